@@ -1,0 +1,261 @@
+//! The checker's side: measures and verifies one worker.
+
+use crate::{
+	agent::Inner,
+	bandwidth::{self, Counter, Rates, STREAMS, Window},
+	evidence,
+	hash::Hash,
+	proof::{self, Challenge, Job, Openings, Reject},
+	serve::{ask, connect},
+	wire::{self, MAX_REPLY, Refusal, Request, RootsReply, Which},
+};
+use anyhow::{Context, Result, anyhow, bail};
+use iroh::endpoint::Connection;
+use kaisar_primitives::{
+	AgentSignature, Verdict,
+	agent::{Checked, SeatRequest},
+	keys::receipt_payload,
+};
+use rand::{TryRngCore, rngs::OsRng};
+use sp_core::{Pair, ed25519};
+use std::{
+	sync::Arc,
+	time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// Between two tries to reach a worker.
+const RETRY: Duration = Duration::from_millis(500);
+
+fn random() -> Result<[u8; 32]> {
+	let mut bytes = [0; 32];
+	OsRng
+		.try_fill_bytes(&mut bytes)
+		.map_err(|error| anyhow!("no randomness: {error}"))?;
+	Ok(bytes)
+}
+
+/// Checks one worker. Always comes to a verdict: a worker that cannot be reached or serves nothing
+/// for as long as the checker has patience is offline.
+pub(crate) async fn check(inner: &Arc<Inner>, job: &Job, request: &SeatRequest) -> Checked {
+	let deadline = Instant::now() + inner.patience;
+	let mut receipt = None;
+	let mut rates = None;
+	let mut attempt = 0u32;
+	let offline = |receipt| Checked {
+		verdict: Verdict::OFFLINE,
+		receipt,
+	};
+	loop {
+		let limit = deadline + Duration::from_secs(u64::from(job.bench.bandwidth_secs) + 2);
+		let tried = timeout_at(
+			limit,
+			try_check(inner, job, request, &mut receipt, &mut rates),
+		)
+		.await;
+		match tried {
+			Ok(Ok(verdict)) => return Checked { verdict, receipt },
+			Ok(Err(error)) => {
+				// Said once in a while, not at each try.
+				if attempt.is_power_of_two() {
+					tracing::debug!(worker = request.worker, attempt, "not yet: {error:#}");
+				}
+			}
+			Err(_) => return offline(receipt),
+		}
+		attempt += 1;
+		if Instant::now() + RETRY >= deadline {
+			tracing::info!(worker = request.worker, attempt, "found offline");
+			return offline(receipt);
+		}
+		sleep(RETRY).await;
+	}
+}
+
+/// One try. An error means that the worker did not serve; it may yet.
+async fn try_check(
+	inner: &Arc<Inner>,
+	job: &Job,
+	request: &SeatRequest,
+	receipt: &mut Option<AgentSignature>,
+	rates: &mut Option<Rates>,
+) -> Result<Verdict> {
+	let which = Which {
+		genesis: job.genesis,
+		round: job.round,
+		seed: job.seed,
+		worker: job.worker,
+		checker: request.checker.clone(),
+	};
+	let connection = connect(inner, &job.agent).await?;
+	let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()), MAX_REPLY)
+		.await?
+		.context("receipt")?;
+	let payload = receipt_payload(job.genesis, job.seed, &request.checker);
+	if !ed25519::Pair::verify(&signature, payload, &job.agent) {
+		bail!("the receipt is not the worker's");
+	}
+	*receipt = Some(signature);
+
+	// First, since all seats do it at the same time.
+	if request.full && rates.is_none() && job.bench.bandwidth_secs > 0 {
+		*rates = Some(measure(&connection, job, request, &which).await);
+	}
+
+	// A checker that heard nothing asks; what it hears only now came only now.
+	let roots: RootsReply = ask(&connection, &Request::Roots(which.clone()), MAX_REPLY).await?;
+	inner.note_all(job, &roots.context("roots")?.stages);
+	let challenge = Challenge {
+		open_seed: request.open_seed,
+		nonce: random()?,
+		full: request.full,
+	};
+	let reply = ask::<Openings>(
+		&connection,
+		&Request::Open(which, challenge),
+		job.openings_limit(),
+	)
+	.await;
+	let verified = match reply {
+		Ok(Ok(openings)) => verify(inner, job, &request.root, challenge, openings).await?,
+		Ok(Err(refusal @ (Refusal::NotReady | Refusal::NotServed))) => bail!("{refusal}"),
+		// It has served, and what it serves is no proof.
+		Ok(Err(refusal)) => Err(anyhow!("openings refused: {refusal}")),
+		Err(error)
+			if error
+				.downcast_ref::<wire::WireError>()
+				.is_some_and(is_garbage) =>
+		{
+			Err(error)
+		}
+		Err(error) => return Err(error),
+	};
+	let rtt = round_trip(&connection);
+	connection.close(0u32.into(), b"done");
+	let service = request.order.is_none();
+	Ok(match verified {
+		Ok(roots) => {
+			let clock = inner.clock(job, &roots.stages);
+			let times = evidence::times(job, &roots.sizes, &clock);
+			tracing::debug!(worker = request.worker, ?times, ?rtt, "timed");
+			let judged = evidence::judge(job, &roots.sizes, &times, rtt, *rates, request.full);
+			Verdict { service, ..judged }
+		}
+		Err(error) => {
+			tracing::warn!(
+				worker = request.worker,
+				round = request.round,
+				"no proof: {error:#}"
+			);
+			Verdict {
+				online: true,
+				service,
+				..Verdict::OFFLINE
+			}
+		}
+	})
+}
+
+/// Whether a worker answered with bytes that make no answer, rather than with nothing.
+fn is_garbage(error: &wire::WireError) -> bool {
+	matches!(
+		error,
+		wire::WireError::TooLong(..) | wire::WireError::Decode(_)
+	)
+}
+
+async fn verify(
+	inner: &Inner,
+	job: &Job,
+	root: &Hash,
+	challenge: Challenge,
+	openings: Openings,
+) -> Result<Result<proof::Roots>> {
+	let _permit = inner.computing.acquire().await;
+	let (job, root) = (job.clone(), *root);
+	let verified: Result<proof::Roots, Reject> = tokio::task::spawn_blocking(move || {
+		proof::verify(&job, &root, &challenge, &openings).map(|()| openings.roots)
+	})
+	.await?;
+	Ok(verified.map_err(Into::into))
+}
+
+fn round_trip(connection: &Connection) -> Duration {
+	connection
+		.paths()
+		.iter()
+		.filter(|path| path.is_selected())
+		.map(|path| path.rtt())
+		.min()
+		.unwrap_or_default()
+}
+
+fn relayed(connection: &Connection) -> bool {
+	let paths = connection.paths();
+	let mut selected = paths.iter().filter(|path| path.is_selected()).peekable();
+	selected.peek().is_none() || selected.any(|path| !path.is_ip())
+}
+
+/// Measures bandwidth over a few streams. A worker that forges what it echoes, or that can be
+/// reached over a relay only, has none.
+async fn measure(
+	connection: &Connection,
+	job: &Job,
+	request: &SeatRequest,
+	which: &Which,
+) -> Rates {
+	let none = Rates::default();
+	let claimed = job.spec.download_mbps.max(job.spec.upload_mbps);
+	if claimed == 0 {
+		return none;
+	}
+	// A quarter above this seat's share of the claim, each stream its part of it.
+	let seats = u64::from(request.seats.max(1));
+	let rate = u64::from(claimed) * 125_000 * 5 / 4 / seats / STREAMS as u64;
+	let length = Duration::from_secs(u64::from(job.bench.bandwidth_secs));
+	// All seats begin at the same time, without a word between them: at the next multiple of a fifth
+	// of the measurement, by the clock on the wall.
+	let grid = (length / 5).max(Duration::from_secs(1)).as_millis() as u64;
+	let wall = SystemTime::now()
+		.duration_since(UNIX_EPOCH)
+		.unwrap_or_default()
+		.as_millis() as u64;
+	let start = Instant::now() + Duration::from_millis(grid - wall % grid);
+	let window = Window::new(start, length);
+	let counter = Arc::new(Counter::default());
+	let Ok(secret) = random() else { return none };
+	let streams = (0..STREAMS as u64).map(|number| {
+		let counter = counter.clone();
+		async move {
+			let begin = async {
+				let (mut send, mut recv) = connection.open_bi().await?;
+				wire::write(&mut send, &Request::Bandwidth(which.clone())).await?;
+				let reply: Result<(), Refusal> = wire::read(&mut recv, MAX_REPLY).await?;
+				reply?;
+				anyhow::Ok((send, recv))
+			};
+			let (send, recv) = timeout(Duration::from_secs(5), begin).await??;
+			bandwidth::measure(recv, send, secret, number, window, rate, counter).await?;
+			anyhow::Ok(())
+		}
+	});
+	let results = futures::future::join_all(streams).await;
+	for result in results {
+		if let Err(error) = result {
+			tracing::debug!(worker = request.worker, "bandwidth: {error:#}");
+			if error.downcast_ref::<bandwidth::BandwidthError>().is_some() {
+				return none;
+			}
+		}
+	}
+	if relayed(connection) {
+		tracing::debug!(
+			worker = request.worker,
+			"bandwidth over a relay does not count"
+		);
+		return none;
+	}
+	let rates = counter.rates(window, request.seats);
+	tracing::debug!(worker = request.worker, ?rates, "bandwidth");
+	rates
+}

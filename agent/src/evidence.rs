@@ -1,0 +1,323 @@
+//! From what was proved, and how long it took by the checker's clock, to the tiers that it supports.
+//!
+//! Evidence can only support a claim, never exceed it. What a scaled-down benchmark shows holds up
+//! to its scale only (`docs/benchmark.md`).
+
+use crate::{
+	bandwidth::Rates,
+	cpu,
+	memory::{SEGMENT as READS, SEGMENTS},
+	proof::{Job, STAGES, Sizes},
+};
+use kaisar_math::tiers;
+use kaisar_primitives::Verdict;
+use std::time::Duration;
+
+/// Hashes a second that one core of a slow server does in a chain.
+pub const CPU_REFERENCE: u64 = 3_000_000;
+/// Bytes a second that one core of a slow server fills with linked pages.
+pub const FILL_REFERENCE: u64 = 150_000_000;
+/// Nanoseconds of a dependent read in a slow server's memory.
+pub const READ_REFERENCE_NS: u64 = 400;
+/// Time of a dependent read on a slow SSD.
+pub const DISK_READ_REFERENCE: Duration = Duration::from_millis(2);
+/// What each stage is forgiven for scheduling and sending.
+pub const GRACE: Duration = Duration::from_millis(500);
+/// Most of a round trip that is forgiven.
+pub const MAX_RTT: Duration = Duration::from_millis(300);
+
+/// What a worker is forgiven between the round's start as its checker saw it and its own.
+pub const START_GRACE: Duration = Duration::from_secs(3);
+/// Products and sums a second that one core of a slow server does in the matrix chain.
+pub const CHAIN_REFERENCE: u64 = 4_000_000_000;
+
+/// When the checker's clock saw the round begin and the signed roots arrive, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clock {
+	/// The round's first block; `None` where the checker's agent was not told.
+	pub start: Option<u64>,
+	/// The stages' roots.
+	pub at: [u64; STAGES],
+}
+
+/// How long the stages took. `None` where the checker did not see the round begin: what was proved
+/// then stands, but not how fast.
+pub type Times = [Option<Duration>; STAGES];
+
+/// How long each stage may take on a slow server with all that is claimed.
+fn allowed(job: &Job, sizes: &Sizes) -> [Duration; STAGES] {
+	let lanes = u64::from(job.plan().lanes);
+	let (n, steps) = (u64::from(job.bench.n), u64::from(job.bench.steps));
+	let chain = (n * n * n * steps) as f64 / (CHAIN_REFERENCE * lanes) as f64;
+	let hashes = u64::from(job.bench.cpu_segments) * cpu::SEGMENT as u64;
+	let cpu = hashes as f64 / CPU_REFERENCE as f64;
+	let fill = (u64::from(sizes.memory_mib) << 20) as f64 / (FILL_REFERENCE * lanes) as f64;
+	let walk = (READS * SEGMENTS) as f64 * READ_REFERENCE_NS as f64 / 1e9;
+	[
+		Duration::from_secs_f64(chain),
+		Duration::from_secs_f64(cpu),
+		Duration::from_secs_f64(fill + walk),
+		DISK_READ_REFERENCE * crate::disk::READS as u32,
+	]
+}
+
+/// The time of each stage: since the root before it came, and no less than the time since the round
+/// began beyond what the stages before may take. So a root that is held back, to make the next stage
+/// look quick, gains no more than the slack that an honest worker has.
+pub fn times(job: &Job, sizes: &Sizes, clock: &Clock) -> Times {
+	let Some(start) = clock.start else {
+		return [None; STAGES];
+	};
+	let allowed = allowed(job, sizes);
+	let mut out = [None; STAGES];
+	let mut budget = START_GRACE;
+	let mut before = start;
+	for stage in 0..STAGES {
+		let alone = Duration::from_millis(clock.at[stage].saturating_sub(before));
+		let since_start = Duration::from_millis(clock.at[stage].saturating_sub(start));
+		out[stage] = Some(alone.max(since_start.saturating_sub(budget)));
+		budget += allowed[stage] + GRACE;
+		before = clock.at[stage];
+	}
+	out
+}
+
+/// The share of a claim that a stage supports which should have taken `allowed` at most.
+fn share(took: Option<Duration>, allowed: Duration, rtt: Duration) -> Option<f64> {
+	let took = took?.saturating_sub(GRACE + rtt.min(MAX_RTT));
+	Some(if took <= allowed {
+		1.0
+	} else {
+		allowed.as_secs_f64() / took.as_secs_f64()
+	})
+}
+
+/// `claimed` bounded by the evidence; at least 1, since something was proved. Without a time only
+/// that much is known.
+fn supported(claimed: u32, shares: &[Option<f64>]) -> u32 {
+	if claimed == 0 {
+		return 0;
+	}
+	let share = shares
+		.iter()
+		.try_fold(1.0f64, |least, share| share.map(|share| least.min(share)));
+	share.map_or(1, |share| {
+		((f64::from(claimed) * share) as u32).clamp(1, claimed)
+	})
+}
+
+/// The verdict on a worker that answered and whose openings fit.
+pub fn judge(
+	job: &Job,
+	sizes: &Sizes,
+	times: &Times,
+	rtt: Duration,
+	rates: Option<Rates>,
+	full: bool,
+) -> Verdict {
+	let (spec, plan) = (&job.spec, job.plan());
+	let ratio = |ran: u32, planned: u32| {
+		if planned == 0 {
+			0.0
+		} else {
+			(f64::from(ran) / f64::from(planned)).min(1.0)
+		}
+	};
+
+	let allowed = allowed(job, sizes);
+	let cpu_share = share(times[1], allowed[1], rtt);
+	let lanes_share = ratio(u32::from(sizes.lanes), u32::from(plan.lanes));
+	let cores = supported(u32::from(spec.cpu_cores), &[cpu_share, Some(lanes_share)]);
+
+	let memory_share = share(times[2], allowed[2], rtt);
+	let memory_ratio = ratio(sizes.memory_mib, plan.memory_mib);
+	let memory = supported(spec.memory_gb, &[memory_share, Some(memory_ratio)]);
+
+	let disk = if full && sizes.disk_mib > 0 {
+		let disk_ratio = ratio(sizes.disk_mib, plan.disk_mib);
+		// Slow reads mean that what is read is computed: the plot is not there.
+		let disk_share = share(times[3], allowed[3], rtt);
+		supported(spec.disk_gb, &[disk_share, Some(disk_ratio)])
+	} else {
+		0
+	};
+
+	let bandwidth = rates.filter(|_| full).map_or(0, |rates| {
+		tiers::bandwidth(
+			rates.down_mbps.min(spec.download_mbps),
+			rates.up_mbps.min(spec.upload_mbps),
+		)
+	});
+
+	Verdict {
+		online: true,
+		// Containers have an issue of their own: what is rented cannot answer yet.
+		service: true,
+		proof: true,
+		bandwidth,
+		cpu: tiers::cpu(cores),
+		memory: tiers::memory(memory),
+		disk: tiers::disk(disk),
+		// No kernel of ours ran on a GPU, so no evidence supports any class.
+		gpu_class: 0,
+		gpu_count: 0,
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use crate::proof::tests::{BENCH, spec};
+	use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
+
+	fn job(spec: WorkerSpec) -> Job {
+		Job {
+			genesis: Default::default(),
+			round: 0,
+			seed: Default::default(),
+			worker: 0,
+			agent: AgentKey::from_raw([0; 32]),
+			spec,
+			bench: BenchParams {
+				cpu_segments: 512,
+				..BENCH
+			},
+		}
+	}
+
+	fn big() -> WorkerSpec {
+		WorkerSpec {
+			cpu_cores: 64,
+			memory_gb: 128,
+			disk_gb: 6_000,
+			download_mbps: 900,
+			upload_mbps: 700,
+			..spec()
+		}
+	}
+
+	const QUICK: Times = [Some(Duration::from_millis(400)); 4];
+	const FAST: Option<Rates> = Some(Rates {
+		down_mbps: 10_000,
+		up_mbps: 10_000,
+	});
+
+	#[test]
+	fn evidence_supports_the_claim_and_nothing_beyond() {
+		let job = job(big());
+		let verdict = judge(&job, &job.plan(), &QUICK, Duration::ZERO, FAST, true);
+		assert_eq!(
+			(verdict.cpu, verdict.memory, verdict.disk, verdict.bandwidth),
+			(3, 3, 3, 3),
+			"as claimed"
+		);
+		assert!(verdict.online && verdict.proof);
+		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
+	}
+
+	#[test]
+	fn holding_a_root_back_gains_nothing_but_slack() {
+		let job = job(big());
+		let sizes = job.plan();
+		let [chain, cpu, ..] = allowed(&job, &sizes).map(|time| time.as_millis() as u64);
+		// The CPU part took 20 s; the chain's root is held back until it is done.
+		let at = chain + cpu + 20_000;
+		let clock = Clock {
+			start: Some(0),
+			at: [at - 1, at, at + 100, at + 200],
+		};
+		let times = times(&job, &sizes, &clock);
+		assert!(times[1].unwrap() >= Duration::from_secs(15), "{times:?}");
+		let verdict = judge(&job, &sizes, &times, Duration::ZERO, FAST, true);
+		assert!(verdict.cpu < 3);
+		// Told as it came, a stage's time is its own.
+		let clock = Clock {
+			start: Some(0),
+			at: [chain, chain + 50, chain + 90, chain + 100],
+		};
+		let honest = super::times(&job, &sizes, &clock);
+		assert_eq!(honest[1], Some(Duration::from_millis(50)));
+		assert_eq!(honest[3], Some(Duration::from_millis(10)));
+		// A checker that does not know when it began knows no times.
+		assert_eq!(
+			super::times(
+				&job,
+				&sizes,
+				&Clock {
+					start: None,
+					..clock
+				}
+			),
+			[None; 4]
+		);
+	}
+
+	#[test]
+	fn a_gpu_that_is_only_claimed_is_class_0() {
+		let job = job(WorkerSpec {
+			gpu_class: 1,
+			gpu_count: 8,
+			..big()
+		});
+		let verdict = judge(&job, &job.plan(), &QUICK, Duration::ZERO, FAST, true);
+		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
+	}
+
+	#[test]
+	fn what_is_slow_supports_less() {
+		let job = job(big());
+		// 512 segments in 3 s and more each: as many lanes on half of the cores take twice as long.
+		let slow: Times = [Some(Duration::from_secs(12)); 4];
+		let verdict = judge(&job, &job.plan(), &slow, Duration::ZERO, FAST, true);
+		assert!(verdict.cpu < 3 && verdict.cpu > 0);
+		assert!(verdict.memory < 3 && verdict.memory > 0);
+		assert!(verdict.disk < 3 && verdict.disk > 0);
+		// A long round trip forgives no more than its cap.
+		let far = judge(
+			&job,
+			&job.plan(),
+			&slow,
+			Duration::from_secs(60),
+			FAST,
+			true,
+		);
+		assert!(far.cpu < 3);
+	}
+
+	#[test]
+	fn what_is_smaller_supports_less() {
+		let job = job(big());
+		let plan = job.plan();
+		let sizes = Sizes {
+			lanes: 32,
+			memory_mib: 1,
+			disk_mib: 0,
+		};
+		let verdict = judge(&job, &sizes, &QUICK, Duration::ZERO, FAST, true);
+		assert_eq!(verdict.cpu, 2);
+		assert_eq!(verdict.memory, 2, "half of {} MiB", plan.memory_mib);
+		assert_eq!(verdict.disk, 0, "no plot");
+	}
+
+	#[test]
+	fn what_was_not_timed_supports_the_least() {
+		let job = job(big());
+		let verdict = judge(&job, &job.plan(), &[None; 4], Duration::ZERO, None, true);
+		assert_eq!(
+			(verdict.cpu, verdict.memory, verdict.disk, verdict.bandwidth),
+			(1, 1, 1, 0)
+		);
+		let verdict = judge(&job, &job.plan(), &QUICK, Duration::ZERO, FAST, false);
+		assert_eq!((verdict.disk, verdict.bandwidth), (0, 0), "not measured");
+	}
+
+	#[test]
+	fn what_is_not_claimed_is_tier_0() {
+		let job = job(WorkerSpec::default());
+		let verdict = judge(&job, &job.plan(), &QUICK, Duration::ZERO, FAST, true);
+		assert_eq!(
+			(verdict.cpu, verdict.memory, verdict.disk, verdict.bandwidth),
+			(0, 0, 0, 0)
+		);
+	}
+}

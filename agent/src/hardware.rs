@@ -1,0 +1,178 @@
+//! What this machine has, as the operating system tells it. A claim, never evidence.
+
+use kaisar_primitives::WorkerSpec;
+use serde::Serialize;
+use std::path::Path;
+use sysinfo::{Disks, System};
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Hardware {
+	/// Logical CPU cores that this process may use.
+	pub cpu_cores: u16,
+	/// Memory, in GB of 10⁹ bytes.
+	pub memory_gb: u32,
+	/// Free disk where the agent keeps its data, in GB of 10⁹ bytes.
+	pub disk_gb: u32,
+	/// Speed of the fastest network interface, in Mb/s; 0 where it does not tell.
+	pub link_mbps: u32,
+	/// Display and 3D controllers on the PCI bus, `vendor:device`.
+	pub pci_gpus: Vec<String>,
+	/// GPUs that this agent can use for the benchmark.
+	pub usable_gpus: u8,
+}
+
+impl Hardware {
+	/// Looks at this machine; `data` is where a plot would lie.
+	pub fn detect(data: &Path) -> Self {
+		let mut system = System::new();
+		system.refresh_memory();
+		Self {
+			cpu_cores: num_cpus::get().min(usize::from(u16::MAX)) as u16,
+			memory_gb: gigabytes(system.total_memory()),
+			disk_gb: gigabytes(free_disk(data)),
+			link_mbps: link_mbps(),
+			pci_gpus: pci_gpus(),
+			usable_gpus: 0,
+		}
+	}
+
+	/// What is not as one might expect, in words.
+	pub fn remarks(&self) -> Vec<String> {
+		let mut remarks = Vec::new();
+		if self.usable_gpus == 0 {
+			remarks.push(if self.pci_gpus.is_empty() {
+				"no GPU was found: class 0".into()
+			} else {
+				format!(
+					"{} GPU(s) on the PCI bus, but this agent has no GPU kernel: class 0",
+					self.pci_gpus.len()
+				)
+			});
+		}
+		if self.link_mbps == 0 {
+			remarks.push(
+				"no network interface tells its speed: pass --download-mbps and --upload-mbps"
+					.into(),
+			);
+		}
+		remarks
+	}
+
+	/// The claim to register. `download` and `upload` override what the interface tells.
+	pub fn spec(&self, region: [u8; 2], download: Option<u32>, upload: Option<u32>) -> WorkerSpec {
+		WorkerSpec {
+			gpu_class: 0,
+			gpu_count: self.usable_gpus,
+			cpu_cores: self.cpu_cores,
+			memory_gb: self.memory_gb,
+			disk_gb: self.disk_gb,
+			download_mbps: download.unwrap_or(self.link_mbps),
+			upload_mbps: upload.unwrap_or(self.link_mbps),
+			region,
+		}
+	}
+}
+
+fn gigabytes(bytes: u64) -> u32 {
+	u32::try_from(bytes / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
+/// Memory that can be had now, in MiB.
+pub fn available_memory_mib() -> u32 {
+	let mut system = System::new();
+	system.refresh_memory();
+	let limit = system
+		.cgroup_limits()
+		.map_or(u64::MAX, |limits| limits.free_memory);
+	u32::try_from(system.available_memory().min(limit) >> 20).unwrap_or(u32::MAX)
+}
+
+/// Free bytes on the disk on which `path`, or its nearest parent that exists, lies.
+pub fn free_disk(path: &Path) -> u64 {
+	let there = path
+		.ancestors()
+		.find_map(|path| path.canonicalize().ok())
+		.unwrap_or_else(|| "/".into());
+	Disks::new_with_refreshed_list()
+		.list()
+		.iter()
+		.filter(|disk| there.starts_with(disk.mount_point()))
+		.max_by_key(|disk| disk.mount_point().components().count())
+		.map_or(0, |disk| disk.available_space())
+}
+
+fn link_mbps() -> u32 {
+	let Ok(interfaces) = std::fs::read_dir("/sys/class/net") else {
+		return 0;
+	};
+	interfaces
+		.flatten()
+		.filter(|interface| interface.file_name() != "lo")
+		.filter_map(|interface| std::fs::read_to_string(interface.path().join("speed")).ok())
+		.filter_map(|speed| speed.trim().parse::<i64>().ok())
+		.filter_map(|speed| u32::try_from(speed).ok())
+		.max()
+		.unwrap_or(0)
+}
+
+fn pci_gpus() -> Vec<String> {
+	let Ok(devices) = std::fs::read_dir("/sys/bus/pci/devices") else {
+		return Vec::new();
+	};
+	let mut found: Vec<_> = devices
+		.flatten()
+		.filter_map(|device| {
+			let read = |name: &str| std::fs::read_to_string(device.path().join(name)).ok();
+			let class = read("class")?;
+			// 0x0300 is a VGA controller, 0x0302 a 3D controller.
+			(class.starts_with("0x0300") || class.starts_with("0x0302")).then_some(())?;
+			let part = |name: &str| Some(read(name)?.trim().trim_start_matches("0x").to_owned());
+			Some(format!("{}:{}", part("vendor")?, part("device")?))
+		})
+		.collect();
+	found.sort();
+	found
+}
+
+/// A claim as the command line and the scripts read it.
+pub fn spec_json(spec: &WorkerSpec) -> serde_json::Value {
+	serde_json::json!({
+		"gpu_class": spec.gpu_class,
+		"gpu_count": spec.gpu_count,
+		"cpu_cores": spec.cpu_cores,
+		"memory_gb": spec.memory_gb,
+		"disk_gb": spec.disk_gb,
+		"download_mbps": spec.download_mbps,
+		"upload_mbps": spec.upload_mbps,
+		"region": String::from_utf8_lossy(&spec.region),
+	})
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn this_machine_is_found() {
+		let dir = tempfile::tempdir().unwrap();
+		let found = Hardware::detect(&dir.path().join("not/there/yet"));
+		assert!(found.cpu_cores > 0);
+		assert!(found.memory_gb > 0);
+		assert!(available_memory_mib() > 0);
+		let spec = found.spec(*b"DE", Some(100), None);
+		assert_eq!(
+			(spec.gpu_class, spec.gpu_count),
+			(0, 0),
+			"no kernel, no claim"
+		);
+		assert!(
+			found
+				.remarks()
+				.iter()
+				.any(|remark| remark.contains("class 0"))
+		);
+		assert_eq!(spec_json(&spec)["region"], "DE");
+		assert_eq!(spec_json(&spec)["download_mbps"], 100);
+	}
+}

@@ -1,0 +1,377 @@
+//! `kaisar-agent`: benchmarks this machine, proves it, and verifies others.
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use kaisar_agent::{
+	Agent, Config, disk,
+	hardware::{self, Hardware},
+	hash::Hash,
+	net::read_bounded,
+	proof::{self, Challenge, Job},
+};
+use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
+use sp_core::{H256, Pair, ed25519};
+use std::{
+	io::Read,
+	net::SocketAddr,
+	path::{Path, PathBuf},
+	time::{Duration, Instant},
+};
+
+/// Benchmarks this machine, proves it, and verifies others.
+#[derive(Parser)]
+#[command(name = "kaisar-agent", version)]
+struct Cli {
+	#[command(subcommand)]
+	command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+	/// Runs the agent until it is told to stop.
+	Run(Run),
+	/// Says what this machine has, as a claim to register.
+	Detect(Detect),
+	/// Runs the benchmark here, opens it, verifies it, and says how long each took.
+	Bench(Bench),
+	/// Fills the disk plot ahead of the first round.
+	Plot(Plot),
+}
+
+#[derive(Args)]
+struct Run {
+	/// Loopback address of the HTTP service; port 0 for any.
+	#[arg(long, default_value = "127.0.0.1:0")]
+	listen: SocketAddr,
+	/// File with the bearer token; made with a random one if it is not there.
+	#[arg(long)]
+	token_file: PathBuf,
+	/// File with the hex seed of the agent's ed25519 key; made with a random one if it is not there.
+	#[arg(long)]
+	key_file: PathBuf,
+	/// Folder in which agents publish their addresses.
+	#[arg(long)]
+	peers_dir: PathBuf,
+	/// Folder for the plot and for what outlives a restart.
+	#[arg(long)]
+	data_dir: PathBuf,
+	/// Relay of our own for agents behind NAT; none by default.
+	#[arg(long)]
+	relay_url: Option<String>,
+	/// Address of the QUIC endpoint; any port on all interfaces by default.
+	#[arg(long)]
+	bind: Option<SocketAddr>,
+	/// Seconds after which a worker that serves nothing is found offline.
+	#[arg(long, default_value_t = 60)]
+	patience: u64,
+	/// Stop when standard input closes: the node that started the agent is gone.
+	#[arg(long)]
+	exit_on_stdin_close: bool,
+}
+
+#[derive(Args)]
+struct Detect {
+	/// Print one line of JSON with the fields of the claim.
+	#[arg(long)]
+	json: bool,
+	/// Country code, ISO 3166-1 alpha-2.
+	#[arg(long, default_value = "ZZ")]
+	region: String,
+	/// Download bandwidth to claim, in Mb/s; the fastest interface's speed by default.
+	#[arg(long)]
+	download_mbps: Option<u32>,
+	/// Upload bandwidth to claim, in Mb/s; the fastest interface's speed by default.
+	#[arg(long)]
+	upload_mbps: Option<u32>,
+	/// Folder in which the plot will lie.
+	#[arg(long, default_value = ".")]
+	data_dir: PathBuf,
+}
+
+#[derive(Args)]
+struct Bench {
+	/// Print one line of JSON.
+	#[arg(long)]
+	json: bool,
+	/// Rows and columns of the matrices, a multiple of 64.
+	#[arg(long, default_value_t = 1_024)]
+	n: u32,
+	/// Steps of the chain.
+	#[arg(long, default_value_t = 8)]
+	steps: u32,
+	/// Samples that are opened.
+	#[arg(long, default_value_t = 256)]
+	samples: u16,
+	/// Segments of the CPU chain of each core.
+	#[arg(long, default_value_t = 64)]
+	cpu_segments: u32,
+	/// Memory to walk over, in MiB.
+	#[arg(long, default_value_t = 64)]
+	memory_mib: u32,
+	/// Disk to plot, in MiB.
+	#[arg(long, default_value_t = 64)]
+	disk_mib: u32,
+	/// Folder for the plot; a temporary one by default.
+	#[arg(long)]
+	data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Plot {
+	/// File with the hex seed of the agent's ed25519 key.
+	#[arg(long)]
+	key_file: PathBuf,
+	/// Folder for the plot: the agent's data folder.
+	#[arg(long)]
+	data_dir: PathBuf,
+	/// Size, in MiB.
+	#[arg(long)]
+	mib: u32,
+}
+
+fn main() -> Result<()> {
+	let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+		.unwrap_or_else(|_| "info,iroh=warn,noq=warn,noq_proto=warn".into());
+	tracing_subscriber::fmt()
+		.with_env_filter(filter)
+		.with_writer(std::io::stderr)
+		.with_ansi(false)
+		.init();
+	match Cli::parse().command {
+		Command::Run(args) => tokio::runtime::Runtime::new()?.block_on(run(args)),
+		Command::Detect(args) => detect(args),
+		Command::Bench(args) => bench(args),
+		Command::Plot(args) => plot(args),
+	}
+}
+
+/// The hex in a small file, made with 32 random bytes, for the owner only, if it is not there.
+fn secret_file(path: &Path) -> Result<String> {
+	if !path.exists() {
+		use rand::{TryRngCore, rngs::OsRng};
+		use std::{io::Write, os::unix::fs::OpenOptionsExt};
+		let mut bytes: Hash = [0; 32];
+		OsRng.try_fill_bytes(&mut bytes).context("no randomness")?;
+		if let Some(dir) = path.parent() {
+			std::fs::create_dir_all(dir)?;
+		}
+		let mut options = std::fs::OpenOptions::new();
+		let file = options.write(true).create_new(true).mode(0o600).open(path);
+		file.with_context(|| path.display().to_string())?
+			.write_all(hex::encode(bytes).as_bytes())?;
+	}
+	let bytes = read_bounded(path, 4_096).with_context(|| path.display().to_string())?;
+	Ok(String::from_utf8(bytes)
+		.context("not text")?
+		.trim()
+		.to_owned())
+}
+
+fn key_of(path: &Path) -> Result<[u8; 32]> {
+	let text = secret_file(path)?;
+	let mut seed = [0; 32];
+	hex::decode_to_slice(text.trim_start_matches("0x"), &mut seed)
+		.with_context(|| format!("{} must hold 32 bytes in hex", path.display()))?;
+	Ok(seed)
+}
+
+async fn run(args: Run) -> Result<()> {
+	let agent = Agent::start(Config {
+		listen: args.listen,
+		token: secret_file(&args.token_file)?,
+		secret: key_of(&args.key_file)?,
+		peers_dir: args.peers_dir,
+		data_dir: args.data_dir.clone(),
+		relay_url: args.relay_url,
+		bind: args.bind,
+		patience: Duration::from_secs(args.patience),
+	})
+	.await?;
+	for remark in Hardware::detect(&args.data_dir).remarks() {
+		tracing::info!("{remark}");
+	}
+	println!(
+		"{}",
+		serde_json::json!({ "ready": {
+			"url": agent.url(),
+			"agent": format!("0x{}", hex::encode(agent.key())),
+			"addrs": agent.addrs(),
+		}})
+	);
+	tracing::info!(url = agent.url(), agent = hex::encode(agent.key()), "ready");
+
+	// A thread of its own: a read of standard input cannot be cancelled.
+	let (closed, stdin_closed) = tokio::sync::oneshot::channel();
+	if args.exit_on_stdin_close {
+		std::thread::spawn(move || {
+			let mut buffer = [0; 256];
+			while matches!(std::io::stdin().read(&mut buffer), Ok(read) if read > 0) {}
+			let _ = closed.send(());
+		});
+	} else {
+		std::mem::forget(closed);
+	}
+	let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+	let why = tokio::select! {
+		_ = stdin_closed => "standard input is closed",
+		_ = tokio::signal::ctrl_c() => "interrupted",
+		_ = terminate.recv() => "terminated",
+	};
+	tracing::info!("{why}; stopping");
+	agent.stop().await;
+	// A benchmark that still runs on a blocking thread would keep the process.
+	std::process::exit(0)
+}
+
+fn detect(args: Detect) -> Result<()> {
+	let region: [u8; 2] = args.region.as_bytes().try_into().context("two letters")?;
+	ensure!(
+		region.iter().all(u8::is_ascii_uppercase),
+		"a region is two upper-case letters"
+	);
+	let found = Hardware::detect(&args.data_dir);
+	let spec = found.spec(region, args.download_mbps, args.upload_mbps);
+	let json = hardware::spec_json(&spec);
+	if args.json {
+		println!("{json}");
+		for remark in found.remarks() {
+			eprintln!("{remark}");
+		}
+		return Ok(());
+	}
+	println!("This machine, as a claim:\n{json:#}");
+	if !found.pci_gpus.is_empty() {
+		println!("On the PCI bus: {}", found.pci_gpus.join(", "));
+	}
+	for remark in found.remarks() {
+		println!("Note: {remark}");
+	}
+	Ok(())
+}
+
+fn bench(args: Bench) -> Result<()> {
+	let found = Hardware::detect(Path::new("."));
+	let bench = BenchParams {
+		n: args.n,
+		steps: args.steps,
+		samples: args.samples,
+		cpu_segments: args.cpu_segments,
+		memory_mib: args.memory_mib.max(1),
+		disk_mib: args.disk_mib.max(disk::SECTOR_MIB),
+		bandwidth_secs: 0,
+	};
+	proof::check_bench(&bench)?;
+	let agent = ed25519::Pair::from_seed(&[0xbe; 32]).public();
+	let job = Job {
+		genesis: H256::zero(),
+		round: 0,
+		seed: H256::repeat_byte(0x5e),
+		worker: 0,
+		agent,
+		spec: found.spec(*b"ZZ", Some(0), Some(0)),
+		bench,
+	};
+	let dir = args.data_dir.clone().unwrap_or_else(|| {
+		std::env::temp_dir().join(format!("kaisar-bench-{}", std::process::id()))
+	});
+	let report = bench_in(&job, &dir);
+	if args.data_dir.is_none() {
+		let _ = std::fs::remove_dir_all(&dir);
+	}
+	let report = report?;
+	if args.json {
+		println!("{report}");
+		return Ok(());
+	}
+	println!(
+		"Reference benchmark: n = {}, {} steps, {} samples, {} cores",
+		args.n, args.steps, args.samples, found.cpu_cores
+	);
+	for (name, value) in report.as_object().into_iter().flatten() {
+		println!("  {:<26} {value}", name.replace('_', " "));
+	}
+	for remark in found
+		.remarks()
+		.into_iter()
+		.filter(|remark| remark.contains("GPU"))
+	{
+		println!("Note: {remark}");
+	}
+	Ok(())
+}
+
+fn bench_in(job: &Job, dir: &Path) -> Result<serde_json::Value> {
+	use codec::{DecodeAll, Encode};
+	let bench = &job.bench;
+	let start = Instant::now();
+	let plotted = disk::Plot::open(dir, &job.agent)?.grow(bench.disk_mib);
+	let plot_time = start.elapsed();
+	let start = Instant::now();
+	let proof = proof::prove(job, dir, |_, _| ())?;
+	let prove_time = start.elapsed();
+	let challenge = Challenge {
+		open_seed: H256::repeat_byte(9),
+		nonce: [7; 32],
+		full: true,
+	};
+	let start = Instant::now();
+	let bytes = proof.open(&challenge).encode();
+	let open_time = start.elapsed();
+	let start = Instant::now();
+	let openings = proof::Openings::decode_all(&mut &bytes[..])?;
+	proof::verify(job, &proof.root, &challenge, &openings)?;
+	let verify_time = start.elapsed();
+	let seconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 1e4;
+	let rate = |amount: f64, time: Duration| {
+		(amount / time.as_secs_f64().max(1e-9) * 100.0).round() / 100.0
+	};
+	// A product and a sum are two operations.
+	let operations = 2.0 * f64::from(bench.n).powi(3) * f64::from(bench.steps);
+	let sizes = proof.roots.sizes;
+	let lanes = f64::from(sizes.lanes);
+	let hashes = f64::from(bench.cpu_segments) * kaisar_agent::cpu::SEGMENT as f64;
+	Ok(serde_json::json!({
+		"root": format!("0x{}", hex::encode(proof.root)),
+		"chain_seconds": seconds(proof.took[0]),
+		"chain_gops": rate(operations / 1e9, proof.took[0]),
+		"cpu_seconds": seconds(proof.took[1]),
+		"cpu_mhashes_per_core": rate(hashes / 1e6, proof.took[1]),
+		"cpu_lanes": lanes,
+		"memory_seconds": seconds(proof.took[2]),
+		"memory_mib": sizes.memory_mib,
+		"disk_seconds": seconds(proof.took[3]),
+		"disk_mib": sizes.disk_mib,
+		"plot_seconds": seconds(plot_time),
+		"plot_mib_per_second": rate(f64::from(plotted), plot_time),
+		"prove_seconds": seconds(prove_time),
+		"open_seconds": seconds(open_time),
+		"proof_bytes": bytes.len(),
+		"verify_seconds": seconds(verify_time),
+	}))
+}
+
+fn plot(args: Plot) -> Result<()> {
+	if !args.key_file.exists() {
+		bail!("{} is not there", args.key_file.display());
+	}
+	let agent: AgentKey = ed25519::Pair::from_seed(&key_of(&args.key_file)?).public();
+	let mut plot = disk::Plot::open(&args.data_dir, &agent)?;
+	// In parts, so that one sees it grow.
+	let mut size = plot.mib();
+	while size < args.mib - args.mib % disk::SECTOR_MIB {
+		let grown = plot.grow(args.mib.min(size + 4_096));
+		ensure!(grown > size, "the disk is full: {grown} MiB");
+		size = grown;
+		eprintln!("{size} of {} MiB", args.mib);
+	}
+	let spec = WorkerSpec {
+		disk_gb: size / 1_024,
+		..Default::default()
+	};
+	println!(
+		"The plot of 0x{} is {size} MiB ({} GB).",
+		hex::encode(agent),
+		spec.disk_gb
+	);
+	Ok(())
+}

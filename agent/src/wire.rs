@@ -1,0 +1,284 @@
+//! What agents say to each other: SCALE, each message preceded by its length as four bytes, little
+//! endian. Every length is checked against a bound before anything is allocated for it, and memory
+//! grows only with bytes that have come.
+
+use crate::{
+	hash::{Hash, hash},
+	proof::{Challenge, Roots, STAGES},
+};
+use codec::{Decode, DecodeAll, Encode};
+use kaisar_primitives::{AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId};
+use sp_core::{H256, Pair, ed25519};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// ALPN of everything here.
+pub const ALPN: &[u8] = b"kaisar/popw/1";
+/// Longest request, in bytes.
+pub const MAX_REQUEST: usize = 4_096;
+/// Longest answer other than openings, in bytes.
+pub const MAX_REPLY: usize = 4_096;
+
+/// Why a message could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+	/// It claims to be longer than it may be.
+	#[error("a message of {0} bytes where {1} are allowed")]
+	TooLong(usize, usize),
+	/// The bytes make no message.
+	#[error("not a message: {0}")]
+	Decode(#[from] codec::Error),
+	/// The stream ended or broke.
+	#[error("the stream: {0}")]
+	Io(#[from] std::io::Error),
+}
+
+/// Reads one message of at most `limit` bytes.
+pub async fn read_frame<R: AsyncRead + Unpin>(
+	from: &mut R,
+	limit: usize,
+) -> Result<Vec<u8>, WireError> {
+	let length = from.read_u32_le().await? as usize;
+	if length > limit {
+		return Err(WireError::TooLong(length, limit));
+	}
+	let mut bytes = Vec::with_capacity(length.min(64 * 1024));
+	let read = from.take(length as u64).read_to_end(&mut bytes).await?;
+	if read != length {
+		return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+	}
+	Ok(bytes)
+}
+
+/// Reads one message and decodes all of it.
+pub async fn read<T: Decode, R: AsyncRead + Unpin>(
+	from: &mut R,
+	limit: usize,
+) -> Result<T, WireError> {
+	let bytes = read_frame(from, limit).await?;
+	Ok(T::decode_all(&mut &bytes[..])?)
+}
+
+/// Writes one message.
+pub async fn write<T: Encode, W: AsyncWrite + Unpin>(
+	to: &mut W,
+	message: &T,
+) -> Result<(), WireError> {
+	let bytes = message.encode();
+	let length = u32::try_from(bytes.len())
+		.map_err(|_| WireError::TooLong(bytes.len(), u32::MAX as usize))?;
+	to.write_all(&length.to_le_bytes()).await?;
+	to.write_all(&bytes).await?;
+	to.flush().await?;
+	Ok(())
+}
+
+/// Which proof a checker asks for, and in whose name.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Which {
+	/// The chain.
+	pub genesis: H256,
+	/// The round.
+	pub round: RoundIndex,
+	/// Its seed.
+	pub seed: H256,
+	/// The worker.
+	pub worker: WorkerId,
+	/// The checker's key, as it stands in the committee.
+	pub checker: CheckerKey,
+}
+
+/// Names a round's benchmark of a worker.
+pub fn job_id(genesis: &H256, round: RoundIndex, seed: &H256, worker: WorkerId) -> Hash {
+	hash(
+		"kaisar/agent 2026 job",
+		&[&(genesis, round, seed, worker).encode()],
+	)
+}
+
+impl Which {
+	/// The benchmark that is meant.
+	pub fn job_id(&self) -> Hash {
+		job_id(&self.genesis, self.round, &self.seed, self.worker)
+	}
+}
+
+/// A stage's root, signed by the worker's agent and sent the moment it is there.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Push {
+	/// [`job_id`] of the benchmark.
+	pub job: Hash,
+	/// The stage, from 0.
+	pub stage: u8,
+	/// Its root.
+	pub root: Hash,
+	/// Signature of [`Push::payload`].
+	pub signature: AgentSignature,
+}
+
+impl Push {
+	/// What is signed.
+	pub fn payload(job: &Hash, stage: u8, root: &Hash) -> Hash {
+		hash("kaisar/agent 2026 push", &[job, &[stage], root])
+	}
+
+	/// Signs a stage's root.
+	pub fn signed(pair: &ed25519::Pair, job: Hash, stage: u8, root: Hash) -> Self {
+		let signature = pair.sign(&Self::payload(&job, stage, &root));
+		Self {
+			job,
+			stage,
+			root,
+			signature,
+		}
+	}
+
+	/// Whether `agent` signed it, for a stage that there is.
+	pub fn verify(&self, agent: &AgentKey) -> bool {
+		usize::from(self.stage) < STAGES
+			&& ed25519::Pair::verify(
+				&self.signature,
+				Self::payload(&self.job, self.stage, &self.root),
+				agent,
+			)
+	}
+}
+
+/// What an agent asks of another, each on a stream of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Request {
+	/// Worker to checker; the answer is `Result<(), Refusal>`.
+	#[codec(index = 0)]
+	Push(Push),
+	/// Asks for the receipt; the answer is `Result<AgentSignature, Refusal>`.
+	#[codec(index = 1)]
+	Hello(Which),
+	/// Asks for the roots; the answer is `Result<Roots, Refusal>`.
+	#[codec(index = 2)]
+	Roots(Which),
+	/// Asks for openings; the answer is `Result<Openings, Refusal>`.
+	#[codec(index = 3)]
+	Open(Which, Challenge),
+	/// Begins a measurement; after `Ok(())` the stream is [`crate::bandwidth`]'s.
+	#[codec(index = 4)]
+	Bandwidth(Which),
+}
+
+/// The roots, as they are answered.
+pub type RootsReply = Result<Roots, Refusal>;
+
+/// Why an agent does not do what it was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+pub enum Refusal {
+	/// It has no such proof, or the asker is not in the committee.
+	#[error("not served")]
+	NotServed,
+	/// It is still computing.
+	#[error("not ready")]
+	NotReady,
+	/// The asker has asked too often.
+	#[error("asked too often")]
+	Spent,
+	/// The request makes no sense.
+	#[error("bad request")]
+	Bad,
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use proptest::prelude::*;
+
+	fn block_on<T>(future: impl Future<Output = T>) -> T {
+		tokio::runtime::Builder::new_current_thread()
+			.build()
+			.unwrap()
+			.block_on(future)
+	}
+
+	#[test]
+	fn what_is_written_is_read() {
+		block_on(async {
+			let push = Push::signed(&ed25519::Pair::from_seed(&[1; 32]), [2; 32], 3, [4; 32]);
+			let mut bytes = Vec::new();
+			write(&mut bytes, &Request::Push(push.clone()))
+				.await
+				.unwrap();
+			assert!(bytes.len() <= MAX_REQUEST);
+			let read: Request = read(&mut &bytes[..], MAX_REQUEST).await.unwrap();
+			assert_eq!(read, Request::Push(push));
+		});
+	}
+
+	#[test]
+	fn a_push_is_its_agents_and_of_its_stage() {
+		let pair = ed25519::Pair::from_seed(&[1; 32]);
+		let push = Push::signed(&pair, [2; 32], 3, [4; 32]);
+		assert!(push.verify(&pair.public()));
+		assert!(!push.verify(&ed25519::Pair::from_seed(&[2; 32]).public()));
+		assert!(
+			!Push {
+				stage: 2,
+				..push.clone()
+			}
+			.verify(&pair.public())
+		);
+		assert!(
+			!Push {
+				root: [5; 32],
+				..push.clone()
+			}
+			.verify(&pair.public())
+		);
+		assert!(!Push::signed(&pair, [2; 32], 4, [4; 32]).verify(&pair.public()));
+	}
+
+	#[test]
+	fn a_huge_length_is_refused_before_it_is_read() {
+		block_on(async {
+			for length in [MAX_REQUEST as u32 + 1, 10_000_000, u32::MAX] {
+				let mut bytes = length.to_le_bytes().to_vec();
+				bytes.extend([0; 64]);
+				let read = read::<Request, _>(&mut &bytes[..], MAX_REQUEST).await;
+				assert!(matches!(read, Err(WireError::TooLong(..))));
+			}
+			// A length that is allowed, with nothing behind it.
+			let bytes = (64u32 << 20).to_le_bytes();
+			let read = read_frame(&mut &bytes[..], 64 << 20).await;
+			assert!(matches!(read, Err(WireError::Io(_))));
+		});
+	}
+
+	proptest! {
+		#![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
+
+		#[test]
+		fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+			block_on(async {
+				let _ = read::<Request, _>(&mut &bytes[..], MAX_REQUEST).await;
+				let mut framed = (bytes.len() as u32).to_le_bytes().to_vec();
+				framed.extend(&bytes);
+				let _ = read::<Request, _>(&mut &framed[..], MAX_REQUEST).await;
+				let _ = read::<RootsReply, _>(&mut &framed[..], MAX_REPLY).await;
+				let _ = read::<Result<AgentSignature, Refusal>, _>(&mut &framed[..], MAX_REPLY).await;
+			});
+		}
+
+		#[test]
+		fn trailing_bytes_are_refused(extra in 1usize..32) {
+			block_on(async {
+				let mut message = Request::Hello(Which {
+					genesis: H256::zero(),
+					round: 0,
+					seed: H256::zero(),
+					worker: 0,
+					checker: CheckerKey::from(sp_core::sr25519::Public::from_raw([0; 32])),
+				}).encode();
+				message.extend(vec![0; extra]);
+				let mut framed = (message.len() as u32).to_le_bytes().to_vec();
+				framed.extend(&message);
+				prop_assert!(read::<Request, _>(&mut &framed[..], MAX_REQUEST).await.is_err());
+				Ok(())
+			})?;
+		}
+	}
+}

@@ -1,0 +1,152 @@
+//! The binary as the node starts it.
+
+use codec::{DecodeAll, Encode};
+use kaisar_primitives::agent::{AgentStatus, PATH_STATUS};
+use std::{
+	process::Stdio,
+	time::{Duration, Instant},
+};
+use tokio::{
+	io::{AsyncBufReadExt, BufReader},
+	process::{Child, Command},
+	time::timeout,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn start(dir: &std::path::Path) -> Child {
+	Command::new(env!("CARGO_BIN_EXE_kaisar-agent"))
+		.args([
+			"run",
+			"--listen",
+			"127.0.0.1:0",
+			"--bind",
+			"127.0.0.1:0",
+			"--exit-on-stdin-close",
+		])
+		.arg("--token-file")
+		.arg(dir.join("token"))
+		.arg("--key-file")
+		.arg(dir.join("key"))
+		.arg("--peers-dir")
+		.arg(dir.join("peers"))
+		.arg("--data-dir")
+		.arg(dir.join("data"))
+		.stdin(Stdio::piped())
+		.stdout(Stdio::piped())
+		.stderr(Stdio::null())
+		.kill_on_drop(true)
+		.spawn()
+		.unwrap()
+}
+
+async fn ready(child: &mut Child) -> serde_json::Value {
+	let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+	let line = timeout(LIMIT, lines.next_line())
+		.await
+		.unwrap()
+		.unwrap()
+		.unwrap();
+	serde_json::from_str::<serde_json::Value>(&line).unwrap()["ready"].clone()
+}
+
+#[tokio::test]
+async fn it_says_when_it_is_ready_serves_and_ends_with_its_parent() {
+	let dir = tempfile::tempdir().unwrap();
+	let mut child = start(dir.path());
+	let said = ready(&mut child).await;
+	let token = std::fs::read_to_string(dir.path().join("token")).unwrap();
+	let body = reqwest::Client::new()
+		.post(format!("{}{PATH_STATUS}", said["url"].as_str().unwrap()))
+		.bearer_auth(token)
+		.body(().encode())
+		.send()
+		.await
+		.unwrap()
+		.bytes()
+		.await
+		.unwrap();
+	let status = AgentStatus::decode_all(&mut &body[..]).unwrap();
+	let agent = said["agent"].as_str().unwrap().to_owned();
+	assert_eq!(agent, format!("0x{}", hex::encode(status.agent)));
+	assert!(!said["addrs"].as_array().unwrap().is_empty());
+	assert!(
+		dir.path().join("peers").join(&agent[2..]).exists(),
+		"its addresses are published"
+	);
+	// Another in the same folder is refused.
+	let second = timeout(LIMIT, start(dir.path()).wait())
+		.await
+		.unwrap()
+		.unwrap();
+	assert!(!second.success());
+	// The node is gone: its end of the pipe closes.
+	let closed = Instant::now();
+	drop(child.stdin.take());
+	let status = timeout(LIMIT, child.wait()).await.unwrap().unwrap();
+	assert!(status.success());
+	assert!(closed.elapsed() < Duration::from_secs(10));
+	// The key stays the same.
+	let mut child = start(dir.path());
+	assert_eq!(ready(&mut child).await["agent"], agent);
+}
+
+#[tokio::test]
+async fn detect_prints_a_claim() {
+	let output = Command::new(env!("CARGO_BIN_EXE_kaisar-agent"))
+		.args([
+			"detect",
+			"--json",
+			"--region",
+			"DE",
+			"--download-mbps",
+			"90",
+		])
+		.output()
+		.await
+		.unwrap();
+	assert!(output.status.success());
+	let claim: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+	assert_eq!(claim["region"], "DE");
+	assert_eq!(claim["download_mbps"], 90);
+	assert_eq!(
+		(&claim["gpu_class"], &claim["gpu_count"]),
+		(&0.into(), &0.into())
+	);
+	assert!(claim["cpu_cores"].as_u64().unwrap() > 0);
+	assert!(String::from_utf8_lossy(&output.stderr).contains("class 0"));
+}
+
+#[tokio::test]
+async fn bench_proves_and_verifies() {
+	let output = Command::new(env!("CARGO_BIN_EXE_kaisar-agent"))
+		.args([
+			"bench",
+			"--json",
+			"--n",
+			"128",
+			"--steps",
+			"2",
+			"--samples",
+			"8",
+		])
+		.args([
+			"--cpu-segments",
+			"2",
+			"--memory-mib",
+			"2",
+			"--disk-mib",
+			"4",
+		])
+		.output()
+		.await
+		.unwrap();
+	assert!(
+		output.status.success(),
+		"{}",
+		String::from_utf8_lossy(&output.stderr)
+	);
+	let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+	assert!(report["chain_gops"].as_f64().unwrap() > 0.0);
+	assert!(report["proof_bytes"].as_u64().unwrap() > 0);
+}

@@ -1,0 +1,648 @@
+//! A worker's agent and its committee's, over QUIC and loopback HTTP: rounds as the node drives them,
+//! and what goes wrong in them.
+
+use codec::{Decode, DecodeAll, Encode};
+use kaisar_agent::{Agent, Config, net::Peers, wire};
+use kaisar_primitives::{
+	AgentKey, BenchParams, CheckerKey, Verdict, WorkerSpec,
+	agent::{
+		AgentStatus, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, PATH_STATUS,
+		Progress, ProveRequest, RoundStart, SeatReply, SeatRequest,
+	},
+	keys::receipt_payload,
+};
+use sp_core::{H256, Pair, ed25519, sr25519};
+use std::{
+	path::Path,
+	time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const TOKEN: &str = "a token of the tests";
+const BENCH: BenchParams = BenchParams {
+	n: 128,
+	steps: 4,
+	samples: 16,
+	cpu_segments: 4,
+	memory_mib: 4,
+	disk_mib: 8,
+	bandwidth_secs: 1,
+};
+const WORKER: u8 = 1;
+const CHECKERS: [u8; 3] = [11, 12, 13];
+
+fn spec() -> WorkerSpec {
+	WorkerSpec {
+		cpu_cores: 2,
+		memory_gb: 8,
+		disk_gb: 10,
+		download_mbps: 90,
+		upload_mbps: 90,
+		region: *b"DE",
+		..Default::default()
+	}
+}
+
+fn pair(name: u8) -> ed25519::Pair {
+	ed25519::Pair::from_seed(&[name; 32])
+}
+
+fn checker_key(name: u8) -> CheckerKey {
+	sr25519::Pair::from_seed(&[name; 32]).public().into()
+}
+
+fn committee() -> Vec<(CheckerKey, AgentKey)> {
+	CHECKERS
+		.map(|name| (checker_key(name), pair(name).public()))
+		.to_vec()
+}
+
+/// A machine of the tests: its folders outlive its agent.
+struct World {
+	dir: TempDir,
+	client: reqwest::Client,
+	genesis: H256,
+	seed: H256,
+	bench: BenchParams,
+	spec: WorkerSpec,
+}
+
+impl World {
+	fn new() -> Self {
+		Self {
+			dir: tempfile::tempdir().unwrap(),
+			client: reqwest::Client::new(),
+			genesis: H256::repeat_byte(1),
+			seed: H256::repeat_byte(2),
+			bench: BENCH,
+			spec: spec(),
+		}
+	}
+
+	fn path(&self) -> &Path {
+		self.dir.path()
+	}
+
+	async fn agent(&self, name: u8) -> Agent {
+		self.agent_with(name, Duration::from_secs(30)).await
+	}
+
+	async fn agent_with(&self, name: u8, patience: Duration) -> Agent {
+		Agent::start(Config {
+			listen: "127.0.0.1:0".parse().unwrap(),
+			token: TOKEN.into(),
+			secret: [name; 32],
+			peers_dir: self.path().join("peers"),
+			data_dir: self.path().join(name.to_string()),
+			relay_url: None,
+			bind: Some("127.0.0.1:0".parse().unwrap()),
+			patience,
+		})
+		.await
+		.unwrap()
+	}
+
+	async fn raw(&self, agent: &Agent, path: &str, token: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+		let answer = self
+			.client
+			.post(format!("{}{path}", agent.url()))
+			.bearer_auth(token)
+			.body(body)
+			.send()
+			.await
+			.unwrap();
+		(
+			answer.status().as_u16(),
+			answer.bytes().await.unwrap().to_vec(),
+		)
+	}
+
+	async fn ask<T: Decode>(&self, agent: &Agent, path: &str, body: impl Encode) -> T {
+		let (status, bytes) = self.raw(agent, path, TOKEN, body.encode()).await;
+		assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
+		T::decode_all(&mut &bytes[..]).unwrap()
+	}
+
+	async fn start_round(&self, agents: &[Agent]) {
+		let start = RoundStart {
+			genesis: self.genesis,
+			round: 4,
+			seed: self.seed,
+			keep_ms: 600_000,
+		};
+		for agent in agents {
+			self.ask::<()>(agent, PATH_ROUND, &start).await;
+		}
+	}
+
+	fn prove_request(&self) -> ProveRequest {
+		ProveRequest {
+			genesis: self.genesis,
+			round: 4,
+			seed: self.seed,
+			worker: 7,
+			spec: self.spec,
+			bench: self.bench,
+			committee: committee(),
+			keep_ms: 600_000,
+		}
+	}
+
+	async fn prove(&self, worker: &Agent) -> [u8; 32] {
+		let request = self.prove_request();
+		until(Duration::from_secs(60), async || {
+			match self
+				.ask::<Progress<Attestation>>(worker, PATH_PROVE, &request)
+				.await
+			{
+				Progress::Working => None,
+				Progress::Done(attestation) => Some(attestation.root),
+				Progress::Failed(error) => panic!("{error}"),
+			}
+		})
+		.await
+	}
+
+	fn seat(&self, checker: u8, root: [u8; 32]) -> SeatRequest {
+		SeatRequest {
+			genesis: self.genesis,
+			round: 4,
+			seed: self.seed,
+			worker: 7,
+			agent: pair(WORKER).public(),
+			spec: self.spec,
+			bench: self.bench,
+			root,
+			open_seed: H256::repeat_byte(3),
+			checker: checker_key(checker),
+			seats: 3,
+			full: true,
+			order: None,
+		}
+	}
+
+	async fn check(&self, checker: &Agent, request: SeatRequest) -> Checked {
+		until(Duration::from_secs(60), async || {
+			let replies: Vec<SeatReply> =
+				self.ask(checker, PATH_CHECK, vec![request.clone()]).await;
+			assert_eq!((replies.len(), replies[0].worker), (1, 7));
+			match replies.into_iter().next().unwrap().progress {
+				Progress::Working => None,
+				Progress::Done(checked) => Some(checked),
+				Progress::Failed(error) => panic!("{error}"),
+			}
+		})
+		.await
+	}
+
+	fn receipt_fits(&self, checked: &Checked, checker: u8) -> bool {
+		let payload = receipt_payload(self.genesis, self.seed, &checker_key(checker));
+		checked
+			.receipt
+			.is_some_and(|receipt| ed25519::Pair::verify(&receipt, payload, &pair(WORKER).public()))
+	}
+}
+
+/// Polls, as the node does at each block.
+async fn until<T>(limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+	let deadline = Instant::now() + limit;
+	loop {
+		if let Some(value) = poll().await {
+			return value;
+		}
+		assert!(Instant::now() < deadline, "it took too long");
+		tokio::time::sleep(Duration::from_millis(20)).await;
+	}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_from_start_to_verdict() {
+	let mut world = World::new();
+	world.spec.disk_gb = 6_000;
+	let worker = world.agent(WORKER).await;
+	let mut checkers = Vec::new();
+	for name in CHECKERS {
+		checkers.push(world.agent(name).await);
+	}
+	// The agent of the last is not told when the round began.
+	world.start_round(&checkers[..2]).await;
+	let root = world.prove(&worker).await;
+	assert_eq!(
+		world.prove(&worker).await,
+		root,
+		"asking again gives the same"
+	);
+
+	let checks = (0..3).map(|at| world.check(&checkers[at], world.seat(CHECKERS[at], root)));
+	for (at, checked) in futures::future::join_all(checks)
+		.await
+		.into_iter()
+		.enumerate()
+	{
+		let verdict = checked.verdict;
+		assert!(
+			verdict.online && verdict.proof && verdict.service,
+			"{verdict:?}"
+		);
+		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
+		// What it claims of its disk is supported by who timed it, and the least by who did not.
+		let disk = if at < 2 { 3 } else { 1 };
+		assert_eq!(
+			(verdict.cpu, verdict.memory, verdict.disk),
+			(1, 1, disk),
+			"{verdict:?}"
+		);
+		assert!(verdict.bandwidth <= 1, "no more than is claimed");
+		assert!(world.receipt_fits(&checked, CHECKERS[at]));
+		// Asked again, it does not check again: the same nonce would be a miracle.
+		let again = world
+			.check(&checkers[at], world.seat(CHECKERS[at], root))
+			.await;
+		assert_eq!(again, checked);
+	}
+
+	// Another root than the worker has: it answered, and its openings fit nothing.
+	let checked = world
+		.check(&checkers[0], world.seat(CHECKERS[0], [9; 32]))
+		.await;
+	assert!(checked.verdict.online && !checked.verdict.proof);
+	assert_eq!(checked.verdict.cpu, 0);
+	assert!(checked.receipt.is_some());
+
+	let status: AgentStatus = world.ask(&worker, PATH_STATUS, ()).await;
+	assert_eq!((status.agent, status.gpus), (pair(WORKER).public(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures a round of development size: run it alone, with --nocapture"]
+async fn how_long_a_development_round_takes() {
+	let mut world = World::new();
+	world.bench = BenchParams {
+		n: 1_024,
+		steps: 8,
+		samples: 64,
+		cpu_segments: 32,
+		memory_mib: 64,
+		disk_mib: 64,
+		bandwidth_secs: 2,
+	};
+	let worker = world.agent(WORKER).await;
+	let mut checkers = Vec::new();
+	for name in CHECKERS {
+		checkers.push(world.agent(name).await);
+	}
+	for round in 0..3u8 {
+		world.seed = H256::repeat_byte(round);
+		world.start_round(&checkers).await;
+		let start = Instant::now();
+		let root = world.prove(&worker).await;
+		println!("round {round}: proof {:?}", start.elapsed());
+		let start = Instant::now();
+		let checks = (0..3).map(|at| world.check(&checkers[at], world.seat(CHECKERS[at], root)));
+		for checked in futures::future::join_all(checks).await {
+			assert!(checked.verdict.proof);
+			println!("  {:?}", checked.verdict);
+		}
+		println!("  checks {:?}", start.elapsed());
+	}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_serves_its_committee_only() {
+	let world = World::new();
+	let worker = world.agent(WORKER).await;
+	let outsider = world.agent_with(99, Duration::from_secs(2)).await;
+	let impostor = world.agent_with(98, Duration::from_secs(2)).await;
+	let root = world.prove(&worker).await;
+	// Not in the committee at all.
+	let checked = world.check(&outsider, world.seat(99, root)).await;
+	assert_eq!(
+		checked,
+		Checked {
+			verdict: Verdict::OFFLINE,
+			receipt: None
+		}
+	);
+	// In the name of a checker that is, from another agent.
+	let checked = world.check(&impostor, world.seat(CHECKERS[0], root)).await;
+	assert_eq!(
+		checked,
+		Checked {
+			verdict: Verdict::OFFLINE,
+			receipt: None
+		}
+	);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_answers_only_some_checkers() {
+	let world = World::new();
+	let worker = world.agent(WORKER).await;
+	let served = world.agent(CHECKERS[0]).await;
+	let shunned = world.agent_with(CHECKERS[1], Duration::from_secs(2)).await;
+	// It leaves a checker out of the committee that it tells its agent.
+	let mut request = world.prove_request();
+	request.committee.truncate(1);
+	let _: Progress<Attestation> = world.ask(&worker, PATH_PROVE, &request).await;
+	let root = world.prove(&worker).await;
+	let checked = world.check(&served, world.seat(CHECKERS[0], root)).await;
+	assert!(checked.verdict.online && checked.verdict.proof);
+	let checked = world.check(&shunned, world.seat(CHECKERS[1], root)).await;
+	assert_eq!(
+		checked,
+		Checked {
+			verdict: Verdict::OFFLINE,
+			receipt: None
+		}
+	);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_not_there_is_offline() {
+	let world = World::new();
+	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
+	// It never published an address.
+	let checked = world
+		.check(&checker, world.seat(CHECKERS[0], [0; 32]))
+		.await;
+	assert_eq!(
+		checked,
+		Checked {
+			verdict: Verdict::OFFLINE,
+			receipt: None
+		}
+	);
+	// It published one, and is gone.
+	world.agent(WORKER).await.stop().await;
+	let mut request = world.seat(CHECKERS[0], [1; 32]);
+	request.full = false;
+	let checked = world.check(&checker, request).await;
+	assert_eq!(
+		checked,
+		Checked {
+			verdict: Verdict::OFFLINE,
+			receipt: None
+		}
+	);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_that_restart_in_the_middle_of_a_round() {
+	let world = World::new();
+	let worker = world.agent(WORKER).await;
+	let checker = world.agent(CHECKERS[0]).await;
+	world.start_round(std::slice::from_ref(&checker)).await;
+	// Right after the request, and once more when it is done.
+	let _: Progress<Attestation> = world.ask(&worker, PATH_PROVE, &world.prove_request()).await;
+	worker.stop().await;
+	let worker = world.agent(WORKER).await;
+	let root = world.prove(&worker).await;
+	worker.stop().await;
+	let worker = world.agent(WORKER).await;
+	// Nobody asks it to prove again: it computes the proof again by itself.
+	checker.stop().await;
+	let checker = world.agent(CHECKERS[0]).await;
+	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
+	assert!(
+		checked.verdict.online && checked.verdict.proof,
+		"{checked:?}"
+	);
+	// The result outlives the checker's agent, and the worker.
+	checker.stop().await;
+	worker.stop().await;
+	let checker = world.agent(CHECKERS[0]).await;
+	let replies: Vec<SeatReply> = world
+		.ask(&checker, PATH_CHECK, vec![world.seat(CHECKERS[0], root)])
+		.await;
+	assert_eq!(replies[0].progress, Progress::Done(checked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_requests_are_refused_and_hurt_nobody() {
+	let world = World::new();
+	let agent = world.agent(WORKER).await;
+	let status =
+		async |path: &str, token: &str, body: Vec<u8>| world.raw(&agent, path, token, body).await.0;
+	for token in [
+		"",
+		"a token of the test",
+		"a token of the tests and more",
+		"Bearer",
+	] {
+		assert_eq!(
+			status(PATH_STATUS, token, Vec::new()).await,
+			401,
+			"{token:?}"
+		);
+	}
+	assert_eq!(status("/v1/nothing", TOKEN, Vec::new()).await, 404);
+	assert_eq!(status("/v1/nothing", "wrong", Vec::new()).await, 401);
+	for path in [PATH_ROUND, PATH_PROVE, PATH_CHECK] {
+		assert_eq!(status(path, TOKEN, vec![0xff; 64]).await, 400, "{path}");
+		assert_eq!(status(path, TOKEN, Vec::new()).await, 400, "{path}");
+	}
+	assert_eq!(status(PATH_STATUS, TOKEN, vec![1]).await, 400);
+	// 10 MB of garbage: refused, or cut off while it is being sent.
+	for path in [PATH_ROUND, PATH_PROVE, PATH_CHECK, PATH_STATUS] {
+		let sent = world
+			.client
+			.post(format!("{}{path}", agent.url()))
+			.bearer_auth(TOKEN)
+			.body(vec![0xa5; 10 << 20])
+			.send()
+			.await;
+		if let Ok(answer) = sent {
+			assert_eq!(answer.status().as_u16(), 413, "{path}");
+		}
+	}
+	// Too many seats, within the limit of bytes.
+	let seats = vec![world.seat(CHECKERS[0], [0; 32]); 257];
+	assert_eq!(status(PATH_CHECK, TOKEN, seats.encode()).await, 400);
+	// Work that must not be asked for.
+	for bench in [
+		BenchParams {
+			n: u32::MAX,
+			..BENCH
+		},
+		BenchParams { steps: 0, ..BENCH },
+		BenchParams {
+			cpu_segments: u32::MAX,
+			..BENCH
+		},
+	] {
+		let request = ProveRequest {
+			bench,
+			..world.prove_request()
+		};
+		let progress: Progress<Attestation> = world.ask(&agent, PATH_PROVE, request).await;
+		assert!(matches!(progress, Progress::Failed(_)));
+		let request = SeatRequest {
+			bench,
+			..world.seat(CHECKERS[0], [0; 32])
+		};
+		let replies: Vec<SeatReply> = world.ask(&agent, PATH_CHECK, vec![request]).await;
+		assert!(matches!(replies[0].progress, Progress::Failed(_)));
+	}
+	let _: AgentStatus = world.ask(&agent, PATH_STATUS, ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_is_said() {
+	let world = World::new();
+	let agent = world.agent(WORKER).await;
+	let mut refused = 0;
+	for worker in 0..40 {
+		let request = ProveRequest {
+			worker,
+			..world.prove_request()
+		};
+		let (status, _) = world.raw(&agent, PATH_PROVE, TOKEN, request.encode()).await;
+		match status {
+			200 => (),
+			503 => refused += 1,
+			other => panic!("{other}"),
+		}
+	}
+	assert_eq!(refused, 8, "32 are kept");
+}
+
+#[tokio::test]
+async fn two_agents_do_not_share_a_folder() {
+	let world = World::new();
+	let _first = world.agent(WORKER).await;
+	let second = Agent::start(Config {
+		listen: "127.0.0.1:0".parse().unwrap(),
+		token: TOKEN.into(),
+		secret: [2; 32],
+		peers_dir: world.path().join("peers"),
+		data_dir: world.path().join(WORKER.to_string()),
+		relay_url: None,
+		bind: Some("127.0.0.1:0".parse().unwrap()),
+		patience: Duration::from_secs(1),
+	})
+	.await;
+	assert!(second.is_err());
+}
+
+/// A worker that an agent of ours never is: it has the key, and does with it what a test says.
+async fn rogue(world: &World, act: impl AsyncFn(&mut iroh::endpoint::SendStream, wire::Request)) {
+	let endpoint =
+		kaisar_agent::net::bind(&[WORKER; 32], Some("127.0.0.1:0".parse().unwrap()), None)
+			.await
+			.unwrap();
+	let peers = Peers::new(&world.path().join("peers")).unwrap();
+	peers
+		.publish(&pair(WORKER), &kaisar_agent::net::own_addr(&endpoint), 1)
+		.unwrap();
+	while let Some(incoming) = endpoint.accept().await {
+		let Ok(connection) = incoming.accept().unwrap().await else {
+			continue;
+		};
+		while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+			let Ok(request) = wire::read(&mut recv, wire::MAX_REQUEST).await else {
+				continue;
+			};
+			act(&mut send, request).await;
+			let _ = send.finish();
+		}
+	}
+}
+
+fn receipt(which: &wire::Which) -> Result<kaisar_primitives::AgentSignature, wire::Refusal> {
+	Ok(pair(WORKER).sign(&receipt_payload(which.genesis, which.seed, &which.checker)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_answers_garbage() {
+	// Where it begins to send garbage, and what the checker makes of it.
+	for stage in 0..3 {
+		let world = World::new();
+		let checker = world.agent_with(CHECKERS[0], Duration::from_secs(3)).await;
+		let mut request = world.seat(CHECKERS[0], [5; 32]);
+		request.full = false;
+		let act = async |send: &mut iroh::endpoint::SendStream, request: wire::Request| {
+			let _ = match request {
+				wire::Request::Hello(which) if stage > 0 => {
+					wire::write(send, &receipt(&which)).await
+				}
+				wire::Request::Roots(_) if stage > 1 => {
+					let roots = kaisar_agent::proof::Roots {
+						sizes: kaisar_agent::proof::Sizes {
+							lanes: 2,
+							memory_mib: 4,
+							disk_mib: 8,
+						},
+						stages: [[5; 32]; 4],
+					};
+					wire::write(send, &wire::RootsReply::Ok(roots)).await
+				}
+				// 10 MB that begin with a length which claims to be longer still.
+				_ => send
+					.write_all(&vec![0xff; 10 << 20])
+					.await
+					.map_err(|error| wire::WireError::Io(error.into())),
+			};
+		};
+		let checked = tokio::select! {
+			checked = world.check(&checker, request) => checked,
+			() = rogue(&world, act) => unreachable!(),
+		};
+		assert!(!checked.verdict.proof, "stage {stage}");
+		assert_eq!(
+			checked.verdict.online,
+			stage == 2,
+			"only who served openings answered"
+		);
+		assert_eq!(
+			world.receipt_fits(&checked, CHECKERS[0]),
+			stage > 0,
+			"stage {stage}"
+		);
+	}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_hangs() {
+	let world = World::new();
+	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
+	let start = Instant::now();
+	let act = async |_: &mut iroh::endpoint::SendStream, _| {
+		tokio::time::sleep(Duration::from_secs(3_600)).await;
+	};
+	let checked = tokio::select! {
+		checked = world.check(&checker, world.seat(CHECKERS[0], [5; 32])) => checked,
+		() = rogue(&world, act) => unreachable!(),
+	};
+	assert_eq!(
+		checked,
+		Checked {
+			verdict: Verdict::OFFLINE,
+			receipt: None
+		}
+	);
+	assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_of_another_key_is_none() {
+	let world = World::new();
+	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
+	let act = async |send: &mut iroh::endpoint::SendStream, request| {
+		if let wire::Request::Hello(which) = request {
+			let payload = receipt_payload(which.genesis, which.seed, &checker_key(CHECKERS[1]));
+			let forged: Result<_, wire::Refusal> = Ok(pair(WORKER).sign(&payload));
+			let _ = wire::write(send, &forged).await;
+		}
+	};
+	let checked = tokio::select! {
+		checked = world.check(&checker, world.seat(CHECKERS[0], [5; 32])) => checked,
+		() = rogue(&world, act) => unreachable!(),
+	};
+	assert_eq!(
+		checked,
+		Checked {
+			verdict: Verdict::OFFLINE,
+			receipt: None
+		}
+	);
+}

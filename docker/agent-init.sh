@@ -1,0 +1,13 @@
+#!/bin/sh
+# Makes the token and the key of an agent, once, in the folder /agent that the node and the agent
+# share. The key is the seed of an ed25519 key in hex; the token is anything that is hard to guess.
+set -eu
+umask 077
+random() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
+for name in token key; do
+	if [ ! -s "/agent/$name" ]; then
+		random >"/agent/$name.new"
+		mv "/agent/$name.new" "/agent/$name"
+	fi
+done
+mkdir -p /agent/peers

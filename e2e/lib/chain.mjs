@@ -1,0 +1,464 @@
+// A connection to a node, and what the tests and the story want of a chain.
+
+import { ApiPromise, Keyring, WsProvider } from '@polkadot/api';
+import { hexToU8a, stringCamelCase, u8aConcat, u8aToHex } from '@polkadot/util';
+import { cryptoWaitReady } from '@polkadot/util-crypto';
+
+import { compact, possessionPayload } from './scale.mjs';
+
+/** Connects as any wallet would: with what the node says of itself, and no type bundle. */
+export async function connect(url) {
+	await cryptoWaitReady();
+	const provider = new WsProvider(url, 500, {}, 120_000);
+	const api = new ApiPromise({ noInitWarn: true, provider, throwOnConnect: false });
+	// Its "error" events are retries while the node starts; only the last word counts.
+	api.on('error', () => {});
+	await api.isReady;
+	providers.set(api, provider);
+	return api;
+}
+const providers = new WeakMap();
+
+/** Submits an extrinsic's bytes as they are (`api.rpc` would decode them and encode them again), and
+ * fails as the node does. */
+export const submit = (api, bytes) => providers.get(api).send('author_submitExtrinsic', [bytes]);
+
+/** Turns a decoded value into plain data: bigints, numbers for small integers, strings. */
+export function plain(codec) {
+	if (codec === null || codec === undefined) {
+		return codec;
+	}
+	if (Array.isArray(codec)) {
+		return codec.map(plain);
+	}
+	// An `Option`; an enum has `isNone` too.
+	if (typeof codec.unwrapOr === 'function') {
+		return codec.isSome ? plain(codec.unwrap()) : null;
+	}
+	if (codec instanceof Uint8Array) {
+		return codec.toRawType?.() === 'AccountId' ? codec.toString() : u8aToHex(codec);
+	}
+	if (typeof codec.toBigInt === 'function' && !codec.toRawType?.().startsWith('{')) {
+		const value = codec.toBigInt();
+		return codec.bitLength?.() > 32 ? value : Number(value);
+	}
+	if (codec instanceof Map && typeof codec.toRawType === 'function') {
+		// A struct is a map of its fields, a BTreeMap a map of its keys.
+		return Object.fromEntries(
+			[...codec.entries()].map(([key, value]) => [
+				typeof key === 'string' ? stringCamelCase(key) : key.toString(),
+				plain(value),
+			]),
+		);
+	}
+	if (codec.isTrue !== undefined) {
+		return codec.isTrue;
+	}
+	if (codec.defKeys && codec.type) {
+		return codec.inner && !codec.isBasic && codec.inner.toRawType?.() !== 'Null'
+			? { [codec.type]: plain(codec.inner) }
+			: codec.type;
+	}
+	if (typeof codec.toPrimitive === 'function') {
+		return codec.toPrimitive();
+	}
+	return codec;
+}
+
+/** Why a dispatch failed: `Pallet.Error`, or the name of a built-in one. */
+export function dispatchError(api, error) {
+	if (error.isModule) {
+		const { section, name } = api.registry.findMetaError(error.asModule);
+		return `${section}.${name}`;
+	}
+	return error.type === 'Token' || error.type === 'Arithmetic'
+		? `${error.type}.${error.value.type}`
+		: error.type;
+}
+
+// A chain that seals a block a second has stopped if none came for so long.
+const STALLED = 180_000;
+
+/** Follows a chain block by block and keeps every event, so that waiting for one never misses it. */
+export class Watcher {
+	/** Starts with the chain's best block, or goes on from another watcher of the chain, whose node
+	 * was restarted and may have lost its last blocks. */
+	static async start(api, { onBlock, node, previous } = {}) {
+		const watcher = new Watcher();
+		watcher.api = api;
+		watcher.waiters = new Set();
+		watcher.onBlock = onBlock;
+		const head = (await api.rpc.chain.getHeader()).number.toNumber();
+		const from = Math.min(head, previous?.last ?? head);
+		watcher.events = previous?.events.filter(({ block }) => block < from) ?? [];
+		watcher.blocks = previous?.blocks.filter(({ number }) => number < from) ?? [];
+		watcher.last = from - 1;
+		let queue = Promise.resolve();
+		watcher.unsubscribe = await api.rpc.chain.subscribeNewHeads((header) => {
+			queue = queue
+				.then(() => watcher.#upTo(header.number.toNumber()))
+				.catch((error) => watcher.fail(error));
+		});
+		watcher.moved = Date.now();
+		watcher.timer = setInterval(() => {
+			if (watcher.waiters.size > 0 && Date.now() - watcher.moved > STALLED) {
+				watcher.fail(new Error(`no block came after block ${watcher.last} for ${STALLED / 1000} s`));
+			}
+		}, 5_000).unref();
+		node?.exited?.then((how) => {
+			if (!watcher.stopped) {
+				watcher.fail(new Error(`the node ended: ${JSON.stringify(how)}`));
+			}
+		});
+		return watcher;
+	}
+
+	async #upTo(number) {
+		while (this.last < number && !this.stopped) {
+			const next = this.last + 1;
+			const hash = await this.api.rpc.chain.getBlockHash(next);
+			const at = await this.api.at(hash);
+			const records = await at.query.system.events();
+			const block = { hash: hash.toHex(), number: next };
+			this.last = next;
+			this.moved = Date.now();
+			for (const { event, phase } of records) {
+				this.events.push({
+					block: next,
+					data: plainEvent(event),
+					extrinsic: phase.isApplyExtrinsic ? phase.asApplyExtrinsic.toNumber() : null,
+					hash: block.hash,
+					name: `${event.section}.${event.method}`,
+				});
+			}
+			this.blocks.push(block);
+			this.onBlock?.(block);
+			for (const waiter of [...this.waiters]) {
+				waiter.look();
+			}
+		}
+	}
+
+	/** Whoever waits, and will wait, is told of this failure. */
+	fail(error) {
+		this.failure = error;
+		for (const waiter of [...this.waiters]) {
+			waiter.reject(error);
+		}
+	}
+
+	#wait(find, what, blocks) {
+		return new Promise((resolve, reject) => {
+			const deadline = this.last + blocks;
+			const waiter = {
+				look: () => {
+					try {
+						const found = find();
+						if (found !== undefined) {
+							this.waiters.delete(waiter);
+							resolve(found);
+						} else if (this.last >= deadline) {
+							waiter.reject(
+								new Error(
+									`${what} did not happen by block ${this.last}; the last events of ours: ${this.ours(12)}`,
+								),
+							);
+						}
+					} catch (error) {
+						waiter.reject(error);
+					}
+				},
+				reject: (error) => {
+					this.waiters.delete(waiter);
+					reject(error);
+				},
+			};
+			if (this.failure) {
+				reject(this.failure);
+				return;
+			}
+			this.waiters.add(waiter);
+			waiter.look();
+		});
+	}
+
+	/** The last events of our pallets, for messages. */
+	ours(count) {
+		return this.events
+			.filter(({ name }) => /^(providers|licenses|checkers|popw|rewards)\./.test(name))
+			.slice(-count)
+			.map(
+				({ block, data, name }) =>
+					`\n  #${block} ${name} ${JSON.stringify(data, (_, v) => (typeof v === 'bigint' ? v.toString() : v))}`,
+			)
+			.join('');
+	}
+
+	/** The first event of this name, from `since` (a position in `events`) on, that fits. */
+	async event(name, fits = () => true, { since = 0, blocks = 150 } = {}) {
+		let position = since;
+		return this.#wait(
+			() => {
+				for (; position < this.events.length; position += 1) {
+					const event = this.events[position];
+					if (event.name === name && fits(event.data, event)) {
+						return { ...event, position };
+					}
+				}
+				return undefined;
+			},
+			name,
+			blocks,
+		);
+	}
+
+	/** Waits until block `number` is there. */
+	async block(number, { blocks = Math.max(number - this.last, 0) + 5 } = {}) {
+		return this.#wait(() => (this.last >= number ? number : undefined), `block ${number}`, blocks);
+	}
+
+	/** Waits until `ask(api at a block)` gives something; it is asked once a block. */
+	async until(ask, what, { blocks = 150 } = {}) {
+		const deadline = this.last + blocks;
+		for (;;) {
+			const found = await ask(this.api);
+			if (found) {
+				return found;
+			}
+			if (this.last >= deadline) {
+				throw new Error(`${what} did not happen by block ${this.last}: ${this.ours(12)}`);
+			}
+			await this.block(this.last + 1);
+		}
+	}
+
+	/** Events of this name so far. */
+	all(name, fits = () => true) {
+		return this.events.filter((event) => event.name === name && fits(event.data, event));
+	}
+
+	/** Stops following. */
+	stop() {
+		this.stopped = true;
+		clearInterval(this.timer);
+		this.unsubscribe?.();
+	}
+}
+
+/** An event's fields by name, in camel case; by position where they have no names. */
+export function plainEvent(event) {
+	const names = event.data.names;
+	return names
+		? Object.fromEntries(names.map((name, index) => [stringCamelCase(name), plain(event.data[index])]))
+		: event.data.map(plain);
+}
+
+const nonces = new WeakMap();
+
+/** Seals the blocks of a chain that is sealed by hand, exactly when somebody waits for one: for
+ * extrinsics, once all that are on their way are in the pool; or for a block or event. So no phase of
+ * a round passes while a test thinks, however slow the machine is. */
+export class Sealer {
+	constructor(api, watch) {
+		this.api = api;
+		this.watch = watch;
+		this.sending = 0;
+		this.ready = 0;
+		sealers.set(api, this);
+		this.done = this.#run().catch((error) => {
+			if (!this.stopped) {
+				watch.fail(error);
+			}
+		});
+	}
+
+	async #run() {
+		while (!this.stopped) {
+			const sent = this.ready > 0 && this.ready === this.sending;
+			if (sent || (this.sending === 0 && this.watch.waiters.size > 0)) {
+				// One block at a time: whoever waits sees it before the next one is there.
+				const next = this.watch.last + 1;
+				await this.api.rpc.engine.createBlock(true, true);
+				while (this.watch.last < next && !this.watch.failure && !this.stopped) {
+					await pause();
+				}
+			}
+			await pause();
+		}
+	}
+
+	/** Follows one extrinsic; returns what to call when it is in the pool, and when it is over. */
+	follow() {
+		this.sending += 1;
+		let ready = false;
+		let over = false;
+		return {
+			over: () => {
+				if (!over) {
+					over = true;
+					this.sending -= 1;
+					this.ready -= ready ? 1 : 0;
+				}
+			},
+			ready: () => {
+				if (!ready && !over) {
+					ready = true;
+					this.ready += 1;
+				}
+			},
+		};
+	}
+
+	/** Ends it. */
+	async stop() {
+		this.stopped = true;
+		await this.done;
+	}
+}
+const sealers = new WeakMap();
+// Between two looks at whether somebody waits; nothing depends on how long it is.
+const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+/** Signs, sends and waits until the extrinsic is in a block. Fails if its dispatch fails. */
+export async function send(api, signer, call, { tip = 0n } = {}) {
+	const result = await trySend(api, signer, call, { tip });
+	if (result.error) {
+		const { method, section } = call.method;
+		throw new Error(`${section}.${method} failed: ${result.error}`);
+	}
+	return result;
+}
+
+/** Like `send`, and gives the dispatch's error by name instead of failing. Pool refusals are thrown. */
+export async function trySend(api, signer, call, { tip = 0n } = {}) {
+	const follow = sealers.get(api)?.follow();
+	// Nonces are counted here, so that several can be sent for one block.
+	const known = nonces.get(api) ?? new Map();
+	nonces.set(api, known);
+	const chain = (await api.rpc.system.accountNextIndex(signer.address)).toNumber();
+	const nonce = Math.max(chain, known.get(signer.address) ?? 0);
+	known.set(signer.address, nonce + 1);
+	return new Promise((resolve, reject) => {
+		let unsubscribe;
+		const done = (settle, value) => {
+			follow?.over();
+			unsubscribe?.();
+			settle(value);
+		};
+		const failed = (error) => {
+			// The nonce was not used.
+			known.delete(signer.address);
+			done(reject, error);
+		};
+		call.signAndSend(signer, { nonce, tip }, ({ status, dispatchError: error, events, txHash, txIndex }) => {
+			// A development chain finalises each block as it seals it, and may say only that.
+			if (status.isInBlock || status.isFinalized) {
+				done(resolve, {
+					error: error ? dispatchError(api, error) : null,
+					events: events.map(({ event }) => ({
+						data: plainEvent(event),
+						name: `${event.section}.${event.method}`,
+					})),
+					hash: (status.isInBlock ? status.asInBlock : status.asFinalized).toHex(),
+					txHash: txHash.toHex(),
+					txIndex,
+				});
+			} else if (status.isReady || status.isBroadcast) {
+				follow?.ready();
+			} else if (status.isInvalid || status.isDropped || status.isUsurped) {
+				failed(new Error(`the extrinsic was not included: ${status.type}`));
+			}
+		})
+			.then((stop) => {
+				unsubscribe = stop;
+			})
+			.catch(failed);
+	});
+}
+
+/** What an extrinsic's events say of the fee that was paid. */
+export function feePaid(result) {
+	const event = result.events.find(({ name }) => name === 'transactionPayment.TransactionFeePaid');
+	return event ? BigInt(event.data.actualFee) : 0n;
+}
+
+/** A call as a *general* transaction: no signature, every extension at its default. So does the
+ * off-chain worker send its authorized calls. */
+export function general(api, call) {
+	const { extrinsic } = api.registry.metadata;
+	const extensions = extrinsic.transactionExtensions ?? extrinsic.signedExtensions;
+	const body = u8aConcat(
+		// Version 5, general; extension version 0.
+		Uint8Array.of(0b0100_0101, 0),
+		...[...extensions].map(({ type }) =>
+			api.registry.createTypeUnsafe(api.registry.createLookupType(type), []).toU8a(),
+		),
+		call.method.toU8a(),
+	);
+	return u8aToHex(u8aConcat(compact(body.length), body));
+}
+
+/** A call as a *bare* extrinsic, as inherents are. */
+export function bare(call) {
+	const body = u8aConcat(Uint8Array.of(0b0000_0101), call.method.toU8a());
+	return u8aToHex(u8aConcat(compact(body.length), body));
+}
+
+/** Asks a pallet's view function. Its value is decoded by the metadata. */
+export async function view(api, pallet, name, args = [], at) {
+	const found = api.registry.metadata.pallets.find((p) => p.name.toString() === pallet);
+	const fn = found?.viewFunctions?.find((f) => f.name.toString() === name);
+	if (!fn) {
+		throw new Error(`no view function ${pallet}.${name}`);
+	}
+	const input = u8aConcat(
+		...[...fn.inputs].map((input, index) =>
+			api.registry
+				.createTypeUnsafe(api.registry.createLookupType(input.type), [args[index]])
+				.toU8a(),
+		),
+	);
+	const query = u8aConcat(fn.id.toU8a(true), compact(input.length), input);
+	const answer = await api.rpc.state.call(
+		'RuntimeViewFunction_execute_view_function',
+		u8aToHex(query),
+		...(at ? [at] : []),
+	);
+	const bytes = hexToU8a(answer.toHex());
+	if (bytes[0] !== 0) {
+		throw new Error(`${pallet}.${name}: error ${bytes[1]}`);
+	}
+	const inner = api.registry.createType('Bytes', bytes.subarray(1));
+	return api.registry.createTypeUnsafe(api.registry.createLookupType(fn.output), [
+		inner.toU8a(true),
+	]);
+}
+
+/** The keys of the development chain. */
+export class Keys {
+	constructor() {
+		this.sr25519 = new Keyring({ ss58Format: 42, type: 'sr25519' });
+		this.ed25519 = new Keyring({ ss58Format: 42, type: 'ed25519' });
+	}
+
+	/** An account, or a node key. */
+	pair(uri) {
+		return this.sr25519.createFromUri(uri);
+	}
+
+	/** An agent's key. */
+	agent(uri) {
+		return this.ed25519.createFromUri(uri);
+	}
+
+	/** Proof that an account holds a node key and an agent key. */
+	proof(role, genesis, account, key, agent) {
+		const payload = possessionPayload(role, genesis, account.publicKey);
+		return { agent: u8aToHex(agent.sign(payload)), key: u8aToHex(key.sign(payload)) };
+	}
+}
+
+/** A link that opens the chain in the polkadot.js app. */
+export function appLink(url, path) {
+	return `https://polkadot.js.org/apps/?rpc=${encodeURIComponent(url)}#/${path}`;
+}

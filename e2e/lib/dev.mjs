@@ -1,0 +1,280 @@
+// A development chain: the node, a connection, the accounts, and the steps that several tests take.
+
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
+
+import { u8aToHex } from '@polkadot/util';
+import { randomAsU8a } from '@polkadot/util-crypto';
+
+import { Keys, Sealer, Watcher, connect, plain, send, trySend, view } from './chain.mjs';
+import { KAI } from './formulas.mjs';
+import { Node, binary } from './node.mjs';
+import * as scale from './scale.mjs';
+
+/** A claim that any machine supports, however busy it is: the lowest tiers, no bandwidth, no GPU. */
+export const MODEST = {
+	cpuCores: 1,
+	diskGb: 1,
+	downloadMbps: 0,
+	gpuClass: 0,
+	gpuCount: 0,
+	memoryGb: 1,
+	region: '0x4445',
+	uploadMbps: 0,
+};
+
+/** A verdict that supports `MODEST`. */
+export const GOOD = {
+	bandwidth: 1,
+	cpu: 1,
+	disk: 1,
+	gpuClass: 0,
+	gpuCount: 0,
+	memory: 1,
+	online: true,
+	proof: true,
+	service: true,
+};
+
+/** What the agent says of this machine. The bandwidth is not the network's: all four agents share this
+ * machine and its cores, so little of it is claimed. */
+export async function detect({ mbps = 100, region = 'DE' } = {}) {
+	const bandwidth = ['--download-mbps', `${mbps}`, '--upload-mbps', `${mbps}`];
+	const { stdout } = await promisify(execFile)(
+		binary('kaisar-agent'),
+		['detect', '--json', '--region', region, '--data-dir', tmpdir(), ...bandwidth],
+		{ timeout: 120_000 },
+	);
+	return JSON.parse(stdout);
+}
+
+/** The claim that `detect` printed, as the call takes it. */
+export function claim(found) {
+	return {
+		cpuCores: found.cpu_cores,
+		diskGb: found.disk_gb,
+		downloadMbps: found.download_mbps,
+		gpuClass: found.gpu_class,
+		gpuCount: found.gpu_count,
+		memoryGb: found.memory_gb,
+		region: u8aToHex(Buffer.from(found.region)),
+		uploadMbps: found.upload_mbps,
+	};
+}
+
+/** A development chain. */
+export class Dev {
+	/** Starts the node and connects; options as for `Node.start`, and `manual`: blocks are sealed when
+	 * the test waits for them, not by the clock. */
+	static async start(options = {}) {
+		const dev = new Dev();
+		dev.options = options.manual
+			? { ...options, args: [...options.args, '--sealing', 'manual'] }
+			: options;
+		dev.node = await Node.start(dev.options);
+		try {
+			await dev.attach(options);
+		} catch (error) {
+			await dev.stop();
+			throw error;
+		}
+		return dev;
+	}
+
+	/** Connects to a development chain that runs already, and reads all its events from block 1. */
+	static async attachTo(url) {
+		const dev = new Dev();
+		dev.options = {};
+		dev.node = { stop: async () => {}, url };
+		dev.watch = { blocks: [], events: [], last: 1 };
+		await dev.attach();
+		const head = await dev.api.rpc.chain.getHeader();
+		await dev.watch.block(head.number.toNumber());
+		return dev;
+	}
+
+	/** Connects to the node that runs. */
+	async attach({ onBlock } = {}) {
+		this.api = await connect(this.node.url);
+		this.genesis = this.api.genesisHash.toHex();
+		this.watch = await Watcher.start(this.api, {
+			node: this.node,
+			onBlock,
+			previous: this.watch,
+		});
+		this.sealer = this.options.manual ? new Sealer(this.api, this.watch) : undefined;
+		this.keys ??= new Keys();
+		this.sudo ??= this.keys.pair('//Alice');
+		this.provider ??= this.keys.pair('//Provider');
+		this.workerKey ??= this.keys.pair('//Provider//worker');
+		this.workerAgent ??= this.keys.agent('//Provider//agent');
+		this.checkers ??= [1, 2, 3].map((number) => ({
+			account: this.keys.pair(`//Checker${number}`),
+			key: this.keys.pair(`//Checker${number}//key`),
+		}));
+	}
+
+	/** Lets go of the connection. */
+	async detach() {
+		await this.sealer?.stop();
+		this.watch?.stop();
+		await this.api?.disconnect();
+	}
+
+	/** Ends everything. */
+	async stop() {
+		await this.detach().catch(() => {});
+		await this.node.stop();
+	}
+
+	/** Restarts the node after `signal` on the same base path. */
+	async restart(signal) {
+		await this.sealer?.stop();
+		this.watch.stop();
+		await this.node.kill(signal);
+		await this.api.disconnect().catch(() => {});
+		await this.node.stop();
+		this.node = await Node.start(this.options);
+		await this.attach(this.options);
+	}
+
+	/** Registers a worker of the provider and gives its number. */
+	async register(spec = MODEST, { account, agent, key, stake = 1_000n * KAI } = {}) {
+		const owner = account ?? this.provider;
+		const worker = key ?? this.workerKey;
+		const its = agent ?? this.workerAgent;
+		const since = this.watch.events.length;
+		const result = await send(
+			this.api,
+			owner,
+			this.api.tx.providers.registerWorker(
+				spec,
+				worker.publicKey,
+				its.publicKey,
+				stake,
+				this.keys.proof('Worker', this.genesis, owner, worker, its),
+			),
+		);
+		const event = await this.watch.event('providers.WorkerRegistered', undefined, { since });
+		return { event, result, worker: event.data.worker };
+	}
+
+	/** Waits until a committee has confirmed the worker's claim, from event `since` on. Fails if it did
+	 * not confirm it. */
+	async confirmed(worker, { blocks, since = 0 } = {}) {
+		const decided = await this.decided(worker, { blocks, since });
+		if (decided.name !== 'providers.WorkerStateChanged') {
+			throw new Error(`the claim was not confirmed: ${JSON.stringify(decided.data.profile)}`);
+		}
+		return decided;
+	}
+
+	/** Waits until a committee has confirmed the worker's claim, or has not. */
+	async decided(worker, { blocks, since = 0 } = {}) {
+		return Promise.race([
+			this.watch.event(
+				'providers.WorkerStateChanged',
+				(e) => e.worker === worker && e.new === 'Online',
+				{ blocks, since },
+			),
+			this.watch.event('providers.VerificationFailed', (e) => e.worker === worker, {
+				blocks,
+				since,
+			}),
+		]);
+	}
+
+	/** Brings a worker back that was found offline. A running delay, or a check that is not over, is
+	 * waited out. */
+	async bringBack(worker) {
+		return this.watch.until(async () => {
+			const { error } = await trySend(
+				this.api,
+				this.provider,
+				this.api.tx.providers.goOnline(worker),
+			);
+			return error === null || error === 'providers.WrongState';
+		}, `worker ${worker} back`);
+	}
+
+	/** The operator's number that each checker's account holds. */
+	async operators() {
+		for (const checker of this.checkers) {
+			checker.operator = plain(
+				await this.api.query.checkers.numberOf(checker.account.address),
+			);
+		}
+		return this.checkers;
+	}
+
+	/** The rounds that run. */
+	async rounds() {
+		return plain(await view(this.api, 'Popw', 'rounds'));
+	}
+
+	/** The round in which the worker is due, as soon as its attest phase begins. */
+	async due(worker, options) {
+		return this.watch.until(
+			async () => {
+				for (const round of await this.rounds()) {
+					const due = await view(this.api, 'Popw', 'is_due', [worker, round.index]);
+					if (due.isTrue && this.watch.last >= round.start && this.watch.last < round.start + round.phaseLength) {
+						return round;
+					}
+				}
+				return undefined;
+			},
+			`worker ${worker} due`,
+			options,
+		);
+	}
+
+	/** Waits until the next block belongs to a phase: 1 attest, 2 commit, 3 reveal, 4 over. */
+	async phase(round, number) {
+		await this.watch.block(round.start + (number - 1) * round.phaseLength);
+	}
+
+	/** A batch of votes, with its salt and the hash to commit to. */
+	batch(operator, round, votes, { batch = 0 } = {}) {
+		const salt = u8aToHex(randomAsU8a(32));
+		const input = { batch, genesis: this.genesis, operator, round, salt, votes };
+		return { ...input, hash: u8aToHex(scale.commitment(input)) };
+	}
+
+	/** The call that commits to a batch; with a key, as the off-chain worker signs it. */
+	commit(batch, { key, seed, hash = batch.hash } = {}) {
+		const signature = key
+			? u8aToHex(key.sign(scale.commitPayload({ ...batch, hash, seed })))
+			: null;
+		return this.api.tx.popw.commit(batch.operator, batch.round, batch.batch, hash, signature);
+	}
+
+	/** The call that reveals a batch; with a key, as the off-chain worker signs it. */
+	reveal(batch, { key, seed } = {}) {
+		const signature = key ? u8aToHex(key.sign(scale.revealPayload({ ...batch, seed }))) : null;
+		return this.api.tx.popw.reveal(
+			batch.operator,
+			batch.round,
+			batch.batch,
+			batch.votes,
+			batch.salt,
+			signature,
+		);
+	}
+
+	/** The call that attests; with a key, as the off-chain worker signs it. */
+	attest(worker, round, root, { key, seed } = {}) {
+		const signature = key
+			? u8aToHex(
+					key.sign(scale.attestPayload({ genesis: this.genesis, root, round, seed, worker })),
+				)
+			: null;
+		return this.api.tx.popw.attest(worker, round, root, signature);
+	}
+
+	/** Free balance. */
+	async free(address) {
+		return (await this.api.query.system.account(address)).data.free.toBigInt();
+	}
+}

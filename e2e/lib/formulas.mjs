@@ -1,0 +1,105 @@
+// The formulas of the specification (05-rewards.md, 09-tables.md, 01-token.md), in exact integers and
+// written independently of `math/`: what the chain pays is compared with these to the unit.
+
+/** 1 KAI in units. */
+export const KAI = 10n ** 18n;
+/** The scale of a boost. */
+export const BOOST_ONE = 10n ** 9n;
+
+const min = (a, b) => (a < b ? a : b);
+
+/** The three periods of emission: last block, units a block. */
+const EMISSION = [
+	[10_512_000n, 15n * KAI],
+	[21_024_000n, 13n * KAI],
+	[31_536_000n, 11n * KAI],
+];
+
+/** Emission of the blocks `1 … block`. The genesis block emits nothing. */
+export function emissionUpTo(block) {
+	let total = 0n;
+	let from = 0n;
+	for (const [last, perBlock] of EMISSION) {
+		const to = min(BigInt(block), last);
+		if (to > from) {
+			total += (to - from) * perBlock;
+		}
+		from = last;
+	}
+	return total;
+}
+
+/** Emission of the blocks after `from`, up to and with `to`. */
+export const emissionBetween = (from, to) => emissionUpTo(to) - emissionUpTo(from);
+
+/** A part of an amount, rounded down. `parts` and `of` are integers, for example 50 and 100. */
+export const part = (amount, parts, of = 100n) => (amount * BigInt(parts)) / BigInt(of);
+
+/** Scores of the tiers, two decimals: 0.2 is 20. */
+export const TIER_SCORES = [0n, 20n, 40n, 60n, 80n];
+
+/** Scores of the GPU classes by id, two decimals. Index 0 is no GPU. */
+export const CLASS_SCORES = [
+	0, 1000, 1000, 500, 500, 150, 100, 75, 40, 200, 75, 75, 50, 25, 25, 25, 50, 25, 25, 25, 40, 25, 25,
+	25, 25, 75, 25, 25, 25, 25, 25, 40, 75, 1000,
+].map(BigInt);
+
+/** Hardware score of a verified profile, two decimals: `2·A + B + 3·C + D + E`. */
+export function hardware(profile) {
+	const tier = (index) => TIER_SCORES[Number(index)];
+	const gpu = CLASS_SCORES[Number(profile.gpuClass)] * BigInt(profile.gpuCount);
+	return (
+		2n * tier(profile.bandwidth) +
+		tier(profile.cpu) +
+		3n * gpu +
+		tier(profile.disk) +
+		tier(profile.memory)
+	);
+}
+
+/** `1 + min(stake, max) / max`, scaled by 10⁹, rounded down. */
+export function boost(stake, maxStake) {
+	return BOOST_ONE + (min(BigInt(stake), BigInt(maxStake)) * BOOST_ONE) / BigInt(maxStake);
+}
+
+/** Score units that `blocks` of time earn. */
+export const score = (blocks, stake, maxStake, profile) =>
+	BigInt(blocks) * boost(stake, maxStake) * hardware(profile);
+
+/** The scale of a checker's score. */
+export const CHECKER_ONE = 10n ** 9n;
+
+/** A checker's score: `correct · (1 − errors)` with `errors = 1 − correct / seats`. */
+export const checkerScore = (correct, seats) =>
+	BigInt(seats) === 0n ? 0n : (BigInt(correct) ** 2n * CHECKER_ONE) / BigInt(seats);
+
+/** A share of a pot: `score · pot / total`, rounded down. */
+export const share = (own, pot, total) =>
+	BigInt(total) === 0n ? 0n : (BigInt(own) * BigInt(pot)) / BigInt(total);
+
+/** The automatic ratio: what PoC and PoD scores share, each rounded down, and what nobody gets. */
+export function pots(total, poc, pod) {
+	const scores = BigInt(poc) + BigInt(pod);
+	const [pocPot, podPot] = [share(poc, total, scores), share(pod, total, scores)];
+	return { carried: BigInt(total) - pocPot - podPot, poc: pocPot, pod: podPot };
+}
+
+/** What goes out of the checkers' reserve with the blocks `1 … block`. */
+export const releasedUpTo = (reserve, block) =>
+	(BigInt(reserve) * emissionUpTo(block)) / emissionUpTo(31_536_000);
+
+/** The owner's minimum stake: `base + perScore · class score · count`. */
+export function minimumStake(spec, base = 500n * KAI, perScore = 200n * KAI) {
+	const scores = CLASS_SCORES[Number(spec.gpuClass)] * BigInt(spec.gpuCount);
+	return base + (perScore * scores) / 100n;
+}
+
+/** An amount for people: `12.5 KAI`. */
+export function kai(amount, digits = 6) {
+	const value = BigInt(amount);
+	const sign = value < 0n ? '-' : '';
+	const absolute = value < 0n ? -value : value;
+	const whole = (absolute / KAI).toString().replace(/\B(?=(\d{3})+$)/g, ',');
+	const rest = (absolute % KAI).toString().padStart(18, '0').slice(0, digits).replace(/0+$/, '');
+	return `${sign}${whole}${rest ? `.${rest}` : ''} KAI`;
+}

@@ -1,0 +1,204 @@
+// What an epoch must pay, worked out from the chain's events and the formulas, and compared with what
+// it does pay.
+
+import { feePaid, plain, send } from './chain.mjs';
+import {
+	boost,
+	checkerScore,
+	emissionBetween,
+	part,
+	pots,
+	releasedUpTo,
+	score,
+	share,
+} from './formulas.mjs';
+
+/** The stake with which the boost is 2. */
+const MAX_STAKE = 50_000n * 10n ** 18n;
+
+/** Waits until an epoch ends in which time of the worker was proved.
+ *
+ * - `onCensus(round)`: told of each round in which the worker is due, and awaited;
+ * - `onEpoch(event)`: told of each epoch that ended with nothing proved.
+ */
+export async function epochWithTime(dev, worker, { onCensus, onEpoch, since = 0 } = {}) {
+	const { watch } = dev;
+	let position = since;
+	const census = (async () => {
+		let at = since;
+		while (onCensus) {
+			const attested = await watch.event(
+				'popw.Attested',
+				(e) => e.worker === worker && e.round % 2 === 1,
+				{ blocks: 1_000, since: at },
+			);
+			at = attested.position + 1;
+			await onCensus(attested.data.round);
+		}
+	})();
+	// Its end does not matter, its failures do; they reach the wait below too.
+	census.catch(() => {});
+	for (;;) {
+		const ended = await watch.event('rewards.EpochEnded', undefined, {
+			blocks: 1_000,
+			since: position,
+		});
+		if (BigInt(ended.data.pocScore) > 0n) {
+			return { ended, epoch: ended.data.epoch };
+		}
+		position = ended.position + 1;
+		onEpoch?.(ended);
+	}
+}
+
+/** The blocks of online time that each closed check proved, by our own count of the events. */
+export async function provedTime(dev, worker) {
+	const { api, watch } = dev;
+	const proved = [];
+	let mark;
+	for (const { block, data, name } of watch.events) {
+		if (data.worker !== worker) {
+			continue;
+		}
+		if (name === 'providers.WorkerStateChanged') {
+			mark = data.new === 'Online' ? block : undefined;
+		} else if (name === 'popw.CheckClosed' && data.outcome.Online && mark !== undefined) {
+			const round = plain(await api.query.popw.rounds(data.round));
+			// A spot round that began before the worker was online has nothing to credit.
+			if (round.start > mark) {
+				const online = Math.min(round.start - mark, round.params.maxGap);
+				proved.push({ block, online, profile: data.outcome.Online.profile, round: data.round });
+				mark = round.start;
+			}
+		}
+	}
+	return proved;
+}
+
+/** Everything that the epochs up to `last` must have come to. */
+async function expectations(dev, worker, last) {
+	const { api } = dev;
+	const proved = await provedTime(dev, worker);
+	const record = plain(await api.query.providers.workers(worker));
+	const reserve = (await api.query.rewards.reserve()).toBigInt();
+	const epochs = [];
+	let carriedWorkers = 0n;
+	let carriedCheckers = 0n;
+	for (let index = 0; index <= last; index += 1) {
+		const noted = plain(await api.query.rewards.epochs(index));
+		const { end, start } = noted;
+		const emission = emissionBetween(start - 1, end);
+		const mine = proved.filter(({ block }) => block >= start && block <= end);
+		const poc = mine.reduce(
+			(sum, { online, profile }) => sum + score(online, record.pool.own, MAX_STAKE, profile),
+			0n,
+		);
+		const workers = pots(carriedWorkers + part(emission, 50), poc, 0n);
+		carriedWorkers = workers.carried;
+
+		const hash = await api.rpc.chain.getBlockHash(end);
+		const then = await api.at(hash);
+		const operators = [];
+		for (const checker of dev.checkers) {
+			const counts = plain(await then.query.rewards.checkerScores(checker.operator));
+			operators.push(
+				counts?.epoch === index
+					? { correct: counts.correct, seats: counts.seats }
+					: { correct: 0, seats: 0 },
+			);
+		}
+		const scores = operators.map(({ correct, seats }) => checkerScore(correct, seats));
+		const all = scores.reduce((a, b) => a + b, 0n);
+		const put =
+			carriedCheckers +
+			part(emission, 20) +
+			releasedUpTo(reserve, end) -
+			releasedUpTo(reserve, start - 1);
+		const checkersPot = all === 0n ? 0n : put;
+		carriedCheckers = put - checkersPot;
+		epochs.push({
+			blocks: end - start + 1,
+			checkersPot,
+			emission,
+			mine,
+			noted,
+			operators: operators.map((one, i) => ({
+				...one,
+				reward: share(scores[i], checkersPot, all),
+			})),
+			poc,
+			// The only worker of the chain: its score is the total.
+			worker: share(poc, workers.poc, poc),
+			workersPot: workers.poc,
+		});
+	}
+	return { epochs, record };
+}
+
+/** What epoch `last`, and those before it, pay to the worker and to the three checkers, none of whom
+ * has claimed before; with functions that claim and compare. */
+export async function checkRewards(dev, worker, last) {
+	const { api } = dev;
+	await dev.operators();
+	const { epochs, record } = await expectations(dev, worker, last);
+	const epoch = epochs[last];
+	return {
+		blocks: epoch.blocks,
+		boost: boost(record.pool.own, MAX_STAKE),
+		checkersPot: epoch.checkersPot,
+		emission: epoch.emission,
+		epochs,
+		online: epoch.mine.reduce((sum, { online }) => sum + online, 0),
+		profile: epoch.mine.at(-1)?.profile ?? record.profile,
+		workersPot: epoch.workersPot,
+
+		/** Claims for the worker. `got` is what the owner's balance grew by, the fee added. */
+		async claimWorker() {
+			const result = await send(api, dev.provider, api.tx.rewards.claimWorker(worker));
+			const header = await api.rpc.chain.getHeader(result.hash);
+			const free = async (hash) =>
+				(
+					await (await api.at(hash)).query.system.account(dev.provider.address)
+				).data.free.toBigInt();
+			const before = await free(header.parentHash);
+			const after = await free(result.hash);
+			const fee = feePaid(result);
+			return {
+				after,
+				before,
+				block: header.number.toNumber(),
+				expected: epochs.reduce((sum, one) => sum + one.worker, 0n),
+				fee,
+				got: after - before + fee,
+				hash: result.hash,
+			};
+		},
+
+		/** Claims for each checker that has something. `got` is what its vKAI grew by. */
+		async claimCheckers() {
+			const claims = [];
+			for (const [index, checker] of dev.checkers.entries()) {
+				const sum = (field) =>
+					epochs.reduce((total, one) => total + one.operators[index][field], 0);
+				const expected = epochs.reduce((total, one) => total + one.operators[index].reward, 0n);
+				if (expected === 0n) {
+					continue;
+				}
+				const vkai = async () => plain(await api.query.rewards.vKai(checker.account.address));
+				const before = await vkai();
+				const result = await send(api, checker.account, api.tx.rewards.claimChecker());
+				const header = await api.rpc.chain.getHeader(result.hash);
+				claims.push({
+					block: header.number.toNumber(),
+					correct: sum('correct'),
+					expected,
+					got: (await vkai()) - before,
+					hash: result.hash,
+					number: index + 1,
+					seats: sum('seats'),
+				});
+			}
+			return claims;
+		},
+	};
+}

@@ -1,0 +1,75 @@
+// An agent that hangs, dies, or answers nonsense of any size: the node goes on, says so once, and
+// recovers when the agent does.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { plain } from '../lib/chain.mjs';
+import { Dev } from '../lib/dev.mjs';
+import { FakeAgent } from '../lib/fake-agent.mjs';
+
+const TOKEN = 'c0ffee'.repeat(8);
+let agent;
+let dev;
+let folder;
+
+before(async () => {
+	folder = await mkdtemp(join(tmpdir(), 'kaisar-agent-'));
+	await writeFile(join(folder, 'token'), `${TOKEN}\n`, { mode: 0o600 });
+	agent = await FakeAgent.start(TOKEN);
+	dev = await Dev.start({
+		args: ['--dev', '--agent-url', agent.url, '--agent-token-file', join(folder, 'token')],
+	});
+});
+after(async () => {
+	await dev?.stop();
+	await agent?.stop();
+	await rm(folder, { force: true, recursive: true });
+});
+
+test('an agent that misbehaves never stops the node', async (t) => {
+	const { node, watch } = dev;
+	// What the node says of its agents, all of which answer at first. One server stands for all four,
+	// and each is watched by the node and used by the off-chain worker: eight may say, once, that it
+	// does not answer.
+	const said = () => node.linesLike(/agent .*(is down|does not answer)/i);
+
+	await watch.until(() => agent.count('good') >= 4, 'four good answers');
+	assert.deepEqual(said(), []);
+
+	// Nobody proves it yet: the first mode begins before it is due.
+	agent.mode = 'hang';
+	const { worker } = await dev.register();
+	for (const mode of ['hang', 'die', 'garbage', 'nonsense', 'error', 'drip']) {
+		await t.test(mode, async () => {
+			agent.mode = mode;
+			const began = { at: Date.now(), block: watch.last };
+			await watch.until(() => agent.count(mode) >= 3, `three requests in mode ${mode}`);
+			await watch.block(watch.last + 3);
+			const perBlock = (Date.now() - began.at) / (watch.last - began.block);
+			assert.ok(perBlock < 3_000, `a block a second, not every ${perBlock} ms`);
+			assert.ok(said().length > 0, 'it says that the agent does not answer');
+			assert.ok(said().length <= 8, `once, not ${said().length} times:\n${said().join('\n')}`);
+		});
+	}
+	assert.equal(node.linesLike(/panicked/).length, 0);
+
+	await t.test('and it recovers', async () => {
+		agent.mode = 'good';
+		const since = watch.events.length;
+		const back = node.logged(/agent.* is back/i, { from: node.lines.length });
+		const record = plain(await dev.api.query.providers.workers(worker));
+		if (record.standings.now.state === 'Offline') {
+			await dev.bringBack(worker);
+		}
+		await dev.confirmed(worker, { blocks: 400, since });
+		await back;
+		assert.ok(
+			agent.seen.every(({ authorization }) => authorization === `Bearer ${TOKEN}`),
+			'every request carries the token',
+		);
+	});
+});

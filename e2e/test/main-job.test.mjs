@@ -1,0 +1,150 @@
+// The main job, as `scripts/dev.sh` shows it: the story registers a worker and claims at the end; all
+// between is done by the node's off-chain workers and the agents. The story itself compares what is paid
+// with the formulas; here the chain that it leaves running is looked at, and Ctrl-C.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { plain, trySend, view } from '../lib/chain.mjs';
+import { Dev } from '../lib/dev.mjs';
+import { emissionUpTo, hardware } from '../lib/formulas.mjs';
+import { checkRewards } from '../lib/rewards.mjs';
+
+const SCRIPT = fileURLToPath(new URL('../../scripts/dev.sh', import.meta.url));
+let ended;
+let output = '';
+let story;
+
+/** Waits for something in the story's output; fails if the story ends without it. */
+async function says(pattern) {
+	for (;;) {
+		const match = pattern.exec(output);
+		if (match) {
+			return match;
+		}
+		const how = await Promise.race([
+			new Promise((resolve) => story.stdout.once('data', () => resolve(undefined))),
+			ended,
+		]);
+		if (how && !pattern.exec(output)) {
+			throw new Error(`the story ended with ${JSON.stringify(how)} and without ${pattern}:\n${output}`);
+		}
+	}
+}
+
+before(() => {
+	story = spawn(SCRIPT, ['--no-setup', '--no-build', '--rpc-port', '0'], {
+		detached: true,
+		stdio: ['ignore', 'pipe', 'pipe'],
+	});
+	for (const stream of [story.stdout, story.stderr]) {
+		stream.setEncoding('utf8');
+		stream.on('data', (text) => {
+			output += text;
+		});
+	}
+	ended = new Promise((resolve) => {
+		story.once('exit', (code, signal) => resolve({ code, signal }));
+	});
+});
+after(async () => {
+	try {
+		process.kill(-story.pid, 'SIGTERM');
+	} catch {
+		// It has ended.
+	}
+	await ended;
+});
+
+let dev;
+let worker;
+
+test('the story goes from a registration to claimed rewards', async () => {
+	const [, url] = await says(/RPC (ws:\/\/127\.0\.0\.1:\d+)/);
+	const [, seconds] = await says(/The story ended (\d+) s after/);
+	console.log(output);
+	assert.ok(Number(seconds) < 360, `it took ${seconds} s`);
+	dev = await Dev.attachTo(url);
+	worker = dev.watch.all('providers.WorkerRegistered')[0].data.worker;
+});
+
+test('it became Online with the end of a check, by three votes', async () => {
+	const { api, watch } = dev;
+	const online = watch.all(
+		'providers.WorkerStateChanged',
+		(e) => e.worker === worker && e.new === 'Online',
+	)[0];
+	const closed = watch.all(
+		'popw.CheckClosed',
+		(e, { block }) => e.worker === worker && block === online.block,
+	)[0];
+	assert.equal(closed.data.votes, 3);
+	assert.ok(hardware(closed.data.outcome.Online.profile) > 0n, 'it is worth something');
+	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.state, 'Online');
+});
+
+test('nobody signed for the nodes, and nobody paid for it', async () => {
+	const { api, watch } = dev;
+	for (const name of ['popw.Attested', 'popw.Committed', 'popw.Revealed']) {
+		const [event] = watch.all(name);
+		const { block } = await api.rpc.chain.getBlock(event.hash);
+		assert.equal(block.extrinsics[event.extrinsic].isSigned, false, name);
+	}
+	const claims = watch.all('rewards.CheckerClaimed').length;
+	// The provider for registering (and again where it had to claim less) and claiming, each checker for
+	// claiming.
+	const paid = watch.all('transactionPayment.TransactionFeePaid').map(({ data }) => data.who);
+	const provider = paid.filter((who) => who === dev.provider.address).length;
+	assert.ok(provider >= 2);
+	assert.equal(paid.length - provider, claims);
+});
+
+test('the epochs noted what the events add up to', async () => {
+	const { watch } = dev;
+	const ends = watch.all('rewards.EpochEnded');
+	const paid = ends.findIndex(({ data }) => BigInt(data.pocScore) > 0n);
+	assert.ok(paid >= 0);
+	const { epochs } = await checkRewards(dev, worker, paid);
+	for (const [index, epoch] of epochs.entries()) {
+		assert.equal(epoch.noted.scores.poc, epoch.poc);
+		assert.equal(epoch.noted.scores.pod, 0n);
+		assert.equal(epoch.noted.pocReward, epoch.workersPot);
+		assert.equal(epoch.noted.checkerReward, epoch.checkersPot);
+		assert.equal(BigInt(ends[index].data.providers), epoch.workersPot);
+		assert.equal(BigInt(ends[index].data.checkers), epoch.checkersPot);
+	}
+	assert.ok(epochs.some(({ operators }) => operators.some(({ correct }) => correct > 0)));
+});
+
+test('what is claimed cannot be claimed again, nor by others', async () => {
+	const { api } = dev;
+	const ends = () => dev.watch.all('rewards.EpochEnded').length;
+	const before = ends();
+	const again = await trySend(api, dev.provider, api.tx.rewards.claimWorker(worker));
+	// Another epoch may have ended meanwhile, with more to claim.
+	assert.ok(again.error === 'rewards.NothingToClaim' || ends() > before || before > 1, again.error);
+	const other = await trySend(api, dev.sudo, api.tx.rewards.claimWorker(worker));
+	assert.equal(other.error, 'rewards.NotOwner');
+	const nobody = await trySend(api, dev.sudo, api.tx.rewards.claimChecker());
+	assert.equal(nobody.error, 'rewards.NothingToClaim');
+});
+
+test('the emission left is the schedule less what is out', async () => {
+	const { api } = dev;
+	const header = await api.rpc.chain.getHeader();
+	const left = await view(api, 'Rewards', 'emission_left', [], header.hash);
+	assert.equal(left.toBigInt(), emissionUpTo(31_536_000) - emissionUpTo(header.number.toNumber()));
+});
+
+test('Ctrl-C ends the chain and cleans up', async () => {
+	await dev.detach();
+	const [, folder] = /data in (\S+)/.exec(output);
+	assert.ok(existsSync(folder));
+	process.kill(-story.pid, 'SIGINT');
+	const how = await ended;
+	assert.deepEqual(how, { code: 0, signal: null });
+	assert.ok(!existsSync(folder), 'the folder of the chain is gone');
+});

@@ -1,0 +1,96 @@
+// The node is ended, politely and not, in each phase of a round: nothing is lost.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { Dev } from '../lib/dev.mjs';
+
+let basePath;
+let dev;
+before(async () => {
+	basePath = await mkdtemp(join(tmpdir(), 'kaisar-restart-'));
+	dev = await Dev.start({ args: ['--dev'], basePath });
+});
+after(async () => {
+	await dev?.stop();
+	await rm(basePath, { force: true, maxRetries: 5, recursive: true });
+});
+
+/** Follows one round of the worker, ends the node with a signal at the start of the phases that have
+ * one, starts it again, and checks that the round is whole. */
+async function throughARound(worker, round, { attest, commit, reveal }) {
+	const mine = (e) => e.worker === worker && e.round === round.index;
+
+	// The benchmark has just been asked for.
+	if (attest) {
+		await dev.restart(attest);
+	}
+	const attested = await dev.watch.event('popw.Attested', mine);
+	assert.equal(attested.data.committee.length, 3);
+
+	// The checks run.
+	await dev.phase(round, 2);
+	if (commit) {
+		await dev.restart(commit);
+	}
+	for (const operator of attested.data.committee) {
+		await dev.watch.event(
+			'popw.Committed',
+			(e) => e.round === round.index && e.operator === operator,
+		);
+	}
+
+	// Votes and salts must have been kept.
+	await dev.phase(round, 3);
+	if (reveal) {
+		await dev.restart(reveal);
+	}
+	const closed = await dev.watch.event('popw.CheckClosed', mine);
+	assert.equal(closed.data.votes, 3, 'every vote was revealed');
+	assert.ok(closed.data.outcome.Online, 'it was confirmed online');
+}
+
+test('a restart in each phase of the first round loses nothing', async () => {
+	const { worker } = await dev.register();
+	dev.worker = worker;
+	const round = await dev.due(worker);
+	await throughARound(worker, round, { attest: 'SIGKILL', commit: 'SIGTERM', reveal: 'SIGKILL' });
+	await dev.confirmed(worker);
+});
+
+test('nor does one in a census', async () => {
+	const { worker } = dev;
+	const round = await dev.due(worker);
+	assert.equal(round.kind, 'Census');
+	await throughARound(worker, round, { reveal: 'SIGTERM' });
+	assert.deepEqual(
+		dev.watch.all('providers.FoundOffline', (e) => e.worker === worker),
+		[],
+	);
+});
+
+test('agents that die in the middle of a round are started again, and the round goes on', async () => {
+	const { node, watch, worker } = dev;
+	const round = await dev.due(worker);
+	const agents = node.agents();
+	assert.equal(agents.length, 4);
+	const from = node.lines.length;
+	for (const pid of agents) {
+		process.kill(pid, 'SIGKILL');
+	}
+	for (const name of ['provider', 'checker1', 'checker2', 'checker3']) {
+		await node.logged(new RegExp(`The agent ${name} is down`), { from });
+		await node.logged(new RegExp(`The agent ${name} is back`), { from });
+	}
+	const closed = await watch.event(
+		'popw.CheckClosed',
+		(e) => e.worker === worker && e.round === round.index,
+	);
+	assert.equal(closed.data.votes, 3, 'every checker voted');
+	assert.ok(closed.data.outcome.Online, 'it was confirmed online');
+	// Each said it once.
+	assert.equal(node.lines.slice(from).filter((line) => /The agent \w+ is down/.test(line)).length, 4);
+});

@@ -1,0 +1,385 @@
+// One node whose agents are off. What it says of itself; a round driven by signed extrinsics alone; what
+// the chain and the pool refuse.
+
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+
+import { stringCamelCase } from '@polkadot/util';
+
+import { bare, connect, feePaid, general, plain, send, submit, trySend, view } from '../lib/chain.mjs';
+import { Dev, GOOD } from '../lib/dev.mjs';
+
+const ROOT = `0x${'ab'.repeat(32)}`;
+const OURS = ['Providers', 'Licenses', 'Checkers', 'Popw', 'Rewards'];
+// The public interface, written by `UPDATE_INTERFACE=1`: a change of it is seen in review.
+const INTERFACE = new URL('./interface.json', import.meta.url);
+// Names that the specification pins, arguments in order.
+const PINNED = {
+	Checkers: {
+		accept_delegation: ['license'],
+		delegate_license: ['license', 'operator'],
+		deregister_checker: [],
+		go_offline: [],
+		go_online: [],
+		register_checker: ['checker_key', 'agent_key', 'commission', 'proof'],
+		reject_delegation: ['license'],
+		revoke_delegation: ['license'],
+		set_auto_accept: ['on'],
+		set_checker_keys: ['checker_key', 'agent_key', 'proof'],
+		set_commission: ['commission'],
+	},
+	Popw: {
+		attest: ['worker', 'round', 'root', 'signature'],
+		commit: ['operator', 'round', 'batch', 'hash', 'signature'],
+		finalize: ['workers'],
+		report_absent: ['worker', 'round'],
+		reveal: ['operator', 'round', 'batch', 'votes', 'salt', 'signature'],
+	},
+	Providers: {
+		deregister_worker: ['worker'],
+		go_offline: ['worker'],
+		go_online: ['worker'],
+		register_worker: ['spec', 'worker_key', 'agent_key', 'stake', 'proof'],
+		set_commission: ['worker', 'commission'],
+		set_price_floor: ['worker', 'price_per_gpu_hour'],
+		set_worker_keys: ['worker', 'worker_key', 'agent_key', 'proof'],
+		stake: ['worker', 'amount'],
+		unstake: ['worker', 'amount'],
+		update_worker: ['worker', 'spec'],
+		withdraw_unbonded: ['worker'],
+	},
+	Rewards: {
+		claim_checker: [],
+		claim_worker: ['worker'],
+		settle: ['pool'],
+	},
+};
+
+let dev;
+before(async () => {
+	// Blocks come when the test waits for them, so it cannot miss a phase.
+	dev = await Dev.start({ args: ['--dev', '--no-agents'], manual: true });
+	await dev.operators();
+});
+after(async () => {
+	await dev?.stop();
+});
+
+/** Pallets, calls, events and errors of ours, as the metadata has them. */
+function interfaceOf(api) {
+	const { lookup } = api.registry;
+	const variants = (type) =>
+		type.isSome
+			? [...lookup.getSiType(type.unwrap().type).def.asVariant.variants]
+					.sort((a, b) => a.index - b.index)
+					.map(({ fields, index, name }) => ({
+						fields: [...fields].map((field) => field.name.unwrapOr('').toString()),
+						index: index.toNumber(),
+						name: name.toString(),
+					}))
+			: [];
+	return Object.fromEntries(
+		OURS.map((name) => {
+			const pallet = api.registry.metadata.pallets.find((one) => one.name.toString() === name);
+			assert.ok(pallet, `pallet ${name} is in the metadata`);
+			const { calls, errors, events, index } = pallet;
+			return [
+				name,
+				{
+					calls: variants(calls),
+					errors: variants(errors).map(({ index: at, name: error }) => ({ index: at, name: error })),
+					events: variants(events),
+					index: index.toNumber(),
+				},
+			];
+		}),
+	);
+}
+
+test('the metadata names every pallet, call, event and error of ours, with no type bundle', async () => {
+	const { api } = dev;
+	const found = interfaceOf(api);
+	for (const [pallet, calls] of Object.entries(PINNED)) {
+		for (const [call, args] of Object.entries(calls)) {
+			const one = found[pallet].calls.find(({ name }) => name === call);
+			assert.ok(one, `${pallet}.${call}`);
+			assert.deepEqual(one.fields, args, `${pallet}.${call}`);
+		}
+	}
+	for (const [pallet, { calls, errors, events }] of Object.entries(found)) {
+		const section = stringCamelCase(pallet);
+		for (const { name } of calls) {
+			assert.equal(typeof api.tx[section][stringCamelCase(name)], 'function', `${pallet}.${name}`);
+			assert.ok(
+				api.tx[section][stringCamelCase(name)].meta.docs.length > 0,
+				`${pallet}.${name} is documented`,
+			);
+		}
+		for (const { name } of events) {
+			assert.equal(typeof api.events[section][name]?.is, 'function', `${pallet}.${name}`);
+		}
+		for (const { name } of errors) {
+			const { meta } = api.errors[section][name];
+			assert.ok(meta.docs.length > 0, `${pallet}.${name} is documented`);
+		}
+	}
+	if (process.env.UPDATE_INTERFACE) {
+		writeFileSync(INTERFACE, `${JSON.stringify(found, null, '\t')}\n`);
+	}
+	const locked = JSON.parse(readFileSync(INTERFACE, 'utf8'));
+	assert.deepEqual(found, locked, 'the public interface changed: UPDATE_INTERFACE=1 if it is meant');
+});
+
+test('chain properties, constants and storage can be read by name', async () => {
+	const { api } = dev;
+	assert.deepEqual(api.registry.chainDecimals, [18]);
+	assert.deepEqual(api.registry.chainTokens, ['KAI']);
+	assert.equal(api.consts.balances.existentialDeposit.toBigInt(), 10n ** 15n);
+	assert.equal(api.runtimeVersion.specName.toString(), 'kaisar');
+	await dev.watch.block(1);
+	const rounds = await dev.rounds();
+	assert.ok(rounds.length > 0);
+	assert.ok(['Spot', 'Census'].includes(rounds[0].kind));
+});
+
+test('a second client connects while the first works', async () => {
+	const other = await connect(dev.node.url);
+	assert.equal(other.genesisHash.toHex(), dev.genesis);
+	await other.disconnect();
+});
+
+const state = {};
+
+/** Sends all of them at once and checks why each fails: `[signer, call, error]`. */
+async function fail(...cases) {
+	const { api } = dev;
+	const found = await Promise.all(cases.map(([signer, call]) => trySend(api, signer, call)));
+	for (const [index, [, call, expected]] of cases.entries()) {
+		const { args, method, section } = call.method;
+		const what = `${section}.${method}(${args.slice(0, 3).join(', ')})`;
+		assert.ok(
+			[expected].flat().includes(found[index].error),
+			`${what}: ${found[index].error} instead of ${expected}`,
+		);
+	}
+}
+
+test('a round is driven entirely by signed extrinsics', async (t) => {
+	const { api, watch } = dev;
+	const [one, two, three] = dev.checkers;
+	let round;
+
+	await t.test('a worker registers, and is due in the next round', async () => {
+		const { worker } = await dev.register();
+		state.worker = worker;
+		round = await dev.due(worker);
+		assert.equal(round.kind, 'Spot');
+	});
+	const { worker } = state;
+
+	await t.test('only its owner attests, once, with no second signature', async () => {
+		const attest = dev.attest(worker, round.index, ROOT);
+		const signed = dev.attest(worker, round.index, ROOT, { key: dev.workerKey, seed: round.seed });
+		await fail(
+			[one.account, attest, 'popw.NotOwner'],
+			[dev.provider, signed, 'popw.SignatureNotExpected'],
+			[dev.provider, dev.attest(worker + 1, round.index, ROOT), 'popw.UnknownWorker'],
+			[dev.provider, dev.attest(worker, round.index + 1_000, ROOT), 'popw.UnknownRound'],
+		);
+		const done = await send(api, dev.provider, attest);
+		assert.ok(feePaid(done) > 0n, 'a signed attestation pays its fee');
+		const { data } = done.events.find(({ name }) => name === 'popw.Attested');
+		assert.equal(data.worker, worker);
+		assert.equal(data.root, ROOT);
+		assert.deepEqual([...data.committee].sort(), dev.checkers.map((c) => c.operator).sort());
+	});
+
+	// A vote for a worker that is not there, and a second one for the same, among good ones.
+	const mixed = [[worker, GOOD], [worker + 1_000, GOOD], [worker, { ...GOOD, online: false }]];
+	const mine = dev.batch(one.operator, round.index, mixed);
+	const good = dev.batch(three.operator, round.index, [[worker, GOOD]]);
+	// The hash of another's votes, copied.
+	const copied = { ...mine, operator: two.operator };
+
+	await t.test('a second attestation, and a commitment in the attest phase, are refused', async () => {
+		await fail(
+			[dev.provider, dev.attest(worker, round.index, ROOT), 'popw.AlreadyAttested'],
+			[one.account, dev.commit(mine), 'popw.WrongPhase'],
+		);
+	});
+
+	await t.test('operators commit, each for itself and once', async () => {
+		await dev.phase(round, 2);
+		await fail(
+			[dev.provider, dev.attest(worker, round.index, ROOT), 'popw.WrongPhase'],
+			[two.account, dev.commit(mine), 'popw.NotOperator'],
+			[one.account, dev.commit({ ...mine, operator: 4_000 }), 'popw.UnknownOperator'],
+			[one.account, dev.commit({ ...mine, batch: 60_000 }), 'popw.BatchTooHigh'],
+			[
+				three.account,
+				dev.commit(good, { key: three.key, seed: round.seed }),
+				'popw.SignatureNotExpected',
+			],
+		);
+		await Promise.all([
+			send(api, one.account, dev.commit(mine)),
+			send(api, two.account, dev.commit(copied)),
+			send(api, three.account, dev.commit(good)),
+		]);
+	});
+
+	await t.test('a second commitment, and a reveal in the commit phase, are refused', async () => {
+		await fail(
+			[one.account, dev.commit(mine), 'popw.AlreadyCommitted'],
+			[one.account, dev.reveal(mine), 'popw.WrongPhase'],
+		);
+	});
+
+	await t.test('a copied commitment and a changed vote open nothing', async () => {
+		await dev.phase(round, 3);
+		const changed = [[worker, { ...GOOD, cpu: 4 }]];
+		await fail(
+			[two.account, dev.reveal(copied), 'popw.CommitmentMismatch'],
+			[one.account, dev.reveal({ ...mine, votes: changed }), 'popw.CommitmentMismatch'],
+			[one.account, dev.reveal({ ...mine, salt: ROOT }), 'popw.CommitmentMismatch'],
+			[three.account, dev.reveal(mine), 'popw.NotOperator'],
+			[dev.sudo, api.tx.popw.finalize([worker]), 'popw.NothingToFinalize'],
+		);
+	});
+
+	await t.test('good votes stand, bad ones among them are skipped and counted', async () => {
+		const [first, third] = await Promise.all([
+			send(api, one.account, dev.reveal(mine)),
+			send(api, three.account, dev.reveal(good)),
+		]);
+		const [counted, other] = [first, third].map(
+			({ events }) => events.find(({ name }) => name === 'popw.Revealed').data,
+		);
+		assert.deepEqual([counted.counted, counted.skipped], [1, 2]);
+		assert.deepEqual([other.counted, other.skipped], [1, 0]);
+		await fail([one.account, dev.reveal(mine), 'popw.NoCommitment']);
+	});
+
+	await t.test('when the round is over, it is too late to reveal, and anyone closes the check', async () => {
+		await dev.phase(round, 4);
+		await fail([two.account, dev.reveal(copied), 'popw.WrongPhase']);
+		// A node may have been quicker: the check is closed once, whoever does it.
+		await fail([dev.sudo, api.tx.popw.finalize([worker]), [null, 'popw.NothingToFinalize']]);
+		const { data } = await watch.event('popw.CheckClosed', (e) => e.worker === worker);
+		assert.equal(data.votes, 2);
+		assert.ok(data.outcome.Online, 'two of three seats decide');
+		await fail([dev.sudo, api.tx.popw.finalize([worker]), 'popw.NothingToFinalize']);
+		const info = plain(await api.query.providers.workers(worker));
+		assert.equal(info.standings.now.state, 'Online');
+	});
+});
+
+test('the pool refuses fee-less calls that would fail', async (t) => {
+	const { api } = dev;
+	const { worker } = state;
+	const [one] = dev.checkers;
+	const refused = async (bytes, what) => {
+		await assert.rejects(
+			submit(api, bytes),
+			// "Invalid Transaction" or "Unknown Transaction Validity"; anything else means that the
+			// bytes were not even read.
+			({ message }) => /^(1010|1011): /.test(message) || assert.fail(`${what}: ${message}`),
+			what,
+		);
+	};
+	const round = await dev.due(worker);
+	const seed = round.seed;
+
+	await t.test('attestations', async () => {
+		const { workerKey: key } = dev;
+		const good = dev.attest(worker, round.index, ROOT, { key, seed });
+		await refused(general(api, dev.attest(worker, round.index, ROOT)), 'no signature');
+		await refused(bare(good), 'a bare extrinsic');
+		await refused(general(api, dev.attest(worker, round.index, ROOT, { key: one.key, seed })), 'wrong key');
+		await refused(general(api, dev.attest(worker, round.index, ROOT, { key, seed: ROOT })), 'wrong seed');
+		await refused(general(api, dev.attest(worker + 1, round.index, ROOT, { key, seed })), 'unknown worker');
+		await refused(general(api, dev.attest(worker, round.index + 1_000, ROOT, { key, seed })), 'unknown round');
+		const early = dev.batch(one.operator, round.index, [[worker, GOOD]]);
+		await refused(general(api, dev.commit(early, { key: one.key, seed })), 'commit too early');
+		const owner = await dev.free(dev.provider.address);
+		await submit(api, general(api, good));
+		await dev.watch.event('popw.Attested', (e) => e.worker === worker && e.round === round.index);
+		assert.equal(await dev.free(dev.provider.address), owner, 'it costs nothing');
+		const other = `0x${'cd'.repeat(32)}`;
+		await refused(general(api, dev.attest(worker, round.index, other, { key, seed })), 'twice');
+	});
+
+	await t.test('calls that are never fee-less', async () => {
+		await refused(general(api, api.tx.providers.goOffline(worker)), 'not an authorized call');
+		await refused(general(api, api.tx.balances.transferKeepAlive(one.account.address, 1)), 'a transfer');
+		await refused(general(api, api.tx.popw.finalize([worker])), 'nothing to finalize');
+		await refused(general(api, api.tx.popw.reportAbsent(worker, round.index)), 'it attested');
+	});
+
+	await t.test('commitments', async () => {
+		await dev.phase(round, 2);
+		state.batches = dev.checkers.map((checker) => ({
+			batch: dev.batch(checker.operator, round.index, [[worker, GOOD]]),
+			checker,
+		}));
+		const [{ batch }] = state.batches;
+		await refused(general(api, dev.commit(batch)), 'no signature');
+		await refused(general(api, dev.commit(batch, { key: dev.workerKey, seed })), 'wrong key');
+		await refused(general(api, dev.commit({ ...batch, batch: 60_000 }, { key: one.key, seed })), 'batch too high');
+		await refused(general(api, dev.commit({ ...batch, operator: 4_000 }, { key: one.key, seed })), 'unknown operator');
+		await refused(general(api, dev.reveal(batch, { key: one.key, seed })), 'reveal too early');
+		for (const { batch: own, checker } of state.batches) {
+			await submit(api, general(api, dev.commit(own, { key: checker.key, seed })));
+		}
+		for (const { checker } of state.batches) {
+			await dev.watch.event(
+				'popw.Committed',
+				(e) => e.operator === checker.operator && e.round === round.index,
+			);
+		}
+		await refused(general(api, dev.commit(batch, { key: one.key, seed })), 'twice');
+	});
+
+	await t.test('reveals', async () => {
+		await dev.phase(round, 3);
+		const [{ batch }] = state.batches;
+		await refused(general(api, dev.reveal(batch)), 'no signature');
+		await refused(general(api, dev.reveal(batch, { key: dev.workerKey, seed })), 'wrong key');
+		await refused(
+			general(api, dev.reveal({ ...batch, votes: [[worker, { ...GOOD, cpu: 4 }]] }, { key: one.key, seed })),
+			'changed vote',
+		);
+		for (const { batch: own, checker } of state.batches) {
+			await submit(api, general(api, dev.reveal(own, { key: checker.key, seed })));
+		}
+		const closed = await dev.watch.event(
+			'popw.CheckClosed',
+			(e) => e.worker === worker && e.round === round.index,
+		);
+		assert.equal(closed.data.votes, 3, 'with the last vote it is closed');
+		await refused(general(api, dev.reveal(batch, { key: one.key, seed })), 'twice');
+	});
+});
+
+test('who is due and does not attest is found offline, once, by anyone', async () => {
+	const { api, watch } = dev;
+	const { worker } = state;
+	const [, two] = dev.checkers;
+	const round = await dev.due(worker);
+	const report = api.tx.popw.reportAbsent(worker, round.index);
+	assert.equal((await trySend(api, two.account, report)).error, 'popw.WrongPhase');
+	await dev.phase(round, 2);
+	const before = await dev.free(two.account.address);
+	const done = await trySend(api, two.account, report);
+	const { data } = await watch.event('popw.AbsentReported', (e) => e.worker === worker);
+	if (done.error === null) {
+		assert.equal(data.reporter, two.account.address);
+		assert.ok((await dev.free(two.account.address)) >= before, 'a report that is true costs nothing');
+	}
+	const again = await trySend(api, two.account, report);
+	assert.ok(again.error, 'once');
+	const info = plain(await api.query.providers.workers(worker));
+	assert.equal(info.standings.now.state, 'Offline');
+	assert.equal((await view(api, 'Popw', 'is_due', [worker, round.index])).isTrue, false);
+});

@@ -1,0 +1,895 @@
+//! Agents: the processes that benchmark this machine and check others.
+//!
+//! A node with `--provider` or `--checker` starts an agent for each role, the development chain one
+//! for its worker and one for each of its checkers. The node watches over them: an agent that ends
+//! or hangs is started again, later each time, and the node keeps going meanwhile. It says so once
+//! when an agent goes and once when it is back.
+//!
+//! The off-chain worker finds the agent of a key in persistent local storage
+//! ([`kaisar_primitives::agent::config_key`]). What it finds there is kept right here: when an agent
+//! comes back at another port, and when a key is added to the keystore.
+//!
+//! What belongs to an agent lies under `agents/NAME` in the chain's folder: its key and its token,
+//! readable to nobody else, and its data. Agents that share a machine find each other through
+//! `agents/peers`.
+
+use crate::cli::Roles;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use codec::{Decode, Encode};
+use kaisar_primitives::{
+	agent::{AgentConfig, AgentStatus, MAX_ANSWER, PATH_STATUS, config_key},
+	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
+};
+use sc_service::SpawnTaskHandle;
+use sp_core::{
+	Pair,
+	crypto::KeyTypeId,
+	ed25519,
+	offchain::{OffchainStorage, STORAGE_PREFIX},
+	sr25519,
+};
+use sp_keystore::{Keystore, KeystorePtr};
+use std::{
+	collections::BTreeMap,
+	fs,
+	io::Write,
+	path::{Path, PathBuf},
+	process::Stdio,
+	time::Duration,
+};
+use tokio::{
+	io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+	process::{Child, Command},
+	time::{Instant, timeout},
+};
+
+/// The log target.
+const LOG: &str = "agents";
+/// The name of the agent's executable.
+const BINARY: &str = "kaisar-agent";
+/// How long an agent may take until it says that it is ready.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How often the keystore is looked at for new keys.
+const REFRESH: Duration = Duration::from_secs(3);
+/// How often an agent is asked how it is.
+const HEALTH: Duration = Duration::from_secs(15);
+/// How long it may take to answer.
+const HEALTH_LIMIT: Duration = Duration::from_secs(10);
+/// How many times running it may fail to answer before it is started again.
+const STRIKES: u32 = 4;
+/// How long until an agent is started again, at first and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// An agent that this node looks after.
+#[derive(Debug)]
+pub struct Slot {
+	/// What it is called.
+	name: &'static str,
+	/// Which keys it serves.
+	keys: Keys,
+	/// Where it comes from.
+	source: Source,
+}
+
+/// Keys of the keystore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Keys {
+	/// All of a type.
+	All(KeyTypeId),
+	/// One.
+	One(sr25519::Public),
+}
+
+/// Where an agent comes from.
+#[derive(Debug)]
+enum Source {
+	/// The node starts it.
+	Spawn {
+		/// Its executable.
+		binary: PathBuf,
+		/// Its folder.
+		folder: PathBuf,
+		/// Where agents leave their addresses.
+		peers: PathBuf,
+		/// More arguments.
+		arguments: Vec<String>,
+	},
+	/// It runs already.
+	There(AgentConfig),
+}
+
+/// Seconds after which a checker's agent of a development chain gives a worker up: less than a phase
+/// of ten blocks of a second.
+const DEVELOPMENT_PATIENCE: u32 = 5;
+
+/// The agents of a development chain: name, type and secret of the key that it serves, secret of its
+/// own key.
+const DEVELOPMENT: [(&str, KeyTypeId, &str, &str); 4] = [
+	(
+		"provider",
+		WORKER_KEY_TYPE,
+		"//Provider//worker",
+		"//Provider//agent",
+	),
+	(
+		"checker1",
+		CHECKER_KEY_TYPE,
+		"//Checker1//key",
+		"//Checker1//agent",
+	),
+	(
+		"checker2",
+		CHECKER_KEY_TYPE,
+		"//Checker2//key",
+		"//Checker2//agent",
+	),
+	(
+		"checker3",
+		CHECKER_KEY_TYPE,
+		"//Checker3//key",
+		"//Checker3//agent",
+	),
+];
+
+/// The agents that this node looks after; makes their folders and keys. On a development chain it
+/// puts the keys that they serve into the keystore too.
+pub fn slots(
+	roles: &Roles,
+	development: bool,
+	folder: &Path,
+	keystore: &KeystorePtr,
+) -> Result<Vec<Slot>> {
+	if roles.no_agents || !(development || roles.provider || roles.checker) {
+		return Ok(Vec::new());
+	}
+	let peers = folder.join("peers");
+	let there = match (&roles.agent_url, &roles.agent_token_file) {
+		(Some(url), Some(file)) => {
+			address(url)?;
+			let token = fs::read_to_string(file).with_context(|| {
+				format!("cannot read the agent's token from {}", file.display())
+			})?;
+			Some(AgentConfig {
+				url: url.clone(),
+				token: token.trim().into(),
+			})
+		}
+		_ => None,
+	};
+	let source = |name: &str, secret: Option<&str>| -> Result<Source> {
+		if let Some(config) = &there {
+			return Ok(Source::There(config.clone()));
+		}
+		let folder = folder.join(name);
+		private_folder(&folder)?;
+		private_folder(&peers)?;
+		let key = key(&folder.join("key"), secret)?;
+		log::info!(target: LOG, "The agent {name} has the key 0x{}", hex::encode(key.public()));
+		let mut arguments = roles.agent_arg.clone();
+		if development {
+			arguments.insert(0, format!("--patience={DEVELOPMENT_PATIENCE}"));
+		}
+		Ok(Source::Spawn {
+			binary: binary(roles)?,
+			folder,
+			peers: peers.clone(),
+			arguments,
+		})
+	};
+
+	if development {
+		return DEVELOPMENT
+			.iter()
+			.map(|(name, kind, secret, agent)| {
+				let pair = sr25519::Pair::from_string(secret, None)
+					.map_err(|error| anyhow!("{secret} is no key: {error:?}"))?;
+				keystore
+					.insert(*kind, secret, pair.public().as_ref())
+					.map_err(|()| anyhow!("the keystore does not take {secret}"))?;
+				Ok(Slot {
+					name,
+					keys: Keys::One(pair.public()),
+					source: source(name, Some(agent))?,
+				})
+			})
+			.collect();
+	}
+	let mut slots = Vec::new();
+	for (wanted, name, kind) in [
+		(roles.provider, "provider", WORKER_KEY_TYPE),
+		(roles.checker, "checker", CHECKER_KEY_TYPE),
+	] {
+		if wanted {
+			slots.push(Slot {
+				name,
+				keys: Keys::All(kind),
+				source: source(name, None)?,
+			});
+		}
+	}
+	Ok(slots)
+}
+
+/// Looks after the agents for as long as the node runs.
+pub fn spawn<Storage>(
+	slots: Vec<Slot>,
+	storage: Storage,
+	keystore: KeystorePtr,
+	handle: &SpawnTaskHandle,
+) where
+	Storage: OffchainStorage + 'static,
+{
+	for slot in slots {
+		let watch = Watch {
+			slot,
+			book: Book {
+				storage: storage.clone(),
+				keystore: keystore.clone(),
+				told: BTreeMap::new(),
+			},
+			down: false,
+			known: false,
+		};
+		handle.spawn("agent", Some("agents"), watch.run());
+	}
+}
+
+/// What the off-chain worker is told.
+struct Book<Storage> {
+	storage: Storage,
+	keystore: KeystorePtr,
+	told: BTreeMap<sr25519::Public, AgentConfig>,
+}
+
+impl<Storage: OffchainStorage> Book<Storage> {
+	/// Leaves `config` for each key, where it is not what is there already.
+	fn write(&mut self, keys: &Keys, config: &AgentConfig) {
+		let keys = match keys {
+			Keys::One(key) => vec![*key],
+			Keys::All(kind) => self.keystore.sr25519_public_keys(*kind),
+		};
+		for key in keys {
+			if self.told.get(&key) != Some(config) {
+				self.storage
+					.set(STORAGE_PREFIX, &config_key(key.as_ref()), &config.encode());
+				self.told.insert(key, config.clone());
+			}
+		}
+	}
+}
+
+/// Looks after one agent.
+struct Watch<Storage> {
+	slot: Slot,
+	book: Book<Storage>,
+	down: bool,
+	known: bool,
+}
+
+impl<Storage: OffchainStorage> Watch<Storage> {
+	/// Says, once, that the agent is gone.
+	fn gone(&mut self, why: &anyhow::Error) {
+		if !self.down {
+			log::warn!(target: LOG, "The agent {} is down: {why:#}. Trying again", self.slot.name);
+		}
+		self.down = true;
+	}
+
+	/// Says, once, that it is there.
+	fn there(&mut self, url: &str) {
+		if self.down {
+			log::info!(target: LOG, "The agent {} is back at {url}", self.slot.name);
+		} else if !self.known {
+			log::info!(target: LOG, "The agent {} is ready at {url}", self.slot.name);
+		}
+		self.down = false;
+		self.known = true;
+	}
+
+	async fn run(mut self) {
+		let mut pause = BACK_OFF.0;
+		loop {
+			let begun = Instant::now();
+			if let Err(why) = self.once().await {
+				self.gone(&why);
+			}
+			if begun.elapsed() > BACK_OFF.1 {
+				pause = BACK_OFF.0;
+			}
+			tokio::time::sleep(pause).await;
+			pause = (pause * 2).min(BACK_OFF.1);
+		}
+	}
+
+	/// One life of the agent: from its start until it ends or no longer answers.
+	async fn once(&mut self) -> Result<()> {
+		// The agent's standard input is held here: `Child::wait` would close the child's own.
+		let (config, mut child, _stdin) = match &self.slot.source {
+			Source::There(config) => (config.clone(), None, None),
+			Source::Spawn {
+				binary,
+				folder,
+				peers,
+				arguments,
+			} => {
+				let (config, mut child) =
+					start(self.slot.name, binary, folder, peers, arguments).await?;
+				let stdin = child.stdin.take();
+				(config, Some(child), stdin)
+			}
+		};
+		if child.is_some() {
+			self.there(&config.url);
+		}
+		let mut ticker = tokio::time::interval(REFRESH);
+		ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+		let mut asked: Option<Instant> = None;
+		let mut strikes = 0;
+		loop {
+			let ended = async {
+				match &mut child {
+					Some(child) => child.wait().await,
+					None => std::future::pending().await,
+				}
+			};
+			tokio::select! {
+				status = ended => bail!("it ended, {}", status?),
+				_ = ticker.tick() => {},
+			}
+			self.book.write(&self.slot.keys, &config);
+			if asked.is_some_and(|asked| asked.elapsed() < HEALTH) {
+				continue;
+			}
+			match timeout(HEALTH_LIMIT, status(&config)).await {
+				Ok(Ok(_)) => {
+					strikes = 0;
+					self.there(&config.url);
+				}
+				answer => {
+					strikes += 1;
+					let why = match answer {
+						Ok(Err(why)) => why,
+						_ => anyhow!("it does not answer"),
+					};
+					self.gone(&why);
+					// One that the node did not start is not the node's to end.
+					if child.is_some() && strikes >= STRIKES {
+						return Err(why);
+					}
+				}
+			}
+			asked = Some(Instant::now());
+		}
+	}
+}
+
+/// Starts an agent and waits until it is ready.
+async fn start(
+	name: &'static str,
+	binary: &Path,
+	folder: &Path,
+	peers: &Path,
+	arguments: &[String],
+) -> Result<(AgentConfig, Child)> {
+	let token = hex::encode(rand::random::<[u8; 32]>());
+	let token_file = folder.join("token");
+	private_file(&token_file, &token)?;
+	let mut child = Command::new(binary)
+		.arg("run")
+		.args(["--listen", "127.0.0.1:0"])
+		.arg("--token-file")
+		.arg(&token_file)
+		.arg("--key-file")
+		.arg(folder.join("key"))
+		.arg("--peers-dir")
+		.arg(peers)
+		.arg("--data-dir")
+		.arg(folder.join("data"))
+		.arg("--exit-on-stdin-close")
+		.args(arguments)
+		// Held open: when it ends, so does the agent, even if the node was killed.
+		.stdin(Stdio::piped())
+		.stdout(Stdio::piped())
+		.stderr(Stdio::piped())
+		.kill_on_drop(true)
+		.spawn()
+		.with_context(|| format!("{} cannot be started", binary.display()))?;
+	let stdout = child.stdout.take().context("it has no output")?;
+	let stderr = child.stderr.take().context("it has no error output")?;
+	tokio::spawn(drain(name, BufReader::new(stderr)));
+	let mut stdout = BufReader::new(stdout);
+	let ready = async {
+		let mut line = Vec::new();
+		loop {
+			line.clear();
+			let read = (&mut stdout)
+				.take(MAX_ANSWER as u64)
+				.read_until(b'\n', &mut line)
+				.await?;
+			if read == 0 {
+				// Its input is closed by this, which is well: it has ended.
+				let status = child.wait().await?;
+				bail!("it ended before it was ready, {status}");
+			}
+			if let Some(url) = ready_url(&line) {
+				return Ok(url);
+			}
+		}
+	};
+	let url = timeout(START_LIMIT, ready)
+		.await
+		.context("it was not ready in time")??;
+	address(&url)?;
+	tokio::spawn(drain(name, stdout));
+	Ok((AgentConfig { url, token }, child))
+}
+
+/// The address in the line with which an agent says that it is ready.
+fn ready_url(line: &[u8]) -> Option<String> {
+	let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+	line.get("ready")?.get("url")?.as_str().map(Into::into)
+}
+
+/// Takes what an agent says, so that it never waits for a reader.
+async fn drain(name: &'static str, mut from: impl tokio::io::AsyncBufRead + Unpin) {
+	let mut line = Vec::new();
+	loop {
+		line.clear();
+		match (&mut from)
+			.take(MAX_ANSWER as u64)
+			.read_until(b'\n', &mut line)
+			.await
+		{
+			Ok(0) | Err(_) => return,
+			Ok(_) => {
+				log::debug!(target: LOG, "{name}: {}", String::from_utf8_lossy(&line).trim_end());
+			}
+		}
+	}
+}
+
+/// The host and port in an agent's address.
+fn address(url: &str) -> Result<&str> {
+	let address = url
+		.strip_prefix("http://")
+		.map(|rest| rest.trim_end_matches('/'));
+	match address {
+		Some(address) if address.contains(':') && !address.contains('/') => Ok(address),
+		_ => bail!("`{url}` is not of the form http://HOST:PORT"),
+	}
+}
+
+/// Asks an agent how it is.
+async fn status(config: &AgentConfig) -> Result<AgentStatus> {
+	let host = address(&config.url)?;
+	let mut stream = tokio::net::TcpStream::connect(host).await?;
+	let request = format!(
+		"POST {PATH_STATUS} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
+		 Content-Length: 0\r\nConnection: close\r\n\r\n",
+		config.token,
+	);
+	stream.write_all(request.as_bytes()).await?;
+	let mut answer = Vec::new();
+	stream
+		.take(2 * MAX_ANSWER as u64)
+		.read_to_end(&mut answer)
+		.await?;
+	let end = answer
+		.windows(4)
+		.position(|window| window == b"\r\n\r\n")
+		.context("its answer is no HTTP")?;
+	let head = String::from_utf8_lossy(&answer[..end]);
+	ensure!(
+		head.split_whitespace().nth(1) == Some("200"),
+		"it answers {}",
+		head.lines().next().unwrap_or_default(),
+	);
+	AgentStatus::decode(&mut &answer[end + 4..]).context("its answer is not its status")
+}
+
+/// The agent's executable.
+fn binary(roles: &Roles) -> Result<PathBuf> {
+	let binary = match &roles.agent_bin {
+		Some(binary) => binary.clone(),
+		None => std::env::current_exe()?.with_file_name(BINARY),
+	};
+	ensure!(
+		binary.is_file(),
+		"there is no agent at {}: build it (`cargo build -p {BINARY}`), or name another with \
+		 --agent-bin or --agent-url, or start none with --no-agents",
+		binary.display(),
+	);
+	Ok(binary)
+}
+
+/// A folder that only this user can read.
+fn private_folder(path: &Path) -> Result<()> {
+	use std::os::unix::fs::DirBuilderExt;
+	fs::DirBuilder::new()
+		.recursive(true)
+		.mode(0o700)
+		.create(path)
+		.with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+/// A file that only this user can read, with these contents and no others.
+fn private_file(path: &Path, contents: &str) -> Result<()> {
+	use std::os::unix::fs::OpenOptionsExt;
+	let write = || -> std::io::Result<()> {
+		let part = path.with_extension("part");
+		let _ = fs::remove_file(&part);
+		let mut file = fs::OpenOptions::new()
+			.write(true)
+			.create_new(true)
+			.mode(0o600)
+			.open(&part)?;
+		file.write_all(contents.as_bytes())?;
+		file.sync_all()?;
+		fs::rename(&part, path)
+	};
+	write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// An agent's key: the one in the file; if there is none, the one of `secret`, or a new one.
+fn key(path: &Path, secret: Option<&str>) -> Result<ed25519::Pair> {
+	if path.exists() {
+		let text = fs::read_to_string(path)
+			.with_context(|| format!("cannot read the key {}", path.display()))?;
+		let text = text.trim();
+		let seed = hex::decode(text.strip_prefix("0x").unwrap_or(text))
+			.with_context(|| format!("{} is not hexadecimal", path.display()))?;
+		return ed25519::Pair::from_seed_slice(&seed)
+			.map_err(|_| anyhow!("{} is not a key of 32 bytes", path.display()));
+	}
+	let pair = match secret {
+		Some(secret) => ed25519::Pair::from_string(secret, None)
+			.map_err(|error| anyhow!("{secret} is no key: {error:?}"))?,
+		None => ed25519::Pair::from_seed(&rand::random()),
+	};
+	private_file(path, &hex::encode(pair.seed()))?;
+	Ok(pair)
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use sp_core::offchain::storage::InMemOffchainStorage;
+	use sp_keystore::testing::MemoryKeystore;
+	use std::{
+		os::unix::fs::PermissionsExt,
+		sync::{Arc, Mutex},
+	};
+	use tokio::net::TcpListener;
+
+	/// Local storage that the test reads while the watch writes.
+	#[derive(Clone, Default)]
+	struct Shared(Arc<Mutex<InMemOffchainStorage>>);
+
+	impl OffchainStorage for Shared {
+		fn set(&mut self, prefix: &[u8], key: &[u8], value: &[u8]) {
+			self.0
+				.lock()
+				.expect("no test panicked")
+				.set(prefix, key, value)
+		}
+		fn remove(&mut self, prefix: &[u8], key: &[u8]) {
+			self.0.lock().expect("no test panicked").remove(prefix, key)
+		}
+		fn get(&self, prefix: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+			self.0.lock().expect("no test panicked").get(prefix, key)
+		}
+		fn compare_and_set(
+			&mut self,
+			prefix: &[u8],
+			key: &[u8],
+			old: Option<&[u8]>,
+			new: &[u8],
+		) -> bool {
+			self.0
+				.lock()
+				.expect("no test panicked")
+				.compare_and_set(prefix, key, old, new)
+		}
+	}
+
+	impl Shared {
+		fn config(&self, key: &sr25519::Public) -> Option<AgentConfig> {
+			let value = self.get(STORAGE_PREFIX, &config_key(key.as_ref()))?;
+			Some(AgentConfig::decode(&mut &value[..]).expect("it is a configuration"))
+		}
+
+		/// Waits until the configuration of a key is as wanted.
+		async fn until(&self, key: &sr25519::Public, wanted: impl Fn(&AgentConfig) -> bool) {
+			while !self.config(key).is_some_and(|config| wanted(&config)) {
+				tokio::time::sleep(Duration::from_millis(20)).await;
+			}
+		}
+	}
+
+	fn mode(path: &Path) -> u32 {
+		fs::metadata(path)
+			.expect("it is there")
+			.permissions()
+			.mode() & 0o777
+	}
+
+	fn watch(slot: Slot, storage: &Shared, keystore: &KeystorePtr) -> Watch<Shared> {
+		let book = Book {
+			storage: storage.clone(),
+			keystore: keystore.clone(),
+			told: BTreeMap::new(),
+		};
+		Watch {
+			slot,
+			book,
+			down: false,
+			known: false,
+		}
+	}
+
+	/// An executable that says it is ready at `http://127.0.0.1:(1000 + n)` the n-th time, and ends.
+	fn mortal(folder: &Path) -> PathBuf {
+		let binary = folder.join("mortal");
+		let script = "#!/bin/sh\n\
+			cd \"$(dirname \"$0\")\"\n\
+			echo x >> lives\n\
+			echo not for you\n\
+			n=$((1000 + $(wc -l < lives)))\n\
+			echo '{\"ready\":{\"url\":\"http://127.0.0.1:'$n'\"}}'\n\
+			sleep 1\n";
+		fs::write(&binary, script).expect("the folder is there");
+		fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).expect("it is ours");
+		binary
+	}
+
+	#[test]
+	fn keys_and_tokens_are_private_and_stay() {
+		let folder = tempfile::tempdir().expect("there is room");
+		let path = folder.path().join("key");
+		let pair = key(&path, Some("//Provider//agent")).expect("it can be made");
+		assert_eq!(mode(&path), 0o600);
+		assert_eq!(
+			hex::encode(pair.public()),
+			"1021f3639ce50a2ad6d6136ca1b25875c13a3058cd73e516b9e984fe76c4628b"
+		);
+		// Whatever is asked for later, the file stands.
+		assert_eq!(
+			key(&path, None).expect("it is there").public(),
+			pair.public()
+		);
+
+		let other = folder.path().join("other");
+		let new = key(&other, None).expect("it can be made").public();
+		assert_ne!(new, pair.public());
+		assert_eq!(key(&other, None).expect("it is there").public(), new);
+
+		fs::write(&other, "0x12").expect("it can be written");
+		assert!(key(&other, None).is_err());
+		fs::write(&other, "no key").expect("it can be written");
+		assert!(key(&other, None).is_err());
+
+		let private = folder.path().join("a/b");
+		private_folder(&private).expect("it can be made");
+		assert_eq!(mode(&private), 0o700);
+	}
+
+	#[test]
+	fn addresses_are_of_one_form() {
+		assert_eq!(
+			address("http://127.0.0.1:9700").expect("it is one"),
+			"127.0.0.1:9700"
+		);
+		assert_eq!(
+			address("http://127.0.0.1:9700/").expect("it is one"),
+			"127.0.0.1:9700"
+		);
+		for wrong in [
+			"127.0.0.1:1",
+			"https://127.0.0.1:1",
+			"http://host",
+			"http://h:1/path",
+			"",
+		] {
+			assert!(address(wrong).is_err(), "{wrong}");
+		}
+	}
+
+	#[test]
+	fn only_the_ready_line_says_ready() {
+		assert_eq!(
+			ready_url(br#"{"ready":{"url":"http://127.0.0.1:1","agent":"0x00","addrs":[]}}"#),
+			Some("http://127.0.0.1:1".into())
+		);
+		for other in [
+			&b"starting"[..],
+			b"{}",
+			br#"{"ready":1}"#,
+			br#"{"url":"x"}"#,
+			b"\xff",
+		] {
+			assert_eq!(ready_url(other), None);
+		}
+	}
+
+	#[test]
+	fn no_role_no_agent() {
+		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
+		let folder = tempfile::tempdir().expect("there is room");
+		let none = slots(&Roles::default(), false, folder.path(), &keystore);
+		assert!(none.expect("nothing is needed").is_empty());
+		let told = Roles {
+			no_agents: true,
+			provider: true,
+			..Default::default()
+		};
+		assert!(
+			slots(&told, true, folder.path(), &keystore)
+				.expect("fine")
+				.is_empty()
+		);
+		assert!(keystore.sr25519_public_keys(WORKER_KEY_TYPE).is_empty());
+		assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 0);
+	}
+
+	#[test]
+	fn fails_when_there_is_no_agent_to_start() {
+		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
+		let folder = tempfile::tempdir().expect("there is room");
+		let roles = Roles {
+			provider: true,
+			agent_bin: Some(folder.path().join("none")),
+			..Default::default()
+		};
+		let error = slots(&roles, false, folder.path(), &keystore).expect_err("there is none");
+		assert!(error.to_string().contains("--agent-bin"), "{error}");
+	}
+
+	#[test]
+	fn development_has_four_agents_and_their_keys() {
+		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
+		let folder = tempfile::tempdir().expect("there is room");
+		let roles = Roles {
+			agent_bin: Some(mortal(folder.path())),
+			..Default::default()
+		};
+		let slots = slots(&roles, true, folder.path(), &keystore).expect("all is there");
+		let names: Vec<_> = slots.iter().map(|slot| slot.name).collect();
+		assert_eq!(names, ["provider", "checker1", "checker2", "checker3"]);
+		assert_eq!(keystore.sr25519_public_keys(WORKER_KEY_TYPE).len(), 1);
+		for checker in kaisar_runtime::presets::dev::CHECKERS {
+			let key = sr25519::Public::from_raw(checker.key);
+			assert!(
+				keystore
+					.sr25519_public_keys(CHECKER_KEY_TYPE)
+					.contains(&key)
+			);
+			assert!(slots.iter().any(|slot| slot.keys == Keys::One(key)));
+		}
+	}
+
+	#[tokio::test]
+	async fn an_agent_that_ends_is_started_again_and_new_keys_find_it() {
+		let folder = tempfile::tempdir().expect("there is room");
+		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
+		let insert = |secret: &str| {
+			let public = sr25519::Pair::from_string(secret, None)
+				.expect("it is a path")
+				.public();
+			keystore
+				.insert(WORKER_KEY_TYPE, secret, public.as_ref())
+				.expect("it can be added");
+			public
+		};
+		let first = insert("//first");
+		let roles = Roles {
+			provider: true,
+			agent_bin: Some(mortal(folder.path())),
+			..Default::default()
+		};
+		let slot = slots(&roles, false, folder.path(), &keystore)
+			.expect("all is there")
+			.remove(0);
+		let storage = Shared::default();
+		let task = tokio::spawn(watch(slot, &storage, &keystore).run());
+		let story = async {
+			storage
+				.until(&first, |config| config.url.ends_with(":1001"))
+				.await;
+			let token = storage.config(&first).expect("it is there").token;
+			assert_eq!(token.len(), 64);
+			// It is never written anywhere but here and in the private file.
+			assert_eq!(mode(&folder.path().join("provider/token")), 0o600);
+			let second = insert("//second");
+			storage
+				.until(&first, |config| config.url.ends_with(":1002"))
+				.await;
+			storage
+				.until(&second, |config| !config.url.ends_with(":1001"))
+				.await;
+			assert_ne!(storage.config(&first).expect("it is there").token, token);
+		};
+		timeout(Duration::from_secs(30), story)
+			.await
+			.expect("it is started again");
+		task.abort();
+	}
+
+	/// Answers one connection with `answer`, and returns what status makes of it.
+	async fn answered(answer: Vec<u8>) -> Result<AgentStatus> {
+		let listener = TcpListener::bind("127.0.0.1:0")
+			.await
+			.expect("there is a port");
+		let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+		let server = tokio::spawn(async move {
+			let (mut stream, _) = listener.accept().await.expect("someone asks");
+			let mut request = [0; 1_024];
+			let read = stream.read(&mut request).await.expect("it can be read");
+			// The reader may hang up before it has all.
+			let _ = stream.write_all(&answer).await;
+			String::from_utf8_lossy(&request[..read]).into_owned()
+		});
+		let status = status(&AgentConfig {
+			url,
+			token: "secret".into(),
+		})
+		.await;
+		let request = server.await.expect("no panic");
+		assert!(
+			request.starts_with("POST /v1/status HTTP/1.1\r\n"),
+			"{request}"
+		);
+		assert!(
+			request.contains("Authorization: Bearer secret\r\n"),
+			"{request}"
+		);
+		status
+	}
+
+	#[tokio::test]
+	async fn a_status_is_read_and_anything_else_is_not() {
+		let status = AgentStatus {
+			version: "1".into(),
+			agent: ed25519::Public::from_raw([1; 32]),
+			gpus: 0,
+			seen: None,
+		};
+		let mut good = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
+		good.extend(status.encode());
+		assert_eq!(answered(good).await.expect("it is a status"), status);
+		for bad in [
+			Vec::new(),
+			b"HTTP/1.1 401 Unauthorized\r\n\r\n".to_vec(),
+			b"HTTP/1.1 200 OK\r\n\r\n\xff".to_vec(),
+			vec![b'x'; 10 * 1_024 * 1_024],
+		] {
+			assert!(answered(bad).await.is_err());
+		}
+	}
+
+	#[tokio::test]
+	async fn an_agent_elsewhere_is_told_to_the_keys_even_while_it_is_down() {
+		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
+		let pair = sr25519::Pair::from_string("//checker", None).expect("it is a path");
+		keystore
+			.insert(CHECKER_KEY_TYPE, "//checker", pair.public().as_ref())
+			.expect("it can be added");
+		let config = AgentConfig {
+			url: "http://127.0.0.1:1".into(),
+			token: "token".into(),
+		};
+		let slot = Slot {
+			name: "checker",
+			keys: Keys::All(CHECKER_KEY_TYPE),
+			source: Source::There(config.clone()),
+		};
+		let storage = Shared::default();
+		let task = tokio::spawn(watch(slot, &storage, &keystore).run());
+		timeout(
+			Duration::from_secs(10),
+			storage.until(&pair.public(), |there| *there == config),
+		)
+		.await
+		.expect("it is told");
+		task.abort();
+	}
+}

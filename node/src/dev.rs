@@ -1,0 +1,123 @@
+//! The development chain: blocks sealed by the clock, by transactions or by hand, each a full slot
+//! of the chain's time after the last, whatever the wall clock says.
+
+use crate::{cli::Sealing, service::FullClient};
+use futures::{Stream, StreamExt, channel::mpsc, stream};
+use kaisar_runtime::{Block, Hash};
+use sc_client_api::{BlockchainEvents, Finalizer, UsageProvider};
+use sc_consensus_manual_seal::EngineCommand;
+use sc_service::Error;
+use sc_transaction_pool_api::TransactionPool;
+use sp_consensus_babe::SlotDuration;
+use sp_inherents::CreateInherentDataProviders;
+use sp_runtime::traits::Header as _;
+use std::sync::Arc;
+
+/// What time it is for a block on top of another.
+#[derive(Clone)]
+pub enum Clock {
+	/// What the wall clock says.
+	Wall(SlotDuration),
+	/// One slot after the parent's. The first block's is the wall clock's slot. So the time goes on
+	/// where it was after a restart, and sealing and import agree.
+	Chain(SlotDuration, Arc<FullClient>),
+}
+
+impl Clock {
+	/// The time, in milliseconds, of a block on top of `parent`.
+	fn millis(&self, parent: Hash) -> Result<(u64, SlotDuration), Error> {
+		let now = *sp_timestamp::Timestamp::current();
+		match self {
+			Self::Wall(slot) => Ok((now, *slot)),
+			Self::Chain(duration, client) => {
+				let header = client
+					.header(parent)?
+					.ok_or_else(|| Error::Other(format!("There is no block {parent:?}")))?;
+				let slot = if *header.number() == 0 {
+					now / duration.as_millis()
+				} else {
+					let digest = sc_consensus_babe::find_pre_digest::<Block>(&header)
+						.map_err(|error| Error::Other(error.to_string()))?;
+					*digest.slot() + 1
+				};
+				Ok((slot * duration.as_millis(), *duration))
+			}
+		}
+	}
+}
+
+#[async_trait::async_trait]
+impl CreateInherentDataProviders<Block, ()> for Clock {
+	type InherentDataProviders = (
+		sp_consensus_babe::inherents::InherentDataProvider,
+		sp_timestamp::InherentDataProvider,
+	);
+
+	async fn create_inherent_data_providers(
+		&self,
+		parent: Hash,
+		(): (),
+	) -> Result<Self::InherentDataProviders, Box<dyn std::error::Error + Send + Sync>> {
+		let (millis, duration) = self.millis(parent)?;
+		let timestamp = sp_timestamp::Timestamp::new(millis);
+		let slot =
+			sp_consensus_babe::inherents::InherentDataProvider::from_timestamp_and_slot_duration(
+				timestamp, duration,
+			);
+		Ok((slot, sp_timestamp::InherentDataProvider::new(timestamp)))
+	}
+}
+
+/// Finalises every block, once it is there. (A block that is final as it comes in makes BABE warn
+/// that it cannot find it yet.)
+pub async fn finalize(client: Arc<FullClient>) {
+	let mut blocks = client.import_notification_stream();
+	while let Some(block) = blocks.next().await {
+		let number = *block.header.number();
+		if !block.is_new_best || number <= client.usage_info().chain.finalized_number {
+			continue;
+		}
+		if let Err(error) = client.finalize_block(block.hash, None, true) {
+			log::warn!("Block {number} cannot be finalised: {error}");
+		}
+	}
+}
+
+/// An order to seal a block.
+fn seal_now() -> EngineCommand<Hash> {
+	EngineCommand::SealNewBlock {
+		create_empty: true,
+		finalize: false,
+		parent_hash: None,
+		sender: None,
+	}
+}
+
+/// When blocks are sealed: as `sealing` says, and whenever RPC asks.
+pub fn commands<Pool>(
+	sealing: Sealing,
+	pool: &Pool,
+	rpc: mpsc::Receiver<EngineCommand<Hash>>,
+) -> impl Stream<Item = EngineCommand<Hash>> + Send + Unpin + use<Pool>
+where
+	Pool: TransactionPool<Block = Block>,
+{
+	let sealed: stream::BoxStream<'static, EngineCommand<Hash>> = match sealing {
+		Sealing::Interval(every) => stream::unfold(None, move |ticker| async move {
+			let mut ticker = ticker.unwrap_or_else(|| {
+				let mut ticker = tokio::time::interval(every);
+				ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+				ticker
+			});
+			ticker.tick().await;
+			Some((seal_now(), Some(ticker)))
+		})
+		.boxed(),
+		Sealing::Instant => pool
+			.import_notification_stream()
+			.map(|_| seal_now())
+			.boxed(),
+		Sealing::Manual => stream::pending().boxed(),
+	};
+	stream::select(sealed, rpc)
+}

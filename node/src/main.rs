@@ -1,0 +1,20 @@
+//! # The node
+//!
+//! `kaisar-node`: BABE and GRANDPA over ParityDB, and with `--provider` or `--checker` the agents
+//! that benchmark this machine and check others ([`agents`]). `--dev` is a chain of one machine that
+//! seals a block every second ([`dev`]).
+
+// sc-cli's and sc-service's errors are as large as they are.
+#![allow(clippy::result_large_err)]
+
+mod agents;
+mod chain_spec;
+mod cli;
+mod command;
+mod dev;
+mod rpc;
+mod service;
+
+fn main() -> sc_cli::Result<()> {
+	command::run()
+}

@@ -1,0 +1,237 @@
+//! Benchmarks of the calls, each in its dearest case.
+
+use crate::{Pallet as Checkers, *};
+use frame_benchmarking::v2::*;
+use frame_support::traits::fungible::Unbalanced;
+use frame_system::RawOrigin;
+use kaisar_primitives::{
+	IsDelegated, Seats,
+	keys::{CHECKER_KEY_TYPE, possession_payload},
+};
+use sp_runtime::traits::Saturating;
+
+/// An account that can pay the deposit a few times.
+fn funded<T: Config>(name: &'static str) -> T::AccountId {
+	let who = account::<T::AccountId>(name, 0, 0);
+	let funds = T::Deposit::get()
+		.saturating_add(T::Currency::minimum_balance())
+		.saturating_mul(4u32.into());
+	T::Currency::increase_balance(&who, funds, Precision::Exact).expect("it can be funded");
+	who
+}
+
+/// New keys of the node's keystore, and the proof that `who` holds them.
+fn keys<T: Config>(who: &T::AccountId) -> (CheckerKey, AgentKey, KeyProof) {
+	let agent_type = sp_core::crypto::KeyTypeId(*b"kagt");
+	let key = sp_io::crypto::sr25519_generate(CHECKER_KEY_TYPE, None);
+	let agent = sp_io::crypto::ed25519_generate(agent_type, None);
+	let genesis = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(0u32));
+	let payload = possession_payload(KeyRole::Checker, genesis, who);
+	let proof = KeyProof {
+		key: sp_io::crypto::sr25519_sign(CHECKER_KEY_TYPE, &key, &payload).expect("it is there"),
+		agent: sp_io::crypto::ed25519_sign(agent_type, &agent, &payload).expect("it is there"),
+	};
+	(key.into(), agent, proof)
+}
+
+fn operator<T: Config>(name: &'static str) -> (T::AccountId, OperatorId) {
+	let who = funded::<T>(name);
+	let (key, agent, proof) = keys::<T>(&who);
+	let origin = RawOrigin::Signed(who.clone()).into();
+	Checkers::<T>::register_checker(origin, key, agent, Perbill::from_percent(10), proof)
+		.expect("it can be registered");
+	let number = <Checkers<T> as Seats<T::AccountId>>::number(&who).expect("it was registered");
+	(who, number)
+}
+
+/// A licence of `holder` in a full page.
+fn licence<T: Config>(holder: &T::AccountId) -> LicenceId {
+	let license = T::Licences::mint(holder).expect("it can be minted");
+	let (page, _) = place(license);
+	Pages::<T>::mutate(
+		page,
+		|entries| {
+			while entries.try_push(Entry::default()).is_ok() {}
+		},
+	);
+	license
+}
+
+fn active<T: Config>() -> u32 {
+	ActiveLicences::<T>::get()
+}
+
+#[benchmarks]
+mod benchmarks {
+	use super::*;
+
+	#[benchmark]
+	fn register_checker() {
+		let who = funded::<T>("operator");
+		let (key, agent, proof) = keys::<T>(&who);
+		#[extrinsic_call]
+		_(
+			RawOrigin::Signed(who.clone()),
+			key.clone(),
+			agent,
+			Perbill::from_percent(10),
+			proof,
+		);
+		let number = <Checkers<T> as Seats<T::AccountId>>::number(&who);
+		assert!(number.is_some());
+		assert_eq!(<Checkers<T> as Seats<T::AccountId>>::by_key(&key), number);
+	}
+
+	#[benchmark]
+	fn set_checker_keys() {
+		let (who, number) = operator::<T>("operator");
+		let (key, agent, proof) = keys::<T>(&who);
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who), key.clone(), agent, proof);
+		assert_eq!(
+			<Checkers<T> as Seats<T::AccountId>>::by_key(&key),
+			Some(number)
+		);
+	}
+
+	#[benchmark]
+	fn set_commission() {
+		let (who, number) = operator::<T>("operator");
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who), Perbill::one());
+		let record = Operators::<T>::get(number).expect("it is registered");
+		assert_eq!(
+			record.commission.next.map(|(_, next)| next),
+			Some(Perbill::one())
+		);
+	}
+
+	#[benchmark]
+	fn set_auto_accept() {
+		let (who, number) = operator::<T>("operator");
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who), true);
+		assert!(
+			Operators::<T>::get(number)
+				.expect("it is registered")
+				.auto_accept
+		);
+	}
+
+	/// Accepted at once, and delegated before to an operator that has gone.
+	#[benchmark]
+	fn delegate_license() -> Result<(), BenchmarkError> {
+		let holder = funded::<T>("holder");
+		let license = licence::<T>(&holder);
+		let (old, _) = operator::<T>("old");
+		Checkers::<T>::set_auto_accept(RawOrigin::Signed(old.clone()).into(), true)?;
+		let signed = RawOrigin::Signed(holder.clone());
+		Checkers::<T>::delegate_license(signed.into(), license, old.clone())?;
+		Checkers::<T>::deregister_checker(RawOrigin::Signed(old).into())?;
+		let (who, number) = operator::<T>("operator");
+		Checkers::<T>::set_auto_accept(RawOrigin::Signed(who.clone()).into(), true)?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(holder), license, who);
+		assert_eq!(
+			Delegations::<T>::get(license).map(|d| (d.operator, d.accepted)),
+			Some((number, true))
+		);
+		assert_eq!(active::<T>(), 1);
+		Ok(())
+	}
+
+	#[benchmark]
+	fn accept_delegation() -> Result<(), BenchmarkError> {
+		let holder = funded::<T>("holder");
+		let license = licence::<T>(&holder);
+		let (who, number) = operator::<T>("operator");
+		let signed = RawOrigin::Signed(holder.clone());
+		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who), license);
+		assert_eq!(Members::<T>::get(number, holder), 1);
+		assert_eq!(active::<T>(), 1);
+		Ok(())
+	}
+
+	#[benchmark]
+	fn reject_delegation() -> Result<(), BenchmarkError> {
+		let holder = funded::<T>("holder");
+		let license = licence::<T>(&holder);
+		let (who, _) = operator::<T>("operator");
+		let signed = RawOrigin::Signed(holder);
+		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who), license);
+		assert!(!Checkers::<T>::is_delegated(license));
+		Ok(())
+	}
+
+	#[benchmark]
+	fn revoke_delegation() -> Result<(), BenchmarkError> {
+		let holder = funded::<T>("holder");
+		let license = licence::<T>(&holder);
+		let (who, _) = operator::<T>("operator");
+		Checkers::<T>::set_auto_accept(RawOrigin::Signed(who.clone()).into(), true)?;
+		let signed = RawOrigin::Signed(holder.clone());
+		Checkers::<T>::delegate_license(signed.into(), license, who)?;
+		assert_eq!(active::<T>(), 1);
+		#[extrinsic_call]
+		_(RawOrigin::Signed(holder), license);
+		assert!(!Checkers::<T>::is_delegated(license));
+		assert_eq!(active::<T>(), 0);
+		Ok(())
+	}
+
+	#[benchmark]
+	fn go_offline() -> Result<(), BenchmarkError> {
+		let (who, number) = operator::<T>("operator");
+		let license = licence::<T>(&who);
+		let signed = RawOrigin::Signed(who.clone());
+		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who));
+		assert!(
+			!Operators::<T>::get(number)
+				.expect("it is registered")
+				.online
+				.now
+		);
+		assert_eq!(active::<T>(), 0);
+		Ok(())
+	}
+
+	#[benchmark]
+	fn go_online() -> Result<(), BenchmarkError> {
+		let (who, number) = operator::<T>("operator");
+		let license = licence::<T>(&who);
+		let signed = RawOrigin::Signed(who.clone());
+		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
+		Checkers::<T>::go_offline(RawOrigin::Signed(who.clone()).into())?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who));
+		assert!(
+			Operators::<T>::get(number)
+				.expect("it is registered")
+				.online
+				.now
+		);
+		assert_eq!(active::<T>(), 1);
+		Ok(())
+	}
+
+	#[benchmark]
+	fn deregister_checker() -> Result<(), BenchmarkError> {
+		let (who, _) = operator::<T>("operator");
+		let license = licence::<T>(&who);
+		let signed = RawOrigin::Signed(who.clone());
+		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who.clone()));
+		assert_eq!(<Checkers<T> as Seats<T::AccountId>>::number(&who), None);
+		assert_eq!(active::<T>(), 0);
+		Ok(())
+	}
+
+	impl_benchmark_test_suite!(Checkers, mock::ExtBuilder::build(), mock::Test);
+}

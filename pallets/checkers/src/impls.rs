@@ -1,0 +1,205 @@
+//! What other pallets ask and tell: [`Seats`] for Popw, [`Pools`] for Rewards, [`IsDelegated`] for
+//! the collection's locker.
+
+use crate::*;
+use kaisar_primitives::{IsDelegated, OperatorInfo, Pools, SeatResult, Seats};
+
+impl<T: Config> Seats<T::AccountId> for Pallet<T> {
+	fn minted() -> u32 {
+		T::Licences::minted()
+	}
+
+	fn active() -> u32 {
+		ActiveLicences::<T>::get()
+	}
+
+	fn seat(licence: LicenceId, round: RoundIndex) -> Option<OperatorId> {
+		let (page, index) = place(licence);
+		let operator = Pages::<T>::get(page).get(index)?.at(round)?;
+		let record = Operators::<T>::get(operator).defensive()?;
+		// A ban ends by the operator's going online, so being online says it all; the round from
+		// which it counts is looked at for a ban that could not put it offline at once.
+		let banned = record
+			.ban
+			.is_some_and(|ban| round >= ban.from && Self::banned_until(&record).is_some());
+		(record.sits(round) && !banned).then_some(operator)
+	}
+
+	fn operator(operator: OperatorId, round: RoundIndex) -> Option<OperatorInfo<T::AccountId>> {
+		let record = Operators::<T>::get(operator)?;
+		let keys = record.keys.at(round);
+		Some(OperatorInfo {
+			key: keys.checker_key(),
+			agent: keys.agent,
+			licences: if record.sits(round) {
+				record.licences.at(round)
+			} else {
+				0
+			},
+			account: record.account,
+		})
+	}
+
+	fn number(account: &T::AccountId) -> Option<OperatorId> {
+		Self::ensure_operator_of(account)
+			.ok()
+			.map(|(operator, _)| operator)
+	}
+
+	fn by_key(key: &CheckerKey) -> Option<OperatorId> {
+		CheckerKeys::<T>::get(AsRef::<sp_core::sr25519::Public>::as_ref(key))
+	}
+
+	fn revealed(operator: OperatorId, round: RoundIndex) {
+		let Some(mut record) = Operators::<T>::get(operator).defensive() else {
+			return;
+		};
+		// A later round counts more, and one write a round is enough.
+		if record.presence.revealed.is_none_or(|last| last < round) {
+			record.presence.revealed = Some(round);
+			record.presence.count = 0;
+			Operators::<T>::insert(operator, record);
+		}
+	}
+
+	fn credit(
+		operator: OperatorId,
+		worker: WorkerId,
+		round: RoundIndex,
+		result: SeatResult,
+		lone: bool,
+	) {
+		if lone {
+			Self::strike(operator, worker, round);
+		}
+		if result == SeatResult::Missed {
+			Self::missed(operator, round);
+		}
+	}
+
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_operator(account: &T::AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId {
+		use frame_support::traits::fungible::Unbalanced;
+		use sp_runtime::traits::Saturating;
+		let funds = T::Deposit::get()
+			.saturating_add(T::Currency::minimum_balance())
+			.saturating_mul(2u32.into());
+		T::Currency::increase_balance(account, funds, Precision::Exact)
+			.expect("the account can be funded");
+		let operator = Self::insert_operator(account, Keys::new(&key, &agent), Perbill::zero(), 0)
+			.expect("the operator can be registered");
+		let licence = T::Licences::mint(account).expect("a licence can be minted");
+		let delegation = Delegation {
+			holder: account.clone(),
+			operator,
+			accepted: false,
+		};
+		Self::accept(licence, delegation, 0).expect("it can be delegated");
+		operator
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	/// Records an incorrect calculation, at most one for a round.
+	fn strike(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
+		let Some(mut record) = Operators::<T>::get(operator).defensive() else {
+			return;
+		};
+		if record.strikes.iter().any(|strike| strike.round == round) {
+			return;
+		}
+		if record.strikes.is_full() {
+			record.strikes.remove(0);
+		}
+		let strike = Strike {
+			worker,
+			round,
+			at: T::Time::now(),
+		};
+		if record.strikes.try_push(strike).defensive().is_err() {
+			return;
+		}
+		let Some(incorrect) = record.incorrect.checked_add(1).defensive() else {
+			return;
+		};
+		record.incorrect = incorrect;
+		Operators::<T>::insert(operator, record);
+		Self::deposit_event(Event::IncorrectCalculation {
+			operator,
+			worker,
+			round,
+		});
+	}
+
+	/// The operator had a seat in `round` and gave no vote for it. Counts the rounds in which it gave
+	/// none at all.
+	///
+	/// Checks of a round are closed when its reveals are over, but in any order: a round counts once,
+	/// if no later one was counted yet, and if it revealed neither in it nor later.
+	fn missed(operator: OperatorId, round: RoundIndex) {
+		let Some(record) = Operators::<T>::get(operator).defensive() else {
+			return;
+		};
+		let Presence {
+			revealed,
+			missed,
+			count,
+		} = record.presence;
+		let is_new = record.gone_from.is_none()
+			&& record.online.now
+			&& round >= record.online.since
+			&& revealed.is_none_or(|last| last < round)
+			&& missed.is_none_or(|last| last < round);
+		if !is_new {
+			return;
+		}
+		let count = count.saturating_add(1);
+		let from_round = T::Checks::next_round();
+		// If what it was in a running round would be forgotten, the next missed round does it.
+		let leaves = count >= MAX_MISSED_ROUNDS
+			&& record
+				.online
+				.may_change(from_round, T::Checks::oldest_round());
+		let changed = Self::mutate_operator(operator, |record| {
+			record.presence.missed = Some(round);
+			record.presence.count = if leaves { 0 } else { count };
+			if leaves {
+				record.online.change(false, from_round);
+			}
+			Ok(())
+		});
+		if changed.defensive().is_ok() && leaves {
+			Self::deposit_event(Event::WentOffline {
+				operator,
+				from_round,
+				missed: true,
+			});
+		}
+	}
+}
+
+impl<T: Config> Pools<T::AccountId> for Pallet<T> {
+	fn owner(pool: PoolId) -> Option<T::AccountId> {
+		let PoolId::Checker(operator) = pool else {
+			return None;
+		};
+		Operators::<T>::get(operator).map(|record| record.account)
+	}
+
+	fn commission(pool: PoolId) -> Perbill {
+		Self::commission_in(pool, T::CurrentEpoch::get())
+	}
+
+	fn commission_in(pool: PoolId, epoch: EpochIndex) -> Perbill {
+		let PoolId::Checker(operator) = pool else {
+			return Perbill::zero();
+		};
+		Operators::<T>::get(operator).map_or(Perbill::zero(), |record| record.commission.at(epoch))
+	}
+}
+
+impl<T: Config> IsDelegated for Pallet<T> {
+	fn is_delegated(licence: LicenceId) -> bool {
+		Self::delegation(licence).is_some()
+	}
+}

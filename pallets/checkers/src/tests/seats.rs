@@ -1,0 +1,228 @@
+//! What Popw asks and tells.
+
+use crate::{mock::*, *};
+use frame_support::assert_ok;
+use kaisar_primitives::{SeatResult, Seats};
+
+fn miss(round: RoundIndex) {
+	Checkers::credit(0, 7, round, SeatResult::Missed, false);
+}
+
+fn with_operator(test: impl FnOnce()) {
+	ExtBuilder::build_and_execute(|| {
+		register(10);
+		assert_ok!(Checkers::delegate_license(signed(10), 0, 10));
+		rounds(4, 20);
+		test();
+	});
+}
+
+#[test]
+fn three_missed_rounds_in_a_row_put_offline() {
+	with_operator(|| {
+		miss(6);
+		miss(8);
+		assert_eq!(record(0).presence.count, 2);
+		assert_eq!(Checkers::active(), 1);
+		miss(10);
+		assert_eq!(
+			last_event(),
+			Event::WentOffline {
+				operator: 0,
+				from_round: 20,
+				missed: true
+			}
+		);
+		assert_eq!(Checkers::active(), 0);
+		assert_eq!(
+			(Checkers::seat(0, 19), Checkers::seat(0, 20)),
+			(Some(0), None)
+		);
+		assert_eq!(Checkers::status(10), Some(CheckerStatus::Offline));
+
+		// Late news of rounds before it came back does not put it offline again.
+		rounds(20, 30);
+		assert_ok!(Checkers::go_online(signed(10)));
+		for round in [12, 14, 16, 18, 29] {
+			miss(round);
+		}
+		assert_eq!(Checkers::active(), 1);
+		assert_eq!(record(0).presence.count, 0);
+		for round in [30, 32, 34] {
+			miss(round);
+		}
+		assert_eq!(Checkers::active(), 0);
+	});
+}
+
+#[test]
+fn a_round_counts_once_however_many_seats() {
+	with_operator(|| {
+		for _ in 0..10 {
+			miss(6);
+		}
+		miss(8);
+		miss(6);
+		assert_eq!(record(0).presence.count, 2);
+		assert_eq!(Checkers::active(), 1);
+	});
+}
+
+#[test]
+fn a_reveal_breaks_the_row() {
+	with_operator(|| {
+		miss(6);
+		miss(8);
+		Checkers::revealed(0, 10);
+		// Seats without a vote in the same round, or news of earlier ones, are not missed rounds.
+		miss(10);
+		miss(9);
+		assert_eq!(record(0).presence.count, 0);
+		miss(12);
+		miss(14);
+		assert_eq!(Checkers::active(), 1);
+		miss(16);
+		assert_eq!(Checkers::active(), 0);
+	});
+}
+
+#[test]
+fn votes_of_any_kind_are_no_missed_rounds() {
+	with_operator(|| {
+		for round in [6, 8, 10, 12] {
+			Checkers::credit(0, 7, round, SeatResult::Dissenting, false);
+			Checkers::credit(0, 8, round, SeatResult::Correct, false);
+		}
+		assert_eq!(record(0).presence, Presence::default());
+		assert_eq!(record(0).incorrect, 0);
+	});
+}
+
+#[test]
+fn going_offline_by_itself_waits_where_a_running_round_would_be_forgotten() {
+	with_operator(|| {
+		assert_ok!(Checkers::go_offline(signed(10)));
+		rounds(20, 22);
+		assert_ok!(Checkers::go_online(signed(10)));
+		// Round 21 runs, in which it is offline.
+		rounds(21, 40);
+		for round in [22, 24, 26] {
+			miss(round);
+		}
+		assert!(record(0).online.now);
+		assert_eq!(
+			[21, 22, 40].map(|r| Checkers::seat(0, r)),
+			[None, Some(0), Some(0)]
+		);
+		rounds(22, 40);
+		miss(26);
+		assert!(record(0).online.now, "no new round, no change");
+		miss(28);
+		assert!(!record(0).online.now);
+		assert_eq!(
+			[22, 39, 40].map(|r| Checkers::seat(0, r)),
+			[Some(0), Some(0), None]
+		);
+	});
+}
+
+#[test]
+fn incorrect_calculations_are_kept_with_their_times() {
+	with_operator(|| {
+		Millis::set(&5_000);
+		Checkers::credit(0, 7, 6, SeatResult::Dissenting, true);
+		assert_eq!(
+			last_event(),
+			Event::IncorrectCalculation {
+				operator: 0,
+				worker: 7,
+				round: 6
+			}
+		);
+		// At most one a round.
+		Checkers::credit(0, 8, 6, SeatResult::Dissenting, true);
+		assert_eq!(record(0).incorrect, 1);
+		assert_eq!(
+			record(0).strikes.to_vec(),
+			vec![Strike {
+				worker: 7,
+				round: 6,
+				at: 5_000
+			}]
+		);
+
+		// The last ten stay, all count.
+		for round in 7..18 {
+			Millis::set(&(5_000 + u64::from(round)));
+			Checkers::credit(0, 9, round, SeatResult::Dissenting, true);
+		}
+		let record = record(0);
+		assert_eq!(record.incorrect, 12);
+		assert_eq!(record.strikes.len(), 10);
+		assert_eq!(record.strikes.first().unwrap().round, 8);
+		assert_eq!(record.strikes.last().unwrap().at, 5_017);
+		// Nobody is banned for it yet.
+		assert_eq!(Checkers::status(10), Some(CheckerStatus::Ready));
+	});
+}
+
+#[test]
+fn a_ban_stops_seats_from_its_round_on() {
+	// Nothing bans yet; this is the room for it.
+	with_operator(|| {
+		Operators::<Test>::mutate(0, |record| {
+			record.as_mut().unwrap().ban = Some(Ban {
+				from: 10,
+				until: 1_000,
+			});
+		});
+		assert_eq!(
+			(Checkers::seat(0, 9), Checkers::seat(0, 10)),
+			(Some(0), None)
+		);
+		Millis::set(&1_000);
+		assert_eq!(Checkers::seat(0, 10), Some(0));
+	});
+}
+
+#[test]
+fn unknown_operators_and_licences_answer_none() {
+	with_operator(|| {
+		assert_eq!(<Checkers as Seats<_>>::operator(1, 4), None);
+		assert_eq!(Checkers::number(&1), None);
+		assert_eq!(Checkers::by_key(&ring(1).checker()), None);
+		assert_eq!(Checkers::seat(u32::MAX, 4), None);
+		assert_eq!(Checkers::minted(), 12);
+	});
+}
+
+#[test]
+fn a_draw_reads_one_page_and_one_record_with_30_licences_or_29_998() {
+	// What must be shown of the state to prove the answer: all that was read, and the way to it.
+	let proof = |licences: u32| {
+		let mut ext = ExtBuilder::build();
+		ext.execute_with(|| {
+			register(1);
+			// As `accept` would leave them.
+			for page in 0..licences.div_ceil(PAGE_SIZE) {
+				let entry = Entry {
+					now: Span::open(0, 4),
+					before: Span::default(),
+				};
+				Pages::<Test>::insert(page, Page::truncate_from(vec![entry; PAGE_SIZE as usize]));
+			}
+		});
+		ext.commit_all().expect("the state can be written");
+		let (seat, proof) = ext.execute_and_prove(|| Checkers::seat(licences - 1, 4));
+		assert_eq!(seat, Some(0));
+		proof.encoded_size()
+	};
+	let page = Page::truncate_from(vec![Entry::default(); PAGE_SIZE as usize]).encoded_size();
+	let (few, many) = (proof(30), proof(29_998));
+	assert!(few > page, "a page is read");
+	// The way is a little longer, but no second page is read.
+	assert!(
+		many < few + page / 2 && many < 2 * page,
+		"{few} bytes and {many}"
+	);
+}

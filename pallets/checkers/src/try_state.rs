@@ -1,0 +1,149 @@
+//! The invariants.
+
+use crate::*;
+use alloc::collections::BTreeMap;
+use frame_support::traits::fungible::InspectHold;
+use kaisar_primitives::Seats;
+use sp_runtime::TryRuntimeError;
+
+impl<T: Config> Pallet<T> {
+	/// Checks the invariants:
+	///
+	/// 1. Numbers are dense, and an account's number is its last registration; of all registrations
+	///    of an account only the last can be in force.
+	/// 2. A registered operator's deposit is on hold.
+	/// 3. Every key that counts in a round from now on, or did before the last change, is its
+	///    operator's in the index, and the index has no other.
+	/// 4. An accepted delegation to a registered operator has an open span with it; no other licence
+	///    has an open span with a registered operator. Its holder is who holds the licence.
+	/// 5. A licence's two spans do not overlap.
+	/// 6. An operator's licences, and a holder's with it, are as many as its accepted delegations.
+	/// 7. The active licences are those that have a seat in the next round.
+	pub fn do_try_state() -> Result<(), TryRuntimeError> {
+		Self::try_operators()?;
+		Self::try_delegations()
+	}
+
+	fn try_operators() -> Result<(), TryRuntimeError> {
+		let next = NextOperator::<T>::get();
+		let mut seen = 0u32;
+		for (operator, record) in Operators::<T>::iter() {
+			seen = seen.checked_add(1).ok_or("1: too many operators")?;
+			ensure!(operator < next, "1: a number that was not given yet");
+			let last = NumberOf::<T>::get(&record.account).ok_or("1: an account without number")?;
+			ensure!(last >= operator, "1: an account with an old number");
+			if record.gone_from.is_some() {
+				continue;
+			}
+			ensure!(last == operator, "1: two registrations in force");
+			ensure!(
+				T::Currency::balance_on_hold(&HoldReason::OperatorDeposit.into(), &record.account)
+					== record.deposit,
+				"2: the deposit is not on hold"
+			);
+			for keys in [record.keys.now, record.keys.before] {
+				ensure!(
+					CheckerKeys::<T>::get(keys.checker) == Some(operator)
+						&& AgentKeys::<T>::get(keys.agent) == Some(operator),
+					"3: a key that is not in the index"
+				);
+			}
+		}
+		ensure!(seen == next, "1: a registration was lost");
+		for (account, operator) in NumberOf::<T>::iter() {
+			let record = Operators::<T>::get(operator).ok_or("1: a number of nobody")?;
+			ensure!(record.account == account, "1: a number of another account");
+		}
+		for (key, operator) in CheckerKeys::<T>::iter() {
+			let record = Operators::<T>::get(operator).ok_or("3: a key of nobody")?;
+			ensure!(
+				record.keys.now.checker == key || record.keys.before.checker == key,
+				"3: a checker key that is no longer used"
+			);
+		}
+		for (key, operator) in AgentKeys::<T>::iter() {
+			let record = Operators::<T>::get(operator).ok_or("3: a key of nobody")?;
+			ensure!(
+				record.keys.now.agent == key || record.keys.before.agent == key,
+				"3: an agent key that is no longer used"
+			);
+		}
+		Ok(())
+	}
+
+	fn try_delegations() -> Result<(), TryRuntimeError> {
+		let mut open = BTreeMap::<LicenceId, OperatorId>::new();
+		let mut active = 0u32;
+		let next_round = T::Checks::next_round();
+		for (page, entries) in Pages::<T>::iter() {
+			for (index, entry) in (0u32..).zip(entries.iter()) {
+				let license = page
+					.checked_mul(PAGE_SIZE)
+					.and_then(|first| first.checked_add(index))
+					.ok_or("5: a page of no licence")?;
+				ensure!(
+					entry.now.is_empty()
+						|| entry.before.is_empty()
+						|| entry.before.until <= entry.now.from,
+					"5: spans overlap"
+				);
+				ensure!(!entry.before.is_open(), "5: an old span is open");
+				if entry.now.is_open()
+					&& !entry.now.is_empty()
+					&& !Self::has_gone(entry.now.operator)
+				{
+					open.insert(license, entry.now.operator);
+				}
+				if <Self as Seats<T::AccountId>>::seat(license, next_round).is_some() {
+					active = active.checked_add(1).ok_or("7: too many")?;
+				}
+			}
+		}
+		ensure!(
+			active == ActiveLicences::<T>::get(),
+			"7: active licences miscounted"
+		);
+
+		let mut members = BTreeMap::<(OperatorId, alloc::vec::Vec<u8>), u32>::new();
+		let mut operators = BTreeMap::<OperatorId, u32>::new();
+		for (license, delegation) in Delegations::<T>::iter() {
+			if Self::has_gone(delegation.operator) {
+				continue;
+			}
+			ensure!(
+				T::Licences::holder(license).as_ref() == Some(&delegation.holder),
+				"4: a delegation by another than the holder"
+			);
+			if !delegation.accepted {
+				ensure!(!open.contains_key(&license), "4: pending and active");
+				continue;
+			}
+			ensure!(
+				open.remove(&license) == Some(delegation.operator),
+				"4: accepted and not active"
+			);
+			let key = (delegation.operator, delegation.holder.encode());
+			*members.entry(key).or_default() += 1;
+			*operators.entry(delegation.operator).or_default() += 1;
+		}
+		ensure!(open.is_empty(), "4: active and not delegated");
+
+		for (operator, record) in Operators::<T>::iter() {
+			ensure!(
+				record.gone_from.is_some()
+					|| record.licences.now == operators.get(&operator).copied().unwrap_or(0),
+				"6: an operator's licences miscounted"
+			);
+		}
+		for (operator, holder, count) in Members::<T>::iter() {
+			ensure!(count > 0, "6: a member without licences");
+			ensure!(
+				Self::has_gone(operator)
+					|| members.remove(&(operator, holder.encode())) == Some(count),
+				"6: a member's licences miscounted"
+			);
+		}
+		ensure!(members.is_empty(), "6: a member is missing");
+		Ok(())
+	}
+}

@@ -1,0 +1,530 @@
+//! What the pallet stores, and how a licence and an operator answer for a round.
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::{BoundedVec, pallet_prelude::ConstU32};
+use kaisar_primitives::{
+	AgentKey, CheckerKey, EpochIndex, LicenceId, OperatorId, RoundIndex, WorkerId,
+};
+use scale_info::TypeInfo;
+use sp_runtime::Perbill;
+
+/// Licences in a page of the licence → operator table.
+pub const PAGE_SIZE: u32 = 256;
+/// Times of incorrect calculations that are kept.
+pub const MAX_STRIKES: u32 = 10;
+/// Rounds in a row, with seats and no reveal, after which an operator is offline.
+pub const MAX_MISSED_ROUNDS: u8 = 3;
+
+/// A value that changes at the starts of rounds, with the one before it: enough to answer for every
+/// running round, as long as a change is refused that would forget a value still in force in one
+/// ([`Timeline::may_change`]).
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Timeline<V> {
+	/// The value from round `since` on.
+	pub now: V,
+	/// The first round in which `now` counts.
+	pub since: RoundIndex,
+	/// The value in the rounds before.
+	pub before: V,
+}
+
+impl<V: Copy> Timeline<V> {
+	/// The same value for ever.
+	pub fn always(value: V) -> Self {
+		Self {
+			now: value,
+			since: 0,
+			before: value,
+		}
+	}
+
+	/// The value in `round`.
+	pub fn at(&self, round: RoundIndex) -> V {
+		if round >= self.since {
+			self.now
+		} else {
+			self.before
+		}
+	}
+
+	/// Whether a change that counts from round `next` forgets nothing that is in force in a round
+	/// from `oldest` on.
+	pub fn may_change(&self, next: RoundIndex, oldest: RoundIndex) -> bool {
+		self.since >= next || self.since <= oldest
+	}
+
+	/// Changes the value from round `next` on, and returns the one that is forgotten.
+	pub fn change(&mut self, value: V, next: RoundIndex) -> V {
+		let last = core::mem::replace(&mut self.now, value);
+		if self.since >= next {
+			return last;
+		}
+		self.since = next;
+		core::mem::replace(&mut self.before, last)
+	}
+}
+
+impl Timeline<u32> {
+	/// Changes a count from round `next` on. `before` becomes the largest one of all rounds from
+	/// `oldest` on, so what is known of a running round is never too small.
+	pub fn change_count(&mut self, value: u32, next: RoundIndex, oldest: RoundIndex) {
+		let still_counts = self.since < next && self.since > oldest;
+		let forgotten = self.change(value, next);
+		if still_counts {
+			self.before = self.before.max(forgotten);
+		}
+	}
+}
+
+/// The rounds in which a licence works for an operator: `from ≤ round < until`.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Span {
+	/// The operator.
+	pub operator: OperatorId,
+	/// The first round.
+	pub from: RoundIndex,
+	/// The first round no more; [`Span::OPEN`] while no end is set.
+	pub until: RoundIndex,
+}
+
+impl Span {
+	/// The end of a span that has none.
+	pub const OPEN: RoundIndex = RoundIndex::MAX;
+
+	/// A span without an end.
+	pub fn open(operator: OperatorId, from: RoundIndex) -> Self {
+		Self {
+			operator,
+			from,
+			until: Self::OPEN,
+		}
+	}
+
+	/// Whether it has no end.
+	pub fn is_open(&self) -> bool {
+		self.until == Self::OPEN
+	}
+
+	/// Whether it covers no round at all.
+	pub fn is_empty(&self) -> bool {
+		self.from >= self.until
+	}
+
+	/// Whether it covers the round.
+	pub fn covers(&self, round: RoundIndex) -> bool {
+		self.from <= round && round < self.until
+	}
+
+	/// Ends it before `round`, if it did not end earlier.
+	pub fn close(&mut self, round: RoundIndex) {
+		self.until = self.until.min(round);
+	}
+}
+
+/// A licence in the table: the span that was begun last and the one before it. All fields have a
+/// fixed width, so that a single entry can be read out of a page.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Entry {
+	/// The last span.
+	pub now: Span,
+	/// The one before it, all of whose rounds are earlier.
+	pub before: Span,
+}
+
+impl Entry {
+	/// The operator that the licence works for in `round`.
+	pub fn at(&self, round: RoundIndex) -> Option<OperatorId> {
+		[self.now, self.before]
+			.iter()
+			.find(|span| span.covers(round))
+			.map(|span| span.operator)
+	}
+
+	/// Whether a span of `operator` can begin in round `next` without forgetting one that covers a
+	/// round from `oldest` on.
+	pub fn may_begin(&self, operator: OperatorId, next: RoundIndex, oldest: RoundIndex) -> bool {
+		self.continues(operator, next)
+			|| self.now.is_empty()
+			|| self.before.is_empty()
+			|| self.before.until <= oldest
+	}
+
+	/// Begins a span of `operator` in round `next`. The last one has ended by then; if it was the
+	/// same operator's until then, it goes on.
+	pub fn begin(&mut self, operator: OperatorId, next: RoundIndex) {
+		if self.continues(operator, next) {
+			self.now.until = Span::OPEN;
+			return;
+		}
+		if !self.now.is_empty() {
+			self.before = self.now;
+		}
+		self.now = Span::open(operator, next);
+	}
+
+	fn continues(&self, operator: OperatorId, next: RoundIndex) -> bool {
+		!self.now.is_empty() && self.now.operator == operator && self.now.until == next
+	}
+}
+
+/// A page of the licence → operator table.
+pub type Page = BoundedVec<Entry, ConstU32<PAGE_SIZE>>;
+
+/// The page of a licence and its place in it.
+pub fn place(license: LicenceId) -> (u32, usize) {
+	(license / PAGE_SIZE, (license % PAGE_SIZE) as usize)
+}
+
+/// What a holder asked for with a licence.
+#[derive(
+	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Delegation<AccountId> {
+	/// Who held the licence then, and holds it while it is delegated.
+	pub holder: AccountId,
+	/// The operator. If it has gone, the delegation has ended, and this record means nothing.
+	pub operator: OperatorId,
+	/// The operator has accepted it; it is `Pending` otherwise.
+	pub accepted: bool,
+}
+
+/// The two keys of an operator.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Keys {
+	/// The checker key, with which the node signs commitments and reveals.
+	pub checker: sp_core::sr25519::Public,
+	/// The identity of its agent.
+	pub agent: AgentKey,
+}
+
+impl Keys {
+	/// Both keys.
+	pub fn new(checker: &CheckerKey, agent: &AgentKey) -> Self {
+		Self {
+			checker: *AsRef::<sp_core::sr25519::Public>::as_ref(checker),
+			agent: *agent,
+		}
+	}
+
+	/// The checker key with its role.
+	pub fn checker_key(&self) -> CheckerKey {
+		self.checker.into()
+	}
+}
+
+/// A commission and the change that was announced, if any.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Commission {
+	/// In force before the epoch of `next`.
+	pub now: Perbill,
+	/// In force from that epoch on.
+	pub next: Option<(EpochIndex, Perbill)>,
+}
+
+impl Commission {
+	/// The commission in `epoch`.
+	pub fn at(&self, epoch: EpochIndex) -> Perbill {
+		match self.next {
+			Some((from, next)) if epoch >= from => next,
+			_ => self.now,
+		}
+	}
+}
+
+/// An incorrect calculation.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Strike {
+	/// The worker that was voted on.
+	pub worker: WorkerId,
+	/// In which round.
+	pub round: RoundIndex,
+	/// When it was found, in milliseconds of chain time.
+	pub at: u64,
+}
+
+/// A ban. It stops new seats from round `from` on, until the time `until`.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Ban {
+	/// The first round without seats.
+	pub from: RoundIndex,
+	/// When it ends, in milliseconds of chain time; `u64::MAX` for good.
+	pub until: u64,
+}
+
+/// What an operator did in its last rounds, so far as it matters for going offline by itself.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Presence {
+	/// The last round in which it revealed.
+	pub revealed: Option<RoundIndex>,
+	/// The last round that was counted as missed.
+	pub missed: Option<RoundIndex>,
+	/// How many rounds in a row were.
+	pub count: u8,
+}
+
+/// A registration of an operator. Stays for ever, for its last rounds and rewards.
+#[derive(
+	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Operator<AccountId, Balance> {
+	/// The account.
+	pub account: AccountId,
+	/// Its keys.
+	pub keys: Timeline<Keys>,
+	/// Whether it sits in committees.
+	pub online: Timeline<bool>,
+	/// Licences that it accepted. `before` is the largest number of all running rounds before.
+	pub licences: Timeline<u32>,
+	/// The first round in which it is not registered any more.
+	pub gone_from: Option<RoundIndex>,
+	/// What it keeps none of: the licence holders' part.
+	pub commission: Commission,
+	/// Delegations need no acceptance.
+	pub auto_accept: bool,
+	/// The deposit on hold.
+	pub deposit: Balance,
+	/// What it did in its last rounds.
+	pub presence: Presence,
+	/// Incorrect calculations of all time.
+	pub incorrect: u32,
+	/// The last of them.
+	pub strikes: BoundedVec<Strike, ConstU32<MAX_STRIKES>>,
+	/// The ban, if it ever had one.
+	pub ban: Option<Ban>,
+}
+
+impl<AccountId, Balance> Operator<AccountId, Balance> {
+	/// Whether it is registered in `round`, if it was before.
+	pub fn is_registered(&self, round: RoundIndex) -> bool {
+		self.gone_from.is_none_or(|gone| round < gone)
+	}
+
+	/// Whether its licences have seats in `round`.
+	pub fn sits(&self, round: RoundIndex) -> bool {
+		self.is_registered(round) && self.online.at(round)
+	}
+
+	/// Licences that count in all rounds that are still to come, as things stand.
+	pub fn active(&self) -> u32 {
+		if self.gone_from.is_none() && self.online.now {
+			self.licences.now
+		} else {
+			0
+		}
+	}
+}
+
+/// How an operator stands: derived, never stored.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub enum CheckerStatus {
+	/// It has a seat in a running round.
+	Checking,
+	/// It can be drawn.
+	Ready,
+	/// It went offline, or missed too many rounds.
+	Offline,
+	/// It may have no seats.
+	Banned {
+		/// Until this time, in milliseconds of chain time.
+		until: u64,
+	},
+	/// No licence has been accepted yet.
+	Pending,
+}
+
+/// What is known of a licence's delegation, for wallets.
+#[derive(
+	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct LicenseView<AccountId> {
+	/// Who holds the licence.
+	pub holder: AccountId,
+	/// The operator that it is delegated to, with its account.
+	pub operator: Option<(OperatorId, AccountId)>,
+	/// The operator has not accepted it yet.
+	pub pending: bool,
+	/// The operator that it works for in the next round to start, if that one is online.
+	pub seat: Option<OperatorId>,
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn a_timeline_answers_for_both_sides_of_a_change() {
+		let mut line = Timeline::always(1);
+		assert!(line.may_change(10, 4));
+		assert_eq!(line.change(2, 10), 1);
+		assert_eq!((line.at(9), line.at(10)), (1, 2));
+		// Again for the same round: the value that never counted is forgotten.
+		assert!(line.may_change(10, 4));
+		assert_eq!(line.change(3, 10), 2);
+		assert_eq!((line.at(9), line.at(10)), (1, 3));
+		// Round 9 still runs: it would be forgotten.
+		assert!(!line.may_change(12, 9));
+		assert!(line.may_change(12, 10));
+		assert_eq!(line.change(4, 12), 1);
+		assert_eq!((line.at(11), line.at(12)), (3, 4));
+	}
+
+	#[test]
+	fn a_count_before_is_the_largest_of_all_running_rounds() {
+		let mut count = Timeline::always(0);
+		count.change_count(100, 10, 4);
+		count.change_count(0, 12, 8);
+		assert_eq!((count.at(11), count.at(12)), (100, 0));
+		// Round 11 still runs.
+		count.change_count(1, 14, 11);
+		assert_eq!((count.at(11), count.at(13), count.at(14)), (100, 100, 1));
+		// And now no round before 14 does.
+		count.change_count(2, 16, 14);
+		assert_eq!((count.at(15), count.at(16)), (1, 2));
+	}
+
+	#[test]
+	fn a_span_taken_up_again_before_it_ended_goes_on() {
+		let mut entry = Entry::default();
+		entry.begin(7, 10);
+		entry.now.close(14);
+		entry.begin(7, 14);
+		assert_eq!(
+			entry,
+			Entry {
+				now: Span::open(7, 10),
+				before: Span::default()
+			}
+		);
+		// Begun and ended for the same round: there was nothing.
+		entry.now.close(16);
+		entry.begin(8, 16);
+		entry.now.close(16);
+		entry.begin(9, 16);
+		assert_eq!([15, 16].map(|round| entry.at(round)), [Some(7), Some(9)]);
+	}
+
+	#[test]
+	fn an_entry_keeps_the_span_of_a_running_round() {
+		let mut entry = Entry::default();
+		assert_eq!(entry.at(0), None);
+		entry.begin(7, 10);
+		entry.now.close(14);
+		assert!(entry.may_begin(8, 14, 0));
+		entry.begin(8, 14);
+		assert_eq!(
+			[9, 10, 13, 14].map(|round| entry.at(round)),
+			[None, Some(7), Some(7), Some(8)]
+		);
+		entry.now.close(16);
+		assert!(!entry.may_begin(9, 20, 13));
+		assert!(entry.may_begin(8, 16, 13));
+		assert!(entry.may_begin(9, 20, 14));
+		entry.begin(9, 20);
+		assert_eq!(
+			[13, 14, 16, 20].map(|round| entry.at(round)),
+			[None, Some(8), None, Some(9)]
+		);
+	}
+}

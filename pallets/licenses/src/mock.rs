@@ -1,0 +1,156 @@
+//! A runtime with `pallet-nfts` and this pallet.
+
+use crate as pallet_licenses;
+use frame_support::{
+	PalletId, derive_impl, parameter_types,
+	traits::{AsEnsureOriginWithArg, ConstU32, ConstU64, ConstU128},
+};
+use kaisar_primitives::{IsDelegated, LicenceId};
+use pallet_nfts::PalletFeatures;
+use sp_runtime::{
+	BuildStorage, MultiSignature,
+	traits::{IdentifyAccount, IdentityLookup, Verify},
+};
+
+pub type AccountPublic = <MultiSignature as Verify>::Signer;
+pub type AccountId = <AccountPublic as IdentifyAccount>::AccountId;
+
+/// Blocks for which a licence of the mock is locked.
+pub const LOCK: u64 = 100;
+
+#[frame_support::runtime]
+mod runtime {
+	#[runtime::runtime]
+	#[runtime::derive(
+		RuntimeCall,
+		RuntimeEvent,
+		RuntimeError,
+		RuntimeOrigin,
+		RuntimeFreezeReason,
+		RuntimeHoldReason,
+		RuntimeSlashReason,
+		RuntimeLockId,
+		RuntimeTask,
+		RuntimeViewFunction
+	)]
+	pub struct Test;
+
+	#[runtime::pallet_index(0)]
+	pub type System = frame_system::Pallet<Test>;
+	#[runtime::pallet_index(1)]
+	pub type Balances = pallet_balances::Pallet<Test>;
+	#[runtime::pallet_index(2)]
+	pub type Nfts = pallet_nfts::Pallet<Test>;
+	#[runtime::pallet_index(3)]
+	pub type Licenses = pallet_licenses::Pallet<Test>;
+}
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for Test {
+	type AccountId = AccountId;
+	type Lookup = IdentityLookup<AccountId>;
+	type Block = frame_system::mocking::MockBlock<Test>;
+	type AccountData = pallet_balances::AccountData<u128>;
+}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Test {
+	type Balance = u128;
+	type ExistentialDeposit = ConstU128<1>;
+	type AccountStore = System;
+}
+
+parameter_types! {
+	pub Features: PalletFeatures = PalletFeatures::all_enabled();
+	pub const LicensesPalletId: PalletId = PalletId(*b"ksr/lcns");
+	pub storage Delegated: Vec<LicenceId> = Vec::new();
+}
+
+/// Licences that the test says are delegated.
+pub struct MockDelegations;
+impl IsDelegated for MockDelegations {
+	fn is_delegated(licence: LicenceId) -> bool {
+		Delegated::get().contains(&licence)
+	}
+}
+
+impl pallet_nfts::Config for Test {
+	type RuntimeEvent = RuntimeEvent;
+	type CollectionId = u32;
+	type ItemId = LicenceId;
+	type Currency = Balances;
+	type CreateOrigin = AsEnsureOriginWithArg<frame_system::EnsureSigned<AccountId>>;
+	type ForceOrigin = frame_system::EnsureRoot<AccountId>;
+	type Locker = pallet_licenses::LicenceLocker<Test, MockDelegations>;
+	type CollectionDeposit = ConstU128<100>;
+	type ItemDeposit = ConstU128<1>;
+	type MetadataDepositBase = ConstU128<1>;
+	type AttributeDepositBase = ConstU128<1>;
+	type DepositPerByte = ConstU128<1>;
+	type StringLimit = ConstU32<128>;
+	type KeyLimit = ConstU32<64>;
+	type ValueLimit = ConstU32<64>;
+	type ApprovalsLimit = ConstU32<4>;
+	type ItemAttributesApprovalsLimit = ConstU32<2>;
+	type MaxTips = ConstU32<4>;
+	type MaxDeadlineDuration = ConstU64<1_000>;
+	type MaxAttributesPerCall = ConstU32<2>;
+	type Features = Features;
+	type OffchainSignature = MultiSignature;
+	type OffchainPublic = AccountPublic;
+	type WeightInfo = ();
+	#[cfg(feature = "runtime-benchmarks")]
+	type Helper = ();
+	type BlockNumberProvider = System;
+}
+
+impl pallet_licenses::Config for Test {
+	type PalletId = LicensesPalletId;
+	type LockPeriod = ConstU64<LOCK>;
+}
+
+pub fn account(n: u8) -> AccountId {
+	AccountId::new([n; 32])
+}
+
+/// Builds the state that a test starts with.
+#[derive(Default)]
+pub struct ExtBuilder {
+	licences: Vec<(AccountId, u32)>,
+}
+
+impl ExtBuilder {
+	/// Gives `count` licences to account `n` at genesis.
+	pub fn licences(mut self, n: u8, count: u32) -> Self {
+		self.licences.push((account(n), count));
+		self
+	}
+
+	pub fn build(self) -> sp_io::TestExternalities {
+		let config = RuntimeGenesisConfig {
+			licenses: pallet_licenses::GenesisConfig {
+				licences: self.licences,
+			},
+			balances: pallet_balances::GenesisConfig {
+				balances: (1..=9).map(|n| (account(n), 1_000_000)).collect(),
+				..Default::default()
+			},
+			..Default::default()
+		};
+		let mut ext = sp_io::TestExternalities::new(
+			config
+				.build_storage()
+				.expect("the genesis of the mock can be built"),
+		);
+		ext.execute_with(|| System::set_block_number(1));
+		ext
+	}
+
+	/// Runs the test, and all invariants after it.
+	pub fn build_and_execute(self, test: impl FnOnce()) {
+		self.build().execute_with(|| {
+			test();
+			Licenses::do_try_state().expect("the invariants hold");
+		});
+	}
+}

@@ -1,0 +1,4 @@
+//! Tests by subject.
+
+mod lock;
+mod mint;

@@ -1,0 +1,176 @@
+//! Fee-less calls: the pool admits only what will succeed, or will at least be used up.
+//!
+//! Every check that the call makes is made here first, and the signature, which costs most, last.
+//! The class is operational and the priority above any tip; a transaction lives no longer than its
+//! phase. Two copies provide the same tag, so the pool keeps one.
+
+use crate::{checks::signing_payload, pallet::*, *};
+use frame_support::{
+	pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight},
+	traits::Get,
+};
+use kaisar_primitives::{BlockNumber, OperatorId, RoundIndex, Votes, WorkerId};
+use sp_core::{H256, sr25519};
+use sp_runtime::{
+	BoundedVec,
+	traits::ConstU32,
+	transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction},
+};
+
+/// How a refusal is named to whoever submitted: `InvalidTransaction::Custom` of the index of the
+/// pallet's error, so that a client can say which one it was.
+fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
+	match error {
+		Error::WrongPhase => InvalidTransaction::Future,
+		Error::AlreadyAttested | Error::AlreadyCommitted | Error::NoCommitment => {
+			InvalidTransaction::Stale
+		}
+		other => {
+			let index = codec::Encode::encode(&sp_runtime::DispatchError::from(other))
+				.get(2)
+				.copied()
+				.unwrap_or(u8::MAX);
+			InvalidTransaction::Custom(index)
+		}
+	}
+}
+
+fn accept(
+	call: &'static str,
+	tag: impl codec::Encode,
+	until: BlockNumber,
+	now: BlockNumber,
+) -> TransactionValidityWithRefund {
+	ValidTransaction::with_tag_prefix(call)
+		.priority(TransactionPriority::MAX)
+		.and_provides(tag)
+		.longevity(u64::from(until.saturating_sub(now).max(1)))
+		.propagate(true)
+		.build()
+		.map(|valid| (valid, Weight::zero()))
+}
+
+fn verify(
+	signature: &Option<sr25519::Signature>,
+	payload: &[u8; 32],
+	key: &[u8],
+) -> Result<(), InvalidTransaction> {
+	let signature = signature.as_ref().ok_or(InvalidTransaction::BadProof)?;
+	let key = <[u8; 32]>::try_from(key).map_err(|_| InvalidTransaction::BadProof)?;
+	if sp_io::crypto::sr25519_verify(signature, payload, &sr25519::Public::from_raw(key)) {
+		Ok(())
+	} else {
+		Err(InvalidTransaction::BadProof)
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	pub(crate) fn authorize_attest(
+		_source: TransactionSource,
+		worker: &WorkerId,
+		round: &RoundIndex,
+		root: &[u8; 32],
+		signature: &Option<sr25519::Signature>,
+	) -> TransactionValidityWithRefund {
+		let (round, due) = Self::ensure_attest(*worker, *round).map_err(refuse::<T>)?;
+		let payload = signing_payload(
+			b"kaisar/attest",
+			Self::genesis(),
+			round.seed,
+			(worker, round.index, root),
+		);
+		verify(signature, &payload, due.info.key.as_ref())?;
+		accept(
+			"popw/attest",
+			(worker, round.index),
+			round.attest_ends(),
+			Self::now(),
+		)
+	}
+
+	pub(crate) fn authorize_commit(
+		_source: TransactionSource,
+		operator: &OperatorId,
+		round: &RoundIndex,
+		batch: &u16,
+		hash: &H256,
+		signature: &Option<sr25519::Signature>,
+	) -> TransactionValidityWithRefund {
+		let (round, info) = Self::ensure_commit(*operator, *round, *batch).map_err(refuse::<T>)?;
+		let payload = signing_payload(
+			b"kaisar/commit",
+			Self::genesis(),
+			round.seed,
+			(operator, round.index, batch, hash),
+		);
+		verify(signature, &payload, info.key.as_ref())?;
+		accept(
+			"popw/commit",
+			(operator, round.index, batch),
+			round.commit_ends(),
+			Self::now(),
+		)
+	}
+
+	pub(crate) fn authorize_reveal(
+		_source: TransactionSource,
+		operator: &OperatorId,
+		round: &RoundIndex,
+		batch: &u16,
+		votes: &Votes,
+		salt: &[u8; 32],
+		signature: &Option<sr25519::Signature>,
+	) -> TransactionValidityWithRefund {
+		let (round, info) =
+			Self::ensure_reveal(*operator, *round, *batch, votes, salt).map_err(refuse::<T>)?;
+		let payload = signing_payload(
+			b"kaisar/reveal",
+			Self::genesis(),
+			round.seed,
+			(operator, round.index, batch, votes, salt),
+		);
+		verify(signature, &payload, info.key.as_ref())?;
+		accept(
+			"popw/reveal",
+			(operator, round.index, batch),
+			round.ends(),
+			Self::now(),
+		)
+	}
+
+	/// Needs no signature: it says what the chain knows already, and only once.
+	pub(crate) fn authorize_report_absent(
+		_source: TransactionSource,
+		worker: &WorkerId,
+		round: &RoundIndex,
+	) -> TransactionValidityWithRefund {
+		let round = Self::ensure_absent(*worker, *round).map_err(refuse::<T>)?;
+		accept(
+			"popw/absent",
+			(worker, round.index),
+			round.ends(),
+			Self::now(),
+		)
+	}
+
+	/// Needs no signature: each check is closed once. Every worker must have one that is over, and
+	/// they must be in ascending order, so that a list cannot be sent in many permutations.
+	pub(crate) fn authorize_finalize(
+		_source: TransactionSource,
+		workers: &BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,
+	) -> TransactionValidityWithRefund {
+		let sorted = workers.windows(2).all(|pair| pair[0] < pair[1]);
+		if workers.is_empty() || !sorted || !workers.iter().all(|worker| Self::is_over(*worker)) {
+			return Err(refuse::<T>(Error::NothingToFinalize).into());
+		}
+		// A tag a worker, so that lists which overlap do not fill a block together.
+		let mut valid = ValidTransaction::with_tag_prefix("popw/finalize")
+			.priority(TransactionPriority::MAX / 2)
+			.longevity(u64::from(T::PhaseLength::get().max(1)))
+			.propagate(true);
+		for worker in workers {
+			valid = valid.and_provides(worker);
+		}
+		valid.build().map(|valid| (valid, Weight::zero()))
+	}
+}

@@ -1,0 +1,511 @@
+//! Checks: opened by an attestation, filled by reveals, closed once.
+
+use crate::{pallet::*, *};
+use codec::Encode;
+use frame_support::{defensive, ensure, traits::Defensive};
+use frame_system::{ensure_authorized, ensure_signed, pallet_prelude::OriginFor};
+use kaisar_primitives::{
+	Checks, Closing, OnClosed, OperatorId, Outcome, RoundIndex, SeatResult, Seats, Verdict, Votes,
+	WorkerId, Workers,
+};
+use sp_core::{H256, sr25519};
+use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
+
+/// Who sent a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Signer<AccountId> {
+	/// An account, which pays the fee.
+	Account(AccountId),
+	/// A node, by a signature that `authorize` has verified. No fee.
+	Authorized,
+}
+
+impl<AccountId> Signer<AccountId> {
+	pub fn account(self) -> Option<AccountId> {
+		match self {
+			Self::Account(account) => Some(account),
+			Self::Authorized => None,
+		}
+	}
+
+	/// Whether the call comes from `account`, or was authorized.
+	pub fn stands_for(&self, account: &AccountId) -> bool
+	where
+		AccountId: PartialEq,
+	{
+		match self {
+			Self::Account(signer) => signer == account,
+			Self::Authorized => true,
+		}
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	pub(crate) fn ensure_signed_or_authorized(
+		origin: OriginFor<T>,
+		signature: &Option<sr25519::Signature>,
+	) -> Result<Signer<T::AccountId>, DispatchError> {
+		if ensure_authorized(origin.clone()).is_ok() {
+			return Ok(Signer::Authorized);
+		}
+		let account = ensure_signed(origin)?;
+		ensure!(signature.is_none(), Error::<T>::SignatureNotExpected);
+		Ok(Signer::Account(account))
+	}
+
+	/// The hash of the genesis block: what is signed for one chain is nothing on another.
+	pub(crate) fn genesis() -> H256 {
+		let genesis = frame_system::Pallet::<T>::block_hash(
+			frame_system::pallet_prelude::BlockNumberFor::<T>::default(),
+		);
+		H256::from_slice(&genesis.as_ref()[..32.min(genesis.as_ref().len())])
+	}
+
+	pub(crate) fn ensure_round(index: RoundIndex, phase: Phase) -> Result<Round, Error<T>> {
+		let round = Rounds::<T>::get(index).ok_or(Error::<T>::UnknownRound)?;
+		ensure!(round.phase(Self::now()) == phase, Error::<T>::WrongPhase);
+		Ok(round)
+	}
+
+	/// What `attest` asks for, but for who sends it.
+	pub(crate) fn ensure_attest(
+		worker: WorkerId,
+		round: RoundIndex,
+	) -> Result<(Round, crate::committee::Due<T::AccountId>), Error<T>> {
+		let round = Self::ensure_round(round, Phase::Attest)?;
+		let due = Self::due(worker, &round)?;
+		Ok((round, due))
+	}
+
+	pub(crate) fn do_attest(
+		signer: Signer<T::AccountId>,
+		worker: WorkerId,
+		round: RoundIndex,
+		root: [u8; 32],
+	) -> DispatchResult {
+		<Self as Checks>::touch(worker);
+		let (round, due) = Self::ensure_attest(worker, round)?;
+		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
+
+		let committee: alloc::vec::Vec<OperatorId> =
+			Self::draw_committee(worker, &due.info.owner, &round);
+		let seats = BoundedVec::truncate_from(
+			committee
+				.iter()
+				.map(|operator| Seat {
+					operator: *operator,
+					vote: None,
+				})
+				.collect(),
+		);
+		T::Workers::attested(worker, round.index)?;
+		LastChecks::<T>::insert(
+			worker,
+			LastCheck::Open(Check {
+				round: round.index,
+				round_start: round.start,
+				ends: round.ends(),
+				attested_at: Self::now(),
+				root,
+				size: round.params.committee_size,
+				committee: seats,
+				verify_only: due.verify_only,
+				full: due.full,
+				rented: due.rented,
+				max_gap: round.params.max_gap,
+			}),
+		);
+		let position = AttestedCount::<T>::get(round.index);
+		Attested::<T>::mutate(round.index, position / PAGE, |page| {
+			page.try_push(worker)
+				.defensive_proof("pages are filled one after the other")
+		})
+		.ok();
+		AttestedCount::<T>::insert(round.index, position.saturating_add(1));
+		Self::deposit_event(Event::Attested {
+			worker,
+			round: round.index,
+			root,
+			committee,
+		});
+		Ok(())
+	}
+
+	/// What `commit` asks for, but for who sends it.
+	pub(crate) fn ensure_commit(
+		operator: OperatorId,
+		round: RoundIndex,
+		batch: u16,
+	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
+		let round = Self::ensure_round(round, Phase::Commit)?;
+		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
+		ensure!(info.licences > 0, Error::<T>::NoLicence);
+		let limit = kaisar_math::committee::batch_limit(
+			info.licences,
+			AttestedCount::<T>::get(round.index),
+			round.params.committee_size.into(),
+			round.active,
+		);
+		ensure!(u32::from(batch) < limit, Error::<T>::BatchTooHigh);
+		let slot = (operator, Lane::of(round.index), batch);
+		ensure!(
+			Commitments::<T>::get(slot).is_none_or(|kept| kept.round < round.index),
+			Error::<T>::AlreadyCommitted
+		);
+		Ok((round, info))
+	}
+
+	pub(crate) fn do_commit(
+		signer: Signer<T::AccountId>,
+		operator: OperatorId,
+		round: RoundIndex,
+		batch: u16,
+		hash: H256,
+	) -> DispatchResult {
+		let (round, info) = Self::ensure_commit(operator, round, batch)?;
+		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
+		Commitments::<T>::insert(
+			(operator, Lane::of(round.index), batch),
+			Commitment {
+				round: round.index,
+				hash,
+			},
+		);
+		Self::deposit_event(Event::Committed {
+			operator,
+			round: round.index,
+			batch,
+		});
+		Ok(())
+	}
+
+	/// What `reveal` asks for, but for who sends it.
+	pub(crate) fn ensure_reveal(
+		operator: OperatorId,
+		round: RoundIndex,
+		batch: u16,
+		votes: &Votes,
+		salt: &[u8; 32],
+	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
+		let round = Self::ensure_round(round, Phase::Reveal)?;
+		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
+		let kept = Commitments::<T>::get((operator, Lane::of(round.index), batch))
+			.filter(|kept| kept.round == round.index)
+			.ok_or(Error::<T>::NoCommitment)?;
+		let hash = kaisar_primitives::commitment(
+			Self::genesis(),
+			round.index,
+			operator,
+			batch,
+			votes,
+			salt,
+		);
+		ensure!(hash == kept.hash, Error::<T>::CommitmentMismatch);
+		Ok((round, info))
+	}
+
+	/// Returns how many checks were closed.
+	pub(crate) fn do_reveal(
+		signer: Signer<T::AccountId>,
+		operator: OperatorId,
+		round: RoundIndex,
+		batch: u16,
+		votes: &Votes,
+		salt: &[u8; 32],
+	) -> Result<u32, DispatchError> {
+		let (round, info) = Self::ensure_reveal(operator, round, batch, votes, salt)?;
+		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
+
+		Commitments::<T>::remove((operator, Lane::of(round.index), batch));
+		T::Seats::revealed(operator, round.index);
+		let (mut counted, mut closed) = (0u32, 0u32);
+		for (worker, verdict) in votes {
+			match Self::vote(operator, round.index, *worker, *verdict) {
+				Some(complete) => {
+					counted = counted.saturating_add(1);
+					closed = closed.saturating_add(u32::from(complete));
+				}
+				None => continue,
+			}
+		}
+		let skipped = (votes.len() as u32).saturating_sub(counted);
+		Self::deposit_event(Event::Revealed {
+			operator,
+			round: round.index,
+			batch,
+			counted,
+			skipped,
+		});
+		Ok(closed)
+	}
+
+	/// Counts one vote. `None` if it does not count, else whether it was the last one.
+	fn vote(
+		operator: OperatorId,
+		round: RoundIndex,
+		worker: WorkerId,
+		verdict: Verdict,
+	) -> Option<bool> {
+		let Some(LastCheck::Open(mut check)) = LastChecks::<T>::get(worker) else {
+			return None;
+		};
+		if check.round != round {
+			return None;
+		}
+		let seat = check
+			.committee
+			.iter_mut()
+			.find(|seat| seat.operator == operator)?;
+		if seat.vote.is_some() {
+			return None;
+		}
+		seat.vote = Some(verdict);
+		let complete = check.committee.iter().all(|seat| seat.vote.is_some());
+		if complete {
+			Self::close(worker, check);
+		} else {
+			LastChecks::<T>::insert(worker, LastCheck::Open(check));
+		}
+		Some(complete)
+	}
+
+	/// What `report_absent` asks for.
+	pub(crate) fn ensure_absent(worker: WorkerId, round: RoundIndex) -> Result<Round, Error<T>> {
+		let round = Rounds::<T>::get(round).ok_or(Error::<T>::UnknownRound)?;
+		ensure!(
+			matches!(round.phase(Self::now()), Phase::Commit | Phase::Reveal),
+			Error::<T>::WrongPhase
+		);
+		Self::due(worker, &round)?;
+		Ok(round)
+	}
+
+	pub(crate) fn do_report_absent(
+		reporter: Option<T::AccountId>,
+		worker: WorkerId,
+		round: RoundIndex,
+	) -> DispatchResult {
+		<Self as Checks>::touch(worker);
+		let round = Self::ensure_absent(worker, round)?;
+		let closing = Closing {
+			round: round.index,
+			round_start: round.start,
+			outcome: Outcome::Offline,
+			verify_only: false,
+			false_proof: false,
+			max_gap: round.params.max_gap,
+		};
+		T::Workers::absent(worker, &closing, reporter.as_ref())?;
+		// It was due in this round once, and is not any more.
+		LastChecks::<T>::insert(
+			worker,
+			LastCheck::Closed {
+				round: round.index,
+				at: Self::now(),
+			},
+		);
+		Self::deposit_event(Event::AbsentReported {
+			worker,
+			round: round.index,
+			reporter,
+		});
+		Ok(())
+	}
+
+	/// Whether the worker has a check that is over and not closed.
+	pub(crate) fn is_over(worker: WorkerId) -> bool {
+		matches!(
+			LastChecks::<T>::get(worker),
+			Some(LastCheck::Open(check)) if Self::now() > check.ends
+		)
+	}
+
+	pub(crate) fn do_finalize(workers: &[WorkerId]) -> Result<u32, DispatchError> {
+		let now = Self::now();
+		let mut closed = 0u32;
+		for worker in workers {
+			if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
+				&& now > check.ends
+			{
+				Self::close(*worker, check);
+				closed = closed.saturating_add(1);
+			}
+		}
+		ensure!(closed > 0, Error::<T>::NothingToFinalize);
+		Ok(closed)
+	}
+
+	/// Closes a check: tallies it and tells everyone whom it concerns. Once for each check.
+	fn close(worker: WorkerId, check: Check) {
+		let info = T::Workers::info(worker, check.round);
+		let (old, gpu_stood) = info.as_ref().map_or((None, false), |info| {
+			(info.profile.as_ref(), info.gpu_stood)
+		});
+		let tally = Tally::of(&check, old, gpu_stood);
+		let at = Self::now().min(check.ends);
+		LastChecks::<T>::insert(
+			worker,
+			LastCheck::Closed {
+				round: check.round,
+				at,
+			},
+		);
+
+		let closing = Closing {
+			round: check.round,
+			round_start: check.round_start,
+			outcome: tally.outcome,
+			verify_only: check.verify_only,
+			false_proof: tally.false_proof,
+			max_gap: check.max_gap,
+		};
+		match T::Workers::closed(worker, &closing) {
+			Ok(proved) if proved.online > 0 || proved.rented > 0 => {
+				T::OnClosed::on_proved(worker, &proved);
+			}
+			Ok(_) => {}
+			// The registry refuses nothing that Popw sends; if it ever does, the check is closed all
+			// the same, so that nobody is stuck.
+			Err(_) if info.is_none() => {}
+			Err(_) => {
+				defensive!("the registry refused a check that is closed");
+			}
+		}
+
+		let decided = tally.outcome != Outcome::NoConsensus;
+		let mut votes = 0u32;
+		for (index, seat) in check.committee.iter().enumerate() {
+			let (result, lone) = tally.seat(&check, index);
+			votes = votes.saturating_add(u32::from(seat.vote.is_some()));
+			// Without a consensus nobody is paid or punished; who revealed nothing is still noted.
+			if decided || result == SeatResult::Missed {
+				T::Seats::credit(seat.operator, worker, check.round, result, lone);
+			}
+			if decided {
+				T::OnClosed::on_seat(seat.operator, result == SeatResult::Correct);
+			}
+		}
+		Self::deposit_event(Event::CheckClosed {
+			worker,
+			round: check.round,
+			outcome: tally.outcome,
+			votes,
+		});
+	}
+}
+
+/// What a node signs for a fee-less call:
+/// `blake2_256(SCALE((domain, genesis hash, seed, arguments before the signature)))`.
+pub fn signing_payload<const N: usize>(
+	domain: &[u8; N],
+	genesis: H256,
+	seed: H256,
+	arguments: impl Encode,
+) -> [u8; 32] {
+	(domain, genesis, seed, arguments).using_encoded(sp_io::hashing::blake2_256)
+}
+
+impl<T: Config> Checks for Pallet<T> {
+	fn next_round() -> RoundIndex {
+		NextRound::<T>::get()
+	}
+
+	fn touch(worker: WorkerId) {
+		if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
+			&& Self::now() > check.ends
+		{
+			Self::close(worker, check);
+		}
+	}
+
+	fn is_open(worker: WorkerId) -> bool {
+		matches!(LastChecks::<T>::get(worker), Some(LastCheck::Open(_)))
+	}
+
+	fn is_due(worker: WorkerId) -> bool {
+		Self::running_rounds(Self::now())
+			.iter()
+			.any(|round| Self::due(worker, round).is_ok())
+	}
+
+	fn force(worker: WorkerId) -> DispatchResult {
+		T::Workers::force(worker, NextRound::<T>::get())
+	}
+
+	fn oldest_round() -> RoundIndex {
+		let starting = Starting::<T>::get().map(|round| round.index);
+		Self::running_rounds(Self::now())
+			.iter()
+			.map(|round| round.index)
+			.chain(starting)
+			.min()
+			.unwrap_or_else(NextRound::<T>::get)
+	}
+
+	/// Looks through the first few thousand workers that attested in each running round.
+	fn is_seated(operator: OperatorId) -> bool {
+		Self::running_rounds(Self::now()).iter().any(|round| {
+			!Self::seats_of(operator, round.index, 0, PAGE * 16)
+				.0
+				.is_empty()
+		})
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	/// Numbered as in the specification and the module's documentation:
+	///
+	/// 1. A round's record is younger than [`ROUND_DEPTH`] and filed under its own index.
+	/// 2. A check that is open has a committee no larger than its size, of different operators.
+	/// 3. A round's list has as many entries as its count says.
+	/// 4. A commitment is kept in the lane of its round, and its round has started.
+	#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
+		let next = NextRound::<T>::get();
+		for (index, round) in Rounds::<T>::iter() {
+			ensure!(index == round.index, "1: a round filed under another index");
+			ensure!(index <= next.saturating_add(1), "1: a round of the future");
+			ensure!(
+				index.saturating_add(2 * ROUND_DEPTH).saturating_add(2) >= next,
+				"1: a round that should be gone"
+			);
+		}
+		for (_, last) in LastChecks::<T>::iter() {
+			ensure!(
+				last.round() < next,
+				"2: a check of a round that has not started"
+			);
+			if let LastCheck::Open(check) = last {
+				ensure!(
+					check.committee.len() <= usize::from(check.size),
+					"2: more seats than the size"
+				);
+				let mut operators: alloc::vec::Vec<_> =
+					check.committee.iter().map(|seat| seat.operator).collect();
+				operators.sort_unstable();
+				operators.dedup();
+				ensure!(
+					operators.len() == check.committee.len(),
+					"2: an operator with two seats"
+				);
+			}
+		}
+		for (round, count) in AttestedCount::<T>::iter() {
+			let listed: usize = Attested::<T>::iter_prefix(round)
+				.map(|(_, page)| page.len())
+				.sum();
+			ensure!(
+				listed == count as usize,
+				"3: a list that does not fit its count"
+			);
+		}
+		for ((_, lane, _), commitment) in Commitments::<T>::iter() {
+			ensure!(
+				lane == Lane::of(commitment.round),
+				"4: a commitment in another lane"
+			);
+			ensure!(commitment.round < next, "4: a commitment of the future");
+		}
+		Ok(())
+	}
+}

@@ -1,0 +1,538 @@
+//! # Proof of Physical Work
+//!
+//! Again and again, randomly drawn checkers prove what the machines of the network really do. This
+//! pallet runs the rounds in which that happens, draws the committees, takes their votes and closes
+//! the checks.
+//!
+//! ## Terms
+//!
+//! - **Round**: three phases of equal length, *attest*, *commit*, *reveal* ([`Phase`]). Spot rounds
+//!   (even numbers) start every [`Config::PhaseLength`] blocks, so that one is in each phase at any
+//!   time. The seed of spot round `2k` may start census `2k + 1`, which checks all idle workers at
+//!   the same moment.
+//! - **Due**: a worker that must attest in a round. Derived from its record, never stored as a list.
+//! - **Check**: one worker's part of a round, opened by its attestation ([`Check`]).
+//! - **Committee**: the operators who vote on a check, drawn by the round's seed.
+//! - **Touch**: whatever changes a worker first closes a check of it that is over.
+//!
+//! ## The flow of one check
+//!
+//! 1. Block `s` starts a round. The numbers that matter (licences, workers, parameters) are fixed
+//!    before its extrinsics, the seed after them: nobody can place anything in between.
+//! 2. A worker that is due has its agent run the benchmark from that seed, and attests the proof's
+//!    root ([`Call::attest`]). The committee is drawn and the check is open.
+//! 3. The committee's agents measure and verify. Each operator commits to its votes in batches
+//!    ([`Call::commit`]) and reveals them a phase later ([`Call::reveal`]).
+//! 4. With the last vote, or when the round is over and somebody touches the worker
+//!    ([`Call::finalize`]), the check is closed: more than half of the committee's size decides.
+//!    Workers, operators, rewards and orders are told through the traits of `kaisar-primitives`.
+//! 5. Who was due and did not attest is offline, and anyone may say so ([`Call::report_absent`]).
+//!
+//! ## Cost
+//!
+//! A round's start is a fixed number of reads and writes, whatever the number of workers: it stores
+//! one record. An attestation reads a licence page for each draw and writes the worker's check and
+//! a page of the round's list; a vote writes the check alone.
+//!
+//! The off-chain worker that drives all of it, fee-less, is in [`ocw`].
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+mod authorize;
+mod checks;
+mod committee;
+pub mod ocw;
+mod rounds;
+mod tally;
+mod types;
+pub mod weights;
+
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod tests;
+
+pub use pallet::*;
+pub use tally::Tally;
+pub use types::*;
+pub use weights::WeightInfo;
+
+/// Blocks for which the randomness of a block is kept: longer than any check waits for it.
+pub const SEED_DEPTH: u32 = 4_096;
+/// Spot rounds for which records are kept, with the census that each may have started. A day and a
+/// bit at the default phase length, so that a strike can be annulled.
+pub const ROUND_DEPTH: u32 = 320;
+/// Census rounds that can run at the same time; all but one of them are being voted on.
+pub const MAX_CENSUS: u32 = 8;
+/// Workers in a page of a round's list.
+pub const PAGE: u32 = 256;
+/// Steps that one block takes to remove the lists of past rounds: a page, or a round without one.
+pub const SWEEP: u32 = 8;
+/// Most workers that one [`Call::finalize`] closes.
+pub const MAX_FINALIZE: u32 = 64;
+
+/// The log target of this pallet.
+pub const LOG: &str = "runtime::popw";
+
+#[frame_support::pallet]
+pub mod pallet {
+	use super::*;
+	use alloc::vec::Vec;
+	use frame_support::pallet_prelude::*;
+	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
+	use kaisar_primitives::{
+		BenchParams, BlockNumber, MAX_BATCH, OnClosed, OperatorId, Outcome, RoundIndex, Seats,
+		Votes, WorkerId, Workers,
+	};
+	use sp_core::{H256, sr25519};
+
+	/// The in-code storage version.
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
+	#[pallet::pallet]
+	#[pallet::storage_version(STORAGE_VERSION)]
+	pub struct Pallet<T>(_);
+
+	#[pallet::config]
+	pub trait Config: CreateAuthorizedTransaction<Call<Self>> + frame_system::Config {
+		/// The registry of workers.
+		type Workers: Workers<Self::AccountId>;
+
+		/// Who sits for a licence.
+		type Seats: Seats<Self::AccountId>;
+
+		/// Who is told what a check proved.
+		type OnClosed: OnClosed;
+
+		/// The VRF output of the running block, in `on_finalize`. BABE must finalise before this
+		/// pallet and use secondary VRF slots, so that every block has one.
+		type VrfOutput: Get<Option<[u8; 32]>>;
+
+		/// Blocks of a spot round's phase, and between the starts of two spot rounds.
+		type PhaseLength: Get<BlockNumber>;
+
+		/// Spot rounds between two census rounds, on average.
+		type CheckPeriod: Get<u32>;
+
+		/// Checks that a census phase of one `PhaseLength` is meant to carry.
+		type MaxDue: Get<u32>;
+
+		/// Seats of a committee; at most `MAX_COMMITTEE`.
+		type CommitteeSize: Get<u8>;
+
+		/// How much work the benchmark is.
+		type Bench: Get<BenchParams>;
+
+		/// Weights of the calls.
+		type WeightInfo: WeightInfo;
+	}
+
+	/// Hash over the VRF outputs of all blocks so far.
+	#[pallet::storage]
+	pub type RunningHash<T> = StorageValue<_, H256, ValueQuery>;
+
+	/// The running hash as it stood after each of the last [`SEED_DEPTH`] blocks.
+	#[pallet::storage]
+	pub type BlockSeeds<T> = StorageMap<_, Twox64Concat, BlockNumber, H256>;
+
+	/// The next spot round to start.
+	#[pallet::storage]
+	pub type NextRound<T> = StorageValue<_, RoundIndex, ValueQuery>;
+
+	/// The block in which it starts.
+	#[pallet::storage]
+	pub type NextStart<T> = StorageValue<_, BlockNumber, ValueQuery>;
+
+	/// The spot round that this block starts, without its seed yet. Gone at the block's end.
+	#[pallet::storage]
+	pub type Starting<T> = StorageValue<_, Round>;
+
+	/// The rounds that something can still refer to.
+	#[pallet::storage]
+	pub type Rounds<T> = StorageMap<_, Twox64Concat, RoundIndex, Round>;
+
+	/// The census rounds that were still running when the last one started, oldest first.
+	#[pallet::storage]
+	pub type CensusRounds<T> =
+		StorageValue<_, BoundedVec<RoundIndex, ConstU32<MAX_CENSUS>>, ValueQuery>;
+
+	/// The last check of each worker: at most one is open, and nothing piles up.
+	#[pallet::storage]
+	pub type LastChecks<T> = StorageMap<_, Twox64Concat, WorkerId, LastCheck>;
+
+	/// How many workers attested in a round.
+	#[pallet::storage]
+	pub type AttestedCount<T> = StorageMap<_, Twox64Concat, RoundIndex, u32, ValueQuery>;
+
+	/// The workers that attested in a round, in order, in pages of [`PAGE`].
+	#[pallet::storage]
+	pub type Attested<T> = StorageDoubleMap<
+		_,
+		Twox64Concat,
+		RoundIndex,
+		Twox64Concat,
+		u32,
+		BoundedVec<WorkerId, ConstU32<PAGE>>,
+		ValueQuery,
+	>;
+
+	/// Where the removal of old lists has got to: the lists of rounds below it are gone.
+	#[pallet::storage]
+	pub type Swept<T> = StorageValue<_, RoundIndex, ValueQuery>;
+
+	/// Commitments that were not opened yet, by operator, lane and batch. A later round of the lane
+	/// overwrites what an earlier one left.
+	#[pallet::storage]
+	pub type Commitments<T> = StorageNMap<
+		_,
+		(
+			NMapKey<Twox64Concat, OperatorId>,
+			NMapKey<Twox64Concat, Lane>,
+			NMapKey<Twox64Concat, u16>,
+		),
+		Commitment,
+	>;
+
+	#[pallet::event]
+	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	pub enum Event<T: Config> {
+		/// A round started; its seed is known from the end of this block.
+		RoundStarted {
+			/// The round.
+			round: RoundIndex,
+			/// Its kind.
+			kind: kaisar_primitives::RoundKind,
+			/// Its seed.
+			seed: H256,
+			/// Blocks of each of its phases.
+			phase_length: BlockNumber,
+		},
+		/// A worker attested; its check is open.
+		Attested {
+			/// The worker.
+			worker: WorkerId,
+			/// The round.
+			round: RoundIndex,
+			/// The root of its benchmark.
+			root: [u8; 32],
+			/// The operators that were drawn.
+			committee: Vec<OperatorId>,
+		},
+		/// An operator committed to a batch of votes.
+		Committed {
+			/// The operator.
+			operator: OperatorId,
+			/// The round.
+			round: RoundIndex,
+			/// The batch.
+			batch: u16,
+		},
+		/// An operator opened a commitment.
+		Revealed {
+			/// The operator.
+			operator: OperatorId,
+			/// The round.
+			round: RoundIndex,
+			/// The batch.
+			batch: u16,
+			/// Votes that count.
+			counted: u32,
+			/// Votes that were skipped: no open check in this round, no seat, or a second one.
+			skipped: u32,
+		},
+		/// A check is closed.
+		CheckClosed {
+			/// The worker.
+			worker: WorkerId,
+			/// The round.
+			round: RoundIndex,
+			/// What it came to.
+			outcome: Outcome,
+			/// Votes that were revealed.
+			votes: u32,
+		},
+		/// A worker was due and did not attest: it is found offline.
+		AbsentReported {
+			/// The worker.
+			worker: WorkerId,
+			/// The round.
+			round: RoundIndex,
+			/// Who said so; `None` if a checker's node did, fee-less.
+			reporter: Option<T::AccountId>,
+		},
+	}
+
+	#[pallet::error]
+	pub enum Error<T> {
+		/// There is no such round, or its record is gone.
+		UnknownRound,
+		/// There is no such worker.
+		UnknownWorker,
+		/// There is no such operator.
+		UnknownOperator,
+		/// The round is not in the phase in which this can be sent.
+		WrongPhase,
+		/// The signer does not own the worker.
+		NotOwner,
+		/// The signer is not the operator.
+		NotOperator,
+		/// A signed extrinsic carries no second signature.
+		SignatureNotExpected,
+		/// The worker is not due in this round.
+		NotDue,
+		/// The worker attested in this round or a later one.
+		AlreadyAttested,
+		/// A check of the worker is still open.
+		CheckOpen,
+		/// The operator has no active licence in this round.
+		NoLicence,
+		/// The batch's number is past what the operator's licences can need.
+		BatchTooHigh,
+		/// The operator has committed to this batch of the round.
+		AlreadyCommitted,
+		/// There is no commitment for this batch of the round, or it was opened.
+		NoCommitment,
+		/// The votes do not fit the commitment.
+		CommitmentMismatch,
+		/// None of the workers has a check that is over.
+		NothingToFinalize,
+	}
+
+	#[pallet::view_functions]
+	impl<T: Config> Pallet<T> {
+		/// The rounds that run now: seed known, reveal phase not over.
+		pub fn rounds() -> Vec<Round> {
+			Self::running_rounds(Self::now())
+		}
+
+		/// Whether `worker` is due in `round` and has not attested.
+		pub fn is_due(worker: WorkerId, round: RoundIndex) -> bool {
+			Rounds::<T>::get(round).is_some_and(|round| Self::due(worker, &round).is_ok())
+		}
+
+		/// The operators who sit for `worker` in `round`: those that were drawn when it attested, or
+		/// those that would be drawn now.
+		pub fn committee(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
+			Self::committee_of(worker, round)
+		}
+
+		/// The seats of `operator` among the workers that attested in `round`: looks at up to `limit`
+		/// of them (at most 4,096) from position `cursor` on. Returns the seats and the position to
+		/// go on from, `None` at the list's end.
+		pub fn seats(
+			operator: OperatorId,
+			round: RoundIndex,
+			cursor: u32,
+			limit: u32,
+		) -> (Vec<SeatView>, Option<u32>) {
+			Self::seats_of(operator, round, cursor, limit)
+		}
+
+		/// The last check of `worker`.
+		pub fn last_check(worker: WorkerId) -> Option<LastCheck> {
+			LastChecks::<T>::get(worker)
+		}
+	}
+
+	#[pallet::call]
+	impl<T: Config> Pallet<T> {
+		/// Opens the worker's check in a round with the root of its benchmark.
+		///
+		/// Origin: fee-less with the worker key's signature, or signed by the worker's owner with
+		/// `signature: None`.
+		///
+		/// - `worker`: the worker, which must be due in the round.
+		/// - `round`: the round, in its attest phase.
+		/// - `root`: root of everything that the benchmark computed from the round's seed.
+		/// - `signature`: sr25519 of the worker key over
+		///   `blake2_256(SCALE((b"kaisar/attest", genesis hash, seed, worker, round, root)))`.
+		///
+		/// Errors: `UnknownRound`, `UnknownWorker`, `WrongPhase`, `NotOwner`,
+		/// `SignatureNotExpected`, `AlreadyAttested`, `CheckOpen`, `NotDue`.
+		///
+		/// Emits `Attested`.
+		#[pallet::call_index(0)]
+		#[pallet::weight((T::WeightInfo::attest(), DispatchClass::Operational))]
+		#[pallet::weight_of_authorize(T::WeightInfo::authorize_attest())]
+		#[pallet::authorize(Self::authorize_attest)]
+		pub fn attest(
+			origin: OriginFor<T>,
+			worker: WorkerId,
+			round: RoundIndex,
+			root: [u8; 32],
+			signature: Option<sr25519::Signature>,
+		) -> DispatchResult {
+			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			Self::do_attest(signer, worker, round, root)
+		}
+
+		/// Commits to a batch of votes.
+		///
+		/// Origin: fee-less with the checker key's signature, or signed by the operator's account
+		/// with `signature: None`.
+		///
+		/// - `operator`: the operator's number.
+		/// - `round`: the round, in its commit phase.
+		/// - `batch`: number of the batch, below
+		///   `1 + ⌈2 · licences · attested · committee size / (64 · active licences)⌉`.
+		/// - `hash`: [`kaisar_primitives::commitment`] of the votes.
+		/// - `signature`: sr25519 of the checker key over
+		///   `blake2_256(SCALE((b"kaisar/commit", genesis hash, seed, operator, round, batch,
+		///   hash)))`.
+		///
+		/// Errors: `UnknownRound`, `UnknownOperator`, `WrongPhase`, `NotOperator`,
+		/// `SignatureNotExpected`, `NoLicence`, `BatchTooHigh`, `AlreadyCommitted`.
+		///
+		/// Emits `Committed`.
+		#[pallet::call_index(1)]
+		#[pallet::weight((T::WeightInfo::commit(), DispatchClass::Operational))]
+		#[pallet::weight_of_authorize(T::WeightInfo::authorize_commit())]
+		#[pallet::authorize(Self::authorize_commit)]
+		pub fn commit(
+			origin: OriginFor<T>,
+			operator: OperatorId,
+			round: RoundIndex,
+			batch: u16,
+			hash: H256,
+			signature: Option<sr25519::Signature>,
+		) -> DispatchResult {
+			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			Self::do_commit(signer, operator, round, batch, hash)
+		}
+
+		/// Opens a commitment and counts its votes.
+		///
+		/// A reveal that fits its commitment uses it up and succeeds whatever its votes are: a vote
+		/// for a worker without an open check in this round, without a seat, or a second one, is
+		/// skipped and counted, and cannot spoil the others.
+		///
+		/// Origin: as for [`Pallet::commit`].
+		///
+		/// - `operator`, `round`, `batch`: as committed; the round in its reveal phase.
+		/// - `votes`: up to 64 workers with a verdict each.
+		/// - `salt`: the salt of the commitment.
+		/// - `signature`: sr25519 of the checker key over
+		///   `blake2_256(SCALE((b"kaisar/reveal", genesis hash, seed, operator, round, batch, votes,
+		///   salt)))`.
+		///
+		/// Errors: `UnknownRound`, `UnknownOperator`, `WrongPhase`, `NotOperator`,
+		/// `SignatureNotExpected`, `NoCommitment`, `CommitmentMismatch`.
+		///
+		/// Emits `Revealed`, and `CheckClosed` for each check whose last vote it holds.
+		#[pallet::call_index(2)]
+		#[pallet::weight((
+			T::WeightInfo::reveal(votes.len() as u32, votes.len() as u32),
+			DispatchClass::Operational,
+		))]
+		#[pallet::weight_of_authorize(T::WeightInfo::authorize_reveal(votes.len() as u32))]
+		#[pallet::authorize(Self::authorize_reveal)]
+		pub fn reveal(
+			origin: OriginFor<T>,
+			operator: OperatorId,
+			round: RoundIndex,
+			batch: u16,
+			votes: Votes,
+			salt: [u8; 32],
+			signature: Option<sr25519::Signature>,
+		) -> DispatchResultWithPostInfo {
+			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			let closed = Self::do_reveal(signer, operator, round, batch, &votes, &salt)?;
+			Ok(Some(T::WeightInfo::reveal(votes.len() as u32, closed)).into())
+		}
+
+		/// Says that a worker was due in a round and did not attest. It is found offline, once, with
+		/// no vote needed.
+		///
+		/// Origin: signed by anyone, no fee where it succeeds; or fee-less from a checker's node.
+		///
+		/// - `worker`: the worker.
+		/// - `round`: the round, in its commit or reveal phase.
+		///
+		/// Errors: `UnknownRound`, `UnknownWorker`, `WrongPhase`, `AlreadyAttested`, `CheckOpen`,
+		/// `NotDue`.
+		///
+		/// Emits `AbsentReported`.
+		#[pallet::call_index(3)]
+		#[pallet::weight(T::WeightInfo::report_absent())]
+		#[pallet::weight_of_authorize(T::WeightInfo::authorize_report_absent())]
+		#[pallet::authorize(Self::authorize_report_absent)]
+		pub fn report_absent(
+			origin: OriginFor<T>,
+			worker: WorkerId,
+			round: RoundIndex,
+		) -> DispatchResultWithPostInfo {
+			let signer = Self::ensure_signed_or_authorized(origin, &None)?;
+			Self::do_report_absent(signer.account(), worker, round)?;
+			Ok(Pays::No.into())
+		}
+
+		/// Closes checks whose round is over.
+		///
+		/// Origin: signed by anyone; or fee-less from a worker's or checker's node, if every one of
+		/// them can be closed.
+		///
+		/// - `workers`: up to 64 workers; those without a check that is over are passed over.
+		///
+		/// Errors: `NothingToFinalize`.
+		///
+		/// Emits `CheckClosed` for each.
+		#[pallet::call_index(4)]
+		#[pallet::weight(T::WeightInfo::finalize(workers.len() as u32))]
+		#[pallet::weight_of_authorize(T::WeightInfo::authorize_finalize(workers.len() as u32))]
+		#[pallet::authorize(Self::authorize_finalize)]
+		pub fn finalize(
+			origin: OriginFor<T>,
+			workers: BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,
+		) -> DispatchResultWithPostInfo {
+			Self::ensure_signed_or_authorized(origin, &None)?;
+			let closed = Self::do_finalize(&workers)?;
+			Ok(Some(T::WeightInfo::finalize(closed)).into())
+		}
+	}
+
+	#[pallet::hooks]
+	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+		fn on_initialize(_: BlockNumberFor<T>) -> Weight {
+			let now = Self::now();
+			// Before the start: a round that starts in this block has no record yet.
+			let swept = Self::sweep();
+			let starts = Self::start_round(now);
+			T::WeightInfo::on_initialize(swept)
+				.saturating_add(T::WeightInfo::on_finalize())
+				.saturating_add(if starts {
+					T::WeightInfo::start_round()
+				} else {
+					Weight::zero()
+				})
+		}
+
+		fn on_finalize(_: BlockNumberFor<T>) {
+			Self::fold_seed(Self::now());
+		}
+
+		fn integrity_test() {
+			const {
+				assert!(
+					SEED_DEPTH > 2,
+					"an attestation needs the seed of the block after it"
+				);
+				assert!(
+					MAX_BATCH > 0 && PAGE > 0 && SWEEP > 0,
+					"nothing can be done in steps of 0"
+				);
+			}
+		}
+
+		fn offchain_worker(_: BlockNumberFor<T>) {
+			ocw::run::<T>(Self::now());
+		}
+
+		#[cfg(feature = "try-runtime")]
+		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
+			Self::do_try_state()
+		}
+	}
+}

@@ -1,0 +1,491 @@
+//! A runtime with this pallet, and registries that do what they are told and remember what they
+//! heard.
+
+use crate as pallet_popw;
+use crate::*;
+use frame_support::{derive_impl, parameter_types, traits::Get};
+use frame_system::AuthorizeCall;
+use kaisar_primitives::{
+	AgentKey, BenchParams, BlockNumber, CheckerKey, Checks, Closing, Forced, LicenceId, OnClosed,
+	OperatorId, OperatorInfo, Outcome, Profile, Proved, RoundIndex, SeatResult, Seats, Standings,
+	Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
+	Workers,
+};
+use sp_core::{H256, Pair, sr25519};
+use sp_runtime::{
+	BuildStorage, DispatchError, DispatchResult,
+	testing::TestXt,
+	traits::{BlakeTwo256, IdentityLookup},
+};
+use std::{cell::RefCell, collections::BTreeMap};
+
+pub type AccountId = u64;
+pub type TxExtension = AuthorizeCall<Test>;
+pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
+type Block = sp_runtime::generic::Block<sp_runtime::generic::Header<u32, BlakeTwo256>, Extrinsic>;
+
+#[frame_support::runtime]
+mod runtime {
+	#[runtime::runtime]
+	#[runtime::derive(
+		RuntimeCall,
+		RuntimeEvent,
+		RuntimeError,
+		RuntimeOrigin,
+		RuntimeFreezeReason,
+		RuntimeHoldReason,
+		RuntimeSlashReason,
+		RuntimeLockId,
+		RuntimeTask,
+		RuntimeViewFunction
+	)]
+	pub struct Test;
+
+	#[runtime::pallet_index(0)]
+	pub type System = frame_system;
+	#[runtime::pallet_index(1)]
+	pub type Popw = pallet_popw;
+}
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for Test {
+	type Block = Block;
+	type AccountId = AccountId;
+	type Lookup = IdentityLookup<AccountId>;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type RuntimeCall = RuntimeCall;
+	type Extrinsic = Extrinsic;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type Extension = TxExtension;
+	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
+		Extrinsic::new_transaction(call, extension)
+	}
+}
+
+impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	fn create_extension() -> TxExtension {
+		AuthorizeCall::new()
+	}
+}
+
+parameter_types! {
+	pub static PhaseLength: BlockNumber = 10;
+	pub static CheckPeriod: u32 = u32::MAX;
+	pub static MaxDue: u32 = 40_000;
+	pub static CommitteeSize: u8 = 3;
+	pub static Bench: BenchParams = BenchParams::default();
+}
+
+/// A VRF output that differs from block to block.
+pub struct Vrf;
+impl Get<Option<[u8; 32]>> for Vrf {
+	fn get() -> Option<[u8; 32]> {
+		Some(sp_io::hashing::blake2_256(
+			&System::block_number().to_le_bytes(),
+		))
+	}
+}
+
+impl Config for Test {
+	type Workers = Registry;
+	type Seats = Registry;
+	type OnClosed = Registry;
+	type VrfOutput = Vrf;
+	type PhaseLength = PhaseLength;
+	type CheckPeriod = CheckPeriod;
+	type MaxDue = MaxDue;
+	type CommitteeSize = CommitteeSize;
+	type Bench = Bench;
+	type WeightInfo = ();
+}
+
+/// What the registries hold, and what they heard.
+#[derive(Clone, Default)]
+pub struct Heard {
+	pub workers: BTreeMap<WorkerId, WorkerInfo<AccountId>>,
+	pub licences: BTreeMap<LicenceId, OperatorId>,
+	pub operators: BTreeMap<OperatorId, OperatorInfo<AccountId>>,
+	pub closed: Vec<(WorkerId, Closing)>,
+	pub absent: Vec<(WorkerId, RoundIndex, Option<AccountId>)>,
+	pub revealed: Vec<(OperatorId, RoundIndex)>,
+	pub credits: Vec<(OperatorId, WorkerId, SeatResult, bool)>,
+	pub proved: Vec<(WorkerId, Proved)>,
+	pub seats: Vec<(OperatorId, bool)>,
+}
+
+thread_local! {
+	static HEARD: RefCell<Heard> = RefCell::default();
+}
+
+/// Looks at, or changes, what the registries hold.
+pub fn heard<R>(f: impl FnOnce(&mut Heard) -> R) -> R {
+	HEARD.with(|heard| f(&mut heard.borrow_mut()))
+}
+
+/// Both registries, and the one who is told.
+pub struct Registry;
+
+impl Workers<AccountId> for Registry {
+	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
+		heard(|heard| heard.workers.get(&worker).cloned())
+	}
+	fn by_key(key: &WorkerKey) -> Option<WorkerId> {
+		heard(|heard| {
+			heard
+				.workers
+				.iter()
+				.find(|(_, info)| info.key == *key)
+				.map(|(worker, _)| *worker)
+		})
+	}
+	fn counts() -> WorkerCounts {
+		heard(|heard| {
+			let of = |state| {
+				heard
+					.workers
+					.values()
+					.filter(|info| info.standings.now.state == state)
+					.count() as u32
+			};
+			WorkerCounts {
+				registered: heard.workers.keys().max().map_or(0, |last| last + 1),
+				online: of(WorkerState::Online),
+				rented: of(WorkerState::Rented),
+			}
+		})
+	}
+	fn force(worker: WorkerId, round: RoundIndex) -> DispatchResult {
+		heard(|heard| {
+			let info = heard
+				.workers
+				.get_mut(&worker)
+				.ok_or(DispatchError::CannotLookup)?;
+			info.forced = Some(Forced {
+				round,
+				verify_only: false,
+			});
+			Ok(())
+		})
+	}
+	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult {
+		heard(|heard| {
+			let info = heard
+				.workers
+				.get_mut(&worker)
+				.ok_or(DispatchError::CannotLookup)?;
+			info.forced = info.forced.filter(|forced| forced.round != round);
+			Ok(())
+		})
+	}
+	fn absent(
+		worker: WorkerId,
+		closing: &Closing,
+		finder: Option<&AccountId>,
+	) -> Result<u128, DispatchError> {
+		heard(|heard| {
+			heard.absent.push((worker, closing.round, finder.copied()));
+			let info = heard
+				.workers
+				.get_mut(&worker)
+				.ok_or(DispatchError::CannotLookup)?;
+			info.standings
+				.change(WorkerState::Offline, NextRound::<Test>::get());
+			Ok(0)
+		})
+	}
+	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError> {
+		heard(|heard| {
+			heard.closed.push((worker, *closing));
+			let info = heard
+				.workers
+				.get_mut(&worker)
+				.ok_or(DispatchError::CannotLookup)?;
+			let next = NextRound::<Test>::get();
+			match closing.outcome {
+				Outcome::Online {
+					profile,
+					gpu_stands,
+					..
+				} => {
+					info.profile = Some(profile);
+					info.gpu_stood = gpu_stands;
+					if info.standings.now.state == WorkerState::Pending {
+						info.standings.change(WorkerState::Online, next);
+					}
+					let online = if closing.verify_only { 0 } else { 7 };
+					Ok(Proved {
+						online,
+						profile,
+						..Default::default()
+					})
+				}
+				Outcome::Offline => {
+					info.standings.change(WorkerState::Offline, next);
+					Ok(Proved::default())
+				}
+				Outcome::NoConsensus => {
+					info.forced = Some(Forced {
+						round: next,
+						verify_only: closing.verify_only,
+					});
+					Ok(Proved::default())
+				}
+			}
+		})
+	}
+}
+
+impl Seats<AccountId> for Registry {
+	fn minted() -> u32 {
+		heard(|heard| heard.licences.keys().max().map_or(0, |last| last + 1))
+	}
+	fn active() -> u32 {
+		heard(|heard| heard.licences.len() as u32)
+	}
+	fn seat(licence: LicenceId, _: RoundIndex) -> Option<OperatorId> {
+		heard(|heard| heard.licences.get(&licence).copied())
+	}
+	fn operator(operator: OperatorId, _: RoundIndex) -> Option<OperatorInfo<AccountId>> {
+		heard(|heard| heard.operators.get(&operator).cloned())
+	}
+	fn number(account: &AccountId) -> Option<OperatorId> {
+		heard(|heard| {
+			heard
+				.operators
+				.iter()
+				.find(|(_, o)| o.account == *account)
+				.map(|(number, _)| *number)
+		})
+	}
+	fn by_key(key: &CheckerKey) -> Option<OperatorId> {
+		heard(|heard| {
+			heard
+				.operators
+				.iter()
+				.find(|(_, o)| o.key == *key)
+				.map(|(number, _)| *number)
+		})
+	}
+	fn revealed(operator: OperatorId, round: RoundIndex) {
+		heard(|heard| heard.revealed.push((operator, round)));
+	}
+	fn credit(
+		operator: OperatorId,
+		worker: WorkerId,
+		_: RoundIndex,
+		result: SeatResult,
+		lone: bool,
+	) {
+		heard(|heard| heard.credits.push((operator, worker, result, lone)));
+	}
+}
+
+impl OnClosed for Registry {
+	fn on_proved(worker: WorkerId, proved: &Proved) {
+		heard(|heard| heard.proved.push((worker, *proved)));
+	}
+	fn on_seat(operator: OperatorId, correct: bool) {
+		heard(|heard| heard.seats.push((operator, correct)));
+	}
+}
+
+/// Key pair of a worker (`//worker/n`) or an operator.
+pub fn pair(name: &str, number: u32) -> sr25519::Pair {
+	sr25519::Pair::from_string(&format!("//{name}/{number}"), None)
+		.expect("a valid derivation path")
+}
+
+/// The account of operator `number`.
+pub fn operator_account(number: OperatorId) -> AccountId {
+	1_000 + u64::from(number)
+}
+
+/// The owner of worker `number`.
+pub fn owner(number: WorkerId) -> AccountId {
+	100 + u64::from(number)
+}
+
+/// A worker that stands as `state` since round 0, and is forced in `forced`.
+pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) {
+	heard(|heard| {
+		heard.workers.insert(
+			worker,
+			WorkerInfo {
+				owner: owner(worker),
+				key: pair("worker", worker).public().into(),
+				agent: AgentKey::from_raw([1; 32]),
+				standings: Standings::new(state, 0),
+				forced,
+				spec: WorkerSpec {
+					cpu_cores: 2,
+					memory_gb: 4,
+					disk_gb: 10,
+					..Default::default()
+				},
+				profile: (state != WorkerState::Pending).then(|| Profile {
+					cpu: 1,
+					memory: 1,
+					disk: 1,
+					bandwidth: 1,
+					..Default::default()
+				}),
+				gpu_stood: false,
+				order: None,
+			},
+		)
+	});
+}
+
+/// An operator with `licences` licences.
+pub fn add_operator(operator: OperatorId, licences: u32) {
+	heard(|heard| {
+		heard.operators.insert(
+			operator,
+			OperatorInfo {
+				account: operator_account(operator),
+				key: pair("checker", operator).public().into(),
+				agent: AgentKey::from_raw([2; 32]),
+				licences,
+			},
+		);
+		let first = heard.licences.keys().max().map_or(0, |last| last + 1);
+		for licence in first..first + licences {
+			heard.licences.insert(licence, operator);
+		}
+	});
+}
+
+/// A verdict that fits a machine of the lowest tiers.
+pub fn good() -> Verdict {
+	Verdict {
+		online: true,
+		service: true,
+		proof: true,
+		bandwidth: 1,
+		cpu: 1,
+		memory: 1,
+		disk: 1,
+		gpu_class: 0,
+		gpu_count: 0,
+	}
+}
+
+/// One vote.
+pub fn one(worker: WorkerId, verdict: Verdict) -> Votes {
+	vec![(worker, verdict)]
+		.try_into()
+		.expect("one is not too many")
+}
+
+/// Runs up to and into block `to`: hooks of each block before it are done, its own `on_initialize`
+/// too.
+pub fn run_to(to: u32) {
+	use frame_support::traits::Hooks;
+	while System::block_number() < to {
+		let now = System::block_number();
+		if now > 0 {
+			Popw::on_finalize(now);
+		}
+		System::set_block_number(now + 1);
+		Popw::on_initialize(now + 1);
+	}
+}
+
+/// Hash of the votes for the mock's chain.
+pub fn hash_of(
+	operator: OperatorId,
+	round: RoundIndex,
+	batch: u16,
+	votes: &Votes,
+	salt: [u8; 32],
+) -> H256 {
+	kaisar_primitives::commitment(Popw::genesis(), round, operator, batch, votes, &salt)
+}
+
+/// Commits for an operator, signed by its account.
+pub fn commit(operator: OperatorId, round: RoundIndex, votes: &Votes) -> DispatchResult {
+	let hash = hash_of(operator, round, 0, votes, [operator as u8; 32]);
+	let origin = RuntimeOrigin::signed(operator_account(operator));
+	Popw::commit(origin, operator, round, 0, hash, None)
+}
+
+/// Reveals for an operator, signed by its account.
+pub fn reveal(operator: OperatorId, round: RoundIndex, votes: &Votes) -> DispatchResult {
+	let origin = RuntimeOrigin::signed(operator_account(operator));
+	let salt = [operator as u8; 32];
+	Popw::reveal(origin, operator, round, 0, votes.clone(), salt, None)
+		.map(|_| ())
+		.map_err(|error| error.error)
+}
+
+/// Attests, signed by the owner.
+pub fn attest(worker: WorkerId, round: RoundIndex) -> DispatchResult {
+	Popw::attest(
+		RuntimeOrigin::signed(owner(worker)),
+		worker,
+		round,
+		[7; 32],
+		None,
+	)
+}
+
+/// The outcome of the last check that was closed.
+pub fn last_outcome() -> Outcome {
+	heard(|heard| heard.closed.last().expect("a check was closed").1.outcome)
+}
+
+/// Whether the worker has an open check.
+pub fn is_open(worker: WorkerId) -> bool {
+	<Popw as Checks>::is_open(worker)
+}
+
+/// Builds the test's world.
+#[derive(Default)]
+pub struct ExtBuilder {
+	operators: u32,
+}
+
+impl ExtBuilder {
+	/// This many operators, 0 …, with ten licences each.
+	pub fn operators(mut self, operators: u32) -> Self {
+		self.operators = operators;
+		self
+	}
+
+	/// An empty world, for tests that keep theirs.
+	pub fn build(self) -> sp_io::TestExternalities {
+		heard(|heard| *heard = Heard::default());
+		PhaseLength::set(10);
+		CheckPeriod::set(u32::MAX);
+		MaxDue::set(40_000);
+		CommitteeSize::set(3);
+		for operator in 0..self.operators {
+			add_operator(operator, 10);
+		}
+		let storage = frame_system::GenesisConfig::<Test>::default()
+			.build_storage()
+			.expect("a genesis without anything in it");
+		sp_io::TestExternalities::new(storage)
+	}
+
+	/// Runs the test, and the invariants after it.
+	pub fn build_and_execute(self, test: impl FnOnce()) {
+		self.build().execute_with(|| {
+			test();
+			Popw::do_try_state().expect("the invariants hold");
+		});
+	}
+}

@@ -1,0 +1,142 @@
+//! Talking to an agent over HTTP on the loopback address.
+
+use super::read;
+use crate::LOG;
+use alloc::{format, string::String, vec::Vec};
+use codec::{Decode, DecodeAll, Encode};
+use kaisar_primitives::{
+	BlockNumber,
+	agent::{AgentConfig, MAX_ANSWER, config_key},
+};
+use sp_runtime::offchain::{Duration, Timestamp, http, storage::StorageValueRef};
+
+/// Longest time for one request. An agent answers from memory, what takes time it does in the
+/// background; but its machine may be busy with a benchmark.
+const DEADLINE: Duration = Duration::from_millis(600);
+/// Longest time for all requests of one block's off-chain worker.
+const BUDGET: Duration = Duration::from_millis(1_000);
+/// Blocks before an agent that failed is asked again: a hanging one must not cost every block its
+/// deadline.
+const RETRY: BlockNumber = 2;
+
+/// The time until which this run of the off-chain worker may talk to agents.
+pub fn until() -> Timestamp {
+	sp_io::offchain::timestamp().add(BUDGET)
+}
+
+/// An agent that serves one key.
+pub struct Agent<'a> {
+	key: &'a [u8],
+	config: AgentConfig,
+	now: BlockNumber,
+	until: Timestamp,
+}
+
+/// Since when an agent is down, kept under its key.
+#[derive(Encode, Decode)]
+struct Down {
+	since: BlockNumber,
+	retry: BlockNumber,
+}
+
+fn down_key(key: &[u8]) -> Vec<u8> {
+	(b"kaisar/popw/down", key).encode()
+}
+
+impl<'a> Agent<'a> {
+	/// The agent that the node has configured for `key`; `None` if there is none, or if it failed so
+	/// recently that it is not asked.
+	pub fn of(key: &'a [u8], now: BlockNumber, until: Timestamp) -> Option<Self> {
+		let config = read::<AgentConfig>(&config_key(key))?;
+		if let Some(down) = read::<Down>(&down_key(key))
+			&& now < down.retry
+			// A chain that was purged starts below what is kept here.
+			&& now >= down.since
+		{
+			return None;
+		}
+		Some(Self {
+			key,
+			config,
+			now,
+			until,
+		})
+	}
+
+	/// Posts `body` to `path`. `None` if the agent could not be reached in time or did not answer in
+	/// its own language; that is said once in the log, and once more when it is back.
+	pub fn ask<Answer: Decode>(&self, path: &str, body: &impl Encode) -> Option<Answer> {
+		let started = sp_io::offchain::timestamp();
+		if started >= self.until {
+			// Others took the time. Not its fault; it is asked at the next block.
+			return None;
+		}
+		let deadline = started.add(DEADLINE).min(self.until);
+		match self.request(path, body.encode(), deadline) {
+			Ok(answer) => {
+				if let Some(down) = read::<Down>(&down_key(self.key)) {
+					StorageValueRef::persistent(&down_key(self.key)).clear();
+					log::info!(
+						target: LOG,
+						"agent at {} is back (it was away from block {})",
+						self.config.url,
+						down.since,
+					);
+				}
+				Some(answer)
+			}
+			Err(reason) => {
+				let since = match read::<Down>(&down_key(self.key)) {
+					Some(down) => down.since,
+					None => {
+						log::warn!(
+							target: LOG,
+							"agent at {} does not answer: {reason}; asking again every {RETRY} blocks",
+							self.config.url,
+						);
+						self.now
+					}
+				};
+				let retry = self.now.saturating_add(RETRY);
+				StorageValueRef::persistent(&down_key(self.key)).set(&Down { since, retry });
+				None
+			}
+		}
+	}
+
+	fn request<Answer: Decode>(
+		&self,
+		path: &str,
+		body: Vec<u8>,
+		deadline: Timestamp,
+	) -> Result<Answer, String> {
+		let url = format!("{}{path}", self.config.url);
+		let pending = http::Request::post(&url, [body])
+			.add_header("Authorization", &format!("Bearer {}", self.config.token))
+			.add_header("Content-Type", "application/octet-stream")
+			.deadline(deadline)
+			.send()
+			.map_err(|error| format!("{error:?}"))?;
+		let response = pending
+			.try_wait(deadline)
+			.map_err(|_| String::from("it took too long"))?
+			.map_err(|error| format!("{error:?}"))?;
+		if response.code != 200 {
+			return Err(format!("HTTP status {}", response.code));
+		}
+		let mut body = response.body();
+		body.deadline(deadline);
+		let mut bytes = Vec::new();
+		for byte in body.by_ref() {
+			if bytes.len() == MAX_ANSWER {
+				return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+			}
+			bytes.push(byte);
+		}
+		if let Some(error) = body.error() {
+			return Err(format!("{error:?}"));
+		}
+		Answer::decode_all(&mut bytes.as_slice())
+			.map_err(|_| String::from("an answer that does not decode"))
+	}
+}

@@ -1,0 +1,114 @@
+//! The off-chain worker: at each imported block it sees what is due for the keys in this node's
+//! keystore, asks the agents, and submits what they say, fee-less.
+//!
+//! It never waits: an agent works in the background and is polled ([`agent`]), and every request
+//! has a deadline of a fraction of a second. What must survive a restart, the votes and the salt
+//! above all, lies in persistent local offchain storage before anything is submitted. A lock keeps
+//! the workers of two blocks from doing the same thing.
+
+mod agent;
+mod checker;
+mod worker;
+
+use crate::{pallet::*, *};
+use codec::{Decode, Encode};
+use frame_system::offchain::{CreateAuthorizedTransaction, SubmitTransaction};
+use kaisar_primitives::{BlockNumber, CheckerKey, RoundIndex, WorkerId, WorkerKey};
+use sp_core::H256;
+use sp_runtime::{
+	RuntimeAppPublic,
+	offchain::{
+		Duration, Timestamp,
+		storage::StorageValueRef,
+		storage_lock::{StorageLock, Time},
+	},
+};
+
+/// Blocks after which something that was submitted and is still not on chain is sent again: its
+/// block may have been lost, or the node restarted with its pool.
+const RESEND: BlockNumber = 3;
+/// How long the lock is held at most, should the node die with it.
+const LOCK: Duration = Duration::from_millis(10_000);
+
+/// Runs after block `now` was imported.
+pub fn run<T: Config>(now: BlockNumber) {
+	let workers = WorkerKey::all();
+	let checkers = CheckerKey::all();
+	if workers.is_empty() && checkers.is_empty() {
+		return;
+	}
+	let mut lock = StorageLock::<Time>::with_deadline(b"kaisar/popw/lock", LOCK);
+	let Ok(_guard) = lock.try_lock() else { return };
+
+	let rounds = Pallet::<T>::running_rounds(now);
+	let until = agent::until();
+	for key in &workers {
+		worker::serve::<T>(key, &rounds, now, until);
+	}
+	for key in &checkers {
+		checker::serve::<T>(key, &rounds, now, until);
+	}
+}
+
+/// Submits a fee-less call. Returns whether the pool took it.
+fn submit<T: Config>(call: Call<T>) -> bool {
+	let name = frame_support::traits::GetCallName::get_call_name(&call);
+	let transaction =
+		<T as CreateAuthorizedTransaction<Call<T>>>::create_authorized_transaction(call.into());
+	let taken = SubmitTransaction::<T, Call<T>>::submit_transaction(transaction).is_ok();
+	if !taken {
+		log::debug!(target: LOG, "{name} was not taken by the pool");
+	}
+	taken
+}
+
+/// Keeps from sending a thing at every block while it waits to be included.
+///
+/// `true` if the thing named by `what` was not sent within the last [`RESEND`] blocks.
+fn may_send(what: impl Encode, now: BlockNumber) -> bool {
+	let key = (b"kaisar/popw/sent", what).encode();
+	let mut sent = StorageValueRef::persistent(&key);
+	let fresh = matches!(sent.get::<BlockNumber>(), Ok(Some(at)) if now >= at && now - at < RESEND);
+	if fresh {
+		return false;
+	}
+	sent.clear();
+	sent.set(&now);
+	true
+}
+
+/// Forgets what [`may_send`] noted.
+fn forget(what: impl Encode) {
+	StorageValueRef::persistent(&(b"kaisar/popw/sent", what).encode()).clear();
+}
+
+/// Reads a value of local storage; one that does not decode counts as none.
+fn read<V: Decode>(key: &[u8]) -> Option<V> {
+	StorageValueRef::persistent(key).get().ok().flatten()
+}
+
+/// A place for `key` among `slots` blocks, so that not everyone submits in the same one.
+fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
+	let hash = (b"kaisar/spread", key, seed).using_encoded(sp_io::hashing::blake2_256);
+	let number = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
+	number.checked_rem(slots).unwrap_or(0)
+}
+
+/// Milliseconds from now until a round is over and everyone has stopped asking, at 12 s a block.
+fn keep_ms(round: &Round, now: BlockNumber) -> u64 {
+	u64::from(round.ends().saturating_sub(now).saturating_add(2))
+		.saturating_mul(kaisar_primitives::MILLISECS_PER_BLOCK)
+}
+
+/// Closes what is over, if this node has not just tried.
+fn finalize<T: Config>(workers: alloc::vec::Vec<WorkerId>, now: BlockNumber) {
+	for chunk in workers.chunks(MAX_FINALIZE as usize) {
+		if may_send((b"finalize", chunk), now) {
+			let workers = sp_runtime::BoundedVec::truncate_from(chunk.to_vec());
+			submit::<T>(Call::finalize { workers });
+		}
+	}
+}
+
+/// Names something sent for a round.
+type Sent = (&'static [u8; 6], u32, RoundIndex, u16);

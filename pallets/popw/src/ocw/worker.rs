@@ -1,0 +1,129 @@
+//! A worker's side: the benchmark, its attestation, and staying there for the openings.
+
+use super::{agent::Agent, *};
+use kaisar_primitives::{
+	AgentKey, OperatorId, Seats, WorkerInfo, Workers,
+	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
+};
+
+/// Does what is due for the worker that holds `key`.
+pub fn serve<T: Config>(key: &WorkerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
+	let Some(worker) = T::Workers::by_key(key) else {
+		return;
+	};
+	let Some(agent) = Agent::of(key.as_ref(), now, until) else {
+		return;
+	};
+	let next = now.saturating_add(1);
+	for round in rounds {
+		let Some(info) = T::Workers::info(worker, round.index) else {
+			continue;
+		};
+		if info.key != *key {
+			continue;
+		}
+		match round.phase(next) {
+			Phase::Attest if Pallet::<T>::due(worker, round).is_ok() => {
+				attest::<T>(key, worker, &info, round, &agent, now);
+			}
+			// The committee asks for openings now: an agent that has restarted must compute the
+			// proof again, which it does when it is asked.
+			Phase::Attest | Phase::Commit if has_open_check::<T>(worker, round.index) => {
+				prove::<T>(worker, &info, round, &agent, now);
+			}
+			_ => {}
+		}
+	}
+	if Pallet::<T>::is_over(worker) {
+		finalize::<T>(alloc::vec![worker], now);
+	}
+}
+
+fn has_open_check<T: Config>(worker: WorkerId, round: RoundIndex) -> bool {
+	matches!(
+		LastChecks::<T>::get(worker),
+		Some(LastCheck::Open(check)) if check.round == round
+	)
+}
+
+fn prove<T: Config>(
+	worker: WorkerId,
+	info: &WorkerInfo<T::AccountId>,
+	round: &Round,
+	agent: &Agent,
+	now: BlockNumber,
+) -> Option<[u8; 32]> {
+	let committee = Pallet::<T>::committee_of(worker, round.index)
+		.into_iter()
+		.filter_map(|operator: OperatorId| T::Seats::operator(operator, round.index))
+		.map(|operator| (operator.key, operator.agent))
+		.collect::<alloc::vec::Vec<(CheckerKey, AgentKey)>>();
+	let request = ProveRequest {
+		genesis: Pallet::<T>::genesis(),
+		round: round.index,
+		seed: round.seed,
+		worker,
+		spec: info.spec,
+		bench: round.params.bench,
+		committee,
+		keep_ms: keep_ms(round, now),
+	};
+	match agent.ask::<Progress<Attestation>>(PATH_PROVE, &request)? {
+		Progress::Working => None,
+		Progress::Done(attestation) => Some(attestation.root),
+		Progress::Failed(reason) => {
+			if may_send((b"failed", worker, round.index), now) {
+				log::warn!(
+					target: LOG,
+					"worker {worker}: no proof for round {}: {reason}",
+					round.index,
+				);
+			}
+			None
+		}
+	}
+}
+
+fn attest<T: Config>(
+	key: &WorkerKey,
+	worker: WorkerId,
+	info: &WorkerInfo<T::AccountId>,
+	round: &Round,
+	agent: &Agent,
+	now: BlockNumber,
+) {
+	let Some(root) = prove::<T>(worker, info, round, agent, now) else {
+		return;
+	};
+	// The clock that counts has stopped with the signed root's arrival at the checkers; the
+	// submission itself is spread over half of the phase.
+	let first = round.start.saturating_add(1).saturating_add(spread(
+		key.as_ref(),
+		round.seed,
+		round.phase_length / 2,
+	));
+	let sent: Sent = (b"attest", worker, round.index, 0);
+	if now.saturating_add(1) < first || !may_send(sent, now) {
+		return;
+	}
+	let payload = crate::checks::signing_payload(
+		b"kaisar/attest",
+		Pallet::<T>::genesis(),
+		round.seed,
+		(worker, round.index, root),
+	);
+	let Some(signature) = key.sign(&payload) else {
+		log::warn!(target: LOG, "worker {worker}: the keystore does not sign");
+		forget(sent);
+		return;
+	};
+	let call = Call::attest {
+		worker,
+		round: round.index,
+		root,
+		signature: Some(signature.into()),
+	};
+	if submit::<T>(call) {
+		log::info!(target: LOG, "worker {worker}: attesting in round {}", round.index);
+	}
+}

@@ -1,0 +1,239 @@
+//! Fee-less calls: the pool refuses what would fail, and carries what works.
+
+use super::while_attesting;
+use crate::{checks::signing_payload, mock::*, *};
+use codec::Encode;
+use frame_support::{assert_ok, pallet_prelude::TransactionSource, traits::Authorize};
+use kaisar_primitives::{Outcome, Verdict};
+use sp_core::{Pair, sr25519};
+use sp_runtime::transaction_validity::{
+	InvalidTransaction, TransactionValidityError, ValidTransaction,
+};
+
+type Refused = TransactionValidityError;
+
+fn check(call: Call<Test>) -> Result<ValidTransaction, Refused> {
+	RuntimeCall::from(call)
+		.authorize(TransactionSource::External)
+		.expect("the call can be authorized")
+		.map(|(valid, _)| valid)
+}
+
+fn sign<const N: usize>(
+	pair: &sr25519::Pair,
+	domain: &[u8; N],
+	round: u32,
+	arguments: impl Encode,
+) -> Option<sr25519::Signature> {
+	let seed = Rounds::<Test>::get(round).unwrap().seed;
+	Some(pair.sign(&signing_payload(domain, Popw::genesis(), seed, arguments)))
+}
+
+fn attest_call(worker: u32, signature: Option<sr25519::Signature>) -> Call<Test> {
+	Call::attest {
+		worker,
+		round: 0,
+		root: [7; 32],
+		signature,
+	}
+}
+
+fn signed_attest() -> Call<Test> {
+	let signature = sign(
+		&pair("worker", 0),
+		b"kaisar/attest",
+		0,
+		(0u32, 0u32, [7u8; 32]),
+	);
+	attest_call(0, signature)
+}
+
+fn dispatch(call: Call<Test>) {
+	use sp_runtime::traits::Dispatchable;
+	assert_ok!(RuntimeCall::from(call).dispatch(frame_system::RawOrigin::Authorized.into()));
+}
+
+const BAD_PROOF: Refused = TransactionValidityError::Invalid(InvalidTransaction::BadProof);
+
+#[test]
+fn the_whole_check_runs_fee_less() {
+	while_attesting(|| {
+		let valid = check(signed_attest()).unwrap();
+		assert_eq!((valid.priority, valid.longevity), (u64::MAX, 9));
+		dispatch(signed_attest());
+		run_to(12);
+		let votes = one(0, good());
+		let salt = [5; 32];
+		for operator in 0..3u32 {
+			let hash = hash_of(operator, 0, 0, &votes, salt);
+			let key = pair("checker", operator);
+			let signature = sign(&key, b"kaisar/commit", 0, (operator, 0u32, 0u16, hash));
+			let call = Call::commit {
+				operator,
+				round: 0,
+				batch: 0,
+				hash,
+				signature,
+			};
+			assert_ok!(check(call.clone()));
+			dispatch(call);
+		}
+		run_to(22);
+		for operator in 0..3u32 {
+			let key = pair("checker", operator);
+			let arguments = (operator, 0u32, 0u16, &votes, salt);
+			let signature = sign(&key, b"kaisar/reveal", 0, arguments);
+			let votes = votes.clone();
+			let call = Call::reveal {
+				operator,
+				round: 0,
+				batch: 0,
+				votes,
+				salt,
+				signature,
+			};
+			assert_ok!(check(call.clone()));
+			dispatch(call.clone());
+			assert!(check(call).is_err(), "a second copy is refused");
+		}
+		assert!(matches!(last_outcome(), Outcome::Online { .. }));
+	});
+}
+
+#[test]
+fn an_attestation_needs_the_workers_own_signature_over_all_of_it() {
+	while_attesting(|| {
+		let arguments = (0u32, 0u32, [7u8; 32]);
+		let own = pair("worker", 0);
+		assert_eq!(check(attest_call(0, None)), Err(BAD_PROOF));
+		let other = sign(&pair("worker", 1), b"kaisar/attest", 0, arguments);
+		assert_eq!(check(attest_call(0, other)), Err(BAD_PROOF));
+		let domain = sign(&own, b"kaisar/commit", 0, arguments);
+		assert_eq!(check(attest_call(0, domain)), Err(BAD_PROOF));
+		let root = sign(&own, b"kaisar/attest", 0, (0u32, 0u32, [8u8; 32]));
+		assert_eq!(check(attest_call(0, root)), Err(BAD_PROOF));
+	});
+}
+
+#[test]
+fn an_attestation_that_would_fail_is_refused() {
+	while_attesting(|| {
+		assert!(check(attest_call(9, None)).is_err());
+		run_to(12);
+		assert_eq!(
+			check(signed_attest()),
+			Err(TransactionValidityError::Invalid(
+				InvalidTransaction::Future
+			))
+		);
+	});
+	while_attesting(|| {
+		dispatch(signed_attest());
+		assert_eq!(
+			check(signed_attest()),
+			Err(TransactionValidityError::Invalid(InvalidTransaction::Stale))
+		);
+	});
+}
+
+#[test]
+fn a_commitment_that_would_fail_is_refused() {
+	while_attesting(|| {
+		run_to(12);
+		let hash = sp_core::H256::repeat_byte(3);
+		let by = |operator: u32, batch: u16| {
+			let key = pair("checker", operator);
+			let signature = sign(&key, b"kaisar/commit", 0, (operator, 0u32, batch, hash));
+			Call::<Test>::commit {
+				operator,
+				round: 0,
+				batch,
+				hash,
+				signature,
+			}
+		};
+		assert_ok!(check(by(0, 0)));
+		assert!(check(by(0, 60)).is_err(), "a batch past its licences");
+		assert!(check(by(7, 0)).is_err(), "no operator");
+		dispatch(by(0, 0));
+		assert!(check(by(0, 0)).is_err(), "the second time");
+		run_to(22);
+		assert!(check(by(1, 0)).is_err(), "too late");
+	});
+}
+
+#[test]
+fn a_reveal_that_would_fail_is_refused() {
+	while_attesting(|| {
+		attest(0, 0).unwrap();
+		run_to(12);
+		let votes = one(0, good());
+		commit(0, 0, &votes).unwrap();
+		let salt = [0; 32];
+		let by = |votes: &kaisar_primitives::Votes| {
+			let arguments = (0u32, 0u32, 0u16, votes, salt);
+			let signature = sign(&pair("checker", 0), b"kaisar/reveal", 0, arguments);
+			let votes = votes.clone();
+			Call::<Test>::reveal {
+				operator: 0,
+				round: 0,
+				batch: 0,
+				votes,
+				salt,
+				signature,
+			}
+		};
+		assert!(check(by(&votes)).is_err(), "too early");
+		run_to(22);
+		assert_ok!(check(by(&votes)));
+		assert!(
+			check(by(&one(0, Verdict::OFFLINE))).is_err(),
+			"a changed vote"
+		);
+		let mut unsigned = by(&votes);
+		if let Call::reveal { signature, .. } = &mut unsigned {
+			*signature = None;
+		}
+		assert_eq!(check(unsigned), Err(BAD_PROOF));
+	});
+}
+
+#[test]
+fn absence_and_closing_need_no_signature_but_must_be_so() {
+	while_attesting(|| {
+		let absent = || Call::<Test>::report_absent {
+			worker: 0,
+			round: 0,
+		};
+		assert!(check(absent()).is_err());
+		run_to(12);
+		assert_ok!(check(absent()));
+		dispatch(absent());
+		System::assert_last_event(
+			Event::AbsentReported {
+				worker: 0,
+				round: 0,
+				reporter: None,
+			}
+			.into(),
+		);
+		assert!(check(absent()).is_err());
+	});
+	while_attesting(|| {
+		let finalize = |workers: Vec<u32>| Call::<Test>::finalize {
+			workers: workers.try_into().unwrap(),
+		};
+		attest(0, 0).unwrap();
+		assert!(check(finalize(vec![0])).is_err());
+		run_to(32);
+		assert_ok!(check(finalize(vec![0])));
+		assert!(check(finalize(vec![])).is_err());
+		assert!(
+			check(finalize(vec![0, 0])).is_err(),
+			"in order, and each once"
+		);
+		assert!(check(finalize(vec![0, 1])).is_err(), "all of them");
+		dispatch(finalize(vec![0]));
+		assert!(check(finalize(vec![0])).is_err());
+	});
+}

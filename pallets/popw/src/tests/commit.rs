@@ -1,0 +1,122 @@
+//! `commit`.
+
+use super::while_attesting;
+use crate::{mock::*, *};
+use frame_support::{assert_noop, assert_ok};
+use sp_core::H256;
+use sp_runtime::DispatchError;
+
+fn try_commit(operator: u32, round: u32, batch: u16) -> sp_runtime::DispatchResult {
+	let origin = RuntimeOrigin::signed(operator_account(operator));
+	Popw::commit(origin, operator, round, batch, H256::repeat_byte(1), None)
+}
+
+#[test]
+fn keeps_the_hash() {
+	while_attesting(|| {
+		attest(0, 0).unwrap();
+		run_to(12);
+		assert_ok!(try_commit(0, 0, 0));
+		System::assert_last_event(
+			Event::Committed {
+				operator: 0,
+				round: 0,
+				batch: 0,
+			}
+			.into(),
+		);
+		assert_eq!(
+			Commitments::<Test>::get((0, Lane::SpotA, 0)),
+			Some(Commitment {
+				round: 0,
+				hash: H256::repeat_byte(1)
+			})
+		);
+	});
+}
+
+#[test]
+fn fails_outside_its_phase() {
+	while_attesting(|| {
+		run_to(11);
+		assert_noop!(try_commit(0, 0, 0), Error::<Test>::WrongPhase);
+		run_to(21);
+		assert_ok!(frame_support::hypothetically!(try_commit(0, 0, 0)));
+		run_to(22);
+		assert_noop!(try_commit(0, 0, 0), Error::<Test>::WrongPhase);
+		assert_noop!(try_commit(0, 100, 0), Error::<Test>::UnknownRound);
+	});
+}
+
+#[test]
+fn fails_for_others_than_the_operator() {
+	while_attesting(|| {
+		run_to(12);
+		let hash = H256::repeat_byte(1);
+		let origin = RuntimeOrigin::signed(operator_account(1));
+		assert_noop!(
+			Popw::commit(origin, 0, 0, 0, hash, None),
+			Error::<Test>::NotOperator
+		);
+		assert_noop!(try_commit(77, 0, 0), Error::<Test>::UnknownOperator);
+		let unsigned = Popw::commit(RuntimeOrigin::none(), 0, 0, 0, hash, None);
+		assert_noop!(unsigned, DispatchError::BadOrigin);
+		let signature = Some(sp_core::sr25519::Signature::from_raw([0; 64]));
+		let origin = RuntimeOrigin::signed(operator_account(0));
+		assert_noop!(
+			Popw::commit(origin, 0, 0, 0, hash, signature),
+			Error::<Test>::SignatureNotExpected
+		);
+	});
+}
+
+#[test]
+fn fails_without_a_licence() {
+	while_attesting(|| {
+		heard(|heard| heard.operators.get_mut(&0).unwrap().licences = 0);
+		run_to(12);
+		assert_noop!(try_commit(0, 0, 0), Error::<Test>::NoLicence);
+	});
+}
+
+#[test]
+fn boundary_of_the_batch_number() {
+	while_attesting(|| {
+		attest(0, 0).unwrap();
+		run_to(12);
+		// 1 + ⌈2 · 10 · 1 · 3 / (64 · 30)⌉ = 2
+		assert_ok!(try_commit(0, 0, 1));
+		assert_noop!(try_commit(0, 0, 2), Error::<Test>::BatchTooHigh);
+	});
+}
+
+#[test]
+fn fails_the_second_time() {
+	while_attesting(|| {
+		run_to(12);
+		assert_ok!(try_commit(0, 0, 0));
+		assert_noop!(try_commit(0, 0, 0), Error::<Test>::AlreadyCommitted);
+	});
+}
+
+#[test]
+fn rounds_next_to_each_other_do_not_overwrite_and_later_ones_do() {
+	while_attesting(|| {
+		run_to(12);
+		assert_ok!(try_commit(0, 0, 0));
+		run_to(22);
+		assert_ok!(try_commit(0, 2, 0));
+		assert_eq!(
+			Commitments::<Test>::iter().count(),
+			2,
+			"round 0 may still be revealed"
+		);
+		run_to(32);
+		assert_ok!(try_commit(0, 4, 0));
+		assert_eq!(Commitments::<Test>::iter().count(), 2);
+		assert_eq!(
+			Commitments::<Test>::get((0, Lane::SpotA, 0)).unwrap().round,
+			4
+		);
+	});
+}

@@ -1,0 +1,39 @@
+//! By call, and a file for what runs through all of them.
+
+mod absent;
+mod attest;
+mod authorize;
+mod commit;
+mod ocw;
+mod properties;
+mod reveal;
+mod rounds;
+mod tally;
+
+use crate::mock::*;
+use kaisar_primitives::{Forced, WorkerState};
+
+/// Worker 0 forced in the first round, three operators, and block 2: the first round's attest phase.
+pub fn attesting() -> sp_io::TestExternalities {
+	let mut ext = ExtBuilder::default().operators(3).build();
+	ext.execute_with(|| {
+		add_worker(
+			0,
+			WorkerState::Pending,
+			Some(Forced {
+				round: 0,
+				verify_only: true,
+			}),
+		);
+		run_to(2);
+	});
+	ext
+}
+
+/// Runs a test in [`attesting`]'s world, and the invariants after it.
+pub fn while_attesting(test: impl FnOnce()) {
+	attesting().execute_with(|| {
+		test();
+		Popw::do_try_state().expect("the invariants hold");
+	});
+}

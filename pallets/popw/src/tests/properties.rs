@@ -1,0 +1,145 @@
+//! Random sequences of everything, with the invariants after each step.
+
+use crate::{mock::*, *};
+use kaisar_primitives::{Forced, Verdict, WorkerState};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+	Blocks(u32),
+	Attest(u32, u32),
+	Commit(u32, u32, u16, u8),
+	Reveal(u32, u32, u16, u8),
+	Absent(u32, u32),
+	Finalize(Vec<u32>),
+	Force(u32),
+}
+
+const WORKERS: u32 = 6;
+const OPERATORS: u32 = 5;
+
+fn op() -> impl Strategy<Value = Op> {
+	let worker = 0..WORKERS + 1;
+	let operator = 0..OPERATORS + 1;
+	// Rounds back from the next one.
+	let back = 0..9u32;
+	prop_oneof![
+		4 => (1..7u32).prop_map(Op::Blocks),
+		4 => (worker.clone(), back.clone()).prop_map(|(w, r)| Op::Attest(w, r)),
+		4 => (operator.clone(), back.clone(), 0..2u16, any::<u8>())
+			.prop_map(|(o, r, b, s)| Op::Commit(o, r, b, s % 3)),
+		4 => (operator, back.clone(), 0..2u16, any::<u8>())
+			.prop_map(|(o, r, b, s)| Op::Reveal(o, r, b, s % 3)),
+		1 => (worker.clone(), back).prop_map(|(w, r)| Op::Absent(w, r)),
+		1 => prop::collection::vec(worker.clone(), 0..4).prop_map(Op::Finalize),
+		2 => worker.prop_map(Op::Force),
+	]
+}
+
+/// The votes that `variant` stands for.
+fn votes(variant: u8) -> kaisar_primitives::Votes {
+	(0..WORKERS)
+		.map(|worker| {
+			let verdict = match (variant, worker % 2) {
+				(0, _) | (1, 0) => good(),
+				_ => Verdict::OFFLINE,
+			};
+			(worker, verdict)
+		})
+		.collect::<Vec<_>>()
+		.try_into()
+		.unwrap()
+}
+
+/// Does a step. What a call that fails told the registries is taken back with its storage.
+fn apply(op: Op) {
+	let before = heard(|heard| heard.clone());
+	if attempt(op).is_err() {
+		heard(|heard| *heard = before);
+	}
+}
+
+fn attempt(op: Op) -> sp_runtime::DispatchResult {
+	let round = |back: u32| NextRound::<Test>::get().saturating_sub(back);
+	let salt = |operator: u32, variant: u8| [operator as u8 ^ variant; 32];
+	let signed = |operator: u32| RuntimeOrigin::signed(operator_account(operator));
+	match op {
+		Op::Blocks(count) => run_to(System::block_number() + count),
+		Op::Attest(worker, back) => attest(worker, round(back))?,
+		Op::Commit(operator, back, batch, variant) => {
+			let round = round(back);
+			let hash = hash_of(
+				operator,
+				round,
+				batch,
+				&votes(variant),
+				salt(operator, variant),
+			);
+			Popw::commit(signed(operator), operator, round, batch, hash, None)?;
+		}
+		Op::Reveal(operator, back, batch, variant) => {
+			let (votes, salt) = (votes(variant), salt(operator, variant));
+			let origin = signed(operator);
+			Popw::reveal(origin, operator, round(back), batch, votes, salt, None)
+				.map_err(|error| error.error)?;
+		}
+		Op::Absent(worker, back) => {
+			Popw::report_absent(RuntimeOrigin::signed(1), worker, round(back))
+				.map_err(|error| error.error)?;
+		}
+		Op::Finalize(workers) => {
+			Popw::finalize(RuntimeOrigin::signed(1), workers.try_into().unwrap())
+				.map_err(|error| error.error)?;
+		}
+		Op::Force(worker) => <Popw as kaisar_primitives::Checks>::force(worker)?,
+	}
+	Ok(())
+}
+
+/// What every step must leave true of the outside.
+fn judge() {
+	Popw::do_try_state().expect("the invariants hold");
+	heard(|heard| {
+		// A check is closed once: rounds of one worker only ever grow.
+		let mut last = std::collections::BTreeMap::new();
+		for (worker, closing) in &heard.closed {
+			let before = last.insert(*worker, closing.round);
+			assert!(before.is_none_or(|before| before < closing.round));
+		}
+		// Whoever was paid for a seat had voted: no more correct seats than reveals of theirs.
+		for operator in 0..OPERATORS {
+			let correct = heard
+				.seats
+				.iter()
+				.filter(|(o, correct)| *o == operator && *correct);
+			let reveals = heard
+				.revealed
+				.iter()
+				.filter(|(o, _)| *o == operator)
+				.count();
+			assert!(correct.count() <= reveals * WORKERS as usize);
+		}
+	});
+}
+
+proptest! {
+	#![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+	#[test]
+	fn nothing_breaks_the_invariants(ops in prop::collection::vec(op(), 1..120)) {
+		ExtBuilder::default().operators(OPERATORS).build_and_execute(|| {
+			PhaseLength::set(4);
+			CheckPeriod::set(2);
+			for worker in 0..WORKERS {
+				let state =
+					if worker % 2 == 0 { WorkerState::Online } else { WorkerState::Pending };
+				add_worker(worker, state, Some(Forced { round: 0, verify_only: true }));
+			}
+			run_to(2);
+			for op in ops {
+				apply(op);
+				judge();
+			}
+		});
+	}
+}

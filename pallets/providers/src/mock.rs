@@ -1,0 +1,481 @@
+//! A runtime for tests, with a Popw that opens and closes checks as a test says.
+
+use crate::{self as pallet_providers, *};
+use frame_support::{
+	derive_impl, parameter_types,
+	traits::{ConstU128, Hooks, LinearStoragePrice, fungible::HoldConsideration},
+};
+use kaisar_primitives::{
+	Closing, KAI, Outcome, Proved, RoundKind, Workers as Registry, keys::possession_payload,
+};
+use sp_core::{Pair, ed25519, sr25519};
+use sp_runtime::{BuildStorage, traits::IdentityLookup};
+use std::{cell::RefCell, collections::BTreeMap};
+
+pub type AccountId = u64;
+type Block = frame_system::mocking::MockBlock<Test>;
+
+#[frame_support::runtime]
+mod runtime {
+	#[runtime::runtime]
+	#[runtime::derive(
+		RuntimeCall,
+		RuntimeEvent,
+		RuntimeError,
+		RuntimeOrigin,
+		RuntimeFreezeReason,
+		RuntimeHoldReason,
+		RuntimeTask
+	)]
+	pub struct Test;
+
+	#[runtime::pallet_index(0)]
+	pub type System = frame_system;
+	#[runtime::pallet_index(1)]
+	pub type Balances = pallet_balances;
+	#[runtime::pallet_index(2)]
+	pub type Providers = pallet_providers;
+}
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for Test {
+	type Block = Block;
+	type AccountId = AccountId;
+	type Lookup = IdentityLookup<AccountId>;
+	type AccountData = pallet_balances::AccountData<Balance>;
+}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Test {
+	type Balance = Balance;
+	type ExistentialDeposit = ConstU128<{ KAI / 1_000 }>;
+	type AccountStore = System;
+}
+
+pub const TREASURY: AccountId = 99;
+pub const FEE: Balance = 10 * KAI;
+pub const BASE: Balance = 500 * KAI;
+pub const MAX_STAKE: Balance = 50_000 * KAI;
+pub const UNBONDING: BlockNumber = 7 * DAYS;
+pub const MAX_UNBONDING: u32 = 4;
+/// Blocks of a phase, and between spot rounds.
+pub const PHASE: BlockNumber = 25;
+pub const MAX_GAP: BlockNumber = 4_800;
+pub const ALICE: AccountId = 1;
+pub const BOB: AccountId = 2;
+pub const FUNDS: Balance = 1_000_000 * KAI;
+
+parameter_types! {
+	pub const ProvidersPalletId: PalletId = PalletId(*b"ksr/prov");
+	pub const WorkerHoldReason: RuntimeHoldReason =
+		RuntimeHoldReason::Providers(HoldReason::WorkerDeposit);
+	pub const Treasury: AccountId = TREASURY;
+	pub const Fee: Balance = FEE;
+	pub storage BaseStake: Balance = BASE;
+	pub const StakePerScore: Balance = 200 * KAI;
+	pub const MaxStake: Balance = MAX_STAKE;
+	pub storage UnbondingBlocks: BlockNumber = UNBONDING;
+	pub storage Deferral: BlockNumber = 2 * DAYS;
+	pub const MaxUnbonding: u32 = MAX_UNBONDING;
+	pub storage Epoch: EpochIndex = 0;
+}
+
+/// Classes 0, 1 (an H100, 10 points) and 11 (a 4090, 0.75).
+pub struct Table;
+impl GpuClasses for Table {
+	fn score(class: GpuClass) -> Option<u32> {
+		match class {
+			0 => Some(0),
+			1 => Some(1_000),
+			11 => Some(75),
+			_ => None,
+		}
+	}
+}
+
+/// An open check of the mock.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+	pub round: RoundIndex,
+	pub verify_only: bool,
+}
+
+#[derive(Default)]
+struct State {
+	next_round: RoundIndex,
+	starts: BTreeMap<RoundIndex, BlockNumber>,
+	open: BTreeMap<WorkerId, Open>,
+	/// The last round in which each worker had a check, or was reported.
+	last: BTreeMap<WorkerId, RoundIndex>,
+	settled: Vec<(PoolId, Option<AccountId>)>,
+}
+
+thread_local! {
+	static STATE: RefCell<State> = RefCell::default();
+}
+
+fn with<R>(f: impl FnOnce(&mut State) -> R) -> R {
+	STATE.with(|state| f(&mut state.borrow_mut()))
+}
+
+/// Popw, as far as Providers sees it: the same due-ness, checks that close as the test says.
+pub struct Popw;
+
+impl Popw {
+	/// Starts the next spot round a phase later, and a census with it. Returns the spot round.
+	pub fn start_round(census: bool) -> RoundIndex {
+		run_to(Providers::now() + PHASE);
+		let round = Self::next_round();
+		let now = Providers::now();
+		with(|state| {
+			state.starts.insert(round, now);
+			if census {
+				state.starts.insert(round + 1, now);
+			}
+			state.next_round += 2;
+		});
+		round
+	}
+
+	/// The block in which a round started.
+	pub fn start_of(round: RoundIndex) -> BlockNumber {
+		with(|state| state.starts[&round])
+	}
+
+	/// Whether the worker is due in a running round, and if so, whether it only verifies.
+	pub fn due(worker: WorkerId, round: RoundIndex) -> Option<bool> {
+		let start = with(|state| state.starts.get(&round).copied())?;
+		let fresh = with(|state| {
+			!state.open.contains_key(&worker)
+				&& state.last.get(&worker).is_none_or(|last| *last < round)
+		});
+		if !fresh || Providers::now() > start + 3 * PHASE {
+			return None;
+		}
+		let info = <Providers as Registry<AccountId>>::info(worker, round)?;
+		match RoundKind::of(round) {
+			RoundKind::Spot => info
+				.forced
+				.filter(|forced| forced.round == round)
+				.map(|forced| forced.verify_only),
+			RoundKind::Census => {
+				(info.standings.at(round) == Some(WorkerState::Online)).then_some(false)
+			}
+		}
+	}
+
+	/// Opens the worker's check, if it is due. Returns whether it was.
+	pub fn attest(worker: WorkerId, round: RoundIndex) -> bool {
+		let Some(verify_only) = Self::due(worker, round) else {
+			return false;
+		};
+		<Providers as Registry<AccountId>>::attested(worker, round).unwrap();
+		with(|state| {
+			state.open.insert(worker, Open { round, verify_only });
+			state.last.insert(worker, round)
+		});
+		true
+	}
+
+	/// Reports the worker absent, if it is due. Returns whether it was.
+	pub fn absent(worker: WorkerId, round: RoundIndex) -> bool {
+		if Self::due(worker, round).is_none() {
+			return false;
+		}
+		with(|state| state.last.insert(worker, round));
+		let closing = Self::closing(round, Outcome::Offline, false);
+		let bounty =
+			<Providers as Registry<AccountId>>::absent(worker, &closing, Some(&BOB)).unwrap();
+		assert_eq!(bounty, 0);
+		true
+	}
+
+	pub fn closing(round: RoundIndex, outcome: Outcome, verify_only: bool) -> Closing {
+		let round_start = Self::start_of(round);
+		Closing {
+			round,
+			round_start,
+			outcome,
+			verify_only,
+			false_proof: false,
+			max_gap: MAX_GAP,
+		}
+	}
+
+	/// Closes the worker's open check.
+	pub fn close(worker: WorkerId, outcome: Outcome) -> Proved {
+		Self::close_with(worker, outcome, false)
+	}
+
+	pub fn close_with(worker: WorkerId, outcome: Outcome, false_proof: bool) -> Proved {
+		let open = with(|state| state.open.remove(&worker)).expect("a check is open");
+		let closing = Closing {
+			false_proof,
+			..Self::closing(open.round, outcome, open.verify_only)
+		};
+		<Providers as Registry<AccountId>>::closed(worker, &closing).unwrap()
+	}
+
+	/// Starts a round in which the worker is due by a mark, and closes its check.
+	pub fn spot_check(worker: WorkerId, outcome: Outcome) -> Proved {
+		let round = Self::start_round(false);
+		assert!(Self::attest(worker, round), "the worker is due");
+		Self::close(worker, outcome)
+	}
+
+	/// Starts a census, and closes the worker's check.
+	pub fn census(worker: WorkerId, outcome: Outcome) -> Proved {
+		let round = Self::start_round(true) + 1;
+		assert!(Self::attest(worker, round), "the worker is due");
+		Self::close(worker, outcome)
+	}
+
+	/// Lets all running rounds end.
+	pub fn pass() {
+		for _ in 0..4 {
+			Self::start_round(false);
+		}
+	}
+
+	/// What was settled since the last time.
+	pub fn settled() -> Vec<(PoolId, Option<AccountId>)> {
+		with(|state| core::mem::take(&mut state.settled))
+	}
+}
+
+impl Checks for Popw {
+	fn next_round() -> RoundIndex {
+		with(|state| state.next_round)
+	}
+
+	fn touch(worker: WorkerId) {
+		let over = with(|state| {
+			let open = *state.open.get(&worker)?;
+			Some((open, state.starts[&open.round]))
+		})
+		.is_some_and(|(_, start)| Providers::now() > start + 3 * PHASE);
+		if over {
+			Self::close(worker, Outcome::NoConsensus);
+		}
+	}
+
+	fn is_open(worker: WorkerId) -> bool {
+		with(|state| state.open.contains_key(&worker))
+	}
+
+	fn is_due(worker: WorkerId) -> bool {
+		let rounds: Vec<RoundIndex> = with(|state| state.starts.keys().copied().collect());
+		rounds.into_iter().any(|round| {
+			Providers::now() < Self::start_of(round) + PHASE && Self::due(worker, round).is_some()
+		})
+	}
+
+	fn force(worker: WorkerId) -> sp_runtime::DispatchResult {
+		<Providers as Registry<AccountId>>::force(worker, Self::next_round())
+	}
+}
+
+/// Rewards: notes what it was told.
+pub struct Rewards;
+impl OnPoolChange<AccountId> for Rewards {
+	fn before_change(pool: PoolId, member: Option<&AccountId>) -> sp_runtime::DispatchResult {
+		with(|state| state.settled.push((pool, member.copied())));
+		Ok(())
+	}
+}
+
+impl Config for Test {
+	type Currency = Balances;
+	type Consideration = HoldConsideration<
+		AccountId,
+		Balances,
+		WorkerHoldReason,
+		LinearStoragePrice<ConstU128<KAI>, ConstU128<{ KAI / 1_000 }>, Balance>,
+	>;
+	type PalletId = ProvidersPalletId;
+	type FeeDestination = Treasury;
+	type RegistrationFee = Fee;
+	type BaseStake = BaseStake;
+	type StakePerScore = StakePerScore;
+	type MaxStake = MaxStake;
+	type Unbonding = UnbondingBlocks;
+	type SlashDeferral = Deferral;
+	type MaxUnbonding = MaxUnbonding;
+	type CurrentEpoch = Epoch;
+	type Classes = Table;
+	type Checks = Popw;
+	type OnPoolChange = Rewards;
+	type WeightInfo = ();
+}
+
+/// Builds the externalities of a test.
+#[derive(Default)]
+pub struct ExtBuilder;
+
+impl ExtBuilder {
+	pub fn build(self) -> sp_io::TestExternalities {
+		with(|state| *state = State::default());
+		let mut storage = frame_system::GenesisConfig::<Test>::default()
+			.build_storage()
+			.unwrap();
+		pallet_balances::GenesisConfig::<Test> {
+			balances: vec![(ALICE, FUNDS), (BOB, FUNDS), (TREASURY, KAI)],
+			..Default::default()
+		}
+		.assimilate_storage(&mut storage)
+		.unwrap();
+		let mut ext = sp_io::TestExternalities::new(storage);
+		ext.register_extension(sp_keystore::KeystoreExt::new(
+			sp_keystore::testing::MemoryKeystore::new(),
+		));
+		ext.execute_with(|| {
+			System::set_block_number(1);
+			Providers::integrity_test();
+		});
+		ext
+	}
+
+	/// Runs a test, and checks what must always hold after it.
+	pub fn build_and_execute(self, test: impl FnOnce()) {
+		self.build().execute_with(|| {
+			test();
+			Providers::do_try_state().expect("all invariants hold");
+		})
+	}
+}
+
+/// Moves on to a block.
+pub fn run_to(block: BlockNumber) {
+	System::set_block_number(block.into());
+}
+
+/// The claim of a machine with one 4090.
+pub const SPEC: WorkerSpec = WorkerSpec {
+	gpu_class: 11,
+	gpu_count: 1,
+	cpu_cores: 16,
+	memory_gb: 64,
+	disk_gb: 1_000,
+	download_mbps: 500,
+	upload_mbps: 400,
+	region: *b"DE",
+};
+/// The least stake for it.
+pub const MINIMUM: Balance = 650 * KAI;
+/// A profile that supports it.
+pub const PROFILE: Profile = Profile {
+	bandwidth: 2,
+	cpu: 1,
+	memory: 2,
+	disk: 2,
+	gpu_class: 11,
+	gpu_count: 1,
+};
+/// One that does not.
+pub const POOR: Profile = Profile {
+	gpu_class: 0,
+	gpu_count: 0,
+	..PROFILE
+};
+
+/// A committee found it online, with this profile.
+pub const fn online(profile: Profile) -> Outcome {
+	Outcome::Online {
+		profile,
+		service: true,
+		gpu_stands: false,
+	}
+}
+
+fn pairs(seed: u8) -> (sr25519::Pair, ed25519::Pair) {
+	(
+		sr25519::Pair::from_seed(&[seed; 32]),
+		ed25519::Pair::from_seed(&[seed; 32]),
+	)
+}
+
+/// The keys of a machine.
+pub fn keys(seed: u8) -> WorkerKeys {
+	let (worker, agent) = pairs(seed);
+	WorkerKeys {
+		worker: worker.public().into(),
+		agent: agent.public(),
+	}
+}
+
+/// What both keys of a machine sign for an account.
+pub fn proof(seed: u8, account: AccountId) -> KeyProof {
+	let (worker, agent) = pairs(seed);
+	let genesis = System::block_hash(0);
+	let payload = possession_payload(KeyRole::Worker, genesis, &account);
+	KeyProof {
+		key: worker.sign(&payload),
+		agent: agent.sign(&payload),
+	}
+}
+
+/// The call that registers a worker.
+pub fn try_register(
+	owner: AccountId,
+	seed: u8,
+	spec: WorkerSpec,
+	stake: Balance,
+) -> sp_runtime::DispatchResult {
+	let WorkerKeys { worker, agent } = keys(seed);
+	Providers::register_worker(
+		RuntimeOrigin::signed(owner),
+		spec,
+		worker,
+		agent,
+		stake,
+		proof(seed, owner),
+	)
+}
+
+/// Registers a worker with the minimum stake.
+pub fn register(owner: AccountId, seed: u8) -> WorkerId {
+	let worker = NextWorkerId::<Test>::get();
+	try_register(owner, seed, SPEC, MINIMUM).unwrap();
+	worker
+}
+
+/// Registers a worker and has it verified.
+pub fn register_online(owner: AccountId, seed: u8) -> WorkerId {
+	let worker = register(owner, seed);
+	Popw::spot_check(worker, online(PROFILE));
+	assert_eq!(state(worker), WorkerState::Online);
+	worker
+}
+
+/// A worker's record.
+pub fn record(worker: WorkerId) -> RecordOf<Test> {
+	Workers::<Test>::get(worker).expect("the worker is there")
+}
+
+/// A worker's state.
+pub fn state(worker: WorkerId) -> WorkerState {
+	record(worker).state()
+}
+
+/// Puts a worker into a state that no call of this issue leads to, counters and order included.
+pub fn put_into(worker: WorkerId, state: WorkerState) {
+	Providers::mutate(worker, |record| {
+		Providers::set_state(worker, record, state);
+		record.order = (state == WorkerState::Rented).then_some(0);
+		Ok(())
+	})
+	.unwrap();
+}
+
+/// The events of this pallet since the last time.
+pub fn events() -> Vec<Event<Test>> {
+	let events = System::events()
+		.into_iter()
+		.filter_map(|record| match record.event {
+			RuntimeEvent::Providers(event) => Some(event),
+			_ => None,
+		})
+		.collect();
+	System::reset_events();
+	events
+}

@@ -1,0 +1,121 @@
+use super::*;
+
+const TEN: Perbill = Perbill::from_percent(10);
+const TWENTY: Perbill = Perbill::from_percent(20);
+
+fn pool(worker: WorkerId) -> PoolId {
+	PoolId::Worker(worker)
+}
+
+#[test]
+fn counts_after_one_whole_epoch() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		Epoch::set(&3);
+		events();
+		Popw::settled();
+		assert_ok!(Providers::set_commission(signed(ALICE), worker, TEN));
+		assert_eq!(
+			events(),
+			vec![Event::CommissionSet {
+				worker,
+				old: Perbill::zero(),
+				new: TEN,
+				from: 5
+			}]
+		);
+		// The pool is settled by the old figures.
+		assert_eq!(Popw::settled(), vec![(pool(worker), None)]);
+		for (epoch, expected) in [
+			(3, Perbill::zero()),
+			(4, Perbill::zero()),
+			(5, TEN),
+			(100, TEN),
+		] {
+			Epoch::set(&epoch);
+			assert_eq!(
+				<Providers as Pools<AccountId>>::commission(pool(worker)),
+				expected
+			);
+			assert_eq!(
+				<Providers as Pools<AccountId>>::commission_in(pool(worker), epoch),
+				expected
+			);
+		}
+	});
+}
+
+#[test]
+fn a_later_announcement_replaces_one_that_does_not_count_yet() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		assert_ok!(Providers::set_commission(signed(ALICE), worker, TEN));
+		Epoch::set(&1);
+		assert_ok!(Providers::set_commission(signed(ALICE), worker, TWENTY));
+		let commission =
+			|epoch| <Providers as Pools<AccountId>>::commission_in(pool(worker), epoch);
+		assert_eq!(commission(2), Perbill::zero());
+		assert_eq!(commission(3), TWENTY);
+	});
+}
+
+#[test]
+fn what_counts_stays_until_the_next_one_does() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		assert_ok!(Providers::set_commission(signed(ALICE), worker, TEN));
+		Epoch::set(&2);
+		events();
+		assert_ok!(Providers::set_commission(signed(ALICE), worker, TWENTY));
+		assert_eq!(
+			events(),
+			vec![Event::CommissionSet {
+				worker,
+				old: TEN,
+				new: TWENTY,
+				from: 4
+			}]
+		);
+		let commission =
+			|epoch| <Providers as Pools<AccountId>>::commission_in(pool(worker), epoch);
+		assert_eq!([2, 3, 4].map(commission), [TEN, TEN, TWENTY]);
+	});
+}
+
+#[test]
+fn boundary_the_last_epoch() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		Epoch::set(&(u32::MAX - 1));
+		assert_noop!(
+			Providers::set_commission(signed(ALICE), worker, TEN),
+			sp_runtime::ArithmeticError::Overflow
+		);
+	});
+}
+
+#[test]
+fn a_price_floor_is_set_with_its_event() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		events();
+		assert_ok!(Providers::set_price_floor(signed(ALICE), worker, 3 * KAI));
+		assert_ok!(Providers::set_price_floor(signed(ALICE), worker, u128::MAX));
+		assert_eq!(record(worker).price_floor, u128::MAX);
+		assert_eq!(
+			events(),
+			vec![
+				Event::PriceFloorSet {
+					worker,
+					old: 0,
+					new: 3 * KAI
+				},
+				Event::PriceFloorSet {
+					worker,
+					old: 3 * KAI,
+					new: u128::MAX
+				},
+			]
+		);
+	});
+}

@@ -1,0 +1,197 @@
+use super::*;
+
+#[test]
+fn deposit_back_at_once_stake_unbonds_record_goes_last() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		Popw::pass();
+		events();
+		Popw::settled();
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		let until = Providers::now() + UNBONDING;
+		let since = Popw::next_round();
+		assert_eq!(
+			events(),
+			vec![
+				Event::Unstaked {
+					worker,
+					who: ALICE,
+					amount: MINIMUM,
+					until
+				},
+				Event::WorkerStateChanged {
+					worker,
+					old: WorkerState::Online,
+					new: WorkerState::Offline,
+					since
+				},
+				Event::WorkerDeregistered {
+					worker,
+					owner: ALICE
+				},
+			]
+		);
+		assert_eq!(Popw::settled(), vec![(PoolId::Worker(worker), Some(ALICE))]);
+		assert_eq!(Balances::reserved_balance(ALICE), 0);
+		assert_eq!(Balances::free_balance(ALICE), FUNDS - FEE - MINIMUM);
+		assert_eq!(Counts::<Test>::get(), StateCounts::default());
+		assert!(Providers::workers_of(ALICE, None, 10).is_empty());
+		// Its keys are free.
+		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
+
+		// Rounds that saw it online still run.
+		assert_noop!(
+			Providers::withdraw_unbonded(signed(ALICE), worker),
+			Error::<Test>::CheckRunning
+		);
+		Popw::pass();
+		run_to(until - 1);
+		assert_noop!(
+			Providers::withdraw_unbonded(signed(ALICE), worker),
+			Error::<Test>::NothingToWithdraw
+		);
+		run_to(until);
+		events();
+		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
+		assert_eq!(
+			events(),
+			vec![
+				Event::Withdrawn {
+					worker,
+					who: ALICE,
+					amount: MINIMUM
+				},
+				Event::WorkerRemoved { worker },
+			]
+		);
+		assert_eq!(Balances::free_balance(ALICE), FUNDS - FEE);
+		assert_eq!(Providers::worker(worker), None);
+		assert_eq!(
+			<Providers as Registry<AccountId>>::info(worker, since),
+			None
+		);
+		// Rewards still finds the owner.
+		assert_eq!(
+			<Providers as Pools<AccountId>>::owner(PoolId::Worker(worker)),
+			Some(ALICE)
+		);
+		assert_noop!(
+			Providers::withdraw_unbonded(signed(ALICE), worker),
+			Error::<Test>::UnknownWorker
+		);
+	});
+}
+
+#[test]
+fn a_check_that_runs_goes_on() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		// Its keys are needed until the check is closed.
+		assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
+		assert_eq!(Popw::close(worker, online(PROFILE)).online, PHASE);
+		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
+		assert_eq!(state(worker), WorkerState::Offline);
+	});
+}
+
+#[test]
+fn a_check_that_is_due_goes_on_and_finds_it() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		let census = Popw::start_round(true) + 1;
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		Popw::start_round(false);
+		events();
+		assert!(Popw::absent(worker, census));
+		assert!(matches!(
+			events()[..],
+			[Event::FoundOffline {
+				state: WorkerState::Offline,
+				attested: false,
+				..
+			}]
+		));
+	});
+}
+
+#[test]
+fn what_unbonds_stays_while_a_check_goes_on() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		// Seven days in which nothing else happens: the check is over, and touched.
+		run_to(Providers::now() + UNBONDING);
+		assert_noop!(
+			Providers::withdraw_unbonded(signed(ALICE), worker),
+			Error::<Test>::CheckRunning
+		);
+		Popw::pass();
+		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
+		assert!(!Popw::is_open(worker));
+	});
+}
+
+#[test]
+fn in_every_state_but_rented() {
+	ExtBuilder.build_and_execute(|| {
+		for (seed, state) in [
+			(1, WorkerState::Pending),
+			(2, WorkerState::Online),
+			(3, WorkerState::Offline),
+			(4, WorkerState::Suspended),
+		] {
+			let worker = register(ALICE, seed);
+			put_into(worker, state);
+			assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		}
+		let worker = register(ALICE, 5);
+		put_into(worker, WorkerState::Rented);
+		assert_noop!(
+			Providers::deregister_worker(signed(ALICE), worker),
+			Error::<Test>::WorkerRented
+		);
+	});
+}
+
+#[test]
+fn a_full_queue_does_not_stand_in_the_way() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		assert_ok!(Providers::stake(signed(ALICE), worker, 100));
+		for _ in 1..MAX_UNBONDING {
+			run_to(Providers::now() + 1);
+			assert_ok!(Providers::unstake(signed(ALICE), worker, 1));
+		}
+		run_to(Providers::now() + 1);
+		assert_noop!(
+			Providers::unstake(signed(ALICE), worker, 1),
+			Error::<Test>::TooManyUnbondings
+		);
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		run_to(Providers::now() + UNBONDING);
+		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
+		assert_eq!(Providers::worker(worker), None);
+		assert_eq!(Balances::free_balance(Providers::pot()), 0);
+	});
+}
+
+#[test]
+fn a_worker_whose_stake_is_gone_leaves_nothing() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		// As a slash of everything will leave it.
+		Providers::mutate(worker, |record| {
+			record.pool = StakePool::default();
+			Ok(())
+		})
+		.unwrap();
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		assert_eq!(Providers::worker(worker), None);
+		assert!(DepartedWorkers::<Test>::contains_key(worker));
+	});
+}

@@ -1,0 +1,323 @@
+//! All calls, rounds and checks in any order: what must always hold does, after every step.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+	Register {
+		owner: AccountId,
+		seed: u8,
+		spec: u8,
+		extra: u32,
+	},
+	Update {
+		owner: AccountId,
+		worker: u32,
+		spec: u8,
+	},
+	SetKeys {
+		owner: AccountId,
+		worker: u32,
+		seed: u8,
+	},
+	SetCommission {
+		owner: AccountId,
+		worker: u32,
+		percent: u8,
+	},
+	SetFloor {
+		owner: AccountId,
+		worker: u32,
+		price: u64,
+	},
+	GoOffline {
+		owner: AccountId,
+		worker: u32,
+	},
+	GoOnline {
+		owner: AccountId,
+		worker: u32,
+	},
+	Deregister {
+		owner: AccountId,
+		worker: u32,
+	},
+	Stake {
+		owner: AccountId,
+		worker: u32,
+		amount: u32,
+	},
+	Unstake {
+		owner: AccountId,
+		worker: u32,
+		amount: u32,
+	},
+	Withdraw {
+		owner: AccountId,
+		worker: u32,
+	},
+	Round {
+		census: bool,
+	},
+	Attest {
+		worker: u32,
+		back: u8,
+	},
+	Absent {
+		worker: u32,
+		back: u8,
+	},
+	Close {
+		worker: u32,
+		outcome: u8,
+		false_proof: bool,
+	},
+	Force {
+		worker: u32,
+	},
+	Blocks(u16),
+	Days(u8),
+	Epoch,
+}
+
+fn spec(choice: u8) -> WorkerSpec {
+	match choice % 4 {
+		0 | 1 => SPEC,
+		2 => WorkerSpec {
+			gpu_class: 0,
+			gpu_count: 0,
+			..SPEC
+		},
+		_ => WorkerSpec {
+			gpu_class: 1,
+			gpu_count: choice / 4,
+			..SPEC
+		},
+	}
+}
+
+fn outcome(choice: u8) -> Outcome {
+	match choice % 8 {
+		0 => Outcome::Offline,
+		1 => Outcome::NoConsensus,
+		2 => online(POOR),
+		3 => Outcome::Online {
+			profile: PROFILE,
+			service: false,
+			gpu_stands: true,
+		},
+		_ => online(PROFILE),
+	}
+}
+
+fn op() -> impl Strategy<Value = Op> {
+	let owner = || prop_oneof![8 => Just(ALICE), 3 => Just(BOB), 1 => Just(7u64)];
+	let worker = || 0u32..5;
+	prop_oneof![
+		3 => (owner(), 1u8..9, any::<u8>(), any::<u32>())
+			.prop_map(|(owner, seed, spec, extra)| Op::Register { owner, seed, spec, extra }),
+		2 => (owner(), worker(), any::<u8>())
+			.prop_map(|(owner, worker, spec)| Op::Update { owner, worker, spec }),
+		2 => (owner(), worker(), 1u8..9)
+			.prop_map(|(owner, worker, seed)| Op::SetKeys { owner, worker, seed }),
+		1 => (owner(), worker(), 0u8..101)
+			.prop_map(|(owner, worker, percent)| Op::SetCommission { owner, worker, percent }),
+		1 => (owner(), worker(), any::<u64>())
+			.prop_map(|(owner, worker, price)| Op::SetFloor { owner, worker, price }),
+		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOffline { owner, worker }),
+		3 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOnline { owner, worker }),
+		1 => (owner(), worker()).prop_map(|(owner, worker)| Op::Deregister { owner, worker }),
+		2 => (owner(), worker(), any::<u32>())
+			.prop_map(|(owner, worker, amount)| Op::Stake { owner, worker, amount }),
+		2 => (owner(), worker(), any::<u32>())
+			.prop_map(|(owner, worker, amount)| Op::Unstake { owner, worker, amount }),
+		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::Withdraw { owner, worker }),
+		6 => any::<bool>().prop_map(|census| Op::Round { census }),
+		6 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Attest { worker, back }),
+		2 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Absent { worker, back }),
+		6 => (worker(), any::<u8>(), any::<bool>()).prop_map(|(worker, outcome, false_proof)| {
+			Op::Close { worker, outcome, false_proof }
+		}),
+		1 => worker().prop_map(|worker| Op::Force { worker }),
+		2 => (0u16..200).prop_map(Op::Blocks),
+		1 => (1u8..9).prop_map(Op::Days),
+		1 => Just(Op::Epoch),
+	]
+}
+
+/// A round `back` before the next one, census or spot.
+fn round(back: u8) -> Option<RoundIndex> {
+	Popw::next_round().checked_sub(u32::from(back) + 1)
+}
+
+/// Does the operation; calls may fail, and then change nothing.
+fn run(op: Op) {
+	let call = match op {
+		Op::Register {
+			owner,
+			seed,
+			spec: choice,
+			extra,
+		} => {
+			let spec = spec(choice);
+			let minimum = Providers::minimum_stake(spec.gpu_class, spec.gpu_count).unwrap();
+			let WorkerKeys {
+				worker: worker_key,
+				agent: agent_key,
+			} = keys(seed);
+			let stake = minimum + u128::from(extra) * (KAI / 1_000_000);
+			let proof = proof(seed, owner);
+			(
+				owner,
+				Call::register_worker {
+					spec,
+					worker_key,
+					agent_key,
+					stake,
+					proof,
+				},
+			)
+		}
+		Op::Update {
+			owner,
+			worker,
+			spec: choice,
+		} => (
+			owner,
+			Call::update_worker {
+				worker,
+				spec: spec(choice),
+			},
+		),
+		Op::SetKeys {
+			owner,
+			worker,
+			seed,
+		} => {
+			let WorkerKeys {
+				worker: worker_key,
+				agent: agent_key,
+			} = keys(seed);
+			let proof = proof(seed, owner);
+			(
+				owner,
+				Call::set_worker_keys {
+					worker,
+					worker_key,
+					agent_key,
+					proof,
+				},
+			)
+		}
+		Op::SetCommission {
+			owner,
+			worker,
+			percent,
+		} => {
+			let commission = Perbill::from_percent(percent.into());
+			(owner, Call::set_commission { worker, commission })
+		}
+		Op::SetFloor {
+			owner,
+			worker,
+			price,
+		} => (
+			owner,
+			Call::set_price_floor {
+				worker,
+				price_per_gpu_hour: price.into(),
+			},
+		),
+		Op::GoOffline { owner, worker } => (owner, Call::go_offline { worker }),
+		Op::GoOnline { owner, worker } => (owner, Call::go_online { worker }),
+		Op::Deregister { owner, worker } => (owner, Call::deregister_worker { worker }),
+		Op::Stake {
+			owner,
+			worker,
+			amount,
+		} => (
+			owner,
+			Call::stake {
+				worker,
+				amount: u128::from(amount) * (KAI / 1_000_000),
+			},
+		),
+		Op::Unstake {
+			owner,
+			worker,
+			amount,
+		} => (
+			owner,
+			Call::unstake {
+				worker,
+				amount: u128::from(amount) * (KAI / 1_000_000),
+			},
+		),
+		Op::Withdraw { owner, worker } => (owner, Call::withdraw_unbonded { worker }),
+		Op::Round { census } => {
+			Popw::start_round(census);
+			return;
+		}
+		Op::Attest { worker, back } => {
+			if let Some(round) = round(back) {
+				Popw::attest(worker, round);
+			}
+			return;
+		}
+		Op::Absent { worker, back } => {
+			if let Some(round) = round(back) {
+				Popw::absent(worker, round);
+			}
+			return;
+		}
+		Op::Close {
+			worker,
+			outcome: choice,
+			false_proof,
+		} => {
+			if Popw::is_open(worker) {
+				let before = Providers::pending_time(worker).unwrap();
+				let proved = Popw::close_with(worker, outcome(choice), false_proof);
+				assert!(proved.rented <= proved.online && proved.online <= MAX_GAP);
+				assert!(proved.online <= before.0 && proved.rented <= before.1);
+			}
+			return;
+		}
+		Op::Force { worker } => {
+			let _ = <Popw as Checks>::force(worker);
+			return;
+		}
+		Op::Blocks(blocks) => return run_to(Providers::now() + u32::from(blocks)),
+		Op::Days(days) => return run_to(Providers::now() + u32::from(days) * DAYS),
+		Op::Epoch => return Epoch::set(&(Epoch::get() + 1)),
+	};
+	let (owner, call) = call;
+	if let Err(error) = dispatch(RuntimeCall::Providers(call), signed(owner)) {
+		assert_ne!(error, Error::<Test>::Defensive.into());
+	}
+}
+
+proptest! {
+	#![proptest_config(ProptestConfig {
+		cases: 64,
+		rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+		..ProptestConfig::default()
+	})]
+
+	#[test]
+	fn invariants_hold_after_every_step(ops in prop::collection::vec(op(), 1..120)) {
+		ExtBuilder.build().execute_with(|| {
+			let issuance = pallet_balances::TotalIssuance::<Test>::get();
+			for op in ops {
+				run(op);
+				Providers::do_try_state().unwrap_or_else(|broken| panic!("{op:?}: {broken:?}"));
+				assert_eq!(pallet_balances::TotalIssuance::<Test>::get(), issuance);
+				// The pot holds exactly what the pools say.
+				let pools: Balance =
+					Workers::<Test>::iter_values().map(|record| record.pool.total().unwrap()).sum();
+				assert_eq!(Balances::free_balance(Providers::pot()), pools);
+			}
+		});
+	}
+}

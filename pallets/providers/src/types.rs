@@ -1,0 +1,472 @@
+//! What the pallet stores of a worker: its record, its pending time and its stake pool.
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use kaisar_math::stake::{shares_for, value_of};
+use kaisar_primitives::{
+	AgentKey, Balance, BlockNumber, EpochIndex, Forced, OrderId, Profile, RoundIndex, Standings,
+	WorkerKey, WorkerSpec, WorkerState,
+};
+use scale_info::TypeInfo;
+use sp_runtime::Perbill;
+
+/// A worker's record: all that a check reads and writes, in one storage item.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct WorkerRecord<AccountId, Ticket> {
+	/// The provider.
+	pub owner: AccountId,
+	/// The storage deposit. `None` once the worker is deregistered: the record then only stays until
+	/// its last check is closed and its stake withdrawn.
+	pub deposit: Option<Ticket>,
+	/// What it claims.
+	pub spec: WorkerSpec,
+	/// Its keys, unless `next_keys` are in force already.
+	pub keys: WorkerKeys,
+	/// Keys that replace them, and the first round in which they count.
+	pub next_keys: Option<(RoundIndex, WorkerKeys)>,
+	/// How it stands, and stood.
+	pub standings: Standings,
+	/// The solitary check it is due in, if any.
+	pub forced: Option<Forced>,
+	/// What was last verified.
+	pub profile: Option<Profile>,
+	/// In the last check no majority named a GPU, and the old one stood.
+	pub gpu_stood: bool,
+	/// Checks in a row in which more than half of the votes found its proof false.
+	pub false_proofs: u8,
+	/// Time that is not proved yet.
+	pub time: PendingTime,
+	/// The start of the last round that confirmed it online.
+	pub proved_at: Option<BlockNumber>,
+	/// Its last checks.
+	pub history: History,
+	/// Verifications that failed since the last one that did not.
+	pub failures: u8,
+	/// The first round in which it may be verified again.
+	pub retry_from: RoundIndex,
+	/// It is never matched below this price per GPU-hour.
+	#[codec(compact)]
+	pub price_floor: Balance,
+	/// The delegators' share of its reward, unless `next_commission` is in force already.
+	pub commission: Commission,
+	/// The order it serves, if any.
+	pub order: Option<OrderId>,
+	/// Its stake.
+	pub pool: StakePool,
+}
+
+impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
+	/// Its state now.
+	pub fn state(&self) -> WorkerState {
+		self.standings.now.state
+	}
+
+	/// Whether it was deregistered.
+	pub fn is_gone(&self) -> bool {
+		self.deposit.is_none()
+	}
+
+	/// The keys in force in `round`.
+	pub fn keys_in(&self, round: RoundIndex) -> &WorkerKeys {
+		match &self.next_keys {
+			Some((from, keys)) if *from <= round => keys,
+			_ => &self.keys,
+		}
+	}
+
+	/// The keys that are reserved for it, where `next_round` is the next round to start: those in
+	/// force and those that will be.
+	pub fn reserved_keys(&self, next_round: RoundIndex) -> impl Iterator<Item = &WorkerKeys> {
+		let old = match &self.next_keys {
+			Some((from, _)) if *from < next_round => None,
+			_ => Some(&self.keys),
+		};
+		old.into_iter()
+			.chain(self.next_keys.as_ref().map(|(_, keys)| keys))
+	}
+}
+
+/// The two keys of a worker.
+#[derive(
+	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct WorkerKeys {
+	/// The node's key.
+	pub worker: WorkerKey,
+	/// The agent's key.
+	pub agent: AgentKey,
+}
+
+/// What stays of a worker whose record is gone: enough to pay out what it earned.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct Departed<AccountId> {
+	/// The provider.
+	pub owner: AccountId,
+	/// The commission at the end.
+	pub commission: Commission,
+}
+
+/// A commission, and the one that is announced.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Commission {
+	/// In force before `next` is.
+	pub value: Perbill,
+	/// The first epoch in which it counts, and what it is then.
+	pub next: Option<(EpochIndex, Perbill)>,
+}
+
+impl Commission {
+	/// The commission in `epoch`.
+	pub fn in_epoch(&self, epoch: EpochIndex) -> Perbill {
+		match self.next {
+			Some((from, value)) if from <= epoch => value,
+			_ => self.value,
+		}
+	}
+
+	/// Announces `value` in epoch `now`: it counts after one whole epoch. Returns the first epoch in
+	/// which it does, or `None` if there is no such epoch.
+	pub fn announce(&mut self, value: Perbill, now: EpochIndex) -> Option<EpochIndex> {
+		let from = now.checked_add(2)?;
+		self.value = self.in_epoch(now);
+		self.next = Some((from, value));
+		Some(from)
+	}
+}
+
+/// Amounts of pending time at one block.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Mark {
+	/// The block.
+	pub at: BlockNumber,
+	/// Blocks online, the rented ones included.
+	pub online: BlockNumber,
+	/// Blocks rented.
+	pub rented: BlockNumber,
+}
+
+/// Time since the last proof, online and rented, in blocks.
+///
+/// The amounts grow with the worker's state and are brought up to date when the state changes. The
+/// last two such moments are kept, because a round credits what was pending at its *start*, and the
+/// state may have changed since.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct PendingTime {
+	/// The last but one mark.
+	pub before: Mark,
+	/// The last mark. From there on the amounts grow as the worker's state says.
+	pub last: Mark,
+}
+
+impl PendingTime {
+	/// Nothing pending at block `at`.
+	pub fn empty(at: BlockNumber) -> Self {
+		let mark = Mark {
+			at,
+			online: 0,
+			rented: 0,
+		};
+		Self {
+			before: mark,
+			last: mark,
+		}
+	}
+
+	/// Whether online and rented time pass in `state`.
+	fn passes(state: WorkerState) -> (bool, bool) {
+		match state {
+			WorkerState::Online => (true, false),
+			WorkerState::Rented => (true, true),
+			WorkerState::Pending | WorkerState::Offline | WorkerState::Suspended => (false, false),
+		}
+	}
+
+	/// The amounts as they were at block `at`, where `state` is the state since the last mark.
+	///
+	/// Exact back to the mark before the last one; beyond it never more than was pending.
+	pub fn at(&self, state: WorkerState, at: BlockNumber) -> Mark {
+		let Self { before, last } = *self;
+		if at >= last.at {
+			let (online, rented) = Self::passes(state);
+			let passed = at - last.at;
+			let grown = |amount: BlockNumber, passes: bool| {
+				if passes {
+					amount.saturating_add(passed)
+				} else {
+					amount
+				}
+			};
+			Mark {
+				at,
+				online: grown(last.online, online),
+				rented: grown(last.rented, rented),
+			}
+		} else if at >= before.at {
+			// Between two marks an amount grows with every block or not at all.
+			let passed = at - before.at;
+			let grown =
+				|from: BlockNumber, to: BlockNumber| from + passed.min(to.saturating_sub(from));
+			Mark {
+				at,
+				online: grown(before.online, last.online),
+				rented: grown(before.rented, last.rented),
+			}
+		} else {
+			let passed = before.at - at;
+			Mark {
+				at,
+				online: before.online.saturating_sub(passed),
+				rented: before.rented.saturating_sub(passed),
+			}
+		}
+	}
+
+	/// The state changes at block `now`.
+	pub fn change(&mut self, from: WorkerState, to: WorkerState, now: BlockNumber) {
+		if Self::passes(from) == Self::passes(to) {
+			return;
+		}
+		let mark = self.at(from, now);
+		if self.last.at < now {
+			self.before = self.last;
+		}
+		self.last = mark;
+	}
+
+	/// Takes out what was pending at block `start`, and returns it: online and rented blocks,
+	/// together at most `max_gap` (rented time is online time too). Later time stays pending.
+	pub fn credit(
+		&mut self,
+		state: WorkerState,
+		start: BlockNumber,
+		max_gap: BlockNumber,
+	) -> (BlockNumber, BlockNumber) {
+		let due = self.at(state, start);
+		let less = |mark: Mark| {
+			if mark.at <= start {
+				Mark {
+					at: start,
+					online: 0,
+					rented: 0,
+				}
+			} else {
+				Mark {
+					at: mark.at,
+					online: mark.online.saturating_sub(due.online),
+					rented: mark.rented.saturating_sub(due.rented),
+				}
+			}
+		};
+		*self = Self {
+			before: less(self.before),
+			last: less(self.last),
+		};
+		let online = due.online.min(max_gap);
+		(online, due.rented.min(online))
+	}
+}
+
+/// The last 32 checks of a worker.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct History {
+	/// One bit a check, the last one lowest: whether it confirmed the worker.
+	pub bits: u32,
+	/// How many checks there were, at most 32.
+	pub checks: u8,
+}
+
+impl History {
+	/// Adds a check.
+	pub fn push(&mut self, confirmed: bool) {
+		self.bits = (self.bits << 1) | u32::from(confirmed);
+		self.checks = self.checks.saturating_add(1).min(32);
+	}
+
+	/// The share of the checks that confirmed the worker; none if there were none.
+	pub fn reliability(&self) -> Perbill {
+		if self.checks == 0 {
+			return Perbill::zero();
+		}
+		Perbill::from_rational(self.bits.count_ones(), u32::from(self.checks))
+	}
+}
+
+/// A worker's stake: the owner's, the delegators' part in which they hold shares, and what is
+/// unbonding, in which whoever unbonds holds shares.
+///
+/// Shares let a slash of any part be one write, however many hold it.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct StakePool {
+	/// The owner's stake.
+	#[codec(compact)]
+	pub own: Balance,
+	/// The delegators' stake together.
+	#[codec(compact)]
+	pub delegated: Balance,
+	/// Shares of `delegated`.
+	#[codec(compact)]
+	pub shares: Balance,
+	/// What is unbonding, of the owner and the delegators.
+	#[codec(compact)]
+	pub unbonding: Balance,
+	/// Shares of `unbonding`.
+	#[codec(compact)]
+	pub unbonding_shares: Balance,
+}
+
+impl StakePool {
+	/// What earns: the owner's and the delegators' stake. `None` on overflow.
+	pub fn bonded(&self) -> Option<Balance> {
+		self.own.checked_add(self.delegated)
+	}
+
+	/// All that the pallet's pot holds for the worker. `None` on overflow.
+	pub fn total(&self) -> Option<Balance> {
+		self.bonded()?.checked_add(self.unbonding)
+	}
+
+	/// Whether there is nothing in it and nobody has a share.
+	pub fn is_empty(&self) -> bool {
+		*self == Self::default()
+	}
+
+	/// Moves `amount` of the owner's stake to what is unbonding, and returns its shares. `None` if
+	/// there is not as much, or on overflow.
+	pub fn unbond_own(&mut self, amount: Balance) -> Option<Balance> {
+		let own = self.own.checked_sub(amount)?;
+		let shares = shares_for(amount, self.unbonding_shares, self.unbonding)?;
+		let unbonding = self.unbonding.checked_add(amount)?;
+		let unbonding_shares = self.unbonding_shares.checked_add(shares)?;
+		(self.own, self.unbonding, self.unbonding_shares) = (own, unbonding, unbonding_shares);
+		Some(shares)
+	}
+
+	/// Takes `shares` out of what is unbonding, and returns what they are worth. `None` if there are
+	/// not as many.
+	pub fn withdraw(&mut self, shares: Balance) -> Option<Balance> {
+		let amount = value_of(shares, self.unbonding_shares, self.unbonding)?;
+		self.unbonding_shares = self.unbonding_shares.checked_sub(shares)?;
+		self.unbonding = self.unbonding.checked_sub(amount)?;
+		Some(amount)
+	}
+}
+
+/// Stake on its way out.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Unbonding {
+	/// Shares of what is unbonding in the worker's pool.
+	#[codec(compact)]
+	pub shares: Balance,
+	/// The first block in which it may be withdrawn.
+	pub until: BlockNumber,
+}
+
+/// Workers by state. Those that are deregistered are in none.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct StateCounts {
+	/// `Pending`.
+	pub pending: u32,
+	/// `Online`: verified and idle.
+	pub online: u32,
+	/// `Rented`.
+	pub rented: u32,
+	/// `Offline`.
+	pub offline: u32,
+	/// `Suspended`.
+	pub suspended: u32,
+}
+
+impl StateCounts {
+	/// The counter of `state`.
+	pub fn of(&mut self, state: WorkerState) -> &mut u32 {
+		match state {
+			WorkerState::Pending => &mut self.pending,
+			WorkerState::Online => &mut self.online,
+			WorkerState::Rented => &mut self.rented,
+			WorkerState::Offline => &mut self.offline,
+			WorkerState::Suspended => &mut self.suspended,
+		}
+	}
+}

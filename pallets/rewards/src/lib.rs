@@ -1,0 +1,513 @@
+//! # Rewards
+//!
+//! What the network emits, who earned which part of it, and how it is claimed.
+//!
+//! ## Terms
+//!
+//! - **Epoch**: a run of blocks whose scores share one reward. Dense from 0.
+//! - **Pool** ([`PoolId`]): what earns. A worker, with its delegators; an operator, with its licence
+//!   holders.
+//! - **Pot** ([`Pot`]): one of two accounts that hold what is to be paid, one for workers and one for
+//!   checkers.
+//! - **PoC**, **PoD**: the scores for capacity (time proved online) and for demand (time proved rented).
+//! - **vKAI**: what checkers are paid in. A balance of this pallet that cannot be transferred, backed
+//!   unit by unit by KAI in the checker pot.
+//!
+//! ## The story of a reward
+//!
+//! 1. A check of a worker closes. [`OnClosed::on_proved`] adds the proved time, weighed by stake and
+//!    hardware, to the worker's running score and to the epoch's total; [`OnClosed::on_seat`] counts
+//!    each seat for its operator.
+//! 2. The epoch's last block is over. In the next block's `on_initialize` the emission of its blocks is
+//!    minted into the pots, in one step, the totals are noted ([`EpochTotals`]), and the next epoch
+//!    begins. That is all: the same reads and writes for ten workers and for a million.
+//! 3. The first touch of a pool in a later epoch **settles** it: its score's share of the noted totals
+//!    becomes claimable. A touch is the next score, a change of its stake ([`OnPoolChange`]), a claim, or
+//!    anyone's [`Pallet::settle`].
+//! 4. The owner claims ([`Pallet::claim_worker`]): KAI. The operator claims ([`Pallet::claim_checker`]):
+//!    vKAI.
+//!
+//! ## Where each unit is
+//!
+//! A pot's balance is, less its existential deposit, the sum of three: what waits for the running
+//! epoch's end ([`Carry`]), what is noted for past epochs and not settled ([`EpochTotals::left`]), and
+//! what is settled and not paid ([`Owed`]). Nothing is ever between them. What is not paid to anyone
+//! (no scores, the limits on PoD) goes to [`Carry`] at once; what rounding left, and what expired, when
+//! the epoch is dropped from the history.
+//!
+//! So the time at which a worker is settled decides for which epoch its PoD excess carries over, and
+//! nothing else depends on the order or the time of any call. Since anyone may settle, nobody can hold
+//! an excess back.
+//!
+//! ## What comes later
+//!
+//! The whole reward of a pool goes to its owner or operator while nobody holds an eligible share
+//! (`Pallet::split`), which is everybody as long as there is no delegation here. Delegation adds maps of
+//! its own, keyed by pool and by pool and account; [`RedeemTerm`](kaisar_math::RedeemTerm) and
+//! redemptions add theirs beside [`VKai`]. Call indices 3 to 5 are kept for them.
+//! The validators' share of the emission is noted, and counted against the supply's cap, but minted
+//! by `pallet-staking`, for which there is [`Pallet::take_validators_share`].
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+#[cfg(feature = "runtime-benchmarks")]
+mod benchmarking;
+mod impls;
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod tests;
+mod types;
+pub mod weights;
+
+pub use pallet::*;
+pub use types::*;
+pub use weights::WeightInfo;
+
+/// Where the pallet logs.
+pub(crate) const LOG_TARGET: &str = "runtime::rewards";
+
+#[frame_support::pallet]
+pub mod pallet {
+	use super::*;
+	use alloc::vec::Vec;
+	use frame_support::{PalletId, pallet_prelude::*, traits::fungible};
+	use frame_system::pallet_prelude::*;
+	use kaisar_math::{Ratio, ScoreTable, Split, classes::CLASSES};
+	use kaisar_primitives::{
+		Balance, BlockNumber, Checks, EpochIndex, GpuClass, OperatorId, PoolId, Pools, Pot, Seats,
+		WorkerId,
+	};
+	use sp_runtime::{FixedU128, traits::SaturatedConversion};
+
+	/// The layout of the storage.
+	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
+	#[pallet::pallet]
+	#[pallet::storage_version(STORAGE_VERSION)]
+	pub struct Pallet<T>(_);
+
+	#[pallet::config]
+	pub trait Config: frame_system::Config {
+		/// KAI.
+		type Currency: fungible::Mutate<Self::AccountId, Balance = Balance>;
+
+		/// Owners and commissions (Providers for workers, Checkers for operators).
+		type Pools: Pools<Self::AccountId>;
+
+		/// Which operator an account is (Checkers).
+		type Operators: Seats<Self::AccountId>;
+
+		/// Closes a worker's check that is over before it is settled (Popw).
+		type Checks: Checks;
+
+		/// Makes workers for the benchmarks (Providers).
+		#[cfg(feature = "runtime-benchmarks")]
+		type Workers: kaisar_primitives::Workers<Self::AccountId>;
+
+		/// May change the score tables.
+		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+
+		/// From which the accounts of the pots and of the reserve are derived.
+		#[pallet::constant]
+		type PalletId: Get<PalletId>;
+
+		/// No more KAI than this ever exists.
+		#[pallet::constant]
+		type MaxSupply: Get<Balance>;
+
+		/// Blocks of an epoch; counts from the next one. *Param.*
+		type EpochLength: Get<BlockNumber>;
+
+		/// How the emission is split. *Param.*
+		type Split: Get<Split>;
+
+		/// How the workers' part is divided between PoC and PoD. *Param.*
+		type Ratio: Get<Ratio>;
+
+		/// A worker's PoD reward of an epoch is at most this times the protocol fees its orders paid.
+		/// *Param.*
+		type PodFeeCap: Get<FixedU128>;
+
+		/// The stake with which the boost is 2. *Param.*
+		type MaxStake: Get<Balance>;
+
+		/// For how many epochs totals are kept, at least 1. *Param.*
+		type HistoryDepth: Get<EpochIndex>;
+
+		/// Weights of the calls and the hook.
+		type WeightInfo: WeightInfo;
+	}
+
+	/// The epoch that runs, with its scores.
+	#[pallet::storage]
+	pub type Current<T: Config> = StorageValue<_, RunningEpoch, ValueQuery>;
+
+	/// The epochs that are over and not dropped: [`Oldest`] up to the one before [`Current`].
+	#[pallet::storage]
+	pub type Epochs<T: Config> = StorageMap<_, Twox64Concat, EpochIndex, EpochTotals>;
+
+	/// The oldest epoch whose totals are kept.
+	#[pallet::storage]
+	pub type Oldest<T: Config> = StorageValue<_, EpochIndex, ValueQuery>;
+
+	/// What each pot has for the running epoch besides its emission: put in, slashed in, carried over.
+	#[pallet::storage]
+	pub type Carry<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
+
+	/// What each pot owes: settled and not paid. For checkers that is all that is claimable, and all
+	/// vKAI.
+	#[pallet::storage]
+	pub type Owed<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
+
+	/// Running scores and claims of workers.
+	#[pallet::storage]
+	pub type WorkerScores<T: Config> = StorageMap<_, Twox64Concat, WorkerId, WorkerScore>;
+
+	/// Running scores of operators.
+	#[pallet::storage]
+	pub type CheckerScores<T: Config> = StorageMap<_, Twox64Concat, OperatorId, CheckerScore>;
+
+	/// What an account earned as a checker and has not claimed. By account, since it may have had
+	/// several operator numbers.
+	#[pallet::storage]
+	pub type CheckerClaims<T: Config> =
+		StorageMap<_, Blake2_128Concat, T::AccountId, Balance, ValueQuery>;
+
+	/// vKAI by account.
+	#[pallet::storage]
+	pub type VKai<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Balance, ValueQuery>;
+
+	/// Tier scores and weights.
+	#[pallet::storage]
+	pub type Table<T: Config> = StorageValue<_, ScoreTable, ValueQuery>;
+
+	/// The score of one GPU of each class, in hundredths. A class without one is unknown.
+	#[pallet::storage]
+	pub type ClassScores<T: Config> = StorageMap<_, Twox64Concat, GpuClass, u32>;
+
+	/// The genesis allocation that is paid to checkers in step with the emission: the whole of it, what
+	/// is out already included. What is left lies on [`Pallet::reserve_account`].
+	#[pallet::storage]
+	pub type Reserve<T: Config> = StorageValue<_, Balance, ValueQuery>;
+
+	/// The validators' share of the emission that is not minted yet.
+	#[pallet::storage]
+	pub type Validators<T: Config> = StorageValue<_, ValidatorsDue, ValueQuery>;
+
+	/// What the chain starts with.
+	#[pallet::genesis_config]
+	pub struct GenesisConfig<T: Config> {
+		/// Allocated for checkers and minted to [`Pallet::reserve_account`]. On production
+		/// `kaisar_math::emission::CHECKERS_RESERVE`.
+		///
+		/// Each pot that has less than the existential deposit is given it, so a preset that is to keep
+		/// the supply to the unit must count both, or endow the pots itself.
+		pub reserve: Balance,
+		/// Tier scores and weights.
+		pub score_table: ScoreTable,
+		/// GPU classes, as `(class, score of one GPU in hundredths)`.
+		pub class_scores: Vec<(GpuClass, u32)>,
+		#[doc(hidden)]
+		pub _config: core::marker::PhantomData<T>,
+	}
+
+	impl<T: Config> Default for GenesisConfig<T> {
+		fn default() -> Self {
+			Self {
+				reserve: 0,
+				score_table: ScoreTable::default(),
+				class_scores: CLASSES
+					.iter()
+					.map(|class| (class.id, class.score))
+					.collect(),
+				_config: Default::default(),
+			}
+		}
+	}
+
+	#[pallet::genesis_build]
+	impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
+		fn build(&self) {
+			assert!(
+				self.score_table.is_valid(),
+				"a higher tier never scores less"
+			);
+			Table::<T>::put(self.score_table);
+			for (class, score) in &self.class_scores {
+				assert!(
+					*class > 0 && *score <= kaisar_math::score::MAX_CLASS_SCORE,
+					"class scores"
+				);
+				assert!(!ClassScores::<T>::contains_key(class), "one score a class");
+				ClassScores::<T>::insert(class, score);
+			}
+			// The genesis block emits nothing and is in no epoch.
+			Current::<T>::put(RunningEpoch {
+				index: 0,
+				start: 1,
+				length: T::EpochLength::get().max(1),
+				scores: Scores::default(),
+			});
+			Pallet::<T>::found(self.reserve).expect("pots and reserve can be founded at genesis");
+		}
+	}
+
+	#[pallet::event]
+	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	pub enum Event<T: Config> {
+		/// An epoch ended. `providers` and `checkers` are what its scores share; what was carried over
+		/// into the next is not in them.
+		EpochEnded {
+			/// The epoch.
+			epoch: EpochIndex,
+			/// What workers share, PoC and PoD together.
+			providers: Balance,
+			/// What operators share.
+			checkers: Balance,
+			/// Total PoC score.
+			poc_score: u128,
+			/// Total PoD score.
+			pod_score: u128,
+			/// Total score of the operators.
+			checker_score: u128,
+		},
+		/// A pool's score of an epoch was settled.
+		Settled {
+			/// The pool.
+			pool: PoolId,
+			/// The epoch.
+			epoch: EpochIndex,
+			/// What it earned, now claimable.
+			reward: Balance,
+			/// What it would have earned as PoD, had its orders paid more fees; carried over.
+			carried: Balance,
+		},
+		/// A pool's score was of an epoch that is not kept any more. It earned nothing.
+		Expired {
+			/// The pool.
+			pool: PoolId,
+			/// The epoch.
+			epoch: EpochIndex,
+		},
+		/// A worker's reward was paid to its owner, in KAI.
+		WorkerClaimed {
+			/// The worker.
+			worker: WorkerId,
+			/// Its owner.
+			who: T::AccountId,
+			/// The amount.
+			amount: Balance,
+		},
+		/// A checker's reward was paid, in vKAI.
+		CheckerClaimed {
+			/// The operator's account.
+			who: T::AccountId,
+			/// The amount.
+			amount: Balance,
+		},
+		/// KAI was put into a pot, for the running epoch.
+		PotFunded {
+			/// The pot.
+			pot: Pot,
+			/// Where it came from.
+			from: T::AccountId,
+			/// The amount.
+			amount: Balance,
+		},
+		/// Tier scores and weights were changed.
+		ScoreTableSet {
+			/// The old ones.
+			old: ScoreTable,
+			/// The new ones.
+			new: ScoreTable,
+		},
+		/// A class' score was set.
+		ClassScoreSet {
+			/// The class.
+			class: GpuClass,
+			/// The old score, if it had one.
+			old: Option<u32>,
+			/// The new score.
+			new: u32,
+		},
+	}
+
+	#[pallet::error]
+	pub enum Error<T> {
+		/// No such worker or operator.
+		UnknownPool,
+		/// The worker belongs to another account.
+		NotOwner,
+		/// All that was earned has been claimed.
+		NothingToClaim,
+		/// A class is never 0, and its score at most 1,000.00.
+		InvalidClassScore,
+		/// A higher tier must not score less.
+		InvalidScoreTable,
+		/// A sum left the range that the network can reach. Should never happen.
+		Overflow,
+	}
+
+	#[pallet::view_functions]
+	impl<T: Config> Pallet<T> {
+		/// The epoch that runs, with its total scores so far.
+		pub fn current_epoch() -> RunningEpoch {
+			Current::<T>::get()
+		}
+
+		/// The totals of an epoch that is over, if they are kept.
+		pub fn epoch_totals(epoch: EpochIndex) -> Option<EpochTotals> {
+			Epochs::<T>::get(epoch)
+		}
+
+		/// A pool's running score. It may be of an earlier epoch, if nobody touched it since.
+		pub fn running_score(pool: PoolId) -> Option<PoolScore> {
+			match pool {
+				PoolId::Worker(worker) => WorkerScores::<T>::get(worker).map(PoolScore::Worker),
+				PoolId::Checker(operator) => {
+					CheckerScores::<T>::get(operator).map(|counts| PoolScore::Checker {
+						counts,
+						score: counts.score(),
+					})
+				}
+			}
+		}
+
+		/// What a pool's owner or operator can get from it now, in KAI or vKAI: for a worker all that
+		/// `claim_worker` pays, for an operator what its unsettled score comes to.
+		pub fn claimable_from(pool: PoolId) -> Balance {
+			Self::do_claimable_from(pool)
+		}
+
+		/// What `claim_checker` credits to an account now, in vKAI.
+		pub fn claimable(who: T::AccountId) -> Balance {
+			Self::do_claimable(&who)
+		}
+
+		/// An account's vKAI.
+		pub fn vkai(who: T::AccountId) -> Balance {
+			VKai::<T>::get(who)
+		}
+
+		/// What all blocks to come emit.
+		pub fn emission_left() -> Balance {
+			Self::do_emission_left()
+		}
+
+		/// The score of one GPU of a class, in hundredths, if the class is known.
+		pub fn class_score(class: GpuClass) -> Option<u32> {
+			Self::score_of_class(class)
+		}
+	}
+
+	#[pallet::call]
+	impl<T: Config> Pallet<T> {
+		/// Settles a pool: turns its score of an epoch that is over into what can be claimed. Nothing
+		/// is left to do where it is settled already, which is no error.
+		///
+		/// - **Origin**: signed, anyone.
+		/// - `pool`: the worker or operator.
+		/// - **Errors**: `UnknownPool`.
+		/// - **Events**: `Settled` or `Expired`, if there was something to settle.
+		#[pallet::call_index(0)]
+		#[pallet::weight(T::WeightInfo::settle())]
+		pub fn settle(origin: OriginFor<T>, pool: PoolId) -> DispatchResult {
+			ensure_signed(origin)?;
+			Self::do_settle(pool)
+		}
+
+		/// Pays a worker's owner all that the worker has earned in the epochs that are over, in KAI.
+		///
+		/// - **Origin**: signed by the worker's owner.
+		/// - `worker`: the worker; one that is gone can still be claimed for.
+		/// - **Errors**: `UnknownPool`, `NotOwner`, `NothingToClaim`, and the currency's where the
+		///   account is new and the amount below the existential deposit.
+		/// - **Events**: `WorkerClaimed`, after `Settled` if the worker was not settled yet.
+		#[pallet::call_index(1)]
+		#[pallet::weight(T::WeightInfo::claim_worker())]
+		pub fn claim_worker(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_claim_worker(who, worker)
+		}
+
+		/// Credits the caller with all that it earned as a checker in the epochs that are over, in vKAI.
+		///
+		/// What an earlier operator number of the account earned in the epoch in which it deregistered
+		/// must be settled once by [`Pallet::settle`] if nothing else did.
+		///
+		/// - **Origin**: signed by the operator's account, also after it has deregistered.
+		/// - **Errors**: `NothingToClaim`.
+		/// - **Events**: `CheckerClaimed`, after `Settled` if the operator was not settled yet.
+		#[pallet::call_index(2)]
+		#[pallet::weight(T::WeightInfo::claim_checker())]
+		pub fn claim_checker(origin: OriginFor<T>) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_claim_checker(who)
+		}
+
+		// 3: claim_delegation, 4: redeem, 5: withdraw_redemption.
+
+		/// Sets the tier scores and weights. They hold for whatever is proved from now on.
+		///
+		/// - **Origin**: `AdminOrigin`.
+		/// - `table`: scores in hundredths, weights as they are.
+		/// - **Errors**: `InvalidScoreTable`.
+		/// - **Events**: `ScoreTableSet`.
+		#[pallet::call_index(6)]
+		#[pallet::weight(T::WeightInfo::set_score_table())]
+		pub fn set_score_table(origin: OriginFor<T>, table: ScoreTable) -> DispatchResult {
+			T::AdminOrigin::ensure_origin(origin)?;
+			Self::do_set_score_table(table)
+		}
+
+		/// Sets a class' score, or appends a class. It holds for whatever is proved from now on.
+		///
+		/// - **Origin**: `AdminOrigin`.
+		/// - `class`: not 0, which is "no GPU".
+		/// - `score`: of one GPU, in hundredths, at most 100,000.
+		/// - **Errors**: `InvalidClassScore`.
+		/// - **Events**: `ClassScoreSet`.
+		#[pallet::call_index(7)]
+		#[pallet::weight(T::WeightInfo::set_class_score())]
+		pub fn set_class_score(
+			origin: OriginFor<T>,
+			class: GpuClass,
+			score: u32,
+		) -> DispatchResult {
+			T::AdminOrigin::ensure_origin(origin)?;
+			Self::do_set_class_score(class, score)
+		}
+	}
+
+	#[pallet::hooks]
+	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+		/// Ends the epoch whose last block is over. A fixed number of reads and writes.
+		fn on_initialize(now: BlockNumberFor<T>) -> Weight {
+			let now: BlockNumber = now.saturated_into();
+			let current = Current::<T>::get();
+			if !current.is_over(now) {
+				return T::WeightInfo::within_epoch();
+			}
+			Self::end_epoch(current, now);
+			T::WeightInfo::end_epoch()
+		}
+
+		fn integrity_test() {
+			assert!(T::MaxSupply::get() > 0, "there is a supply");
+			assert!(
+				Self::pot_account(Pot::Providers) != Self::pot_account(Pot::Checkers)
+					&& Self::pot_account(Pot::Checkers) != Self::reserve_account(),
+				"the account type is too short to hold sub accounts",
+			);
+		}
+
+		#[cfg(feature = "try-runtime")]
+		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
+			Self::do_try_state()
+		}
+	}
+}

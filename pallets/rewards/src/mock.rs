@@ -1,0 +1,291 @@
+//! A chain with this pallet alone; its partners are plain tables.
+
+use crate as pallet_rewards;
+use crate::*;
+use frame_support::{PalletId, derive_impl, parameter_types, traits::Hooks};
+use kaisar_math::{Ratio, Split};
+use kaisar_primitives::*;
+use sp_runtime::{BuildStorage, DispatchResult, FixedU128, Perbill, traits::IdentityLookup};
+use std::{cell::RefCell, collections::BTreeMap};
+
+pub type AccountId = u128;
+type Block = frame_system::mocking::MockBlockU32<Test>;
+
+/// Owner of workers 0, 1, 2 …: accounts 100, 101, 102 …
+pub const OWNERS: AccountId = 100;
+/// Accounts of operators 0, 1, 2 …: 200, 201, 202 …
+pub const OPERATORS: AccountId = 200;
+pub const RICH: AccountId = 1;
+pub const STRANGER: AccountId = 2;
+pub const EPOCH: u32 = 100;
+pub const RESERVE: Balance = kaisar_math::emission::CHECKERS_RESERVE;
+
+#[frame_support::runtime]
+mod runtime {
+	#[runtime::runtime]
+	#[runtime::derive(
+		RuntimeCall,
+		RuntimeEvent,
+		RuntimeError,
+		RuntimeOrigin,
+		RuntimeFreezeReason,
+		RuntimeHoldReason,
+		RuntimeSlashReason,
+		RuntimeLockId,
+		RuntimeTask,
+		RuntimeViewFunction
+	)]
+	pub struct Test;
+
+	#[runtime::pallet_index(0)]
+	pub type System = frame_system;
+	#[runtime::pallet_index(1)]
+	pub type Balances = pallet_balances;
+	#[runtime::pallet_index(2)]
+	pub type Rewards = pallet_rewards;
+}
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for Test {
+	type Block = Block;
+	type AccountId = AccountId;
+	type Lookup = IdentityLookup<AccountId>;
+	type AccountData = pallet_balances::AccountData<Balance>;
+}
+
+parameter_types! {
+	pub const ExistentialDeposit: Balance = MILLI_KAI;
+	pub const RewardsPalletId: PalletId = PalletId(*b"ks/rewar");
+	pub static MaxSupply: Balance = kaisar_math::emission::MAX_SUPPLY;
+	pub static EpochLength: BlockNumber = EPOCH;
+	pub static EmissionSplit: Split = Split::default();
+	pub static PodRatio: Ratio = Ratio::Automatic;
+	pub static PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+	pub static MaxStake: Balance = 50_000 * KAI;
+	pub static HistoryDepth: EpochIndex = 4;
+}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Test {
+	type Balance = Balance;
+	type AccountStore = System;
+	type ExistentialDeposit = ExistentialDeposit;
+}
+
+thread_local! {
+	/// Operator numbers and their accounts; the last one of an account is its number.
+	pub static NUMBERS: RefCell<BTreeMap<OperatorId, AccountId>> = RefCell::default();
+	/// Workers touched.
+	pub static TOUCHED: RefCell<Vec<WorkerId>> = RefCell::default();
+}
+
+pub struct Partners;
+
+impl Pools<AccountId> for Partners {
+	fn owner(pool: PoolId) -> Option<AccountId> {
+		match pool {
+			PoolId::Worker(worker) if worker < 1_000_000 => Some(OWNERS + u128::from(worker % 50)),
+			PoolId::Worker(_) => None,
+			PoolId::Checker(operator) => NUMBERS.with_borrow(|all| all.get(&operator).copied()),
+		}
+	}
+	fn commission(_: PoolId) -> Perbill {
+		Perbill::from_percent(10)
+	}
+}
+
+impl Checks for Partners {
+	fn next_round() -> RoundIndex {
+		0
+	}
+	fn touch(worker: WorkerId) {
+		TOUCHED.with_borrow_mut(|touched| touched.push(worker));
+	}
+	fn is_open(_: WorkerId) -> bool {
+		false
+	}
+	fn is_due(_: WorkerId) -> bool {
+		false
+	}
+	fn force(_: WorkerId) -> DispatchResult {
+		Ok(())
+	}
+}
+
+impl Seats<AccountId> for Partners {
+	fn minted() -> u32 {
+		0
+	}
+	fn active() -> u32 {
+		0
+	}
+	fn seat(_: LicenceId, _: RoundIndex) -> Option<OperatorId> {
+		None
+	}
+	fn operator(_: OperatorId, _: RoundIndex) -> Option<OperatorInfo<AccountId>> {
+		None
+	}
+	fn number(account: &AccountId) -> Option<OperatorId> {
+		NUMBERS.with_borrow(|all| {
+			all.iter()
+				.rev()
+				.find(|(_, owner)| *owner == account)
+				.map(|(number, _)| *number)
+		})
+	}
+	fn by_key(_: &CheckerKey) -> Option<OperatorId> {
+		None
+	}
+	fn revealed(_: OperatorId, _: RoundIndex) {}
+	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: SeatResult, _: bool) {}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_operator(account: &AccountId, _: CheckerKey, _: AgentKey) -> OperatorId {
+		NUMBERS.with_borrow_mut(|all| {
+			let number = all.len() as OperatorId;
+			all.insert(number, *account);
+			number
+		})
+	}
+}
+
+impl Config for Test {
+	type Currency = Balances;
+	type Pools = Partners;
+	type Operators = Partners;
+	type Checks = Partners;
+	#[cfg(feature = "runtime-benchmarks")]
+	type Workers = ();
+	type AdminOrigin = frame_system::EnsureRoot<AccountId>;
+	type PalletId = RewardsPalletId;
+	type MaxSupply = MaxSupply;
+	type EpochLength = EpochLength;
+	type Split = EmissionSplit;
+	type Ratio = PodRatio;
+	type PodFeeCap = PodFeeCap;
+	type MaxStake = MaxStake;
+	type HistoryDepth = HistoryDepth;
+	type WeightInfo = ();
+}
+
+pub struct ExtBuilder {
+	pub reserve: Balance,
+	pub rich: Balance,
+	pub epoch: BlockNumber,
+}
+
+impl Default for ExtBuilder {
+	fn default() -> Self {
+		Self {
+			reserve: RESERVE,
+			rich: 1_000_000 * KAI,
+			epoch: EPOCH,
+		}
+	}
+}
+
+impl ExtBuilder {
+	pub fn build(self) -> sp_io::TestExternalities {
+		MaxSupply::set(kaisar_math::emission::MAX_SUPPLY);
+		EpochLength::set(self.epoch);
+		EmissionSplit::set(Split::default());
+		PodRatio::set(Ratio::Automatic);
+		PodFeeCap::set(FixedU128::from_u32(1));
+		HistoryDepth::set(4);
+		TOUCHED.take();
+		let balances = vec![(RICH, self.rich), (STRANGER, KAI)];
+		let mut storage = frame_system::GenesisConfig::<Test>::default()
+			.build_storage()
+			.unwrap();
+		pallet_balances::GenesisConfig::<Test> {
+			balances,
+			..Default::default()
+		}
+		.assimilate_storage(&mut storage)
+		.unwrap();
+		NUMBERS.with_borrow_mut(|all| {
+			*all = (0..10u32)
+				.map(|number| (number, OPERATORS + u128::from(number)))
+				.collect()
+		});
+		pallet_rewards::GenesisConfig::<Test> {
+			reserve: self.reserve,
+			..Default::default()
+		}
+		.assimilate_storage(&mut storage)
+		.unwrap();
+		let mut ext = sp_io::TestExternalities::from(storage);
+		ext.execute_with(next_block);
+		ext
+	}
+
+	/// Runs a test and then checks what must always hold.
+	pub fn build_and_execute(self, test: impl FnOnce()) {
+		let mut ext = self.build();
+		ext.execute_with(test);
+		ext.execute_with(|| Rewards::do_try_state().unwrap());
+	}
+}
+
+pub fn next_block() {
+	let now = System::block_number();
+	System::set_block_number(now + 1);
+	Rewards::on_initialize(now + 1);
+}
+
+/// Goes to the first block of the next epoch, without the blocks between.
+pub fn next_epoch() {
+	let current = Current::<Test>::get();
+	System::set_block_number(current.start + current.length - 1);
+	next_block();
+	assert_eq!(Current::<Test>::get().index, current.index + 1);
+}
+
+/// The emission's part of an epoch of `blocks` blocks in the first period, in per cent.
+pub fn emission(blocks: u32, percent: u128) -> Balance {
+	u128::from(blocks) * 15 * KAI * percent / 100
+}
+
+/// Proves `online` blocks of a worker of hardware score 1, `rented` of them rented, without stake.
+pub fn prove(worker: WorkerId, online: BlockNumber, rented: BlockNumber) {
+	let profile = Profile {
+		bandwidth: 1,
+		cpu: 1,
+		memory: 1,
+		disk: 1,
+		..Default::default()
+	};
+	Rewards::on_proved(
+		worker,
+		&Proved {
+			online,
+			rented,
+			stake: 0,
+			profile,
+		},
+	);
+}
+
+/// The score of `blocks` proved by [`prove`].
+pub fn score_of(blocks: u32) -> u128 {
+	u128::from(blocks) * u128::from(kaisar_math::score::BOOST_ONE) * 100
+}
+
+/// Seats of an operator: so many correct, so many not.
+pub fn seats(operator: OperatorId, correct: u32, wrong: u32) {
+	(0..correct).for_each(|_| Rewards::on_seat(operator, true));
+	(0..wrong).for_each(|_| Rewards::on_seat(operator, false));
+}
+
+pub fn provider_pot() -> AccountId {
+	Rewards::pot_account(Pot::Providers)
+}
+
+pub fn checker_pot() -> AccountId {
+	Rewards::pot_account(Pot::Checkers)
+}
+
+pub fn events() -> Vec<Event<Test>> {
+	let events = System::read_events_for_pallet::<Event<Test>>();
+	System::reset_events();
+	events
+}

@@ -1,0 +1,91 @@
+//! The end of an epoch costs the same however many workers scored.
+
+use crate::mock::*;
+use std::{
+	collections::BTreeMap,
+	sync::{Arc, Mutex},
+};
+use tracing::{
+	Event, Metadata, Subscriber,
+	field::{Field, Visit},
+	span,
+};
+
+/// Every access to the state, as the state machine traces it: the number by method.
+#[derive(Clone, Default)]
+struct Accesses(Arc<Mutex<BTreeMap<String, u32>>>);
+
+struct Method(Option<String>);
+
+impl Visit for Method {
+	fn record_str(&mut self, field: &Field, value: &str) {
+		if field.name() == "method" {
+			self.0 = Some(value.into());
+		}
+	}
+	fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+impl Subscriber for Accesses {
+	fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+		metadata.target() == "state"
+	}
+	fn event(&self, event: &Event<'_>) {
+		let mut method = Method(None);
+		event.record(&mut method);
+		let method = method.0.unwrap_or_default();
+		*self.0.lock().unwrap().entry(method).or_default() += 1;
+	}
+	fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+		span::Id::from_u64(1)
+	}
+	fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+	fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+	fn enter(&self, _: &span::Id) {}
+	fn exit(&self, _: &span::Id) {}
+}
+
+fn accesses(run: impl FnOnce()) -> BTreeMap<String, u32> {
+	let counter = Accesses::default();
+	tracing::subscriber::with_default(counter.clone(), run);
+	let counted = counter.0.lock().unwrap();
+	counted.clone()
+}
+
+fn end_with(workers: u32) -> BTreeMap<String, u32> {
+	let mut ext = ExtBuilder::default().build();
+	ext.execute_with(|| {
+		// An epoch to drop, too: the most that an end can have to do.
+		(0..4).for_each(|_| next_epoch());
+		for worker in 0..workers {
+			prove(worker, 10, 3);
+		}
+		for operator in 0..10 {
+			seats(operator, 9, 1);
+		}
+	});
+	ext.commit_all().unwrap();
+	ext.execute_with(|| accesses(next_epoch))
+}
+
+#[test]
+fn the_same_reads_and_writes_for_ten_workers_and_for_ten_thousand() {
+	let few = end_with(10);
+	assert_eq!(few, end_with(10_000));
+	// The count sees what it should: reads and writes, and no iteration.
+	assert!(few["Get"] > 10 && few["Put"] > 10, "{few:?}");
+	assert!(
+		!few.contains_key("NextKey") && !few.contains_key("ClearPrefix"),
+		"{few:?}"
+	);
+}
+
+#[test]
+fn the_count_can_tell_the_difference() {
+	let mut ext = ExtBuilder::default().build();
+	ext.execute_with(|| {
+		let one = accesses(|| prove(0, 1, 0));
+		let two = accesses(|| (1..3).for_each(|worker| prove(worker, 1, 0)));
+		assert_eq!(two["Get"], 2 * one["Get"]);
+	});
+}

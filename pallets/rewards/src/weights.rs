@@ -1,0 +1,89 @@
+//! Weights of `pallet-rewards`.
+//!
+//! **Worked out by hand, to be replaced by the benchmarks' output** (`src/benchmarking.rs`): the reads
+//! and writes of each call are counted, each key's proof is taken as [`PROOF`] bytes, and the time as
+//! 25 µs a call and 2 µs a key.
+
+#![allow(clippy::unnecessary_cast)]
+
+use core::marker::PhantomData;
+use frame_support::{
+	traits::Get,
+	weights::{Weight, constants::RocksDbWeight},
+};
+
+/// Proof size of one key: a path in a trie of some millions of keys.
+const PROOF: u64 = 3_000;
+/// Reads of closing a check at a touch: the check, its round and worker, and for each of up to fifteen
+/// seats an operator and its score.
+const TOUCH_READS: u64 = 40;
+/// Writes of closing a check at a touch.
+const TOUCH_WRITES: u64 = 36;
+
+fn base(reads: u64, writes: u64) -> Weight {
+	Weight::from_parts(25_000_000 + 2_000_000 * (reads + writes), PROOF * reads)
+}
+
+/// What the calls and the hook cost.
+pub trait WeightInfo {
+	/// `settle`, with a check closed at the touch.
+	fn settle() -> Weight;
+	/// `claim_worker`, with a check closed at the touch and an epoch settled.
+	fn claim_worker() -> Weight;
+	/// `claim_checker`, with an epoch settled.
+	fn claim_checker() -> Weight;
+	/// `set_score_table`.
+	fn set_score_table() -> Weight;
+	/// `set_class_score`.
+	fn set_class_score() -> Weight;
+	/// A block within an epoch.
+	fn within_epoch() -> Weight;
+	/// The block that ends an epoch.
+	fn end_epoch() -> Weight;
+}
+
+/// Weights with the runtime's database.
+pub struct SubstrateWeight<T>(PhantomData<T>);
+
+macro_rules! weights {
+	($db:expr) => {
+		fn settle() -> Weight {
+			// Owner, current epoch, record, totals, owed, carry | record, totals, owed, carry, claim.
+			let (reads, writes) = (TOUCH_READS + 7, TOUCH_WRITES + 5);
+			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
+		}
+		fn claim_worker() -> Weight {
+			// As above, with the pot's and the owner's accounts.
+			let (reads, writes) = (TOUCH_READS + 9, TOUCH_WRITES + 6);
+			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
+		}
+		fn claim_checker() -> Weight {
+			// Number, current epoch, record, totals, owner, claim, owed, vKAI | all but three of them.
+			let (reads, writes) = (9, 5);
+			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
+		}
+		fn set_score_table() -> Weight {
+			base(1, 1).saturating_add($db.reads_writes(1, 1))
+		}
+		fn set_class_score() -> Weight {
+			base(1, 1).saturating_add($db.reads_writes(1, 1))
+		}
+		fn within_epoch() -> Weight {
+			base(1, 0).saturating_add($db.reads_writes(1, 0))
+		}
+		fn end_epoch() -> Weight {
+			// Current epoch, six params, issuance, three accounts, reserve, carry, oldest, two epochs,
+			// validators | epoch, two dropped, oldest, carry, current, validators, issuance, accounts.
+			let (reads, writes) = (22, 14);
+			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
+		}
+	};
+}
+
+impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
+	weights!(T::DbWeight::get());
+}
+
+impl WeightInfo for () {
+	weights!(RocksDbWeight::get());
+}

@@ -1,0 +1,27 @@
+//! # Primitives
+//!
+//! What the pallets, the node and the agent say to each other: identifiers ([`ids`]), keys
+//! ([`keys`]), the worker's and checker's vocabulary ([`worker`], [`round`]), the traits through
+//! which pallets meet ([`traits`]) and the bodies that the off-chain worker and the agent exchange
+//! ([`agent`]).
+//!
+//! Pallets never depend on each other's crates; they meet here. Every trait has an implementation
+//! for `()`, so that a pallet can be tested, and put into a runtime, before its partner exists.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod agent;
+pub mod ids;
+pub mod keys;
+pub mod round;
+pub mod traits;
+pub mod worker;
+
+pub use ids::*;
+pub use keys::{AgentKey, AgentSignature, CheckerKey, KeyProof, WorkerKey};
+pub use round::*;
+pub use traits::*;
+pub use worker::*;

@@ -1,0 +1,245 @@
+//! Rounds, verdicts and what a check comes to.
+
+use crate::{Balance, BlockNumber, Profile, RoundIndex};
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::pallet_prelude::ConstU32;
+use scale_info::TypeInfo;
+use sp_core::H256;
+use sp_runtime::BoundedVec;
+
+/// Most seats that a committee can have, whatever the parameter says.
+pub const MAX_COMMITTEE: u32 = 15;
+/// Most votes in a batch.
+pub const MAX_BATCH: u32 = 64;
+
+/// The two kinds of round, each in a lane of its own.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub enum RoundKind {
+	/// Starts every phase length; checks who is forced, and some of the rented workers.
+	Spot,
+	/// Checks all idle online workers at the same moment.
+	Census,
+}
+
+impl RoundKind {
+	/// The kind of a round by its index: spot rounds are even, and `2k + 1` is the census that spot
+	/// round `2k` may have started.
+	pub fn of(index: RoundIndex) -> Self {
+		if index.is_multiple_of(2) {
+			Self::Spot
+		} else {
+			Self::Census
+		}
+	}
+}
+
+/// How much work the benchmark is. Fixed in a round's record, so that everyone measures the same.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct BenchParams {
+	/// Rows and columns of the int8 matrices; a multiple of 64.
+	pub n: u32,
+	/// Steps of the int8 chain for a class-0 worker.
+	pub steps: u32,
+	/// Openings that a checker samples.
+	pub samples: u16,
+	/// Segments of the BLAKE3 chain that each CPU core computes.
+	pub cpu_segments: u32,
+	/// Memory that the walk fills, in MiB; 0 for all that is claimed.
+	pub memory_mib: u32,
+	/// Disk that the plot takes, in MiB; 0 for all that is claimed.
+	pub disk_mib: u32,
+	/// Seconds of a bandwidth measurement, of which the first fifth is dropped.
+	pub bandwidth_secs: u8,
+}
+
+impl Default for BenchParams {
+	/// The figures of production (`docs/benchmark.md`), sized for a class-0 worker: the chain takes
+	/// about 15 s on two cores. GPU classes get sizes of their own with their kernels.
+	fn default() -> Self {
+		Self {
+			n: 2_048,
+			steps: 64,
+			samples: 256,
+			cpu_segments: 4_096,
+			memory_mib: 0,
+			disk_mib: 0,
+			bandwidth_secs: 10,
+		}
+	}
+}
+
+/// What one checker found of one worker.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Verdict {
+	/// The worker answered.
+	pub online: bool,
+	/// The rented container answers; true where nothing is rented.
+	pub service: bool,
+	/// All openings fit the attested root.
+	pub proof: bool,
+	/// Bandwidth tier, 0 … 4.
+	pub bandwidth: u8,
+	/// CPU tier, 0 … 4.
+	pub cpu: u8,
+	/// Memory tier, 0 … 4.
+	pub memory: u8,
+	/// Disk tier, 0 … 4.
+	pub disk: u8,
+	/// The claimed GPU class where the evidence supports it, else 0.
+	pub gpu_class: u16,
+	/// Number of GPUs for which the evidence supports it.
+	pub gpu_count: u8,
+}
+
+impl Verdict {
+	/// The verdict on a worker that did not answer.
+	pub const OFFLINE: Self = Self {
+		online: false,
+		service: false,
+		proof: false,
+		bandwidth: 0,
+		cpu: 0,
+		memory: 0,
+		disk: 0,
+		gpu_class: 0,
+		gpu_count: 0,
+	};
+}
+
+/// The votes of one reveal.
+pub type Votes = BoundedVec<(crate::WorkerId, Verdict), ConstU32<MAX_BATCH>>;
+
+/// What a seat did in a check that was closed.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub enum SeatResult {
+	/// Voted as the outcome, or close enough to it. Earns.
+	Correct,
+	/// Voted otherwise.
+	Dissenting,
+	/// Revealed no vote.
+	Missed,
+}
+
+/// What a check came to.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub enum Outcome {
+	/// More than half of the committee's size found it online.
+	Online {
+		/// What was verified.
+		profile: Profile,
+		/// The rented container answers.
+		service: bool,
+		/// No majority named a GPU; the old one stands in `profile`, this once.
+		gpu_stands: bool,
+	},
+	/// More than half of the committee's size found it offline.
+	Offline,
+	/// Neither.
+	NoConsensus,
+}
+
+/// A check that is being closed, as Popw tells the worker's registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct Closing {
+	/// The round.
+	pub round: RoundIndex,
+	/// The round's first block: time is credited up to there.
+	pub round_start: BlockNumber,
+	/// What it came to.
+	pub outcome: Outcome,
+	/// It only verifies and credits no time ([`crate::Forced::verify_only`]).
+	pub verify_only: bool,
+	/// More than half of the votes found the proof false, or class 0 where a class was verified.
+	pub false_proof: bool,
+	/// Most blocks that online and rented time together may be credited for.
+	pub max_gap: BlockNumber,
+}
+
+/// What a closed check proved of a worker, as Rewards and Orders are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, TypeInfo)]
+pub struct Proved {
+	/// Blocks online, the rented ones included.
+	pub online: BlockNumber,
+	/// Blocks rented.
+	pub rented: BlockNumber,
+	/// The worker's whole pool at that moment.
+	pub stake: Balance,
+	/// Its profile at that moment.
+	pub profile: Profile,
+}
+
+/// Domain of a commitment's hash.
+pub const COMMIT_DOMAIN: &[u8; 18] = b"kaisar/popw/commit";
+
+/// The hash that `commit` takes and `reveal` opens:
+/// `blake2_256(SCALE((b"kaisar/popw/commit", genesis, round, operator, batch, votes, salt)))`.
+///
+/// It is bound to its author by the operator's number, so another's commitment is of no use.
+pub fn commitment(
+	genesis: H256,
+	round: RoundIndex,
+	operator: crate::OperatorId,
+	batch: u16,
+	votes: &Votes,
+	salt: &[u8; 32],
+) -> H256 {
+	(COMMIT_DOMAIN, genesis, round, operator, batch, votes, salt)
+		.using_encoded(sp_io::hashing::blake2_256)
+		.into()
+}

@@ -1,0 +1,217 @@
+//! How Kaisar's own pallets are set up, and how they meet.
+//!
+//! ```text
+//!   Licenses ── LicenceInfo ──▶ Checkers ── Seats ──▶ Popw ◀── Workers ── Providers
+//!                                   Popw ── OnClosed ──▶ Rewards ◀── OnPoolChange ── Providers, Checkers
+//! ```
+
+use super::{
+	ProxyType,
+	params::dynamic_params::{checkers as checker_params, popw, providers, rewards},
+};
+use crate::{
+	AccountId, Balance, Balances, Checkers, Licenses, Popw, Providers, Rewards, Runtime,
+	RuntimeCall, RuntimeHoldReason, Timestamp, constants::deposit, fees,
+};
+use frame_support::{
+	PalletId, parameter_types,
+	traits::{ConstU32, Get, LinearStoragePrice, fungible::HoldConsideration},
+};
+use frame_system::EnsureRoot;
+use kaisar_primitives::{BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, PoolId, Pools};
+use sp_runtime::Perbill;
+
+parameter_types! {
+	/// Holds all stake.
+	pub const ProvidersPalletId: PalletId = PalletId(*b"kai/prov");
+	/// Owns the licences' collection.
+	pub const LicensesPalletId: PalletId = PalletId(*b"kai/lice");
+	/// Holds the reward pots and the checkers' reserve.
+	pub const RewardsPalletId: PalletId = PalletId(*b"kai/rwrd");
+	/// Licences stay with who they were minted to for a year.
+	pub const LicenceLock: BlockNumber = 365 * DAYS;
+	/// No more KAI than this ever exists.
+	pub const MaxSupply: Balance = kaisar_math::emission::MAX_SUPPLY;
+	/// The hold of a worker's storage deposit.
+	pub const WorkerHoldReason: RuntimeHoldReason =
+		RuntimeHoldReason::Providers(pallet_providers::HoldReason::WorkerDeposit);
+	/// A worker's storage deposit, for being there.
+	pub const WorkerBaseDeposit: Balance = deposit(1, 0);
+	/// A worker's storage deposit, for a byte.
+	pub const WorkerByteDeposit: Balance = deposit(0, 1);
+	/// Where fees of registration go.
+	pub TreasuryAccount: AccountId = fees::treasury();
+}
+
+/// The running reward epoch.
+pub struct CurrentEpoch;
+
+impl Get<EpochIndex> for CurrentEpoch {
+	fn get() -> EpochIndex {
+		pallet_rewards::Current::<Runtime>::get().index
+	}
+}
+
+/// The class table, which Rewards keeps.
+pub struct Classes;
+
+impl GpuClasses for Classes {
+	fn score(class: GpuClass) -> Option<u32> {
+		if class == 0 {
+			Some(0)
+		} else {
+			pallet_rewards::ClassScores::<Runtime>::get(class)
+		}
+	}
+}
+
+/// Pools of workers are Providers', those of operators Checkers'.
+pub struct AllPools;
+
+impl Pools<AccountId> for AllPools {
+	fn owner(pool: PoolId) -> Option<AccountId> {
+		match pool {
+			PoolId::Worker(_) => <Providers as Pools<AccountId>>::owner(pool),
+			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::owner(pool),
+		}
+	}
+
+	fn commission(pool: PoolId) -> Perbill {
+		match pool {
+			PoolId::Worker(_) => <Providers as Pools<AccountId>>::commission(pool),
+			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::commission(pool),
+		}
+	}
+
+	fn commission_in(pool: PoolId, epoch: EpochIndex) -> Perbill {
+		match pool {
+			PoolId::Worker(_) => <Providers as Pools<AccountId>>::commission_in(pool, epoch),
+			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::commission_in(pool, epoch),
+		}
+	}
+}
+
+/// The VRF output of the block that is being finalised.
+pub struct VrfOutput;
+
+impl Get<Option<[u8; 32]>> for VrfOutput {
+	fn get() -> Option<[u8; 32]> {
+		pallet_babe::AuthorVrfRandomness::<Runtime>::get()
+	}
+}
+
+/// Keeps licences where they are while they are young or delegated.
+pub type LicenceLocker = pallet_licenses::LicenceLocker<Runtime, Checkers>;
+
+impl pallet_providers::Config for Runtime {
+	type Currency = Balances;
+	type Consideration = HoldConsideration<
+		AccountId,
+		Balances,
+		WorkerHoldReason,
+		LinearStoragePrice<WorkerBaseDeposit, WorkerByteDeposit, Balance>,
+	>;
+	type PalletId = ProvidersPalletId;
+	type FeeDestination = TreasuryAccount;
+	type RegistrationFee = providers::RegistrationFee;
+	type BaseStake = providers::BaseStake;
+	type StakePerScore = providers::StakePerScore;
+	type MaxStake = providers::MaxStake;
+	type Unbonding = providers::Unbonding;
+	type SlashDeferral = providers::SlashDeferral;
+	type MaxUnbonding = ConstU32<32>;
+	type CurrentEpoch = CurrentEpoch;
+	type Classes = Classes;
+	type Checks = Popw;
+	type OnPoolChange = Rewards;
+	type WeightInfo = pallet_providers::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_licenses::Config for Runtime {
+	type PalletId = LicensesPalletId;
+	type LockPeriod = LicenceLock;
+}
+
+impl pallet_checkers::Config for Runtime {
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Currency = Balances;
+	type Licences = Licenses;
+	type Checks = Popw;
+	type OnPoolChange = Rewards;
+	type CurrentEpoch = CurrentEpoch;
+	type Time = Timestamp;
+	type Deposit = checker_params::Deposit;
+	type WeightInfo = pallet_checkers::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_popw::Config for Runtime {
+	type Workers = Providers;
+	type Seats = Checkers;
+	type OnClosed = Rewards;
+	type VrfOutput = VrfOutput;
+	type PhaseLength = popw::PhaseLength;
+	type CheckPeriod = popw::CheckPeriod;
+	type MaxDue = popw::MaxDue;
+	type CommitteeSize = popw::CommitteeSize;
+	type Bench = popw::Bench;
+	type WeightInfo = pallet_popw::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_rewards::Config for Runtime {
+	type Currency = Balances;
+	type Pools = AllPools;
+	type Operators = Checkers;
+	type Checks = Popw;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type PalletId = RewardsPalletId;
+	type MaxSupply = MaxSupply;
+	type EpochLength = rewards::EpochLength;
+	type Split = rewards::Split;
+	type Ratio = rewards::Ratio;
+	type PodFeeCap = rewards::PodFeeCap;
+	type MaxStake = providers::MaxStake;
+	type HistoryDepth = rewards::HistoryDepth;
+	type WeightInfo = pallet_rewards::weights::SubstrateWeight<Runtime>;
+}
+
+/// Whether a proxy of this type may make `call`.
+pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
+	use RuntimeCall as Call;
+	match proxy {
+		ProxyType::Any => true,
+		ProxyType::NonTransfer => matches!(
+			call,
+			Call::System(..)
+				| Call::Session(..)
+				| Call::Utility(..)
+				| Call::Multisig(..)
+				| Call::Proxy(..)
+				| Call::Preimage(..)
+				| Call::Scheduler(..)
+				| Call::Treasury(..)
+				| Call::Providers(..)
+				| Call::Checkers(..)
+				| Call::Popw(..)
+				| Call::Rewards(..)
+		),
+		ProxyType::Provider => matches!(
+			call,
+			Call::Utility(..)
+				| Call::Providers(..)
+				| Call::Popw(..)
+				| Call::Rewards(
+					pallet_rewards::Call::settle { .. } | pallet_rewards::Call::claim_worker { .. }
+				)
+		),
+		ProxyType::Checker => matches!(
+			call,
+			Call::Utility(..)
+				| Call::Checkers(..)
+				| Call::Popw(..)
+				| Call::Rewards(
+					pallet_rewards::Call::settle { .. }
+						| pallet_rewards::Call::claim_checker { .. }
+				)
+		),
+	}
+}

@@ -1,0 +1,128 @@
+//! Every number that governance can change, with its value in production.
+
+use crate::{Balance, BlockNumber, Runtime};
+use alloc::{vec, vec::Vec};
+use frame_support::dynamic_params::{dynamic_pallet_params, dynamic_params};
+use kaisar_primitives::{BenchParams, DAYS, KAI};
+use sp_runtime::FixedU128;
+
+/// The dynamic parameters.
+#[dynamic_params(RuntimeParameters, pallet_parameters::Parameters::<Runtime>)]
+pub mod dynamic_params {
+	use super::*;
+
+	/// Workers and stake.
+	#[dynamic_pallet_params]
+	#[codec(index = 0)]
+	pub mod providers {
+		/// Fee of registering and of updating a worker.
+		#[codec(index = 0)]
+		pub static RegistrationFee: Balance = 10 * KAI;
+		/// Least stake of any worker's owner.
+		#[codec(index = 1)]
+		pub static BaseStake: Balance = 500 * KAI;
+		/// Stake more for each point of class score and GPU.
+		#[codec(index = 2)]
+		pub static StakePerScore: Balance = 200 * KAI;
+		/// Most stake in one pool; with it the boost is 2.
+		#[codec(index = 3)]
+		pub static MaxStake: Balance = 50_000 * KAI;
+		/// Blocks for which stake unbonds.
+		#[codec(index = 4)]
+		pub static Unbonding: BlockNumber = 7 * DAYS;
+		/// Blocks for which a slash is deferred.
+		#[codec(index = 5)]
+		pub static SlashDeferral: BlockNumber = 2 * DAYS;
+	}
+
+	/// Operators.
+	#[dynamic_pallet_params]
+	#[codec(index = 1)]
+	pub mod checkers {
+		/// The deposit of an operator.
+		#[codec(index = 0)]
+		pub static Deposit: Balance = 100 * KAI;
+	}
+
+	/// Rounds.
+	#[dynamic_pallet_params]
+	#[codec(index = 2)]
+	pub mod popw {
+		/// Blocks of each of a spot round's phases, and between two spot rounds.
+		#[codec(index = 0)]
+		pub static PhaseLength: BlockNumber = 25;
+		/// Spot rounds between two census rounds, on average.
+		#[codec(index = 1)]
+		pub static CheckPeriod: u32 = 48;
+		/// Checks that a census phase of one `PhaseLength` is meant to carry.
+		#[codec(index = 2)]
+		pub static MaxDue: u32 = 40_000;
+		/// Seats of a committee.
+		#[codec(index = 3)]
+		pub static CommitteeSize: u8 = 5;
+		/// How much work the benchmark is.
+		#[codec(index = 4)]
+		pub static Bench: BenchParams = BenchParams::default();
+	}
+
+	/// Epochs and emission.
+	#[dynamic_pallet_params]
+	#[codec(index = 3)]
+	pub mod rewards {
+		/// Blocks of an epoch; counts from the next one.
+		#[codec(index = 0)]
+		pub static EpochLength: BlockNumber = 14 * DAYS;
+		/// How the emission is split.
+		#[codec(index = 1)]
+		pub static Split: kaisar_math::emission::Split = kaisar_math::emission::Split::default();
+		/// How the workers' part is divided between PoC and PoD.
+		#[codec(index = 2)]
+		pub static Ratio: kaisar_math::reward::Ratio = kaisar_math::reward::Ratio::Automatic;
+		/// A worker's PoD reward of an epoch is at most this times the protocol fees of its orders.
+		#[codec(index = 3)]
+		pub static PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+		/// For how many epochs totals are kept.
+		#[codec(index = 4)]
+		pub static HistoryDepth: u32 = 26;
+	}
+}
+
+#[cfg(feature = "runtime-benchmarks")]
+impl Default for RuntimeParameters {
+	fn default() -> Self {
+		Self::Popw(dynamic_params::popw::Parameters::Bench(
+			dynamic_params::popw::Bench,
+			Some(BenchParams::default()),
+		))
+	}
+}
+
+/// The benchmark of development: a few seconds on one core of any machine.
+pub const SHORT_BENCH: BenchParams = BenchParams {
+	n: 1_024,
+	steps: 4,
+	samples: 32,
+	cpu_segments: 64,
+	memory_mib: 64,
+	disk_mib: 64,
+	bandwidth_secs: 1,
+};
+
+/// The values of short rounds and epochs, for networks of development: a spot round every 10 blocks,
+/// a census whenever none is being attested to, an epoch of 100 blocks.
+pub fn short() -> Vec<RuntimeParameters> {
+	use dynamic_params::{popw, rewards};
+	vec![
+		RuntimeParameters::Popw(popw::Parameters::PhaseLength(popw::PhaseLength, Some(10))),
+		RuntimeParameters::Popw(popw::Parameters::CheckPeriod(popw::CheckPeriod, Some(1))),
+		RuntimeParameters::Popw(popw::Parameters::CommitteeSize(
+			popw::CommitteeSize,
+			Some(3),
+		)),
+		RuntimeParameters::Popw(popw::Parameters::Bench(popw::Bench, Some(SHORT_BENCH))),
+		RuntimeParameters::Rewards(rewards::Parameters::EpochLength(
+			rewards::EpochLength,
+			Some(100),
+		)),
+	]
+}

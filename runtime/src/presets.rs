@@ -1,0 +1,308 @@
+//! The three chains that this WASM can start.
+//!
+//! - `development`: one machine shows the whole main job. Alice validates and holds sudo;
+//!   `//Provider` owns workers, `//Checker1` … `//Checker3` are operators with licences of their
+//!   own. Rounds and epochs are short.
+//! - `local`: two validators, Alice and Bob, short rounds and epochs.
+//! - `staging`: production's numbers and allocation, no sudo.
+//!
+//! A preset's JSON is the genesis configuration of the pallets and one field more, `parameterSet`:
+//! which values the dynamic parameters start with. They are set before any pallet builds its
+//! genesis, since pallets read them there.
+
+use crate::{
+	AccountId, BabeConfig, Balance, BalancesConfig, CheckersConfig, LicensesConfig, Rewards,
+	RewardsConfig, RuntimeGenesisConfig, RuntimeOrigin, SessionConfig, SessionKeys, SudoConfig,
+	constants::*, fees,
+};
+use alloc::{format, string::ToString, vec, vec::Vec};
+use frame_support::build_struct_json_patch;
+use kaisar_primitives::{AgentKey, KAI, Pot};
+use serde_json::Value;
+use sp_core::sr25519;
+use sp_genesis_builder::PresetId;
+use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
+use sp_runtime::Perbill;
+
+/// The chain of one machine.
+pub const DEVELOPMENT: &str = sp_genesis_builder::DEV_RUNTIME_PRESET;
+/// The chain of two validators.
+pub const LOCAL: &str = "local";
+/// Production's numbers.
+pub const STAGING: &str = "staging";
+
+/// The field of the genesis JSON that names a [`ParameterSet`].
+const PARAMETER_SET: &str = "parameterSet";
+/// KAI that production allocates at genesis: 590,032,000, the cap less the emission.
+pub const GENESIS_ALLOCATION: Balance = kaisar_math::emission::GENESIS_ALLOCATION;
+/// The part of it that is kept for checkers: 118,006,400, a fifth of the cap less their part of the
+/// emission.
+pub const CHECKER_RESERVE: Balance = kaisar_math::emission::CHECKERS_RESERVE;
+
+/// Which values the dynamic parameters start with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ParameterSet {
+	/// The values in the code: production's.
+	Production,
+	/// Rounds and epochs of minutes.
+	Short,
+}
+
+impl ParameterSet {
+	/// Its name in a chain spec.
+	pub fn name(self) -> &'static str {
+		match self {
+			Self::Production => "production",
+			Self::Short => "short",
+		}
+	}
+
+	/// The set of this name.
+	fn by_name(name: &str) -> Option<Self> {
+		[Self::Production, Self::Short]
+			.into_iter()
+			.find(|set| set.name() == name)
+	}
+
+	/// The parameters that it sets; all others keep the values in the code.
+	pub fn values(self) -> Vec<crate::RuntimeParameters> {
+		match self {
+			Self::Production => Vec::new(),
+			Self::Short => crate::configs::params::short(),
+		}
+	}
+}
+
+/// The names of the presets.
+pub fn names() -> Vec<PresetId> {
+	[DEVELOPMENT, LOCAL, STAGING]
+		.into_iter()
+		.map(PresetId::from)
+		.collect()
+}
+
+/// A preset as JSON: a patch of the default, which has no name.
+pub fn get_preset(name: Option<&str>) -> Option<Vec<u8>> {
+	let json = match name {
+		None => default_genesis(),
+		Some(DEVELOPMENT) => development(),
+		Some(LOCAL) => local(),
+		Some(STAGING) => staging(),
+		Some(_) => return None,
+	};
+	Some(json.to_string().into_bytes())
+}
+
+/// Puts a genesis JSON into storage: first the parameters, then the pallets.
+pub fn build_state(json: &[u8]) -> sp_genesis_builder::Result {
+	let mut json: Value = serde_json::from_slice(json)
+		.map_err(|error| format!("The genesis configuration is not JSON: {error}"))?;
+	let set = json
+		.as_object_mut()
+		.ok_or("The genesis configuration is not an object")?
+		.remove(PARAMETER_SET)
+		.unwrap_or_else(|| ParameterSet::Production.name().into());
+	let set = set
+		.as_str()
+		.and_then(ParameterSet::by_name)
+		.ok_or_else(|| format!("There is no parameter set {set}"))?;
+	let config: RuntimeGenesisConfig = serde_json::from_value(json)
+		.map_err(|error| format!("Invalid genesis configuration: {error}"))?;
+
+	for value in set.values() {
+		crate::Parameters::set_parameter(RuntimeOrigin::root(), value)
+			.map_err(|error| format!("A parameter cannot be set: {error:?}"))?;
+	}
+	frame_support::traits::BuildGenesisConfig::build(&config);
+	Ok(())
+}
+
+/// The default, with every field.
+fn default_genesis() -> Value {
+	let mut json = serde_json::to_value(RuntimeGenesisConfig::default()).unwrap_or_default();
+	json[PARAMETER_SET] = ParameterSet::Production.name().into();
+	json
+}
+
+/// Who validates: account and session keys.
+type Validator = (AccountId, SessionKeys);
+
+/// A validator with the keys of a well-known name, for networks of tests only.
+fn validator(name: Sr25519Keyring, finality: Ed25519Keyring) -> Validator {
+	let keys = SessionKeys {
+		babe: name.public().into(),
+		grandpa: finality.public().into(),
+	};
+	(name.to_account_id(), keys)
+}
+
+/// The genesis that all presets share.
+fn genesis(
+	set: ParameterSet,
+	validators: Vec<Validator>,
+	mut balances: Vec<(AccountId, Balance)>,
+	sudo: Option<AccountId>,
+	checkers: Vec<dev::Checker>,
+	licences: Vec<(AccountId, u32)>,
+) -> Value {
+	balances.extend(pots().map(|pot| (pot, EXISTENTIAL_DEPOSIT)));
+	// A checker holds the licences after those of the ones before it, and works for them itself.
+	let mut first = 0;
+	let mut delegations = Vec::new();
+	for (account, count) in &licences {
+		if checkers
+			.iter()
+			.any(|checker| account == &AccountId::from(checker.account))
+		{
+			delegations.extend((first..first + count).map(|licence| (licence, account.clone())));
+		}
+		first += count;
+	}
+	let operators = checkers
+		.into_iter()
+		.map(|checker| {
+			(
+				AccountId::from(checker.account),
+				sr25519::Public::from_raw(checker.key).into(),
+				AgentKey::from_raw(checker.agent),
+				Perbill::from_percent(10),
+				true,
+			)
+		})
+		.collect::<Vec<_>>();
+	let mut json = build_struct_json_patch!(RuntimeGenesisConfig {
+		balances: BalancesConfig { balances },
+		babe: BabeConfig {
+			epoch_config: BABE_GENESIS_EPOCH_CONFIG
+		},
+		session: SessionConfig {
+			keys: validators
+				.into_iter()
+				.map(|(account, keys)| (account.clone(), account, keys))
+				.collect::<Vec<_>>(),
+		},
+		sudo: SudoConfig { key: sudo },
+		licenses: LicensesConfig { licences },
+		checkers: CheckersConfig {
+			operators,
+			delegations
+		},
+		rewards: RewardsConfig {
+			reserve: CHECKER_RESERVE
+		},
+	});
+	json[PARAMETER_SET] = set.name().into();
+	json
+}
+
+/// The pots. They exist from the start, so that nothing paid into them is ever too little.
+fn pots() -> [AccountId; 4] {
+	[
+		fees::fee_pot(),
+		fees::treasury(),
+		Rewards::pot_account(Pot::Providers),
+		Rewards::pot_account(Pot::Checkers),
+	]
+}
+
+/// `development`.
+fn development() -> Value {
+	let mut balances: Vec<_> = Sr25519Keyring::well_known()
+		.map(|name| (name.to_account_id(), 1_000_000 * KAI))
+		.collect();
+	balances.push((dev::PROVIDER.into(), 100_000 * KAI));
+	balances.extend(dev::CHECKERS.map(|checker| (checker.account.into(), 100_000 * KAI)));
+	genesis(
+		ParameterSet::Short,
+		vec![validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice)],
+		balances,
+		Some(Sr25519Keyring::Alice.to_account_id()),
+		dev::CHECKERS.into(),
+		dev::CHECKERS
+			.map(|checker| (checker.account.into(), dev::LICENCES))
+			.into(),
+	)
+}
+
+/// `local`. Its checkers hold licences, and are to register.
+fn local() -> Value {
+	let mut balances: Vec<_> = Sr25519Keyring::well_known()
+		.map(|name| (name.to_account_id(), 1_000_000 * KAI))
+		.collect();
+	balances.push((dev::PROVIDER.into(), 100_000 * KAI));
+	balances.extend(dev::CHECKERS.map(|checker| (checker.account.into(), 100_000 * KAI)));
+	genesis(
+		ParameterSet::Short,
+		vec![
+			validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice),
+			validator(Sr25519Keyring::Bob, Ed25519Keyring::Bob),
+		],
+		balances,
+		Some(Sr25519Keyring::Alice.to_account_id()),
+		Vec::new(),
+		dev::CHECKERS
+			.map(|checker| (checker.account.into(), dev::LICENCES))
+			.into(),
+	)
+}
+
+/// `staging`: production's numbers. Its accounts and keys are the well-known ones, which whoever
+/// starts a network in earnest replaces in the chain spec.
+fn staging() -> Value {
+	let pots = pots().len() as Balance * EXISTENTIAL_DEPOSIT;
+	let balances = vec![(
+		Sr25519Keyring::Alice.to_account_id(),
+		GENESIS_ALLOCATION - CHECKER_RESERVE - pots,
+	)];
+	genesis(
+		ParameterSet::Production,
+		vec![
+			validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice),
+			validator(Sr25519Keyring::Bob, Ed25519Keyring::Bob),
+		],
+		balances,
+		None,
+		Vec::new(),
+		Vec::new(),
+	)
+}
+
+/// The keys of the development chain, each derived from the well-known development phrase by the
+/// path that stands beside it. (The WASM cannot derive them; a test does.)
+pub mod dev {
+	use hex_literal::hex;
+
+	/// An operator of the development chain.
+	pub struct Checker {
+		/// Its account, `//CheckerN`.
+		pub account: [u8; 32],
+		/// Its checker key, `//CheckerN//key`.
+		pub key: [u8; 32],
+		/// Its agent's key, ed25519, `//CheckerN//agent`.
+		pub agent: [u8; 32],
+	}
+
+	/// Licences that each checker holds.
+	pub const LICENCES: u32 = 10;
+	/// `//Provider`.
+	pub const PROVIDER: [u8; 32] =
+		hex!("ea3801477a2f2e35ac843d34bcc01a20e8cf72eab1ee8f016c189a3ebdb68b36");
+	/// `//Checker1` … `//Checker3`.
+	pub const CHECKERS: [Checker; 3] = [
+		Checker {
+			account: hex!("b8ded1364bf5e117049432619e90934d72632c6016b9e1e33ae740526a36c16d"),
+			key: hex!("4cb655f4b9edfbf7964b0da731efc09b20753f92e39e8c70a02b648a1c1fe338"),
+			agent: hex!("e1a760702368a7104bff9f320e24c3c912e4f4f62d5f7416834ee94743ad7007"),
+		},
+		Checker {
+			account: hex!("761db66b7a79b06097e781a8e97e319cd5c72612b1aeef486321d67c4423a844"),
+			key: hex!("5a80cc5e1e1221451a8839da0413e7e1fee1a8c46267c7065abf317d74bec619"),
+			agent: hex!("fc515010c5e0b5565dea4117960c69278b4fbd281d08612b63e2165bb12a7c5c"),
+		},
+		Checker {
+			account: hex!("92d7b2059abbf0cc257cb8651de33a25495f5033a2c0e7cf8ed6d90ece32eb14"),
+			key: hex!("fc926bb8f2cabda01de877b589b1537e1492110caee7b93ad96877188aeeb86d"),
+			agent: hex!("0d387a9786270741bdc4754fa5bd5649bcc4e32f46b603890f3f9988300535b1"),
+		},
+	];
+}

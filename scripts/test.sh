@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Sets up and runs every check: format, lints, build, unit and property tests, end-to-end tests.
+# shellcheck source=scripts/setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+usage() {
+	cat <<-HELP
+		usage: scripts/test.sh [--no-setup] [STEP …]
+
+		Sets the machine up and runs every check, or only the named ones:
+		  fmt      cargo fmt --check
+		  shell    shellcheck of the scripts
+		  build    the whole workspace: node, agent, tests
+		  clippy   cargo clippy, warnings are errors
+		  unit     cargo test --workspace
+		  e2e      the node and agent binaries, driven with @polkadot/api
+
+		  --no-setup   do not look at packages and toolchains
+
+		environment:
+		  KAISAR_TARGET_DIR   where builds go (default: $KAISAR_CACHE/target)
+		  E2E_FILTER          run only the end-to-end files whose name contains this
+	HELP
+}
+
+SETUP=yes
+STEPS=()
+for argument in "$@"; do
+	case "$argument" in
+		-h | --help) usage && exit 0 ;;
+		--no-setup) SETUP=no ;;
+		fmt | shell | build | clippy | unit | e2e) STEPS+=("$argument") ;;
+		*) die "unknown argument: $argument" "scripts/test.sh --help" ;;
+	esac
+done
+wanted() { [[ ${#STEPS[@]} -eq 0 || " ${STEPS[*]} " == *" $1 "* ]]; }
+
+LOGS=$(mktemp -d)
+RESULT=1
+finish() {
+	stop_heartbeat
+	local passed=0 failed=0 line
+	# `test result: ok. 12 passed; 0 failed; …` of cargo, and `# pass 12`, `ℹ pass 12` of Node.js.
+	while read -r line; do
+		case "$line" in
+			'test result:'*)
+				passed=$((passed + $(sed -E 's/.* ([0-9]+) passed.*/\1/' <<<"$line")))
+				failed=$((failed + $(sed -E 's/.* ([0-9]+) failed.*/\1/' <<<"$line")))
+				;;
+			'# pass '*) passed=$((passed + ${line##* })) ;;
+			'# fail '*) failed=$((failed + ${line##* })) ;;
+		esac
+	done < <(cat "$LOGS"/*.log 2>/dev/null | grep -aE '^(test result:|# (pass|fail) )')
+	rm -rf "$LOGS"
+	printf '\n%ssummary%s\n' "$C_BOLD" "$C_END"
+	if ((${#SUMMARY[@]})); then printf '  %s\n' "${SUMMARY[@]}"; fi
+	if [[ -n "$STEP" ]]; then printf '  %-36s %sFAILED%s\n' "$STEP" "$C_RED" "$C_END"; fi
+	printf '  %-36s %s\n' 'all' "$(elapsed $SECONDS)"
+	if ((RESULT && failed == 0)); then failed=1; fi
+	printf '%s passed, %s failed\n' "$passed" "$failed"
+}
+trap finish EXIT
+
+shell_check() {
+	(cd "$KAISAR_ROOT" && shellcheck -x scripts/*.sh docker/*.sh .ci/run && for file in docker/*.json docker/*/*.json; do
+		[[ ! -e "$file" ]] || node -e 'JSON.parse(require("node:fs").readFileSync(process.argv[1]))' "$file"
+	done)
+}
+
+format_check() { (cd "$KAISAR_ROOT" && cargo fmt --all -- --check); }
+
+clippy_check() { (cd "$KAISAR_ROOT" && cargo clippy --workspace --all-targets --locked -- -D warnings); }
+
+unit_tests() {
+	(cd "$KAISAR_ROOT" && cargo test --workspace --locked --no-fail-fast 2>&1) | tee "$LOGS/unit.log"
+}
+
+e2e_tests() {
+	local files=() file
+	for file in "$KAISAR_ROOT"/e2e/test/*.test.mjs; do
+		if [[ "${file##*/}" == *"${E2E_FILTER:-}"* ]]; then files+=("$file"); fi
+	done
+	# One file at a time: each has a chain of its own, with up to four agents that measure.
+	# The reporter is named, since the default depends on the version and on the terminal.
+	(cd "$KAISAR_ROOT/e2e" && node --test --test-concurrency=1 --test-reporter=tap "${files[@]}" 2>&1) |
+		tee "$LOGS/e2e.log" | grep -avE --line-buffered '^ *(---|\.\.\.|duration_ms:.*|type: .*|1\.\.[0-9]+)$'
+}
+
+if [[ $SETUP == yes ]]; then setup_all shellcheck:shellcheck; fi
+if wanted fmt; then step 'format' 'run: cargo fmt --all' format_check; fi
+if wanted shell; then step 'shell scripts' 'mend what shellcheck names' shell_check; fi
+if wanted build; then step 'build' "$BUILD_ADVICE" build_all; fi
+if wanted clippy; then step 'clippy' 'mend what clippy names; warnings are errors here' clippy_check; fi
+if wanted unit; then step 'unit and property tests' 'run the failed one alone: cargo test -p CRATE NAME' unit_tests; fi
+if wanted e2e; then step 'end-to-end tests' 'run the failed file alone: E2E_FILTER=NAME scripts/test.sh --no-setup e2e' e2e_tests; fi
+RESULT=0
+say 'every check passed'
