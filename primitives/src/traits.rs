@@ -307,12 +307,36 @@ impl OnClosed for Tuple {
 pub trait OnPoolChange<AccountId> {
 	/// `member` is whose share changes; `None` if it is the pool as a whole.
 	fn before_change(pool: PoolId, member: Option<&AccountId>) -> DispatchResult;
+
+	/// After [`before_change`](Self::before_change), in the same call: the member has `new` shares of
+	/// the pool instead of `old`. Shares of a worker's pool are its delegators', never its owner's own
+	/// stake; those of an operator's pool are the licences that are delegated to it and accepted, its
+	/// own included.
+	fn shares_changed(
+		_pool: PoolId,
+		_member: &AccountId,
+		_old: u128,
+		_new: u128,
+	) -> DispatchResult {
+		Ok(())
+	}
 }
 
 impl<AccountId> OnPoolChange<AccountId> for () {
 	fn before_change(_: PoolId, _: Option<&AccountId>) -> DispatchResult {
 		Ok(())
 	}
+}
+
+/// What a pool is worth, for the division of its members' part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolValue {
+	/// The owner's own stake, in KAI; nothing in an operator's pool.
+	pub owner: Balance,
+	/// What all members' shares are worth: KAI in a worker's pool, licences in an operator's.
+	pub members: Balance,
+	/// All members' shares.
+	pub shares: u128,
 }
 
 /// What Rewards asks of the two registries of pools.
@@ -327,6 +351,17 @@ pub trait Pools<AccountId> {
 	/// settled, as a change of commission settles first.
 	fn commission_in(pool: PoolId, _epoch: EpochIndex) -> Perbill {
 		Self::commission(pool)
+	}
+
+	/// What is in the pool now, without what is unbonding. Exact for the end of every epoch since the
+	/// pool was last settled, as every change of it settles first.
+	fn value(_pool: PoolId) -> PoolValue {
+		PoolValue::default()
+	}
+
+	/// The shares of the pool that `who` has now.
+	fn shares(_pool: PoolId, _who: &AccountId) -> u128 {
+		0
 	}
 }
 

@@ -18,7 +18,7 @@ use frame_support::{
 	traits::{ConstU32, Get, LinearStoragePrice, fungible::HoldConsideration},
 };
 use frame_system::EnsureRoot;
-use kaisar_primitives::{BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, PoolId, Pools};
+use kaisar_primitives::{BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, PoolId, PoolValue, Pools};
 use sp_runtime::Perbill;
 
 parameter_types! {
@@ -87,6 +87,20 @@ impl Pools<AccountId> for AllPools {
 		match pool {
 			PoolId::Worker(_) => <Providers as Pools<AccountId>>::commission_in(pool, epoch),
 			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::commission_in(pool, epoch),
+		}
+	}
+
+	fn value(pool: PoolId) -> PoolValue {
+		match pool {
+			PoolId::Worker(_) => <Providers as Pools<AccountId>>::value(pool),
+			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::value(pool),
+		}
+	}
+
+	fn shares(pool: PoolId, who: &AccountId) -> u128 {
+		match pool {
+			PoolId::Worker(_) => <Providers as Pools<AccountId>>::shares(pool, who),
+			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::shares(pool, who),
 		}
 	}
 }
