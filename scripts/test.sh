@@ -81,8 +81,10 @@ e2e_tests() {
 		if [[ "${file##*/}" == *"${E2E_FILTER:-}"* ]]; then files+=("$file"); fi
 	done
 	# One file at a time: each has a chain of its own, with up to four agents that measure.
-	# The reporter is named, since the default depends on the version and on the terminal.
-	(cd "$KAISAR_ROOT/e2e" && node --test --test-concurrency=1 --test-reporter=tap "${files[@]}" 2>&1) |
+	# The reporter is named, since the default depends on the version and on the terminal. Tests wait for
+	# events and blocks; the limit only ends what no longer waits for anything that can come.
+	(cd "$KAISAR_ROOT/e2e" && node --test --test-concurrency=1 --test-reporter=tap \
+		--test-timeout=900000 "${files[@]}" 2>&1) |
 		tee "$LOGS/e2e.log" | grep -avE --line-buffered '^ *(---|\.\.\.|duration_ms:.*|type: .*|1\.\.[0-9]+)$'
 }
 

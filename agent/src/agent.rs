@@ -515,12 +515,12 @@ async fn run_jobs(inner: Arc<Inner>, mut queue: mpsc::Receiver<Hash>) {
 	}
 }
 
-/// Publishes this agent's addresses whenever they change, and now and then in case the file is gone.
+/// Publishes this agent's addresses whenever they change, or the file is gone.
 async fn publish(inner: Arc<Inner>) {
 	let mut last = None;
-	for turn in 0u64.. {
+	loop {
 		let addr = net::own_addr(&inner.endpoint);
-		if last.as_ref() != Some(&addr) || turn.is_multiple_of(12) {
+		if last.as_ref() != Some(&addr) || inner.peers.record(&inner.key).is_none() {
 			match inner.peers.publish(&inner.pair, &addr, now_ms()) {
 				Ok(()) => last = Some(addr),
 				Err(error) => tracing::warn!(%error, "cannot publish the addresses"),

@@ -1,29 +1,36 @@
-//! Where agents are: the QUIC endpoint, and addresses signed by their agents in a folder.
+//! Where agents are: the QUIC endpoint, and addresses signed by their agents.
+//!
+//! Agents of one machine share a folder of them. For all others the agent tells its node whom it looks
+//! for, and its node asks the network's DHT, where every agent's node leaves its agent's record. Nobody
+//! is believed but the agent itself: a record counts if its key signed it, and the newest one stands.
 
-use crate::{
-	hash::{Hash, hash},
-	wire::ALPN,
-};
-use anyhow::{Context, Result, bail, ensure};
-use codec::Encode;
+use crate::wire::ALPN;
+use anyhow::{Context, Result};
+use codec::{Decode, Encode};
 use iroh::{
 	Endpoint, EndpointAddr, PublicKey, RelayMode, RelayUrl, SecretKey,
 	endpoint::{QuicTransportConfig, VarInt, presets},
 };
-use kaisar_primitives::{AgentKey, AgentSignature};
-use serde::{Deserialize, Serialize};
+use kaisar_primitives::{
+	AgentKey,
+	agent::{AddressRecord, MAX_RECORD},
+};
 use sp_core::{Pair, ed25519};
 use std::{
+	collections::BTreeMap,
 	io::{Read, Write},
 	net::SocketAddr,
 	path::{Path, PathBuf},
-	time::Duration,
+	sync::{Arc, Mutex, PoisonError},
+	time::{Duration, Instant},
 };
 
-/// Longest address file that is read, in bytes.
-const MAX_RECORD: u64 = 16 * 1024;
-/// Most addresses of an agent.
-const MAX_ADDRS: usize = 32;
+/// Most addresses of this agent that are published.
+const MAX_ADDRS: usize = 16;
+/// Most agents that are looked for at a time.
+const MAX_WANTED: usize = 1_024;
+/// For how long an agent is looked for after somebody last wanted to reach it.
+const WANTED_FOR: Duration = Duration::from_secs(60);
 
 /// Binds the endpoint whose identity is the agent's key. It looks nothing up, and uses no relay but
 /// the one that is named.
@@ -60,25 +67,6 @@ pub async fn bind(
 		.context("cannot bind the QUIC endpoint")
 }
 
-/// Where an agent says it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-	agent: String,
-	addrs: Vec<SocketAddr>,
-	relays: Vec<String>,
-	stamp: u64,
-	signature: String,
-}
-
-fn payload(agent: &AgentKey, addrs: &[SocketAddr], relays: &[String], stamp: u64) -> Hash {
-	let addrs: Vec<String> = addrs.iter().map(ToString::to_string).collect();
-	hash(
-		"kaisar/agent 2026 address",
-		&[&(agent, addrs, relays, stamp).encode()],
-	)
-}
-
 /// Writes a file in one step: nobody ever sees half of it.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 	let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -101,17 +89,21 @@ pub fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
 	Ok(bytes)
 }
 
-/// A folder with a file of signed addresses for each agent.
+/// A folder with a file of signed addresses for each agent, and a list of whom to look for.
 #[derive(Clone, Debug)]
 pub struct Peers {
 	dir: PathBuf,
+	wanted: Arc<Mutex<BTreeMap<AgentKey, Instant>>>,
 }
 
 impl Peers {
 	/// The folder, made if need be.
 	pub fn new(dir: &Path) -> std::io::Result<Self> {
 		std::fs::create_dir_all(dir)?;
-		Ok(Self { dir: dir.into() })
+		Ok(Self {
+			dir: dir.into(),
+			wanted: Arc::default(),
+		})
 	}
 
 	fn file(&self, agent: &AgentKey) -> PathBuf {
@@ -121,42 +113,81 @@ impl Peers {
 	/// Publishes where this agent is.
 	pub fn publish(&self, pair: &ed25519::Pair, addr: &EndpointAddr, stamp: u64) -> Result<()> {
 		let agent = pair.public();
-		let addrs: Vec<_> = addr.ip_addrs().copied().take(MAX_ADDRS).collect();
+		let addresses: Vec<_> = addr
+			.ip_addrs()
+			.take(MAX_ADDRS)
+			.map(ToString::to_string)
+			.collect();
 		let relays: Vec<_> = addr.relay_urls().take(4).map(ToString::to_string).collect();
-		let signature = pair.sign(&payload(&agent, &addrs, &relays, stamp));
-		let record = Record {
-			agent: hex::encode(agent.0),
-			addrs,
+		let signature = pair.sign(&AddressRecord::payload(&agent, &addresses, &relays, stamp));
+		let record = AddressRecord {
+			agent,
+			addresses,
 			relays,
 			stamp,
-			signature: hex::encode(signature.0),
+			signature,
 		};
-		write_whole(&self.file(&agent), &serde_json::to_vec_pretty(&record)?)?;
+		write_whole(&self.file(&agent), &record.encode())?;
 		Ok(())
+	}
+
+	/// The record as it is published, for the DHT.
+	pub fn record(&self, agent: &AgentKey) -> Option<Vec<u8>> {
+		read_bounded(&self.file(agent), MAX_RECORD as u64).ok()
+	}
+
+	/// Keeps a record that somebody found, if it is one and newer than what is known. Returns whose it
+	/// is then.
+	pub fn accept(&self, bytes: &[u8]) -> Option<AgentKey> {
+		let agent = AgentKey::decode(&mut &bytes[..]).ok()?;
+		let record = AddressRecord::read(&agent, bytes)?;
+		let known = self
+			.record(&agent)
+			.and_then(|bytes| AddressRecord::read(&agent, &bytes));
+		if known.is_some_and(|known| known.stamp >= record.stamp) {
+			return None;
+		}
+		match write_whole(&self.file(&agent), bytes) {
+			Ok(()) => Some(agent),
+			Err(error) => {
+				tracing::warn!(%error, "cannot keep an agent's addresses");
+				None
+			}
+		}
+	}
+
+	/// The agent cannot be reached with what is known of it: it is to be looked for.
+	pub fn want(&self, agent: &AgentKey) {
+		let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+		if wanted.len() < MAX_WANTED || wanted.contains_key(agent) {
+			wanted.insert(*agent, Instant::now());
+		}
+	}
+
+	/// It was reached.
+	pub fn reached(&self, agent: &AgentKey) {
+		self.wanted
+			.lock()
+			.unwrap_or_else(PoisonError::into_inner)
+			.remove(agent);
+	}
+
+	/// Whom to look for.
+	pub fn wanted(&self) -> Vec<AgentKey> {
+		let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+		wanted.retain(|_, since| since.elapsed() < WANTED_FOR);
+		wanted.keys().copied().collect()
 	}
 
 	/// Looks an agent up and checks its signature.
 	pub fn lookup(&self, agent: &AgentKey) -> Result<EndpointAddr> {
-		let bytes = read_bounded(&self.file(agent), MAX_RECORD).context("no address published")?;
-		let record: Record = serde_json::from_slice(&bytes).context("not an address record")?;
-		ensure!(
-			record.agent == hex::encode(agent.0),
-			"the record of another agent"
-		);
-		ensure!(
-			record.addrs.len() <= MAX_ADDRS && record.relays.len() <= 4,
-			"too many addresses"
-		);
-		let mut signature = [0; 64];
-		hex::decode_to_slice(&record.signature, &mut signature).context("signature")?;
-		let payload = payload(agent, &record.addrs, &record.relays, record.stamp);
-		if !ed25519::Pair::verify(&AgentSignature::from_raw(signature), payload, agent) {
-			bail!("the addresses are not signed by their agent");
-		}
+		let bytes = self.record(agent).context("no address published")?;
+		let record = AddressRecord::read(agent, &bytes)
+			.context("what is published is not the agent's own record")?;
 		let id = PublicKey::from_bytes(&agent.0).context("not a key")?;
 		let mut addr = EndpointAddr::new(id);
-		for ip in record.addrs {
-			addr = addr.with_ip_addr(ip);
+		for ip in record.addresses {
+			addr = addr.with_ip_addr(ip.parse().context("address")?);
 		}
 		for relay in record.relays {
 			addr = addr.with_relay_url(relay.parse().context("relay")?);
@@ -211,12 +242,12 @@ mod tests {
 		// Another agent's record under this name.
 		std::fs::write(peers.file(&pair(2).public()), &good).unwrap();
 		assert!(peers.lookup(&pair(2).public()).is_err());
+		let mut changed = good.clone();
+		changed[40] ^= 1;
 		for bad in [
-			String::from_utf8(good.clone())
-				.unwrap()
-				.replace("4711", "4712")
-				.into_bytes(),
+			changed,
 			good[..good.len() / 2].to_vec(),
+			[good.as_slice(), b"x"].concat(),
 			Vec::new(),
 			vec![b' '; 10 << 20],
 			vec![0xff; 100],
@@ -224,5 +255,45 @@ mod tests {
 			std::fs::write(peers.file(&pair(1).public()), bad).unwrap();
 			assert!(peers.lookup(&pair(1).public()).is_err());
 		}
+	}
+
+	#[test]
+	fn a_record_that_is_found_counts_if_it_is_newer_and_the_agents_own() {
+		let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+		let (mine, theirs) = (
+			Peers::new(here.path()).unwrap(),
+			Peers::new(there.path()).unwrap(),
+		);
+		let agent = pair(1).public();
+		theirs.publish(&pair(1), &addr(&pair(1)), 5).unwrap();
+		let record = theirs.record(&agent).unwrap();
+		assert_eq!(mine.accept(&record), Some(agent));
+		assert_eq!(mine.lookup(&agent).unwrap(), addr(&pair(1)));
+		assert_eq!(mine.accept(&record), None, "it is no newer");
+		theirs.publish(&pair(1), &addr(&pair(1)), 4).unwrap();
+		let older = theirs.record(&agent).unwrap();
+		assert_eq!(mine.accept(&older), None);
+		let mut forged = record.clone();
+		forged[..32].copy_from_slice(&pair(2).public().0);
+		for bad in [forged, b"{}".to_vec(), vec![b' '; 1 << 20]] {
+			assert_eq!(mine.accept(&bad), None);
+		}
+		assert_eq!(
+			mine.record(&agent).unwrap(),
+			record,
+			"nothing else changed it"
+		);
+	}
+
+	#[test]
+	fn who_cannot_be_reached_is_looked_for_until_it_is() {
+		let dir = tempfile::tempdir().unwrap();
+		let peers = Peers::new(dir.path()).unwrap();
+		assert!(peers.wanted().is_empty());
+		peers.want(&pair(1).public());
+		peers.want(&pair(1).public());
+		assert_eq!(peers.wanted(), [pair(1).public()]);
+		peers.reached(&pair(1).public());
+		assert!(peers.wanted().is_empty());
 	}
 }

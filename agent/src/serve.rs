@@ -218,13 +218,21 @@ fn spend(inner: &Inner, remote: &AgentKey, which: &Which) -> Result<(), Refusal>
 	Ok(())
 }
 
-/// Opens a connection to an agent at its published addresses.
+/// Opens a connection to an agent at its published addresses. One that is not there is looked for.
 pub(crate) async fn connect(inner: &Inner, agent: &AgentKey) -> Result<Connection> {
-	let addr = inner.peers.lookup(agent)?;
-	let connection = timeout(Duration::from_secs(5), inner.endpoint.connect(addr, ALPN))
-		.await
-		.context("no answer")??;
-	Ok(connection)
+	let reach = async {
+		let addr = inner.peers.lookup(agent)?;
+		let connection = timeout(Duration::from_secs(5), inner.endpoint.connect(addr, ALPN))
+			.await
+			.context("no answer")??;
+		Ok(connection)
+	};
+	let connection = reach.await;
+	match &connection {
+		Ok(_) => inner.peers.reached(agent),
+		Err(_) => inner.peers.want(agent),
+	}
+	connection
 }
 
 /// Asks something that has a short answer.

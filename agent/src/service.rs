@@ -17,8 +17,8 @@ use axum::{
 };
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_primitives::agent::{
-	MAX_SEATS, PATH_CHECK, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart,
-	SeatRequest,
+	AddressBook, AddressesFound, MAX_SEATS, PATH_ADDRESSES, PATH_CHECK, PATH_PROVE, PATH_ROUND,
+	PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -52,6 +52,7 @@ fn router(inner: Arc<Inner>) -> Router {
 		.route(PATH_PROVE, post(prove))
 		.route(PATH_CHECK, post(check))
 		.route(PATH_STATUS, post(status))
+		.route(PATH_ADDRESSES, post(addresses))
 		.layer(DefaultBodyLimit::max(MAX_BODY))
 		// Outside of everything else: who has no token is not listened to, nor learns what there is.
 		.layer(middleware::from_fn_with_state(inner.clone(), guard))
@@ -128,4 +129,20 @@ async fn status(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
 		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
 	}
 	answer(&inner.status())
+}
+
+async fn addresses(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
+	let Some(found) = decode::<AddressesFound>(&body) else {
+		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
+	};
+	for record in &found.records {
+		if let Some(agent) = inner.peers.accept(record) {
+			tracing::info!(agent = hex::encode(agent), "found in the DHT");
+		}
+	}
+	answer(&AddressBook {
+		agent: inner.key,
+		record: inner.peers.record(&inner.key).unwrap_or_default(),
+		wanted: inner.peers.wanted(),
+	})
 }

@@ -76,7 +76,7 @@ export function dispatchError(api, error) {
 		: error.type;
 }
 
-// A chain that seals a block a second has stopped if none came for so long.
+// A chain that seals a block a second has stopped if none came for so long, however busy the machine.
 const STALLED = 180_000;
 
 /** Follows a chain block by block and keeps every event, so that waiting for one never misses it. */
@@ -86,7 +86,9 @@ export class Watcher {
 	static async start(api, { onBlock, node, previous } = {}) {
 		const watcher = new Watcher();
 		watcher.api = api;
+		watchers.set(api, watcher);
 		watcher.waiters = new Set();
+		watcher.extrinsics = new Map();
 		watcher.onBlock = onBlock;
 		const head = (await api.rpc.chain.getHeader()).number.toNumber();
 		const from = Math.min(head, previous?.last ?? head);
@@ -119,13 +121,19 @@ export class Watcher {
 			const hash = await this.api.rpc.chain.getBlockHash(next);
 			const at = await this.api.at(hash);
 			const records = await at.query.system.events();
+			// As they are: decoded and encoded again they might differ.
+			const { extrinsics } = (await providers.get(this.api).send('chain_getBlock', [hash.toHex()])).block;
 			const block = { hash: hash.toHex(), number: next };
+			for (const [index, bytes] of extrinsics.entries()) {
+				this.extrinsics.set(bytes, { block: next, hash: block.hash, index });
+			}
 			this.last = next;
 			this.moved = Date.now();
 			for (const { event, phase } of records) {
 				this.events.push({
 					block: next,
 					data: plainEvent(event),
+					error: event.method === 'ExtrinsicFailed' ? dispatchError(this.api, event.data[0]) : undefined,
 					extrinsic: phase.isApplyExtrinsic ? phase.asApplyExtrinsic.toNumber() : null,
 					hash: block.hash,
 					name: `${event.section}.${event.method}`,
@@ -177,6 +185,10 @@ export class Watcher {
 				reject(this.failure);
 				return;
 			}
+			if (this.waiters.size === 0) {
+				// While nobody waited, a chain that is sealed by hand stood still.
+				this.moved = Date.now();
+			}
 			this.waiters.add(waiter);
 			waiter.look();
 		});
@@ -210,6 +222,17 @@ export class Watcher {
 			name,
 			blocks,
 		);
+	}
+
+	/** Waits until the extrinsic of these bytes is in a block: where, and with what events. */
+	async extrinsic(bytes, what, { blocks = 30 } = {}) {
+		const { block, hash, index } = await this.#wait(
+			() => this.extrinsics.get(bytes),
+			`the inclusion of ${what}`,
+			blocks,
+		);
+		const events = this.events.filter((event) => event.block === block && event.extrinsic === index);
+		return { block, events, hash, index };
 	}
 
 	/** Waits until block `number` is there. */
@@ -255,15 +278,14 @@ export function plainEvent(event) {
 
 const nonces = new WeakMap();
 
-/** Seals the blocks of a chain that is sealed by hand, exactly when somebody waits for one: for
- * extrinsics, once all that are on their way are in the pool; or for a block or event. So no phase of
- * a round passes while a test thinks, however slow the machine is. */
+/** Seals the blocks of a chain that is sealed by hand, exactly when somebody waits for one, and once all
+ * extrinsics that are on their way are in the pool. So no phase of a round passes while a test thinks,
+ * however slow the machine is. */
 export class Sealer {
 	constructor(api, watch) {
 		this.api = api;
 		this.watch = watch;
 		this.sending = 0;
-		this.ready = 0;
 		sealers.set(api, this);
 		this.done = this.#run().catch((error) => {
 			if (!this.stopped) {
@@ -274,39 +296,16 @@ export class Sealer {
 
 	async #run() {
 		while (!this.stopped) {
-			const sent = this.ready > 0 && this.ready === this.sending;
-			if (sent || (this.sending === 0 && this.watch.waiters.size > 0)) {
+			if (this.sending === 0 && this.watch.waiters.size > 0) {
 				// One block at a time: whoever waits sees it before the next one is there.
 				const next = this.watch.last + 1;
-				await this.api.rpc.engine.createBlock(true, true);
+				await this.api.rpc.engine.createBlock(true, false);
 				while (this.watch.last < next && !this.watch.failure && !this.stopped) {
 					await pause();
 				}
 			}
 			await pause();
 		}
-	}
-
-	/** Follows one extrinsic; returns what to call when it is in the pool, and when it is over. */
-	follow() {
-		this.sending += 1;
-		let ready = false;
-		let over = false;
-		return {
-			over: () => {
-				if (!over) {
-					over = true;
-					this.sending -= 1;
-					this.ready -= ready ? 1 : 0;
-				}
-			},
-			ready: () => {
-				if (!ready && !over) {
-					ready = true;
-					this.ready += 1;
-				}
-			},
-		};
 	}
 
 	/** Ends it. */
@@ -316,6 +315,7 @@ export class Sealer {
 	}
 }
 const sealers = new WeakMap();
+const watchers = new WeakMap();
 // Between two looks at whether somebody waits; nothing depends on how long it is.
 const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
 
@@ -329,51 +329,43 @@ export async function send(api, signer, call, { tip = 0n } = {}) {
 	return result;
 }
 
-/** Like `send`, and gives the dispatch's error by name instead of failing. Pool refusals are thrown. */
+/** Like `send`, and gives the dispatch's error by name instead of failing. Pool refusals are thrown.
+ *
+ * What becomes of it is read from the blocks, where it cannot be missed, and not from the pool's status
+ * messages: the pool leaves some out when a block becomes final before it has taken it in. */
 export async function trySend(api, signer, call, { tip = 0n } = {}) {
-	const follow = sealers.get(api)?.follow();
-	// Nonces are counted here, so that several can be sent for one block.
-	const known = nonces.get(api) ?? new Map();
-	nonces.set(api, known);
-	const chain = (await api.rpc.system.accountNextIndex(signer.address)).toNumber();
-	const nonce = Math.max(chain, known.get(signer.address) ?? 0);
-	known.set(signer.address, nonce + 1);
-	return new Promise((resolve, reject) => {
-		let unsubscribe;
-		const done = (settle, value) => {
-			follow?.over();
-			unsubscribe?.();
-			settle(value);
-		};
-		const failed = (error) => {
+	const watch = watchers.get(api);
+	const sealer = sealers.get(api);
+	let bytes;
+	if (sealer) {
+		sealer.sending += 1;
+	}
+	try {
+		// Nonces are counted here, so that several can be sent for one block.
+		const known = nonces.get(api) ?? new Map();
+		nonces.set(api, known);
+		const chain = (await api.rpc.system.accountNextIndex(signer.address)).toNumber();
+		const nonce = Math.max(chain, known.get(signer.address) ?? 0);
+		known.set(signer.address, nonce + 1);
+		try {
+			bytes = (await call.signAsync(signer, { nonce, tip })).toHex();
+			await submit(api, bytes);
+		} catch (error) {
 			// The nonce was not used.
 			known.delete(signer.address);
-			done(reject, error);
-		};
-		call.signAndSend(signer, { nonce, tip }, ({ status, dispatchError: error, events, txHash, txIndex }) => {
-			// A development chain finalises each block as it seals it, and may say only that.
-			if (status.isInBlock || status.isFinalized) {
-				done(resolve, {
-					error: error ? dispatchError(api, error) : null,
-					events: events.map(({ event }) => ({
-						data: plainEvent(event),
-						name: `${event.section}.${event.method}`,
-					})),
-					hash: (status.isInBlock ? status.asInBlock : status.asFinalized).toHex(),
-					txHash: txHash.toHex(),
-					txIndex,
-				});
-			} else if (status.isReady || status.isBroadcast) {
-				follow?.ready();
-			} else if (status.isInvalid || status.isDropped || status.isUsurped) {
-				failed(new Error(`the extrinsic was not included: ${status.type}`));
-			}
-		})
-			.then((stop) => {
-				unsubscribe = stop;
-			})
-			.catch(failed);
-	});
+			throw error;
+		}
+	} finally {
+		if (sealer) {
+			sealer.sending -= 1;
+		}
+	}
+	const { method, section } = call.method;
+	const found = await watch.extrinsic(bytes, `${section}.${method} of ${signer.address}`);
+	return {
+		error: found.events.find(({ name }) => name === 'system.ExtrinsicFailed')?.error ?? null,
+		...found,
+	};
 }
 
 /** What an extrinsic's events say of the fee that was paid. */

@@ -65,7 +65,7 @@ export class Node {
 	 *
 	 * - `args`: arguments besides base path, ports and logging;
 	 * - `basePath`: a folder that is kept; without it one is made, and removed by `stop`;
-	 * - `rpcPort`: 0 for any;
+	 * - `rpcPort`, `p2pPort`: 0 for any;
 	 * - `log`: filters for `--log`;
 	 * - `logFile`: where the log goes, too.
 	 */
@@ -73,6 +73,7 @@ export class Node {
 		args = ['--dev'],
 		basePath,
 		rpcPort = 0,
+		p2pPort = 0,
 		log,
 		logFile = process.env.KAISAR_NODE_LOG,
 		startTimeout = 240_000,
@@ -90,7 +91,7 @@ export class Node {
 			'--rpc-port',
 			String(rpcPort),
 			'--port',
-			'0',
+			String(p2pPort),
 			'--no-prometheus',
 			'--no-telemetry',
 			...(log ? ['--log', log] : []),

@@ -11,13 +11,17 @@
 //!
 //! What belongs to an agent lies under `agents/NAME` in the chain's folder: its key and its token,
 //! readable to nobody else, and its data. Agents that share a machine find each other through
-//! `agents/peers`.
+//! `agents/peers`, all others through the DHT ([`crate::addresses`]).
 
-use crate::cli::Roles;
+use crate::{addresses::Addresses, cli::Roles};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use codec::{Decode, Encode};
 use kaisar_primitives::{
-	agent::{AgentConfig, AgentStatus, MAX_ANSWER, PATH_STATUS, config_key},
+	AgentKey,
+	agent::{
+		AddressBook, AddressesFound, AgentConfig, AgentStatus, MAX_ANSWER, PATH_ADDRESSES,
+		PATH_STATUS, config_key,
+	},
 	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
 };
 use sc_service::SpawnTaskHandle;
@@ -55,6 +59,8 @@ const REFRESH: Duration = Duration::from_secs(3);
 const HEALTH: Duration = Duration::from_secs(15);
 /// How long it may take to answer.
 const HEALTH_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to exchange addresses.
+const EXCHANGE_LIMIT: Duration = Duration::from_secs(3);
 /// How many times running it may fail to answer before it is started again.
 const STRIKES: u32 = 4;
 /// How long until an agent is started again, at first and at most.
@@ -215,6 +221,7 @@ pub fn spawn<Storage>(
 	slots: Vec<Slot>,
 	storage: Storage,
 	keystore: KeystorePtr,
+	addresses: &Addresses,
 	handle: &SpawnTaskHandle,
 ) where
 	Storage: OffchainStorage + 'static,
@@ -222,6 +229,8 @@ pub fn spawn<Storage>(
 	for slot in slots {
 		let watch = Watch {
 			slot,
+			addresses: addresses.clone(),
+			agent: None,
 			book: Book {
 				storage: storage.clone(),
 				keystore: keystore.clone(),
@@ -261,6 +270,9 @@ impl<Storage: OffchainStorage> Book<Storage> {
 /// Looks after one agent.
 struct Watch<Storage> {
 	slot: Slot,
+	addresses: Addresses,
+	/// Its key, once it said so.
+	agent: Option<AgentKey>,
 	book: Book<Storage>,
 	down: bool,
 	known: bool,
@@ -301,6 +313,17 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		}
 	}
 
+	/// Tells the agent what was found of those it looks for, and hears where it is itself.
+	async fn exchange(&mut self, config: &AgentConfig) -> Result<()> {
+		let found = self.agent.map_or_else(AddressesFound::default, |agent| {
+			self.addresses.found_for(&agent)
+		});
+		let book: AddressBook = ask(config, PATH_ADDRESSES, &found).await?;
+		self.agent = Some(book.agent);
+		self.addresses.note(book);
+		Ok(())
+	}
+
 	/// One life of the agent: from its start until it ends or no longer answers.
 	async fn once(&mut self) -> Result<()> {
 		// The agent's standard input is held here: `Child::wait` would close the child's own.
@@ -337,6 +360,9 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 				_ = ticker.tick() => {},
 			}
 			self.book.write(&self.slot.keys, &config);
+			if let Ok(Err(why)) = timeout(EXCHANGE_LIMIT, self.exchange(&config)).await {
+				log::debug!(target: LOG, "{}: no addresses: {why:#}", self.slot.name);
+			}
 			if asked.is_some_and(|asked| asked.elapsed() < HEALTH) {
 				continue;
 			}
@@ -461,14 +487,23 @@ fn address(url: &str) -> Result<&str> {
 
 /// Asks an agent how it is.
 async fn status(config: &AgentConfig) -> Result<AgentStatus> {
+	ask(config, PATH_STATUS, &()).await
+}
+
+/// Asks an agent something.
+async fn ask<T: Decode>(config: &AgentConfig, path: &str, request: &impl Encode) -> Result<T> {
 	let host = address(&config.url)?;
 	let mut stream = tokio::net::TcpStream::connect(host).await?;
-	let request = format!(
-		"POST {PATH_STATUS} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
-		 Content-Length: 0\r\nConnection: close\r\n\r\n",
+	let body = request.encode();
+	let mut message = format!(
+		"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
+		 Content-Length: {}\r\nConnection: close\r\n\r\n",
 		config.token,
-	);
-	stream.write_all(request.as_bytes()).await?;
+		body.len(),
+	)
+	.into_bytes();
+	message.extend(body);
+	stream.write_all(&message).await?;
 	let mut answer = Vec::new();
 	stream
 		.take(2 * MAX_ANSWER as u64)
@@ -484,7 +519,8 @@ async fn status(config: &AgentConfig) -> Result<AgentStatus> {
 		"it answers {}",
 		head.lines().next().unwrap_or_default(),
 	);
-	AgentStatus::decode(&mut &answer[end + 4..]).context("its answer is not its status")
+	T::decode(&mut &answer[end + 4..])
+		.with_context(|| format!("its answer to {path} does not decode"))
 }
 
 /// The agent's executable.
@@ -621,6 +657,8 @@ mod tests {
 		};
 		Watch {
 			slot,
+			addresses: Addresses::default(),
+			agent: None,
 			book,
 			down: false,
 			known: false,

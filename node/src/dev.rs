@@ -11,7 +11,7 @@ use sc_transaction_pool_api::TransactionPool;
 use sp_consensus_babe::SlotDuration;
 use sp_inherents::CreateInherentDataProviders;
 use sp_runtime::traits::Header as _;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What time it is for a block on top of another.
 #[derive(Clone)]
@@ -68,14 +68,27 @@ impl CreateInherentDataProviders<Block, ()> for Clock {
 	}
 }
 
-/// Finalises every block, once it is there. (A block that is final as it comes in makes BABE warn
-/// that it cannot find it yet.)
-pub async fn finalize(client: Arc<FullClient>) {
+/// How long the pool may take with a block before it is finalised all the same.
+const POOL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Finalises every block, once it is there and the pool has taken it in. A block that is final before
+/// that loses the pool's "in block" messages, for which wallets wait; one that is final as it comes in
+/// makes BABE warn, too, that it cannot find it yet.
+pub async fn finalize<Pool>(client: Arc<FullClient>, pool: Arc<Pool>)
+where
+	Pool: TransactionPool<Block = Block, Hash = Hash> + 'static,
+{
 	let mut blocks = client.import_notification_stream();
 	while let Some(block) = blocks.next().await {
 		let number = *block.header.number();
 		if !block.is_new_best || number <= client.usage_info().chain.finalized_number {
 			continue;
+		}
+		if tokio::time::timeout(POOL_LIMIT, pool.ready_at(block.hash))
+			.await
+			.is_err()
+		{
+			log::debug!("The pool has not taken in block {number} after {POOL_LIMIT:?}");
 		}
 		if let Err(error) = client.finalize_block(block.hash, None, true) {
 			log::warn!("Block {number} cannot be finalised: {error}");
@@ -93,7 +106,8 @@ fn seal_now() -> EngineCommand<Hash> {
 	}
 }
 
-/// When blocks are sealed: as `sealing` says, and whenever RPC asks.
+/// When blocks are sealed: as `sealing` says, and whenever RPC asks. Whatever is asked, a block is not
+/// final as it comes in: [`finalize`] sees to all of them.
 pub fn commands<Pool>(
 	sealing: Sealing,
 	pool: &Pool,
@@ -119,5 +133,19 @@ where
 			.boxed(),
 		Sealing::Manual => stream::pending().boxed(),
 	};
+	let rpc = rpc.map(|command| match command {
+		EngineCommand::SealNewBlock {
+			create_empty,
+			parent_hash,
+			sender,
+			finalize: _,
+		} => EngineCommand::SealNewBlock {
+			create_empty,
+			finalize: false,
+			parent_hash,
+			sender,
+		},
+		other => other,
+	});
 	stream::select(sealed, rpc)
 }

@@ -7,6 +7,7 @@
 // sc-cli's and sc-service's errors are as large as they are.
 #![allow(clippy::result_large_err)]
 
+mod addresses;
 mod agents;
 mod chain_spec;
 mod cli;

@@ -1,6 +1,7 @@
 //! Puts the node together.
 
 use crate::{
+	addresses::{self, Addresses},
 	agents,
 	cli::{Roles, Sealing},
 	dev::{self, Clock},
@@ -274,11 +275,19 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 				.boxed(),
 		);
 	}
+	// Every node keeps the addresses of others' agents, whether it has agents itself or not.
+	let addresses = Addresses::default();
+	task_manager.spawn_handle().spawn(
+		"agent-addresses",
+		Some("agents"),
+		addresses::run(addresses.clone(), network.clone()),
+	);
 	if let Some(storage) = backend.offchain_storage() {
 		agents::spawn(
 			slots,
 			storage,
 			keystore.clone(),
+			&addresses,
 			&task_manager.spawn_handle(),
 		);
 	}
@@ -368,7 +377,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 			task_manager.spawn_essential_handle().spawn_blocking(
 				"finalize",
 				Some("block-authoring"),
-				dev::finalize(client.clone()),
+				dev::finalize(client.clone(), transaction_pool.clone()),
 			);
 			task_manager.spawn_essential_handle().spawn_blocking(
 				"manual-seal",

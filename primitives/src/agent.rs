@@ -9,7 +9,7 @@ use crate::{
 	WorkerSpec,
 };
 use alloc::{string::String, vec::Vec};
-use codec::{Decode, Encode};
+use codec::{Decode, DecodeAll, Encode};
 use sp_core::H256;
 
 /// Path of [`RoundStart`]; the answer is `()`.
@@ -20,6 +20,8 @@ pub const PATH_PROVE: &str = "/v1/prove";
 pub const PATH_CHECK: &str = "/v1/check";
 /// Path of `()`; the answer is [`AgentStatus`].
 pub const PATH_STATUS: &str = "/v1/status";
+/// Path of [`AddressesFound`]; the answer is [`AddressBook`].
+pub const PATH_ADDRESSES: &str = "/v1/addresses";
 /// Most seats in one request.
 pub const MAX_SEATS: usize = 256;
 /// Longest answer that the off-chain worker reads, in bytes.
@@ -154,4 +156,76 @@ pub struct AgentStatus {
 	pub gpus: u8,
 	/// The last block of which it was told, if any.
 	pub seen: Option<BlockNumber>,
+}
+
+/// Most addresses, and most relays, of an agent.
+const MAX_ADDRESSES: usize = 32;
+/// Longest encoding of an [`AddressRecord`], in bytes.
+pub const MAX_RECORD: usize = 4 * 1024;
+
+/// Where an agent says it is, signed by its key. It lies in the network's DHT under [`address_key`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct AddressRecord {
+	/// The agent's key.
+	pub agent: AgentKey,
+	/// Its addresses, as `IP:PORT`.
+	pub addresses: Vec<String>,
+	/// URLs of the relays that it can be reached through.
+	pub relays: Vec<String>,
+	/// When it signed this, in milliseconds of its clock. The newest record stands.
+	pub stamp: u64,
+	/// ed25519 over `H(b"kaisar/agent address", agent, addresses, relays, stamp)`.
+	pub signature: AgentSignature,
+}
+
+impl AddressRecord {
+	/// What the agent signs.
+	pub fn payload(
+		agent: &AgentKey,
+		addresses: &[String],
+		relays: &[String],
+		stamp: u64,
+	) -> [u8; 32] {
+		(b"kaisar/agent address", agent, addresses, relays, stamp)
+			.using_encoded(sp_io::hashing::blake2_256)
+	}
+
+	/// Reads a record of `agent` that anyone may have written: `None` if it is too long, malformed,
+	/// another agent's, or not signed by it.
+	pub fn read(agent: &AgentKey, bytes: &[u8]) -> Option<Self> {
+		if bytes.len() > MAX_RECORD {
+			return None;
+		}
+		let record = Self::decode_all(&mut &bytes[..]).ok()?;
+		let payload = Self::payload(agent, &record.addresses, &record.relays, record.stamp);
+		let holds = record.agent == *agent
+			&& record.addresses.len() <= MAX_ADDRESSES
+			&& record.relays.len() <= MAX_ADDRESSES
+			&& sp_io::crypto::ed25519_verify(&record.signature, &payload, agent);
+		holds.then_some(record)
+	}
+}
+
+/// The key in the network's DHT under which an agent's [`AddressRecord`] lies:
+/// `H(b"kaisar/agent address", agent key)`.
+pub fn address_key(agent: &AgentKey) -> [u8; 32] {
+	(b"kaisar/agent address", agent).using_encoded(sp_io::hashing::blake2_256)
+}
+
+/// Tells an agent where others are, as its node found in the DHT.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct AddressesFound {
+	/// Encoded [`AddressRecord`]s.
+	pub records: Vec<Vec<u8>>,
+}
+
+/// Where an agent is, and whom it looks for.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct AddressBook {
+	/// The agent's key.
+	pub agent: AgentKey,
+	/// Its encoded [`AddressRecord`]; empty if it has none yet.
+	pub record: Vec<u8>,
+	/// Agents that it could not reach lately.
+	pub wanted: Vec<AgentKey>,
 }

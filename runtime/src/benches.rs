@@ -16,5 +16,6 @@ frame_benchmarking::define_benchmarks!(
 	[pallet_utility, Utility]
 	[pallet_providers, Providers]
 	[pallet_checkers, Checkers]
+	[pallet_popw, Popw]
 	[pallet_rewards, Rewards]
 );

@@ -77,18 +77,18 @@ impl<T: Config> Pallet<T> {
 		Ok((round, due))
 	}
 
+	/// Returns how many draws the committee took.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
 		root: [u8; 32],
-	) -> DispatchResult {
+	) -> Result<u32, DispatchError> {
 		<Self as Checks>::touch(worker);
 		let (round, due) = Self::ensure_attest(worker, round)?;
 		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
 
-		let committee: alloc::vec::Vec<OperatorId> =
-			Self::draw_committee(worker, &due.info.owner, &round);
+		let (committee, draws) = Self::draw_committee(worker, &due.info.owner, &round);
 		let seats = BoundedVec::truncate_from(
 			committee
 				.iter()
@@ -128,7 +128,7 @@ impl<T: Config> Pallet<T> {
 			root,
 			committee,
 		});
-		Ok(())
+		Ok(draws)
 	}
 
 	/// What `commit` asks for, but for who sends it.

@@ -88,18 +88,20 @@ impl<T: Config> Pallet<T> {
 		))
 	}
 
-	/// Draws the committee of a worker whose owner is `owner`.
+	/// Draws the committee of a worker whose owner is `owner`. Returns how many draws that took, too.
 	pub(crate) fn draw_committee(
 		worker: WorkerId,
 		owner: &T::AccountId,
 		round: &Round,
-	) -> Vec<OperatorId> {
+	) -> (Vec<OperatorId>, u32) {
 		let size = usize::from(round.params.committee_size);
 		let mut committee = Vec::with_capacity(size);
+		let mut draws = 0;
 		for j in 0..draw_limit(size as u32, round.minted, round.active) {
 			if committee.len() == size {
 				break;
 			}
+			draws = j.saturating_add(1);
 			let Some(licence) = drawn(round.seed, worker, j, round.minted) else {
 				break;
 			};
@@ -115,7 +117,7 @@ impl<T: Config> Pallet<T> {
 				committee.push(operator);
 			}
 		}
-		committee
+		(committee, draws)
 	}
 
 	/// The committee of a worker in a round: as kept in its check, or as it would be drawn.
@@ -129,7 +131,7 @@ impl<T: Config> Pallet<T> {
 			return Vec::new();
 		};
 		match T::Workers::info(worker, round.index) {
-			Some(info) => Self::draw_committee(worker, &info.owner, &round),
+			Some(info) => Self::draw_committee(worker, &info.owner, &round).0,
 			None => Vec::new(),
 		}
 	}

@@ -42,6 +42,8 @@
 extern crate alloc;
 
 mod authorize;
+#[cfg(feature = "runtime-benchmarks")]
+mod benchmarking;
 mod checks;
 mod committee;
 pub mod ocw;
@@ -55,6 +57,8 @@ mod mock;
 #[cfg(test)]
 mod tests;
 
+pub use checks::signing_payload;
+pub use kaisar_math::committee::MAX_DRAWS;
 pub use pallet::*;
 pub use tally::Tally;
 pub use types::*;
@@ -355,7 +359,7 @@ pub mod pallet {
 		///
 		/// Emits `Attested`.
 		#[pallet::call_index(0)]
-		#[pallet::weight((T::WeightInfo::attest(), DispatchClass::Operational))]
+		#[pallet::weight((T::WeightInfo::attest(MAX_DRAWS), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_attest())]
 		#[pallet::authorize(Self::authorize_attest)]
 		pub fn attest(
@@ -364,9 +368,10 @@ pub mod pallet {
 			round: RoundIndex,
 			root: [u8; 32],
 			signature: Option<sr25519::Signature>,
-		) -> DispatchResult {
+		) -> DispatchResultWithPostInfo {
 			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
-			Self::do_attest(signer, worker, round, root)
+			let draws = Self::do_attest(signer, worker, round, root)?;
+			Ok(Some(T::WeightInfo::attest(draws)).into())
 		}
 
 		/// Commits to a batch of votes.

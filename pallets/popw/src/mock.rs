@@ -246,6 +246,24 @@ impl Workers<AccountId> for Registry {
 			}
 		})
 	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(owner: &AccountId, key: WorkerKey, agent: AgentKey) -> WorkerId {
+		let worker = Self::counts().registered;
+		let round = NextRound::<Test>::get();
+		let forced = Forced {
+			round,
+			verify_only: true,
+		};
+		add_worker(worker, WorkerState::Pending, Some(forced));
+		heard(|heard| {
+			if let Some(info) = heard.workers.get_mut(&worker) {
+				info.owner = *owner;
+				info.key = key;
+				info.agent = agent;
+			}
+		});
+		worker
+	}
 }
 
 impl Seats<AccountId> for Registry {
@@ -290,6 +308,19 @@ impl Seats<AccountId> for Registry {
 		lone: bool,
 	) {
 		heard(|heard| heard.credits.push((operator, worker, result, lone)));
+	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_operator(account: &AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId {
+		let operator = heard(|heard| heard.operators.len() as u32);
+		add_operator(operator, 1);
+		heard(|heard| {
+			if let Some(info) = heard.operators.get_mut(&operator) {
+				info.account = *account;
+				info.key = key;
+				info.agent = agent;
+			}
+		});
+		operator
 	}
 }
 
@@ -440,6 +471,8 @@ pub fn attest(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 		[7; 32],
 		None,
 	)
+	.map(|_| ())
+	.map_err(|error| error.error)
 }
 
 /// The outcome of the last check that was closed.
@@ -479,6 +512,16 @@ impl ExtBuilder {
 			.build_storage()
 			.expect("a genesis without anything in it");
 		sp_io::TestExternalities::new(storage)
+	}
+
+	/// A world with a keystore, for benchmarks.
+	#[cfg(feature = "runtime-benchmarks")]
+	pub fn build_for_benchmarks() -> sp_io::TestExternalities {
+		let mut ext = Self::default().build();
+		ext.register_extension(sp_keystore::KeystoreExt::new(
+			sp_keystore::testing::MemoryKeystore::new(),
+		));
+		ext
 	}
 
 	/// Runs the test, and the invariants after it.

@@ -18,7 +18,9 @@ use frame_support::{
 	traits::{ConstU32, Get, LinearStoragePrice, fungible::HoldConsideration},
 };
 use frame_system::EnsureRoot;
-use kaisar_primitives::{BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, PoolId, PoolValue, Pools};
+use kaisar_primitives::{
+	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, PoolId, PoolValue, Pools,
+};
 use sp_runtime::Perbill;
 
 parameter_types! {

@@ -14,6 +14,9 @@ use sp_runtime::BoundedVec;
 const SCAN: u32 = 4_096;
 /// Workers that one block looks at for absence, in each round.
 const ABSENT_SCAN: u32 = 64;
+/// Verdicts that all operators together mean to reveal in a block. A census of more than its phase can
+/// take at this rate goes as fast as it must.
+const VERDICTS_A_BLOCK: u64 = 4_000;
 
 /// What this node has to do in a round for one operator, and how far it is. Kept in persistent local
 /// storage, so that a restart in any phase goes on where it was.
@@ -310,23 +313,38 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
+	/// The first block in which a batch may be revealed.
+	///
+	/// Votes are in the order of their workers, so the votes of one worker's committee are in about the
+	/// same part of everyone's batches and come in about the same blocks. Were operators to reveal each
+	/// at a time of its own, most checks would be closed at the end of the phase, with the last of their
+	/// votes: closing costs more than voting, and those blocks would be five times as full.
+	fn reveal_from(&self, batch: u16, batches: usize) -> BlockNumber {
+		let attested = u64::from(AttestedCount::<T>::get(self.round.index));
+		let votes = attested.saturating_mul(u64::from(self.round.params.committee_size));
+		let blocks = super::window(votes, VERDICTS_A_BLOCK, self.round.phase_length);
+		// Its place in its part of the window, so that not all send in the first block of it.
+		let part = blocks.div_ceil(u32::try_from(batches).unwrap_or(u32::MAX).max(1));
+		let place = spread(self.key.as_ref(), self.round.seed, part);
+		let before = u64::from(blocks)
+			.saturating_mul(batch.into())
+			.checked_div(batches as u64)
+			.unwrap_or(0);
+		self.round
+			.commit_ends()
+			.saturating_add(1)
+			.saturating_add(u32::try_from(before).unwrap_or(u32::MAX))
+			.saturating_add(place)
+	}
+
 	/// Submits the reveals of commitments that are on chain and not opened.
 	fn reveal(&self, duty: &Duty) {
 		let next = self.now.saturating_add(1);
-		let first = self
-			.round
-			.commit_ends()
-			.saturating_add(1)
-			.saturating_add(spread(
-				self.key.as_ref(),
-				self.round.seed,
-				self.round.phase_length / 3,
-			));
-		if next < first {
-			return;
-		}
 		for (batch, (votes, salt)) in duty.batches.iter().enumerate() {
 			let batch = batch as u16;
+			if next < self.reveal_from(batch, duty.batches.len()) {
+				break;
+			}
 			let slot = (self.operator, Lane::of(self.round.index), batch);
 			let there =
 				Commitments::<T>::get(slot).is_some_and(|kept| kept.round == self.round.index);

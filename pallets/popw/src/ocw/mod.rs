@@ -94,6 +94,15 @@ fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
 	number.checked_rem(slots).unwrap_or(0)
 }
 
+/// Over how many blocks of a phase `load` submissions are spread: as many as it takes at `rate` a
+/// block, but no more than seven eighths of the phase, so that stragglers still get in. Where there is
+/// little to do nobody waits.
+fn window(load: u64, rate: u64, phase: BlockNumber) -> BlockNumber {
+	let most = phase.saturating_sub(phase.div_ceil(8)).max(1);
+	let needed = load.div_ceil(rate.max(1));
+	u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, most)
+}
+
 /// Milliseconds from now until a round is over and everyone has stopped asking, at 12 s a block.
 fn keep_ms(round: &Round, now: BlockNumber) -> u64 {
 	u64::from(round.ends().saturating_sub(now).saturating_add(2))
@@ -112,3 +121,32 @@ fn finalize<T: Config>(workers: alloc::vec::Vec<WorkerId>, now: BlockNumber) {
 
 /// Names something sent for a round.
 type Sent = (&'static [u8; 6], u32, RoundIndex, u16);
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn submissions_are_spread_as_wide_as_the_load_needs() {
+		// A few workers: at once.
+		assert_eq!(window(0, 1_000, 25), 1);
+		assert_eq!(window(1_000, 1_000, 25), 1);
+		assert_eq!(window(1_001, 1_000, 25), 2);
+		// A census of 10⁶ in phases of 625 blocks: all but the last eighth.
+		assert_eq!(window(1_000_000, 1_000, 625), 546);
+		assert_eq!(window(5_000_000, 4_000, 625), 546);
+		assert_eq!(
+			window(u64::MAX, 0, u32::MAX),
+			u32::MAX - u32::MAX.div_ceil(8)
+		);
+		assert_eq!(window(5, 1, 1), 1);
+	}
+
+	#[test]
+	fn a_place_is_among_the_slots() {
+		for key in 0..100u8 {
+			assert!(spread(&[key; 32], H256::zero(), 7) < 7);
+		}
+		assert_eq!(spread(&[1; 32], H256::zero(), 0), 0);
+	}
+}

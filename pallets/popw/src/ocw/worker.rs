@@ -2,9 +2,13 @@
 
 use super::{agent::Agent, *};
 use kaisar_primitives::{
-	AgentKey, OperatorId, Seats, WorkerInfo, Workers,
+	AgentKey, OperatorId, RoundKind, Seats, WorkerInfo, Workers,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
 };
+
+/// Attestations that all workers together mean to send in a block. A census of more than its phase can
+/// take at this rate goes as fast as it must.
+const ATTESTATIONS_A_BLOCK: u64 = 1_000;
 
 /// Does what is due for the worker that holds `key`.
 pub fn serve<T: Config>(key: &WorkerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
@@ -95,13 +99,18 @@ fn attest<T: Config>(
 	let Some(root) = prove::<T>(worker, info, round, agent, now) else {
 		return;
 	};
-	// The clock that counts has stopped with the signed root's arrival at the checkers; the
-	// submission itself is spread over half of the phase.
-	let first = round.start.saturating_add(1).saturating_add(spread(
-		key.as_ref(),
-		round.seed,
-		round.phase_length / 2,
-	));
+	// The clock that counts has stopped with the signed root's arrival at the checkers; only the
+	// submission is spread.
+	let due = match round.kind {
+		RoundKind::Census => u64::from(round.online),
+		RoundKind::Spot => u64::from(round.rented),
+	};
+	let blocks = super::window(due, ATTESTATIONS_A_BLOCK, round.phase_length);
+	let first =
+		round
+			.start
+			.saturating_add(1)
+			.saturating_add(spread(key.as_ref(), round.seed, blocks));
 	let sent: Sent = (b"attest", worker, round.index, 0);
 	if now.saturating_add(1) < first || !may_send(sent, now) {
 		return;

@@ -1,0 +1,135 @@
+// Two nodes, each with an agent of its own that knows nothing of the other: they find each other through
+// the network's DHT.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { TypeRegistry } from '@polkadot/types';
+
+import { freePort } from '../lib/net.mjs';
+import { Node } from '../lib/node.mjs';
+
+const registry = new TypeRegistry();
+registry.register({
+	RoundStart: { genesis: 'H256', round: 'u32', seed: 'H256', keepMs: 'u64' },
+	WorkerSpec: {
+		gpuClass: 'u16',
+		gpuCount: 'u8',
+		cpuCores: 'u16',
+		memoryGb: 'u32',
+		diskGb: 'u32',
+		downloadMbps: 'u32',
+		uploadMbps: 'u32',
+		region: '[u8; 2]',
+	},
+	BenchParams: {
+		n: 'u32',
+		steps: 'u32',
+		samples: 'u16',
+		cpuSegments: 'u32',
+		memoryMib: 'u32',
+		diskMib: 'u32',
+		bandwidthSecs: 'u8',
+	},
+	SeatRequest: {
+		genesis: 'H256',
+		round: 'u32',
+		seed: 'H256',
+		worker: 'u32',
+		agent: '[u8; 32]',
+		spec: 'WorkerSpec',
+		bench: 'BenchParams',
+		root: '[u8; 32]',
+		openSeed: 'H256',
+		checker: '[u8; 32]',
+		seats: 'u8',
+		full: 'bool',
+		order: 'Option<u32>',
+	},
+});
+const SEED = `0x${'11'.repeat(32)}`;
+const BENCH = {
+	bandwidthSecs: 1,
+	cpuSegments: 64,
+	diskMib: 64,
+	memoryMib: 64,
+	n: 1_024,
+	samples: 32,
+	steps: 4,
+};
+const ROUND = { genesis: SEED, keepMs: 600_000, round: 0, seed: SEED };
+
+let provider;
+let checker;
+
+before(async () => {
+	const p2pPort = await freePort();
+	provider = await Node.start({ args: ['--chain', 'local', '--provider'], p2pPort });
+	const [, identity] = await provider.logged(/Local node identity is: (\w+)/);
+	checker = await Node.start({
+		args: [
+			'--chain',
+			'local',
+			'--checker',
+			'--bootnodes',
+			`/ip4/127.0.0.1/tcp/${p2pPort}/p2p/${identity}`,
+		],
+	});
+});
+after(async () => {
+	await checker?.stop();
+	await provider?.stop();
+});
+
+/** Where the node keeps what belongs to its agents. */
+const agents = (node) => join(node.basePath, 'chains', 'kaisar_local', 'agents');
+
+/** Asks a node's agent, as its off-chain worker does. */
+async function ask(node, name, path, type, value) {
+	const [, url] = await node.logged(new RegExp(`The agent ${name} is ready at (\\S+)`));
+	const answer = await fetch(`${url}${path}`, {
+		body: registry.createType(type, value).toU8a(),
+		headers: {
+			authorization: `Bearer ${readFileSync(join(agents(node), name, 'token'), 'utf8').trim()}`,
+		},
+		method: 'POST',
+	});
+	assert.equal(answer.status, 200, `${path}: ${answer.status}`);
+	return new Uint8Array(await answer.arrayBuffer());
+}
+
+test("a checker's agent finds a worker's agent that it never heard of", async () => {
+	const [, key] = await provider.logged(/The agent provider has the key 0x(\w+)/);
+	await provider.logged(/The agent provider is ready/);
+	const file = join(agents(checker), 'peers', key);
+	const [, own] = await checker.logged(/The agent checker has the key 0x(\w+)/);
+	await checker.logged(/The agent checker is ready/);
+	assert.deepEqual(readdirSync(join(agents(checker), 'peers')), [own], 'it knows itself alone');
+
+	// It is to check a worker that it cannot reach.
+	await ask(checker, 'checker', '/v1/round', 'RoundStart', ROUND);
+	const seat = {
+		...ROUND,
+		agent: `0x${key}`,
+		bench: BENCH,
+		checker: SEED,
+		openSeed: SEED,
+		root: SEED,
+		seats: 1,
+	};
+	const reply = await ask(checker, 'checker', '/v1/check', 'Vec<SeatRequest>', [seat]);
+	// One reply, for worker 0, which is being worked on.
+	assert.deepEqual([...reply], [4, 0, 0, 0, 0, 0]);
+	while (!existsSync(file)) {
+		// The nodes' log ends the wait if one of them ends; the runner's limit if nothing comes.
+		assert.ok(!checker.ended && !provider.ended, 'both nodes run');
+		await new Promise((resolve) => setTimeout(resolve, 100));
+	}
+	assert.deepEqual(
+		readFileSync(file),
+		readFileSync(join(agents(provider), 'peers', key)),
+		'what it found is what the other agent signed',
+	);
+});

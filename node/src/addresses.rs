@@ -1,0 +1,315 @@
+//! Where agents are, through the network's DHT.
+//!
+//! A check needs two agents that never met: the worker's, and each checker's. Their keys are on chain;
+//! their addresses change. So a node leaves the signed record of each of its agents in the Kademlia DHT
+//! under the hash of the agent's key, again from time to time, and looks up whomever its agents could
+//! not reach.
+//!
+//! Every node keeps records for others, but only true ones: a record is kept, and passed on to an
+//! agent, if it is signed by the key under whose hash it lies, and the newest stands. So nobody can put
+//! garbage in another's place. Who floods the DHT with records of keys of its own fills the bounded store
+//! of the nodes that are nearest to them; what is pushed out there is renewed by its owner.
+
+use codec::Decode;
+use futures::StreamExt;
+use kaisar_primitives::{
+	AgentKey,
+	agent::{AddressBook, AddressRecord, AddressesFound, address_key},
+};
+use sc_network::{
+	Event, KademliaKey, NetworkDHTProvider, NetworkEventStream, event::DhtEvent,
+	service::traits::NetworkService,
+};
+use std::{
+	collections::BTreeMap,
+	sync::{Arc, Mutex, MutexGuard, PoisonError},
+	time::Duration,
+};
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// The log target.
+const LOG: &str = "agents";
+/// How often is looked for something to do.
+const TICK: Duration = Duration::from_secs(1);
+/// How often a record is left in the DHT again: peers forget, and come and go.
+const REPUBLISH: Duration = Duration::from_secs(10 * 60);
+/// How soon that is tried again where nobody took it.
+const RETRY: Duration = Duration::from_secs(10);
+/// How soon the DHT is asked again for the same agent.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// Most records that are passed on to an agent at a time.
+const MAX_RECORDS: usize = 16;
+/// Most agents that are looked for at a time.
+const MAX_WANTED: usize = 1_024;
+
+/// What the agents of this node say, and what was found for them. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Addresses(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+	/// The records of this node's agents, and when each goes into the DHT next.
+	own: BTreeMap<AgentKey, (Vec<u8>, Instant)>,
+	/// Whom they look for, and when the DHT is asked next.
+	wanted: BTreeMap<AgentKey, Wanted>,
+}
+
+struct Wanted {
+	/// The agents of this node that look for it.
+	by: Vec<AgentKey>,
+	ask: Instant,
+	/// The newest record that was found.
+	found: Option<(AddressRecord, Vec<u8>)>,
+}
+
+/// The record among bytes that came under `key`, if they are one and belong there.
+fn record_at(key: &[u8], bytes: &[u8]) -> Option<AddressRecord> {
+	let agent = AgentKey::decode(&mut &bytes[..]).ok()?;
+	(address_key(&agent) == key)
+		.then(|| AddressRecord::read(&agent, bytes))
+		.flatten()
+}
+
+impl Addresses {
+	fn state(&self) -> MutexGuard<'_, State> {
+		self.0.lock().unwrap_or_else(PoisonError::into_inner)
+	}
+
+	/// What was found of those that an agent of this node looks for.
+	pub fn found_for(&self, agent: &AgentKey) -> AddressesFound {
+		let state = self.state();
+		let records = state
+			.wanted
+			.values()
+			.filter(|entry| entry.by.contains(agent))
+			.filter_map(|entry| entry.found.as_ref().map(|(_, bytes)| bytes.clone()))
+			// What one request takes; those are soon reached, and the others come next.
+			.take(MAX_RECORDS)
+			.collect();
+		AddressesFound { records }
+	}
+
+	/// What an agent of this node says. Whom it no longer looks for is forgotten.
+	pub fn note(&self, book: AddressBook) {
+		let now = Instant::now();
+		let mut state = self.state();
+		if AddressRecord::read(&book.agent, &book.record).is_some() {
+			let own = state
+				.own
+				.entry(book.agent)
+				.or_insert_with(|| (Vec::new(), now));
+			if own.0 != book.record {
+				*own = (book.record, now);
+			}
+		}
+		state.wanted.retain(|wanted, entry| {
+			entry
+				.by
+				.retain(|by| *by != book.agent || book.wanted.contains(wanted));
+			!entry.by.is_empty()
+		});
+		for wanted in book.wanted {
+			if state.wanted.len() >= MAX_WANTED && !state.wanted.contains_key(&wanted) {
+				break;
+			}
+			let entry = state.wanted.entry(wanted).or_insert_with(|| Wanted {
+				by: Vec::new(),
+				ask: now,
+				found: None,
+			});
+			if !entry.by.contains(&book.agent) {
+				entry.by.push(book.agent);
+			}
+		}
+	}
+
+	/// Records to leave in the DHT now.
+	fn to_put(&self, now: Instant) -> Vec<(AgentKey, Vec<u8>)> {
+		let mut state = self.state();
+		let due = state.own.iter_mut().filter(|(_, (_, at))| *at <= now);
+		due.map(|(agent, (record, at))| {
+			*at = now + REPUBLISH;
+			(*agent, record.clone())
+		})
+		.collect()
+	}
+
+	/// Agents to ask the DHT for now.
+	fn to_get(&self, now: Instant) -> Vec<AgentKey> {
+		let mut state = self.state();
+		let due = state
+			.wanted
+			.iter_mut()
+			.filter(|(_, entry)| entry.ask <= now);
+		due.map(|(agent, entry)| {
+			entry.ask = now + ASK_AGAIN;
+			*agent
+		})
+		.collect()
+	}
+
+	/// Something was found under `key`.
+	fn found(&self, key: &[u8], bytes: Vec<u8>) {
+		let Some(record) = record_at(key, &bytes) else {
+			return;
+		};
+		if let Some(entry) = self.state().wanted.get_mut(&record.agent) {
+			let newer = entry
+				.found
+				.as_ref()
+				.is_none_or(|(known, _)| known.stamp < record.stamp);
+			if newer {
+				entry.found = Some((record, bytes));
+			}
+		}
+	}
+
+	/// Nobody took what was to lie under `key`: there may be no peer yet.
+	fn not_put(&self, key: &[u8]) {
+		for (agent, (_, at)) in &mut self.state().own {
+			if address_key(agent) == key {
+				*at = Instant::now() + RETRY;
+			}
+		}
+	}
+}
+
+/// Leaves and looks up records for as long as the node runs.
+pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
+	let mut events = network.event_stream("agent-addresses");
+	let mut ticker = tokio::time::interval(TICK);
+	ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+	loop {
+		tokio::select! {
+			_ = ticker.tick() => {
+				let now = Instant::now();
+				for (agent, record) in addresses.to_put(now) {
+					network.put_value(KademliaKey::new(&address_key(&agent)), record);
+				}
+				for agent in addresses.to_get(now) {
+					network.get_value(&KademliaKey::new(&address_key(&agent)));
+				}
+			}
+			event = events.next() => match event {
+				Some(Event::Dht(DhtEvent::ValueFound(found))) => {
+					addresses.found(found.record.key.as_ref(), found.record.value);
+				}
+				Some(Event::Dht(DhtEvent::PutRecordRequest(key, bytes, publisher, expires))) => {
+					if record_at(key.as_ref(), &bytes).is_some() {
+						network.store_record(key, bytes, publisher, expires);
+					}
+				}
+				Some(Event::Dht(DhtEvent::ValuePutFailed(key))) => {
+					log::debug!(target: LOG, "No peer takes an agent's addresses yet");
+					addresses.not_put(key.as_ref());
+				}
+				Some(_) => {}
+				None => return,
+			}
+		}
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use codec::Encode;
+	use sp_core::{Pair, ed25519};
+
+	fn pair(byte: u8) -> ed25519::Pair {
+		ed25519::Pair::from_seed(&[byte; 32])
+	}
+
+	fn agent(byte: u8) -> AgentKey {
+		pair(byte).public()
+	}
+
+	fn record(byte: u8, stamp: u64) -> Vec<u8> {
+		let (agent, addresses, relays) = (agent(byte), vec!["127.0.0.1:1".into()], Vec::new());
+		let payload = AddressRecord::payload(&agent, &addresses, &relays, stamp);
+		AddressRecord {
+			agent,
+			addresses,
+			relays,
+			stamp,
+			signature: pair(byte).sign(&payload),
+		}
+		.encode()
+	}
+
+	fn book(byte: u8, record: Vec<u8>, wanted: &[u8]) -> AddressBook {
+		AddressBook {
+			agent: agent(byte),
+			record,
+			wanted: wanted.iter().map(|byte| agent(*byte)).collect(),
+		}
+	}
+
+	#[test]
+	fn a_record_is_put_when_it_changes_and_again_after_a_while() {
+		let addresses = Addresses::default();
+		addresses.note(book(1, record(1, 1), &[]));
+		let now = Instant::now();
+		assert_eq!(addresses.to_put(now), [(agent(1), record(1, 1))]);
+		addresses.note(book(1, record(1, 1), &[]));
+		assert!(addresses.to_put(Instant::now()).is_empty());
+		addresses.note(book(1, record(1, 2), &[]));
+		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
+		assert_eq!(addresses.to_put(now + REPUBLISH * 2).len(), 1);
+		addresses.note(book(1, record(2, 3), &[]));
+		addresses.note(book(1, Vec::new(), &[]));
+		let nothing = addresses.to_put(Instant::now());
+		assert!(nothing.is_empty(), "what is not its own record is not put");
+	}
+
+	#[test]
+	fn a_put_that_failed_is_tried_again() {
+		let addresses = Addresses::default();
+		addresses.note(book(1, record(1, 1), &[]));
+		addresses.to_put(Instant::now());
+		addresses.not_put(&address_key(&agent(1)));
+		assert!(addresses.to_put(Instant::now()).is_empty());
+		assert_eq!(addresses.to_put(Instant::now() + RETRY).len(), 1);
+	}
+
+	#[test]
+	fn the_newest_true_record_goes_to_those_who_look_for_it() {
+		let addresses = Addresses::default();
+		addresses.note(book(1, Vec::new(), &[7]));
+		addresses.note(book(2, Vec::new(), &[8]));
+		let now = Instant::now();
+		assert_eq!(addresses.to_get(now).len(), 2);
+		assert!(addresses.to_get(now).is_empty(), "it was just asked for");
+		let key = address_key(&agent(7));
+		for bytes in [
+			record(7, 5),
+			record(7, 4),
+			// Newer, but another's, or changed, or nothing at all.
+			record(8, 9),
+			[record(7, 9), vec![0]].concat(),
+			Vec::new(),
+		] {
+			addresses.found(&key, bytes);
+		}
+		addresses.found(&address_key(&agent(9)), record(9, 1));
+		assert_eq!(addresses.found_for(&agent(1)).records, [record(7, 5)]);
+		assert!(addresses.found_for(&agent(2)).records.is_empty());
+		addresses.found(&key, record(7, 6));
+		assert_eq!(addresses.found_for(&agent(1)).records, [record(7, 6)]);
+		addresses.note(book(1, Vec::new(), &[]));
+		let reached = addresses.found_for(&agent(1));
+		assert!(reached.records.is_empty(), "it was reached");
+	}
+
+	#[test]
+	fn others_records_are_kept_if_they_belong_there() {
+		let key = address_key(&agent(7));
+		assert!(record_at(&key, &record(7, 1)).is_some());
+		assert!(record_at(&key, &record(8, 1)).is_none());
+		assert!(record_at(&address_key(&agent(8)), &record(7, 1)).is_none());
+		let mut forged = record(7, 1);
+		forged[40] ^= 1;
+		assert!(record_at(&key, &forged).is_none());
+		assert!(record_at(&key, &[]).is_none());
+	}
+}
