@@ -37,6 +37,9 @@ export const GOOD = {
 	service: true,
 };
 
+/** A root that no benchmark has. */
+const ROOT = `0x${'ab'.repeat(32)}`;
+
 /** What the agent says of this machine. The bandwidth is not the network's: all four agents share this
  * machine and its cores, so little of it is claimed. */
 export async function detect({ mbps = 100, region = 'DE' } = {}) {
@@ -214,10 +217,10 @@ export class Dev {
 	}
 
 	/** The round in which the worker is due, as soon as its attest phase begins. */
-	async due(worker, options) {
+	async due(worker, { fits = () => true, ...options } = {}) {
 		return this.watch.until(
 			async () => {
-				for (const round of await this.rounds()) {
+				for (const round of (await this.rounds()).filter(fits)) {
 					const due = await view(this.api, 'Popw', 'is_due', [worker, round.index]);
 					if (due.isTrue && this.watch.last >= round.start && this.watch.last < round.start + round.phaseLength) {
 						return round;
@@ -271,6 +274,26 @@ export class Dev {
 				)
 			: null;
 		return this.api.tx.popw.attest(worker, round, root, signature);
+	}
+
+	/** Drives a worker's next check by signed extrinsics, all of whose checkers find it good. Returns
+	 * the round. */
+	async check(worker, { fits = () => true } = {}) {
+		const round = await this.due(worker, { fits });
+		await send(this.api, this.provider, this.attest(worker, round.index, ROOT));
+		await this.phase(round, 2);
+		const batches = this.checkers.map((checker) => ({
+			account: checker.account,
+			batch: this.batch(checker.operator, round.index, [[worker, GOOD]]),
+		}));
+		await Promise.all(
+			batches.map(({ account, batch }) => send(this.api, account, this.commit(batch))),
+		);
+		await this.phase(round, 3);
+		await Promise.all(
+			batches.map(({ account, batch }) => send(this.api, account, this.reveal(batch))),
+		);
+		return round;
 	}
 
 	/** Free balance. */

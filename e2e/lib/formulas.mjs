@@ -88,6 +88,20 @@ export function pots(total, poc, pod) {
 export const releasedUpTo = (reserve, block) =>
 	(BigInt(reserve) * emissionUpTo(block)) / emissionUpTo(31_536_000);
 
+/** The members' part of a pool's reward, rounded down. `commission` is in billionths; without an owner's
+ * stake (an operator's pool) all of it is theirs. */
+export function membersPart(reward, commission, { owner = 0n, eligible }) {
+	const all = BigInt(owner) + BigInt(eligible);
+	return (BigInt(reward) * BigInt(commission) * BigInt(eligible)) / (all * 1_000_000_000n);
+}
+
+/** What a member with `shares` of the `eligible` ones can claim of the members' parts of several epochs: a
+ * share's earnings have 128 binary places. */
+export function member(parts, shares, eligible = shares) {
+	const rate = parts.reduce((sum, one) => sum + (BigInt(one) << 128n) / BigInt(eligible), 0n);
+	return (rate * BigInt(shares)) >> 128n;
+}
+
 /** The owner's minimum stake: `base + perScore · class score · count`. */
 export function minimumStake(spec, base = 500n * KAI, perScore = 200n * KAI) {
 	const scores = CLASS_SCORES[Number(spec.gpuClass)] * BigInt(spec.gpuCount);

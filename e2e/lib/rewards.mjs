@@ -6,6 +6,8 @@ import {
 	boost,
 	checkerScore,
 	emissionBetween,
+	member,
+	membersPart,
 	part,
 	pots,
 	releasedUpTo,
@@ -174,19 +176,32 @@ export async function checkRewards(dev, worker, last) {
 			};
 		},
 
-		/** Claims for each checker that has something. `got` is what its vKAI grew by. */
+		/** Claims for each checker that has something: what it earned as an operator, and what the licences
+		 * that it holds itself earned. `got` is what its vKAI grew by, in all. */
 		async claimCheckers() {
 			const claims = [];
 			for (const [index, checker] of dev.checkers.entries()) {
-				const sum = (field) =>
-					epochs.reduce((total, one) => total + one.operators[index][field], 0);
-				const expected = epochs.reduce((total, one) => total + one.operators[index].reward, 0n);
-				if (expected === 0n) {
+				const mine = epochs.map(({ operators }) => operators[index]);
+				const sum = (field) => mine.reduce((total, one) => total + one[field], 0);
+				if (mine.every(({ reward }) => reward === 0n)) {
 					continue;
 				}
+				const { commission, licences } = plain(
+					await api.query.checkers.operators(checker.operator),
+				);
+				// All licences that it works for are its own, and were there from the first block.
+				const own = mine.map(({ reward }) => ({
+					holders: membersPart(reward, commission.now, { eligible: licences.now }),
+					reward,
+				}));
+				const expected =
+					own.reduce((total, { holders, reward }) => total + reward - holders, 0n) +
+					member(own.map(({ holders }) => holders), licences.now);
 				const vkai = async () => plain(await api.query.rewards.vKai(checker.account.address));
 				const before = await vkai();
-				const result = await send(api, checker.account, api.tx.rewards.claimChecker());
+				await send(api, checker.account, api.tx.rewards.claimChecker());
+				const pool = { Checker: checker.operator };
+				const result = await send(api, checker.account, api.tx.rewards.claimDelegation(pool));
 				const header = await api.rpc.chain.getHeader(result.hash);
 				claims.push({
 					block: header.number.toNumber(),

@@ -93,9 +93,10 @@ test('nobody signed for the nodes, and nobody paid for it', async () => {
 		const { block } = await api.rpc.chain.getBlock(event.hash);
 		assert.equal(block.extrinsics[event.extrinsic].isSigned, false, name);
 	}
-	const claims = watch.all('rewards.CheckerClaimed').length;
+	const claims =
+		watch.all('rewards.CheckerClaimed').length + watch.all('rewards.DelegationClaimed').length;
 	// The provider for registering (and again where it had to claim less) and claiming, each checker for
-	// claiming.
+	// claiming what it earned and what its licences did.
 	const paid = watch.all('transactionPayment.TransactionFeePaid').map(({ data }) => data.who);
 	const provider = paid.filter((who) => who === dev.provider.address).length;
 	assert.ok(provider >= 2);
@@ -130,6 +131,9 @@ test('what is claimed cannot be claimed again, nor by others', async () => {
 	assert.equal(other.error, 'rewards.NotOwner');
 	const nobody = await trySend(api, dev.sudo, api.tx.rewards.claimChecker());
 	assert.equal(nobody.error, 'rewards.NothingToClaim');
+	const pool = { Checker: dev.checkers[0].operator };
+	const stranger = await trySend(api, dev.sudo, api.tx.rewards.claimDelegation(pool));
+	assert.equal(stranger.error, 'rewards.NothingToClaim');
 });
 
 test('the emission left is the schedule less what is out', async () => {

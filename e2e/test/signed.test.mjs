@@ -18,6 +18,7 @@ const INTERFACE = new URL('./interface.json', import.meta.url);
 const PINNED = {
 	Checkers: {
 		accept_delegation: ['license'],
+		annul_strike: ['worker', 'round', 'receipt'],
 		delegate_license: ['license', 'operator'],
 		deregister_checker: [],
 		go_offline: [],
@@ -29,6 +30,11 @@ const PINNED = {
 		set_checker_keys: ['checker_key', 'agent_key', 'proof'],
 		set_commission: ['commission'],
 	},
+	Licenses: {
+		purchase: ['count', 'referrer'],
+		set_sale: ['round'],
+		set_whitelist: ['accounts', 'listed'],
+	},
 	Popw: {
 		attest: ['worker', 'round', 'root', 'signature'],
 		commit: ['operator', 'round', 'batch', 'hash', 'signature'],
@@ -37,12 +43,14 @@ const PINNED = {
 		reveal: ['operator', 'round', 'batch', 'votes', 'salt', 'signature'],
 	},
 	Providers: {
+		cancel_slash: ['id'],
 		deregister_worker: ['worker'],
 		go_offline: ['worker'],
 		go_online: ['worker'],
 		register_worker: ['spec', 'worker_key', 'agent_key', 'stake', 'proof'],
 		set_commission: ['worker', 'commission'],
 		set_price_floor: ['worker', 'price_per_gpu_hour'],
+		slash: ['worker', 'level'],
 		set_worker_keys: ['worker', 'worker_key', 'agent_key', 'proof'],
 		stake: ['worker', 'amount'],
 		unstake: ['worker', 'amount'],
@@ -51,8 +59,11 @@ const PINNED = {
 	},
 	Rewards: {
 		claim_checker: [],
+		claim_delegation: ['pool'],
 		claim_worker: ['worker'],
+		redeem: ['amount', 'term'],
 		settle: ['pool'],
+		withdraw_redemption: ['id'],
 	},
 };
 

@@ -9,7 +9,8 @@
 //! | [`tiers`] | from measured bandwidth, cores, memory and disk to a tier 0 … 4 |
 //! | [`classes`] | the GPU classes: ids, names, scores, peak figures |
 //! | [`score`] | hardware, boost, the scores of workers and checkers |
-//! | [`reward`] | pots, ratio, shares of a pot, commission, the PoD cap, vKAI terms, fees |
+//! | [`reward`] | pots, ratio, shares of a pot, the PoD cap, vKAI terms, fees |
+//! | [`members`] | the members' part of a pool's reward, and what a share of it has earned |
 //! | [`stake`] | minimum stake, shares of a pool, slashes and bounties |
 //! | [`committee`] | majority, median, how many draws and batches, chance of detection |
 //! | [`rounds`] | length of a census, chance of being due, the longest credited gap |
@@ -34,6 +35,7 @@ pub mod arith;
 pub mod classes;
 pub mod committee;
 pub mod emission;
+pub mod members;
 pub mod reward;
 pub mod rounds;
 pub mod score;

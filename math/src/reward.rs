@@ -137,19 +137,6 @@ pub fn worker(
 	})
 }
 
-/// Splits a pool's reward by its commission, which is the **members'** part: `(owner, members)`. They
-/// make the whole; rounding is the owner's.
-///
-/// ```
-/// use kaisar_math::reward::commission;
-/// use sp_arithmetic::Perbill;
-/// assert_eq!(commission(1_001, Perbill::from_percent(20)), (801, 200));
-/// ```
-pub fn commission(reward: u128, commission: Perbill) -> (u128, u128) {
-	let members = commission.mul_floor(reward);
-	(reward - members, members)
-}
-
 /// How long a redemption of vKAI lasts.
 #[derive(
 	Clone,
@@ -385,12 +372,6 @@ mod tests {
 		) {
 			let total = a + more + rest;
 			prop_assert!(share(a, pot, total).unwrap() <= share(a + more, pot, total).unwrap());
-		}
-
-		#[test]
-		fn commission_makes_the_whole(reward in 0..=SUPPLY, parts in 0u32..=1_000_000_000) {
-			let (owner, members) = commission(reward, Perbill::from_parts(parts));
-			prop_assert_eq!(owner + members, reward);
 		}
 	}
 }

@@ -1,6 +1,9 @@
 //! Stake: the least that an owner must stake, shares of a pool, slashes and bounties.
 
-use crate::{DAY, arith::mul_div};
+use crate::{
+	DAY,
+	arith::{mul_div, mul_div_up},
+};
 use sp_arithmetic::Perbill;
 
 /// The owner's minimum stake: `BaseStake + StakePerScore · class score · GPU count`, the class score in
@@ -27,6 +30,15 @@ pub fn retry_delay(failures: u32) -> u32 {
 	}
 }
 
+/// Shares are out at no less than a unit of value for this many. What a slash leaves below that is taken
+/// too: so a share keeps a price, and the shares of all KAI there is fit into 128 bits.
+pub const SHARES_PER_UNIT: u128 = 1 << 32;
+
+/// Level 1: found offline. Of the pool, for each 24 h since the last proof, and the most at once.
+pub const OFFLINE_RATE: Perbill = Perbill::from_percent(10);
+/// Level 2: malice or mass error. Of the pool, for each 24 h, of which the first are due at once.
+pub const MALICE_RATE: Perbill = Perbill::from_percent(50);
+
 /// The shares that `amount` buys in a pool worth `value` with `shares` out, rounded down. An empty pool
 /// starts at a share a unit. `None` on overflow, or where shares are out that are worth nothing.
 pub fn shares_for(amount: u128, shares: u128, value: u128) -> Option<u128> {
@@ -35,6 +47,12 @@ pub fn shares_for(amount: u128, shares: u128, value: u128) -> Option<u128> {
 	} else {
 		mul_div(amount, shares, value)
 	}
+}
+
+/// The shares that pay for taking `amount` out of a pool worth `value`, rounded up: whoever stays never
+/// loses by it. `None` on overflow, or where the shares are worth nothing.
+pub fn shares_of(amount: u128, shares: u128, value: u128) -> Option<u128> {
+	mul_div_up(amount, shares, value)
 }
 
 /// What `part` of a pool's `shares` is worth, rounded down.
@@ -46,23 +64,74 @@ pub fn value_of(part: u128, shares: u128, value: u128) -> Option<u128> {
 	}
 }
 
-/// A slash by time: `rate` of the pool for each 24 h, pro rata over `blocks`, at most `rate` at once.
+/// A slash by time: `rate` of the pool for each 24 h, pro rata over `blocks`, never more than the pool.
 ///
 /// ```
-/// use kaisar_math::stake::slash_by_time;
-/// use sp_arithmetic::Perbill;
-/// let rate = Perbill::from_percent(10);
-/// assert_eq!(slash_by_time(1_000, rate, 3_600), Some(50));
-/// assert_eq!(slash_by_time(1_000, rate, 100_000), Some(100));
+/// use kaisar_math::stake::{MALICE_RATE, slash_over};
+/// assert_eq!(slash_over(1_000, MALICE_RATE, 10_800), Some(750));
+/// assert_eq!(slash_over(1_000, MALICE_RATE, 100_000), Some(1_000));
 /// ```
-pub fn slash_by_time(pool: u128, rate: Perbill, blocks: u32) -> Option<u128> {
-	mul_div(rate.mul_floor(pool), blocks.min(DAY).into(), DAY.into())
+pub fn slash_over(pool: u128, rate: Perbill, blocks: u32) -> Option<u128> {
+	let billionths = u128::from(rate.deconstruct()) * u128::from(blocks);
+	let whole = u128::from(Perbill::one().deconstruct()) * u128::from(DAY);
+	mul_div(pool, billionths.min(whole), whole)
 }
 
-/// Divides a slash between the owner, who is first, and the delegators: `(owner, delegators)`.
-pub fn slash_order(amount: u128, owner: u128, delegators: u128) -> (u128, u128) {
-	let first = amount.min(owner);
-	(first, (amount - first).min(delegators))
+/// The same, at most `rate` at once.
+///
+/// ```
+/// use kaisar_math::stake::{OFFLINE_RATE, slash_by_time};
+/// assert_eq!(slash_by_time(1_000, OFFLINE_RATE, 3_600), Some(50));
+/// assert_eq!(slash_by_time(1_000, OFFLINE_RATE, 100_000), Some(100));
+/// ```
+pub fn slash_by_time(pool: u128, rate: Perbill, blocks: u32) -> Option<u128> {
+	slash_over(pool, rate, blocks.min(DAY))
+}
+
+/// The blocks that malice is charged for when it has gone on for `blocks`: a day at least.
+pub fn malice_charge(blocks: u32) -> u32 {
+	blocks.max(DAY)
+}
+
+/// Divides a slash among the parts of a pool, the first one first. What is more than all of them is
+/// lost.
+///
+/// ```
+/// use kaisar_math::stake::slash_order;
+/// assert_eq!(slash_order(50, [30, 100]), [30, 20]);
+/// ```
+pub fn slash_order<const N: usize>(amount: u128, parts: [u128; N]) -> [u128; N] {
+	let mut left = amount;
+	parts.map(|part| {
+		let taken = left.min(part);
+		left -= taken;
+		taken
+	})
+}
+
+/// What is taken of a part worth `value` with `shares` out when `amount` is slashed of it: all of it
+/// where less than a unit for [`SHARES_PER_UNIT`] shares would be left.
+pub fn slash_shared(amount: u128, shares: u128, value: u128) -> u128 {
+	match value.checked_sub(amount) {
+		Some(left) if amount == 0 || left >= shares.div_ceil(SHARES_PER_UNIT) => amount,
+		_ => value,
+	}
+}
+
+/// The bounty of a slash, rounded down, and its division between who found the fault and who applied the
+/// slash: half each, the odd unit to the latter; all to the latter where nobody found it.
+///
+/// ```
+/// use kaisar_math::stake::bounty;
+/// use sp_arithmetic::Perbill;
+/// let one = Perbill::from_percent(1);
+/// assert_eq!(bounty(10_100, one, true), (50, 51));
+/// assert_eq!(bounty(10_100, one, false), (0, 101));
+/// ```
+pub fn bounty(slashed: u128, rate: Perbill, found: bool) -> (u128, u128) {
+	let all = rate.mul_floor(slashed);
+	let finder = if found { all / 2 } else { 0 };
+	(finder, all - finder)
 }
 
 #[cfg(test)]
@@ -88,15 +157,60 @@ mod tests {
 	}
 
 	#[test]
-	fn the_owner_is_slashed_first() {
-		assert_eq!(slash_order(10, 30, 100), (10, 0));
-		assert_eq!(slash_order(50, 30, 100), (30, 20));
-		assert_eq!(slash_order(500, 30, 100), (30, 100));
+	fn the_first_part_is_slashed_first() {
+		assert_eq!(slash_order(10, [30, 0, 100, 7]), [10, 0, 0, 0]);
+		assert_eq!(slash_order(50, [30, 5, 100, 7]), [30, 5, 15, 0]);
+		assert_eq!(slash_order(137, [30, 0, 100, 7]), [30, 0, 100, 7]);
+		assert_eq!(slash_order(u128::MAX, [30, 0, 100, 7]), [30, 0, 100, 7]);
+	}
+
+	#[test]
+	fn what_is_left_below_the_least_price_is_taken_too() {
+		let unit = SHARES_PER_UNIT;
+		// Exactly the least price stays, a unit less does not.
+		assert_eq!(slash_shared(90, 10 * unit, 100), 90);
+		assert_eq!(slash_shared(91, 10 * unit, 100), 100);
+		assert_eq!(slash_shared(90, 10 * unit + 1, 100), 100);
+		assert_eq!(slash_shared(100, 10, 100), 100);
+		assert_eq!(slash_shared(0, 10, 100), 0);
+		assert_eq!(slash_shared(0, 0, 0), 0);
+		// More than there is.
+		assert_eq!(slash_shared(101, 10, 100), 100);
+	}
+
+	#[test]
+	fn the_shares_of_all_kai_fit() {
+		// The whole supply, joined at the least price by the whole supply.
+		let supply = 1_000_000_000 * KAI;
+		let shares = supply.checked_mul(SHARES_PER_UNIT).unwrap();
+		let more = shares_for(supply, shares, supply).unwrap();
+		assert!(shares.checked_add(more).is_some());
+	}
+
+	#[test]
+	fn malice_is_charged_a_day_at_once_and_by_time_after_it() {
+		let charge = |blocks| slash_over(1_000, MALICE_RATE, malice_charge(blocks)).unwrap();
+		assert_eq!([0, 25, DAY].map(charge), [500, 500, 500]);
+		assert_eq!(charge(DAY + DAY / 2), 750);
+		assert_eq!(
+			[2 * DAY, 3 * DAY, u32::MAX].map(charge),
+			[1_000, 1_000, 1_000]
+		);
+	}
+
+	#[test]
+	fn a_bounty_is_a_part_of_the_slash() {
+		let one = Perbill::from_percent(1);
+		assert_eq!(bounty(0, one, true), (0, 0));
+		assert_eq!(bounty(99, one, true), (0, 0));
+		assert_eq!(bounty(100, one, true), (0, 1));
+		assert_eq!(bounty(200, one, true), (1, 1));
+		assert_eq!(bounty(u128::MAX, Perbill::one(), false), (0, u128::MAX));
 	}
 
 	#[test]
 	fn slashes_stop_at_the_rate() {
-		let rate = Perbill::from_percent(10);
+		let rate = OFFLINE_RATE;
 		assert_eq!(slash_by_time(1_000 * KAI, rate, 0), Some(0));
 		assert_eq!(slash_by_time(1_000 * KAI, rate, DAY), Some(100 * KAI));
 		assert_eq!(slash_by_time(1_000 * KAI, rate, DAY + 1), Some(100 * KAI));
@@ -114,6 +228,39 @@ mod tests {
 			prop_assert!(back <= amount);
 			let others = value_of(shares, shares + bought, value + amount).unwrap();
 			prop_assert!(others >= value_of(shares, shares, value).unwrap());
+		}
+
+		#[test]
+		fn taking_an_exact_amount_never_costs_who_stays(
+			value in 1u128..100_000 * KAI, shares in 1u128..100_000 * KAI, part: u128,
+		) {
+			let amount = part % (value + 1);
+			let burnt = shares_of(amount, shares, value).unwrap();
+			prop_assert!(burnt <= shares);
+			prop_assert!(value_of(burnt, shares, value).unwrap() >= amount);
+			let left = shares - burnt;
+			if left > 0 {
+				let before = value_of(left, shares, value).unwrap();
+				prop_assert!(value_of(left, left, value - amount).unwrap() >= before);
+			}
+		}
+
+		#[test]
+		fn parts_make_the_whole(amount: u128, parts: [u64; 4]) {
+			let parts = parts.map(u128::from);
+			let taken = slash_order(amount, parts);
+			let all: u128 = parts.iter().sum();
+			prop_assert_eq!(taken.iter().sum::<u128>(), amount.min(all));
+			// A part is touched only when all before it are gone.
+			for i in 1..4 {
+				prop_assert!(taken[i] == 0 || taken[..i] == parts[..i]);
+			}
+		}
+
+		#[test]
+		fn slashes_in_pieces_are_no_more_than_at_once(pool in 0u128..100_000 * KAI, a in 0u32..DAY, b in 0u32..DAY) {
+			let over = |blocks| slash_over(pool, MALICE_RATE, blocks).unwrap();
+			prop_assert!(over(a) + over(b) <= over(a + b) && over(a + b) <= pool);
 		}
 
 		#[test]

@@ -5,8 +5,8 @@
 //! it is, so a node that restarts simply asks again.
 
 use crate::{
-	AgentKey, AgentSignature, BenchParams, BlockNumber, CheckerKey, RoundIndex, Verdict, WorkerId,
-	WorkerSpec,
+	AgentKey, AgentSignature, BenchParams, BlockNumber, CheckerKey, OperatorId, RoundIndex,
+	Verdict, WorkerId, WorkerSpec,
 };
 use alloc::{string::String, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
@@ -33,6 +33,13 @@ pub fn config_key(key: &[u8]) -> Vec<u8> {
 	let mut name = b"kaisar/agent/".to_vec();
 	name.extend_from_slice(key);
 	name
+}
+
+/// Local offchain storage key (persistent) under which a checker's node leaves the receipts of the
+/// workers that served an operator in a round, as `Vec<(WorkerId, AgentSignature)>`, for as long as a
+/// strike can be annulled with one.
+pub fn receipts_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
+	(b"kaisar/receipts", operator, round).encode()
 }
 
 /// Where the agent of a key is.

@@ -4,9 +4,10 @@
 //! ```text
 //!   Providers ──Checks──▶ Popw ──Workers──▶ Providers
 //!   Checkers  ──Checks──▶ Popw ──Seats────▶ Checkers ──LicenceInfo──▶ Licenses
+//!   Checkers  ──Workers─▶ Providers
 //!   Popw ──OnClosed──▶ Rewards, Orders
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
-//!   Providers, Orders ──Pots──▶ Rewards
+//!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
 //! ```
 //!
 //! A call that changes a worker touches it first ([`Checks::touch`], which closes a check that is
@@ -53,7 +54,20 @@ pub struct WorkerCounts {
 	pub rented: u32,
 }
 
-/// The registry of workers (Providers), for Popw and Orders.
+/// A worker that can be rented now, as Orders see it. One storage read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+	/// What was last verified.
+	pub profile: Profile,
+	/// Where it is.
+	pub region: [u8; 2],
+	/// It is never matched below this price per GPU-hour.
+	pub price_floor: Balance,
+	/// The share of its last 32 checks that confirmed it.
+	pub reliability: Perbill,
+}
+
+/// The registry of workers (Providers), for Popw, Checkers and Orders.
 pub trait Workers<AccountId> {
 	/// The worker's record, with the keys in force in `round`.
 	fn info(worker: WorkerId, round: RoundIndex) -> Option<WorkerInfo<AccountId>>;
@@ -81,6 +95,65 @@ pub trait Workers<AccountId> {
 	/// A check is closed: updates profile, state, reliability and pending time, and returns what was
 	/// proved.
 	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError>;
+
+	/// The same, on behalf of an account that closes a check which nobody else did. `finder` shares the
+	/// bounty, if it ends in a slash.
+	fn closed_by(
+		worker: WorkerId,
+		closing: &Closing,
+		_finder: Option<&AccountId>,
+	) -> Result<Proved, DispatchError> {
+		Self::closed(worker, closing)
+	}
+
+	/// Idle workers with that many verified GPUs of the class, in a region or in all of them.
+	fn idle(_class: GpuClass, _count: u8, _region: Option<[u8; 2]>) -> u32 {
+		0
+	}
+
+	/// One of them, by its position below [`idle`](Self::idle). Positions change whenever a worker comes
+	/// or goes: draw them at random, and use them at once.
+	fn idle_at(
+		_class: GpuClass,
+		_count: u8,
+		_region: Option<[u8; 2]>,
+		_position: u32,
+	) -> Option<WorkerId> {
+		None
+	}
+
+	/// The worker, if it is idle and not barred from matching.
+	fn candidate(_worker: WorkerId) -> Option<Candidate> {
+		None
+	}
+
+	/// Idle and rented workers of a GPU class, for its utilisation.
+	fn use_of(_class: GpuClass) -> (u32, u32) {
+		(0, 0)
+	}
+
+	/// An idle worker serves `order` from now on: `Online` → `Rented`.
+	fn rent(_worker: WorkerId, _order: OrderId) -> DispatchResult {
+		Err(DispatchError::Unavailable)
+	}
+
+	/// A `Rented` worker is idle again, and due in a full check in the next round; it is `Suspended` if
+	/// its owner's stake was slashed below the minimum meanwhile.
+	fn free(_worker: WorkerId) -> DispatchResult {
+		Err(DispatchError::Unavailable)
+	}
+
+	/// A worker could not serve an order: that lowers its reliability like a check that did not confirm
+	/// it, and bars it from matching until block `until`.
+	fn bar(_worker: WorkerId, _until: crate::BlockNumber) -> DispatchResult {
+		Err(DispatchError::Unavailable)
+	}
+
+	/// A worker let its order down outside any check: a slash of level 1 is queued, for the time since its
+	/// last proof.
+	fn fault(_worker: WorkerId) -> DispatchResult {
+		Err(DispatchError::Unavailable)
+	}
 
 	/// Makes a worker that is registered and `Pending`, holding these keys, for benchmarks of other
 	/// pallets.
@@ -141,6 +214,12 @@ pub trait Checks {
 	/// answers itself.
 	fn oldest_round() -> RoundIndex {
 		Self::next_round().saturating_sub(6)
+	}
+
+	/// The seed of a round; `None` if it has not started, or its record is gone, which is a day after
+	/// it at the earliest.
+	fn round_seed(_round: RoundIndex) -> Option<sp_core::H256> {
+		None
 	}
 
 	/// Whether the operator has a seat in a running round, as far as can be told cheaply. Only for
@@ -407,6 +486,39 @@ pub enum Pot {
 	Checkers,
 }
 
+/// A pool's running score, of at most one epoch that is not settled.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	codec::Encode,
+	codec::Decode,
+	codec::DecodeWithMemTracking,
+	codec::MaxEncodedLen,
+	scale_info::TypeInfo,
+)]
+pub struct RunningScore {
+	/// The epoch that it is of.
+	pub epoch: EpochIndex,
+	/// For proved time online.
+	pub poc: u128,
+	/// For proved time rented.
+	pub pod: u128,
+}
+
+/// Workers' running scores (Rewards), for display.
+pub trait RunningScores {
+	/// The running score of a worker, if it has one.
+	fn of_worker(_worker: WorkerId) -> Option<RunningScore> {
+		None
+	}
+}
+
+impl RunningScores for () {}
+
 /// Puts KAI into a reward pot (Rewards).
 pub trait Pots<AccountId> {
 	/// Moves `amount` of `from`'s free balance into the pot, for the running epoch.
@@ -415,6 +527,20 @@ pub trait Pots<AccountId> {
 
 impl<AccountId> Pots<AccountId> for () {
 	fn put(_: Pot, _: &AccountId, _: Balance) -> DispatchResult {
+		Err(DispatchError::Unavailable)
+	}
+}
+
+/// Takes the protocol's part of what is paid for a rental (Rewards).
+pub trait ProtocolFees<AccountId> {
+	/// Takes `amount` of `from`'s free balance as the protocol's part of a payment to the owner of
+	/// `worker`. While the emission runs it goes to the treasury, after that into both reward pots,
+	/// half each. It raises what the worker may earn for demand in the running epoch.
+	fn pay(worker: WorkerId, from: &AccountId, amount: Balance) -> DispatchResult;
+}
+
+impl<AccountId> ProtocolFees<AccountId> for () {
+	fn pay(_: WorkerId, _: &AccountId, _: Balance) -> DispatchResult {
 		Err(DispatchError::Unavailable)
 	}
 }

@@ -15,6 +15,7 @@ frame_benchmarking::define_benchmarks!(
 	[pallet_treasury, Treasury]
 	[pallet_utility, Utility]
 	[pallet_providers, Providers]
+	[pallet_licenses, Licenses]
 	[pallet_checkers, Checkers]
 	[pallet_popw, Popw]
 	[pallet_rewards, Rewards]

@@ -11,13 +11,14 @@
 //! genesis, since pallets read them there.
 
 use crate::{
-	AccountId, BabeConfig, Balance, BalancesConfig, CheckersConfig, LicensesConfig, Rewards,
-	RewardsConfig, RuntimeGenesisConfig, RuntimeOrigin, SessionConfig, SessionKeys, SudoConfig,
-	constants::*, fees,
+	AccountId, BabeConfig, Balance, BalancesConfig, CheckersConfig, LicensesConfig, Providers,
+	Rewards, RewardsConfig, RuntimeGenesisConfig, RuntimeOrigin, SessionConfig, SessionKeys,
+	SudoConfig, constants::*, fees,
 };
 use alloc::{format, string::ToString, vec, vec::Vec};
 use frame_support::build_struct_json_patch;
-use kaisar_primitives::{AgentKey, KAI, Pot};
+use kaisar_primitives::{AgentKey, BlockNumber, DAYS, KAI, Pot};
+use pallet_licenses::SaleRound;
 use serde_json::Value;
 use sp_core::sr25519;
 use sp_genesis_builder::PresetId;
@@ -144,6 +145,7 @@ fn genesis(
 	sudo: Option<AccountId>,
 	checkers: Vec<dev::Checker>,
 	licences: Vec<(AccountId, u32)>,
+	sale: Option<SaleRound<Balance, BlockNumber>>,
 ) -> Value {
 	balances.extend(pots().map(|pot| (pot, EXISTENTIAL_DEPOSIT)));
 	// A checker holds the licences after those of the ones before it, and works for them itself.
@@ -182,7 +184,7 @@ fn genesis(
 				.collect::<Vec<_>>(),
 		},
 		sudo: SudoConfig { key: sudo },
-		licenses: LicensesConfig { licences },
+		licenses: LicensesConfig { licences, sale },
 		checkers: CheckersConfig {
 			operators,
 			delegations
@@ -195,11 +197,27 @@ fn genesis(
 	json
 }
 
+/// The second round of the licences' sale, from the first block on: anyone may buy, with 5 % off for
+/// who has a referrer. Sudo can set the terms of the first round, or any others.
+fn open_sale() -> SaleRound<Balance, BlockNumber> {
+	SaleRound {
+		price: 2_600 * KAI,
+		public: true,
+		whitelist_discount: Perbill::zero(),
+		referral_discount: Perbill::from_percent(5),
+		referral_commission: Perbill::from_percent(10),
+		per_account_limit: 100,
+		starts: 0,
+		ends: 365 * DAYS,
+	}
+}
+
 /// The pots. They exist from the start, so that nothing paid into them is ever too little.
-fn pots() -> [AccountId; 4] {
+fn pots() -> [AccountId; 5] {
 	[
 		fees::fee_pot(),
 		fees::treasury(),
+		Providers::pot(),
 		Rewards::pot_account(Pot::Providers),
 		Rewards::pot_account(Pot::Checkers),
 	]
@@ -221,6 +239,7 @@ fn development() -> Value {
 		dev::CHECKERS
 			.map(|checker| (checker.account.into(), dev::LICENCES))
 			.into(),
+		Some(open_sale()),
 	)
 }
 
@@ -243,6 +262,7 @@ fn local() -> Value {
 		dev::CHECKERS
 			.map(|checker| (checker.account.into(), dev::LICENCES))
 			.into(),
+		Some(open_sale()),
 	)
 }
 
@@ -264,6 +284,7 @@ fn staging() -> Value {
 		None,
 		Vec::new(),
 		Vec::new(),
+		None,
 	)
 }
 

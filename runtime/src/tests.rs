@@ -1,5 +1,7 @@
 //! What the runtime promises to whoever uses it.
 
+mod rewards;
+
 use crate::{
 	AllPalletsWithSystem, Babe, Balances, Block, Checkers, Executive, Header, PalletInfo, Popw,
 	Rewards, Runtime, RuntimeCall, RuntimeEvent, System, Treasury, TxExtension, UncheckedExtrinsic,
@@ -275,6 +277,32 @@ fn development_has_its_cast() {
 			assert_eq!(Some(operator.account), holder);
 		}
 	});
+}
+
+#[test]
+fn development_sells_licences_and_production_waits_for_governance() {
+	on_preset("development", || {
+		let bob = Sr25519Keyring::Bob.to_account_id();
+		let referrer = dev::CHECKERS[0].account.into();
+		let before = (
+			Balances::balance(&bob),
+			Balances::balance(&fees::treasury()),
+			Balances::balance(&referrer),
+		);
+		assert_ok!(crate::Licenses::purchase(
+			crate::RuntimeOrigin::signed(bob.clone()),
+			2,
+			Some(referrer.clone())
+		));
+		let last = 3 * dev::LICENCES + 1;
+		assert_eq!(crate::Licenses::holder_of(last), Some(bob.clone()));
+		assert_eq!(crate::Licenses::unlocks_at(last), Some(365 * 7_200));
+		// 5 % off 2,600 KAI, and a tenth of that to the referrer.
+		assert_eq!(before.0 - Balances::balance(&bob), 4_940 * KAI);
+		assert_eq!(Balances::balance(&fees::treasury()) - before.1, 4_446 * KAI);
+		assert_eq!(Balances::balance(&referrer) - before.2, 494 * KAI);
+	});
+	on_preset("staging", || assert_eq!(crate::Licenses::sale(), None));
 }
 
 #[test]

@@ -57,6 +57,45 @@ fn licence<T: Config>(holder: &T::AccountId) -> LicenceId {
 	license
 }
 
+/// An operator with a licence that is banned for a strike of four votes in round 0 and one of a vote on
+/// worker [`MAX_SERVED`] in round 1; and the receipt for that.
+fn struck<T: Config>() -> Result<(T::AccountId, OperatorId, AgentSignature), BenchmarkError> {
+	let (who, number) = operator::<T>("operator");
+	let license = licence::<T>(&who);
+	Checkers::<T>::delegate_license(RawOrigin::Signed(who.clone()).into(), license, who.clone())?;
+
+	let agent_type = sp_core::crypto::KeyTypeId(*b"kagt");
+	let agent = sp_io::crypto::ed25519_generate(agent_type, None);
+	let payload = [7; 32];
+	let receipt = sp_io::crypto::ed25519_sign(agent_type, &agent, &payload).expect("it is there");
+	let strike = |round: RoundIndex, workers: core::ops::Range<WorkerId>| Strike {
+		operator: number,
+		round,
+		at: T::Time::now(),
+		payload,
+		votes: BoundedVec::truncate_from(
+			workers.map(|worker| LoneVote { worker, agent }).collect(),
+		),
+	};
+	let strikes = alloc::vec![
+		strike(0, 0..MAX_SERVED),
+		strike(1, MAX_SERVED..MAX_SERVED.saturating_add(1)),
+	];
+	for strike in &strikes {
+		for vote in &strike.votes {
+			LoneVotes::<T>::insert((strike.round, vote.worker), &who);
+		}
+	}
+	let until = banned_until(strikes.iter().map(|strike| strike.at)).expect("two ban");
+	StrikesOf::<T>::insert(&who, Strikes::truncate_from(strikes));
+	Checkers::<T>::mutate_operator(number, |record| {
+		record.ban = Some(Ban::new(None, T::Checks::next_round(), until));
+		Ok(())
+	})?;
+	assert_eq!(active::<T>(), 0);
+	Ok((who, number, receipt))
+}
+
 fn active<T: Config>() -> u32 {
 	ActiveLicences::<T>::get()
 }
@@ -230,6 +269,32 @@ mod benchmarks {
 		_(RawOrigin::Signed(who.clone()));
 		assert_eq!(<Checkers<T> as Seats<T::AccountId>>::number(&who), None);
 		assert_eq!(active::<T>(), 0);
+		Ok(())
+	}
+
+	/// The strike that banned, of two; the operator is back with its licence.
+	#[benchmark]
+	fn annul_strike() -> Result<(), BenchmarkError> {
+		let (who, number, receipt) = struck::<T>()?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who.clone()), MAX_SERVED, 1, receipt);
+		assert_eq!(StrikesOf::<T>::get(&who).len(), 1);
+		let record = Operators::<T>::get(number).expect("it is registered");
+		assert!(record.is_online());
+		assert_eq!(active::<T>(), 1);
+		Ok(())
+	}
+
+	#[benchmark]
+	fn authorize_annul_strike() -> Result<(), BenchmarkError> {
+		let (_, _, receipt) = struck::<T>()?;
+		let authorized;
+		#[block]
+		{
+			let source = sp_runtime::transaction_validity::TransactionSource::External;
+			authorized = Checkers::<T>::authorize_annul_strike(source, &MAX_SERVED, &1, &receipt);
+		}
+		assert!(authorized.is_ok());
 		Ok(())
 	}
 

@@ -2,7 +2,7 @@
 //! the collection's locker.
 
 use crate::*;
-use kaisar_primitives::{IsDelegated, OperatorInfo, Pools, SeatResult, Seats};
+use kaisar_primitives::{IsDelegated, OperatorInfo, PoolValue, Pools, SeatResult, Seats};
 
 impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 	fn minted() -> u32 {
@@ -17,12 +17,7 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 		let (page, index) = place(licence);
 		let operator = Pages::<T>::get(page).get(index)?.at(round)?;
 		let record = Operators::<T>::get(operator).defensive()?;
-		// A ban ends by the operator's going online, so being online says it all; the round from
-		// which it counts is looked at for a ban that could not put it offline at once.
-		let banned = record
-			.ban
-			.is_some_and(|ban| round >= ban.from && Self::banned_until(&record).is_some());
-		(record.sits(round) && !banned).then_some(operator)
+		record.sits(round).then_some(operator)
 	}
 
 	fn operator(operator: OperatorId, round: RoundIndex) -> Option<OperatorInfo<T::AccountId>> {
@@ -100,37 +95,6 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 }
 
 impl<T: Config> Pallet<T> {
-	/// Records an incorrect calculation, at most one for a round.
-	fn strike(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
-		let Some(mut record) = Operators::<T>::get(operator).defensive() else {
-			return;
-		};
-		if record.strikes.iter().any(|strike| strike.round == round) {
-			return;
-		}
-		if record.strikes.is_full() {
-			record.strikes.remove(0);
-		}
-		let strike = Strike {
-			worker,
-			round,
-			at: T::Time::now(),
-		};
-		if record.strikes.try_push(strike).defensive().is_err() {
-			return;
-		}
-		let Some(incorrect) = record.incorrect.checked_add(1).defensive() else {
-			return;
-		};
-		record.incorrect = incorrect;
-		Operators::<T>::insert(operator, record);
-		Self::deposit_event(Event::IncorrectCalculation {
-			operator,
-			worker,
-			round,
-		});
-	}
-
 	/// The operator had a seat in `round` and gave no vote for it. Counts the rounds in which it gave
 	/// none at all.
 	///
@@ -146,8 +110,9 @@ impl<T: Config> Pallet<T> {
 			count,
 		} = record.presence;
 		let is_new = record.gone_from.is_none()
-			&& record.online.now
+			&& record.is_online()
 			&& round >= record.online.since
+			&& record.ban.is_none_or(|ban| round >= ban.rounds.until)
 			&& revealed.is_none_or(|last| last < round)
 			&& missed.is_none_or(|last| last < round);
 		if !is_new {
@@ -195,6 +160,26 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 			return Perbill::zero();
 		};
 		Operators::<T>::get(operator).map_or(Perbill::zero(), |record| record.commission.at(epoch))
+	}
+
+	/// The accepted licences; of a registration that has ended, those that it had.
+	fn value(pool: PoolId) -> PoolValue {
+		let PoolId::Checker(operator) = pool else {
+			return PoolValue::default();
+		};
+		let licences = Operators::<T>::get(operator).map_or(0, |record| record.licences.now);
+		PoolValue {
+			owner: 0,
+			members: licences.into(),
+			shares: licences.into(),
+		}
+	}
+
+	fn shares(pool: PoolId, who: &T::AccountId) -> u128 {
+		let PoolId::Checker(operator) = pool else {
+			return 0;
+		};
+		Members::<T>::get(operator, who).into()
 	}
 }
 

@@ -38,25 +38,38 @@
 //! page and the operator's record, with 30 licences or 29,998. [`ActiveLicences`] is kept up at each
 //! change and not counted.
 //!
-//! ## Bans
+//! ## Strikes and bans
 //!
-//! Incorrect calculations are recorded with their times ([`Operator::strikes`]). Bans are not
-//! pronounced yet; [`Operator::ban`] has room for them, and every answer respects it. An operator
-//! comes back from a ban by going online.
+//! A lone vote "online" against a full committee of "offline" is an incorrect calculation, a
+//! *strike* ([`Strike`]). Strikes are an account's, whatever its registrations, and some within a
+//! short time ban it ([`banned_until`]): it has no seats from the next round on, until the time of
+//! the ban is over and it goes online again. More than ten ban for good: the registration ends.
+//!
+//! 1. A cheat votes "online" for Wanda's worker, which is switched off. All others of the committee
+//!    say "offline": a strike. A second one in the same week bans the cheat for 30 days.
+//! 2. A malicious worker serves Carla alone. She, too, is alone with her vote and has a strike; but
+//!    she has the worker agent's receipt, with which every check begins. Within a day her node annuls
+//!    the strike with it, fee-less, and any ban that came of it is as if it had never been.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 
+pub use bans::*;
 pub use pallet::*;
 pub use types::*;
 pub use weights::WeightInfo;
 
+mod bans;
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
+mod delegations;
 mod impls;
 #[cfg(test)]
 mod mock;
+mod ocw;
+mod operators;
+mod strikes;
 #[cfg(test)]
 mod tests;
 #[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
@@ -72,14 +85,17 @@ use frame_support::{
 		tokens::Precision,
 	},
 };
-use frame_system::pallet_prelude::*;
+use frame_system::{ensure_authorized, offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 use kaisar_primitives::{
-	AgentKey, CheckerKey, Checks, EpochIndex, KeyProof, LicenceId, LicenceInfo, OnPoolChange,
-	OperatorId, PoolId, RoundIndex, WorkerId,
+	AgentKey, AgentSignature, CheckerKey, Checks, EpochIndex, KeyProof, LicenceId, LicenceInfo,
+	OnPoolChange, OperatorId, PoolId, RoundIndex, WorkerId, Workers,
 	keys::{KeyRole, is_zero},
 };
 use sp_core::H256;
-use sp_runtime::{ArithmeticError, Perbill};
+use sp_runtime::{ArithmeticError, Perbill, traits::Zero};
+
+/// The log target of this pallet.
+const LOG_TARGET: &str = "runtime::checkers";
 
 /// Balances of [`Config::Currency`].
 pub type BalanceOf<T> =
@@ -101,7 +117,9 @@ pub mod pallet {
 
 	/// What the pallet needs of the runtime.
 	#[pallet::config]
-	pub trait Config: frame_system::Config<Hash = H256> {
+	pub trait Config:
+		CreateAuthorizedTransaction<Call<Self>> + frame_system::Config<Hash = H256>
+	{
 		/// The overarching hold reason.
 		type RuntimeHoldReason: From<HoldReason>;
 
@@ -113,6 +131,9 @@ pub mod pallet {
 
 		/// Rounds (Popw).
 		type Checks: Checks;
+
+		/// Whose agent signs receipts (Providers).
+		type Workers: Workers<Self::AccountId>;
 
 		/// Told before licences or commissions change (Rewards).
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
@@ -175,6 +196,16 @@ pub mod pallet {
 	/// The licence → operator table, in pages of [`PAGE_SIZE`].
 	#[pallet::storage]
 	pub type Pages<T> = StorageMap<_, Twox64Concat, u32, Page, ValueQuery>;
+
+	/// The strikes of an account, over all its registrations, that were not annulled.
+	#[pallet::storage]
+	pub type StrikesOf<T: Config> =
+		StorageMap<_, Blake2_128Concat, T::AccountId, Strikes, ValueQuery>;
+
+	/// Whose a lone vote of [`StrikesOf`] is, by round and worker.
+	#[pallet::storage]
+	pub type LoneVotes<T: Config> =
+		StorageMap<_, Twox64Concat, (RoundIndex, WorkerId), T::AccountId, OptionQuery>;
 
 	/// Licences that will be active in the next round to start.
 	#[pallet::storage]
@@ -349,7 +380,8 @@ pub mod pallet {
 			/// The first round in which it is not registered.
 			from_round: RoundIndex,
 		},
-		/// An operator's lone vote said "online", and all others of a full tally "offline".
+		/// An operator's lone vote said "online", and all others of a full tally "offline": a strike.
+		/// More than one in a round are one strike.
 		IncorrectCalculation {
 			/// The operator.
 			operator: OperatorId,
@@ -357,6 +389,35 @@ pub mod pallet {
 			worker: WorkerId,
 			/// The round.
 			round: RoundIndex,
+		},
+		/// An operator is banned, or the ban that it is under lasts longer.
+		CheckerBanned {
+			/// The operator: the last registration of the account that has the strikes.
+			operator: OperatorId,
+			/// Until this time, in milliseconds of chain time; `u64::MAX` for good.
+			until: u64,
+			/// The first round without seats, unless an earlier ban was on.
+			from_round: RoundIndex,
+		},
+		/// An operator has shown that it was served: its vote was none to be banned for.
+		StrikeAnnulled {
+			/// The operator that voted.
+			operator: OperatorId,
+			/// The worker.
+			worker: WorkerId,
+			/// The round.
+			round: RoundIndex,
+			/// Votes of this round that still make a strike.
+			left: u32,
+		},
+		/// A ban is shorter since a strike was annulled, or over.
+		BanRevised {
+			/// The operator.
+			operator: OperatorId,
+			/// Until when it is banned now, in milliseconds of chain time; `None` if it is not.
+			until: Option<u64>,
+			/// If it is not, and is still registered: the first round in which it can have seats again.
+			from_round: RoundIndex,
 		},
 	}
 
@@ -397,11 +458,17 @@ pub mod pallet {
 		TooManyChanges,
 		/// Something that cannot be.
 		Inconsistent,
+		/// No operator has a strike for this worker in this round.
+		NoStrike,
+		/// A strike can be annulled within a day, which is over.
+		StrikeIsFinal,
+		/// The receipt is no signature of the worker's agent for this checker in this round.
+		InvalidReceipt,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// How an operator stands; `None` if the account is no registered operator.
+		/// How an operator stands; `None` if the account is no registered operator, unless it is banned.
 		pub fn status(account: T::AccountId) -> Option<CheckerStatus> {
 			Self::status_of(&account)
 		}
@@ -415,6 +482,11 @@ pub mod pallet {
 		/// A licence and its delegation; `None` if nobody holds it.
 		pub fn license(license: LicenceId) -> Option<LicenseView<T::AccountId>> {
 			Self::license_view(license)
+		}
+
+		/// The strikes of an account that were not annulled, by time.
+		pub fn strikes_of(account: T::AccountId) -> alloc::vec::Vec<Strike> {
+			StrikesOf::<T>::get(account).into_inner()
 		}
 
 		/// Licences that will be active in the next round to start.
@@ -435,7 +507,8 @@ pub mod pallet {
 		/// - `commission`: the part of the operator's rewards that goes to licence holders.
 		/// - `proof`: both keys' signatures of `possession_payload` for this account.
 		///
-		/// Errors: [`Error::AlreadyRegistered`], [`Error::ZeroKey`], [`Error::KeyInUse`],
+		/// Errors: [`Error::AlreadyRegistered`], [`Error::Banned`] (the account's last registration
+		/// is), [`Error::ZeroKey`], [`Error::KeyInUse`],
 		/// [`Error::InvalidProof`], those of the currency.
 		///
 		/// Event: [`Event::CheckerRegistered`].
@@ -602,7 +675,8 @@ pub mod pallet {
 			Self::do_go_offline(&who)
 		}
 
-		/// Brings the operator back into the draw, from the next round on.
+		/// Brings the operator back into the draw, from the next round on: after it went offline, was
+		/// put offline, or when the time of its ban is over.
 		///
 		/// The origin is signed by a registered operator.
 		///
@@ -631,529 +705,54 @@ pub mod pallet {
 			let who = ensure_signed(origin)?;
 			Self::do_deregister(&who)
 		}
+
+		/// Annuls a strike: an operator was alone with its vote "online" because the worker served
+		/// nobody else, and the worker agent's receipt shows it. If there are more such votes of the
+		/// round ([`Pallet::strikes_of`]), the strike is gone with the last of them. A ban that
+		/// the remaining strikes do not ask for is shortened, or over from the next round on. What a
+		/// ban for good has ended stays so: the account may register again.
+		///
+		/// The origin is fee-less, or signed by anyone, who pays no fee if it succeeds: the receipt
+		/// says all, and each can be used once.
+		///
+		/// - `worker`: the worker.
+		/// - `round`: the round of the vote. There is one check of a worker in it, and at most one is
+		///   alone in that.
+		/// - `receipt`: ed25519 signature of the worker's agent over
+		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the round's seed and the
+		///   checker key in force in it.
+		///
+		/// Errors: [`Error::NoStrike`], [`Error::StrikeIsFinal`] a day after it was found,
+		/// [`Error::InvalidReceipt`], [`Error::TooManyChanges`].
+		///
+		/// Events: [`Event::StrikeAnnulled`], [`Event::BanRevised`] if a ban changed.
+		#[pallet::call_index(11)]
+		#[pallet::weight((T::WeightInfo::annul_strike(), DispatchClass::Operational))]
+		#[pallet::weight_of_authorize(T::WeightInfo::authorize_annul_strike())]
+		#[pallet::authorize(Self::authorize_annul_strike)]
+		pub fn annul_strike(
+			origin: OriginFor<T>,
+			worker: WorkerId,
+			round: RoundIndex,
+			receipt: AgentSignature,
+		) -> DispatchResultWithPostInfo {
+			if ensure_authorized(origin.clone()).is_err() {
+				ensure_signed(origin)?;
+			}
+			Self::do_annul_strike(worker, round, &receipt)?;
+			Ok(Pays::No.into())
+		}
 	}
 
 	#[pallet::hooks]
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+		fn offchain_worker(_: BlockNumberFor<T>) {
+			ocw::run::<T>();
+		}
+
 		#[cfg(feature = "try-runtime")]
 		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
 			Self::do_try_state()
 		}
-	}
-}
-
-/// Guards.
-impl<T: Config> Pallet<T> {
-	/// The number and record of the operator that the account is now.
-	fn ensure_operator_of(account: &T::AccountId) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {
-		let operator = NumberOf::<T>::get(account).ok_or(Error::<T>::UnknownOperator)?;
-		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
-		ensure!(record.gone_from.is_none(), Error::<T>::UnknownOperator);
-		Ok((operator, record))
-	}
-
-	/// The same for a caller, who has an error of his own.
-	fn ensure_caller(who: &T::AccountId) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {
-		Self::ensure_operator_of(who).map_err(|error| match error {
-			Error::<T>::UnknownOperator => Error::<T>::NotRegistered,
-			other => other,
-		})
-	}
-
-	/// That the keys can be those of `operator`, or of a new one.
-	fn ensure_keys_free(keys: &Keys, operator: Option<OperatorId>) -> Result<(), Error<T>> {
-		ensure!(
-			!is_zero(&keys.checker) && !is_zero(&keys.agent),
-			Error::<T>::ZeroKey
-		);
-		let holders = [
-			CheckerKeys::<T>::get(keys.checker),
-			AgentKeys::<T>::get(keys.agent),
-		];
-		for holder in holders.into_iter().flatten() {
-			ensure!(
-				Some(holder) == operator || Self::has_gone(holder),
-				Error::<T>::KeyInUse
-			);
-		}
-		Ok(())
-	}
-
-	/// That the account holds the keys.
-	fn ensure_possession(
-		who: &T::AccountId,
-		keys: &Keys,
-		proof: &KeyProof,
-	) -> Result<(), Error<T>> {
-		let genesis = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(0u32));
-		ensure!(
-			proof.verify(KeyRole::Checker, genesis, who, &keys.checker.0, &keys.agent),
-			Error::<T>::InvalidProof
-		);
-		Ok(())
-	}
-
-	/// That `who` holds the licence.
-	fn ensure_holder(who: &T::AccountId, license: LicenceId) -> Result<(), Error<T>> {
-		let holder = T::Licences::holder(license).ok_or(Error::<T>::UnknownLicense)?;
-		ensure!(holder == *who, Error::<T>::NotHolder);
-		Ok(())
-	}
-
-	/// The delegation of the licence if it is pending and made to `operator`.
-	fn ensure_pending(
-		license: LicenceId,
-		operator: OperatorId,
-	) -> Result<DelegationOf<T>, Error<T>> {
-		let delegation = Self::delegation(license).ok_or(Error::<T>::NotDelegated)?;
-		ensure!(delegation.operator == operator, Error::<T>::NotOperator);
-		ensure!(!delegation.accepted, Error::<T>::AlreadyAccepted);
-		Ok(delegation)
-	}
-
-	/// Whether the registration has ended.
-	fn has_gone(operator: OperatorId) -> bool {
-		Operators::<T>::get(operator).is_none_or(|record| record.gone_from.is_some())
-	}
-
-	/// The licence's delegation, unless its operator has gone.
-	fn delegation(license: LicenceId) -> Option<DelegationOf<T>> {
-		Delegations::<T>::get(license).filter(|delegation| !Self::has_gone(delegation.operator))
-	}
-}
-
-/// What the calls do.
-impl<T: Config> Pallet<T> {
-	fn do_register(
-		who: &T::AccountId,
-		keys: Keys,
-		commission: Perbill,
-		proof: &KeyProof,
-	) -> DispatchResult {
-		ensure!(
-			Self::ensure_operator_of(who).is_err(),
-			Error::<T>::AlreadyRegistered
-		);
-		Self::ensure_keys_free(&keys, None)?;
-		Self::ensure_possession(who, &keys, proof)?;
-		let from_round = T::Checks::next_round();
-		let operator = Self::insert_operator(who, keys, commission, from_round)?;
-		Self::deposit_event(Event::CheckerRegistered {
-			operator,
-			account: who.clone(),
-			checker_key: keys.checker_key(),
-			agent_key: keys.agent,
-			commission,
-			from_round,
-		});
-		Ok(())
-	}
-
-	/// Writes a registration that counts from round `from` on. All but the deposit was checked for
-	/// calls; genesis has its own.
-	pub(crate) fn insert_operator(
-		who: &T::AccountId,
-		keys: Keys,
-		commission: Perbill,
-		from: RoundIndex,
-	) -> Result<OperatorId, DispatchError> {
-		ensure!(
-			Self::ensure_operator_of(who).is_err(),
-			Error::<T>::AlreadyRegistered
-		);
-		Self::ensure_keys_free(&keys, None)?;
-		let operator = NextOperator::<T>::get();
-		let next = operator.checked_add(1).ok_or(ArithmeticError::Overflow)?;
-		let deposit = T::Deposit::get();
-		T::Currency::hold(&HoldReason::OperatorDeposit.into(), who, deposit)?;
-
-		NextOperator::<T>::put(next);
-		NumberOf::<T>::insert(who, operator);
-		CheckerKeys::<T>::insert(keys.checker, operator);
-		AgentKeys::<T>::insert(keys.agent, operator);
-		Operators::<T>::insert(
-			operator,
-			Operator {
-				account: who.clone(),
-				keys: Timeline::always(keys),
-				online: Timeline {
-					now: true,
-					since: from,
-					before: false,
-				},
-				licences: Timeline {
-					now: 0,
-					since: from,
-					before: 0,
-				},
-				gone_from: None,
-				commission: Commission {
-					now: commission,
-					next: None,
-				},
-				auto_accept: false,
-				deposit,
-				presence: Presence::default(),
-				incorrect: 0,
-				strikes: Default::default(),
-				ban: None,
-			},
-		);
-		Ok(operator)
-	}
-
-	fn do_set_keys(who: &T::AccountId, keys: Keys, proof: &KeyProof) -> DispatchResult {
-		let (operator, mut record) = Self::ensure_caller(who)?;
-		Self::ensure_keys_free(&keys, Some(operator))?;
-		let from_round = T::Checks::next_round();
-		ensure!(
-			record
-				.keys
-				.may_change(from_round, T::Checks::oldest_round()),
-			Error::<T>::TooManyChanges
-		);
-		Self::ensure_possession(who, &keys, proof)?;
-
-		let forgotten = record.keys.change(keys, from_round);
-		let Timeline { now, before, .. } = record.keys;
-		if ![now.checker, before.checker].contains(&forgotten.checker) {
-			CheckerKeys::<T>::remove(forgotten.checker);
-		}
-		if ![now.agent, before.agent].contains(&forgotten.agent) {
-			AgentKeys::<T>::remove(forgotten.agent);
-		}
-		CheckerKeys::<T>::insert(keys.checker, operator);
-		AgentKeys::<T>::insert(keys.agent, operator);
-		Operators::<T>::insert(operator, record);
-		Self::deposit_event(Event::CheckerKeysSet {
-			operator,
-			old_checker_key: before.checker_key(),
-			old_agent_key: before.agent,
-			checker_key: keys.checker_key(),
-			agent_key: keys.agent,
-			from_round,
-		});
-		Ok(())
-	}
-
-	fn do_set_commission(who: &T::AccountId, new: Perbill) -> DispatchResult {
-		let (operator, mut record) = Self::ensure_caller(who)?;
-		let epoch = T::CurrentEpoch::get();
-		let from_epoch = epoch.checked_add(2).ok_or(ArithmeticError::Overflow)?;
-
-		T::OnPoolChange::before_change(PoolId::Checker(operator), None)?;
-		let old = record.commission.at(epoch);
-		record.commission = Commission {
-			now: old,
-			next: Some((from_epoch, new)),
-		};
-		Operators::<T>::insert(operator, record);
-		Self::deposit_event(Event::CommissionSet {
-			operator,
-			old,
-			new,
-			from_epoch,
-		});
-		Ok(())
-	}
-
-	fn do_set_auto_accept(who: &T::AccountId, new: bool) -> DispatchResult {
-		let (operator, mut record) = Self::ensure_caller(who)?;
-		let old = core::mem::replace(&mut record.auto_accept, new);
-		Operators::<T>::insert(operator, record);
-		Self::deposit_event(Event::AutoAcceptSet { operator, old, new });
-		Ok(())
-	}
-
-	fn do_delegate(
-		who: &T::AccountId,
-		license: LicenceId,
-		account: &T::AccountId,
-	) -> DispatchResult {
-		Self::ensure_holder(who, license)?;
-		ensure!(
-			Self::delegation(license).is_none(),
-			Error::<T>::AlreadyDelegated
-		);
-		let (operator, record) = Self::ensure_operator_of(account)?;
-
-		let delegation = Delegation {
-			holder: who.clone(),
-			operator,
-			accepted: false,
-		};
-		if record.auto_accept || who == account {
-			return Self::accept(license, delegation, T::Checks::next_round());
-		}
-		Delegations::<T>::insert(license, delegation);
-		Self::deposit_event(Event::DelegationRequested {
-			license,
-			holder: who.clone(),
-			operator,
-		});
-		Ok(())
-	}
-
-	fn do_accept(who: &T::AccountId, license: LicenceId) -> DispatchResult {
-		let (operator, _) = Self::ensure_caller(who)?;
-		let delegation = Self::ensure_pending(license, operator)?;
-		Self::accept(license, delegation, T::Checks::next_round())
-	}
-
-	/// Makes the licence active for the operator of `delegation`, who is registered, from round
-	/// `from` on. It has no other that is accepted and whose operator is registered.
-	pub(crate) fn accept(
-		license: LicenceId,
-		mut delegation: DelegationOf<T>,
-		from: RoundIndex,
-	) -> DispatchResult {
-		let operator = delegation.operator;
-		let (page, index) = place(license);
-		let mut entries = Pages::<T>::get(page);
-		while entries.len() <= index {
-			entries
-				.try_push(Entry::default())
-				.defensive_map_err(|_| Error::<T>::Inconsistent)?;
-		}
-		let entry = entries
-			.get_mut(index)
-			.defensive_ok_or(Error::<T>::Inconsistent)?;
-		if entry.now.is_open() {
-			// Its operator has deregistered, which ended the span without a write here.
-			let gone = Operators::<T>::get(entry.now.operator)
-				.and_then(|record| record.gone_from)
-				.defensive_ok_or(Error::<T>::Inconsistent)?;
-			entry.now.close(gone);
-		}
-		ensure!(
-			entry.may_begin(operator, from, T::Checks::oldest_round()),
-			Error::<T>::TooManyChanges
-		);
-		let members = Members::<T>::get(operator, &delegation.holder)
-			.checked_add(1)
-			.ok_or(ArithmeticError::Overflow)?;
-
-		T::OnPoolChange::before_change(PoolId::Checker(operator), Some(&delegation.holder))?;
-		entry.begin(operator, from);
-		Pages::<T>::insert(page, entries);
-		Members::<T>::insert(operator, &delegation.holder, members);
-		Self::mutate_operator(operator, |record| {
-			let licences = record
-				.licences
-				.now
-				.checked_add(1)
-				.ok_or(ArithmeticError::Overflow)?;
-			record
-				.licences
-				.change_count(licences, from, T::Checks::oldest_round());
-			Ok(())
-		})?;
-		delegation.accepted = true;
-		Delegations::<T>::insert(license, &delegation);
-		Self::deposit_event(Event::DelegationAccepted {
-			license,
-			holder: delegation.holder,
-			operator,
-			active_from: from,
-		});
-		Ok(())
-	}
-
-	fn do_reject(who: &T::AccountId, license: LicenceId) -> DispatchResult {
-		let (operator, _) = Self::ensure_caller(who)?;
-		let delegation = Self::ensure_pending(license, operator)?;
-		Delegations::<T>::remove(license);
-		Self::deposit_event(Event::DelegationRejected {
-			license,
-			holder: delegation.holder,
-			operator,
-		});
-		Ok(())
-	}
-
-	fn do_revoke(who: &T::AccountId, license: LicenceId) -> DispatchResult {
-		Self::ensure_holder(who, license)?;
-		let delegation = Self::delegation(license).ok_or(Error::<T>::NotDelegated)?;
-		let operator = delegation.operator;
-		let inactive_from = T::Checks::next_round();
-
-		if delegation.accepted {
-			Self::end_span(license, &delegation, inactive_from)?;
-		}
-		Delegations::<T>::remove(license);
-		Self::deposit_event(Event::DelegationRevoked {
-			license,
-			holder: who.clone(),
-			operator,
-			inactive_from,
-		});
-		Ok(())
-	}
-
-	/// Ends the activity of an accepted delegation at the start of round `until`.
-	fn end_span(
-		license: LicenceId,
-		delegation: &DelegationOf<T>,
-		until: RoundIndex,
-	) -> DispatchResult {
-		let Delegation {
-			holder, operator, ..
-		} = delegation;
-		let (page, index) = place(license);
-		let mut entries = Pages::<T>::get(page);
-		let entry = entries
-			.get_mut(index)
-			.defensive_ok_or(Error::<T>::Inconsistent)?;
-		let members = Members::<T>::get(operator, holder)
-			.checked_sub(1)
-			.defensive_ok_or(Error::<T>::Inconsistent)?;
-
-		T::OnPoolChange::before_change(PoolId::Checker(*operator), Some(holder))?;
-		entry.now.close(until);
-		Pages::<T>::insert(page, entries);
-		if members == 0 {
-			Members::<T>::remove(operator, holder);
-		} else {
-			Members::<T>::insert(operator, holder, members);
-		}
-		Self::mutate_operator(*operator, |record| {
-			let licences = record
-				.licences
-				.now
-				.checked_sub(1)
-				.defensive_ok_or(Error::<T>::Inconsistent)?;
-			record
-				.licences
-				.change_count(licences, until, T::Checks::oldest_round());
-			Ok(())
-		})
-	}
-
-	fn do_go_offline(who: &T::AccountId) -> DispatchResult {
-		let (operator, record) = Self::ensure_caller(who)?;
-		ensure!(record.online.now, Error::<T>::AlreadyOffline);
-		let from_round = T::Checks::next_round();
-		ensure!(
-			record
-				.online
-				.may_change(from_round, T::Checks::oldest_round()),
-			Error::<T>::TooManyChanges
-		);
-		Self::set_online(operator, false, from_round)?;
-		Self::deposit_event(Event::WentOffline {
-			operator,
-			from_round,
-			missed: false,
-		});
-		Ok(())
-	}
-
-	fn do_go_online(who: &T::AccountId) -> DispatchResult {
-		let (operator, record) = Self::ensure_caller(who)?;
-		ensure!(!record.online.now, Error::<T>::AlreadyOnline);
-		ensure!(Self::banned_until(&record).is_none(), Error::<T>::Banned);
-		let from_round = T::Checks::next_round();
-		ensure!(
-			record
-				.online
-				.may_change(from_round, T::Checks::oldest_round()),
-			Error::<T>::TooManyChanges
-		);
-		Self::set_online(operator, true, from_round)?;
-		Self::deposit_event(Event::WentOnline {
-			operator,
-			from_round,
-		});
-		Ok(())
-	}
-
-	/// Puts the operator on or off the draw from round `from` on, with a clean sheet of presence.
-	fn set_online(operator: OperatorId, online: bool, from: RoundIndex) -> DispatchResult {
-		Self::mutate_operator(operator, |record| {
-			record.online.change(online, from);
-			record.presence.count = 0;
-			Ok(())
-		})
-	}
-
-	fn do_deregister(who: &T::AccountId) -> DispatchResult {
-		let (operator, record) = Self::ensure_caller(who)?;
-		let from_round = T::Checks::next_round();
-
-		T::OnPoolChange::before_change(PoolId::Checker(operator), None)?;
-		T::Currency::release(
-			&HoldReason::OperatorDeposit.into(),
-			who,
-			record.deposit,
-			Precision::Exact,
-		)?;
-		Self::mutate_operator(operator, |record| {
-			record.gone_from = Some(from_round);
-			Ok(())
-		})?;
-		Self::deposit_event(Event::CheckerDeregistered {
-			operator,
-			account: who.clone(),
-			from_round,
-		});
-		Ok(())
-	}
-
-	/// Changes a record and keeps [`ActiveLicences`] in step: every change of a record that can
-	/// change how many of its licences are active goes through here.
-	fn mutate_operator(
-		operator: OperatorId,
-		change: impl FnOnce(&mut OperatorOf<T>) -> DispatchResult,
-	) -> DispatchResult {
-		let mut record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
-		let before = record.active();
-		change(&mut record)?;
-		let after = record.active();
-		if before != after {
-			let active = ActiveLicences::<T>::get()
-				.checked_sub(before)
-				.and_then(|others| others.checked_add(after))
-				.defensive_ok_or(Error::<T>::Inconsistent)?;
-			ActiveLicences::<T>::put(active);
-		}
-		Operators::<T>::insert(operator, record);
-		Ok(())
-	}
-
-	/// Until when the operator is banned, in milliseconds, if it is now.
-	fn banned_until(record: &OperatorOf<T>) -> Option<u64> {
-		let ban = record.ban?;
-		(T::Time::now() < ban.until).then_some(ban.until)
-	}
-
-	fn status_of(account: &T::AccountId) -> Option<CheckerStatus> {
-		let (operator, record) = Self::ensure_operator_of(account).ok()?;
-		Some(if let Some(until) = Self::banned_until(&record) {
-			CheckerStatus::Banned { until }
-		} else if !record.online.now {
-			CheckerStatus::Offline
-		} else if T::Checks::is_seated(operator) {
-			CheckerStatus::Checking
-		} else if record.licences.now == 0 {
-			CheckerStatus::Pending
-		} else {
-			CheckerStatus::Ready
-		})
-	}
-
-	fn license_view(license: LicenceId) -> Option<LicenseView<T::AccountId>> {
-		use kaisar_primitives::Seats;
-		let holder = T::Licences::holder(license)?;
-		let delegation = Self::delegation(license);
-		let operator = delegation.as_ref().and_then(|delegation| {
-			let record = Operators::<T>::get(delegation.operator)?;
-			Some((delegation.operator, record.account))
-		});
-		Some(LicenseView {
-			holder,
-			operator,
-			pending: delegation.is_some_and(|delegation| !delegation.accepted),
-			seat: <Self as Seats<T::AccountId>>::seat(license, T::Checks::next_round()),
-		})
 	}
 }

@@ -3,11 +3,19 @@
 use crate::{self as pallet_checkers, *};
 use alloc::collections::BTreeMap;
 use frame_support::{assert_ok, derive_impl, parameter_types, traits::ConstU128};
-use kaisar_primitives::keys::possession_payload;
+use frame_system::AuthorizeCall;
+use kaisar_primitives::{
+	Balance, Closing, Pools, Profile, Proved, Standings, WorkerCounts, WorkerInfo, WorkerKey,
+	WorkerSpec, WorkerState, Workers,
+	keys::{possession_payload, receipt_payload},
+};
 use sp_core::{Pair, ed25519, sr25519};
-use sp_runtime::{BuildStorage, DispatchError};
+use sp_runtime::{BuildStorage, DispatchError, testing::TestXt, traits::BlakeTwo256};
 
 pub type AccountId = u64;
+pub type TxExtension = AuthorizeCall<Test>;
+pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
+type Block = sp_runtime::generic::Block<sp_runtime::generic::Header<u64, BlakeTwo256>, Extrinsic>;
 
 /// The deposit of an operator in the mock.
 pub const DEPOSIT: u128 = 100;
@@ -41,8 +49,35 @@ mod runtime {
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {
-	type Block = frame_system::mocking::MockBlock<Test>;
+	type Block = Block;
 	type AccountData = pallet_balances::AccountData<u128>;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type RuntimeCall = RuntimeCall;
+	type Extrinsic = Extrinsic;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type Extension = TxExtension;
+	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
+		Extrinsic::new_transaction(call, extension)
+	}
+}
+
+impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	fn create_extension() -> TxExtension {
+		AuthorizeCall::new()
+	}
 }
 
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
@@ -62,7 +97,13 @@ parameter_types! {
 	pub storage Millis: u64 = 0;
 	/// What Rewards was told: the pool, the member, the operator's licences and commission then.
 	pub storage Told: Vec<(PoolId, Option<AccountId>, u32, Perbill)> = Vec::new();
+	/// The shares of each member as Rewards was told.
+	pub storage RewardShares: BTreeMap<(OperatorId, AccountId), u128> = BTreeMap::new();
 	pub storage RewardsRefuse: bool = false;
+	/// Workers that left the registry.
+	pub storage GoneWorkers: Vec<WorkerId> = Vec::new();
+	/// Rounds whose record is gone.
+	pub storage GoneRounds: Vec<RoundIndex> = Vec::new();
 	pub storage OperatorDeposit: u128 = DEPOSIT;
 }
 
@@ -94,6 +135,9 @@ impl Checks for MockChecks {
 	fn is_seated(operator: OperatorId) -> bool {
 		Seated::get().contains(&operator)
 	}
+	fn round_seed(round: RoundIndex) -> Option<H256> {
+		(!GoneRounds::get().contains(&round)).then(|| seed(round))
+	}
 	fn touch(_: WorkerId) {}
 	fn is_open(_: WorkerId) -> bool {
 		false
@@ -106,7 +150,47 @@ impl Checks for MockChecks {
 	}
 }
 
-/// Writes down what it is told.
+/// Workers of account 99, as many as anyone asks for.
+pub struct MockWorkers;
+impl Workers<AccountId> for MockWorkers {
+	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
+		(!GoneWorkers::get().contains(&worker)).then(|| WorkerInfo {
+			owner: 99,
+			key: WorkerKey::from(sr25519::Public::from_raw([1; 32])),
+			agent: worker_agent(worker).public(),
+			standings: Standings::new(WorkerState::Online, 0),
+			forced: None,
+			spec: WorkerSpec::default(),
+			profile: Some(Profile::default()),
+			gpu_stood: false,
+			order: None,
+		})
+	}
+	fn by_key(_: &WorkerKey) -> Option<WorkerId> {
+		None
+	}
+	fn counts() -> WorkerCounts {
+		WorkerCounts::default()
+	}
+	fn force(_: WorkerId, _: RoundIndex) -> DispatchResult {
+		Ok(())
+	}
+	fn attested(_: WorkerId, _: RoundIndex) -> DispatchResult {
+		Ok(())
+	}
+	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Balance, DispatchError> {
+		Ok(0)
+	}
+	fn closed(_: WorkerId, _: &Closing) -> Result<Proved, DispatchError> {
+		Ok(Proved::default())
+	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
+		0
+	}
+}
+
+/// Writes down what it is told, and sees to it that it is told in time.
 pub struct MockRewards;
 impl OnPoolChange<AccountId> for MockRewards {
 	fn before_change(pool: PoolId, member: Option<&AccountId>) -> DispatchResult {
@@ -125,6 +209,25 @@ impl OnPoolChange<AccountId> for MockRewards {
 			record.commission.at(Epoch::get()),
 		));
 		Told::set(&told);
+		if let Some(member) = member {
+			let known = RewardShares::get().get(&(operator, *member)).copied();
+			assert_eq!(
+				Checkers::shares(pool, member),
+				known.unwrap_or(0),
+				"told too late"
+			);
+		}
+		Ok(())
+	}
+
+	fn shares_changed(pool: PoolId, member: &AccountId, old: u128, new: u128) -> DispatchResult {
+		let PoolId::Checker(operator) = pool else {
+			panic!("not a pool of ours")
+		};
+		let mut shares = RewardShares::get();
+		assert_eq!(shares.insert((operator, *member), new).unwrap_or(0), old);
+		assert_eq!(Checkers::shares(pool, member), new, "told too early");
+		RewardShares::set(&shares);
 		Ok(())
 	}
 }
@@ -143,6 +246,7 @@ impl Config for Test {
 	type Currency = Balances;
 	type Licences = MockLicences;
 	type Checks = MockChecks;
+	type Workers = MockWorkers;
 	type OnPoolChange = MockRewards;
 	type CurrentEpoch = Epoch;
 	type Time = MockTime;
@@ -177,6 +281,41 @@ impl KeyRing {
 	}
 	pub fn prove(&self, account: AccountId) -> KeyProof {
 		self.prove_as(KeyRole::Checker, account)
+	}
+}
+
+/// The seed of a round.
+pub fn seed(round: RoundIndex) -> H256 {
+	H256::repeat_byte(round as u8)
+}
+
+/// The keys of a worker's agent.
+pub fn worker_agent(worker: WorkerId) -> ed25519::Pair {
+	let mut seed = [7; 32];
+	seed[..4].copy_from_slice(&worker.to_le_bytes());
+	ed25519::Pair::from_seed(&seed)
+}
+
+/// What the agent of a worker gives to a checker before it serves it in a round.
+pub fn receipt(worker: WorkerId, round: RoundIndex, checker: &CheckerKey) -> AgentSignature {
+	worker_agent(worker).sign(&receipt_payload(
+		System::block_hash(0),
+		seed(round),
+		checker,
+	))
+}
+
+/// What Rewards was told adds up to what there is.
+pub fn shares_are_known() {
+	let mut sums = BTreeMap::<OperatorId, u128>::new();
+	for ((operator, member), shares) in RewardShares::get() {
+		assert_eq!(Checkers::shares(PoolId::Checker(operator), &member), shares);
+		*sums.entry(operator).or_default() += shares;
+	}
+	for operator in 0..NextOperator::<Test>::get() {
+		let value = Checkers::value(PoolId::Checker(operator));
+		let sum = sums.get(&operator).copied().unwrap_or(0);
+		assert_eq!((value.owner, value.members, value.shares), (0, sum, sum));
 	}
 }
 
@@ -270,6 +409,7 @@ impl ExtBuilder {
 		Self::build().execute_with(|| {
 			test();
 			Checkers::do_try_state().expect("the invariants hold");
+			shares_are_known();
 		});
 	}
 }

@@ -11,7 +11,7 @@ impl<T: Config> Pallet<T> {
 	///
 	/// 1. Numbers are dense, and an account's number is its last registration; of all registrations
 	///    of an account only the last can be in force.
-	/// 2. A registered operator's deposit is on hold.
+	/// 2. A registered operator's deposit is on hold, and no other's.
 	/// 3. Every key that counts in a round from now on, or did before the last change, is its
 	///    operator's in the index, and the index has no other.
 	/// 4. An accepted delegation to a registered operator has an open span with it; no other licence
@@ -19,9 +19,68 @@ impl<T: Config> Pallet<T> {
 	/// 5. A licence's two spans do not overlap.
 	/// 6. An operator's licences, and a holder's with it, are as many as its accepted delegations.
 	/// 7. The active licences are those that have a seat in the next round.
+	/// 8. An account's strikes are in order of time, one for a round, each of at least one vote; all
+	///    their votes are in the index, which has no others.
+	/// 9. The last registration of an account is banned as its strikes ask for; one that is banned for
+	///    good has ended.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_operators()?;
-		Self::try_delegations()
+		Self::try_delegations()?;
+		Self::try_strikes()
+	}
+
+	fn try_strikes() -> Result<(), TryRuntimeError> {
+		let now = T::Time::now();
+		let mut votes = 0usize;
+		for (account, strikes) in StrikesOf::<T>::iter() {
+			ensure!(!strikes.is_empty(), "8: an empty list of strikes");
+			ensure!(
+				strikes.is_sorted_by_key(|strike| strike.at),
+				"8: strikes out of order"
+			);
+			for (index, strike) in strikes.iter().enumerate() {
+				ensure!(
+					strikes
+						.iter()
+						.take(index)
+						.all(|other| other.round != strike.round),
+					"8: two strikes of a round"
+				);
+				ensure!(!strike.votes.is_empty(), "8: a strike without a vote");
+				for vote in &strike.votes {
+					ensure!(
+						LoneVotes::<T>::get((strike.round, vote.worker)).as_ref() == Some(&account),
+						"8: a vote that is not in the index"
+					);
+					votes = votes.checked_add(1).ok_or("8: too many votes")?;
+				}
+			}
+			ensure!(
+				NumberOf::<T>::contains_key(&account),
+				"8: strikes of no operator"
+			);
+		}
+		ensure!(
+			LoneVotes::<T>::iter().count() == votes,
+			"8: votes in the index that are no strikes"
+		);
+		for (account, operator) in NumberOf::<T>::iter() {
+			let record = Operators::<T>::get(operator).ok_or("1: a number of nobody")?;
+			let strikes = StrikesOf::<T>::get(&account);
+			let until = banned_until(strikes.iter().map(|strike| strike.at)).unwrap_or(0);
+			match record.ban {
+				Some(ban) => {
+					ensure!(ban.until == until, "9: a ban that strikes do not ask for");
+					ensure!(ban.is_on() || until <= now, "9: a ban that ended too early");
+					ensure!(
+						until != u64::MAX || record.gone_from.is_some(),
+						"9: banned for good and registered"
+					);
+				}
+				None => ensure!(until <= now, "9: strikes without a ban"),
+			}
+		}
+		Ok(())
 	}
 
 	fn try_operators() -> Result<(), TryRuntimeError> {
@@ -32,15 +91,19 @@ impl<T: Config> Pallet<T> {
 			ensure!(operator < next, "1: a number that was not given yet");
 			let last = NumberOf::<T>::get(&record.account).ok_or("1: an account without number")?;
 			ensure!(last >= operator, "1: an account with an old number");
+			ensure!(
+				last != operator
+					|| T::Currency::balance_on_hold(
+						&HoldReason::OperatorDeposit.into(),
+						&record.account
+					) == record.deposit,
+				"2: the deposit is not what is on hold"
+			);
 			if record.gone_from.is_some() {
+				ensure!(record.deposit.is_zero(), "2: a deposit of nobody");
 				continue;
 			}
 			ensure!(last == operator, "1: two registrations in force");
-			ensure!(
-				T::Currency::balance_on_hold(&HoldReason::OperatorDeposit.into(), &record.account)
-					== record.deposit,
-				"2: the deposit is not on hold"
-			);
 			for keys in [record.keys.now, record.keys.before] {
 				ensure!(
 					CheckerKeys::<T>::get(keys.checker) == Some(operator)

@@ -1,17 +1,14 @@
 //! What the pallet stores, and how a licence and an operator answer for a round.
 
+use crate::Ban;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, pallet_prelude::ConstU32};
-use kaisar_primitives::{
-	AgentKey, CheckerKey, EpochIndex, LicenceId, OperatorId, RoundIndex, WorkerId,
-};
+use kaisar_primitives::{AgentKey, CheckerKey, EpochIndex, LicenceId, OperatorId, RoundIndex};
 use scale_info::TypeInfo;
 use sp_runtime::Perbill;
 
 /// Licences in a page of the licence → operator table.
 pub const PAGE_SIZE: u32 = 256;
-/// Times of incorrect calculations that are kept.
-pub const MAX_STRIKES: u32 = 10;
 /// Rounds in a row, with seats and no reveal, after which an operator is offline.
 pub const MAX_MISSED_ROUNDS: u8 = 3;
 
@@ -288,48 +285,6 @@ impl Commission {
 	}
 }
 
-/// An incorrect calculation.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Strike {
-	/// The worker that was voted on.
-	pub worker: WorkerId,
-	/// In which round.
-	pub round: RoundIndex,
-	/// When it was found, in milliseconds of chain time.
-	pub at: u64,
-}
-
-/// A ban. It stops new seats from round `from` on, until the time `until`.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Ban {
-	/// The first round without seats.
-	pub from: RoundIndex,
-	/// When it ends, in milliseconds of chain time; `u64::MAX` for good.
-	pub until: u64,
-}
-
 /// What an operator did in its last rounds, so far as it matters for going offline by itself.
 #[derive(
 	Clone,
@@ -372,15 +327,11 @@ pub struct Operator<AccountId, Balance> {
 	pub commission: Commission,
 	/// Delegations need no acceptance.
 	pub auto_accept: bool,
-	/// The deposit on hold.
+	/// The deposit on hold; nothing once the registration has ended.
 	pub deposit: Balance,
 	/// What it did in its last rounds.
 	pub presence: Presence,
-	/// Incorrect calculations of all time.
-	pub incorrect: u32,
-	/// The last of them.
-	pub strikes: BoundedVec<Strike, ConstU32<MAX_STRIKES>>,
-	/// The ban, if it ever had one.
+	/// The ban, if this registration ever had one.
 	pub ban: Option<Ban>,
 }
 
@@ -392,12 +343,20 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 
 	/// Whether its licences have seats in `round`.
 	pub fn sits(&self, round: RoundIndex) -> bool {
-		self.is_registered(round) && self.online.at(round)
+		self.is_registered(round)
+			&& self.online.at(round)
+			&& self.ban.is_none_or(|ban| !ban.covers(round))
+	}
+
+	/// Whether it is in the draw, from the next round on: it neither went offline nor is kept out by
+	/// a ban that it has not come back from.
+	pub fn is_online(&self) -> bool {
+		self.online.now && self.ban.is_none_or(|ban| !ban.is_on())
 	}
 
 	/// Licences that count in all rounds that are still to come, as things stand.
 	pub fn active(&self) -> u32 {
-		if self.gone_from.is_none() && self.online.now {
+		if self.gone_from.is_none() && self.is_online() {
 			self.licences.now
 		} else {
 			0
@@ -423,11 +382,11 @@ pub enum CheckerStatus {
 	Checking,
 	/// It can be drawn.
 	Ready,
-	/// It went offline, or missed too many rounds.
+	/// It went offline, missed too many rounds, or has not come back from a ban that is over.
 	Offline,
 	/// It may have no seats.
 	Banned {
-		/// Until this time, in milliseconds of chain time.
+		/// Until this time, in milliseconds of chain time; `u64::MAX` for good.
 		until: u64,
 	},
 	/// No licence has been accepted yet.

@@ -3,7 +3,9 @@
 //! To be replaced by benchmark output. Until then each is what the call reads and writes at most,
 //! counted by hand, with about 6.2 kB of proof for a page of the licence table, 0.6 kB for an
 //! operator's record and 1 to 2 kB of trie nodes a read; "the pool's settlement" is what Rewards
-//! does before a change, 5 reads and 4 writes.
+//! does before and after a change, 7 reads and 6 writes where a member's shares change, and 5 reads
+//! and 4 writes where they do not; "rounds" are the next one, the one that starts, four spot rounds and
+//! up to eight of census with their list, 15 reads.
 
 #![allow(missing_docs)]
 
@@ -26,21 +28,24 @@ pub trait WeightInfo {
 	fn go_offline() -> Weight;
 	fn go_online() -> Weight;
 	fn deregister_checker() -> Weight;
+	fn annul_strike() -> Weight;
+	fn authorize_annul_strike() -> Weight;
 }
 
 /// Weights with the runtime's cost of a read and a write.
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
 impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
-	/// Number, account's number, two key owners, the deposit's account and holds; two signatures.
+	/// Number, account's number, its last record, time, two key owners, the deposit's account and holds;
+	/// two signatures.
 	fn register_checker() -> Weight {
-		Weight::from_parts(180_000_000, 14_500)
-			.saturating_add(T::DbWeight::get().reads_writes(8, 6))
+		Weight::from_parts(185_000_000, 19_500)
+			.saturating_add(T::DbWeight::get().reads_writes(11, 6))
 	}
 	/// Number, record, two key owners, rounds, genesis hash; two signatures.
 	fn set_checker_keys() -> Weight {
-		Weight::from_parts(160_000_000, 12_500)
-			.saturating_add(T::DbWeight::get().reads_writes(8, 5))
+		Weight::from_parts(175_000_000, 30_000)
+			.saturating_add(T::DbWeight::get().reads_writes(20, 5))
 	}
 	/// Number, record, epoch, the pool's settlement.
 	fn set_commission() -> Weight {
@@ -50,50 +55,65 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn set_auto_accept() -> Weight {
 		Weight::from_parts(20_000_000, 6_500).saturating_add(T::DbWeight::get().reads_writes(2, 1))
 	}
-	/// Holder, delegation, two operators, a page, member, count, rounds, the pool's settlement.
+	/// Holder and collection, delegation, three operators, a page, member, count, rounds, the pool's
+	/// settlement.
 	fn delegate_license() -> Weight {
-		Weight::from_parts(90_000_000, 30_000)
-			.saturating_add(T::DbWeight::get().reads_writes(15, 9))
+		Weight::from_parts(110_000_000, 50_000)
+			.saturating_add(T::DbWeight::get().reads_writes(31, 11))
 	}
-	/// Number, record, delegation, a page, member, count, rounds, the pool's settlement.
+	/// Number, record, delegation, the last operator, a page, member, count, rounds, the pool's
+	/// settlement.
 	fn accept_delegation() -> Weight {
-		Weight::from_parts(80_000_000, 28_000)
-			.saturating_add(T::DbWeight::get().reads_writes(14, 9))
+		Weight::from_parts(100_000_000, 48_000)
+			.saturating_add(T::DbWeight::get().reads_writes(29, 11))
 	}
 	/// Number, record, delegation.
 	fn reject_delegation() -> Weight {
 		Weight::from_parts(25_000_000, 9_000).saturating_add(T::DbWeight::get().reads_writes(3, 1))
 	}
-	/// Holder, delegation, record, a page, member, count, rounds, the pool's settlement.
+	/// Holder and collection, delegation, record, a page, member, count, rounds, the pool's
+	/// settlement.
 	fn revoke_delegation() -> Weight {
-		Weight::from_parts(80_000_000, 28_000)
-			.saturating_add(T::DbWeight::get().reads_writes(14, 9))
+		Weight::from_parts(100_000_000, 48_000)
+			.saturating_add(T::DbWeight::get().reads_writes(29, 11))
 	}
 	/// Number, record, rounds, count.
 	fn go_offline() -> Weight {
-		Weight::from_parts(30_000_000, 9_000).saturating_add(T::DbWeight::get().reads_writes(6, 2))
+		Weight::from_parts(45_000_000, 25_000)
+			.saturating_add(T::DbWeight::get().reads_writes(18, 2))
 	}
 	/// Number, record, rounds, count, time.
 	fn go_online() -> Weight {
-		Weight::from_parts(30_000_000, 9_500).saturating_add(T::DbWeight::get().reads_writes(7, 2))
+		Weight::from_parts(45_000_000, 25_500)
+			.saturating_add(T::DbWeight::get().reads_writes(19, 2))
 	}
 	/// Number, record, rounds, count, the deposit's account and holds, the pool's settlement.
 	fn deregister_checker() -> Weight {
 		Weight::from_parts(70_000_000, 18_000)
 			.saturating_add(T::DbWeight::get().reads_writes(11, 7))
 	}
+	/// Whose it is, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
+	fn annul_strike() -> Weight {
+		Weight::from_parts(120_000_000, 33_000)
+			.saturating_add(T::DbWeight::get().reads_writes(21, 4))
+	}
+	/// The same, without writing.
+	fn authorize_annul_strike() -> Weight {
+		Weight::from_parts(105_000_000, 32_000).saturating_add(T::DbWeight::get().reads(20))
+	}
 }
 
 impl WeightInfo for () {
-	/// Number, account's number, two key owners, the deposit's account and holds; two signatures.
+	/// Number, account's number, its last record, time, two key owners, the deposit's account and holds;
+	/// two signatures.
 	fn register_checker() -> Weight {
-		Weight::from_parts(180_000_000, 14_500)
-			.saturating_add(RocksDbWeight::get().reads_writes(8, 6))
+		Weight::from_parts(185_000_000, 19_500)
+			.saturating_add(RocksDbWeight::get().reads_writes(11, 6))
 	}
 	/// Number, record, two key owners, rounds, genesis hash; two signatures.
 	fn set_checker_keys() -> Weight {
-		Weight::from_parts(160_000_000, 12_500)
-			.saturating_add(RocksDbWeight::get().reads_writes(8, 5))
+		Weight::from_parts(175_000_000, 30_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(20, 5))
 	}
 	/// Number, record, epoch, the pool's settlement.
 	fn set_commission() -> Weight {
@@ -105,39 +125,51 @@ impl WeightInfo for () {
 		Weight::from_parts(20_000_000, 6_500)
 			.saturating_add(RocksDbWeight::get().reads_writes(2, 1))
 	}
-	/// Holder, delegation, two operators, a page, member, count, rounds, the pool's settlement.
+	/// Holder and collection, delegation, three operators, a page, member, count, rounds, the pool's
+	/// settlement.
 	fn delegate_license() -> Weight {
-		Weight::from_parts(90_000_000, 30_000)
-			.saturating_add(RocksDbWeight::get().reads_writes(15, 9))
+		Weight::from_parts(110_000_000, 50_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(31, 11))
 	}
-	/// Number, record, delegation, a page, member, count, rounds, the pool's settlement.
+	/// Number, record, delegation, the last operator, a page, member, count, rounds, the pool's
+	/// settlement.
 	fn accept_delegation() -> Weight {
-		Weight::from_parts(80_000_000, 28_000)
-			.saturating_add(RocksDbWeight::get().reads_writes(14, 9))
+		Weight::from_parts(100_000_000, 48_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(29, 11))
 	}
 	/// Number, record, delegation.
 	fn reject_delegation() -> Weight {
 		Weight::from_parts(25_000_000, 9_000)
 			.saturating_add(RocksDbWeight::get().reads_writes(3, 1))
 	}
-	/// Holder, delegation, record, a page, member, count, rounds, the pool's settlement.
+	/// Holder and collection, delegation, record, a page, member, count, rounds, the pool's
+	/// settlement.
 	fn revoke_delegation() -> Weight {
-		Weight::from_parts(80_000_000, 28_000)
-			.saturating_add(RocksDbWeight::get().reads_writes(14, 9))
+		Weight::from_parts(100_000_000, 48_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(29, 11))
 	}
 	/// Number, record, rounds, count.
 	fn go_offline() -> Weight {
-		Weight::from_parts(30_000_000, 9_000)
-			.saturating_add(RocksDbWeight::get().reads_writes(6, 2))
+		Weight::from_parts(45_000_000, 25_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(18, 2))
 	}
 	/// Number, record, rounds, count, time.
 	fn go_online() -> Weight {
-		Weight::from_parts(30_000_000, 9_500)
-			.saturating_add(RocksDbWeight::get().reads_writes(7, 2))
+		Weight::from_parts(45_000_000, 25_500)
+			.saturating_add(RocksDbWeight::get().reads_writes(19, 2))
 	}
 	/// Number, record, rounds, count, the deposit's account and holds, the pool's settlement.
 	fn deregister_checker() -> Weight {
 		Weight::from_parts(70_000_000, 18_000)
 			.saturating_add(RocksDbWeight::get().reads_writes(11, 7))
+	}
+	/// Whose it is, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
+	fn annul_strike() -> Weight {
+		Weight::from_parts(120_000_000, 33_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(21, 4))
+	}
+	/// The same, without writing.
+	fn authorize_annul_strike() -> Weight {
+		Weight::from_parts(105_000_000, 32_000).saturating_add(RocksDbWeight::get().reads(20))
 	}
 }

@@ -11,8 +11,8 @@
 //!
 //! ## The life of a licence
 //!
-//! 1. It is minted, here at genesis; a sale comes with its own calls. The collection's own supply
-//!    limit counts living items only, so the limit that holds is the counter [`Minted`].
+//! 1. It is minted, at genesis or when it is bought. The collection's own supply limit counts living
+//!    items only, so the limit that holds is the counter [`Minted`].
 //! 2. For [`Config::LockPeriod`] (365 days) it can be neither transferred nor burnt, and neither
 //!    while it is delegated to an operator, pending delegations included. `pallet-nfts` asks its
 //!    `Locker` before it moves or burns an item: [`LicenceLocker`] over this pallet and the pallet
@@ -21,6 +21,26 @@
 //!
 //! The lock runs in blocks of the chain's time (12 s), as all of the chain's times do. That holds
 //! for licences of the genesis block too, which has no time of day.
+//!
+//! ## The sale
+//!
+//! Governance sets a round of the sale ([`SaleRound`]), one at a time, and ends it. The first is for
+//! accounts on a whitelist and for those with a referrer, the second for all; which is which is only
+//! a matter of their terms:
+//!
+//! | | price | who | whitelist | with a referrer | commission |
+//! | --- | --- | --- | --- | --- | --- |
+//! | round 1 | 2,600 KAI | listed, or with a referrer | −20 % | −20 % | 10 % |
+//! | round 2 | 2,600 KAI | anyone | – | −5 % | 10 % |
+//!
+//! 1. Wanda is on the whitelist and buys three licences for 2,080 KAI each. All of it goes to the
+//!    treasury.
+//! 2. Bob is not, but names Wanda as his referrer, who owns a licence: he pays 2,080 KAI, too, of
+//!    which 208 are Wanda's.
+//! 3. Carl knows nobody, and waits for the second round.
+//!
+//! A purchase mints all of its licences or none, and takes the KAI only then. What a purchase would
+//! cost, or why it would fail, is told by [`Pallet::quote`].
 //!
 //! ## Genesis
 //!
@@ -33,21 +53,33 @@
 
 extern crate alloc;
 
+pub use locker::LicenceLocker;
 pub use pallet::*;
+pub use types::*;
+pub use weights::WeightInfo;
 
+#[cfg(feature = "runtime-benchmarks")]
+mod benchmarking;
 mod locker;
 #[cfg(test)]
 mod mock;
+mod sale;
 #[cfg(test)]
 mod tests;
-
-pub use locker::LicenceLocker;
+#[cfg(any(feature = "try-runtime", feature = "std"))]
+mod try_state;
+mod types;
+pub mod weights;
 
 use alloc::format;
 use frame_support::{
 	PalletId,
 	pallet_prelude::*,
-	traits::{DefensiveOption, tokens::nonfungibles_v2},
+	traits::{
+		DefensiveOption,
+		fungible::{Inspect, Mutate},
+		tokens::nonfungibles_v2,
+	},
 };
 use frame_system::{RawOrigin, pallet_prelude::*};
 use kaisar_primitives::{LicenceId, LicenceInfo};
@@ -60,6 +92,16 @@ pub const COLLECTION_NAME: &str = "Kaisar Checker Node License";
 /// Longest metadata that this pallet writes; `pallet-nfts`' `StringLimit` is no less.
 pub const MAX_METADATA: u32 = 128;
 
+/// Most licences of one purchase.
+pub const MAX_PURCHASE: u32 = 100;
+/// Most accounts that one call puts on the whitelist, or takes off it.
+pub const MAX_LISTED: u32 = 1_000;
+
+/// Balances of [`Config::Payment`].
+pub type BalanceOf<T> =
+	<<T as Config>::Payment as Inspect<<T as frame_system::Config>::AccountId>>::Balance;
+/// A round of the sale.
+pub type SaleRoundOf<T> = SaleRound<BalanceOf<T>, BlockNumberFor<T>>;
 /// Identifier of a collection in `pallet-nfts`.
 pub type CollectionIdOf<T> = <T as pallet_nfts::Config>::CollectionId;
 
@@ -83,6 +125,18 @@ pub mod pallet {
 		/// Blocks from its minting in which a licence can be neither transferred nor burnt: 365 days.
 		#[pallet::constant]
 		type LockPeriod: Get<BlockNumberFor<Self>>;
+
+		/// KAI, in which licences are paid.
+		type Payment: Mutate<Self::AccountId>;
+
+		/// Who gets the price, less the referrer's part.
+		type Treasury: Get<Self::AccountId>;
+
+		/// Who sets the sale and its whitelist: governance.
+		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+
+		/// Weights of the calls.
+		type WeightInfo: WeightInfo;
 	}
 
 	/// The collection of all licences. Set at genesis, never changed.
@@ -98,12 +152,29 @@ pub mod pallet {
 	pub type MintedAt<T: Config> =
 		StorageMap<_, Twox64Concat, LicenceId, BlockNumberFor<T>, OptionQuery>;
 
-	/// Licences of the first block.
+	/// The round of the sale that is set, whether or not it runs yet or still.
+	#[pallet::storage]
+	pub type Sale<T: Config> = StorageValue<_, SaleRoundOf<T>, OptionQuery>;
+
+	/// Accounts that may buy before others, or for less.
+	#[pallet::storage]
+	pub type Whitelist<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, (), OptionQuery>;
+
+	/// What an account bought in the last round in which it bought anything.
+	#[pallet::storage]
+	pub type Purchases<T: Config> =
+		StorageMap<_, Blake2_128Concat, T::AccountId, Bought<BlockNumberFor<T>>, OptionQuery>;
+
+	/// Licences of the first block, and the sale that begins with it.
 	#[pallet::genesis_config]
 	#[derive(frame_support::DefaultNoBound)]
 	pub struct GenesisConfig<T: Config> {
 		/// Accounts and how many licences each gets, in the order of the licences' ids.
 		pub licences: alloc::vec::Vec<(T::AccountId, u32)>,
+		/// The round of the sale, if one is set from the start.
+		pub sale: Option<SaleRoundOf<T>>,
+		/// Accounts on the whitelist.
+		pub whitelist: alloc::vec::Vec<T::AccountId>,
 	}
 
 	#[pallet::genesis_build]
@@ -114,6 +185,13 @@ pub mod pallet {
 				for _ in 0..*count {
 					Pallet::<T>::do_mint(account).expect("the genesis licences can be minted");
 				}
+			}
+			if let Some(round) = &self.sale {
+				Pallet::<T>::ensure_terms(round).expect("the genesis sale can be set");
+				Sale::<T>::put(round);
+			}
+			for account in &self.whitelist {
+				Whitelist::<T>::insert(account, ());
 			}
 		}
 	}
@@ -128,6 +206,42 @@ pub mod pallet {
 			/// Who holds it.
 			to: T::AccountId,
 		},
+		/// Licences were bought.
+		LicensePurchased {
+			/// The buyer, who holds them.
+			who: T::AccountId,
+			/// The first of them; the others follow it.
+			first: LicenceId,
+			/// How many.
+			count: u32,
+			/// What the buyer paid in all.
+			paid: BalanceOf<T>,
+			/// The referrer, if there was one.
+			referrer: Option<T::AccountId>,
+		},
+		/// A referrer got its part of a purchase.
+		ReferralPaid {
+			/// The referrer.
+			referrer: T::AccountId,
+			/// Who bought.
+			buyer: T::AccountId,
+			/// How much.
+			amount: BalanceOf<T>,
+		},
+		/// A round of the sale was set, or the sale ended.
+		SaleSet {
+			/// The round before.
+			old: Option<SaleRoundOf<T>>,
+			/// The round now.
+			new: Option<SaleRoundOf<T>>,
+		},
+		/// Accounts were put on the whitelist, or taken off it.
+		WhitelistSet {
+			/// Accounts that were not so before.
+			changed: u32,
+			/// Put on it, not taken off.
+			listed: bool,
+		},
 	}
 
 	#[pallet::error]
@@ -136,6 +250,30 @@ pub mod pallet {
 		SoldOut,
 		/// There is no collection: the chain was started without this pallet's genesis.
 		NoCollection,
+		/// No round of the sale runs.
+		SaleClosed,
+		/// A purchase of no licence.
+		ZeroCount,
+		/// More than [`MAX_PURCHASE`] licences in one purchase.
+		TooManyAtOnce,
+		/// This round is for accounts on the whitelist and those with a referrer.
+		NotEligible,
+		/// An account may not buy as many in this round.
+		AccountLimitExceeded,
+		/// Fewer licences are left than were asked for.
+		NotEnoughLeft,
+		/// The buyer named itself as referrer.
+		SelfReferral,
+		/// The referrer owns no licence.
+		ReferrerWithoutLicense,
+		/// A round in which licences cost nothing.
+		ZeroPrice,
+		/// A discount of the whole price.
+		FullDiscount,
+		/// A round in which nobody may buy any.
+		ZeroLimit,
+		/// A round that ends before it starts.
+		EmptyRound,
 	}
 
 	#[pallet::view_functions]
@@ -159,10 +297,97 @@ pub mod pallet {
 		pub fn unlocks_at(license: LicenceId) -> Option<BlockNumberFor<T>> {
 			Self::unlock_block(license)
 		}
+
+		/// The round of the sale that is set, whether or not it runs yet or still.
+		pub fn sale() -> Option<SaleRoundOf<T>> {
+			Sale::<T>::get()
+		}
+
+		/// Whether the account is on the whitelist.
+		pub fn is_whitelisted(who: T::AccountId) -> bool {
+			Whitelist::<T>::contains_key(who)
+		}
+
+		/// What a purchase would cost now, or why it would fail, the buyer's balance aside.
+		pub fn quote(
+			who: T::AccountId,
+			count: u32,
+			referrer: Option<T::AccountId>,
+		) -> Result<Quote<BalanceOf<T>>, DispatchError> {
+			Self::ensure_purchase(&who, count, referrer.as_ref()).map(|(_, quote)| quote)
+		}
 	}
 
 	#[pallet::call]
-	impl<T: Config> Pallet<T> {}
+	impl<T: Config> Pallet<T> {
+		/// Sets the round of the sale, or ends the sale.
+		///
+		/// The origin is [`Config::AdminOrigin`].
+		///
+		/// - `round`: the terms, in place of those that are set; `None` ends the sale at once. With
+		///   the first block of the round that is set, it is that round with other terms, and what
+		///   accounts have bought in it counts on; with another, it is another round.
+		///
+		/// Errors: [`Error::ZeroPrice`], [`Error::FullDiscount`], [`Error::ZeroLimit`],
+		/// [`Error::EmptyRound`].
+		///
+		/// Event: [`Event::SaleSet`].
+		#[pallet::call_index(0)]
+		#[pallet::weight((<T as Config>::WeightInfo::set_sale(), DispatchClass::Operational))]
+		pub fn set_sale(origin: OriginFor<T>, round: Option<SaleRoundOf<T>>) -> DispatchResult {
+			T::AdminOrigin::ensure_origin(origin)?;
+			Self::do_set_sale(round)
+		}
+
+		/// Puts accounts on the whitelist, or takes them off it. Those that are so already stay so.
+		///
+		/// The origin is [`Config::AdminOrigin`].
+		///
+		/// - `accounts`: at most [`MAX_LISTED`] of them.
+		/// - `listed`: on it, not off it.
+		///
+		/// Event: [`Event::WhitelistSet`].
+		#[pallet::call_index(1)]
+		#[pallet::weight((
+			<T as Config>::WeightInfo::set_whitelist(accounts.len() as u32),
+			DispatchClass::Operational,
+		))]
+		pub fn set_whitelist(
+			origin: OriginFor<T>,
+			accounts: BoundedVec<T::AccountId, ConstU32<MAX_LISTED>>,
+			listed: bool,
+		) -> DispatchResult {
+			T::AdminOrigin::ensure_origin(origin)?;
+			Self::do_set_whitelist(&accounts, listed)
+		}
+
+		/// Buys licences at the price of the round that runs. All are minted to the caller, or none
+		/// and nothing is paid.
+		///
+		/// The origin is signed by the buyer.
+		///
+		/// - `count`: how many, at most [`MAX_PURCHASE`].
+		/// - `referrer`: another account, which owns a licence: gives the buyer the referral discount
+		///   and gets the referral commission.
+		///
+		/// Errors: [`Error::ZeroCount`], [`Error::TooManyAtOnce`], [`Error::SaleClosed`],
+		/// [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`], [`Error::NotEligible`],
+		/// [`Error::AccountLimitExceeded`], [`Error::SoldOut`], [`Error::NotEnoughLeft`], those of
+		/// the currency.
+		///
+		/// Events: [`Event::LicensePurchased`], [`Event::ReferralPaid`], [`Event::LicenseMinted`] for
+		/// each.
+		#[pallet::call_index(2)]
+		#[pallet::weight(<T as Config>::WeightInfo::purchase((*count).min(MAX_PURCHASE)))]
+		pub fn purchase(
+			origin: OriginFor<T>,
+			count: u32,
+			referrer: Option<T::AccountId>,
+		) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_purchase(&who, count, referrer)
+		}
+	}
 
 	#[pallet::extra_constants]
 	impl<T: Config> Pallet<T> {
@@ -213,7 +438,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Creates the collection and names it. Only at genesis.
-	fn create_collection() -> DispatchResult {
+	pub(crate) fn create_collection() -> DispatchResult {
 		use pallet_nfts::{CollectionConfig, CollectionSetting, CollectionSettings, MintSettings};
 
 		let id = pallet_nfts::NextCollectionId::<T>::get()
@@ -288,48 +513,5 @@ impl<T: Config> LicenceInfo<T::AccountId> for Pallet<T> {
 
 	fn mint(to: &T::AccountId) -> Result<LicenceId, DispatchError> {
 		Self::do_mint(to)
-	}
-}
-
-#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
-impl<T: Config> Pallet<T> {
-	/// Checks the invariants:
-	///
-	/// 1. No more than [`SUPPLY`] licences were ever minted.
-	/// 2. The collection exists, belongs to the pallet's account, and its supply is [`SUPPLY`].
-	/// 3. Ids are dense: exactly those below [`Minted`] have a time of minting, none in the future.
-	/// 4. Every item of the collection has such an id.
-	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
-		let minted = Minted::<T>::get();
-		ensure!(minted <= SUPPLY, "1: more licences than there can be");
-
-		let Some(collection) = Collection::<T>::get() else {
-			ensure!(minted == 0, "2: licences without a collection");
-			return Ok(());
-		};
-		let owner =
-			<pallet_nfts::Pallet<T> as nonfungibles_v2::Inspect<_>>::collection_owner(&collection);
-		ensure!(owner == Some(Self::account_id()), "2: not our collection");
-		ensure!(
-			pallet_nfts::CollectionConfigOf::<T>::get(collection)
-				.is_some_and(|config| config.max_supply == Some(SUPPLY)),
-			"2: wrong supply"
-		);
-
-		let now = frame_system::Pallet::<T>::block_number();
-		let mut times = 0u32;
-		for (license, at) in MintedAt::<T>::iter() {
-			ensure!(
-				license < minted && at <= now,
-				"3: a time of minting of no licence"
-			);
-			times = times.checked_add(1).ok_or("3: too many times")?;
-		}
-		ensure!(times == minted, "3: a licence without its time of minting");
-
-		for license in pallet_nfts::Item::<T>::iter_key_prefix(collection) {
-			ensure!(license < minted, "4: an item that is no licence");
-		}
-		Ok(())
 	}
 }

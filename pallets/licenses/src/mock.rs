@@ -5,6 +5,7 @@ use frame_support::{
 	PalletId, derive_impl, parameter_types,
 	traits::{AsEnsureOriginWithArg, ConstU32, ConstU64, ConstU128},
 };
+use frame_system::EnsureRoot;
 use kaisar_primitives::{IsDelegated, LicenceId};
 use pallet_nfts::PalletFeatures;
 use sp_runtime::{
@@ -15,6 +16,8 @@ use sp_runtime::{
 pub type AccountPublic = <MultiSignature as Verify>::Signer;
 pub type AccountId = <AccountPublic as IdentifyAccount>::AccountId;
 
+/// What accounts 1 … 9 have.
+pub const FUNDS: u128 = 1_000_000;
 /// Blocks for which a licence of the mock is locked.
 pub const LOCK: u64 = 100;
 
@@ -56,7 +59,7 @@ impl frame_system::Config for Test {
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
 impl pallet_balances::Config for Test {
 	type Balance = u128;
-	type ExistentialDeposit = ConstU128<1>;
+	type ExistentialDeposit = MinimumBalance;
 	type AccountStore = System;
 }
 
@@ -64,6 +67,8 @@ parameter_types! {
 	pub Features: PalletFeatures = PalletFeatures::all_enabled();
 	pub const LicensesPalletId: PalletId = PalletId(*b"ksr/lcns");
 	pub storage Delegated: Vec<LicenceId> = Vec::new();
+	pub storage MinimumBalance: u128 = 1;
+	pub Treasury: AccountId = account(99);
 }
 
 /// Licences that the test says are delegated.
@@ -80,7 +85,7 @@ impl pallet_nfts::Config for Test {
 	type ItemId = LicenceId;
 	type Currency = Balances;
 	type CreateOrigin = AsEnsureOriginWithArg<frame_system::EnsureSigned<AccountId>>;
-	type ForceOrigin = frame_system::EnsureRoot<AccountId>;
+	type ForceOrigin = EnsureRoot<AccountId>;
 	type Locker = pallet_licenses::LicenceLocker<Test, MockDelegations>;
 	type CollectionDeposit = ConstU128<100>;
 	type ItemDeposit = ConstU128<1>;
@@ -107,6 +112,10 @@ impl pallet_nfts::Config for Test {
 impl pallet_licenses::Config for Test {
 	type PalletId = LicensesPalletId;
 	type LockPeriod = ConstU64<LOCK>;
+	type Payment = Balances;
+	type Treasury = Treasury;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type WeightInfo = ();
 }
 
 pub fn account(n: u8) -> AccountId {
@@ -117,9 +126,18 @@ pub fn account(n: u8) -> AccountId {
 #[derive(Default)]
 pub struct ExtBuilder {
 	licences: Vec<(AccountId, u32)>,
+	sale: Option<crate::SaleRoundOf<Test>>,
+	whitelist: Vec<AccountId>,
 }
 
 impl ExtBuilder {
+	/// Sets the sale at genesis, with account `n` on the whitelist for each of `listed`.
+	pub fn sale(mut self, round: crate::SaleRoundOf<Test>, listed: &[u8]) -> Self {
+		self.sale = Some(round);
+		self.whitelist = listed.iter().map(|n| account(*n)).collect();
+		self
+	}
+
 	/// Gives `count` licences to account `n` at genesis.
 	pub fn licences(mut self, n: u8, count: u32) -> Self {
 		self.licences.push((account(n), count));
@@ -130,9 +148,11 @@ impl ExtBuilder {
 		let config = RuntimeGenesisConfig {
 			licenses: pallet_licenses::GenesisConfig {
 				licences: self.licences,
+				sale: self.sale,
+				whitelist: self.whitelist,
 			},
 			balances: pallet_balances::GenesisConfig {
-				balances: (1..=9).map(|n| (account(n), 1_000_000)).collect(),
+				balances: (1..=9).map(|n| (account(n), FUNDS)).collect(),
 				..Default::default()
 			},
 			..Default::default()

@@ -262,7 +262,7 @@ impl<T: Config> Pallet<T> {
 		seat.vote = Some(verdict);
 		let complete = check.committee.iter().all(|seat| seat.vote.is_some());
 		if complete {
-			Self::close(worker, check);
+			Self::close(worker, check, None);
 		} else {
 			LastChecks::<T>::insert(worker, LastCheck::Open(check));
 		}
@@ -320,14 +320,18 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	pub(crate) fn do_finalize(workers: &[WorkerId]) -> Result<u32, DispatchError> {
+	/// `finder` shares the bounty of what ends in a slash.
+	pub(crate) fn do_finalize(
+		workers: &[WorkerId],
+		finder: Option<&T::AccountId>,
+	) -> Result<u32, DispatchError> {
 		let now = Self::now();
 		let mut closed = 0u32;
 		for worker in workers {
 			if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
 				&& now > check.ends
 			{
-				Self::close(*worker, check);
+				Self::close(*worker, check, finder);
 				closed = closed.saturating_add(1);
 			}
 		}
@@ -335,8 +339,9 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// Closes a check: tallies it and tells everyone whom it concerns. Once for each check.
-	fn close(worker: WorkerId, check: Check) {
+	/// Closes a check: tallies it and tells everyone whom it concerns. Once for each check. `finder` is the
+	/// account that closed it when nobody else had.
+	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) {
 		let info = T::Workers::info(worker, check.round);
 		let (old, gpu_stood) = info.as_ref().map_or((None, false), |info| {
 			(info.profile.as_ref(), info.gpu_stood)
@@ -359,7 +364,7 @@ impl<T: Config> Pallet<T> {
 			false_proof: tally.false_proof,
 			max_gap: check.max_gap,
 		};
-		match T::Workers::closed(worker, &closing) {
+		match T::Workers::closed_by(worker, &closing, finder) {
 			Ok(proved) if proved.online > 0 || proved.rented > 0 => {
 				T::OnClosed::on_proved(worker, &proved);
 			}
@@ -414,7 +419,7 @@ impl<T: Config> Checks for Pallet<T> {
 		if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
 			&& Self::now() > check.ends
 		{
-			Self::close(worker, check);
+			Self::close(worker, check, None);
 		}
 	}
 
@@ -440,6 +445,10 @@ impl<T: Config> Checks for Pallet<T> {
 			.chain(starting)
 			.min()
 			.unwrap_or_else(NextRound::<T>::get)
+	}
+
+	fn round_seed(round: RoundIndex) -> Option<H256> {
+		Rounds::<T>::get(round).map(|round| round.seed)
 	}
 
 	/// Looks through the first few thousand workers that attested in each running round.

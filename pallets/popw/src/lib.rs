@@ -474,7 +474,8 @@ pub mod pallet {
 			Ok(Pays::No.into())
 		}
 
-		/// Closes checks whose round is over.
+		/// Closes checks whose round is over. Where one of them ends in a slash, an account that sent this
+		/// shares its bounty.
 		///
 		/// Origin: signed by anyone; or fee-less from a worker's or checker's node, if every one of
 		/// them can be closed.
@@ -492,8 +493,8 @@ pub mod pallet {
 			origin: OriginFor<T>,
 			workers: BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,
 		) -> DispatchResultWithPostInfo {
-			Self::ensure_signed_or_authorized(origin, &None)?;
-			let closed = Self::do_finalize(&workers)?;
+			let signer = Self::ensure_signed_or_authorized(origin, &None)?;
+			let closed = Self::do_finalize(&workers, signer.account().as_ref())?;
 			Ok(Some(T::WeightInfo::finalize(closed)).into())
 		}
 	}

@@ -116,6 +116,8 @@ impl Config for Test {
 #[derive(Clone, Default)]
 pub struct Heard {
 	pub workers: BTreeMap<WorkerId, WorkerInfo<AccountId>>,
+	/// Workers `from ..` that are all like this one, for tests of many.
+	pub crowd: Option<(WorkerId, WorkerInfo<AccountId>)>,
 	pub licences: BTreeMap<LicenceId, OperatorId>,
 	pub operators: BTreeMap<OperatorId, OperatorInfo<AccountId>>,
 	pub closed: Vec<(WorkerId, Closing)>,
@@ -123,6 +125,7 @@ pub struct Heard {
 	pub revealed: Vec<(OperatorId, RoundIndex)>,
 	pub credits: Vec<(OperatorId, WorkerId, SeatResult, bool)>,
 	pub proved: Vec<(WorkerId, Proved)>,
+	pub finders: Vec<(WorkerId, Option<AccountId>)>,
 	pub seats: Vec<(OperatorId, bool)>,
 }
 
@@ -140,7 +143,12 @@ pub struct Registry;
 
 impl Workers<AccountId> for Registry {
 	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
-		heard(|heard| heard.workers.get(&worker).cloned())
+		heard(|heard| {
+			heard.workers.get(&worker).cloned().or_else(|| {
+				let (from, info) = heard.crowd.as_ref()?;
+				(worker >= *from).then(|| info.clone())
+			})
+		})
 	}
 	fn by_key(key: &WorkerKey) -> Option<WorkerId> {
 		heard(|heard| {
@@ -245,6 +253,14 @@ impl Workers<AccountId> for Registry {
 				}
 			}
 		})
+	}
+	fn closed_by(
+		worker: WorkerId,
+		closing: &Closing,
+		finder: Option<&AccountId>,
+	) -> Result<Proved, DispatchError> {
+		heard(|heard| heard.finders.push((worker, finder.copied())));
+		Self::closed(worker, closing)
 	}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_worker(owner: &AccountId, key: WorkerKey, agent: AgentKey) -> WorkerId {

@@ -4,7 +4,10 @@
 use super::*;
 use frame_benchmarking::v2::*;
 use frame_system::RawOrigin;
-use kaisar_primitives::{KAI, Workers as Registry, keys::possession_payload};
+use kaisar_primitives::{
+	KAI, Standings,
+	keys::{KeyRole, possession_payload},
+};
 use sp_core::crypto::KeyTypeId;
 use sp_runtime::RuntimeAppPublic;
 
@@ -56,6 +59,55 @@ fn state_of<T: Config>(worker: WorkerId) -> Option<WorkerState> {
 	Workers::<T>::get(worker).map(|record| record.state())
 }
 
+/// Another account with funds.
+fn delegator<T: Config>(number: u32) -> T::AccountId {
+	let who: T::AccountId = account("delegator", number, 0);
+	T::Currency::mint_into(&who, 1_000_000 * KAI).expect("there is room in the supply");
+	who
+}
+
+/// A worker that is online and idle, behind others in both of its buckets, so that leaving them moves
+/// somebody.
+fn idle_worker<T: Config>(owner: &T::AccountId) -> WorkerId {
+	let mut first = None;
+	for _ in 0..2 {
+		let worker = worker_of::<T>(owner);
+		Pallet::<T>::mutate(worker, |record| {
+			record.forced = None;
+			record.proved_at = Some(0);
+			Pallet::<T>::set_state(worker, record, WorkerState::Online);
+			// It has been so for long: no round runs that saw it otherwise.
+			record.standings = Standings::new(WorkerState::Online, 0);
+			Ok(())
+		})
+		.expect("the worker is there");
+		first = first.or(Some(worker));
+	}
+	first.expect("there are two")
+}
+
+fn pool_of<T: Config>(worker: WorkerId) -> StakePool {
+	Workers::<T>::get(worker)
+		.map(|record| record.pool)
+		.unwrap_or_default()
+}
+
+/// A worker with a delegator, and a slash of level 2 that is queued and reaches that one.
+fn slashed_worker<T: Config>(owner: &T::AccountId) -> (WorkerId, T::AccountId, SlashId) {
+	let worker = idle_worker::<T>(owner);
+	let who = delegator::<T>(0);
+	let amount = T::BaseStake::get().saturating_mul(4);
+	Pallet::<T>::do_stake(who.clone(), worker, amount).expect("it can be staked on");
+	let id = NextSlashId::<T>::get();
+	Pallet::<T>::do_slash(worker, SlashLevel::Two).expect("there is something to slash");
+	(worker, who, id)
+}
+
+fn pass<T: Config>(blocks: BlockNumber) {
+	let now = Pallet::<T>::now() + blocks;
+	frame_system::Pallet::<T>::set_block_number(now.into());
+}
+
 #[benchmarks]
 mod benchmarks {
 	use super::*;
@@ -81,7 +133,7 @@ mod benchmarks {
 	#[benchmark]
 	fn update_worker() {
 		let owner = provider::<T>();
-		let worker = worker_of::<T>(&owner);
+		let worker = idle_worker::<T>(&owner);
 		#[extrinsic_call]
 		_(RawOrigin::Signed(owner), worker, SPEC);
 		assert_eq!(
@@ -138,7 +190,7 @@ mod benchmarks {
 	#[benchmark]
 	fn go_offline() {
 		let owner = provider::<T>();
-		let worker = worker_of::<T>(&owner);
+		let worker = idle_worker::<T>(&owner);
 		#[extrinsic_call]
 		_(RawOrigin::Signed(owner), worker);
 		assert_eq!(state_of::<T>(worker), Some(WorkerState::Offline));
@@ -158,7 +210,7 @@ mod benchmarks {
 	#[benchmark]
 	fn deregister_worker() {
 		let owner = provider::<T>();
-		let worker = worker_of::<T>(&owner);
+		let worker = idle_worker::<T>(&owner);
 		#[extrinsic_call]
 		_(RawOrigin::Signed(owner), worker);
 		assert!(Workers::<T>::get(worker).is_some_and(|record| record.is_gone()));
@@ -168,24 +220,22 @@ mod benchmarks {
 	fn stake() {
 		let owner = provider::<T>();
 		let worker = worker_of::<T>(&owner);
-		let before = Workers::<T>::get(worker).map(|record| record.pool.own);
+		// The worst case: a delegator's, who is new.
+		let who = delegator::<T>(0);
 		#[extrinsic_call]
-		_(RawOrigin::Signed(owner), worker, KAI);
-		let after = Workers::<T>::get(worker).map(|record| record.pool.own);
-		assert_eq!(after, before.map(|own| own + KAI));
+		_(RawOrigin::Signed(who.clone()), worker, KAI);
+		assert_eq!(Delegations::<T>::get(worker, who), KAI);
 	}
 
 	#[benchmark]
 	fn unstake() -> Result<(), BenchmarkError> {
 		let owner = provider::<T>();
 		let worker = worker_of::<T>(&owner);
-		Pallet::<T>::do_stake(owner.clone(), worker, KAI)?;
+		let who = delegator::<T>(0);
+		Pallet::<T>::do_stake(who.clone(), worker, 2 * KAI)?;
 		#[extrinsic_call]
-		_(RawOrigin::Signed(owner), worker, KAI);
-		assert_eq!(
-			Workers::<T>::get(worker).map(|record| record.pool.unbonding),
-			Some(KAI)
-		);
+		_(RawOrigin::Signed(who), worker, KAI);
+		assert_eq!(pool_of::<T>(worker).unbonding.part.value, KAI);
 		Ok(())
 	}
 
@@ -193,13 +243,78 @@ mod benchmarks {
 	fn withdraw_unbonded() -> Result<(), BenchmarkError> {
 		let owner = provider::<T>();
 		let worker = worker_of::<T>(&owner);
-		// The worst case: the last of a worker that was deregistered.
+		// The worst case: the last of a worker that was deregistered, a delegator with both kinds.
+		let who = delegator::<T>(0);
+		Pallet::<T>::do_stake(who.clone(), worker, 2 * KAI)?;
+		Pallet::<T>::do_unstake(who.clone(), worker, KAI)?;
 		Pallet::<T>::do_deregister(owner.clone(), worker)?;
-		let until = Pallet::<T>::now() + Pallet::<T>::unbonding_period();
-		frame_system::Pallet::<T>::set_block_number(until.into());
+		pass::<T>(Pallet::<T>::unbonding_period());
+		Pallet::<T>::do_withdraw(owner, worker)?;
 		#[extrinsic_call]
-		_(RawOrigin::Signed(owner), worker);
+		_(RawOrigin::Signed(who), worker);
 		assert!(DepartedWorkers::<T>::contains_key(worker));
+		Ok(())
+	}
+
+	#[benchmark]
+	fn slash() -> Result<(), BenchmarkError> {
+		let owner = provider::<T>();
+		let (worker, _, _) = slashed_worker::<T>(&owner);
+		let origin =
+			T::AdminOrigin::try_successful_origin().map_err(|_| BenchmarkError::Weightless)?;
+		#[extrinsic_call]
+		_(origin as T::RuntimeOrigin, worker, SlashLevel::Three);
+		assert_eq!(pool_of::<T>(worker).total(), Some(0));
+		assert_eq!(state_of::<T>(worker), Some(WorkerState::Suspended));
+		Ok(())
+	}
+
+	#[benchmark]
+	fn cancel_slash() -> Result<(), BenchmarkError> {
+		let owner = provider::<T>();
+		let (worker, _, id) = slashed_worker::<T>(&owner);
+		let origin =
+			T::AdminOrigin::try_successful_origin().map_err(|_| BenchmarkError::Weightless)?;
+		#[extrinsic_call]
+		_(origin as T::RuntimeOrigin, id);
+		assert_eq!(Slashes::<T>::get(id), None);
+		assert_eq!(
+			Workers::<T>::get(worker).map(|record| record.queued),
+			Some(Queued::default())
+		);
+		Ok(())
+	}
+
+	#[benchmark]
+	fn apply_slash() {
+		let owner = provider::<T>();
+		let (worker, finder, id) = slashed_worker::<T>(&owner);
+		Slashes::<T>::mutate(id, |queued| {
+			if let Some(queued) = queued {
+				queued.finder = Some(finder);
+			}
+		});
+		pass::<T>(T::SlashDeferral::get());
+		let who = delegator::<T>(1);
+		let before = T::Currency::balance(&who);
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who.clone()), id);
+		assert!(T::Currency::balance(&who) > before);
+		assert_eq!(state_of::<T>(worker), Some(WorkerState::Suspended));
+	}
+
+	#[benchmark]
+	fn clear_worthless() -> Result<(), BenchmarkError> {
+		let owner = provider::<T>();
+		let worker = worker_of::<T>(&owner);
+		let who = delegator::<T>(0);
+		Pallet::<T>::do_stake(who.clone(), worker, 2 * KAI)?;
+		Pallet::<T>::do_unstake(who.clone(), worker, KAI)?;
+		Pallet::<T>::do_slash(worker, SlashLevel::Three)?;
+		#[extrinsic_call]
+		_(RawOrigin::Signed(owner), worker, who.clone());
+		assert!(!Delegations::<T>::contains_key(worker, &who));
+		assert!(!Unbondings::<T>::contains_key(worker, who));
 		Ok(())
 	}
 

@@ -11,7 +11,9 @@
 //! - **Mark**, or *forced*: the one solitary check that a worker is due in.
 //! - **Pending time**: blocks online and rented since the last proof. They are worth nothing before
 //!   a check proves them.
-//! - **Pool**: the owner's stake, the delegators' part, and what is unbonding.
+//! - **Pool**: the owner's stake, the delegators' part, and what is unbonding of both.
+//! - **Delegator**: an account that stakes on another's worker.
+//! - **Idle**: `Online`, so that an order can be matched with it.
 //!
 //! ## The life of a worker, as a story
 //!
@@ -28,11 +30,19 @@
 //! ([`update_worker`](Call::update_worker)) or asked again ([`go_online`](Call::go_online)), with a
 //! delay of 1, 2, 4 … rounds.
 //!
-//! One night the machine is found offline: it is `Offline`, its pending time is void. In the morning
-//! Petra calls `go_online`, and it is `Pending` and marked again. When she sells it she calls
-//! [`deregister_worker`](Call::deregister_worker): the deposit is back at once, the stake unbonds,
-//! and when she has withdrawn it ([`withdraw_unbonded`](Call::withdraw_unbonded)) nothing is left of
-//! the worker but a note of who owned it, so that its last reward finds its way.
+//! Carol sees that it is reliable and [stakes](Call::stake) on it: she gets shares of the delegators'
+//! part of its pool, and of its reward.
+//!
+//! One night the machine is found offline: it is `Offline`, its pending time is void, and a part of its
+//! pool is queued to be slashed. In the morning Petra calls `go_online`, and it is `Pending` and marked
+//! again. Two days later somebody [applies](Call::apply_slash) the slash, for the bounty. It is Petra's
+//! stake that bears it; if what is left is below the minimum, the worker is `Suspended` until she tops it
+//! up.
+//!
+//! When she sells it she calls [`deregister_worker`](Call::deregister_worker): the deposit is back at
+//! once, all stake unbonds, and when she and Carol have withdrawn theirs
+//! ([`withdraw_unbonded`](Call::withdraw_unbonded)) nothing is left of the worker but a note of who owned
+//! it, so that its last reward finds its way.
 //!
 //! ## Time
 //!
@@ -44,13 +54,25 @@
 //! ## Stake
 //!
 //! All stake lies in the pallet's account ([`Pallet::pot`]); a pool says how much of it is a
-//! worker's. So a slash is one transfer. Delegators' shares and slashes have their place in
-//! [`StakePool`]; until they are there, only a worker's owner can stake ([`Error::NotOwner`]).
+//! worker's. Anyone may stake on a worker: the owner's stake is an amount, a delegator holds shares of
+//! the rest. [`pool`] says what rounding leaves, and to whom. What is taken out unbonds, for a day longer
+//! than a slash is deferred at the least.
+//!
+//! ## Slashing
+//!
+//! What a check finds is queued, and after a deferral anyone may apply it, for a bounty. One slash is one
+//! write of the record and one transfer, however many delegators there are: the owner bears it first.
+//! [`slashing`] says how findings add up, and who cannot move what meanwhile.
+//!
+//! ## Idle workers, and all of them
+//!
+//! Workers that are `Online` are in dense indices by GPU class, count and region ([`idle`]), from which
+//! Orders draws; what all workers come to is kept as they change ([`totals`]).
 //!
 //! ## Size
 //!
-//! Nothing loops over workers. A check that confirms a worker reads and writes one item of this
-//! pallet, its record.
+//! Nothing loops over workers or delegators. A check that confirms a worker reads and writes one item of
+//! this pallet, its record.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
@@ -60,24 +82,36 @@ extern crate alloc;
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
 mod hardware;
+pub mod idle;
+mod lifecycle;
 #[cfg(test)]
 mod mock;
+pub mod pool;
 mod regions;
 mod registry;
+pub mod slashing;
+mod staking;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 #[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
 mod try_state;
 mod types;
+mod views;
 pub mod weights;
 
+pub use idle::{Bucket, BucketHead, INDEX_PAGE, IndexPage, Place};
 pub use pallet::*;
+pub use pool::{Leaving, Shared, Slashed, StakePool, Unbonding};
+pub use slashing::{FalseTime, Queued, QueuedSlash, SlashId, SlashLevel};
+pub use totals::{ClassTotals, Hardware, NetworkTotals};
 pub use types::*;
+pub use views::{DelegationView, UnbondingView, WorkerView};
 pub use weights::WeightInfo;
 
 use alloc::vec::Vec;
 use frame_support::{
-	PalletId,
+	PalletId, defensive,
 	pallet_prelude::*,
 	traits::{
 		Consideration, Defensive, Footprint,
@@ -88,9 +122,8 @@ use frame_support::{
 use frame_system::pallet_prelude::*;
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Checks, DAYS, EpochIndex, Forced, GpuClass, GpuClasses,
-	KeyProof, OnPoolChange, PoolId, Profile, RoundIndex, WorkerId, WorkerKey, WorkerSpec,
-	WorkerState,
-	keys::{self, KeyRole},
+	KeyProof, OnPoolChange, PoolId, Pots, Profile, RoundIndex, RunningScores, WorkerId, WorkerKey,
+	WorkerSpec, WorkerState, Workers as Registry,
 };
 use sp_core::H256;
 use sp_runtime::{
@@ -168,6 +201,18 @@ pub mod pallet {
 		/// Rounds and checks.
 		type Checks: Checks;
 
+		/// May slash by hand, and cancel slashes.
+		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+
+		/// The part of a slash that goes to who found the fault and who applied the slash. *param*
+		type SlashBounty: Get<Perbill>;
+
+		/// Where slashed KAI goes.
+		type Pots: Pots<Self::AccountId>;
+
+		/// Workers' running scores, for display.
+		type Scores: RunningScores;
+
 		/// Told before a pool changes.
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
 
@@ -179,28 +224,31 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextWorkerId<T> = StorageValue<_, WorkerId, ValueQuery>;
 
-	/// Workers, those included that were deregistered and still have a check or stake.
+	/// Workers, those included that were deregistered and still have a check, stake or a slash. (Numbers
+	/// are given out in order, so they need no hash.)
 	#[pallet::storage]
-	pub type Workers<T: Config> = StorageMap<_, Twox64Concat, WorkerId, RecordOf<T>>;
+	pub type Workers<T: Config> = StorageMap<_, Identity, WorkerId, RecordOf<T>>;
 
 	/// Workers whose record is gone.
 	#[pallet::storage]
-	pub type DepartedWorkers<T: Config> =
-		StorageMap<_, Twox64Concat, WorkerId, Departed<T::AccountId>>;
+	pub type DepartedWorkers<T: Config> = StorageMap<_, Identity, WorkerId, Departed<T::AccountId>>;
 
 	/// Worker keys that are taken. One that was replaced may still be here: it is free once its
 	/// successor is in force ([`WorkerRecord::reserved_keys`]).
+	///
+	/// Not hashed: whoever would lengthen the trie's paths by keys that begin alike has to find each of
+	/// them by trying, prove that it holds it, and stake for a worker.
 	#[pallet::storage]
-	pub type WorkerByKey<T> = StorageMap<_, Blake2_128Concat, WorkerKey, WorkerId>;
+	pub type WorkerByKey<T> = StorageMap<_, Identity, WorkerKey, WorkerId>;
 
 	/// Agent keys that are taken, likewise.
 	#[pallet::storage]
-	pub type WorkerByAgent<T> = StorageMap<_, Blake2_128Concat, AgentKey, WorkerId>;
+	pub type WorkerByAgent<T> = StorageMap<_, Identity, AgentKey, WorkerId>;
 
 	/// The workers of each provider, without those that were deregistered.
 	#[pallet::storage]
 	pub type WorkersByOwner<T: Config> =
-		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Twox64Concat, WorkerId, ()>;
+		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, WorkerId, ()>;
 
 	/// What unbonds, by worker and account, oldest first.
 	#[pallet::storage]
@@ -217,6 +265,42 @@ pub mod pallet {
 	/// Workers by state, kept as they change.
 	#[pallet::storage]
 	pub type Counts<T> = StorageValue<_, StateCounts, ValueQuery>;
+
+	/// Delegators' shares, by worker and account.
+	#[pallet::storage]
+	pub type Delegations<T: Config> = StorageDoubleMap<
+		_,
+		Twox64Concat,
+		WorkerId,
+		Blake2_128Concat,
+		T::AccountId,
+		Balance,
+		ValueQuery,
+	>;
+
+	/// The number of the next slash.
+	#[pallet::storage]
+	pub type NextSlashId<T> = StorageValue<_, SlashId, ValueQuery>;
+
+	/// Slashes that are queued.
+	#[pallet::storage]
+	pub type Slashes<T: Config> = StorageMap<_, Identity, SlashId, QueuedSlash<T::AccountId>>;
+
+	/// What the workers that are `Online` or `Rented` have together.
+	#[pallet::storage]
+	pub type Totals<T> = StorageValue<_, Hardware, ValueQuery>;
+
+	/// Those workers by GPU class.
+	#[pallet::storage]
+	pub type TotalsByClass<T> = StorageMap<_, Identity, GpuClass, ClassTotals, ValueQuery>;
+
+	/// The indices of idle workers: how long each bucket is, and its first page.
+	#[pallet::storage]
+	pub type BucketHeads<T> = StorageMap<_, Identity, Bucket, BucketHead, ValueQuery>;
+
+	/// Their pages after the first, without gaps.
+	#[pallet::storage]
+	pub type BucketPages<T> = StorageMap<_, Identity, (Bucket, u32), IndexPage, ValueQuery>;
 
 	/// Why the pallet holds KAI.
 	#[pallet::composite_enum]
@@ -371,6 +455,76 @@ pub mod pallet {
 			/// How much.
 			amount: Balance,
 		},
+		/// A rented worker was there, but the customer's container did not answer.
+		ServiceDown {
+			/// The worker.
+			worker: WorkerId,
+			/// The round.
+			round: RoundIndex,
+			/// The start of the round that confirmed it before.
+			last_proof: Option<BlockNumber>,
+		},
+		/// A slash was queued, or one that is queued was added to.
+		SlashQueued {
+			/// The slash.
+			slash: SlashId,
+			/// The worker.
+			worker: WorkerId,
+			/// Its level.
+			level: SlashLevel,
+			/// What was added.
+			added: Balance,
+			/// What is queued with it.
+			amount: Balance,
+			/// The first block in which it may be applied.
+			due: BlockNumber,
+		},
+		/// A slash was cancelled.
+		SlashCancelled {
+			/// The slash.
+			slash: SlashId,
+			/// The worker.
+			worker: WorkerId,
+			/// Its level.
+			level: SlashLevel,
+			/// What would have been slashed.
+			amount: Balance,
+		},
+		/// A worker's pool was slashed.
+		Slashed {
+			/// The worker.
+			worker: WorkerId,
+			/// The slash, if it was queued.
+			slash: Option<SlashId>,
+			/// Its level.
+			level: SlashLevel,
+			/// Of the owner's stake.
+			own: Balance,
+			/// Of what the owner had unbonding.
+			own_unbonding: Balance,
+			/// Of the delegators' stake.
+			delegated: Balance,
+			/// Of what they had unbonding.
+			unbonding: Balance,
+		},
+		/// A bounty was paid out of a slash.
+		BountyPaid {
+			/// The worker that was slashed.
+			worker: WorkerId,
+			/// Who found the fault, or applied the slash.
+			who: T::AccountId,
+			/// How much.
+			amount: Balance,
+		},
+		/// Shares that are worth nothing were cleared.
+		WorthlessCleared {
+			/// The worker.
+			worker: WorkerId,
+			/// Whose.
+			who: T::AccountId,
+			/// Shares of the delegators' stake; none where it was unbonding pieces alone.
+			shares: Balance,
+		},
 	}
 
 	#[pallet::error]
@@ -417,13 +571,30 @@ pub mod pallet {
 		TooManyWorkers,
 		/// Something impossible happened; it is a defect.
 		Defensive,
+		/// What would move is at stake in a slash that is queued. It can move once that was applied or
+		/// cancelled.
+		SlashPending,
+		/// No such slash is queued.
+		UnknownSlash,
+		/// The slash may not be applied yet.
+		SlashDeferred,
+		/// The slash may be applied already, and not be cancelled any more.
+		DeferralOver,
+		/// There is nothing that could be slashed.
+		NothingToSlash,
+		/// All of the delegators' stake was slashed, and their shares are not cleared yet.
+		DelegationClosed,
+		/// The delegation would be worth less than the existential deposit.
+		DelegationTooSmall,
+		/// What the account has in the pool is worth something, or there is nothing.
+		NothingWorthless,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// A worker's whole record.
-		pub fn worker(worker: WorkerId) -> Option<RecordOf<T>> {
-			Workers::<T>::get(worker)
+		/// A worker with its state, profile, stake, reliability and running score.
+		pub fn worker(worker: WorkerId) -> Option<WorkerView<T::AccountId>> {
+			Self::view_of(worker, Workers::<T>::get(worker)?)
 		}
 
 		/// Workers of an account, those that were deregistered left out: at most `limit` (and
@@ -457,6 +628,52 @@ pub mod pallet {
 		/// The share of a worker's last 32 checks that confirmed it.
 		pub fn reliability(worker: WorkerId) -> Option<Perbill> {
 			Workers::<T>::get(worker).map(|record| record.history.reliability())
+		}
+
+		/// The network in figures: workers by state, GPUs by class, cores, memory, disk, bandwidth.
+		pub fn network() -> NetworkTotals {
+			NetworkTotals {
+				registered: NextWorkerId::<T>::get(),
+				workers: Counts::<T>::get(),
+				hardware: Totals::<T>::get(),
+				// As many as there are GPU classes.
+				classes: TotalsByClass::<T>::iter().collect(),
+			}
+		}
+
+		/// Idle workers with that many verified GPUs of a class, in a region or in all of them.
+		pub fn idle_workers(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
+			<Self as Registry<T::AccountId>>::idle(gpu_class, gpu_count, region)
+		}
+
+		/// What an account delegates to a worker.
+		pub fn delegation(worker: WorkerId, who: T::AccountId) -> DelegationView {
+			let shares = Delegations::<T>::get(worker, who);
+			let value = Workers::<T>::get(worker)
+				.and_then(|record| record.pool.delegated.worth(shares))
+				.unwrap_or(0);
+			DelegationView { shares, value }
+		}
+
+		/// What an account has unbonding in a worker's pool, oldest first.
+		pub fn unbonding(worker: WorkerId, who: T::AccountId) -> Vec<UnbondingView> {
+			let Some(mut record) = Workers::<T>::get(worker) else {
+				return Vec::new();
+			};
+			let owner = record.owner == who;
+			let leaving = *record.pool.leaving(owner);
+			Unbondings::<T>::get(worker, who)
+				.into_iter()
+				.map(|piece| UnbondingView {
+					value: leaving.worth(&piece).unwrap_or(0),
+					until: piece.until,
+				})
+				.collect()
+		}
+
+		/// A slash that is queued.
+		pub fn queued_slash(slash: SlashId) -> Option<QueuedSlash<T::AccountId>> {
+			Slashes::<T>::get(slash)
 		}
 
 		/// Online and rented blocks of a worker that are not proved yet.
@@ -648,7 +865,8 @@ pub mod pallet {
 		}
 
 		/// Takes a worker away for good. It counts from the next round, as for
-		/// [`go_offline`](Self::go_offline). The deposit is released, and the owner's stake unbonds.
+		/// [`go_offline`](Self::go_offline). The deposit is released, and all stake unbonds, the delegators'
+		/// too.
 		///
 		/// Origin: signed, the worker's owner.
 		///
@@ -664,16 +882,17 @@ pub mod pallet {
 			Self::do_deregister(who, worker)
 		}
 
-		/// Adds stake to a worker's pool. A `Suspended` worker whose owner reaches the minimum is
-		/// `Offline` again.
+		/// Adds stake to a worker's pool: the owner's own, or a delegator's, who gets shares. A `Suspended`
+		/// worker whose owner reaches the minimum is `Offline` again.
 		///
-		/// Origin: signed, the worker's owner.
+		/// Origin: signed, anyone.
 		///
 		/// - `worker`: the worker.
 		/// - `amount`: in units of 10⁻¹⁸ KAI.
 		///
-		/// Errors: `ZeroAmount`, `UnknownWorker`, `NotOwner`, `StakeCapReached` (the owner may always
-		/// reach the minimum), and those of the token.
+		/// Errors: `ZeroAmount`, `UnknownWorker`, `StakeCapReached` (the owner may always reach the
+		/// minimum), and those of the token; for a delegator also `SlashPending` where a queued slash would
+		/// reach delegators, `DelegationClosed`, `DelegationTooSmall`.
 		///
 		/// Events: `Staked`, `WorkerStateChanged`.
 		#[pallet::call_index(8)]
@@ -690,13 +909,18 @@ pub mod pallet {
 		/// Takes stake out of a worker's pool. It unbonds, can still be slashed, and may be withdrawn
 		/// when that is over.
 		///
-		/// Origin: signed, the worker's owner.
+		/// Delegators of a worker that was deregistered need not call this: their stake has begun to unbond
+		/// with the owner's.
+		///
+		/// Origin: signed, whoever has stake there.
 		///
 		/// - `worker`: the worker.
-		/// - `amount`: in units of 10⁻¹⁸ KAI; the minimum must stay.
+		/// - `amount`: in units of 10⁻¹⁸ KAI. The owner's minimum must stay; of a delegation all or at least
+		///   the existential deposit.
 		///
-		/// Errors: `ZeroAmount`, `UnknownWorker`, `NotOwner`, `InsufficientStake`, `StakeBelowMinimum`,
-		/// `TooManyUnbondings`.
+		/// Errors: `ZeroAmount`, `UnknownWorker`, `InsufficientStake`, `TooManyUnbondings`; for the owner
+		/// `StakeBelowMinimum`; for a delegator `SlashPending` where a queued slash would reach delegators, and
+		/// `DelegationTooSmall`.
 		///
 		/// Events: `Unstaked`.
 		#[pallet::call_index(9)]
@@ -710,15 +934,16 @@ pub mod pallet {
 			Self::do_unstake(who, worker, amount)
 		}
 
-		/// Pays out what the caller had unbonding in a worker's pool and has unbonded. Where that was
-		/// the last of a worker that was deregistered, its record goes.
+		/// Pays out what the caller had unbonding in a worker's pool and has unbonded; to a delegator of a
+		/// worker that was deregistered, also what it delegated. Where that was the last of a worker that
+		/// was deregistered, its record goes.
 		///
 		/// Origin: signed, whoever has something unbonding.
 		///
 		/// - `worker`: the worker, deregistered or not.
 		///
-		/// Errors: `UnknownWorker`, `NothingToWithdraw`, and `CheckRunning` where a check of a
-		/// deregistered worker goes on.
+		/// Errors: `UnknownWorker`, `NothingToWithdraw`, `SlashPending` where a queued slash would reach what
+		/// is withdrawn, and `CheckRunning` where a check of a deregistered worker goes on.
 		///
 		/// Events: `Withdrawn`, `WorkerRemoved`.
 		#[pallet::call_index(10)]
@@ -726,6 +951,81 @@ pub mod pallet {
 		pub fn withdraw_unbonded(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
 			let who = ensure_signed(origin)?;
 			Self::do_withdraw(who, worker)
+		}
+
+		/// Slashes a worker by hand: 10 % of its pool (level 1) or 50 % (level 2) after the deferral, or all
+		/// of it at once (level 3). All goes to the provider pot.
+		///
+		/// Origin: `AdminOrigin`.
+		///
+		/// - `worker`: the worker, deregistered or not.
+		/// - `level`: the level.
+		///
+		/// Errors: `UnknownWorker`, `NothingToSlash`.
+		///
+		/// Events: `SlashQueued`, or `Slashed` and `WorkerStateChanged`.
+		#[pallet::call_index(11)]
+		#[pallet::weight(T::WeightInfo::slash())]
+		pub fn slash(origin: OriginFor<T>, worker: WorkerId, level: SlashLevel) -> DispatchResult {
+			T::AdminOrigin::ensure_origin(origin)?;
+			Self::do_slash(worker, level)
+		}
+
+		/// Cancels a slash that is queued.
+		///
+		/// Origin: `AdminOrigin`.
+		///
+		/// - `id`: the slash, before its day.
+		///
+		/// Errors: `UnknownSlash`, `DeferralOver`.
+		///
+		/// Events: `SlashCancelled`.
+		#[pallet::call_index(12)]
+		#[pallet::weight(T::WeightInfo::cancel_slash())]
+		pub fn cancel_slash(origin: OriginFor<T>, id: SlashId) -> DispatchResult {
+			T::AdminOrigin::ensure_origin(origin)?;
+			Self::do_cancel_slash(id)
+		}
+
+		/// Applies a slash whose deferral is over. The caller gets the bounty, and shares it with the account
+		/// that found the fault, if one did. Where the owner's stake is below the minimum then, the worker
+		/// is `Suspended`, or will be when its order closes.
+		///
+		/// Origin: signed, anyone.
+		///
+		/// - `id`: the slash.
+		///
+		/// Errors: `UnknownSlash`, `SlashDeferred`.
+		///
+		/// Events: `Slashed`, `BountyPaid`, `WorkerStateChanged`, `WorkerRemoved`.
+		#[pallet::call_index(13)]
+		#[pallet::weight(T::WeightInfo::apply_slash())]
+		pub fn apply_slash(origin: OriginFor<T>, id: SlashId) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_apply_slash(who, id)
+		}
+
+		/// Clears what an account has in a worker's pool and slashes have made worthless: so the worker can
+		/// be delegated to again, or its record can go. It goes, too, where a deregistered worker has
+		/// nothing left and only a check was in the way.
+		///
+		/// Origin: signed, anyone.
+		///
+		/// - `worker`: the worker, deregistered or not.
+		/// - `who`: whose shares.
+		///
+		/// Errors: `UnknownWorker`, `NothingWorthless`.
+		///
+		/// Events: `WorthlessCleared`, `WorkerRemoved`.
+		#[pallet::call_index(14)]
+		#[pallet::weight(T::WeightInfo::clear_worthless())]
+		pub fn clear_worthless(
+			origin: OriginFor<T>,
+			worker: WorkerId,
+			who: T::AccountId,
+		) -> DispatchResult {
+			ensure_signed(origin)?;
+			Self::do_clear_worthless(worker, who)
 		}
 	}
 
@@ -742,627 +1042,5 @@ pub mod pallet {
 		fn try_state(_: BlockNumberFor<T>) -> Result<(), sp_runtime::TryRuntimeError> {
 			Self::do_try_state()
 		}
-	}
-}
-
-/// The calls.
-impl<T: Config> Pallet<T> {
-	fn do_register(
-		who: T::AccountId,
-		spec: WorkerSpec,
-		keys: WorkerKeys,
-		stake: Balance,
-		proof: KeyProof,
-	) -> DispatchResult {
-		let minimum = Self::ensure_spec(&spec)?;
-		Self::ensure_keys(&who, None, &keys, &proof)?;
-		ensure!(stake >= minimum, Error::<T>::StakeBelowMinimum);
-		Self::ensure_cap(stake, stake, minimum)?;
-
-		let worker = Self::insert(&who, spec, keys, stake)?;
-		let fee = T::RegistrationFee::get();
-		T::Currency::transfer(&who, &T::FeeDestination::get(), fee, Preservation::Preserve)?;
-		T::Currency::transfer(&who, &Self::pot(), stake, Preservation::Preserve)?;
-		Self::deposit_event(Event::WorkerRegistered {
-			worker,
-			owner: who,
-			spec,
-			stake,
-		});
-		Self::mutate(worker, |record| {
-			Self::schedule_verification(worker, record);
-			Ok(())
-		})
-	}
-
-	fn do_update(who: T::AccountId, worker: WorkerId, spec: WorkerSpec) -> DispatchResult {
-		let mut record = Self::touched(worker, &who)?;
-		Self::ensure_not_rented(&record)?;
-		ensure!(
-			record.state() != WorkerState::Suspended,
-			Error::<T>::WorkerSuspended
-		);
-		Self::ensure_unchecked(worker, &record)?;
-		let minimum = Self::ensure_spec(&spec)?;
-		ensure!(record.pool.own >= minimum, Error::<T>::StakeBelowMinimum);
-
-		let fee = T::RegistrationFee::get();
-		T::Currency::transfer(&who, &T::FeeDestination::get(), fee, Preservation::Preserve)?;
-		let old = core::mem::replace(&mut record.spec, spec);
-		Self::deposit_event(Event::WorkerUpdated {
-			worker,
-			old,
-			new: spec,
-		});
-		Self::set_state(worker, &mut record, WorkerState::Pending);
-		Self::schedule_verification(worker, &mut record);
-		Workers::<T>::insert(worker, record);
-		Ok(())
-	}
-
-	fn do_set_keys(
-		who: T::AccountId,
-		worker: WorkerId,
-		keys: WorkerKeys,
-		proof: KeyProof,
-	) -> DispatchResult {
-		let mut record = Self::touched(worker, &who)?;
-		Self::ensure_keys(&who, Some(worker), &keys, &proof)?;
-		let next_round = T::Checks::next_round();
-		if let Some((from, present)) = record.next_keys.clone()
-			&& from < next_round
-		{
-			// The keys before the present ones are forgotten: no round may need them.
-			if from > T::Checks::oldest_round() {
-				Self::ensure_unchecked(worker, &record)?;
-			}
-			record.next_keys = None;
-			Self::release_keys(worker, &core::mem::replace(&mut record.keys, present));
-		}
-
-		if let Some((_, replaced)) = record.next_keys.take() {
-			Self::release_keys(worker, &replaced);
-		}
-		let (worker_key, agent_key) = (keys.worker.clone(), keys.agent);
-		record.next_keys = Some((next_round, keys));
-		for keys in record.reserved_keys(next_round) {
-			Self::reserve_keys(worker, keys);
-		}
-		Workers::<T>::insert(worker, record);
-		Self::deposit_event(Event::WorkerKeysSet {
-			worker,
-			worker_key,
-			agent_key,
-			from: next_round,
-		});
-		Ok(())
-	}
-
-	fn do_set_commission(who: T::AccountId, worker: WorkerId, new: Perbill) -> DispatchResult {
-		let mut record = Self::touched(worker, &who)?;
-		let epoch = T::CurrentEpoch::get();
-		let old = record.commission.in_epoch(epoch);
-		let from = record
-			.commission
-			.announce(new, epoch)
-			.ok_or(ArithmeticError::Overflow)?;
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), None)?;
-		Workers::<T>::insert(worker, record);
-		Self::deposit_event(Event::CommissionSet {
-			worker,
-			old,
-			new,
-			from,
-		});
-		Ok(())
-	}
-
-	fn do_set_price_floor(who: T::AccountId, worker: WorkerId, new: Balance) -> DispatchResult {
-		let mut record = Self::touched(worker, &who)?;
-		let old = core::mem::replace(&mut record.price_floor, new);
-		Workers::<T>::insert(worker, record);
-		Self::deposit_event(Event::PriceFloorSet { worker, old, new });
-		Ok(())
-	}
-
-	fn do_go_offline(who: T::AccountId, worker: WorkerId) -> DispatchResult {
-		let mut record = Self::touched(worker, &who)?;
-		Self::ensure_not_rented(&record)?;
-		match record.state() {
-			WorkerState::Pending | WorkerState::Online => {}
-			WorkerState::Suspended => return Err(Error::<T>::WorkerSuspended.into()),
-			WorkerState::Offline | WorkerState::Rented => {
-				return Err(Error::<T>::WrongState.into());
-			}
-		}
-
-		Self::leave(worker, &mut record);
-		Workers::<T>::insert(worker, record);
-		Ok(())
-	}
-
-	fn do_go_online(who: T::AccountId, worker: WorkerId) -> DispatchResult {
-		let mut record = Self::touched(worker, &who)?;
-		Self::ensure_not_rented(&record)?;
-		match record.state() {
-			WorkerState::Pending | WorkerState::Offline => {}
-			WorkerState::Suspended => return Err(Error::<T>::WorkerSuspended.into()),
-			WorkerState::Online | WorkerState::Rented => return Err(Error::<T>::WrongState.into()),
-		}
-		let next_round = T::Checks::next_round();
-		ensure!(
-			record.forced.is_none_or(|forced| forced.round < next_round),
-			Error::<T>::AlreadyDue
-		);
-		Self::ensure_unchecked(worker, &record)?;
-		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
-		ensure!(record.pool.own >= minimum, Error::<T>::StakeBelowMinimum);
-
-		Self::set_state(worker, &mut record, WorkerState::Pending);
-		Self::schedule_verification(worker, &mut record);
-		Workers::<T>::insert(worker, record);
-		Ok(())
-	}
-
-	fn do_deregister(who: T::AccountId, worker: WorkerId) -> DispatchResult {
-		let mut record = Self::touched(worker, &who)?;
-		Self::ensure_not_rented(&record)?;
-		let ticket = record
-			.deposit
-			.take()
-			.defensive()
-			.ok_or(Error::<T>::Defensive)?;
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
-		let amount = record.pool.own;
-		if amount > 0 {
-			// The last place in the queue is kept for this.
-			Self::unbond(worker, &who, &mut record, amount, T::MaxUnbonding::get())?;
-		}
-		ticket.drop(&who)?;
-		// From here on the worker is in no counter, whatever its state.
-		Self::count(record.state(), None);
-		Self::leave(worker, &mut record);
-		WorkersByOwner::<T>::remove(&who, worker);
-		// A check that goes on needs the keys, and frees them when it is closed.
-		if !T::Checks::is_open(worker) && !T::Checks::is_due(worker) {
-			Self::release_all_keys(worker, &record);
-		}
-		Self::deposit_event(Event::WorkerDeregistered { worker, owner: who });
-		if record.pool.is_empty() && Self::ensure_unchecked(worker, &record).is_ok() {
-			Self::remove(worker, record)
-		} else {
-			Workers::<T>::insert(worker, record);
-			Ok(())
-		}
-	}
-
-	fn do_stake(who: T::AccountId, worker: WorkerId, amount: Balance) -> DispatchResult {
-		ensure!(amount > 0, Error::<T>::ZeroAmount);
-		let mut record = Self::touched(worker, &who)?;
-		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
-		let mut pool = record.pool;
-		pool.own = pool
-			.own
-			.checked_add(amount)
-			.ok_or(ArithmeticError::Overflow)?;
-		let bonded = pool.bonded().ok_or(ArithmeticError::Overflow)?;
-		Self::ensure_cap(bonded, pool.own, minimum)?;
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
-		T::Currency::transfer(&who, &Self::pot(), amount, Preservation::Preserve)?;
-		record.pool = pool;
-		Self::deposit_event(Event::Staked {
-			worker,
-			who,
-			amount,
-		});
-		if record.state() == WorkerState::Suspended && pool.own >= minimum {
-			Self::set_state(worker, &mut record, WorkerState::Offline);
-		}
-		Workers::<T>::insert(worker, record);
-		Ok(())
-	}
-
-	fn do_unstake(who: T::AccountId, worker: WorkerId, amount: Balance) -> DispatchResult {
-		ensure!(amount > 0, Error::<T>::ZeroAmount);
-		let mut record = Self::touched(worker, &who)?;
-		let left = record
-			.pool
-			.own
-			.checked_sub(amount)
-			.ok_or(Error::<T>::InsufficientStake)?;
-		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
-		ensure!(left >= minimum, Error::<T>::StakeBelowMinimum);
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
-		let room = T::MaxUnbonding::get().saturating_sub(1);
-		Self::unbond(worker, &who, &mut record, amount, room)?;
-		Workers::<T>::insert(worker, record);
-		Ok(())
-	}
-
-	fn do_withdraw(who: T::AccountId, worker: WorkerId) -> DispatchResult {
-		T::Checks::touch(worker);
-		let mut record = Workers::<T>::get(worker).ok_or(Error::<T>::UnknownWorker)?;
-		if record.is_gone() {
-			Self::ensure_unchecked(worker, &record)?;
-		}
-		let now = Self::now();
-		let mut queue = Unbondings::<T>::get(worker, &who);
-		let mut amount: Balance = 0;
-		for piece in queue.iter().take_while(|piece| piece.until <= now) {
-			let worth = record
-				.pool
-				.withdraw(piece.shares)
-				.ok_or(ArithmeticError::Underflow)?;
-			amount = amount.checked_add(worth).ok_or(ArithmeticError::Overflow)?;
-		}
-		let before = queue.len();
-		queue.retain(|piece| piece.until > now);
-		ensure!(queue.len() < before, Error::<T>::NothingToWithdraw);
-
-		T::Currency::transfer(&Self::pot(), &who, amount, Preservation::Expendable)?;
-		if queue.is_empty() {
-			Unbondings::<T>::remove(worker, &who);
-		} else {
-			Unbondings::<T>::insert(worker, &who, queue);
-		}
-		Self::deposit_event(Event::Withdrawn {
-			worker,
-			who,
-			amount,
-		});
-		if record.is_gone() && record.pool.is_empty() {
-			Self::remove(worker, record)
-		} else {
-			Workers::<T>::insert(worker, record);
-			Ok(())
-		}
-	}
-}
-
-/// Guards.
-impl<T: Config> Pallet<T> {
-	/// Touches the worker, so that a check that is over is closed, and returns its record if it is
-	/// `who`'s.
-	fn touched(worker: WorkerId, who: &T::AccountId) -> Result<RecordOf<T>, DispatchError> {
-		T::Checks::touch(worker);
-		let record = Workers::<T>::get(worker)
-			.filter(|record| !record.is_gone())
-			.ok_or(Error::<T>::UnknownWorker)?;
-		ensure!(record.owner == *who, Error::<T>::NotOwner);
-		Ok(record)
-	}
-
-	/// The claim is one that can be made. Returns the least stake for it.
-	fn ensure_spec(spec: &WorkerSpec) -> Result<Balance, DispatchError> {
-		ensure!(
-			T::Classes::score(spec.gpu_class).is_some(),
-			Error::<T>::UnknownGpuClass
-		);
-		ensure!(
-			(spec.gpu_class == 0) == (spec.gpu_count == 0),
-			Error::<T>::GpuCountMismatch
-		);
-		ensure!(regions::is_known(spec.region), Error::<T>::UnknownRegion);
-		Self::minimum_for(spec.gpu_class, spec.gpu_count)
-	}
-
-	/// The keys are `who`'s, and no worker's but `worker`.
-	fn ensure_keys(
-		who: &T::AccountId,
-		worker: Option<WorkerId>,
-		keys: &WorkerKeys,
-		proof: &KeyProof,
-	) -> DispatchResult {
-		ensure!(
-			!keys::is_zero(&keys.worker) && !keys::is_zero(&keys.agent),
-			Error::<T>::ZeroKey
-		);
-		let next_round = T::Checks::next_round();
-		let taken = |holder: Option<WorkerId>, is_it: &dyn Fn(&WorkerKeys) -> bool| {
-			holder
-				.filter(|holder| Some(*holder) != worker)
-				.and_then(Workers::<T>::get)
-				.is_some_and(|record| record.reserved_keys(next_round).any(is_it))
-		};
-		let by_key = WorkerByKey::<T>::get(&keys.worker);
-		ensure!(
-			!taken(by_key, &|held| held.worker == keys.worker),
-			Error::<T>::KeyInUse
-		);
-		let by_agent = WorkerByAgent::<T>::get(keys.agent);
-		ensure!(
-			!taken(by_agent, &|held| held.agent == keys.agent),
-			Error::<T>::KeyInUse
-		);
-
-		let genesis = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default());
-		let key = <&[u8; 32]>::try_from(keys.worker.as_ref() as &[u8])
-			.map_err(|_| Error::<T>::Defensive)?;
-		ensure!(
-			proof.verify(KeyRole::Worker, genesis, who, key, &keys.agent),
-			Error::<T>::BadProof
-		);
-		Ok(())
-	}
-
-	/// The pool is not above the most it may hold, except where the owner only reaches the minimum.
-	fn ensure_cap(bonded: Balance, own: Balance, minimum: Balance) -> DispatchResult {
-		ensure!(
-			bonded <= T::MaxStake::get() || own <= minimum,
-			Error::<T>::StakeCapReached
-		);
-		Ok(())
-	}
-
-	fn ensure_not_rented(record: &RecordOf<T>) -> DispatchResult {
-		ensure!(
-			record.state() != WorkerState::Rented,
-			Error::<T>::WorkerRented
-		);
-		Ok(())
-	}
-
-	/// No check of the worker runs, and no running round can still have one of it: so its owner may
-	/// change what a check goes by.
-	fn ensure_unchecked(worker: WorkerId, record: &RecordOf<T>) -> DispatchResult {
-		ensure!(
-			!T::Checks::is_open(worker) && !T::Checks::is_due(worker),
-			Error::<T>::CheckRunning
-		);
-		// It may have been due and not have attested, and can still be reported.
-		let running = T::Checks::oldest_round()..T::Checks::next_round();
-		let due = record
-			.forced
-			.is_some_and(|forced| running.contains(&forced.round));
-		let seen_online = record.standings.before.is_some_and(|before| {
-			matches!(before.state, WorkerState::Online | WorkerState::Rented)
-				&& record.standings.now.since > running.start
-		});
-		ensure!(!due && !seen_online, Error::<T>::CheckRunning);
-		Ok(())
-	}
-}
-
-/// What calls and checks have in common.
-impl<T: Config> Pallet<T> {
-	/// The account that holds all stake.
-	pub fn pot() -> T::AccountId {
-		T::PalletId::get().into_account_truncating()
-	}
-
-	pub(crate) fn now() -> BlockNumber {
-		frame_system::Pallet::<T>::block_number().saturated_into()
-	}
-
-	/// Blocks for which stake unbonds: a day longer than slashes are deferred, at least.
-	pub fn unbonding_period() -> BlockNumber {
-		T::Unbonding::get().max(T::SlashDeferral::get().saturating_add(DAYS))
-	}
-
-	/// What a worker's entries take together: the record, two keys, and its place among its owner's.
-	pub fn footprint() -> Footprint {
-		let keys = 2 * <(WorkerKey, WorkerId)>::max_encoded_len();
-		let owner = <(T::AccountId, WorkerId)>::max_encoded_len();
-		Footprint::from_parts(1, RecordOf::<T>::max_encoded_len() + keys + owner)
-	}
-
-	fn minimum_for(gpu_class: GpuClass, gpu_count: u8) -> Result<Balance, DispatchError> {
-		let score = T::Classes::score(gpu_class).ok_or(Error::<T>::UnknownGpuClass)?;
-		let (base, per_score) = (T::BaseStake::get(), T::StakePerScore::get());
-		kaisar_math::stake::minimum(base, per_score, score, gpu_count)
-			.ok_or_else(|| ArithmeticError::Overflow.into())
-	}
-
-	pub(crate) fn mutate<R>(
-		worker: WorkerId,
-		change: impl FnOnce(&mut RecordOf<T>) -> Result<R, DispatchError>,
-	) -> Result<R, DispatchError> {
-		Workers::<T>::try_mutate(worker, |record| {
-			change(record.as_mut().ok_or(Error::<T>::UnknownWorker)?)
-		})
-	}
-
-	/// Enters a new worker, `Pending`, and takes its deposit.
-	pub(crate) fn insert(
-		owner: &T::AccountId,
-		spec: WorkerSpec,
-		keys: WorkerKeys,
-		stake: Balance,
-	) -> Result<WorkerId, DispatchError> {
-		let worker = NextWorkerId::<T>::get();
-		let next = worker.checked_add(1).ok_or(Error::<T>::TooManyWorkers)?;
-		let deposit = T::Consideration::new(owner, Self::footprint())?;
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(owner))?;
-
-		NextWorkerId::<T>::put(next);
-		Self::reserve_keys(worker, &keys);
-		WorkersByOwner::<T>::insert(owner, worker, ());
-		Self::count(None, WorkerState::Pending);
-		let record = WorkerRecord {
-			owner: owner.clone(),
-			deposit: Some(deposit),
-			spec,
-			keys,
-			next_keys: None,
-			standings: kaisar_primitives::Standings::new(
-				WorkerState::Pending,
-				T::Checks::next_round(),
-			),
-			forced: None,
-			profile: None,
-			gpu_stood: false,
-			false_proofs: 0,
-			time: PendingTime::empty(Self::now()),
-			proved_at: None,
-			history: History::default(),
-			failures: 0,
-			retry_from: 0,
-			price_floor: 0,
-			commission: Commission::default(),
-			order: None,
-			pool: StakePool {
-				own: stake,
-				..Default::default()
-			},
-		};
-		Workers::<T>::insert(worker, record);
-		Ok(worker)
-	}
-
-	/// Moves the worker to `new`, counted from the next round.
-	pub(crate) fn set_state(worker: WorkerId, record: &mut RecordOf<T>, new: WorkerState) {
-		let old = record.state();
-		if old == new {
-			return;
-		}
-		let since = T::Checks::next_round();
-		record.time.change(old, new, Self::now());
-		record.standings.change(new, since);
-		if !record.is_gone() {
-			Self::count(old, new);
-		}
-		Self::deposit_event(Event::WorkerStateChanged {
-			worker,
-			old,
-			new,
-			since,
-		});
-	}
-
-	/// The owner takes the worker away. A check in a round still to come goes on as well, unless it
-	/// would only have verified the worker.
-	fn leave(worker: WorkerId, record: &mut RecordOf<T>) {
-		let next_round = T::Checks::next_round();
-		record.forced = record
-			.forced
-			.filter(|forced| !forced.verify_only || forced.round < next_round);
-		Self::set_state(worker, record, WorkerState::Offline);
-	}
-
-	/// Marks the worker for the first round in which it may be verified.
-	fn schedule_verification(worker: WorkerId, record: &mut RecordOf<T>) {
-		let round = T::Checks::next_round().max(record.retry_from);
-		Self::set_forced(
-			worker,
-			record,
-			Forced {
-				round,
-				verify_only: true,
-			},
-		);
-	}
-
-	pub(crate) fn set_forced(worker: WorkerId, record: &mut RecordOf<T>, forced: Forced) {
-		record.forced = Some(forced);
-		let Forced { round, verify_only } = forced;
-		Self::deposit_event(Event::WorkerForced {
-			worker,
-			round,
-			verify_only,
-		});
-	}
-
-	/// A verification failed: the next one waits 1, 2, 4 … rounds.
-	pub(crate) fn delay_verification(record: &mut RecordOf<T>) {
-		record.failures = record.failures.saturating_add(1);
-		let delay = kaisar_math::stake::retry_delay(record.failures.into()).min(MAX_DELAY);
-		// Spot rounds have even numbers.
-		let delay: RoundIndex = 2 * delay;
-		record.retry_from = T::Checks::next_round().saturating_add(delay);
-	}
-
-	/// Counts a worker that leaves one state and enters another.
-	fn count(old: impl Into<Option<WorkerState>>, new: impl Into<Option<WorkerState>>) {
-		Counts::<T>::mutate(|counts| {
-			if let Some(old) = old.into() {
-				let count = counts.of(old);
-				*count = count.checked_sub(1).defensive_unwrap_or(0);
-			}
-			if let Some(new) = new.into() {
-				let count = counts.of(new);
-				*count = count.checked_add(1).defensive_unwrap_or(u32::MAX);
-			}
-		})
-	}
-
-	/// Moves `amount` of the owner's stake into the queue, where at most `room` pieces may be then.
-	fn unbond(
-		worker: WorkerId,
-		who: &T::AccountId,
-		record: &mut RecordOf<T>,
-		amount: Balance,
-		room: u32,
-	) -> DispatchResult {
-		let until = Self::now()
-			.checked_add(Self::unbonding_period())
-			.ok_or(ArithmeticError::Overflow)?;
-		let mut queue = Unbondings::<T>::get(worker, who);
-		// The period may have been shortened: the queue stays in order.
-		let until = queue.last().map_or(until, |last| last.until.max(until));
-		let shares = record
-			.pool
-			.unbond_own(amount)
-			.ok_or(ArithmeticError::Overflow)?;
-		match queue.last_mut().filter(|last| last.until == until) {
-			Some(last) => {
-				last.shares = last
-					.shares
-					.checked_add(shares)
-					.ok_or(ArithmeticError::Overflow)?;
-			}
-			None => {
-				ensure!((queue.len() as u32) < room, Error::<T>::TooManyUnbondings);
-				queue
-					.try_push(Unbonding { shares, until })
-					.map_err(|_| Error::<T>::TooManyUnbondings)?;
-			}
-		}
-		Unbondings::<T>::insert(worker, who, queue);
-		Self::deposit_event(Event::Unstaked {
-			worker,
-			who: who.clone(),
-			amount,
-			until,
-		});
-		Ok(())
-	}
-
-	fn reserve_keys(worker: WorkerId, keys: &WorkerKeys) {
-		WorkerByKey::<T>::insert(&keys.worker, worker);
-		WorkerByAgent::<T>::insert(keys.agent, worker);
-	}
-
-	/// Frees keys, unless another worker has them by now.
-	fn release_keys(worker: WorkerId, keys: &WorkerKeys) {
-		if WorkerByKey::<T>::get(&keys.worker) == Some(worker) {
-			WorkerByKey::<T>::remove(&keys.worker);
-		}
-		if WorkerByAgent::<T>::get(keys.agent) == Some(worker) {
-			WorkerByAgent::<T>::remove(keys.agent);
-		}
-	}
-
-	pub(crate) fn release_all_keys(worker: WorkerId, record: &RecordOf<T>) {
-		Self::release_keys(worker, &record.keys);
-		if let Some((_, keys)) = &record.next_keys {
-			Self::release_keys(worker, keys);
-		}
-	}
-
-	/// Removes the record of a deregistered worker that has nothing left.
-	fn remove(worker: WorkerId, record: RecordOf<T>) -> DispatchResult {
-		T::OnPoolChange::before_change(PoolId::Worker(worker), None)?;
-		Self::release_all_keys(worker, &record);
-		let WorkerRecord {
-			owner, commission, ..
-		} = record;
-		Workers::<T>::remove(worker);
-		DepartedWorkers::<T>::insert(worker, Departed { owner, commission });
-		Self::deposit_event(Event::WorkerRemoved { worker });
-		Ok(())
 	}
 }

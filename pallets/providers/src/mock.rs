@@ -3,14 +3,23 @@
 use crate::{self as pallet_providers, *};
 use frame_support::{
 	derive_impl, parameter_types,
-	traits::{ConstU128, Hooks, LinearStoragePrice, fungible::HoldConsideration},
+	traits::{
+		ConstU128, Hooks, LinearStoragePrice,
+		fungible::{HoldConsideration, Mutate},
+		tokens::Preservation,
+	},
 };
+use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	Closing, KAI, Outcome, Proved, RoundKind, Workers as Registry, keys::possession_payload,
+	Closing, KAI, Outcome, Pools, Pot, Proved, RoundKind, RunningScore, Workers as Registry,
+	keys::{KeyRole, possession_payload},
 };
 use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{BuildStorage, traits::IdentityLookup};
 use std::{cell::RefCell, collections::BTreeMap};
+
+/// The least that an account can hold.
+pub const ED: Balance = KAI / 1_000;
 
 pub type AccountId = u64;
 type Block = frame_system::mocking::MockBlock<Test>;
@@ -48,7 +57,7 @@ impl frame_system::Config for Test {
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
 impl pallet_balances::Config for Test {
 	type Balance = Balance;
-	type ExistentialDeposit = ConstU128<{ KAI / 1_000 }>;
+	type ExistentialDeposit = ConstU128<ED>;
 	type AccountStore = System;
 }
 
@@ -63,6 +72,14 @@ pub const PHASE: BlockNumber = 25;
 pub const MAX_GAP: BlockNumber = 4_800;
 pub const ALICE: AccountId = 1;
 pub const BOB: AccountId = 2;
+/// Delegators.
+pub const CAROL: AccountId = 3;
+pub const DAVE: AccountId = 4;
+/// The provider pot.
+pub const REWARD_POT: AccountId = 98;
+/// An account that does not exist.
+pub const NOBODY: AccountId = 97;
+pub const DEFERRAL: BlockNumber = 2 * DAYS;
 pub const FUNDS: Balance = 1_000_000 * KAI;
 
 parameter_types! {
@@ -75,7 +92,8 @@ parameter_types! {
 	pub const StakePerScore: Balance = 200 * KAI;
 	pub const MaxStake: Balance = MAX_STAKE;
 	pub storage UnbondingBlocks: BlockNumber = UNBONDING;
-	pub storage Deferral: BlockNumber = 2 * DAYS;
+	pub storage Deferral: BlockNumber = DEFERRAL;
+	pub const Bounty: Perbill = Perbill::from_percent(1);
 	pub const MaxUnbonding: u32 = MAX_UNBONDING;
 	pub storage Epoch: EpochIndex = 0;
 }
@@ -108,6 +126,8 @@ struct State {
 	/// The last round in which each worker had a check, or was reported.
 	last: BTreeMap<WorkerId, RoundIndex>,
 	settled: Vec<(PoolId, Option<AccountId>)>,
+	/// The shares of each member, as they were told.
+	shares: BTreeMap<(PoolId, AccountId), u128>,
 }
 
 thread_local! {
@@ -208,12 +228,22 @@ impl Popw {
 	}
 
 	pub fn close_with(worker: WorkerId, outcome: Outcome, false_proof: bool) -> Proved {
+		Self::close_by(worker, outcome, false_proof, None)
+	}
+
+	/// Closes it for an account.
+	pub fn close_by(
+		worker: WorkerId,
+		outcome: Outcome,
+		false_proof: bool,
+		finder: Option<&AccountId>,
+	) -> Proved {
 		let open = with(|state| state.open.remove(&worker)).expect("a check is open");
 		let closing = Closing {
 			false_proof,
 			..Self::closing(open.round, outcome, open.verify_only)
 		};
-		<Providers as Registry<AccountId>>::closed(worker, &closing).unwrap()
+		<Providers as Registry<AccountId>>::closed_by(worker, &closing, finder).unwrap()
 	}
 
 	/// Starts a round in which the worker is due by a mark, and closes its check.
@@ -240,6 +270,11 @@ impl Popw {
 	/// What was settled since the last time.
 	pub fn settled() -> Vec<(PoolId, Option<AccountId>)> {
 		with(|state| core::mem::take(&mut state.settled))
+	}
+
+	/// The shares that Rewards knows of.
+	pub fn known_shares() -> BTreeMap<(PoolId, AccountId), u128> {
+		with(|state| state.shares.clone())
 	}
 }
 
@@ -275,12 +310,74 @@ impl Checks for Popw {
 	}
 }
 
-/// Rewards: notes what it was told.
+/// Rewards: notes what it was told, and insists on being told before and after.
 pub struct Rewards;
+
+/// A figure of the mock's state is one of the block's storage: a call that fails takes it back.
+const SETTLED: &[u8] = b"settled";
+
 impl OnPoolChange<AccountId> for Rewards {
 	fn before_change(pool: PoolId, member: Option<&AccountId>) -> sp_runtime::DispatchResult {
+		let value = <Providers as Pools<AccountId>>::value(pool);
+		let noted = (
+			pool,
+			member.copied(),
+			value.owner,
+			value.members,
+			value.shares,
+		);
+		sp_io::storage::set(SETTLED, &noted.encode());
 		with(|state| state.settled.push((pool, member.copied())));
 		Ok(())
+	}
+
+	fn shares_changed(
+		pool: PoolId,
+		member: &AccountId,
+		old: u128,
+		new: u128,
+	) -> sp_runtime::DispatchResult {
+		// Told before, of this pool and member, with the shares as they were.
+		let noted = sp_io::storage::get(SETTLED).expect("told before");
+		let (told, of, _, _, shares) =
+			<(PoolId, Option<AccountId>, u128, u128, u128)>::decode(&mut &noted[..]).unwrap();
+		assert_eq!((told, of), (pool, Some(*member)));
+		let value = <Providers as Pools<AccountId>>::value(pool);
+		assert_eq!(value.shares + old, shares + new, "told after the change");
+		assert_eq!(<Providers as Pools<AccountId>>::shares(pool, member), new);
+		with(|state| {
+			assert_eq!(
+				state.shares.get(&(pool, *member)).copied().unwrap_or(0),
+				old
+			);
+			if new == 0 {
+				state.shares.remove(&(pool, *member));
+			} else {
+				state.shares.insert((pool, *member), new);
+			}
+		});
+		Ok(())
+	}
+}
+
+impl Pots<AccountId> for Rewards {
+	fn put(pot: Pot, from: &AccountId, amount: Balance) -> sp_runtime::DispatchResult {
+		assert_eq!(pot, Pot::Providers);
+		assert!(amount > 0);
+		Balances::transfer(from, &REWARD_POT, amount, Preservation::Expendable).map(|_| ())
+	}
+}
+
+/// What the worker of number 0 has.
+pub const SCORE: RunningScore = RunningScore {
+	epoch: 3,
+	poc: 14,
+	pod: 15,
+};
+
+impl RunningScores for Rewards {
+	fn of_worker(worker: WorkerId) -> Option<RunningScore> {
+		(worker == 0).then_some(SCORE)
 	}
 }
 
@@ -304,6 +401,10 @@ impl Config for Test {
 	type CurrentEpoch = Epoch;
 	type Classes = Table;
 	type Checks = Popw;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type SlashBounty = Bounty;
+	type Pots = Rewards;
+	type Scores = Rewards;
 	type OnPoolChange = Rewards;
 	type WeightInfo = ();
 }
@@ -319,7 +420,15 @@ impl ExtBuilder {
 			.build_storage()
 			.unwrap();
 		pallet_balances::GenesisConfig::<Test> {
-			balances: vec![(ALICE, FUNDS), (BOB, FUNDS), (TREASURY, KAI)],
+			balances: vec![
+				(ALICE, FUNDS),
+				(BOB, FUNDS),
+				(CAROL, FUNDS),
+				(DAVE, FUNDS),
+				(TREASURY, KAI),
+				(REWARD_POT, ED),
+				(Providers::pot(), ED),
+			],
 			..Default::default()
 		}
 		.assimilate_storage(&mut storage)
@@ -457,7 +566,17 @@ pub fn state(worker: WorkerId) -> WorkerState {
 	record(worker).state()
 }
 
-/// Puts a worker into a state that no call of this issue leads to, counters and order included.
+/// What the pot holds, less what keeps it alive.
+pub fn pot() -> Balance {
+	Balances::free_balance(Providers::pot()) - ED
+}
+
+/// What was slashed so far, less bounties.
+pub fn reward_pot() -> Balance {
+	Balances::free_balance(REWARD_POT) - ED
+}
+
+/// Puts a worker into a state, counters and order included.
 pub fn put_into(worker: WorkerId, state: WorkerState) {
 	Providers::mutate(worker, |record| {
 		Providers::set_state(worker, record, state);

@@ -3,7 +3,8 @@
 
 use super::*;
 use kaisar_primitives::{
-	Closing, Outcome, Pools, Proved, WorkerCounts, WorkerInfo, Workers as Registry,
+	Candidate, Closing, OrderId, Outcome, PoolValue, Pools, Proved, WorkerCounts, WorkerInfo,
+	Workers as Registry,
 };
 
 impl<T: Config> Registry<T::AccountId> for Pallet<T> {
@@ -57,14 +58,22 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 	) -> Result<Balance, DispatchError> {
 		Self::mutate(worker, |record| {
 			Self::use_mark(record, closing.round);
-			Self::found_offline(worker, record, closing, false, finder);
-			Self::after_check(worker, record, closing);
-			// Slashes are queued for their deferral: nothing is slashed at once.
+			Self::found_offline(worker, record, closing, false, finder)?;
+			Self::after_check(worker, record, closing, finder)?;
+			// The slash is queued for its deferral: the bounty comes with it.
 			Ok(0)
 		})
 	}
 
 	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError> {
+		Self::closed_by(worker, closing, None)
+	}
+
+	fn closed_by(
+		worker: WorkerId,
+		closing: &Closing,
+		finder: Option<&T::AccountId>,
+	) -> Result<Proved, DispatchError> {
 		Self::mutate(worker, |record| {
 			// Popw tells of the attestation too; a mark that is not used up would make the worker due
 			// twice.
@@ -75,9 +84,16 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 					profile,
 					service,
 					gpu_stands,
-				} => Self::confirmed(worker, record, closing, profile, service, gpu_stands),
+				} => {
+					let what = Found {
+						profile,
+						service,
+						gpu_stands,
+					};
+					Self::confirmed(worker, record, closing, what, finder)?
+				}
 				Outcome::Offline => {
-					Self::found_offline(worker, record, closing, true, None);
+					Self::found_offline(worker, record, closing, true, finder)?;
 					(0, 0)
 				}
 				Outcome::NoConsensus => {
@@ -85,7 +101,7 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 					(0, 0)
 				}
 			};
-			Self::after_check(worker, record, closing);
+			Self::after_check(worker, record, closing, finder)?;
 			let profile = record.profile.unwrap_or_default();
 			Ok(Proved {
 				online,
@@ -93,6 +109,89 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 				stake,
 				profile,
 			})
+		})
+	}
+
+	fn idle(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
+		BucketHeads::<T>::get(Bucket {
+			gpu_class,
+			gpu_count,
+			region,
+		})
+		.len
+	}
+
+	fn idle_at(
+		gpu_class: GpuClass,
+		gpu_count: u8,
+		region: Option<[u8; 2]>,
+		position: u32,
+	) -> Option<WorkerId> {
+		let bucket = Bucket {
+			gpu_class,
+			gpu_count,
+			region,
+		};
+		Self::at(bucket, position)
+	}
+
+	fn candidate(worker: WorkerId) -> Option<Candidate> {
+		let record = Workers::<T>::get(worker)?;
+		let idle = record.state() == WorkerState::Online && record.barred_until <= Self::now();
+		Some(Candidate {
+			profile: record.profile.filter(|_| idle)?,
+			region: record.spec.region,
+			price_floor: record.price_floor,
+			reliability: record.history.reliability(),
+		})
+	}
+
+	fn use_of(class: GpuClass) -> (u32, u32) {
+		let ClassTotals { online, rented, .. } = TotalsByClass::<T>::get(class);
+		(online, rented)
+	}
+
+	fn rent(worker: WorkerId, order: OrderId) -> DispatchResult {
+		Self::mutate(worker, |record| {
+			ensure!(
+				record.state() == WorkerState::Online,
+				Error::<T>::WrongState
+			);
+			record.order = Some(order);
+			Self::set_state(worker, record, WorkerState::Rented);
+			Ok(())
+		})
+	}
+
+	fn free(worker: WorkerId) -> DispatchResult {
+		Self::mutate(worker, |record| {
+			ensure!(
+				record.state() == WorkerState::Rented,
+				Error::<T>::WrongState
+			);
+			record.order = None;
+			if record.short {
+				Self::leave(worker, record, WorkerState::Suspended);
+			} else {
+				Self::set_state(worker, record, WorkerState::Online);
+				Self::do_force(worker, record, T::Checks::next_round(), false);
+			}
+			Ok(())
+		})
+	}
+
+	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
+		Self::mutate(worker, |record| {
+			record.history.push(false);
+			record.barred_until = record.barred_until.max(until);
+			Ok(())
+		})
+	}
+
+	fn fault(worker: WorkerId) -> DispatchResult {
+		Self::mutate(worker, |record| {
+			let (proved_at, now) = (record.proved_at, Self::now());
+			Self::slash_absence(worker, record, proved_at, now, None)
 		})
 	}
 
@@ -108,6 +207,13 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 		let keys = WorkerKeys { worker: key, agent };
 		Self::insert(owner, spec, keys, stake).defensive_unwrap_or_default()
 	}
+}
+
+/// What a committee found of a worker that it found online.
+struct Found {
+	profile: Profile,
+	service: bool,
+	gpu_stands: bool,
 }
 
 /// What a check comes to for its worker.
@@ -133,16 +239,21 @@ impl<T: Config> Pallet<T> {
 		record.forced = record.forced.filter(|forced| forced.round != round);
 	}
 
-	/// A committee confirmed the worker online. Returns the online and rented blocks that it proved.
+	/// A committee confirmed the worker online. Returns the online and rented blocks that it proved:
+	/// none by a proof that was found false, and no rented ones if the customer's container did not answer.
 	fn confirmed(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
 		closing: &Closing,
-		profile: Profile,
-		service: bool,
-		gpu_stands: bool,
-	) -> (BlockNumber, BlockNumber) {
-		let proved = if closing.verify_only {
+		found: Found,
+		finder: Option<&T::AccountId>,
+	) -> Result<(BlockNumber, BlockNumber), DispatchError> {
+		let Found {
+			profile,
+			service,
+			gpu_stands,
+		} = found;
+		let (online, rented) = if closing.verify_only || closing.false_proof {
 			record.time = PendingTime::empty(Self::now());
 			(0, 0)
 		} else {
@@ -150,8 +261,9 @@ impl<T: Config> Pallet<T> {
 				.time
 				.credit(record.state(), closing.round_start, closing.max_gap)
 		};
+		let proved_before = record.proved_at;
 		record.proved_at = record.proved_at.max(Some(closing.round_start));
-		record.profile = Some(profile);
+		Self::set_profile(worker, record, profile);
 		record.gpu_stood = gpu_stands;
 
 		// A check of a round that saw the worker otherwise says nothing of what it claims now.
@@ -167,7 +279,17 @@ impl<T: Config> Pallet<T> {
 			record.retry_from = 0;
 			Self::set_state(worker, record, WorkerState::Online);
 		}
-		proved
+		if service {
+			return Ok((online, rented));
+		}
+		Self::deposit_event(Event::ServiceDown {
+			worker,
+			round: closing.round,
+			last_proof: proved_before,
+		});
+		let at = closing.round_start;
+		Self::slash_absence(worker, record, proved_before, at, finder)?;
+		Ok((online, 0))
 	}
 
 	/// The worker was found offline: by a committee, or because it did not attest. Its pending time is
@@ -178,8 +300,12 @@ impl<T: Config> Pallet<T> {
 		closing: &Closing,
 		attested: bool,
 		finder: Option<&T::AccountId>,
-	) {
+	) -> DispatchResult {
 		let state = record.state();
+		let earned = matches!(
+			record.standings.at(closing.round),
+			Some(WorkerState::Online | WorkerState::Rented)
+		);
 		record.time = PendingTime::empty(Self::now());
 		record.history.push(false);
 		record.forced = None;
@@ -194,15 +320,29 @@ impl<T: Config> Pallet<T> {
 		if state == WorkerState::Pending && closing.round >= record.standings.now.since {
 			Self::delay_verification(record);
 		}
-		if state != WorkerState::Suspended {
+		// It loses the order that it serves.
+		record.order = None;
+		if record.short && state == WorkerState::Rented {
+			Self::set_state(worker, record, WorkerState::Suspended);
+		} else if state != WorkerState::Suspended {
 			Self::set_state(worker, record, WorkerState::Offline);
 		}
 		// Being found once is enough: no other round that saw it online counts any more.
 		record.standings.before = None;
+		if earned {
+			let (proved_at, at) = (record.proved_at, closing.round_start);
+			Self::slash_absence(worker, record, proved_at, at, finder)?;
+		}
+		Ok(())
 	}
 
 	/// Whatever it came to.
-	fn after_check(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing) {
+	fn after_check(
+		worker: WorkerId,
+		record: &mut RecordOf<T>,
+		closing: &Closing,
+		finder: Option<&T::AccountId>,
+	) -> DispatchResult {
 		if closing.false_proof {
 			record.false_proofs = record.false_proofs.saturating_add(1);
 			Self::deposit_event(Event::FalseProofFound {
@@ -210,12 +350,15 @@ impl<T: Config> Pallet<T> {
 				round: closing.round,
 				in_a_row: record.false_proofs,
 			});
-		} else {
+			Self::slash_false_proof(worker, record, closing, finder)?;
+		} else if closing.outcome != Outcome::NoConsensus {
 			record.false_proofs = 0;
+			record.false_time = None;
 		}
 		if record.is_gone() {
 			Self::release_all_keys(worker, record);
 		}
+		Ok(())
 	}
 }
 
@@ -242,5 +385,27 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 			.or_else(|| DepartedWorkers::<T>::get(worker).map(|departed| departed.commission))
 			.map(|commission| commission.in_epoch(epoch))
 			.unwrap_or_default()
+	}
+
+	/// Also of a worker that was deregistered: the owner's part is nothing then, and its delegators'
+	/// shares stay theirs until they withdraw.
+	fn value(pool: PoolId) -> PoolValue {
+		let PoolId::Worker(worker) = pool else {
+			return PoolValue::default();
+		};
+		Workers::<T>::get(worker)
+			.map(|record| PoolValue {
+				owner: record.pool.own,
+				members: record.pool.delegated.value,
+				shares: record.pool.delegated.shares,
+			})
+			.unwrap_or_default()
+	}
+
+	fn shares(pool: PoolId, who: &T::AccountId) -> u128 {
+		match pool {
+			PoolId::Worker(worker) => Delegations::<T>::get(worker, who),
+			PoolId::Checker(_) => 0,
+		}
 	}
 }

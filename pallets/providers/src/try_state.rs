@@ -12,18 +12,38 @@ impl<T: Config> Pallet<T> {
 	/// 3. Keys that a worker has reserved are filed under it, and under no other; what is filed is a
 	///    worker's.
 	/// 4. The owners' index holds exactly the workers that are not deregistered.
-	/// 5. A pool's unbonding shares are those of its queues; queues are in order and never empty; what
-	///    is delegated has shares.
+	/// 5. A pool's shares are those of its delegations, and its unbonding shares those of the pieces of
+	///    their generation, the owner's and the delegators' apart; queues are in order and never
+	///    empty; what is worth something has shares, at no less than the least price; entries are
+	///    counted.
 	/// 6. A worker is `Rented` exactly if it has an order.
 	/// 7. Pending time: rented is at most online, marks are in order and not of the future.
-	/// 8. A deregistered worker is `Offline` and has no stake but what is unbonding.
+	/// 8. A deregistered worker is `Offline`, has no stake but what is unbonding, and knows when its
+	///    delegators' has.
 	/// 9. Marks name spot rounds.
+	/// 10. What is queued to be slashed is the sum of a worker's slashes; a slash to which findings are
+	///     added is that worker's.
+	/// 11. The indices hold exactly the idle workers, each where it says, without gaps.
+	/// 12. The totals, and those by class, are those of a recount.
+	/// 13. A worker whose owner a slash left short is not `Online`.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let next = NextWorkerId::<T>::get();
 		let next_round = T::Checks::next_round();
 		let mut counts = StateCounts::default();
 		let mut pot: Balance = 0;
 		let (mut records, mut present) = (0u32, 0u32);
+		let mut queued = alloc::collections::BTreeMap::<WorkerId, Balance>::new();
+		for (id, slash) in Slashes::<T>::iter() {
+			ensure!(
+				id < NextSlashId::<T>::get(),
+				"10: a slash that was never queued"
+			);
+			ensure!(slash.amount > 0, "10: a slash of nothing");
+			let sum = queued.entry(slash.worker).or_default();
+			*sum = sum
+				.checked_add(slash.amount)
+				.ok_or("10: slashes overflow")?;
+		}
 
 		for (worker, record) in Workers::<T>::iter() {
 			ensure!(worker < next, "2: a worker that was never registered");
@@ -46,6 +66,10 @@ impl<T: Config> Pallet<T> {
 					"8: deregistered and not offline"
 				);
 				ensure!(record.pool.own == 0, "8: deregistered with stake");
+				ensure!(
+					record.released_at.is_some(),
+					"8: deregistered, and delegators never get theirs"
+				);
 			} else {
 				present += 1;
 				*counts.of(record.state()) += 1;
@@ -61,26 +85,27 @@ impl<T: Config> Pallet<T> {
 				}
 			}
 
-			let mut shares: Balance = 0;
-			for (_, queue) in Unbondings::<T>::iter_prefix(worker) {
-				ensure!(!queue.is_empty(), "5: an empty queue");
+			Self::try_state_of_pool(worker, &record)?;
+			ensure!(
+				record.queued.amount == queued.remove(&worker).unwrap_or(0),
+				"10: what is queued is not the sum of the slashes"
+			);
+			for id in [record.queued.offline, record.queued.malice]
+				.into_iter()
+				.flatten()
+			{
 				ensure!(
-					queue.windows(2).all(|pair| pair[0].until < pair[1].until),
-					"5: a queue out of order"
+					Slashes::<T>::get(id).is_some_and(|slash| slash.worker == worker),
+					"10: findings are added to another's slash, or to none"
 				);
-				for piece in queue {
-					shares = shares
-						.checked_add(piece.shares)
-						.ok_or("5: shares overflow")?;
-				}
 			}
 			ensure!(
-				shares == record.pool.unbonding_shares,
-				"5: unbonding shares do not add up"
+				(record.state() == WorkerState::Online) == record.place.is_some(),
+				"11: idle without a place, or a place without being idle"
 			);
 			ensure!(
-				record.pool.delegated == 0 || record.pool.shares > 0,
-				"5: delegated stake without shares"
+				!(record.short && record.state() == WorkerState::Online),
+				"13: online below the minimum"
 			);
 			ensure!(
 				(record.state() == WorkerState::Rented) == record.order.is_some(),
@@ -103,6 +128,8 @@ impl<T: Config> Pallet<T> {
 			);
 		}
 
+		ensure!(queued.is_empty(), "10: a slash of nobody");
+		Self::try_state_of_indices()?;
 		let balance = T::Currency::total_balance(&Self::pot());
 		ensure!(balance >= pot, "1: the pot does not cover the pools");
 		ensure!(counts == Counts::<T>::get(), "2: the counters drifted");
@@ -134,10 +161,148 @@ impl<T: Config> Pallet<T> {
 				"3: an agent key that is not the worker's"
 			);
 		}
-		for (worker, _, _) in Unbondings::<T>::iter() {
+		let queues = Unbondings::<T>::iter_keys().map(|(worker, _)| worker);
+		let delegations = Delegations::<T>::iter_keys().map(|(worker, _)| worker);
+		for worker in queues.chain(delegations) {
 			ensure!(
 				Workers::<T>::contains_key(worker),
-				"5: a queue of a worker that is gone"
+				"5: an entry of a worker that is gone"
+			);
+		}
+		Ok(())
+	}
+
+	/// 5, of one worker.
+	fn try_state_of_pool(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
+		let pool = &record.pool;
+		let mut entries = 0u32;
+		let mut delegated: Balance = 0;
+		for (who, shares) in Delegations::<T>::iter_prefix(worker) {
+			ensure!(who != record.owner, "5: an owner that delegates");
+			ensure!(shares > 0, "5: an empty delegation");
+			entries += 1;
+			delegated = delegated.checked_add(shares).ok_or("5: shares overflow")?;
+		}
+		ensure!(
+			delegated == pool.delegated.shares,
+			"5: delegated shares do not add up"
+		);
+
+		let (mut own, mut others): (Balance, Balance) = (0, 0);
+		for (who, queue) in Unbondings::<T>::iter_prefix(worker) {
+			entries += 1;
+			ensure!(!queue.is_empty(), "5: an empty queue");
+			ensure!(
+				queue.windows(2).all(|pair| pair[0].until < pair[1].until),
+				"5: a queue out of order"
+			);
+			let (leaving, sum) = if who == record.owner {
+				(&pool.own_unbonding, &mut own)
+			} else {
+				(&pool.unbonding, &mut others)
+			};
+			for piece in queue {
+				ensure!(
+					piece.generation <= leaving.generation,
+					"5: a generation of the future"
+				);
+				if piece.generation == leaving.generation {
+					*sum = sum.checked_add(piece.shares).ok_or("5: shares overflow")?;
+				}
+			}
+		}
+		let shares = (pool.own_unbonding.part.shares, pool.unbonding.part.shares);
+		ensure!((own, others) == shares, "5: unbonding shares do not add up");
+		ensure!(entries == pool.entries, "5: entries are miscounted");
+
+		let least = kaisar_math::stake::SHARES_PER_UNIT;
+		for part in [pool.own_unbonding.part, pool.delegated, pool.unbonding.part] {
+			ensure!(
+				part.value == 0 || part.shares > 0,
+				"5: stake without shares"
+			);
+			ensure!(
+				part.value == 0 || part.value >= part.shares / least,
+				"5: shares below the least price"
+			);
+		}
+		for part in [pool.own_unbonding.part, pool.unbonding.part] {
+			ensure!(part.is_open(), "5: worthless shares of this generation");
+		}
+		Ok(())
+	}
+
+	/// 11 and 12.
+	fn try_state_of_indices() -> Result<(), TryRuntimeError> {
+		let mut hardware = Hardware::default();
+		let mut classes = alloc::collections::BTreeMap::<GpuClass, ClassTotals>::new();
+		let mut idle = 0u32;
+		for (worker, record) in Workers::<T>::iter() {
+			let state = record.state();
+			if !matches!(state, WorkerState::Online | WorkerState::Rented) {
+				continue;
+			}
+			let (class, count) = record.gpus();
+			hardware = hardware
+				.checked_add(&Hardware::of(&record.spec, count))
+				.ok_or("12: the totals overflow")?;
+			let totals = classes.entry(class).or_default();
+			if state == WorkerState::Rented {
+				totals.rented += 1;
+				totals.gpus_rented += u64::from(count);
+				continue;
+			}
+			totals.online += 1;
+			totals.gpus_online += u64::from(count);
+			idle += 1;
+			let place = record.place.ok_or("11: no place")?;
+			for (region, position) in [
+				(None, place.by_class),
+				(Some(record.spec.region), place.by_region),
+			] {
+				let bucket = Bucket {
+					gpu_class: class,
+					gpu_count: count,
+					region,
+				};
+				ensure!(
+					Self::at(bucket, position) == Some(worker),
+					"11: not where it says"
+				);
+			}
+		}
+		ensure!(hardware == Totals::<T>::get(), "12: the totals drifted");
+		let kept: alloc::collections::BTreeMap<_, _> = TotalsByClass::<T>::iter().collect();
+		ensure!(classes == kept, "12: the totals of a class drifted");
+
+		let (mut by_class, mut by_region) = (0u32, 0u32);
+		for (bucket, head) in BucketHeads::<T>::iter() {
+			ensure!(head.len > 0, "11: an empty bucket");
+			let all = if bucket.region.is_none() {
+				&mut by_class
+			} else {
+				&mut by_region
+			};
+			*all += head.len;
+			for page in 0..head.len.div_ceil(INDEX_PAGE) {
+				let len = if page == 0 {
+					head.first.len()
+				} else {
+					BucketPages::<T>::get((bucket, page)).len()
+				};
+				let expected = (head.len - page * INDEX_PAGE).min(INDEX_PAGE);
+				ensure!(len == expected as usize, "11: a gap");
+			}
+		}
+		ensure!(
+			(by_class, by_region) == (idle, idle),
+			"11: an index has others"
+		);
+		for ((bucket, page), _) in BucketPages::<T>::iter() {
+			let len = BucketHeads::<T>::get(bucket).len;
+			ensure!(
+				page > 0 && page < len.div_ceil(INDEX_PAGE),
+				"11: a page of nobody"
 			);
 		}
 		Ok(())

@@ -1,10 +1,11 @@
-//! What the pallet stores of a worker: its record, its pending time and its stake pool.
+//! What the pallet stores of a worker: its record and its pending time. Its stake is in
+//! [`pool`](crate::pool).
 
+use crate::{FalseTime, Place, Queued, pool::StakePool};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
-use kaisar_math::stake::{shares_for, value_of};
 use kaisar_primitives::{
-	AgentKey, Balance, BlockNumber, EpochIndex, Forced, OrderId, Profile, RoundIndex, Standings,
-	WorkerKey, WorkerSpec, WorkerState,
+	AgentKey, Balance, BlockNumber, EpochIndex, Forced, GpuClass, OrderId, Profile, RoundIndex,
+	Standings, WorkerKey, WorkerSpec, WorkerState,
 };
 use scale_info::TypeInfo;
 use sp_runtime::Perbill;
@@ -17,6 +18,8 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	/// The storage deposit. `None` once the worker is deregistered: the record then only stays until
 	/// its last check is closed and its stake withdrawn.
 	pub deposit: Option<Ticket>,
+	/// When the stake of all its delegators has unbonded, once it is deregistered.
+	pub released_at: Option<BlockNumber>,
 	/// What it claims.
 	pub spec: WorkerSpec,
 	/// Its keys, unless `next_keys` are in force already.
@@ -33,6 +36,8 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub gpu_stood: bool,
 	/// Checks in a row in which more than half of the votes found its proof false.
 	pub false_proofs: u8,
+	/// The time that they cover.
+	pub false_time: Option<FalseTime>,
 	/// Time that is not proved yet.
 	pub time: PendingTime,
 	/// The start of the last round that confirmed it online.
@@ -50,6 +55,15 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub commission: Commission,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
+	/// It is not matched before this block.
+	#[codec(compact)]
+	pub barred_until: BlockNumber,
+	/// Its places in the indices of idle workers, exactly while it is `Online`.
+	pub place: Option<Place>,
+	/// A slash left its owner's stake below the minimum.
+	pub short: bool,
+	/// The slashes that are queued against it.
+	pub queued: Queued,
 	/// Its stake.
 	pub pool: StakePool,
 }
@@ -63,6 +77,18 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 	/// Whether it was deregistered.
 	pub fn is_gone(&self) -> bool {
 		self.deposit.is_none()
+	}
+
+	/// Whether nothing is left of it but the record: it was deregistered, nobody has anything in its
+	/// pool, and no slash is queued.
+	pub fn is_empty(&self) -> bool {
+		self.is_gone() && self.pool.is_empty() && self.queued == Queued::default()
+	}
+
+	/// The GPUs that count: those that were verified.
+	pub fn gpus(&self) -> (GpuClass, u8) {
+		self.profile
+			.map_or((0, 0), |profile| (profile.gpu_class, profile.gpu_count))
 	}
 
 	/// The keys in force in `round`.
@@ -336,99 +362,6 @@ impl History {
 		}
 		Perbill::from_rational(self.bits.count_ones(), u32::from(self.checks))
 	}
-}
-
-/// A worker's stake: the owner's, the delegators' part in which they hold shares, and what is
-/// unbonding, in which whoever unbonds holds shares.
-///
-/// Shares let a slash of any part be one write, however many hold it.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Default,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct StakePool {
-	/// The owner's stake.
-	#[codec(compact)]
-	pub own: Balance,
-	/// The delegators' stake together.
-	#[codec(compact)]
-	pub delegated: Balance,
-	/// Shares of `delegated`.
-	#[codec(compact)]
-	pub shares: Balance,
-	/// What is unbonding, of the owner and the delegators.
-	#[codec(compact)]
-	pub unbonding: Balance,
-	/// Shares of `unbonding`.
-	#[codec(compact)]
-	pub unbonding_shares: Balance,
-}
-
-impl StakePool {
-	/// What earns: the owner's and the delegators' stake. `None` on overflow.
-	pub fn bonded(&self) -> Option<Balance> {
-		self.own.checked_add(self.delegated)
-	}
-
-	/// All that the pallet's pot holds for the worker. `None` on overflow.
-	pub fn total(&self) -> Option<Balance> {
-		self.bonded()?.checked_add(self.unbonding)
-	}
-
-	/// Whether there is nothing in it and nobody has a share.
-	pub fn is_empty(&self) -> bool {
-		*self == Self::default()
-	}
-
-	/// Moves `amount` of the owner's stake to what is unbonding, and returns its shares. `None` if
-	/// there is not as much, or on overflow.
-	pub fn unbond_own(&mut self, amount: Balance) -> Option<Balance> {
-		let own = self.own.checked_sub(amount)?;
-		let shares = shares_for(amount, self.unbonding_shares, self.unbonding)?;
-		let unbonding = self.unbonding.checked_add(amount)?;
-		let unbonding_shares = self.unbonding_shares.checked_add(shares)?;
-		(self.own, self.unbonding, self.unbonding_shares) = (own, unbonding, unbonding_shares);
-		Some(shares)
-	}
-
-	/// Takes `shares` out of what is unbonding, and returns what they are worth. `None` if there are
-	/// not as many.
-	pub fn withdraw(&mut self, shares: Balance) -> Option<Balance> {
-		let amount = value_of(shares, self.unbonding_shares, self.unbonding)?;
-		self.unbonding_shares = self.unbonding_shares.checked_sub(shares)?;
-		self.unbonding = self.unbonding.checked_sub(amount)?;
-		Some(amount)
-	}
-}
-
-/// Stake on its way out.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Unbonding {
-	/// Shares of what is unbonding in the worker's pool.
-	#[codec(compact)]
-	pub shares: Balance,
-	/// The first block in which it may be withdrawn.
-	pub until: BlockNumber,
 }
 
 /// Workers by state. Those that are deregistered are in none.

@@ -34,6 +34,14 @@ pub trait WeightInfo {
 	fn unstake() -> Weight;
 	/// Of `withdraw_unbonded`.
 	fn withdraw_unbonded() -> Weight;
+	/// Of `slash`.
+	fn slash() -> Weight;
+	/// Of `cancel_slash`.
+	fn cancel_slash() -> Weight;
+	/// Of `apply_slash`.
+	fn apply_slash() -> Weight;
+	/// Of `clear_worthless`.
+	fn clear_worthless() -> Weight;
 }
 
 /// Time of a call without its database accesses, in ps.
@@ -44,9 +52,18 @@ const TWO_SIGNATURES: u64 = 120_000_000;
 const RECORD: u64 = 4_000;
 /// Proof size of any other item.
 const ITEM: u64 = 3_600;
+/// Items read and written when a worker enters or leaves the totals and the indices: counters, figures,
+/// those of its class, the heads and the last pages of two buckets, the pages of its places, and the
+/// records of the two workers that move into them.
+const LISTING: u64 = 3 + 2 * 4;
 /// Items read and written when a check is closed: the check, its round, the seats' operators, the
-/// worker's and the operators' scores, totals.
-const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64;
+/// worker's and the operators' scores, totals; the worker's listing by another profile, and its slashes.
+const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 3;
+/// Items of Rewards that are read and written when a pool is settled: its score, the epoch that runs,
+/// the totals of the one before, two sums.
+const SETTLING: u64 = 5;
+/// The same of a member: the pool's members, the member, the rate of an epoch, its index.
+const MEMBER: u64 = 4;
 
 /// A call that reads and writes that many items besides the worker's record.
 fn call<D: Get<frame_support::weights::RuntimeDbWeight>>(
@@ -79,37 +96,55 @@ macro_rules! weights {
 			call::<$db>(TWO_SIGNATURES, 13, 9)
 		}
 		fn update_worker() -> Weight {
-			touching::<$db>(0, 7, 3)
+			touching::<$db>(0, 7 + LISTING, 3 + LISTING)
 		}
 		fn set_worker_keys() -> Weight {
 			// Two keys of three generations, and the holders of two.
 			touching::<$db>(TWO_SIGNATURES, 9, 6)
 		}
 		fn set_commission() -> Weight {
-			// Settling the pool.
-			touching::<$db>(0, 6, 3)
+			touching::<$db>(0, 1 + SETTLING, SETTLING)
 		}
 		fn set_price_floor() -> Weight {
 			touching::<$db>(0, 0, 0)
 		}
 		fn go_offline() -> Weight {
-			touching::<$db>(0, 3, 1)
+			touching::<$db>(0, 3 + LISTING, 1 + LISTING)
 		}
 		fn go_online() -> Weight {
 			touching::<$db>(0, 7, 1)
 		}
 		fn deregister_worker() -> Weight {
-			// Settling, queue, hold, counts, index, four keys, the note of the owner.
-			touching::<$db>(0, 15, 13)
+			// Queue, hold, index, four keys, the note of the owner, rounds and parameters.
+			touching::<$db>(0, 13 + SETTLING + LISTING, 11 + SETTLING + LISTING)
 		}
 		fn stake() -> Weight {
-			touching::<$db>(0, 10, 6)
+			// A delegation, the caller, the pot, parameters.
+			touching::<$db>(0, 8 + SETTLING + MEMBER, 3 + SETTLING + MEMBER)
 		}
 		fn unstake() -> Weight {
-			touching::<$db>(0, 10, 4)
+			// A delegation, a queue, parameters.
+			touching::<$db>(0, 8 + SETTLING + MEMBER, 2 + SETTLING + MEMBER)
 		}
 		fn withdraw_unbonded() -> Weight {
-			touching::<$db>(0, 12, 10)
+			// A delegation, a queue, the caller, the pot; four keys and the note of the owner.
+			touching::<$db>(0, 12 + SETTLING + MEMBER, 10 + SETTLING + MEMBER)
+		}
+		fn slash() -> Weight {
+			// At once: the pot, the provider pot and what it carries; the worker is suspended.
+			touching::<$db>(0, 8 + SETTLING + LISTING, 3 + SETTLING + LISTING)
+		}
+		fn cancel_slash() -> Weight {
+			// The slash; four keys and the note of the owner.
+			touching::<$db>(0, 1 + SETTLING, 6 + SETTLING)
+		}
+		fn apply_slash() -> Weight {
+			// As by hand, with the slash, two bounties, four keys and the note of the owner.
+			touching::<$db>(0, 12 + SETTLING + LISTING, 11 + SETTLING + LISTING)
+		}
+		fn clear_worthless() -> Weight {
+			// A delegation and a queue; four keys and the note of the owner.
+			touching::<$db>(0, 2 + SETTLING + MEMBER, 7 + SETTLING + MEMBER)
 		}
 	};
 }

@@ -4,10 +4,10 @@ use crate::*;
 use frame_benchmarking::v2::*;
 use frame_support::{
 	assert_ok,
-	traits::{EnsureOrigin, Get, Hooks},
+	traits::{EnsureOrigin, Get, Hooks, fungible::Mutate},
 };
 use frame_system::{RawOrigin, pallet_prelude::BlockNumberFor};
-use kaisar_math::{ScoreTable, score::MAX_CLASS_SCORE};
+use kaisar_math::{RedeemTerm, ScoreTable, members::Exact, score::MAX_CLASS_SCORE};
 use kaisar_primitives::*;
 use sp_core::crypto::{ByteArray, UncheckedFrom};
 
@@ -15,28 +15,32 @@ fn agent(n: u8) -> AgentKey {
 	AgentKey::unchecked_from([n; 32])
 }
 
+/// What a check proves of eight H100.
+fn proved() -> Proved {
+	Proved {
+		online: 1_200,
+		rented: 1_200,
+		stake: 1_000 * KAI,
+		profile: Profile {
+			bandwidth: 4,
+			cpu: 4,
+			memory: 4,
+			disk: 4,
+			gpu_class: 1,
+			gpu_count: 8,
+		},
+	}
+}
+
 /// A worker and its owner, with a score and fees in the running epoch.
 fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 	let owner: T::AccountId = whitelisted_caller();
 	let key = WorkerKey::from_slice(&[1; 32]).expect("32 bytes are a key");
 	let worker = T::Workers::benchmark_worker(&owner, key, agent(2));
-	let profile = Profile {
-		bandwidth: 4,
-		cpu: 4,
-		memory: 4,
-		disk: 4,
-		gpu_class: 1,
-		gpu_count: 8,
-	};
-	let proved = Proved {
-		online: 1_200,
-		rented: 1_200,
-		stake: 1_000 * KAI,
-		profile,
-	};
-	Pallet::<T>::on_proved(worker, &proved);
+	Pallet::<T>::on_proved(worker, &proved());
 	// Less than it earns, so that an excess carries over.
 	assert_ok!(Pallet::<T>::note_protocol_fee(worker, KAI));
+	join::<T>(PoolId::Worker(worker), &account("delegator", 0, 0));
 	(
 		T::Pools::owner(PoolId::Worker(worker)).expect("it was just registered"),
 		worker,
@@ -48,7 +52,29 @@ fn operator_to_settle<T: Config>(account: &T::AccountId) -> OperatorId {
 	let key = CheckerKey::from_slice(&[3; 32]).expect("32 bytes are a key");
 	let operator = T::Operators::benchmark_operator(account, key, agent(4));
 	(0..10).for_each(|n| Pallet::<T>::on_seat(operator, n > 0));
+	join::<T>(PoolId::Checker(operator), &self::account("holder", 0, 0));
 	operator
+}
+
+/// Makes `who` a member of a pool, with shares that do not count in the running epoch.
+fn join<T: Config>(pool: PoolId, who: &T::AccountId) {
+	assert_ok!(Pallet::<T>::before_change(pool, Some(who)));
+	assert_ok!(Pallet::<T>::shares_changed(pool, who, 0, KAI));
+}
+
+/// Gives an account vKAI, and the pot what backs it.
+fn grant_vkai<T: Config>(who: &T::AccountId, amount: Balance) {
+	fund::<T>(Pot::Checkers, amount);
+	VKai::<T>::insert(who, amount);
+}
+
+/// Mints what a pot owes more.
+fn fund<T: Config>(pot: Pot, amount: Balance) {
+	assert_ok!(T::Currency::mint_into(
+		&Pallet::<T>::pot_account(pot),
+		amount
+	));
+	Owed::<T>::mutate(pot, |owed| *owed += amount);
 }
 
 /// Ends the running epoch, with a full history behind it.
@@ -96,6 +122,84 @@ mod benchmarks {
 		_(RawOrigin::Signed(account.clone()));
 
 		assert!(VKai::<T>::get(&account) > 0);
+	}
+
+	#[benchmark]
+	fn claim_delegation() {
+		// The most: KAI to pay out, an epoch to settle with members in it, and a rate that the member
+		// needs, since not all its shares counted.
+		let (_, worker) = worker_to_settle::<T>();
+		let (pool, who) = (PoolId::Worker(worker), whitelisted_caller::<T::AccountId>());
+		join::<T>(pool, &who);
+		next_epoch::<T>();
+		assert_ok!(Pallet::<T>::settle(
+			RawOrigin::Signed(who.clone()).into(),
+			pool
+		));
+		fund::<T>(Pot::Providers, KAI);
+		MemberPools::<T>::mutate(pool, |members| {
+			members.as_mut().expect("it has members").left += KAI
+		});
+		Members::<T>::mutate(&who, pool, |member| {
+			member.as_mut().expect("it is a member").owed = Exact::from_whole(KAI)
+		});
+		Pallet::<T>::on_proved(worker, &proved());
+		next_epoch::<T>();
+
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who.clone()), pool);
+
+		assert!(Members::<T>::get(&who, pool).is_some_and(|member| member.owed.whole() == 0));
+	}
+
+	#[benchmark]
+	fn redeem() {
+		let who: T::AccountId = whitelisted_caller();
+		grant_vkai::<T>(&who, 1_000 * T::MinRedemption::get());
+		// As many as there can be, less the one to come.
+		for _ in 1..T::MaxRedemptions::get() {
+			assert_ok!(Pallet::<T>::do_redeem(
+				who.clone(),
+				T::MinRedemption::get(),
+				RedeemTerm::Days30
+			));
+		}
+
+		#[extrinsic_call]
+		_(
+			RawOrigin::Signed(who.clone()),
+			T::MinRedemption::get(),
+			RedeemTerm::Days90,
+		);
+
+		assert_eq!(
+			Redemptions::<T>::get(&who).len() as u32,
+			T::MaxRedemptions::get()
+		);
+	}
+
+	#[benchmark]
+	fn withdraw_redemption() {
+		let who: T::AccountId = whitelisted_caller();
+		grant_vkai::<T>(&who, 1_000 * T::MinRedemption::get());
+		for _ in 0..T::MaxRedemptions::get() {
+			assert_ok!(Pallet::<T>::do_redeem(
+				who.clone(),
+				T::MinRedemption::get(),
+				RedeemTerm::Days30
+			));
+		}
+		let last = NextRedemptionId::<T>::get() - 1;
+		frame_system::Pallet::<T>::set_block_number((RedeemTerm::Days30.blocks() + 1).into());
+
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who.clone()), last);
+
+		assert!(
+			Redemptions::<T>::get(&who)
+				.iter()
+				.all(|open| open.id != last)
+		);
 	}
 
 	#[benchmark]

@@ -23,9 +23,12 @@
 //!    begins. That is all: the same reads and writes for ten workers and for a million.
 //! 3. The first touch of a pool in a later epoch **settles** it: its score's share of the noted totals
 //!    becomes claimable. A touch is the next score, a change of its stake ([`OnPoolChange`]), a claim, or
-//!    anyone's [`Pallet::settle`].
+//!    anyone's [`Pallet::settle`]. The commission's part of it is divided among the **members** who were
+//!    there for the whole epoch: a worker's delegators, or an operator's licence holders.
 //! 4. The owner claims ([`Pallet::claim_worker`]): KAI. The operator claims ([`Pallet::claim_checker`]):
-//!    vKAI.
+//!    vKAI. A member claims ([`Pallet::claim_delegation`]): KAI from a worker, vKAI from an operator.
+//! 5. Whoever has vKAI redeems it ([`Pallet::redeem`]) for KAI: all of it after 180 days, half after
+//!    90, a quarter after 30. What is given up is the checker pot's again at once.
 //!
 //! ## Where each unit is
 //!
@@ -39,12 +42,16 @@
 //! nothing else depends on the order or the time of any call. Since anyone may settle, nobody can hold
 //! an excess back.
 //!
+//! ## Members
+//!
+//! A member's shares count for an epoch if they were there for the whole of it: what is added counts
+//! from the next epoch, what is taken away loses the running one's part. How that is kept with one
+//! entry a pool and one a member, whatever the number of either and of epochs, is told in
+//! `members.rs`. The owner of a worker shares by what it had at stake all the time, too: by the least
+//! of the epoch, so that nobody can stake for the last block of it.
+//!
 //! ## What comes later
 //!
-//! The whole reward of a pool goes to its owner or operator while nobody holds an eligible share
-//! (`Pallet::split`), which is everybody as long as there is no delegation here. Delegation adds maps of
-//! its own, keyed by pool and by pool and account; [`RedeemTerm`](kaisar_math::RedeemTerm) and
-//! redemptions add theirs beside [`VKai`]. Call indices 3 to 5 are kept for them.
 //! The validators' share of the emission is noted, and counted against the supply's cap, but minted
 //! by `pallet-staking`, for which there is [`Pallet::take_validators_share`].
 
@@ -55,20 +62,41 @@ extern crate alloc;
 
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
-mod impls;
+mod claims;
+mod epochs;
+mod members;
 #[cfg(test)]
 mod mock;
+mod pots;
+mod scores;
+mod settlement;
 #[cfg(test)]
 mod tests;
+#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+mod try_state;
 mod types;
+mod vkai;
 pub mod weights;
 
 pub use pallet::*;
 pub use types::*;
 pub use weights::WeightInfo;
 
+use sp_runtime::{ArithmeticError, DispatchError};
+
 /// Where the pallet logs.
 pub(crate) const LOG_TARGET: &str = "runtime::rewards";
+
+/// Most pools in one page of [`Pallet::delegations_of`].
+pub const MAX_PAGE: u32 = 256;
+
+fn add(a: u128, b: u128) -> Result<u128, DispatchError> {
+	a.checked_add(b).ok_or(ArithmeticError::Overflow.into())
+}
+
+fn sub(a: u128, b: u128) -> Result<u128, DispatchError> {
+	a.checked_sub(b).ok_or(ArithmeticError::Underflow.into())
+}
 
 #[frame_support::pallet]
 pub mod pallet {
@@ -76,7 +104,7 @@ pub mod pallet {
 	use alloc::vec::Vec;
 	use frame_support::{PalletId, pallet_prelude::*, traits::fungible};
 	use frame_system::pallet_prelude::*;
-	use kaisar_math::{Ratio, ScoreTable, Split, classes::CLASSES};
+	use kaisar_math::{Ratio, RedeemTerm, ScoreTable, Split, classes::CLASSES};
 	use kaisar_primitives::{
 		Balance, BlockNumber, Checks, EpochIndex, GpuClass, OperatorId, PoolId, Pools, Pot, Seats,
 		WorkerId,
@@ -138,6 +166,17 @@ pub mod pallet {
 		/// For how many epochs totals are kept, at least 1. *Param.*
 		type HistoryDepth: Get<EpochIndex>;
 
+		/// Gets the protocol's part of rentals while the emission runs.
+		type Treasury: Get<Self::AccountId>;
+
+		/// The least vKAI that can be redeemed at once.
+		#[pallet::constant]
+		type MinRedemption: Get<Balance>;
+
+		/// Most redemptions that an account can have open.
+		#[pallet::constant]
+		type MaxRedemptions: Get<u32>;
+
 		/// Weights of the calls and the hook.
 		type WeightInfo: WeightInfo;
 	}
@@ -158,8 +197,8 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Carry<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
 
-	/// What each pot owes: settled and not paid. For checkers that is all that is claimable, and all
-	/// vKAI.
+	/// What each pot owes: settled and not paid. For checkers that is all that is claimable, all vKAI,
+	/// and what redemptions will pay.
 	#[pallet::storage]
 	pub type Owed<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
 
@@ -180,6 +219,35 @@ pub mod pallet {
 	/// vKAI by account.
 	#[pallet::storage]
 	pub type VKai<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Balance, ValueQuery>;
+
+	/// The pools that have members.
+	#[pallet::storage]
+	pub type MemberPools<T: Config> = StorageMap<_, Twox64Concat, PoolId, MemberPool>;
+
+	/// Members, by account and pool: with shares, or with something to claim.
+	#[pallet::storage]
+	pub type Members<T: Config> =
+		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Twox64Concat, PoolId, PoolMember>;
+
+	/// Rates at the end of an epoch that some members of a pool need yet, at most one entry for each of
+	/// them.
+	#[pallet::storage]
+	pub type Rates<T: Config> =
+		StorageDoubleMap<_, Twox64Concat, PoolId, Twox64Concat, EpochIndex, NotedRate>;
+
+	/// The redemptions of an account, oldest first.
+	#[pallet::storage]
+	pub type Redemptions<T: Config> = StorageMap<
+		_,
+		Blake2_128Concat,
+		T::AccountId,
+		BoundedVec<Redemption, T::MaxRedemptions>,
+		ValueQuery,
+	>;
+
+	/// The number of the next redemption.
+	#[pallet::storage]
+	pub type NextRedemptionId<T: Config> = StorageValue<_, RedemptionId, ValueQuery>;
 
 	/// Tier scores and weights.
 	#[pallet::storage]
@@ -334,6 +402,55 @@ pub mod pallet {
 			/// The new score.
 			new: u32,
 		},
+		/// The members of a pool were credited with their part of what it was settled with.
+		MembersRewarded {
+			/// The pool.
+			pool: PoolId,
+			/// The epoch.
+			epoch: EpochIndex,
+			/// What they share.
+			amount: Balance,
+		},
+		/// A member's part was paid: in KAI by a worker's pool, in vKAI by an operator's.
+		DelegationClaimed {
+			/// The pool.
+			pool: PoolId,
+			/// The delegator or licence holder.
+			who: T::AccountId,
+			/// The amount.
+			amount: Balance,
+		},
+		/// vKAI was given up for KAI to come; what is not paid is the checker pot's.
+		RedemptionStarted {
+			/// Whose.
+			who: T::AccountId,
+			/// The redemption.
+			id: RedemptionId,
+			/// The vKAI.
+			amount: Balance,
+			/// The KAI.
+			pays: Balance,
+			/// The first block in which it can be withdrawn.
+			due: BlockNumber,
+		},
+		/// A redemption was paid, in KAI.
+		RedemptionWithdrawn {
+			/// Whose.
+			who: T::AccountId,
+			/// The redemption.
+			id: RedemptionId,
+			/// The amount.
+			amount: Balance,
+		},
+		/// The protocol's part of a rental was paid.
+		ProtocolFeePaid {
+			/// The worker that was rented.
+			worker: WorkerId,
+			/// Who paid it.
+			from: T::AccountId,
+			/// The amount.
+			amount: Balance,
+		},
 	}
 
 	#[pallet::error]
@@ -350,6 +467,18 @@ pub mod pallet {
 		InvalidScoreTable,
 		/// A sum left the range that the network can reach. Should never happen.
 		Overflow,
+		/// What is kept of a pool and of its members does not fit together. Should never happen.
+		Inconsistent,
+		/// Less than can be redeemed at once.
+		RedemptionTooSmall,
+		/// The account has less vKAI.
+		InsufficientVKai,
+		/// The account has as many redemptions open as it can have.
+		TooManyRedemptions,
+		/// The account has no such redemption.
+		UnknownRedemption,
+		/// The redemption's term is not over.
+		RedemptionNotDue,
 	}
 
 	#[pallet::view_functions]
@@ -391,6 +520,40 @@ pub mod pallet {
 		/// An account's vKAI.
 		pub fn vkai(who: T::AccountId) -> Balance {
 			VKai::<T>::get(who)
+		}
+
+		/// What `claim_delegation` pays a member of a pool now: KAI for a worker's, vKAI for an
+		/// operator's.
+		pub fn claimable_by(pool: PoolId, who: T::AccountId) -> Balance {
+			Self::do_claimable_delegation(pool, &who)
+		}
+
+		/// The pools in which an account is a member, or was and has something to claim, with what
+		/// `claim_delegation` pays from each; at most `limit` of them, [`MAX_PAGE`] at most.
+		///
+		/// With `claimable` for what it earned as an operator, and `claimable_from` for each worker
+		/// that it owns, this is all that an account can claim.
+		pub fn delegations_of(
+			who: T::AccountId,
+			after: Option<PoolId>,
+			limit: u32,
+		) -> DelegationPage {
+			Self::do_delegations(&who, after, limit)
+		}
+
+		/// What is known of a pool's members, if it has any.
+		pub fn pool_members(pool: PoolId) -> Option<MemberPool> {
+			MemberPools::<T>::get(pool)
+		}
+
+		/// What is known of a member of a pool.
+		pub fn member(pool: PoolId, who: T::AccountId) -> Option<PoolMember> {
+			Members::<T>::get(who, pool)
+		}
+
+		/// The open redemptions of an account, oldest first.
+		pub fn redemptions_of(who: T::AccountId) -> Vec<Redemption> {
+			Redemptions::<T>::get(who).into_inner()
 		}
 
 		/// What all blocks to come emit.
@@ -449,7 +612,50 @@ pub mod pallet {
 			Self::do_claim_checker(who)
 		}
 
-		// 3: claim_delegation, 4: redeem, 5: withdraw_redemption.
+		/// Pays a member of a pool all that it has earned there in the epochs that are over, however
+		/// many: a delegator of a worker in KAI, a licence holder of an operator in vKAI.
+		///
+		/// - **Origin**: signed by the delegator or licence holder, also after it has left the pool.
+		/// - `pool`: the worker, or the operator by its number; one that is gone can still be claimed
+		///   from.
+		/// - **Errors**: `UnknownPool`, `NothingToClaim`, and the currency's where the account is new and
+		///   the amount below the existential deposit.
+		/// - **Events**: `DelegationClaimed`, after `Settled` and `MembersRewarded` if the pool was not
+		///   settled yet.
+		#[pallet::call_index(3)]
+		#[pallet::weight(T::WeightInfo::claim_delegation())]
+		pub fn claim_delegation(origin: OriginFor<T>, pool: PoolId) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_claim_delegation(who, pool)
+		}
+
+		/// Gives up vKAI for KAI when a term is over: 25 % of it after 30 days, 50 % after 90, all of it
+		/// after 180. The rest is the checker pot's again at once. It cannot be undone.
+		///
+		/// - **Origin**: signed by the account that has the vKAI.
+		/// - `amount`: in vKAI, at least 1.
+		/// - `term`: how long it takes.
+		/// - **Errors**: `RedemptionTooSmall`, `InsufficientVKai`, `TooManyRedemptions`.
+		/// - **Events**: `RedemptionStarted`.
+		#[pallet::call_index(4)]
+		#[pallet::weight(T::WeightInfo::redeem())]
+		pub fn redeem(origin: OriginFor<T>, amount: Balance, term: RedeemTerm) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_redeem(who, amount, term)
+		}
+
+		/// Pays a redemption whose term is over, in KAI.
+		///
+		/// - **Origin**: signed by the account that redeemed.
+		/// - `id`: the redemption.
+		/// - **Errors**: `UnknownRedemption`, `RedemptionNotDue`.
+		/// - **Events**: `RedemptionWithdrawn`.
+		#[pallet::call_index(5)]
+		#[pallet::weight(T::WeightInfo::withdraw_redemption())]
+		pub fn withdraw_redemption(origin: OriginFor<T>, id: RedemptionId) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_withdraw_redemption(who, id)
+		}
 
 		/// Sets the tier scores and weights. They hold for whatever is proved from now on.
 		///

@@ -3,7 +3,7 @@
 use crate as pallet_rewards;
 use crate::*;
 use frame_support::{PalletId, derive_impl, parameter_types, traits::Hooks};
-use kaisar_math::{Ratio, Split};
+use kaisar_math::{Ratio, Split, stake::shares_for};
 use kaisar_primitives::*;
 use sp_runtime::{BuildStorage, DispatchResult, FixedU128, Perbill, traits::IdentityLookup};
 use std::{cell::RefCell, collections::BTreeMap};
@@ -17,6 +17,11 @@ pub const OWNERS: AccountId = 100;
 pub const OPERATORS: AccountId = 200;
 pub const RICH: AccountId = 1;
 pub const STRANGER: AccountId = 2;
+pub const TREASURY: AccountId = 3;
+/// Delegators and licence holders.
+pub const ANNA: AccountId = 301;
+pub const BEN: AccountId = 302;
+pub const CLEO: AccountId = 303;
 pub const EPOCH: u32 = 100;
 pub const RESERVE: Balance = kaisar_math::emission::CHECKERS_RESERVE;
 
@@ -63,6 +68,9 @@ parameter_types! {
 	pub static PodFeeCap: FixedU128 = FixedU128::from_u32(1);
 	pub static MaxStake: Balance = 50_000 * KAI;
 	pub static HistoryDepth: EpochIndex = 4;
+	pub const Treasury: AccountId = TREASURY;
+	pub const MinRedemption: Balance = KAI;
+	pub const MaxRedemptions: u32 = 32;
 }
 
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
@@ -77,6 +85,137 @@ thread_local! {
 	pub static NUMBERS: RefCell<BTreeMap<OperatorId, AccountId>> = RefCell::default();
 	/// Workers touched.
 	pub static TOUCHED: RefCell<Vec<WorkerId>> = RefCell::default();
+	/// Pools that were changed since genesis.
+	pub static POOLS: RefCell<BTreeMap<PoolId, TestPool>> = RefCell::default();
+}
+
+/// A pool as its registry keeps it.
+#[derive(Clone, Debug)]
+pub struct TestPool {
+	/// The owner's own stake.
+	pub own: Balance,
+	/// What all shares are worth.
+	pub value: Balance,
+	/// By member.
+	pub shares: BTreeMap<AccountId, u128>,
+	/// Commissions, by the first epoch in which they hold.
+	pub commissions: BTreeMap<EpochIndex, Perbill>,
+}
+
+impl Default for TestPool {
+	fn default() -> Self {
+		Self {
+			own: 0,
+			value: 0,
+			shares: BTreeMap::new(),
+			commissions: [(0, Perbill::from_percent(10))].into(),
+		}
+	}
+}
+
+impl TestPool {
+	pub fn total(&self) -> u128 {
+		self.shares.values().sum()
+	}
+
+	pub fn commission(&self, epoch: EpochIndex) -> Perbill {
+		*self.commissions.range(..=epoch).next_back().unwrap().1
+	}
+}
+
+pub fn pool(pool: PoolId) -> TestPool {
+	POOLS.with_borrow(|all| all.get(&pool).cloned().unwrap_or_default())
+}
+
+fn change_pool<R>(pool: PoolId, change: impl FnOnce(&mut TestPool) -> R) -> R {
+	POOLS.with_borrow_mut(|all| change(all.entry(pool).or_default()))
+}
+
+/// Gives a member `shares` more or fewer, worth `value` more or less, as a registry does: telling
+/// before and after.
+fn reshare(pool: PoolId, who: AccountId, shares: i128, value: i128) {
+	Rewards::before_change(pool, Some(&who)).unwrap();
+	let (old, new) = change_pool(pool, |pool| {
+		let old = pool.shares.get(&who).copied().unwrap_or(0);
+		let new = old.checked_add_signed(shares).unwrap();
+		pool.value = pool.value.checked_add_signed(value).unwrap();
+		if new == 0 {
+			pool.shares.remove(&who);
+		} else {
+			pool.shares.insert(who, new);
+		}
+		(old, new)
+	});
+	Rewards::shares_changed(pool, &who, old, new).unwrap();
+}
+
+/// `who` delegates stake to a worker.
+pub fn stake(worker: WorkerId, who: AccountId, amount: Balance) {
+	let id = PoolId::Worker(worker);
+	let now = pool(id);
+	let shares = shares_for(amount, now.total(), now.value).unwrap();
+	reshare(id, who, shares as i128, amount as i128);
+}
+
+/// `who` takes `shares` of a worker back. Returns what they were worth.
+pub fn unstake(worker: WorkerId, who: AccountId, shares: u128) -> Balance {
+	let id = PoolId::Worker(worker);
+	let now = pool(id);
+	let worth = kaisar_math::stake::value_of(shares, now.total(), now.value).unwrap();
+	reshare(id, who, -(shares as i128), -(worth as i128));
+	worth
+}
+
+/// `who` delegates licences to an operator, or ends their delegation.
+pub fn delegate(operator: OperatorId, who: AccountId, licences: i128) {
+	reshare(PoolId::Checker(operator), who, licences, licences);
+}
+
+/// The worker's owner has `amount` at stake from now on.
+pub fn own_stake(worker: WorkerId, amount: Balance) {
+	let id = PoolId::Worker(worker);
+	let owner = Partners::owner(id).unwrap();
+	Rewards::before_change(id, Some(&owner)).unwrap();
+	change_pool(id, |pool| pool.own = amount);
+}
+
+/// The owner first, then all delegators alike.
+pub fn slash(worker: WorkerId, amount: Balance) {
+	let id = PoolId::Worker(worker);
+	Rewards::before_change(id, None).unwrap();
+	change_pool(id, |pool| {
+		let [owner, members] = kaisar_math::stake::slash_order(amount, [pool.own, pool.value]);
+		pool.own -= owner;
+		pool.value -= members;
+	});
+}
+
+/// Announces a commission, for after the next whole epoch.
+pub fn announce(pool: PoolId, commission: Perbill) {
+	Rewards::before_change(pool, None).unwrap();
+	let now = Current::<Test>::get().index;
+	change_pool(pool, |pool| {
+		pool.commissions.split_off(&(now + 1));
+		pool.commissions.insert(now + 2, commission);
+	});
+}
+
+/// Sets a commission for every epoch, for tests that are not about it.
+pub fn commission(pool: PoolId, percent: u32) {
+	change_pool(pool, |pool| {
+		pool.commissions = [(0, Perbill::from_percent(percent))].into();
+	});
+}
+
+/// The operator deregisters: all its delegations end, and nobody walks them. Returns its account's
+/// next number, as if it had registered again.
+pub fn reregister(operator: OperatorId) -> OperatorId {
+	Rewards::before_change(PoolId::Checker(operator), None).unwrap();
+	NUMBERS.with_borrow_mut(|all| {
+		let next = all.keys().next_back().unwrap() + 1;
+		all.insert(next, all[&operator]);
+		next
+	})
 }
 
 pub struct Partners;
@@ -89,8 +228,22 @@ impl Pools<AccountId> for Partners {
 			PoolId::Checker(operator) => NUMBERS.with_borrow(|all| all.get(&operator).copied()),
 		}
 	}
-	fn commission(_: PoolId) -> Perbill {
-		Perbill::from_percent(10)
+	fn commission(id: PoolId) -> Perbill {
+		pool(id).commission(Current::<Test>::get().index)
+	}
+	fn commission_in(id: PoolId, epoch: EpochIndex) -> Perbill {
+		pool(id).commission(epoch)
+	}
+	fn value(id: PoolId) -> PoolValue {
+		let pool = pool(id);
+		PoolValue {
+			owner: pool.own,
+			members: pool.value,
+			shares: pool.total(),
+		}
+	}
+	fn shares(id: PoolId, who: &AccountId) -> u128 {
+		pool(id).shares.get(who).copied().unwrap_or(0)
 	}
 }
 
@@ -164,6 +317,9 @@ impl Config for Test {
 	type PodFeeCap = PodFeeCap;
 	type MaxStake = MaxStake;
 	type HistoryDepth = HistoryDepth;
+	type Treasury = Treasury;
+	type MinRedemption = MinRedemption;
+	type MaxRedemptions = MaxRedemptions;
 	type WeightInfo = ();
 }
 
@@ -192,6 +348,7 @@ impl ExtBuilder {
 		PodFeeCap::set(FixedU128::from_u32(1));
 		HistoryDepth::set(4);
 		TOUCHED.take();
+		POOLS.take();
 		let balances = vec![(RICH, self.rich), (STRANGER, KAI)];
 		let mut storage = frame_system::GenesisConfig::<Test>::default()
 			.build_storage()
@@ -274,6 +431,12 @@ pub fn score_of(blocks: u32) -> u128 {
 pub fn seats(operator: OperatorId, correct: u32, wrong: u32) {
 	(0..correct).for_each(|_| Rewards::on_seat(operator, true));
 	(0..wrong).for_each(|_| Rewards::on_seat(operator, false));
+}
+
+/// A member's claim is within one unit of what it is exactly: its fraction waits for the next.
+#[track_caller]
+pub fn near(claim: Balance, exact: Balance) {
+	assert!(claim.abs_diff(exact) <= 1, "{claim} is not about {exact}");
 }
 
 pub fn provider_pot() -> AccountId {

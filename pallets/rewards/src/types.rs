@@ -1,8 +1,11 @@
 //! What the pallet stores.
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
-use kaisar_math::score;
-use kaisar_primitives::{Balance, BlockNumber, EpochIndex, Pot};
+use kaisar_math::{
+	members::{Exact, PerShare},
+	score,
+};
+use kaisar_primitives::{Balance, BlockNumber, EpochIndex, PoolId, Pot};
 use scale_info::TypeInfo;
 use sp_runtime::FixedU128;
 
@@ -189,4 +192,113 @@ pub struct ValidatorsDue {
 	pub until: BlockNumber,
 	/// Emitted, and not taken yet.
 	pub amount: Balance,
+}
+
+/// The members of a pool, as a whole: who delegates stake to a worker, or licences to an operator.
+///
+/// What is said of `epoch` holds for every later one too in which nobody's shares changed, but for
+/// `eligible`, which is then all of `shares`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct MemberPool {
+	/// The epoch that `eligible` and `owner_least` are of.
+	pub epoch: EpochIndex,
+	/// All members' shares now.
+	pub shares: u128,
+	/// The shares that were there all the time since `epoch` began, or until they were worth nothing.
+	pub eligible: u128,
+	/// Members whose shares in `epoch` are others than in the epochs after it.
+	pub partial: u32,
+	/// Members with an entry in [`Members`](crate::Members).
+	pub members: u32,
+	/// The least that the owner had at stake in `epoch`, up to the last change.
+	pub owner_least: Balance,
+	/// Before the last change all shares were worth nothing: slashed to the end.
+	pub worthless: bool,
+	/// What a share earned in all epochs before `epoch`.
+	pub rate: PerShare,
+	/// Settled for members, and not claimed.
+	pub left: Balance,
+}
+
+impl MemberPool {
+	/// A pool that gets its first member in `epoch`, while its owner has `owner` at stake.
+	pub fn new(epoch: EpochIndex, owner: Balance) -> Self {
+		Self {
+			epoch,
+			shares: 0,
+			eligible: 0,
+			partial: 0,
+			members: 0,
+			owner_least: owner,
+			worthless: false,
+			rate: PerShare::default(),
+			left: 0,
+		}
+	}
+}
+
+/// A member of a pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct PoolMember {
+	/// The epoch that `eligible` is of. In later ones all of `shares` are.
+	pub epoch: EpochIndex,
+	/// Its shares now.
+	pub shares: u128,
+	/// Those that it had all the time since `epoch` began, or until they were worth nothing.
+	pub eligible: u128,
+	/// The pool's rate before `epoch`.
+	pub seen: PerShare,
+	/// What it can claim of the epochs before `epoch`.
+	pub owed: Exact,
+}
+
+impl PoolMember {
+	/// A member without shares yet, in a pool whose rate is `seen`.
+	pub fn new(epoch: EpochIndex, seen: PerShare) -> Self {
+		Self {
+			epoch,
+			shares: 0,
+			eligible: 0,
+			seen,
+			owed: Exact::default(),
+		}
+	}
+
+	/// Whether other shares count in `epoch` than in the epochs after it.
+	pub fn is_partial(&self) -> bool {
+		self.eligible != self.shares
+	}
+}
+
+/// A pool's rate at the end of an epoch in which other shares of some members counted than after it.
+/// Kept until all of them were settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct NotedRate {
+	/// What a share earned up to and in the epoch.
+	pub rate: PerShare,
+	/// How many members need it.
+	pub members: u32,
+}
+
+/// The number of a redemption. Dense from 0.
+pub type RedemptionId = u32;
+
+/// vKAI that becomes KAI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct Redemption {
+	/// Its number.
+	pub id: RedemptionId,
+	/// What it pays, in KAI.
+	pub pays: Balance,
+	/// The first block in which it can be withdrawn.
+	pub due: BlockNumber,
+}
+
+/// A page of what an account can claim as a member.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, TypeInfo)]
+pub struct DelegationPage {
+	/// Pools, and what `claim_delegation` pays from each now: KAI for a worker, vKAI for an operator.
+	pub claims: alloc::vec::Vec<(PoolId, Balance)>,
+	/// After which pool to ask on, if there may be more.
+	pub next: Option<PoolId>,
 }

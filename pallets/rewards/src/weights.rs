@@ -32,6 +32,12 @@ pub trait WeightInfo {
 	fn claim_worker() -> Weight;
 	/// `claim_checker`, with an epoch settled.
 	fn claim_checker() -> Weight;
+	/// `claim_delegation`, with an epoch settled and a noted rate.
+	fn claim_delegation() -> Weight;
+	/// `redeem`.
+	fn redeem() -> Weight;
+	/// `withdraw_redemption`.
+	fn withdraw_redemption() -> Weight;
 	/// `set_score_table`.
 	fn set_score_table() -> Weight;
 	/// `set_class_score`.
@@ -48,19 +54,35 @@ pub struct SubstrateWeight<T>(PhantomData<T>);
 macro_rules! weights {
 	($db:expr) => {
 		fn settle() -> Weight {
-			// Owner, current epoch, record, totals, owed, carry | record, totals, owed, carry, claim.
-			let (reads, writes) = (TOUCH_READS + 7, TOUCH_WRITES + 5);
+			// Owner, current epoch, record, totals, carry, owed, members, value, commission, claim |
+			// record, totals, carry, owed, members, a noted rate, claim.
+			let (reads, writes) = (TOUCH_READS + 10, TOUCH_WRITES + 7);
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
 		}
 		fn claim_worker() -> Weight {
 			// As above, with the pot's and the owner's accounts.
-			let (reads, writes) = (TOUCH_READS + 9, TOUCH_WRITES + 6);
+			let (reads, writes) = (TOUCH_READS + 12, TOUCH_WRITES + 9);
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
 		}
 		fn claim_checker() -> Weight {
-			// Number, current epoch, record, totals, owner, claim, owed, vKAI | all but three of them.
-			let (reads, writes) = (9, 5);
+			// Number, current epoch, record, totals, owner, owed, members, value, commission, claim, vKAI |
+			// record, totals, owed, members, a noted rate, claim, vKAI.
+			let (reads, writes) = (11, 7);
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
+		}
+		fn claim_delegation() -> Weight {
+			// As for `settle` without the touch, with the member, the rate that it needs, and either its
+			// and the pot's accounts or its vKAI.
+			let (reads, writes) = (14, 11);
+			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
+		}
+		fn redeem() -> Weight {
+			// vKAI, number, owed, redemptions, carry | all of them.
+			base(5, 5).saturating_add($db.reads_writes(5, 5))
+		}
+		fn withdraw_redemption() -> Weight {
+			// Redemptions, owed, two accounts | all of them.
+			base(4, 4).saturating_add($db.reads_writes(4, 4))
 		}
 		fn set_score_table() -> Weight {
 			base(1, 1).saturating_add($db.reads_writes(1, 1))

@@ -19,7 +19,8 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, PoolId, PoolValue, Pools,
+	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, KAI, PoolId, PoolValue, Pools,
+	RunningScore, RunningScores, WorkerId,
 };
 use sp_runtime::Perbill;
 
@@ -32,6 +33,8 @@ parameter_types! {
 	pub const RewardsPalletId: PalletId = PalletId(*b"kai/rwrd");
 	/// Licences stay with who they were minted to for a year.
 	pub const LicenceLock: BlockNumber = 365 * DAYS;
+	/// The least vKAI that can be redeemed at once.
+	pub const MinRedemption: Balance = KAI;
 	/// No more KAI than this ever exists.
 	pub const MaxSupply: Balance = kaisar_math::emission::MAX_SUPPLY;
 	/// The hold of a worker's storage deposit.
@@ -64,6 +67,20 @@ impl GpuClasses for Classes {
 		} else {
 			pallet_rewards::ClassScores::<Runtime>::get(class)
 		}
+	}
+}
+
+/// Workers' running scores, which Rewards keeps.
+pub struct Scores;
+
+impl RunningScores for Scores {
+	fn of_worker(worker: WorkerId) -> Option<RunningScore> {
+		let score = pallet_rewards::WorkerScores::<Runtime>::get(worker)?;
+		Some(RunningScore {
+			epoch: score.epoch,
+			poc: score.poc,
+			pod: score.pod,
+		})
 	}
 }
 
@@ -139,6 +156,10 @@ impl pallet_providers::Config for Runtime {
 	type CurrentEpoch = CurrentEpoch;
 	type Classes = Classes;
 	type Checks = Popw;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type SlashBounty = providers::SlashBounty;
+	type Pots = Rewards;
+	type Scores = Scores;
 	type OnPoolChange = Rewards;
 	type WeightInfo = pallet_providers::weights::SubstrateWeight<Runtime>;
 }
@@ -146,6 +167,10 @@ impl pallet_providers::Config for Runtime {
 impl pallet_licenses::Config for Runtime {
 	type PalletId = LicensesPalletId;
 	type LockPeriod = LicenceLock;
+	type Payment = Balances;
+	type Treasury = TreasuryAccount;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type WeightInfo = pallet_licenses::weights::SubstrateWeight<Runtime>;
 }
 
 impl pallet_checkers::Config for Runtime {
@@ -153,6 +178,7 @@ impl pallet_checkers::Config for Runtime {
 	type Currency = Balances;
 	type Licences = Licenses;
 	type Checks = Popw;
+	type Workers = Providers;
 	type OnPoolChange = Rewards;
 	type CurrentEpoch = CurrentEpoch;
 	type Time = Timestamp;
@@ -187,12 +213,19 @@ impl pallet_rewards::Config for Runtime {
 	type PodFeeCap = rewards::PodFeeCap;
 	type MaxStake = providers::MaxStake;
 	type HistoryDepth = rewards::HistoryDepth;
+	type Treasury = TreasuryAccount;
+	type MinRedemption = MinRedemption;
+	type MaxRedemptions = ConstU32<32>;
 	type WeightInfo = pallet_rewards::weights::SubstrateWeight<Runtime>;
 }
 
 /// Whether a proxy of this type may make `call`.
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
+	// A redemption gives up to three quarters of it away.
+	if matches!(call, Call::Rewards(pallet_rewards::Call::redeem { .. })) {
+		return proxy == ProxyType::Any;
+	}
 	match proxy {
 		ProxyType::Any => true,
 		ProxyType::NonTransfer => matches!(
@@ -216,7 +249,9 @@ pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 				| Call::Providers(..)
 				| Call::Popw(..)
 				| Call::Rewards(
-					pallet_rewards::Call::settle { .. } | pallet_rewards::Call::claim_worker { .. }
+					pallet_rewards::Call::settle { .. }
+						| pallet_rewards::Call::claim_worker { .. }
+						| pallet_rewards::Call::claim_delegation { .. }
 				)
 		),
 		ProxyType::Checker => matches!(
@@ -227,6 +262,7 @@ pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 				| Call::Rewards(
 					pallet_rewards::Call::settle { .. }
 						| pallet_rewards::Call::claim_checker { .. }
+						| pallet_rewards::Call::claim_delegation { .. }
 				)
 		),
 	}

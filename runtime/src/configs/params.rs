@@ -4,7 +4,7 @@ use crate::{Balance, BlockNumber, Runtime};
 use alloc::{vec, vec::Vec};
 use frame_support::dynamic_params::{dynamic_pallet_params, dynamic_params};
 use kaisar_primitives::{BenchParams, DAYS, KAI};
-use sp_runtime::FixedU128;
+use sp_runtime::{FixedU128, Perbill};
 
 /// The dynamic parameters.
 #[dynamic_params(RuntimeParameters, pallet_parameters::Parameters::<Runtime>)]
@@ -33,6 +33,9 @@ pub mod dynamic_params {
 		/// Blocks for which a slash is deferred.
 		#[codec(index = 5)]
 		pub static SlashDeferral: BlockNumber = 2 * DAYS;
+		/// The part of a slash that goes to who found the fault and who applied the slash.
+		#[codec(index = 6)]
+		pub static SlashBounty: Perbill = Perbill::from_percent(1);
 	}
 
 	/// Operators.

@@ -1,7 +1,9 @@
 //! Tests by call.
 
+mod bans;
 mod delegation;
 mod genesis;
 mod model;
 mod operator;
 mod seats;
+mod world;

@@ -4,6 +4,7 @@ use crate::{mock::*, *};
 use alloc::collections::BTreeMap;
 use kaisar_primitives::{IsDelegated, SeatResult, Seats};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
+use sp_core::Pair;
 
 /// Licences of the test; two pages.
 const LICENCES: [LicenceId; 6] = [0, 1, 2, 255, 256, 300];
@@ -25,9 +26,19 @@ enum Op {
 	Transfer(usize, AccountId),
 	Missed(AccountId, RoundIndex),
 	Revealed(AccountId),
-	Lone(AccountId),
+	/// A lone vote on a worker, so many rounds ago.
+	Lone(AccountId, WorkerId, RoundIndex),
+	/// Annuls the first vote of a strike, counted from the last.
+	Annul(AccountId, usize),
+	/// Lets so many hours pass.
+	Hours(u64),
 	/// Starts this many rounds; then those that are older than this many run no more.
 	Rounds(u32, u32),
+}
+
+/// Workers that the account alone can be alone about: in a check at most one is.
+fn worker(account: AccountId, number: u32) -> WorkerId {
+	account as WorkerId * 10 + number
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -35,9 +46,9 @@ fn op() -> impl Strategy<Value = Op> {
 	let licence = || 0..LICENCES.len();
 	prop_oneof![
 		3 => operator().prop_map(Op::Register),
-		1 => operator().prop_map(Op::Deregister),
+		2 => operator().prop_map(Op::Deregister),
 		2 => (operator(), 1..=8u8).prop_map(|(a, k)| Op::Keys(a, k)),
-		1 => (operator(), any::<bool>()).prop_map(|(a, on)| Op::AutoAccept(a, on)),
+		2 => (operator(), any::<bool>()).prop_map(|(a, on)| Op::AutoAccept(a, on)),
 		2 => operator().prop_map(Op::Offline),
 		3 => operator().prop_map(Op::Online),
 		8 => (licence(), operator()).prop_map(|(l, a)| Op::Delegate(l, a)),
@@ -47,9 +58,31 @@ fn op() -> impl Strategy<Value = Op> {
 		2 => (licence(), 3..=6u64).prop_map(|(l, a)| Op::Transfer(l, a)),
 		3 => (operator(), 1..6u32).prop_map(|(a, r)| Op::Missed(a, r)),
 		1 => operator().prop_map(Op::Revealed),
-		1 => operator().prop_map(Op::Lone),
+		5 => (operator(), 0..2u32, 1..4u32).prop_map(|(a, w, r)| Op::Lone(a, worker(a, w), r)),
+		5 => (operator(), 0..3usize).prop_map(|(a, back)| Op::Annul(a, back)),
+		3 => prop_oneof![Just(6u64), Just(25), Just(24 * 6), Just(24 * 31)].prop_map(Op::Hours),
 		5 => (1..3u32, 1..8u32).prop_map(|(n, lag)| Op::Rounds(n, lag)),
 	]
+}
+
+/// Until when strikes at these times ban; 0 for not at all.
+pub(super) fn plain_ban(times: &[u64]) -> u64 {
+	let mut until = 0;
+	for n in 1..=times.len() {
+		let now = times[n - 1];
+		let last = |days: u64| {
+			let earlier = times[..n].iter().rev();
+			earlier.take_while(|at| now - **at < days * DAY).count()
+		};
+		let days = match (n, last(30), last(7)) {
+			(11.., _, _) => return u64::MAX,
+			(_, 5.., _) => 180,
+			(_, _, 2..) => 30,
+			_ => continue,
+		};
+		until = until.max(now + days * DAY);
+	}
+	until
 }
 
 /// An operator as the model sees it.
@@ -58,6 +91,8 @@ struct Plain {
 	account: AccountId,
 	gone: bool,
 	online: bool,
+	/// It was banned, and has not come back.
+	banned: bool,
 	auto: bool,
 	keys: u8,
 }
@@ -69,6 +104,8 @@ struct Model {
 	holder: BTreeMap<LicenceId, AccountId>,
 	/// Operator, accepted.
 	delegated: BTreeMap<LicenceId, (usize, bool)>,
+	/// Round, time, workers.
+	strikes: BTreeMap<AccountId, Vec<(RoundIndex, u64, Vec<WorkerId>)>>,
 	seats: BTreeMap<RoundIndex, BTreeMap<LicenceId, OperatorId>>,
 	keys: BTreeMap<RoundIndex, Vec<u8>>,
 }
@@ -84,9 +121,82 @@ impl Model {
 	fn next(&self) -> BTreeMap<LicenceId, OperatorId> {
 		self.delegated
 			.iter()
-			.filter(|(_, (operator, accepted))| *accepted && self.operators[*operator].online)
+			.filter(|(_, (operator, accepted))| {
+				let operator = &self.operators[*operator];
+				*accepted && operator.online && !operator.banned
+			})
 			.map(|(licence, (operator, _))| (*licence, *operator as OperatorId))
 			.collect()
+	}
+
+	/// Until when the account is banned by its strikes.
+	fn banned_until(&self, account: AccountId) -> u64 {
+		let times: Vec<u64> = self.strikes.get(&account).map_or(Vec::new(), |strikes| {
+			strikes.iter().map(|(_, at, _)| *at).collect()
+		});
+		plain_ban(&times)
+	}
+
+	fn lone(&mut self, account: AccountId, worker: WorkerId, round: RoundIndex) {
+		let strikes = self.strikes.entry(account).or_default();
+		let room = strikes.len() < 16;
+		match strikes.iter_mut().find(|(other, ..)| *other == round) {
+			Some((_, _, workers)) if workers.len() < 4 && !workers.contains(&worker) => {
+				workers.push(worker);
+			}
+			Some(_) => (),
+			None if room => strikes.push((round, Millis::get(), vec![worker])),
+			None => (),
+		}
+		let until = self.banned_until(account);
+		let Some(number) = self.number(account).filter(|_| until > Millis::get()) else {
+			return;
+		};
+		self.operators[number].banned = true;
+		if until == u64::MAX {
+			self.end(number);
+		}
+	}
+
+	/// Ends a registration.
+	fn end(&mut self, number: usize) {
+		self.operators[number].gone = true;
+		self.delegated
+			.retain(|_, (operator, _)| *operator != number);
+	}
+
+	/// The worker and the round of a strike's first vote, counted from the last strike.
+	fn strike(&self, account: AccountId, back: usize) -> (WorkerId, RoundIndex) {
+		let strike = self
+			.strikes
+			.get(&account)
+			.and_then(|all| all.iter().rev().nth(back));
+		strike.map_or((0, 0), |(round, _, workers)| (workers[0], *round))
+	}
+
+	/// The vote can be annulled, but for a round that still runs.
+	fn may_annul(&self, account: AccountId, (worker, round): (WorkerId, RoundIndex)) -> bool {
+		self.strikes.get(&account).is_some_and(|strikes| {
+			strikes.iter().any(|(other, at, workers)| {
+				*other == round && workers.contains(&worker) && Millis::get() - at <= DAY
+			})
+		})
+	}
+
+	fn annul(&mut self, account: AccountId, (worker, round): (WorkerId, RoundIndex)) {
+		let before = self.banned_until(account);
+		let strikes = self.strikes.get_mut(&account).expect("it has strikes");
+		for (other, _, workers) in strikes.iter_mut() {
+			if *other == round {
+				workers.retain(|other| *other != worker);
+			}
+		}
+		strikes.retain(|(_, _, workers)| !workers.is_empty());
+		let until = self.banned_until(account);
+		let free = until < before && until <= Millis::get();
+		if let Some(number) = self.number(account).filter(|_| free) {
+			self.operators[number].banned = false;
+		}
 	}
 
 	/// Does what a call does that went through.
@@ -96,14 +206,13 @@ impl Model {
 				account,
 				gone: false,
 				online: true,
+				banned: false,
 				auto: false,
 				keys: account as u8,
 			}),
 			Op::Deregister(account) => {
 				let number = self.number(account).expect("it was registered");
-				self.operators[number].gone = true;
-				self.delegated
-					.retain(|_, (operator, _)| *operator != number);
+				self.end(number);
 			}
 			Op::Keys(account, keys) => {
 				let number = self.number(account).expect("it was registered");
@@ -116,6 +225,7 @@ impl Model {
 			Op::Offline(account) | Op::Online(account) => {
 				let number = self.number(account).expect("it was registered");
 				self.operators[number].online = matches!(op, Op::Online(_));
+				self.operators[number].banned = false;
 			}
 			Op::Delegate(licence, account) => {
 				let licence = LICENCES[licence];
@@ -129,6 +239,7 @@ impl Model {
 					.expect("it was delegated")
 					.1 = true;
 			}
+			Op::Annul(account, back) => self.annul(account, self.strike(account, back)),
 			Op::Reject(licence) | Op::Revoke(licence) => {
 				self.delegated
 					.remove(&LICENCES[licence])
@@ -142,12 +253,20 @@ impl Model {
 	fn allows(&self, op: &Op) -> bool {
 		let registered = |account| self.number(account).map(|number| &self.operators[number]);
 		match *op {
-			Op::Register(account) => registered(account).is_none(),
+			Op::Register(account) => {
+				registered(account).is_none() && self.banned_until(account) <= Millis::get()
+			}
 			Op::Deregister(account) | Op::Keys(account, _) | Op::AutoAccept(account, _) => {
 				registered(account).is_some()
 			}
-			Op::Offline(account) => registered(account).is_some_and(|operator| operator.online),
-			Op::Online(account) => registered(account).is_some_and(|operator| !operator.online),
+			Op::Offline(account) => {
+				registered(account).is_some_and(|operator| operator.online && !operator.banned)
+			}
+			Op::Online(account) => {
+				registered(account).is_some_and(|operator| !operator.online || operator.banned)
+					&& self.banned_until(account) <= Millis::get()
+			}
+			Op::Annul(account, back) => self.may_annul(account, self.strike(account, back)),
 			Op::Delegate(licence, account) => {
 				!self.delegated.contains_key(&LICENCES[licence]) && registered(account).is_some()
 			}
@@ -199,6 +318,20 @@ impl Model {
 				Checkers::reject_delegation(operator(licence), LICENCES[licence])
 			}
 			Op::Revoke(licence) => Checkers::revoke_delegation(holder(licence), LICENCES[licence]),
+			Op::Annul(account, back) => {
+				let (worker, round) = self.strike(account, back);
+				// The receipt for the keys that it voted with.
+				let strikes = Checkers::strikes_of(account);
+				let receipt = strikes
+					.iter()
+					.find(|strike| strike.round == round)
+					.map_or(AgentSignature::from_raw([0; 64]), |strike| {
+						worker_agent(worker).sign(&strike.payload)
+					});
+				Checkers::annul_strike(signed(account), worker, round, receipt)
+					.map(|_| ())
+					.map_err(|error| error.error)
+			}
 			_ => Ok(()),
 		}
 	}
@@ -233,13 +366,15 @@ impl Model {
 				};
 				Checkers::revealed(number as u32, NextRound::get() - 1);
 			}
-			Op::Lone(account) => {
+			Op::Lone(account, worker, ago) => {
 				let Some(number) = self.number(account) else {
 					return;
 				};
-				let round = NextRound::get() - 2;
-				Checkers::credit(number as u32, 0, round, SeatResult::Dissenting, true);
+				let round = NextRound::get().saturating_sub(ago);
+				Checkers::credit(number as u32, worker, round, SeatResult::Dissenting, true);
+				self.lone(account, worker, round);
 			}
+			Op::Hours(hours) => Millis::set(&(Millis::get() + hours * 3_600_000)),
 			Op::Rounds(count, lag) => {
 				let first = NextRound::get();
 				for round in first..first + 2 * count {
@@ -321,7 +456,40 @@ impl Model {
 				}
 			}
 		}
+		for account in 1..=4 {
+			let kept: Vec<_> = Checkers::strikes_of(account)
+				.into_iter()
+				.map(|strike| {
+					let workers = strike.votes.iter().map(|vote| vote.worker).collect();
+					(strike.round, strike.at, workers)
+				})
+				.collect();
+			assert_eq!(&kept, self.strikes.get(&account).unwrap_or(&Vec::new()));
+			let until = self.banned_until(account);
+			let expected = match self.number(account).map(|number| &self.operators[number]) {
+				_ if until > Millis::get() => Some(CheckerStatus::Banned { until }),
+				None => None,
+				Some(operator) if !operator.online || operator.banned => {
+					Some(CheckerStatus::Offline)
+				}
+				Some(_) => Some(if self.works(account) {
+					CheckerStatus::Ready
+				} else {
+					CheckerStatus::Pending
+				}),
+			};
+			assert_eq!(Checkers::status(account), expected);
+		}
 		Checkers::do_try_state().expect("the invariants hold");
+		shares_are_known();
+	}
+
+	/// Whether a licence of the operator was accepted.
+	fn works(&self, account: AccountId) -> bool {
+		let number = self.number(account);
+		self.delegated
+			.values()
+			.any(|(operator, accepted)| *accepted && Some(*operator) == number)
 	}
 }
 
@@ -335,7 +503,7 @@ proptest! {
 	})]
 
 	#[test]
-	fn activity_equals_that_of_a_plain_model(ops in prop::collection::vec(op(), 1..80)) {
+	fn activity_equals_that_of_a_plain_model(ops in prop::collection::vec(op(), 1..120)) {
 		ExtBuilder::build().execute_with(|| {
 			let mut model = Model::default();
 			for (licence, holder) in LICENCES.into_iter().zip(ACCOUNTS.cycle().skip(2)) {

@@ -88,6 +88,8 @@ fn all_calls_want_a_signed_origin() {
 			assert_noop!(Checkers::go_offline(o()), bad);
 			assert_noop!(Checkers::go_online(o()), bad);
 			assert_noop!(Checkers::deregister_checker(o()), bad);
+			let receipt = receipt(7, 6, &ring(1).checker());
+			assert_noop!(Checkers::annul_strike(o(), 7, 6, receipt), bad);
 		}
 	});
 }
@@ -476,30 +478,6 @@ fn boundary_going_off_and_on_does_not_forget_a_running_round() {
 		assert_ok!(Checkers::go_online(signed(1)));
 		rounds(9, 12);
 		assert_noop!(Checkers::go_offline(signed(1)), E::TooManyChanges);
-	});
-}
-
-#[test]
-fn a_ban_keeps_an_operator_offline_until_it_ends() {
-	// Nothing bans yet; this is the room for it.
-	ExtBuilder::build_and_execute(|| {
-		register(1);
-		assert_ok!(Checkers::go_offline(signed(1)));
-		Operators::<Test>::mutate(0, |record| {
-			record.as_mut().unwrap().ban = Some(Ban {
-				from: 4,
-				until: 1_000,
-			});
-		});
-		Millis::set(&999);
-		assert_eq!(
-			Checkers::status(1),
-			Some(CheckerStatus::Banned { until: 1_000 })
-		);
-		assert_noop!(Checkers::go_online(signed(1)), E::Banned);
-		Millis::set(&1_000);
-		assert_eq!(Checkers::status(1), Some(CheckerStatus::Offline));
-		assert_ok!(Checkers::go_online(signed(1)));
 	});
 }
 

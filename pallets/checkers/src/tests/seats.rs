@@ -94,7 +94,7 @@ fn votes_of_any_kind_are_no_missed_rounds() {
 			Checkers::credit(0, 8, round, SeatResult::Correct, false);
 		}
 		assert_eq!(record(0).presence, Presence::default());
-		assert_eq!(record(0).incorrect, 0);
+		assert!(StrikesOf::<Test>::get(10).is_empty());
 	});
 }
 
@@ -123,65 +123,6 @@ fn going_offline_by_itself_waits_where_a_running_round_would_be_forgotten() {
 			[22, 39, 40].map(|r| Checkers::seat(0, r)),
 			[Some(0), Some(0), None]
 		);
-	});
-}
-
-#[test]
-fn incorrect_calculations_are_kept_with_their_times() {
-	with_operator(|| {
-		Millis::set(&5_000);
-		Checkers::credit(0, 7, 6, SeatResult::Dissenting, true);
-		assert_eq!(
-			last_event(),
-			Event::IncorrectCalculation {
-				operator: 0,
-				worker: 7,
-				round: 6
-			}
-		);
-		// At most one a round.
-		Checkers::credit(0, 8, 6, SeatResult::Dissenting, true);
-		assert_eq!(record(0).incorrect, 1);
-		assert_eq!(
-			record(0).strikes.to_vec(),
-			vec![Strike {
-				worker: 7,
-				round: 6,
-				at: 5_000
-			}]
-		);
-
-		// The last ten stay, all count.
-		for round in 7..18 {
-			Millis::set(&(5_000 + u64::from(round)));
-			Checkers::credit(0, 9, round, SeatResult::Dissenting, true);
-		}
-		let record = record(0);
-		assert_eq!(record.incorrect, 12);
-		assert_eq!(record.strikes.len(), 10);
-		assert_eq!(record.strikes.first().unwrap().round, 8);
-		assert_eq!(record.strikes.last().unwrap().at, 5_017);
-		// Nobody is banned for it yet.
-		assert_eq!(Checkers::status(10), Some(CheckerStatus::Ready));
-	});
-}
-
-#[test]
-fn a_ban_stops_seats_from_its_round_on() {
-	// Nothing bans yet; this is the room for it.
-	with_operator(|| {
-		Operators::<Test>::mutate(0, |record| {
-			record.as_mut().unwrap().ban = Some(Ban {
-				from: 10,
-				until: 1_000,
-			});
-		});
-		assert_eq!(
-			(Checkers::seat(0, 9), Checkers::seat(0, 10)),
-			(Some(0), None)
-		);
-		Millis::set(&1_000);
-		assert_eq!(Checkers::seat(0, 10), Some(0));
 	});
 }
 

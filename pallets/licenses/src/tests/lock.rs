@@ -61,6 +61,29 @@ fn a_young_licence_cannot_be_bought_or_swapped_away() {
 			None
 		));
 		assert_noop!(transfer(2, 0, 2), pallet_nfts::Error::<Test>::ItemLocked);
+
+		// Nor for another licence, which is as young.
+		assert_ok!(Licenses::do_mint(&account(2)));
+		assert_ok!(Nfts::create_swap(
+			RuntimeOrigin::signed(account(1)),
+			collection,
+			0,
+			collection,
+			Some(1),
+			None,
+			1_000
+		));
+		assert_noop!(
+			Nfts::claim_swap(
+				RuntimeOrigin::signed(account(2)),
+				collection,
+				1,
+				collection,
+				0,
+				None
+			),
+			pallet_nfts::Error::<Test>::ItemLocked
+		);
 	});
 }
 

@@ -2,3 +2,4 @@
 
 mod lock;
 mod mint;
+mod sale;

@@ -4,8 +4,11 @@
 use super::{agent::Agent, *};
 use alloc::vec::Vec;
 use kaisar_primitives::{
-	OperatorId, OperatorInfo, Seats, Verdict, Votes, Workers,
-	agent::{MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest},
+	AgentSignature, OperatorId, OperatorInfo, Seats, Verdict, Votes, Workers,
+	agent::{
+		MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest,
+		receipts_key,
+	},
 	commitment,
 };
 use sp_runtime::BoundedVec;
@@ -63,6 +66,12 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		if !duties.contains(&round.index) {
 			duties.push(round.index);
 			StorageValueRef::persistent(&duties_key(operator)).set(&duties);
+			// No strike of so long ago can be annulled any more.
+			if let Some(old) = round.index.checked_sub(2 * ROUND_DEPTH) {
+				for old in [old, old.saturating_add(1)] {
+					StorageValueRef::persistent(&receipts_key(operator, old)).clear();
+				}
+			}
 		}
 		let side = Side::<T> {
 			key,
@@ -179,6 +188,7 @@ impl<T: Config> Side<'_, T> {
 		let Some(replies) = agent.ask::<Vec<SeatReply>>(PATH_CHECK, &asked) else {
 			return;
 		};
+		let mut served = Vec::new();
 		for reply in replies {
 			// An agent that answers what it was not asked is not listened to.
 			let Some(position) = duty
@@ -197,6 +207,7 @@ impl<T: Config> Side<'_, T> {
 				Progress::Done(checked) => {
 					duty.pending.remove(position);
 					duty.verdicts.push((reply.worker, checked.verdict));
+					served.extend(checked.receipt.map(|receipt| (reply.worker, receipt)));
 				}
 				// The agent cannot check this one: no vote, rather than a false one.
 				Progress::Failed(reason) => {
@@ -210,6 +221,18 @@ impl<T: Config> Side<'_, T> {
 				}
 			}
 		}
+		self.keep_receipts(served);
+	}
+
+	/// Keeps what shows that workers served this checker, should it be alone with that.
+	fn keep_receipts(&self, served: Vec<(WorkerId, AgentSignature)>) {
+		if served.is_empty() {
+			return;
+		}
+		let name = receipts_key(self.operator, self.round.index);
+		let mut receipts: Vec<(WorkerId, AgentSignature)> = read(&name).unwrap_or_default();
+		receipts.extend(served);
+		StorageValueRef::persistent(&name).set(&receipts);
 	}
 
 	/// What the agent has to know to check a worker; `None` until the block after its attestation is

@@ -4,6 +4,8 @@ mod absent;
 mod attest;
 mod authorize;
 mod commit;
+mod dueness;
+mod finder;
 mod ocw;
 mod properties;
 mod reveal;

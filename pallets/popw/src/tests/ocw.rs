@@ -474,3 +474,28 @@ fn a_checker_says_who_is_absent() {
 		"{calls:?}"
 	);
 }
+
+#[test]
+fn a_checker_keeps_the_receipts_of_who_served_it() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	world.work();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+	world.run_to(4);
+	let request = world.ext.execute_with(|| seat_request(1));
+	let receipt = kaisar_primitives::AgentSignature::from_raw([5; 64]);
+	let checked = Checked {
+		verdict: good(),
+		receipt: Some(receipt),
+	};
+	world.expect(PATH_CHECK, vec![request], reply(Progress::Done(checked)));
+	world.work();
+	world.ext.execute_with(|| {
+		let name = kaisar_primitives::agent::receipts_key(1, 0);
+		assert_eq!(
+			StorageValueRef::persistent(&name)
+				.get::<Vec<(u32, kaisar_primitives::AgentSignature)>>(),
+			Ok(Some(vec![(0, receipt)]))
+		);
+	});
+}

@@ -108,11 +108,14 @@ fn a_check_that_is_due_goes_on_and_finds_it() {
 		assert!(Popw::absent(worker, census));
 		assert!(matches!(
 			events()[..],
-			[Event::FoundOffline {
-				state: WorkerState::Offline,
-				attested: false,
-				..
-			}]
+			[
+				Event::FoundOffline {
+					state: WorkerState::Offline,
+					attested: false,
+					..
+				},
+				Event::SlashQueued { .. }
+			]
 		));
 	});
 }
@@ -176,7 +179,7 @@ fn a_full_queue_does_not_stand_in_the_way() {
 		run_to(Providers::now() + UNBONDING);
 		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
 		assert_eq!(Providers::worker(worker), None);
-		assert_eq!(Balances::free_balance(Providers::pot()), 0);
+		assert_eq!(pot(), 0);
 	});
 }
 

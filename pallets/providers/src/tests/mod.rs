@@ -2,12 +2,18 @@
 
 mod checks;
 mod commission;
+mod delegation;
 mod deregister;
+mod exact;
+mod idle;
 mod keys;
+mod machines;
 mod online;
 mod pools;
 mod property;
 mod register;
+mod rent;
+mod slashing;
 mod stake;
 mod time;
 mod update;
@@ -15,7 +21,7 @@ mod views;
 
 pub use crate::{mock::*, *};
 pub use frame_support::{assert_noop, assert_ok};
-pub use kaisar_primitives::{KAI, Outcome, Pools, Workers as Registry};
+pub use kaisar_primitives::{KAI, Outcome, Pools, Workers as Registry, keys::KeyRole};
 pub use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 
 /// The origin of an account.
@@ -42,8 +48,6 @@ pub fn owner_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 		Call::go_offline { worker },
 		Call::go_online { worker },
 		Call::deregister_worker { worker },
-		Call::stake { worker, amount: 1 },
-		Call::unstake { worker, amount: 1 },
 	];
 	calls.push(Call::set_worker_keys {
 		worker,
@@ -52,6 +56,26 @@ pub fn owner_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 		proof: proof(77, BOB),
 	});
 	calls.into_iter().map(RuntimeCall::Providers).collect()
+}
+
+/// Every call that any account may send.
+pub fn anyones_calls(worker: WorkerId) -> Vec<RuntimeCall> {
+	vec![
+		Call::stake {
+			worker,
+			amount: KAI,
+		},
+		Call::unstake {
+			worker,
+			amount: KAI,
+		},
+		Call::withdraw_unbonded { worker },
+		Call::apply_slash { id: 0 },
+		Call::clear_worthless { worker, who: CAROL },
+	]
+	.into_iter()
+	.map(RuntimeCall::Providers)
+	.collect()
 }
 
 /// Dispatches as the runtime does: a call that fails changes nothing.
@@ -78,8 +102,18 @@ fn owner_calls_fail_for_an_unknown_worker() {
 		for call in owner_calls(1) {
 			assert_noop!(dispatch(call, signed(ALICE)), Error::<Test>::UnknownWorker);
 		}
+		for call in anyones_calls(1) {
+			if matches!(call, RuntimeCall::Providers(Call::apply_slash { .. })) {
+				continue;
+			}
+			assert_noop!(dispatch(call, signed(ALICE)), Error::<Test>::UnknownWorker);
+		}
+		let slash = Call::slash {
+			worker: 1,
+			level: SlashLevel::One,
+		};
 		assert_noop!(
-			Providers::withdraw_unbonded(signed(ALICE), 1),
+			dispatch(slash.into(), RuntimeOrigin::root()),
 			Error::<Test>::UnknownWorker
 		);
 	});
@@ -94,7 +128,7 @@ fn calls_fail_for_other_origins() {
 			agent: agent_key,
 		} = keys(2);
 		let mut calls = owner_calls(worker);
-		calls.push(RuntimeCall::Providers(Call::withdraw_unbonded { worker }));
+		calls.extend(anyones_calls(worker));
 		calls.push(RuntimeCall::Providers(Call::register_worker {
 			spec: SPEC,
 			worker_key,
@@ -102,9 +136,22 @@ fn calls_fail_for_other_origins() {
 			stake: MINIMUM,
 			proof: proof(2, ALICE),
 		}));
-		assert_eq!(calls.len(), 11, "all calls");
+		let governed = [
+			Call::slash {
+				worker,
+				level: SlashLevel::Three,
+			},
+			Call::cancel_slash { id: 0 },
+		]
+		.map(RuntimeCall::Providers);
+		assert_eq!(calls.len() + governed.len(), 15, "all calls");
 		for call in calls {
 			for origin in [RuntimeOrigin::root(), RuntimeOrigin::none()] {
+				assert_noop!(dispatch(call.clone(), origin), DispatchError::BadOrigin);
+			}
+		}
+		for call in governed {
+			for origin in [signed(ALICE), RuntimeOrigin::none()] {
 				assert_noop!(dispatch(call.clone(), origin), DispatchError::BadOrigin);
 			}
 		}
@@ -118,6 +165,17 @@ fn owner_calls_fail_for_a_deregistered_worker() {
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
 		for call in owner_calls(worker) {
 			assert_noop!(dispatch(call, signed(ALICE)), Error::<Test>::UnknownWorker);
+		}
+		// Nor can anybody add stake, or take any out before it has unbonded with the owner's.
+		for who in [ALICE, CAROL] {
+			assert_noop!(
+				Providers::stake(signed(who), worker, KAI),
+				Error::<Test>::UnknownWorker
+			);
+			assert_noop!(
+				Providers::unstake(signed(who), worker, KAI),
+				Error::<Test>::UnknownWorker
+			);
 		}
 	});
 }

@@ -76,6 +76,33 @@ enum Op {
 	Force {
 		worker: u32,
 	},
+	Slash {
+		worker: u32,
+		level: u8,
+	},
+	CancelSlash {
+		slash: u32,
+	},
+	ApplySlash {
+		owner: AccountId,
+		slash: u32,
+	},
+	Clear {
+		owner: AccountId,
+		worker: u32,
+	},
+	Rent {
+		worker: u32,
+	},
+	Free {
+		worker: u32,
+	},
+	Bar {
+		worker: u32,
+	},
+	Fault {
+		worker: u32,
+	},
 	Blocks(u16),
 	Days(u8),
 	Epoch,
@@ -113,6 +140,8 @@ fn outcome(choice: u8) -> Outcome {
 
 fn op() -> impl Strategy<Value = Op> {
 	let owner = || prop_oneof![8 => Just(ALICE), 3 => Just(BOB), 1 => Just(7u64)];
+	let anyone =
+		|| prop_oneof![2 => Just(ALICE), 2 => Just(BOB), 3 => Just(CAROL), 3 => Just(DAVE)];
 	let worker = || 0u32..5;
 	prop_oneof![
 		3 => (owner(), 1u8..9, any::<u8>(), any::<u32>())
@@ -128,11 +157,11 @@ fn op() -> impl Strategy<Value = Op> {
 		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOffline { owner, worker }),
 		3 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOnline { owner, worker }),
 		1 => (owner(), worker()).prop_map(|(owner, worker)| Op::Deregister { owner, worker }),
-		2 => (owner(), worker(), any::<u32>())
+		4 => (anyone(), worker(), any::<u32>())
 			.prop_map(|(owner, worker, amount)| Op::Stake { owner, worker, amount }),
-		2 => (owner(), worker(), any::<u32>())
+		4 => (anyone(), worker(), any::<u32>())
 			.prop_map(|(owner, worker, amount)| Op::Unstake { owner, worker, amount }),
-		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::Withdraw { owner, worker }),
+		4 => (anyone(), worker()).prop_map(|(owner, worker)| Op::Withdraw { owner, worker }),
 		6 => any::<bool>().prop_map(|census| Op::Round { census }),
 		6 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Attest { worker, back }),
 		2 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Absent { worker, back }),
@@ -140,8 +169,16 @@ fn op() -> impl Strategy<Value = Op> {
 			Op::Close { worker, outcome, false_proof }
 		}),
 		1 => worker().prop_map(|worker| Op::Force { worker }),
+		4 => (worker(), any::<u8>()).prop_map(|(worker, level)| Op::Slash { worker, level }),
+		1 => any::<u32>().prop_map(|slash| Op::CancelSlash { slash }),
+		6 => (anyone(), any::<u32>()).prop_map(|(owner, slash)| Op::ApplySlash { owner, slash }),
+		3 => (anyone(), worker()).prop_map(|(owner, worker)| Op::Clear { owner, worker }),
+		2 => worker().prop_map(|worker| Op::Rent { worker }),
+		2 => worker().prop_map(|worker| Op::Free { worker }),
+		1 => worker().prop_map(|worker| Op::Bar { worker }),
+		1 => worker().prop_map(|worker| Op::Fault { worker }),
 		2 => (0u16..200).prop_map(Op::Blocks),
-		1 => (1u8..9).prop_map(Op::Days),
+		3 => (1u8..9).prop_map(Op::Days),
 		1 => Just(Op::Epoch),
 	]
 }
@@ -149,6 +186,25 @@ fn op() -> impl Strategy<Value = Op> {
 /// A round `back` before the next one, census or spot.
 fn round(back: u8) -> Option<RoundIndex> {
 	Popw::next_round().checked_sub(u32::from(back) + 1)
+}
+
+/// One of the slashes that are queued, or one that is not where there is none.
+fn queued(choice: u32) -> SlashId {
+	let mut ids: Vec<SlashId> = Slashes::<Test>::iter_keys().collect();
+	ids.sort_unstable();
+	let index = choice as usize % ids.len().max(1);
+	ids.get(index).copied().unwrap_or(choice)
+}
+
+/// What another pallet tells of a worker.
+fn tell(what: impl FnOnce() -> sp_runtime::DispatchResult) {
+	let done = frame_support::storage::with_storage_layer(what);
+	assert_ne!(done, Err(Error::<Test>::Defensive.into()));
+}
+
+fn root(call: Call<Test>) {
+	let done = dispatch(RuntimeCall::Providers(call), RuntimeOrigin::root());
+	assert_ne!(done, Err(Error::<Test>::Defensive.into()));
 }
 
 /// Does the operation; calls may fail, and then change nothing.
@@ -240,7 +296,7 @@ fn run(op: Op) {
 			owner,
 			Call::stake {
 				worker,
-				amount: u128::from(amount) * (KAI / 1_000_000),
+				amount: u128::from(amount) * (KAI / 1_000_000) + 1,
 			},
 		),
 		Op::Unstake {
@@ -251,7 +307,7 @@ fn run(op: Op) {
 			owner,
 			Call::unstake {
 				worker,
-				amount: u128::from(amount) * (KAI / 1_000_000),
+				amount: u128::from(amount) * (KAI / 1_000_000) + 1,
 			},
 		),
 		Op::Withdraw { owner, worker } => (owner, Call::withdraw_unbonded { worker }),
@@ -288,6 +344,30 @@ fn run(op: Op) {
 			let _ = <Popw as Checks>::force(worker);
 			return;
 		}
+		Op::Slash { worker, level } => {
+			// Everything is slashed more seldom than the rest.
+			let level = match level % 8 {
+				0..=3 => SlashLevel::One,
+				4..=6 => SlashLevel::Two,
+				_ => SlashLevel::Three,
+			};
+			return root(Call::slash { worker, level });
+		}
+		Op::CancelSlash { slash } => return root(Call::cancel_slash { id: queued(slash) }),
+		Op::ApplySlash { owner, slash } => {
+			let id = queued(slash);
+			(owner, Call::apply_slash { id })
+		}
+		Op::Clear { owner, worker } => (BOB, Call::clear_worthless { worker, who: owner }),
+		Op::Rent { worker } => return tell(|| <Providers as Registry<AccountId>>::rent(worker, 1)),
+		Op::Free { worker } => return tell(|| <Providers as Registry<AccountId>>::free(worker)),
+		Op::Bar { worker } => {
+			let until = Providers::now() + 300;
+			return tell(|| <Providers as Registry<AccountId>>::bar(worker, until));
+		}
+		Op::Fault { worker } => {
+			return tell(|| <Providers as Registry<AccountId>>::fault(worker));
+		}
 		Op::Blocks(blocks) => return run_to(Providers::now() + u32::from(blocks)),
 		Op::Days(days) => return run_to(Providers::now() + u32::from(days) * DAYS),
 		Op::Epoch => return Epoch::set(&(Epoch::get() + 1)),
@@ -300,13 +380,13 @@ fn run(op: Op) {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 64,
+		cases: 96,
 		rng_seed: proptest::test_runner::RngSeed::Fixed(1),
 		..ProptestConfig::default()
 	})]
 
 	#[test]
-	fn invariants_hold_after_every_step(ops in prop::collection::vec(op(), 1..120)) {
+	fn invariants_hold_after_every_step(ops in prop::collection::vec(op(), 1..300)) {
 		ExtBuilder.build().execute_with(|| {
 			let issuance = pallet_balances::TotalIssuance::<Test>::get();
 			for op in ops {
@@ -314,10 +394,69 @@ proptest! {
 				Providers::do_try_state().unwrap_or_else(|broken| panic!("{op:?}: {broken:?}"));
 				assert_eq!(pallet_balances::TotalIssuance::<Test>::get(), issuance);
 				// The pot holds exactly what the pools say.
+				let records: Vec<_> = Workers::<Test>::iter().collect();
 				let pools: Balance =
-					Workers::<Test>::iter_values().map(|record| record.pool.total().unwrap()).sum();
-				assert_eq!(Balances::free_balance(Providers::pot()), pools);
+					records.iter().map(|(_, record)| record.pool.total().unwrap()).sum();
+				assert_eq!(pot(), pools);
+				// Rewards knows exactly the shares that there are.
+				let shares: std::collections::BTreeMap<_, _> = Delegations::<Test>::iter()
+					.map(|(worker, who, shares)| ((PoolId::Worker(worker), who), shares))
+					.collect();
+				assert_eq!(Popw::known_shares(), shares);
+				// What everyone could take out is never more than there is.
+				let mut worth: Balance = records.iter().map(|(_, record)| record.pool.own).sum();
+				for (worker, who, _) in Delegations::<Test>::iter() {
+					worth += Providers::delegation(worker, who).value;
+				}
+				for (worker, who) in Unbondings::<Test>::iter_keys() {
+					let pieces = Providers::unbonding(worker, who);
+					worth += pieces.iter().map(|piece| piece.value).sum::<Balance>();
+				}
+				assert!(worth <= pools);
 			}
+			// In the end everyone gets what is theirs, and nothing is left over.
+			finish();
+			assert_eq!(Workers::<Test>::iter().count(), 0);
+			assert_eq!(pot(), 0);
+			Providers::do_try_state().expect("all invariants hold");
 		});
+	}
+}
+
+/// Ends everything: checks, orders, slashes, workers and stakes.
+fn finish() {
+	Popw::pass();
+	let workers: Vec<WorkerId> = Workers::<Test>::iter_keys().collect();
+	for worker in &workers {
+		<Popw as Checks>::touch(*worker);
+		tell(|| <Providers as Registry<AccountId>>::free(*worker));
+	}
+	// What was forced by that is over, too.
+	Popw::pass();
+	for worker in &workers {
+		<Popw as Checks>::touch(*worker);
+		if let Some(record) = Workers::<Test>::get(worker)
+			&& !record.is_gone()
+		{
+			assert_ok!(Providers::deregister_worker(signed(record.owner), *worker));
+		}
+	}
+	Popw::pass();
+	run_to(Providers::now() + 30 * DAYS);
+	for id in 0..NextSlashId::<Test>::get() {
+		if Slashes::<Test>::contains_key(id) {
+			assert_ok!(Providers::apply_slash(signed(BOB), id));
+		}
+	}
+	for worker in workers {
+		let delegators: Vec<AccountId> = Delegations::<Test>::iter_key_prefix(worker).collect();
+		let unbonding: Vec<AccountId> = Unbondings::<Test>::iter_key_prefix(worker).collect();
+		let all: std::collections::BTreeSet<_> = delegators.into_iter().chain(unbonding).collect();
+		for who in all {
+			assert_ok!(Providers::withdraw_unbonded(signed(who), worker));
+		}
+		if Workers::<Test>::contains_key(worker) {
+			assert_ok!(Providers::clear_worthless(signed(BOB), worker, ALICE));
+		}
 	}
 }

@@ -8,7 +8,7 @@ fn takes_fee_deposit_and_stake_and_marks_the_worker() {
 		assert_ok!(try_register(ALICE, 1, SPEC, MINIMUM));
 
 		assert_eq!(Balances::free_balance(TREASURY), KAI + FEE);
-		assert_eq!(Balances::free_balance(Providers::pot()), MINIMUM);
+		assert_eq!(pot(), MINIMUM);
 		let held = Balances::reserved_balance(ALICE);
 		assert_eq!(
 			held,

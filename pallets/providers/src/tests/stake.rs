@@ -8,7 +8,7 @@ fn moves_into_the_pot_and_settles_first() {
 		Popw::settled();
 		assert_ok!(Providers::stake(signed(ALICE), worker, 50 * KAI));
 		assert_eq!(record(worker).pool.own, MINIMUM + 50 * KAI);
-		assert_eq!(Balances::free_balance(Providers::pot()), MINIMUM + 50 * KAI);
+		assert_eq!(pot(), MINIMUM + 50 * KAI);
 		assert_eq!(
 			events(),
 			vec![Event::Staked {
@@ -42,11 +42,10 @@ fn boundary_of_the_cap() {
 fn delegated_stake_counts_for_the_cap_but_not_against_the_minimum() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register(ALICE, 1);
-		Balances::force_set_balance(RuntimeOrigin::root(), Providers::pot(), MAX_STAKE).unwrap();
+		assert_ok!(Providers::stake(signed(CAROL), worker, MAX_STAKE - MINIMUM));
+		// As a slash may leave it.
 		Providers::mutate(worker, |record| {
-			record.pool.own = MINIMUM - 1;
-			record.pool.delegated = MAX_STAKE - MINIMUM + 1;
-			record.pool.shares = 1;
+			record.pool.own -= 1;
 			Ok(())
 		})
 		.unwrap();
@@ -157,7 +156,7 @@ fn unbonds_for_its_time_and_is_paid_out() {
 		assert_eq!(Unbondings::<Test>::get(worker, ALICE).len(), 1);
 		run_to(Providers::now() + 1);
 		assert_ok!(Providers::unstake(signed(ALICE), worker, KAI));
-		assert_eq!(record(worker).pool.unbonding, 16 * KAI);
+		assert_eq!(record(worker).pool.own_unbonding.part.value, 16 * KAI);
 
 		run_to(until - 1);
 		assert_noop!(
@@ -177,7 +176,7 @@ fn unbonds_for_its_time_and_is_paid_out() {
 				amount: 15 * KAI
 			}]
 		);
-		assert_eq!(record(worker).pool.unbonding, KAI);
+		assert_eq!(record(worker).pool.own_unbonding.part.value, KAI);
 		assert_noop!(
 			Providers::withdraw_unbonded(signed(ALICE), worker),
 			Error::<Test>::NothingToWithdraw
@@ -227,27 +226,13 @@ fn a_shorter_period_does_not_overtake() {
 		UnbondingBlocks::set(&DAYS);
 		assert_ok!(Providers::unstake(signed(ALICE), worker, 5));
 		let queue = Unbondings::<Test>::get(worker, ALICE);
-		assert_eq!(queue.into_inner(), vec![Unbonding { shares: 10, until }]);
+		assert_eq!(
+			queue.into_inner(),
+			vec![Unbonding {
+				shares: 10,
+				generation: 0,
+				until
+			}]
+		);
 	});
-}
-
-#[test]
-fn a_pool_that_lost_value_unbonds_by_shares() {
-	// Half of what was unbonding was slashed: 100 shares are worth 50.
-	let mut pool = StakePool {
-		own: 100,
-		unbonding: 50,
-		unbonding_shares: 100,
-		..Default::default()
-	};
-	assert_eq!(pool.unbond_own(10), Some(20));
-	assert_eq!(
-		(pool.own, pool.unbonding, pool.unbonding_shares),
-		(90, 60, 120)
-	);
-	assert_eq!(pool.withdraw(20), Some(10));
-	assert_eq!(pool.withdraw(100), Some(50));
-	assert_eq!((pool.unbonding, pool.unbonding_shares), (0, 0));
-	assert_eq!(pool.withdraw(1), None);
-	assert_eq!(pool.unbond_own(91), None);
 }

@@ -61,37 +61,178 @@ fn counters_follow_the_states() {
 fn a_worker_is_shown_whole() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
-		assert_eq!(Providers::worker(worker), Some(record(worker)));
+		assert_ok!(Providers::set_commission(
+			signed(ALICE),
+			worker,
+			Perbill::from_percent(7)
+		));
+		assert_ok!(Providers::set_price_floor(signed(ALICE), worker, KAI));
+		assert_ok!(Providers::stake(signed(ALICE), worker, 3 * KAI));
+		assert_ok!(Providers::unstake(signed(ALICE), worker, KAI));
+		assert_ok!(Providers::stake(signed(CAROL), worker, 20 * KAI));
+		assert_ok!(Providers::unstake(signed(CAROL), worker, 5 * KAI));
+		assert_ok!(Providers::slash(
+			RuntimeOrigin::root(),
+			worker,
+			SlashLevel::One
+		));
+		run_to(Providers::now() + 10);
+		let kept = record(worker);
+		assert_eq!(
+			Providers::worker(worker),
+			Some(WorkerView {
+				owner: ALICE,
+				deregistered: false,
+				state: WorkerState::Online,
+				since: kept.standings.now.since,
+				forced: None,
+				order: None,
+				spec: SPEC,
+				profile: Some(PROFILE),
+				own: MINIMUM + 2 * KAI,
+				minimum: Some(MINIMUM),
+				delegated: 15 * KAI,
+				unbonding: 6 * KAI,
+				queued: (MINIMUM + 23 * KAI) / 10,
+				reliability: Perbill::one(),
+				online: 10,
+				rented: 0,
+				proved_at: kept.proved_at,
+				commission: Perbill::zero(),
+				next_commission: Some((2, Perbill::from_percent(7))),
+				price_floor: KAI,
+				score: Some(SCORE),
+			})
+		);
 		assert_eq!(Providers::worker(worker + 1), None);
 		assert_eq!(Providers::reliability(worker), Some(Perbill::one()));
 		assert_eq!(Providers::minimum_stake(11, 1), Some(MINIMUM));
 		assert_eq!(Providers::minimum_stake(1, 8), Some(16_500 * KAI));
 		assert_eq!(Providers::minimum_stake(0, 0), Some(BASE));
 		assert_eq!(Providers::minimum_stake(12, 1), None);
+		// A commission that counts is not one that is announced.
+		Epoch::set(&2);
+		let view = Providers::worker(worker).unwrap();
+		assert_eq!(
+			(view.commission, view.next_commission),
+			(Perbill::from_percent(7), None)
+		);
 	});
+}
+
+#[test]
+fn a_delegation_is_shown_with_its_worth() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		assert_ok!(Providers::stake(signed(CAROL), worker, 350 * KAI));
+		assert_ok!(Providers::unstake(signed(CAROL), worker, 50 * KAI));
+		let until = Providers::now() + UNBONDING;
+		let slashed = |worker| Providers::slash(RuntimeOrigin::root(), worker, SlashLevel::Two);
+		// 1,000 KAI in the pool: half, and half again, of which the owner bears 650.
+		assert_ok!(slashed(worker));
+		assert_ok!(slashed(worker));
+		run_to(Providers::now() + DEFERRAL);
+		assert_ok!(Providers::apply_slash(signed(BOB), 0));
+		assert_ok!(Providers::apply_slash(signed(BOB), 1));
+		let shares = 300 * KAI;
+		assert_eq!(
+			Providers::delegation(worker, CAROL),
+			DelegationView { shares, value: 0 }
+		);
+		assert_eq!(
+			Providers::unbonding(worker, CAROL),
+			vec![UnbondingView { value: 0, until }]
+		);
+		assert_eq!(
+			Providers::delegation(worker, DAVE),
+			DelegationView::default()
+		);
+		assert!(Providers::unbonding(worker, DAVE).is_empty());
+		assert!(Providers::unbonding(worker + 1, DAVE).is_empty());
+	});
+}
+
+#[test]
+fn the_network_is_shown_in_figures() {
+	ExtBuilder.build_and_execute(|| {
+		let (a, b) = (register_online(ALICE, 1), register_online(ALICE, 2));
+		register(BOB, 3);
+		put_into(b, WorkerState::Rented);
+		let view = Providers::network();
+		assert_eq!((view.registered, view.workers), (3, Providers::counts()));
+		assert_eq!(
+			view.hardware,
+			Hardware {
+				gpus: 2,
+				cpu_cores: 32,
+				memory_gb: 128,
+				disk_gb: 2_000,
+				download_mbps: 1_000,
+				upload_mbps: 800,
+			}
+		);
+		let totals = ClassTotals {
+			online: 1,
+			rented: 1,
+			gpus_online: 1,
+			gpus_rented: 1,
+		};
+		assert_eq!(view.classes, vec![(11, totals)]);
+		assert_eq!(<Providers as Registry<AccountId>>::use_of(11), (1, 1));
+		for worker in [a, b] {
+			put_into(worker, WorkerState::Offline);
+		}
+		let view = Providers::network();
+		assert_eq!(
+			(view.hardware, view.classes),
+			(Hardware::default(), Vec::new())
+		);
+	});
+}
+
+/// Bytes of all entries of this pallet, keys included, with what an account of the runtime takes more
+/// than one of the mock: 24 bytes, in each record and in each owner's index.
+fn bytes(workers: usize) -> usize {
+	let prefix = sp_io::hashing::twox_128(b"Providers");
+	let mut key = prefix.to_vec();
+	let mut all = 0;
+	while let Some(next) = sp_io::storage::next_key(&key) {
+		if !next.starts_with(&prefix) {
+			break;
+		}
+		all += next.len() + sp_io::storage::get(&next).unwrap().len();
+		key = next;
+	}
+	all + 48 * workers
 }
 
 #[test]
 fn a_worker_at_rest_takes_less_than_600_bytes() {
 	ExtBuilder.build_and_execute(|| {
-		let before = sp_io::storage::root(sp_core::storage::StateVersion::V1);
-		let worker = register_online(ALICE, 1);
-		assert_ne!(
-			before,
-			sp_io::storage::root(sp_core::storage::StateVersion::V1)
-		);
-		let WorkerKeys { worker: key, agent } = keys(1);
-		// An account of the runtime is 24 bytes longer, wherever it is.
-		let account = 24;
-		let record = Workers::<Test>::hashed_key_for(worker).len()
-			+ Providers::worker(worker).encode().len()
-			+ account;
-		let keys = WorkerByKey::<Test>::hashed_key_for(&key).len()
-			+ WorkerByAgent::<Test>::hashed_key_for(agent).len()
-			+ 2 * worker.encode().len();
-		let index = WorkersByOwner::<Test>::hashed_key_for(ALICE, worker).len() + account;
-		let total = record + keys + index;
-		println!("a worker at rest: record {record}, keys {keys}, index {index}, {total} bytes");
-		assert!(total < 600, "{total} bytes");
+		// What is there once for all workers, or for all of a class.
+		register_online(ALICE, 1);
+		let before = bytes(1);
+		// One that is alone in its count and region, and the only one of its owner.
+		let spec = WorkerSpec {
+			gpu_count: 2,
+			region: *b"CH",
+			..SPEC
+		};
+		let profile = Profile {
+			gpu_count: 2,
+			..PROFILE
+		};
+		assert_ok!(try_register(BOB, 2, spec, 2 * MINIMUM));
+		Popw::spot_check(1, online(profile));
+		let alone = bytes(2) - before;
+		let before = bytes(2);
+		// And a hundred of a kind.
+		for seed in 3..103 {
+			register_online(ALICE, seed);
+		}
+		let each = (bytes(102) - before).div_ceil(100);
+		println!("a worker at rest: {alone} bytes alone of its kind, {each} bytes among others");
+		assert!(alone < 600, "{alone} bytes");
+		assert!(each < 600, "{each} bytes");
 	});
 }

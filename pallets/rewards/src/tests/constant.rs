@@ -1,6 +1,7 @@
-//! The end of an epoch costs the same however many workers scored.
+//! What costs the same however large the network, and however long ago: the end of an epoch, and claims.
 
-use crate::mock::*;
+use crate::{mock::*, *};
+use kaisar_primitives::*;
 use std::{
 	collections::BTreeMap,
 	sync::{Arc, Mutex},
@@ -57,27 +58,61 @@ fn end_with(workers: u32) -> BTreeMap<String, u32> {
 	ext.execute_with(|| {
 		// An epoch to drop, too: the most that an end can have to do.
 		(0..4).for_each(|_| next_epoch());
-		for worker in 0..workers {
-			prove(worker, 10, 3);
-		}
+		prove(0, 10, 3);
 		for operator in 0..10 {
 			seats(operator, 9, 1);
 		}
+		// As if each of them had proved as much.
+		let one = WorkerScores::<Test>::get(0).unwrap();
+		(1..workers).for_each(|worker| WorkerScores::<Test>::insert(worker, one));
+		Current::<Test>::mutate(|current| {
+			current.scores.poc = one.poc * u128::from(workers);
+			current.scores.pod = one.pod * u128::from(workers);
+		});
 	});
-	ext.commit_all().unwrap();
 	ext.execute_with(|| accesses(next_epoch))
 }
 
 #[test]
-fn the_same_reads_and_writes_for_ten_workers_and_for_ten_thousand() {
+fn the_same_reads_and_writes_for_ten_workers_and_for_a_million() {
 	let few = end_with(10);
 	assert_eq!(few, end_with(10_000));
+	assert_eq!(few, end_with(1_000_000));
 	// The count sees what it should: reads and writes, and no iteration.
 	assert!(few["Get"] > 10 && few["Put"] > 10, "{few:?}");
 	assert!(
 		!few.contains_key("NextKey") && !few.contains_key("ClearPrefix"),
 		"{few:?}"
 	);
+}
+
+/// The accesses of a claim by a delegator, with so many others in the pool, after so many epochs.
+fn claim_with(others: u32, epochs: u32) -> BTreeMap<String, u32> {
+	let mut counted = BTreeMap::new();
+	ExtBuilder::default().build().execute_with(|| {
+		HistoryDepth::set(1_000);
+		// Some shares count in the first epoch, more from the second: a rate is needed.
+		stake(0, ANNA, KAI);
+		next_epoch();
+		stake(0, ANNA, KAI);
+		(0..others).for_each(|other| stake(0, 1_000 + u128::from(other), KAI));
+		for _ in 0..epochs {
+			prove(0, 10, 0);
+			next_epoch();
+		}
+		counted = accesses(|| {
+			Rewards::claim_delegation(RuntimeOrigin::signed(ANNA), PoolId::Worker(0)).unwrap()
+		});
+	});
+	counted
+}
+
+#[test]
+fn the_same_reads_and_writes_for_a_claim_of_two_epochs_and_of_a_hundred() {
+	let two = claim_with(1, 2);
+	assert_eq!(two, claim_with(1, 100));
+	assert_eq!(two, claim_with(300, 2));
+	assert!(!two.contains_key("NextKey"), "{two:?}");
 }
 
 #[test]

@@ -2,8 +2,15 @@
 
 mod claims;
 mod constant;
+mod delegations;
+mod emission;
 mod epochs;
+mod fees;
+mod members;
+mod model;
 mod properties;
+mod redemptions;
 mod scores;
 mod settle;
+mod simulation;
 mod tables;

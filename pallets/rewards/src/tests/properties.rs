@@ -1,7 +1,7 @@
 //! Random sequences of scores, epochs, settlements and claims, with all invariants after each step.
 
 use crate::{mock::*, *};
-use frame_support::traits::fungible::Inspect;
+use frame_support::traits::fungible::{Inspect, Mutate};
 use kaisar_math::{Ratio, Schedule};
 use kaisar_primitives::*;
 use proptest::prelude::*;
@@ -38,9 +38,15 @@ enum Op {
 	Change(PoolId),
 	ClaimWorker(u32),
 	ClaimChecker(u32),
+	Stake(u32, usize, Balance),
+	Unstake(u32, usize),
+	Delegate(u32, usize, u32),
+	ClaimDelegation(PoolId, usize),
 }
 
-fn pool() -> impl Strategy<Value = PoolId> {
+const MEMBERS: [AccountId; 3] = [ANNA, BEN, CLEO];
+
+fn any_pool() -> impl Strategy<Value = PoolId> {
 	prop_oneof![
 		(0..WORKERS).prop_map(PoolId::Worker),
 		(0..CHECKERS).prop_map(PoolId::Checker),
@@ -69,10 +75,14 @@ fn op() -> impl Strategy<Value = Op> {
 			(0u32..=100).prop_map(|percent| Ratio::Fixed(Perbill::from_percent(percent))),
 		].prop_map(Op::SetRatio),
 		4 => Just(Op::EndEpoch),
-		2 => pool().prop_map(Op::Settle),
-		2 => pool().prop_map(Op::Change),
+		2 => any_pool().prop_map(Op::Settle),
+		2 => any_pool().prop_map(Op::Change),
 		2 => (0..WORKERS).prop_map(Op::ClaimWorker),
 		2 => (0..CHECKERS).prop_map(Op::ClaimChecker),
+		3 => (0..WORKERS, 0usize..3, 1..10_000 * KAI).prop_map(|(w, m, amount)| Op::Stake(w, m, amount)),
+		1 => (0..WORKERS, 0usize..3).prop_map(|(worker, member)| Op::Unstake(worker, member)),
+		2 => (0..CHECKERS, 0usize..3, 1u32..9).prop_map(|(o, m, count)| Op::Delegate(o, m, count)),
+		2 => (any_pool(), 0usize..3).prop_map(|(pool, member)| Op::ClaimDelegation(pool, member)),
 	]
 }
 
@@ -130,15 +140,58 @@ fn apply(op: &Op) {
 			assert_eq!(Rewards::claim_checker(signed(who)).is_ok(), due > 0);
 			assert_eq!(Rewards::vkai(who), had + due);
 		}
+		Op::Stake(worker, member, amount) => stake(worker, MEMBERS[member], amount),
+		Op::Unstake(worker, member) => {
+			let who = MEMBERS[member];
+			if let Some(held) = pool(PoolId::Worker(worker)).shares.get(&who) {
+				unstake(worker, who, *held);
+			}
+		}
+		Op::Delegate(operator, member, count) => {
+			delegate(operator, MEMBERS[member], count.into());
+		}
+		Op::ClaimDelegation(pool, member) => {
+			let who = MEMBERS[member];
+			let has = || Balances::balance(&who) + Rewards::vkai(who);
+			let (due, had) = (Rewards::claimable_by(pool, who), has());
+			let claimed = frame_support::storage::with_storage_layer(|| {
+				Rewards::claim_delegation(signed(who), pool)
+			});
+			assert_eq!(claimed.is_ok(), due > 0, "{claimed:?} of {due}");
+			assert_eq!(has(), had + due);
+			assert_eq!(Rewards::claimable_by(pool, who), 0);
+		}
 	}
 }
 
 /// Every unit in a pot is carried, owed, or left of an epoch: none is anywhere between.
-fn accounted(pot: Pot) -> Balance {
+pub(super) fn accounted(pot: Pot) -> Balance {
 	let left: Balance = Epochs::<Test>::iter_values()
 		.map(|totals| totals.left(pot))
 		.sum();
 	Carry::<Test>::get(pot) + Owed::<Test>::get(pot) + left
+}
+
+/// So that no claim is too little for its account.
+fn fund_members() {
+	for who in MEMBERS {
+		Balances::mint_into(&who, KAI).unwrap();
+	}
+}
+
+/// Whatever can be claimed, numbered: by owners, by operators, by members of each pool.
+const CLAIMS: u32 = (WORKERS + CHECKERS) * 4;
+
+fn claim_number(n: u32) -> Op {
+	let pool = match n % (WORKERS + CHECKERS) {
+		worker if worker < WORKERS => PoolId::Worker(worker),
+		operator => PoolId::Checker(operator - WORKERS),
+	};
+	match ((n / (WORKERS + CHECKERS)).checked_sub(1), pool) {
+		(None, PoolId::Worker(worker)) => Op::ClaimWorker(worker),
+		(None, PoolId::Checker(operator)) => Op::ClaimChecker(operator),
+		(Some(member), pool) => Op::ClaimDelegation(pool, member as usize),
+	}
 }
 
 fn config(cases: u32) -> ProptestConfig {
@@ -155,6 +208,7 @@ proptest! {
 	#[test]
 	fn nothing_is_lost_or_made(ops in prop::collection::vec(op(), 1..60)) {
 		ExtBuilder::default().build_and_execute(|| {
+			fund_members();
 			let issued = Balances::total_issuance();
 			for op in &ops {
 				apply(op);
@@ -178,26 +232,25 @@ proptest! {
 	#[test]
 	fn the_order_of_claims_changes_nobodys_amount(
 		ops in prop::collection::vec(op(), 1..25),
-		order in Just((0..WORKERS + CHECKERS).collect::<Vec<_>>()).prop_shuffle(),
+		order in Just((0..CLAIMS).collect::<Vec<_>>()).prop_shuffle(),
 	) {
 		let claim = |order: &[u32]| {
-				let mut amounts = Vec::new();
+			let mut amounts = Vec::new();
 			ExtBuilder::default().build_and_execute(|| {
+				fund_members();
 				ops.iter().for_each(apply);
 				next_epoch();
 				for n in order {
-					apply(&match n.checked_sub(WORKERS) {
-						None => Op::ClaimWorker(*n),
-						Some(n) => Op::ClaimChecker(n),
-					});
+					apply(&claim_number(*n));
 				}
 				let workers = (0..WORKERS).map(|n| Balances::balance(&(OWNERS + u128::from(n))));
 				let checkers = (0..CHECKERS).map(|n| Rewards::vkai(OPERATORS + u128::from(n)));
-				amounts = workers.chain(checkers).collect();
+				let members = MEMBERS.map(|who| Balances::balance(&who) + Rewards::vkai(who));
+				amounts = workers.chain(checkers).chain(members).collect();
 			});
 			amounts
 		};
-		let sorted: Vec<_> = (0..WORKERS + CHECKERS).collect();
+		let sorted: Vec<_> = (0..CLAIMS).collect();
 		prop_assert_eq!(claim(&sorted), claim(&order));
 	}
 }

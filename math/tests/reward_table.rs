@@ -1,0 +1,14 @@
+//! The tables of `docs/rewards.md` are those that the program prints.
+
+#[path = "../examples/reward_table.rs"]
+mod reward_table;
+
+#[test]
+fn the_documents_tables_are_the_programs() {
+	let (text, place) = reward_table::document();
+	assert_eq!(
+		text[place],
+		format!("\n{}\n", reward_table::tables()),
+		"run `cargo run -p kaisar-math --example reward_table -- --write`"
+	);
+}

@@ -1,0 +1,224 @@
+//! Licences that work for operators.
+
+use crate::*;
+
+/// Guards.
+impl<T: Config> Pallet<T> {
+	/// That `who` holds the licence.
+	pub(crate) fn ensure_holder(who: &T::AccountId, license: LicenceId) -> Result<(), Error<T>> {
+		let holder = T::Licences::holder(license).ok_or(Error::<T>::UnknownLicense)?;
+		ensure!(holder == *who, Error::<T>::NotHolder);
+		Ok(())
+	}
+
+	/// The delegation of the licence if it is pending and made to `operator`.
+	pub(crate) fn ensure_pending(
+		license: LicenceId,
+		operator: OperatorId,
+	) -> Result<DelegationOf<T>, Error<T>> {
+		let delegation = Self::delegation(license).ok_or(Error::<T>::NotDelegated)?;
+		ensure!(delegation.operator == operator, Error::<T>::NotOperator);
+		ensure!(!delegation.accepted, Error::<T>::AlreadyAccepted);
+		Ok(delegation)
+	}
+
+	/// The licence's delegation, unless its operator has gone.
+	pub(crate) fn delegation(license: LicenceId) -> Option<DelegationOf<T>> {
+		Delegations::<T>::get(license).filter(|delegation| !Self::has_gone(delegation.operator))
+	}
+}
+
+/// What the calls do.
+impl<T: Config> Pallet<T> {
+	pub(crate) fn do_delegate(
+		who: &T::AccountId,
+		license: LicenceId,
+		account: &T::AccountId,
+	) -> DispatchResult {
+		Self::ensure_holder(who, license)?;
+		ensure!(
+			Self::delegation(license).is_none(),
+			Error::<T>::AlreadyDelegated
+		);
+		let (operator, record) = Self::ensure_operator_of(account)?;
+
+		let delegation = Delegation {
+			holder: who.clone(),
+			operator,
+			accepted: false,
+		};
+		if record.auto_accept || who == account {
+			return Self::accept(license, delegation, T::Checks::next_round());
+		}
+		Delegations::<T>::insert(license, delegation);
+		Self::deposit_event(Event::DelegationRequested {
+			license,
+			holder: who.clone(),
+			operator,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_accept(who: &T::AccountId, license: LicenceId) -> DispatchResult {
+		let (operator, _) = Self::ensure_caller(who)?;
+		let delegation = Self::ensure_pending(license, operator)?;
+		Self::accept(license, delegation, T::Checks::next_round())
+	}
+
+	/// Makes the licence active for the operator of `delegation`, who is registered, from round
+	/// `from` on. It has no other that is accepted and whose operator is registered.
+	pub(crate) fn accept(
+		license: LicenceId,
+		mut delegation: DelegationOf<T>,
+		from: RoundIndex,
+	) -> DispatchResult {
+		let operator = delegation.operator;
+		let (page, index) = place(license);
+		let mut entries = Pages::<T>::get(page);
+		while entries.len() <= index {
+			entries
+				.try_push(Entry::default())
+				.defensive_map_err(|_| Error::<T>::Inconsistent)?;
+		}
+		let entry = entries
+			.get_mut(index)
+			.defensive_ok_or(Error::<T>::Inconsistent)?;
+		if entry.now.is_open() {
+			// Its operator has deregistered, which ended the span without a write here.
+			let gone = Operators::<T>::get(entry.now.operator)
+				.and_then(|record| record.gone_from)
+				.defensive_ok_or(Error::<T>::Inconsistent)?;
+			entry.now.close(gone);
+		}
+		ensure!(
+			entry.may_begin(operator, from, T::Checks::oldest_round()),
+			Error::<T>::TooManyChanges
+		);
+		let old = Members::<T>::get(operator, &delegation.holder);
+		let members = old.checked_add(1).ok_or(ArithmeticError::Overflow)?;
+
+		T::OnPoolChange::before_change(PoolId::Checker(operator), Some(&delegation.holder))?;
+		entry.begin(operator, from);
+		Pages::<T>::insert(page, entries);
+		Members::<T>::insert(operator, &delegation.holder, members);
+		Self::mutate_operator(operator, |record| {
+			let licences = record
+				.licences
+				.now
+				.checked_add(1)
+				.ok_or(ArithmeticError::Overflow)?;
+			record
+				.licences
+				.change_count(licences, from, T::Checks::oldest_round());
+			Ok(())
+		})?;
+		delegation.accepted = true;
+		Delegations::<T>::insert(license, &delegation);
+		T::OnPoolChange::shares_changed(
+			PoolId::Checker(operator),
+			&delegation.holder,
+			old.into(),
+			members.into(),
+		)?;
+		Self::deposit_event(Event::DelegationAccepted {
+			license,
+			holder: delegation.holder,
+			operator,
+			active_from: from,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_reject(who: &T::AccountId, license: LicenceId) -> DispatchResult {
+		let (operator, _) = Self::ensure_caller(who)?;
+		let delegation = Self::ensure_pending(license, operator)?;
+		Delegations::<T>::remove(license);
+		Self::deposit_event(Event::DelegationRejected {
+			license,
+			holder: delegation.holder,
+			operator,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_revoke(who: &T::AccountId, license: LicenceId) -> DispatchResult {
+		Self::ensure_holder(who, license)?;
+		let delegation = Self::delegation(license).ok_or(Error::<T>::NotDelegated)?;
+		let operator = delegation.operator;
+		let inactive_from = T::Checks::next_round();
+
+		if delegation.accepted {
+			Self::end_span(license, &delegation, inactive_from)?;
+		}
+		Delegations::<T>::remove(license);
+		Self::deposit_event(Event::DelegationRevoked {
+			license,
+			holder: who.clone(),
+			operator,
+			inactive_from,
+		});
+		Ok(())
+	}
+
+	/// Ends the activity of an accepted delegation at the start of round `until`.
+	pub(crate) fn end_span(
+		license: LicenceId,
+		delegation: &DelegationOf<T>,
+		until: RoundIndex,
+	) -> DispatchResult {
+		let Delegation {
+			holder, operator, ..
+		} = delegation;
+		let (page, index) = place(license);
+		let mut entries = Pages::<T>::get(page);
+		let entry = entries
+			.get_mut(index)
+			.defensive_ok_or(Error::<T>::Inconsistent)?;
+		let old = Members::<T>::get(operator, holder);
+		let members = old
+			.checked_sub(1)
+			.defensive_ok_or(Error::<T>::Inconsistent)?;
+
+		T::OnPoolChange::before_change(PoolId::Checker(*operator), Some(holder))?;
+		entry.now.close(until);
+		Pages::<T>::insert(page, entries);
+		if members == 0 {
+			Members::<T>::remove(operator, holder);
+		} else {
+			Members::<T>::insert(operator, holder, members);
+		}
+		Self::mutate_operator(*operator, |record| {
+			let licences = record
+				.licences
+				.now
+				.checked_sub(1)
+				.defensive_ok_or(Error::<T>::Inconsistent)?;
+			record
+				.licences
+				.change_count(licences, until, T::Checks::oldest_round());
+			Ok(())
+		})?;
+		T::OnPoolChange::shares_changed(
+			PoolId::Checker(*operator),
+			holder,
+			old.into(),
+			members.into(),
+		)
+	}
+
+	pub(crate) fn license_view(license: LicenceId) -> Option<LicenseView<T::AccountId>> {
+		use kaisar_primitives::Seats;
+		let holder = T::Licences::holder(license)?;
+		let delegation = Self::delegation(license);
+		let operator = delegation.as_ref().and_then(|delegation| {
+			let record = Operators::<T>::get(delegation.operator)?;
+			Some((delegation.operator, record.account))
+		});
+		Some(LicenseView {
+			holder,
+			operator,
+			pending: delegation.is_some_and(|delegation| !delegation.accepted),
+			seat: <Self as Seats<T::AccountId>>::seat(license, T::Checks::next_round()),
+		})
+	}
+}

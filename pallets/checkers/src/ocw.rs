@@ -1,0 +1,67 @@
+//! The off-chain worker: annuls the strikes of this node's operators for which it has a receipt.
+//!
+//! Receipts are left in local storage by the worker that checks ([`receipts_key`]). What is submitted
+//! carries the strike as its tag, so the pool keeps one of it, and once it is on chain there is no
+//! strike to be found.
+
+use crate::*;
+use codec::Decode;
+use frame_system::offchain::SubmitTransaction;
+use kaisar_primitives::{Seats, agent::receipts_key};
+use sp_runtime::{RuntimeAppPublic, offchain::storage::StorageValueRef};
+
+/// Runs after each block that was imported. Reads nothing but its operators' strikes where there are
+/// none.
+pub fn run<T: Config>() {
+	for key in CheckerKey::all() {
+		let record = <Pallet<T> as Seats<T::AccountId>>::by_key(&key).and_then(Operators::<T>::get);
+		if let Some(record) = record {
+			annul_all::<T>(&record.account);
+		}
+	}
+}
+
+fn annul_all<T: Config>(account: &T::AccountId) {
+	let now = T::Time::now();
+	let strikes = StrikesOf::<T>::get(account);
+	for strike in strikes.iter().filter(|strike| strike.can_be_annulled(now)) {
+		let receipts: alloc::vec::Vec<(WorkerId, AgentSignature)> =
+			read(&receipts_key(strike.operator, strike.round)).unwrap_or_default();
+		for vote in &strike.votes {
+			let Some((worker, receipt)) =
+				receipts.iter().find(|(worker, _)| *worker == vote.worker)
+			else {
+				log::debug!(
+					target: LOG_TARGET,
+					"operator {}: there is no receipt for worker {} in round {}, the strike stands",
+					strike.operator,
+					vote.worker,
+					strike.round,
+				);
+				continue;
+			};
+			submit::<T>(*worker, strike.round, *receipt);
+		}
+	}
+}
+
+fn submit<T: Config>(worker: WorkerId, round: RoundIndex, receipt: AgentSignature) {
+	let call = Call::<T>::annul_strike {
+		worker,
+		round,
+		receipt,
+	};
+	let transaction =
+		<T as CreateAuthorizedTransaction<Call<T>>>::create_authorized_transaction(call.into());
+	if SubmitTransaction::<T, Call<T>>::submit_transaction(transaction).is_ok() {
+		log::info!(
+			target: LOG_TARGET,
+			"annulling the strike for worker {worker} in round {round} with its receipt",
+		);
+	}
+}
+
+/// Reads a value of local storage; one that does not decode counts as none.
+fn read<V: Decode>(key: &[u8]) -> Option<V> {
+	StorageValueRef::persistent(key).get().ok().flatten()
+}

@@ -1,0 +1,345 @@
+//! Registrations: keys, commission, being online, leaving.
+
+use crate::*;
+
+/// Guards.
+impl<T: Config> Pallet<T> {
+	/// The number and record of the operator that the account is now.
+	pub(crate) fn ensure_operator_of(
+		account: &T::AccountId,
+	) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {
+		let operator = NumberOf::<T>::get(account).ok_or(Error::<T>::UnknownOperator)?;
+		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
+		ensure!(record.gone_from.is_none(), Error::<T>::UnknownOperator);
+		Ok((operator, record))
+	}
+
+	/// The same for a caller, who has an error of his own.
+	pub(crate) fn ensure_caller(
+		who: &T::AccountId,
+	) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {
+		Self::ensure_operator_of(who).map_err(|error| match error {
+			Error::<T>::UnknownOperator => Error::<T>::NotRegistered,
+			other => other,
+		})
+	}
+
+	/// That the account's last registration is not banned: a new one is no way out of a ban.
+	pub(crate) fn ensure_not_banned(who: &T::AccountId) -> Result<(), Error<T>> {
+		let banned = NumberOf::<T>::get(who)
+			.and_then(Operators::<T>::get)
+			.and_then(|record| Self::banned_until(&record));
+		ensure!(banned.is_none(), Error::<T>::Banned);
+		Ok(())
+	}
+
+	/// That the keys can be those of `operator`, or of a new one.
+	pub(crate) fn ensure_keys_free(
+		keys: &Keys,
+		operator: Option<OperatorId>,
+	) -> Result<(), Error<T>> {
+		ensure!(
+			!is_zero(&keys.checker) && !is_zero(&keys.agent),
+			Error::<T>::ZeroKey
+		);
+		let holders = [
+			CheckerKeys::<T>::get(keys.checker),
+			AgentKeys::<T>::get(keys.agent),
+		];
+		for holder in holders.into_iter().flatten() {
+			ensure!(
+				Some(holder) == operator || Self::has_gone(holder),
+				Error::<T>::KeyInUse
+			);
+		}
+		Ok(())
+	}
+
+	/// That the account holds the keys.
+	pub(crate) fn ensure_possession(
+		who: &T::AccountId,
+		keys: &Keys,
+		proof: &KeyProof,
+	) -> Result<(), Error<T>> {
+		ensure!(
+			proof.verify(
+				KeyRole::Checker,
+				Self::genesis(),
+				who,
+				&keys.checker.0,
+				&keys.agent
+			),
+			Error::<T>::InvalidProof
+		);
+		Ok(())
+	}
+
+	/// Whether the registration has ended.
+	pub(crate) fn has_gone(operator: OperatorId) -> bool {
+		Operators::<T>::get(operator).is_none_or(|record| record.gone_from.is_some())
+	}
+}
+
+/// What the calls do.
+impl<T: Config> Pallet<T> {
+	pub(crate) fn do_register(
+		who: &T::AccountId,
+		keys: Keys,
+		commission: Perbill,
+		proof: &KeyProof,
+	) -> DispatchResult {
+		ensure!(
+			Self::ensure_operator_of(who).is_err(),
+			Error::<T>::AlreadyRegistered
+		);
+		Self::ensure_not_banned(who)?;
+		Self::ensure_keys_free(&keys, None)?;
+		Self::ensure_possession(who, &keys, proof)?;
+		let from_round = T::Checks::next_round();
+		let operator = Self::insert_operator(who, keys, commission, from_round)?;
+		Self::deposit_event(Event::CheckerRegistered {
+			operator,
+			account: who.clone(),
+			checker_key: keys.checker_key(),
+			agent_key: keys.agent,
+			commission,
+			from_round,
+		});
+		Ok(())
+	}
+
+	/// Writes a registration that counts from round `from` on. All but the deposit was checked for
+	/// calls; genesis has its own.
+	pub(crate) fn insert_operator(
+		who: &T::AccountId,
+		keys: Keys,
+		commission: Perbill,
+		from: RoundIndex,
+	) -> Result<OperatorId, DispatchError> {
+		ensure!(
+			Self::ensure_operator_of(who).is_err(),
+			Error::<T>::AlreadyRegistered
+		);
+		Self::ensure_keys_free(&keys, None)?;
+		let operator = NextOperator::<T>::get();
+		let next = operator.checked_add(1).ok_or(ArithmeticError::Overflow)?;
+		let deposit = T::Deposit::get();
+		T::Currency::hold(&HoldReason::OperatorDeposit.into(), who, deposit)?;
+
+		NextOperator::<T>::put(next);
+		NumberOf::<T>::insert(who, operator);
+		CheckerKeys::<T>::insert(keys.checker, operator);
+		AgentKeys::<T>::insert(keys.agent, operator);
+		Operators::<T>::insert(
+			operator,
+			Operator {
+				account: who.clone(),
+				keys: Timeline::always(keys),
+				online: Timeline {
+					now: true,
+					since: from,
+					before: false,
+				},
+				licences: Timeline {
+					now: 0,
+					since: from,
+					before: 0,
+				},
+				gone_from: None,
+				commission: Commission {
+					now: commission,
+					next: None,
+				},
+				auto_accept: false,
+				deposit,
+				presence: Presence::default(),
+				ban: None,
+			},
+		);
+		Ok(operator)
+	}
+
+	pub(crate) fn do_set_keys(who: &T::AccountId, keys: Keys, proof: &KeyProof) -> DispatchResult {
+		let (operator, mut record) = Self::ensure_caller(who)?;
+		Self::ensure_keys_free(&keys, Some(operator))?;
+		let from_round = T::Checks::next_round();
+		ensure!(
+			record
+				.keys
+				.may_change(from_round, T::Checks::oldest_round()),
+			Error::<T>::TooManyChanges
+		);
+		Self::ensure_possession(who, &keys, proof)?;
+
+		let forgotten = record.keys.change(keys, from_round);
+		let Timeline { now, before, .. } = record.keys;
+		if ![now.checker, before.checker].contains(&forgotten.checker) {
+			CheckerKeys::<T>::remove(forgotten.checker);
+		}
+		if ![now.agent, before.agent].contains(&forgotten.agent) {
+			AgentKeys::<T>::remove(forgotten.agent);
+		}
+		CheckerKeys::<T>::insert(keys.checker, operator);
+		AgentKeys::<T>::insert(keys.agent, operator);
+		Operators::<T>::insert(operator, record);
+		Self::deposit_event(Event::CheckerKeysSet {
+			operator,
+			old_checker_key: before.checker_key(),
+			old_agent_key: before.agent,
+			checker_key: keys.checker_key(),
+			agent_key: keys.agent,
+			from_round,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_set_commission(who: &T::AccountId, new: Perbill) -> DispatchResult {
+		let (operator, mut record) = Self::ensure_caller(who)?;
+		let epoch = T::CurrentEpoch::get();
+		let from_epoch = epoch.checked_add(2).ok_or(ArithmeticError::Overflow)?;
+
+		T::OnPoolChange::before_change(PoolId::Checker(operator), None)?;
+		let old = record.commission.at(epoch);
+		record.commission = Commission {
+			now: old,
+			next: Some((from_epoch, new)),
+		};
+		Operators::<T>::insert(operator, record);
+		Self::deposit_event(Event::CommissionSet {
+			operator,
+			old,
+			new,
+			from_epoch,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_set_auto_accept(who: &T::AccountId, new: bool) -> DispatchResult {
+		let (operator, mut record) = Self::ensure_caller(who)?;
+		let old = core::mem::replace(&mut record.auto_accept, new);
+		Operators::<T>::insert(operator, record);
+		Self::deposit_event(Event::AutoAcceptSet { operator, old, new });
+		Ok(())
+	}
+
+	pub(crate) fn do_go_offline(who: &T::AccountId) -> DispatchResult {
+		let (operator, record) = Self::ensure_caller(who)?;
+		ensure!(record.is_online(), Error::<T>::AlreadyOffline);
+		let from_round = T::Checks::next_round();
+		ensure!(
+			record
+				.online
+				.may_change(from_round, T::Checks::oldest_round()),
+			Error::<T>::TooManyChanges
+		);
+		Self::mutate_operator(operator, |record| {
+			record.online.change(false, from_round);
+			record.presence.count = 0;
+			Ok(())
+		})?;
+		Self::deposit_event(Event::WentOffline {
+			operator,
+			from_round,
+			missed: false,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_go_online(who: &T::AccountId) -> DispatchResult {
+		let (operator, record) = Self::ensure_caller(who)?;
+		ensure!(!record.is_online(), Error::<T>::AlreadyOnline);
+		ensure!(Self::banned_until(&record).is_none(), Error::<T>::Banned);
+		let (from_round, oldest) = (T::Checks::next_round(), T::Checks::oldest_round());
+		ensure!(
+			(record.online.now || record.online.may_change(from_round, oldest))
+				&& record.ban.is_none_or(|ban| ban.may_end(from_round, oldest)),
+			Error::<T>::TooManyChanges
+		);
+		Self::mutate_operator(operator, |record| {
+			if !record.online.now {
+				record.online.change(true, from_round);
+			}
+			if let Some(ban) = &mut record.ban {
+				ban.end(from_round);
+			}
+			// With a clean sheet of presence.
+			record.presence.count = 0;
+			Ok(())
+		})?;
+		Self::deposit_event(Event::WentOnline {
+			operator,
+			from_round,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_deregister(who: &T::AccountId) -> DispatchResult {
+		let (operator, _) = Self::ensure_caller(who)?;
+		Self::end_registration(operator, T::Checks::next_round())
+	}
+
+	/// Ends a registration that is in force at the start of round `from_round`, with all its
+	/// delegations, however many.
+	pub(crate) fn end_registration(operator: OperatorId, from_round: RoundIndex) -> DispatchResult {
+		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
+		T::OnPoolChange::before_change(PoolId::Checker(operator), None)?;
+		T::Currency::release(
+			&HoldReason::OperatorDeposit.into(),
+			&record.account,
+			record.deposit,
+			Precision::Exact,
+		)?;
+		Self::mutate_operator(operator, |record| {
+			record.gone_from = Some(from_round);
+			record.deposit = Zero::zero();
+			Ok(())
+		})?;
+		Self::deposit_event(Event::CheckerDeregistered {
+			operator,
+			account: record.account,
+			from_round,
+		});
+		Ok(())
+	}
+
+	/// Changes a record and keeps [`ActiveLicences`] in step: every change of a record that can
+	/// change how many of its licences are active goes through here.
+	pub(crate) fn mutate_operator(
+		operator: OperatorId,
+		change: impl FnOnce(&mut OperatorOf<T>) -> DispatchResult,
+	) -> DispatchResult {
+		let mut record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
+		let before = record.active();
+		change(&mut record)?;
+		let after = record.active();
+		if before != after {
+			let active = ActiveLicences::<T>::get()
+				.checked_sub(before)
+				.and_then(|others| others.checked_add(after))
+				.defensive_ok_or(Error::<T>::Inconsistent)?;
+			ActiveLicences::<T>::put(active);
+		}
+		Operators::<T>::insert(operator, record);
+		Ok(())
+	}
+
+	pub(crate) fn status_of(account: &T::AccountId) -> Option<CheckerStatus> {
+		let operator = NumberOf::<T>::get(account)?;
+		let record = Operators::<T>::get(operator).defensive()?;
+		if let Some(until) = Self::banned_until(&record) {
+			return Some(CheckerStatus::Banned { until });
+		}
+		if record.gone_from.is_some() {
+			return None;
+		}
+		Some(if !record.is_online() {
+			CheckerStatus::Offline
+		} else if T::Checks::is_seated(operator) {
+			CheckerStatus::Checking
+		} else if record.licences.now == 0 {
+			CheckerStatus::Pending
+		} else {
+			CheckerStatus::Ready
+		})
+	}
+}

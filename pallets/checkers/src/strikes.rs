@@ -1,0 +1,267 @@
+//! Strikes, the bans that they bring, and how one is annulled.
+
+use crate::*;
+use frame_support::storage::with_storage_layer;
+use kaisar_primitives::keys::receipt_payload;
+use sp_runtime::transaction_validity::{
+	InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityWithRefund,
+	ValidTransaction,
+};
+
+/// Blocks for which a receipt waits in the pool.
+const ANNUL_LONGEVITY: u64 = 64;
+
+/// What annulling a vote leaves.
+pub(crate) struct Annulled<T: Config> {
+	/// Whose vote it was.
+	account: T::AccountId,
+	/// Its registration then.
+	operator: OperatorId,
+	/// The account's strikes without it.
+	strikes: Strikes,
+	/// Votes of the same round.
+	left: u32,
+	/// The ban, if it is another one then, and of which registration.
+	revised: Option<(OperatorId, Ban)>,
+}
+
+impl<T: Config> Pallet<T> {
+	/// Notes a lone vote "online" of the operator, and bans its account if it was one too many.
+	///
+	/// A strike that nobody could annul is none: the round's seed and the worker's agent must be
+	/// known. They are, as such a check is closed by its last reveal, in its round.
+	pub(crate) fn strike(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
+		let Some(record) = Operators::<T>::get(operator).defensive() else {
+			return;
+		};
+		let (Some(seed), Some(info)) = (
+			T::Checks::round_seed(round),
+			T::Workers::info(worker, round),
+		) else {
+			log::debug!(
+				target: LOG_TARGET,
+				"operator {operator} was alone about worker {worker} in round {round}, which is gone",
+			);
+			return;
+		};
+		let vote = LoneVote {
+			worker,
+			agent: info.agent,
+		};
+		if LoneVotes::<T>::contains_key((round, worker)) {
+			return;
+		}
+		let account = record.account;
+		let mut strikes = StrikesOf::<T>::get(&account);
+		let kept = match strikes.iter_mut().find(|strike| strike.round == round) {
+			Some(strike) => strike.votes.try_push(vote).is_ok(),
+			None => {
+				let key = record.keys.at(round).checker_key();
+				// When the list is full, the account is banned for good with a few to spare.
+				strikes
+					.try_push(Strike {
+						operator,
+						round,
+						at: T::Time::now(),
+						payload: receipt_payload(Self::genesis(), seed, &key),
+						votes: BoundedVec::truncate_from(alloc::vec![vote]),
+					})
+					.is_ok()
+			}
+		};
+		if !kept {
+			return;
+		}
+		StrikesOf::<T>::insert(&account, &strikes);
+		LoneVotes::<T>::insert((round, worker), &account);
+		Self::deposit_event(Event::IncorrectCalculation {
+			operator,
+			worker,
+			round,
+		});
+		Self::enforce(&account, &strikes);
+	}
+
+	/// Bans the account's last registration as its strikes ask for.
+	fn enforce(account: &T::AccountId, strikes: &Strikes) {
+		let now = T::Time::now();
+		let Some(until) =
+			banned_until(strikes.iter().map(|strike| strike.at)).filter(|until| *until > now)
+		else {
+			return;
+		};
+		let Some(operator) = NumberOf::<T>::get(account).defensive() else {
+			return;
+		};
+		let Some(record) = Operators::<T>::get(operator).defensive() else {
+			return;
+		};
+		if record
+			.ban
+			.is_some_and(|ban| ban.is_on() && ban.until >= until)
+		{
+			return;
+		}
+		let from_round = T::Checks::next_round();
+		let banned = Self::mutate_operator(operator, |record| {
+			record.ban = Some(Ban::new(record.ban, from_round, until));
+			record.presence.count = 0;
+			Ok(())
+		});
+		if banned.defensive().is_err() {
+			return;
+		}
+		Self::deposit_event(Event::CheckerBanned {
+			operator,
+			until,
+			from_round,
+		});
+		if until == u64::MAX && record.gone_from.is_none() {
+			// Should it ever fail, the operator is banned all the same, and can still deregister.
+			let ended = with_storage_layer(|| Self::end_registration(operator, from_round));
+			ended
+				.defensive_proof("a deposit on hold can be released, and rewards settle")
+				.ok();
+		}
+	}
+
+	/// All that annulling asks for, and what is left then.
+	pub(crate) fn ensure_annul(
+		worker: WorkerId,
+		round: RoundIndex,
+		receipt: &AgentSignature,
+	) -> Result<Annulled<T>, Error<T>> {
+		let account = LoneVotes::<T>::get((round, worker)).ok_or(Error::<T>::NoStrike)?;
+		let mut strikes = StrikesOf::<T>::get(&account);
+		let index = strikes
+			.iter()
+			.position(|strike| strike.round == round)
+			.defensive_ok_or(Error::<T>::Inconsistent)?;
+		let strike = strikes
+			.get_mut(index)
+			.defensive_ok_or(Error::<T>::Inconsistent)?;
+		let place = strike
+			.votes
+			.iter()
+			.position(|vote| vote.worker == worker)
+			.defensive_ok_or(Error::<T>::Inconsistent)?;
+		ensure!(
+			strike.can_be_annulled(T::Time::now()),
+			Error::<T>::StrikeIsFinal
+		);
+		let vote = strike.votes.remove(place);
+		ensure!(
+			sp_io::crypto::ed25519_verify(receipt, &strike.payload, &vote.agent),
+			Error::<T>::InvalidReceipt
+		);
+		let (operator, left) = (strike.operator, strike.votes.len() as u32);
+		if left == 0 {
+			strikes.remove(index);
+		}
+		let revised = Self::ensure_ban_revised(&account, &strikes)?;
+		Ok(Annulled {
+			account,
+			operator,
+			strikes,
+			left,
+			revised,
+		})
+	}
+
+	pub(crate) fn do_annul_strike(
+		worker: WorkerId,
+		round: RoundIndex,
+		receipt: &AgentSignature,
+	) -> DispatchResult {
+		let Annulled {
+			account,
+			operator,
+			strikes,
+			left,
+			revised,
+		} = Self::ensure_annul(worker, round, receipt)?;
+
+		LoneVotes::<T>::remove((round, worker));
+		if strikes.is_empty() {
+			StrikesOf::<T>::remove(&account);
+		} else {
+			StrikesOf::<T>::insert(&account, &strikes);
+		}
+		Self::deposit_event(Event::StrikeAnnulled {
+			operator,
+			worker,
+			round,
+			left,
+		});
+		if let Some((operator, ban)) = revised {
+			Self::mutate_operator(operator, |record| {
+				record.ban = Some(ban);
+				record.presence.count = 0;
+				Ok(())
+			})?;
+			Self::deposit_event(Event::BanRevised {
+				operator,
+				until: ban.is_on().then_some(ban.until),
+				from_round: T::Checks::next_round(),
+			});
+		}
+		Ok(())
+	}
+
+	/// The pool takes a receipt that annuls something, whoever sends it.
+	pub(crate) fn authorize_annul_strike(
+		_source: TransactionSource,
+		worker: &WorkerId,
+		round: &RoundIndex,
+		receipt: &AgentSignature,
+	) -> TransactionValidityWithRefund {
+		Self::ensure_annul(*worker, *round, receipt).map_err(|error| match error {
+			Error::<T>::NoStrike | Error::<T>::StrikeIsFinal => InvalidTransaction::Stale,
+			Error::<T>::InvalidReceipt => InvalidTransaction::BadProof,
+			Error::<T>::TooManyChanges => InvalidTransaction::Future,
+			_ => InvalidTransaction::Call,
+		})?;
+		ValidTransaction::with_tag_prefix("checkers/annul")
+			.priority(TransactionPriority::MAX)
+			.and_provides((round, worker))
+			.longevity(ANNUL_LONGEVITY)
+			.propagate(true)
+			.build()
+			.map(|valid| (valid, Weight::zero()))
+	}
+
+	/// The ban of the account's last registration as it is with these strikes, if that is not as it
+	/// stands. A ban that they do not ask for any more is over, and the operator is back.
+	fn ensure_ban_revised(
+		who: &T::AccountId,
+		strikes: &Strikes,
+	) -> Result<Option<(OperatorId, Ban)>, Error<T>> {
+		let operator = NumberOf::<T>::get(who).defensive_ok_or(Error::<T>::Inconsistent)?;
+		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
+		let until = banned_until(strikes.iter().map(|strike| strike.at)).unwrap_or(0);
+		let Some(mut ban) = record.ban.filter(|ban| ban.until > until) else {
+			return Ok(None);
+		};
+		ban.until = until;
+		if until <= T::Time::now() {
+			let next = T::Checks::next_round();
+			ensure!(
+				ban.may_end(next, T::Checks::oldest_round()),
+				Error::<T>::TooManyChanges
+			);
+			ban.end(next);
+		}
+		Ok(Some((operator, ban)))
+	}
+
+	/// Until when the operator is banned, in milliseconds, if it is now.
+	pub(crate) fn banned_until(record: &OperatorOf<T>) -> Option<u64> {
+		let ban = record.ban?;
+		(T::Time::now() < ban.until).then_some(ban.until)
+	}
+
+	/// The hash of the genesis block.
+	pub(crate) fn genesis() -> H256 {
+		frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(0u32))
+	}
+}

@@ -1,0 +1,284 @@
+//! The draw of committees: fair, never twice, never one's own, and as cheap with all licences as with
+//! few.
+
+use super::*;
+use frame_support::StoragePrefixedMap;
+use kaisar_primitives::Seats;
+use std::sync::{
+	Arc,
+	atomic::{AtomicU32, Ordering},
+};
+use tracing::{Event as Trace, Metadata, Subscriber, field::Visit, span};
+
+/// Registers accounts 1, 2, … and gives each as many licences as listed, all of them active, and
+/// begins a round. Licences are as accepting them would leave them, without the items.
+fn with_operators(licences: &[u32], test: impl FnOnce(&Running)) {
+	world(&[], || {
+		let mut license = 0;
+		for (n, count) in (1u8..).zip(licences) {
+			let operator = register(n);
+			for _ in 0..*count {
+				put(license, operator);
+				license += 1;
+			}
+		}
+		minted(license);
+		ActiveLicences::<World>::put(license);
+		test(&attest(0));
+		// The rest of the state is that of a world without licences.
+		let _ = Pages::<World>::clear(u32::MAX, None);
+		ActiveLicences::<World>::put(0);
+		minted(0);
+	});
+}
+
+fn put(license: LicenceId, operator: OperatorId) {
+	let (page, index) = place(license);
+	Pages::<World>::mutate(page, |entries| {
+		while entries.len() <= index {
+			entries
+				.try_push(Entry::default())
+				.expect("the page has room");
+		}
+		entries[index].now = Span::open(operator, 0);
+	});
+}
+
+fn minted(count: u32) {
+	pallet_licenses::Minted::<World>::put(count);
+}
+
+/// Pearson's χ² of what was counted against what was to be expected.
+fn chi_squared(counted: &[u32], weights: &[u32]) -> f64 {
+	let total: u32 = counted.iter().sum();
+	let all: u32 = weights.iter().sum();
+	counted
+		.iter()
+		.zip(weights)
+		.map(|(counted, weight)| {
+			let expected = f64::from(total) * f64::from(*weight) / f64::from(all);
+			(f64::from(*counted) - expected).powi(2) / expected
+		})
+		.sum()
+}
+
+#[test]
+fn chi_squared_is_what_it_should_be() {
+	assert_eq!(chi_squared(&[10, 20, 30], &[1, 2, 3]), 0.0);
+	assert_eq!(chi_squared(&[20, 10], &[1, 1]), 10.0 / 3.0);
+}
+
+#[test]
+fn the_first_seat_falls_in_proportion_to_licences() {
+	let licences = [1, 2, 3, 5, 8, 13, 21, 34, 55, 2, 1, 40];
+	with_operators(&licences, |running| {
+		let mut first = [0u32; 12];
+		for worker in 1..=4_000 {
+			let committee = Popw::committee(worker, running.round);
+			first[committee[0] as usize] += 1;
+		}
+		// 11 degrees of freedom: above 31.3 once in a thousand fair draws, and the draw is the same
+		// at each run.
+		let fair = chi_squared(&first, &licences);
+		assert!(fair < 31.3, "{first:?}: {fair}");
+		// And it would not do for equal chances, nor for those of a neighbour.
+		let mut shifted = licences;
+		shifted.rotate_left(1);
+		for wrong in [[1; 12], shifted] {
+			assert!(chi_squared(&first, &wrong) > 1_000.0);
+		}
+	});
+}
+
+#[test]
+fn seats_of_small_operators_are_in_proportion_to_their_licences() {
+	// No operator has more than a fiftieth, so that sitting once hardly keeps from sitting again.
+	let licences: Vec<u32> = (0..40).map(|n| 5 + n % 3 * 5).collect();
+	with_operators(&licences, |running| {
+		let mut seats = vec![0u32; licences.len()];
+		for worker in 1..=2_000 {
+			for operator in Popw::committee(worker, running.round) {
+				seats[operator as usize] += 1;
+			}
+		}
+		assert_eq!(seats.iter().sum::<u32>(), 10_000, "all committees are full");
+		let of = |size: u32| -> f64 {
+			let these = || {
+				licences
+					.iter()
+					.zip(&seats)
+					.filter(move |(l, _)| **l == size)
+			};
+			let (count, sum) = (these().count(), these().map(|(_, s)| *s).sum::<u32>());
+			f64::from(sum) / count as f64 / f64::from(size)
+		};
+		// Seats for a licence are the same in each size of operator, within 8 %.
+		for (a, b) in [(of(5), of(10)), (of(10), of(15)), (of(5), of(15))] {
+			assert!(
+				(a / b - 1.0).abs() < 0.08,
+				"{} {} {}",
+				of(5),
+				of(10),
+				of(15)
+			);
+		}
+	});
+}
+
+#[test]
+fn licences_that_are_not_active_take_no_seats_from_those_that_are() {
+	// Two thirds are held by who is offline, gone or banned.
+	with_operators(&[10, 10, 10, 10, 10, 10], |running| {
+		// The round before it is over, in which it was not registered yet.
+		run_to(start_of(running.round) + 2 * PHASE + 1);
+		assert_ok!(Checkers::go_offline(signed(2)));
+		Operators::<World>::mutate(2, |record| {
+			record.as_mut().unwrap().gone_from = Some(<Popw as Checks>::next_round());
+		});
+		Operators::<World>::mutate(3, |record| {
+			let from = <Popw as Checks>::next_round();
+			record.as_mut().unwrap().ban = Some(Ban::new(None, from, u64::MAX));
+		});
+		ActiveLicences::<World>::put(30);
+		let next = attest(1).round;
+		for worker in 2..200 {
+			let mut committee = Popw::committee(worker, next);
+			committee.sort_unstable();
+			assert_eq!(committee, [0, 4, 5]);
+			// In the round that ran before, all six could sit.
+			assert_eq!(Popw::committee(worker, running.round).len(), 5);
+		}
+		// Back to what there was.
+		Operators::<World>::mutate(2, |record| record.as_mut().unwrap().gone_from = None);
+		Operators::<World>::mutate(3, |record| record.as_mut().unwrap().ban = None);
+	});
+}
+
+#[test]
+fn an_operator_never_sits_twice_nor_on_its_own_worker() {
+	// One has most licences, and would be drawn again and again.
+	with_operators(&[60, 5, 5, 5, 5, 5, 5], |running| {
+		let own: BTreeMap<WorkerId, AccountId> = (1..=700)
+			.map(|worker| (worker, account(1 + (worker % 7) as u8)))
+			.collect();
+		Owners::set(&own);
+		let mut full = 0;
+		for worker in 1..=700 {
+			let committee = Popw::committee(worker, running.round);
+			let mut sorted = committee.clone();
+			sorted.sort_unstable();
+			sorted.dedup();
+			assert_eq!(sorted.len(), committee.len(), "{committee:?}");
+			assert!(
+				!committee.contains(&(worker % 7)),
+				"{worker}: {committee:?}"
+			);
+			full += u32::from(committee.len() == 5);
+		}
+		// It is not that nobody sits: the draw goes on until the committee is full, mostly.
+		assert!(full > 350, "{full}");
+	});
+}
+
+/// Counts the storage reads of this thread by what they read.
+#[derive(Clone, Default)]
+struct Reads(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+	pages: AtomicU32,
+	operators: AtomicU32,
+	others: AtomicU32,
+}
+
+/// What one trace of the state machine says.
+#[derive(Default)]
+struct Said {
+	method: String,
+	key: String,
+}
+
+impl Visit for Said {
+	fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+		match field.name() {
+			"method" => self.method = format!("{value:?}"),
+			"key" => self.key = format!("{value:?}"),
+			_ => (),
+		}
+	}
+}
+
+impl Subscriber for Reads {
+	fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+		metadata.target() == "state"
+	}
+	fn event(&self, trace: &Trace<'_>) {
+		let mut said = Said::default();
+		trace.record(&mut said);
+		if said.method.trim_matches('"') != "Get" {
+			return;
+		}
+		let of = |prefix: [u8; 32]| said.key.trim_matches('"').starts_with(&hex(&prefix));
+		let counter = if of(Pages::<World>::final_prefix()) {
+			&self.0.pages
+		} else if of(Operators::<World>::final_prefix()) {
+			&self.0.operators
+		} else {
+			&self.0.others
+		};
+		counter.fetch_add(1, Ordering::Relaxed);
+	}
+	fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+		span::Id::from_u64(1)
+	}
+	fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+	fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+	fn enter(&self, _: &span::Id) {}
+	fn exit(&self, _: &span::Id) {}
+}
+
+fn hex(bytes: &[u8]) -> String {
+	bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads of pages, of operators and of anything else while `f` runs.
+fn reads(f: impl FnOnce()) -> (u32, u32, u32) {
+	let reads = Reads::default();
+	tracing::subscriber::with_default(reads.clone(), f);
+	let of = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+	(
+		of(&reads.0.pages),
+		of(&reads.0.operators),
+		of(&reads.0.others),
+	)
+}
+
+#[test]
+fn a_draw_reads_one_page_and_one_record_whatever_the_number_of_licences() {
+	let of = |licences: u32| {
+		let mut counted = None;
+		with_operators(&[licences], |running| {
+			let draw = |licence: LicenceId| {
+				reads(|| assert_eq!(Checkers::seat(licence, running.round), Some(0)))
+			};
+			let draws = [0, licences / 2, licences - 1].map(draw);
+			// With one operator, no committee is ever full: all draws there may be are made, and all
+			// hit. Its record is read for each, and once more for its account.
+			let committee = reads(|| {
+				assert_eq!(Popw::committee(7, running.round), [0]);
+			});
+			counted = Some((draws, committee));
+		});
+		counted.expect("it was counted")
+	};
+	let (few, many) = (of(30), of(29_998));
+	assert_eq!(few.0, [(1, 1, 0); 3]);
+	assert_eq!(few, many);
+	// All licences are active: 8 draws for each of the 5 seats.
+	assert_eq!((many.1.0, many.1.1), (40, 41));
+	assert!(
+		many.1.2 <= 8,
+		"the round, the worker's check and owner: {:?}",
+		many.1
+	);
+}

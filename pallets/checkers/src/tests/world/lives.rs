@@ -1,0 +1,235 @@
+//! What happens to delegations, seats, commitments and what was earned when a licence, an operator or
+//! its keys go.
+
+use super::*;
+use frame_support::{assert_noop, traits::Authorize};
+use kaisar_primitives::{IsDelegated, Pools, Seats};
+use sp_runtime::transaction_validity::TransactionSource;
+
+type E = Error<World>;
+
+/// Accounts 1, 2 and 3 are operators 0, 1 and 2; account 10 has licences 0 … 3, of which each has
+/// one.
+fn with_three(test: impl FnOnce()) {
+	world(&[(10, 4)], || {
+		CommitteeSize::set(&3);
+		for n in 1..=3 {
+			register(n);
+			let license = u32::from(n - 1);
+			assert_ok!(Checkers::delegate_license(signed(10), license, account(n)));
+		}
+		test();
+	});
+}
+
+fn up(_: OperatorId) -> Option<Verdict> {
+	Some(UP)
+}
+
+/// The operators that would sit for a worker in the next round.
+fn drawn_next() -> Vec<OperatorId> {
+	let running = attest(99);
+	running.committee
+}
+
+#[test]
+fn a_licence_is_transferred_after_its_year_and_without_delegation() {
+	with_three(|| {
+		let locked = DispatchError::from(pallet_nfts::Error::<World>::ItemLocked);
+		assert_noop!(transfer(10, 3, 11), locked);
+		run_to(LOCK + 1);
+		assert_ok!(transfer(10, 3, 11));
+		// Delegated, or waiting to be.
+		assert_noop!(transfer(10, 0, 11), locked);
+		assert_noop!(burn(10, 0), locked);
+		assert_ok!(Checkers::set_auto_accept(signed(1), false));
+		assert_ok!(Checkers::delegate_license(signed(11), 3, account(1)));
+		assert_noop!(transfer(11, 3, 12), locked);
+		assert_ok!(Checkers::reject_delegation(signed(1), 3));
+		assert_ok!(transfer(11, 3, 12));
+
+		// In the middle of a round: its commitments, reveals and seats go on.
+		let running = attest(0);
+		assert_eq!(running.committee.len(), 3);
+		running.commit(up);
+		assert_ok!(Checkers::revoke_delegation(signed(10), 0));
+		assert_ok!(transfer(10, 0, 11));
+		assert_eq!(Checkers::seat(0, running.round), Some(0));
+		running.reveal(up);
+		assert_eq!(Earned::get()[&0], (1, 1));
+		// What the old holder has earned stays its own: Rewards settled it before its share went.
+		assert_eq!(Shares::get()[&(0, account(10))], 0);
+		assert_eq!(Checkers::shares(PoolId::Checker(0), &account(10)), 0);
+		assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(account(1)));
+		assert!(!drawn_next().contains(&0));
+
+		// The new holder gives it to another operator; the old one cannot take it back.
+		assert_noop!(Checkers::revoke_delegation(signed(10), 0), E::NotHolder);
+		assert_ok!(Checkers::delegate_license(signed(11), 0, account(2)));
+		assert_eq!(Checkers::value(PoolId::Checker(1)).shares, 2);
+		assert_eq!(Shares::get()[&(1, account(11))], 1);
+	});
+}
+
+#[test]
+fn a_burnt_licence_is_an_empty_draw() {
+	with_three(|| {
+		run_to(LOCK + 1);
+		assert_ok!(Checkers::revoke_delegation(signed(10), 2));
+		assert_ok!(burn(10, 2));
+		assert_noop!(
+			Checkers::delegate_license(signed(10), 2, account(3)),
+			E::UnknownLicense
+		);
+		assert_eq!(Checkers::license(2), None);
+		assert_eq!((Checkers::minted(), Checkers::active()), (4, 2));
+		let mut seats = drawn_next();
+		seats.sort_unstable();
+		assert_eq!(seats, [0, 1]);
+	});
+}
+
+/// Operator 0 ends, as `leave` makes it, between committing and revealing.
+fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
+	let running = attest(0);
+	running.commit(up);
+	leave();
+	assert_eq!(record(0).gone_from, Some(<Popw as Checks>::next_round()));
+	// Delegations are over at once, as far as their holder is concerned.
+	assert!(!Checkers::is_delegated(0));
+	assert_noop!(Checkers::revoke_delegation(signed(10), 0), E::NotDelegated);
+	assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));
+	// The seat stays, its commitment is opened, and the work is credited.
+	assert_eq!(Checkers::seat(0, running.round), Some(0));
+	running.reveal(up);
+	assert_eq!(Earned::get()[&0], (1, 1));
+	// What was earned stays claimable: by the account, and by shares as they were.
+	assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(account(1)));
+	assert_eq!(Checkers::shares(PoolId::Checker(0), &account(10)), 1);
+	assert_eq!(Checkers::value(PoolId::Checker(0)).shares, 1);
+	assert_eq!(
+		Checkers::commission(PoolId::Checker(0)),
+		Perbill::from_percent(10)
+	);
+	// From the next round on the licence works for the other, alone.
+	assert_eq!(Checkers::seat(0, running.round + 2 * 3), Some(1));
+	assert_eq!(Checkers::value(PoolId::Checker(1)).shares, 2);
+	let mut seats = drawn_next();
+	seats.sort_unstable();
+	assert_eq!(seats, [1, 2]);
+	let held = |n: u8| {
+		use frame_support::traits::fungible::InspectHold;
+		Balances::balance_on_hold(&HoldReason::OperatorDeposit.into(), &account(n))
+	};
+	assert_eq!((held(1), held(2)), (0, DEPOSIT));
+}
+
+#[test]
+fn deregistering_ends_what_is_to_come_and_nothing_that_runs() {
+	with_three(|| {
+		leaves_in_the_middle_of_a_round(|| {
+			assert_ok!(Checkers::deregister_checker(signed(1)));
+		});
+		assert_eq!(register(1), 3);
+	});
+}
+
+#[test]
+fn a_ban_for_good_ends_what_is_to_come_and_nothing_that_runs() {
+	with_three(|| {
+		// Ten strikes of old, too far apart for a ban.
+		next_block();
+		for number in 0..10 {
+			Ahead::set(&(number * 40 * DAY));
+			Checkers::strike(0, 7, <Popw as Checks>::next_round() - 2);
+			run_to(System::block_number() + PHASE);
+		}
+		assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Ready));
+		leaves_in_the_middle_of_a_round(|| {
+			Checkers::strike(0, 8, <Popw as Checks>::next_round() - 2);
+		});
+		assert_eq!(
+			Checkers::status(account(1)),
+			Some(CheckerStatus::Banned { until: u64::MAX })
+		);
+		let (key, agent, proof) = keys(1, 1);
+		assert_noop!(
+			Checkers::register_checker(signed(1), key, agent, Perbill::zero(), proof),
+			E::Banned
+		);
+	});
+}
+
+#[test]
+fn a_ban_for_a_time_ends_no_delegation() {
+	with_three(|| {
+		let running = attest(0);
+		running.commit(up);
+		for round in [running.round, running.round - 2] {
+			Checkers::strike(0, 8, round);
+		}
+		assert!(Checkers::is_delegated(0));
+		running.reveal(up);
+		assert_eq!(Earned::get()[&0], (1, 1));
+		let mut seats = drawn_next();
+		seats.sort_unstable();
+		assert_eq!(seats, [1, 2]);
+		assert_eq!(Checkers::value(PoolId::Checker(0)).shares, 1);
+		// A holder need not wait with it.
+		assert_ok!(Checkers::revoke_delegation(signed(10), 0));
+		assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));
+	});
+}
+
+/// Whether the pool takes a commitment of operator 0 in `round` that keys number `keys` sign.
+fn may_commit(round: RoundIndex, keys: u8) -> bool {
+	let hash = H256::repeat_byte(1);
+	let seed = Popw::round_seed(round).expect("it is a round");
+	let arguments = (0u32, round, 0u16, hash);
+	let payload = (b"kaisar/commit", System::block_hash(0), seed, arguments)
+		.using_encoded(sp_io::hashing::blake2_256);
+	let call = RuntimeCall::Popw(pallet_popw::Call::commit {
+		operator: 0,
+		round,
+		batch: 0,
+		hash,
+		signature: Some(checker_pair(keys).sign(&payload)),
+	});
+	call.authorize(TransactionSource::External)
+		.expect("it has an authorization")
+		.is_ok()
+}
+
+#[test]
+fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
+	with_three(|| {
+		let running = attest(0);
+		let (key, agent, proof) = keys(1, 33);
+		assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
+		let rotated = <Popw as Checks>::next_round();
+		// The running round is the old key's to the end, its receipts too.
+		run_to(start_of(running.round) + PHASE + 1);
+		assert!(may_commit(running.round, 1));
+		assert!(!may_commit(running.round, 33));
+		let hash = hash_of(0, running.round, &running.votes(UP));
+		assert_ok!(Popw::commit(signed(1), 0, running.round, 0, hash, None));
+
+		// The next one is the new key's.
+		run_to(start_of(rotated) + PHASE + 1);
+		assert!(may_commit(rotated, 33));
+		assert!(!may_commit(rotated, 1));
+		assert_eq!(
+			Checkers::seat(0, rotated),
+			Some(0),
+			"licences and seats stay"
+		);
+		running.reveal(|operator| (operator == 0).then_some(UP));
+		Checkers::strike(0, running.worker, running.round);
+		let old = receipt(running.worker, running.round, 1);
+		let new = receipt(running.worker, running.round, 33);
+		let annul =
+			|receipt| Checkers::annul_strike(signed(1), running.worker, running.round, receipt);
+		assert_noop!(annul(new), E::InvalidReceipt);
+		assert_ok!(annul(old));
+	});
+}

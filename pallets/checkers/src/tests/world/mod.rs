@@ -1,0 +1,533 @@
+//! A runtime in which licences, checkers and rounds are all real. Workers are as many as anyone asks
+//! for, each due in every spot round, and say nothing by themselves.
+
+use crate as pallet_checkers;
+use crate::{mock::DEPOSIT, *};
+use alloc::collections::BTreeMap;
+use frame_support::{
+	PalletId, assert_ok, derive_impl, parameter_types,
+	traits::{AsEnsureOriginWithArg, ConstU32, ConstU128, Hooks},
+};
+use frame_system::{AuthorizeCall, EnsureRoot, EnsureSigned};
+use kaisar_primitives::{
+	Balance, BenchParams, BlockNumber, Closing, Forced, OnClosed, Profile, Proved, Standings,
+	Verdict, Votes, WorkerCounts, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
+	keys::{possession_payload, receipt_payload},
+};
+use pallet_nfts::PalletFeatures;
+use sp_core::{Pair, ed25519, sr25519};
+use sp_runtime::{
+	BuildStorage, DispatchError, MultiSignature,
+	traits::{BlakeTwo256, IdentifyAccount, IdentityLookup, Verify},
+};
+
+mod attacks;
+mod draw;
+mod lives;
+mod property;
+
+pub type AccountPublic = <MultiSignature as Verify>::Signer;
+pub type AccountId = <AccountPublic as IdentifyAccount>::AccountId;
+pub type TxExtension = AuthorizeCall<World>;
+pub type Extrinsic =
+	sp_runtime::generic::UncheckedExtrinsic<AccountId, RuntimeCall, MultiSignature, TxExtension>;
+type Header = sp_runtime::generic::Header<BlockNumber, BlakeTwo256>;
+type Block = sp_runtime::generic::Block<Header, Extrinsic>;
+
+/// Blocks of a phase.
+pub const PHASE: BlockNumber = 4;
+/// Blocks for which a licence is locked.
+pub const LOCK: BlockNumber = 60;
+/// What accounts 1 … 40 have.
+pub const FUNDS: Balance = 100_000;
+/// The treasury.
+pub const TREASURY: u8 = 90;
+/// Who owns workers, unless [`Owners`] says otherwise.
+pub const PROVIDER: u8 = 80;
+
+#[frame_support::runtime]
+mod runtime {
+	#[runtime::runtime]
+	#[runtime::derive(
+		RuntimeCall,
+		RuntimeEvent,
+		RuntimeError,
+		RuntimeOrigin,
+		RuntimeFreezeReason,
+		RuntimeHoldReason,
+		RuntimeSlashReason,
+		RuntimeLockId,
+		RuntimeTask,
+		RuntimeViewFunction
+	)]
+	pub struct World;
+
+	#[runtime::pallet_index(0)]
+	pub type System = frame_system;
+	#[runtime::pallet_index(1)]
+	pub type Balances = pallet_balances;
+	#[runtime::pallet_index(2)]
+	pub type Nfts = pallet_nfts;
+	#[runtime::pallet_index(3)]
+	pub type Licenses = pallet_licenses;
+	#[runtime::pallet_index(4)]
+	pub type Checkers = pallet_checkers;
+	#[runtime::pallet_index(5)]
+	pub type Popw = pallet_popw;
+}
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for World {
+	type AccountId = AccountId;
+	type Lookup = IdentityLookup<AccountId>;
+	type Block = Block;
+	type AccountData = pallet_balances::AccountData<Balance>;
+}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for World {
+	type Balance = Balance;
+	type ExistentialDeposit = ConstU128<1>;
+	type AccountStore = System;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for World
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type RuntimeCall = RuntimeCall;
+	type Extrinsic = Extrinsic;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for World
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type Extension = TxExtension;
+	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
+		Extrinsic::new_transaction(call, extension)
+	}
+}
+
+impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for World
+where
+	RuntimeCall: From<LocalCall>,
+{
+	fn create_extension() -> TxExtension {
+		AuthorizeCall::new()
+	}
+}
+
+parameter_types! {
+	pub Features: PalletFeatures = PalletFeatures::all_enabled();
+	pub const LicensesPalletId: PalletId = PalletId(*b"kai/lice");
+	pub const LockPeriod: BlockNumber = LOCK;
+	pub const Deposit: Balance = DEPOSIT;
+	pub Treasury: AccountId = account(TREASURY);
+	pub const PhaseLength: BlockNumber = PHASE;
+	pub const CheckPeriod: u32 = u32::MAX;
+	pub const MaxDue: u32 = 40_000;
+	pub storage CommitteeSize: u8 = 5;
+	pub const Bench: BenchParams = BenchParams {
+		n: 1_024,
+		steps: 4,
+		samples: 32,
+		cpu_segments: 64,
+		memory_mib: 64,
+		disk_mib: 64,
+		bandwidth_secs: 1,
+	};
+	pub storage Epoch: EpochIndex = 0;
+	/// Milliseconds that the chain's time is ahead of its blocks.
+	pub storage Ahead: u64 = 0;
+	/// Whose workers are not the provider's.
+	pub storage Owners: BTreeMap<WorkerId, AccountId> = BTreeMap::new();
+	/// What Rewards knows: correct and all seats of an operator, and a member's shares.
+	pub storage Earned: BTreeMap<OperatorId, (u32, u32)> = BTreeMap::new();
+	pub storage Shares: BTreeMap<(OperatorId, AccountId), u128> = BTreeMap::new();
+}
+
+impl pallet_nfts::Config for World {
+	type RuntimeEvent = RuntimeEvent;
+	type CollectionId = u32;
+	type ItemId = LicenceId;
+	type Currency = Balances;
+	type CreateOrigin = AsEnsureOriginWithArg<EnsureSigned<AccountId>>;
+	type ForceOrigin = EnsureRoot<AccountId>;
+	type Locker = pallet_licenses::LicenceLocker<World, Checkers>;
+	type CollectionDeposit = ConstU128<100>;
+	type ItemDeposit = ConstU128<1>;
+	type MetadataDepositBase = ConstU128<1>;
+	type AttributeDepositBase = ConstU128<1>;
+	type DepositPerByte = ConstU128<1>;
+	type StringLimit = ConstU32<128>;
+	type KeyLimit = ConstU32<64>;
+	type ValueLimit = ConstU32<64>;
+	type ApprovalsLimit = ConstU32<4>;
+	type ItemAttributesApprovalsLimit = ConstU32<2>;
+	type MaxTips = ConstU32<4>;
+	type MaxDeadlineDuration = ConstU32<1_000>;
+	type MaxAttributesPerCall = ConstU32<2>;
+	type Features = Features;
+	type OffchainSignature = MultiSignature;
+	type OffchainPublic = AccountPublic;
+	type WeightInfo = ();
+	#[cfg(feature = "runtime-benchmarks")]
+	type Helper = ();
+	type BlockNumberProvider = System;
+}
+
+impl pallet_licenses::Config for World {
+	type PalletId = LicensesPalletId;
+	type LockPeriod = LockPeriod;
+	type Payment = Balances;
+	type Treasury = Treasury;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type WeightInfo = ();
+}
+
+impl pallet_checkers::Config for World {
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Currency = Balances;
+	type Licences = Licenses;
+	type Checks = Popw;
+	type Workers = Registry;
+	type OnPoolChange = Rewards;
+	type CurrentEpoch = Epoch;
+	type Time = ChainTime;
+	type Deposit = Deposit;
+	type WeightInfo = ();
+}
+
+impl pallet_popw::Config for World {
+	type Workers = Registry;
+	type Seats = Checkers;
+	type OnClosed = Rewards;
+	type VrfOutput = Vrf;
+	type PhaseLength = PhaseLength;
+	type CheckPeriod = CheckPeriod;
+	type MaxDue = MaxDue;
+	type CommitteeSize = CommitteeSize;
+	type Bench = Bench;
+	type WeightInfo = ();
+}
+
+/// A VRF output that differs from block to block.
+pub struct Vrf;
+impl Get<Option<[u8; 32]>> for Vrf {
+	fn get() -> Option<[u8; 32]> {
+		Some(sp_io::hashing::blake2_256(
+			&System::block_number().to_le_bytes(),
+		))
+	}
+}
+
+/// 12 s a block, and what the test adds.
+pub struct ChainTime;
+impl Time for ChainTime {
+	type Moment = u64;
+	fn now() -> u64 {
+		u64::from(System::block_number()) * 12_000 + Ahead::get()
+	}
+}
+
+/// Workers.
+pub struct Registry;
+impl Workers<AccountId> for Registry {
+	fn info(worker: WorkerId, round: RoundIndex) -> Option<WorkerInfo<AccountId>> {
+		Some(WorkerInfo {
+			owner: owner(worker),
+			key: WorkerKey::from(sr25519::Public::from_raw([1; 32])),
+			agent: agent_of(worker).public(),
+			standings: Standings::new(WorkerState::Online, 0),
+			forced: Some(Forced {
+				round,
+				verify_only: true,
+			}),
+			spec: WorkerSpec::default(),
+			profile: None,
+			gpu_stood: false,
+			order: None,
+		})
+	}
+	fn by_key(_: &WorkerKey) -> Option<WorkerId> {
+		None
+	}
+	fn counts() -> WorkerCounts {
+		WorkerCounts::default()
+	}
+	fn force(_: WorkerId, _: RoundIndex) -> DispatchResult {
+		Ok(())
+	}
+	fn attested(_: WorkerId, _: RoundIndex) -> DispatchResult {
+		Ok(())
+	}
+	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Balance, DispatchError> {
+		Ok(0)
+	}
+	fn closed(_: WorkerId, _: &Closing) -> Result<Proved, DispatchError> {
+		Ok(Proved {
+			profile: Profile::default(),
+			..Default::default()
+		})
+	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
+		0
+	}
+}
+
+/// Keeps what it is told, and sees that it is told in order.
+pub struct Rewards;
+impl OnClosed for Rewards {
+	fn on_proved(_: WorkerId, _: &Proved) {}
+	fn on_seat(operator: OperatorId, correct: bool) {
+		let mut earned = Earned::get();
+		let entry = earned.entry(operator).or_default();
+		entry.0 += u32::from(correct);
+		entry.1 += 1;
+		Earned::set(&earned);
+	}
+}
+impl OnPoolChange<AccountId> for Rewards {
+	fn before_change(_: PoolId, _: Option<&AccountId>) -> DispatchResult {
+		Ok(())
+	}
+	fn shares_changed(pool: PoolId, member: &AccountId, old: u128, new: u128) -> DispatchResult {
+		let PoolId::Checker(operator) = pool else {
+			panic!("not a pool of ours")
+		};
+		let mut shares = Shares::get();
+		let known = shares.insert((operator, member.clone()), new);
+		assert_eq!(known.unwrap_or(0), old);
+		Shares::set(&shares);
+		Ok(())
+	}
+}
+
+pub fn account(n: u8) -> AccountId {
+	AccountId::new([n; 32])
+}
+
+pub fn signed(n: u8) -> RuntimeOrigin {
+	RuntimeOrigin::signed(account(n))
+}
+
+/// Who owns a worker.
+pub fn owner(worker: WorkerId) -> AccountId {
+	Owners::get()
+		.remove(&worker)
+		.unwrap_or_else(|| account(PROVIDER))
+}
+
+/// The keys of a worker's agent.
+pub fn agent_of(worker: WorkerId) -> ed25519::Pair {
+	crate::mock::worker_agent(worker)
+}
+
+/// The checker key number `n`.
+pub fn checker_pair(n: u8) -> sr25519::Pair {
+	sr25519::Pair::from_seed(&[n; 32])
+}
+
+/// The keys number `keys`, and the proof that account `n` holds them.
+pub fn keys(n: u8, keys: u8) -> (CheckerKey, AgentKey, KeyProof) {
+	let (key, agent) = (checker_pair(keys), ed25519::Pair::from_seed(&[keys; 32]));
+	let payload = possession_payload(KeyRole::Checker, System::block_hash(0), &account(n));
+	let proof = KeyProof {
+		key: key.sign(&payload),
+		agent: agent.sign(&payload),
+	};
+	(key.public().into(), agent.public(), proof)
+}
+
+/// Registers account `n`, which accepts all, with keys number `n`.
+pub fn register(n: u8) -> OperatorId {
+	let number = NextOperator::<World>::get();
+	let (key, agent, proof) = keys(n, n);
+	assert_ok!(Checkers::register_checker(
+		signed(n),
+		key,
+		agent,
+		Perbill::from_percent(10),
+		proof
+	));
+	assert_ok!(Checkers::set_auto_accept(signed(n), true));
+	number
+}
+
+/// Finishes the block and begins the next.
+pub fn next_block() {
+	let now = System::block_number();
+	Popw::on_finalize(now);
+	System::set_block_number(now + 1);
+	Popw::on_initialize(now + 1);
+}
+
+pub fn run_to(to: BlockNumber) {
+	while System::block_number() < to {
+		next_block();
+	}
+}
+
+/// The first block of a spot round.
+pub fn start_of(round: RoundIndex) -> BlockNumber {
+	pallet_popw::Rounds::<World>::get(round)
+		.expect("it has started")
+		.start
+}
+
+pub const UP: Verdict = Verdict {
+	online: true,
+	service: true,
+	proof: true,
+	bandwidth: 1,
+	cpu: 1,
+	memory: 1,
+	disk: 1,
+	gpu_class: 0,
+	gpu_count: 0,
+};
+pub const DOWN: Verdict = Verdict::OFFLINE;
+
+/// A check on its way.
+pub struct Running {
+	pub worker: WorkerId,
+	pub round: RoundIndex,
+	pub committee: Vec<OperatorId>,
+}
+
+/// Waits for the next round, and has the worker attest in it.
+pub fn attest(worker: WorkerId) -> Running {
+	let round = <Popw as Checks>::next_round();
+	while <Popw as Checks>::next_round() == round {
+		next_block();
+	}
+	next_block();
+	let origin = RuntimeOrigin::signed(owner(worker));
+	assert_ok!(Popw::attest(origin, worker, round, [7; 32], None));
+	Running {
+		worker,
+		round,
+		committee: Popw::committee(worker, round),
+	}
+}
+
+fn salt(operator: OperatorId) -> [u8; 32] {
+	[operator as u8; 32]
+}
+
+pub fn hash_of(operator: OperatorId, round: RoundIndex, votes: &Votes) -> H256 {
+	let genesis = System::block_hash(0);
+	kaisar_primitives::commitment(genesis, round, operator, 0, votes, &salt(operator))
+}
+
+fn signer(operator: OperatorId) -> RuntimeOrigin {
+	RuntimeOrigin::signed(record(operator).account)
+}
+
+pub fn record(operator: OperatorId) -> OperatorOf<World> {
+	Operators::<World>::get(operator).expect("the operator exists")
+}
+
+impl Running {
+	pub fn votes(&self, verdict: Verdict) -> Votes {
+		Votes::truncate_from(vec![(self.worker, verdict)])
+	}
+
+	/// Runs into the commit phase, in which those of the committee commit who vote.
+	pub fn commit(&self, vote: impl Fn(OperatorId) -> Option<Verdict>) {
+		run_to(start_of(self.round) + PHASE + 1);
+		for operator in &self.committee {
+			let Some(verdict) = vote(*operator) else {
+				continue;
+			};
+			let hash = hash_of(*operator, self.round, &self.votes(verdict));
+			let origin = signer(*operator);
+			assert_ok!(Popw::commit(origin, *operator, self.round, 0, hash, None));
+		}
+	}
+
+	/// Runs into the reveal phase, in which they open what they committed to; when the round is over,
+	/// the check is closed.
+	pub fn reveal(&self, vote: impl Fn(OperatorId) -> Option<Verdict>) {
+		run_to(start_of(self.round) + 2 * PHASE + 1);
+		for operator in &self.committee {
+			let Some(verdict) = vote(*operator) else {
+				continue;
+			};
+			assert_ok!(Popw::reveal(
+				signer(*operator),
+				*operator,
+				self.round,
+				0,
+				self.votes(verdict),
+				salt(*operator),
+				None
+			));
+		}
+		run_to(start_of(self.round) + 3 * PHASE + 1);
+		<Popw as Checks>::touch(self.worker);
+		assert!(!<Popw as Checks>::is_open(self.worker));
+	}
+}
+
+/// Checks a worker from attestation to tally.
+pub fn check(worker: WorkerId, vote: impl Fn(OperatorId) -> Option<Verdict>) -> Running {
+	let running = attest(worker);
+	running.commit(&vote);
+	running.reveal(&vote);
+	running
+}
+
+/// The worker's receipt for the checker with keys number `keys`.
+pub fn receipt(worker: WorkerId, round: RoundIndex, keys: u8) -> AgentSignature {
+	let seed = Popw::round_seed(round).expect("it is a round");
+	let key = checker_pair(keys).public().into();
+	agent_of(worker).sign(&receipt_payload(System::block_hash(0), seed, &key))
+}
+
+pub fn transfer(from: u8, license: LicenceId, to: u8) -> DispatchResult {
+	let collection = Licenses::collection().expect("there is one");
+	Nfts::transfer(signed(from), collection, license, account(to))
+}
+
+pub fn burn(from: u8, license: LicenceId) -> DispatchResult {
+	let collection = Licenses::collection().expect("there is one");
+	Nfts::burn(signed(from), collection, license)
+}
+
+/// Builds the world at block 1: `licences` says how many licences account `n` has from genesis. All
+/// invariants are checked after the test.
+pub fn world(licences: &[(u8, u32)], test: impl FnOnce()) {
+	let config = RuntimeGenesisConfig {
+		balances: pallet_balances::GenesisConfig {
+			balances: (1..=40).map(|n| (account(n), FUNDS)).collect(),
+			..Default::default()
+		},
+		licenses: pallet_licenses::GenesisConfig {
+			licences: licences
+				.iter()
+				.map(|(n, count)| (account(*n), *count))
+				.collect(),
+			..Default::default()
+		},
+		..Default::default()
+	};
+	let storage = config
+		.build_storage()
+		.expect("the genesis of the world can be built");
+	sp_io::TestExternalities::new(storage).execute_with(|| {
+		next_block();
+		test();
+		invariants();
+	});
+}
+
+pub fn invariants() {
+	Licenses::do_try_state().expect("the invariants of licences hold");
+	Checkers::do_try_state().expect("the invariants of checkers hold");
+	for ((operator, member), shares) in Shares::get() {
+		assert_eq!(Members::<World>::get(operator, member), shares as u32);
+	}
+}

@@ -1,0 +1,546 @@
+//! Random sequences of all calls of both pallets, of transfers and burns, and of blocks and rounds:
+//! holders, balances, statuses and the activity of every licence are those of a plain model.
+
+use super::*;
+use crate::tests::model::plain_ban;
+use alloc::collections::BTreeSet;
+use kaisar_primitives::Seats;
+use pallet_licenses::{SaleRound, SaleRoundOf};
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
+
+/// All may buy and hold, 1 … 3 may be operators.
+const ACCOUNTS: core::ops::RangeInclusive<u8> = 1..=5;
+/// Licences that account 1 has from genesis.
+const FIRST: u32 = 3;
+
+#[derive(Clone, Debug)]
+enum Op {
+	SetSale(bool, Balance, u32),
+	EndSale,
+	List(u8, bool),
+	Buy(u8, u32, Option<u8>),
+	Transfer(u32, u8),
+	Burn(u32),
+	Register(u8),
+	Deregister(u8),
+	Keys(u8),
+	Commission(u8),
+	AutoAccept(u8, bool),
+	Offline(u8),
+	Online(u8),
+	Delegate(u32, u8),
+	Accept(u32),
+	Reject(u32),
+	Revoke(u32),
+	Lone(u8, WorkerId),
+	/// Annuls the first vote of the last strike.
+	Annul(u8),
+	Hours(u64),
+	Blocks(u32),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+	let anyone = || ACCOUNTS;
+	let operator = || 1..=3u8;
+	let licence = || 0..12u32;
+	let price = prop_oneof![Just(100), Just(7_001), Just(60_000)];
+	prop_oneof![
+		2 => (any::<bool>(), price, 1..6u32).prop_map(|(p, price, n)| Op::SetSale(p, price, n)),
+		1 => Just(Op::EndSale),
+		2 => (anyone(), any::<bool>()).prop_map(|(n, on)| Op::List(n, on)),
+		6 => (anyone(), 0..4u32, prop::option::of(anyone())).prop_map(|(n, c, r)| Op::Buy(n, c, r)),
+		3 => (licence(), anyone()).prop_map(|(l, n)| Op::Transfer(l, n)),
+		1 => licence().prop_map(Op::Burn),
+		5 => operator().prop_map(Op::Register),
+		2 => operator().prop_map(Op::Deregister),
+		1 => operator().prop_map(Op::Keys),
+		1 => operator().prop_map(Op::Commission),
+		3 => (operator(), prop::bool::weighted(0.8)).prop_map(|(n, on)| Op::AutoAccept(n, on)),
+		2 => operator().prop_map(Op::Offline),
+		3 => operator().prop_map(Op::Online),
+		9 => (licence(), operator()).prop_map(|(l, n)| Op::Delegate(l, n)),
+		4 => licence().prop_map(Op::Accept),
+		1 => licence().prop_map(Op::Reject),
+		4 => licence().prop_map(Op::Revoke),
+		6 => (operator(), 0..2u32).prop_map(|(n, w)| Op::Lone(n, u32::from(n) * 10 + w)),
+		5 => operator().prop_map(Op::Annul),
+		2 => prop_oneof![Just(6u64), Just(24 * 6), Just(24 * 31)].prop_map(Op::Hours),
+		6 => prop_oneof![3 => 1..6u32, 1 => Just(LOCK / 2)].prop_map(Op::Blocks),
+	]
+}
+
+/// An operator as the model sees it.
+#[derive(Clone, Debug)]
+struct Plain {
+	account: u8,
+	gone: bool,
+	online: bool,
+	banned: bool,
+	auto: bool,
+}
+
+/// A licence as the model sees it: `None` for a burnt one's holder.
+#[derive(Clone, Debug)]
+struct Item {
+	holder: Option<u8>,
+	minted_at: BlockNumber,
+	/// Operator, accepted.
+	delegated: Option<(usize, bool)>,
+}
+
+#[derive(Default)]
+struct Model {
+	sale: Option<SaleRoundOf<World>>,
+	listed: BTreeSet<u8>,
+	bought: BTreeMap<u8, (BlockNumber, u32)>,
+	free: BTreeMap<u8, Balance>,
+	items: Vec<Item>,
+	operators: Vec<Plain>,
+	/// Round, time, workers.
+	strikes: BTreeMap<u8, Vec<(RoundIndex, u64, Vec<WorkerId>)>>,
+	/// Who sat for each licence in each round that started.
+	seats: BTreeMap<RoundIndex, Vec<Option<OperatorId>>>,
+}
+
+fn running() -> RoundIndex {
+	<Popw as Checks>::next_round() - 2
+}
+
+impl Model {
+	fn new() -> Self {
+		let item = Item {
+			holder: Some(1),
+			minted_at: 0,
+			delegated: None,
+		};
+		Self {
+			free: ACCOUNTS
+				.map(|n| (n, FUNDS))
+				.chain([(TREASURY, 0)])
+				.collect(),
+			items: vec![item; FIRST as usize],
+			seats: [(0, vec![None; FIRST as usize])].into(),
+			..Default::default()
+		}
+	}
+
+	fn number(&self, account: u8) -> Option<usize> {
+		let mut all = self.operators.iter();
+		all.position(|operator| operator.account == account && !operator.gone)
+	}
+
+	fn registered(&self, account: u8) -> Option<&Plain> {
+		self.number(account).map(|number| &self.operators[number])
+	}
+
+	fn operator(&mut self, account: u8) -> &mut Plain {
+		let number = self.number(account).expect("it is registered");
+		&mut self.operators[number]
+	}
+
+	fn item(&self, licence: u32) -> Option<(&Item, u8)> {
+		let item = self.items.get(licence as usize)?;
+		item.holder.map(|holder| (item, holder))
+	}
+
+	fn banned_until(&self, account: u8) -> u64 {
+		let times: Vec<u64> = self
+			.strikes
+			.get(&account)
+			.map_or(Vec::new(), |all| all.iter().map(|(_, at, _)| *at).collect());
+		plain_ban(&times)
+	}
+
+	/// The worker and the round of the last strike's first vote.
+	fn last_strike(&self, account: u8) -> (WorkerId, RoundIndex) {
+		let last = self.strikes.get(&account).and_then(|all| all.last());
+		last.map_or((0, 0), |(round, _, workers)| (workers[0], *round))
+	}
+
+	fn next(&self) -> Vec<Option<OperatorId>> {
+		let seat = |item: &Item| {
+			let (number, accepted) = item.delegated?;
+			let operator = &self.operators[number];
+			(accepted && operator.online && !operator.banned).then_some(number as OperatorId)
+		};
+		self.items.iter().map(seat).collect()
+	}
+
+	/// What a purchase costs and brings the referrer.
+	fn price(&self, buyer: u8, count: u32, referrer: Option<u8>) -> Option<(Balance, Balance)> {
+		let now = System::block_number();
+		let round = self
+			.sale
+			.filter(|round| round.starts <= now && now < round.ends)?;
+		let listed = self.listed.contains(&buyer);
+		let referrer_counts = referrer.is_none_or(|referrer| {
+			referrer != buyer && self.items.iter().any(|item| item.holder == Some(referrer))
+		});
+		let so_far = self
+			.bought
+			.get(&buyer)
+			.filter(|(starts, _)| *starts == round.starts)
+			.map_or(0, |(_, count)| *count);
+		let allowed = count > 0
+			&& referrer_counts
+			&& (round.public || listed || referrer.is_some())
+			&& so_far + count <= round.per_account_limit;
+		// 20 % off for the listed, 5 % for the referred, a tenth to the referrer.
+		let off = match (listed, referrer.is_some()) {
+			(true, _) => 20,
+			(false, true) => 5,
+			(false, false) => 0,
+		};
+		let full = round.price * Balance::from(count);
+		let paid = full - full * off / 100;
+		allowed.then_some((paid, if referrer.is_some() { paid / 10 } else { 0 }))
+	}
+
+	/// Whether the call goes through, but for a round that still runs.
+	fn allows(&self, op: &Op) -> bool {
+		let now = ChainTime::now();
+		let free = |item: &Item| {
+			item.delegated.is_none() && System::block_number() >= item.minted_at + LOCK
+		};
+		match *op {
+			Op::Buy(buyer, count, referrer) => self
+				.price(buyer, count, referrer)
+				.is_some_and(|(paid, _)| self.free[&buyer] > paid),
+			Op::Transfer(licence, _) | Op::Burn(licence) => {
+				self.item(licence).is_some_and(|(item, _)| free(item))
+			}
+			Op::Register(n) => {
+				self.registered(n).is_none()
+					&& self.banned_until(n) <= now
+					&& self.free[&n] > DEPOSIT
+			}
+			Op::Deregister(n) | Op::Keys(n) | Op::Commission(n) | Op::AutoAccept(n, _) => {
+				self.registered(n).is_some()
+			}
+			Op::Offline(n) => self.registered(n).is_some_and(|o| o.online && !o.banned),
+			Op::Online(n) => {
+				self.registered(n).is_some_and(|o| !o.online || o.banned)
+					&& self.banned_until(n) <= now
+			}
+			Op::Delegate(licence, n) => {
+				self.registered(n).is_some()
+					&& self
+						.item(licence)
+						.is_some_and(|(item, _)| item.delegated.is_none())
+			}
+			Op::Accept(licence) | Op::Reject(licence) => self
+				.item(licence)
+				.is_some_and(|(item, _)| matches!(item.delegated, Some((_, false)))),
+			Op::Revoke(licence) => self
+				.item(licence)
+				.is_some_and(|(item, _)| item.delegated.is_some()),
+			Op::Annul(n) => {
+				let last = self.strikes.get(&n).and_then(|all| all.last());
+				last.is_some_and(|(_, at, _)| now - at <= DAY)
+			}
+			_ => true,
+		}
+	}
+
+	/// Tries the call.
+	fn call(&self, op: &Op) -> DispatchResult {
+		let holder = |licence| signed(self.item(licence).map_or(9, |(_, holder)| holder));
+		let operator = |licence| {
+			let delegated = self.item(licence).and_then(|(item, _)| item.delegated);
+			signed(delegated.map_or(9, |(number, _)| self.operators[number].account))
+		};
+		match *op {
+			Op::SetSale(..) | Op::EndSale => {
+				let mut model = Self::default();
+				model.apply(op);
+				Licenses::set_sale(RuntimeOrigin::root(), model.sale)
+			}
+			Op::List(n, listed) => Licenses::set_whitelist(
+				RuntimeOrigin::root(),
+				BoundedVec::truncate_from(vec![account(n)]),
+				listed,
+			),
+			Op::Buy(n, count, referrer) => {
+				let referrer = referrer.map(account);
+				Licenses::purchase(signed(n), count, referrer)
+			}
+			Op::Transfer(licence, to) => transfer(
+				self.item(licence).map_or(9, |(_, holder)| holder),
+				licence,
+				to,
+			),
+			Op::Burn(licence) => burn(self.item(licence).map_or(9, |(_, holder)| holder), licence),
+			Op::Register(n) => {
+				let (key, agent, proof) = keys(n, n);
+				Checkers::register_checker(signed(n), key, agent, Perbill::zero(), proof)
+			}
+			Op::Deregister(n) => Checkers::deregister_checker(signed(n)),
+			Op::Keys(n) => {
+				let (key, agent, proof) = keys(n, n + 100);
+				Checkers::set_checker_keys(signed(n), key, agent, proof)
+			}
+			Op::Commission(n) => {
+				Checkers::set_commission(signed(n), Perbill::from_percent(n.into()))
+			}
+			Op::AutoAccept(n, on) => Checkers::set_auto_accept(signed(n), on),
+			Op::Offline(n) => Checkers::go_offline(signed(n)),
+			Op::Online(n) => Checkers::go_online(signed(n)),
+			Op::Delegate(licence, n) => {
+				Checkers::delegate_license(holder(licence), licence, account(n))
+			}
+			Op::Accept(licence) => Checkers::accept_delegation(operator(licence), licence),
+			Op::Reject(licence) => Checkers::reject_delegation(operator(licence), licence),
+			Op::Revoke(licence) => Checkers::revoke_delegation(holder(licence), licence),
+			Op::Annul(n) => {
+				let kept = Checkers::strikes_of(account(n));
+				let (worker, round) = self.last_strike(n);
+				let strike = kept.iter().find(|strike| strike.round == round);
+				let receipt = strike.map_or(AgentSignature::from_raw([0; 64]), |strike| {
+					agent_of(worker).sign(&strike.payload)
+				});
+				Checkers::annul_strike(signed(n), worker, round, receipt)
+					.map(|_| ())
+					.map_err(|error| error.error)
+			}
+			Op::Lone(..) | Op::Hours(_) | Op::Blocks(_) => Ok(()),
+		}
+	}
+
+	fn pay(&mut self, from: u8, to: u8, amount: Balance) {
+		*self.free.get_mut(&from).expect("it is known") -= amount;
+		*self.free.get_mut(&to).expect("it is known") += amount;
+	}
+
+	fn end(&mut self, number: usize) {
+		self.operators[number].gone = true;
+		for item in &mut self.items {
+			item.delegated = item.delegated.filter(|(other, _)| *other != number);
+		}
+		let account = self.operators[number].account;
+		*self.free.get_mut(&account).expect("it is known") += DEPOSIT;
+	}
+
+	/// Does what a call does that went through.
+	fn apply(&mut self, op: &Op) {
+		match *op {
+			Op::SetSale(public, price, per_account_limit) => {
+				let percent = Perbill::from_percent;
+				self.sale = Some(SaleRound {
+					price,
+					public,
+					whitelist_discount: percent(20),
+					referral_discount: percent(5),
+					referral_commission: percent(10),
+					per_account_limit,
+					// Some are the same round with other terms.
+					starts: System::block_number() / 16 * 16,
+					ends: System::block_number() + 40,
+				});
+			}
+			Op::EndSale => self.sale = None,
+			Op::List(n, true) => {
+				self.listed.insert(n);
+			}
+			Op::List(n, false) => {
+				self.listed.remove(&n);
+			}
+			Op::Buy(n, count, referrer) => {
+				let (paid, commission) = self.price(n, count, referrer).expect("it was allowed");
+				self.pay(n, TREASURY, paid - commission);
+				if let Some(referrer) = referrer {
+					self.pay(n, referrer, commission);
+				}
+				let starts = self.sale.expect("there is one").starts;
+				let entry = self.bought.entry(n).or_default();
+				let so_far = if entry.0 == starts { entry.1 } else { 0 };
+				*entry = (starts, so_far + count);
+				for _ in 0..count {
+					self.items.push(Item {
+						holder: Some(n),
+						minted_at: System::block_number(),
+						delegated: None,
+					});
+				}
+			}
+			Op::Transfer(licence, to) => self.items[licence as usize].holder = Some(to),
+			Op::Burn(licence) => self.items[licence as usize].holder = None,
+			Op::Register(account) => {
+				*self.free.get_mut(&account).expect("it is known") -= DEPOSIT;
+				self.operators.push(Plain {
+					account,
+					gone: false,
+					online: true,
+					banned: false,
+					auto: false,
+				});
+			}
+			Op::Deregister(n) => self.end(self.number(n).expect("it is registered")),
+			Op::AutoAccept(n, on) => self.operator(n).auto = on,
+			Op::Offline(n) => self.operator(n).online = false,
+			Op::Online(n) => {
+				self.operator(n).online = true;
+				self.operator(n).banned = false;
+			}
+			Op::Delegate(licence, n) => {
+				let number = self.number(n).expect("it is registered");
+				let item = &mut self.items[licence as usize];
+				let accepted = self.operators[number].auto || item.holder == Some(n);
+				item.delegated = Some((number, accepted));
+			}
+			Op::Accept(licence) => {
+				let item = &mut self.items[licence as usize];
+				item.delegated = item.delegated.map(|(number, _)| (number, true));
+			}
+			Op::Reject(licence) | Op::Revoke(licence) => {
+				self.items[licence as usize].delegated = None;
+			}
+			Op::Annul(n) => {
+				let before = self.banned_until(n);
+				let strikes = self.strikes.get_mut(&n).expect("it has strikes");
+				strikes.last_mut().expect("there is a last").2.remove(0);
+				strikes.retain(|(_, _, workers)| !workers.is_empty());
+				let until = self.banned_until(n);
+				if until < before && until <= ChainTime::now() && self.number(n).is_some() {
+					self.operator(n).banned = false;
+				}
+			}
+			Op::Keys(_) | Op::Commission(_) => (),
+			Op::Lone(..) | Op::Hours(_) | Op::Blocks(_) => (),
+		}
+	}
+
+	fn lone(&mut self, n: u8, worker: WorkerId) {
+		// In a round's first block its seed is not there yet, and nobody can have voted.
+		let (round, now) = (running(), ChainTime::now());
+		let Some(number) = self.number(n).filter(|_| Popw::round_seed(round).is_some()) else {
+			return;
+		};
+		Checkers::strike(number as OperatorId, worker, round);
+		let strikes = self.strikes.entry(n).or_default();
+		match strikes.iter().position(|(other, ..)| *other == round) {
+			Some(index) => {
+				if !strikes[index].2.contains(&worker) {
+					strikes[index].2.push(worker);
+				}
+			}
+			None => strikes.push((round, now, vec![worker])),
+		}
+		let until = self.banned_until(n);
+		if until > now {
+			self.operators[number].banned = true;
+			if until == u64::MAX {
+				self.end(number);
+			}
+		}
+	}
+
+	fn step(&mut self, op: &Op) {
+		match *op {
+			Op::Lone(n, worker) => self.lone(n, worker),
+			Op::Hours(hours) => Ahead::set(&(Ahead::get() + hours * 3_600_000)),
+			Op::Blocks(count) => {
+				for _ in 0..count {
+					let round = <Popw as Checks>::next_round();
+					next_block();
+					if <Popw as Checks>::next_round() != round {
+						// As things stood before the block's transactions.
+						self.seats.insert(round, self.next());
+					}
+				}
+			}
+			_ => {
+				let allowed = self.allows(op);
+				if let Op::Buy(n, count, referrer) = *op {
+					let quote = Licenses::quote(account(n), count, referrer.map(account));
+					assert_eq!(
+						quote.ok().map(|quote| (quote.paid, quote.commission)),
+						self.price(n, count, referrer)
+					);
+				}
+				match frame_support::storage::with_storage_layer(|| self.call(op)) {
+					Ok(()) => {
+						assert!(allowed, "{op:?} went through");
+						self.apply(op);
+					}
+					Err(error) => assert!(
+						!allowed || error == Error::<World>::TooManyChanges.into(),
+						"{op:?}: {error:?}"
+					),
+				}
+			}
+		}
+	}
+
+	fn check(&self) {
+		assert_eq!(Licenses::minted() as usize, self.items.len());
+		for (licence, item) in (0u32..).zip(&self.items) {
+			assert_eq!(Licenses::holder_of(licence), item.holder.map(account));
+		}
+		for (n, free) in &self.free {
+			assert_eq!(Balances::free_balance(account(*n)), *free, "account {n}");
+		}
+		let next = <Popw as Checks>::next_round();
+		let in_next = self.next();
+		assert_eq!(
+			Checkers::active() as usize,
+			in_next.iter().flatten().count()
+		);
+		for licence in 0..self.items.len() as u32 + 2 {
+			let of = |seats: &Vec<_>| seats.get(licence as usize).copied().flatten();
+			for round in <Popw as Checks>::oldest_round()..next {
+				let expected = self.seats.get(&(round / 2 * 2)).and_then(of);
+				assert_eq!(
+					Checkers::seat(licence, round),
+					expected,
+					"{licence} in {round}"
+				);
+			}
+			for round in [next, next + 1, next + 50] {
+				assert_eq!(
+					Checkers::seat(licence, round),
+					of(&in_next),
+					"{licence} in {round}"
+				);
+			}
+		}
+		for n in 1..=3 {
+			let until = self.banned_until(n);
+			let status = Checkers::status(account(n));
+			match self.registered(n) {
+				_ if until > ChainTime::now() => {
+					assert_eq!(status, Some(CheckerStatus::Banned { until }));
+				}
+				None => assert_eq!(status, None),
+				Some(operator) if operator.banned || !operator.online => {
+					assert_eq!(status, Some(CheckerStatus::Offline));
+				}
+				Some(_) => assert!(matches!(
+					status,
+					Some(CheckerStatus::Ready | CheckerStatus::Pending)
+				)),
+			}
+		}
+		invariants();
+	}
+}
+
+proptest! {
+	#![proptest_config(ProptestConfig {
+		cases: 44,
+		max_shrink_iters: 2_000,
+		rng_seed: proptest::test_runner::RngSeed::Fixed(29_998),
+		failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+		..ProptestConfig::default()
+	})]
+
+	#[test]
+	fn licences_and_checkers_are_those_of_a_plain_model(ops in prop::collection::vec(op(), 20..160)) {
+		world(&[(1, FIRST)], || {
+			let mut model = Model::new();
+			for op in ops {
+				model.step(&op);
+				model.check();
+			}
+		});
+	}
+}

@@ -1,0 +1,56 @@
+//! The invariants.
+
+use crate::*;
+
+impl<T: Config> Pallet<T> {
+	/// Checks the invariants:
+	///
+	/// 1. No more than [`SUPPLY`] licences were ever minted.
+	/// 2. The collection exists, belongs to the pallet's account, and its supply is [`SUPPLY`].
+	/// 3. Ids are dense: exactly those below [`Minted`] have a time of minting, none in the future.
+	/// 4. Every item of the collection has such an id.
+	/// 5. The sale's terms are ones that can be set.
+	/// 6. No account bought more in the round of the sale than were minted in all.
+	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
+		let minted = Minted::<T>::get();
+		ensure!(minted <= SUPPLY, "1: more licences than there can be");
+
+		let Some(collection) = Collection::<T>::get() else {
+			ensure!(minted == 0, "2: licences without a collection");
+			return Ok(());
+		};
+		let owner =
+			<pallet_nfts::Pallet<T> as nonfungibles_v2::Inspect<_>>::collection_owner(&collection);
+		ensure!(owner == Some(Self::account_id()), "2: not our collection");
+		ensure!(
+			pallet_nfts::CollectionConfigOf::<T>::get(collection)
+				.is_some_and(|config| config.max_supply == Some(SUPPLY)),
+			"2: wrong supply"
+		);
+
+		let now = frame_system::Pallet::<T>::block_number();
+		let mut times = 0u32;
+		for (license, at) in MintedAt::<T>::iter() {
+			ensure!(
+				license < minted && at <= now,
+				"3: a time of minting of no licence"
+			);
+			times = times.checked_add(1).ok_or("3: too many times")?;
+		}
+		ensure!(times == minted, "3: a licence without its time of minting");
+
+		for license in pallet_nfts::Item::<T>::iter_key_prefix(collection) {
+			ensure!(license < minted, "4: an item that is no licence");
+		}
+
+		if let Some(round) = Sale::<T>::get() {
+			ensure!(Self::ensure_terms(&round).is_ok(), "5: impossible terms");
+			let bought = Purchases::<T>::iter_values()
+				.filter(|bought| bought.round == round.starts)
+				.try_fold(0u32, |sum, bought| sum.checked_add(bought.count))
+				.ok_or("6: too many")?;
+			ensure!(bought <= minted, "6: more bought than minted");
+		}
+		Ok(())
+	}
+}

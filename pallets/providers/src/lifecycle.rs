@@ -1,0 +1,556 @@
+//! The life of a worker: registered, changed, away and back, gone; and the state that says where it is.
+
+use super::*;
+use kaisar_primitives::keys::{self, KeyRole};
+
+/// The calls.
+impl<T: Config> Pallet<T> {
+	pub(crate) fn do_register(
+		who: T::AccountId,
+		spec: WorkerSpec,
+		keys: WorkerKeys,
+		stake: Balance,
+		proof: KeyProof,
+	) -> DispatchResult {
+		let minimum = Self::ensure_spec(&spec)?;
+		Self::ensure_keys(&who, None, &keys, &proof)?;
+		ensure!(stake >= minimum, Error::<T>::StakeBelowMinimum);
+		Self::ensure_cap(stake, stake, minimum)?;
+
+		let worker = Self::insert(&who, spec, keys, stake)?;
+		let fee = T::RegistrationFee::get();
+		T::Currency::transfer(&who, &T::FeeDestination::get(), fee, Preservation::Preserve)?;
+		T::Currency::transfer(&who, &Self::pot(), stake, Preservation::Preserve)?;
+		Self::deposit_event(Event::WorkerRegistered {
+			worker,
+			owner: who,
+			spec,
+			stake,
+		});
+		Self::mutate(worker, |record| {
+			Self::schedule_verification(worker, record);
+			Ok(())
+		})
+	}
+
+	pub(crate) fn do_update(
+		who: T::AccountId,
+		worker: WorkerId,
+		spec: WorkerSpec,
+	) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		Self::ensure_not_rented(&record)?;
+		ensure!(
+			record.state() != WorkerState::Suspended,
+			Error::<T>::WorkerSuspended
+		);
+		Self::ensure_unchecked(worker, &record)?;
+		let minimum = Self::ensure_spec(&spec)?;
+		ensure!(record.pool.own >= minimum, Error::<T>::StakeBelowMinimum);
+
+		let fee = T::RegistrationFee::get();
+		T::Currency::transfer(&who, &T::FeeDestination::get(), fee, Preservation::Preserve)?;
+		Self::deposit_event(Event::WorkerUpdated {
+			worker,
+			old: record.spec,
+			new: spec,
+		});
+		// It leaves the totals with the claim that it was counted by.
+		Self::set_state(worker, &mut record, WorkerState::Pending);
+		record.spec = spec;
+		Self::schedule_verification(worker, &mut record);
+		Workers::<T>::insert(worker, record);
+		Ok(())
+	}
+
+	pub(crate) fn do_set_keys(
+		who: T::AccountId,
+		worker: WorkerId,
+		keys: WorkerKeys,
+		proof: KeyProof,
+	) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		Self::ensure_keys(&who, Some(worker), &keys, &proof)?;
+		let next_round = T::Checks::next_round();
+		if let Some((from, present)) = record.next_keys.clone()
+			&& from < next_round
+		{
+			// The keys before the present ones are forgotten: no round may need them.
+			if from > T::Checks::oldest_round() {
+				Self::ensure_unchecked(worker, &record)?;
+			}
+			record.next_keys = None;
+			Self::release_keys(worker, &core::mem::replace(&mut record.keys, present));
+		}
+
+		if let Some((_, replaced)) = record.next_keys.take() {
+			Self::release_keys(worker, &replaced);
+		}
+		let (worker_key, agent_key) = (keys.worker.clone(), keys.agent);
+		record.next_keys = Some((next_round, keys));
+		for keys in record.reserved_keys(next_round) {
+			Self::reserve_keys(worker, keys);
+		}
+		Workers::<T>::insert(worker, record);
+		Self::deposit_event(Event::WorkerKeysSet {
+			worker,
+			worker_key,
+			agent_key,
+			from: next_round,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_set_commission(
+		who: T::AccountId,
+		worker: WorkerId,
+		new: Perbill,
+	) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		let epoch = T::CurrentEpoch::get();
+		let old = record.commission.in_epoch(epoch);
+		let from = record
+			.commission
+			.announce(new, epoch)
+			.ok_or(ArithmeticError::Overflow)?;
+
+		T::OnPoolChange::before_change(PoolId::Worker(worker), None)?;
+		Workers::<T>::insert(worker, record);
+		Self::deposit_event(Event::CommissionSet {
+			worker,
+			old,
+			new,
+			from,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_set_price_floor(
+		who: T::AccountId,
+		worker: WorkerId,
+		new: Balance,
+	) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		let old = core::mem::replace(&mut record.price_floor, new);
+		Workers::<T>::insert(worker, record);
+		Self::deposit_event(Event::PriceFloorSet { worker, old, new });
+		Ok(())
+	}
+
+	pub(crate) fn do_go_offline(who: T::AccountId, worker: WorkerId) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		Self::ensure_not_rented(&record)?;
+		match record.state() {
+			WorkerState::Pending | WorkerState::Online => {}
+			WorkerState::Suspended => return Err(Error::<T>::WorkerSuspended.into()),
+			WorkerState::Offline | WorkerState::Rented => {
+				return Err(Error::<T>::WrongState.into());
+			}
+		}
+
+		Self::leave(worker, &mut record, WorkerState::Offline);
+		Workers::<T>::insert(worker, record);
+		Ok(())
+	}
+
+	pub(crate) fn do_go_online(who: T::AccountId, worker: WorkerId) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		Self::ensure_not_rented(&record)?;
+		match record.state() {
+			WorkerState::Pending | WorkerState::Offline => {}
+			WorkerState::Suspended => return Err(Error::<T>::WorkerSuspended.into()),
+			WorkerState::Online | WorkerState::Rented => return Err(Error::<T>::WrongState.into()),
+		}
+		let next_round = T::Checks::next_round();
+		ensure!(
+			record.forced.is_none_or(|forced| forced.round < next_round),
+			Error::<T>::AlreadyDue
+		);
+		Self::ensure_unchecked(worker, &record)?;
+		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
+		ensure!(record.pool.own >= minimum, Error::<T>::StakeBelowMinimum);
+
+		Self::set_state(worker, &mut record, WorkerState::Pending);
+		Self::schedule_verification(worker, &mut record);
+		Workers::<T>::insert(worker, record);
+		Ok(())
+	}
+
+	pub(crate) fn do_deregister(who: T::AccountId, worker: WorkerId) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		Self::ensure_not_rented(&record)?;
+		let ticket = record
+			.deposit
+			.take()
+			.defensive()
+			.ok_or(Error::<T>::Defensive)?;
+
+		let amount = record.pool.own;
+		let until = Self::unbonded_at()?;
+		let queue = if amount > 0 {
+			record.pool.own = 0;
+			// The last place in the queue is kept for this.
+			let room = T::MaxUnbonding::get();
+			Some(Self::queued(
+				worker,
+				&who,
+				&mut record,
+				amount,
+				until,
+				room,
+			)?)
+		} else {
+			None
+		};
+
+		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
+		if let Some(queue) = queue {
+			Self::put_queue(worker, &who, queue, amount);
+		}
+		// What is delegated unbonds where it is.
+		record.released_at = Some(until);
+		ticket.drop(&who)?;
+		// From here on the worker is in no counter, whatever its state.
+		Self::count(record.state(), None);
+		Self::leave(worker, &mut record, WorkerState::Offline);
+		WorkersByOwner::<T>::remove(&who, worker);
+		// A check that goes on needs the keys, and frees them when it is closed.
+		if !T::Checks::is_open(worker) && !T::Checks::is_due(worker) {
+			Self::release_all_keys(worker, &record);
+		}
+		Self::deposit_event(Event::WorkerDeregistered { worker, owner: who });
+		Self::store(worker, record)
+	}
+}
+
+/// Guards.
+impl<T: Config> Pallet<T> {
+	/// Touches the worker, so that a check that is over is closed, and returns its record, also after it
+	/// was deregistered.
+	pub(crate) fn touched(worker: WorkerId) -> Result<RecordOf<T>, DispatchError> {
+		T::Checks::touch(worker);
+		Workers::<T>::get(worker).ok_or_else(|| Error::<T>::UnknownWorker.into())
+	}
+
+	/// The same, of a worker that is registered.
+	pub(crate) fn registered(worker: WorkerId) -> Result<RecordOf<T>, DispatchError> {
+		let record = Self::touched(worker)?;
+		ensure!(!record.is_gone(), Error::<T>::UnknownWorker);
+		Ok(record)
+	}
+
+	/// The same, of a worker of `who`.
+	fn owned(worker: WorkerId, who: &T::AccountId) -> Result<RecordOf<T>, DispatchError> {
+		let record = Self::registered(worker)?;
+		ensure!(record.owner == *who, Error::<T>::NotOwner);
+		Ok(record)
+	}
+
+	/// The claim is one that can be made. Returns the least stake for it.
+	fn ensure_spec(spec: &WorkerSpec) -> Result<Balance, DispatchError> {
+		ensure!(
+			T::Classes::score(spec.gpu_class).is_some(),
+			Error::<T>::UnknownGpuClass
+		);
+		ensure!(
+			(spec.gpu_class == 0) == (spec.gpu_count == 0),
+			Error::<T>::GpuCountMismatch
+		);
+		ensure!(regions::is_known(spec.region), Error::<T>::UnknownRegion);
+		Self::minimum_for(spec.gpu_class, spec.gpu_count)
+	}
+
+	/// The keys are `who`'s, and no worker's but `worker`.
+	fn ensure_keys(
+		who: &T::AccountId,
+		worker: Option<WorkerId>,
+		keys: &WorkerKeys,
+		proof: &KeyProof,
+	) -> DispatchResult {
+		ensure!(
+			!keys::is_zero(&keys.worker) && !keys::is_zero(&keys.agent),
+			Error::<T>::ZeroKey
+		);
+		let next_round = T::Checks::next_round();
+		let taken = |holder: Option<WorkerId>, is_it: &dyn Fn(&WorkerKeys) -> bool| {
+			holder
+				.filter(|holder| Some(*holder) != worker)
+				.and_then(Workers::<T>::get)
+				.is_some_and(|record| record.reserved_keys(next_round).any(is_it))
+		};
+		let by_key = WorkerByKey::<T>::get(&keys.worker);
+		ensure!(
+			!taken(by_key, &|held| held.worker == keys.worker),
+			Error::<T>::KeyInUse
+		);
+		let by_agent = WorkerByAgent::<T>::get(keys.agent);
+		ensure!(
+			!taken(by_agent, &|held| held.agent == keys.agent),
+			Error::<T>::KeyInUse
+		);
+
+		let genesis = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default());
+		let key = <&[u8; 32]>::try_from(keys.worker.as_ref() as &[u8])
+			.map_err(|_| Error::<T>::Defensive)?;
+		ensure!(
+			proof.verify(KeyRole::Worker, genesis, who, key, &keys.agent),
+			Error::<T>::BadProof
+		);
+		Ok(())
+	}
+
+	/// The pool is not above the most it may hold, except where the owner only reaches the minimum.
+	pub(crate) fn ensure_cap(bonded: Balance, own: Balance, minimum: Balance) -> DispatchResult {
+		ensure!(
+			bonded <= T::MaxStake::get() || own <= minimum,
+			Error::<T>::StakeCapReached
+		);
+		Ok(())
+	}
+
+	pub(crate) fn ensure_not_rented(record: &RecordOf<T>) -> DispatchResult {
+		ensure!(
+			record.state() != WorkerState::Rented,
+			Error::<T>::WorkerRented
+		);
+		Ok(())
+	}
+
+	/// No check of the worker runs, and no running round can still have one of it: so its owner may
+	/// change what a check goes by.
+	pub(crate) fn ensure_unchecked(worker: WorkerId, record: &RecordOf<T>) -> DispatchResult {
+		ensure!(
+			!T::Checks::is_open(worker) && !T::Checks::is_due(worker),
+			Error::<T>::CheckRunning
+		);
+		// It may have been due and not have attested, and can still be reported.
+		let running = T::Checks::oldest_round()..T::Checks::next_round();
+		let due = record
+			.forced
+			.is_some_and(|forced| running.contains(&forced.round));
+		let seen_online = record.standings.before.is_some_and(|before| {
+			matches!(before.state, WorkerState::Online | WorkerState::Rented)
+				&& record.standings.now.since > running.start
+		});
+		ensure!(!due && !seen_online, Error::<T>::CheckRunning);
+		Ok(())
+	}
+}
+
+/// What calls and checks have in common.
+impl<T: Config> Pallet<T> {
+	/// The account that holds all stake.
+	pub fn pot() -> T::AccountId {
+		T::PalletId::get().into_account_truncating()
+	}
+
+	pub(crate) fn now() -> BlockNumber {
+		frame_system::Pallet::<T>::block_number().saturated_into()
+	}
+
+	/// What a worker's entries take together: the record, two keys, and its place among its owner's.
+	pub fn footprint() -> Footprint {
+		let keys = 2 * <(WorkerKey, WorkerId)>::max_encoded_len();
+		let owner = <(T::AccountId, WorkerId)>::max_encoded_len();
+		Footprint::from_parts(1, RecordOf::<T>::max_encoded_len() + keys + owner)
+	}
+
+	pub(crate) fn minimum_for(
+		gpu_class: GpuClass,
+		gpu_count: u8,
+	) -> Result<Balance, DispatchError> {
+		let score = T::Classes::score(gpu_class).ok_or(Error::<T>::UnknownGpuClass)?;
+		let (base, per_score) = (T::BaseStake::get(), T::StakePerScore::get());
+		kaisar_math::stake::minimum(base, per_score, score, gpu_count)
+			.ok_or_else(|| ArithmeticError::Overflow.into())
+	}
+
+	pub(crate) fn mutate<R>(
+		worker: WorkerId,
+		change: impl FnOnce(&mut RecordOf<T>) -> Result<R, DispatchError>,
+	) -> Result<R, DispatchError> {
+		Workers::<T>::try_mutate(worker, |record| {
+			change(record.as_mut().ok_or(Error::<T>::UnknownWorker)?)
+		})
+	}
+
+	/// Enters a new worker, `Pending`, and takes its deposit.
+	pub(crate) fn insert(
+		owner: &T::AccountId,
+		spec: WorkerSpec,
+		keys: WorkerKeys,
+		stake: Balance,
+	) -> Result<WorkerId, DispatchError> {
+		let worker = NextWorkerId::<T>::get();
+		let next = worker.checked_add(1).ok_or(Error::<T>::TooManyWorkers)?;
+		let deposit = T::Consideration::new(owner, Self::footprint())?;
+		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(owner))?;
+
+		NextWorkerId::<T>::put(next);
+		Self::reserve_keys(worker, &keys);
+		WorkersByOwner::<T>::insert(owner, worker, ());
+		Self::count(None, WorkerState::Pending);
+		let record = WorkerRecord {
+			owner: owner.clone(),
+			deposit: Some(deposit),
+			released_at: None,
+			spec,
+			keys,
+			next_keys: None,
+			standings: kaisar_primitives::Standings::new(
+				WorkerState::Pending,
+				T::Checks::next_round(),
+			),
+			forced: None,
+			profile: None,
+			gpu_stood: false,
+			false_proofs: 0,
+			false_time: None,
+			time: PendingTime::empty(Self::now()),
+			proved_at: None,
+			history: History::default(),
+			failures: 0,
+			retry_from: 0,
+			price_floor: 0,
+			commission: Commission::default(),
+			order: None,
+			barred_until: 0,
+			place: None,
+			short: false,
+			queued: Queued::default(),
+			pool: StakePool::new(stake),
+		};
+		Workers::<T>::insert(worker, record);
+		Ok(worker)
+	}
+
+	/// Moves the worker to `new`, counted from the next round.
+	pub(crate) fn set_state(worker: WorkerId, record: &mut RecordOf<T>, new: WorkerState) {
+		let old = record.state();
+		if old == new {
+			return;
+		}
+		let since = T::Checks::next_round();
+		Self::delist(worker, record);
+		record.time.change(old, new, Self::now());
+		let away = |state| matches!(state, WorkerState::Offline | WorkerState::Suspended);
+		if away(old) && away(new) {
+			// Rounds make no difference between the two: what was before them is remembered.
+			record.standings.now.state = new;
+		} else {
+			record.standings.change(new, since);
+		}
+		Self::list(worker, record);
+		if !record.is_gone() {
+			Self::count(old, new);
+		}
+		Self::deposit_event(Event::WorkerStateChanged {
+			worker,
+			old,
+			new,
+			since,
+		});
+	}
+
+	/// The worker goes away, to `state`. A check in a round still to come goes on as well, unless it
+	/// would only have verified the worker.
+	pub(crate) fn leave(worker: WorkerId, record: &mut RecordOf<T>, state: WorkerState) {
+		let next_round = T::Checks::next_round();
+		record.forced = record
+			.forced
+			.filter(|forced| !forced.verify_only || forced.round < next_round);
+		Self::set_state(worker, record, state);
+	}
+
+	/// Marks the worker for the first round in which it may be verified.
+	fn schedule_verification(worker: WorkerId, record: &mut RecordOf<T>) {
+		let round = T::Checks::next_round().max(record.retry_from);
+		Self::set_forced(
+			worker,
+			record,
+			Forced {
+				round,
+				verify_only: true,
+			},
+		);
+	}
+
+	pub(crate) fn set_forced(worker: WorkerId, record: &mut RecordOf<T>, forced: Forced) {
+		record.forced = Some(forced);
+		let Forced { round, verify_only } = forced;
+		Self::deposit_event(Event::WorkerForced {
+			worker,
+			round,
+			verify_only,
+		});
+	}
+
+	/// A verification failed: the next one waits 1, 2, 4 … rounds.
+	pub(crate) fn delay_verification(record: &mut RecordOf<T>) {
+		record.failures = record.failures.saturating_add(1);
+		let delay = kaisar_math::stake::retry_delay(record.failures.into()).min(MAX_DELAY);
+		// Spot rounds have even numbers.
+		let delay: RoundIndex = 2 * delay;
+		record.retry_from = T::Checks::next_round().saturating_add(delay);
+	}
+
+	/// Counts a worker that leaves one state and enters another.
+	fn count(old: impl Into<Option<WorkerState>>, new: impl Into<Option<WorkerState>>) {
+		Counts::<T>::mutate(|counts| {
+			if let Some(old) = old.into() {
+				let count = counts.of(old);
+				*count = count.checked_sub(1).defensive_unwrap_or(0);
+			}
+			if let Some(new) = new.into() {
+				let count = counts.of(new);
+				*count = count.checked_add(1).defensive_unwrap_or(u32::MAX);
+			}
+		})
+	}
+
+	fn reserve_keys(worker: WorkerId, keys: &WorkerKeys) {
+		WorkerByKey::<T>::insert(&keys.worker, worker);
+		WorkerByAgent::<T>::insert(keys.agent, worker);
+	}
+
+	/// Frees keys, unless another worker has them by now.
+	fn release_keys(worker: WorkerId, keys: &WorkerKeys) {
+		if WorkerByKey::<T>::get(&keys.worker) == Some(worker) {
+			WorkerByKey::<T>::remove(&keys.worker);
+		}
+		if WorkerByAgent::<T>::get(keys.agent) == Some(worker) {
+			WorkerByAgent::<T>::remove(keys.agent);
+		}
+	}
+
+	pub(crate) fn release_all_keys(worker: WorkerId, record: &RecordOf<T>) {
+		Self::release_keys(worker, &record.keys);
+		if let Some((_, keys)) = &record.next_keys {
+			Self::release_keys(worker, keys);
+		}
+	}
+
+	/// Writes the record back, or removes it where the worker was deregistered, nothing is left of it, and
+	/// no check of it goes on.
+	pub(crate) fn store(worker: WorkerId, record: RecordOf<T>) -> DispatchResult {
+		if record.is_empty() && Self::ensure_unchecked(worker, &record).is_ok() {
+			Self::remove(worker, record)
+		} else {
+			Workers::<T>::insert(worker, record);
+			Ok(())
+		}
+	}
+
+	/// Removes the record of a deregistered worker that has nothing left.
+	fn remove(worker: WorkerId, record: RecordOf<T>) -> DispatchResult {
+		T::OnPoolChange::before_change(PoolId::Worker(worker), None)?;
+		Self::release_all_keys(worker, &record);
+		let WorkerRecord {
+			owner, commission, ..
+		} = record;
+		Workers::<T>::remove(worker);
+		DepartedWorkers::<T>::insert(worker, Departed { owner, commission });
+		Self::deposit_event(Event::WorkerRemoved { worker });
+		Ok(())
+	}
+}

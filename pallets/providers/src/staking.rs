@@ -1,0 +1,409 @@
+//! Stake: added, taken out, withdrawn, cleared.
+
+use super::*;
+
+/// The calls.
+impl<T: Config> Pallet<T> {
+	pub(crate) fn do_stake(who: T::AccountId, worker: WorkerId, amount: Balance) -> DispatchResult {
+		ensure!(amount > 0, Error::<T>::ZeroAmount);
+		let record = Self::registered(worker)?;
+		if record.owner == who {
+			Self::stake_own(who, worker, record, amount)
+		} else {
+			Self::delegate(who, worker, record, amount)
+		}
+	}
+
+	fn stake_own(
+		who: T::AccountId,
+		worker: WorkerId,
+		mut record: RecordOf<T>,
+		amount: Balance,
+	) -> DispatchResult {
+		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
+		let pool = &mut record.pool;
+		pool.own = pool
+			.own
+			.checked_add(amount)
+			.ok_or(ArithmeticError::Overflow)?;
+		let (own, bonded) = (pool.own, pool.bonded().ok_or(ArithmeticError::Overflow)?);
+		Self::ensure_cap(bonded, own, minimum)?;
+
+		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
+		T::Currency::transfer(&who, &Self::pot(), amount, Preservation::Preserve)?;
+		Self::deposit_event(Event::Staked {
+			worker,
+			who,
+			amount,
+		});
+		if own >= minimum {
+			record.short = false;
+			if record.state() == WorkerState::Suspended {
+				Self::set_state(worker, &mut record, WorkerState::Offline);
+			}
+		}
+		Workers::<T>::insert(worker, record);
+		Ok(())
+	}
+
+	fn delegate(
+		who: T::AccountId,
+		worker: WorkerId,
+		mut record: RecordOf<T>,
+		amount: Balance,
+	) -> DispatchResult {
+		Self::ensure_not_at_stake(&record, record.pool.owners())?;
+		let pool = &mut record.pool;
+		ensure!(pool.delegated.is_open(), Error::<T>::DelegationClosed);
+		let held = Delegations::<T>::get(worker, &who);
+		let bought = pool
+			.delegated
+			.add(amount)
+			.ok_or(ArithmeticError::Overflow)?;
+		let shares = held.checked_add(bought).ok_or(ArithmeticError::Overflow)?;
+		Self::ensure_delegation(pool, shares)?;
+		let bonded = pool.bonded().ok_or(ArithmeticError::Overflow)?;
+		ensure!(bonded <= T::MaxStake::get(), Error::<T>::StakeCapReached);
+		if held == 0 {
+			Self::add_entry(pool)?;
+		}
+
+		let id = PoolId::Worker(worker);
+		T::OnPoolChange::before_change(id, Some(&who))?;
+		T::Currency::transfer(&who, &Self::pot(), amount, Preservation::Preserve)?;
+		Delegations::<T>::insert(worker, &who, shares);
+		Workers::<T>::insert(worker, record);
+		T::OnPoolChange::shares_changed(id, &who, held, shares)?;
+		Self::deposit_event(Event::Staked {
+			worker,
+			who,
+			amount,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_unstake(
+		who: T::AccountId,
+		worker: WorkerId,
+		amount: Balance,
+	) -> DispatchResult {
+		ensure!(amount > 0, Error::<T>::ZeroAmount);
+		let record = Self::registered(worker)?;
+		if record.owner == who {
+			Self::unstake_own(who, worker, record, amount)
+		} else {
+			Self::undelegate(who, worker, record, amount)
+		}
+	}
+
+	fn unstake_own(
+		who: T::AccountId,
+		worker: WorkerId,
+		mut record: RecordOf<T>,
+		amount: Balance,
+	) -> DispatchResult {
+		let left = record
+			.pool
+			.own
+			.checked_sub(amount)
+			.ok_or(Error::<T>::InsufficientStake)?;
+		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
+		ensure!(left >= minimum, Error::<T>::StakeBelowMinimum);
+		record.pool.own = left;
+		let room = T::MaxUnbonding::get().saturating_sub(1);
+		let until = Self::unbonded_at()?;
+		let queue = Self::queued(worker, &who, &mut record, amount, until, room)?;
+
+		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
+		Workers::<T>::insert(worker, record);
+		Self::put_queue(worker, &who, queue, amount);
+		Ok(())
+	}
+
+	fn undelegate(
+		who: T::AccountId,
+		worker: WorkerId,
+		mut record: RecordOf<T>,
+		amount: Balance,
+	) -> DispatchResult {
+		let held = Delegations::<T>::get(worker, &who);
+		let pool = &mut record.pool;
+		let worth = pool.delegated.worth(held).ok_or(Error::<T>::Defensive)?;
+		ensure!(amount <= worth, Error::<T>::InsufficientStake);
+		Self::ensure_not_at_stake(&record, record.pool.owners())?;
+		let pool = &mut record.pool;
+		let burnt = pool
+			.delegated
+			.take(amount, held)
+			.ok_or(ArithmeticError::Underflow)?;
+		let left = held.checked_sub(burnt).ok_or(ArithmeticError::Underflow)?;
+		if left > 0 {
+			Self::ensure_delegation(pool, left)?;
+		} else {
+			Self::drop_entry(pool)?;
+		}
+		let until = Self::unbonded_at()?;
+		let room = T::MaxUnbonding::get();
+		let queue = Self::queued(worker, &who, &mut record, amount, until, room)?;
+
+		let id = PoolId::Worker(worker);
+		T::OnPoolChange::before_change(id, Some(&who))?;
+		Self::put_delegation(worker, &who, left);
+		Workers::<T>::insert(worker, record);
+		T::OnPoolChange::shares_changed(id, &who, held, left)?;
+		Self::put_queue(worker, &who, queue, amount);
+		Ok(())
+	}
+
+	pub(crate) fn do_withdraw(who: T::AccountId, worker: WorkerId) -> DispatchResult {
+		let mut record = Self::touched(worker)?;
+		if record.is_gone() {
+			Self::ensure_unchecked(worker, &record)?;
+		}
+		let now = Self::now();
+		let owner = record.owner == who;
+		let mut queue = Unbondings::<T>::get(worker, &who);
+		let before = queue.len();
+		let mut amount: Balance = 0;
+		for piece in queue.iter().take_while(|piece| piece.until <= now) {
+			let worth = record
+				.pool
+				.leaving(owner)
+				.redeem(piece)
+				.ok_or(ArithmeticError::Underflow)?;
+			amount = amount.checked_add(worth).ok_or(ArithmeticError::Overflow)?;
+		}
+		queue.retain(|piece| piece.until > now);
+		// The delegators of a worker that was deregistered need not unstake.
+		let shares = if record.released_at.is_some_and(|at| at <= now) {
+			Delegations::<T>::get(worker, &who)
+		} else {
+			0
+		};
+		ensure!(
+			queue.len() < before || shares > 0,
+			Error::<T>::NothingToWithdraw
+		);
+		let released = record
+			.pool
+			.delegated
+			.redeem(shares)
+			.ok_or(ArithmeticError::Underflow)?;
+		let amount = amount
+			.checked_add(released)
+			.ok_or(ArithmeticError::Overflow)?;
+		// What is slashed before what is taken must cover what is queued; of the owner's, what stays.
+		if amount > 0 {
+			let covers = if owner || released > 0 {
+				record.pool.owners()
+			} else {
+				record.pool.before_unbonding()
+			};
+			Self::ensure_not_at_stake(&record, covers)?;
+		}
+		if before > 0 && queue.is_empty() {
+			Self::drop_entry(&mut record.pool)?;
+		}
+		if shares > 0 {
+			Self::drop_entry(&mut record.pool)?;
+		}
+
+		let id = PoolId::Worker(worker);
+		if shares > 0 {
+			T::OnPoolChange::before_change(id, Some(&who))?;
+		}
+		if amount > 0 {
+			T::Currency::transfer(&Self::pot(), &who, amount, Preservation::Expendable)?;
+		}
+		Self::write_queue(worker, &who, queue);
+		if shares > 0 {
+			Self::put_delegation(worker, &who, 0);
+			Workers::<T>::insert(worker, &record);
+			T::OnPoolChange::shares_changed(id, &who, shares, 0)?;
+		}
+		Self::deposit_event(Event::Withdrawn {
+			worker,
+			who,
+			amount,
+		});
+		Self::store(worker, record)
+	}
+
+	pub(crate) fn do_clear_worthless(worker: WorkerId, who: T::AccountId) -> DispatchResult {
+		let mut record = Self::touched(worker)?;
+		let owner = record.owner == who;
+		let held = Delegations::<T>::get(worker, &who);
+		let worth = record.pool.delegated.worth(held);
+		let shares = if worth.ok_or(Error::<T>::Defensive)? == 0 {
+			held
+		} else {
+			0
+		};
+		let queue = Unbondings::<T>::get(worker, &who);
+		let before = queue.len();
+		let leaving = record.pool.leaving(owner);
+		let mut kept = UnbondingsOf::<T>::default();
+		for piece in queue {
+			if leaving.worth(&piece).ok_or(Error::<T>::Defensive)? == 0 {
+				leaving.redeem(&piece).ok_or(ArithmeticError::Underflow)?;
+			} else {
+				kept.try_push(piece).map_err(|_| Error::<T>::Defensive)?;
+			}
+		}
+		let cleared = shares > 0 || kept.len() < before;
+		// Nothing may be left of a worker that was deregistered but a check that is over by now.
+		let over = record.is_empty() && Self::ensure_unchecked(worker, &record).is_ok();
+		ensure!(cleared || over, Error::<T>::NothingWorthless);
+		record
+			.pool
+			.delegated
+			.redeem(shares)
+			.ok_or(ArithmeticError::Underflow)?;
+		if before > 0 && kept.is_empty() {
+			Self::drop_entry(&mut record.pool)?;
+		}
+		if shares > 0 {
+			Self::drop_entry(&mut record.pool)?;
+		}
+
+		let id = PoolId::Worker(worker);
+		if shares > 0 {
+			T::OnPoolChange::before_change(id, Some(&who))?;
+		}
+		Self::write_queue(worker, &who, kept);
+		if shares > 0 {
+			Self::put_delegation(worker, &who, 0);
+			Workers::<T>::insert(worker, &record);
+			T::OnPoolChange::shares_changed(id, &who, shares, 0)?;
+		}
+		if cleared {
+			Self::deposit_event(Event::WorthlessCleared {
+				worker,
+				who,
+				shares,
+			});
+		}
+		Self::store(worker, record)
+	}
+}
+
+/// What the calls have in common.
+impl<T: Config> Pallet<T> {
+	/// Blocks for which stake unbonds: a day longer than slashes are deferred, at least.
+	pub fn unbonding_period() -> BlockNumber {
+		T::Unbonding::get().max(T::SlashDeferral::get().saturating_add(DAYS))
+	}
+
+	/// When what begins to unbond now may be withdrawn.
+	pub(crate) fn unbonded_at() -> Result<BlockNumber, DispatchError> {
+		Self::now()
+			.checked_add(Self::unbonding_period())
+			.ok_or_else(|| ArithmeticError::Overflow.into())
+	}
+
+	/// What is slashed first covers all that is queued, so that what is behind it may move.
+	fn ensure_not_at_stake(record: &RecordOf<T>, covers: Option<Balance>) -> DispatchResult {
+		let covers = covers.ok_or(ArithmeticError::Overflow)?;
+		ensure!(record.queued.amount <= covers, Error::<T>::SlashPending);
+		Ok(())
+	}
+
+	/// A delegation of so many shares is not dust.
+	fn ensure_delegation(pool: &StakePool, shares: Balance) -> DispatchResult {
+		let worth = pool.delegated.worth(shares).ok_or(Error::<T>::Defensive)?;
+		ensure!(
+			worth >= T::Currency::minimum_balance(),
+			Error::<T>::DelegationTooSmall
+		);
+		Ok(())
+	}
+
+	/// Moves `amount` to what unbonds until `until`, and returns the account's queue with it, in which
+	/// at most `room` pieces may be then. Pieces that are worth nothing make room.
+	pub(crate) fn queued(
+		worker: WorkerId,
+		who: &T::AccountId,
+		record: &mut RecordOf<T>,
+		amount: Balance,
+		until: BlockNumber,
+		room: u32,
+	) -> Result<UnbondingsOf<T>, DispatchError> {
+		let owner = record.owner == *who;
+		let mut queue = Unbondings::<T>::get(worker, who);
+		if queue.is_empty() {
+			Self::add_entry(&mut record.pool)?;
+		}
+		// The period may have been shortened: the queue stays in order.
+		let until = queue.last().map_or(until, |last| last.until.max(until));
+		let leaving = record.pool.leaving(owner);
+		let piece = leaving
+			.add(amount, until)
+			.ok_or(ArithmeticError::Overflow)?;
+		queue.retain(|kept| kept.generation == piece.generation);
+		match queue.last_mut().filter(|last| last.until == until) {
+			Some(last) => {
+				last.shares = last
+					.shares
+					.checked_add(piece.shares)
+					.ok_or(ArithmeticError::Overflow)?;
+			}
+			None => {
+				ensure!((queue.len() as u32) < room, Error::<T>::TooManyUnbondings);
+				queue
+					.try_push(piece)
+					.map_err(|_| Error::<T>::TooManyUnbondings)?;
+			}
+		}
+		Ok(queue)
+	}
+
+	/// Writes a queue to which `amount` was added last.
+	pub(crate) fn put_queue(
+		worker: WorkerId,
+		who: &T::AccountId,
+		queue: UnbondingsOf<T>,
+		amount: Balance,
+	) {
+		let until = queue.last().map_or_else(Self::now, |last| last.until);
+		Self::write_queue(worker, who, queue);
+		Self::deposit_event(Event::Unstaked {
+			worker,
+			who: who.clone(),
+			amount,
+			until,
+		});
+	}
+
+	fn write_queue(worker: WorkerId, who: &T::AccountId, queue: UnbondingsOf<T>) {
+		if queue.is_empty() {
+			Unbondings::<T>::remove(worker, who);
+		} else {
+			Unbondings::<T>::insert(worker, who, queue);
+		}
+	}
+
+	fn put_delegation(worker: WorkerId, who: &T::AccountId, shares: Balance) {
+		if shares == 0 {
+			Delegations::<T>::remove(worker, who);
+		} else {
+			Delegations::<T>::insert(worker, who, shares);
+		}
+	}
+
+	fn add_entry(pool: &mut StakePool) -> DispatchResult {
+		pool.entries = pool
+			.entries
+			.checked_add(1)
+			.ok_or(ArithmeticError::Overflow)?;
+		Ok(())
+	}
+
+	fn drop_entry(pool: &mut StakePool) -> DispatchResult {
+		pool.entries = pool
+			.entries
+			.checked_sub(1)
+			.defensive()
+			.ok_or(Error::<T>::Defensive)?;
+		Ok(())
+	}
+}

@@ -1,0 +1,290 @@
+//! Shares against exact arithmetic: what every delegator would have if nothing were ever rounded.
+
+use super::*;
+use proptest::prelude::*;
+use sp_core::U512;
+
+/// A fraction that is not negative, in lowest terms.
+#[derive(Clone, Copy, Debug)]
+struct Exact {
+	num: U512,
+	den: U512,
+}
+
+impl Exact {
+	const ZERO: Self = Self {
+		num: U512::zero(),
+		den: U512::one(),
+	};
+
+	fn new(num: U512, den: U512) -> Self {
+		let (mut a, mut b) = (num, den);
+		while !b.is_zero() {
+			(a, b) = (b, a % b);
+		}
+		Self {
+			num: num / a,
+			den: den / a,
+		}
+	}
+
+	fn add(self, whole: u128) -> Self {
+		Self::new(self.num + U512::from(whole) * self.den, self.den)
+	}
+
+	/// What is left, and what was missing.
+	fn sub(self, whole: u128) -> (Self, u128) {
+		let whole = U512::from(whole) * self.den;
+		if whole > self.num {
+			let missing = (whole - self.num + self.den - 1) / self.den;
+			(Self::ZERO, missing.low_u128())
+		} else {
+			(Self::new(self.num - whole, self.den), 0)
+		}
+	}
+
+	fn times(self, num: u128, den: u128) -> Self {
+		Self::new(
+			self.num.checked_mul(num.into()).expect("it fits"),
+			self.den.checked_mul(den.into()).expect("it fits"),
+		)
+	}
+
+	/// Whether `whole` is within `tolerance`.
+	fn is_near(self, whole: u128, tolerance: u128) -> bool {
+		let (whole, tolerance) = (
+			U512::from(whole) * self.den,
+			U512::from(tolerance) * self.den,
+		);
+		self.num + tolerance >= whole && whole + tolerance >= self.num
+	}
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+	/// A member adds so much.
+	Stake(usize, u64),
+	/// A member takes out such a part, in 255ths, of what its shares are worth.
+	Unstake(usize, u8),
+	/// Such a part, in 255ths, of what there is is slashed.
+	Slash(u8),
+}
+
+const MEMBERS: usize = 4;
+
+fn op() -> impl Strategy<Value = Op> {
+	let amount = prop_oneof![1u64..100, 1_000u64..1_000_000, 1u64 << 30..1 << 40];
+	prop_oneof![
+		4 => (0..MEMBERS, amount).prop_map(|(member, amount)| Op::Stake(member, amount)),
+		3 => (0..MEMBERS, any::<u8>()).prop_map(|(member, part)| Op::Unstake(member, part)),
+		1 => any::<u8>().prop_map(Op::Slash),
+	]
+}
+
+/// The price of a share, rounded up, and the unit that is rounded: what one step may shift between
+/// members.
+fn grain(part: &Shared) -> u128 {
+	1 + part.value.div_ceil(part.shares.max(1))
+}
+
+/// Whether a share is worth no less than before, exactly.
+fn price_holds(before: &Shared, after: &Shared) -> bool {
+	let product = |a: u128, b: u128| U512::from(a) * U512::from(b);
+	after.shares == 0 || product(after.value, before.shares) >= product(before.value, after.shares)
+}
+
+proptest! {
+	#![proptest_config(ProptestConfig {
+		cases: 1_000,
+		rng_seed: proptest::test_runner::RngSeed::Fixed(5),
+		..ProptestConfig::default()
+	})]
+
+	/// Value is neither created nor lost; no member has more, or less, than exact arithmetic gives it but
+	/// for what the steps so far rounded; and all shares together are never worth more than there is.
+	#[test]
+	fn shares_are_worth_what_they_should(ops in prop::collection::vec(op(), 1..60)) {
+		let mut pool = StakePool::default();
+		let mut shares = [0u128; MEMBERS];
+		let mut exact = [Exact::ZERO; MEMBERS];
+		let (mut put_in, mut taken_out, mut slashed) = (0u128, 0u128, 0u128);
+		let (mut tolerance, mut slashes) = (0u128, 0);
+		for op in ops {
+			let before = pool.delegated;
+			tolerance += grain(&before);
+			match op {
+				Op::Stake(member, amount) => {
+					let amount = amount.into();
+					if !pool.delegated.is_open() {
+						prop_assert_eq!(pool.delegated.add(amount), None);
+						continue;
+					}
+					shares[member] += pool.delegated.add(amount).unwrap();
+					exact[member] = exact[member].add(amount);
+					put_in += amount;
+				},
+				Op::Unstake(member, part) => {
+					let worth = pool.delegated.worth(shares[member]).unwrap();
+					let amount = worth * u128::from(part) / 255;
+					if amount == 0 {
+						continue;
+					}
+					shares[member] -= pool.delegated.take(amount, shares[member]).unwrap();
+					let (left, missing) = exact[member].sub(amount);
+					exact[member] = left;
+					// What came from others' rounding.
+					prop_assert!(missing <= tolerance);
+					taken_out += amount;
+				},
+				Op::Slash(part) => {
+					// The exact fractions grow with each.
+					if slashes == 8 || pool.delegated.value == 0 {
+						continue;
+					}
+					slashes += 1;
+					let amount = before.value * u128::from(part) / 255;
+					let taken = pool.slash(amount).delegated;
+					// No more than was asked for, but what is left below the least price.
+					prop_assert!(taken == amount || taken == before.value);
+					slashed += taken;
+					for claim in &mut exact {
+						*claim = claim.times(before.value - taken, before.value);
+					}
+				},
+			}
+			// Who comes and who goes never costs those who stay.
+			if !matches!(op, Op::Slash(_)) {
+				prop_assert!(price_holds(&before, &pool.delegated));
+			}
+			tolerance += grain(&pool.delegated);
+			let value = pool.delegated.value;
+			prop_assert_eq!(put_in, taken_out + slashed + value);
+			let mut all = 0;
+			for (member, exact) in exact.iter().enumerate() {
+				let worth = pool.delegated.worth(shares[member]).unwrap();
+				prop_assert!(
+					exact.is_near(worth, tolerance),
+					"{} is not within {} of {:?}", worth, tolerance, exact
+				);
+				all += worth;
+			}
+			prop_assert!(all <= value);
+			prop_assert_eq!(shares.iter().sum::<u128>(), pool.delegated.shares);
+		}
+		// The last one out gets the last unit.
+		for held in shares {
+			pool.delegated.redeem(held).unwrap();
+		}
+		prop_assert!(pool.delegated == Shared::default() || !pool.delegated.is_open());
+	}
+
+	/// Whoever goes in and out again, at whatever price and in however many steps, gains nothing, and those
+	/// who stayed lose nothing.
+	#[test]
+	fn no_round_trip_pays(
+		value in 1u128..1 << 60,
+		factor in 1u128..1 << 31,
+		more: u64,
+		amounts in prop::collection::vec(1u128..1 << 60, 1..8),
+		parts in prop::collection::vec(1u8..=255, 1..8),
+	) {
+		// Any price above the least one, also above a unit.
+		let shares = (value * factor + u128::from(more)) / factor.min(3);
+		prop_assume!(shares > 0);
+		let mut part = Shared { value, shares };
+		let mut held = 0;
+		for amount in &amounts {
+			let before = part;
+			held += part.add(*amount).unwrap();
+			prop_assert!(price_holds(&before, &part));
+		}
+		let mut back = 0;
+		for by in parts.into_iter().chain([255]) {
+			let worth = part.worth(held).unwrap();
+			let amount = worth * u128::from(by) / 255;
+			let before = part;
+			if amount > 0 {
+				held -= part.take(amount, held).unwrap();
+				back += amount;
+			}
+			prop_assert!(price_holds(&before, &part));
+		}
+		let put_in: u128 = amounts.iter().sum();
+		prop_assert!(back <= put_in, "{} out of {}", back, put_in);
+	}
+
+	/// What unbonds is worth what it was, less slashes, in every generation.
+	#[test]
+	fn unbonding_creates_no_value(
+		ops in prop::collection::vec((0u8..3, 1u64..1 << 40, any::<prop::sample::Index>()), 1..80)
+	) {
+		let mut pool = StakePool::default();
+		let mut pieces: Vec<Unbonding> = Vec::new();
+		let (mut put_in, mut taken_out, mut slashed) = (0u128, 0u128, 0u128);
+		for (kind, amount, index) in ops {
+			match kind {
+				0 => {
+					pieces.push(pool.unbonding.add(amount.into(), 0).unwrap());
+					put_in += u128::from(amount);
+				},
+				1 if !pieces.is_empty() => {
+					let piece = pieces.swap_remove(index.index(pieces.len()));
+					let worth = pool.unbonding.worth(&piece).unwrap();
+					prop_assert_eq!(pool.unbonding.redeem(&piece), Some(worth));
+					taken_out += worth;
+				},
+				_ => {
+					let amount = u128::from(amount) % (2 * pool.unbonding.part.value + 1);
+					let before = pool.unbonding;
+					let taken = pool.slash(amount);
+					slashed += taken.unbonding;
+					prop_assert_eq!(taken.total(), Some(taken.unbonding));
+					if pool.unbonding.part.value == 0 && before.part.value > 0 {
+						prop_assert_eq!(pool.unbonding.generation, before.generation + 1);
+					}
+				},
+			}
+			prop_assert_eq!(put_in, taken_out + slashed + pool.unbonding.part.value);
+			let worth: u128 =
+				pieces.iter().map(|piece| pool.unbonding.worth(piece).unwrap()).sum();
+			prop_assert!(worth <= pool.unbonding.part.value);
+		}
+		for piece in pieces {
+			taken_out += pool.unbonding.redeem(&piece).unwrap();
+		}
+		prop_assert_eq!(pool.unbonding.part, Shared::default());
+		prop_assert_eq!(put_in, taken_out + slashed);
+	}
+}
+
+#[test]
+fn a_price_that_falls_too_low_is_the_end_of_a_part() {
+	let mut pool = StakePool::default();
+	pool.delegated.add(1 << 40).unwrap();
+	// Down to the least price: a unit for 2^32 shares.
+	assert_eq!(
+		pool.slash((1 << 40) - (1 << 8)).delegated,
+		(1 << 40) - (1 << 8)
+	);
+	assert!(pool.delegated.is_open());
+	// The shares of all KAI there is fit.
+	let mut rich = pool.delegated;
+	assert!(rich.add(1_000_000_000 * KAI).is_some());
+	// One unit less, and all of it goes.
+	assert_eq!(pool.slash(1).delegated, 1 << 8);
+	assert!(!pool.delegated.is_open());
+	assert_eq!(pool.delegated.add(1), None);
+}
+
+#[test]
+fn more_than_there_is_cannot_be_taken() {
+	let mut part = Shared::default();
+	let held = part.add(100).unwrap();
+	assert_eq!(part.take(101, held), None);
+	assert_eq!(part.take(60, held / 2), None);
+	assert_eq!(part.worth(held + 1), None);
+	assert_eq!(part.redeem(held + 1), None);
+	assert_eq!(part.take(100, held), Some(held));
+	assert_eq!(part, Shared::default());
+	assert_eq!(StakePool::default().slash(10), Slashed::default());
+}

@@ -1,0 +1,210 @@
+//! The indices of idle workers, against a plain list.
+
+use super::*;
+use frame_support::traits::fungible::Mutate;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+const REGIONS: [[u8; 2]; 2] = [*b"DE", *b"CH"];
+
+fn listed(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> BTreeSet<WorkerId> {
+	let len = Providers::idle_workers(class, count, region);
+	let at = |position| <Providers as Registry<AccountId>>::idle_at(class, count, region, position);
+	assert_eq!(at(len), None, "nobody is behind the last");
+	let all: BTreeSet<WorkerId> = (0..len).map(|position| at(position).unwrap()).collect();
+	assert_eq!(all.len(), len as usize, "nobody is there twice");
+	all
+}
+
+/// Enters a worker in the registry, without the calls that cost a test time.
+fn add(number: u32, region: [u8; 2]) -> WorkerId {
+	let mut key = [0u8; 32];
+	key[..4].copy_from_slice(&number.to_le_bytes());
+	let keys = WorkerKeys {
+		worker: sp_core::sr25519::Public::from_raw(key).into(),
+		agent: AgentKey::from_raw(key),
+	};
+	let spec = WorkerSpec { region, ..SPEC };
+	Balances::mint_into(&Providers::pot(), MINIMUM).unwrap();
+	Providers::insert(&ALICE, spec, keys, MINIMUM).unwrap()
+}
+
+#[test]
+fn are_entered_and_left_with_the_state() {
+	ExtBuilder.build_and_execute(|| {
+		let (a, b) = (register_online(ALICE, 1), register_online(ALICE, 2));
+		assert_eq!(listed(11, 1, None), [a, b].into());
+		assert_eq!(listed(11, 1, Some(*b"DE")), [a, b].into());
+		assert!(listed(11, 1, Some(*b"CH")).is_empty());
+		assert!(listed(11, 2, None).is_empty());
+		assert!(listed(0, 0, None).is_empty());
+		// The first goes, and the last takes its place.
+		Popw::pass();
+		assert_ok!(Providers::go_offline(signed(ALICE), a));
+		assert_eq!(listed(11, 1, None), [b].into());
+		assert_eq!(
+			(record(a).place, record(b).place),
+			(
+				None,
+				Some(Place {
+					by_class: 0,
+					by_region: 0
+				})
+			)
+		);
+		assert_ok!(Providers::update_worker(
+			signed(ALICE),
+			b,
+			WorkerSpec {
+				region: *b"CH",
+				..SPEC
+			}
+		));
+		assert!(listed(11, 1, None).is_empty());
+		Popw::spot_check(b, online(PROFILE));
+		assert_eq!(listed(11, 1, Some(*b"CH")), [b].into());
+	});
+}
+
+#[test]
+fn a_worker_that_is_verified_otherwise_moves() {
+	ExtBuilder.build_and_execute(|| {
+		let (a, b) = (register_online(ALICE, 1), register_online(ALICE, 2));
+		Popw::census(a, online(POOR));
+		assert_eq!(listed(11, 1, None), [b].into());
+		assert_eq!(listed(0, 0, Some(*b"DE")), [a].into());
+		assert_eq!(<Providers as Registry<AccountId>>::use_of(0), (1, 0));
+		assert_eq!(Providers::network().hardware.gpus, 1);
+		Popw::census(a, online(PROFILE));
+		assert_eq!(listed(11, 1, None), [a, b].into());
+	});
+}
+
+#[test]
+fn boundary_of_a_page() {
+	ExtBuilder.build_and_execute(|| {
+		let workers: Vec<WorkerId> = (0..2 * INDEX_PAGE + 1).map(|i| add(i, *b"DE")).collect();
+		for worker in &workers {
+			put_into(*worker, WorkerState::Online);
+		}
+		// Nothing was verified: they are listed without a GPU.
+		assert_eq!(Providers::idle_workers(0, 0, None), 2 * INDEX_PAGE + 1);
+		let bucket = Bucket {
+			gpu_class: 0,
+			gpu_count: 0,
+			region: None,
+		};
+		assert_eq!(
+			BucketPages::<Test>::get((bucket, 2)).into_inner(),
+			vec![workers[2 * INDEX_PAGE as usize]]
+		);
+		Providers::do_try_state().unwrap();
+		// The last of the last page, then one of the first, which the last of the second replaces.
+		put_into(workers[2 * INDEX_PAGE as usize], WorkerState::Offline);
+		assert!(!BucketPages::<Test>::contains_key((bucket, 2)));
+		put_into(workers[3], WorkerState::Offline);
+		assert_eq!(
+			<Providers as Registry<AccountId>>::idle_at(0, 0, None, 3),
+			Some(workers[2 * INDEX_PAGE as usize - 1])
+		);
+		Providers::do_try_state().unwrap();
+		for worker in &workers {
+			put_into(*worker, WorkerState::Offline);
+		}
+		assert_eq!(BucketHeads::<Test>::iter().count(), 0);
+		assert_eq!(BucketPages::<Test>::iter().count(), 0);
+	});
+}
+
+proptest! {
+	#![proptest_config(ProptestConfig {
+		cases: 12,
+		rng_seed: proptest::test_runner::RngSeed::Fixed(4),
+		..ProptestConfig::default()
+	})]
+
+	/// Workers in four buckets of class and count and two regions come and go, and are found to be other
+	/// than they were.
+	#[test]
+	fn hold_exactly_the_idle_ones(
+		ops in prop::collection::vec((0usize..150, any::<u8>()), 1..500)
+	) {
+		ExtBuilder.build().execute_with(|| {
+			let workers: Vec<WorkerId> =
+				(0..150).map(|i| add(i, REGIONS[i as usize % 2])).collect();
+			let profile = |choice: u8| Profile {
+				gpu_class: 11 * u16::from(choice % 2),
+				gpu_count: choice / 2 % 2,
+				..PROFILE
+			};
+			let mut model = BTreeMap::<WorkerId, (WorkerState, Profile)>::new();
+			// Most of them are idle at first: the buckets have more than a page.
+			for worker in &workers {
+				Providers::mutate(*worker, |record| {
+					Providers::set_profile(*worker, record, profile(1));
+					Ok(())
+				}).unwrap();
+				put_into(*worker, WorkerState::Online);
+				model.insert(*worker, (WorkerState::Online, profile(1)));
+			}
+			for (index, choice) in ops {
+				let worker = workers[index];
+				let entry = model.get_mut(&worker).unwrap();
+				match choice % 6 {
+					0 => entry.0 = WorkerState::Rented,
+					1 => entry.0 = WorkerState::Offline,
+					2 => entry.1 = profile(choice / 6),
+					_ => entry.0 = WorkerState::Online,
+				}
+				let (state, profile) = *entry;
+				Providers::mutate(worker, |record| {
+					Providers::set_profile(worker, record, profile);
+					Ok(())
+				}).unwrap();
+				put_into(worker, state);
+			}
+			Providers::do_try_state().expect("all invariants hold");
+			for class in [0, 11] {
+				for count in [0, 1] {
+					for region in [None, Some(REGIONS[0]), Some(REGIONS[1])] {
+						let expected: BTreeSet<WorkerId> = model
+							.iter()
+							.filter(|(worker, (state, profile))| {
+								*state == WorkerState::Online
+									&& (profile.gpu_class, profile.gpu_count) == (class, count)
+									&& region.is_none_or(|region| {
+										region == REGIONS[**worker as usize % 2]
+									})
+							})
+							.map(|(worker, _)| *worker)
+							.collect();
+						prop_assert_eq!(listed(class, count, region), expected);
+					}
+				}
+			}
+			Ok(())
+		})?;
+	}
+}
+
+#[test]
+fn every_idle_worker_is_drawn_as_often_as_another() {
+	ExtBuilder.build_and_execute(|| {
+		let workers: Vec<WorkerId> = (0..100).map(|i| add(i, *b"DE")).collect();
+		for worker in &workers {
+			put_into(*worker, WorkerState::Online);
+		}
+		let mut drawn = BTreeMap::<WorkerId, u32>::new();
+		let draws = 20_000u32;
+		for draw in 0..draws {
+			let hash = sp_io::hashing::blake2_128(&draw.to_le_bytes());
+			let len = Providers::idle_workers(0, 0, None);
+			let position = (u128::from_le_bytes(hash) % u128::from(len)) as u32;
+			let worker = <Providers as Registry<AccountId>>::idle_at(0, 0, None, position).unwrap();
+			*drawn.entry(worker).or_default() += 1;
+		}
+		assert_eq!(drawn.len(), 100);
+		// 200 each, with a standard deviation of 14: within five of them, and the seeds are fixed.
+		assert!(drawn.values().all(|times| (130..270).contains(times)));
+	});
+}

@@ -1,0 +1,192 @@
+//! What all workers come to, kept as they change: so that an explorer needs no indexer for it.
+
+use super::*;
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+
+/// What a worker that is `Online` or `Rented` counts as among all.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Hardware {
+	/// GPUs that were verified.
+	pub gpus: u64,
+	/// CPU cores, as claimed and verified by tier.
+	pub cpu_cores: u64,
+	/// Memory in GB, likewise.
+	pub memory_gb: u64,
+	/// Disk in GB, likewise.
+	pub disk_gb: u64,
+	/// Download bandwidth in Mb/s, likewise.
+	pub download_mbps: u64,
+	/// Upload bandwidth in Mb/s, likewise.
+	pub upload_mbps: u64,
+}
+
+impl Hardware {
+	/// One worker's.
+	pub fn of(spec: &WorkerSpec, gpu_count: u8) -> Self {
+		Self {
+			gpus: gpu_count.into(),
+			cpu_cores: spec.cpu_cores.into(),
+			memory_gb: spec.memory_gb.into(),
+			disk_gb: spec.disk_gb.into(),
+			download_mbps: spec.download_mbps.into(),
+			upload_mbps: spec.upload_mbps.into(),
+		}
+	}
+
+	/// Each figure with the other's, or `None` where one does not fit.
+	fn with(&self, other: &Self, op: impl Fn(u64, u64) -> Option<u64>) -> Option<Self> {
+		Some(Self {
+			gpus: op(self.gpus, other.gpus)?,
+			cpu_cores: op(self.cpu_cores, other.cpu_cores)?,
+			memory_gb: op(self.memory_gb, other.memory_gb)?,
+			disk_gb: op(self.disk_gb, other.disk_gb)?,
+			download_mbps: op(self.download_mbps, other.download_mbps)?,
+			upload_mbps: op(self.upload_mbps, other.upload_mbps)?,
+		})
+	}
+
+	/// The sum.
+	pub fn checked_add(&self, other: &Self) -> Option<Self> {
+		self.with(other, u64::checked_add)
+	}
+
+	/// The difference.
+	pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+		self.with(other, u64::checked_sub)
+	}
+}
+
+/// The workers of a GPU class that are `Online` or `Rented`, by what was verified.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct ClassTotals {
+	/// Idle workers.
+	pub online: u32,
+	/// Rented ones.
+	pub rented: u32,
+	/// GPUs of the idle ones.
+	pub gpus_online: u64,
+	/// GPUs of the rented ones.
+	pub gpus_rented: u64,
+}
+
+/// The network in figures.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, TypeInfo)]
+pub struct NetworkTotals {
+	/// Workers ever registered.
+	pub registered: u32,
+	/// Workers by state.
+	pub workers: StateCounts,
+	/// What the `Online` and the `Rented` ones have together.
+	pub hardware: Hardware,
+	/// Those by GPU class, in no order; classes without one are left out.
+	pub classes: Vec<(GpuClass, ClassTotals)>,
+}
+
+impl<T: Config> Pallet<T> {
+	/// A worker that is `Online` or `Rented` enters the totals, and the indices if it is idle. Nothing
+	/// happens to another.
+	pub(crate) fn list(worker: WorkerId, record: &mut RecordOf<T>) {
+		let state = record.state();
+		if !Self::is_listed(state) {
+			return;
+		}
+		let (class, count) = record.gpus();
+		Totals::<T>::mutate(|totals| {
+			match totals.checked_add(&Hardware::of(&record.spec, count)) {
+				Some(sum) => *totals = sum,
+				None => {
+					defensive!("the network fits into 64 bits");
+				}
+			}
+		});
+		TotalsByClass::<T>::mutate(class, |totals| {
+			let (workers, gpus) = totals.of(state);
+			*workers = workers.checked_add(1).defensive_unwrap_or(u32::MAX);
+			*gpus = gpus.checked_add(count.into()).defensive_unwrap_or(u64::MAX);
+		});
+		if state == WorkerState::Online {
+			Self::enter_indices(worker, record);
+		}
+	}
+
+	/// The reverse of [`list`](Self::list), by the state, profile and claim that it was listed with.
+	pub(crate) fn delist(worker: WorkerId, record: &mut RecordOf<T>) {
+		let state = record.state();
+		if !Self::is_listed(state) {
+			return;
+		}
+		let (class, count) = record.gpus();
+		Totals::<T>::mutate(|totals| {
+			match totals.checked_sub(&Hardware::of(&record.spec, count)) {
+				Some(rest) => *totals = rest,
+				None => {
+					defensive!("what is taken out was put in");
+				}
+			}
+		});
+		TotalsByClass::<T>::mutate_exists(class, |slot| {
+			let totals = slot.get_or_insert_default();
+			let (workers, gpus) = totals.of(state);
+			*workers = workers.checked_sub(1).defensive_unwrap_or(0);
+			*gpus = gpus.checked_sub(count.into()).defensive_unwrap_or(0);
+			if *totals == ClassTotals::default() {
+				*slot = None;
+			}
+		});
+		if state == WorkerState::Online {
+			Self::leave_indices(worker, record);
+		}
+	}
+
+	/// A check found this profile. A worker that is listed by another one moves.
+	pub(crate) fn set_profile(worker: WorkerId, record: &mut RecordOf<T>, profile: Profile) {
+		let moves = record.gpus() != (profile.gpu_class, profile.gpu_count);
+		if moves {
+			Self::delist(worker, record);
+		}
+		record.profile = Some(profile);
+		if moves {
+			Self::list(worker, record);
+		}
+	}
+
+	fn is_listed(state: WorkerState) -> bool {
+		matches!(state, WorkerState::Online | WorkerState::Rented)
+	}
+}
+
+impl ClassTotals {
+	/// The workers that are idle, or those that are rented, and their GPUs.
+	fn of(&mut self, state: WorkerState) -> (&mut u32, &mut u64) {
+		if state == WorkerState::Rented {
+			(&mut self.rented, &mut self.gpus_rented)
+		} else {
+			(&mut self.online, &mut self.gpus_online)
+		}
+	}
+}

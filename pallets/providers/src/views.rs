@@ -1,0 +1,130 @@
+//! What view functions show.
+
+use super::*;
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use kaisar_primitives::{OrderId, RunningScore};
+use scale_info::TypeInfo;
+
+/// A worker as a view function shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct WorkerView<AccountId> {
+	/// The provider.
+	pub owner: AccountId,
+	/// It was deregistered.
+	pub deregistered: bool,
+	/// Its state.
+	pub state: WorkerState,
+	/// The first round in which the state counts.
+	pub since: RoundIndex,
+	/// The solitary check it is due in, if any.
+	pub forced: Option<Forced>,
+	/// The order it serves, if any.
+	pub order: Option<OrderId>,
+	/// What it claims.
+	pub spec: WorkerSpec,
+	/// What was last verified.
+	pub profile: Option<Profile>,
+	/// The owner's stake.
+	pub own: Balance,
+	/// The least that the owner must stake for what is claimed.
+	pub minimum: Option<Balance>,
+	/// All delegators' stake.
+	pub delegated: Balance,
+	/// What is unbonding, the owner's and the delegators'.
+	pub unbonding: Balance,
+	/// What of all this is queued to be slashed.
+	pub queued: Balance,
+	/// The share of its last 32 checks that confirmed it.
+	pub reliability: Perbill,
+	/// Online blocks that are not proved yet, the rented ones included.
+	pub online: BlockNumber,
+	/// Rented blocks that are not proved yet.
+	pub rented: BlockNumber,
+	/// The start of the last round that confirmed it online.
+	pub proved_at: Option<BlockNumber>,
+	/// The delegators' share of its reward now.
+	pub commission: Perbill,
+	/// The commission that is announced, and the first epoch in which it counts.
+	pub next_commission: Option<(EpochIndex, Perbill)>,
+	/// It is never matched below this price per GPU-hour.
+	pub price_floor: Balance,
+	/// Its running score, if it has one.
+	pub score: Option<RunningScore>,
+}
+
+/// What an account delegates to a worker.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct DelegationView {
+	/// Its shares.
+	pub shares: Balance,
+	/// What they are worth.
+	pub value: Balance,
+}
+
+/// Stake on its way out, as a view function shows it.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct UnbondingView {
+	/// What it is worth now.
+	pub value: Balance,
+	/// The first block in which it may be withdrawn.
+	pub until: BlockNumber,
+}
+
+impl<T: Config> Pallet<T> {
+	/// A worker as [`Pallet::worker`] shows it.
+	pub(crate) fn view_of(
+		worker: WorkerId,
+		record: RecordOf<T>,
+	) -> Option<WorkerView<T::AccountId>> {
+		let pool = &record.pool;
+		let unbonding = pool.own_unbonding.part.value;
+		let epoch = T::CurrentEpoch::get();
+		let pending = record.time.at(record.state(), Self::now());
+		Some(WorkerView {
+			deregistered: record.is_gone(),
+			state: record.state(),
+			since: record.standings.now.since,
+			forced: record.forced,
+			order: record.order,
+			spec: record.spec,
+			profile: record.profile,
+			own: pool.own,
+			minimum: Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count).ok(),
+			delegated: pool.delegated.value,
+			unbonding: unbonding.checked_add(pool.unbonding.part.value)?,
+			queued: record.queued.amount,
+			reliability: record.history.reliability(),
+			online: pending.online,
+			rented: pending.rented,
+			proved_at: record.proved_at,
+			commission: record.commission.in_epoch(epoch),
+			next_commission: record.commission.next.filter(|(from, _)| *from > epoch),
+			price_floor: record.price_floor,
+			score: T::Scores::of_worker(worker),
+			owner: record.owner,
+		})
+	}
+}

@@ -1,0 +1,272 @@
+//! The members of pools: a worker's delegators and an operator's licence holders, alike.
+//!
+//! A member's shares count for an epoch if they were there all the time, so each pool and each member
+//! keep two figures: the shares that are there now, and those that were there since the epoch began,
+//! which can only fall. In every epoch after that they are the same, until the next change; so
+//! nothing has to be done when an epoch ends, and one entry tells of all the epochs since.
+//!
+//! A settled reward raises the pool's rate by what an eligible share earned. A member whose shares
+//! were all eligible has earned the difference of two rates. One that came or added during an epoch has
+//! earned by fewer shares in it than after, and needs the rate between: that is what a pool notes
+//! ([`Rates`]) when it leaves an epoch with such members in it, and forgets with the last of them.
+
+use crate::{
+	Config, Current, Error, Event, MemberPool, MemberPools, Members, NotedRate, Owed, Pallet,
+	PoolMember, Rates, add, pallet::Carry, sub,
+};
+use frame_support::{defensive, ensure, storage::with_storage_layer};
+use kaisar_math::members::{self, PerShare};
+use kaisar_primitives::{Balance, EpochIndex, OnPoolChange, PoolId, Pools};
+use sp_runtime::{DispatchError, DispatchResult, traits::Zero};
+
+impl MemberPool {
+	/// Begins a later epoch: all shares that are there count in it. Returns what has to be noted of the
+	/// one that is left.
+	fn advance(&mut self, to: EpochIndex, owner: Balance) -> Option<(EpochIndex, NotedRate)> {
+		let noted = (self.partial > 0).then_some((
+			self.epoch,
+			NotedRate {
+				rate: self.rate,
+				members: self.partial,
+			},
+		));
+		self.epoch = to;
+		self.eligible = self.shares;
+		self.partial = 0;
+		self.owner_least = owner;
+		noted
+	}
+
+	/// Gives `member` `shares` instead of what it has. `None` if the sums do not add up.
+	fn change(&mut self, member: &mut PoolMember, shares: u128, eligible: u128) -> Option<()> {
+		let old = core::mem::replace(
+			member,
+			PoolMember {
+				shares,
+				eligible,
+				..*member
+			},
+		);
+		self.shares = self.shares.checked_sub(old.shares)?.checked_add(shares)?;
+		self.eligible = self
+			.eligible
+			.checked_sub(old.eligible)?
+			.checked_add(eligible)?;
+		self.partial = self
+			.partial
+			.checked_sub(old.is_partial().into())?
+			.checked_add(member.is_partial().into())?;
+		Some(())
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	fn advance(pool: PoolId, members: &mut MemberPool, to: EpochIndex, owner: Balance) {
+		if members.epoch >= to {
+			return;
+		}
+		if let Some((epoch, noted)) = members.advance(to, owner) {
+			Rates::<T>::insert(pool, epoch, noted);
+		}
+	}
+
+	/// Credits the members of a pool with their part of its `reward` of `epoch`, which is over, and
+	/// brings them to epoch `now`. Returns the part.
+	pub(crate) fn credit_members(
+		pool: PoolId,
+		epoch: EpochIndex,
+		reward: Balance,
+		now: EpochIndex,
+	) -> Result<Balance, DispatchError> {
+		let Some(mut members) = MemberPools::<T>::get(pool) else {
+			return Ok(0);
+		};
+		ensure!(
+			members.epoch <= epoch,
+			Self::inconsistent("members are never ahead of their pool's score")
+		);
+		// As it stood at the end of `epoch`: every change since would have settled first.
+		let value = T::Pools::value(pool);
+		Self::advance(pool, &mut members, epoch, value.owner);
+		let part = members::part(
+			reward,
+			T::Pools::commission_in(pool, epoch),
+			&members::Members {
+				owner: value.owner.min(members.owner_least),
+				value: value.members,
+				shares: value.shares,
+				eligible: members.eligible,
+			},
+		);
+		if part > 0 {
+			members.rate = PerShare::of(part, members.eligible)
+				.and_then(|earned| members.rate.checked_add(earned))
+				.ok_or(Error::<T>::Overflow)?;
+			members.left = add(members.left, part)?;
+			Self::deposit_event(Event::MembersRewarded {
+				pool,
+				epoch,
+				amount: part,
+			});
+		}
+		Self::advance(pool, &mut members, now, value.owner);
+		MemberPools::<T>::insert(pool, members);
+		Ok(part)
+	}
+
+	/// Brings a pool's members to epoch `now`, whose score is settled up to it.
+	pub(crate) fn roll_members(pool: PoolId, now: EpochIndex) {
+		if let Some(mut members) = MemberPools::<T>::get(pool)
+			&& members.epoch < now
+		{
+			Self::advance(pool, &mut members, now, T::Pools::value(pool).owner);
+			MemberPools::<T>::insert(pool, members);
+		}
+	}
+
+	/// Notes, before a change, what the owner has at stake, which may be the least of the epoch; and
+	/// whether the members' shares are worth anything.
+	fn note_value(pool: PoolId) {
+		if !matches!(pool, PoolId::Worker(_)) {
+			return;
+		}
+		if let Some(mut members) = MemberPools::<T>::get(pool) {
+			let value = T::Pools::value(pool);
+			let worthless = value.members == 0 && value.shares > 0;
+			if value.owner < members.owner_least || worthless != members.worthless {
+				members.owner_least = members.owner_least.min(value.owner);
+				members.worthless = worthless;
+				MemberPools::<T>::insert(pool, members);
+			}
+		}
+	}
+
+	/// Settles a member up to the epoch of its pool. The caller writes the record.
+	pub(crate) fn roll_member(
+		pool: PoolId,
+		members: &MemberPool,
+		member: &mut PoolMember,
+	) -> DispatchResult {
+		if member.epoch == members.epoch {
+			return Ok(());
+		}
+		let earned = |rate: PerShare, since, shares| {
+			rate.earned(since, shares)
+				.ok_or(DispatchError::from(Error::<T>::Overflow))
+		};
+		let mut since = member.seen;
+		let mut owed = member.owed;
+		if member.is_partial() {
+			let rate = Self::take_note(pool, member.epoch)?;
+			owed = owed
+				.checked_add(earned(rate, since, member.eligible)?)
+				.ok_or(Error::<T>::Overflow)?;
+			since = rate;
+		}
+		owed = owed
+			.checked_add(earned(members.rate, since, member.shares)?)
+			.ok_or(Error::<T>::Overflow)?;
+		*member = PoolMember {
+			epoch: members.epoch,
+			shares: member.shares,
+			eligible: member.shares,
+			seen: members.rate,
+			owed,
+		};
+		Ok(())
+	}
+
+	/// The rate that a pool noted at the end of `epoch`, for one of the members that need it.
+	fn take_note(pool: PoolId, epoch: EpochIndex) -> Result<PerShare, DispatchError> {
+		let NotedRate { rate, members } = Rates::<T>::get(pool, epoch)
+			.ok_or_else(|| Self::inconsistent("a rate is noted for all members that need it"))?;
+		match members.checked_sub(1) {
+			None | Some(0) => Rates::<T>::remove(pool, epoch),
+			Some(members) => Rates::<T>::insert(pool, epoch, NotedRate { rate, members }),
+		}
+		Ok(rate)
+	}
+
+	/// Writes a member and its pool. A member without shares and without a unit to claim, now or when the
+	/// epoch is settled, is forgotten, and with the last member the pool; what rounding left of it carries over.
+	pub(crate) fn keep_member(
+		pool: PoolId,
+		who: &T::AccountId,
+		mut members: MemberPool,
+		member: PoolMember,
+	) -> DispatchResult {
+		if member.shares > 0 || member.is_partial() || member.owed.whole() > 0 {
+			Members::<T>::insert(who, pool, member);
+		} else {
+			Members::<T>::remove(who, pool);
+			members.members = members
+				.members
+				.checked_sub(1)
+				.ok_or_else(|| Self::inconsistent("a pool counts its members"))?;
+		}
+		if members.members > 0 {
+			MemberPools::<T>::insert(pool, members);
+			return Ok(());
+		}
+		MemberPools::<T>::remove(pool);
+		let pot = Self::pot_of(pool);
+		Owed::<T>::try_mutate(pot, |owed| {
+			*owed = sub(*owed, members.left)?;
+			Ok::<_, DispatchError>(())
+		})?;
+		Self::grow::<Carry<T>>(pot, members.left)
+	}
+
+	fn do_shares_changed(pool: PoolId, who: &T::AccountId, old: u128, new: u128) -> DispatchResult {
+		Self::roll(pool)?;
+		let mut members = MemberPools::<T>::get(pool).unwrap_or_else(|| {
+			MemberPool::new(Current::<T>::get().index, T::Pools::value(pool).owner)
+		});
+		let mut member = match Members::<T>::get(who, pool) {
+			Some(member) => member,
+			None => {
+				members.members = members.members.checked_add(1).ok_or(Error::<T>::Overflow)?;
+				PoolMember::new(members.epoch, members.rate)
+			}
+		};
+		Self::roll_member(pool, &members, &mut member)?;
+		if member.shares != old {
+			defensive!("a pool's registry tells of every change", (pool, old));
+		}
+		let eligible = if frame_system::Pallet::<T>::block_number().is_zero() {
+			// What is there at genesis is there for the whole of the first epoch.
+			new
+		} else if members.worthless {
+			// Anyone may clear such shares away. They earned until they were slashed, and whoever clears
+			// them does not take that from who held them.
+			member.eligible
+		} else {
+			member.eligible.min(new)
+		};
+		members
+			.change(&mut member, new, eligible)
+			.ok_or_else(|| Self::inconsistent("a pool's shares are its members'"))?;
+		Self::keep_member(pool, who, members, member)
+	}
+
+	/// An error for what cannot be.
+	pub(crate) fn inconsistent(why: &'static str) -> DispatchError {
+		defensive!(why);
+		Error::<T>::Inconsistent.into()
+	}
+}
+
+impl<T: Config> OnPoolChange<T::AccountId> for Pallet<T> {
+	/// Settles the pool. A member's own figures are settled when its shares change.
+	fn before_change(pool: PoolId, _member: Option<&T::AccountId>) -> DispatchResult {
+		with_storage_layer(|| {
+			Self::roll(pool)?;
+			Self::note_value(pool);
+			Ok(())
+		})
+	}
+
+	fn shares_changed(pool: PoolId, member: &T::AccountId, old: u128, new: u128) -> DispatchResult {
+		with_storage_layer(|| Self::do_shares_changed(pool, member, old, new))
+	}
+}

@@ -1,0 +1,72 @@
+//! What others put into the pots, and where the protocol's part of rentals goes.
+
+use crate::{Config, Current, Event, Pallet, WorkerScores, add, pallet::Carry};
+use frame_support::{
+	storage::with_storage_layer,
+	traits::{Get, fungible::Mutate, tokens::Preservation},
+};
+use kaisar_math::Schedule;
+use kaisar_primitives::{Balance, BlockNumber, Pot, Pots, ProtocolFees, WorkerId};
+use sp_runtime::{DispatchResult, traits::SaturatedConversion};
+
+impl<T: Config> Pallet<T> {
+	/// Whether this block or a later one emits anything.
+	pub(crate) fn emission_runs() -> bool {
+		let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+		Schedule::KAISAR.left(now.saturating_sub(1)) > 0
+	}
+
+	/// Notes a protocol fee that an order of the worker paid, which raises what the worker may earn as
+	/// PoD in the running epoch.
+	pub(crate) fn note_protocol_fee(worker: WorkerId, amount: Balance) -> DispatchResult {
+		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
+		Self::roll_worker(worker, &mut record, Current::<T>::get().index)?;
+		record.fees = add(record.fees, amount)?;
+		WorkerScores::<T>::insert(worker, record);
+		Ok(())
+	}
+}
+
+impl<T: Config> Pots<T::AccountId> for Pallet<T> {
+	fn put(pot: Pot, from: &T::AccountId, amount: Balance) -> DispatchResult {
+		if amount == 0 {
+			return Ok(());
+		}
+		with_storage_layer(|| {
+			let account = Self::pot_account(pot);
+			T::Currency::transfer(from, &account, amount, Preservation::Expendable)?;
+			Self::grow::<Carry<T>>(pot, amount)?;
+			Self::deposit_event(Event::PotFunded {
+				pot,
+				from: from.clone(),
+				amount,
+			});
+			Ok(())
+		})
+	}
+}
+
+impl<T: Config> ProtocolFees<T::AccountId> for Pallet<T> {
+	fn pay(worker: WorkerId, from: &T::AccountId, amount: Balance) -> DispatchResult {
+		if amount == 0 {
+			return Ok(());
+		}
+		with_storage_layer(|| {
+			Self::note_protocol_fee(worker, amount)?;
+			if Self::emission_runs() {
+				let treasury = T::Treasury::get();
+				T::Currency::transfer(from, &treasury, amount, Preservation::Expendable)?;
+			} else {
+				let half = amount / 2;
+				<Self as Pots<T::AccountId>>::put(Pot::Checkers, from, half)?;
+				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, amount - half)?;
+			}
+			Self::deposit_event(Event::ProtocolFeePaid {
+				worker,
+				from: from.clone(),
+				amount,
+			});
+			Ok(())
+		})
+	}
+}

@@ -1,0 +1,103 @@
+//! What closed checks and paid fees add to the scores, and the tables that they are weighed with.
+
+use crate::{
+	CheckerScores, ClassScores, Config, Current, Error, Event, Pallet, Table, WorkerScores, add,
+	sub,
+};
+use frame_support::{defensive, ensure, storage::with_storage_layer, traits::Get};
+use kaisar_math::{Hardware, ScoreTable, score};
+use kaisar_primitives::{GpuClass, OnClosed, OperatorId, Proved, WorkerId};
+use sp_runtime::{ArithmeticError, DispatchError, DispatchResult};
+
+impl<T: Config> Pallet<T> {
+	/// The score of one GPU of a class, in hundredths: 0 without a GPU, `None` for an unknown class.
+	pub fn score_of_class(class: GpuClass) -> Option<u32> {
+		if class == 0 {
+			Some(0)
+		} else {
+			ClassScores::<T>::get(class)
+		}
+	}
+
+	fn do_proved(worker: WorkerId, proved: &Proved) -> DispatchResult {
+		let profile = &proved.profile;
+		let hardware = Hardware {
+			bandwidth: profile.bandwidth,
+			cpu: profile.cpu,
+			memory: profile.memory,
+			disk: profile.disk,
+			class_score: Self::score_of_class(profile.gpu_class).unwrap_or(0),
+			gpu_count: profile.gpu_count,
+		};
+		let table = Table::<T>::get();
+		let boost = score::boost(proved.stake, T::MaxStake::get());
+		let poc = table
+			.poc(proved.online, boost, &hardware)
+			.ok_or(Error::<T>::Overflow)?;
+		let pod = table
+			.pod(proved.rented, boost, &hardware)
+			.ok_or(Error::<T>::Overflow)?;
+
+		let mut current = Current::<T>::get();
+		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
+		Self::roll_worker(worker, &mut record, current.index)?;
+		record.poc = add(record.poc, poc)?;
+		record.pod = add(record.pod, pod)?;
+		current.scores.poc = add(current.scores.poc, poc)?;
+		current.scores.pod = add(current.scores.pod, pod)?;
+		WorkerScores::<T>::insert(worker, record);
+		Current::<T>::put(current);
+		Ok(())
+	}
+
+	fn do_seat(operator: OperatorId, correct: bool) -> DispatchResult {
+		let mut current = Current::<T>::get();
+		let mut record = CheckerScores::<T>::get(operator).unwrap_or_default();
+		Self::roll_checker(operator, &mut record, current.index)?;
+		let old = record.score();
+		let overflow = || DispatchError::from(ArithmeticError::Overflow);
+		record.seats = record.seats.checked_add(1).ok_or_else(overflow)?;
+		record.correct = record
+			.correct
+			.checked_add(correct.into())
+			.ok_or_else(overflow)?;
+		// By difference: a wrong seat lowers the score.
+		current.scores.checkers = add(sub(current.scores.checkers, old)?, record.score())?;
+		CheckerScores::<T>::insert(operator, record);
+		Current::<T>::put(current);
+		Ok(())
+	}
+
+	pub(crate) fn do_set_score_table(table: ScoreTable) -> DispatchResult {
+		ensure!(table.is_valid(), Error::<T>::InvalidScoreTable);
+		let old = Table::<T>::get();
+		Table::<T>::put(table);
+		Self::deposit_event(Event::ScoreTableSet { old, new: table });
+		Ok(())
+	}
+
+	pub(crate) fn do_set_class_score(class: GpuClass, new: u32) -> DispatchResult {
+		ensure!(
+			class > 0 && new <= score::MAX_CLASS_SCORE,
+			Error::<T>::InvalidClassScore
+		);
+		let old = ClassScores::<T>::get(class);
+		ClassScores::<T>::insert(class, new);
+		Self::deposit_event(Event::ClassScoreSet { class, old, new });
+		Ok(())
+	}
+}
+
+impl<T: Config> OnClosed for Pallet<T> {
+	fn on_proved(worker: WorkerId, proved: &Proved) {
+		if let Err(error) = with_storage_layer(|| Self::do_proved(worker, proved)) {
+			defensive!("what a check proves can be scored", (worker, error));
+		}
+	}
+
+	fn on_seat(operator: OperatorId, correct: bool) {
+		if let Err(error) = with_storage_layer(|| Self::do_seat(operator, correct)) {
+			defensive!("a seat can be scored", (operator, error));
+		}
+	}
+}

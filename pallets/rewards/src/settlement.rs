@@ -1,0 +1,192 @@
+//! Settlement: a pool's score of an epoch that is over becomes what can be claimed.
+
+use crate::{
+	CheckerClaims, CheckerScore, CheckerScores, Config, Current, EpochTotals, Epochs, Error, Event,
+	Owed, Pallet, WorkerScore, WorkerScores, add, pallet::Carry, sub,
+};
+use frame_support::{defensive, ensure};
+use kaisar_math::reward::{self, WorkerReward};
+use kaisar_primitives::{Balance, Checks, EpochIndex, OperatorId, PoolId, Pools, Pot, WorkerId};
+use sp_runtime::{DispatchError, DispatchResult};
+
+impl<T: Config> Pallet<T> {
+	/// What a worker's score earns from the totals of its epoch.
+	pub(crate) fn reward_of_worker(
+		record: &WorkerScore,
+		totals: &EpochTotals,
+	) -> Result<WorkerReward, DispatchError> {
+		// A limit beyond 2¹²⁸ is none.
+		let limit = reward::pod_limit(totals.pod_fee_cap, record.fees).unwrap_or(Balance::MAX);
+		reward::worker(
+			(record.poc, record.pod),
+			(totals.scores.poc, totals.scores.pod),
+			(totals.poc_reward, totals.pod_reward),
+			limit,
+		)
+		.ok_or(Error::<T>::Overflow.into())
+	}
+
+	/// What an operator's score earns from the totals of its epoch.
+	pub(crate) fn reward_of_checker(
+		record: &CheckerScore,
+		totals: &EpochTotals,
+	) -> Result<Balance, DispatchError> {
+		reward::share(
+			record.score(),
+			totals.checker_reward,
+			totals.scores.checkers,
+		)
+		.ok_or(Error::<T>::Overflow.into())
+	}
+
+	/// Settles a worker's record up to epoch `now`, which runs. The caller writes the record.
+	pub(crate) fn roll_worker(
+		worker: WorkerId,
+		record: &mut WorkerScore,
+		now: EpochIndex,
+	) -> DispatchResult {
+		if record.epoch >= now {
+			return Ok(());
+		}
+		let old = *record;
+		*record = WorkerScore {
+			epoch: now,
+			claimable: old.claimable,
+			..Default::default()
+		};
+		if old.poc == 0 && old.pod == 0 {
+			return Ok(());
+		}
+		let (pool, epoch) = (PoolId::Worker(worker), old.epoch);
+		let Some(mut totals) = Epochs::<T>::get(epoch) else {
+			Self::deposit_event(Event::Expired { pool, epoch });
+			return Ok(());
+		};
+		let WorkerReward { poc, pod, carried } = Self::reward_of_worker(&old, &totals)?;
+		let reward = add(poc, pod)?;
+		totals.providers_left = sub(totals.providers_left, add(reward, carried)?)?;
+		Epochs::<T>::insert(epoch, totals);
+		Self::grow::<Carry<T>>(Pot::Providers, carried)?;
+		let owners = Self::settled(pool, epoch, reward, carried, now)?;
+		record.claimable = add(old.claimable, owners)?;
+		Ok(())
+	}
+
+	/// Settles an operator's record up to epoch `now`, which runs: its account is credited. The caller
+	/// writes the record.
+	pub(crate) fn roll_checker(
+		operator: OperatorId,
+		record: &mut CheckerScore,
+		now: EpochIndex,
+	) -> DispatchResult {
+		if record.epoch >= now {
+			return Ok(());
+		}
+		let old = *record;
+		*record = CheckerScore {
+			epoch: now,
+			..Default::default()
+		};
+		if old.correct == 0 {
+			return Ok(());
+		}
+		let (pool, epoch) = (PoolId::Checker(operator), old.epoch);
+		let Some(mut totals) = Epochs::<T>::get(epoch) else {
+			Self::deposit_event(Event::Expired { pool, epoch });
+			return Ok(());
+		};
+		let Some(account) = T::Pools::owner(pool) else {
+			// Its reward is left in the epoch and carries over with it.
+			defensive!("an operator that had a seat has an account");
+			return Ok(());
+		};
+		let reward = Self::reward_of_checker(&old, &totals)?;
+		totals.checkers_left = sub(totals.checkers_left, reward)?;
+		Epochs::<T>::insert(epoch, totals);
+		let owners = Self::settled(pool, epoch, reward, 0, now)?;
+		if owners > 0 {
+			CheckerClaims::<T>::try_mutate(&account, |claim| {
+				*claim = add(*claim, owners)?;
+				Ok::<_, DispatchError>(())
+			})?;
+		}
+		Ok(())
+	}
+
+	/// Notes that a pool's `reward` of `epoch` is owed from now on, and credits the members with their
+	/// part. Returns the owner's.
+	fn settled(
+		pool: PoolId,
+		epoch: EpochIndex,
+		reward: Balance,
+		carried: Balance,
+		now: EpochIndex,
+	) -> Result<Balance, DispatchError> {
+		Self::grow::<Owed<T>>(Self::pot_of(pool), reward)?;
+		Self::deposit_event(Event::Settled {
+			pool,
+			epoch,
+			reward,
+			carried,
+		});
+		let members = Self::credit_members(pool, epoch, reward, now)?;
+		sub(reward, members)
+	}
+
+	/// The pot that pays a pool.
+	pub(crate) fn pot_of(pool: PoolId) -> Pot {
+		match pool {
+			PoolId::Worker(_) => Pot::Providers,
+			PoolId::Checker(_) => Pot::Checkers,
+		}
+	}
+
+	pub(crate) fn grow<M>(pot: Pot, amount: Balance) -> DispatchResult
+	where
+		M: frame_support::StorageMap<Pot, Balance, Query = Balance>,
+	{
+		if amount == 0 {
+			return Ok(());
+		}
+		M::try_mutate(pot, |sum| {
+			*sum = add(*sum, amount)?;
+			Ok(())
+		})
+	}
+
+	/// Settles a pool's score of an earlier epoch, and brings its members to the running one. Changes
+	/// nothing where that is done.
+	///
+	/// The score comes first: a pool's members are never ahead of it.
+	pub(crate) fn roll(pool: PoolId) -> DispatchResult {
+		let now = Current::<T>::get().index;
+		match pool {
+			PoolId::Worker(worker) => {
+				if let Some(mut record) = WorkerScores::<T>::get(worker)
+					&& record.epoch < now
+				{
+					Self::roll_worker(worker, &mut record, now)?;
+					WorkerScores::<T>::insert(worker, record);
+				}
+			}
+			PoolId::Checker(operator) => {
+				if let Some(mut record) = CheckerScores::<T>::get(operator)
+					&& record.epoch < now
+				{
+					Self::roll_checker(operator, &mut record, now)?;
+					CheckerScores::<T>::insert(operator, record);
+				}
+			}
+		}
+		Self::roll_members(pool, now);
+		Ok(())
+	}
+
+	pub(crate) fn do_settle(pool: PoolId) -> DispatchResult {
+		ensure!(T::Pools::owner(pool).is_some(), Error::<T>::UnknownPool);
+		if let PoolId::Worker(worker) = pool {
+			T::Checks::touch(worker);
+		}
+		Self::roll(pool)
+	}
+}

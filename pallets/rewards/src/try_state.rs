@@ -1,0 +1,259 @@
+//! What must always hold, numbered as in the specification (05-rewards).
+
+use crate::{
+	CheckerClaims, CheckerScores, Config, Current, Epochs, MemberPool, MemberPools, Members,
+	NextRedemptionId, Oldest, Owed, Pallet, PoolMember, Rates, Redemptions, Scores, VKai,
+	WorkerScores, add, pallet::Carry,
+};
+use alloc::collections::{BTreeMap, BTreeSet};
+use frame_support::{
+	ensure,
+	traits::{Get, fungible::Inspect},
+};
+use kaisar_math::{members::Exact, reward::WorkerReward};
+use kaisar_primitives::{Balance, EpochIndex, PoolId, Pools, Pot};
+use sp_runtime::TryRuntimeError;
+
+impl<T: Config> Pallet<T> {
+	/// Checks what must always hold. The fourth, that a claim repeated pays nothing, whatever the
+	/// order of claims, is a matter of tests.
+	pub fn do_try_state() -> Result<(), TryRuntimeError> {
+		Self::try_epochs()?;
+		Self::try_pots()?;
+		Self::try_scores()?;
+		Self::try_members()
+	}
+
+	fn try_epochs() -> Result<(), TryRuntimeError> {
+		let current = Current::<T>::get();
+		ensure!(current.length > 0, "0: an epoch has blocks");
+		ensure!(
+			T::Currency::total_issuance() <= T::MaxSupply::get(),
+			"0: the supply is within its cap"
+		);
+		for (epoch, _) in Epochs::<T>::iter() {
+			ensure!(
+				(Oldest::<T>::get()..current.index).contains(&epoch),
+				"0: the history ends where it should"
+			);
+		}
+		Ok(())
+	}
+
+	/// 1. Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers what is owed.
+	fn try_pots() -> Result<(), TryRuntimeError> {
+		let current = Current::<T>::get();
+		let mut providers = 0u128;
+		for record in WorkerScores::<T>::iter_values() {
+			ensure!(
+				record.epoch <= current.index,
+				"1: no score is of the future"
+			);
+			providers = add(providers, record.claimable)?;
+		}
+		let mut checkers = 0u128;
+		for amount in CheckerClaims::<T>::iter_values().chain(VKai::<T>::iter_values()) {
+			checkers = add(checkers, amount)?;
+		}
+		let mut ids = BTreeSet::new();
+		for open in Redemptions::<T>::iter_values() {
+			ensure!(!open.is_empty(), "1: no account without redemptions");
+			for redemption in open {
+				ensure!(
+					ids.insert(redemption.id) && redemption.id < NextRedemptionId::<T>::get(),
+					"1: redemptions have numbers of their own"
+				);
+				checkers = add(checkers, redemption.pays)?;
+			}
+		}
+		for (pool, members) in MemberPools::<T>::iter() {
+			let owed = match Self::pot_of(pool) {
+				Pot::Providers => &mut providers,
+				Pot::Checkers => &mut checkers,
+			};
+			*owed = add(*owed, members.left)?;
+		}
+		ensure!(
+			providers == Owed::<T>::get(Pot::Providers),
+			"1: owed to workers' owners and delegators"
+		);
+		ensure!(
+			checkers == Owed::<T>::get(Pot::Checkers),
+			"1: owed to operators, licence holders and whoever has vKAI"
+		);
+		for pot in [Pot::Providers, Pot::Checkers] {
+			let mut all = add(Carry::<T>::get(pot), Owed::<T>::get(pot))?;
+			for totals in Epochs::<T>::iter_values() {
+				let shared = match pot {
+					Pot::Providers => add(totals.poc_reward, totals.pod_reward)?,
+					Pot::Checkers => totals.checker_reward,
+				};
+				ensure!(
+					totals.left(pot) <= shared,
+					"1: no epoch pays more than it has"
+				);
+				all = add(all, totals.left(pot))?;
+			}
+			ensure!(
+				Self::free_of(&Self::pot_account(pot)) >= all,
+				"1: a pot covers what it owes"
+			);
+		}
+		Ok(())
+	}
+
+	/// 2. An epoch's total score = Σ of its pools' scores; of a past one, of those not settled yet.
+	fn try_scores() -> Result<(), TryRuntimeError> {
+		let current = Current::<T>::get();
+		let mut sums = BTreeMap::<EpochIndex, Scores>::new();
+		let mut unpaid = BTreeMap::<EpochIndex, (Balance, Balance)>::new();
+		for record in WorkerScores::<T>::iter_values() {
+			let sum = sums.entry(record.epoch).or_default();
+			sum.poc = add(sum.poc, record.poc)?;
+			sum.pod = add(sum.pod, record.pod)?;
+			if let Some(totals) = Epochs::<T>::get(record.epoch) {
+				let WorkerReward { poc, pod, carried } = Self::reward_of_worker(&record, &totals)?;
+				let unpaid = &mut unpaid.entry(record.epoch).or_default().0;
+				*unpaid = add(*unpaid, add(add(poc, pod)?, carried)?)?;
+			}
+		}
+		for record in CheckerScores::<T>::iter_values() {
+			ensure!(
+				record.correct <= record.seats,
+				"2: no more correct seats than seats"
+			);
+			let sum = sums.entry(record.epoch).or_default();
+			sum.checkers = add(sum.checkers, record.score())?;
+			if let Some(totals) = Epochs::<T>::get(record.epoch) {
+				let unpaid = &mut unpaid.entry(record.epoch).or_default().1;
+				*unpaid = add(*unpaid, Self::reward_of_checker(&record, &totals)?)?;
+			}
+		}
+		let running = sums.remove(&current.index).unwrap_or_default();
+		ensure!(
+			running == current.scores,
+			"2: the running totals are the sums of the scores"
+		);
+		for (epoch, sum) in sums {
+			let Some(totals) = Epochs::<T>::get(epoch) else {
+				continue;
+			};
+			ensure!(
+				sum.poc <= totals.scores.poc
+					&& sum.pod <= totals.scores.pod
+					&& sum.checkers <= totals.scores.checkers,
+				"2: no more scores than their total"
+			);
+		}
+		for (epoch, (workers, checkers)) in unpaid {
+			let totals = Epochs::<T>::get(epoch).ok_or("2: just read")?;
+			ensure!(
+				workers <= totals.providers_left && checkers <= totals.checkers_left,
+				"1: an epoch covers what is not settled of it"
+			);
+		}
+		Ok(())
+	}
+
+	/// 3. A pool's eligible shares = Σ of its members' eligible shares; and whatever else a pool knows of
+	///    its members.
+	fn try_members() -> Result<(), TryRuntimeError> {
+		let mut sums = BTreeMap::<PoolId, (MemberPool, Exact)>::new();
+		let mut notes = BTreeMap::<(PoolId, EpochIndex), u32>::new();
+		for (who, pool, member) in Members::<T>::iter() {
+			let members = MemberPools::<T>::get(pool).ok_or("3: a member's pool is there")?;
+			ensure!(member.epoch <= members.epoch, "3: no member is ahead");
+			let ended = T::Pools::value(pool).shares == 0;
+			ensure!(
+				ended || T::Pools::shares(pool, &who) == member.shares,
+				"3: a member has the shares that the registry says"
+			);
+			let empty = MemberPool {
+				owner_least: 0,
+				..MemberPool::new(0, 0)
+			};
+			let (sum, owed) = sums
+				.entry(pool)
+				.or_insert_with(|| (empty, Exact::default()));
+			let running = member.epoch == members.epoch;
+			sum.shares = add(sum.shares, member.shares)?;
+			sum.eligible = add(
+				sum.eligible,
+				if running {
+					member.eligible
+				} else {
+					member.shares
+				},
+			)?;
+			sum.members = sum.members.saturating_add(1);
+			if member.is_partial() {
+				if running {
+					sum.partial = sum.partial.saturating_add(1);
+				} else {
+					let count = notes.entry((pool, member.epoch)).or_default();
+					*count = count.saturating_add(1);
+				}
+			}
+			let due = Self::due_to(pool, &members, &member)?;
+			*owed = owed.checked_add(due).ok_or("3: owed is in range")?;
+		}
+		for (pool, members) in MemberPools::<T>::iter() {
+			let (sum, owed) = sums.remove(&pool).ok_or("3: no pool without members")?;
+			ensure!(
+				members.eligible == sum.eligible,
+				"3: a pool's eligible shares are its members'"
+			);
+			ensure!(
+				members.shares == sum.shares,
+				"3: a pool's shares are its members'"
+			);
+			ensure!(
+				(members.members, members.partial) == (sum.members, sum.partial),
+				"3: a pool counts its members"
+			);
+			ensure!(
+				owed <= Exact::from_whole(members.left),
+				"1: a pool covers what its members can claim"
+			);
+			let value = T::Pools::value(pool);
+			ensure!(
+				value.shares == 0 || value.shares == members.shares,
+				"3: a pool has the shares that the registry says"
+			);
+		}
+		for (pool, epoch, noted) in Rates::<T>::iter() {
+			ensure!(
+				notes.remove(&(pool, epoch)) == Some(noted.members),
+				"3: a rate is noted for as many as need it"
+			);
+		}
+		ensure!(notes.is_empty(), "3: every rate that is needed is noted");
+		Ok(())
+	}
+
+	/// What a member can claim, as far as its pool is settled.
+	fn due_to(
+		pool: PoolId,
+		members: &MemberPool,
+		member: &PoolMember,
+	) -> Result<Exact, TryRuntimeError> {
+		let mut since = member.seen;
+		let mut owed = member.owed;
+		let mut eligible = member.shares;
+		if member.epoch == members.epoch {
+			eligible = member.eligible;
+		} else if member.is_partial() {
+			let noted = Rates::<T>::get(pool, member.epoch).ok_or("3: a rate is noted")?;
+			let earned = noted.rate.earned(since, member.eligible);
+			owed = earned
+				.and_then(|earned| owed.checked_add(earned))
+				.ok_or("3: owed is in range")?;
+			since = noted.rate;
+		}
+		members
+			.rate
+			.earned(since, eligible)
+			.and_then(|earned| owed.checked_add(earned))
+			.ok_or(TryRuntimeError::Other("3: owed is in range"))
+	}
+}

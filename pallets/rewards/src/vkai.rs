@@ -1,0 +1,79 @@
+//! vKAI becomes KAI: slowly for all of it, fast for a part.
+
+use crate::{
+	Config, Error, Event, NextRedemptionId, Owed, Pallet, Redemption, RedemptionId, Redemptions,
+	VKai, pallet::Carry, sub,
+};
+use frame_support::{ensure, traits::Get};
+use kaisar_math::RedeemTerm;
+use kaisar_primitives::{Balance, BlockNumber, Pot};
+use sp_runtime::{DispatchResult, traits::SaturatedConversion};
+
+impl<T: Config> Pallet<T> {
+	pub(crate) fn do_redeem(
+		who: T::AccountId,
+		amount: Balance,
+		term: RedeemTerm,
+	) -> DispatchResult {
+		ensure!(
+			amount >= T::MinRedemption::get(),
+			Error::<T>::RedemptionTooSmall
+		);
+		let rest = VKai::<T>::get(&who)
+			.checked_sub(amount)
+			.ok_or(Error::<T>::InsufficientVKai)?;
+		let id = NextRedemptionId::<T>::get();
+		let next = id.checked_add(1).ok_or(Error::<T>::Overflow)?;
+		let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+		let due = now.checked_add(term.blocks()).ok_or(Error::<T>::Overflow)?;
+		let pays = term.pays(amount);
+		let forfeited = sub(amount, pays)?;
+		let owed = sub(Owed::<T>::get(Pot::Checkers), forfeited)?;
+		let mut open = Redemptions::<T>::get(&who);
+		open.try_push(Redemption { id, pays, due })
+			.map_err(|_| Error::<T>::TooManyRedemptions)?;
+
+		NextRedemptionId::<T>::put(next);
+		Redemptions::<T>::insert(&who, open);
+		if rest == 0 {
+			VKai::<T>::remove(&who);
+		} else {
+			VKai::<T>::insert(&who, rest);
+		}
+		// What is given up is the running epoch's.
+		Owed::<T>::insert(Pot::Checkers, owed);
+		Self::grow::<Carry<T>>(Pot::Checkers, forfeited)?;
+		Self::deposit_event(Event::RedemptionStarted {
+			who,
+			id,
+			amount,
+			pays,
+			due,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_withdraw_redemption(who: T::AccountId, id: RedemptionId) -> DispatchResult {
+		let mut open = Redemptions::<T>::get(&who);
+		let place = open
+			.iter()
+			.position(|redemption| redemption.id == id)
+			.ok_or(Error::<T>::UnknownRedemption)?;
+		let Redemption { pays, due, .. } = open.remove(place);
+		let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+		ensure!(due <= now, Error::<T>::RedemptionNotDue);
+
+		Self::pay(Pot::Checkers, &who, pays)?;
+		if open.is_empty() {
+			Redemptions::<T>::remove(&who);
+		} else {
+			Redemptions::<T>::insert(&who, open);
+		}
+		Self::deposit_event(Event::RedemptionWithdrawn {
+			who,
+			id,
+			amount: pays,
+		});
+		Ok(())
+	}
+}

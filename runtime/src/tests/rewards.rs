@@ -1,0 +1,140 @@
+//! Rewards with the registries that the runtime gives it: who holds licences and stake there is paid here.
+
+use super::on_preset;
+use crate::{
+	AccountId, Balance, Balances, Providers, Rewards, RuntimeOrigin, System, presets::dev,
+};
+use frame_support::{assert_ok, traits::Hooks, traits::fungible::Inspect};
+use kaisar_math::{
+	RedeemTerm,
+	members::{Members, part},
+};
+use kaisar_primitives::{
+	KAI, KeyProof, OnClosed, PoolId, Pot, Profile, Proved, WorkerSpec,
+	keys::{KeyRole, possession_payload},
+};
+use sp_core::{Pair, ed25519, sr25519};
+use sp_keyring::Sr25519Keyring;
+use sp_runtime::Perbill;
+
+fn end_epoch() {
+	let current = Rewards::current_epoch();
+	let next = current.start + current.length;
+	System::set_block_number(next);
+	Rewards::on_initialize(next);
+}
+
+fn signed(who: &AccountId) -> RuntimeOrigin {
+	RuntimeOrigin::signed(who.clone())
+}
+
+/// A member's claim is within one unit of the exact amount, never above it.
+#[track_caller]
+fn near(claim: Balance, exact: Balance) {
+	assert!(
+		claim <= exact && exact - claim <= 1,
+		"{claim} is not about {exact}"
+	);
+}
+
+#[test]
+fn licences_that_are_delegated_at_genesis_share_the_first_epoch() {
+	on_preset("development", || {
+		for operator in 0..3 {
+			let members = Rewards::pool_members(PoolId::Checker(operator)).expect("it has members");
+			let licences = u128::from(dev::LICENCES);
+			assert_eq!((members.shares, members.eligible), (licences, licences));
+		}
+		System::set_block_number(1);
+		(0..9).for_each(|_| Rewards::on_seat(0, true));
+		end_epoch();
+
+		let (pool, checker) = (
+			PoolId::Checker(0),
+			AccountId::from(dev::CHECKERS[0].account),
+		);
+		let reward = Rewards::epoch_totals(0).expect("it is kept").checker_reward;
+		let members = Perbill::from_percent(10).mul_floor(reward);
+		assert_ok!(Rewards::claim_checker(signed(&checker)));
+		assert_eq!(Rewards::vkai(checker.clone()), reward - members);
+		assert_ok!(Rewards::claim_delegation(signed(&checker), pool));
+		near(Rewards::vkai(checker.clone()), reward);
+		assert_ok!(Rewards::redeem(signed(&checker), KAI, RedeemTerm::Days30));
+		assert_eq!(Rewards::redemptions_of(checker)[0].pays, KAI / 4);
+	});
+}
+
+#[test]
+fn a_delegator_of_a_worker_is_paid_its_part() {
+	on_preset("development", || {
+		System::set_block_number(1);
+		let (provider, bob) = (
+			AccountId::from(dev::PROVIDER),
+			Sr25519Keyring::Bob.to_account_id(),
+		);
+		let worker_key = sr25519::Pair::from_seed(&[1; 32]);
+		let agent_key = ed25519::Pair::from_seed(&[2; 32]);
+		let payload = possession_payload(KeyRole::Worker, System::block_hash(0), &provider);
+		let spec = WorkerSpec {
+			cpu_cores: 8,
+			memory_gb: 16,
+			disk_gb: 100,
+			download_mbps: 100,
+			upload_mbps: 100,
+			region: *b"DE",
+			..Default::default()
+		};
+		assert_ok!(Providers::register_worker(
+			signed(&provider),
+			spec,
+			worker_key.public().into(),
+			agent_key.public(),
+			600 * KAI,
+			KeyProof {
+				key: worker_key.sign(&payload),
+				agent: agent_key.sign(&payload),
+			},
+		));
+		let half = Perbill::from_percent(50);
+		assert_ok!(Providers::set_commission(signed(&provider), 0, half));
+		assert_ok!(Providers::stake(signed(&bob), 0, 1_000 * KAI));
+		let pool = PoolId::Worker(0);
+		assert_eq!(
+			Rewards::pool_members(pool).map(|members| members.eligible),
+			Some(0)
+		);
+		// The commission is in force after a whole epoch's notice.
+		(0..2).for_each(|_| end_epoch());
+		Rewards::on_proved(
+			0,
+			&Proved {
+				online: 50,
+				rented: 0,
+				stake: 1_600 * KAI,
+				profile: Profile {
+					bandwidth: 1,
+					..Default::default()
+				},
+			},
+		);
+		// The owner stakes more for the end of the epoch, which changes nothing of it.
+		assert_ok!(Providers::stake(signed(&provider), 0, 9_000 * KAI));
+		end_epoch();
+
+		let reward = Rewards::epoch_totals(2).expect("it is kept").poc_reward;
+		let stakes = Members {
+			owner: 600 * KAI,
+			value: 1_000 * KAI,
+			shares: 1_000 * KAI,
+			eligible: 1_000 * KAI,
+		};
+		let members = part(reward, half, &stakes);
+		let (bobs, providers) = (Balances::balance(&bob), Balances::balance(&provider));
+		assert_ok!(Rewards::claim_delegation(signed(&bob), pool));
+		near(Balances::balance(&bob) - bobs, members);
+		assert_ok!(Rewards::claim_worker(signed(&provider), 0));
+		assert_eq!(Balances::balance(&provider) - providers, reward - members);
+		let pot = Balances::balance(&Rewards::pot_account(Pot::Providers));
+		assert!(pot >= crate::constants::EXISTENTIAL_DEPOSIT);
+	});
+}
