@@ -155,6 +155,9 @@ missing_packages() {
 	has_libclang || missing+=(libclang-dev)
 	[[ -e /usr/include/openssl/ssl.h ]] || missing+=(libssl-dev)
 	[[ -s /etc/ssl/certs/ca-certificates.crt ]] || missing+=(ca-certificates)
+	# Vulkan, and a driver that needs no GPU: the benchmark's kernels are tested on it.
+	ldconfig -p | grep -q 'libvulkan\.so\.1' || missing+=(libvulkan1)
+	compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || missing+=(mesa-vulkan-drivers)
 	if ! has_nodejs; then
 		command -v node >/dev/null || missing+=(nodejs)
 		command -v npm >/dev/null || missing+=(npm)

@@ -3,7 +3,9 @@
 
 use crate::{
 	check,
+	device::Device,
 	evidence::Clock,
+	gpu,
 	hash::{Hash, hash},
 	net::{self, Peers},
 	proof::{self, Job, Proof, STAGES},
@@ -48,6 +50,8 @@ const MAX_HEARD: usize = 65_536;
 const MAX_HEARD_EACH: usize = 256;
 /// Longest that anything is kept, whatever is asked: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// How long a proof that nobody opens keeps the GPUs' memory.
+const GPU_MEMORY_KEPT_MS: u64 = 600 * 1_000;
 /// How long what was heard, or checked, is kept where the round's start is not known.
 const DEFAULT_KEEP_MS: u64 = 3_600 * 1_000;
 
@@ -70,6 +74,8 @@ pub struct Config {
 	pub bind: Option<SocketAddr>,
 	/// How long a worker may take to serve a check before it is found offline.
 	pub patience: Duration,
+	/// Which GPUs are used.
+	pub gpus: gpu::Choice,
 }
 
 /// How far a benchmark is.
@@ -92,6 +98,8 @@ pub(crate) struct Entry {
 	pub told: watch::Sender<Vec<Push>>,
 	/// How often each checker's agent was served something that costs.
 	pub served: BTreeMap<AgentKey, u32>,
+	/// When it was last opened, or done.
+	pub used: u64,
 }
 
 enum Check {
@@ -132,6 +140,7 @@ pub(crate) struct Inner {
 	pub peers: Peers,
 	pub patience: Duration,
 	pub data_dir: PathBuf,
+	pub devices: Vec<Arc<dyn Device>>,
 	pub jobs: Mutex<BTreeMap<Hash, Entry>>,
 	queue: mpsc::Sender<Hash>,
 	checks: Mutex<BTreeMap<Hash, (u64, Check)>>,
@@ -337,8 +346,7 @@ impl Inner {
 		}
 	}
 
-	/// What was heard of a worker's stages whose roots turned out to be these, by this agent's clock.
-	/// A root that was not heard, or not as it was proved, is taken to have come now.
+	/// When a worker's stages came whose roots turned out to be these, by this agent's clock.
 	pub fn clock(&self, job: &Job, stages: &[Hash; STAGES]) -> Clock {
 		let start = self
 			.round_clock(&(job.genesis, job.round, job.seed))
@@ -351,16 +359,8 @@ impl Inner {
 			.get(&id)
 			.map(|(_, heard)| heard.clone())
 			.unwrap_or_default();
-		let now = now_ms();
-		let mut at = [now; STAGES];
-		for stage in 0..STAGES {
-			if let (Some(time), Some(root)) = (heard.at[stage], heard.roots[stage])
-				&& root == stages[stage]
-			{
-				at[stage] = time;
-			}
-		}
-		Clock { start, at }
+		let heard = std::array::from_fn(|stage| heard.at[stage].zip(heard.roots[stage]));
+		Clock::of_heard(start, &heard, stages, now_ms())
 	}
 
 	/// What the agent says of itself.
@@ -368,7 +368,7 @@ impl Inner {
 		AgentStatus {
 			version: env!("CARGO_PKG_VERSION").into(),
 			agent: self.key,
-			gpus: 0,
+			gpus: u8::try_from(self.devices.len()).unwrap_or(u8::MAX),
 			seen: None,
 		}
 	}
@@ -403,6 +403,11 @@ impl Inner {
 	fn sweep(&self) {
 		let now = now_ms();
 		lock(&self.jobs).retain(|id, entry| {
+			if let State::Done(proof) = &entry.state
+				&& entry.used + GPU_MEMORY_KEPT_MS < now
+			{
+				proof.release();
+			}
 			// What runs is never dropped: there is one at a time.
 			let stays = entry.expires > now || matches!(entry.state, State::Working);
 			if !stays {
@@ -443,6 +448,7 @@ impl Entry {
 			expires,
 			told: watch::Sender::new(Vec::new()),
 			served: BTreeMap::new(),
+			used: now_ms(),
 		}
 	}
 }
@@ -485,8 +491,9 @@ async fn run_jobs(inner: Arc<Inner>, mut queue: mpsc::Receiver<Hash>) {
 		tracing::info!(round = job.round, worker = job.worker, "benchmark begins");
 		let (round, worker) = (job.round, job.worker);
 		let (pair, dir) = (inner.pair, inner.data_dir.clone());
+		let devices = inner.devices.clone();
 		let result = tokio::task::spawn_blocking(move || {
-			proof::prove(&job, &dir, |stage, root| {
+			proof::prove(&job, &devices, &dir, |stage, root| {
 				let push = Push::signed(&pair, id, stage, root);
 				told.send_modify(|all| all.push(push));
 			})
@@ -511,6 +518,7 @@ async fn run_jobs(inner: Arc<Inner>, mut queue: mpsc::Receiver<Hash>) {
 		}
 		if let Some(entry) = lock(&inner.jobs).get_mut(&id) {
 			entry.state = state;
+			entry.used = now_ms();
 		}
 	}
 }
@@ -565,6 +573,13 @@ impl Agent {
 			.with_context(|| format!("another agent uses {}", config.data_dir.display()))?;
 		let pair = ed25519::Pair::from_seed(&config.secret);
 		let endpoint = net::bind(&config.secret, config.bind, config.relay_url.as_deref()).await?;
+		// Drivers may take their time, and may block.
+		let devices = tokio::task::spawn_blocking(move || gpu::open(config.gpus))
+			.await
+			.context("looking for GPUs")?;
+		for device in &devices {
+			tracing::info!(name = device.name(), "a GPU");
+		}
 		let (queue, queued) = mpsc::channel(MAX_JOBS);
 		let cores = std::thread::available_parallelism().map_or(1, usize::from);
 		let inner = Arc::new(Inner {
@@ -586,6 +601,7 @@ impl Agent {
 			kept_rounds: Store::new(&config.data_dir, "rounds")?,
 			kept_heard: Store::new(&config.data_dir, "heard")?,
 			data_dir: config.data_dir,
+			devices,
 			stopping: watch::Sender::new(false),
 		});
 		inner.load();

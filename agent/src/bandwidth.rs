@@ -5,8 +5,8 @@
 //! else with the chunk's hash. Both prove that the chunk came down; the first also that it went up.
 //! The checker counts by its own clock and drops the first fifth.
 //!
-//! It sends no faster than a quarter above its share of what is claimed: more would prove nothing
-//! more.
+//! It sends no faster than a twentieth above its share of what is claimed: more would prove nothing
+//! more, and would take from the other seats.
 
 use crate::hash::{Hash, stream};
 use chacha20::rand_core::Rng;
@@ -87,22 +87,44 @@ where
 	written
 }
 
-/// Bytes that one checker saw go each way within the time that counts.
-#[derive(Default)]
+/// Most seconds that are counted each by itself.
+const SECONDS: usize = 60;
+
+/// Bytes that one checker saw go each way, in each second of the time that counts.
 pub struct Counter {
-	down: AtomicU64,
-	up: AtomicU64,
+	down: [AtomicU64; SECONDS],
+	up: [AtomicU64; SECONDS],
+}
+
+impl Default for Counter {
+	fn default() -> Self {
+		Self {
+			down: [const { AtomicU64::new(0) }; SECONDS],
+			up: [const { AtomicU64::new(0) }; SECONDS],
+		}
+	}
 }
 
 impl Counter {
-	/// The estimate for the whole line: as many times what this checker saw as there are seats.
+	fn count(&self, second: usize, echoed: bool) {
+		self.down[second].fetch_add(CHUNK as u64, Ordering::Relaxed);
+		if echoed {
+			self.up[second].fetch_add(CHUNK as u64, Ordering::Relaxed);
+		}
+	}
+
+	/// The estimate for the whole line: as many times what this checker saw as there are seats, in the
+	/// median second, so that one that something held up does not count.
 	pub fn rates(&self, window: Window, seats: u8) -> Rates {
-		let mbps = |bytes: &AtomicU64| {
-			let bits = bytes
-				.load(Ordering::Relaxed)
-				.saturating_mul(8 * u64::from(seats.max(1)));
-			let micros = window.counted().as_micros().max(1) as u64;
-			u32::try_from(bits / micros).unwrap_or(u32::MAX)
+		let (seconds, length) = window.seconds();
+		let mbps = |bytes: &[AtomicU64; SECONDS]| {
+			let mut bytes: Vec<u64> = bytes[..seconds]
+				.iter()
+				.map(|bytes| bytes.load(Ordering::Relaxed))
+				.collect();
+			bytes.sort_unstable();
+			let bits = bytes[(seconds - 1) / 2].saturating_mul(8 * u64::from(seats.max(1)));
+			u32::try_from(bits / length.as_micros().max(1) as u64).unwrap_or(u32::MAX)
 		};
 		Rates {
 			down_mbps: mbps(&self.down),
@@ -137,8 +159,18 @@ impl Window {
 		self.start + self.length
 	}
 
-	fn counts(&self, now: Instant) -> bool {
-		now >= self.start + self.dropped() && now < self.end()
+	/// Into how many parts of about a second the time that counts is divided, and how long each is.
+	fn seconds(&self) -> (usize, Duration) {
+		let seconds = self.counted().as_secs().clamp(1, SECONDS as u64);
+		(seconds as usize, self.counted() / seconds as u32)
+	}
+
+	/// The second in which something came, if it counts.
+	fn second(&self, now: Instant) -> Option<usize> {
+		let since = now.checked_duration_since(self.start + self.dropped())?;
+		let (seconds, length) = self.seconds();
+		let second = (since.as_nanos() / length.as_nanos().max(1)) as usize;
+		(second < seconds && now < self.end()).then_some(second)
 	}
 }
 
@@ -210,11 +242,8 @@ where
 			if !fits {
 				return Err(BandwidthError::Forged);
 			}
-			if window.counts(Instant::now()) {
-				counter.down.fetch_add(CHUNK as u64, Ordering::Relaxed);
-				if tag == ECHO {
-					counter.up.fetch_add(CHUNK as u64, Ordering::Relaxed);
-				}
+			if let Some(second) = window.second(Instant::now()) {
+				counter.count(second, tag == ECHO);
 			}
 		}
 	};
@@ -257,6 +286,28 @@ mod tests {
 			rates.up_mbps <= rates.down_mbps && rates.up_mbps > 40,
 			"{rates:?}"
 		);
+	}
+
+	#[test]
+	fn a_second_that_was_held_up_does_not_count() {
+		let start = Instant::now();
+		let window = Window::new(start, Duration::from_secs(10));
+		let counter = Counter::default();
+		assert_eq!(window.second(start + Duration::from_millis(1_999)), None);
+		assert_eq!(window.second(start + Duration::from_secs(10)), None);
+		// A hundred chunks a second, none in two of the seconds, and a thousand in a third.
+		for second in 2..10 {
+			let at = window.second(start + Duration::from_secs(second)).unwrap();
+			let chunks = match second {
+				3 | 4 => 0,
+				5 => 1_000,
+				_ => 100,
+			};
+			(0..chunks).for_each(|_| counter.count(at, second > 6));
+		}
+		let rates = counter.rates(window, 3);
+		// 3 · 100 · 32 KiB · 8 bits; of the uploads, three seconds of eight are not the median.
+		assert_eq!((rates.down_mbps, rates.up_mbps), (78, 0));
 	}
 
 	#[tokio::test]

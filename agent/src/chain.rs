@@ -6,10 +6,10 @@
 //! stands a Merkle tree; a tree over their roots gives the chain's root. `docs/benchmark.md` has the
 //! exact definition.
 
-use crate::hash::{Hash, Tree, TreeTag, depth, derive, draw, fill, leaf, verify_path};
+use crate::hash::{Hash, Tree, TreeTag, climb, depth, derive, draw, fill, leaf, root_above};
 use codec::{Decode, Encode};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of the product that are computed together in registers.
 const BLOCK: usize = 4;
@@ -36,27 +36,98 @@ pub struct Position {
 	pub j: usize,
 }
 
+/// A row of an `X_t` and what leads from it to the chain's root.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct RowOpening {
+	/// The row.
+	pub bytes: Vec<u8>,
+	/// Its path in the tree over the rows.
+	pub path: Vec<Hash>,
+	/// The step's path in the tree over the steps, up to [`Tops`].
+	pub root_path: Vec<Hash>,
+}
+
 /// What proves one sampled element.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Sample {
-	/// Row `j` of `X_t`; empty where `t` is 0, since the verifier derives it.
-	pub x: Vec<u8>,
-	/// Its path.
-	pub x_path: Vec<Hash>,
+	/// Row `j` of `X_t`; none where `t` is 0, since the verifier derives it.
+	pub x: Option<RowOpening>,
 	/// Row `i` of `X_{t+1}`.
-	pub y: Vec<u8>,
-	/// Its path.
-	pub y_path: Vec<Hash>,
+	pub y: RowOpening,
 }
 
 /// Openings of a chain.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct ChainOpening {
-	/// The roots of `X_1 … X_steps`.
-	pub step_roots: Vec<Hash>,
+	/// The top of the tree over the steps.
+	pub tops: Tops,
 	/// One for each position that was drawn.
 	pub samples: Vec<Sample>,
 }
+
+/// One level of the tree over the steps' roots, all of it: what many openings have in common is sent
+/// once. It is the leaves' level up to [`MAX_TOPS`] steps, and a higher one beyond.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Tops(pub Vec<Hash>);
+
+/// Longest path in a tree over the rows or the steps: 16,384 rows, 65,536 steps.
+pub const MAX_DEPTH: usize = 16;
+
+/// Most nodes of [`Tops`].
+pub const MAX_TOPS: usize = 1_024;
+
+/// The level that is sent of the tree over this many steps.
+fn tops_level(steps: usize) -> usize {
+	depth(steps).saturating_sub(MAX_TOPS.trailing_zeros() as usize)
+}
+
+impl Tops {
+	/// Whether it is a whole level of the tree with this root.
+	pub fn fit(&self, steps: usize, root: &Hash) -> Result<(), ChainError> {
+		let level = tops_level(steps);
+		if self.0.len() != 1 << (depth(steps) - level) {
+			return Err(ChainError::Shape);
+		}
+		// Where the leaves themselves are sent, each step must have one.
+		if level == 0 && self.0[..steps].contains(&[0; 32]) {
+			return Err(ChainError::Shape);
+		}
+		match root_above(TreeTag::Steps, level, &self.0) {
+			Some(found) if found == *root => Ok(()),
+			_ => Err(ChainError::Root),
+		}
+	}
+
+	/// Whether a leaf is row `row` of `X_t` of the chain of this shape.
+	pub fn row_fits(
+		&self,
+		shape: Shape,
+		(t, row): Place,
+		leaf: Hash,
+		path: &[Hash],
+		root_path: &[Hash],
+	) -> Result<(), ChainError> {
+		let level = tops_level(shape.steps);
+		if path.len() != depth(shape.n) || root_path.len() != level {
+			return Err(ChainError::Shape);
+		}
+		if row >= shape.n || t == 0 || t > shape.steps {
+			return Err(ChainError::Row);
+		}
+		let root = climb(TreeTag::Rows, leaf, row, path);
+		let top = climb(TreeTag::Steps, step_leaf(t, &root), t - 1, root_path);
+		if self.0.get((t - 1) >> level) == Some(&top) {
+			Ok(())
+		} else {
+			Err(ChainError::Row)
+		}
+	}
+}
+
+/// A step `t` and a row of `X_t`.
+pub type Place = (usize, usize);
+/// The rows that were asked for, each with its path in the tree over the rows.
+pub type Rows = BTreeMap<Place, (Vec<u8>, Vec<Hash>)>;
 
 /// Mixes a sum and its place to one byte.
 #[inline(always)]
@@ -101,11 +172,28 @@ fn widen(bytes: &[u8]) -> Vec<i16> {
 		.collect()
 }
 
+/// The dot product of two rows of signed bytes.
 #[inline(always)]
-fn dot(a: &[i16], x: &[i16]) -> i32 {
+fn dot_body(a: &[u8], x: &[u8]) -> i32 {
 	a.iter().zip(x).fold(0i32, |sum, (a, x)| {
-		sum.wrapping_add(i32::from(*a).wrapping_mul(i32::from(*x)))
+		let product = i32::from(i16::from(*a as i8) * i16::from(*x as i8));
+		sum.wrapping_add(product)
 	})
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn dot_avx2(a: &[u8], x: &[u8]) -> i32 {
+	dot_body(a, x)
+}
+
+fn dot(a: &[u8], x: &[u8]) -> i32 {
+	#[cfg(target_arch = "x86_64")]
+	if is_x86_feature_detected!("avx2") {
+		// SAFETY: the feature it needs was just found.
+		return unsafe { dot_avx2(a, x) };
+	}
+	dot_body(a, x)
 }
 
 /// Up to `TILE` rows of the product.
@@ -174,12 +262,17 @@ fn step(a: &[i16], x: &[u8], n: usize, t: usize) -> Vec<u8> {
 	out
 }
 
+/// The leaf's index of row `row` of `X_t` in the tree over its rows.
+pub fn row_index(t: usize, row: usize) -> u64 {
+	((t as u64) << 32) | row as u64
+}
+
 fn row_leaf(t: usize, row: usize, bytes: &[u8]) -> Hash {
-	leaf(TreeTag::Rows, ((t as u64) << 32) | row as u64, bytes)
+	leaf(TreeTag::Rows, row_index(t, row), bytes)
 }
 
 /// The tree over the rows of `X_t`.
-fn step_tree(x: &[u8], n: usize, t: usize) -> Tree {
+pub(crate) fn step_tree(x: &[u8], n: usize, t: usize) -> Tree {
 	let leaves = x
 		.par_chunks(n)
 		.enumerate()
@@ -188,14 +281,78 @@ fn step_tree(x: &[u8], n: usize, t: usize) -> Tree {
 	Tree::new(TreeTag::Rows, leaves)
 }
 
-/// The chain's root from the roots of its steps.
-fn root_of(step_roots: &[Hash]) -> Hash {
-	let leaves = step_roots
-		.iter()
-		.enumerate()
-		.map(|(index, root)| leaf(TreeTag::Steps, index as u64, root))
-		.collect();
-	Tree::new(TreeTag::Steps, leaves).root()
+fn step_leaf(t: usize, root: &Hash) -> Hash {
+	leaf(TreeTag::Steps, t as u64 - 1, root)
+}
+
+/// The roots of the steps, and the tree over them.
+pub struct Steps {
+	tree: Tree,
+	steps: usize,
+}
+
+impl Steps {
+	/// From the roots of `X_1`, `X_2` …
+	pub fn new(roots: &[Hash]) -> Self {
+		let leaves = roots
+			.iter()
+			.enumerate()
+			.map(|(index, root)| step_leaf(index + 1, root))
+			.collect();
+		Self {
+			tree: Tree::new(TreeTag::Steps, leaves),
+			steps: roots.len(),
+		}
+	}
+
+	/// The chain's root.
+	pub fn root(&self) -> Hash {
+		self.tree.root()
+	}
+
+	/// What all openings have in common.
+	pub fn tops(&self) -> Tops {
+		Tops(self.tree.level(tops_level(self.steps)).to_vec())
+	}
+
+	/// The path of `X_t`'s root up to the tops.
+	pub fn path(&self, t: usize) -> Vec<Hash> {
+		self.tree.path_to(t - 1, tops_level(self.steps))
+	}
+
+	/// Opens a row that is among `rows`.
+	fn row(&self, rows: &Rows, place: Place) -> Option<RowOpening> {
+		let (bytes, path) = rows.get(&place)?.clone();
+		Some(RowOpening {
+			bytes,
+			path,
+			root_path: self.path(place.0),
+		})
+	}
+
+	/// Opens positions, in their order; `None` where a row is missing among `rows`.
+	pub fn open(&self, positions: &[Position], rows: &Rows) -> Option<ChainOpening> {
+		let sample = |at: &Position| {
+			let x = match at.t {
+				0 => None,
+				t => Some(self.row(rows, (t, at.j))?),
+			};
+			let y = self.row(rows, (at.t + 1, at.i))?;
+			Some(Sample { x, y })
+		};
+		Some(ChainOpening {
+			tops: self.tops(),
+			samples: positions.iter().map(sample).collect::<Option<_>>()?,
+		})
+	}
+}
+
+/// The rows that opening these positions takes.
+pub fn rows_of(positions: &[Position]) -> BTreeSet<Place> {
+	let x = positions.iter().filter(|at| at.t > 0);
+	x.map(|at| (at.t, at.j))
+		.chain(positions.iter().map(|at| (at.t + 1, at.i)))
+		.collect()
 }
 
 /// Where a checker looks: `count` positions drawn from a seed.
@@ -216,8 +373,7 @@ pub struct Chain {
 	shape: Shape,
 	every: usize,
 	checkpoints: BTreeMap<usize, Vec<u8>>,
-	step_roots: Vec<Hash>,
-	root: Hash,
+	steps: Steps,
 }
 
 impl Chain {
@@ -239,59 +395,63 @@ impl Chain {
 		let a = widen(&matrix(&seed, n, row_of_a));
 		let mut x = matrix(&seed, n, row_of_x0);
 		let mut checkpoints = BTreeMap::new();
-		let mut step_roots = Vec::with_capacity(steps);
+		let mut roots = Vec::with_capacity(steps);
 		for t in 0..steps {
 			let mut next = step(&a, &x, n, t);
 			tamper(t + 1, &mut next);
-			step_roots.push(step_tree(&next, n, t + 1).root());
+			roots.push(step_tree(&next, n, t + 1).root());
 			if t.is_multiple_of(every) {
 				checkpoints.insert(t, x);
 			}
 			x = next;
 		}
 		checkpoints.insert(steps, x);
-		let root = root_of(&step_roots);
 		Self {
 			seed,
 			shape,
 			every,
 			checkpoints,
-			step_roots,
-			root,
+			steps: Steps::new(&roots),
 		}
 	}
 
 	/// Its root.
 	pub fn root(&self) -> Hash {
-		self.root
+		self.steps.root()
+	}
+
+	/// The tree over its steps.
+	pub fn steps(&self) -> &Steps {
+		&self.steps
+	}
+
+	/// All of `X_t`, if it was kept.
+	pub fn kept(&self, t: usize) -> Option<&[u8]> {
+		self.checkpoints.get(&t).map(Vec::as_slice)
 	}
 
 	/// Opens positions, in their order.
 	pub fn open(&self, positions: &[Position]) -> ChainOpening {
-		let Shape { n, steps } = self.shape;
-		let mut samples = vec![
-			Sample {
-				x: Vec::new(),
-				x_path: Vec::new(),
-				y: Vec::new(),
-				y_path: Vec::new()
-			};
-			positions.len()
-		];
-		// Which rows of which X are wanted: (sample, row, is it x).
-		let mut wanted: BTreeMap<usize, Vec<(usize, usize, bool)>> = BTreeMap::new();
-		for (index, at) in positions.iter().enumerate() {
-			if at.t > 0 {
-				wanted.entry(at.t).or_default().push((index, at.j, true));
+		let rows = self.rows(&rows_of(positions));
+		self.steps.open(positions, &rows).unwrap_or(ChainOpening {
+			tops: self.steps.tops(),
+			samples: Vec::new(),
+		})
+	}
+
+	/// Rows of the `X_t`, computed again from the checkpoint before where need be.
+	pub fn rows(&self, wanted: &BTreeSet<Place>) -> Rows {
+		let n = self.shape.n;
+		let mut steps: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+		for (t, row) in wanted {
+			if (1..=self.shape.steps).contains(t) && *row < n {
+				steps.entry(*t).or_default().push(*row);
 			}
-			wanted
-				.entry(at.t + 1)
-				.or_default()
-				.push((index, at.i, false));
 		}
+		let mut rows = Rows::new();
 		let mut a: Option<Vec<i16>> = None;
 		let mut at: Option<(usize, Vec<u8>)> = None;
-		for (t, rows) in wanted {
+		for (t, wanted) in steps {
 			let known = self.checkpoints.get(&t);
 			let computed;
 			let x: &[u8] = if let Some(x) = known {
@@ -309,7 +469,7 @@ impl Chain {
 				};
 				let a = a.get_or_insert_with(|| widen(&matrix(&self.seed, n, row_of_a)));
 				let (mut now, mut x) = from;
-				while now < t.min(steps) {
+				while now < t {
 					x = step(a, &x, n, now);
 					now += 1;
 				}
@@ -317,20 +477,11 @@ impl Chain {
 				&computed.1
 			};
 			let tree = step_tree(x, n, t);
-			for (index, row, is_x) in rows {
-				let bytes = x[row * n..][..n].to_vec();
-				let sample = &mut samples[index];
-				if is_x {
-					(sample.x, sample.x_path) = (bytes, tree.path(row));
-				} else {
-					(sample.y, sample.y_path) = (bytes, tree.path(row));
-				}
+			for row in wanted {
+				rows.insert((t, row), (x[row * n..][..n].to_vec(), tree.path(row)));
 			}
 		}
-		ChainOpening {
-			step_roots: self.step_roots.clone(),
-			samples,
-		}
+		rows
 	}
 }
 
@@ -360,45 +511,37 @@ pub fn verify(
 	opening: &ChainOpening,
 ) -> Result<(), ChainError> {
 	let Shape { n, steps } = shape;
-	if opening.step_roots.len() != steps || opening.samples.len() != positions.len() {
+	if opening.samples.len() != positions.len() {
 		return Err(ChainError::Shape);
 	}
-	if root_of(&opening.step_roots) != *root {
-		return Err(ChainError::Root);
-	}
-	let mut a = vec![0u8; n];
-	let mut x0 = vec![0u8; n];
-	for (at, sample) in positions.iter().zip(&opening.samples) {
-		if sample.y.len() != n || sample.y_path.len() != depth(n) {
+	opening.tops.fit(steps, root)?;
+	let row = |t: usize, row: usize, opened: &RowOpening| {
+		if opened.bytes.len() != n {
 			return Err(ChainError::Shape);
 		}
-		let x: &[u8] = if at.t == 0 {
-			if !sample.x.is_empty() || !sample.x_path.is_empty() {
-				return Err(ChainError::Shape);
+		let leaf = row_leaf(t, row, &opened.bytes);
+		opening
+			.tops
+			.row_fits(shape, (t, row), leaf, &opened.path, &opened.root_path)
+	};
+	let (seed_a, seed_x) = (derive(seed, "chain/A"), derive(seed, "chain/X0"));
+	let (mut a, mut x0) = (vec![0u8; n], vec![0u8; n]);
+	for (at, sample) in positions.iter().zip(&opening.samples) {
+		let x: &[u8] = match (&sample.x, at.t) {
+			(None, 0) => {
+				fill(&seed_x, at.j as u64, &mut x0);
+				&x0
 			}
-			row_of_x0(seed, at.j, &mut x0);
-			&x0
-		} else {
-			if sample.x.len() != n {
-				return Err(ChainError::Shape);
+			(Some(x), 1..) => {
+				row(at.t, at.j, x)?;
+				&x.bytes
 			}
-			let hash = row_leaf(at.t, at.j, &sample.x);
-			let root = &opening.step_roots[at.t - 1];
-			if !verify_path(TreeTag::Rows, hash, at.j, n, &sample.x_path, root) {
-				return Err(ChainError::Row);
-			}
-			&sample.x
+			_ => return Err(ChainError::Shape),
 		};
-		let hash = row_leaf(at.t + 1, at.i, &sample.y);
-		let root = &opening.step_roots[at.t];
-		if !verify_path(TreeTag::Rows, hash, at.i, n, &sample.y_path, root) {
-			return Err(ChainError::Row);
-		}
-		row_of_a(seed, at.i, &mut a);
-		let a: Vec<i16> = a.iter().map(|byte| i16::from(*byte as i8)).collect();
-		let x: Vec<i16> = x.iter().map(|byte| i16::from(*byte as i8)).collect();
-		let expected = mix(dot(&a, &x), at.t as u32, at.i as u32, at.j as u32);
-		if sample.y[at.j] as i8 != expected {
+		row(at.t + 1, at.i, &sample.y)?;
+		fill(&seed_a, at.i as u64, &mut a);
+		let expected = mix(dot(&a, x), at.t as u32, at.i as u32, at.j as u32);
+		if sample.y.bytes[at.j] as i8 != expected {
 			return Err(ChainError::Product);
 		}
 	}
@@ -406,175 +549,4 @@ pub fn verify(
 }
 
 #[cfg(test)]
-mod tests {
-	use super::*;
-	use proptest::prelude::*;
-
-	const SHAPE: Shape = Shape { n: 64, steps: 5 };
-
-	/// The definition, word for word.
-	fn naive(seed: &Hash, shape: Shape) -> Vec<Vec<u8>> {
-		let n = shape.n;
-		let a = matrix(seed, n, row_of_a);
-		let mut all = vec![matrix(seed, n, row_of_x0)];
-		for t in 0..shape.steps {
-			let x = &all[t];
-			let mut y = vec![0u8; n * n];
-			for i in 0..n {
-				for j in 0..n {
-					let sum = (0..n).fold(0i32, |sum, k| {
-						sum.wrapping_add(
-							i32::from(a[i * n + k] as i8) * i32::from(x[j * n + k] as i8),
-						)
-					});
-					y[i * n + j] = mix(sum, t as u32, i as u32, j as u32) as u8;
-				}
-			}
-			all.push(y);
-		}
-		all
-	}
-
-	#[test]
-	fn agrees_with_the_definition() {
-		for n in [64, 128] {
-			let shape = Shape { n, steps: 3 };
-			let all = naive(&[3; 32], shape);
-			let chain = Chain::compute([3; 32], shape, usize::MAX);
-			assert_eq!(chain.checkpoints.len(), 4);
-			for (t, x) in &chain.checkpoints {
-				assert_eq!(x, &all[*t], "n = {n}, t = {t}");
-			}
-		}
-	}
-
-	#[test]
-	fn every_instruction_set_gives_the_same() {
-		let n = 128;
-		let a = widen(&matrix(&[5; 32], n, row_of_a));
-		let x = matrix(&[5; 32], n, row_of_x0);
-		let fast = step(&a, &x, n, 7);
-		let x = widen(&x);
-		let mut plain = vec![0u8; n * n];
-		for (index, out) in plain.chunks_mut(BLOCK * n).enumerate() {
-			let a = &a[index * BLOCK * n..][..BLOCK * n];
-			tile_body(a, &x, n, 7, (index * BLOCK) as u32, out);
-		}
-		assert_eq!(fast, plain);
-	}
-
-	#[test]
-	fn openings_do_not_depend_on_checkpoints() {
-		let n = SHAPE.n;
-		let at = positions(&[9; 32], SHAPE, 40);
-		let all = Chain::compute([1; 32], SHAPE, usize::MAX);
-		let few = Chain::compute([1; 32], SHAPE, 2 * n * n);
-		assert!(few.checkpoints.len() < all.checkpoints.len());
-		assert_eq!(all.root(), few.root());
-		assert_eq!(all.open(&at), few.open(&at));
-		assert_eq!(
-			verify(&[1; 32], SHAPE, &few.root(), &at, &few.open(&at)),
-			Ok(())
-		);
-	}
-
-	#[test]
-	fn fewer_steps_than_claimed_are_refused() {
-		let short = Chain::compute([1; 32], Shape { steps: 4, ..SHAPE }, usize::MAX);
-		let at = positions(&[2; 32], Shape { steps: 4, ..SHAPE }, 8);
-		let opening = short.open(&at);
-		assert_eq!(
-			verify(&[1; 32], SHAPE, &short.root(), &at, &opening),
-			Err(ChainError::Shape)
-		);
-		// The same with the last root repeated: the product does not fit.
-		let mut padded = short.open(&[Position { t: 3, i: 5, j: 6 }]);
-		padded.step_roots.push(padded.step_roots[3]);
-		let root = root_of(&padded.step_roots);
-		let at = [Position { t: 4, i: 5, j: 6 }];
-		assert!(verify(&[1; 32], SHAPE, &root, &at, &padded).is_err());
-	}
-
-	#[test]
-	fn another_seed_is_refused() {
-		let chain = Chain::compute([1; 32], SHAPE, usize::MAX);
-		let at = positions(&[2; 32], SHAPE, 8);
-		let opening = chain.open(&at);
-		assert_eq!(
-			verify(&[1; 32], SHAPE, &chain.root(), &at, &opening),
-			Ok(())
-		);
-		assert_eq!(
-			verify(&[2; 32], SHAPE, &chain.root(), &at, &opening),
-			Err(ChainError::Product)
-		);
-	}
-
-	#[test]
-	fn bad_rows_are_found_as_often_as_promised() {
-		// A share of 1/8 of all rows of all steps is made up. With s samples it stays hidden with
-		// probability of at most (1 − g/2)^s; a sample that falls on a made-up row as the product
-		// finds it unless the byte fits by chance, one that falls on it as the factor does too.
-		let n = SHAPE.n;
-		let chain = Chain::compute_with([4; 32], SHAPE, usize::MAX, |_, x| {
-			for row in (0..n).step_by(8) {
-				x[row * n..][..n].fill(0x55);
-			}
-		});
-		let (tries, samples) = (200, 16);
-		let found = (0..tries)
-			.filter(|at: &u64| {
-				let mut seed = [0; 32];
-				seed[..8].copy_from_slice(&at.to_le_bytes());
-				let at = positions(&seed, SHAPE, samples);
-				verify(&[4; 32], SHAPE, &chain.root(), &at, &chain.open(&at)).is_err()
-			})
-			.count();
-		let promised = 1.0 - (1.0f64 - 1.0 / 16.0).powi(samples as i32);
-		// Three standard deviations of slack below what is promised.
-		let slack = 3.0 * (promised * (1.0 - promised) / tries as f64).sqrt();
-		assert!(
-			found as f64 / tries as f64 >= promised - slack,
-			"found {found} of {tries}, promised {promised}"
-		);
-	}
-
-	#[test]
-	fn one_bad_row_among_many_is_found_when_it_is_drawn() {
-		let n = SHAPE.n;
-		let chain = Chain::compute_with([4; 32], SHAPE, usize::MAX, |t, x| {
-			if t == 3 {
-				x[17 * n] ^= 1;
-			}
-		});
-		let bad = [Position { t: 2, i: 17, j: 0 }];
-		let good = [Position { t: 2, i: 18, j: 0 }];
-		assert_eq!(
-			verify(&[4; 32], SHAPE, &chain.root(), &bad, &chain.open(&bad)),
-			Err(ChainError::Product)
-		);
-		assert_eq!(
-			verify(&[4; 32], SHAPE, &chain.root(), &good, &chain.open(&good)),
-			Ok(())
-		);
-	}
-
-	proptest! {
-		#![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
-
-		#[test]
-		fn one_flipped_bit_is_rejected(bit in any::<prop::sample::Index>(), open in any::<[u8; 32]>()) {
-			let chain = Chain::compute([6; 32], Shape { n: 64, steps: 3 }, usize::MAX);
-			let shape = Shape { n: 64, steps: 3 };
-			let at = positions(&open, shape, 3);
-			let opening = chain.open(&at);
-			prop_assert_eq!(verify(&[6; 32], shape, &chain.root(), &at, &opening), Ok(()));
-			let mut bytes = opening.encode();
-			let bit = bit.index(bytes.len() * 8);
-			bytes[bit / 8] ^= 1 << (bit % 8);
-			let accepted = ChainOpening::decode(&mut &bytes[..])
-				.is_ok_and(|other| verify(&[6; 32], shape, &chain.root(), &at, &other).is_ok());
-			prop_assert!(!accepted);
-		}
-	}
-}
+mod tests;

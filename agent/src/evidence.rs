@@ -5,7 +5,9 @@
 
 use crate::{
 	bandwidth::Rates,
+	classes::SHARE,
 	cpu,
+	hash::Hash,
 	memory::{SEGMENT as READS, SEGMENTS},
 	proof::{Job, STAGES, Sizes},
 };
@@ -26,6 +28,10 @@ pub const GRACE: Duration = Duration::from_millis(500);
 /// Most of a round trip that is forgiven.
 pub const MAX_RTT: Duration = Duration::from_millis(300);
 
+/// From what is measured to the line that it takes: up to a tenth of a line goes to headers, to
+/// acknowledgements of the other direction, and to finding out how fast it is.
+const LINE_OF_MEASURED: (u64, u64) = (10, 9);
+
 /// What a worker is forgiven between the round's start as its checker saw it and its own.
 pub const START_GRACE: Duration = Duration::from_secs(3);
 /// Products and sums a second that one core of a slow server does in the matrix chain.
@@ -40,6 +46,23 @@ pub struct Clock {
 	pub at: [u64; STAGES],
 }
 
+impl Clock {
+	/// From what was heard: of each stage, when which root came. A root that was not heard, or not as it
+	/// was proved, is taken to have come now: whoever sends another one early gains nothing.
+	pub fn of_heard(
+		start: Option<u64>,
+		heard: &[Option<(u64, Hash)>; STAGES],
+		proved: &[Hash; STAGES],
+		now: u64,
+	) -> Self {
+		let at = std::array::from_fn(|stage| match heard[stage] {
+			Some((at, root)) if root == proved[stage] => at,
+			_ => now,
+		});
+		Self { start, at }
+	}
+}
+
 /// How long the stages took. `None` where the checker did not see the round begin: what was proved
 /// then stands, but not how fast.
 pub type Times = [Option<Duration>; STAGES];
@@ -47,14 +70,22 @@ pub type Times = [Option<Duration>; STAGES];
 /// How long each stage may take on a slow server with all that is claimed.
 fn allowed(job: &Job, sizes: &Sizes) -> [Duration; STAGES] {
 	let lanes = u64::from(job.plan().lanes);
-	let (n, steps) = (u64::from(job.bench.n), u64::from(job.bench.steps));
-	let chain = (n * n * n * steps) as f64 / (CHAIN_REFERENCE * lanes) as f64;
+	let (chain, walked) = match job.gpu_plan().filter(|_| sizes.devices > 0) {
+		// All GPUs run at the same time, so it takes as long as one.
+		Some(plan) => (plan.chain_secs(), plan.walk_secs()),
+		None => {
+			let (n, steps) = (u64::from(job.bench.n), u64::from(job.bench.steps));
+			let products = (n * n * n * steps) as f64;
+			(products / (CHAIN_REFERENCE * lanes) as f64, 0.0)
+		}
+	};
 	let hashes = u64::from(job.bench.cpu_segments) * cpu::SEGMENT as u64;
 	let cpu = hashes as f64 / CPU_REFERENCE as f64;
 	let fill = (u64::from(sizes.memory_mib) << 20) as f64 / (FILL_REFERENCE * lanes) as f64;
 	let walk = (READS * SEGMENTS) as f64 * READ_REFERENCE_NS as f64 / 1e9;
 	[
 		Duration::from_secs_f64(chain),
+		Duration::from_secs_f64(walked),
 		Duration::from_secs_f64(cpu),
 		Duration::from_secs_f64(fill + walk),
 		DISK_READ_REFERENCE * crate::disk::READS as u32,
@@ -125,30 +156,35 @@ pub fn judge(
 	};
 
 	let allowed = allowed(job, sizes);
-	let cpu_share = share(times[1], allowed[1], rtt);
+	let cpu_share = share(times[2], allowed[2], rtt);
 	let lanes_share = ratio(u32::from(sizes.lanes), u32::from(plan.lanes));
 	let cores = supported(u32::from(spec.cpu_cores), &[cpu_share, Some(lanes_share)]);
 
-	let memory_share = share(times[2], allowed[2], rtt);
+	let memory_share = share(times[3], allowed[3], rtt);
 	let memory_ratio = ratio(sizes.memory_mib, plan.memory_mib);
 	let memory = supported(spec.memory_gb, &[memory_share, Some(memory_ratio)]);
 
 	let disk = if full && sizes.disk_mib > 0 {
 		let disk_ratio = ratio(sizes.disk_mib, plan.disk_mib);
 		// Slow reads mean that what is read is computed: the plot is not there.
-		let disk_share = share(times[3], allowed[3], rtt);
+		let disk_share = share(times[4], allowed[4], rtt);
 		supported(spec.disk_gb, &[disk_share, Some(disk_ratio)])
 	} else {
 		0
 	};
 
 	let bandwidth = rates.filter(|_| full).map_or(0, |rates| {
+		let line = |measured: u32, claimed: u32| {
+			let measured = u64::from(measured) * LINE_OF_MEASURED.0 / LINE_OF_MEASURED.1;
+			u32::try_from(measured).unwrap_or(u32::MAX).min(claimed)
+		};
 		tiers::bandwidth(
-			rates.down_mbps.min(spec.download_mbps),
-			rates.up_mbps.min(spec.upload_mbps),
+			line(rates.down_mbps, spec.download_mbps),
+			line(rates.up_mbps, spec.upload_mbps),
 		)
 	});
 
+	let gpus = gpus(job, sizes, times, &allowed, rtt);
 	Verdict {
 		online: true,
 		// Containers have an issue of their own: what is rented cannot answer yet.
@@ -158,10 +194,35 @@ pub fn judge(
 		cpu: tiers::cpu(cores),
 		memory: tiers::memory(memory),
 		disk: tiers::disk(disk),
-		// No kernel of ours ran on a GPU, so no evidence supports any class.
-		gpu_class: 0,
-		gpu_count: 0,
+		gpu_class: if gpus > 0 { spec.gpu_class } else { 0 },
+		gpu_count: gpus,
 	}
+}
+
+/// GPUs of the claimed class that the evidence supports: as many as ran together, if throughput,
+/// capacity and bandwidth each reach the class's share of its reference.
+fn gpus(
+	job: &Job,
+	sizes: &Sizes,
+	times: &Times,
+	allowed: &[Duration; STAGES],
+	rtt: Duration,
+) -> u8 {
+	let Some(plan) = job.gpu_plan().filter(|_| sizes.devices > 0) else {
+		return 0;
+	};
+	let least = f64::from(SHARE) / 100.0;
+	let capacity = f64::from(sizes.window) / plan.walk.window as f64;
+	let bandwidth = if plan.reference.gbps == 0 {
+		// Nothing is known of its memory but how much it is.
+		Some(1.0)
+	} else {
+		share(times[1], allowed[1], rtt)
+	};
+	let reached = [share(times[0], allowed[0], rtt), bandwidth, Some(capacity)]
+		.into_iter()
+		.all(|share| share.is_some_and(|share| share >= least));
+	if reached { sizes.devices } else { 0 }
 }
 
 #[cfg(test)]
@@ -196,7 +257,7 @@ mod tests {
 		}
 	}
 
-	const QUICK: Times = [Some(Duration::from_millis(400)); 4];
+	const QUICK: Times = [Some(Duration::from_millis(400)); STAGES];
 	const FAST: Option<Rates> = Some(Rates {
 		down_mbps: 10_000,
 		up_mbps: 10_000,
@@ -219,25 +280,25 @@ mod tests {
 	fn holding_a_root_back_gains_nothing_but_slack() {
 		let job = job(big());
 		let sizes = job.plan();
-		let [chain, cpu, ..] = allowed(&job, &sizes).map(|time| time.as_millis() as u64);
+		let [chain, _, cpu, ..] = allowed(&job, &sizes).map(|time| time.as_millis() as u64);
 		// The CPU part took 20 s; the chain's root is held back until it is done.
 		let at = chain + cpu + 20_000;
 		let clock = Clock {
 			start: Some(0),
-			at: [at - 1, at, at + 100, at + 200],
+			at: [at - 2, at - 1, at, at + 100, at + 200],
 		};
 		let times = times(&job, &sizes, &clock);
-		assert!(times[1].unwrap() >= Duration::from_secs(15), "{times:?}");
+		assert!(times[2].unwrap() >= Duration::from_secs(15), "{times:?}");
 		let verdict = judge(&job, &sizes, &times, Duration::ZERO, FAST, true);
 		assert!(verdict.cpu < 3);
 		// Told as it came, a stage's time is its own.
 		let clock = Clock {
 			start: Some(0),
-			at: [chain, chain + 50, chain + 90, chain + 100],
+			at: [chain, chain, chain + 50, chain + 90, chain + 100],
 		};
 		let honest = super::times(&job, &sizes, &clock);
-		assert_eq!(honest[1], Some(Duration::from_millis(50)));
-		assert_eq!(honest[3], Some(Duration::from_millis(10)));
+		assert_eq!(honest[2], Some(Duration::from_millis(50)));
+		assert_eq!(honest[4], Some(Duration::from_millis(10)));
 		// A checker that does not know when it began knows no times.
 		assert_eq!(
 			super::times(
@@ -248,26 +309,118 @@ mod tests {
 					..clock
 				}
 			),
-			[None; 4]
+			[None; STAGES]
 		);
 	}
 
-	#[test]
-	fn a_gpu_that_is_only_claimed_is_class_0() {
-		let job = job(WorkerSpec {
+	/// Eight H100 of the full benchmark, and what it takes them at the reference's pace.
+	fn gpu_job() -> (Job, [Duration; STAGES]) {
+		let mut job = job(WorkerSpec {
 			gpu_class: 1,
 			gpu_count: 8,
 			..big()
 		});
-		let verdict = judge(&job, &job.plan(), &QUICK, Duration::ZERO, FAST, true);
-		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
+		(job.bench.memory_mib, job.bench.disk_mib) = (0, 0);
+		let allowed = allowed(&job, &job.plan());
+		(job, allowed)
+	}
+
+	fn judged(job: &Job, sizes: &Sizes, times: &Times) -> (u16, u8) {
+		let verdict = judge(job, sizes, times, Duration::ZERO, FAST, true);
+		(verdict.gpu_class, verdict.gpu_count)
+	}
+
+	#[test]
+	fn a_gpu_that_is_only_claimed_is_class_0() {
+		let (job, _) = gpu_job();
+		let sizes = Sizes {
+			devices: 0,
+			window: 0,
+			..job.plan()
+		};
+		assert_eq!(judged(&job, &sizes, &QUICK), (0, 0));
+		// What no class claims supports none, whatever ran.
+		let none = super::tests::job(big());
+		assert_eq!(judged(&none, &job.plan(), &QUICK), (0, 0));
+	}
+
+	#[test]
+	fn a_class_needs_throughput_bandwidth_and_capacity() {
+		let (job, allowed) = gpu_job();
+		let plan = job.plan();
+		let at_pace = allowed.map(Some);
+		assert_eq!(judged(&job, &plan, &at_pace), (1, 8));
+		let stage = |stage: usize, factor: f64| {
+			let mut times = at_pace;
+			times[stage] = Some(allowed[stage].mul_f64(factor) + GRACE);
+			judged(&job, &plan, &times)
+		};
+		for (slow, what) in [(0, "throughput"), (1, "bandwidth")] {
+			assert_eq!(stage(slow, 1.0 / 0.86), (1, 8), "{what}");
+			assert_eq!(stage(slow, 1.0 / 0.84), (0, 0), "{what}");
+		}
+		let window = |share: f64| {
+			let window = (f64::from(plan.window) * share) as u32;
+			judged(&job, &Sizes { window, ..plan }, &at_pace)
+		};
+		assert_eq!(window(0.86), (1, 8));
+		assert_eq!(window(0.84), (0, 0), "capacity");
+		// Not timed: not supported.
+		assert_eq!(judged(&job, &plan, &[None; STAGES]), (0, 0));
+		// Fewer ran than are claimed.
+		assert_eq!(
+			judged(&job, &Sizes { devices: 3, ..plan }, &at_pace),
+			(1, 3)
+		);
+	}
+
+	#[test]
+	fn one_gpu_behind_two_workers_takes_twice_as_long() {
+		// Both are due at the same moment: each has half of the GPU.
+		let (job, allowed) = gpu_job();
+		let times = allowed.map(|time| Some(time * 2));
+		assert_eq!(judged(&job, &job.plan(), &times), (0, 0));
+	}
+
+	#[test]
+	fn host_memory_in_place_of_the_gpus_is_too_slow() {
+		// Eight channels of DDR5, 300 GB/s, where an H100 is claimed: a third of the floor.
+		let (job, mut allowed) = gpu_job();
+		let walk = job.gpu_plan().unwrap().walk;
+		allowed[1] = Duration::from_secs_f64(walk.volume() as f64 / 300e9);
+		assert_eq!(judged(&job, &job.plan(), &allowed.map(Some)), (0, 0));
+	}
+
+	#[test]
+	fn a_root_of_a_chain_that_is_held_back_does_not_hide_a_slow_walk() {
+		let (job, allowed) = gpu_job();
+		let (chain, walk) = (allowed[0].as_millis() as u64, allowed[1].as_millis() as u64);
+		// The walk takes four times as long; the chain's root is held back until just before it ends.
+		let end = chain + 4 * walk;
+		let clock = Clock {
+			start: Some(0),
+			at: [end - walk, end, end + 100, end + 200, end + 300],
+		};
+		let times = times(&job, &job.plan(), &clock);
+		assert_eq!(judged(&job, &job.plan(), &times), (0, 0));
+	}
+
+	#[test]
+	fn a_root_that_is_sent_before_it_is_known_counts_as_late() {
+		let proved = [[1; 32], [2; 32], [3; 32], [4; 32], [5; 32]];
+		let mut heard: [_; STAGES] = std::array::from_fn(|stage| Some((10, proved[stage])));
+		let clock = |heard: &[_; STAGES]| Clock::of_heard(Some(0), heard, &proved, 99);
+		assert_eq!(clock(&heard).at, [10; STAGES]);
+		heard[0] = Some((10, [9; 32]));
+		heard[3] = None;
+		assert_eq!(clock(&heard).at, [99, 10, 10, 99, 10]);
 	}
 
 	#[test]
 	fn what_is_slow_supports_less() {
 		let job = job(big());
 		// 512 segments in 3 s and more each: as many lanes on half of the cores take twice as long.
-		let slow: Times = [Some(Duration::from_secs(12)); 4];
+		let slow: Times = [Some(Duration::from_secs(12)); STAGES];
 		let verdict = judge(&job, &job.plan(), &slow, Duration::ZERO, FAST, true);
 		assert!(verdict.cpu < 3 && verdict.cpu > 0);
 		assert!(verdict.memory < 3 && verdict.memory > 0);
@@ -289,6 +442,8 @@ mod tests {
 		let job = job(big());
 		let plan = job.plan();
 		let sizes = Sizes {
+			devices: 0,
+			window: 0,
 			lanes: 32,
 			memory_mib: 1,
 			disk_mib: 0,
@@ -302,13 +457,45 @@ mod tests {
 	#[test]
 	fn what_was_not_timed_supports_the_least() {
 		let job = job(big());
-		let verdict = judge(&job, &job.plan(), &[None; 4], Duration::ZERO, None, true);
+		let verdict = judge(
+			&job,
+			&job.plan(),
+			&[None; STAGES],
+			Duration::ZERO,
+			None,
+			true,
+		);
 		assert_eq!(
 			(verdict.cpu, verdict.memory, verdict.disk, verdict.bandwidth),
 			(1, 1, 1, 0)
 		);
 		let verdict = judge(&job, &job.plan(), &QUICK, Duration::ZERO, FAST, false);
 		assert_eq!((verdict.disk, verdict.bandwidth), (0, 0), "not measured");
+	}
+
+	#[test]
+	fn a_line_is_what_is_measured_and_a_tenth() {
+		let job = job(WorkerSpec {
+			download_mbps: 2_000,
+			upload_mbps: 2_000,
+			..big()
+		});
+		let tier = |down_mbps, up_mbps| {
+			let rates = Some(Rates { down_mbps, up_mbps });
+			judge(&job, &job.plan(), &QUICK, Duration::ZERO, rates, true).bandwidth
+		};
+		for (down, up, expected) in [
+			(67, 68, 0),
+			(68, 68, 1),
+			(359, 270, 1),
+			(360, 269, 1),
+			(360, 270, 2),
+			(720, 540, 3),
+			(1_440, 1_080, 4),
+			(u32::MAX, u32::MAX, 4),
+		] {
+			assert_eq!(tier(down, up), expected, "{down}/{up}");
+		}
 	}
 
 	#[test]

@@ -1,5 +1,6 @@
 //! What this machine has, as the operating system tells it. A claim, never evidence.
 
+use crate::{classes, gpu};
 use kaisar_primitives::WorkerSpec;
 use serde::Serialize;
 use std::path::Path;
@@ -18,8 +19,8 @@ pub struct Hardware {
 	pub link_mbps: u32,
 	/// Display and 3D controllers on the PCI bus, `vendor:device`.
 	pub pci_gpus: Vec<String>,
-	/// GPUs that this agent can use for the benchmark.
-	pub usable_gpus: u8,
+	/// GPUs that this agent can use for the benchmark, by the names that their driver gives them.
+	pub gpus: Vec<String>,
 }
 
 impl Hardware {
@@ -33,22 +34,27 @@ impl Hardware {
 			disk_gb: gigabytes(free_disk(data)),
 			link_mbps: link_mbps(),
 			pci_gpus: pci_gpus(),
-			usable_gpus: 0,
+			gpus: gpu::names(gpu::Choice::Hardware),
 		}
 	}
 
 	/// What is not as one might expect, in words.
 	pub fn remarks(&self) -> Vec<String> {
 		let mut remarks = Vec::new();
-		if self.usable_gpus == 0 {
+		if self.gpus.is_empty() {
 			remarks.push(if self.pci_gpus.is_empty() {
 				"no GPU was found: class 0".into()
 			} else {
 				format!(
-					"{} GPU(s) on the PCI bus, but this agent has no GPU kernel: class 0",
+					"{} GPU(s) on the PCI bus, but none with a Vulkan driver: class 0",
 					self.pci_gpus.len()
 				)
 			});
+		} else if self.class().is_none() {
+			remarks.push(format!(
+				"no class goes by the name of {}: class 0, unless you claim one",
+				self.gpus.join(", ")
+			));
 		}
 		if self.link_mbps == 0 {
 			remarks.push(
@@ -59,11 +65,20 @@ impl Hardware {
 		remarks
 	}
 
+	/// The class that the driver's name for the first GPU stands for, and how many have that name.
+	fn class(&self) -> Option<(u16, u8)> {
+		let class = classes::by_driver_name(self.gpus.first()?)?;
+		let same = |name: &&String| classes::by_driver_name(name) == Some(class);
+		let count = self.gpus.iter().filter(same).count();
+		Some((class.id, u8::try_from(count).unwrap_or(u8::MAX)))
+	}
+
 	/// The claim to register. `download` and `upload` override what the interface tells.
 	pub fn spec(&self, region: [u8; 2], download: Option<u32>, upload: Option<u32>) -> WorkerSpec {
+		let (gpu_class, gpu_count) = self.class().unwrap_or_default();
 		WorkerSpec {
-			gpu_class: 0,
-			gpu_count: self.usable_gpus,
+			gpu_class,
+			gpu_count,
 			cpu_cores: self.cpu_cores,
 			memory_gb: self.memory_gb,
 			disk_gb: self.disk_gb,
@@ -161,18 +176,28 @@ mod tests {
 		assert!(found.memory_gb > 0);
 		assert!(available_memory_mib() > 0);
 		let spec = found.spec(*b"DE", Some(100), None);
-		assert_eq!(
-			(spec.gpu_class, spec.gpu_count),
-			(0, 0),
-			"no kernel, no claim"
-		);
-		assert!(
-			found
-				.remarks()
-				.iter()
-				.any(|remark| remark.contains("class 0"))
-		);
 		assert_eq!(spec_json(&spec)["region"], "DE");
 		assert_eq!(spec_json(&spec)["download_mbps"], 100);
+	}
+
+	#[test]
+	fn a_claim_names_the_class_that_the_driver_names() {
+		let dir = tempfile::tempdir().unwrap();
+		let with = |gpus: &[&str]| Hardware {
+			gpus: gpus.iter().map(ToString::to_string).collect(),
+			..Hardware::detect(dir.path())
+		};
+		let said = |found: &Hardware| found.remarks().iter().any(|said| said.contains("class 0"));
+		for (gpus, class, count) in [
+			(&["NVIDIA GeForce RTX 4090"; 2][..], 11, 2),
+			(&["NVIDIA A10", "NVIDIA GeForce RTX 4090"], 10, 1),
+			(&["Something else"], 0, 0),
+			(&[], 0, 0),
+		] {
+			let found = with(gpus);
+			let spec = found.spec(*b"DE", None, None);
+			assert_eq!((spec.gpu_class, spec.gpu_count), (class, count), "{gpus:?}");
+			assert_eq!(said(&found), class == 0, "{gpus:?}");
+		}
 	}
 }

@@ -8,6 +8,7 @@ use chacha20::{
 	rand_core::{Rng, SeedableRng},
 };
 use codec::{Decode, Encode};
+use rayon::prelude::*;
 
 /// 32 bytes of BLAKE3.
 pub type Hash = [u8; 32];
@@ -59,26 +60,43 @@ pub enum TreeTag {
 	Disk = 4,
 	/// Roots of the steps of the matrix chain.
 	Steps = 5,
+	/// States of the walk over a device's memory.
+	Walk = 6,
+}
+
+/// The key under which a leaf or a node is hashed. It holds the place and nothing else, so each place
+/// of each tree has a function of its own, and the data begins on a block's border: a kernel hashes
+/// whole words, and a node is one compression.
+pub fn place(kind: Kind, tag: TreeTag, level: usize, index: u64) -> Hash {
+	let mut key = *b"kaisar/agent 26\0................";
+	key[16] = kind as u8;
+	key[17] = tag as u8;
+	key[18] = level as u8;
+	key[19..24].fill(0);
+	key[24..].copy_from_slice(&index.to_le_bytes());
+	key
+}
+
+/// What stands at a place of a tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+	/// Data.
+	Leaf = 0,
+	/// The hash of two others.
+	Node = 1,
 }
 
 /// The leaf `index` of a tree over `data`.
 pub fn leaf(tag: TreeTag, index: u64, data: &[u8]) -> Hash {
-	let mut hasher = blake3::Hasher::new();
-	hasher.update(&[0, tag as u8]);
-	hasher.update(&index.to_le_bytes());
-	hasher.update(data);
-	*hasher.finalize().as_bytes()
+	*blake3::keyed_hash(&place(Kind::Leaf, tag, 0, index), data).as_bytes()
 }
 
 fn node(tag: TreeTag, level: usize, index: u64, left: &Hash, right: &Hash) -> Hash {
-	let mut input = [0u8; 75];
-	input[0] = 1;
-	input[1] = tag as u8;
-	input[2] = level as u8;
-	input[3..11].copy_from_slice(&index.to_le_bytes());
-	input[11..43].copy_from_slice(left);
-	input[43..75].copy_from_slice(right);
-	*blake3::hash(&input).as_bytes()
+	let mut input = [0u8; 64];
+	input[..32].copy_from_slice(left);
+	input[32..].copy_from_slice(right);
+	*blake3::keyed_hash(&place(Kind::Node, tag, level, index), &input).as_bytes()
 }
 
 /// Nodes of a path in a tree of `count` leaves.
@@ -99,9 +117,9 @@ impl Tree {
 		let mut levels = vec![leaves];
 		while levels[levels.len() - 1].len() > 1 {
 			let level = levels.len();
-			let below = &levels[level - 1];
-			let above = below
-				.chunks_exact(2)
+			let above = levels[level - 1]
+				.par_chunks_exact(2)
+				.with_min_len(1 << 10)
 				.enumerate()
 				.map(|(index, pair)| node(tag, level, index as u64, &pair[0], &pair[1]))
 				.collect();
@@ -117,12 +135,39 @@ impl Tree {
 
 	/// The siblings from leaf `index` up to the root.
 	pub fn path(&self, index: usize) -> Vec<Hash> {
-		self.levels[..self.levels.len() - 1]
+		self.path_to(index, self.levels.len() - 1)
+	}
+
+	/// The siblings from leaf `index` up to its node at `level`.
+	pub fn path_to(&self, index: usize, level: usize) -> Vec<Hash> {
+		self.levels[..level]
 			.iter()
 			.enumerate()
 			.map(|(level, hashes)| hashes[(index >> level) ^ 1])
 			.collect()
 	}
+
+	/// All nodes of a level; the leaves are level 0.
+	pub fn level(&self, level: usize) -> &[Hash] {
+		&self.levels[level]
+	}
+}
+
+/// The root above all nodes of a level; `None` where they are not a power of two.
+pub fn root_above(tag: TreeTag, mut level: usize, nodes: &[Hash]) -> Option<Hash> {
+	if !nodes.len().is_power_of_two() {
+		return None;
+	}
+	let mut nodes = nodes.to_vec();
+	while nodes.len() > 1 {
+		level += 1;
+		nodes = nodes
+			.chunks_exact(2)
+			.enumerate()
+			.map(|(index, pair)| node(tag, level, index as u64, &pair[0], &pair[1]))
+			.collect();
+	}
+	nodes.first().copied()
 }
 
 /// Whether `leaf` is at `index` in the tree of `count` leaves with this root.
@@ -134,9 +179,11 @@ pub fn verify_path(
 	path: &[Hash],
 	root: &Hash,
 ) -> bool {
-	if index >= count || path.len() != depth(count) {
-		return false;
-	}
+	index < count && path.len() == depth(count) && climb(tag, leaf, index, path) == *root
+}
+
+/// The node that a path leads to from the leaf `index`.
+pub fn climb(tag: TreeTag, leaf: Hash, index: usize, path: &[Hash]) -> Hash {
 	let mut at = leaf;
 	for (level, sibling) in path.iter().enumerate() {
 		let position = index >> level;
@@ -147,7 +194,7 @@ pub fn verify_path(
 		};
 		at = node(tag, level + 1, (position >> 1) as u64, left, right);
 	}
-	at == *root
+	at
 }
 
 /// A step of a long computation: the state before it and after it, both in the tree of states.

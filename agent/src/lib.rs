@@ -9,6 +9,9 @@
 //! | [`hardware`] | what this machine has, as the operating system tells it |
 //! | [`hash`] | hashes, Merkle trees, seeded streams |
 //! | [`chain`] | the chain of int8 matrix products: reference, openings, verifier |
+//! | [`walk`] | the walk over the memory in which the chain lies |
+//! | [`device`], [`gpu`] | what computes both: the processor, or GPUs |
+//! | [`classes`] | what a GPU of a class is given to do and held to |
 //! | [`cpu`], [`memory`], [`disk`] | the other measurements |
 //! | [`proof`] | all of them under one attested root; what a checker opens and verifies |
 //! | [`evidence`] | from proof and time to the tiers that they support |
@@ -33,9 +36,14 @@ pub mod agent;
 pub mod bandwidth;
 pub mod chain;
 mod check;
+pub mod classes;
 pub mod cpu;
+pub mod device;
 pub mod disk;
 pub mod evidence;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod gpu;
 pub mod hardware;
 pub mod hash;
 pub mod memory;
@@ -44,6 +52,7 @@ pub mod proof;
 mod serve;
 pub mod service;
 mod store;
+pub mod walk;
 pub mod wire;
 
 pub use agent::{Agent, Config};

@@ -1,21 +1,23 @@
 //! `kaisar-agent`: benchmarks this machine, proves it, and verifies others.
 
+mod cli;
+
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
+use cli::{Gpus, bench, calibrate};
 use kaisar_agent::{
 	Agent, Config, disk,
 	hardware::{self, Hardware},
 	hash::Hash,
 	net::read_bounded,
-	proof::{self, Challenge, Job},
 };
-use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
-use sp_core::{H256, Pair, ed25519};
+use kaisar_primitives::{AgentKey, WorkerSpec};
+use sp_core::{Pair, ed25519};
 use std::{
 	io::Read,
 	net::SocketAddr,
 	path::{Path, PathBuf},
-	time::{Duration, Instant},
+	time::Duration,
 };
 
 /// Benchmarks this machine, proves it, and verifies others.
@@ -32,8 +34,10 @@ enum Command {
 	Run(Run),
 	/// Says what this machine has, as a claim to register.
 	Detect(Detect),
-	/// Runs the benchmark here, opens it, verifies it, and says how long each took.
-	Bench(Bench),
+	/// Runs the benchmark here, opens it, verifies it, and reports what it supports.
+	Bench(bench::Bench),
+	/// Measures the GPUs here as a reference for their class.
+	Calibrate(calibrate::Calibrate),
 	/// Fills the disk plot ahead of the first round.
 	Plot(Plot),
 }
@@ -67,6 +71,9 @@ struct Run {
 	/// Stop when standard input closes: the node that started the agent is gone.
 	#[arg(long)]
 	exit_on_stdin_close: bool,
+	/// Which GPUs to use.
+	#[arg(long, value_enum, default_value_t)]
+	gpus: Gpus,
 }
 
 #[derive(Args)]
@@ -86,34 +93,6 @@ struct Detect {
 	/// Folder in which the plot will lie.
 	#[arg(long, default_value = ".")]
 	data_dir: PathBuf,
-}
-
-#[derive(Args)]
-struct Bench {
-	/// Print one line of JSON.
-	#[arg(long)]
-	json: bool,
-	/// Rows and columns of the matrices, a multiple of 64.
-	#[arg(long, default_value_t = 1_024)]
-	n: u32,
-	/// Steps of the chain.
-	#[arg(long, default_value_t = 8)]
-	steps: u32,
-	/// Samples that are opened.
-	#[arg(long, default_value_t = 256)]
-	samples: u16,
-	/// Segments of the CPU chain of each core.
-	#[arg(long, default_value_t = 64)]
-	cpu_segments: u32,
-	/// Memory to walk over, in MiB.
-	#[arg(long, default_value_t = 64)]
-	memory_mib: u32,
-	/// Disk to plot, in MiB.
-	#[arg(long, default_value_t = 64)]
-	disk_mib: u32,
-	/// Folder for the plot; a temporary one by default.
-	#[arg(long)]
-	data_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -140,7 +119,8 @@ fn main() -> Result<()> {
 	match Cli::parse().command {
 		Command::Run(args) => tokio::runtime::Runtime::new()?.block_on(run(args)),
 		Command::Detect(args) => detect(args),
-		Command::Bench(args) => bench(args),
+		Command::Bench(args) => bench::run(&args),
+		Command::Calibrate(args) => calibrate::run(&args),
 		Command::Plot(args) => plot(args),
 	}
 }
@@ -185,6 +165,7 @@ async fn run(args: Run) -> Result<()> {
 		relay_url: args.relay_url,
 		bind: args.bind,
 		patience: Duration::from_secs(args.patience),
+		gpus: args.gpus.into(),
 	})
 	.await?;
 	for remark in Hardware::detect(&args.data_dir).remarks() {
@@ -247,107 +228,6 @@ fn detect(args: Detect) -> Result<()> {
 		println!("Note: {remark}");
 	}
 	Ok(())
-}
-
-fn bench(args: Bench) -> Result<()> {
-	let found = Hardware::detect(Path::new("."));
-	let bench = BenchParams {
-		n: args.n,
-		steps: args.steps,
-		samples: args.samples,
-		cpu_segments: args.cpu_segments,
-		memory_mib: args.memory_mib.max(1),
-		disk_mib: args.disk_mib.max(disk::SECTOR_MIB),
-		bandwidth_secs: 0,
-	};
-	proof::check_bench(&bench)?;
-	let agent = ed25519::Pair::from_seed(&[0xbe; 32]).public();
-	let job = Job {
-		genesis: H256::zero(),
-		round: 0,
-		seed: H256::repeat_byte(0x5e),
-		worker: 0,
-		agent,
-		spec: found.spec(*b"ZZ", Some(0), Some(0)),
-		bench,
-	};
-	let dir = args.data_dir.clone().unwrap_or_else(|| {
-		std::env::temp_dir().join(format!("kaisar-bench-{}", std::process::id()))
-	});
-	let report = bench_in(&job, &dir);
-	if args.data_dir.is_none() {
-		let _ = std::fs::remove_dir_all(&dir);
-	}
-	let report = report?;
-	if args.json {
-		println!("{report}");
-		return Ok(());
-	}
-	println!(
-		"Reference benchmark: n = {}, {} steps, {} samples, {} cores",
-		args.n, args.steps, args.samples, found.cpu_cores
-	);
-	for (name, value) in report.as_object().into_iter().flatten() {
-		println!("  {:<26} {value}", name.replace('_', " "));
-	}
-	for remark in found
-		.remarks()
-		.into_iter()
-		.filter(|remark| remark.contains("GPU"))
-	{
-		println!("Note: {remark}");
-	}
-	Ok(())
-}
-
-fn bench_in(job: &Job, dir: &Path) -> Result<serde_json::Value> {
-	use codec::{DecodeAll, Encode};
-	let bench = &job.bench;
-	let start = Instant::now();
-	let plotted = disk::Plot::open(dir, &job.agent)?.grow(bench.disk_mib);
-	let plot_time = start.elapsed();
-	let start = Instant::now();
-	let proof = proof::prove(job, dir, |_, _| ())?;
-	let prove_time = start.elapsed();
-	let challenge = Challenge {
-		open_seed: H256::repeat_byte(9),
-		nonce: [7; 32],
-		full: true,
-	};
-	let start = Instant::now();
-	let bytes = proof.open(&challenge).encode();
-	let open_time = start.elapsed();
-	let start = Instant::now();
-	let openings = proof::Openings::decode_all(&mut &bytes[..])?;
-	proof::verify(job, &proof.root, &challenge, &openings)?;
-	let verify_time = start.elapsed();
-	let seconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 1e4;
-	let rate = |amount: f64, time: Duration| {
-		(amount / time.as_secs_f64().max(1e-9) * 100.0).round() / 100.0
-	};
-	// A product and a sum are two operations.
-	let operations = 2.0 * f64::from(bench.n).powi(3) * f64::from(bench.steps);
-	let sizes = proof.roots.sizes;
-	let lanes = f64::from(sizes.lanes);
-	let hashes = f64::from(bench.cpu_segments) * kaisar_agent::cpu::SEGMENT as f64;
-	Ok(serde_json::json!({
-		"root": format!("0x{}", hex::encode(proof.root)),
-		"chain_seconds": seconds(proof.took[0]),
-		"chain_gops": rate(operations / 1e9, proof.took[0]),
-		"cpu_seconds": seconds(proof.took[1]),
-		"cpu_mhashes_per_core": rate(hashes / 1e6, proof.took[1]),
-		"cpu_lanes": lanes,
-		"memory_seconds": seconds(proof.took[2]),
-		"memory_mib": sizes.memory_mib,
-		"disk_seconds": seconds(proof.took[3]),
-		"disk_mib": sizes.disk_mib,
-		"plot_seconds": seconds(plot_time),
-		"plot_mib_per_second": rate(f64::from(plotted), plot_time),
-		"prove_seconds": seconds(prove_time),
-		"open_seconds": seconds(open_time),
-		"proof_bytes": bytes.len(),
-		"verify_seconds": seconds(verify_time),
-	}))
 }
 
 fn plot(args: Plot) -> Result<()> {

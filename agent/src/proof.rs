@@ -1,21 +1,34 @@
-//! One round's benchmark, all of it: the matrix chain, the CPU chains, the memory walk and the disk
-//! walk, one after the other, each seeded by the root of the one before, under one attested root.
+//! One round's benchmark, all of it: the matrix chain, the walk over the GPUs' memory, the CPU chains,
+//! the memory walk and the disk walk, one after the other, each seeded by the root of the one before,
+//! under one attested root.
 
 use crate::{
 	chain::{self, Chain, ChainOpening, Shape},
-	cpu, disk,
+	classes::Plan,
+	cpu,
+	device::{Device, DeviceError, Run},
+	disk,
 	hash::{Hash, SegmentOpening, Segments, hash},
 	memory,
+	walk::{self, LegOpening, Walk},
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{
 	AgentKey, BenchParams, MAX_COMMITTEE, RoundIndex, WorkerId, WorkerSpec,
 	agent::{ProveRequest, SeatRequest},
 };
+use rayon::prelude::*;
 use sp_core::H256;
+use std::{
+	sync::Arc,
+	time::{Duration, Instant},
+};
 
-/// The parts of a benchmark, in their order.
-pub const STAGES: usize = 4;
+/// The parts of a benchmark, in their order: the matrix chain, the walk over the GPUs' memory, the CPU
+/// chains, the memory walk, the disk walk.
+pub const STAGES: usize = 5;
+/// Most GPUs of a worker that are used.
+pub const MAX_DEVICES: u8 = crate::gpu::MAX_DEVICES as u8;
 /// Most lanes that are run: enough to show the highest tier of CPU.
 pub const MAX_LANES: u16 = 144;
 /// Most memory that is walked, in MiB: enough to show the highest tier.
@@ -92,6 +105,10 @@ pub struct Job {
 /// How much a worker ran, as it says itself; under the attested root.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Sizes {
+	/// GPUs that computed a chain each; 0 where the processor did.
+	pub devices: u8,
+	/// The last `X_t` that each of them kept and walked over.
+	pub window: u32,
 	/// Lanes of the CPU chains and of the memory walk.
 	pub lanes: u16,
 	/// Memory that was walked, in MiB.
@@ -155,14 +172,30 @@ impl Job {
 			u32::try_from(wanted).unwrap_or(u32::MAX).min(most)
 		};
 		let disk = sized(spec.disk_gb, bench.disk_mib, MAX_DISK_MIB);
+		let gpu = self.gpu_plan();
 		Sizes {
+			devices: gpu.map_or(0, |plan| plan.devices),
+			window: gpu.map_or(0, |plan| plan.walk.window as u32),
 			lanes: spec.cpu_cores.clamp(1, MAX_LANES),
 			memory_mib: sized(spec.memory_gb, bench.memory_mib, MAX_MEMORY_MIB).max(1),
 			disk_mib: disk - disk % disk::SECTOR_MIB,
 		}
 	}
 
-	/// Size of the matrix chain.
+	/// How much each GPU must do, where any is claimed.
+	pub fn gpu_plan(&self) -> Option<Plan> {
+		let (spec, bench) = (&self.spec, &self.bench);
+		let devices = spec.gpu_count.min(MAX_DEVICES);
+		if spec.gpu_class == 0 || devices == 0 {
+			return None;
+		}
+		Some(match bench.memory_mib {
+			0 => Plan::full(spec.gpu_class, devices),
+			mib => Plan::scaled(spec.gpu_class, devices, bench.n, bench.steps, mib),
+		})
+	}
+
+	/// Size of the matrix chain of a worker without a GPU.
 	pub fn shape(&self) -> Shape {
 		Shape {
 			n: self.bench.n as usize,
@@ -170,17 +203,58 @@ impl Job {
 		}
 	}
 
-	fn chain_seed(&self) -> Hash {
-		hash("kaisar/agent 2026 device", &[&self.base(), &[CPU_DEVICE]])
+	/// The walk that each GPU makes over so many `X_t`.
+	pub fn walk(&self, window: u32) -> Option<Walk> {
+		self.gpu_plan().map(|plan| Walk {
+			window: window as usize,
+			..plan.walk
+		})
+	}
+
+	/// One seed a GPU, and one for the processor: no chain serves two of them.
+	pub fn chain_seed(&self, device: u8) -> Hash {
+		hash("kaisar/agent 2026 device", &[&self.base(), &[device]])
 	}
 
 	/// Longest openings that a worker may send, in bytes.
 	pub fn openings_limit(&self) -> usize {
-		let rows = self.bench.samples as usize * 2 * (self.bench.n as usize + 15 * 32 + 16);
-		let roots = self.bench.steps as usize * 32;
-		let segments = (cpu::SAMPLES + memory::SAMPLES + disk::SAMPLES) * 64 * 32;
-		rows + roots + segments + 4_096
+		const HASH: usize = size_of::<Hash>();
+		let chain = |shape: Shape| {
+			// A row, its two paths, and what their lengths take.
+			let row = shape.n + (chain::MAX_DEPTH + chain::MAX_DEPTH) * HASH + 16;
+			usize::from(self.bench.samples) * 2 * row + chain::MAX_TOPS * HASH
+		};
+		let compute = match self.gpu_plan() {
+			Some(plan) => {
+				let line = walk::LINE + 3 * chain::MAX_DEPTH * HASH + 16;
+				let states = plan.walk.legs * walk::WORDS * 4 + 2 * (walk::KEPT + 32 * HASH);
+				let legs = walk::SAMPLES * (states + walk::READS * line + 64);
+				usize::from(plan.devices) * (chain(plan.walk.shape) + legs + 256)
+			}
+			None => 0,
+		};
+		let segments = (cpu::SAMPLES + memory::SAMPLES + disk::SAMPLES) * 64 * HASH;
+		compute.max(chain(self.shape())) + segments + 4_096
 	}
+}
+
+/// The root of the walk's stage where nothing was walked.
+const NO_WALK: Hash = [0; 32];
+
+/// The seed of a GPU's walk.
+fn walk_seed(base: &Hash, device: u8, chain_root: &Hash) -> Hash {
+	hash("kaisar/agent 2026 walk", &[base, &[device], chain_root])
+}
+
+/// The root of a stage that all GPUs ran at the same time.
+fn root_of_devices(roots: &[Hash]) -> Hash {
+	let parts: Vec<&[u8]> = roots.iter().map(|root| &root[..]).collect();
+	hash("kaisar/agent 2026 devices", &parts)
+}
+
+/// Where a checker looks on one GPU.
+fn device_open_seed(seed: &Hash, device: u8) -> Hash {
+	hash("kaisar/agent 2026 open device", &[seed, &[device]])
 }
 
 /// Seed of the stage after the one with this root.
@@ -193,7 +267,7 @@ fn next_seed(base: &Hash, stage: u8, before: &Hash) -> Hash {
 pub struct Roots {
 	/// How much was run.
 	pub sizes: Sizes,
-	/// Roots of the matrix chain, the CPU chains, the memory walk and the disk walk.
+	/// Roots of the matrix chains, the GPUs' walks, the CPU chains, the memory walk and the disk walk.
 	pub stages: [Hash; STAGES],
 }
 
@@ -213,84 +287,158 @@ pub enum ProveError {
 	/// The plot cannot be read or written.
 	#[error("the disk plot: {0}")]
 	Disk(#[from] std::io::Error),
+	/// A part of the benchmark crashed.
+	#[error("the benchmark crashed")]
+	Crashed,
+}
+
+/// What computed the chains.
+enum Compute {
+	Processor(Chain),
+	Gpus(Vec<Gpu>),
+}
+
+/// A GPU's part.
+struct Gpu {
+	run: Box<dyn Run>,
+	walk_root: Hash,
 }
 
 /// A finished benchmark, ready to be opened.
 pub struct Proof {
 	base: Hash,
-	chain: Chain,
+	compute: Compute,
 	segments: usize,
 	cpu: Segments,
 	memory: Segments,
 	disk: Segments,
 	shape: Shape,
+	walk: Option<Walk>,
 	samples: usize,
 	/// Roots of its stages.
 	pub roots: Roots,
 	/// The root that is attested.
 	pub root: Hash,
 	/// How long each stage took here.
-	pub took: [std::time::Duration; STAGES],
+	pub took: [Duration; STAGES],
 }
 
-/// Runs the benchmark; `plots` is where the plot lies. Each stage's root is told as soon as it is
-/// there.
+/// Runs something on each device at the same time. One that crashes is one that failed.
+fn at_once<A: Send, B: Send>(
+	on: impl IntoIterator<Item = A>,
+	act: impl Fn(A) -> Result<B, DeviceError> + Sync,
+) -> Result<Vec<B>, DeviceError> {
+	std::thread::scope(|scope| {
+		let act = &act;
+		let running: Vec<_> = on
+			.into_iter()
+			.map(|each| scope.spawn(move || act(each)))
+			.collect();
+		let crashed = |_| Err(DeviceError::Lost("its driver or kernel crashed".into()));
+		running
+			.into_iter()
+			.map(|each| each.join().unwrap_or_else(crashed))
+			.collect()
+	})
+}
+
+/// Runs the benchmark; `plots` is where the plot lies, `devices` are the GPUs. Each stage's root is
+/// told as soon as it is there.
+///
+/// A worker that claims GPUs and has none does what one without would do: the proof says so, and no
+/// class is supported by it.
 pub fn prove(
 	job: &Job,
+	devices: &[Arc<dyn Device>],
 	plots: &std::path::Path,
 	mut told: impl FnMut(u8, Hash),
 ) -> Result<Proof, ProveError> {
 	let plan = job.plan();
 	let base = job.base();
-	// Filling the plot is done once, and before the clock of any stage that is judged.
+	let mut took = [Duration::ZERO; STAGES];
+	let mut clock = Instant::now();
+	let mut done = |stage: usize, root: Hash| {
+		took[stage] = clock.elapsed();
+		clock = Instant::now();
+		told(stage as u8, root);
+		root
+	};
+
 	let mut plot = disk::Plot::open(plots, &job.agent)?;
-	let disk_mib = plot.grow(plan.disk_mib).min(plan.disk_mib);
+	let gpus = match job.gpu_plan().filter(|_| !devices.is_empty()) {
+		Some(gpus) => {
+			// The processor fills what is missing of the plot meanwhile.
+			let (plot, mib) = (&mut plot, plan.disk_mib);
+			std::thread::scope(|scope| {
+				let filling = scope.spawn(move || plot.grow(mib));
+				let result = prove_gpus(job, &gpus, devices, &mut done);
+				filling.join().map_err(|_| ProveError::Crashed)?;
+				// What it can do without a GPU it still does.
+				Ok::<_, ProveError>(
+					result
+						.inspect_err(|error| tracing::error!(%error, "no GPU is proved"))
+						.ok(),
+				)
+			})?
+		}
+		None => None,
+	};
+	let (compute, chain_root, walk_root, window) = match gpus {
+		Some(gpus) => gpus,
+		None => {
+			// Filling the plot is done once, and before the clock of any stage that is judged.
+			plot.grow(plan.disk_mib);
+			let seed = job.chain_seed(CPU_DEVICE);
+			let chain = Chain::compute(seed, job.shape(), CHECKPOINT_BUDGET);
+			let root = done(0, chain.root());
+			let walk_root = done(1, NO_WALK);
+			(Compute::Processor(chain), root, walk_root, 0)
+		}
+	};
+	let disk_mib = plot.mib().min(plan.disk_mib);
 	let memory_mib = plan
 		.memory_mib
 		.min((u64::from(crate::hardware::available_memory_mib()) * 9 / 10) as u32);
 	let sizes = Sizes {
+		devices: match &compute {
+			Compute::Gpus(gpus) => gpus.len() as u8,
+			Compute::Processor(_) => 0,
+		},
+		window,
 		lanes: plan.lanes,
 		memory_mib: memory_mib.max(1),
 		disk_mib,
 	};
 	let lanes = usize::from(sizes.lanes);
 	let segments = job.bench.cpu_segments as usize;
-	let mut took = [std::time::Duration::ZERO; STAGES];
-	let mut clock = std::time::Instant::now();
-	let mut done = |stage: usize, root: Hash| {
-		took[stage] = clock.elapsed();
-		clock = std::time::Instant::now();
-		told(stage as u8, root);
-		root
-	};
 
-	let chain = Chain::compute(job.chain_seed(), job.shape(), CHECKPOINT_BUDGET);
-	let chain_root = done(0, chain.root());
-	let cpu = cpu::compute(&next_seed(&base, 1, &chain_root), lanes, segments);
-	let cpu_root = done(1, cpu.root());
+	let cpu = cpu::compute(&next_seed(&base, 2, &walk_root), lanes, segments);
+	let cpu_root = done(2, cpu.root());
 	let memory = memory::compute(
-		&next_seed(&base, 2, &cpu_root),
+		&next_seed(&base, 3, &cpu_root),
 		lanes,
 		sizes.memory_mib as usize,
 	)
 	.ok_or(ProveError::Memory)?;
-	let memory_root = done(2, memory.root());
-	let disk = plot.walk(&next_seed(&base, 3, &memory_root), sizes.disk_mib)?;
-	let disk_root = done(3, disk.root());
+	let memory_root = done(3, memory.root());
+	let disk = plot.walk(&next_seed(&base, 4, &memory_root), sizes.disk_mib)?;
+	let disk_root = done(4, disk.root());
 
 	let roots = Roots {
 		sizes,
-		stages: [chain_root, cpu_root, memory_root, disk_root],
+		stages: [chain_root, walk_root, cpu_root, memory_root, disk_root],
 	};
 	let root = roots.attested(&base);
+	let walk = job.walk(sizes.window).filter(|_| sizes.devices > 0);
 	Ok(Proof {
 		base,
-		chain,
+		compute,
 		segments,
 		cpu,
 		memory,
 		disk,
-		shape: job.shape(),
+		shape: walk.map_or(job.shape(), |walk| walk.shape),
+		walk,
 		samples: usize::from(job.bench.samples),
 		roots,
 		root,
@@ -298,13 +446,72 @@ pub fn prove(
 	})
 }
 
+/// The chains and the walks of all GPUs, each stage on all of them at the same time. Returns them, the
+/// stages' roots, and how many `X_t` each GPU kept.
+fn prove_gpus(
+	job: &Job,
+	plan: &Plan,
+	devices: &[Arc<dyn Device>],
+	done: &mut impl FnMut(usize, Hash) -> Hash,
+) -> Result<(Compute, Hash, Hash, u32), DeviceError> {
+	let base = job.base();
+	let used = devices.iter().take(usize::from(plan.devices));
+	let runs = at_once(used.enumerate(), |(number, device)| {
+		let seed = job.chain_seed(number as u8);
+		device.start(seed, plan.walk.shape, plan.walk.window)
+	})?;
+	let roots: Vec<Hash> = runs.iter().map(|run| run.steps().root()).collect();
+	let chain_root = done(0, root_of_devices(&roots));
+	let window = runs.iter().map(|run| run.window()).min().unwrap_or(0);
+	let walk = Walk {
+		window,
+		..plan.walk
+	};
+	let gpus = at_once(runs.into_iter().enumerate(), |(number, mut run)| {
+		let seed = walk_seed(
+			&next_seed(&base, 1, &chain_root),
+			number as u8,
+			&roots[number],
+		);
+		let walk_root = run.walk(seed, walk)?;
+		Ok(Gpu { run, walk_root })
+	})?;
+	let roots: Vec<Hash> = gpus.iter().map(|gpu| gpu.walk_root).collect();
+	let walk_root = done(1, root_of_devices(&roots));
+	Ok((Compute::Gpus(gpus), chain_root, walk_root, window as u32))
+}
+
+/// What a GPU shows.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct GpuOpening {
+	/// The root of its chain.
+	pub chain_root: Hash,
+	/// The root of its walk.
+	pub walk_root: Hash,
+	/// Of its chain.
+	pub chain: ChainOpening,
+	/// Of its walk.
+	pub walk: Vec<LegOpening>,
+}
+
+/// What is shown of the chains.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum ComputeOpening {
+	/// The processor's only one.
+	#[codec(index = 0)]
+	Processor(ChainOpening),
+	/// Each GPU's own, and its walk.
+	#[codec(index = 1)]
+	Gpus(Vec<GpuOpening>),
+}
+
 /// What a worker shows a checker.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Openings {
 	/// The roots under the attested one.
 	pub roots: Roots,
-	/// Of the matrix chain.
-	pub chain: ChainOpening,
+	/// Of the matrix chains.
+	pub compute: ComputeOpening,
 	/// Of the CPU chains.
 	pub cpu: Vec<SegmentOpening>,
 	/// Of the memory walk.
@@ -336,15 +543,37 @@ impl Challenge {
 
 impl Proof {
 	/// Opens what a checker asks for.
-	pub fn open(&self, challenge: &Challenge) -> Openings {
+	pub fn open(&self, challenge: &Challenge) -> Result<Openings, DeviceError> {
 		let seed = challenge.seed(&self.base, &self.root);
 		let lanes = usize::from(self.roots.sizes.lanes);
 		let open = |all: &Segments, at: Vec<usize>| at.into_iter().map(|at| all.open(at)).collect();
-		Openings {
+		let compute = match &self.compute {
+			Compute::Processor(chain) => {
+				let at = chain::positions(&seed, self.shape, self.samples);
+				ComputeOpening::Processor(chain.open(&at))
+			}
+			Compute::Gpus(gpus) => {
+				let opened = gpus.par_iter().enumerate().map(|(number, gpu)| {
+					let seed = device_open_seed(&seed, number as u8);
+					let at = chain::positions(&seed, self.shape, self.samples);
+					let legs = self
+						.walk
+						.map(|walk| walk::positions(&seed, &walk))
+						.unwrap_or_default();
+					let (chain, walk) = gpu.run.open(&at, &legs)?;
+					Ok(GpuOpening {
+						chain_root: gpu.run.steps().root(),
+						walk_root: gpu.walk_root,
+						chain,
+						walk,
+					})
+				});
+				ComputeOpening::Gpus(opened.collect::<Result<_, DeviceError>>()?)
+			}
+		};
+		Ok(Openings {
 			roots: self.roots,
-			chain: self
-				.chain
-				.open(&chain::positions(&seed, self.shape, self.samples)),
+			compute,
 			cpu: open(&self.cpu, cpu::positions(&seed, lanes, self.segments)),
 			memory: open(&self.memory, memory::positions(&seed, lanes)),
 			disk: if challenge.full {
@@ -352,6 +581,13 @@ impl Proof {
 			} else {
 				Vec::new()
 			},
+		})
+	}
+
+	/// Gives the GPUs' memory back. What is opened after that is computed again.
+	pub fn release(&self) {
+		if let Compute::Gpus(gpus) = &self.compute {
+			gpus.iter().for_each(|gpu| gpu.run.release());
 		}
 	}
 }
@@ -368,6 +604,9 @@ pub enum Reject {
 	/// The matrix chain.
 	#[error("matrix chain: {0}")]
 	Chain(#[from] chain::ChainError),
+	/// The walk over a GPU's memory.
+	#[error("walk over a GPU's memory: {0}")]
+	Walk(#[from] walk::WalkError),
 	/// The CPU chains.
 	#[error("a CPU segment does not fit")]
 	Cpu,
@@ -392,7 +631,11 @@ pub fn verify(
 		return Err(Reject::Root);
 	}
 	let sizes = roots.sizes;
-	if sizes.lanes == 0
+	let plan = job.plan();
+	if sizes.devices > plan.devices
+		|| sizes.window > plan.window
+		|| (sizes.devices == 0) != (sizes.window == 0)
+		|| sizes.lanes == 0
 		|| sizes.lanes > MAX_LANES
 		|| sizes.memory_mib == 0
 		|| sizes.memory_mib > MAX_MEMORY_MIB
@@ -403,20 +646,17 @@ pub fn verify(
 	}
 	let seed = challenge.seed(&base, attested);
 	let lanes = usize::from(sizes.lanes);
-	let [chain_root, cpu_root, memory_root, disk_root] = &roots.stages;
-
-	let shape = job.shape();
-	let at = chain::positions(&seed, shape, usize::from(job.bench.samples));
-	chain::verify(&job.chain_seed(), shape, chain_root, &at, &openings.chain)?;
+	let [_, walk_root, cpu_root, memory_root, disk_root] = &roots.stages;
+	verify_compute(job, roots, &seed, &openings.compute)?;
 
 	let segments = job.bench.cpu_segments as usize;
 	let at = cpu::positions(&seed, lanes, segments);
-	let stage = next_seed(&base, 1, chain_root);
+	let stage = next_seed(&base, 2, walk_root);
 	if !cpu::verify(&stage, lanes, segments, cpu_root, &at, &openings.cpu) {
 		return Err(Reject::Cpu);
 	}
 	let at = memory::positions(&seed, lanes);
-	let stage = next_seed(&base, 2, cpu_root);
+	let stage = next_seed(&base, 3, cpu_root);
 	let mib = sizes.memory_mib as usize;
 	if !memory::verify(&stage, lanes, mib, memory_root, &at, &openings.memory) {
 		return Err(Reject::Memory);
@@ -426,7 +666,7 @@ pub fn verify(
 	} else {
 		Vec::new()
 	};
-	let stage = next_seed(&base, 3, memory_root);
+	let stage = next_seed(&base, 4, memory_root);
 	if !disk::verify(
 		&stage,
 		&job.agent,
@@ -440,324 +680,52 @@ pub fn verify(
 	Ok(())
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-	use super::*;
-	use proptest::prelude::*;
-	use std::sync::OnceLock;
-
-	/// Small enough for a test, and real.
-	pub(crate) const BENCH: BenchParams = BenchParams {
-		n: 64,
-		steps: 4,
-		samples: 8,
-		cpu_segments: 2,
-		memory_mib: 2,
-		disk_mib: 4,
-		bandwidth_secs: 1,
+/// Checks what is shown of the chains and of the walks over the GPUs' memory.
+fn verify_compute(
+	job: &Job,
+	roots: &Roots,
+	seed: &Hash,
+	opening: &ComputeOpening,
+) -> Result<(), Reject> {
+	let samples = usize::from(job.bench.samples);
+	let [chain_root, walk_root, ..] = &roots.stages;
+	let devices = usize::from(roots.sizes.devices);
+	let gpus = match (opening, job.walk(roots.sizes.window)) {
+		(ComputeOpening::Processor(opening), _) if devices == 0 => {
+			if *walk_root != NO_WALK {
+				return Err(Reject::Root);
+			}
+			let shape = job.shape();
+			let at = chain::positions(seed, shape, samples);
+			let chain_seed = job.chain_seed(CPU_DEVICE);
+			return Ok(chain::verify(&chain_seed, shape, chain_root, &at, opening)?);
+		}
+		(ComputeOpening::Gpus(gpus), Some(walk)) if devices > 0 && gpus.len() == devices => {
+			(gpus, walk)
+		}
+		_ => return Err(Reject::Sizes),
 	};
-
-	pub(crate) fn spec() -> WorkerSpec {
-		WorkerSpec {
-			cpu_cores: 2,
-			memory_gb: 8,
-			disk_gb: 10,
-			download_mbps: 100,
-			upload_mbps: 100,
-			region: *b"DE",
-			..Default::default()
-		}
+	let (gpus, walk) = gpus;
+	let of = |root: fn(&GpuOpening) -> Hash| gpus.iter().map(root).collect::<Vec<_>>();
+	if root_of_devices(&of(|gpu| gpu.chain_root)) != *chain_root
+		|| root_of_devices(&of(|gpu| gpu.walk_root)) != *walk_root
+	{
+		return Err(Reject::Root);
 	}
-
-	fn job() -> Job {
-		Job {
-			genesis: H256::repeat_byte(1),
-			round: 4,
-			seed: H256::repeat_byte(2),
-			worker: 7,
-			agent: AgentKey::from_raw([3; 32]),
-			spec: spec(),
-			bench: BENCH,
-		}
+	let stage = next_seed(&job.base(), 1, chain_root);
+	for (number, gpu) in gpus.iter().enumerate() {
+		let number = number as u8;
+		let seed = device_open_seed(seed, number);
+		let at = chain::positions(&seed, walk.shape, samples);
+		let chain_seed = job.chain_seed(number);
+		chain::verify(&chain_seed, walk.shape, &gpu.chain_root, &at, &gpu.chain)?;
+		let legs = walk::positions(&seed, &walk);
+		let walk_seed = walk_seed(&stage, number, &gpu.chain_root);
+		let (tops, root) = (&gpu.chain.tops, &gpu.walk_root);
+		walk::verify(&walk_seed, &walk, tops, root, &legs, &gpu.walk)?;
 	}
-
-	fn challenge(byte: u8) -> Challenge {
-		Challenge {
-			open_seed: H256::repeat_byte(byte),
-			nonce: [byte; 32],
-			full: true,
-		}
-	}
-
-	fn proof() -> &'static Proof {
-		static PROOF: OnceLock<Proof> = OnceLock::new();
-		PROOF.get_or_init(|| {
-			let dir = tempfile::tempdir().unwrap();
-			prove(&job(), dir.path(), |_, _| ()).unwrap()
-		})
-	}
-
-	#[test]
-	fn a_proof_verifies_and_its_stages_are_told_in_order() {
-		let dir = tempfile::tempdir().unwrap();
-		let mut told = Vec::new();
-		let proof = prove(&job(), dir.path(), |stage, root| told.push((stage, root))).unwrap();
-		let stages: Vec<_> = proof
-			.roots
-			.stages
-			.iter()
-			.enumerate()
-			.map(|(at, root)| (at as u8, *root))
-			.collect();
-		assert_eq!(told, stages);
-		assert_eq!(proof.roots.sizes, job().plan());
-		for full in [false, true] {
-			let challenge = Challenge {
-				full,
-				..challenge(5)
-			};
-			let openings = proof.open(&challenge);
-			assert_eq!(verify(&job(), &proof.root, &challenge, &openings), Ok(()));
-			assert!(openings.encoded_size() <= job().openings_limit());
-		}
-		// The same seed gives the same proof: a restart in the middle of a round loses nothing.
-		assert_eq!(
-			prove(&job(), dir.path(), |_, _| ()).unwrap().root,
-			proof.root
-		);
-	}
-
-	#[test]
-	fn a_replayed_or_copied_proof_is_refused() {
-		let (proof, challenge) = (proof(), challenge(5));
-		let openings = proof.open(&challenge);
-		let others = [
-			(
-				"another round's seed",
-				Job {
-					seed: H256::repeat_byte(9),
-					..job()
-				},
-			),
-			("another round", Job { round: 6, ..job() }),
-			(
-				"another chain",
-				Job {
-					genesis: H256::repeat_byte(9),
-					..job()
-				},
-			),
-			("another worker", Job { worker: 8, ..job() }),
-			(
-				"another agent",
-				Job {
-					agent: AgentKey::from_raw([4; 32]),
-					..job()
-				},
-			),
-			(
-				"less work",
-				Job {
-					bench: BenchParams { steps: 5, ..BENCH },
-					..job()
-				},
-			),
-		];
-		for (what, other) in others {
-			assert_eq!(
-				verify(&other, &proof.root, &challenge, &openings),
-				Err(Reject::Root),
-				"{what}"
-			);
-			// And with a root that is made to fit.
-			let root = openings.roots.attested(&other.base());
-			assert!(
-				verify(&other, &root, &challenge, &openings).is_err(),
-				"{what}"
-			);
-		}
-		// Openings for one checker are of no use to another.
-		let theirs = super::tests::challenge(6);
-		assert!(verify(&job(), &proof.root, &theirs, &openings).is_err());
-	}
-
-	#[test]
-	fn sizes_out_of_range_are_refused() {
-		let proof = proof();
-		let openings = proof.open(&challenge(5));
-		for sizes in [
-			Sizes {
-				lanes: 0,
-				..proof.roots.sizes
-			},
-			Sizes {
-				lanes: MAX_LANES + 1,
-				..proof.roots.sizes
-			},
-			Sizes {
-				memory_mib: 0,
-				..proof.roots.sizes
-			},
-			Sizes {
-				memory_mib: u32::MAX,
-				..proof.roots.sizes
-			},
-			Sizes {
-				disk_mib: u32::MAX,
-				..proof.roots.sizes
-			},
-			Sizes {
-				disk_mib: 5,
-				..proof.roots.sizes
-			},
-		] {
-			let mut openings = openings.clone();
-			openings.roots.sizes = sizes;
-			let root = openings.roots.attested(&job().base());
-			assert_eq!(
-				verify(&job(), &root, &challenge(5), &openings),
-				Err(Reject::Sizes)
-			);
-		}
-	}
-
-	#[test]
-	fn a_claim_bigger_than_what_was_run_is_refused() {
-		let proof = proof();
-		let mut openings = proof.open(&challenge(5));
-		openings.roots.sizes.memory_mib += 1;
-		let root = openings.roots.attested(&job().base());
-		// With another attested root other places are drawn: nothing fits any more.
-		assert!(verify(&job(), &root, &challenge(5), &openings).is_err());
-	}
-
-	#[test]
-	fn work_that_must_not_be_asked_for_is_refused() {
-		assert_eq!(check_bench(&BENCH), Ok(()));
-		assert_eq!(check_bench(&BenchParams::default()), Ok(()));
-		for (bad, why) in [
-			(BenchParams { n: 0, ..BENCH }, BadBench::N),
-			(BenchParams { n: 65, ..BENCH }, BadBench::N),
-			(
-				BenchParams {
-					n: u32::MAX - 63,
-					..BENCH
-				},
-				BadBench::N,
-			),
-			(BenchParams { steps: 0, ..BENCH }, BadBench::Steps),
-			(
-				BenchParams {
-					steps: u32::MAX,
-					..BENCH
-				},
-				BadBench::Steps,
-			),
-			(
-				BenchParams {
-					samples: 0,
-					..BENCH
-				},
-				BadBench::Samples,
-			),
-			(
-				BenchParams {
-					samples: u16::MAX,
-					..BENCH
-				},
-				BadBench::Samples,
-			),
-			(
-				BenchParams {
-					cpu_segments: 0,
-					..BENCH
-				},
-				BadBench::Segments,
-			),
-			(
-				BenchParams {
-					cpu_segments: u32::MAX,
-					..BENCH
-				},
-				BadBench::Segments,
-			),
-			(
-				BenchParams {
-					bandwidth_secs: 61,
-					..BENCH
-				},
-				BadBench::Bandwidth,
-			),
-		] {
-			assert_eq!(check_bench(&bad), Err(why));
-		}
-	}
-
-	#[test]
-	fn the_plan_follows_the_claim_and_stays_within_bounds() {
-		let all = BenchParams {
-			memory_mib: 0,
-			disk_mib: 0,
-			..BENCH
-		};
-		let huge = WorkerSpec {
-			cpu_cores: u16::MAX,
-			memory_gb: u32::MAX,
-			disk_gb: u32::MAX,
-			..spec()
-		};
-		let plan = Job {
-			bench: all,
-			spec: huge,
-			..job()
-		}
-		.plan();
-		assert_eq!(plan.lanes, MAX_LANES);
-		assert_eq!(plan.memory_mib, MAX_MEMORY_MIB);
-		assert_eq!(plan.disk_mib, MAX_DISK_MIB);
-		let plan = Job {
-			bench: all,
-			..job()
-		}
-		.plan();
-		assert_eq!(
-			plan.memory_mib,
-			(8_000_000_000u64 / (1 << 20) * 7 / 8) as u32
-		);
-		let none = WorkerSpec::default();
-		assert_eq!(
-			Job {
-				spec: none,
-				..job()
-			}
-			.plan(),
-			Sizes {
-				lanes: 1,
-				memory_mib: 1,
-				disk_mib: 0
-			}
-		);
-	}
-
-	proptest! {
-		#![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
-
-		#[test]
-		fn one_flipped_bit_anywhere_is_rejected(bit in any::<prop::sample::Index>(), byte: u8) {
-			let challenge = challenge(byte);
-			let mut bytes = proof().open(&challenge).encode();
-			let bit = bit.index(bytes.len() * 8);
-			bytes[bit / 8] ^= 1 << (bit % 8);
-			let accepted = Openings::decode(&mut &bytes[..])
-				.is_ok_and(|other| verify(&job(), &proof().root, &challenge, &other).is_ok());
-			prop_assert!(!accepted);
-		}
-
-		#[test]
-		fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
-			if let Ok(openings) = Openings::decode(&mut &bytes[..]) {
-				prop_assert!(verify(&job(), &proof().root, &challenge(1), &openings).is_err());
-			}
-		}
-	}
+	Ok(())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

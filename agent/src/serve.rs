@@ -3,6 +3,7 @@
 use crate::{
 	agent::{Inner, State, lock},
 	bandwidth,
+	device::DeviceError,
 	proof::{Openings, Proof},
 	store::now_ms,
 	wire::{self, ALPN, MAX_REPLY, MAX_REQUEST, Push, Refusal, Request, RootsReply, Which},
@@ -144,7 +145,16 @@ async fn answer(
 				Ok(proof) => {
 					let _permit = inner.computing.acquire().await;
 					let opened = tokio::task::spawn_blocking(move || proof.open(&challenge)).await;
-					Ok(opened.context("opening the proof")?)
+					opened
+						.context("opening the proof")?
+						.map_err(|error| match error {
+							// It is asked again.
+							DeviceError::Busy => Refusal::NotReady,
+							error => {
+								tracing::error!(%error, "a proof cannot be opened");
+								Refusal::NotServed
+							}
+						})
 				}
 				Err(refusal) => Err(refusal),
 			};
@@ -215,6 +225,7 @@ fn spend(inner: &Inner, remote: &AgentKey, which: &Which) -> Result<(), Refusal>
 		return Err(Refusal::Spent);
 	}
 	*spent += 1;
+	entry.used = now_ms();
 	Ok(())
 }
 
@@ -262,20 +273,26 @@ pub(crate) async fn push(
 	let mut sent = 0;
 	let mut wait = Duration::from_millis(200);
 	let mut connection: Option<Connection> = None;
-	while sent < crate::proof::STAGES && now_ms() < expires {
+	let mut last = false;
+	while !last && now_ms() < expires {
 		let result = async {
 			let connection = match &connection {
 				Some(connection) if connection.close_reason().is_none() => connection,
 				_ => connection.insert(connect(&inner, &agent).await?),
 			};
 			let next = told.wait_for(|all| all.len() > sent).await?[sent].clone();
+			let stage = usize::from(next.stage);
 			ask::<()>(connection, &Request::Push(next), MAX_REPLY)
 				.await?
-				.context("refused")
+				.context("refused")?;
+			anyhow::Ok(stage)
 		}
 		.await;
 		match result {
-			Ok(()) => sent += 1,
+			Ok(stage) => {
+				sent += 1;
+				last = stage + 1 == crate::proof::STAGES;
+			}
 			Err(error) => {
 				// All that could be told is told, and the benchmark has failed.
 				if told.has_changed().is_err() && told.borrow().len() <= sent {

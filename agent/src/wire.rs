@@ -229,7 +229,7 @@ mod tests {
 			}
 			.verify(&pair.public())
 		);
-		assert!(!Push::signed(&pair, [2; 32], 4, [4; 32]).verify(&pair.public()));
+		assert!(!Push::signed(&pair, [2; 32], STAGES as u8, [4; 32]).verify(&pair.public()));
 	}
 
 	#[test]

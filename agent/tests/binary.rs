@@ -149,4 +149,104 @@ async fn bench_proves_and_verifies() {
 	let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
 	assert!(report["chain_gops"].as_f64().unwrap() > 0.0);
 	assert!(report["proof_bytes"].as_u64().unwrap() > 0);
+	assert_eq!(
+		(&report["class"], &report["gpus_used"]),
+		(&0.into(), &0.into())
+	);
+	assert_eq!(report["tiers"]["cpu"], 1);
+}
+
+async fn run(args: &[&str]) -> (bool, String, String) {
+	let output = Command::new(env!("CARGO_BIN_EXE_kaisar-agent"))
+		.args(args)
+		.output()
+		.await
+		.unwrap();
+	let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+	(
+		output.status.success(),
+		text(&output.stdout),
+		text(&output.stderr),
+	)
+}
+
+#[tokio::test]
+async fn bench_runs_on_a_gpu_and_says_what_it_supports() {
+	let small = [
+		"--gpus",
+		"software",
+		"--class",
+		"rtx_4090",
+		"--steps",
+		"2",
+		"--samples",
+		"4",
+		"--cpu-segments",
+		"2",
+		"--memory-mib",
+		"2",
+		"--disk-mib",
+		"4",
+	];
+	let (good, out, err) = run(&[&["bench", "--json"], &small[..]].concat()).await;
+	assert!(good, "{err}");
+	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+	assert_eq!(
+		(&report["claimed_class"], &report["gpus_used"]),
+		(&11.into(), &1.into())
+	);
+	assert_eq!(report["gpu_memory_mib"], 2);
+	assert!(report["walk_gbps"].as_f64().unwrap() > 0.0);
+	assert_eq!(report["class_is_calibrated"], false);
+	// For people.
+	let (good, out, _) = run(&[&["bench"], &small[..]].concat()).await;
+	assert!(good);
+	for part in [
+		"GPU_RTX_4090",
+		"Gop/s on 1 GPU(s)",
+		"GB/s over 2 MiB",
+		"verified on one core",
+	] {
+		assert!(out.contains(part), "{part}: {out}");
+	}
+}
+
+#[tokio::test]
+async fn calibrate_prints_the_figures_of_a_class() {
+	let (good, out, err) = run(&[
+		"calibrate",
+		"--json",
+		"--gpus",
+		"software",
+		"--class",
+		"11",
+		"--runs",
+		"2",
+		"--try-mib",
+		"1",
+	])
+	.await;
+	assert!(good, "{err}");
+	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+	assert_eq!(report["class_name"], "GPU_RTX_4090");
+	assert_eq!(report["tried_only"], true);
+	for figure in ["copy_gbps", "walk_of_copy"] {
+		assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
+	}
+	for (args, what) in [
+		(&["calibrate", "--gpus", "off"][..], "no GPU here"),
+		(&["calibrate", "--gpus", "software"], "pass --class"),
+		(
+			&["calibrate", "--gpus", "software", "--class", "999"],
+			"no class 999",
+		),
+		(
+			&["calibrate", "--gpus", "software", "--class", "voodoo"],
+			"no class voodoo",
+		),
+		(&["bench", "--gpus", "off", "--class", "11"], "no GPU here"),
+	] {
+		let (good, _, err) = run(args).await;
+		assert!(!good && err.contains(what), "{args:?}: {err}");
+	}
 }

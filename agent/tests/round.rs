@@ -1,219 +1,20 @@
-//! A worker's agent and its committee's, over QUIC and loopback HTTP: rounds as the node drives them,
-//! and what goes wrong in them.
+//! Rounds as the node drives them, and what goes wrong in them.
 
-use codec::{Decode, DecodeAll, Encode};
-use kaisar_agent::{Agent, Config, net::Peers, wire};
+mod world;
+
+use codec::Encode;
+use kaisar_agent::{Agent, Config, gpu::Choice, wire};
 use kaisar_primitives::{
-	AgentKey, BenchParams, CheckerKey, Verdict, WorkerSpec,
+	BenchParams, Verdict,
 	agent::{
 		AgentStatus, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, PATH_STATUS,
-		Progress, ProveRequest, RoundStart, SeatReply, SeatRequest,
+		Progress, ProveRequest, SeatReply, SeatRequest,
 	},
 	keys::receipt_payload,
 };
-use sp_core::{H256, Pair, ed25519, sr25519};
-use std::{
-	path::Path,
-	time::{Duration, Instant},
-};
-use tempfile::TempDir;
-
-const TOKEN: &str = "a token of the tests";
-const BENCH: BenchParams = BenchParams {
-	n: 128,
-	steps: 4,
-	samples: 16,
-	cpu_segments: 4,
-	memory_mib: 4,
-	disk_mib: 8,
-	bandwidth_secs: 1,
-};
-const WORKER: u8 = 1;
-const CHECKERS: [u8; 3] = [11, 12, 13];
-
-fn spec() -> WorkerSpec {
-	WorkerSpec {
-		cpu_cores: 2,
-		memory_gb: 8,
-		disk_gb: 10,
-		download_mbps: 90,
-		upload_mbps: 90,
-		region: *b"DE",
-		..Default::default()
-	}
-}
-
-fn pair(name: u8) -> ed25519::Pair {
-	ed25519::Pair::from_seed(&[name; 32])
-}
-
-fn checker_key(name: u8) -> CheckerKey {
-	sr25519::Pair::from_seed(&[name; 32]).public().into()
-}
-
-fn committee() -> Vec<(CheckerKey, AgentKey)> {
-	CHECKERS
-		.map(|name| (checker_key(name), pair(name).public()))
-		.to_vec()
-}
-
-/// A machine of the tests: its folders outlive its agent.
-struct World {
-	dir: TempDir,
-	client: reqwest::Client,
-	genesis: H256,
-	seed: H256,
-	bench: BenchParams,
-	spec: WorkerSpec,
-}
-
-impl World {
-	fn new() -> Self {
-		Self {
-			dir: tempfile::tempdir().unwrap(),
-			client: reqwest::Client::new(),
-			genesis: H256::repeat_byte(1),
-			seed: H256::repeat_byte(2),
-			bench: BENCH,
-			spec: spec(),
-		}
-	}
-
-	fn path(&self) -> &Path {
-		self.dir.path()
-	}
-
-	async fn agent(&self, name: u8) -> Agent {
-		self.agent_with(name, Duration::from_secs(30)).await
-	}
-
-	async fn agent_with(&self, name: u8, patience: Duration) -> Agent {
-		Agent::start(Config {
-			listen: "127.0.0.1:0".parse().unwrap(),
-			token: TOKEN.into(),
-			secret: [name; 32],
-			peers_dir: self.path().join("peers"),
-			data_dir: self.path().join(name.to_string()),
-			relay_url: None,
-			bind: Some("127.0.0.1:0".parse().unwrap()),
-			patience,
-		})
-		.await
-		.unwrap()
-	}
-
-	async fn raw(&self, agent: &Agent, path: &str, token: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
-		let answer = self
-			.client
-			.post(format!("{}{path}", agent.url()))
-			.bearer_auth(token)
-			.body(body)
-			.send()
-			.await
-			.unwrap();
-		(
-			answer.status().as_u16(),
-			answer.bytes().await.unwrap().to_vec(),
-		)
-	}
-
-	async fn ask<T: Decode>(&self, agent: &Agent, path: &str, body: impl Encode) -> T {
-		let (status, bytes) = self.raw(agent, path, TOKEN, body.encode()).await;
-		assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
-		T::decode_all(&mut &bytes[..]).unwrap()
-	}
-
-	async fn start_round(&self, agents: &[Agent]) {
-		let start = RoundStart {
-			genesis: self.genesis,
-			round: 4,
-			seed: self.seed,
-			keep_ms: 600_000,
-		};
-		for agent in agents {
-			self.ask::<()>(agent, PATH_ROUND, &start).await;
-		}
-	}
-
-	fn prove_request(&self) -> ProveRequest {
-		ProveRequest {
-			genesis: self.genesis,
-			round: 4,
-			seed: self.seed,
-			worker: 7,
-			spec: self.spec,
-			bench: self.bench,
-			committee: committee(),
-			keep_ms: 600_000,
-		}
-	}
-
-	async fn prove(&self, worker: &Agent) -> [u8; 32] {
-		let request = self.prove_request();
-		until(Duration::from_secs(60), async || {
-			match self
-				.ask::<Progress<Attestation>>(worker, PATH_PROVE, &request)
-				.await
-			{
-				Progress::Working => None,
-				Progress::Done(attestation) => Some(attestation.root),
-				Progress::Failed(error) => panic!("{error}"),
-			}
-		})
-		.await
-	}
-
-	fn seat(&self, checker: u8, root: [u8; 32]) -> SeatRequest {
-		SeatRequest {
-			genesis: self.genesis,
-			round: 4,
-			seed: self.seed,
-			worker: 7,
-			agent: pair(WORKER).public(),
-			spec: self.spec,
-			bench: self.bench,
-			root,
-			open_seed: H256::repeat_byte(3),
-			checker: checker_key(checker),
-			seats: 3,
-			full: true,
-			order: None,
-		}
-	}
-
-	async fn check(&self, checker: &Agent, request: SeatRequest) -> Checked {
-		until(Duration::from_secs(60), async || {
-			let replies: Vec<SeatReply> =
-				self.ask(checker, PATH_CHECK, vec![request.clone()]).await;
-			assert_eq!((replies.len(), replies[0].worker), (1, 7));
-			match replies.into_iter().next().unwrap().progress {
-				Progress::Working => None,
-				Progress::Done(checked) => Some(checked),
-				Progress::Failed(error) => panic!("{error}"),
-			}
-		})
-		.await
-	}
-
-	fn receipt_fits(&self, checked: &Checked, checker: u8) -> bool {
-		let payload = receipt_payload(self.genesis, self.seed, &checker_key(checker));
-		checked
-			.receipt
-			.is_some_and(|receipt| ed25519::Pair::verify(&receipt, payload, &pair(WORKER).public()))
-	}
-}
-
-/// Polls, as the node does at each block.
-async fn until<T>(limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
-	let deadline = Instant::now() + limit;
-	loop {
-		if let Some(value) = poll().await {
-			return value;
-		}
-		assert!(Instant::now() < deadline, "it took too long");
-		tokio::time::sleep(Duration::from_millis(20)).await;
-	}
-}
+use sp_core::{H256, Pair};
+use std::time::{Duration, Instant};
+use world::{BENCH, CHECKERS, TOKEN, WORKER, World, checker_key, pair, receipt, rogue};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_round_from_start_to_verdict() {
@@ -519,37 +320,10 @@ async fn two_agents_do_not_share_a_folder() {
 		relay_url: None,
 		bind: Some("127.0.0.1:0".parse().unwrap()),
 		patience: Duration::from_secs(1),
+		gpus: Choice::Off,
 	})
 	.await;
 	assert!(second.is_err());
-}
-
-/// A worker that an agent of ours never is: it has the key, and does with it what a test says.
-async fn rogue(world: &World, act: impl AsyncFn(&mut iroh::endpoint::SendStream, wire::Request)) {
-	let endpoint =
-		kaisar_agent::net::bind(&[WORKER; 32], Some("127.0.0.1:0".parse().unwrap()), None)
-			.await
-			.unwrap();
-	let peers = Peers::new(&world.path().join("peers")).unwrap();
-	peers
-		.publish(&pair(WORKER), &kaisar_agent::net::own_addr(&endpoint), 1)
-		.unwrap();
-	while let Some(incoming) = endpoint.accept().await {
-		let Ok(connection) = incoming.accept().unwrap().await else {
-			continue;
-		};
-		while let Ok((mut send, mut recv)) = connection.accept_bi().await {
-			let Ok(request) = wire::read(&mut recv, wire::MAX_REQUEST).await else {
-				continue;
-			};
-			act(&mut send, request).await;
-			let _ = send.finish();
-		}
-	}
-}
-
-fn receipt(which: &wire::Which) -> Result<kaisar_primitives::AgentSignature, wire::Refusal> {
-	Ok(pair(WORKER).sign(&receipt_payload(which.genesis, which.seed, &which.checker)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -568,11 +342,13 @@ async fn a_worker_that_answers_garbage() {
 				wire::Request::Roots(_) if stage > 1 => {
 					let roots = kaisar_agent::proof::Roots {
 						sizes: kaisar_agent::proof::Sizes {
+							devices: 0,
+							window: 0,
 							lanes: 2,
 							memory_mib: 4,
 							disk_mib: 8,
 						},
-						stages: [[5; 32]; 4],
+						stages: [[5; 32]; 5],
 					};
 					wire::write(send, &wire::RootsReply::Ok(roots)).await
 				}

@@ -1,7 +1,7 @@
 // What an epoch must pay, worked out from the chain's events and the formulas, and compared with what
 // it does pay.
 
-import { feePaid, plain, send } from './chain.mjs';
+import { feePaid, plain, send, view } from './chain.mjs';
 import {
 	boost,
 	checkerScore,
@@ -99,10 +99,10 @@ async function expectations(dev, worker, last) {
 		carriedWorkers = workers.carried;
 
 		const hash = await api.rpc.chain.getBlockHash(end);
-		const then = await api.at(hash);
 		const operators = [];
 		for (const checker of dev.checkers) {
-			const counts = plain(await then.query.rewards.checkerScores(checker.operator));
+			const pool = { Checker: checker.operator };
+			const counts = plain(await view(api, 'Rewards', 'running_score', [pool], hash.toHex()))?.Checker?.counts;
 			operators.push(
 				counts?.epoch === index
 					? { correct: counts.correct, seats: counts.seats }

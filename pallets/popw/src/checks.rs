@@ -20,6 +20,22 @@ pub(crate) enum Signer<AccountId> {
 	Authorized,
 }
 
+/// What checks were closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Closed {
+	/// Those that said again what is known.
+	pub confirming: u32,
+	/// All others.
+	pub changing: u32,
+}
+
+impl Closed {
+	fn add(&mut self, other: Self) {
+		self.confirming = self.confirming.saturating_add(other.confirming);
+		self.changing = self.changing.saturating_add(other.changing);
+	}
+}
+
 impl<AccountId> Signer<AccountId> {
 	pub fn account(self) -> Option<AccountId> {
 		match self {
@@ -77,13 +93,14 @@ impl<T: Config> Pallet<T> {
 		Ok((round, due))
 	}
 
-	/// Returns how many draws the committee took.
+	/// Returns how many draws the committee took, and whether an old check was closed first.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
 		root: [u8; 32],
-	) -> Result<u32, DispatchError> {
+	) -> Result<(u32, bool), DispatchError> {
+		let closes = Self::is_over(worker);
 		<Self as Checks>::touch(worker);
 		let (round, due) = Self::ensure_attest(worker, round)?;
 		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
@@ -128,7 +145,7 @@ impl<T: Config> Pallet<T> {
 			root,
 			committee,
 		});
-		Ok(draws)
+		Ok((draws, closes))
 	}
 
 	/// What `commit` asks for, but for who sends it.
@@ -204,7 +221,7 @@ impl<T: Config> Pallet<T> {
 		Ok((round, info))
 	}
 
-	/// Returns how many checks were closed.
+	/// Returns what checks it closed.
 	pub(crate) fn do_reveal(
 		signer: Signer<T::AccountId>,
 		operator: OperatorId,
@@ -212,20 +229,17 @@ impl<T: Config> Pallet<T> {
 		batch: u16,
 		votes: &Votes,
 		salt: &[u8; 32],
-	) -> Result<u32, DispatchError> {
+	) -> Result<Closed, DispatchError> {
 		let (round, info) = Self::ensure_reveal(operator, round, batch, votes, salt)?;
 		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
 
 		Commitments::<T>::remove((operator, Lane::of(round.index), batch));
 		T::Seats::revealed(operator, round.index);
-		let (mut counted, mut closed) = (0u32, 0u32);
+		let (mut counted, mut closed) = (0u32, Closed::default());
 		for (worker, verdict) in votes {
-			match Self::vote(operator, round.index, *worker, *verdict) {
-				Some(complete) => {
-					counted = counted.saturating_add(1);
-					closed = closed.saturating_add(u32::from(complete));
-				}
-				None => continue,
+			if let Some(closes) = Self::vote(operator, round.index, *worker, *verdict) {
+				counted = counted.saturating_add(1);
+				closed.add(closes);
 			}
 		}
 		let skipped = (votes.len() as u32).saturating_sub(counted);
@@ -239,13 +253,13 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// Counts one vote. `None` if it does not count, else whether it was the last one.
+	/// Counts one vote. `None` if it does not count, else what it closed.
 	fn vote(
 		operator: OperatorId,
 		round: RoundIndex,
 		worker: WorkerId,
 		verdict: Verdict,
-	) -> Option<bool> {
+	) -> Option<Closed> {
 		let Some(LastCheck::Open(mut check)) = LastChecks::<T>::get(worker) else {
 			return None;
 		};
@@ -260,13 +274,11 @@ impl<T: Config> Pallet<T> {
 			return None;
 		}
 		seat.vote = Some(verdict);
-		let complete = check.committee.iter().all(|seat| seat.vote.is_some());
-		if complete {
-			Self::close(worker, check, None);
-		} else {
-			LastChecks::<T>::insert(worker, LastCheck::Open(check));
+		if check.committee.iter().all(|seat| seat.vote.is_some()) {
+			return Some(Self::close(worker, check, None));
 		}
-		Some(complete)
+		LastChecks::<T>::insert(worker, LastCheck::Open(check));
+		Some(Closed::default())
 	}
 
 	/// What `report_absent` asks for.
@@ -324,24 +336,23 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn do_finalize(
 		workers: &[WorkerId],
 		finder: Option<&T::AccountId>,
-	) -> Result<u32, DispatchError> {
+	) -> Result<Closed, DispatchError> {
 		let now = Self::now();
-		let mut closed = 0u32;
+		let mut closed = Closed::default();
 		for worker in workers {
 			if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
 				&& now > check.ends
 			{
-				Self::close(*worker, check, finder);
-				closed = closed.saturating_add(1);
+				closed.add(Self::close(*worker, check, finder));
 			}
 		}
-		ensure!(closed > 0, Error::<T>::NothingToFinalize);
+		ensure!(closed != Closed::default(), Error::<T>::NothingToFinalize);
 		Ok(closed)
 	}
 
 	/// Closes a check: tallies it and tells everyone whom it concerns. Once for each check. `finder` is the
 	/// account that closed it when nobody else had.
-	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) {
+	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
 		let (old, gpu_stood) = info.as_ref().map_or((None, false), |info| {
 			(info.profile.as_ref(), info.gpu_stood)
@@ -377,6 +388,9 @@ impl<T: Config> Pallet<T> {
 			}
 		}
 
+		let Check {
+			verify_only, full, ..
+		} = check;
 		let decided = tally.outcome != Outcome::NoConsensus;
 		let mut votes = 0u32;
 		for (index, seat) in check.committee.iter().enumerate() {
@@ -396,6 +410,13 @@ impl<T: Config> Pallet<T> {
 			outcome: tally.outcome,
 			votes,
 		});
+		// A check that only says again what is known writes little; any other may change the worker's
+		// state and profile and all that is counted of them, queue a slash, or strike a checker.
+		let confirms = matches!(tally.outcome, Outcome::Online { .. }) && !verify_only && !full;
+		Closed {
+			confirming: u32::from(confirms),
+			changing: u32::from(!confirms),
+		}
 	}
 }
 

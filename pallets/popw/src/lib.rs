@@ -359,7 +359,10 @@ pub mod pallet {
 		///
 		/// Emits `Attested`.
 		#[pallet::call_index(0)]
-		#[pallet::weight((T::WeightInfo::attest(MAX_DRAWS), DispatchClass::Operational))]
+		#[pallet::weight((
+			T::WeightInfo::attest(MAX_DRAWS).saturating_add(T::WeightInfo::finalize(0, 1)),
+			DispatchClass::Operational,
+		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_attest())]
 		#[pallet::authorize(Self::authorize_attest)]
 		pub fn attest(
@@ -370,8 +373,13 @@ pub mod pallet {
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResultWithPostInfo {
 			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
-			let draws = Self::do_attest(signer, worker, round, root)?;
-			Ok(Some(T::WeightInfo::attest(draws)).into())
+			let (draws, closes) = Self::do_attest(signer, worker, round, root)?;
+			let closing = if closes {
+				T::WeightInfo::finalize(0, 1)
+			} else {
+				Weight::zero()
+			};
+			Ok(Some(T::WeightInfo::attest(draws).saturating_add(closing)).into())
 		}
 
 		/// Commits to a batch of votes.
@@ -429,7 +437,7 @@ pub mod pallet {
 		/// Emits `Revealed`, and `CheckClosed` for each check whose last vote it holds.
 		#[pallet::call_index(2)]
 		#[pallet::weight((
-			T::WeightInfo::reveal(votes.len() as u32, votes.len() as u32),
+			T::WeightInfo::reveal(votes.len() as u32, 0, votes.len() as u32),
 			DispatchClass::Operational,
 		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_reveal(votes.len() as u32))]
@@ -445,7 +453,9 @@ pub mod pallet {
 		) -> DispatchResultWithPostInfo {
 			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
 			let closed = Self::do_reveal(signer, operator, round, batch, &votes, &salt)?;
-			Ok(Some(T::WeightInfo::reveal(votes.len() as u32, closed)).into())
+			let weight =
+				T::WeightInfo::reveal(votes.len() as u32, closed.confirming, closed.changing);
+			Ok(Some(weight).into())
 		}
 
 		/// Says that a worker was due in a round and did not attest. It is found offline, once, with
@@ -486,7 +496,7 @@ pub mod pallet {
 		///
 		/// Emits `CheckClosed` for each.
 		#[pallet::call_index(4)]
-		#[pallet::weight(T::WeightInfo::finalize(workers.len() as u32))]
+		#[pallet::weight(T::WeightInfo::finalize(0, workers.len() as u32))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_finalize(workers.len() as u32))]
 		#[pallet::authorize(Self::authorize_finalize)]
 		pub fn finalize(
@@ -495,7 +505,7 @@ pub mod pallet {
 		) -> DispatchResultWithPostInfo {
 			let signer = Self::ensure_signed_or_authorized(origin, &None)?;
 			let closed = Self::do_finalize(&workers, signer.account().as_ref())?;
-			Ok(Some(T::WeightInfo::finalize(closed)).into())
+			Ok(Some(T::WeightInfo::finalize(closed.confirming, closed.changing)).into())
 		}
 	}
 

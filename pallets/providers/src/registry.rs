@@ -45,10 +45,13 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 	}
 
 	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult {
-		Self::mutate(worker, |record| {
-			Self::use_mark(record, round);
-			Ok(())
-		})
+		let mut record = Workers::<T>::get(worker).ok_or(Error::<T>::UnknownWorker)?;
+		// In a census there is no mark to use up, and nothing to write.
+		if record.forced.is_some_and(|forced| forced.round == round) {
+			Self::use_mark(&mut record, round);
+			Workers::<T>::insert(worker, record);
+		}
+		Ok(())
 	}
 
 	fn absent(

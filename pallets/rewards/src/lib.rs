@@ -79,6 +79,7 @@ mod vkai;
 pub mod weights;
 
 pub use pallet::*;
+pub use scores::{CheckerScores, SCORE_PAGE};
 pub use types::*;
 pub use weights::WeightInfo;
 
@@ -106,8 +107,7 @@ pub mod pallet {
 	use frame_system::pallet_prelude::*;
 	use kaisar_math::{Ratio, RedeemTerm, ScoreTable, Split, classes::CLASSES};
 	use kaisar_primitives::{
-		Balance, BlockNumber, Checks, EpochIndex, GpuClass, OperatorId, PoolId, Pools, Pot, Seats,
-		WorkerId,
+		Balance, BlockNumber, Checks, EpochIndex, GpuClass, PoolId, Pools, Pot, Seats, WorkerId,
 	};
 	use sp_runtime::{FixedU128, traits::SaturatedConversion};
 
@@ -206,9 +206,16 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type WorkerScores<T: Config> = StorageMap<_, Twox64Concat, WorkerId, WorkerScore>;
 
-	/// Running scores of operators.
+	/// Running scores of operators, in pages of [`SCORE_PAGE`] by number. [`CheckerScores`] reads and
+	/// writes them.
 	#[pallet::storage]
-	pub type CheckerScores<T: Config> = StorageMap<_, Twox64Concat, OperatorId, CheckerScore>;
+	pub type CheckerScorePages<T: Config> = StorageMap<
+		_,
+		Twox64Concat,
+		u32,
+		BoundedVec<CheckerScore, ConstU32<SCORE_PAGE>>,
+		ValueQuery,
+	>;
 
 	/// What an account earned as a checker and has not claimed. By account, since it may have had
 	/// several operator numbers.

@@ -1,13 +1,66 @@
 //! What closed checks and paid fees add to the scores, and the tables that they are weighed with.
 
 use crate::{
-	CheckerScores, ClassScores, Config, Current, Error, Event, Pallet, Table, WorkerScores, add,
-	sub,
+	CheckerScore, CheckerScorePages, ClassScores, Config, Current, Error, Event, Pallet, Table,
+	WorkerScores, add, sub,
 };
-use frame_support::{defensive, ensure, storage::with_storage_layer, traits::Get};
+use core::marker::PhantomData;
+use frame_support::{
+	defensive, ensure,
+	storage::with_storage_layer,
+	traits::{Defensive, Get},
+};
 use kaisar_math::{Hardware, ScoreTable, score};
 use kaisar_primitives::{GpuClass, OnClosed, OperatorId, Proved, WorkerId};
 use sp_runtime::{ArithmeticError, DispatchError, DispatchResult};
+
+/// Operators in a page of scores.
+pub const SCORE_PAGE: u32 = 32;
+
+/// Running scores of operators, by number.
+///
+/// They lie in pages. Every verdict that closes a check credits five operators, and a block of a census
+/// credits each of a few thousand operators several times: with an entry each it would write thousands
+/// of them, with pages it writes about a hundred, each once.
+pub struct CheckerScores<T>(PhantomData<T>);
+
+impl<T: Config> CheckerScores<T> {
+	fn place(operator: OperatorId) -> (u32, usize) {
+		(operator / SCORE_PAGE, (operator % SCORE_PAGE) as usize)
+	}
+
+	/// An operator's score; `None` if it never had a seat.
+	pub fn get(operator: OperatorId) -> Option<CheckerScore> {
+		let (page, index) = Self::place(operator);
+		CheckerScorePages::<T>::get(page)
+			.get(index)
+			.copied()
+			.filter(|score| *score != CheckerScore::default())
+	}
+
+	/// Sets an operator's score.
+	pub fn insert(operator: OperatorId, score: CheckerScore) {
+		let (page, index) = Self::place(operator);
+		CheckerScorePages::<T>::mutate(page, |page| {
+			while page.len() <= index {
+				if page.try_push(CheckerScore::default()).defensive().is_err() {
+					return;
+				}
+			}
+			if let Some(entry) = page.get_mut(index) {
+				*entry = score;
+			}
+		});
+	}
+
+	/// All scores, for checks off chain.
+	#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+	pub fn iter_values() -> impl Iterator<Item = CheckerScore> {
+		CheckerScorePages::<T>::iter_values()
+			.flatten()
+			.filter(|score| *score != CheckerScore::default())
+	}
+}
 
 impl<T: Config> Pallet<T> {
 	/// The score of one GPU of a class, in hundredths: 0 without a GPU, `None` for an unknown class.

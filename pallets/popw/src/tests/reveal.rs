@@ -239,8 +239,8 @@ fn a_reveal_gives_back_the_weight_of_what_it_did_not_close() {
 		let first = by(0);
 		by(1);
 		let last = by(2);
-		assert_eq!(first, <() as WeightInfo>::reveal(1, 0));
-		assert_eq!(last, <() as WeightInfo>::reveal(1, 1));
+		assert_eq!(first, <() as WeightInfo>::reveal(1, 0, 0));
+		assert_eq!(last, <() as WeightInfo>::reveal(1, 0, 1));
 	});
 }
 
@@ -336,7 +336,7 @@ fn finalize_closes_only_what_is_over_and_only_once() {
 		assert_noop!(of(vec![]), Error::<Test>::NothingToFinalize);
 		run_to(32);
 		let done = of(vec![7, 0, 0]).unwrap();
-		assert_eq!(done.actual_weight, Some(<() as WeightInfo>::finalize(1)));
+		assert_eq!(done.actual_weight, Some(<() as WeightInfo>::finalize(0, 1)));
 		System::assert_last_event(
 			Event::CheckClosed {
 				worker: 0,

@@ -1,0 +1,53 @@
+//! What it costs a checker to verify one GPU's openings of the full size (n = 8,192, 256 samples), on
+//! one core: `cargo bench -p kaisar-agent --bench verify`.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use codec::{DecodeAll, Encode};
+use criterion::{Criterion, criterion_group, criterion_main};
+use kaisar_agent::{chain::ChainOpening, walk::LegOpening};
+use std::hint::black_box;
+
+fn verify(criterion: &mut Criterion) {
+	// The bound is for one core.
+	rayon::ThreadPoolBuilder::new()
+		.num_threads(1)
+		.build_global()
+		.expect("nothing used the pool before");
+	let made = common::make();
+	let bytes = (&made.chain, &made.walk).encode();
+	println!("openings: {} bytes", bytes.len());
+	assert!(made.verify());
+	let mut group = criterion.benchmark_group("verify one GPU, n = 8192, 256 samples");
+	group.bench_function("decode", |bencher| {
+		bencher.iter(|| {
+			<(ChainOpening, Vec<LegOpening>)>::decode_all(&mut black_box(&bytes[..])).is_ok()
+		});
+	});
+	group.bench_function("chain", |bencher| {
+		bencher.iter(|| black_box(&made).verify_chain())
+	});
+	group.bench_function("walk", |bencher| {
+		bencher.iter(|| black_box(&made).verify_walk())
+	});
+	group.bench_function("all", |bencher| {
+		bencher.iter(|| {
+			let (chain, walk) =
+				<(ChainOpening, Vec<LegOpening>)>::decode_all(&mut black_box(&bytes[..]))
+					.expect("they are whole");
+			let shown = common::Made {
+				chain,
+				walk,
+				positions: made.positions.clone(),
+				legs: made.legs.clone(),
+				..made
+			};
+			shown.verify()
+		});
+	});
+	group.finish();
+}
+
+criterion_group!(benches, verify);
+criterion_main!(benches);

@@ -1,0 +1,169 @@
+//! `kaisar-agent calibrate`: the figures that a class is held to, measured on a GPU that is known to be
+//! of that class.
+
+use super::{Gpus, bar, class, class_name, rounded};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use kaisar_agent::{
+	classes::{Plan, Reference, by_driver_name, reference},
+	device::Device,
+	gpu,
+	hash::Hash,
+};
+use rand::{TryRngCore, rngs::OsRng};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+#[derive(Args)]
+pub struct Calibrate {
+	/// Print one line of JSON a GPU.
+	#[arg(long)]
+	json: bool,
+	/// The class, by number or name; what the driver's name stands for by default.
+	#[arg(long, value_parser = class)]
+	class: Option<u16>,
+	/// Which GPUs to use.
+	#[arg(long, value_enum, default_value_t)]
+	gpus: Gpus,
+	/// Runs of which the median is taken.
+	#[arg(long, default_value_t = 5)]
+	runs: usize,
+	/// Try the command out on so many MiB of the GPU's memory, in a few steps. The figures are then of
+	/// no use.
+	#[arg(long)]
+	try_mib: Option<u32>,
+}
+
+/// What one run came to.
+struct Figures {
+	gops: f64,
+	gbps: f64,
+	window: usize,
+}
+
+/// Runs it.
+pub fn run(args: &Calibrate) -> Result<()> {
+	ensure!((1..=100).contains(&args.runs), "from 1 to 100 runs");
+	let devices = gpu::open(args.gpus.into());
+	ensure!(!devices.is_empty(), "there is no GPU here that can be used");
+	for device in devices {
+		let name = device.name();
+		let class = args
+			.class
+			.or_else(|| by_driver_name(&name).map(|class| class.id))
+			.filter(|class| *class > 0)
+			.with_context(|| format!("no class goes by the name of {name}: pass --class"))?;
+		let report = calibrate(&*device, class, args)?;
+		if args.json {
+			println!("{report}");
+		} else {
+			print(&report);
+		}
+	}
+	Ok(())
+}
+
+fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value> {
+	let bar = bar(args.runs as u64 + 2, args.json);
+	bar.set_message("plain copy");
+	let copy = device.copy_gbps()?;
+	bar.inc(1);
+	let first = match args.try_mib {
+		Some(mib) => Plan::scaled(class, 1, 1_024, 2, mib),
+		None => Plan::full(class, 1),
+	};
+	bar.set_message("first run, to size the others");
+	let sized = once(device, &first)?;
+	let plan = match args.try_mib {
+		Some(_) => first,
+		None => Plan::of(
+			Reference {
+				gops: sized.gops as u64,
+				gbps: sized.gbps as u32,
+				..reference(class)
+			},
+			1,
+		),
+	};
+	bar.inc(1);
+	let mut all = Vec::new();
+	for number in 1..=args.runs {
+		bar.set_message(format!("run {number}"));
+		all.push(once(device, &plan)?);
+		bar.inc(1);
+	}
+	bar.finish_and_clear();
+	let median = |of: fn(&Figures) -> f64| {
+		let mut values: Vec<f64> = all.iter().map(of).collect();
+		values.sort_by(f64::total_cmp);
+		values[values.len() / 2]
+	};
+	let spread = |of: fn(&Figures) -> f64| {
+		let values = || all.iter().map(of);
+		let least = values().fold(f64::INFINITY, f64::min);
+		let most = values().fold(0.0, f64::max);
+		rounded((most - least) / most.max(1e-9))
+	};
+	let shape = plan.walk.shape;
+	let window = all.iter().map(|figures| figures.window).min().unwrap_or(0);
+	let gbps = median(|figures| figures.gbps);
+	Ok(json!({
+		"class": class,
+		"class_name": class_name(class),
+		"device": device.name(),
+		"kernel": "portable",
+		"tried_only": args.try_mib.is_some(),
+		"gops": median(|figures| figures.gops).floor() as u64,
+		"gbps": gbps.floor() as u64,
+		"memory_mib": (window * shape.n * shape.n) >> 20,
+		"gops_spread": spread(|figures| figures.gops),
+		"gbps_spread": spread(|figures| figures.gbps),
+		"copy_gbps": rounded(copy),
+		"walk_of_copy": rounded(gbps / copy.max(1e-9)),
+		"n": shape.n,
+		"steps": shape.steps,
+		"runs": args.runs,
+	}))
+}
+
+fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
+	// Nothing of the run before is of use to the next.
+	let mut seed: Hash = [0; 32];
+	OsRng.try_fill_bytes(&mut seed).context("no randomness")?;
+	let shape = plan.walk.shape;
+	let start = Instant::now();
+	let mut run = device.start(seed, shape, plan.walk.window)?;
+	let chain = start.elapsed().as_secs_f64();
+	let walk = kaisar_agent::walk::Walk {
+		window: run.window(),
+		..plan.walk
+	};
+	let start = Instant::now();
+	run.walk(seed, walk)?;
+	let walked = start.elapsed().as_secs_f64();
+	let operations = 2.0 * (shape.n as f64).powi(3) * shape.steps as f64;
+	Ok(Figures {
+		gops: operations / chain / 1e9,
+		gbps: walk.volume() as f64 / walked / 1e9,
+		window: run.window(),
+	})
+}
+
+fn print(report: &Value) {
+	println!("{} as {}:", report["device"], report["class_name"]);
+	println!(
+		"  throughput  {} Gop/s (n = {}, {} steps)",
+		report["gops"], report["n"], report["steps"]
+	);
+	println!(
+		"  memory      {} GB/s, {} of a plain copy's {}; {} MiB kept",
+		report["gbps"], report["walk_of_copy"], report["copy_gbps"], report["memory_mib"]
+	);
+	println!(
+		"  of {} runs; they differ by {} and {}",
+		report["runs"], report["gops_spread"], report["gbps_spread"]
+	);
+	if report["tried_only"] == true {
+		println!("  Tried only: these figures say nothing about the class.");
+	}
+}

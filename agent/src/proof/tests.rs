@@ -1,0 +1,545 @@
+use super::*;
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+/// Small enough for a test, and real.
+pub(crate) const BENCH: BenchParams = BenchParams {
+	n: 64,
+	steps: 4,
+	samples: 8,
+	cpu_segments: 2,
+	memory_mib: 2,
+	disk_mib: 4,
+	bandwidth_secs: 1,
+};
+
+pub(crate) fn spec() -> WorkerSpec {
+	WorkerSpec {
+		cpu_cores: 2,
+		memory_gb: 8,
+		disk_gb: 10,
+		download_mbps: 100,
+		upload_mbps: 100,
+		region: *b"DE",
+		..Default::default()
+	}
+}
+
+fn job() -> Job {
+	Job {
+		genesis: H256::repeat_byte(1),
+		round: 4,
+		seed: H256::repeat_byte(2),
+		worker: 7,
+		agent: AgentKey::from_raw([3; 32]),
+		spec: spec(),
+		bench: BENCH,
+	}
+}
+
+fn challenge(byte: u8) -> Challenge {
+	Challenge {
+		open_seed: H256::repeat_byte(byte),
+		nonce: [byte; 32],
+		full: true,
+	}
+}
+
+fn proof() -> &'static Proof {
+	static PROOF: OnceLock<Proof> = OnceLock::new();
+	PROOF.get_or_init(|| {
+		let dir = tempfile::tempdir().unwrap();
+		prove(&job(), &[], dir.path(), |_, _| ()).unwrap()
+	})
+}
+
+#[test]
+fn a_proof_verifies_and_its_stages_are_told_in_order() {
+	let dir = tempfile::tempdir().unwrap();
+	let mut told = Vec::new();
+	let proof = prove(&job(), &[], dir.path(), |stage, root| {
+		told.push((stage, root))
+	})
+	.unwrap();
+	let stages: Vec<_> = proof
+		.roots
+		.stages
+		.iter()
+		.enumerate()
+		.map(|(at, root)| (at as u8, *root))
+		.collect();
+	assert_eq!(told, stages);
+	assert_eq!(proof.roots.sizes, job().plan());
+	for full in [false, true] {
+		let challenge = Challenge {
+			full,
+			..challenge(5)
+		};
+		let openings = proof.open(&challenge).unwrap();
+		assert_eq!(verify(&job(), &proof.root, &challenge, &openings), Ok(()));
+		assert!(openings.encoded_size() <= job().openings_limit());
+	}
+	// The same seed gives the same proof: a restart in the middle of a round loses nothing.
+	assert_eq!(
+		prove(&job(), &[], dir.path(), |_, _| ()).unwrap().root,
+		proof.root
+	);
+}
+
+#[test]
+fn a_replayed_or_copied_proof_is_refused() {
+	let (proof, challenge) = (proof(), challenge(5));
+	let openings = proof.open(&challenge).unwrap();
+	let others = [
+		(
+			"another round's seed",
+			Job {
+				seed: H256::repeat_byte(9),
+				..job()
+			},
+		),
+		("another round", Job { round: 6, ..job() }),
+		(
+			"another chain",
+			Job {
+				genesis: H256::repeat_byte(9),
+				..job()
+			},
+		),
+		("another worker", Job { worker: 8, ..job() }),
+		(
+			"another agent",
+			Job {
+				agent: AgentKey::from_raw([4; 32]),
+				..job()
+			},
+		),
+		(
+			"less work",
+			Job {
+				bench: BenchParams { steps: 5, ..BENCH },
+				..job()
+			},
+		),
+	];
+	for (what, other) in others {
+		assert_eq!(
+			verify(&other, &proof.root, &challenge, &openings),
+			Err(Reject::Root),
+			"{what}"
+		);
+		// And with a root that is made to fit.
+		let root = openings.roots.attested(&other.base());
+		assert!(
+			verify(&other, &root, &challenge, &openings).is_err(),
+			"{what}"
+		);
+	}
+	// Openings for one checker are of no use to another.
+	let theirs = super::tests::challenge(6);
+	assert!(verify(&job(), &proof.root, &theirs, &openings).is_err());
+}
+
+#[test]
+fn sizes_out_of_range_are_refused() {
+	let proof = proof();
+	let openings = proof.open(&challenge(5)).unwrap();
+	for sizes in [
+		Sizes {
+			devices: 1,
+			..proof.roots.sizes
+		},
+		Sizes {
+			window: 1,
+			..proof.roots.sizes
+		},
+		Sizes {
+			lanes: 0,
+			..proof.roots.sizes
+		},
+		Sizes {
+			lanes: MAX_LANES + 1,
+			..proof.roots.sizes
+		},
+		Sizes {
+			memory_mib: 0,
+			..proof.roots.sizes
+		},
+		Sizes {
+			memory_mib: u32::MAX,
+			..proof.roots.sizes
+		},
+		Sizes {
+			disk_mib: u32::MAX,
+			..proof.roots.sizes
+		},
+		Sizes {
+			disk_mib: 5,
+			..proof.roots.sizes
+		},
+	] {
+		let mut openings = openings.clone();
+		openings.roots.sizes = sizes;
+		let root = openings.roots.attested(&job().base());
+		assert_eq!(
+			verify(&job(), &root, &challenge(5), &openings),
+			Err(Reject::Sizes)
+		);
+	}
+}
+
+#[test]
+fn a_claim_bigger_than_what_was_run_is_refused() {
+	let proof = proof();
+	let mut openings = proof.open(&challenge(5)).unwrap();
+	openings.roots.sizes.memory_mib += 1;
+	let root = openings.roots.attested(&job().base());
+	// With another attested root other places are drawn: nothing fits any more.
+	assert!(verify(&job(), &root, &challenge(5), &openings).is_err());
+}
+
+/// A worker with two GPUs, which the processor plays.
+fn gpu_job() -> Job {
+	Job {
+		spec: WorkerSpec {
+			gpu_class: 11,
+			gpu_count: 2,
+			..spec()
+		},
+		bench: BenchParams { steps: 3, ..BENCH },
+		..job()
+	}
+}
+
+fn devices(count: usize) -> Vec<Arc<dyn Device>> {
+	(0..count)
+		.map(|_| Arc::new(crate::device::Processor) as Arc<dyn Device>)
+		.collect()
+}
+
+fn gpu_proof() -> &'static Proof {
+	static PROOF: OnceLock<Proof> = OnceLock::new();
+	PROOF.get_or_init(|| {
+		let dir = tempfile::tempdir().unwrap();
+		prove(&gpu_job(), &devices(3), dir.path(), |_, _| ()).unwrap()
+	})
+}
+
+fn gpus(openings: &mut Openings) -> &mut Vec<GpuOpening> {
+	match &mut openings.compute {
+		ComputeOpening::Gpus(gpus) => gpus,
+		ComputeOpening::Processor(_) => panic!("the processor's"),
+	}
+}
+
+#[test]
+fn all_gpus_that_are_claimed_are_proved_under_one_root() {
+	let proof = gpu_proof();
+	let sizes = proof.roots.sizes;
+	assert_eq!(
+		(sizes.devices, sizes.window),
+		(2, 2),
+		"no more than is claimed"
+	);
+	let mut openings = proof.open(&challenge(5)).unwrap();
+	assert!(openings.encoded_size() <= gpu_job().openings_limit());
+	let check = |openings: &Openings| verify(&gpu_job(), &proof.root, &challenge(5), openings);
+	assert_eq!(check(&openings), Ok(()));
+	// Both have a chain and a walk of their own.
+	let [one, two] = &gpus(&mut openings)[..] else {
+		panic!("two")
+	};
+	assert_ne!(one.chain_root, two.chain_root);
+	assert_ne!(one.walk_root, two.walk_root);
+}
+
+#[test]
+fn one_gpu_does_not_stand_for_two() {
+	let proof = gpu_proof();
+	let good = proof.open(&challenge(5)).unwrap();
+	let check = |openings: &Openings| verify(&gpu_job(), &proof.root, &challenge(5), openings);
+	// The same opening twice, in the other order, one alone, one too many.
+	for order in [&[0, 0][..], &[1, 1], &[1, 0], &[0], &[], &[0, 1, 1]] {
+		let mut openings = good.clone();
+		let all = gpus(&mut openings).clone();
+		*gpus(&mut openings) = order.iter().map(|at| all[*at].clone()).collect();
+		assert!(check(&openings).is_err(), "{order:?}");
+	}
+	// Under a root that is made to fit: the second has another seed than the first.
+	let mut openings = good.clone();
+	let one = gpus(&mut openings)[0].clone();
+	*gpus(&mut openings) = vec![one.clone(), one.clone()];
+	openings.roots.stages[0] = root_of_devices(&[one.chain_root, one.chain_root]);
+	openings.roots.stages[1] = root_of_devices(&[one.walk_root, one.walk_root]);
+	let root = openings.roots.attested(&gpu_job().base());
+	assert!(verify(&gpu_job(), &root, &challenge(5), &openings).is_err());
+}
+
+#[test]
+fn a_processors_proof_is_none_of_a_gpu() {
+	let dir = tempfile::tempdir().unwrap();
+	let proof = prove(&gpu_job(), &[], dir.path(), |_, _| ()).unwrap();
+	assert_eq!(
+		(proof.roots.sizes.devices, proof.roots.sizes.window),
+		(0, 0)
+	);
+	let openings = proof.open(&challenge(5)).unwrap();
+	let job = gpu_job();
+	assert_eq!(verify(&job, &proof.root, &challenge(5), &openings), Ok(()));
+	// It says that it was a GPU's.
+	let mut forged = openings.clone();
+	(forged.roots.sizes.devices, forged.roots.sizes.window) = (1, 1);
+	let root = forged.roots.attested(&job.base());
+	assert_eq!(
+		verify(&job, &root, &challenge(5), &forged),
+		Err(Reject::Sizes)
+	);
+	// And a GPU's proof is none of the processor's.
+	let mut forged = gpu_proof().open(&challenge(5)).unwrap();
+	(forged.roots.sizes.devices, forged.roots.sizes.window) = (0, 0);
+	let root = forged.roots.attested(&job.base());
+	assert_eq!(
+		verify(&job, &root, &challenge(5), &forged),
+		Err(Reject::Sizes)
+	);
+}
+
+#[test]
+fn a_gpu_with_less_memory_says_so() {
+	struct Small;
+	impl Device for Small {
+		fn name(&self) -> String {
+			"small".into()
+		}
+		fn copy_gbps(&self) -> Result<f64, DeviceError> {
+			Err(DeviceError::Shape)
+		}
+		fn start(&self, seed: Hash, shape: Shape, _: usize) -> Result<Box<dyn Run>, DeviceError> {
+			crate::device::Processor.start(seed, shape, 1)
+		}
+	}
+	let job = gpu_job();
+	let dir = tempfile::tempdir().unwrap();
+	let devices: Vec<Arc<dyn Device>> = vec![Arc::new(crate::device::Processor), Arc::new(Small)];
+	let proof = prove(&job, &devices, dir.path(), |_, _| ()).unwrap();
+	assert_eq!(proof.roots.sizes.window, 1, "all walk over as much");
+	let openings = proof.open(&challenge(5)).unwrap();
+	assert_eq!(verify(&job, &proof.root, &challenge(5), &openings), Ok(()));
+	// Its openings do not serve for more.
+	let mut forged = openings.clone();
+	forged.roots.sizes.window = 2;
+	let root = forged.roots.attested(&job.base());
+	assert!(verify(&job, &root, &challenge(5), &forged).is_err());
+}
+
+#[test]
+fn a_gpu_that_fails_leaves_a_worker_without_one() {
+	// At once, with a crash, or after its chain is told.
+	#[derive(Clone, Copy, PartialEq, Debug)]
+	enum Broken {
+		AtOnce,
+		WithACrash,
+		InItsWalk,
+	}
+	struct NoWalk(Box<dyn Run>);
+	impl Run for NoWalk {
+		fn steps(&self) -> &chain::Steps {
+			self.0.steps()
+		}
+		fn window(&self) -> usize {
+			self.0.window()
+		}
+		fn walk(&mut self, _: Hash, _: Walk) -> Result<Hash, DeviceError> {
+			Err(DeviceError::Lost("the driver".into()))
+		}
+		fn open(
+			&self,
+			_: &[chain::Position],
+			_: &[walk::Leg],
+		) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
+			Err(DeviceError::Busy)
+		}
+	}
+	impl Device for Broken {
+		fn name(&self) -> String {
+			"broken".into()
+		}
+		fn copy_gbps(&self) -> Result<f64, DeviceError> {
+			Err(DeviceError::Shape)
+		}
+		fn start(
+			&self,
+			seed: Hash,
+			shape: Shape,
+			window: usize,
+		) -> Result<Box<dyn Run>, DeviceError> {
+			match self {
+				Self::AtOnce => Err(DeviceError::Lost("the driver".into())),
+				Self::WithACrash => panic!("as a driver may"),
+				Self::InItsWalk => {
+					let run = crate::device::Processor.start(seed, shape, window)?;
+					Ok(Box::new(NoWalk(run)))
+				}
+			}
+		}
+	}
+	let dir = tempfile::tempdir().unwrap();
+	for broken in [Broken::AtOnce, Broken::WithACrash, Broken::InItsWalk] {
+		let mut told = Vec::new();
+		let devices: Vec<Arc<dyn Device>> = vec![Arc::new(broken)];
+		let proof = prove(&gpu_job(), &devices, dir.path(), |stage, root| {
+			told.push((stage, root));
+		})
+		.unwrap();
+		assert_eq!(proof.roots.sizes.devices, 0, "{broken:?}");
+		let stages = proof.roots.stages;
+		let proved: Vec<_> = (0..).zip(stages).collect();
+		assert!(
+			told.ends_with(&proved),
+			"{broken:?}: what is proved is told last"
+		);
+	}
+}
+
+#[test]
+fn work_that_must_not_be_asked_for_is_refused() {
+	assert_eq!(check_bench(&BENCH), Ok(()));
+	assert_eq!(check_bench(&BenchParams::default()), Ok(()));
+	for (bad, why) in [
+		(BenchParams { n: 0, ..BENCH }, BadBench::N),
+		(BenchParams { n: 65, ..BENCH }, BadBench::N),
+		(
+			BenchParams {
+				n: u32::MAX - 63,
+				..BENCH
+			},
+			BadBench::N,
+		),
+		(BenchParams { steps: 0, ..BENCH }, BadBench::Steps),
+		(
+			BenchParams {
+				steps: u32::MAX,
+				..BENCH
+			},
+			BadBench::Steps,
+		),
+		(
+			BenchParams {
+				samples: 0,
+				..BENCH
+			},
+			BadBench::Samples,
+		),
+		(
+			BenchParams {
+				samples: u16::MAX,
+				..BENCH
+			},
+			BadBench::Samples,
+		),
+		(
+			BenchParams {
+				cpu_segments: 0,
+				..BENCH
+			},
+			BadBench::Segments,
+		),
+		(
+			BenchParams {
+				cpu_segments: u32::MAX,
+				..BENCH
+			},
+			BadBench::Segments,
+		),
+		(
+			BenchParams {
+				bandwidth_secs: 61,
+				..BENCH
+			},
+			BadBench::Bandwidth,
+		),
+	] {
+		assert_eq!(check_bench(&bad), Err(why));
+	}
+}
+
+#[test]
+fn the_plan_follows_the_claim_and_stays_within_bounds() {
+	let all = BenchParams {
+		memory_mib: 0,
+		disk_mib: 0,
+		..BENCH
+	};
+	let huge = WorkerSpec {
+		cpu_cores: u16::MAX,
+		memory_gb: u32::MAX,
+		disk_gb: u32::MAX,
+		..spec()
+	};
+	let plan = Job {
+		bench: all,
+		spec: huge,
+		..job()
+	}
+	.plan();
+	assert_eq!(plan.lanes, MAX_LANES);
+	assert_eq!(plan.memory_mib, MAX_MEMORY_MIB);
+	assert_eq!(plan.disk_mib, MAX_DISK_MIB);
+	let plan = Job {
+		bench: all,
+		..job()
+	}
+	.plan();
+	assert_eq!(
+		plan.memory_mib,
+		(8_000_000_000u64 / (1 << 20) * 7 / 8) as u32
+	);
+	let none = WorkerSpec::default();
+	assert_eq!(
+		Job {
+			spec: none,
+			..job()
+		}
+		.plan(),
+		Sizes {
+			devices: 0,
+			window: 0,
+			lanes: 1,
+			memory_mib: 1,
+			disk_mib: 0
+		}
+	);
+}
+
+proptest! {
+	#![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+	#[test]
+	fn one_flipped_bit_anywhere_is_rejected(bit in any::<prop::sample::Index>(), byte: u8) {
+		let challenge = challenge(byte);
+		let mut bytes = proof().open(&challenge).unwrap().encode();
+		let bit = bit.index(bytes.len() * 8);
+		bytes[bit / 8] ^= 1 << (bit % 8);
+		let accepted = Openings::decode(&mut &bytes[..])
+			.is_ok_and(|other| verify(&job(), &proof().root, &challenge, &other).is_ok());
+		prop_assert!(!accepted);
+	}
+
+	#[test]
+	fn one_flipped_bit_of_a_gpus_openings_is_rejected(bit in any::<prop::sample::Index>(), byte: u8) {
+		let challenge = challenge(byte);
+		let mut bytes = gpu_proof().open(&challenge).unwrap().encode();
+		let bit = bit.index(bytes.len() * 8);
+		bytes[bit / 8] ^= 1 << (bit % 8);
+		let accepted = Openings::decode(&mut &bytes[..])
+			.is_ok_and(|other| verify(&gpu_job(), &gpu_proof().root, &challenge, &other).is_ok());
+		prop_assert!(!accepted);
+	}
+
+	#[test]
+	fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
+		if let Ok(openings) = Openings::decode(&mut &bytes[..]) {
+			prop_assert!(verify(&job(), &proof().root, &challenge(1), &openings).is_err());
+		}
+	}
+}

@@ -1,0 +1,328 @@
+//! What a dishonest agent may try over the wire, and what becomes of it. What needs no wire is tested
+//! where it is decided: `chain.rs`, `walk.rs`, `device.rs`, `proof.rs`, `evidence.rs`, `bandwidth.rs`.
+
+mod world;
+
+use codec::Encode;
+use iroh::endpoint::Connection;
+use kaisar_agent::{
+	device::{Device, DeviceError, Processor, Run},
+	gpu::Choice,
+	hash::Hash,
+	net::Peers,
+	proof::{Challenge, Job, Openings, prove},
+	wire::{self, MAX_REPLY, Push, Refusal, Request, RootsReply, Which},
+};
+use kaisar_primitives::{BenchParams, Verdict, WorkerSpec, agent::Checked};
+use sp_core::{H256, Pair};
+use std::{sync::Arc, time::Duration};
+use world::{BENCH, CHECKERS, WORKER, World, checker_key, pair, receipt, rogue, spec};
+
+fn which(world: &World, checker: u8) -> Which {
+	Which {
+		genesis: world.genesis,
+		round: 4,
+		seed: world.seed,
+		worker: 7,
+		checker: checker_key(checker),
+	}
+}
+
+/// A checker that is none of our agents: it has the key, and asks what a test says.
+async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
+	let bind = Some("127.0.0.1:0".parse().unwrap());
+	let endpoint = kaisar_agent::net::bind(&[checker; 32], bind, None)
+		.await
+		.unwrap();
+	let peers = Peers::new(&world.path().join("peers")).unwrap();
+	let addr = peers.lookup(&pair(WORKER).public()).unwrap();
+	let connection = endpoint.connect(addr, wire::ALPN).await.unwrap();
+	(endpoint, connection)
+}
+
+async fn ask<T: codec::Decode>(
+	connection: &Connection,
+	request: &Request,
+	limit: usize,
+) -> Result<T, Refusal> {
+	let (mut send, mut recv) = connection.open_bi().await.unwrap();
+	wire::write(&mut send, request).await.unwrap();
+	wire::read(&mut recv, limit).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checker_that_floods_takes_nothing_from_the_others() {
+	let world = World::new();
+	let worker = world.agent(WORKER).await;
+	let root = world.prove(&worker).await;
+	let (_endpoint, connection) = connect(&world, CHECKERS[0]).await;
+	let challenge = Challenge {
+		open_seed: H256::zero(),
+		nonce: [0; 32],
+		full: true,
+	};
+	let mut refused = 0;
+	for _ in 0..40 {
+		let request = Request::Open(which(&world, CHECKERS[0]), challenge);
+		match ask::<Openings>(&connection, &request, 8 << 20).await {
+			Ok(openings) => assert_eq!(openings.roots.stages.len(), 5),
+			Err(refusal) => {
+				assert_eq!(refusal, Refusal::Spent);
+				refused += 1;
+			}
+		}
+	}
+	assert_eq!(refused, 16, "24 are served in a round");
+	// What costs nothing is still answered, in its own name only.
+	let hello = Request::Hello(which(&world, CHECKERS[0]));
+	assert!(
+		ask::<kaisar_primitives::AgentSignature>(&connection, &hello, MAX_REPLY)
+			.await
+			.is_ok()
+	);
+	let hello = Request::Hello(which(&world, CHECKERS[1]));
+	assert_eq!(
+		ask::<kaisar_primitives::AgentSignature>(&connection, &hello, MAX_REPLY).await,
+		Err(Refusal::NotServed)
+	);
+	let other = world.agent(CHECKERS[1]).await;
+	let checked = world.check(&other, world.seat(CHECKERS[1], root)).await;
+	assert!(checked.verdict.online && checked.verdict.proof);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_connections_of_one_agent_are_closed() {
+	let world = World::new();
+	let worker = world.agent(WORKER).await;
+	let root = world.prove(&worker).await;
+	let (endpoint, first) = connect(&world, CHECKERS[0]).await;
+	let peers = Peers::new(&world.path().join("peers")).unwrap();
+	let mut open = vec![first];
+	for _ in 0..15 {
+		let addr = peers.lookup(&pair(WORKER).public()).unwrap();
+		open.push(endpoint.connect(addr, wire::ALPN).await.unwrap());
+	}
+	let mut closed = 0;
+	for connection in &open {
+		let hello = which(&world, CHECKERS[0]).encode();
+		// Either it answers, or it was closed.
+		let answered = async {
+			let (mut send, mut recv) = connection.open_bi().await.ok()?;
+			send.write_all(&(hello.len() as u32 + 1).to_le_bytes())
+				.await
+				.ok()?;
+			send.write_all(&[1]).await.ok()?;
+			send.write_all(&hello).await.ok()?;
+			wire::read_frame(&mut recv, MAX_REPLY).await.ok()
+		};
+		closed += usize::from(answered.await.is_none());
+	}
+	assert_eq!(closed, 8, "8 of one agent stay");
+	let other = world.agent(CHECKERS[1]).await;
+	let checked = world.check(&other, world.seat(CHECKERS[1], root)).await;
+	assert!(checked.verdict.online && checked.verdict.proof);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_in_anothers_name_is_refused() {
+	let world = World::new();
+	let checker = world.agent(CHECKERS[0]).await;
+	let bind = Some("127.0.0.1:0".parse().unwrap());
+	let endpoint = kaisar_agent::net::bind(&[77; 32], bind, None)
+		.await
+		.unwrap();
+	let peers = Peers::new(&world.path().join("peers")).unwrap();
+	let addr = peers.lookup(&checker.key()).unwrap();
+	let connection = endpoint.connect(addr, wire::ALPN).await.unwrap();
+	let job = which(&world, CHECKERS[0]).job_id();
+	for (signer, expected) in [(77, Ok(())), (WORKER, Err(Refusal::Bad))] {
+		let push = Push::signed(&pair(signer), job, 0, [1; 32]);
+		let answer = ask::<()>(&connection, &Request::Push(push), MAX_REPLY).await;
+		assert_eq!(answer, expected);
+	}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
+	// It ends the stream after half of an answer that began well, each time that it is asked.
+	for at in 0..3 {
+		let world = World::new();
+		let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
+		let mut request = world.seat(CHECKERS[0], [5; 32]);
+		request.full = false;
+		let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
+			let _ = match request {
+				Request::Hello(which) if at > 0 => wire::write(send, &receipt(&which)).await,
+				Request::Roots(_) if at > 1 => {
+					let roots = kaisar_agent::proof::Roots {
+						sizes: kaisar_agent::proof::Sizes {
+							devices: 0,
+							window: 0,
+							lanes: 2,
+							memory_mib: 4,
+							disk_mib: 8,
+						},
+						stages: [[5; 32]; 5],
+					};
+					wire::write(send, &RootsReply::Ok(roots)).await
+				}
+				_ => {
+					let mut half = 1_000u32.to_le_bytes().to_vec();
+					half.extend([0; 500]);
+					let sent = send.write_all(&half).await;
+					sent.map_err(|error| wire::WireError::Io(error.into()))
+				}
+			};
+		};
+		let checked = tokio::select! {
+			checked = world.check(&checker, request) => checked,
+			() = rogue(&world, act) => unreachable!(),
+		};
+		assert_eq!(checked.verdict, Verdict::OFFLINE, "at {at}");
+		assert_eq!(world.receipt_fits(&checked, CHECKERS[0]), at > 0, "at {at}");
+	}
+}
+
+/// Serves one proof in the place of another.
+async fn served_in_place(other: impl Fn(Job) -> Job) -> Checked {
+	let world = World::new();
+	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(5)).await;
+	let job = Job::of_prove(&world.prove_request(), pair(WORKER).public()).unwrap();
+	let dir = tempfile::tempdir().unwrap();
+	let proof = prove(&other(job), &[], dir.path(), |_, _| ()).unwrap();
+	let proof = &proof;
+	let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
+		let _ = match request {
+			Request::Hello(which) => wire::write(send, &receipt(&which)).await,
+			Request::Roots(_) => wire::write(send, &RootsReply::Ok(proof.roots)).await,
+			Request::Open(_, challenge) => {
+				let openings: Result<Openings, Refusal> = Ok(proof.open(&challenge).unwrap());
+				wire::write(send, &openings).await
+			}
+			_ => Ok(()),
+		};
+	};
+	let mut request = world.seat(CHECKERS[0], proof.root);
+	request.full = false;
+	tokio::select! {
+		checked = world.check(&checker, request) => checked,
+		() = rogue(&world, act) => unreachable!(),
+	}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_of_another_round_worker_or_agent_is_none() {
+	let honest = served_in_place(|job| job).await;
+	assert!(
+		honest.verdict.online && honest.verdict.proof,
+		"the test itself is sound"
+	);
+	type Change = fn(Job) -> Job;
+	let others: [(&str, Change); 4] = [
+		("replayed", |job| Job { round: 2, ..job }),
+		("precomputed from a guessed seed", |job| Job {
+			seed: H256::repeat_byte(9),
+			..job
+		}),
+		("another worker's", |job| Job { worker: 8, ..job }),
+		("copied from another agent", |job| Job {
+			agent: pair(2).public(),
+			..job
+		}),
+	];
+	for (what, other) in others {
+		let checked = served_in_place(other).await;
+		assert!(checked.verdict.online && !checked.verdict.proof, "{what}");
+		assert_eq!(checked.verdict.cpu, 0, "{what}");
+	}
+	// Fewer steps, or fewer hashes, than the round asks for.
+	let less: [Change; 2] = [
+		|job| Job {
+			bench: BenchParams { steps: 3, ..BENCH },
+			..job
+		},
+		|job| Job {
+			bench: BenchParams {
+				cpu_segments: 2,
+				..BENCH
+			},
+			..job
+		},
+	];
+	for other in less {
+		assert!(!served_in_place(other).await.verdict.proof);
+	}
+}
+
+#[test]
+fn a_name_is_no_evidence() {
+	struct Named(&'static str);
+	impl Device for Named {
+		fn name(&self) -> String {
+			self.0.into()
+		}
+		fn copy_gbps(&self) -> Result<f64, DeviceError> {
+			Err(DeviceError::Shape)
+		}
+		fn start(
+			&self,
+			seed: Hash,
+			shape: kaisar_agent::chain::Shape,
+			window: usize,
+		) -> Result<Box<dyn Run>, DeviceError> {
+			Processor.start(seed, shape, window)
+		}
+	}
+	let job = Job {
+		genesis: H256::zero(),
+		round: 0,
+		seed: H256::zero(),
+		worker: 0,
+		agent: pair(WORKER).public(),
+		spec: WorkerSpec {
+			gpu_class: 1,
+			gpu_count: 1,
+			..spec()
+		},
+		bench: BENCH,
+	};
+	let dir = tempfile::tempdir().unwrap();
+	let roots = ["NVIDIA H100 80GB HBM3", "a toaster"].map(|name| {
+		let devices: [Arc<dyn Device>; 1] = [Arc::new(Named(name))];
+		prove(&job, &devices, dir.path(), |_, _| ()).unwrap().roots
+	});
+	assert_eq!(roots[0], roots[1], "nothing that is sent knows the name");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_a_software_gpu_is_checked_like_any_other() {
+	let mut world = World::new();
+	world.gpus = Choice::Software;
+	world.spec.gpu_class = 1;
+	world.spec.gpu_count = 2;
+	world.bench.n = 1_024;
+	world.bench.memory_mib = 2;
+	let worker = world.agent(WORKER).await;
+	let checker = world.agent(CHECKERS[0]).await;
+	// This checker was not told when the round began.
+	let root = world.prove(&worker).await;
+	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
+	assert!(
+		checked.verdict.online && checked.verdict.proof,
+		"{checked:?}"
+	);
+	assert_eq!(
+		(checked.verdict.gpu_class, checked.verdict.gpu_count),
+		(0, 0),
+		"what nobody timed supports no class"
+	);
+	// Told, it supports as many as ran: one, not the two that are claimed, or none if that was slow.
+	world.seed = H256::repeat_byte(8);
+	world.start_round(std::slice::from_ref(&checker)).await;
+	let root = world.prove(&worker).await;
+	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
+	assert!(
+		checked.verdict.proof && checked.verdict.gpu_count <= 1,
+		"{checked:?}"
+	);
+}

@@ -1,0 +1,222 @@
+//! The fuzz targets over their corpus and over what a fuzzer begins with: the same bytes with bits
+//! flipped, parts cut out, doubled, or taken from another. Always the same ones, so a failure stays.
+//! `cargo fuzz` goes further (`agent/fuzz`).
+
+use codec::Encode;
+use kaisar_agent::{
+	device::{Device, Processor},
+	fuzzing::{CHALLENGE, TARGETS, job},
+	net::Peers,
+	proof::{Openings, prove},
+	wire::{Push, Refusal, Request, RootsReply, Which},
+};
+use kaisar_primitives::{
+	AgentSignature, CheckerKey,
+	agent::{AddressesFound, ProveRequest, RoundStart, SeatRequest},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use sp_core::{H256, Pair, ed25519, sr25519};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+/// Mutations of each seed.
+const MUTATIONS: usize = 400;
+/// Of the openings, each of which is verified, and of echoes, each of which takes its time.
+const COSTLY_MUTATIONS: usize = 120;
+
+fn corpus() -> PathBuf {
+	PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus")
+}
+
+fn framed(message: impl Encode) -> Vec<u8> {
+	let bytes = message.encode();
+	let mut out = (bytes.len() as u32).to_le_bytes().to_vec();
+	out.extend(bytes);
+	out
+}
+
+fn opened(gpus: u8) -> Vec<u8> {
+	let dir = tempfile::tempdir().unwrap();
+	let devices: Vec<Arc<dyn Device>> = (0..gpus)
+		.map(|_| Arc::new(Processor) as Arc<dyn Device>)
+		.collect();
+	let proof = prove(&job(gpus), &devices, dir.path(), |_, _| ()).unwrap();
+	let openings: Result<Openings, Refusal> = Ok(proof.open(&CHALLENGE).unwrap());
+	let mut bytes = vec![gpus];
+	bytes.extend(openings.encode());
+	bytes
+}
+
+/// One good message of each kind, by target.
+fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
+	let pair = ed25519::Pair::from_seed(&[1; 32]);
+	let checker: CheckerKey = sr25519::Pair::from_seed(&[2; 32]).public().into();
+	let signature = AgentSignature::from_raw([3; 64]);
+	let which = Which {
+		genesis: H256::repeat_byte(1),
+		round: 4,
+		seed: H256::repeat_byte(2),
+		worker: 7,
+		checker: checker.clone(),
+	};
+	let job = job(2);
+	let start = RoundStart {
+		genesis: job.genesis,
+		round: 4,
+		seed: job.seed,
+		keep_ms: 1_000,
+	};
+	let prove = ProveRequest {
+		genesis: job.genesis,
+		round: 4,
+		seed: job.seed,
+		worker: 7,
+		spec: job.spec,
+		bench: job.bench,
+		committee: vec![(checker.clone(), pair.public()); 3],
+		keep_ms: 1_000,
+	};
+	let seat = SeatRequest {
+		genesis: job.genesis,
+		round: 4,
+		seed: job.seed,
+		worker: 7,
+		agent: job.agent,
+		spec: job.spec,
+		bench: job.bench,
+		root: [1; 32],
+		open_seed: H256::repeat_byte(3),
+		checker,
+		seats: 3,
+		full: true,
+		order: Some(1),
+	};
+	let dir = tempfile::tempdir().unwrap();
+	let peers = Peers::new(dir.path()).unwrap();
+	let id = iroh::PublicKey::from_bytes(&pair.public().0).unwrap();
+	let addr = iroh::EndpointAddr::new(id).with_ip_addr("127.0.0.1:4711".parse().unwrap());
+	peers.publish(&pair, &addr, 5).unwrap();
+	let record = peers.record(&pair.public()).unwrap();
+	let roots = kaisar_agent::proof::Roots {
+		sizes: job.plan(),
+		stages: [[4; 32]; 5],
+	};
+	let found = AddressesFound {
+		records: vec![record.clone()],
+	};
+	let mut echoed = vec![1];
+	kaisar_agent::hash::fill(&[7; 32], 0, {
+		echoed.resize(1 + kaisar_agent::bandwidth::CHUNK, 0);
+		&mut echoed[1..]
+	});
+	BTreeMap::from([
+		(
+			("request", "push"),
+			framed(Request::Push(Push::signed(&pair, [2; 32], 3, [4; 32]))),
+		),
+		(("request", "hello"), framed(Request::Hello(which.clone()))),
+		(("request", "roots"), framed(Request::Roots(which.clone()))),
+		(
+			("request", "open"),
+			framed(Request::Open(which.clone(), CHALLENGE)),
+		),
+		(("request", "bandwidth"), framed(Request::Bandwidth(which))),
+		(("reply", "roots"), framed(RootsReply::Ok(roots))),
+		(
+			("reply", "refusal"),
+			framed(RootsReply::Err(Refusal::NotReady)),
+		),
+		(
+			("reply", "receipt"),
+			framed(Result::<AgentSignature, Refusal>::Ok(signature)),
+		),
+		(("openings", "processor"), opened(0)),
+		(("service", "round"), start.encode()),
+		(("service", "prove"), prove.encode()),
+		(("service", "check"), vec![seat; 2].encode()),
+		(("service", "addresses"), found.encode()),
+		(("record", "one"), record),
+		(("echo", "chunk"), echoed),
+	])
+}
+
+fn mutated(random: &mut StdRng, seed: &[u8], other: &[u8]) -> Vec<u8> {
+	let mut bytes = seed.to_vec();
+	for _ in 0..random.random_range(1..4) {
+		let at = random.random_range(0..bytes.len().max(1)).min(bytes.len());
+		match random.random_range(0..7) {
+			0 | 1 if at < bytes.len() => bytes[at] ^= 1 << random.random_range(0..8),
+			2 if at < bytes.len() => {
+				// The edges of numbers and of compact lengths.
+				const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xfe, 0xff, 0x03, 0xfc];
+				bytes[at] = EDGES[random.random_range(0..EDGES.len())];
+			}
+			3 => bytes.truncate(at),
+			4 => bytes.extend(std::iter::repeat_n(0xa5, random.random_range(1..64))),
+			5 => {
+				let from = random.random_range(0..other.len().max(1)).min(other.len());
+				bytes.truncate(at);
+				bytes.extend(&other[from..]);
+			}
+			_ => {
+				let end = (at + random.random_range(1..64)).min(bytes.len());
+				bytes.drain(at..end);
+			}
+		}
+	}
+	bytes
+}
+
+#[test]
+fn no_target_fails_on_its_corpus_nor_near_it() {
+	let mut random = StdRng::seed_from_u64(7);
+	for (name, target) in TARGETS {
+		let mut files: Vec<PathBuf> = std::fs::read_dir(corpus().join(name))
+			.unwrap()
+			.map(|file| file.unwrap().path())
+			.collect();
+		files.sort();
+		assert!(!files.is_empty(), "{name} has no corpus");
+		let mut all: Vec<Vec<u8>> = files
+			.iter()
+			.map(|file| std::fs::read(file).unwrap())
+			.collect();
+		if name == "openings" {
+			// Too large to be kept: two GPUs' walks show some hundreds of lines.
+			all.push(opened(2));
+		}
+		let mutations = match name {
+			"openings" | "echo" => COSTLY_MUTATIONS,
+			_ => MUTATIONS,
+		};
+		for seed in &all {
+			target(seed);
+			for _ in 0..mutations {
+				let other = &all[random.random_range(0..all.len())];
+				target(&mutated(&mut random, seed, other));
+			}
+		}
+		target(&[]);
+		target(&vec![0xff; 1 << 20]);
+	}
+}
+
+#[test]
+fn the_corpus_is_what_the_messages_are_today() {
+	for ((target, name), bytes) in seeds() {
+		let path = corpus().join(target).join(name);
+		assert!(
+			std::fs::read(&path).unwrap_or_default() == bytes,
+			"{} is old: cargo test -p kaisar-agent --test fuzz -- --ignored",
+			path.display()
+		);
+	}
+}
+
+#[test]
+#[ignore = "writes the corpus anew, after a message has changed"]
+fn write_the_corpus() {
+	for ((target, name), bytes) in seeds() {
+		std::fs::create_dir_all(corpus().join(target)).unwrap();
+		std::fs::write(corpus().join(target).join(name), bytes).unwrap();
+	}
+}

@@ -1,0 +1,198 @@
+//! Bandwidth over lines of a known speed: a worker and a committee of three, each in a network namespace
+//! of its own, with `tc` on the worker's line. Needs root and iproute2, and both cores of a machine for
+//! itself: `cargo test -p kaisar-agent --test netns -- --ignored --test-threads=1`.
+#![cfg(target_os = "linux")]
+
+mod world;
+
+use kaisar_agent::{Agent, Config, gpu::Choice};
+use kaisar_primitives::Verdict;
+use std::{
+	fs::File,
+	net::Ipv4Addr,
+	os::fd::AsRawFd,
+	process::Command,
+	sync::{Arc, Barrier, mpsc},
+	thread::JoinHandle,
+	time::Duration,
+};
+use world::{CHECKERS, TOKEN, WORKER, World};
+
+fn ip(arguments: &str) {
+	let done = Command::new("ip")
+		.args(arguments.split_whitespace())
+		.output()
+		.expect("iproute2 is there");
+	assert!(
+		done.status.success(),
+		"ip {arguments}: {}",
+		String::from_utf8_lossy(&done.stderr)
+	);
+}
+
+/// A hub with a bridge, and a namespace for each agent on it.
+struct Lines {
+	names: Vec<String>,
+}
+
+impl Lines {
+	/// `mbps` is the worker's line, down and up.
+	fn new(tag: &str, down_mbps: u32, up_mbps: u32) -> Self {
+		let hub = format!("k{}{tag}hub", std::process::id());
+		let mut lines = Self {
+			names: vec![hub.clone()],
+		};
+		ip(&format!("netns add {hub}"));
+		ip(&format!("-n {hub} link add hub type bridge"));
+		ip(&format!("-n {hub} link set hub up"));
+		for (at, agent) in [WORKER].into_iter().chain(CHECKERS).enumerate() {
+			let name = format!("k{}{tag}{agent}", std::process::id());
+			lines.names.push(name.clone());
+			ip(&format!("netns add {name}"));
+			ip(&format!(
+				"-n {hub} link add port{at} type veth peer name line netns {name}"
+			));
+			ip(&format!("-n {hub} link set port{at} master hub up"));
+			ip(&format!(
+				"-n {name} addr add {}/24 dev line",
+				address(agent)
+			));
+			ip(&format!("-n {name} link set line up"));
+			ip(&format!("-n {name} link set lo up"));
+			if agent == WORKER {
+				// What leaves towards the worker, and what leaves from it.
+				let limit = |mbps| format!("root tbf rate {mbps}mbit burst 256kb latency 40ms");
+				let tc = format!("netns exec {hub} tc qdisc add dev port{at} ");
+				ip(&(tc + &limit(down_mbps)));
+				let tc = format!("netns exec {name} tc qdisc add dev line ");
+				ip(&(tc + &limit(up_mbps)));
+			}
+		}
+		lines
+	}
+}
+
+impl Drop for Lines {
+	fn drop(&mut self) {
+		for name in &self.names {
+			let _ = Command::new("ip").args(["netns", "del", name]).status();
+		}
+	}
+}
+
+fn address(agent: u8) -> Ipv4Addr {
+	Ipv4Addr::new(10, 77, 0, agent)
+}
+
+/// Runs something in a namespace, on a thread of its own whose runtime stays in it.
+fn within<T: Send + 'static>(
+	name: String,
+	act: impl AsyncFnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+	std::thread::spawn(move || {
+		let file = File::open(format!("/run/netns/{name}")).expect("the namespace is there");
+		// SAFETY: it changes nothing but where this thread's sockets are made.
+		let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+		assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
+		tokio::runtime::Builder::new_multi_thread()
+			.worker_threads(2)
+			.enable_all()
+			.build()
+			.expect("a runtime")
+			.block_on(act())
+	})
+}
+
+async fn start(world: &World, name: u8) -> Agent {
+	Agent::start(Config {
+		listen: "127.0.0.1:0".parse().unwrap(),
+		token: TOKEN.into(),
+		secret: [name; 32],
+		peers_dir: world.path().join("peers"),
+		data_dir: world.path().join(name.to_string()),
+		relay_url: None,
+		bind: Some((address(name), 0).into()),
+		patience: Duration::from_secs(30),
+		gpus: Choice::Off,
+	})
+	.await
+	.unwrap()
+}
+
+/// The committee's verdicts on a worker that claims a line, and has one.
+fn measured(tag: &str, claimed: (u32, u32), line: (u32, u32)) -> Vec<Verdict> {
+	let lines = Lines::new(tag, line.0, line.1);
+	let mut world = World::new();
+	// As in production.
+	world.bench.bandwidth_secs = 10;
+	(world.spec.download_mbps, world.spec.upload_mbps) = claimed;
+	let world = Arc::new(world);
+	let ready = Arc::new(Barrier::new(CHECKERS.len() + 1));
+	let (tell, told) = mpsc::channel();
+	let (stop, stopped) = mpsc::channel::<()>();
+	let worker = {
+		let (world, ready) = (world.clone(), ready.clone());
+		within(lines.names[1].clone(), async move || {
+			let agent = start(&world, WORKER).await;
+			tokio::task::block_in_place(|| ready.wait());
+			let root = world.prove(&agent).await;
+			for _ in CHECKERS {
+				tell.send(root).unwrap();
+			}
+			// It serves until all have checked it.
+			let _ = tokio::task::block_in_place(|| stopped.recv());
+			agent.stop().await;
+		})
+	};
+	let mut checkers = Vec::new();
+	let told = Arc::new(std::sync::Mutex::new(told));
+	for (at, name) in CHECKERS.into_iter().enumerate() {
+		let (world, ready, told) = (world.clone(), ready.clone(), told.clone());
+		checkers.push(within(lines.names[at + 2].clone(), async move || {
+			let agent = start(&world, name).await;
+			tokio::task::block_in_place(|| ready.wait());
+			let root = tokio::task::block_in_place(|| told.lock().unwrap().recv().unwrap());
+			let checked = world.check(&agent, world.seat(name, root)).await;
+			agent.stop().await;
+			checked.verdict
+		}));
+	}
+	let verdicts = checkers
+		.into_iter()
+		.map(|checker| checker.join().unwrap())
+		.collect();
+	drop(stop);
+	worker.join().unwrap();
+	verdicts
+}
+
+/// The median, as the chain takes it.
+fn tier(verdicts: &[Verdict]) -> u8 {
+	assert!(verdicts.iter().all(|verdict| verdict.proof), "{verdicts:?}");
+	let mut tiers: Vec<u8> = verdicts.iter().map(|verdict| verdict.bandwidth).collect();
+	tiers.sort_unstable();
+	tiers[tiers.len() / 2]
+}
+
+#[test]
+#[ignore = "needs root, iproute2, and the machine for itself"]
+fn the_tier_that_is_found_is_the_tier_of_the_line() {
+	let _ = tracing_subscriber::fmt()
+		.with_env_filter("kaisar_agent::check=debug")
+		.with_test_writer()
+		.try_init();
+	for (mbps, expected) in [(100, 1), (400, 2), (800, 3)] {
+		let verdicts = measured("a", (mbps, mbps), (mbps, mbps));
+		assert_eq!(tier(&verdicts), expected, "{mbps} Mb/s: {verdicts:?}");
+	}
+}
+
+#[test]
+#[ignore = "needs root, iproute2, and the machine for itself"]
+fn a_line_that_is_only_claimed_is_found_out() {
+	// Claimed: tier 4. There: tier 2, then a fast download with a slow upload, and less than any tier.
+	for (line, expected) in [((400, 400), 2), ((400, 100), 1), ((50, 50), 0)] {
+		let verdicts = measured("b", (2_000, 2_000), line);
+		assert_eq!(tier(&verdicts), expected, "{line:?}: {verdicts:?}");
+	}
+}

@@ -1,0 +1,27 @@
+//! What a checker gets for one GPU of the full size.
+
+mod common;
+
+use codec::{DecodeAll, Encode};
+use kaisar_agent::{chain::ChainOpening, walk::LegOpening};
+
+#[test]
+fn openings_of_the_full_size_stay_below_five_megabytes() {
+	let made = common::make();
+	let bytes = (&made.chain, &made.walk).encode();
+	assert!(bytes.len() < 5_000_000, "{} bytes", bytes.len());
+	println!("{} bytes", bytes.len());
+	// As they come over the wire.
+	let (chain, walk) = <(ChainOpening, Vec<LegOpening>)>::decode_all(&mut &bytes[..]).unwrap();
+	let mut made = common::Made {
+		chain,
+		walk,
+		..made
+	};
+	assert!(made.verify());
+	made.chain.samples[200].y.bytes[1] ^= 1;
+	assert!(!made.verify_chain());
+	assert!(made.verify_walk());
+	made.walk[3].lines[31].line[1_023] ^= 1;
+	assert!(!made.verify_walk());
+}

@@ -1,0 +1,260 @@
+//! A machine of the tests: agents over QUIC and loopback HTTP, as their nodes drive them.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use codec::{Decode, DecodeAll, Encode};
+use kaisar_agent::{Agent, Config, gpu::Choice, net::Peers, wire};
+use kaisar_primitives::{
+	AgentKey, BenchParams, CheckerKey, WorkerSpec,
+	agent::{
+		Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress, ProveRequest,
+		RoundStart, SeatReply, SeatRequest,
+	},
+	keys::receipt_payload,
+};
+use sp_core::{H256, Pair, ed25519, sr25519};
+use std::{
+	path::Path,
+	time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+pub const TOKEN: &str = "a token of the tests";
+pub const BENCH: BenchParams = BenchParams {
+	n: 128,
+	steps: 4,
+	samples: 16,
+	cpu_segments: 4,
+	memory_mib: 4,
+	disk_mib: 8,
+	bandwidth_secs: 1,
+};
+pub const WORKER: u8 = 1;
+pub const CHECKERS: [u8; 3] = [11, 12, 13];
+
+pub fn spec() -> WorkerSpec {
+	WorkerSpec {
+		cpu_cores: 2,
+		memory_gb: 8,
+		disk_gb: 10,
+		download_mbps: 90,
+		upload_mbps: 90,
+		region: *b"DE",
+		..Default::default()
+	}
+}
+
+pub fn pair(name: u8) -> ed25519::Pair {
+	ed25519::Pair::from_seed(&[name; 32])
+}
+
+pub fn checker_key(name: u8) -> CheckerKey {
+	sr25519::Pair::from_seed(&[name; 32]).public().into()
+}
+
+pub fn committee() -> Vec<(CheckerKey, AgentKey)> {
+	CHECKERS
+		.map(|name| (checker_key(name), pair(name).public()))
+		.to_vec()
+}
+
+/// A machine of the tests: its folders outlive its agent.
+pub struct World {
+	pub dir: TempDir,
+	pub client: reqwest::Client,
+	pub genesis: H256,
+	pub seed: H256,
+	pub bench: BenchParams,
+	pub spec: WorkerSpec,
+	pub gpus: Choice,
+}
+
+impl World {
+	pub fn new() -> Self {
+		Self {
+			dir: tempfile::tempdir().unwrap(),
+			client: reqwest::Client::new(),
+			genesis: H256::repeat_byte(1),
+			seed: H256::repeat_byte(2),
+			bench: BENCH,
+			spec: spec(),
+			gpus: Choice::Off,
+		}
+	}
+
+	pub fn path(&self) -> &Path {
+		self.dir.path()
+	}
+
+	pub async fn agent(&self, name: u8) -> Agent {
+		self.agent_with(name, Duration::from_secs(30)).await
+	}
+
+	pub async fn agent_with(&self, name: u8, patience: Duration) -> Agent {
+		Agent::start(Config {
+			listen: "127.0.0.1:0".parse().unwrap(),
+			token: TOKEN.into(),
+			secret: [name; 32],
+			peers_dir: self.path().join("peers"),
+			data_dir: self.path().join(name.to_string()),
+			relay_url: None,
+			bind: Some("127.0.0.1:0".parse().unwrap()),
+			patience,
+			gpus: if name == WORKER {
+				self.gpus
+			} else {
+				Choice::Off
+			},
+		})
+		.await
+		.unwrap()
+	}
+
+	pub async fn raw(
+		&self,
+		agent: &Agent,
+		path: &str,
+		token: &str,
+		body: Vec<u8>,
+	) -> (u16, Vec<u8>) {
+		let answer = self
+			.client
+			.post(format!("{}{path}", agent.url()))
+			.bearer_auth(token)
+			.body(body)
+			.send()
+			.await
+			.unwrap();
+		(
+			answer.status().as_u16(),
+			answer.bytes().await.unwrap().to_vec(),
+		)
+	}
+
+	pub async fn ask<T: Decode>(&self, agent: &Agent, path: &str, body: impl Encode) -> T {
+		let (status, bytes) = self.raw(agent, path, TOKEN, body.encode()).await;
+		assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
+		T::decode_all(&mut &bytes[..]).unwrap()
+	}
+
+	pub async fn start_round(&self, agents: &[Agent]) {
+		let start = RoundStart {
+			genesis: self.genesis,
+			round: 4,
+			seed: self.seed,
+			keep_ms: 600_000,
+		};
+		for agent in agents {
+			self.ask::<()>(agent, PATH_ROUND, &start).await;
+		}
+	}
+
+	pub fn prove_request(&self) -> ProveRequest {
+		ProveRequest {
+			genesis: self.genesis,
+			round: 4,
+			seed: self.seed,
+			worker: 7,
+			spec: self.spec,
+			bench: self.bench,
+			committee: committee(),
+			keep_ms: 600_000,
+		}
+	}
+
+	pub async fn prove(&self, worker: &Agent) -> [u8; 32] {
+		let request = self.prove_request();
+		until(Duration::from_secs(60), async || {
+			match self
+				.ask::<Progress<Attestation>>(worker, PATH_PROVE, &request)
+				.await
+			{
+				Progress::Working => None,
+				Progress::Done(attestation) => Some(attestation.root),
+				Progress::Failed(error) => panic!("{error}"),
+			}
+		})
+		.await
+	}
+
+	pub fn seat(&self, checker: u8, root: [u8; 32]) -> SeatRequest {
+		SeatRequest {
+			genesis: self.genesis,
+			round: 4,
+			seed: self.seed,
+			worker: 7,
+			agent: pair(WORKER).public(),
+			spec: self.spec,
+			bench: self.bench,
+			root,
+			open_seed: H256::repeat_byte(3),
+			checker: checker_key(checker),
+			seats: 3,
+			full: true,
+			order: None,
+		}
+	}
+
+	pub async fn check(&self, checker: &Agent, request: SeatRequest) -> Checked {
+		until(Duration::from_secs(60), async || {
+			let replies: Vec<SeatReply> =
+				self.ask(checker, PATH_CHECK, vec![request.clone()]).await;
+			assert_eq!((replies.len(), replies[0].worker), (1, 7));
+			match replies.into_iter().next().unwrap().progress {
+				Progress::Working => None,
+				Progress::Done(checked) => Some(checked),
+				Progress::Failed(error) => panic!("{error}"),
+			}
+		})
+		.await
+	}
+
+	pub fn receipt_fits(&self, checked: &Checked, checker: u8) -> bool {
+		let payload = receipt_payload(self.genesis, self.seed, &checker_key(checker));
+		checked
+			.receipt
+			.is_some_and(|receipt| ed25519::Pair::verify(&receipt, payload, &pair(WORKER).public()))
+	}
+}
+
+/// Polls, as the node does at each block.
+pub async fn until<T>(limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+	let deadline = Instant::now() + limit;
+	loop {
+		if let Some(value) = poll().await {
+			return value;
+		}
+		assert!(Instant::now() < deadline, "it took too long");
+		tokio::time::sleep(Duration::from_millis(20)).await;
+	}
+}
+
+/// A worker that an agent of ours never is: it has the key, and does with it what a test says.
+pub async fn rogue(
+	world: &World,
+	act: impl AsyncFn(&mut iroh::endpoint::SendStream, wire::Request),
+) {
+	let endpoint =
+		kaisar_agent::net::bind(&[WORKER; 32], Some("127.0.0.1:0".parse().unwrap()), None)
+			.await
+			.unwrap();
+	let peers = Peers::new(&world.path().join("peers")).unwrap();
+	peers
+		.publish(&pair(WORKER), &kaisar_agent::net::own_addr(&endpoint), 1)
+		.unwrap();
+	while let Some(incoming) = endpoint.accept().await {
+		let Ok(connection) = incoming.accept().unwrap().await else {
+			continue;
+		};
+		while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+			let Ok(request) = wire::read(&mut recv, wire::MAX_REQUEST).await else {
+				continue;
+			};
+			act(&mut send, request).await;
+			let _ = send.finish();
+		}
+	}
+}
+
+pub fn receipt(which: &wire::Which) -> Result<kaisar_primitives::AgentSignature, wire::Refusal> {
+	Ok(pair(WORKER).sign(&receipt_payload(which.genesis, which.seed, &which.checker)))
+}
