@@ -53,7 +53,7 @@ fn figure<D: Get<frame_support::weights::RuntimeDbWeight>>(
 
 /// Closing a check that says again what is known: it, the worker, its score.
 fn confirming<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
-	figure::<D>(90, 3, 3)
+	figure::<D>(40, 3, 3)
 }
 
 /// Closing any other: also up to eleven figures of the registry, a slash that is queued, and a strike.
@@ -68,7 +68,7 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	// Worker and last check; each draw an operator's record. The round's record, count and list, and the
 	// licences' pages, are the same for every attestation of a block: `on_initialize` pays for them.
 	fn attest(d: u32) -> Weight {
-		figure::<T::DbWeight>(120, 2, 2)
+		figure::<T::DbWeight>(40, 2, 2)
 			.saturating_add(figure::<T::DbWeight>(10, 1, 0).saturating_mul(d.into()))
 	}
 	// The signature is most of it. What it reads, the call reads again, from memory.
@@ -85,7 +85,7 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	// totals and the pages of operators' scores are hot, and `on_initialize` pays for them.
 	fn reveal(v: u32, c: u32, h: u32) -> Weight {
 		figure::<T::DbWeight>(30, 3, 2)
-			.saturating_add(figure::<T::DbWeight>(8, 1, 1).saturating_mul(v.into()))
+			.saturating_add(figure::<T::DbWeight>(5, 1, 1).saturating_mul(v.into()))
 			.saturating_add(confirming::<T::DbWeight>().saturating_mul(c.into()))
 			.saturating_add(changing::<T::DbWeight>().saturating_mul(h.into()))
 	}
