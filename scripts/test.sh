@@ -75,17 +75,30 @@ unit_tests() {
 	(cd "$KAISAR_ROOT" && cargo test --workspace --locked --no-fail-fast 2>&1) | tee "$LOGS/unit.log"
 }
 
+# These have agents that measure, so each needs the machine to itself; the others wait for events alone.
+E2E_ALONE=(agent main-job restart)
+
 e2e_tests() {
-	local files=() file
+	local alone=() together=() file name status=0
 	for file in "$KAISAR_ROOT"/e2e/test/*.test.mjs; do
-		if [[ "${file##*/}" == *"${E2E_FILTER:-}"* ]]; then files+=("$file"); fi
+		name=${file##*/}
+		if [[ "$name" != *"${E2E_FILTER:-}"* ]]; then continue; fi
+		if [[ " ${E2E_ALONE[*]} " == *" ${name%.test.mjs} "* ]]; then alone+=("$file"); else together+=("$file"); fi
 	done
-	# One file at a time: each has a chain of its own, with up to four agents that measure.
-	# The reporter is named, since the default depends on the version and on the terminal. Tests wait for
-	# events and blocks; the limit only ends what no longer waits for anything that can come.
-	(cd "$KAISAR_ROOT/e2e" && node --test --test-concurrency=1 --test-reporter=tap \
-		--test-timeout=900000 "${files[@]}" 2>&1) |
-		tee "$LOGS/e2e.log" | grep -avE --line-buffered '^ *(---|\.\.\.|duration_ms:.*|type: .*|1\.\.[0-9]+)$'
+	if ((${#together[@]})); then e2e_files 2 "${together[@]}" || status=$?; fi
+	if ((${#alone[@]})); then e2e_files 1 "${alone[@]}" || status=$?; fi
+	return "$status"
+}
+
+# Runs end-to-end files, so many at a time. The reporter is named, since the default depends on the version
+# and on the terminal. Tests wait for events and blocks; the limit only ends what no longer waits for
+# anything that can come.
+e2e_files() {
+	local at_once=$1
+	shift
+	(cd "$KAISAR_ROOT/e2e" && node --test --test-concurrency="$at_once" --test-reporter=tap \
+		--test-timeout=900000 "$@" 2>&1) |
+		tee -a "$LOGS/e2e.log" | grep -avE --line-buffered '^ *(---|\.\.\.|duration_ms:.*|type: .*|1\.\.[0-9]+)$'
 }
 
 if [[ $SETUP == yes ]]; then setup_all shellcheck:shellcheck; fi
