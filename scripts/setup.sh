@@ -156,7 +156,8 @@ missing_packages() {
 	[[ -e /usr/include/openssl/ssl.h ]] || missing+=(libssl-dev)
 	[[ -s /etc/ssl/certs/ca-certificates.crt ]] || missing+=(ca-certificates)
 	# Vulkan, and a driver that needs no GPU: the benchmark's kernels are tested on it.
-	ldconfig -p | grep -q 'libvulkan\.so\.1' || missing+=(libvulkan1)
+	compgen -G '/usr/lib*/*/libvulkan.so.1' >/dev/null || compgen -G '/usr/lib*/libvulkan.so.1' >/dev/null ||
+		missing+=(libvulkan1)
 	compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || missing+=(mesa-vulkan-drivers)
 	if ! has_nodejs; then
 		command -v node >/dev/null || missing+=(nodejs)
