@@ -41,6 +41,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const MAX_RECORDS: usize = 16;
 /// Most agents that are looked for at a time.
 const MAX_WANTED: usize = 1_024;
+/// Most agents whose newest record this node remembers for others.
+const MAX_KEPT: usize = 16 * 1_024;
 
 /// What the agents of this node say, and what was found for them. Clones are the same.
 #[derive(Clone, Default)]
@@ -52,6 +54,9 @@ struct State {
 	own: BTreeMap<AgentKey, (Vec<u8>, Instant)>,
 	/// Whom they look for, and when the DHT is asked next.
 	wanted: BTreeMap<AgentKey, Wanted>,
+	/// The stamps of the records that this node keeps for others. Else whoever has an old record of an
+	/// agent, which is as true as the new one, could put it in its place.
+	kept: BTreeMap<AgentKey, u64>,
 }
 
 struct Wanted {
@@ -164,6 +169,32 @@ impl Addresses {
 		}
 	}
 
+	/// Whether this node keeps, for others, what is to lie under `key`: a true record, and none older than
+	/// the one that it keeps already.
+	fn keeps(&self, key: &[u8], bytes: &[u8]) -> bool {
+		let Some(record) = record_at(key, bytes) else {
+			return false;
+		};
+		let mut state = self.state();
+		if state
+			.kept
+			.get(&record.agent)
+			.is_some_and(|stamp| *stamp > record.stamp)
+		{
+			return false;
+		}
+		state.kept.insert(record.agent, record.stamp);
+		if state.kept.len() > MAX_KEPT {
+			// Any other: what it keeps of that one is safe until somebody sends an old record of it, and
+			// that until its owner renews it.
+			let other = state.kept.keys().find(|agent| **agent != record.agent);
+			if let Some(other) = other.copied() {
+				state.kept.remove(&other);
+			}
+		}
+		true
+	}
+
 	/// Nobody took what was to lie under `key`: there may be no peer yet.
 	fn not_put(&self, key: &[u8]) {
 		for (agent, (_, at)) in &mut self.state().own {
@@ -195,7 +226,7 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 					addresses.found(found.record.key.as_ref(), found.record.value);
 				}
 				Some(Event::Dht(DhtEvent::PutRecordRequest(key, bytes, publisher, expires))) => {
-					if record_at(key.as_ref(), &bytes).is_some() {
+					if addresses.keeps(key.as_ref(), &bytes) {
 						network.store_record(key, bytes, publisher, expires);
 					}
 				}
@@ -303,13 +334,28 @@ mod tests {
 
 	#[test]
 	fn others_records_are_kept_if_they_belong_there() {
+		let addresses = Addresses::default();
 		let key = address_key(&agent(7));
-		assert!(record_at(&key, &record(7, 1)).is_some());
-		assert!(record_at(&key, &record(8, 1)).is_none());
-		assert!(record_at(&address_key(&agent(8)), &record(7, 1)).is_none());
-		let mut forged = record(7, 1);
+		assert!(addresses.keeps(&key, &record(7, 1)));
+		assert!(!addresses.keeps(&key, &record(8, 2)));
+		assert!(!addresses.keeps(&address_key(&agent(8)), &record(7, 2)));
+		let mut forged = record(7, 2);
 		forged[40] ^= 1;
-		assert!(record_at(&key, &forged).is_none());
-		assert!(record_at(&key, &[]).is_none());
+		assert!(!addresses.keeps(&key, &forged));
+		assert!(!addresses.keeps(&key, &[]));
+	}
+
+	#[test]
+	fn an_old_record_does_not_take_the_place_of_a_new_one() {
+		let addresses = Addresses::default();
+		let key = address_key(&agent(7));
+		assert!(addresses.keeps(&key, &record(7, 5)));
+		assert!(!addresses.keeps(&key, &record(7, 4)));
+		assert!(
+			addresses.keeps(&key, &record(7, 5)),
+			"it is renewed as it is"
+		);
+		assert!(addresses.keeps(&key, &record(7, 6)));
+		assert!(!addresses.keeps(&key, &record(7, 5)));
 	}
 }

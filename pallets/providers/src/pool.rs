@@ -23,6 +23,7 @@
 //! anyone may do ([`clear_worthless`](crate::Call::clear_worthless)).
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::defensive;
 use kaisar_math::stake::{shares_for, shares_of, slash_order, slash_shared, value_of};
 use kaisar_primitives::{Balance, BlockNumber};
 use scale_info::TypeInfo;
@@ -96,8 +97,11 @@ impl Shared {
 	/// Slashes `amount`, and returns what that took.
 	fn slash(&mut self, amount: Balance) -> Balance {
 		let taken = slash_shared(amount, self.shares, self.value);
-		// Never more than there is.
-		self.value -= taken;
+		let Some(left) = self.value.checked_sub(taken) else {
+			defensive!("a slash never takes more than there is");
+			return 0;
+		};
+		self.value = left;
 		taken
 	}
 }

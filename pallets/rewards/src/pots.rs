@@ -1,6 +1,6 @@
 //! What others put into the pots, and where the protocol's part of rentals goes.
 
-use crate::{Config, Current, Event, Pallet, WorkerScores, add, pallet::Carry};
+use crate::{Config, Current, Event, Pallet, WorkerScores, add, pallet::Carry, sub};
 use frame_support::{
 	storage::with_storage_layer,
 	traits::{Get, fungible::Mutate, tokens::Preservation},
@@ -59,7 +59,7 @@ impl<T: Config> ProtocolFees<T::AccountId> for Pallet<T> {
 			} else {
 				let half = amount / 2;
 				<Self as Pots<T::AccountId>>::put(Pot::Checkers, from, half)?;
-				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, amount - half)?;
+				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, sub(amount, half)?)?;
 			}
 			Self::deposit_event(Event::ProtocolFeePaid {
 				worker,
