@@ -72,6 +72,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		worker: 7,
 		spec: job.spec,
 		bench: job.bench,
+		order: None,
 		committee: vec![(checker.clone(), pair.public()); 3],
 		keep_ms: 1_000,
 	};

@@ -41,6 +41,13 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const MAX_RECORDS: usize = 16;
 /// Most agents that are looked for at a time.
 const MAX_WANTED: usize = 1_024;
+/// Most agents that are looked for at a time for users of the RPC: they must not keep agents from finding
+/// each other.
+const MAX_ASKED: usize = 64;
+/// For how long what was found for a user is kept: many connect more than once.
+const ASKED_FOR: Duration = Duration::from_secs(60);
+/// How often is looked whether it has come.
+const POLL: Duration = Duration::from_millis(100);
 /// Most agents whose newest record this node remembers for others.
 const MAX_KEPT: usize = 16 * 1_024;
 
@@ -62,9 +69,27 @@ struct State {
 struct Wanted {
 	/// The agents of this node that look for it.
 	by: Vec<AgentKey>,
+	/// Until when users look for it.
+	asked: Option<Instant>,
 	ask: Instant,
 	/// The newest record that was found.
 	found: Option<(AddressRecord, Vec<u8>)>,
+}
+
+impl Wanted {
+	/// Nobody looks for it yet.
+	fn new(now: Instant) -> Self {
+		Self {
+			by: Vec::new(),
+			asked: None,
+			ask: now,
+			found: None,
+		}
+	}
+
+	fn is_wanted(&self, now: Instant) -> bool {
+		!self.by.is_empty() || self.asked.is_some_and(|until| now < until)
+	}
 }
 
 /// The record among bytes that came under `key`, if they are one and belong there.
@@ -94,6 +119,56 @@ impl Addresses {
 		AddressesFound { records }
 	}
 
+	/// Where an agent is, for a user of this node: its newest encoded record. Asks the DHT where this node
+	/// does not know, which may take a few seconds. `None` if nobody answered in time, or if too many ask.
+	pub async fn locate(&self, agent: &AgentKey, patience: Duration) -> Option<Vec<u8>> {
+		let since = Instant::now();
+		if !self.ask_for(agent, since) {
+			return None;
+		}
+		loop {
+			if let Some(record) = self.known(agent) {
+				return Some(record);
+			}
+			if since.elapsed() >= patience {
+				return None;
+			}
+			tokio::time::sleep(POLL).await;
+		}
+	}
+
+	/// The newest record that is known of an agent.
+	fn known(&self, agent: &AgentKey) -> Option<Vec<u8>> {
+		let state = self.state();
+		let own = state.own.get(agent).map(|(record, _)| record);
+		let found = || {
+			let (_, bytes) = state.wanted.get(agent)?.found.as_ref()?;
+			Some(bytes)
+		};
+		own.or_else(found).cloned()
+	}
+
+	/// A user looks for an agent. Returns whether there is room for that.
+	fn ask_for(&self, agent: &AgentKey, now: Instant) -> bool {
+		let mut state = self.state();
+		if state.own.contains_key(agent) {
+			return true;
+		}
+		state.wanted.retain(|_, entry| entry.is_wanted(now));
+		let asked = |entry: &Wanted| entry.asked.is_some();
+		if state.wanted.values().filter(|entry| asked(entry)).count() >= MAX_ASKED
+			&& !state.wanted.get(agent).is_some_and(asked)
+		{
+			return false;
+		}
+		let entry = state
+			.wanted
+			.entry(*agent)
+			.or_insert_with(|| Wanted::new(now));
+		entry.asked = Some(now + ASKED_FOR);
+		true
+	}
+
 	/// What an agent of this node says. Whom it no longer looks for is forgotten.
 	pub fn note(&self, book: AddressBook) {
 		let now = Instant::now();
@@ -111,17 +186,16 @@ impl Addresses {
 			entry
 				.by
 				.retain(|by| *by != book.agent || book.wanted.contains(wanted));
-			!entry.by.is_empty()
+			entry.is_wanted(now)
 		});
 		for wanted in book.wanted {
 			if state.wanted.len() >= MAX_WANTED && !state.wanted.contains_key(&wanted) {
 				break;
 			}
-			let entry = state.wanted.entry(wanted).or_insert_with(|| Wanted {
-				by: Vec::new(),
-				ask: now,
-				found: None,
-			});
+			let entry = state
+				.wanted
+				.entry(wanted)
+				.or_insert_with(|| Wanted::new(now));
 			if !entry.by.contains(&book.agent) {
 				entry.by.push(book.agent);
 			}
@@ -330,6 +404,44 @@ mod tests {
 		addresses.note(book(1, Vec::new(), &[]));
 		let reached = addresses.found_for(&agent(1));
 		assert!(reached.records.is_empty(), "it was reached");
+	}
+
+	#[tokio::test]
+	async fn a_user_hears_where_an_agent_is() {
+		let addresses = Addresses::default();
+		// One of this node.
+		addresses.note(book(1, record(1, 1), &[]));
+		assert_eq!(addresses.locate(&agent(1), POLL).await, Some(record(1, 1)));
+		// One that the DHT knows.
+		let asking = addresses.clone();
+		let asked = tokio::spawn(async move { asking.locate(&agent(7), POLL * 100).await });
+		while addresses.to_get(Instant::now()) != [agent(7)] {
+			tokio::time::sleep(POLL).await;
+		}
+		// An agent that says whom it looks for does not end it.
+		addresses.note(book(1, record(1, 1), &[]));
+		addresses.found(&address_key(&agent(7)), record(7, 5));
+		assert_eq!(asked.await.unwrap(), Some(record(7, 5)));
+		// One that nobody knows.
+		assert_eq!(addresses.locate(&agent(8), POLL * 2).await, None);
+	}
+
+	#[test]
+	fn users_do_not_keep_agents_from_finding_each_other() {
+		let addresses = Addresses::default();
+		let now = Instant::now();
+		for number in 0..MAX_ASKED as u16 {
+			let mut key = [9; 32];
+			key[..2].copy_from_slice(&number.to_le_bytes());
+			assert!(addresses.ask_for(&AgentKey::from_raw(key), now));
+		}
+		assert!(!addresses.ask_for(&agent(7), now));
+		addresses.note(book(1, Vec::new(), &[7]));
+		assert!(addresses.to_get(now).contains(&agent(7)));
+		assert!(
+			addresses.ask_for(&agent(7), now + ASKED_FOR),
+			"in time there is room again"
+		);
 	}
 
 	#[test]

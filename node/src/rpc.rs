@@ -1,7 +1,15 @@
 //! RPC beyond what every node has.
 
-use crate::service::{FullBackend, FullClient, FullPool, FullSelectChain};
-use jsonrpsee::RpcModule;
+use crate::{
+	addresses::Addresses,
+	service::{FullBackend, FullClient, FullPool, FullSelectChain},
+};
+use jsonrpsee::{
+	RpcModule,
+	core::{RpcResult, async_trait},
+	proc_macros::rpc,
+};
+use kaisar_primitives::AgentKey;
 use kaisar_runtime::{Block, BlockNumber, Hash};
 use sc_consensus_babe::BabeWorkerHandle;
 use sc_consensus_babe_rpc::{Babe, BabeApiServer};
@@ -14,8 +22,32 @@ use sc_consensus_manual_seal::{
 	rpc::{ManualSeal, ManualSealApiServer},
 };
 use sc_rpc::SubscriptionTaskExecutor;
+use sp_core::{Bytes, H256};
 use sp_keystore::KeystorePtr;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Kaisar's own RPCs.
+#[rpc(server, namespace = "kaisar")]
+pub trait KaisarApi {
+	/// Where the agent with this ed25519 key is: its encoded `AddressRecord`, which it signed itself, or
+	/// null if neither this node nor the network's DHT knows. May take some seconds.
+	#[method(name = "agentAddress")]
+	async fn agent_address(&self, agent: H256) -> RpcResult<Option<Bytes>>;
+}
+
+/// How long the DHT may take to answer a user.
+const ANSWER: Duration = Duration::from_secs(8);
+
+/// Answers [`KaisarApi`].
+struct Kaisar(Addresses);
+
+#[async_trait]
+impl KaisarApiServer for Kaisar {
+	async fn agent_address(&self, agent: H256) -> RpcResult<Option<Bytes>> {
+		let agent = AgentKey::from_raw(agent.0);
+		Ok(self.0.locate(&agent, ANSWER).await.map(Bytes))
+	}
+}
 
 /// What the RPCs need.
 pub struct Deps {
@@ -37,6 +69,8 @@ pub struct Deps {
 	pub justifications: GrandpaJustificationStream<Block>,
 	/// Proves finality.
 	pub finality: Arc<FinalityProofProvider<FullBackend, Block>>,
+	/// Where agents are.
+	pub addresses: Addresses,
 	/// Seals blocks of a development chain.
 	pub seal: Option<futures::channel::mpsc::Sender<EngineCommand<Hash>>>,
 	/// Runs subscriptions.
@@ -58,11 +92,13 @@ pub fn create(deps: Deps) -> Result<RpcModule<()>, Box<dyn std::error::Error + S
 		authorities,
 		justifications,
 		finality,
+		addresses,
 		seal,
 		executor,
 	} = deps;
 	let mut module = RpcModule::new(());
 	module.merge(System::new(client.clone(), pool).into_rpc())?;
+	module.merge(Kaisar(addresses).into_rpc())?;
 	module.merge(TransactionPayment::new(client.clone()).into_rpc())?;
 	module
 		.merge(Grandpa::new(executor, authorities, voter, justifications, finality).into_rpc())?;

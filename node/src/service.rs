@@ -310,6 +310,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		let justifications = grandpa.justification_stream();
 		let finality =
 			FinalityProofProvider::new_for_service(backend.clone(), Some(authorities.clone()));
+		let addresses = addresses.clone();
 		let seal = is_dev.then_some(seal);
 		Box::new(move |executor| {
 			rpc::create(rpc::Deps {
@@ -322,6 +323,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 				authorities: authorities.clone(),
 				justifications: justifications.clone(),
 				finality: finality.clone(),
+				addresses: addresses.clone(),
 				seal: seal.clone(),
 				executor,
 			})

@@ -5,8 +5,8 @@
 //! it is, so a node that restarts simply asks again.
 
 use crate::{
-	AgentKey, AgentSignature, BenchParams, BlockNumber, CheckerKey, OperatorId, RoundIndex,
-	Verdict, WorkerId, WorkerSpec,
+	AgentKey, AgentSignature, BenchParams, BlockNumber, CheckerKey, ClientKey, DeployFailure,
+	OperatorId, OrderId, RoundIndex, Verdict, WorkerId, WorkerSpec,
 };
 use alloc::{string::String, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
@@ -22,6 +22,8 @@ pub const PATH_CHECK: &str = "/v1/check";
 pub const PATH_STATUS: &str = "/v1/status";
 /// Path of [`AddressesFound`]; the answer is [`AddressBook`].
 pub const PATH_ADDRESSES: &str = "/v1/addresses";
+/// Path of [`OrderRequest`]; the answer is [`ContainerReport`].
+pub const PATH_ORDER: &str = "/v1/order";
 /// Most seats in one request.
 pub const MAX_SEATS: usize = 256;
 /// Longest answer that the off-chain worker reads, in bytes.
@@ -79,6 +81,9 @@ pub struct ProveRequest {
 	pub spec: WorkerSpec,
 	/// How much work it is.
 	pub bench: BenchParams,
+	/// The order that it serves. Then it runs no benchmark, which would take the machine from its
+	/// customer: it only shows that it is there, and that the container answers.
+	pub order: Option<OrderId>,
 	/// Agents of the committee, which are sent the signed root as soon as it is there.
 	pub committee: Vec<(CheckerKey, AgentKey)>,
 	/// Milliseconds for which the agent keeps the proof for openings.
@@ -131,7 +136,7 @@ pub struct SeatRequest {
 	/// Measure bandwidth and disk too.
 	pub full: bool,
 	/// An order whose container must answer, if the worker is rented.
-	pub order: Option<crate::OrderId>,
+	pub order: Option<OrderId>,
 }
 
 /// The answer for one seat.
@@ -150,6 +155,98 @@ pub struct Checked {
 	pub verdict: Verdict,
 	/// The worker agent's receipt ([`crate::keys::receipt_payload`]), if it served this checker.
 	pub receipt: Option<AgentSignature>,
+}
+
+/// What a worker's agent should run now, sent at every few blocks for as long as the node knows the
+/// worker. The agent makes it so, and keeps it so: whatever it runs for this worker besides, it stops.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct OrderRequest {
+	/// The chain.
+	pub genesis: H256,
+	/// The worker.
+	pub worker: WorkerId,
+	/// The order that it serves, if any.
+	pub deployment: Option<Deployment>,
+}
+
+/// An order's container.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Deployment {
+	/// The order.
+	pub order: OrderId,
+	/// The image, as an OCI reference.
+	pub image: String,
+	/// The container's port that customers are connected to; by default the lowest that the image
+	/// exposes.
+	pub port: Option<u16>,
+	/// Capabilities that the template names, as `NET_BIND_SERVICE`. All others are dropped.
+	pub capabilities: Vec<String>,
+	/// The key that may connect.
+	pub client: ClientKey,
+	/// What the container may use at most.
+	pub limits: ContainerLimits,
+	/// Milliseconds until the customer's time is over and it is no longer let in; `None` while the time
+	/// has not begun.
+	pub serve_ms: Option<u64>,
+	/// Milliseconds after which the agent stops and removes the container by its own clock, if nobody
+	/// tells it otherwise.
+	pub keep_ms: u64,
+}
+
+/// What a container may use at most. The machine's own size is a limit too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct ContainerLimits {
+	/// GPUs.
+	pub gpus: u8,
+	/// CPU cores.
+	pub cpu_cores: u16,
+	/// Memory in GB (10⁹ bytes).
+	pub memory_gb: u32,
+	/// Disk in GB.
+	pub disk_gb: u32,
+}
+
+/// How a worker's container is.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ContainerReport {
+	/// The order that it is of.
+	pub order: Option<OrderId>,
+	/// How it is.
+	pub state: ContainerState,
+}
+
+/// How a container is.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum ContainerState {
+	/// There is none, and none is wanted.
+	Absent,
+	/// Its image is being pulled.
+	Pulling {
+		/// How much of what is known to be pulled is there, 0 … 100.
+		percent: u8,
+	},
+	/// It was started, and does not answer yet.
+	Starting,
+	/// Its health check is content, or its port answers.
+	Running,
+	/// It could not be deployed, and trying again will not help.
+	Failed {
+		/// Why.
+		failure: DeployFailure,
+		/// What the engine said.
+		message: String,
+	},
+	/// It ran, and ended by itself.
+	Exited {
+		/// Its exit code.
+		code: i32,
+	},
+	/// The engine does not answer, or what it says is not known yet. Nothing can be said of the
+	/// container.
+	Unknown {
+		/// What is wrong.
+		message: String,
+	},
 }
 
 /// What an agent says of itself.

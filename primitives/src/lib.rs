@@ -1,9 +1,9 @@
 //! # Primitives
 //!
 //! What the pallets, the node and the agent say to each other: identifiers ([`ids`]), keys
-//! ([`keys`]), the worker's and checker's vocabulary ([`worker`], [`round`]), the traits through
-//! which pallets meet ([`traits`]) and the bodies that the off-chain worker and the agent exchange
-//! ([`agent`]).
+//! ([`keys`]), the vocabulary of workers, checkers and customers ([`worker`], [`round`], [`order`]),
+//! the traits through which pallets meet ([`traits`]), the bodies that the off-chain worker and the
+//! agent exchange ([`agent`]), and what off-chain workers have in common ([`offchain`]).
 //!
 //! Pallets never depend on each other's crates; they meet here. Every trait has an implementation
 //! for `()`, so that a pallet can be tested, and put into a runtime, before its partner exists.
@@ -16,12 +16,15 @@ extern crate alloc;
 pub mod agent;
 pub mod ids;
 pub mod keys;
+pub mod offchain;
+pub mod order;
 pub mod round;
 pub mod traits;
 pub mod worker;
 
 pub use ids::*;
 pub use keys::{AgentKey, AgentSignature, CheckerKey, KeyProof, WorkerKey};
+pub use order::*;
 pub use round::*;
 pub use traits::*;
 pub use worker::*;

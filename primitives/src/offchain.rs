@@ -1,14 +1,19 @@
-//! Talking to an agent over HTTP on the loopback address.
+//! What the pallets' off-chain workers have in common: talking to an agent over HTTP on the loopback
+//! address, and remembering what was sent.
 
-use super::read;
-use crate::LOG;
-use alloc::{format, string::String, vec::Vec};
-use codec::{Decode, DecodeAll, Encode};
-use kaisar_primitives::{
+use crate::{
 	BlockNumber,
 	agent::{AgentConfig, MAX_ANSWER, config_key},
 };
+use alloc::{format, string::String, vec::Vec};
+use codec::{Decode, DecodeAll, Encode};
 use sp_runtime::offchain::{Duration, Timestamp, http, storage::StorageValueRef};
+
+/// The log target.
+const LOG: &str = "runtime::offchain";
+/// Blocks after which something that was submitted and is still not on chain is sent again: its
+/// block may have been lost, or the node restarted with its pool.
+const RESEND: BlockNumber = 3;
 
 /// Longest time for one request. An agent answers from memory, what takes time it does in the
 /// background; but its machine may be busy with a benchmark.
@@ -40,7 +45,7 @@ struct Down {
 }
 
 fn down_key(key: &[u8]) -> Vec<u8> {
-	(b"kaisar/popw/down", key).encode()
+	(b"kaisar/down", key).encode()
 }
 
 impl<'a> Agent<'a> {
@@ -139,4 +144,33 @@ impl<'a> Agent<'a> {
 		Answer::decode_all(&mut bytes.as_slice())
 			.map_err(|_| String::from("an answer that does not decode"))
 	}
+}
+
+/// Reads a value of local storage; one that does not decode counts as none.
+pub fn read<V: Decode>(key: &[u8]) -> Option<V> {
+	StorageValueRef::persistent(key).get().ok().flatten()
+}
+
+fn sent_key(what: impl Encode) -> Vec<u8> {
+	(b"kaisar/sent", what).encode()
+}
+
+/// Keeps from sending a thing at every block while it waits to be included.
+///
+/// `true` if the thing named by `what` was not sent within the last three blocks.
+pub fn may_send(what: impl Encode, now: BlockNumber) -> bool {
+	let key = sent_key(what);
+	let mut sent = StorageValueRef::persistent(&key);
+	let fresh = matches!(sent.get::<BlockNumber>(), Ok(Some(at)) if now >= at && now - at < RESEND);
+	if fresh {
+		return false;
+	}
+	sent.clear();
+	sent.set(&now);
+	true
+}
+
+/// Forgets what [`may_send`] noted.
+pub fn forget(what: impl Encode) {
+	StorageValueRef::persistent(&sent_key(what)).clear();
 }

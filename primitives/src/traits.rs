@@ -5,7 +5,8 @@
 //!   Providers ──Checks──▶ Popw ──Workers──▶ Providers
 //!   Checkers  ──Checks──▶ Popw ──Seats────▶ Checkers ──LicenceInfo──▶ Licenses
 //!   Checkers  ──Workers─▶ Providers
-//!   Popw ──OnClosed──▶ Rewards, Orders
+//!   Popw ──OnClosed──▶ Rewards, Orders ──Rentals──▶ Popw
+//!   Orders ──Workers──▶ Providers, ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
 //! ```
@@ -364,6 +365,11 @@ impl IsDelegated for () {
 
 /// Told when a check is closed (Rewards, Orders).
 pub trait OnClosed {
+	/// A check of a worker that serves `order` is closed, or it was found absent: what it came to, and
+	/// what it proved. Told after the registry of workers, and before [`on_proved`](Self::on_proved). A
+	/// worker that was found offline has lost the order by then.
+	fn on_order_checked(_order: OrderId, _worker: WorkerId, _closing: &Closing, _proved: &Proved) {}
+
 	/// A check proved this much of a worker. Not called where nothing was proved.
 	fn on_proved(worker: WorkerId, proved: &Proved);
 
@@ -373,6 +379,9 @@ pub trait OnClosed {
 
 #[impl_trait_for_tuples::impl_for_tuples(3)]
 impl OnClosed for Tuple {
+	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, proved: &Proved) {
+		for_tuples!( #( Tuple::on_order_checked(order, worker, closing, proved); )* );
+	}
 	fn on_proved(worker: WorkerId, proved: &Proved) {
 		for_tuples!( #( Tuple::on_proved(worker, proved); )* );
 	}
@@ -518,6 +527,18 @@ pub trait RunningScores {
 }
 
 impl RunningScores for () {}
+
+/// What is rented (Orders), for Popw's off-chain worker.
+pub trait Rentals {
+	/// Whether the container of the order has to answer now: it was deployed, and the order is not closed.
+	fn serves(order: OrderId) -> bool;
+}
+
+impl Rentals for () {
+	fn serves(_: OrderId) -> bool {
+		false
+	}
+}
 
 /// Puts KAI into a reward pot (Rewards).
 pub trait Pots<AccountId> {

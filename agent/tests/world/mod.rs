@@ -156,6 +156,7 @@ impl World {
 			worker: 7,
 			spec: self.spec,
 			bench: self.bench,
+			order: None,
 			committee: committee(),
 			keep_ms: 600_000,
 		}

@@ -5,8 +5,8 @@ use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive};
 use frame_system::{ensure_authorized, ensure_signed, pallet_prelude::OriginFor};
 use kaisar_primitives::{
-	Checks, Closing, OnClosed, OperatorId, Outcome, RoundIndex, SeatResult, Seats, Verdict, Votes,
-	WorkerId, Workers,
+	Checks, Closing, OnClosed, OperatorId, Outcome, Proved, RoundIndex, SeatResult, Seats, Verdict,
+	Votes, WorkerId, Workers,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
@@ -307,7 +307,11 @@ impl<T: Config> Pallet<T> {
 			false_proof: false,
 			max_gap: round.params.max_gap,
 		};
+		let order = T::Workers::info(worker, round.index).and_then(|info| info.order);
 		T::Workers::absent(worker, &closing, reporter.as_ref())?;
+		if let Some(order) = order {
+			T::OnClosed::on_order_checked(order, worker, &closing, &Proved::default());
+		}
 		// It was due in this round once, and is not any more.
 		LastChecks::<T>::insert(
 			worker,
@@ -376,10 +380,14 @@ impl<T: Config> Pallet<T> {
 			max_gap: check.max_gap,
 		};
 		match T::Workers::closed_by(worker, &closing, finder) {
-			Ok(proved) if proved.online > 0 || proved.rented > 0 => {
-				T::OnClosed::on_proved(worker, &proved);
+			Ok(proved) => {
+				if let Some(order) = info.as_ref().and_then(|info| info.order) {
+					T::OnClosed::on_order_checked(order, worker, &closing, &proved);
+				}
+				if proved.online > 0 || proved.rented > 0 {
+					T::OnClosed::on_proved(worker, &proved);
+				}
 			}
-			Ok(_) => {}
 			// The registry refuses nothing that Popw sends; if it ever does, the check is closed all
 			// the same, so that nobody is stuck.
 			Err(_) if info.is_none() => {}

@@ -7,9 +7,9 @@ use frame_support::{derive_impl, parameter_types, traits::Get};
 use frame_system::AuthorizeCall;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckerKey, Checks, Closing, Forced, LicenceId, OnClosed,
-	OperatorId, OperatorInfo, Outcome, Profile, Proved, RoundIndex, SeatResult, Seats, Standings,
-	Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
-	Workers,
+	OperatorId, OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals, RoundIndex, SeatResult,
+	Seats, Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerSpec,
+	WorkerState, Workers,
 };
 use sp_core::{H256, Pair, sr25519};
 use sp_runtime::{
@@ -103,6 +103,7 @@ impl Config for Test {
 	type Workers = Registry;
 	type Seats = Registry;
 	type OnClosed = Registry;
+	type Rentals = Registry;
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
 	type CheckPeriod = CheckPeriod;
@@ -125,6 +126,9 @@ pub struct Heard {
 	pub revealed: Vec<(OperatorId, RoundIndex)>,
 	pub credits: Vec<(OperatorId, WorkerId, SeatResult, bool)>,
 	pub proved: Vec<(WorkerId, Proved)>,
+	pub orders_checked: Vec<(OrderId, WorkerId, Outcome)>,
+	/// Orders whose containers have to answer.
+	pub serving: Vec<OrderId>,
 	pub finders: Vec<(WorkerId, Option<AccountId>)>,
 	pub seats: Vec<(OperatorId, bool)>,
 }
@@ -340,7 +344,16 @@ impl Seats<AccountId> for Registry {
 	}
 }
 
+impl Rentals for Registry {
+	fn serves(order: OrderId) -> bool {
+		heard(|heard| heard.serving.contains(&order))
+	}
+}
+
 impl OnClosed for Registry {
+	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, _: &Proved) {
+		heard(|heard| heard.orders_checked.push((order, worker, closing.outcome)));
+	}
 	fn on_proved(worker: WorkerId, proved: &Proved) {
 		heard(|heard| heard.proved.push((worker, *proved)));
 	}

@@ -273,7 +273,12 @@ impl<T: Config> Pallet<T> {
 		let verifies =
 			record.state() == WorkerState::Pending && closing.round >= record.standings.now.since;
 		let supported = !verifies || hardware::supports(&profile, &record.spec);
-		record.history.push(service && supported);
+		// An order that was closed meanwhile has been dealt with, and one that began after the round was
+		// nobody's to look at.
+		let down = !service
+			&& record.state() == WorkerState::Rented
+			&& closing.round >= record.standings.now.since;
+		record.history.push(!down && supported);
 		if !supported {
 			Self::delay_verification(record);
 			Self::deposit_event(Event::VerificationFailed { worker, profile });
@@ -282,8 +287,8 @@ impl<T: Config> Pallet<T> {
 			record.retry_from = 0;
 			Self::set_state(worker, record, WorkerState::Online);
 		}
-		if service {
-			return Ok((online, rented));
+		if !down {
+			return Ok((online, if service { rented } else { 0 }));
 		}
 		Self::deposit_event(Event::ServiceDown {
 			worker,

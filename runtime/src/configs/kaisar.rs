@@ -190,6 +190,7 @@ impl pallet_popw::Config for Runtime {
 	type Workers = Providers;
 	type Seats = Checkers;
 	type OnClosed = Rewards;
+	type Rentals = ();
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
 	type CheckPeriod = popw::CheckPeriod;

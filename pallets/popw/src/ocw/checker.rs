@@ -1,15 +1,16 @@
 //! A checker's side: telling the agent of each round, having it check every seat, committing to the
 //! votes, opening them, and saying who is absent.
 
-use super::{agent::Agent, *};
+use super::*;
 use alloc::vec::Vec;
 use kaisar_primitives::{
-	AgentSignature, OperatorId, OperatorInfo, Seats, Verdict, Votes, Workers,
+	AgentSignature, OperatorId, OperatorInfo, Rentals, Seats, Verdict, Votes, Workers,
 	agent::{
 		MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest,
 		receipts_key,
 	},
 	commitment,
+	offchain::Agent,
 };
 use sp_runtime::BoundedVec;
 
@@ -259,7 +260,9 @@ impl<T: Config> Side<'_, T> {
 			checker: self.key.clone(),
 			seats: check.committee.len() as u8,
 			full: check.full,
-			order: info.order.filter(|_| check.rented),
+			order: info
+				.order
+				.filter(|order| check.rented && T::Rentals::serves(*order)),
 		})
 	}
 

@@ -1,19 +1,21 @@
 //! The off-chain worker: at each imported block it sees what is due for the keys in this node's
 //! keystore, asks the agents, and submits what they say, fee-less.
 //!
-//! It never waits: an agent works in the background and is polled ([`agent`]), and every request
+//! It never waits: an agent works in the background and is polled ([`offchain::Agent`]), and every request
 //! has a deadline of a fraction of a second. What must survive a restart, the votes and the salt
 //! above all, lies in persistent local offchain storage before anything is submitted. A lock keeps
 //! the workers of two blocks from doing the same thing.
 
-mod agent;
 mod checker;
 mod worker;
 
 use crate::{pallet::*, *};
 use codec::{Decode, Encode};
 use frame_system::offchain::{CreateAuthorizedTransaction, SubmitTransaction};
-use kaisar_primitives::{BlockNumber, CheckerKey, RoundIndex, WorkerId, WorkerKey};
+use kaisar_primitives::{
+	BlockNumber, CheckerKey, RoundIndex, WorkerId, WorkerKey,
+	offchain::{self, forget, may_send, read},
+};
 use sp_core::H256;
 use sp_runtime::{
 	RuntimeAppPublic,
@@ -24,9 +26,6 @@ use sp_runtime::{
 	},
 };
 
-/// Blocks after which something that was submitted and is still not on chain is sent again: its
-/// block may have been lost, or the node restarted with its pool.
-const RESEND: BlockNumber = 3;
 /// How long the lock is held at most, should the node die with it.
 const LOCK: Duration = Duration::from_millis(10_000);
 
@@ -41,7 +40,7 @@ pub fn run<T: Config>(now: BlockNumber) {
 	let Ok(_guard) = lock.try_lock() else { return };
 
 	let rounds = Pallet::<T>::running_rounds(now);
-	let until = agent::until();
+	let until = offchain::until();
 	for key in &workers {
 		worker::serve::<T>(key, &rounds, now, until);
 	}
@@ -60,31 +59,6 @@ fn submit<T: Config>(call: Call<T>) -> bool {
 		log::debug!(target: LOG, "{name} was not taken by the pool");
 	}
 	taken
-}
-
-/// Keeps from sending a thing at every block while it waits to be included.
-///
-/// `true` if the thing named by `what` was not sent within the last [`RESEND`] blocks.
-fn may_send(what: impl Encode, now: BlockNumber) -> bool {
-	let key = (b"kaisar/popw/sent", what).encode();
-	let mut sent = StorageValueRef::persistent(&key);
-	let fresh = matches!(sent.get::<BlockNumber>(), Ok(Some(at)) if now >= at && now - at < RESEND);
-	if fresh {
-		return false;
-	}
-	sent.clear();
-	sent.set(&now);
-	true
-}
-
-/// Forgets what [`may_send`] noted.
-fn forget(what: impl Encode) {
-	StorageValueRef::persistent(&(b"kaisar/popw/sent", what).encode()).clear();
-}
-
-/// Reads a value of local storage; one that does not decode counts as none.
-fn read<V: Decode>(key: &[u8]) -> Option<V> {
-	StorageValueRef::persistent(key).get().ok().flatten()
 }
 
 /// A place for `key` among `slots` blocks, so that not everyone submits in the same one.

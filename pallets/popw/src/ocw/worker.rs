@@ -1,9 +1,10 @@
 //! A worker's side: the benchmark, its attestation, and staying there for the openings.
 
-use super::{agent::Agent, *};
+use super::*;
 use kaisar_primitives::{
-	AgentKey, OperatorId, RoundKind, Seats, WorkerInfo, Workers,
+	AgentKey, OperatorId, RoundKind, Seats, WorkerInfo, WorkerState, Workers,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
+	offchain::Agent,
 };
 
 /// Attestations that all workers together mean to send in a block. A census of more than its phase can
@@ -69,6 +70,9 @@ fn prove<T: Config>(
 		worker,
 		spec: info.spec,
 		bench: round.params.bench,
+		order: info
+			.order
+			.filter(|_| info.standings.at(round.index) == Some(WorkerState::Rented)),
 		committee,
 		keep_ms: keep_ms(round, now),
 	};

@@ -7,6 +7,7 @@ mod commit;
 mod dueness;
 mod finder;
 mod ocw;
+mod orders;
 mod properties;
 mod reveal;
 mod rounds;

@@ -159,6 +159,7 @@ fn prove_request() -> ProveRequest {
 		worker: 0,
 		spec: info.spec,
 		bench: round.params.bench,
+		order: None,
 		committee,
 		keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,
 	}

@@ -350,9 +350,13 @@ fn checks_enter_the_history() {
 			service: false,
 			gpu_stands: false,
 		};
-		Popw::census(worker, silent);
-		Popw::census(worker, Outcome::NoConsensus);
+		assert_ok!(<Providers as Registry<AccountId>>::rent(worker, 5));
+		Popw::pass();
+		assert_ok!(<Popw as Checks>::force(worker));
+		Popw::spot_check(worker, silent);
+		assert_ok!(<Providers as Registry<AccountId>>::free(worker));
 		Popw::spot_check(worker, online(PROFILE));
+		Popw::census(worker, Outcome::NoConsensus);
 		Popw::census(worker, Outcome::Offline);
 		let history = record(worker).history;
 		assert_eq!((history.bits, history.checks), (0b1010, 4));

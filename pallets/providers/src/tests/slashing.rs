@@ -434,6 +434,39 @@ fn a_service_that_does_not_answer_is_charged_and_proves_no_rent() {
 }
 
 #[test]
+fn a_service_of_an_order_that_is_over_is_not_charged() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = worker_with_stake();
+		let silent = Outcome::Online {
+			profile: PROFILE,
+			service: false,
+			gpu_stands: false,
+		};
+		let (rent, free) = (
+			<Providers as Registry<AccountId>>::rent,
+			<Providers as Registry<AccountId>>::free,
+		);
+		assert_ok!(rent(worker, 7));
+		Popw::pass();
+		assert_ok!(<Popw as Checks>::force(worker));
+		let round = Popw::start_round(false);
+		assert!(Popw::attest(worker, round));
+		// The order is closed while the votes come in.
+		assert_ok!(free(worker));
+		let proved = Popw::close_with(worker, silent, false);
+		assert_eq!((proved.rented, Providers::queued_slash(0)), (0, None));
+
+		// And the next one has begun before the votes are in.
+		let round = Popw::start_round(false);
+		assert!(Popw::attest(worker, round));
+		assert_ok!(rent(worker, 8));
+		Popw::close_with(worker, silent, false);
+		assert_eq!(Providers::queued_slash(0), None);
+		assert_eq!(Providers::reliability(worker), Some(Perbill::one()));
+	});
+}
+
+#[test]
 fn by_hand_level_one_and_two_wait_and_level_three_does_not() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = worker_with_stake();

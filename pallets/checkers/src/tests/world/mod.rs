@@ -203,6 +203,7 @@ impl pallet_popw::Config for World {
 	type Workers = Registry;
 	type Seats = Checkers;
 	type OnClosed = Rewards;
+	type Rentals = ();
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
 	type CheckPeriod = CheckPeriod;

@@ -1,0 +1,3 @@
+//! `kaisar`: the command-line client.
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! Orders.
+#![cfg_attr(not(feature = "std"), no_std)]

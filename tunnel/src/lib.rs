@@ -1,0 +1,1 @@
+//! The tunnel from a customer to the container of an order.
