@@ -149,10 +149,12 @@ has_nodejs() {
 missing_packages() {
 	local missing=() pair
 	for pair in protoc:protobuf-compiler clang:clang cmake:cmake pkg-config:pkg-config make:make \
-		g++:g++ perl:perl "$@"; do
+		g++:g++ perl:perl curl:curl pgrep:procps podman:podman runc:runc "$@"; do
 		command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 	done
 	has_libclang || missing+=(libclang-dev)
+	# The images of the tests have nothing but this, so it must need no library (scripts/engine.sh).
+	if [[ ! -x /bin/busybox ]] || ldd /bin/busybox >/dev/null 2>&1; then missing+=(busybox-static); fi
 	[[ -e /usr/include/openssl/ssl.h ]] || missing+=(libssl-dev)
 	[[ -s /etc/ssl/certs/ca-certificates.crt ]] || missing+=(ca-certificates)
 	# Vulkan, and a driver that needs no GPU: the benchmark's kernels are tested on it.

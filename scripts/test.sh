@@ -76,7 +76,7 @@ unit_tests() {
 }
 
 # These have agents that measure, so each needs the machine to itself; the others wait for events alone.
-E2E_ALONE=(agent main-job restart)
+E2E_ALONE=(agent main-job orders restart)
 
 e2e_tests() {
 	local alone=() together=() file name status=0

@@ -3,6 +3,7 @@
 
 use crate::{
 	check,
+	containers::{self, Containers},
 	device::Device,
 	evidence::Clock,
 	gpu,
@@ -11,6 +12,7 @@ use crate::{
 	proof::{self, Job, Proof, STAGES},
 	serve, service,
 	store::{Store, now_ms},
+	tunnel::Orders,
 	wire::{Push, job_id},
 };
 use anyhow::{Context, Result, ensure};
@@ -76,6 +78,8 @@ pub struct Config {
 	pub patience: Duration,
 	/// Which GPUs are used.
 	pub gpus: gpu::Choice,
+	/// How customers' containers are run.
+	pub containers: containers::Settings,
 }
 
 /// How far a benchmark is.
@@ -84,8 +88,21 @@ pub(crate) enum State {
 	Working,
 	/// Is done.
 	Done(Arc<Proof>),
+	/// The worker serves an order, and runs no benchmark: this is what it attests.
+	Present(Hash),
 	/// Cannot be done.
 	Failed(String),
+}
+
+impl State {
+	fn progress(&self) -> Progress<Attestation> {
+		match self {
+			Self::Working => Progress::Working,
+			Self::Done(proof) => Progress::Done(Attestation { root: proof.root }),
+			Self::Present(root) => Progress::Done(Attestation { root: *root }),
+			Self::Failed(error) => Progress::Failed(error.clone()),
+		}
+	}
 }
 
 /// A benchmark that this agent was asked to run.
@@ -141,6 +158,9 @@ pub(crate) struct Inner {
 	pub patience: Duration,
 	pub data_dir: PathBuf,
 	pub devices: Vec<Arc<dyn Device>>,
+	pub containers: Containers,
+	/// Where the orders are served that the tunnel leads to.
+	pub orders: Arc<dyn Orders>,
 	pub jobs: Mutex<BTreeMap<Hash, Entry>>,
 	queue: mpsc::Sender<Hash>,
 	checks: Mutex<BTreeMap<Hash, (u64, Check)>>,
@@ -203,29 +223,26 @@ impl Inner {
 		};
 		let id = job_id(&job.genesis, job.round, &job.seed, job.worker);
 		let mut jobs = lock(&self.jobs);
-		if let Some(entry) = jobs.get_mut(&id) {
-			if entry.job == job {
-				return Some(match &entry.state {
-					State::Working => Progress::Working,
-					State::Done(proof) => Progress::Done(Attestation { root: proof.root }),
-					State::Failed(error) => Progress::Failed(error.clone()),
-				});
-			}
-			// The claim of a benchmark that is running or attested does not change.
+		if let Some(entry) = jobs.get(&id) {
+			// What is running or attested does not change, neither for another claim nor for an order.
 			return Some(match &entry.state {
-				State::Done(proof) => Progress::Done(Attestation { root: proof.root }),
-				_ => Progress::Working,
+				State::Failed(_) if entry.job != job => Progress::Working,
+				state => state.progress(),
 			});
 		}
 		if jobs.len() >= MAX_JOBS {
 			return None;
 		}
 		let expires = now_ms() + request.keep_ms.min(MAX_KEEP_MS);
-		self.queue.try_send(id).ok()?;
-		jobs.insert(id, Entry::new(job, request.committee.clone(), expires));
+		let entry = Entry::new(job, &request, expires);
+		let progress = entry.state.progress();
+		if progress == Progress::Working {
+			self.queue.try_send(id).ok()?;
+		}
+		jobs.insert(id, entry);
 		drop(jobs);
 		self.kept_jobs.put(&id, expires, &request);
-		Some(Progress::Working)
+		Some(progress)
 	}
 
 	/// Takes requests to check and says how far each is.
@@ -389,22 +406,25 @@ impl Inner {
 				continue;
 			};
 			let id = job_id(&job.genesis, job.round, &job.seed, job.worker);
-			if self.queue.try_send(id).is_ok() {
-				tracing::info!(
-					round = job.round,
-					worker = job.worker,
-					"computing a proof again"
-				);
-				lock(&self.jobs).insert(id, Entry::new(job, request.committee, expires));
+			let (round, worker) = (job.round, job.worker);
+			let entry = Entry::new(job, &request, expires);
+			if matches!(entry.state, State::Working) {
+				if self.queue.try_send(id).is_err() {
+					continue;
+				}
+				tracing::info!(round, worker, "computing a proof again");
 			}
+			lock(&self.jobs).insert(id, entry);
 		}
 	}
 
 	fn sweep(&self) {
 		let now = now_ms();
+		// A customer's programs need the GPUs' memory more than a proof does.
+		let rented = self.containers.are_rented();
 		lock(&self.jobs).retain(|id, entry| {
 			if let State::Done(proof) = &entry.state
-				&& entry.used + GPU_MEMORY_KEPT_MS < now
+				&& (rented || entry.used + GPU_MEMORY_KEPT_MS < now)
 			{
 				proof.release();
 			}
@@ -440,11 +460,15 @@ impl Inner {
 }
 
 impl Entry {
-	fn new(job: Job, committee: Vec<(CheckerKey, AgentKey)>, expires: u64) -> Self {
+	fn new(job: Job, request: &ProveRequest, expires: u64) -> Self {
+		let state = match request.order {
+			Some(_) => State::Present(job.rented_root()),
+			None => State::Working,
+		};
 		Self {
 			job,
-			committee,
-			state: State::Working,
+			committee: request.committee.clone(),
+			state,
 			expires,
 			told: watch::Sender::new(Vec::new()),
 			served: BTreeMap::new(),
@@ -557,6 +581,15 @@ pub struct Agent {
 impl Agent {
 	/// Starts an agent: when this returns it serves.
 	pub async fn start(config: Config) -> Result<Self> {
+		Self::start_with(config, |containers| Arc::new(containers)).await
+	}
+
+	/// The same, with orders that are served elsewhere than in the containers that the agent runs.
+	#[doc(hidden)]
+	pub async fn start_with(
+		config: Config,
+		orders: impl FnOnce(Containers) -> Arc<dyn Orders>,
+	) -> Result<Self> {
 		ensure!(
 			config.listen.ip().is_loopback(),
 			"the HTTP service listens on a loopback address only"
@@ -580,6 +613,8 @@ impl Agent {
 		for device in &devices {
 			tracing::info!(name = device.name(), "a GPU");
 		}
+		let (containers, supervising) =
+			Containers::new(config.containers, pair.public(), &config.data_dir)?;
 		let (queue, queued) = mpsc::channel(MAX_JOBS);
 		let cores = std::thread::available_parallelism().map_or(1, usize::from);
 		let inner = Arc::new(Inner {
@@ -602,6 +637,8 @@ impl Agent {
 			kept_heard: Store::new(&config.data_dir, "heard")?,
 			data_dir: config.data_dir,
 			devices,
+			orders: orders(containers.clone()),
+			containers,
 			stopping: watch::Sender::new(false),
 		});
 		inner.load();
@@ -617,6 +654,7 @@ impl Agent {
 		tasks.spawn(run_jobs(inner.clone(), queued));
 		tasks.spawn(publish(inner.clone()));
 		tasks.spawn(sweep(inner.clone()));
+		tasks.spawn(supervising.run());
 		tasks.spawn(serve::accept(inner.clone()));
 		tasks.spawn(service::serve(inner.clone(), listener));
 		Ok(Self {
@@ -635,6 +673,11 @@ impl Agent {
 	/// The agent's key.
 	pub fn key(&self) -> AgentKey {
 		self.inner.key
+	}
+
+	/// The containers of its workers.
+	pub fn containers(&self) -> &Containers {
+		&self.inner.containers
 	}
 
 	/// Addresses of the QUIC endpoint.

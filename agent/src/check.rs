@@ -7,9 +7,10 @@ use crate::{
 	hash::Hash,
 	proof::{self, Challenge, Job, Openings, Reject},
 	serve::{ask, connect},
-	wire::{self, MAX_REPLY, Refusal, Request, RootsReply, Which},
+	tunnel,
+	wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
 };
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use iroh::endpoint::Connection;
 use kaisar_primitives::{
 	AgentSignature, Verdict,
@@ -36,15 +37,20 @@ fn random() -> Result<[u8; 32]> {
 }
 
 /// Checks one worker. Always comes to a verdict: a worker that cannot be reached or serves nothing
-/// for as long as the checker has patience is offline.
+/// for as long as the checker has patience is offline; one that is rented, and is there, does not serve
+/// its customer.
 pub(crate) async fn check(inner: &Arc<Inner>, job: &Job, request: &SeatRequest) -> Checked {
 	let deadline = Instant::now() + inner.patience;
 	let mut receipt = None;
 	let mut rates = None;
 	let mut attempt = 0u32;
-	let offline = |receipt| Checked {
-		verdict: Verdict::OFFLINE,
-		receipt,
+	let give_up = |receipt: Option<AgentSignature>| {
+		let verdict = match receipt {
+			Some(_) if request.rented => present(job, request, false),
+			_ => Verdict::OFFLINE,
+		};
+		tracing::info!(worker = request.worker, ?verdict, "no answer");
+		Checked { verdict, receipt }
 	};
 	loop {
 		let limit = deadline + Duration::from_secs(u64::from(job.bench.bandwidth_secs) + 2);
@@ -61,12 +67,11 @@ pub(crate) async fn check(inner: &Arc<Inner>, job: &Job, request: &SeatRequest) 
 					tracing::debug!(worker = request.worker, attempt, "not yet: {error:#}");
 				}
 			}
-			Err(_) => return offline(receipt),
+			Err(_) => return give_up(receipt),
 		}
 		attempt += 1;
 		if Instant::now() + RETRY >= deadline {
-			tracing::info!(worker = request.worker, attempt, "found offline");
-			return offline(receipt);
+			return give_up(receipt);
 		}
 		sleep(RETRY).await;
 	}
@@ -87,7 +92,7 @@ async fn try_check(
 		worker: job.worker,
 		checker: request.checker.clone(),
 	};
-	let connection = connect(inner, &job.agent).await?;
+	let connection = connect(inner, &job.agent, ALPN).await?;
 	let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()), MAX_REPLY)
 		.await?
 		.context("receipt")?;
@@ -96,6 +101,9 @@ async fn try_check(
 		bail!("the receipt is not the worker's");
 	}
 	*receipt = Some(signature);
+	if request.rented {
+		return try_rented(inner, job, request).await;
+	}
 
 	// First, since all seats do it at the same time.
 	if request.full && rates.is_none() && job.bench.bandwidth_secs > 0 {
@@ -132,14 +140,16 @@ async fn try_check(
 	};
 	let rtt = round_trip(&connection);
 	connection.close(0u32.into(), b"done");
-	let service = request.order.is_none();
 	Ok(match verified {
 		Ok(roots) => {
 			let clock = inner.clock(job, &roots.stages);
 			let times = evidence::times(job, &roots.sizes, &clock);
 			tracing::debug!(worker = request.worker, ?times, ?rtt, "timed");
 			let judged = evidence::judge(job, &roots.sizes, &times, rtt, *rates, request.full);
-			Verdict { service, ..judged }
+			Verdict {
+				service: true,
+				..judged
+			}
 		}
 		Err(error) => {
 			tracing::warn!(
@@ -149,11 +159,31 @@ async fn try_check(
 			);
 			Verdict {
 				online: true,
-				service,
+				service: true,
 				..Verdict::OFFLINE
 			}
 		}
 	})
+}
+
+/// One try to find the container of a rented worker answering. Where no order is served yet, or any more,
+/// there is none to ask.
+async fn try_rented(inner: &Inner, job: &Job, request: &SeatRequest) -> Result<Verdict> {
+	if let Some(order) = request.order {
+		let answers = tunnel::answers(inner, request, order).await?;
+		ensure!(answers, "the container closes what it is asked on");
+	}
+	Ok(present(job, request, true))
+}
+
+/// The verdict on a rented worker that is there. It ran nothing that could be measured.
+fn present(job: &Job, request: &SeatRequest, service: bool) -> Verdict {
+	Verdict {
+		online: true,
+		service,
+		proof: request.root == job.rented_root(),
+		..Verdict::OFFLINE
+	}
 }
 
 /// Whether a worker answered with bytes that make no answer, rather than with nothing.

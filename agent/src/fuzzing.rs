@@ -20,13 +20,14 @@ use tokio::io::AsyncWriteExt;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
 	("request", request),
 	("reply", reply),
 	("openings", openings),
 	("service", service),
 	("record", record),
 	("echo", echo),
+	("tunnel", tunnel),
 ];
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -175,5 +176,18 @@ fn echo(bytes: &[u8]) {
 		};
 		let _ = tokio::join!(measured, answer);
 		let _ = counter.rates(window, u8::MAX);
+	});
+}
+
+/// What a client of the tunnel says first, and what it is answered.
+fn tunnel(bytes: &[u8]) {
+	use kaisar_tunnel::{Open, Refusal, wire};
+	block_on(async {
+		if let Ok(open) = wire::read::<Open, _>(&mut &bytes[..]).await {
+			let mut again = Vec::new();
+			wire::write(&mut again, &open).await.expect("it was read");
+			assert!(bytes.starts_with(&again), "what is read is what is written");
+		}
+		let _ = wire::read::<Result<(), Refusal>, _>(&mut &bytes[..]).await;
 	});
 }

@@ -16,6 +16,8 @@
 //! | [`proof`] | all of them under one attested root; what a checker opens and verifies |
 //! | [`evidence`] | from proof and time to the tiers that they support |
 //! | [`bandwidth`] | echoed streams between two agents |
+//! | [`containers`] | what customers rent: containers on this machine |
+//! | [`tunnel`] | who may reach them, and whether they answer |
 //! | [`wire`], [`net`] | messages between agents, and where agents are |
 //! | [`agent`] | a running agent: work, memory over restarts, serving and checking others |
 //! | [`service`] | its HTTP service on the loopback address |
@@ -37,6 +39,7 @@ pub mod bandwidth;
 pub mod chain;
 mod check;
 pub mod classes;
+pub mod containers;
 pub mod cpu;
 pub mod device;
 pub mod disk;
@@ -52,6 +55,7 @@ pub mod proof;
 mod serve;
 pub mod service;
 mod store;
+pub mod tunnel;
 pub mod walk;
 pub mod wire;
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use cli::{Gpus, bench, calibrate};
 use kaisar_agent::{
-	Agent, Config, disk,
+	Agent, Config, containers, disk,
 	hardware::{self, Hardware},
 	hash::Hash,
 	net::read_bounded,
@@ -74,6 +74,41 @@ struct Run {
 	/// Which GPUs to use.
 	#[arg(long, value_enum, default_value_t)]
 	gpus: Gpus,
+	#[command(flatten)]
+	containers: ContainerArgs,
+}
+
+#[derive(Args)]
+struct ContainerArgs {
+	/// Socket of the container engine, Docker's or Podman's; by default the first that there is of
+	/// DOCKER_HOST, /var/run/docker.sock and /run/podman/podman.sock.
+	#[arg(long, value_name = "SOCKET")]
+	engine: Option<PathBuf>,
+	/// Run no containers: this machine is not for rent.
+	#[arg(long, conflicts_with = "engine")]
+	no_engine: bool,
+	/// The engine's network for containers. With `host` a container sees all that listens on this
+	/// machine: only for tests.
+	#[arg(long, value_name = "NETWORK", default_value = "bridge")]
+	container_network: String,
+	/// Stop all containers of others while a customer pays for this machine.
+	#[arg(long)]
+	exclusive: bool,
+}
+
+impl From<ContainerArgs> for containers::Settings {
+	fn from(args: ContainerArgs) -> Self {
+		Self {
+			engine: match args.engine {
+				_ if args.no_engine => containers::Choice::Off,
+				Some(socket) => containers::Choice::Socket(socket),
+				None => containers::Choice::Find,
+			},
+			network: args.container_network,
+			exclusive: args.exclusive,
+			..Default::default()
+		}
+	}
 }
 
 #[derive(Args)]
@@ -166,6 +201,7 @@ async fn run(args: Run) -> Result<()> {
 		bind: args.bind,
 		patience: Duration::from_secs(args.patience),
 		gpus: args.gpus.into(),
+		containers: args.containers.into(),
 	})
 	.await?;
 	for remark in Hardware::detect(&args.data_dir).remarks() {

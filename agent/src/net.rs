@@ -4,7 +4,7 @@
 //! for, and its node asks the network's DHT, where every agent's node leaves its agent's record. Nobody
 //! is believed but the agent itself: a record counts if its key signed it, and the newest one stands.
 
-use crate::wire::ALPN;
+use crate::wire;
 use anyhow::{Context, Result};
 use codec::{Decode, Encode};
 use iroh::{
@@ -52,7 +52,7 @@ pub async fn bind(
 	};
 	let mut builder = Endpoint::builder(presets::Minimal)
 		.secret_key(SecretKey::from_bytes(secret))
-		.alpns(vec![ALPN.to_vec()])
+		.alpns(vec![wire::ALPN.to_vec(), kaisar_tunnel::ALPN.to_vec()])
 		.relay_mode(relay)
 		.transport_config(transport);
 	if let Some(addr) = bind {

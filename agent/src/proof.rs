@@ -158,6 +158,13 @@ impl Job {
 		hash("kaisar/agent 2026 base", &[&id, &self.bench.encode()])
 	}
 
+	/// What a worker attests that serves an order. It proves nothing but that its agent was asked in this
+	/// round: whether the worker is there, the committee finds out.
+	pub fn rented_root(&self) -> Hash {
+		let id = (self.genesis, self.round, self.seed, self.worker, self.agent).encode();
+		hash("kaisar/agent 2026 rented", &[&id])
+	}
+
 	/// How much must be run to support the whole claim.
 	pub fn plan(&self) -> Sizes {
 		let (spec, bench) = (&self.spec, &self.bench);

@@ -6,11 +6,13 @@ use crate::{
 	device::DeviceError,
 	proof::{Openings, Proof},
 	store::now_ms,
+	tunnel::{self, Doorkeeper},
 	wire::{self, ALPN, MAX_REPLY, MAX_REQUEST, Push, Refusal, Request, RootsReply, Which},
 };
 use anyhow::{Context, Result};
 use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
 use kaisar_primitives::{AgentKey, AgentSignature, keys::receipt_payload};
+use kaisar_tunnel::server::{Limits, Server};
 use sp_core::Pair;
 use std::{
 	collections::BTreeMap,
@@ -23,7 +25,7 @@ use tokio::{
 	time::timeout,
 };
 
-/// Most connections at a time.
+/// Most connections of agents at a time. The tunnel's have places of their own.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Most of them of one agent.
 const MAX_CONNECTIONS_EACH: usize = 8;
@@ -36,13 +38,19 @@ const OPENINGS_TIME: Duration = Duration::from_secs(60);
 /// How often a checker may have a proof opened or its bandwidth measured (streams) in a round.
 const MAX_SERVED: u32 = 24;
 
-/// Accepts connections of other agents.
+/// Accepts connections: of other agents, and those to the containers.
 pub(crate) async fn accept(inner: Arc<Inner>) {
+	let tunnels = Arc::new(Server::new(Doorkeeper(inner.clone()), Limits::default()));
 	let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
 	let each = Arc::new(Mutex::new(BTreeMap::<AgentKey, usize>::new()));
 	let mut connections = JoinSet::new();
 	while let Some(incoming) = inner.endpoint.accept().await {
 		while connections.try_join_next().is_some() {}
+		if tunnel::is_asked_for(&incoming) {
+			let tunnels = tunnels.clone();
+			connections.spawn(async move { tunnels.welcome(incoming).await });
+			continue;
+		}
 		let Ok(place) = places.clone().try_acquire_owned() else {
 			incoming.refuse();
 			continue;
@@ -64,6 +72,10 @@ async fn welcome(
 	each: &Mutex<BTreeMap<AgentKey, usize>>,
 ) -> Result<()> {
 	let connection = timeout(MESSAGE_TIME, incoming.accept()?).await??;
+	if connection.alpn() != ALPN {
+		connection.close(1u32.into(), b"not seen to ask for the tunnel");
+		return Ok(());
+	}
 	let remote = AgentKey::from_raw(*connection.remote_id().as_bytes());
 	{
 		let mut each = lock(each);
@@ -212,7 +224,7 @@ fn proof(inner: &Inner, remote: &AgentKey, which: &Which) -> Result<Arc<Proof>, 
 	{
 		Some(State::Done(proof)) => Ok(proof.clone()),
 		Some(State::Working) => Err(Refusal::NotReady),
-		Some(State::Failed(_)) | None => Err(Refusal::NotServed),
+		Some(State::Present(_) | State::Failed(_)) | None => Err(Refusal::NotServed),
 	}
 }
 
@@ -230,10 +242,10 @@ fn spend(inner: &Inner, remote: &AgentKey, which: &Which) -> Result<(), Refusal>
 }
 
 /// Opens a connection to an agent at its published addresses. One that is not there is looked for.
-pub(crate) async fn connect(inner: &Inner, agent: &AgentKey) -> Result<Connection> {
+pub(crate) async fn connect(inner: &Inner, agent: &AgentKey, alpn: &[u8]) -> Result<Connection> {
 	let reach = async {
 		let addr = inner.peers.lookup(agent)?;
-		let connection = timeout(Duration::from_secs(5), inner.endpoint.connect(addr, ALPN))
+		let connection = timeout(Duration::from_secs(5), inner.endpoint.connect(addr, alpn))
 			.await
 			.context("no answer")??;
 		Ok(connection)
@@ -278,7 +290,7 @@ pub(crate) async fn push(
 		let result = async {
 			let connection = match &connection {
 				Some(connection) if connection.close_reason().is_none() => connection,
-				_ => connection.insert(connect(&inner, &agent).await?),
+				_ => connection.insert(connect(&inner, &agent, ALPN).await?),
 			};
 			let next = told.wait_for(|all| all.len() > sent).await?[sent].clone();
 			let stage = usize::from(next.stage);

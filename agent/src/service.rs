@@ -17,8 +17,8 @@ use axum::{
 };
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_primitives::agent::{
-	AddressBook, AddressesFound, MAX_SEATS, PATH_ADDRESSES, PATH_CHECK, PATH_PROVE, PATH_ROUND,
-	PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
+	AddressBook, AddressesFound, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK, PATH_ORDER,
+	PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -53,6 +53,7 @@ fn router(inner: Arc<Inner>) -> Router {
 		.route(PATH_CHECK, post(check))
 		.route(PATH_STATUS, post(status))
 		.route(PATH_ADDRESSES, post(addresses))
+		.route(PATH_ORDER, post(order))
 		.layer(DefaultBodyLimit::max(MAX_BODY))
 		// Outside of everything else: who has no token is not listened to, nor learns what there is.
 		.layer(middleware::from_fn_with_state(inner.clone(), guard))
@@ -145,4 +146,11 @@ async fn addresses(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
 		record: inner.peers.record(&inner.key).unwrap_or_default(),
 		wanted: inner.peers.wanted(),
 	})
+}
+
+async fn order(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
+	let Some(request) = decode::<OrderRequest>(&body) else {
+		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
+	};
+	answer(&inner.containers.order(request))
 }

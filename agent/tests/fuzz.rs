@@ -34,6 +34,13 @@ fn framed(message: impl Encode) -> Vec<u8> {
 	out
 }
 
+fn tunnelled(message: &impl Encode) -> Vec<u8> {
+	let bytes = message.encode();
+	let mut out = (bytes.len() as u16).to_le_bytes().to_vec();
+	out.extend(bytes);
+	out
+}
+
 fn opened(gpus: u8) -> Vec<u8> {
 	let dir = tempfile::tempdir().unwrap();
 	let devices: Vec<Arc<dyn Device>> = (0..gpus)
@@ -89,6 +96,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		checker,
 		seats: 3,
 		full: true,
+		rented: true,
 		order: Some(1),
 	};
 	let dir = tempfile::tempdir().unwrap();
@@ -103,6 +111,12 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	};
 	let found = AddressesFound {
 		records: vec![record.clone()],
+	};
+	let open = kaisar_tunnel::Open {
+		genesis: job.genesis.0,
+		order: 1,
+		port: Some(8_080),
+		purpose: kaisar_tunnel::Purpose::Connect,
 	};
 	let mut echoed = vec![1];
 	kaisar_agent::hash::fill(&[7; 32], 0, {
@@ -137,6 +151,13 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		(("service", "addresses"), found.encode()),
 		(("record", "one"), record),
 		(("echo", "chunk"), echoed),
+		(("tunnel", "open"), tunnelled(&open)),
+		(
+			("tunnel", "refusal"),
+			tunnelled(&Result::<(), kaisar_tunnel::Refusal>::Err(
+				kaisar_tunnel::Refusal::Over,
+			)),
+		),
 	])
 }
 

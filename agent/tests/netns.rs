@@ -114,6 +114,7 @@ async fn start(world: &World, name: u8) -> Agent {
 		bind: Some((address(name), 0).into()),
 		patience: Duration::from_secs(30),
 		gpus: Choice::Off,
+		containers: Default::default(),
 	})
 	.await
 	.unwrap()

@@ -321,6 +321,7 @@ async fn two_agents_do_not_share_a_folder() {
 		bind: Some("127.0.0.1:0".parse().unwrap()),
 		patience: Duration::from_secs(1),
 		gpus: Choice::Off,
+		containers: Default::default(),
 	})
 	.await;
 	assert!(second.is_err());

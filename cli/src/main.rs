@@ -1,3 +1,66 @@
-//! `kaisar`: the command-line client.
+//! # `kaisar`
+//!
+//! The command-line client: customers rent machines with it, providers put machines on the network,
+//! delegators stake on them. `docs/cli.md` tells how.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`args`] | the command line |
+//! | [`commands`] | what each command does |
+//! | [`chain`] | the node: reads, calls, and why a call failed |
+//! | [`types`], [`wrapper`] | what the chain's calls take and its view functions give |
+//! | [`wallet`], [`keystore`], [`keys`] | the account, its encrypted file, the keys of a worker |
+//! | [`amount`], [`classes`] | KAI, shares and GPU classes as people write them |
+//! | [`output`], [`failure`] | what is said, and the exit codes |
+//!
+//! Results go to standard output, everything else to standard error. What fails fails with a
+//! [`Failure`], whose kind is the exit code.
 
-fn main() {}
+#![warn(missing_docs)]
+
+mod amount;
+mod args;
+mod chain;
+mod classes;
+mod commands;
+mod failure;
+mod keys;
+mod keystore;
+mod output;
+mod types;
+mod wallet;
+mod wrapper;
+
+use clap::Parser;
+use failure::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+	let cli = args::Cli::parse();
+	let json = cli.common.json;
+	// Who reads JSON is told nothing besides, unless it asks with RUST_LOG.
+	let level = if json { "off" } else { "kaisar_tunnel=warn" };
+	let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+		.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+	tracing_subscriber::fmt()
+		.with_env_filter(filter)
+		.with_writer(std::io::stderr)
+		.without_time()
+		.with_target(false)
+		.with_ansi(output::coloured(&std::io::stderr()))
+		.init();
+
+	let runtime = match tokio::runtime::Builder::new_multi_thread()
+		.enable_all()
+		.build()
+	{
+		Ok(runtime) => runtime,
+		Err(error) => {
+			return Failure::unreachable(format!("cannot start: {error}")).tell(json);
+		}
+	};
+	match runtime.block_on(commands::run(cli)) {
+		Ok(()) => ExitCode::SUCCESS,
+		Err(failure) => failure.tell(json),
+	}
+}

@@ -117,3 +117,27 @@ export function kai(amount, digits = 6) {
 	const rest = (absolute % KAI).toString().padStart(18, '0').slice(0, digits).replace(/0+$/, '');
 	return `${sign}${whole}${rest ? `.${rest}` : ''} KAI`;
 }
+
+/** Blocks in an hour. */
+export const HOUR = 300n;
+
+const ceil = (numerator, denominator) => (numerator + denominator - 1n) / denominator;
+
+/** The price of a unit and hour: `⌈reference · (0.75 + 0.20 · (rented / all)²) · plan⌉`; the plan in per cent. */
+export function unitPrice(reference, { idle, rented }, plan = 100n) {
+	const all = BigInt(idle) + BigInt(rented) || 1n;
+	const part = 75n * all ** 2n + 20n * BigInt(rented) ** 2n;
+	return ceil(BigInt(reference) * part * plan, 10_000n * all ** 2n);
+}
+
+/** What the first `blocks` of use cost, of time bought in segments of `[hours, unit price]`. Rounded down once. */
+export function used(segments, units, blocks) {
+	let left = BigInt(blocks);
+	let sum = 0n;
+	for (const [hours, price] of segments) {
+		const taken = min(left, BigInt(hours) * HOUR);
+		sum += taken * BigInt(price);
+		left -= taken;
+	}
+	return (sum * BigInt(units)) / HOUR;
+}

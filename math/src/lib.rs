@@ -9,6 +9,7 @@
 //! | [`tiers`] | from measured bandwidth, cores, memory and disk to a tier 0 … 4 |
 //! | [`classes`] | the GPU classes: ids, names, scores, peak figures |
 //! | [`score`] | hardware, boost, the scores of workers and checkers |
+//! | [`price`] | the price of a machine, by the hour and by the block |
 //! | [`reward`] | pots, ratio, shares of a pot, the PoD cap, vKAI terms, fees |
 //! | [`members`] | the members' part of a pool's reward, and what a share of it has earned |
 //! | [`stake`] | minimum stake, shares of a pool, slashes and bounties |
@@ -36,6 +37,7 @@ pub mod classes;
 pub mod committee;
 pub mod emission;
 pub mod members;
+pub mod price;
 pub mod reward;
 pub mod rounds;
 pub mod score;

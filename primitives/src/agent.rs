@@ -135,6 +135,9 @@ pub struct SeatRequest {
 	pub seats: u8,
 	/// Measure bandwidth and disk too.
 	pub full: bool,
+	/// The worker was rented when the round began: it ran no benchmark, and is to show only that it is
+	/// there.
+	pub rented: bool,
 	/// An order whose container must answer, if the worker is rented.
 	pub order: Option<OrderId>,
 }

@@ -19,6 +19,7 @@ use crate::{
 	OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings, WorkerId, WorkerKey,
 	WorkerSpec,
 };
+use frame_support::weights::Weight;
 use sp_runtime::{DispatchError, DispatchResult, Perbill};
 
 /// A worker as Popw and Orders see it. One storage read.
@@ -370,6 +371,11 @@ pub trait OnClosed {
 	/// worker that was found offline has lost the order by then.
 	fn on_order_checked(_order: OrderId, _worker: WorkerId, _closing: &Closing, _proved: &Proved) {}
 
+	/// What [`on_order_checked`](Self::on_order_checked) takes at most.
+	fn weight_of_order_checked() -> Weight {
+		Weight::zero()
+	}
+
 	/// A check proved this much of a worker. Not called where nothing was proved.
 	fn on_proved(worker: WorkerId, proved: &Proved);
 
@@ -381,6 +387,11 @@ pub trait OnClosed {
 impl OnClosed for Tuple {
 	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, proved: &Proved) {
 		for_tuples!( #( Tuple::on_order_checked(order, worker, closing, proved); )* );
+	}
+	fn weight_of_order_checked() -> Weight {
+		let mut weight = Weight::zero();
+		for_tuples!( #( weight = weight.saturating_add(Tuple::weight_of_order_checked()); )* );
+		weight
 	}
 	fn on_proved(worker: WorkerId, proved: &Proved) {
 		for_tuples!( #( Tuple::on_proved(worker, proved); )* );

@@ -17,6 +17,7 @@ frame_benchmarking::define_benchmarks!(
 	[pallet_providers, Providers]
 	[pallet_licenses, Licenses]
 	[pallet_checkers, Checkers]
+	[pallet_orders, Orders]
 	[pallet_popw, Popw]
 	[pallet_rewards, Rewards]
 );

@@ -2,7 +2,7 @@
 //!
 //! Kaisar's runtime: the pallets of polkadot-sdk that make a chain (BABE, GRANDPA, balances, fees,
 //! treasury, parameters …) and the pallets that make this one — `Providers`, `Licenses`,
-//! `Checkers`, `Popw`, `Rewards`.
+//! `Checkers`, `Popw`, `Rewards`, `Orders`.
 //!
 //! - [`configs`] says how each pallet is set up; [`configs::params`] lists every number that
 //!   governance can change, with its value in production.
@@ -12,8 +12,7 @@
 //!   money.
 //!
 //! Pallet indices are part of the public interface and locked by a test: 0 – 19 make the chain, 20 –
-//! 29 are kept for staking, offences and governance, 30 and up are Kaisar's own (35 is kept for
-//! `Orders`).
+//! 29 are kept for staking, offences and governance, 30 and up are Kaisar's own.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![recursion_limit = "512"]
@@ -196,7 +195,6 @@ mod runtime {
 	pub type Sudo = pallet_sudo;
 
 	// Kaisar's own. Genesis is built in this order: licences are there before checkers delegate them.
-	// 35 is Orders'.
 	#[runtime::pallet_index(30)]
 	pub type Providers = pallet_providers;
 	#[runtime::pallet_index(31)]
@@ -207,4 +205,6 @@ mod runtime {
 	pub type Popw = pallet_popw;
 	#[runtime::pallet_index(34)]
 	pub type Rewards = pallet_rewards;
+	#[runtime::pallet_index(35)]
+	pub type Orders = pallet_orders;
 }

@@ -11,13 +11,13 @@
 //! genesis, since pallets read them there.
 
 use crate::{
-	AccountId, BabeConfig, Balance, BalancesConfig, CheckersConfig, LicensesConfig, Providers,
-	Rewards, RewardsConfig, RuntimeGenesisConfig, RuntimeOrigin, SessionConfig, SessionKeys,
-	SudoConfig, constants::*, fees,
+	AccountId, BabeConfig, Balance, BalancesConfig, CheckersConfig, LicensesConfig, Orders,
+	OrdersConfig, Providers, Rewards, RewardsConfig, RuntimeGenesisConfig, RuntimeOrigin,
+	SessionConfig, SessionKeys, SudoConfig, constants::*, fees,
 };
 use alloc::{format, string::ToString, vec, vec::Vec};
 use frame_support::build_struct_json_patch;
-use kaisar_primitives::{AgentKey, BlockNumber, DAYS, KAI, Pot};
+use kaisar_primitives::{AgentKey, BlockNumber, DAYS, GpuClass, KAI, Pot};
 use pallet_licenses::SaleRound;
 use serde_json::Value;
 use sp_core::sr25519;
@@ -146,6 +146,7 @@ fn genesis(
 	checkers: Vec<dev::Checker>,
 	licences: Vec<(AccountId, u32)>,
 	sale: Option<SaleRound<Balance, BlockNumber>>,
+	prices: Vec<(GpuClass, Balance)>,
 ) -> Value {
 	balances.extend(pots().map(|pot| (pot, EXISTENTIAL_DEPOSIT)));
 	// A checker holds the licences after those of the ones before it, and works for them itself.
@@ -192,6 +193,7 @@ fn genesis(
 		rewards: RewardsConfig {
 			reserve: CHECKER_RESERVE
 		},
+		orders: OrdersConfig { prices },
 	});
 	json[PARAMETER_SET] = set.name().into();
 	json
@@ -212,12 +214,22 @@ fn open_sale() -> SaleRound<Balance, BlockNumber> {
 	}
 }
 
+/// Prices for networks of development: a GPU and hour costs as many KAI as its class scores, a core and hour
+/// a twentieth of one. In production governance or the oracle sets them, and until then nobody can order.
+fn toy_prices() -> Vec<(GpuClass, Balance)> {
+	let gpus = kaisar_math::classes::CLASSES
+		.iter()
+		.map(|class| (class.id, Balance::from(class.score) * (KAI / 100)));
+	core::iter::once((0, KAI / 20)).chain(gpus).collect()
+}
+
 /// The pots. They exist from the start, so that nothing paid into them is ever too little.
-fn pots() -> [AccountId; 5] {
+fn pots() -> [AccountId; 6] {
 	[
 		fees::fee_pot(),
 		fees::treasury(),
 		Providers::pot(),
+		Orders::pot(),
 		Rewards::pot_account(Pot::Providers),
 		Rewards::pot_account(Pot::Checkers),
 	]
@@ -240,6 +252,7 @@ fn development() -> Value {
 			.map(|checker| (checker.account.into(), dev::LICENCES))
 			.into(),
 		Some(open_sale()),
+		toy_prices(),
 	)
 }
 
@@ -263,6 +276,7 @@ fn local() -> Value {
 			.map(|checker| (checker.account.into(), dev::LICENCES))
 			.into(),
 		Some(open_sale()),
+		toy_prices(),
 	)
 }
 
@@ -285,6 +299,7 @@ fn staging() -> Value {
 		Vec::new(),
 		Vec::new(),
 		None,
+		Vec::new(),
 	)
 }
 

@@ -90,10 +90,13 @@ fn pallet_indices_never_change() {
 			(32, "Checkers"),
 			(33, "Popw"),
 			(34, "Rewards"),
+			(35, "Orders"),
 		]
 	);
-	// Popw folds BABE's VRF output in `on_finalize`, after BABE.
+	// Popw folds BABE's VRF output in `on_finalize`, after BABE; a round that starts in a block is there
+	// before an order is matched in it.
 	assert!(PalletInfo::index::<Babe>() < PalletInfo::index::<Popw>());
+	assert!(PalletInfo::index::<Popw>() < PalletInfo::index::<crate::Orders>());
 }
 
 #[test]

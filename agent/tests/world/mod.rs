@@ -2,9 +2,16 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use codec::{Decode, DecodeAll, Encode};
-use kaisar_agent::{Agent, Config, gpu::Choice, net::Peers, wire};
+use kaisar_agent::{
+	Agent, Config,
+	containers::{Served, Settings},
+	gpu::Choice,
+	net::Peers,
+	tunnel::Orders,
+	wire,
+};
 use kaisar_primitives::{
-	AgentKey, BenchParams, CheckerKey, WorkerSpec,
+	AgentKey, BenchParams, CheckerKey, OrderId, WorkerSpec,
 	agent::{
 		Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress, ProveRequest,
 		RoundStart, SeatReply, SeatRequest,
@@ -13,10 +20,18 @@ use kaisar_primitives::{
 };
 use sp_core::{H256, Pair, ed25519, sr25519};
 use std::{
+	collections::BTreeMap,
+	net::SocketAddr,
 	path::Path,
+	sync::{Arc, Mutex},
 	time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio::{
+	io::{AsyncReadExt, AsyncWriteExt},
+	net::{TcpListener, TcpStream},
+	task::JoinSet,
+};
 
 pub const TOKEN: &str = "a token of the tests";
 pub const BENCH: BenchParams = BenchParams {
@@ -66,6 +81,7 @@ pub struct World {
 	pub bench: BenchParams,
 	pub spec: WorkerSpec,
 	pub gpus: Choice,
+	pub containers: Settings,
 }
 
 impl World {
@@ -78,6 +94,7 @@ impl World {
 			bench: BENCH,
 			spec: spec(),
 			gpus: Choice::Off,
+			containers: Settings::default(),
 		}
 	}
 
@@ -90,7 +107,20 @@ impl World {
 	}
 
 	pub async fn agent_with(&self, name: u8, patience: Duration) -> Agent {
-		Agent::start(Config {
+		Agent::start(self.config(name, patience)).await.unwrap()
+	}
+
+	/// A worker's agent whose containers are servers of a test, rather than an engine's.
+	pub async fn agent_serving(&self, name: u8, orders: &Shelf) -> Agent {
+		let config = self.config(name, Duration::from_secs(30));
+		let orders = orders.clone();
+		Agent::start_with(config, |_| Arc::new(orders))
+			.await
+			.unwrap()
+	}
+
+	pub fn config(&self, name: u8, patience: Duration) -> Config {
+		Config {
 			listen: "127.0.0.1:0".parse().unwrap(),
 			token: TOKEN.into(),
 			secret: [name; 32],
@@ -104,9 +134,8 @@ impl World {
 			} else {
 				Choice::Off
 			},
-		})
-		.await
-		.unwrap()
+			containers: self.containers.clone(),
+		}
 	}
 
 	pub async fn raw(
@@ -191,6 +220,7 @@ impl World {
 			checker: checker_key(checker),
 			seats: 3,
 			full: true,
+			rented: false,
 			order: None,
 		}
 	}
@@ -214,6 +244,51 @@ impl World {
 		checked
 			.receipt
 			.is_some_and(|receipt| ed25519::Pair::verify(&receipt, payload, &pair(WORKER).public()))
+	}
+}
+
+/// Orders that are served, as the containers' part of an agent says it.
+#[derive(Clone, Default)]
+pub struct Shelf(Arc<Mutex<BTreeMap<OrderId, Served>>>);
+
+impl Shelf {
+	pub fn put(&self, order: OrderId, served: Served) {
+		self.0.lock().unwrap().insert(order, served);
+	}
+
+	pub fn remove(&self, order: OrderId) {
+		self.0.lock().unwrap().remove(&order);
+	}
+}
+
+impl Orders for Shelf {
+	fn served(&self, order: OrderId) -> Option<Served> {
+		self.0.lock().unwrap().get(&order).cloned()
+	}
+}
+
+/// A server that does with each connection what a test says.
+pub async fn server<F: Future<Output = ()> + Send + 'static>(
+	act: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (SocketAddr, JoinSet<()>) {
+	let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+	let address = listener.local_addr().unwrap();
+	let mut tasks = JoinSet::new();
+	tasks.spawn(async move {
+		let mut connections = JoinSet::new();
+		loop {
+			let (tcp, _) = listener.accept().await.unwrap();
+			connections.spawn(act(tcp));
+		}
+	});
+	(address, tasks)
+}
+
+/// Answers one request as a web server does.
+pub async fn web(mut tcp: TcpStream) {
+	let mut request = [0; 256];
+	if tcp.read(&mut request).await.is_ok_and(|length| length > 0) {
+		let _ = tcp.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello").await;
 	}
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{pallet::*, *};
 use codec::Encode;
-use frame_support::{defensive, ensure, traits::Defensive};
+use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use frame_system::{ensure_authorized, ensure_signed, pallet_prelude::OriginFor};
 use kaisar_primitives::{
 	Checks, Closing, OnClosed, OperatorId, Outcome, Proved, RoundIndex, SeatResult, Seats, Verdict,
@@ -27,12 +27,15 @@ pub(crate) struct Closed {
 	pub confirming: u32,
 	/// All others.
 	pub changing: u32,
+	/// Those of workers that serve an order.
+	pub orders: u32,
 }
 
 impl Closed {
 	fn add(&mut self, other: Self) {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
+		self.orders = self.orders.saturating_add(other.orders);
 	}
 }
 
@@ -93,15 +96,14 @@ impl<T: Config> Pallet<T> {
 		Ok((round, due))
 	}
 
-	/// Returns how many draws the committee took, and whether an old check was closed first.
+	/// Returns how many draws the committee took, and what old check was closed first.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
 		root: [u8; 32],
-	) -> Result<(u32, bool), DispatchError> {
-		let closes = Self::is_over(worker);
-		<Self as Checks>::touch(worker);
+	) -> Result<(u32, Closed), DispatchError> {
+		let closed = Self::close_if_over(worker, None);
 		let (round, due) = Self::ensure_attest(worker, round)?;
 		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
 
@@ -145,7 +147,7 @@ impl<T: Config> Pallet<T> {
 			root,
 			committee,
 		});
-		Ok((draws, closes))
+		Ok((draws, closed))
 	}
 
 	/// What `commit` asks for, but for who sends it.
@@ -341,17 +343,33 @@ impl<T: Config> Pallet<T> {
 		workers: &[WorkerId],
 		finder: Option<&T::AccountId>,
 	) -> Result<Closed, DispatchError> {
-		let now = Self::now();
 		let mut closed = Closed::default();
 		for worker in workers {
-			if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
-				&& now > check.ends
-			{
-				closed.add(Self::close(*worker, check, finder));
-			}
+			closed.add(Self::close_if_over(*worker, finder));
 		}
 		ensure!(closed != Closed::default(), Error::<T>::NothingToFinalize);
 		Ok(closed)
+	}
+
+	/// What telling Orders of the checks of `n` of their workers takes.
+	pub(crate) fn weight_of_orders(n: u32) -> Weight {
+		T::OnClosed::weight_of_order_checked().saturating_mul(n.into())
+	}
+
+	/// What closing checks outside of a reveal took.
+	pub(crate) fn weight_of_closing(closed: &Closed) -> Weight {
+		T::WeightInfo::finalize(closed.confirming, closed.changing)
+			.saturating_add(Self::weight_of_orders(closed.orders))
+	}
+
+	/// Closes the worker's check if it is over.
+	fn close_if_over(worker: WorkerId, finder: Option<&T::AccountId>) -> Closed {
+		match LastChecks::<T>::get(worker) {
+			Some(LastCheck::Open(check)) if Self::now() > check.ends => {
+				Self::close(worker, check, finder)
+			}
+			_ => Closed::default(),
+		}
 	}
 
 	/// Closes a check: tallies it and tells everyone whom it concerns. Once for each check. `finder` is the
@@ -424,6 +442,7 @@ impl<T: Config> Pallet<T> {
 		Closed {
 			confirming: u32::from(confirms),
 			changing: u32::from(!confirms),
+			orders: u32::from(info.is_some_and(|info| info.order.is_some())),
 		}
 	}
 }
@@ -445,11 +464,7 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn touch(worker: WorkerId) {
-		if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
-			&& Self::now() > check.ends
-		{
-			Self::close(worker, check, None);
-		}
+		Self::close_if_over(worker, None);
 	}
 
 	fn is_open(worker: WorkerId) -> bool {

@@ -83,7 +83,7 @@ pub const LOG: &str = "runtime::popw";
 
 #[frame_support::pallet]
 pub mod pallet {
-	use super::*;
+	use super::{checks::Closed, *};
 	use alloc::vec::Vec;
 	use frame_support::pallet_prelude::*;
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
@@ -363,7 +363,9 @@ pub mod pallet {
 		/// Emits `Attested`.
 		#[pallet::call_index(0)]
 		#[pallet::weight((
-			T::WeightInfo::attest(MAX_DRAWS).saturating_add(T::WeightInfo::finalize(0, 1)),
+			T::WeightInfo::attest(MAX_DRAWS)
+				.saturating_add(T::WeightInfo::finalize(0, 1))
+				.saturating_add(T::OnClosed::weight_of_order_checked()),
 			DispatchClass::Operational,
 		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_attest())]
@@ -376,11 +378,11 @@ pub mod pallet {
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResultWithPostInfo {
 			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
-			let (draws, closes) = Self::do_attest(signer, worker, round, root)?;
-			let closing = if closes {
-				T::WeightInfo::finalize(0, 1)
-			} else {
+			let (draws, closed) = Self::do_attest(signer, worker, round, root)?;
+			let closing = if closed == Closed::default() {
 				Weight::zero()
+			} else {
+				Self::weight_of_closing(&closed)
 			};
 			Ok(Some(T::WeightInfo::attest(draws).saturating_add(closing)).into())
 		}
@@ -440,7 +442,8 @@ pub mod pallet {
 		/// Emits `Revealed`, and `CheckClosed` for each check whose last vote it holds.
 		#[pallet::call_index(2)]
 		#[pallet::weight((
-			T::WeightInfo::reveal(votes.len() as u32, 0, votes.len() as u32),
+			T::WeightInfo::reveal(votes.len() as u32, 0, votes.len() as u32)
+				.saturating_add(Pallet::<T>::weight_of_orders(votes.len() as u32)),
 			DispatchClass::Operational,
 		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_reveal(votes.len() as u32))]
@@ -457,7 +460,8 @@ pub mod pallet {
 			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
 			let closed = Self::do_reveal(signer, operator, round, batch, &votes, &salt)?;
 			let weight =
-				T::WeightInfo::reveal(votes.len() as u32, closed.confirming, closed.changing);
+				T::WeightInfo::reveal(votes.len() as u32, closed.confirming, closed.changing)
+					.saturating_add(Self::weight_of_orders(closed.orders));
 			Ok(Some(weight).into())
 		}
 
@@ -474,7 +478,9 @@ pub mod pallet {
 		///
 		/// Emits `AbsentReported`.
 		#[pallet::call_index(3)]
-		#[pallet::weight(T::WeightInfo::report_absent())]
+		#[pallet::weight(
+			T::WeightInfo::report_absent().saturating_add(Pallet::<T>::weight_of_orders(1))
+		)]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_report_absent())]
 		#[pallet::authorize(Self::authorize_report_absent)]
 		pub fn report_absent(
@@ -499,7 +505,10 @@ pub mod pallet {
 		///
 		/// Emits `CheckClosed` for each.
 		#[pallet::call_index(4)]
-		#[pallet::weight(T::WeightInfo::finalize(0, workers.len() as u32))]
+		#[pallet::weight(
+			T::WeightInfo::finalize(0, workers.len() as u32)
+				.saturating_add(Pallet::<T>::weight_of_orders(workers.len() as u32))
+		)]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_finalize(workers.len() as u32))]
 		#[pallet::authorize(Self::authorize_finalize)]
 		pub fn finalize(
@@ -508,7 +517,7 @@ pub mod pallet {
 		) -> DispatchResultWithPostInfo {
 			let signer = Self::ensure_signed_or_authorized(origin, &None)?;
 			let closed = Self::do_finalize(&workers, signer.account().as_ref())?;
-			Ok(Some(T::WeightInfo::finalize(closed.confirming, closed.changing)).into())
+			Ok(Some(Self::weight_of_closing(&closed)).into())
 		}
 	}
 

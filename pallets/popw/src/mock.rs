@@ -3,7 +3,7 @@
 
 use crate as pallet_popw;
 use crate::*;
-use frame_support::{derive_impl, parameter_types, traits::Get};
+use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
 use frame_system::AuthorizeCall;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckerKey, Checks, Closing, Forced, LicenceId, OnClosed,
@@ -351,6 +351,9 @@ impl Rentals for Registry {
 }
 
 impl OnClosed for Registry {
+	fn weight_of_order_checked() -> Weight {
+		Weight::from_parts(10_000, 0)
+	}
 	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, _: &Proved) {
 		heard(|heard| heard.orders_checked.push((order, worker, closing.outcome)));
 	}

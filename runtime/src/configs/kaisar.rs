@@ -3,19 +3,24 @@
 //! ```text
 //!   Licenses ── LicenceInfo ──▶ Checkers ── Seats ──▶ Popw ◀── Workers ── Providers
 //!                                   Popw ── OnClosed ──▶ Rewards ◀── OnPoolChange ── Providers, Checkers
+//!                                   Popw ── OnClosed ──▶ Orders ── Workers ──▶ Providers
+//!                                                        Orders ── ProtocolFees ──▶ Rewards
 //! ```
 
 use super::{
 	ProxyType,
-	params::dynamic_params::{checkers as checker_params, popw, providers, rewards},
+	params::dynamic_params::{checkers as checker_params, orders, popw, providers, rewards},
 };
 use crate::{
-	AccountId, Balance, Balances, Checkers, Licenses, Popw, Providers, Rewards, Runtime,
-	RuntimeCall, RuntimeHoldReason, Timestamp, constants::deposit, fees,
+	AccountId, Balance, Balances, Checkers, Licenses, Orders, Popw, Providers, Rewards, Runtime,
+	RuntimeCall, RuntimeHoldReason, Timestamp,
+	constants::{RuntimeBlockWeights, deposit},
+	fees,
 };
 use frame_support::{
 	PalletId, parameter_types,
 	traits::{ConstU32, Get, LinearStoragePrice, fungible::HoldConsideration},
+	weights::Weight,
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
@@ -31,6 +36,11 @@ parameter_types! {
 	pub const LicensesPalletId: PalletId = PalletId(*b"kai/lice");
 	/// Holds the reward pots and the checkers' reserve.
 	pub const RewardsPalletId: PalletId = PalletId(*b"kai/rwrd");
+	/// Holds the KAI behind credits.
+	pub const OrdersPalletId: PalletId = PalletId(*b"kai/ordr");
+	/// What a block gives to orders that end or wait for a worker before its extrinsics: a tenth. Where that
+	/// does not do, they get what the extrinsics leave.
+	pub OrdersHookWeight: Weight = Perbill::from_percent(10) * RuntimeBlockWeights::get().max_block;
 	/// Licences stay with who they were minted to for a year.
 	pub const LicenceLock: BlockNumber = 365 * DAYS;
 	/// The least vKAI that can be redeemed at once.
@@ -189,8 +199,8 @@ impl pallet_checkers::Config for Runtime {
 impl pallet_popw::Config for Runtime {
 	type Workers = Providers;
 	type Seats = Checkers;
-	type OnClosed = Rewards;
-	type Rentals = ();
+	type OnClosed = (Rewards, Orders);
+	type Rentals = Orders;
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
 	type CheckPeriod = popw::CheckPeriod;
@@ -218,6 +228,29 @@ impl pallet_rewards::Config for Runtime {
 	type MinRedemption = MinRedemption;
 	type MaxRedemptions = ConstU32<32>;
 	type WeightInfo = pallet_rewards::weights::SubstrateWeight<Runtime>;
+}
+
+impl pallet_orders::Config for Runtime {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Workers = Providers;
+	type Checks = Popw;
+	type Seeds = Popw;
+	type Fees = Rewards;
+	type Treasury = TreasuryAccount;
+	type PalletId = OrdersPalletId;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type PlanRates = orders::Plans;
+	type ProtocolFee = orders::ProtocolFee;
+	type IssueBond = orders::IssueBond;
+	type DeployDeadline = orders::DeployDeadline;
+	type SetupBlocks = orders::SetupBlocks;
+	type BarBlocks = orders::BarBlocks;
+	type ClosingTimeout = orders::ClosingTimeout;
+	type History = orders::History;
+	type MatchDraws = orders::MatchDraws;
+	type HookWeight = OrdersHookWeight;
+	type WeightInfo = pallet_orders::weights::SubstrateWeight<Runtime>;
 }
 
 /// Whether a proxy of this type may make `call`.
@@ -249,11 +282,16 @@ pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 			Call::Utility(..)
 				| Call::Providers(..)
 				| Call::Popw(..)
-				| Call::Rewards(
-					pallet_rewards::Call::settle { .. }
-						| pallet_rewards::Call::claim_worker { .. }
-						| pallet_rewards::Call::claim_delegation { .. }
-				)
+				| Call::Orders(
+					pallet_orders::Call::confirm_deployment { .. }
+						| pallet_orders::Call::fail_deployment { .. }
+						| pallet_orders::Call::report_exit { .. }
+						| pallet_orders::Call::close_order { .. }
+				) | Call::Rewards(
+				pallet_rewards::Call::settle { .. }
+					| pallet_rewards::Call::claim_worker { .. }
+					| pallet_rewards::Call::claim_delegation { .. }
+			)
 		),
 		ProxyType::Checker => matches!(
 			call,

@@ -3,7 +3,7 @@
 use crate::{Balance, BlockNumber, Runtime};
 use alloc::{vec, vec::Vec};
 use frame_support::dynamic_params::{dynamic_pallet_params, dynamic_params};
-use kaisar_primitives::{BenchParams, DAYS, KAI};
+use kaisar_primitives::{BenchParams, DAYS, KAI, PlanRates};
 use sp_runtime::{FixedU128, Perbill};
 
 /// The dynamic parameters.
@@ -88,6 +88,43 @@ pub mod dynamic_params {
 		#[codec(index = 4)]
 		pub static HistoryDepth: u32 = 26;
 	}
+
+	/// Rentals.
+	#[dynamic_pallet_params]
+	#[codec(index = 4)]
+	pub mod orders {
+		/// Blocks within which a worker has to say that an order's container runs.
+		#[codec(index = 0)]
+		pub static DeployDeadline: BlockNumber = 75;
+		/// Blocks of its price that an order costs which was cancelled before its container ran, or whose
+		/// image does not start: a tenth of an hour.
+		#[codec(index = 1)]
+		pub static SetupBlocks: BlockNumber = 30;
+		/// Blocks for which a worker is not matched after it could not deploy, or its container ended.
+		#[codec(index = 2)]
+		pub static BarBlocks: BlockNumber = 300;
+		/// Draws for a match.
+		#[codec(index = 3)]
+		pub static MatchDraws: u32 = 8;
+		/// The bond of a report that a machine does not serve.
+		#[codec(index = 4)]
+		pub static IssueBond: Balance = 10 * KAI;
+		/// The protocol's part of each payment to a provider.
+		#[codec(index = 5)]
+		pub static ProtocolFee: Perbill = Perbill::from_percent(10);
+		/// What the plans leave of the price.
+		#[codec(index = 6)]
+		pub static Plans: PlanRates = PlanRates {
+			month: Perbill::from_percent(90),
+			quarter: Perbill::from_percent(80),
+		};
+		/// Blocks after which is looked again at an order whose last check has not come.
+		#[codec(index = 7)]
+		pub static ClosingTimeout: BlockNumber = 150;
+		/// Blocks for which a closed order can still be looked up.
+		#[codec(index = 8)]
+		pub static History: BlockNumber = 7 * DAYS;
+	}
 }
 
 #[cfg(feature = "runtime-benchmarks")]
@@ -114,7 +151,7 @@ pub const SHORT_BENCH: BenchParams = BenchParams {
 /// The values of short rounds and epochs, for networks of development: a spot round every 10 blocks,
 /// a census whenever none is being attested to, an epoch of 100 blocks.
 pub fn short() -> Vec<RuntimeParameters> {
-	use dynamic_params::{popw, rewards};
+	use dynamic_params::{orders, popw, rewards};
 	vec![
 		RuntimeParameters::Popw(popw::Parameters::PhaseLength(popw::PhaseLength, Some(10))),
 		RuntimeParameters::Popw(popw::Parameters::CheckPeriod(popw::CheckPeriod, Some(1))),
@@ -126,6 +163,10 @@ pub fn short() -> Vec<RuntimeParameters> {
 		RuntimeParameters::Rewards(rewards::Parameters::EpochLength(
 			rewards::EpochLength,
 			Some(100),
+		)),
+		RuntimeParameters::Orders(orders::Parameters::ClosingTimeout(
+			orders::ClosingTimeout,
+			Some(60),
 		)),
 	]
 }

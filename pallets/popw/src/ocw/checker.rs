@@ -260,6 +260,7 @@ impl<T: Config> Side<'_, T> {
 			checker: self.key.clone(),
 			seats: check.committee.len() as u8,
 			full: check.full,
+			rented: check.rented,
 			order: info
 				.order
 				.filter(|order| check.rented && T::Rentals::serves(*order)),

@@ -305,6 +305,7 @@ fn seat_request(operator: u32) -> SeatRequest {
 		checker: CheckerKey::from(pair("checker", operator).public()),
 		seats: 3,
 		full: true,
+		rented: false,
 		order: None,
 	}
 }

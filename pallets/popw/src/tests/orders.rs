@@ -3,7 +3,7 @@
 use super::while_attesting;
 use crate::mock::*;
 use frame_support::assert_ok;
-use kaisar_primitives::{Outcome, Verdict};
+use kaisar_primitives::{OnClosed, Outcome, Verdict};
 
 /// Worker 0 serves this order.
 fn rent(order: u32) {
@@ -65,4 +65,27 @@ fn nobody_is_told_where_nothing_is_rented() {
 		vote(good());
 		assert!(told().is_empty());
 	});
+}
+
+#[test]
+fn telling_of_an_order_is_paid_for() {
+	let finalized = |order: Option<u32>| {
+		let mut weight = None;
+		while_attesting(|| {
+			attest(0, 0).unwrap();
+			if let Some(order) = order {
+				rent(order);
+			}
+			run_to(32);
+			let workers = vec![0].try_into().unwrap();
+			weight = Popw::finalize(RuntimeOrigin::signed(1), workers)
+				.unwrap()
+				.actual_weight;
+		});
+		weight.unwrap()
+	};
+	assert_eq!(
+		finalized(Some(7)),
+		finalized(None) + <Registry as OnClosed>::weight_of_order_checked()
+	);
 }

@@ -1,0 +1,319 @@
+//! The engine: the Docker Engine API over a socket of this machine, Docker's own or Podman's.
+
+use super::image::Layers;
+use bollard::{
+	ClientVersion, Docker,
+	errors::Error as ApiError,
+	models::{
+		ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EventMessage, ImageInspect,
+	},
+	query_parameters::{
+		CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
+		InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+		RemoveImageOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+	},
+};
+use futures::{Stream, StreamExt, TryFutureExt};
+use std::{
+	collections::HashMap,
+	future::Future,
+	path::{Path, PathBuf},
+	sync::Mutex,
+	time::Duration,
+};
+
+/// Versions of the API that are tried, the newer first: Docker 25 and later, and everything back to
+/// Docker 20.10 and Podman 3. A daemon refuses what is too new for it, and what is too old.
+const VERSIONS: [ClientVersion; 2] = [
+	ClientVersion {
+		major_version: 1,
+		minor_version: 44,
+	},
+	ClientVersion {
+		major_version: 1,
+		minor_version: 41,
+	},
+];
+/// Longest that a question may take.
+const ASK: Duration = Duration::from_secs(10);
+/// Longest that an action may take: an engine without copy-on-write copies whole images.
+const ACT: Duration = Duration::from_secs(120);
+/// Longer than any engine runs.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+/// How long a container is given to end by itself when it is stopped, in seconds.
+const STOP_SECS: i32 = 5;
+/// Longest message that is kept, in bytes.
+pub(super) const MAX_MESSAGE: usize = 256;
+
+/// Why the engine did not do something.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum Fault {
+	/// It did not answer, or what it answered is none. Nothing is known.
+	#[error("the container engine does not answer: {0}")]
+	Silent(String),
+	/// It answered that there is no such thing.
+	#[error("{0}")]
+	NotThere(String),
+	/// It answered that it will not, or cannot.
+	#[error("{0}")]
+	Refused(String),
+}
+
+impl From<ApiError> for Fault {
+	fn from(error: ApiError) -> Self {
+		match error {
+			ApiError::DockerResponseServerError {
+				status_code: 404,
+				message,
+			} => Self::NotThere(message),
+			ApiError::DockerResponseServerError { message, .. } => Self::Refused(message),
+			ApiError::DockerStreamError { error } => Self::Refused(error),
+			other => Self::Silent(other.to_string()),
+		}
+	}
+}
+
+/// What others wrote, as it may be shown and stored: printable, and at most [`MAX_MESSAGE`] bytes.
+pub(super) fn brief(text: &str) -> String {
+	let mut short = String::new();
+	for symbol in text.trim().chars() {
+		let symbol = if symbol.is_control() { ' ' } else { symbol };
+		if short.len() + symbol.len_utf8() > MAX_MESSAGE {
+			break;
+		}
+		short.push(symbol);
+	}
+	short
+}
+
+/// An engine, connected to when it is first needed and again after it went away.
+#[derive(Debug)]
+pub(super) struct Engine {
+	socket: PathBuf,
+	client: Mutex<Option<Docker>>,
+}
+
+impl Engine {
+	pub fn new(socket: &Path) -> Self {
+		Self {
+			socket: socket.to_owned(),
+			client: Mutex::default(),
+		}
+	}
+
+	pub fn socket(&self) -> &Path {
+		&self.socket
+	}
+
+	async fn client(&self) -> Result<Docker, Fault> {
+		if let Some(client) = crate::agent::lock(&self.client).clone() {
+			return Ok(client);
+		}
+		let socket = self.socket.to_string_lossy();
+		let mut last = Fault::Silent("no version of its API is known here".into());
+		for version in VERSIONS {
+			let client = Docker::connect_with_unix(&socket, ACT.as_secs(), &version)?;
+			match within(ASK, client.version()).await {
+				Ok(_) => {
+					*crate::agent::lock(&self.client) = Some(client.clone());
+					return Ok(client);
+				}
+				// It may be content with another version.
+				Err(fault @ Fault::Refused(_)) => last = fault,
+				Err(fault) => return Err(fault),
+			}
+		}
+		Err(last)
+	}
+
+	/// Calls the engine; one that fell silent may come back as another version.
+	async fn call<T, F>(&self, limit: Duration, call: impl FnOnce(Docker) -> F) -> Result<T, Fault>
+	where
+		F: Future<Output = Result<T, ApiError>>,
+	{
+		let client = self.client().await?;
+		let result = within(limit, call(client)).await;
+		if let Err(Fault::Silent(_)) = result {
+			*crate::agent::lock(&self.client) = None;
+		}
+		result
+	}
+
+	/// The containers with all of these labels, or all that run.
+	pub async fn list(&self, labels: Option<&[String]>) -> Result<Vec<ContainerSummary>, Fault> {
+		let filters: HashMap<&str, Vec<String>> = labels
+			.map(|labels| HashMap::from([("label", labels.to_vec())]))
+			.unwrap_or_default();
+		let options = ListContainersOptionsBuilder::new()
+			.all(labels.is_some())
+			.filters(&filters)
+			.build();
+		self.call(ASK, async |client| {
+			client.list_containers(Some(options)).await
+		})
+		.await
+	}
+
+	/// A container; `None` if there is none of this name.
+	pub async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>, Fault> {
+		let found = self
+			.call(ASK, async |client| {
+				client
+					.inspect_container(id, None::<InspectContainerOptions>)
+					.await
+			})
+			.await;
+		known(found)
+	}
+
+	/// An image that the engine has.
+	pub async fn image(&self, reference: &str) -> Result<Option<ImageInspect>, Fault> {
+		let found = self
+			.call(ASK, async |client| client.inspect_image(reference).await)
+			.await;
+		known(found)
+	}
+
+	/// Pulls an image; `told` hears how far it is and may call it off with an error.
+	pub async fn pull(
+		&self,
+		reference: &str,
+		stalled: Duration,
+		mut told: impl FnMut(&Layers) -> Result<(), Fault>,
+	) -> Result<(), Fault> {
+		let client = self.client().await?;
+		let options = CreateImageOptionsBuilder::new()
+			.from_image(reference)
+			.build();
+		let mut stream = client.create_image(Some(options), None, None);
+		let mut layers = Layers::default();
+		loop {
+			let next = tokio::time::timeout(stalled, stream.next()).await;
+			match next {
+				Ok(Some(Ok(info))) => layers.note(info),
+				Ok(Some(Err(error))) => return Err(error.into()),
+				Ok(None) => return Ok(()),
+				Err(_) => return Err(Fault::Refused("the registry sends nothing any more".into())),
+			}
+			told(&layers)?;
+		}
+	}
+
+	/// Makes a container and returns its id.
+	pub async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, Fault> {
+		let options = CreateContainerOptionsBuilder::new().name(name).build();
+		self.call(ACT, async |client| {
+			client
+				.create_container(Some(options), body)
+				.await
+				.map(|made| made.id)
+		})
+		.await
+	}
+
+	pub async fn start(&self, id: &str) -> Result<(), Fault> {
+		self.call(ACT, async |client| {
+			client
+				.start_container(id, None::<StartContainerOptions>)
+				.await
+		})
+		.await
+	}
+
+	pub async fn unpause(&self, id: &str) -> Result<(), Fault> {
+		self.call(ACT, async |client| client.unpause_container(id).await)
+			.await
+	}
+
+	/// Stops a container; what does not end by itself is killed.
+	pub async fn stop(&self, id: &str) -> Result<(), Fault> {
+		let options = StopContainerOptionsBuilder::new().t(STOP_SECS).build();
+		self.call(ACT, async |client| {
+			client.stop_container(id, Some(options)).await
+		})
+		.await
+	}
+
+	/// Stops and removes a container with all that it wrote. One that is gone is no error.
+	pub async fn remove(&self, id: &str) -> Result<(), Fault> {
+		let options = RemoveContainerOptionsBuilder::new()
+			.force(true)
+			.v(true)
+			.build();
+		match self.stop(id).await {
+			// What cannot be stopped is removed by force.
+			Ok(()) | Err(Fault::Refused(_)) => (),
+			Err(Fault::NotThere(_)) => return Ok(()),
+			Err(fault) => return Err(fault),
+		}
+		let removed = self
+			.call(ACT, async |client| {
+				client.remove_container(id, Some(options)).await
+			})
+			.await;
+		known(removed).map(|_| ())
+	}
+
+	/// Removes an image that nothing uses.
+	pub async fn remove_image(&self, reference: &str) -> Result<(), Fault> {
+		let options = RemoveImageOptionsBuilder::new().build();
+		let removed = self
+			.call(ACT, async |client| {
+				client.remove_image(reference, Some(options), None).await
+			})
+			.await;
+		known(removed).map(|_| ())
+	}
+
+	/// What happens from now on to containers with a label.
+	pub async fn events(
+		&self,
+		label: &str,
+	) -> Result<impl Stream<Item = Result<EventMessage, Fault>> + use<>, Fault> {
+		// The answer begins with the first event, however long that takes.
+		let client = self.client().await?.with_timeout(FOREVER);
+		let filters = HashMap::from([("type", vec!["container"]), ("label", vec![label])]);
+		let options = EventsOptionsBuilder::new().filters(&filters).build();
+		Ok(client
+			.events(Some(options))
+			.map(|event| event.map_err(Fault::from)))
+	}
+}
+
+/// That there is no such thing is an answer.
+fn known<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
+	match result {
+		Ok(value) => Ok(Some(value)),
+		Err(Fault::NotThere(_)) => Ok(None),
+		Err(fault) => Err(fault),
+	}
+}
+
+async fn within<T>(
+	limit: Duration,
+	call: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, Fault> {
+	tokio::time::timeout(limit, call.map_err(Fault::from))
+		.await
+		.unwrap_or_else(|_| Err(Fault::Silent("it took too long".into())))
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn messages_are_cut_between_letters_and_hold_no_controls() {
+		assert_eq!(brief(" a\nb\u{1b}[31m "), "a b [31m");
+		let long = brief(&"ü".repeat(200));
+		assert_eq!((long.len(), long.chars().count()), (256, 128));
+		assert_eq!(brief(&format!("a{}", "ü".repeat(200))).len(), 255);
+	}
+
+	#[tokio::test]
+	async fn an_engine_that_is_not_there_is_silent() {
+		let engine = Engine::new(Path::new("/nowhere/engine.sock"));
+		assert!(matches!(engine.inspect("x").await, Err(Fault::Silent(_))));
+		assert!(matches!(engine.list(None).await, Err(Fault::Silent(_))));
+	}
+}

@@ -1,0 +1,412 @@
+//! References of images, as customers write them, how far a pull is, and what was pulled.
+
+use super::engine::{Engine, Fault, brief};
+use crate::{
+	agent::lock,
+	hash::{Hash, hash},
+	store::{Store, now_ms},
+};
+use bollard::models::CreateImageInfo;
+use kaisar_primitives::MAX_IMAGE;
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Mutex};
+
+/// Most layers of an image of which the progress is kept.
+const MAX_LAYERS: usize = 512;
+/// How many of the images that were pulled for customers stay for the next one.
+const KEPT_IMAGES: usize = 8;
+/// Where an image comes from that names no registry.
+const DEFAULT_REGISTRY: &str = "docker.io";
+
+/// An OCI reference whose form is known to be right, with nothing left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reference {
+	registry: String,
+	full: String,
+}
+
+impl Reference {
+	/// Reads what a customer wrote. What is no reference never reaches the engine.
+	pub fn parse(text: &str) -> Result<Self, &'static str> {
+		if text.is_empty() || text.len() > MAX_IMAGE as usize {
+			return Err("an image's reference has 1 to 255 bytes");
+		}
+		let (rest, digest) = match text.split_once('@') {
+			Some((rest, digest)) => (rest, Some(digest)),
+			None => (text, None),
+		};
+		if digest.is_some_and(|digest| !is_digest(digest)) {
+			return Err("the image's digest is malformed");
+		}
+		// A colon after the last slash begins the tag; one before it, a port.
+		let path_at = rest.rfind('/').map_or(0, |slash| slash + 1);
+		let (name, tag) = match rest[path_at..].find(':') {
+			Some(colon) => (&rest[..path_at + colon], Some(&rest[path_at + colon + 1..])),
+			None => (rest, None),
+		};
+		if tag.is_some_and(|tag| !is_tag(tag)) {
+			return Err("the image's tag is malformed");
+		}
+		let (registry, path) = match name.split_once('/') {
+			Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
+				(first, path.to_owned())
+			}
+			Some(_) => (DEFAULT_REGISTRY, name.to_owned()),
+			None => (DEFAULT_REGISTRY, format!("library/{name}")),
+		};
+		if !is_registry(registry) {
+			return Err("the image's registry is malformed");
+		}
+		if !path.split('/').all(is_component) {
+			return Err("the image's name is malformed");
+		}
+		let full = match (digest, tag) {
+			// The digest decides, and not every engine takes both.
+			(Some(digest), _) => format!("{registry}/{path}@{digest}"),
+			// Without a tag some engines would pull every tag that there is.
+			(None, tag) => format!("{registry}/{path}:{}", tag.unwrap_or("latest")),
+		};
+		Ok(Self {
+			registry: registry.to_owned(),
+			full,
+		})
+	}
+
+	/// The whole reference, registry and tag included.
+	pub fn full(&self) -> &str {
+		&self.full
+	}
+
+	/// Whether it may be asked for over the network. A customer must not make the engine speak to
+	/// hosts of the provider's network, so the registry has to have a public-looking name.
+	pub fn may_be_pulled(&self) -> bool {
+		let host = self
+			.registry
+			.split_once(':')
+			.map_or(self.registry.as_str(), |(host, _)| host);
+		host.contains('.') && host.parse::<IpAddr>().is_err() && !host.ends_with(".local")
+	}
+}
+
+fn is_digest(text: &str) -> bool {
+	text.split_once(':').is_some_and(|(algorithm, hex)| {
+		matches!((algorithm, hex.len()), ("sha256", 64) | ("sha512", 128))
+			&& hex
+				.bytes()
+				.all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+	})
+}
+
+fn is_tag(text: &str) -> bool {
+	(1..=128).contains(&text.len())
+		&& !text.starts_with(['.', '-'])
+		&& text
+			.bytes()
+			.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+fn is_registry(text: &str) -> bool {
+	let (host, port) = match text.split_once(':') {
+		Some((host, port)) => (host, Some(port)),
+		None => (text, None),
+	};
+	let label = |label: &str| {
+		!label.is_empty()
+			&& !label.starts_with('-')
+			&& !label.ends_with('-')
+			&& label
+				.bytes()
+				.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+	};
+	host.split('.').all(label)
+		&& port.is_none_or(|port| {
+			port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+		})
+}
+
+/// Lower-case letters and digits, with single separators between them: `.`, `_`, `__`, or dashes.
+fn is_component(text: &str) -> bool {
+	let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+	let bytes = text.as_bytes();
+	let ends =
+		bytes.first().copied().is_some_and(plain) && bytes.last().copied().is_some_and(plain);
+	ends && bytes.split(|byte| plain(*byte)).all(|separator| {
+		matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-')
+	})
+}
+
+/// The layers of an image that is being pulled, as the engine tells of them.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+	/// What is there, and all of it, in bytes.
+	layers: BTreeMap<String, (u64, u64)>,
+}
+
+impl Layers {
+	/// Notes what the engine said.
+	pub fn note(&mut self, info: CreateImageInfo) {
+		let Some(id) = info.id.map(|id| brief(&id)) else {
+			return;
+		};
+		let status = info.status.unwrap_or_default();
+		if ["Download complete", "Pull complete"].contains(&status.as_str()) {
+			if let Some((current, total)) = self.layers.get_mut(&id) {
+				*current = *total;
+			}
+			return;
+		}
+		// Layers are counted as they are pulled; that they are unpacked is told the same way.
+		if status != "Downloading" {
+			return;
+		}
+		let size = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+		let (current, total) = info.progress_detail.map_or((None, None), |detail| {
+			(size(detail.current), size(detail.total))
+		});
+		if let (Some(current), Some(total)) = (current, total)
+			&& total > 0
+			&& (self.layers.len() < MAX_LAYERS || self.layers.contains_key(&id))
+		{
+			self.layers.insert(id, (current.min(total), total));
+		}
+	}
+
+	/// Bytes of the layers of which the size is known.
+	pub fn total(&self) -> u64 {
+		self.layers
+			.values()
+			.fold(0, |sum: u64, (_, total)| sum.saturating_add(*total))
+	}
+
+	/// How much of that is there, 0 … 100.
+	pub fn percent(&self) -> u8 {
+		let there = self
+			.layers
+			.values()
+			.fold(0, |sum: u64, (current, _)| sum.saturating_add(*current));
+		let percent = u128::from(there) * 100 / u128::from(self.total().max(1));
+		percent.min(100) as u8
+	}
+}
+
+/// The images that this agent pulled and that may be there still. The engine's disk must not fill up with
+/// what customers once named, so the ones that were not used for longest go.
+#[derive(Debug)]
+pub(super) struct Pulled {
+	store: Store,
+	/// When each was last used.
+	used: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Pulled {
+	pub fn new(data_dir: &Path) -> std::io::Result<Self> {
+		let store = Store::new(data_dir, "images")?;
+		let used = store.load::<(String, u64)>();
+		Ok(Self {
+			used: Mutex::new(used.into_iter().map(|(_, image)| image).collect()),
+			store,
+		})
+	}
+
+	/// Notes that an image was pulled.
+	pub fn add(&self, reference: &str) {
+		let now = now_ms();
+		lock(&self.used).insert(reference.to_owned(), now);
+		self.store
+			.put(&file_name(reference), u64::MAX, &(reference, now));
+	}
+
+	/// Notes that an image is used again. One that the provider put there stays the provider's.
+	pub fn used(&self, reference: &str) {
+		if lock(&self.used).contains_key(reference) {
+			self.add(reference);
+		}
+	}
+
+	/// Removes images until there is room for one more. What a container uses is not removed.
+	pub async fn make_room(&self, engine: &Engine) -> Result<(), Fault> {
+		for reference in self.least_used(KEPT_IMAGES - 1) {
+			match engine.remove_image(&reference).await {
+				Ok(()) => {
+					lock(&self.used).remove(&reference);
+					self.store.remove(&file_name(&reference));
+				}
+				Err(fault @ Fault::Silent(_)) => return Err(fault),
+				Err(fault) => tracing::debug!(reference, %fault, "the image stays"),
+			}
+		}
+		Ok(())
+	}
+
+	/// All but the `kept` that were used last.
+	fn least_used(&self, kept: usize) -> Vec<String> {
+		let mut all: Vec<(u64, String)> = lock(&self.used)
+			.iter()
+			.map(|(reference, used)| (*used, reference.clone()))
+			.collect();
+		all.sort_unstable_by(|a, b| b.cmp(a));
+		all.into_iter()
+			.skip(kept)
+			.map(|(_, reference)| reference)
+			.collect()
+	}
+}
+
+fn file_name(reference: &str) -> Hash {
+	hash("kaisar/agent 2026 image file", &[reference.as_bytes()])
+}
+
+/// Whether a registry's answer says that the image will not be there in a minute either.
+pub(super) fn is_final(message: &str) -> bool {
+	let message = message.to_ascii_lowercase();
+	[
+		"manifest unknown",
+		"not found",
+		"does not exist",
+		"denied",
+		"unauthorized",
+		"authentication required",
+		"no matching manifest",
+		"no image found in",
+		"no such host",
+		"invalid reference",
+	]
+	.iter()
+	.any(|sign| message.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use bollard::models::ProgressDetail;
+
+	fn full(text: &str) -> String {
+		Reference::parse(text).unwrap().full().to_owned()
+	}
+
+	#[test]
+	fn references_are_made_whole() {
+		let digest = format!("sha256:{}", "0a".repeat(32));
+		for (text, expected) in [
+			("nginx", "docker.io/library/nginx:latest"),
+			("nginx:1.27", "docker.io/library/nginx:1.27"),
+			("a/b", "docker.io/a/b:latest"),
+			("ghcr.io/a/b-c__d.e:V1_x", "ghcr.io/a/b-c__d.e:V1_x"),
+			("localhost/kaisar-web:1", "localhost/kaisar-web:1"),
+			("r.example.org:5000/a", "r.example.org:5000/a:latest"),
+		] {
+			assert_eq!(full(text), expected);
+		}
+		assert_eq!(
+			full(&format!("r.io/a:1@{digest}")),
+			format!("r.io/a@{digest}")
+		);
+	}
+
+	#[test]
+	fn what_is_no_reference_is_refused() {
+		let long = "a".repeat(256);
+		for text in [
+			"",
+			"-v",
+			"--privileged",
+			"a b",
+			"a\n",
+			"A",
+			"a//b",
+			"/a",
+			"a/",
+			"a:",
+			"a:.x",
+			"a@sha256:00",
+			"a@",
+			"a@b@c",
+			"r.io:x/a",
+			"r.io:99999/a",
+			"r..io/a",
+			"../a",
+			"a/../b",
+			"a___b",
+			"a._b",
+			"a?b",
+			"a%2fb",
+			"ü",
+			&long,
+		] {
+			assert!(Reference::parse(text).is_err(), "{text:?}");
+		}
+	}
+
+	#[test]
+	fn hosts_of_the_providers_network_are_not_asked() {
+		let may = |text| Reference::parse(text).unwrap().may_be_pulled();
+		assert!(may("nginx") && may("ghcr.io/a/b") && may("r.example.org:5000/a"));
+		assert!(!may("localhost/a"));
+		assert!(!may("localhost:5000/a"));
+		assert!(!may("router:80/a"));
+		assert!(!may("10.0.0.1/a"));
+		assert!(!may("169.254.169.254:80/a"));
+		assert!(!may("printer.local/a"));
+	}
+
+	#[test]
+	fn progress_counts_what_is_known() {
+		let mut layers = Layers::default();
+		assert_eq!((layers.percent(), layers.total()), (0, 0));
+		let mut note = |id: &str, status: &str, detail: Option<(i64, i64)>| {
+			layers.note(CreateImageInfo {
+				id: Some(id.into()),
+				status: Some(status.into()),
+				progress_detail: detail.map(|(current, total)| ProgressDetail {
+					current: Some(current),
+					total: Some(total),
+				}),
+				..Default::default()
+			});
+			(layers.percent(), layers.total())
+		};
+		assert_eq!(note("a", "Downloading", Some((50, 100))), (50, 100));
+		assert_eq!(note("b", "Downloading", Some((0, 100))), (25, 200));
+		assert_eq!(note("c", "Downloading", Some((-1, 5))), (25, 200));
+		assert_eq!(note("a", "Download complete", None), (50, 200));
+		assert_eq!(note("a", "Extracting", Some((1, 100))), (50, 200));
+		assert_eq!(note("b", "Downloading", Some((300, 100))), (100, 200));
+		let (percent, _) = note("d", "Downloading", Some((i64::MAX, i64::MAX)));
+		assert_eq!(percent, 100);
+		for id in 0..2 * MAX_LAYERS {
+			layers.note(CreateImageInfo {
+				id: Some(id.to_string()),
+				status: Some("Downloading".into()),
+				progress_detail: Some(ProgressDetail {
+					current: Some(0),
+					total: Some(1),
+				}),
+				..Default::default()
+			});
+		}
+		assert_eq!(layers.layers.len(), MAX_LAYERS);
+	}
+
+	#[test]
+	fn the_images_used_last_stay() {
+		let dir = tempfile::tempdir().unwrap();
+		let pulled = Pulled::new(dir.path()).unwrap();
+		for (name, at) in [("a", 1), ("b", 3), ("c", 2)] {
+			lock(&pulled.used).insert(name.into(), at);
+		}
+		assert_eq!(pulled.least_used(2), ["a"]);
+		pulled.used("a");
+		pulled.used("the provider's own");
+		assert_eq!(pulled.least_used(2), ["c"]);
+		assert_eq!(pulled.least_used(0).len(), 3);
+		// What was noted is known after a restart.
+		assert_eq!(Pulled::new(dir.path()).unwrap().least_used(0), ["a"]);
+	}
+
+	#[test]
+	fn only_a_lasting_refusal_is_final() {
+		assert!(is_final("manifest for x not found: manifest unknown"));
+		assert!(is_final("pull access denied for x"));
+		assert!(!is_final("dial tcp: i/o timeout"));
+		assert!(!is_final("toomanyrequests: rate exceeded"));
+	}
+}

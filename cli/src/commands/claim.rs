@@ -1,0 +1,240 @@
+//! Rewards: what there is to claim, and claiming it.
+
+use super::{
+	Context, counted, kai,
+	status::{AT_ONCE, workers_of},
+};
+use crate::{
+	amount::Kai,
+	chain::{At, Done},
+	failure::{Failure, Result},
+	types::{DelegationPage, PoolId, Worker},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+use subxt::{
+	dynamic::{self, Value},
+	ext::{
+		scale_decode::DecodeAsType,
+		scale_value::{Composite, value},
+	},
+	tx::DynamicPayload,
+	utils::AccountId32,
+};
+
+/// Most claims in one transaction.
+const BATCH: usize = 32;
+/// Pools that are asked for at a time.
+const PAGE: u32 = 64;
+
+/// All that an account can claim.
+pub struct Claims {
+	/// KAI from each of its workers.
+	pub owned: Vec<(u32, Kai)>,
+	/// vKAI, as a checker's operator.
+	pub checker: Kai,
+	/// As a member: KAI of workers, vKAI of operators.
+	pub delegations: Vec<(PoolId, Kai)>,
+}
+
+impl Claims {
+	/// What a worker of the account's gives its owner.
+	pub fn as_owner_of(&self, worker: u32) -> Kai {
+		self.owned
+			.iter()
+			.find(|(id, _)| *id == worker)
+			.map_or(Kai(0), |(_, amount)| *amount)
+	}
+
+	fn calls(&self) -> Vec<Claim> {
+		let owned = self.owned.iter().map(|(worker, _)| Claim::Worker(*worker));
+		let checker = (self.checker > Kai(0)).then_some(Claim::Checker);
+		let members = self
+			.delegations
+			.iter()
+			.map(|(pool, _)| Claim::Member(*pool));
+		owned.chain(checker).chain(members).collect()
+	}
+}
+
+/// One call that claims.
+#[derive(Clone, Copy)]
+enum Claim {
+	Worker(u32),
+	Checker,
+	Member(PoolId),
+}
+
+impl Claim {
+	fn call(self) -> DynamicPayload<Composite<()>> {
+		let (name, fields) = match self {
+			Self::Worker(worker) => ("claim_worker", vec![("worker", value!(worker))]),
+			Self::Checker => ("claim_checker", vec![]),
+			Self::Member(pool) => {
+				let (kind, id) = match pool {
+					PoolId::Worker(id) => ("Worker", id),
+					PoolId::Checker(id) => ("Checker", id),
+				};
+				let pool = Value::unnamed_variant(kind, [value!(id)]);
+				("claim_delegation", vec![("pool", pool)])
+			}
+		};
+		dynamic::transaction("Rewards", name, Composite::named(fields))
+	}
+}
+
+/// What an account can claim, as owner, operator and member.
+pub async fn of_account(at: &At, account: AccountId32) -> Result<Claims> {
+	let mut owned: Vec<(u32, Kai)> = stream::iter(workers_of(at, account).await?)
+		.map(|worker| async move { Ok::<_, Failure>((worker, claimable_from(at, worker).await?)) })
+		.buffered(AT_ONCE)
+		.try_collect()
+		.await?;
+	owned.retain(|(_, amount)| *amount > Kai(0));
+	let mut delegations = Vec::new();
+	let mut after: Option<PoolId> = None;
+	loop {
+		let page: DelegationPage = at
+			.view("Rewards", "delegations_of", (account, after, PAGE))
+			.await?;
+		delegations.extend(
+			page.claims
+				.into_iter()
+				.filter(|(_, amount)| *amount > Kai(0)),
+		);
+		match page.next {
+			Some(next) => after = Some(next),
+			None => break,
+		}
+	}
+	Ok(Claims {
+		owned,
+		checker: at.view("Rewards", "claimable", (account,)).await?,
+		delegations,
+	})
+}
+
+/// What an account can claim from one worker, as its owner and as a member.
+pub async fn from_worker(at: &At, worker: u32, account: AccountId32) -> Result<Claims> {
+	let record: Option<Worker> = at.view("Providers", "worker", (worker,)).await?;
+	let owned = match record {
+		Some(record) if record.owner != account => Kai(0),
+		// One that is gone can still be claimed for; the chain knows whose it was.
+		_ => claimable_from(at, worker).await?,
+	};
+	let pool = PoolId::Worker(worker);
+	let member: Kai = at.view("Rewards", "claimable_by", (pool, account)).await?;
+	Ok(Claims {
+		owned: (owned > Kai(0))
+			.then_some((worker, owned))
+			.into_iter()
+			.collect(),
+		checker: Kai(0),
+		delegations: (member > Kai(0))
+			.then_some((pool, member))
+			.into_iter()
+			.collect(),
+	})
+}
+
+async fn claimable_from(at: &At, worker: u32) -> Result<Kai> {
+	at.view("Rewards", "claimable_from", (PoolId::Worker(worker),))
+		.await
+}
+
+/// Claims all of it, or what these workers have.
+pub async fn claim(context: &Context, workers: &[u32]) -> Result<()> {
+	let wallet = context.wallet()?;
+	let chain = context.chain().await?;
+	let at = chain.best().await?;
+	let account = wallet.account();
+	let mut claims = Vec::new();
+	if workers.is_empty() {
+		claims.extend(of_account(&at, account).await?.calls());
+	}
+	for worker in workers {
+		claims.extend(from_worker(&at, *worker, account).await?.calls());
+	}
+	if claims.is_empty() {
+		return Err(Failure::not_found("there is nothing to claim")
+			.named("NothingToClaim")
+			.advise("rewards can be claimed when their epoch is over"));
+	}
+	let mut got = Got::default();
+	let mut last = None;
+	for part in claims.chunks(BATCH) {
+		let done = match part {
+			[claim] => context.submit(&chain, &wallet, &claim.call()).await?,
+			part => {
+				// All of them or none, so that an error says what is wrong.
+				let calls: Vec<Value> =
+					part.iter().map(|claim| claim.call().into_value()).collect();
+				let batch = dynamic::transaction("Utility", "batch_all", (calls,));
+				context.submit(&chain, &wallet, &batch).await?
+			}
+		};
+		got.add(&done)?;
+		last = Some(done);
+	}
+	// There was a claim, so there was a call.
+	let Some(done) = last else {
+		return Ok(());
+	};
+	let mut parts = Vec::new();
+	if got.kai > Kai(0) {
+		parts.push(kai(got.kai));
+	}
+	if got.vkai > Kai(0) {
+		parts.push(format!("{} vKAI", got.vkai));
+	}
+	context.done(
+		&done,
+		json!({ "claims": claims.len(), "kai": got.kai, "vkai": got.vkai }),
+		&format!(
+			"claimed {} with {}",
+			parts.join(" and "),
+			counted(claims.len(), "claim")
+		),
+	)
+}
+
+/// What was claimed, as the chain says.
+#[derive(Default)]
+struct Got {
+	kai: Kai,
+	vkai: Kai,
+}
+
+impl Got {
+	fn add(&mut self, done: &Done) -> Result<()> {
+		#[derive(DecodeAsType)]
+		#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+		struct Claimed {
+			amount: Kai,
+		}
+		#[derive(DecodeAsType)]
+		#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+		struct Member {
+			pool: PoolId,
+			amount: Kai,
+		}
+		let mut put = |is_kai: bool, amount: Kai| {
+			let sum = if is_kai {
+				&mut self.kai
+			} else {
+				&mut self.vkai
+			};
+			*sum = Kai(sum.0.saturating_add(amount.0));
+		};
+		for Claimed { amount } in done.events("Rewards", "WorkerClaimed")? {
+			put(true, amount);
+		}
+		for Claimed { amount } in done.events("Rewards", "CheckerClaimed")? {
+			put(false, amount);
+		}
+		for Member { pool, amount } in done.events("Rewards", "DelegationClaimed")? {
+			put(matches!(pool, PoolId::Worker(_)), amount);
+		}
+		Ok(())
+	}
+}

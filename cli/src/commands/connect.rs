@@ -1,0 +1,289 @@
+//! The tunnel to an order's container.
+
+use super::{
+	Context,
+	orders::{find, over},
+};
+use crate::{
+	chain::Chain,
+	failure::{Failure, Kind, Result},
+	output::Progress,
+	types::{Key, KeyRecord, Order, OrderState},
+	wallet,
+};
+use kaisar_primitives::{AgentKey, agent::AddressRecord};
+use kaisar_tunnel::{Refusal, Target, Tunnel, TunnelError};
+use serde_json::json;
+use std::{
+	net::{SocketAddr, TcpListener},
+	path::Path,
+	time::Duration,
+};
+use tokio::{
+	signal::unix::{Signal, SignalKind, signal},
+	time::{Instant, sleep},
+};
+
+/// How long to wait before a second try, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Forwards a local port to an order's container until the order is over or whoever started it ends it.
+pub async fn connect(
+	context: &Context,
+	order: u32,
+	port: Option<u16>,
+	listen: SocketAddr,
+	client_key: Option<&Path>,
+) -> Result<()> {
+	let secret = match client_key {
+		Some(path) => wallet::read_client_secret(path)?,
+		None => context.wallet()?.client_secret(),
+	};
+	let listener = TcpListener::bind(listen)
+		.and_then(|listener| {
+			listener.set_nonblocking(true)?;
+			Ok(listener)
+		})
+		.map_err(|error| {
+			Failure::usage(format!("cannot listen on {listen}: {error}"))
+				.advise("--listen 127.0.0.1:0 takes any port that is free")
+		})?;
+	let connection = Connection {
+		context,
+		order,
+		port,
+		secret,
+		listener,
+	};
+	connection.keep(Stop::new()?).await
+}
+
+/// Ctrl-C, or a signal that asks the program to end. One that comes while nobody looks is not lost.
+struct Stop {
+	interrupt: Signal,
+	terminate: Signal,
+}
+
+impl Stop {
+	fn new() -> Result<Self> {
+		let cannot = |error| Failure::usage(format!("cannot wait for signals: {error}"));
+		Ok(Self {
+			interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
+			terminate: signal(SignalKind::terminate()).map_err(cannot)?,
+		})
+	}
+
+	/// What `work` comes to, unless it is stopped.
+	async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+		tokio::select! {
+			done = work => Some(done),
+			_ = self.interrupt.recv() => None,
+			_ = self.terminate.recv() => None,
+		}
+	}
+}
+
+struct Connection<'context> {
+	context: &'context Context,
+	order: u32,
+	port: Option<u16>,
+	secret: [u8; 32],
+	listener: TcpListener,
+}
+
+impl Connection<'_> {
+	/// Connects, and again whenever the connection is lost, for as long as the order is served.
+	async fn keep(&self, mut stop: Stop) -> Result<()> {
+		let order = self.order;
+		let limit = self.context.common.wait_timeout();
+		let mut progress =
+			Progress::start(self.context.output, format!("looking for order {order}"));
+		let mut waiting_since = Instant::now();
+		let mut pause = FIRST_PAUSE;
+		let mut told = false;
+		loop {
+			let Some(opened) = stop.or(self.open(&mut progress)).await else {
+				return Ok(());
+			};
+			let failure = match opened {
+				Ok(tunnel) => {
+					pause = FIRST_PAUSE;
+					if !std::mem::replace(&mut told, true) {
+						self.tell()?;
+					}
+					let how = if tunnel.is_relayed() {
+						", through a relay"
+					} else {
+						""
+					};
+					progress.say(format!("order {order} is connected{how}; Ctrl-C ends it"));
+					let why = stop.or(self.forward(&tunnel)).await;
+					tunnel.close().await;
+					let Some(why) = why.transpose()? else {
+						return Ok(());
+					};
+					waiting_since = Instant::now();
+					of_tunnel(order, &why)
+				}
+				Err(failure) => failure,
+			};
+			// What will not change by itself ends it; a node or an agent that does not answer may be back.
+			if failure.kind != Kind::Unreachable {
+				return Err(failure);
+			}
+			if waiting_since.elapsed() >= limit {
+				return Err(failure);
+			}
+			progress.note(failure.to_string());
+			progress.say(format!("connecting to order {order} again"));
+			if stop.or(sleep(pause)).await.is_none() {
+				return Ok(());
+			}
+			pause = (pause * 2).min(LAST_PAUSE);
+		}
+	}
+
+	/// Asks the chain who serves the order, and the agent whether it does.
+	async fn open(&self, progress: &mut Progress) -> Result<Tunnel> {
+		let chain = self.context.chain().await?;
+		let found = self.served(&chain, progress).await?;
+		let worker = found
+			.order
+			.worker
+			.ok_or_else(|| Failure::unreachable(format!("order {} has no worker", self.order)))?;
+		let mut last = None;
+		for agent in agents(&chain, worker).await? {
+			match self.open_at(&chain, agent).await {
+				Ok(tunnel) => return Ok(tunnel),
+				Err(failure) => last = Some(failure),
+			}
+		}
+		Err(last.unwrap_or_else(|| {
+			Failure::unreachable(format!("worker {worker} is not registered any more"))
+		}))
+	}
+
+	async fn open_at(&self, chain: &Chain, agent: Key) -> Result<Tunnel> {
+		let key = AgentKey::from_raw(agent.0);
+		let record = chain
+			.agent_address(agent.0)
+			.await?
+			// Only the agent itself can have signed it.
+			.and_then(|bytes| AddressRecord::read(&key, &bytes))
+			.ok_or_else(|| {
+				Failure::unreachable(format!("nobody knows where the worker's agent {agent} is"))
+			})?;
+		let target = Target {
+			genesis: chain.genesis(),
+			order: self.order,
+			agent: agent.0,
+			addresses: record
+				.addresses
+				.iter()
+				.filter_map(|address| address.parse().ok())
+				.collect(),
+			relays: record.relays,
+		};
+		Tunnel::open(&self.secret, &target, self.port)
+			.await
+			.map_err(|error| of_tunnel(self.order, &error))
+	}
+
+	/// Waits until the order is served.
+	async fn served(&self, chain: &Chain, progress: &mut Progress) -> Result<Order> {
+		let limit = self.context.common.wait_timeout();
+		let deadline = Instant::now() + limit;
+		let mut at = chain.best().await?;
+		let mut blocks = None;
+		loop {
+			let found = find(&at, self.order).await?;
+			let own = Key(wallet::client_key(&self.secret).0);
+			if found.workload.client_key != own {
+				return Err(Failure::wallet(format!(
+					"order {} is for the client key {}, and this one is {own}",
+					self.order, found.workload.client_key
+				))
+				.advise(
+					"name the file of its key with --client-key, or the wallet that ordered it",
+				));
+			}
+			match found.order.state {
+				OrderState::Active => return Ok(found),
+				OrderState::Closing | OrderState::Closed { .. } => return Err(over(&found)),
+				OrderState::Matching | OrderState::Deploying => (),
+			}
+			progress.say(format!(
+				"order {} is {}; waiting until it runs",
+				self.order,
+				found.order.state.text()
+			));
+			let blocks = match &mut blocks {
+				Some(blocks) => blocks,
+				None => blocks.insert(chain.blocks().await?),
+			};
+			at = tokio::time::timeout_at(deadline, blocks.next())
+				.await
+				.map_err(|_| {
+					Failure::over(format!(
+						"order {} does not run after {} s",
+						self.order,
+						limit.as_secs()
+					))
+				})??;
+		}
+	}
+
+	/// Says where the port is.
+	fn tell(&self) -> Result<()> {
+		let local = self
+			.listener
+			.local_addr()
+			.map_err(|error| Failure::usage(format!("the local port is gone: {error}")))?;
+		self.context
+			.output
+			.line(&json!({ "order": self.order, "listening": local }), || {
+				format!("order {} is at {local}", self.order)
+			})
+	}
+
+	/// Carries local connections until the tunnel is closed, and tells why it was.
+	async fn forward(&self, tunnel: &Tunnel) -> Result<TunnelError> {
+		let cannot = |error| Failure::usage(format!("cannot accept local connections: {error}"));
+		let listener = self.listener.try_clone().map_err(cannot)?;
+		let listener = tokio::net::TcpListener::from_std(listener).map_err(cannot)?;
+		Ok(match tunnel.forward(listener).await {
+			Err(error) => error,
+			Ok(()) => TunnelError::Closed,
+		})
+	}
+}
+
+/// The agents of a worker. Keys that replace others are in force after a round at most, so theirs is the
+/// first to try.
+async fn agents(chain: &Chain, worker: u32) -> Result<Vec<Key>> {
+	let at = chain.best().await?;
+	let record: Option<KeyRecord> = at.storage("Providers", "Workers", (worker,)).await?;
+	Ok(record.map_or_else(Vec::new, |record| {
+		let next = record.next_keys.map(|(_, keys)| keys.agent);
+		let old = record.keys.agent;
+		next.into_iter()
+			.chain((next != Some(old)).then_some(old))
+			.collect()
+	}))
+}
+
+/// What ended a tunnel, or kept it from being.
+fn of_tunnel(order: u32, error: &TunnelError) -> Failure {
+	match error {
+		TunnelError::Refused(Refusal::Over) => {
+			Failure::over(format!("the time of order {order} is over")).named("Over")
+		}
+		TunnelError::Refused(Refusal::NoSuchPort) => {
+			Failure::not_found(format!("the container of order {order} has no such port"))
+				.advise("name one that its image exposes with --port")
+		}
+		TunnelError::Local(_) => Failure::usage(error),
+		error => Failure::unreachable(error),
+	}
+}

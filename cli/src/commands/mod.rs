@@ -1,0 +1,223 @@
+//! What each command does.
+
+mod claim;
+mod connect;
+mod orders;
+mod providers;
+mod status;
+mod wallets;
+
+use crate::{
+	amount::Kai,
+	args::{Cli, Command, Common},
+	chain::{Chain, Done, Patience},
+	classes,
+	failure::{Failure, Result},
+	output::{self, Align, Output},
+	wallet::Wallet,
+};
+use clap::CommandFactory;
+use kaisar_math::{classes::CLASSES, tiers};
+use serde::Serialize;
+use serde_json::json;
+use subxt::{ext::scale_encode::EncodeAsFields, tx::DynamicPayload};
+
+/// What a command has at hand.
+pub struct Context {
+	common: Common,
+	output: Output,
+}
+
+impl Context {
+	/// A connection to the node.
+	async fn chain(&self) -> Result<Chain> {
+		Chain::connect(&self.common.url).await
+	}
+
+	/// The wallet, decrypted.
+	fn wallet(&self) -> Result<Wallet> {
+		Wallet::open(&self.common.wallet)
+	}
+
+	/// How to wait for a call.
+	fn patience(&self) -> Patience {
+		Patience {
+			finalized: self.common.finalized,
+			limit: self.common.call_timeout(),
+		}
+	}
+
+	/// Submits a call of the wallet's account.
+	async fn submit<Data: EncodeAsFields>(
+		&self,
+		chain: &Chain,
+		wallet: &Wallet,
+		call: &DynamicPayload<Data>,
+	) -> Result<Done> {
+		chain.submit(wallet, call, self.patience()).await
+	}
+
+	/// Shows what a call did: `text`, and `facts` in JSON with where it is.
+	fn done(&self, done: &Done, facts: serde_json::Value, text: &str) -> Result<()> {
+		let mut document = json!({
+			"block": done.block,
+			"block_hash": done.block_hash,
+			"extrinsic": done.extrinsic,
+			"fee": done.fee,
+		});
+		if let (Some(document), serde_json::Value::Object(facts)) =
+			(document.as_object_mut(), facts)
+		{
+			document.extend(facts);
+		}
+		self.output.show(&document, || {
+			let fee = done
+				.fee
+				.map_or(String::new(), |fee| format!(", fee {fee} KAI"));
+			format!("{text}\nblock {}{fee}", done.block)
+		})
+	}
+}
+
+/// Does what the command line says.
+pub async fn run(cli: Cli) -> Result<()> {
+	let context = Context {
+		output: Output {
+			json: cli.common.json,
+		},
+		common: cli.common,
+	};
+	let context = &context;
+	match cli.command {
+		Command::Quote { machine, term } => orders::quote(context, &machine, term).await,
+		Command::Order(order) => orders::order(context, &order).await,
+		Command::Orders {
+			order: Some(order), ..
+		} => orders::show(context, order).await,
+		Command::Orders { account, all, .. } => orders::list(context, account, all).await,
+		Command::Extend {
+			order,
+			hours,
+			max_price,
+		} => orders::extend(context, order, hours, max_price).await,
+		Command::Cancel { order } => orders::cancel(context, order).await,
+		Command::Report { order, reason } => orders::report(context, order, reason).await,
+		Command::Close { order } => orders::close(context, order).await,
+		Command::Connect {
+			order,
+			port,
+			listen,
+			client_key,
+		} => connect::connect(context, order, port, listen, client_key.as_deref()).await,
+		Command::Register(register) => providers::register(context, &register).await,
+		Command::Status {
+			worker: Some(worker),
+			..
+		} => status::worker(context, worker).await,
+		Command::Status { account, .. } => status::account(context, account).await,
+		Command::Stake { worker, amount } => providers::stake(context, worker, amount).await,
+		Command::Unstake { worker, amount } => providers::unstake(context, worker, amount).await,
+		Command::Withdraw { worker } => providers::withdraw(context, worker).await,
+		Command::Claim { workers } => claim::claim(context, &workers).await,
+		Command::GoOnline { worker } => providers::go_online(context, worker).await,
+		Command::GoOffline { worker } => providers::go_offline(context, worker).await,
+		Command::SetPrice { worker, price } => providers::set_price(context, worker, price).await,
+		Command::SetCommission { worker, commission } => {
+			providers::set_commission(context, worker, commission).await
+		}
+		Command::Deregister { worker } => providers::deregister(context, worker).await,
+		Command::CreateWallet { name } => wallets::create(context, &name),
+		Command::ImportWallet { name, from } => wallets::import(context, &name, from.as_deref()),
+		Command::Address => wallets::address(context),
+		Command::Classes => list_classes(context.output),
+		Command::Completions { shell } => {
+			let mut script = Vec::new();
+			clap_complete::generate(shell, &mut Cli::command(), "kaisar", &mut script);
+			output::print(&String::from_utf8_lossy(&script))
+		}
+	}
+}
+
+/// The GPU classes and the tiers, as this program knows them.
+fn list_classes(output: Output) -> Result<()> {
+	#[derive(Serialize)]
+	struct Class {
+		id: u16,
+		name: &'static str,
+		memory_gb: Option<u32>,
+	}
+	let list: Vec<Class> = CLASSES
+		.iter()
+		.map(|class| Class {
+			id: class.id,
+			name: class.name,
+			memory_gb: class.peak.map(|peak| peak.memory_gb),
+		})
+		.collect();
+	let edges = json!({
+		"bandwidth_mbps": tiers::BANDWIDTH,
+		"cpu_cores": tiers::CPU,
+		"memory_gb": tiers::MEMORY,
+		"disk_gb": tiers::DISK,
+	});
+	output.show(&json!({ "classes": list, "tiers_from_1": edges }), || {
+		let rows: Vec<Vec<String>> = list
+			.iter()
+			.map(|class| {
+				let memory = class.memory_gb.map(|gb| gb.to_string());
+				vec![
+					class.id.to_string(),
+					classes::name(class.id),
+					memory.unwrap_or_default(),
+				]
+			})
+			.collect();
+		let titles = [
+			("ID", Align::Right),
+			("CLASS", Align::Left),
+			("GB", Align::Right),
+		];
+		let tier_rows: Vec<Vec<String>> = (0..=tiers::MAX_TIER)
+			.map(|tier| {
+				vec![
+					tier.to_string(),
+					classes::bandwidth(tier),
+					classes::tier(&tiers::CPU, tier),
+					classes::tier(&tiers::MEMORY, tier),
+					classes::tier(&tiers::DISK, tier),
+				]
+			})
+			.collect();
+		let tier_titles = [
+			("TIER", Align::Right),
+			("DOWN/UP MB/S", Align::Left),
+			("CPU CORES", Align::Left),
+			("MEMORY GB", Align::Left),
+			("DISK GB", Align::Left),
+		];
+		format!(
+			"{}\n\n{}",
+			output::table(&titles, &rows),
+			output::table(&tier_titles, &tier_rows)
+		)
+	})
+}
+
+/// `1 worker`, `3 workers`.
+fn counted(number: usize, thing: &str) -> String {
+	if number == 1 {
+		format!("1 {thing}")
+	} else {
+		format!("{number} {thing}s")
+	}
+}
+
+/// There is no such worker.
+fn no_worker(worker: u32) -> Failure {
+	Failure::not_found(format!("there is no worker {worker}"))
+}
+
+/// An amount with its unit.
+fn kai(amount: Kai) -> String {
+	format!("{amount} KAI")
+}

@@ -1,0 +1,481 @@
+//! What customers do: quotes and orders.
+
+use super::{Context, kai};
+use crate::{
+	amount::{Kai, Share},
+	args::{self, Machine, Term},
+	chain::{At, Chain},
+	classes,
+	failure::{Failure, Result},
+	output::{self, Align, Facts, Progress, table, when},
+	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Quote, Requirement},
+	wallet::{self, Wallet},
+};
+use serde_json::json;
+use subxt::{dynamic, utils::AccountId32};
+use tokio::time::{Instant, timeout_at};
+
+/// What is added to a quote where no limit is told: the price moves with the class' utilisation.
+const SLACK: Share = Share(50_000_000);
+/// Orders that are asked for at a time.
+const PAGE: u32 = 64;
+
+/// Tells what a machine would cost.
+pub async fn quote(context: &Context, machine: &Machine, term: Term) -> Result<()> {
+	let requirement = machine.requirement();
+	let at = context.chain().await?.best().await?;
+	let quote = ask(&at, requirement, term).await?;
+	let idle: u32 = at
+		.view(
+			"Providers",
+			"idle_workers",
+			(
+				requirement.gpu_class,
+				requirement.gpu_count,
+				requirement.region,
+			),
+		)
+		.await?;
+	let document = json!({
+		"requirement": requirement,
+		"plan": term.plan,
+		"hours": term.hours(),
+		"unit_price": quote.prices.of(term.plan),
+		"units": quote.units,
+		"total": quote.total,
+		"prices": quote.prices,
+		"idle_workers": idle,
+	});
+	context.output.show(&document, || {
+		let unit = if requirement.gpu_class == 0 {
+			"core"
+		} else {
+			"GPU"
+		};
+		let unit_price = quote.prices.of(term.plan);
+		Facts::default()
+			.add("Machine", describe(requirement))
+			.add("Plan", term.plan)
+			.add("Price", format!("{unit_price} KAI per {unit}-hour"))
+			.add(
+				"Total",
+				format!(
+					"{} for {}",
+					kai(quote.total),
+					time_of(term.hours(), quote.units, unit)
+				),
+			)
+			.add(
+				"Idle machines",
+				format!("{idle} with these GPUs there, of any tiers"),
+			)
+			.text()
+	})
+}
+
+/// Places an order.
+pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
+	let requirement = args.machine.requirement();
+	let term = args.term;
+	let chain = context.chain().await?;
+	let at = chain.best().await?;
+	let quote = ask(&at, requirement, term).await?;
+	let limit = limit(args.max_price, quote.total)?;
+	if limit < quote.total {
+		return Err(Failure::refused(
+			"Orders.PriceAboveLimit",
+			format!("it costs {}, which is above the limit", kai(quote.total)),
+		)
+		.advise("see `kaisar quote`"));
+	}
+	let wallet = context.wallet()?;
+	let credits = match args.credits {
+		Some(credits) => credits,
+		// The chain takes no more of them than the order costs.
+		None => at.view("Orders", "credits", (wallet.account(),)).await?,
+	};
+	let secret = match &args.client_key {
+		Some(path) => wallet::read_or_make_client_secret(path)?,
+		None => wallet.client_secret(),
+	};
+	let call = dynamic::transaction(
+		"Orders",
+		"place_order",
+		(
+			requirement,
+			args.image.clone(),
+			term.hours(),
+			term.plan,
+			limit,
+			credits,
+			Key(wallet::client_key(&secret).0),
+		),
+	);
+	let done = context.submit(&chain, &wallet, &call).await?;
+	let Placed { order } = done.must("Orders", "OrderPlaced")?;
+	if args.wait {
+		let placed = wait(context, &chain, order)
+			.await
+			.map_err(|failure| failure.of_order(order))?;
+		let now = chain.best().await?.number();
+		return context.output.show(&placed, || facts(&placed, now));
+	}
+	context.done(
+		&done,
+		json!({ "order": order, "quoted": quote.total, "credits": credits, "max_price": limit }),
+		&format!(
+			"order {order} is placed, for about {}; `kaisar orders {order}` tells how it goes",
+			kai(quote.total)
+		),
+	)
+}
+
+/// Waits until an order's container runs.
+async fn wait(context: &Context, chain: &Chain, order: u32) -> Result<Order> {
+	let limit = context.common.wait_timeout();
+	let deadline = Instant::now() + limit;
+	let late = |state: Option<OrderState>| {
+		let state = state.map_or_else(|| "not there".into(), OrderState::text);
+		Failure::over(format!(
+			"order {order} is {state} after {} s",
+			limit.as_secs()
+		))
+		.advise(format!("it goes on; see `kaisar orders {order}`"))
+	};
+	let mut progress = Progress::start(context.output, format!("order {order} is placed"));
+	let mut blocks = chain.blocks().await?;
+	let mut at = chain.best().await?;
+	let mut state = None;
+	loop {
+		// The block that placed it may not be on the best chain any more, or not yet.
+		if let Some(found) = look(&at, order).await? {
+			state = Some(found.order.state);
+			progress.say(said(&found, at.number()));
+			match found.order.state {
+				OrderState::Matching | OrderState::Deploying => (),
+				OrderState::Active => return Ok(found),
+				OrderState::Closing | OrderState::Closed { .. } => return Err(over(&found)),
+			}
+		}
+		at = timeout_at(deadline, blocks.next())
+			.await
+			.map_err(|_| late(state))??;
+	}
+}
+
+/// What is awaited of an order.
+fn said(order: &Order, now: u32) -> String {
+	let id = order.id;
+	match (order.order.state, order.order.worker) {
+		(OrderState::Matching, _) => format!("order {id}: Matching, waits for a worker"),
+		(OrderState::Deploying, Some(worker)) => format!(
+			"order {id}: Deploying, worker {worker} has until {}",
+			when(order.order.deploy_by, now)
+		),
+		(state, _) => format!("order {id}: {}", state.text()),
+	}
+}
+
+/// The order is over, as a failure of who waited for it.
+pub fn over(order: &Order) -> Failure {
+	let id = order.id;
+	match order.order.state {
+		OrderState::Closed { reason } => {
+			let failure = Failure::over(format!("order {id} is closed: {}", reason.meaning()))
+				.named(format!("{reason:?}"));
+			match reason {
+				CloseReason::NoSuitableWorker => failure.advise(
+					"`kaisar quote` tells how many machines are idle; one that is being checked is passed over, so trying again may do",
+				),
+				_ => failure,
+			}
+		}
+		_ => Failure::over(format!("the time of order {id} is over")).named("Closing"),
+	}
+}
+
+/// Lists an account's orders, the newest first.
+pub async fn list(context: &Context, account: Option<AccountId32>, all: bool) -> Result<()> {
+	let account = match account {
+		Some(account) => account,
+		None => Wallet::account_of(&context.common.wallet)?,
+	};
+	let at = context.chain().await?.best().await?;
+	let mut orders = of_account(&at, account).await?;
+	if !all {
+		orders.retain(|order| !matches!(order.order.state, OrderState::Closed { .. }));
+	}
+	orders.sort_by_key(|order| std::cmp::Reverse(order.id));
+	let now = at.number();
+	context.output.show(&orders, || {
+		if orders.is_empty() {
+			return if all {
+				"no orders".into()
+			} else {
+				"no open orders; --all lists closed ones too".into()
+			};
+		}
+		let rows: Vec<Vec<String>> = orders
+			.iter()
+			.map(|found| {
+				let order = &found.order;
+				vec![
+					found.id.to_string(),
+					order.state.text(),
+					order
+						.worker
+						.map_or_else(String::new, |worker| worker.to_string()),
+					classes::gpus(order.requirement.gpu_class, order.requirement.gpu_count),
+					image(found),
+					ends(found, now),
+					order.ledger.charged.to_string(),
+				]
+			})
+			.collect();
+		table(
+			&[
+				("ORDER", Align::Right),
+				("STATE", Align::Left),
+				("WORKER", Align::Right),
+				("MACHINE", Align::Left),
+				("IMAGE", Align::Left),
+				("LEFT", Align::Right),
+				("CHARGED KAI", Align::Right),
+			],
+			&rows,
+		)
+	})
+}
+
+/// Shows an order.
+pub async fn show(context: &Context, order: u32) -> Result<()> {
+	let at = context.chain().await?.best().await?;
+	let found = find(&at, order).await?;
+	context.output.show(&found, || facts(&found, at.number()))
+}
+
+/// Extends an order.
+pub async fn extend(
+	context: &Context,
+	order: u32,
+	hours: u32,
+	max_price: Option<Kai>,
+) -> Result<()> {
+	let chain = context.chain().await?;
+	let at = chain.best().await?;
+	let found = find(&at, order).await?.order;
+	let quote = quoted(&at, (found.requirement, 1, Plan::OnDemand)).await?;
+	let total = quote
+		.prices
+		.of(found.plan)
+		.0
+		.checked_mul(quote.units.into())
+		.and_then(|price| price.checked_mul(hours.into()))
+		.map(Kai)
+		.ok_or_else(|| Failure::usage("that costs more than there can be"))?;
+	let limit = limit(max_price, total)?;
+	let call = dynamic::transaction("Orders", "extend_order", (order, hours, limit));
+	let wallet = context.wallet()?;
+	let done = context.submit(&chain, &wallet, &call).await?;
+	let after = find(&chain.best().await?, order).await?;
+	context.done(
+		&done,
+		json!({ "order": after }),
+		&format!(
+			"order {order} is extended by {hours} h, for about {}; it ends at {}",
+			kai(total),
+			when(after.order.ends_at, chain.best().await?.number())
+		),
+	)
+}
+
+/// Cancels an order.
+pub async fn cancel(context: &Context, order: u32) -> Result<()> {
+	let call = dynamic::transaction("Orders", "cancel_order", (order,));
+	act(context, order, &call, "is cancelled").await
+}
+
+/// Reports an issue.
+pub async fn report(context: &Context, order: u32, reason: Issue) -> Result<()> {
+	let call = dynamic::transaction("Orders", "report_issue", (order, reason));
+	act(
+		context,
+		order,
+		&call,
+		"is reported, and its worker will be checked",
+	)
+	.await
+}
+
+/// Closes an order.
+pub async fn close(context: &Context, order: u32) -> Result<()> {
+	let call = dynamic::transaction("Orders", "close_order", (order,));
+	act(context, order, &call, "is seen to").await
+}
+
+/// Submits a call about an order and shows what it is then.
+async fn act<Data: subxt::ext::scale_encode::EncodeAsFields>(
+	context: &Context,
+	order: u32,
+	call: &subxt::tx::DynamicPayload<Data>,
+	what: &str,
+) -> Result<()> {
+	let wallet = context.wallet()?;
+	let chain = context.chain().await?;
+	find(&chain.best().await?, order).await?;
+	let done = context.submit(&chain, &wallet, call).await?;
+	let at = chain.best().await?;
+	let after = look(&at, order).await?;
+	let text = match &after {
+		Some(after) => format!("order {order} {what}\n{}", facts(after, at.number())),
+		None => format!("order {order} {what}"),
+	};
+	context.done(&done, json!({ "order": after }), &text)
+}
+
+/// The limit that is told, or the price with some slack.
+fn limit(told: Option<Kai>, price: Kai) -> Result<Kai> {
+	let with_slack = || Some(Kai(price.0.checked_add(SLACK.of_up(price)?.0)?));
+	told.or_else(with_slack)
+		.ok_or_else(|| Failure::usage("that costs more than there can be"))
+}
+
+/// What an order would cost.
+async fn ask(at: &At, requirement: Requirement, term: Term) -> Result<Quote> {
+	quoted(at, (requirement, term.hours(), term.plan)).await
+}
+
+async fn quoted(at: &At, (requirement, hours, plan): (Requirement, u32, Plan)) -> Result<Quote> {
+	at.try_view("Orders", "quote", (requirement, hours, plan))
+		.await
+}
+
+/// An order, if the chain has it.
+pub async fn look(at: &At, order: u32) -> Result<Option<Order>> {
+	at.view("Orders", "order", (order,)).await
+}
+
+/// An order that must be there.
+pub async fn find(at: &At, order: u32) -> Result<Order> {
+	look(at, order).await?.ok_or_else(|| {
+		Failure::not_found(format!("there is no order {order}"))
+			.advise("closed orders are kept for a week")
+	})
+}
+
+/// All orders of an account that are kept.
+async fn of_account(at: &At, account: AccountId32) -> Result<Vec<Order>> {
+	let mut orders: Vec<Order> = Vec::new();
+	let mut from = 0u32;
+	loop {
+		let (page, next): (Vec<Order>, Option<u32>) = at
+			.view("Orders", "orders_of", (account, from, PAGE))
+			.await?;
+		orders.extend(page);
+		match next {
+			Some(next) => from = next,
+			None => return Ok(orders),
+		}
+	}
+}
+
+/// What a requirement asks for.
+fn describe(requirement: Requirement) -> String {
+	let mut text = classes::gpus(requirement.gpu_class, requirement.gpu_count);
+	for (name, tier) in [
+		("bandwidth", requirement.min_bandwidth),
+		("CPU", requirement.min_cpu),
+		("memory", requirement.min_memory),
+		("disk", requirement.min_disk),
+	] {
+		if tier > 0 {
+			text += &format!(", {name} {tier}");
+		}
+	}
+	if let Some(region) = requirement.region {
+		text += &format!(", in {region}");
+	}
+	text
+}
+
+/// `24 h of 2 GPUs`.
+fn time_of(hours: u32, units: u32, unit: &str) -> String {
+	format!("{hours} h of {}", super::counted(units as usize, unit))
+}
+
+/// What runs.
+fn image(order: &Order) -> String {
+	let text = order.workload.run.image.to_string();
+	match order.workload.template {
+		Some(template) => format!("{text} (template {template})"),
+		None => text,
+	}
+}
+
+/// How long it still is.
+fn ends(order: &Order, now: u32) -> String {
+	match order.order.state {
+		OrderState::Active => output::time(order.order.ends_at.saturating_sub(now)),
+		_ => String::new(),
+	}
+}
+
+/// All about an order.
+fn facts(found: &Order, now: u32) -> String {
+	let order = &found.order;
+	let ledger = &order.ledger;
+	let began = matches!(
+		order.state,
+		OrderState::Active | OrderState::Closing | OrderState::Closed { .. }
+	) && order.started_at > 0;
+	let some = |amount: Kai| (amount.0 > 0).then(|| kai(amount));
+	let both = |money: Money| (money.kai.0 > 0 || money.credits.0 > 0).then(|| money.text());
+	let deadline = matches!(order.state, OrderState::Deploying);
+	let closed = matches!(order.state, OrderState::Closed { .. });
+	let meaning = match order.state {
+		OrderState::Closed { reason } => Some(reason.meaning()),
+		_ => None,
+	};
+	Facts::default()
+		.add("Order", found.id)
+		.add("State", order.state.text())
+		.maybe("", meaning)
+		.add("Customer", order.customer)
+		.add("Image", image(found))
+		.add("Machine", describe(order.requirement))
+		.maybe("Worker", order.worker)
+		.add("Plan", format!("{}, {} h", order.plan, found.hours))
+		.add("Placed at", when(order.placed_at, now))
+		.maybe("Deployed by", deadline.then(|| when(order.deploy_by, now)))
+		.maybe("Started at", began.then(|| when(order.started_at, now)))
+		.maybe("Ends at", began.then(|| when(order.ends_at, now)))
+		.maybe("Closed at", closed.then(|| when(order.closed_at, now)))
+		.maybe("Proved", began.then(|| output::time(order.proved)))
+		.add("Charged", kai(ledger.charged))
+		.maybe("In escrow", both(ledger.escrow))
+		.maybe("Paid", some(ledger.paid))
+		.maybe("Protocol fee", some(ledger.fees))
+		.maybe("Set-up", some(ledger.setup))
+		.maybe("Refunded", both(ledger.refunded))
+		.maybe("Credited", some(ledger.credited))
+		.maybe(
+			"Issue",
+			order.issue.map(|issue| {
+				format!(
+					"{:?}, reported at {}, bond {}",
+					issue.reason,
+					when(issue.reported_at, now),
+					kai(issue.bond)
+				)
+			}),
+		)
+		.add("Client key", found.workload.client_key)
+		.text()
+}
+
+/// The fields of `OrderPlaced` that are needed.
+#[derive(subxt::ext::scale_decode::DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Placed {
+	order: u32,
+}

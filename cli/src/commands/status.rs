@@ -1,0 +1,289 @@
+//! What an account has, and how a worker stands.
+
+use super::{
+	Context, claim, kai,
+	providers::{describe, find},
+};
+use crate::{
+	amount::Kai,
+	chain::At,
+	classes,
+	failure::{Failure, Result},
+	output::{Align, Facts, bold, table, time, when},
+	types::{Delegation, PoolId, Profile, Unbonding, Worker},
+	wallet::Wallet,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use serde_json::json;
+use subxt::{ext::scale_decode::DecodeAsType, utils::AccountId32};
+
+/// Workers that are asked for at a time.
+const PAGE: u32 = 64;
+/// Questions that the node is asked at a time, for an owner of many workers.
+pub const AT_ONCE: usize = 16;
+
+/// What an account has in the token's pallet.
+#[derive(Clone, Copy, Debug, Default, DecodeAsType, Serialize)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Balances {
+	/// At its disposal, but for what is frozen.
+	free: Kai,
+	/// On hold: deposits, and what orders hold.
+	reserved: Kai,
+	/// Of what is free and on hold, this must stay.
+	frozen: Kai,
+}
+
+#[derive(Default, DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Account {
+	data: Balances,
+}
+
+/// A worker of an account.
+#[derive(Serialize)]
+struct Owned {
+	id: u32,
+	#[serde(flatten)]
+	worker: Worker,
+	claimable: Kai,
+}
+
+/// Shows an account.
+pub async fn account(context: &Context, account: Option<AccountId32>) -> Result<()> {
+	let account = match account {
+		Some(account) => account,
+		None => Wallet::account_of(&context.common.wallet)?,
+	};
+	let at = context.chain().await?.best().await?;
+	let balances = at
+		.storage::<Account, _>("System", "Account", (account,))
+		.await?
+		.unwrap_or_default()
+		.data;
+	let credits: Kai = at.view("Orders", "credits", (account,)).await?;
+	let vkai: Kai = at.view("Rewards", "vkai", (account,)).await?;
+	let claims = claim::of_account(&at, account).await?;
+	let ids = workers_of(&at, account).await?;
+	let (at_block, claims_of) = (&at, &claims);
+	let workers: Vec<Owned> = stream::iter(ids)
+		.map(|id| async move {
+			Ok::<_, Failure>(Owned {
+				id,
+				worker: find(at_block, id).await?,
+				claimable: claims_of.as_owner_of(id),
+			})
+		})
+		.buffered(AT_ONCE)
+		.try_collect()
+		.await?;
+	let document = json!({
+		"block": at.number(),
+		"address": account,
+		"free": balances.free,
+		"reserved": balances.reserved,
+		"frozen": balances.frozen,
+		"credits": credits,
+		"vkai": vkai,
+		"claimable_vkai": claims.checker,
+		"delegations": claims.delegations,
+		"workers": workers,
+	});
+	context.output.show(&document, || {
+		let some = |amount: Kai| (amount.0 > 0).then(|| kai(amount));
+		let vkai_of = |amount: Kai| (amount.0 > 0).then_some(amount);
+		let mut text = Facts::default()
+			.add("Account", account)
+			.add("Free", kai(balances.free))
+			.maybe("On hold", some(balances.reserved))
+			.maybe("Frozen", some(balances.frozen))
+			.maybe("Credits", some(credits))
+			.maybe("vKAI", vkai_of(vkai))
+			.maybe("vKAI to claim", vkai_of(claims.checker))
+			.text();
+		if !workers.is_empty() {
+			text += &format!("\n\n{}", worker_table(&workers));
+		}
+		if !claims.delegations.is_empty() {
+			let rows: Vec<Vec<String>> = claims
+				.delegations
+				.iter()
+				.map(|(pool, amount)| match pool {
+					PoolId::Worker(id) => vec![format!("worker {id}"), kai(*amount)],
+					PoolId::Checker(id) => vec![format!("checker {id}"), format!("{amount} vKAI")],
+				})
+				.collect();
+			let titles = [("MEMBER OF", Align::Left), ("TO CLAIM", Align::Right)];
+			text += &format!("\n\n{}", table(&titles, &rows));
+		}
+		text
+	})
+}
+
+fn worker_table(workers: &[Owned]) -> String {
+	let rows: Vec<Vec<String>> = workers
+		.iter()
+		.map(|owned| {
+			let worker = &owned.worker;
+			vec![
+				owned.id.to_string(),
+				state(worker),
+				worker
+					.order
+					.map_or_else(String::new, |order| order.to_string()),
+				classes::gpus(worker.spec.gpu_class, worker.spec.gpu_count),
+				worker.own.to_string(),
+				worker.delegated.to_string(),
+				worker.reliability.to_string(),
+				owned.claimable.to_string(),
+			]
+		})
+		.collect();
+	table(
+		&[
+			("WORKER", Align::Right),
+			("STATE", Align::Left),
+			("ORDER", Align::Right),
+			("CLAIMS", Align::Left),
+			("STAKE", Align::Right),
+			("DELEGATED", Align::Right),
+			("RELIABILITY", Align::Right),
+			("TO CLAIM", Align::Right),
+		],
+		&rows,
+	)
+}
+
+/// Shows a worker, with what the wallet's account has in it, if there is a wallet.
+pub async fn worker(context: &Context, id: u32) -> Result<()> {
+	let at = context.chain().await?.best().await?;
+	let worker = find(&at, id).await?;
+	let mine = match Wallet::account_of(&context.common.wallet) {
+		Ok(account) => Some(mine(&at, id, account).await?),
+		// Without a wallet it is the worker alone.
+		Err(_) => None,
+	};
+	let document = json!({ "block": at.number(), "id": id, "worker": worker, "mine": mine });
+	let now = at.number();
+	context.output.show(&document, || {
+		let some = |amount: Kai| (amount.0 > 0).then(|| kai(amount));
+		let mut text = Facts::default()
+			.add("Worker", id)
+			.add("State", state(&worker))
+			.add("Owner", worker.owner)
+			.maybe("Order", worker.order)
+			.add("Claims", describe(&worker.spec))
+			.add(
+				"Verified",
+				worker.profile.map_or("nothing yet".into(), verified),
+			)
+			.maybe("Proved at", worker.proved_at.map(|block| when(block, now)))
+			.add(
+				"Not proved yet",
+				format!(
+					"{} online, {} of it rented",
+					time(worker.online),
+					time(worker.rented)
+				),
+			)
+			.add("Reliability", worker.reliability)
+			.add("Stake", kai(worker.own))
+			.maybe("At least", worker.minimum.map(kai))
+			.maybe("Delegated", some(worker.delegated))
+			.maybe("Unbonding", some(worker.unbonding))
+			.maybe("To be slashed", some(worker.queued))
+			.add("Delegators get", worker.commission)
+			.maybe(
+				"",
+				worker
+					.next_commission
+					.map(|(epoch, share)| format!("{share} from epoch {epoch} on")),
+			)
+			.add(
+				"Price floor",
+				format!("{} a GPU-hour", kai(worker.price_floor)),
+			)
+			.text();
+		if let Some(mine) = mine.filter(|mine| !mine.is_empty()) {
+			let mut facts = Facts::default()
+				.maybe("Delegated", some(mine.delegated))
+				.maybe("To claim", some(mine.claimable));
+			for piece in &mine.unbonding {
+				facts = facts.add(
+					"Unbonding",
+					format!("{} until {}", kai(piece.value), when(piece.until, now)),
+				);
+			}
+			text += &format!("\n\n{}\n{}", bold("Of this wallet"), facts.text());
+		}
+		text
+	})
+}
+
+/// What an account has in a worker's pool, besides an owner's stake.
+#[derive(Serialize)]
+struct Mine {
+	delegated: Kai,
+	claimable: Kai,
+	unbonding: Vec<Unbonding>,
+}
+
+impl Mine {
+	fn is_empty(&self) -> bool {
+		self.delegated == Kai(0) && self.claimable == Kai(0) && self.unbonding.is_empty()
+	}
+}
+
+async fn mine(at: &At, worker: u32, account: AccountId32) -> Result<Mine> {
+	let delegation: Delegation = at
+		.view("Providers", "delegation", (worker, account))
+		.await?;
+	let claims = claim::from_worker(at, worker, account).await?;
+	let member = claims
+		.delegations
+		.first()
+		.map_or(Kai(0), |(_, amount)| *amount);
+	Ok(Mine {
+		delegated: delegation.value,
+		claimable: Kai(claims.as_owner_of(worker).0.saturating_add(member.0)),
+		unbonding: at.view("Providers", "unbonding", (worker, account)).await?,
+	})
+}
+
+/// All workers of an account.
+pub async fn workers_of(at: &At, account: AccountId32) -> Result<Vec<u32>> {
+	let mut workers: Vec<u32> = Vec::new();
+	loop {
+		let cursor = workers.last().copied();
+		let page: Vec<u32> = at
+			.view("Providers", "workers_of", (account, cursor, PAGE))
+			.await?;
+		let last = page.len() < PAGE as usize;
+		workers.extend(page);
+		if last {
+			workers.sort_unstable();
+			return Ok(workers);
+		}
+	}
+}
+
+fn state(worker: &Worker) -> String {
+	let state = format!("{:?}", worker.state);
+	match worker.forced {
+		_ if worker.deregistered => "Deregistered".into(),
+		Some(forced) => format!("{state}, due in round {}", forced.round),
+		None => state,
+	}
+}
+
+fn verified(profile: Profile) -> String {
+	format!(
+		"{}; tiers: bandwidth {}, CPU {}, memory {}, disk {}",
+		classes::gpus(profile.gpu_class, profile.gpu_count),
+		profile.bandwidth,
+		profile.cpu,
+		profile.memory,
+		profile.disk
+	)
+}

@@ -1,0 +1,238 @@
+//! The keys of a worker and their proof of possession, from where the node keeps them.
+
+use crate::{
+	failure::{Failure, Result},
+	keystore::read_text,
+	types::{Key, KeyProof},
+	wallet::seed,
+};
+use kaisar_primitives::keys::{KeyRole, WORKER_KEY_TYPE, possession_payload};
+use sp_core::{H256, Pair, ed25519, sr25519};
+use std::{
+	fs,
+	path::{Path, PathBuf},
+};
+
+/// The keys of a worker.
+pub struct Keys {
+	/// The node's.
+	pub worker: sr25519::Pair,
+	/// The agent's.
+	pub agent: ed25519::Pair,
+}
+
+impl Keys {
+	/// The keys of the provider's node whose base path, or whose chain's folder, this is.
+	pub fn of_node(folder: &Path, password: Option<&str>) -> Result<Self> {
+		let chain = chain_folder(folder)?;
+		Ok(Self {
+			worker: worker_of(&chain.join("keystore"), password)?,
+			agent: agent_of(&chain.join("agents/provider/key"))?,
+		})
+	}
+
+	/// Their public halves.
+	pub fn public(&self) -> (Key, Key) {
+		(Key(self.worker.public().0), Key(self.agent.public().0))
+	}
+
+	/// Both sign that they are `account`'s.
+	pub fn proof(&self, genesis: [u8; 32], account: &[u8; 32]) -> KeyProof {
+		let payload = possession_payload(KeyRole::Worker, H256(genesis), account);
+		KeyProof {
+			key: self.worker.sign(&payload).0.to_vec(),
+			agent: self.agent.sign(&payload).0.to_vec(),
+		}
+	}
+}
+
+/// A worker key by its phrase, seed, or path.
+pub fn worker_key(secret: &str, password: Option<&str>) -> Result<sr25519::Pair> {
+	sr25519::Pair::from_string(secret.trim(), password)
+		.map_err(|_| Failure::wallet("the worker's secret is neither a phrase nor a seed"))
+}
+
+/// An agent key by its phrase, seed, or path.
+pub fn agent_key(secret: &str) -> Result<ed25519::Pair> {
+	ed25519::Pair::from_string(secret.trim(), None)
+		.map_err(|_| Failure::wallet("the agent's secret is neither a phrase nor a seed"))
+}
+
+/// The agent's key in its file: 32 bytes in hex.
+pub fn agent_of(path: &Path) -> Result<ed25519::Pair> {
+	seed(&read_text(path)?)
+		.map(|seed| ed25519::Pair::from_seed(&seed))
+		.ok_or_else(|| {
+			Failure::wallet(format!(
+				"{} must hold 32 bytes in hexadecimal",
+				path.display()
+			))
+		})
+}
+
+/// The chain's folder in a node's base path: the one that has a provider's agent.
+fn chain_folder(folder: &Path) -> Result<PathBuf> {
+	let is_chain = |folder: &Path| folder.join("agents/provider/key").is_file();
+	if is_chain(folder) {
+		return Ok(folder.to_owned());
+	}
+	let mut found: Vec<PathBuf> = fs::read_dir(folder.join("chains"))
+		.into_iter()
+		.flatten()
+		.filter_map(|entry| Some(entry.ok()?.path()))
+		.filter(|path| is_chain(path))
+		.collect();
+	found.sort();
+	match found.len() {
+		1 => Ok(found.remove(0)),
+		0 => Err(Failure::wallet(format!(
+			"{} is no base path of a provider's node: no chain in it has agents/provider/key",
+			folder.display()
+		))
+		.advise("start the node once with --provider; it makes the agent's key")),
+		_ => Err(Failure::wallet(format!(
+			"{} has several chains: {}",
+			folder.display(),
+			list(&found)
+		))
+		.advise("name one of these with --node-dir")),
+	}
+}
+
+/// The worker key in a node's keystore: the only one there.
+fn worker_of(keystore: &Path, password: Option<&str>) -> Result<sr25519::Pair> {
+	let prefix = hex::encode(WORKER_KEY_TYPE.0);
+	let mut found: Vec<PathBuf> = fs::read_dir(keystore)
+		.map_err(|error| Failure::wallet(format!("cannot read {}: {error}", keystore.display())))?
+		.filter_map(|entry| Some(entry.ok()?.path()))
+		.filter(|path| {
+			path.file_name()
+				.and_then(|name| name.to_str())
+				.is_some_and(|name| name.len() == prefix.len() + 64 && name.starts_with(&prefix))
+		})
+		.collect();
+	found.sort();
+	let path = match found.len() {
+		1 => found.remove(0),
+		0 => {
+			return Err(
+				Failure::wallet(format!("{} has no worker key", keystore.display())).advise(
+					"`kaisar-node key insert --key-type kwrk --scheme sr25519 …` puts one there",
+				),
+			);
+		}
+		_ => {
+			return Err(Failure::wallet(format!(
+				"{} has several worker keys: {}",
+				keystore.display(),
+				list(&found)
+			))
+			.advise(
+				"name its secret with --worker-key-file, and the agent's with --agent-key-file",
+			));
+		}
+	};
+	let secret: String = serde_json::from_str(&read_text(&path)?)
+		.map_err(|_| Failure::wallet(format!("{} is no key of a node", path.display())))?;
+	let pair = worker_key(&secret, password)?;
+	if path.file_name().and_then(|name| name.to_str())
+		!= Some(&format!("{prefix}{}", hex::encode(pair.public())))
+	{
+		return Err(
+			Failure::wallet(format!("{} holds another key than it says", path.display()))
+				.advise("if the keystore has a password, give --keystore-password-file"),
+		);
+	}
+	Ok(pair)
+}
+
+fn list(paths: &[PathBuf]) -> String {
+	paths
+		.iter()
+		.map(|path| path.display().to_string())
+		.collect::<Vec<_>>()
+		.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use crate::failure::Kind;
+
+	/// A base path as the node leaves it.
+	fn node(folder: &Path, chain: &str, secrets: &[&str]) -> PathBuf {
+		let chain = folder.join("chains").join(chain);
+		fs::create_dir_all(chain.join("keystore")).expect("there is room");
+		fs::create_dir_all(chain.join("agents/provider")).expect("there is room");
+		for secret in secrets {
+			let pair = sr25519::Pair::from_string(secret, None).expect("it is a key");
+			let name = format!("6b77726b{}", hex::encode(pair.public()));
+			fs::write(chain.join("keystore").join(name), format!("{secret:?}"))
+				.expect("it is written");
+		}
+		// Of other types, and no keys at all.
+		fs::write(chain.join("keystore/6b63686bab"), "\"//Other\"").expect("it is written");
+		fs::write(chain.join("keystore/README"), "").expect("it is written");
+		fs::write(chain.join("agents/provider/key"), "07".repeat(32)).expect("it is written");
+		chain
+	}
+
+	#[test]
+	fn a_nodes_keys_are_found_and_prove_possession() {
+		let folder = tempfile::tempdir().expect("there is room");
+		let chain = node(folder.path(), "kaisar_local", &["//Provider//worker"]);
+		for path in [folder.path(), chain.as_path()] {
+			let keys = Keys::of_node(path, None).expect("they are there");
+			let expected = sr25519::Pair::from_string("//Provider//worker", None).expect("it is");
+			assert_eq!(keys.worker.public(), expected.public());
+			assert_eq!(
+				keys.agent.public(),
+				ed25519::Pair::from_seed(&[7; 32]).public()
+			);
+
+			let (genesis, account) = ([1; 32], [2; 32]);
+			let proof = keys.proof(genesis, &account);
+			let proof = kaisar_primitives::KeyProof {
+				key: sr25519::Signature::try_from(&proof.key[..]).expect("it is one"),
+				agent: ed25519::Signature::try_from(&proof.agent[..]).expect("it is one"),
+			};
+			let stands = |account: &[u8; 32]| {
+				proof.verify(
+					KeyRole::Worker,
+					H256(genesis),
+					account,
+					&keys.worker.public().0,
+					&keys.agent.public(),
+				)
+			};
+			assert!(stands(&account));
+			assert!(!stands(&[3; 32]));
+		}
+	}
+
+	#[test]
+	fn what_is_not_clear_is_asked_for() {
+		let folder = tempfile::tempdir().expect("there is room");
+		let refused = |what: &str| {
+			let failure = Keys::of_node(folder.path(), None).err().expect(what);
+			assert_eq!(failure.kind, Kind::Wallet);
+			failure.to_string()
+		};
+		assert!(refused("no node").contains("--provider"));
+
+		let chain = node(folder.path(), "one", &[]);
+		assert!(refused("no key").contains("kwrk"));
+		node(folder.path(), "one", &["//A", "//B"]);
+		assert!(refused("two keys").contains("--worker-key-file"));
+		node(folder.path(), "two", &["//A"]);
+		assert!(refused("two chains").contains("--node-dir"));
+		fs::remove_dir_all(chain).expect("it is there");
+		assert!(Keys::of_node(folder.path(), None).is_ok());
+		// Its keystore has a password.
+		assert!(Keys::of_node(folder.path(), Some("secret")).is_err());
+
+		fs::write(folder.path().join("chains/two/agents/provider/key"), "0x12")
+			.expect("it is written");
+		assert!(refused("half a key").contains("32 bytes"));
+	}
+}

@@ -1,0 +1,271 @@
+// Renting a machine, with real agents and a real container engine: ordered over polkadot.js, deployed, reached
+// through the tunnel, extended, cancelled for credits; the credits spent on a second order, whose container
+// dies, which its customer reports and a committee finds to be true.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { u8aToHex } from '@polkadot/util';
+import { blake2AsU8a } from '@polkadot/util-crypto';
+
+import { feePaid, plain, send, trySend, view } from '../lib/chain.mjs';
+import { Dev, MODEST } from '../lib/dev.mjs';
+import { Connection, Engine, kaisar } from '../lib/engine.mjs';
+import { KAI, part, unitPrice, used } from '../lib/formulas.mjs';
+
+const IMAGE = 'localhost/kaisar-web:1';
+const REQUIREMENT = {
+	gpuClass: 0,
+	gpuCount: 0,
+	minBandwidth: 0,
+	minCpu: 1,
+	minDisk: 1,
+	minMemory: 1,
+	region: '0x4445',
+};
+
+let dev;
+let engine;
+let folder;
+let customer;
+before(async () => {
+	folder = await mkdtemp(join(tmpdir(), 'kaisar-orders-'));
+	engine = await Engine.start();
+	dev = await Dev.start({ args: ['--dev', `--agent-arg=--engine=${engine.socket}`] });
+	customer = dev.keys.pair('//Bob');
+});
+after(async () => {
+	await dev?.stop();
+	await engine?.stop();
+	await rm(folder, { force: true, recursive: true });
+});
+
+/** The data of the one event of this name that an extrinsic had. */
+function event(result, name) {
+	const found = result.events.filter((one) => one.name === name);
+	assert.equal(found.length, 1, `${name} among ${result.events.map((one) => one.name)}`);
+	return found[0].data;
+}
+
+/** An order's record. */
+const order = async (id) => plain(await view(dev.api, 'Orders', 'order', [id])).order;
+
+/** An order's state: its name. */
+async function stateOf(id) {
+	const { state } = await order(id);
+	return typeof state === 'string' ? state : Object.keys(state)[0];
+}
+
+const heldFor = async (who) => {
+	const holds = plain(await dev.api.query.balances.holds(who.address));
+	return holds
+		.filter(({ id }) => id.Orders !== undefined)
+		.reduce((sum, { amount }) => sum + BigInt(amount), 0n);
+};
+const credits = async () => plain(await view(dev.api, 'Orders', 'credits', [customer.address]));
+
+/** What a unit and hour costs now, by the formula, from what the chain says of prices and workers. */
+async function priceNow() {
+	const reference = plain(await view(dev.api, 'Orders', 'price_book', [0, 1]))[0][1].reference;
+	const { online, rented } = plain(await dev.api.query.providers.totalsByClass(0));
+	return unitPrice(BigInt(reference), { idle: online, rented });
+}
+
+/** The worker has passed the checks that it is due in, and can be matched. */
+const idle = (worker) =>
+	dev.watch.until(async () => {
+		const record = plain(await dev.api.query.providers.workers(worker));
+		const waits = record.forced !== null && record.forced.round > dev.lastRound;
+		return record.standings.now.state === 'Online' && record.forced === null && !waits;
+	}, `worker ${worker} idle`);
+
+/** Writes an ed25519 client key, as the client reads it. */
+async function clientKey(name) {
+	const seed = blake2AsU8a(name, 256);
+	const file = join(folder, name);
+	await writeFile(file, u8aToHex(seed).slice(2), { mode: 0o600 });
+	return { file, public: dev.keys.ed25519.addFromSeed(seed).publicKey };
+}
+
+/** An amount as the client takes it. */
+const decimal = (units) => `${units / KAI}.${(units % KAI).toString().padStart(18, '0')}`;
+
+/** Runs `kaisar` for the customer, and fails as it does. */
+async function client(...args) {
+	const { code, json, stderr, stdout } = await kaisar(dev, '//Bob', [...args, '--json']);
+	assert.equal(code, 0, `${stdout}\n${stderr}`);
+	return json;
+}
+
+const state = {};
+
+test('a machine is verified, and has a price', async () => {
+	const { event: registered, worker } = await dev.register(MODEST);
+	await dev.confirmed(worker, { blocks: 200, since: registered.position });
+	state.worker = worker;
+	const quote = await client('quote', '--class', '0', '--hours', '2');
+	state.price = await priceNow();
+	assert.equal(BigInt(quote.total), 2n * state.price);
+});
+
+test('an order over polkadot.js is matched, deployed and confirmed, fee-less', async () => {
+	const { api, watch } = dev;
+	await idle(state.worker);
+	state.key = await clientKey('client');
+	state.price = await priceNow();
+	const place = (hours, limit) =>
+		api.tx.orders.placeOrder(REQUIREMENT, { Reference: IMAGE }, hours, 'OnDemand', limit, 0, state.key.public);
+	const dear = await trySend(api, customer, place(2, 2n * state.price - 1n));
+	assert.equal(dear.error, 'orders.PriceAboveLimit');
+	assert.equal(await heldFor(customer), 0n);
+
+	const before = await dev.free(customer.address);
+	const since = watch.events.length;
+	const placed = await send(api, customer, place(2, 2n * state.price));
+	const { order: id } = event(placed, 'orders.OrderPlaced');
+	state.order = id;
+	assert.equal(await heldFor(customer), 2n * state.price);
+	assert.equal(before - (await dev.free(customer.address)), 2n * state.price + feePaid(placed));
+
+	const matched = await watch.event('orders.OrderMatched', (e) => e.order === id, { since });
+	assert.equal(matched.data.worker, state.worker);
+	assert.ok(matched.block >= placed.block + 2, 'not before the block after next');
+	const deployed = await watch.event('orders.OrderDeployed', (e) => e.order === id, { since });
+	const { block } = await api.rpc.chain.getBlock(deployed.hash);
+	assert.equal(block.extrinsics[deployed.extrinsic].isSigned, false);
+	assert.equal(await stateOf(id), 'Active');
+	const record = plain(await api.query.providers.workers(state.worker));
+	assert.deepEqual([record.standings.now.state, record.order], ['Rented', id]);
+});
+
+test('its container is shut in', async () => {
+	const container = await engine.of(state.order);
+	assert.equal(container.State, 'running');
+	const { HostConfig } = await engine.inspect(container.Id);
+	assert.equal(HostConfig.Privileged, false);
+	assert.ok(HostConfig.Memory > 0 && HostConfig.Memory <= 1_000_000_000);
+	assert.deepEqual(HostConfig.Binds ?? [], []);
+});
+
+test('its page comes through the tunnel, and only to the client key', async () => {
+	const connection = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
+	try {
+		assert.match(await connection.page(), /a page of kaisar-web/);
+	} finally {
+		await connection.close();
+	}
+	const other = await clientKey('other');
+	const stranger = await Connection.open(dev, [`${state.order}`, '--client-key', other.file]);
+	const { code } = await stranger.exited;
+	assert.notEqual(code, 0, stranger.output);
+	assert.doesNotMatch(stranger.output, /127\.0\.0\.1:\d+/);
+});
+
+test('it is extended at the price of the day', async () => {
+	const { api } = dev;
+	state.dearer = await priceNow();
+	assert.ok(state.dearer > state.price, 'all machines of the class are rented now');
+	const stranger = await trySend(api, dev.provider, api.tx.orders.extendOrder(state.order, 1, 10n * KAI));
+	assert.equal(stranger.error, 'orders.NotCustomer');
+	await client('extend', `${state.order}`, '--hours', '1');
+	assert.equal(await heldFor(customer), 2n * state.price + state.dearer);
+	const { endsAt, startedAt } = await order(state.order);
+	assert.equal(endsAt - startedAt, 900);
+});
+
+test('cancelled, it costs an hour, and the rest becomes credits', async () => {
+	const { api, watch } = dev;
+	const provider = await dev.free(dev.provider.address);
+	const since = watch.events.length;
+	const { startedAt } = await order(state.order);
+	const cancelled = await send(api, customer, api.tx.orders.cancelOrder(state.order));
+	assert.equal(await stateOf(state.order), 'Closing');
+	const closed = await watch.event('orders.OrderClosed', (e) => e.order === state.order, { blocks: 120, since });
+	assert.equal(closed.data.reason, 'Cancelled');
+	const blocks = Math.max(cancelled.block - startedAt, 300);
+	const cost = used([[2, state.price], [1, state.dearer]], 1, blocks);
+	const fee = part(cost, 10);
+	const { ledger } = await order(state.order);
+	assert.deepEqual(
+		[ledger.charged, ledger.paid, ledger.fees, ledger.credited].map(BigInt),
+		[2n * state.price + state.dearer, cost - fee, fee, 2n * state.price + state.dearer - cost],
+	);
+	assert.equal((await dev.free(dev.provider.address)) - provider, cost - fee);
+	assert.equal(BigInt(await credits()), BigInt(ledger.credited));
+	assert.equal(await heldFor(customer), 0n);
+	// The tunnel is closed, the container gone.
+	await watch.until(async () => (await engine.of(state.order)) === undefined, 'the container gone');
+	const late = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
+	assert.notEqual((await late.exited).code, 0);
+});
+
+test('credits pay for the next order, by the command line', async () => {
+	await idle(state.worker);
+	state.price = await priceNow();
+	state.credits = BigInt(await credits());
+	const before = await dev.free(customer.address);
+	const placed = await client(
+		'order',
+		IMAGE,
+		'--class',
+		'0',
+		'--region',
+		'DE',
+		'--hours',
+		'4',
+		'--credits',
+		decimal(state.credits),
+		'--wait',
+	);
+	state.second = placed.order;
+	assert.equal(await stateOf(state.second), 'Active');
+	assert.equal(BigInt(await credits()), 0n);
+	assert.equal(await heldFor(customer), 4n * state.price - state.credits);
+	assert.ok(before - (await dev.free(customer.address)) >= 4n * state.price - state.credits);
+	const connection = await Connection.open(dev, [`${state.second}`, '--suri', '//Bob']);
+	assert.match(await connection.page(), /a page of kaisar-web/);
+	await connection.close();
+});
+
+test('its container dies, the customer reports it, the committee finds it so: all goes back in kind', async () => {
+	const { watch } = dev;
+	const since = watch.events.length;
+	const container = await engine.of(state.second);
+	const { State } = await engine.inspect(container.Id);
+	// The engine is gone first, so that the agent can neither see it nor start it again.
+	await engine.halt();
+	process.kill(State.Pid, 'SIGKILL');
+	const before = await dev.free(customer.address);
+	await client('report', `${state.second}`);
+	const closed = await watch.event('orders.OrderClosed', (e) => e.order === state.second, { blocks: 150, since });
+	assert.equal(closed.data.reason, 'WorkerFailed');
+	const check = watch.all('popw.CheckClosed', (e, { block }) => e.worker === state.worker && block === closed.block);
+	assert.equal(check.at(-1).data.outcome.Online.service, false);
+	const slashed = await watch.event('providers.SlashQueued', (e) => e.worker === state.worker, { since });
+	assert.equal(slashed.data.level, 'One');
+
+	const { ledger } = await order(state.second);
+	const gross = BigInt(ledger.paid) + BigInt(ledger.fees);
+	assert.equal(BigInt(ledger.charged), 4n * state.price);
+	assert.equal(BigInt(ledger.refunded.kai) + BigInt(ledger.refunded.credits) + gross, 4n * state.price);
+	// Credits pay first, so KAI is the last to go.
+	assert.equal(BigInt(ledger.refunded.credits), gross < state.credits ? state.credits - gross : 0n);
+	assert.equal(BigInt(await credits()), BigInt(ledger.refunded.credits));
+	assert.equal(await heldFor(customer), 0n, 'the bond is back, too');
+	assert.ok((await dev.free(customer.address)) > before, 'the KAI is back');
+});
+
+test('the client shows all of it', async () => {
+	const list = await kaisar(dev, '//Bob', ['orders', '--all', '--json']);
+	assert.deepEqual(list.json.orders.map((one) => one.id ?? one.order).sort(), [state.order, state.second]);
+	const text = await kaisar(dev, '//Bob', ['orders', '--all']);
+	assert.match(text.stdout, /cancelled/i);
+	assert.match(text.stdout, /worker failed|WorkerFailed/i);
+	const nothing = await kaisar(dev, '//Bob', ['orders', '99', '--json']);
+	assert.equal(nothing.code, 5);
+	const refused = await kaisar(dev, '//Bob', ['cancel', `${state.second}`]);
+	assert.equal(refused.code, 4);
+});

@@ -1,0 +1,258 @@
+//! What has to happen at a block, happens: orders are kept by the block in which something is to be done.
+//!
+//! An entry is a number in a page of its block; the order's record says in which block its entry counts
+//! ([`Order::wake`]), so an entry is never searched for or removed when plans change, it only becomes stale.
+//! A cursor says how far the agenda has got. What does not fit into a block's weight is done in the next ones,
+//! in order; an order that fails is put aside and tried again later.
+//!
+//! An order has one entry that counts, and at most one stale entry for each extension, its cancellation and
+//! each time it was put aside. So the agenda's length is bounded by what customers have paid fees for.
+
+use crate::{pallet::*, *};
+use frame_support::{defensive, ensure, storage::with_storage_layer, weights::Weight};
+use kaisar_primitives::{BlockNumber, CloseReason, OrderId, Workers};
+use sp_runtime::{DispatchError, DispatchResult};
+
+/// Blocks after which what failed is tried again.
+pub const RETRY: BlockNumber = 25;
+
+/// What is to be done with an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+	/// Nothing: the order is gone, or has its entry elsewhere.
+	Stale,
+	/// It was closed long ago.
+	Forget,
+	/// Its paid time is over.
+	End,
+	/// Anything else: its deadline, its last check, or what failed before.
+	Other,
+}
+
+impl Step {
+	fn weight<T: Config>(self) -> Weight {
+		match self {
+			Self::Stale => T::WeightInfo::agenda_stale(),
+			Self::Forget => T::WeightInfo::agenda_forget(),
+			Self::End => T::WeightInfo::agenda_end(),
+			Self::Other => T::WeightInfo::agenda_other(),
+		}
+	}
+}
+
+impl<T: Config> Pallet<T> {
+	/// What one step takes at most.
+	pub(crate) fn heaviest_step() -> Weight {
+		[Step::Stale, Step::Forget, Step::End, Step::Other]
+			.into_iter()
+			.fold(Weight::zero(), |most, step| most.max(step.weight::<T>()))
+	}
+
+	/// The order is looked at in block `at`, or in the next one if that is past. Its record, which the caller
+	/// stores, says so.
+	pub(crate) fn schedule(id: OrderId, order: &mut OrderOf<T>, at: BlockNumber) -> DispatchResult {
+		// This block's entries may be done already.
+		let at = at.max(Self::now().saturating_add(1));
+		if order.wake == at {
+			return Ok(());
+		}
+		let len = AgendaLen::<T>::get(at);
+		Agenda::<T>::try_mutate(at, len / AGENDA_PAGE, |page| page.try_push(id))
+			.map_err(|_| Error::<T>::Inconsistent)?;
+		AgendaLen::<T>::insert(at, len.checked_add(1).ok_or(OVERFLOW)?);
+		order.wake = at;
+		Ok(())
+	}
+
+	/// Something could not be done for an order: that is said, and tried again later.
+	pub(crate) fn put_aside(id: OrderId, error: DispatchError) {
+		Self::note_failure(id, error);
+		let aside = with_storage_layer(|| {
+			let Some(mut order) = Orders::<T>::get(id) else {
+				return Ok(());
+			};
+			let at = Self::now().saturating_add(RETRY);
+			Self::schedule(id, &mut order, at)?;
+			Orders::<T>::insert(id, order);
+			Ok::<(), DispatchError>(())
+		});
+		if aside.is_err() {
+			defensive!("an entry can always be added");
+		}
+	}
+
+	/// Does what is due up to block `now`, as much as the budget allows. Returns what it took.
+	///
+	/// The loop ends with the budget, or with the entries up to `now`.
+	pub(crate) fn run_agenda(now: BlockNumber, budget: Weight) -> Weight {
+		let mut used = T::WeightInfo::agenda();
+		if used.any_gt(budget) {
+			return Weight::zero();
+		}
+		// Nothing was ever planned for a block before the first that asks.
+		let first = Cursor {
+			block: now,
+			position: 0,
+		};
+		let from = AgendaCursor::<T>::get().unwrap_or(first);
+		let mut cursor = from;
+		'blocks: while cursor.block <= now {
+			let len = AgendaLen::<T>::get(cursor.block);
+			used = used.saturating_add(T::WeightInfo::agenda_block());
+			let mut page = None;
+			while cursor.position < len {
+				if used
+					.saturating_add(T::WeightInfo::agenda_stale())
+					.any_gt(budget)
+				{
+					break 'blocks;
+				}
+				let number = cursor.position / AGENDA_PAGE;
+				let entries = page.get_or_insert_with(|| Agenda::<T>::get(cursor.block, number));
+				let id = entries
+					.get((cursor.position % AGENDA_PAGE) as usize)
+					.copied();
+				if let Some(id) = id {
+					let step = Self::step_of(id, cursor.block, now);
+					let weight = step.weight::<T>();
+					if used.saturating_add(weight).any_gt(budget) {
+						break 'blocks;
+					}
+					used = used.saturating_add(weight);
+					Self::take_step(id, step);
+				}
+				cursor.position += 1;
+				if cursor.position.is_multiple_of(AGENDA_PAGE) || cursor.position == len {
+					Agenda::<T>::remove(cursor.block, number);
+					page = None;
+				}
+			}
+			if len > 0 {
+				AgendaLen::<T>::remove(cursor.block);
+			}
+			cursor = Cursor {
+				block: cursor.block.saturating_add(1),
+				position: 0,
+			};
+			if used
+				.saturating_add(T::WeightInfo::agenda_block())
+				.any_gt(budget)
+			{
+				break;
+			}
+		}
+		if cursor != from {
+			AgendaCursor::<T>::put(cursor);
+		}
+		used
+	}
+
+	fn step_of(id: OrderId, block: BlockNumber, now: BlockNumber) -> Step {
+		let Some(order) = Orders::<T>::get(id).filter(|order| order.wake == block) else {
+			return Step::Stale;
+		};
+		match order.state {
+			OrderState::Closed { .. } => Step::Forget,
+			OrderState::Active if now >= order.ends_at => Step::End,
+			_ => Step::Other,
+		}
+	}
+
+	fn take_step(id: OrderId, step: Step) {
+		if step == Step::Stale {
+			return;
+		}
+		if let Err(error) = with_storage_layer(|| Self::wake(id)) {
+			Self::put_aside(id, error);
+		}
+	}
+
+	/// Does what is due of an order, at the block that it was kept for.
+	pub(crate) fn wake(id: OrderId) -> DispatchResult {
+		let order = Orders::<T>::get(id).ok_or(Error::<T>::Inconsistent)?;
+		let now = Self::now();
+		match order.state {
+			OrderState::Closed { .. } => {
+				Self::forget(id, &order);
+				return Ok(());
+			}
+			// The commonest step by far needs no touch: an end is an end, whatever a check has found.
+			OrderState::Active if now >= order.ends_at => return Self::end_or_fail(id, order),
+			// It was taken from the queue, and could not be closed.
+			OrderState::Matching => {
+				let mut order = order;
+				Self::refund_rest(&mut order)?;
+				return Self::conclude(id, order, CloseReason::NoSuitableWorker);
+			}
+			_ => {}
+		}
+		let order = Self::touched(id)?;
+		if order.is_closed() || Self::do_due(id, &order)? {
+			return Ok(());
+		}
+		if order.state == OrderState::Closing {
+			return Self::look(id, order);
+		}
+		// It was put aside, and nothing of it is due any more.
+		let mut order = order;
+		let next = match order.state {
+			OrderState::Deploying => order.deploy_by.saturating_add(1),
+			_ => order.ends_at,
+		};
+		Self::schedule(id, &mut order, next)?;
+		Orders::<T>::insert(id, order);
+		Ok(())
+	}
+
+	/// Does what anyone may ask for, of an order whose worker was touched. Returns whether there was anything.
+	fn do_due(id: OrderId, order: &OrderOf<T>) -> Result<bool, DispatchError> {
+		if order.is_placed() && (order.failed || Self::serving(id, order).is_none()) {
+			Self::fail_worker(id, order.clone())?;
+			return Ok(true);
+		}
+		let now = Self::now();
+		match order.state {
+			OrderState::Deploying if now > order.deploy_by => {
+				Self::miss_deadline(id, order.clone())?;
+				Ok(true)
+			}
+			OrderState::Active if now >= order.ends_at => {
+				Self::end(id, order.clone(), CloseReason::Expired)?;
+				Ok(true)
+			}
+			_ => Ok(false),
+		}
+	}
+
+	fn end_or_fail(id: OrderId, order: OrderOf<T>) -> DispatchResult {
+		if order.failed || Self::serving(id, &order).is_none() {
+			return Self::fail_worker(id, order);
+		}
+		Self::end(id, order, CloseReason::Expired)
+	}
+
+	/// The worker let the deployment's deadline pass: all goes back, and it is charged for it.
+	fn miss_deadline(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
+		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
+		Self::refund_rest(&mut order)?;
+		T::Workers::fault(worker)?;
+		Self::free(id, &order, true)?;
+		Self::conclude(id, order, CloseReason::DeployFailed)
+	}
+
+	pub(crate) fn do_close(id: OrderId) -> DispatchResult {
+		let before = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
+		ensure!(before.is_placed(), Error::<T>::NothingDue);
+		let order = Self::touched(id)?;
+		if order.is_closed() || Self::do_due(id, &order)? {
+			return Ok(());
+		}
+		// The agenda is behind, or about to come to it.
+		let ready = order.ending.is_some_and(|ending| ending.proved) || Self::now() >= order.wake;
+		ensure!(
+			order.state == OrderState::Closing && ready,
+			Error::<T>::NothingDue
+		);
+		Self::look(id, order)
+	}
+}

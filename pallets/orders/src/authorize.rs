@@ -1,0 +1,156 @@
+//! Fee-less calls of workers' nodes: the pool admits only what will succeed.
+//!
+//! Every check that the call makes is made here first, and the signature, which costs most, last. Each of the
+//! calls ends the state that it needs, so an order can pay for one block's worth of them and no more: there is
+//! nothing to flood with.
+
+use crate::{pallet::*, *};
+use codec::Encode;
+use frame_support::{
+	ensure,
+	pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight},
+};
+use frame_system::{
+	ensure_authorized, ensure_signed,
+	pallet_prelude::{BlockNumberFor, OriginFor},
+};
+use kaisar_primitives::{
+	BlockNumber, Checks, DeployFailure, OrderId, WorkerId, Workers, order_payload,
+};
+use sp_core::{H256, sr25519};
+use sp_runtime::transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction};
+
+/// Blocks for which a report of an exit may wait in a pool.
+const REPORT_LONGEVITY: BlockNumber = 64;
+
+/// Who sent a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Signer<AccountId> {
+	/// An account, which pays the fee.
+	Account(AccountId),
+	/// A node, by a signature that `authorize` has verified. No fee.
+	Authorized,
+}
+
+impl<AccountId: PartialEq> Signer<AccountId> {
+	/// Whether the call comes from `account`, or was authorized.
+	pub fn stands_for(&self, account: &AccountId) -> bool {
+		match self {
+			Self::Account(signer) => signer == account,
+			Self::Authorized => true,
+		}
+	}
+}
+
+/// How a refusal is named to whoever submitted: `InvalidTransaction::Custom` of the index of the pallet's
+/// error, so that a client can say which one it was.
+fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
+	match error {
+		// Done already, or overtaken.
+		Error::WrongState | Error::DeadlineOver | Error::WorkerLost => InvalidTransaction::Stale,
+		other => {
+			let index = DispatchError::from(other)
+				.encode()
+				.get(2)
+				.copied()
+				.unwrap_or(u8::MAX);
+			InvalidTransaction::Custom(index)
+		}
+	}
+}
+
+fn accept(
+	call: &'static str,
+	order: OrderId,
+	blocks: BlockNumber,
+) -> TransactionValidityWithRefund {
+	ValidTransaction::with_tag_prefix(call)
+		.priority(TransactionPriority::MAX / 2)
+		.and_provides(order)
+		.longevity(blocks.max(1).into())
+		.propagate(true)
+		.build()
+		.map(|valid| (valid, Weight::zero()))
+}
+
+impl<T: Config> Pallet<T> {
+	pub(crate) fn ensure_signed_or_authorized(
+		origin: OriginFor<T>,
+		signature: &Option<sr25519::Signature>,
+	) -> Result<Signer<T::AccountId>, DispatchError> {
+		if ensure_authorized(origin.clone()).is_ok() {
+			return Ok(Signer::Authorized);
+		}
+		let account = ensure_signed(origin)?;
+		ensure!(signature.is_none(), Error::<T>::SignatureNotExpected);
+		Ok(Signer::Account(account))
+	}
+
+	/// The hash of the genesis block: what is signed for one chain is nothing on another.
+	pub fn genesis() -> H256 {
+		frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default())
+	}
+
+	/// The worker serves the order, and its key has signed the payload.
+	fn verify(
+		id: OrderId,
+		worker: WorkerId,
+		signature: &Option<sr25519::Signature>,
+		payload: &[u8; 32],
+	) -> Result<(), InvalidTransaction> {
+		let info = T::Workers::info(worker, T::Checks::next_round())
+			.filter(|info| info.order == Some(id))
+			.ok_or_else(|| refuse::<T>(Error::WorkerLost))?;
+		let signature = signature.as_ref().ok_or(InvalidTransaction::BadProof)?;
+		let key = <[u8; 32]>::try_from(info.key.as_ref() as &[u8])
+			.map_err(|_| InvalidTransaction::BadProof)?;
+		if sp_io::crypto::sr25519_verify(signature, payload, &sr25519::Public::from_raw(key)) {
+			Ok(())
+		} else {
+			Err(InvalidTransaction::BadProof)
+		}
+	}
+
+	pub(crate) fn authorize_confirm(
+		_source: TransactionSource,
+		id: &OrderId,
+		signature: &Option<sr25519::Signature>,
+	) -> TransactionValidityWithRefund {
+		let (order, worker) = Self::ensure_deploying(*id).map_err(refuse::<T>)?;
+		let payload = order_payload(b"kaisar/confirm_deployment", Self::genesis(), (id,));
+		Self::verify(*id, worker, signature, &payload)?;
+		accept(
+			"orders/deployment",
+			*id,
+			order.deploy_by.saturating_sub(Self::now()),
+		)
+	}
+
+	pub(crate) fn authorize_fail(
+		_source: TransactionSource,
+		id: &OrderId,
+		reason: &DeployFailure,
+		signature: &Option<sr25519::Signature>,
+	) -> TransactionValidityWithRefund {
+		let (order, worker) = Self::ensure_deploying(*id).map_err(refuse::<T>)?;
+		let payload = order_payload(b"kaisar/fail_deployment", Self::genesis(), (id, reason));
+		Self::verify(*id, worker, signature, &payload)?;
+		accept(
+			"orders/deployment",
+			*id,
+			order.deploy_by.saturating_sub(Self::now()),
+		)
+	}
+
+	pub(crate) fn authorize_exit(
+		_source: TransactionSource,
+		id: &OrderId,
+		code: &i32,
+		signature: &Option<sr25519::Signature>,
+	) -> TransactionValidityWithRefund {
+		let (_, worker) = Self::ensure_served(*id).map_err(refuse::<T>)?;
+		let payload = order_payload(b"kaisar/report_exit", Self::genesis(), (id, code));
+		Self::verify(*id, worker, signature, &payload)?;
+		accept("orders/exit", *id, REPORT_LONGEVITY)
+	}
+}

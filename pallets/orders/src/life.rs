@@ -1,0 +1,375 @@
+//! The life of an order: placed, deployed, extended, cancelled, over.
+
+use crate::{authorize::Signer, pallet::*, *};
+use frame_support::{
+	ensure,
+	traits::{Get, fungible::MutateHold},
+};
+use kaisar_primitives::{
+	Balance, BlockNumber, Checks, CloseReason, DeployFailure, HOURS, Issue, MAX_HOURS, OrderId,
+	Plan, Requirement, WorkerId, Workers,
+};
+use sp_runtime::{DispatchError, DispatchResult, SaturatedConversion};
+
+/// The customer's calls.
+impl<T: Config> Pallet<T> {
+	pub(crate) fn do_place(
+		who: T::AccountId,
+		requirement: Requirement,
+		workload: Workload,
+		hours: u32,
+		plan: Plan,
+		max_price: Balance,
+		credits: Balance,
+	) -> DispatchResult {
+		let quote = Self::do_quote(&requirement, hours, plan)?;
+		ensure!(quote.total <= max_price, Error::<T>::PriceAboveLimit);
+		let credits = credits.min(quote.total);
+		let charged = Money {
+			kai: quote.total.checked_sub(credits).ok_or(OVERFLOW)?,
+			credits,
+		};
+		let now = Self::now();
+		let id = NextOrderId::<T>::get();
+		NextOrderId::<T>::put(id.checked_add(1).ok_or(OVERFLOW)?);
+		let mut order = Order {
+			customer: who.clone(),
+			requirement,
+			plan,
+			state: OrderState::Matching,
+			worker: None,
+			floor: 0,
+			placed_at: now,
+			matched_at: 0,
+			deploy_by: 0,
+			started_at: 0,
+			ends_at: 0,
+			closed_at: 0,
+			segments: Default::default(),
+			proved_to: 0,
+			proved: 0,
+			ending: None,
+			failed: false,
+			issue: None,
+			wake: 0,
+			ledger: Ledger::default(),
+		};
+		let prices = quote.prices;
+		Self::buy(&mut order, hours, prices)?;
+		Self::charge(id, &mut order, charged)?;
+		Self::enqueue(id, now)?;
+		Orders::<T>::insert(id, order);
+		Workloads::<T>::insert(id, workload);
+		OrdersByCustomer::<T>::insert(&who, id, ());
+		Self::deposit_event(Event::OrderPlaced {
+			order: id,
+			customer: who,
+			requirement,
+			hours,
+			plan,
+			unit_price: prices.of(plan),
+			charged,
+		});
+		Ok(())
+	}
+
+	fn buy(order: &mut OrderOf<T>, hours: u32, prices: Prices) -> DispatchResult {
+		order
+			.segments
+			.try_push(Segment { hours, prices })
+			.map_err(|_| Error::<T>::TooManyExtensions.into())
+	}
+
+	pub(crate) fn do_extend(
+		who: T::AccountId,
+		id: OrderId,
+		hours: u32,
+		max_price: Balance,
+	) -> DispatchResult {
+		let mut order = Self::running_order(&who, id)?;
+		ensure!(hours > 0, Error::<T>::TooFewHours);
+		let all = order.hours().checked_add(hours).ok_or(OVERFLOW)?;
+		ensure!(all <= MAX_HOURS, Error::<T>::TooManyHours);
+
+		let Quote { prices, total, .. } = Self::price_hours(&order.requirement, hours, order.plan)?;
+		let unit_price = prices.of(order.plan);
+		ensure!(total <= max_price, Error::<T>::PriceAboveLimit);
+		ensure!(unit_price >= order.floor, Error::<T>::PriceBelowFloor);
+		Self::buy(&mut order, hours, prices)?;
+		let money = Money {
+			kai: total,
+			credits: 0,
+		};
+		Self::charge(id, &mut order, money)?;
+		let longer = hours.checked_mul(HOURS).ok_or(OVERFLOW)?;
+		order.ends_at = order.ends_at.checked_add(longer).ok_or(OVERFLOW)?;
+		let ends_at = order.ends_at;
+		Self::schedule(id, &mut order, ends_at)?;
+		Orders::<T>::insert(id, order);
+		Self::deposit_event(Event::OrderExtended {
+			order: id,
+			hours,
+			unit_price,
+			charged: total,
+			ends_at,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_cancel(who: T::AccountId, id: OrderId) -> DispatchResult {
+		let mut order = Self::touched(id)?;
+		ensure!(order.customer == who, Error::<T>::NotCustomer);
+		match order.state {
+			OrderState::Matching => {
+				Self::refund_rest(&mut order)?;
+				Self::conclude(id, order, CloseReason::Cancelled)
+			}
+			OrderState::Deploying => {
+				Self::pay_setup(&mut order)?;
+				Self::refund_rest(&mut order)?;
+				Self::free(id, &order, false)?;
+				Self::conclude(id, order, CloseReason::Cancelled)
+			}
+			OrderState::Active => {
+				order.ends_at = order.ends_at.min(Self::now());
+				Self::end(id, order, CloseReason::Cancelled)
+			}
+			OrderState::Closing | OrderState::Closed { .. } => Err(Error::<T>::WrongState.into()),
+		}
+	}
+
+	pub(crate) fn do_report_issue(who: T::AccountId, id: OrderId, reason: Issue) -> DispatchResult {
+		let mut order = Self::running_order(&who, id)?;
+		ensure!(order.issue.is_none(), Error::<T>::IssueOpen);
+		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
+		let bond = T::IssueBond::get();
+		T::Currency::hold(&HoldReason::IssueBond.into(), &who, bond)?;
+		order.issue = Some(OpenIssue {
+			reason,
+			bond,
+			reported_at: Self::now(),
+			undecided: 0,
+		});
+		T::Checks::force(worker)?;
+		Orders::<T>::insert(id, order);
+		Self::deposit_event(Event::IssueReported {
+			order: id,
+			worker,
+			reason,
+			bond,
+		});
+		Ok(())
+	}
+
+	/// The customer's order, whose paid time passes.
+	fn running_order(who: &T::AccountId, id: OrderId) -> Result<OrderOf<T>, DispatchError> {
+		let order = Self::touched(id)?;
+		ensure!(order.customer == *who, Error::<T>::NotCustomer);
+		ensure!(
+			order.state == OrderState::Active && Self::now() < order.ends_at,
+			Error::<T>::WrongState
+		);
+		Ok(order)
+	}
+}
+
+/// The worker's calls.
+impl<T: Config> Pallet<T> {
+	/// What `confirm_deployment` and `fail_deployment` ask for, but for who sends it.
+	pub(crate) fn ensure_deploying(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
+		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
+		ensure!(order.state == OrderState::Deploying, Error::<T>::WrongState);
+		ensure!(Self::now() <= order.deploy_by, Error::<T>::DeadlineOver);
+		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
+		Ok((order, worker))
+	}
+
+	/// What `report_exit` asks for, but for who sends it.
+	pub(crate) fn ensure_served(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
+		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
+		ensure!(order.is_served(), Error::<T>::WrongState);
+		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
+		Ok((order, worker))
+	}
+
+	/// Touches the worker and returns the order as it is after that; `None` if that ended it. Then the
+	/// worker's call has nothing left to say and leaves it at that: if it failed, the touch would be taken
+	/// back with it, and a fee-less call could be sent again and again.
+	fn after_touch(
+		signer: &Signer<T::AccountId>,
+		id: OrderId,
+		order: OrderOf<T>,
+		worker: WorkerId,
+	) -> Result<Option<OrderOf<T>>, DispatchError> {
+		let info =
+			T::Workers::info(worker, T::Checks::next_round()).ok_or(Error::<T>::Inconsistent)?;
+		ensure!(signer.stands_for(&info.owner), Error::<T>::NotOwner);
+		ensure!(info.order == Some(id), Error::<T>::WorkerLost);
+		T::Checks::touch(worker);
+		let after = Orders::<T>::get(id).ok_or(Error::<T>::Inconsistent)?;
+		Ok(Some(after).filter(|after| after.state == order.state))
+	}
+
+	pub(crate) fn do_confirm(signer: Signer<T::AccountId>, id: OrderId) -> DispatchResult {
+		let (order, worker) = Self::ensure_deploying(id)?;
+		let Some(mut order) = Self::after_touch(&signer, id, order, worker)? else {
+			return Ok(());
+		};
+		let now = Self::now();
+		let length = order.hours().checked_mul(HOURS).ok_or(OVERFLOW)?;
+		let ends_at = now.checked_add(length).ok_or(OVERFLOW)?;
+		order.state = OrderState::Active;
+		order.started_at = now;
+		order.proved_to = now;
+		order.ends_at = ends_at;
+		Self::schedule(id, &mut order, ends_at)?;
+		Orders::<T>::insert(id, order);
+		Self::deposit_event(Event::OrderDeployed {
+			order: id,
+			worker,
+			ends_at,
+		});
+		Ok(())
+	}
+
+	pub(crate) fn do_fail(
+		signer: Signer<T::AccountId>,
+		id: OrderId,
+		reason: DeployFailure,
+	) -> DispatchResult {
+		let (order, worker) = Self::ensure_deploying(id)?;
+		let Some(mut order) = Self::after_touch(&signer, id, order, worker)? else {
+			return Ok(());
+		};
+		Self::deposit_event(Event::DeploymentFailed {
+			order: id,
+			worker,
+			reason,
+		});
+		Self::pay_setup(&mut order)?;
+		Self::refund_rest(&mut order)?;
+		Self::free(id, &order, true)?;
+		Self::conclude(id, order, CloseReason::ImageFailed)
+	}
+
+	pub(crate) fn do_exit(signer: Signer<T::AccountId>, id: OrderId, code: i32) -> DispatchResult {
+		let (order, worker) = Self::ensure_served(id)?;
+		let Some(mut order) = Self::after_touch(&signer, id, order, worker)? else {
+			return Ok(());
+		};
+		Self::deposit_event(Event::ContainerExited {
+			order: id,
+			worker,
+			code,
+		});
+		Self::settle(id, &mut order)?;
+		Self::free(id, &order, true)?;
+		Self::conclude(id, order, CloseReason::Exited)
+	}
+}
+
+/// What several of them do.
+impl<T: Config> Pallet<T> {
+	/// The running block.
+	pub(crate) fn now() -> BlockNumber {
+		frame_system::Pallet::<T>::block_number().saturated_into()
+	}
+
+	/// The order, after a check of its worker that is over was closed.
+	pub(crate) fn touched(id: OrderId) -> Result<OrderOf<T>, DispatchError> {
+		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
+		match order.worker.filter(|_| order.is_placed()) {
+			Some(worker) => {
+				T::Checks::touch(worker);
+				Orders::<T>::get(id).ok_or_else(|| Error::<T>::UnknownOrder.into())
+			}
+			None => Ok(order),
+		}
+	}
+
+	/// The worker of the order, if the registry knows that it serves it.
+	pub(crate) fn serving(id: OrderId, order: &OrderOf<T>) -> Option<WorkerId> {
+		order.worker.filter(|worker| {
+			T::Workers::info(*worker, T::Checks::next_round())
+				.is_some_and(|info| info.order == Some(id))
+		})
+	}
+
+	/// The worker is idle again, where the registry did not take the order from it before; and it is barred
+	/// for a while, if it could not serve it.
+	pub(crate) fn free(id: OrderId, order: &OrderOf<T>, bar: bool) -> DispatchResult {
+		let Some(worker) = Self::serving(id, order) else {
+			return Ok(());
+		};
+		if bar {
+			let until = Self::now().saturating_add(T::BarBlocks::get());
+			T::Workers::bar(worker, until)?;
+		}
+		T::Workers::free(worker)
+	}
+
+	/// Paid time is over: a check is forced that will prove the rest of it, and the order waits for it.
+	pub(crate) fn end(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
+		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
+		order.state = OrderState::Closing;
+		order.ending = Some(Ending {
+			reason,
+			proved: false,
+			undecided: 0,
+			missing: 0,
+			pending: 0,
+		});
+		let ends_at = order.ends_at;
+		T::Checks::force(worker)?;
+		let look = Self::now().saturating_add(T::ClosingTimeout::get());
+		Self::schedule(id, &mut order, look)?;
+		Orders::<T>::insert(id, order);
+		Self::deposit_event(Event::OrderClosing {
+			order: id,
+			reason,
+			ends_at,
+		});
+		Ok(())
+	}
+
+	/// The order is over: all of its money has been dealt with. What customers said is wrong with it, and no
+	/// check has settled, is settled in their favour.
+	pub(crate) fn conclude(
+		id: OrderId,
+		mut order: OrderOf<T>,
+		reason: CloseReason,
+	) -> DispatchResult {
+		Self::resolve_issue(id, &mut order, true)?;
+		Self::ensure_settled(&order)?;
+		order.state = OrderState::Closed { reason };
+		order.ending = None;
+		order.closed_at = Self::now();
+		let forget = order.closed_at.saturating_add(T::History::get());
+		Self::schedule(id, &mut order, forget)?;
+		let Ledger {
+			paid,
+			fees,
+			setup,
+			refunded,
+			credited,
+			..
+		} = order.ledger;
+		Orders::<T>::insert(id, order);
+		Self::deposit_event(Event::OrderClosed {
+			order: id,
+			reason,
+			paid,
+			fee: fees.checked_add(setup).ok_or(OVERFLOW)?,
+			refunded,
+			credited,
+		});
+		Ok(())
+	}
+
+	/// Nothing of a closed order is kept any more.
+	pub(crate) fn forget(id: OrderId, order: &OrderOf<T>) {
+		Orders::<T>::remove(id);
+		Workloads::<T>::remove(id);
+		OrdersByCustomer::<T>::remove(&order.customer, id);
+	}
+}

@@ -1,0 +1,716 @@
+//! A runtime for tests, with a registry of workers and rounds that do as a test says. Both keep what they know
+//! in storage, so that a call which fails takes it back.
+
+use crate::{self as pallet_orders, *};
+use codec::{Decode, Encode};
+use frame_support::{
+	PalletId, derive_impl, parameter_types, storage_alias,
+	traits::{ConstU128, Hooks, fungible::Mutate, tokens::Preservation},
+	weights::{Weight, constants::WEIGHT_REF_TIME_PER_MILLIS},
+};
+use frame_system::{AuthorizeCall, EnsureRoot};
+use kaisar_primitives::{
+	AgentKey, Balance, BlockNumber, BlockSeed, Candidate, Checks, ClientKey, Closing, GpuClass,
+	HOURS, Image, KAI, OnClosed, OrderId, Outcome, Plan, PlanRates, Profile, Proved, Requirement,
+	RoundIndex, Standings, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
+	Workers,
+};
+use sp_core::{H256, Pair, sr25519};
+use sp_runtime::{
+	BoundedVec, BuildStorage, DispatchError, DispatchResult, Perbill,
+	testing::TestXt,
+	traits::{BlakeTwo256, IdentityLookup},
+};
+use std::{cell::RefCell, collections::BTreeMap};
+
+pub type AccountId = u64;
+pub type TxExtension = AuthorizeCall<Test>;
+pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
+type Block = sp_runtime::generic::Block<sp_runtime::generic::Header<u32, BlakeTwo256>, Extrinsic>;
+
+#[frame_support::runtime]
+mod runtime {
+	#[runtime::runtime]
+	#[runtime::derive(
+		RuntimeCall,
+		RuntimeEvent,
+		RuntimeError,
+		RuntimeOrigin,
+		RuntimeFreezeReason,
+		RuntimeHoldReason,
+		RuntimeSlashReason,
+		RuntimeLockId,
+		RuntimeTask,
+		RuntimeViewFunction
+	)]
+	pub struct Test;
+
+	#[runtime::pallet_index(0)]
+	pub type System = frame_system;
+	#[runtime::pallet_index(1)]
+	pub type Balances = pallet_balances;
+	#[runtime::pallet_index(2)]
+	pub type Rentals = pallet_orders;
+}
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for Test {
+	type Block = Block;
+	type AccountId = AccountId;
+	type Lookup = IdentityLookup<AccountId>;
+	type AccountData = pallet_balances::AccountData<Balance>;
+}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Test {
+	type Balance = Balance;
+	type ExistentialDeposit = ConstU128<ED>;
+	type AccountStore = System;
+	type FreezeIdentifier = [u8; 8];
+	type MaxFreezes = frame_support::traits::ConstU32<4>;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type RuntimeCall = RuntimeCall;
+	type Extrinsic = Extrinsic;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type Extension = TxExtension;
+	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
+		Extrinsic::new_transaction(call, extension)
+	}
+}
+
+impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for Test
+where
+	RuntimeCall: From<LocalCall>,
+{
+	fn create_extension() -> TxExtension {
+		AuthorizeCall::new()
+	}
+}
+
+/// The least that an account can hold.
+pub const ED: Balance = KAI / 1_000;
+pub const FUNDS: Balance = 1_000_000 * KAI;
+pub const TREASURY: AccountId = 99;
+/// Customers.
+pub const CARLA: AccountId = 1;
+pub const DAN: AccountId = 2;
+/// A provider.
+pub const PETRA: AccountId = 11;
+/// Somebody.
+pub const ANYONE: AccountId = 21;
+/// The account that sets prices.
+pub const ORACLE: AccountId = 31;
+pub const DEADLINE: BlockNumber = 75;
+pub const SETUP: BlockNumber = 30;
+pub const BAR: BlockNumber = 300;
+pub const TIMEOUT: BlockNumber = 150;
+pub const HISTORY: BlockNumber = 1_000;
+pub const BOND: Balance = 10 * KAI;
+/// Reference price of class 11, so that an hour costs 3 KAI while nothing is rented.
+pub const REFERENCE: Balance = 4 * KAI;
+/// What a GPU-hour of class 11 costs while nothing is rented.
+pub const PRICE: Balance = 3 * KAI;
+pub const CLASS: GpuClass = 11;
+
+parameter_types! {
+	pub const OrdersPalletId: PalletId = PalletId(*b"ksr/ordr");
+	pub const Treasury: AccountId = TREASURY;
+	pub storage Fee: Perbill = Perbill::from_percent(10);
+	pub storage Bond: Balance = BOND;
+	pub storage Rates: PlanRates = PlanRates::default();
+	pub const DeployDeadline: BlockNumber = DEADLINE;
+	pub const SetupBlocks: BlockNumber = SETUP;
+	pub const BarBlocks: BlockNumber = BAR;
+	pub const ClosingTimeout: BlockNumber = TIMEOUT;
+	pub const History: BlockNumber = HISTORY;
+	pub const MatchDraws: u32 = 8;
+	pub storage HookWeight: Weight = Weight::from_parts(800 * WEIGHT_REF_TIME_PER_MILLIS, 64 << 20);
+}
+
+/// A worker of the mock.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Machine {
+	pub owner: AccountId,
+	pub state: WorkerState,
+	pub order: Option<OrderId>,
+	pub profile: Profile,
+	pub region: [u8; 2],
+	pub floor: Balance,
+	pub reliability: Perbill,
+	pub barred_until: BlockNumber,
+	/// Since when its rented time is not proved.
+	pub since: BlockNumber,
+	/// How often it was made due.
+	pub forced: u32,
+	/// It is due in a round whose attest phase runs.
+	pub due: bool,
+	/// A check of it is open: the round's first block, and what it will come to when it is touched, if it is
+	/// over.
+	pub open: Option<(BlockNumber, Option<Verdict>)>,
+	/// Slashes that were queued, by checks and by orders.
+	pub slashes: u32,
+}
+
+/// What a check of the mock comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Verdict {
+	Fine,
+	Down,
+	Offline,
+	NoConsensus,
+}
+
+#[storage_alias]
+pub type Machines = StorageMap<Mock, frame_support::Twox64Concat, WorkerId, Machine>;
+#[storage_alias]
+pub type MachineCount = StorageValue<Mock, WorkerId, frame_support::pallet_prelude::ValueQuery>;
+/// Somebody's refusal: the call that the registry, or Rewards, refuses.
+#[storage_alias]
+pub type Refused = StorageValue<Mock, Refusal, frame_support::pallet_prelude::OptionQuery>;
+/// What protocol fees came to.
+#[storage_alias]
+pub type FeesPaid = StorageValue<Mock, Balance, frame_support::pallet_prelude::ValueQuery>;
+/// The seed of the last block, if not the usual one.
+#[storage_alias]
+pub type NoSeeds = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
+
+/// What fails for a test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Refusal {
+	/// Freeing a worker.
+	Free(WorkerId),
+	/// Taking a fee.
+	Fees,
+	/// Renting a worker.
+	Rent(WorkerId),
+}
+
+fn change<R>(worker: WorkerId, f: impl FnOnce(&mut Machine) -> R) -> Result<R, DispatchError> {
+	let mut machine = Machines::get(worker).ok_or(DispatchError::CannotLookup)?;
+	let result = f(&mut machine);
+	Machines::insert(worker, machine);
+	Ok(result)
+}
+
+/// Changes a worker of the mock.
+pub fn with_machine<R>(worker: WorkerId, f: impl FnOnce(&mut Machine) -> R) -> R {
+	change(worker, f).expect("there is such a worker")
+}
+
+/// A worker of the mock.
+pub fn machine(worker: WorkerId) -> Machine {
+	Machines::get(worker).expect("there is such a worker")
+}
+
+/// Providers, as far as Orders sees it.
+pub struct Registry;
+
+impl Registry {
+	fn bucket(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> Vec<WorkerId> {
+		(0..MachineCount::get())
+			.filter(|worker| {
+				let machine = machine(*worker);
+				machine.state == WorkerState::Online
+					&& (machine.profile.gpu_class, machine.profile.gpu_count) == (class, count)
+					&& region.is_none_or(|asked| asked == machine.region)
+			})
+			.collect()
+	}
+}
+
+impl Workers<AccountId> for Registry {
+	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
+		let machine = Machines::get(worker)?;
+		Some(WorkerInfo {
+			owner: machine.owner,
+			key: key_of(worker),
+			agent: AgentKey::from_raw([1; 32]),
+			standings: Standings::new(machine.state, 0),
+			forced: None,
+			spec: WorkerSpec::default(),
+			profile: Some(machine.profile),
+			gpu_stood: false,
+			order: machine.order,
+		})
+	}
+	fn by_key(key: &WorkerKey) -> Option<WorkerId> {
+		(0..MachineCount::get()).find(|worker| key_of(*worker) == *key)
+	}
+	fn counts() -> WorkerCounts {
+		WorkerCounts {
+			registered: MachineCount::get(),
+			..Default::default()
+		}
+	}
+	fn force(worker: WorkerId, _: RoundIndex) -> DispatchResult {
+		change(worker, |machine| machine.forced += 1)
+	}
+	fn attested(_: WorkerId, _: RoundIndex) -> DispatchResult {
+		Ok(())
+	}
+	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Balance, DispatchError> {
+		Ok(0)
+	}
+	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError> {
+		change(worker, |machine| {
+			let start = closing.round_start;
+			let mut rented = 0;
+			match closing.outcome {
+				Outcome::Online {
+					service, profile, ..
+				} => {
+					machine.profile = profile;
+					if machine.state == WorkerState::Pending {
+						machine.state = WorkerState::Online;
+					}
+					if machine.state == WorkerState::Rented {
+						rented = start.saturating_sub(machine.since).min(closing.max_gap);
+						machine.since = machine.since.max(start);
+					}
+					if !service {
+						machine.slashes += 1;
+						rented = 0;
+					}
+				}
+				Outcome::Offline => {
+					machine.state = WorkerState::Offline;
+					machine.order = None;
+					machine.slashes += 1;
+				}
+				Outcome::NoConsensus => machine.forced += 1,
+			}
+			Proved {
+				online: rented,
+				rented,
+				..Default::default()
+			}
+		})
+	}
+	fn idle(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> u32 {
+		Self::bucket(class, count, region).len() as u32
+	}
+	fn idle_at(
+		class: GpuClass,
+		count: u8,
+		region: Option<[u8; 2]>,
+		position: u32,
+	) -> Option<WorkerId> {
+		Self::bucket(class, count, region)
+			.get(position as usize)
+			.copied()
+	}
+	fn candidate(worker: WorkerId) -> Option<Candidate> {
+		let machine = Machines::get(worker)?;
+		let idle = machine.state == WorkerState::Online && machine.barred_until <= now();
+		idle.then_some(Candidate {
+			profile: machine.profile,
+			region: machine.region,
+			price_floor: machine.floor,
+			reliability: machine.reliability,
+		})
+	}
+	fn use_of(class: GpuClass) -> (u32, u32) {
+		let count = |state| {
+			(0..MachineCount::get())
+				.map(machine)
+				.filter(|machine| machine.profile.gpu_class == class && machine.state == state)
+				.count() as u32
+		};
+		(count(WorkerState::Online), count(WorkerState::Rented))
+	}
+	fn rent(worker: WorkerId, order: OrderId) -> DispatchResult {
+		if Refused::get() == Some(Refusal::Rent(worker)) {
+			return Err(DispatchError::Unavailable);
+		}
+		change(worker, |machine| {
+			if machine.state != WorkerState::Online {
+				return Err(DispatchError::Unavailable);
+			}
+			machine.state = WorkerState::Rented;
+			machine.order = Some(order);
+			machine.since = now();
+			Ok(())
+		})?
+	}
+	fn free(worker: WorkerId) -> DispatchResult {
+		if Refused::get() == Some(Refusal::Free(worker)) {
+			return Err(DispatchError::Unavailable);
+		}
+		change(worker, |machine| {
+			if machine.state != WorkerState::Rented {
+				return Err(DispatchError::Unavailable);
+			}
+			machine.state = WorkerState::Online;
+			machine.order = None;
+			machine.forced += 1;
+			Ok(())
+		})?
+	}
+	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
+		change(worker, |machine| {
+			machine.barred_until = machine.barred_until.max(until);
+			machine.reliability = Perbill::from_percent(50);
+		})
+	}
+	fn fault(worker: WorkerId) -> DispatchResult {
+		change(worker, |machine| machine.slashes += 1)
+	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(owner: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
+		let worker = add_machine(*owner);
+		with_machine(worker, |machine| machine.state = WorkerState::Pending);
+		worker
+	}
+}
+
+/// Popw, as far as Orders sees it.
+pub struct Rounds;
+
+impl Checks for Rounds {
+	fn next_round() -> RoundIndex {
+		0
+	}
+	fn touch(worker: WorkerId) {
+		if let Some((start, Some(verdict))) = machine(worker).open {
+			check(worker, start, verdict);
+		}
+	}
+	fn is_open(worker: WorkerId) -> bool {
+		machine(worker).open.is_some()
+	}
+	fn is_due(worker: WorkerId) -> bool {
+		machine(worker).due
+	}
+	fn force(worker: WorkerId) -> DispatchResult {
+		Registry::force(worker, 0)
+	}
+}
+
+/// The longest gap that a check credits.
+pub const MAX_GAP: BlockNumber = 4_800;
+
+/// Closes a check of a worker whose round began in block `start`, as Popw does.
+pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
+	let info = Registry::info(worker, 0).expect("there is such a worker");
+	with_machine(worker, |machine| {
+		machine.open = None;
+		machine.due = false;
+	});
+	let online = |service| Outcome::Online {
+		profile: machine(worker).profile,
+		service,
+		gpu_stands: false,
+	};
+	let closing = Closing {
+		round: 0,
+		round_start: start,
+		outcome: match verdict {
+			Verdict::Fine => online(true),
+			Verdict::Down => online(false),
+			Verdict::Offline => Outcome::Offline,
+			Verdict::NoConsensus => Outcome::NoConsensus,
+		},
+		verify_only: false,
+		false_proof: false,
+		max_gap: MAX_GAP,
+	};
+	let proved = Registry::closed(worker, &closing).expect("the registry refuses nothing");
+	if let Some(order) = info.order {
+		Rentals::on_order_checked(order, worker, &closing, &proved);
+	}
+}
+
+/// Randomness that differs from block to block.
+pub struct Vrf;
+impl BlockSeed for Vrf {
+	fn seed_of(number: BlockNumber) -> Option<H256> {
+		let known = number < now() && !NoSeeds::get();
+		known.then(|| H256::from(sp_io::hashing::blake2_256(&number.to_le_bytes())))
+	}
+}
+
+/// Rewards: fees go to the treasury.
+pub struct Rewards;
+impl kaisar_primitives::ProtocolFees<AccountId> for Rewards {
+	fn pay(_: WorkerId, from: &AccountId, amount: Balance) -> DispatchResult {
+		if Refused::get() == Some(Refusal::Fees) {
+			return Err(DispatchError::Unavailable);
+		}
+		if amount > 0 {
+			Balances::transfer(from, &TREASURY, amount, Preservation::Expendable)?;
+			FeesPaid::mutate(|sum| *sum += amount);
+		}
+		Ok(())
+	}
+}
+
+impl Config for Test {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Workers = Registry;
+	type Checks = Rounds;
+	type Seeds = Vrf;
+	type Fees = Rewards;
+	type Treasury = Treasury;
+	type PalletId = OrdersPalletId;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type PlanRates = Rates;
+	type ProtocolFee = Fee;
+	type IssueBond = Bond;
+	type DeployDeadline = DeployDeadline;
+	type SetupBlocks = SetupBlocks;
+	type BarBlocks = BarBlocks;
+	type ClosingTimeout = ClosingTimeout;
+	type History = History;
+	type MatchDraws = MatchDraws;
+	type HookWeight = HookWeight;
+	type WeightInfo = ();
+}
+
+/// Builds the externalities of a test.
+#[derive(Default)]
+pub struct ExtBuilder;
+
+impl ExtBuilder {
+	pub fn build(self) -> sp_io::TestExternalities {
+		let mut storage = frame_system::GenesisConfig::<Test>::default()
+			.build_storage()
+			.unwrap();
+		let funded = [CARLA, DAN, PETRA, ANYONE, ORACLE];
+		pallet_balances::GenesisConfig::<Test> {
+			balances: funded
+				.map(|who| (who, FUNDS))
+				.into_iter()
+				.chain([(TREASURY, KAI)])
+				.collect(),
+			..Default::default()
+		}
+		.assimilate_storage(&mut storage)
+		.unwrap();
+		pallet_orders::GenesisConfig::<Test> {
+			prices: vec![(CLASS, REFERENCE), (0, KAI / 10)],
+			..Default::default()
+		}
+		.assimilate_storage(&mut storage)
+		.unwrap();
+		let mut ext = sp_io::TestExternalities::new(storage);
+		ext.register_extension(sp_keystore::KeystoreExt::new(
+			sp_keystore::testing::MemoryKeystore::new(),
+		));
+		ext.execute_with(|| {
+			System::set_block_number(1);
+			Rentals::integrity_test();
+		});
+		ext
+	}
+
+	/// Runs a test, and checks what must always hold after it.
+	pub fn build_and_execute(self, test: impl FnOnce()) {
+		self.build().execute_with(|| {
+			let issued = pallet_balances::TotalIssuance::<Test>::get();
+			test();
+			Rentals::do_try_state().expect("all invariants hold");
+			assert_eq!(
+				pallet_balances::TotalIssuance::<Test>::get(),
+				issued,
+				"nothing is minted or burnt"
+			);
+		})
+	}
+}
+
+/// The running block.
+pub fn now() -> BlockNumber {
+	System::block_number()
+}
+
+/// Moves on to the next block, with all hooks. Returns the weight that they took.
+pub fn next_block() -> Weight {
+	System::set_block_number(now() + 1);
+	Rentals::on_initialize(now())
+}
+
+/// Moves on to a block, with all hooks.
+pub fn run_to(block: BlockNumber) {
+	while now() < block {
+		next_block();
+	}
+}
+
+/// The public key of a worker: that of its pair, for as many as a test signs for. Deriving one takes long in a
+/// development build.
+fn key_of(worker: WorkerId) -> WorkerKey {
+	thread_local! {
+		static KEYS: RefCell<BTreeMap<WorkerId, sr25519::Public>> = RefCell::default();
+	}
+	if worker >= 4 {
+		let mut raw = [1; 32];
+		raw[..4].copy_from_slice(&worker.to_le_bytes());
+		return sr25519::Public::from_raw(raw).into();
+	}
+	KEYS.with_borrow_mut(|keys| *keys.entry(worker).or_insert_with(|| pair(worker).public()))
+		.into()
+}
+
+/// The key of one of the first workers.
+pub fn pair(worker: WorkerId) -> sr25519::Pair {
+	sr25519::Pair::from_string(&format!("//worker/{worker}"), None).expect("a valid path")
+}
+
+/// What the machines of the mock are.
+pub const PROFILE: Profile = Profile {
+	bandwidth: 2,
+	cpu: 2,
+	memory: 2,
+	disk: 2,
+	gpu_class: CLASS,
+	gpu_count: 1,
+};
+
+/// An idle worker.
+pub fn add_machine(owner: AccountId) -> WorkerId {
+	let worker = MachineCount::get();
+	MachineCount::put(worker + 1);
+	Machines::insert(
+		worker,
+		Machine {
+			owner,
+			state: WorkerState::Online,
+			order: None,
+			profile: PROFILE,
+			region: *b"DE",
+			floor: 0,
+			reliability: Perbill::one(),
+			barred_until: 0,
+			since: 0,
+			forced: 0,
+			due: false,
+			open: None,
+			slashes: 0,
+		},
+	);
+	worker
+}
+
+/// One GPU of the class that has a price.
+pub const ONE: Requirement = Requirement {
+	gpu_class: CLASS,
+	gpu_count: 1,
+	min_bandwidth: 0,
+	min_cpu: 0,
+	min_memory: 0,
+	min_disk: 0,
+	region: None,
+};
+
+pub fn client_key() -> ClientKey {
+	ClientKey::from_raw([7; 32])
+}
+
+pub fn image() -> Image {
+	Image::Reference(reference("docker.io/library/nginx:1.27"))
+}
+
+pub fn reference(text: &str) -> Reference {
+	BoundedVec::truncate_from(text.as_bytes().to_vec())
+}
+
+/// The call that places an order.
+pub fn try_place(
+	who: AccountId,
+	requirement: Requirement,
+	hours: u32,
+	plan: Plan,
+	credits: Balance,
+) -> Result<OrderId, DispatchError> {
+	let id = NextOrderId::<Test>::get();
+	Rentals::place_order(
+		RuntimeOrigin::signed(who),
+		requirement,
+		image(),
+		hours,
+		plan,
+		Balance::MAX,
+		credits,
+		client_key(),
+	)?;
+	Ok(id)
+}
+
+/// An order of one GPU, on demand.
+pub fn place(who: AccountId, hours: u32) -> OrderId {
+	try_place(who, ONE, hours, Plan::OnDemand, 0).unwrap()
+}
+
+/// An order that has a worker.
+pub fn placed(who: AccountId, hours: u32) -> (OrderId, WorkerId) {
+	let id = place(who, hours);
+	matched(id)
+}
+
+/// Lets it be matched.
+pub fn matched(id: OrderId) -> (OrderId, WorkerId) {
+	run_to(order(id).placed_at + 2);
+	(id, order(id).worker.expect("it was matched"))
+}
+
+/// An order that runs.
+pub fn deployed(who: AccountId, hours: u32) -> (OrderId, WorkerId) {
+	let (id, worker) = placed(who, hours);
+	confirm(id);
+	(id, worker)
+}
+
+/// Its worker's owner says that it runs.
+pub fn confirm(id: OrderId) {
+	let owner = machine(order(id).worker.unwrap()).owner;
+	Rentals::confirm_deployment(RuntimeOrigin::signed(owner), id, None).unwrap();
+}
+
+/// An order's record.
+pub fn order(id: OrderId) -> OrderOf<Test> {
+	Orders::<Test>::get(id).expect("there is such an order")
+}
+
+/// Its state.
+pub fn state(id: OrderId) -> OrderState {
+	order(id).state
+}
+
+/// Closed for this reason.
+pub const fn closed(reason: kaisar_primitives::CloseReason) -> OrderState {
+	OrderState::Closed { reason }
+}
+
+/// What an account can spend.
+pub fn free(who: AccountId) -> Balance {
+	pallet_balances::Pallet::<Test>::free_balance(who)
+}
+
+/// The events of this pallet since the last time.
+pub fn events() -> Vec<Event<Test>> {
+	let events = System::events()
+		.into_iter()
+		.filter_map(|record| match record.event {
+			RuntimeEvent::Rentals(event) => Some(event),
+			_ => None,
+		})
+		.collect();
+	System::reset_events();
+	events
+}
+
+/// The price of so many blocks at the usual price.
+pub fn price_of(blocks: BlockNumber) -> Balance {
+	PRICE * Balance::from(blocks) / Balance::from(HOURS)
+}

@@ -1,0 +1,328 @@
+//! Escrow, payments, refunds and credits. Every function moves money and writes down where it went, in the
+//! order's ledger; whoever calls it stores the order, in the same storage layer.
+
+use crate::{pallet::*, *};
+use frame_support::{
+	ensure,
+	storage::with_storage_layer,
+	traits::{
+		Get,
+		fungible::{Inspect, Mutate, MutateHold},
+		tokens::{DepositConsequence, Fortitude, Precision, Preservation, Provenance, Restriction},
+	},
+};
+use kaisar_math::reward;
+use kaisar_primitives::{Balance, Checks, OrderId, ProtocolFees, WorkerId, Workers};
+use sp_runtime::{DispatchError, DispatchResult, traits::AccountIdConversion};
+
+fn add(sum: &mut Balance, amount: Balance) -> DispatchResult {
+	*sum = sum.checked_add(amount).ok_or(OVERFLOW)?;
+	Ok(())
+}
+
+fn add_money(sum: &mut Money, money: Money) -> DispatchResult {
+	*sum = sum.checked_add(money).ok_or(OVERFLOW)?;
+	Ok(())
+}
+
+/// Credits.
+impl<T: Config> Pallet<T> {
+	/// The account that holds the KAI behind all credits.
+	pub fn pot() -> T::AccountId {
+		T::PalletId::get().into_account_truncating()
+	}
+
+	/// Gives the pot its existential deposit, at genesis.
+	pub(crate) fn found_pot() -> DispatchResult {
+		let (pot, least) = (Self::pot(), T::Currency::minimum_balance());
+		let has = T::Currency::balance(&pot);
+		if let Some(missing) = least.checked_sub(has).filter(|missing| *missing > 0) {
+			T::Currency::mint_into(&pot, missing)?;
+		}
+		Ok(())
+	}
+
+	/// An account has more credits that it can use. The KAI behind them is in the pot.
+	fn give_credits(who: &T::AccountId, amount: Balance) -> DispatchResult {
+		if amount == 0 {
+			return Ok(());
+		}
+		Credits::<T>::try_mutate(who, |credits| add(credits, amount))?;
+		Self::deposit_event(Event::CreditsGiven {
+			who: who.clone(),
+			amount,
+		});
+		Ok(())
+	}
+
+	/// An account puts credits into an order's escrow.
+	fn use_credits(who: &T::AccountId, order: OrderId, amount: Balance) -> DispatchResult {
+		if amount == 0 {
+			return Ok(());
+		}
+		let left = Credits::<T>::get(who)
+			.checked_sub(amount)
+			.ok_or(Error::<T>::InsufficientCredits)?;
+		if left == 0 {
+			Credits::<T>::remove(who);
+		} else {
+			Credits::<T>::insert(who, left);
+		}
+		Self::deposit_event(Event::CreditsUsed {
+			who: who.clone(),
+			order,
+			amount,
+		});
+		Ok(())
+	}
+}
+
+/// Into escrow, and out of it.
+impl<T: Config> Pallet<T> {
+	/// Charges the customer.
+	pub(crate) fn charge(id: OrderId, order: &mut OrderOf<T>, money: Money) -> DispatchResult {
+		Self::use_credits(&order.customer, id, money.credits)?;
+		if money.kai > 0 {
+			T::Currency::hold(&HoldReason::Escrow.into(), &order.customer, money.kai)?;
+		}
+		add_money(&mut order.ledger.escrow, money)?;
+		add(&mut order.ledger.charged, money.total().ok_or(OVERFLOW)?)
+	}
+
+	/// Moves held KAI to another account's free balance. What is on hold for an order is the order's, so no
+	/// freeze or lock that its customer puts on its balance stands in the way.
+	pub(crate) fn move_held(
+		reason: HoldReason,
+		from: &T::AccountId,
+		to: &T::AccountId,
+		amount: Balance,
+	) -> DispatchResult {
+		if amount > 0 {
+			T::Currency::transfer_on_hold(
+				&reason.into(),
+				from,
+				to,
+				amount,
+				Precision::Exact,
+				Restriction::Free,
+				Fortitude::Force,
+			)?;
+		}
+		Ok(())
+	}
+
+	/// Takes money out of escrow, into the pot: its KAI joins that behind the credits.
+	fn collect(order: &mut OrderOf<T>, amount: Balance) -> Result<Money, DispatchError> {
+		let money = order
+			.ledger
+			.escrow
+			.take(amount)
+			.ok_or(Error::<T>::Inconsistent)?;
+		Self::move_held(HoldReason::Escrow, &order.customer, &Self::pot(), money.kai)?;
+		Ok(money)
+	}
+
+	/// Credits that were spent are none any more: the KAI behind them leaves the pot.
+	fn spend(money: Money) -> DispatchResult {
+		if money.credits > 0 {
+			TotalCredits::<T>::try_mutate(|total| {
+				*total = total
+					.checked_sub(money.credits)
+					.ok_or(Error::<T>::Inconsistent)?;
+				Ok::<(), DispatchError>(())
+			})?;
+		}
+		Ok(())
+	}
+
+	/// The account that gets `amount`: `to`, or the treasury where so little could not bring `to` to life.
+	pub(crate) fn payee(to: T::AccountId, amount: Balance) -> T::AccountId {
+		if Self::can_take(&to, amount) {
+			to
+		} else {
+			T::Treasury::get()
+		}
+	}
+
+	fn can_take(to: &T::AccountId, amount: Balance) -> bool {
+		T::Currency::can_deposit(to, amount, Provenance::Extant) == DepositConsequence::Success
+	}
+
+	/// Pays `amount` of the escrow for use: the protocol's part as a fee, the rest to the worker's owner.
+	fn pay(
+		id: OrderId,
+		order: &mut OrderOf<T>,
+		worker: WorkerId,
+		amount: Balance,
+	) -> DispatchResult {
+		if amount == 0 {
+			return Ok(());
+		}
+		let owner = T::Workers::info(worker, T::Checks::next_round())
+			.ok_or(Error::<T>::Inconsistent)?
+			.owner;
+		let money = Self::collect(order, amount)?;
+		Self::spend(money)?;
+		let (fee, net) = reward::fee(amount, T::ProtocolFee::get());
+		let to = Self::payee(owner, net);
+		if net > 0 {
+			T::Currency::transfer(&Self::pot(), &to, net, Preservation::Preserve)?;
+		}
+		T::Fees::pay(worker, &Self::pot(), fee)?;
+		add(&mut order.ledger.paid, net)?;
+		add(&mut order.ledger.fees, fee)?;
+		Self::deposit_event(Event::OrderPaid {
+			order: id,
+			worker,
+			to,
+			amount: net,
+			fee,
+			proved: order.proved,
+		});
+		Ok(())
+	}
+
+	/// Pays for what was used, up to `due` in all: never less than is paid already, never more than is in
+	/// escrow.
+	pub(crate) fn pay_up_to(id: OrderId, order: &mut OrderOf<T>, due: Balance) -> DispatchResult {
+		let Some(worker) = order.worker else {
+			return Ok(());
+		};
+		let paid = order.ledger.gross().ok_or(OVERFLOW)?;
+		let left = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		Self::pay(id, order, worker, due.saturating_sub(paid).min(left))
+	}
+
+	/// Pays for the time that was proved.
+	pub(crate) fn pay_proved(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
+		let due = order.cost(order.plan, order.proved).ok_or(OVERFLOW)?;
+		Self::pay_up_to(id, order, due)
+	}
+
+	/// The same, but what cannot be paid now stays in escrow: the next payment, or the order's end, pays for
+	/// it too. A proof must not be lost because of it.
+	pub(crate) fn try_pay_proved(id: OrderId, order: &mut OrderOf<T>) {
+		let mut after = order.clone();
+		match with_storage_layer(|| Self::pay_proved(id, &mut after)) {
+			Ok(()) => *order = after,
+			Err(error) => Self::note_failure(id, error),
+		}
+	}
+
+	/// Pays the treasury for a deployment that came to nothing: as much as so many blocks cost, at most what
+	/// is in escrow. What is too little to bring the treasury to life is left to the customer.
+	pub(crate) fn pay_setup(order: &mut OrderOf<T>) -> DispatchResult {
+		let left = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		let amount = order
+			.cost(order.plan, T::SetupBlocks::get())
+			.ok_or(OVERFLOW)?
+			.min(left);
+		let treasury = T::Treasury::get();
+		if amount > 0 && Self::can_take(&treasury, amount) {
+			let money = Self::collect(order, amount)?;
+			Self::spend(money)?;
+			T::Currency::transfer(&Self::pot(), &treasury, amount, Preservation::Preserve)?;
+			add(&mut order.ledger.setup, amount)?;
+		}
+		Ok(())
+	}
+
+	/// Gives `amount` of the escrow back, in the kind it was paid in.
+	pub(crate) fn refund(order: &mut OrderOf<T>, amount: Balance) -> DispatchResult {
+		let money = order
+			.ledger
+			.escrow
+			.take(amount)
+			.ok_or(Error::<T>::Inconsistent)?;
+		if money.kai > 0 {
+			T::Currency::release(
+				&HoldReason::Escrow.into(),
+				&order.customer,
+				money.kai,
+				Precision::Exact,
+			)?;
+		}
+		Self::give_credits(&order.customer, money.credits)?;
+		add_money(&mut order.ledger.refunded, money)
+	}
+
+	/// Gives all that is left back.
+	pub(crate) fn refund_rest(order: &mut OrderOf<T>) -> DispatchResult {
+		let rest = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		Self::refund(order, rest)
+	}
+
+	/// Makes all that is left credits.
+	pub(crate) fn credit_rest(order: &mut OrderOf<T>) -> DispatchResult {
+		let rest = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		let money = Self::collect(order, rest)?;
+		TotalCredits::<T>::try_mutate(|total| add(total, money.kai))?;
+		Self::give_credits(&order.customer, rest)?;
+		add(&mut order.ledger.credited, rest)
+	}
+
+	/// What a cancelled order is due: what was used, an hour at least, at the price of the plan that the time
+	/// it ran for has earned.
+	pub(crate) fn due_cancelled(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
+		let ran = order.ends_at.saturating_sub(order.started_at);
+		let earned = order.plan.earned(ran / kaisar_primitives::HOURS);
+		let used = order.proved.max(kaisar_primitives::HOURS);
+		order.cost(earned, used).ok_or(OVERFLOW)
+	}
+}
+
+/// The bond of a report.
+impl<T: Config> Pallet<T> {
+	/// Settles the issue of an order, if one is open: the bond goes back to the customer, or to the worker's
+	/// owner.
+	pub(crate) fn resolve_issue(
+		id: OrderId,
+		order: &mut OrderOf<T>,
+		returned: bool,
+	) -> DispatchResult {
+		let Some(OpenIssue { bond, .. }) = order.issue.take() else {
+			return Ok(());
+		};
+		let owner = || {
+			let worker = order.worker?;
+			let info = T::Workers::info(worker, T::Checks::next_round())?;
+			Some(Self::payee(info.owner, bond))
+		};
+		// Held KAI is not moved onto the account that it is held on, nor where it could not exist.
+		let to = (!returned)
+			.then(owner)
+			.flatten()
+			.filter(|to| *to != order.customer && Self::can_take(to, bond));
+		let returned = to.is_none();
+		match to {
+			Some(to) => Self::move_held(HoldReason::IssueBond, &order.customer, &to, bond)?,
+			None => {
+				T::Currency::release(
+					&HoldReason::IssueBond.into(),
+					&order.customer,
+					bond,
+					Precision::Exact,
+				)?;
+			}
+		}
+		Self::deposit_event(Event::IssueResolved {
+			order: id,
+			returned,
+			bond,
+		});
+		Ok(())
+	}
+
+	/// Something could not be done. Said in the log and by an event, for somebody to look into.
+	pub(crate) fn note_failure(id: OrderId, error: DispatchError) {
+		log::error!(target: LOG, "order {id}: {error:?}");
+		Self::deposit_event(Event::OrderFailed { order: id, error });
+	}
+
+	/// The figures of an order that is over fit together, and nothing is left in escrow.
+	pub(crate) fn ensure_settled(order: &OrderOf<T>) -> DispatchResult {
+		let settled = order.ledger.balances() && order.ledger.escrow == Money::default();
+		ensure!(settled, Error::<T>::Inconsistent);
+		Ok(())
+	}
+}

@@ -1,0 +1,262 @@
+//! The off-chain worker: at each imported block it tells the agents of this node's workers what has to
+//! run, hears how it is, and says so on chain, fee-less.
+//!
+//! It tells the whole truth each time and not what has changed, so nothing is lost with a restart of the
+//! node, the agent or the container engine: whoever asks late asks for the same thing.
+
+use crate::{pallet::*, *};
+use alloc::{
+	string::{String, ToString},
+	vec::Vec,
+};
+use codec::Encode;
+use frame_support::traits::Get;
+use frame_system::offchain::{CreateAuthorizedTransaction, SubmitTransaction};
+use kaisar_primitives::{
+	BlockNumber, Checks, DeployFailure, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
+	WorkerKey, Workers,
+	agent::{
+		ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest, PATH_ORDER,
+	},
+	offchain::{self, Agent, forget, may_send, read},
+	order_payload,
+};
+use sp_core::H256;
+use sp_runtime::{
+	RuntimeAppPublic,
+	offchain::{
+		Duration, Timestamp,
+		storage::StorageValueRef,
+		storage_lock::{StorageLock, Time},
+	},
+};
+
+/// How long the lock is held at most, should the node die with it.
+const LOCK: Duration = Duration::from_millis(10_000);
+/// Blocks between two times that an agent is told that there is nothing to run.
+const IDLE: BlockNumber = 20;
+/// Blocks before its deadline at which a deployment that goes on is given up: a slow registry or an image
+/// that does not answer is the customer's affair, a deadline that passes is the worker's.
+const GIVE_UP: BlockNumber = 5;
+/// What an agent keeps a container for beyond the chain's own time for it, in blocks, if it hears nothing
+/// more: long enough for a node that is being updated.
+const GRACE: BlockNumber = 150;
+
+/// Runs after block `now` was imported.
+pub fn run<T: Config>(now: BlockNumber) {
+	let workers = WorkerKey::all();
+	if workers.is_empty() {
+		return;
+	}
+	let mut lock = StorageLock::<Time>::with_deadline(b"kaisar/orders/lock", LOCK);
+	let Ok(_guard) = lock.try_lock() else { return };
+
+	let until = offchain::until();
+	for key in &workers {
+		serve::<T>(key, now, until);
+	}
+}
+
+/// Does what is due for the worker that holds `key`.
+fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
+	let Some(worker) = T::Workers::by_key(key) else {
+		return;
+	};
+	let Some(info) = T::Workers::info(worker, T::Checks::next_round()) else {
+		return;
+	};
+	if info.key != *key {
+		return;
+	}
+	let order = info
+		.order
+		.and_then(|id| Some((id, Orders::<T>::get(id)?)))
+		.filter(|(_, order)| order.is_placed());
+	let Some((id, order)) = order else {
+		nothing_to_run::<T>(key, worker, now, until);
+		return;
+	};
+	let Some(deployment) = deployment::<T>(id, &order, &info, now) else {
+		return;
+	};
+	let Some(agent) = Agent::of(key.as_ref(), now, until) else {
+		return;
+	};
+	StorageValueRef::persistent(&idle_key(worker)).clear();
+	let request = OrderRequest {
+		genesis: genesis::<T>(),
+		worker,
+		deployment: Some(deployment),
+	};
+	let Some(report) = agent.ask::<ContainerReport>(PATH_ORDER, &request) else {
+		return;
+	};
+	// An agent that speaks of another order has not caught up yet.
+	if report.order == Some(id) {
+		tell::<T>(key, id, &order, report.state, now);
+	}
+}
+
+/// Since when an agent knows that there is nothing to run for a worker.
+fn idle_key(worker: WorkerId) -> Vec<u8> {
+	(b"kaisar/orders/idle", worker).encode()
+}
+
+/// Tells an agent so, at once and then from time to time: it may have been restarted.
+fn nothing_to_run<T: Config>(
+	key: &WorkerKey,
+	worker: WorkerId,
+	now: BlockNumber,
+	until: Timestamp,
+) {
+	let name = idle_key(worker);
+	let told = read::<BlockNumber>(&name);
+	if told.is_some_and(|at| now >= at && now - at < IDLE) {
+		return;
+	}
+	let Some(agent) = Agent::of(key.as_ref(), now, until) else {
+		return;
+	};
+	let request = OrderRequest {
+		genesis: genesis::<T>(),
+		worker,
+		deployment: None,
+	};
+	if agent.ask::<ContainerReport>(PATH_ORDER, &request).is_some() {
+		StorageValueRef::persistent(&name).set(&now);
+	}
+}
+
+/// What an agent has to run for an order. `None` where the record of what it runs is gone.
+fn deployment<T: Config>(
+	id: OrderId,
+	order: &OrderOf<T>,
+	info: &WorkerInfo<T::AccountId>,
+	now: BlockNumber,
+) -> Option<Deployment> {
+	let Workload {
+		run, client_key, ..
+	} = Workloads::<T>::get(id)?;
+	let (serve, keep) = match order.state {
+		OrderState::Active => {
+			let left = order.ends_at.saturating_sub(now);
+			(Some(left), left)
+		}
+		OrderState::Closing => (Some(0), 0),
+		_ => (None, order.deploy_by.saturating_sub(now)),
+	};
+	let millis = |blocks: BlockNumber| u64::from(blocks).saturating_mul(MILLISECS_PER_BLOCK);
+	Some(Deployment {
+		order: id,
+		image: String::from_utf8_lossy(&run.image).into_owned(),
+		port: run.port,
+		capabilities: run
+			.capabilities
+			.iter()
+			.map(|capability| capability.name().to_string())
+			.collect(),
+		client: client_key,
+		limits: ContainerLimits {
+			gpus: order.requirement.gpu_count,
+			cpu_cores: info.spec.cpu_cores,
+			memory_gb: info.spec.memory_gb,
+			disk_gb: info.spec.disk_gb,
+		},
+		serve_ms: serve.map(millis),
+		keep_ms: millis(
+			keep.saturating_add(T::ClosingTimeout::get())
+				.saturating_add(GRACE),
+		),
+	})
+}
+
+/// Says on chain what has become of an order's container, where that changes anything.
+fn tell<T: Config>(
+	key: &WorkerKey,
+	id: OrderId,
+	order: &OrderOf<T>,
+	state: ContainerState,
+	now: BlockNumber,
+) {
+	let genesis = genesis::<T>();
+	let deploying = order.state == OrderState::Deploying;
+	let late = now.saturating_add(GIVE_UP) >= order.deploy_by;
+	let sign = |payload: [u8; 32]| key.sign(&payload).map(|signature| Some(signature.into()));
+	let fail = |reason: DeployFailure| {
+		Some(Call::fail_deployment {
+			order: id,
+			reason,
+			signature: sign(order_payload(
+				b"kaisar/fail_deployment",
+				genesis,
+				(id, reason),
+			))?,
+		})
+	};
+	let (what, call) = match state {
+		ContainerState::Running if deploying => {
+			let payload = order_payload(b"kaisar/confirm_deployment", genesis, (id,));
+			let call = sign(payload).map(|signature| Call::confirm_deployment {
+				order: id,
+				signature,
+			});
+			("its container runs".to_string(), call)
+		}
+		ContainerState::Failed { failure, message } if deploying => {
+			(alloc::format!("{failure:?}: {message}"), fail(failure))
+		}
+		ContainerState::Pulling { percent } if deploying && late => (
+			alloc::format!("{percent} % of its image are there, and time is over"),
+			fail(DeployFailure::ImageUnavailable),
+		),
+		ContainerState::Starting if deploying && late => (
+			"its container does not answer, and time is over".to_string(),
+			fail(DeployFailure::Unhealthy),
+		),
+		// What ends before it has ever answered was never deployed.
+		ContainerState::Exited { code } if deploying => (
+			alloc::format!("its container ended with {code} before it answered"),
+			fail(DeployFailure::StartFailed),
+		),
+		ContainerState::Exited { code } => {
+			let payload = order_payload(b"kaisar/report_exit", genesis, (id, code));
+			let call = sign(payload).map(|signature| Call::report_exit {
+				order: id,
+				code,
+				signature,
+			});
+			(alloc::format!("its container ended with {code}"), call)
+		}
+		// Nothing to say: it is on its way, or what is wrong is for the committee to find.
+		_ => return,
+	};
+	let sent = (b"order", id, order.state);
+	if !may_send(sent, now) {
+		return;
+	}
+	let Some(call) = call else {
+		log::warn!(target: LOG, "order {id}: the keystore does not sign");
+		forget(sent);
+		return;
+	};
+	if submit::<T>(call) {
+		log::info!(target: LOG, "order {id}: {what}");
+	}
+}
+
+/// Submits a fee-less call. Returns whether the pool took it.
+fn submit<T: Config>(call: Call<T>) -> bool {
+	let name = frame_support::traits::GetCallName::get_call_name(&call);
+	let transaction =
+		<T as CreateAuthorizedTransaction<Call<T>>>::create_authorized_transaction(call.into());
+	let taken = SubmitTransaction::<T, Call<T>>::submit_transaction(transaction).is_ok();
+	if !taken {
+		log::debug!(target: LOG, "{name} was not taken by the pool");
+	}
+	taken
+}
+
+/// The hash of the genesis block.
+fn genesis<T: Config>() -> H256 {
+	Pallet::<T>::genesis()
+}

@@ -1,0 +1,163 @@
+//! What a machine costs, and what can be asked for.
+
+use crate::{pallet::*, *};
+use frame_support::{ensure, traits::EnsureOrigin};
+use frame_system::{ensure_signed, pallet_prelude::OriginFor};
+use kaisar_math::{
+	price::{self, Utilisation},
+	tiers::MAX_TIER,
+};
+use kaisar_primitives::{
+	Balance, GpuClass, Image, MAX_HOURS, Plan, PlanRates, Requirement, Workers,
+};
+use sp_runtime::{DispatchError, DispatchResult, traits::Get};
+
+impl<T: Config> Pallet<T> {
+	/// Governance, or the oracle.
+	pub(crate) fn ensure_pricing(origin: OriginFor<T>) -> DispatchResult {
+		if T::AdminOrigin::ensure_origin(origin.clone()).is_ok() {
+			return Ok(());
+		}
+		let who = ensure_signed(origin)?;
+		ensure!(Oracle::<T>::get() == Some(who), DispatchError::BadOrigin);
+		Ok(())
+	}
+
+	pub(crate) fn do_set_price(class: GpuClass, new: Option<Balance>) -> DispatchResult {
+		ensure!(new != Some(0), Error::<T>::ZeroPrice);
+		let mut entry = PriceBook::<T>::get(class).unwrap_or_default();
+		let old = core::mem::replace(&mut entry.reference, new);
+		Self::put_price(class, entry);
+		Self::deposit_event(Event::PriceSet { class, old, new });
+		Ok(())
+	}
+
+	pub(crate) fn do_set_cost(class: GpuClass, new: Option<Cost>) -> DispatchResult {
+		let is_zero = new.is_some_and(|new| new.cost == 0 || new.multiplier == Default::default());
+		ensure!(!is_zero, Error::<T>::ZeroPrice);
+		let mut entry = PriceBook::<T>::get(class).unwrap_or_default();
+		let old = core::mem::replace(&mut entry.cost, new);
+		Self::put_price(class, entry);
+		Self::deposit_event(Event::CostSet { class, old, new });
+		Ok(())
+	}
+
+	fn put_price(class: GpuClass, entry: ClassPrice) {
+		PriceBook::<T>::set(
+			class,
+			Some(entry).filter(|entry| *entry != ClassPrice::default()),
+		);
+	}
+
+	/// What a unit and hour of a class costs now.
+	pub(crate) fn prices_of(class: GpuClass) -> Result<Prices, Error<T>> {
+		let entry = PriceBook::<T>::get(class).ok_or(Error::<T>::NoPrice)?;
+		let (idle, rented) = T::Workers::use_of(class);
+		let utilisation = Utilisation { idle, rented };
+		if Contingency::<T>::get() {
+			// What costs more to run than it brings is not sold for less by the month.
+			let Cost { cost, multiplier } = entry.cost.ok_or(Error::<T>::NoPrice)?;
+			let price = price::contingency_price(cost, multiplier, utilisation)
+				.ok_or(Error::<T>::NoPrice)?;
+			return Ok(Prices {
+				on_demand: price,
+				month: price,
+				quarter: price,
+			});
+		}
+		let reference = entry.reference.ok_or(Error::<T>::NoPrice)?;
+		let rates: PlanRates = T::PlanRates::get();
+		let price = |plan: Plan| {
+			// A plan of which governance would leave nothing still costs the least there is.
+			price::unit_price(reference, utilisation, plan.rate(&rates))
+				.map(|price| price.max(1))
+				.ok_or(Error::<T>::NoPrice)
+		};
+		Ok(Prices {
+			on_demand: price(Plan::OnDemand)?,
+			month: price(Plan::Month)?,
+			quarter: price(Plan::Quarter)?,
+		})
+	}
+
+	/// Whether there can be such a machine.
+	fn ensure_requirement(requirement: &Requirement) -> Result<(), Error<T>> {
+		let Requirement {
+			gpu_class,
+			gpu_count,
+			min_bandwidth,
+			min_cpu,
+			min_memory,
+			min_disk,
+			region,
+		} = requirement;
+		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
+		let known = (*gpu_class == 0) == (*gpu_count == 0)
+			&& tiers.into_iter().all(|tier| *tier <= MAX_TIER)
+			&& region.is_none_or(|code| code.iter().all(u8::is_ascii_uppercase));
+		ensure!(known, Error::<T>::InvalidRequirement);
+		Ok(())
+	}
+
+	/// What an order, or more hours of it, costs now.
+	pub(crate) fn price_hours(
+		requirement: &Requirement,
+		hours: u32,
+		plan: Plan,
+	) -> Result<Quote, DispatchError> {
+		let prices = Self::prices_of(requirement.gpu_class)?;
+		let units = price::units(
+			requirement.gpu_class,
+			requirement.gpu_count,
+			requirement.min_cpu,
+		);
+		let total = price::total(prices.of(plan), units, hours).ok_or(OVERFLOW)?;
+		Ok(Quote {
+			prices,
+			units,
+			total,
+		})
+	}
+
+	/// The same, if such an order can be placed.
+	pub(crate) fn do_quote(
+		requirement: &Requirement,
+		hours: u32,
+		plan: Plan,
+	) -> Result<Quote, DispatchError> {
+		Self::ensure_requirement(requirement)?;
+		ensure!(hours >= plan.least_hours(), Error::<T>::TooFewHours);
+		ensure!(hours <= MAX_HOURS, Error::<T>::TooManyHours);
+		Self::price_hours(requirement, hours, plan)
+	}
+
+	/// Whether it can be an OCI reference: the characters that occur in one, and beginning with a letter or
+	/// a digit, so that it is never taken for an option.
+	pub(crate) fn ensure_reference(reference: &[u8]) -> Result<(), Error<T>> {
+		let begins = reference.first().is_some_and(u8::is_ascii_alphanumeric);
+		let known = |byte: &u8| {
+			byte.is_ascii_alphanumeric()
+				|| matches!(byte, b'.' | b'-' | b'_' | b'/' | b':' | b'@' | b'+')
+		};
+		ensure!(
+			begins && reference.iter().all(known),
+			Error::<T>::InvalidImage
+		);
+		Ok(())
+	}
+
+	/// What an image comes to.
+	pub(crate) fn resolve(image: &Image) -> Result<Template, Error<T>> {
+		match image {
+			Image::Template(id) => Templates::<T>::get(id).ok_or(Error::<T>::UnknownTemplate),
+			Image::Reference(reference) => {
+				Self::ensure_reference(reference)?;
+				Ok(Template {
+					image: reference.clone(),
+					port: None,
+					capabilities: Default::default(),
+				})
+			}
+		}
+	}
+}

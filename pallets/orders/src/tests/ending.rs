@@ -1,0 +1,179 @@
+//! An order's end, and the check that it waits for.
+
+use super::*;
+use crate::agenda::RETRY;
+
+/// An order of an hour at its end, nothing of it proved.
+fn at_its_end() -> (u32, u32) {
+	add_machine(PETRA);
+	let (id, worker) = deployed(CARLA, 1);
+	run_to(order(id).ends_at);
+	assert_eq!(state(id), OrderState::Closing);
+	assert_eq!(machine(worker).forced, 1);
+	(id, worker)
+}
+
+#[test]
+fn boundary_of_the_rounds_start() {
+	ExtBuilder.build_and_execute(|| {
+		let (id, worker) = at_its_end();
+		let ends_at = order(id).ends_at;
+		run_to(now() + 10);
+		check(worker, ends_at - 1, Verdict::Fine);
+		// That was not the one: it is paid for, and another is asked for.
+		assert_eq!(state(id), OrderState::Closing);
+		assert_eq!(order(id).ledger.gross(), Some(price_of(HOURS - 1)));
+		assert_eq!(machine(worker).forced, 2);
+		check(worker, ends_at, Verdict::Fine);
+		assert_eq!(state(id), closed(CloseReason::Expired));
+		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+		// Freeing it makes it due in a full check.
+		assert_eq!(machine(worker).forced, 3);
+	});
+}
+
+#[test]
+fn after_two_checks_without_consensus_the_tail_is_paid() {
+	ExtBuilder.build_and_execute(|| {
+		let (id, worker) = at_its_end();
+		let ends_at = order(id).ends_at;
+		for start in [ends_at - 1, ends_at] {
+			check(worker, start, Verdict::NoConsensus);
+			assert_eq!(state(id), OrderState::Closing);
+		}
+		check(worker, ends_at + 25, Verdict::NoConsensus);
+		assert_eq!(state(id), closed(CloseReason::Expired));
+		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+	});
+}
+
+#[test]
+fn a_cancelled_order_is_paid_for_likewise() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 10);
+		run_to(order(id).started_at + 2 * HOURS);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+		for _ in 0..2 {
+			check(worker, now(), Verdict::NoConsensus);
+		}
+		assert_eq!(state(id), closed(CloseReason::Cancelled));
+		assert_eq!(order(id).ledger.gross(), Some(2 * PRICE));
+		assert_eq!(Credits::<Test>::get(CARLA), 8 * PRICE);
+	});
+}
+
+#[test]
+fn a_failure_at_the_end_is_one() {
+	for verdict in [Verdict::Offline, Verdict::Down] {
+		ExtBuilder.build_and_execute(|| {
+			let (id, worker) = at_its_end();
+			check(worker, now(), verdict);
+			assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+			assert_eq!(free(CARLA), FUNDS);
+		});
+	}
+}
+
+#[test]
+fn where_no_check_ever_comes_the_tail_goes_back() {
+	ExtBuilder.build_and_execute(|| {
+		let (id, worker) = at_its_end();
+		let ends_at = order(id).ends_at;
+		run_to(ends_at + TIMEOUT - 1);
+		assert_eq!(machine(worker).forced, 1);
+		// Once more.
+		run_to(ends_at + TIMEOUT);
+		assert_eq!(machine(worker).forced, 2);
+		run_to(ends_at + 2 * TIMEOUT - 1);
+		assert_eq!(state(id), OrderState::Closing);
+		run_to(ends_at + 2 * TIMEOUT);
+		assert_eq!(state(id), closed(CloseReason::Expired));
+		assert_eq!(free(CARLA), FUNDS);
+		assert_eq!(machine(worker).state, WorkerState::Online);
+	});
+}
+
+#[test]
+fn of_a_cancelled_order_too_and_the_rest_becomes_credits() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 10);
+		let started = order(id).started_at;
+		run_to(started + 3 * HOURS);
+		check(worker, started + 2 * HOURS, Verdict::Fine);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+		run_to(now() + 2 * TIMEOUT);
+		assert_eq!(state(id), closed(CloseReason::Cancelled));
+		// Two hours are paid, the third goes back, seven are credited.
+		let ledger = order(id).ledger;
+		assert_eq!(ledger.gross(), Some(2 * PRICE));
+		assert_eq!(
+			ledger.refunded,
+			Money {
+				kai: PRICE,
+				credits: 0
+			}
+		);
+		assert_eq!(ledger.credited, 7 * PRICE);
+	});
+}
+
+#[test]
+fn a_check_that_is_under_way_is_waited_for_but_not_for_ever() {
+	let under_way: [fn(&mut Machine); 2] = [
+		|machine| machine.due = true,
+		|machine| machine.open = Some((1, None)),
+	];
+	for under_way in under_way {
+		ExtBuilder.build_and_execute(|| {
+			let (id, worker) = at_its_end();
+			let ends_at = order(id).ends_at;
+			with_machine(worker, under_way);
+			run_to(ends_at + 16 * TIMEOUT);
+			assert_eq!(machine(worker).forced, 1);
+			run_to(ends_at + 18 * TIMEOUT - 1);
+			assert_eq!(state(id), OrderState::Closing);
+			run_to(ends_at + 18 * TIMEOUT);
+			assert_eq!(state(id), closed(CloseReason::Expired));
+			assert_eq!(free(CARLA), FUNDS);
+		});
+	}
+}
+
+#[test]
+fn a_check_that_is_over_is_closed_before_the_agenda_decides() {
+	ExtBuilder.build_and_execute(|| {
+		let (id, worker) = at_its_end();
+		let ends_at = order(id).ends_at;
+		with_machine(worker, |machine| {
+			machine.open = Some((ends_at, Some(Verdict::Fine)))
+		});
+		run_to(ends_at + TIMEOUT);
+		assert_eq!(state(id), closed(CloseReason::Expired));
+		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+	});
+}
+
+#[test]
+fn an_end_whose_money_could_not_be_dealt_with_is_tried_again() {
+	ExtBuilder.build_and_execute(|| {
+		let (id, worker) = at_its_end();
+		Refused::put(Refusal::Fees);
+		events();
+		check(worker, now(), Verdict::Fine);
+		let failed = Event::OrderFailed {
+			order: id,
+			error: DispatchError::Unavailable,
+		};
+		assert_eq!(events(), vec![failed.clone()]);
+		assert_eq!(state(id), OrderState::Closing);
+		run_to(now() + RETRY);
+		assert_eq!(events(), vec![failed]);
+		Refused::kill();
+		// The proof stands, and nobody has to come again.
+		run_to(now() + RETRY);
+		assert_eq!(state(id), closed(CloseReason::Expired));
+		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+	});
+}

@@ -1,0 +1,245 @@
+//! `place_order`.
+
+use super::*;
+
+#[test]
+fn holds_the_full_price_and_waits() {
+	ExtBuilder.build_and_execute(|| {
+		let id = try_place(CARLA, ONE, 3, Plan::OnDemand, 0).unwrap();
+		assert_eq!(held(CARLA), (3 * PRICE, 0));
+		assert_eq!(
+			events(),
+			vec![Event::OrderPlaced {
+				order: id,
+				customer: CARLA,
+				requirement: ONE,
+				hours: 3,
+				plan: Plan::OnDemand,
+				unit_price: PRICE,
+				charged: Money {
+					kai: 3 * PRICE,
+					credits: 0
+				},
+			}]
+		);
+		assert_eq!(Rentals::waiting(), 1);
+		let workload = Workloads::<Test>::get(id).unwrap();
+		assert_eq!(
+			(workload.image(), workload.client_key),
+			(image(), client_key())
+		);
+	});
+}
+
+#[test]
+fn boundary_of_the_price_limit() {
+	ExtBuilder.build_and_execute(|| {
+		let place = |max_price| {
+			Rentals::place_order(
+				signed(CARLA),
+				ONE,
+				image(),
+				2,
+				Plan::OnDemand,
+				max_price,
+				0,
+				client_key(),
+			)
+		};
+		assert_noop!(place(2 * PRICE - 1), Error::<Test>::PriceAboveLimit);
+		assert_ok!(place(2 * PRICE));
+	});
+}
+
+#[test]
+fn boundary_of_hours_by_plan() {
+	ExtBuilder.build_and_execute(|| {
+		for (plan, least) in [
+			(Plan::OnDemand, 1),
+			(Plan::Month, 720),
+			(Plan::Quarter, 2_160),
+		] {
+			assert_noop!(
+				try_place(CARLA, ONE, least - 1, plan, 0),
+				Error::<Test>::TooFewHours
+			);
+			assert_ok!(try_place(CARLA, ONE, least, plan, 0));
+			assert_noop!(
+				try_place(CARLA, ONE, 8_761, plan, 0),
+				Error::<Test>::TooManyHours
+			);
+			assert_ok!(try_place(CARLA, ONE, 8_760, plan, 0));
+		}
+		// 0.9 and 0.8 of the price.
+		assert_eq!(order(2).ledger.charged, PRICE * 720 * 9 / 10);
+		assert_eq!(order(4).ledger.charged, PRICE * 2_160 * 8 / 10);
+	});
+}
+
+#[test]
+fn fails_for_a_machine_that_cannot_be() {
+	ExtBuilder.build_and_execute(|| {
+		let fails = |requirement| {
+			assert_noop!(
+				try_place(CARLA, requirement, 1, Plan::OnDemand, 0),
+				Error::<Test>::InvalidRequirement
+			);
+		};
+		fails(Requirement {
+			gpu_count: 0,
+			..ONE
+		});
+		fails(Requirement {
+			gpu_class: 0,
+			..ONE
+		});
+		fails(Requirement { min_cpu: 5, ..ONE });
+		fails(Requirement {
+			min_bandwidth: 5,
+			..ONE
+		});
+		fails(Requirement {
+			min_memory: 5,
+			..ONE
+		});
+		fails(Requirement { min_disk: 5, ..ONE });
+		fails(Requirement {
+			region: Some(*b"de"),
+			..ONE
+		});
+		let fits = Requirement {
+			min_cpu: 4,
+			min_bandwidth: 4,
+			min_memory: 4,
+			min_disk: 4,
+			region: Some(*b"DE"),
+			..ONE
+		};
+		assert_ok!(try_place(CARLA, fits, 1, Plan::OnDemand, 0));
+	});
+}
+
+#[test]
+fn fails_for_a_class_without_a_price() {
+	ExtBuilder.build_and_execute(|| {
+		let other = Requirement {
+			gpu_class: 12,
+			..ONE
+		};
+		assert_noop!(
+			try_place(CARLA, other, 1, Plan::OnDemand, 0),
+			Error::<Test>::NoPrice
+		);
+	});
+}
+
+#[test]
+fn fails_for_an_image_that_is_none() {
+	ExtBuilder.build_and_execute(|| {
+		let place = |image| {
+			Rentals::place_order(
+				signed(CARLA),
+				ONE,
+				image,
+				1,
+				Plan::OnDemand,
+				Balance::MAX,
+				0,
+				client_key(),
+			)
+		};
+		for bad in ["", "-rm", "a b", "nginx;ls", "nginx\n", "näh"] {
+			assert_noop!(
+				place(Image::Reference(reference(bad))),
+				Error::<Test>::InvalidImage
+			);
+		}
+		for good in ["nginx", "ghcr.io:443/a-b/c_d.e:v1", "a@sha256:00ff"] {
+			assert_ok!(place(Image::Reference(reference(good))));
+		}
+		assert_noop!(place(Image::Template(3)), Error::<Test>::UnknownTemplate);
+	});
+}
+
+#[test]
+fn a_template_is_what_it_was_when_it_was_ordered() {
+	ExtBuilder.build_and_execute(|| {
+		let template = |image| Template {
+			image: reference(image),
+			port: Some(8_080),
+			capabilities: Default::default(),
+		};
+		let set = |template| Rentals::set_template(RuntimeOrigin::root(), 3, template);
+		assert_ok!(set(Some(template("jupyter"))));
+		assert_ok!(Rentals::place_order(
+			signed(CARLA),
+			ONE,
+			Image::Template(3),
+			1,
+			Plan::OnDemand,
+			Balance::MAX,
+			0,
+			client_key(),
+		));
+		assert_ok!(set(Some(template("evil"))));
+		let workload = Workloads::<Test>::get(0).unwrap();
+		assert_eq!(workload.run, template("jupyter"));
+		assert_eq!(workload.image(), Image::Template(3));
+	});
+}
+
+#[test]
+fn fails_without_the_kai() {
+	ExtBuilder.build_and_execute(|| {
+		assert_noop!(
+			try_place(77, ONE, 1, Plan::OnDemand, 0),
+			TokenError::FundsUnavailable
+		);
+	});
+}
+
+#[test]
+fn credits_are_used_up_to_the_price() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let credits = earn_credits(CARLA, 2);
+		// One more than there is.
+		assert_noop!(
+			try_place(CARLA, ONE, 5, Plan::OnDemand, credits + 1),
+			Error::<Test>::InsufficientCredits
+		);
+		assert_noop!(
+			try_place(DAN, ONE, 5, Plan::OnDemand, 1),
+			Error::<Test>::InsufficientCredits
+		);
+		let first = try_place(CARLA, ONE, 1, Plan::OnDemand, Balance::MAX).unwrap();
+		assert_eq!(
+			order(first).ledger.escrow,
+			Money {
+				kai: 0,
+				credits: PRICE
+			}
+		);
+		assert_eq!(
+			events()[0],
+			Event::CreditsUsed {
+				who: CARLA,
+				order: first,
+				amount: PRICE
+			}
+		);
+		let second = try_place(CARLA, ONE, 2, Plan::OnDemand, PRICE).unwrap();
+		assert_eq!(
+			order(second).ledger.escrow,
+			Money {
+				kai: PRICE,
+				credits: PRICE
+			}
+		);
+		assert_eq!(
+			Credits::<Test>::iter().count(),
+			0,
+			"nothing is left of an empty account"
+		);
+	});
+}

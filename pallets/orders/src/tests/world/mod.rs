@@ -1,0 +1,740 @@
+//! A runtime in which rentals meet the real registry of workers, real rounds and real rewards. Only those
+//! who sit in committees are a plain table, and vote as the test says.
+
+use crate as pallet_orders;
+use crate::*;
+use codec::{Decode, Encode};
+use frame_support::{
+	PalletId, derive_impl, parameter_types,
+	storage::{storage_prefix, unhashed},
+	storage_alias,
+	traits::{ConstU32, ConstU128, Get, Hooks, LinearStoragePrice, fungible::HoldConsideration},
+	weights::{Weight, constants::WEIGHT_REF_TIME_PER_SECOND},
+};
+use frame_system::{AuthorizeCall, EnsureRoot};
+use kaisar_math::{Ratio, Split, tiers};
+use kaisar_primitives::{
+	AgentKey, Balance, BenchParams, BlockNumber, CheckerKey, Checks, Closing, EpochIndex, GpuClass,
+	GpuClasses, HOURS, KAI, KeyProof, LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId,
+	Outcome, PlanRates, PoolId, PoolValue, Pools, Profile, Proved, RoundIndex, RunningScores,
+	SeatResult, Seats, Verdict, Votes, WorkerId, WorkerKey, WorkerSpec, WorkerState,
+	keys::{KeyRole, possession_payload},
+};
+use pallet_popw::{LastCheck, Phase};
+use pallet_providers::Workers as Records;
+use sp_core::{Pair, ed25519, sr25519};
+use sp_runtime::{
+	BuildStorage, DispatchResult, FixedU128, Perbill,
+	testing::TestXt,
+	traits::{BlakeTwo256, Dispatchable, IdentityLookup},
+};
+use std::collections::BTreeMap;
+
+mod mass;
+mod model;
+mod property;
+
+pub type AccountId = u128;
+pub type TxExtension = AuthorizeCall<World>;
+pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
+type Header = sp_runtime::generic::Header<BlockNumber, BlakeTwo256>;
+type Block = sp_runtime::generic::Block<Header, Extrinsic>;
+
+#[frame_support::runtime]
+mod runtime {
+	#[runtime::runtime]
+	#[runtime::derive(
+		RuntimeCall,
+		RuntimeEvent,
+		RuntimeError,
+		RuntimeOrigin,
+		RuntimeFreezeReason,
+		RuntimeHoldReason,
+		RuntimeSlashReason,
+		RuntimeLockId,
+		RuntimeTask,
+		RuntimeViewFunction
+	)]
+	pub struct World;
+
+	// In the order of the runtime, in which hooks run.
+	#[runtime::pallet_index(0)]
+	pub type System = frame_system;
+	#[runtime::pallet_index(7)]
+	pub type Balances = pallet_balances;
+	#[runtime::pallet_index(30)]
+	pub type Providers = pallet_providers;
+	#[runtime::pallet_index(33)]
+	pub type Popw = pallet_popw;
+	#[runtime::pallet_index(34)]
+	pub type Rewards = pallet_rewards;
+	#[runtime::pallet_index(35)]
+	pub type Rentals = pallet_orders;
+}
+
+/// The least that an account can hold.
+pub const ED: Balance = KAI / 1_000;
+pub const FUNDS: Balance = 1_000_000 * KAI;
+/// Customers: two that are rich, one that can afford little.
+pub const CARLA: AccountId = 1;
+pub const DAN: AccountId = 2;
+pub const POOR: AccountId = 3;
+/// Providers; the first also rents.
+pub const PETRA: AccountId = 11;
+pub const PAUL: AccountId = 12;
+/// Somebody.
+pub const ANYONE: AccountId = 21;
+pub const TREASURY: AccountId = 99;
+/// Blocks of a phase, and between spot rounds.
+pub const PHASE: BlockNumber = 5;
+pub const TIMEOUT: BlockNumber = 6 * PHASE;
+pub const HISTORY: BlockNumber = 700;
+pub const DEADLINE: BlockNumber = 75;
+pub const SETUP: BlockNumber = 30;
+pub const BAR: BlockNumber = 60;
+pub const BOND: Balance = 10 * KAI;
+/// Operators, with as many licences each.
+pub const OPERATORS: OperatorId = 3;
+const LICENCES: u32 = 10;
+/// More than any block of the property test needs.
+pub const PLENTY: Weight = Weight::from_parts(1_000 * WEIGHT_REF_TIME_PER_SECOND, u64::MAX);
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for World {
+	type AccountId = AccountId;
+	type Lookup = IdentityLookup<AccountId>;
+	type Block = Block;
+	type AccountData = pallet_balances::AccountData<Balance>;
+	type DbWeight = frame_support::weights::constants::ParityDbWeight;
+}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for World {
+	type Balance = Balance;
+	type ExistentialDeposit = ConstU128<ED>;
+	type AccountStore = System;
+	type FreezeIdentifier = [u8; 8];
+	type MaxFreezes = ConstU32<4>;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for World
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type RuntimeCall = RuntimeCall;
+	type Extrinsic = Extrinsic;
+}
+
+impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for World
+where
+	RuntimeCall: From<LocalCall>,
+{
+	type Extension = TxExtension;
+	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
+		Extrinsic::new_transaction(call, extension)
+	}
+}
+
+impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for World
+where
+	RuntimeCall: From<LocalCall>,
+{
+	fn create_extension() -> TxExtension {
+		AuthorizeCall::new()
+	}
+}
+
+parameter_types! {
+	pub const ProvidersPalletId: PalletId = PalletId(*b"kai/prov");
+	pub const RewardsPalletId: PalletId = PalletId(*b"kai/rwrd");
+	pub const OrdersPalletId: PalletId = PalletId(*b"kai/ordr");
+	pub const WorkerHoldReason: RuntimeHoldReason =
+		RuntimeHoldReason::Providers(pallet_providers::HoldReason::WorkerDeposit);
+	pub const Treasury: AccountId = TREASURY;
+	pub const RegistrationFee: Balance = 10 * KAI;
+	pub const BaseStake: Balance = 500 * KAI;
+	pub const StakePerScore: Balance = 200 * KAI;
+	pub const MaxStake: Balance = 50_000 * KAI;
+	pub const Unbonding: BlockNumber = 300;
+	pub const Deferral: BlockNumber = 200;
+	pub const Bounty: Perbill = Perbill::from_percent(1);
+	pub const MaxSupply: Balance = kaisar_math::emission::MAX_SUPPLY;
+	pub const EpochLength: BlockNumber = 500;
+	pub const EmissionSplit: Split = Split {
+		validators: Perbill::from_percent(10),
+		providers: Perbill::from_percent(45),
+		checkers: Perbill::from_percent(45),
+	};
+	pub const PodRatio: Ratio = Ratio::Automatic;
+	pub const PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+	pub const HistoryDepth: EpochIndex = 4;
+	pub storage PhaseLength: BlockNumber = PHASE;
+	pub storage CheckPeriod: u32 = 40;
+	pub const MaxDue: u32 = 40_000;
+	pub const CommitteeSize: u8 = OPERATORS as u8;
+	pub Bench: BenchParams = BenchParams::default();
+	pub const Fee: Perbill = Perbill::from_percent(10);
+	pub const Rates: PlanRates = PlanRates {
+		month: Perbill::from_percent(90),
+		quarter: Perbill::from_percent(80),
+	};
+	pub const IssueBond: Balance = BOND;
+	pub const DeployDeadline: BlockNumber = DEADLINE;
+	pub const SetupBlocks: BlockNumber = SETUP;
+	pub const BarBlocks: BlockNumber = BAR;
+	pub const ClosingTimeout: BlockNumber = TIMEOUT;
+	pub const History: BlockNumber = HISTORY;
+	pub const MatchDraws: u32 = 8;
+	pub storage HookWeight: Weight = PLENTY;
+}
+
+/// The running reward epoch.
+pub struct CurrentEpoch;
+impl Get<EpochIndex> for CurrentEpoch {
+	fn get() -> EpochIndex {
+		pallet_rewards::Current::<World>::get().index
+	}
+}
+
+/// The class table, which Rewards keeps.
+pub struct Classes;
+impl GpuClasses for Classes {
+	fn score(class: GpuClass) -> Option<u32> {
+		if class == 0 {
+			Some(0)
+		} else {
+			pallet_rewards::ClassScores::<World>::get(class)
+		}
+	}
+}
+
+/// Nobody looks at running scores here.
+pub struct NoScores;
+impl RunningScores for NoScores {}
+
+/// Pools of workers are Providers'; those of operators have no members.
+pub struct AllPools;
+impl Pools<AccountId> for AllPools {
+	fn owner(pool: PoolId) -> Option<AccountId> {
+		match pool {
+			PoolId::Worker(_) => <Providers as Pools<AccountId>>::owner(pool),
+			PoolId::Checker(operator) => Some(operator_account(operator)),
+		}
+	}
+	fn commission(pool: PoolId) -> Perbill {
+		<Providers as Pools<AccountId>>::commission(pool)
+	}
+	fn commission_in(pool: PoolId, epoch: EpochIndex) -> Perbill {
+		<Providers as Pools<AccountId>>::commission_in(pool, epoch)
+	}
+	fn value(pool: PoolId) -> PoolValue {
+		<Providers as Pools<AccountId>>::value(pool)
+	}
+	fn shares(pool: PoolId, who: &AccountId) -> u128 {
+		<Providers as Pools<AccountId>>::shares(pool, who)
+	}
+}
+
+/// The account of an operator.
+pub fn operator_account(operator: OperatorId) -> AccountId {
+	200 + AccountId::from(operator)
+}
+
+/// Those who sit in committees: always the same.
+pub struct Committee;
+impl Seats<AccountId> for Committee {
+	fn minted() -> u32 {
+		OPERATORS * LICENCES
+	}
+	fn active() -> u32 {
+		OPERATORS * LICENCES
+	}
+	fn seat(licence: LicenceId, _: RoundIndex) -> Option<OperatorId> {
+		Some(licence / LICENCES)
+	}
+	fn operator(operator: OperatorId, _: RoundIndex) -> Option<OperatorInfo<AccountId>> {
+		(operator < OPERATORS).then(|| OperatorInfo {
+			account: operator_account(operator),
+			key: CheckerKey::from(sr25519::Public::from_raw([2; 32])),
+			agent: AgentKey::from_raw([2; 32]),
+			licences: LICENCES,
+		})
+	}
+	fn number(account: &AccountId) -> Option<OperatorId> {
+		(0..OPERATORS).find(|operator| operator_account(*operator) == *account)
+	}
+	fn by_key(_: &CheckerKey) -> Option<OperatorId> {
+		None
+	}
+	fn revealed(_: OperatorId, _: RoundIndex) {}
+	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: SeatResult, _: bool) {}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_operator(_: &AccountId, _: CheckerKey, _: AgentKey) -> OperatorId {
+		0
+	}
+}
+
+/// What Popw told of a check of a worker that serves an order. Kept in storage, so that a call which fails
+/// takes it back.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Heard {
+	/// Events of the block before it.
+	pub after: u32,
+	pub order: OrderId,
+	pub worker: WorkerId,
+	pub round_start: BlockNumber,
+	/// Online with or without service; `None` for no consensus.
+	pub found: Option<Finding>,
+	pub false_proof: bool,
+	/// Blocks that the registry says were proved rented.
+	pub rented: BlockNumber,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Finding {
+	Serving,
+	NotServing,
+	Offline,
+}
+
+#[storage_alias]
+pub type Told = StorageValue<Mock, Vec<Heard>, frame_support::pallet_prelude::ValueQuery>;
+
+/// Hears what Orders is about to hear.
+pub struct Ear;
+impl OnClosed for Ear {
+	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, proved: &Proved) {
+		let found = match closing.outcome {
+			Outcome::Online { service: true, .. } => Some(Finding::Serving),
+			Outcome::Online { .. } => Some(Finding::NotServing),
+			Outcome::Offline => Some(Finding::Offline),
+			Outcome::NoConsensus => None,
+		};
+		Told::append(Heard {
+			after: System::event_count(),
+			order,
+			worker,
+			round_start: closing.round_start,
+			found,
+			false_proof: closing.false_proof,
+			rented: proved.rented,
+		});
+	}
+	fn on_proved(_: WorkerId, _: &Proved) {}
+	fn on_seat(_: OperatorId, _: bool) {}
+}
+
+/// A VRF output that differs from block to block.
+pub struct Vrf;
+impl Get<Option<[u8; 32]>> for Vrf {
+	fn get() -> Option<[u8; 32]> {
+		Some(sp_io::hashing::blake2_256(&now().to_le_bytes()))
+	}
+}
+
+impl pallet_providers::Config for World {
+	type Currency = Balances;
+	type Consideration = HoldConsideration<
+		AccountId,
+		Balances,
+		WorkerHoldReason,
+		LinearStoragePrice<ConstU128<KAI>, ConstU128<{ KAI / 1_000 }>, Balance>,
+	>;
+	type PalletId = ProvidersPalletId;
+	type FeeDestination = Treasury;
+	type RegistrationFee = RegistrationFee;
+	type BaseStake = BaseStake;
+	type StakePerScore = StakePerScore;
+	type MaxStake = MaxStake;
+	type Unbonding = Unbonding;
+	type SlashDeferral = Deferral;
+	type MaxUnbonding = ConstU32<4>;
+	type CurrentEpoch = CurrentEpoch;
+	type Classes = Classes;
+	type Checks = Popw;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type SlashBounty = Bounty;
+	type Pots = Rewards;
+	type Scores = NoScores;
+	type OnPoolChange = Rewards;
+	type WeightInfo = pallet_providers::weights::SubstrateWeight<World>;
+}
+
+impl pallet_popw::Config for World {
+	type Workers = Providers;
+	type Seats = Committee;
+	type OnClosed = (Rewards, Ear, Rentals);
+	type Rentals = Rentals;
+	type VrfOutput = Vrf;
+	type PhaseLength = PhaseLength;
+	type CheckPeriod = CheckPeriod;
+	type MaxDue = MaxDue;
+	type CommitteeSize = CommitteeSize;
+	type Bench = Bench;
+	type WeightInfo = pallet_popw::weights::SubstrateWeight<World>;
+}
+
+impl pallet_rewards::Config for World {
+	type Currency = Balances;
+	type Pools = AllPools;
+	type Operators = Committee;
+	type Checks = Popw;
+	#[cfg(feature = "runtime-benchmarks")]
+	type Workers = Providers;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type PalletId = RewardsPalletId;
+	type MaxSupply = MaxSupply;
+	type EpochLength = EpochLength;
+	type Split = EmissionSplit;
+	type Ratio = PodRatio;
+	type PodFeeCap = PodFeeCap;
+	type MaxStake = MaxStake;
+	type HistoryDepth = HistoryDepth;
+	type Treasury = Treasury;
+	type MinRedemption = ConstU128<KAI>;
+	type MaxRedemptions = ConstU32<32>;
+	type WeightInfo = pallet_rewards::weights::SubstrateWeight<World>;
+}
+
+impl Config for World {
+	type Currency = Balances;
+	type RuntimeHoldReason = RuntimeHoldReason;
+	type Workers = Providers;
+	type Checks = Popw;
+	type Seeds = Popw;
+	type Fees = Rewards;
+	type Treasury = Treasury;
+	type PalletId = OrdersPalletId;
+	type AdminOrigin = EnsureRoot<AccountId>;
+	type PlanRates = Rates;
+	type ProtocolFee = Fee;
+	type IssueBond = IssueBond;
+	type DeployDeadline = DeployDeadline;
+	type SetupBlocks = SetupBlocks;
+	type BarBlocks = BarBlocks;
+	type ClosingTimeout = ClosingTimeout;
+	type History = History;
+	type MatchDraws = MatchDraws;
+	type HookWeight = HookWeight;
+	type WeightInfo = weights::SubstrateWeight<World>;
+}
+
+/// The reference price of a GPU-hour of class 11, and of one of class 1.
+pub const REFERENCES: [(GpuClass, Balance); 3] =
+	[(0, KAI / 10 + 7), (1, 40 * KAI + 1), (11, 4 * KAI)];
+
+/// The world at a block: from 1 on the emission runs.
+pub fn world(first: BlockNumber) -> sp_io::TestExternalities {
+	let funded = [
+		(CARLA, FUNDS),
+		(DAN, FUNDS),
+		(POOR, 40 * KAI),
+		(PETRA, FUNDS),
+		(PAUL, FUNDS),
+		(ANYONE, KAI),
+		(TREASURY, KAI),
+		(Providers::pot(), ED),
+	];
+	let config = RuntimeGenesisConfig {
+		balances: pallet_balances::GenesisConfig {
+			balances: funded.to_vec(),
+			..Default::default()
+		},
+		rentals: GenesisConfig {
+			prices: REFERENCES.to_vec(),
+			..Default::default()
+		},
+		..Default::default()
+	};
+	let storage = config
+		.build_storage()
+		.expect("the genesis of the world can be built");
+	let mut ext = sp_io::TestExternalities::new(storage);
+	ext.execute_with(|| {
+		System::set_block_number(first);
+		Rentals::integrity_test();
+		Providers::integrity_test();
+	});
+	ext
+}
+
+/// The running block.
+pub fn now() -> BlockNumber {
+	System::block_number()
+}
+
+pub fn signed(who: AccountId) -> RuntimeOrigin {
+	RuntimeOrigin::signed(who)
+}
+
+/// Dispatches as the runtime does: a call that fails changes nothing.
+pub fn dispatch(call: impl Into<RuntimeCall>, origin: RuntimeOrigin) -> DispatchResult {
+	let call: RuntimeCall = call.into();
+	call.dispatch(origin)
+		.map(|_| ())
+		.map_err(|error| error.error)
+}
+
+/// Drops the events so far. (`System::reset_events` looks through all of storage for their topics.)
+pub fn forget_events() {
+	for item in [&b"Events"[..], b"EventCount"] {
+		unhashed::kill(&storage_prefix(b"System", item));
+	}
+}
+
+/// What must always hold, of every pallet.
+pub fn invariants() {
+	Rentals::do_try_state().expect("the invariants of orders hold");
+}
+
+/// All workers that have a record.
+pub fn workers() -> impl Iterator<Item = (WorkerId, pallet_providers::RecordOf<World>)> {
+	let next = pallet_providers::NextWorkerId::<World>::get();
+	(0..next).filter_map(|worker| Some((worker, Records::<World>::get(worker)?)))
+}
+
+/// A worker's record.
+pub fn record(worker: WorkerId) -> pallet_providers::RecordOf<World> {
+	Records::<World>::get(worker).expect("the worker is there")
+}
+
+/// The claims that machines of the world make.
+pub fn spec(choice: u8) -> WorkerSpec {
+	let (gpu_class, gpu_count, region) = match choice % 8 {
+		0..=2 => (11, 1, *b"DE"),
+		3 => (11, 1, *b"US"),
+		4 => (11, 2, *b"DE"),
+		5 => (1, 1, *b"US"),
+		_ => (0, 0, *b"DE"),
+	};
+	let large = choice >= 128;
+	WorkerSpec {
+		gpu_class,
+		gpu_count,
+		cpu_cores: if large { 64 } else { 16 },
+		memory_gb: if large { 128 } else { 64 },
+		disk_gb: 1_000,
+		download_mbps: if large { 1_000 } else { 500 },
+		upload_mbps: 700,
+		region,
+	}
+}
+
+/// What a benchmark of a machine with this claim comes to.
+pub fn profile_of(spec: &WorkerSpec) -> Profile {
+	Profile {
+		bandwidth: tiers::bandwidth(spec.download_mbps, spec.upload_mbps),
+		cpu: tiers::cpu(spec.cpu_cores.into()),
+		memory: tiers::memory(spec.memory_gb),
+		disk: tiers::disk(spec.disk_gb),
+		gpu_class: spec.gpu_class,
+		gpu_count: spec.gpu_count,
+	}
+}
+
+/// The call that registers a worker with the keys number `seed`.
+pub fn registration(owner: AccountId, seed: u8, spec: WorkerSpec) -> RuntimeCall {
+	let key = sr25519::Pair::from_seed(&[seed; 32]);
+	let agent = ed25519::Pair::from_seed(&[seed; 32]);
+	let payload = possession_payload(KeyRole::Worker, System::block_hash(0), &owner);
+	let minimum = Providers::minimum_stake(spec.gpu_class, spec.gpu_count);
+	pallet_providers::Call::register_worker {
+		spec,
+		worker_key: WorkerKey::from(key.public()),
+		agent_key: agent.public(),
+		stake: minimum.expect("a class that is known"),
+		proof: KeyProof {
+			key: key.sign(&payload),
+			agent: agent.sign(&payload),
+		},
+	}
+	.into()
+}
+
+/// How a machine, and the committees that look at it, behave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, PartialOrd, Ord)]
+pub enum Manner {
+	/// All is well.
+	#[default]
+	Fine,
+	/// The same, but one seat says otherwise.
+	Doubted,
+	/// It is online, and the container does not answer.
+	Down,
+	/// It attests, and nobody can reach it.
+	Gone,
+	/// The votes do not come to a majority.
+	Split,
+	/// Its proof is false.
+	Liar,
+	/// It does not attest, and is reported.
+	Silent,
+	/// It does not attest, and nobody says so.
+	Ghost,
+}
+
+/// Calls, each with its signer.
+pub type Sent = Vec<(AccountId, RuntimeCall)>;
+
+/// All machines and committees: what they do in each block.
+#[derive(Default)]
+pub struct Actors {
+	pub manners: BTreeMap<WorkerId, Manner>,
+	/// What was committed to in a round, and is not opened yet.
+	reveals: BTreeMap<RoundIndex, Sent>,
+}
+
+impl Actors {
+	pub fn manner(&self, worker: WorkerId) -> Manner {
+		self.manners.get(&worker).copied().unwrap_or_default()
+	}
+
+	/// The calls that they send in this block.
+	pub fn calls(&mut self) -> Sent {
+		let mut calls = Vec::new();
+		// Now and then an owner sees to a machine that was found offline.
+		if now().is_multiple_of(2 * PHASE) {
+			for (worker, record) in workers() {
+				if record.state() == WorkerState::Offline && !record.is_gone() {
+					self.manners.remove(&worker);
+					let call = pallet_providers::Call::go_online { worker };
+					calls.push((record.owner, call.into()));
+				}
+			}
+		}
+		for round in Popw::rounds() {
+			let age = now() - round.start;
+			match round.phase(now()) {
+				// Half of the workers hurry, the others take their time.
+				Phase::Attest if age == 1 || now() == round.attest_ends() => {
+					for (worker, record) in workers() {
+						let its_time = worker.is_multiple_of(2) == (age == 1);
+						let silent = matches!(self.manner(worker), Manner::Silent | Manner::Ghost);
+						if its_time && !silent && Popw::is_due(worker, round.index) {
+							let call = pallet_popw::Call::attest {
+								worker,
+								round: round.index,
+								root: [7; 32],
+								signature: None,
+							};
+							calls.push((record.owner, call.into()));
+						}
+					}
+				}
+				Phase::Commit if now() == round.attest_ends() + 1 => {
+					for (worker, _) in workers() {
+						let silent = self.manner(worker) == Manner::Silent;
+						if silent && Popw::is_due(worker, round.index) {
+							let call = pallet_popw::Call::report_absent {
+								worker,
+								round: round.index,
+							};
+							calls.push((ANYONE, call.into()));
+						}
+					}
+					let (commits, reveals) = self.batches(round.index);
+					calls.extend(commits);
+					self.reveals.insert(round.index, reveals);
+				}
+				Phase::Reveal if now() == round.commit_ends() + 1 => {
+					calls.extend(self.reveals.remove(&round.index).unwrap_or_default());
+				}
+				_ => {}
+			}
+		}
+		calls
+	}
+
+	/// What all operators commit to in a round, and how they open it.
+	pub fn batches(&self, round: RoundIndex) -> (Sent, Sent) {
+		let (mut commits, mut reveals) = (Vec::new(), Vec::new());
+		for operator in 0..OPERATORS {
+			let votes = self.votes_of(operator, round);
+			for (batch, votes) in votes.chunks(kaisar_primitives::MAX_BATCH as usize).enumerate() {
+				let (batch, votes) = (batch as u16, Votes::truncate_from(votes.to_vec()));
+				let (genesis, salt) = (System::block_hash(0), [9; 32]);
+				let hash = kaisar_primitives::commitment(
+					genesis, round, operator, batch, &votes, &salt,
+				);
+				let commit = pallet_popw::Call::commit {
+					operator,
+					round,
+					batch,
+					hash,
+					signature: None,
+				};
+				let reveal = pallet_popw::Call::reveal {
+					operator,
+					round,
+					batch,
+					votes,
+					salt,
+					signature: None,
+				};
+				commits.push((operator_account(operator), commit.into()));
+				reveals.push((operator_account(operator), reveal.into()));
+			}
+		}
+		(commits, reveals)
+	}
+
+	fn votes_of(&self, operator: OperatorId, round: RoundIndex) -> Vec<(WorkerId, Verdict)> {
+		let vote = |(worker, record): (WorkerId, pallet_providers::RecordOf<World>)| {
+			let LastCheck::Open(check) = Popw::last_check(worker)? else {
+				return None;
+			};
+			let seated = check.round == round
+				&& check.committee.iter().any(|seat| seat.operator == operator);
+			let verdict = seated.then(|| self.verdict(operator, worker, &record.spec))??;
+			Some((worker, verdict))
+		};
+		workers().filter_map(vote).collect()
+	}
+
+	/// What an operator says of a worker, if anything.
+	fn verdict(
+		&self,
+		operator: OperatorId,
+		worker: WorkerId,
+		spec: &WorkerSpec,
+	) -> Option<Verdict> {
+		let Profile {
+			bandwidth,
+			cpu,
+			memory,
+			disk,
+			gpu_class,
+			gpu_count,
+		} = profile_of(spec);
+		let fine = Verdict {
+			online: true,
+			service: true,
+			proof: true,
+			bandwidth,
+			cpu,
+			memory,
+			disk,
+			gpu_class,
+			gpu_count,
+		};
+		let down = Verdict {
+			service: false,
+			..fine
+		};
+		match (self.manner(worker), operator) {
+			(Manner::Doubted, 1) | (Manner::Gone, _) | (Manner::Split, 1) => Some(Verdict::OFFLINE),
+			(Manner::Split, 2) => None,
+			(Manner::Down, _) => Some(down),
+			(Manner::Liar, _) => Some(Verdict {
+				proof: false,
+				..fine
+			}),
+			_ => Some(fine),
+		}
+	}
+}
+
+/// Whether a check of the worker is over and not closed: the next touch will close it.
+pub fn is_over(worker: WorkerId) -> bool {
+	matches!(Popw::last_check(worker), Some(LastCheck::Open(check)) if now() > check.ends)
+}

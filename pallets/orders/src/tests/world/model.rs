@@ -1,0 +1,1343 @@
+//! The money and the lives of orders as the specification tells them, written down plainly.
+//!
+//! The model is told what was called, and what checks came to ([`Heard`]), in the order in which it happened.
+//! What the chain does by itself, the model takes from its events, and sees whether it was allowed to. From
+//! that it works out every figure of every order, what every account has, and the events that must have been
+//! emitted, and compares all of it.
+
+use super::*;
+use kaisar_primitives::{CloseReason, DeployFailure, Issue, Plan, Requirement};
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use sp_runtime::{ArithmeticError, DispatchError};
+use std::collections::{BTreeSet, VecDeque};
+
+/// An amount in both kinds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Both {
+	pub kai: Balance,
+	pub credits: Balance,
+}
+
+impl Both {
+	fn all(&self) -> Balance {
+		self.kai + self.credits
+	}
+
+	/// Credits are used first.
+	fn take(&mut self, amount: Balance) -> Self {
+		let credits = amount.min(self.credits);
+		let kai = amount - credits;
+		self.credits -= credits;
+		self.kai -= kai;
+		Self { kai, credits }
+	}
+
+	fn add(&mut self, other: Self) {
+		self.kai += other.kai;
+		self.credits += other.credits;
+	}
+
+	fn is(&self, money: &Money) -> bool {
+		(self.kai, self.credits) == (money.kai, money.credits)
+	}
+
+	fn money(&self) -> Money {
+		Money {
+			kai: self.kai,
+			credits: self.credits,
+		}
+	}
+}
+
+/// A report that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+	at: BlockNumber,
+	undecided: u32,
+}
+
+/// An order that waits for its last check.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+	reason: CloseReason,
+	since: BlockNumber,
+	undecided: u32,
+}
+
+/// An order as the model sees it.
+#[derive(Clone, Debug)]
+pub struct Plain {
+	pub customer: AccountId,
+	requirement: Requirement,
+	plan: Plan,
+	/// Hours, and what a unit and hour costs with each plan.
+	spans: Vec<(u32, [Balance; 3])>,
+	pub state: OrderState,
+	pub worker: Option<WorkerId>,
+	floor: Balance,
+	placed_at: BlockNumber,
+	matched_at: BlockNumber,
+	deploy_by: BlockNumber,
+	started_at: BlockNumber,
+	pub ends_at: BlockNumber,
+	closed_at: BlockNumber,
+	/// The worker's rented time before this block is credited, or void.
+	credited_to: BlockNumber,
+	proved_to: BlockNumber,
+	proved: BlockNumber,
+	end: Option<End>,
+	report: Option<Report>,
+	charged: Both,
+	escrow: Both,
+	paid: Balance,
+	fees: Balance,
+	setup: Balance,
+	refunded: Both,
+	credited: Balance,
+}
+
+impl Plain {
+	pub fn is_closed(&self) -> bool {
+		matches!(self.state, OrderState::Closed { .. })
+	}
+
+	fn has_worker(&self) -> bool {
+		self.is_served() || self.state == OrderState::Deploying
+	}
+
+	fn is_served(&self) -> bool {
+		matches!(self.state, OrderState::Active | OrderState::Closing)
+	}
+
+	pub fn hours(&self) -> u32 {
+		self.spans.iter().map(|(hours, _)| hours).sum()
+	}
+
+	/// What the first blocks of use cost with a plan, to the unit below.
+	fn cost(&self, plan: Plan, blocks: BlockNumber) -> Balance {
+		let (mut left, mut sum) = (blocks, BigRational::from(BigInt::from(0)));
+		for (hours, prices) in &self.spans {
+			let part = left.min(hours * HOURS);
+			left -= part;
+			let price = BigRational::from(BigInt::from(prices[plan as usize]));
+			sum += price * ratio(part, HOURS);
+		}
+		let all = sum * BigRational::from(BigInt::from(units(&self.requirement)));
+		whole(all.floor()).expect("an order was paid for")
+	}
+
+	/// A check proved its time up to a block, but no more than so much of it.
+	fn prove(&mut self, to: BlockNumber, most: BlockNumber) {
+		let to = to.min(self.ends_at);
+		if to > self.proved_to {
+			self.proved += (to - self.proved_to).min(most);
+			self.proved_to = to;
+		}
+	}
+
+	/// What it has to pay if it was cancelled: what was used, an hour at least, at the price of the plan that
+	/// its time has earned.
+	fn due_cancelled(&self) -> Balance {
+		let ran = (self.ends_at - self.started_at) / HOURS;
+		let plan = match self.plan {
+			Plan::Quarter if ran >= 2_160 => Plan::Quarter,
+			Plan::Quarter | Plan::Month if ran >= 720 => Plan::Month,
+			_ => Plan::OnDemand,
+		};
+		self.cost(plan, self.proved.max(HOURS))
+	}
+}
+
+fn ratio(a: u32, b: u32) -> BigRational {
+	BigRational::new(a.into(), b.into())
+}
+
+fn whole(number: BigRational) -> Option<Balance> {
+	Balance::try_from(number.to_integer()).ok()
+}
+
+/// What an order pays for: GPUs, or the fewest cores of the tier.
+fn units(requirement: &Requirement) -> u32 {
+	if requirement.gpu_class == 0 {
+		[1, 1, 32, 64, 129][usize::from(requirement.min_cpu)]
+	} else {
+		requirement.gpu_count.into()
+	}
+}
+
+/// A call of an order.
+#[derive(Clone, Copy, Debug)]
+pub enum Act {
+	Place(Placing),
+	Confirm(OrderId),
+	Fail(OrderId, DeployFailure),
+	Exit(OrderId, i32),
+	Extend(OrderId, u32, Balance),
+	Cancel(OrderId),
+	Report(OrderId, Issue),
+	Close(OrderId),
+}
+
+impl Act {
+	/// The order that it is about, if there is one yet.
+	fn order(&self) -> Option<OrderId> {
+		match *self {
+			Self::Place(_) => None,
+			Self::Confirm(order)
+			| Self::Fail(order, _)
+			| Self::Exit(order, _)
+			| Self::Extend(order, _, _)
+			| Self::Cancel(order)
+			| Self::Report(order, _)
+			| Self::Close(order) => Some(order),
+		}
+	}
+
+	pub fn call(&self) -> RuntimeCall {
+		let signature = None;
+		match *self {
+			Self::Place(Placing {
+				requirement,
+				hours,
+				plan,
+				max_price,
+				credits,
+			}) => Call::place_order {
+				requirement,
+				image: crate::mock::image(),
+				hours,
+				plan,
+				max_price,
+				credits,
+				client_key: crate::mock::client_key(),
+			},
+			Self::Confirm(order) => Call::confirm_deployment { order, signature },
+			Self::Fail(order, reason) => Call::fail_deployment {
+				order,
+				reason,
+				signature,
+			},
+			Self::Exit(order, code) => Call::report_exit {
+				order,
+				code,
+				signature,
+			},
+			Self::Extend(order, hours, max_price) => Call::extend_order {
+				order,
+				hours,
+				max_price,
+			},
+			Self::Cancel(order) => Call::cancel_order { order },
+			Self::Report(order, reason) => Call::report_issue { order, reason },
+			Self::Close(order) => Call::close_order { order },
+		}
+		.into()
+	}
+}
+
+/// An order to be placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Placing {
+	pub requirement: Requirement,
+	pub hours: u32,
+	pub plan: Plan,
+	pub max_price: Balance,
+	pub credits: Balance,
+}
+
+/// Who did what is to be explained.
+#[derive(Clone, Copy, Debug)]
+pub enum Cause {
+	/// The block itself. Workers that were idle before it, and not due.
+	Hook,
+	/// A call of an order.
+	Call(AccountId, Act),
+	/// Anything else: it can only close checks.
+	Other,
+}
+
+/// What the model knows.
+pub struct Model {
+	pub orders: BTreeMap<OrderId, Plain>,
+	next: OrderId,
+	book: BTreeMap<GpuClass, ClassPrice>,
+	contingency: bool,
+	credits: BTreeMap<AccountId, Balance>,
+	/// All that an account has, held or not.
+	accounts: BTreeMap<AccountId, Balance>,
+	/// What the pot has besides what credits need.
+	spare: Balance,
+	/// Workers that were idle, and not due, before this block's hooks of orders.
+	pub idle: BTreeSet<WorkerId>,
+	/// What must come next, and what must have been said besides.
+	due: VecDeque<Event<World>>,
+	said: Vec<String>,
+}
+
+/// The accounts that there are, with all that they have.
+fn accounts() -> BTreeMap<AccountId, Balance> {
+	frame_system::Account::<World>::iter_keys()
+		.map(|who| (who, total_of(who)))
+		.filter(|(_, amount)| *amount > 0)
+		.collect()
+}
+
+fn total_of(who: AccountId) -> Balance {
+	<Balances as frame_support::traits::fungible::Inspect<_>>::total_balance(&who)
+}
+
+impl Model {
+	/// What the world begins with.
+	pub fn new() -> Self {
+		let book = REFERENCES.map(|(class, reference)| {
+			let price = ClassPrice {
+				reference: Some(reference),
+				cost: None,
+			};
+			(class, price)
+		});
+		Self {
+			orders: BTreeMap::new(),
+			next: 0,
+			book: book.into(),
+			contingency: false,
+			credits: BTreeMap::new(),
+			accounts: accounts(),
+			spare: ED,
+			idle: BTreeSet::new(),
+			due: VecDeque::new(),
+			said: Vec::new(),
+		}
+	}
+
+	pub fn order(&self, id: OrderId) -> Option<&Plain> {
+		self.orders.get(&id)
+	}
+
+	pub fn credits_of(&self, who: AccountId) -> Balance {
+		self.credits.get(&who).copied().unwrap_or(0)
+	}
+
+	/// What a unit and hour costs with each plan.
+	pub fn prices(&self, class: GpuClass) -> Option<[Balance; 3]> {
+		let of = |state| {
+			workers()
+				.filter(|(_, record)| {
+					let verified = record.profile.map_or(0, |profile| profile.gpu_class);
+					record.state() == state && verified == class
+				})
+				.count() as u32
+		};
+		let (idle, rented) = (of(WorkerState::Online), of(WorkerState::Rented));
+		let utilisation = ratio(rented, (idle + rented).max(1));
+		let entry = self.book.get(&class)?;
+		let price = |exact: BigRational| whole(exact.ceil());
+		if self.contingency {
+			let Cost { cost, multiplier } = entry.cost?;
+			let multiplier = BigRational::new(
+				multiplier.into_inner().into(),
+				BigInt::from(1_000_000_000_000_000_000u64),
+			);
+			let one = ratio(1, 1);
+			let all =
+				price((one + utilisation) * BigRational::from(BigInt::from(cost)) * multiplier)?;
+			return Some([all; 3]);
+		}
+		let base = BigRational::from(BigInt::from(entry.reference?))
+			* (ratio(75, 100) + ratio(20, 100) * &utilisation * &utilisation);
+		Some([
+			price(base.clone())?,
+			price(&base * ratio(90, 100))?,
+			price(&base * ratio(80, 100))?,
+		])
+	}
+
+	/// What so many hours cost now.
+	fn quote(
+		&self,
+		requirement: &Requirement,
+		hours: u32,
+		plan: Plan,
+	) -> Result<([Balance; 3], Balance), DispatchError> {
+		let prices = self
+			.prices(requirement.gpu_class)
+			.ok_or(Error::<World>::NoPrice)?;
+		let total = BigInt::from(prices[plan as usize])
+			* BigInt::from(units(requirement))
+			* BigInt::from(hours);
+		let total = Balance::try_from(total)
+			.map_err(|_| DispatchError::Arithmetic(ArithmeticError::Overflow))?;
+		Ok((prices, total))
+	}
+
+	fn quote_placing(
+		&self,
+		who: AccountId,
+		placing: &Placing,
+	) -> Result<([Balance; 3], Both), DispatchError> {
+		let Placing {
+			requirement,
+			hours,
+			plan,
+			max_price,
+			credits,
+		} = placing;
+		let Requirement {
+			gpu_class,
+			gpu_count,
+			min_bandwidth,
+			min_cpu,
+			min_memory,
+			min_disk,
+			region,
+		} = requirement;
+		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
+		if (*gpu_class > 0) != (*gpu_count > 0)
+			|| tiers.into_iter().any(|tier| *tier > 4)
+			|| region.is_some_and(|code| !code.iter().all(|letter| (b'A'..=b'Z').contains(letter)))
+		{
+			return Err(Error::<World>::InvalidRequirement.into());
+		}
+		let least = match plan {
+			Plan::OnDemand => 1,
+			Plan::Month => 30 * 24,
+			Plan::Quarter => 90 * 24,
+		};
+		if *hours < least {
+			return Err(Error::<World>::TooFewHours.into());
+		}
+		if *hours > 8_760 {
+			return Err(Error::<World>::TooManyHours.into());
+		}
+		let (prices, total) = self.quote(requirement, *hours, *plan)?;
+		if total > *max_price {
+			return Err(Error::<World>::PriceAboveLimit.into());
+		}
+		let credits = (*credits).min(total);
+		if credits > self.credits_of(who) {
+			return Err(Error::<World>::InsufficientCredits.into());
+		}
+		let kai = total - credits;
+		Ok((prices, Both { kai, credits }))
+	}
+
+	fn can_hold(who: AccountId, reason: HoldReason, amount: Balance) -> bool {
+		use frame_support::traits::fungible::InspectHold;
+		amount == 0 || Balances::can_hold(&reason.into(), &who, amount)
+	}
+
+	/// Whether a call has to succeed; `None` where a check that is over may have a say in it.
+	pub fn expects(&self, who: AccountId, act: &Act) -> Option<bool> {
+		if let Act::Place(placing) = act {
+			let funded = |charged: Both| Self::can_hold(who, HoldReason::Escrow, charged.kai);
+			return Some(
+				self.quote_placing(who, placing)
+					.is_ok_and(|(_, charged)| funded(charged)),
+			);
+		}
+		let Some((id, order)) = act.order().and_then(|id| Some((id, self.orders.get(&id)?))) else {
+			return Some(false);
+		};
+		if order
+			.worker
+			.is_some_and(|worker| order.has_worker() && is_over(worker))
+		{
+			return None;
+		}
+		let own = who == order.customer;
+		let serves = order
+			.worker
+			.filter(|_| order.has_worker())
+			.is_some_and(|worker| record(worker).owner == who && record(worker).order == Some(id));
+		let deploying = order.state == OrderState::Deploying && now() <= order.deploy_by;
+		let running = order.state == OrderState::Active && now() < order.ends_at;
+		Some(match *act {
+			Act::Place(_) => unreachable!("an order that is placed has no number"),
+			Act::Confirm(_) | Act::Fail(..) => serves && deploying,
+			Act::Exit(..) => serves && order.is_served(),
+			Act::Cancel(_) => {
+				own && matches!(
+					order.state,
+					OrderState::Matching | OrderState::Deploying | OrderState::Active
+				)
+			}
+			Act::Report(..) => {
+				own && running
+					&& order.report.is_none()
+					&& Self::can_hold(who, HoldReason::IssueBond, BOND)
+			}
+			Act::Extend(_, hours, max_price) => {
+				own && running
+					&& hours > 0 && hours.saturating_add(order.hours()) <= 8_760
+					&& order.spans.len() < 8
+					&& self.quote(&order.requirement, hours, order.plan).is_ok_and(
+						|(prices, total)| {
+							total <= max_price
+								&& prices[order.plan as usize] >= order.floor
+								&& Self::can_hold(who, HoldReason::Escrow, total)
+						},
+					)
+			}
+			// The hooks of this block have done what was due.
+			Act::Close(_) => return None,
+		})
+	}
+}
+
+/// What moves money.
+impl Model {
+	fn moves(&mut self, from: AccountId, to: AccountId, amount: Balance) {
+		let has = self.accounts.entry(from).or_default();
+		*has = has
+			.checked_sub(amount)
+			.expect("nobody pays what it has not");
+		*self.accounts.entry(to).or_default() += amount;
+	}
+
+	fn say(&mut self, event: Event<World>) {
+		self.said.push(format!("{event:?}"));
+	}
+
+	fn gives_credits(&mut self, who: AccountId, amount: Balance) {
+		if amount > 0 {
+			*self.credits.entry(who).or_default() += amount;
+			self.say(Event::CreditsGiven { who, amount });
+		}
+	}
+
+	/// Out of escrow, into the pot.
+	fn collects(&mut self, order: &mut Plain, amount: Balance) {
+		let taken = order.escrow.take(amount);
+		self.moves(order.customer, Rentals::pot(), taken.kai);
+	}
+
+	fn owner_gets(&self, worker: WorkerId, amount: Balance) -> AccountId {
+		let owner = record(worker).owner;
+		let lives = self.accounts.get(&owner).is_some_and(|has| *has > 0);
+		if lives || amount >= ED {
+			owner
+		} else {
+			TREASURY
+		}
+	}
+
+	/// The escrow pays for use, up to `due` in all.
+	fn pays(&mut self, id: OrderId, order: &mut Plain, due: Balance) {
+		let gross = order.paid + order.fees;
+		let amount = due.saturating_sub(gross).min(order.escrow.all());
+		if amount == 0 {
+			return;
+		}
+		self.collects(order, amount);
+		let fee = amount / 10;
+		let net = amount - fee;
+		let worker = order.worker.expect("a worker is paid");
+		let to = self.owner_gets(worker, net);
+		self.moves(Rentals::pot(), to, net);
+		if kaisar_math::Schedule::KAISAR.left(now() - 1) > 0 {
+			self.moves(Rentals::pot(), TREASURY, fee);
+		} else {
+			use kaisar_primitives::Pot;
+			let half = fee / 2;
+			let pot = Rewards::pot_account;
+			self.moves(Rentals::pot(), pot(Pot::Checkers), half);
+			self.moves(Rentals::pot(), pot(Pot::Providers), fee - half);
+		}
+		order.paid += net;
+		order.fees += fee;
+		self.say(Event::OrderPaid {
+			order: id,
+			worker,
+			to,
+			amount: net,
+			fee,
+			proved: order.proved,
+		});
+	}
+
+	fn pays_proved(&mut self, id: OrderId, order: &mut Plain) {
+		let due = order.cost(order.plan, order.proved);
+		self.pays(id, order, due);
+	}
+
+	/// A deployment that came to nothing costs 0.1 h.
+	fn pays_setup(&mut self, order: &mut Plain) {
+		let amount = order.cost(order.plan, SETUP).min(order.escrow.all());
+		let lives = self.accounts.get(&TREASURY).is_some_and(|has| *has > 0);
+		if lives || amount >= ED {
+			self.collects(order, amount);
+			self.moves(Rentals::pot(), TREASURY, amount);
+			order.setup += amount;
+		}
+	}
+
+	fn refunds(&mut self, order: &mut Plain, amount: Balance) {
+		let back = order.escrow.take(amount);
+		order.refunded.add(back);
+		self.gives_credits(order.customer, back.credits);
+	}
+
+	fn refunds_rest(&mut self, order: &mut Plain) {
+		let rest = order.escrow.all();
+		self.refunds(order, rest);
+	}
+
+	fn credits_rest(&mut self, order: &mut Plain) {
+		let rest = order.escrow.all();
+		self.collects(order, rest);
+		order.credited += rest;
+		self.gives_credits(order.customer, rest);
+	}
+
+	/// The bond of a report is the customer's again, or the provider's.
+	fn resolves(&mut self, id: OrderId, order: &mut Plain, returned: bool) {
+		if order.report.take().is_none() {
+			return;
+		}
+		let to = if returned {
+			order.customer
+		} else {
+			self.owner_gets(order.worker.expect("it is served"), BOND)
+		};
+		self.moves(order.customer, to, BOND);
+		self.say(Event::IssueResolved {
+			order: id,
+			// Who rents its own machine has its bond back in any case.
+			returned: to == order.customer,
+			bond: BOND,
+		});
+	}
+
+	/// The money of an order that was served, where it ends as it was meant to, or its container did.
+	/// `proved` says that its last check has come.
+	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
+		let cancelled = order
+			.end
+			.is_some_and(|end| end.reason == CloseReason::Cancelled);
+		match (cancelled, proved) {
+			(true, true) => {
+				let due = order.due_cancelled();
+				self.pays(id, order, due);
+				self.credits_rest(order);
+			}
+			(true, false) => {
+				self.pays_proved(id, order);
+				// Only what the check would have cost goes back as it was paid.
+				let mut best = order.clone();
+				best.prove(best.ends_at, BlockNumber::MAX);
+				let due = best.due_cancelled();
+				let tail = due.saturating_sub(order.paid + order.fees);
+				self.refunds(order, tail.min(order.escrow.all()));
+				self.credits_rest(order);
+			}
+			(false, _) => {
+				self.pays_proved(id, order);
+				self.refunds_rest(order);
+			}
+		}
+	}
+
+	/// The order is over. Returns the event that says so.
+	fn closes(&mut self, id: OrderId, order: &mut Plain, reason: CloseReason) -> Event<World> {
+		self.resolves(id, order, true);
+		order.state = OrderState::Closed { reason };
+		order.end = None;
+		order.closed_at = now();
+		assert_eq!(order.escrow, Both::default(), "{id}: something is left");
+		Event::OrderClosed {
+			order: id,
+			reason,
+			paid: order.paid,
+			fee: order.fees + order.setup,
+			refunded: order.refunded.money(),
+			credited: order.credited,
+		}
+	}
+
+	fn fails(&mut self, id: OrderId, order: &mut Plain) {
+		self.pays_proved(id, order);
+		self.refunds_rest(order);
+		let event = self.closes(id, order, CloseReason::WorkerFailed);
+		self.due.push_back(event);
+	}
+
+	fn finishes(&mut self, id: OrderId, order: &mut Plain) {
+		let reason = order.end.expect("it is closing").reason;
+		self.settles(id, order, true);
+		let event = self.closes(id, order, reason);
+		self.due.push_back(event);
+	}
+}
+
+/// What happens.
+impl Model {
+	/// A check of a worker that serves an order was closed.
+	fn hears(&mut self, heard: &Heard) {
+		let id = heard.order;
+		let mut order = self.orders.remove(&id).expect("it was placed");
+		assert!(order.has_worker() && order.worker == Some(heard.worker));
+		let start = heard.round_start;
+		match heard.found {
+			Some(Finding::Offline) => self.fails(id, &mut order),
+			Some(Finding::NotServing) => {
+				if order.is_served() && start > order.matched_at {
+					self.fails(id, &mut order);
+				}
+				order.credited_to = order.credited_to.max(start);
+			}
+			Some(Finding::Serving) => self.confirms(heard, &mut order),
+			None => self.undecided(id, &mut order, start),
+		}
+		self.orders.insert(id, order);
+	}
+
+	fn confirms(&mut self, heard: &Heard, order: &mut Plain) {
+		let (id, start) = (heard.order, heard.round_start);
+		let gap = kaisar_math::rounds::max_gap(CheckPeriod::get(), PHASE);
+		let rented = if heard.false_proof {
+			// All that was pending is void.
+			order.credited_to = now();
+			0
+		} else {
+			let rented = start.saturating_sub(order.credited_to).min(gap);
+			order.credited_to = order.credited_to.max(start);
+			rented
+		};
+		// Time of an order before, which ended without a check, can still be credited, but to nobody's cost.
+		assert!(
+			(rented..=gap).contains(&heard.rented),
+			"{heard:?}: {rented}"
+		);
+		if !order.is_served() {
+			return;
+		}
+		if order.report.is_some_and(|report| start >= report.at) {
+			self.resolves(id, order, false);
+		}
+		order.prove(start, rented);
+		if order.end.is_some() && start >= order.ends_at {
+			self.finishes(id, order);
+		} else {
+			self.pays_proved(id, order);
+		}
+	}
+
+	fn undecided(&mut self, id: OrderId, order: &mut Plain, start: BlockNumber) {
+		if let Some(report) = order.report.as_mut().filter(|report| start >= report.at) {
+			report.undecided += 1;
+			if report.undecided == 2 {
+				self.resolves(id, order, true);
+			}
+		}
+		let ends_at = order.ends_at;
+		if let Some(end) = order.end.as_mut().filter(|_| start >= ends_at) {
+			end.undecided += 1;
+			if end.undecided == 2 {
+				order.prove(ends_at, BlockNumber::MAX);
+				self.finishes(id, order);
+			}
+		}
+	}
+
+	/// Takes in all that happened, by its events.
+	pub fn absorb(&mut self, cause: Cause) {
+		let heard = Told::take();
+		let mut heard = heard.iter().peekable();
+		let mut acted = BTreeSet::new();
+		let mut said = Vec::new();
+		for (at, record) in System::events().into_iter().enumerate() {
+			while let Some(next) = heard.next_if(|heard| heard.after as usize <= at) {
+				acted.insert(next.order);
+				self.hears(next);
+			}
+			let RuntimeEvent::Rentals(event) = record.event else {
+				continue;
+			};
+			match event {
+				Event::OrderFailed { .. } => panic!("{event:?}"),
+				Event::CreditsGiven { .. }
+				| Event::CreditsUsed { .. }
+				| Event::OrderPaid { .. }
+				| Event::IssueResolved { .. }
+				| Event::DeploymentFailed { .. }
+				| Event::ContainerExited { .. } => said.push(format!("{event:?}")),
+				Event::PriceSet { .. } | Event::CostSet { .. } | Event::ContingencySet { .. } => {}
+				_ => match self.due.pop_front() {
+					Some(due) => assert_eq!(event, due),
+					None => {
+						acted.extend(self.happens(event, cause));
+					}
+				},
+			}
+		}
+		for next in heard {
+			acted.insert(next.order);
+			self.hears(next);
+		}
+		forget_events();
+		assert!(self.due.is_empty(), "{cause:?}: {:?}", self.due);
+		said.sort();
+		self.said.sort();
+		assert_eq!(said, self.said, "{cause:?}");
+		self.said.clear();
+		// A call that succeeds does something, or the check that it closed did.
+		if let Cause::Call(_, act) = cause {
+			let order = act.order().unwrap_or(self.next - 1);
+			assert!(acted.contains(&order), "{act:?} did nothing");
+		}
+	}
+
+	/// Something happened to an order that no check brought about. Returns the order.
+	fn happens(&mut self, event: Event<World>, cause: Cause) -> Option<OrderId> {
+		if let Event::OrderPlaced { order, .. } = event {
+			let Cause::Call(who, Act::Place(placing)) = cause else {
+				panic!("{event:?} of {cause:?}")
+			};
+			assert_eq!(order, self.next);
+			let expected = self.places(who, &placing);
+			assert_eq!(event, expected);
+			return Some(order);
+		}
+		let id = match event {
+			Event::OrderMatched { order, .. }
+			| Event::OrderDeployed { order, .. }
+			| Event::OrderExtended { order, .. }
+			| Event::OrderClosing { order, .. }
+			| Event::OrderClosed { order, .. }
+			| Event::IssueReported { order, .. } => order,
+			_ => panic!("{event:?} of {cause:?}"),
+		};
+		let mut order = self.orders.remove(&id).expect("it was placed");
+		let expected = match event {
+			Event::OrderMatched { worker, .. } => self.matches(id, &mut order, worker, cause),
+			Event::OrderClosed { reason, .. } => {
+				self.settle_and_close(id, &mut order, reason, cause)
+			}
+			Event::OrderClosing { reason, .. } => Self::ends(id, &mut order, reason, cause),
+			_ => self.acts(id, &mut order, cause),
+		};
+		assert_eq!(event, expected, "{cause:?}");
+		self.orders.insert(id, order);
+		Some(id)
+	}
+
+	fn places(&mut self, who: AccountId, placing: &Placing) -> Event<World> {
+		let id = self.next;
+		self.next += 1;
+		let (prices, charged) = self.quote_placing(who, placing).expect("it can be placed");
+		let Placing {
+			requirement,
+			hours,
+			plan,
+			..
+		} = *placing;
+		if charged.credits > 0 {
+			let left = self.credits_of(who) - charged.credits;
+			self.credits.insert(who, left);
+			self.say(Event::CreditsUsed {
+				who,
+				order: id,
+				amount: charged.credits,
+			});
+		}
+		self.orders.insert(
+			id,
+			Plain {
+				customer: who,
+				requirement,
+				plan,
+				spans: vec![(hours, prices)],
+				state: OrderState::Matching,
+				worker: None,
+				floor: 0,
+				placed_at: now(),
+				matched_at: 0,
+				deploy_by: 0,
+				started_at: 0,
+				ends_at: 0,
+				closed_at: 0,
+				credited_to: 0,
+				proved_to: 0,
+				proved: 0,
+				end: None,
+				report: None,
+				charged,
+				escrow: charged,
+				paid: 0,
+				fees: 0,
+				setup: 0,
+				refunded: Both::default(),
+				credited: 0,
+			},
+		);
+		Event::OrderPlaced {
+			order: id,
+			customer: who,
+			requirement,
+			hours,
+			plan,
+			unit_price: prices[plan as usize],
+			charged: charged.money(),
+		}
+	}
+
+	/// Whether a worker is what an order asks for.
+	fn fits(order: &Plain, worker: WorkerId) -> bool {
+		let Requirement {
+			gpu_class,
+			gpu_count,
+			min_bandwidth,
+			min_cpu,
+			min_memory,
+			min_disk,
+			region,
+		} = order.requirement;
+		let record = record(worker);
+		let Some(profile) = record.profile else {
+			return false;
+		};
+		profile.gpu_class == gpu_class
+			&& profile.gpu_count == gpu_count
+			&& profile.bandwidth >= min_bandwidth
+			&& profile.cpu >= min_cpu
+			&& profile.memory >= min_memory
+			&& profile.disk >= min_disk
+			&& region.is_none_or(|region| region == record.spec.region)
+			&& record.price_floor <= order.spans[0].1[order.plan as usize]
+			&& record.barred_until <= now()
+	}
+
+	/// Those that an order could have had and that are idle still, by how good they are. The world is so
+	/// small that all of them are looked at.
+	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (Perbill, u8)> {
+		self.idle
+			.iter()
+			.filter(|worker| record(**worker).state() == WorkerState::Online)
+			.filter(|worker| Self::fits(order, **worker))
+			.map(|worker| Self::rank(*worker))
+			.collect::<Vec<_>>()
+			.into_iter()
+	}
+
+	fn rank(worker: WorkerId) -> (Perbill, u8) {
+		let record = record(worker);
+		let bandwidth = record.profile.map_or(0, |profile| profile.bandwidth);
+		(record.history.reliability(), bandwidth)
+	}
+
+	fn matches(
+		&mut self,
+		id: OrderId,
+		order: &mut Plain,
+		worker: WorkerId,
+		cause: Cause,
+	) -> Event<World> {
+		assert!(matches!(cause, Cause::Hook), "{cause:?}");
+		assert_eq!(order.state, OrderState::Matching);
+		assert!(now() >= order.placed_at + 2);
+		assert!(Self::fits(order, worker), "{order:?}");
+		let best = self.left_over(order).max();
+		assert!(best <= Some(Self::rank(worker)), "a better one was idle");
+		order.state = OrderState::Deploying;
+		order.worker = Some(worker);
+		order.floor = record(worker).price_floor;
+		order.matched_at = now();
+		order.credited_to = now();
+		order.deploy_by = now() + DEADLINE;
+		Event::OrderMatched {
+			order: id,
+			worker,
+			deploy_by: order.deploy_by,
+		}
+	}
+
+	fn ends(id: OrderId, order: &mut Plain, reason: CloseReason, cause: Cause) -> Event<World> {
+		assert_eq!(order.state, OrderState::Active);
+		match (reason, cause) {
+			(CloseReason::Expired, Cause::Hook) => assert!(now() >= order.ends_at),
+			(CloseReason::Expired, Cause::Call(_, Act::Close(called))) => {
+				assert!(called == id && now() >= order.ends_at);
+			}
+			(CloseReason::Cancelled, Cause::Call(who, Act::Cancel(called))) => {
+				assert_eq!((called, who), (id, order.customer));
+				order.ends_at = order.ends_at.min(now());
+			}
+			_ => panic!("{id} ends as {reason:?} of {cause:?}"),
+		}
+		order.state = OrderState::Closing;
+		order.end = Some(End {
+			reason,
+			since: now(),
+			undecided: 0,
+		});
+		Event::OrderClosing {
+			order: id,
+			reason,
+			ends_at: order.ends_at,
+		}
+	}
+
+	/// An order is closed that no check closed.
+	fn settle_and_close(
+		&mut self,
+		id: OrderId,
+		order: &mut Plain,
+		reason: CloseReason,
+		cause: Cause,
+	) -> Event<World> {
+		use CloseReason as Why;
+		let by_customer = matches!(
+			cause,
+			Cause::Call(who, Act::Cancel(called)) if called == id && who == order.customer
+		);
+		let by_itself = match cause {
+			Cause::Hook => true,
+			Cause::Call(_, Act::Close(called)) => called == id,
+			_ => false,
+		};
+		let owner = order.worker.map(|worker| record(worker).owner);
+		match (order.state, reason) {
+			(OrderState::Matching, Why::NoSuitableWorker) => {
+				assert!(matches!(cause, Cause::Hook) && now() >= order.placed_at + 2);
+				assert_eq!(self.left_over(order).max(), None, "{order:?}");
+				self.refunds_rest(order);
+			}
+			(OrderState::Matching, Why::Cancelled) if by_customer => self.refunds_rest(order),
+			(OrderState::Deploying, Why::Cancelled) if by_customer => {
+				self.pays_setup(order);
+				self.refunds_rest(order);
+			}
+			(OrderState::Deploying, Why::ImageFailed) => {
+				let Cause::Call(who, Act::Fail(called, reason)) = cause else {
+					panic!("{cause:?}")
+				};
+				assert_eq!((called, Some(who)), (id, owner));
+				self.say(Event::DeploymentFailed {
+					order: id,
+					worker: order.worker.expect("it has an owner"),
+					reason,
+				});
+				self.pays_setup(order);
+				self.refunds_rest(order);
+			}
+			(OrderState::Deploying, Why::DeployFailed) if by_itself => {
+				assert!(now() > order.deploy_by);
+				self.refunds_rest(order);
+			}
+			(OrderState::Active | OrderState::Closing, Why::Exited) => {
+				let Cause::Call(who, Act::Exit(called, code)) = cause else {
+					panic!("{cause:?}")
+				};
+				assert_eq!((called, Some(who)), (id, owner));
+				self.say(Event::ContainerExited {
+					order: id,
+					worker: order.worker.expect("it has an owner"),
+					code,
+				});
+				self.settles(id, order, false);
+			}
+			(OrderState::Closing, reason) if by_itself => {
+				let end = order.end.expect("it is closing");
+				assert_eq!(end.reason, reason);
+				assert!(now() >= end.since + 2 * TIMEOUT, "it was not waited for");
+				self.settles(id, order, false);
+			}
+			_ => panic!("{order:?} is closed as {reason:?} of {cause:?}"),
+		}
+		self.closes(id, order, reason)
+	}
+
+	/// What a call alone can bring about.
+	fn acts(&mut self, id: OrderId, order: &mut Plain, cause: Cause) -> Event<World> {
+		let Cause::Call(who, act) = cause else {
+			panic!("{id}: {cause:?}")
+		};
+		assert_eq!(act.order(), Some(id));
+		let worker = order.worker.expect("it has a worker");
+		match act {
+			Act::Confirm(_) => {
+				assert_eq!(order.state, OrderState::Deploying);
+				assert!(now() <= order.deploy_by && who == record(worker).owner);
+				order.state = OrderState::Active;
+				order.started_at = now();
+				order.proved_to = now();
+				order.ends_at = now() + order.hours() * HOURS;
+				Event::OrderDeployed {
+					order: id,
+					worker,
+					ends_at: order.ends_at,
+				}
+			}
+			Act::Extend(_, hours, max_price) => {
+				assert!(order.state == OrderState::Active && now() < order.ends_at);
+				assert_eq!(who, order.customer);
+				let (prices, total) = self
+					.quote(&order.requirement, hours, order.plan)
+					.expect("it has a price");
+				let unit_price = prices[order.plan as usize];
+				assert!(total <= max_price && unit_price >= order.floor);
+				order.spans.push((hours, prices));
+				assert!(order.spans.len() <= 8 && order.hours() <= 8_760);
+				let money = Both {
+					kai: total,
+					credits: 0,
+				};
+				order.charged.add(money);
+				order.escrow.add(money);
+				order.ends_at += hours * HOURS;
+				Event::OrderExtended {
+					order: id,
+					hours,
+					unit_price,
+					charged: total,
+					ends_at: order.ends_at,
+				}
+			}
+			Act::Report(_, reason) => {
+				assert!(order.state == OrderState::Active && now() < order.ends_at);
+				assert!(who == order.customer && order.report.is_none());
+				order.report = Some(Report {
+					at: now(),
+					undecided: 0,
+				});
+				Event::IssueReported {
+					order: id,
+					worker,
+					reason,
+					bond: BOND,
+				}
+			}
+			_ => panic!("{id}: {cause:?}"),
+		}
+	}
+
+	/// Governance sets a price.
+	pub fn set_price(&mut self, class: GpuClass, reference: Option<Balance>) {
+		self.book.entry(class).or_default().reference = reference;
+	}
+
+	/// Governance sets a cost.
+	pub fn set_cost(&mut self, class: GpuClass, cost: Option<Cost>) {
+		self.book.entry(class).or_default().cost = cost;
+	}
+
+	/// Governance switches the contingency.
+	pub fn set_contingency(&mut self, on: bool) {
+		self.contingency = on;
+	}
+
+	/// Workers that an order could be matched with, if one waits for it.
+	pub fn look_around(&mut self) {
+		self.idle.clear();
+		if self
+			.orders
+			.values()
+			.any(|order| order.state == OrderState::Matching)
+		{
+			let idle =
+				|record: &pallet_providers::RecordOf<World>| record.state() == WorkerState::Online;
+			self.idle = workers()
+				.filter(|(worker, record)| idle(record) && !<Popw as Checks>::is_due(*worker))
+				.map(|(worker, _)| worker)
+				.collect();
+		}
+	}
+
+	/// An epoch may have ended, and new KAI be in the pots.
+	pub fn rewarded(&mut self) {
+		let issued: Balance = self.accounts.values().sum();
+		if issued != pallet_balances::TotalIssuance::<World>::get() {
+			self.outside();
+		}
+	}
+
+	/// Something moved money that is none of the orders': accounts are what they are now, but the pot has
+	/// lost nothing.
+	pub fn outside(&mut self) {
+		let before = self.accounts[&Rentals::pot()];
+		self.accounts = accounts();
+		self.spare += self.accounts[&Rentals::pot()]
+			.checked_sub(before)
+			.expect("nobody else takes from the pot");
+	}
+}
+
+/// What must be the case.
+impl Model {
+	/// After the hooks of a block: what is due by now was done.
+	pub fn on_time(&self) {
+		for (id, order) in &self.orders {
+			let late = match order.state {
+				OrderState::Matching => now() >= order.placed_at + 2,
+				OrderState::Deploying => now() > order.deploy_by,
+				OrderState::Active => now() >= order.ends_at,
+				// Sixteen times its check was not over, and twice there was none.
+				OrderState::Closing => order.end.is_none_or(|end| now() > end.since + 18 * TIMEOUT),
+				OrderState::Closed { .. } => {
+					now() >= order.closed_at + HISTORY && Orders::<World>::contains_key(id)
+				}
+			};
+			assert!(!late, "{id} was forgotten: {order:?}");
+		}
+	}
+
+	/// Orders that were matched some blocks ago: more for some of them, and some are never deployed.
+	pub fn deployed_now(&self) -> Vec<OrderId> {
+		self.orders
+			.iter()
+			.filter(|(id, order)| {
+				let ready = order.matched_at + 1 + **id % 12;
+				order.state == OrderState::Deploying && now() == ready && !id.is_multiple_of(8)
+			})
+			.map(|(id, _)| *id)
+			.collect()
+	}
+
+	/// Compares all that there is.
+	pub fn compare(&mut self) {
+		self.orders.retain(|id, order| {
+			let kept = Orders::<World>::contains_key(id);
+			assert!(kept || (order.is_closed() && now() >= order.closed_at + HISTORY));
+			kept
+		});
+		assert_eq!(
+			Orders::<World>::iter_keys().count(),
+			self.orders.len(),
+			"no order comes of nothing"
+		);
+		for (id, plain) in &self.orders {
+			let order = Orders::<World>::get(id).expect("it is kept");
+			Self::compare_order(*id, plain, &order);
+		}
+		self.compare_money();
+		self.compare_workers();
+	}
+
+	fn compare_order(id: OrderId, plain: &Plain, order: &OrderOf<World>) {
+		let Ledger {
+			charged,
+			escrow,
+			paid,
+			fees,
+			setup,
+			refunded,
+			credited,
+		} = &order.ledger;
+		let figures = (*charged, *paid, *fees, *setup, *credited);
+		let same = (
+			plain.charged.all(),
+			plain.paid,
+			plain.fees,
+			plain.setup,
+			plain.credited,
+		);
+		assert_eq!(figures, same, "{id}: {plain:?}");
+		assert!(
+			plain.escrow.is(escrow) && plain.refunded.is(refunded),
+			"{id}: {plain:?}"
+		);
+		let whereabouts = plain.escrow.all()
+			+ plain.paid
+			+ plain.fees
+			+ plain.setup
+			+ plain.refunded.all()
+			+ plain.credited;
+		assert_eq!(plain.charged.all(), whereabouts, "{id}: to the unit");
+		// What goes back goes back in its kind.
+		assert!(plain.refunded.kai + plain.escrow.kai <= plain.charged.kai);
+		assert!(plain.refunded.credits + plain.escrow.credits <= plain.charged.credits);
+		let life = (
+			order.state,
+			order.worker,
+			order.started_at,
+			order.ends_at,
+			order.proved_to,
+			order.proved,
+			order.issue.is_some(),
+			order.ending.map(|ending| ending.reason),
+		);
+		let told = (
+			plain.state,
+			plain.worker,
+			plain.started_at,
+			plain.ends_at,
+			plain.proved_to,
+			plain.proved,
+			plain.report.is_some(),
+			plain.end.map(|end| end.reason),
+		);
+		assert_eq!(life, told, "{id}");
+	}
+
+	fn compare_money(&self) {
+		let mut known = self.accounts.clone();
+		known.retain(|_, amount| *amount > 0);
+		assert_eq!(accounts(), known);
+		let all: Balance = known.values().sum();
+		assert_eq!(all, pallet_balances::TotalIssuance::<World>::get());
+
+		let kept: BTreeMap<_, _> = Credits::<World>::iter().collect();
+		let mut credits = self.credits.clone();
+		credits.retain(|_, amount| *amount > 0);
+		assert_eq!(kept, credits);
+		let escrow = self.orders.values().map(|order| order.escrow.credits);
+		let all = credits.values().copied().chain(escrow).sum::<Balance>();
+		assert_eq!(TotalCredits::<World>::get(), all);
+		// Credits are backed one to one, whatever others give to the pot.
+		assert_eq!(total_of(Rentals::pot()), all + self.spare);
+
+		let mut held = BTreeMap::<AccountId, (Balance, Balance)>::new();
+		for order in self.orders.values() {
+			let (escrow, bonds) = held.entry(order.customer).or_default();
+			*escrow += order.escrow.kai;
+			*bonds += if order.report.is_some() { BOND } else { 0 };
+		}
+		for who in known.keys() {
+			use frame_support::traits::fungible::InspectHold;
+			let of = |reason: HoldReason| Balances::balance_on_hold(&reason.into(), who);
+			let on_hold = (of(HoldReason::Escrow), of(HoldReason::IssueBond));
+			assert_eq!(on_hold, held.get(who).copied().unwrap_or_default(), "{who}");
+		}
+	}
+
+	/// A worker is rented exactly if one open order has it; the indices hold exactly the idle ones.
+	fn compare_workers(&self) {
+		let rented: BTreeMap<WorkerId, OrderId> = workers()
+			.filter(|(_, record)| {
+				assert_eq!(
+					record.state() == WorkerState::Rented,
+					record.order.is_some()
+				);
+				record.order.is_some()
+			})
+			.filter_map(|(worker, record)| Some((worker, record.order?)))
+			.collect();
+		let open: BTreeMap<WorkerId, OrderId> = self
+			.orders
+			.iter()
+			.filter(|(_, order)| order.has_worker())
+			.map(|(id, order)| (order.worker.expect("it has one"), *id))
+			.collect();
+		assert_eq!(rented, open);
+		let placed = self.orders.values().filter(|order| order.has_worker());
+		assert_eq!(placed.count(), open.len(), "no worker has two");
+
+		let mut idle = BTreeSet::new();
+		for (worker, record) in workers() {
+			if record.state() == WorkerState::Online {
+				let gpus = record.gpus();
+				idle.insert((gpus, None, worker));
+				idle.insert((gpus, Some(record.spec.region), worker));
+			}
+		}
+		let mut listed = BTreeSet::new();
+		for (bucket, head) in pallet_providers::BucketHeads::<World>::iter() {
+			for worker in head.first {
+				let gpus = (bucket.gpu_class, bucket.gpu_count);
+				assert!(listed.insert((gpus, bucket.region, worker)), "listed twice");
+			}
+		}
+		assert_eq!(idle, listed);
+	}
+}

@@ -1,0 +1,181 @@
+//! What must always hold.
+
+use crate::{pallet::*, *};
+use alloc::collections::{BTreeMap, BTreeSet};
+use frame_support::{
+	ensure,
+	traits::fungible::{Inspect, InspectHold},
+};
+use kaisar_primitives::{Balance, Checks, OrderId, WorkerId, Workers};
+use sp_runtime::TryRuntimeError;
+
+impl<T: Config> Pallet<T> {
+	/// Numbered:
+	///
+	/// 1. What was charged for an order is what is in escrow, paid, taken as fee, paid to the treasury, given
+	///    back and credited, to the unit. Nothing is in escrow of one that is closed.
+	/// 2. The KAI on hold on a customer's account for orders is that in their escrow, and for bonds that of its
+	///    open issues.
+	/// 3. All credits are those of accounts and those in escrow, and the pot has as much KAI besides its
+	///    existential deposit.
+	/// 4. An order that has a worker and is not over is the one that its worker serves; a worker serves no
+	///    other.
+	/// 5. Each order is where it will be looked at: in the queue, or in the agenda at the block that it says.
+	/// 6. The queue has no gaps. The agenda's pages are as many as its lengths say, none before the cursor.
+	/// 7. An order was bought in at least one span of time; no more time was proved than was bought; it is
+	///    `Closing` exactly if something is awaited; an issue is open only of one that is served.
+	/// 8. What an order runs is known, and its customer's index has it; neither has anything else.
+	pub fn do_try_state() -> Result<(), TryRuntimeError> {
+		let queued = Self::try_state_of_queue()?;
+		let planned = Self::try_state_of_agenda()?;
+		let mut escrow = BTreeMap::<T::AccountId, (Balance, Balance)>::new();
+		let mut credits: Balance = 0;
+		let mut served = BTreeMap::<WorkerId, OrderId>::new();
+		let mut orders = 0u32;
+		let round = T::Checks::next_round();
+
+		for (id, order) in Orders::<T>::iter() {
+			orders += 1;
+			ensure!(
+				id < NextOrderId::<T>::get(),
+				"8: an order that was never placed"
+			);
+			let Ledger { escrow: kept, .. } = order.ledger;
+			ensure!(order.ledger.balances(), "1: money of an order is missing");
+			ensure!(
+				!order.is_closed() || kept == Money::default(),
+				"1: money in escrow of a closed order"
+			);
+			let held = escrow.entry(order.customer.clone()).or_default();
+			held.0 = held.0.checked_add(kept.kai).ok_or("2: escrow overflows")?;
+			if let Some(issue) = order.issue {
+				held.1 = held.1.checked_add(issue.bond).ok_or("2: bonds overflow")?;
+			}
+			credits = credits
+				.checked_add(kept.credits)
+				.ok_or("3: credits overflow")?;
+
+			if order.is_placed() {
+				let worker = order.worker.ok_or("4: an order without a worker")?;
+				let info = T::Workers::info(worker, round).ok_or("4: a worker that is gone")?;
+				ensure!(
+					info.order == Some(id),
+					"4: a worker that does not serve its order"
+				);
+				ensure!(
+					served.insert(worker, id).is_none(),
+					"4: a worker with two orders"
+				);
+			}
+			if order.wake == 0 {
+				ensure!(
+					order.state == OrderState::Matching && queued.contains(&id),
+					"5: an order that nobody will look at"
+				);
+			} else {
+				ensure!(
+					planned.contains(&(order.wake, id)),
+					"5: an order that is not in the agenda"
+				);
+			}
+
+			ensure!(!order.segments.is_empty(), "7: an order for no time");
+			let bought = order.hours().saturating_mul(kaisar_primitives::HOURS);
+			ensure!(order.proved <= bought, "7: more was proved than was bought");
+			ensure!(
+				order.ending.is_some() == (order.state == OrderState::Closing),
+				"7: closing without a reason, or a reason without closing"
+			);
+			ensure!(
+				order.issue.is_none() || order.is_served(),
+				"7: an issue of an order that is not served"
+			);
+			ensure!(
+				Workloads::<T>::contains_key(id),
+				"8: an order that runs nothing"
+			);
+			ensure!(
+				OrdersByCustomer::<T>::contains_key(&order.customer, id),
+				"8: an order that its customer has not"
+			);
+		}
+
+		for (who, (kai, bonds)) in escrow {
+			let on_hold = |reason: HoldReason| T::Currency::balance_on_hold(&reason.into(), &who);
+			ensure!(on_hold(HoldReason::Escrow) == kai, "2: escrow drifted");
+			ensure!(on_hold(HoldReason::IssueBond) == bonds, "2: bonds drifted");
+		}
+		for (_, amount) in Credits::<T>::iter() {
+			ensure!(amount > 0, "3: an account with no credits");
+			credits = credits.checked_add(amount).ok_or("3: credits overflow")?;
+		}
+		ensure!(credits == TotalCredits::<T>::get(), "3: credits drifted");
+		let backed = T::Currency::balance(&Self::pot())
+			.checked_sub(T::Currency::minimum_balance())
+			.ok_or("3: the pot is not alive")?;
+		ensure!(credits <= backed, "3: credits without KAI");
+
+		for worker in 0..T::Workers::counts().registered {
+			if let Some(order) = T::Workers::info(worker, round).and_then(|info| info.order) {
+				ensure!(
+					served.get(&worker) == Some(&order),
+					"4: a worker that serves an order which does not know it"
+				);
+			}
+		}
+		ensure!(
+			Workloads::<T>::iter_keys().count() as u32 == orders
+				&& OrdersByCustomer::<T>::iter_keys().count() as u32 == orders,
+			"8: something is left of an order that is gone"
+		);
+		Ok(())
+	}
+
+	fn try_state_of_queue() -> Result<BTreeSet<OrderId>, TryRuntimeError> {
+		let QueueBounds { head, tail } = QueueEnds::<T>::get();
+		ensure!(head <= tail, "6: a queue that ends before it begins");
+		let mut queued = BTreeSet::new();
+		for position in head..tail {
+			let entry = Queue::<T>::get(position).ok_or("6: a gap in the queue")?;
+			queued.insert(entry.order);
+		}
+		ensure!(
+			Queue::<T>::iter_keys().count() as u64 == tail - head,
+			"6: entries outside the queue"
+		);
+		Ok(queued)
+	}
+
+	fn try_state_of_agenda() -> Result<BTreeSet<(u32, OrderId)>, TryRuntimeError> {
+		let cursor = AgendaCursor::<T>::get().unwrap_or_default();
+		let mut planned = BTreeSet::new();
+		let mut pages = 0;
+		for (block, len) in AgendaLen::<T>::iter() {
+			ensure!(block >= cursor.block, "6: entries that are forgotten");
+			let first = if block == cursor.block {
+				cursor.position
+			} else {
+				0
+			};
+			for number in first / AGENDA_PAGE..len.div_ceil(AGENDA_PAGE) {
+				pages += 1;
+				let page = Agenda::<T>::get(block, number);
+				let full = len.saturating_sub(number * AGENDA_PAGE).min(AGENDA_PAGE);
+				ensure!(
+					page.len() as u32 == full,
+					"6: a page that is not as long as it says"
+				);
+				for (at, id) in page.into_iter().enumerate() {
+					if number * AGENDA_PAGE + at as u32 >= first {
+						planned.insert((block, id));
+					}
+				}
+			}
+		}
+		ensure!(
+			Agenda::<T>::iter_keys().count() == pages,
+			"6: pages outside the agenda"
+		);
+		Ok(planned)
+	}
+}

@@ -1,0 +1,556 @@
+//! What the pallet stores: the price book, templates, and an order with its money.
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::pallet_prelude::ConstU32;
+use kaisar_math::price;
+use kaisar_primitives::{
+	Balance, BlockNumber, ClientKey, CloseReason, HOURS, Image, Issue, MAX_IMAGE, OrderId, Plan,
+	Requirement, TemplateId, WorkerId,
+};
+use scale_info::TypeInfo;
+use sp_runtime::{BoundedVec, FixedU128};
+
+/// Most spans of time that an order is bought in: the first, and one for each extension.
+pub const MAX_SEGMENTS: u32 = 8;
+/// Orders in a page of the agenda.
+pub const AGENDA_PAGE: u32 = 64;
+/// Most capabilities of a template.
+pub const MAX_CAPABILITIES: u32 = 8;
+
+/// What a class costs to run: its price while the contingency is on.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Cost {
+	/// Of a unit and hour.
+	pub cost: Balance,
+	/// By how much it is multiplied.
+	pub multiplier: FixedU128,
+}
+
+/// A class in the price book. The unit is a GPU, or a core of class 0.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct ClassPrice {
+	/// The median cloud price of a unit and hour, in KAI.
+	pub reference: Option<Balance>,
+	/// What it is in a contingency.
+	pub cost: Option<Cost>,
+}
+
+/// Prices of a unit and hour with each plan.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Prices {
+	/// Without any commitment.
+	#[codec(compact)]
+	pub on_demand: Balance,
+	/// For 30 days.
+	#[codec(compact)]
+	pub month: Balance,
+	/// For 90 days.
+	#[codec(compact)]
+	pub quarter: Balance,
+}
+
+impl Prices {
+	/// With one of them.
+	pub fn of(&self, plan: Plan) -> Balance {
+		match plan {
+			Plan::OnDemand => self.on_demand,
+			Plan::Month => self.month,
+			Plan::Quarter => self.quarter,
+		}
+	}
+}
+
+/// What an order would cost now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct Quote {
+	/// Prices of a unit and hour.
+	pub prices: Prices,
+	/// Units that are paid for: GPUs, or cores.
+	pub units: u32,
+	/// All of it, with the plan that was asked for.
+	pub total: Balance,
+}
+
+/// A capability that a template may name. Those that would let a container out of its box are not in the
+/// list, so that no governance can name them by mistake.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	PartialOrd,
+	Ord,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub enum Capability {
+	/// `CHOWN`.
+	Chown,
+	/// `DAC_OVERRIDE`.
+	DacOverride,
+	/// `FOWNER`.
+	Fowner,
+	/// `IPC_LOCK`.
+	IpcLock,
+	/// `KILL`.
+	Kill,
+	/// `NET_BIND_SERVICE`.
+	NetBindService,
+	/// `SETGID`.
+	SetGid,
+	/// `SETUID`.
+	SetUid,
+}
+
+impl Capability {
+	/// Its name, as container engines have it.
+	pub const fn name(self) -> &'static str {
+		match self {
+			Self::Chown => "CHOWN",
+			Self::DacOverride => "DAC_OVERRIDE",
+			Self::Fowner => "FOWNER",
+			Self::IpcLock => "IPC_LOCK",
+			Self::Kill => "KILL",
+			Self::NetBindService => "NET_BIND_SERVICE",
+			Self::SetGid => "SETGID",
+			Self::SetUid => "SETUID",
+		}
+	}
+}
+
+/// An OCI reference.
+pub type Reference = BoundedVec<u8, ConstU32<MAX_IMAGE>>;
+
+/// An image of the chain's list.
+#[derive(
+	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Template {
+	/// Its OCI reference.
+	pub image: Reference,
+	/// The port that customers are connected to; by default the lowest that the image exposes.
+	pub port: Option<u16>,
+	/// The capabilities that it needs; all others are dropped.
+	pub capabilities: BoundedVec<Capability, ConstU32<MAX_CAPABILITIES>>,
+}
+
+/// What an order runs, and for whom. Fixed when it is placed: a template that changes later changes none
+/// of the orders that named it.
+#[derive(
+	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Workload {
+	/// The template that was named, if one was.
+	pub template: Option<TemplateId>,
+	/// What runs.
+	pub run: Template,
+	/// The key that may connect.
+	pub client_key: ClientKey,
+}
+
+impl Workload {
+	/// The image as it was ordered.
+	pub fn image(&self) -> Image {
+		match self.template {
+			Some(id) => Image::Template(id),
+			None => Image::Reference(self.run.image.clone()),
+		}
+	}
+}
+
+/// An amount in both kinds that a customer can pay in.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Money {
+	/// KAI.
+	#[codec(compact)]
+	pub kai: Balance,
+	/// Credits.
+	#[codec(compact)]
+	pub credits: Balance,
+}
+
+impl Money {
+	/// Both together.
+	pub fn total(&self) -> Option<Balance> {
+		self.kai.checked_add(self.credits)
+	}
+
+	/// Both together with another's, kind by kind.
+	pub fn checked_add(&self, other: Self) -> Option<Self> {
+		Some(Self {
+			kai: self.kai.checked_add(other.kai)?,
+			credits: self.credits.checked_add(other.credits)?,
+		})
+	}
+
+	/// Takes out `amount`: credits first, KAI for the rest.
+	pub fn take(&mut self, amount: Balance) -> Option<Self> {
+		let credits = amount.min(self.credits);
+		let kai = amount.checked_sub(credits)?;
+		self.kai = self.kai.checked_sub(kai)?;
+		self.credits = self.credits.checked_sub(credits)?;
+		Some(Self { kai, credits })
+	}
+}
+
+/// Where the money of an order is, or went. What was charged is the sum of all the others, always.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Ledger {
+	/// All that was ever put into escrow.
+	#[codec(compact)]
+	pub charged: Balance,
+	/// What is there now: the KAI on hold on the customer's account, the credits in the pot.
+	pub escrow: Money,
+	/// Paid to the worker's owner.
+	#[codec(compact)]
+	pub paid: Balance,
+	/// The protocol's part of the payments.
+	#[codec(compact)]
+	pub fees: Balance,
+	/// To the treasury, for a deployment that came to nothing.
+	#[codec(compact)]
+	pub setup: Balance,
+	/// Back to the customer, in the kind it was paid in.
+	pub refunded: Money,
+	/// Turned into credits, or left as that, by the customer's own cancellation.
+	#[codec(compact)]
+	pub credited: Balance,
+}
+
+impl Ledger {
+	/// What the customer paid for use, the protocol's part included.
+	pub fn gross(&self) -> Option<Balance> {
+		self.paid.checked_add(self.fees)
+	}
+
+	/// Whether every unit that was charged is somewhere, once.
+	pub fn balances(&self) -> bool {
+		let sum = || {
+			self.escrow
+				.total()?
+				.checked_add(self.gross()?)?
+				.checked_add(self.setup)?
+				.checked_add(self.refunded.total()?)?
+				.checked_add(self.credited)
+		};
+		sum() == Some(self.charged)
+	}
+}
+
+/// A span of time that was bought at one day's prices.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Segment {
+	/// Its length.
+	#[codec(compact)]
+	pub hours: u32,
+	/// What a unit and hour costs in it, with each plan: an order that is cancelled pays for the plan
+	/// that it has earned.
+	pub prices: Prices,
+}
+
+/// Where an order is in its life.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub enum OrderState {
+	/// Waits to be matched with a worker.
+	Matching,
+	/// Has a worker, which deploys the container.
+	Deploying,
+	/// The container runs, and paid time passes.
+	Active,
+	/// Paid time is over; the check is awaited that proves the rest of it.
+	Closing,
+	/// Over.
+	Closed {
+		/// Why.
+		reason: CloseReason,
+	},
+}
+
+/// What is awaited while an order is `Closing`.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Ending {
+	/// Why it ends: `Expired` or `Cancelled`.
+	pub reason: CloseReason,
+	/// The rest of its time was proved, and only its money could not be dealt with yet.
+	pub proved: bool,
+	/// Checks since the end that came to no consensus.
+	pub undecided: u8,
+	/// Times that the agenda found no check, neither open nor to come.
+	pub missing: u8,
+	/// Times that the agenda found one that was not over.
+	pub pending: u8,
+}
+
+/// What a customer says is wrong.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct OpenIssue {
+	/// What.
+	pub reason: Issue,
+	/// The KAI that is on hold for it.
+	#[codec(compact)]
+	pub bond: Balance,
+	/// When it was said: a check of a round that started before does not count.
+	#[codec(compact)]
+	pub reported_at: BlockNumber,
+	/// Checks since then that came to no consensus.
+	pub undecided: u8,
+}
+
+/// An order: all that a payment reads and writes, in one storage item.
+#[derive(
+	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Order<AccountId> {
+	/// Who pays.
+	pub customer: AccountId,
+	/// What was asked for.
+	pub requirement: Requirement,
+	/// The plan that it is bought with.
+	pub plan: Plan,
+	/// Where it is in its life.
+	pub state: OrderState,
+	/// The worker that serves, or served, it.
+	pub worker: Option<WorkerId>,
+	/// That worker's price floor when it was matched: an extension is not cheaper.
+	#[codec(compact)]
+	pub floor: Balance,
+	/// When it was placed.
+	#[codec(compact)]
+	pub placed_at: BlockNumber,
+	/// When it was matched.
+	#[codec(compact)]
+	pub matched_at: BlockNumber,
+	/// The last block in which its deployment may be confirmed.
+	#[codec(compact)]
+	pub deploy_by: BlockNumber,
+	/// When its paid time began.
+	#[codec(compact)]
+	pub started_at: BlockNumber,
+	/// When it ends.
+	#[codec(compact)]
+	pub ends_at: BlockNumber,
+	/// When it was closed.
+	#[codec(compact)]
+	pub closed_at: BlockNumber,
+	/// The time that was bought, one after the other.
+	pub segments: BoundedVec<Segment, ConstU32<MAX_SEGMENTS>>,
+	/// Up to where checks have been; what they did not prove by then they never will.
+	#[codec(compact)]
+	pub proved_to: BlockNumber,
+	/// Blocks of paid time that they proved.
+	#[codec(compact)]
+	pub proved: BlockNumber,
+	/// What is awaited, exactly while it is `Closing`.
+	pub ending: Option<Ending>,
+	/// A check found its container down, and only its money could not be dealt with yet.
+	pub failed: bool,
+	/// What its customer says is wrong, if anything.
+	pub issue: Option<OpenIssue>,
+	/// The block in which the agenda looks at it next; 0 while it waits in the queue.
+	#[codec(compact)]
+	pub wake: BlockNumber,
+	/// Its money.
+	pub ledger: Ledger,
+}
+
+impl<AccountId> Order<AccountId> {
+	/// Units that are paid for.
+	pub fn units(&self) -> u32 {
+		let Requirement {
+			gpu_class,
+			gpu_count,
+			min_cpu,
+			..
+		} = self.requirement;
+		price::units(gpu_class, gpu_count, min_cpu)
+	}
+
+	/// Hours that were bought.
+	pub fn hours(&self) -> u32 {
+		self.segments
+			.iter()
+			.fold(0, |sum, segment| sum.saturating_add(segment.hours))
+	}
+
+	/// What the first `blocks` of use cost with `plan`.
+	pub fn cost(&self, plan: Plan, blocks: BlockNumber) -> Option<Balance> {
+		let segments = self
+			.segments
+			.iter()
+			.map(|segment| (segment.hours.saturating_mul(HOURS), segment.prices.of(plan)));
+		price::used(segments, self.units(), blocks)
+	}
+
+	/// What a unit and hour costs that is bought now, or was bought last.
+	pub fn unit_price(&self) -> Balance {
+		self.segments
+			.last()
+			.map_or(0, |segment| segment.prices.of(self.plan))
+	}
+
+	/// Whether it has a worker and is not over.
+	pub fn is_placed(&self) -> bool {
+		matches!(
+			self.state,
+			OrderState::Deploying | OrderState::Active | OrderState::Closing
+		)
+	}
+
+	/// Whether its container was deployed and has to answer.
+	pub fn is_served(&self) -> bool {
+		matches!(self.state, OrderState::Active | OrderState::Closing)
+	}
+
+	/// Whether it is over.
+	pub fn is_closed(&self) -> bool {
+		matches!(self.state, OrderState::Closed { .. })
+	}
+}
+
+/// An order in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct Waiting {
+	/// The order.
+	pub order: OrderId,
+	/// The block in which it was placed.
+	pub placed_at: BlockNumber,
+}
+
+/// The queue's ends: its entries are `head .. tail`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct QueueBounds {
+	/// The oldest entry.
+	pub head: u64,
+	/// Where the next one goes.
+	pub tail: u64,
+}
+
+/// Where the agenda has got to: all entries before this one are done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct Cursor {
+	/// The block.
+	pub block: BlockNumber,
+	/// The entry of that block.
+	pub position: u32,
+}
+
+/// All that is known of an order.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct OrderView<AccountId> {
+	/// Its number.
+	pub id: OrderId,
+	/// Its record.
+	pub order: Order<AccountId>,
+	/// What it runs.
+	pub workload: Workload,
+	/// Hours that were bought.
+	pub hours: u32,
+	/// What its proved time costs, the protocol's part included.
+	pub used: Balance,
+}

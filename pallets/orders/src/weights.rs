@@ -1,0 +1,200 @@
+//! Weights of the calls and hooks.
+//!
+//! Worked out from what each reads and writes, to be replaced by the output of the benchmarks
+//! (`benchmarking.rs`). Whatever touches a worker includes closing a check of the largest committee.
+
+use core::marker::PhantomData;
+use frame_support::{
+	traits::Get,
+	weights::{Weight, constants::RocksDbWeight},
+};
+use kaisar_primitives::MAX_COMMITTEE;
+
+/// What the calls and hooks cost.
+pub trait WeightInfo {
+	/// Of `place_order`.
+	fn place_order() -> Weight;
+	/// Of `confirm_deployment`.
+	fn confirm_deployment() -> Weight;
+	/// Of `fail_deployment`.
+	fn fail_deployment() -> Weight;
+	/// Of `report_exit`.
+	fn report_exit() -> Weight;
+	/// Of checking one of those three in the pool.
+	fn authorize_worker() -> Weight;
+	/// Of `extend_order`.
+	fn extend_order() -> Weight;
+	/// Of `cancel_order`.
+	fn cancel_order() -> Weight;
+	/// Of `report_issue`.
+	fn report_issue() -> Weight;
+	/// Of `close_order`.
+	fn close_order() -> Weight;
+	/// Of `set_price` and `set_cost`.
+	fn set_price() -> Weight;
+	/// Of `set_contingency`.
+	fn set_contingency() -> Weight;
+	/// Of `set_oracle`.
+	fn set_oracle() -> Weight;
+	/// Of `set_template`.
+	fn set_template() -> Weight;
+	/// Of looking at the queue.
+	fn match_orders() -> Weight;
+	/// Of an entry of the queue whose order was cancelled.
+	fn match_nothing() -> Weight;
+	/// Of matching an order for which `d` workers are drawn, `t` of which are touched.
+	fn match_order(d: u32, t: u32) -> Weight;
+	/// Of looking at the agenda.
+	fn agenda() -> Weight;
+	/// Of a block of it.
+	fn agenda_block() -> Weight;
+	/// Of an entry that does not count any more.
+	fn agenda_stale() -> Weight;
+	/// Of forgetting an order.
+	fn agenda_forget() -> Weight;
+	/// Of the end of an order's paid time.
+	fn agenda_end() -> Weight;
+	/// Of anything else that can be due of an order.
+	fn agenda_other() -> Weight;
+	/// What a check that is closed costs more if its worker serves an order: the payment, or its end. For
+	/// Popw's weights.
+	fn on_order_checked() -> Weight;
+}
+
+/// Time of a call without its database accesses, in ps.
+const CALL: u64 = 30_000_000;
+/// Time of verifying a signature, in ps.
+const SIGNATURE: u64 = 60_000_000;
+/// Time of a step in a hook without its database accesses, in ps.
+const STEP: u64 = 10_000_000;
+/// Proof size of an item.
+const ITEM: u64 = 3_600;
+/// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's and
+/// the operators' scores, totals; the worker's listing by another profile, and its slashes. (As Providers has
+/// it.)
+const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 3;
+/// Items of an order's payment: the customer's account and holds, the pot, the owner, the treasury; all
+/// credits; the worker, the next round and its score, the epoch that runs; two parameters.
+const PAYMENT: u64 = 12;
+/// Items of an order's end, besides: its record, a page of the agenda and its length; the customer's account,
+/// holds and credits; the bond's; the worker, its listing and a mark for the next round.
+const ENDING: u64 = 3 + 3 + 2 + 4 + 11;
+
+fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
+	time: u64,
+	reads: u64,
+	writes: u64,
+) -> Weight {
+	Weight::from_parts(time, ITEM.saturating_mul(reads))
+		.saturating_add(D::get().reads_writes(reads, writes))
+}
+
+/// Weights on the runtime's database.
+pub struct SubstrateWeight<T>(PhantomData<T>);
+
+/// The weights, on a database.
+macro_rules! weights {
+	($db:ty) => {
+		fn place_order() -> Weight {
+			// Price, switch, utilisation, plans, template; number, account, holds, credits; the order, its
+			// workload, the index, the queue and its ends.
+			items::<$db>(CALL, 14, 10)
+		}
+		fn confirm_deployment() -> Weight {
+			// The order, the worker, the next round; a page of the agenda and its length.
+			items::<$db>(CALL, CLOSING + 6, CLOSING + 3)
+		}
+		fn fail_deployment() -> Weight {
+			items::<$db>(CALL, CLOSING + PAYMENT + ENDING, CLOSING + PAYMENT + ENDING)
+		}
+		fn report_exit() -> Weight {
+			items::<$db>(CALL, CLOSING + PAYMENT + ENDING, CLOSING + PAYMENT + ENDING)
+		}
+		fn authorize_worker() -> Weight {
+			// The order, the worker, the next round, the genesis hash.
+			items::<$db>(SIGNATURE, 4, 0)
+		}
+		fn extend_order() -> Weight {
+			// The order; price, switch, utilisation, plans; account, holds; a page and its length.
+			items::<$db>(CALL, CLOSING + 10, CLOSING + 5)
+		}
+		fn cancel_order() -> Weight {
+			items::<$db>(CALL, CLOSING + PAYMENT + ENDING, CLOSING + PAYMENT + ENDING)
+		}
+		fn report_issue() -> Weight {
+			// The order, account, holds, the bond's size, the next round, the worker.
+			items::<$db>(CALL, CLOSING + 7, CLOSING + 4)
+		}
+		fn close_order() -> Weight {
+			items::<$db>(
+				CALL,
+				CLOSING + PAYMENT + ENDING + 4,
+				CLOSING + PAYMENT + ENDING + 4,
+			)
+		}
+		fn set_price() -> Weight {
+			items::<$db>(CALL, 2, 1)
+		}
+		fn set_contingency() -> Weight {
+			items::<$db>(CALL, 1, 1)
+		}
+		fn set_oracle() -> Weight {
+			items::<$db>(CALL, 1, 1)
+		}
+		fn set_template() -> Weight {
+			items::<$db>(CALL, 1, 1)
+		}
+		fn match_orders() -> Weight {
+			// The queue's ends, a seed, a parameter.
+			items::<$db>(STEP, 3, 1)
+		}
+		fn match_nothing() -> Weight {
+			items::<$db>(STEP / 5, 2, 1)
+		}
+		fn match_order(d: u32, t: u32) -> Weight {
+			// An entry, the order, a bucket's length. A draw reads a page of it and a worker, and asks whether
+			// that is due, or has a check open. One is rented, or all goes back.
+			items::<$db>(STEP, 3 + ENDING, 2 + ENDING)
+				.saturating_add(items::<$db>(STEP / 2, 4, 0).saturating_mul(d.into()))
+				.saturating_add(items::<$db>(STEP, CLOSING, CLOSING).saturating_mul(t.into()))
+		}
+		fn agenda() -> Weight {
+			items::<$db>(STEP, 1, 1)
+		}
+		fn agenda_block() -> Weight {
+			items::<$db>(STEP / 10, 1, 1)
+		}
+		fn agenda_stale() -> Weight {
+			// The order; a page is read and removed for at most so many.
+			items::<$db>(STEP / 5, 2, 1)
+		}
+		fn agenda_forget() -> Weight {
+			// The order, its workload, the index; a page.
+			items::<$db>(STEP, 2, 4)
+		}
+		fn agenda_end() -> Weight {
+			// The order, the worker, the next and the oldest round, the time-out; a page, another one and its
+			// length.
+			items::<$db>(STEP, 8, 5)
+		}
+		fn agenda_other() -> Weight {
+			// With a fault: a slash, its number.
+			items::<$db>(
+				STEP,
+				CLOSING + PAYMENT + ENDING + 4,
+				CLOSING + PAYMENT + ENDING + 4,
+			)
+		}
+		fn on_order_checked() -> Weight {
+			items::<$db>(STEP, PAYMENT + ENDING, PAYMENT + ENDING)
+		}
+	};
+}
+
+impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
+	weights!(T::DbWeight);
+}
+
+impl WeightInfo for () {
+	weights!(RocksDbWeight);
+}

@@ -1,0 +1,234 @@
+//! What is said on a stream before it is the container's: SCALE, preceded by its length as two bytes,
+//! little endian. The length is checked before anything is read for it.
+
+use codec::{Decode, DecodeAll, Encode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Longest message, in bytes.
+pub const MAX_MESSAGE: usize = 64;
+/// Code of a connection that is closed because all is done.
+pub const CLOSE_DONE: u32 = 0;
+/// Code of a connection that is closed because the client does not keep to the protocol.
+pub const CLOSE_BAD: u32 = 16;
+/// Code of a stream that is given up before its end.
+pub const RESET: u32 = 1;
+
+/// What a stream is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Purpose {
+	/// To know whether the order is served to this key. The stream ends with the answer.
+	#[codec(index = 0)]
+	Ask,
+	/// To be connected to the container.
+	#[codec(index = 1)]
+	Connect,
+}
+
+/// The first message of a stream. The answer is `Result<(), Refusal>`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Open {
+	/// Genesis hash of the chain.
+	pub genesis: [u8; 32],
+	/// The order.
+	pub order: u32,
+	/// The container's port; the one that the agent takes for it if not given.
+	pub port: Option<u16>,
+	/// What for.
+	pub purpose: Purpose,
+}
+
+impl Open {
+	/// Whether both are of the same order.
+	pub fn is_of_order_of(&self, other: &Self) -> bool {
+		(self.genesis, self.order) == (other.genesis, other.order)
+	}
+}
+
+/// Why a stream leads nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+pub enum Refusal {
+	/// There is no such order here, or it is not this key's: the same answer for both, so that nobody
+	/// learns from it who rents what.
+	#[codec(index = 0)]
+	#[error("no such order is served to this key")]
+	NotServed,
+	/// The customer's time is over.
+	#[codec(index = 1)]
+	#[error("the order's time is over")]
+	Over,
+	/// The container does not accept connections now. It may yet.
+	#[codec(index = 2)]
+	#[error("the container does not accept connections now")]
+	NotReady,
+	/// The container has no such port.
+	#[codec(index = 3)]
+	#[error("the container has no such port")]
+	NoSuchPort,
+	/// There are too many connections, of this key or of all.
+	#[codec(index = 4)]
+	#[error("too many connections")]
+	Busy,
+}
+
+impl Refusal {
+	const ALL: [Self; 5] = [
+		Self::NotServed,
+		Self::Over,
+		Self::NotReady,
+		Self::NoSuchPort,
+		Self::Busy,
+	];
+
+	/// Whether trying again is in vain.
+	pub const fn is_final(self) -> bool {
+		matches!(self, Self::NotServed | Self::Over)
+	}
+
+	/// Code of a connection that is closed for this reason.
+	pub const fn close_code(self) -> u32 {
+		self as u32 + 1
+	}
+
+	/// The reason that a connection was closed for with this code.
+	pub fn of_close_code(code: u64) -> Option<Self> {
+		Self::ALL
+			.into_iter()
+			.find(|refusal| u64::from(refusal.close_code()) == code)
+	}
+}
+
+/// Why a message could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+	/// It claims to be longer than any is.
+	#[error("a message of {0} bytes where {MAX_MESSAGE} are allowed")]
+	TooLong(usize),
+	/// The bytes make no message.
+	#[error("not a message: {0}")]
+	Decode(#[from] codec::Error),
+	/// The stream ended or broke.
+	#[error("the stream: {0}")]
+	Io(#[from] std::io::Error),
+}
+
+impl WireError {
+	/// Whether the other side said something that is no message, rather than nothing.
+	pub const fn is_garbage(&self) -> bool {
+		matches!(self, Self::TooLong(_) | Self::Decode(_))
+	}
+}
+
+/// Reads one message and decodes all of it.
+pub async fn read<T: Decode, R: AsyncRead + Unpin>(from: &mut R) -> Result<T, WireError> {
+	let length = usize::from(from.read_u16_le().await?);
+	let mut bytes = [0; MAX_MESSAGE];
+	let bytes = bytes.get_mut(..length).ok_or(WireError::TooLong(length))?;
+	from.read_exact(bytes).await?;
+	Ok(T::decode_all(&mut &bytes[..])?)
+}
+
+/// Writes one message.
+pub async fn write<T: Encode, W: AsyncWrite + Unpin>(
+	to: &mut W,
+	message: &T,
+) -> Result<(), WireError> {
+	let bytes = message.encode();
+	let length = u16::try_from(bytes.len())
+		.ok()
+		.filter(|length| usize::from(*length) <= MAX_MESSAGE)
+		.ok_or(WireError::TooLong(bytes.len()))?;
+	to.write_all(&[&length.to_le_bytes()[..], &bytes].concat())
+		.await?;
+	Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use proptest::prelude::*;
+
+	const OPEN: Open = Open {
+		genesis: [7; 32],
+		order: u32::MAX,
+		port: Some(u16::MAX),
+		purpose: Purpose::Connect,
+	};
+
+	fn block_on<T>(future: impl Future<Output = T>) -> T {
+		tokio::runtime::Builder::new_current_thread()
+			.build()
+			.unwrap()
+			.block_on(future)
+	}
+
+	fn framed(message: impl Encode) -> Vec<u8> {
+		let mut bytes = Vec::new();
+		block_on(write(&mut bytes, &message)).unwrap();
+		bytes
+	}
+
+	fn read_all<T: Decode>(mut bytes: &[u8]) -> Result<T, WireError> {
+		block_on(read(&mut bytes))
+	}
+
+	#[test]
+	fn what_is_written_is_read() {
+		assert_eq!(read_all::<Open>(&framed(OPEN)).unwrap(), OPEN);
+		for refusal in Refusal::ALL {
+			let reply: Result<(), Refusal> = Err(refusal);
+			assert_eq!(
+				read_all::<Result<(), Refusal>>(&framed(reply)).unwrap(),
+				reply
+			);
+			assert_eq!(
+				Refusal::of_close_code(refusal.close_code().into()),
+				Some(refusal)
+			);
+		}
+		for code in [CLOSE_DONE, CLOSE_BAD] {
+			assert_eq!(Refusal::of_close_code(code.into()), None);
+		}
+	}
+
+	#[test]
+	fn what_is_too_long_cut_off_or_followed_by_more_is_no_message() {
+		for length in [MAX_MESSAGE as u16 + 1, 0x7fff, u16::MAX] {
+			let bytes = [&length.to_le_bytes()[..], &[0; 70]].concat();
+			assert!(matches!(
+				read_all::<Open>(&bytes),
+				Err(WireError::TooLong(_))
+			));
+		}
+		let good = framed(OPEN);
+		for end in 0..good.len() {
+			let read = read_all::<Open>(&good[..end]);
+			assert!(matches!(read, Err(WireError::Io(_))), "cut at {end}");
+		}
+		let mut longer = good.clone();
+		longer[0] += 1;
+		longer.push(0);
+		assert!(matches!(
+			read_all::<Open>(&longer),
+			Err(WireError::Decode(_))
+		));
+		assert!(matches!(
+			block_on(write(&mut Vec::new(), &[0u8; MAX_MESSAGE + 1])),
+			Err(WireError::TooLong(_))
+		));
+	}
+
+	proptest! {
+		#![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
+
+		#[test]
+		fn whatever_is_read_is_what_would_be_written(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+			if let Ok(open) = read_all::<Open>(&bytes) {
+				prop_assert!(bytes.starts_with(&framed(open)));
+			}
+			let mut framed = (bytes.len() as u16).to_le_bytes().to_vec();
+			framed.extend(&bytes);
+			let _ = read_all::<Open>(&framed);
+			let _ = read_all::<Result<(), Refusal>>(&framed);
+		}
+	}
+}
