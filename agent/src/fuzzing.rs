@@ -9,6 +9,7 @@ use crate::{
 	wire::{self, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
 };
 use codec::{Decode, DecodeAll};
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, AgentSignature, BenchParams, WorkerSpec,
 	agent::{AddressesFound, ProveRequest, RoundStart, SeatRequest},
@@ -85,6 +86,7 @@ pub fn job(gpus: u8) -> Job {
 			disk_mib: 4,
 			bandwidth_secs: 1,
 		},
+		reference: Some(ClassReference::LEAST),
 	}
 }
 

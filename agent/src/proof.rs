@@ -13,6 +13,7 @@ use crate::{
 	walk::{self, LegOpening, Walk},
 };
 use codec::{Decode, Encode};
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, MAX_COMMITTEE, RoundIndex, WorkerId, WorkerSpec,
 	agent::{ProveRequest, SeatRequest},
@@ -61,6 +62,9 @@ pub enum BadBench {
 	/// More seats than a committee can have.
 	#[error("the committee is too big")]
 	Committee,
+	/// Nothing that work can be sized by.
+	#[error("the class' reference is out of range")]
+	Reference,
 }
 
 /// Whether this much work may be asked for: checked before anything is allocated for it.
@@ -83,6 +87,14 @@ pub fn check_bench(bench: &BenchParams) -> Result<(), BadBench> {
 	Ok(())
 }
 
+fn check_reference(reference: &Option<ClassReference>) -> Result<(), BadBench> {
+	if reference.is_none_or(|reference| reference.is_valid()) {
+		Ok(())
+	} else {
+		Err(BadBench::Reference)
+	}
+}
+
 /// Whose benchmark of which round it is, and how much work.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Job {
@@ -100,6 +112,8 @@ pub struct Job {
 	pub spec: WorkerSpec,
 	/// How much work it is.
 	pub bench: BenchParams,
+	/// What a GPU of the claimed class is held to.
+	pub reference: Option<ClassReference>,
 }
 
 /// How much a worker ran, as it says itself; under the attested root.
@@ -121,6 +135,7 @@ impl Job {
 	/// The job of a request to prove, by the agent with this key.
 	pub fn of_prove(request: &ProveRequest, agent: AgentKey) -> Result<Self, BadBench> {
 		check_bench(&request.bench)?;
+		check_reference(&request.reference)?;
 		if request.committee.len() > MAX_COMMITTEE as usize {
 			return Err(BadBench::Committee);
 		}
@@ -132,12 +147,14 @@ impl Job {
 			agent,
 			spec: request.spec,
 			bench: request.bench,
+			reference: request.reference,
 		})
 	}
 
 	/// The job that a seat checks.
 	pub fn of_seat(request: &SeatRequest) -> Result<Self, BadBench> {
 		check_bench(&request.bench)?;
+		check_reference(&request.reference)?;
 		if u32::from(request.seats) > MAX_COMMITTEE {
 			return Err(BadBench::Committee);
 		}
@@ -149,6 +166,7 @@ impl Job {
 			agent: request.agent,
 			spec: request.spec,
 			bench: request.bench,
+			reference: request.reference,
 		})
 	}
 
@@ -189,9 +207,10 @@ impl Job {
 		if spec.gpu_class == 0 || devices == 0 {
 			return None;
 		}
+		let reference = self.reference.unwrap_or(ClassReference::LEAST);
 		Some(match bench.memory_mib {
-			0 => Plan::full(spec.gpu_class, devices),
-			mib => Plan::scaled(spec.gpu_class, devices, bench.n, bench.steps, mib),
+			0 => Plan::full(reference, devices),
+			mib => Plan::scaled(reference, devices, bench.n, bench.steps, mib),
 		})
 	}
 

@@ -179,6 +179,7 @@ fn several_gpus_prove_at_the_same_time() {
 			disk_mib: 4,
 			bandwidth_secs: 0,
 		},
+		reference: None,
 	};
 	let dir = tempfile::tempdir().unwrap();
 	let proof_of =

@@ -9,6 +9,7 @@
 //!   Orders ──Workers──▶ Providers, ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
+//!   Providers, Orders, Popw ──GpuClasses──▶ Rewards
 //! ```
 //!
 //! A call that changes a worker touches it first ([`Checks::touch`], which closes a check that is
@@ -19,6 +20,7 @@ use crate::{
 	OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings, WorkerId, WorkerKey,
 	WorkerSpec,
 };
+use kaisar_math::ClassReference;
 use sp_runtime::{DispatchError, DispatchResult, Perbill};
 
 /// A worker as Popw and Orders see it. One storage read.
@@ -462,11 +464,17 @@ impl<AccountId> Pools<AccountId> for () {
 	}
 }
 
-/// The class table (Rewards), for Providers and Orders.
+/// The class table (Rewards), for Providers, Orders and Popw.
 pub trait GpuClasses {
 	/// Score of one GPU of the class, with two decimals (0.25 is 25); `None` if there is no such
 	/// class. Class 0 is "no GPU".
 	fn score(class: GpuClass) -> Option<u32>;
+
+	/// What one GPU of the class is held to in `round`: the same for everyone who proves or checks in it,
+	/// whenever they ask. `None` if the class has no reference.
+	fn reference(_class: GpuClass, _round: RoundIndex) -> Option<ClassReference> {
+		None
+	}
 }
 
 impl GpuClasses for () {

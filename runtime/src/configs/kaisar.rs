@@ -18,9 +18,10 @@ use frame_support::{
 	traits::{ConstU32, Get, LinearStoragePrice, fungible::HoldConsideration},
 };
 use frame_system::EnsureRoot;
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, KAI, PoolId, PoolValue, Pools,
-	RunningScore, RunningScores, WorkerId,
+	RoundIndex, RunningScore, RunningScores, WorkerId,
 };
 use sp_runtime::Perbill;
 
@@ -67,6 +68,10 @@ impl GpuClasses for Classes {
 		} else {
 			pallet_rewards::ClassScores::<Runtime>::get(class)
 		}
+	}
+
+	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
+		Rewards::reference_in(class, round)
 	}
 }
 
@@ -191,6 +196,7 @@ impl pallet_popw::Config for Runtime {
 	type Seats = Checkers;
 	type OnClosed = Rewards;
 	type Rentals = ();
+	type Classes = Classes;
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
 	type CheckPeriod = popw::CheckPeriod;
