@@ -18,7 +18,6 @@ use kaisar_primitives::{
 	AgentKey, BenchParams, MAX_COMMITTEE, RoundIndex, WorkerId, WorkerSpec,
 	agent::{ProveRequest, SeatRequest},
 };
-use rayon::prelude::*;
 use sp_core::H256;
 use std::{
 	sync::Arc,
@@ -572,7 +571,9 @@ impl Proof {
 				ComputeOpening::Processor(chain.open(&at))
 			}
 			Compute::Gpus(gpus) => {
-				let opened = gpus.par_iter().enumerate().map(|(number, gpu)| {
+				// Threads of their own, as each may wait for its device: a thread of the pool that waits for
+				// another opening's turn could be the one that has the device.
+				let opened = at_once(gpus.iter().enumerate(), |(number, gpu)| {
 					let seed = device_open_seed(&seed, number as u8);
 					let at = chain::positions(&seed, self.shape, self.samples);
 					let legs = self
@@ -586,8 +587,8 @@ impl Proof {
 						chain,
 						walk,
 					})
-				});
-				ComputeOpening::Gpus(opened.collect::<Result<_, DeviceError>>()?)
+				})?;
+				ComputeOpening::Gpus(opened)
 			}
 		};
 		Ok(Openings {
