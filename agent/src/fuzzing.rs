@@ -170,7 +170,8 @@ fn echo(bytes: &[u8]) {
 		let counter = std::sync::Arc::new(bandwidth::Counter::default());
 		let now = tokio::time::Instant::now();
 		let window = bandwidth::Window::new(now, std::time::Duration::from_millis(2));
-		let measured = bandwidth::measure(from, to, [7; 32], 0, window, 1 << 20, counter.clone());
+		let offer = bandwidth::Offer::steady(1 << 20);
+		let measured = bandwidth::measure(from, to, [7; 32], 0, window, offer, counter.clone());
 		let answer = async {
 			let _ = there.write_all(bytes).await;
 			let _ = there.shutdown().await;

@@ -138,7 +138,8 @@ mod tests {
 		assert_eq!(desk.first(1..=9), Some(2));
 		assert_eq!(desk.first(3..=9), Some(4));
 		assert_eq!(desk.first(5..=9), None);
-		assert_eq!(desk.first(4..=3), None, "no step at all");
+		let (from, to) = (4, 3);
+		assert_eq!(desk.first(from..=to), None, "no step at all");
 		assert_eq!(desk.wanted(4), [1, 2]);
 		desk.serve(&rows(&[(4, 1), (4, 2), (4, 3)]));
 		assert_eq!(one.missing(), Some((2, 2)));
