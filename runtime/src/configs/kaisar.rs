@@ -20,8 +20,8 @@ use frame_support::{
 use frame_system::EnsureRoot;
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
-	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, KAI, PoolId, PoolValue, Pools,
-	RoundIndex, RunningScore, RunningScores, WorkerId,
+	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, KAI, PoolId, PoolValue, Pools, RoundIndex,
+	RunningScore, RunningScores, WorkerId,
 };
 use sp_runtime::Perbill;
 
