@@ -149,7 +149,7 @@ has_nodejs() {
 missing_packages() {
 	local missing=() pair
 	for pair in protoc:protobuf-compiler clang:clang cmake:cmake pkg-config:pkg-config make:make \
-		g++:g++ perl:perl curl:curl pgrep:procps podman:podman runc:runc "$@"; do
+		g++:g++ perl:perl tc:iproute2 curl:curl pgrep:procps podman:podman runc:runc "$@"; do
 		command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 	done
 	has_libclang || missing+=(libclang-dev)

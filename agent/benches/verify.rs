@@ -6,7 +6,11 @@ mod common;
 
 use codec::{DecodeAll, Encode};
 use criterion::{Criterion, criterion_group, criterion_main};
-use kaisar_agent::{chain::ChainOpening, walk::LegOpening};
+use kaisar_agent::{
+	chain::ChainOpening,
+	hash::{Hash, Tree, TreeTag, leaf},
+	walk::LegOpening,
+};
 use std::hint::black_box;
 
 fn verify(criterion: &mut Criterion) {
@@ -49,5 +53,15 @@ fn verify(criterion: &mut Criterion) {
 	group.finish();
 }
 
-criterion_group!(benches, verify);
+/// What it costs a worker, besides its GPU, to open rows of one step.
+fn open(criterion: &mut Criterion) {
+	let leaves: Vec<Hash> = (0..8_192)
+		.map(|row| leaf(TreeTag::Rows, row, &[0]))
+		.collect();
+	criterion.bench_function("tree over a step's 8192 rows", |bencher| {
+		bencher.iter(|| Tree::new(TreeTag::Rows, black_box(leaves.clone())).root());
+	});
+}
+
+criterion_group!(benches, verify, open);
 criterion_main!(benches);

@@ -168,8 +168,10 @@ pub(crate) struct Inner {
 	heard: Mutex<BTreeMap<(AgentKey, Hash), (u64, Heard)>>,
 	/// Checks that may run at a time.
 	pub checking: Semaphore,
-	/// Openings that may be computed or verified at a time.
+	/// Openings that may be verified at a time, or computed where no GPU has to be waited for.
 	pub computing: Semaphore,
+	/// Which checkers' agents have which proofs opened just now.
+	pub opening: Arc<serve::OpeningNow>,
 	kept_jobs: Store,
 	kept_checks: Store,
 	kept_rounds: Store,
@@ -631,6 +633,7 @@ impl Agent {
 			heard: Mutex::default(),
 			checking: Semaphore::new(CHECKS_AT_ONCE),
 			computing: Semaphore::new(cores.max(2)),
+			opening: Arc::default(),
 			kept_jobs: Store::new(&config.data_dir, "jobs")?,
 			kept_checks: Store::new(&config.data_dir, "checks")?,
 			kept_rounds: Store::new(&config.data_dir, "rounds")?,

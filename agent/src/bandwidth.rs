@@ -1,15 +1,19 @@
 //! Bandwidth between two agents.
 //!
-//! The checker sends ChaCha8 bytes of a seed that only it knows, in chunks, over several streams.
-//! The worker answers each chunk in its order: with the chunk itself as long as its upload keeps up,
-//! else with the chunk's hash. Both prove that the chunk came down; the first also that it went up.
-//! The checker counts by its own clock and drops the first fifth.
+//! The checker sends ChaCha8 bytes of a seed that only it knows, in chunks, over several streams, and
+//! says of each chunk whether it wants it back. The worker answers each in its order: with the chunk
+//! itself where that is wanted and its upload keeps up, else with the chunk's hash. Both prove that the
+//! chunk came down; the first also that it went up. The checker counts by its own clock and drops the
+//! first fifth.
 //!
-//! It sends no faster than a twentieth above its share of what is claimed: more would prove nothing
-//! more, and would take from the other seats.
+//! All seats together offer a little less than a line of the claimed tier carries, and want as much back
+//! as its upload carries ([`Offer`]). So a line that is what it is claimed to be is never full: every seat
+//! has all that it offers, none takes from another, and nothing is lost. What the claim exceeds its
+//! tier by is of no consequence, and is not measured.
 
 use crate::hash::{Hash, stream};
 use chacha20::rand_core::Rng;
+use kaisar_math::tiers::{self, BANDWIDTH};
 use std::{
 	sync::{
 		Arc,
@@ -28,9 +32,12 @@ pub const STREAMS: usize = 4;
 /// Bytes of a chunk.
 pub const CHUNK: usize = 32 * 1024;
 /// Chunks that wait for the upload before the worker answers with hashes.
-const BACKLOG: usize = 16;
+const BACKLOG: usize = 32;
 const HASH: u8 = 0;
 const ECHO: u8 = 1;
+/// What is offered of a line, in hundredths: the rest of it are the packets' headers, a seventeenth, and
+/// acknowledgements of the other direction.
+const OFFERED: u64 = 93;
 
 /// What a worker's line does, all seats together, as one checker estimates it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -52,21 +59,67 @@ pub enum BandwidthError {
 	Io(#[from] std::io::Error),
 }
 
+/// What one stream of a seat sends, and how much of it it wants back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offer {
+	/// From a chunk to the next.
+	interval: Duration,
+	/// Of so many chunks …
+	of: u32,
+	/// … so many are wanted back.
+	back: u32,
+}
+
+impl Offer {
+	/// A seat's part of what all offer to a worker that claims this much, in Mb/s down and up: enough for
+	/// the tier of the claim. `None` if that is no tier.
+	pub fn for_claim(down_mbps: u32, up_mbps: u32, seats: u8) -> Option<Self> {
+		let tier = usize::from(tiers::bandwidth(down_mbps, up_mbps));
+		let (down, up) = BANDWIDTH[tier.checked_sub(1)?];
+		let streams = u64::from(seats.max(1)) * STREAMS as u64;
+		// Mb/s are bits a microsecond.
+		let nanos = CHUNK as u64 * 8 * streams * 1_000 * 100 / (u64::from(down) * OFFERED);
+		Some(Self {
+			interval: Duration::from_nanos(nanos),
+			of: down,
+			back: up,
+		})
+	}
+
+	/// So many bytes a second, all of them wanted back.
+	pub fn steady(bytes_per_second: u64) -> Self {
+		Self {
+			interval: Duration::from_secs_f64(CHUNK as f64 / bytes_per_second.max(1) as f64),
+			of: 1,
+			back: 1,
+		}
+	}
+
+	/// Whether a chunk is wanted back: spread evenly.
+	fn wants_back(&self, chunk: u64) -> bool {
+		let until = |chunk: u64| chunk * u64::from(self.back) / u64::from(self.of);
+		until(chunk + 1) > until(chunk)
+	}
+}
+
 /// The worker's side of one stream, until the checker ends it.
 pub async fn echo<R, W>(mut from: R, mut to: W) -> std::io::Result<()>
 where
 	R: AsyncRead + Unpin,
 	W: AsyncWrite + Unpin,
 {
-	let (queue, mut queued) = mpsc::channel::<(u8, Vec<u8>)>(BACKLOG * 16);
+	let (queue, mut queued) = mpsc::channel::<(u8, Vec<u8>)>(BACKLOG * 8);
 	let read = async move {
 		loop {
 			let mut chunk = vec![0u8; CHUNK];
+			let Ok(wanted) = from.read_u8().await else {
+				return;
+			};
 			if from.read_exact(&mut chunk).await.is_err() {
 				return;
 			}
 			let waiting = queue.max_capacity() - queue.capacity();
-			let answer = if waiting < BACKLOG {
+			let answer = if wanted == ECHO && waiting < BACKLOG {
 				(ECHO, chunk)
 			} else {
 				(HASH, blake3::hash(&chunk).as_bytes().to_vec())
@@ -106,10 +159,15 @@ impl Default for Counter {
 }
 
 impl Counter {
-	fn count(&self, second: usize, echoed: bool) {
-		self.down[second].fetch_add(CHUNK as u64, Ordering::Relaxed);
-		if echoed {
-			self.up[second].fetch_add(CHUNK as u64, Ordering::Relaxed);
+	/// Counts a chunk that came in this time. Where the time reaches over more than one second, each
+	/// has its part of it: a chunk is a tenth of what a stream brings in a second of a slow line.
+	fn count(&self, window: &Window, from: Instant, to: Instant, echoed: bool) {
+		for (second, part) in window.parts(from, to) {
+			let bytes = (CHUNK as f64 * part) as u64;
+			self.down[second].fetch_add(bytes, Ordering::Relaxed);
+			if echoed {
+				self.up[second].fetch_add(bytes, Ordering::Relaxed);
+			}
 		}
 	}
 
@@ -165,43 +223,57 @@ impl Window {
 		(seconds as usize, self.counted() / seconds as u32)
 	}
 
-	/// The second in which something came, if it counts.
-	fn second(&self, now: Instant) -> Option<usize> {
-		let since = now.checked_duration_since(self.start + self.dropped())?;
+	/// The seconds that count in which a time lies, and which part of it lies in each.
+	fn parts(&self, from: Instant, to: Instant) -> impl Iterator<Item = (usize, f64)> {
 		let (seconds, length) = self.seconds();
-		let second = (since.as_nanos() / length.as_nanos().max(1)) as usize;
-		(second < seconds && now < self.end()).then_some(second)
+		let begin = self.start + self.dropped();
+		let whole = to
+			.saturating_duration_since(from)
+			.max(Duration::from_nanos(1));
+		// A moment is in one second, too.
+		let from = from.min(to.checked_sub(whole).unwrap_or(from));
+		(0..seconds).filter_map(move |second| {
+			let start = begin + length * second as u32;
+			let (first, last) = (from.max(start), to.min(start + length));
+			let within = last.saturating_duration_since(first);
+			(!within.is_zero()).then(|| (second, within.as_secs_f64() / whole.as_secs_f64()))
+		})
 	}
 }
 
-/// The checker's side of one stream: sends within the window at up to `bytes_per_second`, and
-/// counts what comes back.
+/// The checker's side of one stream: sends what is offered within the window, and counts what comes
+/// back.
 pub async fn measure<R, W>(
 	mut from: R,
 	mut to: W,
 	secret: Hash,
 	number: u64,
 	window: Window,
-	bytes_per_second: u64,
+	offer: Offer,
 	counter: Arc<Counter>,
 ) -> Result<(), BandwidthError>
 where
 	R: AsyncRead + Unpin,
 	W: AsyncWrite + Unpin,
 {
+	// How many chunks were sent: no more can be answered.
+	let sent = Arc::new(AtomicU64::new(0));
+	let answerable = sent.clone();
 	let send = async move {
 		let mut source = stream(&secret, number);
-		let mut chunk = vec![0u8; CHUNK];
-		let pace = Duration::from_secs_f64(CHUNK as f64 / bytes_per_second.max(1) as f64);
+		// Whether it is wanted back, and the chunk.
+		let mut message = vec![0u8; 1 + CHUNK];
 		let mut next = window.start;
 		while next < window.end() {
 			tokio::time::sleep_until(next).await;
 			if Instant::now() >= window.end() {
 				break;
 			}
-			source.fill_bytes(&mut chunk);
+			let chunk = sent.fetch_add(1, Ordering::Relaxed);
+			message[0] = if offer.wants_back(chunk) { ECHO } else { HASH };
+			source.fill_bytes(&mut message[1..]);
 			// A worker may stop reading at any time; what came back counts.
-			if tokio::time::timeout_at(window.end(), to.write_all(&chunk))
+			if tokio::time::timeout_at(window.end(), to.write_all(&message))
 				.await
 				.is_err()
 			{
@@ -209,7 +281,7 @@ where
 			}
 			// What a stall of up to half a second held back is made up for.
 			let earliest = Instant::now().checked_sub(Duration::from_millis(500));
-			next = (next + pace).max(earliest.unwrap_or(window.start));
+			next = (next + offer.interval).max(earliest.unwrap_or(window.start));
 		}
 		let _ = to.shutdown().await;
 	};
@@ -217,7 +289,8 @@ where
 		let mut source = stream(&secret, number);
 		let mut sent = vec![0u8; CHUNK];
 		let mut came = vec![0u8; CHUNK];
-		loop {
+		let mut last = window.start;
+		for chunk in 0.. {
 			let tag = match tokio::time::timeout_at(window.end(), from.read_u8()).await {
 				Ok(Ok(tag)) => tag,
 				// The window is over, or the worker ended the stream.
@@ -225,13 +298,16 @@ where
 			};
 			let length = match tag {
 				HASH => 32,
-				ECHO => CHUNK,
+				ECHO if offer.wants_back(chunk) => CHUNK,
 				_ => return Err(BandwidthError::Forged),
 			};
 			let came = &mut came[..length];
 			match tokio::time::timeout_at(window.end(), from.read_exact(came)).await {
 				Ok(Ok(_)) => (),
 				_ => return Ok(()),
+			}
+			if chunk >= answerable.load(Ordering::Relaxed) {
+				return Err(BandwidthError::Forged);
 			}
 			source.fill_bytes(&mut sent);
 			let fits = if tag == ECHO {
@@ -242,10 +318,11 @@ where
 			if !fits {
 				return Err(BandwidthError::Forged);
 			}
-			if let Some(second) = window.second(Instant::now()) {
-				counter.count(second, tag == ECHO);
-			}
+			let now = Instant::now();
+			counter.count(&window, last, now, tag == ECHO);
+			last = now;
 		}
+		Ok(())
 	};
 	tokio::select! {
 		result = receive => result,
@@ -266,7 +343,8 @@ mod tests {
 		let (from, to) = tokio::io::split(here);
 		let counter = Arc::new(Counter::default());
 		let window = Window::new(Instant::now(), Duration::from_millis(500));
-		let measured = measure(from, to, [7; 32], 2, window, rate, counter.clone());
+		let offer = Offer::steady(rate);
+		let measured = measure(from, to, [7; 32], 2, window, offer, counter.clone());
 		let (measured, _) = tokio::join!(measured, worker(there));
 		(measured, counter.rates(window, 3))
 	}
@@ -293,21 +371,92 @@ mod tests {
 		let start = Instant::now();
 		let window = Window::new(start, Duration::from_secs(10));
 		let counter = Counter::default();
-		assert_eq!(window.second(start + Duration::from_millis(1_999)), None);
-		assert_eq!(window.second(start + Duration::from_secs(10)), None);
 		// A hundred chunks a second, none in two of the seconds, and a thousand in a third.
-		for second in 2..10 {
-			let at = window.second(start + Duration::from_secs(second)).unwrap();
+		for second in 0..11 {
 			let chunks = match second {
 				3 | 4 => 0,
 				5 => 1_000,
 				_ => 100,
 			};
-			(0..chunks).for_each(|_| counter.count(at, second > 6));
+			let at = |chunk: u32| {
+				start + Duration::from_secs(second) + Duration::from_secs(1) * chunk / chunks
+			};
+			for chunk in 0..chunks {
+				counter.count(&window, at(chunk), at(chunk + 1), second > 6);
+			}
 		}
 		let rates = counter.rates(window, 3);
 		// 3 · 100 · 32 KiB · 8 bits; of the uploads, three seconds of eight are not the median.
 		assert_eq!((rates.down_mbps, rates.up_mbps), (78, 0));
+	}
+
+	#[test]
+	fn what_is_offered_is_a_little_less_than_the_line_of_the_tier() {
+		let rate = |offer: Offer, seats: u64| {
+			let streams = seats * STREAMS as u64;
+			(CHUNK as u64 * 8 * streams * 1_000) / offer.interval.as_nanos() as u64
+		};
+		for (claim, seats, line) in [
+			((75, 75), 5, 75),
+			((399, 900), 3, 75),
+			((400, 300), 1, 400),
+			((10_000, 1_199), 15, 800),
+			((u32::MAX, u32::MAX), 3, 1_600),
+		] {
+			let offer = Offer::for_claim(claim.0, claim.1, seats).unwrap();
+			let offered = rate(offer, seats.into());
+			assert!(
+				(line * 92 / 100..line).contains(&offered),
+				"{claim:?}: {offered}"
+			);
+		}
+		assert_eq!(Offer::for_claim(74, 900, 3), None);
+		// As much is wanted back as the upload of the tier carries.
+		for (claim, back) in [((75, 75), 4), ((400, 300), 3), ((1_600, 1_200), 3)] {
+			let offer = Offer::for_claim(claim.0, claim.1, 3).unwrap();
+			for from in [0, 1, 1_000_001] {
+				let wanted = (from..from + 4).filter(|chunk| offer.wants_back(*chunk));
+				assert_eq!(wanted.count(), back, "{claim:?}");
+			}
+		}
+	}
+
+	#[test]
+	fn a_chunk_counts_in_the_seconds_in_which_it_came() {
+		let start = Instant::now();
+		let window = Window::new(start, Duration::from_secs(10));
+		let at = |millis| start + Duration::from_millis(millis);
+		let parts = |from, to| window.parts(at(from), at(to)).collect::<Vec<_>>();
+		assert_eq!(parts(0, 1_999), []);
+		assert_eq!(parts(10_000, 10_001), []);
+		assert_eq!(parts(2_100, 2_200), [(0, 1.0)]);
+		assert_eq!(parts(1_500, 2_500), [(0, 0.5)]);
+		assert_eq!(parts(2_500, 4_500), [(0, 0.25), (1, 0.5), (2, 0.25)]);
+		assert_eq!(parts(9_000, 11_000), [(7, 0.5)]);
+		assert_eq!(parts(3_500, 3_500), [(1, 1.0)], "a moment");
+	}
+
+	#[tokio::test]
+	async fn a_worker_that_sends_back_what_is_not_wanted_is_found_out() {
+		let (here, mut there) = tokio::io::duplex(1 << 20);
+		let (from, to) = tokio::io::split(here);
+		let window = Window::new(Instant::now(), Duration::from_millis(500));
+		let offer = Offer {
+			of: 4,
+			back: 3,
+			..Offer::steady(1 << 20)
+		};
+		let measured = measure(from, to, [7; 32], 2, window, offer, Arc::default());
+		let worker = async {
+			// The first of four is not wanted back; it goes there anyway.
+			let mut message = vec![0; 1 + CHUNK];
+			there.read_exact(&mut message).await?;
+			assert_eq!(message[0], HASH);
+			message[0] = ECHO;
+			there.write_all(&message).await
+		};
+		let (measured, _) = tokio::join!(measured, worker);
+		assert!(matches!(measured, Err(BandwidthError::Forged)));
 	}
 
 	#[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::{
 	agent::Inner,
-	bandwidth::{self, Counter, Rates, STREAMS, Window},
+	bandwidth::{self, Counter, Offer, Rates, STREAMS, Window},
 	evidence,
 	hash::Hash,
 	proof::{self, Challenge, Job, Openings, Reject},
@@ -235,14 +235,10 @@ async fn measure(
 	which: &Which,
 ) -> Rates {
 	let none = Rates::default();
-	let claimed = job.spec.download_mbps.max(job.spec.upload_mbps);
-	if claimed == 0 {
+	let (down, up) = (job.spec.download_mbps, job.spec.upload_mbps);
+	let Some(offer) = Offer::for_claim(down, up, request.seats) else {
 		return none;
-	}
-	// A twentieth above this seat's share of the claim, each stream its part of it: more would prove
-	// nothing more, and would take from the other seats.
-	let seats = u64::from(request.seats.max(1));
-	let rate = u64::from(claimed) * 125_000 * 21 / 20 / seats / STREAMS as u64;
+	};
 	let length = Duration::from_secs(u64::from(job.bench.bandwidth_secs));
 	// All seats begin at the same time, without a word between them: at the next multiple of a fifth
 	// of the measurement, by the clock on the wall.
@@ -266,7 +262,7 @@ async fn measure(
 				anyhow::Ok((send, recv))
 			};
 			let (send, recv) = timeout(Duration::from_secs(5), begin).await??;
-			bandwidth::measure(recv, send, secret, number, window, rate, counter).await?;
+			bandwidth::measure(recv, send, secret, number, window, offer, counter).await?;
 			anyhow::Ok(())
 		}
 	});

@@ -60,6 +60,11 @@ pub trait Run: Send + Sync {
 		legs: &[Leg],
 	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError>;
 
+	/// How many steps were computed again for what was opened so far.
+	fn recomputed(&self) -> u64 {
+		0
+	}
+
 	/// Gives back what it keeps on the device. What is opened after that is computed again.
 	fn release(&self) {}
 }

@@ -213,7 +213,7 @@ fn gpus(
 	};
 	let least = f64::from(SHARE) / 100.0;
 	let capacity = f64::from(sizes.window) / plan.walk.window as f64;
-	let bandwidth = if plan.reference.gbps == 0 {
+	let bandwidth = if plan.reference.walk_mb_s == 0 {
 		// Nothing is known of its memory but how much it is.
 		Some(1.0)
 	} else {
@@ -229,6 +229,7 @@ fn gpus(
 mod tests {
 	use super::*;
 	use crate::proof::tests::{BENCH, spec};
+	use kaisar_math::classes;
 	use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 
 	fn job(spec: WorkerSpec) -> Job {
@@ -243,6 +244,7 @@ mod tests {
 				cpu_segments: 512,
 				..BENCH
 			},
+			reference: classes::get(spec.gpu_class).map(|class| class.floor()),
 		}
 	}
 

@@ -9,6 +9,7 @@ use crate::{
 	wire::{self, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
 };
 use codec::{Decode, DecodeAll};
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, AgentSignature, BenchParams, WorkerSpec,
 	agent::{AddressesFound, ProveRequest, RoundStart, SeatRequest},
@@ -86,6 +87,7 @@ pub fn job(gpus: u8) -> Job {
 			disk_mib: 4,
 			bandwidth_secs: 1,
 		},
+		reference: Some(ClassReference::LEAST),
 	}
 }
 
@@ -169,7 +171,8 @@ fn echo(bytes: &[u8]) {
 		let counter = std::sync::Arc::new(bandwidth::Counter::default());
 		let now = tokio::time::Instant::now();
 		let window = bandwidth::Window::new(now, std::time::Duration::from_millis(2));
-		let measured = bandwidth::measure(from, to, [7; 32], 0, window, 1 << 20, counter.clone());
+		let offer = bandwidth::Offer::steady(1 << 20);
+		let measured = bandwidth::measure(from, to, [7; 32], 0, window, offer, counter.clone());
 		let answer = async {
 			let _ = there.write_all(bytes).await;
 			let _ = there.shutdown().await;

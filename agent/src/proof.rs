@@ -13,11 +13,11 @@ use crate::{
 	walk::{self, LegOpening, Walk},
 };
 use codec::{Decode, Encode};
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, MAX_COMMITTEE, RoundIndex, WorkerId, WorkerSpec,
 	agent::{ProveRequest, SeatRequest},
 };
-use rayon::prelude::*;
 use sp_core::H256;
 use std::{
 	sync::Arc,
@@ -61,6 +61,9 @@ pub enum BadBench {
 	/// More seats than a committee can have.
 	#[error("the committee is too big")]
 	Committee,
+	/// Nothing that work can be sized by.
+	#[error("the class' reference is out of range")]
+	Reference,
 }
 
 /// Whether this much work may be asked for: checked before anything is allocated for it.
@@ -83,6 +86,14 @@ pub fn check_bench(bench: &BenchParams) -> Result<(), BadBench> {
 	Ok(())
 }
 
+fn check_reference(reference: &Option<ClassReference>) -> Result<(), BadBench> {
+	if reference.is_none_or(|reference| reference.is_valid()) {
+		Ok(())
+	} else {
+		Err(BadBench::Reference)
+	}
+}
+
 /// Whose benchmark of which round it is, and how much work.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Job {
@@ -100,6 +111,8 @@ pub struct Job {
 	pub spec: WorkerSpec,
 	/// How much work it is.
 	pub bench: BenchParams,
+	/// What a GPU of the claimed class is held to.
+	pub reference: Option<ClassReference>,
 }
 
 /// How much a worker ran, as it says itself; under the attested root.
@@ -121,6 +134,7 @@ impl Job {
 	/// The job of a request to prove, by the agent with this key.
 	pub fn of_prove(request: &ProveRequest, agent: AgentKey) -> Result<Self, BadBench> {
 		check_bench(&request.bench)?;
+		check_reference(&request.reference)?;
 		if request.committee.len() > MAX_COMMITTEE as usize {
 			return Err(BadBench::Committee);
 		}
@@ -132,12 +146,14 @@ impl Job {
 			agent,
 			spec: request.spec,
 			bench: request.bench,
+			reference: request.reference,
 		})
 	}
 
 	/// The job that a seat checks.
 	pub fn of_seat(request: &SeatRequest) -> Result<Self, BadBench> {
 		check_bench(&request.bench)?;
+		check_reference(&request.reference)?;
 		if u32::from(request.seats) > MAX_COMMITTEE {
 			return Err(BadBench::Committee);
 		}
@@ -149,6 +165,7 @@ impl Job {
 			agent: request.agent,
 			spec: request.spec,
 			bench: request.bench,
+			reference: request.reference,
 		})
 	}
 
@@ -196,9 +213,10 @@ impl Job {
 		if spec.gpu_class == 0 || devices == 0 {
 			return None;
 		}
+		let reference = self.reference.unwrap_or(ClassReference::LEAST);
 		Some(match bench.memory_mib {
-			0 => Plan::full(spec.gpu_class, devices),
-			mib => Plan::scaled(spec.gpu_class, devices, bench.n, bench.steps, mib),
+			0 => Plan::full(reference, devices),
+			mib => Plan::scaled(reference, devices, bench.n, bench.steps, mib),
 		})
 	}
 
@@ -560,7 +578,9 @@ impl Proof {
 				ComputeOpening::Processor(chain.open(&at))
 			}
 			Compute::Gpus(gpus) => {
-				let opened = gpus.par_iter().enumerate().map(|(number, gpu)| {
+				// Threads of their own, as each may wait for its device: a thread of the pool that waits for
+				// another opening's turn could be the one that has the device.
+				let opened = at_once(gpus.iter().enumerate(), |(number, gpu)| {
 					let seed = device_open_seed(&seed, number as u8);
 					let at = chain::positions(&seed, self.shape, self.samples);
 					let legs = self
@@ -574,8 +594,8 @@ impl Proof {
 						chain,
 						walk,
 					})
-				});
-				ComputeOpening::Gpus(opened.collect::<Result<_, DeviceError>>()?)
+				})?;
+				ComputeOpening::Gpus(opened)
 			}
 		};
 		Ok(Openings {

@@ -4,6 +4,7 @@ use crate::{
 	agent::{Inner, State, lock},
 	bandwidth,
 	device::DeviceError,
+	hash::Hash,
 	proof::{Openings, Proof},
 	store::now_ms,
 	tunnel::{self, Doorkeeper},
@@ -15,7 +16,7 @@ use kaisar_primitives::{AgentKey, AgentSignature, keys::receipt_payload};
 use kaisar_tunnel::server::{Limits, Server};
 use sp_core::Pair;
 use std::{
-	collections::BTreeMap,
+	collections::{BTreeMap, BTreeSet},
 	sync::{Arc, Mutex},
 	time::Duration,
 };
@@ -151,12 +152,23 @@ async fn answer(
 			reply_with(&mut send, &reply).await
 		}
 		Request::Open(which, challenge) => {
-			let proof = proof(inner, &remote, &which)
-				.and_then(|proof| spend(inner, &remote, &which).map(|()| proof));
+			let proof = proof(inner, &remote, &which).and_then(|proof| {
+				let place = Place::take(&inner.opening, (which.job_id(), remote))?;
+				spend(inner, &remote, &which).map(|()| (proof, place))
+			});
 			let reply: Result<Openings, Refusal> = match proof {
-				Ok(proof) => {
-					let _permit = inner.computing.acquire().await;
-					let opened = tokio::task::spawn_blocking(move || proof.open(&challenge)).await;
+				Ok((proof, place)) => {
+					// A whole committee waits for a GPU together, so it takes no permits.
+					let _permit = match proof.roots.sizes.devices {
+						0 => Some(inner.computing.acquire().await),
+						_ => None,
+					};
+					let opened = tokio::task::spawn_blocking(move || {
+						let opened = proof.open(&challenge);
+						drop(place);
+						opened
+					})
+					.await;
 					opened
 						.context("opening the proof")?
 						.map_err(|error| match error {
@@ -183,6 +195,33 @@ async fn answer(
 			}
 			Ok(())
 		}
+	}
+}
+
+/// Which checkers' agents have which proofs opened just now.
+pub(crate) type OpeningNow = Mutex<BTreeSet<(Hash, AgentKey)>>;
+
+/// A checker's place among those whose openings are computed, held until they are: even if nobody waits
+/// for them any more. Each has one, so that none makes the others wait for what it asks many times over.
+struct Place {
+	all: Arc<OpeningNow>,
+	id: (Hash, AgentKey),
+}
+
+impl Place {
+	fn take(all: &Arc<OpeningNow>, id: (Hash, AgentKey)) -> Result<Self, Refusal> {
+		if lock(all).insert(id) {
+			let all = all.clone();
+			Ok(Self { all, id })
+		} else {
+			Err(Refusal::NotReady)
+		}
+	}
+}
+
+impl Drop for Place {
+	fn drop(&mut self) {
+		lock(&self.all).remove(&self.id);
 	}
 }
 
@@ -316,5 +355,23 @@ pub(crate) async fn push(
 				wait = (wait * 2).min(Duration::from_secs(10));
 			}
 		}
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn a_checker_has_one_opening_of_a_proof_computed_at_a_time() {
+		let all = Arc::<OpeningNow>::default();
+		let agent = |byte| AgentKey::from_raw([byte; 32]);
+		let place = Place::take(&all, ([1; 32], agent(1))).unwrap();
+		let again = Place::take(&all, ([1; 32], agent(1)));
+		assert_eq!(again.err(), Some(Refusal::NotReady));
+		let _others =
+			[([1; 32], agent(2)), ([2; 32], agent(1))].map(|id| Place::take(&all, id).unwrap());
+		drop(place);
+		assert!(Place::take(&all, ([1; 32], agent(1))).is_ok());
 	}
 }

@@ -285,6 +285,7 @@ fn a_name_is_no_evidence() {
 			..spec()
 		},
 		bench: BENCH,
+		reference: None,
 	};
 	let dir = tempfile::tempdir().unwrap();
 	let roots = ["NVIDIA H100 80GB HBM3", "a toaster"].map(|name| {

@@ -1,6 +1,7 @@
 //! The binary as the node starts it.
 
 use codec::{DecodeAll, Encode};
+use kaisar_math::ClassReference;
 use kaisar_primitives::agent::{AgentStatus, PATH_STATUS};
 use std::{
 	process::Stdio,
@@ -198,6 +199,13 @@ async fn bench_runs_on_a_gpu_and_says_what_it_supports() {
 	assert_eq!(report["gpu_memory_mib"], 2);
 	assert!(report["walk_gbps"].as_f64().unwrap() > 0.0);
 	assert_eq!(report["class_is_calibrated"], false);
+	// Held to what the chain says, it is far from what it claims.
+	let held = r#"{"int8Gops":98765,"walkMbS":812345,"memoryGb":24,"calibrated":true}"#;
+	let held = ["bench", "--json", "--reference", held];
+	let (good, out, err) = run(&[&held, &small[..]].concat()).await;
+	assert!(good, "{err}");
+	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+	assert_eq!(report["class_is_calibrated"], true);
 	// For people.
 	let (good, out, _) = run(&[&["bench"], &small[..]].concat()).await;
 	assert!(good);
@@ -230,9 +238,16 @@ async fn calibrate_prints_the_figures_of_a_class() {
 	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
 	assert_eq!(report["class_name"], "GPU_RTX_4090");
 	assert_eq!(report["tried_only"], true);
-	for figure in ["copy_gbps", "walk_of_copy"] {
+	for figure in ["copy_mb_s", "walk_of_copy"] {
 		assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
 	}
+	// As the chain's call takes it; what was only tried is not said to be measured.
+	let reference: ClassReference = serde_json::from_value(report["reference"].clone()).unwrap();
+	assert!(
+		reference.is_valid() && !reference.calibrated,
+		"{reference:?}"
+	);
+	assert_eq!(reference.memory_gb, 24);
 	for (args, what) in [
 		(&["calibrate", "--gpus", "off"][..], "no GPU here"),
 		(&["calibrate", "--gpus", "software"], "pass --class"),
@@ -245,6 +260,7 @@ async fn calibrate_prints_the_figures_of_a_class() {
 			"no class voodoo",
 		),
 		(&["bench", "--gpus", "off", "--class", "11"], "no GPU here"),
+		(&["bench", "--reference", "{}"], "--reference"),
 	] {
 		let (good, _, err) = run(args).await;
 		assert!(!good && err.contains(what), "{args:?}: {err}");

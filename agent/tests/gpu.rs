@@ -11,7 +11,7 @@ use kaisar_agent::{
 };
 use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 use sp_core::H256;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 const SHAPE: Shape = Shape { n: 1_024, steps: 5 };
 const WALK: Walk = Walk {
@@ -83,6 +83,41 @@ fn chain_and_walk_are_those_of_the_reference() {
 	other.walk([1; 32], Walk { window: 1, ..WALK }).unwrap();
 	check(&*there);
 	check(&*there);
+}
+
+#[test]
+fn a_committee_has_the_chain_computed_again_once() {
+	const SEATS: u8 = 6;
+	let mut run = started(&*device(), 1);
+	run.walk([7; 32], Walk { window: 1, ..WALK }).unwrap();
+	let lost = (SHAPE.steps - 1) as u64;
+	let asked = |seat: u8| positions(&[seat; 32], SHAPE, 24);
+	let root = run.steps().root();
+	let all_at_once = |run: &dyn Run| {
+		let before = run.recomputed();
+		let ready = Barrier::new(SEATS.into());
+		std::thread::scope(|scope| {
+			for seat in 0..SEATS {
+				let ready = &ready;
+				scope.spawn(move || {
+					let at = asked(seat);
+					assert!(at.iter().any(|at| at.t == 1), "it needs what is not kept");
+					ready.wait();
+					let (chain, _) = run.open(&at, &[]).unwrap();
+					assert_eq!(verify(&SEED, SHAPE, &root, &at, &chain), Ok(()));
+				});
+			}
+		});
+		run.recomputed() - before
+	};
+	// Once around for those who were there when it began, and once more at the most for who came late.
+	let again = all_at_once(&*run);
+	assert!((lost..=2 * lost).contains(&again), "{again} steps");
+	// What another benchmark took away is filled again, and they are served meanwhile.
+	run.release();
+	let again = all_at_once(&*run);
+	let filled = SHAPE.steps as u64;
+	assert!((filled..=filled + lost).contains(&again), "{again} steps");
 }
 
 #[test]
@@ -179,6 +214,7 @@ fn several_gpus_prove_at_the_same_time() {
 			disk_mib: 4,
 			bandwidth_secs: 0,
 		},
+		reference: None,
 	};
 	let dir = tempfile::tempdir().unwrap();
 	let proof_of =

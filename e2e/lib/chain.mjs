@@ -197,7 +197,7 @@ export class Watcher {
 	/** The last events of our pallets, for messages. */
 	ours(count) {
 		return this.events
-			.filter(({ name }) => /^(providers|licenses|checkers|popw|rewards)\./.test(name))
+			.filter(({ name }) => /^(providers|licenses|checkers|popw|rewards|orders)\./.test(name))
 			.slice(-count)
 			.map(
 				({ block, data, name }) =>

@@ -7,8 +7,8 @@ import { u8aConcat } from '@polkadot/util';
 import { GOOD } from './dev.mjs';
 import { compact, uint, verdict } from './scale.mjs';
 
-/** Length of a `SeatRequest` whose order is `None`; with one it is 4 bytes longer. */
-export const SEAT_REQUEST = 32 + 4 + 32 + 4 + 32 + 23 + 23 + 32 + 32 + 32 + 1 + 1 + 1;
+/** Length of a `SeatRequest` without a class reference, whose order is `None`; with one it is 4 bytes longer. */
+export const SEAT_REQUEST = 32 + 4 + 32 + 4 + 32 + 23 + 23 + 1 + 32 + 32 + 32 + 1 + 1 + 1 + 1;
 
 /** The workers of a body of `Vec<SeatRequest>`. */
 export function seatWorkers(body) {
@@ -111,6 +111,8 @@ export class FakeAgent {
 					),
 				);
 			},
+			// ContainerReport { order: None, state: Absent }
+			'/v1/order': () => Uint8Array.of(0, 0),
 			// Progress::Done(Attestation)
 			'/v1/prove': () => u8aConcat(Uint8Array.of(1), new Uint8Array(32).fill(0x5a)),
 			'/v1/round': () => new Uint8Array(),

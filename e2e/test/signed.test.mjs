@@ -11,7 +11,7 @@ import { bare, connect, feePaid, general, plain, send, submit, trySend, view } f
 import { Dev, GOOD } from '../lib/dev.mjs';
 
 const ROOT = `0x${'ab'.repeat(32)}`;
-const OURS = ['Providers', 'Licenses', 'Checkers', 'Popw', 'Rewards'];
+const OURS = ['Providers', 'Licenses', 'Checkers', 'Popw', 'Rewards', 'Orders'];
 // The public interface, written by `UPDATE_INTERFACE=1`: a change of it is seen in review.
 const INTERFACE = new URL('./interface.json', import.meta.url);
 // Names that the specification pins, arguments in order.
@@ -34,6 +34,16 @@ const PINNED = {
 		purchase: ['count', 'referrer'],
 		set_sale: ['round'],
 		set_whitelist: ['accounts', 'listed'],
+	},
+	Orders: {
+		cancel_order: ['order'],
+		close_order: ['order'],
+		confirm_deployment: ['order', 'signature'],
+		extend_order: ['order', 'hours', 'max_price'],
+		fail_deployment: ['order', 'reason', 'signature'],
+		place_order: ['requirement', 'image', 'hours', 'plan', 'max_price', 'credits', 'client_key'],
+		report_exit: ['order', 'code', 'signature'],
+		report_issue: ['order', 'reason'],
 	},
 	Popw: {
 		attest: ['worker', 'round', 'root', 'signature'],

@@ -2,11 +2,84 @@
 //!
 //! Ids never change their meaning; governance appends. 0 is "no GPU" and has no entry.
 
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+use serde::{Deserialize, Serialize};
+
+/// What one GPU of a class is held to: it supports the class if it reaches a fixed share of each figure.
+/// State of the chain, changeable by governance.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+	Serialize,
+	Deserialize,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClassReference {
+	/// Products and sums of the matrix chain, 10⁹ a second.
+	pub int8_gops: u32,
+	/// What the walk over its memory reads, 10⁶ bytes a second; 0 where that is not judged.
+	pub walk_mb_s: u32,
+	/// Its memory, in GB of 10⁹ bytes.
+	pub memory_gb: u32,
+	/// Measured with the network's own kernel on a GPU known to be of the class (`kaisar-agent
+	/// calibrate`). Else a floor, which every GPU of the class clears by far.
+	pub calibrated: bool,
+}
+
+impl ClassReference {
+	/// The most that each figure may be: a hundred times what there is today. An agent sizes its work by
+	/// them.
+	pub const MOST: Self = Self {
+		int8_gops: 1_000_000_000,
+		walk_mb_s: 1_000_000_000,
+		memory_gb: 4_096,
+		calibrated: true,
+	};
+
+	/// Of a class of which nothing is known: that there is a GPU, and no mere processor.
+	pub const LEAST: Self = Self {
+		int8_gops: LEAST_GOPS,
+		walk_mb_s: 0,
+		memory_gb: 4,
+		calibrated: false,
+	};
+
+	/// Whether work can be sized by it. What was measured names every figure.
+	pub fn is_valid(&self) -> bool {
+		let Self {
+			int8_gops,
+			walk_mb_s,
+			memory_gb,
+			calibrated,
+		} = *self;
+		(1..=Self::MOST.int8_gops).contains(&int8_gops)
+			&& walk_mb_s <= Self::MOST.walk_mb_s
+			&& (1..=Self::MOST.memory_gb).contains(&memory_gb)
+			&& (walk_mb_s > 0 || !calibrated)
+	}
+}
+
+/// The floor of throughput where no figures are known, in Gop/s, and that of GPUs that cannot multiply
+/// packed bytes.
+const LEAST_GOPS: u32 = 5_000;
+const LEAST_GOPS_UNPACKED: u32 = 1_500;
+/// Of a vendor's peak, the part that is a floor: a 64th of the tensor cores' products, which a portable
+/// kernel does not use, and a quarter of the memory's bandwidth.
+const FLOOR_OF_PRODUCTS: u32 = 64;
+const FLOOR_OF_BANDWIDTH: u32 = 4;
+
 /// A vendor's dense peak figures of one GPU, to size the benchmark and to seed its references.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peak {
-	/// Memory in GB.
-	pub memory_gb: u32,
 	/// Int8 operations, 10¹² a second, of the tensor cores (DP4A for the V100); 0 where there are none.
 	pub int8_tops: u32,
 	/// Memory bandwidth in GB/s.
@@ -22,15 +95,44 @@ pub struct GpuClassInfo {
 	pub name: &'static str,
 	/// The score of one GPU, in hundredths.
 	pub score: u32,
+	/// The least memory with which it is sold, in GB.
+	pub memory_gb: u32,
 	/// Its peak figures; without them a class is checked for memory and a floor of throughput only.
 	pub peak: Option<Peak>,
 }
 
-const fn class(id: u16, name: &'static str, score: u32) -> GpuClassInfo {
+impl GpuClassInfo {
+	/// What it is held to until it is calibrated: a floor, from the vendor's peaks where they are known.
+	pub fn floor(&self) -> ClassReference {
+		let (int8_gops, walk_mb_s) = match self.peak {
+			None => (LEAST_GOPS, 0),
+			Some(Peak {
+				int8_tops,
+				memory_gbps,
+				..
+			}) => {
+				let gops = match int8_tops {
+					0 => LEAST_GOPS_UNPACKED,
+					tops => (tops * 1_000 / FLOOR_OF_PRODUCTS).max(LEAST_GOPS),
+				};
+				(gops, memory_gbps * 1_000 / FLOOR_OF_BANDWIDTH)
+			}
+		};
+		ClassReference {
+			int8_gops,
+			walk_mb_s,
+			memory_gb: self.memory_gb,
+			calibrated: false,
+		}
+	}
+}
+
+const fn class(id: u16, name: &'static str, score: u32, memory_gb: u32) -> GpuClassInfo {
 	GpuClassInfo {
 		id,
 		name,
 		score,
+		memory_gb,
 		peak: None,
 	}
 }
@@ -47,8 +149,8 @@ const fn known(
 		id,
 		name,
 		score,
+		memory_gb,
 		peak: Some(Peak {
-			memory_gb,
 			int8_tops,
 			memory_gbps,
 		}),
@@ -62,33 +164,33 @@ pub const CLASSES: [GpuClassInfo; 33] = [
 	known(3, "GPU_A100_80GB_PCIE", 500, 80, 624, 1_935),
 	known(4, "GPU_A100_80GB_NVLINK", 500, 80, 624, 2_039),
 	known(5, "GPU_RTX_A6000", 150, 48, 310, 768),
-	class(6, "GPU_RTX_A8000", 100),
-	class(7, "GPU_RTX_A5000", 75),
-	class(8, "GPU_RTX_A4000", 40),
+	class(6, "GPU_RTX_A8000", 100, 48),
+	class(7, "GPU_RTX_A5000", 75, 24),
+	class(8, "GPU_RTX_A4000", 40, 16),
 	known(9, "GPU_A40", 200, 48, 299, 696),
 	known(10, "GPU_A10", 75, 24, 250, 600),
 	known(11, "GPU_RTX_4090", 75, 24, 661, 1_008),
 	known(12, "GPU_RTX_4080", 50, 16, 390, 717),
-	class(13, "GPU_RTX_4070S_TI", 25),
-	class(14, "GPU_RTX_4070", 25),
-	class(15, "GPU_RTX_4060_TI", 25),
+	class(13, "GPU_RTX_4070S_TI", 25, 16),
+	class(14, "GPU_RTX_4070", 25, 12),
+	class(15, "GPU_RTX_4060_TI", 25, 8),
 	known(16, "GPU_RTX_3090", 50, 24, 284, 936),
 	known(17, "GPU_RTX_3080", 25, 10, 238, 760),
 	known(18, "GPU_RTX_3070", 25, 8, 163, 448),
-	class(19, "GPU_RTX_3060_TI", 25),
+	class(19, "GPU_RTX_3060_TI", 25, 8),
 	known(20, "GPU_NVIDIA_TESLA_T4", 40, 16, 130, 320),
-	class(21, "GPU_NVIDIA_TESLA_P4", 25),
-	class(22, "GPU_NVIDIA_TESLA_P40", 25),
+	class(21, "GPU_NVIDIA_TESLA_P4", 25, 8),
+	class(22, "GPU_NVIDIA_TESLA_P40", 25, 24),
 	known(23, "GPU_NVIDIA_TESLA_P100", 25, 16, 0, 732),
-	class(24, "GPU_GTX_1080", 25),
+	class(24, "GPU_GTX_1080", 25, 8),
 	known(25, "GPU_NVIDIA_TESLA_V100", 75, 16, 63, 900),
-	class(26, "GPU_GTX_1080_TI", 25),
-	class(27, "GPU_RTX_2080_TI", 25),
-	class(28, "GPU_RTX_3050", 25),
-	class(29, "GPU_RTX_3050_TI", 25),
-	class(30, "GPU_RTX_3060", 25),
-	class(31, "GPU_RTX_3080_TI", 40),
-	class(32, "GPU_RTX_3090_TI", 75),
+	class(26, "GPU_GTX_1080_TI", 25, 11),
+	class(27, "GPU_RTX_2080_TI", 25, 11),
+	class(28, "GPU_RTX_3050", 25, 6),
+	class(29, "GPU_RTX_3050_TI", 25, 4),
+	class(30, "GPU_RTX_3060", 25, 8),
+	class(31, "GPU_RTX_3080_TI", 40, 12),
+	class(32, "GPU_RTX_3090_TI", 75, 24),
 	known(33, "GPU_H200_141GB_SXM", 1_000, 141, 1_979, 4_800),
 ];
 
@@ -133,5 +235,46 @@ mod tests {
 		assert_eq!(score(33), Some(1_000));
 		assert_eq!(score(34), None);
 		assert_eq!(by_name("GPU_RTX_9999"), None);
+	}
+
+	#[test]
+	fn a_floor_is_below_what_the_vendor_names() {
+		for class in &CLASSES {
+			let floor = class.floor();
+			assert!(floor.is_valid() && !floor.calibrated, "{}", class.name);
+			assert_eq!(floor.memory_gb, class.memory_gb);
+			match class.peak {
+				Some(peak) => {
+					assert!(floor.int8_gops <= peak.int8_tops * 1_000 / 16 + LEAST_GOPS);
+					assert!(floor.walk_mb_s > 0);
+					assert!(floor.walk_mb_s * 2 < peak.memory_gbps * 1_000);
+				}
+				None => assert_eq!((floor.int8_gops, floor.walk_mb_s), (LEAST_GOPS, 0)),
+			}
+		}
+		let floor = get(1).unwrap().floor();
+		assert_eq!((floor.int8_gops, floor.walk_mb_s), (30_921, 837_500));
+		assert_eq!(get(23).unwrap().floor().int8_gops, LEAST_GOPS_UNPACKED);
+	}
+
+	#[test]
+	fn boundary_of_a_reference() {
+		let (most, least) = (ClassReference::MOST, ClassReference::LEAST);
+		assert!(most.is_valid() && least.is_valid());
+		type Change = fn(&mut ClassReference);
+		let bad: [Change; 6] = [
+			|it| it.int8_gops += 1,
+			|it| it.walk_mb_s += 1,
+			|it| it.memory_gb += 1,
+			|it| it.int8_gops = 0,
+			|it| it.memory_gb = 0,
+			// What was measured says how fast its memory is.
+			|it| it.walk_mb_s = 0,
+		];
+		for (at, change) in bad.into_iter().enumerate() {
+			let mut changed = most;
+			change(&mut changed);
+			assert!(!changed.is_valid(), "{at}");
+		}
 	}
 }

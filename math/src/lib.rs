@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`emission`] | how much KAI each block emits, the checkers' reserve, the split, the cap |
 //! | [`tiers`] | from measured bandwidth, cores, memory and disk to a tier 0 … 4 |
-//! | [`classes`] | the GPU classes: ids, names, scores, peak figures |
+//! | [`classes`] | the GPU classes: ids, names, scores, peak figures, what they are held to |
 //! | [`score`] | hardware, boost, the scores of workers and checkers |
 //! | [`price`] | the price of a machine, by the hour and by the block |
 //! | [`reward`] | pots, ratio, shares of a pot, the PoD cap, vKAI terms, fees |
@@ -45,6 +45,7 @@ pub mod stake;
 pub mod tiers;
 
 pub use arith::mul_div;
+pub use classes::ClassReference;
 pub use emission::{Schedule, Split};
 pub use reward::{Ratio, RedeemTerm};
 pub use score::{Hardware, ScoreTable};

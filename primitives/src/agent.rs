@@ -10,6 +10,7 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
+use kaisar_math::ClassReference;
 use sp_core::H256;
 
 /// Path of [`RoundStart`]; the answer is `()`.
@@ -81,6 +82,8 @@ pub struct ProveRequest {
 	pub spec: WorkerSpec,
 	/// How much work it is.
 	pub bench: BenchParams,
+	/// What a GPU of the claimed class is held to in this round: it sizes the GPUs' work.
+	pub reference: Option<ClassReference>,
 	/// The order that it serves. Then it runs no benchmark, which would take the machine from its
 	/// customer: it only shows that it is there, and that the container answers.
 	pub order: Option<OrderId>,
@@ -125,6 +128,8 @@ pub struct SeatRequest {
 	pub spec: WorkerSpec,
 	/// How much work it was.
 	pub bench: BenchParams,
+	/// What a GPU of the claimed class is held to in this round.
+	pub reference: Option<ClassReference>,
 	/// The root on chain.
 	pub root: [u8; 32],
 	/// Randomness of the block after the attestation; openings are drawn from it.

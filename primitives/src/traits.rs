@@ -9,6 +9,7 @@
 //!   Orders ──Workers──▶ Providers, ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
+//!   Providers, Orders, Popw ──GpuClasses──▶ Rewards
 //! ```
 //!
 //! A call that changes a worker touches it first ([`Checks::touch`], which closes a check that is
@@ -20,6 +21,7 @@ use crate::{
 	WorkerSpec,
 };
 use frame_support::weights::Weight;
+use kaisar_math::ClassReference;
 use sp_runtime::{DispatchError, DispatchResult, Perbill};
 
 /// A worker as Popw and Orders see it. One storage read.
@@ -82,6 +84,12 @@ pub trait Workers<AccountId> {
 
 	/// Makes the worker due once, in spot round `round`; an earlier mark that is still due is kept.
 	fn force(worker: WorkerId, round: RoundIndex) -> DispatchResult;
+
+	/// The worker cannot be checked in round `from`, for which it is marked, since another check of it was
+	/// open: the mark is for round `to` instead.
+	fn postpone(_worker: WorkerId, _from: RoundIndex, _to: RoundIndex) -> DispatchResult {
+		Ok(())
+	}
 
 	/// A check of the worker was opened in `round`: if that was its forced one, the mark is used up.
 	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult;
@@ -473,11 +481,17 @@ impl<AccountId> Pools<AccountId> for () {
 	}
 }
 
-/// The class table (Rewards), for Providers and Orders.
+/// The class table (Rewards), for Providers, Orders and Popw.
 pub trait GpuClasses {
 	/// Score of one GPU of the class, with two decimals (0.25 is 25); `None` if there is no such
 	/// class. Class 0 is "no GPU".
 	fn score(class: GpuClass) -> Option<u32>;
+
+	/// What one GPU of the class is held to in `round`: the same for everyone who proves or checks in it,
+	/// whenever they ask. `None` if the class has no reference.
+	fn reference(_class: GpuClass, _round: RoundIndex) -> Option<ClassReference> {
+		None
+	}
 }
 
 impl GpuClasses for () {

@@ -9,6 +9,7 @@ use kaisar_agent::{
 	hardware::Hardware,
 	proof::{self, Challenge, Job, Openings, STAGES},
 };
+use kaisar_math::{ClassReference, classes};
 use kaisar_primitives::{BenchParams, WorkerSpec};
 use serde_json::{Value, json};
 use sp_core::{H256, Pair, ed25519};
@@ -41,6 +42,10 @@ pub struct Bench {
 	/// The class to claim, by number or name; what the driver's name stands for by default.
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
+	/// What the chain holds the class to, as JSON of `rewards.classReference`; the floor that a chain starts
+	/// with by default.
+	#[arg(long, value_parser = reference)]
+	reference: Option<ClassReference>,
 	/// Rows and columns of the matrices, a multiple of 64; a power of two from 1,024 on a GPU.
 	#[arg(long, default_value_t = 1_024, conflicts_with = "full")]
 	n: u32,
@@ -62,6 +67,12 @@ pub struct Bench {
 	/// Folder for the plot; a temporary one by default.
 	#[arg(long)]
 	data_dir: Option<PathBuf>,
+}
+
+fn reference(text: &str) -> Result<ClassReference> {
+	let reference: ClassReference = serde_json::from_str(text)?;
+	ensure!(reference.is_valid(), "a figure is out of range");
+	Ok(reference)
 }
 
 /// Runs it.
@@ -110,6 +121,9 @@ pub fn run(args: &Bench) -> Result<()> {
 		agent: ed25519::Pair::from_seed(&[0xbe; 32]).public(),
 		spec,
 		bench,
+		reference: args
+			.reference
+			.or_else(|| classes::get(spec.gpu_class).map(|class| class.floor())),
 	};
 	let names: Vec<String> = devices.iter().map(|device| device.name()).collect();
 	let report = measure(&job, &devices, &data, args.json);

@@ -5,11 +5,12 @@ use super::{Gpus, bar, class, class_name, rounded};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use kaisar_agent::{
-	classes::{Plan, Reference, by_driver_name, reference},
+	classes::{Plan, by_driver_name},
 	device::Device,
 	gpu,
 	hash::Hash,
 };
+use kaisar_math::{ClassReference, classes};
 use rand::{TryRngCore, rngs::OsRng};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -68,19 +69,20 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value>
 	bar.set_message("plain copy");
 	let copy = device.copy_gbps()?;
 	bar.inc(1);
+	let floor = classes::get(class).map_or(ClassReference::LEAST, |class| class.floor());
 	let first = match args.try_mib {
-		Some(mib) => Plan::scaled(class, 1, 1_024, 2, mib),
-		None => Plan::full(class, 1),
+		Some(mib) => Plan::scaled(floor, 1, 1_024, 2, mib),
+		None => Plan::full(floor, 1),
 	};
 	bar.set_message("first run, to size the others");
 	let sized = once(device, &first)?;
 	let plan = match args.try_mib {
 		Some(_) => first,
-		None => Plan::of(
-			Reference {
-				gops: sized.gops as u64,
-				gbps: sized.gbps as u32,
-				..reference(class)
+		None => Plan::full(
+			ClassReference {
+				int8_gops: whole(sized.gops),
+				walk_mb_s: whole(sized.gbps * 1e3),
+				..floor
 			},
 			1,
 		),
@@ -107,23 +109,39 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value>
 	let shape = plan.walk.shape;
 	let window = all.iter().map(|figures| figures.window).min().unwrap_or(0);
 	let gbps = median(|figures| figures.gbps);
+	let memory_gb = if window < plan.walk.window {
+		// The GPU has less than the class is sold with: what would be planned for what it has.
+		u32::try_from(window * shape.n * shape.n / 950_000_000).unwrap_or(u32::MAX)
+	} else {
+		floor.memory_gb
+	};
+	let reference = ClassReference {
+		int8_gops: whole(median(|figures| figures.gops)),
+		walk_mb_s: whole(gbps * 1e3),
+		memory_gb,
+		calibrated: args.try_mib.is_none(),
+	};
 	Ok(json!({
 		"class": class,
 		"class_name": class_name(class),
 		"device": device.name(),
 		"kernel": "portable",
 		"tried_only": args.try_mib.is_some(),
-		"gops": median(|figures| figures.gops).floor() as u64,
-		"gbps": gbps.floor() as u64,
+		"reference": reference,
 		"memory_mib": (window * shape.n * shape.n) >> 20,
-		"gops_spread": spread(|figures| figures.gops),
-		"gbps_spread": spread(|figures| figures.gbps),
-		"copy_gbps": rounded(copy),
+		"int8_gops_spread": spread(|figures| figures.gops),
+		"walk_mb_s_spread": spread(|figures| figures.gbps),
+		"copy_mb_s": whole(copy * 1e3),
 		"walk_of_copy": rounded(gbps / copy.max(1e-9)),
 		"n": shape.n,
 		"steps": shape.steps,
 		"runs": args.runs,
 	}))
+}
+
+/// A figure as the chain's table takes it.
+fn whole(figure: f64) -> u32 {
+	figure.floor().clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
 fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
@@ -150,20 +168,23 @@ fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
 }
 
 fn print(report: &Value) {
+	let (class, reference) = (&report["class"], &report["reference"]);
 	println!("{} as {}:", report["device"], report["class_name"]);
 	println!(
 		"  throughput  {} Gop/s (n = {}, {} steps)",
-		report["gops"], report["n"], report["steps"]
+		reference["int8Gops"], report["n"], report["steps"]
 	);
 	println!(
-		"  memory      {} GB/s, {} of a plain copy's {}; {} MiB kept",
-		report["gbps"], report["walk_of_copy"], report["copy_gbps"], report["memory_mib"]
+		"  memory      {} MB/s, {} of a plain copy's {}; {} MiB kept",
+		reference["walkMbS"], report["walk_of_copy"], report["copy_mb_s"], report["memory_mib"]
 	);
 	println!(
 		"  of {} runs; they differ by {} and {}",
-		report["runs"], report["gops_spread"], report["gbps_spread"]
+		report["runs"], report["int8_gops_spread"], report["walk_mb_s_spread"]
 	);
 	if report["tried_only"] == true {
 		println!("  Tried only: these figures say nothing about the class.");
+	} else {
+		println!("  for governance: rewards.setClassReference({class}, {reference})");
 	}
 }

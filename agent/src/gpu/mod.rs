@@ -3,6 +3,7 @@
 //!
 //! What a driver says of itself, its name included, is shown to people and never counts.
 
+mod desk;
 mod run;
 mod shaders;
 
@@ -22,8 +23,8 @@ use std::{
 };
 use wgpu::{
 	Adapter, BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout,
-	BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, Buffer, BufferBindingType,
-	BufferDescriptor, BufferUsages, ComputePipeline, DeviceType, ShaderStages,
+	BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource, BindingType, Buffer,
+	BufferBindingType, BufferDescriptor, BufferUsages, ComputePipeline, DeviceType, ShaderStages,
 };
 
 /// Which adapters are used.
@@ -308,6 +309,7 @@ impl Shared {
 		})
 	}
 
+	/// Binds whole buffers.
 	fn bind(
 		&self,
 		kernel: &Kernel,
@@ -315,7 +317,19 @@ impl Shared {
 		size: u64,
 		buffers: &[&Buffer],
 	) -> Result<BindGroup, DeviceError> {
-		let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+		let whole = buffers.iter().map(|buffer| buffer.as_entire_binding());
+		self.bind_parts(kernel, params, size, whole.collect())
+	}
+
+	/// Binds parts of buffers.
+	fn bind_parts(
+		&self,
+		kernel: &Kernel,
+		params: &Buffer,
+		size: u64,
+		parts: Vec<BindingResource<'_>>,
+	) -> Result<BindGroup, DeviceError> {
+		let params = BindingResource::Buffer(wgpu::BufferBinding {
 			buffer: params,
 			offset: 0,
 			size: std::num::NonZeroU64::new(size),
@@ -324,10 +338,10 @@ impl Shared {
 			binding: 0,
 			resource: params,
 		}];
-		for (at, buffer) in buffers.iter().enumerate() {
+		for (at, resource) in parts.into_iter().enumerate() {
 			entries.push(BindGroupEntry {
 				binding: at as u32 + 1,
-				resource: buffer.as_entire_binding(),
+				resource,
 			});
 		}
 		checked(&self.device, || {

@@ -1,8 +1,12 @@
 //! One chain on a GPU: its buffers, its walk, its openings.
 
-use super::{BindGroup, Buffer, BufferUsages, Kernel, Shared, Timed, shaders};
+use super::{
+	BindGroup, BindingResource, Buffer, BufferUsages, Kernel, Shared, Timed,
+	desk::{Desk, Ticket},
+	shaders,
+};
 use crate::{
-	chain::{ChainOpening, Place, Position, Rows, Shape, Steps},
+	chain::{ChainOpening, Place, Position, Rows, Shape, Steps, rows_of},
 	device::{DeviceError, Run, Source, open_with},
 	hash::{Hash, Tree, TreeTag, derive},
 	walk::{Done, KEPT, Kept, LINE, Leg, LegOpening, State, WORDS, Walk, first},
@@ -12,7 +16,7 @@ use std::{
 	ops::Range,
 	sync::{
 		Arc, Mutex, PoisonError,
-		atomic::{AtomicU64, Ordering},
+		atomic::{AtomicU64, AtomicUsize, Ordering},
 	},
 };
 use wgpu::{CommandEncoder, ComputePassDescriptor};
@@ -46,7 +50,13 @@ pub(super) struct Memory {
 	slots: usize,
 	window: usize,
 	bound: Bound,
+	/// The step whose `X_t` lies in `x` since openings went there. Whoever has the device reads and
+	/// writes it.
+	at: AtomicUsize,
 }
+
+/// No step: what lies in `x` is of no use.
+const NOWHERE: usize = usize::MAX;
 
 struct Bound {
 	fill: [BindGroup; 2],
@@ -157,6 +167,7 @@ impl Memory {
 			slots,
 			window: room,
 			bound,
+			at: AtomicUsize::new(NOWHERE),
 		})
 	}
 }
@@ -333,6 +344,42 @@ impl Chain {
 		wanted: &[usize],
 		rows: &mut Rows,
 	) -> Result<(), DeviceError> {
+		let (bound, x) = (&memory.bound.leaves[t % 2], &memory.x[t % 2]);
+		self.rows_of(memory, (bound, x, 0), t, wanted, rows)
+	}
+
+	/// The same of an `X_t` of the window. What lies in `memory.x` stays.
+	fn kept_rows(
+		&self,
+		memory: &Memory,
+		t: usize,
+		wanted: &[usize],
+		rows: &mut Rows,
+	) -> Result<(), DeviceError> {
+		let Shape { n, steps } = self.shape;
+		let (buffer, offset) = self.slot(memory, t + memory.window - steps - 1);
+		let x = BindingResource::Buffer(wgpu::BufferBinding {
+			buffer,
+			offset,
+			size: std::num::NonZeroU64::new((n * n) as u64),
+		});
+		let parts = vec![x, memory.leaves.as_entire_binding()];
+		let kernel = &self.shared.leaves;
+		let bound = self
+			.shared
+			.bind_parts(kernel, &memory.params, PARAMS, parts)?;
+		self.rows_of(memory, (&bound, buffer, offset), t, wanted, rows)
+	}
+
+	/// The same of an `X_t` that lies at an offset in a buffer and is bound to the leaves' kernel.
+	fn rows_of(
+		&self,
+		memory: &Memory,
+		(bound, x, offset): (&BindGroup, &Buffer, u64),
+		t: usize,
+		wanted: &[usize],
+		rows: &mut Rows,
+	) -> Result<(), DeviceError> {
 		let n = self.shape.n;
 		self.write_params(memory, &[params(n, t, 0, 0, 0, &[0; 32])]);
 		let mut encoder = self
@@ -340,12 +387,11 @@ impl Chain {
 			.device
 			.create_command_encoder(&Default::default());
 		let chunks = (n * n / LINE) as u32 / shaders::CHUNKS;
-		let bound = &memory.bound.leaves[t % 2];
 		self.dispatch(&mut encoder, &self.shared.leaves, bound, 0, (chunks, 1));
 		self.shared.queue.submit([encoder.finish()]);
 		let mut parts = vec![(&memory.leaves, 0, n as u64 * 32)];
-		let x = &memory.x[t % 2];
-		parts.extend(wanted.iter().map(|row| (x, (row * n) as u64, n as u64)));
+		let place = |row: &usize| (x, offset + (row * n) as u64, n as u64);
+		parts.extend(wanted.iter().map(place));
 		let bytes = self.fetch(memory, &parts)?;
 		let (leaves, bytes) = bytes.split_at(n * 32);
 		let leaves = leaves
@@ -368,6 +414,10 @@ pub(super) struct GpuRun {
 	steps: Steps,
 	window: usize,
 	done: Option<Done>,
+	/// Who waits for rows that are not kept.
+	desk: Desk,
+	/// Steps that were computed again.
+	recomputed: AtomicU64,
 	/// From the start until the walk is over, nothing else runs on the device.
 	timed: Option<Timed>,
 }
@@ -419,6 +469,8 @@ impl GpuRun {
 			steps: Steps::new(&roots),
 			window,
 			done: None,
+			desk: Desk::default(),
+			recomputed: AtomicU64::new(0),
 			timed: Some(timed),
 		})
 	}
@@ -438,19 +490,64 @@ impl GpuRun {
 			return Err(DeviceError::Memory("less is free than before".into()));
 		}
 		self.chain.begin(&memory)?;
-		let steps = self.chain.shape.steps;
-		self.chain.go(
-			&memory,
-			0..steps,
-			Tasks {
-				trees: false,
-				keep: true,
-				timed: false,
-			},
-		)?;
+		self.along(&memory, 0..self.chain.shape.steps, true)?;
 		let memory = Arc::new(memory);
 		*lock(&shared.kept) = Some((self.id, memory.clone()));
 		Ok(memory)
+	}
+
+	/// The first step that is kept.
+	fn oldest(&self) -> usize {
+		self.chain.shape.steps - self.window + 1
+	}
+
+	/// Goes along the chain again, from the `X_t` at the range's start, which is there, to the one at its
+	/// end, and serves on the way all who wait for what it passes.
+	fn along(&self, memory: &Memory, range: Range<usize>, keep: bool) -> Result<(), DeviceError> {
+		let tasks = Tasks {
+			trees: false,
+			keep,
+			timed: false,
+		};
+		// Until it is known how far it came.
+		memory.at.store(NOWHERE, Ordering::Relaxed);
+		let mut at = range.start;
+		loop {
+			let wanted = self.desk.wanted(at);
+			if !wanted.is_empty() {
+				self.chain.shared.give_way()?;
+				let mut rows = Rows::new();
+				self.chain.rows(memory, at, &wanted, &mut rows)?;
+				self.desk.serve(&rows);
+			}
+			if at == range.end {
+				break;
+			}
+			let next = self.desk.first(at + 1..=range.end).unwrap_or(range.end);
+			self.chain.go(memory, at..next, tasks)?;
+			self.recomputed
+				.fetch_add((next - at) as u64, Ordering::Relaxed);
+			at = next;
+		}
+		memory.at.store(at, Ordering::Relaxed);
+		Ok(())
+	}
+
+	/// Goes on along the chain until all that a ticket waits for is there: from where the last one
+	/// stopped to the end of what is not kept, and around again.
+	fn wait_for(&self, memory: &Memory, ticket: &Ticket<'_>) -> Result<(), DeviceError> {
+		while let Some((_, last)) = ticket.missing() {
+			let from = match memory.at.load(Ordering::Relaxed) {
+				at if at <= last => at,
+				_ => {
+					memory.at.store(NOWHERE, Ordering::Relaxed);
+					self.chain.begin(memory)?;
+					0
+				}
+			};
+			self.along(memory, from..last, false)?;
+		}
+		Ok(())
 	}
 }
 
@@ -584,10 +681,15 @@ impl Run for GpuRun {
 		positions: &[Position],
 		legs: &[Leg],
 	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
+		// Before it is this one's turn: whoever has the device serves it too.
+		let mut missing = rows_of(positions);
+		missing.retain(|(t, _)| *t < self.oldest());
+		let ticket = self.desk.ticket(missing);
 		let _work = self.chain.shared.idle()?;
 		let mut source = Opening {
 			run: self,
 			memory: self.memory()?,
+			ticket,
 		};
 		open_with(
 			&mut source,
@@ -596,6 +698,10 @@ impl Run for GpuRun {
 			positions,
 			legs,
 		)
+	}
+
+	fn recomputed(&self) -> u64 {
+		self.recomputed.load(Ordering::Relaxed)
 	}
 
 	fn release(&self) {
@@ -610,6 +716,7 @@ impl Run for GpuRun {
 struct Opening<'a> {
 	run: &'a GpuRun,
 	memory: Arc<Memory>,
+	ticket: Ticket<'a>,
 }
 
 impl Source for Opening<'_> {
@@ -651,49 +758,23 @@ impl Source for Opening<'_> {
 	}
 
 	fn rows(&mut self, wanted: &BTreeSet<Place>) -> Result<Rows, DeviceError> {
-		let (chain, memory) = (&self.run.chain, &*self.memory);
-		let Shape { n, steps } = chain.shape;
-		let oldest = steps - self.run.window + 1;
+		let (run, memory) = (self.run, &*self.memory);
+		let (n, oldest) = (run.chain.shape.n, run.oldest());
+		let there = |(t, row): &&Place| (1..=run.chain.shape.steps).contains(t) && *row < n;
+		let wanted = wanted.iter().filter(there);
+		let (kept, lost): (Vec<Place>, Vec<Place>) = wanted.partition(|(t, _)| *t >= oldest);
 		let mut by_step: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-		for (t, row) in wanted {
-			if (1..=steps).contains(t) && *row < n {
-				by_step.entry(*t).or_default().push(*row);
-			}
+		for (t, row) in kept {
+			by_step.entry(t).or_default().push(row);
 		}
 		let mut rows = Rows::new();
-		let mut now = None;
 		for (t, wanted) in by_step {
-			if t < oldest {
-				let from = match now {
-					Some(from) => from,
-					None => {
-						chain.begin(memory)?;
-						0
-					}
-				};
-				chain.go(
-					memory,
-					from..t,
-					Tasks {
-						trees: false,
-						keep: false,
-						timed: false,
-					},
-				)?;
-				now = Some(t);
-			} else {
-				let (buffer, offset) = chain.slot(memory, t - oldest);
-				let mut encoder = chain
-					.shared
-					.device
-					.create_command_encoder(&Default::default());
-				let size = Some((n * n) as u64);
-				encoder.copy_buffer_to_buffer(buffer, offset, &memory.x[t % 2], 0, size);
-				chain.shared.queue.submit([encoder.finish()]);
-			}
-			chain.shared.give_way()?;
-			chain.rows(memory, t, &wanted, &mut rows)?;
+			run.chain.shared.give_way()?;
+			run.chain.kept_rows(memory, t, &wanted, &mut rows)?;
 		}
+		self.ticket.add(lost);
+		run.wait_for(memory, &self.ticket)?;
+		rows.extend(self.ticket.take());
 		Ok(rows)
 	}
 }

@@ -34,6 +34,7 @@ fn job() -> Job {
 		agent: AgentKey::from_raw([3; 32]),
 		spec: spec(),
 		bench: BENCH,
+		reference: None,
 	}
 }
 

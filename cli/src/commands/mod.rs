@@ -144,14 +144,14 @@ fn list_classes(output: Output) -> Result<()> {
 	struct Class {
 		id: u16,
 		name: &'static str,
-		memory_gb: Option<u32>,
+		memory_gb: u32,
 	}
 	let list: Vec<Class> = CLASSES
 		.iter()
 		.map(|class| Class {
 			id: class.id,
 			name: class.name,
-			memory_gb: class.peak.map(|peak| peak.memory_gb),
+			memory_gb: class.memory_gb,
 		})
 		.collect();
 	let edges = json!({
@@ -164,11 +164,10 @@ fn list_classes(output: Output) -> Result<()> {
 		let rows: Vec<Vec<String>> = list
 			.iter()
 			.map(|class| {
-				let memory = class.memory_gb.map(|gb| gb.to_string());
 				vec![
 					class.id.to_string(),
 					classes::name(class.id),
-					memory.unwrap_or_default(),
+					class.memory_gb.to_string(),
 				]
 			})
 			.collect();

@@ -178,12 +178,7 @@ impl<T: Config> Pallet<T> {
 			}
 			// The commonest step by far needs no touch: an end is an end, whatever a check has found.
 			OrderState::Active if now >= order.ends_at => return Self::end_or_fail(id, order),
-			// It was taken from the queue, and could not be closed.
-			OrderState::Matching => {
-				let mut order = order;
-				Self::refund_rest(&mut order)?;
-				return Self::conclude(id, order, CloseReason::NoSuitableWorker);
-			}
+			OrderState::Matching => return Self::match_again(id, order),
 			_ => {}
 		}
 		let order = Self::touched(id)?;

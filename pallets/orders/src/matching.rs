@@ -9,7 +9,8 @@
 //! A few idle workers are drawn, those that do not fit are dropped, and the best of the rest serves the order:
 //! the most reliable, then the one with most bandwidth, then by lot. Where there are no more idle workers than
 //! draws, all of them are looked at. A worker that is due in a check and has not attested is passed over: a
-//! benchmark would run while the customer pays.
+//! benchmark would run while the customer pays. An order that found none but such workers waits for them for a
+//! while ([`PATIENCE`]): they are busy for some minutes, and a customer who is sent away comes back.
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
@@ -25,6 +26,12 @@ use sp_runtime::{DispatchError, DispatchResult, Perbill};
 
 /// Blocks between placing an order and the first in which it can be matched.
 pub const MATCH_DELAY: BlockNumber = 2;
+
+/// Blocks for which an order waits where all workers that fit are due in a check: a spot round's phase, at the
+/// end of which each of them has attested or is missing.
+pub const PATIENCE: BlockNumber = 30;
+/// Blocks until such an order is back in the queue.
+const AGAIN: BlockNumber = 5;
 
 /// Most candidates of an order whose open check is looked after; those beyond are passed over.
 pub const MAX_TOUCHED: u32 = 2;
@@ -124,16 +131,34 @@ impl<T: Config> Pallet<T> {
 			return Ok(None);
 		};
 		let (candidates, draws) = Self::candidates(id, &order, seed);
-		let mut touched = 0;
+		let (mut touched, mut busy) = (0, false);
 		for (_, worker) in candidates {
+			if T::Checks::is_due(worker) {
+				busy = true;
+				continue;
+			}
 			if let Some(floor) = Self::engage(id, &order, worker, &mut touched) {
 				Self::assign(id, &mut order, worker, floor)?;
 				return Ok(Some((draws, touched)));
 			}
 		}
-		Self::refund_rest(&mut order)?;
-		Self::conclude(id, order, CloseReason::NoSuitableWorker)?;
+		let now = Self::now();
+		if busy && now < order.placed_at.saturating_add(PATIENCE) {
+			Self::schedule(id, &mut order, now.saturating_add(AGAIN))?;
+			Orders::<T>::insert(id, order);
+		} else {
+			Self::refund_rest(&mut order)?;
+			Self::conclude(id, order, CloseReason::NoSuitableWorker)?;
+		}
 		Ok(Some((draws, touched)))
+	}
+
+	/// An order that waited, or that could not be dealt with, is back in the queue.
+	pub(crate) fn match_again(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
+		Self::enqueue(id, order.placed_at)?;
+		order.wake = 0;
+		Orders::<T>::insert(id, order);
+		Ok(())
 	}
 
 	/// The workers that were drawn and fit, the best one first, and how many were drawn.
@@ -189,9 +214,6 @@ impl<T: Config> Pallet<T> {
 		worker: WorkerId,
 		touched: &mut u32,
 	) -> Option<Balance> {
-		if T::Checks::is_due(worker) {
-			return None;
-		}
 		if T::Checks::is_open(worker) {
 			// It may be over and not closed; then the worker may not be idle, or not what it was.
 			if *touched >= MAX_TOUCHED {

@@ -159,6 +159,8 @@ pub struct Machine {
 	pub open: Option<(BlockNumber, Option<Verdict>)>,
 	/// Slashes that were queued, by checks and by orders.
 	pub slashes: u32,
+	/// Its key, if it is not that of its [`pair`].
+	pub key: Option<WorkerKey>,
 }
 
 /// What a check of the mock comes to.
@@ -233,7 +235,7 @@ impl Workers<AccountId> for Registry {
 		let machine = Machines::get(worker)?;
 		Some(WorkerInfo {
 			owner: machine.owner,
-			key: key_of(worker),
+			key: machine.key.unwrap_or_else(|| key_of(worker)),
 			agent: AgentKey::from_raw([1; 32]),
 			standings: Standings::new(machine.state, 0),
 			forced: None,
@@ -366,9 +368,12 @@ impl Workers<AccountId> for Registry {
 		change(worker, |machine| machine.slashes += 1)
 	}
 	#[cfg(feature = "runtime-benchmarks")]
-	fn benchmark_worker(owner: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
+	fn benchmark_worker(owner: &AccountId, key: WorkerKey, _: AgentKey) -> WorkerId {
 		let worker = add_machine(*owner);
-		with_machine(worker, |machine| machine.state = WorkerState::Pending);
+		with_machine(worker, |machine| {
+			machine.state = WorkerState::Pending;
+			machine.key = Some(key);
+		});
 		worker
 	}
 }
@@ -597,6 +602,7 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			due: false,
 			open: None,
 			slashes: 0,
+			key: None,
 		},
 	);
 	worker

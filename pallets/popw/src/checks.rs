@@ -5,8 +5,8 @@ use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use frame_system::{ensure_authorized, ensure_signed, pallet_prelude::OriginFor};
 use kaisar_primitives::{
-	Checks, Closing, OnClosed, OperatorId, Outcome, Proved, RoundIndex, SeatResult, Seats, Verdict,
-	Votes, WorkerId, Workers,
+	BlockNumber, Checks, Closing, OnClosed, OperatorId, Outcome, Proved, RoundIndex, SeatResult,
+	Seats, Verdict, Votes, WorkerId, WorkerInfo, Workers,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
@@ -351,6 +351,26 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
+	/// A worker that was marked for a round while an earlier check of it was open, in block `at` for the last
+	/// time, could not attest in it: it is due in the next one. Else it would be found absent for a check that
+	/// it was not let into.
+	fn postpone_mark(
+		worker: WorkerId,
+		closed: RoundIndex,
+		at: BlockNumber,
+		info: Option<&WorkerInfo<T::AccountId>>,
+	) {
+		let marked = info
+			.and_then(|info| info.forced)
+			.filter(|forced| forced.round > closed)
+			.and_then(|forced| Rounds::<T>::get(forced.round))
+			.filter(|round| round.is_taken_until(at));
+		if let Some(round) = marked {
+			let moved = T::Workers::postpone(worker, round.index, NextRound::<T>::get());
+			let _ = moved.defensive_proof("the registry refuses nothing that Popw sends");
+		}
+	}
+
 	/// What telling Orders of the checks of `n` of their workers takes.
 	pub(crate) fn weight_of_orders(n: u32) -> Weight {
 		T::OnClosed::weight_of_order_checked().saturating_mul(n.into())
@@ -399,6 +419,7 @@ impl<T: Config> Pallet<T> {
 		};
 		match T::Workers::closed_by(worker, &closing, finder) {
 			Ok(proved) => {
+				Self::postpone_mark(worker, check.round, at, info.as_ref());
 				if let Some(order) = info.as_ref().and_then(|info| info.order) {
 					T::OnClosed::on_order_checked(order, worker, &closing, &proved);
 				}

@@ -51,7 +51,10 @@ impl<T: Config> Pallet<T> {
 		let verify_only = match round.kind {
 			RoundKind::Spot => match forced(round.index) {
 				// What was open then is closed by now, and the mark was made for this round.
-				Some(forced) => Some(forced.verify_only),
+				Some(forced) => (!last
+					.as_ref()
+					.is_some_and(|last| round.is_taken_until(last.until())))
+				.then_some(forced.verify_only),
 				None => (!was_open
 					&& state == Some(WorkerState::Rented)
 					&& Self::rented_is_drawn(worker, round))

@@ -88,8 +88,8 @@ pub mod pallet {
 	use frame_support::pallet_prelude::*;
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
-		BenchParams, BlockNumber, MAX_BATCH, OnClosed, OperatorId, Outcome, Rentals, RoundIndex,
-		Seats, Votes, WorkerId, Workers,
+		BenchParams, BlockNumber, GpuClasses, MAX_BATCH, OnClosed, OperatorId, Outcome, Rentals,
+		RoundIndex, Seats, Votes, WorkerId, Workers,
 	};
 	use sp_core::{H256, sr25519};
 
@@ -113,6 +113,9 @@ pub mod pallet {
 
 		/// What is rented: whose container a checker's agent has to probe.
 		type Rentals: Rentals;
+
+		/// What GPUs of a class are held to.
+		type Classes: GpuClasses;
 
 		/// The VRF output of the running block, in `on_finalize`. BABE must finalise before this
 		/// pallet and use secondary VRF slots, so that every block has one.

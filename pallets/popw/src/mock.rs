@@ -5,11 +5,12 @@ use crate as pallet_popw;
 use crate::*;
 use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
 use frame_system::AuthorizeCall;
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
-	AgentKey, BenchParams, BlockNumber, CheckerKey, Checks, Closing, Forced, LicenceId, OnClosed,
-	OperatorId, OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals, RoundIndex, SeatResult,
-	Seats, Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerSpec,
-	WorkerState, Workers,
+	AgentKey, BenchParams, BlockNumber, CheckerKey, Checks, Closing, Forced, GpuClass, GpuClasses,
+	LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals,
+	RoundIndex, SeatResult, Seats, Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo,
+	WorkerKey, WorkerSpec, WorkerState, Workers,
 };
 use sp_core::{H256, Pair, sr25519};
 use sp_runtime::{
@@ -104,6 +105,7 @@ impl Config for Test {
 	type Seats = Registry;
 	type OnClosed = Registry;
 	type Rentals = Registry;
+	type Classes = Registry;
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
 	type CheckPeriod = CheckPeriod;
@@ -192,6 +194,19 @@ impl Workers<AccountId> for Registry {
 			Ok(())
 		})
 	}
+	fn postpone(worker: WorkerId, from: RoundIndex, to: RoundIndex) -> DispatchResult {
+		heard(|heard| {
+			let forced = heard
+				.workers
+				.get_mut(&worker)
+				.and_then(|info| info.forced.as_mut());
+			if let Some(forced) = forced.filter(|forced| forced.round == from) {
+				forced.round = to;
+			}
+		});
+		Ok(())
+	}
+
 	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 		heard(|heard| {
 			let info = heard
@@ -347,6 +362,20 @@ impl Seats<AccountId> for Registry {
 impl Rentals for Registry {
 	fn serves(order: OrderId) -> bool {
 		heard(|heard| heard.serving.contains(&order))
+	}
+}
+
+impl GpuClasses for Registry {
+	fn score(_: GpuClass) -> Option<u32> {
+		None
+	}
+	/// Another one in each round.
+	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
+		(class > 0).then(|| ClassReference {
+			int8_gops: 10_000 + round,
+			memory_gb: class.into(),
+			..ClassReference::LEAST
+		})
 	}
 }
 

@@ -107,6 +107,12 @@ impl Round {
 		}
 	}
 
+	/// Whether a check of an earlier round that is open until block `until` leaves a worker less than half of
+	/// this round's attest phase. A mark for this round is postponed then.
+	pub fn is_taken_until(&self, until: BlockNumber) -> bool {
+		until > self.start.saturating_add(self.phase_length / 2)
+	}
+
 	/// The last block of its attest phase.
 	pub fn attest_ends(&self) -> BlockNumber {
 		self.start.saturating_add(self.phase_length)
@@ -254,6 +260,14 @@ impl LastCheck {
 		match self {
 			Self::Open(check) => check.round,
 			Self::Closed { round, .. } => *round,
+		}
+	}
+
+	/// The last block in which it is open, or was.
+	pub fn until(&self) -> BlockNumber {
+		match self {
+			Self::Open(check) => check.ends,
+			Self::Closed { at, .. } => *at,
 		}
 	}
 

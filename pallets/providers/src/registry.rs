@@ -44,6 +44,22 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 		})
 	}
 
+	fn postpone(worker: WorkerId, from: RoundIndex, to: RoundIndex) -> DispatchResult {
+		Self::mutate(worker, |record| {
+			if let Some(forced) = record.forced.filter(|forced| forced.round == from) {
+				Self::set_forced(
+					worker,
+					record,
+					Forced {
+						round: to,
+						..forced
+					},
+				);
+			}
+			Ok(())
+		})
+	}
+
 	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 		let mut record = Workers::<T>::get(worker).ok_or(Error::<T>::UnknownWorker)?;
 		// In a census there is no mark to use up, and nothing to write.

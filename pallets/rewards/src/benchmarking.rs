@@ -7,7 +7,7 @@ use frame_support::{
 	traits::{EnsureOrigin, Get, Hooks, fungible::Mutate},
 };
 use frame_system::{RawOrigin, pallet_prelude::BlockNumberFor};
-use kaisar_math::{RedeemTerm, ScoreTable, members::Exact, score::MAX_CLASS_SCORE};
+use kaisar_math::{ClassReference, RedeemTerm, ScoreTable, members::Exact, score::MAX_CLASS_SCORE};
 use kaisar_primitives::*;
 use sp_core::crypto::{ByteArray, UncheckedFrom};
 
@@ -227,6 +227,22 @@ mod benchmarks {
 		_(origin as T::RuntimeOrigin, 1, MAX_CLASS_SCORE);
 
 		assert_eq!(ClassScores::<T>::get(1), Some(MAX_CLASS_SCORE));
+		Ok(())
+	}
+
+	#[benchmark]
+	fn set_class_reference() -> Result<(), BenchmarkError> {
+		let origin =
+			T::AdminOrigin::try_successful_origin().map_err(|_| BenchmarkError::Weightless)?;
+
+		#[extrinsic_call]
+		_(origin as T::RuntimeOrigin, 1, Some(ClassReference::MOST));
+
+		let newest = ClassReferences::<T>::get(1).last().copied();
+		assert_eq!(
+			newest.and_then(|dated| dated.reference),
+			Some(ClassReference::MOST)
+		);
 		Ok(())
 	}
 

@@ -88,6 +88,9 @@ use sp_runtime::{ArithmeticError, DispatchError};
 /// Where the pallet logs.
 pub(crate) const LOG_TARGET: &str = "runtime::rewards";
 
+/// Most references that are kept of a class: that many less one can be set while a round runs.
+pub const MAX_REFERENCES: u32 = 8;
+
 /// Most pools in one page of [`Pallet::delegations_of`].
 pub const MAX_PAGE: u32 = 256;
 
@@ -105,9 +108,10 @@ pub mod pallet {
 	use alloc::vec::Vec;
 	use frame_support::{PalletId, pallet_prelude::*, traits::fungible};
 	use frame_system::pallet_prelude::*;
-	use kaisar_math::{Ratio, RedeemTerm, ScoreTable, Split, classes::CLASSES};
+	use kaisar_math::{ClassReference, Ratio, RedeemTerm, ScoreTable, Split, classes::CLASSES};
 	use kaisar_primitives::{
-		Balance, BlockNumber, Checks, EpochIndex, GpuClass, PoolId, Pools, Pot, Seats, WorkerId,
+		Balance, BlockNumber, Checks, EpochIndex, GpuClass, PoolId, Pools, Pot, RoundIndex, Seats,
+		WorkerId,
 	};
 	use sp_runtime::{FixedU128, traits::SaturatedConversion};
 
@@ -264,6 +268,17 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type ClassScores<T: Config> = StorageMap<_, Twox64Concat, GpuClass, u32>;
 
+	/// What one GPU of each class is held to, oldest first: the references by which rounds that are not
+	/// over are measured, and the one that was set last. A class without one is held to the least.
+	#[pallet::storage]
+	pub type ClassReferences<T: Config> = StorageMap<
+		_,
+		Twox64Concat,
+		GpuClass,
+		BoundedVec<DatedReference, ConstU32<MAX_REFERENCES>>,
+		ValueQuery,
+	>;
+
 	/// The genesis allocation that is paid to checkers in step with the emission: the whole of it, what
 	/// is out already included. What is left lies on [`Pallet::reserve_account`].
 	#[pallet::storage]
@@ -286,6 +301,8 @@ pub mod pallet {
 		pub score_table: ScoreTable,
 		/// GPU classes, as `(class, score of one GPU in hundredths)`.
 		pub class_scores: Vec<(GpuClass, u32)>,
+		/// What one GPU of a class is held to.
+		pub class_references: Vec<(GpuClass, ClassReference)>,
 		#[doc(hidden)]
 		pub _config: core::marker::PhantomData<T>,
 	}
@@ -298,6 +315,10 @@ pub mod pallet {
 				class_scores: CLASSES
 					.iter()
 					.map(|class| (class.id, class.score))
+					.collect(),
+				class_references: CLASSES
+					.iter()
+					.map(|class| (class.id, class.floor()))
 					.collect(),
 				_config: Default::default(),
 			}
@@ -319,6 +340,21 @@ pub mod pallet {
 				);
 				assert!(!ClassScores::<T>::contains_key(class), "one score a class");
 				ClassScores::<T>::insert(class, score);
+			}
+			for (class, reference) in &self.class_references {
+				assert!(
+					reference.is_valid() && ClassScores::<T>::contains_key(class),
+					"class references"
+				);
+				assert!(
+					!ClassReferences::<T>::contains_key(class),
+					"one reference a class"
+				);
+				let dated = DatedReference {
+					from: 0,
+					reference: Some(*reference),
+				};
+				ClassReferences::<T>::insert(class, BoundedVec::truncate_from(alloc::vec![dated]));
 			}
 			// The genesis block emits nothing and is in no epoch.
 			Current::<T>::put(RunningEpoch {
@@ -458,6 +494,17 @@ pub mod pallet {
 			/// The amount.
 			amount: Balance,
 		},
+		/// A class' reference was set, or taken away.
+		ClassReferenceSet {
+			/// The class.
+			class: GpuClass,
+			/// The one that was set before, if it had one.
+			old: Option<ClassReference>,
+			/// The new one.
+			new: Option<ClassReference>,
+			/// The first round that is measured by it.
+			from: RoundIndex,
+		},
 	}
 
 	#[pallet::error]
@@ -486,6 +533,13 @@ pub mod pallet {
 		UnknownRedemption,
 		/// The redemption's term is not over.
 		RedemptionNotDue,
+		/// The class has no score.
+		UnknownClass,
+		/// A reference names throughput and memory, what was measured the walk too, and none of them is out
+		/// of range.
+		InvalidClassReference,
+		/// As many references of the class were set since the oldest round that is not over as are kept.
+		TooManyReferences,
 	}
 
 	#[pallet::view_functions]
@@ -571,6 +625,11 @@ pub mod pallet {
 		/// The score of one GPU of a class, in hundredths, if the class is known.
 		pub fn class_score(class: GpuClass) -> Option<u32> {
 			Self::score_of_class(class)
+		}
+
+		/// What one GPU of a class is held to from the next round on, if the class has a reference.
+		pub fn class_reference(class: GpuClass) -> Option<ClassReference> {
+			Self::newest_reference(class)
 		}
 	}
 
@@ -693,6 +752,26 @@ pub mod pallet {
 		) -> DispatchResult {
 			T::AdminOrigin::ensure_origin(origin)?;
 			Self::do_set_class_score(class, score)
+		}
+
+		/// Sets what one GPU of a class is held to, as `kaisar-agent calibrate` prints it, or takes it away:
+		/// then the class is held to the least. It counts for rounds that start from the next one on, so that
+		/// all who measure in a round measure by the same.
+		///
+		/// - **Origin**: `AdminOrigin`.
+		/// - `class`: one that has a score.
+		/// - `reference`: throughput in 10⁹ operations a second, the walk in 10⁶ bytes a second, memory in GB.
+		/// - **Errors**: `UnknownClass`, `InvalidClassReference`, `TooManyReferences`.
+		/// - **Events**: `ClassReferenceSet`.
+		#[pallet::call_index(8)]
+		#[pallet::weight(T::WeightInfo::set_class_reference())]
+		pub fn set_class_reference(
+			origin: OriginFor<T>,
+			class: GpuClass,
+			reference: Option<ClassReference>,
+		) -> DispatchResult {
+			T::AdminOrigin::ensure_origin(origin)?;
+			Self::do_set_class_reference(class, reference)
 		}
 	}
 

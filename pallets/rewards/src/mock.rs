@@ -83,6 +83,8 @@ impl pallet_balances::Config for Test {
 thread_local! {
 	/// Operator numbers and their accounts; the last one of an account is its number.
 	pub static NUMBERS: RefCell<BTreeMap<OperatorId, AccountId>> = RefCell::default();
+	/// The next round to start, and the oldest that is not over.
+	pub static ROUNDS: RefCell<(RoundIndex, RoundIndex)> = RefCell::default();
 	/// Workers touched.
 	pub static TOUCHED: RefCell<Vec<WorkerId>> = RefCell::default();
 	/// Pools that were changed since genesis.
@@ -249,7 +251,10 @@ impl Pools<AccountId> for Partners {
 
 impl Checks for Partners {
 	fn next_round() -> RoundIndex {
-		0
+		ROUNDS.with_borrow(|rounds| rounds.0)
+	}
+	fn oldest_round() -> RoundIndex {
+		ROUNDS.with_borrow(|rounds| rounds.1)
 	}
 	fn touch(worker: WorkerId) {
 		TOUCHED.with_borrow_mut(|touched| touched.push(worker));
@@ -348,6 +353,7 @@ impl ExtBuilder {
 		PodFeeCap::set(FixedU128::from_u32(1));
 		HistoryDepth::set(4);
 		TOUCHED.take();
+		ROUNDS.take();
 		POOLS.take();
 		let balances = vec![(RICH, self.rich), (STRANGER, KAI)];
 		let mut storage = frame_system::GenesisConfig::<Test>::default()

@@ -1,8 +1,8 @@
 //! What closed checks and paid fees add to the scores, and the tables that they are weighed with.
 
 use crate::{
-	CheckerScore, CheckerScorePages, ClassScores, Config, Current, Error, Event, Pallet, Table,
-	WorkerScores, add, sub,
+	CheckerScore, CheckerScorePages, ClassReferences, ClassScores, Config, Current, DatedReference,
+	Error, Event, Pallet, Table, WorkerScores, add, sub,
 };
 use core::marker::PhantomData;
 use frame_support::{
@@ -10,8 +10,8 @@ use frame_support::{
 	storage::with_storage_layer,
 	traits::{Defensive, Get},
 };
-use kaisar_math::{Hardware, ScoreTable, score};
-use kaisar_primitives::{GpuClass, OnClosed, OperatorId, Proved, WorkerId};
+use kaisar_math::{ClassReference, Hardware, ScoreTable, score};
+use kaisar_primitives::{Checks, GpuClass, OnClosed, OperatorId, Proved, RoundIndex, WorkerId};
 use sp_runtime::{ArithmeticError, DispatchError, DispatchResult};
 
 /// Operators in a page of scores.
@@ -137,6 +137,55 @@ impl<T: Config> Pallet<T> {
 		let old = ClassScores::<T>::get(class);
 		ClassScores::<T>::insert(class, new);
 		Self::deposit_event(Event::ClassScoreSet { class, old, new });
+		Ok(())
+	}
+
+	/// What one GPU of a class is held to in a round that is not over, or in one to come.
+	pub fn reference_in(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
+		ClassReferences::<T>::get(class)
+			.iter()
+			.rev()
+			.find(|dated| dated.from <= round)?
+			.reference
+	}
+
+	pub(crate) fn newest_reference(class: GpuClass) -> Option<ClassReference> {
+		ClassReferences::<T>::get(class).last()?.reference
+	}
+
+	pub(crate) fn do_set_class_reference(
+		class: GpuClass,
+		new: Option<ClassReference>,
+	) -> DispatchResult {
+		ensure!(
+			ClassScores::<T>::contains_key(class),
+			Error::<T>::UnknownClass
+		);
+		ensure!(
+			new.is_none_or(|reference| reference.is_valid()),
+			Error::<T>::InvalidClassReference
+		);
+		let from = T::Checks::next_round();
+		let oldest = T::Checks::oldest_round();
+		let mut all = ClassReferences::<T>::get(class);
+		let old = all.last().and_then(|dated| dated.reference);
+		// What was set for the round that has not started is replaced; what no round that is not over is
+		// measured by goes.
+		all.retain(|dated| dated.from < from);
+		let needed = all.iter().rposition(|dated| dated.from <= oldest);
+		all.drain(..needed.unwrap_or(0));
+		all.try_push(DatedReference {
+			from,
+			reference: new,
+		})
+		.map_err(|_| Error::<T>::TooManyReferences)?;
+		ClassReferences::<T>::insert(class, all);
+		Self::deposit_event(Event::ClassReferenceSet {
+			class,
+			old,
+			new,
+			from,
+		});
 		Ok(())
 	}
 }

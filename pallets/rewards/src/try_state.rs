@@ -1,9 +1,9 @@
 //! What must always hold, numbered as in the specification (05-rewards).
 
 use crate::{
-	CheckerClaims, CheckerScores, Config, Current, Epochs, MemberPool, MemberPools, Members,
-	NextRedemptionId, Oldest, Owed, Pallet, PoolMember, Rates, Redemptions, Scores, VKai,
-	WorkerScores, add, pallet::Carry,
+	CheckerClaims, CheckerScores, ClassReferences, ClassScores, Config, Current, Epochs,
+	MemberPool, MemberPools, Members, NextRedemptionId, Oldest, Owed, Pallet, PoolMember, Rates,
+	Redemptions, Scores, VKai, WorkerScores, add, pallet::Carry,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use frame_support::{
@@ -19,6 +19,7 @@ impl<T: Config> Pallet<T> {
 	/// order of claims, is a matter of tests.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_epochs()?;
+		Self::try_classes()?;
 		Self::try_pots()?;
 		Self::try_scores()?;
 		Self::try_members()
@@ -35,6 +36,25 @@ impl<T: Config> Pallet<T> {
 			ensure!(
 				(Oldest::<T>::get()..current.index).contains(&epoch),
 				"0: the history ends where it should"
+			);
+		}
+		Ok(())
+	}
+
+	fn try_classes() -> Result<(), TryRuntimeError> {
+		for (class, all) in ClassReferences::<T>::iter() {
+			ensure!(
+				ClassScores::<T>::contains_key(class),
+				"0: a class with a reference has a score"
+			);
+			ensure!(
+				!all.is_empty() && all.is_sorted_by(|before, after| before.from < after.from),
+				"0: references are in the order of their rounds"
+			);
+			ensure!(
+				all.iter()
+					.all(|dated| dated.reference.is_none_or(|one| one.is_valid())),
+				"0: work can be sized by every reference"
 			);
 		}
 		Ok(())

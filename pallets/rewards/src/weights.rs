@@ -42,6 +42,8 @@ pub trait WeightInfo {
 	fn set_score_table() -> Weight;
 	/// `set_class_score`.
 	fn set_class_score() -> Weight;
+	/// `set_class_reference`.
+	fn set_class_reference() -> Weight;
 	/// A block within an epoch.
 	fn within_epoch() -> Weight;
 	/// The block that ends an epoch.
@@ -89,6 +91,11 @@ macro_rules! weights {
 		}
 		fn set_class_score() -> Weight {
 			base(1, 1).saturating_add($db.reads_writes(1, 1))
+		}
+		fn set_class_reference() -> Weight {
+			// Score, references, the next round, the rounds in flight: three spot rounds and up to nine
+			// census rounds with their list | references.
+			base(17, 1).saturating_add($db.reads_writes(17, 1))
 		}
 		fn within_epoch() -> Weight {
 			base(1, 0).saturating_add($db.reads_writes(1, 0))

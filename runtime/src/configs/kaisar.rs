@@ -23,8 +23,9 @@ use frame_support::{
 	weights::Weight,
 };
 use frame_system::EnsureRoot;
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
-	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, KAI, PoolId, PoolValue, Pools,
+	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, KAI, PoolId, PoolValue, Pools, RoundIndex,
 	RunningScore, RunningScores, WorkerId,
 };
 use sp_runtime::Perbill;
@@ -77,6 +78,10 @@ impl GpuClasses for Classes {
 		} else {
 			pallet_rewards::ClassScores::<Runtime>::get(class)
 		}
+	}
+
+	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
+		Rewards::reference_in(class, round)
 	}
 }
 
@@ -201,6 +206,7 @@ impl pallet_popw::Config for Runtime {
 	type Seats = Checkers;
 	type OnClosed = (Rewards, Orders);
 	type Rentals = Orders;
+	type Classes = Classes;
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
 	type CheckPeriod = popw::CheckPeriod;

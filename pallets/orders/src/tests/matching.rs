@@ -1,6 +1,7 @@
 //! Which worker gets an order.
 
 use super::*;
+use crate::matching::PATIENCE;
 use sp_runtime::Perbill;
 
 fn chosen(id: u32) -> u32 {
@@ -96,6 +97,39 @@ fn who_does_not_fit_is_dropped() {
 			assert_eq!(chosen(id), poor);
 		});
 	}
+}
+
+#[test]
+fn an_order_waits_for_workers_that_are_due() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		with_machine(worker, |machine| machine.due = true);
+		let id = place(CARLA, 1);
+		run_to(now() + 12);
+		assert_eq!((state(id), Rentals::waiting()), (OrderState::Matching, 0));
+		with_machine(worker, |machine| machine.due = false);
+		run_to(now() + 5);
+		assert_eq!(chosen(id), worker);
+	});
+}
+
+#[test]
+fn boundary_of_waiting_for_workers_that_are_due() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		with_machine(worker, |machine| machine.due = true);
+		let (free_before, id) = (free(CARLA), place(CARLA, 1));
+		let placed = now();
+		// It can be cancelled meanwhile.
+		let other = place(DAN, 1);
+		run_to(placed + 10);
+		assert_ok!(Rentals::cancel_order(signed(DAN), other));
+		run_to(placed + PATIENCE - 1);
+		assert_eq!(state(id), OrderState::Matching);
+		run_to(placed + PATIENCE + 5);
+		assert_eq!(state(id), closed(CloseReason::NoSuitableWorker));
+		assert_eq!(free(CARLA), free_before);
+	});
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::*;
 use alloc::vec::Vec;
 use kaisar_primitives::{
-	AgentSignature, OperatorId, OperatorInfo, Rentals, Seats, Verdict, Votes, Workers,
+	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, Votes, Workers,
 	agent::{
 		MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest,
 		receipts_key,
@@ -255,6 +255,7 @@ impl<T: Config> Side<'_, T> {
 			agent: info.agent,
 			spec: info.spec,
 			bench: self.round.params.bench,
+			reference: T::Classes::reference(info.spec.gpu_class, self.round.index),
 			root: check.root,
 			open_seed,
 			checker: self.key.clone(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use kaisar_primitives::{
-	AgentKey, OperatorId, RoundKind, Seats, WorkerInfo, WorkerState, Workers,
+	AgentKey, GpuClasses, OperatorId, RoundKind, Seats, WorkerInfo, WorkerState, Workers,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
 	offchain::Agent,
 };
@@ -70,6 +70,7 @@ fn prove<T: Config>(
 		worker,
 		spec: info.spec,
 		bench: round.params.bench,
+		reference: T::Classes::reference(info.spec.gpu_class, round.index),
 		order: info
 			.order
 			.filter(|_| info.standings.at(round.index) == Some(WorkerState::Rented)),

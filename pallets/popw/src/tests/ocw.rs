@@ -5,7 +5,7 @@ use crate::*;
 use codec::{Decode, Encode};
 use frame_support::traits::{Authorize, Hooks};
 use kaisar_primitives::{
-	CheckerKey, Outcome, Seats, WorkerKey, Workers,
+	CheckerKey, GpuClasses, Outcome, Seats, WorkerKey, Workers,
 	agent::{
 		AgentConfig, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress,
 		ProveRequest, RoundStart, SeatReply, SeatRequest, config_key,
@@ -159,6 +159,7 @@ fn prove_request() -> ProveRequest {
 		worker: 0,
 		spec: info.spec,
 		bench: round.params.bench,
+		reference: Registry::reference(info.spec.gpu_class, 0),
 		order: None,
 		committee,
 		keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,
@@ -238,6 +239,33 @@ fn a_worker_keeps_its_agent_at_it_after_attesting() {
 }
 
 #[test]
+fn a_gpu_is_held_to_the_reference_of_its_round_however_late_it_is_asked() {
+	let claim_a_gpu = || heard(|heard| heard.workers.get_mut(&0).unwrap().spec.gpu_class = 11);
+	let mut world = World::worker();
+	claim_a_gpu();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+	// Round 2 runs too, which has another.
+	world.run_to(13);
+	let request = world.ext.execute_with(prove_request);
+	assert_eq!(request.reference, Registry::reference(11, 0));
+	assert_ne!(request.reference, Registry::reference(11, 2));
+	let working = Progress::<Attestation>::Working.encode();
+	world.expect(PATH_PROVE, &request, working);
+	world.work();
+
+	let mut world = World::checker(1);
+	claim_a_gpu();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+	world.run_to(13);
+	expect_round(&mut world, 2);
+	expect_round(&mut world, 0);
+	let request = world.ext.execute_with(|| seat_request(1));
+	assert_eq!(request.reference, Registry::reference(11, 0));
+	world.expect(PATH_CHECK, vec![request], reply(Progress::Working));
+	world.work();
+}
+
+#[test]
 fn a_worker_closes_its_check_when_the_round_is_over() {
 	let mut world = World::worker();
 	world.ext.execute_with(|| attest(0, 0).unwrap());
@@ -300,6 +328,7 @@ fn seat_request(operator: u32) -> SeatRequest {
 		agent: Registry::info(0, 0).unwrap().agent,
 		spec: Registry::info(0, 0).unwrap().spec,
 		bench: round.params.bench,
+		reference: Registry::reference(Registry::info(0, 0).unwrap().spec.gpu_class, 0),
 		root: [7; 32],
 		open_seed: BlockSeeds::<Test>::get(check.attested_at + 1).unwrap(),
 		checker: CheckerKey::from(pair("checker", operator).public()),
@@ -329,6 +358,37 @@ fn reply(progress: Progress<Checked>) -> Vec<u8> {
 		progress,
 	}]
 	.encode()
+}
+
+#[test]
+fn a_checker_probes_the_container_while_the_order_is_served() {
+	for served in [false, true] {
+		let mut world = World::checker(1);
+		expect_round(&mut world, 0);
+		world.work();
+		world.ext.execute_with(|| {
+			attest(0, 0).unwrap();
+			heard(|heard| {
+				heard.workers.get_mut(&0).unwrap().order = Some(7);
+				heard.serving = if served { vec![7] } else { Vec::new() };
+			});
+			LastChecks::<Test>::mutate(0, |last| {
+				let Some(LastCheck::Open(check)) = last else {
+					panic!()
+				};
+				check.rented = true;
+			});
+		});
+		world.run_to(4);
+		let request = SeatRequest {
+			rented: true,
+			order: served.then_some(7),
+			..world.ext.execute_with(|| seat_request(1))
+		};
+		// Another request than this one makes the mock fail.
+		world.expect(PATH_CHECK, vec![request], reply(Progress::Working));
+		world.work();
+	}
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What Orders are told of checks.
 
 use super::while_attesting;
-use crate::mock::*;
-use frame_support::assert_ok;
-use kaisar_primitives::{OnClosed, Outcome, Verdict};
+use crate::{mock::*, *};
+use frame_support::{assert_noop, assert_ok};
+use kaisar_primitives::{Checks, OnClosed, Outcome, Verdict};
 
 /// Worker 0 serves this order.
 fn rent(order: u32) {
@@ -12,6 +12,11 @@ fn rent(order: u32) {
 			info.order = Some(order);
 		}
 	});
+}
+
+/// The round that worker 0 is marked for.
+fn forced() -> Option<u32> {
+	heard(|heard| heard.workers[&0].forced.map(|forced| forced.round))
 }
 
 fn told() -> Vec<(u32, u32, Outcome)> {
@@ -88,4 +93,55 @@ fn telling_of_an_order_is_paid_for() {
 		finalized(Some(7)),
 		finalized(None) + <Registry as OnClosed>::weight_of_order_checked()
 	);
+}
+
+#[test]
+fn a_mark_for_a_round_that_an_open_check_takes_is_postponed() {
+	while_attesting(|| {
+		attest(0, 0).unwrap();
+		run_to(5);
+		// Somebody wants it checked in the next round, whose attest phase ends before this check.
+		assert_ok!(<Popw as Checks>::force(0));
+		assert_eq!(forced(), Some(2));
+		run_to(15);
+		assert!(!Popw::is_due(0, 2), "another check of it is open");
+		let votes = one(0, good());
+		for operator in 0..3 {
+			assert_ok!(commit(operator, 0, &votes));
+		}
+		run_to(22);
+		for operator in 0..3 {
+			assert_ok!(reveal(operator, 0, &votes));
+		}
+		assert_eq!(forced(), Some(6), "round 4 starts in block 21");
+		let absent = Popw::report_absent(RuntimeOrigin::signed(1), 0, 2);
+		assert_noop!(absent, Error::<Test>::NotDue);
+		run_to(33);
+		assert!(Popw::is_due(0, 6));
+		assert_ok!(attest(0, 6));
+	});
+}
+
+#[test]
+fn a_check_that_nobody_closed_makes_no_worker_absent() {
+	while_attesting(|| {
+		attest(0, 0).unwrap();
+		run_to(5);
+		assert_ok!(<Popw as Checks>::force(0));
+		// Round 0 ends in block 31, round 2 in block 41.
+		run_to(35);
+		let absent = Popw::report_absent(RuntimeOrigin::signed(1), 0, 2);
+		assert_noop!(absent, Error::<Test>::NotDue);
+		<Popw as Checks>::touch(0);
+		assert_eq!(forced(), Some(NextRound::<Test>::get()));
+	});
+}
+
+#[test]
+fn boundary_of_half_an_attest_phase() {
+	while_attesting(|| {
+		let round = Rounds::<Test>::get(0).unwrap();
+		assert!(!round.is_taken_until(round.start + 5));
+		assert!(round.is_taken_until(round.start + 6));
+	});
 }

@@ -364,6 +364,25 @@ fn checks_enter_the_history() {
 }
 
 #[test]
+fn a_mark_is_postponed_as_it_is() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		let postpone = <Providers as Registry<AccountId>>::postpone;
+		assert_ok!(<Popw as Checks>::force(worker));
+		let mark = record(worker).forced.unwrap();
+		assert_ok!(postpone(worker, mark.round + 2, mark.round + 4));
+		assert_eq!(record(worker).forced, Some(mark));
+		assert_ok!(postpone(worker, mark.round, mark.round + 4));
+		let later = kaisar_primitives::Forced {
+			round: mark.round + 4,
+			..mark
+		};
+		assert_eq!(record(worker).forced, Some(later));
+		assert_noop!(postpone(9, 0, 2), Error::<Test>::UnknownWorker);
+	});
+}
+
+#[test]
 fn forcing_keeps_a_mark_that_is_still_due() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);

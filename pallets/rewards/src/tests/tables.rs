@@ -1,8 +1,12 @@
-//! `set_score_table` and `set_class_score`.
+//! `set_score_table`, `set_class_score` and `set_class_reference`.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
-use kaisar_math::{ScoreTable, score::MAX_CLASS_SCORE};
+use kaisar_math::{
+	ClassReference, ScoreTable,
+	classes::{self, CLASSES},
+	score::MAX_CLASS_SCORE,
+};
 use sp_runtime::DispatchError;
 
 #[test]
@@ -78,6 +82,157 @@ fn fails_for_no_class_and_for_scores_out_of_range() {
 		}
 		assert_noop!(
 			Rewards::set_class_score(RuntimeOrigin::signed(RICH), 1, 1),
+			DispatchError::BadOrigin
+		);
+	});
+}
+
+/// As `kaisar-agent calibrate` prints it.
+const MEASURED: ClassReference = ClassReference {
+	int8_gops: 98_765,
+	walk_mb_s: 812_345,
+	memory_gb: 24,
+	calibrated: true,
+};
+
+fn floor(class: u16) -> Option<ClassReference> {
+	classes::get(class).map(|class| class.floor())
+}
+
+#[test]
+fn a_chain_starts_with_the_floors_of_the_vendors_peaks() {
+	ExtBuilder::default().build_and_execute(|| {
+		for class in &CLASSES {
+			assert_eq!(Rewards::class_reference(class.id), Some(class.floor()));
+			assert_eq!(Rewards::reference_in(class.id, 0), Some(class.floor()));
+		}
+		assert_eq!(Rewards::class_reference(0), None);
+		assert_eq!(Rewards::class_reference(34), None);
+	});
+}
+
+#[test]
+fn a_reference_counts_from_the_next_round() {
+	ExtBuilder::default().build_and_execute(|| {
+		ROUNDS.set((8, 4));
+		let set = |reference| Rewards::set_class_reference(RuntimeOrigin::root(), 11, reference);
+		assert_ok!(set(Some(MEASURED)));
+		assert_eq!(
+			events(),
+			[Event::ClassReferenceSet {
+				class: 11,
+				old: floor(11),
+				new: Some(MEASURED),
+				from: 8
+			}]
+		);
+		// Who measures in a round that runs still measures by the old one.
+		for round in 0..8 {
+			assert_eq!(Rewards::reference_in(11, round), floor(11), "{round}");
+		}
+		assert_eq!(Rewards::reference_in(11, 8), Some(MEASURED));
+		assert_eq!(Rewards::reference_in(11, 9), Some(MEASURED), "the census");
+		assert_eq!(Rewards::class_reference(11), Some(MEASURED));
+
+		// Taken away while rounds run that are measured by either.
+		ROUNDS.set((12, 6));
+		assert_ok!(set(None));
+		assert_eq!(Rewards::reference_in(11, 6), floor(11));
+		assert_eq!(Rewards::reference_in(11, 11), Some(MEASURED));
+		assert_eq!(Rewards::reference_in(11, 12), None);
+		assert_eq!(Rewards::class_reference(11), None);
+		// No other class has changed.
+		assert_eq!(Rewards::class_reference(10), floor(10));
+	});
+}
+
+#[test]
+fn what_was_set_for_a_round_that_has_not_started_is_replaced() {
+	ExtBuilder::default().build_and_execute(|| {
+		ROUNDS.set((8, 4));
+		let slower = ClassReference {
+			int8_gops: 90_000,
+			..MEASURED
+		};
+		for reference in [Some(MEASURED), None, Some(slower)] {
+			assert_ok!(Rewards::set_class_reference(
+				RuntimeOrigin::root(),
+				11,
+				reference
+			));
+		}
+		assert_eq!(ClassReferences::<Test>::get(11).len(), 2);
+		assert_eq!(Rewards::reference_in(11, 7), floor(11));
+		assert_eq!(Rewards::reference_in(11, 8), Some(slower));
+	});
+}
+
+#[test]
+fn boundary_of_references_while_a_round_runs() {
+	ExtBuilder::default().build_and_execute(|| {
+		let set = |number| {
+			let reference = ClassReference {
+				int8_gops: 50_000 + number,
+				..MEASURED
+			};
+			Rewards::set_class_reference(RuntimeOrigin::root(), 11, Some(reference))
+		};
+		// A long census: round 1 is still voted on while spot rounds come and go.
+		for number in 1..MAX_REFERENCES {
+			ROUNDS.set((number * 2, 1));
+			assert_ok!(set(number));
+		}
+		ROUNDS.set((MAX_REFERENCES * 2, 1));
+		assert_noop!(set(99), Error::<Test>::TooManyReferences);
+		assert_eq!(Rewards::reference_in(11, 1), floor(11));
+		assert_eq!(
+			Rewards::reference_in(11, 5).map(|one| one.int8_gops),
+			Some(50_002)
+		);
+		// It is over; the round after it is measured by the first that was set.
+		ROUNDS.set((MAX_REFERENCES * 2, 2));
+		assert_ok!(set(99));
+		assert_eq!(
+			Rewards::reference_in(11, 3).map(|one| one.int8_gops),
+			Some(50_001)
+		);
+		// Nothing piles up.
+		ROUNDS.set((100, 98));
+		assert_ok!(set(100));
+		assert_eq!(ClassReferences::<Test>::get(11).len(), 2);
+	});
+}
+
+#[test]
+fn fails_for_references_that_no_work_can_be_sized_by() {
+	ExtBuilder::default().build_and_execute(|| {
+		let set = |class, reference| {
+			Rewards::set_class_reference(RuntimeOrigin::root(), class, reference)
+		};
+		for class in [0, 34] {
+			assert_noop!(set(class, Some(MEASURED)), Error::<Test>::UnknownClass);
+			assert_noop!(set(class, None), Error::<Test>::UnknownClass);
+		}
+		for bad in [
+			ClassReference {
+				int8_gops: 0,
+				..MEASURED
+			},
+			ClassReference {
+				walk_mb_s: 0,
+				..MEASURED
+			},
+			ClassReference {
+				memory_gb: ClassReference::MOST.memory_gb + 1,
+				..MEASURED
+			},
+		] {
+			assert_noop!(set(11, Some(bad)), Error::<Test>::InvalidClassReference);
+		}
+		// A floor need not say how fast the memory is.
+		assert_ok!(set(11, Some(ClassReference::LEAST)));
+		assert_noop!(
+			Rewards::set_class_reference(RuntimeOrigin::signed(RICH), 11, None),
 			DispatchError::BadOrigin
 		);
 	});

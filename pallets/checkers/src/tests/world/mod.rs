@@ -204,6 +204,7 @@ impl pallet_popw::Config for World {
 	type Seats = Checkers;
 	type OnClosed = Rewards;
 	type Rentals = ();
+	type Classes = ();
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
 	type CheckPeriod = CheckPeriod;

@@ -65,23 +65,30 @@ impl Filling {
 	}
 }
 
-/// Runs blocks in which nobody sends anything, or others leave no room. Returns how many it took until
-/// there is none of `orders` for which `waits` holds.
+/// Runs blocks in which nobody sends anything, or others leave no room, until there is none of `orders` for
+/// which `waits` holds. Returns how many blocks that took. The agenda does them in order.
 fn blocks_until_none(
 	orders: &[OrderId],
 	crowded: bool,
 	waits: impl Fn(&OrderOf<World>) -> bool,
 ) -> u32 {
-	let mut left = orders.to_vec();
+	let mut left = orders.iter().peekable();
 	let mut blocks = 0;
-	while !left.is_empty() {
+	while left.peek().is_some() {
 		Filling::begin().end(crowded);
-		let before = left.len();
-		left.retain(|id| Orders::<World>::get(id).is_some_and(|order| waits(&order)));
-		assert!(left.len() < before, "a block in which nothing was done");
+		let is_done = |id: &&OrderId| !waits(&order(**id));
+		assert!(
+			left.next_if(is_done).is_some(),
+			"a block in which nothing was done"
+		);
+		while left.next_if(is_done).is_some() {}
 		blocks += 1;
 	}
 	blocks
+}
+
+fn order(id: OrderId) -> OrderOf<World> {
+	Orders::<World>::get(id).expect("it is kept")
 }
 
 /// So many orders of Carla's in one state, each with a worker of Petra's that serves it: copies of a real
@@ -114,11 +121,13 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 	let place = model::Act::Place(placing).call();
 	dispatch(place, signed(CARLA)).expect("it can be placed");
 
-	let (mut worker, mut order) = (record(0), Orders::<World>::get(0).expect("it was placed"));
+	let (mut worker, mut order) = (record(0), order(0));
 	let workload = Workloads::<World>::get(0).expect("it was placed");
 	QueueEnds::<World>::kill();
 	let _ = Queue::<World>::clear(u32::MAX, None);
 	pallet_providers::Workers::<World>::remove(0);
+	let _ = pallet_providers::WorkerByKey::<World>::clear(u32::MAX, None);
+	let _ = pallet_providers::WorkerByAgent::<World>::clear(u32::MAX, None);
 	let _ = pallet_providers::BucketHeads::<World>::clear(u32::MAX, None);
 	worker.standings = Standings::new(WorkerState::Rented, 0);
 	worker.place = None;
@@ -135,7 +144,9 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		OrderState::Active => order.ends_at,
 		_ => order.deploy_by + 1,
 	};
-	worker.time.change(WorkerState::Online, WorkerState::Rented, now());
+	worker
+		.time
+		.change(WorkerState::Online, WorkerState::Rented, now());
 	for id in 0..count {
 		let mut worker = worker.clone();
 		let mut key = [7; 32];
@@ -143,6 +154,8 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		worker.keys.worker = WorkerKey::from(sr25519::Public::from_raw(key));
 		worker.keys.agent = AgentKey::from_raw(key);
 		worker.order = Some(id);
+		pallet_providers::WorkerByKey::<World>::insert(&worker.keys.worker, id);
+		pallet_providers::WorkerByAgent::<World>::insert(worker.keys.agent, id);
 		pallet_providers::Workers::<World>::insert(id, worker);
 		pallet_providers::WorkersByOwner::<World>::insert(PETRA, id, ());
 		let mut order = order.clone();
@@ -200,6 +213,7 @@ fn many() -> u32 {
 
 #[test]
 fn ten_thousand_orders_that_end_together_end_within_a_few_blocks() {
+	// Empty blocks, and blocks in which nothing is left to hooks but their share.
 	for (crowded, most) in [(false, 2), (true, 18)] {
 		world(1).execute_with(|| {
 			let orders = crowd(many(), OrderState::Active);
@@ -217,20 +231,22 @@ fn ten_thousand_orders_that_end_together_end_within_a_few_blocks() {
 }
 
 #[test]
-fn ten_thousand_deadlines_that_pass_together_are_dealt_with_in_order() {
+fn thousands_of_deadlines_that_pass_together_are_dealt_with_in_a_few_blocks() {
 	world(1).execute_with(|| {
-		let orders = crowd(many(), OrderState::Deploying);
+		let orders = crowd(many() / 5, OrderState::Deploying);
 		let open = |order: &OrderOf<World>| !order.is_closed();
 		let blocks = blocks_until_none(&orders, false, open);
 		println!("{blocks} blocks");
-		assert!(blocks <= 24, "{blocks} blocks");
+		assert!(blocks <= 5, "{blocks} blocks");
 		invariants();
 		assert_eq!(Counts::<World>::get().online, orders.len() as u32);
 		for id in orders {
-			let order = Orders::<World>::get(id).expect("it is kept");
+			let order = order(id);
 			let reason = CloseReason::DeployFailed;
 			assert_eq!(order.state, OrderState::Closed { reason });
-			assert!(order.ledger.refunded.kai == order.ledger.charged && record(id).order.is_none());
+			assert!(
+				order.ledger.refunded.kai == order.ledger.charged && record(id).order.is_none()
+			);
 		}
 	});
 }
@@ -242,7 +258,10 @@ fn send(calls: Sent) -> u32 {
 	while calls.peek().is_some() {
 		let mut block = Filling::begin();
 		let mut sent = 0;
-		while calls.next_if(|(who, call)| block.apply(*who, call)).is_some() {
+		while calls
+			.next_if(|(who, call)| block.apply(*who, call))
+			.is_some()
+		{
 			sent += 1;
 		}
 		assert!(sent > 0, "a call that fits into no block");
@@ -289,7 +308,7 @@ fn ten_thousand_workers_that_fail_in_the_same_round_lose_their_orders() {
 		invariants();
 		assert_eq!(Counts::<World>::get().offline, orders.len() as u32);
 		for id in orders {
-			let order = Orders::<World>::get(id).expect("it is kept");
+			let order = order(id);
 			let reason = CloseReason::WorkerFailed;
 			assert_eq!(order.state, OrderState::Closed { reason });
 			assert_eq!(order.ledger.refunded.kai, order.ledger.charged);
@@ -317,11 +336,13 @@ fn a_thousand_last_checks_in_the_same_round_close_their_orders() {
 		let committing = send(commits);
 		wait_for(round, Phase::Reveal);
 		let revealing = send(reveals);
-		println!("{attesting} blocks of attestations, {committing} of commitments, {revealing} of reveals");
+		println!(
+			"{attesting} blocks of attestations, {committing} of commitments, {revealing} of reveals"
+		);
 		assert!(revealing <= 2, "{revealing} blocks");
 		invariants();
 		for id in orders {
-			let order = Orders::<World>::get(id).expect("it is kept");
+			let order = order(id);
 			let reason = CloseReason::Expired;
 			assert_eq!(order.state, OrderState::Closed { reason });
 			assert_eq!(order.ledger.gross(), Some(order.ledger.charged));

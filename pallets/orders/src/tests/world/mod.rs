@@ -365,6 +365,7 @@ impl pallet_popw::Config for World {
 	type Seats = Committee;
 	type OnClosed = (Rewards, Ear, Rentals);
 	type Rentals = Rentals;
+	type Classes = ();
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
 	type CheckPeriod = CheckPeriod;
@@ -650,12 +651,14 @@ impl Actors {
 		let (mut commits, mut reveals) = (Vec::new(), Vec::new());
 		for operator in 0..OPERATORS {
 			let votes = self.votes_of(operator, round);
-			for (batch, votes) in votes.chunks(kaisar_primitives::MAX_BATCH as usize).enumerate() {
+			for (batch, votes) in votes
+				.chunks(kaisar_primitives::MAX_BATCH as usize)
+				.enumerate()
+			{
 				let (batch, votes) = (batch as u16, Votes::truncate_from(votes.to_vec()));
 				let (genesis, salt) = (System::block_hash(0), [9; 32]);
-				let hash = kaisar_primitives::commitment(
-					genesis, round, operator, batch, &votes, &salt,
-				);
+				let hash =
+					kaisar_primitives::commitment(genesis, round, operator, batch, &votes, &salt);
 				let commit = pallet_popw::Call::commit {
 					operator,
 					round,

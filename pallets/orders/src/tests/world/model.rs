@@ -12,6 +12,10 @@ use num_rational::BigRational;
 use sp_runtime::{ArithmeticError, DispatchError};
 use std::collections::{BTreeSet, VecDeque};
 
+/// Blocks for which an order waits for workers that are due in a check, and until it is looked at again.
+const PATIENCE: BlockNumber = 30;
+const AGAIN: BlockNumber = 5;
+
 /// An amount in both kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Both {
@@ -77,6 +81,8 @@ pub struct Plain {
 	pub worker: Option<WorkerId>,
 	floor: Balance,
 	placed_at: BlockNumber,
+	/// Until when it may wait for a worker.
+	patient_until: BlockNumber,
 	matched_at: BlockNumber,
 	deploy_by: BlockNumber,
 	started_at: BlockNumber,
@@ -268,8 +274,12 @@ pub struct Model {
 	accounts: BTreeMap<AccountId, Balance>,
 	/// What the pot has besides what credits need.
 	spare: Balance,
-	/// Workers that were idle, and not due, before this block's hooks of orders.
-	pub idle: BTreeSet<WorkerId>,
+	/// Workers that were idle before this block's hooks of orders: those that were due in a check, and those
+	/// that were not.
+	busy: BTreeSet<WorkerId>,
+	idle: BTreeSet<WorkerId>,
+	/// Some of them had checks that were over, so many that not all are looked after.
+	crowded: bool,
 	/// What must come next, and what must have been said besides.
 	due: VecDeque<Event<World>>,
 	said: Vec<String>,
@@ -305,7 +315,9 @@ impl Model {
 			credits: BTreeMap::new(),
 			accounts: accounts(),
 			spare: ED,
+			busy: BTreeSet::new(),
 			idle: BTreeSet::new(),
+			crowded: false,
 			due: VecDeque::new(),
 			said: Vec::new(),
 		}
@@ -852,6 +864,7 @@ impl Model {
 				worker: None,
 				floor: 0,
 				placed_at: now(),
+				patient_until: now() + 2,
 				matched_at: 0,
 				deploy_by: 0,
 				started_at: 0,
@@ -911,13 +924,21 @@ impl Model {
 	/// Those that an order could have had and that are idle still, by how good they are. The world is so
 	/// small that all of them are looked at.
 	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (Perbill, u8)> {
+		let seen = |worker: &WorkerId| !self.crowded || !<Popw as Checks>::is_open(*worker);
 		self.idle
 			.iter()
-			.filter(|worker| record(**worker).state() == WorkerState::Online)
+			.filter(|worker| record(**worker).state() == WorkerState::Online && seen(worker))
 			.filter(|worker| Self::fits(order, **worker))
 			.map(|worker| Self::rank(*worker))
 			.collect::<Vec<_>>()
 			.into_iter()
+	}
+
+	/// Whether an idle worker would do that is due in a check.
+	fn is_worth_waiting(order: &Plain, worker: WorkerId) -> bool {
+		record(worker).state() == WorkerState::Online
+			&& <Popw as Checks>::is_due(worker)
+			&& Self::fits(order, worker)
 	}
 
 	fn rank(worker: WorkerId) -> (Perbill, u8) {
@@ -1001,6 +1022,9 @@ impl Model {
 			(OrderState::Matching, Why::NoSuitableWorker) => {
 				assert!(matches!(cause, Cause::Hook) && now() >= order.placed_at + 2);
 				assert_eq!(self.left_over(order).max(), None, "{order:?}");
+				let waited = now() >= order.placed_at + PATIENCE;
+				let mut busy = self.busy.iter();
+				assert!(waited || !busy.any(|worker| Self::is_worth_waiting(order, *worker)));
 				self.refunds_rest(order);
 			}
 			(OrderState::Matching, Why::Cancelled) if by_customer => self.refunds_rest(order),
@@ -1130,17 +1154,18 @@ impl Model {
 	/// Workers that an order could be matched with, if one waits for it.
 	pub fn look_around(&mut self) {
 		self.idle.clear();
+		self.busy.clear();
 		if self
 			.orders
 			.values()
 			.any(|order| order.state == OrderState::Matching)
 		{
-			let idle =
-				|record: &pallet_providers::RecordOf<World>| record.state() == WorkerState::Online;
-			self.idle = workers()
-				.filter(|(worker, record)| idle(record) && !<Popw as Checks>::is_due(*worker))
+			(self.busy, self.idle) = workers()
+				.filter(|(_, record)| record.state() == WorkerState::Online)
 				.map(|(worker, _)| worker)
-				.collect();
+				.partition(|worker| <Popw as Checks>::is_due(*worker));
+			let over = self.idle.iter().filter(|worker| is_over(**worker));
+			self.crowded = over.count() >= 2;
 		}
 	}
 
@@ -1166,10 +1191,17 @@ impl Model {
 /// What must be the case.
 impl Model {
 	/// After the hooks of a block: what is due by now was done.
-	pub fn on_time(&self) {
-		for (id, order) in &self.orders {
+	pub fn on_time(&mut self) {
+		for (id, order) in &mut self.orders {
 			let late = match order.state {
-				OrderState::Matching => now() >= order.placed_at + 2,
+				OrderState::Matching if now() == order.placed_at + 2 => {
+					// Those that would do are in a check. It is looked at again, behind those that wait
+					// by then.
+					order.patient_until = order.placed_at + PATIENCE + AGAIN + 2;
+					let mut others = workers().map(|(worker, _)| worker);
+					!others.any(|worker| Self::is_worth_waiting(order, worker))
+				}
+				OrderState::Matching => now() > order.patient_until,
 				OrderState::Deploying => now() > order.deploy_by,
 				OrderState::Active => now() >= order.ends_at,
 				// Sixteen times its check was not over, and twice there was none.

@@ -2,7 +2,7 @@
 //! as the plain model has it, to the unit, and in the end no order stays open.
 
 use super::{
-	model::{Act, Cause, Model, Placing},
+	model::{self, Act, Cause, Model, Placing},
 	*,
 };
 use frame_support::traits::fungible::MutateFreeze;
@@ -302,7 +302,7 @@ impl Run {
 	/// agenda has something to do, and those before them.
 	fn leap(&mut self, blocks: BlockNumber) {
 		let target = now() + blocks;
-		// What waits to be matched is matched.
+		// What waits to be matched is looked at.
 		self.blocks(3);
 		while now() < target {
 			let next = AgendaLen::<World>::iter_keys()
@@ -643,29 +643,24 @@ impl Run {
 	/// Everything ends: what has long to go is cancelled, the rest comes to its end, with workers and
 	/// checkers as they are. No order stays open, and then none is remembered.
 	fn finish(&mut self) {
-		let open: Vec<_> = self
-			.model
-			.orders
-			.iter()
-			.filter(|(_, order)| order.state == OrderState::Active)
-			.map(|(id, order)| (*id, order.customer, order.ends_at))
-			.collect();
-		for (id, customer, ends_at) in open {
-			let short = ends_at <= now() + 4 * HOURS;
-			// Another's end may have closed it.
-			let active = self
-				.model
-				.order(id)
-				.is_some_and(|order| order.state == OrderState::Active);
-			if active && !short {
-				self.act(customer, Act::Cancel(id));
+		use OrderState::{Active, Deploying, Matching};
+		let long = |order: &model::Plain| match order.state {
+			Matching | Deploying => order.hours() > 4,
+			Active => order.ends_at > now() + 4 * HOURS,
+			_ => false,
+		};
+		let ids: Vec<_> = self.model.orders.keys().copied().collect();
+		for id in ids {
+			// A check that another cancellation closed may have ended it.
+			if let Some(order) = self.model.order(id).filter(|order| long(order)) {
+				self.act(order.customer, Act::Cancel(id));
 			}
 		}
-		// Those that deploy have to by then; those that are confirmed no more miss their deadline.
+		// The rest is matched, deployed or not, and comes to its end.
 		self.blocks(3);
-		self.leap(4 * HOURS);
+		self.leap(DEADLINE + 5 * HOURS);
 		// Eighteen looks at what waits for its last check.
-		let bound = now() + DEADLINE + 18 * TIMEOUT;
+		let bound = now() + 18 * TIMEOUT;
 		while self.model.orders.values().any(|order| !order.is_closed()) {
 			assert!(now() < bound, "an order stays open");
 			self.block();
