@@ -137,17 +137,38 @@ fn validator(name: Sr25519Keyring, finality: Ed25519Keyring) -> Validator {
 	(name.to_account_id(), keys)
 }
 
-/// The genesis that all presets share.
-fn genesis(
+/// In what the presets differ.
+struct Network {
+	/// The parameters.
 	set: ParameterSet,
+	/// Who validates.
 	validators: Vec<Validator>,
-	mut balances: Vec<(AccountId, Balance)>,
+	/// Who has how much KAI; the pots' existential deposits are added.
+	balances: Vec<(AccountId, Balance)>,
+	/// Who holds sudo.
 	sudo: Option<AccountId>,
+	/// Operators that are registered.
 	checkers: Vec<dev::Checker>,
+	/// Who holds how many licences.
 	licences: Vec<(AccountId, u32)>,
+	/// The sale of licences that is open.
 	sale: Option<SaleRound<Balance, BlockNumber>>,
+	/// Reference prices of a unit and hour.
 	prices: Vec<(GpuClass, Balance)>,
-) -> Value {
+}
+
+/// The genesis of a network.
+fn genesis(network: Network) -> Value {
+	let Network {
+		set,
+		validators,
+		mut balances,
+		sudo,
+		checkers,
+		licences,
+		sale,
+		prices,
+	} = network;
 	balances.extend(pots().map(|pot| (pot, EXISTENTIAL_DEPOSIT)));
 	// A checker holds the licences after those of the ones before it, and works for them itself.
 	let mut first = 0;
@@ -242,18 +263,18 @@ fn development() -> Value {
 		.collect();
 	balances.push((dev::PROVIDER.into(), 100_000 * KAI));
 	balances.extend(dev::CHECKERS.map(|checker| (checker.account.into(), 100_000 * KAI)));
-	genesis(
-		ParameterSet::Short,
-		vec![validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice)],
+	genesis(Network {
+		set: ParameterSet::Short,
+		validators: vec![validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice)],
 		balances,
-		Some(Sr25519Keyring::Alice.to_account_id()),
-		dev::CHECKERS.into(),
-		dev::CHECKERS
+		sudo: Some(Sr25519Keyring::Alice.to_account_id()),
+		checkers: dev::CHECKERS.into(),
+		licences: dev::CHECKERS
 			.map(|checker| (checker.account.into(), dev::LICENCES))
 			.into(),
-		Some(open_sale()),
-		toy_prices(),
-	)
+		sale: Some(open_sale()),
+		prices: toy_prices(),
+	})
 }
 
 /// `local`. Its checkers hold licences, and are to register.
@@ -263,21 +284,21 @@ fn local() -> Value {
 		.collect();
 	balances.push((dev::PROVIDER.into(), 100_000 * KAI));
 	balances.extend(dev::CHECKERS.map(|checker| (checker.account.into(), 100_000 * KAI)));
-	genesis(
-		ParameterSet::Short,
-		vec![
+	genesis(Network {
+		set: ParameterSet::Short,
+		validators: vec![
 			validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice),
 			validator(Sr25519Keyring::Bob, Ed25519Keyring::Bob),
 		],
 		balances,
-		Some(Sr25519Keyring::Alice.to_account_id()),
-		Vec::new(),
-		dev::CHECKERS
+		sudo: Some(Sr25519Keyring::Alice.to_account_id()),
+		checkers: Vec::new(),
+		licences: dev::CHECKERS
 			.map(|checker| (checker.account.into(), dev::LICENCES))
 			.into(),
-		Some(open_sale()),
-		toy_prices(),
-	)
+		sale: Some(open_sale()),
+		prices: toy_prices(),
+	})
 }
 
 /// `staging`: production's numbers. Its accounts and keys are the well-known ones, which whoever
@@ -288,19 +309,19 @@ fn staging() -> Value {
 		Sr25519Keyring::Alice.to_account_id(),
 		GENESIS_ALLOCATION - CHECKER_RESERVE - pots,
 	)];
-	genesis(
-		ParameterSet::Production,
-		vec![
+	genesis(Network {
+		set: ParameterSet::Production,
+		validators: vec![
 			validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice),
 			validator(Sr25519Keyring::Bob, Ed25519Keyring::Bob),
 		],
 		balances,
-		None,
-		Vec::new(),
-		Vec::new(),
-		None,
-		Vec::new(),
-	)
+		sudo: None,
+		checkers: Vec::new(),
+		licences: Vec::new(),
+		sale: None,
+		prices: Vec::new(),
+	})
 }
 
 /// The keys of the development chain, each derived from the well-known development phrase by the

@@ -483,7 +483,7 @@ pub fn forget_events() {
 	}
 }
 
-/// What must always hold, of every pallet.
+/// What must always hold of orders.
 pub fn invariants() {
 	Rentals::do_try_state().expect("the invariants of orders hold");
 }

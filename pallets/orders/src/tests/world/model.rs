@@ -407,7 +407,7 @@ impl Model {
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		if (*gpu_class > 0) != (*gpu_count > 0)
 			|| tiers.into_iter().any(|tier| *tier > 4)
-			|| region.is_some_and(|code| !code.iter().all(|letter| (b'A'..=b'Z').contains(letter)))
+			|| region.is_some_and(|code| !code.iter().all(u8::is_ascii_uppercase))
 		{
 			return Err(Error::<World>::InvalidRequirement.into());
 		}
