@@ -533,7 +533,11 @@ impl<T: Config> Pallet<T> {
 	/// 2. A check that is open has a committee no larger than its size, of different operators.
 	/// 3. A round's list has as many entries as its count says.
 	/// 4. A commitment is kept in the lane of its round, and its round has started.
-	#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+	#[cfg(any(
+		feature = "try-runtime",
+		feature = "runtime-benchmarks",
+		feature = "std"
+	))]
 	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
 		let next = NextRound::<T>::get();
 		for (index, round) in Rounds::<T>::iter() {

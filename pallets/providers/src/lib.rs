@@ -94,7 +94,11 @@ mod staking;
 #[cfg(test)]
 mod tests;
 pub mod totals;
-#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+#[cfg(any(
+	feature = "try-runtime",
+	feature = "runtime-benchmarks",
+	feature = "std"
+))]
 mod try_state;
 mod types;
 mod views;

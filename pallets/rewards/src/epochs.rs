@@ -51,7 +51,11 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// What an account can pay out and still exist.
-	#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+	#[cfg(any(
+		feature = "try-runtime",
+		feature = "runtime-benchmarks",
+		feature = "std"
+	))]
 	pub(crate) fn free_of(account: &T::AccountId) -> Balance {
 		T::Currency::reducible_balance(
 			account,

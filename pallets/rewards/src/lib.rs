@@ -72,7 +72,11 @@ mod scores;
 mod settlement;
 #[cfg(test)]
 mod tests;
-#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+#[cfg(any(
+	feature = "try-runtime",
+	feature = "runtime-benchmarks",
+	feature = "std"
+))]
 mod try_state;
 mod types;
 mod vkai;

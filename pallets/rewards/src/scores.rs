@@ -54,7 +54,11 @@ impl<T: Config> CheckerScores<T> {
 	}
 
 	/// All scores, for checks off chain.
-	#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+	#[cfg(any(
+		feature = "try-runtime",
+		feature = "runtime-benchmarks",
+		feature = "std"
+	))]
 	pub fn iter_values() -> impl Iterator<Item = CheckerScore> {
 		CheckerScorePages::<T>::iter_values()
 			.flatten()

@@ -222,6 +222,7 @@ fn ten_thousand_orders_that_end_together_end_within_a_few_blocks() {
 			println!("crowded: {crowded}, {blocks} blocks");
 			assert!(blocks <= most, "{blocks} blocks");
 			invariants();
+			invariants_of_others();
 			for id in orders {
 				let forced = record(id).forced.expect("its last check is forced");
 				assert!(!forced.verify_only);
@@ -239,6 +240,7 @@ fn thousands_of_deadlines_that_pass_together_are_dealt_with_in_a_few_blocks() {
 		println!("{blocks} blocks");
 		assert!(blocks <= 5, "{blocks} blocks");
 		invariants();
+		invariants_of_others();
 		assert_eq!(Counts::<World>::get().online, orders.len() as u32);
 		for id in orders {
 			let order = order(id);
@@ -306,6 +308,7 @@ fn ten_thousand_workers_that_fail_in_the_same_round_lose_their_orders() {
 		println!("{blocks} blocks");
 		assert!(blocks <= 10, "{blocks} blocks");
 		invariants();
+		invariants_of_others();
 		assert_eq!(Counts::<World>::get().offline, orders.len() as u32);
 		for id in orders {
 			let order = order(id);
@@ -341,6 +344,7 @@ fn a_thousand_last_checks_in_the_same_round_close_their_orders() {
 		);
 		assert!(revealing <= 2, "{revealing} blocks");
 		invariants();
+		invariants_of_others();
 		for id in orders {
 			let order = order(id);
 			let reason = CloseReason::Expired;

@@ -488,6 +488,13 @@ pub fn invariants() {
 	Rentals::do_try_state().expect("the invariants of orders hold");
 }
 
+/// What must always hold of everything else.
+pub fn invariants_of_others() {
+	Providers::do_try_state().expect("the invariants of workers hold");
+	Popw::do_try_state().expect("the invariants of rounds hold");
+	Rewards::do_try_state().expect("the invariants of rewards hold");
+}
+
 /// All workers that have a record.
 pub fn workers() -> impl Iterator<Item = (WorkerId, pallet_providers::RecordOf<World>)> {
 	let next = pallet_providers::NextWorkerId::<World>::get();
