@@ -33,6 +33,12 @@ registry.register({
 		diskMib: 'u32',
 		bandwidthSecs: 'u8',
 	},
+	ClassReference: {
+		int8Gops: 'u32',
+		walkMbS: 'u32',
+		memoryGb: 'u32',
+		calibrated: 'bool',
+	},
 	SeatRequest: {
 		genesis: 'H256',
 		round: 'u32',
@@ -41,11 +47,13 @@ registry.register({
 		agent: '[u8; 32]',
 		spec: 'WorkerSpec',
 		bench: 'BenchParams',
+		reference: 'Option<ClassReference>',
 		root: '[u8; 32]',
 		openSeed: 'H256',
 		checker: '[u8; 32]',
 		seats: 'u8',
 		full: 'bool',
+		rented: 'bool',
 		order: 'Option<u32>',
 	},
 });
@@ -132,4 +140,20 @@ test("a checker's agent finds a worker's agent that it never heard of", async ()
 		readFileSync(join(agents(provider), 'peers', key)),
 		'what it found is what the other agent signed',
 	);
+});
+
+test('a customer asks any node where an agent is', async () => {
+	const [, key] = await provider.logged(/The agent provider has the key 0x(\w+)/);
+	const where = async (node, agent) => {
+		const answer = await fetch(`http://127.0.0.1:${node.rpcPort}`, {
+			body: JSON.stringify({ id: 1, jsonrpc: '2.0', method: 'kaisar_agentAddress', params: [agent] }),
+			headers: { 'content-type': 'application/json' },
+			method: 'POST',
+		});
+		return (await answer.json()).result;
+	};
+	const record = `0x${readFileSync(join(agents(provider), 'peers', key)).toString('hex')}`;
+	assert.equal(await where(provider, `0x${key}`), record, 'its own node knows');
+	assert.equal(await where(checker, `0x${key}`), record, 'another finds it in the DHT');
+	assert.equal(await where(checker, SEED), null, 'nobody knows such an agent');
 });
