@@ -575,6 +575,7 @@ fn of_pool(name: &str, why: &str) -> Failure {
 #[derive(Debug, Decode)]
 enum ViewFunctionDispatchError {
 	NotImplemented,
+	/// Which one; it is shown by `Debug` alone.
 	NotFound(#[allow(dead_code)] [u8; QUERY_ID]),
 	Codec,
 }

@@ -1,7 +1,7 @@
 // A container engine of the test's own, as `scripts/engine.sh` starts it, and the command-line client.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +22,7 @@ export class Engine {
 		try {
 			const { stdout } = await run(SCRIPT, ['start', engine.dir], { timeout: 120_000 });
 			engine.socket = stdout.trim();
+			engine.network = (await readFile(join(engine.dir, 'network'), 'utf8')).trim();
 			// Where containers share the machine's network, each needs a port that nobody else has.
 			await run(SCRIPT, ['images', engine.dir, String(await freePort())], { timeout: 120_000 });
 		} catch (error) {
@@ -29,6 +30,11 @@ export class Engine {
 			throw error;
 		}
 		return engine;
+	}
+
+	/** What an agent has to be told of it, as arguments of its node. */
+	agentArgs() {
+		return [`--agent-arg=--engine=${this.socket}`, `--agent-arg=--container-network=${this.network}`];
 	}
 
 	/** The containers there are, running or not, with the labels that the agent gave them. */

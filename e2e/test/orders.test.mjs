@@ -34,7 +34,7 @@ let customer;
 before(async () => {
 	folder = await mkdtemp(join(tmpdir(), 'kaisar-orders-'));
 	engine = await Engine.start();
-	dev = await Dev.start({ args: ['--dev', `--agent-arg=--engine=${engine.socket}`] });
+	dev = await Dev.start({ args: ['--dev', ...engine.agentArgs()] });
 	customer = dev.keys.pair('//Bob');
 });
 after(async () => {

@@ -3,7 +3,8 @@
 //! What the pallets, the node and the agent say to each other: identifiers ([`ids`]), keys
 //! ([`keys`]), the vocabulary of workers, checkers and customers ([`worker`], [`round`], [`order`]),
 //! the traits through which pallets meet ([`traits`]), the bodies that the off-chain worker and the
-//! agent exchange ([`agent`]), and what off-chain workers have in common ([`offchain`]).
+//! agent exchange ([`agent`]), and what off-chain workers ([`offchain`]) and fee-less calls
+//! ([`authorized`]) have in common.
 //!
 //! Pallets never depend on each other's crates; they meet here. Every trait has an implementation
 //! for `()`, so that a pallet can be tested, and put into a runtime, before its partner exists.
@@ -14,6 +15,7 @@
 extern crate alloc;
 
 pub mod agent;
+pub mod authorized;
 pub mod ids;
 pub mod keys;
 pub mod offchain;

@@ -2,10 +2,9 @@
 
 use crate::*;
 use frame_support::storage::with_storage_layer;
-use kaisar_primitives::keys::receipt_payload;
+use kaisar_primitives::{authorized::accept, keys::receipt_payload};
 use sp_runtime::transaction_validity::{
 	InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityWithRefund,
-	ValidTransaction,
 };
 
 /// Blocks for which a receipt waits in the pool.
@@ -221,13 +220,12 @@ impl<T: Config> Pallet<T> {
 			Error::<T>::TooManyChanges => InvalidTransaction::Future,
 			_ => InvalidTransaction::Call,
 		})?;
-		ValidTransaction::with_tag_prefix("checkers/annul")
-			.priority(TransactionPriority::MAX)
-			.and_provides((round, worker))
-			.longevity(ANNUL_LONGEVITY)
-			.propagate(true)
-			.build()
-			.map(|valid| (valid, Weight::zero()))
+		accept(
+			"checkers/annul",
+			(round, worker),
+			TransactionPriority::MAX,
+			ANNUL_LONGEVITY,
+		)
 	}
 
 	/// The ban of the account's last registration as it is with these strikes, if that is not as it

@@ -5,57 +5,31 @@
 //! nothing to flood with.
 
 use crate::{pallet::*, *};
-use codec::Encode;
 use frame_support::{
 	ensure,
-	pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight},
+	pallet_prelude::{TransactionSource, TransactionValidityWithRefund},
 };
 use frame_system::{
 	ensure_authorized, ensure_signed,
 	pallet_prelude::{BlockNumberFor, OriginFor},
 };
 use kaisar_primitives::{
-	BlockNumber, Checks, DeployFailure, OrderId, WorkerId, Workers, order_payload,
+	BlockNumber, Checks, DeployFailure, OrderId, WorkerId, Workers,
+	authorized::{self, Signer, refusal},
+	order_payload,
 };
 use sp_core::{H256, sr25519};
-use sp_runtime::transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction};
+use sp_runtime::transaction_validity::{InvalidTransaction, TransactionPriority};
 
 /// Blocks for which a report of an exit may wait in a pool.
 const REPORT_LONGEVITY: BlockNumber = 64;
 
-/// Who sent a call.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Signer<AccountId> {
-	/// An account, which pays the fee.
-	Account(AccountId),
-	/// A node, by a signature that `authorize` has verified. No fee.
-	Authorized,
-}
-
-impl<AccountId: PartialEq> Signer<AccountId> {
-	/// Whether the call comes from `account`, or was authorized.
-	pub fn stands_for(&self, account: &AccountId) -> bool {
-		match self {
-			Self::Account(signer) => signer == account,
-			Self::Authorized => true,
-		}
-	}
-}
-
-/// How a refusal is named to whoever submitted: `InvalidTransaction::Custom` of the index of the pallet's
-/// error, so that a client can say which one it was.
+/// How a refusal is named to whoever submitted.
 fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	match error {
 		// Done already, or overtaken.
 		Error::WrongState | Error::DeadlineOver | Error::WorkerLost => InvalidTransaction::Stale,
-		other => {
-			let index = DispatchError::from(other)
-				.encode()
-				.get(2)
-				.copied()
-				.unwrap_or(u8::MAX);
-			InvalidTransaction::Custom(index)
-		}
+		other => refusal(other),
 	}
 }
 
@@ -64,13 +38,8 @@ fn accept(
 	order: OrderId,
 	blocks: BlockNumber,
 ) -> TransactionValidityWithRefund {
-	ValidTransaction::with_tag_prefix(call)
-		.priority(TransactionPriority::MAX / 2)
-		.and_provides(order)
-		.longevity(blocks.max(1).into())
-		.propagate(true)
-		.build()
-		.map(|valid| (valid, Weight::zero()))
+	// Behind those of rounds, whose phases do not wait.
+	authorized::accept(call, order, TransactionPriority::MAX / 2, blocks.into())
 }
 
 impl<T: Config> Pallet<T> {
@@ -101,14 +70,7 @@ impl<T: Config> Pallet<T> {
 		let info = T::Workers::info(worker, T::Checks::next_round())
 			.filter(|info| info.order == Some(id))
 			.ok_or_else(|| refuse::<T>(Error::WorkerLost))?;
-		let signature = signature.as_ref().ok_or(InvalidTransaction::BadProof)?;
-		let key = <[u8; 32]>::try_from(info.key.as_ref() as &[u8])
-			.map_err(|_| InvalidTransaction::BadProof)?;
-		if sp_io::crypto::sr25519_verify(signature, payload, &sr25519::Public::from_raw(key)) {
-			Ok(())
-		} else {
-			Err(InvalidTransaction::BadProof)
-		}
+		authorized::verify(signature, payload, info.key.as_ref())
 	}
 
 	pub(crate) fn authorize_confirm(

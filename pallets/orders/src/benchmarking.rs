@@ -12,8 +12,8 @@ use frame_support::{
 use frame_system::RawOrigin;
 use kaisar_primitives::{
 	AgentKey, BlockNumber, Checks, ClientKey, CloseReason, Closing, DeployFailure, HOURS, Image,
-	Issue, KAI, OrderId, Outcome, Plan, Profile, Requirement, TemplateId, WorkerId, Workers,
-	keys::WORKER_KEY_TYPE, order_payload,
+	Issue, KAI, OnClosed, OrderId, Outcome, Plan, Profile, Proved, Requirement, TemplateId,
+	WorkerId, Workers, keys::WORKER_KEY_TYPE, order_payload,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, FixedU128, traits::One};
@@ -383,6 +383,25 @@ mod benchmarks {
 	}
 
 	#[benchmark]
+	fn agenda_block() {
+		let now = Rentals::<T>::now();
+		pass::<T>(1);
+		// An empty block behind, besides the one that runs.
+		AgendaCursor::<T>::put(Cursor {
+			block: now,
+			position: 0,
+		});
+		#[block]
+		{
+			Rentals::<T>::run_agenda(now + 1, Weight::MAX);
+		}
+		assert_eq!(
+			AgendaCursor::<T>::get().map(|cursor| cursor.block),
+			Some(now + 2)
+		);
+	}
+
+	#[benchmark]
 	fn agenda_stale() {
 		let (id, _, _) = active::<T>(&customer::<T>());
 		// Its deadline for deploying counts no more.
@@ -434,6 +453,41 @@ mod benchmarks {
 			Rentals::<T>::wake(id).expect("its deadline is over");
 		}
 		assert_eq!(closed_for::<T>(id), Some(CloseReason::DeployFailed));
+	}
+
+	/// The most that a check can bring about: what it proved is paid, and the order is over.
+	#[benchmark]
+	fn on_order_checked() {
+		let who = customer::<T>();
+		let (id, worker, _) = active::<T>(&who);
+		pass::<T>(HOURS);
+		T::Currency::mint_into(&who, T::IssueBond::get()).expect("there is room in the supply");
+		Rentals::<T>::do_report_issue(who.clone(), id, Issue::Other).expect("it runs");
+		Rentals::<T>::do_cancel(who, id).expect("it runs");
+		let closing = Closing {
+			round: T::Checks::next_round(),
+			round_start: Rentals::<T>::now(),
+			outcome: Outcome::Online {
+				profile: PROFILE,
+				service: true,
+				gpu_stands: false,
+			},
+			verify_only: false,
+			false_proof: false,
+			max_gap: HOURS,
+		};
+		let proved = Proved {
+			online: HOURS,
+			rented: HOURS,
+			stake: KAI,
+			profile: PROFILE,
+		};
+		#[block]
+		{
+			Rentals::<T>::on_order_checked(id, worker, &closing, &proved);
+		}
+		assert_eq!(closed_for::<T>(id), Some(CloseReason::Cancelled));
+		assert!(record::<T>(id).ledger.paid > 0);
 	}
 
 	impl_benchmark_test_suite!(Pallet, crate::mock::ExtBuilder.build(), crate::mock::Test);

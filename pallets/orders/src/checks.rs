@@ -105,7 +105,7 @@ impl<T: Config> Pallet<T> {
 		let mut again = false;
 		if let Some(issue) = order.issue {
 			if start >= issue.reported_at {
-				Self::resolve_issue(id, &mut order, false)?;
+				Self::try_lose_bond(id, &mut order);
 			} else {
 				again = true;
 			}

@@ -1,13 +1,13 @@
 //! The life of an order: placed, deployed, extended, cancelled, over.
 
-use crate::{authorize::Signer, pallet::*, *};
+use crate::{pallet::*, *};
 use frame_support::{
 	ensure,
 	traits::{Get, fungible::MutateHold},
 };
 use kaisar_primitives::{
 	Balance, BlockNumber, Checks, CloseReason, DeployFailure, HOURS, Issue, MAX_HOURS, OrderId,
-	Plan, Requirement, WorkerId, Workers,
+	Plan, Requirement, WorkerId, Workers, authorized::Signer,
 };
 use sp_runtime::{DispatchError, DispatchResult, SaturatedConversion};
 

@@ -313,6 +313,16 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
+	/// The customer loses its bond. If that cannot be done now, the issue stays open, and the next check or the
+	/// order's end settles it: what the check proved must not be lost because of it.
+	pub(crate) fn try_lose_bond(id: OrderId, order: &mut OrderOf<T>) {
+		let mut after = order.clone();
+		match with_storage_layer(|| Self::resolve_issue(id, &mut after, false)) {
+			Ok(()) => *order = after,
+			Err(error) => Self::note_failure(id, error),
+		}
+	}
+
 	/// Something could not be done. Said in the log and by an event, for somebody to look into.
 	pub(crate) fn note_failure(id: OrderId, error: DispatchError) {
 		log::error!(target: LOG, "order {id}: {error:?}");

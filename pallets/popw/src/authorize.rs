@@ -9,7 +9,10 @@ use frame_support::{
 	pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight},
 	traits::Get,
 };
-use kaisar_primitives::{BlockNumber, OperatorId, RoundIndex, Votes, WorkerId};
+use kaisar_primitives::{
+	BlockNumber, OperatorId, RoundIndex, Votes, WorkerId,
+	authorized::{self, refusal, verify},
+};
 use sp_core::{H256, sr25519};
 use sp_runtime::{
 	BoundedVec,
@@ -17,51 +20,26 @@ use sp_runtime::{
 	transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction},
 };
 
-/// How a refusal is named to whoever submitted: `InvalidTransaction::Custom` of the index of the
-/// pallet's error, so that a client can say which one it was.
+/// How a refusal is named to whoever submitted.
 fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	match error {
 		Error::WrongPhase => InvalidTransaction::Future,
 		Error::AlreadyAttested | Error::AlreadyCommitted | Error::NoCommitment => {
 			InvalidTransaction::Stale
 		}
-		other => {
-			let index = codec::Encode::encode(&sp_runtime::DispatchError::from(other))
-				.get(2)
-				.copied()
-				.unwrap_or(u8::MAX);
-			InvalidTransaction::Custom(index)
-		}
+		other => refusal(other),
 	}
 }
 
+/// The pool takes a call until block `until`, ahead of any tip.
 fn accept(
 	call: &'static str,
 	tag: impl codec::Encode,
 	until: BlockNumber,
 	now: BlockNumber,
 ) -> TransactionValidityWithRefund {
-	ValidTransaction::with_tag_prefix(call)
-		.priority(TransactionPriority::MAX)
-		.and_provides(tag)
-		.longevity(u64::from(until.saturating_sub(now).max(1)))
-		.propagate(true)
-		.build()
-		.map(|valid| (valid, Weight::zero()))
-}
-
-fn verify(
-	signature: &Option<sr25519::Signature>,
-	payload: &[u8; 32],
-	key: &[u8],
-) -> Result<(), InvalidTransaction> {
-	let signature = signature.as_ref().ok_or(InvalidTransaction::BadProof)?;
-	let key = <[u8; 32]>::try_from(key).map_err(|_| InvalidTransaction::BadProof)?;
-	if sp_io::crypto::sr25519_verify(signature, payload, &sr25519::Public::from_raw(key)) {
-		Ok(())
-	} else {
-		Err(InvalidTransaction::BadProof)
-	}
+	let blocks = until.saturating_sub(now);
+	authorized::accept(call, tag, TransactionPriority::MAX, blocks.into())
 }
 
 impl<T: Config> Pallet<T> {

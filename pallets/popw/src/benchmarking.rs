@@ -106,7 +106,7 @@ fn start<T: Config>() -> Round {
 fn attest_all<T: Config>(cast: &Cast<T>, round: &Round) {
 	for worker in &cast.workers {
 		Popw::<T>::do_attest(
-			crate::checks::Signer::Authorized,
+			kaisar_primitives::authorized::Signer::Authorized,
 			*worker,
 			round.index,
 			ROOT,

@@ -6,19 +6,10 @@ use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use frame_system::{ensure_authorized, ensure_signed, pallet_prelude::OriginFor};
 use kaisar_primitives::{
 	BlockNumber, Checks, Closing, OnClosed, OperatorId, Outcome, Proved, RoundIndex, SeatResult,
-	Seats, Verdict, Votes, WorkerId, WorkerInfo, Workers,
+	Seats, Verdict, Votes, WorkerId, WorkerInfo, Workers, authorized::Signer,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
-
-/// Who sent a call.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Signer<AccountId> {
-	/// An account, which pays the fee.
-	Account(AccountId),
-	/// A node, by a signature that `authorize` has verified. No fee.
-	Authorized,
-}
 
 /// What checks were closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,26 +27,6 @@ impl Closed {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
 		self.orders = self.orders.saturating_add(other.orders);
-	}
-}
-
-impl<AccountId> Signer<AccountId> {
-	pub fn account(self) -> Option<AccountId> {
-		match self {
-			Self::Account(account) => Some(account),
-			Self::Authorized => None,
-		}
-	}
-
-	/// Whether the call comes from `account`, or was authorized.
-	pub fn stands_for(&self, account: &AccountId) -> bool
-	where
-		AccountId: PartialEq,
-	{
-		match self {
-			Self::Account(signer) => signer == account,
-			Self::Authorized => true,
-		}
 	}
 }
 

@@ -1,6 +1,7 @@
 //! `report_issue`, and what becomes of the bond.
 
 use super::*;
+use frame_support::traits::{fungible::MutateHold, tokens::Precision};
 
 fn report(id: u32) -> sp_runtime::DispatchResult {
 	Rentals::report_issue(signed(CARLA), id, Issue::Unreachable)
@@ -54,6 +55,31 @@ fn it_is_the_providers_if_all_is_well() {
 		}));
 		// Another can be reported.
 		assert_ok!(report(id));
+	});
+}
+
+#[test]
+fn a_bond_that_cannot_be_moved_costs_no_proof() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 5);
+		run_to(100);
+		assert_ok!(report(id));
+		let reason = HoldReason::IssueBond.into();
+		Balances::release(&reason, &CARLA, BOND, Precision::Exact).unwrap();
+		events();
+		check(worker, 105, Verdict::Fine);
+		assert!(
+			events()
+				.iter()
+				.any(|event| matches!(event, Event::OrderFailed { order, .. } if *order == id))
+		);
+		assert!(order(id).ledger.paid > 0 && order(id).proved > 0);
+		assert!(order(id).issue.is_some());
+		// The next check settles it.
+		Balances::hold(&reason, &CARLA, BOND).unwrap();
+		check(worker, 110, Verdict::Fine);
+		assert_eq!((order(id).issue, held(CARLA).1), (None, 0));
 	});
 }
 

@@ -1,0 +1,122 @@
+//! What pallets have in common whose calls come fee-less from nodes, as authorized transactions, or signed by
+//! an account that pays.
+
+use codec::Encode;
+use frame_support::pallet_prelude::{TransactionValidityWithRefund, Weight};
+use sp_core::sr25519;
+use sp_runtime::{
+	DispatchError,
+	transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction},
+};
+
+/// Who sent a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Signer<AccountId> {
+	/// An account, which pays the fee.
+	Account(AccountId),
+	/// A node, by a signature that `authorize` has verified. No fee.
+	Authorized,
+}
+
+impl<AccountId> Signer<AccountId> {
+	/// The account, if it was one.
+	pub fn account(self) -> Option<AccountId> {
+		match self {
+			Self::Account(account) => Some(account),
+			Self::Authorized => None,
+		}
+	}
+
+	/// Whether the call comes from `account`, or was authorized.
+	pub fn stands_for(&self, account: &AccountId) -> bool
+	where
+		AccountId: PartialEq,
+	{
+		match self {
+			Self::Account(signer) => signer == account,
+			Self::Authorized => true,
+		}
+	}
+}
+
+/// How the pool names a pallet's error to whoever submitted: `InvalidTransaction::Custom` of its index, so that
+/// a client can say which one it was.
+pub fn refusal(error: impl Into<DispatchError>) -> InvalidTransaction {
+	let index = match error.into() {
+		DispatchError::Module(module) => module.error[0],
+		_ => u8::MAX,
+	};
+	InvalidTransaction::Custom(index)
+}
+
+/// The pool takes a fee-less call, for so many blocks and one at least. Two with the same tag are one.
+pub fn accept(
+	call: &'static str,
+	tag: impl Encode,
+	priority: TransactionPriority,
+	blocks: u64,
+) -> TransactionValidityWithRefund {
+	ValidTransaction::with_tag_prefix(call)
+		.priority(priority)
+		.and_provides(tag)
+		.longevity(blocks.max(1))
+		.propagate(true)
+		.build()
+		.map(|valid| (valid, Weight::zero()))
+}
+
+/// There is a signature, and it is the key's over the payload.
+pub fn verify(
+	signature: &Option<sr25519::Signature>,
+	payload: &[u8; 32],
+	key: &[u8],
+) -> Result<(), InvalidTransaction> {
+	let signature = signature.as_ref().ok_or(InvalidTransaction::BadProof)?;
+	let key = <[u8; 32]>::try_from(key).map_err(|_| InvalidTransaction::BadProof)?;
+	if sp_io::crypto::sr25519_verify(signature, payload, &sr25519::Public::from_raw(key)) {
+		Ok(())
+	} else {
+		Err(InvalidTransaction::BadProof)
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use sp_core::Pair;
+	use sp_runtime::ModuleError;
+
+	#[test]
+	fn an_error_is_named_by_its_index() {
+		let error = DispatchError::Module(ModuleError {
+			index: 33,
+			error: [7, 0, 0, 0],
+			message: None,
+		});
+		assert_eq!(refusal(error), InvalidTransaction::Custom(7));
+		let other = refusal(DispatchError::BadOrigin);
+		assert_eq!(other, InvalidTransaction::Custom(u8::MAX));
+	}
+
+	#[test]
+	fn a_signature_is_the_keys_over_the_payload() {
+		let (pair, other) = (
+			sr25519::Pair::from_seed(&[1; 32]),
+			sr25519::Pair::from_seed(&[2; 32]),
+		);
+		let signature = Some(pair.sign(&[3; 32]));
+		let key: &[u8] = &pair.public().0;
+		assert_eq!(verify(&signature, &[3; 32], key), Ok(()));
+		for (signature, payload, key) in [
+			(&None, [3; 32], key),
+			(&signature, [4; 32], key),
+			(&signature, [3; 32], &other.public().0[..]),
+			(&signature, [3; 32], &key[..31]),
+		] {
+			assert_eq!(
+				verify(signature, &payload, key),
+				Err(InvalidTransaction::BadProof)
+			);
+		}
+	}
+}
