@@ -10,6 +10,8 @@ KAISAR_CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kaisar"
 # Outside the checkout, so that a fresh clone finds what an earlier one built.
 export CARGO_TARGET_DIR="${KAISAR_TARGET_DIR:-$KAISAR_CACHE/target}"
 export CARGO_TERM_PROGRESS_WHEN="${CARGO_TERM_PROGRESS_WHEN:-auto}"
+# Where the Vulkan driver is that the tensor kernels are tested on.
+export KAISAR_MESA="$KAISAR_CACHE/mesa"
 # Node.js for systems whose own is too old.
 KAISAR_NODEJS="20.20.2"
 KAISAR_NODEJS_MIN="18.19"
@@ -238,6 +240,23 @@ install_rust() {
 	note "$(cd "$KAISAR_ROOT" && rustc --version), wasm32v1-none"
 }
 
+# A software Vulkan with matrix units, in the cache folder: Debian 12 and Ubuntu 24.04 have none. Only the unit
+# tests need it.
+install_mesa() {
+	if [[ -x "$KAISAR_MESA/run" ]]; then
+		note "the Vulkan driver for the tensor kernels is there"
+		return
+	fi
+	note "fetching a Vulkan driver for the tensor kernels into $KAISAR_MESA"
+	if [[ ! -s /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
+		ADVICE="run: apt-get install debian-archive-keyring"
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
+			install --no-install-recommends debian-archive-keyring
+	fi
+	ADVICE="check the network, then run: scripts/mesa.sh $KAISAR_MESA"
+	"$KAISAR_ROOT/scripts/mesa.sh" "$KAISAR_MESA"
+}
+
 install_npm() {
 	local stamp="$KAISAR_ROOT/e2e/node_modules/.kaisar-lock" want
 	want=$(sha256sum <"$KAISAR_ROOT/e2e/package-lock.json")
@@ -290,5 +309,6 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 		*) die "unknown argument: $1" "scripts/setup.sh --help" ;;
 	esac
 	setup_all
+	step 'set-up: Mesa' '' install_mesa
 	say "ready; now: ./scripts/dev.sh or ./scripts/test.sh"
 fi

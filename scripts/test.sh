@@ -101,7 +101,10 @@ e2e_files() {
 		tee -a "$LOGS/e2e.log" | grep -avE --line-buffered '^ *(---|\.\.\.|duration_ms:.*|type: .*|1\.\.[0-9]+)$'
 }
 
-if [[ $SETUP == yes ]]; then setup_all shellcheck:shellcheck; fi
+if [[ $SETUP == yes ]]; then
+	setup_all shellcheck:shellcheck
+	step 'set-up: Mesa' '' install_mesa
+fi
 if wanted fmt; then step 'format' 'run: cargo fmt --all' format_check; fi
 if wanted shell; then step 'shell scripts' 'mend what shellcheck names' shell_check; fi
 if wanted build; then step 'build' "$BUILD_ADVICE" build_all; fi

@@ -76,8 +76,8 @@ pub struct Config {
 	pub bind: Option<SocketAddr>,
 	/// How long a worker may take to serve a check before it is found offline.
 	pub patience: Duration,
-	/// Which GPUs are used.
-	pub gpus: gpu::Choice,
+	/// Which GPUs are used, and how.
+	pub gpus: gpu::Options,
 	/// How customers' containers are run.
 	pub containers: containers::Settings,
 }
@@ -609,11 +609,13 @@ impl Agent {
 		let pair = ed25519::Pair::from_seed(&config.secret);
 		let endpoint = net::bind(&config.secret, config.bind, config.relay_url.as_deref()).await?;
 		// Drivers may take their time, and may block.
-		let devices = tokio::task::spawn_blocking(move || gpu::open(config.gpus))
+		let devices = tokio::task::spawn_blocking(move || gpu::open(&config.gpus))
 			.await
 			.context("looking for GPUs")?;
 		for device in &devices {
-			tracing::info!(name = device.name(), "a GPU");
+			let used = device.kernels().into_iter().next();
+			let kernel = used.map(|rated| rated.kernel);
+			tracing::info!(name = device.name(), kernel, "a GPU");
 		}
 		let (containers, supervising) =
 			Containers::new(config.containers, pair.public(), &config.data_dir)?;

@@ -28,10 +28,25 @@ pub enum DeviceError {
 	Shape,
 }
 
+/// A kernel for the matrix product, and what it was found to do.
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct Rated {
+	/// What it is, for people.
+	pub kernel: String,
+	/// 10⁹ operations a second, in a trial of a few milliseconds; a chain, with its trees, is somewhat slower. None
+	/// if there was nothing to choose.
+	pub gops: Option<f64>,
+}
+
 /// Something that computes chains.
 pub trait Device: Send + Sync {
 	/// Its name, for people. Never evidence.
 	fn name(&self) -> String;
+
+	/// Its kernels for the matrix product, if it has several; the first is the one it uses.
+	fn kernels(&self) -> Vec<Rated> {
+		Vec::new()
+	}
 
 	/// What a plain copy within its memory does, in 10⁹ bytes a second, read and written ones: to set
 	/// the walk beside.

@@ -4,7 +4,7 @@ mod cli;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use cli::{Gpus, bench, calibrate};
+use cli::{GpuArgs, bench, calibrate};
 use kaisar_agent::{
 	Agent, Config, containers, disk,
 	hardware::{self, Hardware},
@@ -71,9 +71,8 @@ struct Run {
 	/// Stop when standard input closes: the node that started the agent is gone.
 	#[arg(long)]
 	exit_on_stdin_close: bool,
-	/// Which GPUs to use.
-	#[arg(long, value_enum, default_value_t)]
-	gpus: Gpus,
+	#[command(flatten)]
+	gpus: GpuArgs,
 	#[command(flatten)]
 	containers: ContainerArgs,
 }
@@ -191,6 +190,7 @@ fn key_of(path: &Path) -> Result<[u8; 32]> {
 }
 
 async fn run(args: Run) -> Result<()> {
+	let found = Hardware::detect(&args.data_dir);
 	let agent = Agent::start(Config {
 		listen: args.listen,
 		token: secret_file(&args.token_file)?,
@@ -200,11 +200,11 @@ async fn run(args: Run) -> Result<()> {
 		relay_url: args.relay_url,
 		bind: args.bind,
 		patience: Duration::from_secs(args.patience),
-		gpus: args.gpus.into(),
+		gpus: args.gpus.options(Some(args.data_dir)),
 		containers: args.containers.into(),
 	})
 	.await?;
-	for remark in Hardware::detect(&args.data_dir).remarks() {
+	for remark in found.remarks() {
 		tracing::info!("{remark}");
 	}
 	println!(

@@ -248,12 +248,23 @@ async fn calibrate_prints_the_figures_of_a_class() {
 		"{reference:?}"
 	);
 	assert_eq!(reference.memory_gb, 24);
+	// One that governance added since.
+	let new = "calibrate --json --gpus software --class 900 --memory-gb 288 --runs 1 --try-mib 1";
+	let (good, out, err) = run(&new.split(' ').collect::<Vec<_>>()).await;
+	assert!(good, "{err}");
+	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+	assert_eq!(report["class_name"], "class 900");
+	assert_eq!(report["reference"]["memoryGb"], 288);
 	for (args, what) in [
 		(&["calibrate", "--gpus", "off"][..], "no GPU here"),
 		(&["calibrate", "--gpus", "software"], "pass --class"),
 		(
 			&["calibrate", "--gpus", "software", "--class", "999"],
-			"no class 999",
+			"pass --memory-gb",
+		),
+		(
+			&["bench", "--gpus", "software", "--class", "999"],
+			"pass --reference",
 		),
 		(
 			&["calibrate", "--gpus", "software", "--class", "voodoo"],

@@ -27,7 +27,7 @@ const SEED: [u8; 32] = [0x5a; 32];
 fn device() -> Arc<dyn Device> {
 	// What a driver does not like is said.
 	let _ = tracing_subscriber::fmt().with_test_writer().try_init();
-	gpu::open(Choice::Software)
+	gpu::open(&Choice::Software.into())
 		.pop()
 		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers and libvulkan1")
 }

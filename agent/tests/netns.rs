@@ -162,7 +162,7 @@ async fn start(world: &World, name: u8) -> Agent {
 		relay_url: None,
 		bind: Some((address(name), 0).into()),
 		patience: Duration::from_secs(30),
-		gpus: Choice::Off,
+		gpus: Choice::Off.into(),
 		containers: Default::default(),
 	})
 	.await

@@ -320,7 +320,7 @@ async fn two_agents_do_not_share_a_folder() {
 		relay_url: None,
 		bind: Some("127.0.0.1:0".parse().unwrap()),
 		patience: Duration::from_secs(1),
-		gpus: Choice::Off,
+		gpus: Choice::Off.into(),
 		containers: Default::default(),
 	})
 	.await;

@@ -1,6 +1,6 @@
 //! `kaisar-agent bench`: what a committee would find of this machine, found by itself.
 
-use super::{Gpus, bar, class, class_name, rounded};
+use super::{GpuArgs, bar, class, class_name, print_kernels, rounded};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use codec::{DecodeAll, Encode};
@@ -36,9 +36,8 @@ pub struct Bench {
 	/// minutes, and hours where the disk is to be filled.
 	#[arg(long)]
 	full: bool,
-	/// Which GPUs to use.
-	#[arg(long, value_enum, default_value_t)]
-	gpus: Gpus,
+	#[command(flatten)]
+	gpus: GpuArgs,
 	/// The class to claim, by number or name; what the driver's name stands for by default.
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
@@ -101,7 +100,7 @@ pub fn run(args: &Bench) -> Result<()> {
 		}
 	};
 	proof::check_bench(&bench)?;
-	let devices = gpu::open(args.gpus.into());
+	let devices = gpu::open(&args.gpus.options(None));
 	let mut spec = found.spec(*b"ZZ", Some(0), Some(0));
 	if let Some(class) = args.class {
 		ensure!(
@@ -113,6 +112,13 @@ pub fn run(args: &Bench) -> Result<()> {
 	} else if devices.is_empty() {
 		(spec.gpu_class, spec.gpu_count) = (0, 0);
 	}
+	let known = classes::get(spec.gpu_class).map(|class| class.floor());
+	let reference = args.reference.or(known);
+	ensure!(
+		spec.gpu_class == 0 || reference.is_some(),
+		"nothing is known of class {}: pass --reference",
+		spec.gpu_class
+	);
 	let job = Job {
 		genesis: H256::zero(),
 		round: 0,
@@ -121,9 +127,7 @@ pub fn run(args: &Bench) -> Result<()> {
 		agent: ed25519::Pair::from_seed(&[0xbe; 32]).public(),
 		spec,
 		bench,
-		reference: args
-			.reference
-			.or_else(|| classes::get(spec.gpu_class).map(|class| class.floor())),
+		reference,
 	};
 	let names: Vec<String> = devices.iter().map(|device| device.name()).collect();
 	let report = measure(&job, &devices, &data, args.json);
@@ -132,6 +136,10 @@ pub fn run(args: &Bench) -> Result<()> {
 	}
 	let mut report = report?;
 	report["gpus"] = json!(names);
+	report["kernels"] = devices
+		.iter()
+		.map(|device| json!(device.kernels()))
+		.collect();
 	if args.json {
 		println!("{report}");
 		return Ok(());
@@ -290,6 +298,9 @@ fn print(report: &Value, spec: &WorkerSpec) {
 			text("chain_seconds"),
 		),
 	);
+	for kernels in report["kernels"].as_array().into_iter().flatten() {
+		print_kernels(kernels);
+	}
 	if report["gpus_used"] != 0 {
 		line(
 			"GPU memory",

@@ -1,7 +1,7 @@
 //! `kaisar-agent calibrate`: the figures that a class is held to, measured on a GPU that is known to be
 //! of that class.
 
-use super::{Gpus, bar, class, class_name, rounded};
+use super::{GpuArgs, bar, class, class_name, print_kernels, rounded};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use kaisar_agent::{
@@ -23,9 +23,11 @@ pub struct Calibrate {
 	/// The class, by number or name; what the driver's name stands for by default.
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
-	/// Which GPUs to use.
-	#[arg(long, value_enum, default_value_t)]
-	gpus: Gpus,
+	/// Memory with which the class is sold, in GB of 10⁹ bytes; needed for a class that this program does not know.
+	#[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+	memory_gb: Option<u32>,
+	#[command(flatten)]
+	gpus: GpuArgs,
 	/// Runs of which the median is taken.
 	#[arg(long, default_value_t = 5)]
 	runs: usize,
@@ -45,7 +47,7 @@ struct Figures {
 /// Runs it.
 pub fn run(args: &Calibrate) -> Result<()> {
 	ensure!((1..=100).contains(&args.runs), "from 1 to 100 runs");
-	let devices = gpu::open(args.gpus.into());
+	let devices = gpu::open(&args.gpus.options(None));
 	ensure!(!devices.is_empty(), "there is no GPU here that can be used");
 	for device in devices {
 		let name = device.name();
@@ -65,11 +67,20 @@ pub fn run(args: &Calibrate) -> Result<()> {
 }
 
 fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value> {
+	let known = classes::get(class).map(|class| class.floor());
+	let memory_gb = args
+		.memory_gb
+		.or(known.map(|floor| floor.memory_gb))
+		.with_context(|| format!("nothing is known of class {class}: pass --memory-gb"))?;
+	let floor = ClassReference {
+		memory_gb,
+		..known.unwrap_or(ClassReference::LEAST)
+	};
+	ensure!(floor.is_valid(), "a figure is out of range");
 	let bar = bar(args.runs as u64 + 2, args.json);
 	bar.set_message("plain copy");
 	let copy = device.copy_gbps()?;
 	bar.inc(1);
-	let floor = classes::get(class).map_or(ClassReference::LEAST, |class| class.floor());
 	let first = match args.try_mib {
 		Some(mib) => Plan::scaled(floor, 1, 1_024, 2, mib),
 		None => Plan::full(floor, 1),
@@ -125,7 +136,7 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value>
 		"class": class,
 		"class_name": class_name(class),
 		"device": device.name(),
-		"kernel": "portable",
+		"kernels": device.kernels(),
 		"tried_only": args.try_mib.is_some(),
 		"reference": reference,
 		"memory_mib": (window * shape.n * shape.n) >> 20,
@@ -170,12 +181,13 @@ fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
 fn print(report: &Value) {
 	let (class, reference) = (&report["class"], &report["reference"]);
 	println!("{} as {}:", report["device"], report["class_name"]);
+	print_kernels(&report["kernels"]);
 	println!(
-		"  throughput  {} Gop/s (n = {}, {} steps)",
+		"  throughput     {} Gop/s (n = {}, {} steps)",
 		reference["int8Gops"], report["n"], report["steps"]
 	);
 	println!(
-		"  memory      {} MB/s, {} of a plain copy's {}; {} MiB kept",
+		"  memory         {} MB/s, {} of a plain copy's {}; {} MiB kept",
 		reference["walkMbS"], report["walk_of_copy"], report["copy_mb_s"], report["memory_mib"]
 	);
 	println!(

@@ -4,15 +4,15 @@ pub mod bench;
 pub mod calibrate;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use kaisar_agent::gpu::Choice;
+use kaisar_agent::gpu::{Choice, Kernels, Options};
 use kaisar_math::classes;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// Which GPUs to use.
 #[derive(Clone, Copy, Default, ValueEnum)]
-pub enum Gpus {
+enum Gpus {
 	/// None.
 	Off,
 	/// All that have a Vulkan driver.
@@ -32,10 +32,48 @@ impl From<Gpus> for Choice {
 	}
 }
 
-/// A class by its number or its name.
+/// Which kernels may compute the matrix product.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum Kernel {
+	/// The fastest that is right, on each GPU.
+	#[default]
+	Fastest,
+	/// The one that runs on every GPU.
+	Portable,
+	/// One on matrix units (tensor cores); a GPU that has none is not used.
+	Tensor,
+}
+
+/// How GPUs are used.
+#[derive(Args)]
+pub struct GpuArgs {
+	/// Which GPUs to use.
+	#[arg(long, value_enum, default_value_t)]
+	gpus: Gpus,
+	/// Which kernels may compute the matrix product.
+	#[arg(long, value_enum, default_value_t)]
+	kernel: Kernel,
+}
+
+impl GpuArgs {
+	/// The options; that a kernel crashes the driver is remembered in a folder, if there is one.
+	pub fn options(&self, memory: Option<PathBuf>) -> Options {
+		Options {
+			choice: self.gpus.into(),
+			kernels: match self.kernel {
+				Kernel::Fastest => Kernels::Fastest,
+				Kernel::Portable => Kernels::Portable,
+				Kernel::Tensor => Kernels::Tensor,
+			},
+			memory,
+		}
+	}
+}
+
+/// A class by its number or its name. Governance may have added some that this program does not know; they go by
+/// number.
 fn class(text: &str) -> Result<u16> {
-	if let Ok(id) = text.parse::<u16>() {
-		classes::score(id).with_context(|| format!("there is no class {id}"))?;
+	if let Ok(id) = text.parse() {
 		return Ok(id);
 	}
 	let name = text.to_ascii_uppercase();
@@ -46,8 +84,12 @@ fn class(text: &str) -> Result<u16> {
 }
 
 /// The name of a class.
-fn class_name(id: u16) -> &'static str {
-	classes::get(id).map_or("no GPU", |class| class.name)
+fn class_name(id: u16) -> String {
+	match classes::get(id) {
+		Some(class) => class.name.into(),
+		None if id == 0 => "no GPU".into(),
+		None => format!("class {id}"),
+	}
 }
 
 /// A bar of steps on the terminal; none where the output is for a program or no terminal is there.
@@ -68,4 +110,16 @@ fn bar(steps: u64, hidden: bool) -> ProgressBar {
 /// Three decimals are enough for anybody who reads them.
 fn rounded(value: f64) -> f64 {
 	(value * 1e3).round() / 1e3
+}
+
+/// A line for each kernel of a device, as [`kaisar_agent::device::Rated`] is in a report; the first is used.
+fn print_kernels(kernels: &serde_json::Value) {
+	for (at, rated) in kernels.as_array().into_iter().flatten().enumerate() {
+		let label = if at == 0 { "kernel" } else { "" };
+		let kernel = rated["kernel"].as_str().unwrap_or_default();
+		match rated["gops"].as_f64() {
+			Some(gops) => println!("  {label:<14} {gops:.0} Gop/s: {kernel}"),
+			None => println!("  {label:<14} {kernel}"),
+		}
+	}
 }

@@ -4,28 +4,29 @@
 //! What a driver says of itself, its name included, is shown to people and never counts.
 
 mod desk;
+mod kernel;
+mod product;
 mod run;
 mod shaders;
+mod tensor;
 
 use crate::{
 	chain::Shape,
-	device::{COPIED, COPIES, Device, DeviceError, Run, copied_gbps},
+	device::{COPIED, COPIES, Device, DeviceError, Rated, Run, copied_gbps},
 	hash::Hash,
 };
+use kernel::{Code, Handle, Kernel, Use, lost};
+use product::{Guard, Product, Rules};
 use std::{
 	collections::{BTreeMap, BTreeSet},
+	path::PathBuf,
 	sync::{
 		Arc, Mutex, PoisonError,
 		atomic::{AtomicBool, Ordering},
-		mpsc,
 	},
 	time::Instant,
 };
-use wgpu::{
-	Adapter, BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout,
-	BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource, BindingType, Buffer,
-	BufferBindingType, BufferDescriptor, BufferUsages, ComputePipeline, DeviceType, ShaderStages,
-};
+use wgpu::{Adapter, BufferUsages, DeviceType, ExperimentalFeatures};
 
 /// Which adapters are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -39,12 +40,40 @@ pub enum Choice {
 	Software,
 }
 
+/// Which kernels may compute the product.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Kernels {
+	/// The fastest that is right, on each device.
+	#[default]
+	Fastest,
+	/// The one that runs everywhere.
+	Portable,
+	/// One on matrix units; a device that has none is not used.
+	Tensor,
+}
+
+/// How GPUs are used.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+	/// Which adapters.
+	pub choice: Choice,
+	/// Which kernels.
+	pub kernels: Kernels,
+	/// Folder in which it is remembered that a kernel crashes the driver; without one it is not.
+	pub memory: Option<PathBuf>,
+}
+
+impl From<Choice> for Options {
+	fn from(choice: Choice) -> Self {
+		Self {
+			choice,
+			..Default::default()
+		}
+	}
+}
+
 /// The most GPUs of one machine that are used.
 pub const MAX_DEVICES: usize = 16;
-
-fn lost(error: impl std::fmt::Display) -> DeviceError {
-	DeviceError::Lost(error.to_string())
-}
 
 fn instance() -> wgpu::Instance {
 	wgpu::Instance::new(wgpu::InstanceDescriptor {
@@ -84,22 +113,16 @@ pub fn names(choice: Choice) -> Vec<String> {
 }
 
 /// All adapters of a choice, ready to work. One that cannot be opened is left out, and said.
-pub fn open(choice: Choice) -> Vec<Arc<dyn Device>> {
+pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
 	let mut out: Vec<Arc<dyn Device>> = Vec::new();
-	for adapter in adapters(choice) {
+	for adapter in adapters(options.choice) {
 		let name = adapter.get_info().name;
-		match Gpu::open(&adapter) {
+		match Gpu::open(&adapter, options) {
 			Ok(gpu) => out.push(Arc::new(gpu)),
 			Err(error) => tracing::warn!(name, %error, "a GPU cannot be used"),
 		}
 	}
 	out
-}
-
-/// A kernel, ready to be bound.
-struct Kernel {
-	layout: BindGroupLayout,
-	pipeline: ComputePipeline,
 }
 
 /// One GPU.
@@ -110,11 +133,11 @@ pub struct Gpu {
 /// What a GPU and its runs share.
 struct Shared {
 	name: String,
-	device: wgpu::Device,
-	queue: wgpu::Queue,
-	limits: wgpu::Limits,
+	handle: Handle,
 	fill: Kernel,
-	step: Kernel,
+	product: Product,
+	/// What the kernels for the product were found to do.
+	rated: Vec<Rated>,
 	leaves: Kernel,
 	reduce: Kernel,
 	/// A benchmark runs: what is not timed gives way.
@@ -127,38 +150,64 @@ struct Shared {
 	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
 }
 
-/// How a kernel uses a binding.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
-	/// Reads it.
-	Read,
-	/// Writes it.
-	Write,
+/// Opens an adapter, with all that it can hold.
+fn open_handle(adapter: &Adapter, features: wgpu::Features) -> Result<Handle, DeviceError> {
+	let limits = adapter.limits();
+	let descriptor = wgpu::DeviceDescriptor {
+		label: Some("kaisar"),
+		required_features: features,
+		required_limits: limits.clone(),
+		// SAFETY: of what is experimental only cooperative matrices are used, and by a kernel of ours that wgpu
+		// passes on as it is.
+		experimental_features: unsafe { ExperimentalFeatures::enabled() },
+		..Default::default()
+	};
+	let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
+	Ok(Handle {
+		device,
+		queue,
+		limits,
+	})
 }
 
 impl Gpu {
 	/// Opens an adapter.
-	pub fn open(adapter: &Adapter) -> Result<Self, DeviceError> {
-		let limits = adapter.limits();
-		let descriptor = wgpu::DeviceDescriptor {
-			label: Some("kaisar"),
-			required_limits: limits.clone(),
-			..Default::default()
+	pub fn open(adapter: &Adapter, options: &Options) -> Result<Self, DeviceError> {
+		let info = adapter.get_info();
+		let mut plans = match options.kernels {
+			Kernels::Portable => Vec::new(),
+			Kernels::Fastest | Kernels::Tensor => tensor::plans_of(adapter),
 		};
-		let (device, queue) =
-			pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
-		let kernel = |name, code: String, uses: &[Use]| kernel(&device, name, &code, uses);
+		let none = wgpu::Features::empty();
+		let handle = if plans.is_empty() {
+			open_handle(adapter, none)?
+		} else {
+			open_handle(adapter, tensor::FEATURES).or_else(|error| {
+				tracing::warn!(name = info.name, %error, "its matrix units cannot be used");
+				plans.clear();
+				open_handle(adapter, none)
+			})?
+		};
+		let rules = Rules {
+			kernels: options.kernels,
+			software: info.device_type == DeviceType::Cpu,
+			guard: options.memory.as_deref().map(|dir| Guard {
+				dir,
+				device: format!("{} {} {}", info.name, info.driver, info.driver_info),
+			}),
+		};
+		let (product, rated) = product::choose(&handle, plans, &rules)?;
+		let kernel = |name, code: String, uses: &[Use]| handle.kernel(name, Code::Wgsl(code), uses);
 		use Use::{Read, Write};
 		Ok(Self {
 			shared: Arc::new(Shared {
-				name: adapter.get_info().name,
+				name: info.name,
 				fill: kernel("fill", shaders::fill(), &[Write])?,
-				step: kernel("step", shaders::step(), &[Read, Read, Write])?,
+				product,
+				rated,
 				leaves: kernel("leaves", shaders::leaves(), &[Read, Write])?,
 				reduce: kernel("reduce", shaders::reduce(), &[Read, Write])?,
-				device,
-				queue,
-				limits,
+				handle,
 				timed: AtomicBool::new(false),
 				work: Mutex::new(()),
 				kept: Mutex::new(None),
@@ -173,20 +222,25 @@ impl Device for Gpu {
 		self.shared.name.clone()
 	}
 
+	fn kernels(&self) -> Vec<Rated> {
+		self.shared.rated.clone()
+	}
+
 	fn copy_gbps(&self) -> Result<f64, DeviceError> {
 		let shared = &self.shared;
 		let _work = shared.idle()?;
-		let size = (COPIED as u64).min(shared.limits.max_buffer_size);
+		let handle = &shared.handle;
+		let size = (COPIED as u64).min(handle.limits.max_buffer_size);
 		let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-		let from = shared.buffer("from", size, usage)?;
-		let to = shared.buffer("to", size, usage)?;
+		let from = handle.buffer("from", size, usage)?;
+		let to = handle.buffer("to", size, usage)?;
 		let copy = |times| {
-			let mut encoder = shared.device.create_command_encoder(&Default::default());
+			let mut encoder = handle.encoder();
 			for _ in 0..times {
 				encoder.copy_buffer_to_buffer(&from, 0, &to, 0, Some(size));
 			}
-			shared.queue.submit([encoder.finish()]);
-			shared.wait()
+			handle.submit(encoder);
+			handle.wait()
 		};
 		// The first makes the memory real.
 		copy(1)?;
@@ -202,82 +256,6 @@ impl Device for Gpu {
 			shape,
 			window,
 		)?))
-	}
-}
-
-/// A kernel from its code. Binding 0 is its parameters, at an offset that each dispatch names.
-fn kernel(
-	device: &wgpu::Device,
-	name: &str,
-	code: &str,
-	uses: &[Use],
-) -> Result<Kernel, DeviceError> {
-	let entry = |binding: usize, ty, dynamic| BindGroupLayoutEntry {
-		binding: binding as u32,
-		visibility: ShaderStages::COMPUTE,
-		ty: BindingType::Buffer {
-			ty,
-			has_dynamic_offset: dynamic,
-			min_binding_size: None,
-		},
-		count: None,
-	};
-	let mut entries = vec![entry(0, BufferBindingType::Uniform, true)];
-	for (at, used) in uses.iter().enumerate() {
-		let read_only = *used == Use::Read;
-		entries.push(entry(
-			at + 1,
-			BufferBindingType::Storage { read_only },
-			false,
-		));
-	}
-	checked(device, || {
-		let layout = device.create_bind_group_layout(&BindGroupLayoutDescriptor {
-			label: Some(name),
-			entries: &entries,
-		});
-		let source = wgpu::ShaderModuleDescriptor {
-			label: Some(name),
-			source: wgpu::ShaderSource::Wgsl(code.into()),
-		};
-		// SAFETY: the code is ours, takes nothing from anybody else, and its indices stay within the
-		// buffers that are bound to it: they follow from the shape, which is checked before.
-		let module = unsafe {
-			device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
-		};
-		let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-			label: Some(name),
-			bind_group_layouts: &[Some(&layout)],
-			..Default::default()
-		});
-		let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-			label: Some(name),
-			layout: Some(&pipeline_layout),
-			module: &module,
-			entry_point: Some("main"),
-			compilation_options: wgpu::PipelineCompilationOptions {
-				zero_initialize_workgroup_memory: false,
-				..Default::default()
-			},
-			cache: None,
-		});
-		Kernel { layout, pipeline }
-	})
-}
-
-/// Does something with a device, and returns the error that it met, if it met one.
-fn checked<T>(device: &wgpu::Device, act: impl FnOnce() -> T) -> Result<T, DeviceError> {
-	let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-	let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-	let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-	let value = act();
-	let validation = pollster::block_on(validation.pop());
-	let memory = pollster::block_on(memory.pop());
-	let internal = pollster::block_on(internal.pop());
-	match (memory, validation.or(internal)) {
-		(Some(error), _) => Err(DeviceError::Memory(error.to_string())),
-		(None, Some(error)) => Err(lost(error)),
-		(None, None) => Ok(value),
 	}
 }
 
@@ -298,61 +276,6 @@ impl Drop for Timed {
 }
 
 impl Shared {
-	fn buffer(&self, label: &str, size: u64, usage: BufferUsages) -> Result<Buffer, DeviceError> {
-		checked(&self.device, || {
-			self.device.create_buffer(&BufferDescriptor {
-				label: Some(label),
-				size,
-				usage,
-				mapped_at_creation: false,
-			})
-		})
-	}
-
-	/// Binds whole buffers.
-	fn bind(
-		&self,
-		kernel: &Kernel,
-		params: &Buffer,
-		size: u64,
-		buffers: &[&Buffer],
-	) -> Result<BindGroup, DeviceError> {
-		let whole = buffers.iter().map(|buffer| buffer.as_entire_binding());
-		self.bind_parts(kernel, params, size, whole.collect())
-	}
-
-	/// Binds parts of buffers.
-	fn bind_parts(
-		&self,
-		kernel: &Kernel,
-		params: &Buffer,
-		size: u64,
-		parts: Vec<BindingResource<'_>>,
-	) -> Result<BindGroup, DeviceError> {
-		let params = BindingResource::Buffer(wgpu::BufferBinding {
-			buffer: params,
-			offset: 0,
-			size: std::num::NonZeroU64::new(size),
-		});
-		let mut entries = vec![BindGroupEntry {
-			binding: 0,
-			resource: params,
-		}];
-		for (at, resource) in parts.into_iter().enumerate() {
-			entries.push(BindGroupEntry {
-				binding: at as u32 + 1,
-				resource,
-			});
-		}
-		checked(&self.device, || {
-			self.device.create_bind_group(&BindGroupDescriptor {
-				label: None,
-				layout: &kernel.layout,
-				entries: &entries,
-			})
-		})
-	}
-
 	/// The walk's kernel over a window in so many buffers.
 	fn walk_kernel(&self, buffers: usize) -> Result<Arc<Kernel>, DeviceError> {
 		let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -361,37 +284,10 @@ impl Shared {
 		}
 		let mut uses = vec![Use::Write; 2];
 		uses.resize(2 + buffers, Use::Read);
-		let made = Arc::new(kernel(
-			&self.device,
-			"walk",
-			&shaders::walk(buffers),
-			&uses,
-		)?);
+		let code = Code::Wgsl(shaders::walk(buffers));
+		let made = Arc::new(self.handle.kernel("walk", code, &uses)?);
 		walks.insert(buffers, made.clone());
 		Ok(made)
-	}
-
-	/// Waits until all that was submitted is done.
-	fn wait(&self) -> Result<(), DeviceError> {
-		self.device
-			.poll(wgpu::PollType::wait_indefinitely())
-			.map(|_| ())
-			.map_err(lost)
-	}
-
-	/// The first `size` bytes of a buffer that can be mapped.
-	fn read(&self, buffer: &Buffer, size: u64) -> Result<Vec<u8>, DeviceError> {
-		let (done, result) = mpsc::channel();
-		let slice = buffer.slice(..size);
-		slice.map_async(wgpu::MapMode::Read, move |mapped| {
-			// Nobody listens any more only where the wait below has failed.
-			let _ = done.send(mapped);
-		});
-		self.wait()?;
-		result.recv().map_err(lost)?.map_err(lost)?;
-		let bytes = slice.get_mapped_range().map_err(lost)?.to_vec();
-		buffer.unmap();
-		Ok(bytes)
 	}
 
 	/// For what is not timed: the device, unless a benchmark has it.

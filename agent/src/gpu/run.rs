@@ -1,8 +1,9 @@
 //! One chain on a GPU: its buffers, its walk, its openings.
 
 use super::{
-	BindGroup, BindingResource, Buffer, BufferUsages, Kernel, Shared, Timed,
+	Shared, Timed,
 	desk::{Desk, Ticket},
+	kernel::Kernel,
 	shaders,
 };
 use crate::{
@@ -19,7 +20,7 @@ use std::{
 		atomic::{AtomicU64, AtomicUsize, Ordering},
 	},
 };
-use wgpu::{CommandEncoder, ComputePassDescriptor};
+use wgpu::{BindGroup, BindingResource, Buffer, BufferUsages, CommandEncoder};
 
 /// Bytes between the parameters of two dispatches.
 const PARAMS_STRIDE: u64 = 256;
@@ -85,9 +86,10 @@ impl Memory {
 		let Shape { n, steps } = shape;
 		let matrix = (n * n) as u64;
 		let most = shared
+			.handle
 			.limits
 			.max_buffer_size
-			.min(shared.limits.max_storage_buffer_binding_size);
+			.min(shared.handle.limits.max_storage_buffer_binding_size);
 		if matrix > most {
 			return Err(DeviceError::Memory(format!(
 				"a buffer takes {most} bytes at most, a matrix {matrix}"
@@ -96,26 +98,31 @@ impl Memory {
 		let storage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
 		let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
 		let mappable = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
-		let a = shared.buffer("A", matrix, storage)?;
+		let a = shared.handle.buffer("A", matrix, storage)?;
 		let x = [
-			shared.buffer("X even", matrix, storage)?,
-			shared.buffer("X odd", matrix, storage)?,
+			shared.handle.buffer("X even", matrix, storage)?,
+			shared.handle.buffer("X odd", matrix, storage)?,
 		];
-		let leaves = shared.buffer("leaves", n as u64 * 32, storage)?;
-		let nodes = shared.buffer("nodes", n as u64 * 32, storage)?;
-		let roots = shared.buffer("roots", steps as u64 * 32, storage)?;
+		let leaves = shared.handle.buffer("leaves", n as u64 * 32, storage)?;
+		let nodes = shared.handle.buffer("nodes", n as u64 * 32, storage)?;
+		let roots = shared.handle.buffer("roots", steps as u64 * 32, storage)?;
 		let entries = (BATCH * DISPATCHES) as u64;
-		let params = shared.buffer("parameters", entries * PARAMS_STRIDE, uniform)?;
-		let staging = shared.buffer("staging", STAGING, mappable)?;
+		let params = shared
+			.handle
+			.buffer("parameters", entries * PARAMS_STRIDE, uniform)?;
+		let staging = shared.handle.buffer("staging", STAGING, mappable)?;
 		let slots = (most / matrix) as usize;
 		// The walk binds two buffers more.
-		let buffers = shared.limits.max_storage_buffers_per_shader_stage as usize;
+		let buffers = shared.handle.limits.max_storage_buffers_per_shader_stage as usize;
 		let window = window.min(steps).min(slots * buffers.saturating_sub(2));
 		let mut ring = Vec::new();
 		let (mut room, mut wanted) = (0, slots);
 		while room < window && wanted > 0 {
 			wanted = wanted.min(window - room);
-			match shared.buffer("window", wanted as u64 * matrix, storage) {
+			match shared
+				.handle
+				.buffer("window", wanted as u64 * matrix, storage)
+			{
 				Ok(buffer) => {
 					ring.push(buffer);
 					room += wanted;
@@ -140,13 +147,14 @@ impl Memory {
 		if room == 0 {
 			return Err(DeviceError::Memory("none is left for the window".into()));
 		}
-		let bind = |kernel, buffers: &[&Buffer]| shared.bind(kernel, &params, PARAMS, buffers);
+		let bind =
+			|kernel, buffers: &[&Buffer]| shared.handle.bind(kernel, &params, PARAMS, buffers);
 		let [even, odd] = &x;
 		let bound = Bound {
 			fill: [bind(&shared.fill, &[&a])?, bind(&shared.fill, &[even])?],
 			step: [
-				bind(&shared.step, &[&a, even, odd])?,
-				bind(&shared.step, &[&a, odd, even])?,
+				bind(shared.product.kernel(), &[&a, even, odd])?,
+				bind(shared.product.kernel(), &[&a, odd, even])?,
 			],
 			leaves: [
 				bind(&shared.leaves, &[even, &leaves])?,
@@ -201,10 +209,8 @@ impl Chain {
 		entry: usize,
 		groups: (u32, u32),
 	) {
-		let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-		pass.set_pipeline(&kernel.pipeline);
-		pass.set_bind_group(0, bound, &[entry as u32 * PARAMS_STRIDE as u32]);
-		pass.dispatch_workgroups(groups.0, groups.1, 1);
+		let offset = entry as u32 * PARAMS_STRIDE as u32;
+		kernel.dispatch(encoder, bound, offset, groups);
 	}
 
 	fn write_params(&self, memory: &Memory, entries: &[[u8; 64]]) {
@@ -212,7 +218,10 @@ impl Chain {
 		for (to, from) in bytes.chunks_exact_mut(PARAMS_STRIDE as usize).zip(entries) {
 			to[..64].copy_from_slice(from);
 		}
-		self.shared.queue.write_buffer(&memory.params, 0, &bytes);
+		self.shared
+			.handle
+			.queue
+			.write_buffer(&memory.params, 0, &bytes);
 	}
 
 	/// Fills `A` and `X_0`.
@@ -220,16 +229,13 @@ impl Chain {
 		let n = self.shape.n;
 		let keys = ["chain/A", "chain/X0"].map(|purpose| derive(&self.seed, purpose));
 		self.write_params(memory, &keys.map(|key| params(n, 0, 0, 0, 0, &key)));
-		let mut encoder = self
-			.shared
-			.device
-			.create_command_encoder(&Default::default());
+		let mut encoder = self.shared.handle.encoder();
 		let groups = ((n * n / 64).div_ceil(256) as u32, 1);
 		for (entry, bound) in memory.bound.fill.iter().enumerate() {
 			self.dispatch(&mut encoder, &self.shared.fill, bound, entry, groups);
 		}
-		self.shared.queue.submit([encoder.finish()]);
-		self.shared.wait()
+		self.shared.handle.submit(encoder);
+		self.shared.handle.wait()
 	}
 
 	/// How many steps are submitted together.
@@ -242,7 +248,7 @@ impl Chain {
 	fn go(&self, memory: &Memory, range: Range<usize>, tasks: Tasks) -> Result<(), DeviceError> {
 		let Shape { n, steps } = self.shape;
 		let none = [0; 32];
-		let tiles = n as u32 / shaders::TILE;
+		let product = &self.shared.product;
 		let chunks = (n * n / LINE) as u32 / shaders::CHUNKS;
 		let groups = n / shaders::LEAVES as usize;
 		let mut t = range.start;
@@ -260,15 +266,18 @@ impl Chain {
 				entries.push(params(n, 0, level, groups / 2, t * 2, &none));
 			}
 			self.write_params(memory, &entries);
-			let mut encoder = self
-				.shared
-				.device
-				.create_command_encoder(&Default::default());
+			let mut encoder = self.shared.handle.encoder();
 			for at in 0..count {
 				let (t, entry) = (t + at, at * DISPATCHES);
 				let odd = t % 2;
 				let step = &memory.bound.step[odd];
-				self.dispatch(&mut encoder, &self.shared.step, step, entry, (tiles, tiles));
+				self.dispatch(
+					&mut encoder,
+					product.kernel(),
+					step,
+					entry,
+					product.groups(n),
+				);
 				if tasks.trees {
 					let leaves = &memory.bound.leaves[1 - odd];
 					self.dispatch(
@@ -290,8 +299,8 @@ impl Chain {
 					encoder.copy_buffer_to_buffer(x, 0, buffer, offset, Some((n * n) as u64));
 				}
 			}
-			self.shared.queue.submit([encoder.finish()]);
-			self.shared.wait()?;
+			self.shared.handle.submit(encoder);
+			self.shared.handle.wait()?;
 			t += count;
 		}
 		Ok(())
@@ -319,10 +328,7 @@ impl Chain {
 		let mut out = Vec::new();
 		let mut pieces = pieces.peekable();
 		while pieces.peek().is_some() {
-			let mut encoder = self
-				.shared
-				.device
-				.create_command_encoder(&Default::default());
+			let mut encoder = self.shared.handle.encoder();
 			let mut size = 0;
 			while let Some((buffer, offset, length)) =
 				pieces.next_if(|(_, _, length)| size + length <= STAGING)
@@ -330,8 +336,8 @@ impl Chain {
 				encoder.copy_buffer_to_buffer(buffer, offset, &memory.staging, size, Some(length));
 				size += length;
 			}
-			self.shared.queue.submit([encoder.finish()]);
-			out.extend(self.shared.read(&memory.staging, size)?);
+			self.shared.handle.submit(encoder);
+			out.extend(self.shared.handle.read(&memory.staging, size)?);
 		}
 		Ok(out)
 	}
@@ -367,6 +373,7 @@ impl Chain {
 		let kernel = &self.shared.leaves;
 		let bound = self
 			.shared
+			.handle
 			.bind_parts(kernel, &memory.params, PARAMS, parts)?;
 		self.rows_of(memory, (&bound, buffer, offset), t, wanted, rows)
 	}
@@ -382,13 +389,10 @@ impl Chain {
 	) -> Result<(), DeviceError> {
 		let n = self.shape.n;
 		self.write_params(memory, &[params(n, t, 0, 0, 0, &[0; 32])]);
-		let mut encoder = self
-			.shared
-			.device
-			.create_command_encoder(&Default::default());
+		let mut encoder = self.shared.handle.encoder();
 		let chunks = (n * n / LINE) as u32 / shaders::CHUNKS;
 		self.dispatch(&mut encoder, &self.shared.leaves, bound, 0, (chunks, 1));
-		self.shared.queue.submit([encoder.finish()]);
+		self.shared.handle.submit(encoder);
 		let mut parts = vec![(&memory.leaves, 0, n as u64 * 32)];
 		let place = |row: &usize| (x, offset + (row * n) as u64, n as u64);
 		parts.extend(wanted.iter().map(place));
@@ -437,7 +441,7 @@ impl GpuRun {
 		let work = lock(&shared.work);
 		// What the run before keeps makes room first.
 		*lock(&shared.kept) = None;
-		shared.wait()?;
+		shared.handle.wait()?;
 		let memory = Memory::new(&shared, shape, window)?;
 		let chain = Chain {
 			shared: shared.clone(),
@@ -484,7 +488,7 @@ impl GpuRun {
 			return Ok(memory.clone());
 		}
 		*lock(&shared.kept) = None;
-		shared.wait()?;
+		shared.handle.wait()?;
 		let memory = Memory::new(shared, self.chain.shape, self.window)?;
 		if memory.window < self.window {
 			return Err(DeviceError::Memory("less is free than before".into()));
@@ -578,13 +582,21 @@ impl Walking {
 		let kernel = shared.walk_kernel(memory.ring.len())?;
 		let storage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
 		let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
-		let params = shared.buffer("stages", stages as u64 * PARAMS_STRIDE, uniform)?;
-		let kept = shared.buffer("kept", ((stages + 1) * lanes * KEPT) as u64, storage)?;
+		let params = shared
+			.handle
+			.buffer("stages", stages as u64 * PARAMS_STRIDE, uniform)?;
+		let kept = shared
+			.handle
+			.buffer("kept", ((stages + 1) * lanes * KEPT) as u64, storage)?;
 		let traced_size = shaders::LANES as usize * legs * WORDS * 4;
-		let traced = shared.buffer("traced", traced_size as u64, storage)?;
+		let traced = shared
+			.handle
+			.buffer("traced", traced_size as u64, storage)?;
 		let mut buffers = vec![&kept, &traced];
 		buffers.extend(&memory.ring);
-		let bound = shared.bind(&kernel, &params, WALK_PARAMS, &buffers)?;
+		let bound = shared
+			.handle
+			.bind(&kernel, &params, WALK_PARAMS, &buffers)?;
 		Ok(Self {
 			kernel,
 			params,
@@ -620,7 +632,7 @@ impl Walking {
 				to.copy_from_slice(&(value as u32).to_le_bytes());
 			}
 		}
-		shared.queue.write_buffer(&self.params, 0, &bytes);
+		shared.handle.queue.write_buffer(&self.params, 0, &bytes);
 	}
 }
 
@@ -650,16 +662,16 @@ impl Run for GpuRun {
 			let (state, digest) = first(&seed, lane);
 			firsts.extend(Kept { state, digest }.bytes());
 		}
-		shared.queue.write_buffer(&walking.kept, 0, &firsts);
+		shared.handle.queue.write_buffer(&walking.kept, 0, &firsts);
 		walking.write_params(&shared, &memory, &walk, (lanes, stages), false);
 		for stage in 0..stages {
-			let mut encoder = shared.device.create_command_encoder(&Default::default());
+			let mut encoder = shared.handle.encoder();
 			let groups = (lanes as u32 / shaders::LANES, 1);
 			let bound = &walking.bound;
 			self.chain
 				.dispatch(&mut encoder, &walking.kernel, bound, stage, groups);
-			shared.queue.submit([encoder.finish()]);
-			shared.wait()?;
+			shared.handle.submit(encoder);
+			shared.handle.wait()?;
 		}
 		let size = (lanes * stages * KEPT) as u64;
 		let bytes = self
@@ -728,11 +740,11 @@ impl Source for Opening<'_> {
 		let lanes = shaders::LANES as usize;
 		let walking = Walking::new(shared, &self.memory, lanes, 1, walk.legs)?;
 		let before = done.before(stage, lane).bytes();
-		shared.queue.write_buffer(&walking.kept, 0, &before);
+		shared.handle.queue.write_buffer(&walking.kept, 0, &before);
 		walking.write_params(shared, &self.memory, walk, (lanes, 1), true);
-		let mut encoder = shared.device.create_command_encoder(&Default::default());
+		let mut encoder = shared.handle.encoder();
 		chain.dispatch(&mut encoder, &walking.kernel, &walking.bound, 0, (1, 1));
-		shared.queue.submit([encoder.finish()]);
+		shared.handle.submit(encoder);
 		let size = (walk.legs * WORDS * 4) as u64;
 		let bytes = chain.fetch(&self.memory, &[(&walking.traced, 0, size)])?;
 		let states = bytes.chunks_exact(WORDS * 4).map(|state| {

@@ -133,7 +133,8 @@ impl World {
 				self.gpus
 			} else {
 				Choice::Off
-			},
+			}
+			.into(),
 			containers: self.containers.clone(),
 		}
 	}

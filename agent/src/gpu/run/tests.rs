@@ -7,7 +7,7 @@ fn rows_of_eight_chunks_are_hashed_alike() {
 	let shape = Shape { n: 8_192, steps: 1 };
 	let device = gpu::adapters(gpu::Choice::Software)
 		.pop()
-		.map(|adapter| gpu::Gpu::open(&adapter).unwrap())
+		.map(|adapter| gpu::Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
 		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers");
 	let memory = Memory::new(&device.shared, shape, 1).unwrap();
 	let gpu = Chain {

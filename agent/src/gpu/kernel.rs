@@ -1,0 +1,240 @@
+//! An opened device, its buffers, and the kernels that run on it.
+
+use crate::device::DeviceError;
+use std::sync::mpsc;
+use wgpu::{
+	BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
+	BindGroupLayoutEntry, BindingResource, BindingType, Buffer, BufferBindingType,
+	BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor, ComputePipeline,
+	PassthroughShaderEntryPoint, ShaderModuleDescriptor, ShaderModuleDescriptorPassthrough,
+	ShaderSource, ShaderStages,
+};
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+	/// Reads it.
+	Read,
+	/// Writes it.
+	Write,
+}
+
+/// A kernel's code. Its entry point is `main`.
+pub(super) enum Code {
+	/// In WGSL, which runs on every device.
+	Wgsl(String),
+	/// In SPIR-V, for what WGSL cannot say. `features` of the device must allow it.
+	Spirv(Vec<u32>),
+}
+
+/// A kernel, ready to be bound.
+pub(super) struct Kernel {
+	layout: BindGroupLayout,
+	pipeline: ComputePipeline,
+}
+
+pub(super) fn lost(error: impl std::fmt::Display) -> DeviceError {
+	DeviceError::Lost(error.to_string())
+}
+
+/// A device that is open, and where its work is queued.
+pub(super) struct Handle {
+	pub device: wgpu::Device,
+	pub queue: wgpu::Queue,
+	pub limits: wgpu::Limits,
+}
+
+impl Handle {
+	/// Does something with the device, and returns the error that it met, if it met one.
+	fn checked<T>(&self, act: impl FnOnce(&wgpu::Device) -> T) -> Result<T, DeviceError> {
+		let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+		let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+		let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+		let value = act(&self.device);
+		let validation = pollster::block_on(validation.pop());
+		let memory = pollster::block_on(memory.pop());
+		let internal = pollster::block_on(internal.pop());
+		match (memory, validation.or(internal)) {
+			(Some(error), _) => Err(DeviceError::Memory(error.to_string())),
+			(None, Some(error)) => Err(lost(error)),
+			(None, None) => Ok(value),
+		}
+	}
+
+	/// A kernel from its code. Binding 0 is its parameters, at an offset that each dispatch names.
+	pub fn kernel(&self, name: &str, code: Code, uses: &[Use]) -> Result<Kernel, DeviceError> {
+		let entry = |binding: usize, ty, dynamic| BindGroupLayoutEntry {
+			binding: binding as u32,
+			visibility: ShaderStages::COMPUTE,
+			ty: BindingType::Buffer {
+				ty,
+				has_dynamic_offset: dynamic,
+				min_binding_size: None,
+			},
+			count: None,
+		};
+		let mut entries = vec![entry(0, BufferBindingType::Uniform, true)];
+		for (at, used) in uses.iter().enumerate() {
+			let read_only = *used == Use::Read;
+			let ty = BufferBindingType::Storage { read_only };
+			entries.push(entry(at + 1, ty, false));
+		}
+		self.checked(|device| {
+			let layout = device.create_bind_group_layout(&BindGroupLayoutDescriptor {
+				label: Some(name),
+				entries: &entries,
+			});
+			// SAFETY: the code is ours, takes nothing from anybody else, and its indices stay within the
+			// buffers that are bound to it: they follow from the shape, which is checked before.
+			let module = unsafe {
+				match code {
+					Code::Wgsl(code) => {
+						let source = ShaderModuleDescriptor {
+							label: Some(name),
+							source: ShaderSource::Wgsl(code.into()),
+						};
+						let unchecked = wgpu::ShaderRuntimeChecks::unchecked();
+						device.create_shader_module_trusted(source, unchecked)
+					}
+					Code::Spirv(code) => {
+						let entry_points = vec![PassthroughShaderEntryPoint {
+							name: "main".into(),
+							// Only where the shader's language does not say it itself.
+							workgroup_size: (1, 1, 1),
+						}];
+						device.create_shader_module_passthrough(ShaderModuleDescriptorPassthrough {
+							label: Some(name),
+							entry_points: entry_points.into(),
+							spirv: Some(code.into()),
+							..Default::default()
+						})
+					}
+				}
+			};
+			let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+				label: Some(name),
+				bind_group_layouts: &[Some(&layout)],
+				..Default::default()
+			});
+			let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+				label: Some(name),
+				layout: Some(&pipeline_layout),
+				module: &module,
+				entry_point: Some("main"),
+				compilation_options: wgpu::PipelineCompilationOptions {
+					zero_initialize_workgroup_memory: false,
+					..Default::default()
+				},
+				cache: None,
+			});
+			Kernel { layout, pipeline }
+		})
+	}
+
+	pub fn buffer(
+		&self,
+		label: &str,
+		size: u64,
+		usage: BufferUsages,
+	) -> Result<Buffer, DeviceError> {
+		self.checked(|device| {
+			device.create_buffer(&BufferDescriptor {
+				label: Some(label),
+				size,
+				usage,
+				mapped_at_creation: false,
+			})
+		})
+	}
+
+	/// Binds whole buffers.
+	pub fn bind(
+		&self,
+		kernel: &Kernel,
+		params: &Buffer,
+		size: u64,
+		buffers: &[&Buffer],
+	) -> Result<BindGroup, DeviceError> {
+		let whole = buffers.iter().map(|buffer| buffer.as_entire_binding());
+		self.bind_parts(kernel, params, size, whole.collect())
+	}
+
+	/// Binds parts of buffers.
+	pub fn bind_parts(
+		&self,
+		kernel: &Kernel,
+		params: &Buffer,
+		size: u64,
+		parts: Vec<BindingResource<'_>>,
+	) -> Result<BindGroup, DeviceError> {
+		let params = BindingResource::Buffer(wgpu::BufferBinding {
+			buffer: params,
+			offset: 0,
+			size: std::num::NonZeroU64::new(size),
+		});
+		let mut entries = vec![BindGroupEntry {
+			binding: 0,
+			resource: params,
+		}];
+		for (at, resource) in parts.into_iter().enumerate() {
+			entries.push(BindGroupEntry {
+				binding: at as u32 + 1,
+				resource,
+			});
+		}
+		self.checked(|device| {
+			device.create_bind_group(&BindGroupDescriptor {
+				label: None,
+				layout: &kernel.layout,
+				entries: &entries,
+			})
+		})
+	}
+
+	pub fn encoder(&self) -> CommandEncoder {
+		self.device.create_command_encoder(&Default::default())
+	}
+
+	pub fn submit(&self, encoder: CommandEncoder) {
+		self.queue.submit([encoder.finish()]);
+	}
+
+	/// Waits until all that was submitted is done.
+	pub fn wait(&self) -> Result<(), DeviceError> {
+		self.device
+			.poll(wgpu::PollType::wait_indefinitely())
+			.map(|_| ())
+			.map_err(lost)
+	}
+
+	/// The first `size` bytes of a buffer that can be mapped.
+	pub fn read(&self, buffer: &Buffer, size: u64) -> Result<Vec<u8>, DeviceError> {
+		let (done, result) = mpsc::channel();
+		let slice = buffer.slice(..size);
+		slice.map_async(wgpu::MapMode::Read, move |mapped| {
+			// Nobody listens any more only where the wait below has failed.
+			let _ = done.send(mapped);
+		});
+		self.wait()?;
+		result.recv().map_err(lost)?.map_err(lost)?;
+		let bytes = slice.get_mapped_range().map_err(lost)?.to_vec();
+		buffer.unmap();
+		Ok(bytes)
+	}
+}
+
+impl Kernel {
+	/// Has so many workgroups run, with the parameters at an offset.
+	pub fn dispatch(
+		&self,
+		encoder: &mut CommandEncoder,
+		bound: &BindGroup,
+		offset: u32,
+		(across, down): (u32, u32),
+	) {
+		let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+		pass.set_pipeline(&self.pipeline);
+		pass.set_bind_group(0, bound, &[offset]);
+		pass.dispatch_workgroups(across, down, 1);
+	}
+}
