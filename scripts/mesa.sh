@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Vulkan driver with matrix units, in software, to test the tensor kernels on: Mesa's, in a folder of its own,
-# beside whatever Mesa the machine has. Debian's packages, from a newer Debian where this one is too old, with the
-# libraries they need, the C library included; nothing of the machine is changed.
+# beside whatever Mesa the machine has. Debian's packages, from a newer Debian, with the libraries they need, the C
+# library included; nothing of the machine is changed.
 set -euo pipefail
 
 # Mesa's release with the units, and the Debian releases that have it.
@@ -20,7 +20,7 @@ usage() {
 		runs a program with that driver.
 
 		environment:
-		  KAISAR_DEBIAN_MIRROR   where Debian's packages are, if this machine is not Debian
+		  KAISAR_DEBIAN_MIRROR   where Debian's packages are; needed where this machine is not Debian
 	HELP
 }
 
@@ -35,9 +35,16 @@ mirror() {
 		printf '%s' "$KAISAR_DEBIAN_MIRROR"
 		return
 	fi
+	# What is in use, and else what the sources say: their lists may never have been fetched.
 	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Identifier: Packages' |
-		sed -n 's/^Debian Debian //p' | sed -n 1p
+	{
+		apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Identifier: Packages' |
+			sed -n 's/^Debian Debian //p' || true
+		if grep -qx 'ID=debian' /etc/os-release; then
+			cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null |
+				sed -nE 's/^(deb|URIs:) *(\[[^]]*\] *)?(https?:[^ ]*\/debian\/?)( .*)?$/\3/p' || true
+		fi
+	} | sed -n 1p
 }
 
 # apt-get, with lists, cache and sources in $1 and as if no package were installed.
@@ -45,12 +52,14 @@ private_apt() {
 	local apt=$1
 	shift
 	apt-get -qq -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- \
+		-o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
 		-o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
-		-o APT::Default-Release="${SUITES[-1]}" -o APT::Install-Recommends=0 -o APT::Sandbox::User= "$@"
+		-o APT::Architectures="$(dpkg --print-architecture)" -o APT::Default-Release="${SUITES[-1]}" \
+		-o APT::Install-Recommends=0 -o APT::Sandbox::User= "$@"
 }
 
 fetch() {
-	local apt=$1 root=$2 from suite package
+	local apt=$1 root=$2 from suite package version=''
 	command -v apt-get >/dev/null || die "there is no apt-get here to fetch Debian's packages with"
 	[[ -s "$KEYRING" ]] || die "Debian's keys are missing: apt-get install debian-archive-keyring"
 	from=$(mirror)
@@ -63,38 +72,42 @@ fetch() {
 	private_apt "$apt" update
 	private_apt "$apt" install --yes --download-only mesa-vulkan-drivers libvulkan1 spirv-tools >/dev/null
 	for package in "$apt"/cache/archives/*.deb; do
+		if [[ "$package" == */mesa-vulkan-drivers_* ]]; then version=$(dpkg-deb --field "$package" Version); fi
 		dpkg-deb --extract "$package" "$root"
 	done
+	dpkg --compare-versions "$version" ge "$MESA_MIN" || die "Debian's Mesa is $version; $MESA_MIN is needed"
 }
 
-# Writes DIR/run: the program starts by that C library's own loader, and finds only the software's driver.
+# Writes run: the program starts by that C library's own loader, and finds only the software's driver.
 write_run() {
-	local dir=$1 root=$1/root loader libraries driver
-	loader=$(find "$root"/usr/lib* -maxdepth 1 -name 'ld-linux*.so*' | sed -n 1p)
-	driver=$(find "$root"/usr/lib -name libvulkan_lvp.so | sed -n 1p)
-	[[ -n "$loader" && -n "$driver" ]] || die "the packages hold no driver"
-	libraries=$(dirname "$driver")
-	# Its paths are those of the machine that the packages were made for.
-	sed -E "s#\"library_path\": *\"[^\"]*\"#\"library_path\": \"$DIR/root${driver#"$root"}\"#" \
-		"$root"/usr/share/vulkan/icd.d/lvp_icd*.json >"$dir/lvp.json"
+	local dir=$1 loader libraries
+	loader=$(cd "$dir" && find root/usr/lib* -maxdepth 1 -name 'ld-linux*.so*' | sed -n 1p)
+	libraries=$(cd "$dir" && dirname "$(find root/usr/lib -name libvulkan_lvp.so)")
+	[[ -n "$loader" && -e "$dir/$libraries/libvulkan_lvp.so" ]] || die "the packages hold no driver"
+	# The driver's path there is that of the machine that the packages were made for.
+	sed -E "s#\"library_path\": *\"[^\"]*\"#\"library_path\": \"./$libraries/libvulkan_lvp.so\"#" \
+		"$dir"/root/usr/share/vulkan/icd.d/lvp_icd*.json >"$dir/lvp.json"
 	cat >"$dir/run" <<-RUN
 		#!/bin/sh
 		# Made by scripts/mesa.sh: runs a program with the software Vulkan of this folder.
-		here='$DIR'
+		here=\$(cd "\$(dirname "\$0")" && pwd)
 		program=\$(command -v "\$here/root/usr/bin/\$1" || command -v "\$1") || exit 127
 		shift
 		export VK_DRIVER_FILES="\$here/lvp.json" VK_ICD_FILENAMES="\$here/lvp.json"
-		exec "\$here/root${loader#"$root"}" --library-path "\$here/root${libraries#"$root"}" "\$program" "\$@"
+		exec "\$here/$loader" --library-path "\$here/$libraries" "\$program" "\$@"
 	RUN
-	chmod +x "$dir/run"
+	chmod 755 "$dir" "$dir/run"
 }
 
 case "${1:-}" in
 	-h | --help) usage && exit 0 ;;
 	'') usage >&2 && exit 2 ;;
 esac
-mkdir -p "$(dirname "$1")"
-DIR=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+DIR=$1
+mkdir -p "$(dirname "$DIR")"
+# One at a time: who comes later finds it made.
+exec 9>"$DIR.lock"
+flock 9
 if [[ -x "$DIR/run" ]]; then exit 0; fi
 WORK=$(mktemp -d "$DIR.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT

@@ -11,7 +11,7 @@ KAISAR_CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kaisar"
 export CARGO_TARGET_DIR="${KAISAR_TARGET_DIR:-$KAISAR_CACHE/target}"
 export CARGO_TERM_PROGRESS_WHEN="${CARGO_TERM_PROGRESS_WHEN:-auto}"
 # Where the Vulkan driver is that the tensor kernels are tested on.
-export KAISAR_MESA="$KAISAR_CACHE/mesa"
+export KAISAR_MESA="${KAISAR_MESA:-$KAISAR_CACHE/mesa-26.1}"
 # Node.js for systems whose own is too old.
 KAISAR_NODEJS="20.20.2"
 KAISAR_NODEJS_MIN="18.19"
@@ -249,7 +249,8 @@ install_mesa() {
 	fi
 	note "fetching a Vulkan driver for the tensor kernels into $KAISAR_MESA"
 	if [[ ! -s /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
-		ADVICE="run: apt-get install debian-archive-keyring"
+		ADVICE="run: apt-get update && apt-get install debian-archive-keyring"
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 update
 		as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
 			install --no-install-recommends debian-archive-keyring
 	fi
@@ -301,8 +302,13 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 				rust-toolchain.toml with the target wasm32v1-none, Node.js and the npm packages of e2e/.
 				What is there is left alone. Needs git, rustup, and root or sudo.
 
+				A newer Mesa, to test the tensor kernels on, comes from a newer Debian into a folder of its own
+				(scripts/mesa.sh).
+
 				environment:
-				  KAISAR_TARGET_DIR   where builds go (default: $KAISAR_CACHE/target)
+				  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
+				  KAISAR_MESA            where that Mesa is (default: $KAISAR_CACHE/mesa-26.1)
+				  KAISAR_DEBIAN_MIRROR   where Debian's packages are; needed where this machine is not Debian
 			HELP
 			exit 0
 			;;

@@ -18,8 +18,10 @@ usage() {
 		  --no-setup   do not look at packages and toolchains
 
 		environment:
-		  KAISAR_TARGET_DIR   where builds go (default: $KAISAR_CACHE/target)
-		  E2E_FILTER          run only the end-to-end files whose name contains this
+		  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
+		  KAISAR_MESA            the Mesa that the tensor kernels are tested on (default: $KAISAR_CACHE/mesa-26.1)
+		  KAISAR_DEBIAN_MIRROR   where Debian's packages are; needed where this machine is not Debian
+		  E2E_FILTER             run only the end-to-end files whose name contains this
 	HELP
 }
 
@@ -103,7 +105,7 @@ e2e_files() {
 
 if [[ $SETUP == yes ]]; then
 	setup_all shellcheck:shellcheck
-	step 'set-up: Mesa' '' install_mesa
+	if wanted unit; then step 'set-up: Mesa' '' install_mesa; fi
 fi
 if wanted fmt; then step 'format' 'run: cargo fmt --all' format_check; fi
 if wanted shell; then step 'shell scripts' 'mend what shellcheck names' shell_check; fi

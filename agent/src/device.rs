@@ -29,12 +29,12 @@ pub enum DeviceError {
 }
 
 /// A kernel for the matrix product, and what it was found to do.
-#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Rated {
 	/// What it is, for people.
 	pub kernel: String,
-	/// 10⁹ operations a second, in a trial of a few milliseconds; a chain, with its trees, is somewhat slower. None
-	/// if there was nothing to choose.
+	/// 10⁹ operations a second, in a trial; a chain, with its trees, is somewhat slower. None if there was nothing to
+	/// choose, and on software.
 	pub gops: Option<f64>,
 }
 

@@ -69,12 +69,28 @@ pub async fn bind(
 
 /// Writes a file in one step: nobody ever sees half of it.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+	write_in_one_step(path, bytes, false)
+}
+
+/// The same, and it is on the disk before this returns.
+pub fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+	write_in_one_step(path, bytes, true)
+}
+
+fn write_in_one_step(path: &Path, bytes: &[u8], through: bool) -> std::io::Result<()> {
 	let name = path.file_name().unwrap_or_default().to_string_lossy();
 	let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
 	let mut file = std::fs::File::create(&temporary)?;
 	file.write_all(bytes)?;
+	if through {
+		file.sync_all()?;
+	}
 	drop(file);
-	std::fs::rename(&temporary, path)
+	std::fs::rename(&temporary, path)?;
+	match path.parent().filter(|_| through) {
+		Some(dir) => std::fs::File::open(dir)?.sync_all(),
+		None => Ok(()),
+	}
 }
 
 /// Reads a file unless it is longer than `limit` bytes.

@@ -235,11 +235,7 @@ fn the_tier_that_is_found_is_the_tier_of_the_line() {
 	tier_of_line((100, 100), 1);
 	// Both directions at the edge of their tier.
 	tier_of_line((400, 300), 2);
-}
-
-#[test]
-#[ignore = "four agents at 800 Mb/s need two cores for themselves: found too low now and then where others build"]
-fn the_tier_of_a_fast_line_is_found() {
+	// Four agents at this rate need two cores for themselves: beside others' builds it may be found too low.
 	tier_of_line((800, 800), 3);
 }
 

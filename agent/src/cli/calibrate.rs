@@ -130,7 +130,8 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value>
 		int8_gops: whole(median(|figures| figures.gops)),
 		walk_mb_s: whole(gbps * 1e3),
 		memory_gb,
-		calibrated: args.try_mib.is_none(),
+		// What agents do by themselves is what a class is held to.
+		calibrated: args.try_mib.is_none() && args.gpus.as_agents_do(),
 	};
 	Ok(json!({
 		"class": class,
@@ -138,6 +139,7 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value>
 		"device": device.name(),
 		"kernels": device.kernels(),
 		"tried_only": args.try_mib.is_some(),
+		"as_agents_do": args.gpus.as_agents_do(),
 		"reference": reference,
 		"memory_mib": (window * shape.n * shape.n) >> 20,
 		"int8_gops_spread": spread(|figures| figures.gops),
@@ -196,6 +198,8 @@ fn print(report: &Value) {
 	);
 	if report["tried_only"] == true {
 		println!("  Tried only: these figures say nothing about the class.");
+	} else if report["as_agents_do"] == false {
+		println!("  With this kernel alone: not what the class is to be held to.");
 	} else {
 		println!("  for governance: rewards.setClassReference({class}, {reference})");
 	}

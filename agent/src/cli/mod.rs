@@ -56,6 +56,11 @@ pub struct GpuArgs {
 }
 
 impl GpuArgs {
+	/// Whether the kernel is chosen as an agent chooses it.
+	pub fn as_agents_do(&self) -> bool {
+		matches!(self.kernel, Kernel::Fastest)
+	}
+
 	/// The options; that a kernel crashes the driver is remembered in a folder, if there is one.
 	pub fn options(&self, memory: Option<PathBuf>) -> Options {
 		Options {

@@ -1,13 +1,20 @@
 //! An opened device, its buffers, and the kernels that run on it.
 
 use crate::device::DeviceError;
-use std::sync::mpsc;
+use std::{
+	panic::{AssertUnwindSafe, catch_unwind},
+	sync::{
+		Arc,
+		atomic::{AtomicBool, Ordering},
+		mpsc,
+	},
+};
 use wgpu::{
-	BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
-	BindGroupLayoutEntry, BindingResource, BindingType, Buffer, BufferBindingType,
-	BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor, ComputePipeline,
-	PassthroughShaderEntryPoint, ShaderModuleDescriptor, ShaderModuleDescriptorPassthrough,
-	ShaderSource, ShaderStages,
+	Adapter, BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout,
+	BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource, BindingType, Buffer,
+	BufferBindingType, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor,
+	ComputePipeline, ExperimentalFeatures, PassthroughShaderEntryPoint, ShaderModuleDescriptor,
+	ShaderModuleDescriptorPassthrough, ShaderSource, ShaderStages,
 };
 
 /// How a kernel uses a binding.
@@ -39,12 +46,62 @@ pub(super) fn lost(error: impl std::fmt::Display) -> DeviceError {
 
 /// A device that is open, and where its work is queued.
 pub(super) struct Handle {
-	pub device: wgpu::Device,
+	device: wgpu::Device,
 	pub queue: wgpu::Queue,
 	pub limits: wgpu::Limits,
+	/// The device is gone, or did not do what it was told: nothing that it says counts any more.
+	failed: Arc<AtomicBool>,
+}
+
+/// Does something that may panic, as wgpu does where a driver loses the device: that is an error like others.
+pub(super) fn contained<T>(act: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+	// What was being done is given up, with all that it made.
+	catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+		let text = panic
+			.downcast_ref::<String>()
+			.map(String::as_str)
+			.or_else(|| panic.downcast_ref::<&str>().copied());
+		Err(lost(text.unwrap_or("the driver's interface panicked")))
+	})
 }
 
 impl Handle {
+	/// Opens an adapter, with all that it can hold.
+	pub fn open(adapter: &Adapter, features: wgpu::Features) -> Result<Self, DeviceError> {
+		let limits = adapter.limits();
+		let descriptor = wgpu::DeviceDescriptor {
+			label: Some("kaisar"),
+			required_features: features,
+			required_limits: limits.clone(),
+			// SAFETY: of what is experimental only cooperative matrices are used, and by a kernel of ours that
+			// wgpu passes on as it is.
+			experimental_features: unsafe { ExperimentalFeatures::enabled() },
+			..Default::default()
+		};
+		let (device, queue) =
+			pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
+		let failed = Arc::new(AtomicBool::new(false));
+		let flag = failed.clone();
+		device.set_device_lost_callback(move |reason, message| {
+			// Not where it is given back.
+			if reason != wgpu::DeviceLostReason::Destroyed {
+				tracing::warn!(message, "a GPU is lost");
+				flag.store(true, Ordering::SeqCst);
+			}
+		});
+		let flag = failed.clone();
+		device.on_uncaptured_error(Arc::new(move |error| {
+			tracing::warn!(%error, "a GPU does not do what it is told");
+			flag.store(true, Ordering::SeqCst);
+		}));
+		Ok(Self {
+			device,
+			queue,
+			limits,
+			failed,
+		})
+	}
+
 	/// Does something with the device, and returns the error that it met, if it met one.
 	fn checked<T>(&self, act: impl FnOnce(&wgpu::Device) -> T) -> Result<T, DeviceError> {
 		let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
@@ -201,10 +258,12 @@ impl Handle {
 
 	/// Waits until all that was submitted is done.
 	pub fn wait(&self) -> Result<(), DeviceError> {
-		self.device
-			.poll(wgpu::PollType::wait_indefinitely())
-			.map(|_| ())
-			.map_err(lost)
+		let forever = wgpu::PollType::wait_indefinitely();
+		contained(|| self.device.poll(forever).map(|_| ()).map_err(lost))?;
+		if self.failed.load(Ordering::SeqCst) {
+			return Err(lost("it did not do what it was told"));
+		}
+		Ok(())
 	}
 
 	/// The first `size` bytes of a buffer that can be mapped.

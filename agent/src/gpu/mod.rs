@@ -5,6 +5,7 @@
 
 mod desk;
 mod kernel;
+mod memo;
 mod product;
 mod run;
 mod shaders;
@@ -15,8 +16,8 @@ use crate::{
 	device::{COPIED, COPIES, Device, DeviceError, Rated, Run, copied_gbps},
 	hash::Hash,
 };
-use kernel::{Code, Handle, Kernel, Use, lost};
-use product::{Guard, Product, Rules};
+use kernel::{Code, Handle, Kernel, Use};
+use product::{Chosen, Product};
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	path::PathBuf,
@@ -26,7 +27,7 @@ use std::{
 	},
 	time::Instant,
 };
-use wgpu::{Adapter, BufferUsages, DeviceType, ExperimentalFeatures};
+use wgpu::{Adapter, BufferUsages, DeviceType};
 
 /// Which adapters are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,7 +60,7 @@ pub struct Options {
 	pub choice: Choice,
 	/// Which kernels.
 	pub kernels: Kernels,
-	/// Folder in which it is remembered that a kernel crashes the driver; without one it is not.
+	/// Folder in which it is remembered which kernel was chosen, and that one crashes the driver; without one nothing is.
 	pub memory: Option<PathBuf>,
 }
 
@@ -150,58 +151,19 @@ struct Shared {
 	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
 }
 
-/// Opens an adapter, with all that it can hold.
-fn open_handle(adapter: &Adapter, features: wgpu::Features) -> Result<Handle, DeviceError> {
-	let limits = adapter.limits();
-	let descriptor = wgpu::DeviceDescriptor {
-		label: Some("kaisar"),
-		required_features: features,
-		required_limits: limits.clone(),
-		// SAFETY: of what is experimental only cooperative matrices are used, and by a kernel of ours that wgpu
-		// passes on as it is.
-		experimental_features: unsafe { ExperimentalFeatures::enabled() },
-		..Default::default()
-	};
-	let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
-	Ok(Handle {
-		device,
-		queue,
-		limits,
-	})
-}
-
 impl Gpu {
 	/// Opens an adapter.
 	pub fn open(adapter: &Adapter, options: &Options) -> Result<Self, DeviceError> {
-		let info = adapter.get_info();
-		let mut plans = match options.kernels {
-			Kernels::Portable => Vec::new(),
-			Kernels::Fastest | Kernels::Tensor => tensor::plans_of(adapter),
-		};
-		let none = wgpu::Features::empty();
-		let handle = if plans.is_empty() {
-			open_handle(adapter, none)?
-		} else {
-			open_handle(adapter, tensor::FEATURES).or_else(|error| {
-				tracing::warn!(name = info.name, %error, "its matrix units cannot be used");
-				plans.clear();
-				open_handle(adapter, none)
-			})?
-		};
-		let rules = Rules {
-			kernels: options.kernels,
-			software: info.device_type == DeviceType::Cpu,
-			guard: options.memory.as_deref().map(|dir| Guard {
-				dir,
-				device: format!("{} {} {}", info.name, info.driver, info.driver_info),
-			}),
-		};
-		let (product, rated) = product::choose(&handle, plans, &rules)?;
+		let Chosen {
+			handle,
+			product,
+			rated,
+		} = product::choose(adapter, options)?;
 		let kernel = |name, code: String, uses: &[Use]| handle.kernel(name, Code::Wgsl(code), uses);
 		use Use::{Read, Write};
 		Ok(Self {
 			shared: Arc::new(Shared {
-				name: info.name,
+				name: adapter.get_info().name,
 				fill: kernel("fill", shaders::fill(), &[Write])?,
 				product,
 				rated,

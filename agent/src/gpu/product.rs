@@ -1,12 +1,14 @@
 //! Which kernel computes the product: the portable one, which every device runs, or one on its matrix units.
 //!
 //! Drivers are not to be trusted with it: some say that they have matrix units and play them in software, slower
-//! than without; some crash; one may be wrong. So each kernel computes a product that is known, what is right
-//! competes, and the fastest is taken. That a kernel crashed the driver is remembered (see [`Guard`]).
+//! than without; some lose the device, or crash; one may be wrong. So each kernel computes a product that is known, what
+//! is right competes, and the fastest is taken. All of that happens on a handle of its own, which is then given up: what
+//! a kernel does to it harms nothing else. What came of it is remembered (see [`Memo`]).
 
 use super::{
-	Kernels,
-	kernel::{Code, Handle, Kernel, Use},
+	Kernels, Options,
+	kernel::{Code, Handle, Kernel, Use, contained, lost},
+	memo::Memo,
 	shaders,
 	tensor::{self, Plan},
 };
@@ -15,24 +17,30 @@ use crate::{
 	device::{DeviceError, Rated},
 	hash::Hash,
 };
-use std::{
-	fs, io,
-	path::{Path, PathBuf},
-	time::{Duration, Instant},
-};
-use wgpu::{Buffer, BufferUsages};
+use std::time::{Duration, Instant};
+use wgpu::{Adapter, Buffer, BufferUsages, DeviceType, Features};
 
 /// Rows of the product that is known.
 const KNOWN: usize = 256;
 /// Rows of the products that are timed.
 const TIMED: usize = 4_096;
 /// How often each is timed; the fastest counts, since what disturbs only slows down.
-const TIMES: usize = 3;
+const TIMES: usize = 5;
+/// How long each time takes at least, so that what it costs to begin and to wait is little of it.
+const EACH_TIME: Duration = Duration::from_millis(5);
+/// Products of one time, at most.
+const MOST_PRODUCTS: usize = 64;
+/// How long the device works before anything is timed: its clocks take a while to rise.
+const WARM_UP: Duration = Duration::from_millis(200);
+/// How long kernels are made: some drivers take seconds for one. What is made by then competes.
+const MAKING: Duration = Duration::from_secs(15);
 /// Bytes of the parameters.
 const PARAMS: u64 = 64;
 const SEED: Hash = [0x6b; 32];
 /// Any step will do.
 const STEP: u32 = 0x0012_3456;
+/// What the portable kernel is called.
+const PORTABLE: &str = "portable, packed products of four bytes";
 
 /// A kernel for the product.
 pub(super) struct Product {
@@ -42,23 +50,30 @@ pub(super) struct Product {
 	name: String,
 }
 
+/// What makes a kernel: a plan for matrix units, or none for the portable one.
+pub(super) type Recipe = Option<Plan>;
+
+fn name_of(recipe: &Recipe) -> String {
+	match recipe {
+		Some(plan) => format!("tensor, {plan}"),
+		None => PORTABLE.into(),
+	}
+}
+
 impl Product {
-	/// The one that runs on every device.
-	fn portable(handle: &Handle) -> Result<Self, DeviceError> {
-		let code = Code::Wgsl(shaders::step());
-		let name = "portable, packed products of four bytes".to_owned();
-		Self::new(handle, code, (shaders::TILE, shaders::TILE), name)
+	fn new(handle: &Handle, recipe: &Recipe) -> Result<Self, DeviceError> {
+		let (code, tile) = match recipe {
+			Some(plan) => {
+				let code = tensor::kernel(plan)
+					.map_err(|error| lost(format!("a kernel that cannot be: {error}")))?;
+				(Code::Spirv(code), plan.tile())
+			}
+			None => (Code::Wgsl(shaders::step()), (shaders::TILE, shaders::TILE)),
+		};
+		Self::of_code(handle, code, tile, name_of(recipe))
 	}
 
-	/// One on matrix units.
-	fn tensor(handle: &Handle, plan: &Plan) -> Result<Self, DeviceError> {
-		let code = tensor::kernel(plan)
-			.map_err(|error| DeviceError::Lost(format!("a kernel that cannot be: {error}")))?;
-		let name = format!("tensor, {plan}");
-		Self::new(handle, Code::Spirv(code), plan.tile(), name)
-	}
-
-	fn new(
+	fn of_code(
 		handle: &Handle,
 		code: Code,
 		tile: (u32, u32),
@@ -139,8 +154,8 @@ impl<'a> Trial<'a> {
 		Ok(start.elapsed())
 	}
 
-	/// Whether a kernel's product is the one it should be.
-	fn is_right(&self, product: &Product, expected: &[u8]) -> Result<bool, DeviceError> {
+	/// The product, as a kernel computes it.
+	fn product(&self, product: &Product) -> Result<Vec<u8>, DeviceError> {
 		// What another kernel left behind is not to be taken for its work.
 		let mut encoder = self.handle.encoder();
 		encoder.clear_buffer(&self.y, 0, None);
@@ -150,18 +165,34 @@ impl<'a> Trial<'a> {
 		let size = (self.n * self.n) as u64;
 		encoder.copy_buffer_to_buffer(&self.y, 0, &self.staging, 0, Some(size));
 		self.handle.submit(encoder);
-		Ok(self.handle.read(&self.staging, size)? == expected)
+		self.handle.read(&self.staging, size)
 	}
 
-	/// What a kernel does, in 10⁹ operations a second.
-	fn gops(&self, product: &Product) -> Result<f64, DeviceError> {
-		// The first time also makes memory real and clocks high.
-		let mut best = self.compute(product, 1)?;
+	/// What kernels do, in 10⁹ operations a second. They take turns, so that what disturbs, disturbs all.
+	fn gops(&self, products: &[&Product]) -> Result<Vec<f64>, DeviceError> {
+		let mut counts = Vec::new();
+		for product in products {
+			self.compute(product, 1)?;
+			let one = self.compute(product, 1)?.as_secs_f64().max(1e-9);
+			let count = (EACH_TIME.as_secs_f64() / one).ceil() as usize;
+			counts.push(count.clamp(1, MOST_PRODUCTS));
+		}
+		let start = Instant::now();
+		while start.elapsed() < WARM_UP {
+			for product in products {
+				self.compute(product, 1)?;
+			}
+		}
+		let mut best = vec![f64::INFINITY; products.len()];
 		for _ in 0..TIMES {
-			best = best.min(self.compute(product, 1)?);
+			for ((product, count), best) in products.iter().zip(&counts).zip(&mut best) {
+				let took = self.compute(product, *count)?.as_secs_f64();
+				*best = best.min(took / *count as f64);
+			}
 		}
 		let operations = 2.0 * (self.n as f64).powi(3);
-		Ok(operations / best.as_secs_f64().max(1e-9) / 1e9)
+		let gops = |seconds: f64| operations / seconds.max(1e-9) / 1e9;
+		Ok(best.into_iter().map(gops).collect())
 	}
 }
 
@@ -187,184 +218,260 @@ fn expected(n: usize) -> Vec<u8> {
 	out
 }
 
-/// How the kernel is chosen.
-pub(super) struct Rules<'a> {
-	/// Which may be taken.
-	pub kernels: Kernels,
-	/// The device is software: nothing is timed, and of several plans the least is taken, since compiling is what
-	/// takes its time there.
-	pub software: bool,
-	/// Remembers kernels that crash the driver.
-	pub guard: Option<Guard<'a>>,
-}
-
-/// The kernel to use, and what those that are right were found to do, it first.
-pub(super) fn choose(
+/// Leaves out what cannot be made, does not run, or computes something else.
+fn right<R>(
 	handle: &Handle,
-	mut plans: Vec<Plan>,
-	rules: &Rules<'_>,
-) -> Result<(Product, Vec<Rated>), DeviceError> {
-	if rules.kernels == Kernels::Portable {
-		plans.clear();
-	}
-	if rules.software {
-		plans.drain(..plans.len().saturating_sub(1));
-		if rules.kernels == Kernels::Fastest {
-			plans.clear();
-		}
-	}
-	let mut trying = None;
-	if let Some(guard) = rules.guard.as_ref().filter(|_| !plans.is_empty()) {
-		trying = guard.begin();
-		if trying.is_none() {
-			plans.clear();
-		}
-	}
+	candidates: impl Iterator<Item = (R, Result<Product, DeviceError>)>,
+) -> Result<Vec<(R, Product)>, DeviceError> {
 	let known = Trial::new(handle, KNOWN)?;
 	let expected = expected(KNOWN);
-	let mut right = Vec::new();
-	let mut consider = |made: Result<Product, DeviceError>| match made {
-		Ok(product) => match known.is_right(&product, &expected) {
-			Ok(true) => right.push(product),
-			Ok(false) => tracing::warn!(kernel = product.name, "it computes something else"),
-			Err(error) => tracing::warn!(kernel = product.name, %error, "it does not run"),
-		},
-		Err(error) => tracing::warn!(%error, "a kernel cannot be made"),
-	};
-	for plan in &plans {
-		consider(Product::tensor(handle, plan));
-	}
-	if rules.kernels != Kernels::Tensor {
-		consider(Product::portable(handle));
-	}
-	let mut rated = Vec::new();
-	if rules.software || right.len() < 2 {
-		rated.extend(right.into_iter().map(|product| (product, None)));
-	} else {
-		let timed = Trial::new(handle, TIMED)?;
-		for product in right {
-			let gops = timed.gops(&product)?;
-			rated.push((product, Some(gops)));
+	let mut out = Vec::new();
+	for (recipe, made) in candidates {
+		match made.and_then(|product| Ok((known.product(&product)?, product))) {
+			Ok((computed, product)) if computed == expected => out.push((recipe, product)),
+			Ok((_, product)) => {
+				tracing::warn!(kernel = product.name, "it computes something else");
+			}
+			Err(error) => tracing::warn!(%error, "a kernel cannot be used"),
 		}
-		let rate = |gops: &Option<f64>| gops.unwrap_or_default();
-		rated.sort_by(|(_, a), (_, b)| rate(b).total_cmp(&rate(a)));
+		// What is lost stays lost.
+		handle.wait()?;
 	}
-	drop(trying);
-	let found = rated.iter().map(|(product, gops)| Rated {
-		kernel: product.name.clone(),
-		gops: *gops,
-	});
-	let found = found.collect();
-	match rated.into_iter().next() {
-		Some((product, _)) => Ok((product, found)),
-		None if rules.kernels == Kernels::Tensor => Err(DeviceError::Lost(
-			"it has no matrix units that can be used".into(),
-		)),
-		None => Err(DeviceError::Lost(
-			"no kernel computes what it should".into(),
-		)),
+	Ok(out)
+}
+
+/// The kernels that are right, the fastest first, by products of so many rows.
+pub(super) fn compete(
+	handle: &Handle,
+	recipes: Vec<Recipe>,
+	rows: usize,
+) -> Result<Vec<(Recipe, Rated)>, DeviceError> {
+	let start = Instant::now();
+	let in_time = recipes
+		.into_iter()
+		.take_while(|_| start.elapsed() < MAKING)
+		.map(|recipe| (recipe, Product::new(handle, &recipe)));
+	let mut right = right(handle, in_time)?;
+	let timed = Trial::new(handle, rows)?;
+	// The same again at full load, where there is something to compare with: the portable kernel comes first.
+	if let Some((None, portable)) = right.first() {
+		let expected = timed.product(portable)?;
+		let mut alike = Vec::new();
+		for (_, product) in &right {
+			alike.push(timed.product(product)? == expected);
+		}
+		let mut alike = alike.into_iter();
+		right.retain(|(_, product)| {
+			let kept = alike.next().unwrap_or_default();
+			if !kept {
+				tracing::warn!(
+					kernel = product.name,
+					"it computes something else under load"
+				);
+			}
+			kept
+		});
 	}
+	let products: Vec<&Product> = right.iter().map(|(_, product)| product).collect();
+	let gops = timed.gops(&products)?;
+	let rated = |((recipe, product), gops): ((Recipe, Product), f64)| {
+		let rated = Rated {
+			kernel: product.name,
+			gops: Some(gops),
+		};
+		(recipe, rated)
+	};
+	let mut out: Vec<_> = right.into_iter().zip(gops).map(rated).collect();
+	let rate = |rated: &Rated| rated.gops.unwrap_or_default();
+	out.sort_by(|(_, a), (_, b)| rate(b).total_cmp(&rate(a)));
+	Ok(out)
+}
+
+/// A device with the kernel that it is used with.
+pub(super) struct Chosen {
+	pub handle: Handle,
+	pub product: Product,
+	/// The kernels that are right, the fastest first.
+	pub rated: Vec<Rated>,
+}
+
+/// Opens an adapter with a kernel, unless that kernel is wrong.
+fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen, DeviceError> {
+	let features = match recipe {
+		Some(_) => tensor::FEATURES,
+		None => Features::empty(),
+	};
+	contained(|| {
+		let handle = Handle::open(adapter, features)?;
+		let made = Product::new(&handle, recipe);
+		let product = match Trial::new(&handle, KNOWN) {
+			Ok(_) => right(&handle, [((), made)].into_iter())?.pop(),
+			// All memory is a customer's: it was right when it was chosen, and what it computes is checked.
+			Err(DeviceError::Memory(error)) => {
+				tracing::warn!(error, "too little memory to try a kernel");
+				Some(((), made?))
+			}
+			Err(error) => return Err(error),
+		};
+		let (_, product) = product.ok_or_else(|| lost("it does not compute what it should"))?;
+		Ok(Chosen {
+			handle,
+			product,
+			rated,
+		})
+	})
+}
+
+/// Opens an adapter with the best of the kernels that may be used.
+pub(super) fn choose(adapter: &Adapter, options: &Options) -> Result<Chosen, DeviceError> {
+	let software = adapter.get_info().device_type == DeviceType::Cpu;
+	let plans = match options.kernels {
+		Kernels::Portable => Vec::new(),
+		// It would be slower there; its compiler alone takes long.
+		Kernels::Fastest if software => Vec::new(),
+		Kernels::Fastest | Kernels::Tensor => tensor::plans_of(adapter),
+	};
+	let mut portable: Vec<Recipe> = vec![None];
+	if options.kernels == Kernels::Tensor {
+		portable.clear();
+	}
+	if !plans.is_empty() {
+		let recipes: Vec<Recipe> = portable
+			.iter()
+			.copied()
+			.chain(plans.into_iter().map(Some))
+			.collect();
+		match on_units(adapter, &recipes, software, options) {
+			Ok(Some(chosen)) => return Ok(chosen),
+			// The portable kernel is faster, or nothing may be tried.
+			Ok(None) => (),
+			Err(error) => {
+				let name = adapter.get_info().name;
+				tracing::warn!(name, %error, "its matrix units cannot be used");
+			}
+		}
+	}
+	if portable.is_empty() {
+		return Err(lost("it has no matrix units that can be used"));
+	}
+	let rated = Rated {
+		kernel: PORTABLE.into(),
+		gops: None,
+	};
+	open(adapter, &None, vec![rated])
+}
+
+/// Opens an adapter with the best of some kernels, those on its matrix units among them, as far as they were no harm so
+/// far. None if they were.
+fn on_units(
+	adapter: &Adapter,
+	recipes: &[Recipe],
+	software: bool,
+	options: &Options,
+) -> Result<Option<Chosen>, DeviceError> {
+	let names: Vec<String> = recipes.iter().map(name_of).collect();
+	let memo = options
+		.memory
+		.as_deref()
+		.map(|dir| Memo::new(dir, &adapter.get_info(), &names));
+	let Ok(attempt) = memo.as_ref().map(Memo::attempt).transpose() else {
+		return Ok(None);
+	};
+	let recipe = |rated: &Rated| {
+		let at = names.iter().position(|name| *name == rated.kernel)?;
+		recipes.get(at).copied()
+	};
+	let remembered = memo.as_ref().and_then(Memo::choice);
+	let rated = match remembered.filter(|rated| rated.iter().all(|rated| recipe(rated).is_some())) {
+		Some(rated) => rated,
+		// Nothing is timed there, and of several plans the least takes its compiler the least time.
+		None if software => {
+			let last = recipes.last().map(name_of);
+			last.map(|kernel| Rated { kernel, gops: None })
+				.into_iter()
+				.collect()
+		}
+		None => {
+			let competed = contained(|| {
+				let handle = Handle::open(adapter, tensor::FEATURES)?;
+				compete(&handle, recipes.to_vec(), TIMED)
+			});
+			let rated: Vec<Rated> = match competed {
+				Ok(competed) => competed.into_iter().map(|(_, rated)| rated).collect(),
+				// That is nobody's fault, and no reason to remember anything.
+				Err(error @ DeviceError::Memory(_)) => {
+					if let Some(attempt) = attempt {
+						attempt.finish();
+					}
+					return Err(error);
+				}
+				Err(error) => return Err(error),
+			};
+			if let Some(memo) = &memo {
+				memo.choose(&rated);
+			}
+			rated
+		}
+	};
+	let best = rated.first().and_then(recipe);
+	let best = best.ok_or_else(|| lost("no kernel computes what it should"))?;
+	let chosen = open(adapter, &best, rated)?;
+	if let Some(attempt) = attempt {
+		attempt.finish();
+	}
+	Ok(Some(chosen))
 }
 
 /// Whether the kernel of a plan is right on an adapter; the error says what is wrong.
 #[cfg(test)]
-pub(super) fn try_plan(adapter: &wgpu::Adapter, plan: &Plan) -> Result<(), String> {
-	let handle =
-		super::open_handle(adapter, tensor::FEATURES).map_err(|error| error.to_string())?;
-	let right = || {
-		let product = Product::tensor(&handle, plan)?;
-		Trial::new(&handle, KNOWN)?.is_right(&product, &expected(KNOWN))
-	};
-	match right() {
-		Ok(true) => Ok(()),
-		Ok(false) => Err(format!("{plan}: it computes something else")),
-		Err(error) => Err(format!("{plan}: {error}")),
-	}
-}
-
-/// Unfinished attempts after which matrix units are left alone.
-const MOST_ATTEMPTS: u32 = 2;
-
-/// Remembers, in a folder, that matrix units are being tried on a device. A driver that crashes takes the agent
-/// with it; the agent is started again, and after some such attempts leaves the matrix units alone.
-pub(super) struct Guard<'a> {
-	/// The folder.
-	pub dir: &'a Path,
-	/// The device and its driver: another driver is tried anew.
-	pub device: String,
-}
-
-/// An attempt, until it is over.
-struct Attempt(PathBuf);
-
-impl Guard<'_> {
-	fn begin(&self) -> Option<Attempt> {
-		let name = blake3::hash(self.device.as_bytes()).to_hex();
-		let path = self.dir.join(format!("trying-{}", &name[..16]));
-		let before = match fs::read_to_string(&path) {
-			Ok(text) => text.trim().parse().unwrap_or(0),
-			Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-			Err(error) => {
-				tracing::warn!(%error, path = %path.display(), "attempts cannot be counted");
-				return None;
-			}
-		};
-		if before >= MOST_ATTEMPTS {
-			tracing::warn!(
-				device = self.device,
-				path = %path.display(),
-				"its matrix units were tried {before} times and nothing came of it: the driver may crash. They \
-				 are not used. To have them tried again, remove the file",
-			);
-			return None;
-		}
-		if let Err(error) = fs::write(&path, format!("{}\n", before + 1)) {
-			tracing::warn!(%error, path = %path.display(), "attempts cannot be counted");
-			return None;
-		}
-		Some(Attempt(path))
-	}
-}
-
-impl Drop for Attempt {
-	fn drop(&mut self) {
-		if let Err(error) = fs::remove_file(&self.0) {
-			tracing::warn!(%error, path = %self.0.display(), "cannot be removed");
-		}
-	}
+pub(super) fn try_plan(adapter: &Adapter, plan: &Plan) -> Result<(), DeviceError> {
+	open(adapter, &Some(*plan), Vec::new()).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use crate::gpu::{Choice, adapters};
+
+	fn adapter() -> Adapter {
+		adapters(Choice::Software)
+			.into_iter()
+			.find(|adapter| adapter.get_info().device_type == DeviceType::Cpu)
+			.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers")
+	}
 
 	#[test]
-	fn attempts_that_came_to_nothing_are_the_last() {
-		let dir = tempfile::tempdir().unwrap();
-		let guard = |device: &str| Guard {
-			dir: dir.path(),
-			device: device.to_owned(),
-		};
-		// One that comes to its end, however often, is no reason to stop.
-		for _ in 0..5 {
-			assert!(guard("a").begin().is_some());
+	fn what_is_wrong_or_does_not_run_is_left_out() {
+		let handle = Handle::open(&adapter(), Features::empty()).unwrap();
+		let tile = (shaders::TILE, shaders::TILE);
+		let made =
+			|code: String| Product::of_code(&handle, Code::Wgsl(code), tile, "one of these".into());
+		let good = shaders::step();
+		let wrong = good.replace("0x2C1B3C6Du", "0x2C1B3C6Fu");
+		let half = good.replace("k < words; k +=", "k < words / 2u; k +=");
+		let idle = good
+			.replace("y[at] =", "y[at] = 0u * ")
+			.replace("y[at + 1u] =", "y[at + 1u] = 0u * ");
+		for bad in [&wrong, &half, &idle] {
+			assert_ne!(*bad, good);
 		}
-		for _ in 0..MOST_ATTEMPTS {
-			// As if the process ended.
-			std::mem::forget(guard("a").begin().unwrap());
-		}
-		assert!(guard("a").begin().is_none());
-		assert!(guard("a, with another driver").begin().is_some());
-		// As the warning says.
-		for file in fs::read_dir(dir.path()).unwrap() {
-			fs::remove_file(file.unwrap().path()).unwrap();
-		}
-		assert!(guard("a").begin().is_some());
-		// What cannot be written down is not tried.
-		let gone = Guard {
-			dir: &dir.path().join("gone"),
-			device: "a".into(),
-		};
-		assert!(gone.begin().is_none());
+		let candidates = [
+			("wrong", made(wrong)),
+			("good", made(good.clone())),
+			("half", made(half)),
+			("no code", made("nothing".into())),
+			("idle", made(idle)),
+			("good too", made(good)),
+		];
+		let right = right(&handle, candidates.into_iter()).unwrap();
+		let names: Vec<&str> = right.iter().map(|(name, _)| *name).collect();
+		assert_eq!(names, ["good", "good too"]);
+	}
+
+	#[test]
+	fn a_panic_is_an_error() {
+		let error = contained(|| -> Result<(), _> { panic!("the device is lost") });
+		assert_eq!(error, Err(lost("the device is lost")));
+		assert_eq!(contained(|| Ok(7)), Ok(7));
 	}
 }

@@ -45,28 +45,29 @@ pub struct Plan {
 	pub regions: (u32, u32),
 	/// Bytes of each row that are in shared memory at a time.
 	pub depth: u32,
-	/// Invocations of the subgroups that the driver is expected to make.
+	/// Invocations of a subgroup.
 	pub subgroup: u32,
-	/// Of the smallest that it may make.
-	pub least: u32,
 }
 
-/// Regions, and how many of them a workgroup has, from what needs the least memory traffic to what needs the
-/// fewest registers.
+/// Regions, and how many of them a workgroup has. What suits most devices comes first: not all may be tried.
 const CUTS: [((u32, u32), (u32, u32)); 5] = [
-	((64, 64), (4, 2)),
 	((64, 64), (2, 2)),
 	((64, 32), (2, 4)),
+	((64, 64), (4, 2)),
 	((32, 32), (2, 2)),
 	((16, 16), (2, 2)),
 ];
 /// Bytes of each row that are in shared memory at a time.
 const DEPTHS: [u32; 2] = [64, 32];
-/// Accumulators that a subgroup holds, at most: more would not stay in registers anywhere.
-const MOST_ACCUMULATORS: u32 = 32;
+/// Sums that an invocation holds, at most: with more, no device has registers enough.
+const MOST_SUMS: u32 = 128;
+/// A unit's side, at most.
+const MOST_SIDE: u32 = 256;
 /// Between two rows in shared memory there are so many bytes more than a row has, so that the parts of eight
 /// rows that are read together lie in different banks.
 const PADDING: u32 = 16;
+/// The same for the sums, which are read back row by row.
+const SUMS_PADDING: u32 = 32;
 /// Rows of tiles whose tiles are computed one below the other before it goes on to the right: what they read
 /// stays in the cache.
 const BAND: u32 = 8;
@@ -77,51 +78,47 @@ pub const FEATURES: wgpu::Features =
 
 /// All plans by which an adapter's matrix units can be used.
 pub fn plans_of(adapter: &Adapter) -> Vec<Plan> {
-	let info = adapter.get_info();
-	let mut sizes = vec![info.subgroup_min_size];
-	if info.subgroup_max_size != info.subgroup_min_size {
-		sizes.push(info.subgroup_max_size);
-	}
+	let (units, subgroup) = units(adapter);
 	// Where a driver has units of several sizes, the smaller ones are parts of the largest.
-	let largest = units(adapter)
+	let largest = units
 		.into_iter()
-		.max_by_key(|unit| unit.m * unit.n * unit.k);
-	let each = |unit| {
-		let limits = adapter.limits();
-		let of_size = |size| plans(unit, size, info.subgroup_min_size, &limits);
-		sizes.iter().copied().flat_map(of_size).collect()
-	};
-	largest.map(each).unwrap_or_default()
+		.max_by_key(|unit| u64::from(unit.m) * u64::from(unit.n) * u64::from(unit.k));
+	largest.map_or_else(Vec::new, |unit| plans(unit, subgroup, &adapter.limits()))
 }
 
-/// The units that an adapter says it has for signed bytes.
-fn units(adapter: &Adapter) -> Vec<Unit> {
+/// The units that an adapter says it has for signed bytes, and the invocations of its subgroups.
+fn units(adapter: &Adapter) -> (Vec<Unit>, u32) {
+	let none = (Vec::new(), 0);
 	if !adapter.features().contains(FEATURES) {
-		return Vec::new();
+		return none;
 	}
 	// SAFETY: what is asked is what the instance that the adapter belongs to can be asked, and nothing of it is
 	// kept or destroyed.
 	unsafe {
 		let Some(adapter) = adapter.as_hal::<wgpu::hal::vulkan::Api>() else {
-			return Vec::new();
+			return none;
 		};
 		let instance = adapter.shared_instance();
-		let physical = adapter.raw_physical_device();
+		let (vulkan, physical) = (instance.raw_instance(), adapter.raw_physical_device());
 		let mut bytes = vk::PhysicalDeviceShaderFloat16Int8Features::default();
 		let mut features = vk::PhysicalDeviceFeatures2::default().push_next(&mut bytes);
-		instance
-			.raw_instance()
-			.get_physical_device_features2(physical, &mut features);
+		vulkan.get_physical_device_features2(physical, &mut features);
 		if bytes.shader_int8 == vk::FALSE {
-			return Vec::new();
+			return none;
 		}
-		let cooperative =
-			khr::cooperative_matrix::Instance::new(instance.entry(), instance.raw_instance());
+		// A kernel that asks for nothing else has subgroups of this size and no other.
+		let mut subgroup = vk::PhysicalDeviceSubgroupProperties::default();
+		let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut subgroup);
+		vulkan.get_physical_device_properties2(physical, &mut properties);
+		let cooperative = khr::cooperative_matrix::Instance::new(instance.entry(), vulkan);
 		match cooperative.get_physical_device_cooperative_matrix_properties(physical) {
-			Ok(properties) => properties.iter().filter_map(for_bytes).collect(),
+			Ok(units) => {
+				let units = units.iter().filter_map(for_bytes).collect();
+				(units, subgroup.subgroup_size)
+			}
 			Err(error) => {
 				tracing::warn!(%error, "a driver does not say what its matrix units are");
-				Vec::new()
+				none
 			}
 		}
 	}
@@ -141,9 +138,8 @@ fn for_bytes(unit: &vk::CooperativeMatrixPropertiesKHR<'_>) -> Option<Unit> {
 	})
 }
 
-/// The plans by which a unit can be used where the driver makes subgroups of a size, or of other sizes from
-/// `least` on.
-fn plans(unit: Unit, subgroup: u32, least: u32, limits: &wgpu::Limits) -> Vec<Plan> {
+/// The plans by which a unit can be used where subgroups have so many invocations.
+fn plans(unit: Unit, subgroup: u32, limits: &wgpu::Limits) -> Vec<Plan> {
 	let cuts = CUTS.into_iter().flat_map(|(region, regions)| {
 		DEPTHS.map(|depth| Plan {
 			unit,
@@ -151,7 +147,6 @@ fn plans(unit: Unit, subgroup: u32, least: u32, limits: &wgpu::Limits) -> Vec<Pl
 			regions,
 			depth,
 			subgroup,
-			least,
 		})
 	});
 	cuts.filter(|plan| plan.fits(limits)).collect()
@@ -193,35 +188,43 @@ impl Plan {
 		(each(self.tile().0), each(self.tile().1))
 	}
 
+	/// Units of a region: down, across.
 	fn accumulators(&self) -> (u32, u32) {
 		(self.region.0 / self.unit.m, self.region.1 / self.unit.n)
+	}
+
+	/// Elements from one row of sums to the next, where they are mixed.
+	fn sums_stride(&self) -> u32 {
+		(self.region.1 * 4 + SUMS_PADDING) / self.element()
+	}
+
+	/// Elements that a subgroup has for its sums there: a row of units.
+	fn scratch(&self) -> u32 {
+		self.unit.m * self.sums_stride()
 	}
 
 	/// Whether a device can run it, and whether all divisions come out even.
 	fn fits(&self, limits: &wgpu::Limits) -> bool {
 		let Unit { m, n, k } = self.unit;
-		let of_two = |value: u32| value.is_power_of_two();
-		let sizes = [m, n, k, self.subgroup, self.least];
-		if !sizes.into_iter().all(of_two) || k < 8 || n < 4 {
+		let sizes = [m, n, k, self.subgroup];
+		let even = |side: u32| side.is_power_of_two() && side <= MOST_SIDE;
+		if !sizes.into_iter().all(even) || k < 8 || n < 4 {
 			return false;
 		}
 		let (rows, columns) = self.tile();
-		let (across, down) = self.accumulators();
 		let invocations = self.invocations();
 		let elements = |rows: u32| rows * self.depth / self.element();
-		// What an accumulator of each subgroup takes when it is mixed.
-		let subgroups = invocations / self.least;
-		let scratch = subgroups * m * n * 4 / self.element();
+		let subgroups = self.regions.0 * self.regions.1;
 		self.region.0 >= m
 			&& self.region.1 >= n
 			&& self.depth >= k
-			&& across * down <= MOST_ACCUMULATORS
+			&& self.region.0 * self.region.1 <= MOST_SUMS * self.subgroup
 			&& invocations <= limits.max_compute_invocations_per_workgroup
 			&& invocations <= limits.max_compute_workgroup_size_x
 			&& elements(rows) >= invocations
 			&& elements(columns) >= invocations
 			&& 2 * self.half() * self.element() <= limits.max_compute_workgroup_storage_size
-			&& scratch <= 2 * self.half()
+			&& subgroups * self.scratch() <= 2 * self.half()
 	}
 }
 
@@ -236,6 +239,18 @@ impl std::fmt::Display for Plan {
 			self.depth
 		)
 	}
+}
+
+/// Row and column, in a block of so many columns, of the element that is moved as `index`-th. Of eight that follow each
+/// other, which a device stores to shared memory at once, two lie beside each other in each of four rows, every second
+/// one: so they lie in eight different places of its banks, whatever the block's depth. In memory, two are read whole.
+#[cfg(test)]
+fn place(index: u32, columns: u32) -> (u32, u32) {
+	let (low, rest) = (index % 2, index / 2);
+	let (middle, rest) = (rest % 4, rest / 4);
+	let (high, rest) = (rest % (columns / 2), rest / (columns / 2));
+	let (odd, eights) = (rest % 2, rest / 2);
+	(8 * eights + 2 * middle + odd, 2 * high + low)
 }
 
 /// The kernel of a plan, in SPIR-V 1.5. The entry point is `main`.
@@ -276,9 +291,7 @@ struct Code {
 	group: Word,
 	local: Word,
 	subgroup: Word,
-	subgroups: Word,
 	lane: Word,
-	lanes: Word,
 	pointers: Pointers,
 }
 
@@ -288,7 +301,6 @@ struct Pointers {
 	buffer: Word,
 	word: Word,
 	shared: Word,
-	shared_word: Word,
 	input: Word,
 	local: Word,
 	local_element: Word,
@@ -314,10 +326,8 @@ struct Known {
 
 /// The variables of the entry point.
 struct Variables {
-	pass: Word,
 	k: Word,
 	half: Word,
-	lane: Word,
 	next: Vec<Word>,
 	sums: Vec<Word>,
 }
@@ -361,15 +371,12 @@ impl Code {
 			group: 0,
 			local: 0,
 			subgroup: 0,
-			subgroups: 0,
 			lane: 0,
-			lanes: 0,
 			pointers: Pointers {
 				param: b.type_pointer(None, StorageClass::Uniform, u32),
 				buffer: b.type_pointer(None, StorageClass::StorageBuffer, element),
 				word: b.type_pointer(None, StorageClass::StorageBuffer, u32),
 				shared: b.type_pointer(None, StorageClass::Workgroup, element),
-				shared_word: b.type_pointer(None, StorageClass::Workgroup, u32),
 				input: b.type_pointer(None, StorageClass::Input, u32),
 				local: b.type_pointer(None, StorageClass::Function, u32),
 				local_element: b.type_pointer(None, StorageClass::Function, element),
@@ -425,9 +432,7 @@ impl Code {
 		self.group = self.input(three, BuiltIn::WorkgroupId);
 		self.local = self.input(self.u32, BuiltIn::LocalInvocationIndex);
 		self.subgroup = self.input(self.u32, BuiltIn::SubgroupId);
-		self.subgroups = self.input(self.u32, BuiltIn::NumSubgroups);
 		self.lane = self.input(self.u32, BuiltIn::SubgroupLocalInvocationId);
-		self.lanes = self.input(self.u32, BuiltIn::SubgroupSize);
 	}
 
 	/// The type of a buffer of so many bytes an item.
@@ -590,10 +595,8 @@ impl Code {
 		let sums = variable(self.pointers.local_sums, rows * columns);
 		let mut local = || variable(self.pointers.local, 1)[0];
 		Variables {
-			pass: local(),
 			k: local(),
 			half: local(),
-			lane: local(),
 			next,
 			sums,
 		}
@@ -617,9 +620,7 @@ impl Code {
 				self.group,
 				self.local,
 				self.subgroup,
-				self.subgroups,
 				self.lane,
-				self.lanes,
 			],
 		);
 		let size = [self.plan.invocations(), 1, 1];
@@ -648,8 +649,7 @@ impl Code {
 		self.get(pointer)
 	}
 
-	/// One tile. Where the driver makes larger subgroups than is expected, there are fewer than regions, and they
-	/// take several passes; where it makes smaller ones, some compute the same regions.
+	/// One tile: each subgroup sums up its region of it, and mixes the sums.
 	fn tile(&mut self, v: &Variables) -> Result<()> {
 		let plan = self.plan;
 		let (rows, columns) = plan.tile();
@@ -672,40 +672,28 @@ impl Code {
 		let down = self.b.u_mod(self.u32, None, within, band)?;
 		let down = self.add(above, down)?;
 		let right = self.b.u_div(self.u32, None, within, band)?;
-		let first_i = self.times(down, rows)?;
-		let first_j = self.times(right, columns)?;
 
 		let me = self.get(self.local)?;
 		let subgroup = self.get(self.subgroup)?;
-		let subgroups = self.get(self.subgroups)?;
-		let Unit { m, n, .. } = plan.unit;
-		let scratch = self.times(subgroup, m * n * 4 / plan.element())?;
-		let zero = self.constant(0);
-		let all = self.constant(plan.regions.0 * plan.regions.1);
-		self.set(v.pass, zero)?;
-		self.loop_below(v.pass, all, subgroups, |code| {
-			let done = code.get(v.pass)?;
-			let region = code.add(done, subgroup)?;
-			let region = code.b.u_mod(code.u32, None, region, all)?;
-			let region_i = code.over(region, plan.regions.1)?;
-			let region_j = code.modulo(region, plan.regions.1)?;
-			let known = Known {
-				row_words,
-				row_elements,
-				t,
-				first_i,
-				first_j,
-				me,
-				region_i: code.times(region_i, plan.region.0)?,
-				region_j: code.times(region_j, plan.region.1)?,
-				scratch,
-			};
-			code.region(v, &known)
-		})
+		let region_i = self.over(subgroup, plan.regions.1)?;
+		let region_j = self.modulo(subgroup, plan.regions.1)?;
+		let known = Known {
+			row_words,
+			row_elements,
+			t,
+			first_i: self.times(down, rows)?,
+			first_j: self.times(right, columns)?,
+			me,
+			region_i: self.times(region_i, plan.region.0)?,
+			region_j: self.times(region_j, plan.region.1)?,
+			scratch: self.times(subgroup, plan.scratch())?,
+		};
+		self.sum_up(v, &known)?;
+		self.finish(v, &known)
 	}
 
-	/// The sums of a subgroup's region, and what is mixed of them.
-	fn region(&mut self, v: &Variables, known: &Known) -> Result<()> {
+	/// The sums of a subgroup's region. When it is done, nobody reads the matrices in shared memory any more.
+	fn sum_up(&mut self, v: &Variables, known: &Known) -> Result<()> {
 		let plan = self.plan;
 		let zero = self.constant(0);
 		let none = self.b.constant_null(self.sums);
@@ -731,10 +719,7 @@ impl Code {
 			code.only_if(more, |code| code.put(v, known, other))?;
 			code.set(v.half, other)?;
 			code.barrier(Scope::Workgroup)
-		})?;
-		self.finish(v, known)?;
-		// Another pass writes where others may still read.
-		self.barrier(Scope::Workgroup)
+		})
 	}
 
 	/// Starts to load a block of both matrices, from element `k` of each row on.
@@ -786,11 +771,23 @@ impl Code {
 		Ok(())
 	}
 
-	/// Row and column, within a block, of what an invocation moves as its `at`-th.
+	/// Row and column, within a block, of what an invocation moves as its `at`-th: see [`place`].
 	fn place(&mut self, known: &Known, at: u32) -> Result<(Word, Word)> {
 		let columns = self.plan.depth / self.plan.element();
 		let index = self.plus(known.me, at * self.plan.invocations())?;
-		Ok((self.over(index, columns)?, self.modulo(index, columns)?))
+		let low = self.modulo(index, 2)?;
+		let rest = self.over(index, 2)?;
+		let middle = self.modulo(rest, 4)?;
+		let rest = self.over(rest, 4)?;
+		let high = self.modulo(rest, columns / 2)?;
+		let rest = self.over(rest, columns / 2)?;
+		let odd = self.modulo(rest, 2)?;
+		let eights = self.over(rest, 2)?;
+		let row = self.times(eights, 8)?;
+		let middle = self.times(middle, 2)?;
+		let row = self.add(row, middle)?;
+		let high = self.times(high, 2)?;
+		Ok((self.add(row, odd)?, self.add(high, low)?))
 	}
 
 	/// A unit's matrix from shared memory: `row` is its first row there, `k` its first element.
@@ -851,19 +848,23 @@ impl Code {
 		Ok(())
 	}
 
-	/// Mixes the sums, unit by unit: which invocation holds which of them is the driver's secret, so they go
-	/// through shared memory.
+	/// Mixes the sums, a row of units at a time: which invocation holds which of them is the driver's secret, so
+	/// they go through shared memory.
 	fn finish(&mut self, v: &Variables, known: &Known) -> Result<()> {
-		let Unit { m, n, .. } = self.plan.unit;
-		let (down, across) = self.plan.accumulators();
-		let row_elements = n * 4 / self.plan.element();
+		let plan = self.plan;
+		let Unit { m, n, .. } = plan.unit;
+		let (down, across) = plan.accumulators();
+		let row_words = plan.region.1 / 4;
+		let each = (m * row_words).div_ceil(plan.subgroup);
+		let lane = self.get(self.lane)?;
 		for r in 0..down {
 			for c in 0..across {
-				let pointer = self.shared(known.scratch)?;
+				let index = self.plus(known.scratch, c * n * 4 / plan.element())?;
+				let pointer = self.shared(index)?;
 				let variable = v.sums[(r * across + c) as usize];
 				let sums = self.b.load(self.sums, None, variable, None, [])?;
 				let layout = self.constant(CooperativeMatrixLayout::RowMajorKHR as u32);
-				let stride = self.constant(row_elements);
+				let stride = self.constant(plan.sums_stride());
 				let (access, scope) = self.writes();
 				self.b.cooperative_matrix_store_khr(
 					pointer,
@@ -873,30 +874,47 @@ impl Code {
 					access,
 					scope,
 				)?;
-				self.barrier(Scope::Subgroup)?;
-				let i = self.add(known.first_i, known.region_i)?;
-				let i = self.plus(i, r * m)?;
-				let j = self.add(known.first_j, known.region_j)?;
-				let j = self.plus(j, c * n)?;
-				let lane = self.get(self.lane)?;
-				let lanes = self.get(self.lanes)?;
-				self.set(v.lane, lane)?;
-				let words = self.constant(m * n / 4);
-				self.loop_below(v.lane, words, lanes, |code| {
-					let word = code.get(v.lane)?;
-					code.word(known, word, (i, j))
-				})?;
-				self.barrier(Scope::Subgroup)?;
 			}
+			self.barrier(Scope::Subgroup)?;
+			let i = self.add(known.first_i, known.region_i)?;
+			let i = self.plus(i, r * m)?;
+			let j = self.add(known.first_j, known.region_j)?;
+			for at in 0..each {
+				let word = self.plus(lane, at * plan.subgroup)?;
+				let end = self.constant(m * row_words);
+				let there = self.b.u_less_than(self.bool, None, word, end)?;
+				self.only_if(there, |code| {
+					let row = code.over(word, row_words)?;
+					let column = code.modulo(word, row_words)?;
+					code.word(known, (row, column), (i, j))
+				})?;
+			}
+			self.barrier(Scope::Subgroup)?;
 		}
 		Ok(())
 	}
 
-	/// Mixes four sums next to each other, of a unit whose first is at `(i, j)`, and writes them as one word.
-	fn word(&mut self, known: &Known, word: Word, (i, j): (Word, Word)) -> Result<()> {
-		let Unit { n, .. } = self.plan.unit;
+	/// Mixes four sums next to each other, of a row of units whose first sum is at `(i, j)`, and writes them as one
+	/// word.
+	fn word(
+		&mut self,
+		known: &Known,
+		(row, column): (Word, Word),
+		(i, j): (Word, Word),
+	) -> Result<()> {
 		let element_words = self.plan.element() / 4;
-		let (row, column) = (self.over(word, n / 4)?, self.modulo(word, n / 4)?);
+		let elements = 4 / element_words;
+		let first = self.times(row, self.plan.sums_stride())?;
+		let first = self.add(known.scratch, first)?;
+		let within = self.times(column, elements)?;
+		let first = self.add(first, within)?;
+		let mut loaded = Vec::new();
+		for at in 0..elements {
+			let index = self.plus(first, at)?;
+			let pointer = self.shared(index)?;
+			let (access, scope) = self.reads();
+			loaded.push(self.b.load(self.element, None, pointer, access, scope)?);
+		}
 		let i = self.add(i, row)?;
 		let column = self.times(column, 4)?;
 		let j = self.add(j, column)?;
@@ -906,20 +924,12 @@ impl Code {
 		let place = self.add(place, of_i)?;
 		let of_j = self.times(j, 0xC2B2_AE3D)?;
 		let place = self.add(place, of_j)?;
-		let first = self.times(word, 4 / element_words)?;
-		let first = self.add(known.scratch, first)?;
 		let mut packed = self.constant(0);
 		for at in 0..4 {
-			let element = self.plus(first, at / element_words)?;
-			let within = self.constant(at % element_words);
-			let pointer = self.b.access_chain(
-				self.pointers.shared_word,
-				None,
-				self.shared,
-				[element, within],
-			)?;
-			let (access, scope) = self.reads();
-			let sum = self.b.load(self.u32, None, pointer, access, scope)?;
+			let element = loaded[(at / element_words) as usize];
+			let sum = self
+				.b
+				.composite_extract(self.u32, None, element, [at % element_words])?;
 			let place = self.plus(place, 0xC2B2_AE3D_u32.wrapping_mul(at))?;
 			let mut h = self.b.bitwise_xor(self.u32, None, sum, place)?;
 			for (shift, factor) in [(15, 0x2C1B_3C6D), (12, 0x297A_2D39)] {
