@@ -103,17 +103,18 @@ case "${1:-}" in
 	-h | --help) usage && exit 0 ;;
 	'') usage >&2 && exit 2 ;;
 esac
-DIR=$1
+DIR=${1%/}
 mkdir -p "$(dirname "$DIR")"
 # One at a time: who comes later finds it made.
 exec 9>"$DIR.lock"
 flock 9
 if [[ -x "$DIR/run" ]]; then exit 0; fi
+# Nothing is removed that is not ours.
+if [[ -e "$DIR" ]]; then rmdir "$DIR" 2>/dev/null || die "$DIR is there, and is not what this script makes"; fi
 WORK=$(mktemp -d "$DIR.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
 fetch "$WORK/apt" "$WORK/root"
 rm -rf "$WORK/apt"
 write_run "$WORK"
 # Whole or not at all.
-rm -rf "$DIR"
 mv -T "$WORK" "$DIR"

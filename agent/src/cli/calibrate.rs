@@ -126,20 +126,24 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value>
 	} else {
 		floor.memory_gb
 	};
+	let kernels = device.kernels();
+	// Matrix units that could not be used this time may be used the next.
+	let as_agents_do = args.gpus.as_agents_do()
+		&& (kernels.len() < 2 || kernels.iter().all(|rated| rated.gops.is_some()));
 	let reference = ClassReference {
 		int8_gops: whole(median(|figures| figures.gops)),
 		walk_mb_s: whole(gbps * 1e3),
 		memory_gb,
 		// What agents do by themselves is what a class is held to.
-		calibrated: args.try_mib.is_none() && args.gpus.as_agents_do(),
+		calibrated: args.try_mib.is_none() && as_agents_do,
 	};
 	Ok(json!({
 		"class": class,
 		"class_name": class_name(class),
 		"device": device.name(),
-		"kernels": device.kernels(),
+		"kernels": kernels,
 		"tried_only": args.try_mib.is_some(),
-		"as_agents_do": args.gpus.as_agents_do(),
+		"as_agents_do": as_agents_do,
 		"reference": reference,
 		"memory_mib": (window * shape.n * shape.n) >> 20,
 		"int8_gops_spread": spread(|figures| figures.gops),
@@ -199,7 +203,7 @@ fn print(report: &Value) {
 	if report["tried_only"] == true {
 		println!("  Tried only: these figures say nothing about the class.");
 	} else if report["as_agents_do"] == false {
-		println!("  With this kernel alone: not what the class is to be held to.");
+		println!("  Not as an agent would measure by itself: not what the class is to be held to.");
 	} else {
 		println!("  for governance: rewards.setClassReference({class}, {reference})");
 	}

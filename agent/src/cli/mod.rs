@@ -56,9 +56,9 @@ pub struct GpuArgs {
 }
 
 impl GpuArgs {
-	/// Whether the kernel is chosen as an agent chooses it.
+	/// Whether GPUs and kernels are chosen as an agent chooses them.
 	pub fn as_agents_do(&self) -> bool {
-		matches!(self.kernel, Kernel::Fastest)
+		matches!((self.gpus, self.kernel), (Gpus::Hardware, Kernel::Fastest))
 	}
 
 	/// The options; that a kernel crashes the driver is remembered in a folder, if there is one.

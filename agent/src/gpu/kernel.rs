@@ -34,6 +34,20 @@ pub(super) enum Code {
 	Spirv(Vec<u32>),
 }
 
+impl Code {
+	/// Tells it from every other code.
+	pub fn fingerprint(&self) -> String {
+		let hash = match self {
+			Self::Wgsl(code) => blake3::hash(code.as_bytes()),
+			Self::Spirv(words) => {
+				let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+				blake3::hash(&bytes)
+			}
+		};
+		hash.to_hex().to_string()
+	}
+}
+
 /// A kernel, ready to be bound.
 pub(super) struct Kernel {
 	layout: BindGroupLayout,
@@ -142,7 +156,8 @@ impl Handle {
 				entries: &entries,
 			});
 			// SAFETY: the code is ours, takes nothing from anybody else, and its indices stay within the
-			// buffers that are bound to it: they follow from the shape, which is checked before.
+			// buffers that are bound to it: they follow from the shape, which is checked before, and, in what
+			// uses matrix units, from the number of subgroups, which the kernel checks.
 			let module = unsafe {
 				match code {
 					Code::Wgsl(code) => {
@@ -256,11 +271,22 @@ impl Handle {
 		self.queue.submit([encoder.finish()]);
 	}
 
+	/// Whether the device is gone, or did not do what it was told.
+	pub fn has_failed(&self) -> bool {
+		self.failed.load(Ordering::SeqCst)
+	}
+
+	/// As if the driver had lost the device.
+	#[cfg(test)]
+	pub fn fail(&self) {
+		self.failed.store(true, Ordering::SeqCst);
+	}
+
 	/// Waits until all that was submitted is done.
 	pub fn wait(&self) -> Result<(), DeviceError> {
 		let forever = wgpu::PollType::wait_indefinitely();
 		contained(|| self.device.poll(forever).map(|_| ()).map_err(lost))?;
-		if self.failed.load(Ordering::SeqCst) {
+		if self.has_failed() {
 			return Err(lost("it did not do what it was told"));
 		}
 		Ok(())

@@ -30,22 +30,29 @@ pub(super) struct Memo {
 	device: String,
 }
 
-/// An attempt that has begun. If it is not finished, it came to nothing.
+/// An attempt that has begun. If it is not finished, the process did not outlive it.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Attempt(PathBuf);
 
 /// They are not to be tried.
-#[derive(Debug)]
-pub(super) struct Refused;
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+	/// They were, too often.
+	#[error("they were tried before, and the agent did not live to tell")]
+	Deadly,
+	/// It could not be written down that they are.
+	#[error("attempts cannot be counted: {0}")]
+	Unwritten(#[from] io::Error),
+}
 
 impl Memo {
-	/// Of a device and the kernels that there are for it. Another driver, or others of them, are another matter.
-	pub fn new(dir: &Path, info: &AdapterInfo, kernels: &[String]) -> Self {
+	/// Of a device and the codes that there are for it. Another driver, or other codes, are another matter.
+	pub fn new(dir: &Path, info: &AdapterInfo, codes: &[String]) -> Self {
 		let model = [&info.name, &info.driver, &info.driver_info];
 		let model: Vec<&str> = model.into_iter().map(String::as_str).collect();
-		let kernels = kernels.iter().map(String::as_str);
-		let choice: Vec<&str> = model.iter().copied().chain(kernels).collect();
+		let codes = codes.iter().map(String::as_str);
+		let choice: Vec<&str> = model.iter().copied().chain(codes).collect();
 		let device = [&model[..], &[info.device_pci_bus_id.as_str()]].concat();
 		Self {
 			choice: dir.join(format!("kernel-{}", named(&choice))),
@@ -75,13 +82,7 @@ impl Memo {
 	/// Begins an attempt. It is on the disk before anything is tried.
 	pub fn attempt(&self) -> Result<Attempt, Refused> {
 		let path = &self.attempts;
-		let before = match attempts(path) {
-			Ok(before) => before,
-			Err(error) => {
-				tracing::warn!(%error, path = %path.display(), "attempts cannot be counted");
-				return Err(Refused);
-			}
-		};
+		let before = attempts(path)?;
 		if before >= MOST_ATTEMPTS {
 			tracing::warn!(
 				device = self.device,
@@ -89,20 +90,25 @@ impl Memo {
 				"its matrix units were tried {before} times and the agent did not live to tell: the driver may crash. \
 				 They are not used for a day. To have them tried at once, remove the file",
 			);
-			return Err(Refused);
+			return Err(Refused::Deadly);
 		}
-		match write_through(path, format!("{}\n", before + 1).as_bytes()) {
-			Ok(()) => Ok(Attempt(path.clone())),
-			Err(error) => {
-				tracing::warn!(%error, path = %path.display(), "attempts cannot be counted");
-				Err(Refused)
+		write_through(path, format!("{}\n", before + 1).as_bytes())?;
+		Ok(Attempt(path.clone()))
+	}
+
+	/// Forgets what was found.
+	pub fn forget(&self) {
+		match fs::remove_file(&self.choice) {
+			Err(error) if error.kind() != io::ErrorKind::NotFound => {
+				tracing::warn!(%error, path = %self.choice.display(), "cannot be removed");
 			}
+			_ => (),
 		}
 	}
 }
 
 impl Attempt {
-	/// It came to its end.
+	/// It came to an end, whichever.
 	pub fn finish(self) {
 		if let Err(error) = fs::remove_file(&self.0) {
 			tracing::warn!(%error, path = %self.0.display(), "cannot be removed");
@@ -205,6 +211,9 @@ mod tests {
 		assert_eq!(memo(dir.path(), "1", "b").choice(), None);
 		let others = Memo::new(dir.path(), &info("1", "a"), &["one".into(), "three".into()]);
 		assert_eq!(others.choice(), None);
+		first.forget();
+		assert_eq!(first.choice(), None);
+		first.forget();
 		// What is damaged is found out anew.
 		for damage in ["[]", "{", "[{\"kernel\":7}]"] {
 			fs::write(&first.choice, damage).unwrap();

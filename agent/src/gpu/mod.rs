@@ -128,7 +128,10 @@ pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
 
 /// One GPU.
 pub struct Gpu {
-	shared: Arc<Shared>,
+	adapter: Adapter,
+	options: Options,
+	/// Made anew where the device was lost.
+	shared: Mutex<Arc<Shared>>,
 }
 
 /// What a GPU and its runs share.
@@ -154,42 +157,46 @@ struct Shared {
 impl Gpu {
 	/// Opens an adapter.
 	pub fn open(adapter: &Adapter, options: &Options) -> Result<Self, DeviceError> {
-		let Chosen {
-			handle,
-			product,
-			rated,
-		} = product::choose(adapter, options)?;
-		let kernel = |name, code: String, uses: &[Use]| handle.kernel(name, Code::Wgsl(code), uses);
-		use Use::{Read, Write};
 		Ok(Self {
-			shared: Arc::new(Shared {
-				name: adapter.get_info().name,
-				fill: kernel("fill", shaders::fill(), &[Write])?,
-				product,
-				rated,
-				leaves: kernel("leaves", shaders::leaves(), &[Read, Write])?,
-				reduce: kernel("reduce", shaders::reduce(), &[Read, Write])?,
-				handle,
-				timed: AtomicBool::new(false),
-				work: Mutex::new(()),
-				kept: Mutex::new(None),
-				walks: Mutex::default(),
-			}),
+			adapter: adapter.clone(),
+			options: options.clone(),
+			shared: Mutex::new(Arc::new(Shared::open(adapter, options)?)),
 		})
+	}
+
+	/// The device. One that was lost is opened again; if that was over a kernel on matrix units, without them from
+	/// then on: that it does what it should for a moment does not mean that it does for a chain.
+	fn shared(&self) -> Result<Arc<Shared>, DeviceError> {
+		let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+		if shared.handle.has_failed() {
+			let kernels = match self.options.kernels {
+				Kernels::Fastest => Kernels::Portable,
+				asked => asked,
+			};
+			tracing::warn!(name = shared.name, "a GPU that was lost is opened again");
+			let options = Options {
+				kernels,
+				..self.options.clone()
+			};
+			*shared = Arc::new(Shared::open(&self.adapter, &options)?);
+		}
+		Ok(shared.clone())
 	}
 }
 
 impl Device for Gpu {
 	fn name(&self) -> String {
-		self.shared.name.clone()
+		self.adapter.get_info().name
 	}
 
 	fn kernels(&self) -> Vec<Rated> {
-		self.shared.rated.clone()
+		self.shared()
+			.map(|shared| shared.rated.clone())
+			.unwrap_or_default()
 	}
 
 	fn copy_gbps(&self) -> Result<f64, DeviceError> {
-		let shared = &self.shared;
+		let shared = self.shared()?;
 		let _work = shared.idle()?;
 		let handle = &shared.handle;
 		let size = (COPIED as u64).min(handle.limits.max_buffer_size);
@@ -212,12 +219,8 @@ impl Device for Gpu {
 	}
 
 	fn start(&self, seed: Hash, shape: Shape, window: usize) -> Result<Box<dyn Run>, DeviceError> {
-		Ok(Box::new(run::GpuRun::start(
-			self.shared.clone(),
-			seed,
-			shape,
-			window,
-		)?))
+		let run = run::GpuRun::start(self.shared()?, seed, shape, window)?;
+		Ok(Box::new(run))
 	}
 }
 
@@ -238,6 +241,29 @@ impl Drop for Timed {
 }
 
 impl Shared {
+	fn open(adapter: &Adapter, options: &Options) -> Result<Self, DeviceError> {
+		let Chosen {
+			handle,
+			product,
+			rated,
+		} = product::choose(adapter, options)?;
+		let kernel = |name, code: String, uses: &[Use]| handle.kernel(name, Code::Wgsl(code), uses);
+		use Use::{Read, Write};
+		Ok(Self {
+			name: adapter.get_info().name,
+			fill: kernel("fill", shaders::fill(), &[Write])?,
+			leaves: kernel("leaves", shaders::leaves(), &[Read, Write])?,
+			reduce: kernel("reduce", shaders::reduce(), &[Read, Write])?,
+			product,
+			rated,
+			handle,
+			timed: AtomicBool::new(false),
+			work: Mutex::new(()),
+			kept: Mutex::new(None),
+			walks: Mutex::default(),
+		})
+	}
+
 	/// The walk's kernel over a window in so many buffers.
 	fn walk_kernel(&self, buffers: usize) -> Result<Arc<Kernel>, DeviceError> {
 		let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);

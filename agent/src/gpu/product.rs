@@ -2,8 +2,8 @@
 //!
 //! Drivers are not to be trusted with it: some say that they have matrix units and play them in software, slower
 //! than without; some lose the device, or crash; one may be wrong. So each kernel computes a product that is known, what
-//! is right competes, and the fastest is taken. All of that happens on a handle of its own, which is then given up: what
-//! a kernel does to it harms nothing else. What came of it is remembered (see [`Memo`]).
+//! is right competes, and the fastest is taken. Each does so on a handle of its own, which is then given up: what it does
+//! to it harms no other. What came of it is remembered (see [`Memo`]).
 
 use super::{
 	Kernels, Options,
@@ -17,7 +17,10 @@ use crate::{
 	device::{DeviceError, Rated},
 	hash::Hash,
 };
-use std::time::{Duration, Instant};
+use std::{
+	path::Path,
+	time::{Duration, Instant},
+};
 use wgpu::{Adapter, Buffer, BufferUsages, DeviceType, Features};
 
 /// Rows of the product that is known.
@@ -60,17 +63,20 @@ fn name_of(recipe: &Recipe) -> String {
 	}
 }
 
+/// Its code.
+fn code_of(recipe: &Recipe) -> Result<Code, DeviceError> {
+	match recipe {
+		Some(plan) => tensor::kernel(plan)
+			.map(Code::Spirv)
+			.map_err(|error| lost(format!("a kernel that cannot be: {error}"))),
+		None => Ok(Code::Wgsl(shaders::step())),
+	}
+}
+
 impl Product {
 	fn new(handle: &Handle, recipe: &Recipe) -> Result<Self, DeviceError> {
-		let (code, tile) = match recipe {
-			Some(plan) => {
-				let code = tensor::kernel(plan)
-					.map_err(|error| lost(format!("a kernel that cannot be: {error}")))?;
-				(Code::Spirv(code), plan.tile())
-			}
-			None => (Code::Wgsl(shaders::step()), (shaders::TILE, shaders::TILE)),
-		};
-		Self::of_code(handle, code, tile, name_of(recipe))
+		let tile = recipe.map_or((shaders::TILE, shaders::TILE), |plan| plan.tile());
+		Self::of_code(handle, code_of(recipe)?, tile, name_of(recipe))
 	}
 
 	fn of_code(
@@ -169,7 +175,7 @@ impl<'a> Trial<'a> {
 	}
 
 	/// What kernels do, in 10⁹ operations a second. They take turns, so that what disturbs, disturbs all.
-	fn gops(&self, products: &[&Product]) -> Result<Vec<f64>, DeviceError> {
+	fn gops(&self, products: &[Product]) -> Result<Vec<f64>, DeviceError> {
 		let mut counts = Vec::new();
 		for product in products {
 			self.compute(product, 1)?;
@@ -218,73 +224,96 @@ fn expected(n: usize) -> Vec<u8> {
 	out
 }
 
-/// Leaves out what cannot be made, does not run, or computes something else.
-fn right<R>(
-	handle: &Handle,
-	candidates: impl Iterator<Item = (R, Result<Product, DeviceError>)>,
-) -> Result<Vec<(R, Product)>, DeviceError> {
-	let known = Trial::new(handle, KNOWN)?;
-	let expected = expected(KNOWN);
-	let mut out = Vec::new();
-	for (recipe, made) in candidates {
-		match made.and_then(|product| Ok((known.product(&product)?, product))) {
-			Ok((computed, product)) if computed == expected => out.push((recipe, product)),
-			Ok((_, product)) => {
-				tracing::warn!(kernel = product.name, "it computes something else");
-			}
-			Err(error) => tracing::warn!(%error, "a kernel cannot be used"),
-		}
-		// What is lost stays lost.
-		handle.wait()?;
-	}
-	Ok(out)
+/// Whether a kernel computes the product that is known.
+fn is_right(known: &Trial<'_>, product: &Product) -> Result<bool, DeviceError> {
+	Ok(known.product(product)? == expected(known.n))
 }
 
-/// The kernels that are right, the fastest first, by products of so many rows.
-pub(super) fn compete(
-	handle: &Handle,
-	recipes: Vec<Recipe>,
-	rows: usize,
-) -> Result<Vec<(Recipe, Rated)>, DeviceError> {
-	let start = Instant::now();
-	let in_time = recipes
-		.into_iter()
-		.take_while(|_| start.elapsed() < MAKING)
-		.map(|recipe| (recipe, Product::new(handle, &recipe)));
-	let mut right = right(handle, in_time)?;
-	let timed = Trial::new(handle, rows)?;
-	// The same again at full load, where there is something to compare with: the portable kernel comes first.
-	if let Some((None, portable)) = right.first() {
-		let expected = timed.product(portable)?;
-		let mut alike = Vec::new();
-		for (_, product) in &right {
-			alike.push(timed.product(product)? == expected);
-		}
-		let mut alike = alike.into_iter();
-		right.retain(|(_, product)| {
-			let kept = alike.next().unwrap_or_default();
-			if !kept {
-				tracing::warn!(
-					kernel = product.name,
-					"it computes something else under load"
-				);
-			}
-			kept
-		});
+fn features(recipe: &Recipe) -> Features {
+	match recipe {
+		Some(_) => tensor::FEATURES,
+		None => Features::empty(),
 	}
-	let products: Vec<&Product> = right.iter().map(|(_, product)| product).collect();
-	let gops = timed.gops(&products)?;
-	let rated = |((recipe, product), gops): ((Recipe, Product), f64)| {
-		let rated = Rated {
-			kernel: product.name,
+}
+
+/// Whether a kernel can be used, tried on a handle of its own.
+fn can_be_used(adapter: &Adapter, recipe: &Recipe) -> Result<bool, DeviceError> {
+	let kernel = name_of(recipe);
+	let tried = contained(|| {
+		let handle = Handle::open(adapter, features(recipe))?;
+		let product = Product::new(&handle, recipe)?;
+		is_right(&Trial::new(&handle, KNOWN)?, &product)
+	});
+	match tried {
+		Ok(true) => return Ok(true),
+		Ok(false) => tracing::warn!(kernel, "it computes something else"),
+		// That is not the kernel's fault.
+		Err(error @ DeviceError::Memory(_)) => return Err(error),
+		Err(error) => tracing::warn!(kernel, %error, "a kernel cannot be used"),
+	}
+	Ok(false)
+}
+
+/// What came of a competition.
+pub(super) struct Competed {
+	/// The kernels that are right, the fastest first.
+	pub rated: Vec<Rated>,
+	/// None was left out for want of time.
+	pub complete: bool,
+}
+
+/// Finds out which kernels are right, and how fast they are, by products of so many rows.
+pub(super) fn compete(
+	adapter: &Adapter,
+	recipes: &[Recipe],
+	rows: usize,
+) -> Result<Competed, DeviceError> {
+	let start = Instant::now();
+	let (mut usable, mut complete) = (Vec::new(), true);
+	for recipe in recipes {
+		if start.elapsed() > MAKING {
+			complete = false;
+			break;
+		}
+		if can_be_used(adapter, recipe)? {
+			usable.push(*recipe);
+		}
+	}
+	let rated = contained(|| {
+		let handle = Handle::open(adapter, tensor::FEATURES)?;
+		let made = usable.iter().map(|recipe| Product::new(&handle, recipe));
+		let mut products: Vec<Product> = made.collect::<Result<_, _>>()?;
+		let timed = Trial::new(&handle, rows)?;
+		// The same again at full load, where there is something to compare with.
+		if usable.contains(&None) {
+			let expected = match products.iter().find(|product| product.name == PORTABLE) {
+				Some(portable) => timed.product(portable)?,
+				None => Vec::new(),
+			};
+			let mut alike = Vec::new();
+			for product in products {
+				if timed.product(&product)? == expected {
+					alike.push(product);
+				} else {
+					tracing::warn!(
+						kernel = product.name,
+						"it computes something else under load"
+					);
+				}
+			}
+			products = alike;
+		}
+		let gops = timed.gops(&products)?;
+		let rated = products.iter().zip(gops).map(|(product, gops)| Rated {
+			kernel: product.name.clone(),
 			gops: Some(gops),
-		};
-		(recipe, rated)
-	};
-	let mut out: Vec<_> = right.into_iter().zip(gops).map(rated).collect();
+		});
+		Ok(rated.collect::<Vec<_>>())
+	});
+	let mut rated = rated?;
 	let rate = |rated: &Rated| rated.gops.unwrap_or_default();
-	out.sort_by(|(_, a), (_, b)| rate(b).total_cmp(&rate(a)));
-	Ok(out)
+	rated.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+	Ok(Competed { rated, complete })
 }
 
 /// A device with the kernel that it is used with.
@@ -297,23 +326,21 @@ pub(super) struct Chosen {
 
 /// Opens an adapter with a kernel, unless that kernel is wrong.
 fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen, DeviceError> {
-	let features = match recipe {
-		Some(_) => tensor::FEATURES,
-		None => Features::empty(),
-	};
 	contained(|| {
-		let handle = Handle::open(adapter, features)?;
-		let made = Product::new(&handle, recipe);
-		let product = match Trial::new(&handle, KNOWN) {
-			Ok(_) => right(&handle, [((), made)].into_iter())?.pop(),
-			// All memory is a customer's: it was right when it was chosen, and what it computes is checked.
+		let handle = Handle::open(adapter, features(recipe))?;
+		let product = Product::new(&handle, recipe)?;
+		match Trial::new(&handle, KNOWN) {
+			Ok(known) => {
+				if !is_right(&known, &product)? {
+					return Err(lost("it does not compute what it should"));
+				}
+			}
+			// All memory is a customer's. What it computes is checked later, by others.
 			Err(DeviceError::Memory(error)) => {
 				tracing::warn!(error, "too little memory to try a kernel");
-				Some(((), made?))
 			}
 			Err(error) => return Err(error),
-		};
-		let (_, product) = product.ok_or_else(|| lost("it does not compute what it should"))?;
+		}
 		Ok(Chosen {
 			handle,
 			product,
@@ -325,101 +352,119 @@ fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen,
 /// Opens an adapter with the best of the kernels that may be used.
 pub(super) fn choose(adapter: &Adapter, options: &Options) -> Result<Chosen, DeviceError> {
 	let software = adapter.get_info().device_type == DeviceType::Cpu;
-	let plans = match options.kernels {
+	let mut plans = match options.kernels {
 		Kernels::Portable => Vec::new(),
 		// It would be slower there; its compiler alone takes long.
 		Kernels::Fastest if software => Vec::new(),
 		Kernels::Fastest | Kernels::Tensor => tensor::plans_of(adapter),
 	};
-	let mut portable: Vec<Recipe> = vec![None];
-	if options.kernels == Kernels::Tensor {
-		portable.clear();
+	if software {
+		// The least takes the compiler the least time.
+		plans.drain(..plans.len().saturating_sub(1));
 	}
+	let portable = options.kernels != Kernels::Tensor;
+	let mut rated = Vec::new();
 	if !plans.is_empty() {
-		let recipes: Vec<Recipe> = portable
-			.iter()
-			.copied()
-			.chain(plans.into_iter().map(Some))
-			.collect();
-		match on_units(adapter, &recipes, software, options) {
-			Ok(Some(chosen)) => return Ok(chosen),
-			// The portable kernel is faster, or nothing may be tried.
-			Ok(None) => (),
+		let mut recipes: Vec<Recipe> = plans.into_iter().map(Some).collect();
+		if portable {
+			recipes.insert(0, None);
+		}
+		match on_units(adapter, &recipes, TIMED, options.memory.as_deref()) {
+			Ok(chosen) => return Ok(chosen),
 			Err(error) => {
 				let name = adapter.get_info().name;
 				tracing::warn!(name, %error, "its matrix units cannot be used");
+				rated.push(Rated {
+					kernel: format!("tensor, not used: {error}"),
+					gops: None,
+				});
 			}
 		}
 	}
-	if portable.is_empty() {
+	if !portable {
 		return Err(lost("it has no matrix units that can be used"));
 	}
-	let rated = Rated {
+	let used = Rated {
 		kernel: PORTABLE.into(),
 		gops: None,
 	};
-	open(adapter, &None, vec![rated])
+	rated.insert(0, used);
+	open(adapter, &None, rated)
 }
 
-/// Opens an adapter with the best of some kernels, those on its matrix units among them, as far as they were no harm so
-/// far. None if they were.
-fn on_units(
+/// Opens an adapter with the best of some kernels, those on its matrix units among them.
+pub(super) fn on_units(
 	adapter: &Adapter,
 	recipes: &[Recipe],
-	software: bool,
-	options: &Options,
-) -> Result<Option<Chosen>, DeviceError> {
-	let names: Vec<String> = recipes.iter().map(name_of).collect();
-	let memo = options
-		.memory
-		.as_deref()
-		.map(|dir| Memo::new(dir, &adapter.get_info(), &names));
-	let Ok(attempt) = memo.as_ref().map(Memo::attempt).transpose() else {
-		return Ok(None);
-	};
-	let recipe = |rated: &Rated| {
-		let at = names.iter().position(|name| *name == rated.kernel)?;
-		recipes.get(at).copied()
-	};
-	let remembered = memo.as_ref().and_then(Memo::choice);
-	let rated = match remembered.filter(|rated| rated.iter().all(|rated| recipe(rated).is_some())) {
-		Some(rated) => rated,
-		// Nothing is timed there, and of several plans the least takes its compiler the least time.
-		None if software => {
-			let last = recipes.last().map(name_of);
-			last.map(|kernel| Rated { kernel, gops: None })
-				.into_iter()
-				.collect()
+	rows: usize,
+	memory: Option<&Path>,
+) -> Result<Chosen, DeviceError> {
+	let memo = match memory {
+		Some(dir) => {
+			// Another code by the same name is another kernel.
+			let codes = recipes
+				.iter()
+				.map(|recipe| Ok(code_of(recipe)?.fingerprint()))
+				.collect::<Result<Vec<_>, DeviceError>>()?;
+			Some(Memo::new(dir, &adapter.get_info(), &codes))
 		}
-		None => {
-			let competed = contained(|| {
-				let handle = Handle::open(adapter, tensor::FEATURES)?;
-				compete(&handle, recipes.to_vec(), TIMED)
-			});
-			let rated: Vec<Rated> = match competed {
-				Ok(competed) => competed.into_iter().map(|(_, rated)| rated).collect(),
-				// That is nobody's fault, and no reason to remember anything.
-				Err(error @ DeviceError::Memory(_)) => {
-					if let Some(attempt) = attempt {
-						attempt.finish();
-					}
-					return Err(error);
-				}
-				Err(error) => return Err(error),
-			};
-			if let Some(memo) = &memo {
-				memo.choose(&rated);
-			}
-			rated
-		}
+		None => None,
 	};
-	let best = rated.first().and_then(recipe);
-	let best = best.ok_or_else(|| lost("no kernel computes what it should"))?;
-	let chosen = open(adapter, &best, rated)?;
+	let attempt = memo
+		.as_ref()
+		.map(Memo::attempt)
+		.transpose()
+		.map_err(|refused| lost(refused.to_string()))?;
+	let chosen = best(adapter, recipes, rows, memo.as_ref());
+	// Whatever came of it, the process lives.
 	if let Some(attempt) = attempt {
 		attempt.finish();
 	}
-	Ok(Some(chosen))
+	chosen
+}
+
+fn best(
+	adapter: &Adapter,
+	recipes: &[Recipe],
+	rows: usize,
+	memo: Option<&Memo>,
+) -> Result<Chosen, DeviceError> {
+	let of_name = |rated: &Rated| {
+		let found = recipes
+			.iter()
+			.find(|recipe| name_of(recipe) == rated.kernel);
+		found.copied()
+	};
+	if let Some(rated) = memo.and_then(Memo::choice)
+		&& let Some(recipe) = rated.first().and_then(of_name)
+	{
+		match open(adapter, &recipe, rated) {
+			// It is no longer what it was: that is found out anew.
+			Err(DeviceError::Lost(error)) => tracing::warn!(error, "a kernel that was chosen"),
+			other => return other,
+		}
+	}
+	if let Some(memo) = memo {
+		memo.forget();
+	}
+	let Competed { rated, complete } = match recipes {
+		// There is nothing to choose.
+		[only] => Competed {
+			rated: vec![Rated {
+				kernel: name_of(only),
+				gops: None,
+			}],
+			complete: false,
+		},
+		_ => compete(adapter, recipes, rows)?,
+	};
+	let recipe = rated.first().and_then(of_name);
+	let recipe = recipe.ok_or_else(|| lost("no kernel computes what it should"))?;
+	let chosen = open(adapter, &recipe, rated)?;
+	if let Some(memo) = memo.filter(|_| complete) {
+		memo.choose(&chosen.rated);
+	}
+	Ok(chosen)
 }
 
 /// Whether the kernel of a plan is right on an adapter; the error says what is wrong.
@@ -441,7 +486,7 @@ mod tests {
 	}
 
 	#[test]
-	fn what_is_wrong_or_does_not_run_is_left_out() {
+	fn what_is_wrong_is_found_out() {
 		let handle = Handle::open(&adapter(), Features::empty()).unwrap();
 		let tile = (shaders::TILE, shaders::TILE);
 		let made =
@@ -455,17 +500,17 @@ mod tests {
 		for bad in [&wrong, &half, &idle] {
 			assert_ne!(*bad, good);
 		}
-		let candidates = [
-			("wrong", made(wrong)),
-			("good", made(good.clone())),
-			("half", made(half)),
-			("no code", made("nothing".into())),
-			("idle", made(idle)),
-			("good too", made(good)),
-		];
-		let right = right(&handle, candidates.into_iter()).unwrap();
-		let names: Vec<&str> = right.iter().map(|(name, _)| *name).collect();
-		assert_eq!(names, ["good", "good too"]);
+		let known = Trial::new(&handle, KNOWN).unwrap();
+		for (code, expected) in [
+			(wrong, false),
+			(good.clone(), true),
+			(half, false),
+			(idle, false),
+			(good, true),
+		] {
+			assert_eq!(is_right(&known, &made(code).unwrap()), Ok(expected));
+		}
+		assert!(made("nothing".into()).is_err());
 	}
 
 	#[test]

@@ -235,8 +235,8 @@ impl std::fmt::Display for Plan {
 		let (down, across) = self.region;
 		write!(
 			f,
-			"{m}×{n}×{k} units, {rows}×{columns} tiles of {down}×{across}, {} deep",
-			self.depth
+			"{m}×{n}×{k} units, {rows}×{columns} tiles of {down}×{across}, {} deep, subgroups of {}",
+			self.depth, self.subgroup
 		)
 	}
 }
@@ -291,6 +291,7 @@ struct Code {
 	group: Word,
 	local: Word,
 	subgroup: Word,
+	subgroups: Word,
 	lane: Word,
 	pointers: Pointers,
 }
@@ -371,6 +372,7 @@ impl Code {
 			group: 0,
 			local: 0,
 			subgroup: 0,
+			subgroups: 0,
 			lane: 0,
 			pointers: Pointers {
 				param: b.type_pointer(None, StorageClass::Uniform, u32),
@@ -432,6 +434,7 @@ impl Code {
 		self.group = self.input(three, BuiltIn::WorkgroupId);
 		self.local = self.input(self.u32, BuiltIn::LocalInvocationIndex);
 		self.subgroup = self.input(self.u32, BuiltIn::SubgroupId);
+		self.subgroups = self.input(self.u32, BuiltIn::NumSubgroups);
 		self.lane = self.input(self.u32, BuiltIn::SubgroupLocalInvocationId);
 	}
 
@@ -620,6 +623,7 @@ impl Code {
 				self.group,
 				self.local,
 				self.subgroup,
+				self.subgroups,
 				self.lane,
 			],
 		);
@@ -627,7 +631,12 @@ impl Code {
 		self.b.execution_mode(main, ExecutionMode::LocalSize, size);
 		self.b.begin_block(None)?;
 		let variables = self.variables();
-		self.tile(&variables)?;
+		// Where a driver makes subgroups of another size than it says, there would be no region or no room for some:
+		// then nothing is computed, which is found out before the kernel is used.
+		let subgroups = self.get(self.subgroups)?;
+		let regions = self.constant(self.plan.regions.0 * self.plan.regions.1);
+		let as_planned = self.b.i_equal(self.bool, None, subgroups, regions)?;
+		self.only_if(as_planned, |code| code.tile(&variables))?;
 		self.b.ret()?;
 		self.b.end_function()
 	}

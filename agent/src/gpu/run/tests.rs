@@ -1,5 +1,9 @@
 use super::*;
-use crate::{chain, gpu};
+use crate::{
+	chain::{self, Position},
+	device::Device,
+	gpu,
+};
 
 #[test]
 fn rows_of_eight_chunks_are_hashed_alike() {
@@ -9,9 +13,10 @@ fn rows_of_eight_chunks_are_hashed_alike() {
 		.pop()
 		.map(|adapter| gpu::Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
 		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers");
-	let memory = Memory::new(&device.shared, shape, 1).unwrap();
+	let shared = device.shared().unwrap();
+	let memory = Memory::new(&shared, shape, 1).unwrap();
 	let gpu = Chain {
-		shared: device.shared.clone(),
+		shared,
 		seed: [4; 32],
 		shape,
 	};
@@ -29,4 +34,19 @@ fn rows_of_eight_chunks_are_hashed_alike() {
 		assert!(*bytes == x[row * shape.n..][..shape.n], "row {row}");
 		assert_eq!(*path, tree.path(row), "row {row}");
 	}
+}
+
+#[test]
+fn a_device_that_was_lost_is_opened_again() {
+	let shape = Shape { n: 1_024, steps: 1 };
+	let device = gpu::adapters(gpu::Choice::Software)
+		.pop()
+		.map(|adapter| gpu::Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
+		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers");
+	let before = device.start([1; 32], shape, 1).unwrap();
+	device.shared().unwrap().handle.fail();
+	let at = [Position { t: 0, i: 1, j: 2 }];
+	assert!(before.open(&at, &[]).is_err());
+	let after = device.start([1; 32], shape, 1).unwrap();
+	assert_eq!(before.steps().root(), after.steps().root());
 }

@@ -120,15 +120,7 @@ fn the_chain_is_that_of_the_reference() {
 	// Also what is not kept, and is computed again.
 	let at = [(0, 1_023, 77), (2, 5, 512)].map(|(t, i, j)| Position { t, i, j });
 	assert!(here.open(&at, &[]) == there.open(&at, &[]));
-	// What was chosen is remembered, and that it was tried is forgotten once it came to its end.
-	let dir = tempfile::tempdir().unwrap();
-	let remembering = Options {
-		memory: Some(dir.path().into()),
-		..options(Kernels::Tensor)
-	};
-	drop(Gpu::open(&adapter, &remembering).unwrap());
-	assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-	// Software is not timed, so nothing says that it is faster than the portable kernel.
+	// By itself no agent would use it on software.
 	let gpu = Gpu::open(&adapter, &options(Kernels::Fastest)).unwrap();
 	assert!(gpu.kernels()[0].kernel.starts_with("portable"));
 }
@@ -149,23 +141,43 @@ fn plans_of_several_sizes_are_right() {
 }
 
 #[test]
-fn the_fastest_of_those_that_are_right_comes_first() {
-	let Some(adapter) = adapter("the_fastest_of_those_that_are_right_comes_first") else {
+fn what_is_right_and_fastest_is_used_and_remembered() {
+	let Some(adapter) = adapter("what_is_right_and_fastest_is_used_and_remembered") else {
 		return;
 	};
-	let handle = gpu::kernel::Handle::open(&adapter, FEATURES).unwrap();
 	let plan = plans_of(&adapter).pop();
 	// A plan for other hardware: whatever its kernel does here, it is not this product.
 	let wrong = plan.map(|plan| Plan {
-		subgroup: 32,
+		subgroup: 2 * plan.subgroup,
 		..plan
 	});
-	let found = gpu::product::compete(&handle, vec![None, plan, wrong], 512).unwrap();
-	let gops = |at: usize| found[at].1.gops.unwrap();
+	let dir = tempfile::tempdir().unwrap();
+	let files = || -> Vec<PathBuf> {
+		let files = std::fs::read_dir(dir.path()).unwrap();
+		files.map(|file| file.unwrap().path()).collect()
+	};
+	let open = |recipes: &[_]| {
+		let memory = Some(dir.path());
+		gpu::product::on_units(&adapter, recipes, 512, memory).map(|chosen| chosen.rated)
+	};
+	let found = open(&[None, wrong, plan]).unwrap();
+	let gops = |at: usize| found[at].gops.unwrap();
+	assert_eq!(found.len(), 2, "{found:?}");
 	assert!(gops(0) >= gops(1) && gops(1) > 0.0);
-	let mut found: Vec<_> = found.into_iter().map(|(recipe, _)| recipe).collect();
-	found.sort_unstable_by_key(Option::is_some);
-	assert_eq!(found, [None, plan]);
+	// The attempt is over, what was found is kept, and kept to.
+	let [kept] = &files()[..] else {
+		panic!("{:?}", files());
+	};
+	let others: Vec<_> = found.iter().rev().cloned().collect();
+	std::fs::write(kept, serde_json::to_vec(&others).unwrap()).unwrap();
+	assert_eq!(open(&[None, wrong, plan]), Ok(others));
+	// One that was chosen and is wrong now is forgotten.
+	let name = format!("tensor, {}", wrong.unwrap());
+	std::fs::write(kept, format!("[{{\"kernel\":\"{name}\",\"gops\":1.0}}]")).unwrap();
+	assert_eq!(open(&[None, wrong, plan]).unwrap().len(), 2);
+	// Where nothing is right nothing is used, and nothing is left behind but the other choice.
+	assert!(open(&[wrong, wrong]).is_err());
+	assert_eq!(files(), std::slice::from_ref(kept));
 }
 
 #[test]
