@@ -1,7 +1,7 @@
 //! Tensor kernels on Mesa's software Vulkan, which has units of 8 × 8 × 8 from Mesa 26.1 on. Where the machine's own
 //! Mesa is older, these tests run themselves again with the one that `scripts/mesa.sh` puts beside it.
 
-use super::*;
+use super::{kernel::place, *};
 use crate::{
 	chain::{Position, Shape},
 	device::{Device, Processor},
@@ -137,6 +137,28 @@ fn plans_of_several_sizes_are_right() {
 	assert_eq!(plans.len(), 3);
 	for plan in plans {
 		gpu::product::try_plan(&adapter, &plan).unwrap();
+	}
+}
+
+#[test]
+fn plans_for_the_units_of_gpus_are_right() {
+	let Some(adapter) = adapter("plans_for_the_units_of_gpus_are_right") else {
+		return;
+	};
+	// Mesa's software takes units of all multiples of its own, as of `VK_NV_cooperative_matrix2`. So what is written
+	// for GPUs runs, but for the size of their subgroups.
+	for unit in [
+		unit(16, 16, 32),
+		unit(16, 8, 32),
+		unit(16, 16, 16),
+		unit(8, 16, 32),
+	] {
+		let mut plans = plans(unit, 8, &adapter.limits());
+		plans.retain(|plan| plan.region == (16, 16));
+		assert_eq!(plans.len(), 2, "{unit:?}");
+		for plan in plans {
+			gpu::product::try_plan(&adapter, &plan).unwrap();
+		}
 	}
 }
 
