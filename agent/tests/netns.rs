@@ -235,22 +235,37 @@ fn the_tier_that_is_found_is_the_tier_of_the_line() {
 	tier_of_line((100, 100), 1);
 	// Both directions at the edge of their tier.
 	tier_of_line((400, 300), 2);
-	// Four agents at this rate need two cores for themselves: beside others' builds it may be found too low.
-	tier_of_line((800, 800), 3);
 }
 
 #[test]
-fn a_claim_of_more_than_the_line_gains_nothing() {
+fn the_tier_of_a_fast_line_is_found() {
 	let _alone = alone();
-	// Claimed: tier 4. There: nearly tier 2, and less than any.
-	for (line, expected) in [((350, 350), 1), ((50, 50), 0)] {
+	// Four agents at this rate need two cores for themselves. What else the machine does can make it be found too low,
+	// and then it is measured again; nothing makes it be found too high.
+	let line = (800, 800);
+	for _ in 0..3 {
+		let verdicts = measured(line, line, 10);
+		match tier(&verdicts) {
+			3 => return,
+			found => assert!(found < 3, "{line:?}: {verdicts:?}"),
+		}
+	}
+	panic!("{line:?}: found too low, three times");
+}
+
+#[test]
+fn a_claim_of_more_than_the_line_is_found_out() {
+	let _alone = alone();
+	// Claimed: tier 4. There: twice tier 1, and half of it. The seats do not share a full line evenly, but however they
+	// do, the median of three is 1.5 times the line at most, which reaches neither 360 nor 90 Mb/s here.
+	for (line, expected) in [((220, 220), 1), ((50, 50), 0)] {
 		let verdicts = measured((2_000, 2_000), line, 5);
 		assert_eq!(tier(&verdicts), expected, "{line:?}: {verdicts:?}");
 	}
 }
 
 #[test]
-#[ignore = "a line that is full is found up to an eighth below what it is: at a tier's edge that is now and then the tier below"]
+#[ignore = "seats do not share a full line evenly: at a tier's edge another tier is found now and then"]
 fn a_line_that_is_only_claimed_is_found_out() {
 	let _alone = alone();
 	// Claimed: tier 4. There: tier 2, then a fast download with a slow upload, and less than any tier.
