@@ -190,7 +190,6 @@ fn key_of(path: &Path) -> Result<[u8; 32]> {
 }
 
 async fn run(args: Run) -> Result<()> {
-	let found = Hardware::detect(&args.data_dir);
 	let agent = Agent::start(Config {
 		listen: args.listen,
 		token: secret_file(&args.token_file)?,
@@ -200,11 +199,11 @@ async fn run(args: Run) -> Result<()> {
 		relay_url: args.relay_url,
 		bind: args.bind,
 		patience: Duration::from_secs(args.patience),
-		gpus: args.gpus.options(Some(args.data_dir)),
+		gpus: args.gpus.options(Some(args.data_dir.clone())),
 		containers: args.containers.into(),
 	})
 	.await?;
-	for remark in found.remarks() {
+	for remark in Hardware::detect(&args.data_dir).remarks() {
 		tracing::info!("{remark}");
 	}
 	println!(

@@ -190,9 +190,8 @@ impl Device for Gpu {
 	}
 
 	fn kernels(&self) -> Vec<Rated> {
-		self.shared()
-			.map(|shared| shared.rated.clone())
-			.unwrap_or_default()
+		let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+		shared.rated.clone()
 	}
 
 	fn copy_gbps(&self) -> Result<f64, DeviceError> {

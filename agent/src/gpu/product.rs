@@ -236,24 +236,6 @@ fn features(recipe: &Recipe) -> Features {
 	}
 }
 
-/// Whether a kernel can be used, tried on a handle of its own.
-fn can_be_used(adapter: &Adapter, recipe: &Recipe) -> Result<bool, DeviceError> {
-	let kernel = name_of(recipe);
-	let tried = contained(|| {
-		let handle = Handle::open(adapter, features(recipe))?;
-		let product = Product::new(&handle, recipe)?;
-		is_right(&Trial::new(&handle, KNOWN)?, &product)
-	});
-	match tried {
-		Ok(true) => return Ok(true),
-		Ok(false) => tracing::warn!(kernel, "it computes something else"),
-		// That is not the kernel's fault.
-		Err(error @ DeviceError::Memory(_)) => return Err(error),
-		Err(error) => tracing::warn!(kernel, %error, "a kernel cannot be used"),
-	}
-	Ok(false)
-}
-
 /// What came of a competition.
 pub(super) struct Competed {
 	/// The kernels that are right, the fastest first.
@@ -275,8 +257,13 @@ pub(super) fn compete(
 			complete = false;
 			break;
 		}
-		if can_be_used(adapter, recipe)? {
-			usable.push(*recipe);
+		match open(adapter, recipe, Vec::new()) {
+			Ok(_) => usable.push(*recipe),
+			// That is not the kernel's fault.
+			Err(error @ DeviceError::Memory(_)) => return Err(error),
+			Err(error) => {
+				tracing::warn!(kernel = name_of(recipe), %error, "a kernel cannot be used");
+			}
 		}
 	}
 	let rated = contained(|| {
@@ -285,11 +272,11 @@ pub(super) fn compete(
 		let mut products: Vec<Product> = made.collect::<Result<_, _>>()?;
 		let timed = Trial::new(&handle, rows)?;
 		// The same again at full load, where there is something to compare with.
-		if usable.contains(&None) {
-			let expected = match products.iter().find(|product| product.name == PORTABLE) {
-				Some(portable) => timed.product(portable)?,
-				None => Vec::new(),
-			};
+		let portable = products.iter().find(|product| product.name == PORTABLE);
+		let expected = portable
+			.map(|portable| timed.product(portable))
+			.transpose()?;
+		if let Some(expected) = expected {
 			let mut alike = Vec::new();
 			for product in products {
 				if timed.product(&product)? == expected {
