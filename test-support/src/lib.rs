@@ -1,0 +1,1 @@
+//! Support for tests that more than one crate needs. Only ever a dev-dependency.
