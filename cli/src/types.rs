@@ -349,13 +349,29 @@ chain_types! {
 		pub agent: Key,
 	}
 
+	/// Keys and the first round in which they count.
+	#[derive(Copy)]
+	struct DatedKeys {
+		/// The keys.
+		pub value: WorkerKeys,
+		/// The round.
+		pub since: u32,
+	}
+
+	/// The last two pairs of keys of a worker.
+	#[derive(Copy)]
+	struct KeyTimeline {
+		/// The newest keys.
+		pub now: DatedKeys,
+		/// The keys before them, if any.
+		pub before: Option<DatedKeys>,
+	}
+
 	/// What is needed of a worker's record to reach its agent.
 	#[derive(Copy)]
 	struct KeyRecord {
 		/// Its keys.
-		pub keys: WorkerKeys,
-		/// Keys that replace them, and from which round on.
-		pub next_keys: Option<(u32, WorkerKeys)>,
+		pub keys: KeyTimeline,
 	}
 
 	/// Stake on its way out.

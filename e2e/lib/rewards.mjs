@@ -189,14 +189,15 @@ export async function checkRewards(dev, worker, last) {
 				const { commission, licences } = plain(
 					await api.query.checkers.operators(checker.operator),
 				);
+				const eligible = licences.now.value;
 				// All licences that it works for are its own, and were there from the first block.
 				const own = mine.map(({ reward }) => ({
-					holders: membersPart(reward, commission.now, { eligible: licences.now }),
+					holders: membersPart(reward, commission.now.value, { eligible }),
 					reward,
 				}));
 				const expected =
 					own.reduce((total, { holders, reward }) => total + reward - holders, 0n) +
-					member(own.map(({ holders }) => holders), licences.now);
+					member(own.map(({ holders }) => holders), eligible);
 				const vkai = async () => plain(await api.query.rewards.vKai(checker.account.address));
 				const before = await vkai();
 				await send(api, checker.account, api.tx.rewards.claimChecker());

@@ -64,7 +64,7 @@ test('an agent that misbehaves never stops the node', async (t) => {
 		const since = watch.events.length;
 		const back = node.logged(/agent.* is back/i, { from: node.lines.length });
 		const record = plain(await dev.api.query.providers.workers(worker));
-		if (record.standings.now.state === 'Offline') {
+		if (record.standings.now.value === 'Offline') {
 			await dev.bringBack(worker);
 		}
 		await dev.confirmed(worker, { blocks: 400, since });

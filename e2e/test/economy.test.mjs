@@ -98,7 +98,7 @@ test('a delegator shares the reward of whole epochs, by stake', async () => {
 	const least = await trySend(api, dev.sudo, api.tx.providers.stake(worker, 1));
 	assert.equal(least.error, 'providers.DelegationTooSmall');
 	await dev.check(worker);
-	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.state, 'Online');
+	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.value, 'Online');
 
 	// The commission is in force after one whole epoch's notice, the stake counts from the next one.
 	const paid = (await epoch()) + 2;
@@ -165,5 +165,5 @@ test('a slash takes the owner first, and what it takes is the pot’s', async ()
 	assert.equal(taken.delegated + taken.unbonding, STAKE);
 	const put = event(result, 'rewards.PotFunded');
 	assert.deepEqual([put.pot, put.amount], ['Providers', record.pool.own + STAKE]);
-	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.state, 'Suspended');
+	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.value, 'Suspended');
 });

@@ -83,7 +83,7 @@ test('it became Online with the end of a check, by three votes', async () => {
 	)[0];
 	assert.equal(closed.data.votes, 3);
 	assert.ok(hardware(closed.data.outcome.Online.profile) > 0n, 'it is worth something');
-	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.state, 'Online');
+	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.value, 'Online');
 });
 
 test('nobody signed for the nodes, and nobody paid for it', async () => {

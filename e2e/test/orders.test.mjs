@@ -79,7 +79,7 @@ const idle = (worker) =>
 	dev.watch.until(async () => {
 		const record = plain(await dev.api.query.providers.workers(worker));
 		const waits = record.forced !== null && record.forced.round > dev.lastRound;
-		return record.standings.now.state === 'Online' && record.forced === null && !waits;
+		return record.standings.now.value === 'Online' && record.forced === null && !waits;
 	}, `worker ${worker} idle`);
 
 /** Writes an ed25519 client key, as the client reads it. */
@@ -138,7 +138,7 @@ test('an order over polkadot.js is matched, deployed and confirmed, fee-less', a
 	assert.equal(block.extrinsics[deployed.extrinsic].isSigned, false);
 	assert.equal(await stateOf(id), 'Active');
 	const record = plain(await api.query.providers.workers(state.worker));
-	assert.deepEqual([record.standings.now.state, record.order], ['Rented', id]);
+	assert.deepEqual([record.standings.now.value, record.order], ['Rented', id]);
 });
 
 test('its container is shut in', async () => {

@@ -292,7 +292,7 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 		assert.ok(data.outcome.Online, 'two of three seats decide');
 		await fail([dev.sudo, api.tx.popw.finalize([worker]), 'popw.NothingToFinalize']);
 		const info = plain(await api.query.providers.workers(worker));
-		assert.equal(info.standings.now.state, 'Online');
+		assert.equal(info.standings.now.value, 'Online');
 	});
 });
 
@@ -401,6 +401,6 @@ test('who is due and does not attest is found offline, once, by anyone', async (
 	const again = await trySend(api, two.account, report);
 	assert.ok(again.error, 'once');
 	const info = plain(await api.query.providers.workers(worker));
-	assert.equal(info.standings.now.state, 'Offline');
+	assert.equal(info.standings.now.value, 'Offline');
 	assert.equal((await view(api, 'Popw', 'is_due', [worker, round.index])).isTrue, false);
 });

@@ -1,15 +1,22 @@
-//! What pallets have in common whose calls come fee-less from nodes, as authorized transactions, or signed by
-//! an account that pays.
+//! Calls that come fee-less from nodes, as authorized transactions, or signed by an account that pays.
 
 use codec::Encode;
-use frame_support::pallet_prelude::{TransactionValidityWithRefund, Weight};
-use sp_core::sr25519;
+use frame_support::{
+	ensure,
+	pallet_prelude::{TransactionValidityWithRefund, Weight},
+};
+use frame_system::{
+	ensure_authorized, ensure_signed,
+	pallet_prelude::{BlockNumberFor, OriginFor},
+};
+use sp_core::{H256, sr25519};
 use sp_runtime::{
 	DispatchError,
+	traits::BadOrigin,
 	transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction},
 };
 
-/// Who sent a call.
+/// The sender of a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Signer<AccountId> {
 	/// An account, which pays the fee.
@@ -37,6 +44,36 @@ impl<AccountId> Signer<AccountId> {
 			Self::Authorized => true,
 		}
 	}
+}
+
+/// Returns the sender of a call that is authorized, or signed by an account.
+pub fn ensure_signed_or_authorized<T: frame_system::Config>(
+	origin: OriginFor<T>,
+) -> Result<Signer<T::AccountId>, BadOrigin> {
+	if ensure_authorized(origin.clone()).is_ok() {
+		return Ok(Signer::Authorized);
+	}
+	ensure_signed(origin).map(Signer::Account)
+}
+
+/// Returns the sender of a call that takes a node's `signature`. An account signs with its transaction:
+/// fails with `unexpected` where it gives another signature.
+pub fn ensure_sender<T: frame_system::Config>(
+	origin: OriginFor<T>,
+	signature: &Option<sr25519::Signature>,
+	unexpected: impl Into<DispatchError>,
+) -> Result<Signer<T::AccountId>, DispatchError> {
+	let sender = ensure_signed_or_authorized::<T>(origin)?;
+	ensure!(
+		sender == Signer::Authorized || signature.is_none(),
+		unexpected.into()
+	);
+	Ok(sender)
+}
+
+/// Returns the hash of the genesis block. It binds signatures to this chain.
+pub fn genesis<T: frame_system::Config<Hash = H256>>() -> H256 {
+	frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default())
 }
 
 /// How the pool names a pallet's error to whoever submitted: `InvalidTransaction::Custom` of its index, so that

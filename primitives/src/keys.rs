@@ -21,12 +21,8 @@ mod checker_app {
 
 /// A worker's key: sr25519, key type `kwrk`. The node signs attestations with it.
 pub type WorkerKey = worker_app::Public;
-/// Signature of a worker key.
-pub type WorkerSignature = worker_app::Signature;
 /// A checker's key: sr25519, key type `kchk`. The node signs commitments and reveals with it.
 pub type CheckerKey = checker_app::Public;
-/// Signature of a checker key.
-pub type CheckerSignature = checker_app::Signature;
 /// An agent's key: ed25519, the identity of its QUIC endpoint.
 pub type AgentKey = ed25519::Public;
 /// Signature of an agent key.

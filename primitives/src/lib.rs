@@ -2,12 +2,12 @@
 //!
 //! What the pallets, the node and the agent say to each other: identifiers ([`ids`]), keys
 //! ([`keys`]), the vocabulary of workers, checkers and customers ([`worker`], [`round`], [`order`]),
+//! values that change at the start of a round or an epoch ([`timeline`]),
 //! the traits through which pallets meet ([`traits`]), the bodies that the off-chain worker and the
 //! agent exchange ([`agent`]), and what off-chain workers ([`offchain`]) and fee-less calls
 //! ([`authorized`]) have in common.
 //!
-//! Pallets never depend on each other's crates; they meet here. Every trait has an implementation
-//! for `()`, so that a pallet can be tested, and put into a runtime, before its partner exists.
+//! Pallets never depend on each other's crates; they meet here.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
@@ -21,6 +21,7 @@ pub mod keys;
 pub mod offchain;
 pub mod order;
 pub mod round;
+pub mod timeline;
 pub mod traits;
 pub mod worker;
 
@@ -28,5 +29,6 @@ pub use ids::*;
 pub use keys::{AgentKey, AgentSignature, CheckerKey, KeyProof, WorkerKey};
 pub use order::*;
 pub use round::*;
+pub use timeline::*;
 pub use traits::*;
 pub use worker::*;

@@ -7,6 +7,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
+use frame_support::traits::GetCallName;
+use frame_system::offchain::{CreateAuthorizedTransaction, SubmitTransaction};
 use sp_runtime::offchain::{Duration, Timestamp, http, storage::StorageValueRef};
 
 /// The log target.
@@ -144,6 +146,21 @@ impl<'a> Agent<'a> {
 		Answer::decode_all(&mut bytes.as_slice())
 			.map_err(|_| String::from("an answer that does not decode"))
 	}
+}
+
+/// Submits a fee-less call to the node's own pool. Returns whether the pool took it.
+pub fn submit<T, Call>(call: Call) -> bool
+where
+	T: CreateAuthorizedTransaction<Call>,
+	Call: GetCallName + Into<T::RuntimeCall>,
+{
+	let name = call.get_call_name();
+	let transaction = T::create_authorized_transaction(call.into());
+	let taken = SubmitTransaction::<T, Call>::submit_transaction(transaction).is_ok();
+	if !taken {
+		log::debug!(target: LOG, "the pool did not take {name}");
+	}
+	taken
 }
 
 /// Reads a value of local storage; one that does not decode counts as none.

@@ -1,24 +1,26 @@
-//! The traits through which pallets meet. `()` implements each with the answer of a partner that is
-//! not there.
+//! The traits through which pallets meet.
 //!
 //! ```text
-//!   Providers ──Checks──▶ Popw ──Workers──▶ Providers
-//!   Checkers  ──Checks──▶ Popw ──Seats────▶ Checkers ──LicenceInfo──▶ Licenses
-//!   Checkers  ──Workers─▶ Providers
-//!   Popw ──OnClosed──▶ Rewards, Orders ──Rentals──▶ Popw
-//!   Orders ──Workers──▶ Providers, ──Checks, BlockSeed──▶ Popw
+//!   Providers ──Checks──▶ Popw ──WorkerRegistry, CheckedWorkers──▶ Providers
+//!   Checkers  ──Checks──▶ Popw ──Seats──▶ Checkers ──LicenceInfo──▶ Licenses
+//!   Checkers  ──WorkerRegistry──▶ Providers
+//!   Popw ──OnClosed──▶ Orders, Rewards
+//!   Popw ──Rentals───▶ Orders ──WorkerRegistry, Market──▶ Providers
+//!   Orders ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
 //!   Providers, Orders, Popw ──GpuClasses──▶ Rewards
 //! ```
 //!
-//! A call that changes a worker touches it first ([`Checks::touch`], which closes a check that is
-//! over) and reads its record after that.
+//! A call that changes a worker touches it first ([`Checks::touch`], which closes a check that is over) and
+//! reads its record afterwards.
+//!
+//! `()` implements the traits that a test's runtime leaves out.
 
 use crate::{
-	AgentKey, Balance, CheckerKey, Closing, EpochIndex, Forced, GpuClass, LicenceId, OperatorId,
-	OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings, WorkerId, WorkerKey,
-	WorkerSpec,
+	AgentKey, Balance, BlockNumber, CheckerKey, Closing, Commission, EpochIndex, Forced, GpuClass,
+	LicenceId, OperatorId, OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings,
+	WorkerId, WorkerKey, WorkerSpec,
 };
 use frame_support::weights::Weight;
 use kaisar_math::ClassReference;
@@ -71,132 +73,87 @@ pub struct Candidate {
 	pub reliability: Perbill,
 }
 
-/// The registry of workers (Providers), for Popw, Checkers and Orders.
-pub trait Workers<AccountId> {
-	/// The worker's record, with the keys in force in `round`.
+/// The registry of workers (Providers): records and counts, for Popw, Checkers and Orders.
+pub trait WorkerRegistry<AccountId> {
+	/// Returns the worker's record, with the keys in force in `round`.
 	fn info(worker: WorkerId, round: RoundIndex) -> Option<WorkerInfo<AccountId>>;
 
-	/// The worker that holds this key now or from the next round.
+	/// Returns the worker that holds this key now or from the next round.
 	fn by_key(key: &WorkerKey) -> Option<WorkerId>;
 
-	/// How many there are.
+	/// Returns the number of workers, in total and by state.
 	fn counts() -> WorkerCounts;
 
-	/// Makes the worker due once, in spot round `round`; an earlier mark that is still due is kept.
-	fn force(worker: WorkerId, round: RoundIndex) -> DispatchResult;
-
-	/// The worker cannot be checked in round `from`, for which it is marked, since another check of it was
-	/// open: the mark is for round `to` instead.
-	fn postpone(_worker: WorkerId, _from: RoundIndex, _to: RoundIndex) -> DispatchResult {
-		Ok(())
-	}
-
-	/// A check of the worker was opened in `round`: if that was its forced one, the mark is used up.
-	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult;
-
-	/// The worker was due in `closing.round` and did not attest: it is found offline, as by a check.
-	/// `finder` gets the bounty, if there is a slash and an account. Returns the bounty.
-	fn absent(
-		worker: WorkerId,
-		closing: &Closing,
-		finder: Option<&AccountId>,
-	) -> Result<Balance, DispatchError>;
-
-	/// A check is closed: updates profile, state, reliability and pending time, and returns what was
-	/// proved.
-	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError>;
-
-	/// The same, on behalf of an account that closes a check which nobody else did. `finder` shares the
-	/// bounty, if it ends in a slash.
-	fn closed_by(
-		worker: WorkerId,
-		closing: &Closing,
-		_finder: Option<&AccountId>,
-	) -> Result<Proved, DispatchError> {
-		Self::closed(worker, closing)
-	}
-
-	/// Idle workers with that many verified GPUs of the class, in a region or in all of them.
-	fn idle(_class: GpuClass, _count: u8, _region: Option<[u8; 2]>) -> u32 {
-		0
-	}
-
-	/// One of them, by its position below [`idle`](Self::idle). Positions change whenever a worker comes
-	/// or goes: draw them at random, and use them at once.
-	fn idle_at(
-		_class: GpuClass,
-		_count: u8,
-		_region: Option<[u8; 2]>,
-		_position: u32,
-	) -> Option<WorkerId> {
-		None
-	}
-
-	/// The worker, if it is idle and not barred from matching.
-	fn candidate(_worker: WorkerId) -> Option<Candidate> {
-		None
-	}
-
-	/// Idle and rented workers of a GPU class, for its utilisation.
-	fn use_of(_class: GpuClass) -> (u32, u32) {
-		(0, 0)
-	}
-
-	/// An idle worker serves `order` from now on: `Online` → `Rented`.
-	fn rent(_worker: WorkerId, _order: OrderId) -> DispatchResult {
-		Err(DispatchError::Unavailable)
-	}
-
-	/// A `Rented` worker is idle again, and due in a full check in the next round; it is `Suspended` if
-	/// its owner's stake was slashed below the minimum meanwhile.
-	fn free(_worker: WorkerId) -> DispatchResult {
-		Err(DispatchError::Unavailable)
-	}
-
-	/// A worker could not serve an order: that lowers its reliability like a check that did not confirm
-	/// it, and bars it from matching until block `until`.
-	fn bar(_worker: WorkerId, _until: crate::BlockNumber) -> DispatchResult {
-		Err(DispatchError::Unavailable)
-	}
-
-	/// A worker let its order down outside any check: a slash of level 1 is queued, for the time since its
-	/// last proof.
-	fn fault(_worker: WorkerId) -> DispatchResult {
-		Err(DispatchError::Unavailable)
-	}
-
-	/// Makes a worker that is registered and `Pending`, holding these keys, for benchmarks of other
-	/// pallets.
+	/// Registers a `Pending` worker with these keys, for benchmarks of other pallets.
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_worker(owner: &AccountId, key: WorkerKey, agent: AgentKey) -> WorkerId;
 }
 
-impl<AccountId> Workers<AccountId> for () {
-	fn info(_: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
-		None
-	}
-	fn by_key(_: &WorkerKey) -> Option<WorkerId> {
-		None
-	}
-	fn counts() -> WorkerCounts {
-		WorkerCounts::default()
-	}
-	fn force(_: WorkerId, _: RoundIndex) -> DispatchResult {
-		Ok(())
-	}
-	fn attested(_: WorkerId, _: RoundIndex) -> DispatchResult {
-		Ok(())
-	}
-	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Balance, DispatchError> {
-		Ok(0)
-	}
-	fn closed(_: WorkerId, _: &Closing) -> Result<Proved, DispatchError> {
-		Ok(Proved::default())
-	}
+/// Changes that checks make to workers (Providers), for Popw.
+pub trait CheckedWorkers<AccountId> {
+	/// Makes the worker due once, in spot round `round`. An earlier mark that is still due stays.
+	fn force(worker: WorkerId, round: RoundIndex) -> DispatchResult;
+
+	/// Moves the worker's mark from round `from` to round `to`: an open check kept the worker out of
+	/// round `from`.
+	fn postpone(worker: WorkerId, from: RoundIndex, to: RoundIndex) -> DispatchResult;
+
+	/// Notes that a check of the worker was opened in `round`, which uses up a mark for that round.
+	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult;
+
+	/// Finds the worker offline, as a check would: it was due in `closing.round` and did not attest.
+	/// `finder` gets the bounty of a slash.
+	fn absent(worker: WorkerId, closing: &Closing, finder: Option<&AccountId>) -> DispatchResult;
+
+	/// Closes a check: updates profile, state, reliability and pending time, and returns the time that
+	/// the check proved. `finder`, the account that closed a check which nobody else did, shares the
+	/// bounty of a slash.
+	fn closed(
+		worker: WorkerId,
+		closing: &Closing,
+		finder: Option<&AccountId>,
+	) -> Result<Proved, DispatchError>;
+}
+
+/// Workers as goods (Providers): drawn, rented and freed by Orders.
+pub trait Market {
+	/// Returns the number of idle workers with `count` verified GPUs of the class, in a region or in all
+	/// of them.
+	fn idle(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> u32;
+
+	/// Returns one of these workers by its position below [`idle`](Self::idle). Positions change whenever
+	/// a worker comes or goes: draw them at random, and use them at once.
+	fn idle_at(
+		class: GpuClass,
+		count: u8,
+		region: Option<[u8; 2]>,
+		position: u32,
+	) -> Option<WorkerId>;
+
+	/// Returns the worker's offer, if the worker is idle and not barred from matching.
+	fn candidate(worker: WorkerId) -> Option<Candidate>;
+
+	/// Returns the idle and the rented workers of a GPU class, for its utilization.
+	fn use_of(class: GpuClass) -> (u32, u32);
+
+	/// Rents an idle worker to `order`: `Online` → `Rented`.
+	fn rent(worker: WorkerId, order: OrderId) -> DispatchResult;
+
+	/// Frees a `Rented` worker: it is idle, and due in a full check in the next round. It becomes
+	/// `Suspended` instead if a slash left its owner's stake below the minimum.
+	fn free(worker: WorkerId) -> DispatchResult;
+
+	/// Bars a worker that could not serve an order from matching until block `until`. Its reliability
+	/// drops as after a check that did not confirm it.
+	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult;
+
+	/// Queues a slash of level 1 against a worker that failed its order outside any check, for the time
+	/// since its last proof.
+	fn fault(worker: WorkerId) -> DispatchResult;
+
+	/// Makes a `Pending` worker idle with this profile, for benchmarks of other pallets.
 	#[cfg(feature = "runtime-benchmarks")]
-	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
-		0
-	}
+	fn benchmark_verify(worker: WorkerId, profile: Profile);
 }
 
 /// Rounds and checks (Popw), for Providers, Checkers and Orders.
@@ -236,22 +193,6 @@ pub trait Checks {
 	/// display.
 	fn is_seated(_operator: OperatorId) -> bool {
 		false
-	}
-}
-
-impl Checks for () {
-	fn next_round() -> RoundIndex {
-		0
-	}
-	fn touch(_: WorkerId) {}
-	fn is_open(_: WorkerId) -> bool {
-		false
-	}
-	fn is_due(_: WorkerId) -> bool {
-		false
-	}
-	fn force(_: WorkerId) -> DispatchResult {
-		Ok(())
 	}
 }
 
@@ -309,33 +250,6 @@ pub trait Seats<AccountId> {
 	fn benchmark_operator(account: &AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId;
 }
 
-impl<AccountId> Seats<AccountId> for () {
-	fn minted() -> u32 {
-		0
-	}
-	fn active() -> u32 {
-		0
-	}
-	fn seat(_: LicenceId, _: RoundIndex) -> Option<OperatorId> {
-		None
-	}
-	fn operator(_: OperatorId, _: RoundIndex) -> Option<OperatorInfo<AccountId>> {
-		None
-	}
-	fn number(_: &AccountId) -> Option<OperatorId> {
-		None
-	}
-	fn by_key(_: &CheckerKey) -> Option<OperatorId> {
-		None
-	}
-	fn revealed(_: OperatorId, _: RoundIndex) {}
-	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: SeatResult, _: bool) {}
-	#[cfg(feature = "runtime-benchmarks")]
-	fn benchmark_operator(_: &AccountId, _: CheckerKey, _: AgentKey) -> OperatorId {
-		0
-	}
-}
-
 /// Licences as items (Licenses), for Checkers.
 pub trait LicenceInfo<AccountId> {
 	/// Licences ever minted; ids are below it.
@@ -348,136 +262,136 @@ pub trait LicenceInfo<AccountId> {
 	fn mint(to: &AccountId) -> Result<LicenceId, DispatchError>;
 }
 
-impl<AccountId> LicenceInfo<AccountId> for () {
-	fn minted() -> u32 {
-		0
-	}
-	fn holder(_: LicenceId) -> Option<AccountId> {
-		None
-	}
-	fn mint(_: &AccountId) -> Result<LicenceId, DispatchError> {
-		Err(DispatchError::Unavailable)
-	}
-}
-
 /// Whether a licence is delegated (Checkers), for the collection's locker.
 pub trait IsDelegated {
 	/// Whether the licence is delegated, pending included.
 	fn is_delegated(licence: LicenceId) -> bool;
 }
 
-impl IsDelegated for () {
-	fn is_delegated(_: LicenceId) -> bool {
-		false
-	}
+/// A closed check.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedCheck<'a> {
+	/// The worker.
+	pub worker: WorkerId,
+	/// The order that the worker served when the check was closed. A worker found offline no longer
+	/// has it.
+	pub order: Option<OrderId>,
+	/// The round and the outcome.
+	pub closing: &'a Closing,
+	/// The time that the check proved.
+	pub proved: Proved,
+	/// The committee's seats, each with whether it earns. Empty without consensus, and where the worker
+	/// did not attest.
+	pub seats: &'a [(OperatorId, bool)],
 }
 
-/// Told when a check is closed (Rewards, Orders).
+/// Observer of closed checks (Rewards, Orders).
 pub trait OnClosed {
-	/// A check of a worker that serves `order` is closed, or it was found absent: what it came to, and
-	/// what it proved. Told after the registry of workers, and before [`on_proved`](Self::on_proved). A
-	/// worker that was found offline has lost the order by then.
-	fn on_order_checked(_order: OrderId, _worker: WorkerId, _closing: &Closing, _proved: &Proved) {}
+	/// Takes note of a closed check, after the registry of workers did. Returns the weight that the
+	/// check's closing does not include: at most [`max_weight`](Self::max_weight).
+	fn on_closed(check: &ClosedCheck) -> Weight;
 
-	/// What [`on_order_checked`](Self::on_order_checked) takes at most.
-	fn weight_of_order_checked() -> Weight {
-		Weight::zero()
-	}
-
-	/// A check proved this much of a worker. Not called where nothing was proved.
-	fn on_proved(worker: WorkerId, proved: &Proved);
-
-	/// A seat of the operator is done; `correct` ones earn, all count.
-	fn on_seat(operator: OperatorId, correct: bool);
+	/// The most that [`on_closed`](Self::on_closed) returns.
+	fn max_weight() -> Weight;
 }
 
-#[impl_trait_for_tuples::impl_for_tuples(3)]
+#[impl_trait_for_tuples::impl_for_tuples(1, 3)]
 impl OnClosed for Tuple {
-	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, proved: &Proved) {
-		for_tuples!( #( Tuple::on_order_checked(order, worker, closing, proved); )* );
-	}
-	fn weight_of_order_checked() -> Weight {
+	fn on_closed(check: &ClosedCheck) -> Weight {
 		let mut weight = Weight::zero();
-		for_tuples!( #( weight = weight.saturating_add(Tuple::weight_of_order_checked()); )* );
+		for_tuples!( #( weight = weight.saturating_add(Tuple::on_closed(check)); )* );
 		weight
 	}
-	fn on_proved(worker: WorkerId, proved: &Proved) {
-		for_tuples!( #( Tuple::on_proved(worker, proved); )* );
-	}
-	fn on_seat(operator: OperatorId, correct: bool) {
-		for_tuples!( #( Tuple::on_seat(operator, correct); )* );
-	}
-}
-
-/// Told *before* the stake or the licences of a pool, or its commission, change (Rewards): it
-/// settles the pool and the member while the old figures stand.
-pub trait OnPoolChange<AccountId> {
-	/// `member` is whose share changes; `None` if it is the pool as a whole.
-	fn before_change(pool: PoolId, member: Option<&AccountId>) -> DispatchResult;
-
-	/// After [`before_change`](Self::before_change), in the same call: the member has `new` shares of
-	/// the pool instead of `old`. Shares of a worker's pool are its delegators', never its owner's own
-	/// stake; those of an operator's pool are the licences that are delegated to it and accepted, its
-	/// own included.
-	fn shares_changed(
-		_pool: PoolId,
-		_member: &AccountId,
-		_old: u128,
-		_new: u128,
-	) -> DispatchResult {
-		Ok(())
+	fn max_weight() -> Weight {
+		let mut weight = Weight::zero();
+		for_tuples!( #( weight = weight.saturating_add(Tuple::max_weight()); )* );
+		weight
 	}
 }
 
-impl<AccountId> OnPoolChange<AccountId> for () {
-	fn before_change(_: PoolId, _: Option<&AccountId>) -> DispatchResult {
-		Ok(())
-	}
-}
-
-/// What a pool is worth, for the division of its members' part.
+/// The value of a pool, for the division of its members' part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolValue {
-	/// The owner's own stake, in KAI; nothing in an operator's pool.
+	/// The owner's own stake, in KAI; 0 in an operator's pool.
 	pub owner: Balance,
-	/// What all members' shares are worth: KAI in a worker's pool, licences in an operator's.
+	/// The worth of all members' shares: KAI in a worker's pool, licenses in an operator's.
 	pub members: Balance,
 	/// All members' shares.
 	pub shares: u128,
 }
 
-/// What Rewards asks of the two registries of pools.
-pub trait Pools<AccountId> {
-	/// Who owns the pool: the provider, or the operator's account. Also after it has left.
-	fn owner(pool: PoolId) -> Option<AccountId>;
-
-	/// The part of the pool's reward that goes to its members.
-	fn commission(pool: PoolId) -> Perbill;
-
-	/// The same, as it was or will be in `epoch`. Exact for every epoch since the pool was last
-	/// settled, as a change of commission settles first.
-	fn commission_in(pool: PoolId, _epoch: EpochIndex) -> Perbill {
-		Self::commission(pool)
-	}
-
-	/// What is in the pool now, without what is unbonding. Exact for the end of every epoch since the
-	/// pool was last settled, as every change of it settles first.
-	fn value(_pool: PoolId) -> PoolValue {
-		PoolValue::default()
-	}
-
-	/// The shares of the pool that `who` has now.
-	fn shares(_pool: PoolId, _who: &AccountId) -> u128 {
-		0
-	}
+/// The terms on which a pool divides its reward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolTerms {
+	/// The value of the pool, without what is unbonding.
+	pub value: PoolValue,
+	/// The members' part of the reward.
+	pub commission: Commission,
 }
 
-impl<AccountId> Pools<AccountId> for () {
-	fn owner(_: PoolId) -> Option<AccountId> {
-		None
+/// A change of one member's shares. Shares of a worker's pool are its delegators', never its owner's own
+/// stake; those of an operator's pool are the licenses that it accepted, its own included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SharesChange<'a, AccountId> {
+	/// The member.
+	pub who: &'a AccountId,
+	/// Its shares before the change.
+	pub before: u128,
+	/// Its shares after it.
+	pub after: u128,
+}
+
+/// Observer of the pools' stake, licenses and commissions (Rewards).
+pub trait OnPoolChange<AccountId> {
+	/// Takes note of one change of a pool, after it was written: [`Pools::terms`] answers with the terms
+	/// after it. `before` are the terms that held since the last change, and `shares` the change of a
+	/// member's shares, if that is what changed. Fails where the pool cannot be settled; the call that
+	/// made the change fails with it.
+	fn on_change(
+		pool: PoolId,
+		before: PoolTerms,
+		shares: Option<SharesChange<AccountId>>,
+	) -> DispatchResult;
+}
+
+/// The registries of pools (Providers, Checkers), for Rewards. A pair of registries is one registry: the
+/// first answers for workers' pools, the second for operators'.
+pub trait Pools<AccountId> {
+	/// Returns the owner of the pool: the provider, or the operator's account. Also after it has left.
+	fn owner(pool: PoolId) -> Option<AccountId>;
+
+	/// Returns the pool's terms. They are those of every epoch since the pool was last settled, as every
+	/// change of it settles first.
+	fn terms(pool: PoolId) -> PoolTerms;
+
+	/// Returns the shares of the pool that `who` has now.
+	fn shares(pool: PoolId, who: &AccountId) -> u128;
+}
+
+impl<AccountId, Workers, Checkers> Pools<AccountId> for (Workers, Checkers)
+where
+	Workers: Pools<AccountId>,
+	Checkers: Pools<AccountId>,
+{
+	fn owner(pool: PoolId) -> Option<AccountId> {
+		match pool {
+			PoolId::Worker(_) => Workers::owner(pool),
+			PoolId::Checker(_) => Checkers::owner(pool),
+		}
 	}
-	fn commission(_: PoolId) -> Perbill {
-		Perbill::zero()
+
+	fn terms(pool: PoolId) -> PoolTerms {
+		match pool {
+			PoolId::Worker(_) => Workers::terms(pool),
+			PoolId::Checker(_) => Checkers::terms(pool),
+		}
+	}
+
+	fn shares(pool: PoolId, who: &AccountId) -> u128 {
+		match pool {
+			PoolId::Worker(_) => Workers::shares(pool, who),
+			PoolId::Checker(_) => Checkers::shares(pool, who),
+		}
 	}
 }
 
@@ -545,13 +459,9 @@ pub struct RunningScore {
 
 /// Workers' running scores (Rewards), for display.
 pub trait RunningScores {
-	/// The running score of a worker, if it has one.
-	fn of_worker(_worker: WorkerId) -> Option<RunningScore> {
-		None
-	}
+	/// Returns the running score of a worker, if it has one.
+	fn of_worker(worker: WorkerId) -> Option<RunningScore>;
 }
-
-impl RunningScores for () {}
 
 /// What is rented (Orders), for Popw's off-chain worker.
 pub trait Rentals {
@@ -571,12 +481,6 @@ pub trait Pots<AccountId> {
 	fn put(pot: Pot, from: &AccountId, amount: Balance) -> DispatchResult;
 }
 
-impl<AccountId> Pots<AccountId> for () {
-	fn put(_: Pot, _: &AccountId, _: Balance) -> DispatchResult {
-		Err(DispatchError::Unavailable)
-	}
-}
-
 /// Takes the protocol's part of what is paid for a rental (Rewards).
 pub trait ProtocolFees<AccountId> {
 	/// Takes `amount` of `from`'s free balance as the protocol's part of a payment to the owner of
@@ -585,20 +489,8 @@ pub trait ProtocolFees<AccountId> {
 	fn pay(worker: WorkerId, from: &AccountId, amount: Balance) -> DispatchResult;
 }
 
-impl<AccountId> ProtocolFees<AccountId> for () {
-	fn pay(_: WorkerId, _: &AccountId, _: Balance) -> DispatchResult {
-		Err(DispatchError::Unavailable)
-	}
-}
-
 /// The running hash of BABE's VRF outputs (Popw), for whoever needs randomness of a later block.
 pub trait BlockSeed {
 	/// The randomness of block `number`, if it is recent.
-	fn seed_of(number: crate::BlockNumber) -> Option<sp_core::H256>;
-}
-
-impl BlockSeed for () {
-	fn seed_of(_: crate::BlockNumber) -> Option<sp_core::H256> {
-		None
-	}
+	fn seed_of(number: BlockNumber) -> Option<sp_core::H256>;
 }

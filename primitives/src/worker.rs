@@ -1,6 +1,6 @@
 //! A worker: what it claims, what was verified, and where it stands.
 
-use crate::{GpuClass, RoundIndex};
+use crate::{GpuClass, RoundIndex, Timeline};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 
@@ -92,76 +92,9 @@ pub enum WorkerState {
 	Suspended,
 }
 
-/// A state and the first round in which it counts. Round `r` sees a worker as it stood at the
-/// round's start, so every change of state names the next round.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Standing {
-	/// The state.
-	pub state: WorkerState,
-	/// The first round in which the state counts.
-	pub since: RoundIndex,
-}
-
-/// A worker's last two standings: enough to say how it stood at the start of any running round.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Standings {
-	/// The standing now.
-	pub now: Standing,
-	/// The one before it, if there was one.
-	pub before: Option<Standing>,
-}
-
-impl Standings {
-	/// A worker that enters `state`, counted from round `since`.
-	pub fn new(state: WorkerState, since: RoundIndex) -> Self {
-		Self {
-			now: Standing { state, since },
-			before: None,
-		}
-	}
-
-	/// Moves to `state`, counted from round `since`. A standing that never counted in any round
-	/// leaves no trace.
-	pub fn change(&mut self, state: WorkerState, since: RoundIndex) {
-		if self.now.since < since {
-			self.before = Some(self.now);
-		}
-		self.now = Standing { state, since };
-	}
-
-	/// How the worker stood at the start of `round`; `None` where that is not known any more or it
-	/// did not exist.
-	pub fn at(&self, round: RoundIndex) -> Option<WorkerState> {
-		if round >= self.now.since {
-			return Some(self.now.state);
-		}
-		self.before
-			.filter(|before| round >= before.since)
-			.map(|before| before.state)
-	}
-}
+/// A worker's last two states: enough to tell the state at the start of any running round. Round `r` sees a
+/// worker as it stood at the round's start, so every change of state names the next round.
+pub type Standings = Timeline<WorkerState>;
 
 /// The one solitary check a worker is due in, outside any census.
 #[derive(

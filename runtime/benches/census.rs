@@ -20,8 +20,8 @@
 
 use codec::{Decode, Encode};
 use kaisar_primitives::{
-	Closing, KAI, KeyProof, OperatorId, Outcome, Profile, Verdict, Votes, WorkerId, WorkerSpec,
-	Workers, commitment,
+	CheckedWorkers, Closing, KAI, KeyProof, OperatorId, Outcome, Profile, Verdict, Votes, WorkerId,
+	WorkerRegistry, WorkerSpec, commitment,
 	keys::{KeyRole, possession_payload},
 };
 use kaisar_runtime::{
@@ -370,7 +370,8 @@ fn register(owner: &AccountId, worker: WorkerId) {
 		false_proof: false,
 		max_gap: 0,
 	};
-	<Providers as Workers<AccountId>>::closed(worker, &closing).expect("it is confirmed");
+	<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, None)
+		.expect("it is confirmed");
 }
 
 /// A fee-less call.

@@ -265,10 +265,10 @@ async fn agents(chain: &Chain, worker: u32) -> Result<Vec<Key>> {
 	let at = chain.best().await?;
 	let record: Option<KeyRecord> = at.storage("Providers", "Workers", (worker,)).await?;
 	Ok(record.map_or_else(Vec::new, |record| {
-		let next = record.next_keys.map(|(_, keys)| keys.agent);
-		let old = record.keys.agent;
-		next.into_iter()
-			.chain((next != Some(old)).then_some(old))
+		let newest = record.keys.now.value.agent;
+		let before = record.keys.before.map(|keys| keys.value.agent);
+		core::iter::once(newest)
+			.chain(before.filter(|agent| *agent != newest))
 			.collect()
 	}))
 }

@@ -140,7 +140,7 @@ mod benchmarks {
 		_(RawOrigin::Signed(who), Perbill::one());
 		let record = Operators::<T>::get(number).expect("it is registered");
 		assert_eq!(
-			record.commission.next.map(|(_, next)| next),
+			record.commission.announced(0).map(|(_, next)| next),
 			Some(Perbill::one())
 		);
 	}

@@ -94,19 +94,12 @@ impl<T: Config> Pallet<T> {
 			entry.may_begin(operator, from, T::Checks::oldest_round()),
 			Error::<T>::TooManyChanges
 		);
-		let old = Members::<T>::get(operator, &delegation.holder);
-		let members = old.checked_add(1).ok_or(ArithmeticError::Overflow)?;
+		let members = Members::<T>::get(operator, &delegation.holder).ensure_add(1)?;
 
-		T::OnPoolChange::before_change(PoolId::Checker(operator), Some(&delegation.holder))?;
 		entry.begin(operator, from);
 		Pages::<T>::insert(page, entries);
-		Members::<T>::insert(operator, &delegation.holder, members);
-		Self::mutate_operator(operator, |record| {
-			let licences = record
-				.licences
-				.now
-				.checked_add(1)
-				.ok_or(ArithmeticError::Overflow)?;
+		Self::change_pool(operator, Some((&delegation.holder, members)), |record| {
+			let licences = record.licences.now.value.ensure_add(1)?;
 			record
 				.licences
 				.change_count(licences, from, T::Checks::oldest_round());
@@ -114,12 +107,6 @@ impl<T: Config> Pallet<T> {
 		})?;
 		delegation.accepted = true;
 		Delegations::<T>::insert(license, &delegation);
-		T::OnPoolChange::shares_changed(
-			PoolId::Checker(operator),
-			&delegation.holder,
-			old.into(),
-			members.into(),
-		)?;
 		Self::deposit_event(Event::DelegationAccepted {
 			license,
 			holder: delegation.holder,
@@ -174,36 +161,24 @@ impl<T: Config> Pallet<T> {
 		let entry = entries
 			.get_mut(index)
 			.defensive_ok_or(Error::<T>::Inconsistent)?;
-		let old = Members::<T>::get(operator, holder);
-		let members = old
+		let members = Members::<T>::get(operator, holder)
 			.checked_sub(1)
 			.defensive_ok_or(Error::<T>::Inconsistent)?;
 
-		T::OnPoolChange::before_change(PoolId::Checker(*operator), Some(holder))?;
 		entry.now.close(until);
 		Pages::<T>::insert(page, entries);
-		if members == 0 {
-			Members::<T>::remove(operator, holder);
-		} else {
-			Members::<T>::insert(operator, holder, members);
-		}
-		Self::mutate_operator(*operator, |record| {
+		Self::change_pool(*operator, Some((holder, members)), |record| {
 			let licences = record
 				.licences
 				.now
+				.value
 				.checked_sub(1)
 				.defensive_ok_or(Error::<T>::Inconsistent)?;
 			record
 				.licences
 				.change_count(licences, until, T::Checks::oldest_round());
 			Ok(())
-		})?;
-		T::OnPoolChange::shares_changed(
-			PoolId::Checker(*operator),
-			holder,
-			old.into(),
-			members.into(),
-		)
+		})
 	}
 
 	pub(crate) fn license_view(license: LicenceId) -> Option<LicenseView<T::AccountId>> {

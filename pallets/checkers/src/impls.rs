@@ -2,7 +2,7 @@
 //! the collection's locker.
 
 use crate::*;
-use kaisar_primitives::{IsDelegated, OperatorInfo, PoolValue, Pools, SeatResult, Seats};
+use kaisar_primitives::{IsDelegated, OperatorInfo, PoolTerms, Pools, SeatResult, Seats};
 
 impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 	fn minted() -> u32 {
@@ -22,12 +22,12 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 
 	fn operator(operator: OperatorId, round: RoundIndex) -> Option<OperatorInfo<T::AccountId>> {
 		let record = Operators::<T>::get(operator)?;
-		let keys = record.keys.at(round);
+		let keys = record.keys.at_or_oldest(round);
 		Some(OperatorInfo {
 			key: keys.checker_key(),
 			agent: keys.agent,
 			licences: if record.sits(round) {
-				record.licences.at(round)
+				*record.licences.at_or_oldest(round)
 			} else {
 				0
 			},
@@ -111,7 +111,7 @@ impl<T: Config> Pallet<T> {
 		} = record.presence;
 		let is_new = record.gone_from.is_none()
 			&& record.is_online()
-			&& round >= record.online.since
+			&& round >= record.online.now.since
 			&& record.ban.is_none_or(|ban| round >= ban.rounds.until)
 			&& revealed.is_none_or(|last| last < round)
 			&& missed.is_none_or(|last| last < round);
@@ -151,28 +151,12 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 		Operators::<T>::get(operator).map(|record| record.account)
 	}
 
-	fn commission(pool: PoolId) -> Perbill {
-		Self::commission_in(pool, T::CurrentEpoch::get())
-	}
-
-	fn commission_in(pool: PoolId, epoch: EpochIndex) -> Perbill {
+	/// Of a registration that has ended, the licenses are those that it had.
+	fn terms(pool: PoolId) -> PoolTerms {
 		let PoolId::Checker(operator) = pool else {
-			return Perbill::zero();
+			return PoolTerms::default();
 		};
-		Operators::<T>::get(operator).map_or(Perbill::zero(), |record| record.commission.at(epoch))
-	}
-
-	/// The accepted licences; of a registration that has ended, those that it had.
-	fn value(pool: PoolId) -> PoolValue {
-		let PoolId::Checker(operator) = pool else {
-			return PoolValue::default();
-		};
-		let licences = Operators::<T>::get(operator).map_or(0, |record| record.licences.now);
-		PoolValue {
-			owner: 0,
-			members: licences.into(),
-			shares: licences.into(),
-		}
+		Operators::<T>::get(operator).map_or_else(PoolTerms::default, |record| record.terms())
 	}
 
 	fn shares(pool: PoolId, who: &T::AccountId) -> u128 {

@@ -85,14 +85,19 @@ use frame_support::{
 		tokens::Precision,
 	},
 };
-use frame_system::{ensure_authorized, offchain::CreateAuthorizedTransaction, pallet_prelude::*};
+use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 use kaisar_primitives::{
-	AgentKey, AgentSignature, CheckerKey, Checks, EpochIndex, KeyProof, LicenceId, LicenceInfo,
-	OnPoolChange, OperatorId, PoolId, RoundIndex, WorkerId, Workers,
+	AgentKey, AgentSignature, CheckerKey, Checks, Commission, EpochIndex, KeyProof, LicenceId,
+	LicenceInfo, OnPoolChange, OperatorId, PoolId, RoundIndex, SharesChange, Timeline, WorkerId,
+	WorkerRegistry,
+	authorized::ensure_signed_or_authorized,
 	keys::{KeyRole, is_zero},
 };
 use sp_core::H256;
-use sp_runtime::{ArithmeticError, Perbill, traits::Zero};
+use sp_runtime::{
+	Perbill,
+	traits::{EnsureAdd, Zero},
+};
 
 /// The log target of this pallet.
 const LOG_TARGET: &str = "runtime::checkers";
@@ -133,9 +138,9 @@ pub mod pallet {
 		type Checks: Checks;
 
 		/// Whose agent signs receipts (Providers).
-		type Workers: Workers<Self::AccountId>;
+		type Workers: WorkerRegistry<Self::AccountId>;
 
-		/// Told before licences or commissions change (Rewards).
+		/// Observer of licenses and commissions (Rewards).
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
 
 		/// The running epoch (Rewards).
@@ -736,9 +741,7 @@ pub mod pallet {
 			round: RoundIndex,
 			receipt: AgentSignature,
 		) -> DispatchResultWithPostInfo {
-			if ensure_authorized(origin.clone()).is_err() {
-				ensure_signed(origin)?;
-			}
+			ensure_signed_or_authorized::<T>(origin)?;
 			Self::do_annul_strike(worker, round, &receipt)?;
 			Ok(Pays::No.into())
 		}

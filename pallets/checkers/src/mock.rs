@@ -3,49 +3,28 @@
 use crate::{self as pallet_checkers, *};
 use alloc::collections::BTreeMap;
 use frame_support::{assert_ok, derive_impl, parameter_types, traits::ConstU128};
-use frame_system::AuthorizeCall;
 use kaisar_primitives::{
-	Balance, Closing, Pools, Profile, Proved, Standings, WorkerCounts, WorkerInfo, WorkerKey,
-	WorkerSpec, WorkerState, Workers,
+	PoolTerms, Pools, Profile, SharesChange, Standings, WorkerCounts, WorkerInfo, WorkerKey,
+	WorkerRegistry, WorkerSpec, WorkerState,
 	keys::{possession_payload, receipt_payload},
 };
 use sp_core::{Pair, ed25519, sr25519};
-use sp_runtime::{BuildStorage, DispatchError, testing::TestXt, traits::BlakeTwo256};
+use sp_runtime::{BuildStorage, DispatchError};
 
 pub type AccountId = u64;
-pub type TxExtension = AuthorizeCall<Test>;
-pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
-type Block = sp_runtime::generic::Block<sp_runtime::generic::Header<u64, BlakeTwo256>, Extrinsic>;
+pub type Extrinsic = kaisar_test_support::frame::runtime::Extrinsic<Test, RuntimeCall>;
+type Block = kaisar_test_support::frame::runtime::Block<Test, RuntimeCall, u64>;
 
 /// The deposit of an operator in the mock.
 pub const DEPOSIT: u128 = 100;
 /// What each account has.
 pub const FUNDS: u128 = 1_000;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeSlashReason,
-		RuntimeLockId,
-		RuntimeTask,
-		RuntimeViewFunction
-	)]
-	pub struct Test;
-
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system::Pallet<Test>;
-	#[runtime::pallet_index(1)]
-	pub type Balances = pallet_balances::Pallet<Test>;
-	#[runtime::pallet_index(2)]
-	pub type Checkers = pallet_checkers::Pallet<Test>;
-}
+kaisar_test_support::mock_runtime!(Test {
+	0: System = frame_system,
+	1: Balances = pallet_balances,
+	2: Checkers = pallet_checkers,
+});
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {
@@ -53,32 +32,7 @@ impl frame_system::Config for Test {
 	type AccountData = pallet_balances::AccountData<u128>;
 }
 
-impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type RuntimeCall = RuntimeCall;
-	type Extrinsic = Extrinsic;
-}
-
-impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type Extension = TxExtension;
-	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
-		Extrinsic::new_transaction(call, extension)
-	}
-}
-
-impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	fn create_extension() -> TxExtension {
-		AuthorizeCall::new()
-	}
-}
+kaisar_test_support::submit_authorized_calls!(Test, RuntimeCall, Extrinsic);
 
 #[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
 impl pallet_balances::Config for Test {
@@ -152,7 +106,7 @@ impl Checks for MockChecks {
 
 /// Workers of account 99, as many as anyone asks for.
 pub struct MockWorkers;
-impl Workers<AccountId> for MockWorkers {
+impl WorkerRegistry<AccountId> for MockWorkers {
 	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
 		(!GoneWorkers::get().contains(&worker)).then(|| WorkerInfo {
 			owner: 99,
@@ -172,62 +126,53 @@ impl Workers<AccountId> for MockWorkers {
 	fn counts() -> WorkerCounts {
 		WorkerCounts::default()
 	}
-	fn force(_: WorkerId, _: RoundIndex) -> DispatchResult {
-		Ok(())
-	}
-	fn attested(_: WorkerId, _: RoundIndex) -> DispatchResult {
-		Ok(())
-	}
-	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Balance, DispatchError> {
-		Ok(0)
-	}
-	fn closed(_: WorkerId, _: &Closing) -> Result<Proved, DispatchError> {
-		Ok(Proved::default())
-	}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
 		0
 	}
 }
 
-/// Writes down what it is told, and sees to it that it is told in time.
+/// Records the changes it is told of, and checks that the terms before one are those after the last.
 pub struct MockRewards;
 impl OnPoolChange<AccountId> for MockRewards {
-	fn before_change(pool: PoolId, member: Option<&AccountId>) -> DispatchResult {
+	fn on_change(
+		pool: PoolId,
+		before: PoolTerms,
+		change: Option<SharesChange<AccountId>>,
+	) -> DispatchResult {
 		if RewardsRefuse::get() {
 			return Err(DispatchError::Other("rewards refuse"));
 		}
 		let PoolId::Checker(operator) = pool else {
 			panic!("not a pool of ours")
 		};
-		let record = Operators::<Test>::get(operator).expect("the operator exists");
 		let mut told = Told::get();
 		told.push((
 			pool,
-			member.copied(),
-			record.licences.now,
-			record.commission.at(Epoch::get()),
+			change.map(|change| *change.who),
+			before.value.shares as u32,
+			before.commission.in_epoch(Epoch::get()),
 		));
 		Told::set(&told);
-		if let Some(member) = member {
-			let known = RewardShares::get().get(&(operator, *member)).copied();
-			assert_eq!(
-				Checkers::shares(pool, member),
-				known.unwrap_or(0),
-				"told too late"
-			);
-		}
-		Ok(())
-	}
-
-	fn shares_changed(pool: PoolId, member: &AccountId, old: u128, new: u128) -> DispatchResult {
-		let PoolId::Checker(operator) = pool else {
-			panic!("not a pool of ours")
+		let mut known = RewardShares::get();
+		let total = |shares: &BTreeMap<(OperatorId, AccountId), u128>| -> u128 {
+			shares
+				.iter()
+				.filter(|((of, _), _)| *of == operator)
+				.map(|(_, shares)| *shares)
+				.sum()
 		};
-		let mut shares = RewardShares::get();
-		assert_eq!(shares.insert((operator, *member), new).unwrap_or(0), old);
-		assert_eq!(Checkers::shares(pool, member), new, "told too early");
-		RewardShares::set(&shares);
+		assert_eq!(
+			before.value.shares,
+			total(&known),
+			"the terms before the change"
+		);
+		if let Some(SharesChange { who, before, after }) = change {
+			assert_eq!(known.insert((operator, *who), after).unwrap_or(0), before);
+			assert_eq!(Checkers::shares(pool, who), after, "told after the change");
+			RewardShares::set(&known);
+		}
+		assert_eq!(Checkers::terms(pool).value.shares, total(&known));
 		Ok(())
 	}
 }
@@ -313,7 +258,7 @@ pub fn shares_are_known() {
 		*sums.entry(operator).or_default() += shares;
 	}
 	for operator in 0..NextOperator::<Test>::get() {
-		let value = Checkers::value(PoolId::Checker(operator));
+		let value = Checkers::terms(PoolId::Checker(operator)).value;
 		let sum = sums.get(&operator).copied().unwrap_or(0);
 		assert_eq!((value.owner, value.members, value.shares), (0, sum, sum));
 	}

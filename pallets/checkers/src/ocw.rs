@@ -5,10 +5,8 @@
 //! strike to be found.
 
 use crate::*;
-use codec::Decode;
-use frame_system::offchain::SubmitTransaction;
-use kaisar_primitives::{Seats, agent::receipts_key};
-use sp_runtime::{RuntimeAppPublic, offchain::storage::StorageValueRef};
+use kaisar_primitives::{Seats, agent::receipts_key, offchain};
+use sp_runtime::RuntimeAppPublic;
 
 /// Runs after each block that was imported. Reads nothing but its operators' strikes where there are
 /// none.
@@ -26,7 +24,7 @@ fn annul_all<T: Config>(account: &T::AccountId) {
 	let strikes = StrikesOf::<T>::get(account);
 	for strike in strikes.iter().filter(|strike| strike.can_be_annulled(now)) {
 		let receipts: alloc::vec::Vec<(WorkerId, AgentSignature)> =
-			read(&receipts_key(strike.operator, strike.round)).unwrap_or_default();
+			offchain::read(&receipts_key(strike.operator, strike.round)).unwrap_or_default();
 		for vote in &strike.votes {
 			let Some((worker, receipt)) =
 				receipts.iter().find(|(worker, _)| *worker == vote.worker)
@@ -51,17 +49,10 @@ fn submit<T: Config>(worker: WorkerId, round: RoundIndex, receipt: AgentSignatur
 		round,
 		receipt,
 	};
-	let transaction =
-		<T as CreateAuthorizedTransaction<Call<T>>>::create_authorized_transaction(call.into());
-	if SubmitTransaction::<T, Call<T>>::submit_transaction(transaction).is_ok() {
+	if offchain::submit::<T, Call<T>>(call) {
 		log::info!(
 			target: LOG_TARGET,
 			"annulling the strike for worker {worker} in round {round} with its receipt",
 		);
 	}
-}
-
-/// Reads a value of local storage; one that does not decode counts as none.
-fn read<V: Decode>(key: &[u8]) -> Option<V> {
-	StorageValueRef::persistent(key).get().ok().flatten()
 }

@@ -1,6 +1,7 @@
 //! Registrations: keys, commission, being online, leaving.
 
 use crate::*;
+use kaisar_primitives::authorized::genesis;
 
 /// Guards.
 impl<T: Config> Pallet<T> {
@@ -64,7 +65,7 @@ impl<T: Config> Pallet<T> {
 		ensure!(
 			proof.verify(
 				KeyRole::Checker,
-				Self::genesis(),
+				genesis::<T>(),
 				who,
 				&keys.checker.0,
 				&keys.agent
@@ -122,10 +123,12 @@ impl<T: Config> Pallet<T> {
 		);
 		Self::ensure_keys_free(&keys, None)?;
 		let operator = NextOperator::<T>::get();
-		let next = operator.checked_add(1).ok_or(ArithmeticError::Overflow)?;
+		let next = operator.ensure_add(1)?;
 		let deposit = T::Deposit::get();
 		T::Currency::hold(&HoldReason::OperatorDeposit.into(), who, deposit)?;
 
+		let mut online = Timeline::new(false, 0);
+		online.change(true, from);
 		NextOperator::<T>::put(next);
 		NumberOf::<T>::insert(who, operator);
 		CheckerKeys::<T>::insert(keys.checker, operator);
@@ -134,22 +137,11 @@ impl<T: Config> Pallet<T> {
 			operator,
 			Operator {
 				account: who.clone(),
-				keys: Timeline::always(keys),
-				online: Timeline {
-					now: true,
-					since: from,
-					before: false,
-				},
-				licences: Timeline {
-					now: 0,
-					since: from,
-					before: 0,
-				},
+				keys: Timeline::new(keys, 0),
+				online,
+				licences: Timeline::new(0, from),
 				gone_from: None,
-				commission: Commission {
-					now: commission,
-					next: None,
-				},
+				commission: Commission::new(commission, 0),
 				auto_accept: false,
 				deposit,
 				presence: Presence::default(),
@@ -171,21 +163,26 @@ impl<T: Config> Pallet<T> {
 		);
 		Self::ensure_possession(who, &keys, proof)?;
 
-		let forgotten = record.keys.change(keys, from_round);
-		let Timeline { now, before, .. } = record.keys;
-		if ![now.checker, before.checker].contains(&forgotten.checker) {
-			CheckerKeys::<T>::remove(forgotten.checker);
-		}
-		if ![now.agent, before.agent].contains(&forgotten.agent) {
-			AgentKeys::<T>::remove(forgotten.agent);
+		let old = *record.keys.at_or_oldest(from_round.saturating_sub(1));
+		if let Some(dropped) = record.keys.change(keys, from_round) {
+			if !record
+				.keys
+				.values()
+				.any(|kept| kept.checker == dropped.checker)
+			{
+				CheckerKeys::<T>::remove(dropped.checker);
+			}
+			if !record.keys.values().any(|kept| kept.agent == dropped.agent) {
+				AgentKeys::<T>::remove(dropped.agent);
+			}
 		}
 		CheckerKeys::<T>::insert(keys.checker, operator);
 		AgentKeys::<T>::insert(keys.agent, operator);
 		Operators::<T>::insert(operator, record);
 		Self::deposit_event(Event::CheckerKeysSet {
 			operator,
-			old_checker_key: before.checker_key(),
-			old_agent_key: before.agent,
+			old_checker_key: old.checker_key(),
+			old_agent_key: old.agent,
 			checker_key: keys.checker_key(),
 			agent_key: keys.agent,
 			from_round,
@@ -194,17 +191,12 @@ impl<T: Config> Pallet<T> {
 	}
 
 	pub(crate) fn do_set_commission(who: &T::AccountId, new: Perbill) -> DispatchResult {
-		let (operator, mut record) = Self::ensure_caller(who)?;
+		let (operator, record) = Self::ensure_caller(who)?;
 		let epoch = T::CurrentEpoch::get();
-		let from_epoch = epoch.checked_add(2).ok_or(ArithmeticError::Overflow)?;
-
-		T::OnPoolChange::before_change(PoolId::Checker(operator), None)?;
-		let old = record.commission.at(epoch);
-		record.commission = Commission {
-			now: old,
-			next: Some((from_epoch, new)),
-		};
-		Operators::<T>::insert(operator, record);
+		let old = record.commission.in_epoch(epoch);
+		let from_epoch = Self::change_pool(operator, None, |record| {
+			Ok(record.commission.announce(new, epoch)?)
+		})?;
 		Self::deposit_event(Event::CommissionSet {
 			operator,
 			old,
@@ -251,12 +243,12 @@ impl<T: Config> Pallet<T> {
 		ensure!(Self::banned_until(&record).is_none(), Error::<T>::Banned);
 		let (from_round, oldest) = (T::Checks::next_round(), T::Checks::oldest_round());
 		ensure!(
-			(record.online.now || record.online.may_change(from_round, oldest))
+			(record.online.now.value || record.online.may_change(from_round, oldest))
 				&& record.ban.is_none_or(|ban| ban.may_end(from_round, oldest)),
 			Error::<T>::TooManyChanges
 		);
 		Self::mutate_operator(operator, |record| {
-			if !record.online.now {
+			if !record.online.now.value {
 				record.online.change(true, from_round);
 			}
 			if let Some(ban) = &mut record.ban {
@@ -282,18 +274,17 @@ impl<T: Config> Pallet<T> {
 	/// delegations, however many.
 	pub(crate) fn end_registration(operator: OperatorId, from_round: RoundIndex) -> DispatchResult {
 		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
-		T::OnPoolChange::before_change(PoolId::Checker(operator), None)?;
+		Self::change_pool(operator, None, |record| {
+			record.gone_from = Some(from_round);
+			record.deposit = Zero::zero();
+			Ok(())
+		})?;
 		T::Currency::release(
 			&HoldReason::OperatorDeposit.into(),
 			&record.account,
 			record.deposit,
 			Precision::Exact,
 		)?;
-		Self::mutate_operator(operator, |record| {
-			record.gone_from = Some(from_round);
-			record.deposit = Zero::zero();
-			Ok(())
-		})?;
 		Self::deposit_event(Event::CheckerDeregistered {
 			operator,
 			account: record.account,
@@ -302,15 +293,41 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Changes a record and keeps [`ActiveLicences`] in step: every change of a record that can
-	/// change how many of its licences are active goes through here.
-	pub(crate) fn mutate_operator(
+	/// Changes the pool of an operator, with the licenses of one `member` or without, and tells Rewards:
+	/// the one place that does.
+	pub(crate) fn change_pool<R>(
 		operator: OperatorId,
-		change: impl FnOnce(&mut OperatorOf<T>) -> DispatchResult,
-	) -> DispatchResult {
+		member: Option<(&T::AccountId, u32)>,
+		change: impl FnOnce(&mut OperatorOf<T>) -> Result<R, DispatchError>,
+	) -> Result<R, DispatchError> {
+		let (terms, result) =
+			Self::mutate_operator(operator, |record| Ok((record.terms(), change(record)?)))?;
+		let shares = member.map(|(who, after)| {
+			let before = Members::<T>::get(operator, who);
+			if after == 0 {
+				Members::<T>::remove(operator, who);
+			} else {
+				Members::<T>::insert(operator, who, after);
+			}
+			SharesChange {
+				who,
+				before: before.into(),
+				after: after.into(),
+			}
+		});
+		T::OnPoolChange::on_change(PoolId::Checker(operator), terms, shares)?;
+		Ok(result)
+	}
+
+	/// Changes a record and keeps [`ActiveLicences`] in step: every change that can alter the number of
+	/// an operator's active licenses goes through here.
+	pub(crate) fn mutate_operator<R>(
+		operator: OperatorId,
+		change: impl FnOnce(&mut OperatorOf<T>) -> Result<R, DispatchError>,
+	) -> Result<R, DispatchError> {
 		let mut record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
 		let before = record.active();
-		change(&mut record)?;
+		let result = change(&mut record)?;
 		let after = record.active();
 		if before != after {
 			let active = ActiveLicences::<T>::get()
@@ -320,7 +337,7 @@ impl<T: Config> Pallet<T> {
 			ActiveLicences::<T>::put(active);
 		}
 		Operators::<T>::insert(operator, record);
-		Ok(())
+		Ok(result)
 	}
 
 	pub(crate) fn status_of(account: &T::AccountId) -> Option<CheckerStatus> {
@@ -336,7 +353,7 @@ impl<T: Config> Pallet<T> {
 			CheckerStatus::Offline
 		} else if T::Checks::is_seated(operator) {
 			CheckerStatus::Checking
-		} else if record.licences.now == 0 {
+		} else if record.licences.now.value == 0 {
 			CheckerStatus::Pending
 		} else {
 			CheckerStatus::Ready

@@ -2,7 +2,10 @@
 
 use crate::*;
 use frame_support::storage::with_storage_layer;
-use kaisar_primitives::{authorized::accept, keys::receipt_payload};
+use kaisar_primitives::{
+	authorized::{accept, genesis},
+	keys::receipt_payload,
+};
 use sp_runtime::transaction_validity::{
 	InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityWithRefund,
 };
@@ -55,14 +58,14 @@ impl<T: Config> Pallet<T> {
 		let kept = match strikes.iter_mut().find(|strike| strike.round == round) {
 			Some(strike) => strike.votes.try_push(vote).is_ok(),
 			None => {
-				let key = record.keys.at(round).checker_key();
+				let key = record.keys.at_or_oldest(round).checker_key();
 				// When the list is full, the account is banned for good with a few to spare.
 				strikes
 					.try_push(Strike {
 						operator,
 						round,
 						at: T::Time::now(),
-						payload: receipt_payload(Self::genesis(), seed, &key),
+						payload: receipt_payload(genesis::<T>(), seed, &key),
 						votes: BoundedVec::truncate_from(alloc::vec![vote]),
 					})
 					.is_ok()
@@ -256,10 +259,5 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn banned_until(record: &OperatorOf<T>) -> Option<u64> {
 		let ban = record.ban?;
 		(T::Time::now() < ban.until).then_some(ban.until)
-	}
-
-	/// The hash of the genesis block.
-	pub(crate) fn genesis() -> H256 {
-		frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(0u32))
 	}
 }

@@ -104,7 +104,7 @@ impl<T: Config> Pallet<T> {
 				continue;
 			}
 			ensure!(last == operator, "1: two registrations in force");
-			for keys in [record.keys.now, record.keys.before] {
+			for keys in record.keys.values() {
 				ensure!(
 					CheckerKeys::<T>::get(keys.checker) == Some(operator)
 						&& AgentKeys::<T>::get(keys.agent) == Some(operator),
@@ -120,14 +120,14 @@ impl<T: Config> Pallet<T> {
 		for (key, operator) in CheckerKeys::<T>::iter() {
 			let record = Operators::<T>::get(operator).ok_or("3: a key of nobody")?;
 			ensure!(
-				record.keys.now.checker == key || record.keys.before.checker == key,
+				record.keys.values().any(|keys| keys.checker == key),
 				"3: a checker key that is no longer used"
 			);
 		}
 		for (key, operator) in AgentKeys::<T>::iter() {
 			let record = Operators::<T>::get(operator).ok_or("3: a key of nobody")?;
 			ensure!(
-				record.keys.now.agent == key || record.keys.before.agent == key,
+				record.keys.values().any(|keys| keys.agent == key),
 				"3: an agent key that is no longer used"
 			);
 		}
@@ -194,7 +194,7 @@ impl<T: Config> Pallet<T> {
 		for (operator, record) in Operators::<T>::iter() {
 			ensure!(
 				record.gone_from.is_some()
-					|| record.licences.now == operators.get(&operator).copied().unwrap_or(0),
+					|| record.licences.now.value == operators.get(&operator).copied().unwrap_or(0),
 				"6: an operator's licences miscounted"
 			);
 		}

@@ -3,86 +3,16 @@
 use crate::Ban;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, pallet_prelude::ConstU32};
-use kaisar_primitives::{AgentKey, CheckerKey, EpochIndex, LicenceId, OperatorId, RoundIndex};
+use kaisar_primitives::{
+	AgentKey, CheckerKey, Commission, LicenceId, OperatorId, PoolTerms, PoolValue, RoundIndex,
+	Timeline,
+};
 use scale_info::TypeInfo;
-use sp_runtime::Perbill;
 
 /// Licences in a page of the licence → operator table.
 pub const PAGE_SIZE: u32 = 256;
 /// Rounds in a row, with seats and no reveal, after which an operator is offline.
 pub const MAX_MISSED_ROUNDS: u8 = 3;
-
-/// A value that changes at the starts of rounds, with the one before it: enough to answer for every
-/// running round, as long as a change is refused that would forget a value still in force in one
-/// ([`Timeline::may_change`]).
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Timeline<V> {
-	/// The value from round `since` on.
-	pub now: V,
-	/// The first round in which `now` counts.
-	pub since: RoundIndex,
-	/// The value in the rounds before.
-	pub before: V,
-}
-
-impl<V: Copy> Timeline<V> {
-	/// The same value for ever.
-	pub fn always(value: V) -> Self {
-		Self {
-			now: value,
-			since: 0,
-			before: value,
-		}
-	}
-
-	/// The value in `round`.
-	pub fn at(&self, round: RoundIndex) -> V {
-		if round >= self.since {
-			self.now
-		} else {
-			self.before
-		}
-	}
-
-	/// Whether a change that counts from round `next` forgets nothing that is in force in a round
-	/// from `oldest` on.
-	pub fn may_change(&self, next: RoundIndex, oldest: RoundIndex) -> bool {
-		self.since >= next || self.since <= oldest
-	}
-
-	/// Changes the value from round `next` on, and returns the one that is forgotten.
-	pub fn change(&mut self, value: V, next: RoundIndex) -> V {
-		let last = core::mem::replace(&mut self.now, value);
-		if self.since >= next {
-			return last;
-		}
-		self.since = next;
-		core::mem::replace(&mut self.before, last)
-	}
-}
-
-impl Timeline<u32> {
-	/// Changes a count from round `next` on. `before` becomes the largest one of all rounds from
-	/// `oldest` on, so what is known of a running round is never too small.
-	pub fn change_count(&mut self, value: u32, next: RoundIndex, oldest: RoundIndex) {
-		let still_counts = self.since < next && self.since > oldest;
-		let forgotten = self.change(value, next);
-		if still_counts {
-			self.before = self.before.max(forgotten);
-		}
-	}
-}
 
 /// The rounds in which a licence works for an operator: `from ≤ round < until`.
 #[derive(
@@ -255,36 +185,6 @@ impl Keys {
 	}
 }
 
-/// A commission and the change that was announced, if any.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Commission {
-	/// In force before the epoch of `next`.
-	pub now: Perbill,
-	/// In force from that epoch on.
-	pub next: Option<(EpochIndex, Perbill)>,
-}
-
-impl Commission {
-	/// The commission in `epoch`.
-	pub fn at(&self, epoch: EpochIndex) -> Perbill {
-		match self.next {
-			Some((from, next)) if epoch >= from => next,
-			_ => self.now,
-		}
-	}
-}
-
 /// What an operator did in its last rounds, so far as it matters for going offline by itself.
 #[derive(
 	Clone,
@@ -319,11 +219,11 @@ pub struct Operator<AccountId, Balance> {
 	pub keys: Timeline<Keys>,
 	/// Whether it sits in committees.
 	pub online: Timeline<bool>,
-	/// Licences that it accepted. `before` is the largest number of all running rounds before.
+	/// Number of licenses that it accepted ([`Timeline::change_count`]).
 	pub licences: Timeline<u32>,
 	/// The first round in which it is not registered any more.
 	pub gone_from: Option<RoundIndex>,
-	/// What it keeps none of: the licence holders' part.
+	/// The license holders' part of its reward.
 	pub commission: Commission,
 	/// Delegations need no acceptance.
 	pub auto_accept: bool,
@@ -344,20 +244,33 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 	/// Whether its licences have seats in `round`.
 	pub fn sits(&self, round: RoundIndex) -> bool {
 		self.is_registered(round)
-			&& self.online.at(round)
+			&& *self.online.at_or_oldest(round)
 			&& self.ban.is_none_or(|ban| !ban.covers(round))
 	}
 
 	/// Whether it is in the draw, from the next round on: it neither went offline nor is kept out by
 	/// a ban that it has not come back from.
 	pub fn is_online(&self) -> bool {
-		self.online.now && self.ban.is_none_or(|ban| !ban.is_on())
+		self.online.now.value && self.ban.is_none_or(|ban| !ban.is_on())
+	}
+
+	/// The terms of its pool: all licenses that it accepted are its members' shares.
+	pub fn terms(&self) -> PoolTerms {
+		let licenses = self.licences.now.value;
+		PoolTerms {
+			value: PoolValue {
+				owner: 0,
+				members: licenses.into(),
+				shares: licenses.into(),
+			},
+			commission: self.commission,
+		}
 	}
 
 	/// Licences that count in all rounds that are still to come, as things stand.
 	pub fn active(&self) -> u32 {
 		if self.gone_from.is_none() && self.is_online() {
-			self.licences.now
+			self.licences.now.value
 		} else {
 			0
 		}
@@ -411,37 +324,6 @@ pub struct LicenseView<AccountId> {
 #[cfg(test)]
 mod tests {
 	use super::*;
-
-	#[test]
-	fn a_timeline_answers_for_both_sides_of_a_change() {
-		let mut line = Timeline::always(1);
-		assert!(line.may_change(10, 4));
-		assert_eq!(line.change(2, 10), 1);
-		assert_eq!((line.at(9), line.at(10)), (1, 2));
-		// Again for the same round: the value that never counted is forgotten.
-		assert!(line.may_change(10, 4));
-		assert_eq!(line.change(3, 10), 2);
-		assert_eq!((line.at(9), line.at(10)), (1, 3));
-		// Round 9 still runs: it would be forgotten.
-		assert!(!line.may_change(12, 9));
-		assert!(line.may_change(12, 10));
-		assert_eq!(line.change(4, 12), 1);
-		assert_eq!((line.at(11), line.at(12)), (3, 4));
-	}
-
-	#[test]
-	fn a_count_before_is_the_largest_of_all_running_rounds() {
-		let mut count = Timeline::always(0);
-		count.change_count(100, 10, 4);
-		count.change_count(0, 12, 8);
-		assert_eq!((count.at(11), count.at(12)), (100, 0));
-		// Round 11 still runs.
-		count.change_count(1, 14, 11);
-		assert_eq!((count.at(11), count.at(13), count.at(14)), (100, 100, 1));
-		// And now no round before 14 does.
-		count.change_count(2, 16, 14);
-		assert_eq!((count.at(15), count.at(16)), (1, 2));
-	}
 
 	#[test]
 	fn a_span_taken_up_again_before_it_ended_goes_on() {

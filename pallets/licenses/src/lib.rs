@@ -83,7 +83,7 @@ use frame_support::{
 };
 use frame_system::{RawOrigin, pallet_prelude::*};
 use kaisar_primitives::{LicenceId, LicenceInfo};
-use sp_runtime::traits::{AccountIdConversion, StaticLookup};
+use sp_runtime::traits::{AccountIdConversion, EnsureAdd, StaticLookup};
 
 /// Most licences that are ever minted.
 pub const SUPPLY: u32 = 29_998;
@@ -474,9 +474,7 @@ impl<T: Config> Pallet<T> {
 		let collection = Collection::<T>::get().defensive_ok_or(Error::<T>::NoCollection)?;
 		let license = Minted::<T>::get();
 		ensure!(license < SUPPLY, Error::<T>::SoldOut);
-		let next = license
-			.checked_add(1)
-			.ok_or(sp_runtime::ArithmeticError::Overflow)?;
+		let next = license.ensure_add(1)?;
 
 		<pallet_nfts::Pallet<T> as nonfungibles_v2::Mutate<_, _>>::mint_into(
 			&collection,

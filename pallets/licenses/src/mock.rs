@@ -21,32 +21,12 @@ pub const FUNDS: u128 = 1_000_000;
 /// Blocks for which a licence of the mock is locked.
 pub const LOCK: u64 = 100;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeSlashReason,
-		RuntimeLockId,
-		RuntimeTask,
-		RuntimeViewFunction
-	)]
-	pub struct Test;
-
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system::Pallet<Test>;
-	#[runtime::pallet_index(1)]
-	pub type Balances = pallet_balances::Pallet<Test>;
-	#[runtime::pallet_index(2)]
-	pub type Nfts = pallet_nfts::Pallet<Test>;
-	#[runtime::pallet_index(3)]
-	pub type Licenses = pallet_licenses::Pallet<Test>;
-}
+kaisar_test_support::mock_runtime!(Test {
+	0: System = frame_system,
+	1: Balances = pallet_balances,
+	2: Nfts = pallet_nfts,
+	3: Licenses = pallet_licenses,
+});
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {

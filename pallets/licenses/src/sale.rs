@@ -6,8 +6,8 @@ use frame_support::traits::{
 	tokens::{Fortitude, Preservation, Provenance, nonfungibles_v2::InspectEnumerable},
 };
 use sp_runtime::{
-	ArithmeticError, TokenError,
-	traits::{CheckedMul, CheckedSub, Zero},
+	TokenError,
+	traits::{EnsureAddAssign, EnsureMul, EnsureSub, Zero},
 };
 
 /// What a buyer has bought then, and what it pays.
@@ -125,13 +125,8 @@ impl<T: Config> Pallet<T> {
 		.filter_map(|(holds, discount)| holds.then_some(discount))
 		.max()
 		.unwrap_or_default();
-		let full = round
-			.price
-			.checked_mul(&count.into())
-			.ok_or(ArithmeticError::Overflow)?;
-		let paid = full
-			.checked_sub(&discount.mul_floor(full))
-			.ok_or(ArithmeticError::Underflow)?;
+		let full = round.price.ensure_mul(count.into())?;
+		let paid = full.ensure_sub(discount.mul_floor(full))?;
 		let commission = if referred {
 			round.referral_commission.mul_floor(paid)
 		} else {
@@ -165,7 +160,7 @@ impl<T: Config> Pallet<T> {
 			} else {
 				Whitelist::<T>::remove(who);
 			}
-			changed = changed.checked_add(1).ok_or(ArithmeticError::Overflow)?;
+			changed.ensure_add_assign(1)?;
 		}
 		Self::deposit_event(Event::WhitelistSet { changed, listed });
 		Ok(())
@@ -180,9 +175,7 @@ impl<T: Config> Pallet<T> {
 		let Quote {
 			paid, commission, ..
 		} = quote;
-		let rest = paid
-			.checked_sub(&commission)
-			.ok_or(ArithmeticError::Underflow)?;
+		let rest = paid.ensure_sub(commission)?;
 
 		let treasury = T::Treasury::get();
 		Self::ensure_paid(who, paid, &treasury, rest)?;

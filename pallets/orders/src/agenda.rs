@@ -10,7 +10,7 @@
 
 use crate::{pallet::*, *};
 use frame_support::{defensive, ensure, storage::with_storage_layer, weights::Weight};
-use kaisar_primitives::{BlockNumber, CloseReason, OrderId, Workers};
+use kaisar_primitives::{BlockNumber, CloseReason, Market, OrderId};
 use sp_runtime::{DispatchError, DispatchResult};
 
 /// Blocks after which what failed is tried again.
@@ -59,7 +59,7 @@ impl<T: Config> Pallet<T> {
 		let len = AgendaLen::<T>::get(at);
 		Agenda::<T>::try_mutate(at, len / AGENDA_PAGE, |page| page.try_push(id))
 			.map_err(|_| Error::<T>::Inconsistent)?;
-		AgendaLen::<T>::insert(at, len.checked_add(1).ok_or(OVERFLOW)?);
+		AgendaLen::<T>::insert(at, len.ensure_add(1)?);
 		order.wake = at;
 		Ok(())
 	}

@@ -4,21 +4,14 @@
 //! calls ends the state that it needs, so an order can pay for one block's worth of them and no more: there is
 //! nothing to flood with.
 
-use crate::{pallet::*, *};
-use frame_support::{
-	ensure,
-	pallet_prelude::{TransactionSource, TransactionValidityWithRefund},
-};
-use frame_system::{
-	ensure_authorized, ensure_signed,
-	pallet_prelude::{BlockNumberFor, OriginFor},
-};
+use crate::pallet::*;
+use frame_support::pallet_prelude::{TransactionSource, TransactionValidityWithRefund};
 use kaisar_primitives::{
-	BlockNumber, Checks, DeployFailure, OrderId, WorkerId, Workers,
-	authorized::{self, Signer, refusal},
+	BlockNumber, Checks, DeployFailure, OrderId, WorkerId, WorkerRegistry,
+	authorized::{self, genesis, refusal},
 	order_payload,
 };
-use sp_core::{H256, sr25519};
+use sp_core::sr25519;
 use sp_runtime::transaction_validity::{InvalidTransaction, TransactionPriority};
 
 /// Blocks for which a report of an exit may wait in a pool.
@@ -43,23 +36,6 @@ fn accept(
 }
 
 impl<T: Config> Pallet<T> {
-	pub(crate) fn ensure_signed_or_authorized(
-		origin: OriginFor<T>,
-		signature: &Option<sr25519::Signature>,
-	) -> Result<Signer<T::AccountId>, DispatchError> {
-		if ensure_authorized(origin.clone()).is_ok() {
-			return Ok(Signer::Authorized);
-		}
-		let account = ensure_signed(origin)?;
-		ensure!(signature.is_none(), Error::<T>::SignatureNotExpected);
-		Ok(Signer::Account(account))
-	}
-
-	/// The hash of the genesis block: what is signed for one chain is nothing on another.
-	pub fn genesis() -> H256 {
-		frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default())
-	}
-
 	/// The worker serves the order, and its key has signed the payload.
 	fn verify(
 		id: OrderId,
@@ -79,7 +55,7 @@ impl<T: Config> Pallet<T> {
 		signature: &Option<sr25519::Signature>,
 	) -> TransactionValidityWithRefund {
 		let (order, worker) = Self::ensure_deploying(*id).map_err(refuse::<T>)?;
-		let payload = order_payload(b"kaisar/confirm_deployment", Self::genesis(), (id,));
+		let payload = order_payload(b"kaisar/confirm_deployment", genesis::<T>(), (id,));
 		Self::verify(*id, worker, signature, &payload)?;
 		accept(
 			"orders/deployment",
@@ -95,7 +71,7 @@ impl<T: Config> Pallet<T> {
 		signature: &Option<sr25519::Signature>,
 	) -> TransactionValidityWithRefund {
 		let (order, worker) = Self::ensure_deploying(*id).map_err(refuse::<T>)?;
-		let payload = order_payload(b"kaisar/fail_deployment", Self::genesis(), (id, reason));
+		let payload = order_payload(b"kaisar/fail_deployment", genesis::<T>(), (id, reason));
 		Self::verify(*id, worker, signature, &payload)?;
 		accept(
 			"orders/deployment",
@@ -111,7 +87,7 @@ impl<T: Config> Pallet<T> {
 		signature: &Option<sr25519::Signature>,
 	) -> TransactionValidityWithRefund {
 		let (_, worker) = Self::ensure_served(*id).map_err(refuse::<T>)?;
-		let payload = order_payload(b"kaisar/report_exit", Self::genesis(), (id, code));
+		let payload = order_payload(b"kaisar/report_exit", genesis::<T>(), (id, code));
 		Self::verify(*id, worker, signature, &payload)?;
 		accept("orders/exit", *id, REPORT_LONGEVITY)
 	}

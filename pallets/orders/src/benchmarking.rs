@@ -12,8 +12,8 @@ use frame_support::{
 use frame_system::RawOrigin;
 use kaisar_primitives::{
 	AgentKey, BlockNumber, Checks, ClientKey, CloseReason, Closing, DeployFailure, HOURS, Image,
-	Issue, KAI, OnClosed, OrderId, Outcome, Plan, Profile, Proved, Requirement, TemplateId,
-	WorkerId, Workers, keys::WORKER_KEY_TYPE, order_payload,
+	Issue, KAI, Market, OnClosed, OrderId, Outcome, Plan, Profile, Proved, Requirement, TemplateId,
+	WorkerId, WorkerRegistry, authorized::genesis, keys::WORKER_KEY_TYPE, order_payload,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, FixedU128, traits::One};
@@ -90,19 +90,7 @@ fn idle<T: Config>(count: u32) -> sr25519::Public {
 		let mut agent = [1; 32];
 		agent[..4].copy_from_slice(&n.to_le_bytes());
 		let worker = T::Workers::benchmark_worker(&owner, key.into(), AgentKey::from_raw(agent));
-		let closing = Closing {
-			round: T::Checks::next_round(),
-			round_start: Rentals::<T>::now(),
-			outcome: Outcome::Online {
-				profile: PROFILE,
-				service: true,
-				gpu_stands: false,
-			},
-			verify_only: true,
-			false_proof: false,
-			max_gap: 0,
-		};
-		T::Workers::closed(worker, &closing).expect("the worker is there");
+		T::Workers::benchmark_verify(worker, PROFILE);
 	}
 	first
 }
@@ -234,7 +222,7 @@ mod benchmarks {
 	#[benchmark]
 	fn authorize_worker() {
 		let (id, _, key) = matched::<T>(&customer::<T>());
-		let payload = order_payload(b"kaisar/confirm_deployment", Rentals::<T>::genesis(), (id,));
+		let payload = order_payload(b"kaisar/confirm_deployment", genesis::<T>(), (id,));
 		let signature = sp_io::crypto::sr25519_sign(WORKER_KEY_TYPE, &key, &payload)
 			.expect("the key is in the keystore");
 		let call = Call::<T>::confirm_deployment {
@@ -484,7 +472,13 @@ mod benchmarks {
 		};
 		#[block]
 		{
-			Rentals::<T>::on_order_checked(id, worker, &closing, &proved);
+			Rentals::<T>::on_closed(&ClosedCheck {
+				worker,
+				order: Some(id),
+				closing: &closing,
+				proved,
+				seats: &[],
+			});
 		}
 		assert_eq!(closed_for::<T>(id), Some(CloseReason::Cancelled));
 		assert!(record::<T>(id).ledger.paid > 0);

@@ -3,8 +3,8 @@
 use crate::{pallet::*, *};
 use frame_support::{storage::with_storage_layer, traits::Get, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, Checks, CloseReason, Closing, OnClosed, OperatorId, OrderId, Outcome,
-	Proved, Rentals, WorkerId,
+	Balance, BlockNumber, Checks, CloseReason, ClosedCheck, Closing, OnClosed, OrderId, Outcome,
+	Rentals, WorkerId,
 };
 use sp_runtime::{DispatchError, DispatchResult};
 
@@ -17,22 +17,21 @@ pub const MAX_PENDING: u8 = 16;
 pub const MAX_MISSING: u8 = 2;
 
 impl<T: Config> OnClosed for Pallet<T> {
-	/// Whatever goes wrong here must not keep Popw from closing the check: the order is put aside, and the
-	/// agenda comes back to it.
-	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, proved: &Proved) {
-		if let Err(error) = with_storage_layer(|| Self::do_checked(order, worker, closing, proved))
-		{
+	/// A failure here must not keep Popw from closing the check: the order is put aside, and the agenda
+	/// returns to it.
+	fn on_closed(check: &ClosedCheck) -> Weight {
+		let Some(order) = check.order else {
+			return Weight::zero();
+		};
+		if let Err(error) = with_storage_layer(|| Self::do_checked(order, check)) {
 			Self::put_aside(order, error);
 		}
+		Self::max_weight()
 	}
 
-	fn weight_of_order_checked() -> Weight {
+	fn max_weight() -> Weight {
 		T::WeightInfo::on_order_checked()
 	}
-
-	fn on_proved(_: WorkerId, _: &Proved) {}
-
-	fn on_seat(_: OperatorId, _: bool) {}
 }
 
 impl<T: Config> Rentals for Pallet<T> {
@@ -42,12 +41,8 @@ impl<T: Config> Rentals for Pallet<T> {
 }
 
 impl<T: Config> Pallet<T> {
-	fn do_checked(
-		id: OrderId,
-		worker: WorkerId,
-		closing: &Closing,
-		proved: &Proved,
-	) -> DispatchResult {
+	fn do_checked(id: OrderId, check: &ClosedCheck) -> DispatchResult {
+		let (worker, closing) = (check.worker, check.closing);
 		let Some(order) =
 			Orders::<T>::get(id).filter(|it| it.is_placed() && it.worker == Some(worker))
 		else {
@@ -65,7 +60,7 @@ impl<T: Config> Pallet<T> {
 				Ok(())
 			}
 			Outcome::Online { service: true, .. } => {
-				Self::confirmed(id, order, worker, closing, proved.rented)
+				Self::confirmed(id, order, worker, closing, check.proved.rented)
 			}
 			Outcome::NoConsensus => Self::undecided(id, order, closing),
 		}
@@ -206,8 +201,8 @@ impl<T: Config> Pallet<T> {
 		let ends_at = proved.ends_at;
 		prove(&mut proved, ends_at, BlockNumber::MAX);
 		let due = Self::due_cancelled(&proved)?;
-		let paid = order.ledger.gross().ok_or(OVERFLOW)?;
-		let left = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		let paid = order.ledger.gross()?;
+		let left = order.ledger.escrow.total()?;
 		Ok(due.saturating_sub(paid).min(left))
 	}
 

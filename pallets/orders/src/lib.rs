@@ -22,7 +22,7 @@
 //! 3. The worker's agent pulls the image and starts the container; its node says so
 //!    ([`Call::confirm_deployment`]). The order is `Active`: paid time runs.
 //! 4. About every hour a check proves that the worker is there and that the container answers
-//!    ([`OnClosed::on_order_checked`](kaisar_primitives::OnClosed::on_order_checked)). Each time the escrow
+//!    ([`OnClosed`](kaisar_primitives::OnClosed)). Each time the escrow
 //!    pays for the time that was proved.
 //! 5. Two hours later paid time is over. The order is `Closing`, and its worker due in a check. That check
 //!    proves the tail, the rest is paid, the order is `Closed`, the worker idle again.
@@ -73,13 +73,13 @@ pub use types::*;
 pub use views::MAX_PAGE;
 pub use weights::WeightInfo;
 
-use sp_runtime::{ArithmeticError, DispatchError};
+use sp_runtime::{
+	ArithmeticError, DispatchError,
+	traits::{EnsureAdd, EnsureAddAssign, EnsureMul, EnsureSub},
+};
 
 /// Where the pallet logs.
-pub const LOG: &str = "runtime::orders";
-
-/// Fails as a sum that does not fit. Never happens with amounts that exist.
-pub(crate) const OVERFLOW: DispatchError = DispatchError::Arithmetic(ArithmeticError::Overflow);
+pub const LOG_TARGET: &str = "runtime::orders";
 
 /// The record of an order of this runtime.
 pub type OrderOf<T> = Order<<T as frame_system::Config>::AccountId>;
@@ -96,8 +96,8 @@ pub mod pallet {
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
 		Balance, BlockNumber, BlockSeed, Checks, ClientKey, CloseReason, DeployFailure, GpuClass,
-		Image, Issue, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId, WorkerId,
-		Workers,
+		Image, Issue, Market, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId,
+		WorkerId, WorkerRegistry, authorized::ensure_sender,
 	};
 	use sp_core::{H256, sr25519};
 	use sp_runtime::{Perbill, traits::SaturatedConversion};
@@ -121,7 +121,7 @@ pub mod pallet {
 		type RuntimeHoldReason: From<HoldReason>;
 
 		/// The registry of workers.
-		type Workers: Workers<Self::AccountId>;
+		type Workers: WorkerRegistry<Self::AccountId> + Market;
 
 		/// Rounds and checks.
 		type Checks: Checks;
@@ -665,7 +665,7 @@ pub mod pallet {
 			order: OrderId,
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResult {
-			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
 			Self::do_confirm(signer, order)
 		}
 
@@ -689,7 +689,7 @@ pub mod pallet {
 			reason: DeployFailure,
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResult {
-			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
 			Self::do_fail(signer, order, reason)
 		}
 
@@ -712,7 +712,7 @@ pub mod pallet {
 			code: i32,
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResult {
-			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
 			Self::do_exit(signer, order, code)
 		}
 

@@ -6,8 +6,8 @@ use frame_support::{
 	traits::{Get, fungible::MutateHold},
 };
 use kaisar_primitives::{
-	Balance, BlockNumber, Checks, CloseReason, DeployFailure, HOURS, Issue, MAX_HOURS, OrderId,
-	Plan, Requirement, WorkerId, Workers, authorized::Signer,
+	Balance, BlockNumber, Checks, CloseReason, DeployFailure, HOURS, Issue, MAX_HOURS, Market,
+	OrderId, Plan, Requirement, WorkerId, WorkerRegistry, authorized::Signer,
 };
 use sp_runtime::{DispatchError, DispatchResult, SaturatedConversion};
 
@@ -26,12 +26,12 @@ impl<T: Config> Pallet<T> {
 		ensure!(quote.total <= max_price, Error::<T>::PriceAboveLimit);
 		let credits = credits.min(quote.total);
 		let charged = Money {
-			kai: quote.total.checked_sub(credits).ok_or(OVERFLOW)?,
+			kai: quote.total.ensure_sub(credits)?,
 			credits,
 		};
 		let now = Self::now();
 		let id = NextOrderId::<T>::get();
-		NextOrderId::<T>::put(id.checked_add(1).ok_or(OVERFLOW)?);
+		NextOrderId::<T>::put(id.ensure_add(1)?);
 		let mut order = Order {
 			customer: who.clone(),
 			requirement,
@@ -88,7 +88,7 @@ impl<T: Config> Pallet<T> {
 	) -> DispatchResult {
 		let mut order = Self::running_order(&who, id)?;
 		ensure!(hours > 0, Error::<T>::TooFewHours);
-		let all = order.hours().checked_add(hours).ok_or(OVERFLOW)?;
+		let all = order.hours().ensure_add(hours)?;
 		ensure!(all <= MAX_HOURS, Error::<T>::TooManyHours);
 
 		let Quote { prices, total, .. } = Self::price_hours(&order.requirement, hours, order.plan)?;
@@ -101,8 +101,8 @@ impl<T: Config> Pallet<T> {
 			credits: 0,
 		};
 		Self::charge(id, &mut order, money)?;
-		let longer = hours.checked_mul(HOURS).ok_or(OVERFLOW)?;
-		order.ends_at = order.ends_at.checked_add(longer).ok_or(OVERFLOW)?;
+		let longer = hours.ensure_mul(HOURS)?;
+		order.ends_at = order.ends_at.ensure_add(longer)?;
 		let ends_at = order.ends_at;
 		Self::schedule(id, &mut order, ends_at)?;
 		Orders::<T>::insert(id, order);
@@ -216,8 +216,8 @@ impl<T: Config> Pallet<T> {
 			return Ok(());
 		};
 		let now = Self::now();
-		let length = order.hours().checked_mul(HOURS).ok_or(OVERFLOW)?;
-		let ends_at = now.checked_add(length).ok_or(OVERFLOW)?;
+		let length = order.hours().ensure_mul(HOURS)?;
+		let ends_at = now.ensure_add(length)?;
 		order.state = OrderState::Active;
 		order.started_at = now;
 		order.proved_to = now;
@@ -359,7 +359,7 @@ impl<T: Config> Pallet<T> {
 			order: id,
 			reason,
 			paid,
-			fee: fees.checked_add(setup).ok_or(OVERFLOW)?,
+			fee: fees.ensure_add(setup)?,
 			refunded,
 			credited,
 		});

@@ -17,8 +17,8 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{storage::with_storage_layer, traits::Get, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, BlockSeed, Candidate, Checks, CloseReason, OrderId, Requirement,
-	WorkerId, Workers,
+	Balance, BlockNumber, BlockSeed, Candidate, Checks, CloseReason, Market, OrderId, Requirement,
+	WorkerId,
 };
 use sp_core::H256;
 use sp_io::hashing::blake2_256;
@@ -73,7 +73,7 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn enqueue(order: OrderId, placed_at: BlockNumber) -> DispatchResult {
 		QueueEnds::<T>::try_mutate(|ends| {
 			Queue::<T>::insert(ends.tail, Waiting { order, placed_at });
-			ends.tail = ends.tail.checked_add(1).ok_or(OVERFLOW)?;
+			ends.tail = ends.tail.ensure_add(1)?;
 			Ok(())
 		})
 	}
@@ -236,7 +236,7 @@ impl<T: Config> Pallet<T> {
 		floor: Balance,
 	) -> DispatchResult {
 		let now = Self::now();
-		let deploy_by = now.checked_add(T::DeployDeadline::get()).ok_or(OVERFLOW)?;
+		let deploy_by = now.ensure_add(T::DeployDeadline::get())?;
 		order.state = OrderState::Deploying;
 		order.worker = Some(worker);
 		order.floor = floor;

@@ -8,50 +8,29 @@ use frame_support::{
 	traits::{ConstU128, Hooks, fungible::Mutate, tokens::Preservation},
 	weights::{Weight, constants::WEIGHT_REF_TIME_PER_MILLIS},
 };
-use frame_system::{AuthorizeCall, EnsureRoot};
+use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	AgentKey, Balance, BlockNumber, BlockSeed, Candidate, Checks, ClientKey, Closing, GpuClass,
-	HOURS, Image, KAI, OnClosed, OrderId, Outcome, Plan, PlanRates, Profile, Proved, Requirement,
-	RoundIndex, Standings, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
-	Workers,
+	AgentKey, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
+	ClosedCheck, Closing, GpuClass, HOURS, Image, KAI, Market, OnClosed, OrderId, Outcome, Plan,
+	PlanRates, Profile, Proved, Requirement, RoundIndex, Standings, WorkerCounts, WorkerId,
+	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
 };
+use kaisar_test_support::frame::take_events;
 use sp_core::{H256, Pair, sr25519};
 use sp_runtime::{
-	BoundedVec, BuildStorage, DispatchError, DispatchResult, Perbill,
-	testing::TestXt,
-	traits::{BlakeTwo256, IdentityLookup},
+	BoundedVec, BuildStorage, DispatchError, DispatchResult, Perbill, traits::IdentityLookup,
 };
 use std::{cell::RefCell, collections::BTreeMap};
 
 pub type AccountId = u64;
-pub type TxExtension = AuthorizeCall<Test>;
-pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
-type Block = sp_runtime::generic::Block<sp_runtime::generic::Header<u32, BlakeTwo256>, Extrinsic>;
+pub type Extrinsic = kaisar_test_support::frame::runtime::Extrinsic<Test, RuntimeCall>;
+type Block = kaisar_test_support::frame::runtime::Block<Test, RuntimeCall>;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeSlashReason,
-		RuntimeLockId,
-		RuntimeTask,
-		RuntimeViewFunction
-	)]
-	pub struct Test;
-
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system;
-	#[runtime::pallet_index(1)]
-	pub type Balances = pallet_balances;
-	#[runtime::pallet_index(2)]
-	pub type Rentals = pallet_orders;
-}
+kaisar_test_support::mock_runtime!(Test {
+	0: System = frame_system,
+	1: Balances = pallet_balances,
+	2: Rentals = pallet_orders,
+});
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {
@@ -70,32 +49,7 @@ impl pallet_balances::Config for Test {
 	type MaxFreezes = frame_support::traits::ConstU32<4>;
 }
 
-impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type RuntimeCall = RuntimeCall;
-	type Extrinsic = Extrinsic;
-}
-
-impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type Extension = TxExtension;
-	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
-		Extrinsic::new_transaction(call, extension)
-	}
-}
-
-impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	fn create_extension() -> TxExtension {
-		AuthorizeCall::new()
-	}
-}
+kaisar_test_support::submit_authorized_calls!(Test, RuntimeCall, Extrinsic);
 
 /// The least that an account can hold.
 pub const ED: Balance = KAI / 1_000;
@@ -230,7 +184,7 @@ impl Registry {
 	}
 }
 
-impl Workers<AccountId> for Registry {
+impl WorkerRegistry<AccountId> for Registry {
 	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
 		let machine = Machines::get(worker)?;
 		Some(WorkerInfo {
@@ -254,16 +208,35 @@ impl Workers<AccountId> for Registry {
 			..Default::default()
 		}
 	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(owner: &AccountId, key: WorkerKey, _: AgentKey) -> WorkerId {
+		let worker = add_machine(*owner);
+		with_machine(worker, |machine| {
+			machine.state = WorkerState::Pending;
+			machine.key = Some(key);
+		});
+		worker
+	}
+}
+
+impl CheckedWorkers<AccountId> for Registry {
 	fn force(worker: WorkerId, _: RoundIndex) -> DispatchResult {
 		change(worker, |machine| machine.forced += 1)
+	}
+	fn postpone(_: WorkerId, _: RoundIndex, _: RoundIndex) -> DispatchResult {
+		Ok(())
 	}
 	fn attested(_: WorkerId, _: RoundIndex) -> DispatchResult {
 		Ok(())
 	}
-	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Balance, DispatchError> {
-		Ok(0)
+	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> DispatchResult {
+		Ok(())
 	}
-	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError> {
+	fn closed(
+		worker: WorkerId,
+		closing: &Closing,
+		_: Option<&AccountId>,
+	) -> Result<Proved, DispatchError> {
 		change(worker, |machine| {
 			let start = closing.round_start;
 			let mut rented = 0;
@@ -298,6 +271,9 @@ impl Workers<AccountId> for Registry {
 			}
 		})
 	}
+}
+
+impl Market for Registry {
 	fn idle(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> u32 {
 		Self::bucket(class, count, region).len() as u32
 	}
@@ -368,13 +344,11 @@ impl Workers<AccountId> for Registry {
 		change(worker, |machine| machine.slashes += 1)
 	}
 	#[cfg(feature = "runtime-benchmarks")]
-	fn benchmark_worker(owner: &AccountId, key: WorkerKey, _: AgentKey) -> WorkerId {
-		let worker = add_machine(*owner);
+	fn benchmark_verify(worker: WorkerId, profile: Profile) {
 		with_machine(worker, |machine| {
-			machine.state = WorkerState::Pending;
-			machine.key = Some(key);
+			machine.state = WorkerState::Online;
+			machine.profile = profile;
 		});
-		worker
 	}
 }
 
@@ -429,10 +403,14 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 		false_proof: false,
 		max_gap: MAX_GAP,
 	};
-	let proved = Registry::closed(worker, &closing).expect("the registry refuses nothing");
-	if let Some(order) = info.order {
-		Rentals::on_order_checked(order, worker, &closing, &proved);
-	}
+	let proved = Registry::closed(worker, &closing, None).expect("the registry refuses nothing");
+	Rentals::on_closed(&ClosedCheck {
+		worker,
+		order: info.order,
+		closing: &closing,
+		proved,
+		seats: &[],
+	});
 }
 
 /// Randomness that differs from block to block.
@@ -705,15 +683,7 @@ pub fn free(who: AccountId) -> Balance {
 
 /// The events of this pallet since the last time.
 pub fn events() -> Vec<Event<Test>> {
-	let events = System::events()
-		.into_iter()
-		.filter_map(|record| match record.event {
-			RuntimeEvent::Rentals(event) => Some(event),
-			_ => None,
-		})
-		.collect();
-	System::reset_events();
-	events
+	take_events::<Test, Event<Test>>()
 }
 
 /// The price of so many blocks at the usual price.

@@ -12,18 +12,8 @@ use frame_support::{
 	},
 };
 use kaisar_math::reward;
-use kaisar_primitives::{Balance, Checks, OrderId, ProtocolFees, WorkerId, Workers};
+use kaisar_primitives::{Balance, Checks, OrderId, ProtocolFees, WorkerId, WorkerRegistry};
 use sp_runtime::{DispatchError, DispatchResult, traits::AccountIdConversion};
-
-fn add(sum: &mut Balance, amount: Balance) -> DispatchResult {
-	*sum = sum.checked_add(amount).ok_or(OVERFLOW)?;
-	Ok(())
-}
-
-fn add_money(sum: &mut Money, money: Money) -> DispatchResult {
-	*sum = sum.checked_add(money).ok_or(OVERFLOW)?;
-	Ok(())
-}
 
 /// Credits.
 impl<T: Config> Pallet<T> {
@@ -47,7 +37,7 @@ impl<T: Config> Pallet<T> {
 		if amount == 0 {
 			return Ok(());
 		}
-		Credits::<T>::try_mutate(who, |credits| add(credits, amount))?;
+		Credits::<T>::try_mutate(who, |credits| credits.ensure_add_assign(amount))?;
 		Self::deposit_event(Event::CreditsGiven {
 			who: who.clone(),
 			amount,
@@ -85,8 +75,9 @@ impl<T: Config> Pallet<T> {
 		if money.kai > 0 {
 			T::Currency::hold(&HoldReason::Escrow.into(), &order.customer, money.kai)?;
 		}
-		add_money(&mut order.ledger.escrow, money)?;
-		add(&mut order.ledger.charged, money.total().ok_or(OVERFLOW)?)
+		order.ledger.escrow.ensure_add_assign(money)?;
+		order.ledger.charged.ensure_add_assign(money.total()?)?;
+		Ok(())
 	}
 
 	/// Moves held KAI to another account's free balance. What is on hold for an order is the order's, so no
@@ -169,8 +160,8 @@ impl<T: Config> Pallet<T> {
 			T::Currency::transfer(&Self::pot(), &to, net, Preservation::Preserve)?;
 		}
 		T::Fees::pay(worker, &Self::pot(), fee)?;
-		add(&mut order.ledger.paid, net)?;
-		add(&mut order.ledger.fees, fee)?;
+		order.ledger.paid.ensure_add_assign(net)?;
+		order.ledger.fees.ensure_add_assign(fee)?;
 		Self::deposit_event(Event::OrderPaid {
 			order: id,
 			worker,
@@ -188,14 +179,16 @@ impl<T: Config> Pallet<T> {
 		let Some(worker) = order.worker else {
 			return Ok(());
 		};
-		let paid = order.ledger.gross().ok_or(OVERFLOW)?;
-		let left = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		let paid = order.ledger.gross()?;
+		let left = order.ledger.escrow.total()?;
 		Self::pay(id, order, worker, due.saturating_sub(paid).min(left))
 	}
 
 	/// Pays for the time that was proved.
 	pub(crate) fn pay_proved(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
-		let due = order.cost(order.plan, order.proved).ok_or(OVERFLOW)?;
+		let due = order
+			.cost(order.plan, order.proved)
+			.ok_or(ArithmeticError::Overflow)?;
 		Self::pay_up_to(id, order, due)
 	}
 
@@ -212,17 +205,17 @@ impl<T: Config> Pallet<T> {
 	/// Pays the treasury for a deployment that came to nothing: as much as so many blocks cost, at most what
 	/// is in escrow. What is too little to bring the treasury to life is left to the customer.
 	pub(crate) fn pay_setup(order: &mut OrderOf<T>) -> DispatchResult {
-		let left = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		let left = order.ledger.escrow.total()?;
 		let amount = order
 			.cost(order.plan, T::SetupBlocks::get())
-			.ok_or(OVERFLOW)?
+			.ok_or(ArithmeticError::Overflow)?
 			.min(left);
 		let treasury = T::Treasury::get();
 		if amount > 0 && Self::can_take(&treasury, amount) {
 			let money = Self::collect(order, amount)?;
 			Self::spend(money)?;
 			T::Currency::transfer(&Self::pot(), &treasury, amount, Preservation::Preserve)?;
-			add(&mut order.ledger.setup, amount)?;
+			order.ledger.setup.ensure_add_assign(amount)?;
 		}
 		Ok(())
 	}
@@ -243,22 +236,24 @@ impl<T: Config> Pallet<T> {
 			)?;
 		}
 		Self::give_credits(&order.customer, money.credits)?;
-		add_money(&mut order.ledger.refunded, money)
+		order.ledger.refunded.ensure_add_assign(money)?;
+		Ok(())
 	}
 
 	/// Gives all that is left back.
 	pub(crate) fn refund_rest(order: &mut OrderOf<T>) -> DispatchResult {
-		let rest = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		let rest = order.ledger.escrow.total()?;
 		Self::refund(order, rest)
 	}
 
 	/// Makes all that is left credits.
 	pub(crate) fn credit_rest(order: &mut OrderOf<T>) -> DispatchResult {
-		let rest = order.ledger.escrow.total().ok_or(OVERFLOW)?;
+		let rest = order.ledger.escrow.total()?;
 		let money = Self::collect(order, rest)?;
-		TotalCredits::<T>::try_mutate(|total| add(total, money.kai))?;
+		TotalCredits::<T>::try_mutate(|total| total.ensure_add_assign(money.kai))?;
 		Self::give_credits(&order.customer, rest)?;
-		add(&mut order.ledger.credited, rest)
+		order.ledger.credited.ensure_add_assign(rest)?;
+		Ok(())
 	}
 
 	/// What a cancelled order is due: what was used, an hour at least, at the price of the plan that the time
@@ -267,7 +262,9 @@ impl<T: Config> Pallet<T> {
 		let ran = order.ends_at.saturating_sub(order.started_at);
 		let earned = order.plan.earned(ran / kaisar_primitives::HOURS);
 		let used = order.proved.max(kaisar_primitives::HOURS);
-		order.cost(earned, used).ok_or(OVERFLOW)
+		order
+			.cost(earned, used)
+			.ok_or_else(|| ArithmeticError::Overflow.into())
 	}
 }
 
@@ -325,7 +322,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Something could not be done. Said in the log and by an event, for somebody to look into.
 	pub(crate) fn note_failure(id: OrderId, error: DispatchError) {
-		log::error!(target: LOG, "order {id}: {error:?}");
+		log::error!(target: LOG_TARGET, "order {id}: {error:?}");
 		Self::deposit_event(Event::OrderFailed { order: id, error });
 	}
 

@@ -11,17 +11,16 @@ use alloc::{
 };
 use codec::Encode;
 use frame_support::traits::Get;
-use frame_system::offchain::{CreateAuthorizedTransaction, SubmitTransaction};
 use kaisar_primitives::{
 	BlockNumber, Checks, DeployFailure, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
-	WorkerKey, Workers,
+	WorkerKey, WorkerRegistry,
 	agent::{
 		ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest, PATH_ORDER,
 	},
-	offchain::{self, Agent, forget, may_send, read},
+	authorized::genesis,
+	offchain::{self, Agent, forget, may_send, read, submit},
 	order_payload,
 };
-use sp_core::H256;
 use sp_runtime::{
 	RuntimeAppPublic,
 	offchain::{
@@ -235,28 +234,11 @@ fn tell<T: Config>(
 		return;
 	}
 	let Some(call) = call else {
-		log::warn!(target: LOG, "order {id}: the keystore does not sign");
+		log::warn!(target: LOG_TARGET, "order {id}: the keystore does not sign");
 		forget(sent);
 		return;
 	};
-	if submit::<T>(call) {
-		log::info!(target: LOG, "order {id}: {what}");
+	if submit::<T, _>(call) {
+		log::info!(target: LOG_TARGET, "order {id}: {what}");
 	}
-}
-
-/// Submits a fee-less call. Returns whether the pool took it.
-fn submit<T: Config>(call: Call<T>) -> bool {
-	let name = frame_support::traits::GetCallName::get_call_name(&call);
-	let transaction =
-		<T as CreateAuthorizedTransaction<Call<T>>>::create_authorized_transaction(call.into());
-	let taken = SubmitTransaction::<T, Call<T>>::submit_transaction(transaction).is_ok();
-	if !taken {
-		log::debug!(target: LOG, "{name} was not taken by the pool");
-	}
-	taken
-}
-
-/// The hash of the genesis block.
-fn genesis<T: Config>() -> H256 {
-	Pallet::<T>::genesis()
 }

@@ -8,7 +8,7 @@ use kaisar_math::{
 	tiers::MAX_TIER,
 };
 use kaisar_primitives::{
-	Balance, GpuClass, Image, MAX_HOURS, Plan, PlanRates, Requirement, Workers,
+	Balance, GpuClass, Image, MAX_HOURS, Market, Plan, PlanRates, Requirement,
 };
 use sp_runtime::{DispatchError, DispatchResult, traits::Get};
 
@@ -111,7 +111,7 @@ impl<T: Config> Pallet<T> {
 			requirement.gpu_count,
 			requirement.min_cpu,
 		);
-		let total = price::total(prices.of(plan), units, hours).ok_or(OVERFLOW)?;
+		let total = price::total(prices.of(plan), units, hours).ok_or(ArithmeticError::Overflow)?;
 		Ok(Quote {
 			prices,
 			units,

@@ -6,7 +6,7 @@ use frame_support::{
 	ensure,
 	traits::fungible::{Inspect, InspectHold},
 };
-use kaisar_primitives::{Balance, Checks, OrderId, WorkerId, Workers};
+use kaisar_primitives::{Balance, Checks, OrderId, WorkerId, WorkerRegistry};
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {

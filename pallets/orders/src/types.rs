@@ -8,7 +8,10 @@ use kaisar_primitives::{
 	Requirement, TemplateId, WorkerId,
 };
 use scale_info::TypeInfo;
-use sp_runtime::{BoundedVec, FixedU128};
+use sp_runtime::{
+	ArithmeticError, BoundedVec, FixedU128,
+	traits::{EnsureAdd, EnsureAddAssign},
+};
 
 /// Most spans of time that an order is bought in: the first, and one for each extension.
 pub const MAX_SEGMENTS: u32 = 8;
@@ -220,20 +223,18 @@ pub struct Money {
 }
 
 impl Money {
-	/// Both together.
-	pub fn total(&self) -> Option<Balance> {
-		self.kai.checked_add(self.credits)
+	/// Returns the sum of both kinds.
+	pub fn total(&self) -> Result<Balance, ArithmeticError> {
+		self.kai.ensure_add(self.credits)
 	}
 
-	/// Both together with another's, kind by kind.
-	pub fn checked_add(&self, other: Self) -> Option<Self> {
-		Some(Self {
-			kai: self.kai.checked_add(other.kai)?,
-			credits: self.credits.checked_add(other.credits)?,
-		})
+	/// Adds other money, kind by kind.
+	pub fn ensure_add_assign(&mut self, other: Self) -> Result<(), ArithmeticError> {
+		self.kai.ensure_add_assign(other.kai)?;
+		self.credits.ensure_add_assign(other.credits)
 	}
 
-	/// Takes out `amount`: credits first, KAI for the rest.
+	/// Takes out `amount`: credits first, KAI for the rest. `None` if there is less.
 	pub fn take(&mut self, amount: Balance) -> Option<Self> {
 		let credits = amount.min(self.credits);
 		let kai = amount.checked_sub(credits)?;
@@ -280,22 +281,22 @@ pub struct Ledger {
 }
 
 impl Ledger {
-	/// What the customer paid for use, the protocol's part included.
-	pub fn gross(&self) -> Option<Balance> {
-		self.paid.checked_add(self.fees)
+	/// Returns the customer's payment for use, the protocol's part included.
+	pub fn gross(&self) -> Result<Balance, ArithmeticError> {
+		self.paid.ensure_add(self.fees)
 	}
 
-	/// Whether every unit that was charged is somewhere, once.
+	/// Whether each unit that was charged is in exactly one place.
 	pub fn balances(&self) -> bool {
 		let sum = || {
 			self.escrow
 				.total()?
-				.checked_add(self.gross()?)?
-				.checked_add(self.setup)?
-				.checked_add(self.refunded.total()?)?
-				.checked_add(self.credited)
+				.ensure_add(self.gross()?)?
+				.ensure_add(self.setup)?
+				.ensure_add(self.refunded.total()?)?
+				.ensure_add(self.credited)
 		};
-		sum() == Some(self.charged)
+		sum() == Ok(self.charged)
 	}
 }
 

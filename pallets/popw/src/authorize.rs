@@ -11,7 +11,7 @@ use frame_support::{
 };
 use kaisar_primitives::{
 	BlockNumber, OperatorId, RoundIndex, Votes, WorkerId,
-	authorized::{self, refusal, verify},
+	authorized::{self, genesis, refusal, verify},
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{
@@ -53,7 +53,7 @@ impl<T: Config> Pallet<T> {
 		let (round, due) = Self::ensure_attest(*worker, *round).map_err(refuse::<T>)?;
 		let payload = signing_payload(
 			b"kaisar/attest",
-			Self::genesis(),
+			genesis::<T>(),
 			round.seed,
 			(worker, round.index, root),
 		);
@@ -77,7 +77,7 @@ impl<T: Config> Pallet<T> {
 		let (round, info) = Self::ensure_commit(*operator, *round, *batch).map_err(refuse::<T>)?;
 		let payload = signing_payload(
 			b"kaisar/commit",
-			Self::genesis(),
+			genesis::<T>(),
 			round.seed,
 			(operator, round.index, batch, hash),
 		);
@@ -103,7 +103,7 @@ impl<T: Config> Pallet<T> {
 			Self::ensure_reveal(*operator, *round, *batch, votes, salt).map_err(refuse::<T>)?;
 		let payload = signing_payload(
 			b"kaisar/reveal",
-			Self::genesis(),
+			genesis::<T>(),
 			round.seed,
 			(operator, round.index, batch, votes, salt),
 		);

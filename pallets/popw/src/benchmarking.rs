@@ -11,7 +11,9 @@ use frame_support::{
 use frame_system::{RawOrigin, pallet_prelude::BlockNumberFor};
 use kaisar_primitives::{
 	AgentKey, BlockNumber, CheckerKey, MAX_BATCH, OperatorId, RoundIndex, Seats, Verdict, Votes,
-	WorkerId, WorkerKey, Workers, commitment,
+	WorkerId, WorkerKey, WorkerRegistry,
+	authorized::genesis,
+	commitment,
 	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
 };
 use sp_core::{H256, crypto::ByteArray, sr25519};
@@ -131,7 +133,7 @@ fn others_voted<T: Config>(worker: WorkerId, me: OperatorId) {
 }
 
 fn hash_of<T: Config>(operator: OperatorId, round: RoundIndex, votes: &Votes) -> H256 {
-	commitment(Popw::<T>::genesis(), round, operator, 0, votes, &SALT)
+	commitment(genesis::<T>(), round, operator, 0, votes, &SALT)
 }
 
 fn votes_of(workers: &[WorkerId]) -> Votes {
@@ -203,7 +205,7 @@ mod benchmarks {
 		let worker = cast.workers[0];
 		let payload = signing_payload(
 			b"kaisar/attest",
-			Popw::<T>::genesis(),
+			genesis::<T>(),
 			round.seed,
 			(worker, round.index, ROOT),
 		);
@@ -256,7 +258,7 @@ mod benchmarks {
 		let hash = H256::repeat_byte(1);
 		let payload = signing_payload(
 			b"kaisar/commit",
-			Popw::<T>::genesis(),
+			genesis::<T>(),
 			round.seed,
 			(operator, round.index, 0u16, hash),
 		);
@@ -309,7 +311,7 @@ mod benchmarks {
 		let operator = cast.operators[0].0;
 		let payload = signing_payload(
 			b"kaisar/reveal",
-			Popw::<T>::genesis(),
+			genesis::<T>(),
 			round.seed,
 			(operator, round.index, 0u16, &votes, SALT),
 		);

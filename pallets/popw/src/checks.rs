@@ -1,56 +1,37 @@
 //! Checks: opened by an attestation, filled by reveals, closed once.
 
 use crate::{pallet::*, *};
+use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
-use frame_system::{ensure_authorized, ensure_signed, pallet_prelude::OriginFor};
 use kaisar_primitives::{
-	BlockNumber, Checks, Closing, OnClosed, OperatorId, Outcome, Proved, RoundIndex, SeatResult,
-	Seats, Verdict, Votes, WorkerId, WorkerInfo, Workers, authorized::Signer,
+	BlockNumber, CheckedWorkers, Checks, ClosedCheck, Closing, OnClosed, OperatorId, Outcome,
+	Proved, RoundIndex, SeatResult, Seats, Verdict, Votes, WorkerId, WorkerInfo, WorkerRegistry,
+	authorized::{Signer, genesis},
 };
-use sp_core::{H256, sr25519};
+use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
 
-/// What checks were closed.
+/// Counts of the checks that a call closed, for its weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Closed {
-	/// Those that said again what is known.
+	/// Checks that only repeated the known facts.
 	pub confirming: u32,
-	/// All others.
+	/// All other checks.
 	pub changing: u32,
-	/// Those of workers that serve an order.
-	pub orders: u32,
+	/// The weight that observers added ([`OnClosed::on_closed`]).
+	pub observers: Weight,
 }
 
 impl Closed {
 	fn add(&mut self, other: Self) {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
-		self.orders = self.orders.saturating_add(other.orders);
+		self.observers = self.observers.saturating_add(other.observers);
 	}
 }
 
 impl<T: Config> Pallet<T> {
-	pub(crate) fn ensure_signed_or_authorized(
-		origin: OriginFor<T>,
-		signature: &Option<sr25519::Signature>,
-	) -> Result<Signer<T::AccountId>, DispatchError> {
-		if ensure_authorized(origin.clone()).is_ok() {
-			return Ok(Signer::Authorized);
-		}
-		let account = ensure_signed(origin)?;
-		ensure!(signature.is_none(), Error::<T>::SignatureNotExpected);
-		Ok(Signer::Account(account))
-	}
-
-	/// The hash of the genesis block: what is signed for one chain is nothing on another.
-	pub(crate) fn genesis() -> H256 {
-		let genesis = frame_system::Pallet::<T>::block_hash(
-			frame_system::pallet_prelude::BlockNumberFor::<T>::default(),
-		);
-		H256::from_slice(&genesis.as_ref()[..32.min(genesis.as_ref().len())])
-	}
-
 	pub(crate) fn ensure_round(index: RoundIndex, phase: Phase) -> Result<Round, Error<T>> {
 		let round = Rounds::<T>::get(index).ok_or(Error::<T>::UnknownRound)?;
 		ensure!(round.phase(Self::now()) == phase, Error::<T>::WrongPhase);
@@ -183,7 +164,7 @@ impl<T: Config> Pallet<T> {
 			.filter(|kept| kept.round == round.index)
 			.ok_or(Error::<T>::NoCommitment)?;
 		let hash = kaisar_primitives::commitment(
-			Self::genesis(),
+			genesis::<T>(),
 			round.index,
 			operator,
 			batch,
@@ -282,9 +263,13 @@ impl<T: Config> Pallet<T> {
 		};
 		let order = T::Workers::info(worker, round.index).and_then(|info| info.order);
 		T::Workers::absent(worker, &closing, reporter.as_ref())?;
-		if let Some(order) = order {
-			T::OnClosed::on_order_checked(order, worker, &closing, &Proved::default());
-		}
+		T::OnClosed::on_closed(&ClosedCheck {
+			worker,
+			order,
+			closing: &closing,
+			proved: Proved::default(),
+			seats: &[],
+		});
 		// It was due in this round once, and is not any more.
 		LastChecks::<T>::insert(
 			worker,
@@ -342,15 +327,14 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// What telling Orders of the checks of `n` of their workers takes.
-	pub(crate) fn weight_of_orders(n: u32) -> Weight {
-		T::OnClosed::weight_of_order_checked().saturating_mul(n.into())
+	/// Returns the most that the observers of `n` closed checks can take.
+	pub(crate) fn max_weight_of_observers(n: u32) -> Weight {
+		T::OnClosed::max_weight().saturating_mul(n.into())
 	}
 
-	/// What closing checks outside of a reveal took.
+	/// Returns the weight of checks that were closed outside a reveal.
 	pub(crate) fn weight_of_closing(closed: &Closed) -> Weight {
-		T::WeightInfo::finalize(closed.confirming, closed.changing)
-			.saturating_add(Self::weight_of_orders(closed.orders))
+		T::WeightInfo::finalize(closed.confirming, closed.changing).saturating_add(closed.observers)
 	}
 
 	/// Closes the worker's check if it is over.
@@ -363,8 +347,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Closes a check: tallies it and tells everyone whom it concerns. Once for each check. `finder` is the
-	/// account that closed it when nobody else had.
+	/// Closes a check: tallies it, then informs the registries and the observers. Once a check. `finder` is
+	/// the account that closed it when nobody else had.
 	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
 		let (old, gpu_stood) = info.as_ref().map_or((None, false), |info| {
@@ -388,40 +372,45 @@ impl<T: Config> Pallet<T> {
 			false_proof: tally.false_proof,
 			max_gap: check.max_gap,
 		};
-		match T::Workers::closed_by(worker, &closing, finder) {
+		// The registry refuses nothing that Popw sends. Should it ever do so, the check is closed
+		// nevertheless, so that nobody is stuck, and its seats are paid.
+		let (order, proved) = match T::Workers::closed(worker, &closing, finder) {
 			Ok(proved) => {
 				Self::postpone_mark(worker, check.round, at, info.as_ref());
-				if let Some(order) = info.as_ref().and_then(|info| info.order) {
-					T::OnClosed::on_order_checked(order, worker, &closing, &proved);
-				}
-				if proved.online > 0 || proved.rented > 0 {
-					T::OnClosed::on_proved(worker, &proved);
-				}
+				(info.as_ref().and_then(|info| info.order), proved)
 			}
-			// The registry refuses nothing that Popw sends; if it ever does, the check is closed all
-			// the same, so that nobody is stuck.
-			Err(_) if info.is_none() => {}
 			Err(_) => {
-				defensive!("the registry refused a check that is closed");
+				if info.is_some() {
+					defensive!("the registry refused a check that is closed");
+				}
+				(None, Proved::default())
 			}
-		}
+		};
 
 		let Check {
 			verify_only, full, ..
 		} = check;
 		let decided = tally.outcome != Outcome::NoConsensus;
 		let mut votes = 0u32;
+		let mut seats = Vec::with_capacity(check.committee.len());
 		for (index, seat) in check.committee.iter().enumerate() {
 			let (result, lone) = tally.seat(&check, index);
 			votes = votes.saturating_add(u32::from(seat.vote.is_some()));
-			// Without a consensus nobody is paid or punished; who revealed nothing is still noted.
+			// Without consensus nobody is paid or punished; a missed seat still counts as missed.
 			if decided || result == SeatResult::Missed {
 				T::Seats::credit(seat.operator, worker, check.round, result, lone);
 			}
 			if decided {
-				T::OnClosed::on_seat(seat.operator, result == SeatResult::Correct);
+				seats.push((seat.operator, result == SeatResult::Correct));
 			}
 		}
+		let observers = T::OnClosed::on_closed(&ClosedCheck {
+			worker,
+			order,
+			closing: &closing,
+			proved,
+			seats: &seats,
+		});
 		Self::deposit_event(Event::CheckClosed {
 			worker,
 			round: check.round,
@@ -434,7 +423,7 @@ impl<T: Config> Pallet<T> {
 		Closed {
 			confirming: u32::from(confirms),
 			changing: u32::from(!confirms),
-			orders: u32::from(info.is_some_and(|info| info.order.is_some())),
+			observers,
 		}
 	}
 }
@@ -529,7 +518,7 @@ impl<T: Config> Pallet<T> {
 					check.committee.len() <= usize::from(check.size),
 					"2: more seats than the size"
 				);
-				let mut operators: alloc::vec::Vec<_> =
+				let mut operators: Vec<_> =
 					check.committee.iter().map(|seat| seat.operator).collect();
 				operators.sort_unstable();
 				operators.dedup();

@@ -4,7 +4,7 @@ use crate::{pallet::*, rounds::draw, *};
 use alloc::vec::Vec;
 use kaisar_math::{committee::draw_limit, rounds::rented_chance};
 use kaisar_primitives::{
-	OperatorId, RoundIndex, RoundKind, Seats, WorkerId, WorkerInfo, WorkerState, Workers,
+	OperatorId, RoundIndex, RoundKind, Seats, WorkerId, WorkerInfo, WorkerRegistry, WorkerState,
 };
 use sp_core::H256;
 
@@ -45,7 +45,7 @@ impl<T: Config> Pallet<T> {
 			}
 		}
 		let was_open = last.as_ref().is_some_and(|last| last.open_at(round.start));
-		let state = info.standings.at(round.index);
+		let state = info.standings.at(round.index).copied();
 		let forced = |index: RoundIndex| info.forced.filter(|forced| forced.round == index);
 
 		let verify_only = match round.kind {

@@ -79,7 +79,7 @@ pub const SWEEP: u32 = 8;
 pub const MAX_FINALIZE: u32 = 64;
 
 /// The log target of this pallet.
-pub const LOG: &str = "runtime::popw";
+pub const LOG_TARGET: &str = "runtime::popw";
 
 #[frame_support::pallet]
 pub mod pallet {
@@ -88,8 +88,9 @@ pub mod pallet {
 	use frame_support::pallet_prelude::*;
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
-		BenchParams, BlockNumber, GpuClasses, MAX_BATCH, OnClosed, OperatorId, Outcome, Rentals,
-		RoundIndex, Seats, Votes, WorkerId, Workers,
+		BenchParams, BlockNumber, CheckedWorkers, GpuClasses, MAX_BATCH, OnClosed, OperatorId,
+		Outcome, Rentals, RoundIndex, Seats, Votes, WorkerId, WorkerRegistry,
+		authorized::{ensure_sender, ensure_signed_or_authorized},
 	};
 	use sp_core::{H256, sr25519};
 
@@ -101,9 +102,11 @@ pub mod pallet {
 	pub struct Pallet<T>(_);
 
 	#[pallet::config]
-	pub trait Config: CreateAuthorizedTransaction<Call<Self>> + frame_system::Config {
+	pub trait Config:
+		CreateAuthorizedTransaction<Call<Self>> + frame_system::Config<Hash = H256>
+	{
 		/// The registry of workers.
-		type Workers: Workers<Self::AccountId>;
+		type Workers: WorkerRegistry<Self::AccountId> + CheckedWorkers<Self::AccountId>;
 
 		/// Who sits for a licence.
 		type Seats: Seats<Self::AccountId>;
@@ -368,7 +371,7 @@ pub mod pallet {
 		#[pallet::weight((
 			T::WeightInfo::attest(MAX_DRAWS)
 				.saturating_add(T::WeightInfo::finalize(0, 1))
-				.saturating_add(T::OnClosed::weight_of_order_checked()),
+				.saturating_add(T::OnClosed::max_weight()),
 			DispatchClass::Operational,
 		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_attest())]
@@ -380,7 +383,7 @@ pub mod pallet {
 			root: [u8; 32],
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResultWithPostInfo {
-			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
 			let (draws, closed) = Self::do_attest(signer, worker, round, root)?;
 			let closing = if closed == Closed::default() {
 				Weight::zero()
@@ -420,7 +423,7 @@ pub mod pallet {
 			hash: H256,
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResult {
-			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
 			Self::do_commit(signer, operator, round, batch, hash)
 		}
 
@@ -446,7 +449,7 @@ pub mod pallet {
 		#[pallet::call_index(2)]
 		#[pallet::weight((
 			T::WeightInfo::reveal(votes.len() as u32, 0, votes.len() as u32)
-				.saturating_add(Pallet::<T>::weight_of_orders(votes.len() as u32)),
+				.saturating_add(Pallet::<T>::max_weight_of_observers(votes.len() as u32)),
 			DispatchClass::Operational,
 		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_reveal(votes.len() as u32))]
@@ -460,11 +463,11 @@ pub mod pallet {
 			salt: [u8; 32],
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResultWithPostInfo {
-			let signer = Self::ensure_signed_or_authorized(origin, &signature)?;
+			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
 			let closed = Self::do_reveal(signer, operator, round, batch, &votes, &salt)?;
 			let weight =
 				T::WeightInfo::reveal(votes.len() as u32, closed.confirming, closed.changing)
-					.saturating_add(Self::weight_of_orders(closed.orders));
+					.saturating_add(closed.observers);
 			Ok(Some(weight).into())
 		}
 
@@ -482,7 +485,7 @@ pub mod pallet {
 		/// Emits `AbsentReported`.
 		#[pallet::call_index(3)]
 		#[pallet::weight(
-			T::WeightInfo::report_absent().saturating_add(Pallet::<T>::weight_of_orders(1))
+			T::WeightInfo::report_absent().saturating_add(Pallet::<T>::max_weight_of_observers(1))
 		)]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_report_absent())]
 		#[pallet::authorize(Self::authorize_report_absent)]
@@ -491,7 +494,7 @@ pub mod pallet {
 			worker: WorkerId,
 			round: RoundIndex,
 		) -> DispatchResultWithPostInfo {
-			let signer = Self::ensure_signed_or_authorized(origin, &None)?;
+			let signer = ensure_signed_or_authorized::<T>(origin)?;
 			Self::do_report_absent(signer.account(), worker, round)?;
 			Ok(Pays::No.into())
 		}
@@ -510,7 +513,7 @@ pub mod pallet {
 		#[pallet::call_index(4)]
 		#[pallet::weight(
 			T::WeightInfo::finalize(0, workers.len() as u32)
-				.saturating_add(Pallet::<T>::weight_of_orders(workers.len() as u32))
+				.saturating_add(Pallet::<T>::max_weight_of_observers(workers.len() as u32))
 		)]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_finalize(workers.len() as u32))]
 		#[pallet::authorize(Self::authorize_finalize)]
@@ -518,7 +521,7 @@ pub mod pallet {
 			origin: OriginFor<T>,
 			workers: BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,
 		) -> DispatchResultWithPostInfo {
-			let signer = Self::ensure_signed_or_authorized(origin, &None)?;
+			let signer = ensure_signed_or_authorized::<T>(origin)?;
 			let closed = Self::do_finalize(&workers, signer.account().as_ref())?;
 			Ok(Some(Self::weight_of_closing(&closed)).into())
 		}

@@ -4,49 +4,26 @@
 use crate as pallet_popw;
 use crate::*;
 use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
-use frame_system::AuthorizeCall;
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
-	AgentKey, BenchParams, BlockNumber, CheckerKey, Checks, Closing, Forced, GpuClass, GpuClasses,
-	LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals,
-	RoundIndex, SeatResult, Seats, Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo,
-	WorkerKey, WorkerSpec, WorkerState, Workers,
+	AgentKey, BenchParams, BlockNumber, CheckedWorkers, CheckerKey, Checks, ClosedCheck, Closing,
+	Forced, GpuClass, GpuClasses, LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome,
+	Profile, Proved, Rentals, RoundIndex, SeatResult, Seats, Standings, Verdict, Votes,
+	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
+	authorized::genesis,
 };
 use sp_core::{H256, Pair, sr25519};
-use sp_runtime::{
-	BuildStorage, DispatchError, DispatchResult,
-	testing::TestXt,
-	traits::{BlakeTwo256, IdentityLookup},
-};
+use sp_runtime::{BuildStorage, DispatchError, DispatchResult, traits::IdentityLookup};
 use std::{cell::RefCell, collections::BTreeMap};
 
 pub type AccountId = u64;
-pub type TxExtension = AuthorizeCall<Test>;
-pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
-type Block = sp_runtime::generic::Block<sp_runtime::generic::Header<u32, BlakeTwo256>, Extrinsic>;
+pub type Extrinsic = kaisar_test_support::frame::runtime::Extrinsic<Test, RuntimeCall>;
+type Block = kaisar_test_support::frame::runtime::Block<Test, RuntimeCall>;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeSlashReason,
-		RuntimeLockId,
-		RuntimeTask,
-		RuntimeViewFunction
-	)]
-	pub struct Test;
-
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system;
-	#[runtime::pallet_index(1)]
-	pub type Popw = pallet_popw;
-}
+kaisar_test_support::mock_runtime!(Test {
+	0: System = frame_system,
+	1: Popw = pallet_popw,
+});
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {
@@ -55,32 +32,7 @@ impl frame_system::Config for Test {
 	type Lookup = IdentityLookup<AccountId>;
 }
 
-impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type RuntimeCall = RuntimeCall;
-	type Extrinsic = Extrinsic;
-}
-
-impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type Extension = TxExtension;
-	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
-		Extrinsic::new_transaction(call, extension)
-	}
-}
-
-impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for Test
-where
-	RuntimeCall: From<LocalCall>,
-{
-	fn create_extension() -> TxExtension {
-		AuthorizeCall::new()
-	}
-}
+kaisar_test_support::submit_authorized_calls!(Test, RuntimeCall, Extrinsic);
 
 parameter_types! {
 	pub static PhaseLength: BlockNumber = 10;
@@ -147,7 +99,7 @@ pub fn heard<R>(f: impl FnOnce(&mut Heard) -> R) -> R {
 /// Both registries, and the one who is told.
 pub struct Registry;
 
-impl Workers<AccountId> for Registry {
+impl WorkerRegistry<AccountId> for Registry {
 	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
 		heard(|heard| {
 			heard.workers.get(&worker).cloned().or_else(|| {
@@ -171,7 +123,7 @@ impl Workers<AccountId> for Registry {
 				heard
 					.workers
 					.values()
-					.filter(|info| info.standings.now.state == state)
+					.filter(|info| info.standings.now.value == state)
 					.count() as u32
 			};
 			WorkerCounts {
@@ -181,6 +133,27 @@ impl Workers<AccountId> for Registry {
 			}
 		})
 	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(owner: &AccountId, key: WorkerKey, agent: AgentKey) -> WorkerId {
+		let worker = Self::counts().registered;
+		let round = NextRound::<Test>::get();
+		let forced = Forced {
+			round,
+			verify_only: true,
+		};
+		add_worker(worker, WorkerState::Pending, Some(forced));
+		heard(|heard| {
+			if let Some(info) = heard.workers.get_mut(&worker) {
+				info.owner = *owner;
+				info.key = key;
+				info.agent = agent;
+			}
+		});
+		worker
+	}
+}
+
+impl CheckedWorkers<AccountId> for Registry {
 	fn force(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 		heard(|heard| {
 			let info = heard
@@ -217,11 +190,7 @@ impl Workers<AccountId> for Registry {
 			Ok(())
 		})
 	}
-	fn absent(
-		worker: WorkerId,
-		closing: &Closing,
-		finder: Option<&AccountId>,
-	) -> Result<u128, DispatchError> {
+	fn absent(worker: WorkerId, closing: &Closing, finder: Option<&AccountId>) -> DispatchResult {
 		heard(|heard| {
 			heard.absent.push((worker, closing.round, finder.copied()));
 			let info = heard
@@ -230,11 +199,16 @@ impl Workers<AccountId> for Registry {
 				.ok_or(DispatchError::CannotLookup)?;
 			info.standings
 				.change(WorkerState::Offline, NextRound::<Test>::get());
-			Ok(0)
+			Ok(())
 		})
 	}
-	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError> {
+	fn closed(
+		worker: WorkerId,
+		closing: &Closing,
+		finder: Option<&AccountId>,
+	) -> Result<Proved, DispatchError> {
 		heard(|heard| {
+			heard.finders.push((worker, finder.copied()));
 			heard.closed.push((worker, *closing));
 			let info = heard
 				.workers
@@ -249,7 +223,7 @@ impl Workers<AccountId> for Registry {
 				} => {
 					info.profile = Some(profile);
 					info.gpu_stood = gpu_stands;
-					if info.standings.now.state == WorkerState::Pending {
+					if info.standings.now.value == WorkerState::Pending {
 						info.standings.change(WorkerState::Online, next);
 					}
 					let online = if closing.verify_only { 0 } else { 7 };
@@ -272,32 +246,6 @@ impl Workers<AccountId> for Registry {
 				}
 			}
 		})
-	}
-	fn closed_by(
-		worker: WorkerId,
-		closing: &Closing,
-		finder: Option<&AccountId>,
-	) -> Result<Proved, DispatchError> {
-		heard(|heard| heard.finders.push((worker, finder.copied())));
-		Self::closed(worker, closing)
-	}
-	#[cfg(feature = "runtime-benchmarks")]
-	fn benchmark_worker(owner: &AccountId, key: WorkerKey, agent: AgentKey) -> WorkerId {
-		let worker = Self::counts().registered;
-		let round = NextRound::<Test>::get();
-		let forced = Forced {
-			round,
-			verify_only: true,
-		};
-		add_worker(worker, WorkerState::Pending, Some(forced));
-		heard(|heard| {
-			if let Some(info) = heard.workers.get_mut(&worker) {
-				info.owner = *owner;
-				info.key = key;
-				info.agent = agent;
-			}
-		});
-		worker
 	}
 }
 
@@ -380,17 +328,22 @@ impl GpuClasses for Registry {
 }
 
 impl OnClosed for Registry {
-	fn weight_of_order_checked() -> Weight {
+	fn on_closed(check: &ClosedCheck) -> Weight {
+		heard(|heard| {
+			if check.proved.online > 0 {
+				heard.proved.push((check.worker, check.proved));
+			}
+			heard.seats.extend(check.seats);
+			let Some(order) = check.order else {
+				return Weight::zero();
+			};
+			let outcome = check.closing.outcome;
+			heard.orders_checked.push((order, check.worker, outcome));
+			Self::max_weight()
+		})
+	}
+	fn max_weight() -> Weight {
 		Weight::from_parts(10_000, 0)
-	}
-	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, _: &Proved) {
-		heard(|heard| heard.orders_checked.push((order, worker, closing.outcome)));
-	}
-	fn on_proved(worker: WorkerId, proved: &Proved) {
-		heard(|heard| heard.proved.push((worker, *proved)));
-	}
-	fn on_seat(operator: OperatorId, correct: bool) {
-		heard(|heard| heard.seats.push((operator, correct)));
 	}
 }
 
@@ -504,7 +457,7 @@ pub fn hash_of(
 	votes: &Votes,
 	salt: [u8; 32],
 ) -> H256 {
-	kaisar_primitives::commitment(Popw::genesis(), round, operator, batch, votes, &salt)
+	kaisar_primitives::commitment(genesis::<Test>(), round, operator, batch, votes, &salt)
 }
 
 /// Commits for an operator, signed by its account.

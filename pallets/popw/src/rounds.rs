@@ -6,7 +6,7 @@ use codec::Encode;
 use frame_support::traits::Get;
 use kaisar_math::rounds::{census_chance, census_phase, max_gap};
 use kaisar_primitives::{
-	BlockNumber, BlockSeed, MAX_COMMITTEE, RoundIndex, RoundKind, Seats, Workers,
+	BlockNumber, BlockSeed, MAX_COMMITTEE, RoundIndex, RoundKind, Seats, WorkerRegistry,
 };
 use sp_core::H256;
 use sp_io::hashing::blake2_256;

@@ -126,13 +126,13 @@ use frame_support::{
 use frame_system::pallet_prelude::*;
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Checks, DAYS, EpochIndex, Forced, GpuClass, GpuClasses,
-	KeyProof, OnPoolChange, PoolId, Pots, Profile, RoundIndex, RunningScores, WorkerId, WorkerKey,
-	WorkerSpec, WorkerState, Workers as Registry,
+	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Profile, RoundIndex, RunningScores,
+	SharesChange, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 };
 use sp_core::H256;
 use sp_runtime::{
 	ArithmeticError, Perbill,
-	traits::{AccountIdConversion, SaturatedConversion},
+	traits::{AccountIdConversion, EnsureAdd, EnsureSub, SaturatedConversion},
 };
 
 /// The longest delay before the next verification, in rounds: two weeks.
@@ -647,7 +647,7 @@ pub mod pallet {
 
 		/// Idle workers with that many verified GPUs of a class, in a region or in all of them.
 		pub fn idle_workers(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
-			<Self as Registry<T::AccountId>>::idle(gpu_class, gpu_count, region)
+			<Self as Market>::idle(gpu_class, gpu_count, region)
 		}
 
 		/// What an account delegates to a worker.

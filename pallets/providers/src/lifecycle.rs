@@ -1,7 +1,11 @@
 //! The life of a worker: registered, changed, away and back, gone; and the state that says where it is.
 
 use super::*;
-use kaisar_primitives::keys::{self, KeyRole};
+use kaisar_primitives::{
+	Commission,
+	authorized::genesis,
+	keys::{self, KeyRole},
+};
 
 /// The calls.
 impl<T: Config> Pallet<T> {
@@ -72,22 +76,18 @@ impl<T: Config> Pallet<T> {
 		let mut record = Self::owned(worker, &who)?;
 		Self::ensure_keys(&who, Some(worker), &keys, &proof)?;
 		let next_round = T::Checks::next_round();
-		if let Some((from, present)) = record.next_keys.clone()
-			&& from < next_round
+		// The oldest keys are dropped: no running check may need them.
+		if !record
+			.keys
+			.may_change(next_round, T::Checks::oldest_round())
 		{
-			// The keys before the present ones are forgotten: no round may need them.
-			if from > T::Checks::oldest_round() {
-				Self::ensure_unchecked(worker, &record)?;
-			}
-			record.next_keys = None;
-			Self::release_keys(worker, &core::mem::replace(&mut record.keys, present));
+			Self::ensure_unchecked(worker, &record)?;
 		}
 
-		if let Some((_, replaced)) = record.next_keys.take() {
-			Self::release_keys(worker, &replaced);
-		}
 		let (worker_key, agent_key) = (keys.worker.clone(), keys.agent);
-		record.next_keys = Some((next_round, keys));
+		if let Some(dropped) = record.keys.change(keys, next_round) {
+			Self::release_keys(worker, &dropped);
+		}
 		for keys in record.reserved_keys(next_round) {
 			Self::reserve_keys(worker, keys);
 		}
@@ -109,13 +109,9 @@ impl<T: Config> Pallet<T> {
 		let mut record = Self::owned(worker, &who)?;
 		let epoch = T::CurrentEpoch::get();
 		let old = record.commission.in_epoch(epoch);
-		let from = record
-			.commission
-			.announce(new, epoch)
-			.ok_or(ArithmeticError::Overflow)?;
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), None)?;
-		Workers::<T>::insert(worker, record);
+		let from = Self::change_pool(worker, &mut record, |record| {
+			Ok(record.commission.announce(new, epoch)?)
+		})?;
 		Self::deposit_event(Event::CommissionSet {
 			worker,
 			old,
@@ -187,23 +183,15 @@ impl<T: Config> Pallet<T> {
 
 		let amount = record.pool.own;
 		let until = Self::unbonded_at()?;
-		let queue = if amount > 0 {
+		let queue = Self::change_pool(worker, &mut record, |record| {
+			if amount == 0 {
+				return Ok(None);
+			}
 			record.pool.own = 0;
-			// The last place in the queue is kept for this.
+			// The last place in the queue is reserved for this.
 			let room = T::MaxUnbonding::get();
-			Some(Self::queued(
-				worker,
-				&who,
-				&mut record,
-				amount,
-				until,
-				room,
-			)?)
-		} else {
-			None
-		};
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
+			Self::queued(worker, &who, record, amount, until, room).map(Some)
+		})?;
 		if let Some(queue) = queue {
 			Self::put_queue(worker, &who, queue, amount);
 		}
@@ -289,11 +277,10 @@ impl<T: Config> Pallet<T> {
 			Error::<T>::KeyInUse
 		);
 
-		let genesis = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default());
 		let key = <&[u8; 32]>::try_from(keys.worker.as_ref() as &[u8])
 			.map_err(|_| Error::<T>::Defensive)?;
 		ensure!(
-			proof.verify(KeyRole::Worker, genesis, who, key, &keys.agent),
+			proof.verify(KeyRole::Worker, genesis::<T>(), who, key, &keys.agent),
 			Error::<T>::BadProof
 		);
 		Ok(())
@@ -329,7 +316,7 @@ impl<T: Config> Pallet<T> {
 			.forced
 			.is_some_and(|forced| running.contains(&forced.round));
 		let seen_online = record.standings.before.is_some_and(|before| {
-			matches!(before.state, WorkerState::Online | WorkerState::Rented)
+			matches!(before.value, WorkerState::Online | WorkerState::Rented)
 				&& record.standings.now.since > running.start
 		});
 		ensure!(!due && !seen_online, Error::<T>::CheckRunning);
@@ -384,7 +371,6 @@ impl<T: Config> Pallet<T> {
 		let worker = NextWorkerId::<T>::get();
 		let next = worker.checked_add(1).ok_or(Error::<T>::TooManyWorkers)?;
 		let deposit = T::Consideration::new(owner, Self::footprint())?;
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(owner))?;
 
 		NextWorkerId::<T>::put(next);
 		Self::reserve_keys(worker, &keys);
@@ -395,12 +381,8 @@ impl<T: Config> Pallet<T> {
 			deposit: Some(deposit),
 			released_at: None,
 			spec,
-			keys,
-			next_keys: None,
-			standings: kaisar_primitives::Standings::new(
-				WorkerState::Pending,
-				T::Checks::next_round(),
-			),
+			keys: Timeline::new(keys, 0),
+			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
 			gpu_stood: false,
@@ -436,7 +418,7 @@ impl<T: Config> Pallet<T> {
 		let away = |state| matches!(state, WorkerState::Offline | WorkerState::Suspended);
 		if away(old) && away(new) {
 			// Rounds make no difference between the two: what was before them is remembered.
-			record.standings.now.state = new;
+			record.standings.now.value = new;
 		} else {
 			record.standings.change(new, since);
 		}
@@ -524,8 +506,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	pub(crate) fn release_all_keys(worker: WorkerId, record: &RecordOf<T>) {
-		Self::release_keys(worker, &record.keys);
-		if let Some((_, keys)) = &record.next_keys {
+		for keys in record.keys.values() {
 			Self::release_keys(worker, keys);
 		}
 	}
@@ -543,13 +524,14 @@ impl<T: Config> Pallet<T> {
 
 	/// Removes the record of a deregistered worker that has nothing left.
 	fn remove(worker: WorkerId, record: RecordOf<T>) -> DispatchResult {
-		T::OnPoolChange::before_change(PoolId::Worker(worker), None)?;
+		let terms = record.terms();
 		Self::release_all_keys(worker, &record);
 		let WorkerRecord {
 			owner, commission, ..
 		} = record;
 		Workers::<T>::remove(worker);
 		DepartedWorkers::<T>::insert(worker, Departed { owner, commission });
+		Self::pool_changed(worker, terms, None)?;
 		Self::deposit_event(Event::WorkerRemoved { worker });
 		Ok(())
 	}

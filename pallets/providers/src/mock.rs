@@ -2,7 +2,7 @@
 
 use crate::{self as pallet_providers, *};
 use frame_support::{
-	derive_impl, parameter_types,
+	derive_impl, parameter_types, storage_alias,
 	traits::{
 		ConstU128, Hooks, LinearStoragePrice,
 		fungible::{HoldConsideration, Mutate},
@@ -11,9 +11,11 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	Closing, KAI, Outcome, Pools, Pot, Proved, RoundKind, RunningScore, Workers as Registry,
+	CheckedWorkers, Closing, KAI, Outcome, Pools, Pot, Proved, RoundKind, RunningScore,
+	WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
+use kaisar_test_support::frame::take_events;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{BuildStorage, traits::IdentityLookup};
 use std::{cell::RefCell, collections::BTreeMap};
@@ -24,27 +26,11 @@ pub const ED: Balance = KAI / 1_000;
 pub type AccountId = u64;
 type Block = frame_system::mocking::MockBlock<Test>;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeTask
-	)]
-	pub struct Test;
-
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system;
-	#[runtime::pallet_index(1)]
-	pub type Balances = pallet_balances;
-	#[runtime::pallet_index(2)]
-	pub type Providers = pallet_providers;
-}
+kaisar_test_support::mock_runtime!(Test {
+	0: System = frame_system,
+	1: Balances = pallet_balances,
+	2: Providers = pallet_providers,
+});
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {
@@ -125,10 +111,18 @@ struct State {
 	open: BTreeMap<WorkerId, Open>,
 	/// The last round in which each worker had a check, or was reported.
 	last: BTreeMap<WorkerId, RoundIndex>,
-	settled: Vec<(PoolId, Option<AccountId>)>,
-	/// The shares of each member, as they were told.
-	shares: BTreeMap<(PoolId, AccountId), u128>,
+	changes: Vec<PoolId>,
 }
+
+/// The shares of each member, as Rewards was told. In storage, so that a call that fails takes them back.
+#[storage_alias]
+type KnownShares = StorageMap<
+	Mock,
+	Twox64Concat,
+	(PoolId, AccountId),
+	u128,
+	frame_support::pallet_prelude::ValueQuery,
+>;
 
 thread_local! {
 	static STATE: RefCell<State> = RefCell::default();
@@ -172,14 +166,14 @@ impl Popw {
 		if !fresh || Providers::now() > start + 3 * PHASE {
 			return None;
 		}
-		let info = <Providers as Registry<AccountId>>::info(worker, round)?;
+		let info = <Providers as WorkerRegistry<AccountId>>::info(worker, round)?;
 		match RoundKind::of(round) {
 			RoundKind::Spot => info
 				.forced
 				.filter(|forced| forced.round == round)
 				.map(|forced| forced.verify_only),
 			RoundKind::Census => {
-				(info.standings.at(round) == Some(WorkerState::Online)).then_some(false)
+				(info.standings.at(round) == Some(&WorkerState::Online)).then_some(false)
 			}
 		}
 	}
@@ -189,7 +183,7 @@ impl Popw {
 		let Some(verify_only) = Self::due(worker, round) else {
 			return false;
 		};
-		<Providers as Registry<AccountId>>::attested(worker, round).unwrap();
+		<Providers as CheckedWorkers<AccountId>>::attested(worker, round).unwrap();
 		with(|state| {
 			state.open.insert(worker, Open { round, verify_only });
 			state.last.insert(worker, round)
@@ -204,9 +198,7 @@ impl Popw {
 		}
 		with(|state| state.last.insert(worker, round));
 		let closing = Self::closing(round, Outcome::Offline, false);
-		let bounty =
-			<Providers as Registry<AccountId>>::absent(worker, &closing, Some(&BOB)).unwrap();
-		assert_eq!(bounty, 0);
+		<Providers as CheckedWorkers<AccountId>>::absent(worker, &closing, Some(&BOB)).unwrap();
 		true
 	}
 
@@ -243,7 +235,7 @@ impl Popw {
 			false_proof,
 			..Self::closing(open.round, outcome, open.verify_only)
 		};
-		<Providers as Registry<AccountId>>::closed_by(worker, &closing, finder).unwrap()
+		<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, finder).unwrap()
 	}
 
 	/// Starts a round in which the worker is due by a mark, and closes its check.
@@ -267,14 +259,14 @@ impl Popw {
 		}
 	}
 
-	/// What was settled since the last time.
-	pub fn settled() -> Vec<(PoolId, Option<AccountId>)> {
-		with(|state| core::mem::take(&mut state.settled))
+	/// The pools that changed since the last time.
+	pub fn changes() -> Vec<PoolId> {
+		with(|state| core::mem::take(&mut state.changes))
 	}
 
 	/// The shares that Rewards knows of.
 	pub fn known_shares() -> BTreeMap<(PoolId, AccountId), u128> {
-		with(|state| state.shares.clone())
+		KnownShares::iter().collect()
 	}
 }
 
@@ -306,56 +298,42 @@ impl Checks for Popw {
 	}
 
 	fn force(worker: WorkerId) -> sp_runtime::DispatchResult {
-		<Providers as Registry<AccountId>>::force(worker, Self::next_round())
+		<Providers as CheckedWorkers<AccountId>>::force(worker, Self::next_round())
 	}
 }
 
-/// Rewards: notes what it was told, and insists on being told before and after.
+/// Rewards: records the changes it is told of, and checks that none is left out.
 pub struct Rewards;
 
-/// A figure of the mock's state is one of the block's storage: a call that fails takes it back.
-const SETTLED: &[u8] = b"settled";
-
 impl OnPoolChange<AccountId> for Rewards {
-	fn before_change(pool: PoolId, member: Option<&AccountId>) -> sp_runtime::DispatchResult {
-		let value = <Providers as Pools<AccountId>>::value(pool);
-		let noted = (
-			pool,
-			member.copied(),
-			value.owner,
-			value.members,
-			value.shares,
-		);
-		sp_io::storage::set(SETTLED, &noted.encode());
-		with(|state| state.settled.push((pool, member.copied())));
-		Ok(())
-	}
-
-	fn shares_changed(
+	fn on_change(
 		pool: PoolId,
-		member: &AccountId,
-		old: u128,
-		new: u128,
+		before: PoolTerms,
+		change: Option<SharesChange<AccountId>>,
 	) -> sp_runtime::DispatchResult {
-		// Told before, of this pool and member, with the shares as they were.
-		let noted = sp_io::storage::get(SETTLED).expect("told before");
-		let (told, of, _, _, shares) =
-			<(PoolId, Option<AccountId>, u128, u128, u128)>::decode(&mut &noted[..]).unwrap();
-		assert_eq!((told, of), (pool, Some(*member)));
-		let value = <Providers as Pools<AccountId>>::value(pool);
-		assert_eq!(value.shares + old, shares + new, "told after the change");
-		assert_eq!(<Providers as Pools<AccountId>>::shares(pool, member), new);
-		with(|state| {
-			assert_eq!(
-				state.shares.get(&(pool, *member)).copied().unwrap_or(0),
-				old
-			);
-			if new == 0 {
-				state.shares.remove(&(pool, *member));
-			} else {
-				state.shares.insert((pool, *member), new);
+		let terms = <Providers as Pools<AccountId>>::terms(pool);
+		match change {
+			Some(SharesChange {
+				who,
+				before: old,
+				after,
+			}) => {
+				assert_eq!(
+					before.value.shares + after,
+					terms.value.shares + old,
+					"told after the change"
+				);
+				assert_eq!(<Providers as Pools<AccountId>>::shares(pool, who), after);
 			}
-		});
+			None => assert_eq!(before.value.shares, terms.value.shares),
+		}
+		if let Some(SharesChange { who, before, after }) = change {
+			assert_eq!(KnownShares::take((pool, *who)), before);
+			if after > 0 {
+				KnownShares::insert((pool, *who), after);
+			}
+		}
+		with(|state| state.changes.push(pool));
 		Ok(())
 	}
 }
@@ -588,13 +566,5 @@ pub fn put_into(worker: WorkerId, state: WorkerState) {
 
 /// The events of this pallet since the last time.
 pub fn events() -> Vec<Event<Test>> {
-	let events = System::events()
-		.into_iter()
-		.filter_map(|record| match record.event {
-			RuntimeEvent::Providers(event) => Some(event),
-			_ => None,
-		})
-		.collect();
-	System::reset_events();
-	events
+	take_events::<Test, Event<Test>>()
 }

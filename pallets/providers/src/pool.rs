@@ -27,6 +27,7 @@ use frame_support::defensive;
 use kaisar_math::stake::{shares_for, shares_of, slash_order, slash_shared, value_of};
 use kaisar_primitives::{Balance, BlockNumber};
 use scale_info::TypeInfo;
+use sp_runtime::{ArithmeticError, traits::EnsureAdd};
 
 /// A part of a pool in which accounts hold shares.
 #[derive(
@@ -230,26 +231,25 @@ impl StakePool {
 		}
 	}
 
-	/// What earns: the owner's and the delegators' stake. `None` on overflow.
-	pub fn bonded(&self) -> Option<Balance> {
-		self.own.checked_add(self.delegated.value)
+	/// Returns the stake that earns: the owner's and the delegators'.
+	pub fn bonded(&self) -> Result<Balance, ArithmeticError> {
+		self.own.ensure_add(self.delegated.value)
 	}
 
-	/// What is the owner's, unbonding or not: it is slashed before anything that is the delegators'.
-	/// `None` on overflow.
-	pub fn owners(&self) -> Option<Balance> {
-		self.own.checked_add(self.own_unbonding.part.value)
+	/// Returns the owner's part, unbonding or not: it is slashed before anything of the delegators'.
+	pub fn owners(&self) -> Result<Balance, ArithmeticError> {
+		self.own.ensure_add(self.own_unbonding.part.value)
 	}
 
-	/// What is slashed before the delegators' unbonding stake. `None` on overflow.
-	pub fn before_unbonding(&self) -> Option<Balance> {
-		self.owners()?.checked_add(self.delegated.value)
+	/// Returns the part that is slashed before the delegators' unbonding stake.
+	pub fn before_unbonding(&self) -> Result<Balance, ArithmeticError> {
+		self.owners()?.ensure_add(self.delegated.value)
 	}
 
-	/// All that the pallet's pot holds for the worker. `None` on overflow.
-	pub fn total(&self) -> Option<Balance> {
+	/// Returns all that the pallet's pot holds for the worker.
+	pub fn total(&self) -> Result<Balance, ArithmeticError> {
 		self.before_unbonding()?
-			.checked_add(self.unbonding.part.value)
+			.ensure_add(self.unbonding.part.value)
 	}
 
 	/// Whether there is nothing in it and nobody has an entry.
@@ -312,11 +312,11 @@ pub struct Slashed {
 }
 
 impl Slashed {
-	/// All of it. `None` on overflow.
-	pub fn total(&self) -> Option<Balance> {
+	/// Returns the sum of all parts.
+	pub fn total(&self) -> Result<Balance, ArithmeticError> {
 		self.own
-			.checked_add(self.own_unbonding)?
-			.checked_add(self.delegated)?
-			.checked_add(self.unbonding)
+			.ensure_add(self.own_unbonding)?
+			.ensure_add(self.delegated)?
+			.ensure_add(self.unbonding)
 	}
 }

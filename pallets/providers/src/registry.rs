@@ -1,16 +1,16 @@
-//! The pallet as Popw, Orders and Rewards see it: [`Workers`](kaisar_primitives::Workers) and
-//! [`Pools`](kaisar_primitives::Pools).
+//! The pallet as its partners see it: [`WorkerRegistry`] for all of them, [`CheckedWorkers`] for Popw,
+//! [`Market`] for Orders, [`Pools`] for Rewards.
 
 use super::*;
 use kaisar_primitives::{
-	Candidate, Closing, OrderId, Outcome, PoolValue, Pools, Proved, WorkerCounts, WorkerInfo,
-	Workers as Registry,
+	Candidate, CheckedWorkers, Closing, OrderId, Outcome, PoolTerms, PoolValue, Pools, Proved,
+	WorkerCounts, WorkerInfo, WorkerRegistry,
 };
 
-impl<T: Config> Registry<T::AccountId> for Pallet<T> {
+impl<T: Config> WorkerRegistry<T::AccountId> for Pallet<T> {
 	fn info(worker: WorkerId, round: RoundIndex) -> Option<WorkerInfo<T::AccountId>> {
 		let record = Workers::<T>::get(worker)?;
-		let keys = record.keys_in(round).clone();
+		let keys = record.keys.at_or_oldest(round).clone();
 		Some(WorkerInfo {
 			owner: record.owner,
 			key: keys.worker,
@@ -37,6 +37,21 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 		}
 	}
 
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(owner: &T::AccountId, key: WorkerKey, agent: AgentKey) -> WorkerId {
+		let spec = WorkerSpec {
+			region: *b"DE",
+			..Default::default()
+		};
+		let stake = T::BaseStake::get();
+		T::Consideration::ensure_successful(owner, Self::footprint());
+		let _ = T::Currency::mint_into(&Self::pot(), stake).defensive();
+		let keys = WorkerKeys { worker: key, agent };
+		Self::insert(owner, spec, keys, stake).defensive_unwrap_or_default()
+	}
+}
+
+impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 	fn force(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 		Self::mutate(worker, |record| {
 			Self::do_force(worker, record, round, false);
@@ -74,21 +89,15 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 		worker: WorkerId,
 		closing: &Closing,
 		finder: Option<&T::AccountId>,
-	) -> Result<Balance, DispatchError> {
+	) -> DispatchResult {
 		Self::mutate(worker, |record| {
 			Self::use_mark(record, closing.round);
 			Self::found_offline(worker, record, closing, false, finder)?;
-			Self::after_check(worker, record, closing, finder)?;
-			// The slash is queued for its deferral: the bounty comes with it.
-			Ok(0)
+			Self::after_check(worker, record, closing, finder)
 		})
 	}
 
-	fn closed(worker: WorkerId, closing: &Closing) -> Result<Proved, DispatchError> {
-		Self::closed_by(worker, closing, None)
-	}
-
-	fn closed_by(
+	fn closed(
 		worker: WorkerId,
 		closing: &Closing,
 		finder: Option<&T::AccountId>,
@@ -97,7 +106,7 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 			// Popw tells of the attestation too; a mark that is not used up would make the worker due
 			// twice.
 			Self::use_mark(record, closing.round);
-			let stake = record.pool.bonded().ok_or(ArithmeticError::Overflow)?;
+			let stake = record.pool.bonded()?;
 			let (online, rented) = match closing.outcome {
 				Outcome::Online {
 					profile,
@@ -130,7 +139,9 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 			})
 		})
 	}
+}
 
+impl<T: Config> Market for Pallet<T> {
 	fn idle(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
 		BucketHeads::<T>::get(Bucket {
 			gpu_class,
@@ -215,16 +226,20 @@ impl<T: Config> Registry<T::AccountId> for Pallet<T> {
 	}
 
 	#[cfg(feature = "runtime-benchmarks")]
-	fn benchmark_worker(owner: &T::AccountId, key: WorkerKey, agent: AgentKey) -> WorkerId {
-		let spec = WorkerSpec {
-			region: *b"DE",
-			..Default::default()
+	fn benchmark_verify(worker: WorkerId, profile: Profile) {
+		let closing = Closing {
+			round: T::Checks::next_round(),
+			round_start: Self::now(),
+			outcome: Outcome::Online {
+				profile,
+				service: true,
+				gpu_stands: false,
+			},
+			verify_only: true,
+			false_proof: false,
+			max_gap: 0,
 		};
-		let stake = T::BaseStake::get();
-		T::Consideration::ensure_successful(owner, Self::footprint());
-		let _ = T::Currency::mint_into(&Self::pot(), stake).defensive();
-		let keys = WorkerKeys { worker: key, agent };
-		Self::insert(owner, spec, keys, stake).defensive_unwrap_or_default()
+		let _ = <Self as CheckedWorkers<T::AccountId>>::closed(worker, &closing, None).defensive();
 	}
 }
 
@@ -327,7 +342,7 @@ impl<T: Config> Pallet<T> {
 	) -> DispatchResult {
 		let state = record.state();
 		let earned = matches!(
-			record.standings.at(closing.round),
+			record.standings.at(closing.round).copied(),
 			Some(WorkerState::Online | WorkerState::Rented)
 		);
 		record.time = PendingTime::empty(Self::now());
@@ -396,32 +411,19 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 			.or_else(|| DepartedWorkers::<T>::get(worker).map(|departed| departed.owner))
 	}
 
-	fn commission(pool: PoolId) -> Perbill {
-		Self::commission_in(pool, T::CurrentEpoch::get())
-	}
-
-	fn commission_in(pool: PoolId, epoch: EpochIndex) -> Perbill {
+	/// Of a worker that was deregistered, the owner's part is 0, and its delegators' shares stay theirs until
+	/// they withdraw.
+	fn terms(pool: PoolId) -> PoolTerms {
 		let PoolId::Worker(worker) = pool else {
-			return Perbill::zero();
+			return PoolTerms::default();
 		};
 		Workers::<T>::get(worker)
-			.map(|record| record.commission)
-			.or_else(|| DepartedWorkers::<T>::get(worker).map(|departed| departed.commission))
-			.map(|commission| commission.in_epoch(epoch))
-			.unwrap_or_default()
-	}
-
-	/// Also of a worker that was deregistered: the owner's part is nothing then, and its delegators'
-	/// shares stay theirs until they withdraw.
-	fn value(pool: PoolId) -> PoolValue {
-		let PoolId::Worker(worker) = pool else {
-			return PoolValue::default();
-		};
-		Workers::<T>::get(worker)
-			.map(|record| PoolValue {
-				owner: record.pool.own,
-				members: record.pool.delegated.value,
-				shares: record.pool.delegated.shares,
+			.map(|record| record.terms())
+			.or_else(|| {
+				DepartedWorkers::<T>::get(worker).map(|departed| PoolTerms {
+					value: PoolValue::default(),
+					commission: departed.commission,
+				})
 			})
 			.unwrap_or_default()
 	}

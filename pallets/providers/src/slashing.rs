@@ -127,7 +127,7 @@ pub struct FalseTime {
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_slash(worker: WorkerId, level: SlashLevel) -> DispatchResult {
 		let mut record = Self::touched(worker)?;
-		let total = record.pool.total().ok_or(ArithmeticError::Overflow)?;
+		let total = record.pool.total()?;
 		let amount = match level {
 			SlashLevel::One => OFFLINE_RATE.mul_floor(total),
 			SlashLevel::Two => MALICE_RATE.mul_floor(total),
@@ -195,7 +195,7 @@ impl<T: Config> Pallet<T> {
 		let Some(blocks) = proved_at.and_then(|proved| at.checked_sub(proved)) else {
 			return Ok(());
 		};
-		let total = record.pool.total().ok_or(ArithmeticError::Overflow)?;
+		let total = record.pool.total()?;
 		let amount = slash_by_time(total, OFFLINE_RATE, blocks).ok_or(ArithmeticError::Overflow)?;
 		Self::found(worker, record, SlashLevel::One, amount, finder)
 	}
@@ -216,7 +216,7 @@ impl<T: Config> Pallet<T> {
 			let lasted = closing.round_start.saturating_sub(time.since);
 			let all = malice_charge(lasted).max(time.charged);
 			let blocks = all.saturating_sub(core::mem::replace(&mut time.charged, all));
-			let total = record.pool.total().ok_or(ArithmeticError::Overflow)?;
+			let total = record.pool.total()?;
 			let amount = slash_over(total, MALICE_RATE, blocks).ok_or(ArithmeticError::Overflow)?;
 			Self::found(worker, record, SlashLevel::Two, amount, finder)?;
 		}
@@ -233,7 +233,7 @@ impl<T: Config> Pallet<T> {
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
 		// No more can be slashed than there is.
-		let total = record.pool.total().ok_or(ArithmeticError::Overflow)?;
+		let total = record.pool.total()?;
 		let Some(amount) = total
 			.checked_sub(record.queued.amount)
 			.map(|free| amount.min(free))
@@ -297,12 +297,8 @@ impl<T: Config> Pallet<T> {
 		slash: QueuedSlash<T::AccountId>,
 	) -> Result<SlashId, DispatchError> {
 		let id = NextSlashId::<T>::get();
-		let next = id.checked_add(1).ok_or(ArithmeticError::Overflow)?;
-		record.queued.amount = record
-			.queued
-			.amount
-			.checked_add(slash.amount)
-			.ok_or(ArithmeticError::Overflow)?;
+		let next = id.ensure_add(1)?;
+		record.queued.amount = record.queued.amount.ensure_add(slash.amount)?;
 		NextSlashId::<T>::put(next);
 		Self::deposit_event(Event::SlashQueued {
 			slash: id,
@@ -324,9 +320,8 @@ impl<T: Config> Pallet<T> {
 		amount: Balance,
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
-		let sum = |a: Balance| a.checked_add(amount).ok_or(ArithmeticError::Overflow);
-		record.queued.amount = sum(record.queued.amount)?;
-		slash.amount = sum(slash.amount)?;
+		record.queued.amount = record.queued.amount.ensure_add(amount)?;
+		slash.amount = slash.amount.ensure_add(amount)?;
 		slash.finder = slash.finder.or(finder.cloned());
 		Self::deposit_event(Event::SlashQueued {
 			slash: id,
@@ -363,9 +358,8 @@ impl<T: Config> Pallet<T> {
 		finder: Option<&T::AccountId>,
 		applier: Option<&T::AccountId>,
 	) -> DispatchResult {
-		T::OnPoolChange::before_change(PoolId::Worker(worker), None)?;
-		let taken = record.pool.slash(amount);
-		let total = taken.total().ok_or(ArithmeticError::Overflow)?;
+		let taken = Self::change_pool(worker, record, |record| Ok(record.pool.slash(amount)))?;
+		let total = taken.total()?;
 		let Slashed {
 			own,
 			own_unbonding,
@@ -387,7 +381,7 @@ impl<T: Config> Pallet<T> {
 			let (found, applied) = bounty(total, T::SlashBounty::get(), finder.is_some());
 			for (who, part) in [(finder, found), (Some(applier), applied)] {
 				let paid = Self::pay_bounty(worker, who, part)?;
-				left = left.checked_sub(paid).ok_or(ArithmeticError::Underflow)?;
+				left = left.ensure_sub(paid)?;
 			}
 		}
 		if left > 0 {

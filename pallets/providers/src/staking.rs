@@ -21,28 +21,24 @@ impl<T: Config> Pallet<T> {
 		amount: Balance,
 	) -> DispatchResult {
 		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
-		let pool = &mut record.pool;
-		pool.own = pool
-			.own
-			.checked_add(amount)
-			.ok_or(ArithmeticError::Overflow)?;
-		let (own, bonded) = (pool.own, pool.bonded().ok_or(ArithmeticError::Overflow)?);
-		Self::ensure_cap(bonded, own, minimum)?;
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
+		let enough = Self::change_pool(worker, &mut record, |record| {
+			let pool = &mut record.pool;
+			pool.own = pool.own.ensure_add(amount)?;
+			Self::ensure_cap(pool.bonded()?, pool.own, minimum)?;
+			let enough = pool.own >= minimum;
+			record.short &= !enough;
+			Ok(enough)
+		})?;
 		T::Currency::transfer(&who, &Self::pot(), amount, Preservation::Preserve)?;
 		Self::deposit_event(Event::Staked {
 			worker,
 			who,
 			amount,
 		});
-		if own >= minimum {
-			record.short = false;
-			if record.state() == WorkerState::Suspended {
-				Self::set_state(worker, &mut record, WorkerState::Offline);
-			}
+		if enough && record.state() == WorkerState::Suspended {
+			Self::set_state(worker, &mut record, WorkerState::Offline);
+			Workers::<T>::insert(worker, record);
 		}
-		Workers::<T>::insert(worker, record);
 		Ok(())
 	}
 
@@ -52,28 +48,29 @@ impl<T: Config> Pallet<T> {
 		mut record: RecordOf<T>,
 		amount: Balance,
 	) -> DispatchResult {
-		Self::ensure_not_at_stake(&record, record.pool.owners())?;
-		let pool = &mut record.pool;
-		ensure!(pool.delegated.is_open(), Error::<T>::DelegationClosed);
-		let held = Delegations::<T>::get(worker, &who);
-		let bought = pool
-			.delegated
-			.add(amount)
-			.ok_or(ArithmeticError::Overflow)?;
-		let shares = held.checked_add(bought).ok_or(ArithmeticError::Overflow)?;
-		Self::ensure_delegation(pool, shares)?;
-		let bonded = pool.bonded().ok_or(ArithmeticError::Overflow)?;
-		ensure!(bonded <= T::MaxStake::get(), Error::<T>::StakeCapReached);
-		if held == 0 {
-			Self::add_entry(pool)?;
-		}
-
-		let id = PoolId::Worker(worker);
-		T::OnPoolChange::before_change(id, Some(&who))?;
+		Self::ensure_not_at_stake(&record, record.pool.owners()?)?;
+		ensure!(
+			record.pool.delegated.is_open(),
+			Error::<T>::DelegationClosed
+		);
+		Self::change_shares(worker, &mut record, &who, |record, held| {
+			let pool = &mut record.pool;
+			let bought = pool
+				.delegated
+				.add(amount)
+				.ok_or(ArithmeticError::Overflow)?;
+			let shares = held.ensure_add(bought)?;
+			Self::ensure_delegation(pool, shares)?;
+			ensure!(
+				pool.bonded()? <= T::MaxStake::get(),
+				Error::<T>::StakeCapReached
+			);
+			if held == 0 {
+				Self::add_entry(pool)?;
+			}
+			Ok((shares, ()))
+		})?;
 		T::Currency::transfer(&who, &Self::pot(), amount, Preservation::Preserve)?;
-		Delegations::<T>::insert(worker, &who, shares);
-		Workers::<T>::insert(worker, record);
-		T::OnPoolChange::shares_changed(id, &who, held, shares)?;
 		Self::deposit_event(Event::Staked {
 			worker,
 			who,
@@ -109,13 +106,12 @@ impl<T: Config> Pallet<T> {
 			.ok_or(Error::<T>::InsufficientStake)?;
 		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
 		ensure!(left >= minimum, Error::<T>::StakeBelowMinimum);
-		record.pool.own = left;
 		let room = T::MaxUnbonding::get().saturating_sub(1);
 		let until = Self::unbonded_at()?;
-		let queue = Self::queued(worker, &who, &mut record, amount, until, room)?;
-
-		T::OnPoolChange::before_change(PoolId::Worker(worker), Some(&who))?;
-		Workers::<T>::insert(worker, record);
+		let queue = Self::change_pool(worker, &mut record, |record| {
+			record.pool.own = left;
+			Self::queued(worker, &who, record, amount, until, room)
+		})?;
 		Self::put_queue(worker, &who, queue, amount);
 		Ok(())
 	}
@@ -126,31 +122,27 @@ impl<T: Config> Pallet<T> {
 		mut record: RecordOf<T>,
 		amount: Balance,
 	) -> DispatchResult {
-		let held = Delegations::<T>::get(worker, &who);
-		let pool = &mut record.pool;
-		let worth = pool.delegated.worth(held).ok_or(Error::<T>::Defensive)?;
-		ensure!(amount <= worth, Error::<T>::InsufficientStake);
-		Self::ensure_not_at_stake(&record, record.pool.owners())?;
-		let pool = &mut record.pool;
-		let burnt = pool
-			.delegated
-			.take(amount, held)
-			.ok_or(ArithmeticError::Underflow)?;
-		let left = held.checked_sub(burnt).ok_or(ArithmeticError::Underflow)?;
-		if left > 0 {
-			Self::ensure_delegation(pool, left)?;
-		} else {
-			Self::drop_entry(pool)?;
-		}
 		let until = Self::unbonded_at()?;
 		let room = T::MaxUnbonding::get();
-		let queue = Self::queued(worker, &who, &mut record, amount, until, room)?;
-
-		let id = PoolId::Worker(worker);
-		T::OnPoolChange::before_change(id, Some(&who))?;
-		Self::put_delegation(worker, &who, left);
-		Workers::<T>::insert(worker, record);
-		T::OnPoolChange::shares_changed(id, &who, held, left)?;
+		let queue = Self::change_shares(worker, &mut record, &who, |record, held| {
+			let pool = &mut record.pool;
+			let worth = pool.delegated.worth(held).ok_or(Error::<T>::Defensive)?;
+			ensure!(amount <= worth, Error::<T>::InsufficientStake);
+			Self::ensure_not_at_stake(record, record.pool.owners()?)?;
+			let pool = &mut record.pool;
+			let burnt = pool
+				.delegated
+				.take(amount, held)
+				.ok_or(ArithmeticError::Underflow)?;
+			let left = held.ensure_sub(burnt)?;
+			if left > 0 {
+				Self::ensure_delegation(pool, left)?;
+			} else {
+				Self::drop_entry(pool)?;
+			}
+			let queue = Self::queued(worker, &who, record, amount, until, room)?;
+			Ok((left, queue))
+		})?;
 		Self::put_queue(worker, &who, queue, amount);
 		Ok(())
 	}
@@ -171,7 +163,7 @@ impl<T: Config> Pallet<T> {
 				.leaving(owner)
 				.redeem(piece)
 				.ok_or(ArithmeticError::Underflow)?;
-			amount = amount.checked_add(worth).ok_or(ArithmeticError::Overflow)?;
+			amount = amount.ensure_add(worth)?;
 		}
 		queue.retain(|piece| piece.until > now);
 		// The delegators of a worker that was deregistered need not unstake.
@@ -184,43 +176,24 @@ impl<T: Config> Pallet<T> {
 			queue.len() < before || shares > 0,
 			Error::<T>::NothingToWithdraw
 		);
-		let released = record
-			.pool
-			.delegated
-			.redeem(shares)
-			.ok_or(ArithmeticError::Underflow)?;
-		let amount = amount
-			.checked_add(released)
-			.ok_or(ArithmeticError::Overflow)?;
+		let released = Self::redeem_all(worker, &mut record, &who, shares)?;
+		let amount = amount.ensure_add(released)?;
 		// What is slashed before what is taken must cover what is queued; of the owner's, what stays.
 		if amount > 0 {
 			let covers = if owner || released > 0 {
-				record.pool.owners()
+				record.pool.owners()?
 			} else {
-				record.pool.before_unbonding()
+				record.pool.before_unbonding()?
 			};
 			Self::ensure_not_at_stake(&record, covers)?;
 		}
 		if before > 0 && queue.is_empty() {
 			Self::drop_entry(&mut record.pool)?;
 		}
-		if shares > 0 {
-			Self::drop_entry(&mut record.pool)?;
-		}
-
-		let id = PoolId::Worker(worker);
-		if shares > 0 {
-			T::OnPoolChange::before_change(id, Some(&who))?;
-		}
 		if amount > 0 {
 			T::Currency::transfer(&Self::pot(), &who, amount, Preservation::Expendable)?;
 		}
 		Self::write_queue(worker, &who, queue);
-		if shares > 0 {
-			Self::put_delegation(worker, &who, 0);
-			Workers::<T>::insert(worker, &record);
-			T::OnPoolChange::shares_changed(id, &who, shares, 0)?;
-		}
 		Self::deposit_event(Event::Withdrawn {
 			worker,
 			who,
@@ -254,28 +227,11 @@ impl<T: Config> Pallet<T> {
 		// Nothing may be left of a worker that was deregistered but a check that is over by now.
 		let over = record.is_empty() && Self::ensure_unchecked(worker, &record).is_ok();
 		ensure!(cleared || over, Error::<T>::NothingWorthless);
-		record
-			.pool
-			.delegated
-			.redeem(shares)
-			.ok_or(ArithmeticError::Underflow)?;
 		if before > 0 && kept.is_empty() {
 			Self::drop_entry(&mut record.pool)?;
 		}
-		if shares > 0 {
-			Self::drop_entry(&mut record.pool)?;
-		}
-
-		let id = PoolId::Worker(worker);
-		if shares > 0 {
-			T::OnPoolChange::before_change(id, Some(&who))?;
-		}
+		Self::redeem_all(worker, &mut record, &who, shares)?;
 		Self::write_queue(worker, &who, kept);
-		if shares > 0 {
-			Self::put_delegation(worker, &who, 0);
-			Workers::<T>::insert(worker, &record);
-			T::OnPoolChange::shares_changed(id, &who, shares, 0)?;
-		}
 		if cleared {
 			Self::deposit_event(Event::WorthlessCleared {
 				worker,
@@ -284,6 +240,76 @@ impl<T: Config> Pallet<T> {
 			});
 		}
 		Self::store(worker, record)
+	}
+}
+
+/// Changes of pools: the only code that changes what a pool is worth, its shares or its commission, and
+/// the only code that tells Rewards.
+impl<T: Config> Pallet<T> {
+	/// Changes the pool of a worker, writes the record, and tells Rewards.
+	pub(crate) fn change_pool<R>(
+		worker: WorkerId,
+		record: &mut RecordOf<T>,
+		change: impl FnOnce(&mut RecordOf<T>) -> Result<R, DispatchError>,
+	) -> Result<R, DispatchError> {
+		let before = record.terms();
+		let result = change(record)?;
+		Workers::<T>::insert(worker, &*record);
+		Self::pool_changed(worker, before, None)?;
+		Ok(result)
+	}
+
+	/// Does the same where the shares of a delegator change. `change` takes the shares that `who` holds, and
+	/// returns those that it holds from now on.
+	fn change_shares<R>(
+		worker: WorkerId,
+		record: &mut RecordOf<T>,
+		who: &T::AccountId,
+		change: impl FnOnce(&mut RecordOf<T>, Balance) -> Result<(Balance, R), DispatchError>,
+	) -> Result<R, DispatchError> {
+		let terms = record.terms();
+		let before = Delegations::<T>::get(worker, who);
+		let (after, result) = change(record, before)?;
+		if after == 0 {
+			Delegations::<T>::remove(worker, who);
+		} else {
+			Delegations::<T>::insert(worker, who, after);
+		}
+		Workers::<T>::insert(worker, &*record);
+		let shares = SharesChange { who, before, after };
+		Self::pool_changed(worker, terms, Some(shares))?;
+		Ok(result)
+	}
+
+	/// Takes all `shares` of a delegator out of the pool, and returns what they are worth. Changes nothing
+	/// where there are none.
+	fn redeem_all(
+		worker: WorkerId,
+		record: &mut RecordOf<T>,
+		who: &T::AccountId,
+		shares: Balance,
+	) -> Result<Balance, DispatchError> {
+		if shares == 0 {
+			return Ok(0);
+		}
+		Self::change_shares(worker, record, who, |record, held| {
+			let pool = &mut record.pool;
+			let worth = pool
+				.delegated
+				.redeem(held)
+				.ok_or(ArithmeticError::Underflow)?;
+			Self::drop_entry(pool)?;
+			Ok((0, worth))
+		})
+	}
+
+	/// Tells Rewards of a change that was written.
+	pub(crate) fn pool_changed(
+		worker: WorkerId,
+		before: PoolTerms,
+		shares: Option<SharesChange<T::AccountId>>,
+	) -> DispatchResult {
+		T::OnPoolChange::on_change(PoolId::Worker(worker), before, shares)
 	}
 }
 
@@ -296,14 +322,11 @@ impl<T: Config> Pallet<T> {
 
 	/// When what begins to unbond now may be withdrawn.
 	pub(crate) fn unbonded_at() -> Result<BlockNumber, DispatchError> {
-		Self::now()
-			.checked_add(Self::unbonding_period())
-			.ok_or_else(|| ArithmeticError::Overflow.into())
+		Ok(Self::now().ensure_add(Self::unbonding_period())?)
 	}
 
 	/// What is slashed first covers all that is queued, so that what is behind it may move.
-	fn ensure_not_at_stake(record: &RecordOf<T>, covers: Option<Balance>) -> DispatchResult {
-		let covers = covers.ok_or(ArithmeticError::Overflow)?;
+	fn ensure_not_at_stake(record: &RecordOf<T>, covers: Balance) -> DispatchResult {
 		ensure!(record.queued.amount <= covers, Error::<T>::SlashPending);
 		Ok(())
 	}
@@ -342,10 +365,7 @@ impl<T: Config> Pallet<T> {
 		queue.retain(|kept| kept.generation == piece.generation);
 		match queue.last_mut().filter(|last| last.until == until) {
 			Some(last) => {
-				last.shares = last
-					.shares
-					.checked_add(piece.shares)
-					.ok_or(ArithmeticError::Overflow)?;
+				last.shares = last.shares.ensure_add(piece.shares)?;
 			}
 			None => {
 				ensure!((queue.len() as u32) < room, Error::<T>::TooManyUnbondings);
@@ -382,19 +402,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	fn put_delegation(worker: WorkerId, who: &T::AccountId, shares: Balance) {
-		if shares == 0 {
-			Delegations::<T>::remove(worker, who);
-		} else {
-			Delegations::<T>::insert(worker, who, shares);
-		}
-	}
-
 	fn add_entry(pool: &mut StakePool) -> DispatchResult {
-		pool.entries = pool
-			.entries
-			.checked_add(1)
-			.ok_or(ArithmeticError::Overflow)?;
+		pool.entries = pool.entries.ensure_add(1)?;
 		Ok(())
 	}
 

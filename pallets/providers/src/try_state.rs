@@ -52,7 +52,7 @@ impl<T: Config> Pallet<T> {
 				"2: a worker that has departed and has not"
 			);
 			records += 1;
-			let total = record.pool.total().ok_or("1: a pool overflows")?;
+			let total = record.pool.total().map_err(|_| "1: a pool overflows")?;
 			pot = pot.checked_add(total).ok_or("1: the pools overflow")?;
 
 			let listed = WorkersByOwner::<T>::contains_key(&record.owner, worker);
@@ -141,23 +141,15 @@ impl<T: Config> Pallet<T> {
 		);
 		for (key, worker) in WorkerByKey::<T>::iter() {
 			let record = Workers::<T>::get(worker).ok_or("3: a key of nobody")?;
-			let next = record
-				.next_keys
-				.as_ref()
-				.is_some_and(|(_, keys)| keys.worker == key);
 			ensure!(
-				record.keys.worker == key || next,
+				record.keys.values().any(|keys| keys.worker == key),
 				"3: a key that is not the worker's"
 			);
 		}
 		for (key, worker) in WorkerByAgent::<T>::iter() {
 			let record = Workers::<T>::get(worker).ok_or("3: an agent key of nobody")?;
-			let next = record
-				.next_keys
-				.as_ref()
-				.is_some_and(|(_, keys)| keys.agent == key);
 			ensure!(
-				record.keys.agent == key || next,
+				record.keys.values().any(|keys| keys.agent == key),
 				"3: an agent key that is not the worker's"
 			);
 		}

@@ -4,8 +4,8 @@
 use crate::{FalseTime, Place, Queued, pool::StakePool};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_primitives::{
-	AgentKey, Balance, BlockNumber, EpochIndex, Forced, GpuClass, OrderId, Profile, RoundIndex,
-	Standings, WorkerKey, WorkerSpec, WorkerState,
+	AgentKey, Balance, BlockNumber, Commission, Forced, GpuClass, OrderId, PoolTerms, PoolValue,
+	Profile, RoundIndex, Standings, Timeline, WorkerKey, WorkerSpec, WorkerState,
 };
 use scale_info::TypeInfo;
 use sp_runtime::Perbill;
@@ -22,10 +22,8 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub released_at: Option<BlockNumber>,
 	/// What it claims.
 	pub spec: WorkerSpec,
-	/// Its keys, unless `next_keys` are in force already.
-	pub keys: WorkerKeys,
-	/// Keys that replace them, and the first round in which they count.
-	pub next_keys: Option<(RoundIndex, WorkerKeys)>,
+	/// Its keys.
+	pub keys: Timeline<WorkerKeys>,
 	/// How it stands, and stood.
 	pub standings: Standings,
 	/// The solitary check it is due in, if any.
@@ -51,7 +49,7 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	/// It is never matched below this price per GPU-hour.
 	#[codec(compact)]
 	pub price_floor: Balance,
-	/// The delegators' share of its reward, unless `next_commission` is in force already.
+	/// The delegators' part of its reward.
 	pub commission: Commission,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
@@ -71,7 +69,7 @@ pub struct WorkerRecord<AccountId, Ticket> {
 impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 	/// Its state now.
 	pub fn state(&self) -> WorkerState {
-		self.standings.now.state
+		self.standings.now.value
 	}
 
 	/// Whether it was deregistered.
@@ -85,29 +83,29 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 		self.is_gone() && self.pool.is_empty() && self.queued == Queued::default()
 	}
 
+	/// The terms of its pool.
+	pub fn terms(&self) -> PoolTerms {
+		PoolTerms {
+			value: PoolValue {
+				owner: self.pool.own,
+				members: self.pool.delegated.value,
+				shares: self.pool.delegated.shares,
+			},
+			commission: self.commission,
+		}
+	}
+
 	/// The GPUs that count: those that were verified.
 	pub fn gpus(&self) -> (GpuClass, u8) {
 		self.profile
 			.map_or((0, 0), |profile| (profile.gpu_class, profile.gpu_count))
 	}
 
-	/// The keys in force in `round`.
-	pub fn keys_in(&self, round: RoundIndex) -> &WorkerKeys {
-		match &self.next_keys {
-			Some((from, keys)) if *from <= round => keys,
-			_ => &self.keys,
-		}
-	}
-
 	/// The keys that are reserved for it, where `next_round` is the next round to start: those in
 	/// force and those that will be.
 	pub fn reserved_keys(&self, next_round: RoundIndex) -> impl Iterator<Item = &WorkerKeys> {
-		let old = match &self.next_keys {
-			Some((from, _)) if *from < next_round => None,
-			_ => Some(&self.keys),
-		};
-		old.into_iter()
-			.chain(self.next_keys.as_ref().map(|(_, keys)| keys))
+		let newest_counts = self.keys.now.since < next_round;
+		self.keys.values().take(if newest_counts { 1 } else { 2 })
 	}
 }
 
@@ -129,46 +127,6 @@ pub struct Departed<AccountId> {
 	pub owner: AccountId,
 	/// The commission at the end.
 	pub commission: Commission,
-}
-
-/// A commission, and the one that is announced.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Default,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Commission {
-	/// In force before `next` is.
-	pub value: Perbill,
-	/// The first epoch in which it counts, and what it is then.
-	pub next: Option<(EpochIndex, Perbill)>,
-}
-
-impl Commission {
-	/// The commission in `epoch`.
-	pub fn in_epoch(&self, epoch: EpochIndex) -> Perbill {
-		match self.next {
-			Some((from, value)) if from <= epoch => value,
-			_ => self.value,
-		}
-	}
-
-	/// Announces `value` in epoch `now`: it counts after one whole epoch. Returns the first epoch in
-	/// which it does, or `None` if there is no such epoch.
-	pub fn announce(&mut self, value: Perbill, now: EpochIndex) -> Option<EpochIndex> {
-		let from = now.checked_add(2)?;
-		self.value = self.in_epoch(now);
-		self.next = Some((from, value));
-		Some(from)
-	}
 }
 
 /// Amounts of pending time at one block.

@@ -121,7 +121,7 @@ impl<T: Config> Pallet<T> {
 			rented: pending.rented,
 			proved_at: record.proved_at,
 			commission: record.commission.in_epoch(epoch),
-			next_commission: record.commission.next.filter(|(from, _)| *from > epoch),
+			next_commission: record.commission.announced(epoch),
 			price_floor: record.price_floor,
 			score: T::Scores::of_worker(worker),
 			owner: record.owner,

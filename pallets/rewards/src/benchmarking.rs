@@ -37,7 +37,7 @@ fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 	let owner: T::AccountId = whitelisted_caller();
 	let key = WorkerKey::from_slice(&[1; 32]).expect("32 bytes are a key");
 	let worker = T::Workers::benchmark_worker(&owner, key, agent(2));
-	Pallet::<T>::on_proved(worker, &proved());
+	assert_ok!(Pallet::<T>::do_proved(worker, &proved()));
 	// Less than it earns, so that an excess carries over.
 	assert_ok!(Pallet::<T>::note_protocol_fee(worker, KAI));
 	join::<T>(PoolId::Worker(worker), &account("delegator", 0, 0));
@@ -51,15 +51,23 @@ fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 fn operator_to_settle<T: Config>(account: &T::AccountId) -> OperatorId {
 	let key = CheckerKey::from_slice(&[3; 32]).expect("32 bytes are a key");
 	let operator = T::Operators::benchmark_operator(account, key, agent(4));
-	(0..10).for_each(|n| Pallet::<T>::on_seat(operator, n > 0));
+	(0..10).for_each(|n| assert_ok!(Pallet::<T>::do_seat(operator, n > 0)));
 	join::<T>(PoolId::Checker(operator), &self::account("holder", 0, 0));
 	operator
 }
 
 /// Makes `who` a member of a pool, with shares that do not count in the running epoch.
 fn join<T: Config>(pool: PoolId, who: &T::AccountId) {
-	assert_ok!(Pallet::<T>::before_change(pool, Some(who)));
-	assert_ok!(Pallet::<T>::shares_changed(pool, who, 0, KAI));
+	let shares = SharesChange {
+		who,
+		before: 0,
+		after: KAI,
+	};
+	assert_ok!(Pallet::<T>::on_change(
+		pool,
+		T::Pools::terms(pool),
+		Some(shares)
+	));
 }
 
 /// Gives an account vKAI, and the pot what backs it.
@@ -143,7 +151,7 @@ mod benchmarks {
 		Members::<T>::mutate(&who, pool, |member| {
 			member.as_mut().expect("it is a member").owed = Exact::from_whole(KAI)
 		});
-		Pallet::<T>::on_proved(worker, &proved());
+		assert_ok!(Pallet::<T>::do_proved(worker, &proved()));
 		next_epoch::<T>();
 
 		#[extrinsic_call]
@@ -240,7 +248,7 @@ mod benchmarks {
 
 		let newest = ClassReferences::<T>::get(1).last().copied();
 		assert_eq!(
-			newest.and_then(|dated| dated.reference),
+			newest.and_then(|dated| dated.value),
 			Some(ClassReference::MOST)
 		);
 		Ok(())

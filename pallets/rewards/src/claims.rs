@@ -2,7 +2,7 @@
 
 use crate::{
 	CheckerClaims, Config, DelegationPage, Error, Event, MAX_PAGE, MemberPools, Members, Owed,
-	Pallet, VKai, WorkerScores, add, sub,
+	Pallet, VKai, WorkerScores,
 };
 use frame_support::{
 	ensure,
@@ -10,12 +10,15 @@ use frame_support::{
 	traits::{fungible::Mutate, tokens::Preservation},
 };
 use kaisar_primitives::{Balance, Checks, PoolId, Pools, Pot, Seats, WorkerId};
-use sp_runtime::{DispatchError, DispatchResult};
+use sp_runtime::{
+	DispatchError, DispatchResult,
+	traits::{EnsureAddAssign, EnsureSub, EnsureSubAssign},
+};
 
 impl<T: Config> Pallet<T> {
 	/// Pays what a pot owes, in KAI.
 	pub(crate) fn pay(pot: Pot, who: &T::AccountId, amount: Balance) -> DispatchResult {
-		let owed = sub(Owed::<T>::get(pot), amount)?;
+		let owed = Owed::<T>::get(pot).ensure_sub(amount)?;
 		let account = Self::pot_account(pot);
 		T::Currency::transfer(&account, who, amount, Preservation::Preserve)?;
 		Owed::<T>::insert(pot, owed);
@@ -25,7 +28,7 @@ impl<T: Config> Pallet<T> {
 	/// Credits vKAI that was claimable: the checker pot owes as much as before.
 	fn credit_vkai(who: &T::AccountId, amount: Balance) -> DispatchResult {
 		VKai::<T>::try_mutate(who, |vkai| {
-			*vkai = add(*vkai, amount)?;
+			vkai.ensure_add_assign(amount)?;
 			Ok(())
 		})
 	}
@@ -68,7 +71,7 @@ impl<T: Config> Pallet<T> {
 		Self::roll_member(pool, &members, &mut member)?;
 		let amount = member.owed.take_whole();
 		ensure!(amount > 0, Error::<T>::NothingToClaim);
-		members.left = sub(members.left, amount)?;
+		members.left.ensure_sub_assign(amount)?;
 		match pool {
 			PoolId::Worker(_) => Self::pay(Pot::Providers, &who, amount)?,
 			PoolId::Checker(_) => Self::credit_vkai(&who, amount)?,
@@ -97,7 +100,7 @@ impl<T: Config> Pallet<T> {
 				};
 				let settled = CheckerClaims::<T>::get(&account);
 				Self::roll(pool)?;
-				sub(CheckerClaims::<T>::get(&account), settled)
+				Ok(CheckerClaims::<T>::get(&account).ensure_sub(settled)?)
 			}
 		})
 	}

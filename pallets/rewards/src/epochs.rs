@@ -2,7 +2,7 @@
 
 use crate::{
 	Config, Current, EpochTotals, Epochs, Event, LOG_TARGET, Oldest, Pallet, Reserve, RunningEpoch,
-	Scores, Validators, pallet::Carry, sub,
+	Scores, Validators, pallet::Carry,
 };
 use frame_support::{
 	defensive,
@@ -16,7 +16,7 @@ use kaisar_math::{Schedule, emission::within_cap, reward::Pots as Divided};
 use kaisar_primitives::{Balance, BlockNumber, EpochIndex, Pot};
 use sp_runtime::{
 	DispatchResult,
-	traits::{AccountIdConversion, SaturatedConversion},
+	traits::{AccountIdConversion, EnsureSub, SaturatedConversion},
 };
 
 /// Most epochs that are dropped when one ends. One comes and one goes; the second lets the history
@@ -73,7 +73,7 @@ impl<T: Config> Pallet<T> {
 				T::Currency::mint_into(&account, least)?;
 			}
 			// Whatever else a preset put there is the first epoch's.
-			Carry::<T>::insert(pot, sub(T::Currency::balance(&account), least)?);
+			Carry::<T>::insert(pot, T::Currency::balance(&account).ensure_sub(least)?);
 		}
 		if reserve > 0 {
 			T::Currency::mint_into(&Self::reserve_account(), reserve)?;

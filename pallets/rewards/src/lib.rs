@@ -15,9 +15,8 @@
 //!
 //! ## The story of a reward
 //!
-//! 1. A check of a worker closes. [`OnClosed::on_proved`] adds the proved time, weighed by stake and
-//!    hardware, to the worker's running score and to the epoch's total; [`OnClosed::on_seat`] counts
-//!    each seat for its operator.
+//! 1. A check of a worker closes. [`OnClosed`] adds the proved time, weighed by stake and hardware, to
+//!    the worker's running score and to the epoch's total, and counts each seat for its operator.
 //! 2. The epoch's last block is over. In the next block's `on_initialize` the emission of its blocks is
 //!    minted into the pots, in one step, the totals are noted ([`EpochTotals`]), and the next epoch
 //!    begins. That is all: the same reads and writes for ten workers and for a million.
@@ -87,8 +86,6 @@ pub use scores::{CheckerScores, SCORE_PAGE};
 pub use types::*;
 pub use weights::WeightInfo;
 
-use sp_runtime::{ArithmeticError, DispatchError};
-
 /// Where the pallet logs.
 pub(crate) const LOG_TARGET: &str = "runtime::rewards";
 
@@ -98,14 +95,6 @@ pub const MAX_REFERENCES: u32 = 8;
 /// Most pools in one page of [`Pallet::delegations_of`].
 pub const MAX_PAGE: u32 = 256;
 
-fn add(a: u128, b: u128) -> Result<u128, DispatchError> {
-	a.checked_add(b).ok_or(ArithmeticError::Overflow.into())
-}
-
-fn sub(a: u128, b: u128) -> Result<u128, DispatchError> {
-	a.checked_sub(b).ok_or(ArithmeticError::Underflow.into())
-}
-
 #[frame_support::pallet]
 pub mod pallet {
 	use super::*;
@@ -114,8 +103,8 @@ pub mod pallet {
 	use frame_system::pallet_prelude::*;
 	use kaisar_math::{ClassReference, Ratio, RedeemTerm, ScoreTable, Split, classes::CLASSES};
 	use kaisar_primitives::{
-		Balance, BlockNumber, Checks, EpochIndex, GpuClass, PoolId, Pools, Pot, RoundIndex, Seats,
-		WorkerId,
+		Balance, BlockNumber, Checks, Dated, EpochIndex, GpuClass, GpuClasses, PoolId, Pools, Pot,
+		RoundIndex, Seats, WorkerId,
 	};
 	use sp_runtime::{FixedU128, traits::SaturatedConversion};
 
@@ -142,7 +131,7 @@ pub mod pallet {
 
 		/// Makes workers for the benchmarks (Providers).
 		#[cfg(feature = "runtime-benchmarks")]
-		type Workers: kaisar_primitives::Workers<Self::AccountId>;
+		type Workers: kaisar_primitives::WorkerRegistry<Self::AccountId>;
 
 		/// May change the score tables.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
@@ -279,7 +268,7 @@ pub mod pallet {
 		_,
 		Twox64Concat,
 		GpuClass,
-		BoundedVec<DatedReference, ConstU32<MAX_REFERENCES>>,
+		BoundedVec<Dated<Option<ClassReference>>, ConstU32<MAX_REFERENCES>>,
 		ValueQuery,
 	>;
 
@@ -354,9 +343,9 @@ pub mod pallet {
 					!ClassReferences::<T>::contains_key(class),
 					"one reference a class"
 				);
-				let dated = DatedReference {
-					from: 0,
-					reference: Some(*reference),
+				let dated = Dated {
+					value: Some(*reference),
+					since: 0,
 				};
 				ClassReferences::<T>::insert(class, BoundedVec::truncate_from(alloc::vec![dated]));
 			}
@@ -628,7 +617,7 @@ pub mod pallet {
 
 		/// The score of one GPU of a class, in hundredths, if the class is known.
 		pub fn class_score(class: GpuClass) -> Option<u32> {
-			Self::score_of_class(class)
+			<Self as GpuClasses>::score(class)
 		}
 
 		/// What one GPU of a class is held to from the next round on, if the class has a reference.

@@ -12,12 +12,17 @@
 
 use crate::{
 	Config, Current, Error, Event, MemberPool, MemberPools, Members, NotedRate, Owed, Pallet,
-	PoolMember, Rates, add, pallet::Carry, sub,
+	PoolMember, Rates, pallet::Carry, settlement::Terms,
 };
 use frame_support::{defensive, ensure, storage::with_storage_layer};
 use kaisar_math::members::{self, PerShare};
-use kaisar_primitives::{Balance, EpochIndex, OnPoolChange, PoolId, Pools};
-use sp_runtime::{DispatchError, DispatchResult, traits::Zero};
+use kaisar_primitives::{
+	Balance, EpochIndex, OnPoolChange, PoolId, PoolTerms, PoolValue, SharesChange,
+};
+use sp_runtime::{
+	DispatchError, DispatchResult,
+	traits::{EnsureAddAssign, EnsureSubAssign, Zero},
+};
 
 impl MemberPool {
 	/// Begins a later epoch: all shares that are there count in it. Returns what has to be noted of the
@@ -77,6 +82,7 @@ impl<T: Config> Pallet<T> {
 		epoch: EpochIndex,
 		reward: Balance,
 		now: EpochIndex,
+		terms: Terms,
 	) -> Result<Balance, DispatchError> {
 		let Some(mut members) = MemberPools::<T>::get(pool) else {
 			return Ok(0);
@@ -85,12 +91,12 @@ impl<T: Config> Pallet<T> {
 			members.epoch <= epoch,
 			Self::inconsistent("members are never ahead of their pool's score")
 		);
-		// As it stood at the end of `epoch`: every change since would have settled first.
-		let value = T::Pools::value(pool);
+		// The terms at the end of `epoch`: every change since would have settled first.
+		let PoolTerms { value, commission } = terms();
 		Self::advance(pool, &mut members, epoch, value.owner);
 		let part = members::part(
 			reward,
-			T::Pools::commission_in(pool, epoch),
+			commission.in_epoch(epoch),
 			&members::Members {
 				owner: value.owner.min(members.owner_least),
 				value: value.members,
@@ -102,7 +108,7 @@ impl<T: Config> Pallet<T> {
 			members.rate = PerShare::of(part, members.eligible)
 				.and_then(|earned| members.rate.checked_add(earned))
 				.ok_or(Error::<T>::Overflow)?;
-			members.left = add(members.left, part)?;
+			members.left.ensure_add_assign(part)?;
 			Self::deposit_event(Event::MembersRewarded {
 				pool,
 				epoch,
@@ -115,23 +121,22 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Brings a pool's members to epoch `now`, whose score is settled up to it.
-	pub(crate) fn roll_members(pool: PoolId, now: EpochIndex) {
+	pub(crate) fn roll_members(pool: PoolId, now: EpochIndex, terms: Terms) {
 		if let Some(mut members) = MemberPools::<T>::get(pool)
 			&& members.epoch < now
 		{
-			Self::advance(pool, &mut members, now, T::Pools::value(pool).owner);
+			Self::advance(pool, &mut members, now, terms().value.owner);
 			MemberPools::<T>::insert(pool, members);
 		}
 	}
 
-	/// Notes, before a change, what the owner has at stake, which may be the least of the epoch; and
-	/// whether the members' shares are worth anything.
-	fn note_value(pool: PoolId) {
+	/// Notes the value of a worker's pool before a change: the owner's stake, which may be the least of the
+	/// epoch, and whether the members' shares are worth anything.
+	fn note_value(pool: PoolId, value: &PoolValue) {
 		if !matches!(pool, PoolId::Worker(_)) {
 			return;
 		}
 		if let Some(mut members) = MemberPools::<T>::get(pool) {
-			let value = T::Pools::value(pool);
 			let worthless = value.members == 0 && value.shares > 0;
 			if value.owner < members.owner_least || worthless != members.worthless {
 				members.owner_least = members.owner_least.min(value.owner);
@@ -211,21 +216,29 @@ impl<T: Config> Pallet<T> {
 		MemberPools::<T>::remove(pool);
 		let pot = Self::pot_of(pool);
 		Owed::<T>::try_mutate(pot, |owed| {
-			*owed = sub(*owed, members.left)?;
+			owed.ensure_sub_assign(members.left)?;
 			Ok::<_, DispatchError>(())
 		})?;
 		Self::grow::<Carry<T>>(pot, members.left)
 	}
 
-	fn do_shares_changed(pool: PoolId, who: &T::AccountId, old: u128, new: u128) -> DispatchResult {
-		Self::roll(pool)?;
-		let mut members = MemberPools::<T>::get(pool).unwrap_or_else(|| {
-			MemberPool::new(Current::<T>::get().index, T::Pools::value(pool).owner)
-		});
+	/// Gives a member its new shares. The pool is settled.
+	fn change_shares(
+		pool: PoolId,
+		owner: Balance,
+		change: SharesChange<T::AccountId>,
+	) -> DispatchResult {
+		let SharesChange {
+			who,
+			before: old,
+			after: new,
+		} = change;
+		let mut members = MemberPools::<T>::get(pool)
+			.unwrap_or_else(|| MemberPool::new(Current::<T>::get().index, owner));
 		let mut member = match Members::<T>::get(who, pool) {
 			Some(member) => member,
 			None => {
-				members.members = members.members.checked_add(1).ok_or(Error::<T>::Overflow)?;
+				members.members.ensure_add_assign(1)?;
 				PoolMember::new(members.epoch, members.rate)
 			}
 		};
@@ -257,16 +270,19 @@ impl<T: Config> Pallet<T> {
 }
 
 impl<T: Config> OnPoolChange<T::AccountId> for Pallet<T> {
-	/// Settles the pool. A member's own figures are settled when its shares change.
-	fn before_change(pool: PoolId, _member: Option<&T::AccountId>) -> DispatchResult {
+	/// Settles the pool on the terms before the change, then the member whose shares changed.
+	fn on_change(
+		pool: PoolId,
+		before: PoolTerms,
+		shares: Option<SharesChange<T::AccountId>>,
+	) -> DispatchResult {
 		with_storage_layer(|| {
-			Self::roll(pool)?;
-			Self::note_value(pool);
-			Ok(())
+			Self::roll_on(pool, &|| before)?;
+			Self::note_value(pool, &before.value);
+			match shares {
+				Some(change) => Self::change_shares(pool, before.value.owner, change),
+				None => Ok(()),
+			}
 		})
-	}
-
-	fn shares_changed(pool: PoolId, member: &T::AccountId, old: u128, new: u128) -> DispatchResult {
-		with_storage_layer(|| Self::do_shares_changed(pool, member, old, new))
 	}
 }

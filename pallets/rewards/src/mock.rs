@@ -5,6 +5,10 @@ use crate::*;
 use frame_support::{PalletId, derive_impl, parameter_types, traits::Hooks};
 use kaisar_math::{Ratio, Split, stake::shares_for};
 use kaisar_primitives::*;
+use kaisar_test_support::frame::{
+	observers::{close_with_seat, close_with_time},
+	take_events,
+};
 use sp_runtime::{BuildStorage, DispatchResult, FixedU128, Perbill, traits::IdentityLookup};
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -25,30 +29,11 @@ pub const CLEO: AccountId = 303;
 pub const EPOCH: u32 = 100;
 pub const RESERVE: Balance = kaisar_math::emission::CHECKERS_RESERVE;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeSlashReason,
-		RuntimeLockId,
-		RuntimeTask,
-		RuntimeViewFunction
-	)]
-	pub struct Test;
-
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system;
-	#[runtime::pallet_index(1)]
-	pub type Balances = pallet_balances;
-	#[runtime::pallet_index(2)]
-	pub type Rewards = pallet_rewards;
-}
+kaisar_test_support::mock_runtime!(Test {
+	0: System = frame_system,
+	1: Balances = pallet_balances,
+	2: Rewards = pallet_rewards,
+});
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {
@@ -100,8 +85,8 @@ pub struct TestPool {
 	pub value: Balance,
 	/// By member.
 	pub shares: BTreeMap<AccountId, u128>,
-	/// Commissions, by the first epoch in which they hold.
-	pub commissions: BTreeMap<EpochIndex, Perbill>,
+	/// The members' part of the reward.
+	pub commission: Commission,
 }
 
 impl Default for TestPool {
@@ -110,7 +95,7 @@ impl Default for TestPool {
 			own: 0,
 			value: 0,
 			shares: BTreeMap::new(),
-			commissions: [(0, Perbill::from_percent(10))].into(),
+			commission: Commission::new(Perbill::from_percent(10), 0),
 		}
 	}
 }
@@ -119,25 +104,27 @@ impl TestPool {
 	pub fn total(&self) -> u128 {
 		self.shares.values().sum()
 	}
-
-	pub fn commission(&self, epoch: EpochIndex) -> Perbill {
-		*self.commissions.range(..=epoch).next_back().unwrap().1
-	}
 }
 
 pub fn pool(pool: PoolId) -> TestPool {
 	POOLS.with_borrow(|all| all.get(&pool).cloned().unwrap_or_default())
 }
 
-fn change_pool<R>(pool: PoolId, change: impl FnOnce(&mut TestPool) -> R) -> R {
+/// Changes a pool and tells Rewards of it, as a registry does.
+fn change_pool(pool: PoolId, change: impl FnOnce(&mut TestPool)) {
+	let before = Partners::terms(pool);
+	change_quietly(pool, change);
+	Rewards::on_change(pool, before, None).unwrap();
+}
+
+fn change_quietly<R>(pool: PoolId, change: impl FnOnce(&mut TestPool) -> R) -> R {
 	POOLS.with_borrow_mut(|all| change(all.entry(pool).or_default()))
 }
 
-/// Gives a member `shares` more or fewer, worth `value` more or less, as a registry does: telling
-/// before and after.
+/// Gives a member `shares` more or fewer, worth `value` more or less.
 fn reshare(pool: PoolId, who: AccountId, shares: i128, value: i128) {
-	Rewards::before_change(pool, Some(&who)).unwrap();
-	let (old, new) = change_pool(pool, |pool| {
+	let terms = Partners::terms(pool);
+	let (before, after) = change_quietly(pool, |pool| {
 		let old = pool.shares.get(&who).copied().unwrap_or(0);
 		let new = old.checked_add_signed(shares).unwrap();
 		pool.value = pool.value.checked_add_signed(value).unwrap();
@@ -148,7 +135,9 @@ fn reshare(pool: PoolId, who: AccountId, shares: i128, value: i128) {
 		}
 		(old, new)
 	});
-	Rewards::shares_changed(pool, &who, old, new).unwrap();
+	let who = &who;
+	let change = SharesChange { who, before, after };
+	Rewards::on_change(pool, terms, Some(change)).unwrap();
 }
 
 /// `who` delegates stake to a worker.
@@ -175,17 +164,12 @@ pub fn delegate(operator: OperatorId, who: AccountId, licences: i128) {
 
 /// The worker's owner has `amount` at stake from now on.
 pub fn own_stake(worker: WorkerId, amount: Balance) {
-	let id = PoolId::Worker(worker);
-	let owner = Partners::owner(id).unwrap();
-	Rewards::before_change(id, Some(&owner)).unwrap();
-	change_pool(id, |pool| pool.own = amount);
+	change_pool(PoolId::Worker(worker), |pool| pool.own = amount);
 }
 
 /// The owner first, then all delegators alike.
 pub fn slash(worker: WorkerId, amount: Balance) {
-	let id = PoolId::Worker(worker);
-	Rewards::before_change(id, None).unwrap();
-	change_pool(id, |pool| {
+	change_pool(PoolId::Worker(worker), |pool| {
 		let [owner, members] = kaisar_math::stake::slash_order(amount, [pool.own, pool.value]);
 		pool.own -= owner;
 		pool.value -= members;
@@ -194,25 +178,23 @@ pub fn slash(worker: WorkerId, amount: Balance) {
 
 /// Announces a commission, for after the next whole epoch.
 pub fn announce(pool: PoolId, commission: Perbill) {
-	Rewards::before_change(pool, None).unwrap();
 	let now = Current::<Test>::get().index;
 	change_pool(pool, |pool| {
-		pool.commissions.split_off(&(now + 1));
-		pool.commissions.insert(now + 2, commission);
+		pool.commission.announce(commission, now).unwrap();
 	});
 }
 
 /// Sets a commission for every epoch, for tests that are not about it.
 pub fn commission(pool: PoolId, percent: u32) {
-	change_pool(pool, |pool| {
-		pool.commissions = [(0, Perbill::from_percent(percent))].into();
+	change_quietly(pool, |pool| {
+		pool.commission = Commission::new(Perbill::from_percent(percent), 0);
 	});
 }
 
 /// The operator deregisters: all its delegations end, and nobody walks them. Returns its account's
 /// next number, as if it had registered again.
 pub fn reregister(operator: OperatorId) -> OperatorId {
-	Rewards::before_change(PoolId::Checker(operator), None).unwrap();
+	change_pool(PoolId::Checker(operator), |_| ());
 	NUMBERS.with_borrow_mut(|all| {
 		let next = all.keys().next_back().unwrap() + 1;
 		all.insert(next, all[&operator]);
@@ -230,18 +212,15 @@ impl Pools<AccountId> for Partners {
 			PoolId::Checker(operator) => NUMBERS.with_borrow(|all| all.get(&operator).copied()),
 		}
 	}
-	fn commission(id: PoolId) -> Perbill {
-		pool(id).commission(Current::<Test>::get().index)
-	}
-	fn commission_in(id: PoolId, epoch: EpochIndex) -> Perbill {
-		pool(id).commission(epoch)
-	}
-	fn value(id: PoolId) -> PoolValue {
+	fn terms(id: PoolId) -> PoolTerms {
 		let pool = pool(id);
-		PoolValue {
-			owner: pool.own,
-			members: pool.value,
-			shares: pool.total(),
+		PoolTerms {
+			value: PoolValue {
+				owner: pool.own,
+				members: pool.value,
+				shares: pool.total(),
+			},
+			commission: pool.commission,
 		}
 	}
 	fn shares(id: PoolId, who: &AccountId) -> u128 {
@@ -408,6 +387,16 @@ pub fn emission(blocks: u32, percent: u128) -> Balance {
 	u128::from(blocks) * 15 * KAI * percent / 100
 }
 
+/// Closes a check of the worker that proved this time.
+pub fn on_proved(worker: WorkerId, proved: &Proved) {
+	close_with_time::<Rewards>(worker, proved);
+}
+
+/// Closes a check in which the operator had a seat.
+pub fn on_seat(operator: OperatorId, correct: bool) {
+	close_with_seat::<Rewards>(operator, correct);
+}
+
 /// Proves `online` blocks of a worker of hardware score 1, `rented` of them rented, without stake.
 pub fn prove(worker: WorkerId, online: BlockNumber, rented: BlockNumber) {
 	let profile = Profile {
@@ -417,7 +406,7 @@ pub fn prove(worker: WorkerId, online: BlockNumber, rented: BlockNumber) {
 		disk: 1,
 		..Default::default()
 	};
-	Rewards::on_proved(
+	on_proved(
 		worker,
 		&Proved {
 			online,
@@ -435,8 +424,8 @@ pub fn score_of(blocks: u32) -> u128 {
 
 /// Seats of an operator: so many correct, so many not.
 pub fn seats(operator: OperatorId, correct: u32, wrong: u32) {
-	(0..correct).for_each(|_| Rewards::on_seat(operator, true));
-	(0..wrong).for_each(|_| Rewards::on_seat(operator, false));
+	(0..correct).for_each(|_| on_seat(operator, true));
+	(0..wrong).for_each(|_| on_seat(operator, false));
 }
 
 /// A member's claim is within one unit of what it is exactly: its fraction waits for the next.
@@ -454,7 +443,5 @@ pub fn checker_pot() -> AccountId {
 }
 
 pub fn events() -> Vec<Event<Test>> {
-	let events = System::read_events_for_pallet::<Event<Test>>();
-	System::reset_events();
-	events
+	take_events::<Test, Event<Test>>()
 }

@@ -1,13 +1,16 @@
 //! What others put into the pots, and where the protocol's part of rentals goes.
 
-use crate::{Config, Current, Event, Pallet, WorkerScores, add, pallet::Carry, sub};
+use crate::{Config, Current, Event, Pallet, WorkerScores, pallet::Carry};
 use frame_support::{
 	storage::with_storage_layer,
 	traits::{Get, fungible::Mutate, tokens::Preservation},
 };
 use kaisar_math::Schedule;
-use kaisar_primitives::{Balance, BlockNumber, Pot, Pots, ProtocolFees, WorkerId};
-use sp_runtime::{DispatchResult, traits::SaturatedConversion};
+use kaisar_primitives::{Balance, BlockNumber, PoolId, Pot, Pots, ProtocolFees, WorkerId};
+use sp_runtime::{
+	DispatchResult,
+	traits::{EnsureAddAssign, EnsureSub, SaturatedConversion},
+};
 
 impl<T: Config> Pallet<T> {
 	/// Whether this block or a later one emits anything.
@@ -20,8 +23,9 @@ impl<T: Config> Pallet<T> {
 	/// PoD in the running epoch.
 	pub(crate) fn note_protocol_fee(worker: WorkerId, amount: Balance) -> DispatchResult {
 		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
-		Self::roll_worker(worker, &mut record, Current::<T>::get().index)?;
-		record.fees = add(record.fees, amount)?;
+		let terms = Self::terms_of(PoolId::Worker(worker));
+		Self::roll_worker(worker, &mut record, Current::<T>::get().index, &terms)?;
+		record.fees.ensure_add_assign(amount)?;
 		WorkerScores::<T>::insert(worker, record);
 		Ok(())
 	}
@@ -59,7 +63,7 @@ impl<T: Config> ProtocolFees<T::AccountId> for Pallet<T> {
 			} else {
 				let half = amount / 2;
 				<Self as Pots<T::AccountId>>::put(Pot::Checkers, from, half)?;
-				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, sub(amount, half)?)?;
+				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, amount.ensure_sub(half)?)?;
 			}
 			Self::deposit_event(Event::ProtocolFeePaid {
 				worker,

@@ -1,18 +1,25 @@
 //! What closed checks and paid fees add to the scores, and the tables that they are weighed with.
 
 use crate::{
-	CheckerScore, CheckerScorePages, ClassReferences, ClassScores, Config, Current, DatedReference,
-	Error, Event, Pallet, Table, WorkerScores, add, sub,
+	CheckerScore, CheckerScorePages, ClassReferences, ClassScores, Config, Current, Error, Event,
+	Pallet, Table, WorkerScores,
 };
 use core::marker::PhantomData;
 use frame_support::{
 	defensive, ensure,
 	storage::with_storage_layer,
 	traits::{Defensive, Get},
+	weights::Weight,
 };
 use kaisar_math::{ClassReference, Hardware, ScoreTable, score};
-use kaisar_primitives::{Checks, GpuClass, OnClosed, OperatorId, Proved, RoundIndex, WorkerId};
-use sp_runtime::{ArithmeticError, DispatchError, DispatchResult};
+use kaisar_primitives::{
+	Checks, ClosedCheck, Dated, EpochIndex, GpuClass, GpuClasses, OnClosed, OperatorId, PoolId,
+	Proved, RoundIndex, RunningScore, RunningScores, WorkerId,
+};
+use sp_runtime::{
+	DispatchResult,
+	traits::{EnsureAdd, EnsureAddAssign, EnsureSub},
+};
 
 /// Operators in a page of scores.
 pub const SCORE_PAGE: u32 = 32;
@@ -67,23 +74,14 @@ impl<T: Config> CheckerScores<T> {
 }
 
 impl<T: Config> Pallet<T> {
-	/// The score of one GPU of a class, in hundredths: 0 without a GPU, `None` for an unknown class.
-	pub fn score_of_class(class: GpuClass) -> Option<u32> {
-		if class == 0 {
-			Some(0)
-		} else {
-			ClassScores::<T>::get(class)
-		}
-	}
-
-	fn do_proved(worker: WorkerId, proved: &Proved) -> DispatchResult {
+	pub(crate) fn do_proved(worker: WorkerId, proved: &Proved) -> DispatchResult {
 		let profile = &proved.profile;
 		let hardware = Hardware {
 			bandwidth: profile.bandwidth,
 			cpu: profile.cpu,
 			memory: profile.memory,
 			disk: profile.disk,
-			class_score: Self::score_of_class(profile.gpu_class).unwrap_or(0),
+			class_score: <Self as GpuClasses>::score(profile.gpu_class).unwrap_or(0),
 			gpu_count: profile.gpu_count,
 		};
 		let table = Table::<T>::get();
@@ -97,29 +95,31 @@ impl<T: Config> Pallet<T> {
 
 		let mut current = Current::<T>::get();
 		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
-		Self::roll_worker(worker, &mut record, current.index)?;
-		record.poc = add(record.poc, poc)?;
-		record.pod = add(record.pod, pod)?;
-		current.scores.poc = add(current.scores.poc, poc)?;
-		current.scores.pod = add(current.scores.pod, pod)?;
+		let terms = Self::terms_of(PoolId::Worker(worker));
+		Self::roll_worker(worker, &mut record, current.index, &terms)?;
+		record.poc.ensure_add_assign(poc)?;
+		record.pod.ensure_add_assign(pod)?;
+		current.scores.poc.ensure_add_assign(poc)?;
+		current.scores.pod.ensure_add_assign(pod)?;
 		WorkerScores::<T>::insert(worker, record);
 		Current::<T>::put(current);
 		Ok(())
 	}
 
-	fn do_seat(operator: OperatorId, correct: bool) -> DispatchResult {
+	pub(crate) fn do_seat(operator: OperatorId, correct: bool) -> DispatchResult {
 		let mut current = Current::<T>::get();
 		let mut record = CheckerScores::<T>::get(operator).unwrap_or_default();
-		Self::roll_checker(operator, &mut record, current.index)?;
+		let terms = Self::terms_of(PoolId::Checker(operator));
+		Self::roll_checker(operator, &mut record, current.index, &terms)?;
 		let old = record.score();
-		let overflow = || DispatchError::from(ArithmeticError::Overflow);
-		record.seats = record.seats.checked_add(1).ok_or_else(overflow)?;
-		record.correct = record
-			.correct
-			.checked_add(correct.into())
-			.ok_or_else(overflow)?;
+		record.seats.ensure_add_assign(1)?;
+		record.correct.ensure_add_assign(correct.into())?;
 		// By difference: a wrong seat lowers the score.
-		current.scores.checkers = add(sub(current.scores.checkers, old)?, record.score())?;
+		current.scores.checkers = current
+			.scores
+			.checkers
+			.ensure_sub(old)?
+			.ensure_add(record.score())?;
 		CheckerScores::<T>::insert(operator, record);
 		Current::<T>::put(current);
 		Ok(())
@@ -144,17 +144,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// What one GPU of a class is held to in a round that is not over, or in one to come.
-	pub fn reference_in(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
-		ClassReferences::<T>::get(class)
-			.iter()
-			.rev()
-			.find(|dated| dated.from <= round)?
-			.reference
-	}
-
 	pub(crate) fn newest_reference(class: GpuClass) -> Option<ClassReference> {
-		ClassReferences::<T>::get(class).last()?.reference
+		ClassReferences::<T>::get(class).last()?.value
 	}
 
 	pub(crate) fn do_set_class_reference(
@@ -172,15 +163,15 @@ impl<T: Config> Pallet<T> {
 		let from = T::Checks::next_round();
 		let oldest = T::Checks::oldest_round();
 		let mut all = ClassReferences::<T>::get(class);
-		let old = all.last().and_then(|dated| dated.reference);
+		let old = all.last().and_then(|dated| dated.value);
 		// What was set for the round that has not started is replaced; what no round that is not over is
 		// measured by goes.
-		all.retain(|dated| dated.from < from);
-		let needed = all.iter().rposition(|dated| dated.from <= oldest);
+		all.retain(|dated| dated.since < from);
+		let needed = all.iter().rposition(|dated| dated.since <= oldest);
 		all.drain(..needed.unwrap_or(0));
-		all.try_push(DatedReference {
-			from,
-			reference: new,
+		all.try_push(Dated {
+			value: new,
+			since: from,
 		})
 		.map_err(|_| Error::<T>::TooManyReferences)?;
 		ClassReferences::<T>::insert(class, all);
@@ -195,15 +186,67 @@ impl<T: Config> Pallet<T> {
 }
 
 impl<T: Config> OnClosed for Pallet<T> {
-	fn on_proved(worker: WorkerId, proved: &Proved) {
-		if let Err(error) = with_storage_layer(|| Self::do_proved(worker, proved)) {
-			defensive!("what a check proves can be scored", (worker, error));
+	/// Scores the proved time and the seats. The weight of a check's closing includes this.
+	fn on_closed(check: &ClosedCheck) -> Weight {
+		let ClosedCheck {
+			worker,
+			proved,
+			seats,
+			..
+		} = *check;
+		if proved.online > 0 || proved.rented > 0 {
+			if let Err(error) = with_storage_layer(|| Self::do_proved(worker, &proved)) {
+				defensive!(
+					"the time that a check proves can be scored",
+					(worker, error)
+				);
+			}
+		}
+		for (operator, correct) in seats {
+			if let Err(error) = with_storage_layer(|| Self::do_seat(*operator, *correct)) {
+				defensive!("a seat can be scored", (operator, error));
+			}
+		}
+		Weight::zero()
+	}
+
+	fn max_weight() -> Weight {
+		Weight::zero()
+	}
+}
+
+impl<T: Config> GpuClasses for Pallet<T> {
+	fn score(class: GpuClass) -> Option<u32> {
+		if class == 0 {
+			Some(0)
+		} else {
+			ClassScores::<T>::get(class)
 		}
 	}
 
-	fn on_seat(operator: OperatorId, correct: bool) {
-		if let Err(error) = with_storage_layer(|| Self::do_seat(operator, correct)) {
-			defensive!("a seat can be scored", (operator, error));
-		}
+	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
+		ClassReferences::<T>::get(class)
+			.iter()
+			.rev()
+			.find(|dated| dated.since <= round)?
+			.value
+	}
+}
+
+impl<T: Config> RunningScores for Pallet<T> {
+	fn of_worker(worker: WorkerId) -> Option<RunningScore> {
+		let score = WorkerScores::<T>::get(worker)?;
+		Some(RunningScore {
+			epoch: score.epoch,
+			poc: score.poc,
+			pod: score.pod,
+		})
+	}
+}
+
+/// The running epoch.
+impl<T: Config> Get<EpochIndex> for Pallet<T> {
+	fn get() -> EpochIndex {
+		Current::<T>::get().index
 	}
 }

@@ -2,12 +2,20 @@
 
 use crate::{
 	CheckerClaims, CheckerScore, CheckerScores, Config, Current, EpochTotals, Epochs, Error, Event,
-	Owed, Pallet, WorkerScore, WorkerScores, add, pallet::Carry, sub,
+	Owed, Pallet, WorkerScore, WorkerScores, pallet::Carry,
 };
 use frame_support::{defensive, ensure};
 use kaisar_math::reward::{self, WorkerReward};
-use kaisar_primitives::{Balance, Checks, EpochIndex, OperatorId, PoolId, Pools, Pot, WorkerId};
-use sp_runtime::{DispatchError, DispatchResult};
+use kaisar_primitives::{
+	Balance, Checks, EpochIndex, OperatorId, PoolId, PoolTerms, Pools, Pot, WorkerId,
+};
+use sp_runtime::{
+	DispatchError, DispatchResult,
+	traits::{EnsureAdd, EnsureAddAssign, EnsureSub, EnsureSubAssign},
+};
+
+/// The terms on which a pool is settled, computed where they are needed: most calls find it settled.
+pub(crate) type Terms<'a> = &'a dyn Fn() -> PoolTerms;
 
 impl<T: Config> Pallet<T> {
 	/// What a worker's score earns from the totals of its epoch.
@@ -44,6 +52,7 @@ impl<T: Config> Pallet<T> {
 		worker: WorkerId,
 		record: &mut WorkerScore,
 		now: EpochIndex,
+		terms: Terms,
 	) -> DispatchResult {
 		if record.epoch >= now {
 			return Ok(());
@@ -63,12 +72,14 @@ impl<T: Config> Pallet<T> {
 			return Ok(());
 		};
 		let WorkerReward { poc, pod, carried } = Self::reward_of_worker(&old, &totals)?;
-		let reward = add(poc, pod)?;
-		totals.providers_left = sub(totals.providers_left, add(reward, carried)?)?;
+		let reward = poc.ensure_add(pod)?;
+		totals.providers_left = totals
+			.providers_left
+			.ensure_sub(reward.ensure_add(carried)?)?;
 		Epochs::<T>::insert(epoch, totals);
 		Self::grow::<Carry<T>>(Pot::Providers, carried)?;
-		let owners = Self::settled(pool, epoch, reward, carried, now)?;
-		record.claimable = add(old.claimable, owners)?;
+		let owners = Self::settled(pool, epoch, reward, carried, now, terms)?;
+		record.claimable = old.claimable.ensure_add(owners)?;
 		Ok(())
 	}
 
@@ -78,6 +89,7 @@ impl<T: Config> Pallet<T> {
 		operator: OperatorId,
 		record: &mut CheckerScore,
 		now: EpochIndex,
+		terms: Terms,
 	) -> DispatchResult {
 		if record.epoch >= now {
 			return Ok(());
@@ -101,12 +113,12 @@ impl<T: Config> Pallet<T> {
 			return Ok(());
 		};
 		let reward = Self::reward_of_checker(&old, &totals)?;
-		totals.checkers_left = sub(totals.checkers_left, reward)?;
+		totals.checkers_left.ensure_sub_assign(reward)?;
 		Epochs::<T>::insert(epoch, totals);
-		let owners = Self::settled(pool, epoch, reward, 0, now)?;
+		let owners = Self::settled(pool, epoch, reward, 0, now, terms)?;
 		if owners > 0 {
 			CheckerClaims::<T>::try_mutate(&account, |claim| {
-				*claim = add(*claim, owners)?;
+				claim.ensure_add_assign(owners)?;
 				Ok::<_, DispatchError>(())
 			})?;
 		}
@@ -121,6 +133,7 @@ impl<T: Config> Pallet<T> {
 		reward: Balance,
 		carried: Balance,
 		now: EpochIndex,
+		terms: Terms,
 	) -> Result<Balance, DispatchError> {
 		Self::grow::<Owed<T>>(Self::pot_of(pool), reward)?;
 		Self::deposit_event(Event::Settled {
@@ -129,8 +142,8 @@ impl<T: Config> Pallet<T> {
 			reward,
 			carried,
 		});
-		let members = Self::credit_members(pool, epoch, reward, now)?;
-		sub(reward, members)
+		let members = Self::credit_members(pool, epoch, reward, now, terms)?;
+		Ok(reward.ensure_sub(members)?)
 	}
 
 	/// The pot that pays a pool.
@@ -149,7 +162,7 @@ impl<T: Config> Pallet<T> {
 			return Ok(());
 		}
 		M::try_mutate(pot, |sum| {
-			*sum = add(*sum, amount)?;
+			sum.ensure_add_assign(amount)?;
 			Ok(())
 		})
 	}
@@ -159,13 +172,23 @@ impl<T: Config> Pallet<T> {
 	///
 	/// The score comes first: a pool's members are never ahead of it.
 	pub(crate) fn roll(pool: PoolId) -> DispatchResult {
+		Self::roll_on(pool, &Self::terms_of(pool))
+	}
+
+	/// The pool's terms now, for a pool that nothing changes at the moment.
+	pub(crate) fn terms_of(pool: PoolId) -> impl Fn() -> PoolTerms {
+		move || T::Pools::terms(pool)
+	}
+
+	/// Does the same on the terms that held up to now.
+	pub(crate) fn roll_on(pool: PoolId, terms: Terms) -> DispatchResult {
 		let now = Current::<T>::get().index;
 		match pool {
 			PoolId::Worker(worker) => {
 				if let Some(mut record) = WorkerScores::<T>::get(worker)
 					&& record.epoch < now
 				{
-					Self::roll_worker(worker, &mut record, now)?;
+					Self::roll_worker(worker, &mut record, now, terms)?;
 					WorkerScores::<T>::insert(worker, record);
 				}
 			}
@@ -173,12 +196,12 @@ impl<T: Config> Pallet<T> {
 				if let Some(mut record) = CheckerScores::<T>::get(operator)
 					&& record.epoch < now
 				{
-					Self::roll_checker(operator, &mut record, now)?;
+					Self::roll_checker(operator, &mut record, now, terms)?;
 					CheckerScores::<T>::insert(operator, record);
 				}
 			}
 		}
-		Self::roll_members(pool, now);
+		Self::roll_members(pool, now, terms);
 		Ok(())
 	}
 

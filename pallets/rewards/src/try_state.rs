@@ -3,7 +3,7 @@
 use crate::{
 	CheckerClaims, CheckerScores, ClassReferences, ClassScores, Config, Current, Epochs,
 	MemberPool, MemberPools, Members, NextRedemptionId, Oldest, Owed, Pallet, PoolMember, Rates,
-	Redemptions, Scores, VKai, WorkerScores, add, pallet::Carry,
+	Redemptions, Scores, VKai, WorkerScores, pallet::Carry,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use frame_support::{
@@ -12,7 +12,10 @@ use frame_support::{
 };
 use kaisar_math::{members::Exact, reward::WorkerReward};
 use kaisar_primitives::{Balance, EpochIndex, PoolId, Pools, Pot};
-use sp_runtime::TryRuntimeError;
+use sp_runtime::{
+	TryRuntimeError,
+	traits::{EnsureAdd, EnsureAddAssign},
+};
 
 impl<T: Config> Pallet<T> {
 	/// Checks what must always hold. The fourth, that a claim repeated pays nothing, whatever the
@@ -48,12 +51,12 @@ impl<T: Config> Pallet<T> {
 				"0: a class with a reference has a score"
 			);
 			ensure!(
-				!all.is_empty() && all.is_sorted_by(|before, after| before.from < after.from),
+				!all.is_empty() && all.is_sorted_by(|before, after| before.since < after.since),
 				"0: references are in the order of their rounds"
 			);
 			ensure!(
 				all.iter()
-					.all(|dated| dated.reference.is_none_or(|one| one.is_valid())),
+					.all(|dated| dated.value.is_none_or(|one| one.is_valid())),
 				"0: work can be sized by every reference"
 			);
 		}
@@ -69,11 +72,11 @@ impl<T: Config> Pallet<T> {
 				record.epoch <= current.index,
 				"1: no score is of the future"
 			);
-			providers = add(providers, record.claimable)?;
+			providers.ensure_add_assign(record.claimable)?;
 		}
 		let mut checkers = 0u128;
 		for amount in CheckerClaims::<T>::iter_values().chain(VKai::<T>::iter_values()) {
-			checkers = add(checkers, amount)?;
+			checkers.ensure_add_assign(amount)?;
 		}
 		let mut ids = BTreeSet::new();
 		for open in Redemptions::<T>::iter_values() {
@@ -83,7 +86,7 @@ impl<T: Config> Pallet<T> {
 					ids.insert(redemption.id) && redemption.id < NextRedemptionId::<T>::get(),
 					"1: redemptions have numbers of their own"
 				);
-				checkers = add(checkers, redemption.pays)?;
+				checkers.ensure_add_assign(redemption.pays)?;
 			}
 		}
 		for (pool, members) in MemberPools::<T>::iter() {
@@ -91,7 +94,7 @@ impl<T: Config> Pallet<T> {
 				Pot::Providers => &mut providers,
 				Pot::Checkers => &mut checkers,
 			};
-			*owed = add(*owed, members.left)?;
+			owed.ensure_add_assign(members.left)?;
 		}
 		ensure!(
 			providers == Owed::<T>::get(Pot::Providers),
@@ -102,17 +105,17 @@ impl<T: Config> Pallet<T> {
 			"1: owed to operators, licence holders and whoever has vKAI"
 		);
 		for pot in [Pot::Providers, Pot::Checkers] {
-			let mut all = add(Carry::<T>::get(pot), Owed::<T>::get(pot))?;
+			let mut all = Carry::<T>::get(pot).ensure_add(Owed::<T>::get(pot))?;
 			for totals in Epochs::<T>::iter_values() {
 				let shared = match pot {
-					Pot::Providers => add(totals.poc_reward, totals.pod_reward)?,
+					Pot::Providers => totals.poc_reward.ensure_add(totals.pod_reward)?,
 					Pot::Checkers => totals.checker_reward,
 				};
 				ensure!(
 					totals.left(pot) <= shared,
 					"1: no epoch pays more than it has"
 				);
-				all = add(all, totals.left(pot))?;
+				all.ensure_add_assign(totals.left(pot))?;
 			}
 			ensure!(
 				Self::free_of(&Self::pot_account(pot)) >= all,
@@ -129,12 +132,13 @@ impl<T: Config> Pallet<T> {
 		let mut unpaid = BTreeMap::<EpochIndex, (Balance, Balance)>::new();
 		for record in WorkerScores::<T>::iter_values() {
 			let sum = sums.entry(record.epoch).or_default();
-			sum.poc = add(sum.poc, record.poc)?;
-			sum.pod = add(sum.pod, record.pod)?;
+			sum.poc.ensure_add_assign(record.poc)?;
+			sum.pod.ensure_add_assign(record.pod)?;
 			if let Some(totals) = Epochs::<T>::get(record.epoch) {
 				let WorkerReward { poc, pod, carried } = Self::reward_of_worker(&record, &totals)?;
 				let unpaid = &mut unpaid.entry(record.epoch).or_default().0;
-				*unpaid = add(*unpaid, add(add(poc, pod)?, carried)?)?;
+				let due = poc.ensure_add(pod)?.ensure_add(carried)?;
+				unpaid.ensure_add_assign(due)?;
 			}
 		}
 		for record in CheckerScores::<T>::iter_values() {
@@ -143,10 +147,10 @@ impl<T: Config> Pallet<T> {
 				"2: no more correct seats than seats"
 			);
 			let sum = sums.entry(record.epoch).or_default();
-			sum.checkers = add(sum.checkers, record.score())?;
+			sum.checkers.ensure_add_assign(record.score())?;
 			if let Some(totals) = Epochs::<T>::get(record.epoch) {
 				let unpaid = &mut unpaid.entry(record.epoch).or_default().1;
-				*unpaid = add(*unpaid, Self::reward_of_checker(&record, &totals)?)?;
+				unpaid.ensure_add_assign(Self::reward_of_checker(&record, &totals)?)?;
 			}
 		}
 		let running = sums.remove(&current.index).unwrap_or_default();
@@ -183,7 +187,7 @@ impl<T: Config> Pallet<T> {
 		for (who, pool, member) in Members::<T>::iter() {
 			let members = MemberPools::<T>::get(pool).ok_or("3: a member's pool is there")?;
 			ensure!(member.epoch <= members.epoch, "3: no member is ahead");
-			let ended = T::Pools::value(pool).shares == 0;
+			let ended = T::Pools::terms(pool).value.shares == 0;
 			ensure!(
 				ended || T::Pools::shares(pool, &who) == member.shares,
 				"3: a member has the shares that the registry says"
@@ -196,15 +200,12 @@ impl<T: Config> Pallet<T> {
 				.entry(pool)
 				.or_insert_with(|| (empty, Exact::default()));
 			let running = member.epoch == members.epoch;
-			sum.shares = add(sum.shares, member.shares)?;
-			sum.eligible = add(
-				sum.eligible,
-				if running {
-					member.eligible
-				} else {
-					member.shares
-				},
-			)?;
+			sum.shares.ensure_add_assign(member.shares)?;
+			sum.eligible.ensure_add_assign(if running {
+				member.eligible
+			} else {
+				member.shares
+			})?;
 			sum.members = sum.members.saturating_add(1);
 			if member.is_partial() {
 				if running {
@@ -235,7 +236,7 @@ impl<T: Config> Pallet<T> {
 				owed <= Exact::from_whole(members.left),
 				"1: a pool covers what its members can claim"
 			);
-			let value = T::Pools::value(pool);
+			let value = T::Pools::terms(pool).value;
 			ensure!(
 				value.shares == 0 || value.shares == members.shares,
 				"3: a pool has the shares that the registry says"

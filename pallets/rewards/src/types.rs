@@ -2,11 +2,10 @@
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_math::{
-	ClassReference,
 	members::{Exact, PerShare},
 	score,
 };
-use kaisar_primitives::{Balance, BlockNumber, EpochIndex, PoolId, Pot, RoundIndex};
+use kaisar_primitives::{Balance, BlockNumber, EpochIndex, PoolId, Pot};
 use scale_info::TypeInfo;
 use sp_runtime::FixedU128;
 
@@ -100,26 +99,6 @@ impl EpochTotals {
 			Pot::Checkers => self.checkers_left,
 		}
 	}
-}
-
-/// What a class is held to from a round on.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct DatedReference {
-	/// The first round that is measured by it.
-	pub from: RoundIndex,
-	/// The reference; `None` if it was taken away.
-	pub reference: Option<ClassReference>,
 }
 
 /// A worker's running score, of at most one unsettled epoch, and what is settled and not claimed.

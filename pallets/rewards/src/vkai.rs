@@ -2,12 +2,15 @@
 
 use crate::{
 	Config, Error, Event, NextRedemptionId, Owed, Pallet, Redemption, RedemptionId, Redemptions,
-	VKai, pallet::Carry, sub,
+	VKai, pallet::Carry,
 };
 use frame_support::{ensure, traits::Get};
 use kaisar_math::RedeemTerm;
 use kaisar_primitives::{Balance, BlockNumber, Pot};
-use sp_runtime::{DispatchResult, traits::SaturatedConversion};
+use sp_runtime::{
+	DispatchResult,
+	traits::{EnsureAdd, EnsureSub, SaturatedConversion},
+};
 
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_redeem(
@@ -23,12 +26,12 @@ impl<T: Config> Pallet<T> {
 			.checked_sub(amount)
 			.ok_or(Error::<T>::InsufficientVKai)?;
 		let id = NextRedemptionId::<T>::get();
-		let next = id.checked_add(1).ok_or(Error::<T>::Overflow)?;
+		let next = id.ensure_add(1)?;
 		let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
-		let due = now.checked_add(term.blocks()).ok_or(Error::<T>::Overflow)?;
+		let due = now.ensure_add(term.blocks())?;
 		let pays = term.pays(amount);
-		let forfeited = sub(amount, pays)?;
-		let owed = sub(Owed::<T>::get(Pot::Checkers), forfeited)?;
+		let forfeited = amount.ensure_sub(pays)?;
+		let owed = Owed::<T>::get(Pot::Checkers).ensure_sub(forfeited)?;
 		let mut open = Redemptions::<T>::get(&who);
 		open.try_push(Redemption { id, pays, due })
 			.map_err(|_| Error::<T>::TooManyRedemptions)?;

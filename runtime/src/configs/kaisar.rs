@@ -1,9 +1,9 @@
 //! How Kaisar's own pallets are set up, and how they meet.
 //!
 //! ```text
-//!   Licenses ── LicenceInfo ──▶ Checkers ── Seats ──▶ Popw ◀── Workers ── Providers
+//!   Licenses ── LicenceInfo ──▶ Checkers ── Seats ──▶ Popw ◀── CheckedWorkers ── Providers
 //!                                   Popw ── OnClosed ──▶ Rewards ◀── OnPoolChange ── Providers, Checkers
-//!                                   Popw ── OnClosed ──▶ Orders ── Workers ──▶ Providers
+//!                                   Popw ── OnClosed ──▶ Orders ── Market ──▶ Providers
 //!                                                        Orders ── ProtocolFees ──▶ Rewards
 //! ```
 
@@ -23,11 +23,7 @@ use frame_support::{
 	weights::Weight,
 };
 use frame_system::EnsureRoot;
-use kaisar_math::ClassReference;
-use kaisar_primitives::{
-	BlockNumber, DAYS, EpochIndex, GpuClass, GpuClasses, KAI, PoolId, PoolValue, Pools, RoundIndex,
-	RunningScore, RunningScores, WorkerId,
-};
+use kaisar_primitives::{BlockNumber, DAYS, KAI};
 use sp_runtime::Perbill;
 
 parameter_types! {
@@ -59,86 +55,6 @@ parameter_types! {
 	pub TreasuryAccount: AccountId = fees::treasury();
 }
 
-/// The running reward epoch.
-pub struct CurrentEpoch;
-
-impl Get<EpochIndex> for CurrentEpoch {
-	fn get() -> EpochIndex {
-		pallet_rewards::Current::<Runtime>::get().index
-	}
-}
-
-/// The class table, which Rewards keeps.
-pub struct Classes;
-
-impl GpuClasses for Classes {
-	fn score(class: GpuClass) -> Option<u32> {
-		if class == 0 {
-			Some(0)
-		} else {
-			pallet_rewards::ClassScores::<Runtime>::get(class)
-		}
-	}
-
-	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
-		Rewards::reference_in(class, round)
-	}
-}
-
-/// Workers' running scores, which Rewards keeps.
-pub struct Scores;
-
-impl RunningScores for Scores {
-	fn of_worker(worker: WorkerId) -> Option<RunningScore> {
-		let score = pallet_rewards::WorkerScores::<Runtime>::get(worker)?;
-		Some(RunningScore {
-			epoch: score.epoch,
-			poc: score.poc,
-			pod: score.pod,
-		})
-	}
-}
-
-/// Pools of workers are Providers', those of operators Checkers'.
-pub struct AllPools;
-
-impl Pools<AccountId> for AllPools {
-	fn owner(pool: PoolId) -> Option<AccountId> {
-		match pool {
-			PoolId::Worker(_) => <Providers as Pools<AccountId>>::owner(pool),
-			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::owner(pool),
-		}
-	}
-
-	fn commission(pool: PoolId) -> Perbill {
-		match pool {
-			PoolId::Worker(_) => <Providers as Pools<AccountId>>::commission(pool),
-			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::commission(pool),
-		}
-	}
-
-	fn commission_in(pool: PoolId, epoch: EpochIndex) -> Perbill {
-		match pool {
-			PoolId::Worker(_) => <Providers as Pools<AccountId>>::commission_in(pool, epoch),
-			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::commission_in(pool, epoch),
-		}
-	}
-
-	fn value(pool: PoolId) -> PoolValue {
-		match pool {
-			PoolId::Worker(_) => <Providers as Pools<AccountId>>::value(pool),
-			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::value(pool),
-		}
-	}
-
-	fn shares(pool: PoolId, who: &AccountId) -> u128 {
-		match pool {
-			PoolId::Worker(_) => <Providers as Pools<AccountId>>::shares(pool, who),
-			PoolId::Checker(_) => <Checkers as Pools<AccountId>>::shares(pool, who),
-		}
-	}
-}
-
 /// The VRF output of the block that is being finalised.
 pub struct VrfOutput;
 
@@ -168,13 +84,13 @@ impl pallet_providers::Config for Runtime {
 	type Unbonding = providers::Unbonding;
 	type SlashDeferral = providers::SlashDeferral;
 	type MaxUnbonding = ConstU32<32>;
-	type CurrentEpoch = CurrentEpoch;
-	type Classes = Classes;
+	type CurrentEpoch = Rewards;
+	type Classes = Rewards;
 	type Checks = Popw;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = providers::SlashBounty;
 	type Pots = Rewards;
-	type Scores = Scores;
+	type Scores = Rewards;
 	type OnPoolChange = Rewards;
 	type WeightInfo = pallet_providers::weights::SubstrateWeight<Runtime>;
 }
@@ -195,7 +111,7 @@ impl pallet_checkers::Config for Runtime {
 	type Checks = Popw;
 	type Workers = Providers;
 	type OnPoolChange = Rewards;
-	type CurrentEpoch = CurrentEpoch;
+	type CurrentEpoch = Rewards;
 	type Time = Timestamp;
 	type Deposit = checker_params::Deposit;
 	type WeightInfo = pallet_checkers::weights::SubstrateWeight<Runtime>;
@@ -204,9 +120,9 @@ impl pallet_checkers::Config for Runtime {
 impl pallet_popw::Config for Runtime {
 	type Workers = Providers;
 	type Seats = Checkers;
-	type OnClosed = (Rewards, Orders);
+	type OnClosed = (Orders, Rewards);
 	type Rentals = Orders;
-	type Classes = Classes;
+	type Classes = Rewards;
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
 	type CheckPeriod = popw::CheckPeriod;
@@ -218,7 +134,7 @@ impl pallet_popw::Config for Runtime {
 
 impl pallet_rewards::Config for Runtime {
 	type Currency = Balances;
-	type Pools = AllPools;
+	type Pools = (Providers, Checkers);
 	type Operators = Checkers;
 	type Checks = Popw;
 	type AdminOrigin = EnsureRoot<AccountId>;

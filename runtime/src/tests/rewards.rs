@@ -10,9 +10,10 @@ use kaisar_math::{
 	members::{Members, part},
 };
 use kaisar_primitives::{
-	KAI, KeyProof, OnClosed, PoolId, Pot, Profile, Proved, WorkerSpec,
+	KAI, KeyProof, PoolId, Pot, Profile, Proved, WorkerSpec,
 	keys::{KeyRole, possession_payload},
 };
+use kaisar_test_support::frame::observers::{close_with_seat, close_with_time};
 use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::Perbill;
@@ -46,7 +47,7 @@ fn licences_that_are_delegated_at_genesis_share_the_first_epoch() {
 			assert_eq!((members.shares, members.eligible), (licences, licences));
 		}
 		System::set_block_number(1);
-		(0..9).for_each(|_| Rewards::on_seat(0, true));
+		(0..9).for_each(|_| close_with_seat::<Rewards>(0, true));
 		end_epoch();
 
 		let (pool, checker) = (
@@ -105,7 +106,7 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 		);
 		// The commission is in force after a whole epoch's notice.
 		(0..2).for_each(|_| end_epoch());
-		Rewards::on_proved(
+		close_with_time::<Rewards>(
 			0,
 			&Proved {
 				online: 50,

@@ -164,7 +164,7 @@ fn two_in_a_week_ban_for_30_days_from_the_next_round() {
 		assert_eq!((licences(19), licences(20)), (2, 0));
 		// Delegations stay, and so does what it is to be paid for.
 		assert!(Checkers::is_delegated(0));
-		assert_eq!(Checkers::value(PoolId::Checker(0)).shares, 2);
+		assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 2);
 		assert_eq!(Checkers::number(&10), Some(0));
 	});
 }
@@ -236,7 +236,7 @@ fn more_than_ten_ban_for_good_and_end_the_registration() {
 			vec![(PoolId::Checker(0), None, 2, Perbill::from_percent(10))]
 		);
 		assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(10));
-		assert_eq!(Checkers::value(PoolId::Checker(0)).shares, 2);
+		assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 2);
 		assert_eq!(Checkers::shares(PoolId::Checker(0), &10), 2);
 
 		// There is no way back, however long it waits, and in no other registration.

@@ -58,7 +58,7 @@ fn operators_and_delegations_are_active_from_round_0() {
 		assert_eq!((info.account, info.licences), (2, 2));
 		assert_eq!((info.key, info.agent), (ring(2).checker(), ring(2).agent()));
 		assert_eq!(
-			Checkers::commission(PoolId::Checker(1)),
+			Checkers::terms(PoolId::Checker(1)).commission.in_epoch(0),
 			Perbill::from_percent(2)
 		);
 		assert!(!record(0).auto_accept && record(1).auto_accept);

@@ -357,7 +357,7 @@ impl Model {
 				let round = NextRound::get().saturating_sub(ago);
 				Checkers::credit(number as u32, 0, round, SeatResult::Missed, false);
 				// When that puts it offline is tested elsewhere; here, what follows from it.
-				let went = self.operators[number].online && !record(number as u32).online.now;
+				let went = self.operators[number].online && !record(number as u32).online.now.value;
 				self.operators[number].online &= !went;
 			}
 			Op::Revealed(account) => {

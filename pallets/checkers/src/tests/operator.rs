@@ -58,10 +58,20 @@ fn registering_takes_the_deposit_and_counts_from_the_next_round() {
 		assert_eq!(Checkers::number(&1), Some(0));
 		assert_eq!(Checkers::by_key(&ring(1).checker()), Some(0));
 		assert_eq!(Checkers::status(1), Some(CheckerStatus::Pending));
-		assert_eq!(Checkers::commission(PoolId::Checker(0)), percent(15));
+		assert_eq!(
+			Checkers::terms(PoolId::Checker(0))
+				.commission
+				.in_epoch(Epoch::get()),
+			percent(15)
+		);
 		assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(1));
 		assert_eq!(Checkers::owner(PoolId::Worker(0)), None);
-		assert_eq!(Checkers::commission(PoolId::Worker(0)), Perbill::zero());
+		assert_eq!(
+			Checkers::terms(PoolId::Worker(0))
+				.commission
+				.in_epoch(Epoch::get()),
+			Perbill::zero()
+		);
 		assert_eq!(Checkers::operator_of(1).unwrap().1, record(0));
 		assert_eq!(register(2), 1);
 	});
@@ -340,11 +350,14 @@ fn a_commission_has_one_whole_epochs_notice() {
 		for (epoch, expected) in [(7, 10), (8, 10), (9, 30), (10, 30)] {
 			Epoch::set(&epoch);
 			assert_eq!(
-				Checkers::commission(pool),
+				Checkers::terms(pool).commission.in_epoch(Epoch::get()),
 				percent(expected),
 				"epoch {epoch}"
 			);
-			assert_eq!(Checkers::commission_in(pool, epoch), percent(expected));
+			assert_eq!(
+				Checkers::terms(pool).commission.in_epoch(epoch),
+				percent(expected)
+			);
 		}
 	});
 }
@@ -357,13 +370,13 @@ fn an_announced_commission_is_replaced_with_a_notice_of_its_own() {
 		Epoch::set(&1);
 		assert_ok!(Checkers::set_commission(signed(1), percent(50)));
 		let pool = PoolId::Checker(0);
-		assert_eq!(Checkers::commission_in(pool, 2), percent(10));
-		assert_eq!(Checkers::commission_in(pool, 3), percent(50));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(2), percent(10));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(3), percent(50));
 		// One in force is kept by the next change.
 		Epoch::set(&3);
 		assert_ok!(Checkers::set_commission(signed(1), percent(5)));
-		assert_eq!(Checkers::commission_in(pool, 4), percent(50));
-		assert_eq!(Checkers::commission_in(pool, 5), percent(5));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(4), percent(50));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(5), percent(5));
 	});
 }
 
@@ -517,12 +530,17 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 		assert_eq!(<Checkers as Seats<_>>::operator(0, 7).unwrap().licences, 3);
 		assert_eq!(<Checkers as Seats<_>>::operator(0, 8).unwrap().licences, 0);
 		assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(1));
-		assert_eq!(Checkers::commission(PoolId::Checker(0)), percent(10));
+		assert_eq!(
+			Checkers::terms(PoolId::Checker(0))
+				.commission
+				.in_epoch(Epoch::get()),
+			percent(10)
+		);
 		// What is told of them later has no effect on a registration that is over.
 		for round in [4, 5, 6, 7] {
 			Checkers::credit(0, 0, round, SeatResult::Missed, false);
 		}
-		assert!(record(0).online.now);
+		assert!(record(0).online.now.value);
 	});
 }
 

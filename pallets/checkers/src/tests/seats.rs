@@ -109,16 +109,16 @@ fn going_offline_by_itself_waits_where_a_running_round_would_be_forgotten() {
 		for round in [22, 24, 26] {
 			miss(round);
 		}
-		assert!(record(0).online.now);
+		assert!(record(0).online.now.value);
 		assert_eq!(
 			[21, 22, 40].map(|r| Checkers::seat(0, r)),
 			[None, Some(0), Some(0)]
 		);
 		rounds(22, 40);
 		miss(26);
-		assert!(record(0).online.now, "no new round, no change");
+		assert!(record(0).online.now.value, "no new round, no change");
 		miss(28);
-		assert!(!record(0).online.now);
+		assert!(!record(0).online.now.value);
 		assert_eq!(
 			[22, 39, 40].map(|r| Checkers::seat(0, r)),
 			[Some(0), Some(0), None]

@@ -29,7 +29,11 @@ fn sign<const N: usize>(
 	domain: &[u8; N],
 	arguments: impl Encode,
 ) -> Option<sr25519::Signature> {
-	let payload = order_payload(domain, Rentals::genesis(), arguments);
+	let payload = order_payload(
+		domain,
+		kaisar_primitives::authorized::genesis::<Test>(),
+		arguments,
+	);
 	Some(pair(worker).sign(&payload))
 }
 

@@ -22,11 +22,11 @@ fn boundary_of_the_rounds_start() {
 		check(worker, ends_at - 1, Verdict::Fine);
 		// That was not the one: it is paid for, and another is asked for.
 		assert_eq!(state(id), OrderState::Closing);
-		assert_eq!(order(id).ledger.gross(), Some(price_of(HOURS - 1)));
+		assert_eq!(order(id).ledger.gross(), Ok(price_of(HOURS - 1)));
 		assert_eq!(machine(worker).forced, 2);
 		check(worker, ends_at, Verdict::Fine);
 		assert_eq!(state(id), closed(CloseReason::Expired));
-		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 		// Freeing it makes it due in a full check.
 		assert_eq!(machine(worker).forced, 3);
 	});
@@ -43,7 +43,7 @@ fn after_two_checks_without_consensus_the_tail_is_paid() {
 		}
 		check(worker, ends_at + 25, Verdict::NoConsensus);
 		assert_eq!(state(id), closed(CloseReason::Expired));
-		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 	});
 }
 
@@ -58,7 +58,7 @@ fn a_cancelled_order_is_paid_for_likewise() {
 			check(worker, now(), Verdict::NoConsensus);
 		}
 		assert_eq!(state(id), closed(CloseReason::Cancelled));
-		assert_eq!(order(id).ledger.gross(), Some(2 * PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(2 * PRICE));
 		assert_eq!(Credits::<Test>::get(CARLA), 8 * PRICE);
 	});
 }
@@ -107,7 +107,7 @@ fn of_a_cancelled_order_too_and_the_rest_becomes_credits() {
 		assert_eq!(state(id), closed(CloseReason::Cancelled));
 		// Two hours are paid, the third goes back, seven are credited.
 		let ledger = order(id).ledger;
-		assert_eq!(ledger.gross(), Some(2 * PRICE));
+		assert_eq!(ledger.gross(), Ok(2 * PRICE));
 		assert_eq!(
 			ledger.refunded,
 			Money {
@@ -151,7 +151,7 @@ fn a_check_that_is_over_is_closed_before_the_agenda_decides() {
 		});
 		run_to(ends_at + TIMEOUT);
 		assert_eq!(state(id), closed(CloseReason::Expired));
-		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 	});
 }
 
@@ -174,6 +174,6 @@ fn an_end_whose_money_could_not_be_dealt_with_is_tried_again() {
 		// The proof stands, and nobody has to come again.
 		run_to(now() + RETRY);
 		assert_eq!(state(id), closed(CloseReason::Expired));
-		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 	});
 }

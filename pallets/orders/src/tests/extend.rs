@@ -35,7 +35,7 @@ fn more_hours_cost_todays_price_and_the_first_ones_keep_theirs() {
 		// Half an hour into the second.
 		run_to(started + HOURS + 150);
 		check(worker, now(), Verdict::Fine);
-		assert_eq!(order(id).ledger.gross(), Some(PRICE + today / 2));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE + today / 2));
 		// The old end is none.
 		run_to(ends_at + 10);
 		assert_eq!(state(id), OrderState::Active);

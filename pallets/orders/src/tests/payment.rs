@@ -28,7 +28,7 @@ fn a_proof_pays_up_to_its_rounds_start() {
 		check(worker, started + 100, Verdict::Fine);
 		assert_eq!(events(), vec![]);
 		check(worker, started + 150, Verdict::Fine);
-		assert_eq!(order(id).ledger.gross(), Some(price_of(150)));
+		assert_eq!(order(id).ledger.gross(), Ok(price_of(150)));
 	});
 }
 
@@ -62,7 +62,7 @@ fn no_more_is_paid_than_was_proved() {
 		System::set_block_number(later);
 		check(worker, later, Verdict::Fine);
 		assert_eq!(order(id).proved, MAX_GAP + 100);
-		assert_eq!(order(id).ledger.gross(), Some(price_of(MAX_GAP + 100)));
+		assert_eq!(order(id).ledger.gross(), Ok(price_of(MAX_GAP + 100)));
 		// At its end it goes back to the customer.
 		let end = order(id).ends_at;
 		while now() < end {
@@ -162,7 +162,7 @@ fn without_consensus_nothing_is_paid_or_lost() {
 		}
 		assert_eq!(order(id).ledger.paid, 0);
 		check(worker, now(), Verdict::Fine);
-		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 	});
 }
 
@@ -188,7 +188,7 @@ fn a_payment_that_fails_is_made_up_for_by_the_next() {
 		assert_eq!(held(CARLA).0, 5 * PRICE);
 		Refused::kill();
 		check(worker, started + 2 * HOURS, Verdict::Fine);
-		assert_eq!(order(id).ledger.gross(), Some(2 * PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(2 * PRICE));
 	});
 }
 
@@ -219,10 +219,10 @@ fn rounding_is_for_the_customer_and_never_more_than_a_unit() {
 			run_to(started + passed);
 			check(worker, now(), Verdict::Fine);
 			let exact = 7 * u128::from(passed) / u128::from(HOURS);
-			assert_eq!(order(id).ledger.gross(), Some(exact));
+			assert_eq!(order(id).ledger.gross(), Ok(exact));
 		}
 		run_to(order(id).ends_at);
 		check(worker, now(), Verdict::Fine);
-		assert_eq!(order(id).ledger.gross(), Some(70));
+		assert_eq!(order(id).ledger.gross(), Ok(70));
 	});
 }

@@ -18,11 +18,11 @@ fn a_long_plan_that_is_cancelled_early_is_not_cheap() {
 		confirm(id);
 		run_to(order(id).started_at + 2 * HOURS);
 		check(worker, now(), Verdict::Fine);
-		assert_eq!(order(id).ledger.gross(), Some(2 * PRICE * 8 / 10));
+		assert_eq!(order(id).ledger.gross(), Ok(2 * PRICE * 8 / 10));
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
 		check(worker, now(), Verdict::Fine);
 		// As dear as without a plan.
-		assert_eq!(order(id).ledger.gross(), Some(2 * PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(2 * PRICE));
 	});
 }
 
@@ -237,7 +237,7 @@ fn what_is_frozen_is_paid_and_given_back_all_the_same() {
 		run_to(order(id).started_at + HOURS);
 		let before = free(PETRA);
 		check(worker, now(), Verdict::Fine);
-		assert_eq!(order(id).ledger.gross(), Some(PRICE));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 		assert_eq!(free(PETRA) - before, BOND + PRICE * 9 / 10);
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
 		check(worker, now(), Verdict::Fine);

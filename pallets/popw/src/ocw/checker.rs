@@ -4,7 +4,8 @@
 use super::*;
 use alloc::vec::Vec;
 use kaisar_primitives::{
-	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, Votes, Workers,
+	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, Votes,
+	WorkerRegistry,
 	agent::{
 		MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest,
 		receipts_key,
@@ -167,7 +168,7 @@ impl<T: Config> Side<'_, T> {
 
 		if !duty.told {
 			let start = RoundStart {
-				genesis: Pallet::<T>::genesis(),
+				genesis: genesis::<T>(),
 				round: self.round.index,
 				seed: self.round.seed,
 				keep_ms: keep_ms(self.round, self.now),
@@ -214,7 +215,7 @@ impl<T: Config> Side<'_, T> {
 				Progress::Failed(reason) => {
 					duty.pending.remove(position);
 					log::warn!(
-						target: LOG,
+						target: LOG_TARGET,
 						"operator {}: worker {} cannot be checked: {reason}",
 						self.operator,
 						reply.worker,
@@ -248,7 +249,7 @@ impl<T: Config> Side<'_, T> {
 		let open_seed = BlockSeeds::<T>::get(check.attested_at.saturating_add(1))?;
 		let info = T::Workers::info(worker, self.round.index)?;
 		Some(SeatRequest {
-			genesis: Pallet::<T>::genesis(),
+			genesis: genesis::<T>(),
 			round: self.round.index,
 			seed: self.round.seed,
 			worker,
@@ -311,7 +312,7 @@ impl<T: Config> Side<'_, T> {
 			if there || !may_send(sent, self.now) {
 				continue;
 			}
-			let genesis = Pallet::<T>::genesis();
+			let genesis = genesis::<T>();
 			let hash = commitment(genesis, self.round.index, self.operator, batch, votes, salt);
 			let payload = crate::checks::signing_payload(
 				b"kaisar/commit",
@@ -329,9 +330,9 @@ impl<T: Config> Side<'_, T> {
 				hash,
 				signature: Some(signature.into()),
 			};
-			if submit::<T>(call) {
+			if submit::<T, _>(call) {
 				log::info!(
-					target: LOG,
+					target: LOG_TARGET,
 					"operator {}: committing to {} votes in round {}",
 					self.operator,
 					votes.len(),
@@ -382,7 +383,7 @@ impl<T: Config> Side<'_, T> {
 			}
 			let payload = crate::checks::signing_payload(
 				b"kaisar/reveal",
-				Pallet::<T>::genesis(),
+				genesis::<T>(),
 				self.round.seed,
 				(self.operator, self.round.index, batch, votes, salt),
 			);
@@ -397,9 +398,9 @@ impl<T: Config> Side<'_, T> {
 				salt: *salt,
 				signature: Some(signature.into()),
 			};
-			if submit::<T>(call) {
+			if submit::<T, _>(call) {
 				log::info!(
-					target: LOG,
+					target: LOG_TARGET,
 					"operator {}: revealing {} votes in round {}",
 					self.operator,
 					votes.len(),
@@ -435,9 +436,9 @@ impl<T: Config> Side<'_, T> {
 					worker,
 					round: self.round.index,
 				};
-				if submit::<T>(call) {
+				if submit::<T, _>(call) {
 					log::info!(
-						target: LOG,
+						target: LOG_TARGET,
 						"operator {}: worker {worker} is absent in round {}",
 						self.operator,
 						self.round.index,

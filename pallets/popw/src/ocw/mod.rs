@@ -11,10 +11,10 @@ mod worker;
 
 use crate::{pallet::*, *};
 use codec::{Decode, Encode};
-use frame_system::offchain::{CreateAuthorizedTransaction, SubmitTransaction};
 use kaisar_primitives::{
 	BlockNumber, CheckerKey, RoundIndex, WorkerId, WorkerKey,
-	offchain::{self, forget, may_send, read},
+	authorized::genesis,
+	offchain::{self, forget, may_send, read, submit},
 };
 use sp_core::H256;
 use sp_runtime::{
@@ -49,18 +49,6 @@ pub fn run<T: Config>(now: BlockNumber) {
 	}
 }
 
-/// Submits a fee-less call. Returns whether the pool took it.
-fn submit<T: Config>(call: Call<T>) -> bool {
-	let name = frame_support::traits::GetCallName::get_call_name(&call);
-	let transaction =
-		<T as CreateAuthorizedTransaction<Call<T>>>::create_authorized_transaction(call.into());
-	let taken = SubmitTransaction::<T, Call<T>>::submit_transaction(transaction).is_ok();
-	if !taken {
-		log::debug!(target: LOG, "{name} was not taken by the pool");
-	}
-	taken
-}
-
 /// A place for `key` among `slots` blocks, so that not everyone submits in the same one.
 fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
 	let hash = (b"kaisar/spread", key, seed).using_encoded(sp_io::hashing::blake2_256);
@@ -88,7 +76,7 @@ fn finalize<T: Config>(workers: alloc::vec::Vec<WorkerId>, now: BlockNumber) {
 	for chunk in workers.chunks(MAX_FINALIZE as usize) {
 		if may_send((b"finalize", chunk), now) {
 			let workers = sp_runtime::BoundedVec::truncate_from(chunk.to_vec());
-			submit::<T>(Call::finalize { workers });
+			submit::<T, _>(Call::finalize { workers });
 		}
 	}
 }

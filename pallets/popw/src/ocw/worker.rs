@@ -2,7 +2,7 @@
 
 use super::*;
 use kaisar_primitives::{
-	AgentKey, GpuClasses, OperatorId, RoundKind, Seats, WorkerInfo, WorkerState, Workers,
+	AgentKey, GpuClasses, OperatorId, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
 	offchain::Agent,
 };
@@ -64,7 +64,7 @@ fn prove<T: Config>(
 		.map(|operator| (operator.key, operator.agent))
 		.collect::<alloc::vec::Vec<(CheckerKey, AgentKey)>>();
 	let request = ProveRequest {
-		genesis: Pallet::<T>::genesis(),
+		genesis: genesis::<T>(),
 		round: round.index,
 		seed: round.seed,
 		worker,
@@ -73,7 +73,7 @@ fn prove<T: Config>(
 		reference: T::Classes::reference(info.spec.gpu_class, round.index),
 		order: info
 			.order
-			.filter(|_| info.standings.at(round.index) == Some(WorkerState::Rented)),
+			.filter(|_| info.standings.at(round.index) == Some(&WorkerState::Rented)),
 		committee,
 		keep_ms: keep_ms(round, now),
 	};
@@ -83,7 +83,7 @@ fn prove<T: Config>(
 		Progress::Failed(reason) => {
 			if may_send((b"failed", worker, round.index), now) {
 				log::warn!(
-					target: LOG,
+					target: LOG_TARGET,
 					"worker {worker}: no proof for round {}: {reason}",
 					round.index,
 				);
@@ -122,12 +122,12 @@ fn attest<T: Config>(
 	}
 	let payload = crate::checks::signing_payload(
 		b"kaisar/attest",
-		Pallet::<T>::genesis(),
+		genesis::<T>(),
 		round.seed,
 		(worker, round.index, root),
 	);
 	let Some(signature) = key.sign(&payload) else {
-		log::warn!(target: LOG, "worker {worker}: the keystore does not sign");
+		log::warn!(target: LOG_TARGET, "worker {worker}: the keystore does not sign");
 		forget(sent);
 		return;
 	};
@@ -137,7 +137,7 @@ fn attest<T: Config>(
 		root,
 		signature: Some(signature.into()),
 	};
-	if submit::<T>(call) {
-		log::info!(target: LOG, "worker {worker}: attesting in round {}", round.index);
+	if submit::<T, _>(call) {
+		log::info!(target: LOG_TARGET, "worker {worker}: attesting in round {}", round.index);
 	}
 }

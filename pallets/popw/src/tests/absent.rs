@@ -26,7 +26,7 @@ fn finds_the_worker_offline_once_and_costs_nothing() {
 		);
 		heard(|heard| {
 			assert_eq!(heard.absent, [(0, 0, Some(1))]);
-			assert_eq!(heard.workers[&0].standings.now.state, WorkerState::Offline);
+			assert_eq!(heard.workers[&0].standings.now.value, WorkerState::Offline);
 		});
 		assert_noop!(report(0, 0), Error::<Test>::AlreadyAttested);
 	});

@@ -26,7 +26,12 @@ fn sign<const N: usize>(
 	arguments: impl Encode,
 ) -> Option<sr25519::Signature> {
 	let seed = Rounds::<Test>::get(round).unwrap().seed;
-	Some(pair.sign(&signing_payload(domain, Popw::genesis(), seed, arguments)))
+	Some(pair.sign(&signing_payload(
+		domain,
+		kaisar_primitives::authorized::genesis::<Test>(),
+		seed,
+		arguments,
+	)))
 }
 
 fn attest_call(worker: u32, signature: Option<sr25519::Signature>) -> Call<Test> {

@@ -5,7 +5,7 @@ use crate::*;
 use codec::{Decode, Encode};
 use frame_support::traits::{Authorize, Hooks};
 use kaisar_primitives::{
-	CheckerKey, GpuClasses, Outcome, Seats, WorkerKey, Workers,
+	CheckerKey, GpuClasses, Outcome, Seats, WorkerKey, WorkerRegistry,
 	agent::{
 		AgentConfig, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress,
 		ProveRequest, RoundStart, SeatReply, SeatRequest, config_key,
@@ -153,7 +153,7 @@ fn prove_request() -> ProveRequest {
 		.map(|operator| (operator.key, operator.agent))
 		.collect();
 	ProveRequest {
-		genesis: Popw::genesis(),
+		genesis: kaisar_primitives::authorized::genesis::<Test>(),
 		round: 0,
 		seed: round.seed,
 		worker: 0,
@@ -321,7 +321,7 @@ fn seat_request(operator: u32) -> SeatRequest {
 		panic!()
 	};
 	SeatRequest {
-		genesis: Popw::genesis(),
+		genesis: kaisar_primitives::authorized::genesis::<Test>(),
 		round: 0,
 		seed: round.seed,
 		worker: 0,
@@ -343,7 +343,7 @@ fn expect_round(world: &mut World, index: u32) {
 	let start = world.ext.execute_with(|| {
 		let round = Rounds::<Test>::get(index).unwrap();
 		RoundStart {
-			genesis: Popw::genesis(),
+			genesis: kaisar_primitives::authorized::genesis::<Test>(),
 			round: index,
 			seed: round.seed,
 			keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,

@@ -91,7 +91,7 @@ fn telling_of_an_order_is_paid_for() {
 	};
 	assert_eq!(
 		finalized(Some(7)),
-		finalized(None) + <Registry as OnClosed>::weight_of_order_checked()
+		finalized(None) + <Registry as OnClosed>::max_weight()
 	);
 }
 

@@ -39,7 +39,7 @@ fn the_last_vote_closes_the_check() {
 			assert_eq!(heard.seats.len(), 3);
 			assert!(heard.seats.iter().all(|(_, correct)| *correct));
 			assert_eq!(heard.revealed, [(0, 0), (1, 0), (2, 0)]);
-			assert_eq!(heard.workers[&0].standings.now.state, WorkerState::Online);
+			assert_eq!(heard.workers[&0].standings.now.value, WorkerState::Online);
 		});
 		System::assert_has_event(
 			Event::Revealed {

@@ -29,8 +29,8 @@ fn a_profile_that_supports_the_claim_brings_it_online() {
 		);
 		let record = record(worker);
 		assert_eq!(record.profile, Some(PROFILE));
-		assert_eq!(record.standings.at(round), Some(WorkerState::Pending));
-		assert_eq!(record.standings.at(since), Some(WorkerState::Online));
+		assert_eq!(record.standings.at(round), Some(&WorkerState::Pending));
+		assert_eq!(record.standings.at(since), Some(&WorkerState::Online));
 		assert_eq!(record.proved_at, Some(Popw::start_of(round)));
 	});
 }
@@ -280,7 +280,7 @@ fn a_gpu_that_stood_is_noted_once() {
 		Popw::census(worker, stood);
 		assert!(record(worker).gpu_stood);
 		assert!(
-			<Providers as Registry<AccountId>>::info(worker, 0)
+			<Providers as WorkerRegistry<AccountId>>::info(worker, 0)
 				.unwrap()
 				.gpu_stood
 		);
@@ -350,11 +350,11 @@ fn checks_enter_the_history() {
 			service: false,
 			gpu_stands: false,
 		};
-		assert_ok!(<Providers as Registry<AccountId>>::rent(worker, 5));
+		assert_ok!(<Providers as Market>::rent(worker, 5));
 		Popw::pass();
 		assert_ok!(<Popw as Checks>::force(worker));
 		Popw::spot_check(worker, silent);
-		assert_ok!(<Providers as Registry<AccountId>>::free(worker));
+		assert_ok!(<Providers as Market>::free(worker));
 		Popw::spot_check(worker, online(PROFILE));
 		Popw::census(worker, Outcome::NoConsensus);
 		Popw::census(worker, Outcome::Offline);
@@ -367,7 +367,7 @@ fn checks_enter_the_history() {
 fn a_mark_is_postponed_as_it_is() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
-		let postpone = <Providers as Registry<AccountId>>::postpone;
+		let postpone = <Providers as CheckedWorkers<AccountId>>::postpone;
 		assert_ok!(<Popw as Checks>::force(worker));
 		let mark = record(worker).forced.unwrap();
 		assert_ok!(postpone(worker, mark.round + 2, mark.round + 4));
@@ -387,7 +387,7 @@ fn forcing_keeps_a_mark_that_is_still_due() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		Popw::pass();
-		let force = <Providers as Registry<AccountId>>::force;
+		let force = <Providers as CheckedWorkers<AccountId>>::force;
 		let first = Popw::next_round();
 		events();
 		assert_ok!(force(worker, first));
@@ -439,15 +439,15 @@ fn fails_for_an_unknown_worker() {
 		let round = Popw::start_round(false);
 		let closing = Popw::closing(round, Outcome::Offline, false);
 		assert_noop!(
-			<Providers as Registry<AccountId>>::closed(3, &closing),
+			<Providers as CheckedWorkers<AccountId>>::closed(3, &closing, None),
 			Error::<Test>::UnknownWorker
 		);
 		assert_noop!(
-			<Providers as Registry<AccountId>>::absent(3, &closing, None),
+			<Providers as CheckedWorkers<AccountId>>::absent(3, &closing, None),
 			Error::<Test>::UnknownWorker
 		);
 		assert_noop!(
-			<Providers as Registry<AccountId>>::attested(3, round),
+			<Providers as CheckedWorkers<AccountId>>::attested(3, round),
 			Error::<Test>::UnknownWorker
 		);
 	});

@@ -13,7 +13,7 @@ fn counts_after_one_whole_epoch() {
 		let worker = register(ALICE, 1);
 		Epoch::set(&3);
 		events();
-		Popw::settled();
+		Popw::changes();
 		assert_ok!(Providers::set_commission(signed(ALICE), worker, TEN));
 		assert_eq!(
 			events(),
@@ -25,7 +25,7 @@ fn counts_after_one_whole_epoch() {
 			}]
 		);
 		// The pool is settled by the old figures.
-		assert_eq!(Popw::settled(), vec![(pool(worker), None)]);
+		assert_eq!(Popw::changes(), vec![pool(worker)]);
 		for (epoch, expected) in [
 			(3, Perbill::zero()),
 			(4, Perbill::zero()),
@@ -34,11 +34,15 @@ fn counts_after_one_whole_epoch() {
 		] {
 			Epoch::set(&epoch);
 			assert_eq!(
-				<Providers as Pools<AccountId>>::commission(pool(worker)),
+				<Providers as Pools<AccountId>>::terms(pool(worker))
+					.commission
+					.in_epoch(Epoch::get()),
 				expected
 			);
 			assert_eq!(
-				<Providers as Pools<AccountId>>::commission_in(pool(worker), epoch),
+				<Providers as Pools<AccountId>>::terms(pool(worker))
+					.commission
+					.in_epoch(epoch),
 				expected
 			);
 		}
@@ -52,8 +56,11 @@ fn a_later_announcement_replaces_one_that_does_not_count_yet() {
 		assert_ok!(Providers::set_commission(signed(ALICE), worker, TEN));
 		Epoch::set(&1);
 		assert_ok!(Providers::set_commission(signed(ALICE), worker, TWENTY));
-		let commission =
-			|epoch| <Providers as Pools<AccountId>>::commission_in(pool(worker), epoch);
+		let commission = |epoch| {
+			<Providers as Pools<AccountId>>::terms(pool(worker))
+				.commission
+				.in_epoch(epoch)
+		};
 		assert_eq!(commission(2), Perbill::zero());
 		assert_eq!(commission(3), TWENTY);
 	});
@@ -76,8 +83,11 @@ fn what_counts_stays_until_the_next_one_does() {
 				from: 4
 			}]
 		);
-		let commission =
-			|epoch| <Providers as Pools<AccountId>>::commission_in(pool(worker), epoch);
+		let commission = |epoch| {
+			<Providers as Pools<AccountId>>::terms(pool(worker))
+				.commission
+				.in_epoch(epoch)
+		};
 		assert_eq!([2, 3, 4].map(commission), [TEN, TEN, TWENTY]);
 	});
 }

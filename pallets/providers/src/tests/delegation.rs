@@ -26,7 +26,7 @@ fn a_delegator_gets_shares_and_rewards_is_told() {
 		let worker = register(ALICE, 1);
 		let id = PoolId::Worker(worker);
 		events();
-		Popw::settled();
+		Popw::changes();
 		assert_ok!(Providers::stake(signed(CAROL), worker, 100 * KAI));
 		assert_eq!(
 			events(),
@@ -36,7 +36,7 @@ fn a_delegator_gets_shares_and_rewards_is_told() {
 				amount: 100 * KAI
 			}]
 		);
-		assert_eq!(Popw::settled(), vec![(id, Some(CAROL))]);
+		assert_eq!(Popw::changes(), vec![id]);
 		assert_eq!(pot(), MINIMUM + 100 * KAI);
 		assert_eq!(Balances::free_balance(CAROL), FUNDS - 100 * KAI);
 		assert_ok!(Providers::stake(signed(CAROL), worker, 10 * KAI));
@@ -46,7 +46,7 @@ fn a_delegator_gets_shares_and_rewards_is_told() {
 			[((id, CAROL), 110 * KAI), ((id, DAVE), 50 * KAI)].into()
 		);
 		assert_eq!(
-			<Providers as Pools<AccountId>>::value(id),
+			<Providers as Pools<AccountId>>::terms(id).value,
 			kaisar_primitives::PoolValue {
 				owner: MINIMUM,
 				members: 160 * KAI,
@@ -218,7 +218,7 @@ fn delegators_of_a_deregistered_worker_need_not_unstake() {
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
 		let until = Providers::now() + UNBONDING;
 		assert_eq!(
-			<Providers as Pools<AccountId>>::value(id),
+			<Providers as Pools<AccountId>>::terms(id).value,
 			kaisar_primitives::PoolValue {
 				owner: 0,
 				members: 140 * KAI,
@@ -237,9 +237,9 @@ fn delegators_of_a_deregistered_worker_need_not_unstake() {
 			);
 		}
 		run_to(until);
-		Popw::settled();
+		Popw::changes();
 		assert_ok!(Providers::withdraw_unbonded(signed(CAROL), worker));
-		assert_eq!(Popw::settled(), vec![(id, Some(CAROL))]);
+		assert_eq!(Popw::changes(), vec![id]);
 		assert_eq!(Balances::free_balance(CAROL), FUNDS);
 		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
 		assert!(Providers::worker(worker).is_some_and(|view| view.deregistered));
@@ -289,7 +289,7 @@ fn nobody_joins_worthless_shares_until_they_are_cleared() {
 			Error::<Test>::NothingWorthless
 		);
 		slash(worker, SlashLevel::Three);
-		assert_eq!(pool(worker).total(), Some(0));
+		assert_eq!(pool(worker).total(), Ok(0));
 		assert_eq!(pot(), 0);
 		// Rewards still divides by them what was earned before.
 		assert_eq!(

@@ -6,7 +6,7 @@ fn deposit_back_at_once_stake_unbonds_record_goes_last() {
 		let worker = register_online(ALICE, 1);
 		Popw::pass();
 		events();
-		Popw::settled();
+		Popw::changes();
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
 		let until = Providers::now() + UNBONDING;
 		let since = Popw::next_round();
@@ -31,7 +31,7 @@ fn deposit_back_at_once_stake_unbonds_record_goes_last() {
 				},
 			]
 		);
-		assert_eq!(Popw::settled(), vec![(PoolId::Worker(worker), Some(ALICE))]);
+		assert_eq!(Popw::changes(), vec![PoolId::Worker(worker)]);
 		assert_eq!(Balances::reserved_balance(ALICE), 0);
 		assert_eq!(Balances::free_balance(ALICE), FUNDS - FEE - MINIMUM);
 		assert_eq!(Counts::<Test>::get(), StateCounts::default());
@@ -67,7 +67,7 @@ fn deposit_back_at_once_stake_unbonds_record_goes_last() {
 		assert_eq!(Balances::free_balance(ALICE), FUNDS - FEE);
 		assert_eq!(Providers::worker(worker), None);
 		assert_eq!(
-			<Providers as Registry<AccountId>>::info(worker, since),
+			<Providers as WorkerRegistry<AccountId>>::info(worker, since),
 			None
 		);
 		// Rewards still finds the owner.

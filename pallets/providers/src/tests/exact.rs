@@ -238,7 +238,7 @@ proptest! {
 					let before = pool.unbonding;
 					let taken = pool.slash(amount);
 					slashed += taken.unbonding;
-					prop_assert_eq!(taken.total(), Some(taken.unbonding));
+					prop_assert_eq!(taken.total(), Ok(taken.unbonding));
 					if pool.unbonding.part.value == 0 && before.part.value > 0 {
 						prop_assert_eq!(pool.unbonding.generation, before.generation + 1);
 					}

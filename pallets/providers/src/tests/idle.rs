@@ -9,7 +9,7 @@ const REGIONS: [[u8; 2]; 2] = [*b"DE", *b"CH"];
 
 fn listed(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> BTreeSet<WorkerId> {
 	let len = Providers::idle_workers(class, count, region);
-	let at = |position| <Providers as Registry<AccountId>>::idle_at(class, count, region, position);
+	let at = |position| <Providers as Market>::idle_at(class, count, region, position);
 	assert_eq!(at(len), None, "nobody is behind the last");
 	let all: BTreeSet<WorkerId> = (0..len).map(|position| at(position).unwrap()).collect();
 	assert_eq!(all.len(), len as usize, "nobody is there twice");
@@ -73,7 +73,7 @@ fn a_worker_that_is_verified_otherwise_moves() {
 		Popw::census(a, online(POOR));
 		assert_eq!(listed(11, 1, None), [b].into());
 		assert_eq!(listed(0, 0, Some(*b"DE")), [a].into());
-		assert_eq!(<Providers as Registry<AccountId>>::use_of(0), (1, 0));
+		assert_eq!(<Providers as Market>::use_of(0), (1, 0));
 		assert_eq!(Providers::network().hardware.gpus, 1);
 		Popw::census(a, online(PROFILE));
 		assert_eq!(listed(11, 1, None), [a, b].into());
@@ -104,7 +104,7 @@ fn boundary_of_a_page() {
 		assert!(!BucketPages::<Test>::contains_key((bucket, 2)));
 		put_into(workers[3], WorkerState::Offline);
 		assert_eq!(
-			<Providers as Registry<AccountId>>::idle_at(0, 0, None, 3),
+			<Providers as Market>::idle_at(0, 0, None, 3),
 			Some(workers[2 * INDEX_PAGE as usize - 1])
 		);
 		Providers::do_try_state().unwrap();
@@ -200,7 +200,7 @@ fn every_idle_worker_is_drawn_as_often_as_another() {
 			let hash = sp_io::hashing::blake2_128(&draw.to_le_bytes());
 			let len = Providers::idle_workers(0, 0, None);
 			let position = (u128::from_le_bytes(hash) % u128::from(len)) as u32;
-			let worker = <Providers as Registry<AccountId>>::idle_at(0, 0, None, position).unwrap();
+			let worker = <Providers as Market>::idle_at(0, 0, None, position).unwrap();
 			*drawn.entry(worker).or_default() += 1;
 		}
 		assert_eq!(drawn.len(), 100);

@@ -12,7 +12,7 @@ fn set(worker: WorkerId, owner: AccountId, seed: u8) -> sp_runtime::DispatchResu
 }
 
 fn in_force(worker: WorkerId, round: RoundIndex) -> WorkerKeys {
-	let info = <Providers as Registry<AccountId>>::info(worker, round).unwrap();
+	let info = <Providers as WorkerRegistry<AccountId>>::info(worker, round).unwrap();
 	WorkerKeys {
 		worker: info.key,
 		agent: info.agent,
@@ -42,11 +42,11 @@ fn count_from_the_next_round() {
 		assert_eq!(in_force(worker, next - 1), keys(1));
 		assert_eq!(in_force(worker, next), keys(2));
 		assert_eq!(
-			<Providers as Registry<AccountId>>::by_key(&keys(1).worker),
+			<Providers as WorkerRegistry<AccountId>>::by_key(&keys(1).worker),
 			Some(worker)
 		);
 		assert_eq!(
-			<Providers as Registry<AccountId>>::by_key(&keys(2).worker),
+			<Providers as WorkerRegistry<AccountId>>::by_key(&keys(2).worker),
 			Some(worker)
 		);
 	});
@@ -67,7 +67,7 @@ fn old_ones_stay_reserved_until_the_new_ones_are_in_force() {
 		assert_noop!(try_register(BOB, 2, SPEC, MINIMUM), Error::<Test>::KeyInUse);
 		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
 		assert_eq!(
-			<Providers as Registry<AccountId>>::by_key(&keys(1).worker),
+			<Providers as WorkerRegistry<AccountId>>::by_key(&keys(1).worker),
 			Some(worker + 1)
 		);
 
@@ -75,7 +75,7 @@ fn old_ones_stay_reserved_until_the_new_ones_are_in_force() {
 		Popw::pass();
 		assert_ok!(set(worker, ALICE, 3));
 		assert_eq!(
-			<Providers as Registry<AccountId>>::by_key(&keys(1).worker),
+			<Providers as WorkerRegistry<AccountId>>::by_key(&keys(1).worker),
 			Some(worker + 1)
 		);
 	});

@@ -21,7 +21,9 @@ mod views;
 
 pub use crate::{mock::*, *};
 pub use frame_support::{assert_noop, assert_ok};
-pub use kaisar_primitives::{KAI, Outcome, Pools, Workers as Registry, keys::KeyRole};
+pub use kaisar_primitives::{
+	CheckedWorkers, KAI, Market, Outcome, Pools, WorkerRegistry, keys::KeyRole,
+};
 pub use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 
 /// The origin of an account.

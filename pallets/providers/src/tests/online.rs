@@ -19,11 +19,11 @@ fn leaving_counts_from_the_next_round() {
 		);
 		assert_eq!(
 			record(worker).standings.at(round + 1),
-			Some(WorkerState::Online)
+			Some(&WorkerState::Online)
 		);
 		assert_eq!(
 			record(worker).standings.at(since),
-			Some(WorkerState::Offline)
+			Some(&WorkerState::Offline)
 		);
 		// The census goes on, and credits what it proves.
 		assert_eq!(Popw::due(worker, round + 1), Some(false));

@@ -8,9 +8,9 @@ fn knows_owners_of_workers_alone() {
 		assert_eq!(owner(PoolId::Worker(worker)), Some(ALICE));
 		assert_eq!(owner(PoolId::Worker(worker + 1)), None);
 		assert_eq!(owner(PoolId::Checker(0)), None);
-		let commission = <Providers as Pools<AccountId>>::commission;
-		assert_eq!(commission(PoolId::Checker(0)), Perbill::zero());
-		assert_eq!(commission(PoolId::Worker(7)), Perbill::zero());
+		let terms = <Providers as Pools<AccountId>>::terms;
+		assert_eq!(terms(PoolId::Checker(0)), PoolTerms::default());
+		assert_eq!(terms(PoolId::Worker(7)), PoolTerms::default());
 	});
 }
 
@@ -26,7 +26,9 @@ fn a_departed_worker_keeps_owner_and_commission() {
 		let pool = PoolId::Worker(worker);
 		assert_eq!(<Providers as Pools<AccountId>>::owner(pool), Some(ALICE));
 		assert_eq!(
-			<Providers as Pools<AccountId>>::commission_in(pool, 2),
+			<Providers as Pools<AccountId>>::terms(pool)
+				.commission
+				.in_epoch(2),
 			commission
 		);
 	});

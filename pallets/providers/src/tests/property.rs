@@ -359,14 +359,14 @@ fn run(op: Op) {
 			(owner, Call::apply_slash { id })
 		}
 		Op::Clear { owner, worker } => (BOB, Call::clear_worthless { worker, who: owner }),
-		Op::Rent { worker } => return tell(|| <Providers as Registry<AccountId>>::rent(worker, 1)),
-		Op::Free { worker } => return tell(|| <Providers as Registry<AccountId>>::free(worker)),
+		Op::Rent { worker } => return tell(|| <Providers as Market>::rent(worker, 1)),
+		Op::Free { worker } => return tell(|| <Providers as Market>::free(worker)),
 		Op::Bar { worker } => {
 			let until = Providers::now() + 300;
-			return tell(|| <Providers as Registry<AccountId>>::bar(worker, until));
+			return tell(|| <Providers as Market>::bar(worker, until));
 		}
 		Op::Fault { worker } => {
-			return tell(|| <Providers as Registry<AccountId>>::fault(worker));
+			return tell(|| <Providers as Market>::fault(worker));
 		}
 		Op::Blocks(blocks) => return run_to(Providers::now() + u32::from(blocks)),
 		Op::Days(days) => return run_to(Providers::now() + u32::from(days) * DAYS),
@@ -429,7 +429,7 @@ fn finish() {
 	let workers: Vec<WorkerId> = Workers::<Test>::iter_keys().collect();
 	for worker in &workers {
 		<Popw as Checks>::touch(*worker);
-		tell(|| <Providers as Registry<AccountId>>::free(*worker));
+		tell(|| <Providers as Market>::free(*worker));
 	}
 	// What was forced by that is over, too.
 	Popw::pass();

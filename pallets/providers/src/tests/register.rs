@@ -19,7 +19,7 @@ fn takes_fee_deposit_and_stake_and_marks_the_worker() {
 		let record = record(0);
 		assert_eq!(record.owner, ALICE);
 		assert_eq!(record.spec, SPEC);
-		assert_eq!(record.keys, keys(1));
+		assert_eq!(record.keys.now.value, keys(1));
 		assert_eq!(
 			record.pool,
 			StakePool {
@@ -28,7 +28,7 @@ fn takes_fee_deposit_and_stake_and_marks_the_worker() {
 			}
 		);
 		assert_eq!(record.standings.at(0), None);
-		assert_eq!(record.standings.at(2), Some(WorkerState::Pending));
+		assert_eq!(record.standings.at(2), Some(&WorkerState::Pending));
 		assert_eq!(
 			record.forced,
 			Some(Forced {
@@ -43,7 +43,7 @@ fn takes_fee_deposit_and_stake_and_marks_the_worker() {
 				..Default::default()
 			}
 		);
-		assert_eq!(Popw::settled(), vec![(PoolId::Worker(0), Some(ALICE))]);
+		assert_eq!(Popw::changes(), vec![], "a new pool has nothing to settle");
 		assert_eq!(
 			events(),
 			vec![
@@ -69,7 +69,10 @@ fn numbers_are_dense() {
 		assert_eq!(register(ALICE, 1), 0);
 		assert_eq!(register(BOB, 2), 1);
 		assert_eq!(register(ALICE, 3), 2);
-		assert_eq!(<Providers as Registry<AccountId>>::counts().registered, 3);
+		assert_eq!(
+			<Providers as WorkerRegistry<AccountId>>::counts().registered,
+			3
+		);
 	});
 }
 

@@ -3,15 +3,15 @@
 use super::*;
 
 fn rent(worker: WorkerId) -> sp_runtime::DispatchResult {
-	<Providers as Registry<AccountId>>::rent(worker, 5)
+	<Providers as Market>::rent(worker, 5)
 }
 
 fn free(worker: WorkerId) -> sp_runtime::DispatchResult {
-	<Providers as Registry<AccountId>>::free(worker)
+	<Providers as Market>::free(worker)
 }
 
 fn candidate(worker: WorkerId) -> Option<kaisar_primitives::Candidate> {
-	<Providers as Registry<AccountId>>::candidate(worker)
+	<Providers as Market>::candidate(worker)
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn boundary_of_being_barred() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		let until = Providers::now() + 300;
-		let bar = <Providers as Registry<AccountId>>::bar;
+		let bar = <Providers as Market>::bar;
 		assert_ok!(bar(worker, until));
 		// Never shortened.
 		assert_ok!(bar(worker, until - 1));
@@ -133,7 +133,7 @@ fn who_lets_an_order_down_is_charged_since_its_last_proof() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		assert_ok!(rent(worker));
-		let fault = <Providers as Registry<AccountId>>::fault;
+		let fault = <Providers as Market>::fault;
 		run_to(record(worker).proved_at.unwrap() + DAYS / 2);
 		assert_ok!(fault(worker));
 		let slash = Providers::queued_slash(0).unwrap();

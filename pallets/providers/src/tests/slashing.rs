@@ -87,7 +87,7 @@ fn found_offline_is_charged_for_the_time_since_the_last_proof() {
 			}
 		);
 		// Nothing is taken yet.
-		assert_eq!(pool(worker).total(), Some(POOL));
+		assert_eq!(pool(worker).total(), Ok(POOL));
 	});
 }
 
@@ -133,7 +133,7 @@ fn only_who_was_online_or_rented_at_the_rounds_start_is_slashed() {
 		// A rented one, found by a spot round.
 		let rented = register_online(ALICE, 4);
 		Popw::pass();
-		assert_ok!(<Providers as Registry<AccountId>>::rent(rented, 7));
+		assert_ok!(<Providers as Market>::rent(rented, 7));
 		assert_ok!(<Popw as Checks>::force(rented));
 		Popw::spot_check(rented, Outcome::Offline);
 		assert!(record(rented).queued.amount > 0);
@@ -409,7 +409,7 @@ fn a_false_proof_proves_no_time() {
 fn a_service_that_does_not_answer_is_charged_and_proves_no_rent() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = worker_with_stake();
-		assert_ok!(<Providers as Registry<AccountId>>::rent(worker, 7));
+		assert_ok!(<Providers as Market>::rent(worker, 7));
 		let last_proof = record(worker).proved_at;
 		run_to(last_proof.unwrap() + 1_440 - PHASE);
 		assert_ok!(<Popw as Checks>::force(worker));
@@ -442,10 +442,7 @@ fn a_service_of_an_order_that_is_over_is_not_charged() {
 			service: false,
 			gpu_stands: false,
 		};
-		let (rent, free) = (
-			<Providers as Registry<AccountId>>::rent,
-			<Providers as Registry<AccountId>>::free,
-		);
+		let (rent, free) = (<Providers as Market>::rent, <Providers as Market>::free);
 		assert_ok!(rent(worker, 7));
 		Popw::pass();
 		assert_ok!(<Popw as Checks>::force(worker));
@@ -629,30 +626,30 @@ fn topping_up_does_not_hide_from_a_check_that_is_due() {
 fn a_rented_worker_is_suspended_when_its_order_closes() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
-		assert_ok!(<Providers as Registry<AccountId>>::rent(worker, 7));
+		assert_ok!(<Providers as Market>::rent(worker, 7));
 		by_hand(worker, SlashLevel::One);
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
 		assert_eq!(state(worker), WorkerState::Rented);
-		assert_ok!(<Providers as Registry<AccountId>>::free(worker));
+		assert_ok!(<Providers as Market>::free(worker));
 		assert_eq!(state(worker), WorkerState::Suspended);
 	});
 	ExtBuilder.build_and_execute(|| {
 		// Topped up in time, it is not.
 		let worker = register_online(ALICE, 1);
-		assert_ok!(<Providers as Registry<AccountId>>::rent(worker, 7));
+		assert_ok!(<Providers as Market>::rent(worker, 7));
 		by_hand(worker, SlashLevel::One);
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
 		assert_ok!(Providers::stake(signed(ALICE), worker, MINIMUM / 10));
 		assert_eq!(state(worker), WorkerState::Rented);
-		assert_ok!(<Providers as Registry<AccountId>>::free(worker));
+		assert_ok!(<Providers as Market>::free(worker));
 		assert_eq!(state(worker), WorkerState::Online);
 	});
 	ExtBuilder.build_and_execute(|| {
 		// Found offline, it loses the order.
 		let worker = register_online(ALICE, 1);
-		assert_ok!(<Providers as Registry<AccountId>>::rent(worker, 7));
+		assert_ok!(<Providers as Market>::rent(worker, 7));
 		by_hand(worker, SlashLevel::One);
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
@@ -681,7 +678,7 @@ fn while_a_slash_waits_a_provider_cannot_take_what_it_reaches() {
 		assert_ok!(Providers::go_offline(signed(ALICE), worker));
 		Popw::pass();
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
-		assert_eq!(pool(worker).owners(), Some(POOL + 100 * KAI));
+		assert_eq!(pool(worker).owners(), Ok(POOL + 100 * KAI));
 		// What is out may go as long as the rest covers the slash.
 		Popw::pass();
 		run_to(out);
@@ -855,9 +852,9 @@ fn pools_are_settled_before_they_are_slashed() {
 		let worker = worker_with_stake();
 		let id = by_hand(worker, SlashLevel::One);
 		pass_deferral();
-		Popw::settled();
+		Popw::changes();
 		assert_ok!(Providers::apply_slash(signed(CAROL), id));
 		by_hand(worker, SlashLevel::Three);
-		assert_eq!(Popw::settled(), vec![(PoolId::Worker(worker), None); 2]);
+		assert_eq!(Popw::changes(), vec![PoolId::Worker(worker); 2]);
 	});
 }

@@ -5,7 +5,7 @@ fn moves_into_the_pot_and_settles_first() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register(ALICE, 1);
 		events();
-		Popw::settled();
+		Popw::changes();
 		assert_ok!(Providers::stake(signed(ALICE), worker, 50 * KAI));
 		assert_eq!(record(worker).pool.own, MINIMUM + 50 * KAI);
 		assert_eq!(pot(), MINIMUM + 50 * KAI);
@@ -17,7 +17,7 @@ fn moves_into_the_pot_and_settles_first() {
 				amount: 50 * KAI
 			}]
 		);
-		assert_eq!(Popw::settled(), vec![(PoolId::Worker(worker), Some(ALICE))]);
+		assert_eq!(Popw::changes(), vec![PoolId::Worker(worker)]);
 	});
 }
 
@@ -130,11 +130,11 @@ fn unbonds_for_its_time_and_is_paid_out() {
 		let worker = register(ALICE, 1);
 		assert_ok!(Providers::stake(signed(ALICE), worker, 30 * KAI));
 		events();
-		Popw::settled();
+		Popw::changes();
 		let until = Providers::now() + UNBONDING;
 		assert_ok!(Providers::unstake(signed(ALICE), worker, 10 * KAI));
 		assert_ok!(Providers::unstake(signed(ALICE), worker, 5 * KAI));
-		assert_eq!(Popw::settled().len(), 2);
+		assert_eq!(Popw::changes().len(), 2);
 		assert_eq!(
 			events(),
 			vec![

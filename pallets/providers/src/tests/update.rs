@@ -19,7 +19,7 @@ fn takes_the_fee_and_has_the_worker_verified_again() {
 		let record = record(worker);
 		assert_eq!(record.spec, MORE);
 		assert_eq!(record.state(), WorkerState::Pending);
-		assert_eq!(record.standings.at(next - 2), Some(WorkerState::Online));
+		assert_eq!(record.standings.at(next - 2), Some(&WorkerState::Online));
 		assert_eq!(
 			record.forced,
 			Some(Forced {

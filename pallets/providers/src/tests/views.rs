@@ -52,7 +52,7 @@ fn counters_follow_the_states() {
 				..Default::default()
 			}
 		);
-		let counts = <Providers as Registry<AccountId>>::counts();
+		let counts = <Providers as WorkerRegistry<AccountId>>::counts();
 		assert_eq!((counts.registered, counts.online, counts.rented), (3, 1, 1));
 	});
 }
@@ -178,7 +178,7 @@ fn the_network_is_shown_in_figures() {
 			gpus_rented: 1,
 		};
 		assert_eq!(view.classes, vec![(11, totals)]);
-		assert_eq!(<Providers as Registry<AccountId>>::use_of(11), (1, 1));
+		assert_eq!(<Providers as Market>::use_of(11), (1, 1));
 		for worker in [a, b] {
 			put_into(worker, WorkerState::Offline);
 		}

@@ -380,7 +380,7 @@ fn a_worker_that_is_gone_still_pays() {
 		// All stake leaves, and the registry forgets the pool.
 		own_stake(0, 0);
 		unstake(0, ANNA, 100 * KAI);
-		assert_ok!(Rewards::before_change(WORKER, None));
+		assert_ok!(Rewards::on_change(WORKER, Partners::terms(WORKER), None));
 		POOLS.with_borrow_mut(|pools| {
 			pools.remove(&WORKER);
 		});
@@ -500,17 +500,22 @@ fn fractions_are_kept_and_what_is_left_in_the_end_carries_over() {
 }
 
 #[test]
-fn a_registry_that_forgets_to_tell_before_is_no_danger() {
+fn a_change_of_shares_settles_the_pool_on_the_terms_before_it() {
 	ExtBuilder::default().build_and_execute(|| {
 		commission(WORKER, 100);
 		stake(0, ANNA, KAI);
 		next_epoch();
 		epoch();
-		assert_ok!(Rewards::shares_changed(WORKER, &BEN, 0, 5));
+		let change = |before, after| {
+			let who = &BEN;
+			let change = SharesChange { who, before, after };
+			Rewards::on_change(WORKER, Partners::terms(WORKER), Some(change))
+		};
+		assert_ok!(change(0, 5));
 		near(by(ANNA), 2 * reward());
 		assert_eq!(by(BEN), 0);
 		// So that the registry agrees again.
-		assert_ok!(Rewards::shares_changed(WORKER, &BEN, 5, 0));
+		assert_ok!(change(5, 0));
 		assert!(Rewards::member(WORKER, BEN).is_none());
 	});
 }

@@ -96,7 +96,7 @@ fn apply(op: &Op) {
 			stake,
 			profile,
 		} => {
-			Rewards::on_proved(
+			on_proved(
 				worker,
 				&Proved {
 					online,
@@ -116,7 +116,7 @@ fn apply(op: &Op) {
 		Op::SetRatio(ratio) => PodRatio::set(ratio),
 		Op::EndEpoch => next_epoch(),
 		Op::Settle(pool) => Rewards::settle(signed(STRANGER), pool).unwrap(),
-		Op::Change(pool) => Rewards::before_change(pool, None).unwrap(),
+		Op::Change(pool) => Rewards::on_change(pool, Partners::terms(pool), None).unwrap(),
 		Op::ClaimWorker(worker) => {
 			let who = OWNERS + u128::from(worker);
 			let (due, had) = (

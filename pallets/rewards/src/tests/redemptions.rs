@@ -4,7 +4,7 @@ use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok, traits::fungible::Inspect};
 use kaisar_math::RedeemTerm::{self, *};
 use kaisar_primitives::*;
-use sp_runtime::DispatchError;
+use sp_runtime::{ArithmeticError, DispatchError};
 
 fn redeem(who: AccountId, amount: Balance, term: RedeemTerm) -> sp_runtime::DispatchResult {
 	Rewards::redeem(RuntimeOrigin::signed(who), amount, term)
@@ -171,9 +171,9 @@ fn numbers_and_blocks_that_run_out_are_errors() {
 		earn();
 		let now = System::block_number();
 		System::set_block_number(BlockNumber::MAX - 30 * DAYS + 1);
-		assert_noop!(redeem(OPERATORS, KAI, Days30), Error::<Test>::Overflow);
+		assert_noop!(redeem(OPERATORS, KAI, Days30), ArithmeticError::Overflow);
 		System::set_block_number(now);
 		NextRedemptionId::<Test>::put(RedemptionId::MAX);
-		assert_noop!(redeem(OPERATORS, KAI, Days30), Error::<Test>::Overflow);
+		assert_noop!(redeem(OPERATORS, KAI, Days30), ArithmeticError::Overflow);
 	});
 }

@@ -26,12 +26,12 @@ fn time_weighs_by_stake_and_hardware() {
 			stake: 25_000 * KAI,
 			profile: home(),
 		};
-		Rewards::on_proved(7, &proved);
+		on_proved(7, &proved);
 		let unit = u128::from(BOOST_ONE) * 3 / 2 * 365;
 		let record = WorkerScores::<Test>::get(7).unwrap();
 		assert_eq!((record.poc, record.pod), (40 * unit, 10 * 3 * unit));
 		// More stake than the maximum is the maximum.
-		Rewards::on_proved(
+		on_proved(
 			7,
 			&Proved {
 				stake: u128::MAX,
@@ -57,7 +57,7 @@ fn an_unknown_class_scores_nothing_for_its_gpus() {
 			gpu_class: 999,
 			..home()
 		};
-		Rewards::on_proved(
+		on_proved(
 			0,
 			&Proved {
 				online: 1,

@@ -126,9 +126,9 @@ fn a_change_of_the_pool_settles_it() {
 		prove(0, 10, 0);
 		seats(0, 1, 0);
 		next_epoch();
-		assert_ok!(Rewards::before_change(PoolId::Worker(0), Some(&STRANGER)));
-		assert_ok!(Rewards::before_change(PoolId::Checker(0), None));
-		assert_ok!(Rewards::before_change(PoolId::Worker(77), None));
+		for pool in [PoolId::Worker(0), PoolId::Checker(0), PoolId::Worker(77)] {
+			assert_ok!(Rewards::on_change(pool, Partners::terms(pool), None));
+		}
 		assert_eq!(Owed::<Test>::get(Pot::Providers), emission(EPOCH, 50));
 		assert!(Owed::<Test>::get(Pot::Checkers) > 0);
 		// The registries touch the worker themselves.

@@ -170,7 +170,7 @@ impl Both {
 				let pool = pool(PoolId::Worker(worker));
 				let stake = pool.own + pool.value;
 				self.model.prove(worker, online, rented, stake, &profile);
-				Rewards::on_proved(
+				on_proved(
 					worker,
 					&Proved {
 						online,

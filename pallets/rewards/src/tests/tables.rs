@@ -7,6 +7,7 @@ use kaisar_math::{
 	classes::{self, CLASSES},
 	score::MAX_CLASS_SCORE,
 };
+use kaisar_primitives::GpuClasses;
 use sp_runtime::DispatchError;
 
 #[test]
@@ -104,7 +105,10 @@ fn a_chain_starts_with_the_floors_of_the_vendors_peaks() {
 	ExtBuilder::default().build_and_execute(|| {
 		for class in &CLASSES {
 			assert_eq!(Rewards::class_reference(class.id), Some(class.floor()));
-			assert_eq!(Rewards::reference_in(class.id, 0), Some(class.floor()));
+			assert_eq!(
+				<Rewards as GpuClasses>::reference(class.id, 0),
+				Some(class.floor())
+			);
 		}
 		assert_eq!(Rewards::class_reference(0), None);
 		assert_eq!(Rewards::class_reference(34), None);
@@ -128,18 +132,26 @@ fn a_reference_counts_from_the_next_round() {
 		);
 		// Who measures in a round that runs still measures by the old one.
 		for round in 0..8 {
-			assert_eq!(Rewards::reference_in(11, round), floor(11), "{round}");
+			assert_eq!(
+				<Rewards as GpuClasses>::reference(11, round),
+				floor(11),
+				"{round}"
+			);
 		}
-		assert_eq!(Rewards::reference_in(11, 8), Some(MEASURED));
-		assert_eq!(Rewards::reference_in(11, 9), Some(MEASURED), "the census");
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 8), Some(MEASURED));
+		assert_eq!(
+			<Rewards as GpuClasses>::reference(11, 9),
+			Some(MEASURED),
+			"the census"
+		);
 		assert_eq!(Rewards::class_reference(11), Some(MEASURED));
 
 		// Taken away while rounds run that are measured by either.
 		ROUNDS.set((12, 6));
 		assert_ok!(set(None));
-		assert_eq!(Rewards::reference_in(11, 6), floor(11));
-		assert_eq!(Rewards::reference_in(11, 11), Some(MEASURED));
-		assert_eq!(Rewards::reference_in(11, 12), None);
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 6), floor(11));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 11), Some(MEASURED));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 12), None);
 		assert_eq!(Rewards::class_reference(11), None);
 		// No other class has changed.
 		assert_eq!(Rewards::class_reference(10), floor(10));
@@ -162,8 +174,8 @@ fn what_was_set_for_a_round_that_has_not_started_is_replaced() {
 			));
 		}
 		assert_eq!(ClassReferences::<Test>::get(11).len(), 2);
-		assert_eq!(Rewards::reference_in(11, 7), floor(11));
-		assert_eq!(Rewards::reference_in(11, 8), Some(slower));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 7), floor(11));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 8), Some(slower));
 	});
 }
 
@@ -184,16 +196,16 @@ fn boundary_of_references_while_a_round_runs() {
 		}
 		ROUNDS.set((MAX_REFERENCES * 2, 1));
 		assert_noop!(set(99), Error::<Test>::TooManyReferences);
-		assert_eq!(Rewards::reference_in(11, 1), floor(11));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 1), floor(11));
 		assert_eq!(
-			Rewards::reference_in(11, 5).map(|one| one.int8_gops),
+			<Rewards as GpuClasses>::reference(11, 5).map(|one| one.int8_gops),
 			Some(50_002)
 		);
 		// It is over; the round after it is measured by the first that was set.
 		ROUNDS.set((MAX_REFERENCES * 2, 2));
 		assert_ok!(set(99));
 		assert_eq!(
-			Rewards::reference_in(11, 3).map(|one| one.int8_gops),
+			<Rewards as GpuClasses>::reference(11, 3).map(|one| one.int8_gops),
 			Some(50_001)
 		);
 		// Nothing piles up.

@@ -66,7 +66,7 @@ fn a_licence_is_transferred_after_its_year_and_without_delegation() {
 		// The new holder gives it to another operator; the old one cannot take it back.
 		assert_noop!(Checkers::revoke_delegation(signed(10), 0), E::NotHolder);
 		assert_ok!(Checkers::delegate_license(signed(11), 0, account(2)));
-		assert_eq!(Checkers::value(PoolId::Checker(1)).shares, 2);
+		assert_eq!(Checkers::terms(PoolId::Checker(1)).value.shares, 2);
 		assert_eq!(Shares::get()[&(1, account(11))], 1);
 	});
 }
@@ -106,14 +106,14 @@ fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 	// What was earned stays claimable: by the account, and by shares as they were.
 	assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(account(1)));
 	assert_eq!(Checkers::shares(PoolId::Checker(0), &account(10)), 1);
-	assert_eq!(Checkers::value(PoolId::Checker(0)).shares, 1);
+	assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 1);
 	assert_eq!(
-		Checkers::commission(PoolId::Checker(0)),
+		Checkers::terms(PoolId::Checker(0)).commission.in_epoch(0),
 		Perbill::from_percent(10)
 	);
 	// From the next round on the licence works for the other, alone.
 	assert_eq!(Checkers::seat(0, running.round + 2 * 3), Some(1));
-	assert_eq!(Checkers::value(PoolId::Checker(1)).shares, 2);
+	assert_eq!(Checkers::terms(PoolId::Checker(1)).value.shares, 2);
 	let mut seats = drawn_next();
 	seats.sort_unstable();
 	assert_eq!(seats, [1, 2]);
@@ -174,7 +174,7 @@ fn a_ban_for_a_time_ends_no_delegation() {
 		let mut seats = drawn_next();
 		seats.sort_unstable();
 		assert_eq!(seats, [1, 2]);
-		assert_eq!(Checkers::value(PoolId::Checker(0)).shares, 1);
+		assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 1);
 		// A holder need not wait with it.
 		assert_ok!(Checkers::revoke_delegation(signed(10), 0));
 		assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));

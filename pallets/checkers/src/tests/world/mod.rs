@@ -10,8 +10,9 @@ use frame_support::{
 };
 use frame_system::{AuthorizeCall, EnsureRoot, EnsureSigned};
 use kaisar_primitives::{
-	Balance, BenchParams, BlockNumber, Closing, Forced, OnClosed, Profile, Proved, Standings,
-	Verdict, Votes, WorkerCounts, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
+	Balance, BenchParams, BlockNumber, CheckedWorkers, ClosedCheck, Closing, Forced, OnClosed,
+	PoolTerms, Proved, SharesChange, Standings, Verdict, Votes, WorkerCounts, WorkerInfo,
+	WorkerKey, WorkerSpec, WorkerState,
 	keys::{possession_payload, receipt_payload},
 };
 use pallet_nfts::PalletFeatures;
@@ -45,36 +46,14 @@ pub const TREASURY: u8 = 90;
 /// Who owns workers, unless [`Owners`] says otherwise.
 pub const PROVIDER: u8 = 80;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeSlashReason,
-		RuntimeLockId,
-		RuntimeTask,
-		RuntimeViewFunction
-	)]
-	pub struct World;
-
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system;
-	#[runtime::pallet_index(1)]
-	pub type Balances = pallet_balances;
-	#[runtime::pallet_index(2)]
-	pub type Nfts = pallet_nfts;
-	#[runtime::pallet_index(3)]
-	pub type Licenses = pallet_licenses;
-	#[runtime::pallet_index(4)]
-	pub type Checkers = pallet_checkers;
-	#[runtime::pallet_index(5)]
-	pub type Popw = pallet_popw;
-}
+kaisar_test_support::mock_runtime!(World {
+	0: System = frame_system,
+	1: Balances = pallet_balances,
+	2: Nfts = pallet_nfts,
+	3: Licenses = pallet_licenses,
+	4: Checkers = pallet_checkers,
+	5: Popw = pallet_popw,
+});
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for World {
@@ -91,32 +70,7 @@ impl pallet_balances::Config for World {
 	type AccountStore = System;
 }
 
-impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for World
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type RuntimeCall = RuntimeCall;
-	type Extrinsic = Extrinsic;
-}
-
-impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for World
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type Extension = TxExtension;
-	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
-		Extrinsic::new_transaction(call, extension)
-	}
-}
-
-impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for World
-where
-	RuntimeCall: From<LocalCall>,
-{
-	fn create_extension() -> TxExtension {
-		AuthorizeCall::new()
-	}
-}
+kaisar_test_support::submit_authorized_calls!(World, RuntimeCall, Extrinsic);
 
 parameter_types! {
 	pub Features: PalletFeatures = PalletFeatures::all_enabled();
@@ -235,7 +189,7 @@ impl Time for ChainTime {
 
 /// Workers.
 pub struct Registry;
-impl Workers<AccountId> for Registry {
+impl WorkerRegistry<AccountId> for Registry {
 	fn info(worker: WorkerId, round: RoundIndex) -> Option<WorkerInfo<AccountId>> {
 		Some(WorkerInfo {
 			owner: owner(worker),
@@ -258,51 +212,61 @@ impl Workers<AccountId> for Registry {
 	fn counts() -> WorkerCounts {
 		WorkerCounts::default()
 	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
+		0
+	}
+}
+impl CheckedWorkers<AccountId> for Registry {
 	fn force(_: WorkerId, _: RoundIndex) -> DispatchResult {
+		Ok(())
+	}
+	fn postpone(_: WorkerId, _: RoundIndex, _: RoundIndex) -> DispatchResult {
 		Ok(())
 	}
 	fn attested(_: WorkerId, _: RoundIndex) -> DispatchResult {
 		Ok(())
 	}
-	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Balance, DispatchError> {
-		Ok(0)
+	fn absent(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> DispatchResult {
+		Ok(())
 	}
-	fn closed(_: WorkerId, _: &Closing) -> Result<Proved, DispatchError> {
-		Ok(Proved {
-			profile: Profile::default(),
-			..Default::default()
-		})
-	}
-	#[cfg(feature = "runtime-benchmarks")]
-	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
-		0
+	fn closed(_: WorkerId, _: &Closing, _: Option<&AccountId>) -> Result<Proved, DispatchError> {
+		Ok(Proved::default())
 	}
 }
 
 /// Keeps what it is told, and sees that it is told in order.
 pub struct Rewards;
 impl OnClosed for Rewards {
-	fn on_proved(_: WorkerId, _: &Proved) {}
-	fn on_seat(operator: OperatorId, correct: bool) {
+	fn on_closed(check: &ClosedCheck) -> Weight {
 		let mut earned = Earned::get();
-		let entry = earned.entry(operator).or_default();
-		entry.0 += u32::from(correct);
-		entry.1 += 1;
+		for (operator, correct) in check.seats {
+			let entry = earned.entry(*operator).or_default();
+			entry.0 += u32::from(*correct);
+			entry.1 += 1;
+		}
 		Earned::set(&earned);
+		Weight::zero()
+	}
+	fn max_weight() -> Weight {
+		Weight::zero()
 	}
 }
 impl OnPoolChange<AccountId> for Rewards {
-	fn before_change(_: PoolId, _: Option<&AccountId>) -> DispatchResult {
-		Ok(())
-	}
-	fn shares_changed(pool: PoolId, member: &AccountId, old: u128, new: u128) -> DispatchResult {
+	fn on_change(
+		pool: PoolId,
+		_: PoolTerms,
+		change: Option<SharesChange<AccountId>>,
+	) -> DispatchResult {
 		let PoolId::Checker(operator) = pool else {
 			panic!("not a pool of ours")
 		};
-		let mut shares = Shares::get();
-		let known = shares.insert((operator, member.clone()), new);
-		assert_eq!(known.unwrap_or(0), old);
-		Shares::set(&shares);
+		if let Some(SharesChange { who, before, after }) = change {
+			let mut shares = Shares::get();
+			let known = shares.insert((operator, who.clone()), after);
+			assert_eq!(known.unwrap_or(0), before);
+			Shares::set(&shares);
+		}
 		Ok(())
 	}
 }

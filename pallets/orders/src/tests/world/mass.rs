@@ -151,11 +151,11 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		let mut worker = worker.clone();
 		let mut key = [7; 32];
 		key[..4].copy_from_slice(&id.to_le_bytes());
-		worker.keys.worker = WorkerKey::from(sr25519::Public::from_raw(key));
-		worker.keys.agent = AgentKey::from_raw(key);
+		worker.keys.now.value.worker = WorkerKey::from(sr25519::Public::from_raw(key));
+		worker.keys.now.value.agent = AgentKey::from_raw(key);
 		worker.order = Some(id);
-		pallet_providers::WorkerByKey::<World>::insert(&worker.keys.worker, id);
-		pallet_providers::WorkerByAgent::<World>::insert(worker.keys.agent, id);
+		pallet_providers::WorkerByKey::<World>::insert(&worker.keys.now.value.worker, id);
+		pallet_providers::WorkerByAgent::<World>::insert(worker.keys.now.value.agent, id);
 		pallet_providers::Workers::<World>::insert(id, worker);
 		pallet_providers::WorkersByOwner::<World>::insert(PETRA, id, ());
 		let mut order = order.clone();
@@ -349,7 +349,7 @@ fn a_thousand_last_checks_in_the_same_round_close_their_orders() {
 			let order = order(id);
 			let reason = CloseReason::Expired;
 			assert_eq!(order.state, OrderState::Closed { reason });
-			assert_eq!(order.ledger.gross(), Some(order.ledger.charged));
+			assert_eq!(order.ledger.gross(), Ok(order.ledger.charged));
 		}
 	});
 }

@@ -11,13 +11,13 @@ use frame_support::{
 	traits::{ConstU32, ConstU128, Get, Hooks, LinearStoragePrice, fungible::HoldConsideration},
 	weights::{Weight, constants::WEIGHT_REF_TIME_PER_SECOND},
 };
-use frame_system::{AuthorizeCall, EnsureRoot};
+use frame_system::EnsureRoot;
 use kaisar_math::{Ratio, Split, tiers};
 use kaisar_primitives::{
-	AgentKey, Balance, BenchParams, BlockNumber, CheckerKey, Checks, Closing, EpochIndex, GpuClass,
-	GpuClasses, HOURS, KAI, KeyProof, LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId,
-	Outcome, PlanRates, PoolId, PoolValue, Pools, Profile, Proved, RoundIndex, RunningScores,
-	SeatResult, Seats, Verdict, Votes, WorkerId, WorkerKey, WorkerSpec, WorkerState,
+	AgentKey, Balance, BenchParams, BlockNumber, CheckerKey, Checks, ClosedCheck, EpochIndex,
+	GpuClass, HOURS, KAI, KeyProof, LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId,
+	Outcome, PlanRates, PoolId, PoolTerms, Pools, Profile, RoundIndex, SeatResult, Seats, Verdict,
+	Votes, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 	keys::{KeyRole, possession_payload},
 };
 use pallet_popw::{LastCheck, Phase};
@@ -25,7 +25,6 @@ use pallet_providers::Workers as Records;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{
 	BuildStorage, DispatchResult, FixedU128, Perbill,
-	testing::TestXt,
 	traits::{BlakeTwo256, Dispatchable, IdentityLookup},
 };
 use std::collections::BTreeMap;
@@ -35,42 +34,19 @@ mod model;
 mod property;
 
 pub type AccountId = u128;
-pub type TxExtension = AuthorizeCall<World>;
-pub type Extrinsic = TestXt<RuntimeCall, TxExtension>;
+pub type Extrinsic = kaisar_test_support::frame::runtime::Extrinsic<World, RuntimeCall>;
 type Header = sp_runtime::generic::Header<BlockNumber, BlakeTwo256>;
 type Block = sp_runtime::generic::Block<Header, Extrinsic>;
 
-#[frame_support::runtime]
-mod runtime {
-	#[runtime::runtime]
-	#[runtime::derive(
-		RuntimeCall,
-		RuntimeEvent,
-		RuntimeError,
-		RuntimeOrigin,
-		RuntimeFreezeReason,
-		RuntimeHoldReason,
-		RuntimeSlashReason,
-		RuntimeLockId,
-		RuntimeTask,
-		RuntimeViewFunction
-	)]
-	pub struct World;
-
-	// In the order of the runtime, in which hooks run.
-	#[runtime::pallet_index(0)]
-	pub type System = frame_system;
-	#[runtime::pallet_index(7)]
-	pub type Balances = pallet_balances;
-	#[runtime::pallet_index(30)]
-	pub type Providers = pallet_providers;
-	#[runtime::pallet_index(33)]
-	pub type Popw = pallet_popw;
-	#[runtime::pallet_index(34)]
-	pub type Rewards = pallet_rewards;
-	#[runtime::pallet_index(35)]
-	pub type Rentals = pallet_orders;
-}
+// In the order of the runtime, in which hooks run.
+kaisar_test_support::mock_runtime!(World {
+	0: System = frame_system,
+	7: Balances = pallet_balances,
+	30: Providers = pallet_providers,
+	33: Popw = pallet_popw,
+	34: Rewards = pallet_rewards,
+	35: Rentals = pallet_orders,
+});
 
 /// The least that an account can hold.
 pub const ED: Balance = KAI / 1_000;
@@ -117,32 +93,7 @@ impl pallet_balances::Config for World {
 	type MaxFreezes = ConstU32<4>;
 }
 
-impl<LocalCall> frame_system::offchain::CreateTransactionBase<LocalCall> for World
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type RuntimeCall = RuntimeCall;
-	type Extrinsic = Extrinsic;
-}
-
-impl<LocalCall> frame_system::offchain::CreateTransaction<LocalCall> for World
-where
-	RuntimeCall: From<LocalCall>,
-{
-	type Extension = TxExtension;
-	fn create_transaction(call: RuntimeCall, extension: TxExtension) -> Extrinsic {
-		Extrinsic::new_transaction(call, extension)
-	}
-}
-
-impl<LocalCall> frame_system::offchain::CreateAuthorizedTransaction<LocalCall> for World
-where
-	RuntimeCall: From<LocalCall>,
-{
-	fn create_extension() -> TxExtension {
-		AuthorizeCall::new()
-	}
-}
+kaisar_test_support::submit_authorized_calls!(World, RuntimeCall, Extrinsic);
 
 parameter_types! {
 	pub const ProvidersPalletId: PalletId = PalletId(*b"kai/prov");
@@ -188,50 +139,20 @@ parameter_types! {
 	pub storage HookWeight: Weight = PLENTY;
 }
 
-/// The running reward epoch.
-pub struct CurrentEpoch;
-impl Get<EpochIndex> for CurrentEpoch {
-	fn get() -> EpochIndex {
-		pallet_rewards::Current::<World>::get().index
-	}
-}
-
-/// The class table, which Rewards keeps.
-pub struct Classes;
-impl GpuClasses for Classes {
-	fn score(class: GpuClass) -> Option<u32> {
-		if class == 0 {
-			Some(0)
-		} else {
-			pallet_rewards::ClassScores::<World>::get(class)
-		}
-	}
-}
-
-/// Nobody looks at running scores here.
-pub struct NoScores;
-impl RunningScores for NoScores {}
-
-/// Pools of workers are Providers'; those of operators have no members.
-pub struct AllPools;
-impl Pools<AccountId> for AllPools {
+/// Operators, whose pools have no members.
+pub struct Operators;
+impl Pools<AccountId> for Operators {
 	fn owner(pool: PoolId) -> Option<AccountId> {
 		match pool {
-			PoolId::Worker(_) => <Providers as Pools<AccountId>>::owner(pool),
+			PoolId::Worker(_) => None,
 			PoolId::Checker(operator) => Some(operator_account(operator)),
 		}
 	}
-	fn commission(pool: PoolId) -> Perbill {
-		<Providers as Pools<AccountId>>::commission(pool)
+	fn terms(_: PoolId) -> PoolTerms {
+		PoolTerms::default()
 	}
-	fn commission_in(pool: PoolId, epoch: EpochIndex) -> Perbill {
-		<Providers as Pools<AccountId>>::commission_in(pool, epoch)
-	}
-	fn value(pool: PoolId) -> PoolValue {
-		<Providers as Pools<AccountId>>::value(pool)
-	}
-	fn shares(pool: PoolId, who: &AccountId) -> u128 {
-		<Providers as Pools<AccountId>>::shares(pool, who)
+	fn shares(_: PoolId, _: &AccountId) -> u128 {
+		0
 	}
 }
 
@@ -303,7 +224,10 @@ pub type Told = StorageValue<Mock, Vec<Heard>, frame_support::pallet_prelude::Va
 /// Hears what Orders is about to hear.
 pub struct Ear;
 impl OnClosed for Ear {
-	fn on_order_checked(order: OrderId, worker: WorkerId, closing: &Closing, proved: &Proved) {
+	fn on_closed(check: &ClosedCheck) -> Weight {
+		let (Some(order), closing) = (check.order, check.closing) else {
+			return Weight::zero();
+		};
 		let found = match closing.outcome {
 			Outcome::Online { service: true, .. } => Some(Finding::Serving),
 			Outcome::Online { .. } => Some(Finding::NotServing),
@@ -313,15 +237,17 @@ impl OnClosed for Ear {
 		Told::append(Heard {
 			after: System::event_count(),
 			order,
-			worker,
+			worker: check.worker,
 			round_start: closing.round_start,
 			found,
 			false_proof: closing.false_proof,
-			rented: proved.rented,
+			rented: check.proved.rented,
 		});
+		Weight::zero()
 	}
-	fn on_proved(_: WorkerId, _: &Proved) {}
-	fn on_seat(_: OperatorId, _: bool) {}
+	fn max_weight() -> Weight {
+		Weight::zero()
+	}
 }
 
 /// A VRF output that differs from block to block.
@@ -349,13 +275,13 @@ impl pallet_providers::Config for World {
 	type Unbonding = Unbonding;
 	type SlashDeferral = Deferral;
 	type MaxUnbonding = ConstU32<4>;
-	type CurrentEpoch = CurrentEpoch;
-	type Classes = Classes;
+	type CurrentEpoch = Rewards;
+	type Classes = Rewards;
 	type Checks = Popw;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = Bounty;
 	type Pots = Rewards;
-	type Scores = NoScores;
+	type Scores = Rewards;
 	type OnPoolChange = Rewards;
 	type WeightInfo = pallet_providers::weights::SubstrateWeight<World>;
 }
@@ -363,7 +289,7 @@ impl pallet_providers::Config for World {
 impl pallet_popw::Config for World {
 	type Workers = Providers;
 	type Seats = Committee;
-	type OnClosed = (Rewards, Ear, Rentals);
+	type OnClosed = (Ear, Rentals, Rewards);
 	type Rentals = Rentals;
 	type Classes = ();
 	type VrfOutput = Vrf;
@@ -377,7 +303,7 @@ impl pallet_popw::Config for World {
 
 impl pallet_rewards::Config for World {
 	type Currency = Balances;
-	type Pools = AllPools;
+	type Pools = (Providers, Operators);
 	type Operators = Committee;
 	type Checks = Popw;
 	#[cfg(feature = "runtime-benchmarks")]

@@ -1,0 +1,233 @@
+//! Values that change at the start of a round or an epoch.
+//!
+//! A change never counts at once: it names the round or epoch from which it does. Until nothing refers
+//! to the time before, both values are needed.
+
+use crate::{EpochIndex, RoundIndex};
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+use sp_runtime::{ArithmeticError, Perbill, traits::EnsureAdd};
+
+/// A value and the first round (or epoch) in which it counts.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Dated<V, Time = RoundIndex> {
+	/// The value.
+	pub value: V,
+	/// The first round or epoch in which it counts.
+	pub since: Time,
+}
+
+/// The last two values of something: enough to answer for every round that runs, as long as no change
+/// drops a value that one of them still needs ([`may_change`](Self::may_change)).
+///
+/// ```
+/// # use kaisar_primitives::Timeline;
+/// let mut keys = Timeline::new("old", 0);
+/// keys.change("new", 6);
+/// assert_eq!((keys.at(5), keys.at(6)), (Some(&"old"), Some(&"new")));
+/// ```
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Timeline<V, Time = RoundIndex> {
+	/// The newest value. It may count only from a later round or epoch on.
+	pub now: Dated<V, Time>,
+	/// The value before it, if any.
+	pub before: Option<Dated<V, Time>>,
+}
+
+impl<V, Time: Copy + Ord> Timeline<V, Time> {
+	/// A first value, which counts from `since` on.
+	pub fn new(value: V, since: Time) -> Self {
+		Self {
+			now: Dated { value, since },
+			before: None,
+		}
+	}
+
+	/// Returns the value at `time`; `None` before the oldest value that is still known.
+	pub fn at(&self, time: Time) -> Option<&V> {
+		self.newest_first()
+			.find(|dated| dated.since <= time)
+			.map(|dated| &dated.value)
+	}
+
+	/// Returns the value at `time`, or the oldest value that is still known.
+	pub fn at_or_oldest(&self, time: Time) -> &V {
+		let oldest = self.before.as_ref().unwrap_or(&self.now);
+		self.at(time).unwrap_or(&oldest.value)
+	}
+
+	/// Returns both values, the newer one first.
+	pub fn values(&self) -> impl Iterator<Item = &V> {
+		self.newest_first().map(|dated| &dated.value)
+	}
+
+	/// Whether a change that counts from `next` on drops no value that counts at `oldest` or later.
+	pub fn may_change(&self, next: Time, oldest: Time) -> bool {
+		self.now.since >= next || self.now.since <= oldest
+	}
+
+	/// Sets the value from `next` on, and returns the value that is dropped: one that never counted, or
+	/// the older of the two.
+	pub fn change(&mut self, value: V, next: Time) -> Option<V> {
+		let counted = self.now.since < next;
+		self.put(value, next, counted)
+	}
+
+	/// Puts `value` in front. The newest value becomes the older one if it `counted`, and is dropped
+	/// otherwise.
+	fn put(&mut self, value: V, since: Time, counted: bool) -> Option<V> {
+		let last = core::mem::replace(&mut self.now, Dated { value, since });
+		let dropped = if counted {
+			self.before.replace(last)
+		} else {
+			Some(last)
+		};
+		dropped.map(|dated| dated.value)
+	}
+
+	fn newest_first(&self) -> impl Iterator<Item = &Dated<V, Time>> {
+		core::iter::once(&self.now).chain(&self.before)
+	}
+}
+
+impl Timeline<u32> {
+	/// Changes a count from round `next` on. The older value becomes the largest count of all rounds
+	/// from `oldest` on, so the answer for a running round is never too small.
+	pub fn change_count(&mut self, value: u32, next: RoundIndex, oldest: RoundIndex) {
+		let still_counts = self.now.since < next && self.now.since > oldest;
+		let dropped = self.change(value, next).filter(|_| still_counts);
+		if let (Some(before), Some(dropped)) = (&mut self.before, dropped) {
+			before.value = before.value.max(dropped);
+		}
+	}
+}
+
+/// The part of a pool's reward that goes to its members, by epoch.
+pub type Commission = Timeline<Perbill, EpochIndex>;
+
+impl Commission {
+	/// Returns the commission in `epoch`.
+	pub fn in_epoch(&self, epoch: EpochIndex) -> Perbill {
+		*self.at_or_oldest(epoch)
+	}
+
+	/// Announces a commission in epoch `now`, in place of one that is announced already. It counts after
+	/// one whole epoch: from the epoch that is returned on.
+	pub fn announce(
+		&mut self,
+		value: Perbill,
+		now: EpochIndex,
+	) -> Result<EpochIndex, ArithmeticError> {
+		let from = now.ensure_add(2)?;
+		let in_force = self.now.since <= now;
+		self.put(value, from, in_force);
+		Ok(from)
+	}
+
+	/// Returns the commission that is announced in epoch `now` and not yet in force, with the first epoch
+	/// in which it counts.
+	pub fn announced(&self, now: EpochIndex) -> Option<(EpochIndex, Perbill)> {
+		(self.now.since > now).then_some((self.now.since, self.now.value))
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn a_timeline_answers_for_both_sides_of_a_change() {
+		let mut line = Timeline::new(1, 0);
+		assert!(line.may_change(10, 4));
+		assert_eq!(line.change(2, 10), None);
+		assert_eq!((line.at(9), line.at(10)), (Some(&1), Some(&2)));
+		// Again for the same round: the value that never counted is dropped.
+		assert!(line.may_change(10, 4));
+		assert_eq!(line.change(3, 10), Some(2));
+		assert_eq!((line.at(9), line.at(10)), (Some(&1), Some(&3)));
+		// Round 9 still runs: its value would be dropped.
+		assert!(!line.may_change(12, 9));
+		assert!(line.may_change(12, 10));
+		assert_eq!(line.change(4, 12), Some(1));
+		assert_eq!((line.at(11), line.at(12)), (Some(&3), Some(&4)));
+		assert_eq!((line.at(9), line.at_or_oldest(9)), (None, &3));
+		assert_eq!(line.values().copied().collect::<Vec<_>>(), [4, 3]);
+	}
+
+	#[test]
+	fn a_first_value_is_unknown_before_it_counts() {
+		let line = Timeline::new(1, 4);
+		assert_eq!((line.at(3), line.at(4)), (None, Some(&1)));
+		assert_eq!(line.at_or_oldest(3), &1);
+	}
+
+	#[test]
+	fn a_count_before_is_the_largest_of_all_running_rounds() {
+		let mut count = Timeline::new(0, 0);
+		count.change_count(100, 10, 4);
+		count.change_count(0, 12, 8);
+		assert_eq!([11, 12].map(|round| *count.at_or_oldest(round)), [100, 0]);
+		// Round 11 still runs.
+		count.change_count(1, 14, 11);
+		assert_eq!(
+			[11, 13, 14].map(|round| *count.at_or_oldest(round)),
+			[100, 100, 1]
+		);
+		// And now no round before 14 does.
+		count.change_count(2, 16, 14);
+		assert_eq!([15, 16].map(|round| *count.at_or_oldest(round)), [1, 2]);
+	}
+
+	#[test]
+	fn a_commission_counts_after_one_whole_epoch() {
+		let percent = Perbill::from_percent;
+		let mut commission = Commission::default();
+		assert_eq!(commission.announce(percent(10), 3), Ok(5));
+		assert_eq!(commission.announced(3), Some((5, percent(10))));
+		assert_eq!(
+			[4, 5].map(|epoch| commission.in_epoch(epoch)),
+			[percent(0), percent(10)]
+		);
+		// Replaced before it was in force.
+		assert_eq!(commission.announce(percent(20), 4), Ok(6));
+		assert_eq!(
+			[5, 6].map(|epoch| commission.in_epoch(epoch)),
+			[percent(0), percent(20)]
+		);
+		// And after.
+		assert_eq!(commission.announce(percent(30), 6), Ok(8));
+		assert_eq!(
+			[7, 8].map(|epoch| commission.in_epoch(epoch)),
+			[percent(20), percent(30)]
+		);
+		assert_eq!(commission.announced(8), None);
+		assert_eq!(
+			commission.announce(percent(1), EpochIndex::MAX),
+			Err(ArithmeticError::Overflow)
+		);
+	}
+}
