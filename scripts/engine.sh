@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
-# A container engine of its own for each test: Podman with its own storage, settings and socket, and
-# images made here. Several may run at a time; nothing of the machine's own engine is touched.
+# Starts a container engine for one test: Podman or Docker's daemon, with storage, settings and a socket of
+# its own, and images made here. Several may run at a time; the machine's own engine is not touched.
 set -euo pipefail
+
+SCRIPTS="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 usage() {
 	cat <<-HELP
 		usage: scripts/engine.sh start DIR [HOST:PORT]   start an engine that lives in DIR
 		       scripts/engine.sh images DIR [PORT]       make the images of the tests
-		       scripts/engine.sh podman DIR ARGUMENT …   run podman with that engine's storage
+		       scripts/engine.sh client DIR ARGUMENT …   run the engine's own command, podman or docker
+		       scripts/engine.sh podman DIR ARGUMENT …   the same, if the engine is Podman
 		       scripts/engine.sh halt DIR                end the service; containers go on
 		       scripts/engine.sh stop DIR                end the engine with all that it started
 
 		start    prints the path of the socket, which speaks the Docker API, as one line. DIR/network holds
 		         the network that containers can be in: bridge, or host where no network can be made.
+		         DIR/namespace holds the path of the network namespace, if the engine has its own.
 		         Pulls from registry.kaisar.test go to HOST:PORT over plain HTTP, if it is given. An engine
 		         that was halted starts again with its containers.
 		images   localhost/kaisar-web:1      serves a page on PORT (8080), and what a container is like
@@ -23,10 +27,15 @@ usage() {
 		         localhost/kaisar-deaf:1     runs, and never listens on its port
 		         localhost/kaisar-portless:1 runs, and exposes no port
 
-		Needs root, and the packages podman, runc and busybox-static.
+		Needs root and busybox-static; for Podman podman, runc and netavark, for Docker docker.io.
 
-		environment:
-		  KAISAR_ENGINE_NETWORK   bridge or host; by default what can be had here
+		environment of the first start:
+		  KAISAR_ENGINE             podman (default) or docker
+		  KAISAR_ENGINE_NAMESPACE   machine (default): ports are published on the machine's loopback address;
+		                            own: bridges, firewall rules and published ports are in a network namespace of
+		                            the engine's own, which goes with it. Networks are isolated from each other
+		                            only there (docs/containers.md).
+		  KAISAR_ENGINE_NETWORK     bridge or host; by default what can be had here
 	HELP
 }
 
@@ -35,53 +44,74 @@ die() {
 	exit 1
 }
 
-# Podman as the engine in DIR sees it.
-private_podman() {
-	CONTAINERS_CONF="$DIR/containers.conf" CONTAINERS_STORAGE_CONF="$DIR/storage.conf" \
-		CONTAINERS_REGISTRIES_CONF="$DIR/registries.conf" podman "$@"
-}
+# --- what both engines share --------------------------------------------------------------------
 
-# The service's process id, if it runs.
-service_pid() {
+# The process in DIR/$1.pid, if it runs.
+process_of() {
 	local pid
-	pid=$(cat "$DIR/service.pid" 2>/dev/null) || return 1
+	pid=$(cat "$DIR/$1.pid" 2>/dev/null) || return 1
 	# The id may be another's by now.
-	tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$DIR/engine.sock" || return 1
+	{ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$DIR/" || return 1
 	printf '%s' "$pid"
 }
 
-write_settings() {
-	mkdir -p "$DIR/root" "$DIR/runroot" "$DIR/tmp"
-	cat >"$DIR/containers.conf" <<-CONF
-		[containers]
-		default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]
-		netns = "host"
-		cgroups = "no-conmon"
-		[engine]
-		runtime = "runc"
-		cgroup_manager = "cgroupfs"
-		events_logger = "file"
-		lock_type = "file"
-		tmp_dir = "$DIR/tmp"
-		static_dir = "$DIR/root/libpod"
-		volume_path = "$DIR/root/volumes"
-		image_default_transport = "docker://"
-	CONF
-	cat >"$DIR/storage.conf" <<-CONF
-		[storage]
-		driver = "vfs"
-		runroot = "$DIR/runroot"
-		graphroot = "$DIR/root"
-	CONF
-	: >"$DIR/registries.conf"
-	if [[ -n "$REGISTRY" ]]; then
-		cat >"$DIR/registries.conf" <<-CONF
-			[[registry]]
-			prefix = "registry.kaisar.test"
-			location = "$REGISTRY"
-			insecure = true
-		CONF
+# Folders that engines of one machine share, whatever their settings. An engine with namespaces of its own sees
+# folders of DIR in their place.
+SHARED=(/etc/docker /run/containerd /run/containers /run/docker /run/netns /var/lib/cni)
+
+# Makes a mount namespace for the engine, and a network namespace with it if it is to have one. A process that
+# does nothing holds them, so that an engine that was halted finds them again.
+make_namespaces() {
+	local kinds=(--mount --propagation slave) pid folder
+	if process_of holder >/dev/null; then return; fi
+	if [[ "$NAMESPACE" == own ]]; then kinds+=(--net); fi
+	rm -f "$DIR/holder"
+	mkfifo "$DIR/holder"
+	# Nobody ever writes into the pipe.
+	setsid unshare "${kinds[@]}" cat "$DIR/holder" </dev/null >/dev/null 2>>"$DIR/engine.log" &
+	pid=$!
+	printf '%s\n' "$pid" >"$DIR/holder.pid"
+	until [[ "$(cat "/proc/$pid/comm" 2>/dev/null)" == cat ]]; do
+		kill -0 "$pid" 2>/dev/null || die "no namespace can be made: $(tail -n 1 "$DIR/engine.log")"
+		sleep 0.02
+	done
+	for folder in "${SHARED[@]}"; do
+		[[ -d "$folder" ]] || continue
+		mkdir -p "$DIR/private$folder"
+		within mount --bind "$DIR/private$folder" "$folder"
+	done
+	if [[ "$NAMESPACE" == own ]]; then
+		within ip link set lo up
+		printf '/proc/%s/ns/net\n' "$pid" >"$DIR/namespace"
 	fi
+}
+
+# Sets WITHIN to what a command begins with that is to run in the engine's namespaces, if it has its own.
+find_namespaces() {
+	local pid
+	WITHIN=()
+	if pid=$(process_of holder); then
+		WITHIN=(nsenter --target "$pid" --mount)
+		if [[ "$NAMESPACE" == own ]]; then WITHIN+=(--net); fi
+		WITHIN+=(--)
+	fi
+}
+
+within() {
+	find_namespaces
+	"${WITHIN[@]}" "$@"
+}
+
+# Ends all processes in the engine's mount namespace, and the namespace with them.
+end_namespaces() {
+	local holder process
+	holder=$(process_of holder) || return 0
+	for process in /proc/[0-9]*; do
+		if [[ "$process" != "/proc/$holder" && "$process/ns/mnt" -ef "/proc/$holder/ns/mnt" ]]; then
+			kill -KILL "${process#/proc/}" 2>/dev/null || true
+		fi
+	done
+	kill -KILL "$holder" 2>/dev/null || true
 }
 
 # A folder with busybox alone, and what it is asked to serve.
@@ -90,7 +120,7 @@ make_rootfs() {
 	rm -rf "$rootfs"
 	mkdir -p "$rootfs/bin" "$rootfs/tmp" "$rootfs/www/cgi-bin"
 	cp /bin/busybox "$rootfs/bin/busybox"
-	for name in sh cat httpd sleep touch; do ln -s busybox "$rootfs/bin/$name"; done
+	for name in sh cat httpd nc nslookup sleep touch; do ln -s busybox "$rootfs/bin/$name"; done
 	printf 'a page of kaisar-web\n' >"$rootfs/www/index.html"
 	cat >"$rootfs/www/cgi-bin/self" <<-'CGI'
 		#!/bin/sh
@@ -114,9 +144,9 @@ make_rootfs() {
 
 # `import NAME COMMAND [PORT]`; the command in JSON.
 import() {
-	local changes=(--change "CMD $2")
-	if [[ -n "${3:-}" ]]; then changes+=(--change "EXPOSE $3"); fi
-	tar -C "$DIR/rootfs" -c . | private_podman import --quiet "${changes[@]}" - "localhost/$1:1" >/dev/null
+	local changes=("CMD $2")
+	if [[ -n "${3:-}" ]]; then changes+=("EXPOSE $3"); fi
+	tar -C "$DIR/rootfs" -c . | engine_import "localhost/$1:1" "${changes[@]}"
 }
 
 make_images() {
@@ -131,41 +161,18 @@ make_images() {
 	rm -rf "$DIR/rootfs"
 }
 
-# Whether containers can have a network of their own here. It takes a bridge, which not every machine of
-# the tests can make.
-find_network() {
-	local id network=host
-	if [[ -n "${KAISAR_ENGINE_NETWORK:-}" ]]; then
-		printf '%s\n' "$KAISAR_ENGINE_NETWORK" >"$DIR/network"
-		return
-	fi
-	mkdir -p "$DIR/probe/bin"
-	cp /bin/busybox "$DIR/probe/bin/true"
-	tar -C "$DIR/probe" -c . | private_podman import --quiet --change 'CMD ["/bin/true"]' - localhost/probe:1 >/dev/null
-	if id=$(private_podman create --network bridge --publish 127.0.0.1::80 localhost/probe:1 2>>"$DIR/engine.log"); then
-		if private_podman start "$id" >>"$DIR/engine.log" 2>&1; then network=bridge; fi
-		private_podman rm --force --time 0 "$id" >>"$DIR/engine.log" 2>&1 || true
-	fi
-	private_podman rmi --force localhost/probe:1 >>"$DIR/engine.log" 2>&1 || true
-	rm -rf "$DIR/probe"
-	printf '%s\n' "$network" >"$DIR/network"
-}
-
 start() {
 	[[ $EUID -eq 0 ]] || die "root is needed"
 	local need
-	for need in podman runc /bin/busybox; do
+	for need in "${NEEDS[@]}" /bin/busybox; do
 		command -v "$need" >/dev/null || die "$need is missing: scripts/setup.sh installs it"
 	done
-	if ! service_pid >/dev/null; then
-		[[ -e "$DIR/containers.conf" ]] || write_settings
-		[[ -e "$DIR/network" ]] || find_network
+	if ! process_of service >/dev/null; then
+		printf '%s\n' "$ENGINE" >"$DIR/engine"
+		printf '%s\n' "$NAMESPACE" >"$DIR/namespace-kind"
+		engine_prepare
 		rm -f "$DIR/engine.sock"
-		CONTAINERS_CONF="$DIR/containers.conf" CONTAINERS_STORAGE_CONF="$DIR/storage.conf" \
-			CONTAINERS_REGISTRIES_CONF="$DIR/registries.conf" \
-			setsid podman system service --time=0 "unix://$DIR/engine.sock" \
-			</dev/null >>"$DIR/engine.log" 2>&1 &
-		printf '%s\n' "$!" >"$DIR/service.pid"
+		engine_serve
 	fi
 	local tries
 	for ((tries = 0; tries < 300; tries++)); do
@@ -173,32 +180,29 @@ start() {
 			printf '%s\n' "$DIR/engine.sock"
 			return
 		fi
-		service_pid >/dev/null || break
+		process_of service >/dev/null || break
 		sleep 0.1
 	done
 	cat "$DIR/engine.log" >&2
 	die "the engine in $DIR does not answer"
 }
 
-# Ends the service and waits until it is gone.
-halt() {
-	local pid
-	while pid=$(service_pid); do
-		kill -KILL "$pid" 2>/dev/null || true
+# Ends the service with the signal given, once, and waits until it is gone.
+end_service() {
+	local pid tries
+	for ((tries = 0; tries < 600; tries++)); do
+		pid=$(process_of service) || break
+		if ((tries == 0)); then kill "-$1" "$pid" 2>/dev/null || true; fi
 		sleep 0.05
 	done
+	if pid=$(process_of service); then die "the service of the engine in $DIR, process $pid, does not end"; fi
 	rm -f "$DIR/engine.sock"
 }
 
 stop() {
-	[[ -e "$DIR/containers.conf" ]] || return 0
-	halt
-	private_podman rm --all --force --time 0 >>"$DIR/engine.log" 2>&1 || true
-	# Whoever still watches over a container of this engine's names its folder.
-	local pid
-	for pid in $(pgrep -f -- "^[^ ]*conmon .*$DIR/" || true); do
-		kill -KILL "$pid" 2>/dev/null || true
-	done
+	[[ -e "$DIR/engine" ]] || return 0
+	engine_stop
+	end_namespaces
 	umount --lazy "$DIR/root/"* 2>/dev/null || true
 	rm -rf "$DIR"
 }
@@ -211,15 +215,35 @@ COMMAND=$1
 mkdir -p "$2"
 DIR=$(cd "$2" && pwd -P)
 shift 2
+# An engine stays what it was when it was first started.
+ENGINE=$(cat "$DIR/engine" 2>/dev/null || printf '%s' "${KAISAR_ENGINE:-podman}")
+NAMESPACE=$(cat "$DIR/namespace-kind" 2>/dev/null || printf '%s' "${KAISAR_ENGINE_NAMESPACE:-machine}")
+[[ "$NAMESPACE" == machine || "$NAMESPACE" == own ]] || die "KAISAR_ENGINE_NAMESPACE is machine or own, not $NAMESPACE"
+# Where pulls go; empty if nothing is pulled.
 REGISTRY=''
+case "$ENGINE" in
+	podman)
+		# shellcheck source=scripts/engine-podman.sh
+		source "$SCRIPTS/engine-podman.sh"
+		;;
+	docker)
+		# shellcheck source=scripts/engine-docker.sh
+		source "$SCRIPTS/engine-docker.sh"
+		;;
+	*) die "KAISAR_ENGINE is podman or docker, not $ENGINE" ;;
+esac
 case "$COMMAND" in
 	start)
 		REGISTRY=${1:-}
 		start
 		;;
 	images) make_images "${1:-8080}" ;;
-	podman) private_podman "$@" ;;
-	halt) halt ;;
+	client) engine_client "$@" ;;
+	podman)
+		[[ "$ENGINE" == podman ]] || die "the engine in $DIR is $ENGINE"
+		engine_client "$@"
+		;;
+	halt) engine_halt ;;
 	stop) stop ;;
 	*)
 		usage

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Docker's own daemon, as engine.sh starts it. Sourced by engine.sh, which says what DIR, NAMESPACE and REGISTRY are.
+# shellcheck disable=SC2034 # NEEDS is read by engine.sh
+
+NEEDS=(dockerd containerd runc iptables)
+# What the engine's control groups and its bridge are called.
+MARK="kd-$(printf '%s' "$DIR" | sha256sum | cut -c 1-8)"
+
+engine_client() { docker --host "unix://$DIR/engine.sock" "$@"; }
+
+# A bridge of the engine's own on the machine, in a network that is meant for tests (RFC 2544). Fails if no bridge
+# can be made here.
+make_bridge() {
+	local at net
+	if ip link show "$MARK" >/dev/null 2>&1; then return; fi
+	ip link add "$MARK" type bridge 2>>"$DIR/engine.log" || return 1
+	# Two engines may look at the same time.
+	exec {lock}>/run/kaisar-engine.lock
+	flock "$lock"
+	for ((at = 0; at < 512; at++)); do
+		net="198.$((18 + at / 256)).$((at % 256))"
+		if ! ip -4 -oneline address | grep -qF " $net."; then break; fi
+	done
+	ip address add "$net.1/24" dev "$MARK"
+	ip link set "$MARK" up
+	exec {lock}>&-
+}
+
+write_settings() {
+	local firewall=false bridge=none network=host
+	if [[ "$NAMESPACE" == own ]]; then
+		firewall=true bridge='' network=bridge
+	elif [[ "${KAISAR_ENGINE_NETWORK:-bridge}" == bridge ]] && make_bridge; then
+		bridge=$MARK network=bridge
+	fi
+	mkdir -p "$DIR/root" "$DIR/exec"
+	# On the machine itself it leaves the firewall alone: a second daemon would replace the rules of the first.
+	cat >"$DIR/daemon.json" <<-JSON
+		{
+			"hosts": ["unix://$DIR/engine.sock"],
+			"data-root": "$DIR/root",
+			"exec-root": "$DIR/exec",
+			"pidfile": "$DIR/docker.pid",
+			"log-level": "warn",
+			"live-restore": true,
+			"cgroup-parent": "/$MARK",
+			"exec-opts": ["native.cgroupdriver=cgroupfs"],
+			"bridge": "$bridge",
+			"iptables": $firewall,
+			"ip-forward": $firewall,
+			"insecure-registries": ["registry.kaisar.test"]
+		}
+	JSON
+	printf '%s\n' "$REGISTRY" >"$DIR/registry"
+	printf '%s\n' "${KAISAR_ENGINE_NETWORK:-$network}" >"$DIR/network"
+}
+
+# Text as it is in a query.
+encode() {
+	local at letter
+	for ((at = 0; at < ${#1}; at++)); do
+		letter=${1:at:1}
+		case "$letter" in
+			[a-zA-Z0-9._~-]) printf '%s' "$letter" ;;
+			*) printf '%%%02X' "'$letter" ;;
+		esac
+	done
+}
+
+# `engine_import NAME CHANGE …`: makes an image of the archive on standard input.
+engine_import() {
+	local query change
+	query="fromSrc=-&repo=$(encode "${1%:*}")&tag=${1##*:}"
+	shift
+	for change in "$@"; do query+="&changes=$(encode "$change")"; done
+	curl --silent --show-error --fail-with-body --unix-socket "$DIR/engine.sock" --header 'Content-Type: application/x-tar' \
+		--data-binary @- "http://engine/images/create?$query" >>"$DIR/engine.log"
+}
+
+engine_prepare() {
+	make_namespaces
+	[[ -e "$DIR/daemon.json" ]] || write_settings
+}
+
+engine_serve() {
+	local proxy
+	proxy=$(cat "$DIR/registry")
+	# Of a daemon that was killed.
+	rm -f "$DIR/docker.pid"
+	find_namespaces
+	# What is pulled comes from the registry as from a proxy, whatever its name.
+	setsid "${WITHIN[@]}" env ${proxy:+HTTP_PROXY="http://$proxy" HTTPS_PROXY="http://$proxy"} \
+		dockerd --config-file "$DIR/daemon.json" </dev/null >>"$DIR/engine.log" 2>&1 &
+	printf '%s\n' "$!" >"$DIR/service.pid"
+}
+
+# Its containers go on (live-restore), but for the ports that are published on the loopback address: those are
+# processes of the daemon's.
+engine_halt() { end_service TERM; }
+
+# The bridges that the daemon made on the machine, as it noted them.
+bridges() {
+	grep -aoE 'br-[0-9a-f]{12}' "$DIR/root/network/files/local-kv.db" 2>/dev/null | sort -u || true
+	printf '%s\n' "$MARK"
+}
+
+engine_stop() {
+	local pid bridge tries
+	end_service KILL
+	# The daemon's own processes, so that nothing starts again; then what its containers run.
+	end_namespaces
+	for ((tries = 0; tries < 100; tries++)); do
+		while read -r pid; do
+			kill -KILL "$pid" 2>/dev/null || true
+		done < <(find /sys/fs/cgroup -path "*/$MARK/*" -name cgroup.procs -exec cat {} + 2>/dev/null)
+		find /sys/fs/cgroup -depth -type d \( -path "*/$MARK/*" -o -name "$MARK" \) -exec rmdir {} + 2>/dev/null || true
+		[[ -n "$(find /sys/fs/cgroup -type d -name "$MARK" 2>/dev/null)" ]] || break
+		sleep 0.05
+	done
+	if [[ "$NAMESPACE" == machine ]]; then
+		for bridge in $(bridges); do ip link delete "$bridge" 2>/dev/null || true; done
+	fi
+}

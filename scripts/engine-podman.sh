@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Podman, as engine.sh starts it. Sourced by engine.sh, which says what DIR, NAMESPACE and REGISTRY are.
+# shellcheck disable=SC2034 # NEEDS is read by engine.sh
+
+NEEDS=(podman runc)
+
+# Podman, as the engine in DIR sees it.
+PODMAN=(env CONTAINERS_CONF="$DIR/containers.conf" CONTAINERS_STORAGE_CONF="$DIR/storage.conf"
+	CONTAINERS_REGISTRIES_CONF="$DIR/registries.conf" podman)
+
+engine_client() { within "${PODMAN[@]}" "$@"; }
+
+write_settings() {
+	local network=''
+	mkdir -p "$DIR/root" "$DIR/runroot" "$DIR/tmp" "$DIR/networks"
+	if [[ "$NAMESPACE" == own ]]; then
+		# Only with this one do containers of a network find each other by name, and not those of others.
+		network='network_backend = "netavark"'
+	elif [[ -x /usr/lib/cni/bridge ]]; then
+		# Its addresses are handed out per machine, so that the engines of several tests do not clash.
+		network='network_backend = "cni"'
+	fi
+	cat >"$DIR/containers.conf" <<-CONF
+		[containers]
+		default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]
+		netns = "host"
+		cgroups = "no-conmon"
+		[network]
+		$network
+		$(if [[ "$NAMESPACE" == own ]]; then printf 'network_config_dir = "%s"' "$DIR/networks"; fi)
+		[engine]
+		runtime = "runc"
+		cgroup_manager = "cgroupfs"
+		events_logger = "file"
+		lock_type = "file"
+		tmp_dir = "$DIR/tmp"
+		static_dir = "$DIR/root/libpod"
+		volume_path = "$DIR/root/volumes"
+		image_default_transport = "docker://"
+	CONF
+	cat >"$DIR/storage.conf" <<-CONF
+		[storage]
+		driver = "vfs"
+		runroot = "$DIR/runroot"
+		graphroot = "$DIR/root"
+	CONF
+	: >"$DIR/registries.conf"
+	if [[ -n "$REGISTRY" ]]; then
+		cat >"$DIR/registries.conf" <<-CONF
+			[[registry]]
+			prefix = "registry.kaisar.test"
+			location = "$REGISTRY"
+			insecure = true
+		CONF
+	fi
+}
+
+# `engine_import NAME CHANGE …`: makes an image of the archive on standard input.
+engine_import() {
+	local name=$1 changes=() change
+	shift
+	for change in "$@"; do changes+=(--change "$change"); done
+	engine_client import --quiet "${changes[@]}" - "$name" >/dev/null
+}
+
+# Whether containers can have a network of their own here. It takes a bridge, which not every machine of
+# the tests can make.
+find_network() {
+	local id network=host
+	if [[ -n "${KAISAR_ENGINE_NETWORK:-}" ]]; then
+		printf '%s\n' "$KAISAR_ENGINE_NETWORK" >"$DIR/network"
+		return
+	fi
+	mkdir -p "$DIR/probe/bin"
+	cp /bin/busybox "$DIR/probe/bin/true"
+	tar -C "$DIR/probe" -c . | engine_import localhost/probe:1 'CMD ["/bin/true"]'
+	if id=$(engine_client create --network bridge --publish 127.0.0.1::80 localhost/probe:1 2>>"$DIR/engine.log"); then
+		if engine_client start "$id" >>"$DIR/engine.log" 2>&1; then network=bridge; fi
+		engine_client rm --force --time 0 "$id" >>"$DIR/engine.log" 2>&1 || true
+	fi
+	engine_client rmi --force localhost/probe:1 >>"$DIR/engine.log" 2>&1 || true
+	rm -rf "$DIR/probe"
+	printf '%s\n' "$network" >"$DIR/network"
+}
+
+engine_prepare() {
+	if [[ "$NAMESPACE" == own ]]; then
+		mkdir -p /run/containers /run/netns
+		make_namespaces
+	fi
+	[[ -e "$DIR/containers.conf" ]] || write_settings
+	[[ -e "$DIR/network" ]] || find_network
+}
+
+engine_serve() {
+	find_namespaces
+	setsid "${WITHIN[@]}" "${PODMAN[@]}" system service --time=0 "unix://$DIR/engine.sock" \
+		</dev/null >>"$DIR/engine.log" 2>&1 &
+	printf '%s\n' "$!" >"$DIR/service.pid"
+}
+
+engine_halt() { end_service KILL; }
+
+engine_stop() {
+	engine_halt
+	engine_client rm --all --force --time 0 >>"$DIR/engine.log" 2>&1 || true
+	# Whoever still watches over a container of this engine's names its folder.
+	local pid
+	for pid in $(pgrep -f -- "^[^ ]*conmon .*$DIR/" || true); do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+}
