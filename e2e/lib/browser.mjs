@@ -1,0 +1,132 @@
+// Chromium without a window, driven by Playwright or, as WebDriver, by Chromium's own driver.
+
+import { spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+import { chromium } from 'playwright-core';
+
+// As root Chromium runs only without its sandbox. The rest keeps it from using a GPU, from talking to anyone but the
+// pages under test, and from asking questions.
+const FLAGS = [
+	'--no-sandbox',
+	'--disable-gpu',
+	'--disable-quic',
+	'--no-first-run',
+	'--disable-background-networking',
+	'--disable-component-update',
+	'--disable-sync',
+];
+
+/** The path of a program: the environment's choice, or the first of the names that is installed. */
+function program(variable, ...names) {
+	const chosen = process.env[variable];
+	if (chosen) {
+		return chosen;
+	}
+	for (const name of names) {
+		for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+			const path = join(folder, name);
+			try {
+				accessSync(path, constants.X_OK);
+				return path;
+			} catch {
+				// The next folder may have it.
+			}
+		}
+	}
+	throw new Error(`${names[0]} is missing: scripts/setup.sh test installs it, or set ${variable}`);
+}
+
+const browserPath = () => program('KAISAR_CHROMIUM', 'chromium', 'chromium-browser', 'google-chrome');
+
+/**
+ * Starts Chromium with a profile of its own. Returns Playwright's `Browser`; close it after the test:
+ *
+ *     const browser = await openBrowser();
+ *     t.after(() => browser.close());
+ *     const page = await browser.newPage();
+ *     await page.goto(url);
+ *     await page.getByRole('button', { name: 'Order' }).click();
+ *
+ * Its actions wait for what they act on, and the page's errors are not the test's: see `page.on('pageerror')`.
+ */
+export function openBrowser({ args = [], ...options } = {}) {
+	return chromium.launch({ args: [...FLAGS, ...args], executablePath: browserPath(), headless: true, ...options });
+}
+
+/** Chromium's own driver, for what speaks WebDriver. Each session is a browser with a profile of its own. */
+export class Driver {
+	/** Starts the driver on a port that it picks. */
+	static async start() {
+		const driver = new Driver();
+		driver.dir = await mkdtemp(join(tmpdir(), 'kaisar-chromedriver-'));
+		driver.process = spawn(program('KAISAR_CHROMEDRIVER', 'chromedriver'), ['--port=0'], {
+			// A group of its own, so that no browser outlives it.
+			detached: true,
+			env: { ...process.env, TMPDIR: driver.dir },
+			stdio: ['ignore', 'pipe', 'pipe'],
+		});
+		driver.output = '';
+		driver.exited = new Promise((resolve) => driver.process.once('close', resolve));
+		try {
+			driver.url = await new Promise((resolve, reject) => {
+				driver.process.once('error', reject);
+				for (const stream of [driver.process.stdout, driver.process.stderr]) {
+					stream.setEncoding('utf8');
+					stream.on('data', (text) => {
+						driver.output += text;
+						const match = /started successfully on port (\d+)/.exec(driver.output);
+						if (match) {
+							resolve(`http://127.0.0.1:${match[1]}`);
+						}
+					});
+				}
+				driver.exited.then(() => reject(new Error(`chromedriver ended: ${driver.output}`)));
+			});
+		} catch (error) {
+			await driver.stop();
+			throw error;
+		}
+		return driver;
+	}
+
+	/** Sends a command and returns its value. A command that fails rejects with the driver's message. */
+	async command(method, path, body) {
+		const response = await fetch(`${this.url}${path}`, {
+			body: body && JSON.stringify(body),
+			method,
+			signal: AbortSignal.timeout(60_000),
+		});
+		const { value } = await response.json();
+		if (!response.ok) {
+			throw new Error(`${method} ${path}: ${value.error}: ${value.message}`);
+		}
+		return value;
+	}
+
+	/** Opens a browser. Returns the path of its session, which commands begin with. */
+	async session() {
+		const options = { args: ['--headless=new', ...FLAGS], binary: browserPath() };
+		const capabilities = { alwaysMatch: { browserName: 'chrome', 'goog:chromeOptions': options } };
+		const { sessionId } = await this.command('POST', '/session', { capabilities });
+		return `/session/${sessionId}`;
+	}
+
+	/** Ends the driver with all browsers that it opened. */
+	async stop() {
+		if (this.process.pid !== undefined) {
+			try {
+				process.kill(-this.process.pid, 'SIGKILL');
+			} catch (error) {
+				if (error.code !== 'ESRCH') {
+					throw error;
+				}
+			}
+			await this.exited;
+		}
+		await rm(this.dir, { force: true, maxRetries: 5, recursive: true });
+	}
+}
