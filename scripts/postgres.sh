@@ -29,7 +29,7 @@ die() {
 find_server() {
 	local newest
 	newest=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1 || true)
-	[[ -n "$newest" ]] || die "PostgreSQL is missing: scripts/setup.sh test installs it"
+	[[ -n "$newest" ]] || die "PostgreSQL is missing: scripts/setup.sh installs it"
 	printf '%s' "${newest%/initdb}"
 }
 

@@ -12,9 +12,17 @@ export CARGO_TARGET_DIR="${KAISAR_TARGET_DIR:-$KAISAR_CACHE/target}"
 export CARGO_TERM_PROGRESS_WHEN="${CARGO_TERM_PROGRESS_WHEN:-auto}"
 # Where the Vulkan driver is that the tensor kernels are tested on.
 export KAISAR_MESA="${KAISAR_MESA:-$KAISAR_CACHE/mesa-26.1}"
-# Node.js for systems whose own is too old.
+# Node.js for systems whose own is too old. The browser of the tests is driven by a library that needs 20.
 KAISAR_NODEJS="20.20.2"
-KAISAR_NODEJS_MIN="18.19"
+KAISAR_NODEJS_MIN="20.0"
+# What only the tests need, for `setup_all`.
+TEST_PACKAGES=(
+	shellcheck:shellcheck
+	'/usr/*bin/dockerd:docker.io' '/usr/*bin/iptables:iptables'
+	'/usr/lib*/podman/netavark:netavark' '/usr/lib*/podman/aardvark-dns:aardvark-dns'
+	'/usr/lib/postgresql/*/bin/initdb:postgresql' psql:postgresql-client
+	"${KAISAR_CHROMIUM:-chromium}:chromium" "${KAISAR_CHROMEDRIVER:-chromedriver}:chromium-driver"
+)
 
 # --- saying what happens ------------------------------------------------------------------------
 
@@ -146,13 +154,18 @@ has_nodejs() {
 	[[ "$(printf '%s\n' "$KAISAR_NODEJS_MIN" "${have#v}" | sort -V | head -n 1)" == "$KAISAR_NODEJS_MIN" ]]
 }
 
-# The packages that are missing, on one line. Arguments: further commands that are wanted, as
-# `command:package`.
+# Whether a command is there, or a file whose path fits a pattern.
+has() {
+	if [[ "$1" == /* ]]; then compgen -G "$1" >/dev/null; else command -v "$1" >/dev/null; fi
+}
+
+# The packages that are missing, on one line. Arguments: what else is wanted, as `command:package` or
+# `path:package`.
 missing_packages() {
 	local missing=() pair
 	for pair in protoc:protobuf-compiler clang:clang cmake:cmake pkg-config:pkg-config make:make \
 		g++:g++ perl:perl tc:iproute2 curl:curl pgrep:procps podman:podman runc:runc "$@"; do
-		command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+		has "${pair%%:*}" || missing+=("${pair#*:}")
 	done
 	has_libclang || missing+=(libclang-dev)
 	# The images of the tests have nothing but this, so it must need no library (scripts/engine.sh).
@@ -184,12 +197,51 @@ install_packages() {
 	ADVICE="check the network and the package sources, then run: apt-get update && apt-get install $missing"
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 update
 	# shellcheck disable=SC2086 # one word a package
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
-		install --no-install-recommends $missing
+	without_services $missing
 }
 
-# Debian 12 and Ubuntu 24.04 have a Node.js that will do. For older ones the binary comes from npm,
-# into the cache folder.
+# Installs packages without what Debian starts with them: Docker's daemon, and a database cluster for the machine.
+# The tests start their own. Nothing that is installed already is stopped or changed.
+without_services() {
+	local policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.d/kaisar.conf ours=()
+	(
+		trap 'as_root rm -f "${ours[@]}"' EXIT
+		if [[ " $* " == *' postgresql '* ]]; then
+			ours+=("$cluster")
+			as_root mkdir -p "${cluster%/*}"
+			printf 'create_main_cluster = false\n' | as_root tee "$cluster" >/dev/null
+		fi
+		if [[ ! -e "$policy" ]]; then
+			ours+=("$policy")
+			as_root tee "$policy" >/dev/null <<-'POLICY'
+				#!/bin/sh
+				# Put here by Kaisar's scripts/setup.sh while it installs packages; safe to remove.
+				case "$1" in
+					docker | docker.* | containerd | containerd.* | postgresql*) exit 101 ;;
+				esac
+				exit 0
+			POLICY
+			as_root chmod 755 "$policy"
+		fi
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
+			install --no-install-recommends "$@"
+	)
+	if [[ " $* " == *' docker.io '* && -d /run/systemd/system ]]; then
+		as_root systemctl disable --quiet docker.service docker.socket containerd.service
+		note "Docker's service is not started, nor at boot; to have it: systemctl enable --now docker"
+	fi
+}
+
+# The Node.js that `install_nodejs` fetched, if the system's own will not do.
+use_cached_nodejs() {
+	local bin
+	has_nodejs && return
+	for bin in "$KAISAR_CACHE/nodejs-$KAISAR_NODEJS"/node_modules/*/bin; do
+		if [[ -x "$bin/node" ]]; then export PATH="$bin:$PATH"; fi
+	done
+}
+
+# Debian 12 and Ubuntu 24.04 have Node.js 18. The binary of a newer one comes from npm, into the cache folder.
 install_nodejs() {
 	local cached="$KAISAR_CACHE/nodejs-$KAISAR_NODEJS" arch package
 	if ! has_nodejs; then
@@ -271,7 +323,7 @@ install_npm() {
 	printf '%s\n' "$want" >"$stamp"
 }
 
-# Everything. Arguments, if any: further commands that are wanted, as `command:package`.
+# Everything. Arguments, if any: what else is wanted, as `command:package` or `path:package`.
 # shellcheck disable=SC2120
 setup_all() {
 	step 'set-up: machine' '' check_machine
@@ -291,6 +343,8 @@ build_all() {
 	(cd "$KAISAR_ROOT" && cargo build --workspace --all-targets --locked)
 }
 
+use_cached_nodejs
+
 if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 	case "${1:-}" in
 		'') ;;
@@ -302,6 +356,9 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 				rust-toolchain.toml with the target wasm32v1-none, Node.js and the npm packages of e2e/.
 				What is there is left alone. Needs git, rustup, and root or sudo.
 
+				The tests need Docker's daemon, PostgreSQL and Chromium (210 MB to fetch). None of them is started:
+				each test starts its own, and the machine's are left alone.
+
 				A newer Mesa, to test the tensor kernels on, comes from a newer Debian into a folder of its own
 				(scripts/mesa.sh).
 
@@ -309,12 +366,14 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 				  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
 				  KAISAR_MESA            where that Mesa is (default: $KAISAR_CACHE/mesa-26.1)
 				  KAISAR_DEBIAN_MIRROR   where Debian's packages are; needed where this machine is not Debian
+				  KAISAR_CHROMIUM        the browser of the tests, where Debian's is not to be had (Ubuntu's is a snap,
+				                         which does not run as root), with KAISAR_CHROMEDRIVER, its driver
 			HELP
 			exit 0
 			;;
 		*) die "unknown argument: $1" "scripts/setup.sh --help" ;;
 	esac
-	setup_all
+	setup_all "${TEST_PACKAGES[@]}"
 	step 'set-up: Mesa' '' install_mesa
 	say "ready; now: ./scripts/dev.sh or ./scripts/test.sh"
 fi

@@ -37,7 +37,7 @@ function program(variable, ...names) {
 			}
 		}
 	}
-	throw new Error(`${names[0]} is missing: scripts/setup.sh test installs it, or set ${variable}`);
+	throw new Error(`${names[0]} is missing: scripts/setup.sh installs it, or set ${variable}`);
 }
 
 const browserPath = () => program('KAISAR_CHROMIUM', 'chromium', 'chromium-browser', 'google-chrome');
