@@ -14,7 +14,7 @@ write_settings() {
 	local network=''
 	mkdir -p "$DIR/root" "$DIR/runroot" "$DIR/tmp" "$DIR/networks"
 	if [[ "$NAMESPACE" == own ]]; then
-		# Only with this one do containers of a network find each other by name, and not those of others.
+		# With this one containers of a network find each other by name.
 		network='network_backend = "netavark"'
 	elif [[ -x /usr/lib/cni/bridge ]]; then
 		# Its addresses are handed out per machine, so that the engines of several tests do not clash.

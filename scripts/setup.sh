@@ -356,7 +356,7 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 				rust-toolchain.toml with the target wasm32v1-none, Node.js and the npm packages of e2e/.
 				What is there is left alone. Needs git, rustup, and root or sudo.
 
-				The tests need Docker's daemon, PostgreSQL and Chromium (210 MB to fetch). None of them is started:
+				The tests need Docker's daemon, PostgreSQL and Chromium (350 MB to fetch on a bare Debian 12). None of them is started:
 				each test starts its own, and the machine's are left alone.
 
 				A newer Mesa, to test the tensor kernels on, comes from a newer Debian into a folder of its own
