@@ -21,7 +21,7 @@
 use codec::{Decode, Encode};
 use kaisar_primitives::{
 	CheckedWorkers, Closing, KAI, KeyProof, OperatorId, Outcome, Profile, Verdict, Votes, WorkerId,
-	WorkerRegistry, WorkerSpec, commitment,
+	WorkerSpec, commitment,
 	keys::{KeyRole, possession_payload},
 };
 use kaisar_runtime::{

@@ -1,0 +1,284 @@
+//! A network line for tests: a forwarder between an address it listens on and a target, for UDP or TCP.
+//!
+//! A client that connects to [`Line::address`] reaches the target as over a line with a delay, jitter, a rate, and
+//! a chance that datagrams are lost or arrive twice. The settings can be changed, and the line cut and mended,
+//! while traffic passes through. It takes no privileges and no kernel module. Both directions are alike and
+//! independent of each other.
+//!
+//! ```
+//! # use kaisar_test_support::line::{Cut, Line, Settings};
+//! # use std::time::Duration;
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! # let target = "127.0.0.1:9".parse().unwrap();
+//! let settings = Settings {
+//! 	delay: Duration::from_millis(20),
+//! 	jitter: Duration::from_millis(5),
+//! 	loss: 0.01,
+//! 	rate: Some(50_000_000),
+//! 	..Default::default()
+//! };
+//! let line = Line::udp("127.0.0.1:0".parse().unwrap(), target, settings, 1).await?;
+//! // … connect a client to `line.address()`, then:
+//! line.cut(Cut::Stall);
+//! line.mend();
+//! assert_eq!(line.counters().up.lost, 0);
+//! # Ok(()) }
+//! ```
+//!
+//! # UDP
+//!
+//! Each client address gets a socket of its own towards the target, so that the target tells clients apart, as
+//! QUIC needs. Jitter is drawn anew for each datagram and so reorders them. A cut line drops all datagrams, those
+//! on their way included. The kernel may lose more if the machine is too busy to read them; that is not counted.
+//!
+//! # TCP
+//!
+//! TCP loses no bytes: it sends them again, and all that was sent after them waits. So a piece that is lost by
+//! chance arrives late by [`Settings::resend`], and all behind it as well. Duplicates do not exist. A cut either
+//! stalls the line, so that bytes stop and go on once it is mended, or resets all connections ([`Cut`]).
+//!
+//! # Repeatability
+//!
+//! Chances are drawn from a generator with the seed given, in the order in which datagrams (UDP) or pieces (TCP)
+//! reach the line. A test that sends in a fixed order sees the same ones lost every time. Times are the machine's,
+//! to the millisecond: a busy machine makes a line slower, never faster.
+
+mod shaper;
+mod tcp;
+mod udp;
+
+use parking_lot::Mutex;
+use shaper::Shaper;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+	net::{TcpListener, UdpSocket},
+	sync::watch,
+	task::AbortHandle,
+};
+
+/// The quality of a line, the same in both directions. By default it changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+	/// Time that everything takes from one end to the other.
+	pub delay: Duration,
+	/// Most that chance adds to the delay.
+	pub jitter: Duration,
+	/// Chance of a datagram to be lost, or of a piece of TCP to be sent again; 0 to 1.
+	pub loss: f64,
+	/// Chance of a datagram to arrive twice; 0 to 1.
+	pub duplication: f64,
+	/// Bits a second in each direction; unlimited if `None`.
+	pub rate: Option<u64>,
+	/// Longest that a datagram waits for the rate before it is dropped. TCP is slowed down instead.
+	pub queue: Duration,
+	/// Time after which a lost piece of TCP arrives.
+	pub resend: Duration,
+}
+
+impl Default for Settings {
+	fn default() -> Self {
+		Self {
+			delay: Duration::ZERO,
+			jitter: Duration::ZERO,
+			loss: 0.0,
+			duplication: 0.0,
+			rate: None,
+			queue: Duration::from_millis(200),
+			resend: Duration::from_millis(200),
+		}
+	}
+}
+
+impl Settings {
+	/// # Panics
+	///
+	/// If a chance is not between 0 and 1, or the rate is 0; a line is stopped with [`Line::cut`].
+	fn check(&self) {
+		for chance in [self.loss, self.duplication] {
+			assert!((0.0..=1.0).contains(&chance), "not a chance: {chance}");
+		}
+		assert_ne!(self.rate, Some(0), "a rate of 0");
+	}
+}
+
+/// How a line is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+	/// Datagrams are dropped. TCP connections stay open and nothing passes through them; new ones are accepted and
+	/// reach the target once the line is mended.
+	Stall,
+	/// Datagrams are dropped. TCP connections are reset, new ones as well.
+	Reset,
+}
+
+/// What passed through a line since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+	/// From clients to the target.
+	pub up: Direction,
+	/// From the target to clients.
+	pub down: Direction,
+}
+
+/// What passed in one direction: datagrams of UDP, pieces of TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Direction {
+	/// Those that reached the line.
+	pub taken: u64,
+	/// Those that arrived at the other end, duplicates included.
+	pub forwarded: u64,
+	/// Bytes that arrived at the other end, duplicates included.
+	pub bytes: u64,
+	/// Those that were lost by chance; with TCP, that were delayed for it.
+	pub lost: u64,
+	/// Those that were dropped because the line was cut.
+	pub cut: u64,
+	/// Those that were dropped because too many waited for the rate.
+	pub overflowed: u64,
+	/// Those that arrived a second time.
+	pub duplicated: u64,
+	/// Those that arrived after one that had reached the line later.
+	pub reordered: u64,
+}
+
+/// A direction, as an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+	Up = 0,
+	Down = 1,
+}
+
+/// What can be changed while a line is in use.
+#[derive(Clone, Debug)]
+struct Control {
+	settings: Settings,
+	cut: Option<Cut>,
+}
+
+/// What the tasks of a line share.
+struct Shared {
+	target: SocketAddr,
+	control: watch::Sender<Control>,
+	lanes: [Mutex<Lane>; 2],
+}
+
+/// One direction.
+struct Lane {
+	shaper: Shaper,
+	counters: Direction,
+}
+
+impl Shared {
+	fn lane(&self, way: Way) -> parking_lot::MutexGuard<'_, Lane> {
+		self.lanes[way as usize].lock()
+	}
+
+	fn is_cut(&self) -> bool {
+		self.control.borrow().cut.is_some()
+	}
+}
+
+/// A line in use. It ends, with all connections through it, when it is dropped.
+pub struct Line {
+	address: SocketAddr,
+	shared: Arc<Shared>,
+	task: AbortHandle,
+}
+
+impl Line {
+	/// Forwards datagrams that arrive at `listen` to `target`, and back. `seed` decides all chances.
+	pub async fn udp(
+		listen: SocketAddr,
+		target: SocketAddr,
+		settings: Settings,
+		seed: u64,
+	) -> io::Result<Self> {
+		let socket = UdpSocket::bind(listen).await?;
+		let address = socket.local_addr()?;
+		let shared = Self::shared(target, settings, seed);
+		let task = tokio::spawn(udp::run(shared.clone(), socket)).abort_handle();
+		Ok(Self {
+			address,
+			shared,
+			task,
+		})
+	}
+
+	/// Forwards connections that are made to `listen` to `target`. `seed` decides all chances.
+	pub async fn tcp(
+		listen: SocketAddr,
+		target: SocketAddr,
+		settings: Settings,
+		seed: u64,
+	) -> io::Result<Self> {
+		let listener = TcpListener::bind(listen).await?;
+		let address = listener.local_addr()?;
+		let shared = Self::shared(target, settings, seed);
+		let task = tokio::spawn(tcp::run(shared.clone(), listener)).abort_handle();
+		Ok(Self {
+			address,
+			shared,
+			task,
+		})
+	}
+
+	fn shared(target: SocketAddr, settings: Settings, seed: u64) -> Arc<Shared> {
+		settings.check();
+		let lane = |way: Way| {
+			Mutex::new(Lane {
+				shaper: Shaper::new(seed, way as u64),
+				counters: Direction::default(),
+			})
+		};
+		let control = Control {
+			settings,
+			cut: None,
+		};
+		Arc::new(Shared {
+			target,
+			control: watch::Sender::new(control),
+			lanes: [lane(Way::Up), lane(Way::Down)],
+		})
+	}
+
+	/// Returns the address that clients connect to.
+	pub fn address(&self) -> SocketAddr {
+		self.address
+	}
+
+	/// Changes the quality for what reaches the line from now on.
+	pub fn set(&self, settings: Settings) {
+		settings.check();
+		self.shared
+			.control
+			.send_modify(|control| control.settings = settings);
+	}
+
+	/// Cuts the line until it is mended.
+	pub fn cut(&self, how: Cut) {
+		self.shared
+			.control
+			.send_modify(|control| control.cut = Some(how));
+	}
+
+	/// Lets traffic through again.
+	pub fn mend(&self) {
+		self.shared
+			.control
+			.send_modify(|control| control.cut = None);
+	}
+
+	/// Returns what has passed so far.
+	pub fn counters(&self) -> Counters {
+		Counters {
+			up: self.shared.lane(Way::Up).counters,
+			down: self.shared.lane(Way::Down).counters,
+		}
+	}
+}
+
+impl Drop for Line {
+	fn drop(&mut self) {
+		self.task.abort();
+	}
+}
