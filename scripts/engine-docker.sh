@@ -3,27 +3,15 @@
 # shellcheck disable=SC2034 # NEEDS is read by engine.sh
 
 NEEDS=(dockerd containerd runc iptables)
-# What the engine's control groups and its bridge are called.
-MARK="kd-$(printf '%s' "$DIR" | sha256sum | cut -c 1-8)"
 
 engine_client() { docker --host "unix://$DIR/engine.sock" "$@"; }
 
-# A bridge of the engine's own on the machine, in a network that is meant for tests (RFC 2544). Fails if no bridge
-# can be made here.
+# Makes a bridge of the engine's own on the machine. Fails if no bridge can be made here.
 make_bridge() {
-	local at net
-	if ip link show "$MARK" >/dev/null 2>&1; then return; fi
 	ip link add "$MARK" type bridge 2>>"$DIR/engine.log" || return 1
-	# Two engines may look at the same time.
-	exec {lock}>/run/kaisar-engine.lock
-	flock "$lock"
-	for ((at = 0; at < 512; at++)); do
-		net="198.$((18 + at / 256)).$((at % 256))"
-		if ! ip -4 -oneline address | grep -qF " $net."; then break; fi
-	done
-	ip address add "$net.1/24" dev "$MARK"
+	reserve_subnet
+	ip address add "$SUBNET.1/24" dev "$MARK"
 	ip link set "$MARK" up
-	exec {lock}>&-
 }
 
 write_settings() {
@@ -98,10 +86,9 @@ engine_serve() {
 # processes of the daemon's.
 engine_halt() { end_service TERM; }
 
-# The bridges that the daemon made on the machine, as it noted them.
+# The bridges that the daemon made for further networks, as it noted them.
 bridges() {
 	grep -aoE 'br-[0-9a-f]{12}' "$DIR/root/network/files/local-kv.db" 2>/dev/null | sort -u || true
-	printf '%s\n' "$MARK"
 }
 
 engine_stop() {

@@ -10,15 +10,37 @@ PODMAN=(env CONTAINERS_CONF="$DIR/containers.conf" CONTAINERS_STORAGE_CONF="$DIR
 
 engine_client() { within "${PODMAN[@]}" "$@"; }
 
+# Whether Podman has the program that makes networks without sharing anything among engines.
+has_netavark() { compgen -G '/usr/lib*/podman/netavark' >/dev/null; }
+
+# The default network, with a bridge and addresses of the engine's own. The names of firewall chains come from the
+# id.
+write_network() {
+	local id
+	reserve_subnet
+	id=$(printf '%s' "$DIR" | sha256sum | cut -c 1-64)
+	cat >"$DIR/networks/podman.json" <<-JSON
+		{
+			"name": "podman",
+			"id": "$id",
+			"driver": "bridge",
+			"network_interface": "$MARK",
+			"subnets": [{ "subnet": "$SUBNET.0/24", "gateway": "$SUBNET.1" }],
+			"ipv6_enabled": false,
+			"internal": false,
+			"dns_enabled": false,
+			"ipam_options": { "driver": "host-local" }
+		}
+	JSON
+}
+
 write_settings() {
 	local network=''
 	mkdir -p "$DIR/root" "$DIR/runroot" "$DIR/tmp" "$DIR/networks"
-	if [[ "$NAMESPACE" == own ]]; then
-		# With this one containers of a network find each other by name.
-		network='network_backend = "netavark"'
-	elif [[ -x /usr/lib/cni/bridge ]]; then
-		# Its addresses are handed out per machine, so that the engines of several tests do not clash.
-		network='network_backend = "cni"'
+	if has_netavark; then
+		network="network_backend = \"netavark\"
+		network_config_dir = \"$DIR/networks\""
+		if [[ "$NAMESPACE" == machine ]]; then write_network; fi
 	fi
 	cat >"$DIR/containers.conf" <<-CONF
 		[containers]
@@ -27,7 +49,6 @@ write_settings() {
 		cgroups = "no-conmon"
 		[network]
 		$network
-		$(if [[ "$NAMESPACE" == own ]]; then printf 'network_config_dir = "%s"' "$DIR/networks"; fi)
 		[engine]
 		runtime = "runc"
 		cgroup_manager = "cgroupfs"
@@ -84,9 +105,12 @@ find_network() {
 }
 
 engine_prepare() {
-	if [[ "$NAMESPACE" == own ]]; then
+	# Without netavark networks are those of CNI, which all engines of the machine share.
+	if has_netavark; then
 		mkdir -p /run/containers /run/netns
 		make_namespaces
+	elif [[ "$NAMESPACE" == own ]]; then
+		die "netavark is missing: scripts/setup.sh installs it"
 	fi
 	[[ -e "$DIR/containers.conf" ]] || write_settings
 	[[ -e "$DIR/network" ]] || find_network

@@ -33,8 +33,8 @@ usage() {
 		  KAISAR_ENGINE             podman (default) or docker
 		  KAISAR_ENGINE_NAMESPACE   machine (default): ports are published on the machine's loopback address;
 		                            own: bridges, firewall rules and published ports are in a network namespace of
-		                            the engine's own, which goes with it. Networks are isolated from each other
-		                            only there (docs/containers.md).
+		                            the engine's own, which goes with it. Docker keeps networks apart only there
+		                            (docs/containers.md).
 		  KAISAR_ENGINE_NETWORK     bridge or host; by default what can be had here
 	HELP
 }
@@ -100,6 +100,33 @@ find_namespaces() {
 within() {
 	find_namespaces
 	"${WITHIN[@]}" "$@"
+}
+
+# Where engines of the machine note which network is whose.
+SUBNETS=/run/kaisar-engines
+
+# Sets SUBNET to the first three bytes of a network that no other engine has, of those that are meant for tests
+# (RFC 2544).
+reserve_subnet() {
+	local at owner
+	mkdir -p "$SUBNETS"
+	exec {lock}>"$SUBNETS/lock"
+	flock "$lock"
+	for ((at = 0; at < 512; at++)); do
+		SUBNET="198.$((18 + at / 256)).$((at % 256))"
+		owner=$(cat "$SUBNETS/$SUBNET" 2>/dev/null || true)
+		# The engine of a test that was killed may be there no more.
+		if [[ -z "$owner" || "$owner" == "$DIR" || ! -d "$owner" ]]; then break; fi
+	done
+	printf '%s\n' "$DIR" >"$SUBNETS/$SUBNET"
+	exec {lock}>&-
+}
+
+release_subnet() {
+	local net
+	for net in "$SUBNETS"/198.*; do
+		if [[ "$(cat "$net" 2>/dev/null)" == "$DIR" ]]; then rm -f "$net"; fi
+	done
 }
 
 # Ends all processes in the engine's mount namespace, and the namespace with them.
@@ -180,7 +207,8 @@ start() {
 			printf '%s\n' "$DIR/engine.sock"
 			return
 		fi
-		process_of service >/dev/null || break
+		# It may not have become the service yet.
+		kill -0 "$(cat "$DIR/service.pid")" 2>/dev/null || break
 		sleep 0.1
 	done
 	cat "$DIR/engine.log" >&2
@@ -204,6 +232,8 @@ stop() {
 	engine_stop
 	end_namespaces
 	umount --lazy "$DIR/root/"* 2>/dev/null || true
+	ip link delete "$MARK" 2>/dev/null || true
+	release_subnet
 	rm -rf "$DIR"
 }
 
@@ -215,6 +245,8 @@ COMMAND=$1
 mkdir -p "$2"
 DIR=$(cd "$2" && pwd -P)
 shift 2
+# What is the engine's own and has a name on the machine: its bridge, its control groups.
+MARK="kd-$(printf '%s' "$DIR" | sha256sum | cut -c 1-8)"
 # An engine stays what it was when it was first started.
 ENGINE=$(cat "$DIR/engine" 2>/dev/null || printf '%s' "${KAISAR_ENGINE:-podman}")
 NAMESPACE=$(cat "$DIR/namespace-kind" 2>/dev/null || printf '%s' "${KAISAR_ENGINE_NAMESPACE:-machine}")
