@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Docker's own daemon, as engine.sh starts it. Sourced by engine.sh, which says what DIR, NAMESPACE and REGISTRY are.
+# Docker's own daemon, for engine.sh, which sources this file and sets DIR, NAMESPACE, REGISTRY and MARK.
 # shellcheck disable=SC2034 # NEEDS is read by engine.sh
 
 NEEDS=(dockerd containerd runc iptables)
@@ -22,7 +22,8 @@ write_settings() {
 		bridge=$MARK network=bridge
 	fi
 	mkdir -p "$DIR/root" "$DIR/exec"
-	# On the machine itself it leaves the firewall alone: a second daemon would replace the rules of the first.
+	# On the machine itself it leaves the firewall alone: a second daemon would replace the rules of the
+	# first.
 	cat >"$DIR/daemon.json" <<-JSON
 		{
 			"hosts": ["unix://$DIR/engine.sock"],
@@ -43,7 +44,7 @@ write_settings() {
 	printf '%s\n' "${KAISAR_ENGINE_NETWORK:-$network}" >"$DIR/network"
 }
 
-# Text as it is in a query.
+# Percent-encodes a text for a query.
 encode() {
 	local at letter
 	for ((at = 0; at < ${#1}; at++)); do
@@ -73,17 +74,17 @@ engine_prepare() {
 engine_serve() {
 	local proxy
 	proxy=$(cat "$DIR/registry")
-	# Of a daemon that was killed.
+	# A daemon that was killed leaves it.
 	rm -f "$DIR/docker.pid"
 	find_namespaces
-	# What is pulled comes from the registry as from a proxy, whatever its name.
+	# The registry is the daemon's proxy, so that it gets all pulls, whatever name they are for.
 	setsid "${WITHIN[@]}" env ${proxy:+HTTP_PROXY="http://$proxy" HTTPS_PROXY="http://$proxy"} \
 		dockerd --config-file "$DIR/daemon.json" </dev/null >>"$DIR/engine.log" 2>&1 &
 	printf '%s\n' "$!" >"$DIR/service.pid"
 }
 
-# Its containers go on (live-restore), but for the ports that are published on the loopback address: those are
-# processes of the daemon's.
+# Its containers go on (live-restore), but for the ports that are published on the loopback address: those
+# are processes of the daemon's.
 engine_halt() { end_service TERM; }
 
 # The bridges that the daemon made for further networks, as it noted them.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Podman, as engine.sh starts it. Sourced by engine.sh, which says what DIR, NAMESPACE and REGISTRY are.
+# Podman, for engine.sh, which sources this file and sets DIR, NAMESPACE, REGISTRY and MARK.
 # shellcheck disable=SC2034 # NEEDS is read by engine.sh
 
 NEEDS=(podman runc)
@@ -10,11 +10,11 @@ PODMAN=(env CONTAINERS_CONF="$DIR/containers.conf" CONTAINERS_STORAGE_CONF="$DIR
 
 engine_client() { within "${PODMAN[@]}" "$@"; }
 
-# Whether Podman has the program that makes networks without sharing anything among engines.
+# Whether netavark is installed. With it an engine shares no networks with others.
 has_netavark() { compgen -G '/usr/lib*/podman/netavark' >/dev/null; }
 
-# The default network, with a bridge and addresses of the engine's own. The names of firewall chains come from the
-# id.
+# The default network, with a bridge and addresses of the engine's own. The names of firewall chains come
+# from the id.
 write_network() {
 	local id
 	reserve_subnet
@@ -128,7 +128,7 @@ engine_halt() { end_service KILL; }
 engine_stop() {
 	engine_halt
 	engine_client rm --all --force --time 0 >>"$DIR/engine.log" 2>&1 || true
-	# Whoever still watches over a container of this engine's names its folder.
+	# The monitors of this engine's containers name its folder.
 	local pid
 	for pid in $(pgrep -f -- "^[^ ]*conmon .*$DIR/" || true); do
 		kill -KILL "$pid" 2>/dev/null || true

@@ -44,7 +44,7 @@ die() {
 	exit 1
 }
 
-# --- what both engines share --------------------------------------------------------------------
+# --- shared by both engines ---------------------------------------------------------------------
 
 # The process in DIR/$1.pid, if it runs.
 process_of() {
@@ -55,19 +55,19 @@ process_of() {
 	printf '%s' "$pid"
 }
 
-# Folders that engines of one machine share, whatever their settings. An engine with namespaces of its own sees
-# folders of DIR in their place.
+# Folders that engines of one machine share, whatever their settings. An engine with namespaces of its own
+# sees folders of DIR in their place.
 SHARED=(/etc/docker /run/containerd /run/containers /run/docker /run/netns /var/lib/cni)
 
-# Makes a mount namespace for the engine, and a network namespace with it if it is to have one. A process that
-# does nothing holds them, so that an engine that was halted finds them again.
+# Makes a mount namespace for the engine, and a network namespace with it if it is to have one. A process
+# that does nothing holds them, so that an engine that was halted finds them again.
 make_namespaces() {
 	local kinds=(--mount --propagation slave) pid folder
 	if process_of holder >/dev/null; then return; fi
 	if [[ "$NAMESPACE" == own ]]; then kinds+=(--net); fi
 	rm -f "$DIR/holder"
 	mkfifo "$DIR/holder"
-	# Nobody ever writes into the pipe.
+	# The pipe never gets a writer, so the process waits for ever.
 	setsid unshare "${kinds[@]}" cat "$DIR/holder" </dev/null >/dev/null 2>>"$DIR/engine.log" &
 	pid=$!
 	printf '%s\n' "$pid" >"$DIR/holder.pid"
@@ -86,7 +86,7 @@ make_namespaces() {
 	fi
 }
 
-# Sets WITHIN to what a command begins with that is to run in the engine's namespaces, if it has its own.
+# Sets WITHIN to a prefix that runs a command in the engine's namespaces, if it has its own.
 find_namespaces() {
 	local pid
 	WITHIN=()
@@ -102,11 +102,11 @@ within() {
 	"${WITHIN[@]}" "$@"
 }
 
-# Where engines of the machine note which network is whose.
+# Registry of the networks that engines of this machine have reserved.
 SUBNETS=/run/kaisar-engines
 
-# Sets SUBNET to the first three bytes of a network that no other engine has, of those that are meant for tests
-# (RFC 2544).
+# Sets SUBNET to the first three bytes of a network that no other engine has, of those that are meant for
+# tests (RFC 2544).
 reserve_subnet() {
 	local at owner
 	mkdir -p "$SUBNETS"
@@ -115,7 +115,7 @@ reserve_subnet() {
 	for ((at = 0; at < 512; at++)); do
 		SUBNET="198.$((18 + at / 256)).$((at % 256))"
 		owner=$(cat "$SUBNETS/$SUBNET" 2>/dev/null || true)
-		# The engine of a test that was killed may be there no more.
+		# A test that was killed releases nothing, but its folder may be gone.
 		if [[ -z "$owner" || "$owner" == "$DIR" || ! -d "$owner" ]]; then break; fi
 	done
 	printf '%s\n' "$DIR" >"$SUBNETS/$SUBNET"
@@ -245,7 +245,7 @@ COMMAND=$1
 mkdir -p "$2"
 DIR=$(cd "$2" && pwd -P)
 shift 2
-# What is the engine's own and has a name on the machine: its bridge, its control groups.
+# Name of the engine's bridge and control groups on the machine.
 MARK="kd-$(printf '%s' "$DIR" | sha256sum | cut -c 1-8)"
 # An engine stays what it was when it was first started.
 ENGINE=$(cat "$DIR/engine" 2>/dev/null || printf '%s' "${KAISAR_ENGINE:-podman}")

@@ -8,8 +8,8 @@ import { delimiter, join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-// As root Chromium runs only without its sandbox. The rest keeps it from using a GPU, from talking to anyone but the
-// pages under test, and from asking questions.
+// As root Chromium runs only without its sandbox. The rest keeps it from using a GPU, from talking to
+// anyone but the pages under test, and from asking questions.
 const FLAGS = [
 	'--no-sandbox',
 	'--disable-gpu',
@@ -20,7 +20,7 @@ const FLAGS = [
 	'--disable-sync',
 ];
 
-/** The path of a program: the environment's choice, or the first of the names that is installed. */
+/** Returns the path of a program: the one in the environment, or the first of the names that is installed. */
 function program(variable, ...names) {
 	const chosen = process.env[variable];
 	if (chosen) {
@@ -51,13 +51,14 @@ const browserPath = () => program('KAISAR_CHROMIUM', 'chromium', 'chromium-brows
  *     await page.goto(url);
  *     await page.getByRole('button', { name: 'Order' }).click();
  *
- * Its actions wait for what they act on, and the page's errors are not the test's: see `page.on('pageerror')`.
+ * Its actions wait for what they act on, and the page's errors are not the test's: see
+ * `page.on('pageerror')`.
  */
 export function openBrowser({ args = [], ...options } = {}) {
 	return chromium.launch({ args: [...FLAGS, ...args], executablePath: browserPath(), headless: true, ...options });
 }
 
-/** Chromium's own driver, for what speaks WebDriver. Each session is a browser with a profile of its own. */
+/** Chromium's own driver, which speaks WebDriver. Each session is a browser with a profile of its own. */
 export class Driver {
 	/** Starts the driver on a port that it picks. */
 	static async start() {

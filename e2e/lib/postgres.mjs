@@ -53,7 +53,7 @@ export class Postgres {
 		await this.#psql(sql);
 	}
 
-	/** The rows of a query, as objects. Numbers are those of JSON: cast large ones to text. */
+	/** Returns the rows of a query, as objects. Numbers are those of JSON: cast large ones to text. */
 	async rows(query) {
 		const { stdout } = await this.#psql(`select coalesce(json_agg(row), '[]') from (${query}) as row`);
 		return JSON.parse(stdout);

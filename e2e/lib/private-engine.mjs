@@ -1,5 +1,6 @@
-// A container engine with bridges and firewall rules of its own, and the part of the Docker API that tests of
-// networks need. `engine.mjs` has the engine that agents of a test share the machine's network with.
+// A container engine with bridges and firewall rules of its own, and the part of the Docker API that
+// tests of networks need. `engine.mjs` has the engine that agents of a test share the machine's network
+// with.
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -12,12 +13,12 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL('../../scripts/engine.sh', import.meta.url));
 
-/** What `localhost/kaisar-web:1` listens on. */
+/** The port of `localhost/kaisar-web:1`. */
 export const WEB_PORT = 8080;
-/** What it serves. */
+/** Its page. */
 export const WEB_PAGE = 'a page of kaisar-web';
 
-/** A private engine in a network namespace of its own, with the images of the tests. Whatever it runs ends with it. */
+/** A private engine in a network namespace of its own, with the images of the tests. */
 export class PrivateEngine {
 	/** Starts Podman or Docker's daemon: `kind` is `podman` or `docker`. */
 	static async start(kind) {
@@ -38,8 +39,8 @@ export class PrivateEngine {
 	}
 
 	/**
-	 * Makes a network that containers of other networks cannot reach, as both engines do by default for their Docker
-	 * API. Podman's own command does it only with `--opt isolate=true`.
+	 * Makes a network that containers of other networks cannot reach, as both engines do by default for
+	 * their Docker API. Podman's own command does it only with `--opt isolate=true`.
 	 */
 	async makeNetwork(name) {
 		await this.api('POST', '/networks/create', { CheckDuplicate: true, Driver: 'bridge', Name: name });
@@ -64,7 +65,7 @@ export class PrivateEngine {
 		return NetworkSettings.Networks[network].IPAddress;
 	}
 
-	/** All that the engine says of a container. */
+	/** Returns the engine's record of a container. */
 	async inspect(name) {
 		return JSON.parse(await this.api('GET', `/containers/${name}/json`));
 	}
@@ -78,7 +79,7 @@ export class PrivateEngine {
 		return { code: ExitCode, output };
 	}
 
-	/** What a container gets from the web server of another. */
+	/** Fetches the page of another container from within a container. */
 	async fetchFrom(name, host) {
 		const output = await this.#get(name, host, 20);
 		if (!output.includes('200 OK')) {
@@ -99,7 +100,7 @@ export class PrivateEngine {
 		return output;
 	}
 
-	/** Fetches a page as a program on the machine does, from within the engine's network namespace. */
+	/** Fetches a published page as a program on the machine does, from the engine's network namespace. */
 	async fetchPublished(name) {
 		const { NetworkSettings } = await this.inspect(name);
 		const [{ HostIp, HostPort }] = NetworkSettings.Ports[`${WEB_PORT}/tcp`];
@@ -134,7 +135,7 @@ export class PrivateEngine {
 		});
 	}
 
-	/** Ends it, with all that it runs. */
+	/** Ends the engine with all its containers. */
 	async stop() {
 		await run(SCRIPT, ['stop', this.dir], { timeout: 120_000 });
 		await rm(this.dir, { force: true, recursive: true, maxRetries: 5 });

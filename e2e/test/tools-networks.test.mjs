@@ -1,5 +1,5 @@
-// Networks of containers, in Podman and in Docker's own daemon: what shares a network is reached by name and by
-// address, and what does not is not reached at all.
+// Networks of containers, in Podman and in Docker's own daemon: what shares a network is reached by name
+// and by address, and what does not is not reached at all.
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -19,7 +19,8 @@ describe('networks of containers are kept apart', { concurrency: true }, () => {
 			await engine.web('olga-second', 'olga');
 			await engine.web('piet-only', 'piet');
 
-			// Those of a network reach each other by address and by name, those of another network neither way.
+			// Those of a network reach each other by address and by name, those of another network
+			// neither way.
 			assert.equal(await engine.fetchFrom('olga-second', first), WEB_PAGE);
 			assert.equal(await engine.fetchFrom('olga-second', 'olga-first'), WEB_PAGE);
 			const cutOff = [engine.isCutOff('piet-only', first), engine.isCutOff('piet-only', 'olga-first')];

@@ -1,7 +1,7 @@
 //! Network namespaces for tests, joined by cables. Needs root and iproute2.
 //!
-//! A namespace has its own addresses, routes and ports, so a test that runs its machines in namespaces sees no
-//! other test's traffic and none of the machine's.
+//! A namespace has its own addresses, routes and ports, so a test that runs its machines in namespaces
+//! sees no other test's traffic and none of the machine's.
 
 use std::{
 	fs::File,
@@ -13,7 +13,7 @@ use std::{
 	thread::JoinHandle,
 };
 
-/// What the names of all namespaces made here begin with.
+/// Prefix of the names of all namespaces made here.
 const PREFIX: &str = "kaisar-test-";
 
 /// Runs `ip` with arguments that are separated by spaces.
@@ -64,8 +64,8 @@ impl Namespace {
 		&self.name
 	}
 
-	/// Joins two namespaces with a cable, a pair of veth devices. `cable` names the device in both; each end is an
-	/// address of a network with 24 bits.
+	/// Joins two namespaces with a cable, a pair of veth devices. `cable` names the device in both; each
+	/// end is an address of a network with 24 bits.
 	pub fn join(&self, at: Ipv4Addr, other: &Self, other_at: Ipv4Addr, cable: &str) {
 		let (here, there) = (&self.name, &other.name);
 		ip(&format!(
@@ -77,7 +77,7 @@ impl Namespace {
 		}
 	}
 
-	/// Runs something in the namespace, on a thread with a runtime of its own.
+	/// Runs a future in the namespace, on a thread with a runtime of its own.
 	pub fn spawn<T: Send + 'static>(
 		&self,
 		act: impl AsyncFnOnce() -> T + Send + 'static,
@@ -85,7 +85,8 @@ impl Namespace {
 		let path = format!("/run/netns/{}", self.name);
 		std::thread::spawn(move || {
 			let file = File::open(path).expect("the namespace exists");
-			// SAFETY: it changes nothing but where the sockets of this thread, and of those it starts, are made.
+			// SAFETY: it changes nothing but where the sockets of this thread, and of those it starts,
+			// are made.
 			let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
 			assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
 			tokio::runtime::Builder::new_multi_thread()

@@ -26,9 +26,9 @@ use tokio::{
 	time::timeout,
 };
 
-/// Longest that anything here may take; it is far less on a machine with nothing to do.
+/// Limit of each wait; an idle machine needs far less.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Time in which something that must not come would have come.
+/// Time in which a forbidden event would have happened.
 const SHORT: Duration = Duration::from_millis(50);
 const LOOPBACK: &str = "127.0.0.1:0";
 

@@ -1,9 +1,9 @@
 //! A network line for tests: a forwarder between an address it listens on and a target, for UDP or TCP.
 //!
-//! A client that connects to [`Line::address`] reaches the target as over a line with a delay, jitter, a rate, and
-//! a chance that datagrams are lost or arrive twice. The settings can be changed, and the line cut and mended,
-//! while traffic passes through. It takes no privileges and no kernel module. Both directions are alike and
-//! independent of each other.
+//! A client that connects to [`Line::address`] reaches the target as over a line with a delay, jitter, a
+//! rate, and a chance that datagrams are lost or arrive twice. The settings can be changed, and the line
+//! cut and mended, while traffic passes through. It takes no privileges and no kernel module. Both
+//! directions are alike and independent of each other.
 //!
 //! ```
 //! # use kaisar_test_support::line::{Cut, Line, Settings};
@@ -11,11 +11,11 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 //! # let target = "127.0.0.1:9".parse().unwrap();
 //! let settings = Settings {
-//! 	delay: Duration::from_millis(20),
-//! 	jitter: Duration::from_millis(5),
-//! 	loss: 0.01,
-//! 	rate: Some(50_000_000),
-//! 	..Default::default()
+//!     delay: Duration::from_millis(20),
+//!     jitter: Duration::from_millis(5),
+//!     loss: 0.01,
+//!     rate: Some(50_000_000),
+//!     ..Default::default()
 //! };
 //! let line = Line::udp("127.0.0.1:0".parse().unwrap(), target, settings, 1).await?;
 //! // … connect a client to `line.address()`, then:
@@ -27,21 +27,23 @@
 //!
 //! # UDP
 //!
-//! Each client address gets a socket of its own towards the target, so that the target tells clients apart, as
-//! QUIC needs. Jitter is drawn anew for each datagram and so reorders them. A cut line drops all datagrams, those
-//! on their way included. The kernel may lose more if the machine is too busy to read them; that is not counted.
+//! Each client address gets a socket of its own towards the target, so that the target tells clients
+//! apart, as QUIC needs. Jitter is drawn anew for each datagram and so reorders them. A cut line drops
+//! all datagrams, those on their way included. The kernel may lose more if the machine is too busy to
+//! read them; that is not counted.
 //!
 //! # TCP
 //!
-//! TCP loses no bytes: it sends them again, and all that was sent after them waits. So a piece that is lost by
-//! chance arrives late by [`Settings::resend`], and all behind it as well. Duplicates do not exist. A cut either
-//! stalls the line, so that bytes stop and go on once it is mended, or resets all connections ([`Cut`]).
+//! TCP loses no bytes: it sends them again, and all that was sent after them waits. So a piece that is
+//! lost by chance arrives late by [`Settings::resend`], and all behind it as well. Duplicates do not
+//! exist. A cut either stalls the line, so that bytes stop and go on once it is mended, or resets all
+//! connections ([`Cut`]).
 //!
 //! # Repeatability
 //!
-//! Chances are drawn from a generator with the seed given, in the order in which datagrams (UDP) or pieces (TCP)
-//! reach the line. A test that sends in a fixed order sees the same ones lost every time. Times are the machine's,
-//! to the millisecond: a busy machine makes a line slower, never faster.
+//! Chances are drawn from a generator with the seed given, in the order in which datagrams (UDP) or
+//! pieces (TCP) reach the line. A test that sends in a fixed order sees the same ones lost every time.
+//! Times are the machine's, to the millisecond: a busy machine makes a line slower, never faster.
 
 mod shaper;
 mod tcp;
@@ -56,22 +58,23 @@ use tokio::{
 	task::AbortHandle,
 };
 
-/// The quality of a line, the same in both directions. By default it changes nothing.
+/// The quality of a line, the same in both directions. The default is a perfect line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-	/// Time that everything takes from one end to the other.
+	/// Time from one end to the other.
 	pub delay: Duration,
-	/// Most that chance adds to the delay.
+	/// Upper bound of the random addition to the delay.
 	pub jitter: Duration,
-	/// Chance of a datagram to be lost, or of a piece of TCP to be sent again; 0 to 1.
+	/// Probability that a datagram is lost, or a piece of TCP sent again; 0 to 1.
 	pub loss: f64,
-	/// Chance of a datagram to arrive twice; 0 to 1.
+	/// Probability that a datagram arrives twice; 0 to 1.
 	pub duplication: f64,
 	/// Bits a second in each direction; unlimited if `None`.
 	pub rate: Option<u64>,
-	/// Longest that a datagram waits for the rate before it is dropped. TCP is slowed down instead.
+	/// Longest time in the queue for the rate; a datagram that would wait longer is dropped. TCP is slowed
+	/// down instead.
 	pub queue: Duration,
-	/// Time after which a lost piece of TCP arrives.
+	/// Extra delay of a lost piece of TCP.
 	pub resend: Duration,
 }
 
@@ -92,26 +95,26 @@ impl Default for Settings {
 impl Settings {
 	/// # Panics
 	///
-	/// If a chance is not between 0 and 1, or the rate is 0; a line is stopped with [`Line::cut`].
+	/// If a probability is not between 0 and 1, or the rate is 0 ([`Line::cut`] stops a line).
 	fn check(&self) {
 		for chance in [self.loss, self.duplication] {
-			assert!((0.0..=1.0).contains(&chance), "not a chance: {chance}");
+			assert!((0.0..=1.0).contains(&chance), "not a probability: {chance}");
 		}
-		assert_ne!(self.rate, Some(0), "a rate of 0");
+		assert_ne!(self.rate, Some(0), "the rate of a line is 0");
 	}
 }
 
-/// How a line is cut.
+/// A way of cutting a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-	/// Datagrams are dropped. TCP connections stay open and nothing passes through them; new ones are accepted and
-	/// reach the target once the line is mended.
+	/// Datagrams are dropped. TCP connections stay open and nothing passes through them; new ones are
+	/// accepted and reach the target once the line is mended.
 	Stall,
 	/// Datagrams are dropped. TCP connections are reset, new ones as well.
 	Reset,
 }
 
-/// What passed through a line since it was made.
+/// The traffic of a line since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
 	/// From clients to the target.
@@ -120,24 +123,24 @@ pub struct Counters {
 	pub down: Direction,
 }
 
-/// What passed in one direction: datagrams of UDP, pieces of TCP.
+/// The traffic of one direction, in datagrams (UDP) or pieces (TCP).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Direction {
-	/// Those that reached the line.
+	/// Number that reached the line.
 	pub taken: u64,
-	/// Those that arrived at the other end, duplicates included.
+	/// Number that arrived at the other end, duplicates included.
 	pub forwarded: u64,
 	/// Bytes that arrived at the other end, duplicates included.
 	pub bytes: u64,
-	/// Those that were lost by chance; with TCP, that were delayed for it.
+	/// Number lost by chance; for TCP, number sent again.
 	pub lost: u64,
-	/// Those that were dropped because the line was cut.
+	/// Number dropped because the line was cut.
 	pub cut: u64,
-	/// Those that were dropped because too many waited for the rate.
+	/// Number dropped because the queue for the rate was full.
 	pub overflowed: u64,
-	/// Those that arrived a second time.
+	/// Number that arrived a second time.
 	pub duplicated: u64,
-	/// Those that arrived after one that had reached the line later.
+	/// Number that arrived after one that had reached the line later.
 	pub reordered: u64,
 }
 
@@ -148,14 +151,14 @@ enum Way {
 	Down = 1,
 }
 
-/// What can be changed while a line is in use.
+/// The part of a line that changes while it is in use.
 #[derive(Clone, Debug)]
 struct Control {
 	settings: Settings,
 	cut: Option<Cut>,
 }
 
-/// What the tasks of a line share.
+/// State shared by the tasks of a line.
 struct Shared {
 	target: SocketAddr,
 	control: watch::Sender<Control>,
@@ -186,7 +189,7 @@ pub struct Line {
 }
 
 impl Line {
-	/// Forwards datagrams that arrive at `listen` to `target`, and back. `seed` decides all chances.
+	/// Forwards datagrams that arrive at `listen` to `target`, and back. `seed` makes losses repeatable.
 	pub async fn udp(
 		listen: SocketAddr,
 		target: SocketAddr,
@@ -204,7 +207,7 @@ impl Line {
 		})
 	}
 
-	/// Forwards connections that are made to `listen` to `target`. `seed` decides all chances.
+	/// Forwards connections made to `listen` to `target`. `seed` makes losses repeatable.
 	pub async fn tcp(
 		listen: SocketAddr,
 		target: SocketAddr,
@@ -246,7 +249,7 @@ impl Line {
 		self.address
 	}
 
-	/// Changes the quality for what reaches the line from now on.
+	/// Changes the quality for traffic that reaches the line from now on.
 	pub fn set(&self, settings: Settings) {
 		settings.check();
 		self.shared
@@ -268,7 +271,7 @@ impl Line {
 			.send_modify(|control| control.cut = None);
 	}
 
-	/// Returns what has passed so far.
+	/// Returns the traffic so far.
 	pub fn counters(&self) -> Counters {
 		Counters {
 			up: self.shared.lane(Way::Up).counters,

@@ -1,4 +1,4 @@
-//! One direction of a line, without sockets and clocks: decides what happens to a datagram, and when.
+//! Decides the fate of each datagram or piece in one direction of a line, without sockets or clocks.
 
 use super::Settings;
 use rand::{Rng, SeedableRng};
@@ -6,37 +6,37 @@ use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What happens to a datagram.
+/// The fate of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
 	/// It arrives, and once more if it is duplicated.
 	Arrives { at: Instant, again: Option<Instant> },
 	/// Chance lost it.
 	Lost,
-	/// Too many wait for the rate.
+	/// The queue for the rate is full.
 	Overflows,
 }
 
-/// What happens to a piece of a TCP stream.
+/// The fate of a piece of a TCP stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-	/// When the line has taken it and can take the next one.
+	/// Time at which the line can take the next one.
 	pub sent: Instant,
-	/// When it arrives, if nothing before it is late.
+	/// Time at which it arrives, unless a piece before it is late.
 	pub at: Instant,
 	/// Whether it had to be sent again.
 	pub lost: bool,
 }
 
-/// Decides by the settings and by chance.
+/// Draws fates by the settings.
 pub(super) struct Shaper {
 	random: ChaCha8Rng,
-	/// When all that was let in has been sent at the line's rate.
+	/// Time at which the line has sent everything in its queue.
 	free: Option<Instant>,
 }
 
 impl Shaper {
-	/// Makes one of the streams of chance that a seed has.
+	/// Takes one of the random streams of a seed.
 	pub fn new(seed: u64, stream: u64) -> Self {
 		let mut random = ChaCha8Rng::seed_from_u64(seed);
 		random.set_stream(stream);
@@ -44,7 +44,7 @@ impl Shaper {
 	}
 
 	pub fn datagram(&mut self, settings: &Settings, now: Instant, bytes: usize) -> Fate {
-		// All is drawn for each datagram, so that one setting does not change what another one hits.
+		// Every datagram draws for every setting, so that one setting does not change the hits of another.
 		let lost = self.hits(settings.loss);
 		let twice = self.hits(settings.duplication);
 		let jitter = [self.jitter(settings), self.jitter(settings)];

@@ -1,5 +1,5 @@
-//! Forwards connections. Each direction of a connection is a pipe of pieces that arrive in the order in which
-//! they were sent.
+//! Forwards connections. Each direction of a connection is a pipe of pieces that arrive in the order in
+//! which they were sent.
 
 use super::{Cut, Shared, Way};
 use std::{io, sync::Arc};
@@ -14,9 +14,9 @@ use tokio::{
 	time::{Instant, sleep_until},
 };
 
-/// Most bytes of a piece.
+/// Cap on the bytes of a piece.
 const PIECE_BYTES: usize = 16 << 10;
-/// Most pieces of one direction of a connection that are on their way: 4 MiB. A sender then has to wait.
+/// Cap on the pieces in flight in one direction of a connection, 4 MiB. Beyond it a sender waits.
 const MAX_PIECES: usize = 256;
 
 /// Forwards until it is dropped.
@@ -99,7 +99,7 @@ async fn pipe(
 				}
 				piece
 			};
-			// The other half gave up.
+			// The writing half gave up, or the stream ended.
 			if send
 				.send((piece.at, buffer[..bytes].to_vec()))
 				.await
@@ -115,7 +115,7 @@ async fn pipe(
 		while let Some((at, bytes)) = arrive.recv().await {
 			sleep_until(at).await;
 			let _ = control.wait_for(|control| control.cut.is_none()).await;
-			// No bytes are the end of the stream.
+			// An empty piece is the end of the stream.
 			if bytes.is_empty() {
 				return to.shutdown().await;
 			}

@@ -1,5 +1,5 @@
-//! Forwards datagrams. Each client has a socket of its own towards the target; what is on its way waits in one
-//! heap, by the time at which it arrives.
+//! Forwards datagrams. Each client has a socket of its own towards the target. Datagrams in flight wait in
+//! one heap, ordered by arrival time.
 
 use super::{Shared, Way, shaper::Fate};
 use parking_lot::Mutex;
@@ -16,9 +16,9 @@ use tokio::{
 	time::{Instant, sleep_until},
 };
 
-/// Most clients of a line; datagrams of more are dropped as if the line were cut.
+/// Cap on the clients of a line; datagrams of further ones are dropped as if the line were cut.
 const MAX_CLIENTS: usize = 1_024;
-/// Longest datagram that exists.
+/// Size of the longest datagram.
 const MAX_BYTES: usize = 65_535;
 
 /// Forwards until it is dropped.
@@ -34,7 +34,7 @@ pub(super) async fn run(shared: Arc<Shared>, front: UdpSocket) {
 	let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
 	let mut buffer = vec![0; MAX_BYTES];
 	loop {
-		// An error is about a datagram that was sent earlier, to a client that is gone.
+		// An error is about an earlier datagram, to a client that is gone.
 		let Ok((bytes, client)) = air.front.recv_from(&mut buffer).await else {
 			continue;
 		};
@@ -69,20 +69,20 @@ async fn towards(target: SocketAddr) -> std::io::Result<UdpSocket> {
 	Ok(socket)
 }
 
-/// Takes what the target sends to one client.
+/// Takes the datagrams that the target sends to one client.
 async fn answers(air: Arc<Air>, back: Arc<UdpSocket>, client: SocketAddr) {
 	let mut buffer = vec![0; MAX_BYTES];
 	loop {
-		// An error says that the target did not listen when something was sent to it; it may by now.
+		// An error says that the target did not listen to an earlier datagram; it may by now.
 		if let Ok(bytes) = back.recv(&mut buffer).await {
 			air.take(Way::Down, &buffer[..bytes], To::Client(client));
 		}
 	}
 }
 
-/// Sends what is due.
+/// Sends datagrams when they are due.
 async fn deliver(air: Arc<Air>) {
-	// The latest datagram, by its place in its direction, that has arrived.
+	// The highest place that has arrived, by direction.
 	let mut latest = [0; 2];
 	loop {
 		let next = air.flights.lock().peek().map(|Reverse(flight)| flight.at);
@@ -103,10 +103,10 @@ enum To {
 	Client(SocketAddr),
 }
 
-/// A datagram on its way.
+/// A datagram in flight.
 struct Flight {
 	at: Instant,
-	/// Its place among all of its direction.
+	/// Its number among those of its direction.
 	place: u64,
 	again: bool,
 	way: Way,
@@ -140,12 +140,12 @@ impl Ord for Flight {
 	}
 }
 
-/// All that is on its way.
+/// The sockets of a line and its datagrams in flight.
 struct Air {
 	shared: Arc<Shared>,
 	front: UdpSocket,
 	flights: Mutex<BinaryHeap<Reverse<Flight>>>,
-	/// Something is on its way that was not before.
+	/// Signals a new datagram in flight.
 	changed: Notify,
 }
 
@@ -186,7 +186,7 @@ impl Air {
 		}
 	}
 
-	/// Sends all that is due by now.
+	/// Sends all datagrams that are due by now.
 	async fn land(&self, latest: &mut [u64; 2]) {
 		let now = Instant::now();
 		loop {
@@ -204,7 +204,7 @@ impl Air {
 				self.shared.lane(flight.way).counters.cut += 1;
 				continue;
 			}
-			// Counted before it is sent, so that whoever has received it finds it counted.
+			// Counted before it is sent, so that the counters are right when it is received.
 			{
 				let counters = &mut self.shared.lane(flight.way).counters;
 				counters.forwarded += 1;
