@@ -1,12 +1,14 @@
 // Chromium without a window, driven by Playwright or, as WebDriver, by Chromium's own driver.
 
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 import { chromium } from 'playwright-core';
+
+import { atExit } from './at-exit.mjs';
 
 // As root Chromium runs only without its sandbox. The rest keeps it from using a GPU, from talking to
 // anyone but the pages under test, and from asking questions.
@@ -70,6 +72,10 @@ export class Driver {
 			env: { ...process.env, TMPDIR: driver.dir },
 			stdio: ['ignore', 'pipe', 'pipe'],
 		});
+		driver.forget = atExit(() => {
+			driver.#kill();
+			rmSync(driver.dir, { force: true, maxRetries: 5, recursive: true });
+		});
 		driver.output = '';
 		driver.exited = new Promise((resolve) => driver.process.once('close', resolve));
 		try {
@@ -118,6 +124,16 @@ export class Driver {
 
 	/** Ends the driver with all browsers that it opened. */
 	async stop() {
+		this.#kill();
+		// Without a process there is nothing that closes.
+		if (this.process.pid !== undefined) {
+			await this.exited;
+		}
+		await rm(this.dir, { force: true, maxRetries: 5, recursive: true });
+		this.forget();
+	}
+
+	#kill() {
 		if (this.process.pid !== undefined) {
 			try {
 				process.kill(-this.process.pid, 'SIGKILL');
@@ -126,8 +142,6 @@ export class Driver {
 					throw error;
 				}
 			}
-			await this.exited;
 		}
-		await rm(this.dir, { force: true, maxRetries: 5, recursive: true });
 	}
 }

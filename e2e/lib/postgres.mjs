@@ -1,11 +1,13 @@
 // A PostgreSQL server of the test's own, as `scripts/postgres.sh` starts it.
 
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+
+import { atExit } from './at-exit.mjs';
 
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL('../../scripts/postgres.sh', import.meta.url));
@@ -27,6 +29,7 @@ export class Postgres {
 		const postgres = new Postgres();
 		postgres.dir = await mkdtemp(join(tmpdir(), 'kaisar-postgres-'));
 		postgres.port = port;
+		postgres.forget = atExit(() => spawnSync(SCRIPT, ['stop', postgres.dir]));
 		try {
 			await postgres.resume();
 		} catch (error) {
@@ -63,6 +66,7 @@ export class Postgres {
 	async stop() {
 		await this.#script('stop');
 		await rm(this.dir, { force: true, recursive: true });
+		this.forget();
 	}
 
 	#script(command, ...args) {

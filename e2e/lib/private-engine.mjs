@@ -2,13 +2,15 @@
 // tests of networks need. `engine.mjs` has the engine that agents of a test share the machine's network
 // with.
 
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+
+import { atExit } from './at-exit.mjs';
 
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL('../../scripts/engine.sh', import.meta.url));
@@ -24,6 +26,7 @@ export class PrivateEngine {
 	static async start(kind) {
 		const engine = new PrivateEngine();
 		engine.dir = await mkdtemp(join(tmpdir(), `kaisar-${kind}-`));
+		engine.forget = atExit(() => spawnSync(SCRIPT, ['stop', engine.dir]));
 		const env = { ...process.env, KAISAR_ENGINE: kind, KAISAR_ENGINE_NAMESPACE: 'own' };
 		try {
 			const { stdout } = await run(SCRIPT, ['start', engine.dir], { env, timeout: 120_000 });
@@ -139,5 +142,6 @@ export class PrivateEngine {
 	async stop() {
 		await run(SCRIPT, ['stop', this.dir], { timeout: 120_000 });
 		await rm(this.dir, { force: true, recursive: true, maxRetries: 5 });
+		this.forget();
 	}
 }
