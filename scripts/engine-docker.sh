@@ -12,6 +12,10 @@ make_bridge() {
 	reserve_subnet
 	ip address add "$SUBNET.1/24" dev "$MARK"
 	ip link set "$MARK" up
+	# Each daemon publishes on the first free port of the kernel's range, and so after a while on one that a
+	# container of another daemon just had. This one sees a range of its own.
+	printf '%s\n' "$PORTS" >"$DIR/ports"
+	within mount --bind "$DIR/ports" /proc/sys/net/ipv4/ip_local_port_range
 }
 
 write_settings() {

@@ -106,7 +106,7 @@ within() {
 SUBNETS=/run/kaisar-engines
 
 # Sets SUBNET to the first three bytes of a network that no other engine has, of those that are meant for
-# tests (RFC 2544).
+# tests (RFC 2544), and PORTS to the first and last of some ports that no other engine has.
 reserve_subnet() {
 	local at owner
 	mkdir -p "$SUBNETS"
@@ -120,6 +120,7 @@ reserve_subnet() {
 	done
 	printf '%s\n' "$DIR" >"$SUBNETS/$SUBNET"
 	exec {lock}>&-
+	PORTS=$((10000 + at * 40))$'\t'$((10039 + at * 40))
 }
 
 release_subnet() {
