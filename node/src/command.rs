@@ -3,7 +3,7 @@
 use crate::{
 	chain_spec,
 	cli::{Cli, Subcommand},
-	service,
+	client, service,
 };
 use kaisar_runtime::Block;
 use sc_cli::SubstrateCli;
@@ -141,8 +141,8 @@ pub fn run() -> sc_cli::Result<()> {
 				..
 			} = service::new_partial(&config, manual)?;
 			let aux = Box::new(
-				|client: std::sync::Arc<service::FullClient>,
-				 backend: std::sync::Arc<service::FullBackend>,
+				|client: std::sync::Arc<client::FullClient>,
+				 backend: std::sync::Arc<client::FullBackend>,
 				 blocks| {
 					sc_consensus_babe::revert(client.clone(), backend, blocks)?;
 					sc_consensus_grandpa::revert(client, blocks)?;

@@ -1,7 +1,7 @@
 //! The development chain: blocks sealed by the clock, by transactions or by hand, each a full slot
 //! of the chain's time after the last, whatever the wall clock says.
 
-use crate::{cli::Sealing, service::FullClient};
+use crate::{cli::Sealing, client::FullClient};
 use futures::{Stream, StreamExt, channel::mpsc, stream};
 use kaisar_runtime::{Block, Hash};
 use sc_client_api::{BlockchainEvents, Finalizer, UsageProvider};

@@ -11,6 +11,7 @@ mod addresses;
 mod agents;
 mod chain_spec;
 mod cli;
+mod client;
 mod command;
 mod dev;
 mod rpc;

@@ -2,7 +2,7 @@
 
 use crate::{
 	addresses::Addresses,
-	service::{FullBackend, FullClient, FullPool, FullSelectChain},
+	client::{FullBackend, FullClient, FullPool, FullSelectChain},
 };
 use jsonrpsee::{
 	RpcModule,

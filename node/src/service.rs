@@ -4,6 +4,7 @@ use crate::{
 	addresses::{self, Addresses},
 	agents,
 	cli::{Roles, Sealing},
+	client::{FullBackend, FullClient, FullPool, FullSelectChain},
 	dev::{self, Clock},
 	rpc,
 };
@@ -18,16 +19,6 @@ use sc_telemetry::{Telemetry, TelemetryWorker};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
 use std::sync::Arc;
 
-/// Runs the WASM.
-pub type Executor = sc_executor::WasmExecutor<sp_io::SubstrateHostFunctions>;
-/// The client.
-pub type FullClient = sc_service::TFullClient<Block, RuntimeApi, Executor>;
-/// The database.
-pub type FullBackend = sc_service::TFullBackend<Block>;
-/// Which chain is best.
-pub type FullSelectChain = sc_consensus::LongestChain<FullBackend, Block>;
-/// The pool of transactions.
-pub type FullPool = sc_transaction_pool::TransactionPoolHandle<Block, FullClient>;
 /// GRANDPA's import.
 type FullGrandpaImport = GrandpaBlockImport<FullBackend, Block, FullClient, FullSelectChain>;
 /// BABE's import, around GRANDPA's.
