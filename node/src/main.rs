@@ -14,6 +14,7 @@ mod cli;
 mod client;
 mod command;
 mod dev;
+mod genesis;
 mod rpc;
 mod service;
 

@@ -4,8 +4,9 @@ use crate::{
 	addresses::{self, Addresses},
 	agents,
 	cli::{Roles, Sealing},
-	client::{FullBackend, FullClient, FullPool, FullSelectChain},
+	client::{Executor, FullBackend, FullClient, FullPool, FullSelectChain},
 	dev::{self, Clock},
+	genesis::Genesis,
 	rpc,
 };
 use futures::FutureExt;
@@ -68,13 +69,22 @@ pub fn new_partial(config: &Configuration, manual: bool) -> Result<Partial, Erro
 		})
 		.transpose()?;
 
-	let executor = sc_service::new_wasm_executor(&config.executor);
+	let executor: Executor = sc_service::new_wasm_executor(&config.executor);
+	let backend = sc_service::new_db_backend(config.db_config())?;
+	let genesis = Genesis {
+		spec: &*config.chain_spec,
+		commit_state: !config.no_genesis(),
+		backend: backend.clone(),
+		executor: executor.clone(),
+	};
 	let (client, backend, keystore_container, task_manager) =
-		sc_service::new_full_parts::<Block, RuntimeApi, _>(
+		sc_service::new_full_parts_with_genesis_builder::<Block, RuntimeApi, _, _>(
 			config,
 			telemetry.as_ref().map(|(_, telemetry)| telemetry.handle()),
 			executor,
-			Vec::new(),
+			backend,
+			genesis,
+			false,
 		)?;
 	let client = Arc::new(client);
 	let telemetry = telemetry.map(|(worker, telemetry)| {
