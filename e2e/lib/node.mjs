@@ -94,6 +94,9 @@ export class Node {
 			String(p2pPort),
 			'--no-prometheus',
 			'--no-telemetry',
+			// The first node that starts after a build compiles the WASM for all others.
+			'--wasm-cache',
+			join(binDir(), 'wasm-cache'),
 			...(log ? ['--log', log] : []),
 		];
 		node.process = spawn(binary('kaisar-node'), all, {

@@ -22,6 +22,11 @@ pub struct Cli {
 	/// (as soon as there is a transaction) or `manual` (by `engine_createBlock` alone).
 	#[arg(long, value_name = "HOW", default_value = "interval=1000")]
 	pub sealing: Sealing,
+
+	/// Keep the compiled WASM in this folder, so that the next start does not compile it again. The node
+	/// runs what it finds there: nobody else may write to it.
+	#[arg(long, value_name = "DIR")]
+	pub wasm_cache: Option<PathBuf>,
 }
 
 /// Roles and their agents.

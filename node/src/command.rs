@@ -77,6 +77,11 @@ pub fn run() -> sc_cli::Result<()> {
 			.splice(0..0, QUIET.map(String::from));
 	}
 
+	let wasm_cache = cli.wasm_cache.clone();
+	let parts = |config: &sc_service::Configuration| {
+		service::new_partial(config, is_manual(config), wasm_cache.as_deref())
+	};
+
 	match &cli.subcommand {
 		Some(Subcommand::Key(command)) => command.run(&cli),
 		#[allow(deprecated)]
@@ -88,44 +93,40 @@ pub fn run() -> sc_cli::Result<()> {
 			command.run(spec)
 		}
 		Some(Subcommand::CheckBlock(command)) => cli.create_runner(command)?.async_run(|config| {
-			let manual = is_manual(&config);
 			let PartialComponents {
 				client,
 				task_manager,
 				import_queue,
 				..
-			} = service::new_partial(&config, manual)?;
+			} = parts(&config)?;
 			Ok((command.run(client, import_queue), task_manager))
 		}),
 		Some(Subcommand::ExportBlocks(command)) => {
 			cli.create_runner(command)?.async_run(|config| {
-				let manual = is_manual(&config);
 				let PartialComponents {
 					client,
 					task_manager,
 					..
-				} = service::new_partial(&config, manual)?;
+				} = parts(&config)?;
 				Ok((command.run(client, config.database), task_manager))
 			})
 		}
 		Some(Subcommand::ExportState(command)) => cli.create_runner(command)?.async_run(|config| {
-			let manual = is_manual(&config);
 			let PartialComponents {
 				client,
 				task_manager,
 				..
-			} = service::new_partial(&config, manual)?;
+			} = parts(&config)?;
 			Ok((command.run(client, config.chain_spec), task_manager))
 		}),
 		Some(Subcommand::ImportBlocks(command)) => {
 			cli.create_runner(command)?.async_run(|config| {
-				let manual = is_manual(&config);
 				let PartialComponents {
 					client,
 					task_manager,
 					import_queue,
 					..
-				} = service::new_partial(&config, manual)?;
+				} = parts(&config)?;
 				Ok((command.run(client, import_queue), task_manager))
 			})
 		}
@@ -133,13 +134,12 @@ pub fn run() -> sc_cli::Result<()> {
 			.create_runner(command)?
 			.sync_run(|config| command.run(config.database)),
 		Some(Subcommand::Revert(command)) => cli.create_runner(command)?.async_run(|config| {
-			let manual = is_manual(&config);
 			let PartialComponents {
 				client,
 				task_manager,
 				backend,
 				..
-			} = service::new_partial(&config, manual)?;
+			} = parts(&config)?;
 			let aux = Box::new(
 				|client: std::sync::Arc<client::FullClient>,
 				 backend: std::sync::Arc<client::FullBackend>,
@@ -158,12 +158,22 @@ pub fn run() -> sc_cli::Result<()> {
 				.run_node_until_exit(|config| async move {
 					let sealing = is_manual(&config).then_some(sealing);
 					match config.network.network_backend {
-						NetworkBackendType::Libp2p => service::new_full::<
-							sc_network::NetworkWorker<Block, _>,
-						>(config, roles, sealing),
-						NetworkBackendType::Litep2p => service::new_full::<
-							sc_network::Litep2pNetworkBackend,
-						>(config, roles, sealing),
+						NetworkBackendType::Libp2p => {
+							service::new_full::<sc_network::NetworkWorker<Block, _>>(
+								config,
+								roles,
+								sealing,
+								wasm_cache.as_deref(),
+							)
+						}
+						NetworkBackendType::Litep2p => {
+							service::new_full::<sc_network::Litep2pNetworkBackend>(
+								config,
+								roles,
+								sealing,
+								wasm_cache.as_deref(),
+							)
+						}
 					}
 					.map_err(sc_cli::Error::Service)
 				})

@@ -4,7 +4,7 @@ use crate::{
 	addresses::{self, Addresses},
 	agents,
 	cli::{Roles, Sealing},
-	client::{Executor, FullBackend, FullClient, FullPool, FullSelectChain},
+	client::{self, FullBackend, FullClient, FullPool, FullSelectChain},
 	dev::{self, Clock},
 	genesis::Genesis,
 	rpc,
@@ -18,7 +18,7 @@ use sc_network::NetworkBackend;
 use sc_service::{Configuration, Error, PartialComponents, TaskManager, WarpSyncConfig};
 use sc_telemetry::{Telemetry, TelemetryWorker};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// GRANDPA's import.
 type FullGrandpaImport = GrandpaBlockImport<FullBackend, Block, FullClient, FullSelectChain>;
@@ -56,8 +56,12 @@ type Partial = PartialComponents<
 >;
 
 /// All that a command on the chain needs. With `manual`, blocks carry no seal and the chain keeps
-/// its own time.
-pub fn new_partial(config: &Configuration, manual: bool) -> Result<Partial, Error> {
+/// its own time. Compiled WASM is kept in `wasm_cache`.
+pub fn new_partial(
+	config: &Configuration,
+	manual: bool,
+	wasm_cache: Option<&Path>,
+) -> Result<Partial, Error> {
 	let telemetry = config
 		.telemetry_endpoints
 		.clone()
@@ -69,7 +73,7 @@ pub fn new_partial(config: &Configuration, manual: bool) -> Result<Partial, Erro
 		})
 		.transpose()?;
 
-	let executor: Executor = sc_service::new_wasm_executor(&config.executor);
+	let executor = client::executor(&config.executor, wasm_cache)?;
 	let backend = sc_service::new_db_backend(config.db_config())?;
 	let genesis = Genesis {
 		spec: &*config.chain_spec,
@@ -183,6 +187,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 	config: Configuration,
 	roles: Roles,
 	sealing: Option<Sealing>,
+	wasm_cache: Option<&Path>,
 ) -> Result<TaskManager, Error> {
 	let PartialComponents {
 		client,
@@ -201,7 +206,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 				clock,
 				mut telemetry,
 			},
-	} = new_partial(&config, sealing.is_some())?;
+	} = new_partial(&config, sealing.is_some(), wasm_cache)?;
 
 	let metrics = Network::register_notification_metrics(config.prometheus_registry());
 	let mut network_config =
