@@ -1,0 +1,197 @@
+//! Stands in for the crate `wasm-opt`, which `substrate-wasm-builder` calls once it has built the runtime.
+//!
+//! That crate compiles binaryen, about 300 files of C++ and a fifth of a build from nothing. The builder asks
+//! it for two things, never for an optimization:
+//!
+//! - *Lower sign extension*, for nodes that know WebAssembly 1.0 alone. The runtime's target, `wasm32v1-none`,
+//!   is just that, so there is nothing to lower. [`OptimizationOptions::run`] fails if that is ever not so.
+//! - *Strip DWARF*: remove the custom sections `.debug_*`.
+//!
+//! As binaryen does, it writes the module anew, with every number as short as it can be; what the linker wrote
+//! is 6 % longer.
+//!
+//! The root `Cargo.toml` puts this crate in the other's place (`[patch.crates-io]`). A version of the builder
+//! that asks for more does not compile with it.
+
+use parity_wasm::elements::{self, Module, Section};
+use std::{fmt, fs, io, path::Path};
+
+/// What can be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pass {
+	/// Remove debug information.
+	StripDwarf,
+	/// Leave no sign extension.
+	SignextLowering,
+}
+
+/// Why a module was not written.
+#[derive(Debug)]
+pub enum Error {
+	/// A file cannot be read or written.
+	Io(io::Error),
+	/// The module is not WebAssembly 1.0.
+	Invalid(elements::Error),
+}
+
+impl fmt::Display for Error {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		match self {
+			Self::Io(error) => error.fmt(f),
+			Self::Invalid(why) => write!(f, "the module is not WebAssembly 1.0: {why}"),
+		}
+	}
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+	fn from(error: io::Error) -> Self {
+		Self::Io(error)
+	}
+}
+
+impl From<elements::Error> for Error {
+	fn from(error: elements::Error) -> Self {
+		Self::Invalid(error)
+	}
+}
+
+/// What is to be done to a module. Whatever is asked for, [`run`](Self::run) does the same.
+#[derive(Default, Debug)]
+pub struct OptimizationOptions(());
+
+impl OptimizationOptions {
+	/// No optimization.
+	pub fn new_opt_level_0() -> Self {
+		Self::default()
+	}
+
+	/// Accepts WebAssembly 1.0 only.
+	pub fn mvp_features_only(&mut self) -> &mut Self {
+		self
+	}
+
+	/// Keeps the names of functions.
+	pub fn debug_info(&mut self, _keep: bool) -> &mut Self {
+		self
+	}
+
+	/// Adds a pass.
+	pub fn add_pass(&mut self, _pass: Pass) -> &mut Self {
+		self
+	}
+
+	/// Reads a module, which must be WebAssembly 1.0, and writes it without DWARF. The two files may be the same.
+	pub fn run(&self, input: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<(), Error> {
+		// It knows no operator but those of WebAssembly 1.0.
+		let mut module: Module = parity_wasm::deserialize_buffer(&fs::read(input)?)?;
+		module.sections_mut().retain(|section| match section {
+			Section::Custom(custom) => !custom.name().starts_with(".debug_"),
+			_ => true,
+		});
+		fs::write(output, parity_wasm::serialize(module)?)?;
+		Ok(())
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	/// Magic and version of a module.
+	const HEADER: [u8; 8] = *b"\0asm\x01\0\0\0";
+	/// The id of a custom section.
+	const CUSTOM: u8 = 0;
+
+	/// A section of at most 127 bytes.
+	fn section(id: u8, content: &[u8]) -> Vec<u8> {
+		let size = u8::try_from(content.len()).expect("it is short");
+		assert!(size < 0x80);
+		[&[id, size], content].concat()
+	}
+
+	fn custom(name: &str, content: &[u8]) -> Vec<u8> {
+		let length = u8::try_from(name.len()).expect("it is short");
+		section(CUSTOM, &[&[length], name.as_bytes(), content].concat())
+	}
+
+	/// A module with one function from `i32` to `i32`: `local.get 0`, and an operator.
+	fn module(operator: &[u8]) -> Vec<u8> {
+		let body = [&[0, 0x20, 0], operator, &[0x0b]].concat();
+		let size = u8::try_from(body.len()).expect("it is short");
+		[
+			HEADER.to_vec(),
+			section(1, &[1, 0x60, 1, 0x7f, 1, 0x7f]),
+			section(3, &[1, 0]),
+			section(10, &[&[1, size], body.as_slice()].concat()),
+		]
+		.concat()
+	}
+
+	/// Runs as the builder does, and reads what was written.
+	fn run(module: &[u8]) -> Result<Vec<u8>, Error> {
+		static RUNS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+		let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+		let name = format!("kaisar-wasm-opt-{}-{run}", std::process::id());
+		let file = std::env::temp_dir().join(name);
+		fs::write(&file, module).expect("it is written");
+		let mut options = OptimizationOptions::new_opt_level_0();
+		options.mvp_features_only().debug_info(true);
+		options
+			.add_pass(Pass::StripDwarf)
+			.add_pass(Pass::SignextLowering);
+		let result = options.run(&file, &file).map(|()| fs::read(&file));
+		let read = result.map(|bytes| bytes.expect("it is read"));
+		fs::remove_file(&file).expect("it is removed");
+		read
+	}
+
+	#[test]
+	fn debug_sections_are_stripped_and_nothing_else() {
+		let bare = module(&[0x45]);
+		let names = custom("name", b"\0");
+		let version = custom("runtime_version", b".debug_");
+		let full = [
+			bare.clone(),
+			custom(".debug_info", b"where"),
+			names.clone(),
+			custom(".debug_line", &[0; 40]),
+			version.clone(),
+		]
+		.concat();
+		assert_eq!(
+			run(&full).expect("it is written"),
+			[bare, names, version].concat()
+		);
+	}
+
+	#[test]
+	fn numbers_are_as_short_as_they_can_be() {
+		// `i32.const 1` and `drop`, as a linker writes it that may have to put in a greater number.
+		let long = module(&[0x41, 0x81, 0x80, 0x80, 0x80, 0, 0x1a]);
+		assert_eq!(run(&long).expect("it is written"), module(&[0x41, 1, 0x1a]));
+	}
+
+	#[test]
+	fn fails_with_sign_extension() {
+		for operator in 0xc0..=0xc4u8 {
+			let error = run(&module(&[operator])).expect_err("it is not WebAssembly 1.0");
+			assert!(matches!(error, Error::Invalid(_)), "{error}");
+		}
+	}
+
+	#[test]
+	fn fails_with_later_features() {
+		// `memory.copy`, and `i32.trunc_sat_f32_s`.
+		for operator in [&[0xfc, 10, 0, 0][..], &[0xfc, 0]] {
+			assert!(run(&module(operator)).is_err());
+		}
+	}
+
+	#[test]
+	fn fails_where_a_section_is_cut_short() {
+		let full = module(&[0x45]);
+		assert!(run(&full[..full.len() - 1]).is_err());
+	}
+}
