@@ -337,8 +337,7 @@ setup_all() {
 BUILD_ADVICE='read the first error above. If a process was killed, there was too little memory: try CARGO_BUILD_JOBS=1. If a crate could not be fetched, check the network.'
 
 # Builds everything that the checks and the demonstration need, in the one way in which everything is
-# built: all targets of the workspace. With other flags or features cargo would build most of it,
-# binaryen included, once more.
+# built: all targets of the workspace. With other flags or features cargo would build most of it once more.
 build_all() {
 	(cd "$KAISAR_ROOT" && cargo build --workspace --all-targets --locked)
 }

@@ -2,6 +2,8 @@
 # Sets up and runs every check: format, lints, build, unit and property tests, end-to-end tests.
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# shellcheck source=scripts/tests.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tests.sh"
 
 usage() {
 	cat <<-HELP
@@ -12,10 +14,12 @@ usage() {
 		  shell    shellcheck of the scripts
 		  build    the whole workspace: node, agent, tests
 		  clippy   cargo clippy, warnings are errors
-		  unit     cargo test --workspace
+		  unit     unit and property tests of all crates, and the examples of the documentation
 		  e2e      the node and agent binaries, driven with @polkadot/api
 
 		  --no-setup   do not look at packages and toolchains
+
+		Long runs (more cases, repetitions, fuzzing) are in scripts/soak.sh.
 
 		environment:
 		  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
@@ -38,6 +42,7 @@ done
 wanted() { [[ ${#STEPS[@]} -eq 0 || " ${STEPS[*]} " == *" $1 "* ]]; }
 
 LOGS=$(mktemp -d)
+export LOGS
 RESULT=1
 finish() {
 	stop_heartbeat
@@ -72,36 +77,6 @@ shell_check() {
 format_check() { (cd "$KAISAR_ROOT" && cargo fmt --all -- --check); }
 
 clippy_check() { (cd "$KAISAR_ROOT" && cargo clippy --workspace --all-targets --locked -- -D warnings); }
-
-unit_tests() {
-	(cd "$KAISAR_ROOT" && cargo test --workspace --locked --no-fail-fast 2>&1) | tee "$LOGS/unit.log"
-}
-
-# These have agents that measure, so each needs the machine to itself; the others wait for events alone.
-E2E_ALONE=(agent main-job orders restart)
-
-e2e_tests() {
-	local alone=() together=() file name status=0
-	for file in "$KAISAR_ROOT"/e2e/test/*.test.mjs; do
-		name=${file##*/}
-		if [[ "$name" != *"${E2E_FILTER:-}"* ]]; then continue; fi
-		if [[ " ${E2E_ALONE[*]} " == *" ${name%.test.mjs} "* ]]; then alone+=("$file"); else together+=("$file"); fi
-	done
-	if ((${#together[@]})); then e2e_files 2 "${together[@]}" || status=$?; fi
-	if ((${#alone[@]})); then e2e_files 1 "${alone[@]}" || status=$?; fi
-	return "$status"
-}
-
-# Runs end-to-end files, so many at a time. The reporter is named, since the default depends on the version
-# and on the terminal. Tests wait for events and blocks; the limit only ends what no longer waits for
-# anything that can come.
-e2e_files() {
-	local at_once=$1
-	shift
-	(cd "$KAISAR_ROOT/e2e" && node --test --test-concurrency="$at_once" --test-reporter=tap \
-		--test-timeout=900000 "$@" 2>&1) |
-		tee -a "$LOGS/e2e.log" | grep -avE --line-buffered '^ *(---|\.\.\.|duration_ms:.*|type: .*|1\.\.[0-9]+)$'
-}
 
 if [[ $SETUP == yes ]]; then
 	setup_all shellcheck:shellcheck

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# How tests are run: test.sh and soak.sh source this, after setup.sh. They say in LOGS where logs go.
+
+# The test binaries that take longest. They start first, so that none of them is left for the end.
+UNIT_LONGEST=(containers suite kaisar_agent netns pallet_orders pallet_popw pallet_rewards)
+
+# The end-to-end tests that take longest, of those that run beside others. They start first.
+E2E_LONGEST=(orders agent)
+
+# These end-to-end tests need the machine to themselves: in main-job the agents measure what the machine can do, in
+# restart they have one phase of a round to start again and catch up. The others claim what any machine can do, or
+# only wait for events.
+E2E_ALONE=(main-job restart)
+
+# Reads cargo's messages, and prints a line for each test binary: its name, the folder of its crate, and the file.
+# shellcheck disable=SC2016 # it is JavaScript
+LIST_TESTS='
+	const { dirname } = require("node:path");
+	for (const line of require("node:fs").readFileSync(0, "utf8").split("\n").filter(Boolean)) {
+		const { executable, manifest_path, profile, target } = JSON.parse(line);
+		if (executable && profile.test) console.log(`${target.name} ${dirname(manifest_path)} ${executable}`);
+	}'
+
+# Builds the test binaries, and lists them as LIST_TESTS says, those that take longest first.
+list_tests() {
+	local all name
+	all=$(cd "$KAISAR_ROOT" && cargo test --workspace --locked --no-run --message-format=json-render-diagnostics |
+		node -e "$LIST_TESTS")
+	for name in "${UNIT_LONGEST[@]}"; do
+		grep "^$name " <<<"$all" || true
+	done
+	grep -vE "^($(IFS='|' && echo "${UNIT_LONGEST[*]}")) " <<<"$all" || true
+}
+
+# The crates whose documentation has examples, as arguments for cargo. Of the others there is nothing to run, and
+# rustdoc would read each of them whole to find that out.
+crates_with_examples() {
+	local manifest
+	for manifest in "$KAISAR_ROOT"/*/Cargo.toml "$KAISAR_ROOT"/*/*/Cargo.toml; do
+		if [[ ! -d "${manifest%/*}/src" || "$manifest" == */fuzz/* ]]; then continue; fi
+		if grep -rq 'docify::' "${manifest%/*}/src" || find "${manifest%/*}/src" -name '*.rs' -exec awk '
+			/^[ \t]*\/\/[\/!].*```/ { inside = !inside; if (inside && !/```text/) found = 1 }
+			END { exit !found }' {} +; then
+			sed -n '0,/^name = "\(.*\)"/s//-p \1/p' "$manifest"
+		fi
+	done
+}
+
+# Runs a test binary as cargo would, and shows all that it says at once, when it has ended.
+run_test() {
+	local name=$1 folder=$2 file=$3 log status=0
+	shift 3
+	log=$(mktemp "$LOGS/unit-$name-XXXXXX.log")
+	(cd "$folder" && CARGO_MANIFEST_DIR=$folder "$file" "$@") >"$log" 2>&1 || status=$?
+	{
+		flock 9
+		printf '\n%s: %s\n' "$name" "$(elapsed "$SECONDS")"
+		cat "$log"
+		if ((status)); then printf '%s ended with exit code %s\n' "$file" "$status"; fi
+	} 9>"$LOGS/lock"
+	return "$status"
+}
+export -f run_test elapsed
+
+# Runs the unit and property tests: the binaries of all crates, two at a time, and the examples of the documentation.
+# While one of them waits, for a container or a line, another computes.
+unit_tests() {
+	local tests crates status=0
+	tests=$(list_tests)
+	crates=$(crates_with_examples)
+	xargs --max-procs=2 --max-lines=1 bash -c 'run_test "$@"' run_test <<<"$tests" || status=$?
+	# shellcheck disable=SC2086 # two words a crate
+	(cd "$KAISAR_ROOT" && cargo test --doc --locked $crates 2>&1) | tee "$LOGS/unit-doc.log" || status=$?
+	return "$status"
+}
+
+# Runs the end-to-end files whose name contains E2E_FILTER.
+e2e_tests() {
+	local alone=() first=() together=() file name status=0
+	for file in "$KAISAR_ROOT"/e2e/test/*.test.mjs; do
+		name=${file##*/}
+		if [[ "$name" != *"${E2E_FILTER:-}"* ]]; then continue; fi
+		case " ${E2E_ALONE[*]} | ${E2E_LONGEST[*]} " in
+			*" ${name%.test.mjs} "*'|'*) alone+=("$file") ;;
+			*'|'*" ${name%.test.mjs} "*) first+=("$file") ;;
+			*) together+=("$file") ;;
+		esac
+	done
+	together=(${first[@]+"${first[@]}"} ${together[@]+"${together[@]}"})
+	# They wait more than they compute.
+	if ((${#together[@]})); then e2e_files 3 "${together[@]}" || status=$?; fi
+	if ((${#alone[@]})); then e2e_files 1 "${alone[@]}" || status=$?; fi
+	return "$status"
+}
+
+# Runs end-to-end files, so many at a time. The reporter is named, since the default depends on the version
+# and on the terminal. Tests wait for events and blocks; the limit only ends what no longer waits for
+# anything that can come.
+e2e_files() {
+	local at_once=$1
+	shift
+	(cd "$KAISAR_ROOT/e2e" && node --test --test-concurrency="$at_once" --test-reporter=tap \
+		--test-timeout=900000 "$@" 2>&1) |
+		tee -a "$LOGS/e2e.log" | grep -avE --line-buffered '^ *(---|\.\.\.|duration_ms:.*|type: .*|1\.\.[0-9]+)$'
+}
