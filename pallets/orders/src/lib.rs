@@ -27,21 +27,21 @@
 //! 5. Two hours later paid time is over. The order is `Closing`, and its worker due in a check. That check
 //!    proves the tail, the rest is paid, the order is `Closed`, the worker idle again.
 //!
-//! It can go otherwise: nobody fits, the image is no good, the container ends, Carla cancels, or reports that
-//! something is wrong; the worker never deploys it, or a check finds it gone. `docs/orders.md` tells each,
-//! and what it does with the money.
+//! An order can also end early: no worker fits, the image fails, the container exits, Carla cancels or
+//! reports an issue, the worker never deploys it, or a check finds it gone. `docs/orders.md` describes each
+//! case, and where the money goes.
 //!
 //! ## Money
 //!
-//! What was charged for an order is at any time the sum of what is in escrow, paid, taken as fee, paid to the
-//! treasury, given back and credited ([`Ledger`]). Payments are rounded down, credits are used before
-//! KAI, and what goes back goes back in its kind.
+//! The amount charged for an order is at any time the sum of the amounts in escrow, paid, taken as fee, paid
+//! to the treasury, given back and credited ([`Ledger`]). Payments are rounded down, credits are used before
+//! KAI, and refunds are made in the kind that was paid.
 //!
 //! ## Time
 //!
-//! What has to happen at a block, happens without anybody's call: the agenda ([`agenda`]) keeps orders by
-//! the block in which something is to be done, and each block does what is due, bounded by weight. What did
-//! not fit is done in the next ones; an order that fails is put aside for later and stops no other.
+//! Work that is due at a block needs no call: the agenda ([`agenda`]) lists orders by the block in which
+//! they are due, and each block does the due work, bounded by weight. The rest is done in the next blocks;
+//! an order that fails is put aside for later and stops no other.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
@@ -78,7 +78,7 @@ use sp_runtime::{
 	traits::{EnsureAdd, EnsureAddAssign, EnsureMul, EnsureSub},
 };
 
-/// Where the pallet logs.
+/// The log target of this pallet.
 pub const LOG_TARGET: &str = "runtime::orders";
 
 /// The record of an order of this runtime.
@@ -117,10 +117,10 @@ pub mod pallet {
 		type Currency: Mutate<Self::AccountId, Balance = Balance>
 			+ MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason>;
 
-		/// Why KAI is held.
+		/// The runtime's hold reasons, this pallet's among them.
 		type RuntimeHoldReason: From<HoldReason>;
 
-		/// The registry of workers.
+		/// The registry of workers, and its market of idle ones.
 		type Workers: WorkerRegistry<Self::AccountId> + Market;
 
 		/// Rounds and checks.
@@ -132,61 +132,60 @@ pub mod pallet {
 		/// Takes the protocol's part of payments.
 		type Fees: ProtocolFees<Self::AccountId>;
 
-		/// Gets what a deployment costs that came to nothing.
+		/// The treasury's account, which receives the price of failed deployments.
 		type Treasury: Get<Self::AccountId>;
 
-		/// Where the pot's account comes from.
+		/// The id from which the pot's account is derived.
 		#[pallet::constant]
 		type PalletId: Get<PalletId>;
 
 		/// May set prices, the oracle, the contingency and templates.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
 
-		/// What the plans leave of a price. *Param.*
+		/// The part of a price that remains with each plan. *Param.*
 		type PlanRates: Get<PlanRates>;
 
 		/// The protocol's part of a payment. *Param.*
 		type ProtocolFee: Get<Perbill>;
 
-		/// The KAI that is held for a report of an issue. *Param.*
+		/// The KAI held for a report of an issue. *Param.*
 		type IssueBond: Get<Balance>;
 
 		/// Blocks that a worker has for deploying. *Param.*
 		type DeployDeadline: Get<BlockNumber>;
 
-		/// Blocks of the price that a deployment costs which came to nothing: 0.1 h. *Param.*
+		/// Blocks of the price that a failed deployment costs: 0.1 h. *Param.*
 		type SetupBlocks: Get<BlockNumber>;
 
-		/// Blocks for which a worker is not matched that could not serve an order. *Param.*
+		/// Blocks for which a worker that could not serve an order is not matched. *Param.*
 		type BarBlocks: Get<BlockNumber>;
 
-		/// Blocks after which the agenda asks what has become of the check that an order's end waits for.
-		/// *Param.*
+		/// Blocks after which the agenda looks again for the check that proves an order's tail. *Param.*
 		type ClosingTimeout: Get<BlockNumber>;
 
-		/// Blocks for which an order that is closed is kept. *Param.*
+		/// Blocks for which a closed order stays in storage. *Param.*
 		type History: Get<BlockNumber>;
 
-		/// Most idle workers that are drawn for an order. *Param.*
+		/// Maximum number of idle workers drawn for an order. *Param.*
 		type MatchDraws: Get<u32>;
 
-		/// The weight that a block gives to the agenda and to matching, half of it to each before the other
-		/// may have what is left.
+		/// The weight that a block gives to the agenda and to matching. Each gets half of it first, then
+		/// what the other left.
 		type HookWeight: Get<Weight>;
 
 		/// Weights of the calls and hooks.
 		type WeightInfo: WeightInfo;
 	}
 
-	/// The price book.
+	/// The price book: reference price and cost by class.
 	#[pallet::storage]
 	pub type PriceBook<T> = StorageMap<_, Identity, GpuClass, ClassPrice>;
 
-	/// Whether prices follow costs: the governance's switch.
+	/// Whether prices follow costs. Governance switches it.
 	#[pallet::storage]
 	pub type Contingency<T> = StorageValue<_, bool, ValueQuery>;
 
-	/// The account that may set prices besides governance.
+	/// The account that may set prices, next to governance.
 	#[pallet::storage]
 	pub type Oracle<T: Config> = StorageValue<_, T::AccountId>;
 
@@ -198,12 +197,12 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextOrderId<T> = StorageValue<_, OrderId, ValueQuery>;
 
-	/// Orders: those that are open, and those that were closed lately. (Numbers are given out in order, so
-	/// they need no hash.)
+	/// Orders: open ones, and those closed within [`Config::History`]. Numbers are given out in order, so
+	/// they need no hash.
 	#[pallet::storage]
 	pub type Orders<T: Config> = StorageMap<_, Identity, OrderId, OrderOf<T>>;
 
-	/// What each of them runs. Apart from its record, which every payment writes.
+	/// The workload of each order, apart from its record because every payment writes the record.
 	#[pallet::storage]
 	pub type Workloads<T> = StorageMap<_, Identity, OrderId, Workload>;
 
@@ -216,11 +215,11 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Queue<T> = StorageMap<_, Twox64Concat, u64, Waiting>;
 
-	/// Where the queue begins and ends.
+	/// The queue's head and tail.
 	#[pallet::storage]
 	pub type QueueEnds<T> = StorageValue<_, QueueBounds, ValueQuery>;
 
-	/// Orders by the block in which something is to be done, in pages of [`AGENDA_PAGE`].
+	/// Orders by the block in which they are due, in pages of [`AGENDA_PAGE`].
 	#[pallet::storage]
 	pub type Agenda<T> = StorageDoubleMap<
 		_,
@@ -232,11 +231,11 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// How many entries a block has in the agenda.
+	/// The number of entries a block has in the agenda.
 	#[pallet::storage]
 	pub type AgendaLen<T> = StorageMap<_, Twox64Concat, BlockNumber, u32, ValueQuery>;
 
-	/// Where the agenda has got to.
+	/// The agenda's position; set while it is behind.
 	#[pallet::storage]
 	pub type AgendaCursor<T> = StorageValue<_, Cursor>;
 
@@ -245,14 +244,15 @@ pub mod pallet {
 	pub type Credits<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, Balance, ValueQuery>;
 
-	/// All credits, those in escrow included. The pot has as much KAI, besides its existential deposit.
+	/// All credits, those in escrow included. The pot holds the same amount of KAI, plus its existential
+	/// deposit.
 	#[pallet::storage]
 	pub type TotalCredits<T> = StorageValue<_, Balance, ValueQuery>;
 
-	/// What the chain starts with.
+	/// The state at genesis.
 	#[pallet::genesis_config]
 	pub struct GenesisConfig<T: Config> {
-		/// Reference prices of a unit and hour.
+		/// Reference prices of a unit and hour, one for each class, in units of 10⁻¹⁸ KAI.
 		pub prices: Vec<(GpuClass, Balance)>,
 		#[doc(hidden)]
 		pub _config: core::marker::PhantomData<T>,
@@ -283,259 +283,219 @@ pub mod pallet {
 		}
 	}
 
-	/// Why the pallet holds KAI.
+	/// Reasons for which the pallet holds KAI.
 	#[pallet::composite_enum]
 	pub enum HoldReason {
-		/// It is in escrow for an order.
+		/// The escrow of an order.
 		Escrow,
-		/// It is the bond of a report.
+		/// The bond of a report.
 		IssueBond,
 	}
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	#[allow(missing_docs)]
 	pub enum Event<T: Config> {
 		/// An order was placed, and its price is in escrow.
 		OrderPlaced {
-			/// The order.
 			order: OrderId,
-			/// The customer.
 			customer: T::AccountId,
-			/// What was asked for.
 			requirement: Requirement,
-			/// For how long.
 			hours: u32,
-			/// With which plan.
 			plan: Plan,
-			/// What a unit and hour costs.
+			/// The price of a unit and hour with the plan.
 			unit_price: Balance,
-			/// All of it.
+			/// The price of the whole order.
 			charged: Money,
 		},
-		/// An order has a worker, which is to deploy it.
+		/// A worker was matched to an order and has to deploy it.
 		OrderMatched {
-			/// The order.
 			order: OrderId,
-			/// The worker.
 			worker: WorkerId,
 			/// The last block in which its deployment may be confirmed.
 			deploy_by: BlockNumber,
 		},
-		/// An order's container runs: its paid time has begun.
+		/// An order's container was started, and its paid time began.
 		OrderDeployed {
-			/// The order.
 			order: OrderId,
-			/// The worker.
 			worker: WorkerId,
-			/// When paid time ends.
+			/// The block in which paid time ends.
 			ends_at: BlockNumber,
 		},
 		/// A worker's agent could not deploy an order.
 		DeploymentFailed {
-			/// The order.
 			order: OrderId,
-			/// The worker.
 			worker: WorkerId,
-			/// Why.
 			reason: DeployFailure,
 		},
 		/// An order's container ended by itself.
 		ContainerExited {
-			/// The order.
 			order: OrderId,
-			/// The worker.
 			worker: WorkerId,
-			/// Its exit code.
+			/// The container's exit code.
 			code: i32,
 		},
-		/// Time that was proved was paid for.
+		/// Proved time of an order was paid for.
 		OrderPaid {
-			/// The order.
 			order: OrderId,
-			/// The worker.
 			worker: WorkerId,
-			/// Who was paid: the worker's owner, or the treasury if so little could not be paid to it.
+			/// The account that was paid: the worker's owner, or the treasury if the amount is too small to
+			/// create the owner's account.
 			to: T::AccountId,
-			/// The amount.
+			/// The amount paid, without the fee.
 			amount: Balance,
-			/// The protocol's part, besides.
+			/// The protocol's part, on top of `amount`.
 			fee: Balance,
-			/// Blocks of paid time that were proved so far.
+			/// Blocks of paid time proved so far.
 			proved: BlockNumber,
 		},
-		/// An order goes on for longer.
+		/// An order was extended.
 		OrderExtended {
-			/// The order.
 			order: OrderId,
-			/// By how much.
+			/// The hours added.
 			hours: u32,
-			/// What a unit and hour of it costs.
+			/// The price of a unit and hour of the extension.
 			unit_price: Balance,
-			/// All of it.
+			/// The price of the extension, in KAI.
 			charged: Balance,
-			/// When paid time ends now.
+			/// The block in which paid time ends now.
 			ends_at: BlockNumber,
 		},
-		/// An order's paid time is over: the check is awaited that proves the rest of it.
+		/// An order's paid time ended, and it waits for the check that proves its tail.
 		OrderClosing {
-			/// The order.
 			order: OrderId,
 			/// `Expired` or `Cancelled`.
 			reason: CloseReason,
-			/// When its paid time ended.
+			/// The block in which its paid time ended.
 			ends_at: BlockNumber,
 		},
-		/// An order is over.
+		/// An order was closed.
 		OrderClosed {
-			/// The order.
 			order: OrderId,
-			/// Why.
 			reason: CloseReason,
-			/// Paid to the worker's owner, in all.
+			/// The total paid to the worker's owner.
 			paid: Balance,
-			/// The protocol's part, and what the treasury got for a deployment that came to nothing.
+			/// The protocol's part, and the treasury's for a failed deployment.
 			fee: Balance,
-			/// Given back, in the kind it was paid in.
+			/// The amount given back, in the kind it was paid in.
 			refunded: Money,
-			/// Credited.
+			/// The amount turned into credits.
 			credited: Balance,
 		},
-		/// Something about an order could not be done in a hook; it is tried again later.
+		/// A hook could not process an order; it will try again later.
 		OrderFailed {
-			/// The order.
 			order: OrderId,
-			/// What went wrong.
 			error: DispatchError,
 		},
-		/// A customer said that something is wrong. The worker is due in a check.
+		/// A customer reported an issue, and the worker became due in a check.
 		IssueReported {
-			/// The order.
 			order: OrderId,
-			/// The worker.
 			worker: WorkerId,
-			/// What is wrong.
 			reason: Issue,
-			/// The KAI that is on hold for it.
+			/// The KAI held for the report.
 			bond: Balance,
 		},
-		/// What a customer said was settled.
+		/// A reported issue was resolved.
 		IssueResolved {
-			/// The order.
 			order: OrderId,
-			/// The customer has its bond back; if not, the worker's owner has it.
+			/// Whether the customer got the bond back; otherwise the worker's owner got it.
 			returned: bool,
-			/// The bond.
 			bond: Balance,
 		},
-		/// An account got credits.
-		CreditsGiven {
-			/// The account.
-			who: T::AccountId,
-			/// How many.
-			amount: Balance,
-		},
+		/// An account received credits.
+		CreditsGiven { who: T::AccountId, amount: Balance },
 		/// An account used credits for an order.
 		CreditsUsed {
-			/// The account.
 			who: T::AccountId,
-			/// The order.
 			order: OrderId,
-			/// How many.
 			amount: Balance,
 		},
 		/// The reference price of a class was set.
 		PriceSet {
-			/// The class.
 			class: GpuClass,
-			/// What it was.
+			/// `None` if it had no price.
 			old: Option<Balance>,
-			/// What it is.
+			/// `None` if the price was removed.
 			new: Option<Balance>,
 		},
 		/// The cost of a class was set.
 		CostSet {
-			/// The class.
 			class: GpuClass,
-			/// What it was.
+			/// `None` if it had no cost.
 			old: Option<Cost>,
-			/// What it is.
+			/// `None` if the cost was removed.
 			new: Option<Cost>,
 		},
-		/// The contingency was switched.
-		ContingencySet {
-			/// Whether it was on.
-			old: bool,
-			/// Whether it is.
-			new: bool,
-		},
-		/// Another account may set prices.
+		/// The contingency was switched on or off.
+		ContingencySet { old: bool, new: bool },
+		/// The account that may set prices was changed.
 		OracleSet {
-			/// Which one could.
+			/// `None` if no account could.
 			old: Option<T::AccountId>,
-			/// Which one can.
+			/// `None` if no account can.
 			new: Option<T::AccountId>,
 		},
-		/// A template was set.
+		/// A template was set or removed.
 		TemplateSet {
-			/// The template.
 			id: TemplateId,
-			/// What it was.
+			/// `None` if it is new.
 			old: Option<Template>,
-			/// What it is.
+			/// `None` if it was removed.
 			new: Option<Template>,
 		},
 	}
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// There is no such order, or it was closed so long ago that it is forgotten.
+		/// No order has this number, or its record was removed some time after it closed.
 		UnknownOrder,
-		/// The signer is not the order's customer.
+		/// The caller is not the order's customer.
 		NotCustomer,
-		/// The signer does not own the order's worker.
+		/// The caller does not own the order's worker.
 		NotOwner,
-		/// A signed extrinsic carries no second signature.
+		/// The extrinsic is signed, so `signature` must be `None`.
 		SignatureNotExpected,
-		/// The order is not at the point of its life where this can be done.
+		/// The order's state does not allow the call.
 		WrongState,
-		/// The order's worker has lost it.
+		/// The worker no longer serves this order.
 		WorkerLost,
-		/// No machine can be as is asked for: GPUs without a class or a class without GPUs, a tier above 4,
-		/// a region that is no country code.
+		/// The requirement is unsatisfiable: GPUs without a class, a class without GPUs, a tier above 4, or
+		/// a region that is not two uppercase letters.
 		InvalidRequirement,
-		/// The reference is empty, or has characters that are in none.
+		/// The image reference is empty, starts with neither a letter nor a digit, or has a character that
+		/// no OCI reference has.
 		InvalidImage,
-		/// There is no such template.
+		/// No template has this number.
 		UnknownTemplate,
-		/// The plan is for longer.
+		/// Fewer hours than the plan's minimum, or an extension of zero hours.
 		TooFewHours,
-		/// No order is for so long.
+		/// More hours than an order may run: 8,760.
 		TooManyHours,
 		/// The class has no price.
 		NoPrice,
-		/// A price is never zero.
+		/// A price, a cost or a multiplier must not be zero.
 		ZeroPrice,
-		/// It costs more than the customer would pay.
+		/// The price is above the caller's limit.
 		PriceAboveLimit,
-		/// It costs less than the worker was offered for.
+		/// The price is below the worker's floor.
 		PriceBelowFloor,
-		/// The account has fewer credits.
+		/// The account has fewer credits than the call would use.
 		InsufficientCredits,
-		/// The order was extended as often as it can be.
+		/// The order was already extended as often as an order may be: 7 times.
 		TooManyExtensions,
-		/// The deadline for deploying is over.
+		/// The deadline for deploying has passed.
 		DeadlineOver,
-		/// An issue of the order is open.
+		/// The order already has an open issue.
 		IssueOpen,
-		/// Nothing of the order is due.
+		/// Nothing about the order is due.
 		NothingDue,
-		/// What is kept of an order does not fit together. Should never happen.
+		/// The order's stored state is inconsistent; a bug.
 		Inconsistent,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// What an order would cost now, or why it could not be placed.
+		/// Returns the current price of an order, or the reason why it could not be placed.
 		pub fn quote(
 			requirement: Requirement,
 			hours: u32,
@@ -544,13 +504,13 @@ pub mod pallet {
 			Self::do_quote(&requirement, hours, plan)
 		}
 
-		/// All that is known of an order.
+		/// Returns an order with its workload and its use so far.
 		pub fn order(id: OrderId) -> Option<OrderView<T::AccountId>> {
 			Self::view_of(id)
 		}
 
-		/// The orders of a customer from number `from` on, at most `limit` of them, and [`MAX_PAGE`] at
-		/// most; with the number to go on from, `None` at the list's end.
+		/// Returns the orders of a customer from number `from` on, at most `limit` of them and at most
+		/// [`MAX_PAGE`], and the number to continue from, `None` at the end of the list.
 		pub fn orders_of(
 			customer: T::AccountId,
 			from: OrderId,
@@ -559,35 +519,34 @@ pub mod pallet {
 			Self::page_of(&customer, from, limit)
 		}
 
-		/// The order that a worker serves.
+		/// Returns the order that a worker serves.
 		pub fn order_of(worker: WorkerId) -> Option<OrderView<T::AccountId>> {
 			T::Workers::info(worker, T::Checks::next_round())
 				.and_then(|info| info.order)
 				.and_then(Self::view_of)
 		}
 
-		/// The credits that an account can use.
+		/// Returns the credits that an account can use.
 		pub fn credits(who: T::AccountId) -> Balance {
 			Credits::<T>::get(who)
 		}
 
-		/// What a unit and hour of a class costs now, if it has a price.
+		/// Returns the current prices of a unit and hour of a class, if it has a price.
 		pub fn price(class: GpuClass) -> Option<Prices> {
 			Self::prices_of(class).ok()
 		}
 
-		/// The price book, class by class from number `from` on; it looks at `limit` classes,
-		/// [`MAX_PAGE`] at most.
+		/// Returns the price book from class `from` on. It looks at `limit` classes, at most [`MAX_PAGE`].
 		pub fn price_book(from: GpuClass, limit: u32) -> Vec<(GpuClass, ClassPrice)> {
 			Self::book_from(from, limit)
 		}
 
-		/// A template.
+		/// Returns a template.
 		pub fn template(id: TemplateId) -> Option<Template> {
 			Templates::<T>::get(id)
 		}
 
-		/// How many orders wait to be matched; those that were cancelled meanwhile are among them.
+		/// Returns the number of entries in the matching queue, orders cancelled meanwhile included.
 		pub fn waiting() -> u64 {
 			let QueueBounds { head, tail } = QueueEnds::<T>::get();
 			tail.saturating_sub(head)
@@ -596,22 +555,35 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Asks for a machine. The full price is held on the customer's account, less the credits that are
-		/// used; two blocks later a worker is drawn.
+		/// Places an order for a machine. The full price is held on the customer's account, less the credits
+		/// it uses. A worker is drawn two blocks later. The call's weight includes the work of matching,
+		/// ending and forgetting the order in later blocks.
 		///
-		/// - **Origin**: signed, the customer.
-		/// - `requirement`: the machine. An order has it as a whole.
-		/// - `image`: what runs: an OCI reference or a template.
-		/// - `hours`: for how long, from the moment it runs; at least what the plan is for, at most 8,760.
+		/// ## Origin
+		/// Signed by the customer.
+		///
+		/// ## Parameters
+		/// - `requirement`: the machine; an order rents it as a whole.
+		/// - `image`: the image to run, an OCI reference or a template.
+		/// - `hours`: the length in hours, counted from the deployment; at least the plan's minimum, at most
+		///   8,760.
 		/// - `plan`: the commitment that lowers the price.
-		/// - `max_price`: the most that the whole order may cost, in units of 10⁻¹⁸ KAI, credits included.
-		/// - `credits`: how many credits to use for it; not more than it costs.
+		/// - `max_price`: the most that the whole order may cost, credits included, in units of 10⁻¹⁸ KAI.
+		/// - `credits`: the credits to use, in units of 10⁻¹⁸ KAI; anything above the price stays unused.
 		/// - `client_key`: the ed25519 key that may connect.
-		/// - **Errors**: `InvalidRequirement`, `InvalidImage`, `UnknownTemplate`, `TooFewHours`,
-		///   `TooManyHours`, `NoPrice`, `PriceAboveLimit`, `InsufficientCredits`, and the currency's where
-		///   the account has too little KAI.
-		/// - **Events**: `OrderPlaced`, `CreditsUsed`.
-		/// Its weight has in it what matching it, ending it and forgetting it will take of later blocks.
+		///
+		/// ## Errors
+		/// - [`Error::InvalidRequirement`]: no machine can meet the requirement.
+		/// - [`Error::InvalidImage`], [`Error::UnknownTemplate`].
+		/// - [`Error::TooFewHours`], [`Error::TooManyHours`].
+		/// - [`Error::NoPrice`]: the class is not for rent.
+		/// - [`Error::PriceAboveLimit`]: the order costs more than `max_price`.
+		/// - [`Error::InsufficientCredits`].
+		/// - The currency's error if the account has too little KAI.
+		///
+		/// ## Events
+		/// - [`Event::OrderPlaced`].
+		/// - [`Event::CreditsUsed`]: the order uses credits.
 		#[pallet::call_index(0)]
 		#[pallet::weight(
 			T::WeightInfo::place_order()
@@ -644,18 +616,29 @@ pub mod pallet {
 			Self::do_place(who, requirement, workload, hours, plan, max_price, credits)
 		}
 
-		/// Says that an order's container runs. Paid time begins.
+		/// Confirms that an order's container runs. Paid time begins.
 		///
-		/// If a check of the worker was over and its closing ends the order, the call leaves it at that.
+		/// If a check of the worker has ended but is still open, the call closes it first. If that ends the
+		/// order, the call succeeds and does nothing more.
 		///
-		/// - **Origin**: fee-less with the worker key's signature, or signed by the worker's owner with
-		///   `signature: None`.
-		/// - `order`: the order, `Deploying`, within its deadline.
-		/// - `signature`: sr25519 of the worker key over
+		/// ## Origin
+		/// Fee-less with the worker key's signature, or signed by the worker's owner with `signature: None`.
+		///
+		/// ## Parameters
+		/// - `order`: the order, `Deploying` and within its deadline.
+		/// - `signature`: the worker key's sr25519 signature of
 		///   `order_payload(b"kaisar/confirm_deployment", genesis hash, (order,))`.
-		/// - **Errors**: `UnknownOrder`, `WrongState`, `DeadlineOver`, `WorkerLost`, `NotOwner`,
-		///   `SignatureNotExpected`.
-		/// - **Events**: `OrderDeployed`.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOrder`].
+		/// - [`Error::WrongState`]: the order is not `Deploying`.
+		/// - [`Error::DeadlineOver`].
+		/// - [`Error::WorkerLost`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
+		///
+		/// ## Events
+		/// - [`Event::OrderDeployed`].
 		#[pallet::call_index(1)]
 		#[pallet::weight((T::WeightInfo::confirm_deployment(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_worker())]
@@ -669,16 +652,25 @@ pub mod pallet {
 			Self::do_confirm(signer, order)
 		}
 
-		/// Says that an order's image cannot be pulled, or does not start. 0.1 h of the price goes to the
-		/// treasury, the rest back to the customer; the worker is idle again, less reliable, and not matched
-		/// for a while.
+		/// Reports that an order's image cannot be pulled, or does not start. 0.1 h of the price goes to the
+		/// treasury, the rest back to the customer. The worker is idle again, becomes less reliable, and is
+		/// not matched for a while.
 		///
-		/// - **Origin**: as for [`Pallet::confirm_deployment`].
-		/// - `order`: the order, `Deploying`, within its deadline.
-		/// - `reason`: why.
-		/// - `signature`: over `order_payload(b"kaisar/fail_deployment", genesis hash, (order, reason))`.
-		/// - **Errors**: as for [`Pallet::confirm_deployment`].
-		/// - **Events**: `DeploymentFailed`, `OrderClosed`.
+		/// ## Origin
+		/// As for [`Pallet::confirm_deployment`].
+		///
+		/// ## Parameters
+		/// - `order`: the order, `Deploying` and within its deadline.
+		/// - `reason`: the reason of the failure.
+		/// - `signature`: the worker key's sr25519 signature of
+		///   `order_payload(b"kaisar/fail_deployment", genesis hash, (order, reason))`.
+		///
+		/// ## Errors
+		/// - As for [`Pallet::confirm_deployment`].
+		///
+		/// ## Events
+		/// - [`Event::DeploymentFailed`].
+		/// - [`Event::OrderClosed`].
 		#[pallet::call_index(2)]
 		#[pallet::weight((T::WeightInfo::fail_deployment(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_worker())]
@@ -693,15 +685,29 @@ pub mod pallet {
 			Self::do_fail(signer, order, reason)
 		}
 
-		/// Says that an order's container ended by itself. What was proved is paid and the rest goes back to
-		/// the customer; the worker is idle again, less reliable, and not matched for a while.
+		/// Reports that an order's container ended by itself. The proved time is paid for, and the rest goes
+		/// back to the customer. The worker is idle again, becomes less reliable, and is not matched for a
+		/// while.
 		///
-		/// - **Origin**: as for [`Pallet::confirm_deployment`].
+		/// ## Origin
+		/// As for [`Pallet::confirm_deployment`].
+		///
+		/// ## Parameters
 		/// - `order`: the order, `Active` or `Closing`.
 		/// - `code`: the container's exit code.
-		/// - `signature`: over `order_payload(b"kaisar/report_exit", genesis hash, (order, code))`.
-		/// - **Errors**: `UnknownOrder`, `WrongState`, `WorkerLost`, `NotOwner`, `SignatureNotExpected`.
-		/// - **Events**: `ContainerExited`, `OrderClosed`.
+		/// - `signature`: the worker key's sr25519 signature of
+		///   `order_payload(b"kaisar/report_exit", genesis hash, (order, code))`.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOrder`].
+		/// - [`Error::WrongState`]: the order is neither `Active` nor `Closing`.
+		/// - [`Error::WorkerLost`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
+		///
+		/// ## Events
+		/// - [`Event::ContainerExited`].
+		/// - [`Event::OrderClosed`].
 		#[pallet::call_index(3)]
 		#[pallet::weight((T::WeightInfo::report_exit(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_worker())]
@@ -716,15 +722,29 @@ pub mod pallet {
 			Self::do_exit(signer, order, code)
 		}
 
-		/// Rents the machine for longer, at today's price and with the order's plan.
+		/// Extends an order, at today's price and with the order's plan.
 		///
-		/// - **Origin**: signed by the customer.
+		/// ## Origin
+		/// Signed by the customer.
+		///
+		/// ## Parameters
 		/// - `order`: the order, `Active` and not past its end.
-		/// - `hours`: by how much; the whole order is for 8,760 at most.
+		/// - `hours`: the hours to add, at least 1; the whole order may have at most 8,760.
 		/// - `max_price`: the most that these hours may cost, in units of 10⁻¹⁸ KAI.
-		/// - **Errors**: `UnknownOrder`, `NotCustomer`, `WrongState`, `TooFewHours`, `TooManyHours`,
-		///   `NoPrice`, `PriceAboveLimit`, `PriceBelowFloor`, `TooManyExtensions`, and the currency's.
-		/// - **Events**: `OrderExtended`.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOrder`].
+		/// - [`Error::NotCustomer`].
+		/// - [`Error::WrongState`]: the order is not `Active`, or past its end.
+		/// - [`Error::TooFewHours`], [`Error::TooManyHours`].
+		/// - [`Error::NoPrice`]: the class is not for rent.
+		/// - [`Error::PriceAboveLimit`]: the extension costs more than `max_price`.
+		/// - [`Error::PriceBelowFloor`]: today's price is below the worker's floor when it was matched.
+		/// - [`Error::TooManyExtensions`].
+		/// - The currency's error if the account has too little KAI.
+		///
+		/// ## Events
+		/// - [`Event::OrderExtended`].
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::extend_order())]
 		pub fn extend_order(
@@ -737,14 +757,24 @@ pub mod pallet {
 			Self::do_extend(who, order, hours, max_price)
 		}
 
-		/// Ends an order. Before it has a worker, all goes back; before it runs, all but 0.1 h of the price,
-		/// which the treasury gets. After that, what was used is paid, an hour at least, at the price of the
-		/// plan that it has earned, and the rest becomes credits.
+		/// Cancels an order. Before it has a worker, the whole price goes back; before it runs, all but 0.1
+		/// h of the price, which goes to the treasury. After that, the time used is paid for, at least one
+		/// hour of it, at the price of the plan that the time has earned, and the rest becomes credits.
 		///
-		/// - **Origin**: signed by the customer.
-		/// - `order`: the order, not `Closing` yet.
-		/// - **Errors**: `UnknownOrder`, `NotCustomer`, `WrongState`.
-		/// - **Events**: `OrderClosed`, or `OrderClosing` where it runs.
+		/// ## Origin
+		/// Signed by the customer.
+		///
+		/// ## Parameters
+		/// - `order`: the order, neither `Closing` nor closed.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOrder`].
+		/// - [`Error::NotCustomer`].
+		/// - [`Error::WrongState`]: the order is `Closing` or closed.
+		///
+		/// ## Events
+		/// - [`Event::OrderClosed`]: the order did not run yet.
+		/// - [`Event::OrderClosing`]: the order was running.
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::cancel_order())]
 		pub fn cancel_order(origin: OriginFor<T>, order: OrderId) -> DispatchResult {
@@ -752,15 +782,26 @@ pub mod pallet {
 			Self::do_cancel(who, order)
 		}
 
-		/// Says that something is wrong with an order's machine. A bond is held, and the worker is due in a
-		/// check: if it finds the worker offline or the container without an answer, the bond is back, and the
-		/// order over; if both are there, the bond is the provider's.
+		/// Reports that something is wrong with an order's machine. A bond is held, and the worker becomes
+		/// due in a check. If the check finds the worker offline or the container without an answer, the
+		/// bond goes back and the order ends; if both answer, the bond goes to the worker's owner.
 		///
-		/// - **Origin**: signed by the customer.
+		/// ## Origin
+		/// Signed by the customer.
+		///
+		/// ## Parameters
 		/// - `order`: the order, `Active` and not past its end.
-		/// - `reason`: what is wrong.
-		/// - **Errors**: `UnknownOrder`, `NotCustomer`, `WrongState`, `IssueOpen`, and the currency's.
-		/// - **Events**: `IssueReported`.
+		/// - `reason`: the kind of issue.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOrder`].
+		/// - [`Error::NotCustomer`].
+		/// - [`Error::WrongState`]: the order is not `Active`, or past its end.
+		/// - [`Error::IssueOpen`].
+		/// - The currency's error if the account has too little KAI for the bond.
+		///
+		/// ## Events
+		/// - [`Event::IssueReported`].
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::report_issue())]
 		pub fn report_issue(origin: OriginFor<T>, order: OrderId, reason: Issue) -> DispatchResult {
@@ -768,13 +809,22 @@ pub mod pallet {
 			Self::do_report_issue(who, order, reason)
 		}
 
-		/// Does what is due of an order: past its end, past its deployment deadline, or after its worker
-		/// failed. The chain does so by itself; this is for whoever would not wait for it.
+		/// Does whatever is due for an order: past its end, past its deployment deadline, or after its
+		/// worker failed. The chain does the same by itself; the call spares the wait.
 		///
-		/// - **Origin**: signed, anyone.
+		/// ## Origin
+		/// Signed by any account.
+		///
+		/// ## Parameters
 		/// - `order`: the order.
-		/// - **Errors**: `UnknownOrder`, `NothingDue`.
-		/// - **Events**: `OrderClosed` or `OrderClosing`.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOrder`].
+		/// - [`Error::NothingDue`].
+		///
+		/// ## Events
+		/// - [`Event::OrderClosed`]: the order is over.
+		/// - [`Event::OrderClosing`]: its paid time is over, and its last check is still to come.
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::close_order())]
 		pub fn close_order(origin: OriginFor<T>, order: OrderId) -> DispatchResult {
@@ -782,14 +832,21 @@ pub mod pallet {
 			Self::do_close(order)
 		}
 
-		/// Sets the reference price of a class: the median cloud price of a unit and hour. It holds for orders
-		/// and extensions from now on.
+		/// Sets the reference price of a class: the median cloud price of a unit and hour. Orders and
+		/// extensions pay it from now on.
 		///
-		/// - **Origin**: `AdminOrigin`, or signed by the oracle.
-		/// - `class`: the class, 0 for machines without a GPU.
-		/// - `reference`: in units of 10⁻¹⁸ KAI; `None` for no orders.
-		/// - **Errors**: `ZeroPrice`.
-		/// - **Events**: `PriceSet`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`], or signed by the oracle.
+		///
+		/// ## Parameters
+		/// - `class`: the class; 0 is that of machines without a GPU.
+		/// - `reference`: the price in units of 10⁻¹⁸ KAI, above zero; `None` stops orders of the class.
+		///
+		/// ## Errors
+		/// - [`Error::ZeroPrice`].
+		///
+		/// ## Events
+		/// - [`Event::PriceSet`].
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::set_price())]
 		pub fn set_price(
@@ -801,13 +858,21 @@ pub mod pallet {
 			Self::do_set_price(class, reference)
 		}
 
-		/// Sets what a class costs to run, from which its price comes in a contingency.
+		/// Sets the running cost of a class, from which its price is computed in a contingency.
 		///
-		/// - **Origin**: `AdminOrigin`, or signed by the oracle.
-		/// - `class`: the class.
-		/// - `cost`: of a unit and hour, with its multiplier; `None` for no orders in a contingency.
-		/// - **Errors**: `ZeroPrice`.
-		/// - **Events**: `CostSet`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`], or signed by the oracle.
+		///
+		/// ## Parameters
+		/// - `class`: the class; 0 is that of machines without a GPU.
+		/// - `cost`: the cost of a unit and hour in units of 10⁻¹⁸ KAI, and its multiplier, both above zero;
+		///   `None` stops orders of the class in a contingency.
+		///
+		/// ## Errors
+		/// - [`Error::ZeroPrice`]: the cost or its multiplier is zero.
+		///
+		/// ## Events
+		/// - [`Event::CostSet`].
 		#[pallet::call_index(9)]
 		#[pallet::weight(T::WeightInfo::set_price())]
 		pub fn set_cost(
@@ -821,9 +886,14 @@ pub mod pallet {
 
 		/// Switches the contingency on or off.
 		///
-		/// - **Origin**: `AdminOrigin`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
+		///
+		/// ## Parameters
 		/// - `on`: whether prices follow costs.
-		/// - **Events**: `ContingencySet`.
+		///
+		/// ## Events
+		/// - [`Event::ContingencySet`].
 		#[pallet::call_index(10)]
 		#[pallet::weight(T::WeightInfo::set_contingency())]
 		pub fn set_contingency(origin: OriginFor<T>, on: bool) -> DispatchResult {
@@ -834,11 +904,16 @@ pub mod pallet {
 			Ok(())
 		}
 
-		/// Lets an account set prices, or none.
+		/// Sets the account that may set prices, or removes it.
 		///
-		/// - **Origin**: `AdminOrigin`.
-		/// - `oracle`: the account.
-		/// - **Events**: `OracleSet`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
+		///
+		/// ## Parameters
+		/// - `oracle`: the account; `None` leaves pricing to governance alone.
+		///
+		/// ## Events
+		/// - [`Event::OracleSet`].
 		#[pallet::call_index(11)]
 		#[pallet::weight(T::WeightInfo::set_oracle())]
 		pub fn set_oracle(origin: OriginFor<T>, oracle: Option<T::AccountId>) -> DispatchResult {
@@ -849,13 +924,20 @@ pub mod pallet {
 			Ok(())
 		}
 
-		/// Sets or removes a template. Orders that named it keep what it was.
+		/// Sets or removes a template. Orders that named it keep its earlier content.
 		///
-		/// - **Origin**: `AdminOrigin`.
-		/// - `id`: its number.
-		/// - `template`: what it is; `None` removes it.
-		/// - **Errors**: `InvalidImage`.
-		/// - **Events**: `TemplateSet`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
+		///
+		/// ## Parameters
+		/// - `id`: the template's number.
+		/// - `template`: the template's content; `None` removes it.
+		///
+		/// ## Errors
+		/// - [`Error::InvalidImage`]: the template's image is not a reference.
+		///
+		/// ## Events
+		/// - [`Event::TemplateSet`].
 		#[pallet::call_index(12)]
 		#[pallet::weight(T::WeightInfo::set_template())]
 		pub fn set_template(
@@ -880,7 +962,7 @@ pub mod pallet {
 
 	#[pallet::hooks]
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
-		/// Does what is due, then matches, within [`Config::HookWeight`].
+		/// Runs the agenda, then matches orders, within [`Config::HookWeight`].
 		fn on_initialize(now: BlockNumberFor<T>) -> Weight {
 			let now: BlockNumber = now.saturated_into();
 			let budget = T::HookWeight::get();
@@ -888,7 +970,7 @@ pub mod pallet {
 			done.saturating_add(Self::match_orders(now, budget.saturating_sub(done)))
 		}
 
-		/// Goes on with what is due, if there was too much of it.
+		/// Continues the agenda if the block's share was not enough.
 		fn on_idle(now: BlockNumberFor<T>, left: Weight) -> Weight {
 			Self::run_agenda(now.saturated_into(), left)
 		}
