@@ -23,7 +23,7 @@
 //! `Pending` and marked: it is due in the next spot round.
 //!
 //! The round starts, the machine attests its benchmark, a committee votes, and Popw closes the check
-//! ([`closed`](kaisar_primitives::Workers::closed)). The profile supports the claim: the worker is
+//! ([`closed`](kaisar_primitives::CheckedWorkers::closed)). The profile supports the claim: the worker is
 //! `Online`, and from here on time passes for it. Each census that confirms it credits what was
 //! pending at the census' start. Had the profile not supported the claim, the worker would have
 //! stayed `Pending` with [`Event::VerificationFailed`], and Petra would have corrected the claim
@@ -60,7 +60,7 @@
 //!
 //! ## Slashing
 //!
-//! What a check finds is queued, and after a deferral anyone may apply it, for a bounty. One slash is one
+//! A check's finding is queued, and after a deferral anyone may apply it, for a bounty. One slash is one
 //! write of the record and one transfer, however many delegators there are: the owner bears it first.
 //! [`slashing`] says how findings add up, and who cannot move what meanwhile.
 //!
@@ -138,14 +138,14 @@ use sp_runtime::{
 /// The longest delay before the next verification, in rounds: two weeks.
 const MAX_DELAY: u32 = 4_096;
 
-/// Most workers in one page of [`Pallet::workers_of`].
+/// Maximum number of workers in one page of [`Pallet::workers_of`].
 pub const MAX_PAGE: u32 = 256;
 
 /// The record of a worker of this runtime.
 pub type RecordOf<T> = WorkerRecord<<T as frame_system::Config>::AccountId, TicketOf<T>>;
 /// The storage deposit of a worker.
 pub type TicketOf<T> = <T as Config>::Consideration;
-/// What an account has unbonding in a worker's pool.
+/// The unbonding pieces of an account in a worker's pool.
 pub type UnbondingsOf<T> = BoundedVec<Unbonding, <T as Config>::MaxUnbonding>;
 
 #[frame_support::pallet]
@@ -163,40 +163,40 @@ pub mod pallet {
 		/// KAI.
 		type Currency: Mutate<Self::AccountId> + Inspect<Self::AccountId, Balance = Balance>;
 
-		/// The storage deposit of a worker, held in place.
+		/// The storage deposit of a worker, held on its owner's account.
 		type Consideration: Consideration<Self::AccountId, Footprint>;
 
-		/// Where the pot's account comes from.
+		/// The id from which the pot's account is derived.
 		#[pallet::constant]
 		type PalletId: Get<PalletId>;
 
-		/// Who gets the fees: the treasury.
+		/// The account that receives the fees: the treasury's.
 		type FeeDestination: Get<Self::AccountId>;
 
-		/// Fee of registering and of updating a worker. *param*
+		/// The fee of registering or updating a worker. *Param.*
 		type RegistrationFee: Get<Balance>;
 
-		/// Least stake of any worker's owner. *param*
+		/// The minimum stake of a worker's owner, before GPUs. *Param.*
 		type BaseStake: Get<Balance>;
 
-		/// Stake more for each whole point of class score and GPU. *param*
+		/// The stake added to the minimum for each whole point of class score and GPU. *Param.*
 		type StakePerScore: Get<Balance>;
 
-		/// Most stake in one pool. *param*
+		/// The maximum stake in one pool. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// Blocks for which stake unbonds, at least. *param*
+		/// The minimum number of blocks for which stake unbonds. *Param.*
 		type Unbonding: Get<BlockNumber>;
 
-		/// Blocks for which a slash is deferred; stake unbonds at least a day longer. *param*
+		/// The number of blocks for which a slash is deferred; stake unbonds at least a day longer. *Param.*
 		type SlashDeferral: Get<BlockNumber>;
 
-		/// Most pieces of stake that an account can have unbonding in a pool, one of which is kept for
-		/// deregistering.
+		/// The maximum number of pieces of stake that an account can have unbonding in a pool. One of them
+		/// is reserved for deregistering.
 		#[pallet::constant]
 		type MaxUnbonding: Get<u32>;
 
-		/// The running reward epoch.
+		/// The current reward epoch.
 		type CurrentEpoch: Get<EpochIndex>;
 
 		/// The table of GPU classes.
@@ -208,53 +208,54 @@ pub mod pallet {
 		/// May slash by hand, and cancel slashes.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
 
-		/// The part of a slash that goes to who found the fault and who applied the slash. *param*
+		/// The part of a slash that is shared between the reporter and the account that applies the slash.
+		/// *Param.*
 		type SlashBounty: Get<Perbill>;
 
-		/// Where slashed KAI goes.
+		/// Receives slashed KAI.
 		type Pots: Pots<Self::AccountId>;
 
 		/// Workers' running scores, for display.
 		type Scores: RunningScores;
 
-		/// Told before a pool changes.
+		/// The observer of pool changes.
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
 
 		/// Weights of the calls.
 		type WeightInfo: WeightInfo;
 	}
 
-	/// The number of the next worker; all below it were registered.
+	/// The number of the next worker. All lower numbers were given out.
 	#[pallet::storage]
 	pub type NextWorkerId<T> = StorageValue<_, WorkerId, ValueQuery>;
 
-	/// Workers, those included that were deregistered and still have a check, stake or a slash. (Numbers
-	/// are given out in order, so they need no hash.)
+	/// Workers, deregistered ones included while they have a check, stake or a slash. Numbers are given out
+	/// in order, so they need no hash.
 	#[pallet::storage]
 	pub type Workers<T: Config> = StorageMap<_, Identity, WorkerId, RecordOf<T>>;
 
-	/// Workers whose record is gone.
+	/// Workers whose record was removed.
 	#[pallet::storage]
 	pub type DepartedWorkers<T: Config> = StorageMap<_, Identity, WorkerId, Departed<T::AccountId>>;
 
-	/// Worker keys that are taken. One that was replaced may still be here: it is free once its
-	/// successor is in force ([`WorkerRecord::reserved_keys`]).
+	/// Worker keys in use. A replaced key may still be in the map: it is free once its successor is in force
+	/// ([`WorkerRecord::reserved_keys`]).
 	///
-	/// Not hashed: whoever would lengthen the trie's paths by keys that begin alike has to find each of
-	/// them by trying, prove that it holds it, and stake for a worker.
+	/// Not hashed: to lengthen the trie's paths with keys that begin alike, an attacker has to find each of
+	/// them by trial, prove that it holds the key, and stake for a worker.
 	#[pallet::storage]
 	pub type WorkerByKey<T> = StorageMap<_, Identity, WorkerKey, WorkerId>;
 
-	/// Agent keys that are taken, likewise.
+	/// Agent keys in use, under the same rules as [`WorkerByKey`].
 	#[pallet::storage]
 	pub type WorkerByAgent<T> = StorageMap<_, Identity, AgentKey, WorkerId>;
 
-	/// The workers of each provider, without those that were deregistered.
+	/// The workers of each provider, without deregistered ones.
 	#[pallet::storage]
 	pub type WorkersByOwner<T: Config> =
 		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, WorkerId, ()>;
 
-	/// What unbonds, by worker and account, oldest first.
+	/// Unbonding pieces of stake, by worker and account, oldest first.
 	#[pallet::storage]
 	pub type Unbondings<T: Config> = StorageDoubleMap<
 		_,
@@ -266,7 +267,7 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// Workers by state, kept as they change.
+	/// The number of workers in each state, updated with every change.
 	#[pallet::storage]
 	pub type Counts<T> = StorageValue<_, StateCounts, ValueQuery>;
 
@@ -286,27 +287,27 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextSlashId<T> = StorageValue<_, SlashId, ValueQuery>;
 
-	/// Slashes that are queued.
+	/// Queued slashes.
 	#[pallet::storage]
 	pub type Slashes<T: Config> = StorageMap<_, Identity, SlashId, QueuedSlash<T::AccountId>>;
 
-	/// What the workers that are `Online` or `Rented` have together.
+	/// The hardware of all `Online` and `Rented` workers together.
 	#[pallet::storage]
 	pub type Totals<T> = StorageValue<_, Hardware, ValueQuery>;
 
-	/// Those workers by GPU class.
+	/// The number of `Online` and `Rented` workers and of their GPUs, by GPU class.
 	#[pallet::storage]
 	pub type TotalsByClass<T> = StorageMap<_, Identity, GpuClass, ClassTotals, ValueQuery>;
 
-	/// The indices of idle workers: how long each bucket is, and its first page.
+	/// The indices of idle workers: the length of each bucket, and its first page.
 	#[pallet::storage]
 	pub type BucketHeads<T> = StorageMap<_, Identity, Bucket, BucketHead, ValueQuery>;
 
-	/// Their pages after the first, without gaps.
+	/// The pages of each bucket after the first, without gaps.
 	#[pallet::storage]
 	pub type BucketPages<T> = StorageMap<_, Identity, (Bucket, u32), IndexPage, ValueQuery>;
 
-	/// Why the pallet holds KAI.
+	/// Reasons for which the pallet holds KAI.
 	#[pallet::composite_enum]
 	pub enum HoldReason {
 		/// The storage deposit of a worker.
@@ -315,295 +316,253 @@ pub mod pallet {
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	#[allow(missing_docs)]
 	pub enum Event<T: Config> {
 		/// A worker was registered. It is `Pending`.
 		WorkerRegistered {
-			/// The worker.
 			worker: WorkerId,
-			/// The provider.
 			owner: T::AccountId,
-			/// What it claims.
+			/// The worker's claim.
 			spec: WorkerSpec,
 			/// The owner's stake.
 			stake: Balance,
 		},
 		/// A worker's claim was changed.
 		WorkerUpdated {
-			/// The worker.
 			worker: WorkerId,
-			/// What it claimed.
 			old: WorkerSpec,
-			/// What it claims.
 			new: WorkerSpec,
 		},
-		/// A worker gets new keys.
+		/// New keys of a worker were set.
 		WorkerKeysSet {
-			/// The worker.
 			worker: WorkerId,
-			/// The new worker key.
 			worker_key: WorkerKey,
-			/// The new agent key.
 			agent_key: AgentKey,
 			/// The first round in which they count.
 			from: RoundIndex,
 		},
-		/// A worker gets a new commission.
+		/// A new commission of a worker was announced.
 		CommissionSet {
-			/// The worker.
 			worker: WorkerId,
-			/// The commission now.
+			/// The commission in force.
 			old: Perbill,
-			/// The new commission.
 			new: Perbill,
-			/// The first epoch in which it counts.
+			/// The first epoch in which the new commission counts.
 			from: EpochIndex,
 		},
 		/// A worker's price floor was changed.
 		PriceFloorSet {
-			/// The worker.
 			worker: WorkerId,
 			/// The floor before, per GPU-hour.
 			old: Balance,
-			/// The floor now.
+			/// The floor now, per GPU-hour.
 			new: Balance,
 		},
 		/// A worker's state changed.
 		WorkerStateChanged {
-			/// The worker.
 			worker: WorkerId,
-			/// Its state before.
 			old: WorkerState,
-			/// Its state now.
 			new: WorkerState,
-			/// The first round in which it counts.
+			/// The first round in which the new state counts.
 			since: RoundIndex,
 		},
-		/// A worker is due in a solitary check.
+		/// A worker became due in a solitary check.
 		WorkerForced {
-			/// The worker.
 			worker: WorkerId,
-			/// The spot round.
+			/// The spot round of the check.
 			round: RoundIndex,
-			/// It only verifies, and credits no time.
+			/// Whether the check only verifies, and credits no time.
 			verify_only: bool,
 		},
 		/// A worker was deregistered.
 		WorkerDeregistered {
-			/// The worker.
 			worker: WorkerId,
-			/// The provider.
 			owner: T::AccountId,
 		},
-		/// The last of a worker was withdrawn, and its record is gone.
-		WorkerRemoved {
-			/// The worker.
-			worker: WorkerId,
-		},
-		/// The profile of a `Pending` worker does not support its claim.
+		/// The record of a deregistered worker was removed, because nothing was left in its pool.
+		WorkerRemoved { worker: WorkerId },
+		/// A verification found that the profile of a `Pending` worker does not support its claim.
 		VerificationFailed {
-			/// The worker.
 			worker: WorkerId,
-			/// What was verified.
+			/// The verified profile.
 			profile: Profile,
 		},
-		/// A worker was found offline. Its pending time is void.
+		/// A worker was found offline, which voided its pending time.
 		FoundOffline {
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
 			/// Its state when it was found.
 			state: WorkerState,
-			/// The start of the last round that confirmed it.
+			/// The start of the last round that confirmed it; `None` if no round has.
 			last_proof: Option<BlockNumber>,
-			/// It attested, and a committee found it offline; if not, it did not even attest.
+			/// Whether it attested and a committee found it offline; otherwise it did not attest.
 			attested: bool,
-			/// Who reported that it did not attest, if an account did.
+			/// The account that reported the missing attestation, or closed the check; `None` if no account
+			/// did.
 			finder: Option<T::AccountId>,
 		},
 		/// More than half of the votes found a worker's proof false, or no GPU where one was verified.
 		FalseProofFound {
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
-			/// How many checks in a row.
+			/// The number of consecutive checks that found this.
 			in_a_row: u8,
 		},
 		/// Stake was added.
 		Staked {
-			/// The worker.
 			worker: WorkerId,
-			/// Whose.
+			/// The owner, or a delegator.
 			who: T::AccountId,
-			/// How much.
 			amount: Balance,
 		},
 		/// Stake began to unbond.
 		Unstaked {
-			/// The worker.
 			worker: WorkerId,
-			/// Whose.
+			/// The owner, or a delegator.
 			who: T::AccountId,
-			/// How much.
 			amount: Balance,
 			/// The first block in which it may be withdrawn.
 			until: BlockNumber,
 		},
-		/// Stake that had unbonded was withdrawn.
+		/// Unbonded stake was withdrawn.
 		Withdrawn {
-			/// The worker.
 			worker: WorkerId,
-			/// Whose.
+			/// The owner, or a delegator.
 			who: T::AccountId,
-			/// How much.
 			amount: Balance,
 		},
-		/// A rented worker was there, but the customer's container did not answer.
+		/// A rented worker was online, but the customer's container did not answer.
 		ServiceDown {
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
-			/// The start of the round that confirmed it before.
+			/// The start of the last round that confirmed it before; `None` if no round has.
 			last_proof: Option<BlockNumber>,
 		},
-		/// A slash was queued, or one that is queued was added to.
+		/// A slash was queued, or a queued slash was increased.
 		SlashQueued {
-			/// The slash.
 			slash: SlashId,
-			/// The worker.
 			worker: WorkerId,
-			/// Its level.
 			level: SlashLevel,
-			/// What was added.
+			/// The amount added.
 			added: Balance,
-			/// What is queued with it.
+			/// The total amount of the queued slash.
 			amount: Balance,
 			/// The first block in which it may be applied.
 			due: BlockNumber,
 		},
 		/// A slash was cancelled.
 		SlashCancelled {
-			/// The slash.
 			slash: SlashId,
-			/// The worker.
 			worker: WorkerId,
-			/// Its level.
 			level: SlashLevel,
-			/// What would have been slashed.
+			/// The amount that was queued.
 			amount: Balance,
 		},
 		/// A worker's pool was slashed.
 		Slashed {
-			/// The worker.
 			worker: WorkerId,
-			/// The slash, if it was queued.
+			/// `None` if the slash was never queued.
 			slash: Option<SlashId>,
-			/// Its level.
 			level: SlashLevel,
-			/// Of the owner's stake.
+			/// The amount taken from the owner's stake.
 			own: Balance,
-			/// Of what the owner had unbonding.
+			/// The amount taken from the owner's unbonding stake.
 			own_unbonding: Balance,
-			/// Of the delegators' stake.
+			/// The amount taken from the delegators' stake.
 			delegated: Balance,
-			/// Of what they had unbonding.
+			/// The amount taken from the delegators' unbonding stake.
 			unbonding: Balance,
 		},
 		/// A bounty was paid out of a slash.
 		BountyPaid {
 			/// The worker that was slashed.
 			worker: WorkerId,
-			/// Who found the fault, or applied the slash.
+			/// The account that found the fault, or applied the slash.
 			who: T::AccountId,
-			/// How much.
 			amount: Balance,
 		},
-		/// Shares that are worth nothing were cleared.
+		/// Worthless shares were cleared.
 		WorthlessCleared {
-			/// The worker.
 			worker: WorkerId,
-			/// Whose.
+			/// The account that held them.
 			who: T::AccountId,
-			/// Shares of the delegators' stake; none where it was unbonding pieces alone.
+			/// Shares of the delegators' stake; zero if only unbonding pieces were cleared.
 			shares: Balance,
 		},
 	}
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// There is no such worker, or it was deregistered.
+		/// No worker has this number, or it was deregistered.
 		UnknownWorker,
-		/// The worker is another's.
+		/// The caller does not own the worker.
 		NotOwner,
 		/// A key is all zeroes.
 		ZeroKey,
-		/// A key is another worker's.
+		/// Another worker uses the key.
 		KeyInUse,
-		/// The signatures of the keys are not those of this account on this chain.
+		/// The signatures of the keys were not made for this account on this chain.
 		BadProof,
-		/// There is no such GPU class.
+		/// No GPU class has this number.
 		UnknownGpuClass,
-		/// A GPU class without a GPU, or a GPU without a class.
+		/// The claim has a GPU class without a GPU, or a GPU without a class.
 		GpuCountMismatch,
-		/// The region is not a country code of ISO 3166-1.
+		/// The region is not an ISO 3166-1 country code.
 		UnknownRegion,
-		/// The owner's stake would be under the minimum of what is claimed.
+		/// The owner's stake would be below the minimum for the claim.
 		StakeBelowMinimum,
-		/// The pool would be above the most that it may hold.
+		/// The pool's stake would exceed its maximum.
 		StakeCapReached,
-		/// There is not as much stake.
+		/// The amount exceeds the stake.
 		InsufficientStake,
-		/// An amount of 0.
+		/// The amount is zero.
 		ZeroAmount,
 		/// The worker serves an order.
 		WorkerRented,
 		/// The worker is suspended until its stake is topped up.
 		WorkerSuspended,
-		/// The worker is in a state in which this cannot be done.
+		/// The worker's state does not allow the call.
 		WrongState,
-		/// The worker is due in a round that is still to come.
+		/// The worker is already due in an upcoming round.
 		AlreadyDue,
-		/// A check of the worker runs, or it is due in a round that runs.
+		/// A check of the worker is running, or the worker is due in a running round.
 		CheckRunning,
-		/// There is no room for another piece of unbonding stake: withdraw first, or wait.
+		/// The account has the maximum number of unbonding pieces in this pool. Withdraw first, or wait.
 		TooManyUnbondings,
-		/// Nothing has unbonded yet.
+		/// None of the account's stake has finished unbonding.
 		NothingToWithdraw,
-		/// All numbers of workers are used.
+		/// All worker numbers are used.
 		TooManyWorkers,
-		/// Something impossible happened; it is a defect.
+		/// Unreachable state; a bug.
 		Defensive,
-		/// What would move is at stake in a slash that is queued. It can move once that was applied or
-		/// cancelled.
+		/// A queued slash could take this stake. It can move once the slash is applied or cancelled.
 		SlashPending,
-		/// No such slash is queued.
+		/// No slash with this number is queued.
 		UnknownSlash,
-		/// The slash may not be applied yet.
+		/// The slash may not be applied before its deferral ends.
 		SlashDeferred,
-		/// The slash may be applied already, and not be cancelled any more.
+		/// The slash can no longer be cancelled: its deferral has ended.
 		DeferralOver,
-		/// There is nothing that could be slashed.
+		/// The pool has no stake to slash.
 		NothingToSlash,
-		/// All of the delegators' stake was slashed, and their shares are not cleared yet.
+		/// All delegated stake was slashed, and the worthless shares were not cleared yet.
 		DelegationClosed,
 		/// The delegation would be worth less than the existential deposit.
 		DelegationTooSmall,
-		/// What the account has in the pool is worth something, or there is nothing.
+		/// The account's stake in the pool still has value, or the account has none.
 		NothingWorthless,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// A worker with its state, profile, stake, reliability and running score.
+		/// Returns a worker with its state, profile, stake, reliability and running score.
 		pub fn worker(worker: WorkerId) -> Option<WorkerView<T::AccountId>> {
 			Self::view_of(worker, Workers::<T>::get(worker)?)
 		}
 
-		/// Workers of an account, those that were deregistered left out: at most `limit` (and
-		/// [`MAX_PAGE`]) of them, in no order that means anything, after `cursor`, the last one of the
-		/// page before. There are no more where fewer come than were asked for.
+		/// Returns workers of an account, deregistered ones left out: at most `limit` and at most
+		/// [`MAX_PAGE`], in no particular order, after `cursor`, the last worker of the page before. A page
+		/// with fewer is the last one.
 		pub fn workers_of(
 			owner: T::AccountId,
 			cursor: Option<WorkerId>,
@@ -619,22 +578,23 @@ pub mod pallet {
 			ids.take(limit.min(MAX_PAGE) as usize).collect()
 		}
 
-		/// Workers by state.
+		/// Returns the number of workers in each state.
 		pub fn counts() -> StateCounts {
 			Counts::<T>::get()
 		}
 
-		/// The least stake of the owner of a worker that claims these GPUs; `None` for an unknown class.
+		/// Returns the minimum stake of the owner of a worker that claims these GPUs; `None` for an unknown
+		/// class.
 		pub fn minimum_stake(gpu_class: GpuClass, gpu_count: u8) -> Option<Balance> {
 			Self::minimum_for(gpu_class, gpu_count).ok()
 		}
 
-		/// The share of a worker's last 32 checks that confirmed it.
+		/// Returns the share of a worker's last 32 checks that confirmed it.
 		pub fn reliability(worker: WorkerId) -> Option<Perbill> {
 			Workers::<T>::get(worker).map(|record| record.history.reliability())
 		}
 
-		/// The network in figures: workers by state, GPUs by class, cores, memory, disk, bandwidth.
+		/// Returns the network in figures: workers by state, GPUs by class, cores, memory, disk, bandwidth.
 		pub fn network() -> NetworkTotals {
 			NetworkTotals {
 				registered: NextWorkerId::<T>::get(),
@@ -645,12 +605,13 @@ pub mod pallet {
 			}
 		}
 
-		/// Idle workers with that many verified GPUs of a class, in a region or in all of them.
+		/// Returns the number of idle workers with this number of verified GPUs of a class, in one region or
+		/// in all.
 		pub fn idle_workers(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
 			<Self as Market>::idle(gpu_class, gpu_count, region)
 		}
 
-		/// What an account delegates to a worker.
+		/// Returns the shares an account holds of a worker's delegated stake, and their value.
 		pub fn delegation(worker: WorkerId, who: T::AccountId) -> DelegationView {
 			let shares = Delegations::<T>::get(worker, who);
 			let value = Workers::<T>::get(worker)
@@ -659,7 +620,7 @@ pub mod pallet {
 			DelegationView { shares, value }
 		}
 
-		/// What an account has unbonding in a worker's pool, oldest first.
+		/// Returns the unbonding pieces of an account in a worker's pool, oldest first.
 		pub fn unbonding(worker: WorkerId, who: T::AccountId) -> Vec<UnbondingView> {
 			let Some(mut record) = Workers::<T>::get(worker) else {
 				return Vec::new();
@@ -675,12 +636,12 @@ pub mod pallet {
 				.collect()
 		}
 
-		/// A slash that is queued.
+		/// Returns a queued slash.
 		pub fn queued_slash(slash: SlashId) -> Option<QueuedSlash<T::AccountId>> {
 			Slashes::<T>::get(slash)
 		}
 
-		/// Online and rented blocks of a worker that are not proved yet.
+		/// Returns the online and rented blocks of a worker that are not proved yet.
 		pub fn pending_time(worker: WorkerId) -> Option<(BlockNumber, BlockNumber)> {
 			let record = Workers::<T>::get(worker)?;
 			let mark = record.time.at(record.state(), Self::now());
@@ -692,21 +653,33 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Registers a worker of the caller.
 		///
-		/// Takes the fee and a storage deposit, moves the stake into the pot. The worker is `Pending`
-		/// and due in the next round, which verifies what it claims.
+		/// Takes the fee and a storage deposit, and moves the stake into the pot. The worker is `Pending`
+		/// and due in the next round, which verifies its claim.
 		///
-		/// Origin: signed, the provider.
+		/// ## Origin
+		/// Signed by the provider, who becomes the worker's owner.
 		///
-		/// - `spec`: what the worker claims; units as in [`WorkerSpec`].
-		/// - `worker_key`, `agent_key`: its keys, unique across workers.
+		/// ## Parameters
+		/// - `spec`: the worker's claim; units as in [`WorkerSpec`].
+		/// - `worker_key`: the worker's key, unique across workers.
+		/// - `agent_key`: the agent's key, unique across workers.
 		/// - `stake`: the owner's stake, in units of 10⁻¹⁸ KAI; at least the minimum for the claim.
 		/// - `proof`: signatures of both keys over
 		///   [`possession_payload`](kaisar_primitives::keys::possession_payload).
 		///
-		/// Errors: `UnknownGpuClass`, `GpuCountMismatch`, `UnknownRegion`, `ZeroKey`, `KeyInUse`,
-		/// `BadProof`, `StakeBelowMinimum`, `StakeCapReached`, `TooManyWorkers`, and those of the token.
+		/// ## Errors
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
+		///   invalid.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
+		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
+		/// - [`Error::StakeBelowMinimum`].
+		/// - [`Error::StakeCapReached`].
+		/// - [`Error::TooManyWorkers`].
+		/// - The currency's error if the account has too little KAI.
 		///
-		/// Events: `WorkerRegistered`, `WorkerForced`.
+		/// ## Events
+		/// - [`Event::WorkerRegistered`].
+		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(0)]
 		#[pallet::weight(T::WeightInfo::register_worker())]
 		pub fn register_worker(
@@ -730,21 +703,33 @@ pub mod pallet {
 			)
 		}
 
-		/// Changes what a worker claims.
+		/// Changes the claim of a worker.
 		///
-		/// Takes the fee. The worker is `Pending` and due in the next round, or the first one after a
-		/// running delay; what it had pending is not credited any more.
+		/// Takes the fee. The worker is `Pending` and due in the next round, or in the first one after a
+		/// running delay; its pending time is no longer credited.
 		///
-		/// Origin: signed, the worker's owner.
+		/// ## Origin
+		/// Signed by the worker's owner.
 		///
-		/// - `worker`: the worker, not `Rented` or `Suspended`, and in no check.
-		/// - `spec`: what it claims from now on; the owner's stake must reach its minimum.
+		/// ## Parameters
+		/// - `worker`: the worker, neither `Rented` nor `Suspended`, and in no check.
+		/// - `spec`: the new claim; the owner's stake must reach its minimum.
 		///
-		/// Errors: `UnknownWorker`, `NotOwner`, `WorkerRented`, `WorkerSuspended`, `CheckRunning`,
-		/// `UnknownGpuClass`, `GpuCountMismatch`, `UnknownRegion`, `StakeBelowMinimum`, and those of the
-		/// token.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::WorkerRented`].
+		/// - [`Error::WorkerSuspended`].
+		/// - [`Error::CheckRunning`].
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
+		///   invalid.
+		/// - [`Error::StakeBelowMinimum`].
+		/// - The currency's error if the account has too little KAI for the fee.
 		///
-		/// Events: `WorkerUpdated`, `WorkerStateChanged`, `WorkerForced`.
+		/// ## Events
+		/// - [`Event::WorkerUpdated`].
+		/// - [`Event::WorkerStateChanged`]: the worker was not `Pending`.
+		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(1)]
 		#[pallet::weight(T::WeightInfo::update_worker())]
 		pub fn update_worker(
@@ -756,21 +741,29 @@ pub mod pallet {
 			Self::do_update(who, worker, spec)
 		}
 
-		/// Gives a worker new keys, from the next round.
+		/// Sets new keys of a worker, from the next round on.
 		///
-		/// The old ones stay reserved until then. Keys that were set before and are not in force yet are
+		/// The old keys stay reserved until then. Keys that were set before and are not in force yet are
 		/// replaced.
 		///
-		/// Origin: signed, the worker's owner.
+		/// ## Origin
+		/// Signed by the worker's owner.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker.
-		/// - `worker_key`, `agent_key`: its new keys, unique across workers; either may stay as it is.
-		/// - `proof`: as in [`register_worker`](Self::register_worker).
+		/// - `worker_key`: the new worker key, unique across workers; may stay the same.
+		/// - `agent_key`: the new agent key, unique across workers; may stay the same.
+		/// - `proof`: signatures of both keys, as for [`register_worker`](Self::register_worker).
 		///
-		/// Errors: `UnknownWorker`, `NotOwner`, `ZeroKey`, `KeyInUse`, `BadProof`, and `CheckRunning`
-		/// where a round runs that needs the keys before the present ones.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
+		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
+		/// - [`Error::CheckRunning`]: a running round needs the keys before the present ones.
 		///
-		/// Events: `WorkerKeysSet`.
+		/// ## Events
+		/// - [`Event::WorkerKeysSet`].
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::set_worker_keys())]
 		pub fn set_worker_keys(
@@ -788,17 +781,23 @@ pub mod pallet {
 			Self::do_set_keys(who, worker, keys, proof)
 		}
 
-		/// Sets the delegators' share of a worker's reward, after one whole epoch's notice. It replaces
-		/// one that was announced and does not count yet.
+		/// Announces a worker's commission: the part of its reward that its stakers share by value, the
+		/// owner among them. It counts after one whole epoch's notice, and replaces an announced commission
+		/// that does not count yet.
 		///
-		/// Origin: signed, the worker's owner.
+		/// ## Origin
+		/// Signed by the worker's owner.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker.
-		/// - `commission`: the share, in parts of 10⁹.
+		/// - `commission`: the part that stakers share, in parts of 10⁹.
 		///
-		/// Errors: `UnknownWorker`, `NotOwner`.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
 		///
-		/// Events: `CommissionSet`.
+		/// ## Events
+		/// - [`Event::CommissionSet`].
 		#[pallet::call_index(3)]
 		#[pallet::weight(T::WeightInfo::set_commission())]
 		pub fn set_commission(
@@ -810,16 +809,21 @@ pub mod pallet {
 			Self::do_set_commission(who, worker, commission)
 		}
 
-		/// Sets the price below which a worker is never matched. Orders that run are not touched.
+		/// Sets the price below which a worker is never matched. Running orders are not affected.
 		///
-		/// Origin: signed, the worker's owner.
+		/// ## Origin
+		/// Signed by the worker's owner.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker.
 		/// - `price_per_gpu_hour`: the floor, in units of 10⁻¹⁸ KAI; 0 for none.
 		///
-		/// Errors: `UnknownWorker`, `NotOwner`.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
 		///
-		/// Events: `PriceFloorSet`.
+		/// ## Events
+		/// - [`Event::PriceFloorSet`].
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::set_price_floor())]
 		pub fn set_price_floor(
@@ -831,16 +835,24 @@ pub mod pallet {
 			Self::do_set_price_floor(who, worker, price_per_gpu_hour)
 		}
 
-		/// Takes a worker away. It counts from the next round: a check that runs, or that the worker is
-		/// due in, goes on. A check that would only have verified it, in a round still to come, does not.
+		/// Takes a worker offline. It counts from the next round: a check that runs, or that the worker is
+		/// due in, goes on. An upcoming check that would only have verified the worker is dropped.
 		///
-		/// Origin: signed, the worker's owner.
+		/// ## Origin
+		/// Signed by the worker's owner.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker, `Pending` or `Online`.
 		///
-		/// Errors: `UnknownWorker`, `NotOwner`, `WorkerRented`, `WorkerSuspended`, `WrongState`.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::WorkerRented`].
+		/// - [`Error::WorkerSuspended`].
+		/// - [`Error::WrongState`]: the worker is already `Offline`.
 		///
-		/// Events: `WorkerStateChanged`.
+		/// ## Events
+		/// - [`Event::WorkerStateChanged`].
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::go_offline())]
 		pub fn go_offline(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -848,19 +860,30 @@ pub mod pallet {
 			Self::do_go_offline(who, worker)
 		}
 
-		/// Brings a worker back, or has one verified again whose verification failed.
+		/// Brings a worker back, or has one verified again after a failed verification.
 		///
-		/// The worker is `Pending` and due in the next round, or the first one after a running delay;
-		/// what it had pending is not credited any more.
+		/// The worker is `Pending` and due in the next round, or in the first one after a running delay; its
+		/// pending time is no longer credited.
 		///
-		/// Origin: signed, the worker's owner.
+		/// ## Origin
+		/// Signed by the worker's owner.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker, `Offline` or `Pending`, and in no check.
 		///
-		/// Errors: `UnknownWorker`, `NotOwner`, `WorkerRented`, `WorkerSuspended`, `WrongState`,
-		/// `AlreadyDue`, `CheckRunning`, `StakeBelowMinimum`.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::WorkerRented`].
+		/// - [`Error::WorkerSuspended`].
+		/// - [`Error::WrongState`]: the worker is `Online`.
+		/// - [`Error::AlreadyDue`].
+		/// - [`Error::CheckRunning`].
+		/// - [`Error::StakeBelowMinimum`].
 		///
-		/// Events: `WorkerStateChanged`, `WorkerForced`.
+		/// ## Events
+		/// - [`Event::WorkerStateChanged`]: the worker was `Offline`.
+		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::go_online())]
 		pub fn go_online(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -868,17 +891,26 @@ pub mod pallet {
 			Self::do_go_online(who, worker)
 		}
 
-		/// Takes a worker away for good. It counts from the next round, as for
+		/// Deregisters a worker for good. It counts from the next round, as for
 		/// [`go_offline`](Self::go_offline). The deposit is released, and all stake unbonds, the delegators'
-		/// too.
+		/// included.
 		///
-		/// Origin: signed, the worker's owner.
+		/// ## Origin
+		/// Signed by the worker's owner.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker, not `Rented`.
 		///
-		/// Errors: `UnknownWorker`, `NotOwner`, `WorkerRented`.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::WorkerRented`].
 		///
-		/// Events: `Unstaked`, `WorkerStateChanged`, `WorkerDeregistered`.
+		/// ## Events
+		/// - [`Event::Unstaked`]: the owner has stake.
+		/// - [`Event::WorkerStateChanged`]: the worker was not `Offline`.
+		/// - [`Event::WorkerDeregistered`].
+		/// - [`Event::WorkerRemoved`]: the pool is empty, and no check is in the way.
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::deregister_worker())]
 		pub fn deregister_worker(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -889,16 +921,24 @@ pub mod pallet {
 		/// Adds stake to a worker's pool: the owner's own, or a delegator's, who gets shares. A `Suspended`
 		/// worker whose owner reaches the minimum is `Offline` again.
 		///
-		/// Origin: signed, anyone.
+		/// ## Origin
+		/// Signed by any account.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker.
-		/// - `amount`: in units of 10⁻¹⁸ KAI.
+		/// - `amount`: the stake to add, in units of 10⁻¹⁸ KAI.
 		///
-		/// Errors: `ZeroAmount`, `UnknownWorker`, `StakeCapReached` (the owner may always reach the
-		/// minimum), and those of the token; for a delegator also `SlashPending` where a queued slash would
-		/// reach delegators, `DelegationClosed`, `DelegationTooSmall`.
+		/// ## Errors
+		/// - [`Error::ZeroAmount`].
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::StakeCapReached`]: the owner may still reach the minimum.
+		/// - [`Error::SlashPending`]: for a delegator, a queued slash would reach delegators.
+		/// - [`Error::DelegationClosed`], [`Error::DelegationTooSmall`]: for a delegator only.
+		/// - The currency's error if the account has too little KAI.
 		///
-		/// Events: `Staked`, `WorkerStateChanged`.
+		/// ## Events
+		/// - [`Event::Staked`].
+		/// - [`Event::WorkerStateChanged`]: a `Suspended` worker is `Offline` again.
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::stake())]
 		pub fn stake(
@@ -910,23 +950,31 @@ pub mod pallet {
 			Self::do_stake(who, worker, amount)
 		}
 
-		/// Takes stake out of a worker's pool. It unbonds, can still be slashed, and may be withdrawn
-		/// when that is over.
+		/// Takes stake out of a worker's pool. It unbonds, can still be slashed meanwhile, and may be
+		/// withdrawn after that.
 		///
-		/// Delegators of a worker that was deregistered need not call this: their stake has begun to unbond
-		/// with the owner's.
+		/// Delegators of a deregistered worker need not call this: their stake began to unbond with the
+		/// owner's.
 		///
-		/// Origin: signed, whoever has stake there.
+		/// ## Origin
+		/// Signed by an account with stake in the pool.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker.
-		/// - `amount`: in units of 10⁻¹⁸ KAI. The owner's minimum must stay; of a delegation all or at least
-		///   the existential deposit.
+		/// - `amount`: the stake to take out, in units of 10⁻¹⁸ KAI. The owner must keep the minimum; a
+		///   delegator takes all, or leaves at least the existential deposit.
 		///
-		/// Errors: `ZeroAmount`, `UnknownWorker`, `InsufficientStake`, `TooManyUnbondings`; for the owner
-		/// `StakeBelowMinimum`; for a delegator `SlashPending` where a queued slash would reach delegators, and
-		/// `DelegationTooSmall`.
+		/// ## Errors
+		/// - [`Error::ZeroAmount`].
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::InsufficientStake`].
+		/// - [`Error::TooManyUnbondings`].
+		/// - [`Error::StakeBelowMinimum`]: for the owner only.
+		/// - [`Error::SlashPending`]: for a delegator, a queued slash would reach delegators.
+		/// - [`Error::DelegationTooSmall`]: for a delegator only.
 		///
-		/// Events: `Unstaked`.
+		/// ## Events
+		/// - [`Event::Unstaked`].
 		#[pallet::call_index(9)]
 		#[pallet::weight(T::WeightInfo::unstake())]
 		pub fn unstake(
@@ -938,18 +986,24 @@ pub mod pallet {
 			Self::do_unstake(who, worker, amount)
 		}
 
-		/// Pays out what the caller had unbonding in a worker's pool and has unbonded; to a delegator of a
-		/// worker that was deregistered, also what it delegated. Where that was the last of a worker that
-		/// was deregistered, its record goes.
+		/// Pays out the caller's unbonded stake in a worker's pool; to a delegator of a deregistered worker,
+		/// also its delegation. If that empties the pool of a deregistered worker, its record is removed.
 		///
-		/// Origin: signed, whoever has something unbonding.
+		/// ## Origin
+		/// Signed by an account with unbonding stake in the pool.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker, deregistered or not.
 		///
-		/// Errors: `UnknownWorker`, `NothingToWithdraw`, `SlashPending` where a queued slash would reach what
-		/// is withdrawn, and `CheckRunning` where a check of a deregistered worker goes on.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NothingToWithdraw`].
+		/// - [`Error::SlashPending`]: a queued slash would reach the withdrawn stake.
+		/// - [`Error::CheckRunning`]: a check of a deregistered worker is still running.
 		///
-		/// Events: `Withdrawn`, `WorkerRemoved`.
+		/// ## Events
+		/// - [`Event::Withdrawn`].
+		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(10)]
 		#[pallet::weight(T::WeightInfo::withdraw_unbonded())]
 		pub fn withdraw_unbonded(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -960,14 +1014,22 @@ pub mod pallet {
 		/// Slashes a worker by hand: 10 % of its pool (level 1) or 50 % (level 2) after the deferral, or all
 		/// of it at once (level 3). All goes to the provider pot.
 		///
-		/// Origin: `AdminOrigin`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
 		///
+		/// ## Parameters
 		/// - `worker`: the worker, deregistered or not.
-		/// - `level`: the level.
+		/// - `level`: the level, which sets the rate.
 		///
-		/// Errors: `UnknownWorker`, `NothingToSlash`.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NothingToSlash`].
 		///
-		/// Events: `SlashQueued`, or `Slashed` and `WorkerStateChanged`.
+		/// ## Events
+		/// - [`Event::SlashQueued`]: level 1 or 2.
+		/// - [`Event::Slashed`]: level 3.
+		/// - [`Event::WorkerStateChanged`]: level 3 suspended the worker.
+		/// - [`Event::WorkerRemoved`]: level 3 emptied the pool of a deregistered worker.
 		#[pallet::call_index(11)]
 		#[pallet::weight(T::WeightInfo::slash())]
 		pub fn slash(origin: OriginFor<T>, worker: WorkerId, level: SlashLevel) -> DispatchResult {
@@ -975,15 +1037,20 @@ pub mod pallet {
 			Self::do_slash(worker, level)
 		}
 
-		/// Cancels a slash that is queued.
+		/// Cancels a queued slash.
 		///
-		/// Origin: `AdminOrigin`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
 		///
-		/// - `id`: the slash, before its day.
+		/// ## Parameters
+		/// - `id`: the slash, before its deferral ends.
 		///
-		/// Errors: `UnknownSlash`, `DeferralOver`.
+		/// ## Errors
+		/// - [`Error::UnknownSlash`].
+		/// - [`Error::DeferralOver`].
 		///
-		/// Events: `SlashCancelled`.
+		/// ## Events
+		/// - [`Event::SlashCancelled`].
 		#[pallet::call_index(12)]
 		#[pallet::weight(T::WeightInfo::cancel_slash())]
 		pub fn cancel_slash(origin: OriginFor<T>, id: SlashId) -> DispatchResult {
@@ -991,17 +1058,25 @@ pub mod pallet {
 			Self::do_cancel_slash(id)
 		}
 
-		/// Applies a slash whose deferral is over. The caller gets the bounty, and shares it with the account
-		/// that found the fault, if one did. Where the owner's stake is below the minimum then, the worker
-		/// is `Suspended`, or will be when its order closes.
+		/// Applies a slash whose deferral has ended. The caller gets the bounty, and shares it with the
+		/// account that found the fault, if one did. If the owner's stake is then below the minimum, the
+		/// worker is `Suspended`, at once or when its order closes.
 		///
-		/// Origin: signed, anyone.
+		/// ## Origin
+		/// Signed by any account.
 		///
+		/// ## Parameters
 		/// - `id`: the slash.
 		///
-		/// Errors: `UnknownSlash`, `SlashDeferred`.
+		/// ## Errors
+		/// - [`Error::UnknownSlash`].
+		/// - [`Error::SlashDeferred`].
 		///
-		/// Events: `Slashed`, `BountyPaid`, `WorkerStateChanged`, `WorkerRemoved`.
+		/// ## Events
+		/// - [`Event::Slashed`].
+		/// - [`Event::BountyPaid`]: for each account that gets a part of the bounty.
+		/// - [`Event::WorkerStateChanged`]: the slash suspended the worker.
+		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(13)]
 		#[pallet::weight(T::WeightInfo::apply_slash())]
 		pub fn apply_slash(origin: OriginFor<T>, id: SlashId) -> DispatchResult {
@@ -1009,18 +1084,24 @@ pub mod pallet {
 			Self::do_apply_slash(who, id)
 		}
 
-		/// Clears what an account has in a worker's pool and slashes have made worthless: so the worker can
-		/// be delegated to again, or its record can go. It goes, too, where a deregistered worker has
-		/// nothing left and only a check was in the way.
+		/// Clears shares and unbonding pieces of an account that slashes have made worthless, so that the
+		/// worker can be delegated to again, or its record removed. The record is also removed if a
+		/// deregistered worker has nothing left and only a check was in the way.
 		///
-		/// Origin: signed, anyone.
+		/// ## Origin
+		/// Signed by any account.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker, deregistered or not.
-		/// - `who`: whose shares.
+		/// - `who`: the account that holds the shares.
 		///
-		/// Errors: `UnknownWorker`, `NothingWorthless`.
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NothingWorthless`].
 		///
-		/// Events: `WorthlessCleared`, `WorkerRemoved`.
+		/// ## Events
+		/// - [`Event::WorthlessCleared`].
+		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(14)]
 		#[pallet::weight(T::WeightInfo::clear_worthless())]
 		pub fn clear_worthless(
