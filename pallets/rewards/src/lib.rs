@@ -1,17 +1,17 @@
 //! # Rewards
 //!
-//! What the network emits, who earned which part of it, and how it is claimed.
+//! The network's emission, its division among those who earned it, and its claims.
 //!
 //! ## Terms
 //!
 //! - **Epoch**: a run of blocks whose scores share one reward. Dense from 0.
-//! - **Pool** ([`PoolId`]): what earns. A worker, with its delegators; an operator, with its licence
+//! - **Pool** ([`PoolId`]): an earner. A worker, with its delegators; an operator, with its license
 //!   holders.
 //! - **Pot** ([`Pot`]): one of two accounts that hold what is to be paid, one for workers and one for
 //!   checkers.
 //! - **PoC**, **PoD**: the scores for capacity (time proved online) and for demand (time proved rented).
-//! - **vKAI**: what checkers are paid in. A balance of this pallet that cannot be transferred, backed
-//!   unit by unit by KAI in the checker pot.
+//! - **vKAI**: the currency that checkers are paid in. A balance of this pallet that cannot be transferred,
+//!   backed unit by unit by KAI in the checker pot.
 //!
 //! ## The story of a reward
 //!
@@ -23,7 +23,7 @@
 //! 3. The first touch of a pool in a later epoch **settles** it: its score's share of the noted totals
 //!    becomes claimable. A touch is the next score, a change of its stake ([`OnPoolChange`]), a claim, or
 //!    anyone's [`Pallet::settle`]. The commission's part of it is divided among the **members** who were
-//!    there for the whole epoch: a worker's delegators, or an operator's licence holders.
+//!    there for the whole epoch: a worker's delegators, or an operator's license holders.
 //! 4. The owner claims ([`Pallet::claim_worker`]): KAI. The operator claims ([`Pallet::claim_checker`]):
 //!    vKAI. A member claims ([`Pallet::claim_delegation`]): KAI from a worker, vKAI from an operator.
 //! 5. Whoever has vKAI redeems it ([`Pallet::redeem`]) for KAI: all of it after 180 days, half after
@@ -86,13 +86,13 @@ pub use scores::{CheckerScores, SCORE_PAGE};
 pub use types::*;
 pub use weights::WeightInfo;
 
-/// Where the pallet logs.
+/// The log target of this pallet.
 pub(crate) const LOG_TARGET: &str = "runtime::rewards";
 
-/// Most references that are kept of a class: that many less one can be set while a round runs.
+/// Maximum number of references stored for a class: that many less one can be set while a round runs.
 pub const MAX_REFERENCES: u32 = 8;
 
-/// Most pools in one page of [`Pallet::delegations_of`].
+/// Maximum number of pools in one page of [`Pallet::delegations_of`].
 pub const MAX_PAGE: u32 = 256;
 
 #[frame_support::pallet]
@@ -120,57 +120,57 @@ pub mod pallet {
 		/// KAI.
 		type Currency: fungible::Mutate<Self::AccountId, Balance = Balance>;
 
-		/// Owners and commissions (Providers for workers, Checkers for operators).
+		/// Owners and commissions of pools (Providers for workers, Checkers for operators).
 		type Pools: Pools<Self::AccountId>;
 
-		/// Which operator an account is (Checkers).
+		/// The operators by account (Checkers).
 		type Operators: Seats<Self::AccountId>;
 
-		/// Closes a worker's check that is over before it is settled (Popw).
+		/// Closes a worker's ended check before the worker is settled (Popw).
 		type Checks: Checks;
 
-		/// Makes workers for the benchmarks (Providers).
+		/// Creates workers for the benchmarks (Providers).
 		#[cfg(feature = "runtime-benchmarks")]
 		type Workers: kaisar_primitives::WorkerRegistry<Self::AccountId>;
 
 		/// May change the score tables.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
 
-		/// From which the accounts of the pots and of the reserve are derived.
+		/// The id from which the accounts of the pots and of the reserve are derived.
 		#[pallet::constant]
 		type PalletId: Get<PalletId>;
 
-		/// No more KAI than this ever exists.
+		/// The maximum supply of KAI.
 		#[pallet::constant]
 		type MaxSupply: Get<Balance>;
 
-		/// Blocks of an epoch; counts from the next one. *Param.*
+		/// Blocks of an epoch; a change counts from the next epoch. *Param.*
 		type EpochLength: Get<BlockNumber>;
 
-		/// How the emission is split. *Param.*
+		/// The split of the emission. *Param.*
 		type Split: Get<Split>;
 
-		/// How the workers' part is divided between PoC and PoD. *Param.*
+		/// The ratio in which PoC and PoD divide the workers' part. *Param.*
 		type Ratio: Get<Ratio>;
 
-		/// A worker's PoD reward of an epoch is at most this times the protocol fees its orders paid.
-		/// *Param.*
+		/// The maximum PoD reward of a worker's epoch, as a multiple of the protocol fees that its orders
+		/// paid. *Param.*
 		type PodFeeCap: Get<FixedU128>;
 
 		/// The stake with which the boost is 2. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// For how many epochs totals are kept, at least 1. *Param.*
+		/// The number of epochs for which totals are stored, at least 1. *Param.*
 		type HistoryDepth: Get<EpochIndex>;
 
-		/// Gets the protocol's part of rentals while the emission runs.
+		/// The treasury's account, which receives the protocol's part of rentals during the emission.
 		type Treasury: Get<Self::AccountId>;
 
-		/// The least vKAI that can be redeemed at once.
+		/// The minimum vKAI of a redemption.
 		#[pallet::constant]
 		type MinRedemption: Get<Balance>;
 
-		/// Most redemptions that an account can have open.
+		/// The maximum number of open redemptions of an account.
 		#[pallet::constant]
 		type MaxRedemptions: Get<u32>;
 
@@ -178,24 +178,24 @@ pub mod pallet {
 		type WeightInfo: WeightInfo;
 	}
 
-	/// The epoch that runs, with its scores.
+	/// The current epoch, with its scores.
 	#[pallet::storage]
 	pub type Current<T: Config> = StorageValue<_, RunningEpoch, ValueQuery>;
 
-	/// The epochs that are over and not dropped: [`Oldest`] up to the one before [`Current`].
+	/// The totals of past epochs, from [`Oldest`] up to the one before [`Current`].
 	#[pallet::storage]
 	pub type Epochs<T: Config> = StorageMap<_, Twox64Concat, EpochIndex, EpochTotals>;
 
-	/// The oldest epoch whose totals are kept.
+	/// The oldest epoch whose totals are stored.
 	#[pallet::storage]
 	pub type Oldest<T: Config> = StorageValue<_, EpochIndex, ValueQuery>;
 
-	/// What each pot has for the running epoch besides its emission: put in, slashed in, carried over.
+	/// The KAI each pot has for the current epoch on top of its emission: funded, slashed, or carried over.
 	#[pallet::storage]
 	pub type Carry<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
 
-	/// What each pot owes: settled and not paid. For checkers that is all that is claimable, all vKAI,
-	/// and what redemptions will pay.
+	/// The KAI each pot owes: settled and not paid. For checkers that is everything claimable, all vKAI, and
+	/// the payments of open redemptions.
 	#[pallet::storage]
 	pub type Owed<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
 
@@ -203,8 +203,8 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type WorkerScores<T: Config> = StorageMap<_, Twox64Concat, WorkerId, WorkerScore>;
 
-	/// Running scores of operators, in pages of [`SCORE_PAGE`] by number. [`CheckerScores`] reads and
-	/// writes them.
+	/// Running scores of operators, in pages of [`SCORE_PAGE`] by number. [`CheckerScores`] reads and writes
+	/// them.
 	#[pallet::storage]
 	pub type CheckerScorePages<T: Config> = StorageMap<
 		_,
@@ -214,8 +214,8 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// What an account earned as a checker and has not claimed. By account, since it may have had
-	/// several operator numbers.
+	/// The unclaimed earnings of an account as a checker. By account, since it may have had several operator
+	/// numbers.
 	#[pallet::storage]
 	pub type CheckerClaims<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, Balance, ValueQuery>;
@@ -233,8 +233,8 @@ pub mod pallet {
 	pub type Members<T: Config> =
 		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Twox64Concat, PoolId, PoolMember>;
 
-	/// Rates at the end of an epoch that some members of a pool need yet, at most one entry for each of
-	/// them.
+	/// Rates at the end of an epoch that some members of a pool still need, at most one entry for each
+	/// member.
 	#[pallet::storage]
 	pub type Rates<T: Config> =
 		StorageDoubleMap<_, Twox64Concat, PoolId, Twox64Concat, EpochIndex, NotedRate>;
@@ -257,12 +257,12 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Table<T: Config> = StorageValue<_, ScoreTable, ValueQuery>;
 
-	/// The score of one GPU of each class, in hundredths. A class without one is unknown.
+	/// The score of one GPU of each class, in hundredths. A class without a score is unknown.
 	#[pallet::storage]
 	pub type ClassScores<T: Config> = StorageMap<_, Twox64Concat, GpuClass, u32>;
 
-	/// What one GPU of each class is held to, oldest first: the references by which rounds that are not
-	/// over are measured, and the one that was set last. A class without one is held to the least.
+	/// The references that one GPU of each class is held to, oldest first: those that measure rounds not
+	/// over yet, and the one set last. A class without a reference is held to the minimum.
 	#[pallet::storage]
 	pub type ClassReferences<T: Config> = StorageMap<
 		_,
@@ -272,8 +272,8 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// The genesis allocation that is paid to checkers in step with the emission: the whole of it, what
-	/// is out already included. What is left lies on [`Pallet::reserve_account`].
+	/// The genesis allocation that is paid to checkers in step with the emission: all of it, the part
+	/// already paid included. The rest is on [`Pallet::reserve_account`].
 	#[pallet::storage]
 	pub type Reserve<T: Config> = StorageValue<_, Balance, ValueQuery>;
 
@@ -281,20 +281,20 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Validators<T: Config> = StorageValue<_, ValidatorsDue, ValueQuery>;
 
-	/// What the chain starts with.
+	/// The state at genesis.
 	#[pallet::genesis_config]
 	pub struct GenesisConfig<T: Config> {
-		/// Allocated for checkers and minted to [`Pallet::reserve_account`]. On production
+		/// KAI allocated for checkers and minted to [`Pallet::reserve_account`]. On production
 		/// `kaisar_math::emission::CHECKERS_RESERVE`.
 		///
-		/// Each pot that has less than the existential deposit is given it, so a preset that is to keep
-		/// the supply to the unit must count both, or endow the pots itself.
+		/// Each pot that has less than the existential deposit is given it, so a preset that has to meet the
+		/// supply to the unit must count both deposits, or endow the pots itself.
 		pub reserve: Balance,
 		/// Tier scores and weights.
 		pub score_table: ScoreTable,
 		/// GPU classes, as `(class, score of one GPU in hundredths)`.
 		pub class_scores: Vec<(GpuClass, u32)>,
-		/// What one GPU of a class is held to.
+		/// References that one GPU of a class is held to.
 		pub class_references: Vec<(GpuClass, ClassReference)>,
 		#[doc(hidden)]
 		pub _config: core::marker::PhantomData<T>,
@@ -362,138 +362,109 @@ pub mod pallet {
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	#[allow(missing_docs)]
 	pub enum Event<T: Config> {
-		/// An epoch ended. `providers` and `checkers` are what its scores share; what was carried over
-		/// into the next is not in them.
+		/// An epoch ended.
 		EpochEnded {
-			/// The epoch.
 			epoch: EpochIndex,
-			/// What workers share, PoC and PoD together.
+			/// The KAI that workers share for it, PoC and PoD together, without the part carried over to the
+			/// next epoch.
 			providers: Balance,
-			/// What operators share.
+			/// The KAI that operators share for it, without the part carried over to the next epoch.
 			checkers: Balance,
-			/// Total PoC score.
+			/// The total PoC score.
 			poc_score: u128,
-			/// Total PoD score.
+			/// The total PoD score.
 			pod_score: u128,
-			/// Total score of the operators.
+			/// The total score of the operators.
 			checker_score: u128,
 		},
 		/// A pool's score of an epoch was settled.
 		Settled {
-			/// The pool.
 			pool: PoolId,
-			/// The epoch.
 			epoch: EpochIndex,
-			/// What it earned, now claimable.
+			/// The reward, claimable from now on.
 			reward: Balance,
-			/// What it would have earned as PoD, had its orders paid more fees; carried over.
+			/// The PoD reward above the cap by protocol fees, which is carried over.
 			carried: Balance,
 		},
-		/// A pool's score was of an epoch that is not kept any more. It earned nothing.
-		Expired {
-			/// The pool.
-			pool: PoolId,
-			/// The epoch.
-			epoch: EpochIndex,
-		},
+		/// A pool's score expired without a reward, because its epoch is no longer stored.
+		Expired { pool: PoolId, epoch: EpochIndex },
 		/// A worker's reward was paid to its owner, in KAI.
 		WorkerClaimed {
-			/// The worker.
 			worker: WorkerId,
-			/// Its owner.
+			/// The worker's owner.
 			who: T::AccountId,
-			/// The amount.
 			amount: Balance,
 		},
 		/// A checker's reward was paid, in vKAI.
 		CheckerClaimed {
 			/// The operator's account.
 			who: T::AccountId,
-			/// The amount.
 			amount: Balance,
 		},
-		/// KAI was put into a pot, for the running epoch.
+		/// KAI was put into a pot, for the current epoch.
 		PotFunded {
-			/// The pot.
 			pot: Pot,
-			/// Where it came from.
+			/// The account that paid.
 			from: T::AccountId,
-			/// The amount.
 			amount: Balance,
 		},
 		/// Tier scores and weights were changed.
-		ScoreTableSet {
-			/// The old ones.
-			old: ScoreTable,
-			/// The new ones.
-			new: ScoreTable,
-		},
-		/// A class' score was set.
+		ScoreTableSet { old: ScoreTable, new: ScoreTable },
+		/// The score of a class was set.
 		ClassScoreSet {
-			/// The class.
 			class: GpuClass,
-			/// The old score, if it had one.
+			/// In hundredths; `None` if it had no score.
 			old: Option<u32>,
-			/// The new score.
+			/// In hundredths.
 			new: u32,
 		},
-		/// The members of a pool were credited with their part of what it was settled with.
+		/// The members of a pool were credited with their part of a settled reward.
 		MembersRewarded {
-			/// The pool.
 			pool: PoolId,
-			/// The epoch.
 			epoch: EpochIndex,
-			/// What they share.
+			/// The amount that all members share.
 			amount: Balance,
 		},
-		/// A member's part was paid: in KAI by a worker's pool, in vKAI by an operator's.
+		/// A member's part was paid: in KAI for a worker's pool, in vKAI for an operator's.
 		DelegationClaimed {
-			/// The pool.
 			pool: PoolId,
-			/// The delegator or licence holder.
+			/// The delegator or license holder.
 			who: T::AccountId,
-			/// The amount.
 			amount: Balance,
 		},
-		/// vKAI was given up for KAI to come; what is not paid is the checker pot's.
+		/// vKAI was exchanged for KAI paid later; the forfeited part went back to the checker pot.
 		RedemptionStarted {
-			/// Whose.
 			who: T::AccountId,
-			/// The redemption.
 			id: RedemptionId,
-			/// The vKAI.
+			/// The vKAI given up.
 			amount: Balance,
-			/// The KAI.
+			/// The KAI to be paid.
 			pays: Balance,
 			/// The first block in which it can be withdrawn.
 			due: BlockNumber,
 		},
 		/// A redemption was paid, in KAI.
 		RedemptionWithdrawn {
-			/// Whose.
 			who: T::AccountId,
-			/// The redemption.
 			id: RedemptionId,
-			/// The amount.
 			amount: Balance,
 		},
 		/// The protocol's part of a rental was paid.
 		ProtocolFeePaid {
 			/// The worker that was rented.
 			worker: WorkerId,
-			/// Who paid it.
+			/// The account that paid.
 			from: T::AccountId,
-			/// The amount.
 			amount: Balance,
 		},
-		/// A class' reference was set, or taken away.
+		/// The reference of a class was set or removed.
 		ClassReferenceSet {
-			/// The class.
 			class: GpuClass,
-			/// The one that was set before, if it had one.
+			/// The reference set last before; `None` if it had none.
 			old: Option<ClassReference>,
-			/// The new one.
+			/// `None` if it was removed.
 			new: Option<ClassReference>,
 			/// The first round that is measured by it.
 			from: RoundIndex,
@@ -502,52 +473,52 @@ pub mod pallet {
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// No such worker or operator.
+		/// No worker or operator has this number.
 		UnknownPool,
-		/// The worker belongs to another account.
+		/// The caller does not own the worker.
 		NotOwner,
-		/// All that was earned has been claimed.
+		/// The caller has nothing to claim from epochs that are over.
 		NothingToClaim,
-		/// A class is never 0, and its score at most 1,000.00.
+		/// The class is 0, or its score is above 1,000.00.
 		InvalidClassScore,
-		/// A higher tier must not score less.
+		/// A higher tier scores less than a lower one.
 		InvalidScoreTable,
-		/// A sum left the range that the network can reach. Should never happen.
+		/// A sum overflows the range that the network can reach; a bug.
 		Overflow,
-		/// What is kept of a pool and of its members does not fit together. Should never happen.
+		/// The stored state of a pool and of its members is inconsistent; a bug.
 		Inconsistent,
-		/// Less than can be redeemed at once.
+		/// The amount is below the minimum of a redemption.
 		RedemptionTooSmall,
-		/// The account has less vKAI.
+		/// The amount exceeds the account's vKAI.
 		InsufficientVKai,
-		/// The account has as many redemptions open as it can have.
+		/// The account has the maximum number of open redemptions.
 		TooManyRedemptions,
-		/// The account has no such redemption.
+		/// The account has no redemption with this number.
 		UnknownRedemption,
-		/// The redemption's term is not over.
+		/// The redemption's term has not ended.
 		RedemptionNotDue,
 		/// The class has no score.
 		UnknownClass,
-		/// A reference names throughput and memory, what was measured the walk too, and none of them is out
-		/// of range.
+		/// The reference has no throughput, no memory, a figure above its maximum, or is calibrated and has
+		/// no walk.
 		InvalidClassReference,
-		/// As many references of the class were set since the oldest round that is not over as are kept.
+		/// The class has 8 references that rounds not over yet still need, which is the maximum.
 		TooManyReferences,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// The epoch that runs, with its total scores so far.
+		/// Returns the current epoch, with its total scores so far.
 		pub fn current_epoch() -> RunningEpoch {
 			Current::<T>::get()
 		}
 
-		/// The totals of an epoch that is over, if they are kept.
+		/// Returns the totals of a past epoch, if they are stored.
 		pub fn epoch_totals(epoch: EpochIndex) -> Option<EpochTotals> {
 			Epochs::<T>::get(epoch)
 		}
 
-		/// A pool's running score. It may be of an earlier epoch, if nobody touched it since.
+		/// Returns a pool's running score. It may be of an earlier epoch, if nothing touched the pool since.
 		pub fn running_score(pool: PoolId) -> Option<PoolScore> {
 			match pool {
 				PoolId::Worker(worker) => WorkerScores::<T>::get(worker).map(PoolScore::Worker),
@@ -560,32 +531,32 @@ pub mod pallet {
 			}
 		}
 
-		/// What a pool's owner or operator can get from it now, in KAI or vKAI: for a worker all that
-		/// `claim_worker` pays, for an operator what its unsettled score comes to.
+		/// Returns the KAI or vKAI that a pool's owner or operator can get from it now: for a worker all
+		/// that `claim_worker` pays, for an operator the value of its unsettled score.
 		pub fn claimable_from(pool: PoolId) -> Balance {
 			Self::do_claimable_from(pool)
 		}
 
-		/// What `claim_checker` credits to an account now, in vKAI.
+		/// Returns the vKAI that `claim_checker` credits to an account now.
 		pub fn claimable(who: T::AccountId) -> Balance {
 			Self::do_claimable(&who)
 		}
 
-		/// An account's vKAI.
+		/// Returns an account's vKAI.
 		pub fn vkai(who: T::AccountId) -> Balance {
 			VKai::<T>::get(who)
 		}
 
-		/// What `claim_delegation` pays a member of a pool now: KAI for a worker's, vKAI for an
-		/// operator's.
+		/// Returns the amount that `claim_delegation` pays a member of a pool now: KAI for a worker's, vKAI
+		/// for an operator's.
 		pub fn claimable_by(pool: PoolId, who: T::AccountId) -> Balance {
 			Self::do_claimable_delegation(pool, &who)
 		}
 
-		/// The pools in which an account is a member, or was and has something to claim, with what
-		/// `claim_delegation` pays from each; at most `limit` of them, [`MAX_PAGE`] at most.
+		/// Returns the pools in which an account is a member, or was and has something to claim, with the
+		/// amount that `claim_delegation` pays from each; at most `limit` of them, and at most [`MAX_PAGE`].
 		///
-		/// With `claimable` for what it earned as an operator, and `claimable_from` for each worker
+		/// Together with `claimable` for its earnings as an operator, and `claimable_from` for each worker
 		/// that it owns, this is all that an account can claim.
 		pub fn delegations_of(
 			who: T::AccountId,
@@ -595,32 +566,33 @@ pub mod pallet {
 			Self::do_delegations(&who, after, limit)
 		}
 
-		/// What is known of a pool's members, if it has any.
+		/// Returns the state of a pool's members, if it has any.
 		pub fn pool_members(pool: PoolId) -> Option<MemberPool> {
 			MemberPools::<T>::get(pool)
 		}
 
-		/// What is known of a member of a pool.
+		/// Returns the state of a member of a pool.
 		pub fn member(pool: PoolId, who: T::AccountId) -> Option<PoolMember> {
 			Members::<T>::get(who, pool)
 		}
 
-		/// The open redemptions of an account, oldest first.
+		/// Returns the open redemptions of an account, oldest first.
 		pub fn redemptions_of(who: T::AccountId) -> Vec<Redemption> {
 			Redemptions::<T>::get(who).into_inner()
 		}
 
-		/// What all blocks to come emit.
+		/// Returns the emission of all blocks to come.
 		pub fn emission_left() -> Balance {
 			Self::do_emission_left()
 		}
 
-		/// The score of one GPU of a class, in hundredths, if the class is known.
+		/// Returns the score of one GPU of a class, in hundredths, if the class is known.
 		pub fn class_score(class: GpuClass) -> Option<u32> {
 			<Self as GpuClasses>::score(class)
 		}
 
-		/// What one GPU of a class is held to from the next round on, if the class has a reference.
+		/// Returns the reference that one GPU of a class is held to from the next round on, if the class has
+		/// one.
 		pub fn class_reference(class: GpuClass) -> Option<ClassReference> {
 			Self::newest_reference(class)
 		}
@@ -628,13 +600,22 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Settles a pool: turns its score of an epoch that is over into what can be claimed. Nothing
-		/// is left to do where it is settled already, which is no error.
+		/// Settles a pool: turns its score of a past epoch into a claimable reward. A pool that is already
+		/// settled is left as it is, which is not an error.
 		///
-		/// - **Origin**: signed, anyone.
+		/// ## Origin
+		/// Signed by any account.
+		///
+		/// ## Parameters
 		/// - `pool`: the worker or operator.
-		/// - **Errors**: `UnknownPool`.
-		/// - **Events**: `Settled` or `Expired`, if there was something to settle.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownPool`].
+		///
+		/// ## Events
+		/// - [`Event::Settled`]: there was a score to settle.
+		/// - [`Event::MembersRewarded`]: the pool has members that share the reward.
+		/// - [`Event::Expired`]: the score's epoch is no longer stored.
 		#[pallet::call_index(0)]
 		#[pallet::weight(T::WeightInfo::settle())]
 		pub fn settle(origin: OriginFor<T>, pool: PoolId) -> DispatchResult {
@@ -642,13 +623,24 @@ pub mod pallet {
 			Self::do_settle(pool)
 		}
 
-		/// Pays a worker's owner all that the worker has earned in the epochs that are over, in KAI.
+		/// Pays a worker's owner everything that the worker earned in past epochs, in KAI.
 		///
-		/// - **Origin**: signed by the worker's owner.
-		/// - `worker`: the worker; one that is gone can still be claimed for.
-		/// - **Errors**: `UnknownPool`, `NotOwner`, `NothingToClaim`, and the currency's where the
-		///   account is new and the amount below the existential deposit.
-		/// - **Events**: `WorkerClaimed`, after `Settled` if the worker was not settled yet.
+		/// ## Origin
+		/// Signed by the worker's owner.
+		///
+		/// ## Parameters
+		/// - `worker`: the worker; a removed worker can still be claimed for.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownPool`].
+		/// - [`Error::NotOwner`].
+		/// - [`Error::NothingToClaim`].
+		/// - The currency's error if the account is new and the amount below the existential deposit.
+		///
+		/// ## Events
+		/// - [`Event::Settled`], [`Event::MembersRewarded`], [`Event::Expired`]: the worker was not settled
+		///   yet, as for [`Pallet::settle`].
+		/// - [`Event::WorkerClaimed`].
 		#[pallet::call_index(1)]
 		#[pallet::weight(T::WeightInfo::claim_worker())]
 		pub fn claim_worker(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -656,14 +648,21 @@ pub mod pallet {
 			Self::do_claim_worker(who, worker)
 		}
 
-		/// Credits the caller with all that it earned as a checker in the epochs that are over, in vKAI.
+		/// Credits the caller with everything that it earned as a checker in past epochs, in vKAI.
 		///
-		/// What an earlier operator number of the account earned in the epoch in which it deregistered
-		/// must be settled once by [`Pallet::settle`] if nothing else did.
+		/// Earnings of an account's earlier operator number, from the epoch in which it deregistered, must
+		/// be settled once by [`Pallet::settle`] if nothing else settled them.
 		///
-		/// - **Origin**: signed by the operator's account, also after it has deregistered.
-		/// - **Errors**: `NothingToClaim`.
-		/// - **Events**: `CheckerClaimed`, after `Settled` if the operator was not settled yet.
+		/// ## Origin
+		/// Signed by the operator's account, also after it has deregistered.
+		///
+		/// ## Errors
+		/// - [`Error::NothingToClaim`].
+		///
+		/// ## Events
+		/// - [`Event::Settled`], [`Event::MembersRewarded`], [`Event::Expired`]: the operator was not
+		///   settled yet, as for [`Pallet::settle`].
+		/// - [`Event::CheckerClaimed`].
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::claim_checker())]
 		pub fn claim_checker(origin: OriginFor<T>) -> DispatchResult {
@@ -671,16 +670,24 @@ pub mod pallet {
 			Self::do_claim_checker(who)
 		}
 
-		/// Pays a member of a pool all that it has earned there in the epochs that are over, however
-		/// many: a delegator of a worker in KAI, a licence holder of an operator in vKAI.
+		/// Pays a member of a pool everything that it earned there in past epochs, whatever their number: a
+		/// delegator of a worker in KAI, a license holder of an operator in vKAI.
 		///
-		/// - **Origin**: signed by the delegator or licence holder, also after it has left the pool.
-		/// - `pool`: the worker, or the operator by its number; one that is gone can still be claimed
-		///   from.
-		/// - **Errors**: `UnknownPool`, `NothingToClaim`, and the currency's where the account is new and
-		///   the amount below the existential deposit.
-		/// - **Events**: `DelegationClaimed`, after `Settled` and `MembersRewarded` if the pool was not
-		///   settled yet.
+		/// ## Origin
+		/// Signed by the delegator or license holder, also after it has left the pool.
+		///
+		/// ## Parameters
+		/// - `pool`: the worker, or the operator by its number; a removed one can still be claimed from.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownPool`].
+		/// - [`Error::NothingToClaim`].
+		/// - The currency's error if the account is new and the amount below the existential deposit.
+		///
+		/// ## Events
+		/// - [`Event::Settled`], [`Event::MembersRewarded`], [`Event::Expired`]: the pool was not settled
+		///   yet, as for [`Pallet::settle`].
+		/// - [`Event::DelegationClaimed`].
 		#[pallet::call_index(3)]
 		#[pallet::weight(T::WeightInfo::claim_delegation())]
 		pub fn claim_delegation(origin: OriginFor<T>, pool: PoolId) -> DispatchResult {
@@ -688,14 +695,24 @@ pub mod pallet {
 			Self::do_claim_delegation(who, pool)
 		}
 
-		/// Gives up vKAI for KAI when a term is over: 25 % of it after 30 days, 50 % after 90, all of it
-		/// after 180. The rest is the checker pot's again at once. It cannot be undone.
+		/// Gives up vKAI for KAI after a term: 25 % of it after 30 days, 50 % after 90, all of it after 180.
+		/// The rest goes back to the checker pot at once. A redemption cannot be undone.
 		///
-		/// - **Origin**: signed by the account that has the vKAI.
-		/// - `amount`: in vKAI, at least 1.
-		/// - `term`: how long it takes.
-		/// - **Errors**: `RedemptionTooSmall`, `InsufficientVKai`, `TooManyRedemptions`.
-		/// - **Events**: `RedemptionStarted`.
+		/// ## Origin
+		/// Signed by the account that has the vKAI.
+		///
+		/// ## Parameters
+		/// - `amount`: the vKAI to give up, in units of 10⁻¹⁸ vKAI; at least [`Config::MinRedemption`],
+		///   which is 1 vKAI.
+		/// - `term`: the length of the wait.
+		///
+		/// ## Errors
+		/// - [`Error::RedemptionTooSmall`].
+		/// - [`Error::InsufficientVKai`].
+		/// - [`Error::TooManyRedemptions`].
+		///
+		/// ## Events
+		/// - [`Event::RedemptionStarted`].
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::redeem())]
 		pub fn redeem(origin: OriginFor<T>, amount: Balance, term: RedeemTerm) -> DispatchResult {
@@ -703,12 +720,20 @@ pub mod pallet {
 			Self::do_redeem(who, amount, term)
 		}
 
-		/// Pays a redemption whose term is over, in KAI.
+		/// Pays a redemption whose term has ended, in KAI.
 		///
-		/// - **Origin**: signed by the account that redeemed.
+		/// ## Origin
+		/// Signed by the account that redeemed.
+		///
+		/// ## Parameters
 		/// - `id`: the redemption.
-		/// - **Errors**: `UnknownRedemption`, `RedemptionNotDue`.
-		/// - **Events**: `RedemptionWithdrawn`.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownRedemption`].
+		/// - [`Error::RedemptionNotDue`].
+		///
+		/// ## Events
+		/// - [`Event::RedemptionWithdrawn`].
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::withdraw_redemption())]
 		pub fn withdraw_redemption(origin: OriginFor<T>, id: RedemptionId) -> DispatchResult {
@@ -716,12 +741,19 @@ pub mod pallet {
 			Self::do_withdraw_redemption(who, id)
 		}
 
-		/// Sets the tier scores and weights. They hold for whatever is proved from now on.
+		/// Sets the tier scores and weights. They apply to everything proved from now on.
 		///
-		/// - **Origin**: `AdminOrigin`.
-		/// - `table`: scores in hundredths, weights as they are.
-		/// - **Errors**: `InvalidScoreTable`.
-		/// - **Events**: `ScoreTableSet`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
+		///
+		/// ## Parameters
+		/// - `table`: scores in hundredths, and weights.
+		///
+		/// ## Errors
+		/// - [`Error::InvalidScoreTable`].
+		///
+		/// ## Events
+		/// - [`Event::ScoreTableSet`].
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::set_score_table())]
 		pub fn set_score_table(origin: OriginFor<T>, table: ScoreTable) -> DispatchResult {
@@ -729,13 +761,20 @@ pub mod pallet {
 			Self::do_set_score_table(table)
 		}
 
-		/// Sets a class' score, or appends a class. It holds for whatever is proved from now on.
+		/// Sets the score of a class, or appends a class. It applies to everything proved from now on.
 		///
-		/// - **Origin**: `AdminOrigin`.
-		/// - `class`: not 0, which is "no GPU".
-		/// - `score`: of one GPU, in hundredths, at most 100,000.
-		/// - **Errors**: `InvalidClassScore`.
-		/// - **Events**: `ClassScoreSet`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
+		///
+		/// ## Parameters
+		/// - `class`: the class, not 0, which is "no GPU".
+		/// - `score`: the score of one GPU, in hundredths, at most 100,000.
+		///
+		/// ## Errors
+		/// - [`Error::InvalidClassScore`].
+		///
+		/// ## Events
+		/// - [`Event::ClassScoreSet`].
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::set_class_score())]
 		pub fn set_class_score(
@@ -747,15 +786,25 @@ pub mod pallet {
 			Self::do_set_class_score(class, score)
 		}
 
-		/// Sets what one GPU of a class is held to, as `kaisar-agent calibrate` prints it, or takes it away:
-		/// then the class is held to the least. It counts for rounds that start from the next one on, so that
-		/// all who measure in a round measure by the same.
+		/// Sets the reference that one GPU of a class is held to, as `kaisar-agent calibrate` prints it, or
+		/// removes it: then the class is held to the minimum. It counts for rounds that start from the next
+		/// one on, so that everyone who measures in a round uses the same reference.
 		///
-		/// - **Origin**: `AdminOrigin`.
-		/// - `class`: one that has a score.
-		/// - `reference`: throughput in 10⁹ operations a second, the walk in 10⁶ bytes a second, memory in GB.
-		/// - **Errors**: `UnknownClass`, `InvalidClassReference`, `TooManyReferences`.
-		/// - **Events**: `ClassReferenceSet`.
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
+		///
+		/// ## Parameters
+		/// - `class`: a class that has a score.
+		/// - `reference`: throughput in 10⁹ operations a second, the walk in 10⁶ bytes a second, memory in
+		///   GB; `None` removes it.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownClass`].
+		/// - [`Error::InvalidClassReference`].
+		/// - [`Error::TooManyReferences`].
+		///
+		/// ## Events
+		/// - [`Event::ClassReferenceSet`].
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::set_class_reference())]
 		pub fn set_class_reference(
@@ -770,7 +819,7 @@ pub mod pallet {
 
 	#[pallet::hooks]
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
-		/// Ends the epoch whose last block is over. A fixed number of reads and writes.
+		/// Ends the epoch if its last block is over, in a fixed number of reads and writes.
 		fn on_initialize(now: BlockNumberFor<T>) -> Weight {
 			let now: BlockNumber = now.saturated_into();
 			let current = Current::<T>::get();
