@@ -1,41 +1,41 @@
 //! # Checkers
 //!
-//! Operators of checker nodes, and the licences that are delegated to them.
+//! Operators of checker nodes, and the licenses that are delegated to them.
 //!
 //! ## Terms
 //!
 //! - An *operator* is an account that runs a checker node. Each registration has a number of its
 //!   own ([`OperatorId`]), so that all that hangs on a registration ends with it, at once.
-//! - A *licence* gives its holder a place in the draw of committees. The holder *delegates* it to an
+//! - A *license* gives its holder a place in the draw of committees. The holder *delegates* it to an
 //!   operator, himself or another, and the operator sits for it.
-//! - A licence is *active* in a round if it was delegated and accepted before the round began, and
+//! - A license is *active* in a round if it was delegated and accepted before the round began, and
 //!   its operator was then registered, online and not banned.
 //!
 //! ## The flow
 //!
 //! 1. Carla registers as an operator: a deposit, a checker key, the key of her agent, and a proof
 //!    that she holds both.
-//! 2. Hans holds a licence and delegates it to Carla. It is `Pending` until she accepts, unless she
+//! 2. Hans holds a license and delegates it to Carla. It is `Pending` until she accepts, unless she
 //!    accepts all, or is Hans.
-//! 3. From the next round on the licence is drawn for committees, and Carla's node sits for it.
+//! 3. From the next round on the license is drawn for committees, and Carla's node sits for it.
 //! 4. Hans revokes: from the next round on it is not drawn any more. In the rounds that run it still
 //!    is, so a committee never changes within its round.
-//! 5. Carla goes offline for the weekend, and online again: none of her licences is drawn meanwhile.
+//! 5. Carla goes offline for the weekend, and online again: none of her licenses is drawn meanwhile.
 //!    If her machine dies, three rounds with seats and without a reveal do the same.
 //! 6. Carla deregisters: all delegations to her end at the next round, however many there are. She
 //!    gets her deposit back, and what she earned stays hers.
 //!
 //! ## How a round is answered
 //!
-//! All changes count from [`Checks::next_round`]. A licence's [`Entry`] keeps its last span of
+//! All changes count from [`Checks::next_round`]. A license's [`Entry`] keeps its last span of
 //! rounds and the one before, an operator's record the last value and the one before of its keys
 //! and of being online ([`Timeline`]). A change that would forget what is in force in a running
 //! round ([`Checks::oldest_round`]) is refused with [`Error::TooManyChanges`]: it is the third
-//! within one committee's time, and whoever could make it could take licences out of a draw whose
+//! within one committee's time, and whoever could make it could take licenses out of a draw whose
 //! seed is known.
 //!
 //! Entries lie in pages of [`PAGE_SIZE`], each entry of a fixed width, so a draw costs one read of a
-//! page and the operator's record, with 30 licences or 29,998. [`ActiveLicences`] is kept up at each
+//! page and the operator's record, with 30 licenses or 29,998. [`ActiveLicences`] is kept up at each
 //! change and not counted.
 //!
 //! ## Strikes and bans
@@ -107,7 +107,7 @@ pub type BalanceOf<T> =
 	<<T as Config>::Currency as Inspect<<T as frame_system::Config>::AccountId>>::Balance;
 /// An operator's record.
 pub type OperatorOf<T> = Operator<<T as frame_system::Config>::AccountId, BalanceOf<T>>;
-/// A licence's delegation.
+/// A license's delegation.
 pub type DelegationOf<T> = Delegation<<T as frame_system::Config>::AccountId>;
 
 #[frame_support::pallet]
@@ -120,7 +120,7 @@ pub mod pallet {
 	#[pallet::storage_version(STORAGE_VERSION)]
 	pub struct Pallet<T>(_);
 
-	/// What the pallet needs of the runtime.
+	/// The pallet's configuration by the runtime.
 	#[pallet::config]
 	pub trait Config:
 		CreateAuthorizedTransaction<Call<Self>> + frame_system::Config<Hash = H256>
@@ -131,25 +131,25 @@ pub mod pallet {
 		/// KAI, for the deposit.
 		type Currency: MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason>;
 
-		/// Who holds which licence (Licenses).
+		/// The licenses and their holders (Licenses).
 		type Licences: LicenceInfo<Self::AccountId>;
 
 		/// Rounds (Popw).
 		type Checks: Checks;
 
-		/// Whose agent signs receipts (Providers).
+		/// The workers whose agents sign receipts (Providers).
 		type Workers: WorkerRegistry<Self::AccountId>;
 
 		/// Observer of licenses and commissions (Rewards).
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
 
-		/// The running epoch (Rewards).
+		/// The current epoch (Rewards).
 		type CurrentEpoch: Get<EpochIndex>;
 
 		/// The time of day, in milliseconds.
 		type Time: Time<Moment = u64>;
 
-		/// The deposit of an operator. A parameter: 100 KAI.
+		/// The deposit of an operator: 100 KAI. *Param.*
 		type Deposit: Get<BalanceOf<Self>>;
 
 		/// Weights of the calls.
@@ -160,33 +160,34 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextOperator<T> = StorageValue<_, OperatorId, ValueQuery>;
 
-	/// All registrations, those that have ended too.
+	/// All registrations, ended ones included.
 	#[pallet::storage]
 	pub type Operators<T: Config> =
 		StorageMap<_, Twox64Concat, OperatorId, OperatorOf<T>, OptionQuery>;
 
-	/// The last registration of an account, also when it has ended.
+	/// The last registration of an account, also after it has ended.
 	#[pallet::storage]
 	pub type NumberOf<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, OperatorId, OptionQuery>;
 
-	/// Whose checker key it is, now or from the next round, or was until lately. That of an operator
-	/// that has gone is free for whoever proves to hold it.
+	/// The operator of each checker key: of a key in force, one set for the next round, or one replaced
+	/// lately. The key of a deregistered operator is free for anyone who proves to hold it.
 	#[pallet::storage]
 	pub type CheckerKeys<T> =
 		StorageMap<_, Blake2_128Concat, sp_core::sr25519::Public, OperatorId, OptionQuery>;
 
-	/// The same for agent keys.
+	/// The operator of each agent key, under the same rules as [`CheckerKeys`].
 	#[pallet::storage]
 	pub type AgentKeys<T> = StorageMap<_, Blake2_128Concat, AgentKey, OperatorId, OptionQuery>;
 
-	/// Delegations, pending ones too, by licence. One whose operator has gone means nothing.
+	/// Delegations, pending ones included, by license. A delegation to a deregistered operator has no
+	/// effect.
 	#[pallet::storage]
 	pub type Delegations<T: Config> =
 		StorageMap<_, Twox64Concat, LicenceId, DelegationOf<T>, OptionQuery>;
 
-	/// Licences that a holder has with an operator, accepted ones. Those of an operator that has gone
-	/// stay as they were.
+	/// The number of a holder's licenses with an operator, accepted ones only. For a deregistered operator
+	/// it stays as it was.
 	#[pallet::storage]
 	pub type Members<T: Config> = StorageDoubleMap<
 		_,
@@ -198,21 +199,21 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// The licence → operator table, in pages of [`PAGE_SIZE`].
+	/// The table from license to operator, in pages of [`PAGE_SIZE`].
 	#[pallet::storage]
 	pub type Pages<T> = StorageMap<_, Twox64Concat, u32, Page, ValueQuery>;
 
-	/// The strikes of an account, over all its registrations, that were not annulled.
+	/// The strikes of an account, over all its registrations, without annulled ones.
 	#[pallet::storage]
 	pub type StrikesOf<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, Strikes, ValueQuery>;
 
-	/// Whose a lone vote of [`StrikesOf`] is, by round and worker.
+	/// The account behind each lone vote in [`StrikesOf`], by round and worker.
 	#[pallet::storage]
 	pub type LoneVotes<T: Config> =
 		StorageMap<_, Twox64Concat, (RoundIndex, WorkerId), T::AccountId, OptionQuery>;
 
-	/// Licences that will be active in the next round to start.
+	/// The number of licenses that will be active in the next round to start.
 	#[pallet::storage]
 	pub type ActiveLicences<T> = StorageValue<_, u32, ValueQuery>;
 
@@ -222,7 +223,7 @@ pub mod pallet {
 	pub struct GenesisConfig<T: Config> {
 		/// Account, checker key, agent key, commission, auto-accept.
 		pub operators: alloc::vec::Vec<(T::AccountId, CheckerKey, AgentKey, Perbill, bool)>,
-		/// Licences and the accounts of the operators that they are delegated to and accepted by.
+		/// Licenses, and the accounts of the operators that they are delegated to and accepted by.
 		pub delegations: alloc::vec::Vec<(LicenceId, T::AccountId)>,
 	}
 
@@ -260,7 +261,7 @@ pub mod pallet {
 		}
 	}
 
-	/// Why funds are on hold.
+	/// Reasons for which the pallet holds KAI.
 	#[pallet::composite_enum]
 	pub enum HoldReason {
 		/// The deposit of a registered operator.
@@ -269,232 +270,201 @@ pub mod pallet {
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	#[allow(missing_docs)]
 	pub enum Event<T: Config> {
 		/// An operator was registered.
 		CheckerRegistered {
-			/// Its number.
 			operator: OperatorId,
-			/// Its account.
 			account: T::AccountId,
-			/// Its checker key.
 			checker_key: CheckerKey,
-			/// Its agent's key.
 			agent_key: AgentKey,
-			/// The licence holders' part of its rewards.
+			/// The license holders' part of its rewards.
 			commission: Perbill,
 			/// The first round in which it can have seats.
 			from_round: RoundIndex,
 		},
-		/// An operator has new keys.
+		/// New keys of an operator were set.
 		CheckerKeysSet {
-			/// The operator.
 			operator: OperatorId,
-			/// The old checker key, in force before `from_round`.
+			/// In force before `from_round`.
 			old_checker_key: CheckerKey,
-			/// The old agent key.
+			/// In force before `from_round`.
 			old_agent_key: AgentKey,
-			/// The new checker key.
 			checker_key: CheckerKey,
-			/// The new agent key.
 			agent_key: AgentKey,
-			/// The first round of the new ones.
+			/// The first round of the new keys.
 			from_round: RoundIndex,
 		},
-		/// An operator announced another commission.
+		/// A new commission of an operator was announced.
 		CommissionSet {
-			/// The operator.
 			operator: OperatorId,
-			/// In force until then.
+			/// The commission in force until `from_epoch`.
 			old: Perbill,
-			/// In force from then on.
 			new: Perbill,
-			/// The first epoch of the new one.
+			/// The first epoch of the new commission.
 			from_epoch: EpochIndex,
 		},
-		/// An operator accepts delegations by itself, or no longer.
+		/// An operator switched the automatic acceptance of delegations on or off.
 		AutoAcceptSet {
-			/// The operator.
 			operator: OperatorId,
-			/// Before.
 			old: bool,
-			/// Now.
 			new: bool,
 		},
-		/// A holder asked an operator to sit for a licence.
+		/// A holder asked an operator to sit for a license.
 		DelegationRequested {
-			/// The licence.
 			license: LicenceId,
-			/// Its holder.
 			holder: T::AccountId,
-			/// The operator.
 			operator: OperatorId,
 		},
-		/// An operator sits for a licence.
+		/// An operator accepted a delegation, and sits for the license.
 		DelegationAccepted {
-			/// The licence.
 			license: LicenceId,
-			/// Its holder.
 			holder: T::AccountId,
-			/// The operator.
 			operator: OperatorId,
-			/// The first round.
+			/// The first round in which the license is active.
 			active_from: RoundIndex,
 		},
-		/// An operator will not sit for a licence.
+		/// An operator rejected a delegation.
 		DelegationRejected {
-			/// The licence.
 			license: LicenceId,
-			/// Its holder.
 			holder: T::AccountId,
-			/// The operator.
 			operator: OperatorId,
 		},
-		/// A holder took a licence back.
+		/// A holder revoked a delegation.
 		DelegationRevoked {
-			/// The licence.
 			license: LicenceId,
-			/// Its holder.
 			holder: T::AccountId,
-			/// The operator.
 			operator: OperatorId,
-			/// The first round in which the operator does not sit for it.
+			/// The first round in which the operator no longer sits for the license.
 			inactive_from: RoundIndex,
 		},
-		/// An operator has no new seats.
+		/// An operator went offline, or was put offline, and gets no new seats.
 		WentOffline {
-			/// The operator.
 			operator: OperatorId,
-			/// From this round on.
+			/// The first round without seats.
 			from_round: RoundIndex,
-			/// It did not choose so, but had seats in three rounds in a row and revealed nothing.
+			/// Whether it was put offline, after it had seats in three rounds in a row and revealed nothing.
 			missed: bool,
 		},
-		/// An operator can be drawn again.
+		/// An operator went online, and can be drawn again.
 		WentOnline {
-			/// The operator.
 			operator: OperatorId,
-			/// From this round on.
+			/// The first round in which it can have seats.
 			from_round: RoundIndex,
 		},
 		/// A registration ended, with all its delegations.
 		CheckerDeregistered {
-			/// The operator.
 			operator: OperatorId,
-			/// Its account.
 			account: T::AccountId,
 			/// The first round in which it is not registered.
 			from_round: RoundIndex,
 		},
 		/// An operator's lone vote said "online", and all others of a full tally "offline": a strike.
-		/// More than one in a round are one strike.
+		/// Several such votes in a round are one strike.
 		IncorrectCalculation {
-			/// The operator.
 			operator: OperatorId,
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
 		},
-		/// An operator is banned, or the ban that it is under lasts longer.
+		/// An operator was banned, or its ban was extended.
 		CheckerBanned {
-			/// The operator: the last registration of the account that has the strikes.
+			/// The last registration of the account that has the strikes.
 			operator: OperatorId,
-			/// Until this time, in milliseconds of chain time; `u64::MAX` for good.
+			/// The end of the ban, in milliseconds of chain time; `u64::MAX` for good.
 			until: u64,
 			/// The first round without seats, unless an earlier ban was on.
 			from_round: RoundIndex,
 		},
-		/// An operator has shown that it was served: its vote was none to be banned for.
+		/// A strike was annulled, because an operator showed that the worker had served it.
 		StrikeAnnulled {
 			/// The operator that voted.
 			operator: OperatorId,
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
-			/// Votes of this round that still make a strike.
+			/// The number of votes of this round that still make a strike.
 			left: u32,
 		},
-		/// A ban is shorter since a strike was annulled, or over.
+		/// A ban was shortened or lifted, because a strike was annulled.
 		BanRevised {
-			/// The operator.
 			operator: OperatorId,
-			/// Until when it is banned now, in milliseconds of chain time; `None` if it is not.
+			/// The end of the ban now, in milliseconds of chain time; `None` if it was lifted.
 			until: Option<u64>,
-			/// If it is not, and is still registered: the first round in which it can have seats again.
+			/// The first round in which the operator can have seats again, if its ban was lifted and it is
+			/// still registered.
 			from_round: RoundIndex,
 		},
 	}
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// The account is a registered operator already.
+		/// The account is already a registered operator.
 		AlreadyRegistered,
-		/// The caller is no registered operator.
+		/// The caller is not a registered operator.
 		NotRegistered,
-		/// The account is no registered operator.
+		/// The account is not a registered operator.
 		UnknownOperator,
-		/// A key of all zeroes.
+		/// A key is all zeroes.
 		ZeroKey,
-		/// Another operator has the key.
+		/// Another operator uses the key.
 		KeyInUse,
 		/// The signatures do not prove that the caller holds the keys.
 		InvalidProof,
-		/// The licence was never minted, or is burnt.
+		/// The license was never minted, or is burnt.
 		UnknownLicense,
-		/// The caller does not hold the licence.
+		/// The caller does not hold the license.
 		NotHolder,
-		/// The licence is delegated already, or waits for an operator's answer.
+		/// The license is already delegated, or waits for an operator's answer.
 		AlreadyDelegated,
-		/// The licence is not delegated.
+		/// The license is not delegated.
 		NotDelegated,
 		/// The delegation was made to another operator.
 		NotOperator,
-		/// The delegation was accepted already.
+		/// The delegation was already accepted.
 		AlreadyAccepted,
-		/// The operator is offline already.
+		/// The operator is already offline.
 		AlreadyOffline,
-		/// The operator is online already.
+		/// The operator is already online.
 		AlreadyOnline,
 		/// The operator is banned.
 		Banned,
-		/// A round still runs in which an earlier value counts that this change would forget. Try
-		/// again when it is over.
+		/// A running round still needs an earlier value that this change would discard. Try again when the
+		/// round is over.
 		TooManyChanges,
-		/// Something that cannot be.
+		/// Unreachable state; a bug.
 		Inconsistent,
 		/// No operator has a strike for this worker in this round.
 		NoStrike,
-		/// A strike can be annulled within a day, which is over.
+		/// The one-day window to annul the strike has closed.
 		StrikeIsFinal,
-		/// The receipt is no signature of the worker's agent for this checker in this round.
+		/// The receipt was not signed by the worker's agent for this checker in this round.
 		InvalidReceipt,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// How an operator stands; `None` if the account is no registered operator, unless it is banned.
+		/// Returns an operator's status; `None` if the account is not a registered operator, unless it is
+		/// banned.
 		pub fn status(account: T::AccountId) -> Option<CheckerStatus> {
 			Self::status_of(&account)
 		}
 
-		/// The number and the record of an account's last registration.
+		/// Returns the number and the record of an account's last registration.
 		pub fn operator_of(account: T::AccountId) -> Option<(OperatorId, OperatorOf<T>)> {
 			let operator = NumberOf::<T>::get(account)?;
 			Operators::<T>::get(operator).map(|record| (operator, record))
 		}
 
-		/// A licence and its delegation; `None` if nobody holds it.
+		/// Returns a license and its delegation; `None` if the license has no holder.
 		pub fn license(license: LicenceId) -> Option<LicenseView<T::AccountId>> {
 			Self::license_view(license)
 		}
 
-		/// The strikes of an account that were not annulled, by time.
+		/// Returns the strikes of an account that were not annulled, by time.
 		pub fn strikes_of(account: T::AccountId) -> alloc::vec::Vec<Strike> {
 			StrikesOf::<T>::get(account).into_inner()
 		}
 
-		/// Licences that will be active in the next round to start.
+		/// Returns the number of licenses that will be active in the next round to start.
 		pub fn active_licenses() -> u32 {
 			ActiveLicences::<T>::get()
 		}
@@ -502,21 +472,27 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Registers the caller as an operator. It can have seats from the next round on.
+		/// Registers the caller as an operator, and holds [`Config::Deposit`]. It can have seats from the
+		/// next round on.
 		///
-		/// The origin is signed, by an account that is no operator now. Puts [`Config::Deposit`] on
-		/// hold.
+		/// ## Origin
+		/// Signed by an account that is not an operator now.
 		///
+		/// ## Parameters
 		/// - `checker_key`: sr25519, key type `kchk`; signs commitments and reveals.
 		/// - `agent_key`: ed25519, the identity of the operator's agent.
-		/// - `commission`: the part of the operator's rewards that goes to licence holders.
+		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
 		/// - `proof`: both keys' signatures of `possession_payload` for this account.
 		///
-		/// Errors: [`Error::AlreadyRegistered`], [`Error::Banned`] (the account's last registration
-		/// is), [`Error::ZeroKey`], [`Error::KeyInUse`],
-		/// [`Error::InvalidProof`], those of the currency.
+		/// ## Errors
+		/// - [`Error::AlreadyRegistered`].
+		/// - [`Error::Banned`]: the account's last registration is banned.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
+		/// - [`Error::InvalidProof`].
+		/// - The currency's error if the account has too little KAI for the deposit.
 		///
-		/// Event: [`Event::CheckerRegistered`].
+		/// ## Events
+		/// - [`Event::CheckerRegistered`].
 		#[pallet::call_index(0)]
 		#[pallet::weight(T::WeightInfo::register_checker())]
 		pub fn register_checker(
@@ -535,18 +511,24 @@ pub mod pallet {
 			)
 		}
 
-		/// Gives the operator other keys, from the next round on. Rounds that run go on with the old
-		/// ones.
+		/// Sets new keys of the operator, from the next round on. Running rounds go on with the old ones.
 		///
-		/// The origin is signed by a registered operator.
+		/// ## Origin
+		/// Signed by a registered operator.
 		///
-		/// - `checker_key`, `agent_key`: the new keys; one of them may be the old one.
+		/// ## Parameters
+		/// - `checker_key`: the new checker key; may stay the same.
+		/// - `agent_key`: the new agent key; may stay the same.
 		/// - `proof`: both keys' signatures of `possession_payload` for this account.
 		///
-		/// Errors: [`Error::NotRegistered`], [`Error::ZeroKey`], [`Error::KeyInUse`],
-		/// [`Error::InvalidProof`], [`Error::TooManyChanges`].
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
+		/// - [`Error::InvalidProof`].
+		/// - [`Error::TooManyChanges`].
 		///
-		/// Event: [`Event::CheckerKeysSet`].
+		/// ## Events
+		/// - [`Event::CheckerKeysSet`].
 		#[pallet::call_index(1)]
 		#[pallet::weight(T::WeightInfo::set_checker_keys())]
 		pub fn set_checker_keys(
@@ -559,16 +541,20 @@ pub mod pallet {
 			Self::do_set_keys(&who, Keys::new(&checker_key, &agent_key), &proof)
 		}
 
-		/// Announces another commission. It is in force after one whole epoch's notice: from the epoch
-		/// after the next one. An announcement that is not in force yet is replaced.
+		/// Announces a new commission. It is in force after one whole epoch's notice: from the epoch after
+		/// the next one. It replaces an announced commission that is not in force yet.
 		///
-		/// The origin is signed by a registered operator.
+		/// ## Origin
+		/// Signed by a registered operator.
 		///
-		/// - `commission`: the part of the operator's rewards that goes to licence holders.
+		/// ## Parameters
+		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
 		///
-		/// Errors: [`Error::NotRegistered`].
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
 		///
-		/// Event: [`Event::CommissionSet`].
+		/// ## Events
+		/// - [`Event::CommissionSet`].
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::set_commission())]
 		pub fn set_commission(origin: OriginFor<T>, commission: Perbill) -> DispatchResult {
@@ -576,15 +562,19 @@ pub mod pallet {
 			Self::do_set_commission(&who, commission)
 		}
 
-		/// Says whether delegations to the operator need to be accepted. Pending ones stay pending.
+		/// Sets whether delegations to the operator are accepted automatically. Pending ones stay pending.
 		///
-		/// The origin is signed by a registered operator.
+		/// ## Origin
+		/// Signed by a registered operator.
 		///
-		/// - `on`: accept all from now on.
+		/// ## Parameters
+		/// - `on`: whether to accept all delegations from now on.
 		///
-		/// Errors: [`Error::NotRegistered`].
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
 		///
-		/// Event: [`Event::AutoAcceptSet`].
+		/// ## Events
+		/// - [`Event::AutoAcceptSet`].
 		#[pallet::call_index(3)]
 		#[pallet::weight(T::WeightInfo::set_auto_accept())]
 		pub fn set_auto_accept(origin: OriginFor<T>, on: bool) -> DispatchResult {
@@ -592,18 +582,28 @@ pub mod pallet {
 			Self::do_set_auto_accept(&who, on)
 		}
 
-		/// Asks an operator to sit for a licence. It is accepted at once, and active from the next
-		/// round on, if the operator accepts all or is the holder; else it waits.
+		/// Asks an operator to sit for a license. If the operator accepts all delegations, or is the holder,
+		/// the delegation is accepted at once, and active from the next round on; otherwise it waits for the
+		/// operator's answer.
 		///
-		/// The origin is signed by the licence's holder.
+		/// ## Origin
+		/// Signed by the license's holder.
 		///
-		/// - `license`: the licence.
+		/// ## Parameters
+		/// - `license`: the license.
 		/// - `operator`: the operator's account.
 		///
-		/// Errors: [`Error::UnknownLicense`], [`Error::NotHolder`], [`Error::AlreadyDelegated`],
-		/// [`Error::UnknownOperator`], [`Error::TooManyChanges`].
+		/// ## Errors
+		/// - [`Error::UnknownLicense`].
+		/// - [`Error::NotHolder`].
+		/// - [`Error::AlreadyDelegated`].
+		/// - [`Error::UnknownOperator`].
+		/// - [`Error::TooManyChanges`]: a delegation accepted at once would discard a value that a running
+		///   round needs.
 		///
-		/// Events: [`Event::DelegationRequested`], or [`Event::DelegationAccepted`].
+		/// ## Events
+		/// - [`Event::DelegationRequested`]: the delegation waits.
+		/// - [`Event::DelegationAccepted`]: the delegation is accepted at once.
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::delegate_license())]
 		pub fn delegate_license(
@@ -615,16 +615,23 @@ pub mod pallet {
 			Self::do_delegate(&who, license, &operator)
 		}
 
-		/// Accepts a delegation. The licence is active from the next round on.
+		/// Accepts a delegation. The license is active from the next round on.
 		///
-		/// The origin is signed by the operator that it was made to.
+		/// ## Origin
+		/// Signed by the operator to which the license is delegated.
 		///
-		/// - `license`: the licence.
+		/// ## Parameters
+		/// - `license`: the license.
 		///
-		/// Errors: [`Error::NotRegistered`], [`Error::NotDelegated`], [`Error::NotOperator`],
-		/// [`Error::AlreadyAccepted`], [`Error::TooManyChanges`].
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
+		/// - [`Error::NotDelegated`].
+		/// - [`Error::NotOperator`].
+		/// - [`Error::AlreadyAccepted`].
+		/// - [`Error::TooManyChanges`].
 		///
-		/// Event: [`Event::DelegationAccepted`].
+		/// ## Events
+		/// - [`Event::DelegationAccepted`].
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::accept_delegation())]
 		pub fn accept_delegation(origin: OriginFor<T>, license: LicenceId) -> DispatchResult {
@@ -632,16 +639,22 @@ pub mod pallet {
 			Self::do_accept(&who, license)
 		}
 
-		/// Rejects a delegation that waits. The licence is free again.
+		/// Rejects a delegation that waits. The license is free again.
 		///
-		/// The origin is signed by the operator that it was made to.
+		/// ## Origin
+		/// Signed by the operator to which the license is delegated.
 		///
-		/// - `license`: the licence.
+		/// ## Parameters
+		/// - `license`: the license.
 		///
-		/// Errors: [`Error::NotRegistered`], [`Error::NotDelegated`], [`Error::NotOperator`],
-		/// [`Error::AlreadyAccepted`].
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
+		/// - [`Error::NotDelegated`].
+		/// - [`Error::NotOperator`].
+		/// - [`Error::AlreadyAccepted`].
 		///
-		/// Event: [`Event::DelegationRejected`].
+		/// ## Events
+		/// - [`Event::DelegationRejected`].
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::reject_delegation())]
 		pub fn reject_delegation(origin: OriginFor<T>, license: LicenceId) -> DispatchResult {
@@ -649,15 +662,22 @@ pub mod pallet {
 			Self::do_reject(&who, license)
 		}
 
-		/// Takes a licence back, accepted or waiting. It is inactive from the next round on.
+		/// Revokes the delegation of a license, accepted or waiting. The license is inactive from the next
+		/// round on.
 		///
-		/// The origin is signed by the licence's holder.
+		/// ## Origin
+		/// Signed by the license's holder.
 		///
-		/// - `license`: the licence.
+		/// ## Parameters
+		/// - `license`: the license.
 		///
-		/// Errors: [`Error::UnknownLicense`], [`Error::NotHolder`], [`Error::NotDelegated`].
+		/// ## Errors
+		/// - [`Error::UnknownLicense`].
+		/// - [`Error::NotHolder`].
+		/// - [`Error::NotDelegated`].
 		///
-		/// Event: [`Event::DelegationRevoked`].
+		/// ## Events
+		/// - [`Event::DelegationRevoked`].
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::revoke_delegation())]
 		pub fn revoke_delegation(origin: OriginFor<T>, license: LicenceId) -> DispatchResult {
@@ -665,14 +685,19 @@ pub mod pallet {
 			Self::do_revoke(&who, license)
 		}
 
-		/// Takes the operator out of the draw, from the next round on. Seats that it has in running
-		/// rounds stay, and so do delegations.
+		/// Takes the operator out of the draw, from the next round on. Its seats in running rounds stay, and
+		/// so do its delegations.
 		///
-		/// The origin is signed by a registered operator.
+		/// ## Origin
+		/// Signed by a registered operator.
 		///
-		/// Errors: [`Error::NotRegistered`], [`Error::AlreadyOffline`], [`Error::TooManyChanges`].
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
+		/// - [`Error::AlreadyOffline`].
+		/// - [`Error::TooManyChanges`].
 		///
-		/// Event: [`Event::WentOffline`].
+		/// ## Events
+		/// - [`Event::WentOffline`].
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::go_offline())]
 		pub fn go_offline(origin: OriginFor<T>) -> DispatchResult {
@@ -680,15 +705,20 @@ pub mod pallet {
 			Self::do_go_offline(&who)
 		}
 
-		/// Brings the operator back into the draw, from the next round on: after it went offline, was
-		/// put offline, or when the time of its ban is over.
+		/// Brings the operator back into the draw, from the next round on: after it went offline, was put
+		/// offline, or after its ban has ended.
 		///
-		/// The origin is signed by a registered operator.
+		/// ## Origin
+		/// Signed by a registered operator.
 		///
-		/// Errors: [`Error::NotRegistered`], [`Error::AlreadyOnline`], [`Error::Banned`],
-		/// [`Error::TooManyChanges`].
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
+		/// - [`Error::AlreadyOnline`].
+		/// - [`Error::Banned`].
+		/// - [`Error::TooManyChanges`].
 		///
-		/// Event: [`Event::WentOnline`].
+		/// ## Events
+		/// - [`Event::WentOnline`].
 		#[pallet::call_index(9)]
 		#[pallet::weight(T::WeightInfo::go_online())]
 		pub fn go_online(origin: OriginFor<T>) -> DispatchResult {
@@ -696,14 +726,18 @@ pub mod pallet {
 			Self::do_go_online(&who)
 		}
 
-		/// Ends the registration. All its delegations end at the next round; the deposit is released
-		/// now; seats in running rounds and what was earned stay the operator's.
+		/// Ends the registration. All its delegations end at the next round, and the deposit is released
+		/// now. Seats in running rounds and earned rewards stay the operator's.
 		///
-		/// The origin is signed by a registered operator.
+		/// ## Origin
+		/// Signed by a registered operator.
 		///
-		/// Errors: [`Error::NotRegistered`], those of the currency.
+		/// ## Errors
+		/// - [`Error::NotRegistered`].
+		/// - The currency's error if the deposit cannot be released.
 		///
-		/// Event: [`Event::CheckerDeregistered`].
+		/// ## Events
+		/// - [`Event::CheckerDeregistered`].
 		#[pallet::call_index(10)]
 		#[pallet::weight(T::WeightInfo::deregister_checker())]
 		pub fn deregister_checker(origin: OriginFor<T>) -> DispatchResult {
@@ -711,26 +745,33 @@ pub mod pallet {
 			Self::do_deregister(&who)
 		}
 
-		/// Annuls a strike: an operator was alone with its vote "online" because the worker served
-		/// nobody else, and the worker agent's receipt shows it. If there are more such votes of the
-		/// round ([`Pallet::strikes_of`]), the strike is gone with the last of them. A ban that
-		/// the remaining strikes do not ask for is shortened, or over from the next round on. What a
-		/// ban for good has ended stays so: the account may register again.
+		/// Annuls a strike: an operator was alone with its vote "online" because the worker served no other
+		/// operator, and the receipt of the worker's agent shows it. If the round has more such votes
+		/// ([`Pallet::strikes_of`]), the strike goes with the last of them. A ban that the remaining strikes
+		/// do not justify is shortened, or lifted from the next round on. A registration that a ban for good
+		/// has ended stays ended: the account may register again.
 		///
-		/// The origin is fee-less, or signed by anyone, who pays no fee if it succeeds: the receipt
-		/// says all, and each can be used once.
+		/// ## Origin
+		/// Fee-less, or signed by any account, which pays no fee if the call succeeds: the receipt is proof
+		/// enough, and each can be used once.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker.
-		/// - `round`: the round of the vote. There is one check of a worker in it, and at most one is
-		///   alone in that.
-		/// - `receipt`: ed25519 signature of the worker's agent over
+		/// - `round`: the round of the vote. It has one check of the worker, in which at most one vote is
+		///   alone.
+		/// - `receipt`: the ed25519 signature of the worker's agent over
 		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the round's seed and the
-		///   checker key in force in it.
+		///   checker key in force in the round.
 		///
-		/// Errors: [`Error::NoStrike`], [`Error::StrikeIsFinal`] a day after it was found,
-		/// [`Error::InvalidReceipt`], [`Error::TooManyChanges`].
+		/// ## Errors
+		/// - [`Error::NoStrike`].
+		/// - [`Error::StrikeIsFinal`]: the strike is more than a day old.
+		/// - [`Error::InvalidReceipt`].
+		/// - [`Error::TooManyChanges`]: the ban cannot end while a running round needs the ban before it.
 		///
-		/// Events: [`Event::StrikeAnnulled`], [`Event::BanRevised`] if a ban changed.
+		/// ## Events
+		/// - [`Event::StrikeAnnulled`].
+		/// - [`Event::BanRevised`]: a ban changed.
 		#[pallet::call_index(11)]
 		#[pallet::weight((T::WeightInfo::annul_strike(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_annul_strike())]
