@@ -17,7 +17,7 @@
 //!
 //! ## The flow of one check
 //!
-//! 1. Block `s` starts a round. The numbers that matter (licences, workers, parameters) are fixed
+//! 1. Block `s` starts a round. The numbers that matter (licenses, workers, parameters) are fixed
 //!    before its extrinsics, the seed after them: nobody can place anything in between.
 //! 2. A worker that is due has its agent run the benchmark from that seed, and attests the proof's
 //!    root ([`Call::attest`]). The committee is drawn and the check is open.
@@ -31,7 +31,7 @@
 //! ## Cost
 //!
 //! A round's start is a fixed number of reads and writes, whatever the number of workers: it stores
-//! one record. An attestation reads a licence page for each draw and writes the worker's check and
+//! one record. An attestation reads a license page for each draw and writes the worker's check and
 //! a page of the round's list; a vote writes the check alone.
 //!
 //! The off-chain worker that drives all of it, fee-less, is in [`ocw`].
@@ -64,18 +64,18 @@ pub use tally::Tally;
 pub use types::*;
 pub use weights::WeightInfo;
 
-/// Blocks for which the randomness of a block is kept: longer than any check waits for it.
+/// Blocks for which the randomness of a block is stored: longer than any check waits for it.
 pub const SEED_DEPTH: u32 = 4_096;
-/// Spot rounds for which records are kept, with the census that each may have started. A day and a
-/// bit at the default phase length, so that a strike can be annulled.
+/// Spot rounds for which records are stored, with the census that each may have started. A little more than
+/// a day at the default phase length, so that a strike can be annulled.
 pub const ROUND_DEPTH: u32 = 320;
-/// Census rounds that can run at the same time; all but one of them are being voted on.
+/// Maximum number of census rounds that run at the same time; all but one of them are being voted on.
 pub const MAX_CENSUS: u32 = 8;
 /// Workers in a page of a round's list.
 pub const PAGE: u32 = 256;
 /// Steps that one block takes to remove the lists of past rounds: a page, or a round without one.
 pub const SWEEP: u32 = 8;
-/// Most workers that one [`Call::finalize`] closes.
+/// Maximum number of workers whose checks one [`Call::finalize`] closes.
 pub const MAX_FINALIZE: u32 = 64;
 
 /// The log target of this pallet.
@@ -108,20 +108,20 @@ pub mod pallet {
 		/// The registry of workers.
 		type Workers: WorkerRegistry<Self::AccountId> + CheckedWorkers<Self::AccountId>;
 
-		/// Who sits for a licence.
+		/// The operators that sit for licenses.
 		type Seats: Seats<Self::AccountId>;
 
-		/// Who is told what a check proved.
+		/// The observer of closed checks.
 		type OnClosed: OnClosed;
 
-		/// What is rented: whose container a checker's agent has to probe.
+		/// The orders, whose containers a checker's agent has to probe.
 		type Rentals: Rentals;
 
-		/// What GPUs of a class are held to.
+		/// The references that GPUs of a class are held to.
 		type Classes: GpuClasses;
 
-		/// The VRF output of the running block, in `on_finalize`. BABE must finalise before this
-		/// pallet and use secondary VRF slots, so that every block has one.
+		/// The VRF output of the current block, in `on_finalize`. BABE must finalize before this pallet and
+		/// use secondary VRF slots, so that every block has one.
 		type VrfOutput: Get<Option<[u8; 32]>>;
 
 		/// Blocks of a spot round's phase, and between the starts of two spot rounds.
@@ -136,18 +136,18 @@ pub mod pallet {
 		/// Seats of a committee; at most `MAX_COMMITTEE`.
 		type CommitteeSize: Get<u8>;
 
-		/// How much work the benchmark is.
+		/// The amount of work in the benchmark.
 		type Bench: Get<BenchParams>;
 
 		/// Weights of the calls.
 		type WeightInfo: WeightInfo;
 	}
 
-	/// Hash over the VRF outputs of all blocks so far.
+	/// The hash over the VRF outputs of all blocks so far.
 	#[pallet::storage]
 	pub type RunningHash<T> = StorageValue<_, H256, ValueQuery>;
 
-	/// The running hash as it stood after each of the last [`SEED_DEPTH`] blocks.
+	/// The running hash after each of the last [`SEED_DEPTH`] blocks.
 	#[pallet::storage]
 	pub type BlockSeeds<T> = StorageMap<_, Twox64Concat, BlockNumber, H256>;
 
@@ -155,11 +155,11 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextRound<T> = StorageValue<_, RoundIndex, ValueQuery>;
 
-	/// The block in which it starts.
+	/// The block in which the next spot round starts.
 	#[pallet::storage]
 	pub type NextStart<T> = StorageValue<_, BlockNumber, ValueQuery>;
 
-	/// The spot round that this block starts, without its seed yet. Gone at the block's end.
+	/// The spot round that this block starts, without its seed yet. Removed at the block's end.
 	#[pallet::storage]
 	pub type Starting<T> = StorageValue<_, Round>;
 
@@ -176,7 +176,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type LastChecks<T> = StorageMap<_, Twox64Concat, WorkerId, LastCheck>;
 
-	/// How many workers attested in a round.
+	/// The number of workers that attested in a round.
 	#[pallet::storage]
 	pub type AttestedCount<T> = StorageMap<_, Twox64Concat, RoundIndex, u32, ValueQuery>;
 
@@ -192,12 +192,12 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// Where the removal of old lists has got to: the lists of rounds below it are gone.
+	/// The position of the removal of old lists: the lists of rounds below it are removed.
 	#[pallet::storage]
 	pub type Swept<T> = StorageValue<_, RoundIndex, ValueQuery>;
 
 	/// Commitments that were not opened yet, by operator, lane and batch. A later round of the lane
-	/// overwrites what an earlier one left.
+	/// overwrites the leftovers of an earlier one.
 	#[pallet::storage]
 	pub type Commitments<T> = StorageNMap<
 		_,
@@ -211,23 +211,19 @@ pub mod pallet {
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	#[allow(missing_docs)]
 	pub enum Event<T: Config> {
 		/// A round started; its seed is known from the end of this block.
 		RoundStarted {
-			/// The round.
 			round: RoundIndex,
-			/// Its kind.
 			kind: kaisar_primitives::RoundKind,
-			/// Its seed.
 			seed: H256,
 			/// Blocks of each of its phases.
 			phase_length: BlockNumber,
 		},
-		/// A worker attested; its check is open.
+		/// A worker attested, which opened its check.
 		Attested {
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
 			/// The root of its benchmark.
 			root: [u8; 32],
@@ -236,105 +232,94 @@ pub mod pallet {
 		},
 		/// An operator committed to a batch of votes.
 		Committed {
-			/// The operator.
 			operator: OperatorId,
-			/// The round.
 			round: RoundIndex,
-			/// The batch.
 			batch: u16,
 		},
 		/// An operator opened a commitment.
 		Revealed {
-			/// The operator.
 			operator: OperatorId,
-			/// The round.
 			round: RoundIndex,
-			/// The batch.
 			batch: u16,
-			/// Votes that count.
+			/// The number of votes that count.
 			counted: u32,
-			/// Votes that were skipped: no open check in this round, no seat, or a second one.
+			/// The number of votes skipped: no open check in this round, no seat, or a second vote.
 			skipped: u32,
 		},
-		/// A check is closed.
+		/// A check was closed.
 		CheckClosed {
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
-			/// What it came to.
 			outcome: Outcome,
-			/// Votes that were revealed.
+			/// The number of votes revealed.
 			votes: u32,
 		},
-		/// A worker was due and did not attest: it is found offline.
+		/// A worker that was due and did not attest was reported, and found offline.
 		AbsentReported {
-			/// The worker.
 			worker: WorkerId,
-			/// The round.
 			round: RoundIndex,
-			/// Who said so; `None` if a checker's node did, fee-less.
+			/// The account that reported it; `None` if a checker's node did, fee-less.
 			reporter: Option<T::AccountId>,
 		},
 	}
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// There is no such round, or its record is gone.
+		/// No round has this number, or its record was removed.
 		UnknownRound,
-		/// There is no such worker.
+		/// No worker has this number.
 		UnknownWorker,
-		/// There is no such operator.
+		/// No operator has this number.
 		UnknownOperator,
-		/// The round is not in the phase in which this can be sent.
+		/// The round is not in the phase that the call needs.
 		WrongPhase,
-		/// The signer does not own the worker.
+		/// The caller does not own the worker.
 		NotOwner,
-		/// The signer is not the operator.
+		/// The caller is not the operator.
 		NotOperator,
-		/// A signed extrinsic carries no second signature.
+		/// The extrinsic is signed, so `signature` must be `None`.
 		SignatureNotExpected,
 		/// The worker is not due in this round.
 		NotDue,
-		/// The worker attested in this round or a later one.
+		/// The worker already attested in this round or a later one.
 		AlreadyAttested,
 		/// A check of the worker is still open.
 		CheckOpen,
-		/// The operator has no active licence in this round.
+		/// The operator has no active license in this round.
 		NoLicence,
-		/// The batch's number is past what the operator's licences can need.
+		/// The batch number is above the limit for the operator's licenses.
 		BatchTooHigh,
-		/// The operator has committed to this batch of the round.
+		/// The operator already committed to this batch of the round.
 		AlreadyCommitted,
-		/// There is no commitment for this batch of the round, or it was opened.
+		/// The operator has no commitment for this batch of the round, or already opened it.
 		NoCommitment,
-		/// The votes do not fit the commitment.
+		/// The votes and the salt do not match the commitment.
 		CommitmentMismatch,
-		/// None of the workers has a check that is over.
+		/// None of the workers has an open check whose round is over.
 		NothingToFinalize,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// The rounds that run now: seed known, reveal phase not over.
+		/// Returns the rounds that run now: seed known, reveal phase not over.
 		pub fn rounds() -> Vec<Round> {
 			Self::running_rounds(Self::now())
 		}
 
-		/// Whether `worker` is due in `round` and has not attested.
+		/// Returns whether `worker` is due in `round` and has not attested.
 		pub fn is_due(worker: WorkerId, round: RoundIndex) -> bool {
 			Rounds::<T>::get(round).is_some_and(|round| Self::due(worker, &round).is_ok())
 		}
 
-		/// The operators who sit for `worker` in `round`: those that were drawn when it attested, or
-		/// those that would be drawn now.
+		/// Returns the operators that sit for `worker` in `round`: those that were drawn when it attested,
+		/// or those that would be drawn now.
 		pub fn committee(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
 			Self::committee_of(worker, round)
 		}
 
-		/// The seats of `operator` among the workers that attested in `round`: looks at up to `limit`
-		/// of them (at most 4,096) from position `cursor` on. Returns the seats and the position to
-		/// go on from, `None` at the list's end.
+		/// Returns the seats of `operator` among the workers that attested in `round`, and the position to
+		/// continue from, `None` at the end of the list. It looks at up to `limit` workers (at most 4,096)
+		/// from position `cursor` on.
 		pub fn seats(
 			operator: OperatorId,
 			round: RoundIndex,
@@ -344,7 +329,7 @@ pub mod pallet {
 			Self::seats_of(operator, round, cursor, limit)
 		}
 
-		/// The last check of `worker`.
+		/// Returns the last check of `worker`.
 		pub fn last_check(worker: WorkerId) -> Option<LastCheck> {
 			LastChecks::<T>::get(worker)
 		}
@@ -354,19 +339,29 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Opens the worker's check in a round with the root of its benchmark.
 		///
-		/// Origin: fee-less with the worker key's signature, or signed by the worker's owner with
-		/// `signature: None`.
+		/// ## Origin
+		/// Fee-less with the worker key's signature, or signed by the worker's owner with `signature: None`.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker, which must be due in the round.
 		/// - `round`: the round, in its attest phase.
-		/// - `root`: root of everything that the benchmark computed from the round's seed.
-		/// - `signature`: sr25519 of the worker key over
-		///   `blake2_256(SCALE((b"kaisar/attest", genesis hash, seed, worker, round, root)))`.
+		/// - `root`: the root of everything that the benchmark computed from the round's seed.
+		/// - `signature`: the worker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
+		///   `(b"kaisar/attest", genesis hash, seed, worker, round, root)`.
 		///
-		/// Errors: `UnknownRound`, `UnknownWorker`, `WrongPhase`, `NotOwner`,
-		/// `SignatureNotExpected`, `AlreadyAttested`, `CheckOpen`, `NotDue`.
+		/// ## Errors
+		/// - [`Error::UnknownRound`].
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::WrongPhase`]: the round is not in its attest phase.
+		/// - [`Error::NotOwner`].
+		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
+		/// - [`Error::AlreadyAttested`].
+		/// - [`Error::CheckOpen`].
+		/// - [`Error::NotDue`].
 		///
-		/// Emits `Attested`.
+		/// ## Events
+		/// - [`Event::Attested`].
+		/// - [`Event::CheckClosed`]: an earlier check of the worker was over and still open.
 		#[pallet::call_index(0)]
 		#[pallet::weight((
 			T::WeightInfo::attest(MAX_DRAWS)
@@ -395,22 +390,31 @@ pub mod pallet {
 
 		/// Commits to a batch of votes.
 		///
-		/// Origin: fee-less with the checker key's signature, or signed by the operator's account
-		/// with `signature: None`.
+		/// ## Origin
+		/// Fee-less with the checker key's signature, or signed by the operator's account with
+		/// `signature: None`.
 		///
+		/// ## Parameters
 		/// - `operator`: the operator's number.
 		/// - `round`: the round, in its commit phase.
-		/// - `batch`: number of the batch, below
-		///   `1 + ⌈2 · licences · attested · committee size / (64 · active licences)⌉`.
+		/// - `batch`: the number of the batch, below
+		///   `1 + ⌈2 · licenses · attested · committee size / (64 · active licenses)⌉`.
 		/// - `hash`: [`kaisar_primitives::commitment`] of the votes.
-		/// - `signature`: sr25519 of the checker key over
-		///   `blake2_256(SCALE((b"kaisar/commit", genesis hash, seed, operator, round, batch,
-		///   hash)))`.
+		/// - `signature`: the checker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
+		///   `(b"kaisar/commit", genesis hash, seed, operator, round, batch, hash)`.
 		///
-		/// Errors: `UnknownRound`, `UnknownOperator`, `WrongPhase`, `NotOperator`,
-		/// `SignatureNotExpected`, `NoLicence`, `BatchTooHigh`, `AlreadyCommitted`.
+		/// ## Errors
+		/// - [`Error::UnknownRound`].
+		/// - [`Error::UnknownOperator`].
+		/// - [`Error::WrongPhase`]: the round is not in its commit phase.
+		/// - [`Error::NotOperator`].
+		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
+		/// - [`Error::NoLicence`].
+		/// - [`Error::BatchTooHigh`].
+		/// - [`Error::AlreadyCommitted`].
 		///
-		/// Emits `Committed`.
+		/// ## Events
+		/// - [`Event::Committed`].
 		#[pallet::call_index(1)]
 		#[pallet::weight((T::WeightInfo::commit(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_commit())]
@@ -429,23 +433,34 @@ pub mod pallet {
 
 		/// Opens a commitment and counts its votes.
 		///
-		/// A reveal that fits its commitment uses it up and succeeds whatever its votes are: a vote
-		/// for a worker without an open check in this round, without a seat, or a second one, is
-		/// skipped and counted, and cannot spoil the others.
+		/// A reveal that matches its commitment uses it up and succeeds whatever its votes are. A vote for a
+		/// worker without an open check in this round, a vote without a seat, or a second vote is skipped
+		/// and counted as such, and cannot spoil the others.
 		///
-		/// Origin: as for [`Pallet::commit`].
+		/// ## Origin
+		/// As for [`Pallet::commit`].
 		///
-		/// - `operator`, `round`, `batch`: as committed; the round in its reveal phase.
+		/// ## Parameters
+		/// - `operator`: the operator's number, as committed.
+		/// - `round`: the round, as committed, in its reveal phase.
+		/// - `batch`: the number of the batch, as committed.
 		/// - `votes`: up to 64 workers with a verdict each.
 		/// - `salt`: the salt of the commitment.
-		/// - `signature`: sr25519 of the checker key over
-		///   `blake2_256(SCALE((b"kaisar/reveal", genesis hash, seed, operator, round, batch, votes,
-		///   salt)))`.
+		/// - `signature`: the checker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
+		///   `(b"kaisar/reveal", genesis hash, seed, operator, round, batch, votes, salt)`.
 		///
-		/// Errors: `UnknownRound`, `UnknownOperator`, `WrongPhase`, `NotOperator`,
-		/// `SignatureNotExpected`, `NoCommitment`, `CommitmentMismatch`.
+		/// ## Errors
+		/// - [`Error::UnknownRound`].
+		/// - [`Error::UnknownOperator`].
+		/// - [`Error::WrongPhase`]: the round is not in its reveal phase.
+		/// - [`Error::NotOperator`].
+		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
+		/// - [`Error::NoCommitment`].
+		/// - [`Error::CommitmentMismatch`].
 		///
-		/// Emits `Revealed`, and `CheckClosed` for each check whose last vote it holds.
+		/// ## Events
+		/// - [`Event::Revealed`].
+		/// - [`Event::CheckClosed`]: for each check that the reveal completes.
 		#[pallet::call_index(2)]
 		#[pallet::weight((
 			T::WeightInfo::reveal(votes.len() as u32, 0, votes.len() as u32)
@@ -471,18 +486,27 @@ pub mod pallet {
 			Ok(Some(weight).into())
 		}
 
-		/// Says that a worker was due in a round and did not attest. It is found offline, once, with
-		/// no vote needed.
+		/// Reports that a worker was due in a round and did not attest. It is found offline, once, without a
+		/// vote.
 		///
-		/// Origin: signed by anyone, no fee where it succeeds; or fee-less from a checker's node.
+		/// ## Origin
+		/// Signed by any account, which pays no fee if the call succeeds; or fee-less from a checker's node.
 		///
+		/// ## Parameters
 		/// - `worker`: the worker.
 		/// - `round`: the round, in its commit or reveal phase.
 		///
-		/// Errors: `UnknownRound`, `UnknownWorker`, `WrongPhase`, `AlreadyAttested`, `CheckOpen`,
-		/// `NotDue`.
+		/// ## Errors
+		/// - [`Error::UnknownRound`].
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::WrongPhase`]: the round is in neither its commit nor its reveal phase.
+		/// - [`Error::AlreadyAttested`].
+		/// - [`Error::CheckOpen`].
+		/// - [`Error::NotDue`].
 		///
-		/// Emits `AbsentReported`.
+		/// ## Events
+		/// - [`Event::AbsentReported`].
+		/// - [`Event::CheckClosed`]: an earlier check of the worker was over and still open.
 		#[pallet::call_index(3)]
 		#[pallet::weight(
 			T::WeightInfo::report_absent().saturating_add(Pallet::<T>::max_weight_of_observers(1))
@@ -499,17 +523,21 @@ pub mod pallet {
 			Ok(Pays::No.into())
 		}
 
-		/// Closes checks whose round is over. Where one of them ends in a slash, an account that sent this
-		/// shares its bounty.
+		/// Closes checks whose round is over. If one of them ends in a slash, an account that signed the
+		/// call shares its bounty.
 		///
-		/// Origin: signed by anyone; or fee-less from a worker's or checker's node, if every one of
-		/// them can be closed.
+		/// ## Origin
+		/// Signed by any account; or fee-less from a worker's or checker's node, if every one of the checks
+		/// can be closed and the workers are in ascending order.
 		///
-		/// - `workers`: up to 64 workers; those without a check that is over are passed over.
+		/// ## Parameters
+		/// - `workers`: up to 64 workers; those without an open check whose round is over are skipped.
 		///
-		/// Errors: `NothingToFinalize`.
+		/// ## Errors
+		/// - [`Error::NothingToFinalize`].
 		///
-		/// Emits `CheckClosed` for each.
+		/// ## Events
+		/// - [`Event::CheckClosed`]: for each closed check.
 		#[pallet::call_index(4)]
 		#[pallet::weight(
 			T::WeightInfo::finalize(0, workers.len() as u32)
