@@ -1,15 +1,15 @@
 //! # Licenses
 //!
-//! Checker licences: who may have a seat in a committee, as items that wallets understand.
+//! Checker licenses: who may have a seat in a committee, as items that wallets understand.
 //!
 //! ## Overview
 //!
-//! A *licence* is an item of **one `pallet-nfts` collection** that this pallet's account owns, so
-//! wallets, explorers and markets already know how to show, transfer and sell it. Licence ids are
-//! dense from 0, at most [`SUPPLY`] are ever minted, and an id is never used twice: a burnt licence
+//! A *license* is an item of **one `pallet-nfts` collection** that this pallet's account owns, so
+//! wallets, explorers and markets already know how to show, transfer and sell it. License ids are
+//! dense from 0, at most [`SUPPLY`] are ever minted, and an id is never used twice: a burnt license
 //! stays an empty draw.
 //!
-//! ## The life of a licence
+//! ## The life of a license
 //!
 //! 1. It is minted, at genesis or when it is bought. The collection's own supply limit counts living
 //!    items only, so the limit that holds is the counter [`Minted`].
@@ -20,7 +20,7 @@
 //! 3. After that it is an item like any other.
 //!
 //! The lock runs in blocks of the chain's time (12 s), as all of the chain's times do. That holds
-//! for licences of the genesis block too, which has no time of day.
+//! for licenses of the genesis block too, which has no time of day.
 //!
 //! ## The sale
 //!
@@ -33,18 +33,18 @@
 //! | round 1 | 2,600 KAI | listed, or with a referrer | −20 % | −20 % | 10 % |
 //! | round 2 | 2,600 KAI | anyone | – | −5 % | 10 % |
 //!
-//! 1. Wanda is on the whitelist and buys three licences for 2,080 KAI each. All of it goes to the
+//! 1. Wanda is on the whitelist and buys three licenses for 2,080 KAI each. All of it goes to the
 //!    treasury.
-//! 2. Bob is not, but names Wanda as his referrer, who owns a licence: he pays 2,080 KAI, too, of
+//! 2. Bob is not, but names Wanda as his referrer, who owns a license: he pays 2,080 KAI, too, of
 //!    which 208 are Wanda's.
 //! 3. Carl knows nobody, and waits for the second round.
 //!
-//! A purchase mints all of its licences or none, and takes the KAI only then. What a purchase would
+//! A purchase mints all of its licenses or none, and takes the KAI only then. What a purchase would
 //! cost, or why it would fail, is told by [`Pallet::quote`].
 //!
 //! ## Genesis
 //!
-//! [`GenesisConfig::licences`](pallet::GenesisConfig) lists accounts and how many licences each
+//! [`GenesisConfig::licences`](pallet::GenesisConfig) lists accounts and how many licenses each
 //! gets, in the order of their ids. The collection is created there, through `pallet-nfts`' own
 //! `force_create` with the root origin: it needs no deposits, and `pallet-nfts` must accept root.
 //! This pallet stands before the one that keeps delegations in the runtime.
@@ -85,16 +85,16 @@ use frame_system::{RawOrigin, pallet_prelude::*};
 use kaisar_primitives::{LicenceId, LicenceInfo};
 use sp_runtime::traits::{AccountIdConversion, EnsureAdd, StaticLookup};
 
-/// Most licences that are ever minted.
+/// Maximum number of licenses ever minted.
 pub const SUPPLY: u32 = 29_998;
-/// Name of the collection.
+/// The name of the collection.
 pub const COLLECTION_NAME: &str = "Kaisar Checker Node License";
-/// Longest metadata that this pallet writes; `pallet-nfts`' `StringLimit` is no less.
+/// The longest metadata that this pallet writes, in bytes; `pallet-nfts`' `StringLimit` is no less.
 pub const MAX_METADATA: u32 = 128;
 
-/// Most licences of one purchase.
+/// Maximum number of licenses in one purchase.
 pub const MAX_PURCHASE: u32 = 100;
-/// Most accounts that one call puts on the whitelist, or takes off it.
+/// Maximum number of accounts that one call puts on the whitelist, or takes off it.
 pub const MAX_LISTED: u32 = 1_000;
 
 /// Balances of [`Config::Payment`].
@@ -115,44 +115,44 @@ pub mod pallet {
 	#[pallet::storage_version(STORAGE_VERSION)]
 	pub struct Pallet<T>(_);
 
-	/// What the pallet needs of the runtime.
+	/// The pallet's configuration by the runtime.
 	#[pallet::config]
 	pub trait Config: frame_system::Config + pallet_nfts::Config<ItemId = LicenceId> {
-		/// The pallet's account, owner of the collection, is derived from it.
+		/// The id from which the pallet's account, the owner of the collection, is derived.
 		#[pallet::constant]
 		type PalletId: Get<PalletId>;
 
-		/// Blocks from its minting in which a licence can be neither transferred nor burnt: 365 days.
+		/// Blocks after its minting in which a license can be neither transferred nor burnt: 365 days.
 		#[pallet::constant]
 		type LockPeriod: Get<BlockNumberFor<Self>>;
 
-		/// KAI, in which licences are paid.
+		/// KAI, the currency of the sale.
 		type Payment: Mutate<Self::AccountId>;
 
-		/// Who gets the price, less the referrer's part.
+		/// The account that receives the price, less the referrer's part: the treasury's.
 		type Treasury: Get<Self::AccountId>;
 
-		/// Who sets the sale and its whitelist: governance.
+		/// May set the sale and its whitelist: governance.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
 
 		/// Weights of the calls.
 		type WeightInfo: WeightInfo;
 	}
 
-	/// The collection of all licences. Set at genesis, never changed.
+	/// The collection of all licenses. Set at genesis, never changed.
 	#[pallet::storage]
 	pub type Collection<T: Config> = StorageValue<_, CollectionIdOf<T>, OptionQuery>;
 
-	/// Licences ever minted, the burnt ones included. Ids are below it.
+	/// The number of licenses ever minted, burnt ones included. All ids are below it.
 	#[pallet::storage]
 	pub type Minted<T: Config> = StorageValue<_, u32, ValueQuery>;
 
-	/// The block in which a licence was minted. Stays when it is burnt.
+	/// The block in which a license was minted. The entry stays when the license is burnt.
 	#[pallet::storage]
 	pub type MintedAt<T: Config> =
 		StorageMap<_, Twox64Concat, LicenceId, BlockNumberFor<T>, OptionQuery>;
 
-	/// The round of the sale that is set, whether or not it runs yet or still.
+	/// The round of the sale that is set, whether it is upcoming, running or over.
 	#[pallet::storage]
 	pub type Sale<T: Config> = StorageValue<_, SaleRoundOf<T>, OptionQuery>;
 
@@ -160,16 +160,16 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Whitelist<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, (), OptionQuery>;
 
-	/// What an account bought in the last round in which it bought anything.
+	/// The licenses an account bought in the last round in which it bought any.
 	#[pallet::storage]
 	pub type Purchases<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, Bought<BlockNumberFor<T>>, OptionQuery>;
 
-	/// Licences of the first block, and the sale that begins with it.
+	/// Licenses of the first block, and the sale that begins with it.
 	#[pallet::genesis_config]
 	#[derive(frame_support::DefaultNoBound)]
 	pub struct GenesisConfig<T: Config> {
-		/// Accounts and how many licences each gets, in the order of the licences' ids.
+		/// Accounts and their number of licenses, in the order of the licenses' ids.
 		pub licences: alloc::vec::Vec<(T::AccountId, u32)>,
 		/// The round of the sale, if one is set from the start.
 		pub sale: Option<SaleRoundOf<T>>,
@@ -198,117 +198,113 @@ pub mod pallet {
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
+	#[allow(missing_docs)]
 	pub enum Event<T: Config> {
-		/// A licence was minted.
+		/// A license was minted.
 		LicenseMinted {
-			/// The licence.
 			license: LicenceId,
-			/// Who holds it.
 			to: T::AccountId,
 		},
-		/// Licences were bought.
+		/// Licenses were bought.
 		LicensePurchased {
 			/// The buyer, who holds them.
 			who: T::AccountId,
-			/// The first of them; the others follow it.
+			/// The first of them; the others have the next ids.
 			first: LicenceId,
-			/// How many.
 			count: u32,
-			/// What the buyer paid in all.
+			/// The total that the buyer paid.
 			paid: BalanceOf<T>,
-			/// The referrer, if there was one.
+			/// `None` if the buyer named none.
 			referrer: Option<T::AccountId>,
 		},
-		/// A referrer got its part of a purchase.
+		/// A referrer was paid its part of a purchase.
 		ReferralPaid {
-			/// The referrer.
 			referrer: T::AccountId,
-			/// Who bought.
 			buyer: T::AccountId,
-			/// How much.
 			amount: BalanceOf<T>,
 		},
 		/// A round of the sale was set, or the sale ended.
 		SaleSet {
-			/// The round before.
+			/// `None` if no round was set.
 			old: Option<SaleRoundOf<T>>,
-			/// The round now.
+			/// `None` if the sale ended.
 			new: Option<SaleRoundOf<T>>,
 		},
 		/// Accounts were put on the whitelist, or taken off it.
 		WhitelistSet {
-			/// Accounts that were not so before.
+			/// The number of accounts whose entry changed.
 			changed: u32,
-			/// Put on it, not taken off.
+			/// Whether they were put on it; otherwise they were taken off.
 			listed: bool,
 		},
 	}
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// All licences that there will ever be are minted.
+		/// All licenses that will ever exist are minted.
 		SoldOut,
-		/// There is no collection: the chain was started without this pallet's genesis.
+		/// The collection does not exist: the chain was started without this pallet's genesis.
 		NoCollection,
-		/// No round of the sale runs.
+		/// No round of the sale is running.
 		SaleClosed,
-		/// A purchase of no licence.
+		/// The number of licenses is zero.
 		ZeroCount,
-		/// More than [`MAX_PURCHASE`] licences in one purchase.
+		/// More than 100 licenses in one purchase.
 		TooManyAtOnce,
-		/// This round is for accounts on the whitelist and those with a referrer.
+		/// This round is only for accounts on the whitelist and those with a referrer.
 		NotEligible,
-		/// An account may not buy as many in this round.
+		/// The account would exceed this round's limit of licenses for an account.
 		AccountLimitExceeded,
-		/// Fewer licences are left than were asked for.
+		/// Fewer licenses are left than requested.
 		NotEnoughLeft,
 		/// The buyer named itself as referrer.
 		SelfReferral,
-		/// The referrer owns no licence.
+		/// The referrer owns no license.
 		ReferrerWithoutLicense,
-		/// A round in which licences cost nothing.
+		/// The round's price is zero.
 		ZeroPrice,
-		/// A discount of the whole price.
+		/// A discount is the whole price.
 		FullDiscount,
-		/// A round in which nobody may buy any.
+		/// The round's limit of licenses for an account is zero.
 		ZeroLimit,
-		/// A round that ends before it starts.
+		/// The round does not end after it starts.
 		EmptyRound,
 	}
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// The collection of the licences.
+		/// Returns the collection of the licenses.
 		pub fn collection() -> Option<CollectionIdOf<T>> {
 			Collection::<T>::get()
 		}
 
-		/// Licences minted so far, the burnt ones included.
+		/// Returns the number of licenses minted so far, burnt ones included.
 		pub fn minted() -> u32 {
 			Minted::<T>::get()
 		}
 
-		/// Who holds the licence; `None` if it was never minted or is burnt.
+		/// Returns the holder of a license; `None` if it was never minted or is burnt.
 		pub fn holder_of(license: LicenceId) -> Option<T::AccountId> {
 			<Self as LicenceInfo<T::AccountId>>::holder(license)
 		}
 
-		/// The first block in which age no longer keeps the licence from being transferred.
+		/// Returns the first block in which a license's age no longer locks it.
 		pub fn unlocks_at(license: LicenceId) -> Option<BlockNumberFor<T>> {
 			Self::unlock_block(license)
 		}
 
-		/// The round of the sale that is set, whether or not it runs yet or still.
+		/// Returns the round of the sale that is set, whether it is upcoming, running or over.
 		pub fn sale() -> Option<SaleRoundOf<T>> {
 			Sale::<T>::get()
 		}
 
-		/// Whether the account is on the whitelist.
+		/// Returns whether the account is on the whitelist.
 		pub fn is_whitelisted(who: T::AccountId) -> bool {
 			Whitelist::<T>::contains_key(who)
 		}
 
-		/// What a purchase would cost now, or why it would fail, the buyer's balance aside.
+		/// Returns the current price of a purchase, or the reason why it would fail, the buyer's balance
+		/// aside.
 		pub fn quote(
 			who: T::AccountId,
 			count: u32,
@@ -322,16 +318,22 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Sets the round of the sale, or ends the sale.
 		///
-		/// The origin is [`Config::AdminOrigin`].
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
 		///
-		/// - `round`: the terms, in place of those that are set; `None` ends the sale at once. With
-		///   the first block of the round that is set, it is that round with other terms, and what
-		///   accounts have bought in it counts on; with another, it is another round.
+		/// ## Parameters
+		/// - `round`: the terms, in place of those that are set; `None` ends the sale at once. If its first
+		///   block is that of the round that is set, it is the same round with other terms, and earlier
+		///   purchases count towards its limit; otherwise it is another round.
 		///
-		/// Errors: [`Error::ZeroPrice`], [`Error::FullDiscount`], [`Error::ZeroLimit`],
-		/// [`Error::EmptyRound`].
+		/// ## Errors
+		/// - [`Error::ZeroPrice`].
+		/// - [`Error::FullDiscount`].
+		/// - [`Error::ZeroLimit`].
+		/// - [`Error::EmptyRound`].
 		///
-		/// Event: [`Event::SaleSet`].
+		/// ## Events
+		/// - [`Event::SaleSet`].
 		#[pallet::call_index(0)]
 		#[pallet::weight((<T as Config>::WeightInfo::set_sale(), DispatchClass::Operational))]
 		pub fn set_sale(origin: OriginFor<T>, round: Option<SaleRoundOf<T>>) -> DispatchResult {
@@ -339,14 +341,18 @@ pub mod pallet {
 			Self::do_set_sale(round)
 		}
 
-		/// Puts accounts on the whitelist, or takes them off it. Those that are so already stay so.
+		/// Puts accounts on the whitelist, or takes them off it. Accounts already in the requested state are
+		/// left as they are.
 		///
-		/// The origin is [`Config::AdminOrigin`].
+		/// ## Origin
+		/// [`Config::AdminOrigin`].
 		///
-		/// - `accounts`: at most [`MAX_LISTED`] of them.
-		/// - `listed`: on it, not off it.
+		/// ## Parameters
+		/// - `accounts`: the accounts, at most [`MAX_LISTED`] of them.
+		/// - `listed`: whether to put them on the whitelist; otherwise they are taken off.
 		///
-		/// Event: [`Event::WhitelistSet`].
+		/// ## Events
+		/// - [`Event::WhitelistSet`].
 		#[pallet::call_index(1)]
 		#[pallet::weight((
 			<T as Config>::WeightInfo::set_whitelist(accounts.len() as u32),
@@ -361,22 +367,31 @@ pub mod pallet {
 			Self::do_set_whitelist(&accounts, listed)
 		}
 
-		/// Buys licences at the price of the round that runs. All are minted to the caller, or none
+		/// Buys licenses at the price of the running round. All of them are minted to the caller, or none is
 		/// and nothing is paid.
 		///
-		/// The origin is signed by the buyer.
+		/// ## Origin
+		/// Signed by the buyer.
 		///
-		/// - `count`: how many, at most [`MAX_PURCHASE`].
-		/// - `referrer`: another account, which owns a licence: gives the buyer the referral discount
-		///   and gets the referral commission.
+		/// ## Parameters
+		/// - `count`: the number of licenses, from 1 to [`MAX_PURCHASE`].
+		/// - `referrer`: another account that owns a license: it gives the buyer the referral discount and
+		///   gets the referral commission.
 		///
-		/// Errors: [`Error::ZeroCount`], [`Error::TooManyAtOnce`], [`Error::SaleClosed`],
-		/// [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`], [`Error::NotEligible`],
-		/// [`Error::AccountLimitExceeded`], [`Error::SoldOut`], [`Error::NotEnoughLeft`], those of
-		/// the currency.
+		/// ## Errors
+		/// - [`Error::ZeroCount`], [`Error::TooManyAtOnce`].
+		/// - [`Error::SaleClosed`].
+		/// - [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`].
+		/// - [`Error::NotEligible`].
+		/// - [`Error::AccountLimitExceeded`].
+		/// - [`Error::SoldOut`], [`Error::NotEnoughLeft`].
+		/// - The currency's error if the buyer has too little KAI to pay and keep its account, or if a payee
+		///   cannot receive its part.
 		///
-		/// Events: [`Event::LicensePurchased`], [`Event::ReferralPaid`], [`Event::LicenseMinted`] for
-		/// each.
+		/// ## Events
+		/// - [`Event::LicensePurchased`].
+		/// - [`Event::ReferralPaid`]: the purchase has a referrer, and its commission is not zero.
+		/// - [`Event::LicenseMinted`]: for each license.
 		#[pallet::call_index(2)]
 		#[pallet::weight(<T as Config>::WeightInfo::purchase((*count).min(MAX_PURCHASE)))]
 		pub fn purchase(
@@ -391,7 +406,7 @@ pub mod pallet {
 
 	#[pallet::extra_constants]
 	impl<T: Config> Pallet<T> {
-		/// Most licences that are ever minted.
+		/// Returns the maximum number of licenses ever minted.
 		fn supply() -> u32 {
 			SUPPLY
 		}
@@ -419,13 +434,13 @@ impl<T: Config> Pallet<T> {
 		T::PalletId::get().into_account_truncating()
 	}
 
-	/// Whether the licence is too young to be transferred or burnt. What is no licence is not.
+	/// Returns whether the license is too young to be transferred or burnt. An id without a license is not.
 	pub fn is_locked(license: LicenceId) -> bool {
 		Self::unlock_block(license)
 			.is_some_and(|unlocks| frame_system::Pallet::<T>::block_number() < unlocks)
 	}
 
-	/// First block in which the licence is old enough.
+	/// Returns the first block in which the license is old enough.
 	fn unlock_block(license: LicenceId) -> Option<BlockNumberFor<T>> {
 		use sp_runtime::traits::CheckedAdd;
 		// A block number that cannot be expressed is never reached.
@@ -467,7 +482,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Mints the next licence to `to`, locked from this block on.
+	/// Mints the next license to `to`, locked from this block on.
 	///
 	/// Fails with [`Error::SoldOut`] at the end of the supply.
 	pub(crate) fn do_mint(to: &T::AccountId) -> Result<LicenceId, DispatchError> {
