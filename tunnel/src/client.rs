@@ -1,7 +1,8 @@
 //! The customer's side.
 
 use crate::{
-	ALPN, carry,
+	ALPN, MAX_STREAMS, carry,
+	probe::PROBE,
 	wire::{self, CLOSE_DONE, Open, Purpose, Refusal, WireError},
 };
 use iroh::{
@@ -23,8 +24,10 @@ const CONNECT_TIME: Duration = Duration::from_secs(15);
 /// Longest that the answer to the first message of a stream may take. The agent connects to the
 /// container before it answers.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// How long a stream has to stay open where nothing is answered.
+const STAYS_OPEN: Duration = Duration::from_secs(2);
 /// Most local connections that are carried at a time: as many as the agent takes. Others wait.
-const MAX_FORWARDED: usize = crate::server::MAX_STREAMS as usize;
+const MAX_FORWARDED: usize = MAX_STREAMS as usize;
 /// How long the socket waits after an error that concerns it and not one connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -158,6 +161,21 @@ impl Tunnel {
 	/// One stream to the container's port.
 	pub async fn stream(&self) -> Result<(SendStream, RecvStream), TunnelError> {
 		begin(&self.connection, &self.open).await
+	}
+
+	/// Whether the container answers: with any byte, or by staying open for two seconds. An error says why
+	/// it was not even reached.
+	pub async fn answers(&self) -> Result<bool, TunnelError> {
+		let (mut send, mut recv) = self.stream().await?;
+		if send.write_all(PROBE).await.is_err() {
+			return Ok(false);
+		}
+		match timeout(STAYS_OPEN, recv.read(&mut [0])).await {
+			Ok(Ok(Some(length))) => Ok(length > 0),
+			Ok(Ok(None) | Err(_)) => Ok(false),
+			// Nothing was said, and nothing broke: not even the way there.
+			Err(_) => Ok(self.is_open()),
+		}
 	}
 
 	/// Accepts local TCP connections and carries each over a stream of its own, until the tunnel closes:

@@ -42,3 +42,5 @@ pub use wire::{Open, Purpose, Refusal};
 
 /// ALPN of the tunnel.
 pub const ALPN: &[u8] = b"kaisar/tunnel/1";
+/// Most streams of one connection at a time.
+pub const MAX_STREAMS: u32 = 64;

@@ -8,10 +8,7 @@
 //! A checker is a stranger to the customer. What the agent lets through for it is therefore this one
 //! request, and of the answer no more than its first byte.
 
-use crate::{
-	carry::Ends,
-	client::{Tunnel, TunnelError},
-};
+use crate::carry::Ends;
 use iroh::endpoint::{RecvStream, SendStream};
 use std::{io, time::Duration};
 use tokio::{
@@ -22,27 +19,8 @@ use tokio::{
 
 /// What is said.
 pub const PROBE: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
-/// How long a stream has to stay open where nothing is answered.
-const STAYS_OPEN: Duration = Duration::from_secs(2);
 /// Longest that a probe may take at the agent.
 const PROBE_TIME: Duration = Duration::from_secs(10);
-
-impl Tunnel {
-	/// Whether the container answers: with any byte, or by staying open for two seconds. An error says why
-	/// it was not even reached.
-	pub async fn answers(&self) -> Result<bool, TunnelError> {
-		let (mut send, mut recv) = self.stream().await?;
-		if send.write_all(PROBE).await.is_err() {
-			return Ok(false);
-		}
-		match timeout(STAYS_OPEN, recv.read(&mut [0])).await {
-			Ok(Ok(Some(length))) => Ok(length > 0),
-			Ok(Ok(None) | Err(_)) => Ok(false),
-			// Nothing was said, and nothing broke: not even the way there.
-			Err(_) => Ok(self.is_open()),
-		}
-	}
-}
 
 /// The agent's part: lets a probe through to the container, and nothing else.
 pub(crate) async fn let_through(

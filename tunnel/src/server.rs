@@ -1,7 +1,7 @@
 //! The agent's side.
 
 use crate::{
-	ALPN, carry, probe,
+	ALPN, MAX_STREAMS, carry, probe,
 	wire::{self, CLOSE_BAD, CLOSE_DONE, Open, Purpose, Refusal, WireError},
 };
 use iroh::endpoint::{Connection, Incoming, IncomingAddr, RecvStream, SendStream};
@@ -18,8 +18,6 @@ use tokio::{
 	time::{sleep_until, timeout},
 };
 
-/// Most streams of one connection at a time.
-pub const MAX_STREAMS: u32 = 64;
 /// How long connecting to the container, or sending an answer, may take.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How often the gate is asked whether a connection may stay.
