@@ -6,6 +6,7 @@
 
 use crate::{
 	amount::Kai,
+	config::Config,
 	failure::{Failure, Result},
 	output::Progress,
 	wallet::Wallet,
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use sp_io::hashing::blake2_256;
 use std::{fmt, sync::Arc, time::Duration};
 use subxt::{
-	OnlineClient, SubstrateConfig,
+	OnlineClient,
 	backend::{BlockRef, LegacyBackend},
 	client::{ClientAtBlock, OnlineClientAtBlockImpl},
 	config::{DefaultExtrinsicParamsBuilder, HashFor, RpcConfigFor},
@@ -36,8 +37,6 @@ use subxt::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// The chain as subxt sees it.
-pub type Config = SubstrateConfig;
 /// The state after a block.
 type State = ClientAtBlock<Config, OnlineClientAtBlockImpl<Config>>;
 type BlockHash = HashFor<Config>;

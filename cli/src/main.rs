@@ -8,6 +8,7 @@
 //! | [`args`] | the command line |
 //! | [`commands`] | what each command does |
 //! | [`chain`] | the node: reads, calls, and why a call failed |
+//! | [`config`] | the chain's primitive types, for [`chain`] and [`wallet`] |
 //! | [`types`], [`wrapper`] | what the chain's calls take and its view functions give |
 //! | [`wallet`], [`keystore`], [`keys`] | the account, its encrypted file, the keys of a worker |
 //! | [`amount`], [`classes`] | KAI, shares and GPU classes as people write them |
@@ -23,6 +24,7 @@ mod args;
 mod chain;
 mod classes;
 mod commands;
+mod config;
 mod failure;
 mod keys;
 mod keystore;

@@ -2,7 +2,7 @@
 
 use crate::{
 	args::WalletArgs,
-	chain::Config,
+	config::Config,
 	failure::{Failure, Result},
 	keystore::{Keystore, read_text, write_new},
 };
