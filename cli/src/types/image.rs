@@ -1,0 +1,97 @@
+//! Images and templates.
+
+use crate::wrapper;
+use kaisar_primitives::order;
+use std::{fmt, str::FromStr};
+use subxt::ext::scale_encode::EncodeAsType;
+
+chain_types! {
+	"subxt::ext::scale_decode" "subxt::ext::scale_encode"
+
+	/// What runs in the container.
+	enum Image {
+		/// An OCI reference.
+		Reference(Text),
+		/// A template of the chain's list.
+		Template(u32),
+	}
+
+	/// A template of the chain's list, or an image as if it were one.
+	struct Template {
+		/// The OCI reference.
+		pub image: Text,
+		/// The port that customers are connected to.
+		pub port: Option<u16>,
+	}
+}
+
+impl FromStr for Image {
+	type Err = String;
+
+	fn from_str(text: &str) -> Result<Self, String> {
+		if let Some(id) = text.strip_prefix("template:") {
+			return id
+				.parse()
+				.map(Self::Template)
+				.map_err(|_| "a template is a number, as template:3".into());
+		}
+		let form = |byte: u8| byte.is_ascii_alphanumeric() || b"./:@_-".contains(&byte);
+		if text.is_empty() || text.len() > order::MAX_IMAGE as usize {
+			Err(format!("an image has 1 to {} characters", order::MAX_IMAGE))
+		} else if !text.bytes().all(form) || !text.as_bytes()[0].is_ascii_alphanumeric() {
+			Err("that is no image, as docker.io/library/nginx:1.27".into())
+		} else {
+			Ok(Self::Reference(Text(text.into())))
+		}
+	}
+}
+
+impl fmt::Display for Image {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		match self {
+			Self::Reference(text) => text.fmt(f),
+			Self::Template(id) => f.pad(&format!("template:{id}")),
+		}
+	}
+}
+
+/// Bytes that are text, and may be anything.
+#[derive(Clone, PartialEq, Eq, EncodeAsType)]
+#[encode_as_type(crate_path = "subxt::ext::scale_encode")]
+pub struct Text(pub Vec<u8>);
+wrapper!(Text, Vec<u8>);
+
+impl fmt::Display for Text {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		// Somebody else wrote it: nothing of it may reach the terminal's control.
+		let text = String::from_utf8_lossy(&self.0);
+		f.pad(&text.replace(|letter: char| letter.is_control(), "\u{fffd}"))
+	}
+}
+
+as_displayed!(Text);
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn images_are_references_or_templates() {
+		assert_eq!("template:3".parse(), Ok(Image::Template(3)));
+		let nginx: Image = "docker.io/library/nginx:1.27@sha256:ab"
+			.parse()
+			.expect("it is a reference");
+		assert_eq!(nginx.to_string(), "docker.io/library/nginx:1.27@sha256:ab");
+		let long = "a".repeat(256);
+		for text in ["", "-v", "a b", "nginx\n", "template:x", "nginx;ls", &long] {
+			assert!(text.parse::<Image>().is_err(), "{text:?}");
+		}
+		assert!("a".repeat(255).parse::<Image>().is_ok());
+	}
+
+	#[test]
+	fn what_others_wrote_does_not_reach_the_terminal() {
+		let image = Image::Reference(Text(b"a\x1b[2Jb\xff".to_vec()));
+		assert_eq!(image.to_string(), "a\u{fffd}[2Jb\u{fffd}");
+	}
+}

@@ -1,0 +1,105 @@
+//! Machines: as a customer asks for one, as a provider claims one, and as a committee verified one.
+
+use crate::wrapper;
+use std::{fmt, str::FromStr};
+use subxt::ext::scale_encode::EncodeAsType;
+
+chain_types! {
+	"subxt::ext::scale_decode" "subxt::ext::scale_encode"
+
+	/// The machine that a customer asks for.
+	#[derive(Copy)]
+	struct Requirement {
+		/// GPU class, 0 for none.
+		pub gpu_class: u16,
+		/// GPUs of that class.
+		pub gpu_count: u8,
+		/// Least bandwidth tier.
+		pub min_bandwidth: u8,
+		/// Least CPU tier.
+		pub min_cpu: u8,
+		/// Least memory tier.
+		pub min_memory: u8,
+		/// Least disk tier.
+		pub min_disk: u8,
+		/// Where it has to be.
+		pub region: Option<Region>,
+	}
+
+	/// Hardware as its provider claims it.
+	#[derive(Copy)]
+	struct WorkerSpec {
+		/// GPU class, 0 for none.
+		pub gpu_class: u16,
+		/// GPUs of that class.
+		pub gpu_count: u8,
+		/// CPU cores.
+		pub cpu_cores: u16,
+		/// Memory in GB.
+		pub memory_gb: u32,
+		/// Disk in GB.
+		pub disk_gb: u32,
+		/// Download bandwidth in Mb/s.
+		pub download_mbps: u32,
+		/// Upload bandwidth in Mb/s.
+		pub upload_mbps: u32,
+		/// Where it is.
+		pub region: Region,
+	}
+
+	/// Hardware as a committee verified it, in tiers.
+	#[derive(Copy)]
+	struct Profile {
+		/// Bandwidth tier.
+		pub bandwidth: u8,
+		/// CPU tier.
+		pub cpu: u8,
+		/// Memory tier.
+		pub memory: u8,
+		/// Disk tier.
+		pub disk: u8,
+		/// GPU class, 0 for none.
+		pub gpu_class: u16,
+		/// GPUs of that class.
+		pub gpu_count: u8,
+	}
+}
+
+/// A country: two letters of ISO 3166-1.
+#[derive(Clone, Copy, PartialEq, Eq, EncodeAsType)]
+#[encode_as_type(crate_path = "subxt::ext::scale_encode")]
+pub struct Region(pub [u8; 2]);
+wrapper!(Region, [u8; 2]);
+
+impl FromStr for Region {
+	type Err = String;
+
+	fn from_str(text: &str) -> Result<Self, String> {
+		match text.to_ascii_uppercase().as_bytes() {
+			[a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => Ok(Self([*a, *b])),
+			_ => Err("a country is two letters, as DE".into()),
+		}
+	}
+}
+
+impl fmt::Display for Region {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		// The chain lets in nothing else, but this is not the chain.
+		f.pad(&String::from_utf8_lossy(&self.0))
+	}
+}
+
+as_displayed!(Region);
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn countries_are_two_letters() {
+		assert_eq!("de".parse(), Ok(Region(*b"DE")));
+		for text in ["", "D", "DEU", "D1", "DÉ"] {
+			assert!(text.parse::<Region>().is_err(), "{text:?}");
+		}
+	}
+}
