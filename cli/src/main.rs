@@ -9,6 +9,7 @@
 //! | [`commands`] | what each command does |
 //! | [`chain`] | the node: reads, calls, and why a call failed |
 //! | [`config`] | the chain's primitive types, for [`chain`] and [`wallet`] |
+//! | [`views`] | one typed function for each view function and storage item that is read |
 //! | [`types`], [`wrapper`] | what the chain's calls take and its view functions give |
 //! | [`wallet`], [`keystore`], [`keys`] | the account, its encrypted file, the keys of a worker |
 //! | [`amount`], [`classes`] | KAI, shares and GPU classes as people write them |
@@ -30,6 +31,7 @@ mod keys;
 mod keystore;
 mod output;
 mod types;
+mod views;
 mod wallet;
 mod wrapper;
 

@@ -1,16 +1,13 @@
 //! Rewards: what there is to claim, and claiming it.
 
-use super::{
-	Context, counted, kai,
-	status::{AT_ONCE, workers_of},
-};
+use super::{Context, counted, kai};
 use crate::{
 	amount::Kai,
 	chain::{At, Done},
 	failure::{Failure, Result},
-	types::{DelegationPage, PoolId, Worker},
+	types::PoolId,
+	views,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use subxt::{
 	dynamic::{self, Value},
@@ -24,8 +21,6 @@ use subxt::{
 
 /// Most claims in one transaction.
 const BATCH: usize = 32;
-/// Pools that are asked for at a time.
-const PAGE: u32 = 64;
 
 /// All that an account can claim.
 pub struct Claims {
@@ -85,45 +80,33 @@ impl Claim {
 
 /// What an account can claim, as owner, operator and member.
 pub async fn of_account(at: &At, account: AccountId32) -> Result<Claims> {
-	let mut owned: Vec<(u32, Kai)> = stream::iter(workers_of(at, account).await?)
-		.map(|worker| async move { Ok::<_, Failure>((worker, claimable_from(at, worker).await?)) })
-		.buffered(AT_ONCE)
-		.try_collect()
-		.await?;
+	let workers = views::workers_of(at, account).await?;
+	let mut owned = views::of_each(workers, |worker| async move {
+		Ok((
+			worker,
+			views::claimable_from(at, PoolId::Worker(worker)).await?,
+		))
+	})
+	.await?;
 	owned.retain(|(_, amount)| *amount > Kai(0));
-	let mut delegations = Vec::new();
-	let mut after: Option<PoolId> = None;
-	loop {
-		let page: DelegationPage = at
-			.view("Rewards", "delegations_of", (account, after, PAGE))
-			.await?;
-		delegations.extend(
-			page.claims
-				.into_iter()
-				.filter(|(_, amount)| *amount > Kai(0)),
-		);
-		match page.next {
-			Some(next) => after = Some(next),
-			None => break,
-		}
-	}
+	let mut delegations = views::delegations_of(at, account).await?;
+	delegations.retain(|(_, amount)| *amount > Kai(0));
 	Ok(Claims {
 		owned,
-		checker: at.view("Rewards", "claimable", (account,)).await?,
+		checker: views::claimable(at, account).await?,
 		delegations,
 	})
 }
 
 /// What an account can claim from one worker, as its owner and as a member.
 pub async fn from_worker(at: &At, worker: u32, account: AccountId32) -> Result<Claims> {
-	let record: Option<Worker> = at.view("Providers", "worker", (worker,)).await?;
-	let owned = match record {
+	let pool = PoolId::Worker(worker);
+	let owned = match views::worker(at, worker).await? {
 		Some(record) if record.owner != account => Kai(0),
 		// One that is gone can still be claimed for; the chain knows whose it was.
-		_ => claimable_from(at, worker).await?,
+		_ => views::claimable_from(at, pool).await?,
 	};
-	let pool = PoolId::Worker(worker);
-	let member: Kai = at.view("Rewards", "claimable_by", (pool, account)).await?;
+	let member = views::claimable_by(at, pool, account).await?;
 	Ok(Claims {
 		owned: (owned > Kai(0))
 			.then_some((worker, owned))
@@ -135,11 +118,6 @@ pub async fn from_worker(at: &At, worker: u32, account: AccountId32) -> Result<C
 			.into_iter()
 			.collect(),
 	})
-}
-
-async fn claimable_from(at: &At, worker: u32) -> Result<Kai> {
-	at.view("Rewards", "claimable_from", (PoolId::Worker(worker),))
-		.await
 }
 
 /// Claims all of it, or what these workers have.

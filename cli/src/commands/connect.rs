@@ -8,8 +8,8 @@ use crate::{
 	chain::Chain,
 	failure::{Failure, Kind, Result},
 	output::Progress,
-	types::{Key, KeyRecord, Order, OrderState},
-	wallet,
+	types::{Key, Order, OrderState},
+	views, wallet,
 };
 use kaisar_primitives::{AgentKey, agent::AddressRecord};
 use kaisar_tunnel::{Refusal, Target, Tunnel, TunnelError};
@@ -263,10 +263,10 @@ impl Connection<'_> {
 /// first to try.
 async fn agents(chain: &Chain, worker: u32) -> Result<Vec<Key>> {
 	let at = chain.best().await?;
-	let record: Option<KeyRecord> = at.storage("Providers", "Workers", (worker,)).await?;
-	Ok(record.map_or_else(Vec::new, |record| {
-		let newest = record.keys.now.value.agent;
-		let before = record.keys.before.map(|keys| keys.value.agent);
+	let keys = views::worker_keys(&at, worker).await?;
+	Ok(keys.map_or_else(Vec::new, |keys| {
+		let newest = keys.now.value.agent;
+		let before = keys.before.map(|keys| keys.value.agent);
 		core::iter::once(newest)
 			.chain(before.filter(|agent| *agent != newest))
 			.collect()

@@ -8,7 +8,8 @@ use crate::{
 	classes,
 	failure::{Failure, Result},
 	output::{self, Align, Facts, Progress, table, when},
-	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Quote, Requirement},
+	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Requirement},
+	views,
 	wallet::{self, Wallet},
 };
 use serde_json::json;
@@ -17,25 +18,13 @@ use tokio::time::{Instant, timeout_at};
 
 /// What is added to a quote where no limit is told: the price moves with the class' utilisation.
 const SLACK: Share = Share(50_000_000);
-/// Orders that are asked for at a time.
-const PAGE: u32 = 64;
 
 /// Tells what a machine would cost.
 pub async fn quote(context: &Context, machine: &Machine, term: Term) -> Result<()> {
 	let requirement = machine.requirement();
 	let at = context.chain().await?.best().await?;
-	let quote = ask(&at, requirement, term).await?;
-	let idle: u32 = at
-		.view(
-			"Providers",
-			"idle_workers",
-			(
-				requirement.gpu_class,
-				requirement.gpu_count,
-				requirement.region,
-			),
-		)
-		.await?;
+	let quote = views::quote(&at, requirement, term.hours(), term.plan).await?;
+	let idle = views::idle_workers(&at, &requirement).await?;
 	let document = json!({
 		"requirement": requirement,
 		"plan": term.plan,
@@ -79,7 +68,7 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 	let term = args.term;
 	let chain = context.chain().await?;
 	let at = chain.best().await?;
-	let quote = ask(&at, requirement, term).await?;
+	let quote = views::quote(&at, requirement, term.hours(), term.plan).await?;
 	let limit = limit(args.max_price, quote.total)?;
 	if limit < quote.total {
 		return Err(Failure::refused(
@@ -92,7 +81,7 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 	let credits = match args.credits {
 		Some(credits) => credits,
 		// The chain takes no more of them than the order costs.
-		None => at.view("Orders", "credits", (wallet.account(),)).await?,
+		None => views::credits(&at, wallet.account()).await?,
 	};
 	let secret = match &args.client_key {
 		Some(path) => wallet::read_or_make_client_secret(path)?,
@@ -148,7 +137,7 @@ async fn wait(context: &Context, chain: &Chain, order: u32) -> Result<Order> {
 	let mut state = None;
 	loop {
 		// The block that placed it may not be on the best chain any more, or not yet.
-		if let Some(found) = look(&at, order).await? {
+		if let Some(found) = views::order(&at, order).await? {
 			state = Some(found.order.state);
 			progress.say(said(&found, at.number()));
 			match found.order.state {
@@ -201,7 +190,7 @@ pub async fn list(context: &Context, account: Option<AccountId32>, all: bool) ->
 		None => Wallet::account_of(&context.common.wallet)?,
 	};
 	let at = context.chain().await?.best().await?;
-	let mut orders = of_account(&at, account).await?;
+	let mut orders = views::orders_of(&at, account).await?;
 	if !all {
 		orders.retain(|order| !matches!(order.order.state, OrderState::Closed { .. }));
 	}
@@ -264,7 +253,7 @@ pub async fn extend(
 	let chain = context.chain().await?;
 	let at = chain.best().await?;
 	let found = find(&at, order).await?.order;
-	let quote = quoted(&at, (found.requirement, 1, Plan::OnDemand)).await?;
+	let quote = views::quote(&at, found.requirement, 1, Plan::OnDemand).await?;
 	let total = quote
 		.prices
 		.of(found.plan)
@@ -325,7 +314,7 @@ async fn act<Data: subxt::ext::scale_encode::EncodeAsFields>(
 	find(&chain.best().await?, order).await?;
 	let done = context.submit(&chain, &wallet, call).await?;
 	let at = chain.best().await?;
-	let after = look(&at, order).await?;
+	let after = views::order(&at, order).await?;
 	let text = match &after {
 		Some(after) => format!("order {order} {what}\n{}", facts(after, at.number())),
 		None => format!("order {order} {what}"),
@@ -340,43 +329,12 @@ fn limit(told: Option<Kai>, price: Kai) -> Result<Kai> {
 		.ok_or_else(|| Failure::usage("that costs more than there can be"))
 }
 
-/// What an order would cost.
-async fn ask(at: &At, requirement: Requirement, term: Term) -> Result<Quote> {
-	quoted(at, (requirement, term.hours(), term.plan)).await
-}
-
-async fn quoted(at: &At, (requirement, hours, plan): (Requirement, u32, Plan)) -> Result<Quote> {
-	at.try_view("Orders", "quote", (requirement, hours, plan))
-		.await
-}
-
-/// An order, if the chain has it.
-pub async fn look(at: &At, order: u32) -> Result<Option<Order>> {
-	at.view("Orders", "order", (order,)).await
-}
-
 /// An order that must be there.
 pub async fn find(at: &At, order: u32) -> Result<Order> {
-	look(at, order).await?.ok_or_else(|| {
+	views::order(at, order).await?.ok_or_else(|| {
 		Failure::not_found(format!("there is no order {order}"))
 			.advise("closed orders are kept for a week")
 	})
-}
-
-/// All orders of an account that are kept.
-async fn of_account(at: &At, account: AccountId32) -> Result<Vec<Order>> {
-	let mut orders: Vec<Order> = Vec::new();
-	let mut from = 0u32;
-	loop {
-		let (page, next): (Vec<Order>, Option<u32>) = at
-			.view("Orders", "orders_of", (account, from, PAGE))
-			.await?;
-		orders.extend(page);
-		match next {
-			Some(next) => from = next,
-			None => return Ok(orders),
-		}
-	}
 }
 
 /// What a requirement asks for.

@@ -10,7 +10,8 @@ use crate::{
 	keys::{self, Keys},
 	keystore::read_text,
 	output::when,
-	types::{Delegation, Worker, WorkerSpec},
+	types::{Worker, WorkerSpec},
+	views,
 	wallet::read_secret,
 };
 use serde::Deserialize;
@@ -36,15 +37,8 @@ pub async fn register(context: &Context, args: &Register) -> Result<()> {
 	let keys = worker_keys(args)?;
 	let wallet = context.wallet()?;
 	let chain = context.chain().await?;
-	let least: Option<Kai> = chain
-		.best()
-		.await?
-		.view(
-			"Providers",
-			"minimum_stake",
-			(spec.gpu_class, spec.gpu_count),
-		)
-		.await?;
+	let at = chain.best().await?;
+	let least = views::minimum_stake(&at, spec.gpu_class, spec.gpu_count).await?;
 	let least = least.ok_or_else(|| {
 		Failure::refused(
 			"Providers.UnknownGpuClass",
@@ -210,10 +204,7 @@ async fn all_of(at: &At, worker: u32, record: &Worker, account: AccountId32) -> 
 		let least = record.minimum.unwrap_or_default();
 		Kai(record.own.0.saturating_sub(least.0))
 	} else {
-		let delegation: Delegation = at
-			.view("Providers", "delegation", (worker, account))
-			.await?;
-		delegation.value
+		views::delegation(at, worker, account).await?.value
 	};
 	if amount == Kai(0) {
 		return Err(Failure::refused(
@@ -311,8 +302,9 @@ async fn act<Data: EncodeAsFields>(
 
 /// A worker that must be there.
 pub async fn find(at: &At, worker: u32) -> Result<Worker> {
-	let found: Option<Worker> = at.view("Providers", "worker", (worker,)).await?;
-	found.ok_or_else(|| no_worker(worker))
+	views::worker(at, worker)
+		.await?
+		.ok_or_else(|| no_worker(worker))
 }
 
 #[cfg(test)]

@@ -8,38 +8,15 @@ use crate::{
 	amount::Kai,
 	chain::At,
 	classes,
-	failure::{Failure, Result},
+	failure::Result,
 	output::{Align, Facts, bold, table, time, when},
-	types::{Delegation, PoolId, Profile, Unbonding, Worker},
+	types::{PoolId, Profile, Unbonding, Worker},
+	views,
 	wallet::Wallet,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
-use subxt::{ext::scale_decode::DecodeAsType, utils::AccountId32};
-
-/// Workers that are asked for at a time.
-const PAGE: u32 = 64;
-/// Questions that the node is asked at a time, for an owner of many workers.
-pub const AT_ONCE: usize = 16;
-
-/// What an account has in the token's pallet.
-#[derive(Clone, Copy, Debug, Default, DecodeAsType, Serialize)]
-#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
-struct Balances {
-	/// At its disposal, but for what is frozen.
-	free: Kai,
-	/// On hold: deposits, and what orders hold.
-	reserved: Kai,
-	/// Of what is free and on hold, this must stay.
-	frozen: Kai,
-}
-
-#[derive(Default, DecodeAsType)]
-#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
-struct Account {
-	data: Balances,
-}
+use subxt::utils::AccountId32;
 
 /// A worker of an account.
 #[derive(Serialize)]
@@ -57,27 +34,20 @@ pub async fn account(context: &Context, account: Option<AccountId32>) -> Result<
 		None => Wallet::account_of(&context.common.wallet)?,
 	};
 	let at = context.chain().await?.best().await?;
-	let balances = at
-		.storage::<Account, _>("System", "Account", (account,))
-		.await?
-		.unwrap_or_default()
-		.data;
-	let credits: Kai = at.view("Orders", "credits", (account,)).await?;
-	let vkai: Kai = at.view("Rewards", "vkai", (account,)).await?;
+	let balances = views::balances(&at, account).await?;
+	let credits = views::credits(&at, account).await?;
+	let vkai = views::vkai(&at, account).await?;
 	let claims = claim::of_account(&at, account).await?;
-	let ids = workers_of(&at, account).await?;
+	let ids = views::workers_of(&at, account).await?;
 	let (at_block, claims_of) = (&at, &claims);
-	let workers: Vec<Owned> = stream::iter(ids)
-		.map(|id| async move {
-			Ok::<_, Failure>(Owned {
-				id,
-				worker: find(at_block, id).await?,
-				claimable: claims_of.as_owner_of(id),
-			})
+	let workers = views::of_each(ids, |id| async move {
+		Ok(Owned {
+			id,
+			worker: find(at_block, id).await?,
+			claimable: claims_of.as_owner_of(id),
 		})
-		.buffered(AT_ONCE)
-		.try_collect()
-		.await?;
+	})
+	.await?;
 	let document = json!({
 		"block": at.number(),
 		"address": account,
@@ -236,9 +206,7 @@ impl Mine {
 }
 
 async fn mine(at: &At, worker: u32, account: AccountId32) -> Result<Mine> {
-	let delegation: Delegation = at
-		.view("Providers", "delegation", (worker, account))
-		.await?;
+	let delegation = views::delegation(at, worker, account).await?;
 	let claims = claim::from_worker(at, worker, account).await?;
 	let member = claims
 		.delegations
@@ -247,25 +215,8 @@ async fn mine(at: &At, worker: u32, account: AccountId32) -> Result<Mine> {
 	Ok(Mine {
 		delegated: delegation.value,
 		claimable: Kai(claims.as_owner_of(worker).0.saturating_add(member.0)),
-		unbonding: at.view("Providers", "unbonding", (worker, account)).await?,
+		unbonding: views::unbonding(at, worker, account).await?,
 	})
-}
-
-/// All workers of an account.
-pub async fn workers_of(at: &At, account: AccountId32) -> Result<Vec<u32>> {
-	let mut workers: Vec<u32> = Vec::new();
-	loop {
-		let cursor = workers.last().copied();
-		let page: Vec<u32> = at
-			.view("Providers", "workers_of", (account, cursor, PAGE))
-			.await?;
-		let last = page.len() < PAGE as usize;
-		workers.extend(page);
-		if last {
-			workers.sort_unstable();
-			return Ok(workers);
-		}
-	}
 }
 
 fn state(worker: &Worker) -> String {

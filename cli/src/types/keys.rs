@@ -48,13 +48,6 @@ chain_types! {
 		pub before: Option<DatedKeys>,
 	}
 
-	/// What is needed of a worker's record to reach its agent.
-	#[derive(Copy)]
-	struct KeyRecord {
-		/// Its keys.
-		pub keys: KeyTimeline,
-	}
-
 	/// Both keys' proof of possession.
 	struct KeyProof {
 		/// sr25519, of the worker key.

@@ -39,6 +39,7 @@ macro_rules! as_displayed {
 	};
 }
 
+mod account;
 mod image;
 mod keys;
 mod machine;
@@ -48,8 +49,9 @@ mod reward;
 mod tests;
 mod worker;
 
+pub use account::Balances;
 pub use image::Image;
-pub use keys::{Key, KeyProof, KeyRecord};
+pub use keys::{Key, KeyProof, KeyTimeline};
 pub use machine::{Profile, Region, Requirement, WorkerSpec};
 pub use order::{CloseReason, Issue, Money, Order, OrderState, Plan, Quote};
 pub use reward::{DelegationPage, PoolId};
