@@ -2,7 +2,7 @@
 
 use super::{
 	image::Image,
-	keys::{Key, KeyProof, WorkerKeys},
+	keys::{DatedKeys, Key, KeyProof, KeyTimeline},
 	machine::{Region, Requirement, WorkerSpec},
 	order::{CloseReason, Issue, Money, Order, OrderState, Plan, Quote},
 	reward::{DelegationPage, PoolId},
@@ -333,11 +333,14 @@ fn a_worker_is_read_as_the_chain_shows_it() {
 		worker: sp_core::sr25519::Public::from_raw([byte; 32]).into(),
 		agent: theirs::AgentKey::from_raw([byte + 1; 32]),
 	};
-	let ours: (WorkerKeys, Option<(u32, WorkerKeys)>) = seen(&(keys(1), Some((4u32, keys(3)))));
-	assert_eq!(ours.0.agent, Key([2; 32]));
+	let mut timeline = theirs::Timeline::new(keys(1), 0);
+	timeline.change(keys(3), 4);
+	let ours: KeyTimeline = seen(&timeline);
+	let dated = |keys: DatedKeys| (keys.since, keys.value.worker, keys.value.agent);
+	assert_eq!(dated(ours.now), (4, Key([3; 32]), Key([4; 32])));
 	assert_eq!(
-		ours.1.map(|(from, keys)| (from, keys.agent)),
-		Some((4, Key([4; 32])))
+		ours.before.map(dated),
+		Some((0, Key([1; 32]), Key([2; 32])))
 	);
 
 	let page = pallet_rewards::DelegationPage {
