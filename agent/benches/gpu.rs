@@ -13,10 +13,8 @@ use cudarc::{
 	driver::{self, CudaContext, DevicePtr, DevicePtrMut},
 };
 use kaisar_agent::{
-	chain::Shape,
-	device::Device,
+	bench::{chain::Shape, device::Device, walk::Walk},
 	gpu::{self, Choice},
-	walk::Walk,
 };
 use std::{error::Error, time::Instant};
 

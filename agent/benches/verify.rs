@@ -6,7 +6,7 @@ mod common;
 
 use codec::{DecodeAll, Encode};
 use criterion::{Criterion, criterion_group, criterion_main};
-use kaisar_agent::{
+use kaisar_agent::bench::{
 	chain::ChainOpening,
 	hash::{Hash, Tree, TreeTag, leaf},
 	walk::LegOpening,

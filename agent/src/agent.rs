@@ -2,18 +2,23 @@
 //! what it keeps of both over a restart.
 
 use crate::{
-	check,
+	bench::{
+		device::Device,
+		evidence::Clock,
+		hash::{Hash, hash},
+		proof::{self, Job, Proof, STAGES},
+	},
+	checker::check,
 	containers::{self, Containers},
-	device::Device,
-	evidence::Clock,
 	gpu,
-	hash::{Hash, hash},
-	net::{self, Peers},
-	proof::{self, Job, Proof, STAGES},
-	serve, service,
-	store::{Store, now_ms},
-	tunnel::Orders,
-	wire::{Push, job_id},
+	host::store::{Store, now_ms},
+	node_api,
+	peer::{
+		endpoint,
+		endpoint::Peers,
+		wire::{Push, job_id},
+	},
+	worker::{doorkeeper::Orders, serve},
 };
 use anyhow::{Context, Result, ensure};
 use codec::{Decode, Encode};
@@ -553,7 +558,7 @@ async fn run_jobs(inner: Arc<Inner>, mut queue: mpsc::Receiver<Hash>) {
 async fn publish(inner: Arc<Inner>) {
 	let mut last = None;
 	loop {
-		let addr = net::own_addr(&inner.endpoint);
+		let addr = endpoint::own_addr(&inner.endpoint);
 		if last.as_ref() != Some(&addr) || inner.peers.record(&inner.key).is_none() {
 			match inner.peers.publish(&inner.pair, &addr, now_ms()) {
 				Ok(()) => last = Some(addr),
@@ -607,7 +612,8 @@ impl Agent {
 			.try_lock()
 			.with_context(|| format!("another agent uses {}", config.data_dir.display()))?;
 		let pair = ed25519::Pair::from_seed(&config.secret);
-		let endpoint = net::bind(&config.secret, config.bind, config.relay_url.as_deref()).await?;
+		let endpoint =
+			endpoint::bind(&config.secret, config.bind, config.relay_url.as_deref()).await?;
 		// Drivers may take their time, and may block.
 		let devices = tokio::task::spawn_blocking(move || gpu::open(&config.gpus))
 			.await
@@ -624,7 +630,7 @@ impl Agent {
 		let inner = Arc::new(Inner {
 			key: pair.public(),
 			pair,
-			token: service::token_hash(&config.token),
+			token: node_api::token_hash(&config.token),
 			endpoint,
 			peers: Peers::new(&config.peers_dir)?,
 			patience: config.patience,
@@ -649,7 +655,7 @@ impl Agent {
 		inner.load();
 		inner
 			.peers
-			.publish(&inner.pair, &net::own_addr(&inner.endpoint), now_ms())
+			.publish(&inner.pair, &endpoint::own_addr(&inner.endpoint), now_ms())
 			.context("cannot publish the addresses")?;
 		let listener = tokio::net::TcpListener::bind(config.listen)
 			.await
@@ -661,7 +667,7 @@ impl Agent {
 		tasks.spawn(sweep(inner.clone()));
 		tasks.spawn(supervising.run());
 		tasks.spawn(serve::accept(inner.clone()));
-		tasks.spawn(service::serve(inner.clone(), listener));
+		tasks.spawn(node_api::serve(inner.clone(), listener));
 		Ok(Self {
 			inner,
 			url,
@@ -687,7 +693,7 @@ impl Agent {
 
 	/// Addresses of the QUIC endpoint.
 	pub fn addrs(&self) -> Vec<SocketAddr> {
-		net::own_addr(&self.inner.endpoint)
+		endpoint::own_addr(&self.inner.endpoint)
 			.ip_addrs()
 			.copied()
 			.collect()

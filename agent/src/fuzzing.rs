@@ -2,11 +2,15 @@
 //! their corpus run. Nothing here may panic, hang, or allocate more than its bound, whatever it is given.
 
 use crate::{
-	bandwidth,
-	hash::Hash,
-	net::Peers,
-	proof::{self, Challenge, Job, Openings},
-	wire::{self, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
+	bench::{
+		hash::Hash,
+		proof::{self, Challenge, Job, Openings},
+	},
+	peer::{
+		bandwidth,
+		endpoint::Peers,
+		wire::{self, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
+	},
 };
 use codec::{Decode, DecodeAll};
 use kaisar_math::ClassReference;

@@ -4,23 +4,19 @@
 //! proofs and measures bandwidth. `docs/benchmark.md` says what is proved, what is not, and what an
 //! attack costs.
 //!
-//! | module | what it is |
+//! | module | content |
 //! | --- | --- |
-//! | [`hardware`] | what this machine has, as the operating system tells it |
-//! | [`hash`] | hashes, Merkle trees, seeded streams |
-//! | [`chain`] | the chain of int8 matrix products: reference, openings, verifier |
-//! | [`walk`] | the walk over the memory in which the chain lies |
-//! | [`device`], [`gpu`] | what computes both: the processor, or GPUs |
-//! | [`classes`] | what a GPU of a class is given to do and held to |
-//! | [`cpu`], [`memory`], [`disk`] | the other measurements |
-//! | [`proof`] | all of them under one attested root; what a checker opens and verifies |
-//! | [`evidence`] | from proof and time to the tiers that they support |
-//! | [`bandwidth`] | echoed streams between two agents |
+//! | [`agent`] | the shell: builds the parts of an agent, runs and stops them |
+//! | [`node_api`] | the HTTP service for the node, on the loopback address |
+//! | [`worker`] | a worker's side: its claim, its benchmarks, what it serves and to whom |
+//! | `checker` | a checker's side: rounds, checks, verdicts |
 //! | [`containers`] | what customers rent: containers on this machine |
-//! | [`tunnel`] | who may reach them, and whether they answer |
-//! | [`wire`], [`net`] | messages between agents, and where agents are |
-//! | [`agent`] | a running agent: work, memory over restarts, serving and checking others |
-//! | [`service`] | its HTTP service on the loopback address |
+//! | [`peer`] | other agents: endpoint, addresses, messages, bandwidth |
+//! | [`gpu`] | GPUs as devices of the benchmark |
+//! | [`bench`] | the benchmark: chain, walks, proof, evidence |
+//! | `host` | this machine: memory, clock, values kept over a restart |
+//!
+//! A module imports only from those below it.
 //!
 //! A round, as one worker's and one checker's agents see it:
 //!
@@ -35,28 +31,15 @@
 #![warn(missing_docs)]
 
 pub mod agent;
-pub mod bandwidth;
-pub mod chain;
-mod check;
-pub mod classes;
+pub mod bench;
+mod checker;
 pub mod containers;
-pub mod cpu;
-pub mod device;
-pub mod disk;
-pub mod evidence;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gpu;
-pub mod hardware;
-pub mod hash;
-pub mod memory;
-pub mod net;
-pub mod proof;
-mod serve;
-pub mod service;
-mod store;
-pub mod tunnel;
-pub mod walk;
-pub mod wire;
+mod host;
+pub mod node_api;
+pub mod peer;
+pub mod worker;
 
 pub use agent::{Agent, Config};

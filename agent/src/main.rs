@@ -6,10 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use cli::{GpuArgs, bench, calibrate};
 use kaisar_agent::{
-	Agent, Config, containers, disk,
-	hardware::{self, Hardware},
-	hash::Hash,
-	net::read_bounded,
+	Agent, Config,
+	bench::{disk, hash::Hash},
+	containers,
+	peer::endpoint::read_bounded,
+	worker::claim::{self, Hardware},
 };
 use kaisar_primitives::{AgentKey, WorkerSpec};
 use sp_core::{Pair, ed25519};
@@ -247,7 +248,7 @@ fn detect(args: Detect) -> Result<()> {
 	);
 	let found = Hardware::detect(&args.data_dir);
 	let spec = found.spec(region, args.download_mbps, args.upload_mbps);
-	let json = hardware::spec_json(&spec);
+	let json = claim::spec_json(&spec);
 	if args.json {
 		println!("{json}");
 		for remark in found.remarks() {

@@ -6,12 +6,16 @@ mod world;
 use codec::Encode;
 use iroh::endpoint::Connection;
 use kaisar_agent::{
-	device::{Device, DeviceError, Processor, Run},
+	bench::{
+		device::{Device, DeviceError, Processor, Run},
+		hash::Hash,
+		proof::{Challenge, Job, Openings, prove},
+	},
 	gpu::Choice,
-	hash::Hash,
-	net::Peers,
-	proof::{Challenge, Job, Openings, prove},
-	wire::{self, MAX_REPLY, Push, Refusal, Request, RootsReply, Which},
+	peer::{
+		endpoint::Peers,
+		wire::{self, MAX_REPLY, Push, Refusal, Request, RootsReply, Which},
+	},
 };
 use kaisar_primitives::{BenchParams, Verdict, WorkerSpec, agent::Checked};
 use sp_core::{H256, Pair};
@@ -31,7 +35,7 @@ fn which(world: &World, checker: u8) -> Which {
 /// A checker that is none of our agents: it has the key, and asks what a test says.
 async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = kaisar_agent::net::bind(&[checker; 32], bind, None)
+	let endpoint = kaisar_agent::peer::endpoint::bind(&[checker; 32], bind, None)
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
@@ -128,7 +132,7 @@ async fn a_push_in_anothers_name_is_refused() {
 	let world = World::new();
 	let checker = world.agent(CHECKERS[0]).await;
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = kaisar_agent::net::bind(&[77; 32], bind, None)
+	let endpoint = kaisar_agent::peer::endpoint::bind(&[77; 32], bind, None)
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
@@ -154,8 +158,8 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 			let _ = match request {
 				Request::Hello(which) if at > 0 => wire::write(send, &receipt(&which)).await,
 				Request::Roots(_) if at > 1 => {
-					let roots = kaisar_agent::proof::Roots {
-						sizes: kaisar_agent::proof::Sizes {
+					let roots = kaisar_agent::bench::proof::Roots {
+						sizes: kaisar_agent::bench::proof::Sizes {
 							devices: 0,
 							window: 0,
 							lanes: 2,
@@ -267,7 +271,7 @@ fn a_name_is_no_evidence() {
 		fn start(
 			&self,
 			seed: Hash,
-			shape: kaisar_agent::chain::Shape,
+			shape: kaisar_agent::bench::chain::Shape,
 			window: usize,
 		) -> Result<Box<dyn Run>, DeviceError> {
 			Processor.start(seed, shape, window)

@@ -4,11 +4,15 @@
 
 use codec::Encode;
 use kaisar_agent::{
-	device::{Device, Processor},
+	bench::{
+		device::{Device, Processor},
+		proof::{Openings, prove},
+	},
 	fuzzing::{CHALLENGE, TARGETS, job},
-	net::Peers,
-	proof::{Openings, prove},
-	wire::{Push, Refusal, Request, RootsReply, Which},
+	peer::{
+		endpoint::Peers,
+		wire::{Push, Refusal, Request, RootsReply, Which},
+	},
 };
 use kaisar_primitives::{
 	AgentSignature, CheckerKey,
@@ -107,7 +111,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let addr = iroh::EndpointAddr::new(id).with_ip_addr("127.0.0.1:4711".parse().unwrap());
 	peers.publish(&pair, &addr, 5).unwrap();
 	let record = peers.record(&pair.public()).unwrap();
-	let roots = kaisar_agent::proof::Roots {
+	let roots = kaisar_agent::bench::proof::Roots {
 		sizes: job.plan(),
 		stages: [[4; 32]; 5],
 	};
@@ -121,8 +125,8 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		purpose: kaisar_tunnel::Purpose::Connect,
 	};
 	let mut echoed = vec![1];
-	kaisar_agent::hash::fill(&[7; 32], 0, {
-		echoed.resize(1 + kaisar_agent::bandwidth::CHUNK, 0);
+	kaisar_agent::bench::hash::fill(&[7; 32], 0, {
+		echoed.resize(1 + kaisar_agent::peer::bandwidth::CHUNK, 0);
 		&mut echoed[1..]
 	});
 	BTreeMap::from([

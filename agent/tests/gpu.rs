@@ -3,11 +3,13 @@
 //! interface as on a GPU, only slower.
 
 use kaisar_agent::{
-	chain::{Position, Shape, positions, verify},
-	device::{Device, DeviceError, Processor, Run},
+	bench::{
+		chain::{Position, Shape, positions, verify},
+		device::{Device, DeviceError, Processor, Run},
+		proof::{Challenge, Job, prove},
+		walk::{self, Leg, Walk},
+	},
 	gpu::{self, Choice},
-	proof::{Challenge, Job, prove},
-	walk::{self, Leg, Walk},
 };
 use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 use sp_core::H256;
@@ -231,7 +233,7 @@ fn several_gpus_prove_at_the_same_time() {
 	};
 	let openings = proof.open(&challenge).unwrap();
 	assert_eq!(
-		kaisar_agent::proof::verify(&job, &proof.root, &challenge, &openings),
+		kaisar_agent::bench::proof::verify(&job, &proof.root, &challenge, &openings),
 		Ok(())
 	);
 	// A GPU and the processor in its place come to the same.

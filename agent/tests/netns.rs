@@ -40,7 +40,7 @@ fn alone() -> MutexGuard<'static, ()> {
 	let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
 	FIRST.call_once(|| {
 		let _ = tracing_subscriber::fmt()
-			.with_env_filter("kaisar_agent::check=debug")
+			.with_env_filter("kaisar_agent::checker::check=debug")
 			.with_test_writer()
 			.try_init();
 		// The scheduler shares the cores among sessions before it does among processes.

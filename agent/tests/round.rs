@@ -3,7 +3,7 @@
 mod world;
 
 use codec::Encode;
-use kaisar_agent::{Agent, Config, gpu::Choice, wire};
+use kaisar_agent::{Agent, Config, gpu::Choice, peer::wire};
 use kaisar_primitives::{
 	BenchParams, Verdict,
 	agent::{
@@ -341,8 +341,8 @@ async fn a_worker_that_answers_garbage() {
 					wire::write(send, &receipt(&which)).await
 				}
 				wire::Request::Roots(_) if stage > 1 => {
-					let roots = kaisar_agent::proof::Roots {
-						sizes: kaisar_agent::proof::Sizes {
+					let roots = kaisar_agent::bench::proof::Roots {
+						sizes: kaisar_agent::bench::proof::Sizes {
 							devices: 0,
 							window: 0,
 							lanes: 2,

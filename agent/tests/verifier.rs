@@ -3,7 +3,7 @@
 mod common;
 
 use codec::{DecodeAll, Encode};
-use kaisar_agent::{chain::ChainOpening, walk::LegOpening};
+use kaisar_agent::bench::{chain::ChainOpening, walk::LegOpening};
 
 #[test]
 fn openings_of_the_full_size_stay_below_five_megabytes() {

@@ -5,9 +5,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use codec::{DecodeAll, Encode};
 use kaisar_agent::{
-	cpu, disk, evidence, gpu,
-	hardware::Hardware,
-	proof::{self, Challenge, Job, Openings, STAGES},
+	bench::{
+		cpu, disk, evidence,
+		proof::{self, Challenge, Job, Openings, STAGES},
+	},
+	gpu,
+	worker::claim::Hardware,
 };
 use kaisar_math::{ClassReference, classes};
 use kaisar_primitives::{BenchParams, WorkerSpec};
@@ -162,7 +165,7 @@ pub fn run(args: &Bench) -> Result<()> {
 
 fn measure(
 	job: &Job,
-	devices: &[std::sync::Arc<dyn kaisar_agent::device::Device>],
+	devices: &[std::sync::Arc<dyn kaisar_agent::bench::device::Device>],
 	dir: &Path,
 	quiet: bool,
 ) -> Result<Value> {

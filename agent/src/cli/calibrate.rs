@@ -5,10 +5,12 @@ use super::{GpuArgs, bar, class, class_name, print_kernels, rounded};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use kaisar_agent::{
-	classes::{Plan, by_driver_name},
-	device::Device,
+	bench::{
+		classes::{Plan, by_driver_name},
+		device::Device,
+		hash::Hash,
+	},
 	gpu,
-	hash::Hash,
 };
 use kaisar_math::{ClassReference, classes};
 use rand::{TryRngCore, rngs::OsRng};
@@ -169,7 +171,7 @@ fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
 	let start = Instant::now();
 	let mut run = device.start(seed, shape, plan.walk.window)?;
 	let chain = start.elapsed().as_secs_f64();
-	let walk = kaisar_agent::walk::Walk {
+	let walk = kaisar_agent::bench::walk::Walk {
 		window: run.window(),
 		..plan.walk
 	};

@@ -117,7 +117,7 @@ fn rounded(value: f64) -> f64 {
 	(value * 1e3).round() / 1e3
 }
 
-/// A line for each kernel of a device, as [`kaisar_agent::device::Rated`] is in a report; the first is used.
+/// A line for each kernel of a device, as [`kaisar_agent::bench::device::Rated`] is in a report; the first is used.
 fn print_kernels(kernels: &serde_json::Value) {
 	for (at, rated) in kernels.as_array().into_iter().flatten().enumerate() {
 		let label = if at == 0 { "kernel" } else { "" };

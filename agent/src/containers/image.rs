@@ -3,8 +3,8 @@
 use super::engine::{Engine, Fault, brief};
 use crate::{
 	agent::lock,
-	hash::{Hash, hash},
-	store::{Store, now_ms},
+	bench::hash::{Hash, hash},
+	host::store::{Store, now_ms},
 };
 use bollard::models::CreateImageInfo;
 use kaisar_primitives::MAX_IMAGE;

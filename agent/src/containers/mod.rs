@@ -29,8 +29,8 @@ mod watch;
 
 use crate::{
 	agent::lock,
-	hash::hash,
-	store::{Store, now_ms},
+	bench::hash::hash,
+	host::store::{Store, now_ms},
 };
 use codec::{Decode, Encode};
 use engine::{Engine, brief};

@@ -14,7 +14,7 @@ use super::{
 	unknown,
 	watch::Exit,
 };
-use crate::store::now_ms;
+use crate::host::store::now_ms;
 use bollard::models::{
 	ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum as Status,
 	ContainerSummary, HealthStatusEnum, ImageInspect,

@@ -6,7 +6,7 @@
 //! who come while it is under way join where it is. Whenever they come, each has what it waits for
 //! after no more than one time around.
 
-use crate::chain::{Place, Rows};
+use crate::bench::chain::{Place, Rows};
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	ops::RangeInclusive,

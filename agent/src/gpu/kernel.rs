@@ -1,6 +1,6 @@
 //! An opened device, its buffers, and the kernels that run on it.
 
-use crate::device::DeviceError;
+use crate::bench::device::DeviceError;
 use std::{
 	panic::{AssertUnwindSafe, catch_unwind},
 	sync::{

@@ -6,8 +6,8 @@
 //!   started again, and after some such attempts leaves the matrix units alone for a day.
 
 use crate::{
-	device::Rated,
-	net::{read_bounded, write_through},
+	bench::device::Rated,
+	peer::endpoint::{read_bounded, write_through},
 };
 use std::{
 	fs, io,

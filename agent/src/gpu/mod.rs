@@ -11,7 +11,7 @@ mod run;
 mod shaders;
 mod tensor;
 
-use crate::{
+use crate::bench::{
 	chain::Shape,
 	device::{COPIED, COPIES, Device, DeviceError, Rated, Run, copied_gbps},
 	hash::Hash,

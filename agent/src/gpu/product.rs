@@ -12,7 +12,7 @@ use super::{
 	shaders,
 	tensor::{self, Plan},
 };
-use crate::{
+use crate::bench::{
 	chain::{mix, row_of_a, row_of_x0},
 	device::{DeviceError, Rated},
 	hash::Hash,
@@ -210,7 +210,7 @@ fn matrix(row: fn(&Hash, usize, &mut [u8]), n: usize) -> Vec<u8> {
 	out
 }
 
-/// The product that is known: what [`crate::chain`] says that it is.
+/// The product that is known: what [`crate::bench::chain`] says that it is.
 fn expected(n: usize) -> Vec<u8> {
 	let (a, x) = (matrix(row_of_a, n), matrix(row_of_x0, n));
 	let mut out = Vec::with_capacity(n * n);

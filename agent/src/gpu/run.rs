@@ -6,7 +6,7 @@ use super::{
 	kernel::Kernel,
 	shaders,
 };
-use crate::{
+use crate::bench::{
 	chain::{ChainOpening, Place, Position, Rows, Shape, Steps, rows_of},
 	device::{DeviceError, Run, Source, open_with},
 	hash::{Hash, Tree, TreeTag, derive},

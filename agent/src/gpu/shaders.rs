@@ -1,7 +1,7 @@
 //! The kernels, in WGSL. What is unrolled is written out by a program; the definitions are those of
-//! [`crate::chain`], [`crate::hash`] and [`crate::walk`], bit for bit.
+//! [`crate::bench::chain`], [`crate::bench::hash`] and [`crate::bench::walk`], bit for bit.
 
-use crate::{
+use crate::bench::{
 	hash::{Kind, TreeTag, place},
 	walk::{READS, WORDS},
 };

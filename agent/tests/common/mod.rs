@@ -2,7 +2,7 @@
 //! where it is looked at. Only who knows beforehand where that is can make them, so they serve to
 //! measure the verifier and for nothing else.
 
-use kaisar_agent::{
+use kaisar_agent::bench::{
 	chain::{self, ChainOpening, Place, Position, Rows, Shape, Steps, Tops},
 	hash::{Hash, Tree, TreeTag, fill, leaf},
 	walk::{self, Done, Kept, LINE, Leg, LegOpening, Walk},

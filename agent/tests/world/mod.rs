@@ -6,9 +6,8 @@ use kaisar_agent::{
 	Agent, Config,
 	containers::{Served, Settings},
 	gpu::Choice,
-	net::Peers,
-	tunnel::Orders,
-	wire,
+	peer::{endpoint::Peers, wire},
+	worker::doorkeeper::Orders,
 };
 use kaisar_primitives::{
 	AgentKey, BenchParams, CheckerKey, OrderId, WorkerSpec,
@@ -312,13 +311,20 @@ pub async fn rogue(
 	world: &World,
 	act: impl AsyncFn(&mut iroh::endpoint::SendStream, wire::Request),
 ) {
-	let endpoint =
-		kaisar_agent::net::bind(&[WORKER; 32], Some("127.0.0.1:0".parse().unwrap()), None)
-			.await
-			.unwrap();
+	let endpoint = kaisar_agent::peer::endpoint::bind(
+		&[WORKER; 32],
+		Some("127.0.0.1:0".parse().unwrap()),
+		None,
+	)
+	.await
+	.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
 	peers
-		.publish(&pair(WORKER), &kaisar_agent::net::own_addr(&endpoint), 1)
+		.publish(
+			&pair(WORKER),
+			&kaisar_agent::peer::endpoint::own_addr(&endpoint),
+			1,
+		)
 		.unwrap();
 	while let Some(incoming) = endpoint.accept().await {
 		let Ok(connection) = incoming.accept().unwrap().await else {

@@ -1,7 +1,9 @@
 use super::*;
 use crate::{
-	chain::{self, Position},
-	device::Device,
+	bench::{
+		chain::{self, Position},
+		device::Device,
+	},
 	gpu,
 };
 

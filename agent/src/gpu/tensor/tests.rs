@@ -3,10 +3,12 @@
 
 use super::{kernel::place, *};
 use crate::{
-	chain::{Position, Shape},
-	device::{Device, Processor, Rated},
+	bench::{
+		chain::{Position, Shape},
+		device::{Device, Processor, Rated},
+		walk::Walk,
+	},
 	gpu::{self, Choice, Gpu, Kernels, Options},
-	walk::Walk,
 };
 use std::{
 	path::PathBuf,

@@ -4,7 +4,7 @@
 //! have takes many times as long. A checker needs no memory: it computes the pages that a sampled
 //! segment reads.
 
-use crate::hash::{
+use crate::bench::hash::{
 	Hash, SegmentOpening, Segments, TreeTag, derive, draw, fill_linked, hash, segment_start,
 };
 use rayon::prelude::*;

@@ -4,8 +4,8 @@
 use crate::{
 	agent::{Inner, lock},
 	containers::{Containers, Served},
-	serve::connect,
-	store::now_ms,
+	host::store::now_ms,
+	worker::serve::connect,
 };
 use kaisar_primitives::{AgentKey, OrderId, agent::SeatRequest};
 use kaisar_tunnel::{ALPN, Gate, Open, Pass, Refusal, Tunnel};

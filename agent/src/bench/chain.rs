@@ -6,7 +6,7 @@
 //! stands a Merkle tree; a tree over their roots gives the chain's root. `docs/benchmark.md` has the
 //! exact definition.
 
-use crate::hash::{Hash, Tree, TreeTag, climb, depth, derive, draw, fill, leaf, root_above};
+use crate::bench::hash::{Hash, Tree, TreeTag, climb, depth, derive, draw, fill, leaf, root_above};
 use codec::{Decode, Encode};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,13 +2,19 @@
 
 use crate::{
 	agent::Inner,
-	bandwidth::{self, Counter, Offer, Rates, STREAMS, Window},
-	evidence,
-	hash::Hash,
-	proof::{self, Challenge, Job, Openings, Reject},
-	serve::{ask, connect},
-	tunnel,
-	wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
+	bench::{
+		evidence,
+		hash::Hash,
+		proof::{self, Challenge, Job, Openings, Reject},
+	},
+	peer::{
+		bandwidth::{self, Counter, Offer, Rates, STREAMS, Window},
+		wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
+	},
+	worker::{
+		doorkeeper,
+		serve::{ask, connect},
+	},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use iroh::endpoint::Connection;
@@ -170,7 +176,7 @@ async fn try_check(
 /// there is none to ask.
 async fn try_rented(inner: &Inner, job: &Job, request: &SeatRequest) -> Result<Verdict> {
 	if let Some(order) = request.order {
-		let answers = tunnel::answers(inner, request, order).await?;
+		let answers = doorkeeper::answers(inner, request, order).await?;
 		ensure!(answers, "the container closes what it is asked on");
 	}
 	Ok(present(job, request, true))

@@ -7,7 +7,7 @@
 //! kernel. Floors tell one amount of memory from another, and a GPU from an ordinary processor; they do
 //! not tell a class from the next better one.
 
-use crate::{
+use crate::bench::{
 	chain::Shape,
 	walk::{LINE, READS, Walk},
 };

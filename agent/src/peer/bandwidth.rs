@@ -11,7 +11,7 @@
 //! has all that it offers, none takes from another, and nothing is lost. What the claim exceeds its
 //! tier by is of no consequence, and is not measured.
 
-use crate::hash::{Hash, stream};
+use crate::bench::hash::{Hash, stream};
 use chacha20::rand_core::Rng;
 use kaisar_math::tiers::{self, BANDWIDTH};
 use std::{

@@ -1,7 +1,7 @@
 //! The CPU benchmark: one BLAKE3 chain a core, cut into segments. A checker computes a few segments
 //! again, from the state before to the state after.
 
-use crate::hash::{Hash, SegmentOpening, Segments, TreeTag, draw, hash, segment_start};
+use crate::bench::hash::{Hash, SegmentOpening, Segments, TreeTag, draw, hash, segment_start};
 use rayon::prelude::*;
 
 /// Hashes in a segment.

@@ -2,13 +2,17 @@
 
 use crate::{
 	agent::{Inner, State, lock},
-	bandwidth,
-	device::DeviceError,
-	hash::Hash,
-	proof::{Openings, Proof},
-	store::now_ms,
-	tunnel::{self, Doorkeeper},
-	wire::{self, ALPN, MAX_REPLY, MAX_REQUEST, Push, Refusal, Request, RootsReply, Which},
+	bench::{
+		device::DeviceError,
+		hash::Hash,
+		proof::{Openings, Proof},
+	},
+	host::store::now_ms,
+	peer::{
+		bandwidth,
+		wire::{self, ALPN, MAX_REPLY, MAX_REQUEST, Push, Refusal, Request, RootsReply, Which},
+	},
+	worker::doorkeeper::{self, Doorkeeper},
 };
 use anyhow::{Context, Result};
 use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
@@ -47,7 +51,7 @@ pub(crate) async fn accept(inner: Arc<Inner>) {
 	let mut connections = JoinSet::new();
 	while let Some(incoming) = inner.endpoint.accept().await {
 		while connections.try_join_next().is_some() {}
-		if tunnel::is_asked_for(&incoming) {
+		if doorkeeper::is_asked_for(&incoming) {
 			let tunnels = tunnels.clone();
 			connections.spawn(async move { tunnels.welcome(incoming).await });
 			continue;
@@ -342,7 +346,7 @@ pub(crate) async fn push(
 		match result {
 			Ok(stage) => {
 				sent += 1;
-				last = stage + 1 == crate::proof::STAGES;
+				last = stage + 1 == crate::bench::proof::STAGES;
 			}
 			Err(error) => {
 				// All that could be told is told, and the benchmark has failed.

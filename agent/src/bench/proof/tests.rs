@@ -214,7 +214,7 @@ fn gpu_job() -> Job {
 
 fn devices(count: usize) -> Vec<Arc<dyn Device>> {
 	(0..count)
-		.map(|_| Arc::new(crate::device::Processor) as Arc<dyn Device>)
+		.map(|_| Arc::new(crate::bench::device::Processor) as Arc<dyn Device>)
 		.collect()
 }
 
@@ -316,12 +316,13 @@ fn a_gpu_with_less_memory_says_so() {
 			Err(DeviceError::Shape)
 		}
 		fn start(&self, seed: Hash, shape: Shape, _: usize) -> Result<Box<dyn Run>, DeviceError> {
-			crate::device::Processor.start(seed, shape, 1)
+			crate::bench::device::Processor.start(seed, shape, 1)
 		}
 	}
 	let job = gpu_job();
 	let dir = tempfile::tempdir().unwrap();
-	let devices: Vec<Arc<dyn Device>> = vec![Arc::new(crate::device::Processor), Arc::new(Small)];
+	let devices: Vec<Arc<dyn Device>> =
+		vec![Arc::new(crate::bench::device::Processor), Arc::new(Small)];
 	let proof = prove(&job, &devices, dir.path(), |_, _| ()).unwrap();
 	assert_eq!(proof.roots.sizes.window, 1, "all walk over as much");
 	let openings = proof.open(&challenge(5)).unwrap();
@@ -378,7 +379,7 @@ fn a_gpu_that_fails_leaves_a_worker_without_one() {
 				Self::AtOnce => Err(DeviceError::Lost("the driver".into())),
 				Self::WithACrash => panic!("as a driver may"),
 				Self::InItsWalk => {
-					let run = crate::device::Processor.start(seed, shape, window)?;
+					let run = crate::bench::device::Processor.start(seed, shape, window)?;
 					Ok(Box::new(NoWalk(run)))
 				}
 			}

@@ -10,7 +10,7 @@
 //! binds, and the lines that the leg read, each as a chunk under its row's leaf in the chain's tree. So
 //! it needs none of the memory.
 
-use crate::{
+use crate::bench::{
 	chain::{self, ChainError, Place, Rows, Shape, Steps, Tops},
 	hash::{Hash, Kind, Tree, TreeTag, depth, draw, leaf, place, stream, verify_path},
 };

@@ -2,7 +2,7 @@
 //! endian. Every length is checked against a bound before anything is allocated for it, and memory
 //! grows only with bytes that have come.
 
-use crate::{
+use crate::bench::{
 	hash::{Hash, hash},
 	proof::{Challenge, Roots, STAGES},
 };
@@ -158,7 +158,7 @@ pub enum Request {
 	/// Asks for openings; the answer is `Result<Openings, Refusal>`.
 	#[codec(index = 3)]
 	Open(Which, Challenge),
-	/// Begins a measurement; after `Ok(())` the stream is [`crate::bandwidth`]'s.
+	/// Begins a measurement; after `Ok(())` the stream is [`crate::peer::bandwidth`]'s.
 	#[codec(index = 4)]
 	Bandwidth(Which),
 }

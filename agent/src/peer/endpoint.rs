@@ -4,7 +4,7 @@
 //! for, and its node asks the network's DHT, where every agent's node leaves its agent's record. Nobody
 //! is believed but the agent itself: a record counts if its key signed it, and the newest one stands.
 
-use crate::wire;
+use crate::peer::wire;
 use anyhow::{Context, Result};
 use codec::{Decode, Encode};
 use iroh::{

@@ -1,7 +1,7 @@
 //! What an agent remembers over a restart: small SCALE files with a date on which they go, and a
 //! clock that a change of the system's time does not move.
 
-use crate::net::{read_bounded, write_whole};
+use crate::peer::endpoint::{read_bounded, write_whole};
 use codec::{Decode, DecodeAll, Encode};
 use std::{
 	path::{Path, PathBuf},

@@ -4,12 +4,14 @@
 //! to its scale only (`docs/benchmark.md`).
 
 use crate::{
-	bandwidth::Rates,
-	classes::SHARE,
-	cpu,
-	hash::Hash,
-	memory::{SEGMENT as READS, SEGMENTS},
-	proof::{Job, STAGES, Sizes},
+	bench::{
+		classes::SHARE,
+		cpu,
+		hash::Hash,
+		memory::{SEGMENT as READS, SEGMENTS},
+		proof::{Job, STAGES, Sizes},
+	},
+	peer::bandwidth::Rates,
 };
 use kaisar_math::tiers;
 use kaisar_primitives::Verdict;
@@ -88,7 +90,7 @@ fn allowed(job: &Job, sizes: &Sizes) -> [Duration; STAGES] {
 		Duration::from_secs_f64(walked),
 		Duration::from_secs_f64(cpu),
 		Duration::from_secs_f64(fill + walk),
-		DISK_READ_REFERENCE * crate::disk::READS as u32,
+		DISK_READ_REFERENCE * crate::bench::disk::READS as u32,
 	]
 }
 
@@ -228,7 +230,7 @@ fn gpus(
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::proof::tests::{BENCH, spec};
+	use crate::bench::proof::tests::{BENCH, spec};
 	use kaisar_math::classes;
 	use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 

@@ -1,7 +1,7 @@
 //! What runs the matrix chain and the walk over its memory: a GPU ([`crate::gpu`]) or, as the oracle
 //! of every other implementation, the processor.
 
-use crate::{
+use crate::bench::{
 	chain::{self, Chain, ChainOpening, Place, Position, Rows, Shape, Steps},
 	hash::Hash,
 	walk::{self, Done, LINE, Leg, LegOpening, State, Walk},
@@ -228,7 +228,7 @@ impl Run for ProcessorRun {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::{
+	use crate::bench::{
 		chain::{Tops, positions, verify},
 		walk::{READS, WalkError},
 	};

@@ -1,6 +1,6 @@
 //! What this machine has, as the operating system tells it. A claim, never evidence.
 
-use crate::{classes, gpu};
+use crate::{bench::classes, gpu};
 use kaisar_primitives::WorkerSpec;
 use serde::Serialize;
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! the memory walk and the disk walk, one after the other, each seeded by the root of the one before,
 //! under one attested root.
 
-use crate::{
+use crate::bench::{
 	chain::{self, Chain, ChainOpening, Shape},
 	classes::Plan,
 	cpu,
@@ -423,7 +423,7 @@ pub fn prove(
 	let disk_mib = plot.mib().min(plan.disk_mib);
 	let memory_mib = plan
 		.memory_mib
-		.min((u64::from(crate::hardware::available_memory_mib()) * 9 / 10) as u32);
+		.min((u64::from(crate::worker::claim::available_memory_mib()) * 9 / 10) as u32);
 	let sizes = Sizes {
 		devices: match &compute {
 			Compute::Gpus(gpus) => gpus.len() as u8,

@@ -4,7 +4,7 @@
 
 use crate::{
 	agent::Inner,
-	hash::{Hash, hash},
+	bench::hash::{Hash, hash},
 };
 use axum::{
 	Router,

@@ -4,7 +4,7 @@
 //! A sector of 4 MiB must be computed from its beginning to know any page near its end, which takes
 //! about 8 ms; reading a page takes an SSD 0.1 ms. A checker computes the sectors that it samples.
 
-use crate::hash::{
+use crate::bench::hash::{
 	Hash, SegmentOpening, Segments, TreeTag, draw, fill_linked, hash, segment_start,
 };
 use kaisar_primitives::AgentKey;

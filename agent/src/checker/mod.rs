@@ -1,0 +1,3 @@
+//! The checker's side: measures and verifies workers.
+
+pub mod check;

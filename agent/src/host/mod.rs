@@ -1,0 +1,3 @@
+//! What the agent takes from the machine it runs on.
+
+pub mod store;

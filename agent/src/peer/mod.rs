@@ -1,0 +1,6 @@
+//! The agent among other agents: its endpoint and their addresses, messages, and the bandwidth between
+//! two of them.
+
+pub mod bandwidth;
+pub mod endpoint;
+pub mod wire;

@@ -1,0 +1,6 @@
+//! The worker's side: the claim that it registers, the benchmarks that it runs, what it serves to its
+//! committee, and who may reach its containers.
+
+pub mod claim;
+pub mod doorkeeper;
+pub(crate) mod serve;
