@@ -1,6 +1,6 @@
 //! The engine: the Docker Engine API over a socket of this machine, Docker's own or Podman's.
 
-use super::image::Layers;
+use super::layers::Layers;
 use bollard::{
 	ClientVersion, Docker,
 	errors::Error as ApiError,
@@ -42,8 +42,6 @@ const ACT: Duration = Duration::from_secs(120);
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 /// How long a container is given to end by itself when it is stopped, in seconds.
 const STOP_SECS: i32 = 5;
-/// Longest message that is kept, in bytes.
-pub(super) const MAX_MESSAGE: usize = 256;
 
 /// Why the engine did not do something.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -71,19 +69,6 @@ impl From<ApiError> for Fault {
 			other => Self::Silent(other.to_string()),
 		}
 	}
-}
-
-/// What others wrote, as it may be shown and stored: printable, and at most [`MAX_MESSAGE`] bytes.
-pub(super) fn brief(text: &str) -> String {
-	let mut short = String::new();
-	for symbol in text.trim().chars() {
-		let symbol = if symbol.is_control() { ' ' } else { symbol };
-		if short.len() + symbol.len_utf8() > MAX_MESSAGE {
-			break;
-		}
-		short.push(symbol);
-	}
-	short
 }
 
 /// An engine, connected to when it is first needed and again after it went away.
@@ -301,14 +286,6 @@ async fn within<T>(
 #[cfg(test)]
 mod tests {
 	use super::*;
-
-	#[test]
-	fn messages_are_cut_between_letters_and_hold_no_controls() {
-		assert_eq!(brief(" a\nb\u{1b}[31m "), "a b [31m");
-		let long = brief(&"ü".repeat(200));
-		assert_eq!((long.len(), long.chars().count()), (256, 128));
-		assert_eq!(brief(&format!("a{}", "ü".repeat(200))).len(), 255);
-	}
 
 	#[tokio::test]
 	async fn an_engine_that_is_not_there_is_silent() {

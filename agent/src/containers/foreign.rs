@@ -1,6 +1,10 @@
 //! What runs on the machine besides: other containers, and other programs on the GPUs.
 
-use super::{LABEL_AGENT, Shared, engine::Fault};
+use super::{
+	brief::brief,
+	engine::Fault,
+	state::{LABEL_AGENT, Shared},
+};
 use bollard::models::ContainerSummary;
 use std::{fs, path::Path};
 
@@ -71,7 +75,7 @@ pub(super) fn gpu_programs(proc: &Path, containers: &[String]) -> Vec<(u32, Stri
 		})
 		.map(|(pid, dir)| {
 			let name = fs::read_to_string(dir.join("comm")).unwrap_or_default();
-			(pid, super::engine::brief(&name))
+			(pid, brief(&name))
 		})
 		.collect()
 }

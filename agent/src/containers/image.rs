@@ -1,17 +1,14 @@
-//! References of images, as customers write them, how far a pull is, and what was pulled.
+//! References of images, as customers write them, and the images that were pulled.
 
-use super::engine::{Engine, Fault, brief};
+use super::engine::{Engine, Fault};
 use crate::{
 	agent::lock,
 	bench::hash::{Hash, hash},
 	host::store::{Store, now_ms},
 };
-use bollard::models::CreateImageInfo;
 use kaisar_primitives::MAX_IMAGE;
 use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Mutex};
 
-/// Most layers of an image of which the progress is kept.
-const MAX_LAYERS: usize = 512;
 /// How many of the images that were pulled for customers stay for the next one.
 const KEPT_IMAGES: usize = 8;
 /// Where an image comes from that names no registry.
@@ -134,60 +131,6 @@ fn is_component(text: &str) -> bool {
 	})
 }
 
-/// The layers of an image that is being pulled, as the engine tells of them.
-#[derive(Debug, Default)]
-pub(super) struct Layers {
-	/// What is there, and all of it, in bytes.
-	layers: BTreeMap<String, (u64, u64)>,
-}
-
-impl Layers {
-	/// Notes what the engine said.
-	pub fn note(&mut self, info: CreateImageInfo) {
-		let Some(id) = info.id.map(|id| brief(&id)) else {
-			return;
-		};
-		let status = info.status.unwrap_or_default();
-		if ["Download complete", "Pull complete"].contains(&status.as_str()) {
-			if let Some((current, total)) = self.layers.get_mut(&id) {
-				*current = *total;
-			}
-			return;
-		}
-		// Layers are counted as they are pulled; that they are unpacked is told the same way.
-		if status != "Downloading" {
-			return;
-		}
-		let size = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-		let (current, total) = info.progress_detail.map_or((None, None), |detail| {
-			(size(detail.current), size(detail.total))
-		});
-		if let (Some(current), Some(total)) = (current, total)
-			&& total > 0
-			&& (self.layers.len() < MAX_LAYERS || self.layers.contains_key(&id))
-		{
-			self.layers.insert(id, (current.min(total), total));
-		}
-	}
-
-	/// Bytes of the layers of which the size is known.
-	pub fn total(&self) -> u64 {
-		self.layers
-			.values()
-			.fold(0, |sum: u64, (_, total)| sum.saturating_add(*total))
-	}
-
-	/// How much of that is there, 0 … 100.
-	pub fn percent(&self) -> u8 {
-		let there = self
-			.layers
-			.values()
-			.fold(0, |sum: u64, (current, _)| sum.saturating_add(*current));
-		let percent = u128::from(there) * 100 / u128::from(self.total().max(1));
-		percent.min(100) as u8
-	}
-}
-
 /// The images that this agent pulled and that may be there still. The engine's disk must not fill up with
 /// what customers once named, so the ones that were not used for longest go.
 #[derive(Debug)]
@@ -277,7 +220,6 @@ pub(super) fn is_final(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use bollard::models::ProgressDetail;
 
 	fn full(text: &str) -> String {
 		Reference::parse(text).unwrap().full().to_owned()
@@ -346,44 +288,6 @@ mod tests {
 		assert!(!may("10.0.0.1/a"));
 		assert!(!may("169.254.169.254:80/a"));
 		assert!(!may("printer.local/a"));
-	}
-
-	#[test]
-	fn progress_counts_what_is_known() {
-		let mut layers = Layers::default();
-		assert_eq!((layers.percent(), layers.total()), (0, 0));
-		let mut note = |id: &str, status: &str, detail: Option<(i64, i64)>| {
-			layers.note(CreateImageInfo {
-				id: Some(id.into()),
-				status: Some(status.into()),
-				progress_detail: detail.map(|(current, total)| ProgressDetail {
-					current: Some(current),
-					total: Some(total),
-				}),
-				..Default::default()
-			});
-			(layers.percent(), layers.total())
-		};
-		assert_eq!(note("a", "Downloading", Some((50, 100))), (50, 100));
-		assert_eq!(note("b", "Downloading", Some((0, 100))), (25, 200));
-		assert_eq!(note("c", "Downloading", Some((-1, 5))), (25, 200));
-		assert_eq!(note("a", "Download complete", None), (50, 200));
-		assert_eq!(note("a", "Extracting", Some((1, 100))), (50, 200));
-		assert_eq!(note("b", "Downloading", Some((300, 100))), (100, 200));
-		let (percent, _) = note("d", "Downloading", Some((i64::MAX, i64::MAX)));
-		assert_eq!(percent, 100);
-		for id in 0..2 * MAX_LAYERS {
-			layers.note(CreateImageInfo {
-				id: Some(id.to_string()),
-				status: Some("Downloading".into()),
-				progress_detail: Some(ProgressDetail {
-					current: Some(0),
-					total: Some(1),
-				}),
-				..Default::default()
-			});
-		}
-		assert_eq!(layers.layers.len(), MAX_LAYERS);
 	}
 
 	#[test]

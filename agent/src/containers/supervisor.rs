@@ -5,13 +5,14 @@
 //! others do to a container in between is met the same way as what was left by a crash.
 
 use super::{
-	Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER, Shared, Wanted,
-	engine::{Engine, Fault, brief},
-	failed,
+	brief::brief,
+	engine::{Engine, Fault},
 	image::{Reference, is_final},
-	labels_of,
 	limits::{self, GB, Gpus, HOST_NETWORK},
-	unknown,
+	state::{
+		Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER, Shared, Wanted,
+		failed, labels_of, unknown,
+	},
 	watch::Exit,
 };
 use crate::host::store::now_ms;

@@ -4,7 +4,7 @@
 //! from outside. A machine that was switched off, an engine that was restarted, a provider who stops a
 //! container by hand: none of them is an exit of the customer's program.
 
-use super::{LABEL_AGENT, Shared};
+use super::state::{LABEL_AGENT, Shared};
 use crate::agent::lock;
 use bollard::models::EventMessage;
 use futures::StreamExt;
