@@ -19,9 +19,7 @@ use sp_core::{
 	sr25519,
 };
 use std::{
-	fs::{self, OpenOptions},
-	io::Write,
-	os::unix::fs::OpenOptionsExt,
+	fs,
 	path::Path,
 	time::{SystemTime, UNIX_EPOCH},
 };
@@ -236,22 +234,8 @@ pub fn write_new(path: &Path, text: &str) -> Result<()> {
 	{
 		fs::create_dir_all(folder).map_err(cannot)?;
 	}
-	let mut file = OpenOptions::new()
-		.write(true)
-		.create_new(true)
-		.mode(0o600)
-		.open(path)
-		.map_err(cannot)?;
-	let written = file
-		.write_all(text.as_bytes())
-		.and_then(|()| file.write_all(b"\n"))
-		.and_then(|()| file.sync_all());
-	if let Err(error) = written {
-		// Half a wallet would stand in the way of a whole one.
-		let _ = fs::remove_file(path);
-		return Err(cannot(error));
-	}
-	Ok(())
+	let line = format!("{text}\n");
+	kaisar_fs::write_new(path, line.as_bytes(), kaisar_fs::OWNER_ONLY).map_err(cannot)
 }
 
 #[cfg(test)]

@@ -36,7 +36,6 @@ use sp_keystore::{Keystore, KeystorePtr};
 use std::{
 	collections::BTreeMap,
 	fs,
-	io::Write,
 	path::{Path, PathBuf},
 	process::Stdio,
 	time::Duration,
@@ -550,20 +549,8 @@ fn private_folder(path: &Path) -> Result<()> {
 
 /// A file that only this user can read, with these contents and no others.
 fn private_file(path: &Path, contents: &str) -> Result<()> {
-	use std::os::unix::fs::OpenOptionsExt;
-	let write = || -> std::io::Result<()> {
-		let part = path.with_extension("part");
-		let _ = fs::remove_file(&part);
-		let mut file = fs::OpenOptions::new()
-			.write(true)
-			.create_new(true)
-			.mode(0o600)
-			.open(&part)?;
-		file.write_all(contents.as_bytes())?;
-		file.sync_all()?;
-		fs::rename(&part, path)
-	};
-	write().with_context(|| format!("cannot write {}", path.display()))
+	kaisar_fs::write_atomic(path, contents.as_bytes(), kaisar_fs::OWNER_ONLY)
+		.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// An agent's key: the one in the file; if there is none, the one of `secret`, or a new one.

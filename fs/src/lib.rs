@@ -1,0 +1,146 @@
+//! Files that are written in one step and read within a bound.
+//!
+//! A file has a mode from its first byte on, and a name only once all of it is on the disk. So a secret
+//! is never readable by others, not even for a moment, and a crash leaves the old file or the new one.
+
+#![warn(missing_docs)]
+
+use std::{
+	fs::{File, Permissions},
+	io::{self, Read, Write},
+	os::unix::fs::PermissionsExt,
+	path::Path,
+};
+use tempfile::NamedTempFile;
+
+/// Mode of a secret: its owner alone reads and writes it.
+pub const OWNER_ONLY: u32 = 0o600;
+/// Mode of everything else: whoever the umask allows.
+pub const BY_UMASK: u32 = 0o666;
+
+/// Writes a file, and replaces the one of that name if there is one.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+	unnamed(path, bytes, mode)?.persist(path)?;
+	sync_folder(path)
+}
+
+/// Writes a file unless there is one of that name: then it fails with [`io::ErrorKind::AlreadyExists`].
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+	unnamed(path, bytes, mode)?.persist_noclobber(path)?;
+	sync_folder(path)
+}
+
+/// Reads a file unless it is longer than `limit` bytes.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+	let mut bytes = Vec::new();
+	File::open(path)?
+		.take(limit.saturating_add(1))
+		.read_to_end(&mut bytes)?;
+	if bytes.len() as u64 > limit {
+		return Err(io::Error::other("the file is too long"));
+	}
+	Ok(bytes)
+}
+
+/// The bytes on the disk, beside `path` and without its name. They go if they never get it.
+fn unnamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+	let mut file = tempfile::Builder::new()
+		.permissions(Permissions::from_mode(mode))
+		.tempfile_in(folder(path))?;
+	file.write_all(bytes)?;
+	file.as_file().sync_all()?;
+	Ok(file)
+}
+
+/// A name is on the disk once its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+	match File::open(folder(path))?.sync_all() {
+		// Not every file system syncs folders, and the file is whole there too.
+		Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+		result => result,
+	}
+}
+
+fn folder(path: &Path) -> &Path {
+	match path.parent() {
+		Some(folder) if !folder.as_os_str().is_empty() => folder,
+		_ => Path::new("."),
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use std::fs;
+
+	fn mode(path: &Path) -> u32 {
+		fs::metadata(path).unwrap().permissions().mode() & 0o777
+	}
+
+	fn names(folder: &Path) -> Vec<String> {
+		fs::read_dir(folder)
+			.unwrap()
+			.map(|file| file.unwrap().file_name().into_string().unwrap())
+			.collect()
+	}
+
+	#[test]
+	fn a_file_is_replaced_with_its_mode_and_nothing_else_stays() {
+		let dir = tempfile::tempdir().unwrap();
+		let path = dir.path().join("key");
+		fs::write(&path, "the old one, which is longer").unwrap();
+		fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+		write_atomic(&path, b"new", OWNER_ONLY).unwrap();
+		assert_eq!(fs::read(&path).unwrap(), b"new");
+		assert_eq!(mode(&path), 0o600);
+		assert_eq!(names(dir.path()), ["key"]);
+	}
+
+	#[test]
+	fn the_umask_decides_who_reads_what_is_no_secret() {
+		let dir = tempfile::tempdir().unwrap();
+		let (ours, plain) = (dir.path().join("ours"), dir.path().join("plain"));
+		write_atomic(&ours, b"", BY_UMASK).unwrap();
+		fs::write(&plain, b"").unwrap();
+		assert_eq!(mode(&ours), mode(&plain));
+	}
+
+	#[test]
+	fn a_new_file_replaces_none() {
+		let dir = tempfile::tempdir().unwrap();
+		let path = dir.path().join("wallet");
+		write_new(&path, b"one", OWNER_ONLY).unwrap();
+		let error = write_new(&path, b"two", OWNER_ONLY).unwrap_err();
+		assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+		assert_eq!(fs::read(&path).unwrap(), b"one");
+		assert_eq!(mode(&path), 0o600);
+		assert_eq!(names(dir.path()), ["wallet"]);
+	}
+
+	#[test]
+	fn fails_when_the_folder_is_missing() {
+		let dir = tempfile::tempdir().unwrap();
+		let path = dir.path().join("missing/key");
+		for write in [write_atomic, write_new] {
+			let error = write(&path, b"", OWNER_ONLY).unwrap_err();
+			assert_eq!(error.kind(), io::ErrorKind::NotFound);
+		}
+	}
+
+	#[test]
+	fn boundary_a_file_is_read_up_to_the_limit() {
+		let dir = tempfile::tempdir().unwrap();
+		let path = dir.path().join("file");
+		fs::write(&path, [1, 2, 3]).unwrap();
+		assert_eq!(read_bounded(&path, 3).unwrap(), [1, 2, 3]);
+		assert_eq!(read_bounded(&path, u64::MAX).unwrap(), [1, 2, 3]);
+		assert!(read_bounded(&path, 2).is_err());
+	}
+
+	#[test]
+	fn a_bare_name_is_in_the_current_folder() {
+		assert_eq!(folder(Path::new("wallet.json")), Path::new("."));
+		assert_eq!(folder(Path::new("a/wallet.json")), Path::new("a"));
+		assert_eq!(folder(Path::new("/wallet.json")), Path::new("/"));
+	}
+}
