@@ -1,8 +1,8 @@
 //! What it costs a checker to verify one GPU's openings of the full size (n = 8,192, 256 samples), on
 //! one core: `cargo bench -p kaisar-agent --bench verify`.
 
-#[path = "../tests/common/mod.rs"]
-mod common;
+#[path = "../tests/compute/made.rs"]
+mod made;
 
 use codec::{DecodeAll, Encode};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -19,7 +19,7 @@ fn verify(criterion: &mut Criterion) {
 		.num_threads(1)
 		.build_global()
 		.expect("nothing used the pool before");
-	let made = common::make();
+	let made = made::make();
 	let bytes = (&made.chain, &made.walk).encode();
 	println!("openings: {} bytes", bytes.len());
 	assert!(made.verify());
@@ -40,7 +40,7 @@ fn verify(criterion: &mut Criterion) {
 			let (chain, walk) =
 				<(ChainOpening, Vec<LegOpening>)>::decode_all(&mut black_box(&bytes[..]))
 					.expect("they are whole");
-			let shown = common::Made {
+			let shown = made::Made {
 				chain,
 				walk,
 				positions: made.positions.clone(),

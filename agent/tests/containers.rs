@@ -1,5 +1,6 @@
 //! Containers, in a real engine: Podman with its own storage for each test (`scripts/engine.sh`).
 
+#[path = "suite/world.rs"]
 mod world;
 
 use axum::{

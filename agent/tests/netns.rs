@@ -5,6 +5,7 @@
 //! them has to wait: what is measured is the line.
 #![cfg(target_os = "linux")]
 
+#[path = "suite/world.rs"]
 mod world;
 
 use kaisar_agent::{Agent, Config, gpu::Choice};
@@ -15,7 +16,7 @@ use std::{
 	os::fd::AsRawFd,
 	path::Path,
 	process::Command,
-	sync::{Arc, Barrier, Mutex, MutexGuard, Once, PoisonError, mpsc},
+	sync::{Arc, Barrier, Mutex, Once, mpsc},
 	thread::JoinHandle,
 	time::Duration,
 };
@@ -33,14 +34,15 @@ fn ip(arguments: &str) {
 	);
 }
 
-/// One test at a time, before all else that runs on this machine.
-fn alone() -> MutexGuard<'static, ()> {
-	static ALONE: Mutex<()> = Mutex::new(());
+/// One test at a time, whether they share a process or not, before all else that runs on this machine.
+fn alone() -> File {
 	static FIRST: Once = Once::new();
-	let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+	let turn =
+		File::create(std::env::temp_dir().join("kaisar-netns.lock")).expect("a file to lock");
+	turn.lock().expect("a turn");
 	FIRST.call_once(|| {
 		let _ = tracing_subscriber::fmt()
-			.with_env_filter("kaisar_agent::checker::check=debug")
+			.with_env_filter("kaisar_agent::checker=debug")
 			.with_test_writer()
 			.try_init();
 		// The scheduler shares the cores among sessions before it does among processes.
@@ -51,7 +53,7 @@ fn alone() -> MutexGuard<'static, ()> {
 	});
 	// SAFETY: it changes nothing but how this thread, and those that it starts, are scheduled.
 	unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
-	guard
+	turn
 }
 
 /// Removes the namespaces of tests that were killed.

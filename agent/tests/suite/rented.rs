@@ -1,7 +1,6 @@
 //! Checks of workers that serve an order: nothing is measured, and the container is asked.
 
-mod world;
-
+use crate::world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 use kaisar_agent::{Agent, containers::Served};
 use kaisar_primitives::{
 	OrderId, Verdict,
@@ -10,7 +9,6 @@ use kaisar_primitives::{
 use sp_core::Pair;
 use std::{net::SocketAddr, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
-use world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 
 const ORDER: OrderId = 5;
 

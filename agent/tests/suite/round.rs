@@ -1,7 +1,6 @@
 //! Rounds as the node drives them, and what goes wrong in them.
 
-mod world;
-
+use crate::world::{BENCH, CHECKERS, TOKEN, WORKER, World, checker_key, pair, receipt, rogue};
 use codec::Encode;
 use kaisar_agent::{Agent, Config, gpu::Choice, peer::wire};
 use kaisar_primitives::{
@@ -14,7 +13,6 @@ use kaisar_primitives::{
 };
 use sp_core::{H256, Pair};
 use std::time::{Duration, Instant};
-use world::{BENCH, CHECKERS, TOKEN, WORKER, World, checker_key, pair, receipt, rogue};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_round_from_start_to_verdict() {

@@ -1,8 +1,7 @@
 //! What a dishonest agent may try over the wire, and what becomes of it. What needs no wire is tested
 //! where it is decided: `chain.rs`, `walk.rs`, `device.rs`, `proof.rs`, `evidence.rs`, `bandwidth.rs`.
 
-mod world;
-
+use crate::world::{BENCH, CHECKERS, WORKER, World, checker_key, pair, receipt, rogue, spec};
 use codec::Encode;
 use iroh::endpoint::Connection;
 use kaisar_agent::{
@@ -20,7 +19,6 @@ use kaisar_agent::{
 use kaisar_primitives::{BenchParams, Verdict, WorkerSpec, agent::Checked};
 use sp_core::{H256, Pair};
 use std::{sync::Arc, time::Duration};
-use world::{BENCH, CHECKERS, WORKER, World, checker_key, pair, receipt, rogue, spec};
 
 fn which(world: &World, checker: u8) -> Which {
 	Which {

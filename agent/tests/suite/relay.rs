@@ -1,8 +1,7 @@
 //! Agents that reach each other over a relay only, a real one: one has an IPv4 address, the other an IPv6
 //! address, and there is no way between them.
 
-mod world;
-
+use crate::world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 use iroh_relay::server::{RelayConfig, Server, ServerConfig};
 use kaisar_agent::{Agent, containers::Served};
 use kaisar_primitives::{
@@ -12,7 +11,6 @@ use kaisar_primitives::{
 use kaisar_tunnel::{Target, Tunnel};
 use sp_core::Pair;
 use std::{sync::Arc, time::Duration};
-use world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 
 const CLIENT: u8 = 77;
 

@@ -234,7 +234,7 @@ fn the_corpus_is_what_the_messages_are_today() {
 		let path = corpus().join(target).join(name);
 		assert!(
 			std::fs::read(&path).unwrap_or_default() == bytes,
-			"{} is old: cargo test -p kaisar-agent --test fuzz -- --ignored",
+			"{} is old: cargo test -p kaisar-agent --test compute fuzz:: -- --ignored",
 			path.display()
 		);
 	}

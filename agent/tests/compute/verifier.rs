@@ -1,19 +1,18 @@
 //! What a checker gets for one GPU of the full size.
 
-mod common;
-
+use crate::made::{self, Made};
 use codec::{DecodeAll, Encode};
 use kaisar_agent::bench::{chain::ChainOpening, walk::LegOpening};
 
 #[test]
 fn openings_of_the_full_size_stay_below_five_megabytes() {
-	let made = common::make();
+	let made = made::make();
 	let bytes = (&made.chain, &made.walk).encode();
 	assert!(bytes.len() < 5_000_000, "{} bytes", bytes.len());
 	println!("{} bytes", bytes.len());
 	// As they come over the wire.
 	let (chain, walk) = <(ChainOpening, Vec<LegOpening>)>::decode_all(&mut &bytes[..]).unwrap();
-	let mut made = common::Made {
+	let mut made = Made {
 		chain,
 		walk,
 		..made

@@ -1,7 +1,6 @@
 //! Who gets through a worker's agent to a container, and who does not.
 
-mod world;
-
+use crate::world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 use iroh::{Endpoint, EndpointAddr, SecretKey, endpoint::presets};
 use kaisar_agent::{Agent, containers::Served};
 use kaisar_primitives::{
@@ -19,7 +18,6 @@ use tokio::{
 	net::{TcpListener, TcpStream},
 	time::timeout,
 };
-use world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 
 const ORDER: OrderId = 5;
 const CLIENT: u8 = 77;
