@@ -100,9 +100,9 @@ impl From<ContainerArgs> for containers::Settings {
 	fn from(args: ContainerArgs) -> Self {
 		Self {
 			engine: match args.engine {
-				_ if args.no_engine => containers::Choice::Off,
-				Some(socket) => containers::Choice::Socket(socket),
-				None => containers::Choice::Find,
+				_ if args.no_engine => containers::EngineChoice::Off,
+				Some(socket) => containers::EngineChoice::Socket(socket),
+				None => containers::EngineChoice::Find,
 			},
 			network: args.container_network,
 			exclusive: args.exclusive,

@@ -12,7 +12,7 @@ use axum::{
 use futures::StreamExt;
 use kaisar_agent::{
 	Agent,
-	containers::{Choice, Patience, Settings},
+	containers::{EngineChoice, Settings, Timeouts},
 };
 use kaisar_primitives::{
 	DeployFailure,
@@ -117,7 +117,7 @@ impl Engine {
 	fn settings(&self) -> Settings {
 		let network = std::fs::read_to_string(self.dir().join("network")).unwrap();
 		Settings {
-			engine: Choice::Socket(self.dir().join("engine.sock")),
+			engine: EngineChoice::Socket(self.dir().join("engine.sock")),
 			network: network.trim().to_owned(),
 			..Default::default()
 		}
@@ -374,7 +374,7 @@ async fn a_container_has_its_limits_and_no_privileges() {
 async fn what_cannot_be_deployed_fails_with_its_reason() {
 	let engine = Engine::start();
 	let mut settings = engine.settings();
-	settings.patience.healthy = Duration::from_secs(2);
+	settings.timeouts.healthy = Duration::from_secs(2);
 	let node = Node::new(settings);
 	let agent = node.agent().await;
 	let mut order = 0;
@@ -540,7 +540,7 @@ async fn an_agent_that_restarts_finds_its_containers() {
 async fn an_agent_that_lost_its_folder_removes_what_nobody_claims() {
 	let engine = Engine::start();
 	let mut settings = engine.settings();
-	settings.patience.unclaimed = Duration::from_secs(1);
+	settings.timeouts.unclaimed = Duration::from_secs(1);
 	let node = Node::new(settings);
 	let agent = node.agent().await;
 	node.running(&agent, &web(1)).await;
@@ -624,7 +624,7 @@ async fn others_are_stopped_while_a_customer_pays_if_the_provider_says_so() {
 	let runs = || engine.inspect(&foreign, "{{.State.Running}}") == "true";
 	let mut settings = engine.settings();
 	// The agent looks for others as often.
-	settings.patience.unclaimed = Duration::from_secs(1);
+	settings.timeouts.unclaimed = Duration::from_secs(1);
 	let mut node = Node::new(settings.clone());
 	let agent = node.agent().await;
 	node.running(&agent, &web(1)).await;
@@ -658,8 +658,8 @@ async fn an_agent_without_an_engine_says_so() {
 	agent.stop().await;
 	// One that should be there, and does not answer, is given some time.
 	let node = Node::new(Settings {
-		engine: Choice::Socket(PathBuf::from("/nowhere/engine.sock")),
-		patience: Patience {
+		engine: EngineChoice::Socket(PathBuf::from("/nowhere/engine.sock")),
+		timeouts: Timeouts {
 			engine: Duration::from_secs(2),
 			..Default::default()
 		},
@@ -837,7 +837,7 @@ async fn an_image_that_is_not_there_is_pulled() {
 	let (registry, address) = Registry::serve(port).await;
 	let engine = Engine::with_registry(Some(address));
 	let mut settings = engine.settings();
-	settings.patience.stalled = Duration::from_secs(5);
+	settings.timeouts.stalled = Duration::from_secs(5);
 	let node = Node::new(settings);
 	let agent = node.agent().await;
 	// What the registry does not have fails; what it has and stops sending, too.

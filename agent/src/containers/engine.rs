@@ -14,11 +14,11 @@ use bollard::{
 	},
 };
 use futures::{Stream, StreamExt, TryFutureExt};
+use parking_lot::Mutex;
 use std::{
 	collections::HashMap,
 	future::Future,
 	path::{Path, PathBuf},
-	sync::Mutex,
 	time::Duration,
 };
 
@@ -91,7 +91,7 @@ impl Engine {
 	}
 
 	async fn client(&self) -> Result<Docker, Fault> {
-		if let Some(client) = crate::agent::lock(&self.client).clone() {
+		if let Some(client) = self.client.lock().clone() {
 			return Ok(client);
 		}
 		let socket = self.socket.to_string_lossy();
@@ -100,7 +100,7 @@ impl Engine {
 			let client = Docker::connect_with_unix(&socket, ACT.as_secs(), &version)?;
 			match within(ASK, client.version()).await {
 				Ok(_) => {
-					*crate::agent::lock(&self.client) = Some(client.clone());
+					*self.client.lock() = Some(client.clone());
 					return Ok(client);
 				}
 				// It may be content with another version.
@@ -119,7 +119,7 @@ impl Engine {
 		let client = self.client().await?;
 		let result = within(limit, call(client)).await;
 		if let Err(Fault::Silent(_)) = result {
-			*crate::agent::lock(&self.client) = None;
+			*self.client.lock() = None;
 		}
 		result
 	}

@@ -2,12 +2,12 @@
 
 use super::engine::{Engine, Fault};
 use crate::{
-	agent::lock,
 	bench::hash::{Hash, hash},
 	host::store::{Store, now_ms},
 };
 use kaisar_primitives::MAX_IMAGE;
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Mutex};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 /// How many of the images that were pulled for customers stay for the next one.
 const KEPT_IMAGES: usize = 8;
@@ -153,14 +153,14 @@ impl Pulled {
 	/// Notes that an image was pulled.
 	pub fn add(&self, reference: &str) {
 		let now = now_ms();
-		lock(&self.used).insert(reference.to_owned(), now);
+		self.used.lock().insert(reference.to_owned(), now);
 		self.store
 			.put(&file_name(reference), u64::MAX, &(reference, now));
 	}
 
 	/// Notes that an image is used again. One that the provider put there stays the provider's.
 	pub fn used(&self, reference: &str) {
-		if lock(&self.used).contains_key(reference) {
+		if self.used.lock().contains_key(reference) {
 			self.add(reference);
 		}
 	}
@@ -170,7 +170,7 @@ impl Pulled {
 		for reference in self.least_used(KEPT_IMAGES - 1) {
 			match engine.remove_image(&reference).await {
 				Ok(()) => {
-					lock(&self.used).remove(&reference);
+					self.used.lock().remove(&reference);
 					self.store.remove(&file_name(&reference));
 				}
 				Err(fault @ Fault::Silent(_)) => return Err(fault),
@@ -182,7 +182,9 @@ impl Pulled {
 
 	/// All but the `kept` that were used last.
 	fn least_used(&self, kept: usize) -> Vec<String> {
-		let mut all: Vec<(u64, String)> = lock(&self.used)
+		let mut all: Vec<(u64, String)> = self
+			.used
+			.lock()
 			.iter()
 			.map(|(reference, used)| (*used, reference.clone()))
 			.collect();
@@ -295,7 +297,7 @@ mod tests {
 		let dir = tempfile::tempdir().unwrap();
 		let pulled = Pulled::new(dir.path()).unwrap();
 		for (name, at) in [("a", 1), ("b", 3), ("c", 2)] {
-			lock(&pulled.used).insert(name.into(), at);
+			pulled.used.lock().insert(name.into(), at);
 		}
 		assert_eq!(pulled.least_used(2), ["a"]);
 		pulled.used("a");

@@ -5,9 +5,9 @@
 //! is. Nothing that happens in between is lost by that: a restart of the node, the agent, the engine or
 //! the machine ends in the next request being compared with what runs.
 //!
-//! 1. A request with a [`Deployment`](kaisar_primitives::agent::Deployment) comes. Its image is pulled if the engine does not have it, and a
-//!    container is made of it with labels that say whose it is, within the order's limits and the
-//!    machine's, without capabilities, mounts or privileges ([`limits`]).
+//! 1. A request with a [`Deployment`](kaisar_primitives::agent::Deployment) comes. Its image is pulled if
+//!    the engine does not have it, and a container is made of it with labels that say whose it is, within
+//!    the order's limits and the machine's, without capabilities, mounts or privileges ([`limits`]).
 //! 2. Its health check or its port answers: it is `Running`. Customers and checkers are let in
 //!    ([`Containers::served`]).
 //! 3. What is taken away from outside is started again; what ended by itself has ended, and is said so
@@ -24,29 +24,30 @@ mod brief;
 mod engine;
 mod foreign;
 mod image;
+mod inspect;
 mod layers;
 mod limits;
+mod run;
 mod state;
 mod supervisor;
+mod sweep;
 mod watch;
 
-use crate::{
-	agent::lock,
-	host::store::{Store, now_ms},
-};
+use crate::host::store::{Store, now_ms};
 use kaisar_primitives::{
 	AgentKey, ClientKey, OrderId, WorkerId,
 	agent::{ContainerReport, OrderRequest},
 };
 use limits::Machine;
+use parking_lot::Mutex;
 use sp_core::H256;
-pub use state::{Choice, Patience, Settings};
-use state::{Key, Shared, Slot, View, Wanted, unknown};
+pub use state::{EngineChoice, Settings, Timeouts};
+use state::{Key, LABEL_AGENT, Shared, Slot, View, Wanted, unknown};
 use std::{
 	collections::BTreeMap,
 	net::SocketAddr,
 	path::Path,
-	sync::{Arc, Mutex, atomic::AtomicBool},
+	sync::{Arc, atomic::AtomicBool},
 	time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -54,10 +55,6 @@ use watch::Watch;
 
 /// Most workers of whom an agent runs containers.
 const MAX_WORKERS: usize = 16;
-/// How often the agent looks for what should not be there.
-const SWEEP: Duration = Duration::from_secs(5);
-/// How many of those looks go by between two searches for programs on the GPUs.
-const GPU_SWEEPS: u32 = 12;
 
 /// Where an order is served, and to whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,7 +103,7 @@ impl Containers {
 			found: Mutex::default(),
 			quota: AtomicBool::new(true),
 			slots: Mutex::new(slots),
-			watch: Watch::default(),
+			watch: Arc::new(Watch::default()),
 			kept,
 			pulled: image::Pulled::new(data_dir)?,
 			new,
@@ -116,7 +113,7 @@ impl Containers {
 			(Some(engine), _) => {
 				tracing::info!(socket = %engine.socket().display(), "the container engine");
 			}
-			(None, Choice::Off) => tracing::info!("no container engine is used: no orders"),
+			(None, EngineChoice::Off) => tracing::info!("no container engine is used: no orders"),
 			(None, _) => tracing::warn!(
 				"no container engine was found: orders cannot be deployed. Install Docker or Podman, or \
 				 name its socket with --engine"
@@ -133,7 +130,7 @@ impl Containers {
 	pub fn order(&self, request: OrderRequest) -> ContainerReport {
 		let shared = &self.0;
 		let key = (request.genesis, request.worker);
-		let mut slots = lock(&shared.slots);
+		let mut slots = shared.slots.lock();
 		if !slots.contains_key(&key) {
 			if request.deployment.is_none() && shared.engine().is_none() {
 				return View::absent().report();
@@ -188,7 +185,7 @@ impl Containers {
 	pub fn served(&self, order: OrderId) -> Option<Served> {
 		let now = now_ms();
 		let until = |until: u64| Instant::now() + Duration::from_millis(until.saturating_sub(now));
-		let slots = lock(&self.0.slots);
+		let slots = self.0.slots.lock();
 		slots.values().find_map(|slot| {
 			let wanted = slot.wanted.as_ref().filter(|wanted| {
 				wanted.deployment.order == order
@@ -210,52 +207,16 @@ impl Work {
 	/// Runs the supervisors until it is dropped. Containers go on without them.
 	pub(crate) async fn run(mut self) {
 		let mut tasks = JoinSet::new();
-		tasks.spawn(watch::follow(self.shared.clone()));
-		tasks.spawn(sweep(self.shared.clone()));
+		let shared = self.shared.clone();
+		tasks.spawn(watch::follow(
+			shared.watch.clone(),
+			format!("{LABEL_AGENT}={}", shared.agent),
+			move || shared.engine(),
+		));
+		tasks.spawn(sweep::sweep(self.shared.clone()));
 		while let Some(key) = self.new.recv().await {
 			while tasks.try_join_next().is_some() {}
 			tasks.spawn(supervisor::supervise(self.shared.clone(), key));
-		}
-	}
-}
-
-/// Removes what nobody claims, and stops what others run while a customer pays.
-async fn sweep(shared: Arc<Shared>) {
-	let begun = Instant::now();
-	let mut unclaimed = true;
-	let mut sweeps = 0u32;
-	let mut seen = Vec::new();
-	loop {
-		tokio::time::sleep(SWEEP.min(shared.settings.patience.unclaimed)).await;
-		if unclaimed && begun.elapsed() >= shared.settings.patience.unclaimed {
-			unclaimed = supervisor::remove_unclaimed(&shared).await.is_err();
-		}
-		if !shared.settings.exclusive {
-			continue;
-		}
-		let Some(rented) = shared.rented() else {
-			continue;
-		};
-		if let Err(fault) = foreign::stop_others(&shared).await {
-			tracing::debug!(%fault, "cannot look for other containers");
-		}
-		sweeps = sweeps.wrapping_add(1);
-		if shared.machine.gpus.is_some() && sweeps % GPU_SWEEPS == 1 {
-			let programs = tokio::task::spawn_blocking(move || {
-				foreign::gpu_programs(Path::new("/proc"), &rented)
-			});
-			if let Ok(programs) = programs.await
-				&& programs != seen
-			{
-				for (pid, name) in &programs {
-					tracing::warn!(
-						pid,
-						name,
-						"a customer pays for the GPUs, and another program uses them"
-					);
-				}
-				seen = programs;
-			}
 		}
 	}
 }

@@ -9,21 +9,21 @@ use super::{
 	watch::Watch,
 };
 use crate::{
-	agent::lock,
 	bench::hash::hash,
 	host::store::{Store, now_ms},
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{
-	ClientKey, DeployFailure, MAX_HOURS, OrderId, WorkerId,
+	DeployFailure, MAX_HOURS, OrderId, WorkerId,
 	agent::{ContainerReport, ContainerState, Deployment},
 };
+use parking_lot::Mutex;
 use sp_core::H256;
 use std::{
 	collections::BTreeMap,
 	net::SocketAddr,
 	path::PathBuf,
-	sync::{Arc, Mutex, Once, atomic::AtomicBool},
+	sync::{Arc, Once, atomic::AtomicBool},
 	time::Duration,
 };
 use tokio::sync::mpsc;
@@ -47,7 +47,7 @@ const MAX_CAPABILITY: usize = 32;
 
 /// Which engine runs the containers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Choice {
+pub enum EngineChoice {
 	/// None: orders are answered with a failure, so that customers get their money back at once.
 	#[default]
 	Off,
@@ -59,7 +59,7 @@ pub enum Choice {
 
 /// How long the agent waits before it gives up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Patience {
+pub struct Timeouts {
 	/// An engine that does not answer while an order is to be deployed.
 	pub engine: Duration,
 	/// A registry that sends nothing.
@@ -72,7 +72,7 @@ pub struct Patience {
 	pub unclaimed: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
 	fn default() -> Self {
 		Self {
 			engine: Duration::from_secs(60),
@@ -88,23 +88,23 @@ impl Default for Patience {
 #[derive(Clone, Debug)]
 pub struct Settings {
 	/// The engine.
-	pub engine: Choice,
+	pub engine: EngineChoice,
 	/// The engine's network that containers are in. `bridge` gives each its own address; `host` is for
 	/// engines that cannot make networks, and shows a container all that listens on the machine.
 	pub network: String,
 	/// Whether containers of others are stopped while a customer pays.
 	pub exclusive: bool,
 	/// When to give up.
-	pub patience: Patience,
+	pub timeouts: Timeouts,
 }
 
 impl Default for Settings {
 	fn default() -> Self {
 		Self {
-			engine: Choice::Off,
+			engine: EngineChoice::Off,
 			network: "bridge".into(),
 			exclusive: false,
-			patience: Patience::default(),
+			timeouts: Timeouts::default(),
 		}
 	}
 }
@@ -153,11 +153,12 @@ pub(super) struct Shared {
 	pub agent: String,
 	pub settings: Settings,
 	pub machine: Machine,
+	/// Locked last, where the slots are locked too.
 	pub found: Mutex<Option<Arc<Engine>>>,
 	/// Cleared once the engine's storage turns out not to limit what a container writes.
 	pub quota: AtomicBool,
 	pub slots: Mutex<BTreeMap<Key, Slot>>,
-	pub watch: Watch,
+	pub watch: Arc<Watch>,
 	pub kept: Store,
 	pub pulled: Pulled,
 	pub new: mpsc::Sender<Key>,
@@ -166,19 +167,20 @@ pub(super) struct Shared {
 impl Shared {
 	/// The engine, looked for again for as long as there is none.
 	pub fn engine(&self) -> Option<Arc<Engine>> {
-		let mut found = lock(&self.found);
+		let mut found = self.found.lock();
 		if found.is_none() {
 			let socket = match &self.settings.engine {
-				Choice::Off => None,
-				Choice::Socket(path) => Some(path.clone()),
-				Choice::Find => find_socket(),
+				EngineChoice::Off => None,
+				EngineChoice::Socket(path) => Some(path.clone()),
+				EngineChoice::Find => find_socket(),
 			};
 			*found = socket.map(|path| Arc::new(Engine::new(&path)));
 		}
 		found.clone()
 	}
 
-	/// Keeps what is wanted of a worker over a restart.
+	/// Keeps what is wanted of a worker over a restart. The slots are locked meanwhile, so that the file is
+	/// of the last change.
 	pub fn keep(&self, (genesis, worker): &Key, wanted: Option<&Wanted>) {
 		let name = hash(
 			"kaisar/agent 2026 order file",
@@ -194,7 +196,7 @@ impl Shared {
 	/// What is wanted of a worker now, and the count of changes at which it is. What nobody wants any
 	/// more by the agent's own clock is forgotten. `None` if the worker itself is.
 	pub fn wanted(&self, key: &Key) -> Option<(u64, Option<Wanted>)> {
-		let mut slots = lock(&self.slots);
+		let mut slots = self.slots.lock();
 		let slot = slots.get_mut(key)?;
 		if let Some(wanted) = &slot.wanted
 			&& wanted.keep_until <= now_ms()
@@ -213,14 +215,15 @@ impl Shared {
 
 	/// Hears when something else is wanted of a worker.
 	pub fn changes(&self, key: &Key) -> Option<tokio::sync::watch::Receiver<u64>> {
-		lock(&self.slots)
+		self.slots
+			.lock()
 			.get(key)
 			.map(|slot| slot.generation.subscribe())
 	}
 
 	/// Changes a worker's slot, unless something else is wanted by now.
 	pub fn update(&self, key: &Key, generation: u64, change: impl FnOnce(&mut Slot) -> bool) {
-		let mut slots = lock(&self.slots);
+		let mut slots = self.slots.lock();
 		if let Some(slot) = slots.get_mut(key)
 			&& *slot.generation.borrow() == generation
 			&& change(slot)
@@ -231,7 +234,7 @@ impl Shared {
 
 	/// Ids of the containers that run for orders; `None` where there is no order.
 	pub fn rented(&self) -> Option<Vec<String>> {
-		let slots = lock(&self.slots);
+		let slots = self.slots.lock();
 		let mut rented = slots
 			.values()
 			.filter(|slot| slot.wanted.as_ref().is_some_and(|it| it.ended.is_none()))
@@ -242,7 +245,7 @@ impl Shared {
 
 	/// Whether a container is of a worker that this agent knows of.
 	pub fn knows(&self, genesis: &str, worker: &str) -> bool {
-		lock(&self.slots).keys().any(|key| {
+		self.slots.lock().keys().any(|key| {
 			let (known_genesis, known_worker) = labels_of(key);
 			known_genesis == genesis && known_worker == worker
 		})

@@ -8,7 +8,9 @@ use super::{
 	brief::brief,
 	engine::{Engine, Fault},
 	image::{Reference, is_final},
-	limits::{self, GB, Gpus, HOST_NETWORK},
+	inspect::{answers, has_gpus, label, ports_of, reached_at},
+	limits::{self, GB, Gpus},
+	run::{Run, STEADY},
 	state::{
 		Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER, Shared, Wanted,
 		failed, labels_of, unknown,
@@ -17,20 +19,18 @@ use super::{
 };
 use crate::host::store::now_ms;
 use bollard::models::{
-	ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum as Status,
-	ContainerSummary, HealthStatusEnum, ImageInspect,
+	ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum as Status, HostConfig,
 };
 use kaisar_primitives::{
-	DeployFailure, OrderId,
+	DeployFailure,
 	agent::{ContainerState, Deployment},
 };
 use std::{
 	collections::HashMap,
-	net::{Ipv4Addr, SocketAddr},
+	net::SocketAddr,
 	sync::{Arc, atomic::Ordering},
 	time::{Duration, Instant},
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
 
 /// Time between two looks at what is wanted, and at what is not.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,71 +41,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 const TRIES: u32 = 3;
 /// Pause after the first failed pull; it grows by as much with each.
 const PULL_AGAIN: Duration = Duration::from_secs(5);
-/// How long the engine may take to tell how a container ended.
-const UNSURE: Duration = Duration::from_secs(3);
-/// After how many revivals a container that nobody is known to have touched has ended by itself.
-const DOUBTS: u32 = 3;
-/// Longest pause between two revivals, in seconds, and how long a container has to run for them to be
-/// forgotten.
-const REVIVE_MOST: u64 = 300;
-const STEADY: Duration = Duration::from_secs(600);
-/// How long a port may take to accept, and how long it has to hold what it accepted.
-const ACCEPT: Duration = Duration::from_secs(1);
-const HOLD: Duration = Duration::from_millis(250);
-/// By how much an engine may be late with the first probe of a health check.
-const PROBE_LATE: Duration = Duration::from_secs(10);
-/// What an engine takes for the interval and the timeout of a health check that names none.
-const PROBE_DEFAULT: Duration = Duration::from_secs(30);
-/// Most ports of a container that are let through.
-const MAX_PORTS: usize = 16;
-
-/// What a supervisor remembers of an order between two looks.
-#[derive(Debug, Default)]
-struct Run {
-	order: Option<OrderId>,
-	/// Whether the order was ever served: from then on it does not fail, it is made good.
-	ran: bool,
-	pulls: u32,
-	starts: u32,
-	/// What went wrong last.
-	last: String,
-	/// Since when the engine does not answer.
-	silent: Option<Instant>,
-	/// The container that the following is about.
-	container: Option<String>,
-	started: Option<Instant>,
-	/// When it was last seen running.
-	seen: Option<Instant>,
-	/// Since when it answers.
-	answers: Option<Instant>,
-	/// Since when it does not run, and the engine has not told why.
-	unsure: Option<Instant>,
-	revived: u32,
-	revive_at: Option<Instant>,
-}
-
-impl Run {
-	fn started(&mut self, id: &str) {
-		let now = Instant::now();
-		self.container = Some(id.to_owned());
-		self.started = Some(now);
-		self.seen = Some(now);
-		self.answers = None;
-		self.unsure = None;
-	}
-
-	/// Whether a container that was taken away may be started again now. The pauses double.
-	fn may_revive(&mut self) -> bool {
-		let now = Instant::now();
-		if self.revive_at.is_some_and(|at| now < at) {
-			return false;
-		}
-		let pause = 1u64.checked_shl(self.revived).unwrap_or(u64::MAX);
-		self.revive_at = Some(now + Duration::from_secs(pause.min(REVIVE_MOST)));
-		self.revived = self.revived.saturating_add(1);
-		true
-	}
-}
+/// Time until a container that was just started is looked at.
+const SOON: Duration = Duration::from_millis(250);
 
 /// Supervises a worker until it is forgotten.
 pub(super) async fn supervise(shared: Arc<Shared>, key: Key) {
@@ -185,7 +122,7 @@ impl Task<'_> {
 				tracing::debug!(%fault, order = self.run.order, "cannot be looked at");
 				// Before it ever ran, its customer is better off with the money back.
 				if open.is_some_and(|wanted| !wanted.ran)
-					&& since.elapsed() > self.shared.settings.patience.engine
+					&& since.elapsed() > self.shared.settings.timeouts.engine
 				{
 					self.fail(DeployFailure::StartFailed, &fault.to_string());
 				} else if wanted.is_none_or(|wanted| wanted.ended.is_none()) {
@@ -231,7 +168,7 @@ impl Task<'_> {
 			None => self.deploy(engine, wanted).await,
 			Some(id) => match engine.inspect(&id).await? {
 				Some(found) => self.tend(engine, wanted, &id, &found).await,
-				None => Ok(HOLD),
+				None => Ok(SOON),
 			},
 		}
 	}
@@ -273,6 +210,36 @@ impl Task<'_> {
 		};
 		let limited = host_config.storage_opt.is_some();
 		let wants_gpus = host_config.device_requests.is_some();
+		let (name, body) = self.container(deployment, &reference, &ports, host_config);
+		let id = match engine.create(&name, body).await {
+			Ok(id) => id,
+			Err(fault @ Fault::Silent(_)) => return Err(fault),
+			Err(fault) if limited => {
+				tracing::debug!(%fault, "trying without a limit of the storage");
+				if self.shared.quota.swap(false, Ordering::Relaxed) {
+					tracing::info!("the engine's storage does not limit what containers write");
+				}
+				self.run.starts -= 1;
+				return Ok(Duration::ZERO);
+			}
+			Err(fault) => return Ok(self.not_started(fault)),
+		};
+		let by_engine = wants_gpus && self.shared.machine.gpus == Some(Gpus::Nvidia);
+		if by_engine && !engine.inspect(&id).await?.is_some_and(has_gpus) {
+			let why = "the container engine does not hand out GPUs";
+			return Ok(self.fail(DeployFailure::StartFailed, why));
+		}
+		self.start(engine, &id).await
+	}
+
+	/// The name of an order's container, and what the engine makes it of.
+	fn container(
+		&self,
+		deployment: &Deployment,
+		reference: &Reference,
+		ports: &[u16],
+		host_config: HostConfig,
+	) -> (String, ContainerCreateBody) {
 		let (genesis, worker) = labels_of(self.key);
 		let name = format!(
 			"kaisar-{}-{worker}-{}-{}",
@@ -294,31 +261,7 @@ impl Task<'_> {
 			host_config: Some(host_config),
 			..Default::default()
 		};
-		let id = match engine.create(&name, body).await {
-			Ok(id) => id,
-			Err(fault @ Fault::Silent(_)) => return Err(fault),
-			Err(fault) if limited => {
-				tracing::debug!(%fault, "trying without a limit of the storage");
-				if self.shared.quota.swap(false, Ordering::Relaxed) {
-					tracing::info!("the engine's storage does not limit what containers write");
-				}
-				self.run.starts -= 1;
-				return Ok(Duration::ZERO);
-			}
-			Err(fault) => return Ok(self.not_started(fault)),
-		};
-		if wants_gpus && self.shared.machine.gpus == Some(Gpus::Nvidia) {
-			let given = engine.inspect(&id).await?.is_some_and(|made| {
-				made.host_config
-					.and_then(|config| config.device_requests)
-					.is_some_and(|requests| !requests.is_empty())
-			});
-			if !given {
-				let why = "the container engine does not hand out GPUs";
-				return Ok(self.fail(DeployFailure::StartFailed, why));
-			}
-		}
-		self.start(engine, &id).await
+		(name, body)
 	}
 
 	async fn pull(
@@ -343,10 +286,10 @@ impl Task<'_> {
 		);
 		self.say(ContainerState::Pulling { percent: 0 }, Some(&[]));
 		self.shared.pulled.make_room(engine).await?;
-		let patience = self.shared.settings.patience;
+		let timeouts = self.shared.settings.timeouts;
 		let mut said = 0;
 		let mut large = false;
-		let pulled = engine.pull(reference.full(), patience.stalled, |layers| {
+		let pulled = engine.pull(reference.full(), timeouts.stalled, |layers| {
 			large = too_large(layers.total(), deployment);
 			if large {
 				return Err(Fault::Refused(TOO_LARGE.into()));
@@ -358,7 +301,7 @@ impl Task<'_> {
 			}
 			Ok(())
 		});
-		let pulled = tokio::time::timeout(patience.pull, pulled)
+		let pulled = tokio::time::timeout(timeouts.pull, pulled)
 			.await
 			.unwrap_or_else(|_| Err(Fault::Refused("the pull takes too long".into())));
 		match pulled {
@@ -386,7 +329,7 @@ impl Task<'_> {
 			Ok(()) => {
 				tracing::info!(order = self.run.order, container = id, "started");
 				self.run.started(id);
-				Ok(HOLD)
+				Ok(SOON)
 			}
 			Err(fault @ Fault::Silent(_)) => Err(fault),
 			Err(fault) => {
@@ -448,16 +391,10 @@ impl Task<'_> {
 			.seen
 			.filter(|_| self.run.container.as_deref() == Some(id));
 		let out_of_memory = state.oom_killed == Some(true);
-		let mut exit = self.shared.watch.exit(id, code, out_of_memory, seen);
-		if exit == Exit::Unsure {
-			if self.run.unsure.get_or_insert_with(Instant::now).elapsed() < UNSURE {
-				return Ok(HOLD);
-			}
-			exit = Exit::Doubtful;
-		}
-		if exit == Exit::Doubtful && self.run.revived >= DOUBTS {
-			exit = Exit::Own;
-		}
+		let exit = self.shared.watch.exit(id, code, out_of_memory, seen);
+		let Some(exit) = self.run.settle(exit) else {
+			return Ok(SOON);
+		};
 		let order = wanted.deployment.order;
 		if wanted.ran {
 			if exit == Exit::Own {
@@ -512,7 +449,7 @@ impl Task<'_> {
 		} else if answers(found, &ports, started.elapsed()).await {
 			tracing::info!(order = wanted.deployment.order, "runs");
 			self.run.answers = Some(now);
-		} else if !wanted.ran && started.elapsed() > self.shared.settings.patience.healthy {
+		} else if !wanted.ran && started.elapsed() > self.shared.settings.timeouts.healthy {
 			return self.fail(
 				DeployFailure::Unhealthy,
 				"it runs, and neither its health check nor its port answers",
@@ -591,283 +528,9 @@ impl Task<'_> {
 	}
 }
 
-/// Removes the containers of this agent's that are of no worker it knows.
-pub(super) async fn remove_unclaimed(shared: &Shared) -> Result<(), Fault> {
-	let Some(engine) = shared.engine() else {
-		return Ok(());
-	};
-	let labels = [format!("{LABEL_AGENT}={}", shared.agent)];
-	for found in engine.list(Some(&labels)).await? {
-		let of = |name| label(&found, name).unwrap_or_default();
-		if shared.knows(of(LABEL_GENESIS), of(LABEL_WORKER)) {
-			continue;
-		}
-		if let Some(id) = &found.id {
-			tracing::info!(container = id, "removing a container that nobody claims");
-			engine.remove(id).await?;
-		}
-	}
-	Ok(())
-}
-
 const TOO_LARGE: &str = "the image is larger than the order's disk";
 
 fn too_large(bytes: u64, deployment: &Deployment) -> bool {
 	let disk = u64::from(deployment.limits.disk_gb) * GB;
 	disk > 0 && bytes > disk
-}
-
-fn label<'a>(container: &'a ContainerSummary, name: &str) -> Option<&'a str> {
-	let labels = container.labels.as_ref()?;
-	labels.get(name).map(String::as_str)
-}
-
-/// The TCP ports to let through: the default, then what the image exposes, from low to high.
-fn ports_of(image: &ImageInspect, default: Option<u16>) -> Vec<u16> {
-	let config = image.config.as_ref();
-	let exposed = config.and_then(|config| config.exposed_ports.as_ref());
-	let mut ports: Vec<u16> = exposed
-		.into_iter()
-		.flatten()
-		.filter_map(|port| match port.split_once('/') {
-			Some((port, "tcp")) => port.parse().ok(),
-			Some(_) => None,
-			None => port.parse().ok(),
-		})
-		.filter(|port| *port > 0 && Some(*port) != default)
-		.collect();
-	ports.sort_unstable();
-	ports.dedup();
-	let mut all: Vec<u16> = default.into_iter().chain(ports).collect();
-	all.truncate(MAX_PORTS);
-	all
-}
-
-/// Where the ports of a running container are reached from this machine.
-fn reached_at(found: &ContainerInspectResponse) -> Vec<(u16, SocketAddr)> {
-	let labels = found
-		.config
-		.as_ref()
-		.and_then(|config| config.labels.as_ref());
-	let ports = labels
-		.and_then(|labels| labels.get(LABEL_PORTS))
-		.into_iter()
-		.flat_map(|ports| ports.split(','))
-		.take(MAX_PORTS)
-		.filter_map(|port| port.parse::<u16>().ok());
-	let host = found.host_config.as_ref();
-	if host.and_then(|host| host.network_mode.as_deref()) == Some(HOST_NETWORK) {
-		return ports
-			.map(|port| (port, (Ipv4Addr::LOCALHOST, port).into()))
-			.collect();
-	}
-	let published = found
-		.network_settings
-		.as_ref()
-		.and_then(|settings| settings.ports.as_ref());
-	ports
-		.filter_map(|port| {
-			let bindings = published?.get(&format!("{port}/tcp"))?.as_ref()?;
-			let address = bindings.iter().find_map(|binding| {
-				let ip: Ipv4Addr = binding.host_ip.as_deref()?.parse().ok()?;
-				let host_port: u16 = binding.host_port.as_deref()?.parse().ok()?;
-				Some(SocketAddr::from((ip, host_port)))
-			});
-			Some((port, address?))
-		})
-		.collect()
-}
-
-/// Whether a container's health check is content. Where there is none, or the engine does not run it
-/// (Podman without systemd), its port decides.
-async fn answers(
-	found: &ContainerInspectResponse,
-	ports: &[(u16, SocketAddr)],
-	running: Duration,
-) -> bool {
-	let health = found.state.as_ref().and_then(|state| state.health.as_ref());
-	match health.and_then(|health| health.status) {
-		Some(HealthStatusEnum::HEALTHY) => return true,
-		Some(HealthStatusEnum::UNHEALTHY) => return false,
-		Some(HealthStatusEnum::STARTING) => {
-			let probed = health
-				.and_then(|health| health.log.as_ref())
-				.is_some_and(|log| !log.is_empty());
-			if probed || running < first_probe(found) {
-				return false;
-			}
-		}
-		_ => (),
-	}
-	match ports.first() {
-		Some((_, address)) => accepts(*address).await,
-		None => false,
-	}
-}
-
-/// By when an engine that runs health checks has run the first.
-fn first_probe(found: &ContainerInspectResponse) -> Duration {
-	let check = found
-		.config
-		.as_ref()
-		.and_then(|config| config.healthcheck.as_ref());
-	let of = |nanos: Option<i64>| match nanos.and_then(|nanos| u64::try_from(nanos).ok()) {
-		None | Some(0) => PROBE_DEFAULT,
-		Some(nanos) => Duration::from_nanos(nanos),
-	};
-	let interval = of(check.and_then(|check| check.interval));
-	let timeout = of(check.and_then(|check| check.timeout));
-	interval.saturating_add(timeout).saturating_add(PROBE_LATE)
-}
-
-/// Whether something listens. An engine's own proxy accepts for a container that does not listen yet,
-/// and closes at once: what is accepted has to hold.
-async fn accepts(address: SocketAddr) -> bool {
-	let Ok(Ok(mut stream)) = tokio::time::timeout(ACCEPT, TcpStream::connect(address)).await else {
-		return false;
-	};
-	match tokio::time::timeout(HOLD, stream.read(&mut [0])).await {
-		Ok(read) => matches!(read, Ok(1)),
-		Err(_) => true,
-	}
-}
-
-#[cfg(test)]
-mod tests {
-	use super::*;
-	use bollard::models::{
-		ContainerConfig, ContainerState as ApiState, Health, HealthConfig, HealthcheckResult,
-		HostConfig, ImageConfig, NetworkSettings, PortBinding,
-	};
-	use tokio::net::TcpListener;
-
-	fn exposing(ports: &[&str]) -> ImageInspect {
-		ImageInspect {
-			config: Some(ImageConfig {
-				exposed_ports: Some(ports.iter().map(|port| (*port).into()).collect()),
-				..Default::default()
-			}),
-			..Default::default()
-		}
-	}
-
-	#[test]
-	fn the_default_port_is_the_one_named_or_the_lowest() {
-		let image = exposing(&["443/tcp", "80/tcp", "53/udp", "80/tcp"]);
-		assert_eq!(ports_of(&image, None), [80, 443]);
-		assert_eq!(ports_of(&image, Some(443)), [443, 80]);
-		assert_eq!(ports_of(&image, Some(9_000)), [9_000, 80, 443]);
-		assert!(ports_of(&exposing(&["x/tcp", "0/tcp", ""]), None).is_empty());
-		assert!(ports_of(&ImageInspect::default(), None).is_empty());
-		let many: Vec<String> = (1..100).map(|port| format!("{port}/tcp")).collect();
-		let many: Vec<&str> = many.iter().map(String::as_str).collect();
-		assert_eq!(ports_of(&exposing(&many), Some(99)).len(), MAX_PORTS);
-	}
-
-	fn container(network: &str, bindings: &[(&str, &str, &str)]) -> ContainerInspectResponse {
-		ContainerInspectResponse {
-			config: Some(ContainerConfig {
-				labels: Some(HashMap::from([(LABEL_PORTS.into(), "90,80,x".into())])),
-				..Default::default()
-			}),
-			host_config: Some(HostConfig {
-				network_mode: Some(network.into()),
-				..Default::default()
-			}),
-			network_settings: Some(NetworkSettings {
-				ports: Some(
-					bindings
-						.iter()
-						.map(|(port, ip, host_port)| {
-							let binding = PortBinding {
-								host_ip: Some((*ip).into()),
-								host_port: Some((*host_port).into()),
-							};
-							((*port).into(), Some(vec![binding]))
-						})
-						.collect(),
-				),
-				..Default::default()
-			}),
-			..Default::default()
-		}
-	}
-
-	#[test]
-	fn ports_are_reached_where_the_engine_says() {
-		let found = container(
-			"bridge",
-			&[("80/tcp", "127.0.0.1", "40000"), ("90/tcp", "", "1")],
-		);
-		let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-		assert_eq!(reached_at(&found), [(80, at(40_000))]);
-		assert_eq!(
-			reached_at(&container("host", &[])),
-			[(90, at(90)), (80, at(80))]
-		);
-	}
-
-	#[tokio::test]
-	async fn a_port_that_accepts_and_closes_does_not_answer() {
-		let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-		let address = listener.local_addr().unwrap();
-		assert!(accepts(address).await, "it waits to be spoken to");
-		let closing = tokio::spawn(async move {
-			loop {
-				drop(listener.accept().await);
-			}
-		});
-		// The first connection of above is still in the queue.
-		assert!(!accepts(address).await, "it closes at once");
-		closing.abort();
-		let _ = closing.await;
-		assert!(!accepts(address).await, "nothing listens");
-	}
-
-	#[tokio::test]
-	async fn a_health_check_decides_unless_the_engine_does_not_run_it() {
-		let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-		let ports = [(80, listener.local_addr().unwrap())];
-		let with = |status, probes: usize| {
-			let mut found = container("bridge", &[]);
-			found.state = Some(ApiState {
-				health: Some(Health {
-					status: Some(status),
-					log: Some(vec![HealthcheckResult::default(); probes]),
-					..Default::default()
-				}),
-				..Default::default()
-			});
-			if let Some(config) = &mut found.config {
-				config.healthcheck = Some(HealthConfig {
-					interval: Some(1_000_000_000),
-					timeout: Some(1_000_000_000),
-					..Default::default()
-				});
-			}
-			found
-		};
-		let soon = Duration::from_secs(1);
-		let late = Duration::from_secs(60);
-		use HealthStatusEnum::{EMPTY, HEALTHY, STARTING, UNHEALTHY};
-		assert!(answers(&with(HEALTHY, 1), &[], soon).await);
-		assert!(!answers(&with(UNHEALTHY, 1), &ports, late).await);
-		assert!(!answers(&with(STARTING, 0), &ports, soon).await);
-		assert!(!answers(&with(STARTING, 1), &ports, late).await);
-		assert!(answers(&with(STARTING, 0), &ports, late).await);
-		assert!(answers(&with(EMPTY, 0), &ports, soon).await);
-		assert!(!answers(&with(EMPTY, 0), &[], late).await);
-	}
-
-	#[test]
-	fn revivals_come_at_growing_pauses() {
-		let mut run = Run::default();
-		assert!(run.may_revive() && !run.may_revive());
-		for _ in 0..80 {
-			run.revive_at = None;
-			assert!(run.may_revive());
-			let pause = run.revive_at.unwrap() - Instant::now();
-			assert!(pause <= Duration::from_secs(REVIVE_MOST));
-		}
-	}
 }

@@ -4,13 +4,13 @@
 //! from outside. A machine that was switched off, an engine that was restarted, a provider who stops a
 //! container by hand: none of them is an exit of the customer's program.
 
-use super::state::{LABEL_AGENT, Shared};
-use crate::agent::lock;
+use super::engine::Engine;
 use bollard::models::EventMessage;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use std::{
 	collections::BTreeMap,
-	sync::{Arc, Mutex},
+	sync::Arc,
 	time::{Duration, Instant},
 };
 use tokio::sync::Notify;
@@ -71,7 +71,7 @@ impl Watch {
 		let Some(id) = event.actor.and_then(|actor| actor.id) else {
 			return;
 		};
-		let mut endings = lock(&self.endings);
+		let mut endings = self.endings.lock();
 		if endings.len() >= MAX_ENDINGS && !endings.contains_key(&id) {
 			endings.clear();
 		}
@@ -92,9 +92,9 @@ impl Watch {
 
 	/// What to make of a container that was seen running at `seen` and does not run any more.
 	pub fn exit(&self, id: &str, code: i64, out_of_memory: bool, seen: Option<Instant>) -> Exit {
-		let listening = *lock(&self.listening);
+		let listening = *self.listening.lock();
 		let before = |since: Instant| seen.is_some_and(|seen| since <= seen);
-		let ending = lock(&self.endings).get(id).copied().unwrap_or_default();
+		let ending = self.endings.lock().get(id).copied().unwrap_or_default();
 		if ending.touched {
 			return Exit::Foreign;
 		}
@@ -107,18 +107,21 @@ impl Watch {
 	}
 }
 
-/// Listens to the engine for as long as the agent runs.
-pub(super) async fn follow(shared: Arc<Shared>) {
+/// Listens to the engine for as long as the agent runs, for what it tells of containers with this label.
+/// `engine` is asked which engine it is each time before it is listened to.
+pub(super) async fn follow(
+	watch: Arc<Watch>,
+	label: String,
+	engine: impl Fn() -> Option<Arc<Engine>>,
+) {
 	loop {
-		if let Some(engine) = shared.engine()
-			&& let Ok(stream) = engine
-				.events(&format!("{LABEL_AGENT}={}", shared.agent))
-				.await
+		if let Some(engine) = engine()
+			&& let Ok(stream) = engine.events(&label).await
 		{
 			let mut stream = std::pin::pin!(stream);
 			// The engine does not say that it is listened to, but it says soon if it is not.
 			let begun = Instant::now();
-			let listening = |now| *lock(&shared.watch.listening) = now;
+			let listening = |now| *watch.listening.lock() = now;
 			listening(Listening::Perhaps(begun));
 			let first = tokio::time::timeout(SETTLED, stream.next()).await;
 			if !matches!(first, Ok(None | Some(Err(_)))) {
@@ -126,7 +129,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
 				let first = futures::stream::iter(first.ok().flatten());
 				let mut events = first.chain(stream);
 				while let Some(Ok(event)) = events.next().await {
-					shared.watch.note(event);
+					watch.note(event);
 				}
 				tracing::debug!("the engine's events have ended");
 			}
@@ -154,7 +157,7 @@ mod tests {
 
 	fn listening() -> (Watch, Option<Instant>) {
 		let watch = Watch::default();
-		*lock(&watch.listening) = Listening::Since(Instant::now());
+		*watch.listening.lock() = Listening::Since(Instant::now());
 		(watch, Some(Instant::now()))
 	}
 
@@ -183,12 +186,12 @@ mod tests {
 		assert_eq!(watch.exit("c", 0, false, seen), Exit::Own);
 		// The engine was away in between.
 		let now = Instant::now();
-		*lock(&watch.listening) = Listening::Since(now);
+		*watch.listening.lock() = Listening::Since(now);
 		assert_eq!(watch.exit("c", 0, false, seen), Exit::Doubtful);
-		*lock(&watch.listening) = Listening::Not;
+		*watch.listening.lock() = Listening::Not;
 		assert_eq!(watch.exit("c", 0, false, Some(now)), Exit::Doubtful);
 		// It is not known yet whether it is listened to.
-		*lock(&watch.listening) = Listening::Perhaps(now);
+		*watch.listening.lock() = Listening::Perhaps(now);
 		assert_eq!(watch.exit("c", 0, false, Some(now)), Exit::Unsure);
 		assert_eq!(watch.exit("c", 137, false, Some(now)), Exit::Doubtful);
 	}
@@ -206,6 +209,6 @@ mod tests {
 				..Default::default()
 			});
 		}
-		assert!(lock(&watch.endings).len() <= MAX_ENDINGS);
+		assert!(watch.endings.lock().len() <= MAX_ENDINGS);
 	}
 }

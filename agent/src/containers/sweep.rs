@@ -1,0 +1,78 @@
+//! Containers and programs that should not be there: removed, stopped, or named.
+
+use super::{
+	engine::Fault,
+	foreign,
+	inspect::label,
+	state::{LABEL_AGENT, LABEL_GENESIS, LABEL_WORKER, Shared},
+};
+use std::{
+	path::Path,
+	sync::Arc,
+	time::{Duration, Instant},
+};
+
+/// Time between two looks for containers that should not be there.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Number of those looks between two searches for programs on the GPUs.
+const GPU_SWEEPS: u32 = 12;
+
+/// Removes what nobody claims, and stops what others run while a customer pays.
+pub(super) async fn sweep(shared: Arc<Shared>) {
+	let begun = Instant::now();
+	let mut unclaimed = true;
+	let mut sweeps = 0u32;
+	let mut seen = Vec::new();
+	loop {
+		tokio::time::sleep(SWEEP.min(shared.settings.timeouts.unclaimed)).await;
+		if unclaimed && begun.elapsed() >= shared.settings.timeouts.unclaimed {
+			unclaimed = remove_unclaimed(&shared).await.is_err();
+		}
+		if !shared.settings.exclusive {
+			continue;
+		}
+		let Some(rented) = shared.rented() else {
+			continue;
+		};
+		if let Err(fault) = foreign::stop_others(&shared).await {
+			tracing::debug!(%fault, "cannot look for other containers");
+		}
+		sweeps = sweeps.wrapping_add(1);
+		if shared.machine.gpus.is_some() && sweeps % GPU_SWEEPS == 1 {
+			let programs = tokio::task::spawn_blocking(move || {
+				foreign::gpu_programs(Path::new("/proc"), &rented)
+			});
+			if let Ok(programs) = programs.await
+				&& programs != seen
+			{
+				for (pid, name) in &programs {
+					tracing::warn!(
+						pid,
+						name,
+						"a customer pays for the GPUs, and another program uses them"
+					);
+				}
+				seen = programs;
+			}
+		}
+	}
+}
+
+/// Removes the containers of this agent's that are of no worker it knows.
+async fn remove_unclaimed(shared: &Shared) -> Result<(), Fault> {
+	let Some(engine) = shared.engine() else {
+		return Ok(());
+	};
+	let labels = [format!("{LABEL_AGENT}={}", shared.agent)];
+	for found in engine.list(Some(&labels)).await? {
+		let of = |name| label(&found, name).unwrap_or_default();
+		if shared.knows(of(LABEL_GENESIS), of(LABEL_WORKER)) {
+			continue;
+		}
+		if let Some(id) = &found.id {
+			tracing::info!(container = id, "removing a container that nobody claims");
+			engine.remove(id).await?;
+		}
+	}
+	Ok(())
+}
