@@ -11,6 +11,9 @@ use std::{
 	time::{Duration, Instant},
 };
 
+/// Most devices of one machine that are used.
+pub const MAX_DEVICES: u8 = 16;
+
 /// Why a device does not do what it should.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DeviceError {

@@ -28,7 +28,7 @@ use std::{
 /// chains, the memory walk, the disk walk.
 pub const STAGES: usize = 5;
 /// Most GPUs of a worker that are used.
-pub const MAX_DEVICES: u8 = crate::gpu::MAX_DEVICES as u8;
+pub const MAX_DEVICES: u8 = crate::bench::device::MAX_DEVICES;
 /// Most lanes that are run: enough to show the highest tier of CPU.
 pub const MAX_LANES: u16 = 144;
 /// Most memory that is walked, in MiB: enough to show the highest tier.

@@ -7,10 +7,10 @@
 //! after no more than one time around.
 
 use crate::bench::chain::{Place, Rows};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	ops::RangeInclusive,
-	sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The tickets of all who wait.
@@ -22,18 +22,18 @@ pub(super) struct Desk {
 #[derive(Default)]
 struct Tickets {
 	next: u64,
-	waiting: BTreeMap<u64, Wanted>,
+	waiting: BTreeMap<u64, Waiting>,
 }
 
 #[derive(Default)]
-struct Wanted {
+struct Waiting {
 	missing: BTreeSet<Place>,
 	there: Rows,
 }
 
 impl Desk {
 	fn lock(&self) -> MutexGuard<'_, Tickets> {
-		self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+		self.tickets.lock()
 	}
 
 	/// A ticket for these rows. What passes from now on is kept for it, until it is dropped.
@@ -42,7 +42,7 @@ impl Desk {
 		let id = tickets.next;
 		tickets.next += 1;
 		let there = Rows::new();
-		tickets.waiting.insert(id, Wanted { missing, there });
+		tickets.waiting.insert(id, Waiting { missing, there });
 		Ticket { desk: self, id }
 	}
 

@@ -5,10 +5,8 @@
 //! - That they are being tried, by device: a driver that crashes takes the agent with it, or the machine. The agent is
 //!   started again, and after some such attempts leaves the matrix units alone for a day.
 
-use crate::{
-	bench::device::Rated,
-	peer::endpoint::{read_bounded, write_through},
-};
+use crate::bench::device::Rated;
+use kaisar_fs::{BY_UMASK, read_bounded, write_atomic};
 use std::{
 	fs, io,
 	path::{Path, PathBuf},
@@ -73,7 +71,7 @@ impl Memo {
 	pub fn choose(&self, rated: &[Rated]) {
 		let written = serde_json::to_vec(rated)
 			.map_err(io::Error::other)
-			.and_then(|bytes| write_through(&self.choice, &bytes));
+			.and_then(|bytes| write_atomic(&self.choice, &bytes, BY_UMASK));
 		if let Err(error) = written {
 			tracing::warn!(%error, path = %self.choice.display(), "a choice cannot be kept");
 		}
@@ -92,7 +90,7 @@ impl Memo {
 			);
 			return Err(Refused::Deadly);
 		}
-		write_through(path, format!("{}\n", before + 1).as_bytes())?;
+		write_atomic(path, format!("{}\n", before + 1).as_bytes(), BY_UMASK)?;
 		Ok(Attempt(path.clone()))
 	}
 

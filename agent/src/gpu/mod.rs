@@ -3,9 +3,11 @@
 //!
 //! What a driver says of itself, its name included, is shown to people and never counts.
 
+mod chain;
 mod desk;
 mod kernel;
 mod memo;
+mod memory;
 mod product;
 mod run;
 mod shaders;
@@ -13,16 +15,17 @@ mod tensor;
 
 use crate::bench::{
 	chain::Shape,
-	device::{COPIED, COPIES, Device, DeviceError, Rated, Run, copied_gbps},
+	device::{COPIED, COPIES, Device, DeviceError, MAX_DEVICES, Rated, Run, copied_gbps},
 	hash::Hash,
 };
 use kernel::{Code, Handle, Kernel, Use};
+use parking_lot::{Mutex, MutexGuard};
 use product::{Chosen, Product};
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	path::PathBuf,
 	sync::{
-		Arc, Mutex, PoisonError,
+		Arc,
 		atomic::{AtomicBool, Ordering},
 	},
 	time::Instant,
@@ -73,9 +76,6 @@ impl From<Choice> for Options {
 	}
 }
 
-/// The most GPUs of one machine that are used.
-pub const MAX_DEVICES: usize = 16;
-
 fn instance() -> wgpu::Instance {
 	wgpu::Instance::new(wgpu::InstanceDescriptor {
 		backends: wgpu::Backends::VULKAN,
@@ -101,7 +101,7 @@ fn adapters(choice: Choice) -> Vec<Adapter> {
 		let bus = &info.device_pci_bus_id;
 		wanted && (bus.is_empty() || seen.insert(bus.clone()))
 	});
-	found.truncate(MAX_DEVICES);
+	found.truncate(usize::from(MAX_DEVICES));
 	found
 }
 
@@ -146,10 +146,10 @@ struct Shared {
 	reduce: Kernel,
 	/// A benchmark runs: what is not timed gives way.
 	timed: AtomicBool,
-	/// Held by whoever has work on the device.
+	/// Held by whoever has work on the device. Locked before `kept`, where both are.
 	work: Mutex<()>,
 	/// What the last run keeps on the device. The next one takes its place.
-	kept: Mutex<Option<(u64, Arc<run::Memory>)>>,
+	kept: Mutex<Option<(u64, Arc<memory::Memory>)>>,
 	/// The walk's kernels, by the number of buffers that the window lies in.
 	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
 }
@@ -167,7 +167,7 @@ impl Gpu {
 	/// The device. One that was lost is opened again; if that was over a kernel on matrix units, without them from
 	/// then on: that it does what it should for a moment does not mean that it does for a chain.
 	fn shared(&self) -> Result<Arc<Shared>, DeviceError> {
-		let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+		let mut shared = self.shared.lock();
 		if shared.handle.has_failed() {
 			let kernels = match self.options.kernels {
 				Kernels::Fastest => Kernels::Portable,
@@ -190,7 +190,7 @@ impl Device for Gpu {
 	}
 
 	fn kernels(&self) -> Vec<Rated> {
-		let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+		let shared = self.shared.lock();
 		shared.rated.clone()
 	}
 
@@ -265,7 +265,7 @@ impl Shared {
 
 	/// The walk's kernel over a window in so many buffers.
 	fn walk_kernel(&self, buffers: usize) -> Result<Arc<Kernel>, DeviceError> {
-		let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
+		let mut walks = self.walks.lock();
 		if let Some(kernel) = walks.get(&buffers) {
 			return Ok(kernel.clone());
 		}
@@ -278,8 +278,8 @@ impl Shared {
 	}
 
 	/// For what is not timed: the device, unless a benchmark has it.
-	fn idle(&self) -> Result<std::sync::MutexGuard<'_, ()>, DeviceError> {
-		let guard = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+	fn idle(&self) -> Result<MutexGuard<'_, ()>, DeviceError> {
+		let guard = self.work.lock();
 		self.give_way()?;
 		Ok(guard)
 	}

@@ -1,420 +1,39 @@
-//! One chain on a GPU: its buffers, its walk, its openings.
+//! One run of the benchmark on a GPU: its chain, its walk, its openings.
 
 use super::{
 	Shared, Timed,
+	chain::{GpuChain, Tasks},
 	desk::{Desk, Ticket},
 	kernel::Kernel,
+	memory::{Memory, NOWHERE, PARAMS_STRIDE, STORAGE},
 	shaders,
 };
 use crate::bench::{
 	chain::{ChainOpening, Place, Position, Rows, Shape, Steps, rows_of},
 	device::{DeviceError, Run, Source, open_with},
-	hash::{Hash, Tree, TreeTag, derive},
+	hash::Hash,
 	walk::{Done, KEPT, Kept, LINE, Leg, LegOpening, State, WORDS, Walk, first},
 };
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	ops::Range,
 	sync::{
-		Arc, Mutex, PoisonError,
-		atomic::{AtomicU64, AtomicUsize, Ordering},
+		Arc,
+		atomic::{AtomicU64, Ordering},
 	},
 };
-use wgpu::{BindGroup, BindingResource, Buffer, BufferUsages, CommandEncoder};
+use wgpu::{BindGroup, Buffer, BufferUsages};
 
-/// Bytes between the parameters of two dispatches.
-const PARAMS_STRIDE: u64 = 256;
-/// Bytes of a dispatch's parameters.
-const PARAMS: u64 = 64;
 /// Bytes of a stage's parameters.
 const WALK_PARAMS: u64 = 32;
-/// Steps that are submitted together, at most.
-const BATCH: usize = 32;
-/// Products that are submitted together: a fraction of a second on any GPU that is worth renting, and
-/// far from where a driver takes a kernel to be stuck.
-const BATCH_PRODUCTS: u64 = 1 << 42;
-/// Bytes that are read back at a time.
-const STAGING: u64 = 16 << 20;
-/// Dispatches of a step.
-const DISPATCHES: usize = 4;
-
-/// The buffers of one chain. What nobody copies from is held by what it is bound to.
-pub(super) struct Memory {
-	/// `X_t` for even and for odd `t`.
-	x: [Buffer; 2],
-	leaves: Buffer,
-	roots: Buffer,
-	params: Buffer,
-	staging: Buffer,
-	ring: Vec<Buffer>,
-	/// `X_t` that fit into one buffer of the ring.
-	slots: usize,
-	window: usize,
-	bound: Bound,
-	/// The step whose `X_t` lies in `x` since openings went there. Whoever has the device reads and
-	/// writes it.
-	at: AtomicUsize,
-}
-
-/// No step: what lies in `x` is of no use.
-const NOWHERE: usize = usize::MAX;
-
-struct Bound {
-	fill: [BindGroup; 2],
-	step: [BindGroup; 2],
-	leaves: [BindGroup; 2],
-	reduce: [BindGroup; 2],
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-	mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The parameters of a dispatch, as the kernels read them.
-fn params(n: usize, t: usize, level: usize, pairs: usize, out: usize, key: &Hash) -> [u8; 64] {
-	let mut bytes = [0; 64];
-	for (at, value) in [n, t, level, pairs, out].into_iter().enumerate() {
-		bytes[at * 4..][..4].copy_from_slice(&(value as u32).to_le_bytes());
-	}
-	bytes[32..].copy_from_slice(key);
-	bytes
-}
-
-impl Memory {
-	/// Room for a chain, and for as much of its window as there is.
-	fn new(shared: &Shared, shape: Shape, window: usize) -> Result<Self, DeviceError> {
-		let Shape { n, steps } = shape;
-		let matrix = (n * n) as u64;
-		let most = shared
-			.handle
-			.limits
-			.max_buffer_size
-			.min(shared.handle.limits.max_storage_buffer_binding_size);
-		if matrix > most {
-			return Err(DeviceError::Memory(format!(
-				"a buffer takes {most} bytes at most, a matrix {matrix}"
-			)));
-		}
-		let storage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-		let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
-		let mappable = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
-		let a = shared.handle.buffer("A", matrix, storage)?;
-		let x = [
-			shared.handle.buffer("X even", matrix, storage)?,
-			shared.handle.buffer("X odd", matrix, storage)?,
-		];
-		let leaves = shared.handle.buffer("leaves", n as u64 * 32, storage)?;
-		let nodes = shared.handle.buffer("nodes", n as u64 * 32, storage)?;
-		let roots = shared.handle.buffer("roots", steps as u64 * 32, storage)?;
-		let entries = (BATCH * DISPATCHES) as u64;
-		let params = shared
-			.handle
-			.buffer("parameters", entries * PARAMS_STRIDE, uniform)?;
-		let staging = shared.handle.buffer("staging", STAGING, mappable)?;
-		let slots = (most / matrix) as usize;
-		// The walk binds two buffers more.
-		let buffers = shared.handle.limits.max_storage_buffers_per_shader_stage as usize;
-		let window = window.min(steps).min(slots * buffers.saturating_sub(2));
-		let mut ring = Vec::new();
-		let (mut room, mut wanted) = (0, slots);
-		while room < window && wanted > 0 {
-			wanted = wanted.min(window - room);
-			match shared
-				.handle
-				.buffer("window", wanted as u64 * matrix, storage)
-			{
-				Ok(buffer) => {
-					ring.push(buffer);
-					room += wanted;
-					// Only the last buffer may be smaller than the others.
-					if wanted < slots {
-						break;
-					}
-				}
-				Err(DeviceError::Memory(error)) => {
-					tracing::debug!(
-						name = shared.name,
-						room,
-						window,
-						error,
-						"less memory than that"
-					);
-					wanted /= 2;
-				}
-				Err(error) => return Err(error),
-			}
-		}
-		if room == 0 {
-			return Err(DeviceError::Memory("none is left for the window".into()));
-		}
-		let bind =
-			|kernel, buffers: &[&Buffer]| shared.handle.bind(kernel, &params, PARAMS, buffers);
-		let [even, odd] = &x;
-		let bound = Bound {
-			fill: [bind(&shared.fill, &[&a])?, bind(&shared.fill, &[even])?],
-			step: [
-				bind(shared.product.kernel(), &[&a, even, odd])?,
-				bind(shared.product.kernel(), &[&a, odd, even])?,
-			],
-			leaves: [
-				bind(&shared.leaves, &[even, &leaves])?,
-				bind(&shared.leaves, &[odd, &leaves])?,
-			],
-			reduce: [
-				bind(&shared.reduce, &[&leaves, &nodes])?,
-				bind(&shared.reduce, &[&nodes, &roots])?,
-			],
-		};
-		Ok(Self {
-			x,
-			leaves,
-			roots,
-			params,
-			staging,
-			ring,
-			slots,
-			window: room,
-			bound,
-			at: AtomicUsize::new(NOWHERE),
-		})
-	}
-}
-
-/// What is done on the way along a chain.
-#[derive(Clone, Copy)]
-struct Tasks {
-	/// The trees over the rows.
-	trees: bool,
-	/// What belongs to the window goes into it.
-	keep: bool,
-	/// The clock runs; else a benchmark that begins comes first.
-	timed: bool,
-}
 
 static IDS: AtomicU64 = AtomicU64::new(0);
-
-/// What a chain on a GPU needs to be computed.
-struct Chain {
-	shared: Arc<Shared>,
-	seed: Hash,
-	shape: Shape,
-}
-
-impl Chain {
-	fn dispatch(
-		&self,
-		encoder: &mut CommandEncoder,
-		kernel: &Kernel,
-		bound: &BindGroup,
-		entry: usize,
-		groups: (u32, u32),
-	) {
-		let offset = entry as u32 * PARAMS_STRIDE as u32;
-		kernel.dispatch(encoder, bound, offset, groups);
-	}
-
-	fn write_params(&self, memory: &Memory, entries: &[[u8; 64]]) {
-		let mut bytes = vec![0; entries.len() * PARAMS_STRIDE as usize];
-		for (to, from) in bytes.chunks_exact_mut(PARAMS_STRIDE as usize).zip(entries) {
-			to[..64].copy_from_slice(from);
-		}
-		self.shared
-			.handle
-			.queue
-			.write_buffer(&memory.params, 0, &bytes);
-	}
-
-	/// Fills `A` and `X_0`.
-	fn begin(&self, memory: &Memory) -> Result<(), DeviceError> {
-		let n = self.shape.n;
-		let keys = ["chain/A", "chain/X0"].map(|purpose| derive(&self.seed, purpose));
-		self.write_params(memory, &keys.map(|key| params(n, 0, 0, 0, 0, &key)));
-		let mut encoder = self.shared.handle.encoder();
-		let groups = ((n * n / 64).div_ceil(256) as u32, 1);
-		for (entry, bound) in memory.bound.fill.iter().enumerate() {
-			self.dispatch(&mut encoder, &self.shared.fill, bound, entry, groups);
-		}
-		self.shared.handle.submit(encoder);
-		self.shared.handle.wait()
-	}
-
-	/// How many steps are submitted together.
-	fn batch(&self) -> usize {
-		let products = (self.shape.n as u64).pow(3).max(1);
-		(BATCH_PRODUCTS / products).clamp(1, BATCH as u64) as usize
-	}
-
-	/// Goes from `X_t` at the range's start to the one at its end.
-	fn go(&self, memory: &Memory, range: Range<usize>, tasks: Tasks) -> Result<(), DeviceError> {
-		let Shape { n, steps } = self.shape;
-		let none = [0; 32];
-		let product = &self.shared.product;
-		let chunks = (n * n / LINE) as u32 / shaders::CHUNKS;
-		let groups = n / shaders::LEAVES as usize;
-		let mut t = range.start;
-		while t < range.end {
-			if !tasks.timed {
-				self.shared.give_way()?;
-			}
-			let count = self.batch().min(range.end - t);
-			let mut entries = Vec::with_capacity(count * DISPATCHES);
-			for t in t..t + count {
-				entries.push(params(n, t, 0, 0, 0, &none));
-				entries.push(params(n, t + 1, 0, 0, 0, &none));
-				entries.push(params(n, 0, 0, shaders::LEAVES as usize / 2, 0, &none));
-				let level = shaders::LEAVES.trailing_zeros() as usize;
-				entries.push(params(n, 0, level, groups / 2, t * 2, &none));
-			}
-			self.write_params(memory, &entries);
-			let mut encoder = self.shared.handle.encoder();
-			for at in 0..count {
-				let (t, entry) = (t + at, at * DISPATCHES);
-				let odd = t % 2;
-				let step = &memory.bound.step[odd];
-				self.dispatch(
-					&mut encoder,
-					product.kernel(),
-					step,
-					entry,
-					product.groups(n),
-				);
-				if tasks.trees {
-					let leaves = &memory.bound.leaves[1 - odd];
-					self.dispatch(
-						&mut encoder,
-						&self.shared.leaves,
-						leaves,
-						entry + 1,
-						(chunks, 1),
-					);
-					let [low, high] = &memory.bound.reduce;
-					let reduce = &self.shared.reduce;
-					self.dispatch(&mut encoder, reduce, low, entry + 2, (groups as u32, 1));
-					self.dispatch(&mut encoder, reduce, high, entry + 3, (1, 1));
-				}
-				let oldest = steps - memory.window + 1;
-				if tasks.keep && t + 1 >= oldest {
-					let (buffer, offset) = self.slot(memory, t + 1 - oldest);
-					let x = &memory.x[1 - odd];
-					encoder.copy_buffer_to_buffer(x, 0, buffer, offset, Some((n * n) as u64));
-				}
-			}
-			self.shared.handle.submit(encoder);
-			self.shared.handle.wait()?;
-			t += count;
-		}
-		Ok(())
-	}
-
-	/// Where in the ring a slot of the window is.
-	fn slot<'a>(&self, memory: &'a Memory, slot: usize) -> (&'a Buffer, u64) {
-		let matrix = (self.shape.n * self.shape.n) as u64;
-		let buffer = &memory.ring[slot / memory.slots];
-		(buffer, (slot % memory.slots) as u64 * matrix)
-	}
-
-	/// Copies parts of buffers to where they can be read, and reads them.
-	fn fetch(
-		&self,
-		memory: &Memory,
-		parts: &[(&Buffer, u64, u64)],
-	) -> Result<Vec<u8>, DeviceError> {
-		let pieces = parts.iter().flat_map(|(buffer, offset, length)| {
-			(0..*length).step_by(STAGING as usize).map(move |from| {
-				let size = STAGING.min(length - from);
-				(*buffer, offset + from, size)
-			})
-		});
-		let mut out = Vec::new();
-		let mut pieces = pieces.peekable();
-		while pieces.peek().is_some() {
-			let mut encoder = self.shared.handle.encoder();
-			let mut size = 0;
-			while let Some((buffer, offset, length)) =
-				pieces.next_if(|(_, _, length)| size + length <= STAGING)
-			{
-				encoder.copy_buffer_to_buffer(buffer, offset, &memory.staging, size, Some(length));
-				size += length;
-			}
-			self.shared.handle.submit(encoder);
-			out.extend(self.shared.handle.read(&memory.staging, size)?);
-		}
-		Ok(out)
-	}
-
-	/// Some rows of `X_t`, which lies in `memory.x[t % 2]`, with their paths.
-	fn rows(
-		&self,
-		memory: &Memory,
-		t: usize,
-		wanted: &[usize],
-		rows: &mut Rows,
-	) -> Result<(), DeviceError> {
-		let (bound, x) = (&memory.bound.leaves[t % 2], &memory.x[t % 2]);
-		self.rows_of(memory, (bound, x, 0), t, wanted, rows)
-	}
-
-	/// The same of an `X_t` of the window. What lies in `memory.x` stays.
-	fn kept_rows(
-		&self,
-		memory: &Memory,
-		t: usize,
-		wanted: &[usize],
-		rows: &mut Rows,
-	) -> Result<(), DeviceError> {
-		let Shape { n, steps } = self.shape;
-		let (buffer, offset) = self.slot(memory, t + memory.window - steps - 1);
-		let x = BindingResource::Buffer(wgpu::BufferBinding {
-			buffer,
-			offset,
-			size: std::num::NonZeroU64::new((n * n) as u64),
-		});
-		let parts = vec![x, memory.leaves.as_entire_binding()];
-		let kernel = &self.shared.leaves;
-		let bound = self
-			.shared
-			.handle
-			.bind_parts(kernel, &memory.params, PARAMS, parts)?;
-		self.rows_of(memory, (&bound, buffer, offset), t, wanted, rows)
-	}
-
-	/// The same of an `X_t` that lies at an offset in a buffer and is bound to the leaves' kernel.
-	fn rows_of(
-		&self,
-		memory: &Memory,
-		(bound, x, offset): (&BindGroup, &Buffer, u64),
-		t: usize,
-		wanted: &[usize],
-		rows: &mut Rows,
-	) -> Result<(), DeviceError> {
-		let n = self.shape.n;
-		self.write_params(memory, &[params(n, t, 0, 0, 0, &[0; 32])]);
-		let mut encoder = self.shared.handle.encoder();
-		let chunks = (n * n / LINE) as u32 / shaders::CHUNKS;
-		self.dispatch(&mut encoder, &self.shared.leaves, bound, 0, (chunks, 1));
-		self.shared.handle.submit(encoder);
-		let mut parts = vec![(&memory.leaves, 0, n as u64 * 32)];
-		let place = |row: &usize| (x, offset + (row * n) as u64, n as u64);
-		parts.extend(wanted.iter().map(place));
-		let bytes = self.fetch(memory, &parts)?;
-		let (leaves, bytes) = bytes.split_at(n * 32);
-		let leaves = leaves
-			.chunks_exact(32)
-			.map(|leaf| std::array::from_fn(|at| leaf[at]))
-			.collect();
-		let tree = Tree::new(TreeTag::Rows, leaves);
-		for (row, bytes) in wanted.iter().zip(bytes.chunks_exact(n)) {
-			rows.insert((t, *row), (bytes.to_vec(), tree.path(*row)));
-		}
-		Ok(())
-	}
-}
 
 /// A chain that a GPU computed.
 pub(super) struct GpuRun {
 	/// Names it among the runs of all devices.
 	id: u64,
-	chain: Chain,
+	chain: GpuChain,
 	steps: Steps,
 	window: usize,
 	done: Option<Done>,
@@ -438,12 +57,12 @@ impl GpuRun {
 			return Err(DeviceError::Shape);
 		}
 		let timed = Timed::begin(&shared);
-		let work = lock(&shared.work);
+		let work = shared.work.lock();
 		// What the run before keeps makes room first.
-		*lock(&shared.kept) = None;
+		*shared.kept.lock() = None;
 		shared.handle.wait()?;
 		let memory = Memory::new(&shared, shape, window)?;
-		let chain = Chain {
+		let chain = GpuChain {
 			shared: shared.clone(),
 			seed,
 			shape,
@@ -465,7 +84,7 @@ impl GpuRun {
 			.collect();
 		let window = memory.window;
 		let id = IDS.fetch_add(1, Ordering::Relaxed);
-		*lock(&shared.kept) = Some((id, Arc::new(memory)));
+		*shared.kept.lock() = Some((id, Arc::new(memory)));
 		drop(work);
 		Ok(Self {
 			id,
@@ -482,12 +101,12 @@ impl GpuRun {
 	/// What is kept of this run on the device, filled again if another run took its place.
 	fn memory(&self) -> Result<Arc<Memory>, DeviceError> {
 		let shared = &self.chain.shared;
-		if let Some((id, memory)) = &*lock(&shared.kept)
+		if let Some((id, memory)) = &*shared.kept.lock()
 			&& *id == self.id
 		{
 			return Ok(memory.clone());
 		}
-		*lock(&shared.kept) = None;
+		*shared.kept.lock() = None;
 		shared.handle.wait()?;
 		let memory = Memory::new(shared, self.chain.shape, self.window)?;
 		if memory.window < self.window {
@@ -496,7 +115,7 @@ impl GpuRun {
 		self.chain.begin(&memory)?;
 		self.along(&memory, 0..self.chain.shape.steps, true)?;
 		let memory = Arc::new(memory);
-		*lock(&shared.kept) = Some((self.id, memory.clone()));
+		*shared.kept.lock() = Some((self.id, memory.clone()));
 		Ok(memory)
 	}
 
@@ -580,18 +199,17 @@ impl Walking {
 		legs: usize,
 	) -> Result<Self, DeviceError> {
 		let kernel = shared.walk_kernel(memory.ring.len())?;
-		let storage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
 		let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
 		let params = shared
 			.handle
 			.buffer("stages", stages as u64 * PARAMS_STRIDE, uniform)?;
 		let kept = shared
 			.handle
-			.buffer("kept", ((stages + 1) * lanes * KEPT) as u64, storage)?;
+			.buffer("kept", ((stages + 1) * lanes * KEPT) as u64, STORAGE)?;
 		let traced_size = shaders::LANES as usize * legs * WORDS * 4;
 		let traced = shared
 			.handle
-			.buffer("traced", traced_size as u64, storage)?;
+			.buffer("traced", traced_size as u64, STORAGE)?;
 		let mut buffers = vec![&kept, &traced];
 		buffers.extend(&memory.ring);
 		let bound = shared
@@ -650,8 +268,8 @@ impl Run for GpuRun {
 			return Err(DeviceError::Shape);
 		}
 		let shared = self.chain.shared.clone();
-		let _work = lock(&shared.work);
-		let memory = match &*lock(&shared.kept) {
+		let _work = shared.work.lock();
+		let memory = match &*shared.kept.lock() {
 			Some((id, memory)) if *id == self.id => memory.clone(),
 			_ => return Err(DeviceError::Lost("the window is gone".into())),
 		};
@@ -717,7 +335,7 @@ impl Run for GpuRun {
 	}
 
 	fn release(&self) {
-		let mut kept = lock(&self.chain.shared.kept);
+		let mut kept = self.chain.shared.kept.lock();
 		if kept.as_ref().is_some_and(|(id, _)| *id == self.id) {
 			*kept = None;
 		}

@@ -17,7 +17,7 @@ fn rows_of_eight_chunks_are_hashed_alike() {
 		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers");
 	let shared = device.shared().unwrap();
 	let memory = Memory::new(&shared, shape, 1).unwrap();
-	let gpu = Chain {
+	let gpu = GpuChain {
 		shared,
 		seed: [4; 32],
 		shape,
