@@ -6,7 +6,9 @@ use crate::{
 		device::Device,
 		evidence::Clock,
 		hash::{Hash, hash},
-		proof::{self, Job, Proof, STAGES},
+		job::Job,
+		proof::{self, Proof},
+		stage::{Stage, Stages},
 	},
 	checker::check,
 	containers::{self, Containers},
@@ -16,7 +18,7 @@ use crate::{
 	peer::{
 		endpoint,
 		endpoint::Peers,
-		wire::{Push, job_id},
+		wire::{self, Push, job_id},
 	},
 	worker::{doorkeeper::Orders, serve},
 };
@@ -142,8 +144,8 @@ struct KeptRound {
 /// The signed roots of one worker's stages, and when they came.
 #[derive(Clone, Default, Encode, Decode)]
 pub(crate) struct Heard {
-	pub at: [Option<u64>; STAGES],
-	pub roots: [Option<Hash>; STAGES],
+	pub at: Stages<Option<u64>>,
+	pub roots: Stages<Option<Hash>>,
 }
 
 #[derive(Encode, Decode)]
@@ -314,18 +316,20 @@ impl Inner {
 
 	/// Notes a stage's root as it comes from a worker's agent.
 	pub fn hear(&self, agent: &AgentKey, push: &Push) {
-		self.note(agent, push.job, usize::from(push.stage), push.root);
+		if let Some(stage) = push.stage() {
+			self.note(agent, push.job, stage, push.root);
+		}
 	}
 
 	/// Notes the roots that a worker's agent named when it was asked. What was heard before stands.
-	pub fn note_all(&self, job: &Job, stages: &[Hash; STAGES]) {
+	pub fn note_all(&self, job: &Job, stages: &Stages<Hash>) {
 		let id = job_id(&job.genesis, job.round, &job.seed, job.worker);
-		for (stage, root) in stages.iter().enumerate() {
+		for (stage, root) in stages.iter() {
 			self.note(&job.agent, id, stage, *root);
 		}
 	}
 
-	fn note(&self, agent: &AgentKey, job: Hash, stage: usize, root: Hash) {
+	fn note(&self, agent: &AgentKey, job: Hash, stage: Stage, root: Hash) {
 		let now = now_ms();
 		let id = (*agent, job);
 		let mut all = lock(&self.heard);
@@ -358,7 +362,7 @@ impl Inner {
 		}
 		heard.at[stage] = Some(now);
 		heard.roots[stage] = Some(root);
-		if stage + 1 == STAGES {
+		if stage == Stage::LAST {
 			let kept = KeptHeard {
 				agent: *agent,
 				job,
@@ -371,7 +375,7 @@ impl Inner {
 	}
 
 	/// When a worker's stages came whose roots turned out to be these, by this agent's clock.
-	pub fn clock(&self, job: &Job, stages: &[Hash; STAGES]) -> Clock {
+	pub fn clock(&self, job: &Job, stages: &Stages<Hash>) -> Clock {
 		let start = self
 			.round_clock(&(job.genesis, job.round, job.seed))
 			.map(|(at, _)| at);
@@ -383,7 +387,7 @@ impl Inner {
 			.get(&id)
 			.map(|(_, heard)| heard.clone())
 			.unwrap_or_default();
-		let heard = std::array::from_fn(|stage| heard.at[stage].zip(heard.roots[stage]));
+		let heard = Stages::from_fn(|stage| heard.at[stage].zip(heard.roots[stage]));
 		Clock::of_heard(start, &heard, stages, now_ms())
 	}
 
@@ -536,7 +540,7 @@ async fn run_jobs(inner: Arc<Inner>, mut queue: mpsc::Receiver<Hash>) {
 					round,
 					worker,
 					root = hex::encode(proof.root),
-					took = ?proof.took,
+					took = ?proof.took.0,
 					"benchmark done"
 				);
 				State::Done(Arc::new(proof))
@@ -612,8 +616,9 @@ impl Agent {
 			.try_lock()
 			.with_context(|| format!("another agent uses {}", config.data_dir.display()))?;
 		let pair = ed25519::Pair::from_seed(&config.secret);
-		let endpoint =
-			endpoint::bind(&config.secret, config.bind, config.relay_url.as_deref()).await?;
+		let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
+		let relay = config.relay_url.as_deref();
+		let endpoint = endpoint::bind(&config.secret, config.bind, relay, &alpns).await?;
 		// Drivers may take their time, and may block.
 		let devices = tokio::task::spawn_blocking(move || gpu::open(&config.gpus))
 			.await

@@ -3,8 +3,10 @@
 
 use crate::{
 	bench::{
+		device::MAX_DEVICES,
 		hash::Hash,
-		proof::{self, Challenge, Job, Openings},
+		job::{self, Job},
+		proof::{self, Challenge, Openings},
 	},
 	peer::{
 		bandwidth,
@@ -140,8 +142,8 @@ fn service(bytes: &[u8]) {
 /// Work that is accepted stays within bounds.
 fn bounded(job: &Job) {
 	let plan = job.plan();
-	assert!(plan.lanes <= proof::MAX_LANES && plan.memory_mib <= proof::MAX_MEMORY_MIB);
-	assert!(plan.devices <= proof::MAX_DEVICES && job.openings_limit() < 1 << 30);
+	assert!(plan.lanes <= job::MAX_LANES && plan.memory_mib <= job::MAX_MEMORY_MIB);
+	assert!(plan.devices <= MAX_DEVICES && job.openings_limit() < 1 << 30);
 	if let Some(gpu) = job.gpu_plan() {
 		assert!(gpu.walk.is_possible());
 	}

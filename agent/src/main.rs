@@ -9,7 +9,6 @@ use kaisar_agent::{
 	Agent, Config,
 	bench::{disk, hash::Hash},
 	containers,
-	peer::endpoint::read_bounded,
 	worker::claim::{self, Hardware},
 };
 use kaisar_primitives::{AgentKey, WorkerSpec};
@@ -164,18 +163,15 @@ fn main() -> Result<()> {
 fn secret_file(path: &Path) -> Result<String> {
 	if !path.exists() {
 		use rand::{TryRngCore, rngs::OsRng};
-		use std::{io::Write, os::unix::fs::OpenOptionsExt};
 		let mut bytes: Hash = [0; 32];
 		OsRng.try_fill_bytes(&mut bytes).context("no randomness")?;
 		if let Some(dir) = path.parent() {
 			std::fs::create_dir_all(dir)?;
 		}
-		let mut options = std::fs::OpenOptions::new();
-		let file = options.write(true).create_new(true).mode(0o600).open(path);
-		file.with_context(|| path.display().to_string())?
-			.write_all(hex::encode(bytes).as_bytes())?;
+		kaisar_fs::write_new(path, hex::encode(bytes).as_bytes(), kaisar_fs::OWNER_ONLY)
+			.with_context(|| path.display().to_string())?;
 	}
-	let bytes = read_bounded(path, 4_096).with_context(|| path.display().to_string())?;
+	let bytes = kaisar_fs::read_bounded(path, 4_096).with_context(|| path.display().to_string())?;
 	Ok(String::from_utf8(bytes)
 		.context("not text")?
 		.trim()

@@ -3,15 +3,13 @@
 //! Evidence can only support a claim, never exceed it. What a scaled-down benchmark shows holds up
 //! to its scale only (`docs/benchmark.md`).
 
-use crate::{
-	bench::{
-		classes::SHARE,
-		cpu,
-		hash::Hash,
-		memory::{SEGMENT as READS, SEGMENTS},
-		proof::{Job, STAGES, Sizes},
-	},
-	peer::bandwidth::Rates,
+use crate::bench::{
+	classes::SHARE,
+	cpu, disk,
+	hash::Hash,
+	job::{Job, Sizes},
+	memory::{SEGMENT as READS, SEGMENTS},
+	stage::{Stage, Stages},
 };
 use kaisar_math::tiers;
 use kaisar_primitives::Verdict;
@@ -39,13 +37,22 @@ pub const START_GRACE: Duration = Duration::from_secs(3);
 /// Products and sums a second that one core of a slow server does in the matrix chain.
 pub const CHAIN_REFERENCE: u64 = 4_000_000_000;
 
+/// Speed of a worker's line, all seats together, as one checker estimates it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rates {
+	/// Towards the worker, in Mb/s.
+	pub down_mbps: u32,
+	/// From the worker, in Mb/s.
+	pub up_mbps: u32,
+}
+
 /// When the checker's clock saw the round begin and the signed roots arrive, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Clock {
 	/// The round's first block; `None` where the checker's agent was not told.
 	pub start: Option<u64>,
 	/// The stages' roots.
-	pub at: [u64; STAGES],
+	pub at: Stages<u64>,
 }
 
 impl Clock {
@@ -53,11 +60,11 @@ impl Clock {
 	/// was proved, is taken to have come now: whoever sends another one early gains nothing.
 	pub fn of_heard(
 		start: Option<u64>,
-		heard: &[Option<(u64, Hash)>; STAGES],
-		proved: &[Hash; STAGES],
+		heard: &Stages<Option<(u64, Hash)>>,
+		proved: &Stages<Hash>,
 		now: u64,
 	) -> Self {
-		let at = std::array::from_fn(|stage| match heard[stage] {
+		let at = Stages::from_fn(|stage| match heard[stage] {
 			Some((at, root)) if root == proved[stage] => at,
 			_ => now,
 		});
@@ -67,10 +74,10 @@ impl Clock {
 
 /// How long the stages took. `None` where the checker did not see the round begin: what was proved
 /// then stands, but not how fast.
-pub type Times = [Option<Duration>; STAGES];
+pub type Times = Stages<Option<Duration>>;
 
 /// How long each stage may take on a slow server with all that is claimed.
-fn allowed(job: &Job, sizes: &Sizes) -> [Duration; STAGES] {
+fn allowed(job: &Job, sizes: &Sizes) -> Stages<Duration> {
 	let lanes = u64::from(job.plan().lanes);
 	let (chain, walked) = match job.gpu_plan().filter(|_| sizes.devices > 0) {
 		// All GPUs run at the same time, so it takes as long as one.
@@ -85,13 +92,13 @@ fn allowed(job: &Job, sizes: &Sizes) -> [Duration; STAGES] {
 	let cpu = hashes as f64 / CPU_REFERENCE as f64;
 	let fill = (u64::from(sizes.memory_mib) << 20) as f64 / (FILL_REFERENCE * lanes) as f64;
 	let walk = (READS * SEGMENTS) as f64 * READ_REFERENCE_NS as f64 / 1e9;
-	[
-		Duration::from_secs_f64(chain),
-		Duration::from_secs_f64(walked),
-		Duration::from_secs_f64(cpu),
-		Duration::from_secs_f64(fill + walk),
-		DISK_READ_REFERENCE * crate::bench::disk::READS as u32,
-	]
+	Stages::from_fn(|stage| match stage {
+		Stage::Chain => Duration::from_secs_f64(chain),
+		Stage::Walk => Duration::from_secs_f64(walked),
+		Stage::Cpu => Duration::from_secs_f64(cpu),
+		Stage::Memory => Duration::from_secs_f64(fill + walk),
+		Stage::Disk => DISK_READ_REFERENCE * disk::READS as u32,
+	})
 }
 
 /// The time of each stage: since the root before it came, and no less than the time since the round
@@ -99,13 +106,13 @@ fn allowed(job: &Job, sizes: &Sizes) -> [Duration; STAGES] {
 /// look quick, gains no more than the slack that an honest worker has.
 pub fn times(job: &Job, sizes: &Sizes, clock: &Clock) -> Times {
 	let Some(start) = clock.start else {
-		return [None; STAGES];
+		return Times::default();
 	};
 	let allowed = allowed(job, sizes);
-	let mut out = [None; STAGES];
+	let mut out = Times::default();
 	let mut budget = START_GRACE;
 	let mut before = start;
-	for stage in 0..STAGES {
+	for stage in Stage::ALL {
 		let alone = Duration::from_millis(clock.at[stage].saturating_sub(before));
 		let since_start = Duration::from_millis(clock.at[stage].saturating_sub(start));
 		out[stage] = Some(alone.max(since_start.saturating_sub(budget)));
@@ -158,18 +165,18 @@ pub fn judge(
 	};
 
 	let allowed = allowed(job, sizes);
-	let cpu_share = share(times[2], allowed[2], rtt);
+	let cpu_share = share(times[Stage::Cpu], allowed[Stage::Cpu], rtt);
 	let lanes_share = ratio(u32::from(sizes.lanes), u32::from(plan.lanes));
 	let cores = supported(u32::from(spec.cpu_cores), &[cpu_share, Some(lanes_share)]);
 
-	let memory_share = share(times[3], allowed[3], rtt);
+	let memory_share = share(times[Stage::Memory], allowed[Stage::Memory], rtt);
 	let memory_ratio = ratio(sizes.memory_mib, plan.memory_mib);
 	let memory = supported(spec.memory_gb, &[memory_share, Some(memory_ratio)]);
 
 	let disk = if full && sizes.disk_mib > 0 {
 		let disk_ratio = ratio(sizes.disk_mib, plan.disk_mib);
 		// Slow reads mean that what is read is computed: the plot is not there.
-		let disk_share = share(times[4], allowed[4], rtt);
+		let disk_share = share(times[Stage::Disk], allowed[Stage::Disk], rtt);
 		supported(spec.disk_gb, &[disk_share, Some(disk_ratio)])
 	} else {
 		0
@@ -189,7 +196,7 @@ pub fn judge(
 	let gpus = gpus(job, sizes, times, &allowed, rtt);
 	Verdict {
 		online: true,
-		// Containers have an issue of their own: what is rented cannot answer yet.
+		// It is not rented: there is no customer whom it fails to serve.
 		service: true,
 		proof: true,
 		bandwidth,
@@ -203,13 +210,7 @@ pub fn judge(
 
 /// GPUs of the claimed class that the evidence supports: as many as ran together, if throughput,
 /// capacity and bandwidth each reach the class's share of its reference.
-fn gpus(
-	job: &Job,
-	sizes: &Sizes,
-	times: &Times,
-	allowed: &[Duration; STAGES],
-	rtt: Duration,
-) -> u8 {
+fn gpus(job: &Job, sizes: &Sizes, times: &Times, allowed: &Stages<Duration>, rtt: Duration) -> u8 {
 	let Some(plan) = job.gpu_plan().filter(|_| sizes.devices > 0) else {
 		return 0;
 	};
@@ -219,9 +220,10 @@ fn gpus(
 		// Nothing is known of its memory but how much it is.
 		Some(1.0)
 	} else {
-		share(times[1], allowed[1], rtt)
+		share(times[Stage::Walk], allowed[Stage::Walk], rtt)
 	};
-	let reached = [share(times[0], allowed[0], rtt), bandwidth, Some(capacity)]
+	let throughput = share(times[Stage::Chain], allowed[Stage::Chain], rtt);
+	let reached = [throughput, bandwidth, Some(capacity)]
 		.into_iter()
 		.all(|share| share.is_some_and(|share| share >= least));
 	if reached { sizes.devices } else { 0 }
@@ -230,7 +232,7 @@ fn gpus(
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::bench::proof::tests::{BENCH, spec};
+	use crate::bench::job::tests::{BENCH, spec};
 	use kaisar_math::classes;
 	use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 
@@ -261,7 +263,7 @@ mod tests {
 		}
 	}
 
-	const QUICK: Times = [Some(Duration::from_millis(400)); STAGES];
+	const QUICK: Times = Stages([Some(Duration::from_millis(400)); Stage::COUNT]);
 	const FAST: Option<Rates> = Some(Rates {
 		down_mbps: 10_000,
 		up_mbps: 10_000,
@@ -284,25 +286,28 @@ mod tests {
 	fn holding_a_root_back_gains_nothing_but_slack() {
 		let job = job(big());
 		let sizes = job.plan();
-		let [chain, _, cpu, ..] = allowed(&job, &sizes).map(|time| time.as_millis() as u64);
+		let Stages([chain, _, cpu, ..]) = allowed(&job, &sizes).map(|time| time.as_millis() as u64);
 		// The CPU part took 20 s; the chain's root is held back until it is done.
 		let at = chain + cpu + 20_000;
 		let clock = Clock {
 			start: Some(0),
-			at: [at - 2, at - 1, at, at + 100, at + 200],
+			at: Stages([at - 2, at - 1, at, at + 100, at + 200]),
 		};
 		let times = times(&job, &sizes, &clock);
-		assert!(times[2].unwrap() >= Duration::from_secs(15), "{times:?}");
+		assert!(
+			times[Stage::Cpu].unwrap() >= Duration::from_secs(15),
+			"{times:?}"
+		);
 		let verdict = judge(&job, &sizes, &times, Duration::ZERO, FAST, true);
 		assert!(verdict.cpu < 3);
 		// Told as it came, a stage's time is its own.
 		let clock = Clock {
 			start: Some(0),
-			at: [chain, chain, chain + 50, chain + 90, chain + 100],
+			at: Stages([chain, chain, chain + 50, chain + 90, chain + 100]),
 		};
 		let honest = super::times(&job, &sizes, &clock);
-		assert_eq!(honest[2], Some(Duration::from_millis(50)));
-		assert_eq!(honest[4], Some(Duration::from_millis(10)));
+		assert_eq!(honest[Stage::Cpu], Some(Duration::from_millis(50)));
+		assert_eq!(honest[Stage::Disk], Some(Duration::from_millis(10)));
 		// A checker that does not know when it began knows no times.
 		assert_eq!(
 			super::times(
@@ -313,12 +318,12 @@ mod tests {
 					..clock
 				}
 			),
-			[None; STAGES]
+			Times::default()
 		);
 	}
 
 	/// Eight H100 of the full benchmark, and what it takes them at the reference's pace.
-	fn gpu_job() -> (Job, [Duration; STAGES]) {
+	fn gpu_job() -> (Job, Stages<Duration>) {
 		let mut job = job(WorkerSpec {
 			gpu_class: 1,
 			gpu_count: 8,
@@ -354,12 +359,12 @@ mod tests {
 		let plan = job.plan();
 		let at_pace = allowed.map(Some);
 		assert_eq!(judged(&job, &plan, &at_pace), (1, 8));
-		let stage = |stage: usize, factor: f64| {
+		let stage = |stage: Stage, factor: f64| {
 			let mut times = at_pace;
 			times[stage] = Some(allowed[stage].mul_f64(factor) + GRACE);
 			judged(&job, &plan, &times)
 		};
-		for (slow, what) in [(0, "throughput"), (1, "bandwidth")] {
+		for (slow, what) in [(Stage::Chain, "throughput"), (Stage::Walk, "bandwidth")] {
 			assert_eq!(stage(slow, 1.0 / 0.86), (1, 8), "{what}");
 			assert_eq!(stage(slow, 1.0 / 0.84), (0, 0), "{what}");
 		}
@@ -370,7 +375,7 @@ mod tests {
 		assert_eq!(window(0.86), (1, 8));
 		assert_eq!(window(0.84), (0, 0), "capacity");
 		// Not timed: not supported.
-		assert_eq!(judged(&job, &plan, &[None; STAGES]), (0, 0));
+		assert_eq!(judged(&job, &plan, &Times::default()), (0, 0));
 		// Fewer ran than are claimed.
 		assert_eq!(
 			judged(&job, &Sizes { devices: 3, ..plan }, &at_pace),
@@ -391,19 +396,20 @@ mod tests {
 		// Eight channels of DDR5, 300 GB/s, where an H100 is claimed: a third of the floor.
 		let (job, mut allowed) = gpu_job();
 		let walk = job.gpu_plan().unwrap().walk;
-		allowed[1] = Duration::from_secs_f64(walk.volume() as f64 / 300e9);
+		allowed[Stage::Walk] = Duration::from_secs_f64(walk.volume() as f64 / 300e9);
 		assert_eq!(judged(&job, &job.plan(), &allowed.map(Some)), (0, 0));
 	}
 
 	#[test]
 	fn a_root_of_a_chain_that_is_held_back_does_not_hide_a_slow_walk() {
 		let (job, allowed) = gpu_job();
-		let (chain, walk) = (allowed[0].as_millis() as u64, allowed[1].as_millis() as u64);
+		let millis = |stage| allowed[stage].as_millis() as u64;
+		let (chain, walk) = (millis(Stage::Chain), millis(Stage::Walk));
 		// The walk takes four times as long; the chain's root is held back until just before it ends.
 		let end = chain + 4 * walk;
 		let clock = Clock {
 			start: Some(0),
-			at: [end - walk, end, end + 100, end + 200, end + 300],
+			at: Stages([end - walk, end, end + 100, end + 200, end + 300]),
 		};
 		let times = times(&job, &job.plan(), &clock);
 		assert_eq!(judged(&job, &job.plan(), &times), (0, 0));
@@ -411,20 +417,20 @@ mod tests {
 
 	#[test]
 	fn a_root_that_is_sent_before_it_is_known_counts_as_late() {
-		let proved = [[1; 32], [2; 32], [3; 32], [4; 32], [5; 32]];
-		let mut heard: [_; STAGES] = std::array::from_fn(|stage| Some((10, proved[stage])));
-		let clock = |heard: &[_; STAGES]| Clock::of_heard(Some(0), heard, &proved, 99);
-		assert_eq!(clock(&heard).at, [10; STAGES]);
-		heard[0] = Some((10, [9; 32]));
-		heard[3] = None;
-		assert_eq!(clock(&heard).at, [99, 10, 10, 99, 10]);
+		let proved = Stages::from_fn(|stage| [stage.number(); 32]);
+		let mut heard = Stages::from_fn(|stage| Some((10, proved[stage])));
+		let clock = |heard: &Stages<_>| Clock::of_heard(Some(0), heard, &proved, 99);
+		assert_eq!(clock(&heard).at, Stages([10; Stage::COUNT]));
+		heard[Stage::Chain] = Some((10, [9; 32]));
+		heard[Stage::Memory] = None;
+		assert_eq!(clock(&heard).at, Stages([99, 10, 10, 99, 10]));
 	}
 
 	#[test]
 	fn what_is_slow_supports_less() {
 		let job = job(big());
 		// 512 segments in 3 s and more each: as many lanes on half of the cores take twice as long.
-		let slow: Times = [Some(Duration::from_secs(12)); STAGES];
+		let slow: Times = Stages([Some(Duration::from_secs(12)); Stage::COUNT]);
 		let verdict = judge(&job, &job.plan(), &slow, Duration::ZERO, FAST, true);
 		assert!(verdict.cpu < 3 && verdict.cpu > 0);
 		assert!(verdict.memory < 3 && verdict.memory > 0);
@@ -464,7 +470,7 @@ mod tests {
 		let verdict = judge(
 			&job,
 			&job.plan(),
-			&[None; STAGES],
+			&Times::default(),
 			Duration::ZERO,
 			None,
 			true,

@@ -11,8 +11,6 @@ use rayon::prelude::*;
 
 /// Bytes of a page.
 pub const PAGE: usize = 4_096;
-/// Pages in a MiB.
-pub const PAGES_PER_MIB: usize = (1 << 20) / PAGE;
 /// Reads in a segment.
 pub const SEGMENT: usize = 256;
 /// Segments of each lane.

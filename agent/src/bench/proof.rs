@@ -2,266 +2,33 @@
 //! the memory walk and the disk walk, one after the other, each seeded by the root of the one before,
 //! under one attested root.
 
-use crate::bench::{
-	chain::{self, Chain, ChainOpening, Shape},
-	classes::Plan,
-	cpu,
-	device::{Device, DeviceError, Run},
-	disk,
-	hash::{Hash, SegmentOpening, Segments, hash},
-	memory,
-	walk::{self, LegOpening, Walk},
+use crate::{
+	bench::{
+		chain::{self, Chain, ChainOpening, Shape},
+		classes::Plan,
+		cpu,
+		device::{Device, DeviceError, Run},
+		disk,
+		hash::{Hash, SegmentOpening, Segments, hash},
+		job::{Job, MAX_DISK_MIB, MAX_LANES, MAX_MEMORY_MIB, Sizes},
+		memory,
+		stage::{Stage, Stages},
+		walk::{self, LegOpening, Walk},
+	},
+	host::memory::available_mib,
 };
 use codec::{Decode, Encode};
-use kaisar_math::ClassReference;
-use kaisar_primitives::{
-	AgentKey, BenchParams, MAX_COMMITTEE, RoundIndex, WorkerId, WorkerSpec,
-	agent::{ProveRequest, SeatRequest},
-};
 use sp_core::H256;
 use std::{
+	path::Path,
 	sync::Arc,
 	time::{Duration, Instant},
 };
 
-/// The parts of a benchmark, in their order: the matrix chain, the walk over the GPUs' memory, the CPU
-/// chains, the memory walk, the disk walk.
-pub const STAGES: usize = 5;
-/// Most GPUs of a worker that are used.
-pub const MAX_DEVICES: u8 = crate::bench::device::MAX_DEVICES;
-/// Most lanes that are run: enough to show the highest tier of CPU.
-pub const MAX_LANES: u16 = 144;
-/// Most memory that is walked, in MiB: enough to show the highest tier.
-pub const MAX_MEMORY_MIB: u32 = 560 * 1_024;
-/// Most disk that is plotted, in MiB: enough to show the highest tier.
-pub const MAX_DISK_MIB: u32 = 11_000 * 1_024;
 /// Device number of the chain that runs on the CPU.
 const CPU_DEVICE: u8 = 0xff;
 /// Bytes of checkpoints of the chain that are kept.
 const CHECKPOINT_BUDGET: usize = 512 << 20;
-
-/// Why a request cannot be worked on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum BadBench {
-	/// `n` is not a multiple of 64 from 64 to 16,384.
-	#[error("n must be a multiple of 64, from 64 to 16384")]
-	N,
-	/// No step or too many.
-	#[error("steps must be from 1 to 4096")]
-	Steps,
-	/// No sample or too many.
-	#[error("samples must be from 1 to 1024")]
-	Samples,
-	/// No segment or too many.
-	#[error("segments must be from 1 to 65536")]
-	Segments,
-	/// A measurement of bandwidth is too long.
-	#[error("a bandwidth measurement takes at most 60 s")]
-	Bandwidth,
-	/// More seats than a committee can have.
-	#[error("the committee is too big")]
-	Committee,
-	/// Nothing that work can be sized by.
-	#[error("the class' reference is out of range")]
-	Reference,
-}
-
-/// Whether this much work may be asked for: checked before anything is allocated for it.
-pub fn check_bench(bench: &BenchParams) -> Result<(), BadBench> {
-	if !(64..=16_384).contains(&bench.n) || !bench.n.is_multiple_of(64) {
-		return Err(BadBench::N);
-	}
-	if !(1..=4_096).contains(&bench.steps) {
-		return Err(BadBench::Steps);
-	}
-	if !(1..=1_024).contains(&bench.samples) {
-		return Err(BadBench::Samples);
-	}
-	if !(1..=65_536).contains(&bench.cpu_segments) {
-		return Err(BadBench::Segments);
-	}
-	if bench.bandwidth_secs > 60 {
-		return Err(BadBench::Bandwidth);
-	}
-	Ok(())
-}
-
-fn check_reference(reference: &Option<ClassReference>) -> Result<(), BadBench> {
-	if reference.is_none_or(|reference| reference.is_valid()) {
-		Ok(())
-	} else {
-		Err(BadBench::Reference)
-	}
-}
-
-/// Whose benchmark of which round it is, and how much work.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Job {
-	/// The chain.
-	pub genesis: H256,
-	/// The round.
-	pub round: RoundIndex,
-	/// Its seed.
-	pub seed: H256,
-	/// The worker.
-	pub worker: WorkerId,
-	/// Its agent.
-	pub agent: AgentKey,
-	/// What it claims.
-	pub spec: WorkerSpec,
-	/// How much work it is.
-	pub bench: BenchParams,
-	/// What a GPU of the claimed class is held to.
-	pub reference: Option<ClassReference>,
-}
-
-/// How much a worker ran, as it says itself; under the attested root.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Sizes {
-	/// GPUs that computed a chain each; 0 where the processor did.
-	pub devices: u8,
-	/// The last `X_t` that each of them kept and walked over.
-	pub window: u32,
-	/// Lanes of the CPU chains and of the memory walk.
-	pub lanes: u16,
-	/// Memory that was walked, in MiB.
-	pub memory_mib: u32,
-	/// Disk that was plotted, in MiB.
-	pub disk_mib: u32,
-}
-
-impl Job {
-	/// The job of a request to prove, by the agent with this key.
-	pub fn of_prove(request: &ProveRequest, agent: AgentKey) -> Result<Self, BadBench> {
-		check_bench(&request.bench)?;
-		check_reference(&request.reference)?;
-		if request.committee.len() > MAX_COMMITTEE as usize {
-			return Err(BadBench::Committee);
-		}
-		Ok(Self {
-			genesis: request.genesis,
-			round: request.round,
-			seed: request.seed,
-			worker: request.worker,
-			agent,
-			spec: request.spec,
-			bench: request.bench,
-			reference: request.reference,
-		})
-	}
-
-	/// The job that a seat checks.
-	pub fn of_seat(request: &SeatRequest) -> Result<Self, BadBench> {
-		check_bench(&request.bench)?;
-		check_reference(&request.reference)?;
-		if u32::from(request.seats) > MAX_COMMITTEE {
-			return Err(BadBench::Committee);
-		}
-		Ok(Self {
-			genesis: request.genesis,
-			round: request.round,
-			seed: request.seed,
-			worker: request.worker,
-			agent: request.agent,
-			spec: request.spec,
-			bench: request.bench,
-			reference: request.reference,
-		})
-	}
-
-	/// Everything is seeded from this, so no proof serves two rounds, workers or agents.
-	pub fn base(&self) -> Hash {
-		let id = (self.genesis, self.round, self.seed, self.worker, self.agent).encode();
-		hash("kaisar/agent 2026 base", &[&id, &self.bench.encode()])
-	}
-
-	/// What a worker attests that serves an order. It proves nothing but that its agent was asked in this
-	/// round: whether the worker is there, the committee finds out.
-	pub fn rented_root(&self) -> Hash {
-		let id = (self.genesis, self.round, self.seed, self.worker, self.agent).encode();
-		hash("kaisar/agent 2026 rented", &[&id])
-	}
-
-	/// How much must be run to support the whole claim.
-	pub fn plan(&self) -> Sizes {
-		let (spec, bench) = (&self.spec, &self.bench);
-		let sized = |claimed_gb: u32, param: u32, most: u32| {
-			// GB of 10⁹ bytes to MiB. An eighth is left to the system.
-			let claimed = u64::from(claimed_gb) * 1_000_000_000 / (1 << 20);
-			let wanted = if param == 0 {
-				claimed * 7 / 8
-			} else {
-				claimed.min(u64::from(param))
-			};
-			u32::try_from(wanted).unwrap_or(u32::MAX).min(most)
-		};
-		let disk = sized(spec.disk_gb, bench.disk_mib, MAX_DISK_MIB);
-		let gpu = self.gpu_plan();
-		Sizes {
-			devices: gpu.map_or(0, |plan| plan.devices),
-			window: gpu.map_or(0, |plan| plan.walk.window as u32),
-			lanes: spec.cpu_cores.clamp(1, MAX_LANES),
-			memory_mib: sized(spec.memory_gb, bench.memory_mib, MAX_MEMORY_MIB).max(1),
-			disk_mib: disk - disk % disk::SECTOR_MIB,
-		}
-	}
-
-	/// How much each GPU must do, where any is claimed.
-	pub fn gpu_plan(&self) -> Option<Plan> {
-		let (spec, bench) = (&self.spec, &self.bench);
-		let devices = spec.gpu_count.min(MAX_DEVICES);
-		if spec.gpu_class == 0 || devices == 0 {
-			return None;
-		}
-		let reference = self.reference.unwrap_or(ClassReference::LEAST);
-		Some(match bench.memory_mib {
-			0 => Plan::full(reference, devices),
-			mib => Plan::scaled(reference, devices, bench.n, bench.steps, mib),
-		})
-	}
-
-	/// Size of the matrix chain of a worker without a GPU.
-	pub fn shape(&self) -> Shape {
-		Shape {
-			n: self.bench.n as usize,
-			steps: self.bench.steps as usize,
-		}
-	}
-
-	/// The walk that each GPU makes over so many `X_t`.
-	pub fn walk(&self, window: u32) -> Option<Walk> {
-		self.gpu_plan().map(|plan| Walk {
-			window: window as usize,
-			..plan.walk
-		})
-	}
-
-	/// One seed a GPU, and one for the processor: no chain serves two of them.
-	pub fn chain_seed(&self, device: u8) -> Hash {
-		hash("kaisar/agent 2026 device", &[&self.base(), &[device]])
-	}
-
-	/// Longest openings that a worker may send, in bytes.
-	pub fn openings_limit(&self) -> usize {
-		const HASH: usize = size_of::<Hash>();
-		let chain = |shape: Shape| {
-			// A row, its two paths, and what their lengths take.
-			let row = shape.n + (chain::MAX_DEPTH + chain::MAX_DEPTH) * HASH + 16;
-			usize::from(self.bench.samples) * 2 * row + chain::MAX_TOPS * HASH
-		};
-		let compute = match self.gpu_plan() {
-			Some(plan) => {
-				let line = walk::LINE + 3 * chain::MAX_DEPTH * HASH + 16;
-				let states = plan.walk.legs * walk::WORDS * 4 + 2 * (walk::KEPT + 32 * HASH);
-				let legs = walk::SAMPLES * (states + walk::READS * line + 64);
-				usize::from(plan.devices) * (chain(plan.walk.shape) + legs + 256)
-			}
-			None => 0,
-		};
-		let segments = (cpu::SAMPLES + memory::SAMPLES + disk::SAMPLES) * 64 * HASH;
-		compute.max(chain(self.shape())) + segments + 4_096
-	}
-}
 
 /// The root of the walk's stage where nothing was walked.
 const NO_WALK: Hash = [0; 32];
@@ -282,9 +49,12 @@ fn device_open_seed(seed: &Hash, device: u8) -> Hash {
 	hash("kaisar/agent 2026 open device", &[seed, &[device]])
 }
 
-/// Seed of the stage after the one with this root.
-fn next_seed(base: &Hash, stage: u8, before: &Hash) -> Hash {
-	hash("kaisar/agent 2026 stage", &[base, &[stage], before])
+/// Seed of a stage, from the root of the one before it.
+fn seed_of(stage: Stage, base: &Hash, before: &Hash) -> Hash {
+	hash(
+		"kaisar/agent 2026 stage",
+		&[base, &[stage.number()], before],
+	)
 }
 
 /// The roots of the stages and what they add up to.
@@ -293,7 +63,7 @@ pub struct Roots {
 	/// How much was run.
 	pub sizes: Sizes,
 	/// Roots of the matrix chains, the GPUs' walks, the CPU chains, the memory walk and the disk walk.
-	pub stages: [Hash; STAGES],
+	pub stages: Stages<Hash>,
 }
 
 impl Roots {
@@ -345,7 +115,7 @@ pub struct Proof {
 	/// The root that is attested.
 	pub root: Hash,
 	/// How long each stage took here.
-	pub took: [Duration; STAGES],
+	pub took: Stages<Duration>,
 }
 
 /// Runs something on each device at the same time. One that crashes is one that failed.
@@ -367,6 +137,40 @@ fn at_once<A: Send, B: Send>(
 	})
 }
 
+/// Takes the time of the stages, and tells each stage's root as soon as it is there.
+struct Stopwatch<F> {
+	since: Instant,
+	took: Stages<Duration>,
+	told: F,
+}
+
+impl<F: FnMut(Stage, Hash)> Stopwatch<F> {
+	fn start(told: F) -> Self {
+		Self {
+			since: Instant::now(),
+			took: Stages::default(),
+			told,
+		}
+	}
+
+	/// A stage is done; the next one begins.
+	fn done(&mut self, stage: Stage, root: Hash) -> Hash {
+		self.took[stage] = self.since.elapsed();
+		self.since = Instant::now();
+		(self.told)(stage, root);
+		root
+	}
+}
+
+/// The chains and the walks over them, and what they came to.
+struct Computed {
+	compute: Compute,
+	chain_root: Hash,
+	walk_root: Hash,
+	/// Number of `X_t` that each GPU kept.
+	window: u32,
+}
+
 /// Runs the benchmark; `plots` is where the plot lies, `devices` are the GPUs. Each stage's root is
 /// told as soon as it is there.
 ///
@@ -375,89 +179,60 @@ fn at_once<A: Send, B: Send>(
 pub fn prove(
 	job: &Job,
 	devices: &[Arc<dyn Device>],
-	plots: &std::path::Path,
-	mut told: impl FnMut(u8, Hash),
+	plots: &Path,
+	told: impl FnMut(Stage, Hash),
 ) -> Result<Proof, ProveError> {
 	let plan = job.plan();
 	let base = job.base();
-	let mut took = [Duration::ZERO; STAGES];
-	let mut clock = Instant::now();
-	let mut done = |stage: usize, root: Hash| {
-		took[stage] = clock.elapsed();
-		clock = Instant::now();
-		told(stage as u8, root);
-		root
-	};
+	let mut clock = Stopwatch::start(told);
 
 	let mut plot = disk::Plot::open(plots, &job.agent)?;
-	let gpus = match job.gpu_plan().filter(|_| !devices.is_empty()) {
-		Some(gpus) => {
-			// The processor fills what is missing of the plot meanwhile.
-			let (plot, mib) = (&mut plot, plan.disk_mib);
-			std::thread::scope(|scope| {
-				let filling = scope.spawn(move || plot.grow(mib));
-				let result = prove_gpus(job, &gpus, devices, &mut done);
-				filling.join().map_err(|_| ProveError::Crashed)?;
-				// What it can do without a GPU it still does.
-				Ok::<_, ProveError>(
-					result
-						.inspect_err(|error| tracing::error!(%error, "no GPU is proved"))
-						.ok(),
-				)
-			})?
-		}
+	let computed = match job.gpu_plan().filter(|_| !devices.is_empty()) {
+		Some(gpus) => prove_gpus_and_plot(job, &gpus, devices, &mut plot, &mut clock)?,
 		None => None,
 	};
-	let (compute, chain_root, walk_root, window) = match gpus {
-		Some(gpus) => gpus,
-		None => {
-			// Filling the plot is done once, and before the clock of any stage that is judged.
-			plot.grow(plan.disk_mib);
-			let seed = job.chain_seed(CPU_DEVICE);
-			let chain = Chain::compute(seed, job.shape(), CHECKPOINT_BUDGET);
-			let root = done(0, chain.root());
-			let walk_root = done(1, NO_WALK);
-			(Compute::Processor(chain), root, walk_root, 0)
-		}
-	};
-	let disk_mib = plot.mib().min(plan.disk_mib);
-	let memory_mib = plan
-		.memory_mib
-		.min((u64::from(crate::worker::claim::available_memory_mib()) * 9 / 10) as u32);
+	let computed = computed.unwrap_or_else(|| prove_processor(job, &mut plot, &mut clock));
 	let sizes = Sizes {
-		devices: match &compute {
+		devices: match &computed.compute {
 			Compute::Gpus(gpus) => gpus.len() as u8,
 			Compute::Processor(_) => 0,
 		},
-		window,
+		window: computed.window,
 		lanes: plan.lanes,
-		memory_mib: memory_mib.max(1),
-		disk_mib,
+		memory_mib: plan
+			.memory_mib
+			.min((u64::from(available_mib()) * 9 / 10) as u32)
+			.max(1),
+		disk_mib: plot.mib().min(plan.disk_mib),
 	};
 	let lanes = usize::from(sizes.lanes);
 	let segments = job.bench.cpu_segments as usize;
 
-	let cpu = cpu::compute(&next_seed(&base, 2, &walk_root), lanes, segments);
-	let cpu_root = done(2, cpu.root());
-	let memory = memory::compute(
-		&next_seed(&base, 3, &cpu_root),
-		lanes,
-		sizes.memory_mib as usize,
-	)
-	.ok_or(ProveError::Memory)?;
-	let memory_root = done(3, memory.root());
-	let disk = plot.walk(&next_seed(&base, 4, &memory_root), sizes.disk_mib)?;
-	let disk_root = done(4, disk.root());
+	let seed = seed_of(Stage::Cpu, &base, &computed.walk_root);
+	let cpu = cpu::compute(&seed, lanes, segments);
+	let cpu_root = clock.done(Stage::Cpu, cpu.root());
+	let seed = seed_of(Stage::Memory, &base, &cpu_root);
+	let memory = memory::compute(&seed, lanes, sizes.memory_mib as usize);
+	let memory = memory.ok_or(ProveError::Memory)?;
+	let memory_root = clock.done(Stage::Memory, memory.root());
+	let seed = seed_of(Stage::Disk, &base, &memory_root);
+	let disk = plot.walk(&seed, sizes.disk_mib)?;
+	let disk_root = clock.done(Stage::Disk, disk.root());
 
 	let roots = Roots {
 		sizes,
-		stages: [chain_root, walk_root, cpu_root, memory_root, disk_root],
+		stages: Stages::from_fn(|stage| match stage {
+			Stage::Chain => computed.chain_root,
+			Stage::Walk => computed.walk_root,
+			Stage::Cpu => cpu_root,
+			Stage::Memory => memory_root,
+			Stage::Disk => disk_root,
+		}),
 	};
-	let root = roots.attested(&base);
 	let walk = job.walk(sizes.window).filter(|_| sizes.devices > 0);
 	Ok(Proof {
 		base,
-		compute,
+		compute: computed.compute,
 		segments,
 		cpu,
 		memory,
@@ -466,44 +241,79 @@ pub fn prove(
 		walk,
 		samples: usize::from(job.bench.samples),
 		roots,
-		root,
-		took,
+		root: roots.attested(&base),
+		took: clock.took,
 	})
 }
 
-/// The chains and the walks of all GPUs, each stage on all of them at the same time. Returns them, the
-/// stages' roots, and how many `X_t` each GPU kept.
+/// The chain on the processor, and no walk.
+fn prove_processor(
+	job: &Job,
+	plot: &mut disk::Plot,
+	clock: &mut Stopwatch<impl FnMut(Stage, Hash)>,
+) -> Computed {
+	// Filling the plot is done once, and before the clock of any stage that is judged.
+	plot.grow(job.plan().disk_mib);
+	let chain = Chain::compute(job.chain_seed(CPU_DEVICE), job.shape(), CHECKPOINT_BUDGET);
+	Computed {
+		chain_root: clock.done(Stage::Chain, chain.root()),
+		walk_root: clock.done(Stage::Walk, NO_WALK),
+		compute: Compute::Processor(chain),
+		window: 0,
+	}
+}
+
+/// The chains and the walks of all GPUs, while the processor fills what is missing of the plot. `None`
+/// if a GPU fails: what the worker can do without one it still does.
+fn prove_gpus_and_plot(
+	job: &Job,
+	plan: &Plan,
+	devices: &[Arc<dyn Device>],
+	plot: &mut disk::Plot,
+	clock: &mut Stopwatch<impl FnMut(Stage, Hash)>,
+) -> Result<Option<Computed>, ProveError> {
+	let mib = job.plan().disk_mib;
+	std::thread::scope(|scope| {
+		let filling = scope.spawn(move || plot.grow(mib));
+		let computed = prove_gpus(job, plan, devices, clock);
+		filling.join().map_err(|_| ProveError::Crashed)?;
+		Ok(computed
+			.inspect_err(|error| tracing::error!(%error, "no GPU is proved"))
+			.ok())
+	})
+}
+
+/// The chains and the walks of all GPUs, each stage on all of them at the same time.
 fn prove_gpus(
 	job: &Job,
 	plan: &Plan,
 	devices: &[Arc<dyn Device>],
-	done: &mut impl FnMut(usize, Hash) -> Hash,
-) -> Result<(Compute, Hash, Hash, u32), DeviceError> {
-	let base = job.base();
+	clock: &mut Stopwatch<impl FnMut(Stage, Hash)>,
+) -> Result<Computed, DeviceError> {
 	let used = devices.iter().take(usize::from(plan.devices));
 	let runs = at_once(used.enumerate(), |(number, device)| {
 		let seed = job.chain_seed(number as u8);
 		device.start(seed, plan.walk.shape, plan.walk.window)
 	})?;
 	let roots: Vec<Hash> = runs.iter().map(|run| run.steps().root()).collect();
-	let chain_root = done(0, root_of_devices(&roots));
+	let chain_root = clock.done(Stage::Chain, root_of_devices(&roots));
 	let window = runs.iter().map(|run| run.window()).min().unwrap_or(0);
 	let walk = Walk {
 		window,
 		..plan.walk
 	};
+	let seed = seed_of(Stage::Walk, &job.base(), &chain_root);
 	let gpus = at_once(runs.into_iter().enumerate(), |(number, mut run)| {
-		let seed = walk_seed(
-			&next_seed(&base, 1, &chain_root),
-			number as u8,
-			&roots[number],
-		);
-		let walk_root = run.walk(seed, walk)?;
+		let walk_root = run.walk(walk_seed(&seed, number as u8, &roots[number]), walk)?;
 		Ok(Gpu { run, walk_root })
 	})?;
 	let roots: Vec<Hash> = gpus.iter().map(|gpu| gpu.walk_root).collect();
-	let walk_root = done(1, root_of_devices(&roots));
-	Ok((Compute::Gpus(gpus), chain_root, walk_root, window as u32))
+	Ok(Computed {
+		chain_root,
+		walk_root: clock.done(Stage::Walk, root_of_devices(&roots)),
+		compute: Compute::Gpus(gpus),
+		window: window as u32,
+	})
 }
 
 /// What a GPU shows.
@@ -673,17 +483,19 @@ pub fn verify(
 	}
 	let seed = challenge.seed(&base, attested);
 	let lanes = usize::from(sizes.lanes);
-	let [_, walk_root, cpu_root, memory_root, disk_root] = &roots.stages;
+	let root = |stage| &roots.stages[stage];
 	verify_compute(job, roots, &seed, &openings.compute)?;
 
 	let segments = job.bench.cpu_segments as usize;
 	let at = cpu::positions(&seed, lanes, segments);
-	let stage = next_seed(&base, 2, walk_root);
+	let stage = seed_of(Stage::Cpu, &base, root(Stage::Walk));
+	let cpu_root = root(Stage::Cpu);
 	if !cpu::verify(&stage, lanes, segments, cpu_root, &at, &openings.cpu) {
 		return Err(Reject::Cpu);
 	}
 	let at = memory::positions(&seed, lanes);
-	let stage = next_seed(&base, 3, cpu_root);
+	let stage = seed_of(Stage::Memory, &base, cpu_root);
+	let memory_root = root(Stage::Memory);
 	let mib = sizes.memory_mib as usize;
 	if !memory::verify(&stage, lanes, mib, memory_root, &at, &openings.memory) {
 		return Err(Reject::Memory);
@@ -693,12 +505,12 @@ pub fn verify(
 	} else {
 		Vec::new()
 	};
-	let stage = next_seed(&base, 4, memory_root);
+	let stage = seed_of(Stage::Disk, &base, memory_root);
 	if !disk::verify(
 		&stage,
 		&job.agent,
 		sizes.disk_mib,
-		disk_root,
+		root(Stage::Disk),
 		&at,
 		&openings.disk,
 	) {
@@ -715,7 +527,7 @@ fn verify_compute(
 	opening: &ComputeOpening,
 ) -> Result<(), Reject> {
 	let samples = usize::from(job.bench.samples);
-	let [chain_root, walk_root, ..] = &roots.stages;
+	let (chain_root, walk_root) = (&roots.stages[Stage::Chain], &roots.stages[Stage::Walk]);
 	let devices = usize::from(roots.sizes.devices);
 	let gpus = match (opening, job.walk(roots.sizes.window)) {
 		(ComputeOpening::Processor(opening), _) if devices == 0 => {
@@ -739,7 +551,7 @@ fn verify_compute(
 	{
 		return Err(Reject::Root);
 	}
-	let stage = next_seed(&job.base(), 1, chain_root);
+	let stage = seed_of(Stage::Walk, &job.base(), chain_root);
 	for (number, gpu) in gpus.iter().enumerate() {
 		let number = number as u8;
 		let seed = device_open_seed(seed, number);
@@ -755,4 +567,4 @@ fn verify_compute(
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -3,12 +3,13 @@
 use crate::{
 	agent::Inner,
 	bench::{
-		evidence,
+		evidence::{self, Rates},
 		hash::Hash,
-		proof::{self, Challenge, Job, Openings, Reject},
+		job::Job,
+		proof::{self, Challenge, Openings, Reject},
 	},
 	peer::{
-		bandwidth::{self, Counter, Offer, Rates, STREAMS, Window},
+		bandwidth::{self, Counter, Offer, STREAMS, Window},
 		wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
 	},
 	worker::{

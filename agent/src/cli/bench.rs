@@ -1,34 +1,37 @@
 //! `kaisar-agent bench`: what a committee would find of this machine, found by itself.
 
-use super::{GpuArgs, bar, class, class_name, print_kernels, rounded};
+use super::{GpuArgs, bar, class, report::Report};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use codec::{DecodeAll, Encode};
 use kaisar_agent::{
 	bench::{
-		cpu, disk, evidence,
-		proof::{self, Challenge, Job, Openings, STAGES},
+		device::Device,
+		disk,
+		job::{self, Job},
+		proof::{self, Challenge, Openings, Proof},
+		stage::{Stage, Stages},
 	},
 	gpu,
 	worker::claim::Hardware,
 };
 use kaisar_math::{ClassReference, classes};
-use kaisar_primitives::{BenchParams, WorkerSpec};
-use serde_json::{Value, json};
+use kaisar_primitives::BenchParams;
 use sp_core::{H256, Pair, ed25519};
 use std::{
 	path::{Path, PathBuf},
+	sync::Arc,
 	time::{Duration, Instant},
 };
 
 /// What is said while each stage runs.
-const DOING: [&str; STAGES] = [
+const DOING: Stages<&str> = Stages([
 	"matrix chain",
 	"walk over the GPUs' memory",
 	"processor",
 	"memory",
 	"disk",
-];
+]);
 
 #[derive(Args)]
 pub struct Bench {
@@ -102,7 +105,7 @@ pub fn run(args: &Bench) -> Result<()> {
 			bandwidth_secs: 0,
 		}
 	};
-	proof::check_bench(&bench)?;
+	job::check_bench(&bench)?;
 	let devices = gpu::open(&args.gpus.options(None));
 	let mut spec = found.spec(*b"ZZ", Some(0), Some(0));
 	if let Some(class) = args.class {
@@ -132,22 +135,16 @@ pub fn run(args: &Bench) -> Result<()> {
 		bench,
 		reference,
 	};
-	let names: Vec<String> = devices.iter().map(|device| device.name()).collect();
-	let report = measure(&job, &devices, &data, args.json);
+	let measured = measure(&job, &devices, &data, args.json);
 	if args.data_dir.is_none() {
 		let _ = std::fs::remove_dir_all(&data);
 	}
-	let mut report = report?;
-	report["gpus"] = json!(names);
-	report["kernels"] = devices
-		.iter()
-		.map(|device| json!(device.kernels()))
-		.collect();
+	let report = Report::new(&job, &measured?, &devices);
 	if args.json {
-		println!("{report}");
+		println!("{}", serde_json::to_string(&report)?);
 		return Ok(());
 	}
-	print(&report, &spec);
+	print!("{report}");
 	for remark in found
 		.remarks()
 		.iter()
@@ -163,14 +160,21 @@ pub fn run(args: &Bench) -> Result<()> {
 	Ok(())
 }
 
-fn measure(
-	job: &Job,
-	devices: &[std::sync::Arc<dyn kaisar_agent::bench::device::Device>],
-	dir: &Path,
-	quiet: bool,
-) -> Result<Value> {
-	let bench = &job.bench;
-	let bar = bar(STAGES as u64 + 3, quiet);
+/// A proof, and how long everything about it took.
+pub struct Measured {
+	pub proof: Proof,
+	/// MiB of the plot that were filled.
+	pub plotted: u32,
+	pub plot_time: Duration,
+	pub prove_time: Duration,
+	/// Bytes of the openings.
+	pub opened: usize,
+	pub open_time: Duration,
+	pub verify_time: Duration,
+}
+
+fn measure(job: &Job, devices: &[Arc<dyn Device>], dir: &Path, quiet: bool) -> Result<Measured> {
+	let bar = bar(Stage::COUNT as u64 + 3, quiet);
 	bar.set_message("filling the plot");
 	let start = Instant::now();
 	let mut plot = disk::Plot::open(dir, &job.agent)?;
@@ -179,11 +183,12 @@ fn measure(
 	drop(plot);
 	let plot_time = start.elapsed();
 	bar.inc(1);
-	bar.set_message(DOING[0]);
+	bar.set_message(DOING[Stage::Chain]);
 	let start = Instant::now();
 	let proof = proof::prove(job, devices, dir, |stage, _| {
 		bar.inc(1);
-		bar.set_message(*DOING.get(usize::from(stage) + 1).unwrap_or(&"openings"));
+		let next = Stage::of_number(stage.number() + 1);
+		bar.set_message(next.map_or("openings", |stage| DOING[stage]));
 	})?;
 	let prove_time = start.elapsed();
 	let challenge = Challenge {
@@ -209,145 +214,13 @@ fn measure(
 	})?;
 	let verify_time = start.elapsed();
 	bar.finish_and_clear();
-
-	let sizes = proof.roots.sizes;
-	let times = proof.took.map(Some);
-	let verdict = evidence::judge(job, &sizes, &times, Duration::ZERO, None, true);
-	let seconds = |time: Duration| rounded(time.as_secs_f64());
-	let rate = |amount: f64, time: Duration| rounded(amount / time.as_secs_f64().max(1e-9));
-	let gpu = job.gpu_plan().filter(|_| sizes.devices > 0);
-	let shape = gpu.map_or(job.shape(), |plan| plan.walk.shape);
-	// A product and a sum are two operations.
-	let operations = 2.0 * (shape.n as f64).powi(3) * shape.steps as f64;
-	let walked = gpu.map_or(0, |plan| plan.walk.volume());
-	let hashes = f64::from(bench.cpu_segments) * cpu::SEGMENT as f64;
-	Ok(json!({
-		"root": format!("0x{}", hex::encode(proof.root)),
-		"claimed_class": job.spec.gpu_class,
-		"claimed_gpus": job.spec.gpu_count,
-		"class": verdict.gpu_class,
-		"class_name": class_name(verdict.gpu_class),
-		"gpu_count": verdict.gpu_count,
-		"class_is_calibrated": gpu.is_some_and(|plan| plan.reference.calibrated),
-		"tiers": { "cpu": verdict.cpu, "memory": verdict.memory, "disk": verdict.disk },
-		"chain_n": shape.n,
-		"chain_steps": shape.steps,
-		"chain_seconds": seconds(proof.took[0]),
-		"chain_gops": rate(operations / 1e9, proof.took[0]),
-		"gpus_used": sizes.devices,
-		"gpu_memory_mib": (sizes.window as usize * shape.n * shape.n) >> 20,
-		"walk_seconds": seconds(proof.took[1]),
-		"walk_gbps": rate(walked as f64 / 1e9, proof.took[1]),
-		"cpu_seconds": seconds(proof.took[2]),
-		"cpu_mhashes_per_core": rate(hashes / 1e6, proof.took[2]),
-		"cpu_lanes": sizes.lanes,
-		"memory_seconds": seconds(proof.took[3]),
-		"memory_mib": sizes.memory_mib,
-		"disk_seconds": seconds(proof.took[4]),
-		"disk_mib": sizes.disk_mib,
-		"plot_seconds": seconds(plot_time),
-		"plot_mib_per_second": rate(f64::from(plotted), plot_time),
-		"prove_seconds": seconds(prove_time),
-		"open_seconds": seconds(open_time),
-		"proof_bytes": bytes.len(),
-		"verify_seconds": rounded(verify_time.as_secs_f64() * 1e3) / 1e3,
-	}))
-}
-
-fn print(report: &Value, spec: &WorkerSpec) {
-	let text = |name: &str| match &report[name] {
-		Value::String(text) => text.clone(),
-		other => other.to_string(),
-	};
-	let line = |name: &str, value: String| println!("  {name:<14} {value}");
-	println!("What a checker would find of this machine:");
-	if spec.gpu_count > 0 {
-		let held = if report["class_is_calibrated"] == true {
-			"its measured figures"
-		} else {
-			"floors: not calibrated yet"
-		};
-		line(
-			"class",
-			format!(
-				"{} of {} × {} supported (against {held})",
-				text("gpu_count"),
-				spec.gpu_count,
-				class_name(spec.gpu_class),
-			),
-		);
-	} else {
-		line("class", "0, no GPU".into());
-	}
-	let tiers = &report["tiers"];
-	line(
-		"tiers",
-		format!(
-			"CPU {}, memory {}, disk {}; bandwidth takes a committee",
-			tiers["cpu"], tiers["memory"], tiers["disk"]
-		),
-	);
-	let runs_on = match text("gpus_used").as_str() {
-		"0" => "the processor".to_owned(),
-		used => format!("{used} GPU(s), each"),
-	};
-	line(
-		"matrix chain",
-		format!(
-			"{} Gop/s on {runs_on} (n = {}, {} steps, {} s)",
-			text("chain_gops"),
-			text("chain_n"),
-			text("chain_steps"),
-			text("chain_seconds"),
-		),
-	);
-	for kernels in report["kernels"].as_array().into_iter().flatten() {
-		print_kernels(kernels);
-	}
-	if report["gpus_used"] != 0 {
-		line(
-			"GPU memory",
-			format!(
-				"{} GB/s over {} MiB ({} s)",
-				text("walk_gbps"),
-				text("gpu_memory_mib"),
-				text("walk_seconds")
-			),
-		);
-	}
-	line(
-		"processor",
-		format!(
-			"{} Mhash/s a core on {} cores ({} s)",
-			text("cpu_mhashes_per_core"),
-			text("cpu_lanes"),
-			text("cpu_seconds")
-		),
-	);
-	line(
-		"memory",
-		format!(
-			"{} MiB filled and walked in {} s",
-			text("memory_mib"),
-			text("memory_seconds")
-		),
-	);
-	line(
-		"disk",
-		format!(
-			"{} MiB, 256 reads in {} s; filled at {} MiB/s",
-			text("disk_mib"),
-			text("disk_seconds"),
-			text("plot_mib_per_second")
-		),
-	);
-	line(
-		"proof",
-		format!(
-			"{} bytes, opened in {} s, verified on one core in {} s",
-			text("proof_bytes"),
-			text("open_seconds"),
-			text("verify_seconds")
-		),
-	);
+	Ok(Measured {
+		proof,
+		plotted,
+		plot_time,
+		prove_time,
+		opened: bytes.len(),
+		open_time,
+		verify_time,
+	})
 }

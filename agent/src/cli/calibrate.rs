@@ -1,21 +1,25 @@
 //! `kaisar-agent calibrate`: the figures that a class is held to, measured on a GPU that is known to be
 //! of that class.
 
-use super::{GpuArgs, bar, class, class_name, print_kernels, rounded};
+use super::{GpuArgs, bar, class, class_name, kernel_lines, rounded};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use kaisar_agent::{
 	bench::{
 		classes::{Plan, by_driver_name},
-		device::Device,
+		device::{Device, Rated},
 		hash::Hash,
+		walk::Walk,
 	},
 	gpu,
 };
 use kaisar_math::{ClassReference, classes};
 use rand::{TryRngCore, rngs::OsRng};
-use serde_json::{Value, json};
-use std::time::Instant;
+use serde::Serialize;
+use std::{
+	fmt::{self, Display, Formatter},
+	time::Instant,
+};
 
 #[derive(Args)]
 pub struct Calibrate {
@@ -46,6 +50,77 @@ struct Figures {
 	window: usize,
 }
 
+/// Figures of a GPU. The fields are those of the JSON.
+#[derive(Serialize)]
+struct Report {
+	class: u16,
+	class_name: String,
+	/// The device's name.
+	device: String,
+	kernels: Vec<Rated>,
+	/// Measured on part of the memory, in a few steps: of no use as a reference.
+	tried_only: bool,
+	/// GPU and kernel were chosen as an agent chooses them.
+	as_agents_do: bool,
+	reference: ClassReference,
+	memory_mib: usize,
+	/// Spread of the runs, as a part of the highest.
+	int8_gops_spread: f64,
+	walk_mb_s_spread: f64,
+	/// A plain copy.
+	copy_mb_s: u32,
+	walk_of_copy: f64,
+	n: usize,
+	steps: usize,
+	runs: usize,
+}
+
+impl Display for Report {
+	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+		let Self {
+			class,
+			reference,
+			n,
+			steps,
+			..
+		} = self;
+		writeln!(to, "{:?} as {:?}:", self.device, self.class_name)?;
+		write!(to, "{}", kernel_lines(&self.kernels))?;
+		writeln!(
+			to,
+			"  throughput     {} Gop/s (n = {n}, {steps} steps)",
+			reference.int8_gops
+		)?;
+		writeln!(
+			to,
+			"  memory         {} MB/s, {:?} of a plain copy's {}; {} MiB kept",
+			reference.walk_mb_s, self.walk_of_copy, self.copy_mb_s, self.memory_mib
+		)?;
+		writeln!(
+			to,
+			"  of {} runs; they differ by {:?} and {:?}",
+			self.runs, self.int8_gops_spread, self.walk_mb_s_spread
+		)?;
+		if self.tried_only {
+			writeln!(
+				to,
+				"  Tried only: these figures say nothing about the class."
+			)
+		} else if !self.as_agents_do {
+			writeln!(
+				to,
+				"  Not as an agent would measure by itself: not what the class is to be held to."
+			)
+		} else {
+			let reference = serde_json::to_value(reference).map_err(|_| fmt::Error)?;
+			writeln!(
+				to,
+				"  for governance: rewards.setClassReference({class}, {reference})"
+			)
+		}
+	}
+}
+
 /// Runs it.
 pub fn run(args: &Calibrate) -> Result<()> {
 	ensure!((1..=100).contains(&args.runs), "from 1 to 100 runs");
@@ -60,15 +135,15 @@ pub fn run(args: &Calibrate) -> Result<()> {
 			.with_context(|| format!("no class goes by the name of {name}: pass --class"))?;
 		let report = calibrate(&*device, class, args)?;
 		if args.json {
-			println!("{report}");
+			println!("{}", serde_json::to_string(&report)?);
 		} else {
-			print(&report);
+			print!("{report}");
 		}
 	}
 	Ok(())
 }
 
-fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value> {
+fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Report> {
 	let known = classes::get(class).map(|class| class.floor());
 	let memory_gb = args
 		.memory_gb
@@ -139,23 +214,23 @@ fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Value>
 		// What agents do by themselves is what a class is held to.
 		calibrated: args.try_mib.is_none() && as_agents_do,
 	};
-	Ok(json!({
-		"class": class,
-		"class_name": class_name(class),
-		"device": device.name(),
-		"kernels": kernels,
-		"tried_only": args.try_mib.is_some(),
-		"as_agents_do": as_agents_do,
-		"reference": reference,
-		"memory_mib": (window * shape.n * shape.n) >> 20,
-		"int8_gops_spread": spread(|figures| figures.gops),
-		"walk_mb_s_spread": spread(|figures| figures.gbps),
-		"copy_mb_s": whole(copy * 1e3),
-		"walk_of_copy": rounded(gbps / copy.max(1e-9)),
-		"n": shape.n,
-		"steps": shape.steps,
-		"runs": args.runs,
-	}))
+	Ok(Report {
+		class,
+		class_name: class_name(class),
+		device: device.name(),
+		kernels,
+		tried_only: args.try_mib.is_some(),
+		as_agents_do,
+		reference,
+		memory_mib: (window * shape.n * shape.n) >> 20,
+		int8_gops_spread: spread(|figures| figures.gops),
+		walk_mb_s_spread: spread(|figures| figures.gbps),
+		copy_mb_s: whole(copy * 1e3),
+		walk_of_copy: rounded(gbps / copy.max(1e-9)),
+		n: shape.n,
+		steps: shape.steps,
+		runs: args.runs,
+	})
 }
 
 /// A figure as the chain's table takes it.
@@ -171,7 +246,7 @@ fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
 	let start = Instant::now();
 	let mut run = device.start(seed, shape, plan.walk.window)?;
 	let chain = start.elapsed().as_secs_f64();
-	let walk = kaisar_agent::bench::walk::Walk {
+	let walk = Walk {
 		window: run.window(),
 		..plan.walk
 	};
@@ -184,29 +259,4 @@ fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
 		gbps: walk.volume() as f64 / walked / 1e9,
 		window: run.window(),
 	})
-}
-
-fn print(report: &Value) {
-	let (class, reference) = (&report["class"], &report["reference"]);
-	println!("{} as {}:", report["device"], report["class_name"]);
-	print_kernels(&report["kernels"]);
-	println!(
-		"  throughput     {} Gop/s (n = {}, {} steps)",
-		reference["int8Gops"], report["n"], report["steps"]
-	);
-	println!(
-		"  memory         {} MB/s, {} of a plain copy's {}; {} MiB kept",
-		reference["walkMbS"], report["walk_of_copy"], report["copy_mb_s"], report["memory_mib"]
-	);
-	println!(
-		"  of {} runs; they differ by {} and {}",
-		report["runs"], report["int8_gops_spread"], report["walk_mb_s_spread"]
-	);
-	if report["tried_only"] == true {
-		println!("  Tried only: these figures say nothing about the class.");
-	} else if report["as_agents_do"] == false {
-		println!("  Not as an agent would measure by itself: not what the class is to be held to.");
-	} else {
-		println!("  for governance: rewards.setClassReference({class}, {reference})");
-	}
 }

@@ -2,11 +2,15 @@
 
 pub mod bench;
 pub mod calibrate;
+mod report;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use kaisar_agent::gpu::{Choice, Kernels, Options};
+use kaisar_agent::{
+	bench::device::Rated,
+	gpu::{Choice, Kernels, Options},
+};
 use kaisar_math::classes;
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +38,7 @@ impl From<Gpus> for Choice {
 
 /// Which kernels may compute the matrix product.
 #[derive(Clone, Copy, Default, ValueEnum)]
-pub enum Kernel {
+pub enum KernelArg {
 	/// The fastest that is right, on each GPU.
 	#[default]
 	Fastest,
@@ -52,13 +56,16 @@ pub struct GpuArgs {
 	gpus: Gpus,
 	/// Which kernels may compute the matrix product.
 	#[arg(long, value_enum, default_value_t)]
-	kernel: Kernel,
+	kernel: KernelArg,
 }
 
 impl GpuArgs {
 	/// Whether GPUs and kernels are chosen as an agent chooses them.
 	pub fn as_agents_do(&self) -> bool {
-		matches!((self.gpus, self.kernel), (Gpus::Hardware, Kernel::Fastest))
+		matches!(
+			(self.gpus, self.kernel),
+			(Gpus::Hardware, KernelArg::Fastest)
+		)
 	}
 
 	/// The options; that a kernel crashes the driver is remembered in a folder, if there is one.
@@ -66,9 +73,9 @@ impl GpuArgs {
 		Options {
 			choice: self.gpus.into(),
 			kernels: match self.kernel {
-				Kernel::Fastest => Kernels::Fastest,
-				Kernel::Portable => Kernels::Portable,
-				Kernel::Tensor => Kernels::Tensor,
+				KernelArg::Fastest => Kernels::Fastest,
+				KernelArg::Portable => Kernels::Portable,
+				KernelArg::Tensor => Kernels::Tensor,
 			},
 			memory,
 		}
@@ -117,14 +124,15 @@ fn rounded(value: f64) -> f64 {
 	(value * 1e3).round() / 1e3
 }
 
-/// A line for each kernel of a device, as [`kaisar_agent::bench::device::Rated`] is in a report; the first is used.
-fn print_kernels(kernels: &serde_json::Value) {
-	for (at, rated) in kernels.as_array().into_iter().flatten().enumerate() {
+/// A line for each kernel of a device; the first is used.
+fn kernel_lines(kernels: &[Rated]) -> String {
+	let line = |(at, rated): (usize, &Rated)| {
 		let label = if at == 0 { "kernel" } else { "" };
-		let kernel = rated["kernel"].as_str().unwrap_or_default();
-		match rated["gops"].as_f64() {
-			Some(gops) => println!("  {label:<14} {gops:.0} Gop/s: {kernel}"),
-			None => println!("  {label:<14} {kernel}"),
+		let kernel = &rated.kernel;
+		match rated.gops {
+			Some(gops) => format!("  {label:<14} {gops:.0} Gop/s: {kernel}\n"),
+			None => format!("  {label:<14} {kernel}\n"),
 		}
-	}
+	};
+	kernels.iter().enumerate().map(line).collect()
 }

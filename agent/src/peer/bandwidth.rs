@@ -11,7 +11,10 @@
 //! has all that it offers, none takes from another, and nothing is lost. What the claim exceeds its
 //! tier by is of no consequence, and is not measured.
 
-use crate::bench::hash::{Hash, stream};
+use crate::bench::{
+	evidence::Rates,
+	hash::{Hash, stream},
+};
 use chacha20::rand_core::Rng;
 use kaisar_math::tiers::{self, BANDWIDTH};
 use std::{
@@ -38,15 +41,6 @@ const ECHO: u8 = 1;
 /// What is offered of a line, in hundredths: the rest of it are the packets' headers, a seventeenth, and
 /// acknowledgements of the other direction.
 const OFFERED: u64 = 93;
-
-/// What a worker's line does, all seats together, as one checker estimates it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Rates {
-	/// Towards the worker, in Mb/s.
-	pub down_mbps: u32,
-	/// From the worker, in Mb/s.
-	pub up_mbps: u32,
-}
 
 /// Why a measurement came to nothing.
 #[derive(Debug, thiserror::Error)]

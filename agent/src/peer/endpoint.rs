@@ -4,24 +4,24 @@
 //! for, and its node asks the network's DHT, where every agent's node leaves its agent's record. Nobody
 //! is believed but the agent itself: a record counts if its key signed it, and the newest one stands.
 
-use crate::peer::wire;
 use anyhow::{Context, Result};
 use codec::{Decode, Encode};
 use iroh::{
 	Endpoint, EndpointAddr, PublicKey, RelayMode, RelayUrl, SecretKey,
 	endpoint::{QuicTransportConfig, VarInt, presets},
 };
+use kaisar_fs::{BY_UMASK, read_bounded, write_atomic};
 use kaisar_primitives::{
 	AgentKey,
 	agent::{AddressRecord, MAX_RECORD},
 };
+use parking_lot::Mutex;
 use sp_core::{Pair, ed25519};
 use std::{
 	collections::BTreeMap,
-	io::{Read, Write},
 	net::SocketAddr,
 	path::{Path, PathBuf},
-	sync::{Arc, Mutex, PoisonError},
+	sync::Arc,
 	time::{Duration, Instant},
 };
 
@@ -32,12 +32,13 @@ const MAX_WANTED: usize = 1_024;
 /// For how long an agent is looked for after somebody last wanted to reach it.
 const WANTED_FOR: Duration = Duration::from_secs(60);
 
-/// Binds the endpoint whose identity is the agent's key. It looks nothing up, and uses no relay but
-/// the one that is named.
+/// Binds the endpoint whose identity is the agent's key, for connections of these ALPNs. It looks nothing
+/// up, and uses no relay but the one that is named.
 pub async fn bind(
 	secret: &[u8; 32],
 	bind: Option<SocketAddr>,
 	relay: Option<&str>,
+	alpns: &[&[u8]],
 ) -> Result<Endpoint> {
 	let idle = Duration::from_secs(30).try_into().context("idle timeout")?;
 	let transport = QuicTransportConfig::builder()
@@ -52,7 +53,7 @@ pub async fn bind(
 	};
 	let mut builder = Endpoint::builder(presets::Minimal)
 		.secret_key(SecretKey::from_bytes(secret))
-		.alpns(vec![wire::ALPN.to_vec(), kaisar_tunnel::ALPN.to_vec()])
+		.alpns(alpns.iter().map(|alpn| alpn.to_vec()).collect())
 		.relay_mode(relay)
 		.transport_config(transport);
 	if let Some(addr) = bind {
@@ -65,44 +66,6 @@ pub async fn bind(
 		.bind()
 		.await
 		.context("cannot bind the QUIC endpoint")
-}
-
-/// Writes a file in one step: nobody ever sees half of it.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-	write_in_one_step(path, bytes, false)
-}
-
-/// The same, and it is on the disk before this returns.
-pub fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-	write_in_one_step(path, bytes, true)
-}
-
-fn write_in_one_step(path: &Path, bytes: &[u8], through: bool) -> std::io::Result<()> {
-	let name = path.file_name().unwrap_or_default().to_string_lossy();
-	let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-	let mut file = std::fs::File::create(&temporary)?;
-	file.write_all(bytes)?;
-	if through {
-		file.sync_all()?;
-	}
-	drop(file);
-	std::fs::rename(&temporary, path)?;
-	match path.parent().filter(|_| through) {
-		Some(dir) => std::fs::File::open(dir)?.sync_all(),
-		None => Ok(()),
-	}
-}
-
-/// Reads a file unless it is longer than `limit` bytes.
-pub fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-	let mut bytes = Vec::new();
-	std::fs::File::open(path)?
-		.take(limit + 1)
-		.read_to_end(&mut bytes)?;
-	if bytes.len() as u64 > limit {
-		return Err(std::io::Error::other("the file is too long"));
-	}
-	Ok(bytes)
 }
 
 /// A folder with a file of signed addresses for each agent, and a list of whom to look for.
@@ -143,7 +106,7 @@ impl Peers {
 			stamp,
 			signature,
 		};
-		write_whole(&self.file(&agent), &record.encode())?;
+		write_atomic(&self.file(&agent), &record.encode(), BY_UMASK)?;
 		Ok(())
 	}
 
@@ -163,7 +126,7 @@ impl Peers {
 		if known.is_some_and(|known| known.stamp >= record.stamp) {
 			return None;
 		}
-		match write_whole(&self.file(&agent), bytes) {
+		match write_atomic(&self.file(&agent), bytes, BY_UMASK) {
 			Ok(()) => Some(agent),
 			Err(error) => {
 				tracing::warn!(%error, "cannot keep an agent's addresses");
@@ -174,7 +137,7 @@ impl Peers {
 
 	/// The agent cannot be reached with what is known of it: it is to be looked for.
 	pub fn want(&self, agent: &AgentKey) {
-		let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+		let mut wanted = self.wanted.lock();
 		if wanted.len() < MAX_WANTED || wanted.contains_key(agent) {
 			wanted.insert(*agent, Instant::now());
 		}
@@ -182,15 +145,12 @@ impl Peers {
 
 	/// It was reached.
 	pub fn reached(&self, agent: &AgentKey) {
-		self.wanted
-			.lock()
-			.unwrap_or_else(PoisonError::into_inner)
-			.remove(agent);
+		self.wanted.lock().remove(agent);
 	}
 
 	/// Whom to look for.
 	pub fn wanted(&self) -> Vec<AgentKey> {
-		let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+		let mut wanted = self.wanted.lock();
 		wanted.retain(|_, since| since.elapsed() < WANTED_FOR);
 		wanted.keys().copied().collect()
 	}

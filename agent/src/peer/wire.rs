@@ -4,7 +4,8 @@
 
 use crate::bench::{
 	hash::{Hash, hash},
-	proof::{Challenge, Roots, STAGES},
+	proof::{Challenge, Roots},
+	stage::Stage,
 };
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_primitives::{AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId};
@@ -122,7 +123,8 @@ impl Push {
 	}
 
 	/// Signs a stage's root.
-	pub fn signed(pair: &ed25519::Pair, job: Hash, stage: u8, root: Hash) -> Self {
+	pub fn signed(pair: &ed25519::Pair, job: Hash, stage: Stage, root: Hash) -> Self {
+		let stage = stage.number();
 		let signature = pair.sign(&Self::payload(&job, stage, &root));
 		Self {
 			job,
@@ -132,9 +134,14 @@ impl Push {
 		}
 	}
 
+	/// The stage; `None` where there is no such stage.
+	pub fn stage(&self) -> Option<Stage> {
+		Stage::of_number(self.stage)
+	}
+
 	/// Whether `agent` signed it, for a stage that there is.
 	pub fn verify(&self, agent: &AgentKey) -> bool {
-		usize::from(self.stage) < STAGES
+		self.stage().is_some()
 			&& ed25519::Pair::verify(
 				&self.signature,
 				Self::payload(&self.job, self.stage, &self.root),
@@ -198,7 +205,12 @@ mod tests {
 	#[test]
 	fn what_is_written_is_read() {
 		block_on(async {
-			let push = Push::signed(&ed25519::Pair::from_seed(&[1; 32]), [2; 32], 3, [4; 32]);
+			let push = Push::signed(
+				&ed25519::Pair::from_seed(&[1; 32]),
+				[2; 32],
+				Stage::Memory,
+				[4; 32],
+			);
 			let mut bytes = Vec::new();
 			write(&mut bytes, &Request::Push(push.clone()))
 				.await
@@ -212,7 +224,7 @@ mod tests {
 	#[test]
 	fn a_push_is_its_agents_and_of_its_stage() {
 		let pair = ed25519::Pair::from_seed(&[1; 32]);
-		let push = Push::signed(&pair, [2; 32], 3, [4; 32]);
+		let push = Push::signed(&pair, [2; 32], Stage::Memory, [4; 32]);
 		assert!(push.verify(&pair.public()));
 		assert!(!push.verify(&ed25519::Pair::from_seed(&[2; 32]).public()));
 		assert!(
@@ -229,7 +241,14 @@ mod tests {
 			}
 			.verify(&pair.public())
 		);
-		assert!(!Push::signed(&pair, [2; 32], STAGES as u8, [4; 32]).verify(&pair.public()));
+		let stage = Stage::COUNT as u8;
+		let signature = pair.sign(&Push::payload(&push.job, stage, &push.root));
+		let beyond = Push {
+			stage,
+			signature,
+			..push
+		};
+		assert!(!beyond.verify(&pair.public()));
 	}
 
 	#[test]

@@ -93,18 +93,8 @@ fn gigabytes(bytes: u64) -> u32 {
 	u32::try_from(bytes / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
-/// Memory that can be had now, in MiB.
-pub fn available_memory_mib() -> u32 {
-	let mut system = System::new();
-	system.refresh_memory();
-	let limit = system
-		.cgroup_limits()
-		.map_or(u64::MAX, |limits| limits.free_memory);
-	u32::try_from(system.available_memory().min(limit) >> 20).unwrap_or(u32::MAX)
-}
-
 /// Free bytes on the disk on which `path`, or its nearest parent that exists, lies.
-pub fn free_disk(path: &Path) -> u64 {
+fn free_disk(path: &Path) -> u64 {
 	let there = path
 		.ancestors()
 		.find_map(|path| path.canonicalize().ok())
@@ -174,7 +164,6 @@ mod tests {
 		let found = Hardware::detect(&dir.path().join("not/there/yet"));
 		assert!(found.cpu_cores > 0);
 		assert!(found.memory_gb > 0);
-		assert!(available_memory_mib() > 0);
 		let spec = found.spec(*b"DE", Some(100), None);
 		assert_eq!(spec_json(&spec)["region"], "DE");
 		assert_eq!(spec_json(&spec)["download_mbps"], 100);

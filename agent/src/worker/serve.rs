@@ -6,6 +6,7 @@ use crate::{
 		device::DeviceError,
 		hash::Hash,
 		proof::{Openings, Proof},
+		stage::Stage,
 	},
 	host::store::now_ms,
 	peer::{
@@ -336,7 +337,7 @@ pub(crate) async fn push(
 				_ => connection.insert(connect(&inner, &agent, ALPN).await?),
 			};
 			let next = told.wait_for(|all| all.len() > sent).await?[sent].clone();
-			let stage = usize::from(next.stage);
+			let stage = next.stage();
 			ask::<()>(connection, &Request::Push(next), MAX_REPLY)
 				.await?
 				.context("refused")?;
@@ -346,7 +347,7 @@ pub(crate) async fn push(
 		match result {
 			Ok(stage) => {
 				sent += 1;
-				last = stage + 1 == crate::bench::proof::STAGES;
+				last = stage == Some(Stage::LAST);
 			}
 			Err(error) => {
 				// All that could be told is told, and the benchmark has failed.

@@ -6,7 +6,8 @@ use codec::Encode;
 use kaisar_agent::{
 	bench::{
 		device::{Device, Processor},
-		proof::{Openings, prove},
+		proof::{Openings, Roots, prove},
+		stage::{Stage, Stages},
 	},
 	fuzzing::{CHALLENGE, TARGETS, job},
 	peer::{
@@ -111,9 +112,9 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let addr = iroh::EndpointAddr::new(id).with_ip_addr("127.0.0.1:4711".parse().unwrap());
 	peers.publish(&pair, &addr, 5).unwrap();
 	let record = peers.record(&pair.public()).unwrap();
-	let roots = kaisar_agent::bench::proof::Roots {
+	let roots = Roots {
 		sizes: job.plan(),
-		stages: [[4; 32]; 5],
+		stages: Stages([[4; 32]; Stage::COUNT]),
 	};
 	let found = AddressesFound {
 		records: vec![record.clone()],
@@ -132,7 +133,12 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	BTreeMap::from([
 		(
 			("request", "push"),
-			framed(Request::Push(Push::signed(&pair, [2; 32], 3, [4; 32]))),
+			framed(Request::Push(Push::signed(
+				&pair,
+				[2; 32],
+				Stage::Memory,
+				[4; 32],
+			))),
 		),
 		(("request", "hello"), framed(Request::Hello(which.clone()))),
 		(("request", "roots"), framed(Request::Roots(which.clone()))),

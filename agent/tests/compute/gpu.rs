@@ -6,7 +6,8 @@ use kaisar_agent::{
 	bench::{
 		chain::{Position, Shape, positions, verify},
 		device::{Device, DeviceError, Processor, Run},
-		proof::{Challenge, Job, prove},
+		job::Job,
+		proof::{self, Challenge, prove},
 		walk::{self, Leg, Walk},
 	},
 	gpu::{self, Choice},
@@ -233,7 +234,7 @@ fn several_gpus_prove_at_the_same_time() {
 	};
 	let openings = proof.open(&challenge).unwrap();
 	assert_eq!(
-		kaisar_agent::bench::proof::verify(&job, &proof.root, &challenge, &openings),
+		proof::verify(&job, &proof.root, &challenge, &openings),
 		Ok(())
 	);
 	// A GPU and the processor in its place come to the same.

@@ -8,11 +8,13 @@ use kaisar_agent::{
 	bench::{
 		device::{Device, DeviceError, Processor, Run},
 		hash::Hash,
-		proof::{Challenge, Job, Openings, prove},
+		job::{Job, Sizes},
+		proof::{Challenge, Openings, Roots, prove},
+		stage::{Stage, Stages},
 	},
 	gpu::Choice,
 	peer::{
-		endpoint::Peers,
+		endpoint::{self, Peers},
 		wire::{self, MAX_REPLY, Push, Refusal, Request, RootsReply, Which},
 	},
 };
@@ -33,7 +35,7 @@ fn which(world: &World, checker: u8) -> Which {
 /// A checker that is none of our agents: it has the key, and asks what a test says.
 async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = kaisar_agent::peer::endpoint::bind(&[checker; 32], bind, None)
+	let endpoint = endpoint::bind(&[checker; 32], bind, None, &[wire::ALPN])
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
@@ -67,7 +69,7 @@ async fn a_checker_that_floods_takes_nothing_from_the_others() {
 	for _ in 0..40 {
 		let request = Request::Open(which(&world, CHECKERS[0]), challenge);
 		match ask::<Openings>(&connection, &request, 8 << 20).await {
-			Ok(openings) => assert_eq!(openings.roots.stages.len(), 5),
+			Ok(openings) => assert_eq!(openings.roots.stages.0.len(), 5),
 			Err(refusal) => {
 				assert_eq!(refusal, Refusal::Spent);
 				refused += 1;
@@ -130,7 +132,7 @@ async fn a_push_in_anothers_name_is_refused() {
 	let world = World::new();
 	let checker = world.agent(CHECKERS[0]).await;
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = kaisar_agent::peer::endpoint::bind(&[77; 32], bind, None)
+	let endpoint = endpoint::bind(&[77; 32], bind, None, &[wire::ALPN])
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
@@ -138,7 +140,7 @@ async fn a_push_in_anothers_name_is_refused() {
 	let connection = endpoint.connect(addr, wire::ALPN).await.unwrap();
 	let job = which(&world, CHECKERS[0]).job_id();
 	for (signer, expected) in [(77, Ok(())), (WORKER, Err(Refusal::Bad))] {
-		let push = Push::signed(&pair(signer), job, 0, [1; 32]);
+		let push = Push::signed(&pair(signer), job, Stage::Chain, [1; 32]);
 		let answer = ask::<()>(&connection, &Request::Push(push), MAX_REPLY).await;
 		assert_eq!(answer, expected);
 	}
@@ -156,15 +158,15 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 			let _ = match request {
 				Request::Hello(which) if at > 0 => wire::write(send, &receipt(&which)).await,
 				Request::Roots(_) if at > 1 => {
-					let roots = kaisar_agent::bench::proof::Roots {
-						sizes: kaisar_agent::bench::proof::Sizes {
+					let roots = Roots {
+						sizes: Sizes {
 							devices: 0,
 							window: 0,
 							lanes: 2,
 							memory_mib: 4,
 							disk_mib: 8,
 						},
-						stages: [[5; 32]; 5],
+						stages: Stages([[5; 32]; Stage::COUNT]),
 					};
 					wire::write(send, &RootsReply::Ok(roots)).await
 				}

@@ -2,7 +2,16 @@
 
 use crate::world::{BENCH, CHECKERS, TOKEN, WORKER, World, checker_key, pair, receipt, rogue};
 use codec::Encode;
-use kaisar_agent::{Agent, Config, gpu::Choice, peer::wire};
+use kaisar_agent::{
+	Agent, Config,
+	bench::{
+		job::Sizes,
+		proof::Roots,
+		stage::{Stage, Stages},
+	},
+	gpu::Choice,
+	peer::wire,
+};
 use kaisar_primitives::{
 	BenchParams, Verdict,
 	agent::{
@@ -339,15 +348,15 @@ async fn a_worker_that_answers_garbage() {
 					wire::write(send, &receipt(&which)).await
 				}
 				wire::Request::Roots(_) if stage > 1 => {
-					let roots = kaisar_agent::bench::proof::Roots {
-						sizes: kaisar_agent::bench::proof::Sizes {
+					let roots = Roots {
+						sizes: Sizes {
 							devices: 0,
 							window: 0,
 							lanes: 2,
 							memory_mib: 4,
 							disk_mib: 8,
 						},
-						stages: [[5; 32]; 5],
+						stages: Stages([[5; 32]; Stage::COUNT]),
 					};
 					wire::write(send, &wire::RootsReply::Ok(roots)).await
 				}

@@ -6,7 +6,10 @@ use kaisar_agent::{
 	Agent, Config,
 	containers::{Served, Settings},
 	gpu::Choice,
-	peer::{endpoint::Peers, wire},
+	peer::{
+		endpoint::{self, Peers},
+		wire,
+	},
 	worker::doorkeeper::Orders,
 };
 use kaisar_primitives::{
@@ -311,20 +314,14 @@ pub async fn rogue(
 	world: &World,
 	act: impl AsyncFn(&mut iroh::endpoint::SendStream, wire::Request),
 ) {
-	let endpoint = kaisar_agent::peer::endpoint::bind(
-		&[WORKER; 32],
-		Some("127.0.0.1:0".parse().unwrap()),
-		None,
-	)
-	.await
-	.unwrap();
+	let bind = Some("127.0.0.1:0".parse().unwrap());
+	let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
+	let endpoint = endpoint::bind(&[WORKER; 32], bind, None, &alpns)
+		.await
+		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
 	peers
-		.publish(
-			&pair(WORKER),
-			&kaisar_agent::peer::endpoint::own_addr(&endpoint),
-			1,
-		)
+		.publish(&pair(WORKER), &endpoint::own_addr(&endpoint), 1)
 		.unwrap();
 	while let Some(incoming) = endpoint.accept().await {
 		let Ok(connection) = incoming.accept().unwrap().await else {

@@ -1,42 +1,8 @@
 use super::*;
+use crate::bench::job::tests::{BENCH, job, spec};
+use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 use proptest::prelude::*;
 use std::sync::OnceLock;
-
-/// Small enough for a test, and real.
-pub(crate) const BENCH: BenchParams = BenchParams {
-	n: 64,
-	steps: 4,
-	samples: 8,
-	cpu_segments: 2,
-	memory_mib: 2,
-	disk_mib: 4,
-	bandwidth_secs: 1,
-};
-
-pub(crate) fn spec() -> WorkerSpec {
-	WorkerSpec {
-		cpu_cores: 2,
-		memory_gb: 8,
-		disk_gb: 10,
-		download_mbps: 100,
-		upload_mbps: 100,
-		region: *b"DE",
-		..Default::default()
-	}
-}
-
-fn job() -> Job {
-	Job {
-		genesis: H256::repeat_byte(1),
-		round: 4,
-		seed: H256::repeat_byte(2),
-		worker: 7,
-		agent: AgentKey::from_raw([3; 32]),
-		spec: spec(),
-		bench: BENCH,
-		reference: None,
-	}
-}
 
 fn challenge(byte: u8) -> Challenge {
 	Challenge {
@@ -66,8 +32,7 @@ fn a_proof_verifies_and_its_stages_are_told_in_order() {
 		.roots
 		.stages
 		.iter()
-		.enumerate()
-		.map(|(at, root)| (at as u8, *root))
+		.map(|(stage, root)| (stage, *root))
 		.collect();
 	assert_eq!(told, stages);
 	assert_eq!(proof.roots.sizes, job().plan());
@@ -270,8 +235,8 @@ fn one_gpu_does_not_stand_for_two() {
 	let mut openings = good.clone();
 	let one = gpus(&mut openings)[0].clone();
 	*gpus(&mut openings) = vec![one.clone(), one.clone()];
-	openings.roots.stages[0] = root_of_devices(&[one.chain_root, one.chain_root]);
-	openings.roots.stages[1] = root_of_devices(&[one.walk_root, one.walk_root]);
+	openings.roots.stages[Stage::Chain] = root_of_devices(&[one.chain_root, one.chain_root]);
+	openings.roots.stages[Stage::Walk] = root_of_devices(&[one.walk_root, one.walk_root]);
 	let root = openings.roots.attested(&gpu_job().base());
 	assert!(verify(&gpu_job(), &root, &challenge(5), &openings).is_err());
 }
@@ -395,122 +360,12 @@ fn a_gpu_that_fails_leaves_a_worker_without_one() {
 		.unwrap();
 		assert_eq!(proof.roots.sizes.devices, 0, "{broken:?}");
 		let stages = proof.roots.stages;
-		let proved: Vec<_> = (0..).zip(stages).collect();
+		let proved: Vec<_> = stages.iter().map(|(stage, root)| (stage, *root)).collect();
 		assert!(
 			told.ends_with(&proved),
 			"{broken:?}: what is proved is told last"
 		);
 	}
-}
-
-#[test]
-fn work_that_must_not_be_asked_for_is_refused() {
-	assert_eq!(check_bench(&BENCH), Ok(()));
-	assert_eq!(check_bench(&BenchParams::default()), Ok(()));
-	for (bad, why) in [
-		(BenchParams { n: 0, ..BENCH }, BadBench::N),
-		(BenchParams { n: 65, ..BENCH }, BadBench::N),
-		(
-			BenchParams {
-				n: u32::MAX - 63,
-				..BENCH
-			},
-			BadBench::N,
-		),
-		(BenchParams { steps: 0, ..BENCH }, BadBench::Steps),
-		(
-			BenchParams {
-				steps: u32::MAX,
-				..BENCH
-			},
-			BadBench::Steps,
-		),
-		(
-			BenchParams {
-				samples: 0,
-				..BENCH
-			},
-			BadBench::Samples,
-		),
-		(
-			BenchParams {
-				samples: u16::MAX,
-				..BENCH
-			},
-			BadBench::Samples,
-		),
-		(
-			BenchParams {
-				cpu_segments: 0,
-				..BENCH
-			},
-			BadBench::Segments,
-		),
-		(
-			BenchParams {
-				cpu_segments: u32::MAX,
-				..BENCH
-			},
-			BadBench::Segments,
-		),
-		(
-			BenchParams {
-				bandwidth_secs: 61,
-				..BENCH
-			},
-			BadBench::Bandwidth,
-		),
-	] {
-		assert_eq!(check_bench(&bad), Err(why));
-	}
-}
-
-#[test]
-fn the_plan_follows_the_claim_and_stays_within_bounds() {
-	let all = BenchParams {
-		memory_mib: 0,
-		disk_mib: 0,
-		..BENCH
-	};
-	let huge = WorkerSpec {
-		cpu_cores: u16::MAX,
-		memory_gb: u32::MAX,
-		disk_gb: u32::MAX,
-		..spec()
-	};
-	let plan = Job {
-		bench: all,
-		spec: huge,
-		..job()
-	}
-	.plan();
-	assert_eq!(plan.lanes, MAX_LANES);
-	assert_eq!(plan.memory_mib, MAX_MEMORY_MIB);
-	assert_eq!(plan.disk_mib, MAX_DISK_MIB);
-	let plan = Job {
-		bench: all,
-		..job()
-	}
-	.plan();
-	assert_eq!(
-		plan.memory_mib,
-		(8_000_000_000u64 / (1 << 20) * 7 / 8) as u32
-	);
-	let none = WorkerSpec::default();
-	assert_eq!(
-		Job {
-			spec: none,
-			..job()
-		}
-		.plan(),
-		Sizes {
-			devices: 0,
-			window: 0,
-			lanes: 1,
-			memory_mib: 1,
-			disk_mib: 0
-		}
-	);
 }
 
 proptest! {
