@@ -7,7 +7,7 @@
 //! | module | content |
 //! | --- | --- |
 //! | [`agent`] | the shell: builds the parts of an agent, runs and stops them |
-//! | [`node_api`] | the HTTP service for the node, on the loopback address |
+//! | `node_api` | the HTTP service for the node, on the loopback address |
 //! | [`worker`] | a worker's side: its claim, its benchmarks, what it serves and to whom |
 //! | `checker` | a checker's side: rounds, checks, verdicts |
 //! | [`containers`] | what customers rent: containers on this machine |
@@ -38,7 +38,7 @@ pub mod containers;
 pub mod fuzzing;
 pub mod gpu;
 mod host;
-pub mod node_api;
+mod node_api;
 pub mod peer;
 pub mod worker;
 

@@ -3,13 +3,16 @@
 //! Every answer is immediate; work goes on in the background and is asked for again.
 
 use crate::{
-	agent::Inner,
 	bench::hash::{Hash, hash},
+	checker::{checks::Checks, rounds::Rounds},
+	containers::Containers,
+	peer::dial::Peer,
+	worker::jobs::Jobs,
 };
 use axum::{
 	Router,
 	body::Bytes,
-	extract::{DefaultBodyLimit, Request, State},
+	extract::{DefaultBodyLimit, FromRequest, Request, State},
 	http::{StatusCode, header},
 	middleware::{self, Next},
 	response::{IntoResponse, Response},
@@ -17,50 +20,70 @@ use axum::{
 };
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_primitives::agent::{
-	AddressBook, AddressesFound, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK, PATH_ORDER,
-	PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
+	AddressBook, AddressesFound, AgentStatus, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK,
+	PATH_ORDER, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch};
 
 /// Longest body that is read, in bytes: [`MAX_SEATS`] seats and room to spare.
 const MAX_BODY: usize = 256 * 1024;
 /// Longest that a request may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// Tokens are compared by this, in constant time.
-pub(crate) fn token_hash(token: &str) -> Hash {
-	hash("kaisar/agent 2026 token", &[token.as_bytes()])
+/// The parts of an agent that its node asks.
+pub(crate) struct NodeApi {
+	/// The bearer token.
+	pub token: String,
+	/// Answer to a status request.
+	pub status: AgentStatus,
+	/// The agent itself, and the addresses of others.
+	pub peer: Arc<Peer>,
+	/// Its benchmarks.
+	pub jobs: Arc<Jobs>,
+	/// When rounds began.
+	pub rounds: Arc<Rounds>,
+	/// Its checks.
+	pub checks: Arc<Checks>,
+	/// Its workers' containers.
+	pub containers: Containers,
 }
 
-/// Serves until the agent stops.
-pub(crate) async fn serve(inner: Arc<Inner>, listener: tokio::net::TcpListener) {
-	let mut stopping = inner.stopping.subscribe();
-	let stop = async move {
-		let _ = stopping.wait_for(|stopping| *stopping).await;
-	};
-	if let Err(error) = axum::serve(listener, router(inner))
-		.with_graceful_shutdown(stop)
-		.await
-	{
-		tracing::error!(%error, "the HTTP service ended");
+impl NodeApi {
+	/// Serves until the agent stops.
+	pub(crate) async fn serve(self, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+		let stop = async move {
+			let _ = stopping.wait_for(|stopping| *stopping).await;
+		};
+		if let Err(error) = axum::serve(listener, self.router())
+			.with_graceful_shutdown(stop)
+			.await
+		{
+			tracing::error!(%error, "the HTTP service ended");
+		}
+	}
+
+	fn router(self) -> Router {
+		let token = token_hash(&self.token);
+		Router::new()
+			.route(PATH_ROUND, post(round).with_state(self.rounds))
+			.route(PATH_PROVE, post(prove).with_state(self.jobs))
+			.route(PATH_CHECK, post(check).with_state(self.checks))
+			.route(PATH_STATUS, post(status).with_state(self.status))
+			.route(PATH_ADDRESSES, post(addresses).with_state(self.peer))
+			.route(PATH_ORDER, post(order).with_state(self.containers))
+			.layer(DefaultBodyLimit::max(MAX_BODY))
+			// Outside of everything else: who has no token is not listened to, nor learns what there is.
+			.layer(middleware::from_fn_with_state(token, guard))
 	}
 }
 
-fn router(inner: Arc<Inner>) -> Router {
-	Router::new()
-		.route(PATH_ROUND, post(round))
-		.route(PATH_PROVE, post(prove))
-		.route(PATH_CHECK, post(check))
-		.route(PATH_STATUS, post(status))
-		.route(PATH_ADDRESSES, post(addresses))
-		.route(PATH_ORDER, post(order))
-		.layer(DefaultBodyLimit::max(MAX_BODY))
-		// Outside of everything else: who has no token is not listened to, nor learns what there is.
-		.layer(middleware::from_fn_with_state(inner.clone(), guard))
-		.with_state(inner)
+/// Tokens are compared by this, in constant time.
+fn token_hash(token: &str) -> Hash {
+	hash("kaisar/agent 2026 token", &[token.as_bytes()])
 }
 
-async fn guard(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
+async fn guard(State(expected): State<Hash>, request: Request, next: Next) -> Response {
 	let token = request
 		.headers()
 		.get(header::AUTHORIZATION)
@@ -68,7 +91,7 @@ async fn guard(State(inner): State<Arc<Inner>>, request: Request, next: Next) ->
 		.and_then(|value| value.strip_prefix("Bearer "));
 	// `blake3::Hash` compares in constant time.
 	let fits = token.is_some_and(|token| {
-		blake3::Hash::from_bytes(token_hash(token)) == blake3::Hash::from_bytes(inner.token)
+		blake3::Hash::from_bytes(token_hash(token)) == blake3::Hash::from_bytes(expected)
 	});
 	if !fits {
 		return refuse(StatusCode::UNAUTHORIZED, "a bearer token is needed");
@@ -79,78 +102,76 @@ async fn guard(State(inner): State<Arc<Inner>>, request: Request, next: Next) ->
 	}
 }
 
-fn decode<T: Decode>(body: &Bytes) -> Option<T> {
-	T::decode_all(&mut &body[..]).ok()
+/// A body in SCALE: of a request, which is all of it, and of an answer.
+struct Scale<T>(T);
+
+impl<S: Send + Sync, T: Decode> FromRequest<S> for Scale<T> {
+	type Rejection = Response;
+
+	async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+		let body = Bytes::from_request(request, state)
+			.await
+			.map_err(IntoResponse::into_response)?;
+		T::decode_all(&mut &body[..])
+			.map(Self)
+			.map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is not what it should be"))
+	}
 }
 
-fn answer<T: Encode>(value: &T) -> Response {
-	(
-		[(header::CONTENT_TYPE, "application/octet-stream")],
-		value.encode(),
-	)
-		.into_response()
+impl<T: Encode> IntoResponse for Scale<T> {
+	fn into_response(self) -> Response {
+		let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+		(kind, self.0.encode()).into_response()
+	}
 }
 
 fn refuse(status: StatusCode, why: &'static str) -> Response {
 	(status, why).into_response()
 }
 
-const GARBAGE: &str = "the body is not what it should be";
-
-async fn round(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
-	let Some(start) = decode::<RoundStart>(&body) else {
-		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
-	};
-	inner.round(start);
-	answer(&())
+async fn round(State(rounds): State<Arc<Rounds>>, Scale(start): Scale<RoundStart>) -> Response {
+	rounds.begin(start);
+	Scale(()).into_response()
 }
 
-async fn prove(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
-	let Some(request) = decode::<ProveRequest>(&body) else {
-		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
-	};
-	match inner.prove(request) {
-		Some(progress) => answer(&progress),
+async fn prove(State(jobs): State<Arc<Jobs>>, Scale(request): Scale<ProveRequest>) -> Response {
+	match jobs.prove(request) {
+		Some(progress) => Scale(progress).into_response(),
 		None => refuse(StatusCode::SERVICE_UNAVAILABLE, "too many benchmarks"),
 	}
 }
 
-async fn check(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
-	let Some(requests) = decode::<Vec<SeatRequest>>(&body) else {
-		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
-	};
+async fn check(
+	State(checks): State<Arc<Checks>>,
+	Scale(requests): Scale<Vec<SeatRequest>>,
+) -> Response {
 	if requests.len() > MAX_SEATS {
 		return refuse(StatusCode::BAD_REQUEST, "too many seats");
 	}
-	answer(&inner.check(requests))
+	Scale(checks.check(requests)).into_response()
 }
 
-async fn status(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
-	if decode::<()>(&body).is_none() {
-		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
-	}
-	answer(&inner.status())
+async fn status(State(status): State<AgentStatus>, Scale(()): Scale<()>) -> Response {
+	Scale(status).into_response()
 }
 
-async fn addresses(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
-	let Some(found) = decode::<AddressesFound>(&body) else {
-		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
-	};
+async fn addresses(State(peer): State<Arc<Peer>>, Scale(found): Scale<AddressesFound>) -> Response {
 	for record in &found.records {
-		if let Some(agent) = inner.peers.accept(record) {
+		if let Some(agent) = peer.peers().accept(record) {
 			tracing::info!(agent = hex::encode(agent), "found in the DHT");
 		}
 	}
-	answer(&AddressBook {
-		agent: inner.key,
-		record: inner.peers.record(&inner.key).unwrap_or_default(),
-		wanted: inner.peers.wanted(),
+	Scale(AddressBook {
+		agent: peer.key(),
+		record: peer.peers().record(&peer.key()).unwrap_or_default(),
+		wanted: peer.peers().wanted(),
 	})
+	.into_response()
 }
 
-async fn order(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
-	let Some(request) = decode::<OrderRequest>(&body) else {
-		return refuse(StatusCode::BAD_REQUEST, GARBAGE);
-	};
-	answer(&inner.containers.order(request))
+async fn order(
+	State(containers): State<Containers>,
+	Scale(request): Scale<OrderRequest>,
+) -> Response {
+	Scale(containers.order(request)).into_response()
 }

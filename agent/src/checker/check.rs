@@ -1,20 +1,17 @@
-//! The checker's side: measures and verifies one worker.
+//! Measures and verifies one worker.
 
+use super::{probe, rounds::Rounds};
 use crate::{
-	agent::Inner,
 	bench::{
 		evidence::{self, Rates},
 		hash::Hash,
 		job::Job,
-		proof::{self, Challenge, Openings, Reject},
+		proof::{self, Challenge, Openings, Reject, Roots},
 	},
 	peer::{
 		bandwidth::{self, Counter, Offer, STREAMS, Window},
+		dial::{Peer, ask},
 		wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
-	},
-	worker::{
-		doorkeeper,
-		serve::{ask, connect},
 	},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -30,7 +27,10 @@ use std::{
 	sync::Arc,
 	time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+	sync::Semaphore,
+	time::{Instant, sleep, timeout, timeout_at},
+};
 
 /// Between two tries to reach a worker.
 const RETRY: Duration = Duration::from_millis(500);
@@ -43,144 +43,188 @@ fn random() -> Result<[u8; 32]> {
 	Ok(bytes)
 }
 
-/// Checks one worker. Always comes to a verdict: a worker that cannot be reached or serves nothing
-/// for as long as the checker has patience is offline; one that is rented, and is there, does not serve
-/// its customer.
-pub(crate) async fn check(inner: &Arc<Inner>, job: &Job, request: &SeatRequest) -> Checked {
-	let deadline = Instant::now() + inner.patience;
-	let mut receipt = None;
-	let mut rates = None;
-	let mut attempt = 0u32;
-	let give_up = |receipt: Option<AgentSignature>| {
-		let verdict = match receipt {
-			Some(_) if request.rented => present(job, request, false),
-			_ => Verdict::OFFLINE,
+/// This agent as one that checks workers.
+pub struct Checker {
+	peer: Arc<Peer>,
+	rounds: Arc<Rounds>,
+	/// Permits to verify openings.
+	computing: Arc<Semaphore>,
+	/// Time for a worker to serve a check before it is found offline.
+	patience: Duration,
+}
+
+impl Checker {
+	/// The agent `peer`, with its clock.
+	pub fn new(
+		peer: Arc<Peer>,
+		rounds: Arc<Rounds>,
+		computing: Arc<Semaphore>,
+		patience: Duration,
+	) -> Self {
+		Self {
+			peer,
+			rounds,
+			computing,
+			patience,
+		}
+	}
+
+	/// Its clock.
+	pub fn rounds(&self) -> &Rounds {
+		&self.rounds
+	}
+
+	/// Checks one worker. Always comes to a verdict: a worker that cannot be reached or serves nothing
+	/// for as long as the checker has patience is offline; one that is rented, and is there, does not serve
+	/// its customer.
+	pub async fn check(&self, job: &Job, request: &SeatRequest) -> Checked {
+		let deadline = Instant::now() + self.patience;
+		let mut receipt = None;
+		let mut rates = None;
+		let mut attempt = 0u32;
+		let give_up = |receipt: Option<AgentSignature>| {
+			let verdict = match receipt {
+				Some(_) if request.rented => present(job, request, false),
+				_ => Verdict::OFFLINE,
+			};
+			tracing::info!(worker = request.worker, ?verdict, "no answer");
+			Checked { verdict, receipt }
 		};
-		tracing::info!(worker = request.worker, ?verdict, "no answer");
-		Checked { verdict, receipt }
-	};
-	loop {
-		let limit = deadline + Duration::from_secs(u64::from(job.bench.bandwidth_secs) + 2);
-		let tried = timeout_at(
-			limit,
-			try_check(inner, job, request, &mut receipt, &mut rates),
+		loop {
+			let limit = deadline + Duration::from_secs(u64::from(job.bench.bandwidth_secs) + 2);
+			let tried = timeout_at(
+				limit,
+				self.try_check(job, request, &mut receipt, &mut rates),
+			)
+			.await;
+			match tried {
+				Ok(Ok(verdict)) => return Checked { verdict, receipt },
+				Ok(Err(error)) => {
+					// Said once in a while, not at each try.
+					if attempt.is_power_of_two() {
+						tracing::debug!(worker = request.worker, attempt, "not yet: {error:#}");
+					}
+				}
+				Err(_) => return give_up(receipt),
+			}
+			attempt += 1;
+			if Instant::now() + RETRY >= deadline {
+				return give_up(receipt);
+			}
+			sleep(RETRY).await;
+		}
+	}
+
+	/// One try. An error means that the worker did not serve; it may yet.
+	async fn try_check(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		receipt: &mut Option<AgentSignature>,
+		rates: &mut Option<Rates>,
+	) -> Result<Verdict> {
+		let which = Which {
+			genesis: job.genesis,
+			round: job.round,
+			seed: job.seed,
+			worker: job.worker,
+			checker: request.checker.clone(),
+		};
+		let connection = self.peer.connect(&job.agent, ALPN).await?;
+		let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()), MAX_REPLY)
+			.await?
+			.context("receipt")?;
+		let payload = receipt_payload(job.genesis, job.seed, &request.checker);
+		if !ed25519::Pair::verify(&signature, payload, &job.agent) {
+			bail!("the receipt is not the worker's");
+		}
+		*receipt = Some(signature);
+		if request.rented {
+			return self.try_rented(job, request).await;
+		}
+
+		// First, since all seats do it at the same time.
+		if request.full && rates.is_none() && job.bench.bandwidth_secs > 0 {
+			*rates = Some(measure(&connection, job, request, &which).await);
+		}
+
+		// A checker that heard nothing asks; what it hears only now came only now.
+		let roots: RootsReply = ask(&connection, &Request::Roots(which.clone()), MAX_REPLY).await?;
+		self.rounds.hear_all(job, &roots.context("roots")?.stages);
+		let challenge = Challenge {
+			open_seed: request.open_seed,
+			nonce: random()?,
+			full: request.full,
+		};
+		let reply = ask::<Openings>(
+			&connection,
+			&Request::Open(which, challenge),
+			job.openings_limit(),
 		)
 		.await;
-		match tried {
-			Ok(Ok(verdict)) => return Checked { verdict, receipt },
-			Ok(Err(error)) => {
-				// Said once in a while, not at each try.
-				if attempt.is_power_of_two() {
-					tracing::debug!(worker = request.worker, attempt, "not yet: {error:#}");
+		let verified = match reply {
+			Ok(Ok(openings)) => self.verify(job, &request.root, challenge, openings).await?,
+			Ok(Err(refusal @ (Refusal::NotReady | Refusal::NotServed))) => bail!("{refusal}"),
+			// It has served, and what it serves is no proof.
+			Ok(Err(refusal)) => Err(anyhow!("openings refused: {refusal}")),
+			Err(error)
+				if error
+					.downcast_ref::<wire::WireError>()
+					.is_some_and(is_garbage) =>
+			{
+				Err(error)
+			}
+			Err(error) => return Err(error),
+		};
+		let rtt = round_trip(&connection);
+		connection.close(0u32.into(), b"done");
+		Ok(match verified {
+			Ok(roots) => {
+				let clock = self.rounds.clock(job, &roots.stages);
+				let times = evidence::times(job, &roots.sizes, &clock);
+				tracing::debug!(worker = request.worker, times = ?times.0, ?rtt, "timed");
+				evidence::judge(job, &roots.sizes, &times, rtt, *rates, request.full)
+			}
+			Err(error) => {
+				tracing::warn!(
+					worker = request.worker,
+					round = request.round,
+					"no proof: {error:#}"
+				);
+				Verdict {
+					online: true,
+					service: true,
+					..Verdict::OFFLINE
 				}
 			}
-			Err(_) => return give_up(receipt),
-		}
-		attempt += 1;
-		if Instant::now() + RETRY >= deadline {
-			return give_up(receipt);
-		}
-		sleep(RETRY).await;
-	}
-}
-
-/// One try. An error means that the worker did not serve; it may yet.
-async fn try_check(
-	inner: &Arc<Inner>,
-	job: &Job,
-	request: &SeatRequest,
-	receipt: &mut Option<AgentSignature>,
-	rates: &mut Option<Rates>,
-) -> Result<Verdict> {
-	let which = Which {
-		genesis: job.genesis,
-		round: job.round,
-		seed: job.seed,
-		worker: job.worker,
-		checker: request.checker.clone(),
-	};
-	let connection = connect(inner, &job.agent, ALPN).await?;
-	let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()), MAX_REPLY)
-		.await?
-		.context("receipt")?;
-	let payload = receipt_payload(job.genesis, job.seed, &request.checker);
-	if !ed25519::Pair::verify(&signature, payload, &job.agent) {
-		bail!("the receipt is not the worker's");
-	}
-	*receipt = Some(signature);
-	if request.rented {
-		return try_rented(inner, job, request).await;
+		})
 	}
 
-	// First, since all seats do it at the same time.
-	if request.full && rates.is_none() && job.bench.bandwidth_secs > 0 {
-		*rates = Some(measure(&connection, job, request, &which).await);
+	/// One try to find the container of a rented worker answering. Where no order is served yet, or any more,
+	/// there is none to ask.
+	async fn try_rented(&self, job: &Job, request: &SeatRequest) -> Result<Verdict> {
+		if let Some(order) = request.order {
+			let answers = probe::answers(&self.peer, request, order).await?;
+			ensure!(answers, "the container closes what it is asked on");
+		}
+		Ok(present(job, request, true))
 	}
 
-	// A checker that heard nothing asks; what it hears only now came only now.
-	let roots: RootsReply = ask(&connection, &Request::Roots(which.clone()), MAX_REPLY).await?;
-	inner.note_all(job, &roots.context("roots")?.stages);
-	let challenge = Challenge {
-		open_seed: request.open_seed,
-		nonce: random()?,
-		full: request.full,
-	};
-	let reply = ask::<Openings>(
-		&connection,
-		&Request::Open(which, challenge),
-		job.openings_limit(),
-	)
-	.await;
-	let verified = match reply {
-		Ok(Ok(openings)) => verify(inner, job, &request.root, challenge, openings).await?,
-		Ok(Err(refusal @ (Refusal::NotReady | Refusal::NotServed))) => bail!("{refusal}"),
-		// It has served, and what it serves is no proof.
-		Ok(Err(refusal)) => Err(anyhow!("openings refused: {refusal}")),
-		Err(error)
-			if error
-				.downcast_ref::<wire::WireError>()
-				.is_some_and(is_garbage) =>
-		{
-			Err(error)
-		}
-		Err(error) => return Err(error),
-	};
-	let rtt = round_trip(&connection);
-	connection.close(0u32.into(), b"done");
-	Ok(match verified {
-		Ok(roots) => {
-			let clock = inner.clock(job, &roots.stages);
-			let times = evidence::times(job, &roots.sizes, &clock);
-			tracing::debug!(worker = request.worker, ?times, ?rtt, "timed");
-			let judged = evidence::judge(job, &roots.sizes, &times, rtt, *rates, request.full);
-			Verdict {
-				service: true,
-				..judged
-			}
-		}
-		Err(error) => {
-			tracing::warn!(
-				worker = request.worker,
-				round = request.round,
-				"no proof: {error:#}"
-			);
-			Verdict {
-				online: true,
-				service: true,
-				..Verdict::OFFLINE
-			}
-		}
-	})
-}
-
-/// One try to find the container of a rented worker answering. Where no order is served yet, or any more,
-/// there is none to ask.
-async fn try_rented(inner: &Inner, job: &Job, request: &SeatRequest) -> Result<Verdict> {
-	if let Some(order) = request.order {
-		let answers = doorkeeper::answers(inner, request, order).await?;
-		ensure!(answers, "the container closes what it is asked on");
+	async fn verify(
+		&self,
+		job: &Job,
+		root: &Hash,
+		challenge: Challenge,
+		openings: Openings,
+	) -> Result<Result<Roots>> {
+		let _permit = self.computing.acquire().await;
+		let (job, root) = (job.clone(), *root);
+		let verified: Result<Roots, Reject> = tokio::task::spawn_blocking(move || {
+			proof::verify(&job, &root, &challenge, &openings).map(|()| openings.roots)
+		})
+		.await?;
+		Ok(verified.map_err(Into::into))
 	}
-	Ok(present(job, request, true))
 }
 
 /// The verdict on a rented worker that is there. It ran nothing that could be measured.
@@ -199,22 +243,6 @@ fn is_garbage(error: &wire::WireError) -> bool {
 		error,
 		wire::WireError::TooLong(..) | wire::WireError::Decode(_)
 	)
-}
-
-async fn verify(
-	inner: &Inner,
-	job: &Job,
-	root: &Hash,
-	challenge: Challenge,
-	openings: Openings,
-) -> Result<Result<proof::Roots>> {
-	let _permit = inner.computing.acquire().await;
-	let (job, root) = (job.clone(), *root);
-	let verified: Result<proof::Roots, Reject> = tokio::task::spawn_blocking(move || {
-		proof::verify(&job, &root, &challenge, &openings).map(|()| openings.roots)
-	})
-	.await?;
-	Ok(verified.map_err(Into::into))
 }
 
 fn round_trip(connection: &Connection) -> Duration {

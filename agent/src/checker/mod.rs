@@ -1,3 +1,6 @@
-//! The checker's side: measures and verifies workers.
+//! The checker's side: when rounds began and roots came, and the checks of workers.
 
 pub mod check;
+pub mod checks;
+mod probe;
+pub mod rounds;

@@ -1,4 +1,5 @@
-//! What the agent takes from the machine it runs on.
+//! This machine: its memory, its clock, and values kept over a restart.
 
+pub mod kept;
 pub mod memory;
 pub mod store;

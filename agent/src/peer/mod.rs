@@ -2,5 +2,6 @@
 //! two of them.
 
 pub mod bandwidth;
+pub(crate) mod dial;
 pub mod endpoint;
 pub mod wire;

@@ -1,26 +1,25 @@
 //! Who may reach a container: the order's customer while its time lasts, and checkers that have to find
 //! out whether it answers. `kaisar_tunnel` does the rest.
 
+use super::jobs::Jobs;
 use crate::{
-	agent::{Inner, lock},
 	containers::{Containers, Served},
 	host::store::now_ms,
-	worker::serve::connect,
 };
-use kaisar_primitives::{AgentKey, OrderId, agent::SeatRequest};
-use kaisar_tunnel::{ALPN, Gate, Open, Pass, Refusal, Tunnel};
+use kaisar_primitives::{AgentKey, OrderId};
+use kaisar_tunnel::{ALPN, Gate, Open, Pass, Refusal};
 use std::{
 	sync::Arc,
 	time::{Duration, Instant},
 };
 
 /// What the tunnel asks of whoever runs the containers.
-pub trait Orders: Send + Sync + 'static {
+pub trait ServedOrders: Send + Sync + 'static {
 	/// Where an order is served; `None` if it is not, or not now.
 	fn served(&self, order: OrderId) -> Option<Served>;
 }
 
-impl Orders for Containers {
+impl ServedOrders for Containers {
 	fn served(&self, order: OrderId) -> Option<Served> {
 		Containers::served(self, order)
 	}
@@ -35,11 +34,16 @@ pub(crate) fn is_asked_for(incoming: &iroh::endpoint::Incoming) -> bool {
 }
 
 /// The agent at the tunnel's door.
-pub(crate) struct Doorkeeper(pub Arc<Inner>);
+pub(crate) struct Doorkeeper {
+	/// The orders that the tunnel leads to.
+	pub orders: Arc<dyn ServedOrders>,
+	/// The benchmarks, whose committees may probe.
+	pub jobs: Arc<Jobs>,
+}
 
 impl Gate for Doorkeeper {
 	fn admit(&self, client: &[u8; 32], open: &Open) -> Result<Pass, Refusal> {
-		let served = self.0.orders.served(open.order);
+		let served = self.orders.served(open.order);
 		let served = served
 			.filter(|served| served.genesis.0 == open.genesis)
 			.ok_or(Refusal::NotServed)?;
@@ -52,7 +56,7 @@ impl Gate for Doorkeeper {
 			}
 			(served.customer_until, false)
 		} else {
-			let until = probes_until(&self.0, &AgentKey::from_raw(*client), &served);
+			let until = probes_until(&self.jobs, &AgentKey::from_raw(*client), &served);
 			(Some(until.ok_or(Refusal::NotServed)?), true)
 		};
 		let mut ports = served.ports.iter();
@@ -72,29 +76,9 @@ impl Gate for Doorkeeper {
 
 /// Until when this checker's agent may probe the worker's container: for as long as it is in the
 /// committee of a check of it that this agent keeps.
-fn probes_until(inner: &Inner, checker: &AgentKey, served: &Served) -> Option<Instant> {
+fn probes_until(jobs: &Jobs, checker: &AgentKey, served: &Served) -> Option<Instant> {
 	let now = now_ms();
-	lock(&inner.jobs)
-		.values()
-		.filter(|entry| {
-			(entry.job.genesis, entry.job.worker) == (served.genesis, served.worker)
-				&& entry.committee.iter().any(|(_, agent)| agent == checker)
-		})
-		.map(|entry| entry.expires)
-		.max()
+	jobs.checked_until(checker, served.genesis, served.worker)
 		.filter(|expires| *expires > now)
 		.map(|expires| Instant::now() + Duration::from_millis(expires - now))
-}
-
-/// Whether the container of an order answers a checker, as it would a customer.
-pub(crate) async fn answers(
-	inner: &Inner,
-	request: &SeatRequest,
-	order: OrderId,
-) -> anyhow::Result<bool> {
-	let connection = connect(inner, &request.agent, ALPN).await?;
-	let tunnel = Tunnel::on(connection, request.genesis.0, order, None).await?;
-	let answers = tunnel.answers().await;
-	tunnel.close().await;
-	Ok(answers?)
 }

@@ -3,4 +3,7 @@
 
 pub mod claim;
 pub mod doorkeeper;
+pub(crate) mod jobs;
+mod push;
+pub(crate) mod run;
 pub(crate) mod serve;

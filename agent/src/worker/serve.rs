@@ -1,35 +1,32 @@
-//! The worker's side between agents: what it pushes, and what it serves to its committee.
+//! Serves other agents: opens proofs and echoes bandwidth for committees, and takes the roots that workers push.
 
+use super::{
+	doorkeeper::{self, Doorkeeper},
+	jobs::Jobs,
+};
 use crate::{
-	agent::{Inner, State, lock},
 	bench::{
 		device::DeviceError,
 		hash::Hash,
-		proof::{Openings, Proof},
-		stage::Stage,
+		proof::{Challenge, Openings, Proof},
 	},
-	host::store::now_ms,
 	peer::{
 		bandwidth,
-		wire::{self, ALPN, MAX_REPLY, MAX_REQUEST, Push, Refusal, Request, RootsReply, Which},
+		dial::{MESSAGE_TIME, OPENINGS_TIME, Peer},
+		wire::{self, ALPN, MAX_REQUEST, Push, Refusal, Request, RootsReply, Which},
 	},
-	worker::doorkeeper::{self, Doorkeeper},
 };
 use anyhow::{Context, Result};
 use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
 use kaisar_primitives::{AgentKey, AgentSignature, keys::receipt_payload};
 use kaisar_tunnel::server::{Limits, Server};
-use sp_core::Pair;
+use parking_lot::Mutex;
 use std::{
 	collections::{BTreeMap, BTreeSet},
-	sync::{Arc, Mutex},
+	sync::Arc,
 	time::Duration,
 };
-use tokio::{
-	sync::{Semaphore, watch},
-	task::JoinSet,
-	time::timeout,
-};
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 
 /// Most connections of agents at a time. The tunnel's have places of their own.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -37,20 +34,50 @@ const MAX_CONNECTIONS: usize = 1_024;
 const MAX_CONNECTIONS_EACH: usize = 8;
 /// How long a connection may stay without asking anything.
 const IDLE: Duration = Duration::from_secs(120);
-/// Longest that a request, or an answer other than openings, may take.
-const MESSAGE_TIME: Duration = Duration::from_secs(10);
-/// Longest that openings may take.
-const OPENINGS_TIME: Duration = Duration::from_secs(60);
-/// How often a checker may have a proof opened or its bandwidth measured (streams) in a round.
-const MAX_SERVED: u32 = 24;
+
+/// The parts that serve other agents.
+pub struct Serving {
+	/// The agent itself.
+	pub peer: Arc<Peer>,
+	/// Its benchmarks.
+	pub jobs: Arc<Jobs>,
+	/// Takes a stage's root that a worker's agent sent and signed.
+	pub hear: Box<dyn Fn(&AgentKey, &Push) + Send + Sync>,
+	/// Decides who may reach the containers.
+	pub doorkeeper: Doorkeeper,
+	/// Permits to compute openings where no GPU has to be waited for.
+	pub computing: Arc<Semaphore>,
+}
+
+/// The state that connections share.
+struct Shared {
+	peer: Arc<Peer>,
+	jobs: Arc<Jobs>,
+	hear: Box<dyn Fn(&AgentKey, &Push) + Send + Sync>,
+	computing: Arc<Semaphore>,
+	opening: Arc<OpeningNow>,
+	/// Connections of each agent.
+	each: Mutex<BTreeMap<AgentKey, usize>>,
+}
 
 /// Accepts connections: of other agents, and those to the containers.
-pub(crate) async fn accept(inner: Arc<Inner>) {
-	let tunnels = Arc::new(Server::new(Doorkeeper(inner.clone()), Limits::default()));
+///
+/// `iroh`'s `Router` does not do for this. Its filter sees a connection before the handshake, as here, but
+/// cannot hold a place for it until it ends, so that handshakes would not be bounded; the tunnel counts
+/// places of its own from there on. And its loop ends with the first handler that panics.
+pub async fn accept(serving: Serving) {
+	let tunnels = Arc::new(Server::new(serving.doorkeeper, Limits::default()));
 	let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-	let each = Arc::new(Mutex::new(BTreeMap::<AgentKey, usize>::new()));
+	let shared = Arc::new(Shared {
+		peer: serving.peer,
+		jobs: serving.jobs,
+		hear: serving.hear,
+		computing: serving.computing,
+		opening: Arc::default(),
+		each: Mutex::default(),
+	});
 	let mut connections = JoinSet::new();
-	while let Some(incoming) = inner.endpoint.accept().await {
+	while let Some(incoming) = shared.peer.endpoint().accept().await {
 		while connections.try_join_next().is_some() {}
 		if doorkeeper::is_asked_for(&incoming) {
 			let tunnels = tunnels.clone();
@@ -61,9 +88,9 @@ pub(crate) async fn accept(inner: Arc<Inner>) {
 			incoming.refuse();
 			continue;
 		};
-		let (inner, each) = (inner.clone(), each.clone());
+		let shared = shared.clone();
 		connections.spawn(async move {
-			if let Err(error) = welcome(inner, incoming, &each).await {
+			if let Err(error) = welcome(shared, incoming).await {
 				tracing::debug!("connection: {error:#}");
 			}
 			drop(place);
@@ -72,11 +99,7 @@ pub(crate) async fn accept(inner: Arc<Inner>) {
 }
 
 /// Takes a connection, unless its agent has enough of them.
-async fn welcome(
-	inner: Arc<Inner>,
-	incoming: Incoming,
-	each: &Mutex<BTreeMap<AgentKey, usize>>,
-) -> Result<()> {
+async fn welcome(shared: Arc<Shared>, incoming: Incoming) -> Result<()> {
 	let connection = timeout(MESSAGE_TIME, incoming.accept()?).await??;
 	if connection.alpn() != ALPN {
 		connection.close(1u32.into(), b"not seen to ask for the tunnel");
@@ -84,7 +107,7 @@ async fn welcome(
 	}
 	let remote = AgentKey::from_raw(*connection.remote_id().as_bytes());
 	{
-		let mut each = lock(each);
+		let mut each = shared.each.lock();
 		let count = each.entry(remote).or_default();
 		if *count >= MAX_CONNECTIONS_EACH {
 			connection.close(1u32.into(), b"too many connections");
@@ -92,9 +115,9 @@ async fn welcome(
 		}
 		*count += 1;
 	}
-	let result = converse(inner, &connection, remote).await;
+	let result = converse(&shared, &connection, remote).await;
 	connection.close(0u32.into(), b"");
-	let mut each = lock(each);
+	let mut each = shared.each.lock();
 	if let Some(count) = each.get_mut(&remote) {
 		*count -= 1;
 		if *count == 0 {
@@ -104,7 +127,7 @@ async fn welcome(
 	result
 }
 
-async fn converse(inner: Arc<Inner>, connection: &Connection, remote: AgentKey) -> Result<()> {
+async fn converse(shared: &Arc<Shared>, connection: &Connection, remote: AgentKey) -> Result<()> {
 	let mut streams = JoinSet::new();
 	loop {
 		tokio::select! {
@@ -116,9 +139,9 @@ async fn converse(inner: Arc<Inner>, connection: &Connection, remote: AgentKey) 
 					continue;
 				};
 				let (send, recv) = stream?;
-				let inner = inner.clone();
+				let shared = shared.clone();
 				streams.spawn(async move {
-					if let Err(error) = answer(&inner, remote, send, recv).await {
+					if let Err(error) = shared.answer(remote, send, recv).await {
 						tracing::debug!(remote = hex::encode(remote), "stream: {error:#}");
 					}
 				});
@@ -128,94 +151,115 @@ async fn converse(inner: Arc<Inner>, connection: &Connection, remote: AgentKey) 
 	}
 }
 
-async fn answer(
-	inner: &Inner,
-	remote: AgentKey,
-	mut send: SendStream,
-	mut recv: RecvStream,
-) -> Result<()> {
-	let request: Request = timeout(MESSAGE_TIME, wire::read(&mut recv, MAX_REQUEST)).await??;
-	match request {
-		Request::Push(push) => {
-			let reply: Result<(), Refusal> = if push.verify(&remote) {
-				inner.hear(&remote, &push);
-				Ok(())
-			} else {
-				Err(Refusal::Bad)
-			};
-			reply_with(&mut send, &reply).await
-		}
-		Request::Hello(which) => {
-			let reply: Result<AgentSignature, Refusal> = served(inner, &remote, &which).map(|_| {
-				let payload = receipt_payload(which.genesis, which.seed, &which.checker);
-				inner.pair.sign(&payload)
-			});
-			reply_with(&mut send, &reply).await
-		}
-		Request::Roots(which) => {
-			let reply: RootsReply = proof(inner, &remote, &which).map(|proof| proof.roots);
-			reply_with(&mut send, &reply).await
-		}
-		Request::Open(which, challenge) => {
-			let proof = proof(inner, &remote, &which).and_then(|proof| {
-				let place = Place::take(&inner.opening, (which.job_id(), remote))?;
-				spend(inner, &remote, &which).map(|()| (proof, place))
-			});
-			let reply: Result<Openings, Refusal> = match proof {
-				Ok((proof, place)) => {
-					// A whole committee waits for a GPU together, so it takes no permits.
-					let _permit = match proof.roots.sizes.devices {
-						0 => Some(inner.computing.acquire().await),
-						_ => None,
-					};
-					let opened = tokio::task::spawn_blocking(move || {
-						let opened = proof.open(&challenge);
-						drop(place);
-						opened
-					})
-					.await;
-					opened
-						.context("opening the proof")?
-						.map_err(|error| match error {
-							// It is asked again.
-							DeviceError::Busy => Refusal::NotReady,
-							error => {
-								tracing::error!(%error, "a proof cannot be opened");
-								Refusal::NotServed
-							}
-						})
-				}
-				Err(refusal) => Err(refusal),
-			};
-			timeout(OPENINGS_TIME, wire::write(&mut send, &reply)).await??;
-			finish(&mut send).await
-		}
-		Request::Bandwidth(which) => {
-			let allowed = served(inner, &remote, &which)
-				.and_then(|longest| spend(inner, &remote, &which).map(|()| longest));
-			let reply: Result<(), Refusal> = allowed.map(|_| ());
-			timeout(MESSAGE_TIME, wire::write(&mut send, &reply)).await??;
-			if let Ok(longest) = allowed {
-				let _ = timeout(longest, bandwidth::echo(recv, send)).await;
+impl Shared {
+	async fn answer(
+		&self,
+		remote: AgentKey,
+		mut send: SendStream,
+		mut recv: RecvStream,
+	) -> Result<()> {
+		let request: Request = timeout(MESSAGE_TIME, wire::read(&mut recv, MAX_REQUEST)).await??;
+		match request {
+			Request::Push(push) => {
+				let reply: Result<(), Refusal> = if push.verify(&remote) {
+					(self.hear)(&remote, &push);
+					Ok(())
+				} else {
+					Err(Refusal::Bad)
+				};
+				reply_with(&mut send, &reply).await
 			}
-			Ok(())
+			Request::Hello(which) => {
+				let served = self.jobs.served(&remote, &which);
+				let reply: Result<AgentSignature, Refusal> = served.map(|_| {
+					let payload = receipt_payload(which.genesis, which.seed, &which.checker);
+					self.peer.sign(&payload)
+				});
+				reply_with(&mut send, &reply).await
+			}
+			Request::Roots(which) => {
+				let proof = self.jobs.proof(&remote, &which);
+				let reply: RootsReply = proof.map(|proof| proof.roots);
+				reply_with(&mut send, &reply).await
+			}
+			Request::Open(which, challenge) => {
+				let reply = match self.may_open(&remote, &which) {
+					Ok((proof, place)) => self.open(proof, place, challenge).await?,
+					Err(refusal) => Err(refusal),
+				};
+				timeout(OPENINGS_TIME, wire::write(&mut send, &reply)).await??;
+				finish(&mut send).await
+			}
+			Request::Bandwidth(which) => {
+				let allowed = self.jobs.served(&remote, &which).and_then(|longest| {
+					self.jobs.spend(&remote, &which)?;
+					Ok(longest)
+				});
+				let reply: Result<(), Refusal> = allowed.map(|_| ());
+				timeout(MESSAGE_TIME, wire::write(&mut send, &reply)).await??;
+				if let Ok(longest) = allowed {
+					let _ = timeout(longest, bandwidth::echo(recv, send)).await;
+				}
+				Ok(())
+			}
 		}
+	}
+
+	/// The proof that a checker may have opened now, and its place while that is done.
+	fn may_open(
+		&self,
+		remote: &AgentKey,
+		which: &Which,
+	) -> Result<(Arc<Proof>, OpeningPlace), Refusal> {
+		let proof = self.jobs.proof(remote, which)?;
+		let place = OpeningPlace::take(&self.opening, (which.job_id(), *remote))?;
+		self.jobs.spend(remote, which)?;
+		Ok((proof, place))
+	}
+
+	async fn open(
+		&self,
+		proof: Arc<Proof>,
+		place: OpeningPlace,
+		challenge: Challenge,
+	) -> Result<Result<Openings, Refusal>> {
+		// A whole committee waits for a GPU together, so it takes no permits.
+		let _permit = match proof.roots.sizes.devices {
+			0 => Some(self.computing.acquire().await),
+			_ => None,
+		};
+		let opened = tokio::task::spawn_blocking(move || {
+			let opened = proof.open(&challenge);
+			drop(place);
+			opened
+		})
+		.await;
+		Ok(opened
+			.context("opening the proof")?
+			.map_err(|error| match error {
+				// It is asked again.
+				DeviceError::Busy => Refusal::NotReady,
+				error => {
+					tracing::error!(%error, "a proof cannot be opened");
+					Refusal::NotServed
+				}
+			}))
 	}
 }
 
 /// Which checkers' agents have which proofs opened just now.
-pub(crate) type OpeningNow = Mutex<BTreeSet<(Hash, AgentKey)>>;
+type OpeningNow = Mutex<BTreeSet<(Hash, AgentKey)>>;
 
 /// A checker's place among those whose openings are computed, held until they are: even if nobody waits
 /// for them any more. Each has one, so that none makes the others wait for what it asks many times over.
-struct Place {
+struct OpeningPlace {
 	all: Arc<OpeningNow>,
 	id: (Hash, AgentKey),
 }
 
-impl Place {
+impl OpeningPlace {
 	fn take(all: &Arc<OpeningNow>, id: (Hash, AgentKey)) -> Result<Self, Refusal> {
-		if lock(all).insert(id) {
+		if all.lock().insert(id) {
 			let all = all.clone();
 			Ok(Self { all, id })
 		} else {
@@ -224,9 +268,9 @@ impl Place {
 	}
 }
 
-impl Drop for Place {
+impl Drop for OpeningPlace {
 	fn drop(&mut self) {
-		lock(&self.all).remove(&self.id);
+		self.all.lock().remove(&self.id);
 	}
 }
 
@@ -243,126 +287,6 @@ async fn finish(send: &mut SendStream) -> Result<()> {
 	Ok(())
 }
 
-/// Whether this agent runs or ran that benchmark and the asker is in its committee under that key;
-/// returns the longest that a bandwidth measurement of it may take.
-fn served(inner: &Inner, remote: &AgentKey, which: &Which) -> Result<Duration, Refusal> {
-	let jobs = lock(&inner.jobs);
-	let entry = jobs.get(&which.job_id()).ok_or(Refusal::NotServed)?;
-	let known = entry
-		.committee
-		.iter()
-		.any(|(key, agent)| *key == which.checker && agent == remote);
-	if !known || entry.expires <= now_ms() {
-		return Err(Refusal::NotServed);
-	}
-	Ok(Duration::from_secs(
-		u64::from(entry.job.bench.bandwidth_secs) + 10,
-	))
-}
-
-fn proof(inner: &Inner, remote: &AgentKey, which: &Which) -> Result<Arc<Proof>, Refusal> {
-	served(inner, remote, which)?;
-	match lock(&inner.jobs)
-		.get(&which.job_id())
-		.map(|entry| &entry.state)
-	{
-		Some(State::Done(proof)) => Ok(proof.clone()),
-		Some(State::Working) => Err(Refusal::NotReady),
-		Some(State::Present(_) | State::Failed(_)) | None => Err(Refusal::NotServed),
-	}
-}
-
-/// Counts what costs. A flood of one checker does not take from the others.
-fn spend(inner: &Inner, remote: &AgentKey, which: &Which) -> Result<(), Refusal> {
-	let mut jobs = lock(&inner.jobs);
-	let entry = jobs.get_mut(&which.job_id()).ok_or(Refusal::NotServed)?;
-	let spent = entry.served.entry(*remote).or_default();
-	if *spent >= MAX_SERVED {
-		return Err(Refusal::Spent);
-	}
-	*spent += 1;
-	entry.used = now_ms();
-	Ok(())
-}
-
-/// Opens a connection to an agent at its published addresses. One that is not there is looked for.
-pub(crate) async fn connect(inner: &Inner, agent: &AgentKey, alpn: &[u8]) -> Result<Connection> {
-	let reach = async {
-		let addr = inner.peers.lookup(agent)?;
-		let connection = timeout(Duration::from_secs(5), inner.endpoint.connect(addr, alpn))
-			.await
-			.context("no answer")??;
-		Ok(connection)
-	};
-	let connection = reach.await;
-	match &connection {
-		Ok(_) => inner.peers.reached(agent),
-		Err(_) => inner.peers.want(agent),
-	}
-	connection
-}
-
-/// Asks something that has a short answer.
-pub(crate) async fn ask<T: codec::Decode>(
-	connection: &Connection,
-	request: &Request,
-	limit: usize,
-) -> Result<Result<T, Refusal>> {
-	let (mut send, mut recv) = timeout(MESSAGE_TIME, connection.open_bi()).await??;
-	timeout(MESSAGE_TIME, wire::write(&mut send, request)).await??;
-	send.finish()?;
-	let time = if limit > MAX_REPLY {
-		OPENINGS_TIME
-	} else {
-		MESSAGE_TIME
-	};
-	Ok(timeout(time, wire::read(&mut recv, limit)).await??)
-}
-
-/// Sends one checker's agent the roots of the stages, each as soon as it is there.
-pub(crate) async fn push(
-	inner: Arc<Inner>,
-	agent: AgentKey,
-	mut told: watch::Receiver<Vec<Push>>,
-	expires: u64,
-) {
-	let mut sent = 0;
-	let mut wait = Duration::from_millis(200);
-	let mut connection: Option<Connection> = None;
-	let mut last = false;
-	while !last && now_ms() < expires {
-		let result = async {
-			let connection = match &connection {
-				Some(connection) if connection.close_reason().is_none() => connection,
-				_ => connection.insert(connect(&inner, &agent, ALPN).await?),
-			};
-			let next = told.wait_for(|all| all.len() > sent).await?[sent].clone();
-			let stage = next.stage();
-			ask::<()>(connection, &Request::Push(next), MAX_REPLY)
-				.await?
-				.context("refused")?;
-			anyhow::Ok(stage)
-		}
-		.await;
-		match result {
-			Ok(stage) => {
-				sent += 1;
-				last = stage == Some(Stage::LAST);
-			}
-			Err(error) => {
-				// All that could be told is told, and the benchmark has failed.
-				if told.has_changed().is_err() && told.borrow().len() <= sent {
-					return;
-				}
-				tracing::debug!(agent = hex::encode(agent), "push: {error:#}");
-				connection = None;
-				tokio::time::sleep(wait).await;
-				wait = (wait * 2).min(Duration::from_secs(10));
-			}
-		}
-	}
-}
-
 #[cfg(test)]
 mod tests {
 	use super::*;
@@ -371,12 +295,12 @@ mod tests {
 	fn a_checker_has_one_opening_of_a_proof_computed_at_a_time() {
 		let all = Arc::<OpeningNow>::default();
 		let agent = |byte| AgentKey::from_raw([byte; 32]);
-		let place = Place::take(&all, ([1; 32], agent(1))).unwrap();
-		let again = Place::take(&all, ([1; 32], agent(1)));
+		let place = OpeningPlace::take(&all, ([1; 32], agent(1))).unwrap();
+		let again = OpeningPlace::take(&all, ([1; 32], agent(1)));
 		assert_eq!(again.err(), Some(Refusal::NotReady));
-		let _others =
-			[([1; 32], agent(2)), ([2; 32], agent(1))].map(|id| Place::take(&all, id).unwrap());
+		let _others = [([1; 32], agent(2)), ([2; 32], agent(1))]
+			.map(|id| OpeningPlace::take(&all, id).unwrap());
 		drop(place);
-		assert!(Place::take(&all, ([1; 32], agent(1))).is_ok());
+		assert!(OpeningPlace::take(&all, ([1; 32], agent(1))).is_ok());
 	}
 }

@@ -10,7 +10,7 @@ use kaisar_agent::{
 		endpoint::{self, Peers},
 		wire,
 	},
-	worker::doorkeeper::Orders,
+	worker::doorkeeper::ServedOrders,
 };
 use kaisar_primitives::{
 	AgentKey, BenchParams, CheckerKey, OrderId, WorkerSpec,
@@ -266,7 +266,7 @@ impl Shelf {
 	}
 }
 
-impl Orders for Shelf {
+impl ServedOrders for Shelf {
 	fn served(&self, order: OrderId) -> Option<Served> {
 		self.0.lock().unwrap().get(&order).cloned()
 	}

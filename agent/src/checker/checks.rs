@@ -1,0 +1,123 @@
+//! The checks that this agent was asked to make, and what came of them.
+
+use super::check::Checker;
+use crate::{
+	bench::{
+		hash::{Hash, hash},
+		job::Job,
+	},
+	host::kept::Kept,
+};
+use codec::Encode;
+use kaisar_primitives::agent::{Checked, Progress, SeatReply, SeatRequest};
+use std::{io, path::Path, sync::Arc};
+use tokio::sync::{Semaphore, watch};
+
+/// Most checks that are kept at a time.
+const MAX_CHECKS: usize = 8_192;
+/// Most checks that are made at a time.
+const CHECKS_AT_ONCE: usize = 16;
+
+/// State of a check.
+#[derive(Clone)]
+enum Check {
+	Working,
+	Done(Checked),
+	Failed(String),
+}
+
+impl Check {
+	fn progress(&self) -> Progress<Checked> {
+		match self {
+			Self::Working => Progress::Working,
+			Self::Done(checked) => Progress::Done(checked.clone()),
+			Self::Failed(error) => Progress::Failed(error.clone()),
+		}
+	}
+}
+
+/// The checks, under one lock.
+pub struct Checks {
+	checker: Checker,
+	checks: Kept<Hash, Check>,
+	/// Permits to make a check.
+	at_once: Semaphore,
+	/// True once the agent is to stop.
+	stopping: watch::Receiver<bool>,
+}
+
+impl Checks {
+	/// The checks before the last stop.
+	pub fn new(data: &Path, checker: Checker, stopping: watch::Receiver<bool>) -> io::Result<Self> {
+		let checks = Kept::new(data, "checks", MAX_CHECKS, |id| *id)?;
+		checks.load(|_, (id, checked): (Hash, Checked)| Some((id, Check::Done(checked))));
+		Ok(Self {
+			checker,
+			checks,
+			at_once: Semaphore::new(CHECKS_AT_ONCE),
+			stopping,
+		})
+	}
+
+	/// Takes requests to check and says how far each is.
+	pub fn check(self: &Arc<Self>, requests: Vec<SeatRequest>) -> Vec<SeatReply> {
+		requests
+			.into_iter()
+			.map(|request| SeatReply {
+				worker: request.worker,
+				progress: self.check_one(request),
+			})
+			.collect()
+	}
+
+	fn check_one(self: &Arc<Self>, request: SeatRequest) -> Progress<Checked> {
+		let id = hash("kaisar/agent 2026 check", &[&request.encode()]);
+		let rounds = self.checker.rounds();
+		let expires = rounds.expiry(request.genesis, request.round, request.seed);
+		let mut checks = self.checks.lock();
+		if let Some(check) = checks.get(&id) {
+			return check.value.progress();
+		}
+		if checks.is_full() {
+			// The node asks again, and until then something expires.
+			return Progress::Working;
+		}
+		let job = match Job::of_seat(&request) {
+			Ok(job) => job,
+			Err(error) => {
+				let failed = Check::Failed(error.to_string());
+				return checks.insert(id, expires, failed).value.progress();
+			}
+		};
+		checks.insert(id, expires, Check::Working);
+		drop(checks);
+		tokio::spawn(self.clone().make(id, expires, job, request));
+		Progress::Working
+	}
+
+	/// Makes a check, unless the agent stops first.
+	async fn make(self: Arc<Self>, id: Hash, expires: u64, job: Job, request: SeatRequest) {
+		let mut stopping = self.stopping.clone();
+		let work = async {
+			let _permit = self.at_once.acquire().await;
+			self.checker.check(&job, &request).await
+		};
+		let checked = tokio::select! {
+			checked = work => checked,
+			_ = stopping.wait_for(|stopping| *stopping) => return,
+		};
+		tracing::info!(
+			worker = request.worker,
+			round = request.round,
+			verdict = ?checked.verdict,
+			"checked"
+		);
+		self.checks.store(&id, expires, &(id, &checked));
+		self.checks.lock().insert(id, expires, Check::Done(checked));
+	}
+
+	/// Drops what has expired.
+	pub fn sweep(&self) {
+		self.checks.sweep(|_| false);
+	}
+}

@@ -1,0 +1,246 @@
+//! Maps of values that expire, bounded, and kept over a restart as far as their owner stores them.
+
+use super::store::{Store, now_ms};
+use codec::{Decode, Encode};
+use parking_lot::{Mutex, MutexGuard};
+use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path};
+
+/// A value and when it expires, by [`now_ms`].
+#[derive(Clone, Debug)]
+pub struct Timed<V> {
+	/// When it expires.
+	pub expires: u64,
+	/// The value.
+	pub value: V,
+}
+
+/// A map of at most so many values, with a folder of those that outlive a restart.
+///
+/// The map has a lock of its own, and nothing is written to the disk while it is held.
+pub struct Kept<K, V> {
+	values: Mutex<Values<K, V>>,
+	files: Files<K>,
+}
+
+/// The values of a [`Kept`] while its lock is held.
+pub struct Values<K, V> {
+	map: BTreeMap<K, Timed<V>>,
+	most: usize,
+	files: Files<K>,
+}
+
+/// The folder, and the name of each key's file in it.
+struct Files<K> {
+	store: Store,
+	name: fn(&K) -> [u8; 32],
+}
+
+impl<K> Clone for Files<K> {
+	fn clone(&self) -> Self {
+		let (store, name) = (self.store.clone(), self.name);
+		Self { store, name }
+	}
+}
+
+impl<K: Ord + Copy, V> Kept<K, V> {
+	/// An empty map of at most `most` values, whose files lie in the folder `kind` below `data`.
+	pub fn new(data: &Path, kind: &str, most: usize, name: fn(&K) -> [u8; 32]) -> io::Result<Self> {
+		let store = Store::new(data, kind)?;
+		let files = Files { store, name };
+		let values = Values {
+			map: BTreeMap::new(),
+			most,
+			files: files.clone(),
+		};
+		Ok(Self {
+			values: Mutex::new(values),
+			files,
+		})
+	}
+
+	/// Fills the map with what was stored before the last stop and has not expired. `restore` makes a
+	/// value of what was stored, or `None` to leave it out.
+	pub fn load<S: Decode>(&self, mut restore: impl FnMut(u64, S) -> Option<(K, V)>) {
+		for (expires, stored) in self.files.store.load() {
+			if let Some((key, value)) = restore(expires, stored) {
+				self.lock().insert(key, expires, value);
+			}
+		}
+	}
+
+	/// The values. The lock is held until they are dropped.
+	pub fn lock(&self) -> MutexGuard<'_, Values<K, V>> {
+		self.values.lock()
+	}
+
+	/// Stores what a value is restored from after a restart. The caller does not hold the lock.
+	pub fn store<S: Encode>(&self, key: &K, expires: u64, stored: &S) {
+		let name = (self.files.name)(key);
+		self.files.store.put(&name, expires, stored);
+	}
+
+	/// Drops what has expired, unless `holds` says that it is in use. It sees every value.
+	pub fn sweep(&self, mut holds: impl FnMut(&mut V) -> bool) {
+		let now = now_ms();
+		let mut values = self.lock();
+		let Values { map, files, .. } = &mut *values;
+		map.retain(|key, timed| {
+			let stays = holds(&mut timed.value) || timed.expires > now;
+			if !stays {
+				files.remove(key);
+			}
+			stays
+		});
+	}
+}
+
+impl<K: Ord + Copy, V> Values<K, V> {
+	/// A value, with the date on which it expires.
+	pub fn get(&self, key: &K) -> Option<&Timed<V>> {
+		self.map.get(key)
+	}
+
+	/// The same, to be changed.
+	pub fn get_mut(&mut self, key: &K) -> Option<&mut Timed<V>> {
+		self.map.get_mut(key)
+	}
+
+	/// All values.
+	pub fn iter(&self) -> impl Iterator<Item = &Timed<V>> {
+		self.map.values()
+	}
+
+	/// Returns whether the map holds as many values as it may.
+	pub fn is_full(&self) -> bool {
+		self.map.len() >= self.most
+	}
+
+	/// Puts a value in, in place of the one of this key. The caller has seen to it that there is room.
+	pub fn insert(&mut self, key: K, expires: u64, value: V) -> &mut Timed<V> {
+		let entry = self.map.entry(key).insert_entry(Timed { expires, value });
+		entry.into_mut()
+	}
+
+	/// If the map is full, drops the value that expires first.
+	pub fn make_room(&mut self) {
+		if self.is_full() {
+			self.evict(|_| true);
+		}
+	}
+
+	/// The same for a range of keys that may have `most` values.
+	pub fn make_room_in(&mut self, range: RangeInclusive<K>, most: usize) {
+		if self.map.range(range.clone()).count() >= most {
+			self.evict(|key| range.contains(key));
+		}
+	}
+
+	fn evict(&mut self, may_go: impl Fn(&K) -> bool) {
+		let first = self
+			.map
+			.iter()
+			.filter(|(key, _)| may_go(key))
+			.min_by_key(|(_, timed)| timed.expires)
+			.map(|(key, _)| *key);
+		if let Some(key) = first {
+			self.map.remove(&key);
+			self.files.remove(&key);
+		}
+	}
+}
+
+impl<K> Files<K> {
+	fn remove(&self, key: &K) {
+		self.store.remove(&(self.name)(key));
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use tempfile::TempDir;
+
+	type Things = Kept<u8, &'static str>;
+
+	fn things(dir: &TempDir, most: usize) -> Things {
+		Kept::new(dir.path(), "things", most, |key| [*key; 32]).unwrap()
+	}
+
+	fn files(dir: &TempDir) -> usize {
+		std::fs::read_dir(dir.path().join("things"))
+			.unwrap()
+			.count()
+	}
+
+	fn later() -> u64 {
+		now_ms() + 60_000
+	}
+
+	#[test]
+	fn what_is_stored_outlives_a_restart() {
+		let dir = tempfile::tempdir().unwrap();
+		let before = things(&dir, 8);
+		let (first, second) = (later(), later() + 1);
+		before.lock().insert(1, first, "one");
+		before.lock().insert(2, second, "two");
+		before.store(&2, second, &2u8);
+		before.store(&3, now_ms() - 1, &3u8);
+		before.store(&4, later(), &4u8);
+		let after = things(&dir, 8);
+		after.load(|_, key: u8| (key != 4).then_some((key, "restored")));
+		let values = after.lock();
+		assert_eq!(values.iter().count(), 1, "neither expired nor left out");
+		let two = values.get(&2).unwrap();
+		assert_eq!((two.expires, two.value), (second, "restored"));
+	}
+
+	#[test]
+	fn boundary_a_full_map_drops_what_expires_first() {
+		let dir = tempfile::tempdir().unwrap();
+		let kept = things(&dir, 2);
+		let date = later();
+		for (key, expires) in [(1, date + 1), (2, date)] {
+			kept.store(&key, expires, &key);
+			let mut values = kept.lock();
+			values.make_room();
+			values.insert(key, expires, "");
+		}
+		assert!(kept.lock().is_full());
+		kept.lock().make_room();
+		assert!(kept.lock().get(&2).is_none());
+		assert!(kept.lock().get(&1).is_some());
+		assert_eq!(files(&dir), 1, "its file is gone too");
+		kept.lock().make_room();
+		assert!(kept.lock().get(&1).is_some(), "there was room");
+	}
+
+	#[test]
+	fn a_range_of_keys_is_bounded_on_its_own() {
+		let dir = tempfile::tempdir().unwrap();
+		let kept = things(&dir, 100);
+		let date = later();
+		for key in [10, 11, 20] {
+			kept.lock().insert(key, date + u64::from(key), "");
+		}
+		kept.lock().make_room_in(10..=19, 3);
+		assert_eq!(kept.lock().iter().count(), 3);
+		kept.lock().make_room_in(10..=19, 2);
+		assert!(kept.lock().get(&10).is_none(), "it expires first of them");
+		assert_eq!(kept.lock().iter().count(), 2);
+	}
+
+	#[test]
+	fn what_has_expired_goes_unless_it_is_in_use() {
+		let dir = tempfile::tempdir().unwrap();
+		let kept = things(&dir, 8);
+		for (key, expires, value) in [(1, 0, "used"), (2, 0, ""), (3, later(), "")] {
+			kept.store(&key, later(), &key);
+			kept.lock().insert(key, expires, value);
+		}
+		kept.sweep(|value| *value == "used");
+		let values = kept.lock();
+		assert!(values.get(&1).is_some() && values.get(&3).is_some());
+		assert!(values.get(&2).is_none());
+		assert_eq!(files(&dir), 2);
+	}
+}

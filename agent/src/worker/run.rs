@@ -1,0 +1,64 @@
+//! Runs the benchmarks, one at a time.
+
+use super::{
+	jobs::{JobState, Jobs, Turn},
+	push::push,
+};
+use crate::{
+	bench::{device::Device, hash::Hash, proof},
+	peer::{dial::Peer, wire::Push},
+};
+use std::{path::PathBuf, sync::Arc};
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// Runs one benchmark at a time, in the order in which they were asked for. The plot lies in `plots`.
+pub async fn run_jobs(
+	jobs: Arc<Jobs>,
+	peer: Arc<Peer>,
+	devices: Vec<Arc<dyn Device>>,
+	plots: PathBuf,
+	mut queue: mpsc::Receiver<Hash>,
+) {
+	let mut pushing = JoinSet::new();
+	while let Some(id) = queue.recv().await {
+		while pushing.try_join_next().is_some() {}
+		let Some(turn) = jobs.turn(&id) else { continue };
+		let Turn {
+			job,
+			committee,
+			told,
+			expires,
+		} = turn;
+		for agent in committee.into_iter().filter(|agent| *agent != peer.key()) {
+			pushing.spawn(push(peer.clone(), agent, told.subscribe(), expires));
+		}
+		tracing::info!(round = job.round, worker = job.worker, "benchmark begins");
+		let (round, worker) = (job.round, job.worker);
+		let (signer, devices, plots) = (peer.clone(), devices.clone(), plots.clone());
+		let result = tokio::task::spawn_blocking(move || {
+			proof::prove(&job, &devices, &plots, |stage, root| {
+				let push = Push::signed(signer.pair(), id, stage, root);
+				told.send_modify(|all| all.push(push));
+			})
+		})
+		.await;
+		let state = match result {
+			Ok(Ok(proof)) => {
+				tracing::info!(
+					round,
+					worker,
+					root = hex::encode(proof.root),
+					took = ?proof.took.0,
+					"benchmark done"
+				);
+				JobState::Done(Arc::new(proof))
+			}
+			Ok(Err(error)) => JobState::Failed(error.to_string()),
+			Err(error) => JobState::Failed(format!("the benchmark crashed: {error}")),
+		};
+		if let JobState::Failed(error) = &state {
+			tracing::error!(round, worker, error, "benchmark failed");
+		}
+		jobs.finish(&id, state);
+	}
+}
