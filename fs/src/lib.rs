@@ -1,7 +1,8 @@
 //! Files that are written in one step and read within a bound.
 //!
-//! A file has a mode from its first byte on, and a name only once all of it is on the disk. So a secret
-//! is never readable by others, not even for a moment, and a crash leaves the old file or the new one.
+//! A file has a mode from its first byte on, and a name only once all of it is written. So a secret is never
+//! readable by others, not even for a moment, and nobody ever reads half of a file. What [`write_atomic`] and
+//! [`write_new`] wrote is on the disk when they return: a crash leaves the old file or the new one.
 
 #![warn(missing_docs)]
 
@@ -20,13 +21,20 @@ pub const BY_UMASK: u32 = 0o666;
 
 /// Writes a file, and replaces the one of that name if there is one.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-	unnamed(path, bytes, mode)?.persist(path)?;
+	synced(path, bytes, mode)?.persist(path)?;
 	sync_folder(path)
+}
+
+/// Writes a file as [`write_atomic`] does, but lets the system choose when it reaches the disk. For files that
+/// are written often, by order of strangers too, and that a loss of power may damage.
+pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+	unnamed(path, bytes, mode)?.persist(path)?;
+	Ok(())
 }
 
 /// Writes a file unless there is one of that name: then it fails with [`io::ErrorKind::AlreadyExists`].
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-	unnamed(path, bytes, mode)?.persist_noclobber(path)?;
+	synced(path, bytes, mode)?.persist_noclobber(path)?;
 	sync_folder(path)
 }
 
@@ -42,12 +50,18 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 	Ok(bytes)
 }
 
-/// The bytes on the disk, beside `path` and without its name. They go if they never get it.
+/// The bytes in a file beside `path`, without its name. They go if they never get it.
 fn unnamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
 	let mut file = tempfile::Builder::new()
 		.permissions(Permissions::from_mode(mode))
 		.tempfile_in(folder(path))?;
 	file.write_all(bytes)?;
+	Ok(file)
+}
+
+/// The same, on the disk.
+fn synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+	let file = unnamed(path, bytes, mode)?;
 	file.as_file().sync_all()?;
 	Ok(file)
 }
@@ -73,6 +87,8 @@ mod tests {
 	use super::*;
 	use std::fs;
 
+	type Writer = fn(&Path, &[u8], u32) -> io::Result<()>;
+
 	fn mode(path: &Path) -> u32 {
 		fs::metadata(path).unwrap().permissions().mode() & 0o777
 	}
@@ -90,10 +106,12 @@ mod tests {
 		let path = dir.path().join("key");
 		fs::write(&path, "the old one, which is longer").unwrap();
 		fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-		write_atomic(&path, b"new", OWNER_ONLY).unwrap();
-		assert_eq!(fs::read(&path).unwrap(), b"new");
-		assert_eq!(mode(&path), 0o600);
-		assert_eq!(names(dir.path()), ["key"]);
+		for (write, bytes) in [(write_atomic as Writer, "new"), (write_unsynced, "newer")] {
+			write(&path, bytes.as_bytes(), OWNER_ONLY).unwrap();
+			assert_eq!(fs::read_to_string(&path).unwrap(), bytes);
+			assert_eq!(mode(&path), 0o600);
+			assert_eq!(names(dir.path()), ["key"]);
+		}
 	}
 
 	#[test]
@@ -121,7 +139,7 @@ mod tests {
 	fn fails_when_the_folder_is_missing() {
 		let dir = tempfile::tempdir().unwrap();
 		let path = dir.path().join("missing/key");
-		for write in [write_atomic, write_new] {
+		for write in [write_atomic as Writer, write_unsynced, write_new] {
 			let error = write(&path, b"", OWNER_ONLY).unwrap_err();
 			assert_eq!(error.kind(), io::ErrorKind::NotFound);
 		}

@@ -2,7 +2,7 @@
 //! clock that a change of the system's time does not move.
 
 use codec::{Decode, DecodeAll, Encode};
-use kaisar_fs::{BY_UMASK, read_bounded, write_atomic};
+use kaisar_fs::{BY_UMASK, read_bounded, write_unsynced};
 use std::{
 	path::{Path, PathBuf},
 	sync::OnceLock,
@@ -45,7 +45,7 @@ impl Store {
 	/// Keeps a value until `expires`. A value that cannot be kept is lost in a restart only, so that
 	/// is said and no more.
 	pub fn put<T: Encode>(&self, name: &[u8], expires: u64, value: &T) {
-		if let Err(error) = write_atomic(&self.file(name), &(expires, value).encode(), BY_UMASK) {
+		if let Err(error) = write_unsynced(&self.file(name), &(expires, value).encode(), BY_UMASK) {
 			tracing::warn!(%error, dir = %self.dir.display(), "cannot be kept over a restart");
 		}
 	}

@@ -10,7 +10,7 @@ use iroh::{
 	Endpoint, EndpointAddr, PublicKey, RelayMode, RelayUrl, SecretKey,
 	endpoint::{QuicTransportConfig, VarInt, presets},
 };
-use kaisar_fs::{BY_UMASK, read_bounded, write_atomic};
+use kaisar_fs::{BY_UMASK, read_bounded, write_unsynced};
 use kaisar_primitives::{
 	AgentKey,
 	agent::{AddressRecord, MAX_RECORD},
@@ -106,7 +106,7 @@ impl Peers {
 			stamp,
 			signature,
 		};
-		write_atomic(&self.file(&agent), &record.encode(), BY_UMASK)?;
+		write_unsynced(&self.file(&agent), &record.encode(), BY_UMASK)?;
 		Ok(())
 	}
 
@@ -126,7 +126,7 @@ impl Peers {
 		if known.is_some_and(|known| known.stamp >= record.stamp) {
 			return None;
 		}
-		match write_atomic(&self.file(&agent), bytes, BY_UMASK) {
+		match write_unsynced(&self.file(&agent), bytes, BY_UMASK) {
 			Ok(()) => Some(agent),
 			Err(error) => {
 				tracing::warn!(%error, "cannot keep an agent's addresses");
