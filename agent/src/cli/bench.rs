@@ -1,6 +1,9 @@
 //! `kaisar-agent bench`: what a committee would find of this machine, found by itself.
 
-use super::{GpuArgs, bar, class, report::Report};
+use super::{
+	GpuArgs, bar, class,
+	report::{Measured, Report},
+};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use codec::{DecodeAll, Encode};
@@ -9,7 +12,7 @@ use kaisar_agent::{
 		device::Device,
 		disk,
 		job::{self, Job},
-		proof::{self, Challenge, Openings, Proof},
+		proof::{self, Challenge, Openings},
 		stage::{Stage, Stages},
 	},
 	gpu,
@@ -158,19 +161,6 @@ pub fn run(args: &Bench) -> Result<()> {
 		);
 	}
 	Ok(())
-}
-
-/// A proof, and how long everything about it took.
-pub struct Measured {
-	pub proof: Proof,
-	/// MiB of the plot that were filled.
-	pub plotted: u32,
-	pub plot_time: Duration,
-	pub prove_time: Duration,
-	/// Bytes of the openings.
-	pub opened: usize,
-	pub open_time: Duration,
-	pub verify_time: Duration,
 }
 
 fn measure(job: &Job, devices: &[Arc<dyn Device>], dir: &Path, quiet: bool) -> Result<Measured> {

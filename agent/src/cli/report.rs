@@ -1,11 +1,12 @@
 //! The report of `kaisar-agent bench`: JSON for programs, lines for people.
 
-use super::{bench::Measured, class_name, kernel_lines, rounded};
+use super::{class_name, kernel_lines, rounded};
 use kaisar_agent::bench::{
 	cpu,
 	device::{Device, Rated},
 	disk, evidence,
 	job::Job,
+	proof::Proof,
 	stage::Stage,
 };
 use serde::Serialize;
@@ -14,6 +15,19 @@ use std::{
 	sync::Arc,
 	time::Duration,
 };
+
+/// A proof, and the time that everything about it took.
+pub struct Measured {
+	pub proof: Proof,
+	/// MiB of the plot that were filled.
+	pub plotted: u32,
+	pub plot_time: Duration,
+	pub prove_time: Duration,
+	/// Bytes of the openings.
+	pub opened: usize,
+	pub open_time: Duration,
+	pub verify_time: Duration,
+}
 
 /// The verdict on a machine, and the figures behind it. The fields are those of the JSON.
 #[derive(Serialize)]
