@@ -140,18 +140,13 @@ impl Agent {
 			.await
 			.with_context(|| format!("cannot listen on {}", config.listen))?;
 		let url = format!("http://{}", listener.local_addr()?);
-		let serving = Serving {
-			peer: peer.clone(),
+		let serving = Serving::new(peer.clone(), jobs.clone(), computing, {
+			let rounds = rounds.clone();
+			move |agent: &AgentKey, push: &Push| rounds.hear(agent, push)
+		});
+		let doorkeeper = Doorkeeper {
+			orders: orders(containers.clone()),
 			jobs: jobs.clone(),
-			hear: {
-				let rounds = rounds.clone();
-				Box::new(move |agent: &AgentKey, push: &Push| rounds.hear(agent, push))
-			},
-			doorkeeper: Doorkeeper {
-				orders: orders(containers.clone()),
-				jobs: jobs.clone(),
-			},
-			computing,
 		};
 		let node_api = NodeApi {
 			token: config.token,
@@ -170,7 +165,7 @@ impl Agent {
 		});
 		tasks.spawn(sweep(jobs, rounds, checks, containers.clone()));
 		tasks.spawn(supervising.run());
-		tasks.spawn(serve::accept(serving));
+		tasks.spawn(serve::accept(serving, doorkeeper));
 		tasks.spawn(node_api.serve(listener, stopping.subscribe()));
 		Ok(Self {
 			peer,

@@ -24,7 +24,7 @@ use sp_core::{H256, Pair, ed25519};
 use std::{
 	path::{Path, PathBuf},
 	sync::Arc,
-	time::{Duration, Instant},
+	time::Instant,
 };
 
 /// What is said while each stage runs.

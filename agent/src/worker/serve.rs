@@ -1,4 +1,5 @@
-//! Serves other agents: opens proofs and echoes bandwidth for committees, and takes the roots that workers push.
+//! Serves other agents: opens proofs and echoes bandwidth for committees, and takes the roots that workers
+//! push.
 
 use super::{
 	doorkeeper::{self, Doorkeeper},
@@ -35,49 +36,52 @@ const MAX_CONNECTIONS_EACH: usize = 8;
 /// How long a connection may stay without asking anything.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// The parts that serve other agents.
-pub struct Serving {
-	/// The agent itself.
-	pub peer: Arc<Peer>,
-	/// Its benchmarks.
-	pub jobs: Arc<Jobs>,
-	/// Takes a stage's root that a worker's agent sent and signed.
-	pub hear: Box<dyn Fn(&AgentKey, &Push) + Send + Sync>,
-	/// Decides who may reach the containers.
-	pub doorkeeper: Doorkeeper,
-	/// Permits to compute openings where no GPU has to be waited for.
-	pub computing: Arc<Semaphore>,
-}
+/// Takes a stage's root that a worker's agent sent and signed.
+type Hear = dyn Fn(&AgentKey, &Push) + Send + Sync;
 
-/// The state that connections share.
-struct Shared {
+/// The parts that serve other agents, and the state that their connections share.
+pub struct Serving {
 	peer: Arc<Peer>,
 	jobs: Arc<Jobs>,
-	hear: Box<dyn Fn(&AgentKey, &Push) + Send + Sync>,
+	hear: Box<Hear>,
+	/// Permits to compute openings where no GPU has to be waited for.
 	computing: Arc<Semaphore>,
 	opening: Arc<OpeningNow>,
 	/// Connections of each agent.
 	each: Mutex<BTreeMap<AgentKey, usize>>,
 }
 
-/// Accepts connections: of other agents, and those to the containers.
+impl Serving {
+	/// Serves the benchmarks of `peer`, with permits to compute openings where no GPU has to be waited for.
+	/// `hear` takes the roots that workers push.
+	pub fn new(
+		peer: Arc<Peer>,
+		jobs: Arc<Jobs>,
+		computing: Arc<Semaphore>,
+		hear: impl Fn(&AgentKey, &Push) + Send + Sync + 'static,
+	) -> Self {
+		Self {
+			peer,
+			jobs,
+			hear: Box::new(hear),
+			computing,
+			opening: Arc::default(),
+			each: Mutex::default(),
+		}
+	}
+}
+
+/// Accepts connections: of other agents, and those to the containers, where `doorkeeper` decides.
 ///
-/// `iroh`'s `Router` does not do for this. Its filter sees a connection before the handshake, as here, but
-/// cannot hold a place for it until it ends, so that handshakes would not be bounded; the tunnel counts
-/// places of its own from there on. And its loop ends with the first handler that panics.
-pub async fn accept(serving: Serving) {
-	let tunnels = Arc::new(Server::new(serving.doorkeeper, Limits::default()));
+/// `iroh`'s `Router` would not do. Its filter sees a connection before the handshake, but cannot hold a place
+/// for it until it ends, so handshakes would be unbounded; the tunnel counts its own places from that point
+/// on. And its loop ends with the first handler that panics.
+pub async fn accept(serving: Serving, doorkeeper: Doorkeeper) {
+	let serving = Arc::new(serving);
+	let tunnels = Arc::new(Server::new(doorkeeper, Limits::default()));
 	let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-	let shared = Arc::new(Shared {
-		peer: serving.peer,
-		jobs: serving.jobs,
-		hear: serving.hear,
-		computing: serving.computing,
-		opening: Arc::default(),
-		each: Mutex::default(),
-	});
 	let mut connections = JoinSet::new();
-	while let Some(incoming) = shared.peer.endpoint().accept().await {
+	while let Some(incoming) = serving.peer.endpoint().accept().await {
 		while connections.try_join_next().is_some() {}
 		if doorkeeper::is_asked_for(&incoming) {
 			let tunnels = tunnels.clone();
@@ -88,9 +92,9 @@ pub async fn accept(serving: Serving) {
 			incoming.refuse();
 			continue;
 		};
-		let shared = shared.clone();
+		let serving = serving.clone();
 		connections.spawn(async move {
-			if let Err(error) = welcome(shared, incoming).await {
+			if let Err(error) = welcome(serving, incoming).await {
 				tracing::debug!("connection: {error:#}");
 			}
 			drop(place);
@@ -99,7 +103,7 @@ pub async fn accept(serving: Serving) {
 }
 
 /// Takes a connection, unless its agent has enough of them.
-async fn welcome(shared: Arc<Shared>, incoming: Incoming) -> Result<()> {
+async fn welcome(serving: Arc<Serving>, incoming: Incoming) -> Result<()> {
 	let connection = timeout(MESSAGE_TIME, incoming.accept()?).await??;
 	if connection.alpn() != ALPN {
 		connection.close(1u32.into(), b"not seen to ask for the tunnel");
@@ -107,7 +111,7 @@ async fn welcome(shared: Arc<Shared>, incoming: Incoming) -> Result<()> {
 	}
 	let remote = AgentKey::from_raw(*connection.remote_id().as_bytes());
 	{
-		let mut each = shared.each.lock();
+		let mut each = serving.each.lock();
 		let count = each.entry(remote).or_default();
 		if *count >= MAX_CONNECTIONS_EACH {
 			connection.close(1u32.into(), b"too many connections");
@@ -115,9 +119,9 @@ async fn welcome(shared: Arc<Shared>, incoming: Incoming) -> Result<()> {
 		}
 		*count += 1;
 	}
-	let result = converse(&shared, &connection, remote).await;
+	let result = converse(&serving, &connection, remote).await;
 	connection.close(0u32.into(), b"");
-	let mut each = shared.each.lock();
+	let mut each = serving.each.lock();
 	if let Some(count) = each.get_mut(&remote) {
 		*count -= 1;
 		if *count == 0 {
@@ -127,7 +131,7 @@ async fn welcome(shared: Arc<Shared>, incoming: Incoming) -> Result<()> {
 	result
 }
 
-async fn converse(shared: &Arc<Shared>, connection: &Connection, remote: AgentKey) -> Result<()> {
+async fn converse(serving: &Arc<Serving>, connection: &Connection, remote: AgentKey) -> Result<()> {
 	let mut streams = JoinSet::new();
 	loop {
 		tokio::select! {
@@ -139,9 +143,9 @@ async fn converse(shared: &Arc<Shared>, connection: &Connection, remote: AgentKe
 					continue;
 				};
 				let (send, recv) = stream?;
-				let shared = shared.clone();
+				let serving = serving.clone();
 				streams.spawn(async move {
-					if let Err(error) = shared.answer(remote, send, recv).await {
+					if let Err(error) = serving.answer(remote, send, recv).await {
 						tracing::debug!(remote = hex::encode(remote), "stream: {error:#}");
 					}
 				});
@@ -151,7 +155,7 @@ async fn converse(shared: &Arc<Shared>, connection: &Connection, remote: AgentKe
 	}
 }
 
-impl Shared {
+impl Serving {
 	async fn answer(
 		&self,
 		remote: AgentKey,
