@@ -79,7 +79,7 @@ format_check() { (cd "$KAISAR_ROOT" && cargo fmt --all -- --check); }
 clippy_check() { (cd "$KAISAR_ROOT" && cargo clippy --workspace --all-targets --locked -- -D warnings); }
 
 if [[ $SETUP == yes ]]; then
-	setup_all shellcheck:shellcheck
+	setup_all "${TEST_PACKAGES[@]}"
 	if wanted unit; then step 'set-up: Mesa' '' install_mesa; fi
 fi
 if wanted fmt; then step 'format' 'run: cargo fmt --all' format_check; fi

@@ -194,13 +194,13 @@ impl<T: Config> OnClosed for Pallet<T> {
 			seats,
 			..
 		} = *check;
-		if proved.online > 0 || proved.rented > 0 {
-			if let Err(error) = with_storage_layer(|| Self::do_proved(worker, &proved)) {
-				defensive!(
-					"the time that a check proves can be scored",
-					(worker, error)
-				);
-			}
+		if (proved.online > 0 || proved.rented > 0)
+			&& let Err(error) = with_storage_layer(|| Self::do_proved(worker, &proved))
+		{
+			defensive!(
+				"the time that a check proves can be scored",
+				(worker, error)
+			);
 		}
 		for (operator, correct) in seats {
 			if let Err(error) = with_storage_layer(|| Self::do_seat(*operator, *correct)) {
