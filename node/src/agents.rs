@@ -16,6 +16,13 @@
 use crate::{addresses::Addresses, cli::Roles};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use codec::{Decode, Encode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+	Request, StatusCode,
+	body::Bytes,
+	header::{AUTHORIZATION, CONNECTION},
+};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use kaisar_primitives::{
 	AgentKey,
 	agent::{
@@ -41,7 +48,7 @@ use std::{
 	time::Duration,
 };
 use tokio::{
-	io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+	io::{AsyncBufReadExt, AsyncReadExt, BufReader},
 	process::{Child, Command},
 	time::{Instant, timeout},
 };
@@ -489,36 +496,25 @@ async fn status(config: &AgentConfig) -> Result<AgentStatus> {
 	ask(config, PATH_STATUS, &()).await
 }
 
-/// Asks an agent something.
+/// Asks an agent something. Each question has a connection of its own.
 async fn ask<T: Decode>(config: &AgentConfig, path: &str, request: &impl Encode) -> Result<T> {
 	let host = address(&config.url)?;
-	let mut stream = tokio::net::TcpStream::connect(host).await?;
-	let body = request.encode();
-	let mut message = format!(
-		"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
-		 Content-Length: {}\r\nConnection: close\r\n\r\n",
-		config.token,
-		body.len(),
-	)
-	.into_bytes();
-	message.extend(body);
-	stream.write_all(&message).await?;
-	let mut answer = Vec::new();
-	stream
-		.take(2 * MAX_ANSWER as u64)
-		.read_to_end(&mut answer)
-		.await?;
-	let end = answer
-		.windows(4)
-		.position(|window| window == b"\r\n\r\n")
-		.context("its answer is no HTTP")?;
-	let head = String::from_utf8_lossy(&answer[..end]);
+	let request = Request::post(format!("http://{host}{path}"))
+		.header(AUTHORIZATION, format!("Bearer {}", config.token))
+		.header(CONNECTION, "close")
+		.body(Full::<Bytes>::from(request.encode()))?;
+	let client = Client::builder(TokioExecutor::new()).build_http();
+	let answer = client.request(request).await?;
 	ensure!(
-		head.split_whitespace().nth(1) == Some("200"),
+		answer.status() == StatusCode::OK,
 		"it answers {}",
-		head.lines().next().unwrap_or_default(),
+		answer.status()
 	);
-	T::decode(&mut &answer[end + 4..])
+	let body = Limited::new(answer.into_body(), 2 * MAX_ANSWER)
+		.collect()
+		.await
+		.map_err(|error| anyhow!("its answer to {path} breaks off: {error}"))?;
+	T::decode(&mut &body.to_bytes()[..])
 		.with_context(|| format!("its answer to {path} does not decode"))
 }
 
@@ -582,7 +578,7 @@ mod tests {
 		os::unix::fs::PermissionsExt,
 		sync::{Arc, Mutex},
 	};
-	use tokio::net::TcpListener;
+	use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 	/// Local storage that the test reads while the watch writes.
 	#[derive(Clone, Default)]
@@ -864,7 +860,7 @@ mod tests {
 			"{request}"
 		);
 		assert!(
-			request.contains("Authorization: Bearer secret\r\n"),
+			request.contains("authorization: Bearer secret\r\n"),
 			"{request}"
 		);
 		status
