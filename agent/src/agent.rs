@@ -1,7 +1,8 @@
 //! The shell of an agent: it builds the parts, runs them, and stops them.
 //!
-//! Each part locks for itself. No part calls another while it holds a lock, so locks of two parts are never
-//! held together; where one part has two, its own file says which comes first.
+//! Each part locks for itself and calls no other part meanwhile, with one exception: a sweep of the jobs gives
+//! GPU memory back, so the lock of the jobs comes before a GPU's. Where one part has two locks, its own file
+//! says which comes first.
 
 use crate::{
 	bench::device::Device,
