@@ -35,6 +35,15 @@ async function says(pattern) {
 	}
 }
 
+/** Ends the story, with all that it started, unless it has ended. */
+function endStory() {
+	try {
+		process.kill(-story.pid, 'SIGTERM');
+	} catch {
+		// It has ended.
+	}
+}
+
 before(() => {
 	story = spawn(SCRIPT, ['--no-setup', '--no-build', '--rpc-port', '0'], {
 		detached: true,
@@ -49,13 +58,11 @@ before(() => {
 	ended = new Promise((resolve) => {
 		story.once('exit', (code, signal) => resolve({ code, signal }));
 	});
+	// Where a signal ends the tests, what follows them does not run.
+	process.on('exit', endStory);
 });
 after(async () => {
-	try {
-		process.kill(-story.pid, 'SIGTERM');
-	} catch {
-		// It has ended.
-	}
+	endStory();
 	await ended;
 });
 
