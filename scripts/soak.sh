@@ -21,10 +21,10 @@ usage() {
 		  --no-setup   do not look at packages and toolchains
 
 		environment:
-		  KAISAR_TARGET_DIR   where builds go (default: $KAISAR_CACHE/target; fuzz targets: fuzz beside it)
-		  PROPTEST_CASES      cases of each property test in a pass (default: 1000)
-		  E2E_FILTER          run only the end-to-end files whose name contains this
-		  FUZZ_FILTER         run only the fuzz targets whose name contains this
+		  KAISAR_TARGET_DIR       where builds go (default: $KAISAR_CACHE/target; fuzz targets: fuzz beside it)
+		  KAISAR_PROPERTY_TIMES   how many times the usual cases a pass tries (default: 10)
+		  E2E_FILTER              run only the end-to-end files whose name contains this
+		  FUZZ_FILTER             run only the fuzz targets whose name contains this
 	HELP
 }
 
@@ -60,7 +60,7 @@ trap finish EXIT
 until_end() {
 	local left=$((END - SECONDS)) status=0
 	((left > 0)) || return 0
-	timeout --signal=INT --kill-after=30 "$left" "$@" || status=$?
+	timeout --kill-after=30 "$left" "$@" || status=$?
 	# 124: the time is over; 137: and it had to be killed.
 	if ((SECONDS >= END && (status == 124 || status == 137))); then status=0; fi
 	return "$status"
@@ -80,12 +80,15 @@ build_property_tests() { list_tests >"$LOGS/tests"; }
 property_passes() {
 	local names passes=0 name folder file
 	mapfile -t names < <(property_tests)
-	export PROPTEST_CASES="${PROPTEST_CASES:-1000}"
+	export KAISAR_PROPERTY_TIMES="${KAISAR_PROPERTY_TIMES:-10}"
+	# For those that name no number of their own.
+	export PROPTEST_CASES=$((256 * KAISAR_PROPERTY_TIMES))
 	while ((SECONDS < END)); do
 		PROPTEST_RNG_SEED=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
 		export PROPTEST_RNG_SEED
-		note "pass $((passes + 1)): $PROPTEST_CASES cases, seed $PROPTEST_RNG_SEED"
-		ADVICE="to see it again: PROPTEST_CASES=$PROPTEST_CASES PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED cargo test -p CRATE NAME"
+		note "pass $((passes + 1)): $KAISAR_PROPERTY_TIMES times the cases, seed $PROPTEST_RNG_SEED"
+		ADVICE="to see it again: KAISAR_PROPERTY_TIMES=$KAISAR_PROPERTY_TIMES PROPTEST_CASES=$PROPTEST_CASES"
+		ADVICE+=" PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED cargo test -p CRATE NAME"
 		while read -r name folder file; do
 			# Those without any property test run none.
 			(cd "$folder" && until_end "$file" --quiet "${names[@]}") >"$LOGS/$name.log" 2>&1 || {

@@ -32,20 +32,6 @@ list_tests() {
 	grep -vE "^($(IFS='|' && echo "${UNIT_LONGEST[*]}")) " <<<"$all" || true
 }
 
-# The crates whose documentation has examples, as arguments for cargo. Of the others there is nothing to run, and
-# rustdoc would read each of them whole to find that out.
-crates_with_examples() {
-	local manifest
-	for manifest in "$KAISAR_ROOT"/*/Cargo.toml "$KAISAR_ROOT"/*/*/Cargo.toml; do
-		if [[ ! -d "${manifest%/*}/src" || "$manifest" == */fuzz/* ]]; then continue; fi
-		if grep -rq 'docify::' "${manifest%/*}/src" || find "${manifest%/*}/src" -name '*.rs' -exec awk '
-			/^[ \t]*\/\/[\/!].*```/ { inside = !inside; if (inside && !/```text/) found = 1 }
-			END { exit !found }' {} +; then
-			sed -n '0,/^name = "\(.*\)"/s//-p \1/p' "$manifest"
-		fi
-	done
-}
-
 # Runs a test binary as cargo would, and shows all that it says at once, when it has ended.
 run_test() {
 	local name=$1 folder=$2 file=$3 log status=0
@@ -65,12 +51,10 @@ export -f run_test elapsed
 # Runs the unit and property tests: the binaries of all crates, two at a time, and the examples of the documentation.
 # While one of them waits, for a container or a line, another computes.
 unit_tests() {
-	local tests crates status=0
+	local tests status=0
 	tests=$(list_tests)
-	crates=$(crates_with_examples)
 	xargs --max-procs=2 --max-lines=1 bash -c 'run_test "$@"' run_test <<<"$tests" || status=$?
-	# shellcheck disable=SC2086 # two words a crate
-	(cd "$KAISAR_ROOT" && cargo test --doc --locked $crates 2>&1) | tee "$LOGS/unit-doc.log" || status=$?
+	(cd "$KAISAR_ROOT" && cargo test --doc --workspace --locked 2>&1) | tee "$LOGS/unit-doc.log" || status=$?
 	return "$status"
 }
 
