@@ -1,5 +1,6 @@
 //! Support for tests that more than one crate needs. Only ever a dev-dependency.
 //!
+//! - [`property`]: how many cases property tests try.
 //! - Feature `frame`: pieces of mock runtimes for pallets' tests ([`frame`]).
 //! - Feature `line`: a network line between a client and a server that is slow, loses and reorders what passes
 //!   through it, and can be cut ([`line`]); and network namespaces to put its ends into ([`netns`]).
@@ -10,3 +11,4 @@ pub mod frame;
 pub mod line;
 #[cfg(all(feature = "line", target_os = "linux"))]
 pub mod netns;
+pub mod property;

@@ -495,9 +495,9 @@ impl Model {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 48,
+		cases: kaisar_test_support::property::cases(48),
 		max_shrink_iters: 2_000,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(2_026),
+		rng_seed: kaisar_test_support::property::seed(2_026),
 		failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
 		..ProptestConfig::default()
 	})]

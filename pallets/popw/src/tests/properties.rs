@@ -123,7 +123,11 @@ fn judge() {
 }
 
 proptest! {
-	#![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+	#![proptest_config(ProptestConfig {
+		cases: kaisar_test_support::property::cases(48),
+		failure_persistence: None,
+		..Default::default()
+	})]
 
 	#[test]
 	fn nothing_breaks_the_invariants(ops in prop::collection::vec(op(), 1..120)) {

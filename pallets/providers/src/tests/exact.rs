@@ -95,8 +95,8 @@ fn price_holds(before: &Shared, after: &Shared) -> bool {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 1_000,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(5),
+		cases: kaisar_test_support::property::cases(1_000),
+		rng_seed: kaisar_test_support::property::seed(5),
 		..ProptestConfig::default()
 	})]
 

@@ -118,8 +118,8 @@ fn boundary_of_a_page() {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 12,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(4),
+		cases: kaisar_test_support::property::cases(12),
+		rng_seed: kaisar_test_support::property::seed(4),
 		..ProptestConfig::default()
 	})]
 

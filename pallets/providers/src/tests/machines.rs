@@ -168,8 +168,8 @@ fn identities_of_different_owners_fare_no_better() {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 48,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(6),
+		cases: kaisar_test_support::property::cases(48),
+		rng_seed: kaisar_test_support::property::seed(6),
 		..ProptestConfig::default()
 	})]
 

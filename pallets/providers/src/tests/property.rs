@@ -380,8 +380,8 @@ fn run(op: Op) {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 96,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+		cases: kaisar_test_support::property::cases(96),
+		rng_seed: kaisar_test_support::property::seed(1),
 		..ProptestConfig::default()
 	})]
 

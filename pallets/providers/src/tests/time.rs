@@ -43,8 +43,8 @@ fn pending(blocks: &[WorkerState], from: u32, to: u32) -> (u32, u32) {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 256,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(2),
+		cases: kaisar_test_support::property::cases(256),
+		rng_seed: kaisar_test_support::property::seed(2),
 		..ProptestConfig::default()
 	})]
 

@@ -52,8 +52,8 @@ fn pay_era() -> Balance {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		rng_seed: proptest::test_runner::RngSeed::Fixed(11),
-		..ProptestConfig::with_cases(24)
+		rng_seed: kaisar_test_support::property::seed(11),
+		..ProptestConfig::with_cases(kaisar_test_support::property::cases(24))
 	})]
 
 	#[test]

@@ -197,13 +197,13 @@ fn claim_number(n: u32) -> Op {
 fn config(cases: u32) -> ProptestConfig {
 	ProptestConfig {
 		cases,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+		rng_seed: kaisar_test_support::property::seed(7),
 		..ProptestConfig::with_cases(cases)
 	}
 }
 
 proptest! {
-	#![proptest_config(config(100))]
+	#![proptest_config(config(kaisar_test_support::property::cases(100)))]
 
 	#[test]
 	fn nothing_is_lost_or_made(ops in prop::collection::vec(op(), 1..60)) {

@@ -393,9 +393,9 @@ impl Both {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		rng_seed: proptest::test_runner::RngSeed::Fixed(5),
+		rng_seed: kaisar_test_support::property::seed(5),
 		max_shrink_iters: 200,
-		..ProptestConfig::with_cases(8)
+		..ProptestConfig::with_cases(kaisar_test_support::property::cases(8))
 	})]
 
 	#[test]

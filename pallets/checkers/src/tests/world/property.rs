@@ -526,9 +526,9 @@ impl Model {
 
 proptest! {
 	#![proptest_config(ProptestConfig {
-		cases: 44,
+		cases: kaisar_test_support::property::cases(44),
 		max_shrink_iters: 2_000,
-		rng_seed: proptest::test_runner::RngSeed::Fixed(29_998),
+		rng_seed: kaisar_test_support::property::seed(29_998),
 		failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
 		..ProptestConfig::default()
 	})]

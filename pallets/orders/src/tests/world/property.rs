@@ -8,10 +8,7 @@ use super::{
 use frame_support::traits::fungible::MutateFreeze;
 use kaisar_primitives::{DeployFailure, Issue, Plan, Requirement};
 use pallet_providers::{SlashLevel, Slashes};
-use proptest::{
-	prelude::*,
-	test_runner::{FileFailurePersistence, RngSeed},
-};
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 /// What a customer is ready to pay.
 #[derive(Clone, Copy, Debug)]
@@ -706,24 +703,13 @@ fn lives(late: bool, often: bool, fleet: &[u8], ops: &[Op]) {
 	});
 }
 
-/// The same cases every time, unless the environment asks for others (`PROPTEST_CASES`, `PROPTEST_RNG_SEED`).
-fn config() -> ProptestConfig {
-	let asked = ProptestConfig::default();
-	let fixed = std::env::var_os("PROPTEST_CASES").is_none();
-	ProptestConfig {
-		cases: if fixed { 64 } else { asked.cases },
-		rng_seed: if fixed {
-			RngSeed::Fixed(6)
-		} else {
-			asked.rng_seed
-		},
-		failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
-		..asked
-	}
-}
-
 proptest! {
-	#![proptest_config(config())]
+	#![proptest_config(ProptestConfig {
+		cases: kaisar_test_support::property::cases(64),
+		rng_seed: kaisar_test_support::property::seed(6),
+		failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+		..ProptestConfig::default()
+	})]
 
 	#[test]
 	fn rentals_are_those_of_a_plain_model(
