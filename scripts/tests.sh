@@ -2,7 +2,15 @@
 # How tests are run: test.sh and soak.sh source this, after setup.sh. They say in LOGS where logs go.
 
 # The test binaries that take longest. They start first, so that none of them is left for the end.
-UNIT_LONGEST=(containers suite kaisar_agent netns pallet_orders pallet_popw pallet_rewards)
+UNIT_LONGEST=(containers suite kaisar_agent pallet_orders pallet_popw pallet_rewards)
+
+# These test binaries need the machine to themselves: netns measures what a line carries.
+UNIT_ALONE=(netns)
+
+# The tests of containers that run in Docker's own daemon too, beside all of them in Podman: what engines do
+# differently from each other.
+DOCKER_TESTS=(an_order_is_deployed a_container_that_ends a_container_has_its_limits an_image_that_is_not_there
+	an_engine_that_is_away)
 
 # The end-to-end tests that take longest, of those that run beside others. They start first.
 E2E_LONGEST=(orders agent)
@@ -32,12 +40,15 @@ list_tests() {
 	grep -vE "^($(IFS='|' && echo "${UNIT_LONGEST[*]}")) " <<<"$all" || true
 }
 
-# Runs a test binary as cargo would, and shows all that it says at once, when it has ended.
+# Runs a test binary as cargo would, and shows all that it says at once, when it has ended. Its name may be
+# followed by @ and the container engine to test with.
 run_test() {
-	local name=$1 folder=$2 file=$3 log status=0
+	local name=$1 folder=$2 file=$3 engine='' log status=0
 	shift 3
+	if [[ $name == *@* ]]; then engine=${name#*@}; fi
 	log=$(mktemp "$LOGS/unit-$name-XXXXXX.log")
-	(cd "$folder" && CARGO_MANIFEST_DIR=$folder "$file" "$@") >"$log" 2>&1 || status=$?
+	(cd "$folder" && CARGO_MANIFEST_DIR=$folder KAISAR_ENGINE=${engine:-${KAISAR_ENGINE:-podman}} "$file" "$@") \
+		>"$log" 2>&1 || status=$?
 	{
 		flock 9
 		printf '\n%s: %s\n' "$name" "$(elapsed "$SECONDS")"
@@ -48,12 +59,18 @@ run_test() {
 }
 export -f run_test elapsed
 
-# Runs the unit and property tests: the binaries of all crates, two at a time, and the examples of the documentation.
-# While one of them waits, for a container or a line, another computes.
+# Runs the unit and property tests: the binaries of all crates, two at a time, those of UNIT_ALONE by themselves, and
+# the examples of the documentation. While one binary waits, for a container or a line, another computes.
 unit_tests() {
-	local tests status=0
+	local tests apart status=0
 	tests=$(list_tests)
-	xargs --max-procs=2 --max-lines=1 bash -c 'run_test "$@"' run_test <<<"$tests" || status=$?
+	apart="^($(IFS='|' && echo "${UNIT_ALONE[*]}")) "
+	{
+		grep -vE "$apart" <<<"$tests"
+		sed -n "s/^containers .*/& ${DOCKER_TESTS[*]}/; s/^containers /containers@docker /p" <<<"$tests"
+	} | xargs --max-procs=2 --max-lines=1 bash -c 'run_test "$@"' run_test || status=$?
+	grep -E "$apart" <<<"$tests" |
+		xargs --max-procs=1 --max-lines=1 bash -c 'run_test "$@"' run_test || status=$?
 	(cd "$KAISAR_ROOT" && cargo test --doc --workspace --locked 2>&1) | tee "$LOGS/unit-doc.log" || status=$?
 	return "$status"
 }
