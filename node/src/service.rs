@@ -10,6 +10,7 @@ use crate::{
 	rpc,
 };
 use futures::FutureExt;
+use kaisar_primitives::offchain::LOCKS;
 use kaisar_runtime::{Block, Hash, RuntimeApi};
 use sc_client_api::{Backend, BlockBackend};
 use sc_consensus_babe::{BabeBlockImport, BabeLink, BabeWorkerHandle, SlotProportion};
@@ -18,6 +19,7 @@ use sc_network::NetworkBackend;
 use sc_service::{Configuration, Error, PartialComponents, TaskManager, WarpSyncConfig};
 use sc_telemetry::{Telemetry, TelemetryWorker};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
+use sp_core::offchain::{OffchainStorage, STORAGE_PREFIX};
 use std::{path::Path, sync::Arc};
 
 /// GRANDPA's import.
@@ -54,6 +56,13 @@ type Partial = PartialComponents<
 	FullPool,
 	Rest,
 >;
+
+/// Removes the locks of off-chain workers that an earlier run of the node left behind.
+fn release_locks(storage: &mut impl OffchainStorage) {
+	for lock in LOCKS {
+		storage.remove(STORAGE_PREFIX, lock);
+	}
+}
 
 /// All that a command on the chain needs. With `manual`, blocks carry no seal and the chain keeps
 /// its own time. Compiled WASM is kept in `wasm_cache`.
@@ -261,6 +270,9 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		.map_err(|error| Error::Other(format!("{error:#}")))?;
 
 	if config.offchain_worker.enabled || roles.provider || roles.checker || is_dev {
+		if let Some(mut storage) = backend.offchain_storage() {
+			release_locks(&mut storage);
+		}
 		let workers = sc_offchain::OffchainWorkers::new(sc_offchain::OffchainWorkerOptions {
 			runtime_api_provider: client.clone(),
 			keystore: Some(keystore.clone()),

@@ -26,6 +26,14 @@ const BUDGET: Duration = Duration::from_millis(1_000);
 /// deadline.
 const RETRY: BlockNumber = 2;
 
+/// The lock in local storage that Popw's off-chain workers of two blocks take in turn.
+pub const POPW_LOCK: &[u8] = b"kaisar/popw/lock";
+/// The same for those of Orders.
+pub const ORDERS_LOCK: &[u8] = b"kaisar/orders/lock";
+/// All locks. A node that starts removes them: none of its off-chain workers runs yet, and a lock that was
+/// held when the node was killed would keep them from working until its deadline.
+pub const LOCKS: [&[u8]; 2] = [POPW_LOCK, ORDERS_LOCK];
+
 /// The time until which this run of the off-chain worker may talk to agents.
 pub fn until() -> Timestamp {
 	sp_io::offchain::timestamp().add(BUDGET)

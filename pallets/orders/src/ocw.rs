@@ -18,7 +18,7 @@ use kaisar_primitives::{
 		ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest, PATH_ORDER,
 	},
 	authorized::genesis,
-	offchain::{self, Agent, forget, may_send, read, submit},
+	offchain::{self, Agent, ORDERS_LOCK, forget, may_send, read, submit},
 	order_payload,
 };
 use sp_runtime::{
@@ -47,7 +47,7 @@ pub fn run<T: Config>(now: BlockNumber) {
 	if workers.is_empty() {
 		return;
 	}
-	let mut lock = StorageLock::<Time>::with_deadline(b"kaisar/orders/lock", LOCK);
+	let mut lock = StorageLock::<Time>::with_deadline(ORDERS_LOCK, LOCK);
 	let Ok(_guard) = lock.try_lock() else { return };
 
 	let until = offchain::until();

@@ -14,7 +14,7 @@ use codec::{Decode, Encode};
 use kaisar_primitives::{
 	BlockNumber, CheckerKey, RoundIndex, WorkerId, WorkerKey,
 	authorized::genesis,
-	offchain::{self, forget, may_send, read, submit},
+	offchain::{self, POPW_LOCK, forget, may_send, read, submit},
 };
 use sp_core::H256;
 use sp_runtime::{
@@ -36,7 +36,7 @@ pub fn run<T: Config>(now: BlockNumber) {
 	if workers.is_empty() && checkers.is_empty() {
 		return;
 	}
-	let mut lock = StorageLock::<Time>::with_deadline(b"kaisar/popw/lock", LOCK);
+	let mut lock = StorageLock::<Time>::with_deadline(POPW_LOCK, LOCK);
 	let Ok(_guard) = lock.try_lock() else { return };
 
 	let rounds = Pallet::<T>::running_rounds(now);
