@@ -38,6 +38,7 @@ pub mod configs;
 pub mod constants;
 pub mod fees;
 pub mod presets;
+pub mod priority;
 #[cfg(test)]
 mod tests;
 
@@ -84,7 +85,7 @@ pub type TxExtension = (
 	frame_system::CheckEra<Runtime>,
 	frame_system::CheckNonce<Runtime>,
 	frame_system::CheckWeight<Runtime>,
-	pallet_transaction_payment::ChargeTransactionPayment<Runtime>,
+	priority::ChargeTransactionPayment,
 	frame_metadata_hash_extension::CheckMetadataHash<Runtime>,
 	frame_system::WeightReclaim<Runtime>,
 );

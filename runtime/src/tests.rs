@@ -1,5 +1,6 @@
 //! What the runtime promises to whoever uses it.
 
+mod priority;
 mod rewards;
 
 use crate::{
