@@ -274,7 +274,7 @@ pub struct ClosedCheck<'a> {
 	/// The worker.
 	pub worker: WorkerId,
 	/// The order that the worker served when the check was closed. A worker found offline no longer
-	/// has it.
+	/// has it. `None` where the registry refused the check.
 	pub order: Option<OrderId>,
 	/// The round and the outcome.
 	pub closing: &'a Closing,

@@ -235,6 +235,7 @@ mod benchmarks {
 				.expect("it is registered")
 				.online
 				.now
+				.value
 		);
 		assert_eq!(active::<T>(), 0);
 		Ok(())
@@ -254,6 +255,7 @@ mod benchmarks {
 				.expect("it is registered")
 				.online
 				.now
+				.value
 		);
 		assert_eq!(active::<T>(), 1);
 		Ok(())

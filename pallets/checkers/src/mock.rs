@@ -8,6 +8,7 @@ use kaisar_primitives::{
 	WorkerRegistry, WorkerSpec, WorkerState,
 	keys::{possession_payload, receipt_payload},
 };
+use kaisar_test_support::frame::observers::expect_terms;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{BuildStorage, DispatchError};
 
@@ -154,7 +155,7 @@ impl OnPoolChange<AccountId> for MockRewards {
 			before.commission.in_epoch(Epoch::get()),
 		));
 		Told::set(&told);
-		let mut known = RewardShares::get();
+		let (before_terms, mut known) = (before, RewardShares::get());
 		let total = |shares: &BTreeMap<(OperatorId, AccountId), u128>| -> u128 {
 			shares
 				.iter()
@@ -172,7 +173,9 @@ impl OnPoolChange<AccountId> for MockRewards {
 			assert_eq!(Checkers::shares(pool, who), after, "told after the change");
 			RewardShares::set(&known);
 		}
-		assert_eq!(Checkers::terms(pool).value.shares, total(&known));
+		let terms = Checkers::terms(pool);
+		assert_eq!(terms.value.shares, total(&known));
+		expect_terms(pool, before_terms, terms);
 		Ok(())
 	}
 }

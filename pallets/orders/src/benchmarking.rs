@@ -11,9 +11,10 @@ use frame_support::{
 };
 use frame_system::RawOrigin;
 use kaisar_primitives::{
-	AgentKey, BlockNumber, Checks, ClientKey, CloseReason, Closing, DeployFailure, HOURS, Image,
-	Issue, KAI, Market, OnClosed, OrderId, Outcome, Plan, Profile, Proved, Requirement, TemplateId,
-	WorkerId, WorkerRegistry, authorized::genesis, keys::WORKER_KEY_TYPE, order_payload,
+	AgentKey, BlockNumber, Checks, ClientKey, CloseReason, ClosedCheck, Closing, DeployFailure,
+	HOURS, Image, Issue, KAI, Market, OnClosed, OrderId, Outcome, Plan, Profile, Proved,
+	Requirement, TemplateId, WorkerId, WorkerRegistry, authorized::genesis, keys::WORKER_KEY_TYPE,
+	order_payload,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, FixedU128, traits::One};

@@ -330,7 +330,7 @@ impl GpuClasses for Registry {
 impl OnClosed for Registry {
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		heard(|heard| {
-			if check.proved.online > 0 {
+			if check.proved.online > 0 || check.proved.rented > 0 {
 				heard.proved.push((check.worker, check.proved));
 			}
 			heard.seats.extend(check.seats);

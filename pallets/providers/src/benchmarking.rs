@@ -5,7 +5,7 @@ use super::*;
 use frame_benchmarking::v2::*;
 use frame_system::RawOrigin;
 use kaisar_primitives::{
-	KAI, Standings,
+	KAI, Standings, WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
 use sp_core::crypto::KeyTypeId;
@@ -52,7 +52,7 @@ fn provider<T: Config>() -> T::AccountId {
 
 fn worker_of<T: Config>(owner: &T::AccountId) -> WorkerId {
 	let (keys, _) = keys_of::<T>(owner);
-	Pallet::<T>::benchmark_worker(owner, keys.worker, keys.agent)
+	<Pallet<T> as WorkerRegistry<T::AccountId>>::benchmark_worker(owner, keys.worker, keys.agent)
 }
 
 fn state_of<T: Config>(worker: WorkerId) -> Option<WorkerState> {
@@ -147,8 +147,12 @@ mod benchmarks {
 		let owner = provider::<T>();
 		let worker = worker_of::<T>(&owner);
 		// The worst case: keys that are replaced before they are in force.
-		let (before, proof) = keys_of::<T>(&owner);
-		Pallet::<T>::do_set_keys(owner.clone(), worker, before, proof)?;
+		let (replaced, _) = keys_of::<T>(&owner);
+		let later = T::Checks::next_round().saturating_add(1);
+		Pallet::<T>::mutate(worker, |record| {
+			record.keys.change(replaced, later);
+			Ok(())
+		})?;
 		let (keys, proof) = keys_of::<T>(&owner);
 		#[extrinsic_call]
 		_(
@@ -264,7 +268,7 @@ mod benchmarks {
 			T::AdminOrigin::try_successful_origin().map_err(|_| BenchmarkError::Weightless)?;
 		#[extrinsic_call]
 		_(origin as T::RuntimeOrigin, worker, SlashLevel::Three);
-		assert_eq!(pool_of::<T>(worker).total(), Some(0));
+		assert_eq!(pool_of::<T>(worker).total(), Ok(0));
 		assert_eq!(state_of::<T>(worker), Some(WorkerState::Suspended));
 		Ok(())
 	}

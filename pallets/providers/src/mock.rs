@@ -15,7 +15,7 @@ use kaisar_primitives::{
 	WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
-use kaisar_test_support::frame::take_events;
+use kaisar_test_support::frame::{observers::expect_terms, take_events};
 use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{BuildStorage, traits::IdentityLookup};
 use std::{cell::RefCell, collections::BTreeMap};
@@ -111,7 +111,7 @@ struct State {
 	open: BTreeMap<WorkerId, Open>,
 	/// The last round in which each worker had a check, or was reported.
 	last: BTreeMap<WorkerId, RoundIndex>,
-	changes: Vec<PoolId>,
+	changes: Vec<(PoolId, Option<AccountId>)>,
 }
 
 /// The shares of each member, as Rewards was told. In storage, so that a call that fails takes them back.
@@ -259,8 +259,8 @@ impl Popw {
 		}
 	}
 
-	/// The pools that changed since the last time.
-	pub fn changes() -> Vec<PoolId> {
+	/// The pools that changed since the last time, each with the member whose shares did.
+	pub fn changes() -> Vec<(PoolId, Option<AccountId>)> {
 		with(|state| core::mem::take(&mut state.changes))
 	}
 
@@ -312,28 +312,22 @@ impl OnPoolChange<AccountId> for Rewards {
 		change: Option<SharesChange<AccountId>>,
 	) -> sp_runtime::DispatchResult {
 		let terms = <Providers as Pools<AccountId>>::terms(pool);
-		match change {
-			Some(SharesChange {
-				who,
-				before: old,
-				after,
-			}) => {
-				assert_eq!(
-					before.value.shares + after,
-					terms.value.shares + old,
-					"told after the change"
-				);
-				assert_eq!(<Providers as Pools<AccountId>>::shares(pool, who), after);
-			}
-			None => assert_eq!(before.value.shares, terms.value.shares),
-		}
+		expect_terms(pool, before, terms);
+		let (old, new) = change.map_or((0, 0), |change| (change.before, change.after));
+		assert_eq!(
+			before.value.shares + new,
+			terms.value.shares + old,
+			"told after the change"
+		);
 		if let Some(SharesChange { who, before, after }) = change {
+			assert_eq!(<Providers as Pools<AccountId>>::shares(pool, who), after);
 			assert_eq!(KnownShares::take((pool, *who)), before);
 			if after > 0 {
 				KnownShares::insert((pool, *who), after);
 			}
 		}
-		with(|state| state.changes.push(pool));
+		let member = change.map(|change| *change.who);
+		with(|state| state.changes.push((pool, member)));
 		Ok(())
 	}
 }

@@ -243,8 +243,8 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// Changes of pools: the only code that changes what a pool is worth, its shares or its commission, and
-/// the only code that tells Rewards.
+/// Changes of pools. Stake, delegators' shares and the commission of a registered worker change nowhere
+/// but here, and Rewards is told of each change.
 impl<T: Config> Pallet<T> {
 	/// Changes the pool of a worker, writes the record, and tells Rewards.
 	pub(crate) fn change_pool<R>(

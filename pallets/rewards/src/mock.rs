@@ -228,6 +228,22 @@ impl Pools<AccountId> for Partners {
 	}
 }
 
+#[cfg(feature = "runtime-benchmarks")]
+impl WorkerRegistry<AccountId> for Partners {
+	fn info(_: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
+		None
+	}
+	fn by_key(_: &WorkerKey) -> Option<WorkerId> {
+		None
+	}
+	fn counts() -> WorkerCounts {
+		WorkerCounts::default()
+	}
+	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
+		0
+	}
+}
+
 impl Checks for Partners {
 	fn next_round() -> RoundIndex {
 		ROUNDS.with_borrow(|rounds| rounds.0)
@@ -291,7 +307,7 @@ impl Config for Test {
 	type Operators = Partners;
 	type Checks = Partners;
 	#[cfg(feature = "runtime-benchmarks")]
-	type Workers = ();
+	type Workers = Partners;
 	type AdminOrigin = frame_system::EnsureRoot<AccountId>;
 	type PalletId = RewardsPalletId;
 	type MaxSupply = MaxSupply;

@@ -175,11 +175,6 @@ impl<T: Config> Pallet<T> {
 		Self::roll_on(pool, &Self::terms_of(pool))
 	}
 
-	/// The pool's terms now, for a pool that nothing changes at the moment.
-	pub(crate) fn terms_of(pool: PoolId) -> impl Fn() -> PoolTerms {
-		move || T::Pools::terms(pool)
-	}
-
 	/// Does the same on the terms that held up to now.
 	pub(crate) fn roll_on(pool: PoolId, terms: Terms) -> DispatchResult {
 		let now = Current::<T>::get().index;
@@ -203,6 +198,11 @@ impl<T: Config> Pallet<T> {
 		}
 		Self::roll_members(pool, now, terms);
 		Ok(())
+	}
+
+	/// The pool's terms now, for a pool that nothing changes at the moment.
+	pub(crate) fn terms_of(pool: PoolId) -> impl Fn() -> PoolTerms {
+		move || T::Pools::terms(pool)
 	}
 
 	pub(crate) fn do_settle(pool: PoolId) -> DispatchResult {

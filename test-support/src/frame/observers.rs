@@ -1,6 +1,36 @@
-//! Drives observers of closed checks without rounds and committees.
+//! Drives observers of closed checks without rounds and committees, and checks what observers of pools are
+//! told.
 
-use kaisar_primitives::{ClosedCheck, Closing, OnClosed, OperatorId, Outcome, Proved, WorkerId};
+use frame_support::{Twox64Concat, storage_alias};
+use kaisar_primitives::{
+	Balance, ClosedCheck, Closing, Commission, OnClosed, OperatorId, Outcome, PoolId, PoolTerms,
+	Proved, WorkerId,
+};
+
+/// The terms of each pool after the last change that an observer was told of: the owner's stake, the worth
+/// of the members' shares, those shares, and the commission. In storage, so that a call that fails takes
+/// them back.
+#[storage_alias]
+type KnownTerms =
+	StorageMap<TestSupport, Twox64Concat, PoolId, (Balance, Balance, u128, Commission)>;
+
+/// Checks that the terms before a change of a pool are those after the last one, so that neither the terms
+/// are wrong nor a change was left out. Remembers those after this change.
+#[track_caller]
+pub fn expect_terms(pool: PoolId, before: PoolTerms, after: PoolTerms) {
+	let plain = |terms: PoolTerms| {
+		let PoolTerms { value, commission } = terms;
+		(value.owner, value.members, value.shares, commission)
+	};
+	if let Some(known) = KnownTerms::get(pool) {
+		assert_eq!(
+			plain(before),
+			known,
+			"the terms since the last change of {pool:?}"
+		);
+	}
+	KnownTerms::insert(pool, plain(after));
+}
 
 /// A closing for observers that only look at the time and the seats.
 const CLOSING: Closing = Closing {

@@ -25,7 +25,7 @@ fn counts_after_one_whole_epoch() {
 			}]
 		);
 		// The pool is settled by the old figures.
-		assert_eq!(Popw::changes(), vec![pool(worker)]);
+		assert_eq!(Popw::changes(), vec![(pool(worker), None)]);
 		for (epoch, expected) in [
 			(3, Perbill::zero()),
 			(4, Perbill::zero()),

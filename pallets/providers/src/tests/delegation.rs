@@ -36,7 +36,7 @@ fn a_delegator_gets_shares_and_rewards_is_told() {
 				amount: 100 * KAI
 			}]
 		);
-		assert_eq!(Popw::changes(), vec![id]);
+		assert_eq!(Popw::changes(), vec![(id, Some(CAROL))]);
 		assert_eq!(pot(), MINIMUM + 100 * KAI);
 		assert_eq!(Balances::free_balance(CAROL), FUNDS - 100 * KAI);
 		assert_ok!(Providers::stake(signed(CAROL), worker, 10 * KAI));
@@ -239,7 +239,7 @@ fn delegators_of_a_deregistered_worker_need_not_unstake() {
 		run_to(until);
 		Popw::changes();
 		assert_ok!(Providers::withdraw_unbonded(signed(CAROL), worker));
-		assert_eq!(Popw::changes(), vec![id]);
+		assert_eq!(Popw::changes(), vec![(id, Some(CAROL))]);
 		assert_eq!(Balances::free_balance(CAROL), FUNDS);
 		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
 		assert!(Providers::worker(worker).is_some_and(|view| view.deregistered));

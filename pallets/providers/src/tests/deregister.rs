@@ -31,7 +31,7 @@ fn deposit_back_at_once_stake_unbonds_record_goes_last() {
 				},
 			]
 		);
-		assert_eq!(Popw::changes(), vec![PoolId::Worker(worker)]);
+		assert_eq!(Popw::changes(), vec![(PoolId::Worker(worker), None)]);
 		assert_eq!(Balances::reserved_balance(ALICE), 0);
 		assert_eq!(Balances::free_balance(ALICE), FUNDS - FEE - MINIMUM);
 		assert_eq!(Counts::<Test>::get(), StateCounts::default());

@@ -855,6 +855,6 @@ fn pools_are_settled_before_they_are_slashed() {
 		Popw::changes();
 		assert_ok!(Providers::apply_slash(signed(CAROL), id));
 		by_hand(worker, SlashLevel::Three);
-		assert_eq!(Popw::changes(), vec![PoolId::Worker(worker); 2]);
+		assert_eq!(Popw::changes(), vec![(PoolId::Worker(worker), None); 2]);
 	});
 }

@@ -17,7 +17,7 @@ fn moves_into_the_pot_and_settles_first() {
 				amount: 50 * KAI
 			}]
 		);
-		assert_eq!(Popw::changes(), vec![PoolId::Worker(worker)]);
+		assert_eq!(Popw::changes(), vec![(PoolId::Worker(worker), None)]);
 	});
 }
 
