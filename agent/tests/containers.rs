@@ -94,6 +94,22 @@ impl Engine {
 		script(self.dir(), "client", arguments)
 	}
 
+	/// Stops a container from outside, and waits until the engine has cleaned up after it. Podman's monitors do
+	/// so in processes of their own, which name the engine's folder; a container that is started meanwhile may
+	/// find its firewall chain gone.
+	async fn stop(&self, id: &str) {
+		self.client(&["stop", "--time", "0", id]);
+		let dir = self.dir().to_str().unwrap().as_bytes();
+		let contains = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|seen| seen == part);
+		let cleans = |process: std::fs::DirEntry| {
+			let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+			contains(&command, dir)
+				&& contains(&command, b"cleanup")
+				&& contains(&command, id.as_bytes())
+		};
+		engine_says(|| !std::fs::read_dir("/proc").unwrap().flatten().any(cleans)).await;
+	}
+
 	/// Removes a container, whatever it does.
 	fn remove(&self, id: &str) {
 		if Self::is_docker() {
@@ -555,7 +571,7 @@ async fn an_agent_that_restarts_finds_its_containers() {
 	assert_eq!(engine.only(), container);
 	// It ended while nobody looked: no one knows why, so it is started again.
 	agent.stop().await;
-	engine.client(&["stop", "--time", "0", &container]);
+	engine.stop(&container).await;
 	let agent = node.agent().await;
 	let address = node.running(&agent, &order).await;
 	assert_eq!(engine.only(), container);

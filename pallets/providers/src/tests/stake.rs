@@ -44,7 +44,7 @@ fn delegated_stake_counts_for_the_cap_but_not_against_the_minimum() {
 		let worker = register(ALICE, 1);
 		assert_ok!(Providers::stake(signed(CAROL), worker, MAX_STAKE - MINIMUM));
 		// As a slash may leave it.
-		Providers::mutate(worker, |record| {
+		Providers::change_pool(worker, &mut record(worker), |record| {
 			record.pool.own -= 1;
 			Ok(())
 		})
