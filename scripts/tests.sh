@@ -2,10 +2,10 @@
 # How tests are run: test.sh and soak.sh source this, after setup.sh. They say in LOGS where logs go.
 
 # The test binaries that take longest. They start first, so that none of them is left for the end.
-UNIT_LONGEST=(containers suite kaisar_agent pallet_orders pallet_popw pallet_rewards)
+UNIT_LONGEST=(containers kaisar_agent pallet_orders pallet_popw pallet_rewards)
 
-# These test binaries need the machine to themselves: netns measures what a line carries.
-UNIT_ALONE=(netns)
+# These test binaries need the machine to themselves: they measure what a line carries.
+UNIT_ALONE=(netns suite)
 
 # The tests of containers that run in Docker's own daemon too, beside all of them in Podman: what engines do
 # differently from each other.
