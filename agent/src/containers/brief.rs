@@ -3,7 +3,7 @@
 /// Longest message that is kept, in bytes.
 const MAX_MESSAGE: usize = 256;
 
-/// What others wrote, as it may be shown and stored: printable, and at most [`MAX_MESSAGE`] bytes.
+/// Makes others' text fit to be shown and stored: printable, and at most [`MAX_MESSAGE`] bytes.
 pub(super) fn brief(text: &str) -> String {
 	let mut short = String::new();
 	for symbol in text.trim().chars() {

@@ -10,7 +10,7 @@ const MAX_LAYERS: usize = 512;
 /// The layers of an image that is being pulled, as the engine tells of them.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-	/// What is there, and all of it, in bytes.
+	/// Bytes that are present, and bytes in all.
 	layers: BTreeMap<String, (u64, u64)>,
 }
 
@@ -50,7 +50,7 @@ impl Layers {
 			.fold(0, |sum: u64, (_, total)| sum.saturating_add(*total))
 	}
 
-	/// How much of that is there, 0 … 100.
+	/// The part of it that is present, in per cent.
 	pub fn percent(&self) -> u8 {
 		let there = self
 			.layers

@@ -57,7 +57,7 @@ pub enum EngineChoice {
 	Socket(PathBuf),
 }
 
-/// How long the agent waits before it gives up.
+/// Timeouts of the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
 	/// An engine that does not answer while an order is to be deployed.
@@ -84,7 +84,7 @@ impl Default for Timeouts {
 	}
 }
 
-/// How containers are run.
+/// Settings of the container supervisor.
 #[derive(Clone, Debug)]
 pub struct Settings {
 	/// The engine.
@@ -125,7 +125,7 @@ pub(super) struct Wanted {
 	pub serve_until: Option<u64>,
 	/// Whether it ever ran.
 	pub ran: bool,
-	/// How it ended, once it has.
+	/// The exit, once the container has ended.
 	pub ended: Option<ContainerState>,
 }
 
