@@ -5,7 +5,12 @@ use bollard::models::{
 	RestartPolicyNameEnum,
 };
 use kaisar_primitives::agent::{ContainerLimits, Deployment};
-use std::{collections::HashMap, path::Path};
+use std::{
+	collections::HashMap,
+	net::{Ipv4Addr, TcpListener},
+	ops::Range,
+	path::Path,
+};
 
 /// The name of the engine's network that is the machine's own.
 pub(super) const HOST_NETWORK: &str = "host";
@@ -19,6 +24,8 @@ const KEPT_MEMORY_MOST: u64 = 4 * 1024 * 1024 * 1024;
 const KEPT_NANO_CPUS: i64 = 250_000_000;
 /// Largest log of a container's output that the engine keeps.
 const LOG_SIZE: &str = "16m";
+/// Ports of this machine that containers' ports are published at.
+const PUBLISHED: Range<u16> = 20_000..30_000;
 /// Bytes in a GB of an order.
 pub(super) const GB: u64 = 1_000_000_000;
 
@@ -113,6 +120,16 @@ pub(super) fn capabilities(named: &[String]) -> Result<Vec<String>, String> {
 	Ok(added)
 }
 
+/// A port of this machine to publish a container's port at, if one is found that nothing listens on.
+///
+/// It lies below what systems give to those that ask for any port. Podman can leave a forwarding rule behind
+/// when a container ends: at an engine's own choice that rule would take a port from a program that has
+/// nothing to do with containers, whose clients then wait for an answer in vain.
+fn free_port() -> Option<u16> {
+	let mut ports = std::iter::repeat_with(|| rand::random_range(PUBLISHED)).take(64);
+	ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+}
+
 /// What the engine is told of a container's surroundings. `quota`: whether the engine's storage can
 /// limit what a container writes.
 pub(super) fn host_config(
@@ -133,7 +150,8 @@ pub(super) fn host_config(
 	let publish = |port: &u16| {
 		let binding = PortBinding {
 			host_ip: Some("127.0.0.1".into()),
-			host_port: Some(String::new()),
+			// Without one it is the engine's choice.
+			host_port: Some(free_port().map_or_else(String::new, |port| port.to_string())),
 		};
 		(format!("{port}/tcp"), Some(vec![binding]))
 	};
@@ -266,6 +284,12 @@ mod tests {
 		let ports = config.port_bindings.unwrap();
 		let binding = &ports["80/tcp"].as_ref().unwrap()[0];
 		assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
+		// Programs that ask the system for any port never get this one.
+		let port = binding.host_port.as_deref().unwrap().parse().unwrap();
+		assert!(PUBLISHED.contains(&port));
+		let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+		let least: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+		assert!(PUBLISHED.end <= least);
 		let config =
 			host_config(&deployment(limits), &MACHINE, HOST_NETWORK, &[80], false).unwrap();
 		assert!(config.port_bindings.is_none() && config.sysctls.is_none());
