@@ -176,7 +176,7 @@ export async function checkRewards(dev, worker, last) {
 			};
 		},
 
-		/** Claims for each checker that has something: what it earned as an operator, and what the licences
+		/** Claims for each checker that has something: what it earned as an operator, and what the licenses
 		 * that it holds itself earned. `got` is what its vKAI grew by, in all. */
 		async claimCheckers() {
 			const claims = [];
@@ -186,11 +186,11 @@ export async function checkRewards(dev, worker, last) {
 				if (mine.every(({ reward }) => reward === 0n)) {
 					continue;
 				}
-				const { commission, licences } = plain(
+				const { commission, licenses } = plain(
 					await api.query.checkers.operators(checker.operator),
 				);
-				const eligible = licences.now.value;
-				// All licences that it works for are its own, and were there from the first block.
+				const eligible = licenses.now.value;
+				// All licenses that it works for are its own, and were there from the first block.
 				const own = mine.map(({ reward }) => ({
 					holders: membersPart(reward, commission.now.value, { eligible }),
 					reward,

@@ -1,4 +1,4 @@
-// One node whose agents are off: licences are bought, stake is delegated, rewards are shared, redeemed and
+// One node whose agents are off: licenses are bought, stake is delegated, rewards are shared, redeemed and
 // slashed, all by signed extrinsics, and compared with the formulas to the unit.
 
 import assert from 'node:assert/strict';
@@ -37,7 +37,7 @@ const epoch = async () => plain(await dev.api.query.rewards.current()).index;
 const untilEpoch = (index) =>
 	dev.watch.until(async () => (await epoch()) >= index, `epoch ${index}`, { blocks: 400 });
 
-test('licences are sold with a discount, and the referrer earns its part', async () => {
+test('licenses are sold with a discount, and the referrer earns its part', async () => {
 	const { api } = dev;
 	const [{ account: referrer }] = dev.checkers;
 	const { purchase } = api.tx.licenses;
@@ -67,7 +67,7 @@ test('licences are sold with a discount, and the referrer earns its part', async
 	assert.equal(moved.error, 'nfts.ItemLocked');
 });
 
-test('a licence works for another, from the next round, until it is revoked', async () => {
+test('a license works for another, from the next round, until it is revoked', async () => {
 	const { api } = dev;
 	const [, { account, operator }] = dev.checkers;
 	const license = plain(await view(api, 'Licenses', 'minted')) - 1;

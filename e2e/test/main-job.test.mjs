@@ -103,7 +103,7 @@ test('nobody signed for the nodes, and nobody paid for it', async () => {
 	const claims =
 		watch.all('rewards.CheckerClaimed').length + watch.all('rewards.DelegationClaimed').length;
 	// The provider for registering (and again where it had to claim less) and claiming, each checker for
-	// claiming what it earned and what its licences did.
+	// claiming what it earned and what its licenses did.
 	const paid = watch.all('transactionPayment.TransactionFeePaid').map(({ data }) => data.who);
 	const provider = paid.filter((who) => who === dev.provider.address).length;
 	assert.ok(provider >= 2);

@@ -1,4 +1,4 @@
-//! Prints the tables of `docs/rewards.md`: what an epoch pays typical machines, delegators and licences.
+//! Prints the tables of `docs/rewards.md`: what an epoch pays typical machines, delegators and licenses.
 //! With `--write` it puts them into the document. A test compares the two.
 //!
 //! Everything is worked out with the formulas that the chain works with; what is assumed of the
@@ -20,8 +20,8 @@ const EPOCH: u32 = 14 * DAY;
 const SIZES: [u128; 3] = [100, 10_000, 1_000_000];
 /// The stake with which the boost is 2.
 const MAX_STAKE: u128 = 50_000 * KAI;
-/// Licences there can be.
-const LICENCES: u128 = 29_998;
+/// Licenses there can be.
+const LICENSES: u128 = 29_998;
 /// Where the tables are in the document.
 const MARKS: [&str; 2] = ["<!-- reward_table -->\n", "<!-- /reward_table -->\n"];
 
@@ -267,7 +267,7 @@ pub fn tables() -> String {
 		.expect("a part");
 	writeln!(
 		out,
-		"\n**A licence**, if all do their work alike: {} KAI of the emission and {} KAI of the reserve\n\
+		"\n**A license**, if all do their work alike: {} KAI of the emission and {} KAI of the reserve\n\
 		 an epoch, paid in vKAI to operator and holder together, whatever the number of workers.\n",
 		kai(pot),
 		kai(released)
@@ -276,7 +276,7 @@ pub fn tables() -> String {
 	line(
 		out,
 		[
-			"active licences",
+			"active licenses",
 			"vKAI an epoch",
 			"KAI after 180 days",
 			"after 90",
@@ -286,7 +286,7 @@ pub fn tables() -> String {
 		.into(),
 	);
 	line(out, vec!["---".into(); 5]);
-	for active in [300, 3_000, LICENCES] {
+	for active in [300, 3_000, LICENSES] {
 		let each = (pot + released) / active;
 		let pays = |term: RedeemTerm| kai(term.pays(each));
 		line(

@@ -17,7 +17,7 @@
 use crate::arith::mul_div_up;
 use sp_arithmetic::{PerThing, Perquintill, traits::Saturating};
 
-/// Most licences that are drawn for a committee, whatever the parameters.
+/// Most licenses that are drawn for a committee, whatever the parameters.
 pub const MAX_DRAWS: u32 = 512;
 /// Most votes in a batch.
 pub const BATCH_SIZE: u32 = 64;
@@ -73,8 +73,8 @@ pub const fn is_near(tier: u8, median: u8) -> bool {
 	tier.abs_diff(median) <= 1
 }
 
-/// Most licences that are drawn for a committee: `8 · CommitteeSize · ⌈minted / active⌉`, at most
-/// [`MAX_DRAWS`]. None where no licence is active.
+/// Most licenses that are drawn for a committee: `8 · CommitteeSize · ⌈minted / active⌉`, at most
+/// [`MAX_DRAWS`]. None where no license is active.
 ///
 /// ```
 /// use kaisar_math::committee::draw_limit;
@@ -92,8 +92,8 @@ pub fn draw_limit(committee_size: u32, minted: u32, active: u32) -> u32 {
 }
 
 /// How many batches an operator may commit to in a round, its numbers being below it:
-/// `1 + ⌈2 · licences · n · CommitteeSize / (64 · active)⌉`, twice its fair share of the votes of `n`
-/// workers, and one. None for an operator without an active licence.
+/// `1 + ⌈2 · licenses · n · CommitteeSize / (64 · active)⌉`, twice its fair share of the votes of `n`
+/// workers, and one. None for an operator without an active license.
 ///
 /// ```
 /// use kaisar_math::committee::batch_limit;
@@ -101,15 +101,15 @@ pub fn draw_limit(committee_size: u32, minted: u32, active: u32) -> u32 {
 /// assert_eq!(batch_limit(1, 0, 5, 1), 1);
 /// assert_eq!(batch_limit(0, 1_000_000, 5, 29_998), 0);
 /// ```
-pub fn batch_limit(licences: u32, workers: u32, committee_size: u32, active: u32) -> u32 {
-	if licences == 0 || active == 0 {
+pub fn batch_limit(licenses: u32, workers: u32, committee_size: u32, active: u32) -> u32 {
+	if licenses == 0 || active == 0 {
 		return 0;
 	}
 	let votes = u128::from(workers) * u128::from(committee_size);
 	// Below 2⁹⁷ before the division; what does not fit is no limit that anyone reaches.
 	mul_div_up(
 		votes,
-		2 * u128::from(licences),
+		2 * u128::from(licenses),
 		u128::from(BATCH_SIZE) * u128::from(active),
 	)
 	.and_then(|batches| u32::try_from(batches).ok())
@@ -144,7 +144,7 @@ mod tests {
 		assert_eq!(draw_limit(5, 29_998, 29_998), 40);
 		assert_eq!(draw_limit(5, 29_998, 29_997), 80);
 		assert_eq!(draw_limit(15, u32::MAX, 1), MAX_DRAWS);
-		// With 3,000 operators of ten licences, about 1,700 votes each: 27 batches, twice that and one.
+		// With 3,000 operators of ten licenses, about 1,700 votes each: 27 batches, twice that and one.
 		assert_eq!(batch_limit(10, 1_000_000, 5, 30_000), 54);
 		assert_eq!(batch_limit(1, 1, 3, 9), 2);
 		assert_eq!(batch_limit(u32::MAX, u32::MAX, 15, 1), u32::MAX);
@@ -188,11 +188,11 @@ mod tests {
 
 		#[test]
 		fn batches_hold_the_fair_share(
-			licences in 1u32..1_000, others in 0u32..30_000, n in 0u32..1_000_000, size in 1u32..15,
+			licenses in 1u32..1_000, others in 0u32..30_000, n in 0u32..1_000_000, size in 1u32..15,
 		) {
-			let active = licences + others;
-			let limit = batch_limit(licences, n, size, active);
-			let fair = u64::from(n) * u64::from(size) * u64::from(licences) / u64::from(active);
+			let active = licenses + others;
+			let limit = batch_limit(licenses, n, size, active);
+			let fair = u64::from(n) * u64::from(size) * u64::from(licenses) / u64::from(active);
 			prop_assert!(u64::from(limit) * u64::from(BATCH_SIZE) >= 2 * fair);
 		}
 	}

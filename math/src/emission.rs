@@ -127,7 +127,7 @@ impl Schedule {
 pub struct Split {
 	/// Workers: providers and their delegators.
 	pub providers: Perbill,
-	/// Checkers and licence holders.
+	/// Checkers and license holders.
 	pub checkers: Perbill,
 	/// Validators and nominators.
 	pub validators: Perbill,

@@ -1,4 +1,4 @@
-//! What the members of a pool earn together: a worker's delegators, an operator's licence holders.
+//! What the members of a pool earn together: a worker's delegators, an operator's license holders.
 //!
 //! A pool's reward of an epoch is divided once, whoever its members are, and credited to a **rate**: what
 //! one share has earned since the pool began ([`PerShare`]). A member who has held `s` shares while
@@ -122,7 +122,7 @@ impl PerShare {
 pub struct Members {
 	/// The owner's own stake, in KAI; nothing in an operator's pool.
 	pub owner: u128,
-	/// What all members' shares are worth: KAI, or licences.
+	/// What all members' shares are worth: KAI, or licenses.
 	pub value: u128,
 	/// All members' shares.
 	pub shares: u128,
@@ -186,7 +186,7 @@ mod tests {
 		assert_eq!(part(1_000, all, &pool(300, 700, 7, 7)), 700);
 		// Nobody was.
 		assert_eq!(part(1_000, all, &pool(300, 700, 7, 0)), 0);
-		// Licences: no owner's stake, so all of it, whoever was there.
+		// Licenses: no owner's stake, so all of it, whoever was there.
 		assert_eq!(part(1_000, all, &pool(0, 3, 3, 1)), 1_000);
 		assert_eq!(
 			part(1_000, Perbill::from_percent(10), &pool(0, 3, 3, 1)),

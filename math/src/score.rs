@@ -155,8 +155,8 @@ pub fn boost(stake: u128, max_stake: u128) -> u64 {
 /// A checker's score of an epoch: `correct · (1 − Error_Rate)`, which is `correct² / seats`, in units
 /// of [`CHECKER_ONE`], rounded down. 0 without seats.
 ///
-/// `Checker_Score = Work_Contribution · Checker_Stake · (1 − Error_Rate)` with work per licence, so
-/// that it is linear in the licences.
+/// `Checker_Score = Work_Contribution · Checker_Stake · (1 − Error_Rate)` with work per license, so
+/// that it is linear in the licenses.
 ///
 /// ```
 /// use kaisar_math::score::{CHECKER_ONE, checker};
@@ -169,16 +169,16 @@ pub fn checker(correct: u32, seats: u32) -> u128 {
 	square.checked_div(seats.into()).unwrap_or(0)
 }
 
-/// The published form: `work per licence · licences · (1 − Error_Rate)`, the error rate in per cent.
+/// The published form: `work per license · licenses · (1 − Error_Rate)`, the error rate in per cent.
 /// In units of [`CHECKER_ONE`].
 ///
 /// ```
 /// use kaisar_math::score::{CHECKER_ONE, checker_published};
 /// assert_eq!(checker_published(50, 2, 10), Some(90 * CHECKER_ONE));
 /// ```
-pub fn checker_published(work_per_licence: u32, licences: u32, error_percent: u8) -> Option<u128> {
+pub fn checker_published(work_per_license: u32, licenses: u32, error_percent: u8) -> Option<u128> {
 	let right = 100u128.checked_sub(error_percent.into())?;
-	let work = u128::from(work_per_licence) * u128::from(licences);
+	let work = u128::from(work_per_license) * u128::from(licenses);
 	mul_div(work.checked_mul(CHECKER_ONE)?, right, 100)
 }
 
@@ -237,7 +237,7 @@ mod tests {
 
 	#[test]
 	fn checkers_worked_example() {
-		// 50 verifications a licence, error rate 10 %, 2 licences.
+		// 50 verifications a license, error rate 10 %, 2 licenses.
 		assert_eq!(checker_published(50, 2, 10), Some(90 * CHECKER_ONE));
 		assert_eq!(checker_published(50, 2, 101), None);
 		// 100 seats, of which 90 were correct: 90 · (1 − 0.1).
@@ -322,8 +322,8 @@ mod tests {
 		}
 
 		#[test]
-		fn licences_count_once(correct in 0u32..1_000, wrong in 0u32..1_000, k in 1u32..1_000) {
-			// k times the licences, and with them the seats: k times the score.
+		fn licenses_count_once(correct in 0u32..1_000, wrong in 0u32..1_000, k in 1u32..1_000) {
+			// k times the licenses, and with them the seats: k times the score.
 			let (one, all) = (checker(correct, correct + wrong), checker(k * correct, k * (correct + wrong)));
 			prop_assert!(all >= one * u128::from(k) && all - one * u128::from(k) < u128::from(k));
 		}

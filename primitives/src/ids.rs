@@ -12,8 +12,8 @@ pub type WorkerId = u32;
 /// A registration of a checker operator. A new number at each registration, so that everything
 /// that hangs on the old one ends at once.
 pub type OperatorId = u32;
-/// A checker licence: the item id in the licence collection. Dense from 0.
-pub type LicenceId = u32;
+/// A checker license: the item id in the license collection. Dense from 0.
+pub type LicenseId = u32;
 /// A round. Even numbers are spot rounds, the odd number after one is the census that its seed may
 /// have started. See [`crate::RoundKind::of`].
 pub type RoundIndex = u32;
@@ -38,7 +38,7 @@ pub const HOURS: BlockNumber = (3_600_000 / MILLISECS_PER_BLOCK) as BlockNumber;
 /// Blocks in a day of chain time.
 pub const DAYS: BlockNumber = 24 * HOURS;
 
-/// Something that earns: a worker with its delegators, or an operator with its licence holders.
+/// Something that earns: a worker with its delegators, or an operator with its license holders.
 #[derive(
 	Clone,
 	Copy,
@@ -56,6 +56,6 @@ pub const DAYS: BlockNumber = 24 * HOURS;
 pub enum PoolId {
 	/// A worker; its members hold stake.
 	Worker(WorkerId),
-	/// An operator; its members hold licences.
+	/// An operator; its members hold licenses.
 	Checker(OperatorId),
 }

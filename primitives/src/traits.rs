@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Providers ──Checks──▶ Popw ──WorkerRegistry, CheckedWorkers──▶ Providers
-//!   Checkers  ──Checks──▶ Popw ──Seats──▶ Checkers ──LicenceInfo──▶ Licenses
+//!   Checkers  ──Checks──▶ Popw ──Seats──▶ Checkers ──LicenseInfo──▶ Licenses
 //!   Checkers  ──WorkerRegistry──▶ Providers
 //!   Popw ──OnClosed──▶ Orders, Rewards
 //!   Popw ──Rentals───▶ Orders ──WorkerRegistry, Market──▶ Providers
@@ -19,7 +19,7 @@
 
 use crate::{
 	AgentKey, Balance, BlockNumber, CheckerKey, Closing, Commission, EpochIndex, Forced, GpuClass,
-	LicenceId, OperatorId, OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings,
+	LicenseId, OperatorId, OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings,
 	WorkerId, WorkerKey, WorkerSpec,
 };
 use frame_support::weights::Weight;
@@ -175,7 +175,7 @@ pub trait Checks {
 	fn force(worker: WorkerId) -> DispatchResult;
 
 	/// The oldest round in which a committee can still be drawn or a vote still arrive. What an
-	/// operator or a licence was in rounds before it is never asked for again.
+	/// operator or a license was in rounds before it is never asked for again.
 	///
 	/// By default that of the three spot rounds in flight; where a census can outlast them, Popw
 	/// answers itself.
@@ -205,22 +205,22 @@ pub struct OperatorInfo<AccountId> {
 	pub key: CheckerKey,
 	/// The agent key in force in the round that was asked for.
 	pub agent: AgentKey,
-	/// Licences that are active for it in the round that was asked for, or were at the last change
+	/// Licenses that are active for it in the round that was asked for, or were at the last change
 	/// before it.
-	pub licences: u32,
+	pub licenses: u32,
 }
 
-/// Who sits for a licence (Checkers), for Popw.
+/// Who sits for a license (Checkers), for Popw.
 pub trait Seats<AccountId> {
-	/// Licences ever minted; ids are below it.
+	/// Licenses ever minted; ids are below it.
 	fn minted() -> u32;
 
-	/// Licences that will be active in the next round to start.
+	/// Licenses that will be active in the next round to start.
 	fn active() -> u32;
 
-	/// The operator that sits for `licence` in `round`: the licence is active in it, and its operator
+	/// The operator that sits for `license` in `round`: the license is active in it, and its operator
 	/// is registered, and neither banned nor offline in that round.
-	fn seat(licence: LicenceId, round: RoundIndex) -> Option<OperatorId>;
+	fn seat(license: LicenseId, round: RoundIndex) -> Option<OperatorId>;
 
 	/// The operator's record, with the keys in force in `round`; also after it has deregistered.
 	fn operator(operator: OperatorId, round: RoundIndex) -> Option<OperatorInfo<AccountId>>;
@@ -245,27 +245,27 @@ pub trait Seats<AccountId> {
 		lone: bool,
 	);
 
-	/// Makes an operator with an active licence, for benchmarks of other pallets.
+	/// Makes an operator with an active license, for benchmarks of other pallets.
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(account: &AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId;
 }
 
-/// Licences as items (Licenses), for Checkers.
-pub trait LicenceInfo<AccountId> {
-	/// Licences ever minted; ids are below it.
+/// Licenses as items (Licenses), for Checkers.
+pub trait LicenseInfo<AccountId> {
+	/// Licenses ever minted; ids are below it.
 	fn minted() -> u32;
 
-	/// Who holds the licence; `None` if it was never minted or is burnt.
-	fn holder(licence: LicenceId) -> Option<AccountId>;
+	/// Who holds the license; `None` if it was never minted or is burnt.
+	fn holder(license: LicenseId) -> Option<AccountId>;
 
-	/// Mints a licence to `to`, for genesis and benchmarks.
-	fn mint(to: &AccountId) -> Result<LicenceId, DispatchError>;
+	/// Mints a license to `to`, for genesis and benchmarks.
+	fn mint(to: &AccountId) -> Result<LicenseId, DispatchError>;
 }
 
-/// Whether a licence is delegated (Checkers), for the collection's locker.
+/// Whether a license is delegated (Checkers), for the collection's locker.
 pub trait IsDelegated {
-	/// Whether the licence is delegated, pending included.
-	fn is_delegated(licence: LicenceId) -> bool;
+	/// Whether the license is delegated, pending included.
+	fn is_delegated(license: LicenseId) -> bool;
 }
 
 /// A closed check.
@@ -430,7 +430,7 @@ impl GpuClasses for () {
 pub enum Pot {
 	/// Pays workers.
 	Providers,
-	/// Pays operators and licence holders.
+	/// Pays operators and license holders.
 	Checkers,
 }
 

@@ -58,8 +58,8 @@ use std::{
 const PHASE: u32 = 25;
 /// The first slot of the chain; any will do.
 const FIRST_SLOT: u64 = 150_000_000;
-/// Licences that are shared among the operators.
-const LICENCES: u32 = 29_998;
+/// Licenses that are shared among the operators.
+const LICENSES: u32 = 29_998;
 /// What everybody finds.
 const PROFILE: Profile = Profile {
 	bandwidth: 4,
@@ -280,7 +280,7 @@ impl Chain {
 
 /// The genesis: production's parameters, but a census with the first round.
 fn found(options: &Options) {
-	let each = LICENCES / options.operators;
+	let each = LICENSES / options.operators;
 	let operators: Vec<_> = (0..options.operators)
 		.map(|n| {
 			(
@@ -292,9 +292,9 @@ fn found(options: &Options) {
 			)
 		})
 		.collect();
-	let licences: Vec<_> = operators.iter().map(|one| (one.0.clone(), each)).collect();
+	let licenses: Vec<_> = operators.iter().map(|one| (one.0.clone(), each)).collect();
 	let delegations: Vec<_> = (0..each * options.operators)
-		.map(|licence| (licence, operator_account(licence / each)))
+		.map(|license| (license, operator_account(license / each)))
 		.collect();
 	let alice = Sr25519Keyring::Alice.to_account_id();
 	let mut balances = vec![(alice.clone(), 550_000_000 * KAI)];
@@ -309,7 +309,7 @@ fn found(options: &Options) {
 	genesis["balances"]["balances"] = json!(balances);
 	genesis["babe"]["epochConfig"] = json!(kaisar_runtime::constants::BABE_GENESIS_EPOCH_CONFIG);
 	genesis["session"]["keys"] = json!([(alice.clone(), alice.clone(), keys)]);
-	genesis["licenses"]["licences"] = json!(licences);
+	genesis["licenses"]["licenses"] = json!(licenses);
 	genesis["checkers"]["operators"] = json!(operators);
 	genesis["checkers"]["delegations"] = json!(delegations);
 	presets::build_state(genesis.to_string().as_bytes()).expect("the genesis holds together");

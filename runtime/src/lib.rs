@@ -195,7 +195,7 @@ mod runtime {
 	#[runtime::pallet_index(17)]
 	pub type Sudo = pallet_sudo;
 
-	// Kaisar's own. Genesis is built in this order: licences are there before checkers delegate them.
+	// Kaisar's own. Genesis is built in this order: licenses are there before checkers delegate them.
 	#[runtime::pallet_index(30)]
 	pub type Providers = pallet_providers;
 	#[runtime::pallet_index(31)]

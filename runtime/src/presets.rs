@@ -1,7 +1,7 @@
 //! The three chains that this WASM can start.
 //!
 //! - `development`: one machine shows the whole main job. Alice validates and holds sudo;
-//!   `//Provider` owns workers, `//Checker1` … `//Checker3` are operators with licences of their
+//!   `//Provider` owns workers, `//Checker1` … `//Checker3` are operators with licenses of their
 //!   own. Rounds and epochs are short.
 //! - `local`: two validators, Alice and Bob, short rounds and epochs.
 //! - `staging`: production's numbers and allocation, no sudo.
@@ -149,9 +149,9 @@ struct Network {
 	sudo: Option<AccountId>,
 	/// Operators that are registered.
 	checkers: Vec<dev::Checker>,
-	/// Who holds how many licences.
-	licences: Vec<(AccountId, u32)>,
-	/// The sale of licences that is open.
+	/// Who holds how many licenses.
+	licenses: Vec<(AccountId, u32)>,
+	/// The sale of licenses that is open.
 	sale: Option<SaleRound<Balance, BlockNumber>>,
 	/// Reference prices of a unit and hour.
 	prices: Vec<(GpuClass, Balance)>,
@@ -165,20 +165,20 @@ fn genesis(network: Network) -> Value {
 		mut balances,
 		sudo,
 		checkers,
-		licences,
+		licenses,
 		sale,
 		prices,
 	} = network;
 	balances.extend(pots().map(|pot| (pot, EXISTENTIAL_DEPOSIT)));
-	// A checker holds the licences after those of the ones before it, and works for them itself.
+	// A checker holds the licenses after those of the ones before it, and works for them itself.
 	let mut first = 0;
 	let mut delegations = Vec::new();
-	for (account, count) in &licences {
+	for (account, count) in &licenses {
 		if checkers
 			.iter()
 			.any(|checker| account == &AccountId::from(checker.account))
 		{
-			delegations.extend((first..first + count).map(|licence| (licence, account.clone())));
+			delegations.extend((first..first + count).map(|license| (license, account.clone())));
 		}
 		first += count;
 	}
@@ -206,7 +206,7 @@ fn genesis(network: Network) -> Value {
 				.collect::<Vec<_>>(),
 		},
 		sudo: SudoConfig { key: sudo },
-		licenses: LicensesConfig { licences, sale },
+		licenses: LicensesConfig { licenses, sale },
 		checkers: CheckersConfig {
 			operators,
 			delegations
@@ -220,7 +220,7 @@ fn genesis(network: Network) -> Value {
 	json
 }
 
-/// The second round of the licences' sale, from the first block on: anyone may buy, with 5 % off for
+/// The second round of the licenses' sale, from the first block on: anyone may buy, with 5 % off for
 /// who has a referrer. Sudo can set the terms of the first round, or any others.
 fn open_sale() -> SaleRound<Balance, BlockNumber> {
 	SaleRound {
@@ -269,15 +269,15 @@ fn development() -> Value {
 		balances,
 		sudo: Some(Sr25519Keyring::Alice.to_account_id()),
 		checkers: dev::CHECKERS.into(),
-		licences: dev::CHECKERS
-			.map(|checker| (checker.account.into(), dev::LICENCES))
+		licenses: dev::CHECKERS
+			.map(|checker| (checker.account.into(), dev::LICENSES))
 			.into(),
 		sale: Some(open_sale()),
 		prices: toy_prices(),
 	})
 }
 
-/// `local`. Its checkers hold licences, and are to register.
+/// `local`. Its checkers hold licenses, and are to register.
 fn local() -> Value {
 	let mut balances: Vec<_> = Sr25519Keyring::well_known()
 		.map(|name| (name.to_account_id(), 1_000_000 * KAI))
@@ -293,8 +293,8 @@ fn local() -> Value {
 		balances,
 		sudo: Some(Sr25519Keyring::Alice.to_account_id()),
 		checkers: Vec::new(),
-		licences: dev::CHECKERS
-			.map(|checker| (checker.account.into(), dev::LICENCES))
+		licenses: dev::CHECKERS
+			.map(|checker| (checker.account.into(), dev::LICENSES))
 			.into(),
 		sale: Some(open_sale()),
 		prices: toy_prices(),
@@ -318,7 +318,7 @@ fn staging() -> Value {
 		balances,
 		sudo: None,
 		checkers: Vec::new(),
-		licences: Vec::new(),
+		licenses: Vec::new(),
 		sale: None,
 		prices: Vec::new(),
 	})
@@ -339,8 +339,8 @@ pub mod dev {
 		pub agent: [u8; 32],
 	}
 
-	/// Licences that each checker holds.
-	pub const LICENCES: u32 = 10;
+	/// Licenses that each checker holds.
+	pub const LICENSES: u32 = 10;
 	/// `//Provider`.
 	pub const PROVIDER: [u8; 32] =
 		hex!("ea3801477a2f2e35ac843d34bcc01a20e8cf72eab1ee8f016c189a3ebdb68b36");

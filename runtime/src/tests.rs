@@ -20,7 +20,7 @@ use frame_support::{
 		fungible::{Balanced, Inspect},
 	},
 };
-use kaisar_primitives::{Balance, BenchParams, KAI, LicenceInfo, Pot, Seats};
+use kaisar_primitives::{Balance, BenchParams, KAI, LicenseInfo, Pot, Seats};
 use serde_json::Value;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Sr25519Keyring;
@@ -271,20 +271,20 @@ fn development_has_its_cast() {
 		let alice = Sr25519Keyring::Alice.to_account_id();
 		assert_eq!(pallet_sudo::Key::<Runtime>::get(), Some(alice.clone()));
 		assert_eq!(pallet_session::Validators::<Runtime>::get(), [alice]);
-		let minted = 3 * dev::LICENCES;
-		assert_eq!(<crate::Licenses as LicenceInfo<_>>::minted(), minted);
+		let minted = 3 * dev::LICENSES;
+		assert_eq!(<crate::Licenses as LicenseInfo<_>>::minted(), minted);
 		assert_eq!(<Checkers as Seats<_>>::active(), minted);
-		for licence in 0..minted {
-			let operator = Checkers::seat(licence, 0).expect("the licence is active from round 0");
+		for license in 0..minted {
+			let operator = Checkers::seat(license, 0).expect("the license is active from round 0");
 			let operator = Checkers::operator(operator, 0).expect("the operator is registered");
-			let holder = <crate::Licenses as LicenceInfo<_>>::holder(licence);
+			let holder = <crate::Licenses as LicenseInfo<_>>::holder(license);
 			assert_eq!(Some(operator.account), holder);
 		}
 	});
 }
 
 #[test]
-fn development_sells_licences_and_production_waits_for_governance() {
+fn development_sells_licenses_and_production_waits_for_governance() {
 	on_preset("development", || {
 		let bob = Sr25519Keyring::Bob.to_account_id();
 		let referrer = dev::CHECKERS[0].account.into();
@@ -298,7 +298,7 @@ fn development_sells_licences_and_production_waits_for_governance() {
 			2,
 			Some(referrer.clone())
 		));
-		let last = 3 * dev::LICENCES + 1;
+		let last = 3 * dev::LICENSES + 1;
 		assert_eq!(crate::Licenses::holder_of(last), Some(bob.clone()));
 		assert_eq!(crate::Licenses::unlocks_at(last), Some(365 * 7_200));
 		// 5 % off 2,600 KAI, and a tenth of that to the referrer.
@@ -354,12 +354,12 @@ fn proxies_do_only_what_they_are_for() {
 }
 
 #[test]
-fn licences_are_locked_and_others_items_are_not() {
+fn licenses_are_locked_and_others_items_are_not() {
 	use frame_support::traits::Locker;
 	on_preset("development", || {
 		let collection = pallet_licenses::Collection::<Runtime>::get().expect("there is one");
-		assert!(configs::kaisar::LicenceLocker::is_locked(collection, 0));
-		assert!(!configs::kaisar::LicenceLocker::is_locked(
+		assert!(configs::kaisar::LicenseLocker::is_locked(collection, 0));
+		assert!(!configs::kaisar::LicenseLocker::is_locked(
 			collection + 1,
 			0
 		));

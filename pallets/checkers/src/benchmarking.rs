@@ -44,9 +44,9 @@ fn operator<T: Config>(name: &'static str) -> (T::AccountId, OperatorId) {
 	(who, number)
 }
 
-/// A licence of `holder` in a full page.
-fn licence<T: Config>(holder: &T::AccountId) -> LicenceId {
-	let license = T::Licences::mint(holder).expect("it can be minted");
+/// A license of `holder` in a full page.
+fn license<T: Config>(holder: &T::AccountId) -> LicenseId {
+	let license = T::Licenses::mint(holder).expect("it can be minted");
 	let (page, _) = place(license);
 	Pages::<T>::mutate(
 		page,
@@ -57,11 +57,11 @@ fn licence<T: Config>(holder: &T::AccountId) -> LicenceId {
 	license
 }
 
-/// An operator with a licence that is banned for a strike of four votes in round 0 and one of a vote on
+/// An operator with a license that is banned for a strike of four votes in round 0 and one of a vote on
 /// worker [`MAX_SERVED`] in round 1; and the receipt for that.
 fn struck<T: Config>() -> Result<(T::AccountId, OperatorId, AgentSignature), BenchmarkError> {
 	let (who, number) = operator::<T>("operator");
-	let license = licence::<T>(&who);
+	let license = license::<T>(&who);
 	Checkers::<T>::delegate_license(RawOrigin::Signed(who.clone()).into(), license, who.clone())?;
 
 	let agent_type = sp_core::crypto::KeyTypeId(*b"kagt");
@@ -97,7 +97,7 @@ fn struck<T: Config>() -> Result<(T::AccountId, OperatorId, AgentSignature), Ben
 }
 
 fn active<T: Config>() -> u32 {
-	ActiveLicences::<T>::get()
+	ActiveLicenses::<T>::get()
 }
 
 #[benchmarks]
@@ -161,7 +161,7 @@ mod benchmarks {
 	#[benchmark]
 	fn delegate_license() -> Result<(), BenchmarkError> {
 		let holder = funded::<T>("holder");
-		let license = licence::<T>(&holder);
+		let license = license::<T>(&holder);
 		let (old, _) = operator::<T>("old");
 		Checkers::<T>::set_auto_accept(RawOrigin::Signed(old.clone()).into(), true)?;
 		let signed = RawOrigin::Signed(holder.clone());
@@ -182,7 +182,7 @@ mod benchmarks {
 	#[benchmark]
 	fn accept_delegation() -> Result<(), BenchmarkError> {
 		let holder = funded::<T>("holder");
-		let license = licence::<T>(&holder);
+		let license = license::<T>(&holder);
 		let (who, number) = operator::<T>("operator");
 		let signed = RawOrigin::Signed(holder.clone());
 		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
@@ -196,7 +196,7 @@ mod benchmarks {
 	#[benchmark]
 	fn reject_delegation() -> Result<(), BenchmarkError> {
 		let holder = funded::<T>("holder");
-		let license = licence::<T>(&holder);
+		let license = license::<T>(&holder);
 		let (who, _) = operator::<T>("operator");
 		let signed = RawOrigin::Signed(holder);
 		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
@@ -209,7 +209,7 @@ mod benchmarks {
 	#[benchmark]
 	fn revoke_delegation() -> Result<(), BenchmarkError> {
 		let holder = funded::<T>("holder");
-		let license = licence::<T>(&holder);
+		let license = license::<T>(&holder);
 		let (who, _) = operator::<T>("operator");
 		Checkers::<T>::set_auto_accept(RawOrigin::Signed(who.clone()).into(), true)?;
 		let signed = RawOrigin::Signed(holder.clone());
@@ -225,7 +225,7 @@ mod benchmarks {
 	#[benchmark]
 	fn go_offline() -> Result<(), BenchmarkError> {
 		let (who, number) = operator::<T>("operator");
-		let license = licence::<T>(&who);
+		let license = license::<T>(&who);
 		let signed = RawOrigin::Signed(who.clone());
 		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
 		#[extrinsic_call]
@@ -244,7 +244,7 @@ mod benchmarks {
 	#[benchmark]
 	fn go_online() -> Result<(), BenchmarkError> {
 		let (who, number) = operator::<T>("operator");
-		let license = licence::<T>(&who);
+		let license = license::<T>(&who);
 		let signed = RawOrigin::Signed(who.clone());
 		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
 		Checkers::<T>::go_offline(RawOrigin::Signed(who.clone()).into())?;
@@ -264,7 +264,7 @@ mod benchmarks {
 	#[benchmark]
 	fn deregister_checker() -> Result<(), BenchmarkError> {
 		let (who, _) = operator::<T>("operator");
-		let license = licence::<T>(&who);
+		let license = license::<T>(&who);
 		let signed = RawOrigin::Signed(who.clone());
 		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
 		#[extrinsic_call]
@@ -274,7 +274,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// The strike that banned, of two; the operator is back with its licence.
+	/// The strike that banned, of two; the operator is back with its license.
 	#[benchmark]
 	fn annul_strike() -> Result<(), BenchmarkError> {
 		let (who, number, receipt) = struck::<T>()?;

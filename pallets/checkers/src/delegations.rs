@@ -1,19 +1,19 @@
-//! Licences that work for operators.
+//! Licenses that work for operators.
 
 use crate::*;
 
 /// Guards.
 impl<T: Config> Pallet<T> {
-	/// That `who` holds the licence.
-	pub(crate) fn ensure_holder(who: &T::AccountId, license: LicenceId) -> Result<(), Error<T>> {
-		let holder = T::Licences::holder(license).ok_or(Error::<T>::UnknownLicense)?;
+	/// That `who` holds the license.
+	pub(crate) fn ensure_holder(who: &T::AccountId, license: LicenseId) -> Result<(), Error<T>> {
+		let holder = T::Licenses::holder(license).ok_or(Error::<T>::UnknownLicense)?;
 		ensure!(holder == *who, Error::<T>::NotHolder);
 		Ok(())
 	}
 
-	/// The delegation of the licence if it is pending and made to `operator`.
+	/// The delegation of the license if it is pending and made to `operator`.
 	pub(crate) fn ensure_pending(
-		license: LicenceId,
+		license: LicenseId,
 		operator: OperatorId,
 	) -> Result<DelegationOf<T>, Error<T>> {
 		let delegation = Self::delegation(license).ok_or(Error::<T>::NotDelegated)?;
@@ -22,8 +22,8 @@ impl<T: Config> Pallet<T> {
 		Ok(delegation)
 	}
 
-	/// The licence's delegation, unless its operator has gone.
-	pub(crate) fn delegation(license: LicenceId) -> Option<DelegationOf<T>> {
+	/// The license's delegation, unless its operator has gone.
+	pub(crate) fn delegation(license: LicenseId) -> Option<DelegationOf<T>> {
 		Delegations::<T>::get(license).filter(|delegation| !Self::has_gone(delegation.operator))
 	}
 }
@@ -32,7 +32,7 @@ impl<T: Config> Pallet<T> {
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_delegate(
 		who: &T::AccountId,
-		license: LicenceId,
+		license: LicenseId,
 		account: &T::AccountId,
 	) -> DispatchResult {
 		Self::ensure_holder(who, license)?;
@@ -59,16 +59,16 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	pub(crate) fn do_accept(who: &T::AccountId, license: LicenceId) -> DispatchResult {
+	pub(crate) fn do_accept(who: &T::AccountId, license: LicenseId) -> DispatchResult {
 		let (operator, _) = Self::ensure_caller(who)?;
 		let delegation = Self::ensure_pending(license, operator)?;
 		Self::accept(license, delegation, T::Checks::next_round())
 	}
 
-	/// Makes the licence active for the operator of `delegation`, who is registered, from round
+	/// Makes the license active for the operator of `delegation`, who is registered, from round
 	/// `from` on. It has no other that is accepted and whose operator is registered.
 	pub(crate) fn accept(
-		license: LicenceId,
+		license: LicenseId,
 		mut delegation: DelegationOf<T>,
 		from: RoundIndex,
 	) -> DispatchResult {
@@ -99,10 +99,10 @@ impl<T: Config> Pallet<T> {
 		entry.begin(operator, from);
 		Pages::<T>::insert(page, entries);
 		Self::change_pool(operator, Some((&delegation.holder, members)), |record| {
-			let licences = record.licences.now.value.ensure_add(1)?;
+			let licenses = record.licenses.now.value.ensure_add(1)?;
 			record
-				.licences
-				.change_count(licences, from, T::Checks::oldest_round());
+				.licenses
+				.change_count(licenses, from, T::Checks::oldest_round());
 			Ok(())
 		})?;
 		delegation.accepted = true;
@@ -116,7 +116,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	pub(crate) fn do_reject(who: &T::AccountId, license: LicenceId) -> DispatchResult {
+	pub(crate) fn do_reject(who: &T::AccountId, license: LicenseId) -> DispatchResult {
 		let (operator, _) = Self::ensure_caller(who)?;
 		let delegation = Self::ensure_pending(license, operator)?;
 		Delegations::<T>::remove(license);
@@ -128,7 +128,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	pub(crate) fn do_revoke(who: &T::AccountId, license: LicenceId) -> DispatchResult {
+	pub(crate) fn do_revoke(who: &T::AccountId, license: LicenseId) -> DispatchResult {
 		Self::ensure_holder(who, license)?;
 		let delegation = Self::delegation(license).ok_or(Error::<T>::NotDelegated)?;
 		let operator = delegation.operator;
@@ -149,7 +149,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Ends the activity of an accepted delegation at the start of round `until`.
 	pub(crate) fn end_span(
-		license: LicenceId,
+		license: LicenseId,
 		delegation: &DelegationOf<T>,
 		until: RoundIndex,
 	) -> DispatchResult {
@@ -168,22 +168,22 @@ impl<T: Config> Pallet<T> {
 		entry.now.close(until);
 		Pages::<T>::insert(page, entries);
 		Self::change_pool(*operator, Some((holder, members)), |record| {
-			let licences = record
-				.licences
+			let licenses = record
+				.licenses
 				.now
 				.value
 				.checked_sub(1)
 				.defensive_ok_or(Error::<T>::Inconsistent)?;
 			record
-				.licences
-				.change_count(licences, until, T::Checks::oldest_round());
+				.licenses
+				.change_count(licenses, until, T::Checks::oldest_round());
 			Ok(())
 		})
 	}
 
-	pub(crate) fn license_view(license: LicenceId) -> Option<LicenseView<T::AccountId>> {
+	pub(crate) fn license_view(license: LicenseId) -> Option<LicenseView<T::AccountId>> {
 		use kaisar_primitives::Seats;
-		let holder = T::Licences::holder(license)?;
+		let holder = T::Licenses::holder(license)?;
 		let delegation = Self::delegation(license);
 		let operator = delegation.as_ref().and_then(|delegation| {
 			let record = Operators::<T>::get(delegation.operator)?;

@@ -6,15 +6,15 @@ use kaisar_primitives::{IsDelegated, OperatorInfo, PoolTerms, Pools, SeatResult,
 
 impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 	fn minted() -> u32 {
-		T::Licences::minted()
+		T::Licenses::minted()
 	}
 
 	fn active() -> u32 {
-		ActiveLicences::<T>::get()
+		ActiveLicenses::<T>::get()
 	}
 
-	fn seat(licence: LicenceId, round: RoundIndex) -> Option<OperatorId> {
-		let (page, index) = place(licence);
+	fn seat(license: LicenseId, round: RoundIndex) -> Option<OperatorId> {
+		let (page, index) = place(license);
 		let operator = Pages::<T>::get(page).get(index)?.at(round)?;
 		let record = Operators::<T>::get(operator).defensive()?;
 		record.sits(round).then_some(operator)
@@ -26,8 +26,8 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 		Some(OperatorInfo {
 			key: keys.checker_key(),
 			agent: keys.agent,
-			licences: if record.sits(round) {
-				*record.licences.at_or_oldest(round)
+			licenses: if record.sits(round) {
+				*record.licenses.at_or_oldest(round)
 			} else {
 				0
 			},
@@ -83,13 +83,13 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 			.expect("the account can be funded");
 		let operator = Self::insert_operator(account, Keys::new(&key, &agent), Perbill::zero(), 0)
 			.expect("the operator can be registered");
-		let licence = T::Licences::mint(account).expect("a licence can be minted");
+		let license = T::Licenses::mint(account).expect("a license can be minted");
 		let delegation = Delegation {
 			holder: account.clone(),
 			operator,
 			accepted: false,
 		};
-		Self::accept(licence, delegation, 0).expect("it can be delegated");
+		Self::accept(license, delegation, 0).expect("it can be delegated");
 		operator
 	}
 }
@@ -168,7 +168,7 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 }
 
 impl<T: Config> IsDelegated for Pallet<T> {
-	fn is_delegated(licence: LicenceId) -> bool {
-		Self::delegation(licence).is_some()
+	fn is_delegated(license: LicenseId) -> bool {
+		Self::delegation(license).is_some()
 	}
 }

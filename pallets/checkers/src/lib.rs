@@ -35,7 +35,7 @@
 //! seed is known.
 //!
 //! Entries lie in pages of [`PAGE_SIZE`], each entry of a fixed width, so a draw costs one read of a
-//! page and the operator's record, with 30 licenses or 29,998. [`ActiveLicences`] is kept up at each
+//! page and the operator's record, with 30 licenses or 29,998. [`ActiveLicenses`] is kept up at each
 //! change and not counted.
 //!
 //! ## Strikes and bans
@@ -87,8 +87,8 @@ use frame_support::{
 };
 use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 use kaisar_primitives::{
-	AgentKey, AgentSignature, CheckerKey, Checks, Commission, EpochIndex, KeyProof, LicenceId,
-	LicenceInfo, OnPoolChange, OperatorId, PoolId, RoundIndex, SharesChange, Timeline, WorkerId,
+	AgentKey, AgentSignature, CheckerKey, Checks, Commission, EpochIndex, KeyProof, LicenseId,
+	LicenseInfo, OnPoolChange, OperatorId, PoolId, RoundIndex, SharesChange, Timeline, WorkerId,
 	WorkerRegistry,
 	authorized::ensure_signed_or_authorized,
 	keys::{KeyRole, is_zero},
@@ -132,7 +132,7 @@ pub mod pallet {
 		type Currency: MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason>;
 
 		/// The licenses and their holders (Licenses).
-		type Licences: LicenceInfo<Self::AccountId>;
+		type Licenses: LicenseInfo<Self::AccountId>;
 
 		/// Rounds (Popw).
 		type Checks: Checks;
@@ -184,7 +184,7 @@ pub mod pallet {
 	/// effect.
 	#[pallet::storage]
 	pub type Delegations<T: Config> =
-		StorageMap<_, Twox64Concat, LicenceId, DelegationOf<T>, OptionQuery>;
+		StorageMap<_, Twox64Concat, LicenseId, DelegationOf<T>, OptionQuery>;
 
 	/// The number of a holder's licenses with an operator, accepted ones only. For a deregistered operator
 	/// it stays as it was.
@@ -215,7 +215,7 @@ pub mod pallet {
 
 	/// The number of licenses that will be active in the next round to start.
 	#[pallet::storage]
-	pub type ActiveLicences<T> = StorageValue<_, u32, ValueQuery>;
+	pub type ActiveLicenses<T> = StorageValue<_, u32, ValueQuery>;
 
 	/// Operators and delegations of the first block, active from round 0.
 	#[pallet::genesis_config]
@@ -224,7 +224,7 @@ pub mod pallet {
 		/// Account, checker key, agent key, commission, auto-accept.
 		pub operators: alloc::vec::Vec<(T::AccountId, CheckerKey, AgentKey, Perbill, bool)>,
 		/// Licenses, and the accounts of the operators that they are delegated to and accepted by.
-		pub delegations: alloc::vec::Vec<(LicenceId, T::AccountId)>,
+		pub delegations: alloc::vec::Vec<(LicenseId, T::AccountId)>,
 	}
 
 	#[pallet::genesis_build]
@@ -243,12 +243,12 @@ pub mod pallet {
 			}
 			for (license, account) in &self.delegations {
 				let holder =
-					T::Licences::holder(*license).expect("the genesis licences are minted");
+					T::Licenses::holder(*license).expect("the genesis licenses are minted");
 				let (operator, _) = Pallet::<T>::ensure_operator_of(account)
 					.expect("the operators of genesis delegations are registered");
 				assert!(
 					Pallet::<T>::delegation(*license).is_none(),
-					"a genesis licence is delegated once"
+					"a genesis license is delegated once"
 				);
 				let delegation = Delegation {
 					holder,
@@ -312,13 +312,13 @@ pub mod pallet {
 		},
 		/// A holder asked an operator to sit for a license.
 		DelegationRequested {
-			license: LicenceId,
+			license: LicenseId,
 			holder: T::AccountId,
 			operator: OperatorId,
 		},
 		/// An operator accepted a delegation, and sits for the license.
 		DelegationAccepted {
-			license: LicenceId,
+			license: LicenseId,
 			holder: T::AccountId,
 			operator: OperatorId,
 			/// The first round in which the license is active.
@@ -326,13 +326,13 @@ pub mod pallet {
 		},
 		/// An operator rejected a delegation.
 		DelegationRejected {
-			license: LicenceId,
+			license: LicenseId,
 			holder: T::AccountId,
 			operator: OperatorId,
 		},
 		/// A holder revoked a delegation.
 		DelegationRevoked {
-			license: LicenceId,
+			license: LicenseId,
 			holder: T::AccountId,
 			operator: OperatorId,
 			/// The first round in which the operator no longer sits for the license.
@@ -455,7 +455,7 @@ pub mod pallet {
 		}
 
 		/// Returns a license and its delegation; `None` if the license has no holder.
-		pub fn license(license: LicenceId) -> Option<LicenseView<T::AccountId>> {
+		pub fn license(license: LicenseId) -> Option<LicenseView<T::AccountId>> {
 			Self::license_view(license)
 		}
 
@@ -466,7 +466,7 @@ pub mod pallet {
 
 		/// Returns the number of licenses that will be active in the next round to start.
 		pub fn active_licenses() -> u32 {
-			ActiveLicences::<T>::get()
+			ActiveLicenses::<T>::get()
 		}
 	}
 
@@ -608,7 +608,7 @@ pub mod pallet {
 		#[pallet::weight(T::WeightInfo::delegate_license())]
 		pub fn delegate_license(
 			origin: OriginFor<T>,
-			license: LicenceId,
+			license: LicenseId,
 			operator: T::AccountId,
 		) -> DispatchResult {
 			let who = ensure_signed(origin)?;
@@ -634,7 +634,7 @@ pub mod pallet {
 		/// - [`Event::DelegationAccepted`].
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::accept_delegation())]
-		pub fn accept_delegation(origin: OriginFor<T>, license: LicenceId) -> DispatchResult {
+		pub fn accept_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
 			let who = ensure_signed(origin)?;
 			Self::do_accept(&who, license)
 		}
@@ -657,7 +657,7 @@ pub mod pallet {
 		/// - [`Event::DelegationRejected`].
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::reject_delegation())]
-		pub fn reject_delegation(origin: OriginFor<T>, license: LicenceId) -> DispatchResult {
+		pub fn reject_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
 			let who = ensure_signed(origin)?;
 			Self::do_reject(&who, license)
 		}
@@ -680,7 +680,7 @@ pub mod pallet {
 		/// - [`Event::DelegationRevoked`].
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::revoke_delegation())]
-		pub fn revoke_delegation(origin: OriginFor<T>, license: LicenceId) -> DispatchResult {
+		pub fn revoke_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
 			let who = ensure_signed(origin)?;
 			Self::do_revoke(&who, license)
 		}

@@ -43,14 +43,14 @@ impl pallet_balances::Config for Test {
 }
 
 parameter_types! {
-	/// Who holds which licence; `None` is a burnt one.
-	pub storage Holders: BTreeMap<LicenceId, Option<AccountId>> = BTreeMap::new();
+	/// Who holds which license; `None` is a burnt one.
+	pub storage Holders: BTreeMap<LicenseId, Option<AccountId>> = BTreeMap::new();
 	pub storage NextRound: RoundIndex = 0;
 	pub storage OldestRound: RoundIndex = 0;
 	pub storage Seated: Vec<OperatorId> = Vec::new();
 	pub storage Epoch: EpochIndex = 0;
 	pub storage Millis: u64 = 0;
-	/// What Rewards was told: the pool, the member, the operator's licences and commission then.
+	/// What Rewards was told: the pool, the member, the operator's licenses and commission then.
 	pub storage Told: Vec<(PoolId, Option<AccountId>, u32, Perbill)> = Vec::new();
 	/// The shares of each member as Rewards was told.
 	pub storage RewardShares: BTreeMap<(OperatorId, AccountId), u128> = BTreeMap::new();
@@ -62,19 +62,19 @@ parameter_types! {
 	pub storage OperatorDeposit: u128 = DEPOSIT;
 }
 
-/// Licences with holders as the test says.
-pub struct MockLicences;
-impl LicenceInfo<AccountId> for MockLicences {
+/// Licenses with holders as the test says.
+pub struct MockLicenses;
+impl LicenseInfo<AccountId> for MockLicenses {
 	fn minted() -> u32 {
 		Holders::get().len() as u32
 	}
-	fn holder(licence: LicenceId) -> Option<AccountId> {
-		Holders::get().get(&licence).copied().flatten()
+	fn holder(license: LicenseId) -> Option<AccountId> {
+		Holders::get().get(&license).copied().flatten()
 	}
-	fn mint(to: &AccountId) -> Result<LicenceId, DispatchError> {
-		let licence = Self::minted();
-		give(licence, *to);
-		Ok(licence)
+	fn mint(to: &AccountId) -> Result<LicenseId, DispatchError> {
+		let license = Self::minted();
+		give(license, *to);
+		Ok(license)
 	}
 }
 
@@ -192,7 +192,7 @@ impl Time for MockTime {
 impl Config for Test {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Currency = Balances;
-	type Licences = MockLicences;
+	type Licenses = MockLicenses;
 	type Checks = MockChecks;
 	type Workers = MockWorkers;
 	type OnPoolChange = MockRewards;
@@ -271,17 +271,17 @@ pub fn signed(account: AccountId) -> RuntimeOrigin {
 	RuntimeOrigin::signed(account)
 }
 
-/// Gives licence `licence` to `holder`.
-pub fn give(licence: LicenceId, holder: AccountId) {
+/// Gives license `license` to `holder`.
+pub fn give(license: LicenseId, holder: AccountId) {
 	let mut holders = Holders::get();
-	holders.insert(licence, Some(holder));
+	holders.insert(license, Some(holder));
 	Holders::set(&holders);
 }
 
-/// Burns a licence.
-pub fn burn(licence: LicenceId) {
+/// Burns a license.
+pub fn burn(license: LicenseId) {
 	let mut holders = Holders::get();
-	holders.insert(licence, None);
+	holders.insert(license, None);
 	Holders::set(&holders);
 }
 
@@ -320,7 +320,7 @@ pub fn last_event() -> Event<Test> {
 		.expect("there is an event")
 }
 
-/// Builds the state that a test starts with: licences 0 … 9, 300 and 301 are account 10's, the next
+/// Builds the state that a test starts with: licenses 0 … 9, 300 and 301 are account 10's, the next
 /// round is 4, and rounds from 2 on run.
 pub struct ExtBuilder;
 
@@ -344,8 +344,8 @@ impl ExtBuilder {
 		));
 		ext.execute_with(|| {
 			System::set_block_number(1);
-			for licence in (0..10).chain([300, 301]) {
-				give(licence, 10);
+			for license in (0..10).chain([300, 301]) {
+				give(license, 10);
 			}
 			rounds(2, 4);
 		});

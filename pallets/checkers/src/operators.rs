@@ -139,7 +139,7 @@ impl<T: Config> Pallet<T> {
 				account: who.clone(),
 				keys: Timeline::new(keys, 0),
 				online,
-				licences: Timeline::new(0, from),
+				licenses: Timeline::new(0, from),
 				gone_from: None,
 				commission: Commission::new(commission, 0),
 				auto_accept: false,
@@ -319,7 +319,7 @@ impl<T: Config> Pallet<T> {
 		Ok(result)
 	}
 
-	/// Changes a record and keeps [`ActiveLicences`] in step: every change that can alter the number of
+	/// Changes a record and keeps [`ActiveLicenses`] in step: every change that can alter the number of
 	/// an operator's active licenses goes through here.
 	pub(crate) fn mutate_operator<R>(
 		operator: OperatorId,
@@ -330,11 +330,11 @@ impl<T: Config> Pallet<T> {
 		let result = change(&mut record)?;
 		let after = record.active();
 		if before != after {
-			let active = ActiveLicences::<T>::get()
+			let active = ActiveLicenses::<T>::get()
 				.checked_sub(before)
 				.and_then(|others| others.checked_add(after))
 				.defensive_ok_or(Error::<T>::Inconsistent)?;
-			ActiveLicences::<T>::put(active);
+			ActiveLicenses::<T>::put(active);
 		}
 		Operators::<T>::insert(operator, record);
 		Ok(result)
@@ -353,7 +353,7 @@ impl<T: Config> Pallet<T> {
 			CheckerStatus::Offline
 		} else if T::Checks::is_seated(operator) {
 			CheckerStatus::Checking
-		} else if record.licences.now.value == 0 {
+		} else if record.licenses.now.value == 0 {
 			CheckerStatus::Pending
 		} else {
 			CheckerStatus::Ready

@@ -14,11 +14,11 @@ impl<T: Config> Pallet<T> {
 	/// 2. A registered operator's deposit is on hold, and no other's.
 	/// 3. Every key that counts in a round from now on, or did before the last change, is its
 	///    operator's in the index, and the index has no other.
-	/// 4. An accepted delegation to a registered operator has an open span with it; no other licence
-	///    has an open span with a registered operator. Its holder is who holds the licence.
-	/// 5. A licence's two spans do not overlap.
-	/// 6. An operator's licences, and a holder's with it, are as many as its accepted delegations.
-	/// 7. The active licences are those that have a seat in the next round.
+	/// 4. An accepted delegation to a registered operator has an open span with it; no other license
+	///    has an open span with a registered operator. Its holder is who holds the license.
+	/// 5. A license's two spans do not overlap.
+	/// 6. An operator's licenses, and a holder's with it, are as many as its accepted delegations.
+	/// 7. The active licenses are those that have a seat in the next round.
 	/// 8. An account's strikes are in order of time, one for a round, each of at least one vote; all
 	///    their votes are in the index, which has no others.
 	/// 9. The last registration of an account is banned as its strikes ask for; one that is banned for
@@ -135,7 +135,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn try_delegations() -> Result<(), TryRuntimeError> {
-		let mut open = BTreeMap::<LicenceId, OperatorId>::new();
+		let mut open = BTreeMap::<LicenseId, OperatorId>::new();
 		let mut active = 0u32;
 		let next_round = T::Checks::next_round();
 		for (page, entries) in Pages::<T>::iter() {
@@ -143,7 +143,7 @@ impl<T: Config> Pallet<T> {
 				let license = page
 					.checked_mul(PAGE_SIZE)
 					.and_then(|first| first.checked_add(index))
-					.ok_or("5: a page of no licence")?;
+					.ok_or("5: a page of no license")?;
 				ensure!(
 					entry.now.is_empty()
 						|| entry.before.is_empty()
@@ -163,8 +163,8 @@ impl<T: Config> Pallet<T> {
 			}
 		}
 		ensure!(
-			active == ActiveLicences::<T>::get(),
-			"7: active licences miscounted"
+			active == ActiveLicenses::<T>::get(),
+			"7: active licenses miscounted"
 		);
 
 		let mut members = BTreeMap::<(OperatorId, alloc::vec::Vec<u8>), u32>::new();
@@ -174,7 +174,7 @@ impl<T: Config> Pallet<T> {
 				continue;
 			}
 			ensure!(
-				T::Licences::holder(license).as_ref() == Some(&delegation.holder),
+				T::Licenses::holder(license).as_ref() == Some(&delegation.holder),
 				"4: a delegation by another than the holder"
 			);
 			if !delegation.accepted {
@@ -194,16 +194,16 @@ impl<T: Config> Pallet<T> {
 		for (operator, record) in Operators::<T>::iter() {
 			ensure!(
 				record.gone_from.is_some()
-					|| record.licences.now.value == operators.get(&operator).copied().unwrap_or(0),
-				"6: an operator's licences miscounted"
+					|| record.licenses.now.value == operators.get(&operator).copied().unwrap_or(0),
+				"6: an operator's licenses miscounted"
 			);
 		}
 		for (operator, holder, count) in Members::<T>::iter() {
-			ensure!(count > 0, "6: a member without licences");
+			ensure!(count > 0, "6: a member without licenses");
 			ensure!(
 				Self::has_gone(operator)
 					|| members.remove(&(operator, holder.encode())) == Some(count),
-				"6: a member's licences miscounted"
+				"6: a member's licenses miscounted"
 			);
 		}
 		ensure!(members.is_empty(), "6: a member is missing");

@@ -1,20 +1,20 @@
-//! What the pallet stores, and how a licence and an operator answer for a round.
+//! What the pallet stores, and how a license and an operator answer for a round.
 
 use crate::Ban;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, pallet_prelude::ConstU32};
 use kaisar_primitives::{
-	AgentKey, CheckerKey, Commission, LicenceId, OperatorId, PoolTerms, PoolValue, RoundIndex,
+	AgentKey, CheckerKey, Commission, LicenseId, OperatorId, PoolTerms, PoolValue, RoundIndex,
 	Timeline,
 };
 use scale_info::TypeInfo;
 
-/// Licences in a page of the licence → operator table.
+/// Licenses in a page of the license → operator table.
 pub const PAGE_SIZE: u32 = 256;
 /// Rounds in a row, with seats and no reveal, after which an operator is offline.
 pub const MAX_MISSED_ROUNDS: u8 = 3;
 
-/// The rounds in which a licence works for an operator: `from ≤ round < until`.
+/// The rounds in which a license works for an operator: `from ≤ round < until`.
 #[derive(
 	Clone,
 	Copy,
@@ -71,7 +71,7 @@ impl Span {
 	}
 }
 
-/// A licence in the table: the span that was begun last and the one before it. All fields have a
+/// A license in the table: the span that was begun last and the one before it. All fields have a
 /// fixed width, so that a single entry can be read out of a page.
 #[derive(
 	Clone,
@@ -94,7 +94,7 @@ pub struct Entry {
 }
 
 impl Entry {
-	/// The operator that the licence works for in `round`.
+	/// The operator that the license works for in `round`.
 	pub fn at(&self, round: RoundIndex) -> Option<OperatorId> {
 		[self.now, self.before]
 			.iter()
@@ -129,20 +129,20 @@ impl Entry {
 	}
 }
 
-/// A page of the licence → operator table.
+/// A page of the license → operator table.
 pub type Page = BoundedVec<Entry, ConstU32<PAGE_SIZE>>;
 
-/// The page of a licence and its place in it.
-pub fn place(license: LicenceId) -> (u32, usize) {
+/// The page of a license and its place in it.
+pub fn place(license: LicenseId) -> (u32, usize) {
 	(license / PAGE_SIZE, (license % PAGE_SIZE) as usize)
 }
 
-/// What a holder asked for with a licence.
+/// What a holder asked for with a license.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Delegation<AccountId> {
-	/// Who held the licence then, and holds it while it is delegated.
+	/// Who held the license then, and holds it while it is delegated.
 	pub holder: AccountId,
 	/// The operator. If it has gone, the delegation has ended, and this record means nothing.
 	pub operator: OperatorId,
@@ -220,7 +220,7 @@ pub struct Operator<AccountId, Balance> {
 	/// Whether it sits in committees.
 	pub online: Timeline<bool>,
 	/// Number of licenses that it accepted ([`Timeline::change_count`]).
-	pub licences: Timeline<u32>,
+	pub licenses: Timeline<u32>,
 	/// The first round in which it is not registered any more.
 	pub gone_from: Option<RoundIndex>,
 	/// The license holders' part of its reward.
@@ -241,7 +241,7 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 		self.gone_from.is_none_or(|gone| round < gone)
 	}
 
-	/// Whether its licences have seats in `round`.
+	/// Whether its licenses have seats in `round`.
 	pub fn sits(&self, round: RoundIndex) -> bool {
 		self.is_registered(round)
 			&& *self.online.at_or_oldest(round)
@@ -256,7 +256,7 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 
 	/// The terms of its pool: all licenses that it accepted are its members' shares.
 	pub fn terms(&self) -> PoolTerms {
-		let licenses = self.licences.now.value;
+		let licenses = self.licenses.now.value;
 		PoolTerms {
 			value: PoolValue {
 				owner: 0,
@@ -267,10 +267,10 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 		}
 	}
 
-	/// Licences that count in all rounds that are still to come, as things stand.
+	/// Licenses that count in all rounds that are still to come, as things stand.
 	pub fn active(&self) -> u32 {
 		if self.gone_from.is_none() && self.is_online() {
-			self.licences.now.value
+			self.licenses.now.value
 		} else {
 			0
 		}
@@ -302,16 +302,16 @@ pub enum CheckerStatus {
 		/// Until this time, in milliseconds of chain time; `u64::MAX` for good.
 		until: u64,
 	},
-	/// No licence has been accepted yet.
+	/// No license has been accepted yet.
 	Pending,
 }
 
-/// What is known of a licence's delegation, for wallets.
+/// What is known of a license's delegation, for wallets.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct LicenseView<AccountId> {
-	/// Who holds the licence.
+	/// Who holds the license.
 	pub holder: AccountId,
 	/// The operator that it is delegated to, with its account.
 	pub operator: Option<(OperatorId, AccountId)>,

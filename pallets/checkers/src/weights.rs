@@ -1,7 +1,7 @@
 //! Weights of the calls.
 //!
 //! To be replaced by benchmark output. Until then each is what the call reads and writes at most,
-//! counted by hand, with about 6.2 kB of proof for a page of the licence table, 0.6 kB for an
+//! counted by hand, with about 6.2 kB of proof for a page of the license table, 0.6 kB for an
 //! operator's record and 1 to 2 kB of trie nodes a read; "the pool's settlement" is what Rewards
 //! does before and after a change, 7 reads and 6 writes where a member's shares change, and 5 reads
 //! and 4 writes where they do not; "rounds" are the next one, the one that starts, four spot rounds and

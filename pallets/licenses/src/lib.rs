@@ -15,7 +15,7 @@
 //!    items only, so the limit that holds is the counter [`Minted`].
 //! 2. For [`Config::LockPeriod`] (365 days) it can be neither transferred nor burnt, and neither
 //!    while it is delegated to an operator, pending delegations included. `pallet-nfts` asks its
-//!    `Locker` before it moves or burns an item: [`LicenceLocker`] over this pallet and the pallet
+//!    `Locker` before it moves or burns an item: [`LicenseLocker`] over this pallet and the pallet
 //!    that keeps delegations.
 //! 3. After that it is an item like any other.
 //!
@@ -44,7 +44,7 @@
 //!
 //! ## Genesis
 //!
-//! [`GenesisConfig::licences`](pallet::GenesisConfig) lists accounts and how many licenses each
+//! [`GenesisConfig::licenses`](pallet::GenesisConfig) lists accounts and how many licenses each
 //! gets, in the order of their ids. The collection is created there, through `pallet-nfts`' own
 //! `force_create` with the root origin: it needs no deposits, and `pallet-nfts` must accept root.
 //! This pallet stands before the one that keeps delegations in the runtime.
@@ -53,7 +53,7 @@
 
 extern crate alloc;
 
-pub use locker::LicenceLocker;
+pub use locker::LicenseLocker;
 pub use pallet::*;
 pub use types::*;
 pub use weights::WeightInfo;
@@ -82,7 +82,7 @@ use frame_support::{
 	},
 };
 use frame_system::{RawOrigin, pallet_prelude::*};
-use kaisar_primitives::{LicenceId, LicenceInfo};
+use kaisar_primitives::{LicenseId, LicenseInfo};
 use sp_runtime::traits::{AccountIdConversion, EnsureAdd, StaticLookup};
 
 /// Maximum number of licenses ever minted.
@@ -117,7 +117,7 @@ pub mod pallet {
 
 	/// The pallet's configuration by the runtime.
 	#[pallet::config]
-	pub trait Config: frame_system::Config + pallet_nfts::Config<ItemId = LicenceId> {
+	pub trait Config: frame_system::Config + pallet_nfts::Config<ItemId = LicenseId> {
 		/// The id from which the pallet's account, the owner of the collection, is derived.
 		#[pallet::constant]
 		type PalletId: Get<PalletId>;
@@ -150,7 +150,7 @@ pub mod pallet {
 	/// The block in which a license was minted. The entry stays when the license is burnt.
 	#[pallet::storage]
 	pub type MintedAt<T: Config> =
-		StorageMap<_, Twox64Concat, LicenceId, BlockNumberFor<T>, OptionQuery>;
+		StorageMap<_, Twox64Concat, LicenseId, BlockNumberFor<T>, OptionQuery>;
 
 	/// The round of the sale that is set, whether it is upcoming, running or over.
 	#[pallet::storage]
@@ -170,7 +170,7 @@ pub mod pallet {
 	#[derive(frame_support::DefaultNoBound)]
 	pub struct GenesisConfig<T: Config> {
 		/// Accounts and their number of licenses, in the order of the licenses' ids.
-		pub licences: alloc::vec::Vec<(T::AccountId, u32)>,
+		pub licenses: alloc::vec::Vec<(T::AccountId, u32)>,
 		/// The round of the sale, if one is set from the start.
 		pub sale: Option<SaleRoundOf<T>>,
 		/// Accounts on the whitelist.
@@ -181,9 +181,9 @@ pub mod pallet {
 	impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
 		fn build(&self) {
 			Pallet::<T>::create_collection().expect("the genesis collection can be created; qed");
-			for (account, count) in &self.licences {
+			for (account, count) in &self.licenses {
 				for _ in 0..*count {
-					Pallet::<T>::do_mint(account).expect("the genesis licences can be minted");
+					Pallet::<T>::do_mint(account).expect("the genesis licenses can be minted");
 				}
 			}
 			if let Some(round) = &self.sale {
@@ -202,7 +202,7 @@ pub mod pallet {
 	pub enum Event<T: Config> {
 		/// A license was minted.
 		LicenseMinted {
-			license: LicenceId,
+			license: LicenseId,
 			to: T::AccountId,
 		},
 		/// Licenses were bought.
@@ -210,7 +210,7 @@ pub mod pallet {
 			/// The buyer, who holds them.
 			who: T::AccountId,
 			/// The first of them; the others have the next ids.
-			first: LicenceId,
+			first: LicenseId,
 			count: u32,
 			/// The total that the buyer paid.
 			paid: BalanceOf<T>,
@@ -284,12 +284,12 @@ pub mod pallet {
 		}
 
 		/// Returns the holder of a license; `None` if it was never minted or is burnt.
-		pub fn holder_of(license: LicenceId) -> Option<T::AccountId> {
-			<Self as LicenceInfo<T::AccountId>>::holder(license)
+		pub fn holder_of(license: LicenseId) -> Option<T::AccountId> {
+			<Self as LicenseInfo<T::AccountId>>::holder(license)
 		}
 
 		/// Returns the first block in which a license's age no longer locks it.
-		pub fn unlocks_at(license: LicenceId) -> Option<BlockNumberFor<T>> {
+		pub fn unlocks_at(license: LicenseId) -> Option<BlockNumberFor<T>> {
 			Self::unlock_block(license)
 		}
 
@@ -417,7 +417,7 @@ pub mod pallet {
 		fn integrity_test() {
 			assert!(
 				<T as pallet_nfts::Config>::StringLimit::get() >= MAX_METADATA,
-				"pallet-nfts' StringLimit is too small for the licences' metadata",
+				"pallet-nfts' StringLimit is too small for the licenses' metadata",
 			);
 		}
 
@@ -435,13 +435,13 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Returns whether the license is too young to be transferred or burnt. An id without a license is not.
-	pub fn is_locked(license: LicenceId) -> bool {
+	pub fn is_locked(license: LicenseId) -> bool {
 		Self::unlock_block(license)
 			.is_some_and(|unlocks| frame_system::Pallet::<T>::block_number() < unlocks)
 	}
 
 	/// Returns the first block in which the license is old enough.
-	fn unlock_block(license: LicenceId) -> Option<BlockNumberFor<T>> {
+	fn unlock_block(license: LicenseId) -> Option<BlockNumberFor<T>> {
 		use sp_runtime::traits::CheckedAdd;
 		// A block number that cannot be expressed is never reached.
 		let minted = MintedAt::<T>::get(license)?;
@@ -485,7 +485,7 @@ impl<T: Config> Pallet<T> {
 	/// Mints the next license to `to`, locked from this block on.
 	///
 	/// Fails with [`Error::SoldOut`] at the end of the supply.
-	pub(crate) fn do_mint(to: &T::AccountId) -> Result<LicenceId, DispatchError> {
+	pub(crate) fn do_mint(to: &T::AccountId) -> Result<LicenseId, DispatchError> {
 		let collection = Collection::<T>::get().defensive_ok_or(Error::<T>::NoCollection)?;
 		let license = Minted::<T>::get();
 		ensure!(license < SUPPLY, Error::<T>::SoldOut);
@@ -514,17 +514,17 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-impl<T: Config> LicenceInfo<T::AccountId> for Pallet<T> {
+impl<T: Config> LicenseInfo<T::AccountId> for Pallet<T> {
 	fn minted() -> u32 {
 		Minted::<T>::get()
 	}
 
-	fn holder(licence: LicenceId) -> Option<T::AccountId> {
+	fn holder(license: LicenseId) -> Option<T::AccountId> {
 		let collection = Collection::<T>::get()?;
-		<pallet_nfts::Pallet<T> as nonfungibles_v2::Inspect<_>>::owner(&collection, &licence)
+		<pallet_nfts::Pallet<T> as nonfungibles_v2::Inspect<_>>::owner(&collection, &license)
 	}
 
-	fn mint(to: &T::AccountId) -> Result<LicenceId, DispatchError> {
+	fn mint(to: &T::AccountId) -> Result<LicenseId, DispatchError> {
 		Self::do_mint(to)
 	}
 }

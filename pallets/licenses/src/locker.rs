@@ -1,18 +1,18 @@
-//! What keeps a licence from moving.
+//! What keeps a license from moving.
 
 use crate::{Collection, CollectionIdOf, Config, Pallet};
 use core::marker::PhantomData;
 use frame_support::traits::tokens::Locker;
-use kaisar_primitives::{IsDelegated, LicenceId};
+use kaisar_primitives::{IsDelegated, LicenseId};
 
-/// The `Locker` that the runtime gives to `pallet-nfts`: a licence does not move while it is too
+/// The `Locker` that the runtime gives to `pallet-nfts`: a license does not move while it is too
 /// young, or delegated as `Delegations` knows. Items of other collections are free.
-pub struct LicenceLocker<T, Delegations>(PhantomData<(T, Delegations)>);
+pub struct LicenseLocker<T, Delegations>(PhantomData<(T, Delegations)>);
 
-impl<T: Config, Delegations: IsDelegated> Locker<CollectionIdOf<T>, LicenceId>
-	for LicenceLocker<T, Delegations>
+impl<T: Config, Delegations: IsDelegated> Locker<CollectionIdOf<T>, LicenseId>
+	for LicenseLocker<T, Delegations>
 {
-	fn is_locked(collection: CollectionIdOf<T>, item: LicenceId) -> bool {
+	fn is_locked(collection: CollectionIdOf<T>, item: LicenseId) -> bool {
 		Collection::<T>::get() == Some(collection)
 			&& (Pallet::<T>::is_locked(item) || Delegations::is_delegated(item))
 	}

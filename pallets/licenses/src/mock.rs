@@ -6,7 +6,7 @@ use frame_support::{
 	traits::{AsEnsureOriginWithArg, ConstU32, ConstU64, ConstU128},
 };
 use frame_system::EnsureRoot;
-use kaisar_primitives::{IsDelegated, LicenceId};
+use kaisar_primitives::{IsDelegated, LicenseId};
 use pallet_nfts::PalletFeatures;
 use sp_runtime::{
 	BuildStorage, MultiSignature,
@@ -18,7 +18,7 @@ pub type AccountId = <AccountPublic as IdentifyAccount>::AccountId;
 
 /// What accounts 1 … 9 have.
 pub const FUNDS: u128 = 1_000_000;
-/// Blocks for which a licence of the mock is locked.
+/// Blocks for which a license of the mock is locked.
 pub const LOCK: u64 = 100;
 
 kaisar_test_support::mock_runtime!(Test {
@@ -46,27 +46,27 @@ impl pallet_balances::Config for Test {
 parameter_types! {
 	pub Features: PalletFeatures = PalletFeatures::all_enabled();
 	pub const LicensesPalletId: PalletId = PalletId(*b"ksr/lcns");
-	pub storage Delegated: Vec<LicenceId> = Vec::new();
+	pub storage Delegated: Vec<LicenseId> = Vec::new();
 	pub storage MinimumBalance: u128 = 1;
 	pub Treasury: AccountId = account(99);
 }
 
-/// Licences that the test says are delegated.
+/// Licenses that the test says are delegated.
 pub struct MockDelegations;
 impl IsDelegated for MockDelegations {
-	fn is_delegated(licence: LicenceId) -> bool {
-		Delegated::get().contains(&licence)
+	fn is_delegated(license: LicenseId) -> bool {
+		Delegated::get().contains(&license)
 	}
 }
 
 impl pallet_nfts::Config for Test {
 	type RuntimeEvent = RuntimeEvent;
 	type CollectionId = u32;
-	type ItemId = LicenceId;
+	type ItemId = LicenseId;
 	type Currency = Balances;
 	type CreateOrigin = AsEnsureOriginWithArg<frame_system::EnsureSigned<AccountId>>;
 	type ForceOrigin = EnsureRoot<AccountId>;
-	type Locker = pallet_licenses::LicenceLocker<Test, MockDelegations>;
+	type Locker = pallet_licenses::LicenseLocker<Test, MockDelegations>;
 	type CollectionDeposit = ConstU128<100>;
 	type ItemDeposit = ConstU128<1>;
 	type MetadataDepositBase = ConstU128<1>;
@@ -105,7 +105,7 @@ pub fn account(n: u8) -> AccountId {
 /// Builds the state that a test starts with.
 #[derive(Default)]
 pub struct ExtBuilder {
-	licences: Vec<(AccountId, u32)>,
+	licenses: Vec<(AccountId, u32)>,
 	sale: Option<crate::SaleRoundOf<Test>>,
 	whitelist: Vec<AccountId>,
 }
@@ -118,16 +118,16 @@ impl ExtBuilder {
 		self
 	}
 
-	/// Gives `count` licences to account `n` at genesis.
-	pub fn licences(mut self, n: u8, count: u32) -> Self {
-		self.licences.push((account(n), count));
+	/// Gives `count` licenses to account `n` at genesis.
+	pub fn licenses(mut self, n: u8, count: u32) -> Self {
+		self.licenses.push((account(n), count));
 		self
 	}
 
 	pub fn build(self) -> sp_io::TestExternalities {
 		let config = RuntimeGenesisConfig {
 			licenses: pallet_licenses::GenesisConfig {
-				licences: self.licences,
+				licenses: self.licenses,
 				sale: self.sale,
 				whitelist: self.whitelist,
 			},

@@ -1,4 +1,4 @@
-//! The sale of licences.
+//! The sale of licenses.
 
 use crate::*;
 use frame_support::traits::{
@@ -48,7 +48,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// That the buyer can pay all of `paid` and still exist, since it will want to do something with
-	/// its licences, and that `payee` can get its part.
+	/// its licenses, and that `payee` can get its part.
 	fn ensure_paid(
 		who: &T::AccountId,
 		paid: BalanceOf<T>,
@@ -102,7 +102,7 @@ impl<T: Config> Pallet<T> {
 }
 
 impl<T: Config> Pallet<T> {
-	/// Licences that the account bought in `round`.
+	/// Licenses that the account bought in `round`.
 	fn bought_by(who: &T::AccountId, round: &SaleRoundOf<T>) -> u32 {
 		Purchases::<T>::get(who)
 			.filter(|bought| bought.round == round.starts)

@@ -5,7 +5,7 @@ use crate::*;
 impl<T: Config> Pallet<T> {
 	/// Checks the invariants:
 	///
-	/// 1. No more than [`SUPPLY`] licences were ever minted.
+	/// 1. No more than [`SUPPLY`] licenses were ever minted.
 	/// 2. The collection exists, belongs to the pallet's account, and its supply is [`SUPPLY`].
 	/// 3. Ids are dense: exactly those below [`Minted`] have a time of minting, none in the future.
 	/// 4. Every item of the collection has such an id.
@@ -13,10 +13,10 @@ impl<T: Config> Pallet<T> {
 	/// 6. No account bought more in the round of the sale than were minted in all.
 	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
 		let minted = Minted::<T>::get();
-		ensure!(minted <= SUPPLY, "1: more licences than there can be");
+		ensure!(minted <= SUPPLY, "1: more licenses than there can be");
 
 		let Some(collection) = Collection::<T>::get() else {
-			ensure!(minted == 0, "2: licences without a collection");
+			ensure!(minted == 0, "2: licenses without a collection");
 			return Ok(());
 		};
 		let owner =
@@ -33,14 +33,14 @@ impl<T: Config> Pallet<T> {
 		for (license, at) in MintedAt::<T>::iter() {
 			ensure!(
 				license < minted && at <= now,
-				"3: a time of minting of no licence"
+				"3: a time of minting of no license"
 			);
 			times = times.checked_add(1).ok_or("3: too many times")?;
 		}
-		ensure!(times == minted, "3: a licence without its time of minting");
+		ensure!(times == minted, "3: a license without its time of minting");
 
 		for license in pallet_nfts::Item::<T>::iter_key_prefix(collection) {
-			ensure!(license < minted, "4: an item that is no licence");
+			ensure!(license < minted, "4: an item that is no license");
 		}
 
 		if let Some(round) = Sale::<T>::get() {

@@ -22,7 +22,7 @@ use sp_runtime::Perbill;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SaleRound<Balance, BlockNumber> {
-	/// Price of a licence, before any discount.
+	/// Price of a license, before any discount.
 	pub price: Balance,
 	/// Anyone may buy. If not, only who is on the whitelist or has a referrer.
 	pub public: bool,
@@ -32,7 +32,7 @@ pub struct SaleRound<Balance, BlockNumber> {
 	pub referral_discount: Perbill,
 	/// The referrer's part of what the buyer pays.
 	pub referral_commission: Perbill,
-	/// Licences that an account may buy in this round. The round is known by its first block: a sale
+	/// Licenses that an account may buy in this round. The round is known by its first block: a sale
 	/// that is set again with the same one is the same round with other terms.
 	pub per_account_limit: u32,
 	/// The first block.
@@ -57,7 +57,7 @@ pub struct SaleRound<Balance, BlockNumber> {
 pub struct Bought<BlockNumber> {
 	/// The first block of that round.
 	pub round: BlockNumber,
-	/// Licences.
+	/// Licenses.
 	pub count: u32,
 }
 

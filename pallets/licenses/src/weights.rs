@@ -33,9 +33,9 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 			.saturating_add(Weight::from_parts(3_000_000, 2_000).saturating_mul(n))
 			.saturating_add(T::DbWeight::get().reads_writes(n, n))
 	}
-	/// Sale, whitelist, purchases, licences minted, our collection, an item of the referrer, its and
+	/// Sale, whitelist, purchases, licenses minted, our collection, an item of the referrer, its and
 	/// the treasury's and the buyer's account, and the collection's details, counts and settings;
-	/// for each licence its item, settings and metadata are read, and they, the owner's index and
+	/// for each license its item, settings and metadata are read, and they, the owner's index and
 	/// the time of minting written. Each makes three events.
 	fn purchase(n: u32) -> Weight {
 		let n = u64::from(n);
@@ -59,9 +59,9 @@ impl WeightInfo for () {
 			.saturating_add(Weight::from_parts(3_000_000, 2_000).saturating_mul(n))
 			.saturating_add(RocksDbWeight::get().reads_writes(n, n))
 	}
-	/// Sale, whitelist, purchases, licences minted, our collection, an item of the referrer, its and
+	/// Sale, whitelist, purchases, licenses minted, our collection, an item of the referrer, its and
 	/// the treasury's and the buyer's account, and the collection's details, counts and settings;
-	/// for each licence its item, settings and metadata are read, and they, the owner's index and
+	/// for each license its item, settings and metadata are read, and they, the owner's index and
 	/// the time of minting written. Each makes three events.
 	fn purchase(n: u32) -> Weight {
 		let n = u64::from(n);

@@ -43,7 +43,7 @@ fn agent(n: u32) -> AgentKey {
 	AgentKey::from_raw(key)
 }
 
-/// An operator for each seat, with a licence each, and `count` workers that are due in the next
+/// An operator for each seat, with a license each, and `count` workers that are due in the next
 /// round. The first operator's and the first worker's keys are in the keystore.
 struct Cast<T: Config> {
 	operators: Vec<(OperatorId, T::AccountId)>,
@@ -170,12 +170,12 @@ fn sign(
 mod benchmarks {
 	use super::*;
 
-	/// `d` draws in steps of what a committee may draw where every licence is active.
+	/// `d` draws in steps of what a committee may draw where every license is active.
 	#[benchmark]
 	fn attest(d: Linear<1, 12>) {
 		let cast = cast::<T>(1);
 		let round = start::<T>();
-		// All but one in `d` licences are inactive: so many draws are allowed, and mostly in vain.
+		// All but one in `d` licenses are inactive: so many draws are allowed, and mostly in vain.
 		Rounds::<T>::mutate(round.index, |round| {
 			if let Some(round) = round {
 				round.minted = round.active.saturating_mul(d);

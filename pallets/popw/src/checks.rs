@@ -110,9 +110,9 @@ impl<T: Config> Pallet<T> {
 	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
 		let round = Self::ensure_round(round, Phase::Commit)?;
 		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
-		ensure!(info.licences > 0, Error::<T>::NoLicence);
+		ensure!(info.licenses > 0, Error::<T>::NoLicense);
 		let limit = kaisar_math::committee::batch_limit(
-			info.licences,
+			info.licenses,
 			AttestedCount::<T>::get(round.index),
 			round.params.committee_size.into(),
 			round.active,

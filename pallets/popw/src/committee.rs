@@ -20,12 +20,12 @@ pub(crate) struct Due<AccountId> {
 	pub rented: bool,
 }
 
-/// The licence of draw `j`: `H(b"kaisar/draw", seed, (worker, j)) mod minted`. With at most 2³²
-/// licences the bias of taking the remainder of 128 bits is below 2⁻⁹⁶.
+/// The license of draw `j`: `H(b"kaisar/draw", seed, (worker, j)) mod minted`. With at most 2³²
+/// licenses the bias of taking the remainder of 128 bits is below 2⁻⁹⁶.
 pub(crate) fn drawn(seed: H256, worker: WorkerId, j: u32, minted: u32) -> Option<u32> {
 	draw(b"kaisar/draw", seed, (worker, j))
 		.checked_rem(u128::from(minted))
-		.and_then(|licence| u32::try_from(licence).ok())
+		.and_then(|license| u32::try_from(license).ok())
 }
 
 impl<T: Config> Pallet<T> {
@@ -105,10 +105,10 @@ impl<T: Config> Pallet<T> {
 				break;
 			}
 			draws = j.saturating_add(1);
-			let Some(licence) = drawn(round.seed, worker, j, round.minted) else {
+			let Some(license) = drawn(round.seed, worker, j, round.minted) else {
 				break;
 			};
-			let Some(operator) = T::Seats::seat(licence, round.index) else {
+			let Some(operator) = T::Seats::seat(license, round.index) else {
 				continue;
 			};
 			if committee.contains(&operator) {

@@ -286,7 +286,7 @@ pub mod pallet {
 		/// A check of the worker is still open.
 		CheckOpen,
 		/// The operator has no active license in this round.
-		NoLicence,
+		NoLicense,
 		/// The batch number is above the limit for the operator's licenses.
 		BatchTooHigh,
 		/// The operator already committed to this batch of the round.
@@ -409,7 +409,7 @@ pub mod pallet {
 		/// - [`Error::WrongPhase`]: the round is not in its commit phase.
 		/// - [`Error::NotOperator`].
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
-		/// - [`Error::NoLicence`].
+		/// - [`Error::NoLicense`].
 		/// - [`Error::BatchTooHigh`].
 		/// - [`Error::AlreadyCommitted`].
 		///

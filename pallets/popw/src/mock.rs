@@ -7,7 +7,7 @@ use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckedWorkers, CheckerKey, Checks, ClosedCheck, Closing,
-	Forced, GpuClass, GpuClasses, LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome,
+	Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome,
 	Profile, Proved, Rentals, RoundIndex, SeatResult, Seats, Standings, Verdict, Votes,
 	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
 	authorized::genesis,
@@ -73,7 +73,7 @@ pub struct Heard {
 	pub workers: BTreeMap<WorkerId, WorkerInfo<AccountId>>,
 	/// Workers `from ..` that are all like this one, for tests of many.
 	pub crowd: Option<(WorkerId, WorkerInfo<AccountId>)>,
-	pub licences: BTreeMap<LicenceId, OperatorId>,
+	pub licenses: BTreeMap<LicenseId, OperatorId>,
 	pub operators: BTreeMap<OperatorId, OperatorInfo<AccountId>>,
 	pub closed: Vec<(WorkerId, Closing)>,
 	pub absent: Vec<(WorkerId, RoundIndex, Option<AccountId>)>,
@@ -251,13 +251,13 @@ impl CheckedWorkers<AccountId> for Registry {
 
 impl Seats<AccountId> for Registry {
 	fn minted() -> u32 {
-		heard(|heard| heard.licences.keys().max().map_or(0, |last| last + 1))
+		heard(|heard| heard.licenses.keys().max().map_or(0, |last| last + 1))
 	}
 	fn active() -> u32 {
-		heard(|heard| heard.licences.len() as u32)
+		heard(|heard| heard.licenses.len() as u32)
 	}
-	fn seat(licence: LicenceId, _: RoundIndex) -> Option<OperatorId> {
-		heard(|heard| heard.licences.get(&licence).copied())
+	fn seat(license: LicenseId, _: RoundIndex) -> Option<OperatorId> {
+		heard(|heard| heard.licenses.get(&license).copied())
 	}
 	fn operator(operator: OperatorId, _: RoundIndex) -> Option<OperatorInfo<AccountId>> {
 		heard(|heard| heard.operators.get(&operator).cloned())
@@ -394,8 +394,8 @@ pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) 
 	});
 }
 
-/// An operator with `licences` licences.
-pub fn add_operator(operator: OperatorId, licences: u32) {
+/// An operator with `licenses` licenses.
+pub fn add_operator(operator: OperatorId, licenses: u32) {
 	heard(|heard| {
 		heard.operators.insert(
 			operator,
@@ -403,12 +403,12 @@ pub fn add_operator(operator: OperatorId, licences: u32) {
 				account: operator_account(operator),
 				key: pair("checker", operator).public().into(),
 				agent: AgentKey::from_raw([2; 32]),
-				licences,
+				licenses,
 			},
 		);
-		let first = heard.licences.keys().max().map_or(0, |last| last + 1);
-		for licence in first..first + licences {
-			heard.licences.insert(licence, operator);
+		let first = heard.licenses.keys().max().map_or(0, |last| last + 1);
+		for license in first..first + licenses {
+			heard.licenses.insert(license, operator);
 		}
 	});
 }
@@ -506,7 +506,7 @@ pub struct ExtBuilder {
 }
 
 impl ExtBuilder {
-	/// This many operators, 0 …, with ten licences each.
+	/// This many operators, 0 …, with ten licenses each.
 	pub fn operators(mut self, operators: u32) -> Self {
 		self.operators = operators;
 		self

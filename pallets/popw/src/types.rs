@@ -59,9 +59,9 @@ pub struct Round {
 	pub params: RoundParams,
 	/// Its seed.
 	pub seed: H256,
-	/// Licences ever minted.
+	/// Licenses ever minted.
 	pub minted: u32,
-	/// Active licences.
+	/// Active licenses.
 	pub active: u32,
 	/// Workers `Online`.
 	pub online: u32,

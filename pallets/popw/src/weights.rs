@@ -66,7 +66,7 @@ pub struct SubstrateWeight<T>(PhantomData<T>);
 
 impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	// Worker and last check; each draw an operator's record. The round's record, count and list, and the
-	// licences' pages, are the same for every attestation of a block: `on_initialize` pays for them.
+	// licenses' pages, are the same for every attestation of a block: `on_initialize` pays for them.
 	fn attest(d: u32) -> Weight {
 		figure::<T::DbWeight>(40, 2, 2)
 			.saturating_add(figure::<T::DbWeight>(10, 1, 0).saturating_mul(d.into()))
@@ -107,7 +107,7 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn authorize_finalize(c: u32) -> Weight {
 		figure::<T::DbWeight>(5, 1, 0).saturating_mul(c.max(1).into())
 	}
-	// With what is hot in a census: a round's record, count and list, a hundred pages of licences and as
+	// With what is hot in a census: a round's record, count and list, a hundred pages of licenses and as
 	// many of scores, of which a block writes no more than it has verdicts.
 	fn on_initialize(p: u32) -> Weight {
 		figure::<T::DbWeight>(5, 5 + 3 + 200, 2 + 2 + 100)

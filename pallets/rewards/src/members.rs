@@ -1,4 +1,4 @@
-//! The members of pools: a worker's delegators and an operator's licence holders, alike.
+//! The members of pools: a worker's delegators and an operator's license holders, alike.
 //!
 //! A member's shares count for an epoch if they were there all the time, so each pool and each member
 //! keep two figures: the shares that are there now, and those that were there since the epoch began,

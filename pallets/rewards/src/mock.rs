@@ -22,7 +22,7 @@ pub const OPERATORS: AccountId = 200;
 pub const RICH: AccountId = 1;
 pub const STRANGER: AccountId = 2;
 pub const TREASURY: AccountId = 3;
-/// Delegators and licence holders.
+/// Delegators and license holders.
 pub const ANNA: AccountId = 301;
 pub const BEN: AccountId = 302;
 pub const CLEO: AccountId = 303;
@@ -157,9 +157,9 @@ pub fn unstake(worker: WorkerId, who: AccountId, shares: u128) -> Balance {
 	worth
 }
 
-/// `who` delegates licences to an operator, or ends their delegation.
-pub fn delegate(operator: OperatorId, who: AccountId, licences: i128) {
-	reshare(PoolId::Checker(operator), who, licences, licences);
+/// `who` delegates licenses to an operator, or ends their delegation.
+pub fn delegate(operator: OperatorId, who: AccountId, licenses: i128) {
+	reshare(PoolId::Checker(operator), who, licenses, licenses);
 }
 
 /// The worker's owner has `amount` at stake from now on.
@@ -272,7 +272,7 @@ impl Seats<AccountId> for Partners {
 	fn active() -> u32 {
 		0
 	}
-	fn seat(_: LicenceId, _: RoundIndex) -> Option<OperatorId> {
+	fn seat(_: LicenseId, _: RoundIndex) -> Option<OperatorId> {
 		None
 	}
 	fn operator(_: OperatorId, _: RoundIndex) -> Option<OperatorInfo<AccountId>> {

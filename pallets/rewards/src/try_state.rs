@@ -102,7 +102,7 @@ impl<T: Config> Pallet<T> {
 		);
 		ensure!(
 			checkers == Owed::<T>::get(Pot::Checkers),
-			"1: owed to operators, licence holders and whoever has vKAI"
+			"1: owed to operators, license holders and whoever has vKAI"
 		);
 		for pot in [Pot::Providers, Pot::Checkers] {
 			let mut all = Carry::<T>::get(pot).ensure_add(Owed::<T>::get(pot))?;

@@ -194,7 +194,7 @@ pub struct ValidatorsDue {
 	pub amount: Balance,
 }
 
-/// The members of a pool, as a whole: who delegates stake to a worker, or licences to an operator.
+/// The members of a pool, as a whole: who delegates stake to a worker, or licenses to an operator.
 ///
 /// What is said of `epoch` holds for every later one too in which nobody's shares changed, but for
 /// `eligible`, which is then all of `shares`.

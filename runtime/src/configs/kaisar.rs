@@ -1,7 +1,7 @@
 //! How Kaisar's own pallets are set up, and how they meet.
 //!
 //! ```text
-//!   Licenses ── LicenceInfo ──▶ Checkers ── Seats ──▶ Popw ◀── CheckedWorkers ── Providers
+//!   Licenses ── LicenseInfo ──▶ Checkers ── Seats ──▶ Popw ◀── CheckedWorkers ── Providers
 //!                                   Popw ── OnClosed ──▶ Rewards ◀── OnPoolChange ── Providers, Checkers
 //!                                   Popw ── OnClosed ──▶ Orders ── Market ──▶ Providers
 //!                                                        Orders ── ProtocolFees ──▶ Rewards
@@ -29,7 +29,7 @@ use sp_runtime::Perbill;
 parameter_types! {
 	/// Holds all stake.
 	pub const ProvidersPalletId: PalletId = PalletId(*b"kai/prov");
-	/// Owns the licences' collection.
+	/// Owns the licenses' collection.
 	pub const LicensesPalletId: PalletId = PalletId(*b"kai/lice");
 	/// Holds the reward pots and the checkers' reserve.
 	pub const RewardsPalletId: PalletId = PalletId(*b"kai/rwrd");
@@ -38,8 +38,8 @@ parameter_types! {
 	/// What a block gives to orders that end or wait for a worker before its extrinsics: a tenth. Where that
 	/// does not do, they get what the extrinsics leave.
 	pub OrdersHookWeight: Weight = Perbill::from_percent(10) * RuntimeBlockWeights::get().max_block;
-	/// Licences stay with who they were minted to for a year.
-	pub const LicenceLock: BlockNumber = 365 * DAYS;
+	/// Licenses stay with who they were minted to for a year.
+	pub const LicenseLock: BlockNumber = 365 * DAYS;
 	/// The least vKAI that can be redeemed at once.
 	pub const MinRedemption: Balance = KAI;
 	/// No more KAI than this ever exists.
@@ -64,8 +64,8 @@ impl Get<Option<[u8; 32]>> for VrfOutput {
 	}
 }
 
-/// Keeps licences where they are while they are young or delegated.
-pub type LicenceLocker = pallet_licenses::LicenceLocker<Runtime, Checkers>;
+/// Keeps licenses where they are while they are young or delegated.
+pub type LicenseLocker = pallet_licenses::LicenseLocker<Runtime, Checkers>;
 
 impl pallet_providers::Config for Runtime {
 	type Currency = Balances;
@@ -97,7 +97,7 @@ impl pallet_providers::Config for Runtime {
 
 impl pallet_licenses::Config for Runtime {
 	type PalletId = LicensesPalletId;
-	type LockPeriod = LicenceLock;
+	type LockPeriod = LicenseLock;
 	type Payment = Balances;
 	type Treasury = TreasuryAccount;
 	type AdminOrigin = EnsureRoot<AccountId>;
@@ -107,7 +107,7 @@ impl pallet_licenses::Config for Runtime {
 impl pallet_checkers::Config for Runtime {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Currency = Balances;
-	type Licences = Licenses;
+	type Licenses = Licenses;
 	type Checks = Popw;
 	type Workers = Providers;
 	type OnPoolChange = Rewards;

@@ -347,7 +347,7 @@ impl pallet_nfts::Config for Runtime {
 	type Currency = Balances;
 	type ForceOrigin = EnsureRoot<AccountId>;
 	type CreateOrigin = AsEnsureOriginWithArg<EnsureSigned<AccountId>>;
-	type Locker = kaisar::LicenceLocker;
+	type Locker = kaisar::LicenseLocker;
 	type CollectionDeposit = ConstU128<{ deposit(1, 130) }>;
 	type ItemDeposit = ConstU128<{ deposit(1, 164) }>;
 	type MetadataDepositBase = ConstU128<{ deposit(1, 129) }>;

@@ -1,4 +1,4 @@
-//! Rewards with the registries that the runtime gives it: who holds licences and stake there is paid here.
+//! Rewards with the registries that the runtime gives it: who holds licenses and stake there is paid here.
 
 use super::on_preset;
 use crate::{
@@ -39,12 +39,12 @@ fn near(claim: Balance, exact: Balance) {
 }
 
 #[test]
-fn licences_that_are_delegated_at_genesis_share_the_first_epoch() {
+fn licenses_that_are_delegated_at_genesis_share_the_first_epoch() {
 	on_preset("development", || {
 		for operator in 0..3 {
 			let members = Rewards::pool_members(PoolId::Checker(operator)).expect("it has members");
-			let licences = u128::from(dev::LICENCES);
-			assert_eq!((members.shares, members.eligible), (licences, licences));
+			let licenses = u128::from(dev::LICENSES);
+			assert_eq!((members.shares, members.eligible), (licenses, licenses));
 		}
 		System::set_block_number(1);
 		(0..9).for_each(|_| close_with_seat::<Rewards>(0, true));

@@ -7,12 +7,12 @@ use sp_core::Pair;
 
 type E = Error<Test>;
 
-/// Account 10 is operator 0, works for its licences 0 and 1, and rounds up to 19 run or have run.
+/// Account 10 is operator 0, works for its licenses 0 and 1, and rounds up to 19 run or have run.
 fn with_operator(test: impl FnOnce()) {
 	ExtBuilder::build_and_execute(|| {
 		register(10);
-		for licence in [0, 1] {
-			assert_ok!(Checkers::delegate_license(signed(10), licence, 10));
+		for license in [0, 1] {
+			assert_ok!(Checkers::delegate_license(signed(10), license, 10));
 		}
 		rounds(4, 20);
 		test();
@@ -160,8 +160,8 @@ fn two_in_a_week_ban_for_30_days_from_the_next_round() {
 		assert_eq!(Checkers::active(), 0);
 		// Running rounds go on, so that a committee never changes within its round.
 		assert_eq!(seats([4, 19, 20, 1_000]), [true, true, false, false]);
-		let licences = |round| <Checkers as Seats<_>>::operator(0, round).unwrap().licences;
-		assert_eq!((licences(19), licences(20)), (2, 0));
+		let licenses = |round| <Checkers as Seats<_>>::operator(0, round).unwrap().licenses;
+		assert_eq!((licenses(19), licenses(20)), (2, 0));
 		// Delegations stay, and so does what it is to be paid for.
 		assert!(Checkers::is_delegated(0));
 		assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 2);
@@ -253,7 +253,7 @@ fn more_than_ten_ban_for_good_and_end_the_registration() {
 			),
 			E::Banned
 		);
-		// Its licences are their holder's to delegate.
+		// Its licenses are their holder's to delegate.
 		register(1);
 		assert_ok!(Checkers::delegate_license(signed(10), 0, 1));
 	});
@@ -356,7 +356,7 @@ fn who_was_offline_when_banned_comes_back_all_the_same() {
 }
 
 #[test]
-fn licences_can_come_and_go_during_a_ban() {
+fn licenses_can_come_and_go_during_a_ban() {
 	with_operator(|| {
 		strikes(6..8);
 		assert_ok!(Checkers::revoke_delegation(signed(10), 0));
@@ -366,7 +366,7 @@ fn licences_can_come_and_go_during_a_ban() {
 		Millis::set(&(30 * DAY));
 		assert_ok!(Checkers::go_online(signed(10)));
 		assert_eq!(Checkers::active(), 2);
-		let of = |licence| Checkers::seat(licence, 50);
+		let of = |license| Checkers::seat(license, 50);
 		assert_eq!([of(0), of(1), of(2)], [None, Some(0), Some(0)]);
 	});
 }

@@ -1,4 +1,4 @@
-//! Delegating licences.
+//! Delegating licenses.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
@@ -6,24 +6,24 @@ use kaisar_primitives::{IsDelegated, Seats};
 
 type E = Error<Test>;
 
-fn delegate(holder: AccountId, license: LicenceId, operator: AccountId) -> DispatchResult {
+fn delegate(holder: AccountId, license: LicenseId, operator: AccountId) -> DispatchResult {
 	Checkers::delegate_license(signed(holder), license, operator)
 }
 
-fn accept(operator: AccountId, license: LicenceId) -> DispatchResult {
+fn accept(operator: AccountId, license: LicenseId) -> DispatchResult {
 	Checkers::accept_delegation(signed(operator), license)
 }
 
-fn reject(operator: AccountId, license: LicenceId) -> DispatchResult {
+fn reject(operator: AccountId, license: LicenseId) -> DispatchResult {
 	Checkers::reject_delegation(signed(operator), license)
 }
 
-fn revoke(holder: AccountId, license: LicenceId) -> DispatchResult {
+fn revoke(holder: AccountId, license: LicenseId) -> DispatchResult {
 	Checkers::revoke_delegation(signed(holder), license)
 }
 
-fn seats<const N: usize>(licence: LicenceId, rounds: [RoundIndex; N]) -> [Option<OperatorId>; N] {
-	rounds.map(|round| Checkers::seat(licence, round))
+fn seats<const N: usize>(license: LicenseId, rounds: [RoundIndex; N]) -> [Option<OperatorId>; N] {
+	rounds.map(|round| Checkers::seat(license, round))
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_delegation_waits_for_the_operator() {
 }
 
 #[test]
-fn ones_own_licence_is_accepted_at_once() {
+fn ones_own_license_is_accepted_at_once() {
 	ExtBuilder::build_and_execute(|| {
 		register(10);
 		assert_ok!(delegate(10, 3, 10));
@@ -119,7 +119,7 @@ fn auto_accept_accepts_at_once_but_not_what_waits() {
 }
 
 #[test]
-fn one_operator_works_for_many_licences_over_pages() {
+fn one_operator_works_for_many_licenses_over_pages() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(Checkers::set_auto_accept(signed(1), true));
@@ -130,7 +130,7 @@ fn one_operator_works_for_many_licences_over_pages() {
 		assert_eq!(Checkers::active(), 600);
 		assert_eq!(Pages::<Test>::iter().count(), 3);
 		assert_eq!(
-			<Checkers as Seats<_>>::operator(0, 4).unwrap().licences,
+			<Checkers as Seats<_>>::operator(0, 4).unwrap().licenses,
 			600
 		);
 		assert_eq!(
@@ -142,7 +142,7 @@ fn one_operator_works_for_many_licences_over_pages() {
 }
 
 #[test]
-fn delegating_fails_with_a_licence_that_is_not_there() {
+fn delegating_fails_with_a_license_that_is_not_there() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_noop!(delegate(10, 99, 1), E::UnknownLicense);
@@ -229,7 +229,7 @@ fn answering_fails_when_it_was_accepted() {
 }
 
 #[test]
-fn a_rejected_licence_is_free() {
+fn a_rejected_license_is_free() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		register(2);
@@ -250,7 +250,7 @@ fn a_rejected_licence_is_free() {
 }
 
 #[test]
-fn a_revoked_licence_works_on_in_running_rounds() {
+fn a_revoked_license_works_on_in_running_rounds() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(delegate(10, 0, 1));
@@ -275,8 +275,8 @@ fn a_revoked_licence_works_on_in_running_rounds() {
 		assert_eq!(Checkers::active(), 0);
 		assert!(!Checkers::is_delegated(0));
 		assert_eq!(Members::<Test>::iter().count(), 0);
-		let licences = |round| <Checkers as Seats<_>>::operator(0, round).unwrap().licences;
-		assert_eq!((licences(7), licences(8)), (1, 0));
+		let licenses = |round| <Checkers as Seats<_>>::operator(0, round).unwrap().licenses;
+		assert_eq!((licenses(7), licenses(8)), (1, 0));
 	});
 }
 
@@ -350,7 +350,7 @@ fn boundary_a_third_operator_waits_until_the_first_ones_rounds_are_over() {
 		assert_ok!(delegate(10, 0, 1));
 		rounds(7, 10);
 		assert_ok!(revoke(10, 0));
-		// Round 7 runs, and the licence is account 10's in it.
+		// Round 7 runs, and the license is account 10's in it.
 		assert_noop!(delegate(10, 0, 2), E::TooManyChanges);
 		assert_eq!(seats(0, [7, 9, 10]), [Some(0), Some(1), None]);
 		rounds(8, 12);
@@ -360,7 +360,7 @@ fn boundary_a_third_operator_waits_until_the_first_ones_rounds_are_over() {
 }
 
 #[test]
-fn a_licence_of_an_operator_that_has_gone_is_free() {
+fn a_license_of_an_operator_that_has_gone_is_free() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		register(2);

@@ -16,7 +16,7 @@ fn entry(n: u8) -> (AccountId, CheckerKey, AgentKey, Perbill, bool) {
 
 fn build(
 	operators: Vec<(AccountId, CheckerKey, AgentKey, Perbill, bool)>,
-	delegations: Vec<(LicenceId, AccountId)>,
+	delegations: Vec<(LicenseId, AccountId)>,
 	test: impl FnOnce(),
 ) {
 	let balances = pallet_balances::GenesisConfig::<Test> {
@@ -31,8 +31,8 @@ fn build(
 	.unwrap()
 	.into();
 	ext.execute_with(|| {
-		for (licence, holder) in [(0, 1), (1, 1), (2, 2), (3, 10), (4, 10)] {
-			give(licence, holder);
+		for (license, holder) in [(0, 1), (1, 1), (2, 2), (3, 10), (4, 10)] {
+			give(license, holder);
 		}
 		GenesisConfig::<Test> {
 			operators,
@@ -48,14 +48,14 @@ fn build(
 fn operators_and_delegations_are_active_from_round_0() {
 	let operators = vec![entry(1), entry(2)];
 	build(operators, vec![(0, 1), (1, 1), (2, 2), (3, 2)], || {
-		let seats = |round| [0, 1, 2, 3, 4].map(|licence| Checkers::seat(licence, round));
+		let seats = |round| [0, 1, 2, 3, 4].map(|license| Checkers::seat(license, round));
 		assert_eq!(seats(0), [Some(0), Some(0), Some(1), Some(1), None]);
 		assert_eq!(Checkers::active(), 4);
 		assert_eq!(Checkers::number(&1), Some(0));
 		assert_eq!(Checkers::number(&2), Some(1));
 		assert_eq!(Checkers::by_key(&ring(2).checker()), Some(1));
 		let info = <Checkers as Seats<_>>::operator(1, 0).unwrap();
-		assert_eq!((info.account, info.licences), (2, 2));
+		assert_eq!((info.account, info.licenses), (2, 2));
 		assert_eq!((info.key, info.agent), (ring(2).checker(), ring(2).agent()));
 		assert_eq!(
 			Checkers::terms(PoolId::Checker(1)).commission.in_epoch(0),
@@ -76,8 +76,8 @@ fn fails_with_a_key_twice() {
 }
 
 #[test]
-#[should_panic(expected = "the genesis licences are minted")]
-fn fails_with_an_unknown_licence() {
+#[should_panic(expected = "the genesis licenses are minted")]
+fn fails_with_an_unknown_license() {
 	build(vec![entry(1)], vec![(99, 1)], || ());
 }
 
@@ -88,7 +88,7 @@ fn fails_with_an_unknown_operator() {
 }
 
 #[test]
-#[should_panic(expected = "a genesis licence is delegated once")]
-fn fails_with_a_licence_twice() {
+#[should_panic(expected = "a genesis license is delegated once")]
+fn fails_with_a_license_twice() {
 	build(vec![entry(1)], vec![(0, 1), (0, 1)], || ());
 }

@@ -1,4 +1,4 @@
-//! The activity of every licence in every round equals that of a plain model, whatever the calls.
+//! The activity of every license in every round equals that of a plain model, whatever the calls.
 
 use crate::{mock::*, *};
 use alloc::collections::BTreeMap;
@@ -6,9 +6,9 @@ use kaisar_primitives::{IsDelegated, SeatResult, Seats};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use sp_core::Pair;
 
-/// Licences of the test; two pages.
-const LICENCES: [LicenceId; 6] = [0, 1, 2, 255, 256, 300];
-/// Accounts 1 … 4 register; 3 … 6 hold licences.
+/// Licenses of the test; two pages.
+const LICENSES: [LicenseId; 6] = [0, 1, 2, 255, 256, 300];
+/// Accounts 1 … 4 register; 3 … 6 hold licenses.
 const ACCOUNTS: core::ops::RangeInclusive<AccountId> = 1..=6;
 
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ fn worker(account: AccountId, number: u32) -> WorkerId {
 
 fn op() -> impl Strategy<Value = Op> {
 	let operator = || 1..=4u64;
-	let licence = || 0..LICENCES.len();
+	let license = || 0..LICENSES.len();
 	prop_oneof![
 		3 => operator().prop_map(Op::Register),
 		2 => operator().prop_map(Op::Deregister),
@@ -51,11 +51,11 @@ fn op() -> impl Strategy<Value = Op> {
 		2 => (operator(), any::<bool>()).prop_map(|(a, on)| Op::AutoAccept(a, on)),
 		2 => operator().prop_map(Op::Offline),
 		3 => operator().prop_map(Op::Online),
-		8 => (licence(), operator()).prop_map(|(l, a)| Op::Delegate(l, a)),
-		5 => licence().prop_map(Op::Accept),
-		1 => licence().prop_map(Op::Reject),
-		4 => licence().prop_map(Op::Revoke),
-		2 => (licence(), 3..=6u64).prop_map(|(l, a)| Op::Transfer(l, a)),
+		8 => (license(), operator()).prop_map(|(l, a)| Op::Delegate(l, a)),
+		5 => license().prop_map(Op::Accept),
+		1 => license().prop_map(Op::Reject),
+		4 => license().prop_map(Op::Revoke),
+		2 => (license(), 3..=6u64).prop_map(|(l, a)| Op::Transfer(l, a)),
 		3 => (operator(), 1..6u32).prop_map(|(a, r)| Op::Missed(a, r)),
 		1 => operator().prop_map(Op::Revealed),
 		5 => (operator(), 0..2u32, 1..4u32).prop_map(|(a, w, r)| Op::Lone(a, worker(a, w), r)),
@@ -97,16 +97,16 @@ struct Plain {
 	keys: u8,
 }
 
-/// Everything written down: how each licence and key stood in each round that started.
+/// Everything written down: how each license and key stood in each round that started.
 #[derive(Default)]
 struct Model {
 	operators: Vec<Plain>,
-	holder: BTreeMap<LicenceId, AccountId>,
+	holder: BTreeMap<LicenseId, AccountId>,
 	/// Operator, accepted.
-	delegated: BTreeMap<LicenceId, (usize, bool)>,
+	delegated: BTreeMap<LicenseId, (usize, bool)>,
 	/// Round, time, workers.
 	strikes: BTreeMap<AccountId, Vec<(RoundIndex, u64, Vec<WorkerId>)>>,
-	seats: BTreeMap<RoundIndex, BTreeMap<LicenceId, OperatorId>>,
+	seats: BTreeMap<RoundIndex, BTreeMap<LicenseId, OperatorId>>,
 	keys: BTreeMap<RoundIndex, Vec<u8>>,
 }
 
@@ -118,14 +118,14 @@ impl Model {
 	}
 
 	/// The seats of the round that is next to start.
-	fn next(&self) -> BTreeMap<LicenceId, OperatorId> {
+	fn next(&self) -> BTreeMap<LicenseId, OperatorId> {
 		self.delegated
 			.iter()
 			.filter(|(_, (operator, accepted))| {
 				let operator = &self.operators[*operator];
 				*accepted && operator.online && !operator.banned
 			})
-			.map(|(licence, (operator, _))| (*licence, *operator as OperatorId))
+			.map(|(license, (operator, _))| (*license, *operator as OperatorId))
 			.collect()
 	}
 
@@ -227,22 +227,22 @@ impl Model {
 				self.operators[number].online = matches!(op, Op::Online(_));
 				self.operators[number].banned = false;
 			}
-			Op::Delegate(licence, account) => {
-				let licence = LICENCES[licence];
+			Op::Delegate(license, account) => {
+				let license = LICENSES[license];
 				let number = self.number(account).expect("it was registered");
-				let accepted = self.operators[number].auto || self.holder[&licence] == account;
-				assert!(self.delegated.insert(licence, (number, accepted)).is_none());
+				let accepted = self.operators[number].auto || self.holder[&license] == account;
+				assert!(self.delegated.insert(license, (number, accepted)).is_none());
 			}
-			Op::Accept(licence) => {
+			Op::Accept(license) => {
 				self.delegated
-					.get_mut(&LICENCES[licence])
+					.get_mut(&LICENSES[license])
 					.expect("it was delegated")
 					.1 = true;
 			}
 			Op::Annul(account, back) => self.annul(account, self.strike(account, back)),
-			Op::Reject(licence) | Op::Revoke(licence) => {
+			Op::Reject(license) | Op::Revoke(license) => {
 				self.delegated
-					.remove(&LICENCES[licence])
+					.remove(&LICENSES[license])
 					.expect("it was delegated");
 			}
 			_ => (),
@@ -267,25 +267,25 @@ impl Model {
 					&& self.banned_until(account) <= Millis::get()
 			}
 			Op::Annul(account, back) => self.may_annul(account, self.strike(account, back)),
-			Op::Delegate(licence, account) => {
-				!self.delegated.contains_key(&LICENCES[licence]) && registered(account).is_some()
+			Op::Delegate(license, account) => {
+				!self.delegated.contains_key(&LICENSES[license]) && registered(account).is_some()
 			}
-			Op::Accept(licence) | Op::Reject(licence) => self
+			Op::Accept(license) | Op::Reject(license) => self
 				.delegated
-				.get(&LICENCES[licence])
+				.get(&LICENSES[license])
 				.is_some_and(|(_, accepted)| !accepted),
-			Op::Revoke(licence) => self.delegated.contains_key(&LICENCES[licence]),
+			Op::Revoke(license) => self.delegated.contains_key(&LICENSES[license]),
 			_ => true,
 		}
 	}
 
 	/// Tries the call on the pallet.
 	fn call(&self, op: &Op) -> DispatchResult {
-		let holder = |licence: usize| signed(self.holder[&LICENCES[licence]]);
-		let operator = |licence: usize| {
+		let holder = |license: usize| signed(self.holder[&LICENSES[license]]);
+		let operator = |license: usize| {
 			let number = self
 				.delegated
-				.get(&LICENCES[licence])
+				.get(&LICENSES[license])
 				.map_or(0, |(number, _)| *number);
 			signed(
 				self.operators
@@ -308,16 +308,16 @@ impl Model {
 			Op::AutoAccept(account, on) => Checkers::set_auto_accept(signed(account), on),
 			Op::Offline(account) => Checkers::go_offline(signed(account)),
 			Op::Online(account) => Checkers::go_online(signed(account)),
-			Op::Delegate(licence, account) => {
-				Checkers::delegate_license(holder(licence), LICENCES[licence], account)
+			Op::Delegate(license, account) => {
+				Checkers::delegate_license(holder(license), LICENSES[license], account)
 			}
-			Op::Accept(licence) => {
-				Checkers::accept_delegation(operator(licence), LICENCES[licence])
+			Op::Accept(license) => {
+				Checkers::accept_delegation(operator(license), LICENSES[license])
 			}
-			Op::Reject(licence) => {
-				Checkers::reject_delegation(operator(licence), LICENCES[licence])
+			Op::Reject(license) => {
+				Checkers::reject_delegation(operator(license), LICENSES[license])
 			}
-			Op::Revoke(licence) => Checkers::revoke_delegation(holder(licence), LICENCES[licence]),
+			Op::Revoke(license) => Checkers::revoke_delegation(holder(license), LICENSES[license]),
 			Op::Annul(account, back) => {
 				let (worker, round) = self.strike(account, back);
 				// The receipt for the keys that it voted with.
@@ -338,16 +338,16 @@ impl Model {
 
 	fn step(&mut self, op: &Op) {
 		match *op {
-			Op::Transfer(licence, to) => {
+			Op::Transfer(license, to) => {
 				// As the locker lets through.
-				let licence = LICENCES[licence];
+				let license = LICENSES[license];
 				assert_eq!(
-					Checkers::is_delegated(licence),
-					self.delegated.contains_key(&licence)
+					Checkers::is_delegated(license),
+					self.delegated.contains_key(&license)
 				);
-				if !Checkers::is_delegated(licence) {
-					give(licence, to);
-					self.holder.insert(licence, to);
+				if !Checkers::is_delegated(license) {
+					give(license, to);
+					self.holder.insert(license, to);
 				}
 			}
 			Op::Missed(account, ago) => {
@@ -408,23 +408,23 @@ impl Model {
 		let next = NextRound::get();
 		let in_next = self.next();
 		assert_eq!(Checkers::active() as usize, in_next.len());
-		for licence in LICENCES {
+		for license in LICENSES {
 			for round in OldestRound::get()..next {
 				let expected = self
 					.seats
 					.get(&round)
-					.and_then(|seats| seats.get(&licence))
+					.and_then(|seats| seats.get(&license))
 					.copied();
 				assert_eq!(
-					Checkers::seat(licence, round),
+					Checkers::seat(license, round),
 					expected,
-					"{licence} in {round}"
+					"{license} in {round}"
 				);
 			}
 			for round in [next, next + 1, next + 100] {
 				assert_eq!(
-					Checkers::seat(licence, round),
-					in_next.get(&licence).copied()
+					Checkers::seat(license, round),
+					in_next.get(&license).copied()
 				);
 			}
 		}
@@ -450,9 +450,9 @@ impl Model {
 					self.seats.get(&round)
 				};
 				let sits = seats.map_or(0, |s| s.values().filter(|o| **o == number).count());
-				assert!(info.licences as usize >= sits, "fewer licences than seats");
+				assert!(info.licenses as usize >= sits, "fewer licenses than seats");
 				if round == next && operator.online && !operator.gone {
-					assert_eq!(info.licences as usize, sits);
+					assert_eq!(info.licenses as usize, sits);
 				}
 			}
 		}
@@ -484,7 +484,7 @@ impl Model {
 		shares_are_known();
 	}
 
-	/// Whether a licence of the operator was accepted.
+	/// Whether a license of the operator was accepted.
 	fn works(&self, account: AccountId) -> bool {
 		let number = self.number(account);
 		self.delegated
@@ -506,9 +506,9 @@ proptest! {
 	fn activity_equals_that_of_a_plain_model(ops in prop::collection::vec(op(), 1..120)) {
 		ExtBuilder::build().execute_with(|| {
 			let mut model = Model::default();
-			for (licence, holder) in LICENCES.into_iter().zip(ACCOUNTS.cycle().skip(2)) {
-				give(licence, holder);
-				model.holder.insert(licence, holder);
+			for (license, holder) in LICENSES.into_iter().zip(ACCOUNTS.cycle().skip(2)) {
+				give(license, holder);
+				model.holder.insert(license, holder);
 			}
 			for op in ops {
 				model.step(&op);

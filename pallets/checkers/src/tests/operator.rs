@@ -428,8 +428,8 @@ fn offline_and_online_count_from_the_next_round() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(Checkers::set_auto_accept(signed(1), true));
-		for licence in [0, 1, 300] {
-			assert_ok!(Checkers::delegate_license(signed(10), licence, 1));
+		for license in [0, 1, 300] {
+			assert_ok!(Checkers::delegate_license(signed(10), license, 1));
 		}
 		assert_eq!(Checkers::active(), 3);
 		assert_eq!(Checkers::status(1), Some(CheckerStatus::Ready));
@@ -453,7 +453,7 @@ fn offline_and_online_count_from_the_next_round() {
 		);
 		assert_noop!(Checkers::go_offline(signed(1)), E::AlreadyOffline);
 
-		// Licences that come and go meanwhile do not count.
+		// Licenses that come and go meanwhile do not count.
 		assert_ok!(Checkers::delegate_license(signed(10), 2, 1));
 		assert_ok!(Checkers::revoke_delegation(signed(10), 0));
 		assert_ok!(Checkers::delegate_license(signed(10), 3, 1));
@@ -499,8 +499,8 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(Checkers::set_auto_accept(signed(1), true));
-		for licence in [0, 1, 300] {
-			assert_ok!(Checkers::delegate_license(signed(10), licence, 1));
+		for license in [0, 1, 300] {
+			assert_ok!(Checkers::delegate_license(signed(10), license, 1));
 		}
 		rounds(4, 8);
 		Told::set(&vec![]);
@@ -527,8 +527,8 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 		assert_eq!(Checkers::number(&1), None);
 		// Running rounds and rewards go on.
 		assert_eq!(keys_in(0, 7), ring(1).checker());
-		assert_eq!(<Checkers as Seats<_>>::operator(0, 7).unwrap().licences, 3);
-		assert_eq!(<Checkers as Seats<_>>::operator(0, 8).unwrap().licences, 0);
+		assert_eq!(<Checkers as Seats<_>>::operator(0, 7).unwrap().licenses, 3);
+		assert_eq!(<Checkers as Seats<_>>::operator(0, 8).unwrap().licenses, 0);
 		assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(1));
 		assert_eq!(
 			Checkers::terms(PoolId::Checker(0))
@@ -545,7 +545,7 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 }
 
 #[test]
-fn a_new_registration_has_a_new_number_and_none_of_the_old_licences() {
+fn a_new_registration_has_a_new_number_and_none_of_the_old_licenses() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(Checkers::delegate_license(signed(10), 0, 1));

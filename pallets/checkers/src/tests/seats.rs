@@ -127,7 +127,7 @@ fn going_offline_by_itself_waits_where_a_running_round_would_be_forgotten() {
 }
 
 #[test]
-fn unknown_operators_and_licences_answer_none() {
+fn unknown_operators_and_licenses_answer_none() {
 	with_operator(|| {
 		assert_eq!(<Checkers as Seats<_>>::operator(1, 4), None);
 		assert_eq!(Checkers::number(&1), None);
@@ -138,14 +138,14 @@ fn unknown_operators_and_licences_answer_none() {
 }
 
 #[test]
-fn a_draw_reads_one_page_and_one_record_with_30_licences_or_29_998() {
+fn a_draw_reads_one_page_and_one_record_with_30_licenses_or_29_998() {
 	// What must be shown of the state to prove the answer: all that was read, and the way to it.
-	let proof = |licences: u32| {
+	let proof = |licenses: u32| {
 		let mut ext = ExtBuilder::build();
 		ext.execute_with(|| {
 			register(1);
 			// As `accept` would leave them.
-			for page in 0..licences.div_ceil(PAGE_SIZE) {
+			for page in 0..licenses.div_ceil(PAGE_SIZE) {
 				let entry = Entry {
 					now: Span::open(0, 4),
 					before: Span::default(),
@@ -154,7 +154,7 @@ fn a_draw_reads_one_page_and_one_record_with_30_licences_or_29_998() {
 			}
 		});
 		ext.commit_all().expect("the state can be written");
-		let (seat, proof) = ext.execute_and_prove(|| Checkers::seat(licences - 1, 4));
+		let (seat, proof) = ext.execute_and_prove(|| Checkers::seat(licenses - 1, 4));
 		assert_eq!(seat, Some(0));
 		proof.encoded_size()
 	};

@@ -1,4 +1,4 @@
-//! Licences that may not move yet.
+//! Licenses that may not move yet.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
@@ -21,8 +21,8 @@ fn burn(from: u8, license: u32) -> DispatchResult {
 }
 
 #[test]
-fn boundary_a_licence_moves_when_its_year_is_over() {
-	ExtBuilder::default().licences(1, 2).build_and_execute(|| {
+fn boundary_a_license_moves_when_its_year_is_over() {
+	ExtBuilder::default().licenses(1, 2).build_and_execute(|| {
 		System::set_block_number(LOCK - 1);
 		assert!(Licenses::is_locked(0));
 		assert_noop!(transfer(1, 0, 2), pallet_nfts::Error::<Test>::ItemLocked);
@@ -39,8 +39,8 @@ fn boundary_a_licence_moves_when_its_year_is_over() {
 }
 
 #[test]
-fn a_young_licence_cannot_be_bought_or_swapped_away() {
-	ExtBuilder::default().licences(1, 1).build_and_execute(|| {
+fn a_young_license_cannot_be_bought_or_swapped_away() {
+	ExtBuilder::default().licenses(1, 1).build_and_execute(|| {
 		let collection = Licenses::collection().unwrap();
 		assert_ok!(Nfts::set_price(
 			RuntimeOrigin::signed(account(1)),
@@ -62,7 +62,7 @@ fn a_young_licence_cannot_be_bought_or_swapped_away() {
 		));
 		assert_noop!(transfer(2, 0, 2), pallet_nfts::Error::<Test>::ItemLocked);
 
-		// Nor for another licence, which is as young.
+		// Nor for another license, which is as young.
 		assert_ok!(Licenses::do_mint(&account(2)));
 		assert_ok!(Nfts::create_swap(
 			RuntimeOrigin::signed(account(1)),
@@ -88,8 +88,8 @@ fn a_young_licence_cannot_be_bought_or_swapped_away() {
 }
 
 #[test]
-fn a_delegated_licence_does_not_move_however_old() {
-	ExtBuilder::default().licences(1, 2).build_and_execute(|| {
+fn a_delegated_license_does_not_move_however_old() {
+	ExtBuilder::default().licenses(1, 2).build_and_execute(|| {
 		System::set_block_number(LOCK);
 		Delegated::set(&vec![0]);
 		assert_noop!(transfer(1, 0, 2), pallet_nfts::Error::<Test>::ItemLocked);
@@ -102,7 +102,7 @@ fn a_delegated_licence_does_not_move_however_old() {
 
 #[test]
 fn a_burnt_id_stays_empty() {
-	ExtBuilder::default().licences(1, 2).build_and_execute(|| {
+	ExtBuilder::default().licenses(1, 2).build_and_execute(|| {
 		System::set_block_number(LOCK);
 		assert_ok!(burn(1, 0));
 		assert_eq!(Licenses::holder_of(0), None);
@@ -115,7 +115,7 @@ fn a_burnt_id_stays_empty() {
 
 #[test]
 fn other_collections_are_free() {
-	ExtBuilder::default().licences(1, 1).build_and_execute(|| {
+	ExtBuilder::default().licenses(1, 1).build_and_execute(|| {
 		assert_ok!(Nfts::force_create(
 			RuntimeOrigin::root(),
 			account(5),

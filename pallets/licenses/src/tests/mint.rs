@@ -1,4 +1,4 @@
-//! The collection and how licences come into it.
+//! The collection and how licenses come into it.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
@@ -12,10 +12,10 @@ fn text(data: Option<Vec<u8>>) -> String {
 #[test]
 fn genesis_mints_real_items_in_the_order_listed() {
 	ExtBuilder::default()
-		.licences(1, 2)
-		.licences(2, 3)
+		.licenses(1, 2)
+		.licenses(2, 3)
 		.build_and_execute(|| {
-			assert_eq!(<Licenses as LicenceInfo<_>>::minted(), 5);
+			assert_eq!(<Licenses as LicenseInfo<_>>::minted(), 5);
 			let collection = Collection::<Test>::get().unwrap();
 			for (license, holder) in [(0, 1), (1, 1), (2, 2), (3, 2), (4, 2)] {
 				assert_eq!(Licenses::holder_of(license), Some(account(holder)));
@@ -37,7 +37,7 @@ fn genesis_mints_real_items_in_the_order_listed() {
 #[test]
 fn wallets_see_name_and_number() {
 	use nonfungibles_v2::Inspect;
-	ExtBuilder::default().licences(1, 13).build_and_execute(|| {
+	ExtBuilder::default().licenses(1, 13).build_and_execute(|| {
 		let collection = Licenses::collection().unwrap();
 		assert_eq!(
 			text(<Nft as Inspect<_>>::attribute(&collection, &12, b"")),
@@ -52,7 +52,7 @@ fn wallets_see_name_and_number() {
 
 #[test]
 fn genesis_takes_no_deposit() {
-	ExtBuilder::default().licences(1, 1).build_and_execute(|| {
+	ExtBuilder::default().licenses(1, 1).build_and_execute(|| {
 		assert_eq!(Balances::reserved_balance(account(1)), 0);
 		assert_eq!(Balances::reserved_balance(Licenses::account_id()), 0);
 		assert_eq!(Balances::free_balance(Licenses::account_id()), 0);
@@ -61,7 +61,7 @@ fn genesis_takes_no_deposit() {
 
 #[test]
 fn nobody_else_mints_into_the_collection_or_changes_its_supply() {
-	ExtBuilder::default().licences(1, 1).build_and_execute(|| {
+	ExtBuilder::default().licenses(1, 1).build_and_execute(|| {
 		let collection = Licenses::collection().unwrap();
 		assert_noop!(
 			Nfts::mint(
@@ -81,10 +81,10 @@ fn nobody_else_mints_into_the_collection_or_changes_its_supply() {
 }
 
 #[test]
-fn a_minted_licence_is_told_and_dated() {
-	ExtBuilder::default().licences(1, 1).build_and_execute(|| {
+fn a_minted_license_is_told_and_dated() {
+	ExtBuilder::default().licenses(1, 1).build_and_execute(|| {
 		System::set_block_number(7);
-		assert_eq!(<Licenses as LicenceInfo<_>>::mint(&account(3)), Ok(1));
+		assert_eq!(<Licenses as LicenseInfo<_>>::mint(&account(3)), Ok(1));
 		System::assert_last_event(
 			Event::LicenseMinted {
 				license: 1,
@@ -102,12 +102,12 @@ fn a_minted_licence_is_told_and_dated() {
 #[test]
 fn boundary_29_998_and_not_one_more() {
 	ExtBuilder::default()
-		.licences(1, SUPPLY - 1)
+		.licenses(1, SUPPLY - 1)
 		.build_and_execute(|| {
 			assert_eq!(Licenses::do_mint(&account(2)), Ok(SUPPLY - 1));
 			assert_noop!(Licenses::do_mint(&account(2)), Error::<Test>::SoldOut);
 
-			// A burnt licence makes no room.
+			// A burnt license makes no room.
 			System::set_block_number(LOCK + 1);
 			let collection = Licenses::collection().unwrap();
 			assert_ok!(Nfts::burn(
@@ -121,9 +121,9 @@ fn boundary_29_998_and_not_one_more() {
 }
 
 #[test]
-#[should_panic(expected = "the genesis licences can be minted")]
-fn genesis_fails_with_more_licences_than_there_are() {
-	ExtBuilder::default().licences(1, SUPPLY + 1).build();
+#[should_panic(expected = "the genesis licenses can be minted")]
+fn genesis_fails_with_more_licenses_than_there_are() {
+	ExtBuilder::default().licenses(1, SUPPLY + 1).build();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Buying licences.
+//! Buying licenses.
 
 use crate::{mock::*, *};
 use frame_support::{BoundedVec, assert_noop, assert_ok, hypothetically};
@@ -10,7 +10,7 @@ type Round = SaleRoundOf<Test>;
 const PRICE: u128 = 2_600;
 
 /// Listed accounts and those with a referrer pay 2,080. Account 2 is listed, account 1 owns a
-/// licence.
+/// license.
 fn first_round() -> Round {
 	Round {
 		price: PRICE,
@@ -38,7 +38,7 @@ fn second_round() -> Round {
 
 fn with_sale(round: Round, test: impl FnOnce()) {
 	ExtBuilder::default()
-		.licences(1, 1)
+		.licenses(1, 1)
 		.sale(round, &[2])
 		.build_and_execute(test);
 }
@@ -230,7 +230,7 @@ fn boundary_a_sale_runs_from_its_first_block_to_before_its_end() {
 
 #[test]
 fn fails_when_no_sale_is_set() {
-	ExtBuilder::default().licences(1, 1).build_and_execute(|| {
+	ExtBuilder::default().licenses(1, 1).build_and_execute(|| {
 		assert_noop!(buy(2, 1, None), E::SaleClosed);
 		set(Some(second_round()));
 		set(None);
@@ -259,7 +259,7 @@ fn boundary_the_count_is_1_to_100() {
 fn fails_for_who_is_neither_listed_nor_referred() {
 	with_sale(first_round(), || {
 		assert_noop!(buy(3, 1, None), E::NotEligible);
-		// Having a licence is not enough.
+		// Having a license is not enough.
 		assert_noop!(buy(1, 1, None), E::NotEligible);
 		assert_ok!(list(&[3], true));
 		assert_ok!(buy(3, 1, None));
@@ -278,7 +278,7 @@ fn fails_when_one_refers_oneself() {
 }
 
 #[test]
-fn fails_with_a_referrer_without_a_licence() {
+fn fails_with_a_referrer_without_a_license() {
 	with_sale(first_round(), || {
 		assert_noop!(buy(3, 1, Some(4)), E::ReferrerWithoutLicense);
 		assert_noop!(buy(2, 1, Some(3)), E::ReferrerWithoutLicense);
@@ -356,7 +356,7 @@ fn a_limit_of_all_numbers_does_not_overflow() {
 }
 
 #[test]
-fn boundary_the_last_licences_are_sold_whole_or_not_at_all() {
+fn boundary_the_last_licenses_are_sold_whole_or_not_at_all() {
 	with_sale(first_round(), || {
 		// As if all but two had been minted and burnt.
 		hypothetically!({
@@ -409,7 +409,7 @@ fn boundary_the_buyers_account_is_not_lost_to_the_price() {
 #[test]
 fn fails_when_the_commission_cannot_be_paid_out() {
 	with_sale(first_round(), || {
-		// The referrer's account went below the existential deposit, its licence did not.
+		// The referrer's account went below the existential deposit, its license did not.
 		assert_ok!(Balances::force_set_balance(
 			RuntimeOrigin::root(),
 			account(1),

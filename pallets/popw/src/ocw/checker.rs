@@ -415,7 +415,7 @@ impl<T: Config> Side<'_, T> {
 	fn report_absent(&self) {
 		let next = self.now.saturating_add(1);
 		if !matches!(self.round.phase(next), Phase::Commit | Phase::Reveal)
-			|| self.info.licences == 0
+			|| self.info.licenses == 0
 		{
 			return;
 		}

@@ -248,7 +248,7 @@ fn owner_never_sits_on_its_own_worker_and_nobody_sits_twice() {
 }
 
 #[test]
-fn works_without_any_licence() {
+fn works_without_any_license() {
 	ExtBuilder::default().build_and_execute(|| {
 		add_worker(
 			0,

@@ -158,7 +158,7 @@ fn a_commitment_that_would_fail_is_refused() {
 			}
 		};
 		assert_ok!(check(by(0, 0)));
-		assert!(check(by(0, 60)).is_err(), "a batch past its licences");
+		assert!(check(by(0, 60)).is_err(), "a batch past its licenses");
 		assert!(check(by(7, 0)).is_err(), "no operator");
 		dispatch(by(0, 0));
 		assert!(check(by(0, 0)).is_err(), "the second time");

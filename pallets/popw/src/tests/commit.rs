@@ -71,11 +71,11 @@ fn fails_for_others_than_the_operator() {
 }
 
 #[test]
-fn fails_without_a_licence() {
+fn fails_without_a_license() {
 	while_attesting(|| {
-		heard(|heard| heard.operators.get_mut(&0).unwrap().licences = 0);
+		heard(|heard| heard.operators.get_mut(&0).unwrap().licenses = 0);
 		run_to(12);
-		assert_noop!(try_commit(0, 0, 0), Error::<Test>::NoLicence);
+		assert_noop!(try_commit(0, 0, 0), Error::<Test>::NoLicense);
 	});
 }
 

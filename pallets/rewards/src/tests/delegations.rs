@@ -60,7 +60,7 @@ fn a_delegator_is_paid_in_kai() {
 }
 
 #[test]
-fn a_licence_holder_is_paid_in_vkai() {
+fn a_license_holder_is_paid_in_vkai() {
 	ExtBuilder::default().build_and_execute(|| {
 		delegate(0, ANNA, 1);
 		next_epoch();

@@ -300,7 +300,7 @@ fn a_commission_holds_after_a_whole_epochs_notice() {
 }
 
 #[test]
-fn licences_share_the_commission_in_vkai() {
+fn licenses_share_the_commission_in_vkai() {
 	ExtBuilder::default().build_and_execute(|| {
 		commission(OPERATOR, 30);
 		delegate(0, ANNA, 2);
@@ -330,7 +330,7 @@ fn licences_share_the_commission_in_vkai() {
 			]
 		);
 		assert_eq!(Rewards::claimable(OPERATORS), all - members);
-		// Two of three licences that were there; the operator's own is one.
+		// Two of three licenses that were there; the operator's own is one.
 		near(Rewards::claimable_by(OPERATOR, ANNA), members * 2 / 3);
 		near(Rewards::claimable_by(OPERATOR, OPERATORS), members / 3);
 		assert_eq!(Rewards::claimable_by(OPERATOR, BEN), 0);
@@ -339,7 +339,7 @@ fn licences_share_the_commission_in_vkai() {
 }
 
 #[test]
-fn an_operator_that_leaves_takes_nothing_of_its_licence_holders() {
+fn an_operator_that_leaves_takes_nothing_of_its_license_holders() {
 	ExtBuilder::default().build_and_execute(|| {
 		commission(OPERATOR, 100);
 		delegate(0, ANNA, 2);

@@ -3,10 +3,10 @@
 use super::*;
 use frame_support::assert_noop;
 
-/// Five operators with two licences each, so that all sit in every committee.
+/// Five operators with two licenses each, so that all sit in every committee.
 fn with_five(test: impl FnOnce()) {
-	let licences: Vec<_> = (1..=5).map(|n| (n, 2)).collect();
-	world(&licences, || {
+	let licenses: Vec<_> = (1..=5).map(|n| (n, 2)).collect();
+	world(&licenses, || {
 		for n in 1..=5u8 {
 			register(n);
 			for license in 2 * u32::from(n - 1)..2 * u32::from(n) {

@@ -1,4 +1,4 @@
-//! The draw of committees: fair, never twice, never one's own, and as cheap with all licences as with
+//! The draw of committees: fair, never twice, never one's own, and as cheap with all licenses as with
 //! few.
 
 use super::*;
@@ -10,12 +10,12 @@ use std::sync::{
 };
 use tracing::{Event as Trace, Metadata, Subscriber, field::Visit, span};
 
-/// Registers accounts 1, 2, … and gives each as many licences as listed, all of them active, and
-/// begins a round. Licences are as accepting them would leave them, without the items.
-fn with_operators(licences: &[u32], test: impl FnOnce(&Running)) {
+/// Registers accounts 1, 2, … and gives each as many licenses as listed, all of them active, and
+/// begins a round. Licenses are as accepting them would leave them, without the items.
+fn with_operators(licenses: &[u32], test: impl FnOnce(&Running)) {
 	world(&[], || {
 		let mut license = 0;
-		for (n, count) in (1u8..).zip(licences) {
+		for (n, count) in (1u8..).zip(licenses) {
 			let operator = register(n);
 			for _ in 0..*count {
 				put(license, operator);
@@ -23,16 +23,16 @@ fn with_operators(licences: &[u32], test: impl FnOnce(&Running)) {
 			}
 		}
 		minted(license);
-		ActiveLicences::<World>::put(license);
+		ActiveLicenses::<World>::put(license);
 		test(&attest(0));
-		// The rest of the state is that of a world without licences.
+		// The rest of the state is that of a world without licenses.
 		let _ = Pages::<World>::clear(u32::MAX, None);
-		ActiveLicences::<World>::put(0);
+		ActiveLicenses::<World>::put(0);
 		minted(0);
 	});
 }
 
-fn put(license: LicenceId, operator: OperatorId) {
+fn put(license: LicenseId, operator: OperatorId) {
 	let (page, index) = place(license);
 	Pages::<World>::mutate(page, |entries| {
 		while entries.len() <= index {
@@ -69,9 +69,9 @@ fn chi_squared_is_what_it_should_be() {
 }
 
 #[test]
-fn the_first_seat_falls_in_proportion_to_licences() {
-	let licences = [1, 2, 3, 5, 8, 13, 21, 34, 55, 2, 1, 40];
-	with_operators(&licences, |running| {
+fn the_first_seat_falls_in_proportion_to_licenses() {
+	let licenses = [1, 2, 3, 5, 8, 13, 21, 34, 55, 2, 1, 40];
+	with_operators(&licenses, |running| {
 		let mut first = [0u32; 12];
 		for worker in 1..=4_000 {
 			let committee = Popw::committee(worker, running.round);
@@ -79,10 +79,10 @@ fn the_first_seat_falls_in_proportion_to_licences() {
 		}
 		// 11 degrees of freedom: above 31.3 once in a thousand fair draws, and the draw is the same
 		// at each run.
-		let fair = chi_squared(&first, &licences);
+		let fair = chi_squared(&first, &licenses);
 		assert!(fair < 31.3, "{first:?}: {fair}");
 		// And it would not do for equal chances, nor for those of a neighbour.
-		let mut shifted = licences;
+		let mut shifted = licenses;
 		shifted.rotate_left(1);
 		for wrong in [[1; 12], shifted] {
 			assert!(chi_squared(&first, &wrong) > 1_000.0);
@@ -91,11 +91,11 @@ fn the_first_seat_falls_in_proportion_to_licences() {
 }
 
 #[test]
-fn seats_of_small_operators_are_in_proportion_to_their_licences() {
+fn seats_of_small_operators_are_in_proportion_to_their_licenses() {
 	// No operator has more than a fiftieth, so that sitting once hardly keeps from sitting again.
-	let licences: Vec<u32> = (0..40).map(|n| 5 + n % 3 * 5).collect();
-	with_operators(&licences, |running| {
-		let mut seats = vec![0u32; licences.len()];
+	let licenses: Vec<u32> = (0..40).map(|n| 5 + n % 3 * 5).collect();
+	with_operators(&licenses, |running| {
+		let mut seats = vec![0u32; licenses.len()];
 		for worker in 1..=2_000 {
 			for operator in Popw::committee(worker, running.round) {
 				seats[operator as usize] += 1;
@@ -104,7 +104,7 @@ fn seats_of_small_operators_are_in_proportion_to_their_licences() {
 		assert_eq!(seats.iter().sum::<u32>(), 10_000, "all committees are full");
 		let of = |size: u32| -> f64 {
 			let these = || {
-				licences
+				licenses
 					.iter()
 					.zip(&seats)
 					.filter(move |(l, _)| **l == size)
@@ -112,7 +112,7 @@ fn seats_of_small_operators_are_in_proportion_to_their_licences() {
 			let (count, sum) = (these().count(), these().map(|(_, s)| *s).sum::<u32>());
 			f64::from(sum) / count as f64 / f64::from(size)
 		};
-		// Seats for a licence are the same in each size of operator, within 8 %.
+		// Seats for a license are the same in each size of operator, within 8 %.
 		for (a, b) in [(of(5), of(10)), (of(10), of(15)), (of(5), of(15))] {
 			assert!(
 				(a / b - 1.0).abs() < 0.08,
@@ -126,7 +126,7 @@ fn seats_of_small_operators_are_in_proportion_to_their_licences() {
 }
 
 #[test]
-fn licences_that_are_not_active_take_no_seats_from_those_that_are() {
+fn licenses_that_are_not_active_take_no_seats_from_those_that_are() {
 	// Two thirds are held by who is offline, gone or banned.
 	with_operators(&[10, 10, 10, 10, 10, 10], |running| {
 		// The round before it is over, in which it was not registered yet.
@@ -139,7 +139,7 @@ fn licences_that_are_not_active_take_no_seats_from_those_that_are() {
 			let from = <Popw as Checks>::next_round();
 			record.as_mut().unwrap().ban = Some(Ban::new(None, from, u64::MAX));
 		});
-		ActiveLicences::<World>::put(30);
+		ActiveLicenses::<World>::put(30);
 		let next = attest(1).round;
 		for worker in 2..200 {
 			let mut committee = Popw::committee(worker, next);
@@ -156,7 +156,7 @@ fn licences_that_are_not_active_take_no_seats_from_those_that_are() {
 
 #[test]
 fn an_operator_never_sits_twice_nor_on_its_own_worker() {
-	// One has most licences, and would be drawn again and again.
+	// One has most licenses, and would be drawn again and again.
 	with_operators(&[60, 5, 5, 5, 5, 5, 5], |running| {
 		let own: BTreeMap<WorkerId, AccountId> = (1..=700)
 			.map(|worker| (worker, account(1 + (worker % 7) as u8)))
@@ -254,14 +254,14 @@ fn reads(f: impl FnOnce()) -> (u32, u32, u32) {
 }
 
 #[test]
-fn a_draw_reads_one_page_and_one_record_whatever_the_number_of_licences() {
-	let of = |licences: u32| {
+fn a_draw_reads_one_page_and_one_record_whatever_the_number_of_licenses() {
+	let of = |licenses: u32| {
 		let mut counted = None;
-		with_operators(&[licences], |running| {
-			let draw = |licence: LicenceId| {
-				reads(|| assert_eq!(Checkers::seat(licence, running.round), Some(0)))
+		with_operators(&[licenses], |running| {
+			let draw = |license: LicenseId| {
+				reads(|| assert_eq!(Checkers::seat(license, running.round), Some(0)))
 			};
-			let draws = [0, licences / 2, licences - 1].map(draw);
+			let draws = [0, licenses / 2, licenses - 1].map(draw);
 			// With one operator, no committee is ever full: all draws there may be are made, and all
 			// hit. Its record is read for each, and once more for its account.
 			let committee = reads(|| {
@@ -274,7 +274,7 @@ fn a_draw_reads_one_page_and_one_record_whatever_the_number_of_licences() {
 	let (few, many) = (of(30), of(29_998));
 	assert_eq!(few.0, [(1, 1, 0); 3]);
 	assert_eq!(few, many);
-	// All licences are active: 8 draws for each of the 5 seats.
+	// All licenses are active: 8 draws for each of the 5 seats.
 	assert_eq!((many.1.0, many.1.1), (40, 41));
 	assert!(
 		many.1.2 <= 8,

@@ -1,4 +1,4 @@
-//! What happens to delegations, seats, commitments and what was earned when a licence, an operator or
+//! What happens to delegations, seats, commitments and what was earned when a license, an operator or
 //! its keys go.
 
 use super::*;
@@ -8,7 +8,7 @@ use sp_runtime::transaction_validity::TransactionSource;
 
 type E = Error<World>;
 
-/// Accounts 1, 2 and 3 are operators 0, 1 and 2; account 10 has licences 0 … 3, of which each has
+/// Accounts 1, 2 and 3 are operators 0, 1 and 2; account 10 has licenses 0 … 3, of which each has
 /// one.
 fn with_three(test: impl FnOnce()) {
 	world(&[(10, 4)], || {
@@ -33,7 +33,7 @@ fn drawn_next() -> Vec<OperatorId> {
 }
 
 #[test]
-fn a_licence_is_transferred_after_its_year_and_without_delegation() {
+fn a_license_is_transferred_after_its_year_and_without_delegation() {
 	with_three(|| {
 		let locked = DispatchError::from(pallet_nfts::Error::<World>::ItemLocked);
 		assert_noop!(transfer(10, 3, 11), locked);
@@ -72,7 +72,7 @@ fn a_licence_is_transferred_after_its_year_and_without_delegation() {
 }
 
 #[test]
-fn a_burnt_licence_is_an_empty_draw() {
+fn a_burnt_license_is_an_empty_draw() {
 	with_three(|| {
 		run_to(LOCK + 1);
 		assert_ok!(Checkers::revoke_delegation(signed(10), 2));
@@ -111,7 +111,7 @@ fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 		Checkers::terms(PoolId::Checker(0)).commission.in_epoch(0),
 		Perbill::from_percent(10)
 	);
-	// From the next round on the licence works for the other, alone.
+	// From the next round on the license works for the other, alone.
 	assert_eq!(Checkers::seat(0, running.round + 2 * 3), Some(1));
 	assert_eq!(Checkers::terms(PoolId::Checker(1)).value.shares, 2);
 	let mut seats = drawn_next();
@@ -221,7 +221,7 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 		assert_eq!(
 			Checkers::seat(0, rotated),
 			Some(0),
-			"licences and seats stay"
+			"licenses and seats stay"
 		);
 		running.reveal(|operator| (operator == 0).then_some(UP));
 		Checkers::strike(0, running.worker, running.round);

@@ -1,4 +1,4 @@
-//! A runtime in which licences, checkers and rounds are all real. Workers are as many as anyone asks
+//! A runtime in which licenses, checkers and rounds are all real. Workers are as many as anyone asks
 //! for, each due in every spot round, and say nothing by themselves.
 
 use crate as pallet_checkers;
@@ -37,7 +37,7 @@ type Block = sp_runtime::generic::Block<Header, Extrinsic>;
 
 /// Blocks of a phase.
 pub const PHASE: BlockNumber = 4;
-/// Blocks for which a licence is locked.
+/// Blocks for which a license is locked.
 pub const LOCK: BlockNumber = 60;
 /// What accounts 1 … 40 have.
 pub const FUNDS: Balance = 100_000;
@@ -104,11 +104,11 @@ parameter_types! {
 impl pallet_nfts::Config for World {
 	type RuntimeEvent = RuntimeEvent;
 	type CollectionId = u32;
-	type ItemId = LicenceId;
+	type ItemId = LicenseId;
 	type Currency = Balances;
 	type CreateOrigin = AsEnsureOriginWithArg<EnsureSigned<AccountId>>;
 	type ForceOrigin = EnsureRoot<AccountId>;
-	type Locker = pallet_licenses::LicenceLocker<World, Checkers>;
+	type Locker = pallet_licenses::LicenseLocker<World, Checkers>;
 	type CollectionDeposit = ConstU128<100>;
 	type ItemDeposit = ConstU128<1>;
 	type MetadataDepositBase = ConstU128<1>;
@@ -143,7 +143,7 @@ impl pallet_licenses::Config for World {
 impl pallet_checkers::Config for World {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Currency = Balances;
-	type Licences = Licenses;
+	type Licenses = Licenses;
 	type Checks = Popw;
 	type Workers = Registry;
 	type OnPoolChange = Rewards;
@@ -453,26 +453,26 @@ pub fn receipt(worker: WorkerId, round: RoundIndex, keys: u8) -> AgentSignature 
 	agent_of(worker).sign(&receipt_payload(System::block_hash(0), seed, &key))
 }
 
-pub fn transfer(from: u8, license: LicenceId, to: u8) -> DispatchResult {
+pub fn transfer(from: u8, license: LicenseId, to: u8) -> DispatchResult {
 	let collection = Licenses::collection().expect("there is one");
 	Nfts::transfer(signed(from), collection, license, account(to))
 }
 
-pub fn burn(from: u8, license: LicenceId) -> DispatchResult {
+pub fn burn(from: u8, license: LicenseId) -> DispatchResult {
 	let collection = Licenses::collection().expect("there is one");
 	Nfts::burn(signed(from), collection, license)
 }
 
-/// Builds the world at block 1: `licences` says how many licences account `n` has from genesis. All
+/// Builds the world at block 1: `licenses` says how many licenses account `n` has from genesis. All
 /// invariants are checked after the test.
-pub fn world(licences: &[(u8, u32)], test: impl FnOnce()) {
+pub fn world(licenses: &[(u8, u32)], test: impl FnOnce()) {
 	let config = RuntimeGenesisConfig {
 		balances: pallet_balances::GenesisConfig {
 			balances: (1..=40).map(|n| (account(n), FUNDS)).collect(),
 			..Default::default()
 		},
 		licenses: pallet_licenses::GenesisConfig {
-			licences: licences
+			licenses: licenses
 				.iter()
 				.map(|(n, count)| (account(*n), *count))
 				.collect(),
@@ -491,7 +491,7 @@ pub fn world(licences: &[(u8, u32)], test: impl FnOnce()) {
 }
 
 pub fn invariants() {
-	Licenses::do_try_state().expect("the invariants of licences hold");
+	Licenses::do_try_state().expect("the invariants of licenses hold");
 	Checkers::do_try_state().expect("the invariants of checkers hold");
 	for ((operator, member), shares) in Shares::get() {
 		assert_eq!(Members::<World>::get(operator, member), shares as u32);

@@ -1,5 +1,5 @@
 //! Random sequences of all calls of both pallets, of transfers and burns, and of blocks and rounds:
-//! holders, balances, statuses and the activity of every licence are those of a plain model.
+//! holders, balances, statuses and the activity of every license are those of a plain model.
 
 use super::*;
 use crate::tests::model::plain_ban;
@@ -10,7 +10,7 @@ use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 /// All may buy and hold, 1 … 3 may be operators.
 const ACCOUNTS: core::ops::RangeInclusive<u8> = 1..=5;
-/// Licences that account 1 has from genesis.
+/// Licenses that account 1 has from genesis.
 const FIRST: u32 = 3;
 
 #[derive(Clone, Debug)]
@@ -42,15 +42,15 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
 	let anyone = || ACCOUNTS;
 	let operator = || 1..=3u8;
-	let licence = || 0..12u32;
+	let license = || 0..12u32;
 	let price = prop_oneof![Just(100), Just(7_001), Just(60_000)];
 	prop_oneof![
 		2 => (any::<bool>(), price, 1..6u32).prop_map(|(p, price, n)| Op::SetSale(p, price, n)),
 		1 => Just(Op::EndSale),
 		2 => (anyone(), any::<bool>()).prop_map(|(n, on)| Op::List(n, on)),
 		6 => (anyone(), 0..4u32, prop::option::of(anyone())).prop_map(|(n, c, r)| Op::Buy(n, c, r)),
-		3 => (licence(), anyone()).prop_map(|(l, n)| Op::Transfer(l, n)),
-		1 => licence().prop_map(Op::Burn),
+		3 => (license(), anyone()).prop_map(|(l, n)| Op::Transfer(l, n)),
+		1 => license().prop_map(Op::Burn),
 		5 => operator().prop_map(Op::Register),
 		2 => operator().prop_map(Op::Deregister),
 		1 => operator().prop_map(Op::Keys),
@@ -58,10 +58,10 @@ fn op() -> impl Strategy<Value = Op> {
 		3 => (operator(), prop::bool::weighted(0.8)).prop_map(|(n, on)| Op::AutoAccept(n, on)),
 		2 => operator().prop_map(Op::Offline),
 		3 => operator().prop_map(Op::Online),
-		9 => (licence(), operator()).prop_map(|(l, n)| Op::Delegate(l, n)),
-		4 => licence().prop_map(Op::Accept),
-		1 => licence().prop_map(Op::Reject),
-		4 => licence().prop_map(Op::Revoke),
+		9 => (license(), operator()).prop_map(|(l, n)| Op::Delegate(l, n)),
+		4 => license().prop_map(Op::Accept),
+		1 => license().prop_map(Op::Reject),
+		4 => license().prop_map(Op::Revoke),
 		6 => (operator(), 0..2u32).prop_map(|(n, w)| Op::Lone(n, u32::from(n) * 10 + w)),
 		5 => operator().prop_map(Op::Annul),
 		2 => prop_oneof![Just(6u64), Just(24 * 6), Just(24 * 31)].prop_map(Op::Hours),
@@ -79,7 +79,7 @@ struct Plain {
 	auto: bool,
 }
 
-/// A licence as the model sees it: `None` for a burnt one's holder.
+/// A license as the model sees it: `None` for a burnt one's holder.
 #[derive(Clone, Debug)]
 struct Item {
 	holder: Option<u8>,
@@ -98,7 +98,7 @@ struct Model {
 	operators: Vec<Plain>,
 	/// Round, time, workers.
 	strikes: BTreeMap<u8, Vec<(RoundIndex, u64, Vec<WorkerId>)>>,
-	/// Who sat for each licence in each round that started.
+	/// Who sat for each license in each round that started.
 	seats: BTreeMap<RoundIndex, Vec<Option<OperatorId>>>,
 }
 
@@ -138,8 +138,8 @@ impl Model {
 		&mut self.operators[number]
 	}
 
-	fn item(&self, licence: u32) -> Option<(&Item, u8)> {
-		let item = self.items.get(licence as usize)?;
+	fn item(&self, license: u32) -> Option<(&Item, u8)> {
+		let item = self.items.get(license as usize)?;
 		item.holder.map(|holder| (item, holder))
 	}
 
@@ -206,8 +206,8 @@ impl Model {
 			Op::Buy(buyer, count, referrer) => self
 				.price(buyer, count, referrer)
 				.is_some_and(|(paid, _)| self.free[&buyer] > paid),
-			Op::Transfer(licence, _) | Op::Burn(licence) => {
-				self.item(licence).is_some_and(|(item, _)| free(item))
+			Op::Transfer(license, _) | Op::Burn(license) => {
+				self.item(license).is_some_and(|(item, _)| free(item))
 			}
 			Op::Register(n) => {
 				self.registered(n).is_none()
@@ -222,17 +222,17 @@ impl Model {
 				self.registered(n).is_some_and(|o| !o.online || o.banned)
 					&& self.banned_until(n) <= now
 			}
-			Op::Delegate(licence, n) => {
+			Op::Delegate(license, n) => {
 				self.registered(n).is_some()
 					&& self
-						.item(licence)
+						.item(license)
 						.is_some_and(|(item, _)| item.delegated.is_none())
 			}
-			Op::Accept(licence) | Op::Reject(licence) => self
-				.item(licence)
+			Op::Accept(license) | Op::Reject(license) => self
+				.item(license)
 				.is_some_and(|(item, _)| matches!(item.delegated, Some((_, false)))),
-			Op::Revoke(licence) => self
-				.item(licence)
+			Op::Revoke(license) => self
+				.item(license)
 				.is_some_and(|(item, _)| item.delegated.is_some()),
 			Op::Annul(n) => {
 				let last = self.strikes.get(&n).and_then(|all| all.last());
@@ -244,9 +244,9 @@ impl Model {
 
 	/// Tries the call.
 	fn call(&self, op: &Op) -> DispatchResult {
-		let holder = |licence| signed(self.item(licence).map_or(9, |(_, holder)| holder));
-		let operator = |licence| {
-			let delegated = self.item(licence).and_then(|(item, _)| item.delegated);
+		let holder = |license| signed(self.item(license).map_or(9, |(_, holder)| holder));
+		let operator = |license| {
+			let delegated = self.item(license).and_then(|(item, _)| item.delegated);
 			signed(delegated.map_or(9, |(number, _)| self.operators[number].account))
 		};
 		match *op {
@@ -264,12 +264,12 @@ impl Model {
 				let referrer = referrer.map(account);
 				Licenses::purchase(signed(n), count, referrer)
 			}
-			Op::Transfer(licence, to) => transfer(
-				self.item(licence).map_or(9, |(_, holder)| holder),
-				licence,
+			Op::Transfer(license, to) => transfer(
+				self.item(license).map_or(9, |(_, holder)| holder),
+				license,
 				to,
 			),
-			Op::Burn(licence) => burn(self.item(licence).map_or(9, |(_, holder)| holder), licence),
+			Op::Burn(license) => burn(self.item(license).map_or(9, |(_, holder)| holder), license),
 			Op::Register(n) => {
 				let (key, agent, proof) = keys(n, n);
 				Checkers::register_checker(signed(n), key, agent, Perbill::zero(), proof)
@@ -285,12 +285,12 @@ impl Model {
 			Op::AutoAccept(n, on) => Checkers::set_auto_accept(signed(n), on),
 			Op::Offline(n) => Checkers::go_offline(signed(n)),
 			Op::Online(n) => Checkers::go_online(signed(n)),
-			Op::Delegate(licence, n) => {
-				Checkers::delegate_license(holder(licence), licence, account(n))
+			Op::Delegate(license, n) => {
+				Checkers::delegate_license(holder(license), license, account(n))
 			}
-			Op::Accept(licence) => Checkers::accept_delegation(operator(licence), licence),
-			Op::Reject(licence) => Checkers::reject_delegation(operator(licence), licence),
-			Op::Revoke(licence) => Checkers::revoke_delegation(holder(licence), licence),
+			Op::Accept(license) => Checkers::accept_delegation(operator(license), license),
+			Op::Reject(license) => Checkers::reject_delegation(operator(license), license),
+			Op::Revoke(license) => Checkers::revoke_delegation(holder(license), license),
 			Op::Annul(n) => {
 				let kept = Checkers::strikes_of(account(n));
 				let (worker, round) = self.last_strike(n);
@@ -362,8 +362,8 @@ impl Model {
 					});
 				}
 			}
-			Op::Transfer(licence, to) => self.items[licence as usize].holder = Some(to),
-			Op::Burn(licence) => self.items[licence as usize].holder = None,
+			Op::Transfer(license, to) => self.items[license as usize].holder = Some(to),
+			Op::Burn(license) => self.items[license as usize].holder = None,
 			Op::Register(account) => {
 				*self.free.get_mut(&account).expect("it is known") -= DEPOSIT;
 				self.operators.push(Plain {
@@ -381,18 +381,18 @@ impl Model {
 				self.operator(n).online = true;
 				self.operator(n).banned = false;
 			}
-			Op::Delegate(licence, n) => {
+			Op::Delegate(license, n) => {
 				let number = self.number(n).expect("it is registered");
-				let item = &mut self.items[licence as usize];
+				let item = &mut self.items[license as usize];
 				let accepted = self.operators[number].auto || item.holder == Some(n);
 				item.delegated = Some((number, accepted));
 			}
-			Op::Accept(licence) => {
-				let item = &mut self.items[licence as usize];
+			Op::Accept(license) => {
+				let item = &mut self.items[license as usize];
 				item.delegated = item.delegated.map(|(number, _)| (number, true));
 			}
-			Op::Reject(licence) | Op::Revoke(licence) => {
-				self.items[licence as usize].delegated = None;
+			Op::Reject(license) | Op::Revoke(license) => {
+				self.items[license as usize].delegated = None;
 			}
 			Op::Annul(n) => {
 				let before = self.banned_until(n);
@@ -473,8 +473,8 @@ impl Model {
 
 	fn check(&self) {
 		assert_eq!(Licenses::minted() as usize, self.items.len());
-		for (licence, item) in (0u32..).zip(&self.items) {
-			assert_eq!(Licenses::holder_of(licence), item.holder.map(account));
+		for (license, item) in (0u32..).zip(&self.items) {
+			assert_eq!(Licenses::holder_of(license), item.holder.map(account));
 		}
 		for (n, free) in &self.free {
 			assert_eq!(Balances::free_balance(account(*n)), *free, "account {n}");
@@ -485,21 +485,21 @@ impl Model {
 			Checkers::active() as usize,
 			in_next.iter().flatten().count()
 		);
-		for licence in 0..self.items.len() as u32 + 2 {
-			let of = |seats: &Vec<_>| seats.get(licence as usize).copied().flatten();
+		for license in 0..self.items.len() as u32 + 2 {
+			let of = |seats: &Vec<_>| seats.get(license as usize).copied().flatten();
 			for round in <Popw as Checks>::oldest_round()..next {
 				let expected = self.seats.get(&(round / 2 * 2)).and_then(of);
 				assert_eq!(
-					Checkers::seat(licence, round),
+					Checkers::seat(license, round),
 					expected,
-					"{licence} in {round}"
+					"{license} in {round}"
 				);
 			}
 			for round in [next, next + 1, next + 50] {
 				assert_eq!(
-					Checkers::seat(licence, round),
+					Checkers::seat(license, round),
 					of(&in_next),
-					"{licence} in {round}"
+					"{license} in {round}"
 				);
 			}
 		}
@@ -534,7 +534,7 @@ proptest! {
 	})]
 
 	#[test]
-	fn licences_and_checkers_are_those_of_a_plain_model(ops in prop::collection::vec(op(), 20..160)) {
+	fn licenses_and_checkers_are_those_of_a_plain_model(ops in prop::collection::vec(op(), 20..160)) {
 		world(&[(1, FIRST)], || {
 			let mut model = Model::new();
 			for op in ops {

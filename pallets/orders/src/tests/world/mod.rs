@@ -15,7 +15,7 @@ use frame_system::EnsureRoot;
 use kaisar_math::{Ratio, Split, tiers};
 use kaisar_primitives::{
 	AgentKey, Balance, BenchParams, BlockNumber, CheckerKey, Checks, ClosedCheck, EpochIndex,
-	GpuClass, HOURS, KAI, KeyProof, LicenceId, OnClosed, OperatorId, OperatorInfo, OrderId,
+	GpuClass, HOURS, KAI, KeyProof, LicenseId, OnClosed, OperatorId, OperatorInfo, OrderId,
 	Outcome, PlanRates, PoolId, PoolTerms, Pools, Profile, RoundIndex, SeatResult, Seats, Verdict,
 	Votes, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 	keys::{KeyRole, possession_payload},
@@ -69,9 +69,9 @@ pub const DEADLINE: BlockNumber = 75;
 pub const SETUP: BlockNumber = 30;
 pub const BAR: BlockNumber = 60;
 pub const BOND: Balance = 10 * KAI;
-/// Operators, with as many licences each.
+/// Operators, with as many licenses each.
 pub const OPERATORS: OperatorId = 3;
-const LICENCES: u32 = 10;
+const LICENSES: u32 = 10;
 /// More than any block of the property test needs.
 pub const PLENTY: Weight = Weight::from_parts(1_000 * WEIGHT_REF_TIME_PER_SECOND, u64::MAX);
 
@@ -165,20 +165,20 @@ pub fn operator_account(operator: OperatorId) -> AccountId {
 pub struct Committee;
 impl Seats<AccountId> for Committee {
 	fn minted() -> u32 {
-		OPERATORS * LICENCES
+		OPERATORS * LICENSES
 	}
 	fn active() -> u32 {
-		OPERATORS * LICENCES
+		OPERATORS * LICENSES
 	}
-	fn seat(licence: LicenceId, _: RoundIndex) -> Option<OperatorId> {
-		Some(licence / LICENCES)
+	fn seat(license: LicenseId, _: RoundIndex) -> Option<OperatorId> {
+		Some(license / LICENSES)
 	}
 	fn operator(operator: OperatorId, _: RoundIndex) -> Option<OperatorInfo<AccountId>> {
 		(operator < OPERATORS).then(|| OperatorInfo {
 			account: operator_account(operator),
 			key: CheckerKey::from(sr25519::Public::from_raw([2; 32])),
 			agent: AgentKey::from_raw([2; 32]),
-			licences: LICENCES,
+			licenses: LICENSES,
 		})
 	}
 	fn number(account: &AccountId) -> Option<OperatorId> {
