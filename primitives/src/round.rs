@@ -109,9 +109,11 @@ pub struct Verdict {
 	pub online: bool,
 	/// The rented container answers; true where nothing is rented.
 	pub service: bool,
-	/// All openings fit the attested root.
+	/// The checker could judge times. If not, its vote says nothing of the hardware.
+	pub timed: bool,
+	/// No opening contradicts the attested root.
 	pub proof: bool,
-	/// Bandwidth tier, 0 … 4.
+	/// Bandwidth tier, 0 … 4; [`NO_OPINION`](Self::NO_OPINION) where the checker's own line was full.
 	pub bandwidth: u8,
 	/// CPU tier, 0 … 4.
 	pub cpu: u8,
@@ -126,10 +128,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
+	/// In place of a bandwidth tier: the checker has no opinion on it.
+	pub const NO_OPINION: u8 = 255;
+
 	/// The verdict on a worker that did not answer.
 	pub const OFFLINE: Self = Self {
 		online: false,
 		service: false,
+		timed: false,
 		proof: false,
 		bandwidth: 0,
 		cpu: 0,
@@ -163,6 +169,8 @@ pub enum SeatResult {
 	Dissenting,
 	/// Revealed no vote.
 	Missed,
+	/// Could not judge times. Does not earn, and is no error.
+	Abstained,
 }
 
 /// What a check came to.
@@ -181,12 +189,11 @@ pub enum SeatResult {
 pub enum Outcome {
 	/// More than half of the committee's size found it online.
 	Online {
-		/// What was verified.
-		profile: Profile,
-		/// The rented container answers.
+		/// What was verified, no more than the claim. `None` if no majority agreed on the hardware, so that
+		/// what was known before stands.
+		profile: Option<Profile>,
+		/// The rented container answers, or nothing has to.
 		service: bool,
-		/// No majority named a GPU; the old one stands in `profile`, this once.
-		gpu_stands: bool,
 	},
 	/// More than half of the committee's size found it offline.
 	Offline,
@@ -203,24 +210,31 @@ pub struct Closing {
 	pub round_start: BlockNumber,
 	/// What it came to.
 	pub outcome: Outcome,
-	/// It only verifies and credits no time ([`crate::Forced::verify_only`]).
-	pub verify_only: bool,
-	/// More than half of the votes found the proof false, or class 0 where a class was verified.
+	/// The worker was rented when the round began: the check showed only that it is there and that its
+	/// service answers.
+	pub rented: bool,
+	/// Bandwidth and disk were measured too.
+	pub full: bool,
+	/// Blocks that it may credit. Of a rented worker, the most rented blocks ("MaxGap"); in a census, the idle
+	/// blocks that it stands for if it decides the hardware; 0 in every other check.
+	pub credit: BlockNumber,
+	/// An opening contradicts the attested root, found by more than half of the committee's size.
 	pub false_proof: bool,
-	/// Most blocks that online and rented time together may be credited for.
-	pub max_gap: BlockNumber,
+	/// More than three quarters of the committee's size found what a slash is for: the worker offline, or its
+	/// proof false. Also if it did not attest at all.
+	pub slashes: bool,
 }
 
 /// What a closed check proved of a worker, as Rewards and Orders are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, TypeInfo)]
 pub struct Proved {
-	/// Blocks online, the rented ones included.
-	pub online: BlockNumber,
-	/// Blocks rented.
+	/// Idle blocks that a census stands for.
+	pub idle: BlockNumber,
+	/// Rented blocks since the last proof.
 	pub rented: BlockNumber,
-	/// The worker's whole pool at that moment.
+	/// The worker's whole pool at that moment, without what unbonds.
 	pub stake: Balance,
-	/// Its profile at that moment.
+	/// The lesser of its profiles before and after the check.
 	pub profile: Profile,
 }
 

@@ -9,6 +9,8 @@
 //!   Orders ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
+//!   Popw ──OnUnopened──▶ Rewards
+//!   Providers ──Prices──▶ Orders
 //!   Providers, Orders, Popw ──GpuClasses──▶ Rewards
 //! ```
 //!
@@ -18,9 +20,9 @@
 //! `()` implements the traits that a test's runtime leaves out.
 
 use crate::{
-	AgentKey, Balance, BlockNumber, CheckerKey, Closing, Commission, EpochIndex, Forced, GpuClass,
-	LicenseId, OperatorId, OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings,
-	WorkerId, WorkerKey, WorkerSpec,
+	AgentKey, Arch, Balance, BlockNumber, CheckerKey, Closing, Commission, EpochIndex, Forced,
+	GpuClass, LicenseId, OperatorId, OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult,
+	Standings, WorkerId, WorkerKey, WorkerSpec,
 };
 use frame_support::weights::Weight;
 use kaisar_math::ClassReference;
@@ -43,8 +45,6 @@ pub struct WorkerInfo<AccountId> {
 	pub spec: WorkerSpec,
 	/// What was last verified.
 	pub profile: Option<Profile>,
-	/// In the last check no majority named a GPU, and the old one stood.
-	pub gpu_stood: bool,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
 }
@@ -69,8 +69,14 @@ pub struct Candidate {
 	pub region: [u8; 2],
 	/// It is never matched below this price per GPU-hour.
 	pub price_floor: Balance,
-	/// The share of its last 32 checks that confirmed it.
+	/// The part of its last checks and deployments that it passed.
 	pub reliability: Perbill,
+	/// What its processors understand.
+	pub arch: Arch,
+	/// Major version of the GPU's driver, 0 for none.
+	pub driver: u16,
+	/// The CUDA version that the driver supports, 100 · major + minor, 0 for none.
+	pub cuda: u16,
 }
 
 /// The registry of workers (Providers): records and counts, for Popw, Checkers and Orders.
@@ -117,8 +123,8 @@ pub trait CheckedWorkers<AccountId> {
 
 /// Workers as goods (Providers): drawn, rented and freed by Orders.
 pub trait Market {
-	/// Returns the number of idle workers with `count` verified GPUs of the class, in a region or in all
-	/// of them.
+	/// Returns the number of workers that can be rented now with `count` verified GPUs of the class, in a
+	/// region or in all of them. In class 0 `count` is the verified CPU tier, from 1.
 	fn idle(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> u32;
 
 	/// Returns one of these workers by its position below [`idle`](Self::idle). Positions change whenever
@@ -130,7 +136,7 @@ pub trait Market {
 		position: u32,
 	) -> Option<WorkerId>;
 
-	/// Returns the worker's offer, if the worker is idle and not barred from matching.
+	/// Returns the worker's offer, if it can be rented now.
 	fn candidate(worker: WorkerId) -> Option<Candidate>;
 
 	/// Returns the idle and the rented workers of a GPU class, for its utilization.
@@ -139,16 +145,24 @@ pub trait Market {
 	/// Rents an idle worker to `order`: `Online` → `Rented`.
 	fn rent(worker: WorkerId, order: OrderId) -> DispatchResult;
 
-	/// Frees a `Rented` worker: it is idle, and due in a full check in the next round. It becomes
-	/// `Suspended` instead if a slash left its owner's stake below the minimum.
-	fn free(worker: WorkerId) -> DispatchResult;
+	/// Frees a `Rented` worker: it is idle. It becomes `Suspended` instead if a slash left its owner's stake
+	/// below the minimum. With `unproved` it is due in a full check, and cannot be rented until one supports
+	/// its claim: so after an order that was deployed.
+	fn free(worker: WorkerId, unproved: bool) -> DispatchResult;
 
-	/// Bars a worker that could not serve an order from matching until block `until`. Its reliability
-	/// drops as after a check that did not confirm it.
+	/// The worker deployed an order, which counts for its reliability.
+	fn deployed(worker: WorkerId) -> DispatchResult;
+
+	/// The worker failed to deploy an order by its own fault, which counts against its reliability. It cannot
+	/// be rented before block `until`; the caller asks for a [`review`](Self::review) then.
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult;
 
+	/// Judges anew whether the worker can be rented: by its bar, its mark, and its price floor at today's
+	/// highest price. Lists or unlists it.
+	fn review(worker: WorkerId) -> DispatchResult;
+
 	/// Queues a slash of level 1 against a worker that failed its order outside any check, for the time
-	/// since its last proof.
+	/// since its last proof that no slash charged yet.
 	fn fault(worker: WorkerId) -> DispatchResult;
 
 	/// Makes a `Pending` worker idle with this profile, for benchmarks of other pallets.
@@ -158,8 +172,8 @@ pub trait Market {
 
 /// Rounds and checks (Popw), for Providers, Checkers and Orders.
 pub trait Checks {
-	/// The index of the next round to start: from there on a change made now counts. Always even,
-	/// a spot round.
+	/// The first spot round that starts at least four blocks from now: from there on a change made now
+	/// counts. Always even.
 	fn next_round() -> RoundIndex;
 
 	/// Closes the worker's check if it is over. Costs a read where there is none.
@@ -171,8 +185,16 @@ pub trait Checks {
 	/// Whether the worker is due in a round whose attest phase runs and has not attested yet.
 	fn is_due(worker: WorkerId) -> bool;
 
-	/// Makes the worker due once in the next spot round, with time credited as in a census.
+	/// Marks the worker: it is due once, in the next spot round that has room for it.
 	fn force(worker: WorkerId) -> DispatchResult;
+
+	/// Whether a census prepares: from its start to one block after its trial. Every idle worker is due then.
+	fn census_prepares() -> bool {
+		false
+	}
+
+	/// The worker is gone: forgets its last check, which is closed.
+	fn forget(_worker: WorkerId) {}
 
 	/// The oldest round in which a committee can still be drawn or a vote still arrive. What an
 	/// operator or a license was in rounds before it is never asked for again.
@@ -235,12 +257,13 @@ pub trait Seats<AccountId> {
 	/// rounds running is offline from the next one.
 	fn revealed(operator: OperatorId, round: RoundIndex);
 
-	/// A check of `worker` in `round` in which the operator had a seat is closed. `lone` is true for a
+	/// A check of `worker` in `round` in which the operator had a seat of this weight is closed. `lone` is true for a
 	/// lone vote "online" in a full tally whose others all say offline: an incorrect calculation.
 	fn credit(
 		operator: OperatorId,
 		worker: WorkerId,
 		round: RoundIndex,
+		weight: u32,
 		result: SeatResult,
 		lone: bool,
 	);
@@ -280,9 +303,29 @@ pub struct ClosedCheck<'a> {
 	pub closing: &'a Closing,
 	/// The time that the check proved.
 	pub proved: Proved,
-	/// The committee's seats, each with whether it earns. Empty without consensus, and where the worker
-	/// did not attest.
-	pub seats: &'a [(OperatorId, bool)],
+	/// The committee's seats. Empty without consensus, and where the worker did not attest.
+	pub seats: &'a [ClosedSeat],
+}
+
+/// A seat in a check that was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClosedSeat {
+	/// Who sat.
+	pub operator: OperatorId,
+	/// How many of the committee's draws hit the operator.
+	pub weight: u32,
+	/// What it did.
+	pub result: SeatResult,
+}
+
+/// Observer of commitments that were never opened (Rewards), for Popw.
+pub trait OnUnopened {
+	/// The operator did not open a commitment, which counts as so many missed seats.
+	fn on_unopened(operator: OperatorId, missed: u32);
+}
+
+impl OnUnopened for () {
+	fn on_unopened(_: OperatorId, _: u32) {}
 }
 
 /// Observer of closed checks (Rewards, Orders).
@@ -401,6 +444,12 @@ pub trait GpuClasses {
 	/// class. Class 0 is "no GPU".
 	fn score(class: GpuClass) -> Option<u32>;
 
+	/// Whether GPUs of the class earn and can be ordered: it is calibrated, or classes that are not are paid
+	/// too. Class 0 is.
+	fn is_paid(class: GpuClass) -> bool {
+		Self::score(class).is_some()
+	}
+
 	/// What one GPU of the class is held to in `round`: the same for everyone who proves or checks in it,
 	/// whenever they ask. `None` if the class has no reference.
 	fn reference(_class: GpuClass, _round: RoundIndex) -> Option<ClassReference> {
@@ -461,6 +510,25 @@ pub struct RunningScore {
 pub trait RunningScores {
 	/// Returns the running score of a worker, if it has one.
 	fn of_worker(worker: WorkerId) -> Option<RunningScore>;
+}
+
+/// Prices per unit and hour (Orders), for Providers. A unit is a GPU; in class 0 a core.
+pub trait Prices {
+	/// Returns the highest on-demand price that the class's reference allows; `None` without a reference.
+	fn highest(class: GpuClass) -> Option<Balance>;
+
+	/// Returns today's on-demand price of the class; `None` without a reference.
+	fn today(class: GpuClass) -> Option<Balance>;
+}
+
+impl Prices for () {
+	fn highest(_: GpuClass) -> Option<Balance> {
+		None
+	}
+
+	fn today(_: GpuClass) -> Option<Balance> {
+		None
+	}
 }
 
 /// What is rented (Orders), for Popw's off-chain worker.
