@@ -10,6 +10,7 @@ mod exit;
 mod extend;
 mod issue;
 mod matching;
+mod ocw;
 mod payment;
 mod place;
 mod prices;
