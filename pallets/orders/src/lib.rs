@@ -96,8 +96,8 @@ pub mod pallet {
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
 		Balance, BlockNumber, BlockSeed, Checks, ClientKey, CloseReason, DeployFailure, GpuClass,
-		Image, Issue, Market, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId,
-		WorkerId, WorkerRegistry, authorized::ensure_sender,
+		Issue, Market, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId, WorkerId,
+		WorkerRegistry, Workload, authorized::ensure_sender,
 	};
 	use sp_core::{H256, sr25519};
 	use sp_runtime::{Perbill, traits::SaturatedConversion};
@@ -204,7 +204,7 @@ pub mod pallet {
 
 	/// The workload of each order, apart from its record because every payment writes the record.
 	#[pallet::storage]
-	pub type Workloads<T> = StorageMap<_, Identity, OrderId, Workload>;
+	pub type Workloads<T> = StorageMap<_, Identity, OrderId, Ordered>;
 
 	/// The orders of each customer.
 	#[pallet::storage]
@@ -564,7 +564,7 @@ pub mod pallet {
 		///
 		/// ## Parameters
 		/// - `requirement`: the machine; an order rents it as a whole.
-		/// - `image`: the image to run, an OCI reference or a template.
+		/// - `workload`: the image to run, an OCI reference or a template, and how.
 		/// - `hours`: the length in hours, counted from the deployment; at least the plan's minimum, at most
 		///   8,760.
 		/// - `plan`: the commitment that lowers the price.
@@ -595,7 +595,7 @@ pub mod pallet {
 		pub fn place_order(
 			origin: OriginFor<T>,
 			requirement: Requirement,
-			image: Image,
+			workload: Workload,
 			hours: u32,
 			plan: Plan,
 			max_price: Balance,
@@ -603,17 +603,12 @@ pub mod pallet {
 			client_key: ClientKey,
 		) -> DispatchResult {
 			let who = ensure_signed(origin)?;
-			let run = Self::resolve(&image)?;
-			let template = match image {
-				Image::Template(id) => Some(id),
-				Image::Reference(_) => None,
-			};
-			let workload = Workload {
-				template,
-				run,
+			let ordered = Ordered {
+				run: Self::resolve(&workload.image)?,
+				workload,
 				client_key,
 			};
-			Self::do_place(who, requirement, workload, hours, plan, max_price, credits)
+			Self::do_place(who, requirement, ordered, hours, plan, max_price, credits)
 		}
 
 		/// Confirms that an order's container runs. Paid time begins.

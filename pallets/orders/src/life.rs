@@ -16,7 +16,7 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn do_place(
 		who: T::AccountId,
 		requirement: Requirement,
-		workload: Workload,
+		ordered: Ordered,
 		hours: u32,
 		plan: Plan,
 		max_price: Balance,
@@ -59,7 +59,7 @@ impl<T: Config> Pallet<T> {
 		Self::charge(id, &mut order, charged)?;
 		Self::enqueue(id, now)?;
 		Orders::<T>::insert(id, order);
-		Workloads::<T>::insert(id, workload);
+		Workloads::<T>::insert(id, ordered);
 		OrdersByCustomer::<T>::insert(&who, id, ());
 		Self::deposit_event(Event::OrderPlaced {
 			order: id,
@@ -305,7 +305,7 @@ impl<T: Config> Pallet<T> {
 			let until = Self::now().saturating_add(T::BarBlocks::get());
 			T::Workers::bar(worker, until)?;
 		}
-		T::Workers::free(worker)
+		T::Workers::free(worker, order.is_served())
 	}
 
 	/// Paid time is over: a check is forced that will prove the rest of it, and the order waits for it.

@@ -10,10 +10,10 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	AgentKey, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
+	AgentKey, Arch, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
 	ClosedCheck, Closing, GpuClass, HOURS, Image, KAI, Market, OnClosed, OrderId, Outcome, Plan,
 	PlanRates, Profile, Proved, Requirement, RoundIndex, Standings, WorkerCounts, WorkerId,
-	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
+	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState, Workload,
 };
 use kaisar_test_support::frame::take_events;
 use sp_core::{H256, Pair, sr25519};
@@ -101,6 +101,9 @@ pub struct Machine {
 	pub region: [u8; 2],
 	pub floor: Balance,
 	pub reliability: Perbill,
+	pub arch: Arch,
+	pub driver: u16,
+	pub cuda: u16,
 	pub barred_until: BlockNumber,
 	/// Since when its rented time is not proved.
 	pub since: BlockNumber,
@@ -113,6 +116,10 @@ pub struct Machine {
 	pub open: Option<(BlockNumber, Option<Verdict>)>,
 	/// Slashes that were queued, by checks and by orders.
 	pub slashes: u32,
+	/// Orders that it deployed.
+	pub deployed: u32,
+	/// How often it was judged anew.
+	pub reviews: u32,
 	/// Its key, if it is not that of its [`pair`].
 	pub key: Option<WorkerKey>,
 }
@@ -195,7 +202,6 @@ impl WorkerRegistry<AccountId> for Registry {
 			forced: None,
 			spec: WorkerSpec::default(),
 			profile: Some(machine.profile),
-			gpu_stood: false,
 			order: machine.order,
 		})
 	}
@@ -244,12 +250,12 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::Online {
 					service, profile, ..
 				} => {
-					machine.profile = profile;
+					machine.profile = profile.unwrap_or(machine.profile);
 					if machine.state == WorkerState::Pending {
 						machine.state = WorkerState::Online;
 					}
 					if machine.state == WorkerState::Rented {
-						rented = start.saturating_sub(machine.since).min(closing.max_gap);
+						rented = start.saturating_sub(machine.since).min(closing.credit);
 						machine.since = machine.since.max(start);
 					}
 					if !service {
@@ -265,7 +271,6 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::NoConsensus => machine.forced += 1,
 			}
 			Proved {
-				online: rented,
 				rented,
 				..Default::default()
 			}
@@ -295,6 +300,9 @@ impl Market for Registry {
 			region: machine.region,
 			price_floor: machine.floor,
 			reliability: machine.reliability,
+			arch: machine.arch,
+			driver: machine.driver,
+			cuda: machine.cuda,
 		})
 	}
 	fn use_of(class: GpuClass) -> (u32, u32) {
@@ -320,7 +328,7 @@ impl Market for Registry {
 			Ok(())
 		})?
 	}
-	fn free(worker: WorkerId) -> DispatchResult {
+	fn free(worker: WorkerId, _unproved: bool) -> DispatchResult {
 		if Refused::get() == Some(Refusal::Free(worker)) {
 			return Err(DispatchError::Unavailable);
 		}
@@ -333,6 +341,12 @@ impl Market for Registry {
 			machine.forced += 1;
 			Ok(())
 		})?
+	}
+	fn deployed(worker: WorkerId) -> DispatchResult {
+		change(worker, |machine| machine.deployed += 1)
+	}
+	fn review(worker: WorkerId) -> DispatchResult {
+		change(worker, |machine| machine.reviews += 1)
 	}
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
 		change(worker, |machine| {
@@ -386,9 +400,8 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 		machine.due = false;
 	});
 	let online = |service| Outcome::Online {
-		profile: machine(worker).profile,
+		profile: Some(machine(worker).profile),
 		service,
-		gpu_stands: false,
 	};
 	let closing = Closing {
 		round: 0,
@@ -399,9 +412,11 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 			Verdict::Offline => Outcome::Offline,
 			Verdict::NoConsensus => Outcome::NoConsensus,
 		},
-		verify_only: false,
+		rented: machine(worker).state == WorkerState::Rented,
+		full: false,
+		credit: MAX_GAP,
 		false_proof: false,
-		max_gap: MAX_GAP,
+		slashes: true,
 	};
 	let proved = Registry::closed(worker, &closing, None).expect("the registry refuses nothing");
 	Rentals::on_closed(&ClosedCheck {
@@ -574,12 +589,17 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			region: *b"DE",
 			floor: 0,
 			reliability: Perbill::one(),
+			arch: Arch::Amd64,
+			driver: 550,
+			cuda: 1_204,
 			barred_until: 0,
 			since: 0,
 			forced: 0,
 			due: false,
 			open: None,
 			slashes: 0,
+			deployed: 0,
+			reviews: 0,
 			key: None,
 		},
 	);
@@ -595,6 +615,9 @@ pub const ONE: Requirement = Requirement {
 	min_memory: 0,
 	min_disk: 0,
 	region: None,
+	arch: None,
+	min_driver: None,
+	min_cuda: None,
 };
 
 pub fn client_key() -> ClientKey {
@@ -603,6 +626,11 @@ pub fn client_key() -> ClientKey {
 
 pub fn image() -> Image {
 	Image::Reference(reference("docker.io/library/nginx:1.27"))
+}
+
+/// The workload of that image and nothing more.
+pub fn workload() -> Workload {
+	Workload::of(image())
 }
 
 pub fn reference(text: &str) -> Reference {
@@ -621,7 +649,7 @@ pub fn try_place(
 	Rentals::place_order(
 		RuntimeOrigin::signed(who),
 		requirement,
-		image(),
+		workload(),
 		hours,
 		plan,
 		Balance::MAX,

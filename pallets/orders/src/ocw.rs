@@ -133,7 +133,7 @@ fn deployment<T: Config>(
 	info: &WorkerInfo<T::AccountId>,
 	now: BlockNumber,
 ) -> Option<Deployment> {
-	let Workload {
+	let Ordered {
 		run, client_key, ..
 	} = Workloads::<T>::get(id)?;
 	let (serve, keep) = match order.state {

@@ -90,6 +90,7 @@ impl<T: Config> Pallet<T> {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		let known = (*gpu_class == 0) == (*gpu_count == 0)

@@ -4,8 +4,8 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use kaisar_math::price;
 use kaisar_primitives::{
-	Balance, BlockNumber, ClientKey, CloseReason, HOURS, Image, Issue, MAX_IMAGE, OrderId, Plan,
-	Requirement, TemplateId, WorkerId,
+	Balance, BlockNumber, ClientKey, CloseReason, HOURS, Issue, MAX_IMAGE, OrderId, Plan,
+	Requirement, WorkerId, Workload,
 };
 use scale_info::TypeInfo;
 use sp_runtime::{
@@ -180,23 +180,13 @@ pub struct Template {
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
-pub struct Workload {
-	/// The template that was named, if one was.
-	pub template: Option<TemplateId>,
-	/// What runs.
+pub struct Ordered {
+	/// The workload as the customer asked for it.
+	pub workload: Workload,
+	/// The image that the workload named, as it was then.
 	pub run: Template,
 	/// The key that may connect.
 	pub client_key: ClientKey,
-}
-
-impl Workload {
-	/// The image as it was ordered.
-	pub fn image(&self) -> Image {
-		match self.template {
-			Some(id) => Image::Template(id),
-			None => Image::Reference(self.run.image.clone()),
-		}
-	}
 }
 
 /// An amount in both kinds that a customer can pay in.
@@ -549,7 +539,7 @@ pub struct OrderView<AccountId> {
 	/// Its record.
 	pub order: Order<AccountId>,
 	/// What it runs.
-	pub workload: Workload,
+	pub workload: Ordered,
 	/// Hours that were bought.
 	pub hours: u32,
 	/// What its proved time costs, the protocol's part included.

@@ -21,7 +21,7 @@ pub use crate::{mock::*, *};
 pub use frame_support::{assert_noop, assert_ok};
 pub use kaisar_primitives::{
 	Balance, BlockNumber, CloseReason, DeployFailure, HOURS, Image, Issue, KAI, Plan, Requirement,
-	WorkerState,
+	WorkerState, Workload,
 };
 pub use sp_runtime::{DispatchError, Perbill, TokenError, traits::Dispatchable};
 
@@ -127,7 +127,7 @@ fn calls_fail_for_other_origins() {
 		calls.push(RuntimeCall::Rentals(Call::close_order { order: id }));
 		calls.push(RuntimeCall::Rentals(Call::place_order {
 			requirement: ONE,
-			image: image(),
+			workload: workload(),
 			hours: 1,
 			plan: Plan::OnDemand,
 			max_price: Balance::MAX,

@@ -23,10 +23,10 @@ fn holds_the_full_price_and_waits() {
 			}]
 		);
 		assert_eq!(Rentals::waiting(), 1);
-		let workload = Workloads::<Test>::get(id).unwrap();
+		let ordered = Workloads::<Test>::get(id).unwrap();
 		assert_eq!(
-			(workload.image(), workload.client_key),
-			(image(), client_key())
+			(ordered.workload, ordered.client_key),
+			(workload(), client_key())
 		);
 	});
 }
@@ -38,7 +38,7 @@ fn boundary_of_the_price_limit() {
 			Rentals::place_order(
 				signed(CARLA),
 				ONE,
-				image(),
+				workload(),
 				2,
 				Plan::OnDemand,
 				max_price,
@@ -140,7 +140,7 @@ fn fails_for_an_image_that_is_none() {
 			Rentals::place_order(
 				signed(CARLA),
 				ONE,
-				image,
+				Workload::of(image),
 				1,
 				Plan::OnDemand,
 				Balance::MAX,
@@ -174,7 +174,7 @@ fn a_template_is_what_it_was_when_it_was_ordered() {
 		assert_ok!(Rentals::place_order(
 			signed(CARLA),
 			ONE,
-			Image::Template(3),
+			Workload::of(Image::Template(3)),
 			1,
 			Plan::OnDemand,
 			Balance::MAX,
@@ -182,9 +182,9 @@ fn a_template_is_what_it_was_when_it_was_ordered() {
 			client_key(),
 		));
 		assert_ok!(set(Some(template("evil"))));
-		let workload = Workloads::<Test>::get(0).unwrap();
-		assert_eq!(workload.run, template("jupyter"));
-		assert_eq!(workload.image(), Image::Template(3));
+		let ordered = Workloads::<Test>::get(0).unwrap();
+		assert_eq!(ordered.run, template("jupyter"));
+		assert_eq!(ordered.workload.image, Image::Template(3));
 	});
 }
 

@@ -645,6 +645,7 @@ impl Actors {
 		let fine = Verdict {
 			online: true,
 			service: true,
+			timed: true,
 			proof: true,
 			bandwidth,
 			cpu,

@@ -211,7 +211,7 @@ impl Act {
 				credits,
 			}) => Call::place_order {
 				requirement,
-				image: crate::mock::image(),
+				workload: crate::mock::workload(),
 				hours,
 				plan,
 				max_price,
@@ -403,6 +403,7 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		if (*gpu_class > 0) != (*gpu_count > 0)
@@ -905,6 +906,7 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = order.requirement;
 		let record = record(worker);
 		let Some(profile) = record.profile else {

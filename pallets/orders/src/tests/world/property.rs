@@ -111,6 +111,7 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 		min_memory: tiers[2],
 		min_disk: tiers[3],
 		region,
+		..Default::default()
 	})
 }
 
