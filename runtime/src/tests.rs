@@ -12,7 +12,7 @@ use crate::{
 	fees, presets,
 	presets::{ParameterSet, dev},
 };
-use codec::Encode;
+use codec::{Decode, Encode};
 use frame_support::{
 	assert_ok,
 	traits::{
@@ -26,7 +26,7 @@ use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::{
 	BuildStorage, Digest, DigestItem,
-	traits::{Header as _, TransactionExtension},
+	traits::{Header as _, TrailingZeroInput, TransactionExtension},
 };
 
 /// A preset as a chain spec would have it: a patch of the default.
@@ -48,6 +48,14 @@ fn genesis(name: &str) -> Value {
 	let mut json: Value = read(None);
 	merge(&mut json, read(Some(name)));
 	json
+}
+
+/// Every call of the runtime, with the arguments that zero bytes encode.
+fn every_call() -> Vec<RuntimeCall> {
+	(0..=u8::MAX)
+		.flat_map(|pallet| (0..=u8::MAX).map(move |call| [pallet, call]))
+		.filter_map(|index| RuntimeCall::decode(&mut TrailingZeroInput::new(&index)).ok())
+		.collect()
 }
 
 /// Runs `test` on the chain that a preset starts.
@@ -354,6 +362,31 @@ fn proxies_do_only_what_they_are_for() {
 }
 
 #[test]
+fn a_proxy_gives_nobody_more_than_it_may_itself() {
+	let all = [
+		ProxyType::Any,
+		ProxyType::NonTransfer,
+		ProxyType::Provider,
+		ProxyType::Checker,
+	];
+	for call in every_call() {
+		for (wide, narrow) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))) {
+			if wide.is_superset(narrow) && narrow.filter(&call) {
+				assert!(wide.filter(&call), "{wide:?}, {narrow:?}: {call:?}");
+			}
+		}
+	}
+	let stake = RuntimeCall::Providers(pallet_providers::Call::stake {
+		worker: 7,
+		amount: KAI,
+	});
+	assert_eq!(
+		all.map(|proxy| proxy.filter(&stake)),
+		[true, false, false, false]
+	);
+}
+
+#[test]
 fn licenses_are_locked_and_others_items_are_not() {
 	use frame_support::traits::Locker;
 	on_preset("development", || {
@@ -368,6 +401,12 @@ fn licenses_are_locked_and_others_items_are_not() {
 
 /// Runs an empty block in `slot`, by Alice as the slot's secondary author.
 fn run_block(number: u32, slot: u64) -> Header {
+	begin_block(number, slot);
+	Executive::finalize_block()
+}
+
+/// Begins such a block, and sets its time.
+fn begin_block(number: u32, slot: u64) {
 	use sp_consensus_babe::digests::{PreDigest, SecondaryVRFPreDigest};
 	use sp_core::crypto::VrfSecret;
 
@@ -404,7 +443,6 @@ fn run_block(number: u32, slot: u64) -> Header {
 		now: slot * SLOT_DURATION,
 	}));
 	assert_ok!(Executive::apply_extrinsic(time).expect("the inherent is valid"));
-	Executive::finalize_block()
 }
 
 #[test]

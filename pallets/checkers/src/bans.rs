@@ -2,8 +2,9 @@
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, pallet_prelude::ConstU32};
-use kaisar_primitives::{AgentKey, OperatorId, RoundIndex, WorkerId};
+use kaisar_primitives::{AgentKey, OperatorId, RoundIndex, WorkerId, keys::receipt_payload};
 use scale_info::TypeInfo;
+use sp_core::H256;
 
 /// Milliseconds in a day.
 pub const DAY: u64 = 24 * 60 * 60 * 1_000;
@@ -50,10 +51,10 @@ pub struct Strike {
 	pub round: RoundIndex,
 	/// When the first of them was found, in milliseconds of chain time.
 	pub at: u64,
-	/// What a receipt for this operator in this round is a signature of
-	/// ([`kaisar_primitives::keys::receipt_payload`]). Kept, since the round's record and the
-	/// operator's key may be gone before the day is over.
-	pub payload: [u8; 32],
+	/// The round's seed. Kept, as the round's record may be gone before the strike is final.
+	pub seed: H256,
+	/// The operator's checker key in that round. Kept, as the operator may have others by then.
+	pub key: sp_core::sr25519::Public,
 	/// The workers it was alone about, the first [`MAX_SERVED`] of them.
 	pub votes: BoundedVec<LoneVote, ConstU32<MAX_SERVED>>,
 }
@@ -62,6 +63,11 @@ impl Strike {
 	/// Whether it can still be annulled at the time `now`.
 	pub fn can_be_annulled(&self, now: u64) -> bool {
 		now.saturating_sub(self.at) <= ANNUL_PERIOD
+	}
+
+	/// Returns the payload that the agent of `worker` signs as the receipt of this operator in this round.
+	pub fn receipt_payload(&self, genesis: H256, worker: WorkerId) -> [u8; 32] {
+		receipt_payload(genesis, self.round, self.seed, worker, &self.key.into())
 	}
 }
 

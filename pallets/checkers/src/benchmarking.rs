@@ -6,7 +6,7 @@ use frame_support::traits::fungible::Unbalanced;
 use frame_system::RawOrigin;
 use kaisar_primitives::{
 	IsDelegated, Seats,
-	keys::{CHECKER_KEY_TYPE, possession_payload},
+	keys::{CHECKER_KEY_TYPE, possession_payload, receipt_payload},
 };
 use sp_runtime::traits::Saturating;
 
@@ -66,13 +66,20 @@ fn struck<T: Config>() -> Result<(T::AccountId, OperatorId, AgentSignature), Ben
 
 	let agent_type = sp_core::crypto::KeyTypeId(*b"kagt");
 	let agent = sp_io::crypto::ed25519_generate(agent_type, None);
-	let payload = [7; 32];
+	let genesis = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(0u32));
+	let key = Operators::<T>::get(number)
+		.expect("it is registered")
+		.keys
+		.now
+		.value;
+	let payload = receipt_payload(genesis, 1, H256::zero(), MAX_SERVED, &key.checker_key());
 	let receipt = sp_io::crypto::ed25519_sign(agent_type, &agent, &payload).expect("it is there");
 	let strike = |round: RoundIndex, workers: core::ops::Range<WorkerId>| Strike {
 		operator: number,
 		round,
 		at: T::Time::now(),
-		payload,
+		seed: H256::zero(),
+		key: key.checker,
 		votes: BoundedVec::truncate_from(
 			workers.map(|worker| LoneVote { worker, agent }).collect(),
 		),

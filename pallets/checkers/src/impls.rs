@@ -61,6 +61,7 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 		operator: OperatorId,
 		worker: WorkerId,
 		round: RoundIndex,
+		_weight: u32,
 		result: SeatResult,
 		lone: bool,
 	) {

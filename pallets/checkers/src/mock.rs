@@ -117,7 +117,6 @@ impl WorkerRegistry<AccountId> for MockWorkers {
 			forced: None,
 			spec: WorkerSpec::default(),
 			profile: Some(Profile::default()),
-			gpu_stood: false,
 			order: None,
 		})
 	}
@@ -248,7 +247,9 @@ pub fn worker_agent(worker: WorkerId) -> ed25519::Pair {
 pub fn receipt(worker: WorkerId, round: RoundIndex, checker: &CheckerKey) -> AgentSignature {
 	worker_agent(worker).sign(&receipt_payload(
 		System::block_hash(0),
+		round,
 		seed(round),
+		worker,
 		checker,
 	))
 }

@@ -2,10 +2,7 @@
 
 use crate::*;
 use frame_support::storage::with_storage_layer;
-use kaisar_primitives::{
-	authorized::{accept, genesis},
-	keys::receipt_payload,
-};
+use kaisar_primitives::authorized::{accept, genesis};
 use sp_runtime::transaction_validity::{
 	InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityWithRefund,
 };
@@ -58,14 +55,14 @@ impl<T: Config> Pallet<T> {
 		let kept = match strikes.iter_mut().find(|strike| strike.round == round) {
 			Some(strike) => strike.votes.try_push(vote).is_ok(),
 			None => {
-				let key = record.keys.at_or_oldest(round).checker_key();
 				// When the list is full, the account is banned for good with a few to spare.
 				strikes
 					.try_push(Strike {
 						operator,
 						round,
 						at: T::Time::now(),
-						payload: receipt_payload(genesis::<T>(), seed, &key),
+						seed,
+						key: record.keys.at_or_oldest(round).checker,
 						votes: BoundedVec::truncate_from(alloc::vec![vote]),
 					})
 					.is_ok()
@@ -151,9 +148,10 @@ impl<T: Config> Pallet<T> {
 			strike.can_be_annulled(T::Time::now()),
 			Error::<T>::StrikeIsFinal
 		);
+		let payload = strike.receipt_payload(genesis::<T>(), worker);
 		let vote = strike.votes.remove(place);
 		ensure!(
-			sp_io::crypto::ed25519_verify(receipt, &strike.payload, &vote.agent),
+			sp_io::crypto::ed25519_verify(receipt, &payload, &vote.agent),
 			Error::<T>::InvalidReceipt
 		);
 		let (operator, left) = (strike.operator, strike.votes.len() as u32);

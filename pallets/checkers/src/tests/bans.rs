@@ -20,7 +20,7 @@ fn with_operator(test: impl FnOnce()) {
 }
 
 fn lone_of(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
-	Checkers::credit(operator, worker, round, SeatResult::Dissenting, true);
+	Checkers::credit(operator, worker, round, 1, SeatResult::Dissenting, true);
 }
 
 /// Operator 0's lone vote on worker 7.
@@ -74,11 +74,8 @@ fn a_strike_is_kept_with_its_time_and_what_annuls_it() {
 				operator: 0,
 				round: 6,
 				at: 5_000,
-				payload: kaisar_primitives::keys::receipt_payload(
-					System::block_hash(0),
-					seed(6),
-					&ring(10).checker()
-				),
+				seed: seed(6),
+				key: ring(10).0.public(),
 				votes: vec![LoneVote {
 					worker: 7,
 					agent: worker_agent(7).public()
@@ -101,7 +98,7 @@ fn no_other_result_is_a_strike() {
 			(10, SeatResult::Dissenting),
 			(12, SeatResult::Missed),
 		] {
-			Checkers::credit(0, 7, round, result, false);
+			Checkers::credit(0, 7, round, 1, result, false);
 		}
 		assert_eq!(Checkers::strikes_of(10), []);
 		assert_eq!(status(), Some(CheckerStatus::Ready));
@@ -326,7 +323,7 @@ fn after_the_ban_the_operator_comes_back_by_going_online() {
 
 		// Rounds in which it had no seats are no missed ones, nor is what comes late.
 		for round in [16, 18, 19, 49] {
-			Checkers::credit(0, 7, round, SeatResult::Missed, false);
+			Checkers::credit(0, 7, round, 1, SeatResult::Missed, false);
 		}
 		assert_eq!(record(0).presence.count, 0);
 		// One more a year later: the old ones are too old.

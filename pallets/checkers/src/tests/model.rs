@@ -322,12 +322,13 @@ impl Model {
 				let (worker, round) = self.strike(account, back);
 				// The receipt for the keys that it voted with.
 				let strikes = Checkers::strikes_of(account);
-				let receipt = strikes
-					.iter()
-					.find(|strike| strike.round == round)
-					.map_or(AgentSignature::from_raw([0; 64]), |strike| {
-						worker_agent(worker).sign(&strike.payload)
-					});
+				let receipt = strikes.iter().find(|strike| strike.round == round).map_or(
+					AgentSignature::from_raw([0; 64]),
+					|strike| {
+						worker_agent(worker)
+							.sign(&strike.receipt_payload(System::block_hash(0), worker))
+					},
+				);
 				Checkers::annul_strike(signed(account), worker, round, receipt)
 					.map(|_| ())
 					.map_err(|error| error.error)
@@ -355,7 +356,7 @@ impl Model {
 					return;
 				};
 				let round = NextRound::get().saturating_sub(ago);
-				Checkers::credit(number as u32, 0, round, SeatResult::Missed, false);
+				Checkers::credit(number as u32, 0, round, 1, SeatResult::Missed, false);
 				// When that puts it offline is tested elsewhere; here, what follows from it.
 				let went = self.operators[number].online && !record(number as u32).online.now.value;
 				self.operators[number].online &= !went;
@@ -371,7 +372,14 @@ impl Model {
 					return;
 				};
 				let round = NextRound::get().saturating_sub(ago);
-				Checkers::credit(number as u32, worker, round, SeatResult::Dissenting, true);
+				Checkers::credit(
+					number as u32,
+					worker,
+					round,
+					1,
+					SeatResult::Dissenting,
+					true,
+				);
 				self.lone(account, worker, round);
 			}
 			Op::Hours(hours) => Millis::set(&(Millis::get() + hours * 3_600_000)),

@@ -538,7 +538,7 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 		);
 		// What is told of them later has no effect on a registration that is over.
 		for round in [4, 5, 6, 7] {
-			Checkers::credit(0, 0, round, SeatResult::Missed, false);
+			Checkers::credit(0, 0, round, 1, SeatResult::Missed, false);
 		}
 		assert!(record(0).online.now.value);
 	});

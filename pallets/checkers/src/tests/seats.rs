@@ -5,7 +5,7 @@ use frame_support::assert_ok;
 use kaisar_primitives::{SeatResult, Seats};
 
 fn miss(round: RoundIndex) {
-	Checkers::credit(0, 7, round, SeatResult::Missed, false);
+	Checkers::credit(0, 7, round, 1, SeatResult::Missed, false);
 }
 
 fn with_operator(test: impl FnOnce()) {
@@ -90,8 +90,8 @@ fn a_reveal_breaks_the_row() {
 fn votes_of_any_kind_are_no_missed_rounds() {
 	with_operator(|| {
 		for round in [6, 8, 10, 12] {
-			Checkers::credit(0, 7, round, SeatResult::Dissenting, false);
-			Checkers::credit(0, 8, round, SeatResult::Correct, false);
+			Checkers::credit(0, 7, round, 1, SeatResult::Dissenting, false);
+			Checkers::credit(0, 8, round, 1, SeatResult::Correct, false);
 		}
 		assert_eq!(record(0).presence, Presence::default());
 		assert!(StrikesOf::<Test>::get(10).is_empty());

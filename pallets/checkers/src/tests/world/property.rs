@@ -296,7 +296,7 @@ impl Model {
 				let (worker, round) = self.last_strike(n);
 				let strike = kept.iter().find(|strike| strike.round == round);
 				let receipt = strike.map_or(AgentSignature::from_raw([0; 64]), |strike| {
-					agent_of(worker).sign(&strike.payload)
+					agent_of(worker).sign(&strike.receipt_payload(System::block_hash(0), worker))
 				});
 				Checkers::annul_strike(signed(n), worker, round, receipt)
 					.map(|_| ())
