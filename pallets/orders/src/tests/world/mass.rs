@@ -117,6 +117,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		plan: Plan::OnDemand,
 		max_price: Balance::MAX,
 		credits: 0,
+		deploy_blocks: 0,
 	};
 	let place = model::Act::Place(placing).call();
 	dispatch(place, signed(CARLA)).expect("it can be placed");
