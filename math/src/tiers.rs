@@ -2,8 +2,8 @@
 //!
 //! | tier | bandwidth (down and up, Mb/s, both) | CPU cores | memory GB | disk GB |
 //! | --- | --- | --- | --- | --- |
-//! | 0 | below 75 / 75 | – | – | – |
-//! | 1 | ≥ 75 / 75 | < 32 | < 32 | < 512 |
+//! | 0 | below 75 / 75 | < 4 | – | – |
+//! | 1 | ≥ 75 / 75 | 4 … 31 | < 32 | < 512 |
 //! | 2 | ≥ 400 / 300 | 32 … 63 | 32 … 127 | 512 … 5,119 |
 //! | 3 | ≥ 800 / 600 | 64 … 128 | 128 … 512 | 5,120 … 10,240 |
 //! | 4 | ≥ 1,600 / 1,200 | > 128 | > 512 | > 10,240 |
@@ -16,7 +16,7 @@ pub const MAX_TIER: u8 = 4;
 /// The least download and upload, in Mb/s, of tiers 1 … 4.
 pub const BANDWIDTH: [(u32, u32); 4] = [(75, 75), (400, 300), (800, 600), (1_600, 1_200)];
 /// The least number of cores of tiers 1 … 4.
-pub const CPU: [u32; 4] = [1, 32, 64, 129];
+pub const CPU: [u32; 4] = [4, 32, 64, 129];
 /// The least memory, in GB, of tiers 1 … 4.
 pub const MEMORY: [u32; 4] = [1, 32, 128, 513];
 /// The least disk, in GB, of tiers 1 … 4.
@@ -39,6 +39,19 @@ pub fn bandwidth(download_mbps: u32, upload_mbps: u32) -> u8 {
 /// The tier of a number of CPU cores.
 pub fn cpu(cores: u32) -> u8 {
 	tier(&CPU, cores)
+}
+
+/// Returns the fewest cores of a CPU tier; none below tier 1, and those of the highest above it.
+///
+/// ```
+/// use kaisar_math::tiers::fewest_cores;
+/// assert_eq!([0, 1, 2, 3, 4].map(fewest_cores), [0, 4, 32, 64, 129]);
+/// ```
+pub fn fewest_cores(tier: u8) -> u32 {
+	match tier {
+		0 => 0,
+		_ => CPU[usize::from(tier.min(MAX_TIER)) - 1],
+	}
 }
 
 /// The tier of an amount of memory, in GB.
@@ -80,7 +93,8 @@ mod tests {
 		}
 		for (cores, tier) in [
 			(0, 0),
-			(1, 1),
+			(3, 0),
+			(4, 1),
 			(31, 1),
 			(32, 2),
 			(63, 2),

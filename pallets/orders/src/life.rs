@@ -60,7 +60,7 @@ impl<T: Config> Pallet<T> {
 		Self::enqueue(id, now)?;
 		Orders::<T>::insert(id, order);
 		Workloads::<T>::insert(id, ordered);
-		OrdersByCustomer::<T>::insert(&who, id, ());
+		OrdersByCustomer::<T>::insert(&who, id.to_be_bytes(), ());
 		Self::deposit_event(Event::OrderPlaced {
 			order: id,
 			customer: who,
@@ -302,7 +302,7 @@ impl<T: Config> Pallet<T> {
 			return Ok(());
 		};
 		if bar {
-			let until = Self::now().saturating_add(T::BarBlocks::get());
+			let until = Self::now().saturating_add(Self::bar_blocks());
 			T::Workers::bar(worker, until)?;
 		}
 		T::Workers::free(worker, order.is_served())
@@ -321,7 +321,7 @@ impl<T: Config> Pallet<T> {
 		});
 		let ends_at = order.ends_at;
 		T::Checks::force(worker)?;
-		let look = Self::now().saturating_add(T::ClosingTimeout::get());
+		let look = Self::now().saturating_add(Self::closing_timeout());
 		Self::schedule(id, &mut order, look)?;
 		Orders::<T>::insert(id, order);
 		Self::deposit_event(Event::OrderClosing {
@@ -344,8 +344,8 @@ impl<T: Config> Pallet<T> {
 		order.state = OrderState::Closed { reason };
 		order.ending = None;
 		order.closed_at = Self::now();
-		let forget = order.closed_at.saturating_add(T::History::get());
-		Self::schedule(id, &mut order, forget)?;
+		let next = Self::after_close(&order, reason);
+		Self::schedule(id, &mut order, next)?;
 		let Ledger {
 			paid,
 			fees,
@@ -370,6 +370,6 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn forget(id: OrderId, order: &OrderOf<T>) {
 		Orders::<T>::remove(id);
 		Workloads::<T>::remove(id);
-		OrdersByCustomer::<T>::remove(&order.customer, id);
+		OrdersByCustomer::<T>::remove(&order.customer, id.to_be_bytes());
 	}
 }

@@ -11,9 +11,10 @@ use frame_support::{
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
 	AgentKey, Arch, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
-	ClosedCheck, Closing, GpuClass, HOURS, Image, KAI, Market, OnClosed, OrderId, Outcome, Plan,
-	PlanRates, Profile, Proved, Requirement, RoundIndex, Standings, WorkerCounts, WorkerId,
-	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState, Workload,
+	ClosedCheck, Closing, GpuClass, GpuClasses, HOURS, Image, KAI, Market, OnClosed, OrderId,
+	Outcome, Plan, PlanRates, Prices, Profile, Proved, Requirement, RoundIndex, Standings,
+	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
+	Workload,
 };
 use kaisar_test_support::frame::take_events;
 use sp_core::{H256, Pair, sr25519};
@@ -82,12 +83,12 @@ parameter_types! {
 	pub storage Fee: Perbill = Perbill::from_percent(10);
 	pub storage Bond: Balance = BOND;
 	pub storage Rates: PlanRates = PlanRates::default();
-	pub const DeployDeadline: BlockNumber = DEADLINE;
-	pub const SetupBlocks: BlockNumber = SETUP;
-	pub const BarBlocks: BlockNumber = BAR;
-	pub const ClosingTimeout: BlockNumber = TIMEOUT;
-	pub const History: BlockNumber = HISTORY;
-	pub const MatchDraws: u32 = 8;
+	pub storage DeployDeadline: BlockNumber = DEADLINE;
+	pub storage SetupBlocks: BlockNumber = SETUP;
+	pub storage BarBlocks: BlockNumber = BAR;
+	pub storage ClosingTimeout: BlockNumber = TIMEOUT;
+	pub storage History: BlockNumber = HISTORY;
+	pub storage MatchDraws: u32 = 8;
 	pub storage HookWeight: Weight = Weight::from_parts(800 * WEIGHT_REF_TIME_PER_MILLIS, 64 << 20);
 }
 
@@ -105,6 +106,10 @@ pub struct Machine {
 	pub driver: u16,
 	pub cuda: u16,
 	pub barred_until: BlockNumber,
+	/// It is due in a full check before it can be rented.
+	pub marked: bool,
+	/// It left the index, until it is judged anew.
+	pub unlisted: bool,
 	/// Since when its rented time is not proved.
 	pub since: BlockNumber,
 	/// How often it was made due.
@@ -122,6 +127,20 @@ pub struct Machine {
 	pub reviews: u32,
 	/// Its key, if it is not that of its [`pair`].
 	pub key: Option<WorkerKey>,
+}
+
+impl Machine {
+	/// Whether it can be rented now.
+	pub fn is_listed(&self) -> bool {
+		self.state == WorkerState::Online && !self.marked && !self.unlisted
+	}
+
+	/// Lists or unlists it, by its bar and its price floor.
+	fn judge(&mut self) {
+		let highest = <Rentals as Prices>::highest(self.profile.gpu_class);
+		let dear = highest.is_some_and(|highest| self.floor > highest);
+		self.unlisted = dear || self.barred_until > now();
+	}
 }
 
 /// What a check of the mock comes to.
@@ -147,6 +166,13 @@ pub type FeesPaid = StorageValue<Mock, Balance, frame_support::pallet_prelude::V
 #[storage_alias]
 pub type NoSeeds = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
 
+/// A census prepares.
+#[storage_alias]
+pub type CensusPrepares = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
+/// Classes that are not paid.
+#[storage_alias]
+pub type Unpaid = StorageMap<Mock, frame_support::Twox64Concat, GpuClass, ()>;
+
 /// What fails for a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Refusal {
@@ -156,6 +182,8 @@ pub enum Refusal {
 	Fees,
 	/// Renting a worker.
 	Rent(WorkerId),
+	/// Judging a worker anew.
+	Review(WorkerId),
 }
 
 fn change<R>(worker: WorkerId, f: impl FnOnce(&mut Machine) -> R) -> Result<R, DispatchError> {
@@ -179,12 +207,20 @@ pub fn machine(worker: WorkerId) -> Machine {
 pub struct Registry;
 
 impl Registry {
+	/// The workers that are listed, of class 0 by their CPU tier.
 	fn bucket(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> Vec<WorkerId> {
 		(0..MachineCount::get())
 			.filter(|worker| {
 				let machine = machine(*worker);
-				machine.state == WorkerState::Online
-					&& (machine.profile.gpu_class, machine.profile.gpu_count) == (class, count)
+				let Profile {
+					cpu,
+					gpu_class,
+					gpu_count,
+					..
+				} = machine.profile;
+				let number = if gpu_class == 0 { cpu } else { gpu_count };
+				machine.is_listed()
+					&& (gpu_class, number) == (class, count)
 					&& region.is_none_or(|asked| asked == machine.region)
 			})
 			.collect()
@@ -254,6 +290,7 @@ impl CheckedWorkers<AccountId> for Registry {
 					if machine.state == WorkerState::Pending {
 						machine.state = WorkerState::Online;
 					}
+					machine.marked = false;
 					if machine.state == WorkerState::Rented {
 						rented = start.saturating_sub(machine.since).min(closing.credit);
 						machine.since = machine.since.max(start);
@@ -294,8 +331,7 @@ impl Market for Registry {
 	}
 	fn candidate(worker: WorkerId) -> Option<Candidate> {
 		let machine = Machines::get(worker)?;
-		let idle = machine.state == WorkerState::Online && machine.barred_until <= now();
-		idle.then_some(Candidate {
+		machine.is_listed().then_some(Candidate {
 			profile: machine.profile,
 			region: machine.region,
 			price_floor: machine.floor,
@@ -319,7 +355,7 @@ impl Market for Registry {
 			return Err(DispatchError::Unavailable);
 		}
 		change(worker, |machine| {
-			if machine.state != WorkerState::Online {
+			if !machine.is_listed() {
 				return Err(DispatchError::Unavailable);
 			}
 			machine.state = WorkerState::Rented;
@@ -328,7 +364,7 @@ impl Market for Registry {
 			Ok(())
 		})?
 	}
-	fn free(worker: WorkerId, _unproved: bool) -> DispatchResult {
+	fn free(worker: WorkerId, unproved: bool) -> DispatchResult {
 		if Refused::get() == Some(Refusal::Free(worker)) {
 			return Err(DispatchError::Unavailable);
 		}
@@ -338,7 +374,8 @@ impl Market for Registry {
 			}
 			machine.state = WorkerState::Online;
 			machine.order = None;
-			machine.forced += 1;
+			machine.marked = unproved;
+			machine.forced += u32::from(unproved);
 			Ok(())
 		})?
 	}
@@ -346,11 +383,18 @@ impl Market for Registry {
 		change(worker, |machine| machine.deployed += 1)
 	}
 	fn review(worker: WorkerId) -> DispatchResult {
-		change(worker, |machine| machine.reviews += 1)
+		if Refused::get() == Some(Refusal::Review(worker)) {
+			return Err(DispatchError::Unavailable);
+		}
+		change(worker, |machine| {
+			machine.reviews += 1;
+			machine.judge();
+		})
 	}
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
 		change(worker, |machine| {
 			machine.barred_until = machine.barred_until.max(until);
+			machine.unlisted = true;
 			machine.reliability = Perbill::from_percent(50);
 		})
 	}
@@ -383,6 +427,9 @@ impl Checks for Rounds {
 	}
 	fn is_due(worker: WorkerId) -> bool {
 		machine(worker).due
+	}
+	fn census_prepares() -> bool {
+		CensusPrepares::get()
 	}
 	fn force(worker: WorkerId) -> DispatchResult {
 		Registry::force(worker, 0)
@@ -430,10 +477,29 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 
 /// Randomness that differs from block to block.
 pub struct Vrf;
+impl Vrf {
+	fn output(number: BlockNumber) -> Option<H256> {
+		let hash = || H256::from(sp_io::hashing::blake2_256(&number.to_le_bytes()));
+		(!NoSeeds::get()).then(hash)
+	}
+}
 impl BlockSeed for Vrf {
 	fn seed_of(number: BlockNumber) -> Option<H256> {
-		let known = number < now() && !NoSeeds::get();
-		known.then(|| H256::from(sp_io::hashing::blake2_256(&number.to_le_bytes())))
+		Self::output(number).filter(|_| number < now())
+	}
+	fn running() -> Option<H256> {
+		Self::output(now())
+	}
+}
+
+/// All classes, as Rewards has them.
+pub struct Classes;
+impl GpuClasses for Classes {
+	fn score(_: GpuClass) -> Option<u32> {
+		Some(100)
+	}
+	fn is_paid(class: GpuClass) -> bool {
+		!Unpaid::contains_key(class)
 	}
 }
 
@@ -458,6 +524,7 @@ impl Config for Test {
 	type Workers = Registry;
 	type Checks = Rounds;
 	type Seeds = Vrf;
+	type Classes = Classes;
 	type Fees = Rewards;
 	type Treasury = Treasury;
 	type PalletId = OrdersPalletId;
@@ -593,6 +660,8 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			driver: 550,
 			cuda: 1_204,
 			barred_until: 0,
+			marked: false,
+			unlisted: false,
 			since: 0,
 			forced: 0,
 			due: false,

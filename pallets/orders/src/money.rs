@@ -207,7 +207,7 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn pay_setup(order: &mut OrderOf<T>) -> DispatchResult {
 		let left = order.ledger.escrow.total()?;
 		let amount = order
-			.cost(order.plan, T::SetupBlocks::get())
+			.cost(order.plan, Self::setup_blocks())
 			.ok_or(ArithmeticError::Overflow)?
 			.min(left);
 		let treasury = T::Treasury::get();

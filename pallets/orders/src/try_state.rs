@@ -95,7 +95,7 @@ impl<T: Config> Pallet<T> {
 				"8: an order that runs nothing"
 			);
 			ensure!(
-				OrdersByCustomer::<T>::contains_key(&order.customer, id),
+				OrdersByCustomer::<T>::contains_key(&order.customer, id.to_be_bytes()),
 				"8: an order that its customer has not"
 			);
 		}
