@@ -353,7 +353,11 @@ impl<T: Config> Pallet<T> {
 		floor: Balance,
 	) -> DispatchResult {
 		let now = Self::now();
-		let deploy_by = now.ensure_add(Self::deploy_deadline())?;
+		let deadline = match order.deploy_blocks {
+			0 => Self::deploy_deadline(),
+			blocks => blocks.into(),
+		};
+		let deploy_by = now.ensure_add(deadline)?;
 		order.state = OrderState::Deploying;
 		order.worker = Some(worker);
 		order.floor = floor;

@@ -107,7 +107,7 @@ pub struct Machine {
 	pub cuda: u16,
 	pub barred_until: BlockNumber,
 	/// It is due in a full check before it can be rented.
-	pub marked: bool,
+	pub unproved: bool,
 	/// It left the index, until it is judged anew.
 	pub unlisted: bool,
 	/// Since when its rented time is not proved.
@@ -132,7 +132,7 @@ pub struct Machine {
 impl Machine {
 	/// Whether it can be rented now.
 	pub fn is_listed(&self) -> bool {
-		self.state == WorkerState::Online && !self.marked && !self.unlisted
+		self.state == WorkerState::Online && !self.unproved && !self.unlisted
 	}
 
 	/// Lists or unlists it, by its bar and its price floor.
@@ -290,13 +290,14 @@ impl CheckedWorkers<AccountId> for Registry {
 					if machine.state == WorkerState::Pending {
 						machine.state = WorkerState::Online;
 					}
-					machine.marked = false;
 					if machine.state == WorkerState::Rented {
 						rented = start.saturating_sub(machine.since).min(closing.credit);
 						machine.since = machine.since.max(start);
 					}
+					if machine.state == WorkerState::Online {
+						machine.unproved = false;
+					}
 					if !service {
-						machine.slashes += 1;
 						rented = 0;
 					}
 				}
@@ -374,7 +375,7 @@ impl Market for Registry {
 			}
 			machine.state = WorkerState::Online;
 			machine.order = None;
-			machine.marked = unproved;
+			machine.unproved = unproved;
 			machine.forced += u32::from(unproved);
 			Ok(())
 		})?
@@ -660,7 +661,7 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			driver: 550,
 			cuda: 1_204,
 			barred_until: 0,
-			marked: false,
+			unproved: false,
 			unlisted: false,
 			since: 0,
 			forced: 0,

@@ -290,7 +290,7 @@ impl Seats<AccountId> for Partners {
 		None
 	}
 	fn revealed(_: OperatorId, _: RoundIndex) {}
-	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: SeatResult, _: bool) {}
+	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: u32, _: SeatResult, _: bool) {}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(account: &AccountId, _: CheckerKey, _: AgentKey) -> OperatorId {
 		NUMBERS.with_borrow_mut(|all| {
@@ -409,8 +409,8 @@ pub fn on_proved(worker: WorkerId, proved: &Proved) {
 }
 
 /// Closes a check in which the operator had a seat.
-pub fn on_seat(operator: OperatorId, correct: bool) {
-	close_with_seat::<Rewards>(operator, correct);
+pub fn on_seat(operator: OperatorId, weight: u32, result: SeatResult) {
+	close_with_seat::<Rewards>(operator, weight, result);
 }
 
 /// Proves `online` blocks of a worker of hardware score 1, `rented` of them rented, without stake.
@@ -425,7 +425,7 @@ pub fn prove(worker: WorkerId, online: BlockNumber, rented: BlockNumber) {
 	on_proved(
 		worker,
 		&Proved {
-			online,
+			idle: online - rented,
 			rented,
 			stake: 0,
 			profile,
@@ -440,8 +440,8 @@ pub fn score_of(blocks: u32) -> u128 {
 
 /// Seats of an operator: so many correct, so many not.
 pub fn seats(operator: OperatorId, correct: u32, wrong: u32) {
-	(0..correct).for_each(|_| on_seat(operator, true));
-	(0..wrong).for_each(|_| on_seat(operator, false));
+	(0..correct).for_each(|_| on_seat(operator, 1, SeatResult::Correct));
+	(0..wrong).for_each(|_| on_seat(operator, 1, SeatResult::Dissenting));
 }
 
 /// A member's claim is within one unit of what it is exactly: its fraction waits for the next.

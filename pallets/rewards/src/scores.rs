@@ -13,8 +13,8 @@ use frame_support::{
 };
 use kaisar_math::{ClassReference, Hardware, ScoreTable, score};
 use kaisar_primitives::{
-	Checks, ClosedCheck, Dated, EpochIndex, GpuClass, GpuClasses, OnClosed, OperatorId, PoolId,
-	Proved, RoundIndex, RunningScore, RunningScores, WorkerId,
+	Checks, ClosedCheck, ClosedSeat, Dated, EpochIndex, GpuClass, GpuClasses, OnClosed, OperatorId, PoolId,
+	Proved, RoundIndex, RunningScore, RunningScores, SeatResult, WorkerId,
 };
 use sp_runtime::{
 	DispatchResult,
@@ -87,7 +87,7 @@ impl<T: Config> Pallet<T> {
 		let table = Table::<T>::get();
 		let boost = score::boost(proved.stake, T::MaxStake::get());
 		let poc = table
-			.poc(proved.online, boost, &hardware)
+			.poc(proved.idle.saturating_add(proved.rented), boost, &hardware)
 			.ok_or(Error::<T>::Overflow)?;
 		let pod = table
 			.pod(proved.rented, boost, &hardware)
@@ -106,14 +106,24 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	pub(crate) fn do_seat(operator: OperatorId, correct: bool) -> DispatchResult {
+	pub(crate) fn do_seat(seat: &ClosedSeat) -> DispatchResult {
+		let ClosedSeat {
+			operator,
+			weight,
+			result,
+		} = *seat;
+		let correct = match result {
+			SeatResult::Correct => weight,
+			SeatResult::Dissenting | SeatResult::Missed => 0,
+			SeatResult::Abstained => return Ok(()),
+		};
 		let mut current = Current::<T>::get();
 		let mut record = CheckerScores::<T>::get(operator).unwrap_or_default();
 		let terms = Self::terms_of(PoolId::Checker(operator));
 		Self::roll_checker(operator, &mut record, current.index, &terms)?;
 		let old = record.score();
-		record.seats.ensure_add_assign(1)?;
-		record.correct.ensure_add_assign(correct.into())?;
+		record.seats.ensure_add_assign(weight)?;
+		record.correct.ensure_add_assign(correct)?;
 		// By difference: a wrong seat lowers the score.
 		current.scores.checkers = current
 			.scores
@@ -194,7 +204,7 @@ impl<T: Config> OnClosed for Pallet<T> {
 			seats,
 			..
 		} = *check;
-		if (proved.online > 0 || proved.rented > 0)
+		if (proved.idle > 0 || proved.rented > 0)
 			&& let Err(error) = with_storage_layer(|| Self::do_proved(worker, &proved))
 		{
 			defensive!(
@@ -202,9 +212,9 @@ impl<T: Config> OnClosed for Pallet<T> {
 				(worker, error)
 			);
 		}
-		for (operator, correct) in seats {
-			if let Err(error) = with_storage_layer(|| Self::do_seat(*operator, *correct)) {
-				defensive!("a seat can be scored", (operator, error));
+		for seat in seats {
+			if let Err(error) = with_storage_layer(|| Self::do_seat(seat)) {
+				defensive!("a seat can be scored", (seat, error));
 			}
 		}
 		Weight::zero()

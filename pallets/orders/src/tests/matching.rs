@@ -78,7 +78,7 @@ fn who_does_not_fit_is_dropped() {
 		|machine| machine.region = *b"FR",
 		|machine| machine.floor = PRICE + 1,
 		|machine| machine.unlisted = true,
-		|machine| machine.marked = true,
+		|machine| machine.unproved = true,
 		|machine| machine.arch = Arch::Arm64,
 		|machine| machine.driver = 534,
 		|machine| machine.cuda = 1_203,

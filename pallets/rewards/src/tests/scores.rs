@@ -21,7 +21,7 @@ fn home() -> Profile {
 fn time_weighs_by_stake_and_hardware() {
 	ExtBuilder::default().build_and_execute(|| {
 		let proved = Proved {
-			online: 40,
+			idle: 30,
 			rented: 10,
 			stake: 25_000 * KAI,
 			profile: home(),
@@ -35,6 +35,7 @@ fn time_weighs_by_stake_and_hardware() {
 			7,
 			&Proved {
 				stake: u128::MAX,
+				idle: 40,
 				rented: 0,
 				..proved
 			},
@@ -60,7 +61,7 @@ fn an_unknown_class_scores_nothing_for_its_gpus() {
 		on_proved(
 			0,
 			&Proved {
-				online: 1,
+				idle: 1,
 				rented: 0,
 				stake: 0,
 				profile,

@@ -173,7 +173,7 @@ impl Both {
 				on_proved(
 					worker,
 					&Proved {
-						online,
+						idle: online - rented,
 						rented,
 						stake,
 						profile,
