@@ -168,7 +168,7 @@ fn the_best_is_the_most_reliable_then_the_one_with_most_bandwidth() {
 		let workers: Vec<_> = (0..3).map(|_| add_machine(PETRA)).collect();
 		with_machine(workers[0], |machine| {
 			machine.profile.bandwidth = 4;
-			machine.reliability = Perbill::from_percent(90);
+			machine.reliability = Perbill::from_percent(80);
 		});
 		with_machine(workers[1], |machine| machine.profile.bandwidth = 3);
 		let first = place(CARLA, 1);
@@ -281,7 +281,7 @@ fn no_more_than_two_checks_are_closed_for_an_order() {
 }
 
 #[test]
-fn an_order_that_closed_its_checks_tries_again_behind_new_orders() {
+fn an_order_whose_tries_closed_checks_goes_on_trying() {
 	ExtBuilder.build_and_execute(|| {
 		overdue(5);
 		let there = add_machine(PETRA);
@@ -298,7 +298,7 @@ fn an_order_that_closed_its_checks_tries_again_behind_new_orders() {
 			closed = 5 - (still_open() - 1);
 			assert!(closed - before <= MAX_TOUCHED as usize);
 		}
-		assert_eq!((chosen(id), closed, blocks), (there, 5, 6));
+		assert_eq!((chosen(id), closed, blocks), (there, 5, 4));
 	});
 }
 
@@ -383,10 +383,12 @@ fn matching_goes_on_in_what_the_block_left() {
 		);
 		next_block();
 		assert_eq!(Rentals::waiting(), 60);
-		let left = Rentals::heaviest_match(32).saturating_mul(20);
+		let most = Rentals::heaviest_match(32);
+		let one = <() as WeightInfo>::match_order(8, 0, 0);
+		let left = most.saturating_add(one.saturating_mul(20));
 		assert!(Rentals::on_idle(now(), left).all_lte(left));
 		let waiting = Rentals::waiting();
-		assert!(waiting < 40 && waiting > 0, "{waiting}");
+		assert!(waiting < 50 && waiting > 0, "{waiting}");
 		Rentals::on_idle(now(), Weight::MAX);
 		assert!(orders.iter().all(|id| state(*id) == OrderState::Deploying));
 	});

@@ -4,42 +4,62 @@ use super::*;
 use crate::params;
 use frame_support::weights::Weight;
 
-/// The life of three orders: one that is never deployed, one that runs to its end, one that is canceled.
-fn live() {
-	let workers: Vec<_> = (0..3).map(|_| add_machine(PETRA)).collect();
-	let orders: Vec<_> = (0..3).map(|_| place(CARLA, 1)).collect();
-	run_to(now() + 2);
-	for id in &orders {
-		assert_eq!(state(*id), OrderState::Deploying, "it was matched");
-	}
-	confirm(orders[1]);
-	assert_ok!(Rentals::cancel_order(signed(CARLA), orders[2]));
-	run_to(order(orders[1]).ends_at.max(order(orders[0]).deploy_by) + 1);
-	assert_eq!(state(orders[0]), closed(CloseReason::DeployFailed));
-	if !order_is_gone(orders[1]) {
-		// No check comes: it is looked for, and at last done without.
-		let mut looks = 0;
-		while !order_is_gone(orders[1]) && !order(orders[1]).is_closed() {
-			System::set_block_number(order(orders[1]).wake);
-			Rentals::run_agenda(now(), Weight::MAX);
-			looks += 1;
-			assert!(looks < 40);
-		}
-	}
-	// Orders are forgotten, and bars end.
-	let last = [*params::HISTORY.end(), *params::BAR_BLOCKS.end()].map(|blocks| now() + blocks);
-	for block in last {
-		System::set_block_number(block.max(now()) + 1);
-		Rentals::run_agenda(now(), Weight::MAX);
-		Rentals::run_agenda(now(), Weight::MAX);
-	}
-	assert!(orders.iter().all(|id| order_is_gone(*id)));
-	assert!(workers.iter().any(|worker| machine(*worker).reviews > 0));
-	assert_eq!(AgendaLen::<Test>::iter().count(), 0);
+/// Runs the agenda of the block in which it looks at an order next, with all blocks between left out.
+fn wake(id: u32) {
+	let block = order(id).wake;
+	System::set_block_number(block.max(now()));
+	AgendaCursor::<Test>::put(Cursor { block, position: 0 });
+	Rentals::run_agenda(block, Weight::MAX);
 }
 
-fn order_is_gone(id: u32) -> bool {
-	!Orders::<Test>::contains_key(id)
+/// Wakes an order until it is closed, and then until it is forgotten. Returns the reason why it was closed, and
+/// how often it was woken.
+fn wake_to_the_end(id: u32) -> (CloseReason, u32) {
+	let (mut reason, mut times) = (None, 0);
+	while let Some(order) = Orders::<Test>::get(id) {
+		if let OrderState::Closed { reason: known } = order.state {
+			reason = Some(known);
+		}
+		assert!(order.wake < 100_000_000, "within reason");
+		assert!(times < 40, "it ends");
+		wake(id);
+		times += 1;
+	}
+	(
+		reason.expect("it was closed before it was forgotten"),
+		times,
+	)
+}
+
+/// The lives of three orders: one that is never deployed, one that is canceled, one that runs to its end and
+/// meets no check.
+fn live() {
+	let workers: Vec<_> = (0..3).map(|_| add_machine(PETRA)).collect();
+	let [missed, canceled, served] = [1, 1, 1].map(|hours| place(CARLA, hours));
+	run_to(now() + 2);
+	for id in [missed, canceled, served] {
+		assert_eq!(state(id), OrderState::Deploying, "it was matched");
+	}
+	let until_deadline = order(missed).deploy_by - now();
+	assert!(params::DEPLOY_DEADLINE.contains(&until_deadline));
+	confirm(served);
+	let late = order(missed).worker.unwrap();
+	assert_ok!(Rentals::cancel_order(signed(CARLA), canceled));
+	assert!(order(canceled).is_closed());
+	let (reason, times) = wake_to_the_end(missed);
+	assert_eq!(reason, CloseReason::DeployFailed);
+	assert!(times <= 3 && machine(late).is_listed(), "the bar ended");
+	// The agenda looks for the last check as often as it may.
+	assert_eq!(wake_to_the_end(served).0, CloseReason::Expired);
+	Rentals::run_agenda(now(), Weight::MAX);
+	AgendaCursor::<Test>::kill();
+	let left = Orders::<Test>::iter_keys().collect::<Vec<_>>();
+	assert!(left.iter().all(|id| *id == canceled));
+	assert!(
+		workers
+			.iter()
+			.all(|worker| machine(*worker).order.is_none())
+	);
 }
 
 #[test]
