@@ -500,9 +500,11 @@ pub enum Pot {
 pub struct RunningScore {
 	/// The epoch that it is of.
 	pub epoch: EpochIndex,
-	/// For proved time online.
-	pub poc: u128,
-	/// For proved time rented.
+	/// PoC of idle blocks.
+	pub idle: u128,
+	/// PoC of rented blocks.
+	pub rented: u128,
+	/// PoD of rented blocks.
 	pub pod: u128,
 }
 
