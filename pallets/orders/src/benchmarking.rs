@@ -12,8 +12,8 @@ use frame_support::{
 use frame_system::RawOrigin;
 use kaisar_primitives::{
 	AgentKey, BlockNumber, Checks, ClientKey, CloseReason, ClosedCheck, Closing, DeployFailure,
-	HOURS, Image, Issue, KAI, Market, OnClosed, OrderId, Outcome, Plan, Profile, Proved,
-	Requirement, TemplateId, WorkerId, WorkerRegistry, Workload, authorized::genesis,
+	HOURS, Image, Issue, KAI, MAX_WORKLOAD, Market, OnClosed, OrderId, Outcome, Plan, Profile,
+	Proved, Requirement, TemplateId, WorkerId, WorkerRegistry, Workload, authorized::genesis,
 	keys::WORKER_KEY_TYPE, order_payload,
 };
 use sp_core::{H256, sr25519};
@@ -40,12 +40,16 @@ fn reference() -> Reference {
 
 fn template() -> Template {
 	Template {
-		image: reference(),
-		port: Some(80),
+		args: BoundedVec::truncate_from(alloc::vec![BoundedVec::truncate_from(
+			alloc::vec![b'a'; MAX_WORKLOAD as usize]
+		)]),
+		ports: BoundedVec::truncate_from((1..=8).collect()),
 		capabilities: BoundedVec::truncate_from(alloc::vec![
 			Capability::Chown;
 			MAX_CAPABILITIES as usize
 		]),
+		metadata: Some(H256::zero()),
+		..Template::of(reference())
 	}
 }
 

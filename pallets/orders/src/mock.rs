@@ -105,6 +105,8 @@ pub struct Machine {
 	pub driver: u16,
 	pub cuda: u16,
 	pub barred_until: BlockNumber,
+	/// It cannot be rented before a check confirms it.
+	pub unproved: bool,
 	/// Since when its rented time is not proved.
 	pub since: BlockNumber,
 	/// How often it was made due.
@@ -122,6 +124,12 @@ pub struct Machine {
 	pub reviews: u32,
 	/// Its key, if it is not that of its [`pair`].
 	pub key: Option<WorkerKey>,
+}
+
+impl Machine {
+	fn can_be_rented(&self) -> bool {
+		self.state == WorkerState::Online && self.barred_until <= now() && !self.unproved
+	}
 }
 
 /// What a check of the mock comes to.
@@ -183,7 +191,7 @@ impl Registry {
 		(0..MachineCount::get())
 			.filter(|worker| {
 				let machine = machine(*worker);
-				machine.state == WorkerState::Online
+				machine.can_be_rented()
 					&& (machine.profile.gpu_class, machine.profile.gpu_count) == (class, count)
 					&& region.is_none_or(|asked| asked == machine.region)
 			})
@@ -258,8 +266,10 @@ impl CheckedWorkers<AccountId> for Registry {
 						rented = start.saturating_sub(machine.since).min(closing.credit);
 						machine.since = machine.since.max(start);
 					}
+					if machine.state == WorkerState::Online {
+						machine.unproved = false;
+					}
 					if !service {
-						machine.slashes += 1;
 						rented = 0;
 					}
 				}
@@ -294,8 +304,7 @@ impl Market for Registry {
 	}
 	fn candidate(worker: WorkerId) -> Option<Candidate> {
 		let machine = Machines::get(worker)?;
-		let idle = machine.state == WorkerState::Online && machine.barred_until <= now();
-		idle.then_some(Candidate {
+		machine.can_be_rented().then_some(Candidate {
 			profile: machine.profile,
 			region: machine.region,
 			price_floor: machine.floor,
@@ -328,7 +337,7 @@ impl Market for Registry {
 			Ok(())
 		})?
 	}
-	fn free(worker: WorkerId, _unproved: bool) -> DispatchResult {
+	fn free(worker: WorkerId, unproved: bool) -> DispatchResult {
 		if Refused::get() == Some(Refusal::Free(worker)) {
 			return Err(DispatchError::Unavailable);
 		}
@@ -338,7 +347,8 @@ impl Market for Registry {
 			}
 			machine.state = WorkerState::Online;
 			machine.order = None;
-			machine.forced += 1;
+			machine.unproved = unproved;
+			machine.forced += u32::from(unproved);
 			Ok(())
 		})?
 	}
@@ -593,6 +603,7 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			driver: 550,
 			cuda: 1_204,
 			barred_until: 0,
+			unproved: false,
 			since: 0,
 			forced: 0,
 			due: false,

@@ -10,11 +10,13 @@ mod exit;
 mod extend;
 mod issue;
 mod matching;
+mod ocw;
 mod payment;
 mod place;
 mod prices;
 mod tricks;
 mod views;
+mod workload;
 mod world;
 
 pub use crate::{mock::*, *};
@@ -43,6 +45,8 @@ pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	assert_ok!(Rentals::cancel_order(signed(who), id));
 	check(worker, now(), Verdict::Fine);
 	assert_eq!(state(id), closed(CloseReason::Cancelled));
+	// It can be rented again.
+	check(worker, now(), Verdict::Fine);
 	let credits = Credits::<Test>::get(who);
 	assert_eq!(credits, PRICE * Balance::from(hours));
 	events();
