@@ -105,7 +105,7 @@ pub fn contingency_price(
 /// ```
 pub fn units(gpu_class: u16, gpu_count: u8, cpu_tier: u8) -> u32 {
 	match gpu_class {
-		0 => tiers::fewest_cores(cpu_tier),
+		0 => tiers::cores(cpu_tier),
 		_ => gpu_count.into(),
 	}
 }
