@@ -62,19 +62,11 @@ impl<T: Config> Pallet<T> {
 
 	/// Folds the block's VRF output into the running hash, and seeds what this block starts.
 	pub(crate) fn fold_seed(now: BlockNumber) {
-		let running_hash: H256 = match T::VrfOutput::get() {
-			Some(vrf) => {
-				let before = RunningHash::<T>::get();
-				(b"kaisar/running", before, vrf)
-					.using_encoded(blake2_256)
-					.into()
-			}
+		let running_hash = Self::folded().unwrap_or_else(|| {
 			// BABE is configured with secondary VRF slots, so that this cannot happen.
-			None => {
-				frame_support::defensive!("a block without a VRF output");
-				RunningHash::<T>::get()
-			}
-		};
+			frame_support::defensive!("a block without a VRF output");
+			RunningHash::<T>::get()
+		});
 		RunningHash::<T>::put(running_hash);
 		BlockSeeds::<T>::insert(now, running_hash);
 		if let Some(old) = now.checked_sub(SEED_DEPTH) {
@@ -110,6 +102,17 @@ impl<T: Config> Pallet<T> {
 			seed: seed_of(index, running_hash),
 			..spot
 		});
+	}
+
+	/// Returns the running hash with the block's VRF output.
+	fn folded() -> Option<H256> {
+		let vrf = T::VrfOutput::get()?;
+		let before = RunningHash::<T>::get();
+		Some(
+			(b"kaisar/running", before, vrf)
+				.using_encoded(blake2_256)
+				.into(),
+		)
 	}
 
 	fn insert_round(round: Round) {
@@ -184,5 +187,9 @@ pub(crate) fn draw<const N: usize>(domain: &[u8; N], seed: H256, item: impl Enco
 impl<T: Config> BlockSeed for Pallet<T> {
 	fn seed_of(number: BlockNumber) -> Option<H256> {
 		BlockSeeds::<T>::get(number)
+	}
+
+	fn running() -> Option<H256> {
+		Self::folded()
 	}
 }

@@ -2,7 +2,10 @@
 //! for, each due in every spot round, and say nothing by themselves.
 
 use crate as pallet_checkers;
-use crate::{mock::DEPOSIT, *};
+use crate::{
+	mock::{DEPOSIT, KEPT},
+	*,
+};
 use alloc::collections::BTreeMap;
 use frame_support::{
 	PalletId, assert_ok, derive_impl, parameter_types,
@@ -147,9 +150,11 @@ impl pallet_checkers::Config for World {
 	type Checks = Popw;
 	type Workers = Registry;
 	type OnPoolChange = Rewards;
+	type RetiredPools = ();
 	type CurrentEpoch = Epoch;
 	type Time = ChainTime;
 	type Deposit = Deposit;
+	type RecordDeposit = ConstU128<KEPT>;
 	type WeightInfo = ();
 }
 

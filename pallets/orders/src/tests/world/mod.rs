@@ -118,7 +118,9 @@ parameter_types! {
 		checkers: Perbill::from_percent(45),
 	};
 	pub const PodRatio: Ratio = Ratio::Automatic;
-	pub const PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+	pub const PodFeeCap: FixedU128 = FixedU128::from_rational(1, 2);
+	pub const CpuOnlyWeight: Perbill = Perbill::from_percent(10);
+	pub const PayUncalibrated: bool = true;
 	pub const HistoryDepth: EpochIndex = 4;
 	pub storage PhaseLength: BlockNumber = PHASE;
 	pub storage CheckPeriod: u32 = 40;
@@ -326,6 +328,8 @@ impl pallet_rewards::Config for World {
 	type Split = EmissionSplit;
 	type Ratio = PodRatio;
 	type PodFeeCap = PodFeeCap;
+	type CpuOnlyWeight = CpuOnlyWeight;
+	type PayUncalibrated = PayUncalibrated;
 	type MaxStake = MaxStake;
 	type HistoryDepth = HistoryDepth;
 	type Treasury = Treasury;
