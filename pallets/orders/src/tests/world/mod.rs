@@ -344,6 +344,7 @@ impl Config for World {
 	type Workers = Providers;
 	type Checks = Popw;
 	type Seeds = Popw;
+	type Classes = Rewards;
 	type Fees = Rewards;
 	type Treasury = Treasury;
 	type PalletId = OrdersPalletId;
