@@ -32,7 +32,7 @@ fn found_offline(worker: WorkerId, blocks: BlockNumber) -> BlockNumber {
 fn found_false(worker: WorkerId, finder: Option<&AccountId>) -> BlockNumber {
 	let census = Popw::start_round(true) + 1;
 	assert!(Popw::attest(worker, census));
-	Popw::close_by(worker, online(POOR), true, finder);
+	Popw::close_by(worker, online(PROFILE), true, finder);
 	Popw::start_of(census)
 }
 
@@ -401,64 +401,7 @@ fn a_false_proof_proves_no_time() {
 		assert!(Popw::attest(worker, census));
 		let proved = Popw::close_with(worker, online(PROFILE), true);
 		assert_eq!((proved.idle, proved.rented), (0, 0));
-		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
-	});
-}
-
-#[test]
-fn a_service_that_does_not_answer_is_charged_and_proves_no_rent() {
-	ExtBuilder.build_and_execute(|| {
-		let worker = worker_with_stake();
-		assert_ok!(<Providers as Market>::rent(worker, 7));
-		let last_proof = record(worker).proved_at;
-		run_to(last_proof.unwrap() + 1_440 - PHASE);
-		assert_ok!(<Popw as Checks>::force(worker));
-		events();
-		let silent = Outcome::Online {
-			profile: Some(PROFILE),
-			service: false,
-		};
-		let proved = Popw::spot_check(worker, silent);
-		assert!(proved.idle > 0);
-		assert_eq!(proved.rented, 0);
-		assert!(events().contains(&Event::ServiceDown {
-			worker,
-			round: Popw::next_round() - 2,
-			last_proof
-		}));
-		assert_eq!(queued(0).amount, POOL / 10 / 5);
-		// The order is its customer's to close.
-		assert_eq!(state(worker), WorkerState::Rented);
-	});
-}
-
-#[test]
-fn a_service_of_an_order_that_is_over_is_not_charged() {
-	ExtBuilder.build_and_execute(|| {
-		let worker = worker_with_stake();
-		let silent = Outcome::Online {
-			profile: Some(PROFILE),
-			service: false,
-		};
-		let rent = <Providers as Market>::rent;
-		let free = |worker| <Providers as Market>::free(worker, true);
-		assert_ok!(rent(worker, 7));
-		Popw::pass();
-		assert_ok!(<Popw as Checks>::force(worker));
-		let round = Popw::start_round(false);
-		assert!(Popw::attest(worker, round));
-		// The order is closed while the votes come in.
-		assert_ok!(free(worker));
-		let proved = Popw::close_with(worker, silent, false);
-		assert_eq!((proved.rented, Providers::queued_slash(0)), (0, None));
-
-		// And the next one has begun before the votes are in.
-		let round = Popw::start_round(false);
-		assert!(Popw::attest(worker, round));
-		assert_ok!(rent(worker, 8));
-		Popw::close_with(worker, silent, false);
-		assert_eq!(Providers::queued_slash(0), None);
-		assert_eq!(Providers::reliability(worker), Some(Perbill::one()));
+		assert_eq!(Providers::pending_time(worker), Some(0));
 	});
 }
 
