@@ -395,7 +395,6 @@ impl<T: Config> Pallet<T> {
 			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
-			gpu_stood: false,
 			false_proofs: 0,
 			false_time: None,
 			time: PendingTime::empty(Self::now()),
