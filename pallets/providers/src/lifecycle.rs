@@ -238,7 +238,10 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// The same, of a worker of `who`.
-	fn owned(worker: WorkerId, who: &T::AccountId) -> Result<RecordOf<T>, DispatchError> {
+	pub(crate) fn owned(
+		worker: WorkerId,
+		who: &T::AccountId,
+	) -> Result<RecordOf<T>, DispatchError> {
 		let record = Self::registered(worker)?;
 		ensure!(record.owner == *who, Error::<T>::NotOwner);
 		Ok(record)
@@ -395,8 +398,8 @@ impl<T: Config> Pallet<T> {
 			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
-			false_proofs: 0,
-			false_time: None,
+			false_proofs: None,
+			charged_to: 0,
 			time: PendingTime::empty(Self::now()),
 			proved_at: None,
 			history: History::default(),
@@ -404,6 +407,7 @@ impl<T: Config> Pallet<T> {
 			retry_from: 0,
 			price_floor: 0,
 			commission: Commission::default(),
+			delegation_cap: None,
 			order: None,
 			barred_until: 0,
 			place: None,

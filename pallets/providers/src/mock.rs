@@ -212,7 +212,7 @@ impl Popw {
 			full: true,
 			credit: if verify_only { 0 } else { MAX_GAP },
 			false_proof: false,
-			slashes: true,
+			slashes: outcome == Outcome::Offline,
 		}
 	}
 
@@ -225,6 +225,17 @@ impl Popw {
 		Self::close_by(worker, outcome, false_proof, None)
 	}
 
+	/// Closes it by a majority that is not enough for a slash.
+	pub fn close_weakly(worker: WorkerId, outcome: Outcome, false_proof: bool) -> Proved {
+		let open = with(|state| state.open.remove(&worker)).expect("a check is open");
+		let closing = Closing {
+			false_proof,
+			slashes: false,
+			..Self::closing(open.round, outcome, open.verify_only)
+		};
+		<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, None).unwrap()
+	}
+
 	/// Closes it for an account.
 	pub fn close_by(
 		worker: WorkerId,
@@ -233,9 +244,11 @@ impl Popw {
 		finder: Option<&AccountId>,
 	) -> Proved {
 		let open = with(|state| state.open.remove(&worker)).expect("a check is open");
+		let closing = Self::closing(open.round, outcome, open.verify_only);
 		let closing = Closing {
 			false_proof,
-			..Self::closing(open.round, outcome, open.verify_only)
+			slashes: closing.slashes || false_proof,
+			..closing
 		};
 		<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, finder).unwrap()
 	}

@@ -109,7 +109,7 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 			let (idle, rented) = match closing.outcome {
 				Outcome::Online { profile, service } => {
 					let what = Found { profile, service };
-					Self::confirmed(worker, record, closing, what, finder)?
+					Self::confirmed(worker, record, closing, what)?
 				}
 				Outcome::Offline => {
 					Self::found_offline(worker, record, closing, true, finder)?;
@@ -225,8 +225,7 @@ impl<T: Config> Market for Pallet<T> {
 
 	fn fault(worker: WorkerId) -> DispatchResult {
 		Self::mutate(worker, |record| {
-			let (proved_at, now) = (record.proved_at, Self::now());
-			Self::slash_absence(worker, record, proved_at, now, None)
+			Self::slash_absence(worker, record, Self::now(), None)
 		})
 	}
 
@@ -285,7 +284,6 @@ impl<T: Config> Pallet<T> {
 		record: &mut RecordOf<T>,
 		closing: &Closing,
 		found: Found,
-		finder: Option<&T::AccountId>,
 	) -> Result<(BlockNumber, BlockNumber), DispatchError> {
 		let Found { profile, service } = found;
 		let profile = profile.or(record.profile).unwrap_or_default();
@@ -298,7 +296,9 @@ impl<T: Config> Pallet<T> {
 				.credit(record.state(), closing.round_start, closing.credit)
 		};
 		let proved_before = record.proved_at;
-		record.proved_at = record.proved_at.max(Some(closing.round_start));
+		if !closing.false_proof {
+			record.proved_at = record.proved_at.max(Some(closing.round_start));
+		}
 		Self::set_profile(worker, record, profile);
 
 		// A check of a round that saw the worker otherwise says nothing of what it claims now.
@@ -327,8 +327,6 @@ impl<T: Config> Pallet<T> {
 			round: closing.round,
 			last_proof: proved_before,
 		});
-		let at = closing.round_start;
-		Self::slash_absence(worker, record, proved_before, at, finder)?;
 		Ok((online, 0))
 	}
 
@@ -369,9 +367,8 @@ impl<T: Config> Pallet<T> {
 		}
 		// Being found once is enough: no other round that saw it online counts any more.
 		record.standings.before = None;
-		if earned {
-			let (proved_at, at) = (record.proved_at, closing.round_start);
-			Self::slash_absence(worker, record, proved_at, at, finder)?;
+		if earned && closing.slashes {
+			Self::slash_absence(worker, record, closing.round_start, finder)?;
 		}
 		Ok(())
 	}
@@ -383,18 +380,7 @@ impl<T: Config> Pallet<T> {
 		closing: &Closing,
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
-		if closing.false_proof {
-			record.false_proofs = record.false_proofs.saturating_add(1);
-			Self::deposit_event(Event::FalseProofFound {
-				worker,
-				round: closing.round,
-				in_a_row: record.false_proofs,
-			});
-			Self::slash_false_proof(worker, record, closing, finder)?;
-		} else if closing.outcome != Outcome::NoConsensus {
-			record.false_proofs = 0;
-			record.false_time = None;
-		}
+		Self::judge_proof(worker, record, closing, finder)?;
 		if record.is_gone() {
 			Self::release_all_keys(worker, record);
 		}

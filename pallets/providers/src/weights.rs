@@ -42,6 +42,8 @@ pub trait WeightInfo {
 	fn apply_slash() -> Weight;
 	/// Of `clear_worthless`.
 	fn clear_worthless() -> Weight;
+	/// Of `set_delegation_cap`.
+	fn set_delegation_cap() -> Weight;
 }
 
 /// Time of a call without its database accesses, in ps.
@@ -127,8 +129,8 @@ macro_rules! weights {
 			touching::<$db>(0, 8 + SETTLING + MEMBER, 2 + SETTLING + MEMBER)
 		}
 		fn withdraw_unbonded() -> Weight {
-			// A delegation, a queue, the caller, the pot; four keys and the note of the owner.
-			touching::<$db>(0, 12 + SETTLING + MEMBER, 10 + SETTLING + MEMBER)
+			// A delegation, a queue, the caller, the pot, a parameter; four keys and the note of the owner.
+			touching::<$db>(0, 13 + SETTLING + MEMBER, 10 + SETTLING + MEMBER)
 		}
 		fn slash() -> Weight {
 			// At once: the pot, the provider pot and what it carries; the worker is suspended.
@@ -145,6 +147,9 @@ macro_rules! weights {
 		fn clear_worthless() -> Weight {
 			// A delegation and a queue; four keys and the note of the owner.
 			touching::<$db>(0, 2 + SETTLING + MEMBER, 7 + SETTLING + MEMBER)
+		}
+		fn set_delegation_cap() -> Weight {
+			touching::<$db>(0, 0, 0)
 		}
 	};
 }

@@ -167,10 +167,11 @@ pub fn own_stake(worker: WorkerId, amount: Balance) {
 	change_pool(PoolId::Worker(worker), |pool| pool.own = amount);
 }
 
-/// The owner first, then all delegators alike.
+/// Of the owner first, so that a test can choose what each loses.
 pub fn slash(worker: WorkerId, amount: Balance) {
 	change_pool(PoolId::Worker(worker), |pool| {
-		let [owner, members] = kaisar_math::stake::slash_order(amount, [pool.own, pool.value]);
+		let owner = amount.min(pool.own);
+		let members = (amount - owner).min(pool.value);
 		pool.own -= owner;
 		pool.value -= members;
 	});

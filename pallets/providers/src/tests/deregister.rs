@@ -39,11 +39,6 @@ fn deposit_back_at_once_stake_unbonds_record_goes_last() {
 		// Its keys are free.
 		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
 
-		// Rounds that saw it online still run.
-		assert_noop!(
-			Providers::withdraw_unbonded(signed(ALICE), worker),
-			Error::<Test>::CheckRunning
-		);
 		Popw::pass();
 		run_to(until - 1);
 		assert_noop!(

@@ -31,6 +31,11 @@ enum Op {
 		worker: u32,
 		price: u64,
 	},
+	SetCap {
+		owner: AccountId,
+		worker: u32,
+		most: u32,
+	},
 	GoOffline {
 		owner: AccountId,
 		worker: u32,
@@ -72,6 +77,8 @@ enum Op {
 		worker: u32,
 		outcome: u8,
 		false_proof: bool,
+		/// By too few votes for a slash.
+		weakly: bool,
 	},
 	Force {
 		worker: u32,
@@ -153,6 +160,8 @@ fn op() -> impl Strategy<Value = Op> {
 			.prop_map(|(owner, worker, percent)| Op::SetCommission { owner, worker, percent }),
 		1 => (owner(), worker(), any::<u64>())
 			.prop_map(|(owner, worker, price)| Op::SetFloor { owner, worker, price }),
+		1 => (owner(), worker(), any::<u32>())
+			.prop_map(|(owner, worker, most)| Op::SetCap { owner, worker, most }),
 		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOffline { owner, worker }),
 		3 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOnline { owner, worker }),
 		1 => (owner(), worker()).prop_map(|(owner, worker)| Op::Deregister { owner, worker }),
@@ -164,9 +173,11 @@ fn op() -> impl Strategy<Value = Op> {
 		6 => any::<bool>().prop_map(|census| Op::Round { census }),
 		6 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Attest { worker, back }),
 		2 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Absent { worker, back }),
-		6 => (worker(), any::<u8>(), any::<bool>()).prop_map(|(worker, outcome, false_proof)| {
-			Op::Close { worker, outcome, false_proof }
-		}),
+		6 => (worker(), any::<u8>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+			|(worker, outcome, false_proof, weakly)| {
+				Op::Close { worker, outcome, false_proof, weakly }
+			}
+		),
 		1 => worker().prop_map(|worker| Op::Force { worker }),
 		4 => (worker(), any::<u8>()).prop_map(|(worker, level)| Op::Slash { worker, level }),
 		1 => any::<u32>().prop_map(|slash| Op::CancelSlash { slash }),
@@ -284,6 +295,17 @@ fn run(op: Op) {
 				price_per_gpu_hour: price.into(),
 			},
 		),
+		Op::SetCap {
+			owner,
+			worker,
+			most,
+		} => (
+			owner,
+			Call::set_delegation_cap {
+				worker,
+				most: u128::from(most) * (KAI / 1_000_000),
+			},
+		),
 		Op::GoOffline { owner, worker } => (owner, Call::go_offline { worker }),
 		Op::GoOnline { owner, worker } => (owner, Call::go_online { worker }),
 		Op::Deregister { owner, worker } => (owner, Call::deregister_worker { worker }),
@@ -330,10 +352,18 @@ fn run(op: Op) {
 			worker,
 			outcome: choice,
 			false_proof,
+			weakly,
 		} => {
 			if Popw::is_open(worker) {
 				let before = Providers::pending_time(worker).unwrap();
-				let proved = Popw::close_with(worker, outcome(choice), false_proof);
+				let queued = Workers::<Test>::get(worker).unwrap().queued;
+				let proved = if weakly {
+					Popw::close_weakly(worker, outcome(choice), false_proof)
+				} else {
+					Popw::close_with(worker, outcome(choice), false_proof)
+				};
+				let now = Workers::<Test>::get(worker).unwrap().queued;
+				assert!(!weakly || now == queued, "too few votes for a slash");
 				assert!(proved.rented <= proved.idle && proved.idle <= MAX_GAP);
 				assert!(proved.idle <= before.0 && proved.rented <= before.1);
 			}
