@@ -438,6 +438,8 @@ pub mod pallet {
 		StrikeIsFinal,
 		/// The receipt was not signed by the worker's agent for this checker in this round.
 		InvalidReceipt,
+		/// An announced commission is not in force yet. Wait for its epoch.
+		CommissionPending,
 	}
 
 	#[pallet::view_functions]
@@ -542,7 +544,7 @@ pub mod pallet {
 		}
 
 		/// Announces a new commission. It is in force after one whole epoch's notice: from the epoch after
-		/// the next one. It replaces an announced commission that is not in force yet.
+		/// the next one.
 		///
 		/// ## Origin
 		/// Signed by a registered operator.
@@ -552,6 +554,7 @@ pub mod pallet {
 		///
 		/// ## Errors
 		/// - [`Error::NotRegistered`].
+		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
 		/// ## Events
 		/// - [`Event::CommissionSet`].

@@ -1,7 +1,8 @@
 //! Registrations: keys, commission, being online, leaving.
 
 use crate::*;
-use kaisar_primitives::authorized::genesis;
+use kaisar_primitives::{AnnounceError, authorized::genesis};
+use sp_runtime::ArithmeticError;
 
 /// Guards.
 impl<T: Config> Pallet<T> {
@@ -195,7 +196,11 @@ impl<T: Config> Pallet<T> {
 		let epoch = T::CurrentEpoch::get();
 		let old = record.commission.in_epoch(epoch);
 		let from_epoch = Self::change_pool(operator, None, |record| {
-			Ok(record.commission.announce(new, epoch)?)
+			let announced = record.commission.announce(new, epoch);
+			announced.map_err(|error| match error {
+				AnnounceError::Pending => Error::<T>::CommissionPending.into(),
+				AnnounceError::LastEpoch => ArithmeticError::Overflow.into(),
+			})
 		})?;
 		Self::deposit_event(Event::CommissionSet {
 			operator,

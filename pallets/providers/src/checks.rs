@@ -149,7 +149,9 @@ impl<T: Config> Pallet<T> {
 		service: bool,
 	) -> (BlockNumber, BlockNumber) {
 		let last_proof = record.proved_at;
-		record.proved_at = last_proof.max(Some(closing.round_start));
+		if !closing.false_proof {
+			record.proved_at = last_proof.max(Some(closing.round_start));
+		}
 		record.undecided = false;
 
 		let bound = record.spec.bound();
@@ -339,8 +341,7 @@ impl<T: Config> Pallet<T> {
 		// Being found once is enough: no other round that saw it online counts any more.
 		record.standings.before = None;
 		if earned && closing.slashes {
-			let (proved_at, at) = (record.proved_at, closing.round_start);
-			Self::slash_absence(worker, record, proved_at, at, finder)?;
+			Self::slash_absence(worker, record, closing.round_start, finder)?;
 		}
 		Ok(())
 	}
@@ -352,18 +353,7 @@ impl<T: Config> Pallet<T> {
 		closing: &Closing,
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
-		if closing.false_proof {
-			record.false_proofs = record.false_proofs.saturating_add(1);
-			Self::deposit_event(Event::FalseProofFound {
-				worker,
-				round: closing.round,
-				in_a_row: record.false_proofs,
-			});
-			Self::slash_false_proof(worker, record, closing, finder)?;
-		} else if closing.outcome != Outcome::NoConsensus {
-			record.false_proofs = 0;
-			record.false_time = None;
-		}
+		Self::judge_proof(worker, record, closing, finder)?;
 		// A worker back from an order stays marked until a full check supports its claim. Another's mark is
 		// over with its round.
 		if record.unproved && record.state() == WorkerState::Online {

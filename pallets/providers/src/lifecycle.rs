@@ -2,7 +2,7 @@
 
 use super::*;
 use kaisar_primitives::{
-	Commission,
+	AnnounceError, Commission,
 	authorized::genesis,
 	keys::{self, KeyRole},
 };
@@ -111,7 +111,10 @@ impl<T: Config> Pallet<T> {
 		let epoch = T::CurrentEpoch::get();
 		let old = record.commission.in_epoch(epoch);
 		let from = Self::change_pool(worker, &mut record, |record| {
-			Ok(record.commission.announce(new, epoch)?)
+			record
+				.commission
+				.announce(new, epoch)
+				.map_err(Self::announce_error)
 		})?;
 		Self::deposit_event(Event::CommissionSet {
 			worker,
@@ -120,6 +123,13 @@ impl<T: Config> Pallet<T> {
 			from,
 		});
 		Ok(())
+	}
+
+	fn announce_error(error: AnnounceError) -> DispatchError {
+		match error {
+			AnnounceError::Pending => Error::<T>::CommissionPending.into(),
+			AnnounceError::LastEpoch => ArithmeticError::Overflow.into(),
+		}
 	}
 
 	pub(crate) fn do_set_price_floor(
@@ -230,7 +240,10 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// The same, of a worker of `who`.
-	fn owned(worker: WorkerId, who: &T::AccountId) -> Result<RecordOf<T>, DispatchError> {
+	pub(crate) fn owned(
+		worker: WorkerId,
+		who: &T::AccountId,
+	) -> Result<RecordOf<T>, DispatchError> {
 		let record = Self::registered(worker)?;
 		ensure!(record.owner == *who, Error::<T>::NotOwner);
 		Ok(record)
@@ -388,8 +401,8 @@ impl<T: Config> Pallet<T> {
 			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
-			false_proofs: 0,
-			false_time: None,
+			false_proofs: None,
+			charged_to: 0,
 			time: PendingTime::default(),
 			proved_at: None,
 			history: History::default(),
@@ -400,6 +413,7 @@ impl<T: Config> Pallet<T> {
 			retry_from: 0,
 			price_floor: 0,
 			commission: Commission::default(),
+			delegation_cap: None,
 			order: None,
 			barred_until: 0,
 			place: None,

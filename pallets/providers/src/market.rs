@@ -103,8 +103,7 @@ impl<T: Config> Market for Pallet<T> {
 
 	fn fault(worker: WorkerId) -> DispatchResult {
 		Self::mutate(worker, |record| {
-			let (proved_at, now) = (record.proved_at, Self::now());
-			Self::slash_absence(worker, record, proved_at, now, None)
+			Self::slash_absence(worker, record, Self::now(), None)
 		})
 	}
 

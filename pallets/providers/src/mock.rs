@@ -278,7 +278,7 @@ impl Popw {
 			full: false,
 			credit: if census && decided { INTERVAL } else { 0 },
 			false_proof: false,
-			slashes: true,
+			slashes: outcome == Outcome::Offline,
 		}
 	}
 
@@ -291,6 +291,14 @@ impl Popw {
 		Self::close_by(worker, outcome, false_proof, None)
 	}
 
+	/// Closes it by a majority that is not enough for a slash.
+	pub fn close_weakly(worker: WorkerId, outcome: Outcome, false_proof: bool) -> Proved {
+		Self::close_as(worker, outcome, None, |closing| {
+			closing.false_proof = false_proof;
+			closing.slashes = false;
+		})
+	}
+
 	/// Closes it for an account.
 	pub fn close_by(
 		worker: WorkerId,
@@ -300,6 +308,7 @@ impl Popw {
 	) -> Proved {
 		Self::close_as(worker, outcome, finder, |closing| {
 			closing.false_proof = false_proof;
+			closing.slashes |= false_proof;
 		})
 	}
 

@@ -21,31 +21,31 @@ impl<T: Config> Pallet<T> {
 	/// 8. A deregistered worker is `Offline`, has no stake but what is unbonding, and knows when its
 	///    delegators' has.
 	/// 9. Marks name spot rounds, none further off than the longest delay.
-	/// 10. What is queued to be slashed is the sum of a worker's slashes; a slash to which findings are
-	///     added is that worker's.
+	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash to
+	///     which findings are added is that worker's.
 	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each where it says,
 	///     without gaps; and every such worker that no bar and no floor keeps out.
 	/// 12. The totals, and those by class, are those of a recount.
 	/// 13. A worker whose owner a slash left short is not `Online`.
-	/// 14. A profile never exceeds the claim.
-	/// 15. Only a worker that is `Online` or `Rented` has something to prove to stay so.
+	/// 14. Time is charged at most a day in advance, and by a second false proof in a row a day at least.
+	/// 15. A profile never exceeds the claim.
+	/// 16. Only a worker that is `Online` or `Rented` has something to prove to stay so.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let next = NextWorkerId::<T>::get();
 		let next_round = T::Checks::next_round();
 		let mut counts = StateCounts::default();
 		let mut pot: Balance = 0;
 		let (mut records, mut present) = (0u32, 0u32);
-		let mut queued = alloc::collections::BTreeMap::<WorkerId, Balance>::new();
+		let mut queued = alloc::collections::BTreeMap::<WorkerId, u128>::new();
 		for (id, slash) in Slashes::<T>::iter() {
 			ensure!(
 				id < NextSlashId::<T>::get(),
 				"10: a slash that was never queued"
 			);
-			ensure!(slash.amount > 0, "10: a slash of nothing");
+			let rate = u128::from(slash.rate.deconstruct());
+			ensure!(rate > 0, "10: a slash of nothing");
 			let sum = queued.entry(slash.worker).or_default();
-			*sum = sum
-				.checked_add(slash.amount)
-				.ok_or("10: slashes overflow")?;
+			*sum = sum.checked_add(rate).ok_or("10: slashes overflow")?;
 		}
 
 		for (worker, record) in Workers::<T>::iter() {
@@ -90,9 +90,10 @@ impl<T: Config> Pallet<T> {
 
 			Self::try_state_of_pool(worker, &record)?;
 			ensure!(
-				record.queued.amount == queued.remove(&worker).unwrap_or(0),
-				"10: what is queued is not the sum of the slashes"
+				record.queued.rates == queued.remove(&worker).unwrap_or(0),
+				"10: the queued rate is not the sum of the slashes"
 			);
+			Self::try_state_of_charges(&record)?;
 			for id in [record.queued.offline, record.queued.malice]
 				.into_iter()
 				.flatten()
@@ -149,7 +150,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 7, 9, 11, 14 and 15, of one worker.
+	/// 7, 9, 11, 15 and 16, of one worker.
 	fn try_state_of_checks(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let state = record.state();
 		ensure!(
@@ -191,12 +192,35 @@ impl<T: Config> Pallet<T> {
 			record
 				.profile
 				.is_none_or(|profile| profile.lesser(&bound) == profile),
-			"14: a profile beyond the claim"
+			"15: a profile beyond the claim"
 		);
 		ensure!(
 			matches!(state, WorkerState::Online | WorkerState::Rented)
 				|| !(record.unproved || record.below || record.undecided),
-			"15: something to prove for a worker that is away"
+			"16: something to prove for a worker that is away"
+		);
+		Ok(())
+	}
+
+	/// 14, of one worker.
+	fn try_state_of_charges(record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
+		let now = Self::now();
+		ensure!(
+			record.charged_to <= now.saturating_add(DAYS),
+			"14: charged more than a day in advance"
+		);
+		let Some(row) = record.false_proofs else {
+			return Ok(());
+		};
+		ensure!(
+			row.in_a_row > 0 && row.since <= now,
+			"14: a row of none, or of the future"
+		);
+		let day = row.since.saturating_add(DAYS);
+		let charged = row.charged >= kaisar_math::stake::malice_rate(0) && record.charged_to >= day;
+		ensure!(
+			row.in_a_row == 1 || charged,
+			"14: two false proofs in a row and no day charged"
 		);
 		Ok(())
 	}

@@ -1,7 +1,7 @@
 //! What the pallet stores of a worker: its record, its pending time and its history. Its stake is in
 //! [`pool`](crate::pool).
 
-use crate::{FalseTime, Place, Queued, pool::StakePool};
+use crate::{FalseProofs, Place, Queued, pool::StakePool};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Commission, Forced, GpuClass, OrderId, PoolTerms, PoolValue,
@@ -33,10 +33,11 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub forced: Option<Forced>,
 	/// What was last verified.
 	pub profile: Option<Profile>,
-	/// Checks in a row in which more than half of the votes found its proof false.
-	pub false_proofs: u8,
-	/// The time that they cover.
-	pub false_time: Option<FalseTime>,
+	/// The last checks in a row that found its proof false, if any.
+	pub false_proofs: Option<FalseProofs>,
+	/// The last block that a finding charged; 0 if none was. Level 2 charges its first 24 h in advance.
+	#[codec(compact)]
+	pub charged_to: BlockNumber,
 	/// Rented time that is not proved yet.
 	pub time: PendingTime,
 	/// The start of the last round that confirmed it online.
@@ -58,6 +59,8 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub price_floor: Balance,
 	/// The delegators' part of its reward.
 	pub commission: Commission,
+	/// The most that its delegators can have staked together, if its owner set a cap; more is refused.
+	pub delegation_cap: Option<Balance>,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
 	/// It is not matched before this block.

@@ -42,6 +42,8 @@ pub trait WeightInfo {
 	fn apply_slash() -> Weight;
 	/// Of `clear_worthless`.
 	fn clear_worthless() -> Weight;
+	/// Of `set_delegation_cap`.
+	fn set_delegation_cap() -> Weight;
 }
 
 /// Time of a call without its database accesses, in ps.
@@ -134,9 +136,9 @@ macro_rules! weights {
 			touching::<$db>(0, 8 + SETTLING + MEMBER, 2 + SETTLING + MEMBER)
 		}
 		fn withdraw_unbonded() -> Weight {
-			// A delegation, a queue, the caller, the pot; four keys and the note of the owner.
-			// Its last check is forgotten.
-			touching::<$db>(0, 12 + HELD + SETTLING + MEMBER, 11 + SETTLING + MEMBER)
+			// A delegation, a queue, the caller, the pot, a parameter; four keys, the note of the owner and the
+			// last check.
+			touching::<$db>(0, 13 + HELD + SETTLING + MEMBER, 11 + SETTLING + MEMBER)
 		}
 		fn slash() -> Weight {
 			// At once: the pot, the provider pot and what it carries; the worker is suspended.
@@ -153,6 +155,9 @@ macro_rules! weights {
 		fn clear_worthless() -> Weight {
 			// A delegation and a queue; four keys and the note of the owner.
 			touching::<$db>(0, 2 + HELD + SETTLING + MEMBER, 8 + SETTLING + MEMBER)
+		}
+		fn set_delegation_cap() -> Weight {
+			touching::<$db>(0, 0, 0)
 		}
 	};
 }

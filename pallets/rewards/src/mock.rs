@@ -167,21 +167,26 @@ pub fn own_stake(worker: WorkerId, amount: Balance) {
 	change_pool(PoolId::Worker(worker), |pool| pool.own = amount);
 }
 
-/// The owner first, then all delegators alike.
+/// Of the owner first, so that a test can choose what each loses.
 pub fn slash(worker: WorkerId, amount: Balance) {
 	change_pool(PoolId::Worker(worker), |pool| {
-		let [owner, members] = kaisar_math::stake::slash_order(amount, [pool.own, pool.value]);
+		let owner = amount.min(pool.own);
+		let members = (amount - owner).min(pool.value);
 		pool.own -= owner;
 		pool.value -= members;
 	});
 }
 
-/// Announces a commission, for after the next whole epoch.
-pub fn announce(pool: PoolId, commission: Perbill) {
+/// Announces a commission, for after the next whole epoch. Returns false where one is announced already.
+pub fn announce(pool: PoolId, commission: Perbill) -> bool {
 	let now = Current::<Test>::get().index;
+	if Partners::terms(pool).commission.announced(now).is_some() {
+		return false;
+	}
 	change_pool(pool, |pool| {
 		pool.commission.announce(commission, now).unwrap();
 	});
+	true
 }
 
 /// Sets a commission for every epoch, for tests that are not about it.

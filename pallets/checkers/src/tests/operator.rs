@@ -363,20 +363,25 @@ fn a_commission_has_one_whole_epochs_notice() {
 }
 
 #[test]
-fn an_announced_commission_is_replaced_with_a_notice_of_its_own() {
+fn an_announced_commission_stays_until_it_was_in_force() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(Checkers::set_commission(signed(1), percent(30)));
-		Epoch::set(&1);
-		assert_ok!(Checkers::set_commission(signed(1), percent(50)));
+		// Holders that came for the 30 % get them.
+		for epoch in [0, 1] {
+			Epoch::set(&epoch);
+			assert_noop!(
+				Checkers::set_commission(signed(1), percent(0)),
+				Error::<Test>::CommissionPending
+			);
+		}
 		let pool = PoolId::Checker(0);
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(2), percent(10));
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(3), percent(50));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(2), percent(30));
 		// One in force is kept by the next change.
-		Epoch::set(&3);
+		Epoch::set(&2);
 		assert_ok!(Checkers::set_commission(signed(1), percent(5)));
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(4), percent(50));
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(5), percent(5));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(3), percent(30));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(4), percent(5));
 	});
 }
 

@@ -1,5 +1,6 @@
 //! Tests, by call.
 
+mod charges;
 mod checks;
 mod claims;
 mod commission;
@@ -22,6 +23,7 @@ mod stake;
 mod time;
 mod update;
 mod views;
+mod waiting;
 
 pub use crate::{mock::*, *};
 pub use frame_support::{assert_noop, assert_ok};
@@ -51,6 +53,7 @@ pub fn owner_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 			worker,
 			price_per_gpu_hour: 1,
 		},
+		Call::set_delegation_cap { worker, most: KAI },
 		Call::go_offline { worker },
 		Call::go_online { worker },
 		Call::deregister_worker { worker },
@@ -166,7 +169,7 @@ fn calls_fail_for_other_origins() {
 			Call::cancel_slash { id: 0 },
 		]
 		.map(RuntimeCall::Providers);
-		assert_eq!(calls.len() + governed.len(), 15, "all calls");
+		assert_eq!(calls.len() + governed.len(), 16, "all calls");
 		for call in calls {
 			for origin in [RuntimeOrigin::root(), RuntimeOrigin::none()] {
 				assert_noop!(dispatch(call.clone(), origin), DispatchError::BadOrigin);

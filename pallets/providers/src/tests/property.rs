@@ -31,6 +31,11 @@ enum Op {
 		worker: u32,
 		price: u64,
 	},
+	SetCap {
+		owner: AccountId,
+		worker: u32,
+		most: u32,
+	},
 	GoOffline {
 		owner: AccountId,
 		worker: u32,
@@ -72,6 +77,8 @@ enum Op {
 		worker: u32,
 		outcome: u8,
 		false_proof: bool,
+		/// By too few votes for a slash.
+		weakly: bool,
 	},
 	Force {
 		worker: u32,
@@ -164,6 +171,8 @@ fn op() -> impl Strategy<Value = Op> {
 			.prop_map(|(owner, worker, percent)| Op::SetCommission { owner, worker, percent }),
 		1 => (owner(), worker(), any::<u64>())
 			.prop_map(|(owner, worker, price)| Op::SetFloor { owner, worker, price }),
+		1 => (owner(), worker(), any::<u32>())
+			.prop_map(|(owner, worker, most)| Op::SetCap { owner, worker, most }),
 		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOffline { owner, worker }),
 		3 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOnline { owner, worker }),
 		1 => (owner(), worker()).prop_map(|(owner, worker)| Op::Deregister { owner, worker }),
@@ -175,9 +184,11 @@ fn op() -> impl Strategy<Value = Op> {
 		6 => any::<bool>().prop_map(|census| Op::Round { census }),
 		6 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Attest { worker, back }),
 		2 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Absent { worker, back }),
-		6 => (worker(), any::<u8>(), any::<bool>()).prop_map(|(worker, outcome, false_proof)| {
-			Op::Close { worker, outcome, false_proof }
-		}),
+		6 => (worker(), any::<u8>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+			|(worker, outcome, false_proof, weakly)| {
+				Op::Close { worker, outcome, false_proof, weakly }
+			}
+		),
 		1 => worker().prop_map(|worker| Op::Force { worker }),
 		4 => (worker(), any::<u8>()).prop_map(|(worker, level)| Op::Slash { worker, level }),
 		1 => any::<u32>().prop_map(|slash| Op::CancelSlash { slash }),
@@ -298,6 +309,17 @@ fn run(op: Op) {
 				price_per_gpu_hour: price.into(),
 			},
 		),
+		Op::SetCap {
+			owner,
+			worker,
+			most,
+		} => (
+			owner,
+			Call::set_delegation_cap {
+				worker,
+				most: u128::from(most) * (KAI / 1_000_000),
+			},
+		),
 		Op::GoOffline { owner, worker } => (owner, Call::go_offline { worker }),
 		Op::GoOnline { owner, worker } => (owner, Call::go_online { worker }),
 		Op::Deregister { owner, worker } => (owner, Call::deregister_worker { worker }),
@@ -344,20 +366,31 @@ fn run(op: Op) {
 			worker,
 			outcome: choice,
 			false_proof,
+			weakly,
 		} => {
 			if Popw::is_open(worker) {
 				let before = Providers::pending_time(worker).unwrap();
-				let known = record(worker).profile.unwrap_or_default();
-				let slashes = choice >= 128;
-				let proved = Popw::close_as(worker, outcome(choice), Some(&BOB), |closing| {
-					closing.false_proof = false_proof;
-					closing.slashes = slashes;
-				});
+				let (known, queued) = (
+					record(worker).profile.unwrap_or_default(),
+					record(worker).queued,
+				);
+				let proved = if weakly {
+					Popw::close_weakly(worker, outcome(choice), false_proof)
+				} else {
+					Popw::close_with(worker, outcome(choice), false_proof)
+				};
+				let after = record(worker);
+				assert!(
+					!weakly || after.queued == queued,
+					"too few votes for a slash"
+				);
 				assert!(proved.rented <= before && proved.rented <= MAX_GAP);
 				assert!([0, INTERVAL].contains(&proved.idle));
 				assert!(proved.idle == 0 || proved.rented == 0);
-				let after = record(worker).profile.unwrap_or_default();
-				assert_eq!(proved.profile, known.lesser(&after));
+				assert_eq!(
+					proved.profile,
+					known.lesser(&after.profile.unwrap_or_default())
+				);
 			}
 			return;
 		}
