@@ -459,7 +459,8 @@ impl Pots<AccountId> for Rewards {
 /// What the worker of number 0 has.
 pub const SCORE: RunningScore = RunningScore {
 	epoch: 3,
-	poc: 14,
+	idle: 14,
+	rented: 5,
 	pod: 15,
 };
 
