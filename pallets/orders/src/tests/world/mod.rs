@@ -291,6 +291,7 @@ impl pallet_providers::Config for World {
 	type CurrentEpoch = Rewards;
 	type Classes = Rewards;
 	type Checks = Popw;
+	type Prices = Rentals;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = Bounty;
 	type Pots = Rewards;

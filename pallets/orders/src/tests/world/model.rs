@@ -992,6 +992,7 @@ impl Model {
 		assert!(now() >= order.placed_at + 2);
 		assert!(Self::fits(order, worker), "{order:?}");
 		assert!(self.idle.contains(&worker) && record(worker).barred_until <= now());
+		assert!(!record(worker).is_marked(), "no full check came first");
 		assert!(!<Popw as Checks>::census_prepares());
 		let best = self.left_over(order).max();
 		assert!(best <= Some(Self::rank(worker)), "a better one was idle");
@@ -1401,7 +1402,7 @@ impl Model {
 				assert!(listed.insert((bucket.region, worker)), "listed twice");
 				let record = record(worker);
 				assert_eq!(record.state(), WorkerState::Online);
-				assert!(record.barred_until <= now());
+				assert!(record.barred_until <= now() && !record.is_marked());
 			}
 		}
 	}
