@@ -8,7 +8,7 @@ use crate::{
 	classes,
 	failure::{Failure, Result},
 	output::{self, Align, Facts, Progress, table, when},
-	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Requirement},
+	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Requirement, Workload},
 	views,
 	wallet::{self, Wallet},
 };
@@ -92,7 +92,7 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 		"place_order",
 		(
 			requirement,
-			args.image.clone(),
+			Workload::of(args.image.clone()),
 			term.hours(),
 			term.plan,
 			limit,
@@ -352,6 +352,15 @@ fn describe(requirement: Requirement) -> String {
 	}
 	if let Some(region) = requirement.region {
 		text += &format!(", in {region}");
+	}
+	if let Some(arch) = requirement.arch {
+		text += &format!(", {arch}");
+	}
+	if let Some(driver) = requirement.min_driver {
+		text += &format!(", driver {driver}");
+	}
+	if let Some(cuda) = requirement.min_cuda {
+		text += &format!(", CUDA {cuda}");
 	}
 	text
 }

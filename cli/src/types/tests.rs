@@ -3,7 +3,7 @@
 use super::{
 	image::Image,
 	keys::{DatedKeys, Key, KeyProof, KeyTimeline},
-	machine::{Region, Requirement, WorkerSpec},
+	machine::{Arch, Cuda, Region, Requirement, WorkerSpec},
 	order::{CloseReason, Issue, Money, Order, OrderState, Plan, Quote},
 	reward::{DelegationPage, PoolId},
 	worker::{Worker, WorkerState},
@@ -54,6 +54,9 @@ fn what_is_told_is_what_the_chain_takes() {
 		min_memory: 3,
 		min_disk: 4,
 		region: Some(Region(*b"DE")),
+		arch: Some(Arch::Arm64),
+		min_driver: Some(570),
+		min_cuda: Some(Cuda(1_208)),
 	};
 	let theirs: order::Requirement = told(&requirement);
 	assert_eq!(
@@ -67,6 +70,11 @@ fn what_is_told_is_what_the_chain_takes() {
 		theirs.min_disk,
 	);
 	assert_eq!(tiers, (1, 2, 3, 4));
+	let platform = (theirs.arch, theirs.min_driver, theirs.min_cuda);
+	assert_eq!(
+		platform,
+		(Some(kaisar_primitives::Arch::Arm64), Some(570), Some(1_208))
+	);
 	assert_eq!(seen::<_, Requirement>(&theirs), requirement);
 
 	for (ours, theirs) in [
@@ -111,10 +119,14 @@ fn what_is_told_is_what_the_chain_takes() {
 		download_mbps: 2_000,
 		upload_mbps: 1_000,
 		region: Region(*b"FR"),
+		arch: Arch::Arm64,
+		driver: 570,
+		cuda: Cuda(1_208),
 	};
 	let theirs: kaisar_primitives::WorkerSpec = told(&spec);
 	assert_eq!(seen::<_, WorkerSpec>(&theirs), spec);
 	assert_eq!((theirs.upload_mbps, theirs.region), (1_000, *b"FR"));
+	assert_eq!((theirs.driver, theirs.cuda), (570, 1_208));
 
 	let proof = KeyProof {
 		key: vec![1; 64],

@@ -5,7 +5,7 @@ use super::*;
 use frame_benchmarking::v2::*;
 use frame_system::RawOrigin;
 use kaisar_primitives::{
-	KAI, Standings, WorkerRegistry,
+	Arch, KAI, Standings, WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
 use sp_core::crypto::KeyTypeId;
@@ -21,6 +21,9 @@ const SPEC: WorkerSpec = WorkerSpec {
 	download_mbps: 100,
 	upload_mbps: 100,
 	region: *b"DE",
+	arch: Arch::Amd64,
+	driver: 0,
+	cuda: 0,
 };
 
 /// Fresh keys, and their proof for an account.

@@ -16,6 +16,7 @@ pub fn supports(profile: &Profile, spec: &WorkerSpec) -> bool {
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use kaisar_primitives::Arch;
 
 	const SPEC: WorkerSpec = WorkerSpec {
 		gpu_class: 11,
@@ -26,6 +27,9 @@ mod tests {
 		download_mbps: 400,
 		upload_mbps: 300,
 		region: *b"DE",
+		arch: Arch::Amd64,
+		driver: 0,
+		cuda: 0,
 	};
 	const PROFILE: Profile = Profile {
 		bandwidth: 2,

@@ -531,6 +531,8 @@ pub mod pallet {
 		TooManyUnbondings,
 		/// None of the account's stake has finished unbonding.
 		NothingToWithdraw,
+		/// An announced commission is not in force yet. Wait for its epoch.
+		CommissionPending,
 		/// All worker numbers are used.
 		TooManyWorkers,
 		/// Unreachable state; a bug.
@@ -782,8 +784,7 @@ pub mod pallet {
 		}
 
 		/// Announces a worker's commission: the part of its reward that its stakers share by value, the
-		/// owner among them. It counts after one whole epoch's notice, and replaces an announced commission
-		/// that does not count yet.
+		/// owner among them. It counts after one whole epoch's notice.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
@@ -795,6 +796,7 @@ pub mod pallet {
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
 		/// - [`Error::NotOwner`].
+		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
 		/// ## Events
 		/// - [`Event::CommissionSet`].

@@ -2,7 +2,7 @@
 
 use super::*;
 use kaisar_primitives::{
-	Commission,
+	AnnounceError, Commission,
 	authorized::genesis,
 	keys::{self, KeyRole},
 };
@@ -110,7 +110,10 @@ impl<T: Config> Pallet<T> {
 		let epoch = T::CurrentEpoch::get();
 		let old = record.commission.in_epoch(epoch);
 		let from = Self::change_pool(worker, &mut record, |record| {
-			Ok(record.commission.announce(new, epoch)?)
+			record
+				.commission
+				.announce(new, epoch)
+				.map_err(Self::announce_error)
 		})?;
 		Self::deposit_event(Event::CommissionSet {
 			worker,
@@ -119,6 +122,13 @@ impl<T: Config> Pallet<T> {
 			from,
 		});
 		Ok(())
+	}
+
+	fn announce_error(error: AnnounceError) -> DispatchError {
+		match error {
+			AnnounceError::Pending => Error::<T>::CommissionPending.into(),
+			AnnounceError::LastEpoch => ArithmeticError::Overflow.into(),
+		}
 	}
 
 	pub(crate) fn do_set_price_floor(
@@ -385,7 +395,6 @@ impl<T: Config> Pallet<T> {
 			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
-			gpu_stood: false,
 			false_proofs: 0,
 			false_time: None,
 			time: PendingTime::empty(Self::now()),

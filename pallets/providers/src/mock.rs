@@ -11,7 +11,7 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	CheckedWorkers, Closing, KAI, Outcome, Pools, Pot, Proved, RoundKind, RunningScore,
+	Arch, CheckedWorkers, Closing, KAI, Outcome, Pools, Pot, Proved, RoundKind, RunningScore,
 	WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
@@ -208,9 +208,11 @@ impl Popw {
 			round,
 			round_start,
 			outcome,
-			verify_only,
+			rented: false,
+			full: true,
+			credit: if verify_only { 0 } else { MAX_GAP },
 			false_proof: false,
-			max_gap: MAX_GAP,
+			slashes: true,
 		}
 	}
 
@@ -441,6 +443,9 @@ pub const SPEC: WorkerSpec = WorkerSpec {
 	download_mbps: 500,
 	upload_mbps: 400,
 	region: *b"DE",
+	arch: Arch::Amd64,
+	driver: 0,
+	cuda: 0,
 };
 /// The least stake for it.
 pub const MINIMUM: Balance = 650 * KAI;
@@ -463,9 +468,8 @@ pub const POOR: Profile = Profile {
 /// A committee found it online, with this profile.
 pub const fn online(profile: Profile) -> Outcome {
 	Outcome::Online {
-		profile,
+		profile: Some(profile),
 		service: true,
-		gpu_stands: false,
 	}
 }
 

@@ -19,7 +19,6 @@ impl<T: Config> WorkerRegistry<T::AccountId> for Pallet<T> {
 			forced: record.forced,
 			spec: record.spec,
 			profile: record.profile,
-			gpu_stood: record.gpu_stood,
 			order: record.order,
 		})
 	}
@@ -107,17 +106,9 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 			// twice.
 			Self::use_mark(record, closing.round);
 			let stake = record.pool.bonded()?;
-			let (online, rented) = match closing.outcome {
-				Outcome::Online {
-					profile,
-					service,
-					gpu_stands,
-				} => {
-					let what = Found {
-						profile,
-						service,
-						gpu_stands,
-					};
+			let (idle, rented) = match closing.outcome {
+				Outcome::Online { profile, service } => {
+					let what = Found { profile, service };
 					Self::confirmed(worker, record, closing, what, finder)?
 				}
 				Outcome::Offline => {
@@ -125,14 +116,14 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 					(0, 0)
 				}
 				Outcome::NoConsensus => {
-					Self::do_force(worker, record, T::Checks::next_round(), closing.verify_only);
+					Self::do_force(worker, record, T::Checks::next_round(), closing.credit == 0);
 					(0, 0)
 				}
 			};
 			Self::after_check(worker, record, closing, finder)?;
 			let profile = record.profile.unwrap_or_default();
 			Ok(Proved {
-				online,
+				idle,
 				rented,
 				stake,
 				profile,
@@ -173,6 +164,9 @@ impl<T: Config> Market for Pallet<T> {
 			region: record.spec.region,
 			price_floor: record.price_floor,
 			reliability: record.history.reliability(),
+			arch: record.spec.arch,
+			driver: record.spec.driver,
+			cuda: record.spec.cuda,
 		})
 	}
 
@@ -193,7 +187,7 @@ impl<T: Config> Market for Pallet<T> {
 		})
 	}
 
-	fn free(worker: WorkerId) -> DispatchResult {
+	fn free(worker: WorkerId, _unproved: bool) -> DispatchResult {
 		Self::mutate(worker, |record| {
 			ensure!(
 				record.state() == WorkerState::Rented,
@@ -208,6 +202,17 @@ impl<T: Config> Market for Pallet<T> {
 			}
 			Ok(())
 		})
+	}
+
+	fn deployed(worker: WorkerId) -> DispatchResult {
+		Self::mutate(worker, |record| {
+			record.history.push(true);
+			Ok(())
+		})
+	}
+
+	fn review(_worker: WorkerId) -> DispatchResult {
+		Ok(())
 	}
 
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
@@ -231,13 +236,14 @@ impl<T: Config> Market for Pallet<T> {
 			round: T::Checks::next_round(),
 			round_start: Self::now(),
 			outcome: Outcome::Online {
-				profile,
+				profile: Some(profile),
 				service: true,
-				gpu_stands: false,
 			},
-			verify_only: true,
+			rented: false,
+			full: true,
+			credit: 0,
 			false_proof: false,
-			max_gap: 0,
+			slashes: false,
 		};
 		let _ = <Self as CheckedWorkers<T::AccountId>>::closed(worker, &closing, None).defensive();
 	}
@@ -245,9 +251,8 @@ impl<T: Config> Market for Pallet<T> {
 
 /// What a committee found of a worker that it found online.
 struct Found {
-	profile: Profile,
+	profile: Option<Profile>,
 	service: bool,
-	gpu_stands: bool,
 }
 
 /// What a check comes to for its worker.
@@ -282,23 +287,19 @@ impl<T: Config> Pallet<T> {
 		found: Found,
 		finder: Option<&T::AccountId>,
 	) -> Result<(BlockNumber, BlockNumber), DispatchError> {
-		let Found {
-			profile,
-			service,
-			gpu_stands,
-		} = found;
-		let (online, rented) = if closing.verify_only || closing.false_proof {
+		let Found { profile, service } = found;
+		let profile = profile.or(record.profile).unwrap_or_default();
+		let (online, rented) = if closing.credit == 0 || closing.false_proof {
 			record.time = PendingTime::empty(Self::now());
 			(0, 0)
 		} else {
 			record
 				.time
-				.credit(record.state(), closing.round_start, closing.max_gap)
+				.credit(record.state(), closing.round_start, closing.credit)
 		};
 		let proved_before = record.proved_at;
 		record.proved_at = record.proved_at.max(Some(closing.round_start));
 		Self::set_profile(worker, record, profile);
-		record.gpu_stood = gpu_stands;
 
 		// A check of a round that saw the worker otherwise says nothing of what it claims now.
 		let verifies =

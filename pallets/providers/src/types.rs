@@ -30,8 +30,6 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub forced: Option<Forced>,
 	/// What was last verified.
 	pub profile: Option<Profile>,
-	/// In the last check no majority named a GPU, and the old one stood.
-	pub gpu_stood: bool,
 	/// Checks in a row in which more than half of the votes found its proof false.
 	pub false_proofs: u8,
 	/// The time that they cover.

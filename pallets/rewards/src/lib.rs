@@ -71,6 +71,7 @@ mod members;
 #[cfg(test)]
 mod mock;
 mod pots;
+mod retired;
 mod scores;
 mod settlement;
 #[cfg(test)]

@@ -177,12 +177,16 @@ pub fn slash(worker: WorkerId, rate: Perbill) {
 	});
 }
 
-/// Announces a commission, for after the next whole epoch.
-pub fn announce(pool: PoolId, commission: Perbill) {
+/// Announces a commission, for after the next whole epoch. Returns false where one is announced already.
+pub fn announce(pool: PoolId, commission: Perbill) -> bool {
 	let now = Current::<Test>::get().index;
+	if Partners::terms(pool).commission.announced(now).is_some() {
+		return false;
+	}
 	change_pool(pool, |pool| {
 		pool.commission.announce(commission, now).unwrap();
 	});
+	true
 }
 
 /// Sets a commission for every epoch, for tests that are not about it.

@@ -178,43 +178,55 @@ impl pallet_orders::Config for Runtime {
 /// Whether a proxy of this type may make `call`.
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
-	// A redemption gives up to three quarters of it away.
-	if matches!(call, Call::Rewards(pallet_rewards::Call::redeem { .. })) {
+	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
+	// among them, and stays there for a week.
+	if matches!(
+		call,
+		Call::Rewards(pallet_rewards::Call::redeem { .. })
+			| Call::Providers(pallet_providers::Call::stake { .. })
+	) {
 		return proxy == ProxyType::Any;
 	}
+	let serves_orders = matches!(
+		call,
+		Call::Orders(
+			pallet_orders::Call::confirm_deployment { .. }
+				| pallet_orders::Call::fail_deployment { .. }
+				| pallet_orders::Call::report_exit { .. }
+				| pallet_orders::Call::close_order { .. }
+		)
+	);
 	match proxy {
 		ProxyType::Any => true,
-		ProxyType::NonTransfer => matches!(
-			call,
-			Call::System(..)
-				| Call::Session(..)
-				| Call::Utility(..)
-				| Call::Multisig(..)
-				| Call::Proxy(..)
-				| Call::Preimage(..)
-				| Call::Scheduler(..)
-				| Call::Treasury(..)
-				| Call::Providers(..)
-				| Call::Checkers(..)
-				| Call::Popw(..)
-				| Call::Rewards(..)
-		),
-		ProxyType::Provider => matches!(
-			call,
-			Call::Utility(..)
-				| Call::Providers(..)
-				| Call::Popw(..)
-				| Call::Orders(
-					pallet_orders::Call::confirm_deployment { .. }
-						| pallet_orders::Call::fail_deployment { .. }
-						| pallet_orders::Call::report_exit { .. }
-						| pallet_orders::Call::close_order { .. }
-				) | Call::Rewards(
-				pallet_rewards::Call::settle { .. }
-					| pallet_rewards::Call::claim_worker { .. }
-					| pallet_rewards::Call::claim_delegation { .. }
-			)
-		),
+		ProxyType::NonTransfer => {
+			serves_orders
+				|| matches!(
+					call,
+					Call::System(..)
+						| Call::Session(..)
+						| Call::Utility(..)
+						| Call::Multisig(..)
+						| Call::Proxy(..) | Call::Preimage(..)
+						| Call::Scheduler(..)
+						| Call::Treasury(..)
+						| Call::Providers(..)
+						| Call::Checkers(..)
+						| Call::Popw(..) | Call::Rewards(..)
+				)
+		}
+		ProxyType::Provider => {
+			serves_orders
+				|| matches!(
+					call,
+					Call::Utility(..)
+						| Call::Providers(..)
+						| Call::Popw(..) | Call::Rewards(
+						pallet_rewards::Call::settle { .. }
+							| pallet_rewards::Call::claim_worker { .. }
+							| pallet_rewards::Call::claim_delegation { .. }
+					)
+				)
+		}
 		ProxyType::Checker => matches!(
 			call,
 			Call::Utility(..)

@@ -12,10 +12,7 @@ fn a_profile_that_supports_the_claim_brings_it_online() {
 		assert_eq!(record(worker).forced, None);
 		events();
 		let proved = Popw::close(worker, online(PROFILE));
-		assert_eq!(
-			(proved.online, proved.rented, proved.stake),
-			(0, 0, MINIMUM)
-		);
+		assert_eq!((proved.idle, proved.rented, proved.stake), (0, 0, MINIMUM));
 		assert_eq!(proved.profile, PROFILE);
 		let since = Popw::next_round();
 		assert_eq!(
@@ -68,11 +65,11 @@ fn a_census_credits_up_to_its_start_and_leaves_the_rest_pending() {
 		let start = Popw::start_of(census);
 		run_to(start + 60);
 		let proved = Popw::close(worker, online(PROFILE));
-		assert_eq!((proved.online, proved.rented), (start - since, 0));
+		assert_eq!((proved.idle, proved.rented), (start - since, 0));
 		assert_eq!(Providers::pending_time(worker), Some((60, 0)));
 		// The next one credits from there.
 		let proved = Popw::census(worker, online(PROFILE));
-		assert_eq!(proved.online, 60 + PHASE);
+		assert_eq!(proved.idle, 60 + PHASE);
 	});
 }
 
@@ -81,9 +78,9 @@ fn boundary_of_the_longest_gap() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		run_to(Providers::now() + MAX_GAP - PHASE);
-		assert_eq!(Popw::census(worker, online(PROFILE)).online, MAX_GAP);
+		assert_eq!(Popw::census(worker, online(PROFILE)).idle, MAX_GAP);
 		run_to(Providers::now() + MAX_GAP - PHASE + 1);
-		assert_eq!(Popw::census(worker, online(PROFILE)).online, MAX_GAP);
+		assert_eq!(Popw::census(worker, online(PROFILE)).idle, MAX_GAP);
 		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
 	});
 }
@@ -99,7 +96,7 @@ fn rented_time_is_online_time_too() {
 		assert_eq!(Providers::pending_time(worker), Some((140, 40)));
 		assert_ok!(<Popw as Checks>::force(worker));
 		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!((proved.online, proved.rented), (140 + PHASE, 40));
+		assert_eq!((proved.idle, proved.rented), (140 + PHASE, 40));
 	});
 }
 
@@ -111,7 +108,7 @@ fn the_longest_gap_holds_for_both_together() {
 		run_to(Providers::now() + 2 * MAX_GAP);
 		assert_ok!(<Popw as Checks>::force(worker));
 		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!((proved.online, proved.rented), (MAX_GAP, MAX_GAP));
+		assert_eq!((proved.idle, proved.rented), (MAX_GAP, MAX_GAP));
 	});
 }
 
@@ -125,7 +122,7 @@ fn found_offline_by_a_committee() {
 		assert!(Popw::attest(worker, census));
 		events();
 		let proved = Popw::close(worker, Outcome::Offline);
-		assert_eq!((proved.online, proved.rented), (0, 0));
+		assert_eq!((proved.idle, proved.rented), (0, 0));
 		let since = Popw::next_round();
 		let gap = Popw::start_of(census) - verified.unwrap();
 		let slashed = MINIMUM / 10 * Balance::from(gap) / Balance::from(DAYS);
@@ -194,7 +191,7 @@ fn no_consensus_forces_again_and_keeps_what_is_pending() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		let proved = Popw::census(worker, Outcome::NoConsensus);
-		assert_eq!(proved.online, 0);
+		assert_eq!(proved.idle, 0);
 		let round = Popw::next_round();
 		assert_eq!(
 			record(worker).forced,
@@ -206,7 +203,7 @@ fn no_consensus_forces_again_and_keeps_what_is_pending() {
 		assert_eq!(state(worker), WorkerState::Online);
 		assert_eq!(record(worker).history.checks, 1);
 		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!(proved.online, 2 * PHASE);
+		assert_eq!(proved.idle, 2 * PHASE);
 	});
 }
 
@@ -269,32 +266,11 @@ fn a_suspended_worker_stays_so() {
 }
 
 #[test]
-fn a_gpu_that_stood_is_noted_once() {
-	ExtBuilder.build_and_execute(|| {
-		let worker = register_online(ALICE, 1);
-		let stood = Outcome::Online {
-			profile: PROFILE,
-			service: true,
-			gpu_stands: true,
-		};
-		Popw::census(worker, stood);
-		assert!(record(worker).gpu_stood);
-		assert!(
-			<Providers as WorkerRegistry<AccountId>>::info(worker, 0)
-				.unwrap()
-				.gpu_stood
-		);
-		Popw::census(worker, online(PROFILE));
-		assert!(!record(worker).gpu_stood);
-	});
-}
-
-#[test]
 fn a_weaker_profile_of_an_online_worker_is_noted_and_no_more() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		let proved = Popw::census(worker, online(POOR));
-		assert_eq!((proved.online, proved.profile), (PHASE, POOR));
+		assert_eq!((proved.idle, proved.profile), (PHASE, POOR));
 		assert_eq!(state(worker), WorkerState::Online);
 	});
 }
@@ -346,15 +322,14 @@ fn checks_enter_the_history() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		let silent = Outcome::Online {
-			profile: PROFILE,
+			profile: Some(PROFILE),
 			service: false,
-			gpu_stands: false,
 		};
 		assert_ok!(<Providers as Market>::rent(worker, 5));
 		Popw::pass();
 		assert_ok!(<Popw as Checks>::force(worker));
 		Popw::spot_check(worker, silent);
-		assert_ok!(<Providers as Market>::free(worker));
+		assert_ok!(<Providers as Market>::free(worker, true));
 		Popw::spot_check(worker, online(PROFILE));
 		Popw::census(worker, Outcome::NoConsensus);
 		Popw::census(worker, Outcome::Offline);

@@ -91,7 +91,7 @@ fn a_check_that_runs_goes_on() {
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
 		// Its keys are needed until the check is closed.
 		assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
-		assert_eq!(Popw::close(worker, online(PROFILE)).online, PHASE);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, PHASE);
 		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
 		assert_eq!(state(worker), WorkerState::Offline);
 	});

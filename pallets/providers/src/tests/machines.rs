@@ -90,7 +90,7 @@ fn play(workers: &[WorkerId], rounds: &[Round]) -> (BlockNumber, BlockNumber, u3
 			.copied();
 		if let Some((worker, round)) = chosen {
 			assert!(Popw::attest(worker, round));
-			proved += Popw::close(worker, online(PROFILE)).online;
+			proved += Popw::close(worker, online(PROFILE)).idle;
 		}
 		// Everyone else who was due is reported, in the phase after.
 		let missing: Vec<_> = due

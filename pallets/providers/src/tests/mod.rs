@@ -22,7 +22,7 @@ mod views;
 pub use crate::{mock::*, *};
 pub use frame_support::{assert_noop, assert_ok};
 pub use kaisar_primitives::{
-	CheckedWorkers, KAI, Market, Outcome, Pools, WorkerRegistry, keys::KeyRole,
+	Arch, CheckedWorkers, KAI, Market, Outcome, Pools, WorkerRegistry, keys::KeyRole,
 };
 pub use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 

@@ -28,7 +28,7 @@ fn leaving_counts_from_the_next_round() {
 		// The census goes on, and credits what it proves.
 		assert_eq!(Popw::due(worker, round + 1), Some(false));
 		assert!(Popw::attest(worker, round + 1));
-		assert_eq!(Popw::close(worker, online(PROFILE)).online, PHASE);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, PHASE);
 		assert_eq!(state(worker), WorkerState::Offline);
 		// The next one does not see it.
 		let next = Popw::start_round(true);
@@ -103,7 +103,7 @@ fn coming_back_is_verified_once_and_credits_nothing() {
 			]
 		);
 		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!((proved.online, proved.rented), (0, 0));
+		assert_eq!((proved.idle, proved.rented), (0, 0));
 		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
 		assert_eq!(state(worker), WorkerState::Online);
 		let next = Popw::start_round(false);
@@ -196,7 +196,7 @@ fn failed_verifications_double_the_delay() {
 				assert_eq!(Popw::due(worker, early), None);
 			}
 			let proved = Popw::spot_check(worker, online(POOR));
-			assert_eq!(proved.online, 0);
+			assert_eq!(proved.idle, 0);
 			assert_eq!(state(worker), WorkerState::Pending);
 			assert_eq!(record(worker).forced, None);
 

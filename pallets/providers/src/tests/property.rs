@@ -130,9 +130,8 @@ fn outcome(choice: u8) -> Outcome {
 		1 => Outcome::NoConsensus,
 		2 => online(POOR),
 		3 => Outcome::Online {
-			profile: PROFILE,
+			profile: Some(PROFILE),
 			service: false,
-			gpu_stands: true,
 		},
 		_ => online(PROFILE),
 	}
@@ -335,8 +334,8 @@ fn run(op: Op) {
 			if Popw::is_open(worker) {
 				let before = Providers::pending_time(worker).unwrap();
 				let proved = Popw::close_with(worker, outcome(choice), false_proof);
-				assert!(proved.rented <= proved.online && proved.online <= MAX_GAP);
-				assert!(proved.online <= before.0 && proved.rented <= before.1);
+				assert!(proved.rented <= proved.idle && proved.idle <= MAX_GAP);
+				assert!(proved.idle <= before.0 && proved.rented <= before.1);
 			}
 			return;
 		}
@@ -360,7 +359,7 @@ fn run(op: Op) {
 		}
 		Op::Clear { owner, worker } => (BOB, Call::clear_worthless { worker, who: owner }),
 		Op::Rent { worker } => return tell(|| <Providers as Market>::rent(worker, 1)),
-		Op::Free { worker } => return tell(|| <Providers as Market>::free(worker)),
+		Op::Free { worker } => return tell(|| <Providers as Market>::free(worker, true)),
 		Op::Bar { worker } => {
 			let until = Providers::now() + 300;
 			return tell(|| <Providers as Market>::bar(worker, until));
@@ -429,7 +428,7 @@ fn finish() {
 	let workers: Vec<WorkerId> = Workers::<Test>::iter_keys().collect();
 	for worker in &workers {
 		<Popw as Checks>::touch(*worker);
-		tell(|| <Providers as Market>::free(*worker));
+		tell(|| <Providers as Market>::free(*worker, true));
 	}
 	// What was forced by that is over, too.
 	Popw::pass();

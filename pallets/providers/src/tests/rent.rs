@@ -7,7 +7,7 @@ fn rent(worker: WorkerId) -> sp_runtime::DispatchResult {
 }
 
 fn free(worker: WorkerId) -> sp_runtime::DispatchResult {
-	<Providers as Market>::free(worker)
+	<Providers as Market>::free(worker, true)
 }
 
 fn candidate(worker: WorkerId) -> Option<kaisar_primitives::Candidate> {
@@ -27,6 +27,9 @@ fn an_idle_worker_is_rented_and_freed() {
 				region: *b"DE",
 				price_floor: KAI,
 				reliability: Perbill::one(),
+				arch: Arch::Amd64,
+				driver: 0,
+				cuda: 0,
 			})
 		);
 		events();
@@ -67,7 +70,7 @@ fn an_idle_worker_is_rented_and_freed() {
 		// A full check follows, and proves both kinds of time.
 		let proved = Popw::spot_check(worker, online(PROFILE));
 		assert_eq!(proved.rented, 40);
-		assert!(proved.online > 40 + PHASE);
+		assert!(proved.idle > 40 + PHASE);
 	});
 }
 

@@ -400,7 +400,7 @@ fn a_false_proof_proves_no_time() {
 		let census = Popw::start_round(true) + 1;
 		assert!(Popw::attest(worker, census));
 		let proved = Popw::close_with(worker, online(PROFILE), true);
-		assert_eq!((proved.online, proved.rented), (0, 0));
+		assert_eq!((proved.idle, proved.rented), (0, 0));
 		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
 	});
 }
@@ -415,12 +415,11 @@ fn a_service_that_does_not_answer_is_charged_and_proves_no_rent() {
 		assert_ok!(<Popw as Checks>::force(worker));
 		events();
 		let silent = Outcome::Online {
-			profile: PROFILE,
+			profile: Some(PROFILE),
 			service: false,
-			gpu_stands: false,
 		};
 		let proved = Popw::spot_check(worker, silent);
-		assert!(proved.online > 0);
+		assert!(proved.idle > 0);
 		assert_eq!(proved.rented, 0);
 		assert!(events().contains(&Event::ServiceDown {
 			worker,
@@ -438,11 +437,11 @@ fn a_service_of_an_order_that_is_over_is_not_charged() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = worker_with_stake();
 		let silent = Outcome::Online {
-			profile: PROFILE,
+			profile: Some(PROFILE),
 			service: false,
-			gpu_stands: false,
 		};
-		let (rent, free) = (<Providers as Market>::rent, <Providers as Market>::free);
+		let rent = <Providers as Market>::rent;
+		let free = |worker| <Providers as Market>::free(worker, true);
 		assert_ok!(rent(worker, 7));
 		Popw::pass();
 		assert_ok!(<Popw as Checks>::force(worker));
@@ -631,7 +630,7 @@ fn a_rented_worker_is_suspended_when_its_order_closes() {
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
 		assert_eq!(state(worker), WorkerState::Rented);
-		assert_ok!(<Providers as Market>::free(worker));
+		assert_ok!(<Providers as Market>::free(worker, true));
 		assert_eq!(state(worker), WorkerState::Suspended);
 	});
 	ExtBuilder.build_and_execute(|| {
@@ -643,7 +642,7 @@ fn a_rented_worker_is_suspended_when_its_order_closes() {
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
 		assert_ok!(Providers::stake(signed(ALICE), worker, MINIMUM / 10));
 		assert_eq!(state(worker), WorkerState::Rented);
-		assert_ok!(<Providers as Market>::free(worker));
+		assert_ok!(<Providers as Market>::free(worker, true));
 		assert_eq!(state(worker), WorkerState::Online);
 	});
 	ExtBuilder.build_and_execute(|| {

@@ -59,7 +59,7 @@ fn what_was_pending_is_not_credited_any_more() {
 		assert_ok!(Providers::update_worker(signed(ALICE), worker, SPEC));
 		assert!(Providers::pending_time(worker).unwrap().0 > 0);
 		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!((proved.online, proved.rented), (0, 0));
+		assert_eq!((proved.idle, proved.rented), (0, 0));
 		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
 		assert_eq!(state(worker), WorkerState::Online);
 	});

@@ -263,8 +263,7 @@ impl Both {
 			}
 			Op::Announce(n, percent) => {
 				let id = pool_of(n);
-				if !is_dead(id) {
-					announce(id, Perbill::from_percent(percent));
+				if !is_dead(id) && announce(id, Perbill::from_percent(percent)) {
 					self.model.announce(id, percent);
 				}
 			}

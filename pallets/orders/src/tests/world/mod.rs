@@ -209,6 +209,8 @@ pub struct Heard {
 	/// Online with or without service; `None` for no consensus.
 	pub found: Option<Finding>,
 	pub false_proof: bool,
+	/// The most blocks that it may credit.
+	pub credit: BlockNumber,
 	/// Blocks that the registry says were proved rented.
 	pub rented: BlockNumber,
 }
@@ -243,6 +245,7 @@ impl OnClosed for Ear {
 			round_start: closing.round_start,
 			found,
 			false_proof: closing.false_proof,
+			credit: closing.credit,
 			rented: check.proved.rented,
 		});
 		Weight::zero()
@@ -649,6 +652,7 @@ impl Actors {
 		let fine = Verdict {
 			online: true,
 			service: true,
+			timed: true,
 			proof: true,
 			bandwidth,
 			cpu,
