@@ -9,7 +9,7 @@
 //!   Orders ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
-//!   Popw ──OnUnopened──▶ Rewards
+//!   Popw ──OnUnopened──▶ Rewards ◀──RetiredPools── Checkers
 //!   Providers ──Prices──▶ Orders
 //!   Providers, Orders, Popw ──GpuClasses──▶ Rewards
 //! ```
@@ -185,6 +185,13 @@ pub trait Checks {
 	/// Whether the worker is due in a round whose attest phase runs and has not attested yet.
 	fn is_due(worker: WorkerId) -> bool;
 
+	/// Whether anything can still be held against the worker: its check is open, it is due in a round that
+	/// runs and has not attested, or its absence can still be reported. Other rounds that run do not matter,
+	/// so at a million workers it lasts no longer than at ten.
+	fn is_held(worker: WorkerId) -> bool {
+		Self::is_open(worker) || Self::is_due(worker)
+	}
+
 	/// Marks the worker: it is due once, in the next spot round that has room for it.
 	fn force(worker: WorkerId) -> DispatchResult;
 
@@ -203,6 +210,22 @@ pub trait Checks {
 	/// answers itself.
 	fn oldest_round() -> RoundIndex {
 		Self::next_round().saturating_sub(6)
+	}
+
+	/// The rounds before [`next_round`](Self::next_round) that are not over: those in which a committee can
+	/// still be drawn or a vote still arrive, and those that are about to start. What an operator or a
+	/// license was in any other round is never asked for again.
+	///
+	/// By default all from [`oldest_round`](Self::oldest_round) on. Popw names them, since a census can run
+	/// for hours beside the few spot rounds.
+	fn in_flight() -> alloc::vec::Vec<RoundIndex> {
+		(Self::oldest_round()..Self::next_round()).collect()
+	}
+
+	/// Removes at most `limit` entries of an operator that has gone and has no seat in a round in flight.
+	/// Returns the number of entries removed; below `limit` nothing of it is left.
+	fn forget_operator(_operator: OperatorId, _limit: u32) -> u32 {
+		0
 	}
 
 	/// The seed of a round; `None` if it has not started, or its record is gone, which is a day after
@@ -397,6 +420,29 @@ pub trait OnPoolChange<AccountId> {
 	) -> DispatchResult;
 }
 
+/// The pools of operators that have gone (Rewards), for Checkers, which removes them.
+pub trait RetiredPools<AccountId> {
+	/// Whether nothing that the pool earned can be settled any more, if its last epoch was `last`.
+	fn has_expired(pool: PoolId, last: EpochIndex) -> bool;
+
+	/// Pays a member without shares what it can claim, and forgets it.
+	fn pay_out(pool: PoolId, who: &AccountId) -> DispatchResult;
+
+	/// Makes all epochs up to the running one expire, for benchmarks of other pallets.
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_expire() {}
+}
+
+impl<AccountId> RetiredPools<AccountId> for () {
+	fn has_expired(_: PoolId, _: EpochIndex) -> bool {
+		true
+	}
+
+	fn pay_out(_: PoolId, _: &AccountId) -> DispatchResult {
+		Ok(())
+	}
+}
+
 /// The registries of pools (Providers, Checkers), for Rewards. A pair of registries is one registry: the
 /// first answers for workers' pools, the second for operators'.
 pub trait Pools<AccountId> {
@@ -500,9 +546,11 @@ pub enum Pot {
 pub struct RunningScore {
 	/// The epoch that it is of.
 	pub epoch: EpochIndex,
-	/// For proved time online.
-	pub poc: u128,
-	/// For proved time rented.
+	/// PoC of idle blocks.
+	pub idle: u128,
+	/// PoC of rented blocks.
+	pub rented: u128,
+	/// PoD of rented blocks.
 	pub pod: u128,
 }
 

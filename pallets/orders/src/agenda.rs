@@ -152,8 +152,12 @@ impl<T: Config> Pallet<T> {
 			return Step::Stale;
 		};
 		match order.state {
+			// A review of its worker lists that.
+			OrderState::Closed {
+				reason: CloseReason::DeployFailed,
+			} => Step::Other,
 			OrderState::Closed { .. } => Step::Forget,
-			OrderState::Active if now >= order.ends_at => Step::End,
+			OrderState::Active if now >= order.ends_at && !order.down => Step::End,
 			_ => Step::Other,
 		}
 	}
@@ -172,12 +176,11 @@ impl<T: Config> Pallet<T> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::Inconsistent)?;
 		let now = Self::now();
 		match order.state {
-			OrderState::Closed { .. } => {
-				Self::forget(id, &order);
-				return Ok(());
-			}
+			OrderState::Closed { reason } => return Self::wake_closed(id, order, reason),
 			// The commonest step by far needs no touch: an end is an end, whatever a check has found.
-			OrderState::Active if now >= order.ends_at => return Self::end_or_fail(id, order),
+			OrderState::Active if now >= order.ends_at && !order.down => {
+				return Self::end_or_fail(id, order);
+			}
 			OrderState::Matching => return Self::match_again(id, order),
 			_ => {}
 		}
@@ -201,7 +204,11 @@ impl<T: Config> Pallet<T> {
 
 	/// Does what anyone may ask for, of an order whose worker was touched. Returns whether there was anything.
 	fn do_due(id: OrderId, order: &OrderOf<T>) -> Result<bool, DispatchError> {
-		if order.is_placed() && (order.failed || Self::serving(id, order).is_none()) {
+		if order.down {
+			Self::stop(id, order.clone(), CloseReason::ServiceDown)?;
+			return Ok(true);
+		}
+		if order.is_placed() && Self::serving(id, order).is_none() {
 			Self::fail_worker(id, order.clone())?;
 			return Ok(true);
 		}
@@ -220,19 +227,17 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn end_or_fail(id: OrderId, order: OrderOf<T>) -> DispatchResult {
-		if order.failed || Self::serving(id, &order).is_none() {
+		if Self::serving(id, &order).is_none() {
 			return Self::fail_worker(id, order);
 		}
 		Self::end(id, order, CloseReason::Expired)
 	}
 
-	/// The worker let the deployment's deadline pass: all goes back, and it is charged for it.
-	fn miss_deadline(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
+	/// The worker let the deployment's deadline pass, for which it is slashed.
+	fn miss_deadline(id: OrderId, order: OrderOf<T>) -> DispatchResult {
 		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
-		Self::refund_rest(&mut order)?;
 		T::Workers::fault(worker)?;
-		Self::free(id, &order, true)?;
-		Self::conclude(id, order, CloseReason::DeployFailed)
+		Self::fail_deployment_of(id, order, worker)
 	}
 
 	pub(crate) fn do_close(id: OrderId) -> DispatchResult {

@@ -12,9 +12,9 @@ use frame_support::{
 use frame_system::RawOrigin;
 use kaisar_primitives::{
 	AgentKey, BlockNumber, Checks, ClientKey, CloseReason, ClosedCheck, Closing, DeployFailure,
-	HOURS, Image, Issue, KAI, Market, OnClosed, OrderId, Outcome, Plan, Profile, Proved,
-	Requirement, TemplateId, WorkerId, WorkerRegistry, authorized::genesis, keys::WORKER_KEY_TYPE,
-	order_payload,
+	HOURS, Image, Issue, KAI, MAX_WORKLOAD, Market, OnClosed, OrderId, Outcome, Plan, Profile,
+	Proved, Requirement, TemplateId, WorkerId, WorkerRegistry, Workload, authorized::genesis,
+	keys::WORKER_KEY_TYPE, order_payload,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, FixedU128, traits::One};
@@ -40,12 +40,16 @@ fn reference() -> Reference {
 
 fn template() -> Template {
 	Template {
-		image: reference(),
-		port: Some(80),
+		args: BoundedVec::truncate_from(alloc::vec![BoundedVec::truncate_from(
+			alloc::vec![b'a'; MAX_WORKLOAD as usize]
+		)]),
+		ports: BoundedVec::truncate_from((1..=8).collect()),
 		capabilities: BoundedVec::truncate_from(alloc::vec![
 			Capability::Chown;
 			MAX_CAPABILITIES as usize
 		]),
+		metadata: Some(H256::zero()),
+		..Template::of(reference())
 	}
 }
 
@@ -103,7 +107,7 @@ fn place<T: Config>(who: &T::AccountId) -> OrderId {
 	Rentals::<T>::place_order(
 		RawOrigin::Signed(who.clone()).into(),
 		Requirement::default(),
-		Image::Template(0),
+		Workload::of(Image::Template(0)),
 		10,
 		Plan::OnDemand,
 		u128::MAX,
@@ -171,7 +175,7 @@ mod benchmarks {
 		_(
 			RawOrigin::Signed(who),
 			Requirement::default(),
-			Image::Template(0),
+			Workload::of(Image::Template(0)),
 			10,
 			Plan::OnDemand,
 			u128::MAX,
@@ -457,16 +461,17 @@ mod benchmarks {
 			round: T::Checks::next_round(),
 			round_start: Rentals::<T>::now(),
 			outcome: Outcome::Online {
-				profile: PROFILE,
+				profile: Some(PROFILE),
 				service: true,
-				gpu_stands: false,
 			},
-			verify_only: false,
+			rented: true,
+			full: false,
+			credit: HOURS,
 			false_proof: false,
-			max_gap: HOURS,
+			slashes: false,
 		};
 		let proved = Proved {
-			online: HOURS,
+			idle: 0,
 			rented: HOURS,
 			stake: KAI,
 			profile: PROFILE,

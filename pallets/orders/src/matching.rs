@@ -236,7 +236,11 @@ impl<T: Config> Pallet<T> {
 		floor: Balance,
 	) -> DispatchResult {
 		let now = Self::now();
-		let deploy_by = now.ensure_add(T::DeployDeadline::get())?;
+		let deadline = match order.deploy_blocks {
+			0 => T::DeployDeadline::get(),
+			blocks => blocks.into(),
+		};
+		let deploy_by = now.ensure_add(deadline)?;
 		order.state = OrderState::Deploying;
 		order.worker = Some(worker);
 		order.floor = floor;

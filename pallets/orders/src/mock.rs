@@ -10,10 +10,10 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	AgentKey, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
+	AgentKey, Arch, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
 	ClosedCheck, Closing, GpuClass, HOURS, Image, KAI, Market, OnClosed, OrderId, Outcome, Plan,
 	PlanRates, Profile, Proved, Requirement, RoundIndex, Standings, WorkerCounts, WorkerId,
-	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
+	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState, Workload,
 };
 use kaisar_test_support::frame::take_events;
 use sp_core::{H256, Pair, sr25519};
@@ -101,7 +101,12 @@ pub struct Machine {
 	pub region: [u8; 2],
 	pub floor: Balance,
 	pub reliability: Perbill,
+	pub arch: Arch,
+	pub driver: u16,
+	pub cuda: u16,
 	pub barred_until: BlockNumber,
+	/// It cannot be rented before a check confirms it.
+	pub unproved: bool,
 	/// Since when its rented time is not proved.
 	pub since: BlockNumber,
 	/// How often it was made due.
@@ -113,8 +118,18 @@ pub struct Machine {
 	pub open: Option<(BlockNumber, Option<Verdict>)>,
 	/// Slashes that were queued, by checks and by orders.
 	pub slashes: u32,
+	/// Orders that it deployed.
+	pub deployed: u32,
+	/// How often it was judged anew.
+	pub reviews: u32,
 	/// Its key, if it is not that of its [`pair`].
 	pub key: Option<WorkerKey>,
+}
+
+impl Machine {
+	fn can_be_rented(&self) -> bool {
+		self.state == WorkerState::Online && self.barred_until <= now() && !self.unproved
+	}
 }
 
 /// What a check of the mock comes to.
@@ -176,7 +191,7 @@ impl Registry {
 		(0..MachineCount::get())
 			.filter(|worker| {
 				let machine = machine(*worker);
-				machine.state == WorkerState::Online
+				machine.can_be_rented()
 					&& (machine.profile.gpu_class, machine.profile.gpu_count) == (class, count)
 					&& region.is_none_or(|asked| asked == machine.region)
 			})
@@ -195,7 +210,6 @@ impl WorkerRegistry<AccountId> for Registry {
 			forced: None,
 			spec: WorkerSpec::default(),
 			profile: Some(machine.profile),
-			gpu_stood: false,
 			order: machine.order,
 		})
 	}
@@ -244,16 +258,18 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::Online {
 					service, profile, ..
 				} => {
-					machine.profile = profile;
+					machine.profile = profile.unwrap_or(machine.profile);
 					if machine.state == WorkerState::Pending {
 						machine.state = WorkerState::Online;
 					}
 					if machine.state == WorkerState::Rented {
-						rented = start.saturating_sub(machine.since).min(closing.max_gap);
+						rented = start.saturating_sub(machine.since).min(closing.credit);
 						machine.since = machine.since.max(start);
 					}
+					if machine.state == WorkerState::Online {
+						machine.unproved = false;
+					}
 					if !service {
-						machine.slashes += 1;
 						rented = 0;
 					}
 				}
@@ -265,7 +281,6 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::NoConsensus => machine.forced += 1,
 			}
 			Proved {
-				online: rented,
 				rented,
 				..Default::default()
 			}
@@ -289,12 +304,14 @@ impl Market for Registry {
 	}
 	fn candidate(worker: WorkerId) -> Option<Candidate> {
 		let machine = Machines::get(worker)?;
-		let idle = machine.state == WorkerState::Online && machine.barred_until <= now();
-		idle.then_some(Candidate {
+		machine.can_be_rented().then_some(Candidate {
 			profile: machine.profile,
 			region: machine.region,
 			price_floor: machine.floor,
 			reliability: machine.reliability,
+			arch: machine.arch,
+			driver: machine.driver,
+			cuda: machine.cuda,
 		})
 	}
 	fn use_of(class: GpuClass) -> (u32, u32) {
@@ -320,7 +337,7 @@ impl Market for Registry {
 			Ok(())
 		})?
 	}
-	fn free(worker: WorkerId) -> DispatchResult {
+	fn free(worker: WorkerId, unproved: bool) -> DispatchResult {
 		if Refused::get() == Some(Refusal::Free(worker)) {
 			return Err(DispatchError::Unavailable);
 		}
@@ -330,9 +347,16 @@ impl Market for Registry {
 			}
 			machine.state = WorkerState::Online;
 			machine.order = None;
-			machine.forced += 1;
+			machine.unproved = unproved;
+			machine.forced += u32::from(unproved);
 			Ok(())
 		})?
+	}
+	fn deployed(worker: WorkerId) -> DispatchResult {
+		change(worker, |machine| machine.deployed += 1)
+	}
+	fn review(worker: WorkerId) -> DispatchResult {
+		change(worker, |machine| machine.reviews += 1)
 	}
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
 		change(worker, |machine| {
@@ -386,9 +410,8 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 		machine.due = false;
 	});
 	let online = |service| Outcome::Online {
-		profile: machine(worker).profile,
+		profile: Some(machine(worker).profile),
 		service,
-		gpu_stands: false,
 	};
 	let closing = Closing {
 		round: 0,
@@ -399,9 +422,11 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 			Verdict::Offline => Outcome::Offline,
 			Verdict::NoConsensus => Outcome::NoConsensus,
 		},
-		verify_only: false,
+		rented: machine(worker).state == WorkerState::Rented,
+		full: false,
+		credit: MAX_GAP,
 		false_proof: false,
-		max_gap: MAX_GAP,
+		slashes: true,
 	};
 	let proved = Registry::closed(worker, &closing, None).expect("the registry refuses nothing");
 	Rentals::on_closed(&ClosedCheck {
@@ -574,12 +599,18 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			region: *b"DE",
 			floor: 0,
 			reliability: Perbill::one(),
+			arch: Arch::Amd64,
+			driver: 550,
+			cuda: 1_204,
 			barred_until: 0,
+			unproved: false,
 			since: 0,
 			forced: 0,
 			due: false,
 			open: None,
 			slashes: 0,
+			deployed: 0,
+			reviews: 0,
 			key: None,
 		},
 	);
@@ -595,6 +626,9 @@ pub const ONE: Requirement = Requirement {
 	min_memory: 0,
 	min_disk: 0,
 	region: None,
+	arch: None,
+	min_driver: None,
+	min_cuda: None,
 };
 
 pub fn client_key() -> ClientKey {
@@ -603,6 +637,11 @@ pub fn client_key() -> ClientKey {
 
 pub fn image() -> Image {
 	Image::Reference(reference("docker.io/library/nginx:1.27"))
+}
+
+/// The workload of that image and nothing more.
+pub fn workload() -> Workload {
+	Workload::of(image())
 }
 
 pub fn reference(text: &str) -> Reference {
@@ -621,7 +660,7 @@ pub fn try_place(
 	Rentals::place_order(
 		RuntimeOrigin::signed(who),
 		requirement,
-		image(),
+		workload(),
 		hours,
 		plan,
 		Balance::MAX,

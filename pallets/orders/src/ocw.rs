@@ -133,7 +133,7 @@ fn deployment<T: Config>(
 	info: &WorkerInfo<T::AccountId>,
 	now: BlockNumber,
 ) -> Option<Deployment> {
-	let Workload {
+	let Ordered {
 		run, client_key, ..
 	} = Workloads::<T>::get(id)?;
 	let (serve, keep) = match order.state {
@@ -148,7 +148,7 @@ fn deployment<T: Config>(
 	Some(Deployment {
 		order: id,
 		image: String::from_utf8_lossy(&run.image).into_owned(),
-		port: run.port,
+		port: run.ports.first().copied(),
 		capabilities: run
 			.capabilities
 			.iter()
@@ -215,7 +215,7 @@ fn tell<T: Config>(
 		// What ends before it has ever answered was never deployed.
 		ContainerState::Exited { code } if deploying => (
 			alloc::format!("its container ended with {code} before it answered"),
-			fail(DeployFailure::StartFailed),
+			fail(DeployFailure::ContainerExited),
 		),
 		ContainerState::Exited { code } => {
 			let payload = order_payload(b"kaisar/report_exit", genesis, (id, code));

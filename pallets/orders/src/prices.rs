@@ -7,9 +7,7 @@ use kaisar_math::{
 	price::{self, Utilisation},
 	tiers::MAX_TIER,
 };
-use kaisar_primitives::{
-	Balance, GpuClass, Image, MAX_HOURS, Market, Plan, PlanRates, Requirement,
-};
+use kaisar_primitives::{Balance, GpuClass, MAX_HOURS, Market, Plan, PlanRates, Requirement};
 use sp_runtime::{DispatchError, DispatchResult, traits::Get};
 
 impl<T: Config> Pallet<T> {
@@ -90,6 +88,7 @@ impl<T: Config> Pallet<T> {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		let known = (*gpu_class == 0) == (*gpu_count == 0)
@@ -129,35 +128,5 @@ impl<T: Config> Pallet<T> {
 		ensure!(hours >= plan.least_hours(), Error::<T>::TooFewHours);
 		ensure!(hours <= MAX_HOURS, Error::<T>::TooManyHours);
 		Self::price_hours(requirement, hours, plan)
-	}
-
-	/// Whether it can be an OCI reference: the characters that occur in one, and beginning with a letter or
-	/// a digit, so that it is never taken for an option.
-	pub(crate) fn ensure_reference(reference: &[u8]) -> Result<(), Error<T>> {
-		let begins = reference.first().is_some_and(u8::is_ascii_alphanumeric);
-		let known = |byte: &u8| {
-			byte.is_ascii_alphanumeric()
-				|| matches!(byte, b'.' | b'-' | b'_' | b'/' | b':' | b'@' | b'+')
-		};
-		ensure!(
-			begins && reference.iter().all(known),
-			Error::<T>::InvalidImage
-		);
-		Ok(())
-	}
-
-	/// What an image comes to.
-	pub(crate) fn resolve(image: &Image) -> Result<Template, Error<T>> {
-		match image {
-			Image::Template(id) => Templates::<T>::get(id).ok_or(Error::<T>::UnknownTemplate),
-			Image::Reference(reference) => {
-				Self::ensure_reference(reference)?;
-				Ok(Template {
-					image: reference.clone(),
-					port: None,
-					capabilities: Default::default(),
-				})
-			}
-		}
 	}
 }

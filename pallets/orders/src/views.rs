@@ -14,7 +14,7 @@ impl<T: Config> Pallet<T> {
 			id,
 			hours: order.hours(),
 			used: order.cost(order.plan, order.proved)?,
-			workload: Workloads::<T>::get(id)?,
+			workload: Workloads::<T>::get(id),
 			order,
 		})
 	}

@@ -24,6 +24,7 @@ const SALT: [u8; 32] = [9; 32];
 const VERDICT: Verdict = Verdict {
 	online: true,
 	service: true,
+	timed: true,
 	proof: true,
 	bandwidth: 4,
 	cpu: 4,

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
-	BlockNumber, CheckedWorkers, Checks, ClosedCheck, Closing, OnClosed, OperatorId, Outcome,
-	Proved, RoundIndex, SeatResult, Seats, Verdict, Votes, WorkerId, WorkerInfo, WorkerRegistry,
+	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId,
+	Outcome, Proved, RoundIndex, SeatResult, Seats, Verdict, Votes, WorkerId, WorkerInfo,
+	WorkerRegistry,
 	authorized::{Signer, genesis},
 };
 use sp_core::H256;
@@ -257,9 +258,11 @@ impl<T: Config> Pallet<T> {
 			round: round.index,
 			round_start: round.start,
 			outcome: Outcome::Offline,
-			verify_only: false,
+			rented: false,
+			full: false,
+			credit: 0,
 			false_proof: false,
-			max_gap: round.params.max_gap,
+			slashes: true,
 		};
 		let order = T::Workers::info(worker, round.index).and_then(|info| info.order);
 		T::Workers::absent(worker, &closing, reporter.as_ref())?;
@@ -351,10 +354,8 @@ impl<T: Config> Pallet<T> {
 	/// the account that closed it when nobody else had.
 	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
-		let (old, gpu_stood) = info.as_ref().map_or((None, false), |info| {
-			(info.profile.as_ref(), info.gpu_stood)
-		});
-		let tally = Tally::of(&check, old, gpu_stood);
+		let old = info.as_ref().and_then(|info| info.profile.as_ref());
+		let tally = Tally::of(&check, old);
 		let at = Self::now().min(check.ends);
 		LastChecks::<T>::insert(
 			worker,
@@ -368,9 +369,11 @@ impl<T: Config> Pallet<T> {
 			round: check.round,
 			round_start: check.round_start,
 			outcome: tally.outcome,
-			verify_only: check.verify_only,
+			rented: check.rented,
+			full: check.full,
+			credit: if check.verify_only { 0 } else { check.max_gap },
 			false_proof: tally.false_proof,
-			max_gap: check.max_gap,
+			slashes: tally.false_proof || tally.outcome == Outcome::Offline,
 		};
 		// The registry refuses nothing that Popw sends. Should it ever do so, the check is closed
 		// nevertheless, so that nobody is stuck, and its seats are paid.
@@ -398,10 +401,14 @@ impl<T: Config> Pallet<T> {
 			votes = votes.saturating_add(u32::from(seat.vote.is_some()));
 			// Without consensus nobody is paid or punished; a missed seat still counts as missed.
 			if decided || result == SeatResult::Missed {
-				T::Seats::credit(seat.operator, worker, check.round, result, lone);
+				T::Seats::credit(seat.operator, worker, check.round, 1, result, lone);
 			}
 			if decided {
-				seats.push((seat.operator, result == SeatResult::Correct));
+				seats.push(ClosedSeat {
+					operator: seat.operator,
+					weight: 1,
+					result,
+				});
 			}
 		}
 		let observers = T::OnClosed::on_closed(&ClosedCheck {
@@ -470,6 +477,23 @@ impl<T: Config> Checks for Pallet<T> {
 			.chain(starting)
 			.min()
 			.unwrap_or_else(NextRound::<T>::get)
+	}
+
+	fn in_flight() -> Vec<RoundIndex> {
+		let next = <Self as Checks>::next_round();
+		let mut rounds: Vec<_> = Self::running_rounds(Self::now())
+			.iter()
+			.map(|round| round.index)
+			.chain(Starting::<T>::get().map(|round| round.index))
+			.chain((NextRound::<T>::get()..next).step_by(2))
+			.collect();
+		rounds.sort_unstable();
+		rounds.dedup();
+		rounds
+	}
+
+	fn forget_operator(operator: OperatorId, limit: u32) -> u32 {
+		Self::do_forget_operator(operator, limit)
 	}
 
 	fn round_seed(round: RoundIndex) -> Option<H256> {

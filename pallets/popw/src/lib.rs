@@ -46,6 +46,7 @@ mod authorize;
 mod benchmarking;
 mod checks;
 mod committee;
+mod forget;
 pub mod ocw;
 mod rounds;
 mod tally;

@@ -216,20 +216,14 @@ impl CheckedWorkers<AccountId> for Registry {
 				.ok_or(DispatchError::CannotLookup)?;
 			let next = NextRound::<Test>::get();
 			match closing.outcome {
-				Outcome::Online {
-					profile,
-					gpu_stands,
-					..
-				} => {
-					info.profile = Some(profile);
-					info.gpu_stood = gpu_stands;
+				Outcome::Online { profile, .. } => {
+					info.profile = profile.or(info.profile);
 					if info.standings.now.value == WorkerState::Pending {
 						info.standings.change(WorkerState::Online, next);
 					}
-					let online = if closing.verify_only { 0 } else { 7 };
 					Ok(Proved {
-						online,
-						profile,
+						idle: closing.credit,
+						profile: info.profile.unwrap_or_default(),
 						..Default::default()
 					})
 				}
@@ -240,7 +234,7 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::NoConsensus => {
 					info.forced = Some(Forced {
 						round: next,
-						verify_only: closing.verify_only,
+						verify_only: !closing.rented,
 					});
 					Ok(Proved::default())
 				}
@@ -287,6 +281,7 @@ impl Seats<AccountId> for Registry {
 		operator: OperatorId,
 		worker: WorkerId,
 		_: RoundIndex,
+		_: u32,
 		result: SeatResult,
 		lone: bool,
 	) {
@@ -330,10 +325,13 @@ impl GpuClasses for Registry {
 impl OnClosed for Registry {
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		heard(|heard| {
-			if check.proved.online > 0 || check.proved.rented > 0 {
+			if check.proved.idle > 0 || check.proved.rented > 0 {
 				heard.proved.push((check.worker, check.proved));
 			}
-			heard.seats.extend(check.seats);
+			let seats = check.seats.iter();
+			heard
+				.seats
+				.extend(seats.map(|seat| (seat.operator, seat.result == SeatResult::Correct)));
 			let Some(order) = check.order else {
 				return Weight::zero();
 			};
@@ -387,7 +385,6 @@ pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) 
 					bandwidth: 1,
 					..Default::default()
 				}),
-				gpu_stood: false,
 				order: None,
 			},
 		)
@@ -418,6 +415,7 @@ pub fn good() -> Verdict {
 	Verdict {
 		online: true,
 		service: true,
+		timed: true,
 		proof: true,
 		bandwidth: 1,
 		cpu: 1,

@@ -26,9 +26,8 @@ pub struct Tally {
 }
 
 impl Tally {
-	/// Tallies the votes that were revealed. `old` is the profile that stands, `gpu_stood` whether its
-	/// GPU already stood without a majority in the check before.
-	pub fn of(check: &Check, old: Option<&Profile>, gpu_stood: bool) -> Self {
+	/// Tallies the votes that were revealed. `old` is the profile that stands.
+	pub fn of(check: &Check, old: Option<&Profile>) -> Self {
 		let votes = || check.committee.iter().filter_map(|seat| seat.vote.as_ref());
 		let online = || votes().filter(|vote| vote.online);
 		let count = |of: &dyn Fn(&Verdict) -> bool| votes().filter(|vote| of(vote)).count() as u32;
@@ -68,7 +67,6 @@ impl Tally {
 
 		let outcome = if is_majority(ups, size) {
 			let mut profile = medians;
-			let mut gpu_stands = false;
 			if let Some(old) = old {
 				if check.rented {
 					profile = *old;
@@ -77,18 +75,16 @@ impl Tally {
 						profile.bandwidth = old.bandwidth;
 						profile.disk = old.disk;
 					}
-					if gpu.is_none() && !gpu_stood {
+					if gpu.is_none() {
 						profile.gpu_class = old.gpu_class;
 						profile.gpu_count = old.gpu_count;
-						gpu_stands = true;
 					}
 				}
 			}
 			let service = is_majority(online().filter(|vote| vote.service).count() as u32, ups);
 			Outcome::Online {
-				profile,
+				profile: Some(profile),
 				service,
-				gpu_stands,
 			}
 		} else if is_majority(downs, size) {
 			Outcome::Offline

@@ -81,9 +81,11 @@ extern crate alloc;
 
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
+mod checks;
 mod hardware;
 pub mod idle;
 mod lifecycle;
+mod market;
 #[cfg(test)]
 mod mock;
 pub mod pool;
@@ -126,8 +128,8 @@ use frame_support::{
 use frame_system::pallet_prelude::*;
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Checks, DAYS, EpochIndex, Forced, GpuClass, GpuClasses,
-	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Profile, RoundIndex, RunningScores,
-	SharesChange, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
+	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Prices, Profile, RoundIndex,
+	RunningScores, SharesChange, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 };
 use sp_core::H256;
 use sp_runtime::{
@@ -135,8 +137,10 @@ use sp_runtime::{
 	traits::{AccountIdConversion, EnsureAdd, EnsureSub, SaturatedConversion},
 };
 
-/// The longest delay before the next verification, in rounds: two weeks.
+/// The longest delay before the next verification, in spot rounds: two weeks.
 const MAX_DELAY: u32 = 4_096;
+/// Spot rounds have even numbers.
+const SPOT_STEP: RoundIndex = 2;
 
 /// Maximum number of workers in one page of [`Pallet::workers_of`].
 pub const MAX_PAGE: u32 = 256;
@@ -204,6 +208,9 @@ pub mod pallet {
 
 		/// Rounds and checks.
 		type Checks: Checks;
+
+		/// Prices of orders, which workers' price floors are judged by.
+		type Prices: Prices;
 
 		/// May slash by hand, and cancel slashes.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
@@ -388,9 +395,18 @@ pub mod pallet {
 		},
 		/// The record of a deregistered worker was removed, because nothing was left in its pool.
 		WorkerRemoved { worker: WorkerId },
-		/// A verification found that the profile of a `Pending` worker does not support its claim.
+		/// The profile of a `Pending` worker, or for the second time in a row of an `Online` one, does not support
+		/// its claim. The worker is `Pending` until its owner updates the claim or asks for another verification.
 		VerificationFailed {
 			worker: WorkerId,
+			/// The verified profile.
+			profile: Profile,
+		},
+		/// The profile of a worker does not support its claim. The worker goes on with that profile; the next
+		/// such check in a row makes it `Pending`.
+		ClaimUnsupported {
+			worker: WorkerId,
+			round: RoundIndex,
 			/// The verified profile.
 			profile: Profile,
 		},
@@ -439,7 +455,8 @@ pub mod pallet {
 			who: T::AccountId,
 			amount: Balance,
 		},
-		/// A rented worker was online, but the customer's container did not answer.
+		/// A rented worker was online, but the customer's container did not answer. The check proves no rented
+		/// time; nothing is slashed.
 		ServiceDown {
 			worker: WorkerId,
 			round: RoundIndex,
@@ -513,7 +530,7 @@ pub mod pallet {
 		BadProof,
 		/// No GPU class has this number.
 		UnknownGpuClass,
-		/// The claim has a GPU class without a GPU, or a GPU without a class.
+		/// The number of GPUs does not fit the class: 1 to 16 of a class, none without one.
 		GpuCountMismatch,
 		/// The region is not an ISO 3166-1 country code.
 		UnknownRegion,
@@ -531,9 +548,10 @@ pub mod pallet {
 		WorkerSuspended,
 		/// The worker's state does not allow the call.
 		WrongState,
-		/// The worker is already due in an upcoming round.
+		/// The worker is marked already: wait for its check.
 		AlreadyDue,
-		/// A check of the worker is running, or the worker is due in a running round.
+		/// Something can still be held against the worker: its check is open, it is due in a running round and has
+		/// not attested, or its absence can still be reported. Retry once the round is over.
 		CheckRunning,
 		/// The account has the maximum number of unbonding pieces in this pool. Withdraw first, or wait.
 		TooManyUnbondings,
@@ -564,6 +582,10 @@ pub mod pallet {
 		DelegationCapReached,
 		/// The account's stake in the pool still has value, or the account has none.
 		NothingWorthless,
+		/// The claim has no processors, no memory or no disk.
+		ZeroHardware,
+		/// The claim exceeds 1,024 hardware threads, 24,576 GB of memory or 1,048,576 GB of disk.
+		ClaimTooLarge,
 	}
 
 	#[pallet::view_functions]
@@ -602,7 +624,8 @@ pub mod pallet {
 			Self::minimum_for(gpu_class, gpu_count).ok()
 		}
 
-		/// Returns the share of a worker's last 32 checks that confirmed it.
+		/// Returns the part of a worker's last 32 checks and deployments that it passed, of eight at least. Only
+		/// its provider's faults count against it.
 		pub fn reliability(worker: WorkerId) -> Option<Perbill> {
 			Workers::<T>::get(worker).map(|record| record.history.reliability())
 		}
@@ -618,8 +641,8 @@ pub mod pallet {
 			}
 		}
 
-		/// Returns the number of idle workers with this number of verified GPUs of a class, in one region or
-		/// in all.
+		/// Returns the number of workers that can be rented with this number of verified GPUs of a class, in one
+		/// region or in all. In class 0 the number is the verified CPU tier, from 1.
 		pub fn idle_workers(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
 			<Self as Market>::idle(gpu_class, gpu_count, region)
 		}
@@ -654,11 +677,9 @@ pub mod pallet {
 			Slashes::<T>::get(slash).map(Self::slash_view)
 		}
 
-		/// Returns the online and rented blocks of a worker that are not proved yet.
-		pub fn pending_time(worker: WorkerId) -> Option<(BlockNumber, BlockNumber)> {
-			let record = Workers::<T>::get(worker)?;
-			let mark = record.time.at(record.state(), Self::now());
-			Some((mark.online, mark.rented))
+		/// Returns the rented blocks of a worker that are not proved yet.
+		pub fn pending_time(worker: WorkerId) -> Option<BlockNumber> {
+			Workers::<T>::get(worker).map(|record| record.time.at(Self::now()))
 		}
 	}
 
@@ -681,8 +702,8 @@ pub mod pallet {
 		///   [`possession_payload`](kaisar_primitives::keys::possession_payload).
 		///
 		/// ## Errors
-		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
-		///   invalid.
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
 		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
 		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
 		/// - [`Error::StakeBelowMinimum`].
@@ -734,8 +755,8 @@ pub mod pallet {
 		/// - [`Error::WorkerRented`].
 		/// - [`Error::WorkerSuspended`].
 		/// - [`Error::CheckRunning`].
-		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
-		///   invalid.
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
 		/// - [`Error::StakeBelowMinimum`].
 		/// - The currency's error if the account has too little KAI for the fee.
 		///

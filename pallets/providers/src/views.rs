@@ -37,10 +37,8 @@ pub struct WorkerView<AccountId> {
 	pub queued: Balance,
 	/// The most that delegators can have staked together, if the owner set a cap; more is refused.
 	pub delegation_cap: Option<Balance>,
-	/// The share of its last 32 checks that confirmed it.
+	/// The part of its last 32 checks and deployments that it passed, of eight at least.
 	pub reliability: Perbill,
-	/// Online blocks that are not proved yet, the rented ones included.
-	pub online: BlockNumber,
 	/// Rented blocks that are not proved yet.
 	pub rented: BlockNumber,
 	/// The start of the last round that confirmed it online.
@@ -49,7 +47,7 @@ pub struct WorkerView<AccountId> {
 	pub commission: Perbill,
 	/// The commission that is announced, and the first epoch in which it counts.
 	pub next_commission: Option<(EpochIndex, Perbill)>,
-	/// It is never matched below this price per GPU-hour.
+	/// It is never matched below this price per GPU-hour, or core-hour without a GPU.
 	pub price_floor: Balance,
 	/// Its running score, if it has one.
 	pub score: Option<RunningScore>,
@@ -143,7 +141,6 @@ impl<T: Config> Pallet<T> {
 		let pool = &record.pool;
 		let unbonding = pool.own_unbonding.part.value;
 		let epoch = T::CurrentEpoch::get();
-		let pending = record.time.at(record.state(), Self::now());
 		Some(WorkerView {
 			deregistered: record.is_gone(),
 			state: record.state(),
@@ -159,8 +156,7 @@ impl<T: Config> Pallet<T> {
 			queued: pool.slashed_at(record.queued.most()).ok()?,
 			delegation_cap: record.delegation_cap,
 			reliability: record.history.reliability(),
-			online: pending.online,
-			rented: pending.rented,
+			rented: record.time.at(Self::now()),
 			proved_at: record.proved_at,
 			commission: record.commission.in_epoch(epoch),
 			next_commission: record.commission.announced(epoch),

@@ -108,8 +108,8 @@ fn a_check_whose_order_fails_is_made_up_for() {
 		run_to(aside - 1);
 		Refused::kill();
 		run_to(aside);
-		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-		assert_eq!(free(CARLA), FUNDS);
+		assert_eq!(state(id), closed(CloseReason::ServiceDown));
+		assert_eq!(free(CARLA), FUNDS - PRICE);
 	});
 }
 

@@ -163,9 +163,8 @@ fn machines_without_a_gpu_are_paid_by_the_core() {
 fn templates_are_set_and_removed() {
 	ExtBuilder.build_and_execute(|| {
 		let template = Template {
-			image: reference("jupyter"),
-			port: None,
 			capabilities: sp_runtime::BoundedVec::truncate_from(vec![Capability::NetBindService]),
+			..Template::of(reference("jupyter"))
 		};
 		let bad = Template {
 			image: reference("--privileged"),

@@ -41,7 +41,7 @@ fn an_order_is_shown_with_what_it_runs_and_has_used() {
 		check(worker, now(), Verdict::Fine);
 		let view = Rentals::order(id).unwrap();
 		assert_eq!((view.id, view.hours, view.used), (id, 2, PRICE));
-		assert_eq!(view.workload.client_key, client_key());
+		assert_eq!(view.workload.as_ref().unwrap().client_key, client_key());
 		assert_eq!(Rentals::order_of(worker), Some(view));
 		assert_eq!(Rentals::order(id + 1), None);
 		check(worker, now(), Verdict::Offline);

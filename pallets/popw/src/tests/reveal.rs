@@ -372,7 +372,7 @@ fn time_is_proved_by_checks_that_do_not_only_verify() {
 		heard(|heard| {
 			assert_eq!(heard.proved.len(), 1);
 			let closing = heard.closed[0].1;
-			assert_eq!((closing.round_start, closing.verify_only), (1, false));
+			assert_eq!((closing.round_start, closing.rented), (1, false));
 		});
 	});
 }

@@ -168,7 +168,7 @@ fn a_false_proof_proves_no_time() {
 		assert!(Popw::attest(worker, census));
 		let proved = Popw::close_with(worker, online(PROFILE), true);
 		assert_eq!((proved.idle, proved.rented), (0, 0));
-		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
+		assert_eq!(Providers::pending_time(worker), Some(0));
 	});
 }
 

@@ -2,17 +2,21 @@
 
 mod charges;
 mod checks;
+mod claims;
 mod commission;
 mod delegation;
 mod deregister;
 mod exact;
+mod held;
 mod idle;
 mod keys;
 mod machines;
+mod marks;
 mod online;
 mod pools;
 mod property;
 mod register;
+mod reliability;
 mod rent;
 mod slashing;
 mod stake;
@@ -89,6 +93,22 @@ pub fn dispatch(call: RuntimeCall, origin: RuntimeOrigin) -> sp_runtime::Dispatc
 		.map(|_| ())
 		.map_err(|error| error.error)
 }
+
+/// Rents a worker, as an order does.
+pub fn rent(worker: WorkerId) {
+	assert_ok!(<Providers as Market>::rent(worker, 5));
+}
+
+/// Frees it after an order that was deployed.
+pub fn free(worker: WorkerId) {
+	assert_ok!(<Providers as Market>::free(worker, true));
+}
+
+/// A committee found the worker online, and did not agree on its hardware.
+pub const UNDECIDED: Outcome = Outcome::Online {
+	profile: None,
+	service: true,
+};
 
 #[test]
 fn owner_calls_fail_for_another_account() {

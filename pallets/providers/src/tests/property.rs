@@ -103,6 +103,16 @@ enum Op {
 	},
 	Free {
 		worker: u32,
+		unproved: bool,
+	},
+	Deployed {
+		worker: u32,
+	},
+	Review {
+		worker: u32,
+	},
+	Price {
+		price: Option<u64>,
 	},
 	Bar {
 		worker: u32,
@@ -125,7 +135,7 @@ fn spec(choice: u8) -> WorkerSpec {
 		},
 		_ => WorkerSpec {
 			gpu_class: 1,
-			gpu_count: choice / 4,
+			gpu_count: choice % 16 + 1,
 			..SPEC
 		},
 	}
@@ -140,6 +150,7 @@ fn outcome(choice: u8) -> Outcome {
 			profile: Some(PROFILE),
 			service: false,
 		},
+		4 => UNDECIDED,
 		_ => online(PROFILE),
 	}
 }
@@ -184,7 +195,10 @@ fn op() -> impl Strategy<Value = Op> {
 		6 => (anyone(), any::<u32>()).prop_map(|(owner, slash)| Op::ApplySlash { owner, slash }),
 		3 => (anyone(), worker()).prop_map(|(owner, worker)| Op::Clear { owner, worker }),
 		2 => worker().prop_map(|worker| Op::Rent { worker }),
-		2 => worker().prop_map(|worker| Op::Free { worker }),
+		2 => (worker(), any::<bool>()).prop_map(|(worker, unproved)| Op::Free { worker, unproved }),
+		1 => worker().prop_map(|worker| Op::Deployed { worker }),
+		1 => worker().prop_map(|worker| Op::Review { worker }),
+		1 => any::<Option<u64>>().prop_map(|price| Op::Price { price }),
 		1 => worker().prop_map(|worker| Op::Bar { worker }),
 		1 => worker().prop_map(|worker| Op::Fault { worker }),
 		2 => (0u16..200).prop_map(Op::Blocks),
@@ -356,16 +370,27 @@ fn run(op: Op) {
 		} => {
 			if Popw::is_open(worker) {
 				let before = Providers::pending_time(worker).unwrap();
-				let queued = Workers::<Test>::get(worker).unwrap().queued;
+				let (known, queued) = (
+					record(worker).profile.unwrap_or_default(),
+					record(worker).queued,
+				);
 				let proved = if weakly {
 					Popw::close_weakly(worker, outcome(choice), false_proof)
 				} else {
 					Popw::close_with(worker, outcome(choice), false_proof)
 				};
-				let now = Workers::<Test>::get(worker).unwrap().queued;
-				assert!(!weakly || now == queued, "too few votes for a slash");
-				assert!(proved.rented <= proved.idle && proved.idle <= MAX_GAP);
-				assert!(proved.idle <= before.0 && proved.rented <= before.1);
+				let after = record(worker);
+				assert!(
+					!weakly || after.queued == queued,
+					"too few votes for a slash"
+				);
+				assert!(proved.rented <= before && proved.rented <= MAX_GAP);
+				assert!([0, INTERVAL].contains(&proved.idle));
+				assert!(proved.idle == 0 || proved.rented == 0);
+				assert_eq!(
+					proved.profile,
+					known.lesser(&after.profile.unwrap_or_default())
+				);
 			}
 			return;
 		}
@@ -389,7 +414,16 @@ fn run(op: Op) {
 		}
 		Op::Clear { owner, worker } => (BOB, Call::clear_worthless { worker, who: owner }),
 		Op::Rent { worker } => return tell(|| <Providers as Market>::rent(worker, 1)),
-		Op::Free { worker } => return tell(|| <Providers as Market>::free(worker, true)),
+		Op::Free { worker, unproved } => {
+			return tell(|| <Providers as Market>::free(worker, unproved));
+		}
+		Op::Deployed { worker } => return tell(|| <Providers as Market>::deployed(worker)),
+		Op::Review { worker } => return tell(|| <Providers as Market>::review(worker)),
+		Op::Price { price } => {
+			HighestPrice::set(&price.map(Balance::from));
+			return TodaysPrice::set(&price.map(|price| Balance::from(price) / 2));
+		}
+
 		Op::Bar { worker } => {
 			let until = Providers::now() + 300;
 			return tell(|| <Providers as Market>::bar(worker, until));

@@ -34,7 +34,7 @@ pub fn found_offline(worker: WorkerId, blocks: BlockNumber) -> BlockNumber {
 pub fn found_false(worker: WorkerId, finder: Option<&AccountId>) -> BlockNumber {
 	let census = Popw::start_round(true) + 1;
 	assert!(Popw::attest(worker, census));
-	Popw::close_by(worker, online(POOR), true, finder);
+	Popw::close_by(worker, online(PROFILE), true, finder);
 	Popw::start_of(census)
 }
 

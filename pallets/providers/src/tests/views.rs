@@ -95,8 +95,7 @@ fn a_worker_is_shown_whole() {
 				unbonding: 6 * KAI,
 				queued: (MINIMUM + 23 * KAI) / 10,
 				delegation_cap: None,
-				reliability: Perbill::one(),
-				online: 10,
+				reliability: Perbill::from_rational(1u32, 8),
 				rented: 0,
 				proved_at: kept.proved_at,
 				commission: Perbill::zero(),
@@ -106,7 +105,10 @@ fn a_worker_is_shown_whole() {
 			})
 		);
 		assert_eq!(Providers::worker(worker + 1), None);
-		assert_eq!(Providers::reliability(worker), Some(Perbill::one()));
+		assert_eq!(
+			Providers::reliability(worker),
+			Some(Perbill::from_rational(1u32, 8))
+		);
 		assert_eq!(Providers::minimum_stake(11, 1), Some(MINIMUM));
 		assert_eq!(Providers::minimum_stake(1, 8), Some(16_500 * KAI));
 		assert_eq!(Providers::minimum_stake(0, 0), Some(BASE));

@@ -117,7 +117,9 @@ parameter_types! {
 		checkers: Perbill::from_percent(45),
 	};
 	pub const PodRatio: Ratio = Ratio::Automatic;
-	pub const PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+	pub const PodFeeCap: FixedU128 = FixedU128::from_rational(1, 2);
+	pub const CpuOnlyWeight: Perbill = Perbill::from_percent(10);
+	pub const PayUncalibrated: bool = true;
 	pub const HistoryDepth: EpochIndex = 4;
 	pub storage PhaseLength: BlockNumber = PHASE;
 	pub storage CheckPeriod: u32 = 40;
@@ -207,6 +209,8 @@ pub struct Heard {
 	/// Online with or without service; `None` for no consensus.
 	pub found: Option<Finding>,
 	pub false_proof: bool,
+	/// The most blocks that it may credit.
+	pub credit: BlockNumber,
 	/// Blocks that the registry says were proved rented.
 	pub rented: BlockNumber,
 }
@@ -241,6 +245,7 @@ impl OnClosed for Ear {
 			round_start: closing.round_start,
 			found,
 			false_proof: closing.false_proof,
+			credit: closing.credit,
 			rented: check.proved.rented,
 		});
 		Weight::zero()
@@ -315,6 +320,8 @@ impl pallet_rewards::Config for World {
 	type Split = EmissionSplit;
 	type Ratio = PodRatio;
 	type PodFeeCap = PodFeeCap;
+	type CpuOnlyWeight = CpuOnlyWeight;
+	type PayUncalibrated = PayUncalibrated;
 	type MaxStake = MaxStake;
 	type HistoryDepth = HistoryDepth;
 	type Treasury = Treasury;
@@ -645,6 +652,7 @@ impl Actors {
 		let fine = Verdict {
 			online: true,
 			service: true,
+			timed: true,
 			proof: true,
 			bandwidth,
 			cpu,

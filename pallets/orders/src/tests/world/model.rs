@@ -116,6 +116,11 @@ impl Plain {
 		matches!(self.state, OrderState::Active | OrderState::Closing)
 	}
 
+	fn is_cancelled(&self) -> bool {
+		self.end
+			.is_some_and(|end| end.reason == CloseReason::Cancelled)
+	}
+
 	pub fn hours(&self) -> u32 {
 		self.spans.iter().map(|(hours, _)| hours).sum()
 	}
@@ -142,16 +147,20 @@ impl Plain {
 		}
 	}
 
-	/// What it has to pay if it was cancelled: what was used, an hour at least, at the price of the plan that
-	/// its time has earned.
-	fn due_cancelled(&self) -> Balance {
+	/// The price of so much used time, an hour at least, with the plan that its time has earned.
+	fn used(&self, blocks: BlockNumber) -> Balance {
 		let ran = (self.ends_at - self.started_at) / HOURS;
 		let plan = match self.plan {
 			Plan::Quarter if ran >= 2_160 => Plan::Quarter,
 			Plan::Quarter | Plan::Month if ran >= 720 => Plan::Month,
 			_ => Plan::OnDemand,
 		};
-		self.cost(plan, self.proved.max(HOURS))
+		self.cost(plan, blocks.max(HOURS))
+	}
+
+	/// The price of all time that it was used for: what was proved, and what passed since.
+	fn run(&self) -> Balance {
+		self.used(self.proved + self.ends_at.saturating_sub(self.proved_to))
 	}
 }
 
@@ -211,7 +220,7 @@ impl Act {
 				credits,
 			}) => Call::place_order {
 				requirement,
-				image: crate::mock::image(),
+				workload: crate::mock::workload(),
 				hours,
 				plan,
 				max_price,
@@ -403,6 +412,7 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		if (*gpu_class > 0) != (*gpu_count > 0)
@@ -573,9 +583,14 @@ impl Model {
 		self.pays(id, order, due);
 	}
 
-	/// A deployment that came to nothing costs 0.1 h.
+	/// A deployment that came to nothing by its customer's doing costs its time, 0.1 h at least.
 	fn pays_setup(&mut self, order: &mut Plain) {
-		let amount = order.cost(order.plan, SETUP).min(order.escrow.all());
+		let time = (now() - order.matched_at).max(SETUP);
+		self.pays_treasury(order, order.cost(order.plan, time));
+	}
+
+	fn pays_treasury(&mut self, order: &mut Plain, due: Balance) {
+		let amount = due.min(order.escrow.all());
 		let lives = self.accounts.get(&TREASURY).is_some_and(|has| *has > 0);
 		if lives || amount >= ED {
 			self.collects(order, amount);
@@ -621,25 +636,19 @@ impl Model {
 		});
 	}
 
-	/// The money of an order that was served, where it ends as it was meant to, or its container did.
-	/// `proved` says that its last check has come.
+	/// The money of an order whose paid time is over, or that was cancelled. `proved` says that its last check
+	/// has come.
 	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
-		let cancelled = order
-			.end
-			.is_some_and(|end| end.reason == CloseReason::Cancelled);
-		match (cancelled, proved) {
+		match (order.is_cancelled(), proved) {
 			(true, true) => {
-				let due = order.due_cancelled();
+				let due = order.used(order.proved);
 				self.pays(id, order, due);
 				self.credits_rest(order);
 			}
 			(true, false) => {
 				self.pays_proved(id, order);
 				// Only what the check would have cost goes back as it was paid.
-				let mut best = order.clone();
-				best.prove(best.ends_at, BlockNumber::MAX);
-				let due = best.due_cancelled();
-				let tail = due.saturating_sub(order.paid + order.fees);
+				let tail = order.run().saturating_sub(order.paid + order.fees);
 				self.refunds(order, tail.min(order.escrow.all()));
 				self.credits_rest(order);
 			}
@@ -647,6 +656,20 @@ impl Model {
 				self.pays_proved(id, order);
 				self.refunds_rest(order);
 			}
+		}
+	}
+
+	/// The money of an order whose container ended, or did not answer: it costs what a cancellation costs.
+	fn settles_stopped(&mut self, id: OrderId, order: &mut Plain) {
+		order.ends_at = order.ends_at.min(now());
+		self.pays_proved(id, order);
+		let due = order.run().saturating_sub(order.paid + order.fees);
+		self.pays_treasury(order, due);
+		let was_over = order.end.is_some() && !order.is_cancelled();
+		if order.is_cancelled() || (order.proved > 0 && !was_over) {
+			self.credits_rest(order);
+		} else {
+			self.refunds_rest(order);
 		}
 	}
 
@@ -674,6 +697,12 @@ impl Model {
 		self.due.push_back(event);
 	}
 
+	fn goes_down(&mut self, id: OrderId, order: &mut Plain) {
+		self.settles_stopped(id, order);
+		let event = self.closes(id, order, CloseReason::ServiceDown);
+		self.due.push_back(event);
+	}
+
 	fn finishes(&mut self, id: OrderId, order: &mut Plain) {
 		let reason = order.end.expect("it is closing").reason;
 		self.settles(id, order, true);
@@ -694,7 +723,7 @@ impl Model {
 			Some(Finding::Offline) => self.fails(id, &mut order),
 			Some(Finding::NotServing) => {
 				if order.is_served() && start > order.matched_at {
-					self.fails(id, &mut order);
+					self.goes_down(id, &mut order);
 				}
 				order.credited_to = order.credited_to.max(start);
 			}
@@ -706,7 +735,7 @@ impl Model {
 
 	fn confirms(&mut self, heard: &Heard, order: &mut Plain) {
 		let (id, start) = (heard.order, heard.round_start);
-		let gap = kaisar_math::rounds::max_gap(CheckPeriod::get(), PHASE);
+		let gap = heard.credit;
 		let rented = if heard.false_proof {
 			// All that was pending is void.
 			order.credited_to = now();
@@ -905,6 +934,7 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = order.requirement;
 		let record = record(worker);
 		let Some(profile) = record.profile else {
@@ -1032,21 +1062,25 @@ impl Model {
 				self.pays_setup(order);
 				self.refunds_rest(order);
 			}
-			(OrderState::Deploying, Why::ImageFailed) => {
-				let Cause::Call(who, Act::Fail(called, reason)) = cause else {
+			(OrderState::Deploying, Why::DeployFailed) if by_itself => {
+				assert!(now() > order.deploy_by);
+				self.refunds_rest(order);
+			}
+			(OrderState::Deploying, Why::ImageFailed | Why::DeployFailed) => {
+				let Cause::Call(who, Act::Fail(called, failure)) = cause else {
 					panic!("{cause:?}")
 				};
 				assert_eq!((called, Some(who)), (id, owner));
 				self.say(Event::DeploymentFailed {
 					order: id,
 					worker: order.worker.expect("it has an owner"),
-					reason,
+					reason: failure,
 				});
-				self.pays_setup(order);
-				self.refunds_rest(order);
-			}
-			(OrderState::Deploying, Why::DeployFailed) if by_itself => {
-				assert!(now() > order.deploy_by);
+				// Only the customer's fault costs the customer.
+				assert_eq!(failure.is_customers(), reason == Why::ImageFailed);
+				if failure.is_customers() {
+					self.pays_setup(order);
+				}
 				self.refunds_rest(order);
 			}
 			(OrderState::Active | OrderState::Closing, Why::Exited) => {
@@ -1059,12 +1093,12 @@ impl Model {
 					worker: order.worker.expect("it has an owner"),
 					code,
 				});
-				self.settles(id, order, false);
+				self.settles_stopped(id, order);
 			}
 			(OrderState::Closing, reason) if by_itself => {
 				let end = order.end.expect("it is closing");
 				assert_eq!(end.reason, reason);
-				assert!(now() >= end.since + 2 * TIMEOUT, "it was not waited for");
+				assert!(now() >= end.since + 16 * TIMEOUT, "it was not waited for");
 				self.settles(id, order, false);
 			}
 			_ => panic!("{order:?} is closed as {reason:?} of {cause:?}"),
@@ -1204,8 +1238,8 @@ impl Model {
 				OrderState::Matching => now() > order.patient_until,
 				OrderState::Deploying => now() > order.deploy_by,
 				OrderState::Active => now() >= order.ends_at,
-				// Sixteen times its check was not over, and twice there was none.
-				OrderState::Closing => order.end.is_none_or(|end| now() > end.since + 18 * TIMEOUT),
+				// It is looked at sixteen times.
+				OrderState::Closing => order.end.is_none_or(|end| now() > end.since + 16 * TIMEOUT),
 				OrderState::Closed { .. } => {
 					now() >= order.closed_at + HISTORY && Orders::<World>::contains_key(id)
 				}

@@ -41,7 +41,7 @@ enum Op {
 		credits: u8,
 	},
 	Confirm(u8),
-	Fail(u8),
+	Fail(u8, DeployFailure),
 	Exit(u8),
 	Extend(u8, u32, Limit),
 	Cancel(u8),
@@ -111,6 +111,7 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 		min_memory: tiers[2],
 		min_disk: tiers[3],
 		region,
+		..Default::default()
 	})
 }
 
@@ -137,6 +138,17 @@ fn place() -> impl Strategy<Value = Op> {
 			credits,
 		},
 	)
+}
+
+fn failure() -> impl Strategy<Value = DeployFailure> {
+	use DeployFailure::{ImageUnavailable, NoEngine, SealedMissing, StartFailed, Unhealthy};
+	prop_oneof![
+		Just(ImageUnavailable),
+		Just(Unhealthy),
+		Just(SealedMissing),
+		Just(NoEngine),
+		Just(StartFailed),
+	]
 }
 
 fn limit() -> impl Strategy<Value = Limit> {
@@ -181,7 +193,7 @@ fn op() -> impl Strategy<Value = Op> {
 	let life = prop_oneof![
 		14 => place(),
 		3 => order().prop_map(Op::Confirm),
-		2 => order().prop_map(Op::Fail),
+		3 => (order(), failure()).prop_map(|(id, reason)| Op::Fail(id, reason)),
 		3 => order().prop_map(Op::Exit),
 		6 => (order(), prop_oneof![6 => 1..3u32, 1 => Just(0), 1 => any::<u32>()], limit())
 			.prop_map(|(id, hours, limit)| Op::Extend(id, hours, limit)),
@@ -441,12 +453,9 @@ impl Run {
 				let id = self.order(choice, |state| *state == Deploying);
 				self.act(self.provider_of(id), Act::Confirm(id));
 			}
-			Op::Fail(choice) => {
+			Op::Fail(choice, reason) => {
 				let id = self.order(choice, |state| *state == Deploying);
-				self.act(
-					self.provider_of(id),
-					Act::Fail(id, DeployFailure::StartFailed),
-				);
+				self.act(self.provider_of(id), Act::Fail(id, reason));
 			}
 			Op::Exit(choice) => {
 				let id = self.order(choice, |state| matches!(state, Active | Closing));
@@ -659,8 +668,8 @@ impl Run {
 		// The rest is matched, deployed or not, and comes to its end.
 		self.blocks(3);
 		self.leap(DEADLINE + 5 * HOURS);
-		// Eighteen looks at what waits for its last check.
-		let bound = now() + 18 * TIMEOUT;
+		// Sixteen looks at what waits for its last check.
+		let bound = now() + 16 * TIMEOUT;
 		while self.model.orders.values().any(|order| !order.is_closed()) {
 			assert!(now() < bound, "an order stays open");
 			self.block();
