@@ -117,6 +117,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		plan: Plan::OnDemand,
 		max_price: Balance::MAX,
 		credits: 0,
+		deploy_blocks: 0,
 	};
 	let place = model::Act::Place(placing).call();
 	dispatch(place, signed(CARLA)).expect("it can be placed");
@@ -164,7 +165,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		Rentals::schedule(id, &mut order, due).expect("an entry can be added");
 		Orders::<World>::insert(id, order);
 		Workloads::<World>::insert(id, workload.clone());
-		OrdersByCustomer::<World>::insert(CARLA, id, ());
+		OrdersByCustomer::<World>::insert(CARLA, id.to_be_bytes(), ());
 	}
 	// What is counted of them.
 	NextWorkerId::<World>::put(count);

@@ -6,7 +6,7 @@
 //! emitted, and compares all of it.
 
 use super::*;
-use kaisar_primitives::{CloseReason, DeployFailure, Issue, Plan, Requirement};
+use kaisar_primitives::{CloseReason, DeployFailure, Issue, Plan, Requirement, Workload};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use sp_runtime::{ArithmeticError, DispatchError};
@@ -84,6 +84,7 @@ pub struct Plain {
 	/// Until when it may wait for a worker.
 	patient_until: BlockNumber,
 	matched_at: BlockNumber,
+	deploy_blocks: u16,
 	deploy_by: BlockNumber,
 	started_at: BlockNumber,
 	pub ends_at: BlockNumber,
@@ -218,9 +219,13 @@ impl Act {
 				plan,
 				max_price,
 				credits,
+				deploy_blocks,
 			}) => Call::place_order {
 				requirement,
-				workload: crate::mock::workload(),
+				workload: Workload {
+					deploy_blocks,
+					..crate::mock::workload()
+				},
 				hours,
 				plan,
 				max_price,
@@ -259,6 +264,7 @@ pub struct Placing {
 	pub plan: Plan,
 	pub max_price: Balance,
 	pub credits: Balance,
+	pub deploy_blocks: u16,
 }
 
 /// Who did what is to be explained.
@@ -403,7 +409,11 @@ impl Model {
 			plan,
 			max_price,
 			credits,
+			deploy_blocks,
 		} = placing;
+		if !matches!(deploy_blocks, 0 | 75..=600) {
+			return Err(Error::<World>::InvalidWorkload.into());
+		}
 		let Requirement {
 			gpu_class,
 			gpu_count,
@@ -871,6 +881,7 @@ impl Model {
 			requirement,
 			hours,
 			plan,
+			deploy_blocks,
 			..
 		} = *placing;
 		if charged.credits > 0 {
@@ -895,6 +906,7 @@ impl Model {
 				placed_at: now(),
 				patient_until: now() + 2,
 				matched_at: 0,
+				deploy_blocks,
 				deploy_by: 0,
 				started_at: 0,
 				ends_at: 0,
@@ -995,7 +1007,11 @@ impl Model {
 		order.floor = record(worker).price_floor;
 		order.matched_at = now();
 		order.credited_to = now();
-		order.deploy_by = now() + DEADLINE;
+		order.deploy_by = now()
+			+ match order.deploy_blocks {
+				0 => DEADLINE,
+				blocks => blocks.into(),
+			};
 		Event::OrderMatched {
 			order: id,
 			worker,

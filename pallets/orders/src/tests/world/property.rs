@@ -39,6 +39,7 @@ enum Op {
 		limit: Limit,
 		/// Of 255 parts of what it has; with the last of them, one more than that.
 		credits: u8,
+		deploy_blocks: u16,
 	},
 	Confirm(u8),
 	Fail(u8, DeployFailure),
@@ -128,16 +129,31 @@ fn place() -> impl Strategy<Value = Op> {
 		),
 	];
 	let credits = prop_oneof![4 => Just(0u8), 4 => Just(254u8), 2 => any::<u8>()];
-	(customer(), requirement(), term, limit(), credits).prop_map(
-		|(who, requirement, (hours, plan), limit, credits)| Op::Place {
-			who,
-			requirement,
-			hours,
-			plan,
-			limit,
-			credits,
-		},
+	let deploy_blocks = prop_oneof![
+		8 => Just(0u16),
+		1 => Just(75),
+		1 => 75..=600u16,
+		1 => prop_oneof![Just(1u16), Just(74), Just(601), Just(u16::MAX)],
+	];
+	(
+		customer(),
+		requirement(),
+		term,
+		limit(),
+		credits,
+		deploy_blocks,
 	)
+		.prop_map(
+			|(who, requirement, (hours, plan), limit, credits, deploy_blocks)| Op::Place {
+				who,
+				requirement,
+				hours,
+				plan,
+				limit,
+				credits,
+				deploy_blocks,
+			},
+		)
 }
 
 fn failure() -> impl Strategy<Value = DeployFailure> {
@@ -163,6 +179,7 @@ fn manner() -> impl Strategy<Value = Manner> {
 		2 => Just(Manner::Gone),
 		3 => Just(Manner::Split),
 		1 => Just(Manner::Liar),
+		1 => Just(Manner::Stripped),
 		1 => Just(Manner::Silent),
 		2 => Just(Manner::Ghost),
 	]
@@ -432,6 +449,7 @@ impl Run {
 				plan,
 				limit,
 				credits,
+				deploy_blocks,
 			} => {
 				let has = self.model.credits_of(who);
 				let credits = match credits {
@@ -446,6 +464,7 @@ impl Run {
 					plan,
 					max_price: limit.amount(),
 					credits,
+					deploy_blocks,
 				};
 				self.act(who, Act::Place(placing));
 			}
@@ -667,7 +686,7 @@ impl Run {
 		}
 		// The rest is matched, deployed or not, and comes to its end.
 		self.blocks(3);
-		self.leap(DEADLINE + 5 * HOURS);
+		self.leap(600 + 5 * HOURS);
 		// Sixteen looks at what waits for its last check.
 		let bound = now() + 16 * TIMEOUT;
 		while self.model.orders.values().any(|order| !order.is_closed()) {
