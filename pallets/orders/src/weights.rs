@@ -81,9 +81,9 @@ const PAYMENT: u64 = 12;
 /// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length, its
 /// page, the last page, and the record of the worker that moves.
 const LISTING: u64 = 1 + 2 * 4;
-/// Items of an order's end, besides: its record, a page of the agenda and its length; the customer's account,
-/// holds and credits; the bond's; the worker, its listing and a mark for the next round.
-const ENDING: u64 = 3 + 3 + 2 + 4 + 11;
+/// Items of an order's end, besides: its record, its workload, a page of the agenda and its length; the
+/// customer's account, holds and credits; the bond's; the worker, its listing and a mark for the next round.
+const ENDING: u64 = 4 + 3 + 2 + 4 + 11;
 
 fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
@@ -177,8 +177,8 @@ macro_rules! weights {
 			items::<$db>(STEP / 5, 2, 1)
 		}
 		fn agenda_forget() -> Weight {
-			// The order, its workload, the index; a page.
-			items::<$db>(STEP, 2, 4)
+			// The order, the index; a page.
+			items::<$db>(STEP, 2, 3)
 		}
 		fn agenda_review() -> Weight {
 			// The worker, the next round, the price book, its listing; a page and its length, or what is

@@ -145,9 +145,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		OrderState::Active => order.ends_at,
 		_ => order.deploy_by + 1,
 	};
-	worker
-		.time
-		.change(WorkerState::Online, WorkerState::Rented, now());
+	worker.time = pallet_providers::PendingTime::rent(now());
 	for id in 0..count {
 		let mut worker = worker.clone();
 		let mut key = [7; 32];

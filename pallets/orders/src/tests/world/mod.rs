@@ -291,6 +291,7 @@ impl pallet_providers::Config for World {
 	type CurrentEpoch = Rewards;
 	type Classes = Rewards;
 	type Checks = Popw;
+	type Prices = Rentals;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = Bounty;
 	type Pots = Rewards;
@@ -344,6 +345,7 @@ impl Config for World {
 	type Workers = Providers;
 	type Checks = Popw;
 	type Seeds = Popw;
+	type Classes = Rewards;
 	type Fees = Rewards;
 	type Treasury = Treasury;
 	type PalletId = OrdersPalletId;

@@ -6,7 +6,7 @@ use super::{
 	*,
 };
 use frame_support::traits::fungible::MutateFreeze;
-use kaisar_primitives::{DeployFailure, Issue, Plan, Requirement};
+use kaisar_primitives::{Arch, DeployFailure, Issue, Plan, Requirement};
 use pallet_providers::{SlashLevel, Slashes};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
@@ -87,11 +87,18 @@ fn customer() -> impl Strategy<Value = AccountId> {
 
 fn requirement() -> impl Strategy<Value = Requirement> {
 	let gpus = prop_oneof![
-		20 => Just((11, 1)),
-		2 => Just((11, 2)),
-		2 => Just((1, 1)),
-		3 => Just((0, 0)),
-		1 => prop_oneof![Just((7, 1)), Just((0, 1)), Just((11, 0)), Just((11, 255))],
+		20 => Just((11, 1, 0)),
+		2 => Just((11, 2, 0)),
+		2 => Just((1, 1, 0)),
+		// In class 0 the tier that is asked for is the tier that is paid.
+		3 => (1..=4u8).prop_map(|tier| (0, 0, tier)),
+		1 => prop_oneof![
+			Just((7, 1, 0)),
+			Just((0, 1, 1)),
+			Just((0, 0, 0)),
+			Just((11, 0, 0)),
+			Just((11, 255, 0))
+		],
 	];
 	let tiers = prop_oneof![
 		14 => Just([0; 4]),
@@ -104,15 +111,23 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 		1 => Just(Some(*b"US")),
 		1 => Just(Some(*b"de")),
 	];
-	(gpus, tiers, region).prop_map(|((gpu_class, gpu_count), tiers, region)| Requirement {
-		gpu_class,
-		gpu_count,
-		min_bandwidth: tiers[0],
-		min_cpu: tiers[1],
-		min_memory: tiers[2],
-		min_disk: tiers[3],
-		region,
-		..Default::default()
+	let arch = prop_oneof![
+		12 => Just(None),
+		2 => Just(Some(Arch::Amd64)),
+		1 => Just(Some(Arch::Arm64)),
+	];
+	(gpus, tiers, region, arch).prop_map(|((gpu_class, gpu_count, least), tiers, region, arch)| {
+		Requirement {
+			gpu_class,
+			gpu_count,
+			min_bandwidth: tiers[0],
+			min_cpu: tiers[1].max(least),
+			min_memory: tiers[2],
+			min_disk: tiers[3],
+			region,
+			arch,
+			..Default::default()
+		}
 	})
 }
 
