@@ -561,7 +561,7 @@ impl<T: Config> Checks for Pallet<T> {
 		let mut rounds: Vec<_> = Self::running_rounds(Self::now())
 			.iter()
 			.map(|round| round.index)
-			.chain(Starting::<T>::get().map(|round| round.index))
+			.chain(Starting::<T>::get().map(|start| start.spot.index))
 			.chain((NextRound::<T>::get()..next).step_by(2))
 			.collect();
 		rounds.sort_unstable();
