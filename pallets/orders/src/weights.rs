@@ -101,9 +101,9 @@ pub struct SubstrateWeight<T>(PhantomData<T>);
 macro_rules! weights {
 	($db:ty) => {
 		fn place_order() -> Weight {
-			// Price, switch, utilisation, plans, template; number, account, holds, credits; the order, its
-			// workload, the index, the queue and its ends.
-			items::<$db>(CALL, 14, 10)
+			// The class and whether such are paid; price, switch, utilization, plans, template; number, account,
+			// holds, credits; the order, its workload, the index, the queue and its ends.
+			items::<$db>(CALL, 17, 10)
 		}
 		fn confirm_deployment() -> Weight {
 			// The order, the worker, the next round; a page of the agenda and its length.
