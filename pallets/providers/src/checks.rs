@@ -204,9 +204,12 @@ impl<T: Config> Pallet<T> {
 			};
 			return (0, rented);
 		}
-		// A machine that nobody can rent at today's price earns nothing for waiting.
-		let waits =
-			decided && closing.credit > 0 && Self::floor_is_within(record, T::Prices::today);
+		// A machine that nobody can rent at today's price earns nothing for waiting, nor does one whose floor
+		// came down for the check.
+		let waits = decided
+			&& closing.credit > 0
+			&& closing.round >= record.floor_from
+			&& Self::floor_is_within(record, T::Prices::today);
 		(if waits { closing.credit } else { 0 }, 0)
 	}
 
@@ -224,6 +227,7 @@ impl<T: Config> Pallet<T> {
 				if supports && !closing.false_proof {
 					record.failures = 0;
 					record.retry_from = 0;
+					record.forced = None;
 					Self::set_state(worker, record, WorkerState::Online);
 				} else {
 					Self::verification_failed(worker, record, profile);

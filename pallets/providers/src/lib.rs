@@ -84,6 +84,7 @@ mod benchmarking;
 mod checks;
 mod hardware;
 pub mod idle;
+mod keys;
 mod lifecycle;
 mod market;
 #[cfg(test)]

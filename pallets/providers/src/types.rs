@@ -57,6 +57,9 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	/// It is never matched below this price per GPU-hour.
 	#[codec(compact)]
 	pub price_floor: Balance,
+	/// The first round in which the floor counts for idle time, if it came down from above the day's price.
+	#[codec(compact)]
+	pub floor_from: RoundIndex,
 	/// The delegators' part of its reward.
 	pub commission: Commission,
 	/// The most that its delegators can have staked together, if its owner set a cap; more is refused.

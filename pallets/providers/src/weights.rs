@@ -114,7 +114,8 @@ macro_rules! weights {
 			touching::<$db>(0, 1 + SETTLING, SETTLING)
 		}
 		fn set_price_floor() -> Weight {
-			touching::<$db>(0, LISTING + PRICE, LISTING)
+			// The rounds; today's price and the highest.
+			touching::<$db>(0, 1 + LISTING + 2 * PRICE, LISTING)
 		}
 		fn go_offline() -> Weight {
 			touching::<$db>(0, 3 + LISTING, 1 + LISTING)

@@ -49,6 +49,31 @@ fn boundary_of_the_floor_at_which_waiting_pays() {
 }
 
 #[test]
+fn a_floor_that_comes_down_for_the_check_does_not_pay() {
+	ExtBuilder.build_and_execute(|| {
+		// Nobody can rent the machine, but when a census is about to be closed.
+		let worker = register_online(ALICE, 1);
+		TodaysPrice::set(&Some(KAI));
+		let floor = |price| {
+			assert_ok!(Providers::set_price_floor(signed(ALICE), worker, price));
+		};
+		floor(u128::MAX);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		floor(0);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, 0);
+		// The next census sees it waiting.
+		assert_eq!(Popw::census(worker, online(PROFILE)).idle, INTERVAL);
+		// Who could be rented all along may go lower at any time.
+		floor(KAI);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		floor(KAI / 2);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
+	});
+}
+
+#[test]
 fn rented_time_is_credited_up_to_the_rounds_start() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
