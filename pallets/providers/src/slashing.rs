@@ -337,8 +337,8 @@ impl<T: Config> Pallet<T> {
 			worker,
 			level,
 			rate: Perquintill::zero(),
-			// A check is closed whatever the parameter says.
-			due: Self::now().saturating_add(T::SlashDeferral::get()),
+			// A check is closed even at the last block numbers.
+			due: Self::now().saturating_add(Self::slash_deferral()),
 			finder: None,
 		};
 		Self::add(record, id, slash, rate, finder)?;

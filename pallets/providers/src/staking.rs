@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The longest that stake unbonds and a slash is deferred, whatever the parameters say.
+const MAX_PERIOD: BlockNumber = 365 * DAYS;
+
 /// The calls.
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_stake(who: T::AccountId, worker: WorkerId, amount: Balance) -> DispatchResult {
@@ -329,9 +332,15 @@ impl<T: Config> Pallet<T> {
 
 /// What the calls have in common.
 impl<T: Config> Pallet<T> {
-	/// Blocks for which stake unbonds: a day longer than slashes are deferred, at least.
+	/// Returns the number of blocks for which stake unbonds: at least a day longer than slashes are deferred.
 	pub fn unbonding_period() -> BlockNumber {
-		T::Unbonding::get().max(T::SlashDeferral::get().saturating_add(DAYS))
+		let unbonding = T::Unbonding::get().min(MAX_PERIOD);
+		unbonding.max(Self::slash_deferral().saturating_add(DAYS))
+	}
+
+	/// Returns the number of blocks for which a slash is deferred.
+	pub(crate) fn slash_deferral() -> BlockNumber {
+		T::SlashDeferral::get().min(MAX_PERIOD)
 	}
 
 	/// When what begins to unbond now may be withdrawn.
@@ -343,7 +352,7 @@ impl<T: Config> Pallet<T> {
 	/// while a slash is queued, the one the deferral and a day ago. `None` if there was no such block.
 	fn withdrawn_to(record: &RecordOf<T>) -> Option<BlockNumber> {
 		let wait = if record.queued.is_pending() {
-			T::SlashDeferral::get().saturating_add(DAYS)
+			Self::slash_deferral().saturating_add(DAYS)
 		} else {
 			0
 		};
