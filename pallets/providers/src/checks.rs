@@ -1,4 +1,5 @@
-//! Checks as Popw tells of them ([`CheckedWorkers`]): who is marked for one, and what one comes to for its worker.
+//! Checks as Popw tells of them ([`CheckedWorkers`]): who is marked for one, and what one comes to for its
+//! worker.
 //!
 //! A **mark** makes a worker due once. It is used up when a check of the worker opens, and made anew if that
 //! check decides nothing. A worker whose order was deployed is [`unproved`](WorkerRecord::unproved) as well:
@@ -278,8 +279,8 @@ impl<T: Config> Pallet<T> {
 		record.retry_from = T::Checks::next_round().saturating_add(delay);
 	}
 
-	/// The committee agreed on nothing: no pay, no penalty, and no check that the worker could choose. Only the
-	/// second census in a row marks an idle worker.
+	/// The committee agreed on nothing: no pay, no penalty, and no check that the worker could choose. Only
+	/// the second census in a row marks an idle worker.
 	fn no_consensus(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing) {
 		if RoundKind::of(closing.round) == RoundKind::Spot {
 			Self::leave_mark(worker, record, closing);

@@ -132,8 +132,8 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 	}
 }
 
-/// Returns the class and the count that a worker with this profile is listed by. Without a GPU the CPU tier, from
-/// 1, is in place of the count. `None` if it has nothing that can be ordered.
+/// Returns the class and the count that a worker with this profile is listed by. Without a GPU the CPU
+/// tier, from 1, is in place of the count. `None` if it has nothing that can be ordered.
 pub fn shelf_of(profile: &Profile) -> Option<(GpuClass, u8)> {
 	let (class, count) = match profile.gpu_class {
 		0 => (0, profile.cpu),

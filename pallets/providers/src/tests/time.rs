@@ -1,5 +1,5 @@
-//! Proved time: idle time is sampled by censuses, rented time is pending. The latter against a plain model that keeps
-//! every block.
+//! Proved time: idle time is sampled by censuses, rented time is pending. The latter against a plain model
+//! that keeps every block.
 
 use super::*;
 use proptest::prelude::*;
