@@ -1,4 +1,5 @@
-//! Checks as Popw tells of them ([`CheckedWorkers`]): who is marked for one, and what one comes to for its worker.
+//! Checks as Popw tells of them ([`CheckedWorkers`]): who is marked for one, and what one comes to for its
+//! worker.
 //!
 //! A **mark** makes a worker due once. It is used up when a check of the worker opens, and made anew if that
 //! check decides nothing. A worker whose order was deployed is [`unproved`](WorkerRecord::unproved) as well:
@@ -204,9 +205,12 @@ impl<T: Config> Pallet<T> {
 			};
 			return (0, rented);
 		}
-		// A machine that nobody can rent at today's price earns nothing for waiting.
-		let waits =
-			decided && closing.credit > 0 && Self::floor_is_within(record, T::Prices::today);
+		// A machine that nobody can rent at today's price earns nothing for waiting, nor does one whose floor
+		// came down for the check.
+		let waits = decided
+			&& closing.credit > 0
+			&& closing.round >= record.floor_from
+			&& Self::floor_is_within(record, T::Prices::today);
 		(if waits { closing.credit } else { 0 }, 0)
 	}
 
@@ -224,6 +228,7 @@ impl<T: Config> Pallet<T> {
 				if supports && !closing.false_proof {
 					record.failures = 0;
 					record.retry_from = 0;
+					record.forced = None;
 					Self::set_state(worker, record, WorkerState::Online);
 				} else {
 					Self::verification_failed(worker, record, profile);
@@ -274,8 +279,8 @@ impl<T: Config> Pallet<T> {
 		record.retry_from = T::Checks::next_round().saturating_add(delay);
 	}
 
-	/// The committee agreed on nothing: no pay, no penalty, and no check that the worker could choose. Only the
-	/// second census in a row marks an idle worker.
+	/// The committee agreed on nothing: no pay, no penalty, and no check that the worker could choose. Only
+	/// the second census in a row marks an idle worker.
 	fn no_consensus(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing) {
 		if RoundKind::of(closing.round) == RoundKind::Spot {
 			Self::leave_mark(worker, record, closing);

@@ -31,8 +31,8 @@ pub fn is_too_large(spec: &WorkerSpec) -> bool {
 	spec.cpu_cores > MAX_CPU_CORES || spec.memory_gb > MAX_MEMORY_GB || spec.disk_gb > MAX_DISK_GB
 }
 
-/// Whether the profile has the claimed GPUs, processors and memory. Bandwidth and disk count as they are found:
-/// others can flood a line, and the plot comes back slowly after an order.
+/// Whether the profile has the claimed GPUs, processors and memory. Bandwidth and disk count as they are
+/// found: others can flood a line, and the plot comes back slowly after an order.
 pub fn supports(profile: &Profile, spec: &WorkerSpec) -> bool {
 	let bound = spec.bound();
 	let shown = |profile: &Profile| {

@@ -1,9 +1,10 @@
 //! Dense indices of idle workers: add, remove and look up in O(1), whatever their number.
 //!
-//! A worker that can be rented now is in two **buckets**: that of its GPU class and count, and that of its class,
-//! count and region, by what was verified. Without a GPU it is its CPU tier in place of the count. A bucket is an array in pages of [`INDEX_PAGE`]
-//! workers, without gaps: whoever is removed gives its place to the last one, whose record is told
-//! ([`Place`]). The first page lies with the bucket's length, so that a small bucket is one entry.
+//! A worker that can be rented now is in two **buckets**: that of its GPU class and count, and that of its
+//! class, count and region, by what was verified. Without a GPU it is its CPU tier in place of the count. A
+//! bucket is an array in pages of [`INDEX_PAGE`] workers, without gaps: whoever is removed gives its place
+//! to the last one, whose record is told ([`Place`]). The first page lies with the bucket's length, so that
+//! a small bucket is one entry.
 //!
 //! A page makes an index cost a worker four bytes and not a trie key's fifty.
 

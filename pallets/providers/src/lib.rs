@@ -8,12 +8,11 @@
 //! - **Provider**: an account that owns workers. **Worker**: one machine of it, known by its number.
 //! - **Claim**: the hardware that the provider says is there ([`WorkerSpec`]). **Profile**: what a
 //!   committee verified ([`Profile`](kaisar_primitives::Profile)).
-//! - **Mark**, or *forced*: the one solitary check that a worker is due in.
-//! - **Pending time**: blocks online and rented since the last proof. They are worth nothing before
-//!   a check proves them.
+//! - **Mark**, or *forced*: the one check of its own that a worker is due in.
+//! - **Pending time**: rented blocks since the last proof. They are worth nothing before a check proves them.
 //! - **Pool**: the owner's stake, the delegators' part, and what is unbonding of both.
 //! - **Delegator**: an account that stakes on another's worker.
-//! - **Idle**: `Online`, so that an order can be matched with it.
+//! - **Idle**: `Online`: verified, and not rented. **Listed**: idle, and an order can have it now.
 //!
 //! ## The life of a worker, as a story
 //!
@@ -24,11 +23,14 @@
 //!
 //! The round starts, the machine attests its benchmark, a committee votes, and Popw closes the check
 //! ([`closed`](kaisar_primitives::CheckedWorkers::closed)). The profile supports the claim: the worker is
-//! `Online`, and from here on time passes for it. Each census that confirms it credits what was
-//! pending at the census' start. Had the profile not supported the claim, the worker would have
-//! stayed `Pending` with [`Event::VerificationFailed`], and Petra would have corrected the claim
-//! ([`update_worker`](Call::update_worker)) or asked again ([`go_online`](Call::go_online)), with a
-//! delay of 1, 2, 4 … rounds.
+//! `Online`, and listed. Each census that confirms it credits the mean interval between two censuses. Had the
+//! profile not supported the claim, the worker would have stayed `Pending` with
+//! [`Event::VerificationFailed`], and Petra would have corrected the claim
+//! ([`update_worker`](Call::update_worker)) or asked again ([`go_online`](Call::go_online)), with a delay of
+//! 1, 2, 4 … rounds.
+//!
+//! A customer's order takes it. Checks that find it serving credit the rented blocks since the last one. When
+//! the order ends it is marked, and not listed until a full check has supported its claim.
 //!
 //! Carol sees that it is reliable and [stakes](Call::stake) on it: she gets shares of the delegators'
 //! part of its pool, and of its reward.
@@ -49,7 +51,7 @@
 //! A round sees a worker as it stood when the round started, so each change of state counts from the
 //! next round ([`Standings`](kaisar_primitives::Standings)). A check that runs, or that the worker
 //! is due in, goes on whatever its owner calls; calls that would disturb one fail with
-//! [`Error::CheckRunning`]. [`PendingTime`] says how time is credited to the block.
+//! [`Error::CheckRunning`]. Idle time is sampled by censuses, rented time is pending ([`PendingTime`]).
 //!
 //! ## Stake
 //!
@@ -66,7 +68,7 @@
 //!
 //! ## Idle workers, and all of them
 //!
-//! Workers that are `Online` are in dense indices by GPU class, count and region ([`idle`]), from which
+//! Workers that can be rented now are in dense indices by GPU class, count and region ([`idle`]), from which
 //! Orders draws; what all workers come to is kept as they change ([`totals`]).
 //!
 //! ## Size
@@ -84,6 +86,7 @@ mod benchmarking;
 mod checks;
 mod hardware;
 pub mod idle;
+mod keys;
 mod lifecycle;
 mod market;
 #[cfg(test)]
@@ -395,8 +398,9 @@ pub mod pallet {
 		},
 		/// The record of a deregistered worker was removed, because nothing was left in its pool.
 		WorkerRemoved { worker: WorkerId },
-		/// The profile of a `Pending` worker, or for the second time in a row of an `Online` one, does not support
-		/// its claim. The worker is `Pending` until its owner updates the claim or asks for another verification.
+		/// The profile of a `Pending` worker, or for the second time in a row of an `Online` one, does not
+		/// support its claim. The worker is `Pending` until its owner updates the claim or asks for another
+		/// verification.
 		VerificationFailed {
 			worker: WorkerId,
 			/// The verified profile.
@@ -455,8 +459,8 @@ pub mod pallet {
 			who: T::AccountId,
 			amount: Balance,
 		},
-		/// A rented worker was online, but the customer's container did not answer. The check proves no rented
-		/// time; nothing is slashed.
+		/// A rented worker was online, but the customer's container did not answer. The check proves no
+		/// rented time; nothing is slashed.
 		ServiceDown {
 			worker: WorkerId,
 			round: RoundIndex,
@@ -550,8 +554,8 @@ pub mod pallet {
 		WrongState,
 		/// The worker is marked already: wait for its check.
 		AlreadyDue,
-		/// Something can still be held against the worker: its check is open, it is due in a running round and has
-		/// not attested, or its absence can still be reported. Retry once the round is over.
+		/// Something can still be held against the worker: its check is open, it is due in a running round
+		/// and has not attested, or its absence can still be reported. Retry once the round is over.
 		CheckRunning,
 		/// The account has the maximum number of unbonding pieces in this pool. Withdraw first, or wait.
 		TooManyUnbondings,
@@ -624,8 +628,8 @@ pub mod pallet {
 			Self::minimum_for(gpu_class, gpu_count).ok()
 		}
 
-		/// Returns the part of a worker's last 32 checks and deployments that it passed, of eight at least. Only
-		/// its provider's faults count against it.
+		/// Returns the part of a worker's last 32 checks and deployments that it passed, of eight at least.
+		/// Only its provider's faults count against it.
 		pub fn reliability(worker: WorkerId) -> Option<Perbill> {
 			Workers::<T>::get(worker).map(|record| record.history.reliability())
 		}
@@ -641,8 +645,8 @@ pub mod pallet {
 			}
 		}
 
-		/// Returns the number of workers that can be rented with this number of verified GPUs of a class, in one
-		/// region or in all. In class 0 the number is the verified CPU tier, from 1.
+		/// Returns the number of workers that can be rented with this number of verified GPUs of a class,
+		/// in one region or in all. In class 0 the number is the verified CPU tier, from 1.
 		pub fn idle_workers(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
 			<Self as Market>::idle(gpu_class, gpu_count, region)
 		}
@@ -740,13 +744,13 @@ pub mod pallet {
 		/// Changes the claim of a worker.
 		///
 		/// Takes the fee. The worker is `Pending` and due in the next round, or in the first one after a
-		/// running delay; its pending time is no longer credited.
+		/// running delay.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
 		///
 		/// ## Parameters
-		/// - `worker`: the worker, neither `Rented` nor `Suspended`, and in no check.
+		/// - `worker`: the worker, neither `Rented` nor `Suspended`.
 		/// - `spec`: the new claim; the owner's stake must reach its minimum.
 		///
 		/// ## Errors
@@ -845,12 +849,16 @@ pub mod pallet {
 
 		/// Sets the price below which a worker is never matched. Running orders are not affected.
 		///
+		/// Above the highest price of its class the worker is not listed, and above today's it earns no idle
+		/// time; a floor that comes down from there counts for idle time from the next round.
+		///
 		/// ## Origin
 		/// Signed by the worker's owner.
 		///
 		/// ## Parameters
 		/// - `worker`: the worker.
-		/// - `price_per_gpu_hour`: the floor, in units of 10⁻¹⁸ KAI; 0 for none.
+		/// - `price_per_gpu_hour`: the floor, in units of 10⁻¹⁸ KAI, per core and hour without a GPU; 0 for
+		///   none.
 		///
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
@@ -870,7 +878,7 @@ pub mod pallet {
 		}
 
 		/// Takes a worker offline. It counts from the next round: a check that runs, or that the worker is
-		/// due in, goes on. An upcoming check that would only have verified the worker is dropped.
+		/// due in, goes on. A mark for a later round is dropped.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
@@ -896,14 +904,13 @@ pub mod pallet {
 
 		/// Brings a worker back, or has one verified again after a failed verification.
 		///
-		/// The worker is `Pending` and due in the next round, or in the first one after a running delay; its
-		/// pending time is no longer credited.
+		/// The worker is `Pending` and due in the next round, or in the first one after a running delay.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
 		///
 		/// ## Parameters
-		/// - `worker`: the worker, `Offline` or `Pending`, and in no check.
+		/// - `worker`: the worker, `Offline` or `Pending`.
 		///
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
@@ -1019,9 +1026,10 @@ pub mod pallet {
 			Self::do_unstake(who, worker, amount)
 		}
 
-		/// Pays out the caller's unbonded stake in a worker's pool; to a delegator of a deregistered worker,
-		/// also its delegation. While a slash is queued, stake waits until it has been unbonded for the slash
-		/// deferral and a day. If the withdrawal empties the pool of a deregistered worker, its record is removed.
+		/// Pays out the caller's unbonded stake in a worker's pool; to a delegator of a deregistered
+		/// worker, also its delegation. While a slash is queued, stake waits until it has been unbonded for
+		/// the slash deferral and a day. If the withdrawal empties the pool of a deregistered worker, its
+		/// record is removed.
 		///
 		/// ## Origin
 		/// Signed by an account with unbonding stake in the pool.
@@ -1093,10 +1101,9 @@ pub mod pallet {
 			Self::do_cancel_slash(id)
 		}
 
-		/// Applies a slash whose deferral has ended: takes its rate of every part of the pool. The caller gets
-		/// the bounty, and shares it with the
-		/// account that found the fault, if one did. If the owner's stake is then below the minimum, the
-		/// worker is `Suspended`, at once or when its order closes.
+		/// Applies a slash whose deferral has ended: takes its rate of every part of the pool. The caller
+		/// gets the bounty, and shares it with the account that found the fault, if one did. If the owner's
+		/// stake is then below the minimum, the worker is `Suspended`, at once or when its order closes.
 		///
 		/// ## Origin
 		/// Signed by any account.
@@ -1149,8 +1156,8 @@ pub mod pallet {
 			Self::do_clear_worthless(worker, who)
 		}
 
-		/// Sets the most that a worker's delegators can have staked together. What is delegated stays where it
-		/// is; more is refused. A new worker has no cap of its own.
+		/// Sets the most that a worker's delegators can have staked together. What is delegated stays where
+		/// it is; more is refused. A new worker has no cap of its own.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.

@@ -1,11 +1,7 @@
 //! The life of a worker: registered, changed, away and back, gone; and the state that says where it is.
 
 use super::*;
-use kaisar_primitives::{
-	AnnounceError, Commission,
-	authorized::genesis,
-	keys::{self, KeyRole},
-};
+use kaisar_primitives::{AnnounceError, Commission};
 
 /// The calls.
 impl<T: Config> Pallet<T> {
@@ -68,40 +64,6 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	pub(crate) fn do_set_keys(
-		who: T::AccountId,
-		worker: WorkerId,
-		keys: WorkerKeys,
-		proof: KeyProof,
-	) -> DispatchResult {
-		let mut record = Self::owned(worker, &who)?;
-		Self::ensure_keys(&who, Some(worker), &keys, &proof)?;
-		let next_round = T::Checks::next_round();
-		// The oldest keys are dropped: no running check may need them.
-		if !record
-			.keys
-			.may_change(next_round, T::Checks::oldest_round())
-		{
-			Self::ensure_unchecked(worker, &record)?;
-		}
-
-		let (worker_key, agent_key) = (keys.worker.clone(), keys.agent);
-		if let Some(dropped) = record.keys.change(keys, next_round) {
-			Self::release_keys(worker, &dropped);
-		}
-		for keys in record.reserved_keys(next_round) {
-			Self::reserve_keys(worker, keys);
-		}
-		Workers::<T>::insert(worker, record);
-		Self::deposit_event(Event::WorkerKeysSet {
-			worker,
-			worker_key,
-			agent_key,
-			from: next_round,
-		});
-		Ok(())
-	}
-
 	pub(crate) fn do_set_commission(
 		who: T::AccountId,
 		worker: WorkerId,
@@ -138,7 +100,11 @@ impl<T: Config> Pallet<T> {
 		new: Balance,
 	) -> DispatchResult {
 		let mut record = Self::owned(worker, &who)?;
+		let could_be_rented = Self::floor_is_within(&record, T::Prices::today);
 		let old = core::mem::replace(&mut record.price_floor, new);
+		if !could_be_rented && new < old {
+			record.floor_from = T::Checks::next_round();
+		}
 		Self::relist(worker, &mut record);
 		Workers::<T>::insert(worker, record);
 		Self::deposit_event(Event::PriceFloorSet { worker, old, new });
@@ -265,44 +231,6 @@ impl<T: Config> Pallet<T> {
 		Self::minimum_for(spec.gpu_class, spec.gpu_count)
 	}
 
-	/// The keys are `who`'s, and no worker's but `worker`.
-	fn ensure_keys(
-		who: &T::AccountId,
-		worker: Option<WorkerId>,
-		keys: &WorkerKeys,
-		proof: &KeyProof,
-	) -> DispatchResult {
-		ensure!(
-			!keys::is_zero(&keys.worker) && !keys::is_zero(&keys.agent),
-			Error::<T>::ZeroKey
-		);
-		let next_round = T::Checks::next_round();
-		let taken = |holder: Option<WorkerId>, is_it: &dyn Fn(&WorkerKeys) -> bool| {
-			holder
-				.filter(|holder| Some(*holder) != worker)
-				.and_then(Workers::<T>::get)
-				.is_some_and(|record| record.reserved_keys(next_round).any(is_it))
-		};
-		let by_key = WorkerByKey::<T>::get(&keys.worker);
-		ensure!(
-			!taken(by_key, &|held| held.worker == keys.worker),
-			Error::<T>::KeyInUse
-		);
-		let by_agent = WorkerByAgent::<T>::get(keys.agent);
-		ensure!(
-			!taken(by_agent, &|held| held.agent == keys.agent),
-			Error::<T>::KeyInUse
-		);
-
-		let key = <&[u8; 32]>::try_from(keys.worker.as_ref() as &[u8])
-			.map_err(|_| Error::<T>::Defensive)?;
-		ensure!(
-			proof.verify(KeyRole::Worker, genesis::<T>(), who, key, &keys.agent),
-			Error::<T>::BadProof
-		);
-		Ok(())
-	}
-
 	/// The pool is not above the most it may hold, except where the owner only reaches the minimum.
 	pub(crate) fn ensure_cap(bonded: Balance, own: Balance, minimum: Balance) -> DispatchResult {
 		ensure!(
@@ -412,6 +340,7 @@ impl<T: Config> Pallet<T> {
 			failures: 0,
 			retry_from: 0,
 			price_floor: 0,
+			floor_from: 0,
 			commission: Commission::default(),
 			delegation_cap: None,
 			order: None,
@@ -488,27 +417,6 @@ impl<T: Config> Pallet<T> {
 				*count = count.checked_add(1).defensive_unwrap_or(u32::MAX);
 			}
 		})
-	}
-
-	fn reserve_keys(worker: WorkerId, keys: &WorkerKeys) {
-		WorkerByKey::<T>::insert(&keys.worker, worker);
-		WorkerByAgent::<T>::insert(keys.agent, worker);
-	}
-
-	/// Frees keys, unless another worker has them by now.
-	fn release_keys(worker: WorkerId, keys: &WorkerKeys) {
-		if WorkerByKey::<T>::get(&keys.worker) == Some(worker) {
-			WorkerByKey::<T>::remove(&keys.worker);
-		}
-		if WorkerByAgent::<T>::get(keys.agent) == Some(worker) {
-			WorkerByAgent::<T>::remove(keys.agent);
-		}
-	}
-
-	pub(crate) fn release_all_keys(worker: WorkerId, record: &RecordOf<T>) {
-		for keys in record.keys.values() {
-			Self::release_keys(worker, keys);
-		}
 	}
 
 	/// Writes the record back, or removes it where the worker was deregistered, nothing is left of it, and

@@ -109,7 +109,28 @@ impl<T: Config> Market for Pallet<T> {
 
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_verify(worker: WorkerId, profile: Profile) {
+		use kaisar_math::tiers;
 		use kaisar_primitives::{CheckedWorkers, Closing, Outcome};
+		// The least claim that such a profile supports.
+		let least = |figures: &[u32; 4], tier: u8| {
+			let index = usize::from(tier).checked_sub(1)?;
+			figures.get(index).copied()
+		};
+		let _ = Self::mutate(worker, |record| {
+			let cores = least(&tiers::CPU, profile.cpu).and_then(|cores| cores.try_into().ok());
+			record.spec = WorkerSpec {
+				gpu_class: profile.gpu_class,
+				gpu_count: profile.gpu_count,
+				cpu_cores: cores.unwrap_or(1),
+				memory_gb: least(&tiers::MEMORY, profile.memory).unwrap_or(1),
+				disk_gb: hardware::MAX_DISK_GB,
+				download_mbps: u32::MAX,
+				upload_mbps: u32::MAX,
+				..record.spec
+			};
+			Ok(())
+		})
+		.defensive();
 		let closing = Closing {
 			round: T::Checks::next_round(),
 			round_start: Self::now(),

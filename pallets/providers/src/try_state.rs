@@ -23,8 +23,8 @@ impl<T: Config> Pallet<T> {
 	/// 9. Marks name spot rounds, none further off than the longest delay.
 	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash to
 	///     which findings are added is that worker's.
-	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each where it says,
-	///     without gaps; and every such worker that no bar and no floor keeps out.
+	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each where it
+	///     says, without gaps; and every such worker that no bar and no floor keeps out.
 	/// 12. The totals, and those by class, are those of a recount.
 	/// 13. A worker whose owner a slash left short is not `Online`.
 	/// 14. Time is charged at most a day in advance, and by a second false proof in a row a day at least.

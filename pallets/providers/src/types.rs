@@ -57,6 +57,9 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	/// It is never matched below this price per GPU-hour.
 	#[codec(compact)]
 	pub price_floor: Balance,
+	/// The first round in which the floor counts for idle time, if it came down from above the day's price.
+	#[codec(compact)]
+	pub floor_from: RoundIndex,
 	/// The delegators' part of its reward.
 	pub commission: Commission,
 	/// The most that its delegators can have staked together, if its owner set a cap; more is refused.
@@ -129,8 +132,8 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 	}
 }
 
-/// Returns the class and the count that a worker with this profile is listed by. Without a GPU the CPU tier, from
-/// 1, is in place of the count. `None` if it has nothing that can be ordered.
+/// Returns the class and the count that a worker with this profile is listed by. Without a GPU the CPU
+/// tier, from 1, is in place of the count. `None` if it has nothing that can be ordered.
 pub fn shelf_of(profile: &Profile) -> Option<(GpuClass, u8)> {
 	let (class, count) = match profile.gpu_class {
 		0 => (0, profile.cpu),

@@ -19,6 +19,8 @@ pub struct WorkerView<AccountId> {
 	pub since: RoundIndex,
 	/// The solitary check it is due in, if any.
 	pub forced: Option<Forced>,
+	/// An order can be matched with it.
+	pub listed: bool,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
 	/// What it claims.
@@ -146,6 +148,7 @@ impl<T: Config> Pallet<T> {
 			state: record.state(),
 			since: record.standings.now.since,
 			forced: record.forced,
+			listed: record.place.is_some(),
 			order: record.order,
 			spec: record.spec,
 			profile: record.profile,

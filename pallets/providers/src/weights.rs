@@ -60,8 +60,8 @@ const ITEM: u64 = 3_600;
 const LISTING: u64 = 3 + 2 * 4;
 /// Items read for a price: the reference, the use of its class.
 const PRICE: u64 = 2;
-/// Items read to see what is held against a worker: its last check; of each of four spot rounds and a census the
-/// round and the worker's record.
+/// Items read to see what is held against a worker: its last check; of each of four spot rounds and a
+/// census the round and the worker's record.
 const HELD: u64 = 1 + 5 * 2;
 /// Items read and written when a check is closed: the check, its round, the seats' operators, the
 /// worker's and the operators' scores, totals; the worker's listing by another profile, two prices, and its
@@ -114,7 +114,8 @@ macro_rules! weights {
 			touching::<$db>(0, 1 + SETTLING, SETTLING)
 		}
 		fn set_price_floor() -> Weight {
-			touching::<$db>(0, LISTING + PRICE, LISTING)
+			// The rounds; today's price and the highest.
+			touching::<$db>(0, 1 + LISTING + 2 * PRICE, LISTING)
 		}
 		fn go_offline() -> Weight {
 			touching::<$db>(0, 3 + LISTING, 1 + LISTING)
@@ -136,8 +137,8 @@ macro_rules! weights {
 			touching::<$db>(0, 8 + SETTLING + MEMBER, 2 + SETTLING + MEMBER)
 		}
 		fn withdraw_unbonded() -> Weight {
-			// A delegation, a queue, the caller, the pot, a parameter; four keys, the note of the owner and the
-			// last check.
+			// A delegation, a queue, the caller, the pot, a parameter; four keys, the note of the owner and
+			// the last check.
 			touching::<$db>(0, 13 + HELD + SETTLING + MEMBER, 11 + SETTLING + MEMBER)
 		}
 		fn slash() -> Weight {

@@ -1,8 +1,10 @@
-//! One GPU behind three identities, each on a small server of its own: whatever its owner does, it earns for one.
+//! One GPU behind three identities, each on a small server of its own: whatever its owner does, it earns
+//! for one.
 //!
-//! The GPU can run one trial at a time, and all rounds of a block have theirs at the same moment; the owner does
-//! not know when the next census comes. Its identities are always there, can attest as what they are, a server without
-//! a GPU, can bring a committee to no consensus, and can be rented by the owner's other account.
+//! The GPU can run one trial at a time, and all rounds of a block have theirs at the same moment; the owner
+//! does not know when the next census comes. Its identities are always there, can attest as what they are,
+//! a server without a GPU, can bring a committee to no consensus, and can be rented by the owner's other
+//! account.
 
 use super::*;
 use proptest::prelude::*;
@@ -39,8 +41,8 @@ enum Excuse {
 	Undecided,
 }
 
-/// A round: what the owner does before it, whether it is a census (which the owner does not know), which worker
-/// the GPU serves if it has to choose, and what the others do.
+/// A round: what the owner does before it, whether it is a census (which the owner does not know), which
+/// worker the GPU serves if it has to choose, and what the others do.
 #[derive(Clone, Copy, Debug)]
 struct Round {
 	owner: Move,

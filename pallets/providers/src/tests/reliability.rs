@@ -89,8 +89,8 @@ fn a_rival_cannot_put_the_best_machine_last() {
 			}
 		}
 		assert_eq!(reliability(petra), Perbill::one());
-		// Mallory orders images that do not exist, again and again: Petra's machine says so truthfully, and the
-		// order ends by the customer's fault.
+		// Mallory orders images that do not exist, again and again: Petra's machine says so truthfully, and
+		// the order ends by the customer's fault.
 		for _ in 0..40 {
 			rent(petra);
 			assert_ok!(<Providers as Market>::free(petra, false));

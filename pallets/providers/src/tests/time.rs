@@ -1,5 +1,5 @@
-//! Proved time: idle time is sampled by censuses, rented time is pending. The latter against a plain model that keeps
-//! every block.
+//! Proved time: idle time is sampled by censuses, rented time is pending. The latter against a plain model
+//! that keeps every block.
 
 use super::*;
 use proptest::prelude::*;
@@ -45,6 +45,31 @@ fn boundary_of_the_floor_at_which_waiting_pays() {
 		assert_eq!(waits(KAI + 1), 0);
 		assert_eq!(waits(KAI), INTERVAL);
 		assert_eq!(waits(0), INTERVAL);
+	});
+}
+
+#[test]
+fn a_floor_that_comes_down_for_the_check_does_not_pay() {
+	ExtBuilder.build_and_execute(|| {
+		// Nobody can rent the machine, but when a census is about to be closed.
+		let worker = register_online(ALICE, 1);
+		TodaysPrice::set(&Some(KAI));
+		let floor = |price| {
+			assert_ok!(Providers::set_price_floor(signed(ALICE), worker, price));
+		};
+		floor(u128::MAX);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		floor(0);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, 0);
+		// The next census sees it waiting.
+		assert_eq!(Popw::census(worker, online(PROFILE)).idle, INTERVAL);
+		// Who could be rented all along may go lower at any time.
+		floor(KAI);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		floor(KAI / 2);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
 	});
 }
 

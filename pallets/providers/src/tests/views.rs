@@ -86,6 +86,7 @@ fn a_worker_is_shown_whole() {
 				state: WorkerState::Online,
 				since: kept.standings.now.since,
 				forced: None,
+				listed: true,
 				order: None,
 				spec: SPEC,
 				profile: Some(PROFILE),
