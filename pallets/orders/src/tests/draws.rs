@@ -140,8 +140,8 @@ fn workers_that_no_price_can_rent_leave_the_index_when_they_are_drawn() {
 			assert!(before - listed() <= MAX_REVIEWED as usize);
 			before = listed();
 			blocks += 1;
+			assert!(blocks <= 12, "{before} are listed still");
 		}
-		assert!(blocks <= 12, "{blocks}");
 		// Those that only today's price is too low for stay, and no other was judged.
 		assert!(
 			workers[36..]
@@ -203,10 +203,13 @@ fn whoever_fills_the_queue_pays_for_the_most_that_a_match_can_take() {
 			client_key: client_key(),
 		});
 		let charged = call.get_dispatch_info().call_weight;
-		// A stuffed bucket: all floors are too high, four times as many draws.
-		for _ in 0..50 {
+		// A stuffed bucket: floors that are too high, four times as many draws, and two checks to close.
+		for number in 0..12 {
 			let worker = add_machine(PETRA);
-			with_machine(worker, |machine| machine.floor = Balance::MAX);
+			with_machine(worker, |machine| match number {
+				0 | 1 => machine.open = Some((1, Some(Verdict::Offline))),
+				_ => machine.floor = Balance::MAX,
+			});
 		}
 		place(CARLA, 1);
 		next_block();
