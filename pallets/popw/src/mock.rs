@@ -7,10 +7,10 @@ use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckedWorkers, CheckerKey, Checks, ClosedCheck, Closing,
-	Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome,
-	Profile, Proved, Rentals, RoundIndex, SeatResult, Seats, Standings, Verdict, Votes,
-	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
-	authorized::genesis,
+	EpochIndex, Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OnUnopened, OperatorId,
+	OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals, RoundIndex, SeatResult, Seats,
+	Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry,
+	WorkerSpec, WorkerState, authorized::genesis,
 };
 use sp_core::{H256, Pair, sr25519};
 use sp_runtime::{BuildStorage, DispatchError, DispatchResult, traits::IdentityLookup};
@@ -39,6 +39,7 @@ parameter_types! {
 	pub static CheckPeriod: u32 = u32::MAX;
 	pub static MaxDue: u32 = 40_000;
 	pub static CommitteeSize: u8 = 3;
+	pub static CurrentEpoch: EpochIndex = 0;
 	pub static Bench: BenchParams = BenchParams::default();
 }
 
@@ -56,6 +57,8 @@ impl Config for Test {
 	type Workers = Registry;
 	type Seats = Registry;
 	type OnClosed = Registry;
+	type Unopened = Registry;
+	type CurrentEpoch = CurrentEpoch;
 	type Rentals = Registry;
 	type Classes = Registry;
 	type VrfOutput = Vrf;
@@ -85,6 +88,8 @@ pub struct Heard {
 	pub serving: Vec<OrderId>,
 	pub finders: Vec<(WorkerId, Option<AccountId>)>,
 	pub seats: Vec<(OperatorId, bool)>,
+	/// Missed seats for commitments that were not opened.
+	pub unopened: Vec<(OperatorId, u32)>,
 }
 
 thread_local! {
@@ -299,6 +304,12 @@ impl Seats<AccountId> for Registry {
 			}
 		});
 		operator
+	}
+}
+
+impl OnUnopened for Registry {
+	fn on_unopened(operator: OperatorId, missed: u32) {
+		heard(|heard| heard.unopened.push((operator, missed)));
 	}
 }
 
@@ -517,6 +528,7 @@ impl ExtBuilder {
 		CheckPeriod::set(u32::MAX);
 		MaxDue::set(40_000);
 		CommitteeSize::set(3);
+		CurrentEpoch::set(0);
 		for operator in 0..self.operators {
 			add_operator(operator, 10);
 		}

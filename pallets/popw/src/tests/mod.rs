@@ -4,6 +4,7 @@ mod absent;
 mod attest;
 mod authorize;
 mod commit;
+mod commitments;
 mod dueness;
 mod finder;
 mod ocw;
@@ -13,7 +14,7 @@ mod reveal;
 mod rounds;
 mod tally;
 
-use crate::mock::*;
+use crate::{mock::*, *};
 use kaisar_primitives::{Forced, WorkerState};
 
 /// Worker 0 forced in the first round, three operators, and block 2: the first round's attest phase.
@@ -39,4 +40,23 @@ pub fn while_attesting(test: impl FnOnce()) {
 		test();
 		Popw::do_try_state().expect("the invariants hold");
 	});
+}
+
+fn round(index: u32) -> Round {
+	Rounds::<Test>::get(index).expect("the round has started")
+}
+
+/// The first block of a round's commit phase.
+pub fn to_commit(index: u32) {
+	run_to(round(index).attest_ends() + 1);
+}
+
+/// The first block of a round's reveal phase.
+pub fn to_reveal(index: u32) {
+	run_to(round(index).commit_ends() + 1);
+}
+
+/// The first block after a round.
+pub fn to_end(index: u32) {
+	run_to(round(index).ends() + 1);
 }
