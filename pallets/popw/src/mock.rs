@@ -3,6 +3,7 @@
 
 use crate as pallet_popw;
 use crate::*;
+use codec::Encode;
 use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
@@ -40,6 +41,8 @@ parameter_types! {
 	pub static MaxDue: u32 = 40_000;
 	pub static CommitteeSize: u8 = 3;
 	pub static CurrentEpoch: EpochIndex = 0;
+	/// The chain that blocks are built on: each has other VRF outputs.
+	pub static Branch: u32 = 0;
 	pub static Bench: BenchParams = BenchParams::default();
 }
 
@@ -48,7 +51,7 @@ pub struct Vrf;
 impl Get<Option<[u8; 32]>> for Vrf {
 	fn get() -> Option<[u8; 32]> {
 		Some(sp_io::hashing::blake2_256(
-			&System::block_number().to_le_bytes(),
+			&(System::block_number(), Branch::get()).encode(),
 		))
 	}
 }
@@ -233,6 +236,8 @@ impl CheckedWorkers<AccountId> for Registry {
 					})
 				}
 				Outcome::Offline => {
+					// Who comes back is marked anew.
+					info.forced = None;
 					info.standings.change(WorkerState::Offline, next);
 					Ok(Proved::default())
 				}
@@ -529,6 +534,7 @@ impl ExtBuilder {
 		MaxDue::set(40_000);
 		CommitteeSize::set(3);
 		CurrentEpoch::set(0);
+		Branch::set(0);
 		for operator in 0..self.operators {
 			add_operator(operator, 10);
 		}

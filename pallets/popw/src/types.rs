@@ -115,6 +115,11 @@ impl Round {
 		until > self.start.saturating_add(self.phase_length / 2)
 	}
 
+	/// Returns the seed of its trial, from which agents work; `None` before the trial's block is over.
+	pub fn trial_seed(&self) -> Option<H256> {
+		Some(self.seed)
+	}
+
 	/// The last block of its attest phase.
 	pub fn attest_ends(&self) -> BlockNumber {
 		self.start.saturating_add(self.phase_length)
