@@ -6,8 +6,7 @@ use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
 	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId,
-	Outcome, Proved, RoundIndex, SeatResult, Seats, WorkerId, WorkerInfo,
-	WorkerRegistry,
+	Outcome, Proved, RoundIndex, SeatResult, Seats, WorkerId, WorkerInfo, WorkerRegistry,
 	authorized::Signer,
 };
 use sp_core::H256;
@@ -374,7 +373,7 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn round_seed(round: RoundIndex) -> Option<H256> {
-		Rounds::<T>::get(round).map(|round| round.seed)
+		Rounds::<T>::get(round)?.trial_seed()
 	}
 
 	/// Looks through the first few thousand workers that attested in each running round.

@@ -1,34 +1,9 @@
 //! Commitments bind: one opinion for each seat, and a price for what is not opened.
 
-use super::{to_commit, to_end, to_reveal, while_attesting};
+use super::{add_marked, attest_soon, attested, to_commit, to_end, to_reveal};
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
-use kaisar_primitives::{Checks, Forced, Outcome, SeatResult, Verdict, Votes, WorkerState};
-
-/// Workers `0 .. count` are due in the first round, in its attest phase.
-fn crowd(count: u32, test: impl FnOnce()) {
-	ExtBuilder::default().operators(3).build_and_execute(|| {
-		for worker in 0..count {
-			mark(worker, 0);
-		}
-		run_to(2);
-		while !Popw::is_due(0, 0) || attest(0, 0).is_err() {
-			run_to(System::block_number() + 1);
-		}
-		for worker in 1..count {
-			attest(worker, 0).unwrap();
-		}
-		test();
-	});
-}
-
-fn mark(worker: u32, round: u32) {
-	let forced = Forced {
-		round,
-		verify_only: true,
-	};
-	add_worker(worker, WorkerState::Pending, Some(forced));
-}
+use kaisar_primitives::{Checks, Outcome, SeatResult, Verdict, Votes, WorkerState};
 
 fn commit_batch(
 	operator: u32,
@@ -72,7 +47,7 @@ fn vote_of(worker: u32, operator: u32) -> Option<Verdict> {
 
 #[test]
 fn seats_are_numbered_in_the_order_of_attestations() {
-	crowd(3, || {
+	attested(3, || {
 		let (seats, _) = Popw::seats(1, 0, 0, 10);
 		let numbers: Vec<_> = seats
 			.iter()
@@ -84,7 +59,7 @@ fn seats_are_numbered_in_the_order_of_attestations() {
 
 #[test]
 fn two_opinions_on_one_seat_have_no_room() {
-	crowd(70, || {
+	attested(70, || {
 		to_commit(0);
 		// Seats 0 to 63 belong to batch 0, the other six to batch 1. Operator 0 commits to worker 0 in both.
 		let up = all(0..64, good());
@@ -95,7 +70,11 @@ fn two_opinions_on_one_seat_have_no_room() {
 		to_reveal(0);
 		// It likes the second opinion better, and opens that one alone.
 		assert_eq!(reveal_batch(0, 0, 1, &down), (1, 1));
-		assert_eq!(vote_of(0, 0), None, "the vote in the other batch is skipped");
+		assert_eq!(
+			vote_of(0, 0),
+			None,
+			"the vote in the other batch is skipped"
+		);
 		assert_eq!(vote_of(65, 0), Some(Verdict::OFFLINE));
 		// Nor does the first one pass a second time.
 		assert_eq!(reveal_batch(0, 0, 0, &up), (64, 0));
@@ -105,11 +84,7 @@ fn two_opinions_on_one_seat_have_no_room() {
 
 #[test]
 fn an_operator_with_one_seat_has_one_batch() {
-	while_attesting(|| {
-		let round = Popw::rounds()[0];
-		while attest(0, round.index).is_err() {
-			run_to(System::block_number() + 1);
-		}
+	attested(1, || {
 		to_commit(0);
 		let votes = one(0, good());
 		assert_ok!(commit_batch(0, 0, 0, &votes));
@@ -122,7 +97,7 @@ fn an_operator_with_one_seat_has_one_batch() {
 
 #[test]
 fn a_batch_without_a_vote_is_no_presence() {
-	crowd(1, || {
+	attested(1, || {
 		to_commit(0);
 		let none = Votes::default();
 		assert_ok!(commit_batch(0, 0, 0, &none));
@@ -136,10 +111,8 @@ fn a_batch_without_a_vote_is_no_presence() {
 
 /// Has worker 0 attest in `round`, and operator 0 commit and keep its batch shut.
 fn withhold(round: u32) {
-	mark(0, round);
-	while attest(0, round).is_err() {
-		run_to(System::block_number() + 1);
-	}
+	add_marked(0, round);
+	attest_soon(0, round);
 	to_commit(round);
 	assert_ok!(commit_batch(0, round, 0, &one(0, good())));
 	to_end(round);
@@ -149,7 +122,7 @@ fn withhold(round: u32) {
 #[test]
 fn withholding_costs_twice_as_much_each_time() {
 	ExtBuilder::default().operators(3).build_and_execute(|| {
-		mark(0, 0);
+		add_marked(0, 0);
 		run_to(2);
 		let mut round = 0;
 		for _ in 0..8 {
@@ -181,7 +154,7 @@ fn withholding_costs_twice_as_much_each_time() {
 #[test]
 fn who_opens_everything_owes_nothing_and_nothing_is_kept() {
 	ExtBuilder::default().operators(3).build_and_execute(|| {
-		mark(0, 0);
+		add_marked(0, 0);
 		run_to(2);
 		for _ in 0..3 {
 			let index = Popw::rounds()
@@ -189,10 +162,8 @@ fn who_opens_everything_owes_nothing_and_nothing_is_kept() {
 				.map(|round| round.index)
 				.max()
 				.unwrap();
-			mark(0, index);
-			while attest(0, index).is_err() {
-				run_to(System::block_number() + 1);
-			}
+			add_marked(0, index);
+			attest_soon(0, index);
 			to_commit(index);
 			for operator in 0..3 {
 				assert_ok!(commit(operator, index, &one(0, good())));
@@ -213,7 +184,7 @@ fn who_opens_everything_owes_nothing_and_nothing_is_kept() {
 
 #[test]
 fn a_crash_in_a_large_round_is_counted_by_batches_and_swept_in_steps() {
-	crowd(200, || {
+	attested(200, || {
 		to_commit(0);
 		// Four batches each; operator 0 opens one, operator 1 all, operator 2 none.
 		for operator in 0..3 {
@@ -247,24 +218,56 @@ fn a_crash_in_a_large_round_is_counted_by_batches_and_swept_in_steps() {
 
 #[test]
 fn nothing_that_can_be_opened_is_overwritten() {
-	crowd(1, || {
+	attested(1, || {
 		to_commit(0);
 		let votes = one(0, good());
 		assert_ok!(commit_batch(0, 0, 0, &votes));
-		// A later round of the lane that is in its commit phase too early, as after a change of phases.
-		let later = Round {
-			index: 4,
-			..Rounds::<Test>::get(0).unwrap()
-		};
-		frame_support::hypothetically!({
-			Rounds::<Test>::insert(4, later);
-			CountersOf::<Test>::insert(4, 0, CountersOf::<Test>::get(0, 0));
-			assert_noop!(
-				commit_batch(0, 4, 0, &votes),
-				Error::<Test>::AlreadyCommitted
-			);
-		});
-		to_reveal(0);
+		// Later rounds are a tenth as long. Those of the same lane would come to commit before this one is over.
+		PhaseLength::set(1);
+		let reveals = Rounds::<Test>::get(0).unwrap().commit_ends() + 1;
+		while System::block_number() < reveals {
+			run_to(System::block_number() + 1);
+			for round in Popw::rounds() {
+				let commits = round.phase(System::block_number()) == Phase::Commit;
+				if commits && round.index > 0 {
+					Popw::take_number(0, round.index);
+					let _ = commit_batch(0, round.index, 0, &votes);
+				}
+			}
+		}
 		assert_eq!(reveal_batch(0, 0, 0, &votes), (1, 0));
+	});
+}
+
+#[test]
+fn a_census_and_the_spot_rounds_beside_it_have_lanes_of_their_own() {
+	ExtBuilder::default().operators(3).build_and_execute(|| {
+		CheckPeriod::set(1);
+		MaxDue::set(1);
+		for worker in 0..3 {
+			add_worker(worker, WorkerState::Online, None);
+		}
+		// The census takes three times as long as a spot round.
+		run_to(2);
+		attest_soon(0, 1);
+		to_commit(1);
+		assert_ok!(commit_batch(0, 1, 0, &one(0, good())));
+		let first = NextRound::<Test>::get() - 2;
+		let (second, of_first, of_second) = (first + 2, one(10, good()), one(11, good()));
+		add_marked(10, first);
+		add_marked(11, second);
+		attest_soon(10, first);
+		to_commit(first);
+		assert_ok!(commit_batch(0, first, 0, &of_first));
+		attest_soon(11, second);
+		to_commit(second);
+		assert_ok!(commit_batch(0, second, 0, &of_second));
+		assert_eq!(Commitments::<Test>::iter().count(), 3);
+		// Every one of them can be opened.
+		assert_eq!(reveal_batch(0, first, 0, &of_first), (1, 0));
+		to_reveal(second);
+		assert_eq!(reveal_batch(0, second, 0, &of_second), (1, 0));
+		to_reveal(1);
+		assert_eq!(reveal_batch(0, 1, 0, &one(0, good())), (1, 0));
 	});
 }
