@@ -1,7 +1,7 @@
 //! Fee-less calls: the pool admits only what will succeed, or will at least be used up.
 //!
 //! Every check that the call makes is made here first, and the signature, which costs most, last. A call that
-//! first closes an old check of its worker, and then has nothing left to do, succeeds: it was used up for that.
+//! closes an old check of its worker first succeeds and does nothing more: it was used up for that.
 //!
 //! The calls of a round have the highest priority, closing half of it; the runtime keeps all signed
 //! transactions below both, whatever their tip. A transaction lives no longer than its phase. Two copies
