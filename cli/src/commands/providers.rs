@@ -10,7 +10,7 @@ use crate::{
 	keys::{self, Keys},
 	keystore::read_text,
 	output::when,
-	types::{Worker, WorkerSpec},
+	types::{Arch, Cuda, Worker, WorkerSpec},
 	views,
 	wallet::read_secret,
 };
@@ -125,6 +125,9 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 		download_mbps: u32,
 		upload_mbps: u32,
 		region: String,
+		arch: Arch,
+		driver: u16,
+		cuda: u16,
 	}
 	let not_that = |why: &dyn std::fmt::Display| {
 		Failure::usage(format!(
@@ -141,6 +144,9 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 		download_mbps: found.download_mbps,
 		upload_mbps: found.upload_mbps,
 		region: found.region.parse().map_err(|why: String| not_that(&why))?,
+		arch: found.arch,
+		driver: found.driver,
+		cuda: Cuda(found.cuda),
 	})
 }
 

@@ -926,3 +926,28 @@ fn agents_start_at_the_trial_with_its_seed() {
 	world.work();
 	assert_eq!(world.submitted().len(), 1);
 }
+
+#[test]
+fn a_worker_has_its_old_check_closed_before_it_attests() {
+	let mut world = World::worker();
+	world.ext.execute_with(|| attest_soon(0, 0));
+	let round = world.at_end(|| Rounds::<Test>::get(0).unwrap());
+	world.run_to(round.ends());
+	let index = world.ext.execute_with(NextRound::<Test>::get);
+	heard(|heard| {
+		heard.workers.get_mut(&0).unwrap().forced = Some(super::mark(index));
+	});
+	world.run_to_trial(index);
+	let request = world.at_end(|| prove_request_of(index));
+	world.expect(PATH_PROVE, &request, done([9; 32]));
+	world.work();
+	let calls = world.submitted();
+	// The attestation would be used up for the closing.
+	assert!(
+		matches!(
+			calls.as_slice(),
+			[RuntimeCall::Popw(Call::finalize { workers })] if workers.to_vec() == [0]
+		),
+		"{calls:?}"
+	);
+}
