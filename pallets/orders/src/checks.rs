@@ -49,15 +49,15 @@ impl<T: Config> Pallet<T> {
 		if order.down {
 			return Self::stop(id, order, CloseReason::ServiceDown);
 		}
+		// A check of the worker as it was before it had this order does not speak of the order. It proves nothing,
+		// and takes nothing.
+		let speaks = order.is_served() && closing.rented && closing.round_start > order.matched_at;
 		match closing.outcome {
 			// The registry has taken the order from it, whatever round found it.
 			Outcome::Offline => Self::fail_worker(id, order),
+			_ if !speaks => Self::ask_again(&order, worker),
 			Outcome::Online { service: false, .. } => {
-				// A round that began before the worker had this order cannot speak of it; nor can any
-				// before its container was there.
-				if order.is_served() && closing.round_start > order.matched_at {
-					Self::found_down(id, order);
-				}
+				Self::found_down(id, order);
 				Ok(())
 			}
 			Outcome::Online { service: true, .. } => {
@@ -65,6 +65,15 @@ impl<T: Config> Pallet<T> {
 			}
 			Outcome::NoConsensus => Self::undecided(id, order, closing),
 		}
+	}
+
+	/// The check that an order waits for, if it waits for one, was not this one, and its mark may have been used
+	/// up by it.
+	fn ask_again(order: &OrderOf<T>, worker: WorkerId) -> DispatchResult {
+		if order.ending.is_some() || order.issue.is_some() {
+			T::Checks::force(worker)?;
+		}
+		Ok(())
 	}
 
 	/// The container did not answer. That stands, even if the money cannot be dealt with at once: then the
@@ -96,30 +105,19 @@ impl<T: Config> Pallet<T> {
 		closing: &Closing,
 		rented: BlockNumber,
 	) -> DispatchResult {
-		if !order.is_served() {
-			return Ok(());
-		}
 		let start = closing.round_start;
-		let mut again = false;
-		if let Some(issue) = order.issue {
-			if start >= issue.reported_at {
-				Self::try_lose_bond(id, &mut order);
-			} else {
-				again = true;
-			}
+		if order.issue.is_some_and(|issue| start >= issue.reported_at) {
+			Self::try_lose_bond(id, &mut order);
 		}
 		order.prove(start, rented);
-		if order.ending.is_some() {
-			if start >= order.ends_at {
-				return Self::finish(id, order);
-			}
-			again = true;
+		if order.ending.is_some() && start >= order.ends_at {
+			return Self::finish(id, order);
 		}
 		Self::try_pay_proved(id, &mut order);
-		Orders::<T>::insert(id, order);
-		if again {
-			// The check that is waited for was not this one, and its mark may have been used up by it.
-			T::Checks::force(worker)?;
+		let waits = order.issue.is_some_and(|issue| start < issue.reported_at);
+		Orders::<T>::insert(id, &order);
+		if waits || order.ending.is_some() {
+			Self::ask_again(&order, worker)?;
 		}
 		Ok(())
 	}

@@ -126,6 +126,9 @@ parameter_types! {
 	pub storage CheckPeriod: u32 = 40;
 	pub const MaxDue: u32 = 40_000;
 	pub const CommitteeSize: u8 = OPERATORS as u8;
+	/// One less than there are: in 24 draws, one of three is missed about once in 6,000 committees.
+	pub const MinOperators: u8 = OPERATORS as u8 - 1;
+	pub const TrialOffset: BlockNumber = 2;
 	pub Bench: BenchParams = BenchParams::default();
 	pub const Fee: Perbill = Perbill::from_percent(10);
 	pub const Rates: PlanRates = PlanRates {
@@ -210,6 +213,8 @@ pub struct Heard {
 	/// Online with or without service; `None` for no consensus.
 	pub found: Option<Finding>,
 	pub false_proof: bool,
+	/// The worker was rented when the round began.
+	pub was_rented: bool,
 	/// The most blocks that it may credit.
 	pub credit: BlockNumber,
 	/// Blocks that the registry says were proved rented.
@@ -253,6 +258,7 @@ impl OnClosed for Ear {
 			round_start: closing.round_start,
 			found,
 			false_proof: closing.false_proof,
+			was_rented: closing.rented,
 			credit: closing.credit,
 			rented: check.proved.rented,
 		});
@@ -311,6 +317,11 @@ impl pallet_popw::Config for World {
 	type CheckPeriod = CheckPeriod;
 	type MaxDue = MaxDue;
 	type CommitteeSize = CommitteeSize;
+	type TrialOffset = TrialOffset;
+	type GapPeriods = ConstU32<7>;
+	type Unopened = Rewards;
+	type CurrentEpoch = Rewards;
+	type MinOperators = MinOperators;
 	type Bench = Bench;
 	type WeightInfo = pallet_popw::weights::SubstrateWeight<World>;
 }
@@ -545,12 +556,12 @@ impl Actors {
 			}
 		}
 		for round in Popw::rounds() {
-			let age = now() - round.start;
+			let first = now() == round.trial + 1;
 			match round.phase(now()) {
 				// Half of the workers hurry, the others take their time.
-				Phase::Attest if age == 1 || now() == round.attest_ends() => {
+				Phase::Attest if first || now() == round.attest_ends() => {
 					for (worker, record) in workers() {
-						let its_time = worker.is_multiple_of(2) == (age == 1);
+						let its_time = worker.is_multiple_of(2) == first;
 						let silent = matches!(self.manner(worker), Manner::Silent | Manner::Ghost);
 						if its_time && !silent && Popw::is_due(worker, round.index) {
 							let call = pallet_popw::Call::attest {
@@ -591,12 +602,8 @@ impl Actors {
 	pub fn batches(&self, round: RoundIndex) -> (Sent, Sent) {
 		let (mut commits, mut reveals) = (Vec::new(), Vec::new());
 		for operator in 0..OPERATORS {
-			let votes = self.votes_of(operator, round);
-			for (batch, votes) in votes
-				.chunks(kaisar_primitives::MAX_BATCH as usize)
-				.enumerate()
-			{
-				let (batch, votes) = (batch as u16, Votes::truncate_from(votes.to_vec()));
+			for (batch, votes) in self.votes_of(operator, round) {
+				let votes = Votes::truncate_from(votes);
 				let (genesis, salt) = (System::block_hash(0), [9; 32]);
 				let hash =
 					kaisar_primitives::commitment(genesis, round, operator, batch, &votes, &salt);
@@ -622,17 +629,26 @@ impl Actors {
 		(commits, reveals)
 	}
 
-	fn votes_of(&self, operator: OperatorId, round: RoundIndex) -> Vec<(WorkerId, Verdict)> {
-		let vote = |(worker, record): (WorkerId, pallet_providers::RecordOf<World>)| {
-			let LastCheck::Open(check) = Popw::last_check(worker)? else {
-				return None;
+	/// An operator's votes, by the batch of each seat.
+	fn votes_of(
+		&self,
+		operator: OperatorId,
+		round: RoundIndex,
+	) -> BTreeMap<u16, Vec<(WorkerId, Verdict)>> {
+		let mut batches = BTreeMap::<u16, Vec<_>>::new();
+		for (worker, record) in workers() {
+			let Some(LastCheck::Open(check)) = Popw::last_check(worker) else {
+				continue;
 			};
-			let seated = check.round == round
-				&& check.committee.iter().any(|seat| seat.operator == operator);
-			let verdict = seated.then(|| self.verdict(operator, worker, &record.spec))??;
-			Some((worker, verdict))
-		};
-		workers().filter_map(vote).collect()
+			let mut seats = check.committee.iter();
+			let seat = seats.find(|seat| check.round == round && seat.operator == operator);
+			let verdict = self.verdict(operator, worker, &record.spec);
+			if let (Some(seat), Some(verdict)) = (seat, verdict) {
+				let batch = (seat.number / kaisar_primitives::MAX_BATCH) as u16;
+				batches.entry(batch).or_default().push((worker, verdict));
+			}
+		}
+		batches
 	}
 
 	/// What an operator says of a worker, if anything.

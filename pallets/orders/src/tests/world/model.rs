@@ -6,7 +6,9 @@
 //! emitted, and compares all of it.
 
 use super::*;
-use kaisar_primitives::{CloseReason, DeployFailure, Issue, Market, Plan, Requirement, Workload};
+use kaisar_primitives::{
+	BlockSeed, CloseReason, DeployFailure, Issue, Market, Plan, Requirement, Workload,
+};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use sp_runtime::{ArithmeticError, DispatchError};
@@ -721,26 +723,31 @@ impl Model {
 		let mut order = self.orders.remove(&id).expect("it was placed");
 		assert!(order.has_worker() && order.worker == Some(heard.worker));
 		let start = heard.round_start;
+		// Others say nothing of this order: they look at what was before it.
+		let speaks = order.is_served() && heard.was_rented && start > order.matched_at;
 		match heard.found {
 			Some(Finding::Offline) => self.fails(id, &mut order),
 			Some(Finding::NotServing) => {
-				if order.is_served() && start > order.matched_at {
+				if speaks {
 					self.goes_down(id, &mut order);
 				}
 				order.credited_to = order.credited_to.max(start);
 			}
-			Some(Finding::Serving) => self.confirms(heard, &mut order),
-			None => self.undecided(id, &mut order, start),
+			Some(Finding::Serving) => self.confirms(heard, &mut order, speaks),
+			None if speaks => self.undecided(id, &mut order, start),
+			None => {}
 		}
 		self.orders.insert(id, order);
 	}
 
-	fn confirms(&mut self, heard: &Heard, order: &mut Plain) {
+	fn confirms(&mut self, heard: &Heard, order: &mut Plain, speaks: bool) {
 		let (id, start) = (heard.order, heard.round_start);
 		let gap = heard.credit;
 		let rented = if heard.false_proof {
 			// All that was pending is void.
 			order.credited_to = now();
+			0
+		} else if !heard.was_rented {
 			0
 		} else {
 			let rented = start.saturating_sub(order.credited_to).min(gap);
@@ -752,7 +759,7 @@ impl Model {
 			(rented..=gap).contains(&heard.rented),
 			"{heard:?}: {rented}"
 		);
-		if !order.is_served() {
+		if !speaks {
 			return;
 		}
 		if order.report.is_some_and(|report| start >= report.at) {
@@ -1244,7 +1251,10 @@ impl Model {
 		for (id, order) in &mut self.orders {
 			let late = match order.state {
 				OrderState::Matching => {
-					let rests = <Popw as Checks>::census_prepares() || self.crowded;
+					// There is no seed of a block that was leapt over.
+					let rests = <Popw as Checks>::census_prepares()
+						|| <Popw as BlockSeed>::seed_of(now() - 1).is_none()
+						|| self.crowded;
 					now() >= order.placed_at + 2 && !rests
 				}
 				OrderState::Deploying => now() > order.deploy_by,

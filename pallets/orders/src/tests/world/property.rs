@@ -294,8 +294,8 @@ impl Run {
 				signed(owner),
 			);
 		}
-		// They are due in the next round, which has three phases.
-		run.blocks(5 * PHASE);
+		// They are due in the next round that starts four blocks from now.
+		run.blocks(6 * PHASE);
 		for worker in 0..=fleet.len() as WorkerId {
 			assert_eq!(record(worker).state(), WorkerState::Online);
 		}
@@ -349,6 +349,14 @@ impl Run {
 		// What waits to be matched is looked at.
 		self.blocks(3);
 		while now() < target {
+			// A round's trial is not to be missed.
+			let prepares = || {
+				let mut rounds = Popw::rounds().into_iter();
+				pallet_popw::Starting::<World>::exists() || rounds.any(|round| now() < round.trial)
+			};
+			while prepares() {
+				self.block();
+			}
 			let next = AgendaLen::<World>::iter_keys()
 				.filter(|at| *at > now())
 				.min();
