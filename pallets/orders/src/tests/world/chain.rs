@@ -4,7 +4,7 @@ use super::*;
 use kaisar_primitives::{Plan, Requirement};
 
 /// The next block, with all hooks, and what machines and checkers send in it.
-fn block(actors: &mut Actors) {
+pub fn block(actors: &mut Actors) {
 	Rentals::on_idle(now(), PLENTY);
 	Popw::on_finalize(now());
 	forget_events();

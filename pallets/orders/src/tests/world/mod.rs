@@ -30,6 +30,7 @@ use sp_runtime::{
 use std::collections::BTreeMap;
 
 mod chain;
+mod harm;
 mod mass;
 mod model;
 mod property;
