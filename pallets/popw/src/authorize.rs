@@ -122,7 +122,7 @@ impl<T: Config> Pallet<T> {
 		worker: &WorkerId,
 		round: &RoundIndex,
 	) -> TransactionValidityWithRefund {
-		let round = Self::ensure_absent(*worker, *round).map_err(refuse::<T>)?;
+		let (round, _) = Self::ensure_absent(*worker, *round).map_err(refuse::<T>)?;
 		accept(
 			"popw/absent",
 			(worker, round.index),

@@ -92,7 +92,7 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 				side.commit(&duty);
 			}
 			Phase::Reveal => side.reveal(&duty),
-			Phase::Starting | Phase::Over => {}
+			Phase::Prepare | Phase::Over => {}
 		}
 		StorageValueRef::persistent(&name).set(&duty);
 		side.report_absent();
@@ -255,7 +255,7 @@ impl<T: Config> Side<'_, T> {
 			worker,
 			agent: info.agent,
 			spec: info.spec,
-			bench: self.round.params.bench,
+			bench: self.round.bench,
 			reference: T::Classes::reference(info.spec.gpu_class, self.round.index),
 			root: check.root,
 			open_seed,
@@ -350,7 +350,7 @@ impl<T: Config> Side<'_, T> {
 	/// votes: closing costs more than voting, and those blocks would be five times as full.
 	fn reveal_from(&self, batch: u16, batches: usize) -> BlockNumber {
 		let attested = u64::from(AttestedCount::<T>::get(self.round.index));
-		let votes = attested.saturating_mul(u64::from(self.round.params.committee_size));
+		let votes = attested.saturating_mul(u64::from(self.round.committee_size));
 		let blocks = super::window(votes, VERDICTS_A_BLOCK, self.round.phase_length);
 		// Its place in its part of the window, so that not all send in the first block of it.
 		let part = blocks.div_ceil(u32::try_from(batches).unwrap_or(u32::MAX).max(1));

@@ -2,7 +2,7 @@
 
 use super::*;
 use kaisar_primitives::{
-	AgentKey, GpuClasses, OperatorId, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
+	AgentKey, GpuClasses, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
 	offchain::Agent,
 };
@@ -60,7 +60,7 @@ fn prove<T: Config>(
 ) -> Option<[u8; 32]> {
 	let committee = Pallet::<T>::committee_of(worker, round.index)
 		.into_iter()
-		.filter_map(|operator: OperatorId| T::Seats::operator(operator, round.index))
+		.filter_map(|(operator, _)| T::Seats::operator(operator, round.index))
 		.map(|operator| (operator.key, operator.agent))
 		.collect::<alloc::vec::Vec<(CheckerKey, AgentKey)>>();
 	let request = ProveRequest {
@@ -69,7 +69,7 @@ fn prove<T: Config>(
 		seed: round.seed,
 		worker,
 		spec: info.spec,
-		bench: round.params.bench,
+		bench: round.bench,
 		reference: T::Classes::reference(info.spec.gpu_class, round.index),
 		order: info
 			.order

@@ -149,7 +149,7 @@ fn prove_request() -> ProveRequest {
 	let info = Registry::info(0, 0).unwrap();
 	let committee = Popw::committee(0, 0)
 		.into_iter()
-		.map(|operator| <Registry as Seats<u64>>::operator(operator, 0).unwrap())
+		.map(|(operator, _)| <Registry as Seats<u64>>::operator(operator, 0).unwrap())
 		.map(|operator| (operator.key, operator.agent))
 		.collect();
 	ProveRequest {
@@ -158,7 +158,7 @@ fn prove_request() -> ProveRequest {
 		seed: round.seed,
 		worker: 0,
 		spec: info.spec,
-		bench: round.params.bench,
+		bench: round.bench,
 		reference: Registry::reference(info.spec.gpu_class, 0),
 		order: None,
 		committee,
@@ -327,7 +327,7 @@ fn seat_request(operator: u32) -> SeatRequest {
 		worker: 0,
 		agent: Registry::info(0, 0).unwrap().agent,
 		spec: Registry::info(0, 0).unwrap().spec,
-		bench: round.params.bench,
+		bench: round.bench,
 		reference: Registry::reference(Registry::info(0, 0).unwrap().spec.gpu_class, 0),
 		root: [7; 32],
 		open_seed: BlockSeeds::<Test>::get(check.attested_at + 1).unwrap(),
