@@ -62,9 +62,36 @@ export function boost(stake, maxStake) {
 	return BOOST_ONE + (min(BigInt(stake), BigInt(maxStake)) * BOOST_ONE) / BigInt(maxStake);
 }
 
-/** Score units that `blocks` of time earn. */
-export const score = (blocks, stake, maxStake, profile) =>
-	BigInt(blocks) * boost(stake, maxStake) * hardware(profile);
+/** The fewest cores of the CPU tiers. */
+export const TIER_CORES = [0n, 4n, 32n, 64n, 129n];
+
+/** The part of its score that a machine keeps, as a fraction: all of it with GPUs, and without them 10 % in
+ * proportion to the fewest cores of its tier. */
+export function weight(profile) {
+	const gpu = CLASS_SCORES[Number(profile.gpuClass)] * BigInt(profile.gpuCount);
+	return gpu > 0n ? [1n, 1n] : [TIER_CORES[Number(profile.cpu)], 10n * TIER_CORES[4]];
+}
+
+/** Score units that `blocks` of time earn, rounded down. */
+export function score(blocks, stake, maxStake, profile) {
+	const [part, whole] = weight(profile);
+	return (BigInt(blocks) * boost(stake, maxStake) * hardware(profile) * part) / whole;
+}
+
+/** The lesser of two profiles, field by field. GPUs of two classes have none in common. */
+export function lesser(a, b) {
+	const least = Object.fromEntries(
+		['bandwidth', 'cpu', 'disk', 'memory', 'gpuCount'].map((name) => [name, Math.min(a[name], b[name])]),
+	);
+	const gpus = a.gpuClass === b.gpuClass && a.gpuClass !== 0 && least.gpuCount > 0;
+	return { ...least, gpuClass: gpus ? a.gpuClass : 0, gpuCount: gpus ? least.gpuCount : 0 };
+}
+
+/** Blocks that a census stands for: the mean interval between censuses. */
+export function censusCredit(round, { checkPeriod, phaseLength }) {
+	const length = round.trial - round.start + 3 * round.phaseLength;
+	return phaseLength * (checkPeriod - 1) + Math.ceil(length / phaseLength) * phaseLength;
+}
 
 /** The scale of a checker's score. */
 export const CHECKER_ONE = 10n ** 9n;

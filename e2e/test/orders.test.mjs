@@ -12,7 +12,7 @@ import { u8aToHex } from '@polkadot/util';
 import { blake2AsU8a } from '@polkadot/util-crypto';
 
 import { feePaid, plain, send, trySend, view } from '../lib/chain.mjs';
-import { Dev, MODEST } from '../lib/dev.mjs';
+import { Dev, MODEST, workload } from '../lib/dev.mjs';
 import { Connection, Engine, kaisar } from '../lib/engine.mjs';
 import { KAI, part, unitPrice, used } from '../lib/formulas.mjs';
 
@@ -25,6 +25,9 @@ const REQUIREMENT = {
 	minDisk: 1,
 	minMemory: 1,
 	region: '0x4445',
+	arch: null,
+	minDriver: null,
+	minCuda: null,
 };
 
 let dev;
@@ -117,7 +120,7 @@ test('an order over polkadot.js is matched, deployed and confirmed, fee-less', a
 	state.key = await clientKey('client');
 	state.price = await priceNow();
 	const place = (hours, limit) =>
-		api.tx.orders.placeOrder(REQUIREMENT, { Reference: IMAGE }, hours, 'OnDemand', limit, 0, state.key.public);
+		api.tx.orders.placeOrder(REQUIREMENT, workload(IMAGE), hours, 'OnDemand', limit, 0, state.key.public);
 	const dear = await trySend(api, customer, place(2, 2n * state.price - 1n));
 	assert.equal(dear.error, 'orders.PriceAboveLimit');
 	assert.equal(await heldFor(customer), 0n);

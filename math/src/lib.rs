@@ -10,7 +10,7 @@
 //! | [`classes`] | the GPU classes: ids, names, scores, peak figures, what they are held to |
 //! | [`score`] | hardware, boost, the scores of workers and checkers |
 //! | [`price`] | the price of a machine, by the hour and by the block |
-//! | [`reward`] | pots, ratio, shares of a pot, the PoD cap, vKAI terms, fees |
+//! | [`reward`] | pots, ratio, shares of a pot, the cap of rented time, vKAI terms, fees |
 //! | [`members`] | the members' part of a pool's reward, and what a share of it has earned |
 //! | [`stake`] | minimum stake, shares of a pool, slashes and bounties |
 //! | [`committee`] | drawing, majorities, draws and batches, chance of detection |

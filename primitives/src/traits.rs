@@ -9,7 +9,7 @@
 //!   Orders ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
-//!   Popw ──OnUnopened──▶ Rewards
+//!   Popw ──OnUnopened──▶ Rewards ◀──RetiredPools── Checkers
 //!   Providers ──Prices──▶ Orders
 //!   Providers, Orders, Popw ──GpuClasses──▶ Rewards
 //! ```
@@ -212,6 +212,22 @@ pub trait Checks {
 		Self::next_round().saturating_sub(6)
 	}
 
+	/// The rounds before [`next_round`](Self::next_round) that are not over: those in which a committee can
+	/// still be drawn or a vote still arrive, and those that are about to start. What an operator or a
+	/// license was in any other round is never asked for again.
+	///
+	/// By default all from [`oldest_round`](Self::oldest_round) on. Popw names them, since a census can run
+	/// for hours beside the few spot rounds.
+	fn in_flight() -> alloc::vec::Vec<RoundIndex> {
+		(Self::oldest_round()..Self::next_round()).collect()
+	}
+
+	/// Removes at most `limit` entries of an operator that has gone and has no seat in a round in flight.
+	/// Returns the number of entries removed; below `limit` nothing of it is left.
+	fn forget_operator(_operator: OperatorId, _limit: u32) -> u32 {
+		0
+	}
+
 	/// Returns the seed of a round's trial, which agents work from and sign receipts with; `None` if the trial
 	/// has not been, or the round's record is gone, which is a day after it at the earliest.
 	fn round_seed(_round: RoundIndex) -> Option<sp_core::H256> {
@@ -404,6 +420,29 @@ pub trait OnPoolChange<AccountId> {
 	) -> DispatchResult;
 }
 
+/// The pools of operators that have gone (Rewards), for Checkers, which removes them.
+pub trait RetiredPools<AccountId> {
+	/// Whether nothing that the pool earned can be settled any more, if its last epoch was `last`.
+	fn has_expired(pool: PoolId, last: EpochIndex) -> bool;
+
+	/// Pays a member without shares what it can claim, and forgets it.
+	fn pay_out(pool: PoolId, who: &AccountId) -> DispatchResult;
+
+	/// Makes all epochs up to the running one expire, for benchmarks of other pallets.
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_expire() {}
+}
+
+impl<AccountId> RetiredPools<AccountId> for () {
+	fn has_expired(_: PoolId, _: EpochIndex) -> bool {
+		true
+	}
+
+	fn pay_out(_: PoolId, _: &AccountId) -> DispatchResult {
+		Ok(())
+	}
+}
+
 /// The registries of pools (Providers, Checkers), for Rewards. A pair of registries is one registry: the
 /// first answers for workers' pools, the second for operators'.
 pub trait Pools<AccountId> {
@@ -507,9 +546,11 @@ pub enum Pot {
 pub struct RunningScore {
 	/// The epoch that it is of.
 	pub epoch: EpochIndex,
-	/// For proved time online.
-	pub poc: u128,
-	/// For proved time rented.
+	/// PoC of idle blocks.
+	pub idle: u128,
+	/// PoC of rented blocks.
+	pub rented: u128,
+	/// PoD of rented blocks.
 	pub pod: u128,
 }
 
@@ -568,4 +609,10 @@ pub trait ProtocolFees<AccountId> {
 pub trait BlockSeed {
 	/// The randomness of block `number`, if it is recent.
 	fn seed_of(number: BlockNumber) -> Option<sp_core::H256>;
+
+	/// Returns the randomness of the running block, which only its author knew before it. For hooks that run
+	/// after its extrinsics.
+	fn running() -> Option<sp_core::H256> {
+		None
+	}
 }

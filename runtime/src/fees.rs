@@ -1,21 +1,27 @@
 //! What a transaction costs, and who gets it.
 //!
 //! The base fee, of a transaction that does nothing, is about 0.001 KAI; work and length are
-//! charged in proportion. The multiplier follows how full blocks are, as on the networks that this
-//! rule was made for. Of fees and tips 80 % goes to the [validators' pot](FeePotId), which is paid
+//! charged in proportion. The [multiplier](FeeAdjustment) follows the work that pays. Of fees and tips 80 % goes to the [validators' pot](FeePotId), which is paid
 //! out with the era, and 20 % to the treasury. Fee-less calls (those of rounds) pay nothing.
 
-use crate::{AccountId, Balances, Runtime};
+use crate::{AccountId, Balances, System, constants::RuntimeBlockWeights};
 use frame_support::{
-	PalletId, parameter_types,
+	PalletId,
+	dispatch::DispatchClass,
+	pallet_prelude::ValueQuery,
+	parameter_types, storage_alias,
 	traits::{
 		Imbalance, OnUnbalanced,
 		fungible::{Balanced, Credit},
 	},
+	weights::Weight,
 };
 use kaisar_primitives::Balance;
-use pallet_transaction_payment::{Multiplier, TargetedFeeAdjustment};
-use sp_runtime::{FixedPointNumber, Perquintill, traits::AccountIdConversion};
+use pallet_transaction_payment::{Multiplier, MultiplierUpdate};
+use sp_runtime::{
+	FixedPointNumber, Perquintill,
+	traits::{AccountIdConversion, Convert, Saturating},
+};
 
 parameter_types! {
 	/// KAI units for a picosecond of work: 10 KAI for a second, 0.001 KAI for the base of a
@@ -25,7 +31,7 @@ parameter_types! {
 	pub const FeePerByte: Balance = kaisar_primitives::MICRO_KAI;
 	/// How many times more an operational transaction's tip counts in its priority.
 	pub const OperationalFeeMultiplier: u8 = 5;
-	/// The part of a block that normal transactions fill at which fees stand still.
+	/// The part of what ordinary transactions may take at which fees stand still.
 	pub const TargetBlockFullness: Perquintill = Perquintill::from_percent(25);
 	/// How fast the multiplier moves.
 	pub AdjustmentVariable: Multiplier = Multiplier::saturating_from_rational(75, 1_000_000);
@@ -39,14 +45,75 @@ parameter_types! {
 	pub const TreasuryPalletId: PalletId = PalletId(*b"kai/trsy");
 }
 
-/// Moves the fee multiplier with how full blocks are.
-pub type FeeAdjustment = TargetedFeeAdjustment<
-	Runtime,
-	TargetBlockFullness,
-	AdjustmentVariable,
-	MinimumMultiplier,
-	MaximumMultiplier,
->;
+/// Work that was done for nothing in this block: of fee-less transactions, and of signed ones whose fee was
+/// remitted.
+#[storage_alias(verbatim)]
+type FreeWork = StorageValue<KaisarFees, Weight, ValueQuery>;
+
+/// Notes that a transaction of the running block did this work and paid nothing.
+pub fn note_free(work: Weight) {
+	FreeWork::mutate(|free| *free = free.saturating_add(work));
+}
+
+/// Moves the fee multiplier with the work that pays, of ordinary and operational transactions alike, so that
+/// who floods the chain makes the flood dearer. Rounds, which pay nothing, do not move it: those of a million
+/// workers would raise everybody's fees by 3 % a day.
+///
+/// With load `l`, target `t` and the most `m` that ordinary transactions may take, all of a block's work, and
+/// `d = (l − t) / m`, the multiplier grows by the factor `1 + v·d + (v·d)² / 2`, as on the networks that this
+/// rule was made for.
+pub struct FeeAdjustment;
+
+impl FeeAdjustment {
+	/// The work of the running block that paid, and the most that ordinary transactions may take, in picoseconds.
+	/// Reads what [`note_free`] noted and forgets it.
+	fn load() -> (u64, u64) {
+		let weights = RuntimeBlockWeights::get();
+		let most = weights
+			.get(DispatchClass::Normal)
+			.max_total
+			.unwrap_or(weights.max_block);
+		let done = System::block_weight();
+		let done = done
+			.get(DispatchClass::Normal)
+			.saturating_add(*done.get(DispatchClass::Operational));
+		let paid = done.saturating_sub(FreeWork::take());
+		(paid.ref_time(), most.ref_time().max(1))
+	}
+}
+
+impl Convert<Multiplier, Multiplier> for FeeAdjustment {
+	/// Returns the next block's multiplier. Called once, when a block ends.
+	fn convert(previous: Multiplier) -> Multiplier {
+		let (paid, most) = Self::load();
+		let target = TargetBlockFullness::get() * most;
+		let distance = Multiplier::saturating_from_rational(paid.abs_diff(target), most);
+		let first = AdjustmentVariable::get().saturating_mul(distance);
+		let second = first.saturating_mul(first) / Multiplier::from_u32(2);
+		let previous = previous.max(Self::min());
+		let next = if paid >= target {
+			previous.saturating_add(first.saturating_add(second).saturating_mul(previous))
+		} else {
+			previous.saturating_sub(first.saturating_sub(second).saturating_mul(previous))
+		};
+		next.clamp(Self::min(), Self::max())
+	}
+}
+
+impl MultiplierUpdate for FeeAdjustment {
+	fn min() -> Multiplier {
+		MinimumMultiplier::get()
+	}
+	fn max() -> Multiplier {
+		MaximumMultiplier::get()
+	}
+	fn target() -> Perquintill {
+		TargetBlockFullness::get()
+	}
+	fn variability() -> Multiplier {
+		AdjustmentVariable::get()
+	}
+}
 
 /// The part of a fee, in per cent, that the validators get. The treasury gets the rest.
 pub const VALIDATORS_PART: u32 = 80;

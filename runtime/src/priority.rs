@@ -11,11 +11,11 @@
 //! whoever fills blocks with them would keep attestations and votes out. So fee and tip are divided by
 //! [`UNIT`] before, and what comes of them is capped.
 
-use crate::{Runtime, RuntimeCall, RuntimeOrigin};
+use crate::{Runtime, RuntimeCall, RuntimeOrigin, constants::RuntimeBlockWeights, fees};
 use codec::{Decode, DecodeWithMemTracking, Encode};
-use frame_support::weights::Weight;
+use frame_support::{dispatch::Pays, weights::Weight};
 use kaisar_primitives::Balance;
-use pallet_transaction_payment::{ChargeTransactionPayment as Charge, Val};
+use pallet_transaction_payment::{ChargeTransactionPayment as Charge, Pre, Val};
 use scale_info::{Type, TypeInfo};
 use sp_runtime::{
 	DispatchResult,
@@ -32,7 +32,8 @@ pub const MAX_SIGNED: TransactionPriority = TransactionPriority::MAX / 4;
 /// KAI a transaction.
 pub const UNIT: Balance = 1_000_000_000;
 
-/// Charges fees as `pallet-transaction-payment` does, and keeps signed transactions below fee-less calls. For
+/// Charges fees as `pallet-transaction-payment` does, keeps signed transactions below fee-less calls, and notes
+/// what paid nothing, which [`fees::FeeAdjustment`] leaves out. For
 /// wallets it is that pallet's extension: the same name, type and encoding.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ChargeTransactionPayment(Charge<Runtime>);
@@ -59,8 +60,10 @@ impl TransactionExtension<RuntimeCall> for ChargeTransactionPayment {
 	type Val = <Charge<Runtime> as TransactionExtension<RuntimeCall>>::Val;
 	type Pre = <Charge<Runtime> as TransactionExtension<RuntimeCall>>::Pre;
 
+	/// That of the pallet's, and of the note that a transaction paid nothing, which is kept in one place.
 	fn weight(&self, call: &RuntimeCall) -> Weight {
-		self.0.weight(call)
+		let note = <Runtime as frame_system::Config>::DbWeight::get().reads_writes(1, 1);
+		self.0.weight(call).saturating_add(note)
 	}
 
 	fn validate(
@@ -105,6 +108,10 @@ impl TransactionExtension<RuntimeCall> for ChargeTransactionPayment {
 		len: usize,
 		result: &DispatchResult,
 	) -> Result<Weight, TransactionValidityError> {
+		if matches!(pre, Pre::NoCharge { .. }) || post_info.pays_fee(info) == Pays::No {
+			let base = RuntimeBlockWeights::get().get(info.class).base_extrinsic;
+			fees::note_free(post_info.calc_actual_weight(info).saturating_add(base));
+		}
 		Charge::<Runtime>::post_dispatch_details(pre, info, post_info, len, result)
 	}
 }

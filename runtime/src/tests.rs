@@ -12,7 +12,7 @@ use crate::{
 	fees, presets,
 	presets::{ParameterSet, dev},
 };
-use codec::Encode;
+use codec::{Decode, Encode};
 use frame_support::{
 	assert_ok,
 	traits::{
@@ -25,8 +25,8 @@ use serde_json::Value;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::{
-	BuildStorage, Digest, DigestItem,
-	traits::{Header as _, TransactionExtension},
+	BuildStorage, Digest, DigestItem, FixedU128, Perbill,
+	traits::{Header as _, TrailingZeroInput, TransactionExtension},
 };
 
 /// A preset as a chain spec would have it: a patch of the default.
@@ -48,6 +48,14 @@ fn genesis(name: &str) -> Value {
 	let mut json: Value = read(None);
 	merge(&mut json, read(Some(name)));
 	json
+}
+
+/// Every call of the runtime, with the arguments that zero bytes encode.
+fn every_call() -> Vec<RuntimeCall> {
+	(0..=u8::MAX)
+		.flat_map(|pallet| (0..=u8::MAX).map(move |call| [pallet, call]))
+		.filter_map(|index| RuntimeCall::decode(&mut TrailingZeroInput::new(&index)).ok())
+		.collect()
 }
 
 /// Runs `test` on the chain that a preset starts.
@@ -190,9 +198,11 @@ fn presets_start_with_their_parameters() {
 		assert_eq!(<popw::CheckPeriod as Get<u32>>::get(), 1);
 		assert_eq!(<popw::CommitteeSize as Get<u8>>::get(), 3);
 		assert_eq!(<popw::Bench as Get<BenchParams>>::get().n, 1_024);
-		assert_eq!(<rewards::EpochLength as Get<u32>>::get(), 100);
+		assert_eq!(<popw::TrialOffset as Get<u32>>::get(), 8);
+		assert!(<rewards::PayUncalibrated as Get<bool>>::get());
+		assert_eq!(<rewards::EpochLength as Get<u32>>::get(), 200);
 		// Parameters were there before Rewards opened its first epoch.
-		assert_eq!(pallet_rewards::Current::<Runtime>::get().length, 100);
+		assert_eq!(pallet_rewards::Current::<Runtime>::get().length, 200);
 	});
 	on_preset("staging", || {
 		assert_eq!(<popw::PhaseLength as Get<u32>>::get(), 25);
@@ -200,6 +210,18 @@ fn presets_start_with_their_parameters() {
 		assert_eq!(<popw::MaxDue as Get<u32>>::get(), 40_000);
 		assert_eq!(<popw::CommitteeSize as Get<u8>>::get(), 5);
 		assert_eq!(<popw::Bench as Get<BenchParams>>::get().n, 2_048);
+		assert_eq!(<popw::TrialOffset as Get<u32>>::get(), 20);
+		assert_eq!(<popw::MinOperators as Get<u8>>::get(), 3);
+		assert_eq!(<popw::GapPeriods as Get<u32>>::get(), 7);
+		assert!(!<rewards::PayUncalibrated as Get<bool>>::get());
+		assert_eq!(
+			<rewards::CpuOnlyWeight as Get<Perbill>>::get(),
+			Perbill::from_percent(10)
+		);
+		assert_eq!(
+			<rewards::PodFeeCap as Get<FixedU128>>::get(),
+			FixedU128::from_rational(1, 2)
+		);
 		assert_eq!(
 			<providers::RegistrationFee as Get<Balance>>::get(),
 			10 * KAI
@@ -354,6 +376,31 @@ fn proxies_do_only_what_they_are_for() {
 }
 
 #[test]
+fn a_proxy_gives_nobody_more_than_it_may_itself() {
+	let all = [
+		ProxyType::Any,
+		ProxyType::NonTransfer,
+		ProxyType::Provider,
+		ProxyType::Checker,
+	];
+	for call in every_call() {
+		for (wide, narrow) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))) {
+			if wide.is_superset(narrow) && narrow.filter(&call) {
+				assert!(wide.filter(&call), "{wide:?}, {narrow:?}: {call:?}");
+			}
+		}
+	}
+	let stake = RuntimeCall::Providers(pallet_providers::Call::stake {
+		worker: 7,
+		amount: KAI,
+	});
+	assert_eq!(
+		all.map(|proxy| proxy.filter(&stake)),
+		[true, false, false, false]
+	);
+}
+
+#[test]
 fn licenses_are_locked_and_others_items_are_not() {
 	use frame_support::traits::Locker;
 	on_preset("development", || {
@@ -368,6 +415,12 @@ fn licenses_are_locked_and_others_items_are_not() {
 
 /// Runs an empty block in `slot`, by Alice as the slot's secondary author.
 fn run_block(number: u32, slot: u64) -> Header {
+	begin_block(number, slot);
+	Executive::finalize_block()
+}
+
+/// Begins such a block, and sets its time.
+fn begin_block(number: u32, slot: u64) {
 	use sp_consensus_babe::digests::{PreDigest, SecondaryVRFPreDigest};
 	use sp_core::crypto::VrfSecret;
 
@@ -404,7 +457,6 @@ fn run_block(number: u32, slot: u64) -> Header {
 		now: slot * SLOT_DURATION,
 	}));
 	assert_ok!(Executive::apply_extrinsic(time).expect("the inherent is valid"));
-	Executive::finalize_block()
 }
 
 #[test]
@@ -413,7 +465,7 @@ fn an_epoch_ends_and_emits_within_its_block() {
 		let issued = Balances::total_issuance();
 		let first = 150_000_000;
 		let mut ended = None;
-		for number in 1..=101u32 {
+		for number in 1..=201u32 {
 			run_block(number, first + u64::from(number));
 			if System::events().iter().any(|record| {
 				matches!(
@@ -430,9 +482,9 @@ fn an_epoch_ends_and_emits_within_its_block() {
 			"{ended:?}"
 		);
 		assert!(ended.is_some());
-		// 70 % of 100 blocks at 15 KAI were minted; the validators' part waits for staking. The
+		// 70 % of 200 blocks at 15 KAI were minted; the validators' part waits for staking. The
 		// reserve moves, it is not minted.
-		assert_eq!(Balances::total_issuance() - issued, 1_050 * KAI);
+		assert_eq!(Balances::total_issuance() - issued, 2_100 * KAI);
 	});
 }
 

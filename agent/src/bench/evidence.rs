@@ -198,6 +198,7 @@ pub fn judge(
 		online: true,
 		// It is not rented: there is no customer whom it fails to serve.
 		service: true,
+		timed: true,
 		proof: true,
 		bandwidth,
 		cpu: tiers::cpu(cores),

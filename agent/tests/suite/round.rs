@@ -18,7 +18,6 @@ use kaisar_primitives::{
 		AgentStatus, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, PATH_STATUS,
 		Progress, ProveRequest, SeatReply, SeatRequest,
 	},
-	keys::receipt_payload,
 };
 use sp_core::{H256, Pair};
 use std::time::{Duration, Instant};
@@ -413,7 +412,11 @@ async fn a_receipt_of_another_key_is_none() {
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
 	let act = async |send: &mut iroh::endpoint::SendStream, request| {
 		if let wire::Request::Hello(which) = request {
-			let payload = receipt_payload(which.genesis, which.seed, &checker_key(CHECKERS[1]));
+			let payload = wire::Which {
+				checker: checker_key(CHECKERS[1]),
+				..which.clone()
+			}
+			.receipt_payload();
 			let forged: Result<_, wire::Refusal> = Ok(pair(WORKER).sign(&payload));
 			let _ = wire::write(send, &forged).await;
 		}

@@ -10,7 +10,7 @@ use crate::{
 	keys::{self, Keys},
 	keystore::read_text,
 	output::when,
-	types::{Worker, WorkerSpec},
+	types::{Arch, Cuda, Worker, WorkerSpec},
 	views,
 	wallet::read_secret,
 };
@@ -125,6 +125,9 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 		download_mbps: u32,
 		upload_mbps: u32,
 		region: String,
+		arch: Arch,
+		driver: u16,
+		cuda: u16,
 	}
 	let not_that = |why: &dyn std::fmt::Display| {
 		Failure::usage(format!(
@@ -141,6 +144,9 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 		download_mbps: found.download_mbps,
 		upload_mbps: found.upload_mbps,
 		region: found.region.parse().map_err(|why: String| not_that(&why))?,
+		arch: found.arch,
+		driver: found.driver,
+		cuda: Cuda(found.cuda),
 	})
 }
 
@@ -259,6 +265,16 @@ pub async fn set_price(context: &Context, worker: u32, price: Kai) -> Result<()>
 		kai(price)
 	);
 	act(context, worker, &call, json!({ "price": price }), text).await
+}
+
+/// Sets the most that others may delegate.
+pub async fn set_delegation_cap(context: &Context, worker: u32, most: Kai) -> Result<()> {
+	let call = dynamic::transaction("Providers", "set_delegation_cap", (worker, most));
+	let text = format!(
+		"worker {worker} takes {} of delegated stake at most",
+		kai(most)
+	);
+	act(context, worker, &call, json!({ "most": most }), text).await
 }
 
 /// Sets the delegators' share.

@@ -1,20 +1,18 @@
 //! What a check of its worker comes to for an order.
 
 use crate::{pallet::*, *};
-use frame_support::{storage::with_storage_layer, traits::Get, weights::Weight};
+use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, Checks, CloseReason, ClosedCheck, Closing, OnClosed, OrderId, Outcome,
-	Rentals, WorkerId,
+	BlockNumber, Checks, CloseReason, ClosedCheck, Closing, OnClosed, OrderId, Outcome, Rentals,
+	WorkerId,
 };
-use sp_runtime::{DispatchError, DispatchResult};
+use sp_runtime::DispatchResult;
 
-/// Checks without consensus after which the customer's word is not against the provider's any longer: the
-/// tail is paid, a bond goes back.
+/// Checks without consensus after which the provider has the benefit of the doubt: the tail is paid, and a bond
+/// goes back.
 pub const MAX_UNDECIDED: u8 = 2;
-/// Times that the agenda finds a check that is not over before it counts it as none.
-pub const MAX_PENDING: u8 = 16;
-/// Times that it finds none before the tail goes back to the customer.
-pub const MAX_MISSING: u8 = 2;
+/// Times that the agenda looks for an order's last check before the tail goes back to the customer.
+pub const MAX_LOOKS: u8 = 16;
 
 impl<T: Config> OnClosed for Pallet<T> {
 	/// A failure here must not keep Popw from closing the check: the order is put aside, and the agenda
@@ -48,6 +46,9 @@ impl<T: Config> Pallet<T> {
 		else {
 			return Ok(());
 		};
+		if order.down {
+			return Self::stop(id, order, CloseReason::ServiceDown);
+		}
 		match closing.outcome {
 			// The registry has taken the order from it, whatever round found it.
 			Outcome::Offline => Self::fail_worker(id, order),
@@ -69,18 +70,20 @@ impl<T: Config> Pallet<T> {
 	/// The container did not answer. That stands, even if the money cannot be dealt with at once: then the
 	/// agenda tries again.
 	fn found_down(id: OrderId, mut order: OrderOf<T>) {
-		order.failed = true;
+		order.down = true;
+		order.ends_at = order.ends_at.min(Self::now());
 		Orders::<T>::insert(id, &order);
-		if let Err(error) = with_storage_layer(|| Self::fail_worker(id, order)) {
+		if let Err(error) = with_storage_layer(|| Self::stop(id, order, CloseReason::ServiceDown)) {
 			Self::put_aside(id, error);
 		}
 	}
 
-	/// The worker let the order down: what was proved is paid, all else goes back in its kind.
+	/// The worker was found offline, and has lost the order: what was proved is paid, all else goes back in its
+	/// kind.
 	pub(crate) fn fail_worker(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		Self::pay_proved(id, &mut order)?;
 		Self::refund_rest(&mut order)?;
-		Self::free(id, &order, false)?;
+		Self::free(id, &order)?;
 		Self::conclude(id, order, CloseReason::WorkerFailed)
 	}
 
@@ -105,7 +108,7 @@ impl<T: Config> Pallet<T> {
 				again = true;
 			}
 		}
-		prove(&mut order, start, rented);
+		order.prove(start, rented);
 		if order.ending.is_some() {
 			if start >= order.ends_at {
 				return Self::finish(id, order);
@@ -139,7 +142,7 @@ impl<T: Config> Pallet<T> {
 			ending.undecided = ending.undecided.saturating_add(1);
 			if ending.undecided >= MAX_UNDECIDED {
 				// Half of the network says that it was there: the provider has the benefit of the doubt.
-				prove(&mut order, ends_at, BlockNumber::MAX);
+				order.prove(ends_at, BlockNumber::MAX);
 				return Self::finish(id, order);
 			}
 		}
@@ -163,80 +166,28 @@ impl<T: Config> Pallet<T> {
 	/// Closes an order at its end, for the reason that it ended.
 	fn close_ended(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let reason = order.ending.ok_or(Error::<T>::Inconsistent)?.reason;
-		Self::settle(id, &mut order)?;
-		Self::free(id, &order, false)?;
+		Self::settle_ended(id, &mut order)?;
+		Self::free(id, &order)?;
 		Self::conclude(id, order, reason)
 	}
 
-	/// Deals with all the money of an order that was served. What was proved is paid, and the rest goes back in
-	/// its kind; but where the customer has cancelled, what was not used becomes credits. Then a tail that no
-	/// check proved is the only thing that goes back in its kind.
-	pub(crate) fn settle(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
-		match order.ending {
-			Some(Ending {
-				reason: CloseReason::Cancelled,
-				proved,
-				..
-			}) => {
-				if proved {
-					let due = Self::due_cancelled(order)?;
-					Self::pay_up_to(id, order, due)?;
-				} else {
-					Self::pay_proved(id, order)?;
-					let tail = Self::unproved_tail(order)?;
-					Self::refund(order, tail)?;
-				}
-				Self::credit_rest(order)
-			}
-			_ => {
-				Self::pay_proved(id, order)?;
-				Self::refund_rest(order)
-			}
-		}
-	}
-
-	/// What a cancelled order would have had to pay yet, had its tail been proved.
-	fn unproved_tail(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
-		let mut proved = order.clone();
-		let ends_at = proved.ends_at;
-		prove(&mut proved, ends_at, BlockNumber::MAX);
-		let due = Self::due_cancelled(&proved)?;
-		let paid = order.ledger.gross()?;
-		let left = order.ledger.escrow.total()?;
-		Ok(due.saturating_sub(paid).min(left))
-	}
-
-	/// An order that waits for its last check is looked at. If that is under way, it is waited for, but not
-	/// for ever; if there is none, it is forced again, and at last done without.
+	/// An order that waits for its last check is looked at. If that is under way, it is waited for; if not, it
+	/// is forced again. At the last look the order does without.
 	pub(crate) fn look(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let (Some(mut ending), Some(worker)) = (order.ending, order.worker) else {
 			return Err(Error::<T>::Inconsistent.into());
 		};
-		if ending.proved {
+		ending.looks = ending.looks.saturating_add(1);
+		if ending.proved || ending.looks >= MAX_LOOKS {
 			return Self::close_ended(id, order);
 		}
-		let coming = T::Checks::is_open(worker) || T::Checks::is_due(worker);
-		if coming && ending.pending < MAX_PENDING {
-			ending.pending += 1;
-		} else {
-			ending.missing = ending.missing.saturating_add(1);
-			if ending.missing >= MAX_MISSING {
-				return Self::close_ended(id, order);
-			}
+		if !T::Checks::is_open(worker) && !T::Checks::is_due(worker) {
 			T::Checks::force(worker)?;
 		}
 		order.ending = Some(ending);
-		let next = Self::now().saturating_add(T::ClosingTimeout::get());
+		let next = Self::now().saturating_add(Self::closing_timeout());
 		Self::schedule(id, &mut order, next)?;
 		Orders::<T>::insert(id, order);
 		Ok(())
 	}
-}
-
-/// A check proved the order's time up to block `to`, but no more than `most` blocks of it.
-fn prove<AccountId>(order: &mut Order<AccountId>, to: BlockNumber, most: BlockNumber) {
-	let to = to.min(order.ends_at);
-	let blocks = to.saturating_sub(order.proved_to).min(most);
-	order.proved = order.proved.saturating_add(blocks);
-	order.proved_to = order.proved_to.max(to);
 }

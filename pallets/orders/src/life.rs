@@ -11,17 +11,29 @@ use kaisar_primitives::{
 };
 use sp_runtime::{DispatchError, DispatchResult, SaturatedConversion};
 
+/// What a customer asks for, beside the workload.
+pub(crate) struct Terms {
+	pub requirement: Requirement,
+	pub hours: u32,
+	pub plan: Plan,
+	pub deploy_blocks: u16,
+}
+
 /// The customer's calls.
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_place(
 		who: T::AccountId,
-		requirement: Requirement,
-		workload: Workload,
-		hours: u32,
-		plan: Plan,
+		terms: Terms,
+		ordered: Ordered,
 		max_price: Balance,
 		credits: Balance,
 	) -> DispatchResult {
+		let Terms {
+			requirement,
+			hours,
+			plan,
+			deploy_blocks,
+		} = terms;
 		let quote = Self::do_quote(&requirement, hours, plan)?;
 		ensure!(quote.total <= max_price, Error::<T>::PriceAboveLimit);
 		let credits = credits.min(quote.total);
@@ -41,6 +53,7 @@ impl<T: Config> Pallet<T> {
 			floor: 0,
 			placed_at: now,
 			matched_at: 0,
+			deploy_blocks,
 			deploy_by: 0,
 			started_at: 0,
 			ends_at: 0,
@@ -49,7 +62,7 @@ impl<T: Config> Pallet<T> {
 			proved_to: 0,
 			proved: 0,
 			ending: None,
-			failed: false,
+			down: false,
 			issue: None,
 			wake: 0,
 			ledger: Ledger::default(),
@@ -59,8 +72,8 @@ impl<T: Config> Pallet<T> {
 		Self::charge(id, &mut order, charged)?;
 		Self::enqueue(id, now)?;
 		Orders::<T>::insert(id, order);
-		Workloads::<T>::insert(id, workload);
-		OrdersByCustomer::<T>::insert(&who, id, ());
+		Workloads::<T>::insert(id, ordered);
+		OrdersByCustomer::<T>::insert(&who, id.to_be_bytes(), ());
 		Self::deposit_event(Event::OrderPlaced {
 			order: id,
 			customer: who,
@@ -127,7 +140,7 @@ impl<T: Config> Pallet<T> {
 			OrderState::Deploying => {
 				Self::pay_setup(&mut order)?;
 				Self::refund_rest(&mut order)?;
-				Self::free(id, &order, false)?;
+				Self::free(id, &order)?;
 				Self::conclude(id, order, CloseReason::Cancelled)
 			}
 			OrderState::Active => {
@@ -218,6 +231,7 @@ impl<T: Config> Pallet<T> {
 		let now = Self::now();
 		let length = order.hours().ensure_mul(HOURS)?;
 		let ends_at = now.ensure_add(length)?;
+		T::Workers::deployed(worker)?;
 		order.state = OrderState::Active;
 		order.started_at = now;
 		order.proved_to = now;
@@ -246,15 +260,18 @@ impl<T: Config> Pallet<T> {
 			worker,
 			reason,
 		});
+		if !reason.is_customers() {
+			return Self::fail_deployment_of(id, order, worker);
+		}
 		Self::pay_setup(&mut order)?;
 		Self::refund_rest(&mut order)?;
-		Self::free(id, &order, true)?;
+		Self::free(id, &order)?;
 		Self::conclude(id, order, CloseReason::ImageFailed)
 	}
 
 	pub(crate) fn do_exit(signer: Signer<T::AccountId>, id: OrderId, code: i32) -> DispatchResult {
 		let (order, worker) = Self::ensure_served(id)?;
-		let Some(mut order) = Self::after_touch(&signer, id, order, worker)? else {
+		let Some(order) = Self::after_touch(&signer, id, order, worker)? else {
 			return Ok(());
 		};
 		Self::deposit_event(Event::ContainerExited {
@@ -262,9 +279,7 @@ impl<T: Config> Pallet<T> {
 			worker,
 			code,
 		});
-		Self::settle(id, &mut order)?;
-		Self::free(id, &order, true)?;
-		Self::conclude(id, order, CloseReason::Exited)
+		Self::stop(id, order, CloseReason::Exited)
 	}
 }
 
@@ -295,17 +310,39 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// The worker is idle again, where the registry did not take the order from it before; and it is barred
-	/// for a while, if it could not serve it.
-	pub(crate) fn free(id: OrderId, order: &OrderOf<T>, bar: bool) -> DispatchResult {
-		let Some(worker) = Self::serving(id, order) else {
-			return Ok(());
-		};
-		if bar {
-			let until = Self::now().saturating_add(T::BarBlocks::get());
-			T::Workers::bar(worker, until)?;
+	/// Frees the worker, if the registry did not take the order from it before. After an order that was
+	/// deployed, a full check has to support its claim first.
+	pub(crate) fn free(id: OrderId, order: &OrderOf<T>) -> DispatchResult {
+		match Self::serving(id, order) {
+			Some(worker) => T::Workers::free(worker, order.is_served()),
+			None => Ok(()),
 		}
-		T::Workers::free(worker)
+	}
+
+	/// The worker did not deploy the order, by its own fault: everything goes back. It is barred, and reviewed
+	/// at the bar's end.
+	pub(crate) fn fail_deployment_of(
+		id: OrderId,
+		mut order: OrderOf<T>,
+		worker: WorkerId,
+	) -> DispatchResult {
+		Self::refund_rest(&mut order)?;
+		T::Workers::bar(worker, Self::bar_ends())?;
+		Self::free(id, &order)?;
+		Self::conclude(id, order, CloseReason::DeployFailed)
+	}
+
+	fn bar_ends() -> BlockNumber {
+		Self::now().saturating_add(Self::bar_blocks())
+	}
+
+	/// The container ended, or does not answer, and the machine is there. It costs the customer what a
+	/// cancellation costs, and nobody is slashed: the network cannot tell whose doing it was.
+	pub(crate) fn stop(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
+		order.ends_at = order.ends_at.min(Self::now());
+		Self::settle_stopped(id, &mut order)?;
+		Self::free(id, &order)?;
+		Self::conclude(id, order, reason)
 	}
 
 	/// Paid time is over: a check is forced that will prove the rest of it, and the order waits for it.
@@ -316,12 +353,11 @@ impl<T: Config> Pallet<T> {
 			reason,
 			proved: false,
 			undecided: 0,
-			missing: 0,
-			pending: 0,
+			looks: 0,
 		});
 		let ends_at = order.ends_at;
 		T::Checks::force(worker)?;
-		let look = Self::now().saturating_add(T::ClosingTimeout::get());
+		let look = Self::now().saturating_add(Self::closing_timeout());
 		Self::schedule(id, &mut order, look)?;
 		Orders::<T>::insert(id, order);
 		Self::deposit_event(Event::OrderClosing {
@@ -344,8 +380,9 @@ impl<T: Config> Pallet<T> {
 		order.state = OrderState::Closed { reason };
 		order.ending = None;
 		order.closed_at = Self::now();
-		let forget = order.closed_at.saturating_add(T::History::get());
-		Self::schedule(id, &mut order, forget)?;
+		let next = Self::after_close(&order, reason);
+		Self::schedule(id, &mut order, next)?;
+		Workloads::<T>::remove(id);
 		let Ledger {
 			paid,
 			fees,
@@ -366,10 +403,9 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Nothing of a closed order is kept any more.
+	/// Removes the record of a closed order.
 	pub(crate) fn forget(id: OrderId, order: &OrderOf<T>) {
 		Orders::<T>::remove(id);
-		Workloads::<T>::remove(id);
-		OrdersByCustomer::<T>::remove(&order.customer, id);
+		OrdersByCustomer::<T>::remove(&order.customer, id.to_be_bytes());
 	}
 }

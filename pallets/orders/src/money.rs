@@ -202,14 +202,20 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Pays the treasury for a deployment that came to nothing: as much as so many blocks cost, at most what
-	/// is in escrow. What is too little to bring the treasury to life is left to the customer.
+	/// Pays the treasury for a deployment that came to nothing by its customer's doing: for the time since the
+	/// match, at least for `SetupBlocks`.
 	pub(crate) fn pay_setup(order: &mut OrderOf<T>) -> DispatchResult {
-		let left = order.ledger.escrow.total()?;
-		let amount = order
-			.cost(order.plan, T::SetupBlocks::get())
-			.ok_or(ArithmeticError::Overflow)?
-			.min(left);
+		let since = Self::now().saturating_sub(order.matched_at);
+		let due = order
+			.cost(order.plan, since.max(Self::setup_blocks()))
+			.ok_or(ArithmeticError::Overflow)?;
+		Self::pay_treasury(order, due)
+	}
+
+	/// Pays the treasury, at most what is in escrow. What is too little to bring the treasury to life is left
+	/// to the customer.
+	fn pay_treasury(order: &mut OrderOf<T>, due: Balance) -> DispatchResult {
+		let amount = due.min(order.ledger.escrow.total()?);
 		let treasury = T::Treasury::get();
 		if amount > 0 && Self::can_take(&treasury, amount) {
 			let money = Self::collect(order, amount)?;
@@ -255,16 +261,52 @@ impl<T: Config> Pallet<T> {
 		order.ledger.credited.ensure_add_assign(rest)?;
 		Ok(())
 	}
+}
 
-	/// What a cancelled order is due: what was used, an hour at least, at the price of the plan that the time
-	/// it ran for has earned.
-	pub(crate) fn due_cancelled(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
-		let ran = order.ends_at.saturating_sub(order.started_at);
-		let earned = order.plan.earned(ran / kaisar_primitives::HOURS);
-		let used = order.proved.max(kaisar_primitives::HOURS);
-		order
-			.cost(earned, used)
-			.ok_or_else(|| ArithmeticError::Overflow.into())
+/// The money of an order that was served, at its end.
+impl<T: Config> Pallet<T> {
+	/// Deals with all of it where paid time is over, or the customer has cancelled. What was proved is paid, and
+	/// the rest goes back in its kind; but after a cancellation the used time is paid, and what was not used
+	/// becomes credits. Then a tail that no check proved is the only thing that goes back in its kind.
+	pub(crate) fn settle_ended(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
+		let ending = order.ending.ok_or(Error::<T>::Inconsistent)?;
+		if !order.is_cancelled() {
+			Self::pay_proved(id, order)?;
+			return Self::refund_rest(order);
+		}
+		if ending.proved {
+			let due = order.proved_price().ok_or(ArithmeticError::Overflow)?;
+			Self::pay_up_to(id, order, due)?;
+		} else {
+			Self::pay_proved(id, order)?;
+			let tail = Self::unpaid(order)?;
+			Self::refund(order, tail)?;
+		}
+		Self::credit_rest(order)
+	}
+
+	/// Deals with all of it where the container ended or did not answer. The customer pays for the used time:
+	/// the provider for what was proved of it, the treasury for the rest, so that neither ending a container nor
+	/// pretending that it ended pays. What was not used becomes credits. It goes back in its kind if checks
+	/// proved nothing yet, since a provider must not turn a customer's KAI into credits by reporting an exit
+	/// at once; and after paid time, of which nothing was left unused.
+	pub(crate) fn settle_stopped(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
+		Self::pay_proved(id, order)?;
+		let unpaid = Self::unpaid(order)?;
+		Self::pay_treasury(order, unpaid)?;
+		let running = order.ending.is_none();
+		if order.is_cancelled() || (running && order.proved > 0) {
+			Self::credit_rest(order)
+		} else {
+			Self::refund_rest(order)
+		}
+	}
+
+	/// Returns what the time that the order ran for costs beyond what was paid, at most what is in escrow.
+	fn unpaid(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
+		let due = order.run_price().ok_or(ArithmeticError::Overflow)?;
+		let paid = order.ledger.gross()?;
+		Ok(due.saturating_sub(paid).min(order.ledger.escrow.total()?))
 	}
 }
 

@@ -10,7 +10,6 @@ use alloc::{
 	vec::Vec,
 };
 use codec::Encode;
-use frame_support::traits::Get;
 use kaisar_primitives::{
 	BlockNumber, Checks, DeployFailure, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
 	WorkerKey, WorkerRegistry,
@@ -133,7 +132,7 @@ fn deployment<T: Config>(
 	info: &WorkerInfo<T::AccountId>,
 	now: BlockNumber,
 ) -> Option<Deployment> {
-	let Workload {
+	let Ordered {
 		run, client_key, ..
 	} = Workloads::<T>::get(id)?;
 	let (serve, keep) = match order.state {
@@ -148,7 +147,7 @@ fn deployment<T: Config>(
 	Some(Deployment {
 		order: id,
 		image: String::from_utf8_lossy(&run.image).into_owned(),
-		port: run.port,
+		port: run.ports.first().copied(),
 		capabilities: run
 			.capabilities
 			.iter()
@@ -163,7 +162,7 @@ fn deployment<T: Config>(
 		},
 		serve_ms: serve.map(millis),
 		keep_ms: millis(
-			keep.saturating_add(T::ClosingTimeout::get())
+			keep.saturating_add(Pallet::<T>::closing_timeout())
 				.saturating_add(GRACE),
 		),
 	})
@@ -215,7 +214,7 @@ fn tell<T: Config>(
 		// What ends before it has ever answered was never deployed.
 		ContainerState::Exited { code } if deploying => (
 			alloc::format!("its container ended with {code} before it answered"),
-			fail(DeployFailure::StartFailed),
+			fail(DeployFailure::ContainerExited),
 		),
 		ContainerState::Exited { code } => {
 			let payload = order_payload(b"kaisar/report_exit", genesis, (id, code));

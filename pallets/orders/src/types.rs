@@ -1,11 +1,11 @@
-//! What the pallet stores: the price book, templates, and an order with its money.
+//! What the pallet stores: the price book, and an order with its money.
 
+use crate::Ordered;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use kaisar_math::price;
 use kaisar_primitives::{
-	Balance, BlockNumber, ClientKey, CloseReason, HOURS, Image, Issue, MAX_IMAGE, OrderId, Plan,
-	Requirement, TemplateId, WorkerId,
+	Balance, BlockNumber, CloseReason, HOURS, Issue, OrderId, Plan, Requirement, WorkerId,
 };
 use scale_info::TypeInfo;
 use sp_runtime::{
@@ -17,8 +17,6 @@ use sp_runtime::{
 pub const MAX_SEGMENTS: u32 = 8;
 /// Orders in a page of the agenda.
 pub const AGENDA_PAGE: u32 = 64;
-/// Most capabilities of a template.
-pub const MAX_CAPABILITIES: u32 = 8;
 
 /// What a class costs to run: its price while the contingency is on.
 #[derive(
@@ -108,97 +106,6 @@ pub struct Quote {
 	pub total: Balance,
 }
 
-/// A capability that a template may name. Those that would let a container out of its box are not in the
-/// list, so that no governance can name them by mistake.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	PartialOrd,
-	Ord,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub enum Capability {
-	/// `CHOWN`.
-	Chown,
-	/// `DAC_OVERRIDE`.
-	DacOverride,
-	/// `FOWNER`.
-	Fowner,
-	/// `IPC_LOCK`.
-	IpcLock,
-	/// `KILL`.
-	Kill,
-	/// `NET_BIND_SERVICE`.
-	NetBindService,
-	/// `SETGID`.
-	SetGid,
-	/// `SETUID`.
-	SetUid,
-}
-
-impl Capability {
-	/// Its name, as container engines have it.
-	pub const fn name(self) -> &'static str {
-		match self {
-			Self::Chown => "CHOWN",
-			Self::DacOverride => "DAC_OVERRIDE",
-			Self::Fowner => "FOWNER",
-			Self::IpcLock => "IPC_LOCK",
-			Self::Kill => "KILL",
-			Self::NetBindService => "NET_BIND_SERVICE",
-			Self::SetGid => "SETGID",
-			Self::SetUid => "SETUID",
-		}
-	}
-}
-
-/// An OCI reference.
-pub type Reference = BoundedVec<u8, ConstU32<MAX_IMAGE>>;
-
-/// An image of the chain's list.
-#[derive(
-	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-)]
-pub struct Template {
-	/// Its OCI reference.
-	pub image: Reference,
-	/// The port that customers are connected to; by default the lowest that the image exposes.
-	pub port: Option<u16>,
-	/// The capabilities that it needs; all others are dropped.
-	pub capabilities: BoundedVec<Capability, ConstU32<MAX_CAPABILITIES>>,
-}
-
-/// What an order runs, and for whom. Fixed when it is placed: a template that changes later changes none
-/// of the orders that named it.
-#[derive(
-	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-)]
-pub struct Workload {
-	/// The template that was named, if one was.
-	pub template: Option<TemplateId>,
-	/// What runs.
-	pub run: Template,
-	/// The key that may connect.
-	pub client_key: ClientKey,
-}
-
-impl Workload {
-	/// The image as it was ordered.
-	pub fn image(&self) -> Image {
-		match self.template {
-			Some(id) => Image::Template(id),
-			None => Image::Reference(self.run.image.clone()),
-		}
-	}
-}
-
 /// An amount in both kinds that a customer can pay in.
 #[derive(
 	Clone,
@@ -270,12 +177,13 @@ pub struct Ledger {
 	/// The protocol's part of the payments.
 	#[codec(compact)]
 	pub fees: Balance,
-	/// To the treasury, for a deployment that came to nothing.
+	/// To the treasury: for a deployment that came to nothing, or for used time that no check proved of an
+	/// order whose container ended.
 	#[codec(compact)]
 	pub setup: Balance,
 	/// Back to the customer, in the kind it was paid in.
 	pub refunded: Money,
-	/// Turned into credits, or left as that, by the customer's own cancellation.
+	/// Turned into credits, or left as that, by a cancellation or the container's end.
 	#[codec(compact)]
 	pub credited: Balance,
 }
@@ -351,7 +259,7 @@ pub enum OrderState {
 	},
 }
 
-/// What is awaited while an order is `Closing`.
+/// An order's wait for its last check, while it is `Closing`.
 #[derive(
 	Clone,
 	Copy,
@@ -371,10 +279,8 @@ pub struct Ending {
 	pub proved: bool,
 	/// Checks since the end that came to no consensus.
 	pub undecided: u8,
-	/// Times that the agenda found no check, neither open nor to come.
-	pub missing: u8,
-	/// Times that the agenda found one that was not over.
-	pub pending: u8,
+	/// Times that the agenda looked for the check.
+	pub looks: u8,
 }
 
 /// What a customer says is wrong.
@@ -427,6 +333,9 @@ pub struct Order<AccountId> {
 	/// When it was matched.
 	#[codec(compact)]
 	pub matched_at: BlockNumber,
+	/// Blocks that its customer gives the deployment; 0 for the parameter.
+	#[codec(compact)]
+	pub deploy_blocks: u16,
 	/// The last block in which its deployment may be confirmed.
 	#[codec(compact)]
 	pub deploy_by: BlockNumber,
@@ -447,10 +356,10 @@ pub struct Order<AccountId> {
 	/// Blocks of paid time that they proved.
 	#[codec(compact)]
 	pub proved: BlockNumber,
-	/// What is awaited, exactly while it is `Closing`.
+	/// The wait for its last check, exactly while it is `Closing`.
 	pub ending: Option<Ending>,
 	/// A check found its container down, and only its money could not be dealt with yet.
-	pub failed: bool,
+	pub down: bool,
 	/// What its customer says is wrong, if anything.
 	pub issue: Option<OpenIssue>,
 	/// The block in which the agenda looks at it next; 0 while it waits in the queue.
@@ -477,6 +386,39 @@ impl<AccountId> Order<AccountId> {
 		self.segments
 			.iter()
 			.fold(0, |sum, segment| sum.saturating_add(segment.hours))
+	}
+
+	/// Proves the order's time up to block `to`, but no more than `most` blocks of it.
+	pub fn prove(&mut self, to: BlockNumber, most: BlockNumber) {
+		let to = to.min(self.ends_at);
+		let blocks = to.saturating_sub(self.proved_to).min(most);
+		self.proved = self.proved.saturating_add(blocks);
+		self.proved_to = self.proved_to.max(to);
+	}
+
+	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the best plan that
+	/// the time it ran for has earned.
+	fn used_price(&self, used: BlockNumber) -> Option<Balance> {
+		let ran = self.ends_at.saturating_sub(self.started_at);
+		self.cost(self.plan.earned(ran / HOURS), used.max(HOURS))
+	}
+
+	/// Returns the price of the used time, if only proved time counts.
+	pub fn proved_price(&self) -> Option<Balance> {
+		self.used_price(self.proved)
+	}
+
+	/// Returns the price of the used time, if the time since the last proof counts too. Time that a check has
+	/// lost does not.
+	pub fn run_price(&self) -> Option<Balance> {
+		let tail = self.ends_at.saturating_sub(self.proved_to);
+		self.used_price(self.proved.saturating_add(tail))
+	}
+
+	/// Whether its customer has cancelled it.
+	pub fn is_cancelled(&self) -> bool {
+		self.ending
+			.is_some_and(|ending| ending.reason == CloseReason::Cancelled)
 	}
 
 	/// What the first `blocks` of use cost with `plan`.
@@ -548,8 +490,8 @@ pub struct OrderView<AccountId> {
 	pub id: OrderId,
 	/// Its record.
 	pub order: Order<AccountId>,
-	/// What it runs.
-	pub workload: Workload,
+	/// Its workload, until it is closed.
+	pub workload: Option<Ordered>,
 	/// Hours that were bought.
 	pub hours: u32,
 	/// What its proved time costs, the protocol's part included.

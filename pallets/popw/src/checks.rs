@@ -423,6 +423,23 @@ impl<T: Config> Checks for Pallet<T> {
 			.unwrap_or_else(NextRound::<T>::get)
 	}
 
+	fn in_flight() -> Vec<RoundIndex> {
+		let next = <Self as Checks>::next_round();
+		let mut rounds: Vec<_> = Self::running_rounds(Self::now())
+			.iter()
+			.map(|round| round.index)
+			.chain(Starting::<T>::get().map(|start| start.spot.index))
+			.chain((NextRound::<T>::get()..next).step_by(2))
+			.collect();
+		rounds.sort_unstable();
+		rounds.dedup();
+		rounds
+	}
+
+	fn forget_operator(operator: OperatorId, limit: u32) -> u32 {
+		Self::do_forget_operator(operator, limit)
+	}
+
 	fn round_seed(round: RoundIndex) -> Option<H256> {
 		Rounds::<T>::get(round)?.trial_seed
 	}

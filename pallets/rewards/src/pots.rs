@@ -19,14 +19,17 @@ impl<T: Config> Pallet<T> {
 		Schedule::KAISAR.left(now.saturating_sub(1)) > 0
 	}
 
-	/// Notes a protocol fee that an order of the worker paid, which raises what the worker may earn as
-	/// PoD in the running epoch.
+	/// Notes a protocol fee that an order of the worker paid, which raises what the worker may earn for
+	/// rented blocks in the running epoch.
 	pub(crate) fn note_protocol_fee(worker: WorkerId, amount: Balance) -> DispatchResult {
+		let mut current = Current::<T>::get();
 		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
 		let terms = Self::terms_of(PoolId::Worker(worker));
-		Self::roll_worker(worker, &mut record, Current::<T>::get().index, &terms)?;
+		Self::roll_worker(worker, &mut record, current.index, &terms)?;
 		record.fees.ensure_add_assign(amount)?;
+		current.fees.ensure_add_assign(amount)?;
 		WorkerScores::<T>::insert(worker, record);
+		Current::<T>::put(current);
 		Ok(())
 	}
 }

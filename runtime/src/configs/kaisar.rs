@@ -38,6 +38,8 @@ parameter_types! {
 	/// What a block gives to orders that end or wait for a worker before its extrinsics: a tenth. Where that
 	/// does not do, they get what the extrinsics leave.
 	pub OrdersHookWeight: Weight = Perbill::from_percent(10) * RuntimeBlockWeights::get().max_block;
+	/// What an operator's record keeps on hold until it is removed.
+	pub const RecordDeposit: Balance = KAI;
 	/// Licenses stay with who they were minted to for a year.
 	pub const LicenseLock: BlockNumber = 365 * DAYS;
 	/// The least vKAI that can be redeemed at once.
@@ -86,6 +88,7 @@ impl pallet_providers::Config for Runtime {
 	type MaxUnbonding = ConstU32<32>;
 	type CurrentEpoch = Rewards;
 	type Classes = Rewards;
+	type Prices = Orders;
 	type Checks = Popw;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = providers::SlashBounty;
@@ -111,9 +114,11 @@ impl pallet_checkers::Config for Runtime {
 	type Checks = Popw;
 	type Workers = Providers;
 	type OnPoolChange = Rewards;
+	type RetiredPools = Rewards;
 	type CurrentEpoch = Rewards;
 	type Time = Timestamp;
 	type Deposit = checker_params::Deposit;
+	type RecordDeposit = RecordDeposit;
 	type WeightInfo = pallet_checkers::weights::SubstrateWeight<Runtime>;
 }
 
@@ -125,9 +130,12 @@ impl pallet_popw::Config for Runtime {
 	type Classes = Rewards;
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
+	type TrialOffset = popw::TrialOffset;
 	type CheckPeriod = popw::CheckPeriod;
+	type GapPeriods = popw::GapPeriods;
 	type MaxDue = popw::MaxDue;
 	type CommitteeSize = popw::CommitteeSize;
+	type MinOperators = popw::MinOperators;
 	type Bench = popw::Bench;
 	type WeightInfo = pallet_popw::weights::SubstrateWeight<Runtime>;
 }
@@ -144,6 +152,8 @@ impl pallet_rewards::Config for Runtime {
 	type Split = rewards::Split;
 	type Ratio = rewards::Ratio;
 	type PodFeeCap = rewards::PodFeeCap;
+	type CpuOnlyWeight = rewards::CpuOnlyWeight;
+	type PayUncalibrated = rewards::PayUncalibrated;
 	type MaxStake = providers::MaxStake;
 	type HistoryDepth = rewards::HistoryDepth;
 	type Treasury = TreasuryAccount;
@@ -157,6 +167,7 @@ impl pallet_orders::Config for Runtime {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Workers = Providers;
 	type Checks = Popw;
+	type Classes = Rewards;
 	type Seeds = Popw;
 	type Fees = Rewards;
 	type Treasury = TreasuryAccount;
@@ -178,43 +189,55 @@ impl pallet_orders::Config for Runtime {
 /// Whether a proxy of this type may make `call`.
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
-	// A redemption gives up to three quarters of it away.
-	if matches!(call, Call::Rewards(pallet_rewards::Call::redeem { .. })) {
+	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
+	// among them, and stays there for a week.
+	if matches!(
+		call,
+		Call::Rewards(pallet_rewards::Call::redeem { .. })
+			| Call::Providers(pallet_providers::Call::stake { .. })
+	) {
 		return proxy == ProxyType::Any;
 	}
+	let serves_orders = matches!(
+		call,
+		Call::Orders(
+			pallet_orders::Call::confirm_deployment { .. }
+				| pallet_orders::Call::fail_deployment { .. }
+				| pallet_orders::Call::report_exit { .. }
+				| pallet_orders::Call::close_order { .. }
+		)
+	);
 	match proxy {
 		ProxyType::Any => true,
-		ProxyType::NonTransfer => matches!(
-			call,
-			Call::System(..)
-				| Call::Session(..)
-				| Call::Utility(..)
-				| Call::Multisig(..)
-				| Call::Proxy(..)
-				| Call::Preimage(..)
-				| Call::Scheduler(..)
-				| Call::Treasury(..)
-				| Call::Providers(..)
-				| Call::Checkers(..)
-				| Call::Popw(..)
-				| Call::Rewards(..)
-		),
-		ProxyType::Provider => matches!(
-			call,
-			Call::Utility(..)
-				| Call::Providers(..)
-				| Call::Popw(..)
-				| Call::Orders(
-					pallet_orders::Call::confirm_deployment { .. }
-						| pallet_orders::Call::fail_deployment { .. }
-						| pallet_orders::Call::report_exit { .. }
-						| pallet_orders::Call::close_order { .. }
-				) | Call::Rewards(
-				pallet_rewards::Call::settle { .. }
-					| pallet_rewards::Call::claim_worker { .. }
-					| pallet_rewards::Call::claim_delegation { .. }
-			)
-		),
+		ProxyType::NonTransfer => {
+			serves_orders
+				|| matches!(
+					call,
+					Call::System(..)
+						| Call::Session(..)
+						| Call::Utility(..)
+						| Call::Multisig(..)
+						| Call::Proxy(..) | Call::Preimage(..)
+						| Call::Scheduler(..)
+						| Call::Treasury(..)
+						| Call::Providers(..)
+						| Call::Checkers(..)
+						| Call::Popw(..) | Call::Rewards(..)
+				)
+		}
+		ProxyType::Provider => {
+			serves_orders
+				|| matches!(
+					call,
+					Call::Utility(..)
+						| Call::Providers(..)
+						| Call::Popw(..) | Call::Rewards(
+						pallet_rewards::Call::settle { .. }
+							| pallet_rewards::Call::claim_worker { .. }
+							| pallet_rewards::Call::claim_delegation { .. }
+					)
+				)
+		}
 		ProxyType::Checker => matches!(
 			call,
 			Call::Utility(..)

@@ -217,9 +217,9 @@ pub enum ProxyType {
 	/// Everything.
 	#[default]
 	Any,
-	/// Everything that moves no balance to another account.
+	/// Everything that moves no balance to another account and stakes none.
 	NonTransfer,
-	/// Runs the account's workers.
+	/// Runs the account's workers, but adds no stake.
 	Provider,
 	/// Runs the account's checker.
 	Checker,

@@ -66,6 +66,16 @@ pub mod dynamic_params {
 		/// How much work the benchmark is.
 		#[codec(index = 4)]
 		pub static Bench: BenchParams = BenchParams::default();
+		/// Blocks from a round's start to its trial, in which agents prepare; at most `PhaseLength`.
+		#[codec(index = 5)]
+		pub static TrialOffset: BlockNumber = 20;
+		/// The fewest operators of a committee that decides; at most `CommitteeSize`.
+		#[codec(index = 6)]
+		pub static MinOperators: u8 = 3;
+		/// Spot rounds in which a rented worker is checked once on average, of which one check can prove the
+		/// time.
+		#[codec(index = 7)]
+		pub static GapPeriods: u32 = 7;
 	}
 
 	/// Epochs and emission.
@@ -81,12 +91,20 @@ pub mod dynamic_params {
 		/// How the workers' part is divided between PoC and PoD.
 		#[codec(index = 2)]
 		pub static Ratio: kaisar_math::reward::Ratio = kaisar_math::reward::Ratio::Automatic;
-		/// A worker's PoD reward of an epoch is at most this times the protocol fees of its orders.
+		/// What a worker earns for rented blocks of an epoch is at most this times the protocol fees of its
+		/// orders.
 		#[codec(index = 3)]
-		pub static PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+		pub static PodFeeCap: FixedU128 = FixedU128::from_rational(1, 2);
 		/// For how many epochs totals are kept.
 		#[codec(index = 4)]
 		pub static HistoryDepth: u32 = 26;
+		/// The part of its score that a worker without GPUs keeps if it has as many cores as the highest tier
+		/// asks for; with fewer it keeps less.
+		#[codec(index = 5)]
+		pub static CpuOnlyWeight: Perbill = Perbill::from_percent(10);
+		/// Whether GPUs of a class that is not calibrated earn, and can be ordered.
+		#[codec(index = 6)]
+		pub static PayUncalibrated: bool = false;
 	}
 
 	/// Rentals.
@@ -96,11 +114,11 @@ pub mod dynamic_params {
 		/// Blocks within which a worker has to say that an order's container runs.
 		#[codec(index = 0)]
 		pub static DeployDeadline: BlockNumber = 75;
-		/// Blocks of its price that an order costs which was cancelled before its container ran, or whose
-		/// image does not start: a tenth of an hour.
+		/// The fewest blocks of its price that an order costs which was canceled before its container ran, or
+		/// which could not be deployed by the customer's fault: a tenth of an hour.
 		#[codec(index = 1)]
 		pub static SetupBlocks: BlockNumber = 30;
-		/// Blocks for which a worker is not matched after it could not deploy, or its container ended.
+		/// Blocks for which a worker is not matched after it could not deploy by its provider's fault.
 		#[codec(index = 2)]
 		pub static BarBlocks: BlockNumber = 300;
 		/// Draws for a match.
@@ -149,11 +167,12 @@ pub const SHORT_BENCH: BenchParams = BenchParams {
 };
 
 /// The values of short rounds and epochs, for networks of development: a spot round every 10 blocks,
-/// a census whenever none is being attested to, an epoch of 100 blocks.
+/// a census whenever none runs, an epoch of 200 blocks, in which a machine can be checked, rented and paid.
 pub fn short() -> Vec<RuntimeParameters> {
 	use dynamic_params::{orders, popw, rewards};
 	vec![
 		RuntimeParameters::Popw(popw::Parameters::PhaseLength(popw::PhaseLength, Some(10))),
+		RuntimeParameters::Popw(popw::Parameters::TrialOffset(popw::TrialOffset, Some(8))),
 		RuntimeParameters::Popw(popw::Parameters::CheckPeriod(popw::CheckPeriod, Some(1))),
 		RuntimeParameters::Popw(popw::Parameters::CommitteeSize(
 			popw::CommitteeSize,
@@ -162,7 +181,11 @@ pub fn short() -> Vec<RuntimeParameters> {
 		RuntimeParameters::Popw(popw::Parameters::Bench(popw::Bench, Some(SHORT_BENCH))),
 		RuntimeParameters::Rewards(rewards::Parameters::EpochLength(
 			rewards::EpochLength,
-			Some(100),
+			Some(200),
+		)),
+		RuntimeParameters::Rewards(rewards::Parameters::PayUncalibrated(
+			rewards::PayUncalibrated,
+			Some(true),
 		)),
 		RuntimeParameters::Orders(orders::Parameters::ClosingTimeout(
 			orders::ClosingTimeout,

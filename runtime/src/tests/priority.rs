@@ -1,19 +1,26 @@
 //! Signed transactions stay below fee-less calls, whatever they are and pay.
 
-use super::on_preset;
+use super::{begin_block, every_call, on_preset};
 use crate::{
-	Balances, Executive, Runtime, RuntimeCall, SignedPayload, TxExtension, UncheckedExtrinsic,
+	Balances, Executive, Nonce, Runtime, RuntimeCall, SignedPayload, TransactionPayment,
+	TxExtension, UncheckedExtrinsic,
 	configs::extension,
+	fees::{self, FeeAdjustment},
 	priority::{ChargeTransactionPayment, MAX_SIGNED},
 };
-use codec::{Decode, Encode};
-use frame_support::{dispatch::GetDispatchInfo, traits::fungible::Mutate};
+use codec::Encode;
+use frame_support::{
+	dispatch::{DispatchClass, GetDispatchInfo},
+	traits::fungible::Mutate,
+	weights::{Weight, constants::WEIGHT_REF_TIME_PER_SECOND},
+};
 use kaisar_primitives::{Balance, KAI, Verdict};
+use pallet_transaction_payment::Multiplier;
 use scale_info::TypeInfo;
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::{
 	generic::Era,
-	traits::{TrailingZeroInput, TransactionExtension},
+	traits::{Convert, One, TransactionExtension},
 	transaction_validity::{
 		InvalidTransaction, TransactionSource, TransactionValidityError, ValidTransaction,
 	},
@@ -24,7 +31,11 @@ const LARGEST_TIP: Balance = Balance::MAX / 4;
 
 /// A transaction of Alice's, who can pay any tip.
 fn signed(call: RuntimeCall, tip: Balance) -> UncheckedExtrinsic {
-	let extension: TxExtension = extension(0, Era::Immortal, tip);
+	signed_at(0, call, tip)
+}
+
+fn signed_at(nonce: Nonce, call: RuntimeCall, tip: Balance) -> UncheckedExtrinsic {
+	let extension: TxExtension = extension(nonce, Era::Immortal, tip);
 	let payload = SignedPayload::new(call, extension).expect("its implicit parts are known");
 	let signature = payload.using_encoded(|bytes| Sr25519Keyring::Alice.sign(bytes));
 	let (call, extension, _) = payload.deconstruct();
@@ -42,14 +53,6 @@ fn with_rich_alice(test: impl FnOnce()) {
 		Balances::set_balance(&Sr25519Keyring::Alice.to_account_id(), Balance::MAX / 2);
 		test();
 	});
-}
-
-/// Every call of the runtime, with the arguments that zero bytes encode.
-fn every_call() -> Vec<RuntimeCall> {
-	(0..=u8::MAX)
-		.flat_map(|pallet| (0..=u8::MAX).map(move |call| [pallet, call]))
-		.filter_map(|index| RuntimeCall::decode(&mut TrailingZeroInput::new(&index)).ok())
-		.collect()
 }
 
 #[test]
@@ -125,6 +128,55 @@ fn wallets_see_the_extension_that_they_know() {
 	// It charges no less than before.
 	let call = reveal();
 	let known = <Known as TransactionExtension<RuntimeCall>>::weight(&Known::from(0), &call);
-	assert_eq!(ChargeTransactionPayment::from(0).weight(&call), known);
+	assert!(
+		ChargeTransactionPayment::from(0)
+			.weight(&call)
+			.all_gte(known)
+	);
 	assert!(call.get_dispatch_info().total_weight().all_gt(known));
+}
+
+/// Runs a block of so many reveals that fail, and returns the multiplier that it leaves.
+fn multiplier_after(reveals: Nonce) -> Multiplier {
+	let mut multiplier = Multiplier::default();
+	with_rich_alice(|| {
+		begin_block(2, 150_000_002);
+		for nonce in 0..reveals {
+			let applied = Executive::apply_extrinsic(signed_at(nonce, reveal(), 0));
+			// It fails, and is paid for.
+			assert!(matches!(applied, Ok(Err(_))), "{applied:?}");
+		}
+		Executive::finalize_block();
+		multiplier = TransactionPayment::next_fee_multiplier();
+	});
+	multiplier
+}
+
+#[test]
+fn a_flood_of_operational_calls_makes_itself_dearer() {
+	assert!(multiplier_after(0) < Multiplier::one());
+	assert!(multiplier_after(16) > Multiplier::one());
+}
+
+#[test]
+fn work_that_pays_nothing_moves_no_fee() {
+	with_rich_alice(|| {
+		let after = |free: bool| {
+			crate::System::set_block_consumed_resources(Weight::zero(), 0);
+			let work = Weight::from_parts(2 * WEIGHT_REF_TIME_PER_SECOND, 0);
+			crate::System::register_extra_weight_unchecked(work, DispatchClass::Operational);
+			if free {
+				fees::note_free(work);
+			}
+			FeeAdjustment::convert(Multiplier::one())
+		};
+		let quiet = {
+			crate::System::set_block_consumed_resources(Weight::zero(), 0);
+			FeeAdjustment::convert(Multiplier::one())
+		};
+		assert_eq!(after(true), quiet);
+		assert!(after(false) > Multiplier::one());
+		// What was noted counts for its own block only.
+		assert!(after(false) > Multiplier::one());
+	});
 }

@@ -64,15 +64,13 @@ fn a_cancelled_order_is_paid_for_likewise() {
 }
 
 #[test]
-fn a_failure_at_the_end_is_one() {
-	for verdict in [Verdict::Offline, Verdict::Down] {
-		ExtBuilder.build_and_execute(|| {
-			let (id, worker) = at_its_end();
-			check(worker, now(), verdict);
-			assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-			assert_eq!(free(CARLA), FUNDS);
-		});
-	}
+fn a_worker_that_is_gone_at_the_end_has_failed() {
+	ExtBuilder.build_and_execute(|| {
+		let (id, worker) = at_its_end();
+		check(worker, now(), Verdict::Offline);
+		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		assert_eq!(free(CARLA), FUNDS);
+	});
 }
 
 #[test]
@@ -80,17 +78,20 @@ fn where_no_check_ever_comes_the_tail_goes_back() {
 	ExtBuilder.build_and_execute(|| {
 		let (id, worker) = at_its_end();
 		let ends_at = order(id).ends_at;
-		run_to(ends_at + TIMEOUT - 1);
-		assert_eq!(machine(worker).forced, 1);
-		// Once more.
-		run_to(ends_at + TIMEOUT);
-		assert_eq!(machine(worker).forced, 2);
-		run_to(ends_at + 2 * TIMEOUT - 1);
+		// It is asked for again at each look.
+		for look in 1..16 {
+			run_to(ends_at + look * TIMEOUT - 1);
+			assert_eq!(machine(worker).forced, look);
+			next_block();
+			assert_eq!(machine(worker).forced, look + 1);
+		}
+		run_to(ends_at + 16 * TIMEOUT - 1);
 		assert_eq!(state(id), OrderState::Closing);
-		run_to(ends_at + 2 * TIMEOUT);
+		next_block();
 		assert_eq!(state(id), closed(CloseReason::Expired));
 		assert_eq!(free(CARLA), FUNDS);
 		assert_eq!(machine(worker).state, WorkerState::Online);
+		assert!(machine(worker).unproved);
 	});
 }
 
@@ -103,7 +104,7 @@ fn of_a_cancelled_order_too_and_the_rest_becomes_credits() {
 		run_to(started + 3 * HOURS);
 		check(worker, started + 2 * HOURS, Verdict::Fine);
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
-		run_to(now() + 2 * TIMEOUT);
+		run_to(now() + 16 * TIMEOUT);
 		assert_eq!(state(id), closed(CloseReason::Cancelled));
 		// Two hours are paid, the third goes back, seven are credited.
 		let ledger = order(id).ledger;
@@ -130,11 +131,10 @@ fn a_check_that_is_under_way_is_waited_for_but_not_for_ever() {
 			let (id, worker) = at_its_end();
 			let ends_at = order(id).ends_at;
 			with_machine(worker, under_way);
-			run_to(ends_at + 16 * TIMEOUT);
+			run_to(ends_at + 16 * TIMEOUT - 1);
 			assert_eq!(machine(worker).forced, 1);
-			run_to(ends_at + 18 * TIMEOUT - 1);
 			assert_eq!(state(id), OrderState::Closing);
-			run_to(ends_at + 18 * TIMEOUT);
+			next_block();
 			assert_eq!(state(id), closed(CloseReason::Expired));
 			assert_eq!(free(CARLA), FUNDS);
 		});

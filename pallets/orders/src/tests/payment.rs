@@ -103,24 +103,22 @@ fn credits_pay_first() {
 }
 
 #[test]
-fn a_worker_that_has_failed_loses_what_it_has_not_proved() {
-	for (verdict, after) in [
-		(Verdict::Offline, WorkerState::Offline),
-		(Verdict::Down, WorkerState::Online),
-	] {
-		ExtBuilder.build_and_execute(|| {
-			add_machine(PETRA);
-			let (id, worker) = deployed(CARLA, 5);
-			let started = order(id).started_at;
-			run_to(started + 2 * HOURS);
-			check(worker, started + HOURS, Verdict::Fine);
-			check(worker, started + 2 * HOURS, verdict);
-			assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-			assert_eq!(free(CARLA), FUNDS - PRICE);
-			let it = machine(worker);
-			assert_eq!((it.state, it.order, it.slashes), (after, None, 1));
-		});
-	}
+fn a_worker_that_is_gone_loses_what_it_has_not_proved() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 5);
+		let started = order(id).started_at;
+		run_to(started + 2 * HOURS);
+		check(worker, started + HOURS, Verdict::Fine);
+		check(worker, started + 2 * HOURS, Verdict::Offline);
+		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		assert_eq!(free(CARLA), FUNDS - PRICE);
+		let it = machine(worker);
+		assert_eq!(
+			(it.state, it.order, it.slashes),
+			(WorkerState::Offline, None, 1)
+		);
+	});
 }
 
 #[test]
@@ -146,7 +144,7 @@ fn a_service_that_was_not_there_yet_cannot_be_down() {
 		check(worker, order(id).matched_at, Verdict::Down);
 		assert_eq!(state(id), OrderState::Active);
 		check(worker, order(id).matched_at + 1, Verdict::Down);
-		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		assert_eq!(state(id), closed(CloseReason::ServiceDown));
 	});
 }
 

@@ -1,5 +1,6 @@
 //! Tests, by call and by idea.
 
+mod attacks;
 mod claims;
 mod constant;
 mod delegations;

@@ -133,11 +133,16 @@ fn licenses_that_are_not_active_take_no_seats_from_those_that_are() {
 		run_to(start_of(running.round) + 2 * PHASE + 1);
 		assert_ok!(Checkers::go_offline(signed(2)));
 		Operators::<World>::mutate(2, |record| {
-			record.as_mut().unwrap().gone_from = Some(<Popw as Checks>::next_round());
+			record.as_mut().unwrap().gone = Some(Gone {
+				from_round: <Popw as Checks>::next_round(),
+				epoch: 0,
+			});
 		});
+		let before = record(3);
 		Operators::<World>::mutate(3, |record| {
-			let from = <Popw as Checks>::next_round();
-			record.as_mut().unwrap().ban = Some(Ban::new(None, from, u64::MAX));
+			let record = record.as_mut().unwrap();
+			record.ban = Some(u64::MAX);
+			record.redraw(<Popw as Checks>::next_round(), &Popw::in_flight());
 		});
 		ActiveLicenses::<World>::put(30);
 		let next = attest(1).round;
@@ -149,8 +154,8 @@ fn licenses_that_are_not_active_take_no_seats_from_those_that_are() {
 			assert_eq!(Popw::committee(worker, running.round).len(), 5);
 		}
 		// Back to what there was.
-		Operators::<World>::mutate(2, |record| record.as_mut().unwrap().gone_from = None);
-		Operators::<World>::mutate(3, |record| record.as_mut().unwrap().ban = None);
+		Operators::<World>::mutate(2, |record| record.as_mut().unwrap().gone = None);
+		Operators::<World>::insert(3, before);
 	});
 }
 

@@ -2,7 +2,10 @@
 //! for, each due in every spot round, and say nothing by themselves.
 
 use crate as pallet_checkers;
-use crate::{mock::DEPOSIT, *};
+use crate::{
+	mock::{DEPOSIT, KEPT},
+	*,
+};
 use alloc::collections::BTreeMap;
 use frame_support::{
 	PalletId, assert_ok, derive_impl, parameter_types,
@@ -11,8 +14,8 @@ use frame_support::{
 use frame_system::{AuthorizeCall, EnsureRoot, EnsureSigned};
 use kaisar_primitives::{
 	Balance, BenchParams, BlockNumber, CheckedWorkers, ClosedCheck, Closing, Forced, OnClosed,
-	PoolTerms, Proved, SharesChange, Standings, Verdict, Votes, WorkerCounts, WorkerInfo,
-	WorkerKey, WorkerSpec, WorkerState,
+	PoolTerms, Proved, SeatResult, SharesChange, Standings, Verdict, Votes, WorkerCounts,
+	WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
 	keys::{possession_payload, receipt_payload},
 };
 use pallet_nfts::PalletFeatures;
@@ -147,9 +150,11 @@ impl pallet_checkers::Config for World {
 	type Checks = Popw;
 	type Workers = Registry;
 	type OnPoolChange = Rewards;
+	type RetiredPools = ();
 	type CurrentEpoch = Epoch;
 	type Time = ChainTime;
 	type Deposit = Deposit;
+	type RecordDeposit = ConstU128<KEPT>;
 	type WeightInfo = ();
 }
 
@@ -202,7 +207,6 @@ impl WorkerRegistry<AccountId> for Registry {
 			}),
 			spec: WorkerSpec::default(),
 			profile: None,
-			gpu_stood: false,
 			order: None,
 		})
 	}
@@ -240,9 +244,9 @@ pub struct Rewards;
 impl OnClosed for Rewards {
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		let mut earned = Earned::get();
-		for (operator, correct) in check.seats {
-			let entry = earned.entry(*operator).or_default();
-			entry.0 += u32::from(*correct);
+		for seat in check.seats {
+			let entry = earned.entry(seat.operator).or_default();
+			entry.0 += u32::from(seat.result == SeatResult::Correct);
 			entry.1 += 1;
 		}
 		Earned::set(&earned);
@@ -346,6 +350,7 @@ pub fn start_of(round: RoundIndex) -> BlockNumber {
 pub const UP: Verdict = Verdict {
 	online: true,
 	service: true,
+	timed: true,
 	proof: true,
 	bandwidth: 1,
 	cpu: 1,
@@ -450,7 +455,13 @@ pub fn check(worker: WorkerId, vote: impl Fn(OperatorId) -> Option<Verdict>) -> 
 pub fn receipt(worker: WorkerId, round: RoundIndex, keys: u8) -> AgentSignature {
 	let seed = Popw::round_seed(round).expect("it is a round");
 	let key = checker_pair(keys).public().into();
-	agent_of(worker).sign(&receipt_payload(System::block_hash(0), seed, &key))
+	agent_of(worker).sign(&receipt_payload(
+		System::block_hash(0),
+		round,
+		seed,
+		worker,
+		&key,
+	))
 }
 
 pub fn transfer(from: u8, license: LicenseId, to: u8) -> DispatchResult {

@@ -77,6 +77,8 @@ struct Plain {
 	online: bool,
 	banned: bool,
 	auto: bool,
+	/// It announced a commission, and no epoch ends here.
+	announced: bool,
 }
 
 /// A license as the model sees it: `None` for a burnt one's holder.
@@ -214,9 +216,8 @@ impl Model {
 					&& self.banned_until(n) <= now
 					&& self.free[&n] > DEPOSIT
 			}
-			Op::Deregister(n) | Op::Keys(n) | Op::Commission(n) | Op::AutoAccept(n, _) => {
-				self.registered(n).is_some()
-			}
+			Op::Deregister(n) | Op::Keys(n) | Op::AutoAccept(n, _) => self.registered(n).is_some(),
+			Op::Commission(n) => self.registered(n).is_some_and(|o| !o.announced),
 			Op::Offline(n) => self.registered(n).is_some_and(|o| o.online && !o.banned),
 			Op::Online(n) => {
 				self.registered(n).is_some_and(|o| !o.online || o.banned)
@@ -236,7 +237,8 @@ impl Model {
 				.is_some_and(|(item, _)| item.delegated.is_some()),
 			Op::Annul(n) => {
 				let last = self.strikes.get(&n).and_then(|all| all.last());
-				last.is_some_and(|(_, at, _)| now - at <= DAY)
+				// No sequence is so long that a strike becomes final by blocks.
+				last.is_some()
 			}
 			_ => true,
 		}
@@ -296,7 +298,7 @@ impl Model {
 				let (worker, round) = self.last_strike(n);
 				let strike = kept.iter().find(|strike| strike.round == round);
 				let receipt = strike.map_or(AgentSignature::from_raw([0; 64]), |strike| {
-					agent_of(worker).sign(&strike.payload)
+					agent_of(worker).sign(&strike.receipt_payload(System::block_hash(0), worker))
 				});
 				Checkers::annul_strike(signed(n), worker, round, receipt)
 					.map(|_| ())
@@ -317,7 +319,7 @@ impl Model {
 			item.delegated = item.delegated.filter(|(other, _)| *other != number);
 		}
 		let account = self.operators[number].account;
-		*self.free.get_mut(&account).expect("it is known") += DEPOSIT;
+		*self.free.get_mut(&account).expect("it is known") += DEPOSIT - KEPT;
 	}
 
 	/// Does what a call does that went through.
@@ -372,6 +374,7 @@ impl Model {
 					online: true,
 					banned: false,
 					auto: false,
+					announced: false,
 				});
 			}
 			Op::Deregister(n) => self.end(self.number(n).expect("it is registered")),
@@ -404,7 +407,8 @@ impl Model {
 					self.operator(n).banned = false;
 				}
 			}
-			Op::Keys(_) | Op::Commission(_) => (),
+			Op::Commission(n) => self.operator(n).announced = true,
+			Op::Keys(_) => (),
 			Op::Lone(..) | Op::Hours(_) | Op::Blocks(_) => (),
 		}
 	}
@@ -462,8 +466,11 @@ impl Model {
 						assert!(allowed, "{op:?} went through");
 						self.apply(op);
 					}
+					// A license that was moved twice waits for a round that runs; nothing else does.
 					Err(error) => assert!(
-						!allowed || error == Error::<World>::TooManyChanges.into(),
+						!allowed
+							|| matches!(op, Op::Delegate(..) | Op::Accept(_))
+								&& error == Error::<World>::TooManyChanges.into(),
 						"{op:?}: {error:?}"
 					),
 				}
@@ -487,7 +494,7 @@ impl Model {
 		);
 		for license in 0..self.items.len() as u32 + 2 {
 			let of = |seats: &Vec<_>| seats.get(license as usize).copied().flatten();
-			for round in <Popw as Checks>::oldest_round()..next {
+			for round in Popw::in_flight() {
 				let expected = self.seats.get(&(round / 2 * 2)).and_then(of);
 				assert_eq!(
 					Checkers::seat(license, round),

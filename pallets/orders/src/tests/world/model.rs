@@ -6,15 +6,11 @@
 //! emitted, and compares all of it.
 
 use super::*;
-use kaisar_primitives::{CloseReason, DeployFailure, Issue, Plan, Requirement};
+use kaisar_primitives::{CloseReason, DeployFailure, Issue, Market, Plan, Requirement, Workload};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use sp_runtime::{ArithmeticError, DispatchError};
 use std::collections::{BTreeSet, VecDeque};
-
-/// Blocks for which an order waits for workers that are due in a check, and until it is looked at again.
-const PATIENCE: BlockNumber = 30;
-const AGAIN: BlockNumber = 5;
 
 /// An amount in both kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,9 +77,8 @@ pub struct Plain {
 	pub worker: Option<WorkerId>,
 	floor: Balance,
 	placed_at: BlockNumber,
-	/// Until when it may wait for a worker.
-	patient_until: BlockNumber,
 	matched_at: BlockNumber,
+	deploy_blocks: u16,
 	deploy_by: BlockNumber,
 	started_at: BlockNumber,
 	pub ends_at: BlockNumber,
@@ -116,6 +111,11 @@ impl Plain {
 		matches!(self.state, OrderState::Active | OrderState::Closing)
 	}
 
+	fn is_cancelled(&self) -> bool {
+		self.end
+			.is_some_and(|end| end.reason == CloseReason::Cancelled)
+	}
+
 	pub fn hours(&self) -> u32 {
 		self.spans.iter().map(|(hours, _)| hours).sum()
 	}
@@ -142,16 +142,20 @@ impl Plain {
 		}
 	}
 
-	/// What it has to pay if it was cancelled: what was used, an hour at least, at the price of the plan that
-	/// its time has earned.
-	fn due_cancelled(&self) -> Balance {
+	/// The price of so much used time, an hour at least, with the plan that its time has earned.
+	fn used(&self, blocks: BlockNumber) -> Balance {
 		let ran = (self.ends_at - self.started_at) / HOURS;
 		let plan = match self.plan {
 			Plan::Quarter if ran >= 2_160 => Plan::Quarter,
 			Plan::Quarter | Plan::Month if ran >= 720 => Plan::Month,
 			_ => Plan::OnDemand,
 		};
-		self.cost(plan, self.proved.max(HOURS))
+		self.cost(plan, blocks.max(HOURS))
+	}
+
+	/// The price of all time that it was used for: what was proved, and what passed since.
+	fn run(&self) -> Balance {
+		self.used(self.proved + self.ends_at.saturating_sub(self.proved_to))
 	}
 }
 
@@ -163,10 +167,10 @@ fn whole(number: BigRational) -> Option<Balance> {
 	Balance::try_from(number.to_integer()).ok()
 }
 
-/// What an order pays for: GPUs, or the fewest cores of the tier.
+/// Units that an order pays for: GPUs, or the fewest cores of the tier.
 fn units(requirement: &Requirement) -> u32 {
 	if requirement.gpu_class == 0 {
-		[1, 1, 32, 64, 129][usize::from(requirement.min_cpu)]
+		[4, 32, 64, 129][usize::from(requirement.min_cpu) - 1]
 	} else {
 		requirement.gpu_count.into()
 	}
@@ -209,9 +213,13 @@ impl Act {
 				plan,
 				max_price,
 				credits,
+				deploy_blocks,
 			}) => Call::place_order {
 				requirement,
-				image: crate::mock::image(),
+				workload: Workload {
+					deploy_blocks,
+					..crate::mock::workload()
+				},
 				hours,
 				plan,
 				max_price,
@@ -250,6 +258,7 @@ pub struct Placing {
 	pub plan: Plan,
 	pub max_price: Balance,
 	pub credits: Balance,
+	pub deploy_blocks: u16,
 }
 
 /// Who did what is to be explained.
@@ -274,11 +283,9 @@ pub struct Model {
 	accounts: BTreeMap<AccountId, Balance>,
 	/// What the pot has besides what credits need.
 	spare: Balance,
-	/// Workers that were idle before this block's hooks of orders: those that were due in a check, and those
-	/// that were not.
-	busy: BTreeSet<WorkerId>,
+	/// Workers that could be rented before this block's hooks of orders.
 	idle: BTreeSet<WorkerId>,
-	/// Some of them had checks that were over, so many that not all are looked after.
+	/// Some of them had checks that were over, and so many have one open that not all are closed first.
 	crowded: bool,
 	/// What must come next, and what must have been said besides.
 	due: VecDeque<Event<World>>,
@@ -315,7 +322,6 @@ impl Model {
 			credits: BTreeMap::new(),
 			accounts: accounts(),
 			spare: ED,
-			busy: BTreeSet::new(),
 			idle: BTreeSet::new(),
 			crowded: false,
 			due: VecDeque::new(),
@@ -394,7 +400,11 @@ impl Model {
 			plan,
 			max_price,
 			credits,
+			deploy_blocks,
 		} = placing;
+		if !matches!(deploy_blocks, 0 | 75..=600) {
+			return Err(Error::<World>::InvalidWorkload.into());
+		}
 		let Requirement {
 			gpu_class,
 			gpu_count,
@@ -403,10 +413,12 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		if (*gpu_class > 0) != (*gpu_count > 0)
 			|| tiers.into_iter().any(|tier| *tier > 4)
+			|| (*gpu_class == 0 && *min_cpu == 0)
 			|| region.is_some_and(|code| !code.iter().all(u8::is_ascii_uppercase))
 		{
 			return Err(Error::<World>::InvalidRequirement.into());
@@ -573,9 +585,14 @@ impl Model {
 		self.pays(id, order, due);
 	}
 
-	/// A deployment that came to nothing costs 0.1 h.
+	/// A deployment that came to nothing by its customer's doing costs its time, 0.1 h at least.
 	fn pays_setup(&mut self, order: &mut Plain) {
-		let amount = order.cost(order.plan, SETUP).min(order.escrow.all());
+		let time = (now() - order.matched_at).max(SETUP);
+		self.pays_treasury(order, order.cost(order.plan, time));
+	}
+
+	fn pays_treasury(&mut self, order: &mut Plain, due: Balance) {
+		let amount = due.min(order.escrow.all());
 		let lives = self.accounts.get(&TREASURY).is_some_and(|has| *has > 0);
 		if lives || amount >= ED {
 			self.collects(order, amount);
@@ -621,25 +638,19 @@ impl Model {
 		});
 	}
 
-	/// The money of an order that was served, where it ends as it was meant to, or its container did.
-	/// `proved` says that its last check has come.
+	/// The money of an order whose paid time is over, or that was cancelled. `proved` says that its last check
+	/// has come.
 	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
-		let cancelled = order
-			.end
-			.is_some_and(|end| end.reason == CloseReason::Cancelled);
-		match (cancelled, proved) {
+		match (order.is_cancelled(), proved) {
 			(true, true) => {
-				let due = order.due_cancelled();
+				let due = order.used(order.proved);
 				self.pays(id, order, due);
 				self.credits_rest(order);
 			}
 			(true, false) => {
 				self.pays_proved(id, order);
 				// Only what the check would have cost goes back as it was paid.
-				let mut best = order.clone();
-				best.prove(best.ends_at, BlockNumber::MAX);
-				let due = best.due_cancelled();
-				let tail = due.saturating_sub(order.paid + order.fees);
+				let tail = order.run().saturating_sub(order.paid + order.fees);
 				self.refunds(order, tail.min(order.escrow.all()));
 				self.credits_rest(order);
 			}
@@ -647,6 +658,20 @@ impl Model {
 				self.pays_proved(id, order);
 				self.refunds_rest(order);
 			}
+		}
+	}
+
+	/// The money of an order whose container ended, or did not answer: it costs what a cancellation costs.
+	fn settles_stopped(&mut self, id: OrderId, order: &mut Plain) {
+		order.ends_at = order.ends_at.min(now());
+		self.pays_proved(id, order);
+		let due = order.run().saturating_sub(order.paid + order.fees);
+		self.pays_treasury(order, due);
+		let was_over = order.end.is_some() && !order.is_cancelled();
+		if order.is_cancelled() || (order.proved > 0 && !was_over) {
+			self.credits_rest(order);
+		} else {
+			self.refunds_rest(order);
 		}
 	}
 
@@ -674,6 +699,12 @@ impl Model {
 		self.due.push_back(event);
 	}
 
+	fn goes_down(&mut self, id: OrderId, order: &mut Plain) {
+		self.settles_stopped(id, order);
+		let event = self.closes(id, order, CloseReason::ServiceDown);
+		self.due.push_back(event);
+	}
+
 	fn finishes(&mut self, id: OrderId, order: &mut Plain) {
 		let reason = order.end.expect("it is closing").reason;
 		self.settles(id, order, true);
@@ -694,7 +725,7 @@ impl Model {
 			Some(Finding::Offline) => self.fails(id, &mut order),
 			Some(Finding::NotServing) => {
 				if order.is_served() && start > order.matched_at {
-					self.fails(id, &mut order);
+					self.goes_down(id, &mut order);
 				}
 				order.credited_to = order.credited_to.max(start);
 			}
@@ -706,7 +737,7 @@ impl Model {
 
 	fn confirms(&mut self, heard: &Heard, order: &mut Plain) {
 		let (id, start) = (heard.order, heard.round_start);
-		let gap = kaisar_math::rounds::max_gap(CheckPeriod::get(), PHASE);
+		let gap = heard.credit;
 		let rented = if heard.false_proof {
 			// All that was pending is void.
 			order.credited_to = now();
@@ -842,6 +873,7 @@ impl Model {
 			requirement,
 			hours,
 			plan,
+			deploy_blocks,
 			..
 		} = *placing;
 		if charged.credits > 0 {
@@ -864,8 +896,8 @@ impl Model {
 				worker: None,
 				floor: 0,
 				placed_at: now(),
-				patient_until: now() + 2,
 				matched_at: 0,
+				deploy_blocks,
 				deploy_by: 0,
 				started_at: 0,
 				ends_at: 0,
@@ -895,7 +927,7 @@ impl Model {
 		}
 	}
 
-	/// Whether a worker is what an order asks for.
+	/// Whether a worker meets an order's requirement.
 	fn fits(order: &Plain, worker: WorkerId) -> bool {
 		let Requirement {
 			gpu_class,
@@ -905,46 +937,47 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			arch,
+			min_driver,
+			min_cuda,
 		} = order.requirement;
 		let record = record(worker);
-		let Some(profile) = record.profile else {
+		let (Some(profile), spec) = (record.profile, record.spec) else {
 			return false;
 		};
 		profile.gpu_class == gpu_class
 			&& profile.gpu_count == gpu_count
 			&& profile.bandwidth >= min_bandwidth
 			&& profile.cpu >= min_cpu
+			&& (gpu_class > 0 || profile.cpu == min_cpu)
 			&& profile.memory >= min_memory
 			&& profile.disk >= min_disk
-			&& region.is_none_or(|region| region == record.spec.region)
+			&& region.is_none_or(|region| region == spec.region)
+			&& arch.is_none_or(|arch| arch == spec.arch)
+			&& min_driver.is_none_or(|driver| driver <= spec.driver)
+			&& min_cuda.is_none_or(|cuda| cuda <= spec.cuda)
 			&& record.price_floor <= order.spans[0].1[order.plan as usize]
-			&& record.barred_until <= now()
 	}
 
 	/// Those that an order could have had and that are idle still, by how good they are. The world is so
 	/// small that all of them are looked at.
-	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (Perbill, u8)> {
+	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (u32, u8)> {
 		let seen = |worker: &WorkerId| !self.crowded || !<Popw as Checks>::is_open(*worker);
 		self.idle
 			.iter()
-			.filter(|worker| record(**worker).state() == WorkerState::Online && seen(worker))
+			.filter(|worker| <Providers as Market>::candidate(**worker).is_some() && seen(worker))
 			.filter(|worker| Self::fits(order, **worker))
 			.map(|worker| Self::rank(*worker))
 			.collect::<Vec<_>>()
 			.into_iter()
 	}
 
-	/// Whether an idle worker would do that is due in a check.
-	fn is_worth_waiting(order: &Plain, worker: WorkerId) -> bool {
-		record(worker).state() == WorkerState::Online
-			&& <Popw as Checks>::is_due(worker)
-			&& Self::fits(order, worker)
-	}
-
-	fn rank(worker: WorkerId) -> (Perbill, u8) {
+	/// Reliability in eighths, begun ones counted, and bandwidth.
+	fn rank(worker: WorkerId) -> (u32, u8) {
 		let record = record(worker);
 		let bandwidth = record.profile.map_or(0, |profile| profile.bandwidth);
-		(record.history.reliability(), bandwidth)
+		let reliability = record.history.reliability().deconstruct();
+		(reliability.div_ceil(1_000_000_000 / 8), bandwidth)
 	}
 
 	fn matches(
@@ -958,6 +991,9 @@ impl Model {
 		assert_eq!(order.state, OrderState::Matching);
 		assert!(now() >= order.placed_at + 2);
 		assert!(Self::fits(order, worker), "{order:?}");
+		assert!(self.idle.contains(&worker) && record(worker).barred_until <= now());
+		assert!(!record(worker).is_marked(), "no full check came first");
+		assert!(!<Popw as Checks>::census_prepares());
 		let best = self.left_over(order).max();
 		assert!(best <= Some(Self::rank(worker)), "a better one was idle");
 		order.state = OrderState::Deploying;
@@ -965,7 +1001,11 @@ impl Model {
 		order.floor = record(worker).price_floor;
 		order.matched_at = now();
 		order.credited_to = now();
-		order.deploy_by = now() + DEADLINE;
+		order.deploy_by = now()
+			+ match order.deploy_blocks {
+				0 => DEADLINE,
+				blocks => blocks.into(),
+			};
 		Event::OrderMatched {
 			order: id,
 			worker,
@@ -1022,9 +1062,7 @@ impl Model {
 			(OrderState::Matching, Why::NoSuitableWorker) => {
 				assert!(matches!(cause, Cause::Hook) && now() >= order.placed_at + 2);
 				assert_eq!(self.left_over(order).max(), None, "{order:?}");
-				let waited = now() >= order.placed_at + PATIENCE;
-				let mut busy = self.busy.iter();
-				assert!(waited || !busy.any(|worker| Self::is_worth_waiting(order, *worker)));
+				assert!(!<Popw as Checks>::census_prepares());
 				self.refunds_rest(order);
 			}
 			(OrderState::Matching, Why::Cancelled) if by_customer => self.refunds_rest(order),
@@ -1032,21 +1070,25 @@ impl Model {
 				self.pays_setup(order);
 				self.refunds_rest(order);
 			}
-			(OrderState::Deploying, Why::ImageFailed) => {
-				let Cause::Call(who, Act::Fail(called, reason)) = cause else {
+			(OrderState::Deploying, Why::DeployFailed) if by_itself => {
+				assert!(now() > order.deploy_by);
+				self.refunds_rest(order);
+			}
+			(OrderState::Deploying, Why::ImageFailed | Why::DeployFailed) => {
+				let Cause::Call(who, Act::Fail(called, failure)) = cause else {
 					panic!("{cause:?}")
 				};
 				assert_eq!((called, Some(who)), (id, owner));
 				self.say(Event::DeploymentFailed {
 					order: id,
 					worker: order.worker.expect("it has an owner"),
-					reason,
+					reason: failure,
 				});
-				self.pays_setup(order);
-				self.refunds_rest(order);
-			}
-			(OrderState::Deploying, Why::DeployFailed) if by_itself => {
-				assert!(now() > order.deploy_by);
+				// Only the customer's fault costs the customer.
+				assert_eq!(failure.is_customers(), reason == Why::ImageFailed);
+				if failure.is_customers() {
+					self.pays_setup(order);
+				}
 				self.refunds_rest(order);
 			}
 			(OrderState::Active | OrderState::Closing, Why::Exited) => {
@@ -1059,12 +1101,12 @@ impl Model {
 					worker: order.worker.expect("it has an owner"),
 					code,
 				});
-				self.settles(id, order, false);
+				self.settles_stopped(id, order);
 			}
 			(OrderState::Closing, reason) if by_itself => {
 				let end = order.end.expect("it is closing");
 				assert_eq!(end.reason, reason);
-				assert!(now() >= end.since + 2 * TIMEOUT, "it was not waited for");
+				assert!(now() >= end.since + 16 * TIMEOUT, "it was not waited for");
 				self.settles(id, order, false);
 			}
 			_ => panic!("{order:?} is closed as {reason:?} of {cause:?}"),
@@ -1154,18 +1196,20 @@ impl Model {
 	/// Workers that an order could be matched with, if one waits for it.
 	pub fn look_around(&mut self) {
 		self.idle.clear();
-		self.busy.clear();
 		if self
 			.orders
 			.values()
 			.any(|order| order.state == OrderState::Matching)
 		{
-			(self.busy, self.idle) = workers()
-				.filter(|(_, record)| record.state() == WorkerState::Online)
+			self.idle = workers()
 				.map(|(worker, _)| worker)
-				.partition(|worker| <Popw as Checks>::is_due(*worker));
-			let over = self.idle.iter().filter(|worker| is_over(**worker));
-			self.crowded = over.count() >= 2;
+				.filter(|worker| <Providers as Market>::candidate(*worker).is_some())
+				.collect();
+			let open = self
+				.idle
+				.iter()
+				.filter(|worker| <Popw as Checks>::is_open(**worker));
+			self.crowded = open.count() > 2 && self.idle.iter().any(|worker| is_over(*worker));
 		}
 	}
 
@@ -1194,18 +1238,14 @@ impl Model {
 	pub fn on_time(&mut self) {
 		for (id, order) in &mut self.orders {
 			let late = match order.state {
-				OrderState::Matching if now() == order.placed_at + 2 => {
-					// Those that would do are in a check. It is looked at again, behind those that wait
-					// by then.
-					order.patient_until = order.placed_at + PATIENCE + AGAIN + 2;
-					let mut others = workers().map(|(worker, _)| worker);
-					!others.any(|worker| Self::is_worth_waiting(order, worker))
+				OrderState::Matching => {
+					let rests = <Popw as Checks>::census_prepares() || self.crowded;
+					now() >= order.placed_at + 2 && !rests
 				}
-				OrderState::Matching => now() > order.patient_until,
 				OrderState::Deploying => now() > order.deploy_by,
 				OrderState::Active => now() >= order.ends_at,
-				// Sixteen times its check was not over, and twice there was none.
-				OrderState::Closing => order.end.is_none_or(|end| now() > end.since + 18 * TIMEOUT),
+				// It is looked at sixteen times.
+				OrderState::Closing => order.end.is_none_or(|end| now() > end.since + 16 * TIMEOUT),
 				OrderState::Closed { .. } => {
 					now() >= order.closed_at + HISTORY && Orders::<World>::contains_key(id)
 				}
@@ -1355,21 +1395,15 @@ impl Model {
 		let placed = self.orders.values().filter(|order| order.has_worker());
 		assert_eq!(placed.count(), open.len(), "no worker has two");
 
-		let mut idle = BTreeSet::new();
-		for (worker, record) in workers() {
-			if record.state() == WorkerState::Online {
-				let gpus = record.gpus();
-				idle.insert((gpus, None, worker));
-				idle.insert((gpus, Some(record.spec.region), worker));
-			}
-		}
+		// Others than those that can be rented are in no index; Providers sees to it that those are.
 		let mut listed = BTreeSet::new();
 		for (bucket, head) in pallet_providers::BucketHeads::<World>::iter() {
 			for worker in head.first {
-				let gpus = (bucket.gpu_class, bucket.gpu_count);
-				assert!(listed.insert((gpus, bucket.region, worker)), "listed twice");
+				assert!(listed.insert((bucket.region, worker)), "listed twice");
+				let record = record(worker);
+				assert_eq!(record.state(), WorkerState::Online);
+				assert!(record.barred_until <= now() && !record.is_marked());
 			}
 		}
-		assert_eq!(idle, listed);
 	}
 }
