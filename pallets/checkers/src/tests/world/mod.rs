@@ -28,6 +28,7 @@ use sp_runtime::{
 mod attacks;
 mod draw;
 mod lives;
+mod market;
 mod property;
 
 pub type AccountPublic = <MultiSignature as Verify>::Signer;
