@@ -372,8 +372,11 @@ fn time_of(hours: u32, units: u32, unit: &str) -> String {
 
 /// What runs.
 fn image(order: &Order) -> String {
-	let text = order.workload.run.image.to_string();
-	match order.workload.template {
+	let Some(workload) = &order.workload else {
+		return String::new();
+	};
+	let text = workload.run.image.to_string();
+	match workload.template {
 		Some(template) => format!("{text} (template {template})"),
 		None => text,
 	}
@@ -408,7 +411,7 @@ fn facts(found: &Order, now: u32) -> String {
 		.add("State", order.state.text())
 		.maybe("", meaning)
 		.add("Customer", order.customer)
-		.add("Image", image(found))
+		.maybe("Image", found.workload.is_some().then(|| image(found)))
 		.add("Machine", describe(order.requirement))
 		.maybe("Worker", order.worker)
 		.add("Plan", format!("{}, {} h", order.plan, found.hours))
@@ -436,7 +439,10 @@ fn facts(found: &Order, now: u32) -> String {
 				)
 			}),
 		)
-		.add("Client key", found.workload.client_key)
+		.maybe(
+			"Client key",
+			found.workload.as_ref().map(|workload| workload.client_key),
+		)
 		.text()
 }
 

@@ -38,8 +38,12 @@ chain_types! {
 	struct Template {
 		/// The OCI reference.
 		pub image: Text,
-		/// The port that customers are connected to.
-		pub port: Option<u16>,
+		/// Arguments, in place of the image's own.
+		pub args: Vec<Text>,
+		/// Variables of the environment.
+		pub env: Vec<Text>,
+		/// Ports that customers are connected to; by default those that the image exposes.
+		pub ports: Vec<u16>,
 	}
 }
 

@@ -151,11 +151,11 @@ fn an_order_is_read_as_the_chain_shows_it() {
 	};
 	let money = |kai, credits| theirs::Money { kai, credits };
 	let run = theirs::Template {
-		image: b"nginx".to_vec().try_into().expect("it is short"),
-		port: Some(8_080),
+		ports: vec![8_080].try_into().expect("it is one"),
 		capabilities: vec![theirs::Capability::Kill]
 			.try_into()
 			.expect("it is one"),
+		..theirs::Template::of(b"nginx".to_vec().try_into().expect("it is short"))
 	};
 	let order = theirs::Order::<Account> {
 		customer: Account::new([7; 32]),
@@ -178,7 +178,6 @@ fn an_order_is_read_as_the_chain_shows_it() {
 		proved_to: 300,
 		proved: 280,
 		ending: None,
-		failed: false,
 		issue: Some(theirs::OpenIssue {
 			reason: order::Issue::Other,
 			bond: 10,
@@ -199,11 +198,13 @@ fn an_order_is_read_as_the_chain_shows_it() {
 	let view = theirs::OrderView {
 		id: 9,
 		order,
-		workload: theirs::Workload {
+		workload: Some(theirs::Ordered {
 			template: Some(3),
 			run,
+			sealed: true,
+			failover: false,
 			client_key: order::ClientKey::from_raw([8; 32]),
-		},
+		}),
 		hours: 1,
 		used: 93,
 	};
@@ -249,12 +250,14 @@ fn an_order_is_read_as_the_chain_shows_it() {
 			credits: Kai(4)
 		}
 	);
-	assert_eq!(seen.workload.run.image.to_string(), "nginx");
+	let workload = seen.workload.as_ref().expect("it is known");
+	assert_eq!(workload.run.image.to_string(), "nginx");
 	assert_eq!(
-		(seen.workload.template, seen.workload.run.port),
-		(Some(3), Some(8_080))
+		(workload.template, &workload.run.ports[..]),
+		(Some(3), &[8_080][..])
 	);
-	assert_eq!(seen.workload.client_key, Key([8; 32]));
+	assert!(workload.sealed && !workload.failover);
+	assert_eq!(workload.client_key, Key([8; 32]));
 
 	// Programs read the state in one place, whatever it is.
 	let json = serde_json::to_value(seen).expect("it is JSON");
@@ -280,6 +283,7 @@ fn every_reason_has_a_meaning() {
 		Why::Cancelled,
 		Why::ImageFailed,
 		Why::Exited,
+		Why::ServiceDown,
 		Why::DeployFailed,
 		Why::WorkerFailed,
 	] {

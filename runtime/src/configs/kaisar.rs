@@ -38,6 +38,8 @@ parameter_types! {
 	/// What a block gives to orders that end or wait for a worker before its extrinsics: a tenth. Where that
 	/// does not do, they get what the extrinsics leave.
 	pub OrdersHookWeight: Weight = Perbill::from_percent(10) * RuntimeBlockWeights::get().max_block;
+	/// What an operator's record keeps on hold until it is removed.
+	pub const RecordDeposit: Balance = KAI;
 	/// Licenses stay with who they were minted to for a year.
 	pub const LicenseLock: BlockNumber = 365 * DAYS;
 	/// The least vKAI that can be redeemed at once.
@@ -111,9 +113,11 @@ impl pallet_checkers::Config for Runtime {
 	type Checks = Popw;
 	type Workers = Providers;
 	type OnPoolChange = Rewards;
+	type RetiredPools = Rewards;
 	type CurrentEpoch = Rewards;
 	type Time = Timestamp;
 	type Deposit = checker_params::Deposit;
+	type RecordDeposit = RecordDeposit;
 	type WeightInfo = pallet_checkers::weights::SubstrateWeight<Runtime>;
 }
 
@@ -144,6 +148,8 @@ impl pallet_rewards::Config for Runtime {
 	type Split = rewards::Split;
 	type Ratio = rewards::Ratio;
 	type PodFeeCap = rewards::PodFeeCap;
+	type CpuOnlyWeight = rewards::CpuOnlyWeight;
+	type PayUncalibrated = rewards::PayUncalibrated;
 	type MaxStake = providers::MaxStake;
 	type HistoryDepth = rewards::HistoryDepth;
 	type Treasury = TreasuryAccount;
