@@ -6,9 +6,8 @@ use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
 	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId,
-	Outcome, Proved, RoundIndex, SeatResult, Seats, Verdict, Votes, WorkerId, WorkerInfo,
-	WorkerRegistry,
-	authorized::{Signer, genesis},
+	Outcome, Proved, RoundIndex, SeatResult, Seats, WorkerId, WorkerInfo, WorkerRegistry,
+	authorized::Signer,
 };
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
@@ -25,7 +24,12 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-	fn add(&mut self, other: Self) {
+	/// Whether a check was closed.
+	pub(crate) fn is_any(&self) -> bool {
+		self.confirming > 0 || self.changing > 0
+	}
+
+	pub(crate) fn add(&mut self, other: Self) {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
 		self.observers = self.observers.saturating_add(other.observers);
@@ -50,6 +54,9 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Returns how many draws the committee took, and what old check was closed first.
+	///
+	/// If that leaves a fee-less call nothing to do, it succeeds all the same: a failure would undo the
+	/// closing, and the call could be sent again and again.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
@@ -57,7 +64,10 @@ impl<T: Config> Pallet<T> {
 		root: [u8; 32],
 	) -> Result<(u32, Closed), DispatchError> {
 		let closed = Self::close_if_over(worker, None);
-		let (round, due) = Self::ensure_attest(worker, round)?;
+		let (round, due) = match Self::ensure_attest(worker, round) {
+			Err(_) if closed.is_any() && signer == Signer::Authorized => return Ok((0, closed)),
+			checked => checked?,
+		};
 		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
 
 		let (committee, draws) = Self::draw_committee(worker, &due.info.owner, &round);
@@ -66,6 +76,7 @@ impl<T: Config> Pallet<T> {
 				.iter()
 				.map(|operator| Seat {
 					operator: *operator,
+					number: Self::take_number(*operator, round.index),
 					vote: None,
 				})
 				.collect(),
@@ -103,139 +114,6 @@ impl<T: Config> Pallet<T> {
 		Ok((draws, closed))
 	}
 
-	/// What `commit` asks for, but for who sends it.
-	pub(crate) fn ensure_commit(
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
-		let round = Self::ensure_round(round, Phase::Commit)?;
-		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
-		ensure!(info.licenses > 0, Error::<T>::NoLicense);
-		let limit = kaisar_math::committee::batch_limit(
-			info.licenses,
-			AttestedCount::<T>::get(round.index),
-			round.params.committee_size.into(),
-			round.active,
-		);
-		ensure!(u32::from(batch) < limit, Error::<T>::BatchTooHigh);
-		let slot = (operator, Lane::of(round.index), batch);
-		ensure!(
-			Commitments::<T>::get(slot).is_none_or(|kept| kept.round < round.index),
-			Error::<T>::AlreadyCommitted
-		);
-		Ok((round, info))
-	}
-
-	pub(crate) fn do_commit(
-		signer: Signer<T::AccountId>,
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		hash: H256,
-	) -> DispatchResult {
-		let (round, info) = Self::ensure_commit(operator, round, batch)?;
-		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
-		Commitments::<T>::insert(
-			(operator, Lane::of(round.index), batch),
-			Commitment {
-				round: round.index,
-				hash,
-			},
-		);
-		Self::deposit_event(Event::Committed {
-			operator,
-			round: round.index,
-			batch,
-		});
-		Ok(())
-	}
-
-	/// What `reveal` asks for, but for who sends it.
-	pub(crate) fn ensure_reveal(
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		votes: &Votes,
-		salt: &[u8; 32],
-	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
-		let round = Self::ensure_round(round, Phase::Reveal)?;
-		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
-		let kept = Commitments::<T>::get((operator, Lane::of(round.index), batch))
-			.filter(|kept| kept.round == round.index)
-			.ok_or(Error::<T>::NoCommitment)?;
-		let hash = kaisar_primitives::commitment(
-			genesis::<T>(),
-			round.index,
-			operator,
-			batch,
-			votes,
-			salt,
-		);
-		ensure!(hash == kept.hash, Error::<T>::CommitmentMismatch);
-		Ok((round, info))
-	}
-
-	/// Returns what checks it closed.
-	pub(crate) fn do_reveal(
-		signer: Signer<T::AccountId>,
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		votes: &Votes,
-		salt: &[u8; 32],
-	) -> Result<Closed, DispatchError> {
-		let (round, info) = Self::ensure_reveal(operator, round, batch, votes, salt)?;
-		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
-
-		Commitments::<T>::remove((operator, Lane::of(round.index), batch));
-		T::Seats::revealed(operator, round.index);
-		let (mut counted, mut closed) = (0u32, Closed::default());
-		for (worker, verdict) in votes {
-			if let Some(closes) = Self::vote(operator, round.index, *worker, *verdict) {
-				counted = counted.saturating_add(1);
-				closed.add(closes);
-			}
-		}
-		let skipped = (votes.len() as u32).saturating_sub(counted);
-		Self::deposit_event(Event::Revealed {
-			operator,
-			round: round.index,
-			batch,
-			counted,
-			skipped,
-		});
-		Ok(closed)
-	}
-
-	/// Counts one vote. `None` if it does not count, else what it closed.
-	fn vote(
-		operator: OperatorId,
-		round: RoundIndex,
-		worker: WorkerId,
-		verdict: Verdict,
-	) -> Option<Closed> {
-		let Some(LastCheck::Open(mut check)) = LastChecks::<T>::get(worker) else {
-			return None;
-		};
-		if check.round != round {
-			return None;
-		}
-		let seat = check
-			.committee
-			.iter_mut()
-			.find(|seat| seat.operator == operator)?;
-		if seat.vote.is_some() {
-			return None;
-		}
-		seat.vote = Some(verdict);
-		if check.committee.iter().all(|seat| seat.vote.is_some()) {
-			return Some(Self::close(worker, check, None));
-		}
-		LastChecks::<T>::insert(worker, LastCheck::Open(check));
-		Some(Closed::default())
-	}
-
 	/// What `report_absent` asks for.
 	pub(crate) fn ensure_absent(worker: WorkerId, round: RoundIndex) -> Result<Round, Error<T>> {
 		let round = Rounds::<T>::get(round).ok_or(Error::<T>::UnknownRound)?;
@@ -247,13 +125,19 @@ impl<T: Config> Pallet<T> {
 		Ok(round)
 	}
 
+	/// Returns the weight of closing an old check and of the observers. As in [`Self::do_attest`], a fee-less
+	/// call succeeds if it closed one and has nothing left to do.
 	pub(crate) fn do_report_absent(
 		reporter: Option<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
-	) -> DispatchResult {
-		<Self as Checks>::touch(worker);
-		let round = Self::ensure_absent(worker, round)?;
+	) -> Result<Weight, DispatchError> {
+		let closed = Self::close_if_over(worker, None);
+		let touch = Self::weight_of_touch(&closed);
+		let round = match Self::ensure_absent(worker, round) {
+			Err(_) if closed.is_any() && reporter.is_none() => return Ok(touch),
+			checked => checked?,
+		};
 		let closing = Closing {
 			round: round.index,
 			round_start: round.start,
@@ -266,7 +150,7 @@ impl<T: Config> Pallet<T> {
 		};
 		let order = T::Workers::info(worker, round.index).and_then(|info| info.order);
 		T::Workers::absent(worker, &closing, reporter.as_ref())?;
-		T::OnClosed::on_closed(&ClosedCheck {
+		let observers = T::OnClosed::on_closed(&ClosedCheck {
 			worker,
 			order,
 			closing: &closing,
@@ -286,7 +170,7 @@ impl<T: Config> Pallet<T> {
 			round: round.index,
 			reporter,
 		});
-		Ok(())
+		Ok(touch.saturating_add(observers))
 	}
 
 	/// Whether the worker has a check that is over and not closed.
@@ -306,7 +190,7 @@ impl<T: Config> Pallet<T> {
 		for worker in workers {
 			closed.add(Self::close_if_over(*worker, finder));
 		}
-		ensure!(closed != Closed::default(), Error::<T>::NothingToFinalize);
+		ensure!(closed.is_any(), Error::<T>::NothingToFinalize);
 		Ok(closed)
 	}
 
@@ -340,6 +224,15 @@ impl<T: Config> Pallet<T> {
 		T::WeightInfo::finalize(closed.confirming, closed.changing).saturating_add(closed.observers)
 	}
 
+	/// Returns the weight of a check that a call closed before it did its own work, if there was one.
+	pub(crate) fn weight_of_touch(closed: &Closed) -> Weight {
+		if closed.is_any() {
+			Self::weight_of_closing(closed)
+		} else {
+			Weight::zero()
+		}
+	}
+
 	/// Closes the worker's check if it is over.
 	fn close_if_over(worker: WorkerId, finder: Option<&T::AccountId>) -> Closed {
 		match LastChecks::<T>::get(worker) {
@@ -352,7 +245,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Closes a check: tallies it, then informs the registries and the observers. Once a check. `finder` is
 	/// the account that closed it when nobody else had.
-	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
+	pub(crate) fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
 		let old = info.as_ref().and_then(|info| info.profile.as_ref());
 		let tally = Tally::of(&check, old);
@@ -497,7 +390,7 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn round_seed(round: RoundIndex) -> Option<H256> {
-		Rounds::<T>::get(round).map(|round| round.seed)
+		Rounds::<T>::get(round)?.trial_seed()
 	}
 
 	/// Looks through the first few thousand workers that attested in each running round.
@@ -517,6 +410,10 @@ impl<T: Config> Pallet<T> {
 	/// 2. A check that is open has a committee no larger than its size, of different operators.
 	/// 3. A round's list has as many entries as its count says.
 	/// 4. A commitment is kept in the lane of its round, and its round has started.
+	/// 5. An operator has no more commitments in a round than batches, and has opened no more of them. Those of
+	///    a running round that are not opened are in its slots.
+	/// 6. The numbers of an operator's seats in a running round differ, and are below their count.
+	/// 7. What an operator withheld counts as something.
 	#[cfg(any(
 		feature = "try-runtime",
 		feature = "runtime-benchmarks",
@@ -561,13 +458,6 @@ impl<T: Config> Pallet<T> {
 				"3: a list that does not fit its count"
 			);
 		}
-		for ((_, lane, _), commitment) in Commitments::<T>::iter() {
-			ensure!(
-				lane == Lane::of(commitment.round),
-				"4: a commitment in another lane"
-			);
-			ensure!(commitment.round < next, "4: a commitment of the future");
-		}
-		Ok(())
+		Self::try_commitments()
 	}
 }

@@ -175,6 +175,7 @@ impl<T: Config> Pallet<T> {
 					seats: check.committee.len() as u8,
 					full: check.full,
 					rented: check.rented,
+					number: seat.number,
 					voted: seat.vote.is_some(),
 				});
 			}

@@ -17,6 +17,7 @@ fn check(votes: &[Option<Verdict>]) -> Check {
 			.enumerate()
 			.map(|(operator, vote)| Seat {
 				operator: operator as u32,
+				number: 0,
 				vote: *vote,
 			})
 			.collect::<Vec<_>>()
