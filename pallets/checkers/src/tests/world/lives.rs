@@ -218,6 +218,7 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 		assert_ok!(Popw::commit(signed(1), 0, running.round, 0, hash, None));
 
 		// The next one is the new key's.
+		attest_in(1, rotated);
 		run_to(start_of(rotated) + PHASE + 1);
 		assert!(may_commit(rotated, 33));
 		assert!(!may_commit(rotated, 1));
@@ -234,5 +235,72 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 			|receipt| Checkers::annul_strike(signed(1), running.worker, running.round, receipt);
 		assert_noop!(annul(new), E::InvalidReceipt);
 		assert_ok!(annul(old));
+	});
+}
+
+/// Registry 15, with real rounds: a census takes 120 times as long as a spot round.
+#[test]
+fn an_operator_put_offline_comes_back_at_once_while_a_census_runs() {
+	with_three(|| {
+		next_block();
+		CheckPeriod::set(&1);
+		Idle::set(&(120 * MaxDue::get()));
+		let census = loop {
+			next_block();
+			let running = Popw::in_flight();
+			if let Some(census) = running.into_iter().find(|round| round % 2 == 1) {
+				break census;
+			}
+		};
+		CheckPeriod::set(&u32::MAX);
+		for outage in 0..3 {
+			// Its machine dies, and three rounds later it is offline.
+			for worker in 1..=3 {
+				assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Ready));
+				check(worker, |operator| (operator != 0).then_some(UP));
+			}
+			assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Offline));
+			assert!(Popw::in_flight().contains(&census));
+			// Repaired, with another key for good measure.
+			let (key, agent, proof) = keys(1, 40 + outage);
+			assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
+			assert_ok!(Checkers::go_online(signed(1)));
+			// In the census it sits as it did when that began.
+			assert_eq!(Checkers::seat(0, census), Some(0));
+			let old = checker_pair(1).public();
+			let info = <Checkers as Seats<_>>::operator(0, census);
+			assert_eq!(info.map(|info| info.key), Some(old.into()));
+			assert!(check(4, up).committee.contains(&0));
+		}
+	});
+}
+
+#[test]
+fn pruning_leaves_nothing_of_an_operator() {
+	with_three(|| {
+		let prune = || Checkers::prune_checker(signed(2), 0);
+		let running = attest(0);
+		// It commits, and never opens.
+		running.commit(|operator| (operator == 0).then_some(UP));
+		assert_ok!(Checkers::deregister_checker(signed(1)));
+		assert_noop!(prune(), E::StillNeeded);
+		run_to(start_of(running.round) + 10 * PHASE);
+		assert_ok!(prune());
+		assert_eq!(
+			pallet_popw::Commitments::<World>::iter_prefix((0,)).count(),
+			0
+		);
+		assert!(!pallet_popw::Withheld::<World>::contains_key(0));
+		assert_eq!(Checkers::operator_of(account(1)), None);
+		assert_eq!(Balances::free_balance(account(1)), FUNDS);
+		// The check in which it had a seat is closed only now.
+		assert!(<Popw as Checks>::is_open(0));
+		<Popw as Checks>::touch(0);
+		assert!(!<Popw as Checks>::is_open(0));
+		let mut seats = drawn_next();
+		seats.sort_unstable();
+		assert_eq!(seats, [1, 2]);
+		// The license is its holder's again.
+		assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));
 	});
 }
