@@ -142,7 +142,10 @@ fn licenses_that_are_not_active_take_no_seats_from_those_that_are() {
 		Operators::<World>::mutate(3, |record| {
 			let record = record.as_mut().unwrap();
 			record.ban = Some(u64::MAX);
-			record.redraw(<Popw as Checks>::next_round(), &Popw::in_flight());
+			record.redraw(
+				<Popw as Checks>::next_round(),
+				&<Popw as Checks>::in_flight(),
+			);
 		});
 		ActiveLicenses::<World>::put(30);
 		let next = attest(1).round;

@@ -247,7 +247,7 @@ fn an_operator_put_offline_comes_back_at_once_while_a_census_runs() {
 		Idle::set(&(120 * MaxDue::get()));
 		let census = loop {
 			next_block();
-			let running = Popw::in_flight();
+			let running = <Popw as Checks>::in_flight();
 			if let Some(census) = running.into_iter().find(|round| round % 2 == 1) {
 				break census;
 			}
@@ -260,7 +260,7 @@ fn an_operator_put_offline_comes_back_at_once_while_a_census_runs() {
 				check(worker, |operator| (operator != 0).then_some(UP));
 			}
 			assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Offline));
-			assert!(Popw::in_flight().contains(&census));
+			assert!(<Popw as Checks>::in_flight().contains(&census));
 			// Repaired, with another key for good measure.
 			let (key, agent, proof) = keys(1, 40 + outage);
 			assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
