@@ -13,8 +13,8 @@
 //! | [`reward`] | pots, ratio, shares of a pot, the cap of rented time, vKAI terms, fees |
 //! | [`members`] | the members' part of a pool's reward, and what a share of it has earned |
 //! | [`stake`] | minimum stake, shares of a pool, slashes and bounties |
-//! | [`committee`] | majority, median, how many draws and batches, chance of detection |
-//! | [`rounds`] | length of a census, chance of being due, the longest credited gap |
+//! | [`committee`] | drawing, majorities, draws and batches, chance of detection |
+//! | [`rounds`] | length of a census, chance of being due, the time that a check may credit |
 //! | [`arith`] | multiply and divide through 256 bits, rounding down |
 //!
 //! ## Exactness
@@ -31,6 +31,8 @@
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
+
+extern crate alloc;
 
 pub mod arith;
 pub mod classes;

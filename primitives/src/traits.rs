@@ -185,6 +185,13 @@ pub trait Checks {
 	/// Whether the worker is due in a round whose attest phase runs and has not attested yet.
 	fn is_due(worker: WorkerId) -> bool;
 
+	/// Whether anything can still be held against the worker: its check is open, it is due in a round that
+	/// runs and has not attested, or its absence can still be reported. Other rounds that run do not matter,
+	/// so at a million workers it lasts no longer than at ten.
+	fn is_held(worker: WorkerId) -> bool {
+		Self::is_open(worker) || Self::is_due(worker)
+	}
+
 	/// Marks the worker: it is due once, in the next spot round that has room for it.
 	fn force(worker: WorkerId) -> DispatchResult;
 

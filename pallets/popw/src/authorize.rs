@@ -1,7 +1,7 @@
 //! Fee-less calls: the pool admits only what will succeed, or will at least be used up.
 //!
 //! Every check that the call makes is made here first, and the signature, which costs most, last. A call that
-//! first closes an old check of its worker, and then has nothing left to do, succeeds: it was used up for that.
+//! closes an old check of its worker first succeeds and does nothing more: it was used up for that.
 //!
 //! The calls of a round have the highest priority, closing half of it; the runtime keeps all signed
 //! transactions below both, whatever their tip. A transaction lives no longer than its phase. Two copies
@@ -125,7 +125,7 @@ impl<T: Config> Pallet<T> {
 		worker: &WorkerId,
 		round: &RoundIndex,
 	) -> TransactionValidityWithRefund {
-		let round = Self::ensure_absent(*worker, *round).map_err(refuse::<T>)?;
+		let (round, _) = Self::ensure_absent(*worker, *round).map_err(refuse::<T>)?;
 		accept(
 			"popw/absent",
 			(worker, round.index),

@@ -94,15 +94,20 @@ fn set_block<T: Config>(number: BlockNumber) {
 	frame_system::Pallet::<T>::set_block_number(number.into());
 }
 
-/// Starts the next spot round; the next block is the first of its attest phase.
+/// Starts the next spot round and its trial; the next block is the first of its attest part.
 fn start<T: Config>() -> Round {
 	let index = NextRound::<T>::get();
 	let start = NextStart::<T>::get().max(1);
 	set_block::<T>(start);
 	Popw::<T>::on_initialize(start.into());
 	Popw::<T>::on_finalize(start.into());
-	set_block::<T>(start.saturating_add(1));
-	Rounds::<T>::get(index).expect("it was just started")
+	let round = Rounds::<T>::get(index).expect("it was just started");
+	if round.trial > start {
+		set_block::<T>(round.trial);
+		Popw::<T>::on_finalize(round.trial.into());
+	}
+	set_block::<T>(round.trial.saturating_add(1));
+	Rounds::<T>::get(index).expect("it is there")
 }
 
 /// Has all workers attest.
@@ -437,10 +442,14 @@ mod benchmarks {
 
 		#[block]
 		{
-			Popw::<T>::start_round(now);
+			let numbers = Popw::<T>::note_numbers();
+			Popw::<T>::start_round(now, numbers);
 		}
 
-		assert_eq!(Starting::<T>::get().map(|round| round.index), Some(index));
+		assert_eq!(
+			Starting::<T>::get().map(|start| start.spot.index),
+			Some(index)
+		);
 	}
 
 	/// Folding the block's randomness, and seeding the round that it starts.

@@ -5,12 +5,20 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
-	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId,
-	Outcome, Proved, RoundIndex, SeatResult, Seats, WorkerId, WorkerInfo, WorkerRegistry,
-	authorized::Signer,
+	CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId, Outcome,
+	Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, WorkerId, WorkerInfo,
+	WorkerRegistry, WorkerState, authorized::Signer,
 };
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
+
+/// What an attestation did, for its weight.
+pub(crate) enum Attest {
+	/// It opened a check, whose committee took so many draws.
+	Opened { draws: u32 },
+	/// It closed an earlier check, and did nothing more.
+	Touched(Closed),
+}
 
 /// Counts of the checks that a call closed, for its weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,11 +32,6 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-	/// Whether a check was closed.
-	pub(crate) fn is_any(&self) -> bool {
-		self.confirming > 0 || self.changing > 0
-	}
-
 	pub(crate) fn add(&mut self, other: Self) {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
@@ -43,7 +46,7 @@ impl<T: Config> Pallet<T> {
 		Ok(round)
 	}
 
-	/// What `attest` asks for, but for who sends it.
+	/// Checks everything that `attest` needs except its sender.
 	pub(crate) fn ensure_attest(
 		worker: WorkerId,
 		round: RoundIndex,
@@ -53,34 +56,41 @@ impl<T: Config> Pallet<T> {
 		Ok((round, due))
 	}
 
-	/// Returns how many draws the committee took, and what old check was closed first.
-	///
-	/// If that leaves a fee-less call nothing to do, it succeeds all the same: a failure would undo the
-	/// closing, and the call could be sent again and again.
+	/// Opens the worker's check; or closes an earlier one that is over. The pool admitted the call by the
+	/// worker as it stood before that, so the call is used up then: if it failed, the closing would be undone,
+	/// and the same call could come again and again.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
 		root: [u8; 32],
-	) -> Result<(u32, Closed), DispatchError> {
+	) -> Result<Attest, DispatchError> {
 		let closed = Self::close_if_over(worker, None);
-		let (round, due) = match Self::ensure_attest(worker, round) {
-			Err(_) if closed.is_any() && signer == Signer::Authorized => return Ok((0, closed)),
-			checked => checked?,
-		};
+		if closed != Closed::default() {
+			return Ok(Attest::Touched(closed));
+		}
+		let (round, due) = Self::ensure_attest(worker, round)?;
 		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
 
 		let (committee, draws) = Self::draw_committee(worker, &due.info.owner, &round);
-		let seats = BoundedVec::truncate_from(
-			committee
-				.iter()
-				.map(|operator| Seat {
-					operator: *operator,
-					number: Self::take_number(*operator, round.index),
-					vote: None,
-				})
-				.collect(),
-		);
+		let weight: u32 = committee.iter().map(|(_, weight)| *weight).sum();
+		let size = u8::try_from(weight)
+			.unwrap_or(u8::MAX)
+			.max(round.committee_size);
+		let seats = committee
+			.iter()
+			.map(|(operator, weight)| Seat {
+				operator: *operator,
+				weight: u8::try_from(*weight).unwrap_or(u8::MAX),
+				number: Self::take_number(*operator, round.index),
+				vote: None,
+			})
+			.collect();
+		let credit = if due.rented || round.kind == RoundKind::Census {
+			round.credit
+		} else {
+			0
+		};
 		T::Workers::attested(worker, round.index)?;
 		LastChecks::<T>::insert(
 			worker,
@@ -90,12 +100,12 @@ impl<T: Config> Pallet<T> {
 				ends: round.ends(),
 				attested_at: Self::now(),
 				root,
-				size: round.params.committee_size,
-				committee: seats,
-				verify_only: due.verify_only,
+				size,
+				min_operators: round.min_operators,
+				committee: BoundedVec::truncate_from(seats),
 				full: due.full,
 				rented: due.rented,
-				max_gap: round.params.max_gap,
+				credit,
 			}),
 		);
 		let position = AttestedCount::<T>::get(round.index);
@@ -111,38 +121,40 @@ impl<T: Config> Pallet<T> {
 			root,
 			committee,
 		});
-		Ok((draws, closed))
+		Ok(Attest::Opened { draws })
 	}
 
-	/// What `report_absent` asks for.
-	pub(crate) fn ensure_absent(worker: WorkerId, round: RoundIndex) -> Result<Round, Error<T>> {
+	/// Checks everything that `report_absent` needs. Returns whether the worker was rented, too.
+	pub(crate) fn ensure_absent(
+		worker: WorkerId,
+		round: RoundIndex,
+	) -> Result<(Round, bool), Error<T>> {
 		let round = Rounds::<T>::get(round).ok_or(Error::<T>::UnknownRound)?;
 		ensure!(
 			matches!(round.phase(Self::now()), Phase::Commit | Phase::Reveal),
 			Error::<T>::WrongPhase
 		);
-		Self::due(worker, &round)?;
-		Ok(round)
+		let due = Self::due(worker, &round)?;
+		Ok((round, due.rented))
 	}
 
-	/// Returns the weight of closing an old check and of the observers. As in [`Self::do_attest`], a fee-less
-	/// call succeeds if it closed one and has nothing left to do.
+	/// Finds the worker offline; or closes an earlier check of it that is over, see [`Self::do_attest`].
+	/// Returns the weight.
 	pub(crate) fn do_report_absent(
 		reporter: Option<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
 	) -> Result<Weight, DispatchError> {
 		let closed = Self::close_if_over(worker, None);
-		let touch = Self::weight_of_touch(&closed);
-		let round = match Self::ensure_absent(worker, round) {
-			Err(_) if closed.is_any() && reporter.is_none() => return Ok(touch),
-			checked => checked?,
-		};
+		if closed != Closed::default() {
+			return Ok(Self::weight_of_closing(&closed));
+		}
+		let (round, rented) = Self::ensure_absent(worker, round)?;
 		let closing = Closing {
 			round: round.index,
 			round_start: round.start,
 			outcome: Outcome::Offline,
-			rented: false,
+			rented,
 			full: false,
 			credit: 0,
 			false_proof: false,
@@ -163,6 +175,7 @@ impl<T: Config> Pallet<T> {
 			LastCheck::Closed {
 				round: round.index,
 				at: Self::now(),
+				remeasure: false,
 			},
 		);
 		Self::deposit_event(Event::AbsentReported {
@@ -170,7 +183,7 @@ impl<T: Config> Pallet<T> {
 			round: round.index,
 			reporter,
 		});
-		Ok(touch.saturating_add(observers))
+		Ok(T::WeightInfo::report_absent().saturating_add(observers))
 	}
 
 	/// Whether the worker has a check that is over and not closed.
@@ -190,28 +203,31 @@ impl<T: Config> Pallet<T> {
 		for worker in workers {
 			closed.add(Self::close_if_over(*worker, finder));
 		}
-		ensure!(closed.is_any(), Error::<T>::NothingToFinalize);
+		ensure!(closed != Closed::default(), Error::<T>::NothingToFinalize);
 		Ok(closed)
 	}
 
-	/// A worker that was marked for a round while an earlier check of it was open, in block `at` for the last
-	/// time, could not attest in it: it is due in the next one. Else it would be found absent for a check that
-	/// it was not let into.
-	fn postpone_mark(
-		worker: WorkerId,
-		closed: RoundIndex,
-		at: BlockNumber,
-		info: Option<&WorkerInfo<T::AccountId>>,
-	) {
-		let marked = info
-			.and_then(|info| info.forced)
-			.filter(|forced| forced.round > closed)
-			.and_then(|forced| Rounds::<T>::get(forced.round))
-			.filter(|round| round.is_taken_until(at));
-		if let Some(round) = marked {
-			let moved = T::Workers::postpone(worker, round.index, NextRound::<T>::get());
+	/// Moves a mark of the worker, whose check was over in block `at`, if the round of the mark began before that
+	/// or is over: the worker could not prepare in it with the others, or attested elsewhere. It is due in the
+	/// next one; a mark never falls due in a round that has begun.
+	fn postpone_mark(worker: WorkerId, closed: RoundIndex, at: kaisar_primitives::BlockNumber) {
+		let Some(mark) = T::Workers::info(worker, closed).and_then(|info| info.forced) else {
+			return;
+		};
+		let begun = match Rounds::<T>::get(mark.round) {
+			Some(round) => round.start <= at || round.phase(Self::now()) == Phase::Over,
+			// Its start is not over, or its record is gone.
+			None => mark.round < NextRound::<T>::get(),
+		};
+		if begun {
+			let moved = T::Workers::postpone(worker, mark.round, Self::counts_from());
 			let _ = moved.defensive_proof("the registry refuses nothing that Popw sends");
 		}
+	}
+
+	/// Returns the most that closing an earlier check before a call can take.
+	pub(crate) fn max_weight_of_touch() -> Weight {
+		T::WeightInfo::finalize(0, 1).saturating_add(T::OnClosed::max_weight())
 	}
 
 	/// Returns the most that the observers of `n` closed checks can take.
@@ -222,15 +238,6 @@ impl<T: Config> Pallet<T> {
 	/// Returns the weight of checks that were closed outside a reveal.
 	pub(crate) fn weight_of_closing(closed: &Closed) -> Weight {
 		T::WeightInfo::finalize(closed.confirming, closed.changing).saturating_add(closed.observers)
-	}
-
-	/// Returns the weight of a check that a call closed before it did its own work, if there was one.
-	pub(crate) fn weight_of_touch(closed: &Closed) -> Weight {
-		if closed.is_any() {
-			Self::weight_of_closing(closed)
-		} else {
-			Weight::zero()
-		}
 	}
 
 	/// Closes the worker's check if it is over.
@@ -247,14 +254,24 @@ impl<T: Config> Pallet<T> {
 	/// the account that closed it when nobody else had.
 	pub(crate) fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
-		let old = info.as_ref().and_then(|info| info.profile.as_ref());
-		let tally = Tally::of(&check, old);
+		let old = info.as_ref().and_then(|info| info.profile);
+		let bound = info.as_ref().map(|info| info.spec.bound());
+		let tally = Tally::of(&check, old.as_ref(), &bound.unwrap_or_default());
 		let at = Self::now().min(check.ends);
+		let new = match tally.outcome {
+			Outcome::Online { profile, .. } => profile,
+			Outcome::Offline | Outcome::NoConsensus => None,
+		};
 		LastChecks::<T>::insert(
 			worker,
 			LastCheck::Closed {
 				round: check.round,
 				at,
+				remeasure: match (new, old) {
+					(Some(new), Some(old)) => lowers_a_tier(&new, &old),
+					(Some(_), None) => false,
+					(None, _) => check.full,
+				},
 			},
 		);
 
@@ -264,15 +281,15 @@ impl<T: Config> Pallet<T> {
 			outcome: tally.outcome,
 			rented: check.rented,
 			full: check.full,
-			credit: if check.verify_only { 0 } else { check.max_gap },
+			credit: check.credit,
 			false_proof: tally.false_proof,
-			slashes: tally.false_proof || tally.outcome == Outcome::Offline,
+			slashes: tally.slashes,
 		};
 		// The registry refuses nothing that Popw sends. Should it ever do so, the check is closed
 		// nevertheless, so that nobody is stuck, and its seats are paid.
 		let (order, proved) = match T::Workers::closed(worker, &closing, finder) {
 			Ok(proved) => {
-				Self::postpone_mark(worker, check.round, at, info.as_ref());
+				Self::postpone_mark(worker, check.round, at);
 				(info.as_ref().and_then(|info| info.order), proved)
 			}
 			Err(_) => {
@@ -283,23 +300,21 @@ impl<T: Config> Pallet<T> {
 			}
 		};
 
-		let Check {
-			verify_only, full, ..
-		} = check;
 		let decided = tally.outcome != Outcome::NoConsensus;
 		let mut votes = 0u32;
 		let mut seats = Vec::with_capacity(check.committee.len());
 		for (index, seat) in check.committee.iter().enumerate() {
 			let (result, lone) = tally.seat(&check, index);
+			let weight = u32::from(seat.weight);
 			votes = votes.saturating_add(u32::from(seat.vote.is_some()));
 			// Without consensus nobody is paid or punished; a missed seat still counts as missed.
 			if decided || result == SeatResult::Missed {
-				T::Seats::credit(seat.operator, worker, check.round, 1, result, lone);
+				T::Seats::credit(seat.operator, worker, check.round, weight, result, lone);
 			}
 			if decided {
 				seats.push(ClosedSeat {
 					operator: seat.operator,
-					weight: 1,
+					weight,
 					result,
 				});
 			}
@@ -317,9 +332,7 @@ impl<T: Config> Pallet<T> {
 			outcome: tally.outcome,
 			votes,
 		});
-		// A check that only says again what is known writes little; any other may change the worker's
-		// state and profile and all that is counted of them, queue a slash, or strike a checker.
-		let confirms = matches!(tally.outcome, Outcome::Online { .. }) && !verify_only && !full;
+		let confirms = info.is_some_and(|info| says_nothing_new(&info, &closing));
 		Closed {
 			confirming: u32::from(confirms),
 			changing: u32::from(!confirms),
@@ -328,7 +341,32 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// What a node signs for a fee-less call:
+/// Whether a check found a lower tier than was known.
+fn lowers_a_tier(new: &Profile, old: &Profile) -> bool {
+	new.bandwidth < old.bandwidth
+		|| new.cpu < old.cpu
+		|| new.memory < old.memory
+		|| new.disk < old.disk
+}
+
+/// Whether a check only says again what is known of the worker, so that its closing writes little. Any other may
+/// change the worker's state and profile and all that is counted of them, use up a mark, queue a slash, or
+/// strike a checker.
+fn says_nothing_new<AccountId>(info: &WorkerInfo<AccountId>, closing: &Closing) -> bool {
+	let stays = matches!(
+		info.standings.now.value,
+		WorkerState::Online | WorkerState::Rented
+	);
+	let confirms = match closing.outcome {
+		Outcome::Online { profile, service } => {
+			service && profile.is_none_or(|profile| info.profile == Some(profile))
+		}
+		Outcome::Offline | Outcome::NoConsensus => false,
+	};
+	stays && confirms && !closing.false_proof && !closing.full && info.forced.is_none()
+}
+
+/// Returns what a node signs for a fee-less call:
 /// `blake2_256(SCALE((domain, genesis hash, seed, arguments before the signature)))`.
 pub fn signing_payload<const N: usize>(
 	domain: &[u8; N],
@@ -341,7 +379,7 @@ pub fn signing_payload<const N: usize>(
 
 impl<T: Config> Checks for Pallet<T> {
 	fn next_round() -> RoundIndex {
-		NextRound::<T>::get()
+		Self::counts_from()
 	}
 
 	fn touch(worker: WorkerId) {
@@ -353,18 +391,31 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn is_due(worker: WorkerId) -> bool {
-		Self::running_rounds(Self::now())
-			.iter()
-			.any(|round| Self::due(worker, round).is_ok())
+		Self::is_due_now(worker)
 	}
 
 	fn force(worker: WorkerId) -> DispatchResult {
-		T::Workers::force(worker, NextRound::<T>::get())
+		T::Workers::force(worker, Self::counts_from())
+	}
+
+	fn is_held(worker: WorkerId) -> bool {
+		Self::is_open(worker) || Self::is_due_now(worker) || Self::may_be_due_soon(worker)
+	}
+
+	fn census_prepares() -> bool {
+		let now = Self::now();
+		Running::<T>::get()
+			.iter()
+			.any(|round| round.is_census() && now <= round.trial.saturating_add(1))
+	}
+
+	fn forget(worker: WorkerId) {
+		LastChecks::<T>::remove(worker);
 	}
 
 	fn oldest_round() -> RoundIndex {
-		let starting = Starting::<T>::get().map(|round| round.index);
-		Self::running_rounds(Self::now())
+		let starting = Starting::<T>::get().map(|start| start.spot.index);
+		Self::in_flight(Self::now())
 			.iter()
 			.map(|round| round.index)
 			.chain(starting)
@@ -390,74 +441,10 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn round_seed(round: RoundIndex) -> Option<H256> {
-		Rounds::<T>::get(round)?.trial_seed()
+		Rounds::<T>::get(round)?.trial_seed
 	}
 
-	/// Looks through the first few thousand workers that attested in each running round.
 	fn is_seated(operator: OperatorId) -> bool {
-		Self::running_rounds(Self::now()).iter().any(|round| {
-			!Self::seats_of(operator, round.index, 0, PAGE * 16)
-				.0
-				.is_empty()
-		})
-	}
-}
-
-impl<T: Config> Pallet<T> {
-	/// Numbered as in the specification and the module's documentation:
-	///
-	/// 1. A round's record is younger than [`ROUND_DEPTH`] and filed under its own index.
-	/// 2. A check that is open has a committee no larger than its size, of different operators.
-	/// 3. A round's list has as many entries as its count says.
-	/// 4. A commitment is kept in the lane of its round, and its round has started.
-	/// 5. An operator has no more commitments in a round than batches, and has opened no more of them. Those of
-	///    a running round that are not opened are in its slots.
-	/// 6. The numbers of an operator's seats in a running round differ, and are below their count.
-	/// 7. What an operator withheld counts as something.
-	#[cfg(any(
-		feature = "try-runtime",
-		feature = "runtime-benchmarks",
-		feature = "std"
-	))]
-	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
-		let next = NextRound::<T>::get();
-		for (index, round) in Rounds::<T>::iter() {
-			ensure!(index == round.index, "1: a round filed under another index");
-			ensure!(index <= next.saturating_add(1), "1: a round of the future");
-			ensure!(
-				index.saturating_add(2 * ROUND_DEPTH).saturating_add(2) >= next,
-				"1: a round that should be gone"
-			);
-		}
-		for (_, last) in LastChecks::<T>::iter() {
-			ensure!(
-				last.round() < next,
-				"2: a check of a round that has not started"
-			);
-			if let LastCheck::Open(check) = last {
-				ensure!(
-					check.committee.len() <= usize::from(check.size),
-					"2: more seats than the size"
-				);
-				let mut operators: Vec<_> =
-					check.committee.iter().map(|seat| seat.operator).collect();
-				operators.sort_unstable();
-				operators.dedup();
-				ensure!(
-					operators.len() == check.committee.len(),
-					"2: an operator with two seats"
-				);
-			}
-		}
-		for (round, count) in AttestedCount::<T>::iter() {
-			let listed: usize = Attested::<T>::iter_prefix(round)
-				.map(|(_, page)| page.len())
-				.sum();
-			ensure!(
-				listed == count as usize,
-				"3: a list that does not fit its count"
-			);
-		}
-		Self::try_commitments()
+		Self::has_seat(operator)
 	}
 }

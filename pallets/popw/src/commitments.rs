@@ -28,8 +28,8 @@ impl<T: Config> Pallet<T> {
 		let seats = Self::counters(operator, round.index).seats;
 		ensure!(u32::from(batch) < batches(seats), Error::<T>::BatchTooHigh);
 		let slot = (operator, Lane::of(round.index), batch);
-		let is_free = Commitments::<T>::get(slot)
-			.is_none_or(|kept| kept.round < round.index && Self::is_past(kept.round));
+		// An earlier round of the lane is over: no round starts before that is sure.
+		let is_free = Commitments::<T>::get(slot).is_none_or(|kept| kept.round < round.index);
 		ensure!(is_free, Error::<T>::AlreadyCommitted);
 		Ok((round, info))
 	}
@@ -181,11 +181,6 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Whether nothing of the round can be opened any more.
-	pub(crate) fn is_past(round: RoundIndex) -> bool {
-		Rounds::<T>::get(round).is_none_or(|round| round.phase(Self::now()) == Phase::Over)
-	}
-
 	/// Notes a commitment that was not opened by its round's end.
 	fn withheld(operator: OperatorId) {
 		let epoch = T::CurrentEpoch::get();
@@ -242,75 +237,5 @@ impl<T: Config> Pallet<T> {
 		counters[place].seats = batch.saturating_mul(kaisar_primitives::MAX_BATCH);
 		CountersOf::<T>::insert(round, page, counters);
 		true
-	}
-}
-
-#[cfg(any(
-	feature = "try-runtime",
-	feature = "runtime-benchmarks",
-	feature = "std"
-))]
-impl<T: Config> Pallet<T> {
-	/// Invariants 4 to 7 of [`Self::do_try_state`].
-	pub(crate) fn try_commitments() -> Result<(), sp_runtime::TryRuntimeError> {
-		use alloc::collections::{BTreeMap, BTreeSet};
-
-		let next = NextRound::<T>::get();
-		let mut kept = BTreeMap::<(RoundIndex, OperatorId), u32>::new();
-		for ((operator, lane, _), commitment) in Commitments::<T>::iter() {
-			ensure!(
-				lane == Lane::of(commitment.round),
-				"4: a commitment in another lane"
-			);
-			ensure!(
-				commitment.round <= next.saturating_add(1),
-				"4: a commitment of the future"
-			);
-			*kept.entry((commitment.round, operator)).or_default() += 1;
-		}
-		for (round, page, counters) in CountersOf::<T>::iter() {
-			let running = !Self::is_past(round);
-			for (operator, counters) in (page * COUNTERS_PAGE..).zip(counters) {
-				ensure!(
-					counters.opened <= counters.committed,
-					"5: more openings than commitments"
-				);
-				let left = u32::from(counters.committed.saturating_sub(counters.opened));
-				ensure!(
-					!running || u32::from(counters.committed) <= batches(counters.seats),
-					"5: more commitments than batches"
-				);
-				ensure!(
-					!running || left == kept.get(&(round, operator)).copied().unwrap_or(0),
-					"5: commitments that are not where they should be"
-				);
-			}
-		}
-		let mut numbers = BTreeSet::new();
-		for (_, last) in LastChecks::<T>::iter() {
-			let LastCheck::Open(check) = last else {
-				continue;
-			};
-			if Self::is_past(check.round) {
-				continue;
-			}
-			for seat in &check.committee {
-				ensure!(
-					seat.number < Self::counters(seat.operator, check.round).seats,
-					"6: a seat above the count"
-				);
-				ensure!(
-					numbers.insert((check.round, seat.operator, seat.number)),
-					"6: two seats with one number"
-				);
-			}
-		}
-		for (_, withheld) in Withheld::<T>::iter() {
-			ensure!(
-				withheld.count > 0 && (withheld.missed == 0 || withheld.missed >= 2),
-				"7: a record of nothing"
-			);
-		}
-		Ok(())
 	}
 }

@@ -6,27 +6,34 @@
 //!
 //! ## Terms
 //!
-//! - **Round**: three phases of equal length, *attest*, *commit*, *reveal* ([`Phase`]). Spot rounds
-//!   (even numbers) start every [`Config::PhaseLength`] blocks, so that one is in each phase at any
-//!   time. The seed of spot round `2k` may start census `2k + 1`, which checks all idle workers at
-//!   the same moment.
+//! - **Round**: a *prepare* part up to the trial, then *attest*, *commit*, *reveal* of equal length
+//!   ([`Phase`]). Spot rounds (even numbers) start every [`Config::PhaseLength`] blocks, so that one is
+//!   in each part at any time. The seed of spot round `2k` may start census `2k + 1`, which checks all
+//!   idle workers at the same moment. One census runs at a time.
+//! - **Trial**: the block of a round at whose end its second seed is known. All that takes long is
+//!   prepared before it, so what is measured is what the machine does after it.
 //! - **Due**: a worker that must attest in a round. Derived from its record, never stored as a list.
 //! - **Check**: one worker's part of a round, opened by its attestation ([`Check`]).
-//! - **Committee**: the operators who vote on a check, drawn by the round's seed.
+//! - **Committee**: the operators who vote on a check, drawn by the round's seed. A vote counts by the
+//!   operator's weight, the number of draws that hit it.
 //! - **Touch**: whatever changes a worker first closes a check of it that is over.
 //!
 //! ## The flow of one check
 //!
-//! 1. Block `s` starts a round. The numbers that matter (licenses, workers, parameters) are fixed
-//!    before its extrinsics, the seed after them: nobody can place anything in between.
-//! 2. A worker that is due has its agent run the benchmark from that seed, and attests the proof's
-//!    root ([`Call::attest`]). The committee is drawn and the check is open.
+//! 1. Block `s` starts a round. The numbers that matter (licenses, workers, parameters) are those of
+//!    [`NOTICE`] blocks before, the seed is made after the block's extrinsics: nobody can place anything
+//!    in between.
+//! 2. A worker that is due has its agent prepare from that seed and, [`Config::TrialOffset`] blocks later,
+//!    run the trial from the trial seed. It attests the proof's root ([`Call::attest`]). The committee is
+//!    drawn and the check is open.
 //! 3. The committee's agents measure and verify. Each operator commits to its votes in batches
-//!    ([`Call::commit`]) and reveals them a phase later ([`Call::reveal`]).
+//!    ([`Call::commit`]) and reveals them a part later ([`Call::reveal`]).
 //! 4. With the last vote, or when the round is over and somebody touches the worker
-//!    ([`Call::finalize`]), the check is closed: more than half of the committee's size decides.
-//!    Workers, operators, rewards and orders are told through the traits of `kaisar-primitives`.
-//! 5. Who was due and did not attest is offline, and anyone may say so ([`Call::report_absent`]).
+//!    ([`Call::finalize`]), the check is closed: everything needs more than half of the committee's
+//!    size ([`Tally`]). Workers, operators, rewards and orders are told through the traits of
+//!    `kaisar-primitives`.
+//! 5. A worker that was due and did not attest is offline, and anyone may report it
+//!    ([`Call::report_absent`]).
 //!
 //! ## Cost
 //!
@@ -51,6 +58,12 @@ mod forget;
 pub mod ocw;
 mod rounds;
 mod tally;
+#[cfg(any(
+	feature = "try-runtime",
+	feature = "runtime-benchmarks",
+	feature = "std"
+))]
+mod try_state;
 mod types;
 pub mod weights;
 
@@ -68,11 +81,23 @@ pub use weights::WeightInfo;
 
 /// Blocks for which the randomness of a block is stored: longer than any check waits for it.
 pub const SEED_DEPTH: u32 = 4_096;
-/// Spot rounds for which records are stored, with the census that each may have started. A little more than
-/// a day at the default phase length, so that a strike can be annulled.
+/// Blocks for which the record of a round that is over is stored: a day and a little more, so that a strike can
+/// be annulled.
+pub const RECORD_DEPTH: u32 = 8_000;
+/// Spot rounds for which a checker's node stores receipts.
 pub const ROUND_DEPTH: u32 = 320;
-/// Maximum number of census rounds that run at the same time; all but one of them are being voted on.
-pub const MAX_CENSUS: u32 = 8;
+/// Maximum number of rounds in flight, of which one is a census. A spot round waits for a free place, which
+/// happens only after `PhaseLength` was lowered.
+pub const MAX_IN_FLIGHT: u32 = 8;
+/// A change counts from the first spot round that starts at least this many blocks after it. So the author of
+/// the last blocks before a start, who may know its seed, gains nothing by putting calls into them.
+pub const NOTICE: u32 = 4;
+/// Maximum of `PhaseLength`, in blocks: four hours. A wrong value is over after that.
+pub const MAX_PHASE_LENGTH: u32 = 1_200;
+/// Maximum length of a census' phase, in blocks: two days.
+pub const MAX_CENSUS_PHASE: u32 = 14_400;
+/// Attested workers that the search for an operator's seat looks at, for display.
+pub const SEATED_SCAN: u32 = 256;
 /// Workers in a page of a round's list.
 pub const PAGE: u32 = 256;
 /// Operators in a page of counters.
@@ -88,7 +113,7 @@ pub const LOG_TARGET: &str = "runtime::popw";
 
 #[frame_support::pallet]
 pub mod pallet {
-	use super::*;
+	use super::{checks::Attest, *};
 	use alloc::vec::Vec;
 	use frame_support::pallet_prelude::*;
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
@@ -136,17 +161,28 @@ pub mod pallet {
 		/// use secondary VRF slots, so that every block has one.
 		type VrfOutput: Get<Option<[u8; 32]>>;
 
-		/// Blocks of a spot round's phase, and between the starts of two spot rounds.
+		/// Blocks of a spot round's attest, commit and reveal part, each, and between the starts of two spot
+		/// rounds; 1 … [`MAX_PHASE_LENGTH`].
 		type PhaseLength: Get<BlockNumber>;
 
-		/// Spot rounds between two census rounds, on average.
+		/// Blocks of a round's prepare part, from its start to its trial; at most `PhaseLength`, so that no
+		/// more than four spot rounds are in flight.
+		type TrialOffset: Get<BlockNumber>;
+
+		/// A spot round in which no census runs starts one with chance 1 in so many.
 		type CheckPeriod: Get<u32>;
+
+		/// Mean intervals between two checks of a rented worker for which one check credits it at most.
+		type GapPeriods: Get<u32>;
 
 		/// Checks that a census phase of one `PhaseLength` is meant to carry.
 		type MaxDue: Get<u32>;
 
-		/// Seats of a committee; at most `MAX_COMMITTEE`.
+		/// The weight that a committee is meant to have; 1 … `MAX_COMMITTEE`.
 		type CommitteeSize: Get<u8>;
+
+		/// The least number of operators that decide; at most `CommitteeSize`.
+		type MinOperators: Get<u8>;
 
 		/// The amount of work in the benchmark.
 		type Bench: Get<BenchParams>;
@@ -171,18 +207,27 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextStart<T> = StorageValue<_, BlockNumber, ValueQuery>;
 
-	/// The spot round that this block starts, without its seed yet. Removed at the block's end.
+	/// The round that this block starts, without its seed yet. Removed at the block's end.
 	#[pallet::storage]
-	pub type Starting<T> = StorageValue<_, Round>;
+	pub type Starting<T> = StorageValue<_, Start>;
 
 	/// The rounds that something can still refer to.
 	#[pallet::storage]
 	pub type Rounds<T> = StorageMap<_, Twox64Concat, RoundIndex, Round>;
 
-	/// The census rounds that were still running when the last one started, oldest first.
+	/// The rounds that were in flight when the last one started, that one included, in the order of their
+	/// starts.
 	#[pallet::storage]
-	pub type CensusRounds<T> =
-		StorageValue<_, BoundedVec<RoundIndex, ConstU32<MAX_CENSUS>>, ValueQuery>;
+	pub type Running<T> =
+		StorageValue<_, BoundedVec<InFlight, ConstU32<MAX_IN_FLIGHT>>, ValueQuery>;
+
+	/// The position of the removal of old records: rounds below it have none.
+	#[pallet::storage]
+	pub type Dropped<T> = StorageValue<_, RoundIndex, ValueQuery>;
+
+	/// The numbers of the network at the start of each of the last [`NOTICE`] blocks, oldest first.
+	#[pallet::storage]
+	pub type Recent<T> = StorageValue<_, BoundedVec<Numbers, ConstU32<NOTICE>>, ValueQuery>;
 
 	/// The last check of each worker: at most one is open, and nothing piles up.
 	#[pallet::storage]
@@ -246,17 +291,19 @@ pub mod pallet {
 			round: RoundIndex,
 			kind: kaisar_primitives::RoundKind,
 			seed: H256,
-			/// Blocks of each of its phases.
+			/// Blocks of its attest, commit and reveal part, each.
 			phase_length: BlockNumber,
 		},
+		/// A round's trial began; its seed is known from the end of this block.
+		TrialStarted { round: RoundIndex, seed: H256 },
 		/// A worker attested, which opened its check.
 		Attested {
 			worker: WorkerId,
 			round: RoundIndex,
 			/// The root of its benchmark.
 			root: [u8; 32],
-			/// The operators that were drawn.
-			committee: Vec<OperatorId>,
+			/// The operators that sit, with their weights.
+			committee: Vec<(OperatorId, u32)>,
 		},
 		/// An operator committed to a batch of votes.
 		Committed {
@@ -318,8 +365,7 @@ pub mod pallet {
 		NoLicense,
 		/// The batch is beyond the operator's own seats in the round, of which each batch has 64.
 		BatchTooHigh,
-		/// The operator already committed to this batch of the round, or its slot still holds a commitment of
-		/// an earlier round that can be opened.
+		/// The operator already committed to this batch of the round.
 		AlreadyCommitted,
 		/// The operator has no commitment for this batch of the round, or already opened it.
 		NoCommitment,
@@ -331,7 +377,7 @@ pub mod pallet {
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// Returns the rounds that run now: seed known, reveal phase not over.
+		/// Returns the rounds that run now: seed known, reveal part not over.
 		pub fn rounds() -> Vec<Round> {
 			Self::running_rounds(Self::now())
 		}
@@ -341,9 +387,9 @@ pub mod pallet {
 			Rounds::<T>::get(round).is_some_and(|round| Self::due(worker, &round).is_ok())
 		}
 
-		/// Returns the operators that sit for `worker` in `round`: those that were drawn when it attested,
-		/// or those that would be drawn now.
-		pub fn committee(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
+		/// Returns the operators that sit for `worker` in `round`, with their weights: those that were drawn
+		/// when it attested, or those that would be drawn now.
+		pub fn committee(worker: WorkerId, round: RoundIndex) -> Vec<(OperatorId, u32)> {
 			Self::committee_of(worker, round)
 		}
 
@@ -369,15 +415,15 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Opens the worker's check in a round with the root of its benchmark.
 		///
-		/// An earlier check of the worker that is over is closed first. If the worker is not due any more then,
-		/// a fee-less call succeeds and does nothing more.
+		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds and
+		/// does nothing more.
 		///
 		/// ## Origin
 		/// Fee-less with the worker key's signature, or signed by the worker's owner with `signature: None`.
 		///
 		/// ## Parameters
 		/// - `worker`: the worker, which must be due in the round.
-		/// - `round`: the round, in its attest phase.
+		/// - `round`: the round, in its attest part.
 		/// - `root`: the root of everything that the benchmark computed from the round's seed.
 		/// - `signature`: the worker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/attest", genesis hash, seed, worker, round, root)`.
@@ -385,7 +431,7 @@ pub mod pallet {
 		/// ## Errors
 		/// - [`Error::UnknownRound`].
 		/// - [`Error::UnknownWorker`].
-		/// - [`Error::WrongPhase`]: the round is not in its attest phase.
+		/// - [`Error::WrongPhase`]: the round is not in its attest part.
 		/// - [`Error::NotOwner`].
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
 		/// - [`Error::AlreadyAttested`].
@@ -397,9 +443,7 @@ pub mod pallet {
 		/// - [`Event::CheckClosed`]: an earlier check of the worker was over and still open.
 		#[pallet::call_index(0)]
 		#[pallet::weight((
-			T::WeightInfo::attest(MAX_DRAWS)
-				.saturating_add(T::WeightInfo::finalize(0, 1))
-				.saturating_add(T::OnClosed::max_weight()),
+			T::WeightInfo::attest(MAX_DRAWS).max(Pallet::<T>::max_weight_of_touch()),
 			DispatchClass::Operational,
 		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_attest())]
@@ -412,9 +456,11 @@ pub mod pallet {
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResultWithPostInfo {
 			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
-			let (draws, closed) = Self::do_attest(signer, worker, round, root)?;
-			let touch = Self::weight_of_touch(&closed);
-			Ok(Some(T::WeightInfo::attest(draws).saturating_add(touch)).into())
+			let weight = match Self::do_attest(signer, worker, round, root)? {
+				Attest::Opened { draws } => T::WeightInfo::attest(draws),
+				Attest::Touched(closed) => Self::weight_of_closing(&closed),
+			};
+			Ok(Some(weight).into())
 		}
 
 		/// Commits to a batch of votes.
@@ -521,8 +567,8 @@ pub mod pallet {
 		/// Reports that a worker was due in a round and did not attest. It is found offline, once, without a
 		/// vote.
 		///
-		/// An earlier check of the worker that is over is closed first. If the worker is not due any more then,
-		/// a fee-less call succeeds and does nothing more.
+		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds and
+		/// does nothing more.
 		///
 		/// ## Origin
 		/// Signed by any account, which pays no fee if the call succeeds; or fee-less from a checker's node.
@@ -545,8 +591,8 @@ pub mod pallet {
 		#[pallet::call_index(3)]
 		#[pallet::weight(
 			T::WeightInfo::report_absent()
-				.saturating_add(T::WeightInfo::finalize(0, 1))
-				.saturating_add(Pallet::<T>::max_weight_of_observers(2))
+				.saturating_add(Pallet::<T>::max_weight_of_observers(1))
+				.max(Pallet::<T>::max_weight_of_touch())
 		)]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_report_absent())]
 		#[pallet::authorize(Self::authorize_report_absent)]
@@ -556,8 +602,7 @@ pub mod pallet {
 			round: RoundIndex,
 		) -> DispatchResultWithPostInfo {
 			let signer = ensure_signed_or_authorized::<T>(origin)?;
-			let touch = Self::do_report_absent(signer.account(), worker, round)?;
-			let weight = T::WeightInfo::report_absent().saturating_add(touch);
+			let weight = Self::do_report_absent(signer.account(), worker, round)?;
 			Ok((Some(weight), Pays::No).into())
 		}
 
@@ -599,7 +644,8 @@ pub mod pallet {
 			let now = Self::now();
 			// Before the start: a round that starts in this block has no record yet.
 			let swept = Self::sweep();
-			let starts = Self::start_round(now);
+			let numbers = Self::note_numbers();
+			let starts = Self::start_round(now, numbers);
 			T::WeightInfo::on_initialize(swept)
 				.saturating_add(T::WeightInfo::on_finalize())
 				.saturating_add(if starts {

@@ -9,9 +9,9 @@ use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckedWorkers, CheckerKey, Checks, ClosedCheck, Closing,
 	EpochIndex, Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OnUnopened, OperatorId,
-	OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals, RoundIndex, SeatResult, Seats,
-	Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry,
-	WorkerSpec, WorkerState, authorized::genesis,
+	OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals, RoundIndex, RoundKind, SeatResult,
+	Seats, Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey,
+	WorkerRegistry, WorkerSpec, WorkerState, authorized::genesis,
 };
 use sp_core::{H256, Pair, sr25519};
 use sp_runtime::{BuildStorage, DispatchError, DispatchResult, traits::IdentityLookup};
@@ -37,12 +37,15 @@ kaisar_test_support::submit_authorized_calls!(Test, RuntimeCall, Extrinsic);
 
 parameter_types! {
 	pub static PhaseLength: BlockNumber = 10;
+	pub static TrialOffset: BlockNumber = 0;
 	pub static CheckPeriod: u32 = u32::MAX;
 	pub static MaxDue: u32 = 40_000;
+	pub static GapPeriods: u32 = 7;
 	pub static CommitteeSize: u8 = 3;
 	pub static CurrentEpoch: EpochIndex = 0;
 	/// The chain that blocks are built on: each has other VRF outputs.
 	pub static Branch: u32 = 0;
+	pub static MinOperators: u8 = 3;
 	pub static Bench: BenchParams = BenchParams::default();
 }
 
@@ -50,9 +53,11 @@ parameter_types! {
 pub struct Vrf;
 impl Get<Option<[u8; 32]>> for Vrf {
 	fn get() -> Option<[u8; 32]> {
-		Some(sp_io::hashing::blake2_256(
-			&(System::block_number(), Branch::get()).encode(),
-		))
+		let block = System::block_number();
+		Some(sp_io::hashing::blake2_256(&match Branch::get() {
+			0 => block.to_le_bytes().to_vec(),
+			branch => (block, branch).encode(),
+		}))
 	}
 }
 
@@ -66,9 +71,12 @@ impl Config for Test {
 	type Classes = Registry;
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
+	type TrialOffset = TrialOffset;
 	type CheckPeriod = CheckPeriod;
 	type MaxDue = MaxDue;
+	type GapPeriods = GapPeriods;
 	type CommitteeSize = CommitteeSize;
+	type MinOperators = MinOperators;
 	type Bench = Bench;
 	type WeightInfo = ();
 }
@@ -81,10 +89,12 @@ pub struct Heard {
 	pub crowd: Option<(WorkerId, WorkerInfo<AccountId>)>,
 	pub licenses: BTreeMap<LicenseId, OperatorId>,
 	pub operators: BTreeMap<OperatorId, OperatorInfo<AccountId>>,
-	pub closed: Vec<(WorkerId, Closing)>,
+	/// Worker, closing, and the block in which the check was over.
+	pub closed: Vec<(WorkerId, Closing, BlockNumber)>,
 	pub absent: Vec<(WorkerId, RoundIndex, Option<AccountId>)>,
 	pub revealed: Vec<(OperatorId, RoundIndex)>,
-	pub credits: Vec<(OperatorId, WorkerId, SeatResult, bool)>,
+	/// Operator, worker, weight, what the seat did, and whether it was a lone vote "online".
+	pub credits: Vec<(OperatorId, WorkerId, u32, SeatResult, bool)>,
 	pub proved: Vec<(WorkerId, Proved)>,
 	pub orders_checked: Vec<(OrderId, WorkerId, Outcome)>,
 	/// Orders whose containers have to answer.
@@ -206,7 +216,7 @@ impl CheckedWorkers<AccountId> for Registry {
 				.get_mut(&worker)
 				.ok_or(DispatchError::CannotLookup)?;
 			info.standings
-				.change(WorkerState::Offline, NextRound::<Test>::get());
+				.change(WorkerState::Offline, <Popw as Checks>::next_round());
 			Ok(())
 		})
 	}
@@ -215,23 +225,44 @@ impl CheckedWorkers<AccountId> for Registry {
 		closing: &Closing,
 		finder: Option<&AccountId>,
 	) -> Result<Proved, DispatchError> {
+		let over = LastChecks::<Test>::get(worker).map_or(0, |last| last.until());
 		heard(|heard| {
 			heard.finders.push((worker, finder.copied()));
-			heard.closed.push((worker, *closing));
+			heard.closed.push((worker, *closing, over));
 			let info = heard
 				.workers
 				.get_mut(&worker)
 				.ok_or(DispatchError::CannotLookup)?;
-			let next = NextRound::<Test>::get();
+			let next = <Popw as Checks>::next_round();
+			let in_census = RoundKind::of(closing.round) == RoundKind::Census;
+			let decided = matches!(
+				closing.outcome,
+				Outcome::Online {
+					profile: Some(_),
+					..
+				}
+			);
+			// A full check in a census uses the mark up, too.
+			if in_census && closing.full && decided {
+				info.forced = None;
+			}
 			match closing.outcome {
 				Outcome::Online { profile, .. } => {
+					let before = info.profile;
 					info.profile = profile.or(info.profile);
-					if info.standings.now.value == WorkerState::Pending {
+					if profile.is_some() && info.standings.now.value == WorkerState::Pending {
 						info.standings.change(WorkerState::Online, next);
 					}
+					let credits = closing.rented || profile.is_some();
+					let profile = info.profile.unwrap_or_default();
 					Ok(Proved {
-						idle: closing.credit,
-						profile: info.profile.unwrap_or_default(),
+						idle: if credits && !closing.rented {
+							closing.credit
+						} else {
+							0
+						},
+						rented: if closing.rented { closing.credit } else { 0 },
+						profile: profile.lesser(&before.unwrap_or(profile)),
 						..Default::default()
 					})
 				}
@@ -241,6 +272,8 @@ impl CheckedWorkers<AccountId> for Registry {
 					info.standings.change(WorkerState::Offline, next);
 					Ok(Proved::default())
 				}
+				// A census buys no solitary check.
+				Outcome::NoConsensus if in_census => Ok(Proved::default()),
 				Outcome::NoConsensus => {
 					info.forced = Some(Forced {
 						round: next,
@@ -291,11 +324,11 @@ impl Seats<AccountId> for Registry {
 		operator: OperatorId,
 		worker: WorkerId,
 		_: RoundIndex,
-		_: u32,
+		weight: u32,
 		result: SeatResult,
 		lone: bool,
 	) {
-		heard(|heard| heard.credits.push((operator, worker, result, lone)));
+		heard(|heard| heard.credits.push((operator, worker, weight, result, lone)));
 	}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(account: &AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId {
@@ -388,10 +421,13 @@ pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) 
 				agent: AgentKey::from_raw([1; 32]),
 				standings: Standings::new(state, 0),
 				forced,
+				// The claim is of the second tiers.
 				spec: WorkerSpec {
-					cpu_cores: 2,
-					memory_gb: 4,
-					disk_gb: 10,
+					cpu_cores: 32,
+					memory_gb: 32,
+					disk_gb: 512,
+					download_mbps: 400,
+					upload_mbps: 300,
 					..Default::default()
 				},
 				profile: (state != WorkerState::Pending).then(|| Profile {
@@ -530,11 +566,14 @@ impl ExtBuilder {
 	pub fn build(self) -> sp_io::TestExternalities {
 		heard(|heard| *heard = Heard::default());
 		PhaseLength::set(10);
+		TrialOffset::set(0);
 		CheckPeriod::set(u32::MAX);
 		MaxDue::set(40_000);
+		GapPeriods::set(7);
 		CommitteeSize::set(3);
 		CurrentEpoch::set(0);
 		Branch::set(0);
+		MinOperators::set(3);
 		for operator in 0..self.operators {
 			add_operator(operator, 10);
 		}

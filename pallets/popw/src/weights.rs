@@ -56,9 +56,10 @@ fn confirming<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(40, 3, 3)
 }
 
-/// Closing any other: also up to eleven figures of the registry, a slash that is queued, and a strike.
+/// Closing any other: also up to eleven figures of the registry, a slash that is queued, a strike, and a mark
+/// that moves on.
 fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
-	figure::<D>(200, 3 + 11 + 3 + 8, 3 + 11 + 3 + 4)
+	figure::<D>(200, 3 + 11 + 3 + 8 + 1, 3 + 11 + 3 + 4)
 }
 
 /// Figures for a runtime.
@@ -96,12 +97,14 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 		figure::<T::DbWeight>(60, 1, 0)
 			.saturating_add(Weight::from_parts(100_000, 0).saturating_mul(v.into()))
 	}
-	// It finds the worker offline, as a check does that changes it, and queues a slash.
+	// It finds the worker offline, as a check that changes something does: up to eleven figures of the
+	// registry and a slash.
 	fn report_absent() -> Weight {
-		figure::<T::DbWeight>(20, 3, 0).saturating_add(changing::<T::DbWeight>())
+		figure::<T::DbWeight>(40, 4, 1).saturating_add(changing::<T::DbWeight>())
 	}
+	// The rounds of this block and the one before it, the worker and its last check.
 	fn authorize_report_absent() -> Weight {
-		figure::<T::DbWeight>(20, 3, 0)
+		figure::<T::DbWeight>(20, 4, 0)
 	}
 	fn finalize(c: u32, h: u32) -> Weight {
 		figure::<T::DbWeight>(15, 1, 0)
@@ -111,18 +114,20 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn authorize_finalize(c: u32) -> Weight {
 		figure::<T::DbWeight>(5, 1, 0).saturating_mul(c.max(1).into())
 	}
-	// With what is hot in a census: a round's record, count and list, a hundred pages of licenses and as
-	// many of scores and of counters, of which a block writes no more than it has verdicts. A step of the sweep
-	// looks for a page and removes it, or removes a commitment from it.
+	// With the network's numbers, and what is hot in a census: a round's record, count and list, a hundred
+	// pages of licenses and as many of scores and of counters, of which a block writes no more than it has
+	// verdicts. A step of the sweep looks for a page and removes it, or removes a commitment from it.
 	fn on_initialize(p: u32) -> Weight {
-		figure::<T::DbWeight>(5, 5 + 3 + 300, 2 + 2 + 200)
+		figure::<T::DbWeight>(10, 5 + 5 + 3 + 300, 3 + 2 + 200)
 			.saturating_add(figure::<T::DbWeight>(10, 4, 3).saturating_mul(p.into()))
 	}
+	// With the removal of up to eight old records.
 	fn start_round() -> Weight {
-		figure::<T::DbWeight>(20, 8, 6)
+		figure::<T::DbWeight>(30, 10 + 8, 4 + 8)
 	}
+	// The seeds of a spot round, of a census and of their trials: at most two of each in a block.
 	fn on_finalize() -> Weight {
-		figure::<T::DbWeight>(15, 4, 6)
+		figure::<T::DbWeight>(20, 4 + 4, 5 + 4)
 	}
 }
 

@@ -110,7 +110,7 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		}
 		let name = duty_key(operator, round.index);
 		let mut duty: Duty = read(&name).unwrap_or_default();
-		if let Some(seed) = round.trial_seed()
+		if let Some(seed) = round.trial_seed
 			&& duty.seed != seed
 		{
 			duty = Duty {
@@ -147,7 +147,7 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 				side.commit(&duty);
 			}
 			Phase::Reveal => side.reveal(&duty),
-			_ => {}
+			Phase::Prepare | Phase::Over => {}
 		}
 		StorageValueRef::persistent(&name).set(&duty);
 		side.report_absent();
@@ -354,7 +354,7 @@ impl<T: Config> Side<'_, T> {
 			worker,
 			agent: info.agent,
 			spec: info.spec,
-			bench: self.round.params.bench,
+			bench: self.round.bench,
 			reference: T::Classes::reference(info.spec.gpu_class, self.round.index),
 			root: check.root,
 			open_seed,
@@ -405,9 +405,10 @@ impl<T: Config> Side<'_, T> {
 		duty.batches = batches.collect();
 	}
 
-	/// Returns the commitment in the slot of a batch.
-	fn slot(&self, batch: u16) -> Option<Commitment> {
+	/// Whether a commitment to the batch is on chain and was not opened.
+	fn is_kept(&self, batch: u16) -> bool {
 		Commitments::<T>::get((self.operator, Lane::of(self.round.index), batch))
+			.is_some_and(|kept| kept.round == self.round.index)
 	}
 
 	/// Whether a call for a batch was not sent lately on this chain.
@@ -424,7 +425,6 @@ impl<T: Config> Side<'_, T> {
 
 	/// Submits the commitments that are not on chain yet.
 	fn commit(&self, duty: &Duty) {
-		let next = self.now.saturating_add(1);
 		for Batch {
 			number,
 			votes,
@@ -432,13 +432,7 @@ impl<T: Config> Side<'_, T> {
 		} in &duty.batches
 		{
 			let batch = *number;
-			// Of this round, or of one before it that can still be opened.
-			let is_taken = self.slot(batch).is_some_and(|kept| {
-				kept.round == self.round.index
-					|| Rounds::<T>::get(kept.round)
-						.is_some_and(|round| round.phase(next) != Phase::Over)
-			});
-			if is_taken || !self.may_send(b"commit", batch) {
+			if self.is_kept(batch) || !self.may_send(b"commit", batch) {
 				continue;
 			}
 			let genesis = genesis::<T>();
@@ -479,7 +473,7 @@ impl<T: Config> Side<'_, T> {
 	/// closing costs more than voting, and those blocks would be five times as full.
 	fn reveal_from(&self, batch: u16, batches: u32) -> BlockNumber {
 		let attested = u64::from(AttestedCount::<T>::get(self.round.index));
-		let votes = attested.saturating_mul(u64::from(self.round.params.committee_size));
+		let votes = attested.saturating_mul(u64::from(self.round.committee_size));
 		let blocks = super::window(votes, VERDICTS_A_BLOCK, self.round.phase_length);
 		// Its place in its part of the window, so that not all send in the first block of it.
 		let part = blocks.div_ceil(batches.max(1));
@@ -509,10 +503,7 @@ impl<T: Config> Side<'_, T> {
 			if next < self.reveal_from(batch, batches(seats)) {
 				break;
 			}
-			let is_kept = self
-				.slot(batch)
-				.is_some_and(|kept| kept.round == self.round.index);
-			if !is_kept || !self.may_send(b"reveal", batch) {
+			if !self.is_kept(batch) || !self.may_send(b"reveal", batch) {
 				continue;
 			}
 			let payload = crate::checks::signing_payload(

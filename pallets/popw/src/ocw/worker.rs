@@ -2,7 +2,7 @@
 
 use super::*;
 use kaisar_primitives::{
-	AgentKey, GpuClasses, OperatorId, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
+	AgentKey, GpuClasses, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
 	offchain::Agent,
 };
@@ -58,10 +58,10 @@ fn prove<T: Config>(
 	agent: &Agent,
 	now: BlockNumber,
 ) -> Option<[u8; 32]> {
-	let seed = round.trial_seed()?;
+	let seed = round.trial_seed?;
 	let committee = Pallet::<T>::committee_of(worker, round.index)
 		.into_iter()
-		.filter_map(|operator: OperatorId| T::Seats::operator(operator, round.index))
+		.filter_map(|(operator, _)| T::Seats::operator(operator, round.index))
 		.map(|operator| (operator.key, operator.agent))
 		.collect::<alloc::vec::Vec<(CheckerKey, AgentKey)>>();
 	let request = ProveRequest {
@@ -70,7 +70,7 @@ fn prove<T: Config>(
 		seed,
 		worker,
 		spec: info.spec,
-		bench: round.params.bench,
+		bench: round.bench,
 		reference: T::Classes::reference(info.spec.gpu_class, round.index),
 		order: info
 			.order
@@ -117,7 +117,9 @@ fn attest<T: Config>(
 		.saturating_add(1)
 		.saturating_add(spread(key.as_ref(), round.seed, blocks));
 	let sent: Sent = (b"attest", worker, round.index, 0, round.seed);
-	if now.saturating_add(1) < first || !may_send(sent, now) {
+	// An old check that is over is closed first: the attestation would be used up for that.
+	let waits = now.saturating_add(1) < first || Pallet::<T>::is_over(worker);
+	if waits || !may_send(sent, now) {
 		return;
 	}
 	let payload = crate::checks::signing_payload(

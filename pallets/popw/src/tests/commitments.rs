@@ -138,7 +138,7 @@ fn withholding_costs_twice_as_much_each_time() {
 		heard(|heard| {
 			assert_eq!(told(heard), [2, 4, 8, 16, 32, 64, 64]);
 			let own = heard.credits.iter().filter(|credit| credit.0 == 0);
-			assert!(own.into_iter().all(|credit| credit.2 == SeatResult::Missed));
+			assert!(own.into_iter().all(|credit| credit.3 == SeatResult::Missed));
 		});
 		// The count begins anew with the epoch; what is owed stays.
 		CurrentEpoch::set(1);

@@ -3,6 +3,7 @@
 mod absent;
 mod attest;
 mod authorize;
+mod checks;
 mod commit;
 mod commitments;
 mod dueness;
@@ -16,6 +17,24 @@ mod tally;
 
 use crate::{mock::*, *};
 use kaisar_primitives::{Forced, WorkerState};
+
+/// A mark for a round.
+pub fn mark(round: u32) -> Forced {
+	Forced {
+		round,
+		verify_only: true,
+	}
+}
+
+/// The operators that sit for a worker in a round, in the order of their numbers.
+pub fn seated(worker: u32, round: u32) -> Vec<u32> {
+	let mut operators: Vec<_> = Popw::committee(worker, round)
+		.into_iter()
+		.map(|(operator, _)| operator)
+		.collect();
+	operators.sort_unstable();
+	operators
+}
 
 /// Worker 0 forced in the first round, three operators, and block 2: the first round's attest phase.
 pub fn attesting() -> sp_io::TestExternalities {

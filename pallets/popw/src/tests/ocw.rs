@@ -121,7 +121,7 @@ impl World {
 		let running = self.at_end(|| {
 			let next = System::block_number() + 1;
 			let agents_work = |round: &Round| {
-				round.trial_seed().is_some()
+				round.trial_seed.is_some()
 					&& matches!(round.phase(next), Phase::Attest | Phase::Commit)
 			};
 			let rounds = Popw::rounds().into_iter().filter(agents_work);
@@ -187,7 +187,7 @@ impl World {
 		let is_trial = || {
 			let next = System::block_number() + 1;
 			Rounds::<Test>::get(index).is_some_and(|round| {
-				round.trial_seed().is_some() && round.phase(next) == Phase::Attest
+				round.trial_seed.is_some() && round.phase(next) == Phase::Attest
 			})
 		};
 		while !self.at_end(is_trial) {
@@ -234,16 +234,16 @@ fn prove_request_of(index: u32) -> ProveRequest {
 	let info = Registry::info(0, index).unwrap();
 	let committee = Popw::committee(0, index)
 		.into_iter()
-		.map(|operator| <Registry as Seats<u64>>::operator(operator, index).unwrap())
+		.map(|(operator, _)| <Registry as Seats<u64>>::operator(operator, index).unwrap())
 		.map(|operator| (operator.key, operator.agent))
 		.collect();
 	ProveRequest {
 		genesis: kaisar_primitives::authorized::genesis::<Test>(),
 		round: index,
-		seed: round.trial_seed().unwrap(),
+		seed: round.trial_seed.unwrap(),
 		worker: 0,
 		spec: info.spec,
-		bench: round.params.bench,
+		bench: round.bench,
 		reference: Registry::reference(info.spec.gpu_class, index),
 		order: None,
 		committee,
@@ -413,11 +413,11 @@ fn seat_request_of(operator: u32, index: u32, worker: u32) -> SeatRequest {
 	SeatRequest {
 		genesis: kaisar_primitives::authorized::genesis::<Test>(),
 		round: index,
-		seed: round.trial_seed().unwrap(),
+		seed: round.trial_seed.unwrap(),
 		worker,
 		agent: info.agent,
 		spec: info.spec,
-		bench: round.params.bench,
+		bench: round.bench,
 		reference: Registry::reference(info.spec.gpu_class, index),
 		root: [7; 32],
 		open_seed: BlockSeeds::<Test>::get(check.attested_at + 1).unwrap(),
@@ -436,7 +436,7 @@ fn expect_round(world: &mut World, index: u32) {
 		RoundStart {
 			genesis: kaisar_primitives::authorized::genesis::<Test>(),
 			round: index,
-			seed: round.trial_seed().unwrap(),
+			seed: round.trial_seed.unwrap(),
 			keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,
 		}
 	});
@@ -858,7 +858,7 @@ fn an_old_check_is_closed_before_its_worker_is_reported() {
 	let mut world = World::checker(1);
 	let round = world.ext.execute_with(|| Rounds::<Test>::get(0).unwrap());
 	world.ext.execute_with(|| attest_soon(0, 0));
-	world.run_to(round.ends() - 1);
+	world.run_to(round.ends());
 	let index = world.ext.execute_with(|| {
 		let index = NextRound::<Test>::get();
 		heard(|heard| {
@@ -883,4 +883,46 @@ fn an_old_check_is_closed_before_its_worker_is_reported() {
 		),
 		"{calls:?}"
 	);
+}
+
+#[test]
+fn agents_start_at_the_trial_with_its_seed() {
+	let mut world = before_round_2(1);
+	TrialOffset::set(3);
+	let trial = 14;
+	let told = |world: &mut World| {
+		world.run_to(trial);
+		let round = world.at_end(|| Rounds::<Test>::get(2).unwrap());
+		assert_eq!(round.trial, trial);
+		let seed = round.trial_seed.unwrap();
+		assert_ne!(seed, round.seed);
+		expect_round(world, 2);
+		world.work();
+		(round.seed, seed)
+	};
+	for block in 11..trial {
+		world.run_to(block);
+		// Told anything, the agent would panic.
+		world.work();
+	}
+	// A rival of the trial's block alone: the round is the same, its trial is not.
+	let other = world.on_a_fork(told);
+	let this = told(&mut world);
+	assert_eq!(this.0, other.0);
+	assert_ne!(this.1, other.1);
+
+	let mut world = World::worker();
+	TrialOffset::set(3);
+	world.ext.execute_with(|| add_marked(0, 2));
+	for block in 11..trial {
+		world.run_to(block);
+		world.work();
+	}
+	world.run_to(trial);
+	let request = world.at_end(|| prove_request_of(2));
+	let round = world.at_end(|| Rounds::<Test>::get(2).unwrap());
+	assert_eq!(Some(request.seed), round.trial_seed);
+	world.expect(PATH_PROVE, &request, done([9; 32]));
+	world.work();
+	assert_eq!(world.submitted().len(), 1);
 }

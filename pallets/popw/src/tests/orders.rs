@@ -130,18 +130,12 @@ fn a_check_that_nobody_closed_makes_no_worker_absent() {
 		assert_ok!(<Popw as Checks>::force(0));
 		// Round 0 ends in block 31, round 2 in block 41.
 		run_to(35);
-		let absent = Popw::report_absent(RuntimeOrigin::signed(1), 0, 2);
-		assert_noop!(absent, Error::<Test>::NotDue);
-		<Popw as Checks>::touch(0);
-		assert_eq!(forced(), Some(NextRound::<Test>::get()));
-	});
-}
-
-#[test]
-fn boundary_of_half_an_attest_phase() {
-	while_attesting(|| {
-		let round = Rounds::<Test>::get(0).unwrap();
-		assert!(!round.is_taken_until(round.start + 5));
-		assert!(round.is_taken_until(round.start + 6));
+		// The report closes the check that is over, and is used up.
+		assert_ok!(Popw::report_absent(RuntimeOrigin::signed(1), 0, 2));
+		assert!(!is_open(0));
+		heard(|heard| assert!(heard.absent.is_empty()));
+		assert_eq!(forced(), Some(8), "round 8 starts in block 41");
+		let again = Popw::report_absent(RuntimeOrigin::signed(1), 0, 2);
+		assert_noop!(again, Error::<Test>::NotDue);
 	});
 }
