@@ -609,4 +609,10 @@ pub trait ProtocolFees<AccountId> {
 pub trait BlockSeed {
 	/// The randomness of block `number`, if it is recent.
 	fn seed_of(number: BlockNumber) -> Option<sp_core::H256>;
+
+	/// Returns the randomness of the running block, which only its author knew before it. For hooks that run
+	/// after its extrinsics.
+	fn running() -> Option<sp_core::H256> {
+		None
+	}
 }

@@ -168,6 +168,7 @@ fn an_order_is_read_as_the_chain_shows_it() {
 		floor: 1,
 		placed_at: 10,
 		matched_at: 12,
+		deploy_blocks: 75,
 		deploy_by: 87,
 		started_at: 20,
 		ends_at: 320,
@@ -178,6 +179,7 @@ fn an_order_is_read_as_the_chain_shows_it() {
 		proved_to: 300,
 		proved: 280,
 		ending: None,
+		down: false,
 		issue: Some(theirs::OpenIssue {
 			reason: order::Issue::Other,
 			bond: 10,

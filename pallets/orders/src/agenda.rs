@@ -1,4 +1,4 @@
-//! What has to happen at a block, happens: orders are kept by the block in which something is to be done.
+//! The agenda: orders by the block in which something is due.
 //!
 //! An entry is a number in a page of its block; the order's record says in which block its entry counts
 //! ([`Order::wake`]), so an entry is never searched for or removed when plans change, it only becomes stale.
@@ -10,19 +10,21 @@
 
 use crate::{pallet::*, *};
 use frame_support::{defensive, ensure, storage::with_storage_layer, weights::Weight};
-use kaisar_primitives::{BlockNumber, CloseReason, Market, OrderId};
+use kaisar_primitives::{BlockNumber, Checks, CloseReason, Market, OrderId, WorkerRegistry};
 use sp_runtime::{DispatchError, DispatchResult};
 
 /// Blocks after which what failed is tried again.
 pub const RETRY: BlockNumber = 25;
 
-/// What is to be done with an entry.
+/// The work that an entry asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
 	/// Nothing: the order is gone, or has its entry elsewhere.
 	Stale,
 	/// It was closed long ago.
 	Forget,
+	/// It was closed, and its worker was barred.
+	Review,
 	/// Its paid time is over.
 	End,
 	/// Anything else: its deadline, its last check, or what failed before.
@@ -34,6 +36,7 @@ impl Step {
 		match self {
 			Self::Stale => T::WeightInfo::agenda_stale(),
 			Self::Forget => T::WeightInfo::agenda_forget(),
+			Self::Review => T::WeightInfo::agenda_review(),
 			Self::End => T::WeightInfo::agenda_end(),
 			Self::Other => T::WeightInfo::agenda_other(),
 		}
@@ -41,15 +44,21 @@ impl Step {
 }
 
 impl<T: Config> Pallet<T> {
-	/// What one step takes at most.
+	/// Returns the most that one step takes.
 	pub(crate) fn heaviest_step() -> Weight {
-		[Step::Stale, Step::Forget, Step::End, Step::Other]
-			.into_iter()
-			.fold(Weight::zero(), |most, step| most.max(step.weight::<T>()))
+		[
+			Step::Stale,
+			Step::Forget,
+			Step::Review,
+			Step::End,
+			Step::Other,
+		]
+		.into_iter()
+		.fold(Weight::zero(), |most, step| most.max(step.weight::<T>()))
 	}
 
-	/// The order is looked at in block `at`, or in the next one if that is past. Its record, which the caller
-	/// stores, says so.
+	/// Schedules a look at the order in block `at`, or in the next one if that is past. The caller stores the
+	/// record, which names the block.
 	pub(crate) fn schedule(id: OrderId, order: &mut OrderOf<T>, at: BlockNumber) -> DispatchResult {
 		// This block's entries may be done already.
 		let at = at.max(Self::now().saturating_add(1));
@@ -152,10 +161,9 @@ impl<T: Config> Pallet<T> {
 			return Step::Stale;
 		};
 		match order.state {
-			// A review of its worker lists that.
 			OrderState::Closed {
 				reason: CloseReason::DeployFailed,
-			} => Step::Other,
+			} => Step::Review,
 			OrderState::Closed { .. } => Step::Forget,
 			OrderState::Active if now >= order.ends_at && !order.down => Step::End,
 			_ => Step::Other,
@@ -176,7 +184,7 @@ impl<T: Config> Pallet<T> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::Inconsistent)?;
 		let now = Self::now();
 		match order.state {
-			OrderState::Closed { reason } => return Self::wake_closed(id, order, reason),
+			OrderState::Closed { reason } => return Self::after_history(id, order, reason),
 			// The commonest step by far needs no touch: an end is an end, whatever a check has found.
 			OrderState::Active if now >= order.ends_at && !order.down => {
 				return Self::end_or_fail(id, order);
@@ -199,6 +207,35 @@ impl<T: Config> Pallet<T> {
 		};
 		Self::schedule(id, &mut order, next)?;
 		Orders::<T>::insert(id, order);
+		Ok(())
+	}
+
+	/// Returns the block in which the agenda looks at an order that is closed now: the end of its worker's bar,
+	/// or the end of its history.
+	pub(crate) fn after_close(order: &OrderOf<T>, reason: CloseReason) -> BlockNumber {
+		let blocks = match reason {
+			CloseReason::DeployFailed => Self::bar_blocks(),
+			_ => Self::history(),
+		};
+		order.closed_at.saturating_add(blocks)
+	}
+
+	/// Forgets a closed order at the end of its history. Before that, its worker's bar is over: the worker is
+	/// judged anew, and listed again.
+	fn after_history(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
+		if reason == CloseReason::DeployFailed
+			&& let Some(worker) = order.worker
+			&& T::Workers::info(worker, T::Checks::next_round()).is_some()
+		{
+			T::Workers::review(worker)?;
+		}
+		let forget_at = order.closed_at.saturating_add(Self::history());
+		if Self::now() < forget_at {
+			Self::schedule(id, &mut order, forget_at)?;
+			Orders::<T>::insert(id, order);
+		} else {
+			Self::forget(id, &order);
+		}
 		Ok(())
 	}
 

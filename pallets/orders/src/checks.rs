@@ -1,7 +1,7 @@
 //! What a check of its worker comes to for an order.
 
 use crate::{pallet::*, *};
-use frame_support::{storage::with_storage_layer, traits::Get, weights::Weight};
+use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
 	BlockNumber, Checks, CloseReason, ClosedCheck, Closing, OnClosed, OrderId, Outcome, Rentals,
 	WorkerId,
@@ -185,7 +185,7 @@ impl<T: Config> Pallet<T> {
 			T::Checks::force(worker)?;
 		}
 		order.ending = Some(ending);
-		let next = Self::now().saturating_add(T::ClosingTimeout::get());
+		let next = Self::now().saturating_add(Self::closing_timeout());
 		Self::schedule(id, &mut order, next)?;
 		Orders::<T>::insert(id, order);
 		Ok(())

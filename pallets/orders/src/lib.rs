@@ -59,6 +59,7 @@ pub mod matching;
 mod mock;
 mod money;
 pub mod ocw;
+pub mod params;
 mod prices;
 #[cfg(test)]
 mod tests;
@@ -98,8 +99,8 @@ pub mod pallet {
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
 		Balance, BlockNumber, BlockSeed, Checks, ClientKey, CloseReason, DeployFailure, GpuClass,
-		Issue, Market, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId, WorkerId,
-		WorkerRegistry, Workload, authorized::ensure_sender,
+		GpuClasses, Issue, Market, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId,
+		WorkerId, WorkerRegistry, Workload, authorized::ensure_sender,
 	};
 	use sp_core::{H256, sr25519};
 	use sp_runtime::{Perbill, traits::SaturatedConversion};
@@ -130,6 +131,9 @@ pub mod pallet {
 
 		/// Randomness of blocks.
 		type Seeds: BlockSeed;
+
+		/// The classes, and whether they are paid.
+		type Classes: GpuClasses;
 
 		/// Takes the protocol's part of payments.
 		type Fees: ProtocolFees<Self::AccountId>;
@@ -169,7 +173,7 @@ pub mod pallet {
 		/// Blocks for which a closed order stays in storage. *Param.*
 		type History: Get<BlockNumber>;
 
-		/// Maximum number of idle workers drawn for an order. *Param.*
+		/// Workers that fit which are wanted for an order, to choose the best from. *Param.*
 		type MatchDraws: Get<u32>;
 
 		/// The weight that a block gives to the agenda and to matching. Each gets half of it first, then
@@ -210,10 +214,11 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Workloads<T> = StorageMap<_, Identity, OrderId, Ordered>;
 
-	/// The orders of each customer.
+	/// The orders of each customer, by number in big-endian bytes: so that keys are in the order of numbers, and
+	/// a page is a range of them.
 	#[pallet::storage]
 	pub type OrdersByCustomer<T: Config> =
-		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, OrderId, ()>;
+		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, [u8; 4], ()>;
 
 	/// The orders that wait to be matched, oldest first.
 	#[pallet::storage]
@@ -464,8 +469,8 @@ pub mod pallet {
 		WrongState,
 		/// The worker no longer serves this order.
 		WorkerLost,
-		/// The requirement is unsatisfiable: GPUs without a class, a class without GPUs, a tier above 4, or
-		/// a region that is not two uppercase letters.
+		/// The requirement is unsatisfiable: GPUs without a class, a class without GPUs, no CPU tier in class
+		/// 0, a tier above 4, or a region that is not two uppercase letters.
 		InvalidRequirement,
 		/// The image reference is empty, starts with neither a letter nor a digit, or has a character that
 		/// no OCI reference has.
@@ -480,7 +485,7 @@ pub mod pallet {
 		TooFewHours,
 		/// More hours than an order may run: 8,760.
 		TooManyHours,
-		/// The class has no price.
+		/// The class has no price, or is not paid yet and cannot be ordered.
 		NoPrice,
 		/// A price, a cost or a multiplier must not be zero.
 		ZeroPrice,
@@ -565,8 +570,8 @@ pub mod pallet {
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
 		/// Places an order for a machine. The full price is held on the customer's account, less the credits
-		/// it uses. A worker is drawn two blocks later. The call's weight includes the work of matching,
-		/// ending and forgetting the order in later blocks.
+		/// it uses. A worker is drawn two blocks later, or when no census prepares any longer. The call's
+		/// weight includes the work of matching, ending and forgetting the order in later blocks.
 		///
 		/// ## Origin
 		/// Signed by the customer.
@@ -588,7 +593,7 @@ pub mod pallet {
 		/// - [`Error::InvalidRequirement`]: no machine can meet the requirement.
 		/// - [`Error::InvalidImage`], [`Error::InvalidWorkload`], [`Error::UnknownTemplate`].
 		/// - [`Error::TooFewHours`], [`Error::TooManyHours`].
-		/// - [`Error::NoPrice`]: the class is not for rent.
+		/// - [`Error::NoPrice`]: the class has no price, or is not paid.
 		/// - [`Error::PriceAboveLimit`]: the order costs more than `max_price`.
 		/// - [`Error::InsufficientCredits`].
 		/// - The currency's error if the account has too little KAI.
@@ -599,7 +604,7 @@ pub mod pallet {
 		#[pallet::call_index(0)]
 		#[pallet::weight(
 			T::WeightInfo::place_order()
-				.saturating_add(T::WeightInfo::match_order(T::MatchDraws::get(), 1))
+				.saturating_add(Pallet::<T>::heaviest_match(matching::most_draws(u32::MAX, Pallet::<T>::match_draws())))
 				.saturating_add(T::WeightInfo::agenda_end())
 				.saturating_add(T::WeightInfo::agenda_forget())
 		)]
@@ -973,12 +978,17 @@ pub mod pallet {
 			let now: BlockNumber = now.saturated_into();
 			let budget = T::HookWeight::get();
 			let done = Self::run_agenda(now, budget.saturating_div(2));
-			done.saturating_add(Self::match_orders(now, budget.saturating_sub(done)))
+			let seed = now.checked_sub(1).and_then(T::Seeds::seed_of);
+			done.saturating_add(Self::match_orders(now, seed, budget.saturating_sub(done)))
 		}
 
-		/// Continues the agenda if the block's share was not enough.
+		/// Continues the agenda and then matching if the block's share was not enough. The randomness of the
+		/// block before is public by now, so the running block's own draws.
 		fn on_idle(now: BlockNumberFor<T>, left: Weight) -> Weight {
-			Self::run_agenda(now.saturated_into(), left)
+			let now: BlockNumber = now.saturated_into();
+			let done = Self::run_agenda(now, left);
+			let seed = T::Seeds::running();
+			done.saturating_add(Self::match_orders(now, seed, left.saturating_sub(done)))
 		}
 
 		fn offchain_worker(now: BlockNumberFor<T>) {
@@ -992,8 +1002,9 @@ pub mod pallet {
 				least.all_lte(half),
 				"half of `HookWeight` must do for the heaviest step of the agenda",
 			);
-			let most = T::MatchDraws::get();
-			let least = T::WeightInfo::match_order(most, matching::MAX_TOUCHED)
+			let most = matching::most_draws(u32::MAX, *params::MATCH_DRAWS.end());
+			let least = Self::heaviest_match(most)
+				.saturating_add(T::WeightInfo::match_look())
 				.saturating_add(T::WeightInfo::match_orders());
 			assert!(
 				least.all_lte(half),

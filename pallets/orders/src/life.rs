@@ -73,7 +73,7 @@ impl<T: Config> Pallet<T> {
 		Self::enqueue(id, now)?;
 		Orders::<T>::insert(id, order);
 		Workloads::<T>::insert(id, ordered);
-		OrdersByCustomer::<T>::insert(&who, id, ());
+		OrdersByCustomer::<T>::insert(&who, id.to_be_bytes(), ());
 		Self::deposit_event(Event::OrderPlaced {
 			order: id,
 			customer: who,
@@ -333,7 +333,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn bar_ends() -> BlockNumber {
-		Self::now().saturating_add(T::BarBlocks::get())
+		Self::now().saturating_add(Self::bar_blocks())
 	}
 
 	/// The container ended, or does not answer, and the machine is there. It costs the customer what a
@@ -357,7 +357,7 @@ impl<T: Config> Pallet<T> {
 		});
 		let ends_at = order.ends_at;
 		T::Checks::force(worker)?;
-		let look = Self::now().saturating_add(T::ClosingTimeout::get());
+		let look = Self::now().saturating_add(Self::closing_timeout());
 		Self::schedule(id, &mut order, look)?;
 		Orders::<T>::insert(id, order);
 		Self::deposit_event(Event::OrderClosing {
@@ -380,10 +380,7 @@ impl<T: Config> Pallet<T> {
 		order.state = OrderState::Closed { reason };
 		order.ending = None;
 		order.closed_at = Self::now();
-		let next = match reason {
-			CloseReason::DeployFailed => Self::bar_ends(),
-			_ => order.closed_at.saturating_add(T::History::get()),
-		};
+		let next = Self::after_close(&order, reason);
 		Self::schedule(id, &mut order, next)?;
 		Workloads::<T>::remove(id);
 		let Ledger {
@@ -406,27 +403,9 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// A closed order is due: its worker's bar is over, or it has been kept for long enough.
-	pub(crate) fn wake_closed(
-		id: OrderId,
-		mut order: OrderOf<T>,
-		reason: CloseReason,
-	) -> DispatchResult {
-		let worker = order.worker.filter(|worker| {
-			reason == CloseReason::DeployFailed
-				&& T::Workers::info(*worker, T::Checks::next_round()).is_some()
-		});
-		if let Some(worker) = worker {
-			T::Workers::review(worker)?;
-		}
-		let forget = order.closed_at.saturating_add(T::History::get());
-		if Self::now() < forget {
-			Self::schedule(id, &mut order, forget)?;
-			Orders::<T>::insert(id, order);
-		} else {
-			Orders::<T>::remove(id);
-			OrdersByCustomer::<T>::remove(&order.customer, id);
-		}
-		Ok(())
+	/// Removes the record of a closed order.
+	pub(crate) fn forget(id: OrderId, order: &OrderOf<T>) {
+		Orders::<T>::remove(id);
+		OrdersByCustomer::<T>::remove(&order.customer, id.to_be_bytes());
 	}
 }

@@ -11,9 +11,10 @@ use frame_support::{
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
 	AgentKey, Arch, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
-	ClosedCheck, Closing, GpuClass, HOURS, Image, KAI, Market, OnClosed, OrderId, Outcome, Plan,
-	PlanRates, Profile, Proved, Requirement, RoundIndex, Standings, WorkerCounts, WorkerId,
-	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState, Workload,
+	ClosedCheck, Closing, GpuClass, GpuClasses, HOURS, Image, KAI, Market, OnClosed, OrderId,
+	Outcome, Plan, PlanRates, Prices, Profile, Proved, Requirement, RoundIndex, Standings,
+	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
+	Workload,
 };
 use kaisar_test_support::frame::take_events;
 use sp_core::{H256, Pair, sr25519};
@@ -82,12 +83,12 @@ parameter_types! {
 	pub storage Fee: Perbill = Perbill::from_percent(10);
 	pub storage Bond: Balance = BOND;
 	pub storage Rates: PlanRates = PlanRates::default();
-	pub const DeployDeadline: BlockNumber = DEADLINE;
-	pub const SetupBlocks: BlockNumber = SETUP;
-	pub const BarBlocks: BlockNumber = BAR;
-	pub const ClosingTimeout: BlockNumber = TIMEOUT;
-	pub const History: BlockNumber = HISTORY;
-	pub const MatchDraws: u32 = 8;
+	pub storage DeployDeadline: BlockNumber = DEADLINE;
+	pub storage SetupBlocks: BlockNumber = SETUP;
+	pub storage BarBlocks: BlockNumber = BAR;
+	pub storage ClosingTimeout: BlockNumber = TIMEOUT;
+	pub storage History: BlockNumber = HISTORY;
+	pub storage MatchDraws: u32 = 8;
 	pub storage HookWeight: Weight = Weight::from_parts(800 * WEIGHT_REF_TIME_PER_MILLIS, 64 << 20);
 }
 
@@ -105,8 +106,10 @@ pub struct Machine {
 	pub driver: u16,
 	pub cuda: u16,
 	pub barred_until: BlockNumber,
-	/// It cannot be rented before a check confirms it.
+	/// It is due in a full check before it can be rented.
 	pub unproved: bool,
+	/// It left the index, until it is judged anew.
+	pub unlisted: bool,
 	/// Since when its rented time is not proved.
 	pub since: BlockNumber,
 	/// How often it was made due.
@@ -127,8 +130,16 @@ pub struct Machine {
 }
 
 impl Machine {
-	fn can_be_rented(&self) -> bool {
-		self.state == WorkerState::Online && self.barred_until <= now() && !self.unproved
+	/// Whether it can be rented now.
+	pub fn is_listed(&self) -> bool {
+		self.state == WorkerState::Online && !self.unproved && !self.unlisted
+	}
+
+	/// Lists or unlists it, by its bar and its price floor.
+	fn judge(&mut self) {
+		let highest = <Rentals as Prices>::highest(self.profile.gpu_class);
+		let dear = highest.is_some_and(|highest| self.floor > highest);
+		self.unlisted = dear || self.barred_until > now();
 	}
 }
 
@@ -155,6 +166,13 @@ pub type FeesPaid = StorageValue<Mock, Balance, frame_support::pallet_prelude::V
 #[storage_alias]
 pub type NoSeeds = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
 
+/// A census prepares.
+#[storage_alias]
+pub type CensusPrepares = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
+/// Classes that are not paid.
+#[storage_alias]
+pub type Unpaid = StorageMap<Mock, frame_support::Twox64Concat, GpuClass, ()>;
+
 /// What fails for a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Refusal {
@@ -164,6 +182,8 @@ pub enum Refusal {
 	Fees,
 	/// Renting a worker.
 	Rent(WorkerId),
+	/// Judging a worker anew.
+	Review(WorkerId),
 }
 
 fn change<R>(worker: WorkerId, f: impl FnOnce(&mut Machine) -> R) -> Result<R, DispatchError> {
@@ -187,12 +207,20 @@ pub fn machine(worker: WorkerId) -> Machine {
 pub struct Registry;
 
 impl Registry {
+	/// The workers that are listed, of class 0 by their CPU tier.
 	fn bucket(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> Vec<WorkerId> {
 		(0..MachineCount::get())
 			.filter(|worker| {
 				let machine = machine(*worker);
-				machine.can_be_rented()
-					&& (machine.profile.gpu_class, machine.profile.gpu_count) == (class, count)
+				let Profile {
+					cpu,
+					gpu_class,
+					gpu_count,
+					..
+				} = machine.profile;
+				let number = if gpu_class == 0 { cpu } else { gpu_count };
+				machine.is_listed()
+					&& (gpu_class, number) == (class, count)
 					&& region.is_none_or(|asked| asked == machine.region)
 			})
 			.collect()
@@ -304,7 +332,7 @@ impl Market for Registry {
 	}
 	fn candidate(worker: WorkerId) -> Option<Candidate> {
 		let machine = Machines::get(worker)?;
-		machine.can_be_rented().then_some(Candidate {
+		machine.is_listed().then_some(Candidate {
 			profile: machine.profile,
 			region: machine.region,
 			price_floor: machine.floor,
@@ -328,7 +356,7 @@ impl Market for Registry {
 			return Err(DispatchError::Unavailable);
 		}
 		change(worker, |machine| {
-			if machine.state != WorkerState::Online {
+			if !machine.is_listed() {
 				return Err(DispatchError::Unavailable);
 			}
 			machine.state = WorkerState::Rented;
@@ -356,11 +384,18 @@ impl Market for Registry {
 		change(worker, |machine| machine.deployed += 1)
 	}
 	fn review(worker: WorkerId) -> DispatchResult {
-		change(worker, |machine| machine.reviews += 1)
+		if Refused::get() == Some(Refusal::Review(worker)) {
+			return Err(DispatchError::Unavailable);
+		}
+		change(worker, |machine| {
+			machine.reviews += 1;
+			machine.judge();
+		})
 	}
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
 		change(worker, |machine| {
 			machine.barred_until = machine.barred_until.max(until);
+			machine.unlisted = true;
 			machine.reliability = Perbill::from_percent(50);
 		})
 	}
@@ -393,6 +428,9 @@ impl Checks for Rounds {
 	}
 	fn is_due(worker: WorkerId) -> bool {
 		machine(worker).due
+	}
+	fn census_prepares() -> bool {
+		CensusPrepares::get()
 	}
 	fn force(worker: WorkerId) -> DispatchResult {
 		Registry::force(worker, 0)
@@ -440,10 +478,29 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 
 /// Randomness that differs from block to block.
 pub struct Vrf;
+impl Vrf {
+	fn output(number: BlockNumber) -> Option<H256> {
+		let hash = || H256::from(sp_io::hashing::blake2_256(&number.to_le_bytes()));
+		(!NoSeeds::get()).then(hash)
+	}
+}
 impl BlockSeed for Vrf {
 	fn seed_of(number: BlockNumber) -> Option<H256> {
-		let known = number < now() && !NoSeeds::get();
-		known.then(|| H256::from(sp_io::hashing::blake2_256(&number.to_le_bytes())))
+		Self::output(number).filter(|_| number < now())
+	}
+	fn running() -> Option<H256> {
+		Self::output(now())
+	}
+}
+
+/// All classes, as Rewards has them.
+pub struct Classes;
+impl GpuClasses for Classes {
+	fn score(_: GpuClass) -> Option<u32> {
+		Some(100)
+	}
+	fn is_paid(class: GpuClass) -> bool {
+		!Unpaid::contains_key(class)
 	}
 }
 
@@ -468,6 +525,7 @@ impl Config for Test {
 	type Workers = Registry;
 	type Checks = Rounds;
 	type Seeds = Vrf;
+	type Classes = Classes;
 	type Fees = Rewards;
 	type Treasury = Treasury;
 	type PalletId = OrdersPalletId;
@@ -604,6 +662,7 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			cuda: 1_204,
 			barred_until: 0,
 			unproved: false,
+			unlisted: false,
 			since: 0,
 			forced: 0,
 			due: false,

@@ -207,7 +207,7 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn pay_setup(order: &mut OrderOf<T>) -> DispatchResult {
 		let since = Self::now().saturating_sub(order.matched_at);
 		let due = order
-			.cost(order.plan, since.max(T::SetupBlocks::get()))
+			.cost(order.plan, since.max(Self::setup_blocks()))
 			.ok_or(ArithmeticError::Overflow)?;
 		Self::pay_treasury(order, due)
 	}

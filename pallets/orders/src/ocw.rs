@@ -10,7 +10,6 @@ use alloc::{
 	vec::Vec,
 };
 use codec::Encode;
-use frame_support::traits::Get;
 use kaisar_primitives::{
 	BlockNumber, Checks, DeployFailure, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
 	WorkerKey, WorkerRegistry,
@@ -163,7 +162,7 @@ fn deployment<T: Config>(
 		},
 		serve_ms: serve.map(millis),
 		keep_ms: millis(
-			keep.saturating_add(T::ClosingTimeout::get())
+			keep.saturating_add(Pallet::<T>::closing_timeout())
 				.saturating_add(GRACE),
 		),
 	})

@@ -1,4 +1,4 @@
-//! What a machine costs, and what can be asked for.
+//! Prices, and the requirements that a machine can meet.
 
 use crate::{pallet::*, *};
 use frame_support::{ensure, traits::EnsureOrigin};
@@ -7,11 +7,27 @@ use kaisar_math::{
 	price::{self, Utilisation},
 	tiers::MAX_TIER,
 };
-use kaisar_primitives::{Balance, GpuClass, MAX_HOURS, Market, Plan, PlanRates, Requirement};
+use kaisar_primitives::{
+	Balance, GpuClass, GpuClasses, MAX_HOURS, Market, Plan, PlanRates, Requirement,
+};
 use sp_runtime::{DispatchError, DispatchResult, traits::Get};
 
+impl<T: Config> kaisar_primitives::Prices for Pallet<T> {
+	fn highest(class: GpuClass) -> Option<Balance> {
+		PriceBook::<T>::get(class)?
+			.reference
+			.and_then(price::highest_price)
+	}
+
+	fn today(class: GpuClass) -> Option<Balance> {
+		let entry = PriceBook::<T>::get(class)?;
+		entry.reference?;
+		Self::prices_of(class).ok().map(|prices| prices.on_demand)
+	}
+}
+
 impl<T: Config> Pallet<T> {
-	/// Governance, or the oracle.
+	/// Ensures that governance or the oracle calls.
 	pub(crate) fn ensure_pricing(origin: OriginFor<T>) -> DispatchResult {
 		if T::AdminOrigin::ensure_origin(origin.clone()).is_ok() {
 			return Ok(());
@@ -47,7 +63,7 @@ impl<T: Config> Pallet<T> {
 		);
 	}
 
-	/// What a unit and hour of a class costs now.
+	/// Returns the price of a unit and hour of a class now.
 	pub(crate) fn prices_of(class: GpuClass) -> Result<Prices, Error<T>> {
 		let entry = PriceBook::<T>::get(class).ok_or(Error::<T>::NoPrice)?;
 		let (idle, rented) = T::Workers::use_of(class);
@@ -66,10 +82,7 @@ impl<T: Config> Pallet<T> {
 		let reference = entry.reference.ok_or(Error::<T>::NoPrice)?;
 		let rates: PlanRates = T::PlanRates::get();
 		let price = |plan: Plan| {
-			// A plan of which governance would leave nothing still costs the least there is.
-			price::unit_price(reference, utilisation, plan.rate(&rates))
-				.map(|price| price.max(1))
-				.ok_or(Error::<T>::NoPrice)
+			price::unit_price(reference, utilisation, plan.rate(&rates)).ok_or(Error::<T>::NoPrice)
 		};
 		Ok(Prices {
 			on_demand: price(Plan::OnDemand)?,
@@ -78,7 +91,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Whether there can be such a machine.
+	/// Ensures that a machine can meet the requirement.
 	fn ensure_requirement(requirement: &Requirement) -> Result<(), Error<T>> {
 		let Requirement {
 			gpu_class,
@@ -92,13 +105,14 @@ impl<T: Config> Pallet<T> {
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		let known = (*gpu_class == 0) == (*gpu_count == 0)
+			&& (*gpu_class != 0 || *min_cpu > 0)
 			&& tiers.into_iter().all(|tier| *tier <= MAX_TIER)
 			&& region.is_none_or(|code| code.iter().all(u8::is_ascii_uppercase));
 		ensure!(known, Error::<T>::InvalidRequirement);
 		Ok(())
 	}
 
-	/// What an order, or more hours of it, costs now.
+	/// Returns the price of an order, or of more hours of it, now.
 	pub(crate) fn price_hours(
 		requirement: &Requirement,
 		hours: u32,
@@ -118,7 +132,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// The same, if such an order can be placed.
+	/// Returns the price of an order that can be placed.
 	pub(crate) fn do_quote(
 		requirement: &Requirement,
 		hours: u32,
@@ -127,6 +141,10 @@ impl<T: Config> Pallet<T> {
 		Self::ensure_requirement(requirement)?;
 		ensure!(hours >= plan.least_hours(), Error::<T>::TooFewHours);
 		ensure!(hours <= MAX_HOURS, Error::<T>::TooManyHours);
+		ensure!(
+			T::Classes::is_paid(requirement.gpu_class),
+			Error::<T>::NoPrice
+		);
 		Self::price_hours(requirement, hours, plan)
 	}
 }

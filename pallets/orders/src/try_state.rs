@@ -104,7 +104,7 @@ impl<T: Config> Pallet<T> {
 				"9: an order that was found down and goes on"
 			);
 			ensure!(
-				OrdersByCustomer::<T>::contains_key(&order.customer, id),
+				OrdersByCustomer::<T>::contains_key(&order.customer, id.to_be_bytes()),
 				"8: an order that its customer has not"
 			);
 		}

@@ -40,10 +40,10 @@ pub trait WeightInfo {
 	fn set_template() -> Weight;
 	/// Of looking at the queue.
 	fn match_orders() -> Weight;
-	/// Of an entry of the queue whose order was cancelled.
-	fn match_nothing() -> Weight;
-	/// Of matching an order for which `d` workers are drawn, `t` of which are touched.
-	fn match_order(d: u32, t: u32) -> Weight;
+	/// Of looking at an entry of the queue.
+	fn match_look() -> Weight;
+	/// Of matching an order for which `d` workers are drawn, `t` of which are touched, and `r` judged anew.
+	fn match_order(d: u32, t: u32, r: u32) -> Weight;
 	/// Of looking at the agenda.
 	fn agenda() -> Weight;
 	/// Of a block of it.
@@ -52,6 +52,8 @@ pub trait WeightInfo {
 	fn agenda_stale() -> Weight;
 	/// Of forgetting an order.
 	fn agenda_forget() -> Weight;
+	/// Of the end of a bar: the worker is judged anew, and its order kept or forgotten.
+	fn agenda_review() -> Weight;
 	/// Of the end of an order's paid time.
 	fn agenda_end() -> Weight;
 	/// Of anything else that can be due of an order.
@@ -76,9 +78,12 @@ const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 3;
 /// Items of an order's payment: the customer's account and holds, the pot, the owner, the treasury; all
 /// credits; the worker, the next round and its score, the epoch that runs; two parameters.
 const PAYMENT: u64 = 12;
-/// Items of an order's end, besides: its record, a page of the agenda and its length; the customer's account,
-/// holds and credits; the bond's; the worker, its listing and a mark for the next round.
-const ENDING: u64 = 3 + 3 + 2 + 4 + 11;
+/// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length, its
+/// page, the last page, and the record of the worker that moves.
+const LISTING: u64 = 1 + 2 * 4;
+/// Items of an order's end, besides: its record, its workload, a page of the agenda and its length; the
+/// customer's account, holds and credits; the bond's; the worker, its listing and a mark for the next round.
+const ENDING: u64 = 4 + 3 + 2 + 4 + 11;
 
 fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
@@ -96,9 +101,9 @@ pub struct SubstrateWeight<T>(PhantomData<T>);
 macro_rules! weights {
 	($db:ty) => {
 		fn place_order() -> Weight {
-			// Price, switch, utilisation, plans, template; number, account, holds, credits; the order, its
-			// workload, the index, the queue and its ends.
-			items::<$db>(CALL, 14, 10)
+			// The class and whether such are paid; price, switch, utilization, plans, template; number, account,
+			// holds, credits; the order, its workload, the index, the queue and its ends.
+			items::<$db>(CALL, 17, 10)
 		}
 		fn confirm_deployment() -> Weight {
 			// The order, the worker, the next round; a page of the agenda and its length.
@@ -145,18 +150,21 @@ macro_rules! weights {
 			items::<$db>(CALL, 1, 1)
 		}
 		fn match_orders() -> Weight {
-			// The queue's ends, a seed, a parameter.
-			items::<$db>(STEP, 3, 1)
+			// The queue's ends; a seed, or the running hash and the block's output; the census and its round.
+			items::<$db>(STEP, 5, 1)
 		}
-		fn match_nothing() -> Weight {
-			items::<$db>(STEP / 5, 2, 1)
+		fn match_look() -> Weight {
+			// An entry, the order, a bucket's length, a parameter.
+			items::<$db>(STEP / 5, 4, 1)
 		}
-		fn match_order(d: u32, t: u32) -> Weight {
-			// An entry, the order, a bucket's length. A draw reads a page of it and a worker, and asks whether
-			// that is due, or has a check open. One is rented, or all goes back.
-			items::<$db>(STEP, 3 + ENDING, 2 + ENDING)
+		fn match_order(d: u32, t: u32, r: u32) -> Weight {
+			// The price book. A draw reads a page of the bucket and a worker's record; one that fits also whether
+			// it has a check open, and its record again. One is rented, or all goes back. A worker that is judged
+			// anew leaves both of its buckets.
+			items::<$db>(STEP, 2 + ENDING, 2 + ENDING)
 				.saturating_add(items::<$db>(STEP / 2, 4, 0).saturating_mul(d.into()))
 				.saturating_add(items::<$db>(STEP, CLOSING, CLOSING).saturating_mul(t.into()))
+				.saturating_add(items::<$db>(STEP, LISTING + 2, LISTING).saturating_mul(r.into()))
 		}
 		fn agenda() -> Weight {
 			items::<$db>(STEP, 1, 1)
@@ -169,8 +177,13 @@ macro_rules! weights {
 			items::<$db>(STEP / 5, 2, 1)
 		}
 		fn agenda_forget() -> Weight {
-			// The order, its workload, the index; a page.
-			items::<$db>(STEP, 2, 4)
+			// The order, the index; a page.
+			items::<$db>(STEP, 2, 3)
+		}
+		fn agenda_review() -> Weight {
+			// The worker, the next round, the price book, its listing; a page and its length, or what is
+			// forgotten; the length of a history.
+			items::<$db>(STEP, LISTING + 9, LISTING + 5)
 		}
 		fn agenda_end() -> Weight {
 			// The order, the worker, the next and the oldest round, the time-out; a page, another one and its

@@ -154,15 +154,11 @@ impl<T: Config> Pallet<T> {
 	/// Folds the block's VRF output into the running hash, and seeds the rounds that start in this block and
 	/// the trials.
 	pub(crate) fn fold_seed(now: BlockNumber) {
-		let before = RunningHash::<T>::get();
-		let running_hash = match T::VrfOutput::get() {
-			Some(vrf) => fold(before, vrf),
+		let running_hash = Self::folded().unwrap_or_else(|| {
 			// BABE is configured with secondary VRF slots, so that this cannot happen.
-			None => {
-				defensive!("a block without a VRF output");
-				before
-			}
-		};
+			defensive!("a block without a VRF output");
+			RunningHash::<T>::get()
+		});
 		RunningHash::<T>::put(running_hash);
 		BlockSeeds::<T>::insert(now, running_hash);
 		if let Some(old) = now.checked_sub(SEED_DEPTH) {
@@ -176,6 +172,12 @@ impl<T: Config> Pallet<T> {
 				Self::seed_trial(flight.index, running_hash);
 			}
 		}
+	}
+
+	/// Returns the running hash with the block's VRF output.
+	fn folded() -> Option<H256> {
+		let vrf = T::VrfOutput::get()?;
+		Some(fold(RunningHash::<T>::get(), vrf))
 	}
 
 	fn seed_start(now: BlockNumber, start: Start, running_hash: H256) {
@@ -305,5 +307,9 @@ pub(crate) fn draw<const N: usize>(domain: &[u8; N], seed: H256, item: impl Enco
 impl<T: Config> BlockSeed for Pallet<T> {
 	fn seed_of(number: BlockNumber) -> Option<H256> {
 		BlockSeeds::<T>::get(number)
+	}
+
+	fn running() -> Option<H256> {
+		Self::folded()
 	}
 }

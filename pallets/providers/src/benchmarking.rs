@@ -195,6 +195,18 @@ mod benchmarks {
 	}
 
 	#[benchmark]
+	fn set_delegation_cap() {
+		let owner = provider::<T>();
+		let worker = worker_of::<T>(&owner);
+		#[extrinsic_call]
+		_(RawOrigin::Signed(owner), worker, KAI);
+		assert_eq!(
+			Workers::<T>::get(worker).and_then(|record| record.delegation_cap),
+			Some(KAI)
+		);
+	}
+
+	#[benchmark]
 	fn go_offline() {
 		let owner = provider::<T>();
 		let worker = idle_worker::<T>(&owner);

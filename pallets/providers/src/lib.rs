@@ -35,9 +35,9 @@
 //!
 //! One night the machine is found offline: it is `Offline`, its pending time is void, and a part of its
 //! pool is queued to be slashed. In the morning Petra calls `go_online`, and it is `Pending` and marked
-//! again. Two days later somebody [applies](Call::apply_slash) the slash, for the bounty. It is Petra's
-//! stake that bears it; if what is left is below the minimum, the worker is `Suspended` until she tops it
-//! up.
+//! again. Two days later somebody [applies](Call::apply_slash) the slash, for the bounty: Petra and Carol
+//! lose the same part of what they have in the pool. If what Petra has left is below the minimum, the worker
+//! is `Suspended` until she tops it up.
 //!
 //! When she sells it she calls [`deregister_worker`](Call::deregister_worker): the deposit is back at
 //! once, all stake unbonds, and when she and Carol have withdrawn theirs
@@ -60,9 +60,9 @@
 //!
 //! ## Slashing
 //!
-//! A check's finding is queued, and after a deferral anyone may apply it, for a bounty. One slash is one
-//! write of the record and one transfer, however many delegators there are: the owner bears it first.
-//! [`slashing`] says how findings add up, and who cannot move what meanwhile.
+//! A check's finding is queued as a rate, and after a deferral anyone may apply it, for a bounty. One slash
+//! is one write of the record and one transfer, however many delegators there are: every part of the pool
+//! loses the same rate. [`slashing`] says how findings add up, and what cannot move meanwhile.
 //!
 //! ## Idle workers, and all of them
 //!
@@ -81,9 +81,11 @@ extern crate alloc;
 
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
+mod checks;
 mod hardware;
 pub mod idle;
 mod lifecycle;
+mod market;
 #[cfg(test)]
 mod mock;
 pub mod pool;
@@ -107,10 +109,10 @@ pub mod weights;
 pub use idle::{Bucket, BucketHead, INDEX_PAGE, IndexPage, Place};
 pub use pallet::*;
 pub use pool::{Leaving, Shared, Slashed, StakePool, Unbonding};
-pub use slashing::{FalseTime, Queued, QueuedSlash, SlashId, SlashLevel};
+pub use slashing::{FalseProofs, Queued, QueuedSlash, SlashId, SlashLevel};
 pub use totals::{ClassTotals, Hardware, NetworkTotals};
 pub use types::*;
-pub use views::{DelegationView, UnbondingView, WorkerView};
+pub use views::{DelegationView, SlashView, UnbondingView, WorkerView};
 pub use weights::WeightInfo;
 
 use alloc::vec::Vec;
@@ -126,8 +128,8 @@ use frame_support::{
 use frame_system::pallet_prelude::*;
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Checks, DAYS, EpochIndex, Forced, GpuClass, GpuClasses,
-	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Profile, RoundIndex, RunningScores,
-	SharesChange, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
+	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Prices, Profile, RoundIndex,
+	RunningScores, SharesChange, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 };
 use sp_core::H256;
 use sp_runtime::{
@@ -135,8 +137,10 @@ use sp_runtime::{
 	traits::{AccountIdConversion, EnsureAdd, EnsureSub, SaturatedConversion},
 };
 
-/// The longest delay before the next verification, in rounds: two weeks.
+/// The longest delay before the next verification, in spot rounds: two weeks.
 const MAX_DELAY: u32 = 4_096;
+/// Spot rounds have even numbers.
+const SPOT_STEP: RoundIndex = 2;
 
 /// Maximum number of workers in one page of [`Pallet::workers_of`].
 pub const MAX_PAGE: u32 = 256;
@@ -204,6 +208,9 @@ pub mod pallet {
 
 		/// Rounds and checks.
 		type Checks: Checks;
+
+		/// Prices of orders, which workers' price floors are judged by.
+		type Prices: Prices;
 
 		/// May slash by hand, and cancel slashes.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
@@ -358,6 +365,13 @@ pub mod pallet {
 			/// The floor now, per GPU-hour.
 			new: Balance,
 		},
+		/// A worker's delegation cap was changed.
+		DelegationCapSet {
+			worker: WorkerId,
+			/// The cap before; `None` if there was none.
+			old: Option<Balance>,
+			new: Balance,
+		},
 		/// A worker's state changed.
 		WorkerStateChanged {
 			worker: WorkerId,
@@ -381,9 +395,18 @@ pub mod pallet {
 		},
 		/// The record of a deregistered worker was removed, because nothing was left in its pool.
 		WorkerRemoved { worker: WorkerId },
-		/// A verification found that the profile of a `Pending` worker does not support its claim.
+		/// The profile of a `Pending` worker, or for the second time in a row of an `Online` one, does not support
+		/// its claim. The worker is `Pending` until its owner updates the claim or asks for another verification.
 		VerificationFailed {
 			worker: WorkerId,
+			/// The verified profile.
+			profile: Profile,
+		},
+		/// The profile of a worker does not support its claim. The worker goes on with that profile; the next
+		/// such check in a row makes it `Pending`.
+		ClaimUnsupported {
+			worker: WorkerId,
+			round: RoundIndex,
 			/// The verified profile.
 			profile: Profile,
 		},
@@ -401,11 +424,12 @@ pub mod pallet {
 			/// did.
 			finder: Option<T::AccountId>,
 		},
-		/// More than half of the votes found a worker's proof false, or no GPU where one was verified.
+		/// More than half of a committee found that an opening contradicts the worker's attested root.
 		FalseProofFound {
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The number of consecutive checks that found this.
+			/// The number of consecutive checks that found this with more than three quarters. A check with
+			/// fewer votes is not counted.
 			in_a_row: u8,
 		},
 		/// Stake was added.
@@ -431,7 +455,8 @@ pub mod pallet {
 			who: T::AccountId,
 			amount: Balance,
 		},
-		/// A rented worker was online, but the customer's container did not answer.
+		/// A rented worker was online, but the customer's container did not answer. The check proves no rented
+		/// time; nothing is slashed.
 		ServiceDown {
 			worker: WorkerId,
 			round: RoundIndex,
@@ -443,9 +468,9 @@ pub mod pallet {
 			slash: SlashId,
 			worker: WorkerId,
 			level: SlashLevel,
-			/// The amount added.
+			/// The amount added, of the pool in this block.
 			added: Balance,
-			/// The total amount of the queued slash.
+			/// The total amount of the queued slash, of the pool in this block. It is queued as a rate.
 			amount: Balance,
 			/// The first block in which it may be applied.
 			due: BlockNumber,
@@ -455,7 +480,7 @@ pub mod pallet {
 			slash: SlashId,
 			worker: WorkerId,
 			level: SlashLevel,
-			/// The amount that was queued.
+			/// The amount that it would have taken in this block.
 			amount: Balance,
 		},
 		/// A worker's pool was slashed.
@@ -505,7 +530,7 @@ pub mod pallet {
 		BadProof,
 		/// No GPU class has this number.
 		UnknownGpuClass,
-		/// The claim has a GPU class without a GPU, or a GPU without a class.
+		/// The number of GPUs does not fit the class: 1 to 16 of a class, none without one.
 		GpuCountMismatch,
 		/// The region is not an ISO 3166-1 country code.
 		UnknownRegion,
@@ -523,9 +548,10 @@ pub mod pallet {
 		WorkerSuspended,
 		/// The worker's state does not allow the call.
 		WrongState,
-		/// The worker is already due in an upcoming round.
+		/// The worker is marked already: wait for its check.
 		AlreadyDue,
-		/// A check of the worker is running, or the worker is due in a running round.
+		/// Something can still be held against the worker: its check is open, it is due in a running round and has
+		/// not attested, or its absence can still be reported. Retry once the round is over.
 		CheckRunning,
 		/// The account has the maximum number of unbonding pieces in this pool. Withdraw first, or wait.
 		TooManyUnbondings,
@@ -537,7 +563,8 @@ pub mod pallet {
 		TooManyWorkers,
 		/// Unreachable state; a bug.
 		Defensive,
-		/// A queued slash could take this stake. It can move once the slash is applied or cancelled.
+		/// A slash is queued: delegators cannot join, and stake that finished unbonding less than the slash
+		/// deferral and a day ago cannot be withdrawn. Apply the slash from its day on, or wait.
 		SlashPending,
 		/// No slash with this number is queued.
 		UnknownSlash,
@@ -549,10 +576,16 @@ pub mod pallet {
 		NothingToSlash,
 		/// All delegated stake was slashed, and the worthless shares were not cleared yet.
 		DelegationClosed,
-		/// The delegation would be worth less than the existential deposit.
+		/// The delegation would be worth less than the existential deposit, 0.001 KAI.
 		DelegationTooSmall,
+		/// The delegated stake would exceed the most that the worker's owner accepts.
+		DelegationCapReached,
 		/// The account's stake in the pool still has value, or the account has none.
 		NothingWorthless,
+		/// The claim has no processors, no memory or no disk.
+		ZeroHardware,
+		/// The claim exceeds 1,024 hardware threads, 24,576 GB of memory or 1,048,576 GB of disk.
+		ClaimTooLarge,
 	}
 
 	#[pallet::view_functions]
@@ -591,7 +624,8 @@ pub mod pallet {
 			Self::minimum_for(gpu_class, gpu_count).ok()
 		}
 
-		/// Returns the share of a worker's last 32 checks that confirmed it.
+		/// Returns the part of a worker's last 32 checks and deployments that it passed, of eight at least. Only
+		/// its provider's faults count against it.
 		pub fn reliability(worker: WorkerId) -> Option<Perbill> {
 			Workers::<T>::get(worker).map(|record| record.history.reliability())
 		}
@@ -607,8 +641,8 @@ pub mod pallet {
 			}
 		}
 
-		/// Returns the number of idle workers with this number of verified GPUs of a class, in one region or
-		/// in all.
+		/// Returns the number of workers that can be rented with this number of verified GPUs of a class, in one
+		/// region or in all. In class 0 the number is the verified CPU tier, from 1.
 		pub fn idle_workers(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
 			<Self as Market>::idle(gpu_class, gpu_count, region)
 		}
@@ -638,16 +672,14 @@ pub mod pallet {
 				.collect()
 		}
 
-		/// Returns a queued slash.
-		pub fn queued_slash(slash: SlashId) -> Option<QueuedSlash<T::AccountId>> {
-			Slashes::<T>::get(slash)
+		/// Returns a queued slash, with what it would take now.
+		pub fn queued_slash(slash: SlashId) -> Option<SlashView<T::AccountId>> {
+			Slashes::<T>::get(slash).map(Self::slash_view)
 		}
 
-		/// Returns the online and rented blocks of a worker that are not proved yet.
-		pub fn pending_time(worker: WorkerId) -> Option<(BlockNumber, BlockNumber)> {
-			let record = Workers::<T>::get(worker)?;
-			let mark = record.time.at(record.state(), Self::now());
-			Some((mark.online, mark.rented))
+		/// Returns the rented blocks of a worker that are not proved yet.
+		pub fn pending_time(worker: WorkerId) -> Option<BlockNumber> {
+			Workers::<T>::get(worker).map(|record| record.time.at(Self::now()))
 		}
 	}
 
@@ -670,8 +702,8 @@ pub mod pallet {
 		///   [`possession_payload`](kaisar_primitives::keys::possession_payload).
 		///
 		/// ## Errors
-		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
-		///   invalid.
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
 		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
 		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
 		/// - [`Error::StakeBelowMinimum`].
@@ -723,8 +755,8 @@ pub mod pallet {
 		/// - [`Error::WorkerRented`].
 		/// - [`Error::WorkerSuspended`].
 		/// - [`Error::CheckRunning`].
-		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
-		///   invalid.
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
 		/// - [`Error::StakeBelowMinimum`].
 		/// - The currency's error if the account has too little KAI for the fee.
 		///
@@ -934,8 +966,8 @@ pub mod pallet {
 		/// - [`Error::ZeroAmount`].
 		/// - [`Error::UnknownWorker`].
 		/// - [`Error::StakeCapReached`]: the owner may still reach the minimum.
-		/// - [`Error::SlashPending`]: for a delegator, a queued slash would reach delegators.
-		/// - [`Error::DelegationClosed`], [`Error::DelegationTooSmall`]: for a delegator only.
+		/// - [`Error::SlashPending`], [`Error::DelegationClosed`], [`Error::DelegationTooSmall`],
+		///   [`Error::DelegationCapReached`]: for a delegator only.
 		/// - The currency's error if the account has too little KAI.
 		///
 		/// ## Events
@@ -972,7 +1004,6 @@ pub mod pallet {
 		/// - [`Error::InsufficientStake`].
 		/// - [`Error::TooManyUnbondings`].
 		/// - [`Error::StakeBelowMinimum`]: for the owner only.
-		/// - [`Error::SlashPending`]: for a delegator, a queued slash would reach delegators.
 		/// - [`Error::DelegationTooSmall`]: for a delegator only.
 		///
 		/// ## Events
@@ -989,7 +1020,8 @@ pub mod pallet {
 		}
 
 		/// Pays out the caller's unbonded stake in a worker's pool; to a delegator of a deregistered worker,
-		/// also its delegation. If that empties the pool of a deregistered worker, its record is removed.
+		/// also its delegation. While a slash is queued, stake waits until it has been unbonded for the slash
+		/// deferral and a day. If the withdrawal empties the pool of a deregistered worker, its record is removed.
 		///
 		/// ## Origin
 		/// Signed by an account with unbonding stake in the pool.
@@ -1000,8 +1032,9 @@ pub mod pallet {
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
 		/// - [`Error::NothingToWithdraw`].
-		/// - [`Error::SlashPending`]: a queued slash would reach the withdrawn stake.
-		/// - [`Error::CheckRunning`]: a check of a deregistered worker is still running.
+		/// - [`Error::SlashPending`]: a slash is queued, and nothing has been unbonded for long enough.
+		/// - [`Error::CheckRunning`]: it is the last withdrawal, and a check can still be held against the
+		///   worker.
 		///
 		/// ## Events
 		/// - [`Event::Withdrawn`].
@@ -1013,8 +1046,8 @@ pub mod pallet {
 			Self::do_withdraw(who, worker)
 		}
 
-		/// Slashes a worker by hand: 10 % of its pool (level 1) or 50 % (level 2) after the deferral, or all
-		/// of it at once (level 3). All goes to the provider pot.
+		/// Slashes a worker by hand: 10 % of every part of its pool (level 1) or 50 % (level 2) after the
+		/// deferral, or all of it at once (level 3).
 		///
 		/// ## Origin
 		/// [`Config::AdminOrigin`].
@@ -1060,7 +1093,8 @@ pub mod pallet {
 			Self::do_cancel_slash(id)
 		}
 
-		/// Applies a slash whose deferral has ended. The caller gets the bounty, and shares it with the
+		/// Applies a slash whose deferral has ended: takes its rate of every part of the pool. The caller gets
+		/// the bounty, and shares it with the
 		/// account that found the fault, if one did. If the owner's stake is then below the minimum, the
 		/// worker is `Suspended`, at once or when its order closes.
 		///
@@ -1113,6 +1147,33 @@ pub mod pallet {
 		) -> DispatchResult {
 			ensure_signed(origin)?;
 			Self::do_clear_worthless(worker, who)
+		}
+
+		/// Sets the most that a worker's delegators can have staked together. What is delegated stays where it
+		/// is; more is refused. A new worker has no cap of its own.
+		///
+		/// ## Origin
+		/// Signed by the worker's owner.
+		///
+		/// ## Parameters
+		/// - `worker`: the worker.
+		/// - `most`: the cap, in units of 10⁻¹⁸ KAI; 0 refuses all delegation.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
+		///
+		/// ## Events
+		/// - [`Event::DelegationCapSet`].
+		#[pallet::call_index(15)]
+		#[pallet::weight(T::WeightInfo::set_delegation_cap())]
+		pub fn set_delegation_cap(
+			origin: OriginFor<T>,
+			worker: WorkerId,
+			#[pallet::compact] most: Balance,
+		) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_set_delegation_cap(who, worker, most)
 		}
 	}
 

@@ -62,6 +62,7 @@ impl<T: Config> Pallet<T> {
 		// It leaves the totals with the claim that it was counted by.
 		Self::set_state(worker, &mut record, WorkerState::Pending);
 		record.spec = spec;
+		record.profile = record.profile.map(|profile| profile.lesser(&spec.bound()));
 		Self::schedule_verification(worker, &mut record);
 		Workers::<T>::insert(worker, record);
 		Ok(())
@@ -138,6 +139,7 @@ impl<T: Config> Pallet<T> {
 	) -> DispatchResult {
 		let mut record = Self::owned(worker, &who)?;
 		let old = core::mem::replace(&mut record.price_floor, new);
+		Self::relist(worker, &mut record);
 		Workers::<T>::insert(worker, record);
 		Self::deposit_event(Event::PriceFloorSet { worker, old, new });
 		Ok(())
@@ -213,7 +215,7 @@ impl<T: Config> Pallet<T> {
 		Self::leave(worker, &mut record, WorkerState::Offline);
 		WorkersByOwner::<T>::remove(&who, worker);
 		// A check that goes on needs the keys, and frees them when it is closed.
-		if !T::Checks::is_open(worker) && !T::Checks::is_due(worker) {
+		if !T::Checks::is_held(worker) {
 			Self::release_all_keys(worker, &record);
 		}
 		Self::deposit_event(Event::WorkerDeregistered { worker, owner: who });
@@ -238,7 +240,10 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// The same, of a worker of `who`.
-	fn owned(worker: WorkerId, who: &T::AccountId) -> Result<RecordOf<T>, DispatchError> {
+	pub(crate) fn owned(
+		worker: WorkerId,
+		who: &T::AccountId,
+	) -> Result<RecordOf<T>, DispatchError> {
 		let record = Self::registered(worker)?;
 		ensure!(record.owner == *who, Error::<T>::NotOwner);
 		Ok(record)
@@ -251,10 +256,12 @@ impl<T: Config> Pallet<T> {
 			Error::<T>::UnknownGpuClass
 		);
 		ensure!(
-			(spec.gpu_class == 0) == (spec.gpu_count == 0),
+			hardware::gpus_fit(spec.gpu_class, spec.gpu_count),
 			Error::<T>::GpuCountMismatch
 		);
 		ensure!(regions::is_known(spec.region), Error::<T>::UnknownRegion);
+		ensure!(!hardware::has_zero(spec), Error::<T>::ZeroHardware);
+		ensure!(!hardware::is_too_large(spec), Error::<T>::ClaimTooLarge);
 		Self::minimum_for(spec.gpu_class, spec.gpu_count)
 	}
 
@@ -313,23 +320,18 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// No check of the worker runs, and no running round can still have one of it: so its owner may
-	/// change what a check goes by.
+	/// Nothing can still be held against the worker: so its owner may change what a check goes by.
 	pub(crate) fn ensure_unchecked(worker: WorkerId, record: &RecordOf<T>) -> DispatchResult {
+		let next_round = T::Checks::next_round();
+		// A mark for the round that starts within the next blocks cannot be moved, either.
+		let fixed = record.forced.is_some_and(|forced| {
+			let until = forced.round.saturating_add(SPOT_STEP);
+			forced.round < next_round && next_round <= until
+		});
 		ensure!(
-			!T::Checks::is_open(worker) && !T::Checks::is_due(worker),
+			!fixed && !T::Checks::is_held(worker),
 			Error::<T>::CheckRunning
 		);
-		// It may have been due and not have attested, and can still be reported.
-		let running = T::Checks::oldest_round()..T::Checks::next_round();
-		let due = record
-			.forced
-			.is_some_and(|forced| running.contains(&forced.round));
-		let seen_online = record.standings.before.is_some_and(|before| {
-			matches!(before.value, WorkerState::Online | WorkerState::Rented)
-				&& record.standings.now.since > running.start
-		});
-		ensure!(!due && !seen_online, Error::<T>::CheckRunning);
 		Ok(())
 	}
 }
@@ -362,12 +364,16 @@ impl<T: Config> Pallet<T> {
 			.ok_or_else(|| ArithmeticError::Overflow.into())
 	}
 
+	/// Changes a record, and lists the worker if it can be rented after that.
 	pub(crate) fn mutate<R>(
 		worker: WorkerId,
 		change: impl FnOnce(&mut RecordOf<T>) -> Result<R, DispatchError>,
 	) -> Result<R, DispatchError> {
 		Workers::<T>::try_mutate(worker, |record| {
-			change(record.as_mut().ok_or(Error::<T>::UnknownWorker)?)
+			let record = record.as_mut().ok_or(Error::<T>::UnknownWorker)?;
+			let result = change(record)?;
+			Self::relist(worker, record);
+			Ok(result)
 		})
 	}
 
@@ -395,15 +401,19 @@ impl<T: Config> Pallet<T> {
 			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
-			false_proofs: 0,
-			false_time: None,
-			time: PendingTime::empty(Self::now()),
+			false_proofs: None,
+			charged_to: 0,
+			time: PendingTime::default(),
 			proved_at: None,
 			history: History::default(),
+			unproved: false,
+			below: false,
+			undecided: false,
 			failures: 0,
 			retry_from: 0,
 			price_floor: 0,
 			commission: Commission::default(),
+			delegation_cap: None,
 			order: None,
 			barred_until: 0,
 			place: None,
@@ -415,15 +425,16 @@ impl<T: Config> Pallet<T> {
 		Ok(worker)
 	}
 
-	/// Moves the worker to `new`, counted from the next round.
+	/// Moves the worker to `new`, counted from the next round. It leaves the indices; who can be rented is
+	/// entered when the record is written ([`mutate`](Self::mutate)).
 	pub(crate) fn set_state(worker: WorkerId, record: &mut RecordOf<T>, new: WorkerState) {
 		let old = record.state();
 		if old == new {
 			return;
 		}
 		let since = T::Checks::next_round();
-		Self::delist(worker, record);
-		record.time.change(old, new, Self::now());
+		Self::leave_indices(record);
+		Self::take_off(record);
 		let away = |state| matches!(state, WorkerState::Offline | WorkerState::Suspended);
 		if away(old) && away(new) {
 			// Rounds make no difference between the two: what was before them is remembered.
@@ -431,7 +442,17 @@ impl<T: Config> Pallet<T> {
 		} else {
 			record.standings.change(new, since);
 		}
-		Self::list(worker, record);
+		Self::add_up(record);
+		record.time = match new {
+			WorkerState::Rented => PendingTime::rent(Self::now()),
+			_ => PendingTime::default(),
+		};
+		if !matches!(new, WorkerState::Online | WorkerState::Rented) {
+			// It will be verified before it is back.
+			record.unproved = false;
+			record.below = false;
+			record.undecided = false;
+		}
 		if !record.is_gone() {
 			Self::count(old, new);
 		}
@@ -443,46 +464,16 @@ impl<T: Config> Pallet<T> {
 		});
 	}
 
-	/// The worker goes away, to `state`. A check in a round still to come goes on as well, unless it
-	/// would only have verified the worker.
+	/// The worker goes away, to `state`. A check that it is due in now goes on.
 	pub(crate) fn leave(worker: WorkerId, record: &mut RecordOf<T>, state: WorkerState) {
-		let next_round = T::Checks::next_round();
-		record.forced = record
-			.forced
-			.filter(|forced| !forced.verify_only || forced.round < next_round);
+		Self::drop_coming_mark(record);
 		Self::set_state(worker, record, state);
 	}
 
-	/// Marks the worker for the first round in which it may be verified.
-	fn schedule_verification(worker: WorkerId, record: &mut RecordOf<T>) {
-		let round = T::Checks::next_round().max(record.retry_from);
-		Self::set_forced(
-			worker,
-			record,
-			Forced {
-				round,
-				verify_only: true,
-			},
-		);
-	}
-
-	pub(crate) fn set_forced(worker: WorkerId, record: &mut RecordOf<T>, forced: Forced) {
-		record.forced = Some(forced);
-		let Forced { round, verify_only } = forced;
-		Self::deposit_event(Event::WorkerForced {
-			worker,
-			round,
-			verify_only,
-		});
-	}
-
-	/// A verification failed: the next one waits 1, 2, 4 … rounds.
-	pub(crate) fn delay_verification(record: &mut RecordOf<T>) {
-		record.failures = record.failures.saturating_add(1);
-		let delay = kaisar_math::stake::retry_delay(record.failures.into()).min(MAX_DELAY);
-		// Spot rounds have even numbers.
-		let delay: RoundIndex = 2 * delay;
-		record.retry_from = T::Checks::next_round().saturating_add(delay);
+	/// Drops a mark for a round that is still to come.
+	pub(crate) fn drop_coming_mark(record: &mut RecordOf<T>) {
+		let next_round = T::Checks::next_round();
+		record.forced = record.forced.filter(|forced| forced.round < next_round);
 	}
 
 	/// Counts a worker that leaves one state and enters another.
@@ -539,6 +530,7 @@ impl<T: Config> Pallet<T> {
 			owner, commission, ..
 		} = record;
 		Workers::<T>::remove(worker);
+		T::Checks::forget(worker);
 		DepartedWorkers::<T>::insert(worker, Departed { owner, commission });
 		Self::pool_changed(worker, terms, None)?;
 		Self::deposit_event(Event::WorkerRemoved { worker });

@@ -42,6 +42,8 @@ pub trait WeightInfo {
 	fn apply_slash() -> Weight;
 	/// Of `clear_worthless`.
 	fn clear_worthless() -> Weight;
+	/// Of `set_delegation_cap`.
+	fn set_delegation_cap() -> Weight;
 }
 
 /// Time of a call without its database accesses, in ps.
@@ -56,9 +58,15 @@ const ITEM: u64 = 3_600;
 /// those of its class, the heads and the last pages of two buckets, the pages of its places, and the
 /// records of the two workers that move into them.
 const LISTING: u64 = 3 + 2 * 4;
+/// Items read for a price: the reference, the use of its class.
+const PRICE: u64 = 2;
+/// Items read to see what is held against a worker: its last check; of each of four spot rounds and a census the
+/// round and the worker's record.
+const HELD: u64 = 1 + 5 * 2;
 /// Items read and written when a check is closed: the check, its round, the seats' operators, the
-/// worker's and the operators' scores, totals; the worker's listing by another profile, and its slashes.
-const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 3;
+/// worker's and the operators' scores, totals; the worker's listing by another profile, two prices, and its
+/// slashes.
+const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 2 * PRICE + 3;
 /// Items of Rewards that are read and written when a pool is settled: its score, the epoch that runs,
 /// the totals of the one before, two sums.
 const SETTLING: u64 = 5;
@@ -96,27 +104,28 @@ macro_rules! weights {
 			call::<$db>(TWO_SIGNATURES, 13, 9)
 		}
 		fn update_worker() -> Weight {
-			touching::<$db>(0, 7 + LISTING, 3 + LISTING)
+			touching::<$db>(0, 7 + HELD + LISTING, 3 + LISTING)
 		}
 		fn set_worker_keys() -> Weight {
 			// Two keys of three generations, and the holders of two.
-			touching::<$db>(TWO_SIGNATURES, 9, 6)
+			touching::<$db>(TWO_SIGNATURES, 9 + HELD, 6)
 		}
 		fn set_commission() -> Weight {
 			touching::<$db>(0, 1 + SETTLING, SETTLING)
 		}
 		fn set_price_floor() -> Weight {
-			touching::<$db>(0, 0, 0)
+			touching::<$db>(0, LISTING + PRICE, LISTING)
 		}
 		fn go_offline() -> Weight {
 			touching::<$db>(0, 3 + LISTING, 1 + LISTING)
 		}
 		fn go_online() -> Weight {
-			touching::<$db>(0, 7, 1)
+			touching::<$db>(0, 7 + HELD, 1)
 		}
 		fn deregister_worker() -> Weight {
 			// Queue, hold, index, four keys, the note of the owner, rounds and parameters.
-			touching::<$db>(0, 13 + SETTLING + LISTING, 11 + SETTLING + LISTING)
+			// Its last check is forgotten.
+			touching::<$db>(0, 13 + HELD + SETTLING + LISTING, 12 + SETTLING + LISTING)
 		}
 		fn stake() -> Weight {
 			// A delegation, the caller, the pot, parameters.
@@ -127,24 +136,28 @@ macro_rules! weights {
 			touching::<$db>(0, 8 + SETTLING + MEMBER, 2 + SETTLING + MEMBER)
 		}
 		fn withdraw_unbonded() -> Weight {
-			// A delegation, a queue, the caller, the pot; four keys and the note of the owner.
-			touching::<$db>(0, 12 + SETTLING + MEMBER, 10 + SETTLING + MEMBER)
+			// A delegation, a queue, the caller, the pot, a parameter; four keys, the note of the owner and the
+			// last check.
+			touching::<$db>(0, 13 + HELD + SETTLING + MEMBER, 11 + SETTLING + MEMBER)
 		}
 		fn slash() -> Weight {
 			// At once: the pot, the provider pot and what it carries; the worker is suspended.
-			touching::<$db>(0, 8 + SETTLING + LISTING, 3 + SETTLING + LISTING)
+			touching::<$db>(0, 8 + HELD + SETTLING + LISTING, 4 + SETTLING + LISTING)
 		}
 		fn cancel_slash() -> Weight {
 			// The slash; four keys and the note of the owner.
-			touching::<$db>(0, 1 + SETTLING, 6 + SETTLING)
+			touching::<$db>(0, 1 + HELD + SETTLING, 7 + SETTLING)
 		}
 		fn apply_slash() -> Weight {
 			// As by hand, with the slash, two bounties, four keys and the note of the owner.
-			touching::<$db>(0, 12 + SETTLING + LISTING, 11 + SETTLING + LISTING)
+			touching::<$db>(0, 12 + HELD + SETTLING + LISTING, 12 + SETTLING + LISTING)
 		}
 		fn clear_worthless() -> Weight {
 			// A delegation and a queue; four keys and the note of the owner.
-			touching::<$db>(0, 2 + SETTLING + MEMBER, 7 + SETTLING + MEMBER)
+			touching::<$db>(0, 2 + HELD + SETTLING + MEMBER, 8 + SETTLING + MEMBER)
+		}
+		fn set_delegation_cap() -> Weight {
+			touching::<$db>(0, 0, 0)
 		}
 	};
 }

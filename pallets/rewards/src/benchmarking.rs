@@ -38,8 +38,12 @@ fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 	let key = WorkerKey::from_slice(&[1; 32]).expect("32 bytes are a key");
 	let worker = T::Workers::benchmark_worker(&owner, key, agent(2));
 	assert_ok!(Pallet::<T>::do_proved(worker, &proved()));
-	// Less than it earns, so that an excess carries over.
+	// Less than it earns, while all fees together are more: so an excess carries over.
 	assert_ok!(Pallet::<T>::note_protocol_fee(worker, KAI));
+	assert_ok!(Pallet::<T>::note_protocol_fee(
+		worker + 1,
+		1_000_000_000 * KAI
+	));
 	join::<T>(PoolId::Worker(worker), &account("delegator", 0, 0));
 	(
 		T::Pools::owner(PoolId::Worker(worker)).expect("it was just registered"),

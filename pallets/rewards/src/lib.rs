@@ -15,11 +15,11 @@
 //!
 //! ## The story of a reward
 //!
-//! 1. A check of a worker closes. [`OnClosed`](kaisar_primitives::OnClosed) adds the proved time, idle and rented apart, weighed by
-//!    stake and hardware, to the worker's running score and to the epoch's total, and counts each seat by
-//!    its weight for its operator. Commitments that were never opened count as missed seats
-//!    ([`OnUnopened`](kaisar_primitives::OnUnopened)). The protocol fee of the rented time is noted beside
-//!    the scores.
+//! 1. A check of a worker closes. [`OnClosed`](kaisar_primitives::OnClosed) adds the proved time, idle and
+//!    rented apart, weighed by stake and hardware, to the worker's running score and to the epoch's total,
+//!    and counts each seat by its weight for its operator. Commitments that were never opened count as
+//!    missed seats ([`OnUnopened`](kaisar_primitives::OnUnopened)). The protocol fee of the rented time is
+//!    noted beside the scores.
 //! 2. The epoch's last block is over. In the next block's `on_initialize` the emission of its blocks is
 //!    minted into the pots, in one step, the totals are noted ([`EpochTotals`]), and the next epoch
 //!    begins. That is all: the same reads and writes for ten workers and for a million.

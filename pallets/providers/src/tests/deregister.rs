@@ -39,12 +39,6 @@ fn deposit_back_at_once_stake_unbonds_record_goes_last() {
 		// Its keys are free.
 		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
 
-		// Rounds that saw it online still run.
-		assert_noop!(
-			Providers::withdraw_unbonded(signed(ALICE), worker),
-			Error::<Test>::CheckRunning
-		);
-		Popw::pass();
 		run_to(until - 1);
 		assert_noop!(
 			Providers::withdraw_unbonded(signed(ALICE), worker),
@@ -91,7 +85,7 @@ fn a_check_that_runs_goes_on() {
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
 		// Its keys are needed until the check is closed.
 		assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
-		assert_eq!(Popw::close(worker, online(PROFILE)).idle, PHASE);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
 		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
 		assert_eq!(state(worker), WorkerState::Offline);
 	});
@@ -124,16 +118,16 @@ fn a_check_that_is_due_goes_on_and_finds_it() {
 fn what_unbonds_stays_while_a_check_goes_on() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
-		let census = Popw::start_round(true) + 1;
+		// The votes of this census come in for longer than stake unbonds.
+		let census = Popw::start_long_census(UNBONDING);
 		assert!(Popw::attest(worker, census));
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
-		// Seven days in which nothing else happens: the check is over, and touched.
 		run_to(Providers::now() + UNBONDING);
 		assert_noop!(
 			Providers::withdraw_unbonded(signed(ALICE), worker),
 			Error::<Test>::CheckRunning
 		);
-		Popw::pass();
+		run_to(Popw::start_of(census) + 3 * UNBONDING + 1);
 		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
 		assert!(!Popw::is_open(worker));
 	});

@@ -31,6 +31,11 @@ enum Op {
 		worker: u32,
 		price: u64,
 	},
+	SetCap {
+		owner: AccountId,
+		worker: u32,
+		most: u32,
+	},
 	GoOffline {
 		owner: AccountId,
 		worker: u32,
@@ -72,6 +77,8 @@ enum Op {
 		worker: u32,
 		outcome: u8,
 		false_proof: bool,
+		/// By too few votes for a slash.
+		weakly: bool,
 	},
 	Force {
 		worker: u32,
@@ -96,6 +103,16 @@ enum Op {
 	},
 	Free {
 		worker: u32,
+		unproved: bool,
+	},
+	Deployed {
+		worker: u32,
+	},
+	Review {
+		worker: u32,
+	},
+	Price {
+		price: Option<u64>,
 	},
 	Bar {
 		worker: u32,
@@ -118,7 +135,7 @@ fn spec(choice: u8) -> WorkerSpec {
 		},
 		_ => WorkerSpec {
 			gpu_class: 1,
-			gpu_count: choice / 4,
+			gpu_count: choice % 16 + 1,
 			..SPEC
 		},
 	}
@@ -133,6 +150,7 @@ fn outcome(choice: u8) -> Outcome {
 			profile: Some(PROFILE),
 			service: false,
 		},
+		4 => UNDECIDED,
 		_ => online(PROFILE),
 	}
 }
@@ -153,6 +171,8 @@ fn op() -> impl Strategy<Value = Op> {
 			.prop_map(|(owner, worker, percent)| Op::SetCommission { owner, worker, percent }),
 		1 => (owner(), worker(), any::<u64>())
 			.prop_map(|(owner, worker, price)| Op::SetFloor { owner, worker, price }),
+		1 => (owner(), worker(), any::<u32>())
+			.prop_map(|(owner, worker, most)| Op::SetCap { owner, worker, most }),
 		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOffline { owner, worker }),
 		3 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOnline { owner, worker }),
 		1 => (owner(), worker()).prop_map(|(owner, worker)| Op::Deregister { owner, worker }),
@@ -164,16 +184,21 @@ fn op() -> impl Strategy<Value = Op> {
 		6 => any::<bool>().prop_map(|census| Op::Round { census }),
 		6 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Attest { worker, back }),
 		2 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Absent { worker, back }),
-		6 => (worker(), any::<u8>(), any::<bool>()).prop_map(|(worker, outcome, false_proof)| {
-			Op::Close { worker, outcome, false_proof }
-		}),
+		6 => (worker(), any::<u8>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+			|(worker, outcome, false_proof, weakly)| {
+				Op::Close { worker, outcome, false_proof, weakly }
+			}
+		),
 		1 => worker().prop_map(|worker| Op::Force { worker }),
 		4 => (worker(), any::<u8>()).prop_map(|(worker, level)| Op::Slash { worker, level }),
 		1 => any::<u32>().prop_map(|slash| Op::CancelSlash { slash }),
 		6 => (anyone(), any::<u32>()).prop_map(|(owner, slash)| Op::ApplySlash { owner, slash }),
 		3 => (anyone(), worker()).prop_map(|(owner, worker)| Op::Clear { owner, worker }),
 		2 => worker().prop_map(|worker| Op::Rent { worker }),
-		2 => worker().prop_map(|worker| Op::Free { worker }),
+		2 => (worker(), any::<bool>()).prop_map(|(worker, unproved)| Op::Free { worker, unproved }),
+		1 => worker().prop_map(|worker| Op::Deployed { worker }),
+		1 => worker().prop_map(|worker| Op::Review { worker }),
+		1 => any::<Option<u64>>().prop_map(|price| Op::Price { price }),
 		1 => worker().prop_map(|worker| Op::Bar { worker }),
 		1 => worker().prop_map(|worker| Op::Fault { worker }),
 		2 => (0u16..200).prop_map(Op::Blocks),
@@ -284,6 +309,17 @@ fn run(op: Op) {
 				price_per_gpu_hour: price.into(),
 			},
 		),
+		Op::SetCap {
+			owner,
+			worker,
+			most,
+		} => (
+			owner,
+			Call::set_delegation_cap {
+				worker,
+				most: u128::from(most) * (KAI / 1_000_000),
+			},
+		),
 		Op::GoOffline { owner, worker } => (owner, Call::go_offline { worker }),
 		Op::GoOnline { owner, worker } => (owner, Call::go_online { worker }),
 		Op::Deregister { owner, worker } => (owner, Call::deregister_worker { worker }),
@@ -330,12 +366,31 @@ fn run(op: Op) {
 			worker,
 			outcome: choice,
 			false_proof,
+			weakly,
 		} => {
 			if Popw::is_open(worker) {
 				let before = Providers::pending_time(worker).unwrap();
-				let proved = Popw::close_with(worker, outcome(choice), false_proof);
-				assert!(proved.rented <= proved.idle && proved.idle <= MAX_GAP);
-				assert!(proved.idle <= before.0 && proved.rented <= before.1);
+				let (known, queued) = (
+					record(worker).profile.unwrap_or_default(),
+					record(worker).queued,
+				);
+				let proved = if weakly {
+					Popw::close_weakly(worker, outcome(choice), false_proof)
+				} else {
+					Popw::close_with(worker, outcome(choice), false_proof)
+				};
+				let after = record(worker);
+				assert!(
+					!weakly || after.queued == queued,
+					"too few votes for a slash"
+				);
+				assert!(proved.rented <= before && proved.rented <= MAX_GAP);
+				assert!([0, INTERVAL].contains(&proved.idle));
+				assert!(proved.idle == 0 || proved.rented == 0);
+				assert_eq!(
+					proved.profile,
+					known.lesser(&after.profile.unwrap_or_default())
+				);
 			}
 			return;
 		}
@@ -359,7 +414,16 @@ fn run(op: Op) {
 		}
 		Op::Clear { owner, worker } => (BOB, Call::clear_worthless { worker, who: owner }),
 		Op::Rent { worker } => return tell(|| <Providers as Market>::rent(worker, 1)),
-		Op::Free { worker } => return tell(|| <Providers as Market>::free(worker, true)),
+		Op::Free { worker, unproved } => {
+			return tell(|| <Providers as Market>::free(worker, unproved));
+		}
+		Op::Deployed { worker } => return tell(|| <Providers as Market>::deployed(worker)),
+		Op::Review { worker } => return tell(|| <Providers as Market>::review(worker)),
+		Op::Price { price } => {
+			HighestPrice::set(&price.map(Balance::from));
+			return TodaysPrice::set(&price.map(|price| Balance::from(price) / 2));
+		}
+
 		Op::Bar { worker } => {
 			let until = Providers::now() + 300;
 			return tell(|| <Providers as Market>::bar(worker, until));

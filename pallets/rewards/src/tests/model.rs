@@ -283,9 +283,7 @@ impl Model {
 	pub fn announce(&mut self, pool: PoolId, commission: u32) {
 		self.settle(pool);
 		let from = self.epoch + 2;
-		let commissions = &mut self.pool(pool).commissions;
-		commissions.retain(|epoch, _| *epoch < from - 1);
-		commissions.insert(from, commission);
+		self.pool(pool).commissions.insert(from, commission);
 	}
 
 	/// Credits what a pool earned in an epoch that is over, if that is still kept.

@@ -117,6 +117,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		plan: Plan::OnDemand,
 		max_price: Balance::MAX,
 		credits: 0,
+		deploy_blocks: 0,
 	};
 	let place = model::Act::Place(placing).call();
 	dispatch(place, signed(CARLA)).expect("it can be placed");
@@ -144,9 +145,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		OrderState::Active => order.ends_at,
 		_ => order.deploy_by + 1,
 	};
-	worker
-		.time
-		.change(WorkerState::Online, WorkerState::Rented, now());
+	worker.time = pallet_providers::PendingTime::rent(now());
 	for id in 0..count {
 		let mut worker = worker.clone();
 		let mut key = [7; 32];
@@ -164,7 +163,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		Rentals::schedule(id, &mut order, due).expect("an entry can be added");
 		Orders::<World>::insert(id, order);
 		Workloads::<World>::insert(id, workload.clone());
-		OrdersByCustomer::<World>::insert(CARLA, id, ());
+		OrdersByCustomer::<World>::insert(CARLA, id.to_be_bytes(), ());
 	}
 	// What is counted of them.
 	NextWorkerId::<World>::put(count);

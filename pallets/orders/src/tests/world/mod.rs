@@ -12,7 +12,7 @@ use frame_support::{
 	weights::{Weight, constants::WEIGHT_REF_TIME_PER_SECOND},
 };
 use frame_system::EnsureRoot;
-use kaisar_math::{Ratio, Split, tiers};
+use kaisar_math::{Ratio, Split};
 use kaisar_primitives::{
 	AgentKey, Balance, BenchParams, BlockNumber, CheckerKey, Checks, ClosedCheck, EpochIndex,
 	GpuClass, HOURS, KAI, KeyProof, LicenseId, OnClosed, OperatorId, OperatorInfo, OrderId,
@@ -29,6 +29,7 @@ use sp_runtime::{
 };
 use std::collections::BTreeMap;
 
+mod chain;
 mod mass;
 mod model;
 mod property;
@@ -190,7 +191,7 @@ impl Seats<AccountId> for Committee {
 		None
 	}
 	fn revealed(_: OperatorId, _: RoundIndex) {}
-	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: SeatResult, _: bool) {}
+	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: u32, _: SeatResult, _: bool) {}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(_: &AccountId, _: CheckerKey, _: AgentKey) -> OperatorId {
 		0
@@ -225,10 +226,17 @@ pub enum Finding {
 #[storage_alias]
 pub type Told = StorageValue<Mock, Vec<Heard>, frame_support::pallet_prelude::ValueQuery>;
 
+/// The block in which a full check of an idle worker was last closed.
+#[storage_alias]
+pub type LastFull = StorageMap<Mock, frame_support::Twox64Concat, WorkerId, BlockNumber>;
+
 /// Hears what Orders is about to hear.
 pub struct Ear;
 impl OnClosed for Ear {
 	fn on_closed(check: &ClosedCheck) -> Weight {
+		if check.order.is_none() && check.closing.full {
+			LastFull::insert(check.worker, now());
+		}
 		let (Some(order), closing) = (check.order, check.closing) else {
 			return Weight::zero();
 		};
@@ -283,6 +291,7 @@ impl pallet_providers::Config for World {
 	type CurrentEpoch = Rewards;
 	type Classes = Rewards;
 	type Checks = Popw;
+	type Prices = Rentals;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = Bounty;
 	type Pots = Rewards;
@@ -336,6 +345,7 @@ impl Config for World {
 	type Workers = Providers;
 	type Checks = Popw;
 	type Seeds = Popw;
+	type Classes = Rewards;
 	type Fees = Rewards;
 	type Treasury = Treasury;
 	type PalletId = OrdersPalletId;
@@ -458,18 +468,7 @@ pub fn spec(choice: u8) -> WorkerSpec {
 		download_mbps: if large { 1_000 } else { 500 },
 		upload_mbps: 700,
 		region,
-	}
-}
-
-/// What a benchmark of a machine with this claim comes to.
-pub fn profile_of(spec: &WorkerSpec) -> Profile {
-	Profile {
-		bandwidth: tiers::bandwidth(spec.download_mbps, spec.upload_mbps),
-		cpu: tiers::cpu(spec.cpu_cores.into()),
-		memory: tiers::memory(spec.memory_gb),
-		disk: tiers::disk(spec.disk_gb),
-		gpu_class: spec.gpu_class,
-		gpu_count: spec.gpu_count,
+		..Default::default()
 	}
 }
 
@@ -508,6 +507,8 @@ pub enum Manner {
 	Split,
 	/// Its proof is false.
 	Liar,
+	/// It shows no GPU.
+	Stripped,
 	/// It does not attest, and is reported.
 	Silent,
 	/// It does not attest, and nobody says so.
@@ -648,7 +649,7 @@ impl Actors {
 			disk,
 			gpu_class,
 			gpu_count,
-		} = profile_of(spec);
+		} = spec.bound();
 		let fine = Verdict {
 			online: true,
 			service: true,
@@ -671,6 +672,11 @@ impl Actors {
 			(Manner::Down, _) => Some(down),
 			(Manner::Liar, _) => Some(Verdict {
 				proof: false,
+				..fine
+			}),
+			(Manner::Stripped, _) => Some(Verdict {
+				gpu_class: 0,
+				gpu_count: 0,
 				..fine
 			}),
 			_ => Some(fine),

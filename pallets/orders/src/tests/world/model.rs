@@ -6,15 +6,11 @@
 //! emitted, and compares all of it.
 
 use super::*;
-use kaisar_primitives::{CloseReason, DeployFailure, Issue, Plan, Requirement};
+use kaisar_primitives::{CloseReason, DeployFailure, Issue, Market, Plan, Requirement, Workload};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use sp_runtime::{ArithmeticError, DispatchError};
 use std::collections::{BTreeSet, VecDeque};
-
-/// Blocks for which an order waits for workers that are due in a check, and until it is looked at again.
-const PATIENCE: BlockNumber = 30;
-const AGAIN: BlockNumber = 5;
 
 /// An amount in both kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,9 +77,8 @@ pub struct Plain {
 	pub worker: Option<WorkerId>,
 	floor: Balance,
 	placed_at: BlockNumber,
-	/// Until when it may wait for a worker.
-	patient_until: BlockNumber,
 	matched_at: BlockNumber,
+	deploy_blocks: u16,
 	deploy_by: BlockNumber,
 	started_at: BlockNumber,
 	pub ends_at: BlockNumber,
@@ -172,10 +167,10 @@ fn whole(number: BigRational) -> Option<Balance> {
 	Balance::try_from(number.to_integer()).ok()
 }
 
-/// What an order pays for: GPUs, or the fewest cores of the tier.
+/// Units that an order pays for: GPUs, or the fewest cores of the tier.
 fn units(requirement: &Requirement) -> u32 {
 	if requirement.gpu_class == 0 {
-		[1, 1, 32, 64, 129][usize::from(requirement.min_cpu)]
+		[4, 32, 64, 129][usize::from(requirement.min_cpu) - 1]
 	} else {
 		requirement.gpu_count.into()
 	}
@@ -218,9 +213,13 @@ impl Act {
 				plan,
 				max_price,
 				credits,
+				deploy_blocks,
 			}) => Call::place_order {
 				requirement,
-				workload: crate::mock::workload(),
+				workload: Workload {
+					deploy_blocks,
+					..crate::mock::workload()
+				},
 				hours,
 				plan,
 				max_price,
@@ -259,6 +258,7 @@ pub struct Placing {
 	pub plan: Plan,
 	pub max_price: Balance,
 	pub credits: Balance,
+	pub deploy_blocks: u16,
 }
 
 /// Who did what is to be explained.
@@ -283,11 +283,9 @@ pub struct Model {
 	accounts: BTreeMap<AccountId, Balance>,
 	/// What the pot has besides what credits need.
 	spare: Balance,
-	/// Workers that were idle before this block's hooks of orders: those that were due in a check, and those
-	/// that were not.
-	busy: BTreeSet<WorkerId>,
+	/// Workers that could be rented before this block's hooks of orders.
 	idle: BTreeSet<WorkerId>,
-	/// Some of them had checks that were over, so many that not all are looked after.
+	/// Some of them had checks that were over, and so many have one open that not all are closed first.
 	crowded: bool,
 	/// What must come next, and what must have been said besides.
 	due: VecDeque<Event<World>>,
@@ -324,7 +322,6 @@ impl Model {
 			credits: BTreeMap::new(),
 			accounts: accounts(),
 			spare: ED,
-			busy: BTreeSet::new(),
 			idle: BTreeSet::new(),
 			crowded: false,
 			due: VecDeque::new(),
@@ -403,7 +400,11 @@ impl Model {
 			plan,
 			max_price,
 			credits,
+			deploy_blocks,
 		} = placing;
+		if !matches!(deploy_blocks, 0 | 75..=600) {
+			return Err(Error::<World>::InvalidWorkload.into());
+		}
 		let Requirement {
 			gpu_class,
 			gpu_count,
@@ -417,6 +418,7 @@ impl Model {
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		if (*gpu_class > 0) != (*gpu_count > 0)
 			|| tiers.into_iter().any(|tier| *tier > 4)
+			|| (*gpu_class == 0 && *min_cpu == 0)
 			|| region.is_some_and(|code| !code.iter().all(u8::is_ascii_uppercase))
 		{
 			return Err(Error::<World>::InvalidRequirement.into());
@@ -871,6 +873,7 @@ impl Model {
 			requirement,
 			hours,
 			plan,
+			deploy_blocks,
 			..
 		} = *placing;
 		if charged.credits > 0 {
@@ -893,8 +896,8 @@ impl Model {
 				worker: None,
 				floor: 0,
 				placed_at: now(),
-				patient_until: now() + 2,
 				matched_at: 0,
+				deploy_blocks,
 				deploy_by: 0,
 				started_at: 0,
 				ends_at: 0,
@@ -924,7 +927,7 @@ impl Model {
 		}
 	}
 
-	/// Whether a worker is what an order asks for.
+	/// Whether a worker meets an order's requirement.
 	fn fits(order: &Plain, worker: WorkerId) -> bool {
 		let Requirement {
 			gpu_class,
@@ -934,47 +937,47 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
-			..
+			arch,
+			min_driver,
+			min_cuda,
 		} = order.requirement;
 		let record = record(worker);
-		let Some(profile) = record.profile else {
+		let (Some(profile), spec) = (record.profile, record.spec) else {
 			return false;
 		};
 		profile.gpu_class == gpu_class
 			&& profile.gpu_count == gpu_count
 			&& profile.bandwidth >= min_bandwidth
 			&& profile.cpu >= min_cpu
+			&& (gpu_class > 0 || profile.cpu == min_cpu)
 			&& profile.memory >= min_memory
 			&& profile.disk >= min_disk
-			&& region.is_none_or(|region| region == record.spec.region)
+			&& region.is_none_or(|region| region == spec.region)
+			&& arch.is_none_or(|arch| arch == spec.arch)
+			&& min_driver.is_none_or(|driver| driver <= spec.driver)
+			&& min_cuda.is_none_or(|cuda| cuda <= spec.cuda)
 			&& record.price_floor <= order.spans[0].1[order.plan as usize]
-			&& record.barred_until <= now()
 	}
 
 	/// Those that an order could have had and that are idle still, by how good they are. The world is so
 	/// small that all of them are looked at.
-	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (Perbill, u8)> {
+	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (u32, u8)> {
 		let seen = |worker: &WorkerId| !self.crowded || !<Popw as Checks>::is_open(*worker);
 		self.idle
 			.iter()
-			.filter(|worker| record(**worker).state() == WorkerState::Online && seen(worker))
+			.filter(|worker| <Providers as Market>::candidate(**worker).is_some() && seen(worker))
 			.filter(|worker| Self::fits(order, **worker))
 			.map(|worker| Self::rank(*worker))
 			.collect::<Vec<_>>()
 			.into_iter()
 	}
 
-	/// Whether an idle worker would do that is due in a check.
-	fn is_worth_waiting(order: &Plain, worker: WorkerId) -> bool {
-		record(worker).state() == WorkerState::Online
-			&& <Popw as Checks>::is_due(worker)
-			&& Self::fits(order, worker)
-	}
-
-	fn rank(worker: WorkerId) -> (Perbill, u8) {
+	/// Reliability in eighths, begun ones counted, and bandwidth.
+	fn rank(worker: WorkerId) -> (u32, u8) {
 		let record = record(worker);
 		let bandwidth = record.profile.map_or(0, |profile| profile.bandwidth);
-		(record.history.reliability(), bandwidth)
+		let reliability = record.history.reliability().deconstruct();
+		(reliability.div_ceil(1_000_000_000 / 8), bandwidth)
 	}
 
 	fn matches(
@@ -988,6 +991,9 @@ impl Model {
 		assert_eq!(order.state, OrderState::Matching);
 		assert!(now() >= order.placed_at + 2);
 		assert!(Self::fits(order, worker), "{order:?}");
+		assert!(self.idle.contains(&worker) && record(worker).barred_until <= now());
+		assert!(!record(worker).is_marked(), "no full check came first");
+		assert!(!<Popw as Checks>::census_prepares());
 		let best = self.left_over(order).max();
 		assert!(best <= Some(Self::rank(worker)), "a better one was idle");
 		order.state = OrderState::Deploying;
@@ -995,7 +1001,11 @@ impl Model {
 		order.floor = record(worker).price_floor;
 		order.matched_at = now();
 		order.credited_to = now();
-		order.deploy_by = now() + DEADLINE;
+		order.deploy_by = now()
+			+ match order.deploy_blocks {
+				0 => DEADLINE,
+				blocks => blocks.into(),
+			};
 		Event::OrderMatched {
 			order: id,
 			worker,
@@ -1052,9 +1062,7 @@ impl Model {
 			(OrderState::Matching, Why::NoSuitableWorker) => {
 				assert!(matches!(cause, Cause::Hook) && now() >= order.placed_at + 2);
 				assert_eq!(self.left_over(order).max(), None, "{order:?}");
-				let waited = now() >= order.placed_at + PATIENCE;
-				let mut busy = self.busy.iter();
-				assert!(waited || !busy.any(|worker| Self::is_worth_waiting(order, *worker)));
+				assert!(!<Popw as Checks>::census_prepares());
 				self.refunds_rest(order);
 			}
 			(OrderState::Matching, Why::Cancelled) if by_customer => self.refunds_rest(order),
@@ -1188,18 +1196,20 @@ impl Model {
 	/// Workers that an order could be matched with, if one waits for it.
 	pub fn look_around(&mut self) {
 		self.idle.clear();
-		self.busy.clear();
 		if self
 			.orders
 			.values()
 			.any(|order| order.state == OrderState::Matching)
 		{
-			(self.busy, self.idle) = workers()
-				.filter(|(_, record)| record.state() == WorkerState::Online)
+			self.idle = workers()
 				.map(|(worker, _)| worker)
-				.partition(|worker| <Popw as Checks>::is_due(*worker));
-			let over = self.idle.iter().filter(|worker| is_over(**worker));
-			self.crowded = over.count() >= 2;
+				.filter(|worker| <Providers as Market>::candidate(*worker).is_some())
+				.collect();
+			let open = self
+				.idle
+				.iter()
+				.filter(|worker| <Popw as Checks>::is_open(**worker));
+			self.crowded = open.count() > 2 && self.idle.iter().any(|worker| is_over(*worker));
 		}
 	}
 
@@ -1228,14 +1238,10 @@ impl Model {
 	pub fn on_time(&mut self) {
 		for (id, order) in &mut self.orders {
 			let late = match order.state {
-				OrderState::Matching if now() == order.placed_at + 2 => {
-					// Those that would do are in a check. It is looked at again, behind those that wait
-					// by then.
-					order.patient_until = order.placed_at + PATIENCE + AGAIN + 2;
-					let mut others = workers().map(|(worker, _)| worker);
-					!others.any(|worker| Self::is_worth_waiting(order, worker))
+				OrderState::Matching => {
+					let rests = <Popw as Checks>::census_prepares() || self.crowded;
+					now() >= order.placed_at + 2 && !rests
 				}
-				OrderState::Matching => now() > order.patient_until,
 				OrderState::Deploying => now() > order.deploy_by,
 				OrderState::Active => now() >= order.ends_at,
 				// It is looked at sixteen times.
@@ -1389,21 +1395,15 @@ impl Model {
 		let placed = self.orders.values().filter(|order| order.has_worker());
 		assert_eq!(placed.count(), open.len(), "no worker has two");
 
-		let mut idle = BTreeSet::new();
-		for (worker, record) in workers() {
-			if record.state() == WorkerState::Online {
-				let gpus = record.gpus();
-				idle.insert((gpus, None, worker));
-				idle.insert((gpus, Some(record.spec.region), worker));
-			}
-		}
+		// Others than those that can be rented are in no index; Providers sees to it that those are.
 		let mut listed = BTreeSet::new();
 		for (bucket, head) in pallet_providers::BucketHeads::<World>::iter() {
 			for worker in head.first {
-				let gpus = (bucket.gpu_class, bucket.gpu_count);
-				assert!(listed.insert((gpus, bucket.region, worker)), "listed twice");
+				assert!(listed.insert((bucket.region, worker)), "listed twice");
+				let record = record(worker);
+				assert_eq!(record.state(), WorkerState::Online);
+				assert!(record.barred_until <= now() && !record.is_marked());
 			}
 		}
-		assert_eq!(idle, listed);
 	}
 }

@@ -6,7 +6,7 @@ use super::{
 	*,
 };
 use frame_support::traits::fungible::MutateFreeze;
-use kaisar_primitives::{DeployFailure, Issue, Plan, Requirement};
+use kaisar_primitives::{Arch, DeployFailure, Issue, Plan, Requirement};
 use pallet_providers::{SlashLevel, Slashes};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
@@ -39,6 +39,7 @@ enum Op {
 		limit: Limit,
 		/// Of 255 parts of what it has; with the last of them, one more than that.
 		credits: u8,
+		deploy_blocks: u16,
 	},
 	Confirm(u8),
 	Fail(u8, DeployFailure),
@@ -86,11 +87,18 @@ fn customer() -> impl Strategy<Value = AccountId> {
 
 fn requirement() -> impl Strategy<Value = Requirement> {
 	let gpus = prop_oneof![
-		20 => Just((11, 1)),
-		2 => Just((11, 2)),
-		2 => Just((1, 1)),
-		3 => Just((0, 0)),
-		1 => prop_oneof![Just((7, 1)), Just((0, 1)), Just((11, 0)), Just((11, 255))],
+		20 => Just((11, 1, 0)),
+		2 => Just((11, 2, 0)),
+		2 => Just((1, 1, 0)),
+		// In class 0 the tier that is asked for is the tier that is paid.
+		3 => (1..=4u8).prop_map(|tier| (0, 0, tier)),
+		1 => prop_oneof![
+			Just((7, 1, 0)),
+			Just((0, 1, 1)),
+			Just((0, 0, 0)),
+			Just((11, 0, 0)),
+			Just((11, 255, 0))
+		],
 	];
 	let tiers = prop_oneof![
 		14 => Just([0; 4]),
@@ -103,15 +111,23 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 		1 => Just(Some(*b"US")),
 		1 => Just(Some(*b"de")),
 	];
-	(gpus, tiers, region).prop_map(|((gpu_class, gpu_count), tiers, region)| Requirement {
-		gpu_class,
-		gpu_count,
-		min_bandwidth: tiers[0],
-		min_cpu: tiers[1],
-		min_memory: tiers[2],
-		min_disk: tiers[3],
-		region,
-		..Default::default()
+	let arch = prop_oneof![
+		12 => Just(None),
+		2 => Just(Some(Arch::Amd64)),
+		1 => Just(Some(Arch::Arm64)),
+	];
+	(gpus, tiers, region, arch).prop_map(|((gpu_class, gpu_count, least), tiers, region, arch)| {
+		Requirement {
+			gpu_class,
+			gpu_count,
+			min_bandwidth: tiers[0],
+			min_cpu: tiers[1].max(least),
+			min_memory: tiers[2],
+			min_disk: tiers[3],
+			region,
+			arch,
+			..Default::default()
+		}
 	})
 }
 
@@ -128,16 +144,31 @@ fn place() -> impl Strategy<Value = Op> {
 		),
 	];
 	let credits = prop_oneof![4 => Just(0u8), 4 => Just(254u8), 2 => any::<u8>()];
-	(customer(), requirement(), term, limit(), credits).prop_map(
-		|(who, requirement, (hours, plan), limit, credits)| Op::Place {
-			who,
-			requirement,
-			hours,
-			plan,
-			limit,
-			credits,
-		},
+	let deploy_blocks = prop_oneof![
+		8 => Just(0u16),
+		1 => Just(75),
+		1 => 75..=600u16,
+		1 => prop_oneof![Just(1u16), Just(74), Just(601), Just(u16::MAX)],
+	];
+	(
+		customer(),
+		requirement(),
+		term,
+		limit(),
+		credits,
+		deploy_blocks,
 	)
+		.prop_map(
+			|(who, requirement, (hours, plan), limit, credits, deploy_blocks)| Op::Place {
+				who,
+				requirement,
+				hours,
+				plan,
+				limit,
+				credits,
+				deploy_blocks,
+			},
+		)
 }
 
 fn failure() -> impl Strategy<Value = DeployFailure> {
@@ -163,6 +194,7 @@ fn manner() -> impl Strategy<Value = Manner> {
 		2 => Just(Manner::Gone),
 		3 => Just(Manner::Split),
 		1 => Just(Manner::Liar),
+		1 => Just(Manner::Stripped),
 		1 => Just(Manner::Silent),
 		2 => Just(Manner::Ghost),
 	]
@@ -432,6 +464,7 @@ impl Run {
 				plan,
 				limit,
 				credits,
+				deploy_blocks,
 			} => {
 				let has = self.model.credits_of(who);
 				let credits = match credits {
@@ -446,6 +479,7 @@ impl Run {
 					plan,
 					max_price: limit.amount(),
 					credits,
+					deploy_blocks,
 				};
 				self.act(who, Act::Place(placing));
 			}
@@ -667,7 +701,7 @@ impl Run {
 		}
 		// The rest is matched, deployed or not, and comes to its end.
 		self.blocks(3);
-		self.leap(DEADLINE + 5 * HOURS);
+		self.leap(600 + 5 * HOURS);
 		// Sixteen looks at what waits for its last check.
 		let bound = now() + 16 * TIMEOUT;
 		while self.model.orders.values().any(|order| !order.is_closed()) {
