@@ -142,14 +142,15 @@ fn a_ban_for_good_ends_what_is_to_come_and_nothing_that_runs() {
 	with_three(|| {
 		// Ten strikes of old, too far apart for a ban.
 		next_block();
+		run_to(10);
 		for number in 0..10 {
 			Ahead::set(&(number * 40 * DAY));
-			Checkers::strike(0, 7, <Popw as Checks>::next_round() - 2);
+			Checkers::strike(0, 7, last_trial().expect("there was one"));
 			run_to(System::block_number() + PHASE);
 		}
 		assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Ready));
 		leaves_in_the_middle_of_a_round(|| {
-			Checkers::strike(0, 8, <Popw as Checks>::next_round() - 2);
+			Checkers::strike(0, 8, last_trial().expect("there was one"));
 		});
 		assert_eq!(
 			Checkers::status(account(1)),
@@ -187,7 +188,9 @@ fn a_ban_for_a_time_ends_no_delegation() {
 /// Whether the pool takes a commitment of operator 0 in `round` that keys number `keys` sign.
 fn may_commit(round: RoundIndex, keys: u8) -> bool {
 	let hash = H256::repeat_byte(1);
-	let seed = Popw::round_seed(round).expect("it is a round");
+	let seed = pallet_popw::Rounds::<World>::get(round)
+		.expect("it is a round")
+		.seed;
 	let arguments = (0u32, round, 0u16, hash);
 	let payload = (b"kaisar/commit", System::block_hash(0), seed, arguments)
 		.using_encoded(sp_io::hashing::blake2_256);
@@ -211,7 +214,7 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 		assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
 		let rotated = <Popw as Checks>::next_round();
 		// The running round is the old key's to the end, its receipts too.
-		run_to(start_of(running.round) + PHASE + 1);
+		run_to(start_of(running.round) + TRIAL + PHASE + 1);
 		assert!(may_commit(running.round, 1));
 		assert!(!may_commit(running.round, 33));
 		let hash = hash_of(0, running.round, &running.votes(UP));
@@ -219,7 +222,8 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 
 		// The next one is the new key's.
 		attest_in(1, rotated);
-		run_to(start_of(rotated) + PHASE + 1);
+		running.reveal(|operator| (operator == 0).then_some(UP));
+		run_to(start_of(rotated) + TRIAL + PHASE + 1);
 		assert!(may_commit(rotated, 33));
 		assert!(!may_commit(rotated, 1));
 		assert_eq!(
@@ -227,7 +231,6 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 			Some(0),
 			"licenses and seats stay"
 		);
-		running.reveal(|operator| (operator == 0).then_some(UP));
 		Checkers::strike(0, running.worker, running.round);
 		let old = receipt(running.worker, running.round, 1);
 		let new = receipt(running.worker, running.round, 33);
@@ -242,9 +245,10 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 #[test]
 fn an_operator_put_offline_comes_back_at_once_while_a_census_runs() {
 	with_three(|| {
-		next_block();
-		CheckPeriod::set(&1);
+		// Its length is that of the workers a few blocks before.
 		Idle::set(&(120 * MaxDue::get()));
+		run_to(10);
+		CheckPeriod::set(&1);
 		let census = loop {
 			next_block();
 			let running = <Popw as Checks>::in_flight();

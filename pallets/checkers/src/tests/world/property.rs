@@ -110,10 +110,6 @@ struct Model {
 	seats: BTreeMap<RoundIndex, Vec<Option<OperatorId>>>,
 }
 
-fn running() -> RoundIndex {
-	<Popw as Checks>::next_round() - 2
-}
-
 impl Model {
 	fn new() -> Self {
 		let item = Item {
@@ -447,9 +443,9 @@ impl Model {
 	}
 
 	fn lone(&mut self, n: u8, worker: WorkerId) {
-		// In a round's first block its seed is not there yet, and nobody can have voted.
-		let (round, now) = (running(), ChainTime::now());
-		let Some(number) = self.number(n).filter(|_| Popw::round_seed(round).is_some()) else {
+		// Nobody can have voted before a trial.
+		let now = ChainTime::now();
+		let (Some(number), Some(round)) = (self.number(n), last_trial()) else {
 			return;
 		};
 		Checkers::strike(number as OperatorId, worker, round);
