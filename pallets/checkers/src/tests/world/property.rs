@@ -96,6 +96,9 @@ struct Item {
 	delegated: Option<(usize, bool)>,
 }
 
+/// A strike: round, time, workers, and the registration that voted.
+type Struck = (RoundIndex, u64, Vec<WorkerId>, usize);
+
 #[derive(Default)]
 struct Model {
 	sale: Option<SaleRoundOf<World>>,
@@ -104,8 +107,7 @@ struct Model {
 	free: BTreeMap<u8, Balance>,
 	items: Vec<Item>,
 	operators: Vec<Plain>,
-	/// Round, time, workers, and the registration that voted.
-	strikes: BTreeMap<u8, Vec<(RoundIndex, u64, Vec<WorkerId>, usize)>>,
+	strikes: BTreeMap<u8, Vec<Struck>>,
 	/// Who sat for each license in each round that started.
 	seats: BTreeMap<RoundIndex, Vec<Option<OperatorId>>>,
 }
