@@ -212,6 +212,17 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
+	/// Removes at most `limit` entries of an operator that has gone: commitments that it never opened, and the
+	/// record of those. Returns their number. Its counters go with their rounds.
+	pub(crate) fn do_forget_operator(operator: OperatorId, limit: u32) -> u32 {
+		let commitments = Commitments::<T>::drain_prefix((operator,));
+		let mut removed = commitments.take(limit as usize).count() as u32;
+		if removed < limit && Withheld::<T>::take(operator).is_some() {
+			removed = removed.saturating_add(1);
+		}
+		removed
+	}
+
 	/// Takes a step in removing the counters of a round that is over, and what was not opened in it: one
 	/// batch, or a page without any. Returns whether there was something to remove.
 	pub(crate) fn sweep_counters(round: RoundIndex) -> bool {

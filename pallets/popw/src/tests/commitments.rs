@@ -271,3 +271,34 @@ fn a_census_and_the_spot_rounds_beside_it_have_lanes_of_their_own() {
 		assert_eq!(reveal_batch(0, 1, 0, &one(0, good())), (1, 0));
 	});
 }
+
+#[test]
+fn nothing_stays_of_an_operator_that_is_forgotten() {
+	attested(130, || {
+		to_commit(0);
+		for batch in 0..3 {
+			let from = u32::from(batch) * 64;
+			let votes = all(from..(from + 64).min(130), good());
+			assert_ok!(commit_batch(0, 0, batch, &votes));
+		}
+		to_end(0);
+		for worker in 0..130 {
+			<Popw as Checks>::touch(worker);
+		}
+		// What the sweep removed is owed; beside it a commitment lies in another lane.
+		assert_eq!(
+			Withheld::<Test>::get(0).map(|kept| kept.missed),
+			Some(2 + 4 + 8)
+		);
+		let left = Commitment {
+			round: 1,
+			hash: Default::default(),
+		};
+		Commitments::<Test>::insert((0, Lane::Census, 0), left);
+		assert_eq!(<Popw as Checks>::forget_operator(0, 1), 1);
+		assert_eq!(<Popw as Checks>::forget_operator(0, 5), 1);
+		assert_eq!(<Popw as Checks>::forget_operator(0, 5), 0);
+		assert_eq!(Commitments::<Test>::iter().count(), 0);
+		assert_eq!(Withheld::<Test>::iter().count(), 0);
+	});
+}
