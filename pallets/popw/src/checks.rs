@@ -424,16 +424,13 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn in_flight() -> Vec<RoundIndex> {
-		let next = <Self as Checks>::next_round();
-		let mut rounds: Vec<_> = Self::running_rounds(Self::now())
+		let starting = Starting::<T>::get().map(|start| start.spot.index);
+		Self::in_flight(Self::now())
 			.iter()
 			.map(|round| round.index)
-			.chain(Starting::<T>::get().map(|start| start.spot.index))
-			.chain((NextRound::<T>::get()..next).step_by(2))
-			.collect();
-		rounds.sort_unstable();
-		rounds.dedup();
-		rounds
+			.chain(starting)
+			.chain((NextRound::<T>::get()..Self::counts_from()).step_by(2))
+			.collect()
 	}
 
 	fn forget_operator(operator: OperatorId, limit: u32) -> u32 {
