@@ -204,6 +204,14 @@ pub enum Command {
 		#[arg(value_name = "KAI")]
 		price: Kai,
 	},
+	/// Sets the most that others may delegate to a worker. What is there already stays.
+	SetDelegationCap {
+		/// The worker.
+		worker: u32,
+		/// The most; 0 for nothing more.
+		#[arg(value_name = "KAI")]
+		most: Kai,
+	},
 	/// Sets the delegators' share of a worker's reward.
 	SetCommission {
 		/// The worker.

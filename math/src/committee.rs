@@ -14,7 +14,6 @@
 //!
 //! What is falsified is not computed, so a cheat that goes undetected saves next to nothing.
 
-use crate::arith::mul_div_up;
 use alloc::vec::Vec;
 use sp_arithmetic::{PerThing, Perquintill, traits::Saturating};
 
@@ -157,29 +156,39 @@ pub fn draw_limit(committee_size: u32, minted: u32, active: u32) -> u32 {
 		.min(MAX_DRAWS)
 }
 
-/// How many batches an operator may commit to in a round, its numbers being below it:
-/// `1 + ⌈2 · licenses · n · CommitteeSize / (64 · active)⌉`, twice its fair share of the votes of `n`
-/// workers, and one. None for an operator without an active license.
+/// The batch of an operator's seat with this number in a round, counted from 0.
 ///
 /// ```
-/// use kaisar_math::committee::batch_limit;
-/// assert_eq!(batch_limit(10, 1_000_000, 5, 29_998), 54);
-/// assert_eq!(batch_limit(1, 0, 5, 1), 1);
-/// assert_eq!(batch_limit(0, 1_000_000, 5, 29_998), 0);
+/// use kaisar_math::committee::batch_of;
+/// assert_eq!((batch_of(0), batch_of(63), batch_of(64)), (0, 0, 1));
 /// ```
-pub fn batch_limit(licenses: u32, workers: u32, committee_size: u32, active: u32) -> u32 {
-	if licenses == 0 || active == 0 {
-		return 0;
+pub const fn batch_of(number: u32) -> u32 {
+	number / BATCH_SIZE
+}
+
+/// The number of batches that an operator's seats in a round make: each has 64, the last one the rest.
+///
+/// ```
+/// use kaisar_math::committee::batches;
+/// assert_eq!((batches(0), batches(64), batches(65)), (0, 1, 2));
+/// ```
+pub const fn batches(seats: u32) -> u32 {
+	seats.div_ceil(BATCH_SIZE)
+}
+
+/// The missed seats that an operator's `n`-th commitment of an epoch counts as if it is not opened: `2ⁿ`, at
+/// most 64. One crash is cheap, a habit is not.
+///
+/// ```
+/// use kaisar_math::committee::unopened_seats;
+/// assert_eq!([1, 2, 6, 7].map(unopened_seats), [2, 4, 64, 64]);
+/// ```
+pub const fn unopened_seats(n: u32) -> u32 {
+	if n < BATCH_SIZE.ilog2() {
+		1 << n
+	} else {
+		BATCH_SIZE
 	}
-	let votes = u128::from(workers) * u128::from(committee_size);
-	// Below 2⁹⁷ before the division; what does not fit is no limit that anyone reaches.
-	mul_div_up(
-		votes,
-		2 * u128::from(licenses),
-		u128::from(BATCH_SIZE) * u128::from(active),
-	)
-	.and_then(|batches| u32::try_from(batches).ok())
-	.map_or(u32::MAX, |batches| batches.saturating_add(1))
 }
 
 /// The chance that a prover which falsified the fraction `faulty` is found by `samples` openings:
@@ -209,10 +218,6 @@ mod tests {
 		assert_eq!(draw_limit(5, 29_998, 29_998), 40);
 		assert_eq!(draw_limit(5, 29_998, 29_997), 80);
 		assert_eq!(draw_limit(15, u32::MAX, 1), MAX_DRAWS);
-		// With 3,000 operators of ten licenses, about 1,700 votes each: 27 batches, twice that and one.
-		assert_eq!(batch_limit(10, 1_000_000, 5, 30_000), 54);
-		assert_eq!(batch_limit(1, 1, 3, 9), 2);
-		assert_eq!(batch_limit(u32::MAX, u32::MAX, 15, 1), u32::MAX);
 	}
 
 	#[test]
@@ -365,13 +370,14 @@ mod tests {
 		}
 
 		#[test]
-		fn batches_hold_the_fair_share(
-			licenses in 1u32..1_000, others in 0u32..30_000, n in 0u32..1_000_000, size in 1u32..15,
-		) {
-			let active = licenses + others;
-			let limit = batch_limit(licenses, n, size, active);
-			let fair = u64::from(n) * u64::from(size) * u64::from(licenses) / u64::from(active);
-			prop_assert!(u64::from(limit) * u64::from(BATCH_SIZE) >= 2 * fair);
+		fn every_seat_has_one_batch_and_no_batch_more_than_64(seats in 0u32..10_000) {
+			let mut sizes = std::vec![0u32; batches(seats) as usize];
+			for number in 0..seats {
+				sizes[batch_of(number) as usize] += 1;
+			}
+			let (last, full) = sizes.split_last().unwrap_or((&64, &[]));
+			prop_assert!(full.iter().all(|size| *size == BATCH_SIZE));
+			prop_assert!((1..=BATCH_SIZE).contains(last));
 		}
 	}
 }

@@ -228,8 +228,8 @@ pub trait Checks {
 		0
 	}
 
-	/// The seed of a round; `None` if it has not started, or its record is gone, which is a day after
-	/// it at the earliest.
+	/// Returns the seed of a round's trial, which agents work from and sign receipts with; `None` if the trial
+	/// has not been, or the round's record is gone, which is a day after it at the earliest.
 	fn round_seed(_round: RoundIndex) -> Option<sp_core::H256> {
 		None
 	}

@@ -267,6 +267,16 @@ pub async fn set_price(context: &Context, worker: u32, price: Kai) -> Result<()>
 	act(context, worker, &call, json!({ "price": price }), text).await
 }
 
+/// Sets the most that others may delegate.
+pub async fn set_delegation_cap(context: &Context, worker: u32, most: Kai) -> Result<()> {
+	let call = dynamic::transaction("Providers", "set_delegation_cap", (worker, most));
+	let text = format!(
+		"worker {worker} takes {} of delegated stake at most",
+		kai(most)
+	);
+	act(context, worker, &call, json!({ "most": most }), text).await
+}
+
 /// Sets the delegators' share.
 pub async fn set_commission(context: &Context, worker: u32, commission: Share) -> Result<()> {
 	let call = dynamic::transaction("Providers", "set_commission", (worker, commission));

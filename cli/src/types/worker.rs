@@ -46,10 +46,10 @@ chain_types! {
 		pub unbonding: Kai,
 		/// What is queued to be slashed.
 		pub queued: Kai,
-		/// The share of its last checks that confirmed it.
+		/// The most that its owner lets others delegate.
+		pub delegation_cap: Option<Kai>,
+		/// The part of its last checks and deployments that it passed.
 		pub reliability: Share,
-		/// Online blocks that are not proved yet.
-		pub online: u32,
 		/// Rented blocks that are not proved yet.
 		pub rented: u32,
 		/// The start of the last round that confirmed it.

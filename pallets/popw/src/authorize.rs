@@ -1,8 +1,11 @@
 //! Fee-less calls: the pool admits only what will succeed, or will at least be used up.
 //!
-//! Every check that the call makes is made here first, and the signature, which costs most, last.
-//! The class is operational and the priority above any tip; a transaction lives no longer than its
-//! phase. Two copies provide the same tag, so the pool keeps one.
+//! Every check that the call makes is made here first, and the signature, which costs most, last. A call that
+//! closes an old check of its worker first succeeds and does nothing more: it was used up for that.
+//!
+//! The calls of a round have the highest priority, closing half of it; the runtime keeps all signed
+//! transactions below both, whatever their tip. A transaction lives no longer than its phase. Two copies
+//! provide the same tag, so the pool keeps one.
 
 use crate::{checks::signing_payload, pallet::*, *};
 use frame_support::{
@@ -20,7 +23,7 @@ use sp_runtime::{
 	transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction},
 };
 
-/// How a refusal is named to whoever submitted.
+/// Names a refusal to the submitter.
 fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	match error {
 		Error::WrongPhase => InvalidTransaction::Future,
@@ -31,7 +34,7 @@ fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	}
 }
 
-/// The pool takes a call until block `until`, ahead of any tip.
+/// Admits a call of a round until block `until`, with the highest priority.
 fn accept(
 	call: &'static str,
 	tag: impl codec::Encode,

@@ -12,7 +12,7 @@ use frame_system::{RawOrigin, pallet_prelude::BlockNumberFor};
 use kaisar_primitives::{
 	AgentKey, BlockNumber, CheckerKey, MAX_BATCH, OperatorId, RoundIndex, Seats, Verdict, Votes,
 	WorkerId, WorkerKey, WorkerRegistry,
-	authorized::genesis,
+	authorized::{Signer, genesis},
 	commitment,
 	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
 };
@@ -113,13 +113,7 @@ fn start<T: Config>() -> Round {
 /// Has all workers attest.
 fn attest_all<T: Config>(cast: &Cast<T>, round: &Round) {
 	for worker in &cast.workers {
-		Popw::<T>::do_attest(
-			kaisar_primitives::authorized::Signer::Authorized,
-			*worker,
-			round.index,
-			ROOT,
-		)
-		.expect("it is due");
+		Popw::<T>::do_attest(Signer::Authorized, *worker, round.index, ROOT).expect("it is due");
 	}
 }
 
@@ -153,13 +147,10 @@ fn to_reveal<T: Config>(count: u32) -> (Cast<T>, Round, Votes) {
 	attest_all(&cast, &round);
 	let votes = votes_of(&cast.workers);
 	let operator = cast.operators[0].0;
-	Commitments::<T>::insert(
-		(operator, Lane::of(round.index), 0),
-		Commitment {
-			round: round.index,
-			hash: hash_of::<T>(operator, round.index, &votes),
-		},
-	);
+	set_block::<T>(round.attest_ends().saturating_add(1));
+	let hash = hash_of::<T>(operator, round.index, &votes);
+	Popw::<T>::do_commit(Signer::Authorized, operator, round.index, 0, hash)
+		.expect("it has a seat");
 	set_block::<T>(round.commit_ends().saturating_add(1));
 	(cast, round, votes)
 }
@@ -229,6 +220,7 @@ mod benchmarks {
 		Ok(())
 	}
 
+	/// To a slot in which an older commitment was left, by an operator that withheld others before.
 	#[benchmark]
 	fn commit() {
 		let cast = cast::<T>(1);
@@ -236,6 +228,17 @@ mod benchmarks {
 		attest_all(&cast, &round);
 		set_block::<T>(round.attest_ends().saturating_add(1));
 		let (operator, account) = cast.operators[0].clone();
+		let slot = (operator, Lane::of(round.index), 0);
+		if let Some(old) = round.index.checked_sub(4) {
+			let hash = H256::zero();
+			Commitments::<T>::insert(slot, Commitment { round: old, hash });
+		}
+		let withheld = WithheldBatches {
+			epoch: T::CurrentEpoch::get(),
+			count: 1,
+			missed: 2,
+		};
+		Withheld::<T>::insert(operator, withheld);
 
 		#[extrinsic_call]
 		_(
@@ -247,11 +250,14 @@ mod benchmarks {
 			None,
 		);
 
-		assert!(Commitments::<T>::contains_key((
-			operator,
-			Lane::of(round.index),
-			0
-		)));
+		assert_eq!(
+			Commitments::<T>::get(slot).map(|kept| kept.round),
+			Some(round.index)
+		);
+		assert_eq!(
+			Withheld::<T>::get(operator).map(|kept| kept.missed),
+			Some(0)
+		);
 	}
 
 	#[benchmark]

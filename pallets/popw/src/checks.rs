@@ -6,9 +6,8 @@ use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
 	CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId, Outcome,
-	Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, Verdict, Votes, WorkerId,
-	WorkerInfo, WorkerRegistry, WorkerState,
-	authorized::{Signer, genesis},
+	Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, WorkerId, WorkerInfo,
+	WorkerRegistry, WorkerState, authorized::Signer,
 };
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
@@ -33,7 +32,7 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-	fn add(&mut self, other: Self) {
+	pub(crate) fn add(&mut self, other: Self) {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
 		self.observers = self.observers.saturating_add(other.observers);
@@ -83,6 +82,7 @@ impl<T: Config> Pallet<T> {
 			.map(|(operator, weight)| Seat {
 				operator: *operator,
 				weight: u8::try_from(*weight).unwrap_or(u8::MAX),
+				number: Self::take_number(*operator, round.index),
 				vote: None,
 			})
 			.collect();
@@ -122,139 +122,6 @@ impl<T: Config> Pallet<T> {
 			committee,
 		});
 		Ok(Attest::Opened { draws })
-	}
-
-	/// What `commit` asks for, but for who sends it.
-	pub(crate) fn ensure_commit(
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
-		let round = Self::ensure_round(round, Phase::Commit)?;
-		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
-		ensure!(info.licenses > 0, Error::<T>::NoLicense);
-		let limit = kaisar_math::committee::batch_limit(
-			info.licenses,
-			AttestedCount::<T>::get(round.index),
-			round.committee_size.into(),
-			round.active,
-		);
-		ensure!(u32::from(batch) < limit, Error::<T>::BatchTooHigh);
-		let slot = (operator, Lane::of(round.index), batch);
-		ensure!(
-			Commitments::<T>::get(slot).is_none_or(|kept| kept.round < round.index),
-			Error::<T>::AlreadyCommitted
-		);
-		Ok((round, info))
-	}
-
-	pub(crate) fn do_commit(
-		signer: Signer<T::AccountId>,
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		hash: H256,
-	) -> DispatchResult {
-		let (round, info) = Self::ensure_commit(operator, round, batch)?;
-		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
-		Commitments::<T>::insert(
-			(operator, Lane::of(round.index), batch),
-			Commitment {
-				round: round.index,
-				hash,
-			},
-		);
-		Self::deposit_event(Event::Committed {
-			operator,
-			round: round.index,
-			batch,
-		});
-		Ok(())
-	}
-
-	/// What `reveal` asks for, but for who sends it.
-	pub(crate) fn ensure_reveal(
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		votes: &Votes,
-		salt: &[u8; 32],
-	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
-		let round = Self::ensure_round(round, Phase::Reveal)?;
-		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
-		let kept = Commitments::<T>::get((operator, Lane::of(round.index), batch))
-			.filter(|kept| kept.round == round.index)
-			.ok_or(Error::<T>::NoCommitment)?;
-		let hash = kaisar_primitives::commitment(
-			genesis::<T>(),
-			round.index,
-			operator,
-			batch,
-			votes,
-			salt,
-		);
-		ensure!(hash == kept.hash, Error::<T>::CommitmentMismatch);
-		Ok((round, info))
-	}
-
-	/// Returns what checks it closed.
-	pub(crate) fn do_reveal(
-		signer: Signer<T::AccountId>,
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		votes: &Votes,
-		salt: &[u8; 32],
-	) -> Result<Closed, DispatchError> {
-		let (round, info) = Self::ensure_reveal(operator, round, batch, votes, salt)?;
-		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
-
-		Commitments::<T>::remove((operator, Lane::of(round.index), batch));
-		T::Seats::revealed(operator, round.index);
-		let (mut counted, mut closed) = (0u32, Closed::default());
-		for (worker, verdict) in votes {
-			if let Some(closes) = Self::vote(operator, round.index, *worker, *verdict) {
-				counted = counted.saturating_add(1);
-				closed.add(closes);
-			}
-		}
-		let skipped = (votes.len() as u32).saturating_sub(counted);
-		Self::deposit_event(Event::Revealed {
-			operator,
-			round: round.index,
-			batch,
-			counted,
-			skipped,
-		});
-		Ok(closed)
-	}
-
-	/// Counts one vote. `None` if it does not count, else what it closed.
-	fn vote(
-		operator: OperatorId,
-		round: RoundIndex,
-		worker: WorkerId,
-		verdict: Verdict,
-	) -> Option<Closed> {
-		let Some(LastCheck::Open(mut check)) = LastChecks::<T>::get(worker) else {
-			return None;
-		};
-		if check.round != round {
-			return None;
-		}
-		let seat = check
-			.committee
-			.iter_mut()
-			.find(|seat| seat.operator == operator)?;
-		if seat.vote.is_some() {
-			return None;
-		}
-		seat.vote = Some(verdict);
-		if check.committee.iter().all(|seat| seat.vote.is_some()) {
-			return Some(Self::close(worker, check, None));
-		}
-		LastChecks::<T>::insert(worker, LastCheck::Open(check));
-		Some(Closed::default())
 	}
 
 	/// Checks everything that `report_absent` needs. Returns whether the worker was rented, too.
@@ -385,7 +252,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Closes a check: tallies it, then informs the registries and the observers. Once a check. `finder` is
 	/// the account that closed it when nobody else had.
-	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
+	pub(crate) fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
 		let old = info.as_ref().and_then(|info| info.profile);
 		let bound = info.as_ref().map(|info| info.spec.bound());
@@ -574,7 +441,7 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn round_seed(round: RoundIndex) -> Option<H256> {
-		Rounds::<T>::get(round).map(|round| round.seed)
+		Rounds::<T>::get(round)?.trial_seed
 	}
 
 	fn is_seated(operator: OperatorId) -> bool {

@@ -229,6 +229,7 @@ impl<T: Config> Pallet<T> {
 					weight: seat.weight,
 					full: check.full,
 					rented: check.rented,
+					number: seat.number,
 					voted: seat.vote.is_some(),
 				});
 			}

@@ -52,8 +52,8 @@ mod authorize;
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
 mod checks;
+mod commitments;
 mod committee;
-mod forget;
 pub mod ocw;
 mod rounds;
 mod tally;
@@ -99,7 +99,10 @@ pub const MAX_CENSUS_PHASE: u32 = 14_400;
 pub const SEATED_SCAN: u32 = 256;
 /// Workers in a page of a round's list.
 pub const PAGE: u32 = 256;
-/// Steps that one block takes to remove the lists of past rounds: a page, or a round without one.
+/// Operators in a page of counters.
+pub const COUNTERS_PAGE: u32 = 32;
+/// Steps that one block takes to remove what is kept of past rounds: a page, a commitment that was not opened,
+/// or a round without either.
 pub const SWEEP: u32 = 8;
 /// Maximum number of workers whose checks one [`Call::finalize`] closes.
 pub const MAX_FINALIZE: u32 = 64;
@@ -114,8 +117,9 @@ pub mod pallet {
 	use frame_support::pallet_prelude::*;
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
-		BenchParams, BlockNumber, CheckedWorkers, GpuClasses, MAX_BATCH, OnClosed, OperatorId,
-		Outcome, Rentals, RoundIndex, Seats, Votes, WorkerId, WorkerRegistry,
+		BenchParams, BlockNumber, CheckedWorkers, EpochIndex, GpuClasses, MAX_BATCH, OnClosed,
+		OnUnopened, OperatorId, Outcome, Rentals, RoundIndex, Seats, Votes, WorkerId,
+		WorkerRegistry,
 		authorized::{ensure_sender, ensure_signed_or_authorized},
 	};
 	use sp_core::{H256, sr25519};
@@ -139,6 +143,12 @@ pub mod pallet {
 
 		/// The observer of closed checks.
 		type OnClosed: OnClosed;
+
+		/// The observer of commitments that were not opened.
+		type Unopened: OnUnopened;
+
+		/// The current epoch: commitments that an operator does not open are counted within one.
+		type CurrentEpoch: Get<EpochIndex>;
 
 		/// The orders, whose containers a checker's agent has to probe.
 		type Rentals: Rentals;
@@ -242,8 +252,8 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Swept<T> = StorageValue<_, RoundIndex, ValueQuery>;
 
-	/// Commitments that were not opened yet, by operator, lane and batch. A later round of the lane
-	/// overwrites the leftovers of an earlier one.
+	/// Commitments that were not opened yet, by operator, lane and batch. One that is left at its round's end
+	/// is removed with the round, or overwritten by a later round of the lane.
 	#[pallet::storage]
 	pub type Commitments<T> = StorageNMap<
 		_,
@@ -254,6 +264,22 @@ pub mod pallet {
 		),
 		Commitment,
 	>;
+
+	/// Counters of the operators in each round in flight, in pages of [`COUNTERS_PAGE`] operators.
+	#[pallet::storage]
+	pub type CountersOf<T> = StorageDoubleMap<
+		_,
+		Twox64Concat,
+		RoundIndex,
+		Twox64Concat,
+		u32,
+		[Counters; COUNTERS_PAGE as usize],
+		ValueQuery,
+	>;
+
+	/// Commitments that operators did not open, until they commit in a later epoch.
+	#[pallet::storage]
+	pub type Withheld<T> = StorageMap<_, Twox64Concat, OperatorId, WithheldBatches>;
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -291,7 +317,8 @@ pub mod pallet {
 			batch: u16,
 			/// The number of votes that count.
 			counted: u32,
-			/// The number of votes skipped: no open check in this round, no seat, or a second vote.
+			/// The number of votes skipped: no open check in this round, no seat, a seat of another batch, or
+			/// a second vote.
 			skipped: u32,
 		},
 		/// A check was closed.
@@ -335,7 +362,7 @@ pub mod pallet {
 		CheckOpen,
 		/// The operator has no active license in this round.
 		NoLicense,
-		/// The batch number is above the limit for the operator's licenses.
+		/// The batch is beyond the operator's own seats in the round, of which each batch has 64.
 		BatchTooHigh,
 		/// The operator already committed to this batch of the round.
 		AlreadyCommitted,
@@ -437,6 +464,10 @@ pub mod pallet {
 
 		/// Commits to a batch of votes.
 		///
+		/// A vote belongs to the batch of its seat, `⌊number / 64⌋`; the view [`Pallet::seats`] tells the
+		/// numbers. Commitments that were not opened by their round's end count as missed seats now: the n-th
+		/// of the operator in an epoch as 2ⁿ, at most 64.
+		///
 		/// ## Origin
 		/// Fee-less with the checker key's signature, or signed by the operator's account with
 		/// `signature: None`.
@@ -444,8 +475,7 @@ pub mod pallet {
 		/// ## Parameters
 		/// - `operator`: the operator's number.
 		/// - `round`: the round, in its commit phase.
-		/// - `batch`: the number of the batch, below
-		///   `1 + ⌈2 · licenses · attested · committee size / (64 · active licenses)⌉`.
+		/// - `batch`: the number of the batch, below `⌈seats of the operator in the round / 64⌉`.
 		/// - `hash`: [`kaisar_primitives::commitment`] of the votes.
 		/// - `signature`: the checker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/commit", genesis hash, seed, operator, round, batch, hash)`.
@@ -481,8 +511,8 @@ pub mod pallet {
 		/// Opens a commitment and counts its votes.
 		///
 		/// A reveal that matches its commitment uses it up and succeeds whatever its votes are. A vote for a
-		/// worker without an open check in this round, a vote without a seat, or a second vote is skipped
-		/// and counted as such, and cannot spoil the others.
+		/// worker without an open check in this round, without a seat, for a seat of another batch, or a second
+		/// vote is skipped and counted as such, and cannot spoil the others.
 		///
 		/// ## Origin
 		/// As for [`Pallet::commit`].

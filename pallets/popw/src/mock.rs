@@ -3,14 +3,15 @@
 
 use crate as pallet_popw;
 use crate::*;
+use codec::Encode;
 use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckedWorkers, CheckerKey, Checks, ClosedCheck, Closing,
-	Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome,
-	Profile, Proved, Rentals, RoundIndex, RoundKind, SeatResult, Seats, Standings, Verdict, Votes,
-	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
-	authorized::genesis,
+	EpochIndex, Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OnUnopened, OperatorId,
+	OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals, RoundIndex, RoundKind, SeatResult,
+	Seats, Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey,
+	WorkerRegistry, WorkerSpec, WorkerState, authorized::genesis,
 };
 use sp_core::{H256, Pair, sr25519};
 use sp_runtime::{BuildStorage, DispatchError, DispatchResult, traits::IdentityLookup};
@@ -41,6 +42,9 @@ parameter_types! {
 	pub static MaxDue: u32 = 40_000;
 	pub static GapPeriods: u32 = 7;
 	pub static CommitteeSize: u8 = 3;
+	pub static CurrentEpoch: EpochIndex = 0;
+	/// The chain that blocks are built on: each has other VRF outputs.
+	pub static Branch: u32 = 0;
 	pub static MinOperators: u8 = 3;
 	pub static Bench: BenchParams = BenchParams::default();
 }
@@ -49,9 +53,11 @@ parameter_types! {
 pub struct Vrf;
 impl Get<Option<[u8; 32]>> for Vrf {
 	fn get() -> Option<[u8; 32]> {
-		Some(sp_io::hashing::blake2_256(
-			&System::block_number().to_le_bytes(),
-		))
+		let block = System::block_number();
+		Some(sp_io::hashing::blake2_256(&match Branch::get() {
+			0 => block.to_le_bytes().to_vec(),
+			branch => (block, branch).encode(),
+		}))
 	}
 }
 
@@ -59,6 +65,8 @@ impl Config for Test {
 	type Workers = Registry;
 	type Seats = Registry;
 	type OnClosed = Registry;
+	type Unopened = Registry;
+	type CurrentEpoch = CurrentEpoch;
 	type Rentals = Registry;
 	type Classes = Registry;
 	type VrfOutput = Vrf;
@@ -93,6 +101,8 @@ pub struct Heard {
 	pub serving: Vec<OrderId>,
 	pub finders: Vec<(WorkerId, Option<AccountId>)>,
 	pub seats: Vec<(OperatorId, bool)>,
+	/// Missed seats for commitments that were not opened.
+	pub unopened: Vec<(OperatorId, u32)>,
 }
 
 thread_local! {
@@ -257,6 +267,8 @@ impl CheckedWorkers<AccountId> for Registry {
 					})
 				}
 				Outcome::Offline => {
+					// Who comes back is marked anew.
+					info.forced = None;
 					info.standings.change(WorkerState::Offline, next);
 					Ok(Proved::default())
 				}
@@ -330,6 +342,12 @@ impl Seats<AccountId> for Registry {
 			}
 		});
 		operator
+	}
+}
+
+impl OnUnopened for Registry {
+	fn on_unopened(operator: OperatorId, missed: u32) {
+		heard(|heard| heard.unopened.push((operator, missed)));
 	}
 }
 
@@ -553,6 +571,8 @@ impl ExtBuilder {
 		MaxDue::set(40_000);
 		GapPeriods::set(7);
 		CommitteeSize::set(3);
+		CurrentEpoch::set(0);
+		Branch::set(0);
 		MinOperators::set(3);
 		for operator in 0..self.operators {
 			add_operator(operator, 10);

@@ -284,6 +284,9 @@ impl<T: Config> Pallet<T> {
 				AttestedCount::<T>::remove(index);
 			}
 			steps = steps.saturating_add(1);
+			if Self::sweep_counters(index) {
+				continue;
+			}
 			index = index.saturating_add(1);
 		}
 		if index > first {

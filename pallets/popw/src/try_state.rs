@@ -1,9 +1,13 @@
 //! The invariants of the pallet's storage.
 
 use crate::{pallet::*, *};
-use alloc::vec::Vec;
+use alloc::{
+	collections::{BTreeMap, BTreeSet},
+	vec::Vec,
+};
 use frame_support::ensure;
-use kaisar_primitives::{MAX_COMMITTEE, RoundKind, Seats, WorkerRegistry};
+use kaisar_math::committee::batches;
+use kaisar_primitives::{MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind, Seats, WorkerRegistry};
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {
@@ -17,12 +21,17 @@ impl<T: Config> Pallet<T> {
 	///    different operators, each known while the check runs, and a size of at least their weights.
 	/// 4. A round's list has as many entries as its count says, and none below what was swept.
 	/// 5. A commitment is in the lane of its round, and its round has started.
+	/// 6. Counters are of rounds that were not swept. An operator has no more commitments in a round than
+	///    batches, and no more openings than commitments; in a round in flight the others are in its slots.
+	/// 7. In a round in flight, the numbers of an operator's open seats differ and are below their count.
+	/// 8. A record of withheld commitments has one at least, and what is owed for it is 0 or 2 at least.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_rounds()?;
 		Self::try_in_flight()?;
 		Self::try_checks()?;
 		Self::try_lists()?;
-		Self::try_commitments()
+		Self::try_commitments()?;
+		Self::try_numbers()
 	}
 
 	fn try_rounds() -> Result<(), TryRuntimeError> {
@@ -148,7 +157,8 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn try_commitments() -> Result<(), TryRuntimeError> {
-		for ((_, lane, _), commitment) in Commitments::<T>::iter() {
+		let mut shut = BTreeMap::<(RoundIndex, OperatorId), u32>::new();
+		for ((operator, lane, _), commitment) in Commitments::<T>::iter() {
 			ensure!(
 				lane == Lane::of(commitment.round),
 				"5: a commitment in another lane"
@@ -157,7 +167,66 @@ impl<T: Config> Pallet<T> {
 				commitment.round < NextRound::<T>::get(),
 				"5: a commitment of the future"
 			);
+			*shut.entry((commitment.round, operator)).or_default() += 1;
+		}
+		for (round, page, counters) in CountersOf::<T>::iter() {
+			ensure!(
+				round >= Swept::<T>::get(),
+				"6: counters of a round that was swept"
+			);
+			let running = Self::is_in_flight(round);
+			for (operator, counters) in (page * COUNTERS_PAGE..).zip(counters) {
+				ensure!(
+					counters.opened <= counters.committed,
+					"6: more openings than commitments"
+				);
+				// The sweep counts the seats of a round that is over down.
+				ensure!(
+					!running || u32::from(counters.committed) <= batches(counters.seats),
+					"6: more commitments than batches"
+				);
+				let left = u32::from(counters.committed.saturating_sub(counters.opened));
+				let kept = shut.get(&(round, operator)).copied().unwrap_or(0);
+				ensure!(
+					!running || left == kept,
+					"6: commitments that are not in their slots"
+				);
+			}
+		}
+		for (_, withheld) in Withheld::<T>::iter() {
+			ensure!(
+				withheld.count > 0 && withheld.missed != 1,
+				"8: a record of nothing"
+			);
 		}
 		Ok(())
+	}
+
+	fn try_numbers() -> Result<(), TryRuntimeError> {
+		let mut numbers = BTreeSet::new();
+		for (_, last) in LastChecks::<T>::iter() {
+			let LastCheck::Open(check) = last else {
+				continue;
+			};
+			if !Self::is_in_flight(check.round) {
+				continue;
+			}
+			for seat in &check.committee {
+				let counters = Self::counters(seat.operator, check.round);
+				ensure!(
+					seat.number < counters.seats,
+					"7: a seat above the count of seats"
+				);
+				ensure!(
+					numbers.insert((check.round, seat.operator, seat.number)),
+					"7: two seats of an operator with one number"
+				);
+			}
+		}
+		Ok(())
+	}
+
+	fn is_in_flight(round: RoundIndex) -> bool {
+		Rounds::<T>::get(round).is_some_and(|round| round.phase(Self::now()) != Phase::Over)
 	}
 }

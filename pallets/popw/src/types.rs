@@ -1,9 +1,11 @@
 //! What the pallet stores: rounds and checks.
 
+use crate::COUNTERS_PAGE;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use kaisar_primitives::{
-	BenchParams, BlockNumber, MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind, Verdict, WorkerId,
+	BenchParams, BlockNumber, EpochIndex, MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind,
+	Verdict, WorkerId,
 };
 use scale_info::TypeInfo;
 use sp_core::H256;
@@ -189,8 +191,8 @@ pub struct Numbers {
 	pub rented: u32,
 }
 
-/// Where commitments of a round are kept. Two spot rounds can have commitments at the same time
-/// (one in its commit phase, the one before it in its reveal phase), hence two lanes for them.
+/// A lane of commitments. Two spot rounds have commitments at the same time, one in its commit phase and the
+/// one before it in its reveal phase, so they alternate between two lanes. One census runs at a time.
 #[derive(
 	Clone,
 	Copy,
@@ -243,6 +245,67 @@ pub struct Commitment {
 	pub hash: H256,
 }
 
+/// Counts of one operator in a round.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Counters {
+	/// Seats. They are numbered from 0 in the order of attestations.
+	pub seats: u32,
+	/// Commitments.
+	pub committed: u16,
+	/// Commitments that were opened.
+	pub opened: u16,
+}
+
+impl Counters {
+	/// The page of an operator, and its place in it.
+	pub(crate) fn place(operator: OperatorId) -> (u32, usize) {
+		(
+			operator / COUNTERS_PAGE,
+			(operator % COUNTERS_PAGE) as usize,
+		)
+	}
+
+	/// Whether a commitment may still be in its slot. Without a seat left none is: a later round overwrote it.
+	pub(crate) fn withholds(&self) -> bool {
+		self.opened < self.committed && self.seats > 0
+	}
+}
+
+/// Commitments that an operator did not open.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct WithheldBatches {
+	/// The epoch of the last one.
+	pub epoch: EpochIndex,
+	/// Their number in that epoch.
+	pub count: u32,
+	/// The missed seats that they count as, until the operator commits again.
+	pub missed: u32,
+}
+
 /// A seat of a committee.
 #[derive(
 	Clone,
@@ -261,6 +324,8 @@ pub struct Seat {
 	pub operator: OperatorId,
 	/// The number of draws that hit the operator. Its vote counts as often.
 	pub weight: u8,
+	/// The number of seats that the operator had before it in the round. It decides the vote's batch.
+	pub number: u32,
 	/// Its vote, once revealed.
 	pub vote: Option<Verdict>,
 }
@@ -362,6 +427,8 @@ pub struct SeatView {
 	pub full: bool,
 	/// The worker is rented.
 	pub rented: bool,
+	/// The number of the operator's seat in the round. Its vote belongs to batch `⌊number / 64⌋`.
+	pub number: u32,
 	/// This operator has voted on it.
 	pub voted: bool,
 }

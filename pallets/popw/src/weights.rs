@@ -30,7 +30,7 @@ pub trait WeightInfo {
 	fn finalize(c: u32, h: u32) -> Weight;
 	/// Checking `c` workers in the pool.
 	fn authorize_finalize(c: u32) -> Weight;
-	/// A block that starts no round and removes `p` pages of old lists.
+	/// A block that starts no round and takes `p` steps to remove what is kept of past rounds.
 	fn on_initialize(p: u32) -> Weight;
 	/// What a round's start adds.
 	fn start_round() -> Weight;
@@ -66,18 +66,21 @@ fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
 impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
-	// Worker and last check; each draw an operator's record. The round's record, count and list, and the
-	// licenses' pages, are the same for every attestation of a block: `on_initialize` pays for them.
+	// Worker and last check; each draw an operator's record. The round's record, count and list, the licenses'
+	// pages and those of the operators' counters are the same for many attestations of a block:
+	// `on_initialize` pays for them.
 	fn attest(d: u32) -> Weight {
-		figure::<T::DbWeight>(40, 2, 2)
+		figure::<T::DbWeight>(50, 2, 2)
 			.saturating_add(figure::<T::DbWeight>(10, 1, 0).saturating_mul(d.into()))
 	}
 	// The signature is most of it. What it reads, the call reads again, from memory.
 	fn authorize_attest() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
 	}
+	// The operator, the slot, the round of what lies in it, the counters. What was not opened is reported: its
+	// record, and the epoch, the totals and the page of scores that it counts in.
 	fn commit() -> Weight {
-		figure::<T::DbWeight>(20, 3, 1)
+		figure::<T::DbWeight>(40, 4 + 1 + 4, 2 + 1 + 3)
 	}
 	fn authorize_commit() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
@@ -85,7 +88,7 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	// A vote reads and writes its check. Closing reads and writes the worker and its score; the epoch's
 	// totals and the pages of operators' scores are hot, and `on_initialize` pays for them.
 	fn reveal(v: u32, c: u32, h: u32) -> Weight {
-		figure::<T::DbWeight>(30, 3, 2)
+		figure::<T::DbWeight>(35, 4, 3)
 			.saturating_add(figure::<T::DbWeight>(5, 1, 1).saturating_mul(v.into()))
 			.saturating_add(confirming::<T::DbWeight>().saturating_mul(c.into()))
 			.saturating_add(changing::<T::DbWeight>().saturating_mul(h.into()))
@@ -112,10 +115,11 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 		figure::<T::DbWeight>(5, 1, 0).saturating_mul(c.max(1).into())
 	}
 	// With the network's numbers, and what is hot in a census: a round's record, count and list, a hundred
-	// pages of licenses and as many of scores, of which a block writes no more than it has verdicts.
+	// pages of licenses and as many of scores and of counters, of which a block writes no more than it has
+	// verdicts. A step of the sweep looks for a page and removes it, or removes a commitment from it.
 	fn on_initialize(p: u32) -> Weight {
-		figure::<T::DbWeight>(10, 5 + 5 + 3 + 200, 3 + 2 + 100)
-			.saturating_add(figure::<T::DbWeight>(5, 1, 1).saturating_mul(p.into()))
+		figure::<T::DbWeight>(10, 5 + 5 + 3 + 300, 3 + 2 + 200)
+			.saturating_add(figure::<T::DbWeight>(10, 4, 3).saturating_mul(p.into()))
 	}
 	// With the removal of up to eight old records.
 	fn start_round() -> Weight {

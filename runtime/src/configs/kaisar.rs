@@ -88,6 +88,7 @@ impl pallet_providers::Config for Runtime {
 	type MaxUnbonding = ConstU32<32>;
 	type CurrentEpoch = Rewards;
 	type Classes = Rewards;
+	type Prices = Orders;
 	type Checks = Popw;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = providers::SlashBounty;
@@ -129,9 +130,12 @@ impl pallet_popw::Config for Runtime {
 	type Classes = Rewards;
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
+	type TrialOffset = popw::TrialOffset;
 	type CheckPeriod = popw::CheckPeriod;
+	type GapPeriods = popw::GapPeriods;
 	type MaxDue = popw::MaxDue;
 	type CommitteeSize = popw::CommitteeSize;
+	type MinOperators = popw::MinOperators;
 	type Bench = popw::Bench;
 	type WeightInfo = pallet_popw::weights::SubstrateWeight<Runtime>;
 }
@@ -163,6 +167,7 @@ impl pallet_orders::Config for Runtime {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Workers = Providers;
 	type Checks = Popw;
+	type Classes = Rewards;
 	type Seeds = Popw;
 	type Fees = Rewards;
 	type Treasury = TreasuryAccount;

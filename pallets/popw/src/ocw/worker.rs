@@ -58,6 +58,7 @@ fn prove<T: Config>(
 	agent: &Agent,
 	now: BlockNumber,
 ) -> Option<[u8; 32]> {
+	let seed = round.trial_seed?;
 	let committee = Pallet::<T>::committee_of(worker, round.index)
 		.into_iter()
 		.filter_map(|(operator, _)| T::Seats::operator(operator, round.index))
@@ -66,7 +67,7 @@ fn prove<T: Config>(
 	let request = ProveRequest {
 		genesis: genesis::<T>(),
 		round: round.index,
-		seed: round.seed,
+		seed,
 		worker,
 		spec: info.spec,
 		bench: round.bench,
@@ -111,13 +112,14 @@ fn attest<T: Config>(
 		RoundKind::Spot => u64::from(round.rented),
 	};
 	let blocks = super::window(due, ATTESTATIONS_A_BLOCK, round.phase_length);
-	let first =
-		round
-			.start
-			.saturating_add(1)
-			.saturating_add(spread(key.as_ref(), round.seed, blocks));
-	let sent: Sent = (b"attest", worker, round.index, 0);
-	if now.saturating_add(1) < first || !may_send(sent, now) {
+	let before = round.attest_ends().saturating_sub(round.phase_length);
+	let first = before
+		.saturating_add(1)
+		.saturating_add(spread(key.as_ref(), round.seed, blocks));
+	let sent: Sent = (b"attest", worker, round.index, 0, round.seed);
+	// An old check that is over is closed first: the attestation would be used up for that.
+	let waits = now.saturating_add(1) < first || Pallet::<T>::is_over(worker);
+	if waits || !may_send(sent, now) {
 		return;
 	}
 	let payload = crate::checks::signing_payload(

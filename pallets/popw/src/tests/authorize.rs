@@ -1,10 +1,10 @@
 //! Fee-less calls: the pool refuses what would fail, and carries what works.
 
-use super::while_attesting;
+use super::{to_commit, to_reveal, while_attesting};
 use crate::{checks::signing_payload, mock::*, *};
 use codec::Encode;
 use frame_support::{assert_ok, pallet_prelude::TransactionSource, traits::Authorize};
-use kaisar_primitives::{Outcome, Verdict};
+use kaisar_primitives::{Forced, Outcome, Verdict};
 use sp_core::{Pair, sr25519};
 use sp_runtime::transaction_validity::{
 	InvalidTransaction, TransactionValidityError, ValidTransaction,
@@ -144,6 +144,7 @@ fn an_attestation_that_would_fail_is_refused() {
 #[test]
 fn a_commitment_that_would_fail_is_refused() {
 	while_attesting(|| {
+		attest(0, 0).unwrap();
 		run_to(12);
 		let hash = sp_core::H256::repeat_byte(3);
 		let by = |operator: u32, batch: u16| {
@@ -158,7 +159,7 @@ fn a_commitment_that_would_fail_is_refused() {
 			}
 		};
 		assert_ok!(check(by(0, 0)));
-		assert!(check(by(0, 60)).is_err(), "a batch past its licenses");
+		assert!(check(by(0, 1)).is_err(), "a batch past its seats");
 		assert!(check(by(7, 0)).is_err(), "no operator");
 		dispatch(by(0, 0));
 		assert!(check(by(0, 0)).is_err(), "the second time");
@@ -231,7 +232,8 @@ fn absence_and_closing_need_no_signature_but_must_be_so() {
 		attest(0, 0).unwrap();
 		assert!(check(finalize(vec![0])).is_err());
 		run_to(32);
-		assert_ok!(check(finalize(vec![0])));
+		let valid = check(finalize(vec![0])).unwrap();
+		assert_eq!(valid.priority, u64::MAX / 2);
 		assert!(check(finalize(vec![])).is_err());
 		assert!(
 			check(finalize(vec![0, 0])).is_err(),
@@ -241,4 +243,119 @@ fn absence_and_closing_need_no_signature_but_must_be_so() {
 		dispatch(finalize(vec![0]));
 		assert!(check(finalize(vec![0])).is_err());
 	});
+}
+
+/// Leaves a check of worker 0 over and not closed, in which all votes but the lightest found it offline, and
+/// marks the worker for the next round. Closing it takes the mark away. Returns that round, in its attest phase.
+fn closing_takes_the_mark() -> Round {
+	attest(0, 0).unwrap();
+	let votes = one(0, Verdict::OFFLINE);
+	let mut committee = Popw::committee(0, 0);
+	committee.sort_by_key(|(_, weight)| *weight);
+	to_commit(0);
+	for (operator, _) in &committee[1..] {
+		commit(*operator, 0, &votes).unwrap();
+	}
+	to_reveal(0);
+	for (operator, _) in &committee[1..] {
+		reveal(*operator, 0, &votes).unwrap();
+	}
+	run_to(Rounds::<Test>::get(0).unwrap().ends());
+	let index = NextRound::<Test>::get();
+	heard(|heard| {
+		let forced = Forced {
+			round: index,
+			verify_only: true,
+		};
+		heard.workers.get_mut(&0).unwrap().forced = Some(forced);
+	});
+	loop {
+		run_to(System::block_number() + 1);
+		let round = Rounds::<Test>::get(index);
+		if let Some(round) = round.filter(|r| r.phase(System::block_number()) == Phase::Attest) {
+			return round;
+		}
+	}
+}
+
+/// A call that failed undoes what the touch closed, and could be sent again and again.
+fn is_used_up(call: Call<Test>) {
+	assert_ok!(check(call.clone()));
+	assert!(is_open(0));
+	dispatch(call.clone());
+	assert!(!is_open(0), "it closed the old check");
+	assert_eq!(last_outcome(), Outcome::Offline);
+	let last = LastChecks::<Test>::get(0).unwrap();
+	assert_eq!(last.round(), 0, "and did nothing more");
+	assert!(check(call).is_err(), "the second time it is refused");
+}
+
+#[test]
+fn an_attestation_that_the_touch_left_nothing_to_do_is_used_up() {
+	while_attesting(|| {
+		let round = closing_takes_the_mark();
+		let key = pair("worker", 0);
+		let arguments = (0u32, round.index, [7u8; 32]);
+		is_used_up(Call::attest {
+			worker: 0,
+			round: round.index,
+			root: [7; 32],
+			signature: sign(&key, b"kaisar/attest", round.index, arguments),
+		});
+	});
+}
+
+#[test]
+fn a_report_that_the_touch_left_nothing_to_do_is_used_up() {
+	while_attesting(|| {
+		let round = closing_takes_the_mark();
+		to_commit(round.index);
+		is_used_up(Call::report_absent {
+			worker: 0,
+			round: round.index,
+		});
+		heard(|heard| assert!(heard.absent.is_empty()));
+	});
+}
+
+#[test]
+fn what_a_touch_costs_was_declared() {
+	use frame_support::dispatch::GetDispatchInfo;
+	use sp_runtime::traits::Dispatchable;
+	for reports in [false, true] {
+		while_attesting(|| {
+			let round = closing_takes_the_mark();
+			heard(|heard| heard.workers.get_mut(&0).unwrap().order = Some(7));
+			let (worker, index) = (0, round.index);
+			let call: RuntimeCall = if reports {
+				to_commit(index);
+				Call::report_absent {
+					worker,
+					round: index,
+				}
+				.into()
+			} else {
+				Call::attest {
+					worker,
+					round: index,
+					root: [7; 32],
+					signature: None,
+				}
+				.into()
+			};
+			let declared = call.get_dispatch_info().call_weight;
+			let info = call
+				.dispatch(frame_system::RawOrigin::Authorized.into())
+				.unwrap();
+			let actual = info.actual_weight.unwrap();
+			assert!(
+				actual.all_lte(declared),
+				"{actual:?} of {declared:?} declared"
+			);
+			// The closing, and what the order's observer added.
+			let touch = <() as WeightInfo>::finalize(0, 1)
+				.saturating_add(<Registry as kaisar_primitives::OnClosed>::max_weight());
+			assert!(actual.all_gte(touch));
+		});
+	}
 }

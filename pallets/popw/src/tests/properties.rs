@@ -54,11 +54,43 @@ fn votes(variant: u8) -> kaisar_primitives::Votes {
 		.unwrap()
 }
 
-/// Does a step. What a call that fails told the registries is taken back with its storage.
-fn apply(op: Op) {
+/// Does a step, and returns whether it succeeded. What a call that fails told the registries is taken back with
+/// its storage.
+fn apply(op: Op) -> bool {
 	let before = heard(|heard| heard.clone());
-	if attempt(op).is_err() {
+	let done = attempt(op).is_ok();
+	if !done {
 		heard(|heard| *heard = before);
+	}
+	done
+}
+
+/// Commitments that each operator made and did not open.
+#[derive(Default)]
+struct Shut([u32; OPERATORS as usize + 1]);
+
+impl Shut {
+	fn note(&mut self, op: &Op) {
+		match op {
+			Op::Commit(operator, ..) => self.0[*operator as usize] += 1,
+			Op::Reveal(operator, ..) => self.0[*operator as usize] -= 1,
+			_ => {}
+		}
+	}
+
+	/// Once everything is over, each of them counted as twice as many missed seats as the one before.
+	fn judge(&self) {
+		for (operator, shut) in (0..).zip(self.0) {
+			let told = heard(|heard| {
+				let own = heard.unopened.iter().filter(|told| told.0 == operator);
+				own.map(|told| told.1).sum::<u32>()
+			});
+			let waiting = Withheld::<Test>::get(operator).map_or(0, |kept| kept.missed);
+			let expected: u32 = (1..=shut).map(kaisar_math::committee::unopened_seats).sum();
+			assert_eq!(told + waiting, expected, "operator {operator}: {shut}");
+		}
+		assert_eq!(Commitments::<Test>::iter().count(), 0);
+		assert_eq!(CountersOf::<Test>::iter().count(), 0);
 	}
 }
 
@@ -157,10 +189,17 @@ proptest! {
 				add_worker(worker, state, Some(Forced { round: 0, verify_only: true }));
 			}
 			run_to(4);
+			let mut shut = Shut::default();
 			for op in ops {
-				apply(op);
+				if apply(op.clone()) {
+					shut.note(&op);
+				}
 				judge();
 			}
+			// Long enough for every round that has attestations to be over and swept.
+			run_to(System::block_number() + 100);
+			Popw::do_try_state().expect("the invariants hold");
+			shut.judge();
 		});
 	}
 }

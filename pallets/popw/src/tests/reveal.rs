@@ -120,6 +120,7 @@ fn fails_too_early_too_late_and_twice() {
 fn fails_without_a_commitment_of_this_round() {
 	while_attesting(|| {
 		let votes = one(0, good());
+		attest(0, 0).unwrap();
 		run_to(12);
 		commit(0, 0, &votes).unwrap();
 		// The same lane, two rounds later.
@@ -200,8 +201,9 @@ fn bad_votes_are_skipped_and_counted_and_the_good_ones_stand() {
 fn a_vote_without_a_seat_is_skipped() {
 	while_attesting(|| {
 		attest(0, 0).unwrap();
-		// Registered and licensed, but not drawn: there were three seats for three others.
+		// It has a seat on another worker alone: the committee of this one was full.
 		add_operator(3, 10);
+		Popw::take_number(3, 0);
 		let votes = one(0, good());
 		run_to(12);
 		commit(3, 0, &votes).unwrap();

@@ -375,11 +375,12 @@ fn a_census_longer_than_records_are_kept_keeps_its_own() {
 		run_to(2);
 		let census = Rounds::<Test>::get(1).unwrap();
 		assert!(census.ends() > RECORD_DEPTH);
+		assert!(census.trial_seed.is_some());
 		attest(0, 1).unwrap();
 		CheckPeriod::set(u32::MAX);
 		run_to(census.ends());
 		assert!(Rounds::<Test>::contains_key(1));
-		assert_eq!(<Popw as Checks>::round_seed(1), Some(census.seed));
+		assert_eq!(<Popw as Checks>::round_seed(1), census.trial_seed);
 		assert_eq!(AttestedCount::<Test>::get(1), 1, "its list, too");
 		run_to(census.ends() + RECORD_DEPTH + 60);
 		assert!(!Rounds::<Test>::contains_key(1));

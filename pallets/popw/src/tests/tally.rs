@@ -25,6 +25,7 @@ fn weighed(votes: &[(Option<Verdict>, u8)]) -> Check {
 			.enumerate()
 			.map(|(operator, (vote, weight))| Seat {
 				operator: operator as u32,
+				number: 0,
 				weight: *weight,
 				vote: *vote,
 			})
