@@ -120,7 +120,7 @@ macro_rules! weights {
 			items::<$db>(SIGNATURE, 4, 0)
 		}
 		fn extend_order() -> Weight {
-			// The order; price, switch, utilisation, plans; account, holds; a page and its length.
+			// The order; price, switch, utilization, plans; account, holds; a page and its length.
 			items::<$db>(CALL, CLOSING + 10, CLOSING + 5)
 		}
 		fn cancel_order() -> Weight {
