@@ -609,7 +609,7 @@ pub mod pallet {
 		#[pallet::call_index(0)]
 		#[pallet::weight(
 			T::WeightInfo::place_order()
-				.saturating_add(Pallet::<T>::heaviest_match(matching::most_draws(u32::MAX, Pallet::<T>::match_draws())))
+				.saturating_add(Pallet::<T>::charged_match())
 				.saturating_add(T::WeightInfo::agenda_end())
 				.saturating_add(T::WeightInfo::agenda_forget())
 		)]

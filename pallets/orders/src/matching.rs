@@ -170,6 +170,18 @@ impl<T: Config> Pallet<T> {
 		Effort::most(draws).weight::<T::WeightInfo>()
 	}
 
+	/// Returns the weight that placing an order is charged for its match: of the most draws, and of one worker
+	/// that is touched and one that is judged anew. There can be more of both, but each check is closed once
+	/// and each floor unlists once: whoever places many orders meets none twice.
+	pub(crate) fn charged_match() -> Weight {
+		let most = Effort {
+			draws: most_draws(u32::MAX, Self::match_draws()),
+			touched: 1,
+			reviewed: 1,
+		};
+		most.weight::<T::WeightInfo>()
+	}
+
 	/// Matches the orders at the queue's head, as many as the budget allows. Returns the weight used.
 	///
 	/// The loop ends with the budget, or with the queue: no more turns than orders were placed.
