@@ -140,8 +140,8 @@ fn workers_that_no_price_can_rent_leave_the_index_when_they_are_drawn() {
 			assert!(before - listed() <= MAX_REVIEWED as usize);
 			before = listed();
 			blocks += 1;
+			assert!(blocks <= 12, "{before} are listed still");
 		}
-		assert!(blocks <= 12, "{blocks}");
 		// Those that only today's price is too low for stay, and no other was judged.
 		assert!(
 			workers[36..]
@@ -190,7 +190,7 @@ fn who_moves_workers_after_the_block_before_wins_nothing_in_what_the_block_left(
 }
 
 #[test]
-fn whoever_fills_the_queue_pays_for_the_most_that_a_match_can_take() {
+fn whoever_fills_the_queue_pays_for_the_matches() {
 	use frame_support::dispatch::GetDispatchInfo;
 	ExtBuilder.build_and_execute(|| {
 		let call = RuntimeCall::Rentals(Call::place_order {
@@ -203,14 +203,22 @@ fn whoever_fills_the_queue_pays_for_the_most_that_a_match_can_take() {
 			client_key: client_key(),
 		});
 		let charged = call.get_dispatch_info().call_weight;
-		// A stuffed bucket: all floors are too high, four times as many draws.
-		for _ in 0..50 {
+		// A stuffed bucket: floors that are too high, four times as many draws, and two checks to close.
+		for number in 0..12 {
 			let worker = add_machine(PETRA);
-			with_machine(worker, |machine| machine.floor = Balance::MAX);
+			with_machine(worker, |machine| match number {
+				0 | 1 => machine.open = Some((1, Some(Verdict::Offline))),
+				_ => machine.floor = Balance::MAX,
+			});
 		}
-		place(CARLA, 1);
-		next_block();
-		let used = next_block();
+		let mut used = Weight::zero();
+		for _ in 0..20 {
+			let id = place(CARLA, 1);
+			next_block();
+			used = used.saturating_add(next_block());
+			assert_eq!(state(id), closed(CloseReason::NoSuitableWorker));
+		}
+		let charged = charged.saturating_mul(20);
 		assert!(used.all_lt(charged), "{used:?} of {charged:?}");
 		// An order for a bucket with one worker needs no room for the most draws.
 		let worker = add_machine(PETRA);

@@ -959,13 +959,18 @@ impl Model {
 			&& record.price_floor <= order.spans[0].1[order.plan as usize]
 	}
 
+	/// Whether the worker is in the index, and can be rented.
+	fn is_listed(worker: WorkerId) -> bool {
+		record(worker).place.is_some() && <Providers as Market>::candidate(worker).is_some()
+	}
+
 	/// Those that an order could have had and that are idle still, by how good they are. The world is so
 	/// small that all of them are looked at.
 	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (u32, u8)> {
 		let seen = |worker: &WorkerId| !self.crowded || !<Popw as Checks>::is_open(*worker);
 		self.idle
 			.iter()
-			.filter(|worker| <Providers as Market>::candidate(**worker).is_some() && seen(worker))
+			.filter(|worker| Self::is_listed(**worker) && seen(worker))
 			.filter(|worker| Self::fits(order, **worker))
 			.map(|worker| Self::rank(*worker))
 			.collect::<Vec<_>>()
@@ -1203,7 +1208,7 @@ impl Model {
 		{
 			self.idle = workers()
 				.map(|(worker, _)| worker)
-				.filter(|worker| <Providers as Market>::candidate(*worker).is_some())
+				.filter(|worker| Self::is_listed(*worker))
 				.collect();
 			let open = self
 				.idle
