@@ -323,8 +323,8 @@ mod tests {
 
 	#[test]
 	fn nobody_gains_seats_by_splitting_or_from_others_that_bundle() {
-		// An attacker with a tenth of all licenses. While one seat was all that an operator could have, honest
-		// pools made it 3 to 30 % of committees in place of 0.86 %, and less if it bundled its own.
+		// An attacker with a tenth of all licenses. While one seat was all that an operator could have,
+		// honest pools made it 3 to 30 % of committees in place of 0.86 %, and less if it bundled its own.
 		for accounts in [1, 3, 30, 100] {
 			for honest in [&[][..], &[60], &[35, 35], &[80], &[98]] {
 				let (half, most) = captured(&network(100, accounts, honest), 40_000);

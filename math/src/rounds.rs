@@ -141,7 +141,8 @@ mod tests {
 
 	#[test]
 	fn a_census_credits_the_mean_interval_between_censuses() {
-		// Spot rounds every 25 blocks, each with a chance of 1 in 8; lengths that are a multiple and are not.
+		// Spot rounds every 25 blocks, each with a chance of 1 in 8; lengths that are a multiple and are
+		// not.
 		for length in [75u64, 95, 100, 770] {
 			let (mut state, mut now, mut last, mut censuses) = (7u64, 0u64, None, 0u64);
 			let mut first = 0;

@@ -87,6 +87,9 @@ impl KeyProof {
 
 /// What both keys sign to prove that `account` holds them:
 /// `H(b"kaisar/keys", role, genesis hash, account)`.
+///
+/// It names neither the keys, each of which is proved by its own signature, nor a date: a proof is of use to
+/// `account` alone, for good.
 pub fn possession_payload<AccountId: Encode>(
 	role: KeyRole,
 	genesis: H256,

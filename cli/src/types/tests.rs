@@ -308,6 +308,7 @@ fn a_worker_is_read_as_the_chain_shows_it() {
 			round: 10,
 			verify_only: true,
 		}),
+		listed: true,
 		order: Some(3),
 		spec: theirs::WorkerSpec {
 			cpu_cores: 4,

@@ -30,6 +30,8 @@ chain_types! {
 		pub state: WorkerState,
 		/// The check it is due in.
 		pub forced: Option<Forced>,
+		/// It can be rented now.
+		pub listed: bool,
 		/// The order that it serves.
 		pub order: Option<u32>,
 		/// What it claims.

@@ -5,9 +5,9 @@ use frame_support::{BoundedVec, pallet_prelude::ConstU32};
 use kaisar_primitives::{Dated, RoundIndex};
 use scale_info::TypeInfo;
 
-/// Earlier values that a history keeps: those of four spot rounds that run, of two that are about to
-/// start, and of a census, with one to spare.
-pub const MAX_EARLIER: u32 = 8;
+/// Maximum number of earlier values: Popw has at most eight rounds in flight, and four that are about to start.
+/// With parameters as they are set, four spot rounds run beside a census.
+pub const MAX_EARLIER: u32 = 12;
 
 /// A value that changes at the start of rounds, with as many earlier ones as rounds in flight
 /// ([`Checks::in_flight`](kaisar_primitives::Checks::in_flight)) can ask for.
@@ -55,11 +55,8 @@ impl<V: PartialEq> History<V> {
 			.all(|(later, earlier)| later > earlier)
 	}
 
-	/// Sets the value from round `next` on, where `in_flight` are the rounds before it that are not over.
-	///
-	/// If they need more values than there is room for, the oldest gives way. That takes eight changes
-	/// within the time of a spot round, which is possible only while more than four run: just after
-	/// governance shortened them.
+	/// Sets the value from round `next` on, where `in_flight` are the at most [`MAX_EARLIER`] rounds before it
+	/// that are not over.
 	pub fn change(&mut self, value: V, next: RoundIndex, in_flight: &[RoundIndex]) {
 		if self.now.since >= next {
 			// The last change never counted.

@@ -1,4 +1,4 @@
-//! Operators that have gone: what nothing needs any more is removed.
+//! Removal of the records of operators that have gone.
 //!
 //! A record outlives its registration: committees of rounds in flight name it, its pool's last epoch can
 //! be settled, and a strike is annulled or not. When all that is over, anyone may prune it, and the part

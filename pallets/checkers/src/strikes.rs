@@ -224,7 +224,8 @@ impl<T: Config> Pallet<T> {
 		accept(
 			"checkers/annul",
 			(round, worker),
-			TransactionPriority::MAX,
+			// Above all signed transactions, and below the calls of rounds, which cannot wait for a day.
+			TransactionPriority::MAX / 2,
 			ANNUL_LONGEVITY,
 		)
 	}

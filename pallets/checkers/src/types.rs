@@ -71,8 +71,8 @@ impl Span {
 	}
 }
 
-/// A license in the table: the span that was begun last and the one before it. All fields have a
-/// fixed width, so that a single entry can be read out of a page.
+/// A license in the table: the span that was begun last, and an earlier one. All fields have a fixed width,
+/// so that a single entry can be read out of a page.
 #[derive(
 	Clone,
 	Copy,
@@ -89,7 +89,7 @@ impl Span {
 pub struct Entry {
 	/// The last span.
 	pub now: Span,
-	/// The one before it, all of whose rounds are earlier.
+	/// An earlier one that rounds in flight may need, all of whose rounds are before the last one's.
 	pub before: Span,
 }
 

@@ -5,7 +5,7 @@
 //! operator's record and 1 to 2 kB of trie nodes a read; "the pool's settlement" is what Rewards
 //! does before and after a change, 7 reads and 6 writes where a member's shares change, and 5 reads
 //! and 4 writes where they do not; "rounds" are the next one, the one that starts, the spot rounds that
-//! run and a census, with their lists, 15 reads; "earlier keys" are eight of each kind.
+//! run and a census, with their lists, 15 reads; "earlier keys" are twelve of each kind.
 
 #![allow(missing_docs)]
 
@@ -41,12 +41,12 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	/// deposit's account and holds; two signatures.
 	fn register_checker() -> Weight {
 		Weight::from_parts(205_000_000, 65_000)
-			.saturating_add(T::DbWeight::get().reads_writes(42, 22))
+			.saturating_add(T::DbWeight::get().reads_writes(50, 30))
 	}
 	/// Number, record, two key owners, rounds, genesis hash, earlier keys removed; two signatures.
 	fn set_checker_keys() -> Weight {
 		Weight::from_parts(185_000_000, 55_000)
-			.saturating_add(T::DbWeight::get().reads_writes(20, 21))
+			.saturating_add(T::DbWeight::get().reads_writes(20, 29))
 	}
 	/// Number, record, epoch, the pool's settlement.
 	fn set_commission() -> Weight {
@@ -98,7 +98,7 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn prune_checker(n: u32) -> Weight {
 		Weight::from_parts(90_000_000, 60_000)
 			.saturating_add(Weight::from_parts(60_000_000, 9_000).saturating_mul(n.into()))
-			.saturating_add(T::DbWeight::get().reads_writes(39, 21))
+			.saturating_add(T::DbWeight::get().reads_writes(47, 29))
 			.saturating_add(
 				T::DbWeight::get()
 					.reads_writes(10, 9)
@@ -121,12 +121,12 @@ impl WeightInfo for () {
 	/// deposit's account and holds; two signatures.
 	fn register_checker() -> Weight {
 		Weight::from_parts(205_000_000, 65_000)
-			.saturating_add(RocksDbWeight::get().reads_writes(42, 22))
+			.saturating_add(RocksDbWeight::get().reads_writes(50, 30))
 	}
 	/// Number, record, two key owners, rounds, genesis hash, earlier keys removed; two signatures.
 	fn set_checker_keys() -> Weight {
 		Weight::from_parts(185_000_000, 55_000)
-			.saturating_add(RocksDbWeight::get().reads_writes(20, 21))
+			.saturating_add(RocksDbWeight::get().reads_writes(20, 29))
 	}
 	/// Number, record, epoch, the pool's settlement.
 	fn set_commission() -> Weight {
@@ -181,7 +181,7 @@ impl WeightInfo for () {
 	fn prune_checker(n: u32) -> Weight {
 		Weight::from_parts(90_000_000, 60_000)
 			.saturating_add(Weight::from_parts(60_000_000, 9_000).saturating_mul(n.into()))
-			.saturating_add(RocksDbWeight::get().reads_writes(39, 21))
+			.saturating_add(RocksDbWeight::get().reads_writes(47, 29))
 			.saturating_add(
 				RocksDbWeight::get()
 					.reads_writes(10, 9)

@@ -351,7 +351,7 @@ mod benchmarks {
 		let who = customer::<T>();
 		set_up::<T>();
 		let id = place::<T>(&who);
-		Rentals::<T>::do_cancel(who, id).expect("it can be cancelled");
+		Rentals::<T>::do_cancel(who, id).expect("it can be canceled");
 		pass::<T>(matching::MATCH_DELAY);
 		#[block]
 		{
@@ -429,7 +429,7 @@ mod benchmarks {
 		let who = customer::<T>();
 		set_up::<T>();
 		let id = place::<T>(&who);
-		Rentals::<T>::do_cancel(who, id).expect("it can be cancelled");
+		Rentals::<T>::do_cancel(who, id).expect("it can be canceled");
 		pass::<T>(Rentals::<T>::history());
 		AgendaCursor::<T>::put(Cursor {
 			block: record::<T>(id).wake,

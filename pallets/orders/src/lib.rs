@@ -158,22 +158,27 @@ pub mod pallet {
 		/// The KAI held for a report of an issue. *Param.*
 		type IssueBond: Get<Balance>;
 
-		/// Blocks that a worker has for deploying, unless the order asks for more. *Param.*
+		/// Blocks that a worker has for deploying, unless the order asks for more; held to
+		/// [`params::DEPLOY_DEADLINE`]. *Param.*
 		type DeployDeadline: Get<BlockNumber>;
 
-		/// Fewest blocks whose price a deployment costs that fails by the customer's fault: 0.1 h. *Param.*
+		/// Fewest blocks whose price a deployment costs that fails by the customer's fault: 0.1 h; held to
+		/// [`params::SETUP_BLOCKS`]. *Param.*
 		type SetupBlocks: Get<BlockNumber>;
 
-		/// Blocks for which a worker that failed to deploy an order is not rented. *Param.*
+		/// Blocks for which a worker that failed to deploy an order is not rented; held to
+		/// [`params::BAR_BLOCKS`]. *Param.*
 		type BarBlocks: Get<BlockNumber>;
 
-		/// Blocks after which the agenda looks again for the check that proves an order's tail. *Param.*
+		/// Blocks after which the agenda looks again for the check that proves an order's tail; held to
+		/// [`params::CLOSING_TIMEOUT`]. *Param.*
 		type ClosingTimeout: Get<BlockNumber>;
 
-		/// Blocks for which a closed order stays in storage. *Param.*
+		/// Blocks for which a closed order stays in storage; held to [`params::HISTORY`]. *Param.*
 		type History: Get<BlockNumber>;
 
-		/// Workers that fit which are wanted for an order, to choose the best from. *Param.*
+		/// Number of fitting workers to choose an order's worker from; held to [`params::MATCH_DRAWS`].
+		/// *Param.*
 		type MatchDraws: Get<u32>;
 
 		/// The weight that a block gives to the agenda and to matching. Each gets half of it first, then
@@ -604,7 +609,7 @@ pub mod pallet {
 		#[pallet::call_index(0)]
 		#[pallet::weight(
 			T::WeightInfo::place_order()
-				.saturating_add(Pallet::<T>::heaviest_match(matching::most_draws(u32::MAX, Pallet::<T>::match_draws())))
+				.saturating_add(Pallet::<T>::charged_match())
 				.saturating_add(T::WeightInfo::agenda_end())
 				.saturating_add(T::WeightInfo::agenda_forget())
 		)]

@@ -8,8 +8,8 @@
 //!
 //! Workers that can be rented are drawn until [`Config::MatchDraws`] of them fit, or four times as many were
 //! drawn. The best of those that fit gets the order: by reliability in eighths, then by bandwidth tier, then
-//! by lot. A bucket with no more workers than `MatchDraws` is looked at whole. Workers are drawn whose floor
-//! was too high all along; they leave the index then.
+//! by lot. A bucket with no more workers than `MatchDraws` is looked at whole. A worker whose floor became too
+//! high when the reference fell leaves the index when it is drawn.
 //!
 //! Matching rests while a census prepares, since every idle worker is due in it. The queue keeps its order.
 
@@ -18,8 +18,7 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, Candidate, Checks, CloseReason, Market, OrderId, Prices as _,
-	Requirement, WorkerId,
+	Balance, BlockNumber, Candidate, Checks, CloseReason, Market, OrderId, Requirement, WorkerId,
 };
 use sp_core::H256;
 use sp_io::hashing::blake2_256;
@@ -31,7 +30,7 @@ pub const MATCH_DELAY: BlockNumber = 2;
 pub const TRIES: u32 = 4;
 /// Most candidates of an order whose open check is closed first, if it is over.
 pub const MAX_TOUCHED: u32 = 2;
-/// Most workers that leave the index by one match because of their floor.
+/// Most workers that leave the index by one match because they cannot be rented.
 pub const MAX_REVIEWED: u32 = 4;
 
 /// The order of candidates: reliability in eighths, bandwidth tier, lot. The greatest is the best.
@@ -150,8 +149,8 @@ fn fits(candidate: &Candidate, requirement: &Requirement, unit_price: Balance) -
 struct Drawn {
 	/// The workers that fit, the best one first.
 	candidates: Vec<(Rank, WorkerId)>,
-	/// Workers whose floor is above the highest price that the reference allows.
-	dear: Vec<WorkerId>,
+	/// Workers that are listed and cannot be rented: their floor is too high since the reference fell.
+	stale: Vec<WorkerId>,
 	/// The number of draws.
 	draws: u32,
 }
@@ -169,6 +168,18 @@ impl<T: Config> Pallet<T> {
 	/// Returns the most that the match of one order can take.
 	pub(crate) fn heaviest_match(draws: u32) -> Weight {
 		Effort::most(draws).weight::<T::WeightInfo>()
+	}
+
+	/// Returns the weight that placing an order is charged for its match: of the most draws, and of one worker
+	/// that is touched and one that is judged anew. There can be more of both, but each check is closed once
+	/// and each floor unlists once: whoever places many orders meets none twice.
+	pub(crate) fn charged_match() -> Weight {
+		let most = Effort {
+			draws: most_draws(u32::MAX, Self::match_draws()),
+			touched: 1,
+			reviewed: 1,
+		};
+		most.weight::<T::WeightInfo>()
 	}
 
 	/// Matches the orders at the queue's head, as many as the budget allows. Returns the weight used.
@@ -252,14 +263,14 @@ impl<T: Config> Pallet<T> {
 	) -> Result<Effort, DispatchError> {
 		let Drawn {
 			candidates,
-			dear,
+			stale,
 			draws,
 		} = Self::draw_for(id, &order, seed);
 		let mut effort = Effort {
 			draws,
 			..Default::default()
 		};
-		for worker in dear {
+		for worker in stale {
 			effort.reviewed += 1;
 			// A worker that stays listed is drawn and dropped again; no order fails for it.
 			let _ = with_storage_layer(|| T::Workers::review(worker));
@@ -313,9 +324,9 @@ impl<T: Config> Pallet<T> {
 		} = order.requirement;
 		let bucket = bucket_of(&order.requirement);
 		let (idle, wanted) = (Self::idle(&order.requirement), Self::match_draws());
-		let (unit_price, highest) = (order.unit_price(), Self::highest(gpu_class));
+		let unit_price = order.unit_price();
 		let mut candidates = Vec::<(Rank, WorkerId)>::new();
-		let mut dear = Vec::new();
+		let mut stale = Vec::new();
 		let draws = draw_until(seed, id, idle, wanted, |position, lot| {
 			let Some(worker) = T::Workers::idle_at(gpu_class, bucket, region, position) else {
 				return false;
@@ -324,6 +335,9 @@ impl<T: Config> Pallet<T> {
 				return false;
 			}
 			let Some(it) = T::Workers::candidate(worker) else {
+				if stale.len() < MAX_REVIEWED as usize && !stale.contains(&worker) {
+					stale.push(worker);
+				}
 				return false;
 			};
 			if fits(&it, &order.requirement, unit_price) {
@@ -331,16 +345,12 @@ impl<T: Config> Pallet<T> {
 				candidates.push((rank, worker));
 				return true;
 			}
-			let too_dear = highest.is_some_and(|highest| it.price_floor > highest.max(unit_price));
-			if too_dear && dear.len() < MAX_REVIEWED as usize && !dear.contains(&worker) {
-				dear.push(worker);
-			}
 			false
 		});
 		candidates.sort_unstable_by(|a, b| b.cmp(a));
 		Drawn {
 			candidates,
-			dear,
+			stale,
 			draws,
 		}
 	}

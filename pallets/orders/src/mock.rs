@@ -135,11 +135,15 @@ impl Machine {
 		self.state == WorkerState::Online && !self.unproved && !self.unlisted
 	}
 
+	/// Whether its price floor is within the highest price of its class.
+	fn is_within(&self) -> bool {
+		<Rentals as Prices>::highest(self.profile.gpu_class)
+			.is_none_or(|highest| self.floor <= highest)
+	}
+
 	/// Lists or unlists it, by its bar and its price floor.
 	fn judge(&mut self) {
-		let highest = <Rentals as Prices>::highest(self.profile.gpu_class);
-		let dear = highest.is_some_and(|highest| self.floor > highest);
-		self.unlisted = dear || self.barred_until > now();
+		self.unlisted = !self.is_within() || self.barred_until > now();
 	}
 }
 
@@ -332,7 +336,8 @@ impl Market for Registry {
 	}
 	fn candidate(worker: WorkerId) -> Option<Candidate> {
 		let machine = Machines::get(worker)?;
-		machine.is_listed().then_some(Candidate {
+		let can_be_rented = machine.is_listed() && machine.is_within();
+		can_be_rented.then_some(Candidate {
 			profile: machine.profile,
 			region: machine.region,
 			price_floor: machine.floor,

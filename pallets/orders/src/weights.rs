@@ -120,7 +120,7 @@ macro_rules! weights {
 			items::<$db>(SIGNATURE, 4, 0)
 		}
 		fn extend_order() -> Weight {
-			// The order; price, switch, utilisation, plans; account, holds; a page and its length.
+			// The order; price, switch, utilization, plans; account, holds; a page and its length.
 			items::<$db>(CALL, CLOSING + 10, CLOSING + 5)
 		}
 		fn cancel_order() -> Weight {
@@ -158,7 +158,7 @@ macro_rules! weights {
 			items::<$db>(STEP / 5, 4, 1)
 		}
 		fn match_order(d: u32, t: u32, r: u32) -> Weight {
-			// The price book. A draw reads a page of the bucket and a worker's record; one that fits also whether
+			// A draw reads a page of the bucket, a worker's record and its price; one that fits also whether
 			// it has a check open, and its record again. One is rented, or all goes back. A worker that is judged
 			// anew leaves both of its buckets.
 			items::<$db>(STEP, 2 + ENDING, 2 + ENDING)

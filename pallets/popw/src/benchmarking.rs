@@ -107,7 +107,12 @@ fn start<T: Config>() -> Round {
 		Popw::<T>::on_finalize(round.trial.into());
 	}
 	set_block::<T>(round.trial.saturating_add(1));
-	Rounds::<T>::get(index).expect("it is there")
+	Rounds::<T>::mutate(index, |round| {
+		let round = round.as_mut().expect("it is there");
+		// Every operator sits on every worker.
+		round.min_operators = round.committee_size;
+		*round
+	})
 }
 
 /// Has all workers attest.

@@ -57,8 +57,8 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Opens the worker's check; or closes an earlier one that is over. The pool admitted the call by the
-	/// worker as it stood before that, so the call is used up then: if it failed, the closing would be undone,
-	/// and the same call could come again and again.
+	/// worker as it stood before that, so the call is used up then: if it failed, the closing would be
+	/// undone, and the same call could come again and again.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
@@ -207,9 +207,9 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// Moves a mark of the worker, whose check was over in block `at`, if the round of the mark began before that
-	/// or is over: the worker could not prepare in it with the others, or attested elsewhere. It is due in the
-	/// next one; a mark never falls due in a round that has begun.
+	/// Moves a mark of the worker, whose check was over in block `at`, if the round of the mark began before
+	/// that or is over: the worker could not prepare in it with the others, or attested elsewhere. It is due
+	/// in the next one; a mark never falls due in a round that has begun.
 	fn postpone_mark(worker: WorkerId, closed: RoundIndex, at: kaisar_primitives::BlockNumber) {
 		let Some(mark) = T::Workers::info(worker, closed).and_then(|info| info.forced) else {
 			return;
@@ -349,9 +349,9 @@ fn lowers_a_tier(new: &Profile, old: &Profile) -> bool {
 		|| new.disk < old.disk
 }
 
-/// Whether a check only says again what is known of the worker, so that its closing writes little. Any other may
-/// change the worker's state and profile and all that is counted of them, use up a mark, queue a slash, or
-/// strike a checker.
+/// Whether a check only says again what is known of the worker, so that its closing writes little. Any other
+/// may change the worker's state and profile and all that is counted of them, use up a mark, queue a slash,
+/// or strike a checker.
 fn says_nothing_new<AccountId>(info: &WorkerInfo<AccountId>, closing: &Closing) -> bool {
 	let stays = matches!(
 		info.standings.now.value,
@@ -424,16 +424,13 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn in_flight() -> Vec<RoundIndex> {
-		let next = <Self as Checks>::next_round();
-		let mut rounds: Vec<_> = Self::running_rounds(Self::now())
+		let starting = Starting::<T>::get().map(|start| start.spot.index);
+		Self::in_flight(Self::now())
 			.iter()
 			.map(|round| round.index)
-			.chain(Starting::<T>::get().map(|start| start.spot.index))
-			.chain((NextRound::<T>::get()..next).step_by(2))
-			.collect();
-		rounds.sort_unstable();
-		rounds.dedup();
-		rounds
+			.chain(starting)
+			.chain((NextRound::<T>::get()..Self::counts_from()).step_by(2))
+			.collect()
 	}
 
 	fn forget_operator(operator: OperatorId, limit: u32) -> u32 {
@@ -445,6 +442,8 @@ impl<T: Config> Checks for Pallet<T> {
 	}
 
 	fn is_seated(operator: OperatorId) -> bool {
-		Self::has_seat(operator)
+		Self::in_flight(Self::now())
+			.iter()
+			.any(|round| Self::counters(operator, round.index).seats > 0)
 	}
 }

@@ -33,8 +33,8 @@ pub(crate) fn drawn(seed: H256, worker: WorkerId, j: u32, minted: u32) -> Option
 }
 
 impl<T: Config> Pallet<T> {
-	/// Returns what the worker's check in `round` needs if the worker is due in it and has not attested in it
-	/// or in a later one. Decided on the worker as it stood at the round's start.
+	/// Returns what the worker's check in `round` needs if the worker is due in it and has not attested in
+	/// it or in a later one. Decided on the worker as it stood at the round's start.
 	pub(crate) fn due(worker: WorkerId, round: &Round) -> Result<Due<T::AccountId>, Error<T>> {
 		let info = T::Workers::info(worker, round.index).ok_or(Error::<T>::UnknownWorker)?;
 		let last = LastChecks::<T>::get(worker);
@@ -111,8 +111,8 @@ impl<T: Config> Pallet<T> {
 			.any(|round| Self::ensure_due(worker, &info, last.as_ref(), &round).is_ok())
 	}
 
-	/// Whether the worker may be due in a round that starts in this block. Its seed, and so whether it starts
-	/// a census, is known at the block's end.
+	/// Whether the worker may be due in a round that starts in this block. Its seed, and so whether it
+	/// starts a census, is known at the block's end.
 	pub(crate) fn may_be_due_soon(worker: WorkerId) -> bool {
 		let Some(Start { spot, .. }) = Starting::<T>::get() else {
 			return false;
@@ -179,17 +179,6 @@ impl<T: Config> Pallet<T> {
 			Some(info) => Self::draw_committee(worker, &info.owner, &round).0,
 			None => Vec::new(),
 		}
-	}
-
-	/// Whether the operator has a seat in a round in flight, among the first [`SEATED_SCAN`] workers that
-	/// attested.
-	pub(crate) fn has_seat(operator: OperatorId) -> bool {
-		let mut left = SEATED_SCAN;
-		Self::in_flight(Self::now()).iter().any(|round| {
-			let limit = left;
-			left = left.saturating_sub(AttestedCount::<T>::get(round.index));
-			limit > 0 && !Self::seats_of(operator, round.index, 0, limit).0.is_empty()
-		})
 	}
 
 	/// Returns the seats of an operator among up to `limit` workers that attested in a round.

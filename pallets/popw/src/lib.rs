@@ -80,29 +80,28 @@ pub use weights::WeightInfo;
 
 /// Blocks for which the randomness of a block is stored: longer than any check waits for it.
 pub const SEED_DEPTH: u32 = 4_096;
-/// Blocks for which the record of a round that is over is stored: a day and a little more, so that a strike can
-/// be annulled.
+/// Blocks for which the record of a round that is over is stored: a day and a little more, so that a strike
+/// can be annulled.
 pub const RECORD_DEPTH: u32 = 8_000;
-/// Spot rounds for which a checker's node stores receipts.
-pub const ROUND_DEPTH: u32 = 320;
+/// Spot rounds for which a checker's node stores receipts: as long as records last, in phases of ten blocks
+/// and more.
+pub const ROUND_DEPTH: u32 = RECORD_DEPTH / 10;
 /// Maximum number of rounds in flight, of which one is a census. A spot round waits for a free place, which
 /// happens only after `PhaseLength` was lowered.
 pub const MAX_IN_FLIGHT: u32 = 8;
-/// A change counts from the first spot round that starts at least this many blocks after it. So the author of
-/// the last blocks before a start, who may know its seed, gains nothing by putting calls into them.
+/// A change counts from the first spot round that starts at least this many blocks after it. So the author
+/// of the last blocks before a start, who may know its seed, gains nothing by putting calls into them.
 pub const NOTICE: u32 = 4;
 /// Maximum of `PhaseLength`, in blocks: four hours. A wrong value is over after that.
 pub const MAX_PHASE_LENGTH: u32 = 1_200;
 /// Maximum length of a census' phase, in blocks: two days.
 pub const MAX_CENSUS_PHASE: u32 = 14_400;
-/// Attested workers that the search for an operator's seat looks at, for display.
-pub const SEATED_SCAN: u32 = 256;
 /// Workers in a page of a round's list.
 pub const PAGE: u32 = 256;
 /// Operators in a page of counters.
 pub const COUNTERS_PAGE: u32 = 32;
-/// Steps that one block takes to remove what is kept of past rounds: a page, a commitment that was not opened,
-/// or a round without either.
+/// Steps that one block takes to remove what is kept of past rounds: a page, a commitment that was not
+/// opened, or a round without either.
 pub const SWEEP: u32 = 8;
 /// Maximum number of workers whose checks one [`Call::finalize`] closes.
 pub const MAX_FINALIZE: u32 = 64;
@@ -252,8 +251,8 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Swept<T> = StorageValue<_, RoundIndex, ValueQuery>;
 
-	/// Commitments that were not opened yet, by operator, lane and batch. One that is left at its round's end
-	/// is removed with the round, or overwritten by a later round of the lane.
+	/// Commitments that were not opened yet, by operator, lane and batch. One that is left at its round's
+	/// end is removed with the round, or overwritten by a later round of the lane.
 	#[pallet::storage]
 	pub type Commitments<T> = StorageNMap<
 		_,
@@ -317,8 +316,8 @@ pub mod pallet {
 			batch: u16,
 			/// The number of votes that count.
 			counted: u32,
-			/// The number of votes skipped: no open check in this round, no seat, a seat of another batch, or
-			/// a second vote.
+			/// The number of votes skipped: no open check in this round, no seat, a seat of another batch,
+			/// or a second vote.
 			skipped: u32,
 		},
 		/// A check was closed.
@@ -414,8 +413,8 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Opens the worker's check in a round with the root of its benchmark.
 		///
-		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds and
-		/// does nothing more.
+		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds
+		/// and does nothing more.
 		///
 		/// ## Origin
 		/// Fee-less with the worker key's signature, or signed by the worker's owner with `signature: None`.
@@ -465,8 +464,8 @@ pub mod pallet {
 		/// Commits to a batch of votes.
 		///
 		/// A vote belongs to the batch of its seat, `⌊number / 64⌋`; the view [`Pallet::seats`] tells the
-		/// numbers. Commitments that were not opened by their round's end count as missed seats now: the n-th
-		/// of the operator in an epoch as 2ⁿ, at most 64.
+		/// numbers. Commitments that were not opened by their round's end count as missed seats now: the
+		/// n-th of the operator in an epoch as 2ⁿ, at most 64.
 		///
 		/// ## Origin
 		/// Fee-less with the checker key's signature, or signed by the operator's account with
@@ -511,8 +510,8 @@ pub mod pallet {
 		/// Opens a commitment and counts its votes.
 		///
 		/// A reveal that matches its commitment uses it up and succeeds whatever its votes are. A vote for a
-		/// worker without an open check in this round, without a seat, for a seat of another batch, or a second
-		/// vote is skipped and counted as such, and cannot spoil the others.
+		/// worker without an open check in this round, without a seat, for a seat of another batch, or a
+		/// second vote is skipped and counted as such, and cannot spoil the others.
 		///
 		/// ## Origin
 		/// As for [`Pallet::commit`].
@@ -566,8 +565,8 @@ pub mod pallet {
 		/// Reports that a worker was due in a round and did not attest. It is found offline, once, without a
 		/// vote.
 		///
-		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds and
-		/// does nothing more.
+		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds
+		/// and does nothing more.
 		///
 		/// ## Origin
 		/// Signed by any account, which pays no fee if the call succeeds; or fee-less from a checker's node.

@@ -332,6 +332,16 @@ impl Seats<AccountId> for Registry {
 	}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(account: &AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId {
+		heard(|heard| {
+			// Left by the run before, whose storage was rolled back.
+			if heard
+				.operators
+				.values()
+				.any(|info| info.account == *account)
+			{
+				*heard = Heard::default();
+			}
+		});
 		let operator = heard(|heard| heard.operators.len() as u32);
 		add_operator(operator, 1);
 		heard(|heard| {

@@ -49,8 +49,8 @@ impl<T: Config> Pallet<T> {
 		T::PhaseLength::get().clamp(1, MAX_PHASE_LENGTH)
 	}
 
-	/// Notes the network's numbers at the start of this block, and returns those that a round which starts in
-	/// it takes: without what the last [`NOTICE`] − 1 blocks changed.
+	/// Notes the network's numbers at the start of this block, and returns those that a round which starts
+	/// in it takes: without what the last [`NOTICE`] − 1 blocks changed.
 	pub(crate) fn note_numbers() -> Numbers {
 		let workers = T::Workers::counts();
 		let numbers = Numbers {
@@ -240,8 +240,8 @@ impl<T: Config> Pallet<T> {
 			.collect()
 	}
 
-	/// Returns the first spot round that starts at least [`NOTICE`] blocks from now. What is there at genesis
-	/// counts from the first round.
+	/// Returns the first spot round that starts at least [`NOTICE`] blocks from now. What is there at
+	/// genesis counts from the first round.
 	pub(crate) fn counts_from() -> RoundIndex {
 		let now = Self::now();
 		let next = NextRound::<T>::get();

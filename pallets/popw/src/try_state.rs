@@ -13,12 +13,12 @@ use sp_runtime::TryRuntimeError;
 impl<T: Config> Pallet<T> {
 	/// Numbered as in the specification and the module's documentation:
 	///
-	/// 1. A round's record is filed under its own index, is of the past or present, and is not below what was
-	///    dropped. Its parts follow one another.
-	/// 2. The rounds in flight have records that say the same of them; one census runs at most; the next spot
-	///    round starts within a phase.
-	/// 3. A check that is open is of a worker that exists, and of a round that has started. Its committee has
-	///    different operators, each known while the check runs, and a size of at least their weights.
+	/// 1. A round's record is filed under its own index, is of the past or present, and is not below what
+	///    was dropped. Its parts follow one another.
+	/// 2. The rounds in flight have records that say the same of them; one census runs at most; the next
+	///    spot round starts within a phase.
+	/// 3. A check that is open is of a worker that exists, and of a round that has started. Its committee
+	///    has different operators, each known while the check runs, and a size of at least their weights.
 	/// 4. A round's list has as many entries as its count says, and none below what was swept.
 	/// 5. A commitment is in the lane of its round, and its round has started.
 	/// 6. Counters are of rounds that were not swept. An operator has no more commitments in a round than

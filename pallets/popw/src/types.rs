@@ -11,8 +11,8 @@ use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::BoundedVec;
 
-/// A round. Fixed at its start but for the trial seed, and dropped a day after nothing can refer to it. Changes
-/// of parameters count from the next round.
+/// A round. Fixed at its start but for the trial seed, and dropped a day after nothing can refer to it.
+/// Changes of parameters count from the next round.
 #[derive(
 	Clone,
 	Copy,
@@ -277,7 +277,8 @@ impl Counters {
 		)
 	}
 
-	/// Whether a commitment may still be in its slot. Without a seat left none is: a later round overwrote it.
+	/// Whether a commitment may still be in its slot. Without a seat left none is: a later round overwrote
+	/// it.
 	pub(crate) fn withholds(&self) -> bool {
 		self.opened < self.committed && self.seats > 0
 	}

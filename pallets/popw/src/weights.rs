@@ -56,8 +56,8 @@ fn confirming<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(40, 3, 3)
 }
 
-/// Closing any other: also up to eleven figures of the registry, a slash that is queued, a strike, and a mark
-/// that moves on.
+/// Closing any other: also up to eleven figures of the registry, a slash that is queued, a strike, and a
+/// mark that moves on.
 fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(200, 3 + 11 + 3 + 8 + 1, 3 + 11 + 3 + 4)
 }
@@ -66,8 +66,8 @@ fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
 impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
-	// Worker and last check; each draw an operator's record. The round's record, count and list, the licenses'
-	// pages and those of the operators' counters are the same for many attestations of a block:
+	// Worker and last check; each draw an operator's record. The round's record, count and list, the
+	// licenses' pages and those of the operators' counters are the same for many attestations of a block:
 	// `on_initialize` pays for them.
 	fn attest(d: u32) -> Weight {
 		figure::<T::DbWeight>(50, 2, 2)
@@ -77,8 +77,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn authorize_attest() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
 	}
-	// The operator, the slot, the round of what lies in it, the counters. What was not opened is reported: its
-	// record, and the epoch, the totals and the page of scores that it counts in.
+	// The operator, the slot, the round of what lies in it, the counters. What was not opened is reported:
+	// its record, and the epoch, the totals and the page of scores that it counts in.
 	fn commit() -> Weight {
 		figure::<T::DbWeight>(40, 4 + 1 + 4, 2 + 1 + 3)
 	}

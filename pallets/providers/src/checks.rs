@@ -33,7 +33,7 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 		let mut record = Workers::<T>::get(worker).ok_or(Error::<T>::UnknownWorker)?;
 		// Most workers have no mark, and nothing is written. The market waits for the check to close.
 		if record.forced.is_some_and(|forced| forced.round == round) {
-			Self::use_mark(&mut record, round);
+			record.forced = None;
 			Workers::<T>::insert(worker, record);
 		}
 		Ok(())
@@ -56,22 +56,20 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 		finder: Option<&T::AccountId>,
 	) -> Result<Proved, DispatchError> {
 		Self::mutate(worker, |record| {
-			// Popw tells of the attestation too; a mark that is not used up would make the worker due
-			// twice.
-			Self::use_mark(record, closing.round);
+			let marked = Self::take_mark(record, closing);
 			let stake = record.pool.bonded()?;
 			let before = record.profile.unwrap_or_default();
 			let (idle, rented) = match closing.outcome {
 				Outcome::Online { profile, service } => {
 					let hardware = profile.filter(|_| !closing.rented);
-					Self::found_online(worker, record, closing, hardware, service)
+					Self::found_online(worker, record, closing, hardware, service, marked)
 				}
 				Outcome::Offline => {
 					Self::found_offline(worker, record, closing, true, finder)?;
 					(0, 0)
 				}
 				Outcome::NoConsensus => {
-					Self::no_consensus(worker, record, closing);
+					Self::no_consensus(worker, record, closing, marked);
 					(0, 0)
 				}
 			};
@@ -127,14 +125,23 @@ impl<T: Config> Pallet<T> {
 		Self::set_forced(worker, record, forced);
 	}
 
-	/// A check of the worker was opened in `round`.
-	fn use_mark(record: &mut RecordOf<T>, round: RoundIndex) {
-		record.forced = record.forced.filter(|forced| forced.round != round);
+	/// Uses up the worker's mark, if it is for the round of this check or an earlier one. Returns whether
+	/// the check was made for a mark.
+	fn take_mark(record: &mut RecordOf<T>, closing: &Closing) -> bool {
+		let due = |forced: &Forced| forced.round <= closing.round;
+		let taken = record.forced.take_if(|forced| due(forced));
+		// In a spot round it was used up when the check opened.
+		taken.is_some() || RoundKind::of(closing.round) == RoundKind::Spot
 	}
 
 	/// Whether a mark's round is over: the worker was neither checked nor reported.
 	fn is_stale(forced: Forced) -> bool {
-		forced.round < T::Checks::oldest_round()
+		forced.round < T::Checks::next_round() && !Self::is_in_flight(forced)
+	}
+
+	/// Whether a mark's round runs, or is about to start.
+	pub(crate) fn is_in_flight(forced: Forced) -> bool {
+		T::Checks::in_flight().contains(&forced.round)
 	}
 }
 
@@ -148,6 +155,7 @@ impl<T: Config> Pallet<T> {
 		closing: &Closing,
 		hardware: Option<Profile>,
 		service: bool,
+		marked: bool,
 	) -> (BlockNumber, BlockNumber) {
 		let last_proof = record.proved_at;
 		if !closing.false_proof {
@@ -161,7 +169,7 @@ impl<T: Config> Pallet<T> {
 			Self::set_profile(record, profile);
 			Self::judge_claim(worker, record, closing, profile);
 		} else if !closing.rented {
-			Self::leave_mark(worker, record, closing);
+			Self::leave_mark(worker, record, closing, marked);
 		}
 
 		// An order that was closed meanwhile has been dealt with, and one that began after the round was
@@ -281,9 +289,9 @@ impl<T: Config> Pallet<T> {
 
 	/// The committee agreed on nothing: no pay, no penalty, and no check that the worker could choose. Only
 	/// the second census in a row marks an idle worker.
-	fn no_consensus(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing) {
-		if RoundKind::of(closing.round) == RoundKind::Spot {
-			Self::leave_mark(worker, record, closing);
+	fn no_consensus(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing, marked: bool) {
+		if marked {
+			Self::leave_mark(worker, record, closing, marked);
 		} else if record.state() == WorkerState::Online {
 			let again = core::mem::replace(&mut record.undecided, true);
 			if again {
@@ -293,10 +301,9 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// A check decided nothing: if a mark was used up for it, there is another one. So for a rented worker
-	/// that was drawn.
-	fn leave_mark(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing) {
-		let marked = RoundKind::of(closing.round) == RoundKind::Spot;
+	/// A check decided nothing: if it was made for a mark, there is another one. So for a rented worker that
+	/// was drawn.
+	fn leave_mark(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing, marked: bool) {
 		let due = match record.state() {
 			WorkerState::Pending => true,
 			WorkerState::Online => marked && !closing.rented,

@@ -479,7 +479,7 @@ pub mod pallet {
 			/// The first block in which it may be applied.
 			due: BlockNumber,
 		},
-		/// A slash was cancelled.
+		/// A slash was canceled.
 		SlashCancelled {
 			slash: SlashId,
 			worker: WorkerId,
@@ -574,7 +574,7 @@ pub mod pallet {
 		UnknownSlash,
 		/// The slash may not be applied before its deferral ends.
 		SlashDeferred,
-		/// The slash can no longer be cancelled: its deferral has ended.
+		/// The slash can no longer be canceled: its deferral has ended.
 		DeferralOver,
 		/// The pool has no stake to slash.
 		NothingToSlash,

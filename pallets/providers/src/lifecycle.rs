@@ -250,12 +250,8 @@ impl<T: Config> Pallet<T> {
 
 	/// Nothing can still be held against the worker: so its owner may change what a check goes by.
 	pub(crate) fn ensure_unchecked(worker: WorkerId, record: &RecordOf<T>) -> DispatchResult {
-		let next_round = T::Checks::next_round();
-		// A mark for the round that starts within the next blocks cannot be moved, either.
-		let fixed = record.forced.is_some_and(|forced| {
-			let until = forced.round.saturating_add(SPOT_STEP);
-			forced.round < next_round && next_round <= until
-		});
+		// A mark for a round that is about to start cannot be moved, either.
+		let fixed = record.forced.is_some_and(Self::is_in_flight);
 		ensure!(
 			!fixed && !T::Checks::is_held(worker),
 			Error::<T>::CheckRunning

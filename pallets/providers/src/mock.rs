@@ -218,14 +218,17 @@ impl Popw {
 		}
 		let info = <Providers as WorkerRegistry<AccountId>>::info(worker, round)?;
 		let rented = info.standings.at(round) == Some(&WorkerState::Rented);
+		let idle = info.standings.at(round) == Some(&WorkerState::Online);
+		let census = with(|state| state.starts.contains_key(&(round + 1)));
 		match RoundKind::of(round) {
 			RoundKind::Spot => info
 				.forced
 				.filter(|forced| forced.round == round)
+				// An idle worker is due in the census of the same block instead.
+				.filter(|_| !(idle && census))
 				.map(|_| !rented),
 			// A mark has even a census look at everything.
-			RoundKind::Census => (info.standings.at(round) == Some(&WorkerState::Online))
-				.then_some(info.forced.is_some()),
+			RoundKind::Census => idle.then_some(info.forced.is_some()),
 		}
 	}
 
@@ -411,6 +414,10 @@ impl Checks for Popw {
 			.first()
 			.copied()
 			.unwrap_or_else(Self::next_round)
+	}
+
+	fn in_flight() -> Vec<RoundIndex> {
+		Self::running()
 	}
 
 	fn force(worker: WorkerId) -> sp_runtime::DispatchResult {

@@ -1,4 +1,4 @@
-//! Slashes: queued by what checks find or by hand, cancelled, applied.
+//! Slashes: queued by what checks find or by hand, canceled, applied.
 //!
 //! A slash of level 1 or 2 is a *rate*, and waits for the deferral. Until then governance may cancel it.
 //! From its day on anyone may apply it, and it takes its rate of every part of the pool as the pool is then.
@@ -64,7 +64,7 @@ pub struct QueuedSlash<AccountId> {
 	pub level: SlashLevel,
 	/// The part of the pool that it takes on its day. Never zero.
 	pub rate: Perquintill,
-	/// The first block in which it may be applied. Before it, it may be cancelled and added to.
+	/// The first block in which it may be applied. Before it, it may be canceled and added to.
 	pub due: BlockNumber,
 	/// The account that found the fault, if one did: it shares the bounty.
 	pub finder: Option<AccountId>,
@@ -164,7 +164,7 @@ impl<T: Config> Pallet<T> {
 		if level == SlashLevel::Three {
 			Self::slash_now(worker, &mut record, None, level, rate, None, None)?;
 		} else {
-			// A slash of its own, so that cancelling it leaves alone what checks found.
+			// A slash of its own, so that canceling it leaves alone what checks found.
 			Self::enqueue(worker, &mut record, level, rate, None)?;
 		}
 		Self::store(worker, record)

@@ -60,13 +60,15 @@ const ITEM: u64 = 3_600;
 const LISTING: u64 = 3 + 2 * 4;
 /// Items read for a price: the reference, the use of its class.
 const PRICE: u64 = 2;
-/// Items read to see what is held against a worker: its last check; of each of four spot rounds and a
-/// census the round and the worker's record.
-const HELD: u64 = 1 + 5 * 2;
+/// Items read to see which rounds run.
+const ROUNDS: u64 = 5;
+/// Items read to see what is held against a worker: the rounds that run, its last check, and for each of
+/// four spot rounds and a census the round and the worker's record.
+const HELD: u64 = ROUNDS + 1 + 5 * 2;
 /// Items read and written when a check is closed: the check, its round, the seats' operators, the
-/// worker's and the operators' scores, totals; the worker's listing by another profile, two prices, and its
-/// slashes.
-const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 2 * PRICE + 3;
+/// worker's and the operators' scores, totals; the worker's listing by another profile, two prices, its
+/// slashes, and the rounds that run.
+const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 2 * PRICE + 3 + ROUNDS;
 /// Items of Rewards that are read and written when a pool is settled: its score, the epoch that runs,
 /// the totals of the one before, two sums.
 const SETTLING: u64 = 5;

@@ -126,6 +126,8 @@ impl pallet_popw::Config for Runtime {
 	type Workers = Providers;
 	type Seats = Checkers;
 	type OnClosed = (Orders, Rewards);
+	type Unopened = Rewards;
+	type CurrentEpoch = Rewards;
 	type Rentals = Orders;
 	type Classes = Rewards;
 	type VrfOutput = VrfOutput;

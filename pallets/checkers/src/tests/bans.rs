@@ -502,6 +502,7 @@ fn the_pool_takes_a_receipt_that_annuls_and_no_other() {
 		}
 		let (valid, _) = authorize(call(7, 6, good)).unwrap();
 		assert_eq!(valid.provides.len(), 1, "the pool keeps one of it");
+		assert_eq!(valid.priority, u64::MAX / 2, "a round's calls come first");
 		hypothetically!({
 			pass_a_day();
 			assert_eq!(

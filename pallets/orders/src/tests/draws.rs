@@ -190,7 +190,7 @@ fn who_moves_workers_after_the_block_before_wins_nothing_in_what_the_block_left(
 }
 
 #[test]
-fn whoever_fills_the_queue_pays_for_the_most_that_a_match_can_take() {
+fn whoever_fills_the_queue_pays_for_the_matches() {
 	use frame_support::dispatch::GetDispatchInfo;
 	ExtBuilder.build_and_execute(|| {
 		let call = RuntimeCall::Rentals(Call::place_order {
@@ -211,9 +211,14 @@ fn whoever_fills_the_queue_pays_for_the_most_that_a_match_can_take() {
 				_ => machine.floor = Balance::MAX,
 			});
 		}
-		place(CARLA, 1);
-		next_block();
-		let used = next_block();
+		let mut used = Weight::zero();
+		for _ in 0..20 {
+			let id = place(CARLA, 1);
+			next_block();
+			used = used.saturating_add(next_block());
+			assert_eq!(state(id), closed(CloseReason::NoSuitableWorker));
+		}
+		let charged = charged.saturating_mul(20);
 		assert!(used.all_lt(charged), "{used:?} of {charged:?}");
 		// An order for a bucket with one worker needs no room for the most draws.
 		let worker = add_machine(PETRA);

@@ -85,7 +85,7 @@ fn a_price_is_never_zero() {
 }
 
 #[test]
-fn the_price_follows_utilisation() {
+fn the_price_follows_utilization() {
 	ExtBuilder.build_and_execute(|| {
 		for _ in 0..4 {
 			add_machine(PETRA);

@@ -1,15 +1,14 @@
 //! A checker's side: telling the agent of each round, having it check every seat, committing to the
 //! votes, opening them, and reporting who is absent.
 
-use super::*;
-use alloc::{
-	collections::{BTreeMap, BTreeSet},
-	vec::Vec,
+use super::{
+	duty::{Batch, Duty, Mark, REREAD, clean_up, duties_key, duty_key},
+	*,
 };
+use alloc::{collections::BTreeMap, vec::Vec};
 use kaisar_math::committee::{batch_of, batches};
 use kaisar_primitives::{
-	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, Votes,
-	WorkerRegistry,
+	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, WorkerRegistry,
 	agent::{
 		MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest,
 		receipts_key,
@@ -23,75 +22,11 @@ use sp_runtime::BoundedVec;
 const SCAN: u32 = 4_096;
 /// Parts of a look through the list in one block.
 const SCANS: u32 = 3;
-/// Blocks whose attestations are read again at each block: the block before may have had a rival.
-const REREAD: BlockNumber = 2;
 /// Workers that one block looks at for absence, in each round.
 const ABSENT_SCAN: u32 = 64;
 /// Verdicts that all operators together mean to reveal in a block. A census of more than its phase can
 /// take at this rate goes as fast as it must.
 const VERDICTS_A_BLOCK: u64 = 4_000;
-
-/// The work of this node in a round for one operator, and its progress. Kept in persistent local storage, so
-/// that a restart in any phase goes on where it was.
-///
-/// Local storage does not follow the chain when it reorganizes. Everything but the batches, which may be
-/// committed to already, is dropped when the trial has another seed.
-#[derive(Default, Encode, Decode)]
-struct Duty {
-	/// The trial's seed that the rest belongs to.
-	seed: H256,
-	/// The agent knows of the round with this seed.
-	told: bool,
-	/// Progress through the list of attested workers at the last blocks, oldest first.
-	marks: Vec<Mark>,
-	/// Seats without a verdict.
-	pending: Vec<WorkerId>,
-	/// Seats with one.
-	verdicts: Vec<(WorkerId, Verdict)>,
-	/// Seats that the agent cannot check.
-	failed: Vec<WorkerId>,
-	/// The votes, once they are settled: what was committed is what is revealed.
-	batches: Vec<Batch>,
-}
-
-impl Duty {
-	/// Whether the seat of a worker was found already.
-	fn known(&self) -> BTreeSet<WorkerId> {
-		let done = self.verdicts.iter().map(|(worker, _)| *worker);
-		done.chain(self.pending.iter().copied())
-			.chain(self.failed.iter().copied())
-			.collect()
-	}
-}
-
-/// Progress through a list at a block.
-#[derive(Encode, Decode)]
-struct Mark {
-	/// The block.
-	block: BlockNumber,
-	/// The running hash after it. Another chain has another one.
-	seed: H256,
-	/// Entries that were read.
-	position: u32,
-}
-
-/// Votes that go into one commitment.
-#[derive(Encode, Decode)]
-struct Batch {
-	/// Its number.
-	number: u16,
-	votes: Votes,
-	salt: [u8; 32],
-}
-
-fn duty_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
-	(b"kaisar/popw/duty", operator, round).encode()
-}
-
-/// Rounds in which the operator has a duty on this node.
-fn duties_key(operator: OperatorId) -> Vec<u8> {
-	(b"kaisar/popw/duties", operator).encode()
-}
 
 /// Does what is due for the operator that holds `key`.
 pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
@@ -109,17 +44,7 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 			continue;
 		}
 		let name = duty_key(operator, round.index);
-		let mut duty: Duty = read(&name).unwrap_or_default();
-		if let Some(seed) = round.trial_seed
-			&& duty.seed != seed
-		{
-			duty = Duty {
-				seed,
-				batches: duty.batches,
-				..Default::default()
-			};
-			StorageValueRef::persistent(&receipts_key(operator, round.index)).clear();
-		}
+		let mut duty = Duty::of(operator, round);
 		if !duties.contains(&round.index) {
 			duties.push(round.index);
 			StorageValueRef::persistent(&duties_key(operator)).set(&duties);
@@ -160,42 +85,6 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		clean_up::<T>(operator, *index, now)
 	});
 	StorageValueRef::persistent(&duties_key(operator)).set(&duties);
-}
-
-/// A round is over: closes the checks that still stand open in it. Returns whether there is more to
-/// do.
-fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNumber) -> bool {
-	let name = duty_key(operator, round);
-	let duty: Duty = read(&name).unwrap_or_default();
-	let open: Vec<WorkerId> = duty
-		.verdicts
-		.iter()
-		.map(|(worker, _)| *worker)
-		.chain(duty.pending.iter().copied())
-		.filter(|worker| {
-			matches!(
-				LastChecks::<T>::get(worker),
-				Some(LastCheck::Open(check)) if check.round == round && now > check.ends
-			)
-		})
-		.collect();
-	if open.is_empty() {
-		StorageValueRef::persistent(&name).clear();
-		if let Some(seed) = Rounds::<T>::get(round).map(|round| round.seed) {
-			for batch in &duty.batches {
-				for call in [b"commit", b"reveal"] {
-					let sent: Sent = (call, operator, round, batch.number, seed);
-					forget(sent);
-				}
-			}
-		}
-		return false;
-	}
-	let mut open = open;
-	open.sort_unstable();
-	open.dedup();
-	finalize::<T>(open, now);
-	true
 }
 
 /// One operator in one round.

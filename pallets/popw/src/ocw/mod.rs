@@ -11,6 +11,7 @@
 //! anew when the chain has another one.
 
 mod checker;
+mod duty;
 mod worker;
 
 use crate::{pallet::*, *};

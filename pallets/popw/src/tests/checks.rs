@@ -36,8 +36,8 @@ fn check_by_all(worker: u32, index: u32, verdict: Verdict) {
 
 #[test]
 fn a_mark_never_falls_due_in_a_round_that_has_begun() {
-	// Registry 10: a worker whose check was closed in the first half of an attest part became due in it, while
-	// the checkers' clocks had run since its start: its honest GPU was found to be none.
+	// Registry 10: a worker whose check was closed in the first half of an attest part became due in it,
+	// while the checkers' clocks had run since its start: its honest GPU was found to be none.
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		heard(|heard| heard.workers.get_mut(&0).unwrap().forced = Some(mark(4)));

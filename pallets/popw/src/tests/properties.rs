@@ -54,8 +54,8 @@ fn votes(variant: u8) -> kaisar_primitives::Votes {
 		.unwrap()
 }
 
-/// Does a step, and returns whether it succeeded. What a call that fails told the registries is taken back with
-/// its storage.
+/// Does a step, and returns whether it succeeded. What a call that fails told the registries is taken back
+/// with its storage.
 fn apply(op: Op) -> bool {
 	let before = heard(|heard| heard.clone());
 	let done = attempt(op).is_ok();
@@ -141,8 +141,8 @@ fn attempt(op: Op) -> sp_runtime::DispatchResult {
 fn judge() {
 	Popw::do_try_state().expect("the invariants hold");
 	heard(|heard| {
-		// A check is closed once. It is of a round that began after the worker's check before it was over, so
-		// it prepared with all others.
+		// A check is closed once. It is of a round that began after the worker's check before it was over,
+		// so it prepared with all others.
 		let mut last = std::collections::BTreeMap::new();
 		for (worker, closing, over) in &heard.closed {
 			let before = last.insert(*worker, (closing.round, *over));

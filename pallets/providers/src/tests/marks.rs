@@ -130,8 +130,6 @@ fn no_order_comes_between_an_order_and_its_full_check() {
 		}
 		// Nor by a census that is not full, nor by a proof that is false.
 		let round = Popw::start_round(true);
-		let postpone = <Providers as CheckedWorkers<AccountId>>::postpone;
-		assert_ok!(postpone(worker, round, round + 2));
 		assert!(Popw::attest(worker, round + 1));
 		Popw::close_as(worker, online(PROFILE), None, |closing| {
 			closing.full = false;
@@ -174,16 +172,46 @@ fn a_full_check_in_a_census_uses_a_mark_up() {
 		rent(worker);
 		Popw::pass();
 		free(worker);
-		// Popw had no room for it in the spot round.
+		// The census of the same block takes the place of the spot round.
 		let round = Popw::start_round(true);
-		let postpone = <Providers as CheckedWorkers<AccountId>>::postpone;
-		assert_ok!(postpone(worker, round, round + 8));
+		assert_eq!(Popw::due(worker, round), None);
 		assert_eq!(Popw::due(worker, round + 1), Some(true));
 		assert!(Popw::attest(worker, round + 1));
 		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
 		assert_eq!(record(worker).forced, None);
 		assert_eq!(listed(), 1);
 	});
+}
+
+#[test]
+fn a_census_that_decides_nothing_leaves_the_mark_for_the_next_round() {
+	for outcome in [Outcome::NoConsensus, UNDECIDED] {
+		ExtBuilder.build_and_execute(|| {
+			// One back from an order, and one that two censuses could not decide.
+			let (back, doubtful) = (register_online(ALICE, 1), register_online(BOB, 2));
+			rent(back);
+			for _ in 0..2 {
+				Popw::census(doubtful, Outcome::NoConsensus);
+			}
+			free(back);
+			let round = Popw::next_round();
+			assert_eq!(record(back).forced, mark(round, true));
+			assert_eq!(record(doubtful).forced, mark(round, true));
+			Popw::start_round(true);
+			for worker in [back, doubtful] {
+				assert!(Popw::attest(worker, round + 1));
+				Popw::close(worker, outcome);
+				assert_eq!(record(worker).forced, mark(round + 2, true));
+			}
+			assert_eq!(listed(), 0);
+			Popw::start_round(false);
+			for worker in [back, doubtful] {
+				assert!(Popw::attest(worker, round + 2));
+				Popw::close(worker, online(PROFILE));
+			}
+			assert_eq!(listed(), 2);
+		});
+	}
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn boundary_of_the_deferral() {
 }
 
 #[test]
-fn a_cancelled_slash_takes_nothing() {
+fn a_canceled_slash_takes_nothing() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = worker_with_stake();
 		found_offline(worker, DAYS);
@@ -448,7 +448,7 @@ fn events_give_the_amount_as_of_their_block() {
 		assert_ok!(Providers::stake(signed(ALICE), worker, 100 * KAI));
 		events();
 		assert_ok!(frame_support::hypothetically!({
-			let cancelled = Providers::cancel_slash(RuntimeOrigin::root(), id);
+			let canceled = Providers::cancel_slash(RuntimeOrigin::root(), id);
 			assert_eq!(
 				events(),
 				vec![Event::SlashCancelled {
@@ -458,7 +458,7 @@ fn events_give_the_amount_as_of_their_block() {
 					amount: POOL / 2 + 50 * KAI
 				}]
 			);
-			cancelled
+			canceled
 		}));
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(BOB), id));

@@ -11,6 +11,7 @@ mod members;
 mod model;
 mod properties;
 mod redemptions;
+mod retired;
 mod scores;
 mod settle;
 mod simulation;
