@@ -75,7 +75,7 @@ pub fn reached(votes: &[(u8, u32)], size: u32) -> u8 {
 /// use kaisar_math::committee::Drawing;
 /// let mut drawing = Drawing::new(3, 3);
 /// for operator in ["a", "a", "b", "a", "c", "d"] {
-/// 	drawing.hit(operator);
+///     drawing.hit(operator);
 /// }
 /// assert_eq!(drawing.into_seats(), [("a", 2), ("b", 1), ("c", 1)]);
 /// ```
@@ -319,6 +319,38 @@ mod tests {
 				"{tenths}: {found_most} of {most}"
 			);
 		}
+	}
+
+	/// The weight that a license of a small operator brings, in hundredths of what one of a pool's does.
+	fn earned_by_small(pools: &[u32]) -> u64 {
+		let operators = network(0, 1, pools);
+		let mut random = Random(7);
+		let (mut of_pools, mut of_small) = (0u64, 0u64);
+		for _ in 0..40_000 {
+			let mut drawing = Drawing::new(5, 3);
+			for _ in 0..draw_limit(5, 1_000, 1_000) {
+				drawing.hit(operators[random.below(1_000) as usize]);
+			}
+			for (operator, weight) in drawing.into_seats() {
+				if operator < 2 * ATTACKERS {
+					of_pools += u64::from(weight);
+				} else {
+					of_small += u64::from(weight);
+				}
+			}
+		}
+		let small = operators
+			.iter()
+			.filter(|operator| **operator >= 2 * ATTACKERS);
+		let small = small.count() as u64;
+		of_small * (1_000 - small) * 100 / (of_pools * small)
+	}
+
+	#[test]
+	fn added_seats_earn_where_few_operators_hold_nearly_all() {
+		let (one, two) = (earned_by_small(&[60]), earned_by_small(&[49, 50]));
+		assert!((110..=135).contains(&one), "{one}");
+		assert!((550..=850).contains(&two), "{two}");
 	}
 
 	#[test]

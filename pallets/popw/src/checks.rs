@@ -359,7 +359,17 @@ fn says_nothing_new<AccountId>(info: &WorkerInfo<AccountId>, closing: &Closing) 
 	);
 	let confirms = match closing.outcome {
 		Outcome::Online { profile, service } => {
-			service && profile.is_none_or(|profile| info.profile == Some(profile))
+			service
+				&& profile.is_none_or(|profile| {
+					// A second check in a row that finds less than is claimed changes the state.
+					let bound = info.spec.bound();
+					let as_claimed = Profile {
+						bandwidth: profile.bandwidth,
+						disk: profile.disk,
+						..bound
+					};
+					info.profile == Some(profile) && profile == as_claimed
+				})
 		}
 		Outcome::Offline | Outcome::NoConsensus => false,
 	};

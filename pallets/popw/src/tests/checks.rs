@@ -332,11 +332,15 @@ fn a_worker_is_held_while_something_can_be_held_against_it() {
 #[test]
 fn closing_is_cheap_only_if_it_says_nothing_new() {
 	// Registry 19: any outcome "online" counted as confirming.
-	let weight = |verdict: Verdict| {
+	let weight_of = |claimed: u16, verdict: Verdict| {
 		let mut weight = None;
 		ExtBuilder::default().operators(3).build_and_execute(|| {
 			CheckPeriod::set(1);
 			add_worker(0, WorkerState::Online, None);
+			heard(|heard| {
+				let spec = &mut heard.workers.get_mut(&0).unwrap().spec;
+				(spec.cpu_cores, spec.memory_gb) = (claimed, 4);
+			});
 			run_to(2);
 			attest(0, 1).unwrap();
 			let votes = one(0, verdict);
@@ -357,7 +361,10 @@ fn closing_is_cheap_only_if_it_says_nothing_new() {
 	};
 	let confirming = <() as WeightInfo>::reveal(1, 1, 0);
 	let changing = <() as WeightInfo>::reveal(1, 0, 1);
+	let weight = |verdict| weight_of(4, verdict);
 	assert_eq!(weight(good()), confirming);
+	// The profile of before, which is below the claim: the second time it costs the state.
+	assert_eq!(weight_of(32, good()), changing);
 	for changed in [
 		Verdict { cpu: 0, ..good() },
 		Verdict {
