@@ -1,4 +1,4 @@
-//! What a check of its worker comes to for an order.
+//! The effect of a worker's check on the order that it serves.
 
 use crate::{pallet::*, *};
 use frame_support::{storage::with_storage_layer, weights::Weight};
@@ -8,8 +8,8 @@ use kaisar_primitives::{
 };
 use sp_runtime::DispatchResult;
 
-/// Checks without consensus after which the provider has the benefit of the doubt: the tail is paid, and a bond
-/// goes back.
+/// Checks without consensus after which the provider has the benefit of the doubt: the tail is paid, and a
+/// bond goes back.
 pub const MAX_UNDECIDED: u8 = 2;
 /// Times that the agenda looks for an order's last check before the tail goes back to the customer.
 pub const MAX_LOOKS: u8 = 16;
@@ -49,8 +49,8 @@ impl<T: Config> Pallet<T> {
 		if order.down {
 			return Self::stop(id, order, CloseReason::ServiceDown);
 		}
-		// A check of the worker as it was before it had this order does not speak of the order. It proves nothing,
-		// and takes nothing.
+		// A check of the worker as it was before it had this order does not speak of the order. It proves
+		// nothing, and takes nothing.
 		let speaks = order.is_served() && closing.rented && closing.round_start > order.matched_at;
 		match closing.outcome {
 			// The registry has taken the order from it, whatever round found it.
@@ -67,8 +67,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The check that an order waits for, if it waits for one, was not this one, and its mark may have been used
-	/// up by it.
+	/// Forces another check if the order waits for one: it was not this one, which may have used up its
+	/// mark.
 	fn ask_again(order: &OrderOf<T>, worker: WorkerId) -> DispatchResult {
 		if order.ending.is_some() || order.issue.is_some() {
 			T::Checks::force(worker)?;
@@ -76,8 +76,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The container did not answer. That stands, even if the money cannot be dealt with at once: then the
-	/// agenda tries again.
+	/// Closes an order whose container did not answer. The finding stands even if the money cannot be dealt
+	/// with at once: then the agenda tries again.
 	fn found_down(id: OrderId, mut order: OrderOf<T>) {
 		order.down = true;
 		order.ends_at = order.ends_at.min(Self::now());
@@ -87,8 +87,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker was found offline, and has lost the order: what was proved is paid, all else goes back in its
-	/// kind.
+	/// Closes an order whose worker was found offline: proved time is paid, all else goes back in its kind.
 	pub(crate) fn fail_worker(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		Self::pay_proved(id, &mut order)?;
 		Self::refund_rest(&mut order)?;
@@ -96,8 +95,8 @@ impl<T: Config> Pallet<T> {
 		Self::conclude(id, order, CloseReason::WorkerFailed)
 	}
 
-	/// The worker was there and the container answered; `rented` blocks of the time before the round were
-	/// proved.
+	/// Takes in a check that found the container answering, and that proved `rented` blocks of the time
+	/// before the round.
 	fn confirmed(
 		id: OrderId,
 		mut order: OrderOf<T>,
@@ -122,7 +121,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// A check came to no consensus. The registry has made the worker due again.
+	/// Takes in a check without consensus. The registry has made the worker due again.
 	fn undecided(id: OrderId, mut order: OrderOf<T>, closing: &Closing) -> DispatchResult {
 		let start = closing.round_start;
 		if let Some(issue) = order
@@ -148,7 +147,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The check that an order's end waited for has proved the rest of its time. That stands, even if the money
+	/// Closes an order whose last check proved the rest of its time. The proof stands even if the money
 	/// cannot be dealt with at once: then the agenda tries again.
 	fn finish(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		if let Some(ending) = order.ending.as_mut() {
@@ -169,8 +168,8 @@ impl<T: Config> Pallet<T> {
 		Self::conclude(id, order, reason)
 	}
 
-	/// An order that waits for its last check is looked at. If that is under way, it is waited for; if not, it
-	/// is forced again. At the last look the order does without.
+	/// Looks for the last check of an order in `Closing`. A check that is under way is waited for; otherwise
+	/// one is forced again. At the last look the order is closed without it.
 	pub(crate) fn look(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let (Some(mut ending), Some(worker)) = (order.ending, order.worker) else {
 			return Err(Error::<T>::Inconsistent.into());

@@ -565,7 +565,7 @@ pub mod pallet {
 			Templates::<T>::get(id)
 		}
 
-		/// Returns the number of entries in the matching queue, orders cancelled meanwhile included.
+		/// Returns the number of entries in the matching queue, orders canceled meanwhile included.
 		pub fn waiting() -> u64 {
 			let QueueBounds { head, tail } = QueueEnds::<T>::get();
 			tail.saturating_sub(head)

@@ -1,4 +1,4 @@
-//! The life of an order: placed, deployed, extended, cancelled, over.
+//! The life of an order: placed, deployed, extended, canceled, over.
 
 use crate::{pallet::*, *};
 use frame_support::{
@@ -11,7 +11,7 @@ use kaisar_primitives::{
 };
 use sp_runtime::{DispatchError, DispatchResult, SaturatedConversion};
 
-/// What a customer asks for, beside the workload.
+/// The terms of an order that a customer asks for.
 pub(crate) struct Terms {
 	pub requirement: Requirement,
 	pub hours: u32,
@@ -174,7 +174,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The customer's order, whose paid time passes.
+	/// Returns the customer's order if its paid time runs.
 	fn running_order(who: &T::AccountId, id: OrderId) -> Result<OrderOf<T>, DispatchError> {
 		let order = Self::touched(id)?;
 		ensure!(order.customer == *who, Error::<T>::NotCustomer);
@@ -188,7 +188,7 @@ impl<T: Config> Pallet<T> {
 
 /// The worker's calls.
 impl<T: Config> Pallet<T> {
-	/// What `confirm_deployment` and `fail_deployment` ask for, but for who sends it.
+	/// Checks everything that `confirm_deployment` and `fail_deployment` need, except their sender.
 	pub(crate) fn ensure_deploying(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		ensure!(order.state == OrderState::Deploying, Error::<T>::WrongState);
@@ -197,7 +197,7 @@ impl<T: Config> Pallet<T> {
 		Ok((order, worker))
 	}
 
-	/// What `report_exit` asks for, but for who sends it.
+	/// Checks everything that `report_exit` needs, except its sender.
 	pub(crate) fn ensure_served(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		ensure!(order.is_served(), Error::<T>::WrongState);
@@ -206,8 +206,8 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Touches the worker and returns the order as it is after that; `None` if that ended it. Then the
-	/// worker's call has nothing left to say and leaves it at that: if it failed, the touch would be taken
-	/// back with it, and a fee-less call could be sent again and again.
+	/// worker's call succeeds and does nothing more: if it failed, the touch would be undone with it, and a
+	/// fee-less call could be sent again and again.
 	fn after_touch(
 		signer: &Signer<T::AccountId>,
 		id: OrderId,
@@ -283,14 +283,14 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// What several of them do.
+/// Steps that several calls share.
 impl<T: Config> Pallet<T> {
-	/// The running block.
+	/// Returns the running block.
 	pub(crate) fn now() -> BlockNumber {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// The order, after a check of its worker that is over was closed.
+	/// Closes a check of the order's worker that is over, and returns the order as it is then.
 	pub(crate) fn touched(id: OrderId) -> Result<OrderOf<T>, DispatchError> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		match order.worker.filter(|_| order.is_placed()) {
@@ -302,7 +302,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker of the order, if the registry knows that it serves it.
+	/// Returns the order's worker, if the registry has it serve this order.
 	pub(crate) fn serving(id: OrderId, order: &OrderOf<T>) -> Option<WorkerId> {
 		order.worker.filter(|worker| {
 			T::Workers::info(*worker, T::Checks::next_round())
@@ -319,8 +319,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker did not deploy the order, by its own fault: everything goes back. It is barred, and reviewed
-	/// at the bar's end.
+	/// Closes an order that its worker failed to deploy by its own fault: everything goes back. The worker
+	/// is barred, and reviewed at the bar's end.
 	pub(crate) fn fail_deployment_of(
 		id: OrderId,
 		mut order: OrderOf<T>,
@@ -336,8 +336,9 @@ impl<T: Config> Pallet<T> {
 		Self::now().saturating_add(Self::bar_blocks())
 	}
 
-	/// The container ended, or does not answer, and the machine is there. It costs the customer what a
-	/// cancellation costs, and nobody is slashed: the network cannot tell whose doing it was.
+	/// Closes an order whose container ended, or does not answer while its machine is there. It costs the
+	/// customer what a cancellation costs, and nobody is slashed: the network cannot tell whose doing it
+	/// was.
 	pub(crate) fn stop(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
 		order.ends_at = order.ends_at.min(Self::now());
 		Self::settle_stopped(id, &mut order)?;
@@ -345,7 +346,7 @@ impl<T: Config> Pallet<T> {
 		Self::conclude(id, order, reason)
 	}
 
-	/// Paid time is over: a check is forced that will prove the rest of it, and the order waits for it.
+	/// Ends an order's paid time: forces the check that proves the rest of it. The order waits for that.
 	pub(crate) fn end(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
 		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
 		order.state = OrderState::Closing;
@@ -368,8 +369,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The order is over: all of its money has been dealt with. What customers said is wrong with it, and no
-	/// check has settled, is settled in their favour.
+	/// Closes an order, all of whose money has been dealt with. An issue that no check has settled is
+	/// settled in the customer's favor.
 	pub(crate) fn conclude(
 		id: OrderId,
 		mut order: OrderOf<T>,

@@ -1,8 +1,8 @@
-//! The off-chain worker: at each imported block it tells the agents of this node's workers what has to
-//! run, hears how it is, and says so on chain, fee-less.
+//! The off-chain worker: at each imported block it sends each agent of this node's workers the deployment
+//! that it has to run, and submits the container's state on chain, fee-less.
 //!
-//! It tells the whole truth each time and not what has changed, so nothing is lost with a restart of the
-//! node, the agent or the container engine: whoever asks late asks for the same thing.
+//! It sends the whole deployment each time and not the changes, so nothing is lost with a restart of the
+//! node, the agent or the container engine.
 
 use crate::{pallet::*, *};
 use alloc::{
@@ -29,15 +29,15 @@ use sp_runtime::{
 	},
 };
 
-/// How long the lock is held at most, should the node die with it.
+/// Timeout of the lock, should the node die with it.
 const LOCK: Duration = Duration::from_millis(10_000);
-/// Blocks between two times that an agent is told that there is nothing to run.
+/// Blocks between two messages to an agent that has nothing to run.
 const IDLE: BlockNumber = 20;
 /// Blocks before its deadline at which a deployment that goes on is given up: a slow registry or an image
-/// that does not answer is the customer's affair, a deadline that passes is the worker's.
+/// that does not answer is the customer's fault, a deadline that passes is the provider's.
 const GIVE_UP: BlockNumber = 5;
-/// What an agent keeps a container for beyond the chain's own time for it, in blocks, if it hears nothing
-/// more: long enough for a node that is being updated.
+/// Blocks beyond the chain's own time for which an agent keeps a container without a message: long enough
+/// for a node that is being updated.
 const GRACE: BlockNumber = 150;
 
 /// Runs after block `now` was imported.
@@ -55,7 +55,7 @@ pub fn run<T: Config>(now: BlockNumber) {
 	}
 }
 
-/// Does what is due for the worker that holds `key`.
+/// Serves the worker that holds `key`.
 fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 	let Some(worker) = T::Workers::by_key(key) else {
 		return;
@@ -95,12 +95,13 @@ fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 	}
 }
 
-/// Since when an agent knows that there is nothing to run for a worker.
+/// Key under which the block is kept of the last message to an agent with nothing to run.
 fn idle_key(worker: WorkerId) -> Vec<u8> {
 	(b"kaisar/orders/idle", worker).encode()
 }
 
-/// Tells an agent so, at once and then from time to time: it may have been restarted.
+/// Sends an agent that it has nothing to run, at once and then from time to time: it may have been
+/// restarted.
 fn nothing_to_run<T: Config>(
 	key: &WorkerKey,
 	worker: WorkerId,
@@ -125,7 +126,7 @@ fn nothing_to_run<T: Config>(
 	}
 }
 
-/// What an agent has to run for an order. `None` where the record of what it runs is gone.
+/// Returns the deployment of an order for an agent. `None` if the order's workload is gone.
 fn deployment<T: Config>(
 	id: OrderId,
 	order: &OrderOf<T>,
@@ -168,7 +169,7 @@ fn deployment<T: Config>(
 	})
 }
 
-/// Says on chain what has become of an order's container, where that changes anything.
+/// Submits the state of an order's container, if that changes anything.
 fn tell<T: Config>(
 	key: &WorkerKey,
 	id: OrderId,
@@ -211,7 +212,7 @@ fn tell<T: Config>(
 			"its container does not answer, and time is over".to_string(),
 			fail(DeployFailure::Unhealthy),
 		),
-		// What ends before it has ever answered was never deployed.
+		// A container that ends before it has ever answered was never deployed.
 		ContainerState::Exited { code } if deploying => (
 			alloc::format!("its container ended with {code} before it answered"),
 			fail(DeployFailure::ContainerExited),
@@ -225,7 +226,7 @@ fn tell<T: Config>(
 			});
 			(alloc::format!("its container ended with {code}"), call)
 		}
-		// Nothing to say: it is on its way, or what is wrong is for the committee to find.
+		// Nothing to submit: it is on its way, or the fault is for the committee to find.
 		_ => return,
 	};
 	let sent = (b"order", id, order.state);

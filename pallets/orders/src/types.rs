@@ -18,7 +18,7 @@ pub const MAX_SEGMENTS: u32 = 8;
 /// Orders in a page of the agenda.
 pub const AGENDA_PAGE: u32 = 64;
 
-/// What a class costs to run: its price while the contingency is on.
+/// The running cost of a class: its price while the contingency is on.
 #[derive(
 	Clone,
 	Copy,
@@ -55,7 +55,7 @@ pub struct Cost {
 pub struct ClassPrice {
 	/// The median cloud price of a unit and hour, in KAI.
 	pub reference: Option<Balance>,
-	/// What it is in a contingency.
+	/// The price's base in a contingency.
 	pub cost: Option<Cost>,
 }
 
@@ -95,7 +95,7 @@ impl Prices {
 	}
 }
 
-/// What an order would cost now.
+/// Today's price of an order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct Quote {
 	/// Prices of a unit and hour.
@@ -169,7 +169,7 @@ pub struct Ledger {
 	/// All that was ever put into escrow.
 	#[codec(compact)]
 	pub charged: Balance,
-	/// What is there now: the KAI on hold on the customer's account, the credits in the pot.
+	/// The money that is in escrow now: KAI on hold on the customer's account, credits in the pot.
 	pub escrow: Money,
 	/// Paid to the worker's owner.
 	#[codec(compact)]
@@ -225,8 +225,8 @@ pub struct Segment {
 	/// Its length.
 	#[codec(compact)]
 	pub hours: u32,
-	/// What a unit and hour costs in it, with each plan: an order that is cancelled pays for the plan
-	/// that it has earned.
+	/// Prices of a unit and hour in it, with each plan: an order that is canceled pays for the plan that it
+	/// has earned.
 	pub prices: Prices,
 }
 
@@ -283,7 +283,7 @@ pub struct Ending {
 	pub looks: u8,
 }
 
-/// What a customer says is wrong.
+/// An issue that a customer reported.
 #[derive(
 	Clone,
 	Copy,
@@ -297,12 +297,12 @@ pub struct Ending {
 	TypeInfo,
 )]
 pub struct OpenIssue {
-	/// What.
+	/// The kind of issue.
 	pub reason: Issue,
 	/// The KAI that is on hold for it.
 	#[codec(compact)]
 	pub bond: Balance,
-	/// When it was said: a check of a round that started before does not count.
+	/// When it was reported: a check of a round that started before does not count.
 	#[codec(compact)]
 	pub reported_at: BlockNumber,
 	/// Checks since then that came to no consensus.
@@ -314,9 +314,9 @@ pub struct OpenIssue {
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Order<AccountId> {
-	/// Who pays.
+	/// The account that pays.
 	pub customer: AccountId,
-	/// What was asked for.
+	/// The machine that was asked for.
 	pub requirement: Requirement,
 	/// The plan that it is bought with.
 	pub plan: Plan,
@@ -350,7 +350,7 @@ pub struct Order<AccountId> {
 	pub closed_at: BlockNumber,
 	/// The time that was bought, one after the other.
 	pub segments: BoundedVec<Segment, ConstU32<MAX_SEGMENTS>>,
-	/// Up to where checks have been; what they did not prove by then they never will.
+	/// The block up to which checks have been; time before it that they did not prove stays unproved.
 	#[codec(compact)]
 	pub proved_to: BlockNumber,
 	/// Blocks of paid time that they proved.
@@ -360,7 +360,7 @@ pub struct Order<AccountId> {
 	pub ending: Option<Ending>,
 	/// A check found its container down, and only its money could not be dealt with yet.
 	pub down: bool,
-	/// What its customer says is wrong, if anything.
+	/// The issue that its customer reported, if one is open.
 	pub issue: Option<OpenIssue>,
 	/// The block in which the agenda looks at it next; 0 while it waits in the queue.
 	#[codec(compact)]
@@ -396,8 +396,8 @@ impl<AccountId> Order<AccountId> {
 		self.proved_to = self.proved_to.max(to);
 	}
 
-	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the best plan that
-	/// the time it ran for has earned.
+	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the best plan
+	/// that the time it ran for has earned.
 	fn used_price(&self, used: BlockNumber) -> Option<Balance> {
 		let ran = self.ends_at.saturating_sub(self.started_at);
 		self.cost(self.plan.earned(ran / HOURS), used.max(HOURS))
@@ -408,20 +408,20 @@ impl<AccountId> Order<AccountId> {
 		self.used_price(self.proved)
 	}
 
-	/// Returns the price of the used time, if the time since the last proof counts too. Time that a check has
-	/// lost does not.
+	/// Returns the price of the used time, if the time since the last proof counts too. Time that a check
+	/// has lost does not.
 	pub fn run_price(&self) -> Option<Balance> {
 		let tail = self.ends_at.saturating_sub(self.proved_to);
 		self.used_price(self.proved.saturating_add(tail))
 	}
 
-	/// Whether its customer has cancelled it.
+	/// Whether its customer has canceled it.
 	pub fn is_cancelled(&self) -> bool {
 		self.ending
 			.is_some_and(|ending| ending.reason == CloseReason::Cancelled)
 	}
 
-	/// What the first `blocks` of use cost with `plan`.
+	/// Returns the price of the first `blocks` of use with `plan`.
 	pub fn cost(&self, plan: Plan, blocks: BlockNumber) -> Option<Balance> {
 		let segments = self
 			.segments
@@ -430,7 +430,7 @@ impl<AccountId> Order<AccountId> {
 		price::used(segments, self.units(), blocks)
 	}
 
-	/// What a unit and hour costs that is bought now, or was bought last.
+	/// Returns the price of a unit and hour that was bought last.
 	pub fn unit_price(&self) -> Balance {
 		self.segments
 			.last()
@@ -483,7 +483,7 @@ pub struct Cursor {
 	pub position: u32,
 }
 
-/// All that is known of an order.
+/// An order as clients see it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct OrderView<AccountId> {
 	/// Its number.
@@ -494,6 +494,6 @@ pub struct OrderView<AccountId> {
 	pub workload: Option<Ordered>,
 	/// Hours that were bought.
 	pub hours: u32,
-	/// What its proved time costs, the protocol's part included.
+	/// The price of its proved time, the protocol's part included.
 	pub used: Balance,
 }

@@ -1,4 +1,4 @@
-//! Workloads: what an order runs, templates of the chain's list, and how one becomes the other.
+//! Workloads of orders, and templates of the chain's list.
 
 use crate::pallet::{Config, Error, Event, Pallet, Templates};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -12,7 +12,7 @@ use sp_runtime::{BoundedVec, DispatchResult};
 pub const MAX_CAPABILITIES: u32 = 8;
 
 /// A capability that a template may name. Those that would let a container out of its box are not in the
-/// list, so that no governance can name them by mistake.
+/// list, so that governance cannot name them by mistake.
 #[derive(
 	Clone,
 	Copy,
@@ -47,7 +47,7 @@ pub enum Capability {
 }
 
 impl Capability {
-	/// Its name, as container engines have it.
+	/// Returns its name, as container engines have it.
 	pub const fn name(self) -> &'static str {
 		match self {
 			Self::Chown => "CHOWN",
@@ -85,7 +85,7 @@ pub struct Template {
 }
 
 impl Template {
-	/// An image without anything else.
+	/// Returns a template with an image and nothing else.
 	pub fn of(image: Reference) -> Self {
 		Self {
 			image,
@@ -128,19 +128,20 @@ impl Template {
 pub struct Ordered {
 	/// The template that was named, if one was.
 	pub template: Option<TemplateId>,
-	/// The image and how it runs: those of the template, with the order's own arguments, variables and ports.
+	/// The image and how it runs: those of the template, with the order's own arguments, variables and
+	/// ports.
 	pub run: Template,
 	/// The agent waits for a sealed part before it starts the container.
 	pub sealed: bool,
-	/// If the worker fails, what is left of the paid time is matched again. It has no effect yet.
+	/// If the worker fails, the rest of the paid time is matched again. It has no effect yet.
 	pub failover: bool,
 	/// The key that may connect.
 	pub client_key: ClientKey,
 }
 
 impl<T: Config> Pallet<T> {
-	/// Whether it can be an OCI reference: the characters that occur in one, and beginning with a letter or
-	/// a digit, so that it is never taken for an option.
+	/// Checks that it can be an OCI reference: it has only characters that occur in one, and begins with a
+	/// letter or a digit, so that it is never taken for an option.
 	pub(crate) fn ensure_reference(reference: &[u8]) -> Result<(), Error<T>> {
 		let begins = reference.first().is_some_and(u8::is_ascii_alphanumeric);
 		let known = |byte: &u8| {
@@ -154,7 +155,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Returns what an order of this workload runs.
+	/// Returns a workload as an order keeps it, with the template that it names.
 	pub(crate) fn resolve(workload: Workload, client_key: ClientKey) -> Result<Ordered, Error<T>> {
 		ensure!(workload.is_valid(), Error::<T>::InvalidWorkload);
 		let (template, base) = match &workload.image {

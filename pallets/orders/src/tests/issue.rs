@@ -159,6 +159,7 @@ fn who_rents_its_own_machine_has_it_back_either_way() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let (id, worker) = deployed(PETRA, 1);
+		next_block();
 		assert_ok!(Rentals::report_issue(signed(PETRA), id, Issue::Other));
 		check(worker, now(), Verdict::Fine);
 		assert_eq!(held(PETRA).1, 0);

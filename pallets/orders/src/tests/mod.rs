@@ -44,6 +44,7 @@ pub fn held(who: AccountId) -> (Balance, Balance) {
 /// Gives an account credits as it gets them: by a cancelled order.
 pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	let (id, worker) = deployed(who, hours + 1);
+	next_block();
 	assert_ok!(Rentals::cancel_order(signed(who), id));
 	check(worker, now(), Verdict::Fine);
 	assert_eq!(state(id), closed(CloseReason::Cancelled));

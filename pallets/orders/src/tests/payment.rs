@@ -1,6 +1,7 @@
 //! What checks pay for while an order runs.
 
 use super::*;
+use kaisar_primitives::{ClosedCheck, Closing, OnClosed, Outcome, Proved};
 
 #[test]
 fn a_proof_pays_up_to_its_rounds_start() {
@@ -45,6 +46,44 @@ fn a_round_that_began_before_the_order_pays_nothing() {
 			check(worker, start, Verdict::Fine);
 			assert_eq!(order(id).ledger.paid, 0);
 		}
+	});
+}
+
+#[test]
+fn a_check_that_looked_at_the_idle_machine_takes_nothing_from_its_order() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 5);
+		let started = order(id).started_at;
+		run_to(started + 3);
+		// The worker was rented in the last blocks before the round, for which it was idle still.
+		let closing = Closing {
+			round: 0,
+			round_start: now(),
+			outcome: Outcome::Online {
+				profile: Some(PROFILE),
+				service: true,
+			},
+			rented: false,
+			full: false,
+			credit: 1_275,
+			false_proof: false,
+			slashes: false,
+		};
+		Rentals::on_closed(&ClosedCheck {
+			worker,
+			order: Some(id),
+			closing: &closing,
+			proved: Proved {
+				idle: 1_275,
+				..Default::default()
+			},
+			seats: &[],
+		});
+		assert_eq!(order(id).proved_to, started);
+		run_to(started + HOURS);
+		check(worker, now(), Verdict::Fine);
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 	});
 }
 
