@@ -11,7 +11,7 @@ use alloc::{
 };
 use codec::Encode;
 use kaisar_primitives::{
-	BlockNumber, Checks, DeployFailure, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
+	BlockNumber, Checks, DeployFailure, HOURS, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
 	WorkerKey, WorkerRegistry,
 	agent::{
 		ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest, PATH_ORDER,
@@ -36,9 +36,10 @@ const IDLE: BlockNumber = 20;
 /// Blocks before its deadline at which a deployment that goes on is given up: a slow registry or an image
 /// that does not answer is the customer's fault, a deadline that passes is the provider's.
 const GIVE_UP: BlockNumber = 5;
-/// Blocks beyond the chain's own time for which an agent keeps a container without a message: long enough
-/// for a node that is being updated.
-const GRACE: BlockNumber = 150;
+/// Blocks beyond the chain's own time for which an agent keeps a container without a message. A chain that stands
+/// still sends none, and paid time stands still with it: the container has to be there when the chain goes on. A
+/// longer time costs the provider's own machine alone, since a customer is let in no longer than `serve_ms`.
+const GRACE: BlockNumber = 24 * HOURS;
 
 /// Runs after block `now` was imported.
 pub fn run<T: Config>(now: BlockNumber) {

@@ -144,7 +144,7 @@ fn plain() -> Deployment {
 			..Default::default()
 		},
 		serve_ms: None,
-		keep_ms: u64::from(DEADLINE + TIMEOUT + 150) * 12_000,
+		keep_ms: u64::from(DEADLINE + TIMEOUT + 24 * HOURS) * 12_000,
 	}
 }
 
@@ -219,4 +219,23 @@ fn the_agent_gets_the_first_port_and_the_templates_capabilities() {
 		};
 		assert_eq!(node.work(deployment, ContainerState::Starting), None);
 	}
+}
+
+#[test]
+fn a_container_outlives_a_chain_that_stands_still() {
+	let mut node = Node::new(workload());
+	let (left, keep) = node.ext.execute_with(|| {
+		confirm(0);
+		run_to(order(0).ends_at - 1);
+		(12_000, u64::from(1 + TIMEOUT + 24 * HOURS) * 12_000)
+	});
+	// The last message before the chain stalls. An agent that hears nothing more removes the container after
+	// `keep_ms`, and ends the customer's access after `serve_ms`.
+	let last = Deployment {
+		serve_ms: Some(left),
+		keep_ms: keep,
+		..plain()
+	};
+	assert_eq!(node.work(last, ContainerState::Running), None);
+	assert!(keep > 24 * 3_600_000, "a day's stall costs no order");
 }
