@@ -182,10 +182,15 @@ export class Dev {
 		return { event, result, worker: event.data.worker };
 	}
 
-	/** Waits until a committee has confirmed the worker's claim, from event `since` on. Fails if it did
-	 * not confirm it. */
+	/** Waits until a committee has confirmed the worker's claim, from event `since` on. A machine that was too
+	 * busy to show it is verified once more. */
 	async confirmed(worker, { blocks, since = 0 } = {}) {
-		const decided = await this.decided(worker, { blocks, since });
+		let decided = await this.decided(worker, { blocks, since });
+		if (decided.name !== 'providers.WorkerStateChanged') {
+			const { spec } = plain(await this.api.query.providers.workers(worker));
+			await send(this.api, this.provider, this.api.tx.providers.updateWorker(worker, spec));
+			decided = await this.decided(worker, { blocks, since: decided.position + 1 });
+		}
 		if (decided.name !== 'providers.WorkerStateChanged') {
 			throw new Error(`the claim was not confirmed: ${JSON.stringify(decided.data.profile)}`);
 		}

@@ -154,12 +154,14 @@ impl Default for RuntimeParameters {
 	}
 }
 
-/// The benchmark of development: a few seconds on one core of any machine.
+/// The benchmark of development: a few seconds on one core of any machine. So little is asked of the cores that the
+/// time which every stage is forgiven lets a machine of two cores, busy with tests, pass for one of four, the
+/// fewest that count.
 pub const SHORT_BENCH: BenchParams = BenchParams {
 	n: 1_024,
 	steps: 4,
 	samples: 32,
-	cpu_segments: 64,
+	cpu_segments: 8,
 	memory_mib: 64,
 	disk_mib: 64,
 	bandwidth_secs: 1,
