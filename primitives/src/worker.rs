@@ -1,6 +1,6 @@
 //! A worker: what it claims, what was verified, and where it stands.
 
-use crate::{GpuClass, RoundIndex, Timeline};
+use crate::{GpuClass, History, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_math::tiers;
 use scale_info::TypeInfo;
@@ -155,9 +155,9 @@ pub enum WorkerState {
 	Suspended,
 }
 
-/// A worker's last two states: enough to tell the state at the start of any running round. Round `r` sees a
-/// worker as it stood at the round's start, so every change of state names the next round.
-pub type Standings = Timeline<WorkerState>;
+/// A worker's states, now and at the start of each round in flight. Round `r` sees a worker as it stood at the
+/// round's start, so every change of state names the next round.
+pub type Standings = History<WorkerState>;
 
 /// A mark: the check of its own in which a worker is due. A full check in a census that starts with that round
 /// uses it up, too.

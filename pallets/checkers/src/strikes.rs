@@ -63,7 +63,7 @@ impl<T: Config> Pallet<T> {
 						at: T::Time::now(),
 						block: Self::block(),
 						seed,
-						key: record.keys.at(round).checker,
+						key: record.keys.at_or_oldest(round).checker,
 						votes: BoundedVec::truncate_from(alloc::vec![vote]),
 					})
 					.is_ok()
