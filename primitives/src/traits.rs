@@ -182,8 +182,22 @@ pub trait Checks {
 	/// Whether a check of the worker is open.
 	fn is_open(worker: WorkerId) -> bool;
 
+	/// Whether an open check of a rented worker looks at what was before its rental, which began in block
+	/// `since`: such a check says nothing of the order. While it is open no other one can begin.
+	fn looks_back(_worker: WorkerId, _since: BlockNumber) -> bool {
+		false
+	}
+
 	/// Whether the worker is due in a round whose attest phase runs and has not attested yet.
 	fn is_due(worker: WorkerId) -> bool;
+
+	/// Returns the last block in which the machine of a rented worker may be needed for a proof of what it
+	/// was before its rental: it is due as an idle worker, or may be in the next round, or it attested lately
+	/// and opens what its checkers draw. `None` if nothing of that runs. If the worker has not attested, the
+	/// block supposes that it does so within a `PhaseLength`.
+	fn proves_until(_worker: WorkerId) -> Option<BlockNumber> {
+		None
+	}
 
 	/// Whether anything can still be held against the worker: its check is open, it is due in a round that
 	/// runs and has not attested, or its absence can still be reported. Other rounds that run do not matter,
