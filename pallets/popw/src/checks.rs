@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
-	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId, Outcome,
-	Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, WorkerId, WorkerInfo,
+	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId,
+	Outcome, Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, WorkerId, WorkerInfo,
 	WorkerRegistry, WorkerState, authorized::Signer,
 };
 use sp_core::H256;

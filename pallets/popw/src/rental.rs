@@ -5,7 +5,9 @@
 
 use crate::{pallet::*, *};
 use frame_support::traits::Get;
-use kaisar_primitives::{BlockNumber, RoundIndex, RoundKind, WorkerId, WorkerRegistry, WorkerState};
+use kaisar_primitives::{
+	BlockNumber, RoundIndex, RoundKind, WorkerId, WorkerRegistry, WorkerState,
+};
 
 impl<T: Config> Pallet<T> {
 	/// Whether an open check of the worker looks at what was before its rental, which began in block `since`.
@@ -44,8 +46,7 @@ impl<T: Config> Pallet<T> {
 		now: BlockNumber,
 	) -> Option<BlockNumber> {
 		let info = T::Workers::info(worker, NextRound::<T>::get())?;
-		let was_idle =
-			|round: RoundIndex| info.standings.at(round) == Some(&WorkerState::Online);
+		let was_idle = |round: RoundIndex| info.standings.at(round) == Some(&WorkerState::Online);
 		let phase = Self::phase_length();
 		let running = Self::running_rounds(now);
 		let due = running
@@ -70,8 +71,7 @@ impl<T: Config> Pallet<T> {
 		let has_room = !running
 			.iter()
 			.any(|round| round.kind == RoundKind::Census && round.ends() >= start);
-		let may_be_due =
-			has_room && was_idle(next) && last.is_none_or(|last| !last.open_at(start));
+		let may_be_due = has_room && was_idle(next) && last.is_none_or(|last| !last.open_at(start));
 		let coming = may_be_due.then(|| {
 			start
 				.saturating_add(T::TrialOffset::get().min(phase))
