@@ -150,7 +150,8 @@ pub trait Market {
 	/// its claim: so after an order that was deployed.
 	fn free(worker: WorkerId, unproved: bool) -> DispatchResult;
 
-	/// The worker deployed an order, which counts for its reliability.
+	/// The worker deployed an order, and a check proved the first of its time, which counts for its
+	/// reliability.
 	fn deployed(worker: WorkerId) -> DispatchResult;
 
 	/// The worker failed to deploy an order by its own fault, which counts against its reliability. It cannot
@@ -615,7 +616,9 @@ pub trait Pots<AccountId> {
 pub trait ProtocolFees<AccountId> {
 	/// Takes `amount` of `from`'s free balance as the protocol's part of a payment to the owner of
 	/// `worker`. While the emission runs it goes to the treasury, after that into both reward pots,
-	/// half each. It raises what the worker may earn for demand in the running epoch.
+	/// half each. A fee that the treasury's account cannot take, since it holds nothing and the fee is below
+	/// the existential deposit, goes into the provider pot. It raises what the worker may earn for demand in
+	/// the running epoch.
 	fn pay(worker: WorkerId, from: &AccountId, amount: Balance) -> DispatchResult;
 }
 
