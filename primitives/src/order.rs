@@ -124,7 +124,8 @@ pub struct Workload {
 	pub ports: Ports,
 	/// The agent waits for a sealed part before it starts the container.
 	pub sealed: bool,
-	/// Blocks for the deployment, within [`DEPLOY_BLOCKS`]; 0 for the parameter `DeployDeadline`.
+	/// Blocks for the deployment, within [`DEPLOY_BLOCKS`] and the time that is bought; 0 for the parameter
+	/// `DeployDeadline`.
 	pub deploy_blocks: u16,
 	/// If the worker fails, what is left of the paid time is matched again, as the same order.
 	pub failover: bool,

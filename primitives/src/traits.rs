@@ -150,7 +150,8 @@ pub trait Market {
 	/// its claim: so after an order that was deployed.
 	fn free(worker: WorkerId, unproved: bool) -> DispatchResult;
 
-	/// The worker deployed an order, which counts for its reliability.
+	/// The worker deployed an order, and a check proved the first of its time, which counts for its
+	/// reliability.
 	fn deployed(worker: WorkerId) -> DispatchResult;
 
 	/// The worker failed to deploy an order by its own fault, which counts against its reliability. It cannot
@@ -182,8 +183,22 @@ pub trait Checks {
 	/// Whether a check of the worker is open.
 	fn is_open(worker: WorkerId) -> bool;
 
+	/// Whether an open check of a rented worker looks at what was before its rental, which began in block
+	/// `since`: such a check says nothing of the order. While it is open no other one can begin.
+	fn looks_back(_worker: WorkerId, _since: BlockNumber) -> bool {
+		false
+	}
+
 	/// Whether the worker is due in a round whose attest phase runs and has not attested yet.
 	fn is_due(worker: WorkerId) -> bool;
+
+	/// Returns the last block in which the machine of a rented worker may be needed for a proof of what it
+	/// was before its rental: it is due as an idle worker, or may be in the next round, or it attested lately
+	/// and opens what its checkers draw. `None` if nothing of that runs. If the worker has not attested, the
+	/// block supposes that it does so within a `PhaseLength`.
+	fn proves_until(_worker: WorkerId) -> Option<BlockNumber> {
+		None
+	}
 
 	/// Whether anything can still be held against the worker: its check is open, it is due in a round that
 	/// runs and has not attested, or its absence can still be reported. Other rounds that run do not matter,
@@ -602,7 +617,9 @@ pub trait Pots<AccountId> {
 pub trait ProtocolFees<AccountId> {
 	/// Takes `amount` of `from`'s free balance as the protocol's part of a payment to the owner of
 	/// `worker`. While the emission runs it goes to the treasury, after that into both reward pots,
-	/// half each. It raises what the worker may earn for demand in the running epoch.
+	/// half each. A fee that the treasury's account cannot take, since it holds nothing and the fee is below
+	/// the existential deposit, goes into the provider pot. It raises what the worker may earn for demand in
+	/// the running epoch.
 	fn pay(worker: WorkerId, from: &AccountId, amount: Balance) -> DispatchResult;
 }
 

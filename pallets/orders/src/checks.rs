@@ -3,8 +3,8 @@
 use crate::{pallet::*, *};
 use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
-	BlockNumber, Checks, CloseReason, ClosedCheck, Closing, OnClosed, OrderId, Outcome, Rentals,
-	WorkerId,
+	BlockNumber, Checks, CloseReason, ClosedCheck, Closing, Market, OnClosed, OrderId, Outcome,
+	Rentals, WorkerId,
 };
 use sp_runtime::DispatchResult;
 
@@ -87,10 +87,11 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Closes an order whose worker was found offline: proved time is paid, all else goes back in its kind.
+	/// Closes an order whose worker was found offline: proved time is paid, and all else goes back in its
+	/// kind. Of a canceled order only the tail does: the rest was to become credits, whatever the worker
+	/// does.
 	pub(crate) fn fail_worker(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
-		Self::pay_proved(id, &mut order)?;
-		Self::refund_rest(&mut order)?;
+		Self::settle_ended(id, &mut order)?;
 		Self::free(id, &order)?;
 		Self::conclude(id, order, CloseReason::WorkerFailed)
 	}
@@ -108,7 +109,11 @@ impl<T: Config> Pallet<T> {
 		if order.issue.is_some_and(|issue| start >= issue.reported_at) {
 			Self::try_lose_bond(id, &mut order);
 		}
+		let first = order.proved == 0;
 		order.prove(start, rented);
+		if first && order.proved > 0 {
+			T::Workers::deployed(worker)?;
+		}
 		if order.ending.is_some() && start >= order.ends_at {
 			return Self::finish(id, order);
 		}
@@ -169,12 +174,16 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Looks for the last check of an order in `Closing`. A check that is under way is waited for; otherwise
-	/// one is forced again. At the last look the order is closed without it.
+	/// one is forced again. At the last look the order is closed without it. A look does not count while a
+	/// check that began before the match is open: until it is over, which it is with its round, no check of
+	/// the order can begin.
 	pub(crate) fn look(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let (Some(mut ending), Some(worker)) = (order.ending, order.worker) else {
 			return Err(Error::<T>::Inconsistent.into());
 		};
-		ending.looks = ending.looks.saturating_add(1);
+		if !T::Checks::looks_back(worker, order.matched_at) {
+			ending.looks = ending.looks.saturating_add(1);
+		}
 		if ending.proved || ending.looks >= MAX_LOOKS {
 			return Self::close_ended(id, order);
 		}

@@ -158,8 +158,8 @@ pub mod pallet {
 		/// The KAI held for a report of an issue. *Param.*
 		type IssueBond: Get<Balance>;
 
-		/// Blocks that a worker has for deploying, unless the order asks for more; held to
-		/// [`params::DEPLOY_DEADLINE`]. *Param.*
+		/// Blocks that a worker has for deploying, unless the order names others; held to
+		/// [`params::DEPLOY_DEADLINE`], and to the time that is bought. *Param.*
 		type DeployDeadline: Get<BlockNumber>;
 
 		/// Fewest blocks whose price a deployment costs that fails by the customer's fault: 0.1 h; held to
@@ -326,7 +326,8 @@ pub mod pallet {
 		OrderMatched {
 			order: OrderId,
 			worker: WorkerId,
-			/// The last block in which its deployment may be confirmed.
+			/// The last block in which its deployment may be confirmed. The deadline begins when the machine
+			/// has proved what it was before the match.
 			deploy_by: BlockNumber,
 		},
 		/// An order's container was started, and its paid time began.
@@ -482,7 +483,7 @@ pub mod pallet {
 		InvalidImage,
 		/// Arguments and environment are longer than 2,048 bytes or more than 64 each, with those of the
 		/// template; an argument contains a zero byte, a variable has no name, a port is 0 or named twice; or
-		/// `deploy_blocks` is neither 0 nor 75 to 600.
+		/// `deploy_blocks` is neither 0 nor 75 to 600, or more than the hours that are bought.
 		InvalidWorkload,
 		/// No template has this number.
 		UnknownTemplate,

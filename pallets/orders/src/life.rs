@@ -35,6 +35,11 @@ impl<T: Config> Pallet<T> {
 			deploy_blocks,
 		} = terms;
 		let quote = Self::do_quote(&requirement, hours, plan)?;
+		// Who holds a machine until the deadline pays for the time, and no more than the whole price.
+		ensure!(
+			BlockNumber::from(deploy_blocks) <= hours.ensure_mul(HOURS)?,
+			Error::<T>::InvalidWorkload
+		);
 		ensure!(quote.total <= max_price, Error::<T>::PriceAboveLimit);
 		let credits = credits.min(quote.total);
 		let charged = Money {
@@ -231,7 +236,6 @@ impl<T: Config> Pallet<T> {
 		let now = Self::now();
 		let length = order.hours().ensure_mul(HOURS)?;
 		let ends_at = now.ensure_add(length)?;
-		T::Workers::deployed(worker)?;
 		order.state = OrderState::Active;
 		order.started_at = now;
 		order.proved_to = now;

@@ -18,7 +18,8 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, Candidate, Checks, CloseReason, Market, OrderId, Requirement, WorkerId,
+	Balance, BlockNumber, Candidate, Checks, CloseReason, HOURS, Market, OrderId, Requirement,
+	WorkerId,
 };
 use sp_core::H256;
 use sp_io::hashing::blake2_256;
@@ -355,6 +356,16 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
+	/// Returns the blocks that an order's deployment has: no more than the time that was bought, whose whole
+	/// price a customer pays that holds the machine until the deadline.
+	pub(crate) fn deploy_blocks_of(order: &OrderOf<T>) -> BlockNumber {
+		let blocks = match order.deploy_blocks {
+			0 => Self::deploy_deadline(),
+			blocks => blocks.into(),
+		};
+		blocks.min(order.hours().saturating_mul(HOURS))
+	}
+
 	/// Gives an order to a worker that was rented for it.
 	fn assign(
 		id: OrderId,
@@ -363,11 +374,11 @@ impl<T: Config> Pallet<T> {
 		floor: Balance,
 	) -> DispatchResult {
 		let now = Self::now();
-		let deadline = match order.deploy_blocks {
-			0 => Self::deploy_deadline(),
-			blocks => blocks.into(),
-		};
-		let deploy_by = now.ensure_add(deadline)?;
+		// The time for which the machine still proves what it was is not the deployment's.
+		let proves_until = T::Checks::proves_until(worker).unwrap_or(now);
+		let deploy_by = proves_until
+			.max(now)
+			.ensure_add(Self::deploy_blocks_of(&order))?;
 		order.state = OrderState::Deploying;
 		order.worker = Some(worker);
 		order.floor = floor;

@@ -116,6 +116,8 @@ pub struct Machine {
 	pub forced: u32,
 	/// It is due in a round whose attest phase runs.
 	pub due: bool,
+	/// The last block in which it proves what it was before it was rented.
+	pub proves_until: Option<BlockNumber>,
 	/// A check of it is open: the round's first block, and what it will come to when it is touched, if it is
 	/// over.
 	pub open: Option<(BlockNumber, Option<Verdict>)>,
@@ -431,8 +433,16 @@ impl Checks for Rounds {
 	fn is_open(worker: WorkerId) -> bool {
 		machine(worker).open.is_some()
 	}
+	fn looks_back(worker: WorkerId, since: BlockNumber) -> bool {
+		machine(worker)
+			.open
+			.is_some_and(|(start, _)| start <= since)
+	}
 	fn is_due(worker: WorkerId) -> bool {
 		machine(worker).due
+	}
+	fn proves_until(worker: WorkerId) -> Option<BlockNumber> {
+		machine(worker).proves_until.filter(|until| now() <= *until)
 	}
 	fn census_prepares() -> bool {
 		CensusPrepares::get()
@@ -671,6 +681,7 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			since: 0,
 			forced: 0,
 			due: false,
+			proves_until: None,
 			open: None,
 			slashes: 0,
 			deployed: 0,

@@ -154,8 +154,12 @@ impl<T: Config> Pallet<T> {
 			.owner;
 		let money = Self::collect(order, amount)?;
 		Self::spend(money)?;
-		let (fee, net) = reward::fee(amount, T::ProtocolFee::get());
+		let (mut fee, mut net) = reward::fee(amount, T::ProtocolFee::get());
 		let to = Self::payee(owner, net);
+		if !Self::can_take(&to, net) {
+			// Neither the owner's account nor the treasury's exists: the network has it all.
+			(fee, net) = (amount, 0);
+		}
 		if net > 0 {
 			T::Currency::transfer(&Self::pot(), &to, net, Preservation::Preserve)?;
 		}
@@ -225,12 +229,13 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Gives `amount` of the escrow back, in the kind it was paid in.
+	/// Gives `amount` of the escrow back, in the kind it was paid in: KAI first, since what stays of it becomes
+	/// credits, and credits stay what they are.
 	pub(crate) fn refund(order: &mut OrderOf<T>, amount: Balance) -> DispatchResult {
 		let money = order
 			.ledger
 			.escrow
-			.take(amount)
+			.take_back(amount)
 			.ok_or(Error::<T>::Inconsistent)?;
 		if money.kai > 0 {
 			T::Currency::release(
@@ -264,16 +269,15 @@ impl<T: Config> Pallet<T> {
 
 /// The money of an order that was served, at its end.
 impl<T: Config> Pallet<T> {
-	/// Settles an order whose paid time is over, or that was canceled. Proved time is paid, and the rest
-	/// goes back in its kind. After a cancellation used time is paid, and the rest becomes credits; only a
-	/// tail that no check proved goes back in its kind.
+	/// Settles an order whose paid time is over, whose worker failed, or that was canceled. Proved time is
+	/// paid, and the rest goes back in its kind. After a cancellation used time is paid, and the rest becomes
+	/// credits; only a tail that no check proved goes back in its kind.
 	pub(crate) fn settle_ended(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
-		let ending = order.ending.ok_or(Error::<T>::Inconsistent)?;
 		if !order.is_cancelled() {
 			Self::pay_proved(id, order)?;
 			return Self::refund_rest(order);
 		}
-		if ending.proved {
+		if order.ending.is_some_and(|ending| ending.proved) {
 			let due = order.proved_price().ok_or(ArithmeticError::Overflow)?;
 			Self::pay_up_to(id, order, due)?;
 		} else {

@@ -71,7 +71,8 @@ fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 		.order
 		.and_then(|id| Some((id, Orders::<T>::get(id)?)))
 		.filter(|(_, order)| order.is_placed());
-	let Some((id, order)) = order else {
+	let Some((id, order)) = order.filter(|(_, order)| !is_held_back::<T>(worker, order, now))
+	else {
 		nothing_to_run::<T>(key, worker, now, until);
 		return;
 	};
@@ -94,6 +95,18 @@ fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 	if report.order == Some(id) {
 		tell::<T>(key, id, &order, report.state, now);
 	}
+}
+
+/// Whether an order's deployment waits: the machine still proves what it was before it was rented, and proof
+/// and container must not share it. The wait ends in time for the whole of the deployment, however long the
+/// proof takes.
+fn is_held_back<T: Config>(worker: WorkerId, order: &OrderOf<T>, now: BlockNumber) -> bool {
+	let starts_at = order
+		.deploy_by
+		.saturating_sub(Pallet::<T>::deploy_blocks_of(order));
+	order.state == OrderState::Deploying
+		&& now < starts_at
+		&& T::Checks::proves_until(worker).is_some_and(|until| now <= until)
 }
 
 /// Key under which the block is kept of the last message to an agent with nothing to run.

@@ -149,6 +149,15 @@ impl Money {
 		self.credits = self.credits.checked_sub(credits)?;
 		Some(Self { kai, credits })
 	}
+
+	/// Takes out `amount` to give it back: KAI first, credits for the rest. `None` if there is less.
+	pub fn take_back(&mut self, amount: Balance) -> Option<Self> {
+		let kai = amount.min(self.kai);
+		let credits = amount.checked_sub(kai)?;
+		self.credits = self.credits.checked_sub(credits)?;
+		self.kai = self.kai.checked_sub(kai)?;
+		Some(Self { kai, credits })
+	}
 }
 
 /// Where the money of an order is, or went. What was charged is the sum of all the others, always.
@@ -279,7 +288,7 @@ pub struct Ending {
 	pub proved: bool,
 	/// Checks since the end that came to no consensus.
 	pub undecided: u8,
-	/// Times that the agenda looked for the check.
+	/// Times that the agenda looked for the check, without those while a check from before the match was open.
 	pub looks: u8,
 }
 

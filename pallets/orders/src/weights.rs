@@ -77,9 +77,10 @@ const ITEM: u64 = 3_600;
 const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 2 * 2 + 3 + ROUNDS;
 /// Items read to see which rounds run, as for each change of a worker's state.
 const ROUNDS: u64 = 5;
-/// Items of an order's payment: the customer's account and holds, the pot, the owner, the treasury; all
-/// credits; the worker, the next round and its score, the epoch that runs; two parameters.
-const PAYMENT: u64 = 12;
+/// Items of an order's payment: the customer's account and holds, the pot, the owner; the treasury, or both reward
+/// pots and what they carry; all credits; the worker, the next round and its score, the epoch that runs; two
+/// parameters.
+const PAYMENT: u64 = 15;
 /// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length, its
 /// page, the last page, and the record of the worker that moves.
 const LISTING: u64 = 1 + 2 * 4;
@@ -87,6 +88,11 @@ const LISTING: u64 = 1 + 2 * 4;
 /// customer's account, holds and credits; the bond's; the worker, its listing and a mark for the next round.
 /// (The rounds that run are among what is read to close a check.)
 const ENDING: u64 = 4 + 3 + 2 + 4 + 11;
+/// Items read to know until when a worker still proves what it was: its check, its record, the rounds in flight
+/// and their list; the next round and its start, one that starts in this block; two parameters.
+const PROVING: u64 = 2 + MAX_IN_FLIGHT + 1 + 3 + 2;
+/// Rounds that are in flight at most. (As Popw has it.)
+const MAX_IN_FLIGHT: u64 = 8;
 
 fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
@@ -109,8 +115,13 @@ macro_rules! weights {
 			items::<$db>(CALL, 17, 10)
 		}
 		fn confirm_deployment() -> Weight {
-			// The order, the worker, the next round; a page of the agenda and its length.
-			items::<$db>(CALL, CLOSING + 6, CLOSING + 3)
+			// The order, the worker, the next round; a page of the agenda and its length. The check that it
+			// closes can pay, or end, the order.
+			items::<$db>(
+				CALL,
+				CLOSING + PAYMENT + ENDING + 6,
+				CLOSING + PAYMENT + ENDING + 3,
+			)
 		}
 		fn fail_deployment() -> Weight {
 			items::<$db>(CALL, CLOSING + PAYMENT + ENDING, CLOSING + PAYMENT + ENDING)
@@ -124,14 +135,22 @@ macro_rules! weights {
 		}
 		fn extend_order() -> Weight {
 			// The order; price, switch, utilization, plans; account, holds; a page and its length.
-			items::<$db>(CALL, CLOSING + 10, CLOSING + 5)
+			items::<$db>(
+				CALL,
+				CLOSING + PAYMENT + ENDING + 10,
+				CLOSING + PAYMENT + ENDING + 5,
+			)
 		}
 		fn cancel_order() -> Weight {
 			items::<$db>(CALL, CLOSING + PAYMENT + ENDING, CLOSING + PAYMENT + ENDING)
 		}
 		fn report_issue() -> Weight {
 			// The order, account, holds, the bond's size, the next round, the worker.
-			items::<$db>(CALL, CLOSING + 7, CLOSING + 4)
+			items::<$db>(
+				CALL,
+				CLOSING + PAYMENT + ENDING + 7,
+				CLOSING + PAYMENT + ENDING + 4,
+			)
 		}
 		fn close_order() -> Weight {
 			items::<$db>(
@@ -162,9 +181,9 @@ macro_rules! weights {
 		}
 		fn match_order(d: u32, t: u32, r: u32) -> Weight {
 			// A draw reads a page of the bucket, a worker's record and its price; one that fits also whether
-			// it has a check open, and its record again. One is rented, or all goes back. A worker that is judged
-			// anew leaves both of its buckets.
-			items::<$db>(STEP, 2 + ENDING + ROUNDS, 2 + ENDING)
+			// it has a check open, and its record again. One is rented, whose proof may still run (the rounds
+			// in flight are read for it), or all goes back. A worker that is judged anew leaves both of its buckets.
+			items::<$db>(STEP, 2 + ENDING + PROVING, 2 + ENDING)
 				.saturating_add(items::<$db>(STEP / 2, 4, 0).saturating_mul(d.into()))
 				.saturating_add(items::<$db>(STEP, CLOSING, CLOSING).saturating_mul(t.into()))
 				.saturating_add(items::<$db>(STEP, LISTING + 2, LISTING).saturating_mul(r.into()))

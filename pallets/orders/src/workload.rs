@@ -11,8 +11,9 @@ use sp_runtime::{BoundedVec, DispatchResult};
 /// Most capabilities of a template.
 pub const MAX_CAPABILITIES: u32 = 8;
 
-/// A capability that a template may name. Those that would let a container out of its box are not in the
-/// list, so that governance cannot name them by mistake.
+/// A capability that a template may name: part of the agents' own list (`agent/src/containers/limits.rs`), so
+/// that no template names what agents refuse. Those that would let a container out of its box are in neither,
+/// so that governance cannot name them by mistake.
 #[derive(
 	Clone,
 	Copy,
@@ -34,8 +35,6 @@ pub enum Capability {
 	DacOverride,
 	/// `FOWNER`.
 	Fowner,
-	/// `IPC_LOCK`.
-	IpcLock,
 	/// `KILL`.
 	Kill,
 	/// `NET_BIND_SERVICE`.
@@ -53,7 +52,6 @@ impl Capability {
 			Self::Chown => "CHOWN",
 			Self::DacOverride => "DAC_OVERRIDE",
 			Self::Fowner => "FOWNER",
-			Self::IpcLock => "IPC_LOCK",
 			Self::Kill => "KILL",
 			Self::NetBindService => "NET_BIND_SERVICE",
 			Self::SetGid => "SETGID",

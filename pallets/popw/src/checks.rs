@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
-	CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId, Outcome,
-	Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, WorkerId, WorkerInfo,
+	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId,
+	Outcome, Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, WorkerId, WorkerInfo,
 	WorkerRegistry, WorkerState, authorized::Signer,
 };
 use sp_core::H256;
@@ -400,8 +400,16 @@ impl<T: Config> Checks for Pallet<T> {
 		matches!(LastChecks::<T>::get(worker), Some(LastCheck::Open(_)))
 	}
 
+	fn looks_back(worker: WorkerId, since: BlockNumber) -> bool {
+		Self::check_looks_back(worker, since)
+	}
+
 	fn is_due(worker: WorkerId) -> bool {
 		Self::is_due_now(worker)
+	}
+
+	fn proves_until(worker: WorkerId) -> Option<BlockNumber> {
+		Self::last_block_of_proof(worker)
 	}
 
 	fn force(worker: WorkerId) -> DispatchResult {

@@ -54,7 +54,7 @@ impl<T: Config> Pallet<T> {
 		info.standings.at(round.index) == Some(&WorkerState::Rented)
 	}
 
-	fn ensure_due(
+	pub(crate) fn ensure_due(
 		worker: WorkerId,
 		info: &WorkerInfo<T::AccountId>,
 		last: Option<&LastCheck>,

@@ -55,6 +55,7 @@ mod checks;
 mod commitments;
 mod committee;
 pub mod ocw;
+mod rental;
 mod rounds;
 mod tally;
 #[cfg(any(

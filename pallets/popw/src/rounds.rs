@@ -45,7 +45,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Blocks between the starts of two spot rounds.
-	fn phase_length() -> BlockNumber {
+	pub(crate) fn phase_length() -> BlockNumber {
 		T::PhaseLength::get().clamp(1, MAX_PHASE_LENGTH)
 	}
 

@@ -159,28 +159,25 @@ fn what_the_earned_plan_costs_more_than_was_charged_is_not_paid() {
 }
 
 #[test]
-fn if_the_worker_is_found_offline_all_goes_back_in_its_kind() {
+fn if_the_worker_is_found_offline_only_the_tail_goes_back() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
-		let credits = earn_credits(CARLA, 2);
-		let before = free(CARLA);
-		let id = try_place(CARLA, ONE, 10, Plan::OnDemand, credits).unwrap();
-		let (_, worker) = matched(id);
-		confirm(id);
+		let (id, worker) = deployed(CARLA, 10);
+		run_to(order(id).started_at + HOURS);
+		check(worker, now(), Verdict::Fine);
 		run_to(now() + HOURS);
 		assert_ok!(cancel(id));
 		check(worker, now(), Verdict::Offline);
 		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-		assert_eq!(
-			(free(CARLA), Credits::<Test>::get(CARLA)),
-			(before, credits)
-		);
-		assert_eq!(order(id).ledger.credited, 0);
+		let ledger = order(id).ledger;
+		assert_eq!(ledger.gross(), Ok(PRICE));
+		assert_eq!((ledger.refunded.kai, ledger.credited), (PRICE, 8 * PRICE));
+		assert_eq!(free(CARLA), FUNDS - 9 * PRICE);
 	});
 }
 
 #[test]
-fn past_its_end_it_is_cancelled_at_its_end() {
+fn past_its_end_it_is_canceled_at_its_end() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let (id, _) = deployed(CARLA, 1);

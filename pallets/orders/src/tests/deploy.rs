@@ -247,13 +247,54 @@ fn an_order_is_forgotten_though_its_worker_is_gone() {
 }
 
 #[test]
-fn a_deployment_counts_for_the_worker() {
+fn a_deployment_counts_for_the_worker_once_a_check_proves_some_of_it() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
-		let (id, worker) = placed(CARLA, 1);
-		assert_eq!(machine(worker).deployed, 0);
+		let (id, worker) = placed(CARLA, 5);
 		confirm(id);
-		assert_eq!(machine(worker).deployed, 1);
+		let started = order(id).started_at;
+		let counted = |verdict| {
+			check(worker, now(), verdict);
+			machine(worker).deployed
+		};
+		// In the first block of its time there is nothing to prove yet.
+		assert_eq!(machine(worker).deployed, 0);
+		assert_eq!(counted(Verdict::Fine), 0);
+		run_to(started + 100);
+		assert_eq!(counted(Verdict::NoConsensus), 0);
+		assert_eq!(counted(Verdict::Fine), 1);
+		// Once an order.
+		run_to(started + 200);
+		assert_eq!(counted(Verdict::Fine), 1);
+	});
+}
+
+#[test]
+fn the_deadline_begins_when_the_machine_has_proved_what_it_was() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		with_machine(worker, |machine| machine.proves_until = Some(40));
+		let (id, _) = placed(CARLA, 1);
+		assert_eq!(order(id).matched_at, 3);
+		assert_eq!(order(id).deploy_by, 40 + DEADLINE);
+		run_to(40 + DEADLINE);
+		frame_support::hypothetically!(confirm(id));
+		next_block();
+		assert_eq!(state(id), closed(CloseReason::DeployFailed));
+		assert_eq!(machine(worker).slashes, 1);
+	});
+}
+
+#[test]
+fn a_deployment_has_no_more_time_than_was_bought() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		DeployDeadline::set(&(2 * HOURS));
+		let (id, _) = placed(CARLA, 1);
+		assert_eq!(order(id).deploy_by, order(id).matched_at + HOURS);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+		let (id, _) = placed(CARLA, 3);
+		assert_eq!(order(id).deploy_by, order(id).matched_at + 2 * HOURS);
 	});
 }
 

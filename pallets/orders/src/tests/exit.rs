@@ -123,7 +123,7 @@ fn an_hour_is_the_least_and_before_any_proof_the_rest_goes_back_in_kind() {
 }
 
 #[test]
-fn of_a_cancelled_order_what_was_not_used_becomes_credits_all_the_same() {
+fn of_a_canceled_order_what_was_not_used_becomes_credits_all_the_same() {
 	for (end, reason) in ENDS {
 		ExtBuilder.build_and_execute(|| {
 			add_machine(PETRA);

@@ -337,7 +337,7 @@ fn the_queue_is_served_in_order_and_by_weight() {
 			add_machine(PETRA);
 		}
 		let orders: Vec<_> = (0..30).map(|_| place(CARLA, 1)).collect();
-		// One of them is cancelled, and costs next to nothing.
+		// One of them is canceled, and costs next to nothing.
 		assert_ok!(Rentals::cancel_order(signed(CARLA), orders[3]));
 		// Room for about ten at a time.
 		let most = Rentals::heaviest_match(30).saturating_mul(2);

@@ -41,7 +41,7 @@ pub fn held(who: AccountId) -> (Balance, Balance) {
 	(of(HoldReason::Escrow), of(HoldReason::IssueBond))
 }
 
-/// Gives an account credits as it gets them: by a cancelled order.
+/// Gives an account credits as it gets them: by a canceled order.
 pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	let (id, worker) = deployed(who, hours + 1);
 	next_block();

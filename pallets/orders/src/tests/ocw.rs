@@ -39,6 +39,11 @@ struct Node {
 impl Node {
 	/// A node that holds the key of worker 0, to which order 0 was matched.
 	fn new(workload: Workload) -> Self {
+		Self::with(workload, |_| ())
+	}
+
+	/// The same, of a worker that was such when it was matched.
+	fn with(workload: Workload, machine: impl FnOnce(&mut Machine)) -> Self {
 		let mut ext = ExtBuilder.build();
 		let (offchain, agent) = TestOffchainExt::new();
 		let (transactions, pool) = TestTransactionPoolExt::new();
@@ -57,7 +62,8 @@ impl Node {
 				token: "secret".into(),
 			};
 			StorageValueRef::persistent(&config_key(key.as_ref())).set(&config);
-			add_machine(PETRA);
+			let worker = add_machine(PETRA);
+			with_machine(worker, machine);
 			assert_ok!(Rentals::set_template(
 				RuntimeOrigin::root(),
 				1,
@@ -81,16 +87,25 @@ impl Node {
 
 	/// The agent is asked to run this, and says how it is. Returns the call that follows.
 	fn work(&mut self, deployment: Deployment, state: ContainerState) -> Option<Call<Test>> {
+		let report = ContainerReport {
+			order: Some(0),
+			state,
+		};
+		self.ask(Some(deployment), report)
+	}
+
+	/// The agent is asked for this, and answers so. Returns the call that follows.
+	fn ask(
+		&mut self,
+		deployment: Option<Deployment>,
+		report: ContainerReport,
+	) -> Option<Call<Test>> {
 		let request = OrderRequest {
 			genesis: self
 				.ext
 				.execute_with(kaisar_primitives::authorized::genesis::<Test>),
 			worker: 0,
-			deployment: Some(deployment),
-		};
-		let report = ContainerReport {
-			order: Some(0),
-			state,
+			deployment,
 		};
 		self.agent.write().expect_request(PendingRequest {
 			method: "POST".into(),
@@ -219,6 +234,61 @@ fn the_agent_gets_the_first_port_and_the_templates_capabilities() {
 		};
 		assert_eq!(node.work(deployment, ContainerState::Starting), None);
 	}
+}
+
+#[test]
+fn a_deployment_waits_while_the_machine_proves_what_it_was() {
+	let idle = || ContainerReport {
+		order: None,
+		state: ContainerState::Absent,
+	};
+	let keep = |blocks: BlockNumber| u64::from(blocks + TIMEOUT + 24 * HOURS) * 12_000;
+	let mut node = Node::with(workload(), |machine| machine.proves_until = Some(20));
+	// In all of this time the agent is asked to run nothing.
+	assert_eq!(node.ask(None, idle()), None);
+	node.ext.execute_with(|| {
+		for block in 4..20 {
+			run_to(block);
+			Rentals::offchain_worker(now());
+		}
+	});
+	// Its openings are over early: it deploys at once, and has more time for it.
+	let mut early = Node::with(workload(), |machine| machine.proves_until = Some(20));
+	early.ext.execute_with(|| {
+		run_to(9);
+		with_machine(0, |machine| machine.proves_until = Some(8));
+	});
+	let deployment = Deployment {
+		keep_ms: keep(11 + DEADLINE),
+		..plain()
+	};
+	assert_eq!(early.work(deployment, ContainerState::Starting), None);
+	// They take longer than they may: the deployment has the whole of its time.
+	node.ext.execute_with(|| {
+		with_machine(0, |machine| machine.proves_until = Some(1_000));
+		run_to(20);
+		assert_eq!(order(0).deploy_by, now() + DEADLINE);
+	});
+	let deployment = Deployment {
+		keep_ms: keep(DEADLINE),
+		..plain()
+	};
+	assert_eq!(node.work(deployment, ContainerState::Starting), None);
+}
+
+#[test]
+fn a_container_that_runs_is_not_held_back_by_a_proof() {
+	let mut node = Node::new(workload());
+	node.ext.execute_with(|| {
+		confirm(0);
+		with_machine(0, |machine| machine.proves_until = Some(1_000));
+	});
+	let deployment = Deployment {
+		serve_ms: Some(u64::from(HOURS) * 12_000),
+		keep_ms: u64::from(HOURS + TIMEOUT + 24 * HOURS) * 12_000,
+		..plain()
+	};
+	assert_eq!(node.work(deployment, ContainerState::Running), None);
 }
 
 #[test]

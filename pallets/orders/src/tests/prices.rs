@@ -212,7 +212,6 @@ fn capabilities_have_the_names_that_engines_know() {
 		Capability::Chown,
 		Capability::DacOverride,
 		Capability::Fowner,
-		Capability::IpcLock,
 		Capability::Kill,
 		Capability::NetBindService,
 		Capability::SetGid,
@@ -225,6 +224,13 @@ fn capabilities_have_the_names_that_engines_know() {
 			.iter()
 			.all(|name| !name.starts_with("CAP_") && !name.contains("SYS"))
 	);
+	// Agents refuse what is not in their own list.
+	let agents = include_str!("../../../../agent/src/containers/limits.rs");
+	let (_, list) = agents.split_once("const CAPABILITIES").expect("a list");
+	let (list, _) = list.split_once("];").expect("its end");
+	for name in names {
+		assert!(list.contains(&format!("\"{name}\"")), "{name}");
+	}
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn wealth(who: AccountId) -> Balance {
 }
 
 #[test]
-fn a_long_plan_that_is_cancelled_early_is_not_cheap() {
+fn a_long_plan_that_is_canceled_early_is_not_cheap() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let id = try_place(CARLA, ONE, 2_160, Plan::Quarter, 0).unwrap();
@@ -141,7 +141,7 @@ fn a_tenant_that_silences_or_ends_its_container_gets_no_kai_back_and_hurts_no_st
 }
 
 #[test]
-fn a_cancelled_order_cannot_be_turned_into_kai_by_ending_its_container() {
+fn a_canceled_order_cannot_be_turned_into_kai_by_ending_its_container() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let id = try_place(CARLA, ONE, 2_160, Plan::Quarter, 0).unwrap();
@@ -153,6 +153,84 @@ fn a_cancelled_order_cannot_be_turned_into_kai_by_ending_its_container() {
 		assert_ok!(Rentals::report_exit(signed(PETRA), id, 0, None));
 		assert_eq!(wealth(CARLA), FUNDS - spent);
 		assert_eq!(Credits::<Test>::get(CARLA), spent - PRICE);
+	});
+}
+
+#[test]
+fn a_long_plan_is_not_left_for_kai_by_a_machine_that_goes_away_after_the_cancellation() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		// 90 days at 2.40 KAI an hour: 5,184 KAI.
+		let id = try_place(CARLA, ONE, 2_160, Plan::Quarter, 0).unwrap();
+		let (_, worker) = matched(id);
+		confirm(id);
+		let started = order(id).started_at;
+		// Twelve hours are proved; the last two hours of the day's 24 are not.
+		for hours in [12, 22] {
+			System::set_block_number(started + hours * HOURS);
+			check(worker, now(), Verdict::Fine);
+		}
+		System::set_block_number(started + 24 * HOURS);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+		// The provider is a friend, and pulls the plug for it.
+		check(worker, now(), Verdict::Offline);
+		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		// 22 h at the plan's price are paid, 52.80 KAI. The day costs 72 KAI on demand: what is unpaid of that,
+		// 19.20 KAI, goes back. Before, it was 5,131.20 KAI.
+		let kai = |hundredths: Balance| hundredths * KAI / 100;
+		let ledger = order(id).ledger;
+		assert_eq!(ledger.gross(), Ok(kai(52_80)));
+		assert_eq!(wealth(CARLA), FUNDS - kai(5_184_00) + kai(19_20));
+		assert_eq!(Credits::<Test>::get(CARLA), kai(5_112_00));
+		next_block();
+	});
+}
+
+#[test]
+fn confirming_and_reporting_an_exit_at_once_makes_no_machine_reliable() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		for _ in 0..32 {
+			let (id, _) = deployed(CARLA, 1);
+			assert_ok!(Rentals::report_exit(signed(PETRA), id, 0, None));
+			// A full check finds all as claimed, and lists it again.
+			check(worker, now(), Verdict::Fine);
+		}
+		assert_eq!(machine(worker).deployed, 0);
+	});
+}
+
+#[test]
+fn a_long_deadline_holds_no_rivals_machine_below_its_price() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let place = |hours, deploy_blocks| {
+			Rentals::place_order(
+				signed(DAN),
+				ONE,
+				Workload {
+					deploy_blocks,
+					..workload()
+				},
+				hours,
+				Plan::OnDemand,
+				Balance::MAX,
+				0,
+				client_key(),
+			)
+		};
+		// Two hours of a machine for one hour's price.
+		for blocks in [301, 600] {
+			assert_noop!(place(1, blocks), Error::<Test>::InvalidWorkload);
+		}
+		for (hours, blocks) in [(1, 300), (2, 600)] {
+			let (before, id) = (wealth(DAN), NextOrderId::<Test>::get());
+			assert_ok!(place(hours, blocks));
+			matched(id);
+			run_to(order(id).deploy_by);
+			assert_ok!(Rentals::cancel_order(signed(DAN), id));
+			assert_eq!(before - wealth(DAN), price_of(blocks.into()));
+		}
 	});
 }
 
@@ -343,7 +421,7 @@ fn nobody_knows_the_match_before_the_order_is_placed() {
 }
 
 #[test]
-fn placing_and_cancelling_in_a_loop_holds_nothing_up() {
+fn placing_and_canceling_in_a_loop_holds_nothing_up() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		for _ in 0..500 {

@@ -10,7 +10,7 @@ fn try_run(workload: Workload) -> sp_runtime::DispatchResult {
 		signed(CARLA),
 		ONE,
 		workload,
-		1,
+		2,
 		Plan::OnDemand,
 		Balance::MAX,
 		0,

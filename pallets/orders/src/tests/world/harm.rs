@@ -140,6 +140,76 @@ fn a_reboot_while_rented_is_charged_from_the_last_proof_and_the_customer_is_whol
 }
 
 #[test]
+fn confirming_and_reporting_an_exit_at_once_adds_nothing_to_a_history() {
+	world(1).execute_with(|| {
+		let mut actors = ordered(1);
+		while order().state != OrderState::Deploying {
+			block(&mut actors);
+		}
+		let before = record(0).history;
+		let signature = None;
+		let confirm = Call::confirm_deployment {
+			order: 0,
+			signature,
+		};
+		dispatch(confirm, signed(PETRA)).expect("it can be confirmed");
+		block(&mut actors);
+		let exit = Call::report_exit {
+			order: 0,
+			code: 0,
+			signature,
+		};
+		dispatch(exit, signed(PETRA)).expect("it runs");
+		assert_eq!(closed(), Some(CloseReason::Exited));
+		assert_eq!(record(0).history, before);
+	});
+}
+
+#[test]
+fn an_order_closes_though_nobody_can_take_what_it_pays() {
+	world(1).execute_with(|| {
+		// An hour for a tenth of what an account has to hold.
+		let price = Call::set_price {
+			class: 11,
+			reference: Some(ED / 10),
+		};
+		dispatch(price, RuntimeOrigin::root()).expect("it is a price");
+		let mut actors = ordered(1);
+		while order().state != OrderState::Deploying {
+			block(&mut actors);
+		}
+		let confirm = Call::confirm_deployment {
+			order: 0,
+			signature: None,
+		};
+		dispatch(confirm, signed(PETRA)).expect("it can be confirmed");
+		// The treasury spends all that it has.
+		let spend = pallet_balances::Call::transfer_all {
+			dest: ANYONE,
+			keep_alive: false,
+		};
+		dispatch(spend, signed(TREASURY)).expect("it can be spent");
+		assert_eq!(Balances::free_balance(TREASURY), 0);
+		while closed().is_none() {
+			block(&mut actors);
+			let failed = System::events().into_iter().any(|record| {
+				matches!(
+					record.event,
+					RuntimeEvent::Rentals(Event::OrderFailed { .. })
+				)
+			});
+			assert!(!failed, "its money waits for ever");
+		}
+		assert_eq!(closed(), Some(CloseReason::Expired));
+		let ledger = order().ledger;
+		assert!(ledger.fees > 0 && ledger.fees < ED);
+		assert_eq!(ledger.fees, ledger.charged / 10);
+		invariants();
+		invariants_of_others();
+	});
+}
+
+#[test]
 fn a_machine_that_dies_before_its_match_is_charged_for_its_absence_once() {
 	world(1).execute_with(|| {
 		let mut actors = ordered(1);

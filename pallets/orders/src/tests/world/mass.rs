@@ -352,3 +352,23 @@ fn a_thousand_last_checks_in_the_same_round_close_their_orders() {
 		}
 	});
 }
+
+#[test]
+fn whatever_touches_a_worker_weighs_what_its_check_can_cost_an_order() {
+	type Own = <World as Config>::WeightInfo;
+	// A check that is over is closed, and pays the order that its worker serves, or ends it.
+	let closing = Own::match_order(0, 1, 0).saturating_sub(Own::match_order(0, 0, 0));
+	let touch = closing.saturating_add(<Rentals as OnClosed>::max_weight());
+	for (call, weight) in [
+		("confirm_deployment", Own::confirm_deployment()),
+		("fail_deployment", Own::fail_deployment()),
+		("report_exit", Own::report_exit()),
+		("extend_order", Own::extend_order()),
+		("cancel_order", Own::cancel_order()),
+		("report_issue", Own::report_issue()),
+		("close_order", Own::close_order()),
+		("agenda", Own::agenda_other()),
+	] {
+		assert!(weight.all_gte(touch), "{call}: {weight:?} of {touch:?}");
+	}
+}

@@ -20,7 +20,7 @@ use kaisar_primitives::{
 	Votes, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 	keys::{KeyRole, possession_payload},
 };
-use pallet_popw::{LastCheck, Phase};
+use pallet_popw::{LastCheck, Phase, Round};
 use pallet_providers::Workers as Records;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{
@@ -33,6 +33,7 @@ mod chain;
 mod harm;
 mod mass;
 mod model;
+mod proof;
 mod property;
 
 pub type AccountId = u128;

@@ -26,6 +26,15 @@ impl Both {
 		self.kai + self.credits
 	}
 
+	/// What goes back of it is KAI first: what stays becomes credits.
+	fn give_back(&mut self, amount: Balance) -> Self {
+		let kai = amount.min(self.kai);
+		let credits = amount - kai;
+		self.kai -= kai;
+		self.credits -= credits;
+		Self { kai, credits }
+	}
+
 	/// Credits are used first.
 	fn take(&mut self, amount: Balance) -> Self {
 		let credits = amount.min(self.credits);
@@ -65,6 +74,15 @@ pub struct End {
 	reason: CloseReason,
 	since: BlockNumber,
 	undecided: u32,
+	/// Looks that did not count: a check from before the match was open.
+	waits: u32,
+}
+
+impl End {
+	/// The block of the look that is the last.
+	fn last_look(&self) -> BlockNumber {
+		self.since + (16 + self.waits) * TIMEOUT
+	}
 }
 
 /// An order as the model sees it.
@@ -436,6 +454,9 @@ impl Model {
 		if *hours > 8_760 {
 			return Err(Error::<World>::TooManyHours.into());
 		}
+		if u32::from(*deploy_blocks) > hours * HOURS {
+			return Err(Error::<World>::InvalidWorkload.into());
+		}
 		let (prices, total) = self.quote(requirement, *hours, *plan)?;
 		if total > *max_price {
 			return Err(Error::<World>::PriceAboveLimit.into());
@@ -538,10 +559,14 @@ impl Model {
 		self.moves(order.customer, Rentals::pot(), taken.kai);
 	}
 
+	fn can_get(&self, who: AccountId, amount: Balance) -> bool {
+		let lives = self.accounts.get(&who).is_some_and(|has| *has > 0);
+		lives || amount >= ED || amount == 0
+	}
+
 	fn owner_gets(&self, worker: WorkerId, amount: Balance) -> AccountId {
 		let owner = record(worker).owner;
-		let lives = self.accounts.get(&owner).is_some_and(|has| *has > 0);
-		if lives || amount >= ED {
+		if self.can_get(owner, amount) {
 			owner
 		} else {
 			TREASURY
@@ -556,17 +581,24 @@ impl Model {
 			return;
 		}
 		self.collects(order, amount);
-		let fee = amount / 10;
-		let net = amount - fee;
+		use kaisar_primitives::Pot;
+		let pot = Rewards::pot_account;
+		let (mut fee, mut net) = (amount / 10, amount - amount / 10);
 		let worker = order.worker.expect("a worker is paid");
 		let to = self.owner_gets(worker, net);
+		if !self.can_get(to, net) {
+			(fee, net) = (amount, 0);
+		}
 		self.moves(Rentals::pot(), to, net);
 		if kaisar_math::Schedule::KAISAR.left(now() - 1) > 0 {
-			self.moves(Rentals::pot(), TREASURY, fee);
+			let taker = if self.can_get(TREASURY, fee) {
+				TREASURY
+			} else {
+				pot(Pot::Providers)
+			};
+			self.moves(Rentals::pot(), taker, fee);
 		} else {
-			use kaisar_primitives::Pot;
 			let half = fee / 2;
-			let pot = Rewards::pot_account;
 			self.moves(Rentals::pot(), pot(Pot::Checkers), half);
 			self.moves(Rentals::pot(), pot(Pot::Providers), fee - half);
 		}
@@ -595,8 +627,7 @@ impl Model {
 
 	fn pays_treasury(&mut self, order: &mut Plain, due: Balance) {
 		let amount = due.min(order.escrow.all());
-		let lives = self.accounts.get(&TREASURY).is_some_and(|has| *has > 0);
-		if lives || amount >= ED {
+		if self.can_get(TREASURY, amount) {
 			self.collects(order, amount);
 			self.moves(Rentals::pot(), TREASURY, amount);
 			order.setup += amount;
@@ -604,7 +635,7 @@ impl Model {
 	}
 
 	fn refunds(&mut self, order: &mut Plain, amount: Balance) {
-		let back = order.escrow.take(amount);
+		let back = order.escrow.give_back(amount);
 		order.refunded.add(back);
 		self.gives_credits(order.customer, back.credits);
 	}
@@ -640,7 +671,7 @@ impl Model {
 		});
 	}
 
-	/// The money of an order whose paid time is over, or that was cancelled. `proved` says that its last check
+	/// The money of an order whose paid time is over, or that was canceled. `proved` says that its last check
 	/// has come.
 	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
 		match (order.is_cancelled(), proved) {
@@ -695,8 +726,8 @@ impl Model {
 	}
 
 	fn fails(&mut self, id: OrderId, order: &mut Plain) {
-		self.pays_proved(id, order);
-		self.refunds_rest(order);
+		// A cancellation stands, whatever the machine does.
+		self.settles(id, order, false);
 		let event = self.closes(id, order, CloseReason::WorkerFailed);
 		self.due.push_back(event);
 	}
@@ -1013,7 +1044,9 @@ impl Model {
 		order.floor = record(worker).price_floor;
 		order.matched_at = now();
 		order.credited_to = now();
-		order.deploy_by = now()
+		let proof = <Popw as Checks>::proves_until(worker).unwrap_or(now());
+		assert!(proof <= now() + 4 + TrialOffset::get() + 2 * PHASE);
+		order.deploy_by = proof
 			+ match order.deploy_blocks {
 				0 => DEADLINE,
 				blocks => blocks.into(),
@@ -1043,6 +1076,7 @@ impl Model {
 			reason,
 			since: now(),
 			undecided: 0,
+			waits: 0,
 		});
 		Event::OrderClosing {
 			order: id,
@@ -1118,7 +1152,7 @@ impl Model {
 			(OrderState::Closing, reason) if by_itself => {
 				let end = order.end.expect("it is closing");
 				assert_eq!(end.reason, reason);
-				assert!(now() >= end.since + 16 * TIMEOUT, "it was not waited for");
+				assert!(now() >= end.last_look(), "it was not waited for");
 				self.settles(id, order, false);
 			}
 			_ => panic!("{order:?} is closed as {reason:?} of {cause:?}"),
@@ -1207,6 +1241,18 @@ impl Model {
 
 	/// Workers that an order could be matched with, if one waits for it.
 	pub fn look_around(&mut self) {
+		for order in self.orders.values_mut() {
+			let looks_back = order.worker.is_some_and(|worker| {
+				matches!(
+					Popw::last_check(worker),
+					Some(LastCheck::Open(check)) if now() <= check.ends
+						&& !(check.rented && check.round_start > order.matched_at)
+				)
+			});
+			if let Some(end) = order.end.as_mut().filter(|_| looks_back) {
+				end.waits += u32::from((now() - end.since).is_multiple_of(TIMEOUT));
+			}
+		}
 		self.idle.clear();
 		if self
 			.orders
@@ -1260,7 +1306,7 @@ impl Model {
 				OrderState::Deploying => now() > order.deploy_by,
 				OrderState::Active => now() >= order.ends_at,
 				// It is looked at sixteen times.
-				OrderState::Closing => order.end.is_none_or(|end| now() > end.since + 16 * TIMEOUT),
+				OrderState::Closing => order.end.is_none_or(|end| now() > end.last_look()),
 				OrderState::Closed { .. } => {
 					now() >= order.closed_at + HISTORY && Orders::<World>::contains_key(id)
 				}

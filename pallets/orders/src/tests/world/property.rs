@@ -691,7 +691,7 @@ impl Run {
 		self.outside(call, origin);
 	}
 
-	/// Everything ends: what has long to go is cancelled, the rest comes to its end, with workers and
+	/// Everything ends: what has long to go is canceled, the rest comes to its end, with workers and
 	/// checkers as they are. No order stays open, and then none is remembered.
 	fn finish(&mut self) {
 		use OrderState::{Active, Deploying, Matching};
@@ -717,7 +717,7 @@ impl Run {
 			self.block();
 		}
 		self.check();
-		// The last entry of the agenda may be that of an order which was cancelled long before its end.
+		// The last entry of the agenda may be that of an order which was canceled long before its end.
 		let last = AgendaLen::<World>::iter_keys().max().unwrap_or_default();
 		self.leap(last.saturating_sub(now()) + 1);
 		self.check();
