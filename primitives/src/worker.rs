@@ -159,7 +159,8 @@ pub enum WorkerState {
 /// worker as it stood at the round's start, so every change of state names the next round.
 pub type Standings = Timeline<WorkerState>;
 
-/// A mark: the one solitary check a worker is due in, outside any census.
+/// A mark: the spot round in which a worker is due once. An idle one is due in a census of the same block
+/// instead, if one starts, and its check there uses the mark up.
 #[derive(
 	Clone,
 	Copy,
