@@ -223,7 +223,7 @@ impl Popw {
 	}
 
 	/// The rounds that run.
-	fn running() -> Vec<RoundIndex> {
+	pub fn running() -> Vec<RoundIndex> {
 		let started: Vec<RoundIndex> = with(|state| state.starts.keys().copied().collect());
 		let now = Providers::now();
 		started
