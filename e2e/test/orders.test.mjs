@@ -23,7 +23,7 @@ const REQUIREMENT = {
 	minBandwidth: 0,
 	minCpu: 1,
 	minDisk: 1,
-	minMemory: 1,
+	minMemory: 0,
 	region: '0x4445',
 	arch: null,
 	minDriver: null,
@@ -70,11 +70,12 @@ const heldFor = async (who) => {
 };
 const credits = async () => plain(await view(dev.api, 'Orders', 'credits', [customer.address]));
 
-/** What a unit and hour costs now, by the formula, from what the chain says of prices and workers. */
+/** What an hour costs now, of the four cores that the lowest tier stands for: by the formula, from what the chain
+ * says of prices and workers. */
 async function priceNow() {
 	const reference = plain(await view(dev.api, 'Orders', 'price_book', [0, 1]))[0][1].reference;
 	const { online, rented } = plain(await dev.api.query.providers.totalsByClass(0));
-	return unitPrice(BigInt(reference), { idle: online, rented });
+	return 4n * unitPrice(BigInt(reference), { idle: online, rented });
 }
 
 /** The worker has passed the checks that it is due in, and can be matched. */
@@ -233,7 +234,7 @@ test('credits pay for the next order, by the command line', async () => {
 	await connection.close();
 });
 
-test('its container dies, the customer reports it, the committee finds it so: all goes back in kind', async () => {
+test('its container dies, the customer reports it, the committee finds it so, and nobody is slashed', async () => {
 	const { watch } = dev;
 	const since = watch.events.length;
 	const container = await engine.of(state.second);
@@ -244,21 +245,26 @@ test('its container dies, the customer reports it, the committee finds it so: al
 	const before = await dev.free(customer.address);
 	await client('report', `${state.second}`);
 	const closed = await watch.event('orders.OrderClosed', (e) => e.order === state.second, { blocks: 150, since });
-	assert.equal(closed.data.reason, 'WorkerFailed');
+	assert.equal(closed.data.reason, 'ServiceDown');
 	const check = watch.all('popw.CheckClosed', (e, { block }) => e.worker === state.worker && block === closed.block);
 	assert.equal(check.at(-1).data.outcome.Online.service, false);
-	const slashed = await watch.event('providers.SlashQueued', (e) => e.worker === state.worker, { since });
-	assert.equal(slashed.data.level, 'One');
+	const slashed = watch.events.slice(since).filter(({ name }) => name === 'providers.SlashQueued');
+	assert.deepEqual(slashed, [], 'the machine was there');
 
+	// It costs an hour, as a cancellation would: what checks proved of it is the provider's, the rest the treasury's.
 	const { ledger } = await order(state.second);
 	const gross = BigInt(ledger.paid) + BigInt(ledger.fees);
 	assert.equal(BigInt(ledger.charged), 4n * state.price);
-	assert.equal(BigInt(ledger.refunded.kai) + BigInt(ledger.refunded.credits) + gross, 4n * state.price);
-	// Credits pay first, so KAI is the last to go.
-	assert.equal(BigInt(ledger.refunded.credits), gross < state.credits ? state.credits - gross : 0n);
-	assert.equal(BigInt(await credits()), BigInt(ledger.refunded.credits));
+	assert.equal(gross + BigInt(ledger.setup), state.price);
+	const refunded = BigInt(ledger.refunded.kai) + BigInt(ledger.refunded.credits);
+	// Before anything was proved the rest goes back in its kind, and becomes credits after that.
+	assert.deepEqual(
+		[refunded, BigInt(ledger.credited)],
+		gross === 0n ? [3n * state.price, 0n] : [0n, 3n * state.price],
+	);
+	assert.equal(BigInt(await credits()), BigInt(ledger.refunded.credits) + BigInt(ledger.credited));
 	assert.equal(await heldFor(customer), 0n, 'the bond is back, too');
-	assert.ok((await dev.free(customer.address)) > before, 'the KAI is back');
+	assert.ok((await dev.free(customer.address)) > before, 'with it, more than before');
 });
 
 test('the client shows all of it', async () => {
@@ -266,7 +272,7 @@ test('the client shows all of it', async () => {
 	assert.deepEqual(list.json.map(({ id }) => id).sort(), [state.order, state.second]);
 	const text = await kaisar(dev, '//Bob', ['orders', '--all']);
 	assert.match(text.stdout, /cancelled/i);
-	assert.match(text.stdout, /worker failed|WorkerFailed/i);
+	assert.match(text.stdout, /ServiceDown/i);
 	const nothing = await kaisar(dev, '//Bob', ['orders', '99', '--json']);
 	assert.equal(nothing.code, 5);
 	const refused = await kaisar(dev, '//Bob', ['cancel', `${state.second}`]);

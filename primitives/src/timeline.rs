@@ -30,7 +30,8 @@ pub struct Dated<V, Time = RoundIndex> {
 }
 
 /// The last two values of something: enough to answer for every round that runs, as long as no change
-/// drops a value that one of them still needs ([`may_change`](Self::may_change)).
+/// drops a value that one of them still needs ([`may_change`](Self::may_change)). Where changes cannot be
+/// refused, [`History`](crate::History) keeps as many as needed.
 ///
 /// ```
 /// # use kaisar_primitives::Timeline;

@@ -218,7 +218,8 @@ pub trait Checks {
 
 	/// The rounds before [`next_round`](Self::next_round) that are not over: those in which a committee can
 	/// still be drawn or a vote still arrive, and those that are about to start. What an operator or a
-	/// license was in any other round is never asked for again.
+	/// license was in any other round is never asked for again; nor is the state of a worker that was
+	/// [touched](Self::touch).
 	///
 	/// By default all from [`oldest_round`](Self::oldest_round) on. Popw names them, since a census can run
 	/// for hours beside the few spot rounds.

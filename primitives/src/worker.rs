@@ -1,6 +1,6 @@
 //! A worker: what it claims, what was verified, and where it stands.
 
-use crate::{GpuClass, RoundIndex, Timeline};
+use crate::{GpuClass, History, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_math::tiers;
 use scale_info::TypeInfo;
@@ -46,7 +46,7 @@ pub struct WorkerSpec {
 	pub gpu_class: GpuClass,
 	/// Number of GPUs; 0 exactly where the class is 0.
 	pub gpu_count: u8,
-	/// CPU cores.
+	/// Hardware threads.
 	pub cpu_cores: u16,
 	/// Memory in GB.
 	pub memory_gb: u32,
@@ -155,9 +155,9 @@ pub enum WorkerState {
 	Suspended,
 }
 
-/// A worker's last two states: enough to tell the state at the start of any running round. Round `r` sees a
-/// worker as it stood at the round's start, so every change of state names the next round.
-pub type Standings = Timeline<WorkerState>;
+/// A worker's states, now and at the start of each round in flight. Round `r` sees a worker as it stood at the
+/// round's start, so every change of state names the next round.
+pub type Standings = History<WorkerState>;
 
 /// A mark: the spot round in which a worker is due once. An idle one is due in a census of the same block
 /// instead, if one starts, and its check there uses the mark up.
@@ -176,7 +176,7 @@ pub type Standings = Timeline<WorkerState>;
 pub struct Forced {
 	/// The spot round in which it is due.
 	pub round: RoundIndex,
-	/// It only verifies: the worker was not rented when it was marked, so the check proves no time.
+	/// The worker was not rented when it was marked: the check verifies its hardware and proves no time.
 	pub verify_only: bool,
 }
 

@@ -22,7 +22,7 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 
 	fn operator(operator: OperatorId, round: RoundIndex) -> Option<OperatorInfo<T::AccountId>> {
 		let record = Operators::<T>::get(operator)?;
-		let keys = record.keys.at(round);
+		let keys = record.keys.at_or_oldest(round);
 		Some(OperatorInfo {
 			key: keys.checker_key(),
 			agent: keys.agent,

@@ -57,7 +57,6 @@
 extern crate alloc;
 
 pub use bans::*;
-pub use history::*;
 pub use pallet::*;
 pub use prune::MAX_PRUNED;
 pub use types::*;
@@ -67,7 +66,6 @@ mod bans;
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
 mod delegations;
-mod history;
 mod impls;
 #[cfg(test)]
 mod mock;
@@ -92,8 +90,8 @@ use frame_support::{
 };
 use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 use kaisar_primitives::{
-	AgentKey, AgentSignature, BlockNumber, CheckerKey, Checks, Commission, EpochIndex, KeyProof,
-	LicenseId, LicenseInfo, OnPoolChange, OperatorId, PoolId, RetiredPools, RoundIndex,
+	AgentKey, AgentSignature, BlockNumber, CheckerKey, Checks, Commission, EpochIndex, History,
+	KeyProof, LicenseId, LicenseInfo, OnPoolChange, OperatorId, PoolId, RetiredPools, RoundIndex,
 	SharesChange, Timeline, WorkerId, WorkerRegistry,
 	authorized::ensure_signed_or_authorized,
 	keys::{KeyRole, is_zero},
@@ -779,8 +777,8 @@ pub mod pallet {
 		/// - `round`: the round of the vote. It has one check of the worker, in which at most one vote is
 		///   alone.
 		/// - `receipt`: the ed25519 signature of the worker's agent over
-		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the round's seed and the
-		///   checker key in force in the round.
+		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the
+		///   round's trial and the checker key in force in the round.
 		///
 		/// ## Errors
 		/// - [`Error::NoStrike`].

@@ -133,7 +133,7 @@ impl<T: Config> Pallet<T> {
 		if let Some(last) = NumberOf::<T>::get(who) {
 			Self::drop_keys_of_gone(last, &in_flight);
 		}
-		let mut in_draw = History::new(false);
+		let mut in_draw = History::new(false, 0);
 		in_draw.change(true, from, &in_flight);
 		NextOperator::<T>::put(next);
 		NumberOf::<T>::insert(who, operator);
@@ -143,7 +143,7 @@ impl<T: Config> Pallet<T> {
 			operator,
 			Operator {
 				account: who.clone(),
-				keys: History::new(keys),
+				keys: History::new(keys, 0),
 				in_draw,
 				licenses: Timeline::new(0, from),
 				gone: None,
@@ -164,7 +164,7 @@ impl<T: Config> Pallet<T> {
 		Self::ensure_possession(who, &keys, proof)?;
 		let from_round = T::Checks::next_round();
 
-		let old = *record.keys.at(from_round.saturating_sub(1));
+		let old = *record.keys.at_or_oldest(from_round.saturating_sub(1));
 		let before: alloc::vec::Vec<_> = record.keys.values().copied().collect();
 		record
 			.keys

@@ -27,7 +27,7 @@ pub(crate) struct Annulled<T: Config> {
 impl<T: Config> Pallet<T> {
 	/// Notes a lone vote "online" of the operator, and bans its account if it was one too many.
 	///
-	/// A strike that nobody could annul is none: the round's seed and the worker's agent must be
+	/// A strike that nobody could annul is none: the trial's seed and the worker's agent must be
 	/// known. They are, as such a check is closed by its last reveal, in its round.
 	pub(crate) fn strike(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
 		let Some(record) = Operators::<T>::get(operator).defensive() else {
@@ -63,7 +63,7 @@ impl<T: Config> Pallet<T> {
 						at: T::Time::now(),
 						block: Self::block(),
 						seed,
-						key: record.keys.at(round).checker,
+						key: record.keys.at_or_oldest(round).checker,
 						votes: BoundedVec::truncate_from(alloc::vec![vote]),
 					})
 					.is_ok()

@@ -1,11 +1,10 @@
 //! What the pallet stores, and how a license and an operator answer for a round.
 
-use crate::History;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, pallet_prelude::ConstU32};
 use kaisar_primitives::{
-	AgentKey, CheckerKey, Commission, EpochIndex, LicenseId, OperatorId, PoolTerms, PoolValue,
-	RoundIndex, Timeline,
+	AgentKey, CheckerKey, Commission, EpochIndex, History, LicenseId, OperatorId, PoolTerms,
+	PoolValue, RoundIndex, Timeline,
 };
 use scale_info::TypeInfo;
 
@@ -266,7 +265,7 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 
 	/// Whether its licenses have seats in `round`.
 	pub fn sits(&self, round: RoundIndex) -> bool {
-		self.is_registered(round) && *self.in_draw.at(round)
+		self.is_registered(round) && *self.in_draw.at_or_oldest(round)
 	}
 
 	/// Whether it is in the draw, from the next round on: it neither went offline nor is kept out by
@@ -279,7 +278,8 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 	/// [`is_online`](Self::is_online) answers.
 	pub fn redraw(&mut self, next: RoundIndex, in_flight: &[RoundIndex]) {
 		let is_online = self.is_online();
-		if self.in_draw.now.value != is_online {
+		// Going and coming back before a round starts makes no difference to presence.
+		if self.in_draw.now.value != is_online && !self.in_draw.undo(&is_online, next) {
 			self.in_draw.change(is_online, next, in_flight);
 		}
 	}

@@ -72,9 +72,11 @@ const STEP: u64 = 10_000_000;
 /// Proof size of an item.
 const ITEM: u64 = 3_600;
 /// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's and
-/// the operators' scores, totals; the worker's listing by another profile, and its slashes. (As Providers has
-/// it.)
-const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 3;
+/// the operators' scores, totals; the worker's listing by another profile, two prices, its slashes, and the
+/// rounds that run. (As Providers has it.)
+const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 2 * 2 + 3 + ROUNDS;
+/// Items read to see which rounds run, as for each change of a worker's state.
+const ROUNDS: u64 = 5;
 /// Items of an order's payment: the customer's account and holds, the pot, the owner, the treasury; all
 /// credits; the worker, the next round and its score, the epoch that runs; two parameters.
 const PAYMENT: u64 = 12;
@@ -83,6 +85,7 @@ const PAYMENT: u64 = 12;
 const LISTING: u64 = 1 + 2 * 4;
 /// Items of an order's end, besides: its record, its workload, a page of the agenda and its length; the
 /// customer's account, holds and credits; the bond's; the worker, its listing and a mark for the next round.
+/// (The rounds that run are among what is read to close a check.)
 const ENDING: u64 = 4 + 3 + 2 + 4 + 11;
 
 fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
@@ -161,7 +164,7 @@ macro_rules! weights {
 			// A draw reads a page of the bucket, a worker's record and its price; one that fits also whether
 			// it has a check open, and its record again. One is rented, or all goes back. A worker that is judged
 			// anew leaves both of its buckets.
-			items::<$db>(STEP, 2 + ENDING, 2 + ENDING)
+			items::<$db>(STEP, 2 + ENDING + ROUNDS, 2 + ENDING)
 				.saturating_add(items::<$db>(STEP / 2, 4, 0).saturating_mul(d.into()))
 				.saturating_add(items::<$db>(STEP, CLOSING, CLOSING).saturating_mul(t.into()))
 				.saturating_add(items::<$db>(STEP, LISTING + 2, LISTING).saturating_mul(r.into()))

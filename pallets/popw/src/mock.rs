@@ -215,8 +215,12 @@ impl CheckedWorkers<AccountId> for Registry {
 				.workers
 				.get_mut(&worker)
 				.ok_or(DispatchError::CannotLookup)?;
+			let (next, in_flight) = (
+				<Popw as Checks>::next_round(),
+				<Popw as Checks>::in_flight(),
+			);
 			info.standings
-				.change(WorkerState::Offline, <Popw as Checks>::next_round());
+				.change(WorkerState::Offline, next, &in_flight);
 			Ok(())
 		})
 	}
@@ -234,6 +238,7 @@ impl CheckedWorkers<AccountId> for Registry {
 				.get_mut(&worker)
 				.ok_or(DispatchError::CannotLookup)?;
 			let next = <Popw as Checks>::next_round();
+			let in_flight = <Popw as Checks>::in_flight();
 			let in_census = RoundKind::of(closing.round) == RoundKind::Census;
 			let decided = matches!(
 				closing.outcome,
@@ -251,7 +256,7 @@ impl CheckedWorkers<AccountId> for Registry {
 					let before = info.profile;
 					info.profile = profile.or(info.profile);
 					if profile.is_some() && info.standings.now.value == WorkerState::Pending {
-						info.standings.change(WorkerState::Online, next);
+						info.standings.change(WorkerState::Online, next, &in_flight);
 					}
 					let credits = closing.rented || profile.is_some();
 					let profile = info.profile.unwrap_or_default();
@@ -269,7 +274,8 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::Offline => {
 					// Who comes back is marked anew.
 					info.forced = None;
-					info.standings.change(WorkerState::Offline, next);
+					info.standings
+						.change(WorkerState::Offline, next, &in_flight);
 					Ok(Proved::default())
 				}
 				// A census buys no solitary check.

@@ -57,7 +57,8 @@ fn confirming<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 }
 
 /// Closing any other: also up to eleven figures of the registry, a slash that is queued, a strike, and a
-/// mark that moves on.
+/// mark that moves on. The rounds in flight, by which the worker's earlier states are kept, are hot: each
+/// block's hooks read them.
 fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(200, 3 + 11 + 3 + 8 + 1, 3 + 11 + 3 + 4)
 }

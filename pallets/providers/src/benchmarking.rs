@@ -5,7 +5,7 @@ use super::*;
 use frame_benchmarking::v2::*;
 use frame_system::RawOrigin;
 use kaisar_primitives::{
-	Arch, KAI, Standings, WorkerRegistry,
+	Arch, KAI, WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
 use sp_core::crypto::KeyTypeId;

@@ -363,7 +363,7 @@ impl<T: Config> Pallet<T> {
 			Self::set_state(worker, record, WorkerState::Offline);
 		}
 		// Being found once is enough: no other round that saw it online counts any more.
-		record.standings.before = None;
+		record.standings.forget_earlier();
 		if earned && closing.slashes {
 			Self::slash_absence(worker, record, closing.round_start, finder)?;
 		}

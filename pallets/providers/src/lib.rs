@@ -50,7 +50,7 @@
 //! ## Time
 //!
 //! A round sees a worker as it stood when the round started, so each change of state counts from the
-//! next round ([`Standings`](kaisar_primitives::Standings)). A check that runs, or that the worker
+//! next round, and the record keeps the states that rounds in flight can ask for ([`Standings`]). A check that runs, or that the worker
 //! is due in, goes on whatever its owner calls; calls that would disturb one fail with
 //! [`Error::CheckRunning`]. Idle time is sampled by censuses, rented time is pending ([`PendingTime`]).
 //!
@@ -133,7 +133,7 @@ use frame_system::pallet_prelude::*;
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Checks, DAYS, EpochIndex, Forced, GpuClass, GpuClasses,
 	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Prices, Profile, RoundIndex,
-	RunningScores, SharesChange, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
+	RunningScores, SharesChange, Standings, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 };
 use sp_core::H256;
 use sp_runtime::{

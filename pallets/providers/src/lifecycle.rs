@@ -318,7 +318,7 @@ impl<T: Config> Pallet<T> {
 			released_at: None,
 			spec,
 			keys: Timeline::new(keys, 0),
-			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
+			standings: Standings::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
 			false_proofs: None,
@@ -348,6 +348,8 @@ impl<T: Config> Pallet<T> {
 
 	/// Moves the worker to `new`, counted from the next round. It leaves the indices; who can be rented is
 	/// entered when the record is written ([`mutate`](Self::mutate)).
+	///
+	/// The worker was touched before: an open check is of a round in flight, whose state is remembered.
 	pub(crate) fn set_state(worker: WorkerId, record: &mut RecordOf<T>, new: WorkerState) {
 		let old = record.state();
 		if old == new {
@@ -356,13 +358,8 @@ impl<T: Config> Pallet<T> {
 		let since = T::Checks::next_round();
 		Self::leave_indices(record);
 		Self::take_off(record);
-		let away = |state| matches!(state, WorkerState::Offline | WorkerState::Suspended);
-		if away(old) && away(new) {
-			// Rounds make no difference between the two: what was before them is remembered.
-			record.standings.now.value = new;
-		} else {
-			record.standings.change(new, since);
-		}
+		let in_flight = T::Checks::in_flight();
+		record.standings.change(new, since, &in_flight);
 		Self::add_up(record);
 		record.time = match new {
 			WorkerState::Rented => PendingTime::rent(Self::now()),

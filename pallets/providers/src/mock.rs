@@ -168,8 +168,9 @@ pub struct Popw;
 impl Popw {
 	/// Moves on to so many blocks before the next round's start. Returns its spot round.
 	pub fn approach(blocks: BlockNumber) -> RoundIndex {
-		let start = Providers::now() + PHASE;
-		run_to(start - blocks);
+		let start = with(|state| state.next_start);
+		let start = start.unwrap_or_else(|| Providers::now() + PHASE);
+		run_to(Providers::now().max(start - blocks));
 		with(|state| {
 			state.next_start = Some(start);
 			state.next_round
@@ -177,10 +178,10 @@ impl Popw {
 	}
 
 	/// The spot round that has not started, and in which no change counts any more.
-	fn fixed() -> Option<RoundIndex> {
+	pub fn fixed() -> Option<RoundIndex> {
 		let now = Providers::now();
 		with(|state| {
-			let is_near = |start: &BlockNumber| now < *start && *start < now + NOTICE;
+			let is_near = |start: &BlockNumber| *start < now + NOTICE;
 			state.next_start.filter(is_near).map(|_| state.next_round)
 		})
 	}

@@ -30,6 +30,7 @@ impl<T: Config> Pallet<T> {
 	/// 14. Time is charged at most a day in advance, and by a second false proof in a row a day at least.
 	/// 15. A profile never exceeds the claim.
 	/// 16. Only a worker that is `Online` or `Rented` has something to prove to stay so.
+	/// 17. A worker's states are in the order of their rounds.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let next = NextWorkerId::<T>::get();
 		let next_round = T::Checks::next_round();
@@ -150,7 +151,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 7, 9, 11, 15 and 16, of one worker.
+	/// 7, 9, 11 and 15 to 17, of one worker.
 	fn try_state_of_checks(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let state = record.state();
 		ensure!(
@@ -199,6 +200,7 @@ impl<T: Config> Pallet<T> {
 				|| !(record.unproved || record.below || record.undecided),
 			"16: something to prove for a worker that is away"
 		);
+		ensure!(record.standings.is_ordered(), "17: states out of order");
 		Ok(())
 	}
 

@@ -61,7 +61,7 @@ const ITEM: u64 = 3_600;
 const LISTING: u64 = 3 + 2 * 4;
 /// Items read for a price: the reference, the use of its class.
 const PRICE: u64 = 2;
-/// Items read to see which rounds run.
+/// Items read to see which rounds run, as for each change of state.
 const ROUNDS: u64 = 5;
 /// Items read to see what is held against a worker: the rounds that run, its last check, and for each of
 /// four spot rounds and a census the round and the worker's record.
@@ -131,7 +131,7 @@ macro_rules! weights {
 			touching::<$db>(0, 1 + LISTING + 2 * PRICE, LISTING)
 		}
 		fn go_offline() -> Weight {
-			touching::<$db>(0, 3 + LISTING, 1 + LISTING)
+			touching::<$db>(0, 3 + ROUNDS + LISTING, 1 + LISTING)
 		}
 		fn go_online() -> Weight {
 			touching::<$db>(0, 7 + HELD, 1)
@@ -142,8 +142,8 @@ macro_rules! weights {
 			touching::<$db>(0, 13 + HELD + SETTLING + LISTING, 12 + SETTLING + LISTING)
 		}
 		fn stake() -> Weight {
-			// A delegation, the caller, the pot, parameters.
-			touching::<$db>(0, 8 + SETTLING + MEMBER, 3 + SETTLING + MEMBER)
+			// A delegation, the caller, the pot, parameters. It may end a suspension.
+			touching::<$db>(0, 8 + ROUNDS + SETTLING + MEMBER, 3 + SETTLING + MEMBER)
 		}
 		fn unstake() -> Weight {
 			// A delegation, a queue, parameters.

@@ -153,7 +153,7 @@ fn a_census_finds_all_idle_workers_as_they_stood_at_its_start() {
 				.get_mut(&6)
 				.unwrap()
 				.standings
-				.change(WorkerState::Offline, 2);
+				.change(WorkerState::Offline, 2, &[0, 1]);
 		});
 		run_to(2);
 		assert_eq!(Rounds::<Test>::get(1).unwrap().kind, RoundKind::Census);

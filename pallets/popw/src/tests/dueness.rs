@@ -215,7 +215,7 @@ fn a_worker_counts_as_it_stood_at_the_rounds_start() {
 	with_crowd(WorkerState::Offline, || {
 		let census = round(RoundKind::Census, 100, 3);
 		let mut standings = Standings::new(WorkerState::Online, 2);
-		standings.change(WorkerState::Offline, census.index + 1);
+		standings.change(WorkerState::Offline, census.index + 1, &[census.index]);
 		add_worker(1, WorkerState::Online, None);
 		heard(|heard| heard.workers.get_mut(&1).expect("it is there").standings = standings);
 		assert!(is_due(1, &census), "leaving counts from the next round");

@@ -21,6 +21,7 @@ mod reliability;
 mod rent;
 mod slashing;
 mod stake;
+mod standings;
 mod time;
 mod update;
 mod views;

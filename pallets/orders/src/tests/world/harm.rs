@@ -1,18 +1,23 @@
 //! What an order can cost its provider's stake: nothing by its tenant's doing, and a span of time once.
 
 use super::{chain::block, *};
-use kaisar_primitives::{CloseReason, Plan, Requirement};
+use kaisar_primitives::{Checks, CloseReason, Plan, Requirement, RoundKind};
 use pallet_providers::Slashes;
 
-/// A machine of Petra's that is verified and idle, and an order of Carla's for so many hours in the queue. No
-/// census comes: only marks and random checks of rented workers look at the machine.
-fn ordered(hours: u32) -> Actors {
+/// A machine of Petra's that is verified and idle. No census comes: only marks and random checks of rented
+/// workers look at the machine.
+fn listed() -> Actors {
 	CheckPeriod::set(&u32::MAX);
 	dispatch(registration(PETRA, 1, spec(0)), signed(PETRA)).expect("it can be registered");
 	let mut actors = Actors::default();
 	while record(0).place.is_none() {
 		block(&mut actors);
 	}
+	actors
+}
+
+/// An order of Carla's for so many hours in the queue, which only Petra's machine can get.
+fn place(hours: u32) {
 	let placing = model::Placing {
 		requirement: Requirement {
 			gpu_class: 11,
@@ -26,6 +31,11 @@ fn ordered(hours: u32) -> Actors {
 		deploy_blocks: 0,
 	};
 	dispatch(model::Act::Place(placing).call(), signed(CARLA)).expect("Carla is rich");
+}
+
+fn ordered(hours: u32) -> Actors {
+	let actors = listed();
+	place(hours);
 	actors
 }
 
@@ -151,6 +161,49 @@ fn a_machine_that_dies_before_its_match_is_charged_for_its_absence_once() {
 			"{}",
 			charged()
 		);
+		invariants();
+		invariants_of_others();
+	});
+}
+
+/// Petra's machine is off when a census starts. Carla, her accomplice, orders it and cancels the order in the next
+/// round, while it is being deployed: the machine is idle again, since a round that the census did not see.
+#[test]
+fn an_order_that_is_canceled_hides_no_absence_from_a_census() {
+	world(1).execute_with(|| {
+		let mut actors = listed();
+		CheckPeriod::set(&1);
+		let census = loop {
+			block(&mut actors);
+			let sees = |round: &pallet_popw::Round| {
+				round.kind == RoundKind::Census && round.index > record(0).standings.now.since
+			};
+			if let Some(round) = Popw::rounds().into_iter().find(sees) {
+				break round;
+			}
+		};
+		CheckPeriod::set(&u32::MAX);
+		actors.manners.insert(0, Manner::Silent);
+		place(1);
+		while order().state != OrderState::Deploying {
+			block(&mut actors);
+		}
+		let next = <Popw as Checks>::next_round();
+		while <Popw as Checks>::next_round() == next {
+			block(&mut actors);
+		}
+		dispatch(Call::cancel_order { order: 0 }, signed(CARLA)).expect("it is deployed");
+		assert_eq!(record(0).state(), WorkerState::Online);
+		assert!(
+			now() <= census.attest_ends(),
+			"its absence is reported later"
+		);
+		assert_eq!(charged(), 0);
+		while now() <= census.attest_ends() {
+			block(&mut actors);
+		}
+		assert_eq!(record(0).state(), WorkerState::Offline);
+		assert!(charged() > 0);
 		invariants();
 		invariants_of_others();
 	});
