@@ -39,7 +39,7 @@ pub struct WorkerInfo<AccountId> {
 	pub agent: AgentKey,
 	/// How it stands, and stood.
 	pub standings: Standings,
-	/// The solitary check it is due in, if any.
+	/// Its mark, if any: the spot round that it is due in.
 	pub forced: Option<Forced>,
 	/// What it claims.
 	pub spec: WorkerSpec,
@@ -150,8 +150,10 @@ pub trait Market {
 	/// its claim: so after an order that was deployed.
 	fn free(worker: WorkerId, unproved: bool) -> DispatchResult;
 
-	/// The worker deployed an order, and a check proved the first of its time, which counts for its
-	/// reliability.
+	/// The worker deployed an order, which counts for its reliability. To be called once an order, when a
+	/// check finds its service answering for the first time: a confirmation shows nothing, and a provider that
+	/// confirms and reports an exit would climb by it. It changes nothing but the record, so the call may come
+	/// from [`OnClosed`], after [`CheckedWorkers::closed`]; an order that ends before is not counted.
 	fn deployed(worker: WorkerId) -> DispatchResult;
 
 	/// The worker failed to deploy an order by its own fault, which counts against its reliability. It cannot
@@ -201,8 +203,9 @@ pub trait Checks {
 	}
 
 	/// Whether anything can still be held against the worker: its check is open, it is due in a round that
-	/// runs and has not attested, or its absence can still be reported. Other rounds that run do not matter,
-	/// so at a million workers it lasts no longer than at ten.
+	/// runs and has not attested, its absence can still be reported, or it may be due in a round before
+	/// [`next_round`](Self::next_round), in which no change counts any more. Other rounds that run do not
+	/// matter, so at a million workers it lasts no longer than at ten.
 	fn is_held(worker: WorkerId) -> bool {
 		Self::is_open(worker) || Self::is_due(worker)
 	}

@@ -159,8 +159,8 @@ pub enum WorkerState {
 /// round's start, so every change of state names the next round.
 pub type Standings = History<WorkerState>;
 
-/// A mark: the check of its own in which a worker is due. A full check in a census that starts with that round
-/// uses it up, too.
+/// A mark: the spot round in which a worker is due once. An idle one is due in a census of the same block
+/// instead, if one starts, and its check there uses the mark up.
 #[derive(
 	Clone,
 	Copy,

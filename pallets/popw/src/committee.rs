@@ -111,16 +111,26 @@ impl<T: Config> Pallet<T> {
 			.any(|round| Self::ensure_due(worker, &info, last.as_ref(), &round).is_ok())
 	}
 
-	/// Whether the worker may be due in a round that starts in this block. Its seed, and so whether it
-	/// starts a census, is known at the block's end.
+	/// Whether the worker may be due in a round that starts in this block, or so soon that no change counts
+	/// in it. Its seed, and so whether it starts a census, is known at the end of its first block.
 	pub(crate) fn may_be_due_soon(worker: WorkerId) -> bool {
-		let Some(Start { spot, .. }) = Starting::<T>::get() else {
+		let starting = Starting::<T>::get().map(|start| start.spot.index);
+		let mut fixed = starting
+			.into_iter()
+			.chain((NextRound::<T>::get()..Self::counts_from()).step_by(2))
+			.peekable();
+		// The keys differ from round to round. Whether it may be due does not depend on them.
+		let Some(info) = fixed
+			.peek()
+			.and_then(|round| T::Workers::info(worker, *round))
+		else {
 			return false;
 		};
-		T::Workers::info(worker, spot.index).is_some_and(|info| {
-			let state = info.standings.at(spot.index);
-			matches!(state, Some(WorkerState::Online | WorkerState::Rented))
-				|| info.forced.is_some_and(|mark| mark.round == spot.index)
+		fixed.any(|round| {
+			matches!(
+				info.standings.at(round),
+				Some(WorkerState::Online | WorkerState::Rented)
+			) || info.forced.is_some_and(|mark| mark.round == round)
 		})
 	}
 

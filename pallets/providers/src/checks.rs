@@ -213,13 +213,25 @@ impl<T: Config> Pallet<T> {
 			};
 			return (0, rented);
 		}
-		// A machine that nobody can rent at today's price earns nothing for waiting, nor does one whose floor
-		// came down for the check.
-		let waits = decided
-			&& closing.credit > 0
-			&& closing.round >= record.floor_from
-			&& Self::floor_is_within(record, T::Prices::today);
-		(if waits { closing.credit } else { 0 }, 0)
+		let idle = if decided && Self::waits(record, closing) {
+			closing.credit
+		} else {
+			0
+		};
+		(idle, 0)
+	}
+
+	/// Whether waiting is worth something: a machine that nobody can rent earns nothing for it. So it is with
+	/// one that was barred when the round started or since, one of a class that cannot be ordered, and one
+	/// whose floor is above today's price or came down for the check. Judged before a bar that is over is
+	/// cleared ([`relist`](Self::relist)).
+	fn waits(record: &RecordOf<T>, closing: &Closing) -> bool {
+		let (class, _) = record.gpus();
+		closing.credit > 0
+			&& closing.round >= record.waits_from
+			&& record.barred_until <= closing.round_start
+			&& T::Classes::is_paid(class)
+			&& Self::floor_is_within(record, T::Prices::today)
 	}
 
 	/// Judges the claim of a worker by what was verified.
@@ -372,9 +384,6 @@ impl<T: Config> Pallet<T> {
 			Self::mark_next(worker, record);
 		} else if record.forced.is_some_and(Self::is_stale) {
 			record.forced = None;
-		}
-		if record.is_gone() {
-			Self::release_all_keys(worker, record);
 		}
 		Ok(())
 	}

@@ -1,4 +1,8 @@
 //! Keys of workers: proved by their owner, unique, and in force from the next round.
+//!
+//! A deregistered worker needs its keys while something can still be held against it: a round that starts
+//! within the notice of a change sees it as it was, and its node finds it by its key. After that they are
+//! free to be taken, and stay filed under it until they are, or its record goes.
 
 use super::*;
 use kaisar_primitives::{
@@ -54,10 +58,13 @@ impl<T: Config> Pallet<T> {
 		);
 		let next_round = T::Checks::next_round();
 		let taken = |holder: Option<WorkerId>, is_it: &dyn Fn(&WorkerKeys) -> bool| {
-			holder
-				.filter(|holder| Some(*holder) != worker)
-				.and_then(Workers::<T>::get)
-				.is_some_and(|record| record.reserved_keys(next_round).any(is_it))
+			let Some(holder) = holder.filter(|holder| Some(*holder) != worker) else {
+				return false;
+			};
+			Workers::<T>::get(holder).is_some_and(|record| {
+				record.reserved_keys(next_round).any(is_it)
+					&& !(record.is_gone() && Self::ensure_unchecked(holder, &record).is_ok())
+			})
 		};
 		let by_key = WorkerByKey::<T>::get(&keys.worker);
 		ensure!(

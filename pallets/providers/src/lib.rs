@@ -8,7 +8,8 @@
 //! - **Provider**: an account that owns workers. **Worker**: one machine of it, known by its number.
 //! - **Claim**: the hardware that the provider says is there ([`WorkerSpec`]). **Profile**: what a
 //!   committee verified ([`Profile`](kaisar_primitives::Profile)).
-//! - **Mark**, or *forced*: the one check of its own that a worker is due in.
+//! - **Mark**, or *forced*: the spot round in which a worker is due once. A census of the same block checks an
+//!   idle one in its stead, fully, and uses the mark up.
 //! - **Pending time**: rented blocks since the last proof. They are worth nothing before a check proves them.
 //! - **Pool**: the owner's stake, the delegators' part, and what is unbonding of both.
 //! - **Delegator**: an account that stakes on another's worker.
@@ -383,10 +384,11 @@ pub mod pallet {
 			/// The first round in which the new state counts.
 			since: RoundIndex,
 		},
-		/// A worker became due in a solitary check.
+		/// A worker was marked: it is due once more. If it is idle, and a census starts with the spot round,
+		/// its check in the census uses the mark up.
 		WorkerForced {
 			worker: WorkerId,
-			/// The spot round of the check.
+			/// The spot round that the mark is for.
 			round: RoundIndex,
 			/// Whether the check only verifies, and credits no time.
 			verify_only: bool,
@@ -528,7 +530,8 @@ pub mod pallet {
 		NotOwner,
 		/// A key is all zeroes.
 		ZeroKey,
-		/// Another worker uses the key.
+		/// Another worker uses the key. A deregistered one uses its keys until no check can be held against it
+		/// any more: at most until the rounds are over that saw it, and its check is closed.
 		KeyInUse,
 		/// The signatures of the keys were not made for this account on this chain.
 		BadProof,

@@ -103,7 +103,7 @@ impl<T: Config> Pallet<T> {
 		let could_be_rented = Self::floor_is_within(&record, T::Prices::today);
 		let old = core::mem::replace(&mut record.price_floor, new);
 		if !could_be_rented && new < old {
-			record.floor_from = T::Checks::next_round();
+			record.waits_from = T::Checks::next_round();
 		}
 		Self::relist(worker, &mut record);
 		Workers::<T>::insert(worker, record);
@@ -180,10 +180,6 @@ impl<T: Config> Pallet<T> {
 		Self::count(record.state(), None);
 		Self::leave(worker, &mut record, WorkerState::Offline);
 		WorkersByOwner::<T>::remove(&who, worker);
-		// A check that goes on needs the keys, and frees them when it is closed.
-		if !T::Checks::is_held(worker) {
-			Self::release_all_keys(worker, &record);
-		}
 		Self::deposit_event(Event::WorkerDeregistered { worker, owner: who });
 		Self::store(worker, record)
 	}
@@ -336,7 +332,7 @@ impl<T: Config> Pallet<T> {
 			failures: 0,
 			retry_from: 0,
 			price_floor: 0,
-			floor_from: 0,
+			waits_from: 0,
 			commission: Commission::default(),
 			delegation_cap: None,
 			order: None,

@@ -170,8 +170,10 @@ impl<T: Config> Pallet<T> {
 
 	/// Lists the worker if it can be rented, and unlists it if not.
 	pub(crate) fn relist(worker: WorkerId, record: &mut RecordOf<T>) {
-		if record.barred_until <= Self::now() {
+		if record.barred_until > 0 && record.barred_until <= Self::now() {
+			// Rounds that began during the bar pay nothing for it.
 			record.barred_until = 0;
+			record.waits_from = T::Checks::next_round();
 		}
 		match (Self::can_be_rented(record), record.place.is_some()) {
 			(true, false) => Self::enter_indices(worker, record),

@@ -55,6 +55,8 @@ pub const UNBONDING: BlockNumber = 7 * DAYS;
 pub const MAX_UNBONDING: u32 = 4;
 /// Blocks of a phase, and between spot rounds.
 pub const PHASE: BlockNumber = 25;
+/// Least number of blocks between a change and the round that it counts from.
+pub const NOTICE: BlockNumber = 4;
 /// Most rented blocks that a check credits.
 pub const MAX_GAP: BlockNumber = 4_800;
 /// Idle blocks that a census stands for.
@@ -87,11 +89,16 @@ parameter_types! {
 	pub storage Epoch: EpochIndex = 0;
 	pub storage HighestPrice: Option<Balance> = None;
 	pub storage TodaysPrice: Option<Balance> = None;
+	pub storage PayUncalibrated: bool = false;
 }
 
-/// Classes 0, 1 (an H100, 10 points) and 11 (a 4090, 0.75).
+/// Classes 0, 1 (an H100, 10 points) and 11 (a 4090, 0.75). Class 1 is paid only if a test says so.
 pub struct Table;
 impl GpuClasses for Table {
+	fn is_paid(class: GpuClass) -> bool {
+		class != 1 || PayUncalibrated::get()
+	}
+
 	fn score(class: GpuClass) -> Option<u32> {
 		match class {
 			0 => Some(0),
@@ -133,6 +140,8 @@ struct State {
 	forgotten: Vec<WorkerId>,
 	/// Blocks of a phase of rounds in which it is not [`PHASE`].
 	phases: BTreeMap<RoundIndex, BlockNumber>,
+	/// The block in which the next round starts, if a test has set it.
+	next_start: Option<BlockNumber>,
 }
 
 /// The shares of each member, as Rewards was told. In storage, so that a call that fails takes them back.
@@ -157,9 +166,32 @@ fn with<R>(f: impl FnOnce(&mut State) -> R) -> R {
 pub struct Popw;
 
 impl Popw {
-	/// Starts the next spot round a phase later, and a census with it. Returns the spot round.
+	/// Moves on to so many blocks before the next round's start. Returns its spot round.
+	pub fn approach(blocks: BlockNumber) -> RoundIndex {
+		let start = with(|state| state.next_start);
+		let start = start.unwrap_or_else(|| Providers::now() + PHASE);
+		run_to(Providers::now().max(start - blocks));
+		with(|state| {
+			state.next_start = Some(start);
+			state.next_round
+		})
+	}
+
+	/// The spot round that has not started, and in which no change counts any more.
+	pub fn fixed() -> Option<RoundIndex> {
+		let now = Providers::now();
+		with(|state| {
+			let is_near = |start: &BlockNumber| *start < now + NOTICE;
+			state.next_start.filter(is_near).map(|_| state.next_round)
+		})
+	}
+
+	/// Starts the next spot round, a phase later unless a test has moved close to it, and a census with it.
+	/// Returns the spot round.
 	pub fn start_round(census: bool) -> RoundIndex {
-		run_to(Providers::now() + PHASE);
+		let start = with(|state| state.next_start.take());
+		let start = start.unwrap_or_else(|| Providers::now() + PHASE);
+		run_to(start.max(Providers::now()));
 		let round = Self::next_round();
 		let now = Providers::now();
 		with(|state| {
@@ -192,7 +224,7 @@ impl Popw {
 	}
 
 	/// The rounds that run.
-	fn running() -> Vec<RoundIndex> {
+	pub fn running() -> Vec<RoundIndex> {
 		let started: Vec<RoundIndex> = with(|state| state.starts.keys().copied().collect());
 		let now = Providers::now();
 		started
@@ -373,7 +405,8 @@ impl Popw {
 
 impl Checks for Popw {
 	fn next_round() -> RoundIndex {
-		with(|state| state.next_round)
+		let notice = if Self::fixed().is_some() { 2 } else { 0 };
+		with(|state| state.next_round) + notice
 	}
 
 	fn touch(worker: WorkerId) {
@@ -399,6 +432,14 @@ impl Checks for Popw {
 			|| Self::running()
 				.into_iter()
 				.any(|round| Self::due(worker, round).is_some())
+			|| Self::fixed().is_some_and(|round| {
+				<Providers as WorkerRegistry<AccountId>>::info(worker, round).is_some_and(|info| {
+					matches!(
+						info.standings.at(round),
+						Some(WorkerState::Online | WorkerState::Rented)
+					) || info.forced.is_some_and(|mark| mark.round == round)
+				})
+			})
 	}
 
 	fn forget(worker: WorkerId) {
@@ -417,7 +458,7 @@ impl Checks for Popw {
 	}
 
 	fn in_flight() -> Vec<RoundIndex> {
-		Self::running()
+		Self::running().into_iter().chain(Self::fixed()).collect()
 	}
 
 	fn force(worker: WorkerId) -> sp_runtime::DispatchResult {

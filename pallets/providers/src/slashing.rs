@@ -44,10 +44,12 @@ pub type SlashId = u32;
 	TypeInfo,
 )]
 pub enum SlashLevel {
-	/// Absent while `Online` or `Rented`, or an order not deployed in time: 10 % of the pool for each 24 h
-	/// since the last proof or the last block charged, at most 10 %.
+	/// Offline while `Online` or `Rented`: absent, or found offline by more than three quarters of the
+	/// committee's weight. Or an order not deployed in time. 10 % of the pool for each 24 h since the last
+	/// proof or the last block charged, at most 10 %.
 	One,
-	/// False proof in two checks in a row: 50 % for each 24 h since the first, the first 24 h at once.
+	/// False proof in two checks in a row, found by as much: 50 % for each 24 h since the first, the first
+	/// 24 h at once.
 	Two,
 	/// A serious security risk to the network: all of it, at once.
 	Three,

@@ -29,7 +29,7 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub keys: Timeline<WorkerKeys>,
 	/// How it stands, and stood.
 	pub standings: Standings,
-	/// The solitary check it is due in, if any.
+	/// Its mark, if any: the spot round that it is due in.
 	pub forced: Option<Forced>,
 	/// What was last verified.
 	pub profile: Option<Profile>,
@@ -57,10 +57,10 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	/// It is never matched below this price per GPU-hour.
 	#[codec(compact)]
 	pub price_floor: Balance,
-	/// The first round in which the floor counts for idle time, if it came down from above the day's price.
+	/// The first round that credits idle time again, after a bar or a floor above the day's price.
 	#[codec(compact)]
-	pub floor_from: RoundIndex,
-	/// The delegators' part of its reward.
+	pub waits_from: RoundIndex,
+	/// The part of its reward that all its stakers share, the owner among them.
 	pub commission: Commission,
 	/// The most that its delegators can have staked together, if its owner set a cap; more is refused.
 	pub delegation_cap: Option<Balance>,

@@ -17,7 +17,7 @@ pub struct WorkerView<AccountId> {
 	pub state: WorkerState,
 	/// The first round in which the state counts.
 	pub since: RoundIndex,
-	/// The solitary check it is due in, if any.
+	/// Its mark, if any: the spot round that it is due in.
 	pub forced: Option<Forced>,
 	/// An order can be matched with it.
 	pub listed: bool,
@@ -45,7 +45,7 @@ pub struct WorkerView<AccountId> {
 	pub rented: BlockNumber,
 	/// The start of the last round that confirmed it online.
 	pub proved_at: Option<BlockNumber>,
-	/// The delegators' share of its reward now.
+	/// The part of its reward that all its stakers share now, the owner among them.
 	pub commission: Perbill,
 	/// The commission that is announced, and the first epoch in which it counts.
 	pub next_commission: Option<(EpochIndex, Perbill)>,

@@ -1,7 +1,8 @@
 //! Weights of the calls.
 //!
 //! Worked out from what each call reads and writes, to be replaced by benchmark output
-//! (`benchmarking.rs`). Calls that touch a worker include closing a check of the largest committee.
+//! (`benchmarking.rs`). Calls that touch a worker include closing a check of the largest committee, of a
+//! rented worker: with its order's payment and its end.
 
 use core::marker::PhantomData;
 use frame_support::{
@@ -69,6 +70,16 @@ const HELD: u64 = ROUNDS + 1 + 5 * 2;
 /// worker's and the operators' scores, totals; the worker's listing by another profile, two prices, its
 /// slashes, and the rounds that run.
 const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 2 * PRICE + 3 + ROUNDS;
+/// Of each seat's operator, if the check is its first touch in an epoch: its members, a noted rate and its
+/// claim; the totals of that epoch, and what is owed. (As Rewards has it.)
+const SEATS_SETTLED: u64 = 3 * MAX_COMMITTEE as u64 + 2;
+/// Of the order that the worker serves: a payment of 12 items, and its end of 24. (As Orders has it.)
+const ORDER: u64 = 12 + 24;
+/// Items read for a score: the boost's stake, the weight without GPUs, the class and its reference, whether
+/// others are paid.
+const SCORING: u64 = 5;
+/// Items read and written by a touch of a rented worker whose check is over.
+const TOUCH: u64 = CLOSING + SEATS_SETTLED + ORDER + SCORING;
 /// Items of Rewards that are read and written when a pool is settled: its score, the epoch that runs,
 /// the totals of the one before, two sums.
 const SETTLING: u64 = 5;
@@ -85,13 +96,13 @@ fn call<D: Get<frame_support::weights::RuntimeDbWeight>>(
 		.saturating_add(D::get().reads_writes(reads + 1, writes + 1))
 }
 
-/// The same, of a call that touches the worker.
+/// The same, of a call that touches the worker: any of them can end the order of a rented one.
 fn touching<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
 	reads: u64,
 	writes: u64,
 ) -> Weight {
-	call::<D>(time, reads + CLOSING, writes + CLOSING)
+	call::<D>(time, reads + TOUCH, writes + TOUCH)
 }
 
 /// Weights on the runtime's database.
@@ -102,15 +113,15 @@ macro_rules! weights {
 	($db:ty) => {
 		fn register_worker() -> Weight {
 			// Next number, two keys and their holders, epoch, rounds, counts, owner's index; caller,
-			// pot, treasury, hold.
-			call::<$db>(TWO_SIGNATURES, 13, 9)
+			// pot, treasury, hold. What is held against two holders that were deregistered.
+			call::<$db>(TWO_SIGNATURES, 13 + 2 * HELD, 9)
 		}
 		fn update_worker() -> Weight {
 			touching::<$db>(0, 7 + HELD + LISTING, 3 + LISTING)
 		}
 		fn set_worker_keys() -> Weight {
-			// Two keys of three generations, and the holders of two.
-			touching::<$db>(TWO_SIGNATURES, 9 + HELD, 6)
+			// Two keys of three generations, and the holders of two, with what is held against them.
+			touching::<$db>(TWO_SIGNATURES, 9 + 3 * HELD, 6)
 		}
 		fn set_commission() -> Weight {
 			touching::<$db>(0, 1 + SETTLING, SETTLING)

@@ -113,3 +113,11 @@ fn the_most_draws_fit_into_a_hook() {
 		assert_eq!(state(id), closed(CloseReason::NoSuitableWorker));
 	});
 }
+
+#[test]
+fn a_call_of_providers_that_touches_pays_for_the_end_of_an_order() {
+	// Canceling touches the worker, pays its order and ends it. So does a touch that closes the check of a
+	// rented worker, and setting a cap does nothing else.
+	let ending = <() as WeightInfo>::cancel_order();
+	assert!(<() as pallet_providers::WeightInfo>::set_delegation_cap().all_gte(ending));
+}

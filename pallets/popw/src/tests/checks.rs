@@ -307,11 +307,24 @@ fn a_worker_is_held_while_something_can_be_held_against_it() {
 		run_to(32);
 		<Popw as Checks>::touch(0);
 		assert!(!held(0));
-		// In a round's first block nobody but its author knows whether it starts a census.
-		run_to(41);
-		assert!(held(1));
-		run_to(42);
-		assert!(!held(1));
+		// No change counts in a round that starts within the notice, and in its first block nobody but its
+		// author knows whether it starts a census.
+		let (spot, start) = (Popw::next_round(), 41);
+		add_worker(2, WorkerState::Pending, Some(mark(spot)));
+		add_worker(3, WorkerState::Pending, Some(mark(spot + 2)));
+		add_worker(4, WorkerState::Offline, None);
+		let holds = || [1, 2, 3, 4].map(held);
+		run_to(start - NOTICE);
+		assert_eq!(Popw::next_round(), spot);
+		assert_eq!(holds(), [false; 4]);
+		for block in start - NOTICE + 1..=start {
+			run_to(block);
+			assert_eq!(Popw::next_round(), spot + 2);
+			assert_eq!(holds(), [true, true, false, false], "block {block}");
+		}
+		// It turns out to be no census, and only the mark counts.
+		run_to(start + 1);
+		assert_eq!(holds(), [false, true, false, false]);
 	});
 	// A census that it has attested in, however long that runs.
 	ExtBuilder::default().operators(3).build_and_execute(|| {

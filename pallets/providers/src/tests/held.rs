@@ -83,3 +83,31 @@ fn a_record_that_goes_takes_its_last_check_along() {
 		assert_eq!(Workers::<Test>::get(worker), None);
 	});
 }
+
+#[test]
+fn a_round_that_is_about_to_start_holds_a_worker_that_it_sees() {
+	for blocks in 1..NOTICE {
+		ExtBuilder.build_and_execute(|| {
+			let (seen, away) = (register_online(ALICE, 1), register(ALICE, 2));
+			Popw::spot_check(away, Outcome::Offline);
+			Popw::pass();
+			let spot = Popw::approach(blocks);
+			let smaller = WorkerSpec {
+				cpu_cores: 4,
+				..SPEC
+			};
+			// Leaving counts from the round after, so this one checks it by what it claims now.
+			assert_ok!(Providers::go_offline(signed(ALICE), seen));
+			for result in [
+				Providers::update_worker(signed(ALICE), seen, smaller),
+				Providers::go_online(signed(ALICE), seen),
+			] {
+				assert_eq!(result, Err(Error::<Test>::CheckRunning.into()));
+			}
+			assert_ok!(Providers::go_online(signed(ALICE), away));
+			assert_eq!(record(away).forced.unwrap().round, spot + 2);
+			Popw::start_round(true);
+			assert!(Popw::attest(seen, spot + 1));
+		});
+	}
+}

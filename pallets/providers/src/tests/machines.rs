@@ -1,10 +1,15 @@
-//! One GPU behind three identities, each on a small server of its own: whatever its owner does, it earns
-//! for one.
+//! One GPU behind three identities, each on a small server of its own: whatever its owner does, it earns by
+//! waiting for one, and by rent for those that are rented.
 //!
 //! The GPU can run one trial at a time, and all rounds of a block have theirs at the same moment; the owner
 //! does not know when the next census comes. Its identities are always there, can attest as what they are,
-//! a server without a GPU, can bring a committee to no consensus, and can be rented by the owner's other
-//! account.
+//! a server without a GPU, can bring a committee to no consensus, and can be rented: by the owner's other
+//! account, or by a customer who does not notice that the GPU is shared.
+//!
+//! **The bound.** A check of a rented worker looks at its service, and not at its GPU. So while `k` identities
+//! are rented the GPU earns for `k + 1`: for each of them what somebody pays rent for, and for one more that
+//! shows it in the censuses. Rewards bounds the first by half of the fees (`PodFeeCap`), and the second is at
+//! most what one machine earns that waits.
 
 use super::*;
 use proptest::prelude::*;
@@ -20,7 +25,7 @@ enum Move {
 	Take(usize),
 	/// Takes all away but one, and brings that one.
 	Alone(usize),
-	/// Rents one, if that can be.
+	/// Somebody rents one, if that can be.
 	Rent(usize),
 	/// Ends its order.
 	End(usize),
@@ -56,6 +61,10 @@ struct Round {
 struct Gain {
 	/// Idle blocks that were proved with a GPU.
 	with_gpu: BlockNumber,
+	/// Rented blocks that were proved with a GPU.
+	let_with_gpu: BlockNumber,
+	/// Blocks of rent that customers paid for a GPU: those of each identity that was rented as one with it.
+	rent: BlockNumber,
 	/// Times that a worker was rented as one with a GPU.
 	rented: u32,
 	/// Checks in which the GPU ran.
@@ -144,7 +153,19 @@ fn play(workers: &[WorkerId], rounds: &[Round]) -> Gain {
 	let mut gain = Gain::default();
 	for round in rounds {
 		act(workers, round.owner, &mut gain);
+		// Each rented worker is drawn in each round, which is as often as it can be.
+		let before = Providers::now();
+		let is_let = |worker: &&WorkerId| state(**worker) == WorkerState::Rented;
+		for worker in workers.iter().filter(is_let) {
+			assert_ok!(<Popw as Checks>::force(*worker));
+		}
 		let spot = Popw::start_round(round.census);
+		let let_out = workers
+			.iter()
+			.filter(is_let)
+			.filter(|id| has_gpu(**id))
+			.count();
+		gain.rent += (Providers::now() - before) * let_out as u32;
 		gain.censuses += u32::from(round.census);
 		let due: Vec<(WorkerId, RoundIndex)> = workers
 			.iter()
@@ -188,10 +209,17 @@ fn play(workers: &[WorkerId], rounds: &[Round]) -> Gain {
 			let proved = Popw::close(worker, outcome);
 			if proved.profile.gpu_count > 0 {
 				gain.with_gpu += proved.idle;
+				gain.let_with_gpu += proved.rented;
 			}
 		}
 		// Everyone who did not attest is reported, in the phase after.
+		let let_out = workers
+			.iter()
+			.filter(is_let)
+			.filter(|id| has_gpu(**id))
+			.count();
 		run_to(Providers::now() + PHASE - 1);
+		gain.rent += (PHASE - 1) * let_out as u32;
 		for (worker, index) in missing {
 			gain.found += u32::from(Popw::absent(worker, index));
 		}
@@ -243,6 +271,52 @@ fn three_identities_earn_no_more_than_one() {
 				assert!(gain.found > 0);
 				assert!(workers.iter().any(|id| record(*id).queued.is_pending()));
 			}
+		});
+	}
+}
+
+/// Not excluded: customers who rent some of the identities do not see that the GPU is shared, nor that it
+/// runs the trials of another. It earns what they pay rent for, and what one machine earns that waits.
+#[test]
+fn a_gpu_earns_for_each_identity_that_is_rented_and_for_one_that_waits() {
+	for rented in 0..=WORKERS {
+		ExtBuilder.build_and_execute(|| {
+			let workers = three_workers();
+			// It shows the GPU for one after the other, until all of them are verified.
+			let verified: Vec<Round> =
+				rounds(WORKERS, |_| Move::Wait, Excuse::NoConsensus).collect();
+			play(&workers, &verified);
+			assert!(workers.iter().all(|id| has_gpu(*id)));
+			let start = Providers::now();
+			let last = WORKERS - 1;
+			let hire: Vec<Round> = (0..24)
+				.map(|i| Round {
+					owner: if i < rented {
+						Move::Rent(i)
+					} else {
+						Move::Wait
+					},
+					census: i % 4 == 3,
+					served: last,
+					excuse: Excuse::NoConsensus,
+				})
+				.collect();
+			let gain = play(&workers, &hire);
+			assert_eq!(gain.rented, rented as u32);
+			let idle = if rented < WORKERS {
+				gain.censuses * INTERVAL
+			} else {
+				0
+			};
+			assert_eq!((gain.with_gpu, gain.found), (idle, 0));
+			// All rent but that since the last round, and that of the rounds before the last one was taken.
+			let blocks = Providers::now() - start;
+			let most = blocks * rented as u32;
+			assert!(gain.let_with_gpu <= gain.rent && gain.rent <= most);
+			assert!(
+				gain.let_with_gpu >= (blocks - 6 * PHASE) * rented as u32,
+				"{gain:?}"
+			);
 		});
 	}
 }
@@ -319,14 +393,16 @@ proptest! {
 	})]
 
 	#[test]
-	fn no_strategy_earns_more_than_one_machine(
+	fn no_strategy_earns_more_than_one_machine_and_the_rents(
 		rounds in prop::collection::vec(round(), 1..80)
 	) {
 		ExtBuilder.build().execute_with(|| {
 			let workers = three_workers();
 			let gain = play(&workers, &rounds);
-			// What an honest machine earns that waits, and nothing in between two censuses.
+			// What an honest machine earns that waits, and nothing in between two censuses; and beside that
+			// only what customers pay rent for.
 			assert!(gain.with_gpu <= gain.censuses * INTERVAL, "{gain:?}");
+			assert!(gain.let_with_gpu <= gain.rent, "{gain:?}");
 			// Before each rental the GPU was shown for that identity.
 			assert!(gain.rented <= gain.shown, "{gain:?}");
 		});

@@ -1,5 +1,6 @@
 //! Tests, by call.
 
+mod barred;
 mod charges;
 mod checks;
 mod claims;

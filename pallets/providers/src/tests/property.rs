@@ -62,6 +62,9 @@ enum Op {
 		owner: AccountId,
 		worker: u32,
 	},
+	Approach {
+		blocks: u8,
+	},
 	Round {
 		census: bool,
 	},
@@ -181,6 +184,7 @@ fn op() -> impl Strategy<Value = Op> {
 		4 => (anyone(), worker(), any::<u32>())
 			.prop_map(|(owner, worker, amount)| Op::Unstake { owner, worker, amount }),
 		4 => (anyone(), worker()).prop_map(|(owner, worker)| Op::Withdraw { owner, worker }),
+		2 => (1u8..6).prop_map(|blocks| Op::Approach { blocks }),
 		6 => any::<bool>().prop_map(|census| Op::Round { census }),
 		6 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Attest { worker, back }),
 		2 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Absent { worker, back }),
@@ -229,6 +233,20 @@ fn tell(what: impl FnOnce() -> sp_runtime::DispatchResult) {
 fn root(call: Call<Test>) {
 	let done = dispatch(RuntimeCall::Providers(call), RuntimeOrigin::root());
 	assert_ne!(done, Err(Error::<Test>::Defensive.into()));
+}
+
+/// A worker that is due in a round is found by the keys that count in it, deregistered or not. (Keys that were
+/// replaced may be another's.)
+fn due_workers_have_their_keys() {
+	for (worker, record) in Workers::<Test>::iter() {
+		for round in Popw::running() {
+			if record.keys.now.since <= round && Popw::due(worker, round).is_some() {
+				let WorkerKeys { worker: key, agent } = record.keys.now.value.clone();
+				assert_eq!(WorkerByKey::<Test>::get(key), Some(worker));
+				assert_eq!(WorkerByAgent::<Test>::get(agent), Some(worker));
+			}
+		}
+	}
 }
 
 /// Does the operation; calls may fail, and then change nothing.
@@ -346,6 +364,10 @@ fn run(op: Op) {
 			},
 		),
 		Op::Withdraw { owner, worker } => (owner, Call::withdraw_unbonded { worker }),
+		Op::Approach { blocks } => {
+			Popw::approach(blocks.into());
+			return;
+		}
 		Op::Round { .. } => unreachable!("a round is started with the workers' past"),
 		Op::Attest { worker, back } => {
 			if let Some(round) = round(back) {
@@ -457,6 +479,7 @@ proptest! {
 				}
 				past.follow();
 				Providers::do_try_state().unwrap_or_else(|broken| panic!("{op:?}: {broken:?}"));
+				due_workers_have_their_keys();
 				assert_eq!(pallet_balances::TotalIssuance::<Test>::get(), issuance);
 				// The pot holds exactly what the pools say.
 				let records: Vec<_> = Workers::<Test>::iter().collect();

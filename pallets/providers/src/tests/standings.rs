@@ -4,10 +4,12 @@
 use super::*;
 use std::collections::BTreeMap;
 
-/// How workers stood when each round started, unless a check has found them offline since.
+/// How workers stood when changes last counted in each round, unless a check has found them offline since.
 #[derive(Default)]
 pub struct Past {
 	stood: BTreeMap<(WorkerId, RoundIndex), WorkerState>,
+	/// The first round that is not noted.
+	next: RoundIndex,
 }
 
 impl Past {
@@ -19,6 +21,9 @@ impl Past {
 				self.stood
 					.retain(|(other, round), _| *other != worker || runs(*round));
 			}
+		}
+		if let Some(spot) = Popw::fixed() {
+			self.note(spot);
 		}
 		let in_flight = <Popw as Checks>::in_flight();
 		for (worker, record) in Workers::<Test>::iter() {
@@ -40,8 +45,17 @@ impl Past {
 	/// The next round starts.
 	pub fn start(&mut self, census: bool) {
 		let spot = Popw::start_round(census);
+		self.note(spot);
+	}
+
+	/// No change counts in a round any more, nor in a census that starts with it.
+	fn note(&mut self, spot: RoundIndex) {
+		if spot < self.next {
+			return;
+		}
+		self.next = spot + 2;
 		for (worker, record) in Workers::<Test>::iter() {
-			for round in spot..=spot + u32::from(census) {
+			for round in [spot, spot + 1] {
 				self.stood.insert((worker, round), record.state());
 			}
 		}
