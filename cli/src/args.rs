@@ -196,7 +196,7 @@ pub enum Command {
 		/// The worker.
 		worker: u32,
 	},
-	/// Sets the price per GPU-hour below which a worker is never rented out.
+	/// Sets the price per GPU-hour (per core-hour without a GPU) below which a worker is never rented out.
 	SetPrice {
 		/// The worker.
 		worker: u32,
@@ -212,7 +212,7 @@ pub enum Command {
 		#[arg(value_name = "KAI")]
 		most: Kai,
 	},
-	/// Sets the delegators' share of a worker's reward.
+	/// Sets the part of a worker's reward that all who stake on it share, its owner included.
 	SetCommission {
 		/// The worker.
 		worker: u32,

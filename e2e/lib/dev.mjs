@@ -12,8 +12,8 @@ import { KAI } from './formulas.mjs';
 import { Node, binary } from './node.mjs';
 import * as scale from './scale.mjs';
 
-/** The smallest machine that the network rents out: the lowest tiers, no GPU. The short benchmark of development
- * does not tell a smaller one apart. */
+/** The smallest machine that the network rents out, no GPU and no memory worth a tier: what any machine supports,
+ * however busy it is. The short benchmark of development does not tell fewer cores apart. */
 export const MODEST = {
 	arch: 'Amd64',
 	cpuCores: 4,
@@ -23,7 +23,7 @@ export const MODEST = {
 	driver: 0,
 	gpuClass: 0,
 	gpuCount: 0,
-	memoryGb: 4,
+	memoryGb: 1,
 	region: '0x4445',
 	uploadMbps: 75,
 };

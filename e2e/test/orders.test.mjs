@@ -23,7 +23,7 @@ const REQUIREMENT = {
 	minBandwidth: 0,
 	minCpu: 1,
 	minDisk: 1,
-	minMemory: 1,
+	minMemory: 0,
 	region: '0x4445',
 	arch: null,
 	minDriver: null,

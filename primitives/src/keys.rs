@@ -99,7 +99,8 @@ pub fn possession_payload<AccountId: Encode>(
 }
 
 /// What a worker's agent signs for each checker before it serves it, its *receipt*:
-/// `H(b"kaisar/receipt", genesis hash, round, round's seed, worker, checker's key)`. It annuls a strike.
+/// `H(b"kaisar/receipt", genesis hash, round, seed of the round's trial, worker, checker's key)`. It annuls a
+/// strike.
 pub fn receipt_payload(
 	genesis: H256,
 	round: RoundIndex,

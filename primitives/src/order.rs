@@ -260,7 +260,7 @@ pub enum CloseReason {
 	NoSuitableWorker,
 	/// Its time is over.
 	Expired,
-	/// The customer cancelled it.
+	/// The customer canceled it.
 	Cancelled,
 	/// It could not be deployed by the customer's fault.
 	ImageFailed,

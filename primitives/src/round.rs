@@ -8,7 +8,7 @@ use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::BoundedVec;
 
-/// Most seats that a committee can have, whatever the parameter says.
+/// Largest weight that a parameter can ask of a committee, and so the most operators with a seat.
 pub const MAX_COMMITTEE: u32 = 15;
 /// Most votes in a batch.
 pub const MAX_BATCH: u32 = 64;
@@ -27,7 +27,7 @@ pub const MAX_BATCH: u32 = 64;
 	TypeInfo,
 )]
 pub enum RoundKind {
-	/// Starts every phase length; checks who is forced, and some of the rented workers.
+	/// Starts every phase length; checks marked workers, and some of the rented ones.
 	Spot,
 	/// Checks all idle online workers at the same moment.
 	Census,

@@ -46,7 +46,7 @@ pub struct WorkerSpec {
 	pub gpu_class: GpuClass,
 	/// Number of GPUs; 0 exactly where the class is 0.
 	pub gpu_count: u8,
-	/// CPU cores.
+	/// Hardware threads.
 	pub cpu_cores: u16,
 	/// Memory in GB.
 	pub memory_gb: u32,
@@ -159,7 +159,8 @@ pub enum WorkerState {
 /// worker as it stood at the round's start, so every change of state names the next round.
 pub type Standings = Timeline<WorkerState>;
 
-/// A mark: the one solitary check a worker is due in, outside any census.
+/// A mark: the check of its own in which a worker is due. A full check in a census that starts with that round
+/// uses it up, too.
 #[derive(
 	Clone,
 	Copy,
@@ -175,7 +176,7 @@ pub type Standings = Timeline<WorkerState>;
 pub struct Forced {
 	/// The spot round in which it is due.
 	pub round: RoundIndex,
-	/// It only verifies: the worker was not rented when it was marked, so the check proves no time.
+	/// The worker was not rented when it was marked: the check verifies its hardware and proves no time.
 	pub verify_only: bool,
 }
 

@@ -390,14 +390,22 @@ fn a_proxy_gives_nobody_more_than_it_may_itself() {
 			}
 		}
 	}
-	let stake = RuntimeCall::Providers(pallet_providers::Call::stake {
-		worker: 7,
-		amount: KAI,
-	});
-	assert_eq!(
-		all.map(|proxy| proxy.filter(&stake)),
-		[true, false, false, false]
-	);
+	let spends = |call: &RuntimeCall| {
+		matches!(
+			call,
+			RuntimeCall::Providers(
+				pallet_providers::Call::stake { .. }
+					| pallet_providers::Call::register_worker { .. }
+			) | RuntimeCall::Rewards(pallet_rewards::Call::redeem { .. })
+		)
+	};
+	for call in every_call().iter().filter(|call| spends(call)) {
+		assert_eq!(
+			all.map(|proxy| proxy.filter(call)),
+			[true, false, false, false],
+			"{call:?}"
+		);
+	}
 }
 
 #[test]
@@ -485,6 +493,22 @@ fn an_epoch_ends_and_emits_within_its_block() {
 		// 70 % of 200 blocks at 15 KAI were minted; the validators' part waits for staking. The
 		// reserve moves, it is not minted.
 		assert_eq!(Balances::total_issuance() - issued, 2_100 * KAI);
+	});
+}
+
+#[test]
+fn hooks_after_extrinsics_draw_from_what_nobody_knew_before_the_block() {
+	use kaisar_primitives::BlockSeed;
+	on_preset("development", || {
+		for number in 1..4 {
+			begin_block(number, 150_000_000 + u64::from(number));
+			let before = Popw::seed_of(number - 1);
+			// As `on_idle` sees it.
+			let running = <Popw as BlockSeed>::running();
+			assert!(running.is_some() && running != before);
+			Executive::finalize_block();
+			assert_eq!(Popw::seed_of(number), running);
+		}
 	});
 }
 

@@ -82,7 +82,7 @@ pub struct Which {
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// Its seed.
+	/// The seed of its trial.
 	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,

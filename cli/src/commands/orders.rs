@@ -281,7 +281,7 @@ pub async fn extend(
 /// Cancels an order.
 pub async fn cancel(context: &Context, order: u32) -> Result<()> {
 	let call = dynamic::transaction("Orders", "cancel_order", (order,));
-	act(context, order, &call, "is cancelled").await
+	act(context, order, &call, "is canceled").await
 }
 
 /// Reports an issue.

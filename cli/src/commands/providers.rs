@@ -277,10 +277,11 @@ pub async fn set_delegation_cap(context: &Context, worker: u32, most: Kai) -> Re
 	act(context, worker, &call, json!({ "most": most }), text).await
 }
 
-/// Sets the delegators' share.
+/// Sets the part of the reward that all stakers share.
 pub async fn set_commission(context: &Context, worker: u32, commission: Share) -> Result<()> {
 	let call = dynamic::transaction("Providers", "set_commission", (worker, commission));
-	let text = format!("delegators of worker {worker} get {commission} after a whole epoch");
+	let text =
+		format!("stakers of worker {worker} share {commission} of its reward after a whole epoch");
 	act(
 		context,
 		worker,

@@ -160,7 +160,7 @@ pub async fn worker(context: &Context, id: u32) -> Result<()> {
 			.maybe("At most", worker.delegation_cap.map(kai))
 			.maybe("Unbonding", some(worker.unbonding))
 			.maybe("To be slashed", some(worker.queued))
-			.add("Delegators get", worker.commission)
+			.add("Stakers share", worker.commission)
 			.maybe(
 				"",
 				worker

@@ -56,9 +56,9 @@ chain_types! {
 		pub rented: u32,
 		/// The start of the last round that confirmed it.
 		pub proved_at: Option<u32>,
-		/// The delegators' share of its reward.
+		/// The part of its reward that all stakers share, the owner included.
 		pub commission: Share,
-		/// The one that is announced, and from which epoch on.
+		/// The commission that is announced, and from which epoch on.
 		pub next_commission: Option<(u32, Share)>,
 		/// It is not matched below this price per GPU-hour.
 		pub price_floor: Kai,

@@ -58,7 +58,7 @@ pub struct Strike {
 	pub at: u64,
 	/// The block in which the first of them was found.
 	pub block: BlockNumber,
-	/// The round's seed. Kept, as the round's record may be gone before the strike is final.
+	/// The seed of the round's trial. Kept, as the round's record may be gone before the strike is final.
 	pub seed: H256,
 	/// The operator's checker key in that round. Kept, as the operator may have others by then.
 	pub key: sp_core::sr25519::Public,

@@ -779,8 +779,8 @@ pub mod pallet {
 		/// - `round`: the round of the vote. It has one check of the worker, in which at most one vote is
 		///   alone.
 		/// - `receipt`: the ed25519 signature of the worker's agent over
-		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the round's seed and the
-		///   checker key in force in the round.
+		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the
+		///   round's trial and the checker key in force in the round.
 		///
 		/// ## Errors
 		/// - [`Error::NoStrike`].

@@ -27,7 +27,7 @@ pub(crate) struct Annulled<T: Config> {
 impl<T: Config> Pallet<T> {
 	/// Notes a lone vote "online" of the operator, and bans its account if it was one too many.
 	///
-	/// A strike that nobody could annul is none: the round's seed and the worker's agent must be
+	/// A strike that nobody could annul is none: the trial's seed and the worker's agent must be
 	/// known. They are, as such a check is closed by its last reveal, in its round.
 	pub(crate) fn strike(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
 		let Some(record) = Operators::<T>::get(operator).defensive() else {

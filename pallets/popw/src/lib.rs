@@ -425,7 +425,7 @@ pub mod pallet {
 		/// ## Parameters
 		/// - `worker`: the worker, which must be due in the round.
 		/// - `round`: the round, in its attest part.
-		/// - `root`: the root of everything that the benchmark computed from the round's seed.
+		/// - `root`: the root of everything that the benchmark computed from the trial's seed.
 		/// - `signature`: the worker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/attest", genesis hash, seed, worker, round, root)`.
 		///

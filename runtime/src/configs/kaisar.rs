@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
 	AccountId, Balance, Balances, Checkers, Licenses, Orders, Popw, Providers, Rewards, Runtime,
-	RuntimeCall, RuntimeHoldReason, Timestamp,
+	RuntimeCall, RuntimeHoldReason, System, Timestamp,
 	constants::{RuntimeBlockWeights, deposit},
 	fees,
 };
@@ -24,6 +24,7 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{BlockNumber, DAYS, KAI};
+use sp_consensus_babe::digests::CompatibleDigestItem;
 use sp_runtime::Perbill;
 
 parameter_types! {
@@ -57,12 +58,21 @@ parameter_types! {
 	pub TreasuryAccount: AccountId = fees::treasury();
 }
 
-/// The VRF output of the block that is being finalised.
+/// The VRF output in the header of the running block. It is there from the block's first hook to its last, other
+/// than what `pallet-babe` keeps, which is that of the block before until the block ends.
 pub struct VrfOutput;
 
 impl Get<Option<[u8; 32]>> for VrfOutput {
 	fn get() -> Option<[u8; 32]> {
-		pallet_babe::AuthorVrfRandomness::<Runtime>::get()
+		System::digest()
+			.logs
+			.iter()
+			.find_map(|log| CompatibleDigestItem::as_babe_pre_digest(log))
+			.and_then(|digest| {
+				digest
+					.vrf_signature()
+					.map(|vrf| vrf.pre_output.0.to_bytes())
+			})
 	}
 }
 
@@ -192,11 +202,14 @@ impl pallet_orders::Config for Runtime {
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
 	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
-	// among them, and stays there for a week.
+	// among them, and stays there for a week; a worker may be registered with keys of the proxy's, to be slashed.
 	if matches!(
 		call,
 		Call::Rewards(pallet_rewards::Call::redeem { .. })
-			| Call::Providers(pallet_providers::Call::stake { .. })
+			| Call::Providers(
+				pallet_providers::Call::stake { .. }
+					| pallet_providers::Call::register_worker { .. }
+			)
 	) {
 		return proxy == ProxyType::Any;
 	}

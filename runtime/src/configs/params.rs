@@ -54,13 +54,13 @@ pub mod dynamic_params {
 		/// Blocks of each of a spot round's phases, and between two spot rounds.
 		#[codec(index = 0)]
 		pub static PhaseLength: BlockNumber = 25;
-		/// Spot rounds between two census rounds, on average.
+		/// A spot round in which no census runs starts one with chance 1 in this number.
 		#[codec(index = 1)]
 		pub static CheckPeriod: u32 = 48;
 		/// Checks that a census phase of one `PhaseLength` is meant to carry.
 		#[codec(index = 2)]
 		pub static MaxDue: u32 = 40_000;
-		/// Seats of a committee.
+		/// Weight that a committee's seats have together, at least.
 		#[codec(index = 3)]
 		pub static CommitteeSize: u8 = 5;
 		/// How much work the benchmark is.
@@ -69,11 +69,10 @@ pub mod dynamic_params {
 		/// Blocks from a round's start to its trial, in which agents prepare; at most `PhaseLength`.
 		#[codec(index = 5)]
 		pub static TrialOffset: BlockNumber = 20;
-		/// The fewest operators of a committee that decides; at most `CommitteeSize`.
+		/// The fewest operators with a seat in a committee that decides; at most `CommitteeSize`.
 		#[codec(index = 6)]
 		pub static MinOperators: u8 = 3;
-		/// Spot rounds in which a rented worker is checked once on average, of which one check can prove the
-		/// time.
+		/// Mean intervals between two checks of a rented worker whose time one check can prove, at most.
 		#[codec(index = 7)]
 		pub static GapPeriods: u32 = 7;
 	}
@@ -91,8 +90,8 @@ pub mod dynamic_params {
 		/// How the workers' part is divided between PoC and PoD.
 		#[codec(index = 2)]
 		pub static Ratio: kaisar_math::reward::Ratio = kaisar_math::reward::Ratio::Automatic;
-		/// What a worker earns for rented blocks of an epoch is at most this times the protocol fees of its
-		/// orders.
+		/// Most that a worker earns for the rented blocks of an epoch, PoC and PoD together, as a part of the
+		/// protocol fees of its orders.
 		#[codec(index = 3)]
 		pub static PodFeeCap: FixedU128 = FixedU128::from_rational(1, 2);
 		/// For how many epochs totals are kept.
@@ -121,7 +120,7 @@ pub mod dynamic_params {
 		/// Blocks for which a worker is not matched after it could not deploy by its provider's fault.
 		#[codec(index = 2)]
 		pub static BarBlocks: BlockNumber = 300;
-		/// Draws for a match.
+		/// Workers that fit after which a match draws no more; four times as many are drawn at most.
 		#[codec(index = 3)]
 		pub static MatchDraws: u32 = 8;
 		/// The bond of a report that a machine does not serve.
@@ -136,7 +135,7 @@ pub mod dynamic_params {
 			month: Perbill::from_percent(90),
 			quarter: Perbill::from_percent(80),
 		};
-		/// Blocks after which is looked again at an order whose last check has not come.
+		/// Blocks between two looks at an order whose last check has not come.
 		#[codec(index = 7)]
 		pub static ClosingTimeout: BlockNumber = 150;
 		/// Blocks for which a closed order can still be looked up.
