@@ -57,7 +57,7 @@ const COPY_MB_S: u128 = 54_000;
 /// ```
 /// use kaisar_math::separation::turns;
 /// // An H200 at 60 and 85 % of its peaks: 1.3 ms a turn
-/// assert_eq!(turns(1_187_400, 4_080_000), Some(7_643));
+/// assert_eq!(turns(1_187_400, 4_080_000), Some(7_644));
 /// ```
 pub fn turns(int8_gops: u32, walk_mb_s: u32) -> Option<u32> {
 	// Both in picoseconds: at most 10¹⁵ each.
