@@ -8,6 +8,7 @@
 //! | [`emission`] | how much KAI each block emits, the checkers' reserve, the split, the cap |
 //! | [`tiers`] | from measured bandwidth, cores, memory and disk to a tier 0 … 4 |
 //! | [`classes`] | the GPU classes: ids, names, scores, peak figures, what they are held to |
+//! | [`separation`] | which cheaper GPU passes for a class, and how many weaker ones a stronger one shows |
 //! | [`score`] | hardware, boost, the scores of workers and checkers |
 //! | [`price`] | the price of a machine, by the hour and by the block |
 //! | [`reward`] | pots, ratio, shares of a pot, the cap of rented time, vKAI terms, fees |
@@ -43,6 +44,7 @@ pub mod price;
 pub mod reward;
 pub mod rounds;
 pub mod score;
+pub mod separation;
 pub mod stake;
 pub mod tiers;
 

@@ -282,6 +282,37 @@ mod tests {
 	}
 
 	#[test]
+	fn every_machine_weighs_four_times_as_much_rented_as_idle() {
+		let table = ScoreTable::default();
+		for (cpu, class_score) in [(1, 0), (2, 0), (3, 0), (4, 0), (1, 75)] {
+			let machine = Hardware {
+				bandwidth: 2,
+				cpu,
+				memory: cpu,
+				disk: cpu,
+				class_score,
+				gpu_count: 1,
+			};
+			let poc = table.poc(7_200, BOOST_ONE, &machine, CPU_ONLY).unwrap();
+			let pod = table.pod(7_200, BOOST_ONE, &machine, CPU_ONLY).unwrap();
+			assert!(poc > 0 && pod.abs_diff(3 * poc) <= 3, "{machine:?}");
+			// Without `w` in PoD four cores would weigh 968 times as much.
+			let (part, whole) = machine.weight(CPU_ONLY);
+			let bare = 1 + 3 * whole / part;
+			assert_eq!(
+				bare,
+				match (class_score, cpu) {
+					(0, 1) => 968,
+					(0, 2) => 121,
+					(0, 3) => 61,
+					(0, 4) => 31,
+					_ => 4,
+				}
+			);
+		}
+	}
+
+	#[test]
 	fn boost_has_its_bounds() {
 		assert_eq!(boost(0, MAX_STAKE), BOOST_ONE);
 		assert_eq!(boost(MAX_STAKE / 2, MAX_STAKE), BOOST_ONE * 3 / 2);

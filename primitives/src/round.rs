@@ -2,6 +2,7 @@
 
 use crate::{Balance, BlockNumber, Profile, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use core::ops::RangeInclusive;
 use frame_support::pallet_prelude::ConstU32;
 use scale_info::TypeInfo;
 use sp_core::H256;
@@ -72,6 +73,45 @@ pub struct BenchParams {
 	pub disk_mib: u32,
 	/// Seconds of a bandwidth measurement, of which the first fifth is dropped.
 	pub bandwidth_secs: u8,
+}
+
+impl BenchParams {
+	/// Limits of `n`, which is also a multiple of the least.
+	pub const N: RangeInclusive<u32> = 64..=16_384;
+	/// Limits of `steps`.
+	pub const STEPS: RangeInclusive<u32> = 1..=4_096;
+	/// Limits of `samples`.
+	pub const SAMPLES: RangeInclusive<u16> = 1..=1_024;
+	/// Limits of `cpu_segments`.
+	pub const CPU_SEGMENTS: RangeInclusive<u32> = 1..=65_536;
+	/// Limits of `bandwidth_secs`.
+	pub const BANDWIDTH_SECS: RangeInclusive<u8> = 0..=60;
+
+	/// Returns the same with each figure within its limits. An agent refuses work outside them, and whoever
+	/// runs no benchmark fails the check: a wrong value would suspend every worker.
+	///
+	/// ```
+	/// use kaisar_primitives::BenchParams;
+	/// let bench = BenchParams { n: 1_000, samples: 0, ..Default::default() };
+	/// assert_eq!((bench.held().n, bench.held().samples), (960, 1));
+	/// assert_eq!(BenchParams::default().held(), BenchParams::default());
+	/// ```
+	pub fn held(self) -> Self {
+		fn within<N: Ord + Copy>(value: N, limits: RangeInclusive<N>) -> N {
+			value.clamp(*limits.start(), *limits.end())
+		}
+		let n = within(self.n, Self::N);
+		Self {
+			n: n.saturating_sub(n % Self::N.start()),
+			steps: within(self.steps, Self::STEPS),
+			samples: within(self.samples, Self::SAMPLES),
+			cpu_segments: within(self.cpu_segments, Self::CPU_SEGMENTS),
+			// An agent takes what is claimed, where that is less.
+			memory_mib: self.memory_mib,
+			disk_mib: self.disk_mib,
+			bandwidth_secs: within(self.bandwidth_secs, Self::BANDWIDTH_SECS),
+		}
+	}
 }
 
 impl Default for BenchParams {

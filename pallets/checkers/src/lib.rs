@@ -155,7 +155,7 @@ pub mod pallet {
 		/// The time of day, in milliseconds.
 		type Time: Time<Moment = u64>;
 
-		/// The deposit of an operator: 100 KAI. *Param.*
+		/// The deposit of an operator: 100 KAI; at least `RecordDeposit`. *Param.*
 		type Deposit: Get<BalanceOf<Self>>;
 
 		/// The part of the deposit that stays on hold until the record is pruned: 1 KAI. A deposit is never

@@ -155,7 +155,7 @@ pub mod pallet {
 		/// The protocol's part of a payment. *Param.*
 		type ProtocolFee: Get<Perbill>;
 
-		/// The KAI held for a report of an issue. *Param.*
+		/// The KAI held for a report of an issue. Who cannot pay it is refused. *Param.*
 		type IssueBond: Get<Balance>;
 
 		/// Blocks that a worker has for deploying, unless the order names others; held to

@@ -8,10 +8,7 @@
 //! provide the same tag, so the pool keeps one.
 
 use crate::{checks::signing_payload, pallet::*, *};
-use frame_support::{
-	pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight},
-	traits::Get,
-};
+use frame_support::pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight};
 use kaisar_primitives::{
 	BlockNumber, OperatorId, RoundIndex, Votes, WorkerId,
 	authorized::{self, genesis, refusal, verify},
@@ -147,7 +144,7 @@ impl<T: Config> Pallet<T> {
 		// A tag a worker, so that lists which overlap do not fill a block together.
 		let mut valid = ValidTransaction::with_tag_prefix("popw/finalize")
 			.priority(TransactionPriority::MAX / 2)
-			.longevity(u64::from(T::PhaseLength::get().max(1)))
+			.longevity(u64::from(Self::phase_length()))
 			.propagate(true);
 		for worker in workers {
 			valid = valid.and_provides(worker);

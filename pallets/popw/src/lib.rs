@@ -55,6 +55,7 @@ mod checks;
 mod commitments;
 mod committee;
 pub mod ocw;
+pub mod params;
 mod rental;
 mod rounds;
 mod tally;
@@ -93,8 +94,6 @@ pub const MAX_IN_FLIGHT: u32 = 8;
 /// A change counts from the first spot round that starts at least this many blocks after it. So the author
 /// of the last blocks before a start, who may know its seed, gains nothing by putting calls into them.
 pub const NOTICE: u32 = 4;
-/// Maximum of `PhaseLength`, in blocks: four hours. A wrong value is over after that.
-pub const MAX_PHASE_LENGTH: u32 = 1_200;
 /// Maximum length of a census' phase, in blocks: two days.
 pub const MAX_CENSUS_PHASE: u32 = 14_400;
 /// Workers in a page of a round's list.
@@ -161,29 +160,33 @@ pub mod pallet {
 		type VrfOutput: Get<Option<[u8; 32]>>;
 
 		/// Blocks of a spot round's attest, commit and reveal part, each, and between the starts of two spot
-		/// rounds; 1 … [`MAX_PHASE_LENGTH`].
+		/// rounds; held to [`params::PHASE_LENGTH`]. *Param.*
 		type PhaseLength: Get<BlockNumber>;
 
-		/// Blocks of a round's prepare part, from its start to its trial; at most `PhaseLength`, so that no
-		/// more than four spot rounds are in flight.
+		/// Blocks of a round's prepare part, from its start to its trial; held to `PhaseLength`, so that
+		/// no more than four spot rounds are in flight. *Param.*
 		type TrialOffset: Get<BlockNumber>;
 
-		/// A spot round in which no census runs starts one with chance 1 in so many.
+		/// A spot round in which no census runs starts one with chance 1 in so many; held to
+		/// [`params::CHECK_PERIOD`]. *Param.*
 		type CheckPeriod: Get<u32>;
 
-		/// Mean intervals between two checks of a rented worker for which one check credits it at most.
+		/// Mean intervals between two checks of a rented worker for which one check credits it at most;
+		/// held to [`params::GAP_PERIODS`]. *Param.*
 		type GapPeriods: Get<u32>;
 
-		/// Checks that a census phase of one `PhaseLength` is meant to carry.
+		/// Checks that a census phase of one `PhaseLength` is meant to carry; held to
+		/// [`params::MAX_DUE`]. *Param.*
 		type MaxDue: Get<u32>;
 
-		/// The weight that a committee is meant to have; 1 … `MAX_COMMITTEE`.
+		/// The weight that a committee is meant to have; held to [`params::COMMITTEE_SIZE`].
+		/// *Param.*
 		type CommitteeSize: Get<u8>;
 
-		/// The least number of operators that decide; at most `CommitteeSize`.
+		/// The least number of operators that decide; held to 1 … `CommitteeSize`. *Param.*
 		type MinOperators: Get<u8>;
 
-		/// The amount of work in the benchmark.
+		/// The amount of work in the benchmark; held to what agents do ([`BenchParams::held`]). *Param.*
 		type Bench: Get<BenchParams>;
 
 		/// Weights of the calls.

@@ -7,9 +7,7 @@ use frame_support::{defensive, traits::Get};
 use kaisar_math::rounds::{
 	census_chance, census_interval, census_phase, rented_chance, rented_gap,
 };
-use kaisar_primitives::{
-	BlockNumber, BlockSeed, MAX_COMMITTEE, RoundIndex, RoundKind, Seats, WorkerRegistry,
-};
+use kaisar_primitives::{BlockNumber, BlockSeed, RoundIndex, RoundKind, Seats, WorkerRegistry};
 use sp_core::H256;
 use sp_io::hashing::blake2_256;
 use sp_runtime::{BoundedVec, SaturatedConversion};
@@ -44,11 +42,6 @@ impl<T: Config> Pallet<T> {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// Blocks between the starts of two spot rounds.
-	pub(crate) fn phase_length() -> BlockNumber {
-		T::PhaseLength::get().clamp(1, MAX_PHASE_LENGTH)
-	}
-
 	/// Notes the network's numbers at the start of this block, and returns those that a round which starts
 	/// in it takes: without what the last [`NOTICE`] − 1 blocks changed.
 	pub(crate) fn note_numbers() -> Numbers {
@@ -76,7 +69,7 @@ impl<T: Config> Pallet<T> {
 		}
 		let index = NextRound::<T>::get();
 		let phase_length = Self::phase_length();
-		let trial = now.saturating_add(T::TrialOffset::get().min(phase_length));
+		let trial = now.saturating_add(Self::trial_offset());
 		// After `PhaseLength` was lowered, a round waits until it fits: the round before it in its lane of
 		// commitments is over when its own commitments begin, and a place is free for it and a census.
 		let running = Self::in_flight(now);
@@ -89,20 +82,19 @@ impl<T: Config> Pallet<T> {
 			return false;
 		}
 
-		let committee_size = T::CommitteeSize::get().clamp(1, MAX_COMMITTEE as u8);
-		let check_period = T::CheckPeriod::get();
-		let max_due = T::MaxDue::get().max(1);
+		let check_period = Self::check_period();
+		let max_due = Self::max_due();
 		let mut spot = Round {
 			index,
 			kind: RoundKind::Spot,
 			start: now,
 			trial,
 			phase_length,
-			committee_size,
-			min_operators: T::MinOperators::get().clamp(1, committee_size),
+			committee_size: Self::committee_size(),
+			min_operators: Self::min_operators(),
 			max_due,
 			credit: 0,
-			bench: T::Bench::get(),
+			bench: Self::bench(),
 			seed: H256::zero(),
 			trial_seed: None,
 			minted: numbers.minted,
@@ -118,7 +110,7 @@ impl<T: Config> Pallet<T> {
 		};
 		let length = |round: &Round| round.ends().saturating_sub(now);
 		let chance = rented_chance(max_due, numbers.rented);
-		spot.credit = rented_gap(T::GapPeriods::get(), phase_length, chance, length(&spot));
+		spot.credit = rented_gap(Self::gap_periods(), phase_length, chance, length(&spot));
 		census.credit = census_interval(check_period, phase_length, length(&census));
 		Starting::<T>::put(Start {
 			spot,

@@ -88,7 +88,7 @@ impl<T: Config> Pallet<T> {
 			.filter(|flight| flight.is_census() && flight.ends >= now);
 		ensure!(census.count() <= 1, "2: two censuses at once");
 		ensure!(
-			NextStart::<T>::get() <= now.saturating_add(MAX_PHASE_LENGTH),
+			NextStart::<T>::get() <= now.saturating_add(*params::PHASE_LENGTH.end()),
 			"2: the next round is too far off"
 		);
 		Ok(())

@@ -181,22 +181,24 @@ pub mod pallet {
 		/// The account that receives the fees: the treasury's.
 		type FeeDestination: Get<Self::AccountId>;
 
-		/// The fee of registering or updating a worker. *Param.*
+		/// The fee of registering or updating a worker. Who cannot pay it is refused. *Param.*
 		type RegistrationFee: Get<Balance>;
 
-		/// The minimum stake of a worker's owner, before GPUs. *Param.*
+		/// The minimum stake of a worker's owner, before GPUs; at most the supply of KAI. *Param.*
 		type BaseStake: Get<Balance>;
 
-		/// The stake added to the minimum for each whole point of class score and GPU. *Param.*
+		/// The stake added to the minimum for each whole point of class score and GPU; at most the supply of
+		/// KAI. *Param.*
 		type StakePerScore: Get<Balance>;
 
-		/// The maximum stake in one pool. *Param.*
+		/// The maximum stake in one pool. An owner may reach its minimum above it. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// The minimum number of blocks for which stake unbonds. *Param.*
+		/// The minimum number of blocks for which stake unbonds; at most a year. *Param.*
 		type Unbonding: Get<BlockNumber>;
 
-		/// The number of blocks for which a slash is deferred; stake unbonds at least a day longer. *Param.*
+		/// The number of blocks for which a slash is deferred, at most a year; stake unbonds at least a day
+		/// longer. *Param.*
 		type SlashDeferral: Get<BlockNumber>;
 
 		/// The maximum number of pieces of stake that an account can have unbonding in a pool. One of them

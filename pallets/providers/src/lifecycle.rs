@@ -1,6 +1,7 @@
 //! The life of a worker: registered, changed, away and back, gone; and the state that says where it is.
 
 use super::*;
+use kaisar_math::emission::MAX_SUPPLY;
 use kaisar_primitives::{AnnounceError, Commission};
 
 /// The calls.
@@ -279,7 +280,9 @@ impl<T: Config> Pallet<T> {
 		gpu_count: u8,
 	) -> Result<Balance, DispatchError> {
 		let score = T::Classes::score(gpu_class).ok_or(Error::<T>::UnknownGpuClass)?;
-		let (base, per_score) = (T::BaseStake::get(), T::StakePerScore::get());
+		// With more than all KAI no product overflows, and calls fail by their own errors.
+		let [base, per_score] =
+			[T::BaseStake::get(), T::StakePerScore::get()].map(|amount| amount.min(MAX_SUPPLY));
 		kaisar_math::stake::minimum(base, per_score, score, gpu_count)
 			.ok_or_else(|| ArithmeticError::Overflow.into())
 	}

@@ -78,13 +78,13 @@ parameter_types! {
 	pub const WorkerHoldReason: RuntimeHoldReason =
 		RuntimeHoldReason::Providers(HoldReason::WorkerDeposit);
 	pub const Treasury: AccountId = TREASURY;
-	pub const Fee: Balance = FEE;
+	pub storage Fee: Balance = FEE;
 	pub storage BaseStake: Balance = BASE;
 	pub storage StakePerScore: Balance = 200 * KAI;
-	pub const MaxStake: Balance = MAX_STAKE;
+	pub storage MaxStake: Balance = MAX_STAKE;
 	pub storage UnbondingBlocks: BlockNumber = UNBONDING;
 	pub storage Deferral: BlockNumber = DEFERRAL;
-	pub const Bounty: Perbill = Perbill::from_percent(1);
+	pub storage Bounty: Perbill = Perbill::from_percent(1);
 	pub const MaxUnbonding: u32 = MAX_UNBONDING;
 	pub storage Epoch: EpochIndex = 0;
 	pub storage HighestPrice: Option<Balance> = None;

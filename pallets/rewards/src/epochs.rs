@@ -4,6 +4,7 @@ use crate::{
 	Config, Current, EpochTotals, Epochs, Event, LOG_TARGET, Oldest, Pallet, Reserve, RunningEpoch,
 	Scores, Validators, pallet::Carry,
 };
+use core::ops::RangeInclusive;
 use frame_support::{
 	defensive,
 	traits::{
@@ -25,6 +26,9 @@ const DROPS_PER_EPOCH: u32 = 2;
 /// Most blocks of an epoch, a year of them: a longer one could not be shortened any more, since a change
 /// of the length counts from the next epoch.
 pub(crate) const MAX_LENGTH: BlockNumber = 365 * DAY;
+/// Limits of [`Config::HistoryDepth`]: with production's epochs ten years. What an epoch was promised holds,
+/// so a wrong value could not be taken back.
+pub(crate) const HISTORY_DEPTH: RangeInclusive<EpochIndex> = 1..=260;
 
 impl RunningEpoch {
 	/// Begins an epoch on today's terms.
@@ -174,6 +178,11 @@ impl<T: Config> Pallet<T> {
 
 // Epochs.
 impl<T: Config> Pallet<T> {
+	/// The number of epochs for which an epoch that ends now is stored.
+	fn history_depth() -> EpochIndex {
+		T::HistoryDepth::get().clamp(*HISTORY_DEPTH.start(), *HISTORY_DEPTH.end())
+	}
+
 	/// Ends the epoch that runs; `now` is the first block of the next. Mints, notes, opens, drops.
 	pub(crate) fn end_epoch(current: RunningEpoch, now: BlockNumber) {
 		let RunningEpoch {
@@ -219,7 +228,7 @@ impl<T: Config> Pallet<T> {
 		let totals = EpochTotals {
 			start,
 			end,
-			expires: next.saturating_add(T::HistoryDepth::get().max(1)),
+			expires: next.saturating_add(Self::history_depth()),
 			scores,
 			fees,
 			poc_reward: divided.poc,

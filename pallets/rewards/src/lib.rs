@@ -171,10 +171,11 @@ pub mod pallet {
 		/// Whether GPUs of classes that are not calibrated score. For development. *Param.*
 		type PayUncalibrated: Get<bool>;
 
-		/// The stake with which the boost is 2. *Param.*
+		/// The stake with which the boost is 2; with 0 there is no boost. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// The number of epochs for which the totals of an epoch that ends now are stored, at least 1. *Param.*
+		/// The number of epochs for which the totals of an epoch that ends now are stored, at least 1 and at
+		/// most 260. *Param.*
 		type HistoryDepth: Get<EpochIndex>;
 
 		/// The treasury's account, which receives the protocol's part of rentals during the emission.

@@ -621,3 +621,21 @@ fn the_status_is_checking_with_a_seat_in_a_running_round() {
 		assert_eq!(Checkers::status(1), Some(CheckerStatus::Pending));
 	});
 }
+
+#[test]
+fn no_deposit_keeps_operators_out_for_ever() {
+	ExtBuilder::build_and_execute(|| {
+		OperatorDeposit::set(&u128::MAX);
+		assert!(register_with(1, &ring(1), percent(10)).is_err());
+		assert_eq!(held(1), 0);
+		OperatorDeposit::set(&0);
+		assert_ok!(register_with(1, &ring(1), percent(10)));
+		assert!(held(1) > 0, "the record costs its part");
+		// Neither end keeps an operator from leaving with its deposit.
+		OperatorDeposit::set(&u128::MAX);
+		assert_ok!(Checkers::deregister_checker(signed(1)));
+		OperatorDeposit::set(&DEPOSIT);
+		assert_ok!(register_with(2, &ring(2), percent(10)));
+		assert_eq!(held(2), DEPOSIT);
+	});
+}

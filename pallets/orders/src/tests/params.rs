@@ -3,6 +3,7 @@
 use super::*;
 use crate::params;
 use frame_support::weights::Weight;
+use kaisar_primitives::PlanRates;
 
 /// Runs the agenda of the block in which it looks at an order next, with all blocks between left out.
 fn wake(id: u32) {
@@ -85,6 +86,64 @@ fn no_parameter_jams_a_hook() {
 			set.iter().for_each(|set| set(value));
 			live();
 		});
+	}
+}
+
+#[test]
+fn no_amount_or_rate_jams_an_order() {
+	let set: [fn(bool); 3] = [
+		|most| Bond::set(&if most { Balance::MAX } else { 0 }),
+		|most| {
+			Fee::set(&if most {
+				Perbill::one()
+			} else {
+				Perbill::zero()
+			})
+		},
+		|most| {
+			let rate = if most {
+				Perbill::one()
+			} else {
+				Perbill::zero()
+			};
+			Rates::set(&PlanRates {
+				month: rate,
+				quarter: rate,
+			});
+		},
+	];
+	for most in [false, true] {
+		for set in set {
+			ExtBuilder.build_and_execute(|| {
+				add_machine(PETRA);
+				add_machine(PETRA);
+				let (running, worker) = deployed(CARLA, 24);
+				set(most);
+				// A report that cannot be paid for is refused, and changes nothing.
+				let report = || Rentals::report_issue(signed(CARLA), running, Issue::Unreachable);
+				if report().is_err() {
+					assert!(order(running).issue.is_none());
+				}
+				let planned = try_place(CARLA, ONE, 720, Plan::Month, 0);
+				if let Ok(id) = planned {
+					assert!(matched(id).1 != worker);
+					assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+				}
+				run_to(200);
+				check(worker, 150, Verdict::Fine);
+				assert!(order(running).proved > 0, "it is paid as it is proved");
+				Fee::set(&Perbill::from_percent(10));
+				Bond::set(&BOND);
+				Rates::set(&PlanRates::default());
+				if order(running).issue.is_none() {
+					assert_ok!(report());
+				}
+				run_to(300);
+				check(worker, 250, Verdict::Fine);
+				assert_eq!(held(CARLA).1, 0, "the bond is decided");
+				assert_ok!(try_place(CARLA, ONE, 720, Plan::Month, 0));
+			});
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ mod dueness;
 mod finder;
 mod ocw;
 mod orders;
+mod params;
 mod properties;
 mod reveal;
 mod rounds;

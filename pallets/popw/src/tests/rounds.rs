@@ -248,46 +248,6 @@ fn no_round_is_lost_when_the_phase_length_shrinks() {
 }
 
 #[test]
-fn no_value_of_a_parameter_jams_the_chain() {
-	ExtBuilder::default().operators(3).build_and_execute(|| {
-		CheckPeriod::set(1);
-		add_worker(0, WorkerState::Online, None);
-		PhaseLength::set(u32::MAX);
-		TrialOffset::set(u32::MAX);
-		MaxDue::set(0);
-		GapPeriods::set(u32::MAX);
-		CommitteeSize::set(u8::MAX);
-		MinOperators::set(u8::MAX);
-		run_to(2);
-		let round = Rounds::<Test>::get(1).unwrap();
-		assert_eq!(
-			(
-				round.phase_length,
-				round.committee_size,
-				round.min_operators
-			),
-			(MAX_PHASE_LENGTH, 15, 15)
-		);
-		assert!(NextStart::<Test>::get() <= 1 + MAX_PHASE_LENGTH);
-		// Set right again, the next round starts as it should.
-		PhaseLength::set(10);
-		TrialOffset::set(0);
-		CommitteeSize::set(0);
-		MinOperators::set(0);
-		run_to(2 + MAX_PHASE_LENGTH);
-		let round = Rounds::<Test>::get(2).unwrap();
-		assert_eq!(
-			(
-				round.phase_length,
-				round.committee_size,
-				round.min_operators
-			),
-			(10, 1, 1)
-		);
-	});
-}
-
-#[test]
 fn a_census_follows_the_seed_once_in_a_check_period() {
 	ExtBuilder::default().build_and_execute(|| {
 		CheckPeriod::set(8);

@@ -14,6 +14,7 @@ mod keys;
 mod machines;
 mod marks;
 mod online;
+mod params;
 mod pools;
 mod property;
 mod register;

@@ -9,6 +9,7 @@ mod epochs;
 mod fees;
 mod members;
 mod model;
+mod params;
 mod properties;
 mod redemptions;
 mod retired;

@@ -65,7 +65,7 @@ fn class(class: u16) -> Q {
 	match class {
 		0 => zero(),
 		1 => q(10),
-		5 => q(3) / q(2),
+		5 => q(1),
 		11 => q(3) / q(4),
 		30 => q(1) / q(4),
 		_ => unreachable!("a class of these networks"),

@@ -153,7 +153,7 @@ fn gpus_of_a_class_that_is_not_paid_are_none() {
 		assert!(<Rewards as GpuClasses>::is_paid(11));
 		assert_eq!(score_of_block(home()), with);
 		// The minimum stake does not depend on it.
-		assert_eq!(<Rewards as GpuClasses>::score(12), Some(50));
+		assert_eq!(<Rewards as GpuClasses>::score(12), Some(25));
 		assert!(!<Rewards as GpuClasses>::is_paid(12));
 	});
 }
