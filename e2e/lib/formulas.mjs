@@ -38,10 +38,11 @@ export const part = (amount, parts, of = 100n) => (amount * BigInt(parts)) / Big
 /** Scores of the tiers, two decimals: 0.2 is 20. */
 export const TIER_SCORES = [0n, 20n, 40n, 60n, 80n];
 
-/** Scores of the GPU classes by id, two decimals. Index 0 is no GPU. */
+/** Scores of the GPU classes by id at genesis, two decimals: the published ones, less where a cheaper GPU passes for
+ * the class. Index 0 is no GPU. */
 export const CLASS_SCORES = [
-	0, 1000, 1000, 500, 500, 150, 100, 75, 40, 200, 75, 75, 50, 25, 25, 25, 50, 25, 25, 25, 40, 25, 25,
-	25, 25, 75, 25, 25, 25, 25, 25, 40, 75, 1000,
+	0, 1000, 1000, 500, 500, 100, 100, 50, 25, 100, 50, 75, 25, 25, 25, 25, 50, 25, 25,
+	25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 50, 1000,
 ].map(BigInt);
 
 /** Hardware score of a verified profile, two decimals: `2·A + B + 3·C + D + E`. */

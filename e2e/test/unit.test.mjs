@@ -206,7 +206,7 @@ test('hardware and boost give the score of the tables', () => {
 	assert.equal(hardware({ ...none, bandwidth: 1, cpu: 1, disk: 1, memory: 1 }), 100n);
 	assert.equal(CLASS_SCORES.length, 34);
 	assert.equal(CLASS_SCORES[33], 1_000n);
-	assert.equal(CLASS_SCORES[5], 150n);
+	assert.equal(CLASS_SCORES[5], 100n);
 	const max = 50_000n * KAI;
 	assert.equal(boost(0n, max), BOOST_ONE);
 	assert.equal(boost(max, max), 2n * BOOST_ONE);
