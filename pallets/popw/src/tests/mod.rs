@@ -13,6 +13,7 @@ mod orders;
 mod properties;
 mod reveal;
 mod rounds;
+mod sweep;
 mod tally;
 
 use crate::{mock::*, *};
