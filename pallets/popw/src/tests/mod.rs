@@ -3,6 +3,7 @@
 mod absent;
 mod attest;
 mod authorize;
+mod bandwidth;
 mod checks;
 mod commit;
 mod commitments;
