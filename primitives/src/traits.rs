@@ -224,10 +224,10 @@ pub trait Checks {
 	/// The oldest round in which a committee can still be drawn or a vote still arrive. What an
 	/// operator or a license was in rounds before it is never asked for again.
 	///
-	/// By default that of the three spot rounds in flight; where a census can outlast them, Popw
-	/// answers itself.
+	/// Popw names it: beside four spot rounds a census can run that is older than all of them. By default it is
+	/// the very first one, so that nothing is ever dropped.
 	fn oldest_round() -> RoundIndex {
-		Self::next_round().saturating_sub(6)
+		0
 	}
 
 	/// The rounds before [`next_round`](Self::next_round) that are not over: those in which a committee can
@@ -235,8 +235,8 @@ pub trait Checks {
 	/// license was in any other round is never asked for again; nor is the state of a worker that was
 	/// [touched](Self::touch).
 	///
-	/// By default all from [`oldest_round`](Self::oldest_round) on. Popw names them, since a census can run
-	/// for hours beside the few spot rounds.
+	/// By default all from [`oldest_round`](Self::oldest_round) on. Popw names them: four spot rounds and one
+	/// census run as parameters are set, eight rounds at most after `PhaseLength` was lowered.
 	fn in_flight() -> alloc::vec::Vec<RoundIndex> {
 		(Self::oldest_round()..Self::next_round()).collect()
 	}
@@ -362,7 +362,8 @@ pub struct ClosedSeat {
 
 /// Observer of commitments that were never opened (Rewards), for Popw.
 pub trait OnUnopened {
-	/// The operator did not open a commitment, which counts as so many missed seats.
+	/// The operator did not open a commitment, which counts as so many missed seats. Popw says so as soon as it
+	/// notes it; the operator may have gone meanwhile.
 	fn on_unopened(operator: OperatorId, missed: u32);
 }
 

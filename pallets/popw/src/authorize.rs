@@ -8,6 +8,7 @@
 //! provide the same tag, so the pool keeps one.
 
 use crate::{checks::signing_payload, pallet::*, *};
+use alloc::vec::Vec;
 use frame_support::pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight};
 use kaisar_primitives::{
 	BlockNumber, OperatorId, RoundIndex, Votes, WorkerId,
@@ -131,22 +132,29 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Needs no signature: each check is closed once. Every worker must have one that is over, and
-	/// they must be in ascending order, so that a list cannot be sent in many permutations.
+	/// Needs no signature: each check is closed once. At least half of the workers must have one that is over,
+	/// so that a list outlives the closing of some by others, and none is carried for little. They must be in
+	/// ascending order, so that a list cannot be sent in many permutations.
 	pub(crate) fn authorize_finalize(
 		_source: TransactionSource,
 		workers: &BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,
 	) -> TransactionValidityWithRefund {
 		let sorted = workers.windows(2).all(|pair| pair[0] < pair[1]);
-		if workers.is_empty() || !sorted || !workers.iter().all(|worker| Self::is_over(*worker)) {
+		let over: Vec<WorkerId> = workers
+			.iter()
+			.copied()
+			.filter(|worker| Self::is_over(*worker))
+			.collect();
+		if over.is_empty() || !sorted || over.len().saturating_mul(2) < workers.len() {
 			return Err(refuse::<T>(Error::NothingToFinalize).into());
 		}
-		// A tag a worker, so that lists which overlap do not fill a block together.
+		// A tag for each check that it closes, so that lists which overlap do not fill a block together. The
+		// others have none: a list keeps no other out of the pool for checks that it does not close.
 		let mut valid = ValidTransaction::with_tag_prefix("popw/finalize")
 			.priority(TransactionPriority::MAX / 2)
 			.longevity(u64::from(Self::phase_length()))
 			.propagate(true);
-		for worker in workers {
+		for worker in over {
 			valid = valid.and_provides(worker);
 		}
 		valid.build().map(|valid| (valid, Weight::zero()))

@@ -225,25 +225,21 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// To a slot in which an older commitment was left, by an operator that withheld others before.
+	/// To a slot in which `u` older commitments were left, by an operator that withheld others before.
 	#[benchmark]
-	fn commit() {
+	fn commit(u: Linear<0, 1>) {
 		let cast = cast::<T>(1);
 		let round = start::<T>();
 		attest_all(&cast, &round);
 		set_block::<T>(round.attest_ends().saturating_add(1));
 		let (operator, account) = cast.operators[0].clone();
 		let slot = (operator, Lane::of(round.index), 0);
-		if let Some(old) = round.index.checked_sub(4) {
+		let epoch = T::CurrentEpoch::get();
+		Withheld::<T>::insert(operator, WithheldBatches { epoch, count: 1 });
+		if let Some(old) = round.index.checked_sub(4).filter(|_| u > 0) {
 			let hash = H256::zero();
 			Commitments::<T>::insert(slot, Commitment { round: old, hash });
 		}
-		let withheld = WithheldBatches {
-			epoch: T::CurrentEpoch::get(),
-			count: 1,
-			missed: 2,
-		};
-		Withheld::<T>::insert(operator, withheld);
 
 		#[extrinsic_call]
 		_(
@@ -258,10 +254,6 @@ mod benchmarks {
 		assert_eq!(
 			Commitments::<T>::get(slot).map(|kept| kept.round),
 			Some(round.index)
-		);
-		assert_eq!(
-			Withheld::<T>::get(operator).map(|kept| kept.missed),
-			Some(0)
 		);
 	}
 
@@ -415,15 +407,30 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// A block that starts no round and removes `p` pages.
+	/// A block that starts no round, removes `p` pages of counters, and finds `u` commitments that were not
+	/// opened in them.
 	#[benchmark]
-	fn on_initialize(p: Linear<0, SWEEP>) {
+	fn on_initialize(p: Linear<0, 900>, u: Linear<0, 60>) {
 		let round = start::<T>();
-		for page in 0..p {
-			let workers = (0..PAGE).collect::<Vec<_>>();
-			Attested::<T>::insert(round.index, page, BoundedVec::truncate_from(workers));
+		let pages = p.max(u);
+		for page in 0..pages {
+			let mut counters = [Counters::default(); COUNTERS_PAGE as usize];
+			counters[0].seats = 1;
+			if page < u {
+				let operator = page.saturating_mul(COUNTERS_PAGE);
+				let hash = H256::zero();
+				let slot = (operator, Lane::of(round.index), 0);
+				counters[0].committed = 1;
+				Commitments::<T>::insert(
+					slot,
+					Commitment {
+						round: round.index,
+						hash,
+					},
+				);
+			}
+			CountersOf::<T>::insert(round.index, page, counters);
 		}
-		AttestedCount::<T>::insert(round.index, p.saturating_mul(PAGE));
 		let now: BlockNumberFor<T> = round.ends().saturating_add(1).into();
 		frame_system::Pallet::<T>::set_block_number(now);
 		NextStart::<T>::put(BlockNumber::MAX);
@@ -433,7 +440,7 @@ mod benchmarks {
 			Popw::<T>::on_initialize(now);
 		}
 
-		assert_eq!(Attested::<T>::iter_prefix(round.index).count(), 0);
+		assert_eq!(CountersOf::<T>::iter_prefix(round.index).count(), 0);
 	}
 
 	/// What starting a round adds.

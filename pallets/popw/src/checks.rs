@@ -207,11 +207,17 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// Moves a mark of the worker, whose check was over in block `at`, if the round of the mark began before
-	/// that or is over: the worker could not prepare in it with the others, or attested elsewhere. It is due
-	/// in the next one; a mark never falls due in a round that has begun.
-	fn postpone_mark(worker: WorkerId, closed: RoundIndex, at: kaisar_primitives::BlockNumber) {
-		let Some(mark) = T::Workers::info(worker, closed).and_then(|info| info.forced) else {
+	/// Moves a mark of the worker, whose check of round `closed` was over in block `at`, if the round of the mark
+	/// began before that or is over: the worker could not prepare in it with the others, or attested elsewhere.
+	/// It is due in the next one; a mark never falls due in a round that has begun. The check itself uses up a
+	/// mark for its own round or an earlier one.
+	fn postpone_mark(
+		worker: WorkerId,
+		info: &WorkerInfo<T::AccountId>,
+		closed: RoundIndex,
+		at: BlockNumber,
+	) {
+		let Some(mark) = info.forced.filter(|mark| mark.round > closed) else {
 			return;
 		};
 		let begun = match Rounds::<T>::get(mark.round) {
@@ -268,9 +274,9 @@ impl<T: Config> Pallet<T> {
 				round: check.round,
 				at,
 				remeasure: match (new, old) {
-					(Some(new), Some(old)) => lowers_a_tier(&new, &old),
-					(Some(_), None) => false,
 					(None, _) => check.full,
+					(Some(new), Some(old)) if lowers_a_tier(&new, &old) => true,
+					(Some(_), _) => tally.lacks_bandwidth(),
 				},
 			},
 		);
@@ -285,13 +291,14 @@ impl<T: Config> Pallet<T> {
 			false_proof: tally.false_proof,
 			slashes: tally.slashes,
 		};
+		// Before the registry hears of the check: it drops a mark whose round is over.
+		if let Some(info) = &info {
+			Self::postpone_mark(worker, info, check.round, at);
+		}
 		// The registry refuses nothing that Popw sends. Should it ever do so, the check is closed
 		// nevertheless, so that nobody is stuck, and its seats are paid.
 		let (order, proved) = match T::Workers::closed(worker, &closing, finder) {
-			Ok(proved) => {
-				Self::postpone_mark(worker, check.round, at);
-				(info.as_ref().and_then(|info| info.order), proved)
-			}
+			Ok(proved) => (info.as_ref().and_then(|info| info.order), proved),
 			Err(_) => {
 				if info.is_some() {
 					defensive!("the registry refused a check that is closed");

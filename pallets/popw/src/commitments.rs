@@ -3,9 +3,10 @@
 //! An operator's seats in a round are numbered in the order of attestations, and number `k` belongs to batch
 //! `⌊k / 64⌋`. So nobody chooses in which batch a vote lies, and there is no second batch for another opinion
 //! on the same seat. An operator that does not open a commitment pays for it in missed seats, twice as many
-//! each time within an epoch.
+//! each time within an epoch. Rewards is told as soon as that is noted, whether or not the operator is still
+//! there.
 
-use crate::{checks::Closed, pallet::*, *};
+use crate::{checks::Closed, pallet::*, rounds::Swept, *};
 use frame_support::{ensure, traits::Get};
 use kaisar_math::committee::{batch_of, batches, unopened_seats};
 use kaisar_primitives::{
@@ -13,7 +14,7 @@ use kaisar_primitives::{
 	authorized::{Signer, genesis},
 };
 use sp_core::H256;
-use sp_runtime::{DispatchError, DispatchResult};
+use sp_runtime::DispatchError;
 
 impl<T: Config> Pallet<T> {
 	/// Checks everything that `commit` needs except its sender.
@@ -34,18 +35,20 @@ impl<T: Config> Pallet<T> {
 		Ok((round, info))
 	}
 
+	/// Returns the number of older commitments in the slot that were never opened: 0 or 1.
 	pub(crate) fn do_commit(
 		signer: Signer<T::AccountId>,
 		operator: OperatorId,
 		round: RoundIndex,
 		batch: u16,
 		hash: H256,
-	) -> DispatchResult {
+	) -> Result<u32, DispatchError> {
 		let (round, info) = Self::ensure_commit(operator, round, batch)?;
 		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
 		let slot = (operator, Lane::of(round.index), batch);
 		// The sweep has not come to it yet.
-		if Commitments::<T>::contains_key(slot) {
+		let overwrites = Commitments::<T>::contains_key(slot);
+		if overwrites {
 			Self::withheld(operator);
 		}
 		let commitment = Commitment {
@@ -56,13 +59,12 @@ impl<T: Config> Pallet<T> {
 		Self::mutate_counters(operator, round.index, |counters| {
 			counters.committed = counters.committed.saturating_add(1);
 		});
-		Self::report_withheld(operator);
 		Self::deposit_event(Event::Committed {
 			operator,
 			round: round.index,
 			batch,
 		});
-		Ok(())
+		Ok(u32::from(overwrites))
 	}
 
 	/// Checks everything that `reveal` needs except its sender.
@@ -181,35 +183,16 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Notes a commitment that was not opened by its round's end.
+	/// Counts a commitment that was not opened by its round's end, and has Rewards count its missed seats.
 	fn withheld(operator: OperatorId) {
 		let epoch = T::CurrentEpoch::get();
-		Withheld::<T>::mutate(operator, |kept| {
-			let mut record = kept.take().unwrap_or_default();
-			if record.epoch != epoch {
-				record.epoch = epoch;
-				record.count = 0;
-			}
-			record.count = record.count.saturating_add(1);
-			record.missed = record.missed.saturating_add(unopened_seats(record.count));
-			*kept = Some(record);
+		let count = Withheld::<T>::mutate(operator, |kept| {
+			let before = kept.filter(|record| record.epoch == epoch);
+			let count = before.map_or(0, |record| record.count).saturating_add(1);
+			*kept = Some(WithheldBatches { epoch, count });
+			count
 		});
-	}
-
-	/// Reports an operator's commitments that were not opened, now that it commits again.
-	fn report_withheld(operator: OperatorId) {
-		let Some(mut record) = Withheld::<T>::get(operator) else {
-			return;
-		};
-		if record.missed > 0 {
-			T::Unopened::on_unopened(operator, core::mem::take(&mut record.missed));
-		}
-		// The next one would begin a count of its own.
-		if record.epoch == T::CurrentEpoch::get() {
-			Withheld::<T>::insert(operator, record);
-		} else {
-			Withheld::<T>::remove(operator);
-		}
+		T::Unopened::on_unopened(operator, unopened_seats(count));
 	}
 
 	/// Removes at most `limit` entries of an operator that has gone: commitments that it never opened, and the
@@ -223,30 +206,52 @@ impl<T: Config> Pallet<T> {
 		removed
 	}
 
-	/// Takes a step in removing the counters of a round that is over, and what was not opened in it: one
-	/// batch, or a page without any. Returns whether there was something to remove.
-	pub(crate) fn sweep_counters(round: RoundIndex) -> bool {
-		let Some((page, mut counters)) = CountersOf::<T>::iter_prefix(round).next() else {
-			return false;
-		};
-		let withholds = counters.iter().position(Counters::withholds);
-		let Some(place) = withholds else {
+	/// Removes the counters of a round that is over, page by page, and the commitments that were not opened in
+	/// it. Returns whether nothing is left.
+	pub(crate) fn sweep_counters(round: RoundIndex, swept: &mut Swept) -> bool {
+		// One iterator for all of them: it does not look again at the pages that it removed.
+		let mut pages = CountersOf::<T>::iter_prefix(round);
+		while !swept.is_full() {
+			let Some((page, mut counters)) = pages.next() else {
+				return true;
+			};
+			swept.step();
+			if !Self::sweep_commitments(round, page, &mut counters, swept) {
+				CountersOf::<T>::insert(round, page, counters);
+				return false;
+			}
 			CountersOf::<T>::remove(round, page);
-			return true;
-		};
-		let operator = page
-			.saturating_mul(COUNTERS_PAGE)
-			.saturating_add(place as u32);
-		// From the last batch to the first; the number of seats says how far this got.
-		let batch = batches(counters[place].seats).saturating_sub(1);
-		let slot = (operator, Lane::of(round), batch as u16);
-		if Commitments::<T>::get(slot).is_some_and(|kept| kept.round == round) {
-			Commitments::<T>::remove(slot);
-			counters[place].opened = counters[place].opened.saturating_add(1);
-			Self::withheld(operator);
 		}
-		counters[place].seats = batch.saturating_mul(kaisar_primitives::MAX_BATCH);
-		CountersOf::<T>::insert(round, page, counters);
+		false
+	}
+
+	/// Removes the commitments that the operators of a page did not open in a round that is over. Returns
+	/// whether none is left.
+	fn sweep_commitments(
+		round: RoundIndex,
+		page: u32,
+		counters: &mut [Counters],
+		swept: &mut Swept,
+	) -> bool {
+		let first = page.saturating_mul(COUNTERS_PAGE);
+		for (operator, counters) in (first..).zip(counters) {
+			while counters.withholds() {
+				if swept.is_full() {
+					return false;
+				}
+				swept.step();
+				// From the last batch to the first; the number of seats says how far this got.
+				let batch = batches(counters.seats).saturating_sub(1);
+				counters.seats = batch.saturating_mul(kaisar_primitives::MAX_BATCH);
+				let slot = (operator, Lane::of(round), batch as u16);
+				if Commitments::<T>::get(slot).is_some_and(|kept| kept.round == round) {
+					Commitments::<T>::remove(slot);
+					counters.opened = counters.opened.saturating_add(1);
+					Self::withheld(operator);
+					swept.unopened = swept.unopened.saturating_add(1);
+				}
+			}
+		}
 		true
 	}
 }

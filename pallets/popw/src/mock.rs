@@ -247,10 +247,17 @@ impl CheckedWorkers<AccountId> for Registry {
 					..
 				}
 			);
-			// A full check in a census uses the mark up, too.
+			// A mark of the check's round, or an earlier one, was what it was made for.
+			let marked = info.forced.take_if(|mark| mark.round <= closing.round);
+			// A full check in a census uses any up.
 			if in_census && closing.full && decided {
 				info.forced = None;
 			}
+			// One of a round that is over is dropped.
+			let in_flight = <Popw as Checks>::in_flight();
+			let is_stale =
+				|mark: &mut Forced| mark.round < next && !in_flight.contains(&mark.round);
+			info.forced.take_if(is_stale);
 			match closing.outcome {
 				Outcome::Online { profile, .. } => {
 					let before = info.profile;
@@ -279,7 +286,7 @@ impl CheckedWorkers<AccountId> for Registry {
 					Ok(Proved::default())
 				}
 				// A census buys no solitary check.
-				Outcome::NoConsensus if in_census => Ok(Proved::default()),
+				Outcome::NoConsensus if in_census && marked.is_none() => Ok(Proved::default()),
 				Outcome::NoConsensus => {
 					info.forced = Some(Forced {
 						round: next,
@@ -531,6 +538,8 @@ pub fn commit(operator: OperatorId, round: RoundIndex, votes: &Votes) -> Dispatc
 	let hash = hash_of(operator, round, 0, votes, [operator as u8; 32]);
 	let origin = RuntimeOrigin::signed(operator_account(operator));
 	Popw::commit(origin, operator, round, 0, hash, None)
+		.map(|_| ())
+		.map_err(|error| error.error)
 }
 
 /// Reveals for an operator, signed by its account.

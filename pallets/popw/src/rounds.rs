@@ -250,41 +250,74 @@ impl<T: Config> Pallet<T> {
 		census_chance(check_period).happens(draw(b"kaisar/census", spot.seed, 0u32))
 	}
 
-	/// Removes lists of rounds that are over. At most [`SWEEP`] steps, a step being a page or a round
-	/// without one. Returns the number of steps.
+	/// Removes what is kept of rounds that are over, within the limits of a block. Returns what that took.
 	///
-	/// Rounds are swept in order: a census that takes long holds back those after it, which cost
-	/// nothing but the few pages they have.
-	pub(crate) fn sweep() -> u32 {
-		let now = Self::now();
-		let next = NextRound::<T>::get();
-		let first = Swept::<T>::get();
-		let (mut index, mut steps) = (first, 0u32);
-		while index < next && steps < SWEEP {
-			if Rounds::<T>::get(index).is_some_and(|round| round.phase(now) != Phase::Over) {
-				break;
-			}
-			// From the last page to the first; the count says where this got to.
-			if let Some(last) = AttestedCount::<T>::get(index).checked_sub(1) {
-				let page = last / PAGE;
-				Attested::<T>::remove(index, page);
-				if page > 0 {
-					AttestedCount::<T>::insert(index, page.saturating_mul(PAGE));
-					steps = steps.saturating_add(1);
-					continue;
+	/// Each kind of round is swept in order, by itself: a census can outlast a hundred spot rounds, and their
+	/// counters do not wait for its end.
+	pub(crate) fn sweep() -> Swept {
+		let (now, next) = (Self::now(), NextRound::<T>::get());
+		let before = SweptTo::<T>::get();
+		let (mut positions, mut swept) = (before, Swept::default());
+		for (kind, position) in (0..).zip(&mut positions) {
+			while !swept.is_full() {
+				let index = position.saturating_mul(2).saturating_add(kind);
+				let runs = |round: Round| round.phase(now) != Phase::Over;
+				if index >= next || Rounds::<T>::get(index).is_some_and(runs) {
+					break;
 				}
-				AttestedCount::<T>::remove(index);
+				swept.step();
+				if !Self::sweep_list(index, &mut swept) || !Self::sweep_counters(index, &mut swept)
+				{
+					break;
+				}
+				*position = position.saturating_add(1);
 			}
-			steps = steps.saturating_add(1);
-			if Self::sweep_counters(index) {
-				continue;
-			}
-			index = index.saturating_add(1);
 		}
-		if index > first {
-			Swept::<T>::put(index);
+		if positions != before {
+			SweptTo::<T>::put(positions);
 		}
-		steps
+		swept
+	}
+
+	/// Removes the list of the workers that attested in a round. Returns whether nothing is left of it.
+	fn sweep_list(round: RoundIndex, swept: &mut Swept) -> bool {
+		let count = AttestedCount::<T>::get(round);
+		if count == 0 {
+			return true;
+		}
+		// From the last page to the first; the count says how far this got.
+		let mut pages = count.div_ceil(PAGE);
+		while pages > 0 && !swept.is_full() {
+			swept.step();
+			pages = pages.saturating_sub(1);
+			Attested::<T>::remove(round, pages);
+		}
+		if pages > 0 {
+			AttestedCount::<T>::insert(round, pages.saturating_mul(PAGE));
+			return false;
+		}
+		AttestedCount::<T>::remove(round);
+		true
+	}
+}
+
+/// Work of a block on the records of past rounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Swept {
+	/// Pages removed, slots looked at, and rounds.
+	pub steps: u32,
+	/// Commitments found that were not opened.
+	pub unopened: u32,
+}
+
+impl Swept {
+	pub(crate) fn step(&mut self) {
+		self.steps = self.steps.saturating_add(1);
+	}
+
+	/// Whether a block does no more than this.
+	pub(crate) fn is_full(&self) -> bool {
+		self.steps >= SWEEP || self.unopened >= SWEEP_UNOPENED
 	}
 }
 

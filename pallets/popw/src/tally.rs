@@ -20,14 +20,23 @@ pub struct Tally {
 	pub false_proof: bool,
 	/// More than three quarters of the size found what a slash is for.
 	pub slashes: bool,
-	/// The hardware as voted, before the claim bounds it; `None` if it was not decided.
-	found: Option<Profile>,
+	/// The hardware as voted; `None` if it was not decided.
+	found: Option<Found>,
 	/// Bandwidth and disk count.
 	full: bool,
 	/// Presence and service alone count.
 	rented: bool,
 	/// The seat whose lone vote "online" stands against all others that say "offline".
 	lone: Option<usize>,
+}
+
+/// Hardware as voted, before the claim bounds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Found {
+	profile: Profile,
+	/// Votes of more than half of the size have an opinion on the bandwidth. Otherwise nobody agrees or disagrees
+	/// about it: the profile has the tier that stands, lowered by one.
+	has_bandwidth: bool,
 }
 
 /// Votes with their seats' weights.
@@ -64,7 +73,7 @@ impl Tally {
 			.flatten();
 		let outcome = if decided(ups) {
 			Outcome::Online {
-				profile: found.map(|found| stands(check, found, old).lesser(bound)),
+				profile: found.map(|found| stands(check, found.profile, old).lesser(bound)),
 				service: !(check.rented && decided(silent)),
 			}
 		} else if decided(downs) {
@@ -98,6 +107,11 @@ impl Tally {
 			rented: check.rented,
 			lone,
 		}
+	}
+
+	/// Whether bandwidth was to be measured, and the lines of the checkers that could have done it were full.
+	pub(crate) fn lacks_bandwidth(&self) -> bool {
+		self.full && self.found.is_some_and(|found| !found.has_bandwidth)
 	}
 
 	/// Returns what the seat at `index` did, and whether it is the lone vote "online".
@@ -134,9 +148,16 @@ impl Tally {
 }
 
 /// Whether a vote agrees with all of the hardware: the class, and count and tiers within a step.
-fn agrees(vote: &Verdict, found: &Profile, full: bool) -> bool {
-	let bandwidth =
-		|| vote.bandwidth == Verdict::NO_OPINION || is_near(tier(vote.bandwidth), found.bandwidth);
+fn agrees(vote: &Verdict, found: &Found, full: bool) -> bool {
+	let Found {
+		profile: found,
+		has_bandwidth,
+	} = found;
+	let bandwidth = || {
+		!has_bandwidth
+			|| vote.bandwidth == Verdict::NO_OPINION
+			|| is_near(tier(vote.bandwidth), found.bandwidth)
+	};
 	vote.gpu_class == found.gpu_class
 		&& is_near(count(vote, found.gpu_class), found.gpu_count)
 		&& is_near(tier(vote.cpu), found.cpu)
@@ -159,7 +180,7 @@ fn count(vote: &Verdict, class: u16) -> u8 {
 
 /// Returns the hardware that the timed votes found, if votes of more than half of the size agree with all of
 /// it.
-fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Profile> {
+fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Found> {
 	let size = u32::from(check.size);
 	let timed: Weighed = votes
 		.iter()
@@ -180,18 +201,23 @@ fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Pro
 	let opinion =
 		|vote: &Verdict| (vote.bandwidth != Verdict::NO_OPINION).then(|| tier(vote.bandwidth));
 	let opinions = weight_of(&timed, |vote| opinion(vote).is_some());
-	let bandwidth = if is_majority(opinions, size) {
+	let has_bandwidth = is_majority(opinions, size);
+	let bandwidth = if has_bandwidth {
 		reach(&opinion)
 	} else {
 		old.map_or(0, |old| old.bandwidth.saturating_sub(1))
 	};
-	let found = Profile {
+	let profile = Profile {
 		bandwidth,
 		cpu: reach(&|vote| Some(tier(vote.cpu))),
 		memory: reach(&|vote| Some(tier(vote.memory))),
 		disk: reach(&|vote| Some(tier(vote.disk))),
 		gpu_class,
 		gpu_count: reach(&|vote| Some(count(vote, gpu_class))),
+	};
+	let found = Found {
+		profile,
+		has_bandwidth,
 	};
 	let agreeing = weight_of(&timed, |vote| agrees(vote, &found, check.full));
 	is_majority(agreeing, size).then_some(found)

@@ -5,7 +5,7 @@ use alloc::{
 	collections::{BTreeMap, BTreeSet},
 	vec::Vec,
 };
-use frame_support::ensure;
+use frame_support::{ensure, traits::Get};
 use kaisar_math::committee::batches;
 use kaisar_primitives::{MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind, Seats, WorkerRegistry};
 use sp_runtime::TryRuntimeError;
@@ -19,12 +19,12 @@ impl<T: Config> Pallet<T> {
 	///    spot round starts within a phase.
 	/// 3. A check that is open is of a worker that exists, and of a round that has started. Its committee
 	///    has different operators, each known while the check runs, and a size of at least their weights.
-	/// 4. A round's list has as many entries as its count says, and none below what was swept.
+	/// 4. A round's list has as many entries as its count says, and none of a round that was swept.
 	/// 5. A commitment is in the lane of its round, and its round has started.
 	/// 6. Counters are of rounds that were not swept. An operator has no more commitments in a round than
 	///    batches, and no more openings than commitments; in a round in flight the others are in its slots.
 	/// 7. In a round in flight, the numbers of an operator's open seats differ and are below their count.
-	/// 8. A record of withheld commitments has one at least, and what is owed for it is 0 or 2 at least.
+	/// 8. A record of withheld commitments has one at least, and none of a later epoch.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_rounds()?;
 		Self::try_in_flight()?;
@@ -135,10 +135,17 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn try_lists() -> Result<(), TryRuntimeError> {
-		let swept = Swept::<T>::get();
-		ensure!(swept <= NextRound::<T>::get(), "4: swept into the future");
+		let next = NextRound::<T>::get();
+		let swept = SweptTo::<T>::get();
+		ensure!(
+			swept.into_iter().all(|position| position <= next / 2),
+			"4: swept into the future"
+		);
 		for (round, count) in AttestedCount::<T>::iter() {
-			ensure!(round >= swept, "4: a list of a round that was swept");
+			ensure!(
+				!Self::is_swept(round),
+				"4: a list of a round that was swept"
+			);
 			let listed: usize = Attested::<T>::iter_prefix(round)
 				.map(|(_, page)| page.len())
 				.sum();
@@ -171,7 +178,7 @@ impl<T: Config> Pallet<T> {
 		}
 		for (round, page, counters) in CountersOf::<T>::iter() {
 			ensure!(
-				round >= Swept::<T>::get(),
+				!Self::is_swept(round),
 				"6: counters of a round that was swept"
 			);
 			let running = Self::is_in_flight(round);
@@ -193,9 +200,10 @@ impl<T: Config> Pallet<T> {
 				);
 			}
 		}
+		let epoch = T::CurrentEpoch::get();
 		for (_, withheld) in Withheld::<T>::iter() {
 			ensure!(
-				withheld.count > 0 && withheld.missed != 1,
+				withheld.count > 0 && withheld.epoch <= epoch,
 				"8: a record of nothing"
 			);
 		}
@@ -224,6 +232,10 @@ impl<T: Config> Pallet<T> {
 			}
 		}
 		Ok(())
+	}
+
+	fn is_swept(round: RoundIndex) -> bool {
+		round / 2 < SweptTo::<T>::get()[(round % 2) as usize]
 	}
 
 	fn is_in_flight(round: RoundIndex) -> bool {

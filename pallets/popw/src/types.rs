@@ -284,7 +284,7 @@ impl Counters {
 	}
 }
 
-/// Commitments that an operator did not open.
+/// The number of commitments that an operator did not open in an epoch.
 #[derive(
 	Clone,
 	Copy,
@@ -303,8 +303,6 @@ pub struct WithheldBatches {
 	pub epoch: EpochIndex,
 	/// Their number in that epoch.
 	pub count: u32,
-	/// The missed seats that they count as, until the operator commits again.
-	pub missed: u32,
 }
 
 /// A seat of a committee.

@@ -13,8 +13,8 @@ pub trait WeightInfo {
 	fn attest(d: u32) -> Weight;
 	/// Checking an attestation in the pool.
 	fn authorize_attest() -> Weight;
-	/// [`crate::Call::commit`].
-	fn commit() -> Weight;
+	/// [`crate::Call::commit`] to a slot with `u` older commitments (0 or 1) that were not opened.
+	fn commit(u: u32) -> Weight;
 	/// Checking a commitment in the pool.
 	fn authorize_commit() -> Weight;
 	/// [`crate::Call::reveal`] of `v` votes that closes `c` checks which say again what is known, and `h`
@@ -30,8 +30,9 @@ pub trait WeightInfo {
 	fn finalize(c: u32, h: u32) -> Weight;
 	/// Checking `c` workers in the pool.
 	fn authorize_finalize(c: u32) -> Weight;
-	/// A block that starts no round and takes `p` steps to remove what is kept of past rounds.
-	fn on_initialize(p: u32) -> Weight;
+	/// A block that starts no round and takes `p` steps to remove what is kept of past rounds, in which it finds
+	/// `u` commitments that were not opened.
+	fn on_initialize(p: u32, u: u32) -> Weight;
 	/// What a round's start adds.
 	fn start_round() -> Weight;
 	/// Folding the block's VRF output, and seeding a round.
@@ -63,6 +64,13 @@ fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(200, 3 + 11 + 3 + 8 + 1, 3 + 11 + 3 + 4)
 }
 
+/// Taking note of a commitment that was not opened: it, the record of those, and what Rewards makes of it. That is
+/// the epoch's totals and the operator's score; and with the first seat of an epoch the pool's terms and owner,
+/// and of the epoch before its totals, the reward owed, and the parts of the members and of the owner.
+fn unopened<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
+	figure::<D>(40, 2 + 2 + 8, 2 + 2 + 6)
+}
+
 /// Figures for a runtime.
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
@@ -78,10 +86,10 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn authorize_attest() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
 	}
-	// The operator, the slot, the round of what lies in it, the counters. What was not opened is reported:
-	// its record, and the epoch, the totals and the page of scores that it counts in.
-	fn commit() -> Weight {
-		figure::<T::DbWeight>(40, 4 + 1 + 4, 2 + 1 + 3)
+	// The operator, the slot, the round of what lies in it, the counters.
+	fn commit(u: u32) -> Weight {
+		figure::<T::DbWeight>(40, 4, 2)
+			.saturating_add(unopened::<T::DbWeight>().saturating_mul(u.into()))
 	}
 	fn authorize_commit() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
@@ -117,10 +125,12 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	}
 	// With the network's numbers, and what is hot in a census: a round's record, count and list, a hundred
 	// pages of licenses and as many of scores and of counters, of which a block writes no more than it has
-	// verdicts. A step of the sweep looks for a page and removes it, or removes a commitment from it.
-	fn on_initialize(p: u32) -> Weight {
-		figure::<T::DbWeight>(10, 5 + 5 + 3 + 300, 3 + 2 + 200)
-			.saturating_add(figure::<T::DbWeight>(10, 4, 3).saturating_mul(p.into()))
+	// verdicts. A step of the sweep looks for a page and removes it, looks at the slot of a commitment, or finds
+	// that a round is over and has no page left. The page that it stops in is written once.
+	fn on_initialize(p: u32, u: u32) -> Weight {
+		figure::<T::DbWeight>(10, 5 + 5 + 5 + 300, 3 + 4 + 200)
+			.saturating_add(figure::<T::DbWeight>(5, 3, 1).saturating_mul(p.into()))
+			.saturating_add(unopened::<T::DbWeight>().saturating_mul(u.into()))
 	}
 	// With the removal of up to eight old records.
 	fn start_round() -> Weight {
@@ -140,8 +150,8 @@ impl WeightInfo for () {
 	fn authorize_attest() -> Weight {
 		Weight::from_parts(1_000, 0)
 	}
-	fn commit() -> Weight {
-		Weight::from_parts(1_000, 0)
+	fn commit(u: u32) -> Weight {
+		Weight::from_parts(1_000 + u64::from(u) * 100, 0)
 	}
 	fn authorize_commit() -> Weight {
 		Weight::from_parts(1_000, 0)
@@ -167,8 +177,8 @@ impl WeightInfo for () {
 	fn authorize_finalize(_: u32) -> Weight {
 		Weight::from_parts(1_000, 0)
 	}
-	fn on_initialize(_: u32) -> Weight {
-		Weight::from_parts(1_000, 0)
+	fn on_initialize(p: u32, u: u32) -> Weight {
+		Weight::from_parts(1_000 + u64::from(p) * 10 + u64::from(u) * 100, 0)
 	}
 	fn start_round() -> Weight {
 		Weight::from_parts(1_000, 0)

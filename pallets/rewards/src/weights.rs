@@ -107,8 +107,8 @@ macro_rules! weights {
 			base(1, 1).saturating_add($db.reads_writes(1, 1))
 		}
 		fn set_class_reference() -> Weight {
-			// Score, references, the next round, the list of rounds in flight (four spot rounds and one
-			// census), charged as if each of them were read as well | references.
+			// Score, references, the next round and its start, and the rounds in flight, which are eight at
+			// most: a list of them, and the one that starts | references.
 			base(17, 1).saturating_add($db.reads_writes(17, 1))
 		}
 		fn within_epoch() -> Weight {

@@ -2,7 +2,7 @@
 //! votes, opening them, and reporting who is absent.
 
 use super::{
-	duty::{Batch, Duty, Mark, REREAD, clean_up, duties_key, duty_key},
+	duty::{Batch, DUTIES, Duty, Mark, RECEIPTS, REREAD, duty_key, note},
 	*,
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -34,7 +34,6 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		return;
 	};
 	let agent = Agent::of(key.as_ref(), now, until);
-	let mut duties: Vec<RoundIndex> = read(&duties_key(operator)).unwrap_or_default();
 
 	for round in rounds {
 		let Some(info) = T::Seats::operator(operator, round.index) else {
@@ -45,16 +44,7 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		}
 		let name = duty_key(operator, round.index);
 		let mut duty = Duty::of(operator, round);
-		if !duties.contains(&round.index) {
-			duties.push(round.index);
-			StorageValueRef::persistent(&duties_key(operator)).set(&duties);
-			// No strike of so long ago can be annulled any more.
-			if let Some(old) = round.index.checked_sub(2 * ROUND_DEPTH) {
-				for old in [old, old.saturating_add(1)] {
-					StorageValueRef::persistent(&receipts_key(operator, old)).clear();
-				}
-			}
-		}
+		note(DUTIES, operator, round.index);
 		let side = Side::<T> {
 			key,
 			operator,
@@ -77,14 +67,6 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		StorageValueRef::persistent(&name).set(&duty);
 		side.report_absent();
 	}
-
-	duties.retain(|index| {
-		if rounds.iter().any(|round| round.index == *index) {
-			return true;
-		}
-		clean_up::<T>(operator, *index, now)
-	});
-	StorageValueRef::persistent(&duties_key(operator)).set(&duties);
 }
 
 /// One operator in one round.
@@ -211,6 +193,7 @@ impl<T: Config> Side<'_, T> {
 		if served.is_empty() {
 			return;
 		}
+		note(RECEIPTS, self.operator, self.round.index);
 		let name = receipts_key(self.operator, self.round.index);
 		let mut receipts: Vec<(WorkerId, AgentSignature)> = read(&name).unwrap_or_default();
 		receipts.extend(served);

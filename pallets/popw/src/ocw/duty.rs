@@ -81,14 +81,55 @@ pub fn duty_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
 	(b"kaisar/popw/duty", operator, round).encode()
 }
 
-/// Local storage key of the rounds in which the operator has a duty on this node.
-pub fn duties_key(operator: OperatorId) -> Vec<u8> {
-	(b"kaisar/popw/duties", operator).encode()
+/// Local storage key of this node's duties: operators, under all the numbers that they ever had, and rounds.
+pub const DUTIES: &[u8] = b"kaisar/popw/duties";
+/// Local storage key of the list of receipts that this node keeps, likewise.
+pub const RECEIPTS: &[u8] = b"kaisar/popw/receipts";
+
+/// Adds an entry to one of the two lists, unless it has it.
+pub fn note(list: &[u8], operator: OperatorId, round: RoundIndex) {
+	let mut all: Vec<(OperatorId, RoundIndex)> = read(list).unwrap_or_default();
+	if !all.contains(&(operator, round)) {
+		all.push((operator, round));
+		StorageValueRef::persistent(list).set(&all);
+	}
+}
+
+/// Keeps the entries of a list that are `needed`.
+fn retain(list: &[u8], mut needed: impl FnMut(OperatorId, RoundIndex) -> bool) {
+	let mut all: Vec<(OperatorId, RoundIndex)> = read(list).unwrap_or_default();
+	let before = all.len();
+	all.retain(|(operator, round)| needed(*operator, *round));
+	if all.len() < before {
+		StorageValueRef::persistent(list).set(&all);
+	}
+}
+
+/// Closes what stands open in rounds that are over, and forgets those rounds; and the receipts of rounds whose
+/// record is gone, in which no strike can be annulled any more.
+pub fn clean_up_all<T: Config>(rounds: &[Round], now: BlockNumber) {
+	let runs = |index| rounds.iter().any(|round| round.index == index);
+	let mut dropped = false;
+	retain(DUTIES, |operator, round| {
+		let needed = runs(round) || clean_up::<T>(operator, round, now);
+		dropped |= !needed;
+		needed
+	});
+	// No more often than once a round.
+	if dropped {
+		retain(RECEIPTS, |operator, round| {
+			let needed = Rounds::<T>::contains_key(round);
+			if !needed {
+				StorageValueRef::persistent(&receipts_key(operator, round)).clear();
+			}
+			needed
+		});
+	}
 }
 
 /// Closes the checks that stand open in a round that is over, and then forgets the round. Returns whether it
 /// is still needed.
-pub fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNumber) -> bool {
+fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNumber) -> bool {
 	let name = duty_key(operator, round);
 	let duty: Duty = read(&name).unwrap_or_default();
 	let open: Vec<WorkerId> = duty
@@ -110,14 +151,6 @@ pub fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNu
 			return true;
 		}
 		StorageValueRef::persistent(&name).clear();
-		if let Some(seed) = record.map(|round| round.seed) {
-			for batch in &duty.batches {
-				for call in [b"commit", b"reveal"] {
-					let sent: Sent = (call, operator, round, batch.number, seed);
-					forget(sent);
-				}
-			}
-		}
 		return false;
 	}
 	let mut open = open;

@@ -11,7 +11,7 @@
 //! anew when the chain has another one.
 
 mod checker;
-mod duty;
+pub(crate) mod duty;
 mod worker;
 
 use crate::{pallet::*, *};
@@ -52,6 +52,7 @@ pub fn run<T: Config>(now: BlockNumber) {
 	for key in &checkers {
 		checker::serve::<T>(key, &rounds, now, until);
 	}
+	duty::clean_up_all::<T>(&rounds, now);
 }
 
 /// Returns a place for `key` among `slots` blocks, so that not everyone submits in the same one.

@@ -106,16 +106,19 @@ fn attest<T: Config>(
 		return;
 	};
 	// The clock that counts has stopped with the signed root's arrival at the checkers; only the
-	// submission is spread.
+	// submission is spread. An order that came since the round's start waits for no more than the check.
+	let is_matched =
+		info.order.is_some() && info.standings.at(round.index) != Some(&WorkerState::Rented);
 	let due = match round.kind {
 		RoundKind::Census => u64::from(round.online),
 		RoundKind::Spot => u64::from(round.rented),
 	};
 	let blocks = super::window(due, ATTESTATIONS_A_BLOCK, round.phase_length);
 	let before = round.attest_ends().saturating_sub(round.phase_length);
+	let place = spread(key.as_ref(), round.seed, blocks);
 	let first = before
 		.saturating_add(1)
-		.saturating_add(spread(key.as_ref(), round.seed, blocks));
+		.saturating_add(if is_matched { 0 } else { place });
 	let sent: Sent = (b"attest", worker, round.index, 0, round.seed);
 	// An old check that is over is closed first: the attestation would be used up for that.
 	let waits = now.saturating_add(1) < first || Pallet::<T>::is_over(worker);

@@ -1,6 +1,6 @@
 //! Fee-less calls: the pool refuses what would fail, and carries what works.
 
-use super::{to_commit, to_reveal, while_attesting};
+use super::{attested, to_commit, to_end, to_reveal, while_attesting};
 use crate::{checks::signing_payload, mock::*, *};
 use codec::Encode;
 use frame_support::{assert_ok, pallet_prelude::TransactionSource, traits::Authorize};
@@ -239,9 +239,75 @@ fn absence_and_closing_need_no_signature_but_must_be_so() {
 			check(finalize(vec![0, 0])).is_err(),
 			"in order, and each once"
 		);
-		assert!(check(finalize(vec![0, 1])).is_err(), "all of them");
+		assert_ok!(check(finalize(vec![0, 1])));
+		assert!(check(finalize(vec![0, 1, 2])).is_err(), "half of them");
 		dispatch(finalize(vec![0]));
 		assert!(check(finalize(vec![0])).is_err());
+	});
+}
+
+fn finalize(workers: impl IntoIterator<Item = u32>) -> Call<Test> {
+	let workers: Vec<u32> = workers.into_iter().collect();
+	Call::finalize {
+		workers: workers.try_into().unwrap(),
+	}
+}
+
+#[test]
+fn a_list_outlives_the_closing_of_half_of_it() {
+	for (closed, stands) in [(1, true), (32, true), (33, false), (64, false)] {
+		attested(64, || {
+			to_end(0);
+			let list = finalize(0..64);
+			let tags = |call| check(call).map(|valid: ValidTransaction| valid.provides.len());
+			assert_eq!(tags(list.clone()), Ok(64));
+			// Other nodes close some of them meanwhile.
+			for worker in 0..closed {
+				dispatch(finalize([worker]));
+			}
+			if stands {
+				// It keeps nobody else from closing what it does not close.
+				assert_eq!(tags(list.clone()), Ok(64 - closed as usize));
+				dispatch(list.clone());
+			} else {
+				assert!(check(list.clone()).is_err(), "{closed} of 64 closed");
+			}
+			assert!(check(list).is_err());
+			for worker in 0..64 {
+				<Popw as kaisar_primitives::Checks>::touch(worker);
+			}
+		});
+	}
+}
+
+#[test]
+fn nobody_fills_blocks_with_lists_that_close_little() {
+	use frame_support::dispatch::GetDispatchInfo;
+	use sp_runtime::traits::Dispatchable;
+	attested(20, || {
+		to_end(0);
+		// Each list has one check that is over and as many others as it may.
+		let (mut carried, mut looked_at) = (0u32, 0u32);
+		for worker in 0..20u32 {
+			let with = |others: u32| finalize([worker].into_iter().chain(1_000..1_000 + others));
+			let most = (0..64).rev().find(|others| check(with(*others)).is_ok());
+			let list = with(most.unwrap());
+			let declared = RuntimeCall::from(list.clone())
+				.get_dispatch_info()
+				.call_weight;
+			let info = RuntimeCall::from(list.clone())
+				.dispatch(frame_system::RawOrigin::Authorized.into())
+				.unwrap();
+			assert!(info.actual_weight.unwrap().all_lte(declared));
+			carried += 1;
+			looked_at += 1 + most.unwrap();
+			assert!(check(list).is_err());
+		}
+		assert_eq!(
+			(carried, looked_at),
+			(20, 40),
+			"a look for each check closed"
+		);
 	});
 }
 

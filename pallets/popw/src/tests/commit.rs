@@ -9,6 +9,8 @@ use sp_runtime::DispatchError;
 fn try_commit(operator: u32, round: u32, batch: u16) -> sp_runtime::DispatchResult {
 	let origin = RuntimeOrigin::signed(operator_account(operator));
 	Popw::commit(origin, operator, round, batch, H256::repeat_byte(1), None)
+		.map(|_| ())
+		.map_err(|error| error.error)
 }
 
 #[test]

@@ -14,6 +14,8 @@ fn commit_batch(
 	let hash = hash_of(operator, round, batch, votes, [batch as u8; 32]);
 	let origin = RuntimeOrigin::signed(operator_account(operator));
 	Popw::commit(origin, operator, round, batch, hash, None)
+		.map(|_| ())
+		.map_err(|error| error.error)
 }
 
 /// Reveals a batch; returns how many votes counted and how many were skipped.
@@ -119,6 +121,14 @@ fn withhold(round: u32) {
 	<Popw as Checks>::touch(0);
 }
 
+/// The missed seats that an operator was told for its commitments that it did not open.
+fn told(operator: u32) -> Vec<u32> {
+	heard(|heard| {
+		let own = heard.unopened.iter().filter(|told| told.0 == operator);
+		own.map(|told| told.1).collect()
+	})
+}
+
 #[test]
 fn withholding_costs_twice_as_much_each_time() {
 	ExtBuilder::default().operators(3).build_and_execute(|| {
@@ -129,25 +139,84 @@ fn withholding_costs_twice_as_much_each_time() {
 			withhold(round);
 			round = NextRound::<Test>::get();
 		}
-		let told = |heard: &mut Heard| {
-			let missed: Vec<_> = heard.unopened.iter().map(|(_, missed)| *missed).collect();
-			assert!(heard.unopened.iter().all(|(operator, _)| *operator == 0));
-			missed
-		};
-		// Each is told with the commitment after it. The withheld seats themselves are missed as well.
+		// Each is told as soon as its round is swept. The withheld seats themselves are missed as well.
+		assert_eq!(told(0), [2, 4, 8, 16, 32, 64, 64, 64]);
 		heard(|heard| {
-			assert_eq!(told(heard), [2, 4, 8, 16, 32, 64, 64]);
 			let own = heard.credits.iter().filter(|credit| credit.0 == 0);
 			assert!(own.into_iter().all(|credit| credit.3 == SeatResult::Missed));
 		});
-		// The count begins anew with the epoch; what is owed stays.
+		// The count begins anew with the epoch.
 		CurrentEpoch::set(1);
 		for _ in 0..2 {
 			withhold(round);
 			round = NextRound::<Test>::get();
 		}
-		heard(|heard| assert_eq!(told(heard)[7..], [64, 2]));
+		assert_eq!(told(0)[8..], [2, 4]);
 		assert_eq!(Commitments::<Test>::iter().count(), 0);
+	});
+}
+
+#[test]
+fn a_new_registration_leaves_the_price_with_the_old_one() {
+	ExtBuilder::default().operators(3).build_and_execute(|| {
+		add_marked(0, 0);
+		run_to(2);
+		let mut round = 0;
+		for _ in 0..3 {
+			withhold(round);
+			round = NextRound::<Test>::get();
+		}
+		add_marked(0, round);
+		attest_soon(0, round);
+		to_commit(round);
+		assert_ok!(commit_batch(0, round, 0, &one(0, good())));
+		// It goes while its commitment is shut, comes back with another number, and commits with that one.
+		to_reveal(round);
+		let info = heard(|heard| heard.operators.remove(&0).unwrap());
+		to_end(round);
+		<Popw as Checks>::touch(0);
+		add_operator(3, 0);
+		heard(|heard| {
+			heard.operators.insert(3, info);
+			for operator in heard.licenses.values_mut() {
+				*operator = if *operator == 0 { 3 } else { *operator };
+			}
+		});
+		assert_eq!(told(0), [2, 4, 8, 16], "the old one pays for all of them");
+		let round = NextRound::<Test>::get();
+		add_marked(0, round);
+		attest_soon(0, round);
+		to_commit(round);
+		let by_new = RuntimeOrigin::signed(operator_account(0));
+		assert_ok!(Popw::commit(by_new, 3, round, 0, Default::default(), None));
+		to_end(round);
+		assert_eq!((told(0).len(), told(3)), (4, vec![2]));
+	});
+}
+
+#[test]
+fn overwriting_a_commitment_tells_at_once_and_is_paid_for() {
+	attested(1, || {
+		to_commit(0);
+		let slot = (0, Lane::SpotA, 0);
+		let origin = || RuntimeOrigin::signed(operator_account(0));
+		let hash = hash_of(0, 0, 0, &one(0, good()), [0; 32]);
+		let free = Popw::commit(origin(), 0, 0, 0, hash, None).unwrap();
+		to_end(0);
+		assert_eq!(told(0), [2]);
+		// The sweep is behind: it never came to the next one.
+		let old = Commitment { round: 0, hash };
+		Commitments::<Test>::insert(slot, old);
+		let round = NextRound::<Test>::get().next_multiple_of(4);
+		add_marked(1, round);
+		attest_soon(1, round);
+		to_commit(round);
+		let dear = Popw::commit(origin(), 0, round, 0, hash, None).unwrap();
+		assert_eq!(told(0), [2, 4]);
+		let weight = |info: frame_support::dispatch::PostDispatchInfo| info.actual_weight.unwrap();
+		assert_eq!(weight(free), <() as WeightInfo>::commit(0));
+		assert_eq!(weight(dear), <() as WeightInfo>::commit(1));
+		<Popw as Checks>::touch(0);
 	});
 }
 
@@ -204,10 +273,9 @@ fn a_crash_in_a_large_round_is_counted_by_batches_and_swept_in_steps() {
 		run_to(System::block_number() + 5);
 		assert_eq!(Commitments::<Test>::iter().count(), 0);
 		assert_eq!(CountersOf::<Test>::iter_prefix(0).count(), 0);
-		let missed = |operator| Withheld::<Test>::get(operator).map(|kept| kept.missed);
-		assert_eq!(missed(0), Some(2 + 4 + 8));
-		assert_eq!(missed(1), None);
-		assert_eq!(missed(2), Some(2 + 4 + 8 + 16));
+		assert_eq!(told(0), [2, 4, 8]);
+		assert!(told(1).is_empty());
+		assert_eq!(told(2), [2, 4, 8, 16]);
 		Popw::finalize(
 			RuntimeOrigin::signed(1),
 			(0..64).collect::<Vec<_>>().try_into().unwrap(),
@@ -285,10 +353,11 @@ fn nothing_stays_of_an_operator_that_is_forgotten() {
 		for worker in 0..130 {
 			<Popw as Checks>::touch(worker);
 		}
-		// What the sweep removed is owed; beside it a commitment lies in another lane.
+		// What the sweep removed was told; beside it a commitment lies in another lane.
+		assert_eq!(told(0), [2, 4, 8]);
 		assert_eq!(
-			Withheld::<Test>::get(0).map(|kept| kept.missed),
-			Some(2 + 4 + 8)
+			Withheld::<Test>::get(0),
+			Some(WithheldBatches { epoch: 0, count: 3 })
 		);
 		let left = Commitment {
 			round: 1,

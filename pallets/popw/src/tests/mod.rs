@@ -3,6 +3,7 @@
 mod absent;
 mod attest;
 mod authorize;
+mod bandwidth;
 mod checks;
 mod commit;
 mod commitments;
@@ -14,6 +15,7 @@ mod params;
 mod properties;
 mod reveal;
 mod rounds;
+mod sweep;
 mod tally;
 
 use crate::{mock::*, *};

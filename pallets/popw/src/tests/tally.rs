@@ -5,7 +5,7 @@ use kaisar_primitives::{Outcome, Profile, SeatResult, Verdict};
 use proptest::prelude::*;
 
 /// A check with a seat of weight 1 for each vote, `None` for one that was not revealed.
-fn check(votes: &[Option<Verdict>]) -> Check {
+pub(super) fn check(votes: &[Option<Verdict>]) -> Check {
 	weighed(&votes.iter().map(|vote| (*vote, 1)).collect::<Vec<_>>())
 }
 
@@ -39,7 +39,7 @@ fn weighed(votes: &[(Option<Verdict>, u8)]) -> Check {
 }
 
 /// What a claim of everything allows, with GPUs of class 1.
-const ANYTHING: Profile = Profile {
+pub(super) const ANYTHING: Profile = Profile {
 	bandwidth: 4,
 	cpu: 4,
 	memory: 4,
@@ -48,7 +48,7 @@ const ANYTHING: Profile = Profile {
 	gpu_count: 16,
 };
 
-const UP: fn() -> Option<Verdict> = || Some(good());
+pub(super) const UP: fn() -> Option<Verdict> = || Some(good());
 const DOWN: Option<Verdict> = Some(Verdict::OFFLINE);
 
 fn gpu(class: u16, count: u8) -> Option<Verdict> {
@@ -62,13 +62,6 @@ fn gpu(class: u16, count: u8) -> Option<Verdict> {
 fn cpu(tier: u8) -> Option<Verdict> {
 	Some(Verdict {
 		cpu: tier,
-		..good()
-	})
-}
-
-fn bandwidth(tier: u8) -> Option<Verdict> {
-	Some(Verdict {
-		bandwidth: tier,
 		..good()
 	})
 }
@@ -91,14 +84,14 @@ fn tally(check: &Check) -> Tally {
 	Tally::of(check, None, &ANYTHING)
 }
 
-fn profile(tally: &Tally) -> Option<Profile> {
+pub(super) fn profile(tally: &Tally) -> Option<Profile> {
 	match tally.outcome {
 		Outcome::Online { profile, .. } => profile,
 		other => panic!("{other:?}"),
 	}
 }
 
-fn results(tally: &Tally, check: &Check) -> Vec<SeatResult> {
+pub(super) fn results(tally: &Tally, check: &Check) -> Vec<SeatResult> {
 	(0..check.committee.len())
 		.map(|index| tally.seat(check, index).0)
 		.collect()
@@ -318,66 +311,6 @@ fn an_untimed_vote_counts_for_the_proof() {
 		results(&tally, &check)[2..],
 		[Abstained, Dissenting, Dissenting]
 	);
-}
-
-#[test]
-fn a_checker_whose_own_line_was_full_agrees_with_any_bandwidth() {
-	let old = Profile {
-		bandwidth: 3,
-		..ANYTHING
-	};
-	let none = Verdict::NO_OPINION;
-	let of = |votes: &[Option<Verdict>], full: bool| {
-		let mut check = check(votes);
-		check.full = full;
-		let tally = Tally::of(&check, Some(&old), &ANYTHING);
-		assert!(results(&tally, &check).iter().all(|it| *it == Correct));
-		profile(&tally).map(|profile| profile.bandwidth)
-	};
-	let (silent, two) = (bandwidth(none), bandwidth(2));
-	assert_eq!(of(&[two, two, two, silent, silent], true), Some(2));
-	// Two opinions of five are not more than half: the tier goes down by one.
-	assert_eq!(of(&[two, two, silent, silent, silent], true), Some(2));
-	assert_eq!(of(&[silent; 5], true), Some(2));
-	assert_eq!(of(&[silent; 5], false), Some(3), "it was not measured");
-	let tally = Tally::of(&check(&[silent; 5]), None, &ANYTHING);
-	assert_eq!(profile(&tally).map(|profile| profile.bandwidth), Some(0));
-}
-
-#[test]
-fn bandwidth_and_disk_are_carried_over_unless_measured() {
-	let old = Profile {
-		bandwidth: 4,
-		disk: 3,
-		..Default::default()
-	};
-	let votes = [UP(); 5];
-	let mut check = check(&votes);
-	check.full = false;
-	// A dissent in what was not measured is none.
-	if let Some(vote) = &mut check.committee[0].vote {
-		vote.bandwidth = 4;
-	}
-	let of = |check: &Check, bound: &Profile| {
-		let tally = Tally::of(check, Some(&old), bound);
-		let found = profile(&tally).unwrap();
-		(
-			found.bandwidth,
-			found.disk,
-			found.cpu,
-			results(&tally, check)[0],
-		)
-	};
-	assert_eq!(of(&check, &ANYTHING), (4, 3, 1, Correct));
-	// Not past a claim that was lowered since.
-	let lower = Profile {
-		bandwidth: 2,
-		disk: 0,
-		..ANYTHING
-	};
-	assert_eq!(of(&check, &lower), (2, 0, 1, Correct));
-	check.full = true;
-	assert_eq!(of(&check, &ANYTHING), (1, 1, 1, Dissenting));
 }
 
 #[test]

@@ -165,6 +165,29 @@ fn a_ban_for_good_ends_what_is_to_come_and_nothing_that_runs() {
 }
 
 #[test]
+fn deregistering_does_not_avoid_the_price_of_a_shut_commitment() {
+	with_three(|| {
+		let running = attest(0);
+		running.commit(up);
+		// Once it knows the votes, it goes, and comes back with another number.
+		assert_ok!(Checkers::deregister_checker(signed(1)));
+		running.reveal(|operator| (operator != 0).then_some(UP));
+		// Its seat was missed, and the commitment counts as two more.
+		assert_eq!(Earned::get()[&0], (0, 3));
+		let (key, agent, proof) = keys(1, 33);
+		let again = NextOperator::<World>::get();
+		assert_ok!(Checkers::register_checker(
+			signed(1),
+			key,
+			agent,
+			Perbill::zero(),
+			proof
+		));
+		assert!(again > 0 && !Earned::get().contains_key(&again));
+	});
+}
+
+#[test]
 fn a_ban_for_a_time_ends_no_delegation() {
 	with_three(|| {
 		let running = attest(0);

@@ -14,8 +14,8 @@ use frame_support::{
 use frame_system::{AuthorizeCall, EnsureRoot, EnsureSigned};
 use kaisar_primitives::{
 	Balance, BenchParams, BlockNumber, CheckedWorkers, ClosedCheck, Closing, Forced, OnClosed,
-	PoolTerms, Proved, SeatResult, SharesChange, Standings, Verdict, Votes, WorkerCounts,
-	WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
+	OnUnopened, PoolTerms, Proved, SeatResult, SharesChange, Standings, Verdict, Votes,
+	WorkerCounts, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
 	keys::{possession_payload, receipt_payload},
 };
 use pallet_nfts::PalletFeatures;
@@ -171,7 +171,7 @@ impl pallet_popw::Config for World {
 	type Workers = Registry;
 	type Seats = Checkers;
 	type OnClosed = Rewards;
-	type Unopened = ();
+	type Unopened = Rewards;
 	type CurrentEpoch = Epoch;
 	type Rentals = ();
 	type Classes = ();
@@ -278,6 +278,13 @@ impl OnClosed for Rewards {
 	}
 	fn max_weight() -> Weight {
 		Weight::zero()
+	}
+}
+impl OnUnopened for Rewards {
+	fn on_unopened(operator: OperatorId, missed: u32) {
+		let mut earned = Earned::get();
+		earned.entry(operator).or_default().1 += missed;
+		Earned::set(&earned);
 	}
 }
 impl OnPoolChange<AccountId> for Rewards {

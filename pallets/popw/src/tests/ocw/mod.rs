@@ -2,6 +2,7 @@
 
 mod checker;
 mod forks;
+mod storage;
 mod worker;
 
 use super::*;

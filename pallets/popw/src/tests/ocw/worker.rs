@@ -144,3 +144,41 @@ fn a_worker_has_its_old_check_closed_before_it_attests() {
 		"{calls:?}"
 	);
 }
+
+/// The block in which worker 0 attests in a census of very many, whose attestations are spread over the phase.
+fn attests_at(order: Option<u32>) -> u32 {
+	let mut world = World::worker();
+	world.ext.execute_with(|| {
+		add_worker(0, WorkerState::Online, Some(super::mark(0)));
+		// As a match does: it counts from the next round.
+		heard(|heard| {
+			let info = heard.workers.get_mut(&0).unwrap();
+			if order.is_some() {
+				info.order = order;
+				info.standings.change(WorkerState::Rented, 2);
+			}
+		});
+		// A spot round is spread by the workers rented in it.
+		let crowd = |round: &mut Option<Round>| round.as_mut().unwrap().rented = 1_000_000;
+		Rounds::<Test>::mutate(0, crowd);
+	});
+	for block in 2..=11 {
+		world.run_to(block);
+		let request = world.ext.execute_with(prove_request);
+		world.expect(PATH_PROVE, &request, done([9; 32]));
+		world.work();
+		if !world.submitted().is_empty() {
+			return block;
+		}
+	}
+	panic!("it does not attest")
+}
+
+#[test]
+fn a_worker_that_is_matched_before_it_attested_does_so_at_once() {
+	assert!(
+		attests_at(None) > 2,
+		"its place in the phase is a later one"
+	);
+	assert_eq!(attests_at(Some(7)), 2);
+}
