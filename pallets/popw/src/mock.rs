@@ -238,7 +238,6 @@ impl CheckedWorkers<AccountId> for Registry {
 				.get_mut(&worker)
 				.ok_or(DispatchError::CannotLookup)?;
 			let next = <Popw as Checks>::next_round();
-			let in_flight = <Popw as Checks>::in_flight();
 			let in_census = RoundKind::of(closing.round) == RoundKind::Census;
 			let decided = matches!(
 				closing.outcome,

@@ -67,7 +67,7 @@ impl Get<Option<[u8; 32]>> for VrfOutput {
 		System::digest()
 			.logs
 			.iter()
-			.find_map(|log| CompatibleDigestItem::as_babe_pre_digest(log))
+			.find_map(CompatibleDigestItem::as_babe_pre_digest)
 			.and_then(|digest| {
 				digest
 					.vrf_signature()

@@ -3,8 +3,11 @@
 
 use super::*;
 
+/// Has the container of an order on a worker end.
+type End = fn(u32, u32);
+
 /// Ways in which a container's end comes to light now.
-const ENDS: [(fn(u32, u32), CloseReason); 2] = [
+const ENDS: [(End, CloseReason); 2] = [
 	(
 		|id, _| {
 			assert_ok!(Rentals::report_exit(signed(PETRA), id, 137, None));

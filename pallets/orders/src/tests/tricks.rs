@@ -179,9 +179,9 @@ fn a_long_plan_is_not_left_for_kai_by_a_machine_that_goes_away_after_the_cancell
 		// 19.20 KAI, goes back. Before, it was 5,131.20 KAI.
 		let kai = |hundredths: Balance| hundredths * KAI / 100;
 		let ledger = order(id).ledger;
-		assert_eq!(ledger.gross(), Ok(kai(52_80)));
-		assert_eq!(wealth(CARLA), FUNDS - kai(5_184_00) + kai(19_20));
-		assert_eq!(Credits::<Test>::get(CARLA), kai(5_112_00));
+		assert_eq!(ledger.gross(), Ok(kai(5_280)));
+		assert_eq!(wealth(CARLA), FUNDS - kai(518_400) + kai(1_920));
+		assert_eq!(Credits::<Test>::get(CARLA), kai(511_200));
 		next_block();
 	});
 }

@@ -155,7 +155,11 @@ fn attests_at(order: Option<u32>) -> u32 {
 			let info = heard.workers.get_mut(&0).unwrap();
 			if order.is_some() {
 				info.order = order;
-				info.standings.change(WorkerState::Rented, 2);
+				info.standings.change(
+					WorkerState::Rented,
+					2,
+					&<Popw as kaisar_primitives::Checks>::in_flight(),
+				);
 			}
 		});
 		// A spot round is spread by the workers rented in it.
