@@ -143,10 +143,10 @@ fn spot_rounds_do_not_wait_for_a_census_that_lasts() {
 		while System::block_number() < census.ends() {
 			run_to(NextStart::<Test>::get() + 1);
 			let round = Popw::rounds().first().unwrap().index;
-			if round % 2 == 0 {
+			if round.is_multiple_of(2) {
 				seat(round, 20);
 			}
-			let spots = pages().into_keys().filter(|round| round % 2 == 0).count();
+			let spots = pages().into_keys().filter(|round| round.is_multiple_of(2)).count();
 			assert!(spots <= 4, "{:?}", pages());
 			// What the census needs stays.
 			if System::block_number() <= census.ends() {
