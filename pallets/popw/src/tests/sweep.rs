@@ -146,7 +146,10 @@ fn spot_rounds_do_not_wait_for_a_census_that_lasts() {
 			if round.is_multiple_of(2) {
 				seat(round, 20);
 			}
-			let spots = pages().into_keys().filter(|round| round.is_multiple_of(2)).count();
+			let spots = pages()
+				.into_keys()
+				.filter(|round| round.is_multiple_of(2))
+				.count();
 			assert!(spots <= 4, "{:?}", pages());
 			// What the census needs stays.
 			if System::block_number() <= census.ends() {
