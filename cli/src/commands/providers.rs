@@ -332,11 +332,15 @@ mod tests {
 	#[test]
 	fn what_the_agent_found_is_read() {
 		let text = r#"{"cpu_cores":2,"disk_gb":30,"download_mbps":100,"gpu_class":0,"gpu_count":0,
-			"memory_gb":15,"region":"DE","upload_mbps":90}"#;
+			"memory_gb":15,"region":"DE","upload_mbps":90,"arch":"arm64","driver":570,"cuda":1208}"#;
 		let spec = parse_spec(text).expect("it is what it prints");
 		assert_eq!(
 			(spec.cpu_cores, spec.upload_mbps, spec.region),
 			(2, 90, Region(*b"DE"))
+		);
+		assert_eq!(
+			(spec.arch, spec.driver, spec.cuda),
+			(Arch::Arm64, 570, Cuda(1_208))
 		);
 		assert_eq!(
 			describe(&spec),

@@ -114,6 +114,7 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 				stake: 1_600 * KAI,
 				profile: Profile {
 					bandwidth: 1,
+					cpu: 1,
 					..Default::default()
 				},
 			},
@@ -122,7 +123,7 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 		assert_ok!(Providers::stake(signed(&provider), 0, 9_000 * KAI));
 		end_epoch();
 
-		let reward = Rewards::epoch_totals(2).expect("it is kept").poc_reward;
+		let reward = Rewards::epoch_totals(2).expect("it is kept").idle_reward;
 		let stakes = Members {
 			owner: 600 * KAI,
 			value: 1_000 * KAI,
