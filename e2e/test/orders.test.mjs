@@ -80,11 +80,11 @@ async function priceNow() {
 
 /** The worker has passed the checks that it is due in, and can be matched. */
 const idle = (worker) =>
-	dev.watch.until(async () => {
-		const record = plain(await dev.api.query.providers.workers(worker));
-		const waits = record.forced !== null && record.forced.round > dev.lastRound;
-		return record.standings.now.value === 'Online' && record.forced === null && !waits;
-	}, `worker ${worker} idle`);
+	dev.watch.until(
+		async () => plain(await view(dev.api, 'Providers', 'worker', [worker])).listed,
+		`worker ${worker} listed`,
+		{ blocks: 200 },
+	);
 
 /** Writes an ed25519 client key, as the client reads it. */
 async function clientKey(name) {

@@ -151,7 +151,7 @@ pub trait Market {
 	fn free(worker: WorkerId, unproved: bool) -> DispatchResult;
 
 	/// The worker deployed an order, which counts for its reliability. To be called once an order, when a
-	/// check finds its service answering for the first time: a confirmation shows nothing, and a provider that
+	/// check proves rented time of it for the first time: a confirmation shows nothing, and a provider that
 	/// confirms and reports an exit would climb by it. It changes nothing but the record, so the call may come
 	/// from [`OnClosed`], after [`CheckedWorkers::closed`]; an order that ends before is not counted.
 	fn deployed(worker: WorkerId) -> DispatchResult;
@@ -191,7 +191,8 @@ pub trait Checks {
 		false
 	}
 
-	/// Whether the worker is due in a round whose attest phase runs and has not attested yet.
+	/// Whether the worker is due in a round that is in flight and has not attested in it: it may still attest, or
+	/// be reported absent.
 	fn is_due(worker: WorkerId) -> bool;
 
 	/// Returns the last block in which the machine of a rented worker may be needed for a proof of what it

@@ -396,6 +396,7 @@ fn a_proxy_gives_nobody_more_than_it_may_itself() {
 			RuntimeCall::Providers(
 				pallet_providers::Call::stake { .. }
 					| pallet_providers::Call::register_worker { .. }
+					| pallet_providers::Call::set_worker_keys { .. }
 			) | RuntimeCall::Rewards(pallet_rewards::Call::redeem { .. })
 		)
 	};

@@ -271,7 +271,7 @@ impl<T: Config> Pallet<T> {
 impl<T: Config> Pallet<T> {
 	/// Settles an order whose paid time is over, whose worker failed, or that was canceled. Proved time is
 	/// paid, and the rest goes back in its kind. After a cancellation used time is paid, and the rest becomes
-	/// credits; only a tail that no check proved goes back in its kind.
+	/// credits; only a tail that no check proved, the rest of a first hour included, goes back in its kind.
 	pub(crate) fn settle_ended(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
 		if !order.is_cancelled() {
 			Self::pay_proved(id, order)?;
@@ -281,7 +281,8 @@ impl<T: Config> Pallet<T> {
 			let due = order.proved_price().ok_or(ArithmeticError::Overflow)?;
 			Self::pay_up_to(id, order, due)?;
 		} else {
-			Self::pay_proved(id, order)?;
+			let due = order.proved_cost().ok_or(ArithmeticError::Overflow)?;
+			Self::pay_up_to(id, order, due)?;
 			let tail = Self::unpaid(order)?;
 			Self::refund(order, tail)?;
 		}

@@ -51,7 +51,7 @@ impl<T: Config> Pallet<T> {
 		let running = Self::running_rounds(now);
 		let due = running
 			.iter()
-			.filter(|round| now < round.attest_ends() && was_idle(round.index))
+			.filter(|round| now <= round.attest_ends() && was_idle(round.index))
 			.filter(|round| Self::ensure_due(worker, &info, last, round).is_ok())
 			.map(|round| {
 				let attested = now.max(round.trial).saturating_add(phase);

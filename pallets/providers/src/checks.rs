@@ -18,13 +18,22 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 
 	fn postpone(worker: WorkerId, from: RoundIndex, to: RoundIndex) -> DispatchResult {
 		Self::mutate(worker, |record| {
-			if let Some(forced) = record.forced.filter(|forced| forced.round == from) {
-				let later = Forced {
-					round: to,
-					..forced
-				};
-				Self::set_forced(worker, record, later);
+			let Some(forced) = record.forced.filter(|forced| forced.round == from) else {
+				return Ok(());
+			};
+			// Who left while its check was open is not due: it would be found absent for having left.
+			if matches!(
+				record.state(),
+				WorkerState::Offline | WorkerState::Suspended
+			) {
+				record.forced = None;
+				return Ok(());
 			}
+			let later = Forced {
+				round: to,
+				..forced
+			};
+			Self::set_forced(worker, record, later);
 			Ok(())
 		})
 	}

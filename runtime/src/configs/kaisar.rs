@@ -202,13 +202,15 @@ impl pallet_orders::Config for Runtime {
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
 	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
-	// among them, and stays there for a week; a worker may be registered with keys of the proxy's, to be slashed.
+	// among them, and stays there for a week; keys of the proxy's own would let it have
+	// the account's workers slashed.
 	if matches!(
 		call,
 		Call::Rewards(pallet_rewards::Call::redeem { .. })
 			| Call::Providers(
 				pallet_providers::Call::stake { .. }
 					| pallet_providers::Call::register_worker { .. }
+					| pallet_providers::Call::set_worker_keys { .. }
 			)
 	) {
 		return proxy == ProxyType::Any;

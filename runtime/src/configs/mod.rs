@@ -217,9 +217,9 @@ pub enum ProxyType {
 	/// Everything.
 	#[default]
 	Any,
-	/// Everything that moves no balance to another account and stakes none.
+	/// Everything that moves no balance to another account, stakes none and changes no worker's keys.
 	NonTransfer,
-	/// Runs the account's workers, but adds no stake.
+	/// Runs the account's workers, but adds neither stake nor keys.
 	Provider,
 	/// Runs the account's checker.
 	Checker,

@@ -379,3 +379,20 @@ fn forcing_leaves_out_who_is_away() {
 		}
 	});
 }
+
+#[test]
+fn a_mark_does_not_follow_a_worker_that_has_left() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		assert_ok!(<Popw as Checks>::force(worker));
+		let mark = record(worker).forced.unwrap();
+		assert_eq!(Popw::start_round(false), mark.round);
+		assert_ok!(Providers::go_offline(signed(ALICE), worker));
+		assert_eq!(record(worker).forced, Some(mark));
+		// An open check kept it out of the round, so Popw would move the mark: it would be reported absent for
+		// having left, and could not come back before.
+		let postpone = <Providers as CheckedWorkers<AccountId>>::postpone;
+		assert_ok!(postpone(worker, mark.round, mark.round + 4));
+		assert_eq!(record(worker).forced, None);
+	});
+}

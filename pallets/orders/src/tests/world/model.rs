@@ -164,13 +164,16 @@ impl Plain {
 
 	/// The price of so much used time, an hour at least, with the plan that its time has earned.
 	fn used(&self, blocks: BlockNumber) -> Balance {
+		self.cost(self.earned(), blocks.max(HOURS))
+	}
+
+	fn earned(&self) -> Plan {
 		let ran = (self.ends_at - self.started_at) / HOURS;
-		let plan = match self.plan {
+		match self.plan {
 			Plan::Quarter if ran >= 2_160 => Plan::Quarter,
 			Plan::Quarter | Plan::Month if ran >= 720 => Plan::Month,
 			_ => Plan::OnDemand,
-		};
-		self.cost(plan, blocks.max(HOURS))
+		}
 	}
 
 	/// The price of all time that it was used for: what was proved, and what passed since.
@@ -681,7 +684,8 @@ impl Model {
 				self.credits_rest(order);
 			}
 			(true, false) => {
-				self.pays_proved(id, order);
+				let due = order.cost(order.earned(), order.proved);
+				self.pays(id, order, due);
 				// Only what the check would have cost goes back as it was paid.
 				let tail = order.run().saturating_sub(order.paid + order.fees);
 				self.refunds(order, tail.min(order.escrow.all()));
