@@ -405,11 +405,21 @@ impl<AccountId> Order<AccountId> {
 		self.proved_to = self.proved_to.max(to);
 	}
 
-	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the best plan
-	/// that the time it ran for has earned.
-	fn used_price(&self, used: BlockNumber) -> Option<Balance> {
+	/// Returns the best plan that the time it ran for has earned.
+	fn earned_plan(&self) -> Plan {
 		let ran = self.ends_at.saturating_sub(self.started_at);
-		self.cost(self.plan.earned(ran / HOURS), used.max(HOURS))
+		self.plan.earned(ran / HOURS)
+	}
+
+	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the plan that it has
+	/// earned.
+	fn used_price(&self, used: BlockNumber) -> Option<Balance> {
+		self.cost(self.earned_plan(), used.max(HOURS))
+	}
+
+	/// Returns what proved time costs with the plan that the order has earned, without the rest of a first hour.
+	pub fn proved_cost(&self) -> Option<Balance> {
+		self.cost(self.earned_plan(), self.proved)
 	}
 
 	/// Returns the price of the used time, if only proved time counts.
