@@ -4,7 +4,7 @@
 import { parseArgs } from 'node:util';
 
 import { appLink, feePaid, trySend } from './lib/chain.mjs';
-import { Dev, claim, detect } from './lib/dev.mjs';
+import { Dev, MODEST, claim, detect } from './lib/dev.mjs';
 import { KAI, hardware, kai, minimumStake } from './lib/formulas.mjs';
 import { interrupted } from './lib/node.mjs';
 import { checkRewards, epochWithTime } from './lib/rewards.mjs';
@@ -75,11 +75,16 @@ async function story() {
 
 	chapter('A worker');
 	const found = await detect({ mbps: Number(options.mbps), region: options.region });
-	const spec = claim(found);
+	const spec = smallest(claim(found));
 	tell(
-		`kaisar-agent found ${spec.cpuCores} cores, ${spec.memoryGb} GB of memory, ${spec.diskGb} GB of disk, ` +
+		`kaisar-agent found ${found.cpu_cores} cores, ${found.memory_gb} GB of memory, ${found.disk_gb} GB of disk, ` +
 			`${spec.gpuCount ? `${spec.gpuCount} GPU of class ${spec.gpuClass}` : 'no GPU'}`,
 	);
+	if (spec.cpuCores > found.cpu_cores) {
+		more(
+			`the smallest machine that counts has ${spec.cpuCores}: so many are claimed, which the short benchmark of development does not tell apart`,
+		);
+	}
 	const stake = minimumStake(spec) + 500n * KAI;
 	const before = await dev.free(dev.provider.address);
 	const { event, result, worker } = await dev.register(spec, { stake });
@@ -110,7 +115,7 @@ async function story() {
 			`${kai(rewards.emission)} that ${rewards.blocks} blocks emitted`,
 	);
 	more(
-		`worker ${worker}: ${rewards.online} blocks proved × boost ${Number(rewards.boost) / 1e9} × ` +
+		`worker ${worker}: ${rewards.idle} idle blocks proved × boost ${Number(rewards.boost) / 1e9} × ` +
 			`hardware ${Number(hardware(rewards.profile)) / 100} of a total of the same: all of the pot`,
 	);
 	const claimed = await rewards.claimWorker();
@@ -136,6 +141,14 @@ async function story() {
 	console.log(`\n${bold(`The story ended ${seconds} s after the chain's first block.`)}`);
 }
 
+/** A claim, and at least that of the smallest machine that counts. */
+const smallest = (spec) => ({
+	...spec,
+	cpuCores: Math.max(spec.cpuCores, MODEST.cpuCores),
+	diskGb: Math.max(spec.diskGb, MODEST.diskGb),
+	memoryGb: Math.max(spec.memoryGb, MODEST.memoryGb),
+});
+
 /** Tells the rounds that verify what the worker claims. A machine that is too busy to show all of it
  * claims less and is verified again. */
 async function verification(worker, spec) {
@@ -160,15 +173,8 @@ async function verification(worker, spec) {
 			throw new Error(`the committee did not confirm the claim: ${describe(profile)}`);
 		}
 		tell('that is less than was claimed: this machine is too busy to show more just now', decided);
-		const least = (tier, value) => (tier > 0 ? value : 0);
-		claimed = {
-			...claimed,
-			cpuCores: Math.max(least(profile.cpu, 1), 1),
-			diskGb: least(profile.disk, 1),
-			downloadMbps: least(profile.bandwidth, 75),
-			memoryGb: least(profile.memory, 1),
-			uploadMbps: least(profile.bandwidth, 75),
-		};
+		// Bandwidth and disk count as they are found.
+		claimed = { ...claimed, cpuCores: MODEST.cpuCores, memoryGb: MODEST.memoryGb };
 		since = decided.position + 1;
 		await watch.until(async () => {
 			const { error } = await trySend(api, dev.provider, api.tx.providers.updateWorker(worker, claimed));
@@ -190,9 +196,12 @@ async function tellRound(worker, index, over = () => false) {
 		`${started.data.kind === 'Census' ? 'census' : 'spot round'} ${bold(index)} started, seed ${started.data.seed.slice(0, 18)}…`,
 		started,
 	);
+	const trial = await watch.event('popw.TrialStarted', inRound);
+	say(`its trial began, seed ${trial.data.seed.slice(0, 18)}…`, trial);
 	const attested = await watch.event('popw.Attested', mine);
 	say(`the worker's node attested the benchmark's root ${attested.data.root.slice(0, 18)}…`, attested);
-	sayMore(`committee drawn by the seed: operators ${attested.data.committee.join(', ')}`);
+	const seats = attested.data.committee.map(([operator, weight]) => `${operator} (weight ${weight})`);
+	sayMore(`committee drawn by the seed: operators ${seats.join(', ')}`);
 	const closing = watch.event('popw.CheckClosed', mine);
 	// It is awaited below; until then its failure is the failure of what is awaited first.
 	closing.catch(() => {});
@@ -218,7 +227,7 @@ async function tellRound(worker, index, over = () => false) {
 	const { outcome, votes } = closed.data;
 	const online = outcome.Online;
 	say(`${votes} votes: ${bold(online ? 'online' : outcome)}`, closed);
-	if (online) {
+	if (online?.profile) {
 		sayMore(describe(online.profile));
 	}
 	return closed.data;

@@ -20,9 +20,9 @@
 //!
 //! A round, as one worker's and one checker's agents see it:
 //!
-//! 1. The checker's node tells its agent that the round began: its clock starts.
-//! 2. The worker's node asks its agent to prove. It computes, and sends each part's signed root to the
-//!    committee's agents the moment it is there.
+//! 1. The checker's node tells its agent that the round's trial began: its clock starts.
+//! 2. The worker's node asks its agent to prove, by the seed of the trial. It computes, and sends each part's
+//!    signed root to the committee's agents the moment it is there.
 //! 3. The root is attested on chain. The checker's node asks its agent to check the worker: the agent
 //!    fetches the worker's receipt, measures bandwidth, has places opened that nobody could foresee,
 //!    and verifies them on one CPU core.

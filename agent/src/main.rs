@@ -213,7 +213,7 @@ async fn run(args: Run) -> Result<()> {
 	);
 	tracing::info!(url = agent.url(), agent = hex::encode(agent.key()), "ready");
 
-	// A thread of its own: a read of standard input cannot be cancelled.
+	// A thread of its own: a read of standard input cannot be canceled.
 	let (closed, stdin_closed) = tokio::sync::oneshot::channel();
 	if args.exit_on_stdin_close {
 		std::thread::spawn(move || {

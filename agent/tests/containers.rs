@@ -419,7 +419,7 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 		order += 1;
 		deployment(order, image)
 	};
-	use DeployFailure::{ImageUnavailable, StartFailed, Unhealthy};
+	use DeployFailure::{ContainerExited, ImageUnavailable, PlatformMismatch, Unhealthy};
 	for (deployment, failure, says) in [
 		(
 			of("localhost/no-such-image:1"),
@@ -436,10 +436,10 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 		(of(&"a".repeat(100_000)), ImageUnavailable, "255"),
 		(
 			of("localhost/kaisar-broken:1"),
-			StartFailed,
+			ContainerExited,
 			"no-such-command",
 		),
-		(of("localhost/kaisar-end:1"), StartFailed, "code 3"),
+		(of("localhost/kaisar-end:1"), ContainerExited, "code 3"),
 		(of("localhost/kaisar-deaf:1"), Unhealthy, "answers"),
 		(
 			of("localhost/kaisar-portless:1"),
@@ -456,13 +456,16 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 		let mut deployment = of("localhost/kaisar-web:1");
 		deployment.capabilities = vec![capability.into()];
 		let (found, message) = node.failed(&agent, &deployment).await;
-		assert_eq!(found, StartFailed);
+		assert_eq!(found, ImageUnavailable);
 		assert!(message.contains(says), "{message}");
 	}
 	let mut gpus = of("localhost/kaisar-web:1");
 	gpus.limits.gpus = 1;
 	let (found, message) = node.failed(&agent, &gpus).await;
-	assert!(found == StartFailed && message.contains("GPU"), "{message}");
+	assert!(
+		found == PlatformMismatch && message.contains("GPU"),
+		"{message}"
+	);
 	// What failed leaves nothing behind, and stays failed.
 	engine_says(|| engine.containers().is_empty()).await;
 	node.failed(&agent, &gpus).await;
@@ -475,7 +478,7 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 	engine.client(&["create", "--name", &name, "localhost/kaisar-web:1"]);
 	let (found, message) = node.failed(&agent, &web(90)).await;
 	assert!(
-		found == StartFailed && message.contains("in use"),
+		found == ContainerExited && message.contains("in use"),
 		"{message}"
 	);
 	assert_eq!(engine.containers().len(), 1);
@@ -702,7 +705,7 @@ async fn an_agent_without_an_engine_says_so() {
 	let agent = node.agent().await;
 	node.absent(&agent).await;
 	let (failure, message) = node.failed(&agent, &web(1)).await;
-	assert_eq!(failure, DeployFailure::StartFailed);
+	assert_eq!(failure, DeployFailure::NoEngine);
 	assert_eq!(message, "no container engine");
 	node.absent(&agent).await;
 	agent.stop().await;
@@ -722,7 +725,7 @@ async fn an_agent_without_an_engine_says_so() {
 	})
 	.await;
 	let (failure, message) = node.failed(&agent, &web(1)).await;
-	assert_eq!(failure, DeployFailure::StartFailed);
+	assert_eq!(failure, DeployFailure::NoEngine);
 	assert!(message.contains("does not answer"), "{message}");
 	assert!(begun.elapsed() >= Duration::from_secs(2));
 }

@@ -3,7 +3,7 @@
 use crate::{
 	amount::{Kai, Share},
 	classes,
-	types::{Image, Issue, Plan, Region, Requirement, WorkerSpec},
+	types::{Arch, Cuda, Image, Issue, Plan, Region, Requirement, WorkerSpec},
 };
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -196,7 +196,7 @@ pub enum Command {
 		/// The worker.
 		worker: u32,
 	},
-	/// Sets the price per GPU-hour below which a worker is never rented out.
+	/// Sets the price per GPU-hour (per core-hour without a GPU) below which a worker is never rented out.
 	SetPrice {
 		/// The worker.
 		worker: u32,
@@ -204,7 +204,15 @@ pub enum Command {
 		#[arg(value_name = "KAI")]
 		price: Kai,
 	},
-	/// Sets the delegators' share of a worker's reward.
+	/// Sets the most that others may delegate to a worker. What is there already stays.
+	SetDelegationCap {
+		/// The worker.
+		worker: u32,
+		/// The most; 0 for nothing more.
+		#[arg(value_name = "KAI")]
+		most: Kai,
+	},
+	/// Sets the part of a worker's reward that all who stake on it share, its owner included.
 	SetCommission {
 		/// The worker.
 		worker: u32,
@@ -255,9 +263,9 @@ pub struct Machine {
 	/// Least bandwidth, a tier from 0 to 4.
 	#[arg(long, default_value_t = 0, value_name = "TIER", value_parser = tier())]
 	min_bandwidth: u8,
-	/// Least CPU, a tier from 0 to 4.
-	#[arg(long, default_value_t = 0, value_name = "TIER", value_parser = tier())]
-	min_cpu: u8,
+	/// Least CPU, a tier from 0 to 4. Without GPUs it is the tier, from 1, and what the price is for.
+	#[arg(long, value_name = "TIER", value_parser = tier())]
+	min_cpu: Option<u8>,
 	/// Least memory, a tier from 0 to 4.
 	#[arg(long, default_value_t = 0, value_name = "TIER", value_parser = tier())]
 	min_memory: u8,
@@ -267,6 +275,15 @@ pub struct Machine {
 	/// The country that it has to be in, as DE.
 	#[arg(long, value_name = "COUNTRY")]
 	region: Option<Region>,
+	/// What its processors have to understand.
+	#[arg(long, value_enum)]
+	arch: Option<Arch>,
+	/// Least major version of the GPU's driver.
+	#[arg(long, value_name = "VERSION")]
+	min_driver: Option<u16>,
+	/// Least CUDA version that the driver supports, as 12.8.
+	#[arg(long, value_name = "VERSION")]
+	min_cuda: Option<Cuda>,
 }
 
 impl Machine {
@@ -276,10 +293,13 @@ impl Machine {
 			gpu_class: self.class,
 			gpu_count: self.count.unwrap_or(u8::from(self.class != 0)),
 			min_bandwidth: self.min_bandwidth,
-			min_cpu: self.min_cpu,
+			min_cpu: self.min_cpu.unwrap_or(u8::from(self.class == 0)),
 			min_memory: self.min_memory,
 			min_disk: self.min_disk,
 			region: self.region,
+			arch: self.arch,
+			min_driver: self.min_driver,
+			min_cuda: self.min_cuda,
 		}
 	}
 }
@@ -383,6 +403,15 @@ pub struct Hardware {
 	/// The country that it is in, as DE.
 	#[arg(long, value_name = "COUNTRY")]
 	pub region: Option<Region>,
+	/// What its processors understand; by default amd64.
+	#[arg(long, value_enum)]
+	pub arch: Option<Arch>,
+	/// Major version of the GPU's driver.
+	#[arg(long, value_name = "VERSION")]
+	pub driver: Option<u16>,
+	/// The CUDA version that the driver supports, as 12.8.
+	#[arg(long, value_name = "VERSION")]
+	pub cuda: Option<Cuda>,
 }
 
 impl Hardware {
@@ -430,6 +459,18 @@ impl Hardware {
 					Region(*b"ZZ")
 				}
 			},
+			arch: self
+				.arch
+				.or(detected.map(|spec| spec.arch))
+				.unwrap_or(Arch::Amd64),
+			driver: self
+				.driver
+				.or(detected.map(|spec| spec.driver))
+				.unwrap_or_default(),
+			cuda: self
+				.cuda
+				.or(detected.map(|spec| spec.cuda))
+				.unwrap_or_default(),
 		};
 		if missing.is_empty() {
 			Ok(spec)
@@ -551,6 +592,9 @@ mod tests {
 			download_mbps: 1_000,
 			upload_mbps: 500,
 			region: Region(*b"DE"),
+			arch: Arch::Arm64,
+			driver: 570,
+			cuda: Cuda(1_208),
 		};
 		assert_eq!(Hardware::default().claim(Some(found)), Ok(found));
 

@@ -12,17 +12,32 @@ import { KAI } from './formulas.mjs';
 import { Node, binary } from './node.mjs';
 import * as scale from './scale.mjs';
 
-/** A claim that any machine supports, however busy it is: the lowest tiers, no bandwidth, no GPU. */
+/** The smallest machine that the network rents out, no GPU and no memory worth a tier: what any machine supports,
+ * however busy it is. The short benchmark of development does not tell fewer cores apart. */
 export const MODEST = {
-	cpuCores: 1,
-	diskGb: 1,
-	downloadMbps: 0,
+	arch: 'Amd64',
+	cpuCores: 4,
+	cuda: 0,
+	diskGb: 100,
+	downloadMbps: 75,
+	driver: 0,
 	gpuClass: 0,
 	gpuCount: 0,
 	memoryGb: 1,
 	region: '0x4445',
-	uploadMbps: 0,
+	uploadMbps: 75,
 };
+
+/** What an order runs that names nothing but an image. */
+export const workload = (image) => ({
+	args: [],
+	deployBlocks: 0,
+	env: [],
+	failover: false,
+	image: { Reference: image },
+	ports: [],
+	sealed: false,
+});
 
 /** A verdict that supports `MODEST`. */
 export const GOOD = {
@@ -35,6 +50,7 @@ export const GOOD = {
 	online: true,
 	proof: true,
 	service: true,
+	timed: true,
 };
 
 /** A root that no benchmark has. */
@@ -55,9 +71,12 @@ export async function detect({ mbps = 100, region = 'DE' } = {}) {
 /** The claim that `detect` printed, as the call takes it. */
 export function claim(found) {
 	return {
+		arch: found.arch === 'arm64' ? 'Arm64' : 'Amd64',
 		cpuCores: found.cpu_cores,
+		cuda: found.cuda,
 		diskGb: found.disk_gb,
 		downloadMbps: found.download_mbps,
+		driver: found.driver,
 		gpuClass: found.gpu_class,
 		gpuCount: found.gpu_count,
 		memoryGb: found.memory_gb,
@@ -163,10 +182,15 @@ export class Dev {
 		return { event, result, worker: event.data.worker };
 	}
 
-	/** Waits until a committee has confirmed the worker's claim, from event `since` on. Fails if it did
-	 * not confirm it. */
+	/** Waits until a committee has confirmed the worker's claim, from event `since` on. A machine that was too
+	 * busy to show it is verified once more. */
 	async confirmed(worker, { blocks, since = 0 } = {}) {
-		const decided = await this.decided(worker, { blocks, since });
+		let decided = await this.decided(worker, { blocks, since });
+		if (decided.name !== 'providers.WorkerStateChanged') {
+			const { spec } = plain(await this.api.query.providers.workers(worker));
+			await send(this.api, this.provider, this.api.tx.providers.updateWorker(worker, spec));
+			decided = await this.decided(worker, { blocks, since: decided.position + 1 });
+		}
 		if (decided.name !== 'providers.WorkerStateChanged') {
 			throw new Error(`the claim was not confirmed: ${JSON.stringify(decided.data.profile)}`);
 		}
@@ -222,7 +246,7 @@ export class Dev {
 			async () => {
 				for (const round of (await this.rounds()).filter(fits)) {
 					const due = await view(this.api, 'Popw', 'is_due', [worker, round.index]);
-					if (due.isTrue && this.watch.last >= round.start && this.watch.last < round.start + round.phaseLength) {
+					if (due.isTrue && this.watch.last >= round.trial && this.watch.last < round.trial + round.phaseLength) {
 						return round;
 					}
 				}
@@ -235,7 +259,7 @@ export class Dev {
 
 	/** Waits until the next block belongs to a phase: 1 attest, 2 commit, 3 reveal, 4 over. */
 	async phase(round, number) {
-		await this.watch.block(round.start + (number - 1) * round.phaseLength);
+		await this.watch.block(round.trial + (number - 1) * round.phaseLength);
 	}
 
 	/** A batch of votes, with its salt and the hash to commit to. */

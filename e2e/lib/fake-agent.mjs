@@ -8,7 +8,7 @@ import { GOOD } from './dev.mjs';
 import { compact, uint, verdict } from './scale.mjs';
 
 /** Length of a `SeatRequest` without a class reference, whose order is `None`; with one it is 4 bytes longer. */
-export const SEAT_REQUEST = 32 + 4 + 32 + 4 + 32 + 23 + 23 + 1 + 32 + 32 + 32 + 1 + 1 + 1 + 1;
+export const SEAT_REQUEST = 32 + 4 + 32 + 4 + 32 + 28 + 23 + 1 + 32 + 32 + 32 + 1 + 1 + 1 + 1;
 
 /** The workers of a body of `Vec<SeatRequest>`. */
 export function seatWorkers(body) {

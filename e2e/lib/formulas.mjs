@@ -38,10 +38,11 @@ export const part = (amount, parts, of = 100n) => (amount * BigInt(parts)) / Big
 /** Scores of the tiers, two decimals: 0.2 is 20. */
 export const TIER_SCORES = [0n, 20n, 40n, 60n, 80n];
 
-/** Scores of the GPU classes by id, two decimals. Index 0 is no GPU. */
+/** Scores of the GPU classes by id at genesis, two decimals: the published ones, less where a cheaper GPU passes for
+ * the class. Index 0 is no GPU. */
 export const CLASS_SCORES = [
-	0, 1000, 1000, 500, 500, 150, 100, 75, 40, 200, 75, 75, 50, 25, 25, 25, 50, 25, 25, 25, 40, 25, 25,
-	25, 25, 75, 25, 25, 25, 25, 25, 40, 75, 1000,
+	0, 1000, 1000, 500, 500, 100, 100, 50, 25, 100, 50, 75, 25, 25, 25, 25, 50, 25, 25,
+	25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25, 50, 1000,
 ].map(BigInt);
 
 /** Hardware score of a verified profile, two decimals: `2·A + B + 3·C + D + E`. */
@@ -62,9 +63,36 @@ export function boost(stake, maxStake) {
 	return BOOST_ONE + (min(BigInt(stake), BigInt(maxStake)) * BOOST_ONE) / BigInt(maxStake);
 }
 
-/** Score units that `blocks` of time earn. */
-export const score = (blocks, stake, maxStake, profile) =>
-	BigInt(blocks) * boost(stake, maxStake) * hardware(profile);
+/** The fewest cores of the CPU tiers. */
+export const TIER_CORES = [0n, 4n, 32n, 64n, 129n];
+
+/** The part of its score that a machine keeps, as a fraction: all of it with GPUs, and without them 10 % in
+ * proportion to the fewest cores of its tier. */
+export function weight(profile) {
+	const gpu = CLASS_SCORES[Number(profile.gpuClass)] * BigInt(profile.gpuCount);
+	return gpu > 0n ? [1n, 1n] : [TIER_CORES[Number(profile.cpu)], 10n * TIER_CORES[4]];
+}
+
+/** Score units that `blocks` of time earn, rounded down. */
+export function score(blocks, stake, maxStake, profile) {
+	const [part, whole] = weight(profile);
+	return (BigInt(blocks) * boost(stake, maxStake) * hardware(profile) * part) / whole;
+}
+
+/** The lesser of two profiles, field by field. GPUs of two classes have none in common. */
+export function lesser(a, b) {
+	const least = Object.fromEntries(
+		['bandwidth', 'cpu', 'disk', 'memory', 'gpuCount'].map((name) => [name, Math.min(a[name], b[name])]),
+	);
+	const gpus = a.gpuClass === b.gpuClass && a.gpuClass !== 0 && least.gpuCount > 0;
+	return { ...least, gpuClass: gpus ? a.gpuClass : 0, gpuCount: gpus ? least.gpuCount : 0 };
+}
+
+/** Blocks that a census stands for: the mean interval between censuses. */
+export function censusCredit(round, { checkPeriod, phaseLength }) {
+	const length = round.trial - round.start + 3 * round.phaseLength;
+	return phaseLength * (checkPeriod - 1) + Math.ceil(length / phaseLength) * phaseLength;
+}
 
 /** The scale of a checker's score. */
 export const CHECKER_ONE = 10n ** 9n;

@@ -4,8 +4,10 @@
 import { feePaid, plain, send, view } from './chain.mjs';
 import {
 	boost,
+	censusCredit,
 	checkerScore,
 	emissionBetween,
+	lesser,
 	member,
 	membersPart,
 	part,
@@ -53,26 +55,35 @@ export async function epochWithTime(dev, worker, { onCensus, onEpoch, since = 0 
 	}
 }
 
-/** The blocks of online time that each closed check proved, by our own count of the events. */
+/** The parameters of rounds on the development chain. */
+const ROUNDS = { checkPeriod: 1, phaseLength: 10 };
+
+/** The idle blocks that each census proved, by our own count of the events: a census that confirms an idle
+ * worker and decides its hardware stands for the mean interval, by the lesser of the profiles before and after
+ * it. */
 export async function provedTime(dev, worker) {
 	const { api, watch } = dev;
 	const proved = [];
-	let mark;
+	let known;
 	for (const { block, data, name } of watch.events) {
-		if (data.worker !== worker) {
+		if (name !== 'popw.CheckClosed' || data.worker !== worker) {
 			continue;
 		}
-		if (name === 'providers.WorkerStateChanged') {
-			mark = data.new === 'Online' ? block : undefined;
-		} else if (name === 'popw.CheckClosed' && data.outcome.Online && mark !== undefined) {
-			const round = plain(await api.query.popw.rounds(data.round));
-			// A spot round that began before the worker was online has nothing to credit.
-			if (round.start > mark) {
-				const online = Math.min(round.start - mark, round.params.maxGap);
-				proved.push({ block, online, profile: data.outcome.Online.profile, round: data.round });
-				mark = round.start;
-			}
+		const profile = data.outcome.Online?.profile;
+		if (!profile) {
+			continue;
 		}
+		// Odd rounds are censuses, which check nobody else.
+		if (data.round % 2 === 1) {
+			const round = plain(await api.query.popw.rounds(data.round));
+			proved.push({
+				block,
+				idle: censusCredit(round, ROUNDS),
+				profile: known ? lesser(known, profile) : profile,
+				round: data.round,
+			});
+		}
+		known = profile;
 	}
 	return proved;
 }
@@ -92,7 +103,7 @@ async function expectations(dev, worker, last) {
 		const emission = emissionBetween(start - 1, end);
 		const mine = proved.filter(({ block }) => block >= start && block <= end);
 		const poc = mine.reduce(
-			(sum, { online, profile }) => sum + score(online, record.pool.own, MAX_STAKE, profile),
+			(sum, { idle, profile }) => sum + score(idle, record.pool.own, MAX_STAKE, profile),
 			0n,
 		);
 		const workers = pots(carriedWorkers + part(emission, 50), poc, 0n);
@@ -150,7 +161,7 @@ export async function checkRewards(dev, worker, last) {
 		checkersPot: epoch.checkersPot,
 		emission: epoch.emission,
 		epochs,
-		online: epoch.mine.reduce((sum, { online }) => sum + online, 0),
+		idle: epoch.mine.reduce((sum, { idle }) => sum + idle, 0),
 		profile: epoch.mine.at(-1)?.profile ?? record.profile,
 		workersPot: epoch.workersPot,
 

@@ -57,6 +57,7 @@ export function verdict(v) {
 	return u8aConcat(
 		bool(v.online),
 		bool(v.service),
+		bool(v.timed),
 		bool(v.proof),
 		uint(v.bandwidth, 1),
 		uint(v.cpu, 1),

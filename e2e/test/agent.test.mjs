@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { plain } from '../lib/chain.mjs';
+import { plain, trySend } from '../lib/chain.mjs';
 import { Dev } from '../lib/dev.mjs';
 import { FakeAgent } from '../lib/fake-agent.mjs';
 
@@ -61,13 +61,19 @@ test('an agent that misbehaves never stops the node', async (t) => {
 
 	await t.test('and it recovers', async () => {
 		agent.mode = 'good';
-		const since = watch.events.length;
 		const back = node.logged(/agent.* is back/i, { from: node.lines.length });
-		const record = plain(await dev.api.query.providers.workers(worker));
-		if (record.standings.now.value === 'Offline') {
-			await dev.bringBack(worker);
-		}
-		await dev.confirmed(worker, { blocks: 400, since });
+		// It may be found absent only now, for the round in which its agent did not answer.
+		await watch.until(
+			async () => {
+				const { standings } = plain(await dev.api.query.providers.workers(worker));
+				if (standings.now.value === 'Offline') {
+					await trySend(dev.api, dev.provider, dev.api.tx.providers.goOnline(worker));
+				}
+				return standings.now.value === 'Online';
+			},
+			'the worker confirmed',
+			{ blocks: 400 },
+		);
 		await back;
 		assert.ok(
 			agent.seen.every(({ authorization }) => authorization === `Bearer ${TOKEN}`),

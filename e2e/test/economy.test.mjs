@@ -35,7 +35,7 @@ const epoch = async () => plain(await dev.api.query.rewards.current()).index;
 
 /** Waits until epoch `index` runs. */
 const untilEpoch = (index) =>
-	dev.watch.until(async () => (await epoch()) >= index, `epoch ${index}`, { blocks: 400 });
+	dev.watch.until(async () => (await epoch()) >= index, `epoch ${index}`, { blocks: 800 });
 
 test('licenses are sold with a discount, and the referrer earns its part', async () => {
 	const { api } = dev;
@@ -107,10 +107,10 @@ test('a delegator shares the reward of whole epochs, by stake', async () => {
 	assert.equal(await epoch(), paid, 'the check was closed in time');
 	await untilEpoch(paid + 1);
 
-	const { pocReward, scores } = plain(await api.query.rewards.epochs(paid));
-	assert.ok(scores.poc > 0n);
+	const { idleReward, scores } = plain(await api.query.rewards.epochs(paid));
+	assert.ok(scores.idle > 0n);
 	const { own } = plain(await api.query.providers.workers(worker)).pool;
-	const part = membersPart(pocReward, COMMISSION, { eligible: STAKE, owner: own });
+	const part = membersPart(idleReward, COMMISSION, { eligible: STAKE, owner: own });
 	const pool = { Worker: worker };
 	const claimable = plain(await view(api, 'Rewards', 'claimable_by', [pool, buyer.address]));
 	const before = await dev.free(buyer.address);
@@ -123,7 +123,7 @@ test('a delegator shares the reward of whole epochs, by stake', async () => {
 	assert.equal(again.error, 'rewards.NothingToClaim');
 
 	const owner = await send(api, dev.provider, api.tx.rewards.claimWorker(worker));
-	assert.equal(event(owner, 'rewards.WorkerClaimed').amount, pocReward - part);
+	assert.equal(event(owner, 'rewards.WorkerClaimed').amount, idleReward - part);
 });
 
 test('vKAI is redeemed for a quarter of it, and the rest is given up', async () => {
@@ -148,7 +148,7 @@ test('vKAI is redeemed for a quarter of it, and the rest is given up', async () 
 	assert.equal(early.error, 'rewards.RedemptionNotDue');
 });
 
-test('a slash takes the owner first, and what it takes is the pot’s', async () => {
+test('a slash takes of all parts of a pool, and what it takes is the pot’s', async () => {
 	const { api } = dev;
 	const { worker } = state;
 	const { slash, unstake, withdrawUnbonded } = api.tx.providers;

@@ -117,9 +117,9 @@ test('the epochs noted what the events add up to', async () => {
 	assert.ok(paid >= 0);
 	const { epochs } = await checkRewards(dev, worker, paid);
 	for (const [index, epoch] of epochs.entries()) {
-		assert.equal(epoch.noted.scores.poc, epoch.poc);
-		assert.equal(epoch.noted.scores.pod, 0n);
-		assert.equal(epoch.noted.pocReward, epoch.workersPot);
+		assert.equal(epoch.noted.scores.idle, epoch.poc);
+		assert.deepEqual([epoch.noted.scores.rented, epoch.noted.scores.pod], [0n, 0n]);
+		assert.equal(epoch.noted.idleReward, epoch.workersPot);
 		assert.equal(epoch.noted.checkerReward, epoch.checkersPot);
 		assert.equal(BigInt(ends[index].data.providers), epoch.workersPot);
 		assert.equal(BigInt(ends[index].data.checkers), epoch.checkersPot);

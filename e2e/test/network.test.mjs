@@ -14,6 +14,7 @@ import { Node } from '../lib/node.mjs';
 const registry = new TypeRegistry();
 registry.register({
 	RoundStart: { genesis: 'H256', round: 'u32', seed: 'H256', keepMs: 'u64' },
+	Arch: { _enum: ['Amd64', 'Arm64'] },
 	WorkerSpec: {
 		gpuClass: 'u16',
 		gpuCount: 'u8',
@@ -23,6 +24,9 @@ registry.register({
 		downloadMbps: 'u32',
 		uploadMbps: 'u32',
 		region: '[u8; 2]',
+		arch: 'Arch',
+		driver: 'u16',
+		cuda: 'u16',
 	},
 	BenchParams: {
 		n: 'u32',

@@ -36,7 +36,7 @@ async function throughARound(worker, round, { attest, commit, reveal }) {
 	if (commit) {
 		await dev.restart(commit);
 	}
-	for (const operator of attested.data.committee) {
+	for (const [operator] of attested.data.committee) {
 		await dev.watch.event(
 			'popw.Committed',
 			(e) => e.round === round.index && e.operator === operator,

@@ -14,11 +14,13 @@ import {
 	CLASS_SCORES,
 	KAI,
 	boost,
+	censusCredit,
 	checkerScore,
 	emissionBetween,
 	emissionUpTo,
 	hardware,
 	kai,
+	lesser,
 	minimumStake,
 	part,
 	pots,
@@ -33,6 +35,7 @@ registry.register({
 	Verdict: {
 		online: 'bool',
 		service: 'bool',
+		timed: 'bool',
 		proof: 'bool',
 		bandwidth: 'u8',
 		cpu: 'u8',
@@ -52,6 +55,7 @@ const VERDICT = {
 	online: true,
 	proof: true,
 	service: false,
+	timed: true,
 };
 
 test('integers are encoded as the registry encodes them', () => {
@@ -202,16 +206,33 @@ test('hardware and boost give the score of the tables', () => {
 	assert.equal(hardware({ ...none, bandwidth: 1, cpu: 1, disk: 1, memory: 1 }), 100n);
 	assert.equal(CLASS_SCORES.length, 34);
 	assert.equal(CLASS_SCORES[33], 1_000n);
-	assert.equal(CLASS_SCORES[5], 150n);
+	assert.equal(CLASS_SCORES[5], 100n);
 	const max = 50_000n * KAI;
 	assert.equal(boost(0n, max), BOOST_ONE);
 	assert.equal(boost(max, max), 2n * BOOST_ONE);
 	assert.equal(boost(3n * max, max), 2n * BOOST_ONE);
 	assert.equal(boost(500n * KAI, max), 1_010_000_000n);
-	assert.equal(score(10, 500n * KAI, max, { ...none, cpu: 1 }), 10n * 1_010_000_000n * 20n);
+	// Without a GPU it is 4 cores of 129, and 10 % of that.
+	const small = { ...none, cpu: 1 };
+	assert.equal(score(10, 500n * KAI, max, small), (10n * 1_010_000_000n * 20n * 4n) / 1_290n);
+	const card = { ...none, gpuClass: 11, gpuCount: 1 };
+	assert.equal(score(10, 0n, max, card), 10n * BOOST_ONE * 225n);
 	assert.equal(minimumStake({ gpuClass: 0, gpuCount: 0 }), 500n * KAI);
 	assert.equal(minimumStake({ gpuClass: 1, gpuCount: 8 }), 16_500n * KAI);
 	assert.equal(minimumStake({ gpuClass: 16, gpuCount: 1 }), 600n * KAI);
+});
+
+test('time counts by the lesser profile, and a census for the mean interval', () => {
+	const a = { bandwidth: 1, cpu: 2, disk: 3, gpuClass: 11, gpuCount: 4, memory: 0 };
+	const b = { bandwidth: 4, cpu: 1, disk: 2, gpuClass: 11, gpuCount: 2, memory: 1 };
+	assert.deepEqual(lesser(a, b), { bandwidth: 1, cpu: 1, disk: 2, gpuClass: 11, gpuCount: 2, memory: 0 });
+	const other = lesser(a, { ...b, gpuClass: 12 });
+	assert.deepEqual([other.gpuClass, other.gpuCount], [0, 0]);
+	const production = { checkPeriod: 48, phaseLength: 25 };
+	const round = (phaseLength) => ({ phaseLength, start: 100, trial: 120 });
+	assert.equal(censusCredit(round(25), production), 1_275);
+	assert.equal(censusCredit(round(250), production), 1_950);
+	assert.equal(censusCredit(round(625), production), 3_075);
 });
 
 test('shares are rounded down and never more than the pot', () => {

@@ -9,9 +9,11 @@ use kaisar_math::{
 	classes::CLASSES,
 	emission::CHECKERS_RESERVE,
 	members::{self, Members},
-	reward, score, stake,
+	price::{self, HOUR, Utilisation},
+	reward::{self, Division, Work, WorkerReward},
+	score, stake, tiers,
 };
-use sp_arithmetic::Perbill;
+use sp_arithmetic::{FixedU128, Perbill};
 use std::fmt::Write;
 
 /// Blocks of an epoch.
@@ -20,10 +22,19 @@ const EPOCH: u32 = 14 * DAY;
 const SIZES: [u128; 3] = [100, 10_000, 1_000_000];
 /// The stake with which the boost is 2.
 const MAX_STAKE: u128 = 50_000 * KAI;
+/// The weight of a machine without GPUs, at 129 cores.
+const CPU_ONLY: Perbill = Perbill::from_percent(10);
+/// The protocol's part of a rent.
+const PROTOCOL_FEE: Perbill = Perbill::from_percent(10);
+/// The price of a plan of 90 days.
+const QUARTER: Perbill = Perbill::from_percent(80);
 /// Licenses there can be.
 const LICENSES: u128 = 29_998;
 /// Where the tables are in the document.
 const MARKS: [&str; 2] = ["<!-- reward_table -->\n", "<!-- /reward_table -->\n"];
+/// Where what tricks earn is.
+const ATTACK_MARKS: [&str; 2] = ["<!-- attack_table -->\n", "<!-- /attack_table -->\n"];
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rewards.md");
 
 /// A machine, and how many of a hundred workers are like it.
 struct Machine {
@@ -84,40 +95,107 @@ impl Machine {
 		stake::minimum(500 * KAI, 200 * KAI, class_score, gpu_count).expect("it is in range")
 	}
 
-	/// Scores of an epoch online, of which it was rented for so many per cent.
-	fn scores(&self, stake: u128, rented: u32) -> (u128, u128) {
-		let (table, hardware) = (ScoreTable::default(), self.hardware());
-		let boost = score::boost(stake, MAX_STAKE);
+	/// Its score of so many blocks.
+	fn poc(&self, stake: u128, blocks: u32) -> u128 {
+		ScoreTable::default()
+			.poc(
+				blocks,
+				score::boost(stake, MAX_STAKE),
+				&self.hardware(),
+				CPU_ONLY,
+			)
+			.expect("in range")
+	}
+
+	/// The rent of so many blocks, at the prices of a development chain: a GPU and hour costs as many KAI as
+	/// it scores.
+	fn rent(&self, blocks: u32, utilisation: Utilisation, plan: Perbill) -> u128 {
+		let reference = u128::from(self.hardware().class_score) * KAI / 100;
+		let unit = price::unit_price(reference, utilisation, plan).expect("in range");
+		unit * u128::from(self.gpus) * u128::from(blocks) / u128::from(HOUR)
+	}
+
+	/// Its work in an epoch online, of which it was rented on demand for so many per cent, as all machines
+	/// with GPUs.
+	fn work(&self, stake: u128, rented: u32) -> Work {
+		let utilisation = Utilisation {
+			idle: 100 - rented,
+			rented,
+		};
 		let rented = if self.gpus == 0 { 0 } else { rented };
-		(
-			table.poc(EPOCH, boost, &hardware).expect("in range"),
-			table
-				.pod(EPOCH / 100 * rented, boost, &hardware)
-				.expect("in range"),
-		)
+		let blocks = EPOCH / 100 * rented;
+		Work {
+			idle: self.poc(stake, EPOCH - blocks),
+			rented: self.poc(stake, blocks),
+			pod: 3 * self.poc(stake, blocks),
+			fees: reward::fee(self.rent(blocks, utilisation, Perbill::one()), PROTOCOL_FEE).0,
+		}
+	}
+
+	/// Its work in an epoch in which its owner rents it all the time, on a plan of 90 days.
+	fn self_rented(&self) -> Work {
+		let poc = self.poc(self.stake(), EPOCH);
+		Work {
+			idle: 0,
+			rented: poc,
+			pod: 3 * poc,
+			fees: reward::fee(
+				self.rent(EPOCH, Utilisation::default(), QUARTER),
+				PROTOCOL_FEE,
+			)
+			.0,
+		}
 	}
 }
 
-/// What an epoch of the first period pays each of [`MACHINES`], for capacity and for demand, whatever
-/// its orders paid.
-fn rewards(workers: u128, rented: u32) -> [(u128, u128); 3] {
-	let scores = MACHINES.map(|machine| {
-		let scores = machine.scores(machine.stake(), rented);
-		(scores, machine.of_hundred * workers / 100)
-	});
-	let totals = scores.iter().fold((0, 0), |sum, ((poc, pod), n)| {
-		(sum.0 + poc * n, sum.1 + pod * n)
-	});
-	let pot = Split::default()
-		.of(Schedule::KAISAR.emitted(0, EPOCH))
-		.providers;
-	let pots = Ratio::Automatic
-		.pots(pot, totals.0, totals.1)
-		.expect("in range");
-	scores.map(|(own, _)| {
-		let reward = reward::worker(own, totals, (pots.poc, pots.pod), u128::MAX).expect("a share");
-		(reward.poc, reward.pod)
+/// The work of a network, of which each machine with GPUs is rented for so many per cent of the time.
+fn network(workers: u128, rented: u32) -> Work {
+	MACHINES.iter().fold(Work::default(), |sum, machine| {
+		let count = machine.of_hundred * workers / 100;
+		add(sum, machine.work(machine.stake(), rented), count)
 	})
+}
+
+fn add(sum: Work, one: Work, count: u128) -> Work {
+	Work {
+		idle: sum.idle + one.idle * count,
+		rented: sum.rented + one.rented * count,
+		pod: sum.pod + one.pod * count,
+		fees: sum.fees + one.fees * count,
+	}
+}
+
+/// What an epoch of the first period has for workers.
+fn pot() -> u128 {
+	Split::default()
+		.of(Schedule::KAISAR.emitted(0, EPOCH))
+		.providers
+}
+
+/// An epoch of the first period.
+fn epoch(work: Work) -> Division {
+	let cap = FixedU128::from_rational(1, 2);
+	Division::new(pot(), Ratio::Automatic, cap, work).expect("in range")
+}
+
+/// What it pays each of [`MACHINES`].
+fn rewards(workers: u128, rented: u32) -> [WorkerReward; 3] {
+	let epoch = epoch(network(workers, rented));
+	MACHINES.map(|machine| {
+		epoch
+			.pay(&machine.work(machine.stake(), rented))
+			.expect("a share")
+	})
+}
+
+/// What a machine with this work is paid beside a network that nobody rents, by the rule and by the
+/// published formula alone.
+fn beside(workers: u128, own: Work) -> (u128, u128) {
+	let work = add(network(workers, 0), own, 1);
+	let paid = epoch(work).pay(&own).expect("a share");
+	let score = |work: Work| work.idle + work.rented + work.pod;
+	let published = reward::share(score(own), pot(), score(work)).expect("a share");
+	(paid.idle + paid.rent, published)
 }
 
 /// A number with its thousands apart.
@@ -177,10 +255,10 @@ pub fn tables() -> String {
 		let score = ScoreTable::default().hardware(&machine.hardware());
 		let mut cells = vec![
 			machine.name.into(),
-			format!("{}.{:02}", score / 100, score % 100),
+			weighed(machine, score),
 			kai(machine.stake()),
 		];
-		cells.extend(SIZES.map(|size| kai(rewards(size, 0)[n].0)));
+		cells.extend(SIZES.map(|size| kai(rewards(size, 0)[n].idle)));
 		line(out, cells);
 	}
 
@@ -195,11 +273,11 @@ pub fn tables() -> String {
 	line(out, vec!["---".into(); 4]);
 	for (n, machine) in MACHINES.iter().enumerate() {
 		let mut cells = vec![machine.name.into()];
-		cells.extend(SIZES.map(|size| yearly(rewards(size, 0)[n].0, machine.stake())));
+		cells.extend(SIZES.map(|size| yearly(rewards(size, 0)[n].idle, machine.stake())));
 		line(out, cells);
 	}
 
-	let epochs = (10 * KAI).div_ceil(rewards(SIZES[2], 0)[0].0);
+	let epochs = (10 * KAI).div_ceil(rewards(SIZES[2], 0)[0].idle);
 	writeln!(
 		out,
 		"\nAmong {} workers it takes the RTX 4090 {epochs} epochs to earn the 10 KAI that its registration \
@@ -210,22 +288,32 @@ pub fn tables() -> String {
 
 	writeln!(
 		out,
-		"\n**Every machine with a GPU is rented for a fifth of the time.** KAI an epoch, for capacity + for\n\
-		 demand. The second figure is the most: it is paid only as far as the machine's own orders paid protocol\n\
-		 fees in the epoch, a tenth of their price.\n"
+		"\n**Every machine with a GPU is rented for a fifth of the time**, on demand, at the prices of a development\n\
+		 chain: a GPU and hour costs as many KAI as its class scores. KAI an epoch, for idle + for rented time. The\n\
+		 second is at most half of the protocol fees, which are a tenth of the rent; nine tenths are the provider's.\n"
 	)
 	.unwrap();
-	let mut head = vec!["machine".into()];
+	let mut head = vec!["machine".into(), "rent".into()];
 	head.extend(sizes("workers: "));
 	line(out, head);
-	line(out, vec!["---".into(); 4]);
+	line(out, vec!["---".into(); 5]);
 	for (n, machine) in MACHINES.iter().enumerate() {
-		let mut cells = vec![machine.name.into()];
+		let fifth = Utilisation {
+			idle: 80,
+			rented: 20,
+		};
+		let mut cells = vec![
+			machine.name.into(),
+			match machine.gpus {
+				0 => "–".into(),
+				_ => kai(machine.rent(EPOCH / 5, fifth, Perbill::one())),
+			},
+		];
 		cells.extend(SIZES.map(|size| {
-			let (poc, pod) = rewards(size, 20)[n];
-			match pod {
-				0 => kai(poc),
-				_ => format!("{} + {}", kai(poc), kai(pod)),
+			let WorkerReward { idle, rent, .. } = rewards(size, 20)[n];
+			match rent {
+				0 => kai(idle),
+				_ => format!("{} + {}", kai(idle), kai(rent)),
 			}
 		}));
 		line(out, cells);
@@ -245,9 +333,9 @@ pub fn tables() -> String {
 		let mut cells = vec![machine.name.into()];
 		cells.extend(SIZES.map(|size| {
 			// One machine's boost more or less does not move the total.
-			let alone = machine.scores(machine.stake(), 0).0;
-			let boosted = machine.scores(machine.stake() + 1_000 * KAI, 0).0;
-			let reward = rewards(size, 0)[n].0 / 1_000_000 * (boosted * 1_000_000 / alone);
+			let alone = machine.poc(machine.stake(), EPOCH);
+			let boosted = machine.poc(machine.stake() + 1_000 * KAI, EPOCH);
+			let reward = rewards(size, 0)[n].idle / 1_000_000 * (boosted * 1_000_000 / alone);
 			let pool = Members {
 				owner: machine.stake(),
 				value: 1_000 * KAI,
@@ -336,23 +424,190 @@ pub fn tables() -> String {
 	text
 }
 
-/// The document, and the tables in it.
-pub fn document() -> (String, std::ops::Range<usize>) {
-	let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rewards.md");
-	let text = std::fs::read_to_string(path).expect("the document is there");
-	let [from, to] = MARKS.map(|mark| text.find(mark).expect("the tables' place is marked"));
-	(text, from + MARKS[0].len()..to)
+/// A score, weighed, with two places from one on and four below.
+fn weighed(machine: &Machine, hundredths: u64) -> String {
+	let (part, whole) = machine.hardware().weight(CPU_ONLY);
+	let score = u128::from(hundredths) * 100 * part / whole;
+	if score >= 10_000 {
+		format!("{}.{:02}", score / 10_000, score % 10_000 / 100)
+	} else {
+		format!("0.{score:04}")
+	}
+}
+
+/// What tricks earn, in Markdown.
+pub fn attacks() -> String {
+	let mut text = String::new();
+	let out = &mut text;
+	let line = |out: &mut String, cells: Vec<String>| {
+		writeln!(out, "| {} |", cells.join(" | ")).expect("a string takes all");
+	};
+	let say = |out: &mut String, text: &str| writeln!(out, "{text}").expect("a string takes all");
+
+	say(
+		out,
+		"**A machine that is not there, rented by its owner** for a whole epoch on a plan of 90 days, at the prices\n\
+		 of a development chain, beside a network that nobody rents. KAI an epoch. *Published* is what the formula\n\
+		 would pay without the cap.\n",
+	);
+	line(
+		out,
+		["machine", "workers", "published", "fee", "earns", "net"]
+			.map(String::from)
+			.into(),
+	);
+	line(out, vec!["---".into(); 6]);
+	for machine in [&MACHINES[1], &MACHINES[0]] {
+		for workers in [100, 1_000, 10_000, 100_000, 1_000_000] {
+			let own = machine.self_rented();
+			let (paid, published) = beside(workers, own);
+			line(
+				out,
+				vec![
+					machine.name.into(),
+					grouped(workers),
+					kai(published),
+					kai(own.fees),
+					kai(paid),
+					format!("−{}", kai(own.fees - paid)),
+				],
+			);
+		}
+	}
+
+	say(
+		out,
+		"\n**255 of them at once.** KAI an epoch that the honest network, idle, loses to them.\n",
+	);
+	line(
+		out,
+		["machines", "workers", "published", "lost", "fees paid"]
+			.map(String::from)
+			.into(),
+	);
+	line(out, vec!["---".into(); 5]);
+	for workers in [1_000, 100_000] {
+		let (machine, honest) = (&MACHINES[1], network(workers, 0));
+		let own = add(Work::default(), machine.self_rented(), 255);
+		let (_, published) = beside(workers, own);
+		let left = epoch(add(honest, own, 1)).idle;
+		line(
+			out,
+			vec![
+				format!("255 times {}", machine.name),
+				grouped(workers),
+				kai(published),
+				kai(pot() - left),
+				kai(own.fees),
+			],
+		);
+	}
+
+	say(
+		out,
+		"\n**A server in parts.** What all parts score together, as a part of what it scores in one piece, if each\n\
+		 part has the whole line. Every part needs a stake of 500 KAI.\n",
+	);
+	line(
+		out,
+		[
+			"cores",
+			"memory GB",
+			"disk GB",
+			"line Mb/s",
+			"parts",
+			"score",
+		]
+		.map(String::from)
+		.into(),
+	);
+	line(out, vec!["---".into(); 6]);
+	for (cores, memory, disk, mbps, splits) in [
+		(64, 256, 4_000, 1_000, &[2, 16, 64][..]),
+		(64, 1_024, 16_000, 10_000, &[2, 16, 64]),
+		(128, 1_024, 16_000, 10_000, &[2, 32]),
+		(60, 480, 12_000, 10_000, &[15]),
+		(28, 448, 11_200, 10_000, &[7]),
+	] {
+		for parts in splits.iter().copied() {
+			let score = |parts: u32| {
+				let part = Hardware {
+					bandwidth: tiers::bandwidth(mbps, mbps),
+					cpu: tiers::cpu(cores / parts),
+					memory: tiers::memory(memory / parts),
+					disk: tiers::disk(disk / parts),
+					..Default::default()
+				};
+				let table = ScoreTable::default();
+				let poc = table.poc(EPOCH, score::BOOST_ONE, &part, CPU_ONLY);
+				poc.expect("in range") * u128::from(parts)
+			};
+			let percent = score(parts) * 100 / score(1);
+			line(
+				out,
+				vec![
+					cores.to_string(),
+					grouped(memory.into()),
+					grouped(disk.into()),
+					grouped(mbps.into()),
+					parts.to_string(),
+					format!("{percent} %"),
+				],
+			);
+		}
+	}
+
+	say(
+		out,
+		"\n**Renting a rival, to have its part of the emission.** KAI an epoch. What an idle machine with eight H100\n\
+		 earns, which is the most that all others gain together if somebody rents it on a plan of 90 days; what that\n\
+		 costs; and what its owner has then, nine tenths of the rent and half of the fee.\n",
+	);
+	line(
+		out,
+		["workers", "idle", "costs", "rented"]
+			.map(String::from)
+			.into(),
+	);
+	line(out, vec!["---".into(); 4]);
+	for workers in [100, 300, 1_000, 10_000] {
+		let machine = &MACHINES[1];
+		let idle = rewards(workers, 0)[1].idle;
+		let rent = machine.rent(EPOCH, Utilisation::default(), QUARTER);
+		let (fee, rest) = reward::fee(rent, PROTOCOL_FEE);
+		line(
+			out,
+			vec![grouped(workers), kai(idle), kai(rent), kai(rest + fee / 2)],
+		);
+	}
+	text
+}
+
+/// The document, and where in it each block of tables is, with what it should be.
+pub fn document() -> (String, [(std::ops::Range<usize>, String); 2]) {
+	let text = std::fs::read_to_string(PATH).expect("the document is there");
+	let place = |[from, to]: [&str; 2]| {
+		let [start, end] = [from, to].map(|mark| text.find(mark).expect("the place is marked"));
+		start + from.len()..end
+	};
+	let blocks = [
+		(place(ATTACK_MARKS), format!("\n{}\n", attacks())),
+		(place(MARKS), format!("\n{}\n", tables())),
+	];
+	(text, blocks)
 }
 
 #[allow(dead_code)]
 fn main() {
-	let tables = format!("\n{}\n", tables());
 	if std::env::args().any(|argument| argument == "--write") {
-		let (mut text, place) = document();
-		text.replace_range(place, &tables);
-		let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rewards.md");
-		std::fs::write(path, text).expect("the document can be written");
+		let (mut text, mut blocks) = document();
+		// From the end, so that no place moves before it is written.
+		blocks.sort_by_key(|(place, _)| std::cmp::Reverse(place.start));
+		for (place, tables) in blocks {
+			text.replace_range(place, &tables);
+		}
+		std::fs::write(PATH, text).expect("the document can be written");
 	} else {
-		print!("{tables}");
+		print!("{}\n{}", tables(), attacks());
 	}
 }

@@ -1,6 +1,11 @@
 //! The GPU classes: the table that a genesis starts with.
 //!
 //! Ids never change their meaning; governance appends. 0 is "no GPU" and has no entry.
+//!
+//! Sources: ids, names and published scores are the network's own; memory is the least with which a class
+//! is sold; peaks are the dense ones of the vendors' data sheets, as the specification lists them. Those of
+//! the A8000, A5000, A4000, RTX 4070 Ti SUPER, 3090 Ti and 3080 Ti are still to be checked against the
+//! sheets.
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
@@ -76,6 +81,9 @@ const LEAST_GOPS_UNPACKED: u32 = 1_500;
 /// kernel does not use, and a quarter of the memory's bandwidth.
 const FLOOR_OF_PRODUCTS: u32 = 64;
 const FLOOR_OF_BANDWIDTH: u32 = 4;
+/// The percentages of a vendor's peaks that the network's kernels are planned to reach.
+const PLANNED_PRODUCTS: u32 = 60;
+const PLANNED_BANDWIDTH: u32 = 85;
 
 /// A vendor's dense peak figures of one GPU, to size the benchmark and to seed its references.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,7 +101,10 @@ pub struct GpuClassInfo {
 	pub id: u16,
 	/// Its name.
 	pub name: &'static str,
-	/// The score of one GPU, in hundredths.
+	/// The published score of one GPU, in hundredths.
+	pub published: u32,
+	/// The score that a genesis pays, in hundredths: the published one, or that of the weakest class whose
+	/// GPU passes for this one ([`crate::separation`]).
 	pub score: u32,
 	/// The least memory with which it is sold, in GB.
 	pub memory_gb: u32,
@@ -125,13 +136,34 @@ impl GpuClassInfo {
 			calibrated: false,
 		}
 	}
+
+	/// Returns the reference that a calibration is expected to find: 60 % of the int8 peak and 85 % of the
+	/// memory's. `None` without both figures.
+	pub fn planned(&self) -> Option<ClassReference> {
+		let Peak {
+			int8_tops,
+			memory_gbps,
+		} = self.peak?;
+		(int8_tops > 0).then(|| ClassReference {
+			int8_gops: int8_tops * 10 * PLANNED_PRODUCTS,
+			walk_mb_s: memory_gbps * 10 * PLANNED_BANDWIDTH,
+			memory_gb: self.memory_gb,
+			calibrated: true,
+		})
+	}
+
+	/// The class, paid a lower score than the published one.
+	const fn pays(self, score: u32) -> Self {
+		Self { score, ..self }
+	}
 }
 
-const fn class(id: u16, name: &'static str, score: u32, memory_gb: u32) -> GpuClassInfo {
+const fn class(id: u16, name: &'static str, published: u32, memory_gb: u32) -> GpuClassInfo {
 	GpuClassInfo {
 		id,
 		name,
-		score,
+		published,
+		score: published,
 		memory_gb,
 		peak: None,
 	}
@@ -140,20 +172,18 @@ const fn class(id: u16, name: &'static str, score: u32, memory_gb: u32) -> GpuCl
 const fn known(
 	id: u16,
 	name: &'static str,
-	score: u32,
+	published: u32,
 	memory_gb: u32,
 	int8_tops: u32,
 	memory_gbps: u32,
 ) -> GpuClassInfo {
+	let peak = Some(Peak {
+		int8_tops,
+		memory_gbps,
+	});
 	GpuClassInfo {
-		id,
-		name,
-		score,
-		memory_gb,
-		peak: Some(Peak {
-			int8_tops,
-			memory_gbps,
-		}),
+		peak,
+		..class(id, name, published, memory_gb)
 	}
 }
 
@@ -163,34 +193,34 @@ pub const CLASSES: [GpuClassInfo; 33] = [
 	known(2, "GPU_H100_80GB_PCIE", 1_000, 80, 1_513, 2_000),
 	known(3, "GPU_A100_80GB_PCIE", 500, 80, 624, 1_935),
 	known(4, "GPU_A100_80GB_NVLINK", 500, 80, 624, 2_039),
-	known(5, "GPU_RTX_A6000", 150, 48, 310, 768),
-	class(6, "GPU_RTX_A8000", 100, 48),
-	class(7, "GPU_RTX_A5000", 75, 24),
-	class(8, "GPU_RTX_A4000", 40, 16),
-	known(9, "GPU_A40", 200, 48, 299, 696),
-	known(10, "GPU_A10", 75, 24, 250, 600),
+	known(5, "GPU_RTX_A6000", 150, 48, 310, 768).pays(100),
+	known(6, "GPU_RTX_A8000", 100, 48, 261, 672),
+	known(7, "GPU_RTX_A5000", 75, 24, 222, 768).pays(50),
+	known(8, "GPU_RTX_A4000", 40, 16, 153, 448).pays(25),
+	known(9, "GPU_A40", 200, 48, 299, 696).pays(100),
+	known(10, "GPU_A10", 75, 24, 250, 600).pays(50),
 	known(11, "GPU_RTX_4090", 75, 24, 661, 1_008),
-	known(12, "GPU_RTX_4080", 50, 16, 390, 717),
-	class(13, "GPU_RTX_4070S_TI", 25, 16),
+	known(12, "GPU_RTX_4080", 50, 16, 390, 717).pays(25),
+	known(13, "GPU_RTX_4070S_TI", 25, 16, 353, 672),
 	class(14, "GPU_RTX_4070", 25, 12),
 	class(15, "GPU_RTX_4060_TI", 25, 8),
 	known(16, "GPU_RTX_3090", 50, 24, 284, 936),
 	known(17, "GPU_RTX_3080", 25, 10, 238, 760),
 	known(18, "GPU_RTX_3070", 25, 8, 163, 448),
 	class(19, "GPU_RTX_3060_TI", 25, 8),
-	known(20, "GPU_NVIDIA_TESLA_T4", 40, 16, 130, 320),
+	known(20, "GPU_NVIDIA_TESLA_T4", 40, 16, 130, 320).pays(25),
 	class(21, "GPU_NVIDIA_TESLA_P4", 25, 8),
 	class(22, "GPU_NVIDIA_TESLA_P40", 25, 24),
 	known(23, "GPU_NVIDIA_TESLA_P100", 25, 16, 0, 732),
 	class(24, "GPU_GTX_1080", 25, 8),
-	known(25, "GPU_NVIDIA_TESLA_V100", 75, 16, 63, 900),
+	known(25, "GPU_NVIDIA_TESLA_V100", 75, 16, 63, 900).pays(25),
 	class(26, "GPU_GTX_1080_TI", 25, 11),
 	class(27, "GPU_RTX_2080_TI", 25, 11),
 	class(28, "GPU_RTX_3050", 25, 6),
 	class(29, "GPU_RTX_3050_TI", 25, 4),
 	class(30, "GPU_RTX_3060", 25, 8),
-	class(31, "GPU_RTX_3080_TI", 40, 12),
-	class(32, "GPU_RTX_3090_TI", 75, 24),
+	known(31, "GPU_RTX_3080_TI", 40, 12, 273, 912).pays(25),
+	known(32, "GPU_RTX_3090_TI", 75, 24, 320, 1_008).pays(50),
 	known(33, "GPU_H200_141GB_SXM", 1_000, 141, 1_979, 4_800),
 ];
 
@@ -205,7 +235,7 @@ pub fn get(id: u16) -> Option<&'static GpuClassInfo> {
 	CLASSES.get(usize::from(id).checked_sub(1)?)
 }
 
-/// The score of one GPU of a class, in hundredths. 0 for no GPU, `None` for an unknown class.
+/// The score that a genesis pays for one GPU of a class, in hundredths. 0 for no GPU, `None` for an unknown class.
 pub fn score(id: u16) -> Option<u32> {
 	if id == 0 {
 		Some(0)
@@ -229,7 +259,7 @@ mod tests {
 			assert_eq!(usize::from(class.id), i + 1);
 			assert_eq!(get(class.id), Some(class));
 			assert_eq!(by_name(class.name), Some(class));
-			assert!((25..=1_000).contains(&class.score));
+			assert!((25..=1_000).contains(&class.published));
 		}
 		assert_eq!(score(0), Some(0));
 		assert_eq!(score(33), Some(1_000));

@@ -1,5 +1,5 @@
-//! Committees: what a majority is, how a tier is agreed on, how many draws and batches there are, and
-//! how likely a cheat is found.
+//! Committees: how they are drawn, what a majority is, how a tier is agreed on, and how likely a cheat is
+//! found.
 //!
 //! ## Chance of detection
 //!
@@ -14,7 +14,7 @@
 //!
 //! What is falsified is not computed, so a cheat that goes undetected saves next to nothing.
 
-use crate::arith::mul_div_up;
+use alloc::vec::Vec;
 use sp_arithmetic::{PerThing, Perquintill, traits::Saturating};
 
 /// Most licenses that are drawn for a committee, whatever the parameters.
@@ -32,45 +32,110 @@ pub const fn is_majority(count: u32, of: u32) -> bool {
 	count as u64 * 2 > of as u64
 }
 
-/// The item that more than half of `items` are, if there is one.
+/// Whether `count` is more than three quarters of `of`, which a slash needs.
 ///
 /// ```
-/// use kaisar_math::committee::majority;
-/// assert_eq!(majority(&[7, 8, 7]), Some(&7));
-/// assert_eq!(majority(&[7, 8]), None);
+/// use kaisar_math::committee::exceeds_three_quarters;
+/// assert!(exceeds_three_quarters(4, 5) && !exceeds_three_quarters(3, 4) && !exceeds_three_quarters(0, 0));
 /// ```
-pub fn majority<T: PartialEq>(items: &[T]) -> Option<&T> {
-	// The only one it can be, found by cancelling pairs that differ; then counted.
-	let mut candidate = items.first()?;
-	let mut lead = 0u32;
-	for item in items {
-		match (lead, item == candidate) {
-			(0, _) => (candidate, lead) = (item, 1),
-			(_, true) => lead += 1,
-			(_, false) => lead -= 1,
+pub const fn exceeds_three_quarters(count: u32, of: u32) -> bool {
+	count as u64 * 4 > of as u64 * 3
+}
+
+/// The highest value that votes of more than half of `size` reach, each a value and a weight; 0 if there is
+/// none. So no minority of the committee lifts a value, whoever missed or abstained.
+///
+/// ```
+/// use kaisar_math::committee::reached;
+/// assert_eq!(reached(&[(4, 2), (2, 1), (0, 2)], 5), 2);
+/// assert_eq!(reached(&[(4, 2)], 5), 0);
+/// ```
+pub fn reached(votes: &[(u8, u32)], size: u32) -> u8 {
+	let weight_of = |least: u8| {
+		votes
+			.iter()
+			.filter(|(value, _)| *value >= least)
+			.fold(0u32, |sum, (_, weight)| sum.saturating_add(*weight))
+	};
+	votes
+		.iter()
+		.map(|(value, _)| *value)
+		.filter(|value| is_majority(weight_of(*value), size))
+		.max()
+		.unwrap_or(0)
+}
+
+/// A committee while it is drawn.
+///
+/// The first hit on an operator gives it a seat of weight 1, each further hit adds 1 to the weight. When the
+/// weights sum to the size, only operators without a seat are added, until enough operators sit. So the odds
+/// are binomial in licenses, whether their holder splits them over operators or bundles them.
+///
+/// ```
+/// use kaisar_math::committee::Drawing;
+/// let mut drawing = Drawing::new(3, 3);
+/// for operator in ["a", "a", "b", "a", "c", "d"] {
+///     drawing.hit(operator);
+/// }
+/// assert_eq!(drawing.into_seats(), [("a", 2), ("b", 1), ("c", 1)]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Drawing<Operator> {
+	size: u32,
+	min_operators: u32,
+	weight: u32,
+	seats: Vec<(Operator, u32)>,
+}
+
+impl<Operator: PartialEq> Drawing<Operator> {
+	/// An empty committee of this size, with this many operators at least.
+	pub const fn new(size: u32, min_operators: u32) -> Self {
+		Self {
+			size,
+			min_operators,
+			weight: 0,
+			seats: Vec::new(),
 		}
 	}
-	let count = items.iter().filter(|item| *item == candidate).count();
-	is_majority(count as u32, items.len() as u32).then_some(candidate)
+
+	/// Whether no hit changes it any more.
+	pub fn is_complete(&self) -> bool {
+		self.weight >= self.size && self.seats.len() >= self.min_operators as usize
+	}
+
+	/// Whether the operator sits.
+	pub fn seats(&self, operator: &Operator) -> bool {
+		self.seats.iter().any(|(seated, _)| seated == operator)
+	}
+
+	/// Seats the operator of a license that was drawn, or adds to its weight.
+	pub fn hit(&mut self, operator: Operator) {
+		if self.is_complete() {
+			return;
+		}
+		let seat = self
+			.seats
+			.iter_mut()
+			.find(|(seated, _)| *seated == operator);
+		match seat {
+			Some((_, weight)) if self.weight < self.size => {
+				*weight = weight.saturating_add(1);
+			}
+			Some(_) => return,
+			None => self.seats.push((operator, 1)),
+		}
+		self.weight = self.weight.saturating_add(1);
+	}
+
+	/// Returns the operators, in the order in which they were drawn, and their weights.
+	pub fn into_seats(self) -> Vec<(Operator, u32)> {
+		self.seats
+	}
 }
 
-/// The median of the votes on a tier, which are sorted in place; the lower one of two middles. `None`
-/// without votes.
-///
-/// ```
-/// use kaisar_math::committee::median;
-/// assert_eq!(median(&mut [4, 1, 2]), Some(2));
-/// assert_eq!(median(&mut [1, 4]), Some(1));
-/// assert_eq!(median(&mut []), None);
-/// ```
-pub fn median(tiers: &mut [u8]) -> Option<u8> {
-	tiers.sort_unstable();
-	tiers.get(tiers.len().checked_sub(1)? / 2).copied()
-}
-
-/// Whether a tier is no more than one step from the median.
-pub const fn is_near(tier: u8, median: u8) -> bool {
-	tier.abs_diff(median) <= 1
+/// Whether a vote on a tier or a count is no more than one step from what was decided.
+pub const fn is_near(vote: u8, decided: u8) -> bool {
+	vote.abs_diff(decided) <= 1
 }
 
 /// Most licenses that are drawn for a committee: `8 · CommitteeSize · ⌈minted / active⌉`, at most
@@ -91,29 +156,39 @@ pub fn draw_limit(committee_size: u32, minted: u32, active: u32) -> u32 {
 		.min(MAX_DRAWS)
 }
 
-/// How many batches an operator may commit to in a round, its numbers being below it:
-/// `1 + ⌈2 · licenses · n · CommitteeSize / (64 · active)⌉`, twice its fair share of the votes of `n`
-/// workers, and one. None for an operator without an active license.
+/// The batch of an operator's seat with this number in a round, counted from 0.
 ///
 /// ```
-/// use kaisar_math::committee::batch_limit;
-/// assert_eq!(batch_limit(10, 1_000_000, 5, 29_998), 54);
-/// assert_eq!(batch_limit(1, 0, 5, 1), 1);
-/// assert_eq!(batch_limit(0, 1_000_000, 5, 29_998), 0);
+/// use kaisar_math::committee::batch_of;
+/// assert_eq!((batch_of(0), batch_of(63), batch_of(64)), (0, 0, 1));
 /// ```
-pub fn batch_limit(licenses: u32, workers: u32, committee_size: u32, active: u32) -> u32 {
-	if licenses == 0 || active == 0 {
-		return 0;
+pub const fn batch_of(number: u32) -> u32 {
+	number / BATCH_SIZE
+}
+
+/// The number of batches that an operator's seats in a round make: each has 64, the last one the rest.
+///
+/// ```
+/// use kaisar_math::committee::batches;
+/// assert_eq!((batches(0), batches(64), batches(65)), (0, 1, 2));
+/// ```
+pub const fn batches(seats: u32) -> u32 {
+	seats.div_ceil(BATCH_SIZE)
+}
+
+/// The missed seats that an operator's `n`-th commitment of an epoch counts as if it is not opened: `2ⁿ`, at
+/// most 64. One crash is cheap, a habit is not.
+///
+/// ```
+/// use kaisar_math::committee::unopened_seats;
+/// assert_eq!([1, 2, 6, 7].map(unopened_seats), [2, 4, 64, 64]);
+/// ```
+pub const fn unopened_seats(n: u32) -> u32 {
+	if n < BATCH_SIZE.ilog2() {
+		1 << n
+	} else {
+		BATCH_SIZE
 	}
-	let votes = u128::from(workers) * u128::from(committee_size);
-	// Below 2⁹⁷ before the division; what does not fit is no limit that anyone reaches.
-	mul_div_up(
-		votes,
-		2 * u128::from(licenses),
-		u128::from(BATCH_SIZE) * u128::from(active),
-	)
-	.and_then(|batches| u32::try_from(batches).ok())
-	.map_or(u32::MAX, |batches| batches.saturating_add(1))
 }
 
 /// The chance that a prover which falsified the fraction `faulty` is found by `samples` openings:
@@ -132,10 +207,9 @@ mod tests {
 	fn majorities() {
 		assert!(is_majority(2, 3) && !is_majority(1, 3) && !is_majority(2, 5));
 		assert!(is_majority(u32::MAX, u32::MAX));
-		assert_eq!(majority::<u8>(&[]), None);
-		assert_eq!(majority(&[(1, 2)]), Some(&(1, 2)));
-		assert_eq!(majority(&[1, 2, 3]), None);
-		assert_eq!(majority(&[1, 2, 2, 1, 2]), Some(&2));
+		assert!(exceeds_three_quarters(4, 5) && !exceeds_three_quarters(3, 5));
+		assert!(exceeds_three_quarters(3, 3) && !exceeds_three_quarters(2, 3));
+		assert!(exceeds_three_quarters(u32::MAX, u32::MAX));
 	}
 
 	#[test]
@@ -144,10 +218,6 @@ mod tests {
 		assert_eq!(draw_limit(5, 29_998, 29_998), 40);
 		assert_eq!(draw_limit(5, 29_998, 29_997), 80);
 		assert_eq!(draw_limit(15, u32::MAX, 1), MAX_DRAWS);
-		// With 3,000 operators of ten licenses, about 1,700 votes each: 27 batches, twice that and one.
-		assert_eq!(batch_limit(10, 1_000_000, 5, 30_000), 54);
-		assert_eq!(batch_limit(1, 1, 3, 9), 2);
-		assert_eq!(batch_limit(u32::MAX, u32::MAX, 15, 1), u32::MAX);
 	}
 
 	#[test]
@@ -167,33 +237,179 @@ mod tests {
 		assert_eq!(detection(Perquintill::one(), 1), Perquintill::one());
 	}
 
+	/// A xorshift generator: the same committees in every run.
+	struct Random(u64);
+
+	impl Random {
+		fn below(&mut self, limit: u32) -> u32 {
+			self.0 ^= self.0 << 13;
+			self.0 ^= self.0 >> 7;
+			self.0 ^= self.0 << 17;
+			((self.0 >> 16) % u64::from(limit)) as u32
+		}
+	}
+
+	/// The operator of each of 1,000 active licenses. Those of the attacker are numbers below `ATTACKERS`,
+	/// which share `tenths` of a percent of all licenses; the others share the rest by `honest`.
+	const ATTACKERS: u32 = 1_000;
+
+	fn network(tenths: u32, accounts: u32, honest: &[u32]) -> Vec<u32> {
+		let mut operators: Vec<u32> = (0..tenths).map(|license| license % accounts).collect();
+		let rest = 1_000 - tenths;
+		let mut of_pools = Vec::new();
+		for (pool, percent) in honest.iter().enumerate() {
+			let licenses = rest * percent / 100;
+			of_pools.extend(core::iter::repeat_n(
+				ATTACKERS + pool as u32,
+				licenses as usize,
+			));
+		}
+		// Each of the others is an operator of one license.
+		for small in 0..rest - of_pools.len() as u32 {
+			of_pools.push(2 * ATTACKERS + small);
+		}
+		operators.extend(of_pools);
+		operators
+	}
+
+	/// In how many of `trials` committees of five the attacker has more than half, and more than three
+	/// quarters, of the size; both in millionths.
+	fn captured(operators: &[u32], trials: u32) -> (u32, u32) {
+		let (mut half, mut most) = (0u32, 0u32);
+		let mut random = Random(0x9E37_79B9_7F4A_7C15);
+		for _ in 0..trials {
+			let mut drawing = Drawing::new(5, 3);
+			for _ in 0..draw_limit(5, 1_000, 1_000) {
+				drawing.hit(operators[random.below(1_000) as usize]);
+			}
+			let seats = drawing.into_seats();
+			let size = seats.iter().map(|(_, weight)| weight).sum::<u32>().max(5);
+			let of_attacker = seats
+				.iter()
+				.filter(|(operator, _)| *operator < ATTACKERS)
+				.map(|(_, weight)| weight)
+				.sum();
+			half += u32::from(is_majority(of_attacker, size));
+			most += u32::from(exceeds_three_quarters(of_attacker, size));
+		}
+		let millionths = |count: u32| (u64::from(count) * 1_000_000 / u64::from(trials)) as u32;
+		(millionths(half), millionths(most))
+	}
+
+	#[test]
+	fn the_odds_of_capture_are_those_of_the_specification() {
+		// Share in tenths of a percent, and the published odds in millionths.
+		for (tenths, half, most) in [
+			(10, 10, 0),
+			(50, 1_200, 30),
+			(100, 8_600, 460),
+			(150, 26_600, 2_200),
+			(200, 57_900, 6_700),
+			(330, 205_000, 44_000),
+		] {
+			let (found_half, found_most) = captured(&network(tenths, tenths, &[]), 200_000);
+			// Five standard deviations of 200,000 draws.
+			let slack = |odds: u32| 5 * (f64::from(odds) * 5.0).sqrt() as u32 + 60;
+			assert!(
+				found_half.abs_diff(half) <= slack(half),
+				"{tenths}: {found_half} of {half}"
+			);
+			assert!(
+				found_most.abs_diff(most) <= slack(most),
+				"{tenths}: {found_most} of {most}"
+			);
+		}
+	}
+
+	/// The weight that a license of a small operator brings, in hundredths of what one of a pool's does.
+	fn earned_by_small(pools: &[u32]) -> u64 {
+		let operators = network(0, 1, pools);
+		let mut random = Random(7);
+		let (mut of_pools, mut of_small) = (0u64, 0u64);
+		for _ in 0..40_000 {
+			let mut drawing = Drawing::new(5, 3);
+			for _ in 0..draw_limit(5, 1_000, 1_000) {
+				drawing.hit(operators[random.below(1_000) as usize]);
+			}
+			for (operator, weight) in drawing.into_seats() {
+				if operator < 2 * ATTACKERS {
+					of_pools += u64::from(weight);
+				} else {
+					of_small += u64::from(weight);
+				}
+			}
+		}
+		let small = operators
+			.iter()
+			.filter(|operator| **operator >= 2 * ATTACKERS);
+		let small = small.count() as u64;
+		of_small * (1_000 - small) * 100 / (of_pools * small)
+	}
+
+	#[test]
+	fn added_seats_earn_where_few_operators_hold_nearly_all() {
+		let (one, two) = (earned_by_small(&[60]), earned_by_small(&[49, 50]));
+		assert!((110..=135).contains(&one), "{one}");
+		assert!((550..=850).contains(&two), "{two}");
+	}
+
+	#[test]
+	fn nobody_gains_seats_by_splitting_or_from_others_that_bundle() {
+		// An attacker with a tenth of all licenses. While one seat was all that an operator could have,
+		// honest pools made it 3 to 30 % of committees in place of 0.86 %, and less if it bundled its own.
+		for accounts in [1, 3, 30, 100] {
+			for honest in [&[][..], &[60], &[35, 35], &[80], &[98]] {
+				let (half, most) = captured(&network(100, accounts, honest), 40_000);
+				// Seats that are added for the sake of three operators enlarge the size: never more than
+				// binomial.
+				assert!(half <= 8_600 + 2_300, "{accounts}, {honest:?}: {half}");
+				assert!(most <= 460 + 540, "{accounts}, {honest:?}: {most}");
+			}
+		}
+	}
+
 	proptest! {
 		#[test]
-		fn median_is_between(mut tiers in prop::collection::vec(0u8..=4, 1..15)) {
-			let (votes, len) = (tiers.clone(), tiers.len());
-			let median = median(&mut tiers).unwrap();
-			prop_assert!(votes.contains(&median));
-			let below = votes.iter().filter(|tier| **tier < median).count();
-			let above = votes.iter().filter(|tier| **tier > median).count();
-			prop_assert!(below * 2 < len && above * 2 <= len);
-		}
-
-		#[test]
-		fn a_majority_is_found_wherever_it_is(items in prop::collection::vec(0u8..3, 0..15)) {
-			let expected = (0u8..3).find(|item| {
-				items.iter().filter(|one| *one == item).count() * 2 > items.len()
-			});
-			prop_assert_eq!(majority(&items).copied(), expected);
-		}
-
-		#[test]
-		fn batches_hold_the_fair_share(
-			licenses in 1u32..1_000, others in 0u32..30_000, n in 0u32..1_000_000, size in 1u32..15,
+		fn no_minority_lifts_a_value_and_a_majority_does(
+			votes in prop::collection::vec((0u8..=4, 1u32..4), 0..8), missing in 0u32..8,
 		) {
-			let active = licenses + others;
-			let limit = batch_limit(licenses, n, size, active);
-			let fair = u64::from(n) * u64::from(size) * u64::from(licenses) / u64::from(active);
-			prop_assert!(u64::from(limit) * u64::from(BATCH_SIZE) >= 2 * fair);
+			let size = votes.iter().map(|(_, weight)| weight).sum::<u32>() + missing;
+			let weight_of = |least: u8| {
+				votes.iter().filter(|(value, _)| *value >= least).map(|(_, weight)| weight).sum::<u32>()
+			};
+			let value = reached(&votes, size);
+			prop_assert!(value == 0 || is_majority(weight_of(value), size));
+			prop_assert!(!is_majority(weight_of(value + 1), size));
+		}
+
+		#[test]
+		fn a_committee_is_as_large_as_it_has_to_be(
+			hits in prop::collection::vec(0u8..6, 0..64), size in 1u32..=15, least in 1u32..=15,
+		) {
+			let least = least.min(size);
+			let mut drawing = Drawing::new(size, least);
+			for hit in &hits {
+				drawing.hit(*hit);
+			}
+			let complete = drawing.is_complete();
+			let seats = drawing.into_seats();
+			let weight: u32 = seats.iter().map(|(_, weight)| weight).sum();
+			prop_assert!(seats.len() as u32 <= size && weight < size + least);
+			prop_assert!(!complete || (weight >= size && seats.len() as u32 >= least));
+			// What is added for the sake of the least number has weight 1, so it is nobody's majority.
+			let added: u32 = weight.saturating_sub(size);
+			prop_assert!(seats.iter().rev().take(added as usize).all(|(_, weight)| *weight == 1));
+		}
+
+		#[test]
+		fn every_seat_has_one_batch_and_no_batch_more_than_64(seats in 0u32..10_000) {
+			let mut sizes = std::vec![0u32; batches(seats) as usize];
+			for number in 0..seats {
+				sizes[batch_of(number) as usize] += 1;
+			}
+			let (last, full) = sizes.split_last().unwrap_or((&64, &[]));
+			prop_assert!(full.iter().all(|size| *size == BATCH_SIZE));
+			prop_assert!((1..=BATCH_SIZE).contains(last));
 		}
 	}
 }

@@ -8,13 +8,14 @@
 //! | [`emission`] | how much KAI each block emits, the checkers' reserve, the split, the cap |
 //! | [`tiers`] | from measured bandwidth, cores, memory and disk to a tier 0 … 4 |
 //! | [`classes`] | the GPU classes: ids, names, scores, peak figures, what they are held to |
+//! | [`separation`] | which cheaper GPU passes for a class, and how many weaker ones a stronger one shows |
 //! | [`score`] | hardware, boost, the scores of workers and checkers |
 //! | [`price`] | the price of a machine, by the hour and by the block |
-//! | [`reward`] | pots, ratio, shares of a pot, the PoD cap, vKAI terms, fees |
+//! | [`reward`] | pots, ratio, shares of a pot, the cap of rented time, vKAI terms, fees |
 //! | [`members`] | the members' part of a pool's reward, and what a share of it has earned |
 //! | [`stake`] | minimum stake, shares of a pool, slashes and bounties |
-//! | [`committee`] | majority, median, how many draws and batches, chance of detection |
-//! | [`rounds`] | length of a census, chance of being due, the longest credited gap |
+//! | [`committee`] | drawing, majorities, draws and batches, chance of detection |
+//! | [`rounds`] | length of a census, chance of being due, the time that a check may credit |
 //! | [`arith`] | multiply and divide through 256 bits, rounding down |
 //!
 //! ## Exactness
@@ -32,6 +33,8 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
 
+extern crate alloc;
+
 pub mod arith;
 pub mod classes;
 pub mod committee;
@@ -41,6 +44,7 @@ pub mod price;
 pub mod reward;
 pub mod rounds;
 pub mod score;
+pub mod separation;
 pub mod stake;
 pub mod tiers;
 

@@ -41,7 +41,7 @@ fn ceil(numerator: U256, denominator: U256) -> Option<u128> {
 	up.try_into().ok()
 }
 
-/// The price of a unit and hour: `⌈reference · (0.75 + 0.20 · utilisation²) · plan⌉`.
+/// The price of a unit and hour: `⌈reference · (0.75 + 0.20 · utilisation²) · plan⌉`, never zero.
 ///
 /// ```
 /// use kaisar_math::price::{Utilisation, unit_price};
@@ -62,6 +62,17 @@ pub fn unit_price(reference: u128, utilisation: Utilisation, plan: Perbill) -> O
 		numerator,
 		whole * U256::from(20) * U256::from(Perbill::ACCURACY),
 	)
+	.map(|price| price.max(1))
+}
+
+/// Returns the highest on-demand price that a reference allows, at full use: 0.95 of it.
+///
+/// ```
+/// assert_eq!(kaisar_math::price::highest_price(1_000), Some(950));
+/// ```
+pub fn highest_price(reference: u128) -> Option<u128> {
+	let full = Utilisation { idle: 0, rented: 1 };
+	unit_price(reference, full, Perbill::one())
 }
 
 /// The price of a unit and hour in a contingency: `⌈(1 + utilisation) · cost · multiplier⌉`.
@@ -84,20 +95,19 @@ pub fn contingency_price(
 	ceil(numerator, all * U256::from(FixedU128::DIV))
 }
 
-/// The units that an order pays for: the GPUs, or for a machine without any the fewest cores of the CPU
-/// tier that is asked for.
+/// Returns the units that an order pays for: the GPUs, or for a machine without any the fewest cores of the
+/// CPU tier that it gets.
 ///
 /// ```
 /// use kaisar_math::price::units;
 /// assert_eq!(units(11, 8, 4), 8);
-/// assert_eq!([0, 1, 2, 3, 4].map(|tier| units(0, 0, tier)), [1, 1, 32, 64, 129]);
+/// assert_eq!([1, 2, 3, 4].map(|tier| units(0, 0, tier)), [4, 32, 64, 129]);
 /// ```
-pub fn units(gpu_class: u16, gpu_count: u8, min_cpu: u8) -> u32 {
-	if gpu_class != 0 {
-		return gpu_count.into();
+pub fn units(gpu_class: u16, gpu_count: u8, cpu_tier: u8) -> u32 {
+	match gpu_class {
+		0 => tiers::cores(cpu_tier),
+		_ => gpu_count.into(),
 	}
-	let index = usize::from(min_cpu.saturating_sub(1)).min(tiers::CPU.len() - 1);
-	tiers::CPU[index]
 }
 
 /// What `hours` of `units` cost. Exact.

@@ -3,14 +3,21 @@
 //! ```text
 //! PoC_Total_Reward = (1 − Ratio) · Epoch_Total_Reward
 //! PoD_Total_Reward =       Ratio · Epoch_Total_Reward
-//! reward(worker)   = PoC_Worker_Score · PoC_Total_Reward / PoC_Total_Score
-//!                  + PoD_Worker_Score · PoD_Total_Reward / PoD_Total_Score
+//! reward(worker)   = PoC_idle + min(PoC_rented + PoD, PodFeeCap · fees)
+//!   PoC_rented     = PoC score of rented blocks · PoC_Total_Reward / PoC_Total_Score
+//!   PoD            = PoD score · PoD_Total_Reward / PoD_Total_Score
+//!   PoC_idle       = PoC score of idle blocks · (PoC_Total_Reward + PoD_Total_Reward − For_Rent) / their sum
+//!   For_Rent       = min(all PoC_rented + all PoD, PodFeeCap · all fees)       of the epoch's totals
 //! ```
+//!
+//! Each worker's minimum is at most either of its sides, so the minima add up to no more than `For_Rent`,
+//! and each of the two parts pays no more than it has. What a worker is paid below its part of `For_Rent`
+//! carries over: its part is what it has of the side that is the smaller one for the whole epoch.
 
 use crate::{DAY, arith::mul_div};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
-use sp_arithmetic::{FixedPointNumber, FixedU128, Perbill};
+use sp_arithmetic::{FixedPointNumber, FixedU128, Perbill, traits::One};
 
 /// How an epoch's provider reward is divided between capacity (PoC) and demand (PoD).
 #[derive(
@@ -97,44 +104,115 @@ pub fn share(score: u128, pot: u128, total: u128) -> Option<u128> {
 	}
 }
 
-/// The most that a worker may earn as PoD for the protocol fees that its orders paid: `cap · fees`.
+/// Returns `PodFeeCap · fees`, the most that rented blocks may earn for the protocol fees that they paid,
+/// rounded down. A cap above 1 counts as 1: beyond that, renting from oneself would pay.
 ///
 /// ```
-/// use kaisar_math::reward::pod_limit;
+/// use kaisar_math::reward::rent_limit;
 /// use sp_arithmetic::FixedU128;
-/// assert_eq!(pod_limit(FixedU128::from_rational(3, 2), 100), Some(150));
+/// assert_eq!(rent_limit(FixedU128::from_rational(1, 2), 101), 50);
+/// assert_eq!(rent_limit(FixedU128::from_rational(3, 2), 101), 101);
 /// ```
-pub fn pod_limit(cap: FixedU128, fees: u128) -> Option<u128> {
-	mul_div(cap.into_inner(), fees, FixedU128::DIV)
+pub fn rent_limit(cap: FixedU128, fees: u128) -> u128 {
+	let cap = cap.min(FixedU128::one());
+	// At most the fees.
+	mul_div(cap.into_inner(), fees, FixedU128::DIV).unwrap_or(fees)
+}
+
+/// What a worker, or all of them, did in an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+	/// PoC score of idle blocks.
+	pub idle: u128,
+	/// PoC score of rented blocks.
+	pub rented: u128,
+	/// PoD score.
+	pub pod: u128,
+	/// The protocol fees that orders paid.
+	pub fees: u128,
+}
+
+impl Work {
+	/// Returns the PoC score of all blocks.
+	pub fn poc(&self) -> Option<u128> {
+		self.idle.checked_add(self.rented)
+	}
+}
+
+/// An epoch that is over: its work, and what it is paid by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Division {
+	/// All workers' work.
+	pub work: Work,
+	/// `PodFeeCap`.
+	pub cap: FixedU128,
+	/// `PoC_Total_Reward`.
+	pub poc: u128,
+	/// `PoD_Total_Reward`.
+	pub pod: u128,
+	/// `For_Rent`: the most that rented blocks are paid.
+	pub rent: u128,
+	/// What idle blocks share; nothing without any.
+	pub idle: u128,
+}
+
+impl Division {
+	/// Divides an epoch's `total` reward by its work. What neither rented nor idle blocks get of it carries
+	/// over. `None` if the scores are out of range.
+	pub fn new(total: u128, ratio: Ratio, cap: FixedU128, work: Work) -> Option<Self> {
+		let scores = work.poc()?;
+		let Pots { poc, pod, .. } = ratio.pots(total, scores, work.pod)?;
+		let all = poc.checked_add(pod)?;
+		let rent = share(work.rented, poc, scores)?
+			.checked_add(pod)?
+			.min(rent_limit(cap, work.fees));
+		let idle = if work.idle == 0 {
+			0
+		} else {
+			all.checked_sub(rent)?
+		};
+		Some(Self {
+			work,
+			cap,
+			poc,
+			pod,
+			rent,
+			idle,
+		})
+	}
+
+	/// Returns what the work of one worker is paid. `None` if it is more than all work.
+	pub fn pay(&self, own: &Work) -> Option<WorkerReward> {
+		let earned = share(own.rented, self.poc, self.work.poc()?)?.checked_add(share(
+			own.pod,
+			self.pod,
+			self.work.pod,
+		)?)?;
+		let limit = rent_limit(self.cap, own.fees);
+		let rent = earned.min(limit);
+		// Its part of `For_Rent`, by the side that is the smaller one for the whole epoch.
+		let part = if self.rent == rent_limit(self.cap, self.work.fees) {
+			limit
+		} else {
+			earned
+		};
+		Some(WorkerReward {
+			idle: share(own.idle, self.idle, self.work.idle)?,
+			rent,
+			carried: part - rent,
+		})
+	}
 }
 
 /// What a worker earned in an epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WorkerReward {
-	/// For its capacity.
-	pub poc: u128,
-	/// For its rented time, limited by its fees.
-	pub pod: u128,
-	/// What it would have earned beyond the limit: carries over in the pot.
+	/// For idle blocks.
+	pub idle: u128,
+	/// For rented blocks, PoC and PoD together, limited by its fees.
+	pub rent: u128,
+	/// What is left of its part of `For_Rent`: carries over in the pot.
 	pub carried: u128,
-}
-
-/// What a worker's scores earn from the pots of an epoch whose total scores are given. `limit` is the
-/// most it may earn as PoD ([`pod_limit`]).
-pub fn worker(
-	scores: (u128, u128),
-	totals: (u128, u128),
-	pots: (u128, u128),
-	limit: u128,
-) -> Option<WorkerReward> {
-	let poc = share(scores.0, pots.0, totals.0)?;
-	let earned = share(scores.1, pots.1, totals.1)?;
-	let pod = earned.min(limit);
-	Some(WorkerReward {
-		poc,
-		pod,
-		carried: earned - pod,
-	})
 }
 
 /// How long a redemption of vKAI lasts.
@@ -212,10 +290,17 @@ mod tests {
 	fn automatic_agrees_with_the_published_formula() {
 		// Worker_Reward = Worker_Score · Epoch_Total_Reward / Total_Score, with W_j in it.
 		let (poc, pod, total) = (7_000, 3_000, 1_000 * KAI);
-		let pots = Ratio::Automatic.pots(total, poc, pod).unwrap();
-		let reward = worker((700, 600), (poc, pod), (pots.poc, pots.pod), u128::MAX).unwrap();
-		assert_eq!(reward.poc + reward.pod, total * 1_300 / 10_000);
-		assert_eq!(reward.carried, 0);
+		// Fees enough that nobody is limited.
+		let work = |idle, rented, pod| Work {
+			idle,
+			rented,
+			pod,
+			fees: total,
+		};
+		let all = work(6_000, poc - 6_000, pod);
+		let division = Division::new(total, Ratio::Automatic, FixedU128::one(), all).unwrap();
+		let reward = division.pay(&work(500, 200, 600)).unwrap();
+		assert_eq!(reward.idle + reward.rent, total * 1_300 / 10_000);
 	}
 
 	#[test]
@@ -294,19 +379,73 @@ mod tests {
 	}
 
 	#[test]
-	fn the_limit_of_fees() {
-		let earned = worker((1, 1), (2, 2), (100, 100), 20).unwrap();
-		assert_eq!(
-			earned,
-			WorkerReward {
-				poc: 50,
-				pod: 20,
-				carried: 30
-			}
-		);
-		assert_eq!(pod_limit(FixedU128::from_u32(1), 7), Some(7));
-		assert_eq!(pod_limit(FixedU128::from_u32(0), 7), Some(0));
-		assert_eq!(pod_limit(FixedU128::from_inner(u128::MAX), u128::MAX), None);
+	fn what_the_cap_keeps_from_rented_blocks_goes_to_idle_ones() {
+		let half = FixedU128::from_rational(1, 2);
+		let work = |idle, rented, fees| Work {
+			idle,
+			rented,
+			pod: 3 * rented,
+			fees,
+		};
+		let divide = |all| Division::new(1_000, Ratio::Automatic, half, all).unwrap();
+		// 50 of idle blocks, 50 + 150 of rented ones: 4 a unit.
+		for (fees, rent, idle) in [
+			(0, 0, 1_000),
+			(1, 0, 1_000),
+			(100, 50, 950),
+			(1_600, 800, 200),
+			(u128::MAX, 800, 200),
+		] {
+			let division = divide(work(50, 50, fees));
+			assert_eq!((division.poc, division.pod), (400, 600));
+			assert_eq!((division.rent, division.idle), (rent, idle), "{fees}");
+			let paid = |idle, rent| WorkerReward {
+				idle,
+				rent,
+				carried: 0,
+			};
+			assert_eq!(division.pay(&work(50, 50, fees)), Some(paid(idle, rent)));
+		}
+		// Nobody is idle: it carries over.
+		assert_eq!(divide(work(0, 50, 100)).idle, 0);
+	}
+
+	#[test]
+	fn fees_of_one_pay_nothing_to_another() {
+		let work = |rented, fees| Work {
+			idle: 0,
+			rented,
+			pod: 3 * rented,
+			fees,
+		};
+		let paid = |rent, carried| {
+			Some(WorkerReward {
+				idle: 0,
+				rent,
+				carried,
+			})
+		};
+		// Fees are short in all: what the one that has too many leaves of its own carries over.
+		let all = work(100, 300);
+		let division = Division::new(1_000, Ratio::Automatic, FixedU128::one(), all).unwrap();
+		assert_eq!(division.rent, 300);
+		assert_eq!(division.pay(&work(75, 100)), paid(100, 0));
+		assert_eq!(division.pay(&work(10, 200)), paid(100, 100));
+		assert_eq!(division.pay(&work(15, 0)), paid(0, 0));
+		// There are more than enough: what the one that has too few earned carries over.
+		let all = work(100, 3_000);
+		let division = Division::new(1_000, Ratio::Automatic, FixedU128::one(), all).unwrap();
+		assert_eq!(division.rent, 1_000);
+		assert_eq!(division.pay(&work(50, 3_000)), paid(500, 0));
+		assert_eq!(division.pay(&work(50, 0)), paid(0, 500));
+	}
+
+	#[test]
+	fn a_cap_above_one_is_one() {
+		let huge = FixedU128::from_inner(u128::MAX);
+		assert_eq!(rent_limit(huge, u128::MAX), u128::MAX);
+		assert_eq!(rent_limit(FixedU128::one(), u128::MAX), u128::MAX);
+		assert_eq!(rent_limit(FixedU128::from_u32(0), 7), 0);
 	}
 
 	#[test]
@@ -348,22 +487,39 @@ mod tests {
 
 		#[test]
 		fn shares_never_exceed_the_pot(
-			scores in prop::collection::vec((0..=SCORES / 1_000, 0..=SCORES / 1_000), 1..40),
-			ratio in ratio(), total in 0..=SUPPLY, limit in 0..=SUPPLY,
+			all in prop::collection::vec(
+				(0..=SCORES / 1_000, 0..=SCORES / 1_000, 0u128..=5, prop_oneof![Just(0), 0..=SUPPLY / 40])
+					.prop_map(|(idle, rented, job, fees)| Work { idle, rented, pod: job * rented, fees }),
+				1..40,
+			),
+			ratio in ratio(), total in 0..=SUPPLY, cap in 0..=2 * FixedU128::DIV,
 		) {
-			let totals = scores.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-			let pots = ratio.pots(total, totals.0, totals.1).unwrap();
-			let mut paid = 0;
-			let mut carried = 0;
-			for one in &scores {
-				let reward = worker(*one, totals, (pots.poc, pots.pod), limit).unwrap();
-				prop_assert!(reward.pod <= limit);
-				paid += reward.poc + reward.pod;
-				carried += reward.carried;
+			let cap = FixedU128::from_inner(cap);
+			let work = all.iter().fold(Work::default(), |sum, one| Work {
+				idle: sum.idle + one.idle,
+				rented: sum.rented + one.rented,
+				pod: sum.pod + one.pod,
+				fees: sum.fees + one.fees,
+			});
+			let division = Division::new(total, ratio, cap, work).unwrap();
+			prop_assert!(division.rent + division.idle <= total);
+			let (mut idle, mut rent) = (0, 0);
+			for one in &all {
+				let reward = division.pay(one).unwrap();
+				prop_assert!(reward.rent <= rent_limit(cap, one.fees) && reward.rent <= one.fees);
+				idle += reward.idle;
+				rent += reward.rent + reward.carried;
+				// An idle unit is never paid less than a rented one.
+				if one.idle > 0 {
+					let as_rented = share(one.idle, division.poc, work.poc().unwrap()).unwrap();
+					prop_assert!(reward.idle >= as_rented);
+				}
 			}
-			prop_assert!(paid + carried + pots.carried <= total);
-			// Rounding loses less than two units a worker.
-			prop_assert!(total - (paid + carried + pots.carried) < 2 + 2 * scores.len() as u128);
+			prop_assert!(idle <= division.idle && rent <= division.rent);
+			// Rounding loses less than three units a worker.
+			let lost = division.idle - idle + division.rent - rent;
+			prop_assert!(lost <= 3 * all.len() as u128, "{lost}");
+			prop_assert!(division.rent <= rent_limit(cap, work.fees));
 		}
 
 		#[test]

@@ -3,24 +3,31 @@
 //! ```text
 //! hardware = 2·A + 1·B + 3·C + 1·D + 1·E      A bandwidth, B CPU, C GPU, D disk, E memory
 //! boost    = 1 + min(stake, MaxStake) / MaxStake
-//! PoC     += Uptime  ·       boost · hardware
-//! PoD     += Jobtime · W_j · boost · hardware
+//! w        = CpuOnlyWeight · cores / 129 if C = 0, else 1
+//! PoC     += Uptime  ·       boost · hardware · w
+//! PoD     += Jobtime · W_j · boost · hardware · w
 //! Checker  = correct · (1 − Error_Rate) = correct² / seats
 //! ```
 //!
+//! `cores` are the fewest of the CPU's tier ([`tiers::cores`](crate::tiers::cores)), as orders pay them.
+//!
 //! Units: time in blocks, hardware in hundredths (scores have two decimals), boost in 10⁻⁹
-//! ([`BOOST_ONE`]); a worker's score is their product, an exact integer, in 10⁻¹¹ of a block of
-//! hardware score 1. A checker's score is in 10⁻⁹ ([`CHECKER_ONE`]) of a correct seat. Only ratios of
-//! scores are ever paid by, so the unit does not matter.
+//! ([`BOOST_ONE`]); a worker's score is their product in 10⁻¹¹ of a block of hardware score 1, exact with
+//! GPUs and rounded down without. A checker's score is in 10⁻⁹ ([`CHECKER_ONE`]) of a correct seat. Only
+//! ratios of scores are ever paid by, so the unit does not matter.
 //!
 //! Largest figures: 255 GPUs of score 10 make a hardware of 7,654 (765,400 in hundredths), so an epoch
 //! of 100,800 blocks, fully rented and boosted, is 4.6·10²⁰; 10⁶ such workers are 4.6·10²⁶, far
 //! inside 128 bits.
 
-use crate::{arith::mul_div, tiers::MAX_TIER};
+use crate::{
+	arith::mul_div,
+	tiers::{self, MAX_TIER},
+};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
+use sp_arithmetic::{PerThing, Perbill};
 
 /// The highest score of one GPU that a class may be given, in hundredths: a thousand. With it, an epoch
 /// of 10⁶ such workers with 255 GPUs each still fits.
@@ -89,10 +96,33 @@ pub struct Hardware {
 	pub memory: u8,
 	/// Disk tier.
 	pub disk: u8,
-	/// The score of one GPU, in hundredths; 0 without a GPU.
+	/// The score of one GPU, in hundredths; 0 without a GPU, and of a class that is not paid.
 	pub class_score: u32,
 	/// Number of GPUs.
 	pub gpu_count: u8,
+}
+
+impl Hardware {
+	/// Returns `w` as a fraction: 1 with GPUs that score. Without, it is `cpu_only` of a machine of the
+	/// highest CPU tier, and as much less of a smaller one as it has fewer cores.
+	///
+	/// ```
+	/// use kaisar_math::Hardware;
+	/// use sp_arithmetic::Perbill;
+	/// let server = Hardware { cpu: 3, ..Default::default() };
+	/// let (part, whole) = server.weight(Perbill::from_percent(10));
+	/// assert_eq!(part * 1_290, whole * 64);
+	/// ```
+	pub fn weight(&self, cpu_only: Perbill) -> (u128, u128) {
+		if self.class_score > 0 && self.gpu_count > 0 {
+			return (1, 1);
+		}
+		let cores = |tier| u128::from(tiers::cores(tier));
+		(
+			u128::from(cpu_only.deconstruct()) * cores(self.cpu),
+			u128::from(Perbill::ACCURACY) * cores(MAX_TIER),
+		)
+	}
 }
 
 impl ScoreTable {
@@ -125,17 +155,42 @@ impl ScoreTable {
 			+ u64::from(self.gpu) * u64::from(hardware.class_score) * u64::from(hardware.gpu_count)
 	}
 
-	/// `Uptime · boost · hardware`, for the blocks that a check proved online.
-	pub fn poc(&self, online: u32, boost: u64, hardware: &Hardware) -> Option<u128> {
-		u128::from(online)
-			.checked_mul(boost.into())?
-			.checked_mul(self.hardware(hardware).into())
+	/// Returns `Uptime · boost · hardware · w`, for blocks that a check proved online, rounded down.
+	pub fn poc(
+		&self,
+		online: u32,
+		boost: u64,
+		hardware: &Hardware,
+		cpu_only: Perbill,
+	) -> Option<u128> {
+		self.weighed(online, boost, 1, hardware, cpu_only)
 	}
 
-	/// `Jobtime · W_j · boost · hardware`, for the blocks that a check proved rented.
-	pub fn pod(&self, rented: u32, boost: u64, hardware: &Hardware) -> Option<u128> {
-		self.poc(rented, boost, hardware)?
-			.checked_mul(self.job.into())
+	/// Returns `Jobtime · W_j · boost · hardware · w`, for blocks that a check proved rented, rounded down.
+	pub fn pod(
+		&self,
+		rented: u32,
+		boost: u64,
+		hardware: &Hardware,
+		cpu_only: Perbill,
+	) -> Option<u128> {
+		self.weighed(rented, boost, self.job, hardware, cpu_only)
+	}
+
+	fn weighed(
+		&self,
+		blocks: u32,
+		boost: u64,
+		job: u16,
+		hardware: &Hardware,
+		cpu_only: Perbill,
+	) -> Option<u128> {
+		let full = u128::from(blocks)
+			.checked_mul(boost.into())?
+			.checked_mul(self.hardware(hardware).into())?
+			.checked_mul(job.into())?;
+		let (part, whole) = hardware.weight(cpu_only);
+		mul_div(full, part, whole)
 	}
 }
 
@@ -189,6 +244,7 @@ mod tests {
 	use proptest::prelude::*;
 
 	const MAX_STAKE: u128 = 50_000 * KAI;
+	const CPU_ONLY: Perbill = Perbill::from_percent(10);
 
 	#[test]
 	fn typical_machines() {
@@ -216,13 +272,44 @@ mod tests {
 		// A day online with the full stake, a third of it rented.
 		let boost = boost(MAX_STAKE, MAX_STAKE);
 		assert_eq!(
-			table.poc(7_200, boost, &centre),
+			table.poc(7_200, boost, &centre, CPU_ONLY),
 			Some(7_200 * 2_000_000_000 * 24_400)
 		);
 		assert_eq!(
-			table.pod(2_400, boost, &centre),
-			table.poc(7_200, boost, &centre)
+			table.pod(2_400, boost, &centre, CPU_ONLY),
+			table.poc(7_200, boost, &centre, CPU_ONLY)
 		);
+	}
+
+	#[test]
+	fn every_machine_weighs_four_times_as_much_rented_as_idle() {
+		let table = ScoreTable::default();
+		for (cpu, class_score) in [(1, 0), (2, 0), (3, 0), (4, 0), (1, 75)] {
+			let machine = Hardware {
+				bandwidth: 2,
+				cpu,
+				memory: cpu,
+				disk: cpu,
+				class_score,
+				gpu_count: 1,
+			};
+			let poc = table.poc(7_200, BOOST_ONE, &machine, CPU_ONLY).unwrap();
+			let pod = table.pod(7_200, BOOST_ONE, &machine, CPU_ONLY).unwrap();
+			assert!(poc > 0 && pod.abs_diff(3 * poc) <= 3, "{machine:?}");
+			// Without `w` in PoD four cores would weigh 968 times as much.
+			let (part, whole) = machine.weight(CPU_ONLY);
+			let bare = 1 + 3 * whole / part;
+			assert_eq!(
+				bare,
+				match (class_score, cpu) {
+					(0, 1) => 968,
+					(0, 2) => 121,
+					(0, 3) => 61,
+					(0, 4) => 31,
+					_ => 4,
+				}
+			);
+		}
 	}
 
 	#[test]
@@ -262,13 +349,119 @@ mod tests {
 			class_score: 1_000,
 			gpu_count: u8::MAX,
 		};
-		let one = table.pod(100_800, 2 * BOOST_ONE, &most).unwrap();
+		let one = table.pod(100_800, 2 * BOOST_ONE, &most, CPU_ONLY).unwrap();
 		// A million of them, over 26 epochs, and a pot of all KAI: the products stay in range.
 		let all = one.checked_mul(1_000_000 * 26).unwrap();
 		assert_eq!(
 			mul_div(1_000_000_000 * KAI, all, all),
 			Some(1_000_000_000 * KAI)
 		);
+	}
+
+	/// A server without a GPU: cores, GB of memory and of disk, Mb/s in both directions.
+	#[derive(Clone, Copy, Debug)]
+	struct Server {
+		cores: u32,
+		memory: u32,
+		disk: u32,
+		line: u32,
+	}
+
+	impl Server {
+		/// Its score of a block, without a boost: each identity that a machine is split into needs a stake of
+		/// its own.
+		fn score(self) -> u128 {
+			let hardware = Hardware {
+				bandwidth: tiers::bandwidth(self.line, self.line),
+				cpu: tiers::cpu(self.cores),
+				memory: tiers::memory(self.memory),
+				disk: tiers::disk(self.disk),
+				..Default::default()
+			};
+			let table = ScoreTable::default();
+			table.poc(100_800, BOOST_ONE, &hardware, CPU_ONLY).unwrap()
+		}
+
+		/// One of `parts` that are alike. Each has the whole line, as if it were measured for one after the
+		/// other.
+		fn part(self, parts: u32) -> Self {
+			Self {
+				cores: self.cores / parts,
+				memory: self.memory / parts,
+				disk: self.disk / parts,
+				..self
+			}
+		}
+
+		/// What it scores in `parts`, over what it scores in one.
+		fn split(self, parts: u32) -> f64 {
+			(self.part(parts).score() * u128::from(parts)) as f64 / self.score() as f64
+		}
+	}
+
+	#[test]
+	fn a_server_split_in_parts_earns_no_more() {
+		// 64 cores, with 2 to 16 GB of memory and 16 to 250 GB of disk each, and lines of all kinds.
+		for (memory, disk, line) in [
+			(128, 1_000, 100),
+			(256, 4_000, 1_000),
+			(512, 16_000, 1_000),
+			(1_024, 16_000, 10_000),
+		] {
+			let server = Server {
+				cores: 64,
+				memory,
+				disk,
+				line,
+			};
+			for parts in [2, 4, 16, 64] {
+				let ratio = server.split(parts);
+				println!("{server:?} in {parts}: {ratio:.2}");
+				assert!(ratio < 1.0, "{server:?} in {parts}: {ratio}");
+			}
+			assert_eq!(server.split(64), 0.0, "a core is worth nothing");
+		}
+	}
+
+	#[test]
+	fn a_server_between_two_tiers_gains_by_a_split_and_next_to_nothing() {
+		// A tier counts as its fewest cores, as orders pay them. So in one piece the cores above an edge earn
+		// nothing, and in parts they do. What a part of four cores earns is little for the stake that each
+		// part needs: a 4090 at home earns more than two hundred times as much for its.
+		let home = Hardware {
+			bandwidth: 2,
+			cpu: 1,
+			memory: 1,
+			disk: 1,
+			class_score: 75,
+			gpu_count: 1,
+		};
+		let table = ScoreTable::default();
+		let home = table.poc(100_800, BOOST_ONE, &home, CPU_ONLY).unwrap() / 650;
+		for (from, to, most) in [(4, 31, 6.5), (32, 63, 1.5), (64, 128, 2.0), (129, 257, 2.0)] {
+			let mut worst = (0.0, 0, 0);
+			for (cores, per_core) in
+				(from..=to).flat_map(|cores| (1..=16).map(move |gb| (cores, gb)))
+			{
+				for parts in 2..=cores / 4 {
+					let server = Server {
+						cores,
+						memory: cores * per_core,
+						disk: cores * per_core * 25,
+						line: 10_000,
+					};
+					let ratio = server.split(parts);
+					if ratio > worst.0 {
+						worst = (ratio, cores, parts);
+					}
+					if cores / parts < 32 {
+						assert!(server.part(parts).score() / 500 * 200 < home);
+					}
+				}
+			}
+			println!("{from} to {to} cores: {worst:?}");
+			assert!(worst.0 <= most, "{worst:?}");
+		}
 	}
 
 	fn hardware() -> impl Strategy<Value = Hardware> {
@@ -302,15 +495,20 @@ mod tests {
 			let table = ScoreTable::default();
 			let (small, large) = (boost(stake, MAX_STAKE), boost(stake + added, MAX_STAKE));
 			prop_assert!(small <= large && large <= 2 * BOOST_ONE);
-			let score = table.poc(online, small, &hardware).unwrap();
-			prop_assert!(score <= table.poc(online + more, large, &hardware).unwrap());
+			let poc = |online, boost, hardware| table.poc(online, boost, hardware, CPU_ONLY).unwrap();
+			let score = poc(online, small, &hardware);
+			prop_assert!(score <= poc(online + more, large, &hardware));
 			let better = Hardware { bandwidth: 4, cpu: 4, memory: 4, disk: 4, ..hardware };
-			prop_assert!(table.hardware(&hardware) <= table.hardware(&better));
-			// Time in two pieces scores as in one.
-			prop_assert_eq!(
-				score + table.poc(more, small, &hardware).unwrap(),
-				table.poc(online + more, small, &hardware).unwrap()
-			);
+			prop_assert!(score <= poc(online, small, &better));
+			// Time in two pieces scores as in one, but for the rounding.
+			let (two, one) = (score + poc(more, small, &hardware), poc(online + more, small, &hardware));
+			prop_assert!(two <= one && one - two <= 1);
+			let gpus = hardware.class_score > 0 && hardware.gpu_count > 0;
+			prop_assert!(two == one || !gpus);
+			// GPUs that are not paid are none.
+			let unpaid = Hardware { class_score: 0, ..hardware };
+			let none = Hardware { class_score: 0, gpu_count: 0, ..hardware };
+			prop_assert_eq!(poc(online, small, &unpaid), poc(online, small, &none));
 		}
 
 		#[test]

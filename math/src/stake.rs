@@ -4,7 +4,7 @@ use crate::{
 	DAY,
 	arith::{mul_div, mul_div_up},
 };
-use sp_arithmetic::Perbill;
+use sp_arithmetic::{Perbill, Perquintill};
 
 /// The owner's minimum stake: `BaseStake + StakePerScore · class score · GPU count`, the class score in
 /// hundredths. `None` on overflow.
@@ -64,49 +64,44 @@ pub fn value_of(part: u128, shares: u128, value: u128) -> Option<u128> {
 	}
 }
 
-/// A slash by time: `rate` of the pool for each 24 h, pro rata over `blocks`, never more than the pool.
+/// Returns the rate of a slash by time: `daily` for each 24 h, pro rata over `blocks`, at most one. Rounded
+/// down, so rates of parts of a time never add up to more than the rate of all of it.
 ///
 /// ```
-/// use kaisar_math::stake::{MALICE_RATE, slash_over};
-/// assert_eq!(slash_over(1_000, MALICE_RATE, 10_800), Some(750));
-/// assert_eq!(slash_over(1_000, MALICE_RATE, 100_000), Some(1_000));
+/// use kaisar_math::stake::{MALICE_RATE, rate_over};
+/// use sp_arithmetic::Perquintill;
+/// assert_eq!(rate_over(MALICE_RATE, 10_800), Perquintill::from_percent(75));
+/// assert_eq!(rate_over(MALICE_RATE, 100_000), Perquintill::one());
 /// ```
-pub fn slash_over(pool: u128, rate: Perbill, blocks: u32) -> Option<u128> {
-	let billionths = u128::from(rate.deconstruct()) * u128::from(blocks);
+pub fn rate_over(daily: Perbill, blocks: u32) -> Perquintill {
+	let billionths = u128::from(daily.deconstruct()) * u128::from(blocks);
 	let whole = u128::from(Perbill::one().deconstruct()) * u128::from(DAY);
-	mul_div(pool, billionths.min(whole), whole)
+	Perquintill::from_rational(billionths.min(whole), whole)
 }
 
-/// The same, at most `rate` at once.
+/// Returns the rate of level 1 for an absence of so many blocks: 10 % for each 24 h, at most 10 %.
 ///
 /// ```
-/// use kaisar_math::stake::{OFFLINE_RATE, slash_by_time};
-/// assert_eq!(slash_by_time(1_000, OFFLINE_RATE, 3_600), Some(50));
-/// assert_eq!(slash_by_time(1_000, OFFLINE_RATE, 100_000), Some(100));
+/// use kaisar_math::stake::offline_rate;
+/// use sp_arithmetic::Perquintill;
+/// assert_eq!(offline_rate(3_600), Perquintill::from_percent(5));
+/// assert_eq!(offline_rate(100_000), Perquintill::from_percent(10));
 /// ```
-pub fn slash_by_time(pool: u128, rate: Perbill, blocks: u32) -> Option<u128> {
-	slash_over(pool, rate, blocks.min(DAY))
+pub fn offline_rate(blocks: u32) -> Perquintill {
+	rate_over(OFFLINE_RATE, blocks.min(DAY))
 }
 
-/// The blocks that malice is charged for when it has gone on for `blocks`: a day at least.
-pub fn malice_charge(blocks: u32) -> u32 {
-	blocks.max(DAY)
+/// Returns the rate of level 2 for false proofs that have gone on for so many blocks: 50 % for each 24 h, the
+/// first of them at once.
+pub fn malice_rate(blocks: u32) -> Perquintill {
+	rate_over(MALICE_RATE, blocks.max(DAY))
 }
 
-/// Divides a slash among the parts of a pool, the first one first. What is more than all of them is
-/// lost.
-///
-/// ```
-/// use kaisar_math::stake::slash_order;
-/// assert_eq!(slash_order(50, [30, 100]), [30, 20]);
-/// ```
-pub fn slash_order<const N: usize>(amount: u128, parts: [u128; N]) -> [u128; N] {
-	let mut left = amount;
-	parts.map(|part| {
-		let taken = left.min(part);
-		left -= taken;
-		taken
-	})
+/// Returns what a slash at `rate` takes of `value`, rounded down: never more than the rate.
+pub fn slash_at(rate: Perquintill, value: u128) -> u128 {
+	let whole = Perquintill::one().deconstruct();
+	// A part of it always fits.
+	mul_div(value, rate.deconstruct().into(), whole.into()).unwrap_or(value)
 }
 
 /// What is taken of a part worth `value` with `shares` out when `amount` is slashed of it: all of it
@@ -139,6 +134,7 @@ mod tests {
 	use super::*;
 	use crate::KAI;
 	use proptest::prelude::*;
+	use sp_arithmetic::traits::Saturating;
 
 	#[test]
 	fn minimum_by_claim() {
@@ -154,14 +150,6 @@ mod tests {
 	fn delays_double() {
 		assert_eq!([0, 1, 2, 3, 4, 5].map(retry_delay), [0, 1, 2, 4, 8, 16]);
 		assert_eq!(retry_delay(u32::MAX), 1 << 30);
-	}
-
-	#[test]
-	fn the_first_part_is_slashed_first() {
-		assert_eq!(slash_order(10, [30, 0, 100, 7]), [10, 0, 0, 0]);
-		assert_eq!(slash_order(50, [30, 5, 100, 7]), [30, 5, 15, 0]);
-		assert_eq!(slash_order(137, [30, 0, 100, 7]), [30, 0, 100, 7]);
-		assert_eq!(slash_order(u128::MAX, [30, 0, 100, 7]), [30, 0, 100, 7]);
 	}
 
 	#[test]
@@ -189,12 +177,12 @@ mod tests {
 
 	#[test]
 	fn malice_is_charged_a_day_at_once_and_by_time_after_it() {
-		let charge = |blocks| slash_over(1_000, MALICE_RATE, malice_charge(blocks)).unwrap();
-		assert_eq!([0, 25, DAY].map(charge), [500, 500, 500]);
-		assert_eq!(charge(DAY + DAY / 2), 750);
+		let percent = Perquintill::from_percent;
+		assert_eq!([0, 25, DAY].map(malice_rate), [percent(50); 3]);
+		assert_eq!(malice_rate(DAY + DAY / 2), percent(75));
 		assert_eq!(
-			[2 * DAY, 3 * DAY, u32::MAX].map(charge),
-			[1_000, 1_000, 1_000]
+			[2 * DAY, 3 * DAY, u32::MAX].map(malice_rate),
+			[percent(100); 3]
 		);
 	}
 
@@ -209,12 +197,19 @@ mod tests {
 	}
 
 	#[test]
-	fn slashes_stop_at_the_rate() {
-		let rate = OFFLINE_RATE;
-		assert_eq!(slash_by_time(1_000 * KAI, rate, 0), Some(0));
-		assert_eq!(slash_by_time(1_000 * KAI, rate, DAY), Some(100 * KAI));
-		assert_eq!(slash_by_time(1_000 * KAI, rate, DAY + 1), Some(100 * KAI));
-		assert_eq!(slash_by_time(1_000 * KAI, rate, DAY / 4), Some(25 * KAI));
+	fn an_absence_is_charged_by_time_for_a_day_at_most() {
+		let taken = |blocks| slash_at(offline_rate(blocks), 1_000 * KAI);
+		assert_eq!(taken(0), 0);
+		assert_eq!(taken(DAY), 100 * KAI);
+		assert_eq!(taken(DAY + 1), 100 * KAI);
+		assert_eq!(taken(DAY / 4), 25 * KAI);
+	}
+
+	#[test]
+	fn a_rate_takes_no_more_than_there_is() {
+		assert_eq!(slash_at(Perquintill::one(), u128::MAX), u128::MAX);
+		assert_eq!(slash_at(Perquintill::zero(), u128::MAX), 0);
+		assert_eq!(slash_at(Perquintill::from_percent(50), 1), 0);
 	}
 
 	proptest! {
@@ -246,21 +241,14 @@ mod tests {
 		}
 
 		#[test]
-		fn parts_make_the_whole(amount: u128, parts: [u64; 4]) {
-			let parts = parts.map(u128::from);
-			let taken = slash_order(amount, parts);
-			let all: u128 = parts.iter().sum();
-			prop_assert_eq!(taken.iter().sum::<u128>(), amount.min(all));
-			// A part is touched only when all before it are gone.
-			for i in 1..4 {
-				prop_assert!(taken[i] == 0 || taken[..i] == parts[..i]);
-			}
-		}
-
-		#[test]
 		fn slashes_in_pieces_are_no_more_than_at_once(pool in 0u128..100_000 * KAI, a in 0u32..DAY, b in 0u32..DAY) {
-			let over = |blocks| slash_over(pool, MALICE_RATE, blocks).unwrap();
-			prop_assert!(over(a) + over(b) <= over(a + b) && over(a + b) <= pool);
+			let over = |blocks| rate_over(MALICE_RATE, blocks);
+			// Added to one slash.
+			prop_assert!(over(a).saturating_add(over(b)) <= over(a + b));
+			// Or one slash after another.
+			let first = slash_at(over(a), pool);
+			let second = slash_at(over(b), pool - first);
+			prop_assert!(first + second <= slash_at(over(a + b), pool) + 1);
 		}
 
 		#[test]

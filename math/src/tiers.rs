@@ -2,13 +2,13 @@
 //!
 //! | tier | bandwidth (down and up, Mb/s, both) | CPU cores | memory GB | disk GB |
 //! | --- | --- | --- | --- | --- |
-//! | 0 | below 75 / 75 | – | – | – |
-//! | 1 | ≥ 75 / 75 | < 32 | < 32 | < 512 |
+//! | 0 | below 75 / 75 | < 4 | < 4 | < 100 |
+//! | 1 | ≥ 75 / 75 | 4 … 31 | 4 … 31 | 100 … 511 |
 //! | 2 | ≥ 400 / 300 | 32 … 63 | 32 … 127 | 512 … 5,119 |
 //! | 3 | ≥ 800 / 600 | 64 … 128 | 128 … 512 | 5,120 … 10,240 |
 //! | 4 | ≥ 1,600 / 1,200 | > 128 | > 512 | > 10,240 |
 //!
-//! Nothing measured at all (0 cores, 0 GB) is tier 0.
+//! Tier 1 starts at the published minimum machine, so that less than one is worth nothing.
 
 /// The highest tier.
 pub const MAX_TIER: u8 = 4;
@@ -16,11 +16,11 @@ pub const MAX_TIER: u8 = 4;
 /// The least download and upload, in Mb/s, of tiers 1 … 4.
 pub const BANDWIDTH: [(u32, u32); 4] = [(75, 75), (400, 300), (800, 600), (1_600, 1_200)];
 /// The least number of cores of tiers 1 … 4.
-pub const CPU: [u32; 4] = [1, 32, 64, 129];
+pub const CPU: [u32; 4] = [4, 32, 64, 129];
 /// The least memory, in GB, of tiers 1 … 4.
-pub const MEMORY: [u32; 4] = [1, 32, 128, 513];
+pub const MEMORY: [u32; 4] = [4, 32, 128, 513];
 /// The least disk, in GB, of tiers 1 … 4.
-pub const DISK: [u32; 4] = [1, 512, 5_120, 10_241];
+pub const DISK: [u32; 4] = [100, 512, 5_120, 10_241];
 
 /// The tier of a measured bandwidth, in Mb/s: the highest that both directions reach.
 ///
@@ -39,6 +39,20 @@ pub fn bandwidth(download_mbps: u32, upload_mbps: u32) -> u8 {
 /// The tier of a number of CPU cores.
 pub fn cpu(cores: u32) -> u8 {
 	tier(&CPU, cores)
+}
+
+/// Returns the fewest cores of a CPU tier: those that an order of class 0 pays for, and that a machine
+/// without a GPU is scored by. A tier that does not exist counts as the highest.
+///
+/// ```
+/// use kaisar_math::tiers::cores;
+/// assert_eq!([0, 1, 2, 3, 4].map(cores), [0, 4, 32, 64, 129]);
+/// ```
+pub fn cores(tier: u8) -> u32 {
+	match tier.min(MAX_TIER).checked_sub(1) {
+		None => 0,
+		Some(index) => CPU[usize::from(index)],
+	}
 }
 
 /// The tier of an amount of memory, in GB.
@@ -80,7 +94,8 @@ mod tests {
 		}
 		for (cores, tier) in [
 			(0, 0),
-			(1, 1),
+			(3, 0),
+			(4, 1),
 			(31, 1),
 			(32, 2),
 			(63, 2),
@@ -93,7 +108,8 @@ mod tests {
 		}
 		for (gb, tier) in [
 			(0, 0),
-			(1, 1),
+			(3, 0),
+			(4, 1),
 			(31, 1),
 			(32, 2),
 			(127, 2),
@@ -105,7 +121,8 @@ mod tests {
 		}
 		for (gb, tier) in [
 			(0, 0),
-			(1, 1),
+			(99, 0),
+			(100, 1),
 			(511, 1),
 			(512, 2),
 			(5_119, 2),
@@ -123,6 +140,8 @@ mod tests {
 			let (c, d) = (a.saturating_add(more_a), b.saturating_add(more_b));
 			prop_assert!(bandwidth(a, b) <= bandwidth(c, d));
 			prop_assert!(cpu(a) <= cpu(c) && cpu(c) <= MAX_TIER);
+			// Nobody is scored by more cores than it has.
+			prop_assert!(cores(cpu(a)) <= a && cpu(cores(cpu(a))) == cpu(a));
 			prop_assert!(memory(a) <= memory(c) && memory(c) <= MAX_TIER);
 			prop_assert!(disk(a) <= disk(c) && disk(c) <= MAX_TIER);
 		}

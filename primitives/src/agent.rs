@@ -54,27 +54,27 @@ pub struct AgentConfig {
 	pub token: String,
 }
 
-/// A round began; the checker's clock for it starts when this arrives.
+/// A round's trial began; the checker's clock for it starts when this arrives.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct RoundStart {
 	/// The chain.
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// Its seed.
+	/// The seed of its trial.
 	pub seed: H256,
 	/// Milliseconds for which the agent keeps what belongs to the round.
 	pub keep_ms: u64,
 }
 
-/// Asks a worker's agent to run the benchmark of a round.
+/// Asks a worker's agent to run the benchmark of a round, from the trial's block on.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct ProveRequest {
 	/// The chain.
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// Its seed.
+	/// The seed of its trial.
 	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
@@ -118,7 +118,7 @@ pub struct SeatRequest {
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// Its seed.
+	/// The seed of its trial.
 	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
@@ -136,11 +136,11 @@ pub struct SeatRequest {
 	pub open_seed: H256,
 	/// The checker's own key: the worker's receipt is made out to it.
 	pub checker: CheckerKey,
-	/// Seats of this committee, all of which measure bandwidth at the same time.
+	/// Operators of this committee, all of which measure bandwidth at the same time.
 	pub seats: u8,
 	/// Measure bandwidth and disk too.
 	pub full: bool,
-	/// The worker was rented when the round began: it ran no benchmark, and is to show only that it is
+	/// The worker was rented at the round's start: it ran no benchmark, and is to show only that it is
 	/// there.
 	pub rented: bool,
 	/// An order whose container must answer, if the worker is rented.

@@ -1,5 +1,6 @@
 //! Keys of workers, checkers and agents, and what they sign.
 
+use crate::{RoundIndex, WorkerId};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use sp_core::{H256, crypto::KeyTypeId, ed25519};
@@ -86,6 +87,9 @@ impl KeyProof {
 
 /// What both keys sign to prove that `account` holds them:
 /// `H(b"kaisar/keys", role, genesis hash, account)`.
+///
+/// It names neither the keys, each of which is proved by its own signature, nor a date: a proof is of use to
+/// `account` alone, for good.
 pub fn possession_payload<AccountId: Encode>(
 	role: KeyRole,
 	genesis: H256,
@@ -95,7 +99,14 @@ pub fn possession_payload<AccountId: Encode>(
 }
 
 /// What a worker's agent signs for each checker before it serves it, its *receipt*:
-/// `H(b"kaisar/receipt", genesis hash, round's seed, checker's key)`. It annuls a strike.
-pub fn receipt_payload(genesis: H256, seed: H256, checker: &CheckerKey) -> [u8; 32] {
-	(b"kaisar/receipt", genesis, seed, checker).using_encoded(blake2_256)
+/// `H(b"kaisar/receipt", genesis hash, round, seed of the round's trial, worker, checker's key)`. It annuls a
+/// strike.
+pub fn receipt_payload(
+	genesis: H256,
+	round: RoundIndex,
+	seed: H256,
+	worker: WorkerId,
+	checker: &CheckerKey,
+) -> [u8; 32] {
+	(b"kaisar/receipt", genesis, round, seed, worker, checker).using_encoded(blake2_256)
 }

@@ -2,7 +2,7 @@
 //!
 //! What the pallets, the node and the agent say to each other: identifiers ([`ids`]), keys
 //! ([`keys`]), the vocabulary of workers, checkers and customers ([`worker`], [`round`], [`order`]),
-//! values that change at the start of a round or an epoch ([`timeline`]),
+//! values that change at the start of a round or an epoch ([`timeline`], [`history`]),
 //! the traits through which pallets meet ([`traits`]), the bodies that the off-chain worker and the
 //! agent exchange ([`agent`]), and what off-chain workers ([`offchain`]) and fee-less calls
 //! ([`authorized`]) have in common.
@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod agent;
 pub mod authorized;
+pub mod history;
 pub mod ids;
 pub mod keys;
 pub mod offchain;
@@ -25,6 +26,7 @@ pub mod timeline;
 pub mod traits;
 pub mod worker;
 
+pub use history::*;
 pub use ids::*;
 pub use keys::{AgentKey, AgentSignature, CheckerKey, KeyProof, WorkerKey};
 pub use order::*;

@@ -17,6 +17,9 @@ const LOG: &str = "runtime::offchain";
 /// block may have been lost, or the node restarted with its pool.
 const RESEND: BlockNumber = 3;
 
+/// Attempts at a change that another worker's change crosses. There are two such workers.
+const TRIES: u32 = 4;
+
 /// Longest time for one request. An agent answers from memory, what takes time it does in the
 /// background; but its machine may be busy with a benchmark.
 const DEADLINE: Duration = Duration::from_millis(600);
@@ -176,26 +179,51 @@ pub fn read<V: Decode>(key: &[u8]) -> Option<V> {
 	StorageValueRef::persistent(key).get().ok().flatten()
 }
 
-fn sent_key(what: impl Encode) -> Vec<u8> {
-	(b"kaisar/sent", what).encode()
+/// Times of sending, by the hash of what was sent.
+type Sent = Vec<([u8; 16], BlockNumber)>;
+
+/// Returns the hash of what was sent, and the local storage key of the list with it. There are 256 lists for
+/// everything, so that a node which sends thousands of things at a time writes a few of them each time.
+fn sent_key(what: impl Encode) -> ([u8; 16], Vec<u8>) {
+	let hash = what.using_encoded(sp_io::hashing::blake2_128);
+	(hash, (b"kaisar/sent", hash[0]).encode())
 }
 
 /// Keeps from sending a thing at every block while it waits to be included.
 ///
-/// `true` if the thing named by `what` was not sent within the last three blocks.
+/// `true` if the thing named by `what` was not sent within the last three blocks. What was sent before that is
+/// forgotten, so nothing piles up.
 pub fn may_send(what: impl Encode, now: BlockNumber) -> bool {
-	let key = sent_key(what);
-	let mut sent = StorageValueRef::persistent(&key);
-	let fresh = matches!(sent.get::<BlockNumber>(), Ok(Some(at)) if now >= at && now - at < RESEND);
-	if fresh {
-		return false;
-	}
-	sent.clear();
-	sent.set(&now);
-	true
+	let (hash, key) = sent_key(what);
+	let mut fresh = false;
+	change_sent(&key, |sent| {
+		// A chain that was purged starts below what is kept here.
+		sent.retain(|(_, at)| now.checked_sub(*at).is_some_and(|age| age < RESEND));
+		fresh = sent.iter().any(|(other, _)| *other == hash);
+		if !fresh {
+			sent.push((hash, now));
+		}
+	});
+	!fresh
 }
 
 /// Forgets what [`may_send`] noted.
 pub fn forget(what: impl Encode) {
-	StorageValueRef::persistent(&sent_key(what)).clear();
+	let (hash, key) = sent_key(what);
+	change_sent(&key, |sent| sent.retain(|(other, _)| *other != hash));
+}
+
+/// Changes a list of what was sent, once more if a worker of another pallet, which holds another lock, changed it
+/// meanwhile.
+fn change_sent(key: &[u8], mut change: impl FnMut(&mut Sent)) {
+	for _ in 0..TRIES {
+		let changed = StorageValueRef::persistent(key).mutate(|sent| {
+			let mut sent: Sent = sent.ok().flatten().unwrap_or_default();
+			change(&mut sent);
+			Ok::<_, ()>(sent)
+		});
+		if changed.is_ok() {
+			return;
+		}
+	}
 }

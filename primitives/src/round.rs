@@ -2,12 +2,13 @@
 
 use crate::{Balance, BlockNumber, Profile, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use core::ops::RangeInclusive;
 use frame_support::pallet_prelude::ConstU32;
 use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::BoundedVec;
 
-/// Most seats that a committee can have, whatever the parameter says.
+/// Largest weight that a parameter can ask of a committee, and so the most operators with a seat.
 pub const MAX_COMMITTEE: u32 = 15;
 /// Most votes in a batch.
 pub const MAX_BATCH: u32 = 64;
@@ -26,7 +27,7 @@ pub const MAX_BATCH: u32 = 64;
 	TypeInfo,
 )]
 pub enum RoundKind {
-	/// Starts every phase length; checks who is forced, and some of the rented workers.
+	/// Starts every phase length; checks marked workers, and some of the rented ones.
 	Spot,
 	/// Checks all idle online workers at the same moment.
 	Census,
@@ -74,6 +75,45 @@ pub struct BenchParams {
 	pub bandwidth_secs: u8,
 }
 
+impl BenchParams {
+	/// Limits of `n`, which is also a multiple of the least.
+	pub const N: RangeInclusive<u32> = 64..=16_384;
+	/// Limits of `steps`.
+	pub const STEPS: RangeInclusive<u32> = 1..=4_096;
+	/// Limits of `samples`.
+	pub const SAMPLES: RangeInclusive<u16> = 1..=1_024;
+	/// Limits of `cpu_segments`.
+	pub const CPU_SEGMENTS: RangeInclusive<u32> = 1..=65_536;
+	/// Limits of `bandwidth_secs`.
+	pub const BANDWIDTH_SECS: RangeInclusive<u8> = 0..=60;
+
+	/// Returns the same with each figure within its limits. An agent refuses work outside them, and whoever
+	/// runs no benchmark fails the check: a wrong value would suspend every worker.
+	///
+	/// ```
+	/// use kaisar_primitives::BenchParams;
+	/// let bench = BenchParams { n: 1_000, samples: 0, ..Default::default() };
+	/// assert_eq!((bench.held().n, bench.held().samples), (960, 1));
+	/// assert_eq!(BenchParams::default().held(), BenchParams::default());
+	/// ```
+	pub fn held(self) -> Self {
+		fn within<N: Ord + Copy>(value: N, limits: RangeInclusive<N>) -> N {
+			value.clamp(*limits.start(), *limits.end())
+		}
+		let n = within(self.n, Self::N);
+		Self {
+			n: n.saturating_sub(n % Self::N.start()),
+			steps: within(self.steps, Self::STEPS),
+			samples: within(self.samples, Self::SAMPLES),
+			cpu_segments: within(self.cpu_segments, Self::CPU_SEGMENTS),
+			// An agent takes what is claimed, where that is less.
+			memory_mib: self.memory_mib,
+			disk_mib: self.disk_mib,
+			bandwidth_secs: within(self.bandwidth_secs, Self::BANDWIDTH_SECS),
+		}
+	}
+}
+
 impl Default for BenchParams {
 	/// The figures of production (`docs/benchmark.md`), sized for a class-0 worker: the chain takes
 	/// about 15 s on two cores. GPU classes get sizes of their own with their kernels.
@@ -109,9 +149,11 @@ pub struct Verdict {
 	pub online: bool,
 	/// The rented container answers; true where nothing is rented.
 	pub service: bool,
-	/// All openings fit the attested root.
+	/// The checker could judge times. If not, its vote says nothing of the hardware.
+	pub timed: bool,
+	/// No opening contradicts the attested root.
 	pub proof: bool,
-	/// Bandwidth tier, 0 … 4.
+	/// Bandwidth tier, 0 … 4; [`NO_OPINION`](Self::NO_OPINION) where the checker's own line was full.
 	pub bandwidth: u8,
 	/// CPU tier, 0 … 4.
 	pub cpu: u8,
@@ -126,10 +168,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
+	/// In place of a bandwidth tier: the checker has no opinion on it.
+	pub const NO_OPINION: u8 = 255;
+
 	/// The verdict on a worker that did not answer.
 	pub const OFFLINE: Self = Self {
 		online: false,
 		service: false,
+		timed: false,
 		proof: false,
 		bandwidth: 0,
 		cpu: 0,
@@ -163,6 +209,8 @@ pub enum SeatResult {
 	Dissenting,
 	/// Revealed no vote.
 	Missed,
+	/// Could not judge times. Does not earn, and is no error.
+	Abstained,
 }
 
 /// What a check came to.
@@ -181,12 +229,11 @@ pub enum SeatResult {
 pub enum Outcome {
 	/// More than half of the committee's size found it online.
 	Online {
-		/// What was verified.
-		profile: Profile,
-		/// The rented container answers.
+		/// What was verified, no more than the claim. `None` if no majority agreed on the hardware, so that
+		/// what was known before stands.
+		profile: Option<Profile>,
+		/// The rented container answers, or nothing has to.
 		service: bool,
-		/// No majority named a GPU; the old one stands in `profile`, this once.
-		gpu_stands: bool,
 	},
 	/// More than half of the committee's size found it offline.
 	Offline,
@@ -203,24 +250,31 @@ pub struct Closing {
 	pub round_start: BlockNumber,
 	/// What it came to.
 	pub outcome: Outcome,
-	/// It only verifies and credits no time ([`crate::Forced::verify_only`]).
-	pub verify_only: bool,
-	/// More than half of the votes found the proof false, or class 0 where a class was verified.
+	/// The worker was rented when the round began: the check showed only that it is there and that its
+	/// service answers.
+	pub rented: bool,
+	/// Bandwidth and disk were measured too.
+	pub full: bool,
+	/// Blocks that it may credit. Of a rented worker, the most rented blocks ("MaxGap"); in a census, the idle
+	/// blocks that it stands for if it decides the hardware; 0 in every other check.
+	pub credit: BlockNumber,
+	/// An opening contradicts the attested root, found by more than half of the committee's size.
 	pub false_proof: bool,
-	/// Most blocks that online and rented time together may be credited for.
-	pub max_gap: BlockNumber,
+	/// More than three quarters of the committee's size found what a slash is for: the worker offline, or its
+	/// proof false. Also if it did not attest at all.
+	pub slashes: bool,
 }
 
 /// What a closed check proved of a worker, as Rewards and Orders are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, TypeInfo)]
 pub struct Proved {
-	/// Blocks online, the rented ones included.
-	pub online: BlockNumber,
-	/// Blocks rented.
+	/// Idle blocks that a census stands for.
+	pub idle: BlockNumber,
+	/// Rented blocks since the last proof.
 	pub rented: BlockNumber,
-	/// The worker's whole pool at that moment.
+	/// The worker's whole pool at that moment, without what unbonds.
 	pub stake: Balance,
-	/// Its profile at that moment.
+	/// The lesser of its profiles before and after the check.
 	pub profile: Profile,
 }
 

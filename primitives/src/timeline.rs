@@ -6,7 +6,7 @@
 use crate::{EpochIndex, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
-use sp_runtime::{ArithmeticError, Perbill, traits::EnsureAdd};
+use sp_runtime::Perbill;
 
 /// A value and the first round (or epoch) in which it counts.
 #[derive(
@@ -30,7 +30,8 @@ pub struct Dated<V, Time = RoundIndex> {
 }
 
 /// The last two values of something: enough to answer for every round that runs, as long as no change
-/// drops a value that one of them still needs ([`may_change`](Self::may_change)).
+/// drops a value that one of them still needs ([`may_change`](Self::may_change)). Where changes cannot be
+/// refused, [`History`](crate::History) keeps as many as needed.
 ///
 /// ```
 /// # use kaisar_primitives::Timeline;
@@ -126,6 +127,15 @@ impl Timeline<u32> {
 	}
 }
 
+/// Reason for which a commission cannot be announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AnnounceError {
+	/// An announced commission is not in force yet.
+	Pending,
+	/// No epoch is left in which it could count.
+	LastEpoch,
+}
+
 /// The part of a pool's reward that goes to its members, by epoch.
 pub type Commission = Timeline<Perbill, EpochIndex>;
 
@@ -135,16 +145,18 @@ impl Commission {
 		*self.at_or_oldest(epoch)
 	}
 
-	/// Announces a commission in epoch `now`, in place of one that is announced already. It counts after
-	/// one whole epoch: from the epoch that is returned on.
+	/// Announces a commission in epoch `now`. It counts after one whole epoch: from the epoch that is
+	/// returned on. Until then no other can be announced, so that members can rely on the notice.
 	pub fn announce(
 		&mut self,
 		value: Perbill,
 		now: EpochIndex,
-	) -> Result<EpochIndex, ArithmeticError> {
-		let from = now.ensure_add(2)?;
-		let in_force = self.now.since <= now;
-		self.put(value, from, in_force);
+	) -> Result<EpochIndex, AnnounceError> {
+		if self.announced(now).is_some() {
+			return Err(AnnounceError::Pending);
+		}
+		let from = now.checked_add(2).ok_or(AnnounceError::LastEpoch)?;
+		self.put(value, from, true);
 		Ok(from)
 	}
 
@@ -212,22 +224,22 @@ mod tests {
 			[4, 5].map(|epoch| commission.in_epoch(epoch)),
 			[percent(0), percent(10)]
 		);
-		// Replaced before it was in force.
-		assert_eq!(commission.announce(percent(20), 4), Ok(6));
+		// Whoever relies on what was announced for epoch 5 gets it.
+		for epoch in [3, 4] {
+			let again = commission.announce(percent(20), epoch);
+			assert_eq!(again, Err(AnnounceError::Pending));
+		}
+		assert_eq!(commission.in_epoch(5), percent(10));
+		// In force, it can be followed by another, again with notice.
+		assert_eq!(commission.announce(percent(30), 5), Ok(7));
 		assert_eq!(
-			[5, 6].map(|epoch| commission.in_epoch(epoch)),
-			[percent(0), percent(20)]
+			[6, 7].map(|epoch| commission.in_epoch(epoch)),
+			[percent(10), percent(30)]
 		);
-		// And after.
-		assert_eq!(commission.announce(percent(30), 6), Ok(8));
-		assert_eq!(
-			[7, 8].map(|epoch| commission.in_epoch(epoch)),
-			[percent(20), percent(30)]
-		);
-		assert_eq!(commission.announced(8), None);
+		assert_eq!(commission.announced(7), None);
 		assert_eq!(
 			commission.announce(percent(1), EpochIndex::MAX),
-			Err(ArithmeticError::Overflow)
+			Err(AnnounceError::LastEpoch)
 		);
 	}
 }

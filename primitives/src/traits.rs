@@ -9,6 +9,8 @@
 //!   Orders ──Checks, BlockSeed──▶ Popw
 //!   Providers, Checkers ──OnPoolChange──▶ Rewards ──Pools──▶ Providers, Checkers
 //!   Providers, Orders ──Pots──▶ Rewards ◀──ProtocolFees── Orders
+//!   Popw ──OnUnopened──▶ Rewards ◀──RetiredPools── Checkers
+//!   Providers ──Prices──▶ Orders
 //!   Providers, Orders, Popw ──GpuClasses──▶ Rewards
 //! ```
 //!
@@ -18,9 +20,9 @@
 //! `()` implements the traits that a test's runtime leaves out.
 
 use crate::{
-	AgentKey, Balance, BlockNumber, CheckerKey, Closing, Commission, EpochIndex, Forced, GpuClass,
-	LicenseId, OperatorId, OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult, Standings,
-	WorkerId, WorkerKey, WorkerSpec,
+	AgentKey, Arch, Balance, BlockNumber, CheckerKey, Closing, Commission, EpochIndex, Forced,
+	GpuClass, LicenseId, OperatorId, OrderId, PoolId, Profile, Proved, RoundIndex, SeatResult,
+	Standings, WorkerId, WorkerKey, WorkerSpec,
 };
 use frame_support::weights::Weight;
 use kaisar_math::ClassReference;
@@ -37,14 +39,12 @@ pub struct WorkerInfo<AccountId> {
 	pub agent: AgentKey,
 	/// How it stands, and stood.
 	pub standings: Standings,
-	/// The solitary check it is due in, if any.
+	/// Its mark, if any: the spot round that it is due in.
 	pub forced: Option<Forced>,
 	/// What it claims.
 	pub spec: WorkerSpec,
 	/// What was last verified.
 	pub profile: Option<Profile>,
-	/// In the last check no majority named a GPU, and the old one stood.
-	pub gpu_stood: bool,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
 }
@@ -69,8 +69,14 @@ pub struct Candidate {
 	pub region: [u8; 2],
 	/// It is never matched below this price per GPU-hour.
 	pub price_floor: Balance,
-	/// The share of its last 32 checks that confirmed it.
+	/// The part of its last checks and deployments that it passed.
 	pub reliability: Perbill,
+	/// What its processors understand.
+	pub arch: Arch,
+	/// Major version of the GPU's driver, 0 for none.
+	pub driver: u16,
+	/// The CUDA version that the driver supports, 100 · major + minor, 0 for none.
+	pub cuda: u16,
 }
 
 /// The registry of workers (Providers): records and counts, for Popw, Checkers and Orders.
@@ -117,8 +123,8 @@ pub trait CheckedWorkers<AccountId> {
 
 /// Workers as goods (Providers): drawn, rented and freed by Orders.
 pub trait Market {
-	/// Returns the number of idle workers with `count` verified GPUs of the class, in a region or in all
-	/// of them.
+	/// Returns the number of workers that can be rented now with `count` verified GPUs of the class, in a
+	/// region or in all of them. In class 0 `count` is the verified CPU tier, from 1.
 	fn idle(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> u32;
 
 	/// Returns one of these workers by its position below [`idle`](Self::idle). Positions change whenever
@@ -130,7 +136,7 @@ pub trait Market {
 		position: u32,
 	) -> Option<WorkerId>;
 
-	/// Returns the worker's offer, if the worker is idle and not barred from matching.
+	/// Returns the worker's offer, if it can be rented now.
 	fn candidate(worker: WorkerId) -> Option<Candidate>;
 
 	/// Returns the idle and the rented workers of a GPU class, for its utilization.
@@ -139,16 +145,27 @@ pub trait Market {
 	/// Rents an idle worker to `order`: `Online` → `Rented`.
 	fn rent(worker: WorkerId, order: OrderId) -> DispatchResult;
 
-	/// Frees a `Rented` worker: it is idle, and due in a full check in the next round. It becomes
-	/// `Suspended` instead if a slash left its owner's stake below the minimum.
-	fn free(worker: WorkerId) -> DispatchResult;
+	/// Frees a `Rented` worker: it is idle. It becomes `Suspended` instead if a slash left its owner's stake
+	/// below the minimum. With `unproved` it is due in a full check, and cannot be rented until one supports
+	/// its claim: so after an order that was deployed.
+	fn free(worker: WorkerId, unproved: bool) -> DispatchResult;
 
-	/// Bars a worker that could not serve an order from matching until block `until`. Its reliability
-	/// drops as after a check that did not confirm it.
+	/// The worker deployed an order, which counts for its reliability. To be called once an order, when a
+	/// check proves rented time of it for the first time: a confirmation shows nothing, and a provider that
+	/// confirms and reports an exit would climb by it. It changes nothing but the record, so the call may come
+	/// from [`OnClosed`], after [`CheckedWorkers::closed`]; an order that ends before is not counted.
+	fn deployed(worker: WorkerId) -> DispatchResult;
+
+	/// The worker failed to deploy an order by its own fault, which counts against its reliability. It cannot
+	/// be rented before block `until`; the caller asks for a [`review`](Self::review) then.
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult;
 
+	/// Judges anew whether the worker can be rented: by its bar, its mark, and its price floor at today's
+	/// highest price. Lists or unlists it.
+	fn review(worker: WorkerId) -> DispatchResult;
+
 	/// Queues a slash of level 1 against a worker that failed its order outside any check, for the time
-	/// since its last proof.
+	/// since its last proof that no slash charged yet.
 	fn fault(worker: WorkerId) -> DispatchResult;
 
 	/// Makes a `Pending` worker idle with this profile, for benchmarks of other pallets.
@@ -158,8 +175,8 @@ pub trait Market {
 
 /// Rounds and checks (Popw), for Providers, Checkers and Orders.
 pub trait Checks {
-	/// The index of the next round to start: from there on a change made now counts. Always even,
-	/// a spot round.
+	/// The first spot round that starts at least four blocks from now: from there on a change made now
+	/// counts. Always even.
 	fn next_round() -> RoundIndex;
 
 	/// Closes the worker's check if it is over. Costs a read where there is none.
@@ -168,23 +185,71 @@ pub trait Checks {
 	/// Whether a check of the worker is open.
 	fn is_open(worker: WorkerId) -> bool;
 
-	/// Whether the worker is due in a round whose attest phase runs and has not attested yet.
+	/// Whether an open check of a rented worker looks at what was before its rental, which began in block
+	/// `since`: such a check says nothing of the order. While it is open no other one can begin.
+	fn looks_back(_worker: WorkerId, _since: BlockNumber) -> bool {
+		false
+	}
+
+	/// Whether the worker is due in a round that is in flight and has not attested in it: it may still attest, or
+	/// be reported absent.
 	fn is_due(worker: WorkerId) -> bool;
 
-	/// Makes the worker due once in the next spot round, with time credited as in a census.
+	/// Returns the last block in which the machine of a rented worker may be needed for a proof of what it
+	/// was before its rental: it is due as an idle worker, or may be in the next round, or it attested lately
+	/// and opens what its checkers draw. `None` if nothing of that runs. If the worker has not attested, the
+	/// block supposes that it does so within a `PhaseLength`.
+	fn proves_until(_worker: WorkerId) -> Option<BlockNumber> {
+		None
+	}
+
+	/// Whether anything can still be held against the worker: its check is open, it is due in a round that
+	/// runs and has not attested, its absence can still be reported, or it may be due in a round before
+	/// [`next_round`](Self::next_round), in which no change counts any more. Other rounds that run do not
+	/// matter, so at a million workers it lasts no longer than at ten.
+	fn is_held(worker: WorkerId) -> bool {
+		Self::is_open(worker) || Self::is_due(worker)
+	}
+
+	/// Marks the worker: it is due once, in the next spot round that has room for it.
 	fn force(worker: WorkerId) -> DispatchResult;
+
+	/// Whether a census prepares: from its start to one block after its trial. Every idle worker is due then.
+	fn census_prepares() -> bool {
+		false
+	}
+
+	/// The worker is gone: forgets its last check, which is closed.
+	fn forget(_worker: WorkerId) {}
 
 	/// The oldest round in which a committee can still be drawn or a vote still arrive. What an
 	/// operator or a license was in rounds before it is never asked for again.
 	///
-	/// By default that of the three spot rounds in flight; where a census can outlast them, Popw
-	/// answers itself.
+	/// Popw names it: beside four spot rounds a census can run that is older than all of them. By default it is
+	/// the very first one, so that nothing is ever dropped.
 	fn oldest_round() -> RoundIndex {
-		Self::next_round().saturating_sub(6)
+		0
 	}
 
-	/// The seed of a round; `None` if it has not started, or its record is gone, which is a day after
-	/// it at the earliest.
+	/// The rounds before [`next_round`](Self::next_round) that are not over: those in which a committee can
+	/// still be drawn or a vote still arrive, and those that are about to start. What an operator or a
+	/// license was in any other round is never asked for again; nor is the state of a worker that was
+	/// [touched](Self::touch).
+	///
+	/// By default all from [`oldest_round`](Self::oldest_round) on. Popw names them: four spot rounds and one
+	/// census run as parameters are set, eight rounds at most after `PhaseLength` was lowered.
+	fn in_flight() -> alloc::vec::Vec<RoundIndex> {
+		(Self::oldest_round()..Self::next_round()).collect()
+	}
+
+	/// Removes at most `limit` entries of an operator that has gone and has no seat in a round in flight.
+	/// Returns the number of entries removed; below `limit` nothing of it is left.
+	fn forget_operator(_operator: OperatorId, _limit: u32) -> u32 {
+		0
+	}
+
+	/// Returns the seed of a round's trial, which agents work from and sign receipts with; `None` if the trial
+	/// has not been, or the round's record is gone, which is a day after it at the earliest.
 	fn round_seed(_round: RoundIndex) -> Option<sp_core::H256> {
 		None
 	}
@@ -235,12 +300,13 @@ pub trait Seats<AccountId> {
 	/// rounds running is offline from the next one.
 	fn revealed(operator: OperatorId, round: RoundIndex);
 
-	/// A check of `worker` in `round` in which the operator had a seat is closed. `lone` is true for a
+	/// A check of `worker` in `round` in which the operator had a seat of this weight is closed. `lone` is true for a
 	/// lone vote "online" in a full tally whose others all say offline: an incorrect calculation.
 	fn credit(
 		operator: OperatorId,
 		worker: WorkerId,
 		round: RoundIndex,
+		weight: u32,
 		result: SeatResult,
 		lone: bool,
 	);
@@ -280,9 +346,30 @@ pub struct ClosedCheck<'a> {
 	pub closing: &'a Closing,
 	/// The time that the check proved.
 	pub proved: Proved,
-	/// The committee's seats, each with whether it earns. Empty without consensus, and where the worker
-	/// did not attest.
-	pub seats: &'a [(OperatorId, bool)],
+	/// The committee's seats. Empty without consensus, and where the worker did not attest.
+	pub seats: &'a [ClosedSeat],
+}
+
+/// A seat in a check that was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClosedSeat {
+	/// Who sat.
+	pub operator: OperatorId,
+	/// How many of the committee's draws hit the operator.
+	pub weight: u32,
+	/// What it did.
+	pub result: SeatResult,
+}
+
+/// Observer of commitments that were never opened (Rewards), for Popw.
+pub trait OnUnopened {
+	/// The operator did not open a commitment, which counts as so many missed seats. Popw says so as soon as it
+	/// notes it; the operator may have gone meanwhile.
+	fn on_unopened(operator: OperatorId, missed: u32);
+}
+
+impl OnUnopened for () {
+	fn on_unopened(_: OperatorId, _: u32) {}
 }
 
 /// Observer of closed checks (Rewards, Orders).
@@ -354,6 +441,29 @@ pub trait OnPoolChange<AccountId> {
 	) -> DispatchResult;
 }
 
+/// The pools of operators that have gone (Rewards), for Checkers, which removes them.
+pub trait RetiredPools<AccountId> {
+	/// Whether nothing that the pool earned can be settled any more, if its last epoch was `last`.
+	fn has_expired(pool: PoolId, last: EpochIndex) -> bool;
+
+	/// Pays a member without shares what it can claim, and forgets it.
+	fn pay_out(pool: PoolId, who: &AccountId) -> DispatchResult;
+
+	/// Makes all epochs up to the running one expire, for benchmarks of other pallets.
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_expire() {}
+}
+
+impl<AccountId> RetiredPools<AccountId> for () {
+	fn has_expired(_: PoolId, _: EpochIndex) -> bool {
+		true
+	}
+
+	fn pay_out(_: PoolId, _: &AccountId) -> DispatchResult {
+		Ok(())
+	}
+}
+
 /// The registries of pools (Providers, Checkers), for Rewards. A pair of registries is one registry: the
 /// first answers for workers' pools, the second for operators'.
 pub trait Pools<AccountId> {
@@ -400,6 +510,12 @@ pub trait GpuClasses {
 	/// Score of one GPU of the class, with two decimals (0.25 is 25); `None` if there is no such
 	/// class. Class 0 is "no GPU".
 	fn score(class: GpuClass) -> Option<u32>;
+
+	/// Whether GPUs of the class earn and can be ordered: it is calibrated, or classes that are not are paid
+	/// too. Class 0 is.
+	fn is_paid(class: GpuClass) -> bool {
+		Self::score(class).is_some()
+	}
 
 	/// What one GPU of the class is held to in `round`: the same for everyone who proves or checks in it,
 	/// whenever they ask. `None` if the class has no reference.
@@ -451,9 +567,11 @@ pub enum Pot {
 pub struct RunningScore {
 	/// The epoch that it is of.
 	pub epoch: EpochIndex,
-	/// For proved time online.
-	pub poc: u128,
-	/// For proved time rented.
+	/// PoC of idle blocks.
+	pub idle: u128,
+	/// PoC of rented blocks.
+	pub rented: u128,
+	/// PoD of rented blocks.
 	pub pod: u128,
 }
 
@@ -461,6 +579,25 @@ pub struct RunningScore {
 pub trait RunningScores {
 	/// Returns the running score of a worker, if it has one.
 	fn of_worker(worker: WorkerId) -> Option<RunningScore>;
+}
+
+/// Prices per unit and hour (Orders), for Providers. A unit is a GPU; in class 0 a core.
+pub trait Prices {
+	/// Returns the highest on-demand price that the class's reference allows; `None` without a reference.
+	fn highest(class: GpuClass) -> Option<Balance>;
+
+	/// Returns today's on-demand price of the class; `None` without a reference.
+	fn today(class: GpuClass) -> Option<Balance>;
+}
+
+impl Prices for () {
+	fn highest(_: GpuClass) -> Option<Balance> {
+		None
+	}
+
+	fn today(_: GpuClass) -> Option<Balance> {
+		None
+	}
 }
 
 /// What is rented (Orders), for Popw's off-chain worker.
@@ -485,7 +622,9 @@ pub trait Pots<AccountId> {
 pub trait ProtocolFees<AccountId> {
 	/// Takes `amount` of `from`'s free balance as the protocol's part of a payment to the owner of
 	/// `worker`. While the emission runs it goes to the treasury, after that into both reward pots,
-	/// half each. It raises what the worker may earn for demand in the running epoch.
+	/// half each. A fee that the treasury's account cannot take, since it holds nothing and the fee is below
+	/// the existential deposit, goes into the provider pot. It raises what the worker may earn for demand in
+	/// the running epoch.
 	fn pay(worker: WorkerId, from: &AccountId, amount: Balance) -> DispatchResult;
 }
 
@@ -493,4 +632,10 @@ pub trait ProtocolFees<AccountId> {
 pub trait BlockSeed {
 	/// The randomness of block `number`, if it is recent.
 	fn seed_of(number: BlockNumber) -> Option<sp_core::H256>;
+
+	/// Returns the randomness of the running block, which only its author knew before it. For hooks that run
+	/// after its extrinsics.
+	fn running() -> Option<sp_core::H256> {
+		None
+	}
 }

@@ -20,8 +20,8 @@
 
 use codec::{Decode, Encode};
 use kaisar_primitives::{
-	CheckedWorkers, Closing, KAI, KeyProof, OperatorId, Outcome, Profile, Verdict, Votes, WorkerId,
-	WorkerSpec, commitment,
+	CheckedWorkers, Closing, KAI, KeyProof, MAX_BATCH, OperatorId, Outcome, Profile, Verdict,
+	Votes, WorkerId, WorkerSpec, commitment,
 	keys::{KeyRole, possession_payload},
 };
 use kaisar_runtime::{
@@ -58,6 +58,8 @@ use std::{
 const PHASE: u32 = 25;
 /// The first slot of the chain; any will do.
 const FIRST_SLOT: u64 = 150_000_000;
+/// The block in which the first round starts.
+const FIRST_ROUND: u32 = 6;
 /// Licenses that are shared among the operators.
 const LICENSES: u32 = 29_998;
 /// What everybody finds.
@@ -72,6 +74,7 @@ const PROFILE: Profile = Profile {
 const VERDICT: Verdict = Verdict {
 	online: true,
 	service: true,
+	timed: true,
 	proof: true,
 	bandwidth: 4,
 	cpu: 4,
@@ -320,6 +323,8 @@ fn found(options: &Options) {
 		RuntimeParameters::Popw(popw::Parameters::CheckPeriod(popw::CheckPeriod, Some(1))),
 	)
 	.expect("root sets parameters");
+	// What is registered now counts from the first round on.
+	pallet_popw::NextStart::<Runtime>::put(FIRST_ROUND);
 	for worker in 0..options.due {
 		register(&alice, worker);
 	}
@@ -340,9 +345,11 @@ fn register(owner: &AccountId, worker: WorkerId) {
 	let agent = ed25519::Pair::from_seed(&seed(5, worker));
 	let payload = possession_payload(KeyRole::Worker, System::block_hash(0), owner);
 	let spec = WorkerSpec {
-		cpu_cores: 1,
-		memory_gb: 1,
-		disk_gb: 1,
+		cpu_cores: 129,
+		memory_gb: 513,
+		disk_gb: 10_241,
+		download_mbps: 1_600,
+		upload_mbps: 1_200,
 		region: *b"DE",
 		..Default::default()
 	};
@@ -362,13 +369,14 @@ fn register(owner: &AccountId, worker: WorkerId) {
 		round: 0,
 		round_start: 0,
 		outcome: Outcome::Online {
-			profile: PROFILE,
+			profile: Some(PROFILE),
 			service: true,
-			gpu_stands: false,
 		},
-		verify_only: true,
+		rented: false,
+		full: true,
+		credit: 0,
 		false_proof: false,
-		max_gap: 0,
+		slashes: false,
 	};
 	<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, None)
 		.expect("it is confirmed");
@@ -444,18 +452,23 @@ fn main() {
 	);
 	let mut chain = Chain::new(&options);
 
-	// The first block starts a spot round and, by its seed, a census.
-	chain.block(1, Vec::new());
+	// The first spot round starts a census by its seed.
+	for number in 1..=FIRST_ROUND {
+		chain.block(number, Vec::new());
+	}
 	let census = chain
 		.read(|| Rounds::<Runtime>::get(1))
 		.expect("a census started");
 	assert_eq!(census.phase_length, PHASE);
 	let genesis = chain.read(|| System::block_hash(0));
-	let empty = chain.block(2, Vec::new());
+	let empty = chain.block(FIRST_ROUND + 1, Vec::new());
+	for number in FIRST_ROUND + 2..=census.trial {
+		chain.block(number, Vec::new());
+	}
 
 	let mut attest = Figures::new("attestation");
 	let workers: Vec<WorkerId> = (0..options.due).collect();
-	let blocks = PHASE - 1;
+	let blocks = PHASE;
 	for (index, due) in workers
 		.chunks(workers.len().div_ceil(blocks as usize))
 		.enumerate()
@@ -479,12 +492,12 @@ fn main() {
 			})
 			.collect::<Vec<_>>();
 		let count = extrinsics.len();
-		let imported = chain.block(3 + index as u32, extrinsics);
+		let imported = chain.block(census.trial + 1 + index as u32, extrinsics);
 		attest.add(count, imported, &empty);
 	}
 
 	// Who sits where.
-	let mut seats = BTreeMap::<OperatorId, Vec<WorkerId>>::new();
+	let mut seats = BTreeMap::<(OperatorId, u16), Vec<(WorkerId, Verdict)>>::new();
 	chain.read(|| {
 		for worker in &workers {
 			let Some(LastCheck::Open(Check { committee, .. })) = LastChecks::<Runtime>::get(worker)
@@ -492,19 +505,16 @@ fn main() {
 				panic!("worker {worker} attested");
 			};
 			for seat in committee {
-				seats.entry(seat.operator).or_default().push(*worker);
+				let batch = (seat.number / MAX_BATCH) as u16;
+				let votes = seats.entry((seat.operator, batch)).or_default();
+				votes.push((*worker, VERDICT));
 			}
 		}
 	});
 	let salt = [9; 32];
 	let batches: Vec<(OperatorId, u16, Votes)> = seats
-		.iter()
-		.flat_map(|(operator, workers)| {
-			workers.chunks(64).enumerate().map(|(batch, workers)| {
-				let votes: Vec<_> = workers.iter().map(|worker| (*worker, VERDICT)).collect();
-				(*operator, batch as u16, Votes::truncate_from(votes))
-			})
-		})
+		.into_iter()
+		.map(|((operator, batch), votes)| (operator, batch, Votes::truncate_from(votes)))
 		.collect();
 	// As the off-chain worker spreads them: everyone's first batches first, whoever sends them in any
 	// order.
@@ -516,7 +526,7 @@ fn main() {
 	let chunk = batches.len().div_ceil(PHASE as usize);
 
 	let mut commit = Figures::new("commitment");
-	let start = census.start + PHASE;
+	let start = census.trial + PHASE;
 	for (index, some) in order.chunks(chunk).enumerate() {
 		let extrinsics = some
 			.iter()
@@ -649,10 +659,10 @@ fn report(options: &Options, votes: usize, empty: &Imported, all: [&Figures; 4])
 			figures.charge() / (figures.each() / transfers.each() * transfers.charge()),
 		);
 	}
-	// 10⁶ workers, a census every 1,200 blocks on average; in its own phases, 625 blocks each.
+	// 10⁶ workers, a census every 3,075 blocks on average; in its own phases, 625 blocks each.
 	let (operators, per_operator) = (3_000.0, 27.0);
 	for (what, blocks, together) in [
-		("on average", 1_200.0, true),
+		("on average", 3_075.0, true),
 		("attesting, at full load", 625.0, false),
 		("revealing, at full load", 625.0, false),
 	] {

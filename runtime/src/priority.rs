@@ -3,7 +3,7 @@
 //! | band | transactions |
 //! | --- | --- |
 //! | `u64::MAX` | fee-less calls of rounds: their phases do not wait |
-//! | `u64::MAX / 2` | fee-less calls of orders, and `finalize` |
+//! | `u64::MAX / 2` | fee-less calls of orders, `finalize` and `annul_strike` |
 //! | at most [`MAX_SIGNED`] | every signed transaction, whatever its class, fee or tip |
 //!
 //! `pallet-transaction-payment` figures priorities for tokens of 10 to 12 decimals. With KAI's 18 every

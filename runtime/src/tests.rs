@@ -25,7 +25,7 @@ use serde_json::Value;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::{
-	BuildStorage, Digest, DigestItem,
+	BuildStorage, Digest, DigestItem, FixedU128, Perbill,
 	traits::{Header as _, TrailingZeroInput, TransactionExtension},
 };
 
@@ -198,9 +198,11 @@ fn presets_start_with_their_parameters() {
 		assert_eq!(<popw::CheckPeriod as Get<u32>>::get(), 1);
 		assert_eq!(<popw::CommitteeSize as Get<u8>>::get(), 3);
 		assert_eq!(<popw::Bench as Get<BenchParams>>::get().n, 1_024);
-		assert_eq!(<rewards::EpochLength as Get<u32>>::get(), 100);
+		assert_eq!(<popw::TrialOffset as Get<u32>>::get(), 8);
+		assert!(<rewards::PayUncalibrated as Get<bool>>::get());
+		assert_eq!(<rewards::EpochLength as Get<u32>>::get(), 200);
 		// Parameters were there before Rewards opened its first epoch.
-		assert_eq!(pallet_rewards::Current::<Runtime>::get().length, 100);
+		assert_eq!(pallet_rewards::Current::<Runtime>::get().length, 200);
 	});
 	on_preset("staging", || {
 		assert_eq!(<popw::PhaseLength as Get<u32>>::get(), 25);
@@ -208,6 +210,18 @@ fn presets_start_with_their_parameters() {
 		assert_eq!(<popw::MaxDue as Get<u32>>::get(), 40_000);
 		assert_eq!(<popw::CommitteeSize as Get<u8>>::get(), 5);
 		assert_eq!(<popw::Bench as Get<BenchParams>>::get().n, 2_048);
+		assert_eq!(<popw::TrialOffset as Get<u32>>::get(), 20);
+		assert_eq!(<popw::MinOperators as Get<u8>>::get(), 3);
+		assert_eq!(<popw::GapPeriods as Get<u32>>::get(), 7);
+		assert!(!<rewards::PayUncalibrated as Get<bool>>::get());
+		assert_eq!(
+			<rewards::CpuOnlyWeight as Get<Perbill>>::get(),
+			Perbill::from_percent(10)
+		);
+		assert_eq!(
+			<rewards::PodFeeCap as Get<FixedU128>>::get(),
+			FixedU128::from_rational(1, 2)
+		);
 		assert_eq!(
 			<providers::RegistrationFee as Get<Balance>>::get(),
 			10 * KAI
@@ -376,14 +390,23 @@ fn a_proxy_gives_nobody_more_than_it_may_itself() {
 			}
 		}
 	}
-	let stake = RuntimeCall::Providers(pallet_providers::Call::stake {
-		worker: 7,
-		amount: KAI,
-	});
-	assert_eq!(
-		all.map(|proxy| proxy.filter(&stake)),
-		[true, false, false, false]
-	);
+	let spends = |call: &RuntimeCall| {
+		matches!(
+			call,
+			RuntimeCall::Providers(
+				pallet_providers::Call::stake { .. }
+					| pallet_providers::Call::register_worker { .. }
+					| pallet_providers::Call::set_worker_keys { .. }
+			) | RuntimeCall::Rewards(pallet_rewards::Call::redeem { .. })
+		)
+	};
+	for call in every_call().iter().filter(|call| spends(call)) {
+		assert_eq!(
+			all.map(|proxy| proxy.filter(call)),
+			[true, false, false, false],
+			"{call:?}"
+		);
+	}
 }
 
 #[test]
@@ -451,7 +474,7 @@ fn an_epoch_ends_and_emits_within_its_block() {
 		let issued = Balances::total_issuance();
 		let first = 150_000_000;
 		let mut ended = None;
-		for number in 1..=101u32 {
+		for number in 1..=201u32 {
 			run_block(number, first + u64::from(number));
 			if System::events().iter().any(|record| {
 				matches!(
@@ -468,9 +491,25 @@ fn an_epoch_ends_and_emits_within_its_block() {
 			"{ended:?}"
 		);
 		assert!(ended.is_some());
-		// 70 % of 100 blocks at 15 KAI were minted; the validators' part waits for staking. The
+		// 70 % of 200 blocks at 15 KAI were minted; the validators' part waits for staking. The
 		// reserve moves, it is not minted.
-		assert_eq!(Balances::total_issuance() - issued, 1_050 * KAI);
+		assert_eq!(Balances::total_issuance() - issued, 2_100 * KAI);
+	});
+}
+
+#[test]
+fn hooks_after_extrinsics_draw_from_what_nobody_knew_before_the_block() {
+	use kaisar_primitives::BlockSeed;
+	on_preset("development", || {
+		for number in 1..4 {
+			begin_block(number, 150_000_000 + u64::from(number));
+			let before = Popw::seed_of(number - 1);
+			// As `on_idle` sees it.
+			let running = <Popw as BlockSeed>::running();
+			assert!(running.is_some() && running != before);
+			Executive::finalize_block();
+			assert_eq!(Popw::seed_of(number), running);
+		}
 	});
 }
 

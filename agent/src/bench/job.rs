@@ -86,7 +86,7 @@ pub struct Job {
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// Its seed.
+	/// The seed of its trial.
 	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,

@@ -19,7 +19,6 @@ use iroh::endpoint::Connection;
 use kaisar_primitives::{
 	AgentSignature, Verdict,
 	agent::{Checked, SeatRequest},
-	keys::receipt_payload,
 };
 use rand::{TryRngCore, rngs::OsRng};
 use sp_core::{Pair, ed25519};
@@ -134,7 +133,7 @@ impl Checker {
 		let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()), MAX_REPLY)
 			.await?
 			.context("receipt")?;
-		let payload = receipt_payload(job.genesis, job.seed, &request.checker);
+		let payload = which.receipt_payload();
 		if !ed25519::Pair::verify(&signature, payload, &job.agent) {
 			bail!("the receipt is not the worker's");
 		}
@@ -183,7 +182,11 @@ impl Checker {
 				let clock = self.rounds.clock(job, &roots.stages);
 				let times = evidence::times(job, &roots.sizes, &clock);
 				tracing::debug!(worker = request.worker, times = ?times.0, ?rtt, "timed");
-				evidence::judge(job, &roots.sizes, &times, rtt, *rates, request.full)
+				Verdict {
+					// It was told when the trial began.
+					timed: clock.start.is_some(),
+					..evidence::judge(job, &roots.sizes, &times, rtt, *rates, request.full)
+				}
 			}
 			Err(error) => {
 				tracing::warn!(
@@ -191,9 +194,11 @@ impl Checker {
 					round = request.round,
 					"no proof: {error:#}"
 				);
+				// That nothing was shown needs no clock.
 				Verdict {
 					online: true,
 					service: true,
+					timed: true,
 					..Verdict::OFFLINE
 				}
 			}
@@ -232,6 +237,7 @@ fn present(job: &Job, request: &SeatRequest, service: bool) -> Verdict {
 	Verdict {
 		online: true,
 		service,
+		timed: true,
 		proof: request.root == job.rented_root(),
 		..Verdict::OFFLINE
 	}

@@ -346,10 +346,13 @@ pub(super) fn inadmissible(deployment: &Deployment) -> Option<(DeployFailure, St
 	}
 	let named = &deployment.capabilities;
 	if named.len() > MAX_CAPABILITIES || named.iter().any(|name| name.len() > MAX_CAPABILITY) {
-		return Some((DeployFailure::StartFailed, "too many capabilities".into()));
+		return Some((
+			DeployFailure::ImageUnavailable,
+			"too many capabilities".into(),
+		));
 	}
 	if let Err(why) = limits::capabilities(named) {
-		return Some((DeployFailure::StartFailed, why));
+		return Some((DeployFailure::ImageUnavailable, why));
 	}
 	(deployment.port == Some(0)).then(|| (DeployFailure::Unhealthy, "0 is no port".into()))
 }

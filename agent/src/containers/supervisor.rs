@@ -102,7 +102,7 @@ impl Task<'_> {
 		let Some(engine) = self.shared.engine() else {
 			match open {
 				Some(wanted) if !wanted.ran => {
-					self.fail(DeployFailure::StartFailed, "no container engine");
+					self.fail(DeployFailure::NoEngine, "no container engine");
 				}
 				Some(_) => self.say(unknown("no container engine"), None),
 				None => self.gone(wanted),
@@ -124,7 +124,7 @@ impl Task<'_> {
 				if open.is_some_and(|wanted| !wanted.ran)
 					&& since.elapsed() > self.shared.settings.timeouts.engine
 				{
-					self.fail(DeployFailure::StartFailed, &fault.to_string());
+					self.fail(DeployFailure::NoEngine, &fault.to_string());
 				} else if wanted.is_none_or(|wanted| wanted.ended.is_none()) {
 					self.say(unknown(&fault.to_string()), None);
 				}
@@ -206,7 +206,7 @@ impl Task<'_> {
 			self.shared.quota.load(Ordering::Relaxed),
 		) {
 			Ok(config) => config,
-			Err(why) => return Ok(self.fail(DeployFailure::StartFailed, &why)),
+			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
 		};
 		let limited = host_config.storage_opt.is_some();
 		let wants_gpus = host_config.device_requests.is_some();
@@ -227,7 +227,7 @@ impl Task<'_> {
 		let by_engine = wants_gpus && self.shared.machine.gpus == Some(Gpus::Nvidia);
 		if by_engine && !engine.inspect(&id).await?.is_some_and(has_gpus) {
 			let why = "the container engine does not hand out GPUs";
-			return Ok(self.fail(DeployFailure::StartFailed, why));
+			return Ok(self.fail(DeployFailure::PlatformMismatch, why));
 		}
 		self.start(engine, &id).await
 	}
@@ -348,7 +348,9 @@ impl Task<'_> {
 
 	fn start_failed(&mut self) -> Duration {
 		let why = std::mem::take(&mut self.run.last);
-		self.fail(DeployFailure::StartFailed, &why)
+		// What does not start is nearly always what the image says to run. Blaming the machine for it would let
+		// a customer bar any provider.
+		self.fail(DeployFailure::ContainerExited, &why)
 	}
 
 	/// Sees to a container that is there.

@@ -8,7 +8,9 @@ use crate::bench::{
 	stage::Stage,
 };
 use codec::{Decode, DecodeAll, Encode};
-use kaisar_primitives::{AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId};
+use kaisar_primitives::{
+	AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId, keys::receipt_payload,
+};
 use sp_core::{H256, Pair, ed25519};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -80,7 +82,7 @@ pub struct Which {
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// Its seed.
+	/// The seed of its trial.
 	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
@@ -100,6 +102,17 @@ impl Which {
 	/// The benchmark that is meant.
 	pub fn job_id(&self) -> Hash {
 		job_id(&self.genesis, self.round, &self.seed, self.worker)
+	}
+
+	/// What the worker's agent signs as this checker's receipt.
+	pub fn receipt_payload(&self) -> [u8; 32] {
+		receipt_payload(
+			self.genesis,
+			self.round,
+			self.seed,
+			self.worker,
+			&self.checker,
+		)
 	}
 }
 

@@ -1,9 +1,9 @@
 //! What this machine has, as the operating system tells it. A claim, never evidence.
 
 use crate::{bench::classes, gpu};
-use kaisar_primitives::WorkerSpec;
+use kaisar_primitives::{Arch, WorkerSpec};
 use serde::Serialize;
-use std::path::Path;
+use std::{path::Path, process::Command};
 use sysinfo::{Disks, System};
 
 /// What was found.
@@ -21,6 +21,10 @@ pub struct Hardware {
 	pub pci_gpus: Vec<String>,
 	/// GPUs that this agent can use for the benchmark, by the names that their driver gives them.
 	pub gpus: Vec<String>,
+	/// Major version of NVIDIA's driver, 0 for none.
+	pub driver: u16,
+	/// The CUDA version that the driver supports, 100 · major + minor, 0 for none.
+	pub cuda: u16,
 }
 
 impl Hardware {
@@ -28,6 +32,7 @@ impl Hardware {
 	pub fn detect(data: &Path) -> Self {
 		let mut system = System::new();
 		system.refresh_memory();
+		let (driver, cuda) = nvidia_driver();
 		Self {
 			cpu_cores: num_cpus::get().min(usize::from(u16::MAX)) as u16,
 			memory_gb: gigabytes(system.total_memory()),
@@ -35,6 +40,8 @@ impl Hardware {
 			link_mbps: link_mbps(),
 			pci_gpus: pci_gpus(),
 			gpus: gpu::names(gpu::Choice::Hardware),
+			driver,
+			cuda,
 		}
 	}
 
@@ -85,8 +92,37 @@ impl Hardware {
 			download_mbps: download.unwrap_or(self.link_mbps),
 			upload_mbps: upload.unwrap_or(self.link_mbps),
 			region,
+			arch: if cfg!(target_arch = "aarch64") {
+				Arch::Arm64
+			} else {
+				Arch::Amd64
+			},
+			driver: self.driver,
+			cuda: self.cuda,
 		}
 	}
+}
+
+/// The major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major + minor, from
+/// what its `nvidia-smi` prints; zeros where there is none.
+fn nvidia_driver() -> (u16, u16) {
+	let output = Command::new("nvidia-smi").output();
+	let said = output.map_or_else(
+		|_| String::new(),
+		|output| String::from_utf8_lossy(&output.stdout).into_owned(),
+	);
+	nvidia_versions(&said).unwrap_or_default()
+}
+
+fn nvidia_versions(said: &str) -> Option<(u16, u16)> {
+	let after = |label: &str| {
+		let version = said.split_once(label)?.1.split_whitespace().next()?;
+		let mut parts = version.split('.').map(|part| part.parse::<u16>().ok());
+		Some((parts.next()??, parts.next().flatten().unwrap_or(0)))
+	};
+	let (driver, _) = after("Driver Version:")?;
+	let cuda = after("CUDA Version:").unwrap_or_default();
+	Some((driver, cuda.0.checked_mul(100)?.checked_add(cuda.1)?))
 }
 
 fn gigabytes(bytes: u64) -> u32 {
@@ -151,6 +187,12 @@ pub fn spec_json(spec: &WorkerSpec) -> serde_json::Value {
 		"download_mbps": spec.download_mbps,
 		"upload_mbps": spec.upload_mbps,
 		"region": String::from_utf8_lossy(&spec.region),
+		"arch": match spec.arch {
+			Arch::Amd64 => "amd64",
+			Arch::Arm64 => "arm64",
+		},
+		"driver": spec.driver,
+		"cuda": spec.cuda,
 	})
 }
 
@@ -167,6 +209,18 @@ mod tests {
 		let spec = found.spec(*b"DE", Some(100), None);
 		assert_eq!(spec_json(&spec)["region"], "DE");
 		assert_eq!(spec_json(&spec)["download_mbps"], 100);
+	}
+
+	#[test]
+	fn a_drivers_versions_are_read() {
+		let said =
+			"| NVIDIA-SMI 570.86.15    Driver Version: 570.86.15    CUDA Version: 12.8     |";
+		assert_eq!(nvidia_versions(said), Some((570, 1_208)));
+		assert_eq!(
+			nvidia_versions("Driver Version: 470.1 CUDA Version: N/A"),
+			Some((470, 0))
+		);
+		assert_eq!(nvidia_versions("NVIDIA-SMI has failed"), None);
 	}
 
 	#[test]

@@ -19,7 +19,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
-use kaisar_primitives::{AgentKey, AgentSignature, keys::receipt_payload};
+use kaisar_primitives::{AgentKey, AgentSignature};
 use kaisar_tunnel::server::{Limits, Server};
 use parking_lot::Mutex;
 use std::{
@@ -176,7 +176,7 @@ impl Serving {
 			Request::Hello(which) => {
 				let served = self.jobs.served(&remote, &which);
 				let reply: Result<AgentSignature, Refusal> = served.map(|_| {
-					let payload = receipt_payload(which.genesis, which.seed, &which.checker);
+					let payload = which.receipt_payload();
 					self.peer.sign(&payload)
 				});
 				reply_with(&mut send, &reply).await

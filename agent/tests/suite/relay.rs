@@ -96,6 +96,7 @@ async fn a_container_behind_a_relay_is_reached_and_probed() {
 		Verdict {
 			online: true,
 			service: true,
+			timed: true,
 			proof: true,
 			..Verdict::OFFLINE
 		}

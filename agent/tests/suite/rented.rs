@@ -15,6 +15,7 @@ const ORDER: OrderId = 5;
 const SERVES: Verdict = Verdict {
 	online: true,
 	service: true,
+	timed: true,
 	proof: true,
 	..Verdict::OFFLINE
 };

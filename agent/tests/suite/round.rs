@@ -18,7 +18,6 @@ use kaisar_primitives::{
 		AgentStatus, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, PATH_STATUS,
 		Progress, ProveRequest, SeatReply, SeatRequest,
 	},
-	keys::receipt_payload,
 };
 use sp_core::{H256, Pair};
 use std::time::{Duration, Instant};
@@ -53,11 +52,12 @@ async fn a_round_from_start_to_verdict() {
 			"{verdict:?}"
 		);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
-		// What it claims of its disk is supported by who timed it, and the least by who did not.
-		let disk = if at < 2 { 3 } else { 1 };
+		// What it claims is supported by who timed it. Who did not says so, and supports the least.
+		let tiers = if at < 2 { (1, 1, 3) } else { (0, 0, 0) };
+		assert_eq!(verdict.timed, at < 2);
 		assert_eq!(
 			(verdict.cpu, verdict.memory, verdict.disk),
-			(1, 1, disk),
+			tiers,
 			"{verdict:?}"
 		);
 		assert!(verdict.bandwidth <= 1, "no more than is claimed");
@@ -413,7 +413,11 @@ async fn a_receipt_of_another_key_is_none() {
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
 	let act = async |send: &mut iroh::endpoint::SendStream, request| {
 		if let wire::Request::Hello(which) = request {
-			let payload = receipt_payload(which.genesis, which.seed, &checker_key(CHECKERS[1]));
+			let payload = wire::Which {
+				checker: checker_key(CHECKERS[1]),
+				..which.clone()
+			}
+			.receipt_payload();
 			let forged: Result<_, wire::Refusal> = Ok(pair(WORKER).sign(&payload));
 			let _ = wire::write(send, &forged).await;
 		}

@@ -50,7 +50,7 @@ pub const CHECKERS: [u8; 3] = [11, 12, 13];
 
 pub fn spec() -> WorkerSpec {
 	WorkerSpec {
-		cpu_cores: 2,
+		cpu_cores: 4,
 		memory_gb: 8,
 		disk_gb: 10,
 		download_mbps: 90,
@@ -245,7 +245,7 @@ impl World {
 	}
 
 	pub fn receipt_fits(&self, checked: &Checked, checker: u8) -> bool {
-		let payload = receipt_payload(self.genesis, self.seed, &checker_key(checker));
+		let payload = receipt_payload(self.genesis, 4, self.seed, 7, &checker_key(checker));
 		checked
 			.receipt
 			.is_some_and(|receipt| ed25519::Pair::verify(&receipt, payload, &pair(WORKER).public()))
@@ -338,5 +338,5 @@ pub async fn rogue(
 }
 
 pub fn receipt(which: &wire::Which) -> Result<kaisar_primitives::AgentSignature, wire::Refusal> {
-	Ok(pair(WORKER).sign(&receipt_payload(which.genesis, which.seed, &which.checker)))
+	Ok(pair(WORKER).sign(&which.receipt_payload()))
 }

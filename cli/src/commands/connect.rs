@@ -199,10 +199,11 @@ impl Connection<'_> {
 		loop {
 			let found = find(&at, self.order).await?;
 			let own = Key(wallet::client_key(&self.secret).0);
-			if found.workload.client_key != own {
+			let ordered = found.workload.as_ref().map(|workload| workload.client_key);
+			if let Some(key) = ordered.filter(|key| *key != own) {
 				return Err(Failure::wallet(format!(
-					"order {} is for the client key {}, and this one is {own}",
-					self.order, found.workload.client_key
+					"order {} is for the client key {key}, and this one is {own}",
+					self.order
 				))
 				.advise(
 					"name the file of its key with --client-key, or the wallet that ordered it",

@@ -121,6 +121,9 @@ pub async fn run(cli: Cli) -> Result<()> {
 		Command::Claim { workers } => claim::claim(context, &workers).await,
 		Command::GoOnline { worker } => providers::go_online(context, worker).await,
 		Command::GoOffline { worker } => providers::go_offline(context, worker).await,
+		Command::SetDelegationCap { worker, most } => {
+			providers::set_delegation_cap(context, worker, most).await
+		}
 		Command::SetPrice { worker, price } => providers::set_price(context, worker, price).await,
 		Command::SetCommission { worker, commission } => {
 			providers::set_commission(context, worker, commission).await

@@ -8,7 +8,7 @@ use crate::{
 	classes,
 	failure::{Failure, Result},
 	output::{self, Align, Facts, Progress, table, when},
-	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Requirement},
+	types::{CloseReason, Issue, Key, Money, Order, OrderState, Plan, Requirement, Workload},
 	views,
 	wallet::{self, Wallet},
 };
@@ -92,7 +92,7 @@ pub async fn order(context: &Context, args: &args::Order) -> Result<()> {
 		"place_order",
 		(
 			requirement,
-			args.image.clone(),
+			Workload::of(args.image.clone()),
 			term.hours(),
 			term.plan,
 			limit,
@@ -281,7 +281,7 @@ pub async fn extend(
 /// Cancels an order.
 pub async fn cancel(context: &Context, order: u32) -> Result<()> {
 	let call = dynamic::transaction("Orders", "cancel_order", (order,));
-	act(context, order, &call, "is cancelled").await
+	act(context, order, &call, "is canceled").await
 }
 
 /// Reports an issue.
@@ -353,6 +353,15 @@ fn describe(requirement: Requirement) -> String {
 	if let Some(region) = requirement.region {
 		text += &format!(", in {region}");
 	}
+	if let Some(arch) = requirement.arch {
+		text += &format!(", {arch}");
+	}
+	if let Some(driver) = requirement.min_driver {
+		text += &format!(", driver {driver}");
+	}
+	if let Some(cuda) = requirement.min_cuda {
+		text += &format!(", CUDA {cuda}");
+	}
 	text
 }
 
@@ -363,8 +372,11 @@ fn time_of(hours: u32, units: u32, unit: &str) -> String {
 
 /// What runs.
 fn image(order: &Order) -> String {
-	let text = order.workload.run.image.to_string();
-	match order.workload.template {
+	let Some(workload) = &order.workload else {
+		return String::new();
+	};
+	let text = workload.run.image.to_string();
+	match workload.template {
 		Some(template) => format!("{text} (template {template})"),
 		None => text,
 	}
@@ -399,7 +411,7 @@ fn facts(found: &Order, now: u32) -> String {
 		.add("State", order.state.text())
 		.maybe("", meaning)
 		.add("Customer", order.customer)
-		.add("Image", image(found))
+		.maybe("Image", found.workload.is_some().then(|| image(found)))
 		.add("Machine", describe(order.requirement))
 		.maybe("Worker", order.worker)
 		.add("Plan", format!("{}, {} h", order.plan, found.hours))
@@ -427,7 +439,10 @@ fn facts(found: &Order, now: u32) -> String {
 				)
 			}),
 		)
-		.add("Client key", found.workload.client_key)
+		.maybe(
+			"Client key",
+			found.workload.as_ref().map(|workload| workload.client_key),
+		)
 		.text()
 }
 

@@ -10,7 +10,7 @@ use crate::{
 	keys::{self, Keys},
 	keystore::read_text,
 	output::when,
-	types::{Worker, WorkerSpec},
+	types::{Arch, Cuda, Worker, WorkerSpec},
 	views,
 	wallet::read_secret,
 };
@@ -125,6 +125,9 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 		download_mbps: u32,
 		upload_mbps: u32,
 		region: String,
+		arch: Arch,
+		driver: u16,
+		cuda: u16,
 	}
 	let not_that = |why: &dyn std::fmt::Display| {
 		Failure::usage(format!(
@@ -141,6 +144,9 @@ fn parse_spec(text: &str) -> Result<WorkerSpec> {
 		download_mbps: found.download_mbps,
 		upload_mbps: found.upload_mbps,
 		region: found.region.parse().map_err(|why: String| not_that(&why))?,
+		arch: found.arch,
+		driver: found.driver,
+		cuda: Cuda(found.cuda),
 	})
 }
 
@@ -261,10 +267,21 @@ pub async fn set_price(context: &Context, worker: u32, price: Kai) -> Result<()>
 	act(context, worker, &call, json!({ "price": price }), text).await
 }
 
-/// Sets the delegators' share.
+/// Sets the most that others may delegate.
+pub async fn set_delegation_cap(context: &Context, worker: u32, most: Kai) -> Result<()> {
+	let call = dynamic::transaction("Providers", "set_delegation_cap", (worker, most));
+	let text = format!(
+		"worker {worker} takes {} of delegated stake at most",
+		kai(most)
+	);
+	act(context, worker, &call, json!({ "most": most }), text).await
+}
+
+/// Sets the part of the reward that all stakers share.
 pub async fn set_commission(context: &Context, worker: u32, commission: Share) -> Result<()> {
 	let call = dynamic::transaction("Providers", "set_commission", (worker, commission));
-	let text = format!("delegators of worker {worker} get {commission} after a whole epoch");
+	let text =
+		format!("stakers of worker {worker} share {commission} of its reward after a whole epoch");
 	act(
 		context,
 		worker,
@@ -315,11 +332,15 @@ mod tests {
 	#[test]
 	fn what_the_agent_found_is_read() {
 		let text = r#"{"cpu_cores":2,"disk_gb":30,"download_mbps":100,"gpu_class":0,"gpu_count":0,
-			"memory_gb":15,"region":"DE","upload_mbps":90}"#;
+			"memory_gb":15,"region":"DE","upload_mbps":90,"arch":"arm64","driver":570,"cuda":1208}"#;
 		let spec = parse_spec(text).expect("it is what it prints");
 		assert_eq!(
 			(spec.cpu_cores, spec.upload_mbps, spec.region),
 			(2, 90, Region(*b"DE"))
+		);
+		assert_eq!(
+			(spec.arch, spec.driver, spec.cuda),
+			(Arch::Arm64, 570, Cuda(1_208))
 		);
 		assert_eq!(
 			describe(&spec),

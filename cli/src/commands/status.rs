@@ -149,21 +149,18 @@ pub async fn worker(context: &Context, id: u32) -> Result<()> {
 				worker.profile.map_or("nothing yet".into(), verified),
 			)
 			.maybe("Proved at", worker.proved_at.map(|block| when(block, now)))
-			.add(
-				"Not proved yet",
-				format!(
-					"{} online, {} of it rented",
-					time(worker.online),
-					time(worker.rented)
-				),
+			.maybe(
+				"Rented and not proved yet",
+				(worker.rented > 0).then(|| time(worker.rented)),
 			)
 			.add("Reliability", worker.reliability)
 			.add("Stake", kai(worker.own))
 			.maybe("At least", worker.minimum.map(kai))
 			.maybe("Delegated", some(worker.delegated))
+			.maybe("At most", worker.delegation_cap.map(kai))
 			.maybe("Unbonding", some(worker.unbonding))
 			.maybe("To be slashed", some(worker.queued))
-			.add("Delegators get", worker.commission)
+			.add("Stakers share", worker.commission)
 			.maybe(
 				"",
 				worker

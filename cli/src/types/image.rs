@@ -16,12 +16,49 @@ chain_types! {
 		Template(u32),
 	}
 
+	/// What an order runs, and how.
+	struct Workload {
+		/// The image.
+		pub image: Image,
+		/// Arguments, in place of the image's own.
+		pub args: Vec<Text>,
+		/// Variables of the environment.
+		pub env: Vec<Text>,
+		/// Ports that customers are connected to; by default those that the image exposes.
+		pub ports: Vec<u16>,
+		/// The agent waits for a sealed part.
+		pub sealed: bool,
+		/// Blocks for the deployment; 0 for what is usual.
+		pub deploy_blocks: u16,
+		/// If the worker fails, what is left is matched again.
+		pub failover: bool,
+	}
+
 	/// A template of the chain's list, or an image as if it were one.
 	struct Template {
 		/// The OCI reference.
 		pub image: Text,
-		/// The port that customers are connected to.
-		pub port: Option<u16>,
+		/// Arguments, in place of the image's own.
+		pub args: Vec<Text>,
+		/// Variables of the environment.
+		pub env: Vec<Text>,
+		/// Ports that customers are connected to; by default those that the image exposes.
+		pub ports: Vec<u16>,
+	}
+}
+
+impl Workload {
+	/// Nothing but an image.
+	pub fn of(image: Image) -> Self {
+		Self {
+			image,
+			args: Vec::new(),
+			env: Vec::new(),
+			ports: Vec::new(),
+			sealed: false,
+			deploy_blocks: 0,
+			failover: false,
+		}
 	}
 }
 

@@ -24,6 +24,22 @@ chain_types! {
 		pub min_disk: u8,
 		/// Where it has to be.
 		pub region: Option<Region>,
+		/// What its processors have to understand.
+		pub arch: Option<Arch>,
+		/// Least major version of the GPU's driver.
+		pub min_driver: Option<u16>,
+		/// Least CUDA version.
+		pub min_cuda: Option<Cuda>,
+	}
+
+	/// What a machine's processors understand.
+	#[derive(Copy, clap::ValueEnum, serde::Deserialize)]
+	#[serde(rename_all = "lowercase")]
+	enum Arch {
+		/// x86-64.
+		Amd64,
+		/// AArch64.
+		Arm64,
 	}
 
 	/// Hardware as its provider claims it.
@@ -45,6 +61,12 @@ chain_types! {
 		pub upload_mbps: u32,
 		/// Where it is.
 		pub region: Region,
+		/// What its processors understand.
+		pub arch: Arch,
+		/// Major version of the GPU's driver, 0 for none.
+		pub driver: u16,
+		/// The CUDA version that the driver supports, 0 for none.
+		pub cuda: Cuda,
 	}
 
 	/// Hardware as a committee verified it, in tiers.
@@ -64,6 +86,46 @@ chain_types! {
 		pub gpu_count: u8,
 	}
 }
+
+impl fmt::Display for Arch {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		f.pad(match self {
+			Self::Amd64 => "amd64",
+			Self::Arm64 => "arm64",
+		})
+	}
+}
+
+/// A version of CUDA: 100 · major + minor.
+#[derive(Clone, Copy, PartialEq, Eq, Default, EncodeAsType)]
+#[encode_as_type(crate_path = "subxt::ext::scale_encode")]
+pub struct Cuda(pub u16);
+wrapper!(Cuda, u16);
+
+impl FromStr for Cuda {
+	type Err = String;
+
+	fn from_str(text: &str) -> Result<Self, String> {
+		let parts = text.split_once('.').unwrap_or((text, "0"));
+		let version = match (parts.0.parse::<u16>(), parts.1.parse::<u16>()) {
+			(Ok(major), Ok(minor)) if minor < 100 => {
+				major.checked_mul(100).map(|major| major + minor)
+			}
+			_ => None,
+		};
+		version
+			.map(Self)
+			.ok_or_else(|| "a CUDA version is two numbers, as 12.8".into())
+	}
+}
+
+impl fmt::Display for Cuda {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		f.pad(&format!("{}.{}", self.0 / 100, self.0 % 100))
+	}
+}
+
+as_displayed!(Cuda);
 
 /// A country: two letters of ISO 3166-1.
 #[derive(Clone, Copy, PartialEq, Eq, EncodeAsType)]

@@ -50,9 +50,9 @@ mod tests;
 mod worker;
 
 pub use account::Balances;
-pub use image::Image;
+pub use image::{Image, Workload};
 pub use keys::{Key, KeyProof, KeyTimeline};
-pub use machine::{Profile, Region, Requirement, WorkerSpec};
+pub use machine::{Arch, Cuda, Profile, Region, Requirement, WorkerSpec};
 pub use order::{CloseReason, Issue, Money, Order, OrderState, Plan, Quote};
 pub use reward::{DelegationPage, PoolId};
 pub use worker::{Delegation, Unbonding, Worker};

@@ -39,6 +39,7 @@ chain_types! {
 		Cancelled,
 		ImageFailed,
 		Exited,
+		ServiceDown,
 		DeployFailed,
 		WorkerFailed,
 	}
@@ -166,11 +167,15 @@ chain_types! {
 	}
 
 	/// What an order runs, and for whom.
-	struct Workload {
+	struct Ordered {
 		/// The template that was named.
 		pub template: Option<u32>,
-		/// What runs.
+		/// The image and how it runs.
 		pub run: Template,
+		/// The agent waits for a sealed part.
+		pub sealed: bool,
+		/// If the worker fails, what is left is matched again.
+		pub failover: bool,
 		/// The key that may connect.
 		pub client_key: Key,
 	}
@@ -182,8 +187,8 @@ chain_types! {
 		/// Its record.
 		#[serde(flatten)]
 		pub order: OrderRecord,
-		/// What it runs.
-		pub workload: Workload,
+		/// What it runs, until it is closed.
+		pub workload: Option<Ordered>,
 		/// Hours that were bought.
 		pub hours: u32,
 		/// What its proved time costs.
@@ -241,15 +246,18 @@ impl CloseReason {
 		match self {
 			Self::NoSuitableWorker => "no idle worker fits at this price; everything is back",
 			Self::Expired => "its time is over",
-			Self::Cancelled => "it was cancelled",
+			Self::Cancelled => "it was canceled",
 			Self::ImageFailed => {
-				"the image cannot be pulled or does not start; less the set-up everything is back"
+				"the image could not be pulled, ended or did not answer; less the set-up everything is back"
 			}
-			Self::Exited => "the container ended by itself; what was not proved is back",
-			Self::DeployFailed => "the worker did not say in time that it runs; everything is back",
-			Self::WorkerFailed => {
-				"the worker was found offline or the container without an answer; what was not proved is back"
+			Self::Exited => "the container ended by itself; what was not used became credits",
+			Self::ServiceDown => {
+				"the container did not answer while the machine was there; what was not used became credits"
 			}
+			Self::DeployFailed => {
+				"the worker failed to deploy it, or not in time; everything is back"
+			}
+			Self::WorkerFailed => "the worker was found offline; what was not proved is back",
 		}
 	}
 }

@@ -3,7 +3,7 @@
 use super::{
 	image::Image,
 	keys::{DatedKeys, Key, KeyProof, KeyTimeline},
-	machine::{Region, Requirement, WorkerSpec},
+	machine::{Arch, Cuda, Region, Requirement, WorkerSpec},
 	order::{CloseReason, Issue, Money, Order, OrderState, Plan, Quote},
 	reward::{DelegationPage, PoolId},
 	worker::{Worker, WorkerState},
@@ -54,6 +54,9 @@ fn what_is_told_is_what_the_chain_takes() {
 		min_memory: 3,
 		min_disk: 4,
 		region: Some(Region(*b"DE")),
+		arch: Some(Arch::Arm64),
+		min_driver: Some(570),
+		min_cuda: Some(Cuda(1_208)),
 	};
 	let theirs: order::Requirement = told(&requirement);
 	assert_eq!(
@@ -67,6 +70,11 @@ fn what_is_told_is_what_the_chain_takes() {
 		theirs.min_disk,
 	);
 	assert_eq!(tiers, (1, 2, 3, 4));
+	let platform = (theirs.arch, theirs.min_driver, theirs.min_cuda);
+	assert_eq!(
+		platform,
+		(Some(kaisar_primitives::Arch::Arm64), Some(570), Some(1_208))
+	);
 	assert_eq!(seen::<_, Requirement>(&theirs), requirement);
 
 	for (ours, theirs) in [
@@ -111,10 +119,14 @@ fn what_is_told_is_what_the_chain_takes() {
 		download_mbps: 2_000,
 		upload_mbps: 1_000,
 		region: Region(*b"FR"),
+		arch: Arch::Arm64,
+		driver: 570,
+		cuda: Cuda(1_208),
 	};
 	let theirs: kaisar_primitives::WorkerSpec = told(&spec);
 	assert_eq!(seen::<_, WorkerSpec>(&theirs), spec);
 	assert_eq!((theirs.upload_mbps, theirs.region), (1_000, *b"FR"));
+	assert_eq!((theirs.driver, theirs.cuda), (570, 1_208));
 
 	let proof = KeyProof {
 		key: vec![1; 64],
@@ -139,11 +151,11 @@ fn an_order_is_read_as_the_chain_shows_it() {
 	};
 	let money = |kai, credits| theirs::Money { kai, credits };
 	let run = theirs::Template {
-		image: b"nginx".to_vec().try_into().expect("it is short"),
-		port: Some(8_080),
+		ports: vec![8_080].try_into().expect("it is one"),
 		capabilities: vec![theirs::Capability::Kill]
 			.try_into()
 			.expect("it is one"),
+		..theirs::Template::of(b"nginx".to_vec().try_into().expect("it is short"))
 	};
 	let order = theirs::Order::<Account> {
 		customer: Account::new([7; 32]),
@@ -156,6 +168,7 @@ fn an_order_is_read_as_the_chain_shows_it() {
 		floor: 1,
 		placed_at: 10,
 		matched_at: 12,
+		deploy_blocks: 75,
 		deploy_by: 87,
 		started_at: 20,
 		ends_at: 320,
@@ -166,7 +179,7 @@ fn an_order_is_read_as_the_chain_shows_it() {
 		proved_to: 300,
 		proved: 280,
 		ending: None,
-		failed: false,
+		down: false,
 		issue: Some(theirs::OpenIssue {
 			reason: order::Issue::Other,
 			bond: 10,
@@ -187,11 +200,13 @@ fn an_order_is_read_as_the_chain_shows_it() {
 	let view = theirs::OrderView {
 		id: 9,
 		order,
-		workload: theirs::Workload {
+		workload: Some(theirs::Ordered {
 			template: Some(3),
 			run,
+			sealed: true,
+			failover: false,
 			client_key: order::ClientKey::from_raw([8; 32]),
-		},
+		}),
 		hours: 1,
 		used: 93,
 	};
@@ -237,12 +252,14 @@ fn an_order_is_read_as_the_chain_shows_it() {
 			credits: Kai(4)
 		}
 	);
-	assert_eq!(seen.workload.run.image.to_string(), "nginx");
+	let workload = seen.workload.as_ref().expect("it is known");
+	assert_eq!(workload.run.image.to_string(), "nginx");
 	assert_eq!(
-		(seen.workload.template, seen.workload.run.port),
-		(Some(3), Some(8_080))
+		(workload.template, &workload.run.ports[..]),
+		(Some(3), &[8_080][..])
 	);
-	assert_eq!(seen.workload.client_key, Key([8; 32]));
+	assert!(workload.sealed && !workload.failover);
+	assert_eq!(workload.client_key, Key([8; 32]));
 
 	// Programs read the state in one place, whatever it is.
 	let json = serde_json::to_value(seen).expect("it is JSON");
@@ -268,6 +285,7 @@ fn every_reason_has_a_meaning() {
 		Why::Cancelled,
 		Why::ImageFailed,
 		Why::Exited,
+		Why::ServiceDown,
 		Why::DeployFailed,
 		Why::WorkerFailed,
 	] {
@@ -290,6 +308,7 @@ fn a_worker_is_read_as_the_chain_shows_it() {
 			round: 10,
 			verify_only: true,
 		}),
+		listed: true,
 		order: Some(3),
 		spec: theirs::WorkerSpec {
 			cpu_cores: 4,
@@ -305,8 +324,8 @@ fn a_worker_is_read_as_the_chain_shows_it() {
 		delegated: 30,
 		unbonding: 20,
 		queued: 10,
+		delegation_cap: Some(5),
 		reliability: Perbill::from_percent(75),
-		online: 100,
 		rented: 50,
 		proved_at: Some(90),
 		commission: Perbill::from_percent(5),

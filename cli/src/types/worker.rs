@@ -30,6 +30,8 @@ chain_types! {
 		pub state: WorkerState,
 		/// The check it is due in.
 		pub forced: Option<Forced>,
+		/// It can be rented now.
+		pub listed: bool,
 		/// The order that it serves.
 		pub order: Option<u32>,
 		/// What it claims.
@@ -46,17 +48,17 @@ chain_types! {
 		pub unbonding: Kai,
 		/// What is queued to be slashed.
 		pub queued: Kai,
-		/// The share of its last checks that confirmed it.
+		/// The most that its owner lets others delegate.
+		pub delegation_cap: Option<Kai>,
+		/// The part of its last checks and deployments that it passed.
 		pub reliability: Share,
-		/// Online blocks that are not proved yet.
-		pub online: u32,
 		/// Rented blocks that are not proved yet.
 		pub rented: u32,
 		/// The start of the last round that confirmed it.
 		pub proved_at: Option<u32>,
-		/// The delegators' share of its reward.
+		/// The part of its reward that all stakers share, the owner included.
 		pub commission: Share,
-		/// The one that is announced, and from which epoch on.
+		/// The commission that is announced, and from which epoch on.
 		pub next_commission: Option<(u32, Share)>,
 		/// It is not matched below this price per GPU-hour.
 		pub price_floor: Kai,

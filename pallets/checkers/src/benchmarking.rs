@@ -6,7 +6,7 @@ use frame_support::traits::fungible::Unbalanced;
 use frame_system::RawOrigin;
 use kaisar_primitives::{
 	IsDelegated, Seats,
-	keys::{CHECKER_KEY_TYPE, possession_payload},
+	keys::{CHECKER_KEY_TYPE, possession_payload, receipt_payload},
 };
 use sp_runtime::traits::Saturating;
 
@@ -66,13 +66,21 @@ fn struck<T: Config>() -> Result<(T::AccountId, OperatorId, AgentSignature), Ben
 
 	let agent_type = sp_core::crypto::KeyTypeId(*b"kagt");
 	let agent = sp_io::crypto::ed25519_generate(agent_type, None);
-	let payload = [7; 32];
+	let genesis = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(0u32));
+	let key = Operators::<T>::get(number)
+		.expect("it is registered")
+		.keys
+		.now
+		.value;
+	let payload = receipt_payload(genesis, 1, H256::zero(), MAX_SERVED, &key.checker_key());
 	let receipt = sp_io::crypto::ed25519_sign(agent_type, &agent, &payload).expect("it is there");
 	let strike = |round: RoundIndex, workers: core::ops::Range<WorkerId>| Strike {
 		operator: number,
 		round,
 		at: T::Time::now(),
-		payload,
+		block: Checkers::<T>::block(),
+		seed: H256::zero(),
+		key: key.checker,
 		votes: BoundedVec::truncate_from(
 			workers.map(|worker| LoneVote { worker, agent }).collect(),
 		),
@@ -89,7 +97,8 @@ fn struck<T: Config>() -> Result<(T::AccountId, OperatorId, AgentSignature), Ben
 	let until = banned_until(strikes.iter().map(|strike| strike.at)).expect("two ban");
 	StrikesOf::<T>::insert(&who, Strikes::truncate_from(strikes));
 	Checkers::<T>::mutate_operator(number, |record| {
-		record.ban = Some(Ban::new(None, T::Checks::next_round(), until));
+		record.ban = Some(until);
+		record.redraw(T::Checks::next_round(), &T::Checks::in_flight());
 		Ok(())
 	})?;
 	assert_eq!(active::<T>(), 0);
@@ -230,13 +239,8 @@ mod benchmarks {
 		Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
 		#[extrinsic_call]
 		_(RawOrigin::Signed(who));
-		assert!(
-			!Operators::<T>::get(number)
-				.expect("it is registered")
-				.online
-				.now
-				.value
-		);
+		let record = Operators::<T>::get(number).expect("it is registered");
+		assert!(!record.is_online());
 		assert_eq!(active::<T>(), 0);
 		Ok(())
 	}
@@ -250,13 +254,8 @@ mod benchmarks {
 		Checkers::<T>::go_offline(RawOrigin::Signed(who.clone()).into())?;
 		#[extrinsic_call]
 		_(RawOrigin::Signed(who));
-		assert!(
-			Operators::<T>::get(number)
-				.expect("it is registered")
-				.online
-				.now
-				.value
-		);
+		let record = Operators::<T>::get(number).expect("it is registered");
+		assert!(record.is_online());
 		assert_eq!(active::<T>(), 1);
 		Ok(())
 	}
@@ -284,6 +283,32 @@ mod benchmarks {
 		let record = Operators::<T>::get(number).expect("it is registered");
 		assert!(record.is_online());
 		assert_eq!(active::<T>(), 1);
+		Ok(())
+	}
+
+	/// An operator with members, each of one license, and with nothing that needs it.
+	#[benchmark]
+	fn prune_checker(m: Linear<0, { MAX_PRUNED - 1 }>) -> Result<(), BenchmarkError> {
+		let (who, number) = operator::<T>("operator");
+		Checkers::<T>::set_auto_accept(RawOrigin::Signed(who.clone()).into(), true)?;
+		for index in 0..m {
+			let holder = account::<T::AccountId>("holder", index, 0);
+			let license = T::Licenses::mint(&holder)?;
+			let signed = RawOrigin::Signed(holder);
+			Checkers::<T>::delegate_license(signed.into(), license, who.clone())?;
+		}
+		Checkers::<T>::deregister_checker(RawOrigin::Signed(who.clone()).into())?;
+		T::RetiredPools::benchmark_expire();
+		Operators::<T>::mutate(number, |record| {
+			// As if no round in which it was registered ran any more.
+			if let Some(gone) = record.as_mut().and_then(|record| record.gone.as_mut()) {
+				gone.from_round = 0;
+			}
+		});
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who), number);
+		assert!(!Operators::<T>::contains_key(number));
+		assert_eq!(Members::<T>::iter_prefix(number).count(), 0);
 		Ok(())
 	}
 

@@ -84,19 +84,21 @@ impl<T: Config> Pallet<T> {
 			.get_mut(index)
 			.defensive_ok_or(Error::<T>::Inconsistent)?;
 		if entry.now.is_open() {
-			// Its operator has deregistered, which ended the span without a write here.
-			let gone = Operators::<T>::get(entry.now.operator)
-				.and_then(|record| record.gone_from)
-				.defensive_ok_or(Error::<T>::Inconsistent)?;
-			entry.now.close(gone);
+			// Its operator has deregistered, which ended the span without a write here. If its record is
+			// pruned, that was before all rounds in flight.
+			entry.now = Operators::<T>::get(entry.now.operator)
+				.and_then(|record| record.gone)
+				.map_or(Span::default(), |gone| {
+					entry.now.close(gone.from_round);
+					entry.now
+				});
 		}
 		ensure!(
-			entry.may_begin(operator, from, T::Checks::oldest_round()),
+			entry.begin(operator, from, &T::Checks::in_flight()),
 			Error::<T>::TooManyChanges
 		);
 		let members = Members::<T>::get(operator, &delegation.holder).ensure_add(1)?;
 
-		entry.begin(operator, from);
 		Pages::<T>::insert(page, entries);
 		Self::change_pool(operator, Some((&delegation.holder, members)), |record| {
 			let licenses = record.licenses.now.value.ensure_add(1)?;

@@ -16,7 +16,7 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 	fn seat(license: LicenseId, round: RoundIndex) -> Option<OperatorId> {
 		let (page, index) = place(license);
 		let operator = Pages::<T>::get(page).get(index)?.at(round)?;
-		let record = Operators::<T>::get(operator).defensive()?;
+		let record = Operators::<T>::get(operator)?;
 		record.sits(round).then_some(operator)
 	}
 
@@ -61,6 +61,7 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 		operator: OperatorId,
 		worker: WorkerId,
 		round: RoundIndex,
+		_weight: u32,
 		result: SeatResult,
 		lone: bool,
 	) {
@@ -101,7 +102,8 @@ impl<T: Config> Pallet<T> {
 	/// Checks of a round are closed when its reveals are over, but in any order: a round counts once,
 	/// if no later one was counted yet, and if it revealed neither in it nor later.
 	fn missed(operator: OperatorId, round: RoundIndex) {
-		let Some(record) = Operators::<T>::get(operator).defensive() else {
+		// A check that nobody closed can outlast its operator's record.
+		let Some(record) = Operators::<T>::get(operator) else {
 			return;
 		};
 		let Presence {
@@ -109,27 +111,24 @@ impl<T: Config> Pallet<T> {
 			missed,
 			count,
 		} = record.presence;
-		let is_new = record.gone_from.is_none()
+		let is_new = record.gone.is_none()
 			&& record.is_online()
-			&& round >= record.online.now.since
-			&& record.ban.is_none_or(|ban| round >= ban.rounds.until)
+			&& round >= record.in_draw.now.since
 			&& revealed.is_none_or(|last| last < round)
 			&& missed.is_none_or(|last| last < round);
 		if !is_new {
 			return;
 		}
 		let count = count.saturating_add(1);
+		let leaves = count >= MAX_MISSED_ROUNDS;
 		let from_round = T::Checks::next_round();
-		// If what it was in a running round would be forgotten, the next missed round does it.
-		let leaves = count >= MAX_MISSED_ROUNDS
-			&& record
-				.online
-				.may_change(from_round, T::Checks::oldest_round());
 		let changed = Self::mutate_operator(operator, |record| {
 			record.presence.missed = Some(round);
-			record.presence.count = if leaves { 0 } else { count };
+			record.presence.count = count;
 			if leaves {
-				record.online.change(false, from_round);
+				record.presence.count = 0;
+				record.online = false;
+				record.redraw(from_round, &T::Checks::in_flight());
 			}
 			Ok(())
 		});

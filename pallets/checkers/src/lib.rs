@@ -23,16 +23,16 @@
 //! 5. Carla goes offline for the weekend, and online again: none of her licenses is drawn meanwhile.
 //!    If her machine dies, three rounds with seats and without a reveal do the same.
 //! 6. Carla deregisters: all delegations to her end at the next round, however many there are. She
-//!    gets her deposit back, and what she earned stays hers.
+//!    gets her deposit back but for 1 KAI, and what she earned stays hers.
+//! 7. A year later her last epoch has expired. Anyone prunes her record, and the last KAI is hers again.
 //!
 //! ## How a round is answered
 //!
-//! All changes count from [`Checks::next_round`]. A license's [`Entry`] keeps its last span of
-//! rounds and the one before, an operator's record the last value and the one before of its keys
-//! and of being online ([`Timeline`]). A change that would forget what is in force in a running
-//! round ([`Checks::oldest_round`]) is refused with [`Error::TooManyChanges`]: it is the third
-//! within one committee's time, and whoever could make it could take licenses out of a draw whose
-//! seed is known.
+//! All changes count from [`Checks::next_round`]. An operator's record keeps its keys and whether it is
+//! in the draw for all rounds in flight ([`History`], [`Checks::in_flight`]), so an operator may come back
+//! or set new keys at any time, however long a census takes. A license's [`Entry`] keeps two spans of
+//! rounds. A third one that would forget what is in force in a running round is refused with
+//! [`Error::TooManyChanges`]: it could take a license out of a draw whose seed is known.
 //!
 //! Entries lie in pages of [`PAGE_SIZE`], each entry of a fixed width, so a draw costs one read of a
 //! page and the operator's record, with 30 licenses or 29,998. [`ActiveLicenses`] is kept up at each
@@ -48,8 +48,9 @@
 //! 1. A cheat votes "online" for Wanda's worker, which is switched off. All others of the committee
 //!    say "offline": a strike. A second one in the same week bans the cheat for 30 days.
 //! 2. A malicious worker serves Carla alone. She, too, is alone with her vote and has a strike; but
-//!    she has the worker agent's receipt, with which every check begins. Within a day her node annuls
-//!    the strike with it, fee-less, and any ban that came of it is as if it had never been.
+//!    she has the worker agent's receipt, with which every check begins. Until a day and 7,200 blocks
+//!    have passed her node annuls the strike with it, fee-less, and any ban that came of it is as if it
+//!    had never been.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -57,6 +58,7 @@ extern crate alloc;
 
 pub use bans::*;
 pub use pallet::*;
+pub use prune::MAX_PRUNED;
 pub use types::*;
 pub use weights::WeightInfo;
 
@@ -69,6 +71,7 @@ mod impls;
 mod mock;
 mod ocw;
 mod operators;
+mod prune;
 mod strikes;
 #[cfg(test)]
 mod tests;
@@ -87,16 +90,16 @@ use frame_support::{
 };
 use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 use kaisar_primitives::{
-	AgentKey, AgentSignature, CheckerKey, Checks, Commission, EpochIndex, KeyProof, LicenseId,
-	LicenseInfo, OnPoolChange, OperatorId, PoolId, RoundIndex, SharesChange, Timeline, WorkerId,
-	WorkerRegistry,
+	AgentKey, AgentSignature, BlockNumber, CheckerKey, Checks, Commission, EpochIndex, History,
+	KeyProof, LicenseId, LicenseInfo, OnPoolChange, OperatorId, PoolId, RetiredPools, RoundIndex,
+	SharesChange, Timeline, WorkerId, WorkerRegistry,
 	authorized::ensure_signed_or_authorized,
 	keys::{KeyRole, is_zero},
 };
 use sp_core::H256;
 use sp_runtime::{
 	Perbill,
-	traits::{EnsureAdd, Zero},
+	traits::{EnsureAdd, EnsureSub, SaturatedConversion},
 };
 
 /// The log target of this pallet.
@@ -143,14 +146,22 @@ pub mod pallet {
 		/// Observer of licenses and commissions (Rewards).
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
 
+		/// The pools of operators that have gone (Rewards).
+		type RetiredPools: RetiredPools<Self::AccountId>;
+
 		/// The current epoch (Rewards).
 		type CurrentEpoch: Get<EpochIndex>;
 
 		/// The time of day, in milliseconds.
 		type Time: Time<Moment = u64>;
 
-		/// The deposit of an operator: 100 KAI. *Param.*
+		/// The deposit of an operator: 100 KAI; at least `RecordDeposit`. *Param.*
 		type Deposit: Get<BalanceOf<Self>>;
+
+		/// The part of the deposit that stays on hold until the record is pruned: 1 KAI. A deposit is never
+		/// less.
+		#[pallet::constant]
+		type RecordDeposit: Get<BalanceOf<Self>>;
 
 		/// Weights of the calls.
 		type WeightInfo: WeightInfo;
@@ -160,18 +171,19 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextOperator<T> = StorageValue<_, OperatorId, ValueQuery>;
 
-	/// All registrations, ended ones included.
+	/// All registrations, those included that have ended and are not pruned.
 	#[pallet::storage]
 	pub type Operators<T: Config> =
 		StorageMap<_, Twox64Concat, OperatorId, OperatorOf<T>, OptionQuery>;
 
-	/// The last registration of an account, also after it has ended.
+	/// The last registration of an account, also after it has ended, until it is pruned.
 	#[pallet::storage]
 	pub type NumberOf<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, OperatorId, OptionQuery>;
 
 	/// The operator of each checker key: of a key in force, one set for the next round, or one replaced
-	/// lately. The key of a deregistered operator is free for anyone who proves to hold it.
+	/// lately. The key of a deregistered operator is free for anyone who proves to hold it, and goes with
+	/// the operator's record, or with the next registration of the account after its last round.
 	#[pallet::storage]
 	pub type CheckerKeys<T> =
 		StorageMap<_, Blake2_128Concat, sp_core::sr25519::Public, OperatorId, OptionQuery>;
@@ -187,7 +199,7 @@ pub mod pallet {
 		StorageMap<_, Twox64Concat, LicenseId, DelegationOf<T>, OptionQuery>;
 
 	/// The number of a holder's licenses with an operator, accepted ones only. For a deregistered operator
-	/// it stays as it was.
+	/// it stays as it was until it is pruned.
 	#[pallet::storage]
 	pub type Members<T: Config> = StorageDoubleMap<
 		_,
@@ -264,7 +276,7 @@ pub mod pallet {
 	/// Reasons for which the pallet holds KAI.
 	#[pallet::composite_enum]
 	pub enum HoldReason {
-		/// The deposit of a registered operator.
+		/// The deposit of a registered operator; and a part of it for the record of one that has gone.
 		OperatorDeposit,
 	}
 
@@ -359,6 +371,8 @@ pub mod pallet {
 			/// The first round in which it is not registered.
 			from_round: RoundIndex,
 		},
+		/// The record of an operator that has gone was removed, with all that was kept of it.
+		CheckerPruned { operator: OperatorId },
 		/// An operator's lone vote said "online", and all others of a full tally "offline": a strike.
 		/// Several such votes in a round are one strike.
 		IncorrectCalculation {
@@ -401,7 +415,7 @@ pub mod pallet {
 		AlreadyRegistered,
 		/// The caller is not a registered operator.
 		NotRegistered,
-		/// The account is not a registered operator.
+		/// The account is not a registered operator, or the number not one that is on record.
 		UnknownOperator,
 		/// A key is all zeroes.
 		ZeroKey,
@@ -427,17 +441,22 @@ pub mod pallet {
 		AlreadyOnline,
 		/// The operator is banned.
 		Banned,
-		/// A running round still needs an earlier value that this change would discard. Try again when the
-		/// round is over.
+		/// The license was moved twice, and running rounds still need both operators that it worked for. Try
+		/// again when one of these rounds is over.
 		TooManyChanges,
 		/// Unreachable state; a bug.
 		Inconsistent,
 		/// No operator has a strike for this worker in this round.
 		NoStrike,
-		/// The one-day window to annul the strike has closed.
+		/// The window to annul the strike has closed: a day and 7,200 blocks have passed.
 		StrikeIsFinal,
 		/// The receipt was not signed by the worker's agent for this checker in this round.
 		InvalidReceipt,
+		/// An announced commission is not in force yet. Wait for its epoch.
+		CommissionPending,
+		/// The operator is registered, a running round, its last epoch or a strike still needs its record. Try
+		/// again when that is over.
+		StillNeeded,
 	}
 
 	#[pallet::view_functions]
@@ -525,7 +544,6 @@ pub mod pallet {
 		/// - [`Error::NotRegistered`].
 		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
 		/// - [`Error::InvalidProof`].
-		/// - [`Error::TooManyChanges`].
 		///
 		/// ## Events
 		/// - [`Event::CheckerKeysSet`].
@@ -542,7 +560,7 @@ pub mod pallet {
 		}
 
 		/// Announces a new commission. It is in force after one whole epoch's notice: from the epoch after
-		/// the next one. It replaces an announced commission that is not in force yet.
+		/// the next one.
 		///
 		/// ## Origin
 		/// Signed by a registered operator.
@@ -552,6 +570,7 @@ pub mod pallet {
 		///
 		/// ## Errors
 		/// - [`Error::NotRegistered`].
+		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
 		/// ## Events
 		/// - [`Event::CommissionSet`].
@@ -598,8 +617,7 @@ pub mod pallet {
 		/// - [`Error::NotHolder`].
 		/// - [`Error::AlreadyDelegated`].
 		/// - [`Error::UnknownOperator`].
-		/// - [`Error::TooManyChanges`]: a delegation accepted at once would discard a value that a running
-		///   round needs.
+		/// - [`Error::TooManyChanges`]: only of a delegation that is accepted at once.
 		///
 		/// ## Events
 		/// - [`Event::DelegationRequested`]: the delegation waits.
@@ -694,7 +712,6 @@ pub mod pallet {
 		/// ## Errors
 		/// - [`Error::NotRegistered`].
 		/// - [`Error::AlreadyOffline`].
-		/// - [`Error::TooManyChanges`].
 		///
 		/// ## Events
 		/// - [`Event::WentOffline`].
@@ -715,7 +732,6 @@ pub mod pallet {
 		/// - [`Error::NotRegistered`].
 		/// - [`Error::AlreadyOnline`].
 		/// - [`Error::Banned`].
-		/// - [`Error::TooManyChanges`].
 		///
 		/// ## Events
 		/// - [`Event::WentOnline`].
@@ -726,8 +742,9 @@ pub mod pallet {
 			Self::do_go_online(&who)
 		}
 
-		/// Ends the registration. All its delegations end at the next round, and the deposit is released
-		/// now. Seats in running rounds and earned rewards stay the operator's.
+		/// Ends the registration. All its delegations end at the next round. The deposit is released now, but
+		/// for 1 KAI that pays for the record until it is pruned. Seats in running rounds and earned rewards
+		/// stay the operator's.
 		///
 		/// ## Origin
 		/// Signed by a registered operator.
@@ -760,14 +777,13 @@ pub mod pallet {
 		/// - `round`: the round of the vote. It has one check of the worker, in which at most one vote is
 		///   alone.
 		/// - `receipt`: the ed25519 signature of the worker's agent over
-		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the round's seed and the
-		///   checker key in force in the round.
+		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the
+		///   round's trial and the checker key in force in the round.
 		///
 		/// ## Errors
 		/// - [`Error::NoStrike`].
-		/// - [`Error::StrikeIsFinal`]: the strike is more than a day old.
+		/// - [`Error::StrikeIsFinal`]: the strike is more than a day and more than 7,200 blocks old.
 		/// - [`Error::InvalidReceipt`].
-		/// - [`Error::TooManyChanges`]: the ban cannot end while a running round needs the ban before it.
 		///
 		/// ## Events
 		/// - [`Event::StrikeAnnulled`].
@@ -785,6 +801,36 @@ pub mod pallet {
 			ensure_signed_or_authorized::<T>(origin)?;
 			Self::do_annul_strike(worker, round, &receipt)?;
 			Ok(Pays::No.into())
+		}
+
+		/// Removes the record of an operator that has gone, once nothing needs it, with its keys, commitments
+		/// and pool, and releases the rest of its deposit. Members of the pool are paid what they can claim.
+		///
+		/// A call removes at most [`MAX_PRUNED`] members and commitments. If there are more, call it again:
+		/// the record goes with the last of them.
+		///
+		/// ## Origin
+		/// Signed by any account.
+		///
+		/// ## Parameters
+		/// - `operator`: the number of the registration.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOperator`]: there is no such record.
+		/// - [`Error::StillNeeded`].
+		/// - The currency's error if the deposit cannot be released.
+		///
+		/// ## Events
+		/// - [`Event::CheckerPruned`]: the record is removed.
+		#[pallet::call_index(12)]
+		#[pallet::weight(T::WeightInfo::prune_checker(MAX_PRUNED))]
+		pub fn prune_checker(
+			origin: OriginFor<T>,
+			operator: OperatorId,
+		) -> DispatchResultWithPostInfo {
+			ensure_signed(origin)?;
+			let removed = Self::do_prune(operator)?;
+			Ok(Some(T::WeightInfo::prune_checker(removed)).into())
 		}
 	}
 

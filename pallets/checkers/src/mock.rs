@@ -18,6 +18,8 @@ type Block = kaisar_test_support::frame::runtime::Block<Test, RuntimeCall, u64>;
 
 /// The deposit of an operator in the mock.
 pub const DEPOSIT: u128 = 100;
+/// The part of it that stays on hold for the record.
+pub const KEPT: u128 = 1;
 /// What each account has.
 pub const FUNDS: u128 = 1_000;
 
@@ -47,6 +49,14 @@ parameter_types! {
 	pub storage Holders: BTreeMap<LicenseId, Option<AccountId>> = BTreeMap::new();
 	pub storage NextRound: RoundIndex = 0;
 	pub storage OldestRound: RoundIndex = 0;
+	/// Rounds in flight that are older than that: a census.
+	pub storage Census: Vec<RoundIndex> = Vec::new();
+	/// Entries that Popw keeps of an operator.
+	pub storage Kept: BTreeMap<OperatorId, u32> = BTreeMap::new();
+	/// The first epoch that has not expired.
+	pub storage OldestEpoch: EpochIndex = 0;
+	/// Who was paid out, and of which pool.
+	pub storage PaidOut: Vec<(PoolId, AccountId)> = Vec::new();
 	pub storage Seated: Vec<OperatorId> = Vec::new();
 	pub storage Epoch: EpochIndex = 0;
 	pub storage Millis: u64 = 0;
@@ -87,6 +97,20 @@ impl Checks for MockChecks {
 	fn oldest_round() -> RoundIndex {
 		OldestRound::get()
 	}
+	fn in_flight() -> Vec<RoundIndex> {
+		Census::get()
+			.into_iter()
+			.chain(OldestRound::get()..NextRound::get())
+			.collect()
+	}
+	fn forget_operator(operator: OperatorId, limit: u32) -> u32 {
+		let mut kept = Kept::get();
+		let entries = kept.entry(operator).or_default();
+		let removed = limit.min(*entries);
+		*entries -= removed;
+		Kept::set(&kept);
+		removed
+	}
 	fn is_seated(operator: OperatorId) -> bool {
 		Seated::get().contains(&operator)
 	}
@@ -117,7 +141,6 @@ impl WorkerRegistry<AccountId> for MockWorkers {
 			forced: None,
 			spec: WorkerSpec::default(),
 			profile: Some(Profile::default()),
-			gpu_stood: false,
 			order: None,
 		})
 	}
@@ -180,6 +203,23 @@ impl OnPoolChange<AccountId> for MockRewards {
 	}
 }
 
+impl RetiredPools<AccountId> for MockRewards {
+	fn has_expired(_: PoolId, last: EpochIndex) -> bool {
+		last < OldestEpoch::get()
+	}
+	fn pay_out(pool: PoolId, who: &AccountId) -> DispatchResult {
+		assert_eq!(Checkers::shares(pool, who), 0, "paid after it left");
+		let mut paid = PaidOut::get();
+		paid.push((pool, *who));
+		PaidOut::set(&paid);
+		Ok(())
+	}
+	#[cfg(feature = "runtime-benchmarks")]
+	fn benchmark_expire() {
+		OldestEpoch::set(&(Epoch::get() + 1));
+	}
+}
+
 /// The time of day as the test says.
 pub struct MockTime;
 impl Time for MockTime {
@@ -196,9 +236,11 @@ impl Config for Test {
 	type Checks = MockChecks;
 	type Workers = MockWorkers;
 	type OnPoolChange = MockRewards;
+	type RetiredPools = MockRewards;
 	type CurrentEpoch = Epoch;
 	type Time = MockTime;
 	type Deposit = OperatorDeposit;
+	type RecordDeposit = ConstU128<KEPT>;
 	type WeightInfo = ();
 }
 
@@ -248,7 +290,9 @@ pub fn worker_agent(worker: WorkerId) -> ed25519::Pair {
 pub fn receipt(worker: WorkerId, round: RoundIndex, checker: &CheckerKey) -> AgentSignature {
 	worker_agent(worker).sign(&receipt_payload(
 		System::block_hash(0),
+		round,
 		seed(round),
+		worker,
 		checker,
 	))
 }

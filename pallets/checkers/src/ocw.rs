@@ -20,9 +20,12 @@ pub fn run<T: Config>() {
 }
 
 fn annul_all<T: Config>(account: &T::AccountId) {
-	let now = T::Time::now();
+	let (now, block) = (T::Time::now(), Pallet::<T>::block());
 	let strikes = StrikesOf::<T>::get(account);
-	for strike in strikes.iter().filter(|strike| strike.can_be_annulled(now)) {
+	for strike in strikes
+		.iter()
+		.filter(|strike| strike.can_be_annulled(now, block))
+	{
 		let receipts: alloc::vec::Vec<(WorkerId, AgentSignature)> =
 			offchain::read(&receipts_key(strike.operator, strike.round)).unwrap_or_default();
 		for vote in &strike.votes {

@@ -1,7 +1,8 @@
 //! Registrations: keys, commission, being online, leaving.
 
 use crate::*;
-use kaisar_primitives::authorized::genesis;
+use kaisar_primitives::{AnnounceError, authorized::genesis};
+use sp_runtime::ArithmeticError;
 
 /// Guards.
 impl<T: Config> Pallet<T> {
@@ -11,7 +12,7 @@ impl<T: Config> Pallet<T> {
 	) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {
 		let operator = NumberOf::<T>::get(account).ok_or(Error::<T>::UnknownOperator)?;
 		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
-		ensure!(record.gone_from.is_none(), Error::<T>::UnknownOperator);
+		ensure!(record.gone.is_none(), Error::<T>::UnknownOperator);
 		Ok((operator, record))
 	}
 
@@ -75,9 +76,9 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Whether the registration has ended.
+	/// Whether the registration has ended. Its record may be pruned.
 	pub(crate) fn has_gone(operator: OperatorId) -> bool {
-		Operators::<T>::get(operator).is_none_or(|record| record.gone_from.is_some())
+		Operators::<T>::get(operator).is_none_or(|record| record.gone.is_some())
 	}
 }
 
@@ -124,11 +125,16 @@ impl<T: Config> Pallet<T> {
 		Self::ensure_keys_free(&keys, None)?;
 		let operator = NextOperator::<T>::get();
 		let next = operator.ensure_add(1)?;
-		let deposit = T::Deposit::get();
+		// The record costs its part, whatever the parameter says.
+		let deposit = T::Deposit::get().max(T::RecordDeposit::get());
 		T::Currency::hold(&HoldReason::OperatorDeposit.into(), who, deposit)?;
 
-		let mut online = Timeline::new(false, 0);
-		online.change(true, from);
+		let in_flight = T::Checks::in_flight();
+		if let Some(last) = NumberOf::<T>::get(who) {
+			Self::drop_keys_of_gone(last, &in_flight);
+		}
+		let mut in_draw = History::new(false, 0);
+		in_draw.change(true, from, &in_flight);
 		NextOperator::<T>::put(next);
 		NumberOf::<T>::insert(who, operator);
 		CheckerKeys::<T>::insert(keys.checker, operator);
@@ -137,14 +143,15 @@ impl<T: Config> Pallet<T> {
 			operator,
 			Operator {
 				account: who.clone(),
-				keys: Timeline::new(keys, 0),
-				online,
+				keys: History::new(keys, 0),
+				in_draw,
 				licenses: Timeline::new(0, from),
-				gone_from: None,
+				gone: None,
 				commission: Commission::new(commission, 0),
 				auto_accept: false,
 				deposit,
 				presence: Presence::default(),
+				online: true,
 				ban: None,
 			},
 		);
@@ -154,25 +161,20 @@ impl<T: Config> Pallet<T> {
 	pub(crate) fn do_set_keys(who: &T::AccountId, keys: Keys, proof: &KeyProof) -> DispatchResult {
 		let (operator, mut record) = Self::ensure_caller(who)?;
 		Self::ensure_keys_free(&keys, Some(operator))?;
-		let from_round = T::Checks::next_round();
-		ensure!(
-			record
-				.keys
-				.may_change(from_round, T::Checks::oldest_round()),
-			Error::<T>::TooManyChanges
-		);
 		Self::ensure_possession(who, &keys, proof)?;
+		let from_round = T::Checks::next_round();
 
 		let old = *record.keys.at_or_oldest(from_round.saturating_sub(1));
-		if let Some(dropped) = record.keys.change(keys, from_round) {
-			if !record
-				.keys
-				.values()
-				.any(|kept| kept.checker == dropped.checker)
-			{
+		let before: alloc::vec::Vec<_> = record.keys.values().copied().collect();
+		record
+			.keys
+			.change(keys, from_round, &T::Checks::in_flight());
+		let kept = || record.keys.values();
+		for dropped in before {
+			if !kept().any(|keys| keys.checker == dropped.checker) {
 				CheckerKeys::<T>::remove(dropped.checker);
 			}
-			if !record.keys.values().any(|kept| kept.agent == dropped.agent) {
+			if !kept().any(|keys| keys.agent == dropped.agent) {
 				AgentKeys::<T>::remove(dropped.agent);
 			}
 		}
@@ -195,7 +197,11 @@ impl<T: Config> Pallet<T> {
 		let epoch = T::CurrentEpoch::get();
 		let old = record.commission.in_epoch(epoch);
 		let from_epoch = Self::change_pool(operator, None, |record| {
-			Ok(record.commission.announce(new, epoch)?)
+			let announced = record.commission.announce(new, epoch);
+			announced.map_err(|error| match error {
+				AnnounceError::Pending => Error::<T>::CommissionPending.into(),
+				AnnounceError::LastEpoch => ArithmeticError::Overflow.into(),
+			})
 		})?;
 		Self::deposit_event(Event::CommissionSet {
 			operator,
@@ -218,14 +224,9 @@ impl<T: Config> Pallet<T> {
 		let (operator, record) = Self::ensure_caller(who)?;
 		ensure!(record.is_online(), Error::<T>::AlreadyOffline);
 		let from_round = T::Checks::next_round();
-		ensure!(
-			record
-				.online
-				.may_change(from_round, T::Checks::oldest_round()),
-			Error::<T>::TooManyChanges
-		);
 		Self::mutate_operator(operator, |record| {
-			record.online.change(false, from_round);
+			record.online = false;
+			record.redraw(from_round, &T::Checks::in_flight());
 			record.presence.count = 0;
 			Ok(())
 		})?;
@@ -241,19 +242,11 @@ impl<T: Config> Pallet<T> {
 		let (operator, record) = Self::ensure_caller(who)?;
 		ensure!(!record.is_online(), Error::<T>::AlreadyOnline);
 		ensure!(Self::banned_until(&record).is_none(), Error::<T>::Banned);
-		let (from_round, oldest) = (T::Checks::next_round(), T::Checks::oldest_round());
-		ensure!(
-			(record.online.now.value || record.online.may_change(from_round, oldest))
-				&& record.ban.is_none_or(|ban| ban.may_end(from_round, oldest)),
-			Error::<T>::TooManyChanges
-		);
+		let from_round = T::Checks::next_round();
 		Self::mutate_operator(operator, |record| {
-			if !record.online.now.value {
-				record.online.change(true, from_round);
-			}
-			if let Some(ban) = &mut record.ban {
-				ban.end(from_round);
-			}
+			record.online = true;
+			record.ban = None;
+			record.redraw(from_round, &T::Checks::in_flight());
 			// With a clean sheet of presence.
 			record.presence.count = 0;
 			Ok(())
@@ -271,18 +264,23 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Ends a registration that is in force at the start of round `from_round`, with all its
-	/// delegations, however many.
+	/// delegations, however many. The record stays, and with it its part of the deposit.
 	pub(crate) fn end_registration(operator: OperatorId, from_round: RoundIndex) -> DispatchResult {
 		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
+		let kept = record.deposit.min(T::RecordDeposit::get());
+		let released = record.deposit.ensure_sub(kept)?;
 		Self::change_pool(operator, None, |record| {
-			record.gone_from = Some(from_round);
-			record.deposit = Zero::zero();
+			record.gone = Some(Gone {
+				from_round,
+				epoch: T::CurrentEpoch::get(),
+			});
+			record.deposit = kept;
 			Ok(())
 		})?;
 		T::Currency::release(
 			&HoldReason::OperatorDeposit.into(),
 			&record.account,
-			record.deposit,
+			released,
 			Precision::Exact,
 		)?;
 		Self::deposit_event(Event::CheckerDeregistered {
@@ -346,7 +344,7 @@ impl<T: Config> Pallet<T> {
 		if let Some(until) = Self::banned_until(&record) {
 			return Some(CheckerStatus::Banned { until });
 		}
-		if record.gone_from.is_some() {
+		if record.gone.is_some() {
 			return None;
 		}
 		Some(if !record.is_online() {

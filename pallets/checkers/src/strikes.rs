@@ -2,10 +2,7 @@
 
 use crate::*;
 use frame_support::storage::with_storage_layer;
-use kaisar_primitives::{
-	authorized::{accept, genesis},
-	keys::receipt_payload,
-};
+use kaisar_primitives::authorized::{accept, genesis};
 use sp_runtime::transaction_validity::{
 	InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityWithRefund,
 };
@@ -23,14 +20,14 @@ pub(crate) struct Annulled<T: Config> {
 	strikes: Strikes,
 	/// Votes of the same round.
 	left: u32,
-	/// The ban, if it is another one then, and of which registration.
-	revised: Option<(OperatorId, Ban)>,
+	/// The registration whose ban changes, and its end then; `None` if the ban is over.
+	revised: Option<(OperatorId, Option<u64>)>,
 }
 
 impl<T: Config> Pallet<T> {
 	/// Notes a lone vote "online" of the operator, and bans its account if it was one too many.
 	///
-	/// A strike that nobody could annul is none: the round's seed and the worker's agent must be
+	/// A strike that nobody could annul is none: the trial's seed and the worker's agent must be
 	/// known. They are, as such a check is closed by its last reveal, in its round.
 	pub(crate) fn strike(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
 		let Some(record) = Operators::<T>::get(operator).defensive() else {
@@ -58,14 +55,15 @@ impl<T: Config> Pallet<T> {
 		let kept = match strikes.iter_mut().find(|strike| strike.round == round) {
 			Some(strike) => strike.votes.try_push(vote).is_ok(),
 			None => {
-				let key = record.keys.at_or_oldest(round).checker_key();
 				// When the list is full, the account is banned for good with a few to spare.
 				strikes
 					.try_push(Strike {
 						operator,
 						round,
 						at: T::Time::now(),
-						payload: receipt_payload(genesis::<T>(), seed, &key),
+						block: Self::block(),
+						seed,
+						key: record.keys.at_or_oldest(round).checker,
 						votes: BoundedVec::truncate_from(alloc::vec![vote]),
 					})
 					.is_ok()
@@ -98,15 +96,13 @@ impl<T: Config> Pallet<T> {
 		let Some(record) = Operators::<T>::get(operator).defensive() else {
 			return;
 		};
-		if record
-			.ban
-			.is_some_and(|ban| ban.is_on() && ban.until >= until)
-		{
+		if record.ban.is_some_and(|ban| ban >= until) {
 			return;
 		}
-		let from_round = T::Checks::next_round();
+		let (from_round, in_flight) = (T::Checks::next_round(), T::Checks::in_flight());
 		let banned = Self::mutate_operator(operator, |record| {
-			record.ban = Some(Ban::new(record.ban, from_round, until));
+			record.ban = Some(until);
+			record.redraw(from_round, &in_flight);
 			record.presence.count = 0;
 			Ok(())
 		});
@@ -118,7 +114,7 @@ impl<T: Config> Pallet<T> {
 			until,
 			from_round,
 		});
-		if until == u64::MAX && record.gone_from.is_none() {
+		if until == u64::MAX && record.gone.is_none() {
 			// Should it ever fail, the operator is banned all the same, and can still deregister.
 			let ended = with_storage_layer(|| Self::end_registration(operator, from_round));
 			ended
@@ -148,12 +144,13 @@ impl<T: Config> Pallet<T> {
 			.position(|vote| vote.worker == worker)
 			.defensive_ok_or(Error::<T>::Inconsistent)?;
 		ensure!(
-			strike.can_be_annulled(T::Time::now()),
+			strike.can_be_annulled(T::Time::now(), Self::block()),
 			Error::<T>::StrikeIsFinal
 		);
+		let payload = strike.receipt_payload(genesis::<T>(), worker);
 		let vote = strike.votes.remove(place);
 		ensure!(
-			sp_io::crypto::ed25519_verify(receipt, &strike.payload, &vote.agent),
+			sp_io::crypto::ed25519_verify(receipt, &payload, &vote.agent),
 			Error::<T>::InvalidReceipt
 		);
 		let (operator, left) = (strike.operator, strike.votes.len() as u32);
@@ -195,16 +192,18 @@ impl<T: Config> Pallet<T> {
 			round,
 			left,
 		});
-		if let Some((operator, ban)) = revised {
+		if let Some((operator, until)) = revised {
+			let (from_round, in_flight) = (T::Checks::next_round(), T::Checks::in_flight());
 			Self::mutate_operator(operator, |record| {
-				record.ban = Some(ban);
+				record.ban = until;
+				record.redraw(from_round, &in_flight);
 				record.presence.count = 0;
 				Ok(())
 			})?;
 			Self::deposit_event(Event::BanRevised {
 				operator,
-				until: ban.is_on().then_some(ban.until),
-				from_round: T::Checks::next_round(),
+				until,
+				from_round,
 			});
 		}
 		Ok(())
@@ -220,44 +219,41 @@ impl<T: Config> Pallet<T> {
 		Self::ensure_annul(*worker, *round, receipt).map_err(|error| match error {
 			Error::<T>::NoStrike | Error::<T>::StrikeIsFinal => InvalidTransaction::Stale,
 			Error::<T>::InvalidReceipt => InvalidTransaction::BadProof,
-			Error::<T>::TooManyChanges => InvalidTransaction::Future,
 			_ => InvalidTransaction::Call,
 		})?;
 		accept(
 			"checkers/annul",
 			(round, worker),
-			TransactionPriority::MAX,
+			// Above all signed transactions, and below the calls of rounds, which cannot wait for a day.
+			TransactionPriority::MAX / 2,
 			ANNUL_LONGEVITY,
 		)
 	}
 
-	/// The ban of the account's last registration as it is with these strikes, if that is not as it
-	/// stands. A ban that they do not ask for any more is over, and the operator is back.
+	/// The end of the ban of the account's last registration with these strikes, if it is earlier than now.
+	/// A ban that they do not ask for any more is over, and the operator is back.
 	fn ensure_ban_revised(
 		who: &T::AccountId,
 		strikes: &Strikes,
-	) -> Result<Option<(OperatorId, Ban)>, Error<T>> {
+	) -> Result<Option<(OperatorId, Option<u64>)>, Error<T>> {
 		let operator = NumberOf::<T>::get(who).defensive_ok_or(Error::<T>::Inconsistent)?;
 		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
 		let until = banned_until(strikes.iter().map(|strike| strike.at)).unwrap_or(0);
-		let Some(mut ban) = record.ban.filter(|ban| ban.until > until) else {
-			return Ok(None);
-		};
-		ban.until = until;
-		if until <= T::Time::now() {
-			let next = T::Checks::next_round();
-			ensure!(
-				ban.may_end(next, T::Checks::oldest_round()),
-				Error::<T>::TooManyChanges
-			);
-			ban.end(next);
-		}
-		Ok(Some((operator, ban)))
+		Ok(record.ban.filter(|ban| *ban > until).map(|_| {
+			(
+				operator,
+				Some(until).filter(|until| *until > T::Time::now()),
+			)
+		}))
 	}
 
 	/// Until when the operator is banned, in milliseconds, if it is now.
 	pub(crate) fn banned_until(record: &OperatorOf<T>) -> Option<u64> {
-		let ban = record.ban?;
-		(T::Time::now() < ban.until).then_some(ban.until)
+		record.ban.filter(|until| T::Time::now() < *until)
+	}
+
+	/// The current block.
+	pub(crate) fn block() -> BlockNumber {
+		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 }

@@ -9,11 +9,12 @@ use sp_runtime::TryRuntimeError;
 impl<T: Config> Pallet<T> {
 	/// Checks the invariants:
 	///
-	/// 1. Numbers are dense, and an account's number is its last registration; of all registrations
-	///    of an account only the last can be in force.
-	/// 2. A registered operator's deposit is on hold, and no other's.
-	/// 3. Every key that counts in a round from now on, or did before the last change, is its
-	///    operator's in the index, and the index has no other.
+	/// 1. Numbers are below the next one, and an account's number is its last registration that is not
+	///    pruned; of all registrations of an account only the last can be in force.
+	/// 2. The deposits of an account's records are on hold, and nothing else; that of one that has gone
+	///    is at most the part for the record.
+	/// 3. Every key that counts in a round in flight or from now on is its operator's in the index, if that
+	///    is registered, and the index has no key that is in no record.
 	/// 4. An accepted delegation to a registered operator has an open span with it; no other license
 	///    has an open span with a registered operator. Its holder is who holds the license.
 	/// 5. A license's two spans do not overlap.
@@ -23,6 +24,8 @@ impl<T: Config> Pallet<T> {
 	///    their votes are in the index, which has no others.
 	/// 9. The last registration of an account is banned as its strikes ask for; one that is banned for
 	///    good has ended.
+	/// 10. An operator is in the draw, from the next round on, if it is online and not banned. Histories
+	///     are in order of rounds.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_operators()?;
 		Self::try_delegations()?;
@@ -70,10 +73,9 @@ impl<T: Config> Pallet<T> {
 			let until = banned_until(strikes.iter().map(|strike| strike.at)).unwrap_or(0);
 			match record.ban {
 				Some(ban) => {
-					ensure!(ban.until == until, "9: a ban that strikes do not ask for");
-					ensure!(ban.is_on() || until <= now, "9: a ban that ended too early");
+					ensure!(ban == until, "9: a ban that strikes do not ask for");
 					ensure!(
-						until != u64::MAX || record.gone_from.is_some(),
+						until != u64::MAX || record.gone.is_some(),
 						"9: banned for good and registered"
 					);
 				}
@@ -85,25 +87,32 @@ impl<T: Config> Pallet<T> {
 
 	fn try_operators() -> Result<(), TryRuntimeError> {
 		let next = NextOperator::<T>::get();
-		let mut seen = 0u32;
+		let mut deposits = BTreeMap::<alloc::vec::Vec<u8>, BalanceOf<T>>::new();
 		for (operator, record) in Operators::<T>::iter() {
-			seen = seen.checked_add(1).ok_or("1: too many operators")?;
 			ensure!(operator < next, "1: a number that was not given yet");
-			let last = NumberOf::<T>::get(&record.account).ok_or("1: an account without number")?;
-			ensure!(last >= operator, "1: an account with an old number");
+			let last = NumberOf::<T>::get(&record.account);
 			ensure!(
-				last != operator
-					|| T::Currency::balance_on_hold(
-						&HoldReason::OperatorDeposit.into(),
-						&record.account
-					) == record.deposit,
-				"2: the deposit is not what is on hold"
+				last.is_none_or(|last| last >= operator),
+				"1: an account with an old number"
 			);
-			if record.gone_from.is_some() {
-				ensure!(record.deposit.is_zero(), "2: a deposit of nobody");
+			let deposit = deposits.entry(record.account.encode()).or_default();
+			*deposit = deposit.ensure_add(record.deposit)?;
+			ensure!(
+				record.in_draw.now.value == record.is_online(),
+				"10: in the draw and not online"
+			);
+			ensure!(
+				record.in_draw.is_ordered() && record.keys.is_ordered(),
+				"10: a history out of order"
+			);
+			if record.gone.is_some() {
+				ensure!(
+					record.deposit <= T::RecordDeposit::get(),
+					"2: a deposit of nobody"
+				);
 				continue;
 			}
-			ensure!(last == operator, "1: two registrations in force");
+			ensure!(last == Some(operator), "1: two registrations in force");
 			for keys in record.keys.values() {
 				ensure!(
 					CheckerKeys::<T>::get(keys.checker) == Some(operator)
@@ -112,7 +121,14 @@ impl<T: Config> Pallet<T> {
 				);
 			}
 		}
-		ensure!(seen == next, "1: a registration was lost");
+		for record in Operators::<T>::iter_values() {
+			let held =
+				T::Currency::balance_on_hold(&HoldReason::OperatorDeposit.into(), &record.account);
+			ensure!(
+				deposits.get(&record.account.encode()) == Some(&held),
+				"2: the deposits are not what is on hold"
+			);
+		}
 		for (account, operator) in NumberOf::<T>::iter() {
 			let record = Operators::<T>::get(operator).ok_or("1: a number of nobody")?;
 			ensure!(record.account == account, "1: a number of another account");
@@ -193,13 +209,17 @@ impl<T: Config> Pallet<T> {
 
 		for (operator, record) in Operators::<T>::iter() {
 			ensure!(
-				record.gone_from.is_some()
+				record.gone.is_some()
 					|| record.licenses.now.value == operators.get(&operator).copied().unwrap_or(0),
 				"6: an operator's licenses miscounted"
 			);
 		}
 		for (operator, holder, count) in Members::<T>::iter() {
 			ensure!(count > 0, "6: a member without licenses");
+			ensure!(
+				Operators::<T>::contains_key(operator),
+				"6: a member of nobody"
+			);
 			ensure!(
 				Self::has_gone(operator)
 					|| members.remove(&(operator, holder.encode())) == Some(count),

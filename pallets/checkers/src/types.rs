@@ -1,11 +1,10 @@
 //! What the pallet stores, and how a license and an operator answer for a round.
 
-use crate::Ban;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, pallet_prelude::ConstU32};
 use kaisar_primitives::{
-	AgentKey, CheckerKey, Commission, LicenseId, OperatorId, PoolTerms, PoolValue, RoundIndex,
-	Timeline,
+	AgentKey, CheckerKey, Commission, EpochIndex, History, LicenseId, OperatorId, PoolTerms,
+	PoolValue, RoundIndex, Timeline,
 };
 use scale_info::TypeInfo;
 
@@ -71,8 +70,8 @@ impl Span {
 	}
 }
 
-/// A license in the table: the span that was begun last and the one before it. All fields have a
-/// fixed width, so that a single entry can be read out of a page.
+/// A license in the table: the span that was begun last, and an earlier one. All fields have a fixed width,
+/// so that a single entry can be read out of a page.
 #[derive(
 	Clone,
 	Copy,
@@ -89,7 +88,7 @@ impl Span {
 pub struct Entry {
 	/// The last span.
 	pub now: Span,
-	/// The one before it, all of whose rounds are earlier.
+	/// An earlier one that rounds in flight may need, all of whose rounds are before the last one's.
 	pub before: Span,
 }
 
@@ -102,30 +101,30 @@ impl Entry {
 			.map(|span| span.operator)
 	}
 
-	/// Whether a span of `operator` can begin in round `next` without forgetting one that covers a
-	/// round from `oldest` on.
-	pub fn may_begin(&self, operator: OperatorId, next: RoundIndex, oldest: RoundIndex) -> bool {
-		self.continues(operator, next)
-			|| self.now.is_empty()
-			|| self.before.is_empty()
-			|| self.before.until <= oldest
-	}
-
-	/// Begins a span of `operator` in round `next`. The last one has ended by then; if it was the
-	/// same operator's until then, it goes on.
-	pub fn begin(&mut self, operator: OperatorId, next: RoundIndex) {
-		if self.continues(operator, next) {
+	/// Begins a span of `operator` in round `next`, where `in_flight` are the rounds before it that are not
+	/// over. The last span has ended by then; if it was the same operator's until then, it goes on.
+	///
+	/// Returns false, and changes nothing, if rounds in flight need both spans that are there.
+	#[must_use]
+	pub fn begin(
+		&mut self,
+		operator: OperatorId,
+		next: RoundIndex,
+		in_flight: &[RoundIndex],
+	) -> bool {
+		let needed = |span: &Span| in_flight.iter().any(|round| span.covers(*round));
+		if !self.now.is_empty() && self.now.operator == operator && self.now.until == next {
 			self.now.until = Span::OPEN;
-			return;
+			return true;
 		}
-		if !self.now.is_empty() {
-			self.before = self.now;
+		match (needed(&self.now), needed(&self.before)) {
+			(true, true) => return false,
+			(true, false) => self.before = self.now,
+			(false, true) => (),
+			(false, false) => self.before = Span::default(),
 		}
 		self.now = Span::open(operator, next);
-	}
-
-	fn continues(&self, operator: OperatorId, next: RoundIndex) -> bool {
-		!self.now.is_empty() && self.now.operator == operator && self.now.until == next
+		true
 	}
 }
 
@@ -208,7 +207,27 @@ pub struct Presence {
 	pub count: u8,
 }
 
-/// A registration of an operator. Stays for ever, for its last rounds and rewards.
+/// The end of a registration.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Gone {
+	/// The first round in which the operator is not registered.
+	pub from_round: RoundIndex,
+	/// The epoch in which the registration ended.
+	pub epoch: EpochIndex,
+}
+
+/// A registration of an operator. It is kept after its end until nothing needs it, and pruned then.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
@@ -216,42 +235,53 @@ pub struct Operator<AccountId, Balance> {
 	/// The account.
 	pub account: AccountId,
 	/// Its keys.
-	pub keys: Timeline<Keys>,
-	/// Whether it sits in committees.
-	pub online: Timeline<bool>,
+	pub keys: History<Keys>,
+	/// Whether it is in the draw: online and not banned.
+	pub in_draw: History<bool>,
 	/// Number of licenses that it accepted ([`Timeline::change_count`]).
 	pub licenses: Timeline<u32>,
-	/// The first round in which it is not registered any more.
-	pub gone_from: Option<RoundIndex>,
+	/// The end of the registration.
+	pub gone: Option<Gone>,
 	/// The license holders' part of its reward.
 	pub commission: Commission,
 	/// Delegations need no acceptance.
 	pub auto_accept: bool,
-	/// The deposit on hold; nothing once the registration has ended.
+	/// The deposit on hold. After the end of the registration the part for the record.
 	pub deposit: Balance,
 	/// What it did in its last rounds.
 	pub presence: Presence,
-	/// The ban, if this registration ever had one.
-	pub ban: Option<Ban>,
+	/// It neither went offline nor was put offline.
+	pub online: bool,
+	/// The end of the ban that it has not come back from, in milliseconds of chain time; `u64::MAX` for
+	/// never.
+	pub ban: Option<u64>,
 }
 
 impl<AccountId, Balance> Operator<AccountId, Balance> {
 	/// Whether it is registered in `round`, if it was before.
 	pub fn is_registered(&self, round: RoundIndex) -> bool {
-		self.gone_from.is_none_or(|gone| round < gone)
+		self.gone.is_none_or(|gone| round < gone.from_round)
 	}
 
 	/// Whether its licenses have seats in `round`.
 	pub fn sits(&self, round: RoundIndex) -> bool {
-		self.is_registered(round)
-			&& *self.online.at_or_oldest(round)
-			&& self.ban.is_none_or(|ban| !ban.covers(round))
+		self.is_registered(round) && *self.in_draw.at_or_oldest(round)
 	}
 
 	/// Whether it is in the draw, from the next round on: it neither went offline nor is kept out by
 	/// a ban that it has not come back from.
 	pub fn is_online(&self) -> bool {
-		self.online.now.value && self.ban.is_none_or(|ban| !ban.is_on())
+		self.online && self.ban.is_none()
+	}
+
+	/// Brings [`in_draw`](Self::in_draw) up to date from round `next` on, after a change of what
+	/// [`is_online`](Self::is_online) answers.
+	pub fn redraw(&mut self, next: RoundIndex, in_flight: &[RoundIndex]) {
+		let is_online = self.is_online();
+		// Going and coming back before a round starts makes no difference to presence.
+		if self.in_draw.now.value != is_online && !self.in_draw.undo(&is_online, next) {
+			self.in_draw.change(is_online, next, in_flight);
+		}
 	}
 
 	/// The terms of its pool: all licenses that it accepted are its members' shares.
@@ -269,7 +299,7 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 
 	/// Licenses that count in all rounds that are still to come, as things stand.
 	pub fn active(&self) -> u32 {
-		if self.gone_from.is_none() && self.is_online() {
+		if self.gone.is_none() && self.is_online() {
 			self.licenses.now.value
 		} else {
 			0
@@ -328,9 +358,9 @@ mod tests {
 	#[test]
 	fn a_span_taken_up_again_before_it_ended_goes_on() {
 		let mut entry = Entry::default();
-		entry.begin(7, 10);
+		assert!(entry.begin(7, 10, &[8]));
 		entry.now.close(14);
-		entry.begin(7, 14);
+		assert!(entry.begin(7, 14, &[10, 12]));
 		assert_eq!(
 			entry,
 			Entry {
@@ -340,9 +370,9 @@ mod tests {
 		);
 		// Begun and ended for the same round: there was nothing.
 		entry.now.close(16);
-		entry.begin(8, 16);
+		assert!(entry.begin(8, 16, &[12, 14]));
 		entry.now.close(16);
-		entry.begin(9, 16);
+		assert!(entry.begin(9, 16, &[12, 14]));
 		assert_eq!([15, 16].map(|round| entry.at(round)), [Some(7), Some(9)]);
 	}
 
@@ -350,19 +380,26 @@ mod tests {
 	fn an_entry_keeps_the_span_of_a_running_round() {
 		let mut entry = Entry::default();
 		assert_eq!(entry.at(0), None);
-		entry.begin(7, 10);
+		assert!(entry.begin(7, 10, &[]));
 		entry.now.close(14);
-		assert!(entry.may_begin(8, 14, 0));
-		entry.begin(8, 14);
+		assert!(entry.begin(8, 14, &[10, 12]));
 		assert_eq!(
 			[9, 10, 13, 14].map(|round| entry.at(round)),
 			[None, Some(7), Some(7), Some(8)]
 		);
 		entry.now.close(16);
-		assert!(!entry.may_begin(9, 20, 13));
-		assert!(entry.may_begin(8, 16, 13));
-		assert!(entry.may_begin(9, 20, 14));
-		entry.begin(9, 20);
+		// Both spans are needed, and nothing is changed.
+		let kept = entry;
+		assert!(!entry.begin(9, 20, &[13, 14, 18]));
+		assert_eq!(entry, kept);
+		// Either is not.
+		let mut other = entry;
+		assert!(other.begin(9, 20, &[13, 18]));
+		assert_eq!(
+			[13, 14, 16, 20].map(|round| other.at(round)),
+			[Some(7), None, None, Some(9)]
+		);
+		assert!(entry.begin(9, 20, &[14, 18]));
 		assert_eq!(
 			[13, 14, 16, 20].map(|round| entry.at(round)),
 			[None, Some(8), None, Some(9)]

@@ -1,11 +1,11 @@
 //! Weights of the calls.
 //!
 //! To be replaced by benchmark output. Until then each is what the call reads and writes at most,
-//! counted by hand, with about 6.2 kB of proof for a page of the license table, 0.6 kB for an
+//! counted by hand, with about 6.2 kB of proof for a page of the license table, 1 kB for an
 //! operator's record and 1 to 2 kB of trie nodes a read; "the pool's settlement" is what Rewards
 //! does before and after a change, 7 reads and 6 writes where a member's shares change, and 5 reads
-//! and 4 writes where they do not; "rounds" are the next one, the one that starts, four spot rounds and
-//! up to eight of census with their list, 15 reads.
+//! and 4 writes where they do not; "rounds" are the next one, the one that starts, the spot rounds that
+//! run and a census, with their lists, 15 reads; "earlier keys" are twelve of each kind.
 
 #![allow(missing_docs)]
 
@@ -28,6 +28,7 @@ pub trait WeightInfo {
 	fn go_offline() -> Weight;
 	fn go_online() -> Weight;
 	fn deregister_checker() -> Weight;
+	fn prune_checker(n: u32) -> Weight;
 	fn annul_strike() -> Weight;
 	fn authorize_annul_strike() -> Weight;
 }
@@ -36,16 +37,16 @@ pub trait WeightInfo {
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
 impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
-	/// Number, account's number, its last record, time, two key owners, the deposit's account and holds;
-	/// two signatures.
+	/// Number, account's number, its last record and its earlier keys, time, two key owners, rounds, the
+	/// deposit's account and holds; two signatures.
 	fn register_checker() -> Weight {
-		Weight::from_parts(185_000_000, 19_500)
-			.saturating_add(T::DbWeight::get().reads_writes(11, 6))
+		Weight::from_parts(205_000_000, 65_000)
+			.saturating_add(T::DbWeight::get().reads_writes(50, 30))
 	}
-	/// Number, record, two key owners, rounds, genesis hash; two signatures.
+	/// Number, record, two key owners, rounds, genesis hash, earlier keys removed; two signatures.
 	fn set_checker_keys() -> Weight {
-		Weight::from_parts(175_000_000, 30_000)
-			.saturating_add(T::DbWeight::get().reads_writes(20, 5))
+		Weight::from_parts(185_000_000, 55_000)
+			.saturating_add(T::DbWeight::get().reads_writes(20, 29))
 	}
 	/// Number, record, epoch, the pool's settlement.
 	fn set_commission() -> Weight {
@@ -92,6 +93,18 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 		Weight::from_parts(70_000_000, 18_000)
 			.saturating_add(T::DbWeight::get().reads_writes(11, 7))
 	}
+	/// Record, account's number, strikes, rounds, the epochs' end, score, earlier keys, the deposit's account
+	/// and holds. For each member, at most: member, record, the pool's settlement, claim and vKAI.
+	fn prune_checker(n: u32) -> Weight {
+		Weight::from_parts(90_000_000, 60_000)
+			.saturating_add(Weight::from_parts(60_000_000, 9_000).saturating_mul(n.into()))
+			.saturating_add(T::DbWeight::get().reads_writes(47, 29))
+			.saturating_add(
+				T::DbWeight::get()
+					.reads_writes(10, 9)
+					.saturating_mul(n.into()),
+			)
+	}
 	/// Whose it is, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
 	fn annul_strike() -> Weight {
 		Weight::from_parts(120_000_000, 33_000)
@@ -104,16 +117,16 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 }
 
 impl WeightInfo for () {
-	/// Number, account's number, its last record, time, two key owners, the deposit's account and holds;
-	/// two signatures.
+	/// Number, account's number, its last record and its earlier keys, time, two key owners, rounds, the
+	/// deposit's account and holds; two signatures.
 	fn register_checker() -> Weight {
-		Weight::from_parts(185_000_000, 19_500)
-			.saturating_add(RocksDbWeight::get().reads_writes(11, 6))
+		Weight::from_parts(205_000_000, 65_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(50, 30))
 	}
-	/// Number, record, two key owners, rounds, genesis hash; two signatures.
+	/// Number, record, two key owners, rounds, genesis hash, earlier keys removed; two signatures.
 	fn set_checker_keys() -> Weight {
-		Weight::from_parts(175_000_000, 30_000)
-			.saturating_add(RocksDbWeight::get().reads_writes(20, 5))
+		Weight::from_parts(185_000_000, 55_000)
+			.saturating_add(RocksDbWeight::get().reads_writes(20, 29))
 	}
 	/// Number, record, epoch, the pool's settlement.
 	fn set_commission() -> Weight {
@@ -162,6 +175,18 @@ impl WeightInfo for () {
 	fn deregister_checker() -> Weight {
 		Weight::from_parts(70_000_000, 18_000)
 			.saturating_add(RocksDbWeight::get().reads_writes(11, 7))
+	}
+	/// Record, account's number, strikes, rounds, the epochs' end, score, earlier keys, the deposit's account
+	/// and holds. For each member, at most: member, record, the pool's settlement, claim and vKAI.
+	fn prune_checker(n: u32) -> Weight {
+		Weight::from_parts(90_000_000, 60_000)
+			.saturating_add(Weight::from_parts(60_000_000, 9_000).saturating_mul(n.into()))
+			.saturating_add(RocksDbWeight::get().reads_writes(47, 29))
+			.saturating_add(
+				RocksDbWeight::get()
+					.reads_writes(10, 9)
+					.saturating_mul(n.into()),
+			)
 	}
 	/// Whose it is, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
 	fn annul_strike() -> Weight {

@@ -1,4 +1,4 @@
-//! What has to happen at a block, happens: orders are kept by the block in which something is to be done.
+//! The agenda: orders by the block in which something is due.
 //!
 //! An entry is a number in a page of its block; the order's record says in which block its entry counts
 //! ([`Order::wake`]), so an entry is never searched for or removed when plans change, it only becomes stale.
@@ -10,19 +10,21 @@
 
 use crate::{pallet::*, *};
 use frame_support::{defensive, ensure, storage::with_storage_layer, weights::Weight};
-use kaisar_primitives::{BlockNumber, CloseReason, Market, OrderId};
+use kaisar_primitives::{BlockNumber, Checks, CloseReason, Market, OrderId, WorkerRegistry};
 use sp_runtime::{DispatchError, DispatchResult};
 
 /// Blocks after which what failed is tried again.
 pub const RETRY: BlockNumber = 25;
 
-/// What is to be done with an entry.
+/// The work that an entry asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
 	/// Nothing: the order is gone, or has its entry elsewhere.
 	Stale,
 	/// It was closed long ago.
 	Forget,
+	/// It was closed, and its worker was barred.
+	Review,
 	/// Its paid time is over.
 	End,
 	/// Anything else: its deadline, its last check, or what failed before.
@@ -34,6 +36,7 @@ impl Step {
 		match self {
 			Self::Stale => T::WeightInfo::agenda_stale(),
 			Self::Forget => T::WeightInfo::agenda_forget(),
+			Self::Review => T::WeightInfo::agenda_review(),
 			Self::End => T::WeightInfo::agenda_end(),
 			Self::Other => T::WeightInfo::agenda_other(),
 		}
@@ -41,15 +44,21 @@ impl Step {
 }
 
 impl<T: Config> Pallet<T> {
-	/// What one step takes at most.
+	/// Returns the most that one step takes.
 	pub(crate) fn heaviest_step() -> Weight {
-		[Step::Stale, Step::Forget, Step::End, Step::Other]
-			.into_iter()
-			.fold(Weight::zero(), |most, step| most.max(step.weight::<T>()))
+		[
+			Step::Stale,
+			Step::Forget,
+			Step::Review,
+			Step::End,
+			Step::Other,
+		]
+		.into_iter()
+		.fold(Weight::zero(), |most, step| most.max(step.weight::<T>()))
 	}
 
-	/// The order is looked at in block `at`, or in the next one if that is past. Its record, which the caller
-	/// stores, says so.
+	/// Schedules a look at the order in block `at`, or in the next one if that is past. The caller stores the
+	/// record, which names the block.
 	pub(crate) fn schedule(id: OrderId, order: &mut OrderOf<T>, at: BlockNumber) -> DispatchResult {
 		// This block's entries may be done already.
 		let at = at.max(Self::now().saturating_add(1));
@@ -152,8 +161,11 @@ impl<T: Config> Pallet<T> {
 			return Step::Stale;
 		};
 		match order.state {
+			OrderState::Closed {
+				reason: CloseReason::DeployFailed,
+			} => Step::Review,
 			OrderState::Closed { .. } => Step::Forget,
-			OrderState::Active if now >= order.ends_at => Step::End,
+			OrderState::Active if now >= order.ends_at && !order.down => Step::End,
 			_ => Step::Other,
 		}
 	}
@@ -172,12 +184,11 @@ impl<T: Config> Pallet<T> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::Inconsistent)?;
 		let now = Self::now();
 		match order.state {
-			OrderState::Closed { .. } => {
-				Self::forget(id, &order);
-				return Ok(());
-			}
+			OrderState::Closed { reason } => return Self::after_history(id, order, reason),
 			// The commonest step by far needs no touch: an end is an end, whatever a check has found.
-			OrderState::Active if now >= order.ends_at => return Self::end_or_fail(id, order),
+			OrderState::Active if now >= order.ends_at && !order.down => {
+				return Self::end_or_fail(id, order);
+			}
 			OrderState::Matching => return Self::match_again(id, order),
 			_ => {}
 		}
@@ -199,9 +210,42 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
+	/// Returns the block in which the agenda looks at an order that is closed now: the end of its worker's bar,
+	/// or the end of its history.
+	pub(crate) fn after_close(order: &OrderOf<T>, reason: CloseReason) -> BlockNumber {
+		let blocks = match reason {
+			CloseReason::DeployFailed => Self::bar_blocks(),
+			_ => Self::history(),
+		};
+		order.closed_at.saturating_add(blocks)
+	}
+
+	/// Forgets a closed order at the end of its history. Before that, its worker's bar is over: the worker is
+	/// judged anew, and listed again.
+	fn after_history(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
+		if reason == CloseReason::DeployFailed
+			&& let Some(worker) = order.worker
+			&& T::Workers::info(worker, T::Checks::next_round()).is_some()
+		{
+			T::Workers::review(worker)?;
+		}
+		let forget_at = order.closed_at.saturating_add(Self::history());
+		if Self::now() < forget_at {
+			Self::schedule(id, &mut order, forget_at)?;
+			Orders::<T>::insert(id, order);
+		} else {
+			Self::forget(id, &order);
+		}
+		Ok(())
+	}
+
 	/// Does what anyone may ask for, of an order whose worker was touched. Returns whether there was anything.
 	fn do_due(id: OrderId, order: &OrderOf<T>) -> Result<bool, DispatchError> {
-		if order.is_placed() && (order.failed || Self::serving(id, order).is_none()) {
+		if order.down {
+			Self::stop(id, order.clone(), CloseReason::ServiceDown)?;
+			return Ok(true);
+		}
+		if order.is_placed() && Self::serving(id, order).is_none() {
 			Self::fail_worker(id, order.clone())?;
 			return Ok(true);
 		}
@@ -220,19 +264,17 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn end_or_fail(id: OrderId, order: OrderOf<T>) -> DispatchResult {
-		if order.failed || Self::serving(id, &order).is_none() {
+		if Self::serving(id, &order).is_none() {
 			return Self::fail_worker(id, order);
 		}
 		Self::end(id, order, CloseReason::Expired)
 	}
 
-	/// The worker let the deployment's deadline pass: all goes back, and it is charged for it.
-	fn miss_deadline(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
+	/// The worker let the deployment's deadline pass, for which it is slashed.
+	fn miss_deadline(id: OrderId, order: OrderOf<T>) -> DispatchResult {
 		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
-		Self::refund_rest(&mut order)?;
 		T::Workers::fault(worker)?;
-		Self::free(id, &order, true)?;
-		Self::conclude(id, order, CloseReason::DeployFailed)
+		Self::fail_deployment_of(id, order, worker)
 	}
 
 	pub(crate) fn do_close(id: OrderId) -> DispatchResult {

@@ -12,9 +12,9 @@ use frame_support::{
 use frame_system::RawOrigin;
 use kaisar_primitives::{
 	AgentKey, BlockNumber, Checks, ClientKey, CloseReason, ClosedCheck, Closing, DeployFailure,
-	HOURS, Image, Issue, KAI, Market, OnClosed, OrderId, Outcome, Plan, Profile, Proved,
-	Requirement, TemplateId, WorkerId, WorkerRegistry, authorized::genesis, keys::WORKER_KEY_TYPE,
-	order_payload,
+	HOURS, Image, Issue, KAI, MAX_WORKLOAD, Market, OnClosed, OrderId, Outcome, Plan, Profile,
+	Proved, Requirement, TemplateId, WorkerId, WorkerRegistry, Workload, authorized::genesis,
+	keys::WORKER_KEY_TYPE, order_payload,
 };
 use sp_core::{H256, sr25519};
 use sp_runtime::{BoundedVec, FixedU128, traits::One};
@@ -40,12 +40,16 @@ fn reference() -> Reference {
 
 fn template() -> Template {
 	Template {
-		image: reference(),
-		port: Some(80),
+		args: BoundedVec::truncate_from(alloc::vec![BoundedVec::truncate_from(
+			alloc::vec![b'a'; MAX_WORKLOAD as usize]
+		)]),
+		ports: BoundedVec::truncate_from((1..=8).collect()),
 		capabilities: BoundedVec::truncate_from(alloc::vec![
 			Capability::Chown;
 			MAX_CAPABILITIES as usize
 		]),
+		metadata: Some(H256::zero()),
+		..Template::of(reference())
 	}
 }
 
@@ -102,8 +106,8 @@ fn place<T: Config>(who: &T::AccountId) -> OrderId {
 	give::<T>(who, KAI / 2);
 	Rentals::<T>::place_order(
 		RawOrigin::Signed(who.clone()).into(),
-		Requirement::default(),
-		Image::Template(0),
+		requirement(),
+		Workload::of(Image::Template(0)),
 		10,
 		Plan::OnDemand,
 		u128::MAX,
@@ -112,6 +116,20 @@ fn place<T: Config>(who: &T::AccountId) -> OrderId {
 	)
 	.expect("it can be placed");
 	id
+}
+
+/// The machine that is asked for: the largest without a GPU.
+fn requirement() -> Requirement {
+	Requirement {
+		min_cpu: PROFILE.cpu,
+		..Default::default()
+	}
+}
+
+/// Matches an order, as the queue does when its turn comes.
+fn match_now<T: Config>(id: OrderId) {
+	let order = record::<T>(id);
+	Rentals::<T>::match_order(id, order, SEED).expect("it can be matched");
 }
 
 fn give<T: Config>(who: &T::AccountId, amount: u128) {
@@ -125,7 +143,7 @@ fn matched<T: Config>(who: &T::AccountId) -> (OrderId, WorkerId, sr25519::Public
 	set_up::<T>();
 	let key = idle::<T>(1);
 	let id = place::<T>(who);
-	Rentals::<T>::match_one(id, SEED).expect("it can be matched");
+	match_now::<T>(id);
 	let worker = record::<T>(id).worker.expect("a worker fits");
 	(id, worker, key)
 }
@@ -170,8 +188,8 @@ mod benchmarks {
 		#[extrinsic_call]
 		_(
 			RawOrigin::Signed(who),
-			Requirement::default(),
-			Image::Template(0),
+			requirement(),
+			Workload::of(Image::Template(0)),
 			10,
 			Plan::OnDemand,
 			u128::MAX,
@@ -271,7 +289,7 @@ mod benchmarks {
 	#[benchmark]
 	fn close_order() {
 		let (id, _, _) = matched::<T>(&customer::<T>());
-		pass::<T>(T::DeployDeadline::get() + 1);
+		pass::<T>(Rentals::<T>::deploy_deadline() + 1);
 		#[extrinsic_call]
 		_(RawOrigin::Signed(owner::<T>()), id);
 		assert_eq!(closed_for::<T>(id), Some(CloseReason::DeployFailed));
@@ -322,26 +340,28 @@ mod benchmarks {
 		let used;
 		#[block]
 		{
-			used = Rentals::<T>::match_orders(Rentals::<T>::now(), Weight::MAX);
+			used = Rentals::<T>::match_orders(Rentals::<T>::now(), Some(SEED), Weight::MAX);
 		}
 		assert!(used.all_gt(Weight::zero()));
 	}
 
+	/// An entry whose order was canceled.
 	#[benchmark]
-	fn match_nothing() {
+	fn match_look() {
 		let who = customer::<T>();
 		set_up::<T>();
 		let id = place::<T>(&who);
-		Rentals::<T>::do_cancel(who, id).expect("it can be cancelled");
-		let matched;
+		Rentals::<T>::do_cancel(who, id).expect("it can be canceled");
+		pass::<T>(matching::MATCH_DELAY);
 		#[block]
 		{
-			matched = Rentals::<T>::match_one(id, SEED);
+			Rentals::<T>::match_orders(Rentals::<T>::now(), Some(SEED), Weight::MAX);
 		}
-		assert_eq!(matched, Ok(None));
+		assert_eq!(Rentals::<T>::waiting(), 0);
 	}
 
-	/// `d` workers are drawn, and the best of them is had. Who is touched is added in `weights.rs`.
+	/// `d` workers are drawn, and the best of them is had. What touching workers and judging
+	/// them anew costs is added in `weights.rs`.
 	#[benchmark]
 	fn match_order(d: Linear<1, 8>) {
 		set_up::<T>();
@@ -349,7 +369,7 @@ mod benchmarks {
 		let id = place::<T>(&customer::<T>());
 		#[block]
 		{
-			Rentals::<T>::match_one(id, SEED).expect("it can be matched");
+			match_now::<T>(id);
 		}
 		assert_eq!(record::<T>(id).state, OrderState::Deploying);
 	}
@@ -409,8 +429,8 @@ mod benchmarks {
 		let who = customer::<T>();
 		set_up::<T>();
 		let id = place::<T>(&who);
-		Rentals::<T>::do_cancel(who, id).expect("it can be cancelled");
-		pass::<T>(T::History::get());
+		Rentals::<T>::do_cancel(who, id).expect("it can be canceled");
+		pass::<T>(Rentals::<T>::history());
 		AgendaCursor::<T>::put(Cursor {
 			block: record::<T>(id).wake,
 			position: 0,
@@ -420,6 +440,20 @@ mod benchmarks {
 			Rentals::<T>::run_agenda(Rentals::<T>::now(), Weight::MAX);
 		}
 		assert!(!Orders::<T>::contains_key(id));
+	}
+
+	#[benchmark]
+	fn agenda_review() {
+		let (id, worker, _) = matched::<T>(&customer::<T>());
+		pass::<T>(Rentals::<T>::deploy_deadline() + 1);
+		Rentals::<T>::wake(id).expect("its deadline is over");
+		assert!(T::Workers::candidate(worker).is_none());
+		pass::<T>(Rentals::<T>::bar_blocks());
+		#[block]
+		{
+			Rentals::<T>::wake(id).expect("the bar is over");
+		}
+		assert!(record::<T>(id).wake > Rentals::<T>::now());
 	}
 
 	#[benchmark]
@@ -436,7 +470,7 @@ mod benchmarks {
 	#[benchmark]
 	fn agenda_other() {
 		let (id, _, _) = matched::<T>(&customer::<T>());
-		pass::<T>(T::DeployDeadline::get() + 1);
+		pass::<T>(Rentals::<T>::deploy_deadline() + 1);
 		#[block]
 		{
 			Rentals::<T>::wake(id).expect("its deadline is over");
@@ -457,16 +491,17 @@ mod benchmarks {
 			round: T::Checks::next_round(),
 			round_start: Rentals::<T>::now(),
 			outcome: Outcome::Online {
-				profile: PROFILE,
+				profile: Some(PROFILE),
 				service: true,
-				gpu_stands: false,
 			},
-			verify_only: false,
+			rented: true,
+			full: false,
+			credit: HOURS,
 			false_proof: false,
-			max_gap: HOURS,
+			slashes: false,
 		};
 		let proved = Proved {
-			online: HOURS,
+			idle: 0,
 			rented: HOURS,
 			stake: KAI,
 			profile: PROFILE,

@@ -1,20 +1,18 @@
-//! What a check of its worker comes to for an order.
+//! The effect of a worker's check on the order that it serves.
 
 use crate::{pallet::*, *};
-use frame_support::{storage::with_storage_layer, traits::Get, weights::Weight};
+use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, Checks, CloseReason, ClosedCheck, Closing, OnClosed, OrderId, Outcome,
+	BlockNumber, Checks, CloseReason, ClosedCheck, Closing, Market, OnClosed, OrderId, Outcome,
 	Rentals, WorkerId,
 };
-use sp_runtime::{DispatchError, DispatchResult};
+use sp_runtime::DispatchResult;
 
-/// Checks without consensus after which the customer's word is not against the provider's any longer: the
-/// tail is paid, a bond goes back.
+/// Checks without consensus after which the provider has the benefit of the doubt: the tail is paid, and a
+/// bond goes back.
 pub const MAX_UNDECIDED: u8 = 2;
-/// Times that the agenda finds a check that is not over before it counts it as none.
-pub const MAX_PENDING: u8 = 16;
-/// Times that it finds none before the tail goes back to the customer.
-pub const MAX_MISSING: u8 = 2;
+/// Times that the agenda looks for an order's last check before the tail goes back to the customer.
+pub const MAX_LOOKS: u8 = 16;
 
 impl<T: Config> OnClosed for Pallet<T> {
 	/// A failure here must not keep Popw from closing the check: the order is put aside, and the agenda
@@ -48,15 +46,18 @@ impl<T: Config> Pallet<T> {
 		else {
 			return Ok(());
 		};
+		if order.down {
+			return Self::stop(id, order, CloseReason::ServiceDown);
+		}
+		// A check of the worker as it was before it had this order does not speak of the order. It proves
+		// nothing, and takes nothing.
+		let speaks = order.is_served() && closing.rented && closing.round_start > order.matched_at;
 		match closing.outcome {
 			// The registry has taken the order from it, whatever round found it.
 			Outcome::Offline => Self::fail_worker(id, order),
+			_ if !speaks => Self::ask_again(&order, worker),
 			Outcome::Online { service: false, .. } => {
-				// A round that began before the worker had this order cannot speak of it; nor can any
-				// before its container was there.
-				if order.is_served() && closing.round_start > order.matched_at {
-					Self::found_down(id, order);
-				}
+				Self::found_down(id, order);
 				Ok(())
 			}
 			Outcome::Online { service: true, .. } => {
@@ -66,26 +67,37 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The container did not answer. That stands, even if the money cannot be dealt with at once: then the
-	/// agenda tries again.
+	/// Forces another check if the order waits for one: it was not this one, which may have used up its
+	/// mark.
+	fn ask_again(order: &OrderOf<T>, worker: WorkerId) -> DispatchResult {
+		if order.ending.is_some() || order.issue.is_some() {
+			T::Checks::force(worker)?;
+		}
+		Ok(())
+	}
+
+	/// Closes an order whose container did not answer. The finding stands even if the money cannot be dealt
+	/// with at once: then the agenda tries again.
 	fn found_down(id: OrderId, mut order: OrderOf<T>) {
-		order.failed = true;
+		order.down = true;
+		order.ends_at = order.ends_at.min(Self::now());
 		Orders::<T>::insert(id, &order);
-		if let Err(error) = with_storage_layer(|| Self::fail_worker(id, order)) {
+		if let Err(error) = with_storage_layer(|| Self::stop(id, order, CloseReason::ServiceDown)) {
 			Self::put_aside(id, error);
 		}
 	}
 
-	/// The worker let the order down: what was proved is paid, all else goes back in its kind.
+	/// Closes an order whose worker was found offline: proved time is paid, and all else goes back in its
+	/// kind. Of a canceled order only the tail does: the rest was to become credits, whatever the worker
+	/// does.
 	pub(crate) fn fail_worker(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
-		Self::pay_proved(id, &mut order)?;
-		Self::refund_rest(&mut order)?;
-		Self::free(id, &order, false)?;
+		Self::settle_ended(id, &mut order)?;
+		Self::free(id, &order)?;
 		Self::conclude(id, order, CloseReason::WorkerFailed)
 	}
 
-	/// The worker was there and the container answered; `rented` blocks of the time before the round were
-	/// proved.
+	/// Takes in a check that found the container answering, and that proved `rented` blocks of the time
+	/// before the round.
 	fn confirmed(
 		id: OrderId,
 		mut order: OrderOf<T>,
@@ -93,35 +105,28 @@ impl<T: Config> Pallet<T> {
 		closing: &Closing,
 		rented: BlockNumber,
 	) -> DispatchResult {
-		if !order.is_served() {
-			return Ok(());
-		}
 		let start = closing.round_start;
-		let mut again = false;
-		if let Some(issue) = order.issue {
-			if start >= issue.reported_at {
-				Self::try_lose_bond(id, &mut order);
-			} else {
-				again = true;
-			}
+		if order.issue.is_some_and(|issue| start >= issue.reported_at) {
+			Self::try_lose_bond(id, &mut order);
 		}
-		prove(&mut order, start, rented);
-		if order.ending.is_some() {
-			if start >= order.ends_at {
-				return Self::finish(id, order);
-			}
-			again = true;
+		let first = order.proved == 0;
+		order.prove(start, rented);
+		if first && order.proved > 0 {
+			T::Workers::deployed(worker)?;
+		}
+		if order.ending.is_some() && start >= order.ends_at {
+			return Self::finish(id, order);
 		}
 		Self::try_pay_proved(id, &mut order);
-		Orders::<T>::insert(id, order);
-		if again {
-			// The check that is waited for was not this one, and its mark may have been used up by it.
-			T::Checks::force(worker)?;
+		let waits = order.issue.is_some_and(|issue| start < issue.reported_at);
+		Orders::<T>::insert(id, &order);
+		if waits || order.ending.is_some() {
+			Self::ask_again(&order, worker)?;
 		}
 		Ok(())
 	}
 
-	/// A check came to no consensus. The registry has made the worker due again.
+	/// Takes in a check without consensus. The registry has made the worker due again.
 	fn undecided(id: OrderId, mut order: OrderOf<T>, closing: &Closing) -> DispatchResult {
 		let start = closing.round_start;
 		if let Some(issue) = order
@@ -139,7 +144,7 @@ impl<T: Config> Pallet<T> {
 			ending.undecided = ending.undecided.saturating_add(1);
 			if ending.undecided >= MAX_UNDECIDED {
 				// Half of the network says that it was there: the provider has the benefit of the doubt.
-				prove(&mut order, ends_at, BlockNumber::MAX);
+				order.prove(ends_at, BlockNumber::MAX);
 				return Self::finish(id, order);
 			}
 		}
@@ -147,7 +152,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The check that an order's end waited for has proved the rest of its time. That stands, even if the money
+	/// Closes an order whose last check proved the rest of its time. The proof stands even if the money
 	/// cannot be dealt with at once: then the agenda tries again.
 	fn finish(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		if let Some(ending) = order.ending.as_mut() {
@@ -163,80 +168,32 @@ impl<T: Config> Pallet<T> {
 	/// Closes an order at its end, for the reason that it ended.
 	fn close_ended(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let reason = order.ending.ok_or(Error::<T>::Inconsistent)?.reason;
-		Self::settle(id, &mut order)?;
-		Self::free(id, &order, false)?;
+		Self::settle_ended(id, &mut order)?;
+		Self::free(id, &order)?;
 		Self::conclude(id, order, reason)
 	}
 
-	/// Deals with all the money of an order that was served. What was proved is paid, and the rest goes back in
-	/// its kind; but where the customer has cancelled, what was not used becomes credits. Then a tail that no
-	/// check proved is the only thing that goes back in its kind.
-	pub(crate) fn settle(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
-		match order.ending {
-			Some(Ending {
-				reason: CloseReason::Cancelled,
-				proved,
-				..
-			}) => {
-				if proved {
-					let due = Self::due_cancelled(order)?;
-					Self::pay_up_to(id, order, due)?;
-				} else {
-					Self::pay_proved(id, order)?;
-					let tail = Self::unproved_tail(order)?;
-					Self::refund(order, tail)?;
-				}
-				Self::credit_rest(order)
-			}
-			_ => {
-				Self::pay_proved(id, order)?;
-				Self::refund_rest(order)
-			}
-		}
-	}
-
-	/// What a cancelled order would have had to pay yet, had its tail been proved.
-	fn unproved_tail(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
-		let mut proved = order.clone();
-		let ends_at = proved.ends_at;
-		prove(&mut proved, ends_at, BlockNumber::MAX);
-		let due = Self::due_cancelled(&proved)?;
-		let paid = order.ledger.gross()?;
-		let left = order.ledger.escrow.total()?;
-		Ok(due.saturating_sub(paid).min(left))
-	}
-
-	/// An order that waits for its last check is looked at. If that is under way, it is waited for, but not
-	/// for ever; if there is none, it is forced again, and at last done without.
+	/// Looks for the last check of an order in `Closing`. A check that is under way is waited for; otherwise
+	/// one is forced again. At the last look the order is closed without it. A look does not count while a
+	/// check that began before the match is open: until it is over, which it is with its round, no check of
+	/// the order can begin.
 	pub(crate) fn look(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let (Some(mut ending), Some(worker)) = (order.ending, order.worker) else {
 			return Err(Error::<T>::Inconsistent.into());
 		};
-		if ending.proved {
+		if !T::Checks::looks_back(worker, order.matched_at) {
+			ending.looks = ending.looks.saturating_add(1);
+		}
+		if ending.proved || ending.looks >= MAX_LOOKS {
 			return Self::close_ended(id, order);
 		}
-		let coming = T::Checks::is_open(worker) || T::Checks::is_due(worker);
-		if coming && ending.pending < MAX_PENDING {
-			ending.pending += 1;
-		} else {
-			ending.missing = ending.missing.saturating_add(1);
-			if ending.missing >= MAX_MISSING {
-				return Self::close_ended(id, order);
-			}
+		if !T::Checks::is_open(worker) && !T::Checks::is_due(worker) {
 			T::Checks::force(worker)?;
 		}
 		order.ending = Some(ending);
-		let next = Self::now().saturating_add(T::ClosingTimeout::get());
+		let next = Self::now().saturating_add(Self::closing_timeout());
 		Self::schedule(id, &mut order, next)?;
 		Orders::<T>::insert(id, order);
 		Ok(())
 	}
-}
-
-/// A check proved the order's time up to block `to`, but no more than `most` blocks of it.
-fn prove<AccountId>(order: &mut Order<AccountId>, to: BlockNumber, most: BlockNumber) {
-	let to = to.min(order.ends_at);
-	let blocks = to.saturating_sub(order.proved_to).min(most);
-	order.proved = order.proved.saturating_add(blocks);
-	order.proved_to = order.proved_to.max(to);
 }

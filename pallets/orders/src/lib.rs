@@ -10,7 +10,7 @@
 //! - **Plan**: for how long the customer commits itself, which lowers the price.
 //! - **Escrow**: the money of an order that is neither paid nor given back yet. KAI is on hold on the
 //!   customer's own account; credits lie in the pallet's pot ([`Pallet::pot`]).
-//! - **Credits**: what a customer's own cancellation leaves. Good for later orders, never paid out.
+//! - **Credits**: what a cancellation, or the container's end, leaves. Good for later orders, never paid out.
 //! - **Tail**: the time between the last proof and an order's end.
 //!
 //! ## The story of an order
@@ -27,8 +27,8 @@
 //! 5. Two hours later paid time is over. The order is `Closing`, and its worker due in a check. That check
 //!    proves the tail, the rest is paid, the order is `Closed`, the worker idle again.
 //!
-//! An order can also end early: no worker fits, the image fails, the container exits, Carla cancels or
-//! reports an issue, the worker never deploys it, or a check finds it gone. `docs/orders.md` describes each
+//! An order can also end early: no worker fits, the deployment fails, the container exits, Carla cancels or
+//! reports an issue, the worker never deploys it, or a check finds it gone or the container without an answer. `docs/orders.md` describes each
 //! case, and where the money goes.
 //!
 //! ## Money
@@ -59,6 +59,7 @@ pub mod matching;
 mod mock;
 mod money;
 pub mod ocw;
+pub mod params;
 mod prices;
 #[cfg(test)]
 mod tests;
@@ -67,11 +68,13 @@ mod try_state;
 mod types;
 mod views;
 pub mod weights;
+mod workload;
 
 pub use pallet::*;
 pub use types::*;
 pub use views::MAX_PAGE;
 pub use weights::WeightInfo;
+pub use workload::*;
 
 use sp_runtime::{
 	ArithmeticError, DispatchError,
@@ -96,8 +99,8 @@ pub mod pallet {
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
 		Balance, BlockNumber, BlockSeed, Checks, ClientKey, CloseReason, DeployFailure, GpuClass,
-		Image, Issue, Market, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId,
-		WorkerId, WorkerRegistry, authorized::ensure_sender,
+		GpuClasses, Issue, Market, OrderId, Plan, PlanRates, ProtocolFees, Requirement, TemplateId,
+		WorkerId, WorkerRegistry, Workload, authorized::ensure_sender,
 	};
 	use sp_core::{H256, sr25519};
 	use sp_runtime::{Perbill, traits::SaturatedConversion};
@@ -129,10 +132,14 @@ pub mod pallet {
 		/// Randomness of blocks.
 		type Seeds: BlockSeed;
 
+		/// The classes, and whether they are paid.
+		type Classes: GpuClasses;
+
 		/// Takes the protocol's part of payments.
 		type Fees: ProtocolFees<Self::AccountId>;
 
-		/// The treasury's account, which receives the price of failed deployments.
+		/// The treasury's account, which receives the price of failed deployments and of time that no check
+		/// proved of orders whose container ended.
 		type Treasury: Get<Self::AccountId>;
 
 		/// The id from which the pot's account is derived.
@@ -148,25 +155,30 @@ pub mod pallet {
 		/// The protocol's part of a payment. *Param.*
 		type ProtocolFee: Get<Perbill>;
 
-		/// The KAI held for a report of an issue. *Param.*
+		/// The KAI held for a report of an issue. Who cannot pay it is refused. *Param.*
 		type IssueBond: Get<Balance>;
 
-		/// Blocks that a worker has for deploying. *Param.*
+		/// Blocks that a worker has for deploying, unless the order names others; held to
+		/// [`params::DEPLOY_DEADLINE`], and to the time that is bought. *Param.*
 		type DeployDeadline: Get<BlockNumber>;
 
-		/// Blocks of the price that a failed deployment costs: 0.1 h. *Param.*
+		/// Fewest blocks whose price a deployment costs that fails by the customer's fault: 0.1 h; held to
+		/// [`params::SETUP_BLOCKS`]. *Param.*
 		type SetupBlocks: Get<BlockNumber>;
 
-		/// Blocks for which a worker that could not serve an order is not matched. *Param.*
+		/// Blocks for which a worker that failed to deploy an order is not rented; held to
+		/// [`params::BAR_BLOCKS`]. *Param.*
 		type BarBlocks: Get<BlockNumber>;
 
-		/// Blocks after which the agenda looks again for the check that proves an order's tail. *Param.*
+		/// Blocks after which the agenda looks again for the check that proves an order's tail; held to
+		/// [`params::CLOSING_TIMEOUT`]. *Param.*
 		type ClosingTimeout: Get<BlockNumber>;
 
-		/// Blocks for which a closed order stays in storage. *Param.*
+		/// Blocks for which a closed order stays in storage; held to [`params::HISTORY`]. *Param.*
 		type History: Get<BlockNumber>;
 
-		/// Maximum number of idle workers drawn for an order. *Param.*
+		/// Number of fitting workers to choose an order's worker from; held to [`params::MATCH_DRAWS`].
+		/// *Param.*
 		type MatchDraws: Get<u32>;
 
 		/// The weight that a block gives to the agenda and to matching. Each gets half of it first, then
@@ -189,7 +201,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Oracle<T: Config> = StorageValue<_, T::AccountId>;
 
-	/// The chain's list of images.
+	/// The chain's list of workloads.
 	#[pallet::storage]
 	pub type Templates<T> = StorageMap<_, Twox64Concat, TemplateId, Template>;
 
@@ -202,14 +214,16 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Orders<T: Config> = StorageMap<_, Identity, OrderId, OrderOf<T>>;
 
-	/// The workload of each order, apart from its record because every payment writes the record.
+	/// The workload of each order that is not closed, apart from its record because every payment writes the
+	/// record.
 	#[pallet::storage]
-	pub type Workloads<T> = StorageMap<_, Identity, OrderId, Workload>;
+	pub type Workloads<T> = StorageMap<_, Identity, OrderId, Ordered>;
 
-	/// The orders of each customer.
+	/// The orders of each customer, by number in big-endian bytes: so that keys are in the order of numbers, and
+	/// a page is a range of them.
 	#[pallet::storage]
 	pub type OrdersByCustomer<T: Config> =
-		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, OrderId, ()>;
+		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, [u8; 4], ()>;
 
 	/// The orders that wait to be matched, oldest first.
 	#[pallet::storage]
@@ -294,7 +308,8 @@ pub mod pallet {
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
-	#[allow(missing_docs)]
+	// An event is made and encoded at once, so the largest of them wastes nothing.
+	#[allow(missing_docs, clippy::large_enum_variant)]
 	pub enum Event<T: Config> {
 		/// An order was placed, and its price is in escrow.
 		OrderPlaced {
@@ -312,7 +327,8 @@ pub mod pallet {
 		OrderMatched {
 			order: OrderId,
 			worker: WorkerId,
-			/// The last block in which its deployment may be confirmed.
+			/// The last block in which its deployment may be confirmed. The deadline begins when the machine
+			/// has proved what it was before the match.
 			deploy_by: BlockNumber,
 		},
 		/// An order's container was started, and its paid time began.
@@ -375,7 +391,8 @@ pub mod pallet {
 			reason: CloseReason,
 			/// The total paid to the worker's owner.
 			paid: Balance,
-			/// The protocol's part, and the treasury's for a failed deployment.
+			/// The protocol's part, and what the treasury got: for a deployment that failed, or for time that
+			/// no check proved of an order whose container ended.
 			fee: Balance,
 			/// The amount given back, in the kind it was paid in.
 			refunded: Money,
@@ -459,19 +476,23 @@ pub mod pallet {
 		WrongState,
 		/// The worker no longer serves this order.
 		WorkerLost,
-		/// The requirement is unsatisfiable: GPUs without a class, a class without GPUs, a tier above 4, or
-		/// a region that is not two uppercase letters.
+		/// The requirement is unsatisfiable: GPUs without a class, a class without GPUs, no CPU tier in class
+		/// 0, a tier above 4, or a region that is not two uppercase letters.
 		InvalidRequirement,
 		/// The image reference is empty, starts with neither a letter nor a digit, or has a character that
 		/// no OCI reference has.
 		InvalidImage,
+		/// Arguments and environment are longer than 2,048 bytes or more than 64 each, with those of the
+		/// template; an argument contains a zero byte, a variable has no name, a port is 0 or named twice; or
+		/// `deploy_blocks` is neither 0 nor 75 to 600, or more than the hours that are bought.
+		InvalidWorkload,
 		/// No template has this number.
 		UnknownTemplate,
 		/// Fewer hours than the plan's minimum, or an extension of zero hours.
 		TooFewHours,
 		/// More hours than an order may run: 8,760.
 		TooManyHours,
-		/// The class has no price.
+		/// The class has no price, or is not paid yet and cannot be ordered.
 		NoPrice,
 		/// A price, a cost or a multiplier must not be zero.
 		ZeroPrice,
@@ -546,7 +567,7 @@ pub mod pallet {
 			Templates::<T>::get(id)
 		}
 
-		/// Returns the number of entries in the matching queue, orders cancelled meanwhile included.
+		/// Returns the number of entries in the matching queue, orders canceled meanwhile included.
 		pub fn waiting() -> u64 {
 			let QueueBounds { head, tail } = QueueEnds::<T>::get();
 			tail.saturating_sub(head)
@@ -556,15 +577,18 @@ pub mod pallet {
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
 		/// Places an order for a machine. The full price is held on the customer's account, less the credits
-		/// it uses. A worker is drawn two blocks later. The call's weight includes the work of matching,
-		/// ending and forgetting the order in later blocks.
+		/// it uses. A worker is drawn two blocks later, or when no census prepares any longer. The call's
+		/// weight includes the work of matching, ending and forgetting the order in later blocks.
 		///
 		/// ## Origin
 		/// Signed by the customer.
 		///
 		/// ## Parameters
 		/// - `requirement`: the machine; an order rents it as a whole.
-		/// - `image`: the image to run, an OCI reference or a template.
+		/// - `workload`: the image to run, an OCI reference or a template, with arguments, environment and
+		///   ports; whether the agent waits for a sealed part; the blocks that the deployment may take; whether
+		///   another worker takes over if the first one fails. An order's own arguments and ports replace those
+		///   of a template, its variables follow them.
 		/// - `hours`: the length in hours, counted from the deployment; at least the plan's minimum, at most
 		///   8,760.
 		/// - `plan`: the commitment that lowers the price.
@@ -574,9 +598,9 @@ pub mod pallet {
 		///
 		/// ## Errors
 		/// - [`Error::InvalidRequirement`]: no machine can meet the requirement.
-		/// - [`Error::InvalidImage`], [`Error::UnknownTemplate`].
+		/// - [`Error::InvalidImage`], [`Error::InvalidWorkload`], [`Error::UnknownTemplate`].
 		/// - [`Error::TooFewHours`], [`Error::TooManyHours`].
-		/// - [`Error::NoPrice`]: the class is not for rent.
+		/// - [`Error::NoPrice`]: the class has no price, or is not paid.
 		/// - [`Error::PriceAboveLimit`]: the order costs more than `max_price`.
 		/// - [`Error::InsufficientCredits`].
 		/// - The currency's error if the account has too little KAI.
@@ -587,7 +611,7 @@ pub mod pallet {
 		#[pallet::call_index(0)]
 		#[pallet::weight(
 			T::WeightInfo::place_order()
-				.saturating_add(T::WeightInfo::match_order(T::MatchDraws::get(), 1))
+				.saturating_add(Pallet::<T>::charged_match())
 				.saturating_add(T::WeightInfo::agenda_end())
 				.saturating_add(T::WeightInfo::agenda_forget())
 		)]
@@ -595,7 +619,7 @@ pub mod pallet {
 		pub fn place_order(
 			origin: OriginFor<T>,
 			requirement: Requirement,
-			image: Image,
+			workload: Workload,
 			hours: u32,
 			plan: Plan,
 			max_price: Balance,
@@ -603,17 +627,15 @@ pub mod pallet {
 			client_key: ClientKey,
 		) -> DispatchResult {
 			let who = ensure_signed(origin)?;
-			let run = Self::resolve(&image)?;
-			let template = match image {
-				Image::Template(id) => Some(id),
-				Image::Reference(_) => None,
+			let deploy_blocks = workload.deploy_blocks;
+			let ordered = Self::resolve(workload, client_key)?;
+			let terms = life::Terms {
+				requirement,
+				hours,
+				plan,
+				deploy_blocks,
 			};
-			let workload = Workload {
-				template,
-				run,
-				client_key,
-			};
-			Self::do_place(who, requirement, workload, hours, plan, max_price, credits)
+			Self::do_place(who, terms, ordered, max_price, credits)
 		}
 
 		/// Confirms that an order's container runs. Paid time begins.
@@ -652,9 +674,12 @@ pub mod pallet {
 			Self::do_confirm(signer, order)
 		}
 
-		/// Reports that an order's image cannot be pulled, or does not start. 0.1 h of the price goes to the
-		/// treasury, the rest back to the customer. The worker is idle again, becomes less reliable, and is
-		/// not matched for a while.
+		/// Reports that an order cannot be deployed, and ends it.
+		///
+		/// If the customer is at fault ([`DeployFailure::is_customers`]), the price of the time since the match,
+		/// at least of [`Config::SetupBlocks`], goes to the treasury, the rest back, and the worker is idle
+		/// again. Otherwise everything goes back; the worker becomes less reliable, and is barred for
+		/// [`Config::BarBlocks`].
 		///
 		/// ## Origin
 		/// As for [`Pallet::confirm_deployment`].
@@ -685,9 +710,10 @@ pub mod pallet {
 			Self::do_fail(signer, order, reason)
 		}
 
-		/// Reports that an order's container ended by itself. The proved time is paid for, and the rest goes
-		/// back to the customer. The worker is idle again, becomes less reliable, and is not matched for a
-		/// while.
+		/// Reports that an order's container ended by itself. The customer pays for the used time as after a
+		/// cancellation: the provider gets what checks proved, the treasury the rest. What was not used becomes
+		/// credits, or goes back in its kind if checks proved nothing yet. The worker is idle again, and rented
+		/// once a full check supports its claim.
 		///
 		/// ## Origin
 		/// As for [`Pallet::confirm_deployment`].
@@ -757,9 +783,10 @@ pub mod pallet {
 			Self::do_extend(who, order, hours, max_price)
 		}
 
-		/// Cancels an order. Before it has a worker, the whole price goes back; before it runs, all but 0.1
-		/// h of the price, which goes to the treasury. After that, the time used is paid for, at least one
-		/// hour of it, at the price of the plan that the time has earned, and the rest becomes credits.
+		/// Cancels an order. Before it has a worker, the whole price goes back; before it runs, all but the
+		/// price of the time since the match, at least of [`Config::SetupBlocks`], which goes to the treasury.
+		/// After that, the time used is paid for, at least one hour of it, at the price of the plan that the
+		/// time has earned, and the rest becomes credits.
 		///
 		/// ## Origin
 		/// Signed by the customer.
@@ -935,6 +962,7 @@ pub mod pallet {
 		///
 		/// ## Errors
 		/// - [`Error::InvalidImage`]: the template's image is not a reference.
+		/// - [`Error::InvalidWorkload`]: the template exceeds the limits of a workload.
 		///
 		/// ## Events
 		/// - [`Event::TemplateSet`].
@@ -946,17 +974,7 @@ pub mod pallet {
 			template: Option<Template>,
 		) -> DispatchResult {
 			T::AdminOrigin::ensure_origin(origin)?;
-			if let Some(template) = &template {
-				Self::ensure_reference(&template.image)?;
-			}
-			let old = Templates::<T>::get(id);
-			Templates::<T>::set(id, template.clone());
-			Self::deposit_event(Event::TemplateSet {
-				id,
-				old,
-				new: template,
-			});
-			Ok(())
+			Self::do_set_template(id, template)
 		}
 	}
 
@@ -967,12 +985,17 @@ pub mod pallet {
 			let now: BlockNumber = now.saturated_into();
 			let budget = T::HookWeight::get();
 			let done = Self::run_agenda(now, budget.saturating_div(2));
-			done.saturating_add(Self::match_orders(now, budget.saturating_sub(done)))
+			let seed = now.checked_sub(1).and_then(T::Seeds::seed_of);
+			done.saturating_add(Self::match_orders(now, seed, budget.saturating_sub(done)))
 		}
 
-		/// Continues the agenda if the block's share was not enough.
+		/// Continues the agenda and then matching if the block's share was not enough. The randomness of the
+		/// block before is public by now, so the running block's own draws.
 		fn on_idle(now: BlockNumberFor<T>, left: Weight) -> Weight {
-			Self::run_agenda(now.saturated_into(), left)
+			let now: BlockNumber = now.saturated_into();
+			let done = Self::run_agenda(now, left);
+			let seed = T::Seeds::running();
+			done.saturating_add(Self::match_orders(now, seed, left.saturating_sub(done)))
 		}
 
 		fn offchain_worker(now: BlockNumberFor<T>) {
@@ -986,8 +1009,9 @@ pub mod pallet {
 				least.all_lte(half),
 				"half of `HookWeight` must do for the heaviest step of the agenda",
 			);
-			let most = T::MatchDraws::get();
-			let least = T::WeightInfo::match_order(most, matching::MAX_TOUCHED)
+			let most = matching::most_draws(u32::MAX, *params::MATCH_DRAWS.end());
+			let least = Self::heaviest_match(most)
+				.saturating_add(T::WeightInfo::match_look())
 				.saturating_add(T::WeightInfo::match_orders());
 			assert!(
 				least.all_lte(half),

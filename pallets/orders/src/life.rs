@@ -1,4 +1,4 @@
-//! The life of an order: placed, deployed, extended, cancelled, over.
+//! The life of an order: placed, deployed, extended, canceled, over.
 
 use crate::{pallet::*, *};
 use frame_support::{
@@ -11,18 +11,35 @@ use kaisar_primitives::{
 };
 use sp_runtime::{DispatchError, DispatchResult, SaturatedConversion};
 
+/// The terms of an order that a customer asks for.
+pub(crate) struct Terms {
+	pub requirement: Requirement,
+	pub hours: u32,
+	pub plan: Plan,
+	pub deploy_blocks: u16,
+}
+
 /// The customer's calls.
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_place(
 		who: T::AccountId,
-		requirement: Requirement,
-		workload: Workload,
-		hours: u32,
-		plan: Plan,
+		terms: Terms,
+		ordered: Ordered,
 		max_price: Balance,
 		credits: Balance,
 	) -> DispatchResult {
+		let Terms {
+			requirement,
+			hours,
+			plan,
+			deploy_blocks,
+		} = terms;
 		let quote = Self::do_quote(&requirement, hours, plan)?;
+		// Who holds a machine until the deadline pays for the time, and no more than the whole price.
+		ensure!(
+			BlockNumber::from(deploy_blocks) <= hours.ensure_mul(HOURS)?,
+			Error::<T>::InvalidWorkload
+		);
 		ensure!(quote.total <= max_price, Error::<T>::PriceAboveLimit);
 		let credits = credits.min(quote.total);
 		let charged = Money {
@@ -41,6 +58,7 @@ impl<T: Config> Pallet<T> {
 			floor: 0,
 			placed_at: now,
 			matched_at: 0,
+			deploy_blocks,
 			deploy_by: 0,
 			started_at: 0,
 			ends_at: 0,
@@ -49,7 +67,7 @@ impl<T: Config> Pallet<T> {
 			proved_to: 0,
 			proved: 0,
 			ending: None,
-			failed: false,
+			down: false,
 			issue: None,
 			wake: 0,
 			ledger: Ledger::default(),
@@ -59,8 +77,8 @@ impl<T: Config> Pallet<T> {
 		Self::charge(id, &mut order, charged)?;
 		Self::enqueue(id, now)?;
 		Orders::<T>::insert(id, order);
-		Workloads::<T>::insert(id, workload);
-		OrdersByCustomer::<T>::insert(&who, id, ());
+		Workloads::<T>::insert(id, ordered);
+		OrdersByCustomer::<T>::insert(&who, id.to_be_bytes(), ());
 		Self::deposit_event(Event::OrderPlaced {
 			order: id,
 			customer: who,
@@ -127,7 +145,7 @@ impl<T: Config> Pallet<T> {
 			OrderState::Deploying => {
 				Self::pay_setup(&mut order)?;
 				Self::refund_rest(&mut order)?;
-				Self::free(id, &order, false)?;
+				Self::free(id, &order)?;
 				Self::conclude(id, order, CloseReason::Cancelled)
 			}
 			OrderState::Active => {
@@ -161,7 +179,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The customer's order, whose paid time passes.
+	/// Returns the customer's order if its paid time runs.
 	fn running_order(who: &T::AccountId, id: OrderId) -> Result<OrderOf<T>, DispatchError> {
 		let order = Self::touched(id)?;
 		ensure!(order.customer == *who, Error::<T>::NotCustomer);
@@ -175,7 +193,7 @@ impl<T: Config> Pallet<T> {
 
 /// The worker's calls.
 impl<T: Config> Pallet<T> {
-	/// What `confirm_deployment` and `fail_deployment` ask for, but for who sends it.
+	/// Checks everything that `confirm_deployment` and `fail_deployment` need, except their sender.
 	pub(crate) fn ensure_deploying(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		ensure!(order.state == OrderState::Deploying, Error::<T>::WrongState);
@@ -184,7 +202,7 @@ impl<T: Config> Pallet<T> {
 		Ok((order, worker))
 	}
 
-	/// What `report_exit` asks for, but for who sends it.
+	/// Checks everything that `report_exit` needs, except its sender.
 	pub(crate) fn ensure_served(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		ensure!(order.is_served(), Error::<T>::WrongState);
@@ -193,8 +211,8 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Touches the worker and returns the order as it is after that; `None` if that ended it. Then the
-	/// worker's call has nothing left to say and leaves it at that: if it failed, the touch would be taken
-	/// back with it, and a fee-less call could be sent again and again.
+	/// worker's call succeeds and does nothing more: if it failed, the touch would be undone with it, and a
+	/// fee-less call could be sent again and again.
 	fn after_touch(
 		signer: &Signer<T::AccountId>,
 		id: OrderId,
@@ -246,15 +264,18 @@ impl<T: Config> Pallet<T> {
 			worker,
 			reason,
 		});
+		if !reason.is_customers() {
+			return Self::fail_deployment_of(id, order, worker);
+		}
 		Self::pay_setup(&mut order)?;
 		Self::refund_rest(&mut order)?;
-		Self::free(id, &order, true)?;
+		Self::free(id, &order)?;
 		Self::conclude(id, order, CloseReason::ImageFailed)
 	}
 
 	pub(crate) fn do_exit(signer: Signer<T::AccountId>, id: OrderId, code: i32) -> DispatchResult {
 		let (order, worker) = Self::ensure_served(id)?;
-		let Some(mut order) = Self::after_touch(&signer, id, order, worker)? else {
+		let Some(order) = Self::after_touch(&signer, id, order, worker)? else {
 			return Ok(());
 		};
 		Self::deposit_event(Event::ContainerExited {
@@ -262,20 +283,18 @@ impl<T: Config> Pallet<T> {
 			worker,
 			code,
 		});
-		Self::settle(id, &mut order)?;
-		Self::free(id, &order, true)?;
-		Self::conclude(id, order, CloseReason::Exited)
+		Self::stop(id, order, CloseReason::Exited)
 	}
 }
 
-/// What several of them do.
+/// Steps that several calls share.
 impl<T: Config> Pallet<T> {
-	/// The running block.
+	/// Returns the running block.
 	pub(crate) fn now() -> BlockNumber {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// The order, after a check of its worker that is over was closed.
+	/// Closes a check of the order's worker that is over, and returns the order as it is then.
 	pub(crate) fn touched(id: OrderId) -> Result<OrderOf<T>, DispatchError> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		match order.worker.filter(|_| order.is_placed()) {
@@ -287,7 +306,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker of the order, if the registry knows that it serves it.
+	/// Returns the order's worker, if the registry has it serve this order.
 	pub(crate) fn serving(id: OrderId, order: &OrderOf<T>) -> Option<WorkerId> {
 		order.worker.filter(|worker| {
 			T::Workers::info(*worker, T::Checks::next_round())
@@ -295,20 +314,43 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// The worker is idle again, where the registry did not take the order from it before; and it is barred
-	/// for a while, if it could not serve it.
-	pub(crate) fn free(id: OrderId, order: &OrderOf<T>, bar: bool) -> DispatchResult {
-		let Some(worker) = Self::serving(id, order) else {
-			return Ok(());
-		};
-		if bar {
-			let until = Self::now().saturating_add(T::BarBlocks::get());
-			T::Workers::bar(worker, until)?;
+	/// Frees the worker, if the registry did not take the order from it before. After an order that was
+	/// deployed, a full check has to support its claim first.
+	pub(crate) fn free(id: OrderId, order: &OrderOf<T>) -> DispatchResult {
+		match Self::serving(id, order) {
+			Some(worker) => T::Workers::free(worker, order.is_served()),
+			None => Ok(()),
 		}
-		T::Workers::free(worker)
 	}
 
-	/// Paid time is over: a check is forced that will prove the rest of it, and the order waits for it.
+	/// Closes an order that its worker failed to deploy by its own fault: everything goes back. The worker
+	/// is barred, and reviewed at the bar's end.
+	pub(crate) fn fail_deployment_of(
+		id: OrderId,
+		mut order: OrderOf<T>,
+		worker: WorkerId,
+	) -> DispatchResult {
+		Self::refund_rest(&mut order)?;
+		T::Workers::bar(worker, Self::bar_ends())?;
+		Self::free(id, &order)?;
+		Self::conclude(id, order, CloseReason::DeployFailed)
+	}
+
+	fn bar_ends() -> BlockNumber {
+		Self::now().saturating_add(Self::bar_blocks())
+	}
+
+	/// Closes an order whose container ended, or does not answer while its machine is there. It costs the
+	/// customer what a cancellation costs, and nobody is slashed: the network cannot tell whose doing it
+	/// was.
+	pub(crate) fn stop(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
+		order.ends_at = order.ends_at.min(Self::now());
+		Self::settle_stopped(id, &mut order)?;
+		Self::free(id, &order)?;
+		Self::conclude(id, order, reason)
+	}
+
+	/// Ends an order's paid time: forces the check that proves the rest of it. The order waits for that.
 	pub(crate) fn end(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
 		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
 		order.state = OrderState::Closing;
@@ -316,12 +358,11 @@ impl<T: Config> Pallet<T> {
 			reason,
 			proved: false,
 			undecided: 0,
-			missing: 0,
-			pending: 0,
+			looks: 0,
 		});
 		let ends_at = order.ends_at;
 		T::Checks::force(worker)?;
-		let look = Self::now().saturating_add(T::ClosingTimeout::get());
+		let look = Self::now().saturating_add(Self::closing_timeout());
 		Self::schedule(id, &mut order, look)?;
 		Orders::<T>::insert(id, order);
 		Self::deposit_event(Event::OrderClosing {
@@ -332,8 +373,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The order is over: all of its money has been dealt with. What customers said is wrong with it, and no
-	/// check has settled, is settled in their favour.
+	/// Closes an order, all of whose money has been dealt with. An issue that no check has settled is
+	/// settled in the customer's favor.
 	pub(crate) fn conclude(
 		id: OrderId,
 		mut order: OrderOf<T>,
@@ -344,8 +385,9 @@ impl<T: Config> Pallet<T> {
 		order.state = OrderState::Closed { reason };
 		order.ending = None;
 		order.closed_at = Self::now();
-		let forget = order.closed_at.saturating_add(T::History::get());
-		Self::schedule(id, &mut order, forget)?;
+		let next = Self::after_close(&order, reason);
+		Self::schedule(id, &mut order, next)?;
+		Workloads::<T>::remove(id);
 		let Ledger {
 			paid,
 			fees,
@@ -366,10 +408,9 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Nothing of a closed order is kept any more.
+	/// Removes the record of a closed order.
 	pub(crate) fn forget(id: OrderId, order: &OrderOf<T>) {
 		Orders::<T>::remove(id);
-		Workloads::<T>::remove(id);
-		OrdersByCustomer::<T>::remove(&order.customer, id);
+		OrdersByCustomer::<T>::remove(&order.customer, id.to_be_bytes());
 	}
 }

@@ -1,45 +1,70 @@
-//! Which worker gets an order.
+//! The choice of the worker that gets an order.
 //!
-//! Orders wait in a queue, oldest first. One that was placed in block `N` is matched in `N + 2` at the
-//! earliest, with the randomness of block `N + 1`, which nobody knew when it was placed. One that has to wait
-//! longer, because blocks were full of others, is matched with the randomness of the block before, which
-//! nobody knew any sooner; with that of `N + 1` a provider could by then move the worker of its choice to the
-//! place that will be drawn.
+//! Orders wait in a queue, oldest first. An order placed in block `N` is matched in `N + 2` at the earliest,
+//! with the randomness of the block before the match, which nobody knew when it was placed. In `on_idle`,
+//! after the block's extrinsics, that randomness is public: a provider could have moved workers in the index
+//! to the positions that will be drawn. There the running block's own randomness draws, which only its author
+//! knows.
 //!
-//! A few idle workers are drawn, those that do not fit are dropped, and the best of the rest serves the order:
-//! the most reliable, then the one with most bandwidth, then by lot. Where there are no more idle workers than
-//! draws, all of them are looked at. A worker that is due in a check and has not attested is passed over: a
-//! benchmark would run while the customer pays. An order that found none but such workers waits for them for a
-//! while ([`PATIENCE`]): they are busy for some minutes, and a customer who is sent away comes back.
+//! Workers that can be rented are drawn until [`Config::MatchDraws`] of them fit, or four times as many were
+//! drawn. The best of those that fit gets the order: by reliability in eighths, then by bandwidth tier, then
+//! by lot. A bucket with no more workers than `MatchDraws` is looked at whole. A worker whose floor became too
+//! high when the reference fell leaves the index when it is drawn.
+//!
+//! Matching rests while a census prepares, since every idle worker is due in it. The queue keeps its order.
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
 use codec::Encode;
-use frame_support::{storage::with_storage_layer, traits::Get, weights::Weight};
+use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, BlockSeed, Candidate, Checks, CloseReason, Market, OrderId, Requirement,
+	Balance, BlockNumber, Candidate, Checks, CloseReason, HOURS, Market, OrderId, Requirement,
 	WorkerId,
 };
 use sp_core::H256;
 use sp_io::hashing::blake2_256;
-use sp_runtime::{DispatchError, DispatchResult, Perbill};
+use sp_runtime::{DispatchError, DispatchResult};
 
 /// Blocks between placing an order and the first in which it can be matched.
 pub const MATCH_DELAY: BlockNumber = 2;
-
-/// Blocks for which an order waits where all workers that fit are due in a check: a spot round's phase, at the
-/// end of which each of them has attested or is missing.
-pub const PATIENCE: BlockNumber = 30;
-/// Blocks until such an order is back in the queue.
-const AGAIN: BlockNumber = 5;
-
-/// Most candidates of an order whose open check is looked after; those beyond are passed over.
+/// Most draws, as a multiple of [`Config::MatchDraws`].
+pub const TRIES: u32 = 4;
+/// Most candidates of an order whose open check is closed first, if it is over.
 pub const MAX_TOUCHED: u32 = 2;
+/// Most workers that leave the index by one match because they cannot be rented.
+pub const MAX_REVIEWED: u32 = 4;
 
-/// What decides between candidates: reliability, bandwidth tier, lot. The greatest is the best.
-type Rank = (Perbill, u8, u64);
+/// The order of candidates: reliability in eighths, bandwidth tier, lot. The greatest is the best.
+type Rank = (u32, u8, u64);
 
-/// `H(b"kaisar/match", seed, order, j)`: 64 bits for the position, 64 for the lot. The bias of taking a
+/// The work done for one order in a match.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effort {
+	/// Workers that were drawn.
+	pub draws: u32,
+	/// Workers that were touched.
+	pub touched: u32,
+	/// Workers that were judged anew.
+	pub reviewed: u32,
+}
+
+impl Effort {
+	/// Returns its weight.
+	pub fn weight<W: WeightInfo>(self) -> Weight {
+		W::match_order(self.draws, self.touched, self.reviewed)
+	}
+
+	/// Returns the most that an order with these draws can take.
+	pub const fn most(draws: u32) -> Self {
+		Self {
+			draws,
+			touched: MAX_TOUCHED,
+			reviewed: MAX_REVIEWED,
+		}
+	}
+}
+
+/// `H("kaisar/match", seed, order, j)`: 64 bits for the position, 64 for the lot. The bias of taking a
 /// remainder of 64 bits is below 2⁻³².
 fn draw(seed: H256, order: OrderId, j: u32) -> (u64, u64) {
 	let hash = (b"kaisar/match", seed, order, j).using_encoded(blake2_256);
@@ -51,21 +76,84 @@ fn draw(seed: H256, order: OrderId, j: u32) -> (u64, u64) {
 	(part(0), part(8))
 }
 
-/// Whether a worker is what was asked for, at this price of a unit and hour.
+/// Returns the most draws from a bucket of `idle` workers where `wanted` are to choose from.
+pub(crate) fn most_draws(idle: u32, wanted: u32) -> u32 {
+	if idle <= wanted {
+		idle
+	} else {
+		wanted.saturating_mul(TRIES)
+	}
+}
+
+/// Draws from a bucket of `idle` workers until `wanted` of them fit, or [`most_draws`] were drawn. `fits` gets
+/// the position and the lot of each, and says whether it is one more that fits. Returns the number of draws.
+pub(crate) fn draw_until(
+	seed: H256,
+	order: OrderId,
+	idle: u32,
+	wanted: u32,
+	mut fits: impl FnMut(u32, u64) -> bool,
+) -> u32 {
+	let most = most_draws(idle, wanted);
+	let mut found = 0;
+	for j in 0..most {
+		let (random, lot) = draw(seed, order, j);
+		let position = if idle <= wanted {
+			j
+		} else {
+			(random % u64::from(idle.max(1))) as u32
+		};
+		found += u32::from(fits(position, lot));
+		if found == wanted {
+			return j + 1;
+		}
+	}
+	most
+}
+
+/// Returns the number by which a bucket is found: of GPUs, in class 0 the CPU tier.
+fn bucket_of(requirement: &Requirement) -> u8 {
+	match requirement.gpu_class {
+		0 => requirement.min_cpu,
+		_ => requirement.gpu_count,
+	}
+}
+
+/// Whether a worker meets a requirement at this price of a unit and hour.
 fn fits(candidate: &Candidate, requirement: &Requirement, unit_price: Balance) -> bool {
 	let Candidate {
 		profile,
 		region,
 		price_floor,
-		..
+		reliability: _,
+		arch,
+		driver,
+		cuda,
 	} = candidate;
+	let cpu = match requirement.gpu_class {
+		// An order pays for the tier that it gets.
+		0 => profile.cpu == requirement.min_cpu,
+		_ => profile.cpu >= requirement.min_cpu,
+	};
 	(profile.gpu_class, profile.gpu_count) == (requirement.gpu_class, requirement.gpu_count)
-		&& profile.bandwidth >= requirement.min_bandwidth
-		&& profile.cpu >= requirement.min_cpu
+		&& cpu && profile.bandwidth >= requirement.min_bandwidth
 		&& profile.memory >= requirement.min_memory
 		&& profile.disk >= requirement.min_disk
 		&& requirement.region.is_none_or(|asked| asked == *region)
+		&& requirement.arch.is_none_or(|asked| asked == *arch)
+		&& requirement.min_driver.is_none_or(|least| *driver >= least)
+		&& requirement.min_cuda.is_none_or(|least| *cuda >= least)
 		&& *price_floor <= unit_price
+}
+
+/// What the draws of an order came to.
+struct Drawn {
+	/// The workers that fit, the best one first.
+	candidates: Vec<(Rank, WorkerId)>,
+	/// Workers that are listed and cannot be rented: their floor is too high since the reference fell.
+	stale: Vec<WorkerId>,
+	/// The number of draws.
+	draws: u32,
 }
 
 impl<T: Config> Pallet<T> {
@@ -78,43 +166,76 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Matches the orders at the queue's head, as many as the budget allows. Returns what it took.
+	/// Returns the most that the match of one order can take.
+	pub(crate) fn heaviest_match(draws: u32) -> Weight {
+		Effort::most(draws).weight::<T::WeightInfo>()
+	}
+
+	/// Returns the weight that placing an order is charged for its match: of the most draws, and of one worker
+	/// that is touched and one that is judged anew. There can be more of both, but each check is closed once
+	/// and each floor unlists once: whoever places many orders meets none twice.
+	pub(crate) fn charged_match() -> Weight {
+		let most = Effort {
+			draws: most_draws(u32::MAX, Self::match_draws()),
+			touched: 1,
+			reviewed: 1,
+		};
+		most.weight::<T::WeightInfo>()
+	}
+
+	/// Matches the orders at the queue's head, as many as the budget allows. Returns the weight used.
 	///
 	/// The loop ends with the budget, or with the queue: no more turns than orders were placed.
-	pub(crate) fn match_orders(now: BlockNumber, budget: Weight) -> Weight {
+	pub(crate) fn match_orders(now: BlockNumber, seed: Option<H256>, budget: Weight) -> Weight {
 		let mut used = T::WeightInfo::match_orders();
-		let mut ends = QueueEnds::<T>::get();
-		if ends.head == ends.tail {
-			return used;
+		if used.any_gt(budget) {
+			return Weight::zero();
 		}
-		let Some(seed) = now.checked_sub(1).and_then(T::Seeds::seed_of) else {
+		let mut ends = QueueEnds::<T>::get();
+		let Some(seed) = seed.filter(|_| ends.head < ends.tail) else {
 			return used;
 		};
-		let most = T::MatchDraws::get();
-		let one = T::WeightInfo::match_order(most, MAX_TOUCHED);
+		if T::Checks::census_prepares() {
+			return used;
+		}
 		let from = ends.head;
 		while ends.head < ends.tail {
-			// Reading an entry is a part of the least that one can cost.
-			if used.saturating_add(one).any_gt(budget) {
+			let look = used.saturating_add(T::WeightInfo::match_look());
+			if look.any_gt(budget) {
 				break;
 			}
-			let Some(Waiting { order, placed_at }) = Queue::<T>::get(ends.head) else {
+			used = look;
+			let Some(Waiting {
+				order: id,
+				placed_at,
+			}) = Queue::<T>::get(ends.head)
+			else {
 				ends.head += 1;
 				continue;
 			};
 			if now < placed_at.saturating_add(MATCH_DELAY) {
 				break;
 			}
+			if let Some(order) = Self::to_match(id) {
+				let most = Self::heaviest_match(most_draws(
+					Self::idle(&order.requirement),
+					Self::match_draws(),
+				));
+				if used.saturating_add(most).any_gt(budget) {
+					break;
+				}
+				used = used.saturating_add(
+					match with_storage_layer(|| Self::match_order(id, order, seed)) {
+						Ok(effort) => effort.weight::<T::WeightInfo>(),
+						Err(error) => {
+							Self::put_aside(id, error);
+							most
+						}
+					},
+				);
+			}
 			Queue::<T>::remove(ends.head);
 			ends.head += 1;
-			used = used.saturating_add(match with_storage_layer(|| Self::match_one(order, seed)) {
-				Ok(Some((draws, touched))) => T::WeightInfo::match_order(draws, touched),
-				Ok(None) => T::WeightInfo::match_nothing(),
-				Err(error) => {
-					Self::put_aside(order, error);
-					one
-				}
-			});
 		}
 		if ends.head != from {
 			QueueEnds::<T>::put(ends);
@@ -122,38 +243,74 @@ impl<T: Config> Pallet<T> {
 		used
 	}
 
-	/// Matches one order, or closes it. Returns how many workers were drawn for it, and how many of them were
-	/// touched; `None` if it was cancelled.
-	pub(crate) fn match_one(id: OrderId, seed: H256) -> Result<Option<(u32, u32)>, DispatchError> {
-		let Some(mut order) =
-			Orders::<T>::get(id).filter(|order| order.state == OrderState::Matching)
-		else {
-			return Ok(None);
+	/// Returns an order that is to be matched; `None` if it was canceled meanwhile.
+	fn to_match(id: OrderId) -> Option<OrderOf<T>> {
+		Orders::<T>::get(id).filter(|order| order.state == OrderState::Matching)
+	}
+
+	/// Returns the number of workers in the requirement's bucket.
+	fn idle(requirement: &Requirement) -> u32 {
+		let Requirement {
+			gpu_class, region, ..
+		} = requirement;
+		T::Workers::idle(*gpu_class, bucket_of(requirement), *region)
+	}
+
+	/// Matches one order, or closes it.
+	pub(crate) fn match_order(
+		id: OrderId,
+		mut order: OrderOf<T>,
+		seed: H256,
+	) -> Result<Effort, DispatchError> {
+		let Drawn {
+			candidates,
+			stale,
+			draws,
+		} = Self::draw_for(id, &order, seed);
+		let mut effort = Effort {
+			draws,
+			..Default::default()
 		};
-		let (candidates, draws) = Self::candidates(id, &order, seed);
-		let (mut touched, mut busy) = (0, false);
+		for worker in stale {
+			effort.reviewed += 1;
+			// A worker that stays listed is drawn and dropped again; no order fails for it.
+			let _ = with_storage_layer(|| T::Workers::review(worker));
+		}
+		let (mut changed, mut passed_over) = (false, false);
 		for (_, worker) in candidates {
-			if T::Checks::is_due(worker) {
-				busy = true;
-				continue;
+			if T::Checks::is_open(worker) {
+				if effort.touched == MAX_TOUCHED {
+					passed_over = true;
+					continue;
+				}
+				// If the check is over, the worker may not be what it was.
+				effort.touched += 1;
+				T::Checks::touch(worker);
 			}
-			if let Some(floor) = Self::engage(id, &order, worker, &mut touched) {
-				Self::assign(id, &mut order, worker, floor)?;
-				return Ok(Some((draws, touched)));
+			let candidate = T::Workers::candidate(worker)
+				.filter(|it| fits(it, &order.requirement, order.unit_price()));
+			let Some(Candidate { price_floor, .. }) = candidate else {
+				changed = true;
+				continue;
+			};
+			if with_storage_layer(|| T::Workers::rent(worker, id)).is_ok() {
+				Self::assign(id, order, worker, price_floor)?;
+				return Ok(effort);
 			}
 		}
-		let now = Self::now();
-		if busy && now < order.placed_at.saturating_add(PATIENCE) {
-			Self::schedule(id, &mut order, now.saturating_add(AGAIN))?;
+		if changed && passed_over {
+			// The checks that were closed are closed for good, so that this ends. New orders go first.
+			let next = Self::now().saturating_add(1);
+			Self::schedule(id, &mut order, next)?;
 			Orders::<T>::insert(id, order);
 		} else {
 			Self::refund_rest(&mut order)?;
 			Self::conclude(id, order, CloseReason::NoSuitableWorker)?;
 		}
-		Ok(Some((draws, touched)))
+		Ok(effort)
 	}
 
-	/// An order that waited, or that could not be dealt with, is back in the queue.
+	/// Puts an order that could not be matched yet back into the queue.
 	pub(crate) fn match_again(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		Self::enqueue(id, order.placed_at)?;
 		order.wake = 0;
@@ -161,88 +318,73 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The workers that were drawn and fit, the best one first, and how many were drawn.
-	fn candidates(id: OrderId, order: &OrderOf<T>, seed: H256) -> (Vec<(Rank, WorkerId)>, u32) {
+	/// Draws workers for an order.
+	fn draw_for(id: OrderId, order: &OrderOf<T>, seed: H256) -> Drawn {
 		let Requirement {
-			gpu_class,
-			gpu_count,
-			region,
-			..
+			gpu_class, region, ..
 		} = order.requirement;
-		let (idle, most) = (
-			T::Workers::idle(gpu_class, gpu_count, region),
-			T::MatchDraws::get(),
-		);
-		let draws = most.min(idle);
-		let mut found = Vec::<(Rank, WorkerId)>::with_capacity(draws as usize);
-		for j in 0..draws {
-			let (random, lot) = draw(seed, id, j);
-			let position = if idle <= most {
-				Some(j)
-			} else {
-				random
-					.checked_rem(idle.into())
-					.and_then(|position| u32::try_from(position).ok())
+		let bucket = bucket_of(&order.requirement);
+		let (idle, wanted) = (Self::idle(&order.requirement), Self::match_draws());
+		let unit_price = order.unit_price();
+		let mut candidates = Vec::<(Rank, WorkerId)>::new();
+		let mut stale = Vec::new();
+		let draws = draw_until(seed, id, idle, wanted, |position, lot| {
+			let Some(worker) = T::Workers::idle_at(gpu_class, bucket, region, position) else {
+				return false;
 			};
-			let Some(worker) = position
-				.and_then(|position| T::Workers::idle_at(gpu_class, gpu_count, region, position))
-			else {
-				continue;
+			if candidates.iter().any(|(_, known)| *known == worker) {
+				return false;
+			}
+			let Some(it) = T::Workers::candidate(worker) else {
+				if stale.len() < MAX_REVIEWED as usize && !stale.contains(&worker) {
+					stale.push(worker);
+				}
+				return false;
 			};
-			if found.iter().any(|(_, known)| *known == worker) {
-				continue;
+			if fits(&it, &order.requirement, unit_price) {
+				let rank = (it.reliability.mul_ceil(8u32), it.profile.bandwidth, lot);
+				candidates.push((rank, worker));
+				return true;
 			}
-			let candidate = T::Workers::candidate(worker)
-				.filter(|it| fits(it, &order.requirement, order.unit_price()));
-			if let Some(Candidate {
-				profile,
-				reliability,
-				..
-			}) = candidate
-			{
-				found.push(((reliability, profile.bandwidth, lot), worker));
-			}
+			false
+		});
+		candidates.sort_unstable_by(|a, b| b.cmp(a));
+		Drawn {
+			candidates,
+			stale,
+			draws,
 		}
-		found.sort_unstable_by(|a, b| b.cmp(a));
-		(found, draws)
 	}
 
-	/// Rents the worker, if it can be had. Returns its price floor.
-	fn engage(
-		id: OrderId,
-		order: &OrderOf<T>,
-		worker: WorkerId,
-		touched: &mut u32,
-	) -> Option<Balance> {
-		if T::Checks::is_open(worker) {
-			// It may be over and not closed; then the worker may not be idle, or not what it was.
-			if *touched >= MAX_TOUCHED {
-				return None;
-			}
-			*touched += 1;
-			T::Checks::touch(worker);
-		}
-		let Candidate { price_floor, .. } = T::Workers::candidate(worker)
-			.filter(|it| fits(it, &order.requirement, order.unit_price()))?;
-		with_storage_layer(|| T::Workers::rent(worker, id)).ok()?;
-		Some(price_floor)
+	/// Returns the blocks that an order's deployment has: no more than the time that was bought, whose whole
+	/// price a customer pays that holds the machine until the deadline.
+	pub(crate) fn deploy_blocks_of(order: &OrderOf<T>) -> BlockNumber {
+		let blocks = match order.deploy_blocks {
+			0 => Self::deploy_deadline(),
+			blocks => blocks.into(),
+		};
+		blocks.min(order.hours().saturating_mul(HOURS))
 	}
 
-	/// The order has a worker, which is to deploy it.
+	/// Gives an order to a worker that was rented for it.
 	fn assign(
 		id: OrderId,
-		order: &mut OrderOf<T>,
+		mut order: OrderOf<T>,
 		worker: WorkerId,
 		floor: Balance,
 	) -> DispatchResult {
 		let now = Self::now();
-		let deploy_by = now.ensure_add(T::DeployDeadline::get())?;
+		// The time for which the machine still proves what it was is not the deployment's.
+		let proves_until = T::Checks::proves_until(worker).unwrap_or(now);
+		let deploy_by = proves_until
+			.max(now)
+			.ensure_add(Self::deploy_blocks_of(&order))?;
 		order.state = OrderState::Deploying;
 		order.worker = Some(worker);
 		order.floor = floor;
 		order.matched_at = now;
 		order.deploy_by = deploy_by;
-		Self::schedule(id, order, deploy_by.saturating_add(1))?;
+		Self::schedule(id, &mut order, deploy_by.saturating_add(1))?;
 		Orders::<T>::insert(id, order);
 		Self::deposit_event(Event::OrderMatched {
 			order: id,

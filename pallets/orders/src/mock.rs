@@ -10,10 +10,11 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	AgentKey, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
-	ClosedCheck, Closing, GpuClass, HOURS, Image, KAI, Market, OnClosed, OrderId, Outcome, Plan,
-	PlanRates, Profile, Proved, Requirement, RoundIndex, Standings, WorkerCounts, WorkerId,
-	WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
+	AgentKey, Arch, Balance, BlockNumber, BlockSeed, Candidate, CheckedWorkers, Checks, ClientKey,
+	ClosedCheck, Closing, GpuClass, GpuClasses, HOURS, Image, KAI, Market, OnClosed, OrderId,
+	Outcome, Plan, PlanRates, Prices, Profile, Proved, Requirement, RoundIndex, Standings,
+	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
+	Workload,
 };
 use kaisar_test_support::frame::take_events;
 use sp_core::{H256, Pair, sr25519};
@@ -82,12 +83,12 @@ parameter_types! {
 	pub storage Fee: Perbill = Perbill::from_percent(10);
 	pub storage Bond: Balance = BOND;
 	pub storage Rates: PlanRates = PlanRates::default();
-	pub const DeployDeadline: BlockNumber = DEADLINE;
-	pub const SetupBlocks: BlockNumber = SETUP;
-	pub const BarBlocks: BlockNumber = BAR;
-	pub const ClosingTimeout: BlockNumber = TIMEOUT;
-	pub const History: BlockNumber = HISTORY;
-	pub const MatchDraws: u32 = 8;
+	pub storage DeployDeadline: BlockNumber = DEADLINE;
+	pub storage SetupBlocks: BlockNumber = SETUP;
+	pub storage BarBlocks: BlockNumber = BAR;
+	pub storage ClosingTimeout: BlockNumber = TIMEOUT;
+	pub storage History: BlockNumber = HISTORY;
+	pub storage MatchDraws: u32 = 8;
 	pub storage HookWeight: Weight = Weight::from_parts(800 * WEIGHT_REF_TIME_PER_MILLIS, 64 << 20);
 }
 
@@ -101,20 +102,51 @@ pub struct Machine {
 	pub region: [u8; 2],
 	pub floor: Balance,
 	pub reliability: Perbill,
+	pub arch: Arch,
+	pub driver: u16,
+	pub cuda: u16,
 	pub barred_until: BlockNumber,
+	/// It is due in a full check before it can be rented.
+	pub unproved: bool,
+	/// It left the index, until it is judged anew.
+	pub unlisted: bool,
 	/// Since when its rented time is not proved.
 	pub since: BlockNumber,
 	/// How often it was made due.
 	pub forced: u32,
 	/// It is due in a round whose attest phase runs.
 	pub due: bool,
+	/// The last block in which it proves what it was before it was rented.
+	pub proves_until: Option<BlockNumber>,
 	/// A check of it is open: the round's first block, and what it will come to when it is touched, if it is
 	/// over.
 	pub open: Option<(BlockNumber, Option<Verdict>)>,
 	/// Slashes that were queued, by checks and by orders.
 	pub slashes: u32,
+	/// Orders that it deployed.
+	pub deployed: u32,
+	/// How often it was judged anew.
+	pub reviews: u32,
 	/// Its key, if it is not that of its [`pair`].
 	pub key: Option<WorkerKey>,
+}
+
+impl Machine {
+	/// Whether it can be rented now.
+	pub fn is_listed(&self) -> bool {
+		self.state == WorkerState::Online && !self.unproved && !self.unlisted
+	}
+
+	/// Whether its price floor is within the highest price of its class.
+	fn is_within(&self) -> bool {
+		<Rentals as Prices>::highest(self.profile.gpu_class)
+			.is_none_or(|highest| self.floor <= highest)
+	}
+
+	/// Lists or unlists it, by its bar and its price floor.
+	fn judge(&mut self) {
+		self.unlisted = !self.is_within() || self.barred_until > now();
+	}
 }
 
 /// What a check of the mock comes to.
@@ -140,6 +172,13 @@ pub type FeesPaid = StorageValue<Mock, Balance, frame_support::pallet_prelude::V
 #[storage_alias]
 pub type NoSeeds = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
 
+/// A census prepares.
+#[storage_alias]
+pub type CensusPrepares = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
+/// Classes that are not paid.
+#[storage_alias]
+pub type Unpaid = StorageMap<Mock, frame_support::Twox64Concat, GpuClass, ()>;
+
 /// What fails for a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Refusal {
@@ -149,6 +188,8 @@ pub enum Refusal {
 	Fees,
 	/// Renting a worker.
 	Rent(WorkerId),
+	/// Judging a worker anew.
+	Review(WorkerId),
 }
 
 fn change<R>(worker: WorkerId, f: impl FnOnce(&mut Machine) -> R) -> Result<R, DispatchError> {
@@ -172,12 +213,20 @@ pub fn machine(worker: WorkerId) -> Machine {
 pub struct Registry;
 
 impl Registry {
+	/// The workers that are listed, of class 0 by their CPU tier.
 	fn bucket(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> Vec<WorkerId> {
 		(0..MachineCount::get())
 			.filter(|worker| {
 				let machine = machine(*worker);
-				machine.state == WorkerState::Online
-					&& (machine.profile.gpu_class, machine.profile.gpu_count) == (class, count)
+				let Profile {
+					cpu,
+					gpu_class,
+					gpu_count,
+					..
+				} = machine.profile;
+				let number = if gpu_class == 0 { cpu } else { gpu_count };
+				machine.is_listed()
+					&& (gpu_class, number) == (class, count)
 					&& region.is_none_or(|asked| asked == machine.region)
 			})
 			.collect()
@@ -195,7 +244,6 @@ impl WorkerRegistry<AccountId> for Registry {
 			forced: None,
 			spec: WorkerSpec::default(),
 			profile: Some(machine.profile),
-			gpu_stood: false,
 			order: machine.order,
 		})
 	}
@@ -244,16 +292,18 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::Online {
 					service, profile, ..
 				} => {
-					machine.profile = profile;
+					machine.profile = profile.unwrap_or(machine.profile);
 					if machine.state == WorkerState::Pending {
 						machine.state = WorkerState::Online;
 					}
 					if machine.state == WorkerState::Rented {
-						rented = start.saturating_sub(machine.since).min(closing.max_gap);
+						rented = start.saturating_sub(machine.since).min(closing.credit);
 						machine.since = machine.since.max(start);
 					}
+					if machine.state == WorkerState::Online {
+						machine.unproved = false;
+					}
 					if !service {
-						machine.slashes += 1;
 						rented = 0;
 					}
 				}
@@ -265,7 +315,6 @@ impl CheckedWorkers<AccountId> for Registry {
 				Outcome::NoConsensus => machine.forced += 1,
 			}
 			Proved {
-				online: rented,
 				rented,
 				..Default::default()
 			}
@@ -289,12 +338,15 @@ impl Market for Registry {
 	}
 	fn candidate(worker: WorkerId) -> Option<Candidate> {
 		let machine = Machines::get(worker)?;
-		let idle = machine.state == WorkerState::Online && machine.barred_until <= now();
-		idle.then_some(Candidate {
+		let can_be_rented = machine.is_listed() && machine.is_within();
+		can_be_rented.then_some(Candidate {
 			profile: machine.profile,
 			region: machine.region,
 			price_floor: machine.floor,
 			reliability: machine.reliability,
+			arch: machine.arch,
+			driver: machine.driver,
+			cuda: machine.cuda,
 		})
 	}
 	fn use_of(class: GpuClass) -> (u32, u32) {
@@ -311,7 +363,7 @@ impl Market for Registry {
 			return Err(DispatchError::Unavailable);
 		}
 		change(worker, |machine| {
-			if machine.state != WorkerState::Online {
+			if !machine.is_listed() {
 				return Err(DispatchError::Unavailable);
 			}
 			machine.state = WorkerState::Rented;
@@ -320,7 +372,7 @@ impl Market for Registry {
 			Ok(())
 		})?
 	}
-	fn free(worker: WorkerId) -> DispatchResult {
+	fn free(worker: WorkerId, unproved: bool) -> DispatchResult {
 		if Refused::get() == Some(Refusal::Free(worker)) {
 			return Err(DispatchError::Unavailable);
 		}
@@ -330,13 +382,27 @@ impl Market for Registry {
 			}
 			machine.state = WorkerState::Online;
 			machine.order = None;
-			machine.forced += 1;
+			machine.unproved = unproved;
+			machine.forced += u32::from(unproved);
 			Ok(())
 		})?
+	}
+	fn deployed(worker: WorkerId) -> DispatchResult {
+		change(worker, |machine| machine.deployed += 1)
+	}
+	fn review(worker: WorkerId) -> DispatchResult {
+		if Refused::get() == Some(Refusal::Review(worker)) {
+			return Err(DispatchError::Unavailable);
+		}
+		change(worker, |machine| {
+			machine.reviews += 1;
+			machine.judge();
+		})
 	}
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult {
 		change(worker, |machine| {
 			machine.barred_until = machine.barred_until.max(until);
+			machine.unlisted = true;
 			machine.reliability = Perbill::from_percent(50);
 		})
 	}
@@ -367,8 +433,19 @@ impl Checks for Rounds {
 	fn is_open(worker: WorkerId) -> bool {
 		machine(worker).open.is_some()
 	}
+	fn looks_back(worker: WorkerId, since: BlockNumber) -> bool {
+		machine(worker)
+			.open
+			.is_some_and(|(start, _)| start <= since)
+	}
 	fn is_due(worker: WorkerId) -> bool {
 		machine(worker).due
+	}
+	fn proves_until(worker: WorkerId) -> Option<BlockNumber> {
+		machine(worker).proves_until.filter(|until| now() <= *until)
+	}
+	fn census_prepares() -> bool {
+		CensusPrepares::get()
 	}
 	fn force(worker: WorkerId) -> DispatchResult {
 		Registry::force(worker, 0)
@@ -386,9 +463,8 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 		machine.due = false;
 	});
 	let online = |service| Outcome::Online {
-		profile: machine(worker).profile,
+		profile: Some(machine(worker).profile),
 		service,
-		gpu_stands: false,
 	};
 	let closing = Closing {
 		round: 0,
@@ -399,9 +475,11 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 			Verdict::Offline => Outcome::Offline,
 			Verdict::NoConsensus => Outcome::NoConsensus,
 		},
-		verify_only: false,
+		rented: machine(worker).state == WorkerState::Rented,
+		full: false,
+		credit: MAX_GAP,
 		false_proof: false,
-		max_gap: MAX_GAP,
+		slashes: true,
 	};
 	let proved = Registry::closed(worker, &closing, None).expect("the registry refuses nothing");
 	Rentals::on_closed(&ClosedCheck {
@@ -415,10 +493,29 @@ pub fn check(worker: WorkerId, start: BlockNumber, verdict: Verdict) {
 
 /// Randomness that differs from block to block.
 pub struct Vrf;
+impl Vrf {
+	fn output(number: BlockNumber) -> Option<H256> {
+		let hash = || H256::from(sp_io::hashing::blake2_256(&number.to_le_bytes()));
+		(!NoSeeds::get()).then(hash)
+	}
+}
 impl BlockSeed for Vrf {
 	fn seed_of(number: BlockNumber) -> Option<H256> {
-		let known = number < now() && !NoSeeds::get();
-		known.then(|| H256::from(sp_io::hashing::blake2_256(&number.to_le_bytes())))
+		Self::output(number).filter(|_| number < now())
+	}
+	fn running() -> Option<H256> {
+		Self::output(now())
+	}
+}
+
+/// All classes, as Rewards has them.
+pub struct Classes;
+impl GpuClasses for Classes {
+	fn score(_: GpuClass) -> Option<u32> {
+		Some(100)
+	}
+	fn is_paid(class: GpuClass) -> bool {
+		!Unpaid::contains_key(class)
 	}
 }
 
@@ -443,6 +540,7 @@ impl Config for Test {
 	type Workers = Registry;
 	type Checks = Rounds;
 	type Seeds = Vrf;
+	type Classes = Classes;
 	type Fees = Rewards;
 	type Treasury = Treasury;
 	type PalletId = OrdersPalletId;
@@ -574,12 +672,20 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 			region: *b"DE",
 			floor: 0,
 			reliability: Perbill::one(),
+			arch: Arch::Amd64,
+			driver: 550,
+			cuda: 1_204,
 			barred_until: 0,
+			unproved: false,
+			unlisted: false,
 			since: 0,
 			forced: 0,
 			due: false,
+			proves_until: None,
 			open: None,
 			slashes: 0,
+			deployed: 0,
+			reviews: 0,
 			key: None,
 		},
 	);
@@ -595,6 +701,9 @@ pub const ONE: Requirement = Requirement {
 	min_memory: 0,
 	min_disk: 0,
 	region: None,
+	arch: None,
+	min_driver: None,
+	min_cuda: None,
 };
 
 pub fn client_key() -> ClientKey {
@@ -603,6 +712,11 @@ pub fn client_key() -> ClientKey {
 
 pub fn image() -> Image {
 	Image::Reference(reference("docker.io/library/nginx:1.27"))
+}
+
+/// The workload of that image and nothing more.
+pub fn workload() -> Workload {
+	Workload::of(image())
 }
 
 pub fn reference(text: &str) -> Reference {
@@ -621,7 +735,7 @@ pub fn try_place(
 	Rentals::place_order(
 		RuntimeOrigin::signed(who),
 		requirement,
-		image(),
+		workload(),
 		hours,
 		plan,
 		Balance::MAX,

@@ -17,7 +17,7 @@ use sp_runtime::{DispatchError, DispatchResult, traits::AccountIdConversion};
 
 /// Credits.
 impl<T: Config> Pallet<T> {
-	/// The account that holds the KAI behind all credits.
+	/// Returns the account that holds the KAI behind all credits.
 	pub fn pot() -> T::AccountId {
 		T::PalletId::get().into_account_truncating()
 	}
@@ -32,7 +32,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// An account has more credits that it can use. The KAI behind them is in the pot.
+	/// Gives an account credits. The KAI behind them is in the pot already.
 	fn give_credits(who: &T::AccountId, amount: Balance) -> DispatchResult {
 		if amount == 0 {
 			return Ok(());
@@ -45,7 +45,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// An account puts credits into an order's escrow.
+	/// Takes an account's credits into an order's escrow.
 	fn use_credits(who: &T::AccountId, order: OrderId, amount: Balance) -> DispatchResult {
 		if amount == 0 {
 			return Ok(());
@@ -67,7 +67,7 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// Into escrow, and out of it.
+/// Ways into escrow, and out of it.
 impl<T: Config> Pallet<T> {
 	/// Charges the customer.
 	pub(crate) fn charge(id: OrderId, order: &mut OrderOf<T>, money: Money) -> DispatchResult {
@@ -80,7 +80,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Moves held KAI to another account's free balance. What is on hold for an order is the order's, so no
+	/// Moves held KAI to another account's free balance. KAI on hold for an order is the order's, so no
 	/// freeze or lock that its customer puts on its balance stands in the way.
 	pub(crate) fn move_held(
 		reason: HoldReason,
@@ -113,7 +113,7 @@ impl<T: Config> Pallet<T> {
 		Ok(money)
 	}
 
-	/// Credits that were spent are none any more: the KAI behind them leaves the pot.
+	/// Removes spent credits: the KAI behind them leaves the pot.
 	fn spend(money: Money) -> DispatchResult {
 		if money.credits > 0 {
 			TotalCredits::<T>::try_mutate(|total| {
@@ -126,7 +126,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The account that gets `amount`: `to`, or the treasury where so little could not bring `to` to life.
+	/// Returns the account that gets `amount`: `to`, or the treasury if the amount could not create `to`.
 	pub(crate) fn payee(to: T::AccountId, amount: Balance) -> T::AccountId {
 		if Self::can_take(&to, amount) {
 			to
@@ -154,8 +154,12 @@ impl<T: Config> Pallet<T> {
 			.owner;
 		let money = Self::collect(order, amount)?;
 		Self::spend(money)?;
-		let (fee, net) = reward::fee(amount, T::ProtocolFee::get());
+		let (mut fee, mut net) = reward::fee(amount, T::ProtocolFee::get());
 		let to = Self::payee(owner, net);
+		if !Self::can_take(&to, net) {
+			// Neither the owner's account nor the treasury's exists: the network has it all.
+			(fee, net) = (amount, 0);
+		}
 		if net > 0 {
 			T::Currency::transfer(&Self::pot(), &to, net, Preservation::Preserve)?;
 		}
@@ -173,8 +177,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Pays for what was used, up to `due` in all: never less than is paid already, never more than is in
-	/// escrow.
+	/// Pays for use, up to `due` in all: never less than is paid already, never more than is in escrow.
 	pub(crate) fn pay_up_to(id: OrderId, order: &mut OrderOf<T>, due: Balance) -> DispatchResult {
 		let Some(worker) = order.worker else {
 			return Ok(());
@@ -192,8 +195,8 @@ impl<T: Config> Pallet<T> {
 		Self::pay_up_to(id, order, due)
 	}
 
-	/// The same, but what cannot be paid now stays in escrow: the next payment, or the order's end, pays for
-	/// it too. A proof must not be lost because of it.
+	/// Pays for the time that was proved. If that fails, the money stays in escrow, and the next payment or
+	/// the order's end pays for it too: a proof must not be lost with a payment.
 	pub(crate) fn try_pay_proved(id: OrderId, order: &mut OrderOf<T>) {
 		let mut after = order.clone();
 		match with_storage_layer(|| Self::pay_proved(id, &mut after)) {
@@ -202,14 +205,20 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Pays the treasury for a deployment that came to nothing: as much as so many blocks cost, at most what
-	/// is in escrow. What is too little to bring the treasury to life is left to the customer.
+	/// Pays the treasury for a deployment that came to nothing by its customer's doing: for the time since
+	/// the match, at least for `SetupBlocks`.
 	pub(crate) fn pay_setup(order: &mut OrderOf<T>) -> DispatchResult {
-		let left = order.ledger.escrow.total()?;
-		let amount = order
-			.cost(order.plan, T::SetupBlocks::get())
-			.ok_or(ArithmeticError::Overflow)?
-			.min(left);
+		let since = Self::now().saturating_sub(order.matched_at);
+		let due = order
+			.cost(order.plan, since.max(Self::setup_blocks()))
+			.ok_or(ArithmeticError::Overflow)?;
+		Self::pay_treasury(order, due)
+	}
+
+	/// Pays the treasury, at most as much as is in escrow. An amount that could not create the treasury's
+	/// account is left to the customer.
+	fn pay_treasury(order: &mut OrderOf<T>, due: Balance) -> DispatchResult {
+		let amount = due.min(order.ledger.escrow.total()?);
 		let treasury = T::Treasury::get();
 		if amount > 0 && Self::can_take(&treasury, amount) {
 			let money = Self::collect(order, amount)?;
@@ -220,12 +229,13 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Gives `amount` of the escrow back, in the kind it was paid in.
+	/// Gives `amount` of the escrow back, in the kind it was paid in: KAI first, since what stays of it becomes
+	/// credits, and credits stay what they are.
 	pub(crate) fn refund(order: &mut OrderOf<T>, amount: Balance) -> DispatchResult {
 		let money = order
 			.ledger
 			.escrow
-			.take(amount)
+			.take_back(amount)
 			.ok_or(Error::<T>::Inconsistent)?;
 		if money.kai > 0 {
 			T::Currency::release(
@@ -240,13 +250,13 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Gives all that is left back.
+	/// Gives the rest of the escrow back.
 	pub(crate) fn refund_rest(order: &mut OrderOf<T>) -> DispatchResult {
 		let rest = order.ledger.escrow.total()?;
 		Self::refund(order, rest)
 	}
 
-	/// Makes all that is left credits.
+	/// Turns the rest of the escrow into credits.
 	pub(crate) fn credit_rest(order: &mut OrderOf<T>) -> DispatchResult {
 		let rest = order.ledger.escrow.total()?;
 		let money = Self::collect(order, rest)?;
@@ -255,16 +265,52 @@ impl<T: Config> Pallet<T> {
 		order.ledger.credited.ensure_add_assign(rest)?;
 		Ok(())
 	}
+}
 
-	/// What a cancelled order is due: what was used, an hour at least, at the price of the plan that the time
-	/// it ran for has earned.
-	pub(crate) fn due_cancelled(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
-		let ran = order.ends_at.saturating_sub(order.started_at);
-		let earned = order.plan.earned(ran / kaisar_primitives::HOURS);
-		let used = order.proved.max(kaisar_primitives::HOURS);
-		order
-			.cost(earned, used)
-			.ok_or_else(|| ArithmeticError::Overflow.into())
+/// The money of an order that was served, at its end.
+impl<T: Config> Pallet<T> {
+	/// Settles an order whose paid time is over, whose worker failed, or that was canceled. Proved time is
+	/// paid, and the rest goes back in its kind. After a cancellation used time is paid, and the rest becomes
+	/// credits; only a tail that no check proved, the rest of a first hour included, goes back in its kind.
+	pub(crate) fn settle_ended(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
+		if !order.is_cancelled() {
+			Self::pay_proved(id, order)?;
+			return Self::refund_rest(order);
+		}
+		if order.ending.is_some_and(|ending| ending.proved) {
+			let due = order.proved_price().ok_or(ArithmeticError::Overflow)?;
+			Self::pay_up_to(id, order, due)?;
+		} else {
+			let due = order.proved_cost().ok_or(ArithmeticError::Overflow)?;
+			Self::pay_up_to(id, order, due)?;
+			let tail = Self::unpaid(order)?;
+			Self::refund(order, tail)?;
+		}
+		Self::credit_rest(order)
+	}
+
+	/// Settles an order whose container ended or did not answer. The customer pays for used time: the
+	/// provider gets the proved part of it, the treasury the rest, so that neither ending a container nor
+	/// pretending that it ended pays. The rest becomes credits. It goes back in its kind if checks proved
+	/// nothing yet, since a provider must not turn a customer's KAI into credits by reporting an exit at
+	/// once; and if paid time was over, since then only time that checks lost is left.
+	pub(crate) fn settle_stopped(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
+		Self::pay_proved(id, order)?;
+		let unpaid = Self::unpaid(order)?;
+		Self::pay_treasury(order, unpaid)?;
+		let running = order.ending.is_none();
+		if order.is_cancelled() || (running && order.proved > 0) {
+			Self::credit_rest(order)
+		} else {
+			Self::refund_rest(order)
+		}
+	}
+
+	/// Returns the price of used time that is not paid yet, at most as much as is in escrow.
+	fn unpaid(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
+		let due = order.run_price().ok_or(ArithmeticError::Overflow)?;
+		let paid = order.ledger.gross()?;
+		Ok(due.saturating_sub(paid).min(order.ledger.escrow.total()?))
 	}
 }
 
@@ -310,8 +356,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The customer loses its bond. If that cannot be done now, the issue stays open, and the next check or the
-	/// order's end settles it: what the check proved must not be lost because of it.
+	/// Gives the customer's bond to the provider. If that fails, the issue stays open, and the next check or
+	/// the order's end settles it: a proof must not be lost with a bond.
 	pub(crate) fn try_lose_bond(id: OrderId, order: &mut OrderOf<T>) {
 		let mut after = order.clone();
 		match with_storage_layer(|| Self::resolve_issue(id, &mut after, false)) {
@@ -320,13 +366,13 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Something could not be done. Said in the log and by an event, for somebody to look into.
+	/// Reports a failure by the log and an event.
 	pub(crate) fn note_failure(id: OrderId, error: DispatchError) {
 		log::error!(target: LOG_TARGET, "order {id}: {error:?}");
 		Self::deposit_event(Event::OrderFailed { order: id, error });
 	}
 
-	/// The figures of an order that is over fit together, and nothing is left in escrow.
+	/// Checks that the figures of an order balance, and that nothing is left in escrow.
 	pub(crate) fn ensure_settled(order: &OrderOf<T>) -> DispatchResult {
 		let settled = order.ledger.balances() && order.ledger.escrow == Money::default();
 		ensure!(settled, Error::<T>::Inconsistent);

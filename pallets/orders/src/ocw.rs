@@ -1,8 +1,8 @@
-//! The off-chain worker: at each imported block it tells the agents of this node's workers what has to
-//! run, hears how it is, and says so on chain, fee-less.
+//! The off-chain worker: at each imported block it sends each agent of this node's workers the deployment
+//! that it has to run, and submits the container's state on chain, fee-less.
 //!
-//! It tells the whole truth each time and not what has changed, so nothing is lost with a restart of the
-//! node, the agent or the container engine: whoever asks late asks for the same thing.
+//! It sends the whole deployment each time and not the changes, so nothing is lost with a restart of the
+//! node, the agent or the container engine.
 
 use crate::{pallet::*, *};
 use alloc::{
@@ -10,9 +10,8 @@ use alloc::{
 	vec::Vec,
 };
 use codec::Encode;
-use frame_support::traits::Get;
 use kaisar_primitives::{
-	BlockNumber, Checks, DeployFailure, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
+	BlockNumber, Checks, DeployFailure, HOURS, MILLISECS_PER_BLOCK, OrderId, WorkerId, WorkerInfo,
 	WorkerKey, WorkerRegistry,
 	agent::{
 		ContainerLimits, ContainerReport, ContainerState, Deployment, OrderRequest, PATH_ORDER,
@@ -30,16 +29,17 @@ use sp_runtime::{
 	},
 };
 
-/// How long the lock is held at most, should the node die with it.
+/// Timeout of the lock, should the node die with it.
 const LOCK: Duration = Duration::from_millis(10_000);
-/// Blocks between two times that an agent is told that there is nothing to run.
+/// Blocks between two messages to an agent that has nothing to run.
 const IDLE: BlockNumber = 20;
 /// Blocks before its deadline at which a deployment that goes on is given up: a slow registry or an image
-/// that does not answer is the customer's affair, a deadline that passes is the worker's.
+/// that does not answer is the customer's fault, a deadline that passes is the provider's.
 const GIVE_UP: BlockNumber = 5;
-/// What an agent keeps a container for beyond the chain's own time for it, in blocks, if it hears nothing
-/// more: long enough for a node that is being updated.
-const GRACE: BlockNumber = 150;
+/// Blocks beyond the chain's own time for which an agent keeps a container without a message. A chain that stands
+/// still sends none, and paid time stands still with it: the container has to be there when the chain goes on. A
+/// longer time costs the provider's own machine alone, since a customer is let in no longer than `serve_ms`.
+const GRACE: BlockNumber = 24 * HOURS;
 
 /// Runs after block `now` was imported.
 pub fn run<T: Config>(now: BlockNumber) {
@@ -56,7 +56,7 @@ pub fn run<T: Config>(now: BlockNumber) {
 	}
 }
 
-/// Does what is due for the worker that holds `key`.
+/// Serves the worker that holds `key`.
 fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 	let Some(worker) = T::Workers::by_key(key) else {
 		return;
@@ -71,7 +71,8 @@ fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 		.order
 		.and_then(|id| Some((id, Orders::<T>::get(id)?)))
 		.filter(|(_, order)| order.is_placed());
-	let Some((id, order)) = order else {
+	let Some((id, order)) = order.filter(|(_, order)| !is_held_back::<T>(worker, order, now))
+	else {
 		nothing_to_run::<T>(key, worker, now, until);
 		return;
 	};
@@ -96,12 +97,25 @@ fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 	}
 }
 
-/// Since when an agent knows that there is nothing to run for a worker.
+/// Whether an order's deployment waits: the machine still proves what it was before it was rented, and proof
+/// and container must not share it. The wait ends in time for the whole of the deployment, however long the
+/// proof takes.
+fn is_held_back<T: Config>(worker: WorkerId, order: &OrderOf<T>, now: BlockNumber) -> bool {
+	let starts_at = order
+		.deploy_by
+		.saturating_sub(Pallet::<T>::deploy_blocks_of(order));
+	order.state == OrderState::Deploying
+		&& now < starts_at
+		&& T::Checks::proves_until(worker).is_some_and(|until| now <= until)
+}
+
+/// Key under which the block is kept of the last message to an agent with nothing to run.
 fn idle_key(worker: WorkerId) -> Vec<u8> {
 	(b"kaisar/orders/idle", worker).encode()
 }
 
-/// Tells an agent so, at once and then from time to time: it may have been restarted.
+/// Sends an agent that it has nothing to run, at once and then from time to time: it may have been
+/// restarted.
 fn nothing_to_run<T: Config>(
 	key: &WorkerKey,
 	worker: WorkerId,
@@ -126,14 +140,14 @@ fn nothing_to_run<T: Config>(
 	}
 }
 
-/// What an agent has to run for an order. `None` where the record of what it runs is gone.
+/// Returns the deployment of an order for an agent. `None` if the order's workload is gone.
 fn deployment<T: Config>(
 	id: OrderId,
 	order: &OrderOf<T>,
 	info: &WorkerInfo<T::AccountId>,
 	now: BlockNumber,
 ) -> Option<Deployment> {
-	let Workload {
+	let Ordered {
 		run, client_key, ..
 	} = Workloads::<T>::get(id)?;
 	let (serve, keep) = match order.state {
@@ -148,7 +162,7 @@ fn deployment<T: Config>(
 	Some(Deployment {
 		order: id,
 		image: String::from_utf8_lossy(&run.image).into_owned(),
-		port: run.port,
+		port: run.ports.first().copied(),
 		capabilities: run
 			.capabilities
 			.iter()
@@ -163,13 +177,13 @@ fn deployment<T: Config>(
 		},
 		serve_ms: serve.map(millis),
 		keep_ms: millis(
-			keep.saturating_add(T::ClosingTimeout::get())
+			keep.saturating_add(Pallet::<T>::closing_timeout())
 				.saturating_add(GRACE),
 		),
 	})
 }
 
-/// Says on chain what has become of an order's container, where that changes anything.
+/// Submits the state of an order's container, if that changes anything.
 fn tell<T: Config>(
 	key: &WorkerKey,
 	id: OrderId,
@@ -212,10 +226,10 @@ fn tell<T: Config>(
 			"its container does not answer, and time is over".to_string(),
 			fail(DeployFailure::Unhealthy),
 		),
-		// What ends before it has ever answered was never deployed.
+		// A container that ends before it has ever answered was never deployed.
 		ContainerState::Exited { code } if deploying => (
 			alloc::format!("its container ended with {code} before it answered"),
-			fail(DeployFailure::StartFailed),
+			fail(DeployFailure::ContainerExited),
 		),
 		ContainerState::Exited { code } => {
 			let payload = order_payload(b"kaisar/report_exit", genesis, (id, code));
@@ -226,7 +240,7 @@ fn tell<T: Config>(
 			});
 			(alloc::format!("its container ended with {code}"), call)
 		}
-		// Nothing to say: it is on its way, or what is wrong is for the committee to find.
+		// Nothing to submit: it is on its way, or the fault is for the committee to find.
 		_ => return,
 	};
 	let sent = (b"order", id, order.state);

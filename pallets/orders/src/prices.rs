@@ -1,4 +1,4 @@
-//! What a machine costs, and what can be asked for.
+//! Prices, and the requirements that a machine can meet.
 
 use crate::{pallet::*, *};
 use frame_support::{ensure, traits::EnsureOrigin};
@@ -8,12 +8,26 @@ use kaisar_math::{
 	tiers::MAX_TIER,
 };
 use kaisar_primitives::{
-	Balance, GpuClass, Image, MAX_HOURS, Market, Plan, PlanRates, Requirement,
+	Balance, GpuClass, GpuClasses, MAX_HOURS, Market, Plan, PlanRates, Requirement,
 };
 use sp_runtime::{DispatchError, DispatchResult, traits::Get};
 
+impl<T: Config> kaisar_primitives::Prices for Pallet<T> {
+	fn highest(class: GpuClass) -> Option<Balance> {
+		PriceBook::<T>::get(class)?
+			.reference
+			.and_then(price::highest_price)
+	}
+
+	fn today(class: GpuClass) -> Option<Balance> {
+		let entry = PriceBook::<T>::get(class)?;
+		entry.reference?;
+		Self::prices_of(class).ok().map(|prices| prices.on_demand)
+	}
+}
+
 impl<T: Config> Pallet<T> {
-	/// Governance, or the oracle.
+	/// Ensures that governance or the oracle calls.
 	pub(crate) fn ensure_pricing(origin: OriginFor<T>) -> DispatchResult {
 		if T::AdminOrigin::ensure_origin(origin.clone()).is_ok() {
 			return Ok(());
@@ -49,7 +63,7 @@ impl<T: Config> Pallet<T> {
 		);
 	}
 
-	/// What a unit and hour of a class costs now.
+	/// Returns the price of a unit and hour of a class now.
 	pub(crate) fn prices_of(class: GpuClass) -> Result<Prices, Error<T>> {
 		let entry = PriceBook::<T>::get(class).ok_or(Error::<T>::NoPrice)?;
 		let (idle, rented) = T::Workers::use_of(class);
@@ -68,10 +82,7 @@ impl<T: Config> Pallet<T> {
 		let reference = entry.reference.ok_or(Error::<T>::NoPrice)?;
 		let rates: PlanRates = T::PlanRates::get();
 		let price = |plan: Plan| {
-			// A plan of which governance would leave nothing still costs the least there is.
-			price::unit_price(reference, utilisation, plan.rate(&rates))
-				.map(|price| price.max(1))
-				.ok_or(Error::<T>::NoPrice)
+			price::unit_price(reference, utilisation, plan.rate(&rates)).ok_or(Error::<T>::NoPrice)
 		};
 		Ok(Prices {
 			on_demand: price(Plan::OnDemand)?,
@@ -80,7 +91,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Whether there can be such a machine.
+	/// Ensures that a machine can meet the requirement.
 	fn ensure_requirement(requirement: &Requirement) -> Result<(), Error<T>> {
 		let Requirement {
 			gpu_class,
@@ -90,16 +101,18 @@ impl<T: Config> Pallet<T> {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		let known = (*gpu_class == 0) == (*gpu_count == 0)
+			&& (*gpu_class != 0 || *min_cpu > 0)
 			&& tiers.into_iter().all(|tier| *tier <= MAX_TIER)
 			&& region.is_none_or(|code| code.iter().all(u8::is_ascii_uppercase));
 		ensure!(known, Error::<T>::InvalidRequirement);
 		Ok(())
 	}
 
-	/// What an order, or more hours of it, costs now.
+	/// Returns the price of an order, or of more hours of it, now.
 	pub(crate) fn price_hours(
 		requirement: &Requirement,
 		hours: u32,
@@ -119,7 +132,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// The same, if such an order can be placed.
+	/// Returns the price of an order that can be placed.
 	pub(crate) fn do_quote(
 		requirement: &Requirement,
 		hours: u32,
@@ -128,36 +141,10 @@ impl<T: Config> Pallet<T> {
 		Self::ensure_requirement(requirement)?;
 		ensure!(hours >= plan.least_hours(), Error::<T>::TooFewHours);
 		ensure!(hours <= MAX_HOURS, Error::<T>::TooManyHours);
-		Self::price_hours(requirement, hours, plan)
-	}
-
-	/// Whether it can be an OCI reference: the characters that occur in one, and beginning with a letter or
-	/// a digit, so that it is never taken for an option.
-	pub(crate) fn ensure_reference(reference: &[u8]) -> Result<(), Error<T>> {
-		let begins = reference.first().is_some_and(u8::is_ascii_alphanumeric);
-		let known = |byte: &u8| {
-			byte.is_ascii_alphanumeric()
-				|| matches!(byte, b'.' | b'-' | b'_' | b'/' | b':' | b'@' | b'+')
-		};
 		ensure!(
-			begins && reference.iter().all(known),
-			Error::<T>::InvalidImage
+			T::Classes::is_paid(requirement.gpu_class),
+			Error::<T>::NoPrice
 		);
-		Ok(())
-	}
-
-	/// What an image comes to.
-	pub(crate) fn resolve(image: &Image) -> Result<Template, Error<T>> {
-		match image {
-			Image::Template(id) => Templates::<T>::get(id).ok_or(Error::<T>::UnknownTemplate),
-			Image::Reference(reference) => {
-				Self::ensure_reference(reference)?;
-				Ok(Template {
-					image: reference.clone(),
-					port: None,
-					capabilities: Default::default(),
-				})
-			}
-		}
+		Self::price_hours(requirement, hours, plan)
 	}
 }

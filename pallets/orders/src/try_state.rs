@@ -24,14 +24,16 @@ impl<T: Config> Pallet<T> {
 	/// 6. The queue has no gaps. The agenda's pages are as many as its lengths say, none before the cursor.
 	/// 7. An order was bought in at least one span of time; no more time was proved than was bought; it is
 	///    `Closing` exactly if something is awaited; an issue is open only of one that is served.
-	/// 8. What an order runs is known, and its customer's index has it; neither has anything else.
+	/// 8. The workload of an order is known exactly until the order is closed, and the index of its customer has
+	///    it; neither has anything else.
+	/// 9. An order that was found down has ended, and only its money remains to be dealt with.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let queued = Self::try_state_of_queue()?;
 		let planned = Self::try_state_of_agenda()?;
 		let mut escrow = BTreeMap::<T::AccountId, (Balance, Balance)>::new();
 		let mut credits: Balance = 0;
 		let mut served = BTreeMap::<WorkerId, OrderId>::new();
-		let mut orders = 0u32;
+		let (mut orders, mut open) = (0u32, 0u32);
 		let round = T::Checks::next_round();
 
 		for (id, order) in Orders::<T>::iter() {
@@ -91,11 +93,18 @@ impl<T: Config> Pallet<T> {
 				"7: an issue of an order that is not served"
 			);
 			ensure!(
-				Workloads::<T>::contains_key(id),
-				"8: an order that runs nothing"
+				Workloads::<T>::contains_key(id) != order.is_closed(),
+				"8: an open order without a workload, or a closed one with it"
+			);
+			open += u32::from(!order.is_closed());
+			ensure!(
+				!order.down
+					|| order.is_closed()
+					|| (order.is_served() && order.ends_at <= Self::now()),
+				"9: an order that was found down and goes on"
 			);
 			ensure!(
-				OrdersByCustomer::<T>::contains_key(&order.customer, id),
+				OrdersByCustomer::<T>::contains_key(&order.customer, id.to_be_bytes()),
 				"8: an order that its customer has not"
 			);
 		}
@@ -124,7 +133,7 @@ impl<T: Config> Pallet<T> {
 			}
 		}
 		ensure!(
-			Workloads::<T>::iter_keys().count() as u32 == orders
+			Workloads::<T>::iter_keys().count() as u32 == open
 				&& OrdersByCustomer::<T>::iter_keys().count() as u32 == orders,
 			"8: something is left of an order that is gone"
 		);

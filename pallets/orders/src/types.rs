@@ -1,11 +1,11 @@
-//! What the pallet stores: the price book, templates, and an order with its money.
+//! What the pallet stores: the price book, and an order with its money.
 
+use crate::Ordered;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use kaisar_math::price;
 use kaisar_primitives::{
-	Balance, BlockNumber, ClientKey, CloseReason, HOURS, Image, Issue, MAX_IMAGE, OrderId, Plan,
-	Requirement, TemplateId, WorkerId,
+	Balance, BlockNumber, CloseReason, HOURS, Issue, OrderId, Plan, Requirement, WorkerId,
 };
 use scale_info::TypeInfo;
 use sp_runtime::{
@@ -17,10 +17,8 @@ use sp_runtime::{
 pub const MAX_SEGMENTS: u32 = 8;
 /// Orders in a page of the agenda.
 pub const AGENDA_PAGE: u32 = 64;
-/// Most capabilities of a template.
-pub const MAX_CAPABILITIES: u32 = 8;
 
-/// What a class costs to run: its price while the contingency is on.
+/// The running cost of a class: its price while the contingency is on.
 #[derive(
 	Clone,
 	Copy,
@@ -57,7 +55,7 @@ pub struct Cost {
 pub struct ClassPrice {
 	/// The median cloud price of a unit and hour, in KAI.
 	pub reference: Option<Balance>,
-	/// What it is in a contingency.
+	/// The price's base in a contingency.
 	pub cost: Option<Cost>,
 }
 
@@ -97,7 +95,7 @@ impl Prices {
 	}
 }
 
-/// What an order would cost now.
+/// Today's price of an order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct Quote {
 	/// Prices of a unit and hour.
@@ -106,97 +104,6 @@ pub struct Quote {
 	pub units: u32,
 	/// All of it, with the plan that was asked for.
 	pub total: Balance,
-}
-
-/// A capability that a template may name. Those that would let a container out of its box are not in the
-/// list, so that no governance can name them by mistake.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	PartialOrd,
-	Ord,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub enum Capability {
-	/// `CHOWN`.
-	Chown,
-	/// `DAC_OVERRIDE`.
-	DacOverride,
-	/// `FOWNER`.
-	Fowner,
-	/// `IPC_LOCK`.
-	IpcLock,
-	/// `KILL`.
-	Kill,
-	/// `NET_BIND_SERVICE`.
-	NetBindService,
-	/// `SETGID`.
-	SetGid,
-	/// `SETUID`.
-	SetUid,
-}
-
-impl Capability {
-	/// Its name, as container engines have it.
-	pub const fn name(self) -> &'static str {
-		match self {
-			Self::Chown => "CHOWN",
-			Self::DacOverride => "DAC_OVERRIDE",
-			Self::Fowner => "FOWNER",
-			Self::IpcLock => "IPC_LOCK",
-			Self::Kill => "KILL",
-			Self::NetBindService => "NET_BIND_SERVICE",
-			Self::SetGid => "SETGID",
-			Self::SetUid => "SETUID",
-		}
-	}
-}
-
-/// An OCI reference.
-pub type Reference = BoundedVec<u8, ConstU32<MAX_IMAGE>>;
-
-/// An image of the chain's list.
-#[derive(
-	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-)]
-pub struct Template {
-	/// Its OCI reference.
-	pub image: Reference,
-	/// The port that customers are connected to; by default the lowest that the image exposes.
-	pub port: Option<u16>,
-	/// The capabilities that it needs; all others are dropped.
-	pub capabilities: BoundedVec<Capability, ConstU32<MAX_CAPABILITIES>>,
-}
-
-/// What an order runs, and for whom. Fixed when it is placed: a template that changes later changes none
-/// of the orders that named it.
-#[derive(
-	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-)]
-pub struct Workload {
-	/// The template that was named, if one was.
-	pub template: Option<TemplateId>,
-	/// What runs.
-	pub run: Template,
-	/// The key that may connect.
-	pub client_key: ClientKey,
-}
-
-impl Workload {
-	/// The image as it was ordered.
-	pub fn image(&self) -> Image {
-		match self.template {
-			Some(id) => Image::Template(id),
-			None => Image::Reference(self.run.image.clone()),
-		}
-	}
 }
 
 /// An amount in both kinds that a customer can pay in.
@@ -242,6 +149,15 @@ impl Money {
 		self.credits = self.credits.checked_sub(credits)?;
 		Some(Self { kai, credits })
 	}
+
+	/// Takes out `amount` to give it back: KAI first, credits for the rest. `None` if there is less.
+	pub fn take_back(&mut self, amount: Balance) -> Option<Self> {
+		let kai = amount.min(self.kai);
+		let credits = amount.checked_sub(kai)?;
+		self.credits = self.credits.checked_sub(credits)?;
+		self.kai = self.kai.checked_sub(kai)?;
+		Some(Self { kai, credits })
+	}
 }
 
 /// Where the money of an order is, or went. What was charged is the sum of all the others, always.
@@ -262,7 +178,7 @@ pub struct Ledger {
 	/// All that was ever put into escrow.
 	#[codec(compact)]
 	pub charged: Balance,
-	/// What is there now: the KAI on hold on the customer's account, the credits in the pot.
+	/// The money that is in escrow now: KAI on hold on the customer's account, credits in the pot.
 	pub escrow: Money,
 	/// Paid to the worker's owner.
 	#[codec(compact)]
@@ -270,12 +186,13 @@ pub struct Ledger {
 	/// The protocol's part of the payments.
 	#[codec(compact)]
 	pub fees: Balance,
-	/// To the treasury, for a deployment that came to nothing.
+	/// To the treasury: for a deployment that came to nothing, or for used time that no check proved of an
+	/// order whose container ended.
 	#[codec(compact)]
 	pub setup: Balance,
 	/// Back to the customer, in the kind it was paid in.
 	pub refunded: Money,
-	/// Turned into credits, or left as that, by the customer's own cancellation.
+	/// Turned into credits, or left as that, by a cancellation or the container's end.
 	#[codec(compact)]
 	pub credited: Balance,
 }
@@ -317,8 +234,8 @@ pub struct Segment {
 	/// Its length.
 	#[codec(compact)]
 	pub hours: u32,
-	/// What a unit and hour costs in it, with each plan: an order that is cancelled pays for the plan
-	/// that it has earned.
+	/// Prices of a unit and hour in it, with each plan: an order that is canceled pays for the plan that it
+	/// has earned.
 	pub prices: Prices,
 }
 
@@ -351,7 +268,7 @@ pub enum OrderState {
 	},
 }
 
-/// What is awaited while an order is `Closing`.
+/// An order's wait for its last check, while it is `Closing`.
 #[derive(
 	Clone,
 	Copy,
@@ -371,13 +288,11 @@ pub struct Ending {
 	pub proved: bool,
 	/// Checks since the end that came to no consensus.
 	pub undecided: u8,
-	/// Times that the agenda found no check, neither open nor to come.
-	pub missing: u8,
-	/// Times that the agenda found one that was not over.
-	pub pending: u8,
+	/// Times that the agenda looked for the check, without those while a check from before the match was open.
+	pub looks: u8,
 }
 
-/// What a customer says is wrong.
+/// An issue that a customer reported.
 #[derive(
 	Clone,
 	Copy,
@@ -391,12 +306,12 @@ pub struct Ending {
 	TypeInfo,
 )]
 pub struct OpenIssue {
-	/// What.
+	/// The kind of issue.
 	pub reason: Issue,
 	/// The KAI that is on hold for it.
 	#[codec(compact)]
 	pub bond: Balance,
-	/// When it was said: a check of a round that started before does not count.
+	/// When it was reported: a check of a round that started before does not count.
 	#[codec(compact)]
 	pub reported_at: BlockNumber,
 	/// Checks since then that came to no consensus.
@@ -408,9 +323,9 @@ pub struct OpenIssue {
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Order<AccountId> {
-	/// Who pays.
+	/// The account that pays.
 	pub customer: AccountId,
-	/// What was asked for.
+	/// The machine that was asked for.
 	pub requirement: Requirement,
 	/// The plan that it is bought with.
 	pub plan: Plan,
@@ -427,6 +342,9 @@ pub struct Order<AccountId> {
 	/// When it was matched.
 	#[codec(compact)]
 	pub matched_at: BlockNumber,
+	/// Blocks that its customer gives the deployment; 0 for the parameter.
+	#[codec(compact)]
+	pub deploy_blocks: u16,
 	/// The last block in which its deployment may be confirmed.
 	#[codec(compact)]
 	pub deploy_by: BlockNumber,
@@ -441,17 +359,17 @@ pub struct Order<AccountId> {
 	pub closed_at: BlockNumber,
 	/// The time that was bought, one after the other.
 	pub segments: BoundedVec<Segment, ConstU32<MAX_SEGMENTS>>,
-	/// Up to where checks have been; what they did not prove by then they never will.
+	/// The block up to which checks have been; time before it that they did not prove stays unproved.
 	#[codec(compact)]
 	pub proved_to: BlockNumber,
 	/// Blocks of paid time that they proved.
 	#[codec(compact)]
 	pub proved: BlockNumber,
-	/// What is awaited, exactly while it is `Closing`.
+	/// The wait for its last check, exactly while it is `Closing`.
 	pub ending: Option<Ending>,
 	/// A check found its container down, and only its money could not be dealt with yet.
-	pub failed: bool,
-	/// What its customer says is wrong, if anything.
+	pub down: bool,
+	/// The issue that its customer reported, if one is open.
 	pub issue: Option<OpenIssue>,
 	/// The block in which the agenda looks at it next; 0 while it waits in the queue.
 	#[codec(compact)]
@@ -479,7 +397,50 @@ impl<AccountId> Order<AccountId> {
 			.fold(0, |sum, segment| sum.saturating_add(segment.hours))
 	}
 
-	/// What the first `blocks` of use cost with `plan`.
+	/// Proves the order's time up to block `to`, but no more than `most` blocks of it.
+	pub fn prove(&mut self, to: BlockNumber, most: BlockNumber) {
+		let to = to.min(self.ends_at);
+		let blocks = to.saturating_sub(self.proved_to).min(most);
+		self.proved = self.proved.saturating_add(blocks);
+		self.proved_to = self.proved_to.max(to);
+	}
+
+	/// Returns the best plan that the time it ran for has earned.
+	fn earned_plan(&self) -> Plan {
+		let ran = self.ends_at.saturating_sub(self.started_at);
+		self.plan.earned(ran / HOURS)
+	}
+
+	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the plan that it has
+	/// earned.
+	fn used_price(&self, used: BlockNumber) -> Option<Balance> {
+		self.cost(self.earned_plan(), used.max(HOURS))
+	}
+
+	/// Returns what proved time costs with the plan that the order has earned, without the rest of a first hour.
+	pub fn proved_cost(&self) -> Option<Balance> {
+		self.cost(self.earned_plan(), self.proved)
+	}
+
+	/// Returns the price of the used time, if only proved time counts.
+	pub fn proved_price(&self) -> Option<Balance> {
+		self.used_price(self.proved)
+	}
+
+	/// Returns the price of the used time, if the time since the last proof counts too. Time that a check
+	/// has lost does not.
+	pub fn run_price(&self) -> Option<Balance> {
+		let tail = self.ends_at.saturating_sub(self.proved_to);
+		self.used_price(self.proved.saturating_add(tail))
+	}
+
+	/// Whether its customer has canceled it.
+	pub fn is_cancelled(&self) -> bool {
+		self.ending
+			.is_some_and(|ending| ending.reason == CloseReason::Cancelled)
+	}
+
+	/// Returns the price of the first `blocks` of use with `plan`.
 	pub fn cost(&self, plan: Plan, blocks: BlockNumber) -> Option<Balance> {
 		let segments = self
 			.segments
@@ -488,7 +449,7 @@ impl<AccountId> Order<AccountId> {
 		price::used(segments, self.units(), blocks)
 	}
 
-	/// What a unit and hour costs that is bought now, or was bought last.
+	/// Returns the price of a unit and hour that was bought last.
 	pub fn unit_price(&self) -> Balance {
 		self.segments
 			.last()
@@ -541,17 +502,17 @@ pub struct Cursor {
 	pub position: u32,
 }
 
-/// All that is known of an order.
+/// An order as clients see it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct OrderView<AccountId> {
 	/// Its number.
 	pub id: OrderId,
 	/// Its record.
 	pub order: Order<AccountId>,
-	/// What it runs.
-	pub workload: Workload,
+	/// Its workload, until it is closed.
+	pub workload: Option<Ordered>,
 	/// Hours that were bought.
 	pub hours: u32,
-	/// What its proved time costs, the protocol's part included.
+	/// The price of its proved time, the protocol's part included.
 	pub used: Balance,
 }

@@ -1,4 +1,4 @@
-//! What dApps and nodes ask for.
+//! The answers of view functions.
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
@@ -14,26 +14,29 @@ impl<T: Config> Pallet<T> {
 			id,
 			hours: order.hours(),
 			used: order.cost(order.plan, order.proved)?,
-			workload: Workloads::<T>::get(id)?,
+			workload: Workloads::<T>::get(id),
 			order,
 		})
 	}
 
-	/// Numbers are keys of the index in the order of their bytes, so a page begins by sorting them: the
-	/// orders of one customer that are open or were closed in the last days.
+	/// Returns a page of a customer's orders: a range of the index, which is read no further than one entry
+	/// beyond it.
 	pub(crate) fn page_of(
 		customer: &T::AccountId,
 		from: OrderId,
 		limit: u32,
 	) -> (Vec<OrderView<T::AccountId>>, Option<OrderId>) {
-		let mut ids: Vec<OrderId> = OrdersByCustomer::<T>::iter_key_prefix(customer)
-			.filter(|id| *id >= from)
-			.collect();
-		ids.sort_unstable();
+		let mut ids = match from.checked_sub(1) {
+			Some(before) => OrdersByCustomer::<T>::iter_key_prefix_from(
+				customer,
+				OrdersByCustomer::<T>::hashed_key_for(customer, before.to_be_bytes()),
+			),
+			None => OrdersByCustomer::<T>::iter_key_prefix(customer),
+		}
+		.map(OrderId::from_be_bytes);
 		let limit = limit.min(MAX_PAGE) as usize;
-		let next = ids.get(limit).copied();
-		ids.truncate(limit);
-		(ids.into_iter().filter_map(Self::view_of).collect(), next)
+		let page = ids.by_ref().take(limit).filter_map(Self::view_of).collect();
+		(page, ids.next())
 	}
 
 	pub(crate) fn book_from(from: GpuClass, limit: u32) -> Vec<(GpuClass, ClassPrice)> {

@@ -40,10 +40,10 @@ pub trait WeightInfo {
 	fn set_template() -> Weight;
 	/// Of looking at the queue.
 	fn match_orders() -> Weight;
-	/// Of an entry of the queue whose order was cancelled.
-	fn match_nothing() -> Weight;
-	/// Of matching an order for which `d` workers are drawn, `t` of which are touched.
-	fn match_order(d: u32, t: u32) -> Weight;
+	/// Of looking at an entry of the queue.
+	fn match_look() -> Weight;
+	/// Of matching an order for which `d` workers are drawn, `t` of which are touched, and `r` judged anew.
+	fn match_order(d: u32, t: u32, r: u32) -> Weight;
 	/// Of looking at the agenda.
 	fn agenda() -> Weight;
 	/// Of a block of it.
@@ -52,6 +52,8 @@ pub trait WeightInfo {
 	fn agenda_stale() -> Weight;
 	/// Of forgetting an order.
 	fn agenda_forget() -> Weight;
+	/// Of the end of a bar: the worker is judged anew, and its order kept or forgotten.
+	fn agenda_review() -> Weight;
 	/// Of the end of an order's paid time.
 	fn agenda_end() -> Weight;
 	/// Of anything else that can be due of an order.
@@ -70,15 +72,27 @@ const STEP: u64 = 10_000_000;
 /// Proof size of an item.
 const ITEM: u64 = 3_600;
 /// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's and
-/// the operators' scores, totals; the worker's listing by another profile, and its slashes. (As Providers has
-/// it.)
-const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 3;
-/// Items of an order's payment: the customer's account and holds, the pot, the owner, the treasury; all
-/// credits; the worker, the next round and its score, the epoch that runs; two parameters.
-const PAYMENT: u64 = 12;
-/// Items of an order's end, besides: its record, a page of the agenda and its length; the customer's account,
-/// holds and credits; the bond's; the worker, its listing and a mark for the next round.
-const ENDING: u64 = 3 + 3 + 2 + 4 + 11;
+/// the operators' scores, totals; the worker's listing by another profile, two prices, its slashes, and the
+/// rounds that run. (As Providers has it.)
+const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 2 * 2 + 3 + ROUNDS;
+/// Items read to see which rounds run, as for each change of a worker's state.
+const ROUNDS: u64 = 5;
+/// Items of an order's payment: the customer's account and holds, the pot, the owner; the treasury, or both reward
+/// pots and what they carry; all credits; the worker, the next round and its score, the epoch that runs; two
+/// parameters.
+const PAYMENT: u64 = 15;
+/// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length, its
+/// page, the last page, and the record of the worker that moves.
+const LISTING: u64 = 1 + 2 * 4;
+/// Items of an order's end, besides: its record, its workload, a page of the agenda and its length; the
+/// customer's account, holds and credits; the bond's; the worker, its listing and a mark for the next round.
+/// (The rounds that run are among what is read to close a check.)
+const ENDING: u64 = 4 + 3 + 2 + 4 + 11;
+/// Items read to know until when a worker still proves what it was: its check, its record, the rounds in flight
+/// and their list; the next round and its start, one that starts in this block; two parameters.
+const PROVING: u64 = 2 + MAX_IN_FLIGHT + 1 + 3 + 2;
+/// Rounds that are in flight at most. (As Popw has it.)
+const MAX_IN_FLIGHT: u64 = 8;
 
 fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
@@ -96,13 +110,18 @@ pub struct SubstrateWeight<T>(PhantomData<T>);
 macro_rules! weights {
 	($db:ty) => {
 		fn place_order() -> Weight {
-			// Price, switch, utilisation, plans, template; number, account, holds, credits; the order, its
-			// workload, the index, the queue and its ends.
-			items::<$db>(CALL, 14, 10)
+			// The class and whether such are paid; price, switch, utilization, plans, template; number, account,
+			// holds, credits; the order, its workload, the index, the queue and its ends.
+			items::<$db>(CALL, 17, 10)
 		}
 		fn confirm_deployment() -> Weight {
-			// The order, the worker, the next round; a page of the agenda and its length.
-			items::<$db>(CALL, CLOSING + 6, CLOSING + 3)
+			// The order, the worker, the next round; a page of the agenda and its length. The check that it
+			// closes can pay, or end, the order.
+			items::<$db>(
+				CALL,
+				CLOSING + PAYMENT + ENDING + 6,
+				CLOSING + PAYMENT + ENDING + 3,
+			)
 		}
 		fn fail_deployment() -> Weight {
 			items::<$db>(CALL, CLOSING + PAYMENT + ENDING, CLOSING + PAYMENT + ENDING)
@@ -115,15 +134,23 @@ macro_rules! weights {
 			items::<$db>(SIGNATURE, 4, 0)
 		}
 		fn extend_order() -> Weight {
-			// The order; price, switch, utilisation, plans; account, holds; a page and its length.
-			items::<$db>(CALL, CLOSING + 10, CLOSING + 5)
+			// The order; price, switch, utilization, plans; account, holds; a page and its length.
+			items::<$db>(
+				CALL,
+				CLOSING + PAYMENT + ENDING + 10,
+				CLOSING + PAYMENT + ENDING + 5,
+			)
 		}
 		fn cancel_order() -> Weight {
 			items::<$db>(CALL, CLOSING + PAYMENT + ENDING, CLOSING + PAYMENT + ENDING)
 		}
 		fn report_issue() -> Weight {
 			// The order, account, holds, the bond's size, the next round, the worker.
-			items::<$db>(CALL, CLOSING + 7, CLOSING + 4)
+			items::<$db>(
+				CALL,
+				CLOSING + PAYMENT + ENDING + 7,
+				CLOSING + PAYMENT + ENDING + 4,
+			)
 		}
 		fn close_order() -> Weight {
 			items::<$db>(
@@ -145,18 +172,21 @@ macro_rules! weights {
 			items::<$db>(CALL, 1, 1)
 		}
 		fn match_orders() -> Weight {
-			// The queue's ends, a seed, a parameter.
-			items::<$db>(STEP, 3, 1)
+			// The queue's ends; a seed, or the running hash and the block's output; the census and its round.
+			items::<$db>(STEP, 5, 1)
 		}
-		fn match_nothing() -> Weight {
-			items::<$db>(STEP / 5, 2, 1)
+		fn match_look() -> Weight {
+			// An entry, the order, a bucket's length, a parameter.
+			items::<$db>(STEP / 5, 4, 1)
 		}
-		fn match_order(d: u32, t: u32) -> Weight {
-			// An entry, the order, a bucket's length. A draw reads a page of it and a worker, and asks whether
-			// that is due, or has a check open. One is rented, or all goes back.
-			items::<$db>(STEP, 3 + ENDING, 2 + ENDING)
+		fn match_order(d: u32, t: u32, r: u32) -> Weight {
+			// A draw reads a page of the bucket, a worker's record and its price; one that fits also whether
+			// it has a check open, and its record again. One is rented, whose proof may still run (the rounds
+			// in flight are read for it), or all goes back. A worker that is judged anew leaves both of its buckets.
+			items::<$db>(STEP, 2 + ENDING + PROVING, 2 + ENDING)
 				.saturating_add(items::<$db>(STEP / 2, 4, 0).saturating_mul(d.into()))
 				.saturating_add(items::<$db>(STEP, CLOSING, CLOSING).saturating_mul(t.into()))
+				.saturating_add(items::<$db>(STEP, LISTING + 2, LISTING).saturating_mul(r.into()))
 		}
 		fn agenda() -> Weight {
 			items::<$db>(STEP, 1, 1)
@@ -169,8 +199,13 @@ macro_rules! weights {
 			items::<$db>(STEP / 5, 2, 1)
 		}
 		fn agenda_forget() -> Weight {
-			// The order, its workload, the index; a page.
-			items::<$db>(STEP, 2, 4)
+			// The order, the index; a page.
+			items::<$db>(STEP, 2, 3)
+		}
+		fn agenda_review() -> Weight {
+			// The worker, the next round, the price book, its listing; a page and its length, or what is
+			// forgotten; the length of a history.
+			items::<$db>(STEP, LISTING + 9, LISTING + 5)
 		}
 		fn agenda_end() -> Weight {
 			// The order, the worker, the next and the oldest round, the time-out; a page, another one and its

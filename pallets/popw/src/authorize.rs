@@ -1,14 +1,15 @@
 //! Fee-less calls: the pool admits only what will succeed, or will at least be used up.
 //!
-//! Every check that the call makes is made here first, and the signature, which costs most, last.
-//! The class is operational and the priority above any tip; a transaction lives no longer than its
-//! phase. Two copies provide the same tag, so the pool keeps one.
+//! Every check that the call makes is made here first, and the signature, which costs most, last. A call that
+//! closes an old check of its worker first succeeds and does nothing more: it was used up for that.
+//!
+//! The calls of a round have the highest priority, closing half of it; the runtime keeps all signed
+//! transactions below both, whatever their tip. A transaction lives no longer than its phase. Two copies
+//! provide the same tag, so the pool keeps one.
 
 use crate::{checks::signing_payload, pallet::*, *};
-use frame_support::{
-	pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight},
-	traits::Get,
-};
+use alloc::vec::Vec;
+use frame_support::pallet_prelude::{TransactionSource, TransactionValidityWithRefund, Weight};
 use kaisar_primitives::{
 	BlockNumber, OperatorId, RoundIndex, Votes, WorkerId,
 	authorized::{self, genesis, refusal, verify},
@@ -20,7 +21,7 @@ use sp_runtime::{
 	transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction},
 };
 
-/// How a refusal is named to whoever submitted.
+/// Names a refusal to the submitter.
 fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	match error {
 		Error::WrongPhase => InvalidTransaction::Future,
@@ -31,7 +32,7 @@ fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	}
 }
 
-/// The pool takes a call until block `until`, ahead of any tip.
+/// Admits a call of a round until block `until`, with the highest priority.
 fn accept(
 	call: &'static str,
 	tag: impl codec::Encode,
@@ -122,7 +123,7 @@ impl<T: Config> Pallet<T> {
 		worker: &WorkerId,
 		round: &RoundIndex,
 	) -> TransactionValidityWithRefund {
-		let round = Self::ensure_absent(*worker, *round).map_err(refuse::<T>)?;
+		let (round, _) = Self::ensure_absent(*worker, *round).map_err(refuse::<T>)?;
 		accept(
 			"popw/absent",
 			(worker, round.index),
@@ -131,22 +132,29 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Needs no signature: each check is closed once. Every worker must have one that is over, and
-	/// they must be in ascending order, so that a list cannot be sent in many permutations.
+	/// Needs no signature: each check is closed once. At least half of the workers must have one that is over,
+	/// so that a list outlives the closing of some by others, and none is carried for little. They must be in
+	/// ascending order, so that a list cannot be sent in many permutations.
 	pub(crate) fn authorize_finalize(
 		_source: TransactionSource,
 		workers: &BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,
 	) -> TransactionValidityWithRefund {
 		let sorted = workers.windows(2).all(|pair| pair[0] < pair[1]);
-		if workers.is_empty() || !sorted || !workers.iter().all(|worker| Self::is_over(*worker)) {
+		let over: Vec<WorkerId> = workers
+			.iter()
+			.copied()
+			.filter(|worker| Self::is_over(*worker))
+			.collect();
+		if over.is_empty() || !sorted || over.len().saturating_mul(2) < workers.len() {
 			return Err(refuse::<T>(Error::NothingToFinalize).into());
 		}
-		// A tag a worker, so that lists which overlap do not fill a block together.
+		// A tag for each check that it closes, so that lists which overlap do not fill a block together. The
+		// others have none: a list keeps no other out of the pool for checks that it does not close.
 		let mut valid = ValidTransaction::with_tag_prefix("popw/finalize")
 			.priority(TransactionPriority::MAX / 2)
-			.longevity(u64::from(T::PhaseLength::get().max(1)))
+			.longevity(u64::from(Self::phase_length()))
 			.propagate(true);
-		for worker in workers {
+		for worker in over {
 			valid = valid.and_provides(worker);
 		}
 		valid.build().map(|valid| (valid, Weight::zero()))

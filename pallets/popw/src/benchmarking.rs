@@ -12,7 +12,7 @@ use frame_system::{RawOrigin, pallet_prelude::BlockNumberFor};
 use kaisar_primitives::{
 	AgentKey, BlockNumber, CheckerKey, MAX_BATCH, OperatorId, RoundIndex, Seats, Verdict, Votes,
 	WorkerId, WorkerKey, WorkerRegistry,
-	authorized::genesis,
+	authorized::{Signer, genesis},
 	commitment,
 	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
 };
@@ -24,6 +24,7 @@ const SALT: [u8; 32] = [9; 32];
 const VERDICT: Verdict = Verdict {
 	online: true,
 	service: true,
+	timed: true,
 	proof: true,
 	bandwidth: 4,
 	cpu: 4,
@@ -93,27 +94,31 @@ fn set_block<T: Config>(number: BlockNumber) {
 	frame_system::Pallet::<T>::set_block_number(number.into());
 }
 
-/// Starts the next spot round; the next block is the first of its attest phase.
+/// Starts the next spot round and its trial; the next block is the first of its attest part.
 fn start<T: Config>() -> Round {
 	let index = NextRound::<T>::get();
 	let start = NextStart::<T>::get().max(1);
 	set_block::<T>(start);
 	Popw::<T>::on_initialize(start.into());
 	Popw::<T>::on_finalize(start.into());
-	set_block::<T>(start.saturating_add(1));
-	Rounds::<T>::get(index).expect("it was just started")
+	let round = Rounds::<T>::get(index).expect("it was just started");
+	if round.trial > start {
+		set_block::<T>(round.trial);
+		Popw::<T>::on_finalize(round.trial.into());
+	}
+	set_block::<T>(round.trial.saturating_add(1));
+	Rounds::<T>::mutate(index, |round| {
+		let round = round.as_mut().expect("it is there");
+		// Every operator sits on every worker.
+		round.min_operators = round.committee_size;
+		*round
+	})
 }
 
 /// Has all workers attest.
 fn attest_all<T: Config>(cast: &Cast<T>, round: &Round) {
 	for worker in &cast.workers {
-		Popw::<T>::do_attest(
-			kaisar_primitives::authorized::Signer::Authorized,
-			*worker,
-			round.index,
-			ROOT,
-		)
-		.expect("it is due");
+		Popw::<T>::do_attest(Signer::Authorized, *worker, round.index, ROOT).expect("it is due");
 	}
 }
 
@@ -147,13 +152,10 @@ fn to_reveal<T: Config>(count: u32) -> (Cast<T>, Round, Votes) {
 	attest_all(&cast, &round);
 	let votes = votes_of(&cast.workers);
 	let operator = cast.operators[0].0;
-	Commitments::<T>::insert(
-		(operator, Lane::of(round.index), 0),
-		Commitment {
-			round: round.index,
-			hash: hash_of::<T>(operator, round.index, &votes),
-		},
-	);
+	set_block::<T>(round.attest_ends().saturating_add(1));
+	let hash = hash_of::<T>(operator, round.index, &votes);
+	Popw::<T>::do_commit(Signer::Authorized, operator, round.index, 0, hash)
+		.expect("it has a seat");
 	set_block::<T>(round.commit_ends().saturating_add(1));
 	(cast, round, votes)
 }
@@ -223,13 +225,21 @@ mod benchmarks {
 		Ok(())
 	}
 
+	/// To a slot in which `u` older commitments were left, by an operator that withheld others before.
 	#[benchmark]
-	fn commit() {
+	fn commit(u: Linear<0, 1>) {
 		let cast = cast::<T>(1);
 		let round = start::<T>();
 		attest_all(&cast, &round);
 		set_block::<T>(round.attest_ends().saturating_add(1));
 		let (operator, account) = cast.operators[0].clone();
+		let slot = (operator, Lane::of(round.index), 0);
+		let epoch = T::CurrentEpoch::get();
+		Withheld::<T>::insert(operator, WithheldBatches { epoch, count: 1 });
+		if let Some(old) = round.index.checked_sub(4).filter(|_| u > 0) {
+			let hash = H256::zero();
+			Commitments::<T>::insert(slot, Commitment { round: old, hash });
+		}
 
 		#[extrinsic_call]
 		_(
@@ -241,11 +251,10 @@ mod benchmarks {
 			None,
 		);
 
-		assert!(Commitments::<T>::contains_key((
-			operator,
-			Lane::of(round.index),
-			0
-		)));
+		assert_eq!(
+			Commitments::<T>::get(slot).map(|kept| kept.round),
+			Some(round.index)
+		);
 	}
 
 	#[benchmark]
@@ -398,15 +407,30 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// A block that starts no round and removes `p` pages.
+	/// A block that starts no round, removes `p` pages of counters, and finds `u` commitments that were not
+	/// opened in them.
 	#[benchmark]
-	fn on_initialize(p: Linear<0, SWEEP>) {
+	fn on_initialize(p: Linear<0, 900>, u: Linear<0, 60>) {
 		let round = start::<T>();
-		for page in 0..p {
-			let workers = (0..PAGE).collect::<Vec<_>>();
-			Attested::<T>::insert(round.index, page, BoundedVec::truncate_from(workers));
+		let pages = p.max(u);
+		for page in 0..pages {
+			let mut counters = [Counters::default(); COUNTERS_PAGE as usize];
+			counters[0].seats = 1;
+			if page < u {
+				let operator = page.saturating_mul(COUNTERS_PAGE);
+				let hash = H256::zero();
+				let slot = (operator, Lane::of(round.index), 0);
+				counters[0].committed = 1;
+				Commitments::<T>::insert(
+					slot,
+					Commitment {
+						round: round.index,
+						hash,
+					},
+				);
+			}
+			CountersOf::<T>::insert(round.index, page, counters);
 		}
-		AttestedCount::<T>::insert(round.index, p.saturating_mul(PAGE));
 		let now: BlockNumberFor<T> = round.ends().saturating_add(1).into();
 		frame_system::Pallet::<T>::set_block_number(now);
 		NextStart::<T>::put(BlockNumber::MAX);
@@ -416,7 +440,7 @@ mod benchmarks {
 			Popw::<T>::on_initialize(now);
 		}
 
-		assert_eq!(Attested::<T>::iter_prefix(round.index).count(), 0);
+		assert_eq!(CountersOf::<T>::iter_prefix(round.index).count(), 0);
 	}
 
 	/// What starting a round adds.
@@ -430,10 +454,14 @@ mod benchmarks {
 
 		#[block]
 		{
-			Popw::<T>::start_round(now);
+			let numbers = Popw::<T>::note_numbers();
+			Popw::<T>::start_round(now, numbers);
 		}
 
-		assert_eq!(Starting::<T>::get().map(|round| round.index), Some(index));
+		assert_eq!(
+			Starting::<T>::get().map(|start| start.spot.index),
+			Some(index)
+		);
 	}
 
 	/// Folding the block's randomness, and seeding the round that it starts.

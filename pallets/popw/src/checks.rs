@@ -5,12 +5,20 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{defensive, ensure, traits::Defensive, weights::Weight};
 use kaisar_primitives::{
-	BlockNumber, CheckedWorkers, Checks, ClosedCheck, Closing, OnClosed, OperatorId, Outcome,
-	Proved, RoundIndex, SeatResult, Seats, Verdict, Votes, WorkerId, WorkerInfo, WorkerRegistry,
-	authorized::{Signer, genesis},
+	BlockNumber, CheckedWorkers, Checks, ClosedCheck, ClosedSeat, Closing, OnClosed, OperatorId,
+	Outcome, Profile, Proved, RoundIndex, RoundKind, SeatResult, Seats, WorkerId, WorkerInfo,
+	WorkerRegistry, WorkerState, authorized::Signer,
 };
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
+
+/// What an attestation did, for its weight.
+pub(crate) enum Attest {
+	/// It opened a check, whose committee took so many draws.
+	Opened { draws: u32 },
+	/// It closed an earlier check, and did nothing more.
+	Touched(Closed),
+}
 
 /// Counts of the checks that a call closed, for its weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,7 +32,7 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-	fn add(&mut self, other: Self) {
+	pub(crate) fn add(&mut self, other: Self) {
 		self.confirming = self.confirming.saturating_add(other.confirming);
 		self.changing = self.changing.saturating_add(other.changing);
 		self.observers = self.observers.saturating_add(other.observers);
@@ -38,7 +46,7 @@ impl<T: Config> Pallet<T> {
 		Ok(round)
 	}
 
-	/// What `attest` asks for, but for who sends it.
+	/// Checks everything that `attest` needs except its sender.
 	pub(crate) fn ensure_attest(
 		worker: WorkerId,
 		round: RoundIndex,
@@ -48,27 +56,41 @@ impl<T: Config> Pallet<T> {
 		Ok((round, due))
 	}
 
-	/// Returns how many draws the committee took, and what old check was closed first.
+	/// Opens the worker's check; or closes an earlier one that is over. The pool admitted the call by the
+	/// worker as it stood before that, so the call is used up then: if it failed, the closing would be
+	/// undone, and the same call could come again and again.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
 		root: [u8; 32],
-	) -> Result<(u32, Closed), DispatchError> {
+	) -> Result<Attest, DispatchError> {
 		let closed = Self::close_if_over(worker, None);
+		if closed != Closed::default() {
+			return Ok(Attest::Touched(closed));
+		}
 		let (round, due) = Self::ensure_attest(worker, round)?;
 		ensure!(signer.stands_for(&due.info.owner), Error::<T>::NotOwner);
 
 		let (committee, draws) = Self::draw_committee(worker, &due.info.owner, &round);
-		let seats = BoundedVec::truncate_from(
-			committee
-				.iter()
-				.map(|operator| Seat {
-					operator: *operator,
-					vote: None,
-				})
-				.collect(),
-		);
+		let weight: u32 = committee.iter().map(|(_, weight)| *weight).sum();
+		let size = u8::try_from(weight)
+			.unwrap_or(u8::MAX)
+			.max(round.committee_size);
+		let seats = committee
+			.iter()
+			.map(|(operator, weight)| Seat {
+				operator: *operator,
+				weight: u8::try_from(*weight).unwrap_or(u8::MAX),
+				number: Self::take_number(*operator, round.index),
+				vote: None,
+			})
+			.collect();
+		let credit = if due.rented || round.kind == RoundKind::Census {
+			round.credit
+		} else {
+			0
+		};
 		T::Workers::attested(worker, round.index)?;
 		LastChecks::<T>::insert(
 			worker,
@@ -78,12 +100,12 @@ impl<T: Config> Pallet<T> {
 				ends: round.ends(),
 				attested_at: Self::now(),
 				root,
-				size: round.params.committee_size,
-				committee: seats,
-				verify_only: due.verify_only,
+				size,
+				min_operators: round.min_operators,
+				committee: BoundedVec::truncate_from(seats),
 				full: due.full,
 				rented: due.rented,
-				max_gap: round.params.max_gap,
+				credit,
 			}),
 		);
 		let position = AttestedCount::<T>::get(round.index);
@@ -99,171 +121,48 @@ impl<T: Config> Pallet<T> {
 			root,
 			committee,
 		});
-		Ok((draws, closed))
+		Ok(Attest::Opened { draws })
 	}
 
-	/// What `commit` asks for, but for who sends it.
-	pub(crate) fn ensure_commit(
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
-		let round = Self::ensure_round(round, Phase::Commit)?;
-		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
-		ensure!(info.licenses > 0, Error::<T>::NoLicense);
-		let limit = kaisar_math::committee::batch_limit(
-			info.licenses,
-			AttestedCount::<T>::get(round.index),
-			round.params.committee_size.into(),
-			round.active,
-		);
-		ensure!(u32::from(batch) < limit, Error::<T>::BatchTooHigh);
-		let slot = (operator, Lane::of(round.index), batch);
-		ensure!(
-			Commitments::<T>::get(slot).is_none_or(|kept| kept.round < round.index),
-			Error::<T>::AlreadyCommitted
-		);
-		Ok((round, info))
-	}
-
-	pub(crate) fn do_commit(
-		signer: Signer<T::AccountId>,
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		hash: H256,
-	) -> DispatchResult {
-		let (round, info) = Self::ensure_commit(operator, round, batch)?;
-		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
-		Commitments::<T>::insert(
-			(operator, Lane::of(round.index), batch),
-			Commitment {
-				round: round.index,
-				hash,
-			},
-		);
-		Self::deposit_event(Event::Committed {
-			operator,
-			round: round.index,
-			batch,
-		});
-		Ok(())
-	}
-
-	/// What `reveal` asks for, but for who sends it.
-	pub(crate) fn ensure_reveal(
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		votes: &Votes,
-		salt: &[u8; 32],
-	) -> Result<(Round, kaisar_primitives::OperatorInfo<T::AccountId>), Error<T>> {
-		let round = Self::ensure_round(round, Phase::Reveal)?;
-		let info = T::Seats::operator(operator, round.index).ok_or(Error::<T>::UnknownOperator)?;
-		let kept = Commitments::<T>::get((operator, Lane::of(round.index), batch))
-			.filter(|kept| kept.round == round.index)
-			.ok_or(Error::<T>::NoCommitment)?;
-		let hash = kaisar_primitives::commitment(
-			genesis::<T>(),
-			round.index,
-			operator,
-			batch,
-			votes,
-			salt,
-		);
-		ensure!(hash == kept.hash, Error::<T>::CommitmentMismatch);
-		Ok((round, info))
-	}
-
-	/// Returns what checks it closed.
-	pub(crate) fn do_reveal(
-		signer: Signer<T::AccountId>,
-		operator: OperatorId,
-		round: RoundIndex,
-		batch: u16,
-		votes: &Votes,
-		salt: &[u8; 32],
-	) -> Result<Closed, DispatchError> {
-		let (round, info) = Self::ensure_reveal(operator, round, batch, votes, salt)?;
-		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
-
-		Commitments::<T>::remove((operator, Lane::of(round.index), batch));
-		T::Seats::revealed(operator, round.index);
-		let (mut counted, mut closed) = (0u32, Closed::default());
-		for (worker, verdict) in votes {
-			if let Some(closes) = Self::vote(operator, round.index, *worker, *verdict) {
-				counted = counted.saturating_add(1);
-				closed.add(closes);
-			}
-		}
-		let skipped = (votes.len() as u32).saturating_sub(counted);
-		Self::deposit_event(Event::Revealed {
-			operator,
-			round: round.index,
-			batch,
-			counted,
-			skipped,
-		});
-		Ok(closed)
-	}
-
-	/// Counts one vote. `None` if it does not count, else what it closed.
-	fn vote(
-		operator: OperatorId,
-		round: RoundIndex,
+	/// Checks everything that `report_absent` needs. Returns whether the worker was rented, too.
+	pub(crate) fn ensure_absent(
 		worker: WorkerId,
-		verdict: Verdict,
-	) -> Option<Closed> {
-		let Some(LastCheck::Open(mut check)) = LastChecks::<T>::get(worker) else {
-			return None;
-		};
-		if check.round != round {
-			return None;
-		}
-		let seat = check
-			.committee
-			.iter_mut()
-			.find(|seat| seat.operator == operator)?;
-		if seat.vote.is_some() {
-			return None;
-		}
-		seat.vote = Some(verdict);
-		if check.committee.iter().all(|seat| seat.vote.is_some()) {
-			return Some(Self::close(worker, check, None));
-		}
-		LastChecks::<T>::insert(worker, LastCheck::Open(check));
-		Some(Closed::default())
-	}
-
-	/// What `report_absent` asks for.
-	pub(crate) fn ensure_absent(worker: WorkerId, round: RoundIndex) -> Result<Round, Error<T>> {
+		round: RoundIndex,
+	) -> Result<(Round, bool), Error<T>> {
 		let round = Rounds::<T>::get(round).ok_or(Error::<T>::UnknownRound)?;
 		ensure!(
 			matches!(round.phase(Self::now()), Phase::Commit | Phase::Reveal),
 			Error::<T>::WrongPhase
 		);
-		Self::due(worker, &round)?;
-		Ok(round)
+		let due = Self::due(worker, &round)?;
+		Ok((round, due.rented))
 	}
 
+	/// Finds the worker offline; or closes an earlier check of it that is over, see [`Self::do_attest`].
+	/// Returns the weight.
 	pub(crate) fn do_report_absent(
 		reporter: Option<T::AccountId>,
 		worker: WorkerId,
 		round: RoundIndex,
-	) -> DispatchResult {
-		<Self as Checks>::touch(worker);
-		let round = Self::ensure_absent(worker, round)?;
+	) -> Result<Weight, DispatchError> {
+		let closed = Self::close_if_over(worker, None);
+		if closed != Closed::default() {
+			return Ok(Self::weight_of_closing(&closed));
+		}
+		let (round, rented) = Self::ensure_absent(worker, round)?;
 		let closing = Closing {
 			round: round.index,
 			round_start: round.start,
 			outcome: Outcome::Offline,
-			verify_only: false,
+			rented,
+			full: false,
+			credit: 0,
 			false_proof: false,
-			max_gap: round.params.max_gap,
+			slashes: true,
 		};
 		let order = T::Workers::info(worker, round.index).and_then(|info| info.order);
 		T::Workers::absent(worker, &closing, reporter.as_ref())?;
-		T::OnClosed::on_closed(&ClosedCheck {
+		let observers = T::OnClosed::on_closed(&ClosedCheck {
 			worker,
 			order,
 			closing: &closing,
@@ -276,6 +175,7 @@ impl<T: Config> Pallet<T> {
 			LastCheck::Closed {
 				round: round.index,
 				at: Self::now(),
+				remeasure: false,
 			},
 		);
 		Self::deposit_event(Event::AbsentReported {
@@ -283,7 +183,7 @@ impl<T: Config> Pallet<T> {
 			round: round.index,
 			reporter,
 		});
-		Ok(())
+		Ok(T::WeightInfo::report_absent().saturating_add(observers))
 	}
 
 	/// Whether the worker has a check that is over and not closed.
@@ -307,24 +207,33 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// A worker that was marked for a round while an earlier check of it was open, in block `at` for the last
-	/// time, could not attest in it: it is due in the next one. Else it would be found absent for a check that
-	/// it was not let into.
+	/// Moves a mark of the worker, whose check of round `closed` was over in block `at`, if the round of the mark
+	/// began before that or is over: the worker could not prepare in it with the others, or attested elsewhere.
+	/// It is due in the next one; a mark never falls due in a round that has begun. The check itself uses up a
+	/// mark for its own round or an earlier one.
 	fn postpone_mark(
 		worker: WorkerId,
+		info: &WorkerInfo<T::AccountId>,
 		closed: RoundIndex,
 		at: BlockNumber,
-		info: Option<&WorkerInfo<T::AccountId>>,
 	) {
-		let marked = info
-			.and_then(|info| info.forced)
-			.filter(|forced| forced.round > closed)
-			.and_then(|forced| Rounds::<T>::get(forced.round))
-			.filter(|round| round.is_taken_until(at));
-		if let Some(round) = marked {
-			let moved = T::Workers::postpone(worker, round.index, NextRound::<T>::get());
+		let Some(mark) = info.forced.filter(|mark| mark.round > closed) else {
+			return;
+		};
+		let begun = match Rounds::<T>::get(mark.round) {
+			Some(round) => round.start <= at || round.phase(Self::now()) == Phase::Over,
+			// Its start is not over, or its record is gone.
+			None => mark.round < NextRound::<T>::get(),
+		};
+		if begun {
+			let moved = T::Workers::postpone(worker, mark.round, Self::counts_from());
 			let _ = moved.defensive_proof("the registry refuses nothing that Popw sends");
 		}
+	}
+
+	/// Returns the most that closing an earlier check before a call can take.
+	pub(crate) fn max_weight_of_touch() -> Weight {
+		T::WeightInfo::finalize(0, 1).saturating_add(T::OnClosed::max_weight())
 	}
 
 	/// Returns the most that the observers of `n` closed checks can take.
@@ -349,18 +258,26 @@ impl<T: Config> Pallet<T> {
 
 	/// Closes a check: tallies it, then informs the registries and the observers. Once a check. `finder` is
 	/// the account that closed it when nobody else had.
-	fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
+	pub(crate) fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
-		let (old, gpu_stood) = info.as_ref().map_or((None, false), |info| {
-			(info.profile.as_ref(), info.gpu_stood)
-		});
-		let tally = Tally::of(&check, old, gpu_stood);
+		let old = info.as_ref().and_then(|info| info.profile);
+		let bound = info.as_ref().map(|info| info.spec.bound());
+		let tally = Tally::of(&check, old.as_ref(), &bound.unwrap_or_default());
 		let at = Self::now().min(check.ends);
+		let new = match tally.outcome {
+			Outcome::Online { profile, .. } => profile,
+			Outcome::Offline | Outcome::NoConsensus => None,
+		};
 		LastChecks::<T>::insert(
 			worker,
 			LastCheck::Closed {
 				round: check.round,
 				at,
+				remeasure: match (new, old) {
+					(None, _) => check.full,
+					(Some(new), Some(old)) if lowers_a_tier(&new, &old) => true,
+					(Some(_), _) => tally.lacks_bandwidth(),
+				},
 			},
 		);
 
@@ -368,17 +285,20 @@ impl<T: Config> Pallet<T> {
 			round: check.round,
 			round_start: check.round_start,
 			outcome: tally.outcome,
-			verify_only: check.verify_only,
+			rented: check.rented,
+			full: check.full,
+			credit: check.credit,
 			false_proof: tally.false_proof,
-			max_gap: check.max_gap,
+			slashes: tally.slashes,
 		};
+		// Before the registry hears of the check: it drops a mark whose round is over.
+		if let Some(info) = &info {
+			Self::postpone_mark(worker, info, check.round, at);
+		}
 		// The registry refuses nothing that Popw sends. Should it ever do so, the check is closed
 		// nevertheless, so that nobody is stuck, and its seats are paid.
 		let (order, proved) = match T::Workers::closed(worker, &closing, finder) {
-			Ok(proved) => {
-				Self::postpone_mark(worker, check.round, at, info.as_ref());
-				(info.as_ref().and_then(|info| info.order), proved)
-			}
+			Ok(proved) => (info.as_ref().and_then(|info| info.order), proved),
 			Err(_) => {
 				if info.is_some() {
 					defensive!("the registry refused a check that is closed");
@@ -387,21 +307,23 @@ impl<T: Config> Pallet<T> {
 			}
 		};
 
-		let Check {
-			verify_only, full, ..
-		} = check;
 		let decided = tally.outcome != Outcome::NoConsensus;
 		let mut votes = 0u32;
 		let mut seats = Vec::with_capacity(check.committee.len());
 		for (index, seat) in check.committee.iter().enumerate() {
 			let (result, lone) = tally.seat(&check, index);
+			let weight = u32::from(seat.weight);
 			votes = votes.saturating_add(u32::from(seat.vote.is_some()));
 			// Without consensus nobody is paid or punished; a missed seat still counts as missed.
 			if decided || result == SeatResult::Missed {
-				T::Seats::credit(seat.operator, worker, check.round, result, lone);
+				T::Seats::credit(seat.operator, worker, check.round, weight, result, lone);
 			}
 			if decided {
-				seats.push((seat.operator, result == SeatResult::Correct));
+				seats.push(ClosedSeat {
+					operator: seat.operator,
+					weight,
+					result,
+				});
 			}
 		}
 		let observers = T::OnClosed::on_closed(&ClosedCheck {
@@ -417,9 +339,7 @@ impl<T: Config> Pallet<T> {
 			outcome: tally.outcome,
 			votes,
 		});
-		// A check that only says again what is known writes little; any other may change the worker's
-		// state and profile and all that is counted of them, queue a slash, or strike a checker.
-		let confirms = matches!(tally.outcome, Outcome::Online { .. }) && !verify_only && !full;
+		let confirms = info.is_some_and(|info| says_nothing_new(&info, &closing));
 		Closed {
 			confirming: u32::from(confirms),
 			changing: u32::from(!confirms),
@@ -428,7 +348,42 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// What a node signs for a fee-less call:
+/// Whether a check found a lower tier than was known.
+fn lowers_a_tier(new: &Profile, old: &Profile) -> bool {
+	new.bandwidth < old.bandwidth
+		|| new.cpu < old.cpu
+		|| new.memory < old.memory
+		|| new.disk < old.disk
+}
+
+/// Whether a check only says again what is known of the worker, so that its closing writes little. Any other
+/// may change the worker's state and profile and all that is counted of them, use up a mark, queue a slash,
+/// or strike a checker.
+fn says_nothing_new<AccountId>(info: &WorkerInfo<AccountId>, closing: &Closing) -> bool {
+	let stays = matches!(
+		info.standings.now.value,
+		WorkerState::Online | WorkerState::Rented
+	);
+	let confirms = match closing.outcome {
+		Outcome::Online { profile, service } => {
+			service
+				&& profile.is_none_or(|profile| {
+					// A second check in a row that finds less than is claimed changes the state.
+					let bound = info.spec.bound();
+					let as_claimed = Profile {
+						bandwidth: profile.bandwidth,
+						disk: profile.disk,
+						..bound
+					};
+					info.profile == Some(profile) && profile == as_claimed
+				})
+		}
+		Outcome::Offline | Outcome::NoConsensus => false,
+	};
+	stays && confirms && !closing.false_proof && !closing.full && info.forced.is_none()
+}
+
+/// Returns what a node signs for a fee-less call:
 /// `blake2_256(SCALE((domain, genesis hash, seed, arguments before the signature)))`.
 pub fn signing_payload<const N: usize>(
 	domain: &[u8; N],
@@ -441,7 +396,7 @@ pub fn signing_payload<const N: usize>(
 
 impl<T: Config> Checks for Pallet<T> {
 	fn next_round() -> RoundIndex {
-		NextRound::<T>::get()
+		Self::counts_from()
 	}
 
 	fn touch(worker: WorkerId) {
@@ -452,19 +407,40 @@ impl<T: Config> Checks for Pallet<T> {
 		matches!(LastChecks::<T>::get(worker), Some(LastCheck::Open(_)))
 	}
 
+	fn looks_back(worker: WorkerId, since: BlockNumber) -> bool {
+		Self::check_looks_back(worker, since)
+	}
+
 	fn is_due(worker: WorkerId) -> bool {
-		Self::running_rounds(Self::now())
-			.iter()
-			.any(|round| Self::due(worker, round).is_ok())
+		Self::is_due_now(worker)
+	}
+
+	fn proves_until(worker: WorkerId) -> Option<BlockNumber> {
+		Self::last_block_of_proof(worker)
 	}
 
 	fn force(worker: WorkerId) -> DispatchResult {
-		T::Workers::force(worker, NextRound::<T>::get())
+		T::Workers::force(worker, Self::counts_from())
+	}
+
+	fn is_held(worker: WorkerId) -> bool {
+		Self::is_open(worker) || Self::is_due_now(worker) || Self::may_be_due_soon(worker)
+	}
+
+	fn census_prepares() -> bool {
+		let now = Self::now();
+		Running::<T>::get()
+			.iter()
+			.any(|round| round.is_census() && now <= round.trial.saturating_add(1))
+	}
+
+	fn forget(worker: WorkerId) {
+		LastChecks::<T>::remove(worker);
 	}
 
 	fn oldest_round() -> RoundIndex {
-		let starting = Starting::<T>::get().map(|round| round.index);
-		Self::running_rounds(Self::now())
+		let starting = Starting::<T>::get().map(|start| start.spot.index);
+		Self::in_flight(Self::now())
 			.iter()
 			.map(|round| round.index)
 			.chain(starting)
@@ -472,78 +448,27 @@ impl<T: Config> Checks for Pallet<T> {
 			.unwrap_or_else(NextRound::<T>::get)
 	}
 
+	fn in_flight() -> Vec<RoundIndex> {
+		let starting = Starting::<T>::get().map(|start| start.spot.index);
+		Self::in_flight(Self::now())
+			.iter()
+			.map(|round| round.index)
+			.chain(starting)
+			.chain((NextRound::<T>::get()..Self::counts_from()).step_by(2))
+			.collect()
+	}
+
+	fn forget_operator(operator: OperatorId, limit: u32) -> u32 {
+		Self::do_forget_operator(operator, limit)
+	}
+
 	fn round_seed(round: RoundIndex) -> Option<H256> {
-		Rounds::<T>::get(round).map(|round| round.seed)
+		Rounds::<T>::get(round)?.trial_seed
 	}
 
-	/// Looks through the first few thousand workers that attested in each running round.
 	fn is_seated(operator: OperatorId) -> bool {
-		Self::running_rounds(Self::now()).iter().any(|round| {
-			!Self::seats_of(operator, round.index, 0, PAGE * 16)
-				.0
-				.is_empty()
-		})
-	}
-}
-
-impl<T: Config> Pallet<T> {
-	/// Numbered as in the specification and the module's documentation:
-	///
-	/// 1. A round's record is younger than [`ROUND_DEPTH`] and filed under its own index.
-	/// 2. A check that is open has a committee no larger than its size, of different operators.
-	/// 3. A round's list has as many entries as its count says.
-	/// 4. A commitment is kept in the lane of its round, and its round has started.
-	#[cfg(any(
-		feature = "try-runtime",
-		feature = "runtime-benchmarks",
-		feature = "std"
-	))]
-	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
-		let next = NextRound::<T>::get();
-		for (index, round) in Rounds::<T>::iter() {
-			ensure!(index == round.index, "1: a round filed under another index");
-			ensure!(index <= next.saturating_add(1), "1: a round of the future");
-			ensure!(
-				index.saturating_add(2 * ROUND_DEPTH).saturating_add(2) >= next,
-				"1: a round that should be gone"
-			);
-		}
-		for (_, last) in LastChecks::<T>::iter() {
-			ensure!(
-				last.round() < next,
-				"2: a check of a round that has not started"
-			);
-			if let LastCheck::Open(check) = last {
-				ensure!(
-					check.committee.len() <= usize::from(check.size),
-					"2: more seats than the size"
-				);
-				let mut operators: Vec<_> =
-					check.committee.iter().map(|seat| seat.operator).collect();
-				operators.sort_unstable();
-				operators.dedup();
-				ensure!(
-					operators.len() == check.committee.len(),
-					"2: an operator with two seats"
-				);
-			}
-		}
-		for (round, count) in AttestedCount::<T>::iter() {
-			let listed: usize = Attested::<T>::iter_prefix(round)
-				.map(|(_, page)| page.len())
-				.sum();
-			ensure!(
-				listed == count as usize,
-				"3: a list that does not fit its count"
-			);
-		}
-		for ((_, lane, _), commitment) in Commitments::<T>::iter() {
-			ensure!(
-				lane == Lane::of(commitment.round),
-				"4: a commitment in another lane"
-			);
-			ensure!(commitment.round < next, "4: a commitment of the future");
-		}
-		Ok(())
+		Self::in_flight(Self::now())
+			.iter()
+			.any(|round| Self::counters(operator, round.index).seats > 0)
 	}
 }

@@ -2,106 +2,155 @@
 
 use crate::{pallet::*, rounds::draw, *};
 use alloc::vec::Vec;
-use kaisar_math::{committee::draw_limit, rounds::rented_chance};
+use kaisar_math::{
+	committee::{Drawing, draw_limit},
+	rounds::rented_chance,
+};
 use kaisar_primitives::{
 	OperatorId, RoundIndex, RoundKind, Seats, WorkerId, WorkerInfo, WorkerRegistry, WorkerState,
 };
 use sp_core::H256;
 
-/// Why a worker is due, with what its check needs.
+/// A worker that is due, with what its check needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Due<AccountId> {
 	pub info: WorkerInfo<AccountId>,
-	/// The check only verifies.
-	pub verify_only: bool,
 	/// Bandwidth and disk are measured too.
 	pub full: bool,
 	/// It was rented when the round started.
 	pub rented: bool,
 }
 
-/// The license of draw `j`: `H(b"kaisar/draw", seed, (worker, j)) mod minted`. With at most 2³²
+/// Operators that sit, with their weights.
+pub(crate) type Drawn = Vec<(OperatorId, u32)>;
+
+/// Returns the license of draw `j`: `H(b"kaisar/seat", seed, worker, j) mod minted`. With at most 2³²
 /// licenses the bias of taking the remainder of 128 bits is below 2⁻⁹⁶.
 pub(crate) fn drawn(seed: H256, worker: WorkerId, j: u32, minted: u32) -> Option<u32> {
-	draw(b"kaisar/draw", seed, (worker, j))
+	draw(b"kaisar/seat", seed, (worker, j))
 		.checked_rem(u128::from(minted))
 		.and_then(|license| u32::try_from(license).ok())
 }
 
 impl<T: Config> Pallet<T> {
-	/// Whether the worker is due in `round` and has not attested in it or in a later one. Decided on
-	/// the worker as it stood at the round's start.
+	/// Returns what the worker's check in `round` needs if the worker is due in it and has not attested in
+	/// it or in a later one. Decided on the worker as it stood at the round's start.
 	pub(crate) fn due(worker: WorkerId, round: &Round) -> Result<Due<T::AccountId>, Error<T>> {
 		let info = T::Workers::info(worker, round.index).ok_or(Error::<T>::UnknownWorker)?;
 		let last = LastChecks::<T>::get(worker);
-		if let Some(last) = &last {
+		Self::ensure_due(worker, &info, last.as_ref(), round)?;
+
+		let rented = Self::is_rented(&info, round);
+		// In a census, too, a mark asks for a full check, which uses the mark up.
+		let full = !rented
+			&& (info.profile.is_none()
+				|| info.forced.is_some()
+				|| last.is_some_and(|last| last.remeasure())
+				|| draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(16));
+		Ok(Due { info, full, rented })
+	}
+
+	fn is_rented(info: &WorkerInfo<T::AccountId>, round: &Round) -> bool {
+		info.standings.at(round.index) == Some(&WorkerState::Rented)
+	}
+
+	pub(crate) fn ensure_due(
+		worker: WorkerId,
+		info: &WorkerInfo<T::AccountId>,
+		last: Option<&LastCheck>,
+		round: &Round,
+	) -> Result<(), Error<T>> {
+		if let Some(last) = last {
 			if last.round() >= round.index {
 				return Err(Error::<T>::AlreadyAttested);
 			}
 			// Only one check of a worker is open at any time.
-			let now = Self::now();
-			if matches!(last, LastCheck::Open(check) if now <= check.ends) {
+			if matches!(last, LastCheck::Open(check) if Self::now() <= check.ends) {
 				return Err(Error::<T>::CheckOpen);
 			}
-		}
-		let was_open = last.as_ref().is_some_and(|last| last.open_at(round.start));
-		let state = info.standings.at(round.index).copied();
-		let forced = |index: RoundIndex| info.forced.filter(|forced| forced.round == index);
-
-		let verify_only = match round.kind {
-			RoundKind::Spot => match forced(round.index) {
-				// What was open then is closed by now, and the mark was made for this round.
-				Some(forced) => (!last
-					.as_ref()
-					.is_some_and(|last| round.is_taken_until(last.until())))
-				.then_some(forced.verify_only),
-				None => (!was_open
-					&& state == Some(WorkerState::Rented)
-					&& Self::rented_is_drawn(worker, round))
-				.then_some(false),
-			},
-			// A worker that is forced in the spot round of the same block is checked there.
-			RoundKind::Census => {
-				let spot = round.index.saturating_sub(1);
-				let in_spot =
-					forced(spot).is_some() || last.is_some_and(|last| last.round() == spot);
-				(!was_open && !in_spot && state == Some(WorkerState::Online)).then_some(false)
+			// A worker that could not prepare with the others is not judged by the round's clock.
+			if last.open_at(round.start) {
+				return Err(Error::<T>::NotDue);
 			}
+		}
+		let is_idle = info.standings.at(round.index) == Some(&WorkerState::Online);
+		let is_marked = info.forced.is_some_and(|mark| mark.round == round.index);
+		let is_due = match round.kind {
+			RoundKind::Census => is_idle,
+			// An idle worker is due in the census of the same block instead, which covers every one.
+			RoundKind::Spot if is_marked => {
+				!is_idle || !Rounds::<T>::contains_key(round.index.saturating_add(1))
+			}
+			RoundKind::Spot => Self::is_rented(info, round) && Self::rented_is_drawn(worker, round),
 		};
-		let verify_only = verify_only.ok_or(Error::<T>::NotDue)?;
-		let rented = state == Some(WorkerState::Rented);
-		let full = !rented
-			&& (info.profile.is_none()
-				|| verify_only
-				|| draw(b"kaisar/full", round.seed, worker).is_multiple_of(16));
-		Ok(Due {
-			info,
-			verify_only,
-			full,
-			rented,
+		if is_due {
+			Ok(())
+		} else {
+			Err(Error::<T>::NotDue)
+		}
+	}
+
+	/// Whether the worker is due in a round in flight and has not attested in it.
+	pub(crate) fn is_due_now(worker: WorkerId) -> bool {
+		let now = Self::now();
+		let last = LastChecks::<T>::get(worker);
+		let mut running = Self::in_flight(now);
+		if let Some(last) = &last {
+			running.retain(|round| round.index > last.round());
+		}
+		if running.is_empty() {
+			return false;
+		}
+		// The keys differ from round to round. Whether it is due does not depend on them.
+		let Some(info) = T::Workers::info(worker, NextRound::<T>::get()) else {
+			return false;
+		};
+		running
+			.iter()
+			.filter_map(|round| Rounds::<T>::get(round.index))
+			.any(|round| Self::ensure_due(worker, &info, last.as_ref(), &round).is_ok())
+	}
+
+	/// Whether the worker may be due in a round that starts in this block, or so soon that no change counts
+	/// in it. Its seed, and so whether it starts a census, is known at the end of its first block.
+	pub(crate) fn may_be_due_soon(worker: WorkerId) -> bool {
+		let starting = Starting::<T>::get().map(|start| start.spot.index);
+		let mut fixed = starting
+			.into_iter()
+			.chain((NextRound::<T>::get()..Self::counts_from()).step_by(2))
+			.peekable();
+		// The keys differ from round to round. Whether it may be due does not depend on them.
+		let Some(info) = fixed
+			.peek()
+			.and_then(|round| T::Workers::info(worker, *round))
+		else {
+			return false;
+		};
+		fixed.any(|round| {
+			matches!(
+				info.standings.at(round),
+				Some(WorkerState::Online | WorkerState::Rented)
+			) || info.forced.is_some_and(|mark| mark.round == round)
 		})
 	}
 
-	/// A rented worker is drawn with probability min(1/12, `MaxDue` / (4 · rented)).
+	/// Whether a rented worker is drawn: with chance min(1/12, `MaxDue` / (4 · rented)).
 	fn rented_is_drawn(worker: WorkerId, round: &Round) -> bool {
-		rented_chance(round.params.max_due, round.rented).happens(draw(
-			b"kaisar/rented",
-			round.seed,
-			worker,
-		))
+		let number = draw(b"kaisar/rented", round.seed, worker);
+		rented_chance(round.max_due, round.rented).happens(number)
 	}
 
-	/// Draws the committee of a worker whose owner is `owner`. Returns how many draws that took, too.
+	/// Draws the committee of a worker whose owner is `owner`. Returns the number of draws, too.
 	pub(crate) fn draw_committee(
 		worker: WorkerId,
 		owner: &T::AccountId,
 		round: &Round,
-	) -> (Vec<OperatorId>, u32) {
-		let size = usize::from(round.params.committee_size);
-		let mut committee = Vec::with_capacity(size);
+	) -> (Drawn, u32) {
+		let size = u32::from(round.committee_size);
+		let mut drawing = Drawing::new(size, round.min_operators.into());
 		let mut draws = 0;
-		for j in 0..draw_limit(size as u32, round.minted, round.active) {
-			if committee.len() == size {
+		for j in 0..draw_limit(size, round.minted, round.active) {
+			if drawing.is_complete() {
 				break;
 			}
 			draws = j.saturating_add(1);
@@ -111,24 +160,27 @@ impl<T: Config> Pallet<T> {
 			let Some(operator) = T::Seats::seat(license, round.index) else {
 				continue;
 			};
-			if committee.contains(&operator) {
-				continue;
-			}
-			let owns =
-				T::Seats::operator(operator, round.index).is_none_or(|info| info.account == *owner);
-			if !owns {
-				committee.push(operator);
+			// Its account is looked up once; a seat shows that it is not the owner's.
+			let may_sit = drawing.seats(&operator)
+				|| T::Seats::operator(operator, round.index)
+					.is_some_and(|info| info.account != *owner);
+			if may_sit {
+				drawing.hit(operator);
 			}
 		}
-		(committee, draws)
+		(drawing.into_seats(), draws)
 	}
 
-	/// The committee of a worker in a round: as kept in its check, or as it would be drawn.
-	pub(crate) fn committee_of(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
+	/// Returns the committee of a worker in a round: as stored in its check, or as it would be drawn.
+	pub(crate) fn committee_of(worker: WorkerId, round: RoundIndex) -> Drawn {
 		if let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker)
 			&& check.round == round
 		{
-			return check.committee.iter().map(|seat| seat.operator).collect();
+			return check
+				.committee
+				.iter()
+				.map(|seat| (seat.operator, seat.weight.into()))
+				.collect();
 		}
 		let Some(round) = Rounds::<T>::get(round) else {
 			return Vec::new();
@@ -139,7 +191,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The seats of an operator among up to `limit` workers that attested in a round.
+	/// Returns the seats of an operator among up to `limit` workers that attested in a round.
 	pub(crate) fn seats_of(
 		operator: OperatorId,
 		round: RoundIndex,
@@ -173,8 +225,10 @@ impl<T: Config> Pallet<T> {
 					attested_at: check.attested_at,
 					root: check.root,
 					seats: check.committee.len() as u8,
+					weight: seat.weight,
 					full: check.full,
 					rented: check.rented,
+					number: seat.number,
 					voted: seat.vote.is_some(),
 				});
 			}

@@ -6,27 +6,34 @@
 //!
 //! ## Terms
 //!
-//! - **Round**: three phases of equal length, *attest*, *commit*, *reveal* ([`Phase`]). Spot rounds
-//!   (even numbers) start every [`Config::PhaseLength`] blocks, so that one is in each phase at any
-//!   time. The seed of spot round `2k` may start census `2k + 1`, which checks all idle workers at
-//!   the same moment.
+//! - **Round**: a *prepare* part up to the trial, then *attest*, *commit*, *reveal* of equal length
+//!   ([`Phase`]). Spot rounds (even numbers) start every [`Config::PhaseLength`] blocks, so that one is
+//!   in each part at any time. The seed of spot round `2k` may start census `2k + 1`, which checks all
+//!   idle workers at the same moment. One census runs at a time.
+//! - **Trial**: the block of a round at whose end its second seed is known. All that takes long is
+//!   prepared before it, so what is measured is what the machine does after it.
 //! - **Due**: a worker that must attest in a round. Derived from its record, never stored as a list.
 //! - **Check**: one worker's part of a round, opened by its attestation ([`Check`]).
-//! - **Committee**: the operators who vote on a check, drawn by the round's seed.
+//! - **Committee**: the operators who vote on a check, drawn by the round's seed. A vote counts by the
+//!   operator's weight, the number of draws that hit it.
 //! - **Touch**: whatever changes a worker first closes a check of it that is over.
 //!
 //! ## The flow of one check
 //!
-//! 1. Block `s` starts a round. The numbers that matter (licenses, workers, parameters) are fixed
-//!    before its extrinsics, the seed after them: nobody can place anything in between.
-//! 2. A worker that is due has its agent run the benchmark from that seed, and attests the proof's
-//!    root ([`Call::attest`]). The committee is drawn and the check is open.
+//! 1. Block `s` starts a round. The numbers that matter (licenses, workers, parameters) are those of
+//!    [`NOTICE`] blocks before, the seed is made after the block's extrinsics: nobody can place anything
+//!    in between.
+//! 2. A worker that is due has its agent prepare from that seed and, [`Config::TrialOffset`] blocks later,
+//!    run the trial from the trial seed. It attests the proof's root ([`Call::attest`]). The committee is
+//!    drawn and the check is open.
 //! 3. The committee's agents measure and verify. Each operator commits to its votes in batches
-//!    ([`Call::commit`]) and reveals them a phase later ([`Call::reveal`]).
+//!    ([`Call::commit`]) and reveals them a part later ([`Call::reveal`]).
 //! 4. With the last vote, or when the round is over and somebody touches the worker
-//!    ([`Call::finalize`]), the check is closed: more than half of the committee's size decides.
-//!    Workers, operators, rewards and orders are told through the traits of `kaisar-primitives`.
-//! 5. Who was due and did not attest is offline, and anyone may say so ([`Call::report_absent`]).
+//!    ([`Call::finalize`]), the check is closed: everything needs more than half of the committee's
+//!    size ([`Tally`]). Workers, operators, rewards and orders are told through the traits of
+//!    `kaisar-primitives`.
+//! 5. A worker that was due and did not attest is offline, and anyone may report it
+//!    ([`Call::report_absent`]).
 //!
 //! ## Cost
 //!
@@ -45,10 +52,19 @@ mod authorize;
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
 mod checks;
+mod commitments;
 mod committee;
 pub mod ocw;
+pub mod params;
+mod rental;
 mod rounds;
 mod tally;
+#[cfg(any(
+	feature = "try-runtime",
+	feature = "runtime-benchmarks",
+	feature = "std"
+))]
+mod try_state;
 mod types;
 pub mod weights;
 
@@ -66,15 +82,27 @@ pub use weights::WeightInfo;
 
 /// Blocks for which the randomness of a block is stored: longer than any check waits for it.
 pub const SEED_DEPTH: u32 = 4_096;
-/// Spot rounds for which records are stored, with the census that each may have started. A little more than
-/// a day at the default phase length, so that a strike can be annulled.
-pub const ROUND_DEPTH: u32 = 320;
-/// Maximum number of census rounds that run at the same time; all but one of them are being voted on.
-pub const MAX_CENSUS: u32 = 8;
+/// Blocks for which the record of a round that is over is stored: a day and a little more, so that a strike
+/// can be annulled.
+pub const RECORD_DEPTH: u32 = 8_000;
+/// Maximum number of rounds in flight, of which one is a census. A spot round waits for a free place, which
+/// happens only after `PhaseLength` was lowered.
+pub const MAX_IN_FLIGHT: u32 = 8;
+/// A change counts from the first spot round that starts at least this many blocks after it. So the author
+/// of the last blocks before a start, who may know its seed, gains nothing by putting calls into them.
+pub const NOTICE: u32 = 4;
+/// Maximum length of a census' phase, in blocks: two days.
+pub const MAX_CENSUS_PHASE: u32 = 14_400;
 /// Workers in a page of a round's list.
 pub const PAGE: u32 = 256;
-/// Steps that one block takes to remove the lists of past rounds: a page, or a round without one.
-pub const SWEEP: u32 = 8;
+/// Operators in a page of counters.
+pub const COUNTERS_PAGE: u32 = 32;
+/// Maximum number of steps that one block takes to remove what is kept of past rounds: a page, a slot of a
+/// commitment, or a round without either. Every operator of a single license may have a page of counters of its
+/// own in each spot round: 29,998 in 25 blocks at the very most, and 24,000 with 10⁴ rented workers checked.
+pub const SWEEP: u32 = 1_024;
+/// Maximum number of commitments that were not opened of which one block takes note.
+pub const SWEEP_UNOPENED: u32 = 64;
 /// Maximum number of workers whose checks one [`Call::finalize`] closes.
 pub const MAX_FINALIZE: u32 = 64;
 
@@ -83,13 +111,14 @@ pub const LOG_TARGET: &str = "runtime::popw";
 
 #[frame_support::pallet]
 pub mod pallet {
-	use super::{checks::Closed, *};
+	use super::{checks::Attest, *};
 	use alloc::vec::Vec;
 	use frame_support::pallet_prelude::*;
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
-		BenchParams, BlockNumber, CheckedWorkers, GpuClasses, MAX_BATCH, OnClosed, OperatorId,
-		Outcome, Rentals, RoundIndex, Seats, Votes, WorkerId, WorkerRegistry,
+		BenchParams, BlockNumber, CheckedWorkers, EpochIndex, GpuClasses, MAX_BATCH, OnClosed,
+		OnUnopened, OperatorId, Outcome, Rentals, RoundIndex, Seats, Votes, WorkerId,
+		WorkerRegistry,
 		authorized::{ensure_sender, ensure_signed_or_authorized},
 	};
 	use sp_core::{H256, sr25519};
@@ -114,6 +143,12 @@ pub mod pallet {
 		/// The observer of closed checks.
 		type OnClosed: OnClosed;
 
+		/// The observer of commitments that were not opened.
+		type Unopened: OnUnopened;
+
+		/// The current epoch: commitments that an operator does not open are counted within one.
+		type CurrentEpoch: Get<EpochIndex>;
+
 		/// The orders, whose containers a checker's agent has to probe.
 		type Rentals: Rentals;
 
@@ -124,19 +159,34 @@ pub mod pallet {
 		/// use secondary VRF slots, so that every block has one.
 		type VrfOutput: Get<Option<[u8; 32]>>;
 
-		/// Blocks of a spot round's phase, and between the starts of two spot rounds.
+		/// Blocks of a spot round's attest, commit and reveal part, each, and between the starts of two spot
+		/// rounds; held to [`params::PHASE_LENGTH`]. *Param.*
 		type PhaseLength: Get<BlockNumber>;
 
-		/// Spot rounds between two census rounds, on average.
+		/// Blocks of a round's prepare part, from its start to its trial; held to `PhaseLength`, so that
+		/// no more than four spot rounds are in flight. *Param.*
+		type TrialOffset: Get<BlockNumber>;
+
+		/// A spot round in which no census runs starts one with chance 1 in so many; held to
+		/// [`params::CHECK_PERIOD`]. *Param.*
 		type CheckPeriod: Get<u32>;
 
-		/// Checks that a census phase of one `PhaseLength` is meant to carry.
+		/// Mean intervals between two checks of a rented worker for which one check credits it at most;
+		/// held to [`params::GAP_PERIODS`]. *Param.*
+		type GapPeriods: Get<u32>;
+
+		/// Checks that a census phase of one `PhaseLength` is meant to carry; held to
+		/// [`params::MAX_DUE`]. *Param.*
 		type MaxDue: Get<u32>;
 
-		/// Seats of a committee; at most `MAX_COMMITTEE`.
+		/// The weight that a committee is meant to have; held to [`params::COMMITTEE_SIZE`].
+		/// *Param.*
 		type CommitteeSize: Get<u8>;
 
-		/// The amount of work in the benchmark.
+		/// The least number of operators that decide; held to 1 … `CommitteeSize`. *Param.*
+		type MinOperators: Get<u8>;
+
+		/// The amount of work in the benchmark; held to what agents do ([`BenchParams::held`]). *Param.*
 		type Bench: Get<BenchParams>;
 
 		/// Weights of the calls.
@@ -159,18 +209,27 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextStart<T> = StorageValue<_, BlockNumber, ValueQuery>;
 
-	/// The spot round that this block starts, without its seed yet. Removed at the block's end.
+	/// The round that this block starts, without its seed yet. Removed at the block's end.
 	#[pallet::storage]
-	pub type Starting<T> = StorageValue<_, Round>;
+	pub type Starting<T> = StorageValue<_, Start>;
 
 	/// The rounds that something can still refer to.
 	#[pallet::storage]
 	pub type Rounds<T> = StorageMap<_, Twox64Concat, RoundIndex, Round>;
 
-	/// The census rounds that were still running when the last one started, oldest first.
+	/// The rounds that were in flight when the last one started, that one included, in the order of their
+	/// starts.
 	#[pallet::storage]
-	pub type CensusRounds<T> =
-		StorageValue<_, BoundedVec<RoundIndex, ConstU32<MAX_CENSUS>>, ValueQuery>;
+	pub type Running<T> =
+		StorageValue<_, BoundedVec<InFlight, ConstU32<MAX_IN_FLIGHT>>, ValueQuery>;
+
+	/// The position of the removal of old records: rounds below it have none.
+	#[pallet::storage]
+	pub type Dropped<T> = StorageValue<_, RoundIndex, ValueQuery>;
+
+	/// The numbers of the network at the start of each of the last [`NOTICE`] blocks, oldest first.
+	#[pallet::storage]
+	pub type Recent<T> = StorageValue<_, BoundedVec<Numbers, ConstU32<NOTICE>>, ValueQuery>;
 
 	/// The last check of each worker: at most one is open, and nothing piles up.
 	#[pallet::storage]
@@ -192,12 +251,13 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// The position of the removal of old lists: the lists of rounds below it are removed.
+	/// The position of the removal of lists and counters, for spot rounds and for censuses: nothing of the first
+	/// so many rounds of the kind is kept.
 	#[pallet::storage]
-	pub type Swept<T> = StorageValue<_, RoundIndex, ValueQuery>;
+	pub type SweptTo<T> = StorageValue<_, [u32; 2], ValueQuery>;
 
-	/// Commitments that were not opened yet, by operator, lane and batch. A later round of the lane
-	/// overwrites the leftovers of an earlier one.
+	/// Commitments that were not opened yet, by operator, lane and batch. One that is left at its round's
+	/// end is removed with the round, or overwritten by a later round of the lane.
 	#[pallet::storage]
 	pub type Commitments<T> = StorageNMap<
 		_,
@@ -209,6 +269,23 @@ pub mod pallet {
 		Commitment,
 	>;
 
+	/// Counters of the operators in each round in flight, in pages of [`COUNTERS_PAGE`] operators.
+	#[pallet::storage]
+	pub type CountersOf<T> = StorageDoubleMap<
+		_,
+		Twox64Concat,
+		RoundIndex,
+		Twox64Concat,
+		u32,
+		[Counters; COUNTERS_PAGE as usize],
+		ValueQuery,
+	>;
+
+	/// The number of commitments that an operator did not open, in the epoch of the last one. It goes with the
+	/// operator's record.
+	#[pallet::storage]
+	pub type Withheld<T> = StorageMap<_, Twox64Concat, OperatorId, WithheldBatches>;
+
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
 	#[allow(missing_docs)]
@@ -218,17 +295,19 @@ pub mod pallet {
 			round: RoundIndex,
 			kind: kaisar_primitives::RoundKind,
 			seed: H256,
-			/// Blocks of each of its phases.
+			/// Blocks of its attest, commit and reveal part, each.
 			phase_length: BlockNumber,
 		},
+		/// A round's trial began; its seed is known from the end of this block.
+		TrialStarted { round: RoundIndex, seed: H256 },
 		/// A worker attested, which opened its check.
 		Attested {
 			worker: WorkerId,
 			round: RoundIndex,
 			/// The root of its benchmark.
 			root: [u8; 32],
-			/// The operators that were drawn.
-			committee: Vec<OperatorId>,
+			/// The operators that sit, with their weights.
+			committee: Vec<(OperatorId, u32)>,
 		},
 		/// An operator committed to a batch of votes.
 		Committed {
@@ -243,7 +322,8 @@ pub mod pallet {
 			batch: u16,
 			/// The number of votes that count.
 			counted: u32,
-			/// The number of votes skipped: no open check in this round, no seat, or a second vote.
+			/// The number of votes skipped: no open check in this round, no seat, a seat of another batch,
+			/// or a second vote.
 			skipped: u32,
 		},
 		/// A check was closed.
@@ -287,7 +367,7 @@ pub mod pallet {
 		CheckOpen,
 		/// The operator has no active license in this round.
 		NoLicense,
-		/// The batch number is above the limit for the operator's licenses.
+		/// The batch is beyond the operator's own seats in the round, of which each batch has 64.
 		BatchTooHigh,
 		/// The operator already committed to this batch of the round.
 		AlreadyCommitted,
@@ -301,7 +381,7 @@ pub mod pallet {
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// Returns the rounds that run now: seed known, reveal phase not over.
+		/// Returns the rounds that run now: seed known, reveal part not over.
 		pub fn rounds() -> Vec<Round> {
 			Self::running_rounds(Self::now())
 		}
@@ -311,9 +391,9 @@ pub mod pallet {
 			Rounds::<T>::get(round).is_some_and(|round| Self::due(worker, &round).is_ok())
 		}
 
-		/// Returns the operators that sit for `worker` in `round`: those that were drawn when it attested,
-		/// or those that would be drawn now.
-		pub fn committee(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
+		/// Returns the operators that sit for `worker` in `round`, with their weights: those that were drawn
+		/// when it attested, or those that would be drawn now.
+		pub fn committee(worker: WorkerId, round: RoundIndex) -> Vec<(OperatorId, u32)> {
 			Self::committee_of(worker, round)
 		}
 
@@ -339,20 +419,23 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Opens the worker's check in a round with the root of its benchmark.
 		///
+		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds
+		/// and does nothing more.
+		///
 		/// ## Origin
 		/// Fee-less with the worker key's signature, or signed by the worker's owner with `signature: None`.
 		///
 		/// ## Parameters
 		/// - `worker`: the worker, which must be due in the round.
-		/// - `round`: the round, in its attest phase.
-		/// - `root`: the root of everything that the benchmark computed from the round's seed.
+		/// - `round`: the round, in its attest part.
+		/// - `root`: the root of everything that the benchmark computed from the trial's seed.
 		/// - `signature`: the worker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/attest", genesis hash, seed, worker, round, root)`.
 		///
 		/// ## Errors
 		/// - [`Error::UnknownRound`].
 		/// - [`Error::UnknownWorker`].
-		/// - [`Error::WrongPhase`]: the round is not in its attest phase.
+		/// - [`Error::WrongPhase`]: the round is not in its attest part.
 		/// - [`Error::NotOwner`].
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
 		/// - [`Error::AlreadyAttested`].
@@ -364,9 +447,7 @@ pub mod pallet {
 		/// - [`Event::CheckClosed`]: an earlier check of the worker was over and still open.
 		#[pallet::call_index(0)]
 		#[pallet::weight((
-			T::WeightInfo::attest(MAX_DRAWS)
-				.saturating_add(T::WeightInfo::finalize(0, 1))
-				.saturating_add(T::OnClosed::max_weight()),
+			T::WeightInfo::attest(MAX_DRAWS).max(Pallet::<T>::max_weight_of_touch()),
 			DispatchClass::Operational,
 		))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_attest())]
@@ -379,16 +460,18 @@ pub mod pallet {
 			signature: Option<sr25519::Signature>,
 		) -> DispatchResultWithPostInfo {
 			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
-			let (draws, closed) = Self::do_attest(signer, worker, round, root)?;
-			let closing = if closed == Closed::default() {
-				Weight::zero()
-			} else {
-				Self::weight_of_closing(&closed)
+			let weight = match Self::do_attest(signer, worker, round, root)? {
+				Attest::Opened { draws } => T::WeightInfo::attest(draws),
+				Attest::Touched(closed) => Self::weight_of_closing(&closed),
 			};
-			Ok(Some(T::WeightInfo::attest(draws).saturating_add(closing)).into())
+			Ok(Some(weight).into())
 		}
 
 		/// Commits to a batch of votes.
+		///
+		/// A vote belongs to the batch of its seat, `⌊number / 64⌋`; the view [`Pallet::seats`] tells the
+		/// numbers. The n-th commitment of an operator in an epoch that is not opened by its round's end counts
+		/// as 2ⁿ missed seats, at most 64.
 		///
 		/// ## Origin
 		/// Fee-less with the checker key's signature, or signed by the operator's account with
@@ -397,8 +480,7 @@ pub mod pallet {
 		/// ## Parameters
 		/// - `operator`: the operator's number.
 		/// - `round`: the round, in its commit phase.
-		/// - `batch`: the number of the batch, below
-		///   `1 + ⌈2 · licenses · attested · committee size / (64 · active licenses)⌉`.
+		/// - `batch`: the number of the batch, below `⌈seats of the operator in the round / 64⌉`.
 		/// - `hash`: [`kaisar_primitives::commitment`] of the votes.
 		/// - `signature`: the checker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/commit", genesis hash, seed, operator, round, batch, hash)`.
@@ -416,7 +498,7 @@ pub mod pallet {
 		/// ## Events
 		/// - [`Event::Committed`].
 		#[pallet::call_index(1)]
-		#[pallet::weight((T::WeightInfo::commit(), DispatchClass::Operational))]
+		#[pallet::weight((T::WeightInfo::commit(1), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_commit())]
 		#[pallet::authorize(Self::authorize_commit)]
 		pub fn commit(
@@ -426,16 +508,17 @@ pub mod pallet {
 			batch: u16,
 			hash: H256,
 			signature: Option<sr25519::Signature>,
-		) -> DispatchResult {
+		) -> DispatchResultWithPostInfo {
 			let signer = ensure_sender::<T>(origin, &signature, Error::<T>::SignatureNotExpected)?;
-			Self::do_commit(signer, operator, round, batch, hash)
+			let overwritten = Self::do_commit(signer, operator, round, batch, hash)?;
+			Ok(Some(T::WeightInfo::commit(overwritten)).into())
 		}
 
 		/// Opens a commitment and counts its votes.
 		///
 		/// A reveal that matches its commitment uses it up and succeeds whatever its votes are. A vote for a
-		/// worker without an open check in this round, a vote without a seat, or a second vote is skipped
-		/// and counted as such, and cannot spoil the others.
+		/// worker without an open check in this round, without a seat, for a seat of another batch, or a
+		/// second vote is skipped and counted as such, and cannot spoil the others.
 		///
 		/// ## Origin
 		/// As for [`Pallet::commit`].
@@ -489,6 +572,9 @@ pub mod pallet {
 		/// Reports that a worker was due in a round and did not attest. It is found offline, once, without a
 		/// vote.
 		///
+		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds
+		/// and does nothing more.
+		///
 		/// ## Origin
 		/// Signed by any account, which pays no fee if the call succeeds; or fee-less from a checker's node.
 		///
@@ -509,7 +595,9 @@ pub mod pallet {
 		/// - [`Event::CheckClosed`]: an earlier check of the worker was over and still open.
 		#[pallet::call_index(3)]
 		#[pallet::weight(
-			T::WeightInfo::report_absent().saturating_add(Pallet::<T>::max_weight_of_observers(1))
+			T::WeightInfo::report_absent()
+				.saturating_add(Pallet::<T>::max_weight_of_observers(1))
+				.max(Pallet::<T>::max_weight_of_touch())
 		)]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_report_absent())]
 		#[pallet::authorize(Self::authorize_report_absent)]
@@ -519,15 +607,15 @@ pub mod pallet {
 			round: RoundIndex,
 		) -> DispatchResultWithPostInfo {
 			let signer = ensure_signed_or_authorized::<T>(origin)?;
-			Self::do_report_absent(signer.account(), worker, round)?;
-			Ok(Pays::No.into())
+			let weight = Self::do_report_absent(signer.account(), worker, round)?;
+			Ok((Some(weight), Pays::No).into())
 		}
 
 		/// Closes checks whose round is over. If one of them ends in a slash, an account that signed the
 		/// call shares its bounty.
 		///
 		/// ## Origin
-		/// Signed by any account; or fee-less from a worker's or checker's node, if every one of the checks
+		/// Signed by any account; or fee-less from a worker's or checker's node, if at least half of the checks
 		/// can be closed and the workers are in ascending order.
 		///
 		/// ## Parameters
@@ -551,7 +639,11 @@ pub mod pallet {
 		) -> DispatchResultWithPostInfo {
 			let signer = ensure_signed_or_authorized::<T>(origin)?;
 			let closed = Self::do_finalize(&workers, signer.account().as_ref())?;
-			Ok(Some(Self::weight_of_closing(&closed)).into())
+			let skipped = (workers.len() as u32)
+				.saturating_sub(closed.confirming)
+				.saturating_sub(closed.changing);
+			let looks = T::WeightInfo::authorize_finalize(1).saturating_mul(skipped.into());
+			Ok(Some(Self::weight_of_closing(&closed).saturating_add(looks)).into())
 		}
 	}
 
@@ -561,8 +653,9 @@ pub mod pallet {
 			let now = Self::now();
 			// Before the start: a round that starts in this block has no record yet.
 			let swept = Self::sweep();
-			let starts = Self::start_round(now);
-			T::WeightInfo::on_initialize(swept)
+			let numbers = Self::note_numbers();
+			let starts = Self::start_round(now, numbers);
+			T::WeightInfo::on_initialize(swept.steps, swept.unopened)
 				.saturating_add(T::WeightInfo::on_finalize())
 				.saturating_add(if starts {
 					T::WeightInfo::start_round()
@@ -582,7 +675,7 @@ pub mod pallet {
 					"an attestation needs the seed of the block after it"
 				);
 				assert!(
-					MAX_BATCH > 0 && PAGE > 0 && SWEEP > 0,
+					MAX_BATCH > 0 && PAGE > 0 && SWEEP > 1 && SWEEP_UNOPENED > 0,
 					"nothing can be done in steps of 0"
 				);
 			}

@@ -3,14 +3,15 @@
 
 use crate as pallet_popw;
 use crate::*;
+use codec::Encode;
 use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckedWorkers, CheckerKey, Checks, ClosedCheck, Closing,
-	Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OperatorId, OperatorInfo, OrderId, Outcome,
-	Profile, Proved, Rentals, RoundIndex, SeatResult, Seats, Standings, Verdict, Votes,
-	WorkerCounts, WorkerId, WorkerInfo, WorkerKey, WorkerRegistry, WorkerSpec, WorkerState,
-	authorized::genesis,
+	EpochIndex, Forced, GpuClass, GpuClasses, LicenseId, OnClosed, OnUnopened, OperatorId,
+	OperatorInfo, OrderId, Outcome, Profile, Proved, Rentals, RoundIndex, RoundKind, SeatResult,
+	Seats, Standings, Verdict, Votes, WorkerCounts, WorkerId, WorkerInfo, WorkerKey,
+	WorkerRegistry, WorkerSpec, WorkerState, authorized::genesis,
 };
 use sp_core::{H256, Pair, sr25519};
 use sp_runtime::{BuildStorage, DispatchError, DispatchResult, traits::IdentityLookup};
@@ -36,9 +37,15 @@ kaisar_test_support::submit_authorized_calls!(Test, RuntimeCall, Extrinsic);
 
 parameter_types! {
 	pub static PhaseLength: BlockNumber = 10;
+	pub static TrialOffset: BlockNumber = 0;
 	pub static CheckPeriod: u32 = u32::MAX;
 	pub static MaxDue: u32 = 40_000;
+	pub static GapPeriods: u32 = 7;
 	pub static CommitteeSize: u8 = 3;
+	pub static CurrentEpoch: EpochIndex = 0;
+	/// The chain that blocks are built on: each has other VRF outputs.
+	pub static Branch: u32 = 0;
+	pub static MinOperators: u8 = 3;
 	pub static Bench: BenchParams = BenchParams::default();
 }
 
@@ -46,9 +53,11 @@ parameter_types! {
 pub struct Vrf;
 impl Get<Option<[u8; 32]>> for Vrf {
 	fn get() -> Option<[u8; 32]> {
-		Some(sp_io::hashing::blake2_256(
-			&System::block_number().to_le_bytes(),
-		))
+		let block = System::block_number();
+		Some(sp_io::hashing::blake2_256(&match Branch::get() {
+			0 => block.to_le_bytes().to_vec(),
+			branch => (block, branch).encode(),
+		}))
 	}
 }
 
@@ -56,13 +65,18 @@ impl Config for Test {
 	type Workers = Registry;
 	type Seats = Registry;
 	type OnClosed = Registry;
+	type Unopened = Registry;
+	type CurrentEpoch = CurrentEpoch;
 	type Rentals = Registry;
 	type Classes = Registry;
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
+	type TrialOffset = TrialOffset;
 	type CheckPeriod = CheckPeriod;
 	type MaxDue = MaxDue;
+	type GapPeriods = GapPeriods;
 	type CommitteeSize = CommitteeSize;
+	type MinOperators = MinOperators;
 	type Bench = Bench;
 	type WeightInfo = ();
 }
@@ -75,16 +89,20 @@ pub struct Heard {
 	pub crowd: Option<(WorkerId, WorkerInfo<AccountId>)>,
 	pub licenses: BTreeMap<LicenseId, OperatorId>,
 	pub operators: BTreeMap<OperatorId, OperatorInfo<AccountId>>,
-	pub closed: Vec<(WorkerId, Closing)>,
+	/// Worker, closing, and the block in which the check was over.
+	pub closed: Vec<(WorkerId, Closing, BlockNumber)>,
 	pub absent: Vec<(WorkerId, RoundIndex, Option<AccountId>)>,
 	pub revealed: Vec<(OperatorId, RoundIndex)>,
-	pub credits: Vec<(OperatorId, WorkerId, SeatResult, bool)>,
+	/// Operator, worker, weight, what the seat did, and whether it was a lone vote "online".
+	pub credits: Vec<(OperatorId, WorkerId, u32, SeatResult, bool)>,
 	pub proved: Vec<(WorkerId, Proved)>,
 	pub orders_checked: Vec<(OrderId, WorkerId, Outcome)>,
 	/// Orders whose containers have to answer.
 	pub serving: Vec<OrderId>,
 	pub finders: Vec<(WorkerId, Option<AccountId>)>,
 	pub seats: Vec<(OperatorId, bool)>,
+	/// Missed seats for commitments that were not opened.
+	pub unopened: Vec<(OperatorId, u32)>,
 }
 
 thread_local! {
@@ -197,8 +215,12 @@ impl CheckedWorkers<AccountId> for Registry {
 				.workers
 				.get_mut(&worker)
 				.ok_or(DispatchError::CannotLookup)?;
+			let (next, in_flight) = (
+				<Popw as Checks>::next_round(),
+				<Popw as Checks>::in_flight(),
+			);
 			info.standings
-				.change(WorkerState::Offline, NextRound::<Test>::get());
+				.change(WorkerState::Offline, next, &in_flight);
 			Ok(())
 		})
 	}
@@ -207,40 +229,67 @@ impl CheckedWorkers<AccountId> for Registry {
 		closing: &Closing,
 		finder: Option<&AccountId>,
 	) -> Result<Proved, DispatchError> {
+		let over = LastChecks::<Test>::get(worker).map_or(0, |last| last.until());
 		heard(|heard| {
 			heard.finders.push((worker, finder.copied()));
-			heard.closed.push((worker, *closing));
+			heard.closed.push((worker, *closing, over));
 			let info = heard
 				.workers
 				.get_mut(&worker)
 				.ok_or(DispatchError::CannotLookup)?;
-			let next = NextRound::<Test>::get();
-			match closing.outcome {
+			let next = <Popw as Checks>::next_round();
+			let in_census = RoundKind::of(closing.round) == RoundKind::Census;
+			let decided = matches!(
+				closing.outcome,
 				Outcome::Online {
-					profile,
-					gpu_stands,
+					profile: Some(_),
 					..
-				} => {
-					info.profile = Some(profile);
-					info.gpu_stood = gpu_stands;
-					if info.standings.now.value == WorkerState::Pending {
-						info.standings.change(WorkerState::Online, next);
+				}
+			);
+			// A mark of the check's round, or an earlier one, was what it was made for.
+			let marked = info.forced.take_if(|mark| mark.round <= closing.round);
+			// A full check in a census uses any up.
+			if in_census && closing.full && decided {
+				info.forced = None;
+			}
+			// One of a round that is over is dropped.
+			let in_flight = <Popw as Checks>::in_flight();
+			let is_stale =
+				|mark: &mut Forced| mark.round < next && !in_flight.contains(&mark.round);
+			info.forced.take_if(is_stale);
+			match closing.outcome {
+				Outcome::Online { profile, .. } => {
+					let before = info.profile;
+					info.profile = profile.or(info.profile);
+					if profile.is_some() && info.standings.now.value == WorkerState::Pending {
+						info.standings.change(WorkerState::Online, next, &in_flight);
 					}
-					let online = if closing.verify_only { 0 } else { 7 };
+					let credits = closing.rented || profile.is_some();
+					let profile = info.profile.unwrap_or_default();
 					Ok(Proved {
-						online,
-						profile,
+						idle: if credits && !closing.rented {
+							closing.credit
+						} else {
+							0
+						},
+						rented: if closing.rented { closing.credit } else { 0 },
+						profile: profile.lesser(&before.unwrap_or(profile)),
 						..Default::default()
 					})
 				}
 				Outcome::Offline => {
-					info.standings.change(WorkerState::Offline, next);
+					// Who comes back is marked anew.
+					info.forced = None;
+					info.standings
+						.change(WorkerState::Offline, next, &in_flight);
 					Ok(Proved::default())
 				}
+				// A census buys no solitary check.
+				Outcome::NoConsensus if in_census && marked.is_none() => Ok(Proved::default()),
 				Outcome::NoConsensus => {
 					info.forced = Some(Forced {
 						round: next,
-						verify_only: closing.verify_only,
+						verify_only: !closing.rented,
 					});
 					Ok(Proved::default())
 				}
@@ -287,13 +336,24 @@ impl Seats<AccountId> for Registry {
 		operator: OperatorId,
 		worker: WorkerId,
 		_: RoundIndex,
+		weight: u32,
 		result: SeatResult,
 		lone: bool,
 	) {
-		heard(|heard| heard.credits.push((operator, worker, result, lone)));
+		heard(|heard| heard.credits.push((operator, worker, weight, result, lone)));
 	}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(account: &AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId {
+		heard(|heard| {
+			// Left by the run before, whose storage was rolled back.
+			if heard
+				.operators
+				.values()
+				.any(|info| info.account == *account)
+			{
+				*heard = Heard::default();
+			}
+		});
 		let operator = heard(|heard| heard.operators.len() as u32);
 		add_operator(operator, 1);
 		heard(|heard| {
@@ -304,6 +364,12 @@ impl Seats<AccountId> for Registry {
 			}
 		});
 		operator
+	}
+}
+
+impl OnUnopened for Registry {
+	fn on_unopened(operator: OperatorId, missed: u32) {
+		heard(|heard| heard.unopened.push((operator, missed)));
 	}
 }
 
@@ -330,10 +396,13 @@ impl GpuClasses for Registry {
 impl OnClosed for Registry {
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		heard(|heard| {
-			if check.proved.online > 0 || check.proved.rented > 0 {
+			if check.proved.idle > 0 || check.proved.rented > 0 {
 				heard.proved.push((check.worker, check.proved));
 			}
-			heard.seats.extend(check.seats);
+			let seats = check.seats.iter();
+			heard
+				.seats
+				.extend(seats.map(|seat| (seat.operator, seat.result == SeatResult::Correct)));
 			let Some(order) = check.order else {
 				return Weight::zero();
 			};
@@ -374,10 +443,13 @@ pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) 
 				agent: AgentKey::from_raw([1; 32]),
 				standings: Standings::new(state, 0),
 				forced,
+				// The claim is of the second tiers.
 				spec: WorkerSpec {
-					cpu_cores: 2,
-					memory_gb: 4,
-					disk_gb: 10,
+					cpu_cores: 32,
+					memory_gb: 32,
+					disk_gb: 512,
+					download_mbps: 400,
+					upload_mbps: 300,
 					..Default::default()
 				},
 				profile: (state != WorkerState::Pending).then(|| Profile {
@@ -387,7 +459,6 @@ pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) 
 					bandwidth: 1,
 					..Default::default()
 				}),
-				gpu_stood: false,
 				order: None,
 			},
 		)
@@ -418,6 +489,7 @@ pub fn good() -> Verdict {
 	Verdict {
 		online: true,
 		service: true,
+		timed: true,
 		proof: true,
 		bandwidth: 1,
 		cpu: 1,
@@ -465,6 +537,8 @@ pub fn commit(operator: OperatorId, round: RoundIndex, votes: &Votes) -> Dispatc
 	let hash = hash_of(operator, round, 0, votes, [operator as u8; 32]);
 	let origin = RuntimeOrigin::signed(operator_account(operator));
 	Popw::commit(origin, operator, round, 0, hash, None)
+		.map(|_| ())
+		.map_err(|error| error.error)
 }
 
 /// Reveals for an operator, signed by its account.
@@ -516,9 +590,14 @@ impl ExtBuilder {
 	pub fn build(self) -> sp_io::TestExternalities {
 		heard(|heard| *heard = Heard::default());
 		PhaseLength::set(10);
+		TrialOffset::set(0);
 		CheckPeriod::set(u32::MAX);
 		MaxDue::set(40_000);
+		GapPeriods::set(7);
 		CommitteeSize::set(3);
+		CurrentEpoch::set(0);
+		Branch::set(0);
+		MinOperators::set(3);
 		for operator in 0..self.operators {
 			add_operator(operator, 10);
 		}

@@ -1,118 +1,201 @@
-//! Rounds: their start, their seed, their end.
+//! Rounds: their start, their seeds, their end.
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
 use codec::Encode;
-use frame_support::traits::Get;
-use kaisar_math::rounds::{census_chance, census_phase, max_gap};
-use kaisar_primitives::{
-	BlockNumber, BlockSeed, MAX_COMMITTEE, RoundIndex, RoundKind, Seats, WorkerRegistry,
+use frame_support::{defensive, traits::Get};
+use kaisar_math::rounds::{
+	census_chance, census_interval, census_phase, rented_chance, rented_gap,
 };
+use kaisar_primitives::{BlockNumber, BlockSeed, RoundIndex, RoundKind, Seats, WorkerRegistry};
 use sp_core::H256;
 use sp_io::hashing::blake2_256;
-use sp_runtime::SaturatedConversion;
+use sp_runtime::{BoundedVec, SaturatedConversion};
 
-/// The seed of a round: `H(b"kaisar/seed", index, running hash)`.
+/// Steps that a round's start takes to remove old records: four times what it adds.
+const DROPPED_A_START: u32 = 8;
+
+/// Returns the seed of a round: `H(b"kaisar/round", index, R(start))`, R being the running hash.
 pub(crate) fn seed_of(index: RoundIndex, running: H256) -> H256 {
-	(b"kaisar/seed", index, running)
+	(b"kaisar/round", index, running)
+		.using_encoded(blake2_256)
+		.into()
+}
+
+/// Returns the seed of a round's trial: `H(b"kaisar/trial", index, R(trial))`.
+pub(crate) fn trial_seed_of(index: RoundIndex, running: H256) -> H256 {
+	(b"kaisar/trial", index, running)
+		.using_encoded(blake2_256)
+		.into()
+}
+
+/// Folds a block's VRF output into the running hash: `R(b) = H(b"kaisar/vrf", R(b − 1), output)`.
+pub(crate) fn fold(running: H256, vrf: [u8; 32]) -> H256 {
+	(b"kaisar/vrf", running, vrf)
 		.using_encoded(blake2_256)
 		.into()
 }
 
 impl<T: Config> Pallet<T> {
-	/// The running block.
+	/// Returns the running block.
 	pub(crate) fn now() -> BlockNumber {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// Fixes the numbers of the spot round that starts in block `now`, if one does. The seed follows
-	/// at the block's end.
-	pub(crate) fn start_round(now: BlockNumber) -> bool {
-		if now < NextStart::<T>::get() {
-			return false;
-		}
-		let index = NextRound::<T>::get();
-		let phase_length = T::PhaseLength::get().max(1);
+	/// Notes the network's numbers at the start of this block, and returns those that a round which starts
+	/// in it takes: without what the last [`NOTICE`] − 1 blocks changed.
+	pub(crate) fn note_numbers() -> Numbers {
 		let workers = T::Workers::counts();
-		Starting::<T>::put(Round {
-			index,
-			kind: RoundKind::Spot,
-			start: now,
-			phase_length,
-			params: RoundParams {
-				committee_size: T::CommitteeSize::get().clamp(1, MAX_COMMITTEE as u8),
-				max_due: T::MaxDue::get().max(1),
-				max_gap: max_gap(T::CheckPeriod::get(), phase_length),
-				bench: T::Bench::get(),
-			},
-			seed: H256::zero(),
+		let numbers = Numbers {
 			minted: T::Seats::minted(),
 			active: T::Seats::active(),
 			online: workers.online,
 			rented: workers.rented,
+		};
+		Recent::<T>::mutate(|recent| {
+			if recent.is_full() {
+				recent.remove(0);
+			}
+			recent.force_push(numbers);
+			recent.first().copied().unwrap_or(numbers)
+		})
+	}
+
+	/// Fixes the spot round that starts in block `now`, if one does, and the census that it may start. The
+	/// seeds follow at the block's end.
+	pub(crate) fn start_round(now: BlockNumber, numbers: Numbers) -> bool {
+		if now < NextStart::<T>::get() {
+			return false;
+		}
+		let index = NextRound::<T>::get();
+		let phase_length = Self::phase_length();
+		let trial = now.saturating_add(Self::trial_offset());
+		// After `PhaseLength` was lowered, a round waits until it fits: the round before it in its lane of
+		// commitments is over when its own commitments begin, and a place is free for it and a census.
+		let running = Self::in_flight(now);
+		let commits_after = trial.saturating_add(phase_length);
+		let is_taken = |other: &InFlight| {
+			Lane::of(other.index) == Lane::of(index) && other.ends > commits_after
+		};
+		if running.len().saturating_add(2) > MAX_IN_FLIGHT as usize || running.iter().any(is_taken)
+		{
+			return false;
+		}
+
+		let check_period = Self::check_period();
+		let max_due = Self::max_due();
+		let mut spot = Round {
+			index,
+			kind: RoundKind::Spot,
+			start: now,
+			trial,
+			phase_length,
+			committee_size: Self::committee_size(),
+			min_operators: Self::min_operators(),
+			max_due,
+			credit: 0,
+			bench: Self::bench(),
+			seed: H256::zero(),
+			trial_seed: None,
+			minted: numbers.minted,
+			active: numbers.active,
+			online: numbers.online,
+			rented: numbers.rented,
+		};
+		let mut census = Round {
+			index: index.saturating_add(1),
+			kind: RoundKind::Census,
+			phase_length: census_phase(phase_length, numbers.online, max_due).min(MAX_CENSUS_PHASE),
+			..spot
+		};
+		let length = |round: &Round| round.ends().saturating_sub(now);
+		let chance = rented_chance(max_due, numbers.rented);
+		spot.credit = rented_gap(Self::gap_periods(), phase_length, chance, length(&spot));
+		census.credit = census_interval(check_period, phase_length, length(&census));
+		Starting::<T>::put(Start {
+			spot,
+			census,
+			check_period,
 		});
 		NextRound::<T>::put(index.saturating_add(2));
 		NextStart::<T>::put(now.saturating_add(phase_length));
-		if let Some(old) = index.checked_sub(2 * ROUND_DEPTH) {
-			Rounds::<T>::remove(old);
-			Rounds::<T>::remove(old.saturating_add(1));
-		}
+		Self::drop_records(now, index);
 		true
 	}
 
-	/// Folds the block's VRF output into the running hash, and seeds what this block starts.
+	/// Removes records of rounds that have been over for [`RECORD_DEPTH`] blocks, in order: a census that
+	/// takes long holds back those after it.
+	fn drop_records(now: BlockNumber, before: RoundIndex) {
+		let first = Dropped::<T>::get();
+		let mut index = first;
+		let last = first.saturating_add(DROPPED_A_START).min(before);
+		while index < last {
+			if let Some(round) = Rounds::<T>::get(index) {
+				if round.ends().saturating_add(RECORD_DEPTH) >= now {
+					break;
+				}
+				Rounds::<T>::remove(index);
+			}
+			index = index.saturating_add(1);
+		}
+		if index > first {
+			Dropped::<T>::put(index);
+		}
+	}
+
+	/// Folds the block's VRF output into the running hash, and seeds the rounds that start in this block and
+	/// the trials.
 	pub(crate) fn fold_seed(now: BlockNumber) {
-		let running_hash: H256 = match T::VrfOutput::get() {
-			Some(vrf) => {
-				let before = RunningHash::<T>::get();
-				(b"kaisar/running", before, vrf)
-					.using_encoded(blake2_256)
-					.into()
-			}
+		let running_hash = Self::folded().unwrap_or_else(|| {
 			// BABE is configured with secondary VRF slots, so that this cannot happen.
-			None => {
-				frame_support::defensive!("a block without a VRF output");
-				RunningHash::<T>::get()
-			}
-		};
+			defensive!("a block without a VRF output");
+			RunningHash::<T>::get()
+		});
 		RunningHash::<T>::put(running_hash);
 		BlockSeeds::<T>::insert(now, running_hash);
 		if let Some(old) = now.checked_sub(SEED_DEPTH) {
 			BlockSeeds::<T>::remove(old);
 		}
-
-		let Some(mut spot) = Starting::<T>::take() else {
-			return;
-		};
-		spot.seed = seed_of(spot.index, running_hash);
-		Self::insert_round(spot);
-
-		if !Self::draws_census(&spot) {
-			return;
+		if let Some(start) = Starting::<T>::take() {
+			Self::seed_start(now, start, running_hash);
 		}
-		// One census at a time is in its attest phase; those before it may still be voted on.
-		let mut running = CensusRounds::<T>::get();
-		running
-			.retain(|index| Rounds::<T>::get(index).is_some_and(|r| r.phase(now) != Phase::Over));
-		let attesting = running
-			.last()
-			.and_then(Rounds::<T>::get)
-			.is_some_and(|census| matches!(census.phase(now), Phase::Starting | Phase::Attest));
-		let index = spot.index.saturating_add(1);
-		if attesting || running.try_push(index).is_err() {
-			return;
+		for flight in Running::<T>::get() {
+			if flight.trial == now {
+				Self::seed_trial(flight.index, running_hash);
+			}
 		}
-		CensusRounds::<T>::put(running);
-		Self::insert_round(Round {
-			index,
-			kind: RoundKind::Census,
-			phase_length: census_phase(spot.phase_length, spot.online, spot.params.max_due),
-			seed: seed_of(index, running_hash),
-			..spot
-		});
 	}
 
-	fn insert_round(round: Round) {
+	/// Returns the running hash with the block's VRF output.
+	fn folded() -> Option<H256> {
+		let vrf = T::VrfOutput::get()?;
+		Some(fold(RunningHash::<T>::get(), vrf))
+	}
+
+	fn seed_start(now: BlockNumber, start: Start, running_hash: H256) {
+		let mut running = Self::in_flight(now);
+		let census_runs = running.iter().any(InFlight::is_census);
+		let Start {
+			mut spot,
+			mut census,
+			check_period,
+		} = start;
+		spot.seed = seed_of(spot.index, running_hash);
+		Self::insert_round(spot, &mut running);
+		// One census at a time, so that each covers every idle worker: no two identities take turns.
+		if !census_runs && Self::draws_census(&spot, check_period) {
+			census.seed = seed_of(census.index, running_hash);
+			Self::insert_round(census, &mut running);
+		}
+		Running::<T>::put(BoundedVec::truncate_from(running));
+	}
+
+	fn insert_round(round: Round, running: &mut Vec<InFlight>) {
+		running.push(InFlight {
+			index: round.index,
+			trial: round.trial,
+			ends: round.ends(),
+		});
 		Rounds::<T>::insert(round.index, round);
 		Self::deposit_event(Event::RoundStarted {
 			round: round.index,
@@ -122,54 +205,119 @@ impl<T: Config> Pallet<T> {
 		});
 	}
 
-	/// Whether the seed of a spot round draws a census: with probability 1 / `CheckPeriod`.
-	fn draws_census(spot: &Round) -> bool {
-		census_chance(T::CheckPeriod::get()).happens(draw(b"kaisar/census", spot.seed, 0))
+	fn seed_trial(index: RoundIndex, running_hash: H256) {
+		let seed = trial_seed_of(index, running_hash);
+		Rounds::<T>::mutate(index, |round| match round {
+			Some(round) => round.trial_seed = Some(seed),
+			None => {
+				defensive!("a round in flight has no record");
+			}
+		});
+		Self::deposit_event(Event::TrialStarted { round: index, seed });
 	}
 
-	/// Removes lists of rounds that are over. At most [`SWEEP`] steps, a step being a page or a round
-	/// without one; returns how many it took.
-	///
-	/// Rounds are swept in order: a census that takes long holds back those after it, which cost
-	/// nothing but the few pages they have.
-	pub(crate) fn sweep() -> u32 {
+	/// Returns the rounds in flight in block `now`: seed known, reveal part not over.
+	pub(crate) fn in_flight(now: BlockNumber) -> Vec<InFlight> {
+		let mut running = Running::<T>::get().into_inner();
+		running.retain(|round| round.ends >= now);
+		running
+	}
+
+	/// Returns the records of the rounds in flight in block `now`, newest first.
+	pub(crate) fn running_rounds(now: BlockNumber) -> Vec<Round> {
+		Self::in_flight(now)
+			.into_iter()
+			.rev()
+			.filter_map(|round| Rounds::<T>::get(round.index))
+			.collect()
+	}
+
+	/// Returns the first spot round that starts at least [`NOTICE`] blocks from now. What is there at
+	/// genesis counts from the first round.
+	pub(crate) fn counts_from() -> RoundIndex {
 		let now = Self::now();
 		let next = NextRound::<T>::get();
-		let first = Swept::<T>::get();
-		let (mut index, mut steps) = (first, 0u32);
-		while index < next && steps < SWEEP {
-			if Rounds::<T>::get(index).is_some_and(|round| round.phase(now) != Phase::Over) {
-				break;
-			}
-			// From the last page to the first; the count says where this got to.
-			if let Some(last) = AttestedCount::<T>::get(index).checked_sub(1) {
-				let page = last / PAGE;
-				Attested::<T>::remove(index, page);
-				if page > 0 {
-					AttestedCount::<T>::insert(index, page.saturating_mul(PAGE));
-					steps = steps.saturating_add(1);
-					continue;
-				}
-				AttestedCount::<T>::remove(index);
-			}
-			steps = steps.saturating_add(1);
-			index = index.saturating_add(1);
+		if now == 0 {
+			return next;
 		}
-		if index > first {
-			Swept::<T>::put(index);
-		}
-		steps
+		let soonest = NextStart::<T>::get().max(now.saturating_add(1));
+		let wait = now.saturating_add(NOTICE).saturating_sub(soonest);
+		next.saturating_add(wait.div_ceil(Self::phase_length()).saturating_mul(2))
 	}
 
-	/// The rounds whose seed is known and whose reveal phase is not over in block `now`.
-	pub(crate) fn running_rounds(now: BlockNumber) -> Vec<Round> {
-		let next = NextRound::<T>::get();
-		let spots = (1..=4).filter_map(|back| next.checked_sub(2 * back));
-		spots
-			.chain(CensusRounds::<T>::get())
-			.filter_map(Rounds::<T>::get)
-			.filter(|round| round.phase(now) != Phase::Over)
-			.collect()
+	/// Whether the seed of a spot round draws a census: with chance 1 / `CheckPeriod`.
+	fn draws_census(spot: &Round, check_period: u32) -> bool {
+		census_chance(check_period).happens(draw(b"kaisar/census", spot.seed, 0u32))
+	}
+
+	/// Removes what is kept of rounds that are over, within the limits of a block. Returns what that took.
+	///
+	/// Each kind of round is swept in order, by itself: a census can outlast a hundred spot rounds, and their
+	/// counters do not wait for its end.
+	pub(crate) fn sweep() -> Swept {
+		let (now, next) = (Self::now(), NextRound::<T>::get());
+		let before = SweptTo::<T>::get();
+		let (mut positions, mut swept) = (before, Swept::default());
+		for (kind, position) in (0..).zip(&mut positions) {
+			while !swept.is_full() {
+				let index = position.saturating_mul(2).saturating_add(kind);
+				let runs = |round: Round| round.phase(now) != Phase::Over;
+				if index >= next || Rounds::<T>::get(index).is_some_and(runs) {
+					break;
+				}
+				swept.step();
+				if !Self::sweep_list(index, &mut swept) || !Self::sweep_counters(index, &mut swept)
+				{
+					break;
+				}
+				*position = position.saturating_add(1);
+			}
+		}
+		if positions != before {
+			SweptTo::<T>::put(positions);
+		}
+		swept
+	}
+
+	/// Removes the list of the workers that attested in a round. Returns whether nothing is left of it.
+	fn sweep_list(round: RoundIndex, swept: &mut Swept) -> bool {
+		let count = AttestedCount::<T>::get(round);
+		if count == 0 {
+			return true;
+		}
+		// From the last page to the first; the count says how far this got.
+		let mut pages = count.div_ceil(PAGE);
+		while pages > 0 && !swept.is_full() {
+			swept.step();
+			pages = pages.saturating_sub(1);
+			Attested::<T>::remove(round, pages);
+		}
+		if pages > 0 {
+			AttestedCount::<T>::insert(round, pages.saturating_mul(PAGE));
+			return false;
+		}
+		AttestedCount::<T>::remove(round);
+		true
+	}
+}
+
+/// Work of a block on the records of past rounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Swept {
+	/// Pages removed, slots looked at, and rounds.
+	pub steps: u32,
+	/// Commitments found that were not opened.
+	pub unopened: u32,
+}
+
+impl Swept {
+	pub(crate) fn step(&mut self) {
+		self.steps = self.steps.saturating_add(1);
+	}
+
+	/// Whether a block does no more than this.
+	pub(crate) fn is_full(&self) -> bool {
+		self.steps >= SWEEP || self.unopened >= SWEEP_UNOPENED
 	}
 }
 
@@ -184,5 +332,9 @@ pub(crate) fn draw<const N: usize>(domain: &[u8; N], seed: H256, item: impl Enco
 impl<T: Config> BlockSeed for Pallet<T> {
 	fn seed_of(number: BlockNumber) -> Option<H256> {
 		BlockSeeds::<T>::get(number)
+	}
+
+	fn running() -> Option<H256> {
+		Self::folded()
 	}
 }

@@ -1,162 +1,236 @@
 //! What the votes of a check come to. Pure: no storage, no runtime.
+//!
+//! Everything needs more than half of the committee's size, whoever missed or abstained: so what two seats
+//! beside a dead one can bring about is that nothing is decided. Votes count by their seats' weight.
 
-use crate::Check;
-use kaisar_math::committee::{is_majority, is_near, median};
+use crate::{Check, Seat};
+use alloc::vec::Vec;
+use kaisar_math::committee::{exceeds_three_quarters, is_majority, is_near, reached};
 use kaisar_primitives::{Outcome, Profile, SeatResult, Verdict};
+
+/// Highest tier that there is.
+const MAX_TIER: u8 = 4;
 
 /// The outcome of a check, and what every seat did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
 	/// What it came to.
 	pub outcome: Outcome,
-	/// More than half of the votes find the proof false, or class 0 where a class is verified.
+	/// An opening contradicts the attested root, found by more than half of the size.
 	pub false_proof: bool,
-	/// The votes agreed on a GPU.
-	gpu: Option<(u16, u8)>,
-	/// What the majority of those that found it online says of the proof.
-	proof: bool,
-	/// The medians before anything was carried over.
-	medians: Profile,
+	/// More than three quarters of the size found what a slash is for.
+	pub slashes: bool,
+	/// The hardware as voted; `None` if it was not decided.
+	found: Option<Found>,
 	/// Bandwidth and disk count.
 	full: bool,
-	/// Liveness and service alone count.
+	/// Presence and service alone count.
 	rented: bool,
-	/// The seat whose lone vote "online" stands against a full tally of "offline".
+	/// The seat whose lone vote "online" stands against all others that say "offline".
 	lone: Option<usize>,
 }
 
+/// Hardware as voted, before the claim bounds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Found {
+	profile: Profile,
+	/// Votes of more than half of the size have an opinion on the bandwidth. Otherwise nobody agrees or disagrees
+	/// about it: the profile has the tier that stands, lowered by one.
+	has_bandwidth: bool,
+}
+
+/// Votes with their seats' weights.
+type Weighed<'a> = Vec<(&'a Verdict, u32)>;
+
+fn weight_of(votes: &Weighed, of: impl Fn(&Verdict) -> bool) -> u32 {
+	votes
+		.iter()
+		.filter(|(vote, _)| of(vote))
+		.fold(0, |sum, (_, weight)| sum.saturating_add(*weight))
+}
+
 impl Tally {
-	/// Tallies the votes that were revealed. `old` is the profile that stands, `gpu_stood` whether its
-	/// GPU already stood without a majority in the check before.
-	pub fn of(check: &Check, old: Option<&Profile>, gpu_stood: bool) -> Self {
-		let votes = || check.committee.iter().filter_map(|seat| seat.vote.as_ref());
-		let online = || votes().filter(|vote| vote.online);
-		let count = |of: &dyn Fn(&Verdict) -> bool| votes().filter(|vote| of(vote)).count() as u32;
+	/// Tallies the votes that were revealed. `old` is the profile that stands, `bound` the best one that the
+	/// worker's claim allows.
+	pub fn of(check: &Check, old: Option<&Profile>, bound: &Profile) -> Self {
 		let size = u32::from(check.size);
-		let cast = votes().count() as u32;
-		let ups = online().count() as u32;
-		let downs = cast.saturating_sub(ups);
+		let votes: Weighed = check
+			.committee
+			.iter()
+			.filter_map(|seat: &Seat| Some((seat.vote.as_ref()?, u32::from(seat.weight))))
+			.collect();
+		let enough = check.committee.len() >= usize::from(check.min_operators);
+		let decided = |weight| enough && is_majority(weight, size);
 
-		let tier = |of: &dyn Fn(&Verdict) -> u8| {
-			let mut tiers = [0u8; kaisar_primitives::MAX_COMMITTEE as usize];
-			let mut len = 0;
-			for (slot, vote) in tiers.iter_mut().zip(online()) {
-				*slot = of(vote);
-				len += 1;
-			}
-			median(&mut tiers[..len]).unwrap_or(0)
-		};
-		let gpu = online()
-			.map(|vote| (vote.gpu_class, vote.gpu_count))
-			.find(|gpu| {
-				is_majority(
-					online()
-						.filter(|vote| (vote.gpu_class, vote.gpu_count) == *gpu)
-						.count() as u32,
-					ups,
-				)
-			});
-		let medians = Profile {
-			bandwidth: tier(&|vote| vote.bandwidth),
-			cpu: tier(&|vote| vote.cpu),
-			memory: tier(&|vote| vote.memory),
-			disk: tier(&|vote| vote.disk),
-			gpu_class: gpu.map_or(0, |gpu| gpu.0),
-			gpu_count: gpu.map_or(0, |gpu| gpu.1),
-		};
-		let proof = is_majority(online().filter(|vote| vote.proof).count() as u32, ups);
+		let ups = weight_of(&votes, |vote| vote.online);
+		let downs = weight_of(&votes, |vote| !vote.online);
+		let false_votes = weight_of(&votes, |vote| vote.online && !vote.proof);
+		let silent = weight_of(&votes, |vote| vote.online && !vote.service);
+		let false_proof = !check.rented && decided(false_votes);
 
-		let outcome = if is_majority(ups, size) {
-			let mut profile = medians;
-			let mut gpu_stands = false;
-			if let Some(old) = old {
-				if check.rented {
-					profile = *old;
-				} else {
-					if !check.full {
-						profile.bandwidth = old.bandwidth;
-						profile.disk = old.disk;
-					}
-					if gpu.is_none() && !gpu_stood {
-						profile.gpu_class = old.gpu_class;
-						profile.gpu_count = old.gpu_count;
-						gpu_stands = true;
-					}
-				}
-			}
-			let service = is_majority(online().filter(|vote| vote.service).count() as u32, ups);
+		let found = (!check.rented && decided(ups))
+			.then(|| hardware(check, &votes, old))
+			.flatten();
+		let outcome = if decided(ups) {
 			Outcome::Online {
-				profile,
-				service,
-				gpu_stands,
+				profile: found.map(|found| stands(check, found.profile, old).lesser(bound)),
+				service: !(check.rented && decided(silent)),
 			}
-		} else if is_majority(downs, size) {
+		} else if decided(downs) {
 			Outcome::Offline
 		} else {
 			Outcome::NoConsensus
 		};
-
-		let had_gpu = old.is_some_and(|old| old.gpu_class != 0);
-		let false_proof = !check.rented
-			&& is_majority(
-				count(&|vote| vote.online && (!vote.proof || (had_gpu && vote.gpu_class == 0))),
-				size,
-			);
-		let full_tally = cast == size && check.committee.len() as u32 == size;
-		let lone = if full_tally && ups == 1 && size > 2 {
-			check
-				.committee
-				.iter()
-				.position(|seat| seat.vote.is_some_and(|vote| vote.online))
-		} else {
-			None
+		let slashes = match outcome {
+			Outcome::Offline => exceeds_three_quarters(downs, size),
+			Outcome::Online { .. } => false_proof && exceeds_three_quarters(false_votes, size),
+			Outcome::NoConsensus => false,
 		};
+
+		let all_voted = votes.len() == check.committee.len();
+		let one_up = votes.iter().filter(|(vote, _)| vote.online).count() == 1;
+		let lone = (outcome == Outcome::Offline && all_voted && one_up)
+			.then(|| {
+				check
+					.committee
+					.iter()
+					.position(|seat| seat.vote.is_some_and(|vote| vote.online))
+			})
+			.flatten();
 
 		Self {
 			outcome,
 			false_proof,
-			gpu,
-			proof,
-			medians,
+			slashes,
+			found,
 			full: check.full,
 			rented: check.rented,
 			lone,
 		}
 	}
 
-	/// What the seat at `index` did, and whether it is the lone vote "online" of a full tally.
+	/// Whether bandwidth was to be measured, and the lines of the checkers that could have done it were full.
+	pub(crate) fn lacks_bandwidth(&self) -> bool {
+		self.full && self.found.is_some_and(|found| !found.has_bandwidth)
+	}
+
+	/// Returns what the seat at `index` did, and whether it is the lone vote "online".
 	pub fn seat(&self, check: &Check, index: usize) -> (SeatResult, bool) {
 		let Some(vote) = check.committee.get(index).and_then(|seat| seat.vote) else {
 			return (SeatResult::Missed, false);
 		};
-		let correct = match self.outcome {
-			Outcome::NoConsensus => false,
-			Outcome::Offline => !vote.online,
-			Outcome::Online { service, .. } => vote.online && self.agrees(&vote, service),
+		let result = match self.outcome {
+			Outcome::Online { service, .. } if vote.online => self.judge(&vote, service),
+			Outcome::Offline if !vote.online => SeatResult::Correct,
+			_ => SeatResult::Dissenting,
 		};
-		(
-			if correct {
-				SeatResult::Correct
-			} else {
-				SeatResult::Dissenting
-			},
-			self.lone == Some(index),
-		)
+		(result, self.lone == Some(index))
 	}
 
-	/// Whether a vote that found the worker online is close enough to the others of that opinion.
-	fn agrees(&self, vote: &Verdict, service: bool) -> bool {
-		if self.rented {
-			return vote.service == service;
+	/// Judges a vote that found the worker online, as it is.
+	fn judge(&self, vote: &Verdict, service: bool) -> SeatResult {
+		let correct = if self.rented {
+			vote.service == service
+		} else if vote.proof == self.false_proof {
+			false
+		} else if !vote.timed {
+			return SeatResult::Abstained;
+		} else {
+			self.found
+				.is_none_or(|found| agrees(vote, &found, self.full))
+		};
+		if correct {
+			SeatResult::Correct
+		} else {
+			SeatResult::Dissenting
 		}
-		vote.proof == self.proof
-			&& self
-				.gpu
-				.is_none_or(|gpu| gpu == (vote.gpu_class, vote.gpu_count))
-			&& is_near(vote.cpu, self.medians.cpu)
-			&& is_near(vote.memory, self.medians.memory)
-			&& (!self.full
-				|| (is_near(vote.bandwidth, self.medians.bandwidth)
-					&& is_near(vote.disk, self.medians.disk)))
+	}
+}
+
+/// Whether a vote agrees with all of the hardware: the class, and count and tiers within a step.
+fn agrees(vote: &Verdict, found: &Found, full: bool) -> bool {
+	let Found {
+		profile: found,
+		has_bandwidth,
+	} = found;
+	let bandwidth = || {
+		!has_bandwidth
+			|| vote.bandwidth == Verdict::NO_OPINION
+			|| is_near(tier(vote.bandwidth), found.bandwidth)
+	};
+	vote.gpu_class == found.gpu_class
+		&& is_near(count(vote, found.gpu_class), found.gpu_count)
+		&& is_near(tier(vote.cpu), found.cpu)
+		&& is_near(tier(vote.memory), found.memory)
+		&& (!full || (bandwidth() && is_near(tier(vote.disk), found.disk)))
+}
+
+fn tier(vote: u8) -> u8 {
+	vote.min(MAX_TIER)
+}
+
+/// Returns the number of GPUs of a class that a vote found.
+fn count(vote: &Verdict, class: u16) -> u8 {
+	if class != 0 && vote.gpu_class == class {
+		vote.gpu_count
+	} else {
+		0
+	}
+}
+
+/// Returns the hardware that the timed votes found, if votes of more than half of the size agree with all of
+/// it.
+fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Found> {
+	let size = u32::from(check.size);
+	let timed: Weighed = votes
+		.iter()
+		.filter(|(vote, _)| vote.online && vote.timed)
+		.copied()
+		.collect();
+	let gpu_class = timed
+		.iter()
+		.map(|(vote, _)| vote.gpu_class)
+		.find(|class| is_majority(weight_of(&timed, |vote| vote.gpu_class == *class), size))?;
+	let reach = |of: &dyn Fn(&Verdict) -> Option<u8>| {
+		let values: Vec<(u8, u32)> = timed
+			.iter()
+			.filter_map(|(vote, weight)| Some((of(vote)?, *weight)))
+			.collect();
+		reached(&values, size)
+	};
+	let opinion =
+		|vote: &Verdict| (vote.bandwidth != Verdict::NO_OPINION).then(|| tier(vote.bandwidth));
+	let opinions = weight_of(&timed, |vote| opinion(vote).is_some());
+	let has_bandwidth = is_majority(opinions, size);
+	let bandwidth = if has_bandwidth {
+		reach(&opinion)
+	} else {
+		old.map_or(0, |old| old.bandwidth.saturating_sub(1))
+	};
+	let profile = Profile {
+		bandwidth,
+		cpu: reach(&|vote| Some(tier(vote.cpu))),
+		memory: reach(&|vote| Some(tier(vote.memory))),
+		disk: reach(&|vote| Some(tier(vote.disk))),
+		gpu_class,
+		gpu_count: reach(&|vote| Some(count(vote, gpu_class))),
+	};
+	let found = Found {
+		profile,
+		has_bandwidth,
+	};
+	let agreeing = weight_of(&timed, |vote| agrees(vote, &found, check.full));
+	is_majority(agreeing, size).then_some(found)
+}
+
+/// Returns the profile that stands after a check: tiers that were not measured are carried over.
+fn stands(check: &Check, found: Profile, old: Option<&Profile>) -> Profile {
+	match old {
+		Some(old) if !check.full => Profile {
+			bandwidth: old.bandwidth,
+			disk: old.disk,
+			..found
+		},
+		_ => found,
 	}
 }

@@ -1,39 +1,18 @@
 //! What the pallet stores: rounds and checks.
 
+use crate::COUNTERS_PAGE;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use kaisar_primitives::{
-	BenchParams, BlockNumber, MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind, Verdict, WorkerId,
+	BenchParams, BlockNumber, EpochIndex, MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind,
+	Verdict, WorkerId,
 };
 use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::BoundedVec;
 
-/// Parameters of a round, as they stood when it started. A change applies from the next round.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct RoundParams {
-	/// Seats that a committee is meant to have.
-	pub committee_size: u8,
-	/// Checks that a census phase of one `PhaseLength` is meant to carry.
-	pub max_due: u32,
-	/// Most blocks that one check credits.
-	pub max_gap: BlockNumber,
-	/// How much work the benchmark is.
-	pub bench: BenchParams,
-}
-
-/// A round. Fixed at its start, and dropped when nothing can refer to it any more.
+/// A round. Fixed at its start but for the trial seed, and dropped a day after nothing can refer to it.
+/// Changes of parameters count from the next round.
 #[derive(
 	Clone,
 	Copy,
@@ -51,14 +30,27 @@ pub struct Round {
 	pub index: RoundIndex,
 	/// Its kind.
 	pub kind: RoundKind,
-	/// Its first block, at whose end the seed is known. Attestations begin one block later.
+	/// Its first block, at whose end the seed is known.
 	pub start: BlockNumber,
-	/// Blocks of each of its three phases.
+	/// The block of its trial, at whose end the trial seed is known. Attestations begin one block later.
+	pub trial: BlockNumber,
+	/// Blocks of its attest, of its commit and of its reveal part, each.
 	pub phase_length: BlockNumber,
-	/// Its parameters.
-	pub params: RoundParams,
+	/// The weight that a committee is meant to have.
+	pub committee_size: u8,
+	/// The least number of operators that decide.
+	pub min_operators: u8,
+	/// Checks that a phase of one `PhaseLength` is meant to carry.
+	pub max_due: u32,
+	/// The most blocks that a check of this round may credit: rented ones in a spot round, in a census the
+	/// idle ones that it stands for.
+	pub credit: BlockNumber,
+	/// The amount of work in the benchmark.
+	pub bench: BenchParams,
 	/// Its seed.
 	pub seed: H256,
+	/// The seed of its trial; `None` before the trial.
+	pub trial_seed: Option<H256>,
 	/// Licenses ever minted.
 	pub minted: u32,
 	/// Active licenses.
@@ -69,7 +61,7 @@ pub struct Round {
 	pub rented: u32,
 }
 
-/// Where a round is.
+/// The part of a round that a block is in.
 #[derive(
 	Clone,
 	Copy,
@@ -83,8 +75,8 @@ pub struct Round {
 	TypeInfo,
 )]
 pub enum Phase {
-	/// Its seed is being made; nothing may be sent yet.
-	Starting,
+	/// Its seed is known, its trial seed is not: nothing may be sent yet.
+	Prepare,
 	/// Workers attest.
 	Attest,
 	/// Checkers commit.
@@ -96,43 +88,111 @@ pub enum Phase {
 }
 
 impl Round {
-	/// The phase that block `now` is in.
+	/// Returns the part of the round that block `now` is in.
 	pub fn phase(&self, now: BlockNumber) -> Phase {
-		match now.checked_sub(self.start) {
-			None | Some(0) => Phase::Starting,
-			Some(age) if age <= self.phase_length => Phase::Attest,
-			Some(age) if age <= self.phase_length.saturating_mul(2) => Phase::Commit,
-			Some(age) if age <= self.phase_length.saturating_mul(3) => Phase::Reveal,
-			Some(_) => Phase::Over,
+		match now {
+			_ if now <= self.trial => Phase::Prepare,
+			_ if now <= self.attest_ends() => Phase::Attest,
+			_ if now <= self.commit_ends() => Phase::Commit,
+			_ if now <= self.ends() => Phase::Reveal,
+			_ => Phase::Over,
 		}
 	}
 
-	/// Whether a check of an earlier round that is open until block `until` leaves a worker less than half of
-	/// this round's attest phase. A mark for this round is postponed then.
-	pub fn is_taken_until(&self, until: BlockNumber) -> bool {
-		until > self.start.saturating_add(self.phase_length / 2)
-	}
-
-	/// The last block of its attest phase.
+	/// Returns the last block of its attest part.
 	pub fn attest_ends(&self) -> BlockNumber {
-		self.start.saturating_add(self.phase_length)
+		self.trial.saturating_add(self.phase_length)
 	}
 
-	/// The last block of its commit phase.
+	/// Returns the last block of its commit part.
 	pub fn commit_ends(&self) -> BlockNumber {
-		self.start
-			.saturating_add(self.phase_length.saturating_mul(2))
+		self.attest_ends().saturating_add(self.phase_length)
 	}
 
-	/// The last block of its reveal phase.
+	/// Returns the last block of its reveal part.
 	pub fn ends(&self) -> BlockNumber {
-		self.start
-			.saturating_add(self.phase_length.saturating_mul(3))
+		self.commit_ends().saturating_add(self.phase_length)
 	}
 }
 
-/// Where commitments of a round are kept. Two spot rounds can have commitments at the same time
-/// (one in its commit phase, the one before it in its reveal phase), hence two lanes for them.
+/// A round that starts in this block: all but its seed.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Start {
+	/// The spot round.
+	pub spot: Round,
+	/// The census that its seed may start as well.
+	pub census: Round,
+	/// The chance of that is 1 in so many.
+	pub check_period: u32,
+}
+
+/// A round in flight.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct InFlight {
+	/// The round.
+	pub index: RoundIndex,
+	/// The block of its trial.
+	pub trial: BlockNumber,
+	/// Its last block.
+	pub ends: BlockNumber,
+}
+
+impl InFlight {
+	/// Whether it is a census.
+	pub fn is_census(&self) -> bool {
+		RoundKind::of(self.index) == RoundKind::Census
+	}
+}
+
+/// Numbers of the network at the start of a block. A round takes those of [`crate::NOTICE`] blocks before.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Numbers {
+	/// Licenses ever minted.
+	pub minted: u32,
+	/// Active licenses.
+	pub active: u32,
+	/// Workers `Online`.
+	pub online: u32,
+	/// Workers `Rented`.
+	pub rented: u32,
+}
+
+/// A lane of commitments. Two spot rounds have commitments at the same time, one in its commit phase and the
+/// one before it in its reveal phase, so they alternate between two lanes. One census runs at a time.
 #[derive(
 	Clone,
 	Copy,
@@ -185,6 +245,66 @@ pub struct Commitment {
 	pub hash: H256,
 }
 
+/// Counts of one operator in a round.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct Counters {
+	/// Seats. They are numbered from 0 in the order of attestations.
+	pub seats: u32,
+	/// Commitments.
+	pub committed: u16,
+	/// Commitments that were opened.
+	pub opened: u16,
+}
+
+impl Counters {
+	/// The page of an operator, and its place in it.
+	pub(crate) fn place(operator: OperatorId) -> (u32, usize) {
+		(
+			operator / COUNTERS_PAGE,
+			(operator % COUNTERS_PAGE) as usize,
+		)
+	}
+
+	/// Whether a commitment may still be in its slot. Without a seat left none is: a later round overwrote
+	/// it.
+	pub(crate) fn withholds(&self) -> bool {
+		self.opened < self.committed && self.seats > 0
+	}
+}
+
+/// The number of commitments that an operator did not open in an epoch.
+#[derive(
+	Clone,
+	Copy,
+	PartialEq,
+	Eq,
+	Debug,
+	Default,
+	Encode,
+	Decode,
+	DecodeWithMemTracking,
+	MaxEncodedLen,
+	TypeInfo,
+)]
+pub struct WithheldBatches {
+	/// The epoch of the last one.
+	pub epoch: EpochIndex,
+	/// Their number in that epoch.
+	pub count: u32,
+}
+
 /// A seat of a committee.
 #[derive(
 	Clone,
@@ -201,6 +321,10 @@ pub struct Commitment {
 pub struct Seat {
 	/// Who sits on it.
 	pub operator: OperatorId,
+	/// The number of draws that hit the operator. Its vote counts as often.
+	pub weight: u8,
+	/// The number of seats that the operator had before it in the round. It decides the vote's batch.
+	pub number: u32,
 	/// Its vote, once revealed.
 	pub vote: Option<Verdict>,
 }
@@ -224,18 +348,18 @@ pub struct Check {
 	pub attested_at: BlockNumber,
 	/// The root of its benchmark.
 	pub root: [u8; 32],
-	/// Seats that the committee was meant to have: majorities are of this number.
+	/// The sum of all weights, and at least what it is meant to be: everything needs more than half of it.
 	pub size: u8,
-	/// The seats that were filled.
+	/// The least number of operators that decide.
+	pub min_operators: u8,
+	/// The operators that sit.
 	pub committee: Committee,
-	/// It only verifies and credits no time.
-	pub verify_only: bool,
 	/// Bandwidth and disk are measured too.
 	pub full: bool,
 	/// The worker is rented: it is checked for liveness and service alone.
 	pub rented: bool,
-	/// Most blocks that it credits.
-	pub max_gap: BlockNumber,
+	/// Blocks that it may credit (`Closing::credit`).
+	pub credit: BlockNumber,
 }
 
 /// The last check of a worker. There is at most one, and its round only ever grows.
@@ -251,6 +375,9 @@ pub enum LastCheck {
 		round: RoundIndex,
 		/// The block in which it was over: the last vote's, or the end of its round.
 		at: BlockNumber,
+		/// The next check measures bandwidth and disk too: this one lowered a tier, or was to measure them
+		/// and decided nothing.
+		remeasure: bool,
 	},
 }
 
@@ -271,12 +398,14 @@ impl LastCheck {
 		}
 	}
 
-	/// Whether the check was open at the start of a round that began in block `start`.
+	/// Whether the check was open at the start of a round that began in block `start`, or was opened since.
 	pub fn open_at(&self, start: BlockNumber) -> bool {
-		match self {
-			Self::Open(check) => check.attested_at <= start && check.ends >= start,
-			Self::Closed { at, .. } => *at >= start,
-		}
+		self.until() >= start
+	}
+
+	/// Whether the next check measures bandwidth and disk too.
+	pub fn remeasure(&self) -> bool {
+		matches!(self, Self::Closed { remeasure, .. } if *remeasure)
 	}
 }
 
@@ -289,12 +418,16 @@ pub struct SeatView {
 	pub attested_at: BlockNumber,
 	/// The root it attested.
 	pub root: [u8; 32],
-	/// Seats that were filled.
+	/// The operators that sit.
 	pub seats: u8,
+	/// The number of draws that hit this operator.
+	pub weight: u8,
 	/// Bandwidth and disk are measured too.
 	pub full: bool,
 	/// The worker is rented.
 	pub rented: bool,
+	/// The number of the operator's seat in the round. Its vote belongs to batch `⌊number / 64⌋`.
+	pub number: u32,
 	/// This operator has voted on it.
 	pub voted: bool,
 }

@@ -13,8 +13,8 @@ pub trait WeightInfo {
 	fn attest(d: u32) -> Weight;
 	/// Checking an attestation in the pool.
 	fn authorize_attest() -> Weight;
-	/// [`crate::Call::commit`].
-	fn commit() -> Weight;
+	/// [`crate::Call::commit`] to a slot with `u` older commitments (0 or 1) that were not opened.
+	fn commit(u: u32) -> Weight;
 	/// Checking a commitment in the pool.
 	fn authorize_commit() -> Weight;
 	/// [`crate::Call::reveal`] of `v` votes that closes `c` checks which say again what is known, and `h`
@@ -30,8 +30,9 @@ pub trait WeightInfo {
 	fn finalize(c: u32, h: u32) -> Weight;
 	/// Checking `c` workers in the pool.
 	fn authorize_finalize(c: u32) -> Weight;
-	/// A block that starts no round and removes `p` pages of old lists.
-	fn on_initialize(p: u32) -> Weight;
+	/// A block that starts no round and takes `p` steps to remove what is kept of past rounds, in which it finds
+	/// `u` commitments that were not opened.
+	fn on_initialize(p: u32, u: u32) -> Weight;
 	/// What a round's start adds.
 	fn start_round() -> Weight;
 	/// Folding the block's VRF output, and seeding a round.
@@ -56,27 +57,39 @@ fn confirming<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(40, 3, 3)
 }
 
-/// Closing any other: also up to eleven figures of the registry, a slash that is queued, and a strike.
+/// Closing any other: also up to eleven figures of the registry, a slash that is queued, a strike, and a
+/// mark that moves on. The rounds in flight, by which the worker's earlier states are kept, are hot: each
+/// block's hooks read them.
 fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
-	figure::<D>(200, 3 + 11 + 3 + 8, 3 + 11 + 3 + 4)
+	figure::<D>(200, 3 + 11 + 3 + 8 + 1, 3 + 11 + 3 + 4)
+}
+
+/// Taking note of a commitment that was not opened: it, the record of those, and what Rewards makes of it. That is
+/// the epoch's totals and the operator's score; and with the first seat of an epoch the pool's terms and owner,
+/// and of the epoch before its totals, the reward owed, and the parts of the members and of the owner.
+fn unopened<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
+	figure::<D>(40, 2 + 2 + 8, 2 + 2 + 6)
 }
 
 /// Figures for a runtime.
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
 impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
-	// Worker and last check; each draw an operator's record. The round's record, count and list, and the
-	// licenses' pages, are the same for every attestation of a block: `on_initialize` pays for them.
+	// Worker and last check; each draw an operator's record. The round's record, count and list, the
+	// licenses' pages and those of the operators' counters are the same for many attestations of a block:
+	// `on_initialize` pays for them.
 	fn attest(d: u32) -> Weight {
-		figure::<T::DbWeight>(40, 2, 2)
+		figure::<T::DbWeight>(50, 2, 2)
 			.saturating_add(figure::<T::DbWeight>(10, 1, 0).saturating_mul(d.into()))
 	}
 	// The signature is most of it. What it reads, the call reads again, from memory.
 	fn authorize_attest() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
 	}
-	fn commit() -> Weight {
-		figure::<T::DbWeight>(20, 3, 1)
+	// The operator, the slot, the round of what lies in it, the counters.
+	fn commit(u: u32) -> Weight {
+		figure::<T::DbWeight>(40, 4, 2)
+			.saturating_add(unopened::<T::DbWeight>().saturating_mul(u.into()))
 	}
 	fn authorize_commit() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
@@ -84,7 +97,7 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	// A vote reads and writes its check. Closing reads and writes the worker and its score; the epoch's
 	// totals and the pages of operators' scores are hot, and `on_initialize` pays for them.
 	fn reveal(v: u32, c: u32, h: u32) -> Weight {
-		figure::<T::DbWeight>(30, 3, 2)
+		figure::<T::DbWeight>(35, 4, 3)
 			.saturating_add(figure::<T::DbWeight>(5, 1, 1).saturating_mul(v.into()))
 			.saturating_add(confirming::<T::DbWeight>().saturating_mul(c.into()))
 			.saturating_add(changing::<T::DbWeight>().saturating_mul(h.into()))
@@ -93,11 +106,14 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 		figure::<T::DbWeight>(60, 1, 0)
 			.saturating_add(Weight::from_parts(100_000, 0).saturating_mul(v.into()))
 	}
+	// It finds the worker offline, as a check that changes something does: up to eleven figures of the
+	// registry and a slash.
 	fn report_absent() -> Weight {
-		figure::<T::DbWeight>(40, 6, 5)
+		figure::<T::DbWeight>(40, 4, 1).saturating_add(changing::<T::DbWeight>())
 	}
+	// The rounds of this block and the one before it, the worker and its last check.
 	fn authorize_report_absent() -> Weight {
-		figure::<T::DbWeight>(20, 3, 0)
+		figure::<T::DbWeight>(20, 4, 0)
 	}
 	fn finalize(c: u32, h: u32) -> Weight {
 		figure::<T::DbWeight>(15, 1, 0)
@@ -107,17 +123,22 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn authorize_finalize(c: u32) -> Weight {
 		figure::<T::DbWeight>(5, 1, 0).saturating_mul(c.max(1).into())
 	}
-	// With what is hot in a census: a round's record, count and list, a hundred pages of licenses and as
-	// many of scores, of which a block writes no more than it has verdicts.
-	fn on_initialize(p: u32) -> Weight {
-		figure::<T::DbWeight>(5, 5 + 3 + 200, 2 + 2 + 100)
-			.saturating_add(figure::<T::DbWeight>(5, 1, 1).saturating_mul(p.into()))
+	// With the network's numbers, and what is hot in a census: a round's record, count and list, a hundred
+	// pages of licenses and as many of scores and of counters, of which a block writes no more than it has
+	// verdicts. A step of the sweep looks for a page and removes it, looks at the slot of a commitment, or finds
+	// that a round is over and has no page left. The page that it stops in is written once.
+	fn on_initialize(p: u32, u: u32) -> Weight {
+		figure::<T::DbWeight>(10, 5 + 5 + 5 + 300, 3 + 4 + 200)
+			.saturating_add(figure::<T::DbWeight>(5, 3, 1).saturating_mul(p.into()))
+			.saturating_add(unopened::<T::DbWeight>().saturating_mul(u.into()))
 	}
+	// With the removal of up to eight old records.
 	fn start_round() -> Weight {
-		figure::<T::DbWeight>(20, 8, 6)
+		figure::<T::DbWeight>(30, 10 + 8, 4 + 8)
 	}
+	// The seeds of a spot round, of a census and of their trials: at most two of each in a block.
 	fn on_finalize() -> Weight {
-		figure::<T::DbWeight>(15, 4, 6)
+		figure::<T::DbWeight>(20, 4 + 4, 5 + 4)
 	}
 }
 
@@ -129,8 +150,8 @@ impl WeightInfo for () {
 	fn authorize_attest() -> Weight {
 		Weight::from_parts(1_000, 0)
 	}
-	fn commit() -> Weight {
-		Weight::from_parts(1_000, 0)
+	fn commit(u: u32) -> Weight {
+		Weight::from_parts(1_000 + u64::from(u) * 100, 0)
 	}
 	fn authorize_commit() -> Weight {
 		Weight::from_parts(1_000, 0)
@@ -156,8 +177,8 @@ impl WeightInfo for () {
 	fn authorize_finalize(_: u32) -> Weight {
 		Weight::from_parts(1_000, 0)
 	}
-	fn on_initialize(_: u32) -> Weight {
-		Weight::from_parts(1_000, 0)
+	fn on_initialize(p: u32, u: u32) -> Weight {
+		Weight::from_parts(1_000 + u64::from(p) * 10 + u64::from(u) * 100, 0)
 	}
 	fn start_round() -> Weight {
 		Weight::from_parts(1_000, 0)

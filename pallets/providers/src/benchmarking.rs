@@ -5,7 +5,7 @@ use super::*;
 use frame_benchmarking::v2::*;
 use frame_system::RawOrigin;
 use kaisar_primitives::{
-	KAI, Standings, WorkerRegistry,
+	Arch, KAI, WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
 use sp_core::crypto::KeyTypeId;
@@ -21,6 +21,9 @@ const SPEC: WorkerSpec = WorkerSpec {
 	download_mbps: 100,
 	upload_mbps: 100,
 	region: *b"DE",
+	arch: Arch::Amd64,
+	driver: 0,
+	cuda: 0,
 };
 
 /// Fresh keys, and their proof for an account.
@@ -187,6 +190,18 @@ mod benchmarks {
 		_(RawOrigin::Signed(owner), worker, KAI);
 		assert_eq!(
 			Workers::<T>::get(worker).map(|record| record.price_floor),
+			Some(KAI)
+		);
+	}
+
+	#[benchmark]
+	fn set_delegation_cap() {
+		let owner = provider::<T>();
+		let worker = worker_of::<T>(&owner);
+		#[extrinsic_call]
+		_(RawOrigin::Signed(owner), worker, KAI);
+		assert_eq!(
+			Workers::<T>::get(worker).and_then(|record| record.delegation_cap),
 			Some(KAI)
 		);
 	}

@@ -1,21 +1,57 @@
-//! Whether what was verified supports what was claimed.
+//! What can be claimed, and whether what was verified supports it.
 
-use kaisar_math::tiers;
-use kaisar_primitives::{Profile, WorkerSpec};
+use core::ops::RangeInclusive;
+use kaisar_primitives::{GpuClass, Profile, WorkerSpec};
 
-/// Whether the profile has the claimed GPUs, and reaches the tier of every other claimed figure.
+/// GPUs of a worker that has any.
+pub const GPUS: RangeInclusive<u8> = 1..=16;
+/// Most hardware threads of a claim.
+pub const MAX_CPU_CORES: u16 = 1_024;
+/// Most memory of a claim, in GB.
+pub const MAX_MEMORY_GB: u32 = 24_576;
+/// Most disk of a claim, in GB.
+pub const MAX_DISK_GB: u32 = 1_048_576;
+
+/// Whether a worker can have this number of GPUs of the class.
+pub fn gpus_fit(class: GpuClass, count: u8) -> bool {
+	if class == 0 {
+		count == 0
+	} else {
+		GPUS.contains(&count)
+	}
+}
+
+/// Whether the claim lacks processors, memory or disk.
+pub fn has_zero(spec: &WorkerSpec) -> bool {
+	spec.cpu_cores == 0 || spec.memory_gb == 0 || spec.disk_gb == 0
+}
+
+/// Whether the claim is for more than a machine can have.
+pub fn is_too_large(spec: &WorkerSpec) -> bool {
+	spec.cpu_cores > MAX_CPU_CORES || spec.memory_gb > MAX_MEMORY_GB || spec.disk_gb > MAX_DISK_GB
+}
+
+/// Whether the profile has the claimed GPUs, processors and memory. Bandwidth and disk count as they are
+/// found: others can flood a line, and the plot comes back slowly after an order.
 pub fn supports(profile: &Profile, spec: &WorkerSpec) -> bool {
-	profile.gpu_class == spec.gpu_class
-		&& profile.gpu_count >= spec.gpu_count
-		&& profile.bandwidth >= tiers::bandwidth(spec.download_mbps, spec.upload_mbps)
-		&& profile.cpu >= tiers::cpu(spec.cpu_cores.into())
-		&& profile.memory >= tiers::memory(spec.memory_gb)
-		&& profile.disk >= tiers::disk(spec.disk_gb)
+	let bound = spec.bound();
+	let shown = |profile: &Profile| {
+		let Profile {
+			gpu_class,
+			gpu_count,
+			cpu,
+			memory,
+			..
+		} = *profile;
+		(gpu_class, gpu_count, cpu, memory)
+	};
+	shown(&profile.lesser(&bound)) == shown(&bound)
 }
 
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use kaisar_primitives::Arch;
 
 	const SPEC: WorkerSpec = WorkerSpec {
 		gpu_class: 11,
@@ -26,6 +62,9 @@ mod tests {
 		download_mbps: 400,
 		upload_mbps: 300,
 		region: *b"DE",
+		arch: Arch::Amd64,
+		driver: 0,
+		cuda: 0,
 	};
 	const PROFILE: Profile = Profile {
 		bandwidth: 2,
@@ -37,7 +76,7 @@ mod tests {
 	};
 
 	#[test]
-	fn what_reaches_every_tier_supports_the_claim() {
+	fn what_reaches_the_claim_supports_it() {
 		assert!(supports(&PROFILE, &SPEC));
 		let better = Profile {
 			bandwidth: 4,
@@ -51,18 +90,23 @@ mod tests {
 	}
 
 	#[test]
+	fn bandwidth_and_disk_do_not_bear_on_it() {
+		let flooded = Profile {
+			bandwidth: 0,
+			disk: 0,
+			..PROFILE
+		};
+		assert!(supports(&flooded, &SPEC));
+	}
+
+	#[test]
 	fn one_tier_less_does_not() {
 		for worse in [
-			Profile {
-				bandwidth: 1,
-				..PROFILE
-			},
 			Profile { cpu: 1, ..PROFILE },
 			Profile {
 				memory: 2,
 				..PROFILE
 			},
-			Profile { disk: 1, ..PROFILE },
 			Profile {
 				gpu_count: 1,
 				..PROFILE

@@ -1,9 +1,10 @@
 //! Dense indices of idle workers: add, remove and look up in O(1), whatever their number.
 //!
-//! A worker that is `Online` is in two **buckets**: that of its GPU class and count, and that of its
-//! class, count and region, by what was verified. A bucket is an array in pages of [`INDEX_PAGE`]
-//! workers, without gaps: whoever is removed gives its place to the last one, whose record is told
-//! ([`Place`]). The first page lies with the bucket's length, so that a small bucket is one entry.
+//! A worker that can be rented now is in two **buckets**: that of its GPU class and count, and that of its
+//! class, count and region, by what was verified. Without a GPU it is its CPU tier in place of the count. A
+//! bucket is an array in pages of [`INDEX_PAGE`] workers, without gaps: whoever is removed gives its place
+//! to the last one, whose record is told ([`Place`]). The first page lies with the bucket's length, so that
+//! a small bucket is one entry.
 //!
 //! A page makes an index cost a worker four bytes and not a trie key's fifty.
 
@@ -34,7 +35,7 @@ pub type IndexPage = BoundedVec<WorkerId, ConstU32<INDEX_PAGE>>;
 pub struct Bucket {
 	/// The GPU class that was verified, 0 for none.
 	pub gpu_class: GpuClass,
-	/// The number of GPUs that was verified.
+	/// The number of GPUs that was verified; in class 0 the CPU tier, from 1.
 	pub gpu_count: u8,
 	/// The region; `None` for all regions together.
 	pub region: Option<[u8; 2]>,
@@ -101,23 +102,28 @@ impl Bucket {
 }
 
 impl<T: Config> Pallet<T> {
-	/// Enters an idle worker in its buckets.
+	/// Enters a worker in its buckets.
 	pub(crate) fn enter_indices(worker: WorkerId, record: &mut RecordOf<T>) {
-		let [by_class, by_region] = Bucket::both(record.gpus(), record.spec.region)
-			.map(|bucket| Self::push(bucket, worker));
+		let Some(shelf) = record.shelf().defensive() else {
+			return;
+		};
+		let [by_class, by_region] =
+			Bucket::both(shelf, record.spec.region).map(|bucket| Self::push(bucket, worker));
 		record.place = Some(Place {
 			by_class,
 			by_region,
 		});
 	}
 
-	/// Takes an idle worker out of its buckets.
-	pub(crate) fn leave_indices(worker: WorkerId, record: &mut RecordOf<T>) {
+	/// Takes a worker out of its buckets, if it is in them, before its profile, claim or state changes.
+	pub(crate) fn leave_indices(record: &mut RecordOf<T>) {
 		let Some(place) = record.place.take() else {
-			defensive!("an idle worker has a place", worker);
 			return;
 		};
-		let [class, region] = Bucket::both(record.gpus(), record.spec.region);
+		let Some(shelf) = record.shelf().defensive() else {
+			return;
+		};
+		let [class, region] = Bucket::both(shelf, record.spec.region);
 		if let Some(moved) = Self::take_out(class, place.by_class) {
 			Self::move_place(moved.worker, |place| place.by_class = moved.position);
 		}

@@ -8,12 +8,12 @@
 //! - **Provider**: an account that owns workers. **Worker**: one machine of it, known by its number.
 //! - **Claim**: the hardware that the provider says is there ([`WorkerSpec`]). **Profile**: what a
 //!   committee verified ([`Profile`](kaisar_primitives::Profile)).
-//! - **Mark**, or *forced*: the one solitary check that a worker is due in.
-//! - **Pending time**: blocks online and rented since the last proof. They are worth nothing before
-//!   a check proves them.
+//! - **Mark**, or *forced*: the spot round in which a worker is due once. A census of the same block checks an
+//!   idle one in its stead, fully, and uses the mark up.
+//! - **Pending time**: rented blocks since the last proof. They are worth nothing before a check proves them.
 //! - **Pool**: the owner's stake, the delegators' part, and what is unbonding of both.
 //! - **Delegator**: an account that stakes on another's worker.
-//! - **Idle**: `Online`, so that an order can be matched with it.
+//! - **Idle**: `Online`: verified, and not rented. **Listed**: idle, and an order can have it now.
 //!
 //! ## The life of a worker, as a story
 //!
@@ -24,20 +24,23 @@
 //!
 //! The round starts, the machine attests its benchmark, a committee votes, and Popw closes the check
 //! ([`closed`](kaisar_primitives::CheckedWorkers::closed)). The profile supports the claim: the worker is
-//! `Online`, and from here on time passes for it. Each census that confirms it credits what was
-//! pending at the census' start. Had the profile not supported the claim, the worker would have
-//! stayed `Pending` with [`Event::VerificationFailed`], and Petra would have corrected the claim
-//! ([`update_worker`](Call::update_worker)) or asked again ([`go_online`](Call::go_online)), with a
-//! delay of 1, 2, 4 … rounds.
+//! `Online`, and listed. Each census that confirms it credits the mean interval between two censuses. Had the
+//! profile not supported the claim, the worker would have stayed `Pending` with
+//! [`Event::VerificationFailed`], and Petra would have corrected the claim
+//! ([`update_worker`](Call::update_worker)) or asked again ([`go_online`](Call::go_online)), with a delay of
+//! 1, 2, 4 … rounds.
+//!
+//! A customer's order takes it. Checks that find it serving credit the rented blocks since the last one. When
+//! the order ends it is marked, and not listed until a full check has supported its claim.
 //!
 //! Carol sees that it is reliable and [stakes](Call::stake) on it: she gets shares of the delegators'
 //! part of its pool, and of its reward.
 //!
 //! One night the machine is found offline: it is `Offline`, its pending time is void, and a part of its
 //! pool is queued to be slashed. In the morning Petra calls `go_online`, and it is `Pending` and marked
-//! again. Two days later somebody [applies](Call::apply_slash) the slash, for the bounty. It is Petra's
-//! stake that bears it; if what is left is below the minimum, the worker is `Suspended` until she tops it
-//! up.
+//! again. Two days later somebody [applies](Call::apply_slash) the slash, for the bounty: Petra and Carol
+//! lose the same part of what they have in the pool. If what Petra has left is below the minimum, the worker
+//! is `Suspended` until she tops it up.
 //!
 //! When she sells it she calls [`deregister_worker`](Call::deregister_worker): the deposit is back at
 //! once, all stake unbonds, and when she and Carol have withdrawn theirs
@@ -47,9 +50,9 @@
 //! ## Time
 //!
 //! A round sees a worker as it stood when the round started, so each change of state counts from the
-//! next round ([`Standings`](kaisar_primitives::Standings)). A check that runs, or that the worker
+//! next round, and the record keeps the states that rounds in flight can ask for ([`Standings`]). A check that runs, or that the worker
 //! is due in, goes on whatever its owner calls; calls that would disturb one fail with
-//! [`Error::CheckRunning`]. [`PendingTime`] says how time is credited to the block.
+//! [`Error::CheckRunning`]. Idle time is sampled by censuses, rented time is pending ([`PendingTime`]).
 //!
 //! ## Stake
 //!
@@ -60,13 +63,13 @@
 //!
 //! ## Slashing
 //!
-//! A check's finding is queued, and after a deferral anyone may apply it, for a bounty. One slash is one
-//! write of the record and one transfer, however many delegators there are: the owner bears it first.
-//! [`slashing`] says how findings add up, and who cannot move what meanwhile.
+//! A check's finding is queued as a rate, and after a deferral anyone may apply it, for a bounty. One slash
+//! is one write of the record and one transfer, however many delegators there are: every part of the pool
+//! loses the same rate. [`slashing`] says how findings add up, and what cannot move meanwhile.
 //!
 //! ## Idle workers, and all of them
 //!
-//! Workers that are `Online` are in dense indices by GPU class, count and region ([`idle`]), from which
+//! Workers that can be rented now are in dense indices by GPU class, count and region ([`idle`]), from which
 //! Orders draws; what all workers come to is kept as they change ([`totals`]).
 //!
 //! ## Size
@@ -81,9 +84,12 @@ extern crate alloc;
 
 #[cfg(feature = "runtime-benchmarks")]
 mod benchmarking;
+mod checks;
 mod hardware;
 pub mod idle;
+mod keys;
 mod lifecycle;
+mod market;
 #[cfg(test)]
 mod mock;
 pub mod pool;
@@ -107,10 +113,10 @@ pub mod weights;
 pub use idle::{Bucket, BucketHead, INDEX_PAGE, IndexPage, Place};
 pub use pallet::*;
 pub use pool::{Leaving, Shared, Slashed, StakePool, Unbonding};
-pub use slashing::{FalseTime, Queued, QueuedSlash, SlashId, SlashLevel};
+pub use slashing::{FalseProofs, Queued, QueuedSlash, SlashId, SlashLevel};
 pub use totals::{ClassTotals, Hardware, NetworkTotals};
 pub use types::*;
-pub use views::{DelegationView, UnbondingView, WorkerView};
+pub use views::{DelegationView, SlashView, UnbondingView, WorkerView};
 pub use weights::WeightInfo;
 
 use alloc::vec::Vec;
@@ -126,8 +132,8 @@ use frame_support::{
 use frame_system::pallet_prelude::*;
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Checks, DAYS, EpochIndex, Forced, GpuClass, GpuClasses,
-	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Profile, RoundIndex, RunningScores,
-	SharesChange, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
+	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Prices, Profile, RoundIndex,
+	RunningScores, SharesChange, Standings, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 };
 use sp_core::H256;
 use sp_runtime::{
@@ -135,8 +141,10 @@ use sp_runtime::{
 	traits::{AccountIdConversion, EnsureAdd, EnsureSub, SaturatedConversion},
 };
 
-/// The longest delay before the next verification, in rounds: two weeks.
+/// The longest delay before the next verification, in spot rounds: two weeks.
 const MAX_DELAY: u32 = 4_096;
+/// Spot rounds have even numbers.
+const SPOT_STEP: RoundIndex = 2;
 
 /// Maximum number of workers in one page of [`Pallet::workers_of`].
 pub const MAX_PAGE: u32 = 256;
@@ -173,22 +181,24 @@ pub mod pallet {
 		/// The account that receives the fees: the treasury's.
 		type FeeDestination: Get<Self::AccountId>;
 
-		/// The fee of registering or updating a worker. *Param.*
+		/// The fee of registering or updating a worker. Who cannot pay it is refused. *Param.*
 		type RegistrationFee: Get<Balance>;
 
-		/// The minimum stake of a worker's owner, before GPUs. *Param.*
+		/// The minimum stake of a worker's owner, before GPUs; at most the supply of KAI. *Param.*
 		type BaseStake: Get<Balance>;
 
-		/// The stake added to the minimum for each whole point of class score and GPU. *Param.*
+		/// The stake added to the minimum for each whole point of class score and GPU; at most the supply of
+		/// KAI. *Param.*
 		type StakePerScore: Get<Balance>;
 
-		/// The maximum stake in one pool. *Param.*
+		/// The maximum stake in one pool. An owner may reach its minimum above it. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// The minimum number of blocks for which stake unbonds. *Param.*
+		/// The minimum number of blocks for which stake unbonds; at most a year. *Param.*
 		type Unbonding: Get<BlockNumber>;
 
-		/// The number of blocks for which a slash is deferred; stake unbonds at least a day longer. *Param.*
+		/// The number of blocks for which a slash is deferred, at most a year; stake unbonds at least a day
+		/// longer. *Param.*
 		type SlashDeferral: Get<BlockNumber>;
 
 		/// The maximum number of pieces of stake that an account can have unbonding in a pool. One of them
@@ -204,6 +214,9 @@ pub mod pallet {
 
 		/// Rounds and checks.
 		type Checks: Checks;
+
+		/// Prices of orders, which workers' price floors are judged by.
+		type Prices: Prices;
 
 		/// May slash by hand, and cancel slashes.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
@@ -358,6 +371,13 @@ pub mod pallet {
 			/// The floor now, per GPU-hour.
 			new: Balance,
 		},
+		/// A worker's delegation cap was changed.
+		DelegationCapSet {
+			worker: WorkerId,
+			/// The cap before; `None` if there was none.
+			old: Option<Balance>,
+			new: Balance,
+		},
 		/// A worker's state changed.
 		WorkerStateChanged {
 			worker: WorkerId,
@@ -366,10 +386,11 @@ pub mod pallet {
 			/// The first round in which the new state counts.
 			since: RoundIndex,
 		},
-		/// A worker became due in a solitary check.
+		/// A worker was marked: it is due once more. If it is idle, and a census starts with the spot round,
+		/// its check in the census uses the mark up.
 		WorkerForced {
 			worker: WorkerId,
-			/// The spot round of the check.
+			/// The spot round that the mark is for.
 			round: RoundIndex,
 			/// Whether the check only verifies, and credits no time.
 			verify_only: bool,
@@ -381,9 +402,19 @@ pub mod pallet {
 		},
 		/// The record of a deregistered worker was removed, because nothing was left in its pool.
 		WorkerRemoved { worker: WorkerId },
-		/// A verification found that the profile of a `Pending` worker does not support its claim.
+		/// The profile of a `Pending` worker, or for the second time in a row of an `Online` one, does not
+		/// support its claim. The worker is `Pending` until its owner updates the claim or asks for another
+		/// verification.
 		VerificationFailed {
 			worker: WorkerId,
+			/// The verified profile.
+			profile: Profile,
+		},
+		/// The profile of a worker does not support its claim. The worker goes on with that profile; the next
+		/// such check in a row makes it `Pending`.
+		ClaimUnsupported {
+			worker: WorkerId,
+			round: RoundIndex,
 			/// The verified profile.
 			profile: Profile,
 		},
@@ -401,11 +432,12 @@ pub mod pallet {
 			/// did.
 			finder: Option<T::AccountId>,
 		},
-		/// More than half of the votes found a worker's proof false, or no GPU where one was verified.
+		/// More than half of a committee found that an opening contradicts the worker's attested root.
 		FalseProofFound {
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The number of consecutive checks that found this.
+			/// The number of consecutive checks that found this with more than three quarters. A check with
+			/// fewer votes is not counted.
 			in_a_row: u8,
 		},
 		/// Stake was added.
@@ -431,7 +463,8 @@ pub mod pallet {
 			who: T::AccountId,
 			amount: Balance,
 		},
-		/// A rented worker was online, but the customer's container did not answer.
+		/// A rented worker was online, but the customer's container did not answer. The check proves no
+		/// rented time; nothing is slashed.
 		ServiceDown {
 			worker: WorkerId,
 			round: RoundIndex,
@@ -443,19 +476,19 @@ pub mod pallet {
 			slash: SlashId,
 			worker: WorkerId,
 			level: SlashLevel,
-			/// The amount added.
+			/// The amount added, of the pool in this block.
 			added: Balance,
-			/// The total amount of the queued slash.
+			/// The total amount of the queued slash, of the pool in this block. It is queued as a rate.
 			amount: Balance,
 			/// The first block in which it may be applied.
 			due: BlockNumber,
 		},
-		/// A slash was cancelled.
+		/// A slash was canceled.
 		SlashCancelled {
 			slash: SlashId,
 			worker: WorkerId,
 			level: SlashLevel,
-			/// The amount that was queued.
+			/// The amount that it would have taken in this block.
 			amount: Balance,
 		},
 		/// A worker's pool was slashed.
@@ -499,13 +532,14 @@ pub mod pallet {
 		NotOwner,
 		/// A key is all zeroes.
 		ZeroKey,
-		/// Another worker uses the key.
+		/// Another worker uses the key. A deregistered one uses its keys until no check can be held against it
+		/// any more: at most until the rounds are over that saw it, and its check is closed.
 		KeyInUse,
 		/// The signatures of the keys were not made for this account on this chain.
 		BadProof,
 		/// No GPU class has this number.
 		UnknownGpuClass,
-		/// The claim has a GPU class without a GPU, or a GPU without a class.
+		/// The number of GPUs does not fit the class: 1 to 16 of a class, none without one.
 		GpuCountMismatch,
 		/// The region is not an ISO 3166-1 country code.
 		UnknownRegion,
@@ -523,34 +557,44 @@ pub mod pallet {
 		WorkerSuspended,
 		/// The worker's state does not allow the call.
 		WrongState,
-		/// The worker is already due in an upcoming round.
+		/// The worker is marked already: wait for its check.
 		AlreadyDue,
-		/// A check of the worker is running, or the worker is due in a running round.
+		/// Something can still be held against the worker: its check is open, it is due in a running round
+		/// and has not attested, or its absence can still be reported. Retry once the round is over.
 		CheckRunning,
 		/// The account has the maximum number of unbonding pieces in this pool. Withdraw first, or wait.
 		TooManyUnbondings,
 		/// None of the account's stake has finished unbonding.
 		NothingToWithdraw,
+		/// An announced commission is not in force yet. Wait for its epoch.
+		CommissionPending,
 		/// All worker numbers are used.
 		TooManyWorkers,
 		/// Unreachable state; a bug.
 		Defensive,
-		/// A queued slash could take this stake. It can move once the slash is applied or cancelled.
+		/// A slash is queued: delegators cannot join, and stake that finished unbonding less than the slash
+		/// deferral and a day ago cannot be withdrawn. Apply the slash from its day on, or wait.
 		SlashPending,
 		/// No slash with this number is queued.
 		UnknownSlash,
 		/// The slash may not be applied before its deferral ends.
 		SlashDeferred,
-		/// The slash can no longer be cancelled: its deferral has ended.
+		/// The slash can no longer be canceled: its deferral has ended.
 		DeferralOver,
 		/// The pool has no stake to slash.
 		NothingToSlash,
 		/// All delegated stake was slashed, and the worthless shares were not cleared yet.
 		DelegationClosed,
-		/// The delegation would be worth less than the existential deposit.
+		/// The delegation would be worth less than the existential deposit, 0.001 KAI.
 		DelegationTooSmall,
+		/// The delegated stake would exceed the most that the worker's owner accepts.
+		DelegationCapReached,
 		/// The account's stake in the pool still has value, or the account has none.
 		NothingWorthless,
+		/// The claim has no processors, no memory or no disk.
+		ZeroHardware,
+		/// The claim exceeds 1,024 hardware threads, 24,576 GB of memory or 1,048,576 GB of disk.
+		ClaimTooLarge,
 	}
 
 	#[pallet::view_functions]
@@ -589,7 +633,8 @@ pub mod pallet {
 			Self::minimum_for(gpu_class, gpu_count).ok()
 		}
 
-		/// Returns the share of a worker's last 32 checks that confirmed it.
+		/// Returns the part of a worker's last 32 checks and deployments that it passed, of eight at least.
+		/// Only its provider's faults count against it.
 		pub fn reliability(worker: WorkerId) -> Option<Perbill> {
 			Workers::<T>::get(worker).map(|record| record.history.reliability())
 		}
@@ -605,8 +650,8 @@ pub mod pallet {
 			}
 		}
 
-		/// Returns the number of idle workers with this number of verified GPUs of a class, in one region or
-		/// in all.
+		/// Returns the number of workers that can be rented with this number of verified GPUs of a class,
+		/// in one region or in all. In class 0 the number is the verified CPU tier, from 1.
 		pub fn idle_workers(gpu_class: GpuClass, gpu_count: u8, region: Option<[u8; 2]>) -> u32 {
 			<Self as Market>::idle(gpu_class, gpu_count, region)
 		}
@@ -636,16 +681,14 @@ pub mod pallet {
 				.collect()
 		}
 
-		/// Returns a queued slash.
-		pub fn queued_slash(slash: SlashId) -> Option<QueuedSlash<T::AccountId>> {
-			Slashes::<T>::get(slash)
+		/// Returns a queued slash, with what it would take now.
+		pub fn queued_slash(slash: SlashId) -> Option<SlashView<T::AccountId>> {
+			Slashes::<T>::get(slash).map(Self::slash_view)
 		}
 
-		/// Returns the online and rented blocks of a worker that are not proved yet.
-		pub fn pending_time(worker: WorkerId) -> Option<(BlockNumber, BlockNumber)> {
-			let record = Workers::<T>::get(worker)?;
-			let mark = record.time.at(record.state(), Self::now());
-			Some((mark.online, mark.rented))
+		/// Returns the rented blocks of a worker that are not proved yet.
+		pub fn pending_time(worker: WorkerId) -> Option<BlockNumber> {
+			Workers::<T>::get(worker).map(|record| record.time.at(Self::now()))
 		}
 	}
 
@@ -668,8 +711,8 @@ pub mod pallet {
 		///   [`possession_payload`](kaisar_primitives::keys::possession_payload).
 		///
 		/// ## Errors
-		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
-		///   invalid.
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
 		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
 		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
 		/// - [`Error::StakeBelowMinimum`].
@@ -706,13 +749,13 @@ pub mod pallet {
 		/// Changes the claim of a worker.
 		///
 		/// Takes the fee. The worker is `Pending` and due in the next round, or in the first one after a
-		/// running delay; its pending time is no longer credited.
+		/// running delay.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
 		///
 		/// ## Parameters
-		/// - `worker`: the worker, neither `Rented` nor `Suspended`, and in no check.
+		/// - `worker`: the worker, neither `Rented` nor `Suspended`.
 		/// - `spec`: the new claim; the owner's stake must reach its minimum.
 		///
 		/// ## Errors
@@ -721,8 +764,8 @@ pub mod pallet {
 		/// - [`Error::WorkerRented`].
 		/// - [`Error::WorkerSuspended`].
 		/// - [`Error::CheckRunning`].
-		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`]: the claim is
-		///   invalid.
+		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
 		/// - [`Error::StakeBelowMinimum`].
 		/// - The currency's error if the account has too little KAI for the fee.
 		///
@@ -782,8 +825,7 @@ pub mod pallet {
 		}
 
 		/// Announces a worker's commission: the part of its reward that its stakers share by value, the
-		/// owner among them. It counts after one whole epoch's notice, and replaces an announced commission
-		/// that does not count yet.
+		/// owner among them. It counts after one whole epoch's notice.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
@@ -795,6 +837,7 @@ pub mod pallet {
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
 		/// - [`Error::NotOwner`].
+		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
 		/// ## Events
 		/// - [`Event::CommissionSet`].
@@ -811,12 +854,16 @@ pub mod pallet {
 
 		/// Sets the price below which a worker is never matched. Running orders are not affected.
 		///
+		/// Above the highest price of its class the worker is not listed, and above today's it earns no idle
+		/// time; a floor that comes down from there counts for idle time from the next round.
+		///
 		/// ## Origin
 		/// Signed by the worker's owner.
 		///
 		/// ## Parameters
 		/// - `worker`: the worker.
-		/// - `price_per_gpu_hour`: the floor, in units of 10⁻¹⁸ KAI; 0 for none.
+		/// - `price_per_gpu_hour`: the floor, in units of 10⁻¹⁸ KAI, per core and hour without a GPU; 0 for
+		///   none.
 		///
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
@@ -836,7 +883,7 @@ pub mod pallet {
 		}
 
 		/// Takes a worker offline. It counts from the next round: a check that runs, or that the worker is
-		/// due in, goes on. An upcoming check that would only have verified the worker is dropped.
+		/// due in, goes on. A mark for a later round is dropped.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
@@ -862,14 +909,13 @@ pub mod pallet {
 
 		/// Brings a worker back, or has one verified again after a failed verification.
 		///
-		/// The worker is `Pending` and due in the next round, or in the first one after a running delay; its
-		/// pending time is no longer credited.
+		/// The worker is `Pending` and due in the next round, or in the first one after a running delay.
 		///
 		/// ## Origin
 		/// Signed by the worker's owner.
 		///
 		/// ## Parameters
-		/// - `worker`: the worker, `Offline` or `Pending`, and in no check.
+		/// - `worker`: the worker, `Offline` or `Pending`.
 		///
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
@@ -932,8 +978,8 @@ pub mod pallet {
 		/// - [`Error::ZeroAmount`].
 		/// - [`Error::UnknownWorker`].
 		/// - [`Error::StakeCapReached`]: the owner may still reach the minimum.
-		/// - [`Error::SlashPending`]: for a delegator, a queued slash would reach delegators.
-		/// - [`Error::DelegationClosed`], [`Error::DelegationTooSmall`]: for a delegator only.
+		/// - [`Error::SlashPending`], [`Error::DelegationClosed`], [`Error::DelegationTooSmall`],
+		///   [`Error::DelegationCapReached`]: for a delegator only.
 		/// - The currency's error if the account has too little KAI.
 		///
 		/// ## Events
@@ -970,7 +1016,6 @@ pub mod pallet {
 		/// - [`Error::InsufficientStake`].
 		/// - [`Error::TooManyUnbondings`].
 		/// - [`Error::StakeBelowMinimum`]: for the owner only.
-		/// - [`Error::SlashPending`]: for a delegator, a queued slash would reach delegators.
 		/// - [`Error::DelegationTooSmall`]: for a delegator only.
 		///
 		/// ## Events
@@ -986,8 +1031,10 @@ pub mod pallet {
 			Self::do_unstake(who, worker, amount)
 		}
 
-		/// Pays out the caller's unbonded stake in a worker's pool; to a delegator of a deregistered worker,
-		/// also its delegation. If that empties the pool of a deregistered worker, its record is removed.
+		/// Pays out the caller's unbonded stake in a worker's pool; to a delegator of a deregistered
+		/// worker, also its delegation. While a slash is queued, stake waits until it has been unbonded for
+		/// the slash deferral and a day. If the withdrawal empties the pool of a deregistered worker, its
+		/// record is removed.
 		///
 		/// ## Origin
 		/// Signed by an account with unbonding stake in the pool.
@@ -998,8 +1045,9 @@ pub mod pallet {
 		/// ## Errors
 		/// - [`Error::UnknownWorker`].
 		/// - [`Error::NothingToWithdraw`].
-		/// - [`Error::SlashPending`]: a queued slash would reach the withdrawn stake.
-		/// - [`Error::CheckRunning`]: a check of a deregistered worker is still running.
+		/// - [`Error::SlashPending`]: a slash is queued, and nothing has been unbonded for long enough.
+		/// - [`Error::CheckRunning`]: it is the last withdrawal, and a check can still be held against the
+		///   worker.
 		///
 		/// ## Events
 		/// - [`Event::Withdrawn`].
@@ -1011,8 +1059,8 @@ pub mod pallet {
 			Self::do_withdraw(who, worker)
 		}
 
-		/// Slashes a worker by hand: 10 % of its pool (level 1) or 50 % (level 2) after the deferral, or all
-		/// of it at once (level 3). All goes to the provider pot.
+		/// Slashes a worker by hand: 10 % of every part of its pool (level 1) or 50 % (level 2) after the
+		/// deferral, or all of it at once (level 3).
 		///
 		/// ## Origin
 		/// [`Config::AdminOrigin`].
@@ -1058,9 +1106,9 @@ pub mod pallet {
 			Self::do_cancel_slash(id)
 		}
 
-		/// Applies a slash whose deferral has ended. The caller gets the bounty, and shares it with the
-		/// account that found the fault, if one did. If the owner's stake is then below the minimum, the
-		/// worker is `Suspended`, at once or when its order closes.
+		/// Applies a slash whose deferral has ended: takes its rate of every part of the pool. The caller
+		/// gets the bounty, and shares it with the account that found the fault, if one did. If the owner's
+		/// stake is then below the minimum, the worker is `Suspended`, at once or when its order closes.
 		///
 		/// ## Origin
 		/// Signed by any account.
@@ -1111,6 +1159,33 @@ pub mod pallet {
 		) -> DispatchResult {
 			ensure_signed(origin)?;
 			Self::do_clear_worthless(worker, who)
+		}
+
+		/// Sets the most that a worker's delegators can have staked together. What is delegated stays where
+		/// it is; more is refused. A new worker has no cap of its own.
+		///
+		/// ## Origin
+		/// Signed by the worker's owner.
+		///
+		/// ## Parameters
+		/// - `worker`: the worker.
+		/// - `most`: the cap, in units of 10⁻¹⁸ KAI; 0 refuses all delegation.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownWorker`].
+		/// - [`Error::NotOwner`].
+		///
+		/// ## Events
+		/// - [`Event::DelegationCapSet`].
+		#[pallet::call_index(15)]
+		#[pallet::weight(T::WeightInfo::set_delegation_cap())]
+		pub fn set_delegation_cap(
+			origin: OriginFor<T>,
+			worker: WorkerId,
+			#[pallet::compact] most: Balance,
+		) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_set_delegation_cap(who, worker, most)
 		}
 	}
 

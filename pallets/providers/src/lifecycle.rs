@@ -1,11 +1,8 @@
 //! The life of a worker: registered, changed, away and back, gone; and the state that says where it is.
 
 use super::*;
-use kaisar_primitives::{
-	Commission,
-	authorized::genesis,
-	keys::{self, KeyRole},
-};
+use kaisar_math::emission::MAX_SUPPLY;
+use kaisar_primitives::{AnnounceError, Commission};
 
 /// The calls.
 impl<T: Config> Pallet<T> {
@@ -62,42 +59,9 @@ impl<T: Config> Pallet<T> {
 		// It leaves the totals with the claim that it was counted by.
 		Self::set_state(worker, &mut record, WorkerState::Pending);
 		record.spec = spec;
+		record.profile = record.profile.map(|profile| profile.lesser(&spec.bound()));
 		Self::schedule_verification(worker, &mut record);
 		Workers::<T>::insert(worker, record);
-		Ok(())
-	}
-
-	pub(crate) fn do_set_keys(
-		who: T::AccountId,
-		worker: WorkerId,
-		keys: WorkerKeys,
-		proof: KeyProof,
-	) -> DispatchResult {
-		let mut record = Self::owned(worker, &who)?;
-		Self::ensure_keys(&who, Some(worker), &keys, &proof)?;
-		let next_round = T::Checks::next_round();
-		// The oldest keys are dropped: no running check may need them.
-		if !record
-			.keys
-			.may_change(next_round, T::Checks::oldest_round())
-		{
-			Self::ensure_unchecked(worker, &record)?;
-		}
-
-		let (worker_key, agent_key) = (keys.worker.clone(), keys.agent);
-		if let Some(dropped) = record.keys.change(keys, next_round) {
-			Self::release_keys(worker, &dropped);
-		}
-		for keys in record.reserved_keys(next_round) {
-			Self::reserve_keys(worker, keys);
-		}
-		Workers::<T>::insert(worker, record);
-		Self::deposit_event(Event::WorkerKeysSet {
-			worker,
-			worker_key,
-			agent_key,
-			from: next_round,
-		});
 		Ok(())
 	}
 
@@ -110,7 +74,10 @@ impl<T: Config> Pallet<T> {
 		let epoch = T::CurrentEpoch::get();
 		let old = record.commission.in_epoch(epoch);
 		let from = Self::change_pool(worker, &mut record, |record| {
-			Ok(record.commission.announce(new, epoch)?)
+			record
+				.commission
+				.announce(new, epoch)
+				.map_err(Self::announce_error)
 		})?;
 		Self::deposit_event(Event::CommissionSet {
 			worker,
@@ -121,13 +88,25 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
+	fn announce_error(error: AnnounceError) -> DispatchError {
+		match error {
+			AnnounceError::Pending => Error::<T>::CommissionPending.into(),
+			AnnounceError::LastEpoch => ArithmeticError::Overflow.into(),
+		}
+	}
+
 	pub(crate) fn do_set_price_floor(
 		who: T::AccountId,
 		worker: WorkerId,
 		new: Balance,
 	) -> DispatchResult {
 		let mut record = Self::owned(worker, &who)?;
+		let could_be_rented = Self::floor_is_within(&record, T::Prices::today);
 		let old = core::mem::replace(&mut record.price_floor, new);
+		if !could_be_rented && new < old {
+			record.waits_from = T::Checks::next_round();
+		}
+		Self::relist(worker, &mut record);
 		Workers::<T>::insert(worker, record);
 		Self::deposit_event(Event::PriceFloorSet { worker, old, new });
 		Ok(())
@@ -202,10 +181,6 @@ impl<T: Config> Pallet<T> {
 		Self::count(record.state(), None);
 		Self::leave(worker, &mut record, WorkerState::Offline);
 		WorkersByOwner::<T>::remove(&who, worker);
-		// A check that goes on needs the keys, and frees them when it is closed.
-		if !T::Checks::is_open(worker) && !T::Checks::is_due(worker) {
-			Self::release_all_keys(worker, &record);
-		}
 		Self::deposit_event(Event::WorkerDeregistered { worker, owner: who });
 		Self::store(worker, record)
 	}
@@ -228,7 +203,10 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// The same, of a worker of `who`.
-	fn owned(worker: WorkerId, who: &T::AccountId) -> Result<RecordOf<T>, DispatchError> {
+	pub(crate) fn owned(
+		worker: WorkerId,
+		who: &T::AccountId,
+	) -> Result<RecordOf<T>, DispatchError> {
 		let record = Self::registered(worker)?;
 		ensure!(record.owner == *who, Error::<T>::NotOwner);
 		Ok(record)
@@ -241,49 +219,13 @@ impl<T: Config> Pallet<T> {
 			Error::<T>::UnknownGpuClass
 		);
 		ensure!(
-			(spec.gpu_class == 0) == (spec.gpu_count == 0),
+			hardware::gpus_fit(spec.gpu_class, spec.gpu_count),
 			Error::<T>::GpuCountMismatch
 		);
 		ensure!(regions::is_known(spec.region), Error::<T>::UnknownRegion);
+		ensure!(!hardware::has_zero(spec), Error::<T>::ZeroHardware);
+		ensure!(!hardware::is_too_large(spec), Error::<T>::ClaimTooLarge);
 		Self::minimum_for(spec.gpu_class, spec.gpu_count)
-	}
-
-	/// The keys are `who`'s, and no worker's but `worker`.
-	fn ensure_keys(
-		who: &T::AccountId,
-		worker: Option<WorkerId>,
-		keys: &WorkerKeys,
-		proof: &KeyProof,
-	) -> DispatchResult {
-		ensure!(
-			!keys::is_zero(&keys.worker) && !keys::is_zero(&keys.agent),
-			Error::<T>::ZeroKey
-		);
-		let next_round = T::Checks::next_round();
-		let taken = |holder: Option<WorkerId>, is_it: &dyn Fn(&WorkerKeys) -> bool| {
-			holder
-				.filter(|holder| Some(*holder) != worker)
-				.and_then(Workers::<T>::get)
-				.is_some_and(|record| record.reserved_keys(next_round).any(is_it))
-		};
-		let by_key = WorkerByKey::<T>::get(&keys.worker);
-		ensure!(
-			!taken(by_key, &|held| held.worker == keys.worker),
-			Error::<T>::KeyInUse
-		);
-		let by_agent = WorkerByAgent::<T>::get(keys.agent);
-		ensure!(
-			!taken(by_agent, &|held| held.agent == keys.agent),
-			Error::<T>::KeyInUse
-		);
-
-		let key = <&[u8; 32]>::try_from(keys.worker.as_ref() as &[u8])
-			.map_err(|_| Error::<T>::Defensive)?;
-		ensure!(
-			proof.verify(KeyRole::Worker, genesis::<T>(), who, key, &keys.agent),
-			Error::<T>::BadProof
-		);
-		Ok(())
 	}
 
 	/// The pool is not above the most it may hold, except where the owner only reaches the minimum.
@@ -303,23 +245,14 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// No check of the worker runs, and no running round can still have one of it: so its owner may
-	/// change what a check goes by.
+	/// Nothing can still be held against the worker: so its owner may change what a check goes by.
 	pub(crate) fn ensure_unchecked(worker: WorkerId, record: &RecordOf<T>) -> DispatchResult {
+		// A mark for a round that is about to start cannot be moved, either.
+		let fixed = record.forced.is_some_and(Self::is_in_flight);
 		ensure!(
-			!T::Checks::is_open(worker) && !T::Checks::is_due(worker),
+			!fixed && !T::Checks::is_held(worker),
 			Error::<T>::CheckRunning
 		);
-		// It may have been due and not have attested, and can still be reported.
-		let running = T::Checks::oldest_round()..T::Checks::next_round();
-		let due = record
-			.forced
-			.is_some_and(|forced| running.contains(&forced.round));
-		let seen_online = record.standings.before.is_some_and(|before| {
-			matches!(before.value, WorkerState::Online | WorkerState::Rented)
-				&& record.standings.now.since > running.start
-		});
-		ensure!(!due && !seen_online, Error::<T>::CheckRunning);
 		Ok(())
 	}
 }
@@ -347,17 +280,23 @@ impl<T: Config> Pallet<T> {
 		gpu_count: u8,
 	) -> Result<Balance, DispatchError> {
 		let score = T::Classes::score(gpu_class).ok_or(Error::<T>::UnknownGpuClass)?;
-		let (base, per_score) = (T::BaseStake::get(), T::StakePerScore::get());
+		// With more than all KAI no product overflows, and calls fail by their own errors.
+		let [base, per_score] =
+			[T::BaseStake::get(), T::StakePerScore::get()].map(|amount| amount.min(MAX_SUPPLY));
 		kaisar_math::stake::minimum(base, per_score, score, gpu_count)
 			.ok_or_else(|| ArithmeticError::Overflow.into())
 	}
 
+	/// Changes a record, and lists the worker if it can be rented after that.
 	pub(crate) fn mutate<R>(
 		worker: WorkerId,
 		change: impl FnOnce(&mut RecordOf<T>) -> Result<R, DispatchError>,
 	) -> Result<R, DispatchError> {
 		Workers::<T>::try_mutate(worker, |record| {
-			change(record.as_mut().ok_or(Error::<T>::UnknownWorker)?)
+			let record = record.as_mut().ok_or(Error::<T>::UnknownWorker)?;
+			let result = change(record)?;
+			Self::relist(worker, record);
+			Ok(result)
 		})
 	}
 
@@ -382,19 +321,23 @@ impl<T: Config> Pallet<T> {
 			released_at: None,
 			spec,
 			keys: Timeline::new(keys, 0),
-			standings: Timeline::new(WorkerState::Pending, T::Checks::next_round()),
+			standings: Standings::new(WorkerState::Pending, T::Checks::next_round()),
 			forced: None,
 			profile: None,
-			gpu_stood: false,
-			false_proofs: 0,
-			false_time: None,
-			time: PendingTime::empty(Self::now()),
+			false_proofs: None,
+			charged_to: 0,
+			time: PendingTime::default(),
 			proved_at: None,
 			history: History::default(),
+			unproved: false,
+			below: false,
+			undecided: false,
 			failures: 0,
 			retry_from: 0,
 			price_floor: 0,
+			waits_from: 0,
 			commission: Commission::default(),
+			delegation_cap: None,
 			order: None,
 			barred_until: 0,
 			place: None,
@@ -406,23 +349,31 @@ impl<T: Config> Pallet<T> {
 		Ok(worker)
 	}
 
-	/// Moves the worker to `new`, counted from the next round.
+	/// Moves the worker to `new`, counted from the next round. It leaves the indices; who can be rented is
+	/// entered when the record is written ([`mutate`](Self::mutate)).
+	///
+	/// The worker was touched before: an open check is of a round in flight, whose state is remembered.
 	pub(crate) fn set_state(worker: WorkerId, record: &mut RecordOf<T>, new: WorkerState) {
 		let old = record.state();
 		if old == new {
 			return;
 		}
 		let since = T::Checks::next_round();
-		Self::delist(worker, record);
-		record.time.change(old, new, Self::now());
-		let away = |state| matches!(state, WorkerState::Offline | WorkerState::Suspended);
-		if away(old) && away(new) {
-			// Rounds make no difference between the two: what was before them is remembered.
-			record.standings.now.value = new;
-		} else {
-			record.standings.change(new, since);
+		Self::leave_indices(record);
+		Self::take_off(record);
+		let in_flight = T::Checks::in_flight();
+		record.standings.change(new, since, &in_flight);
+		Self::add_up(record);
+		record.time = match new {
+			WorkerState::Rented => PendingTime::rent(Self::now()),
+			_ => PendingTime::default(),
+		};
+		if !matches!(new, WorkerState::Online | WorkerState::Rented) {
+			// It will be verified before it is back.
+			record.unproved = false;
+			record.below = false;
+			record.undecided = false;
 		}
-		Self::list(worker, record);
 		if !record.is_gone() {
 			Self::count(old, new);
 		}
@@ -434,46 +385,16 @@ impl<T: Config> Pallet<T> {
 		});
 	}
 
-	/// The worker goes away, to `state`. A check in a round still to come goes on as well, unless it
-	/// would only have verified the worker.
+	/// The worker goes away, to `state`. A check that it is due in now goes on.
 	pub(crate) fn leave(worker: WorkerId, record: &mut RecordOf<T>, state: WorkerState) {
-		let next_round = T::Checks::next_round();
-		record.forced = record
-			.forced
-			.filter(|forced| !forced.verify_only || forced.round < next_round);
+		Self::drop_coming_mark(record);
 		Self::set_state(worker, record, state);
 	}
 
-	/// Marks the worker for the first round in which it may be verified.
-	fn schedule_verification(worker: WorkerId, record: &mut RecordOf<T>) {
-		let round = T::Checks::next_round().max(record.retry_from);
-		Self::set_forced(
-			worker,
-			record,
-			Forced {
-				round,
-				verify_only: true,
-			},
-		);
-	}
-
-	pub(crate) fn set_forced(worker: WorkerId, record: &mut RecordOf<T>, forced: Forced) {
-		record.forced = Some(forced);
-		let Forced { round, verify_only } = forced;
-		Self::deposit_event(Event::WorkerForced {
-			worker,
-			round,
-			verify_only,
-		});
-	}
-
-	/// A verification failed: the next one waits 1, 2, 4 … rounds.
-	pub(crate) fn delay_verification(record: &mut RecordOf<T>) {
-		record.failures = record.failures.saturating_add(1);
-		let delay = kaisar_math::stake::retry_delay(record.failures.into()).min(MAX_DELAY);
-		// Spot rounds have even numbers.
-		let delay: RoundIndex = 2 * delay;
-		record.retry_from = T::Checks::next_round().saturating_add(delay);
+	/// Drops a mark for a round that is still to come.
+	pub(crate) fn drop_coming_mark(record: &mut RecordOf<T>) {
+		let next_round = T::Checks::next_round();
+		record.forced = record.forced.filter(|forced| forced.round < next_round);
 	}
 
 	/// Counts a worker that leaves one state and enters another.
@@ -488,27 +409,6 @@ impl<T: Config> Pallet<T> {
 				*count = count.checked_add(1).defensive_unwrap_or(u32::MAX);
 			}
 		})
-	}
-
-	fn reserve_keys(worker: WorkerId, keys: &WorkerKeys) {
-		WorkerByKey::<T>::insert(&keys.worker, worker);
-		WorkerByAgent::<T>::insert(keys.agent, worker);
-	}
-
-	/// Frees keys, unless another worker has them by now.
-	fn release_keys(worker: WorkerId, keys: &WorkerKeys) {
-		if WorkerByKey::<T>::get(&keys.worker) == Some(worker) {
-			WorkerByKey::<T>::remove(&keys.worker);
-		}
-		if WorkerByAgent::<T>::get(keys.agent) == Some(worker) {
-			WorkerByAgent::<T>::remove(keys.agent);
-		}
-	}
-
-	pub(crate) fn release_all_keys(worker: WorkerId, record: &RecordOf<T>) {
-		for keys in record.keys.values() {
-			Self::release_keys(worker, keys);
-		}
 	}
 
 	/// Writes the record back, or removes it where the worker was deregistered, nothing is left of it, and
@@ -530,6 +430,7 @@ impl<T: Config> Pallet<T> {
 			owner, commission, ..
 		} = record;
 		Workers::<T>::remove(worker);
+		T::Checks::forget(worker);
 		DepartedWorkers::<T>::insert(worker, Departed { owner, commission });
 		Self::pool_changed(worker, terms, None)?;
 		Self::deposit_event(Event::WorkerRemoved { worker });

@@ -11,7 +11,7 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{
-	CheckedWorkers, Closing, KAI, Outcome, Pools, Pot, Proved, RoundKind, RunningScore,
+	Arch, CheckedWorkers, Closing, KAI, Outcome, Pools, Pot, Proved, RoundKind, RunningScore,
 	WorkerRegistry,
 	keys::{KeyRole, possession_payload},
 };
@@ -55,7 +55,12 @@ pub const UNBONDING: BlockNumber = 7 * DAYS;
 pub const MAX_UNBONDING: u32 = 4;
 /// Blocks of a phase, and between spot rounds.
 pub const PHASE: BlockNumber = 25;
+/// Least number of blocks between a change and the round that it counts from.
+pub const NOTICE: BlockNumber = 4;
+/// Most rented blocks that a check credits.
 pub const MAX_GAP: BlockNumber = 4_800;
+/// Idle blocks that a census stands for.
+pub const INTERVAL: BlockNumber = 1_275;
 pub const ALICE: AccountId = 1;
 pub const BOB: AccountId = 2;
 /// Delegators.
@@ -73,20 +78,27 @@ parameter_types! {
 	pub const WorkerHoldReason: RuntimeHoldReason =
 		RuntimeHoldReason::Providers(HoldReason::WorkerDeposit);
 	pub const Treasury: AccountId = TREASURY;
-	pub const Fee: Balance = FEE;
+	pub storage Fee: Balance = FEE;
 	pub storage BaseStake: Balance = BASE;
-	pub const StakePerScore: Balance = 200 * KAI;
-	pub const MaxStake: Balance = MAX_STAKE;
+	pub storage StakePerScore: Balance = 200 * KAI;
+	pub storage MaxStake: Balance = MAX_STAKE;
 	pub storage UnbondingBlocks: BlockNumber = UNBONDING;
 	pub storage Deferral: BlockNumber = DEFERRAL;
-	pub const Bounty: Perbill = Perbill::from_percent(1);
+	pub storage Bounty: Perbill = Perbill::from_percent(1);
 	pub const MaxUnbonding: u32 = MAX_UNBONDING;
 	pub storage Epoch: EpochIndex = 0;
+	pub storage HighestPrice: Option<Balance> = None;
+	pub storage TodaysPrice: Option<Balance> = None;
+	pub storage PayUncalibrated: bool = false;
 }
 
-/// Classes 0, 1 (an H100, 10 points) and 11 (a 4090, 0.75).
+/// Classes 0, 1 (an H100, 10 points) and 11 (a 4090, 0.75). Class 1 is paid only if a test says so.
 pub struct Table;
 impl GpuClasses for Table {
+	fn is_paid(class: GpuClass) -> bool {
+		class != 1 || PayUncalibrated::get()
+	}
+
 	fn score(class: GpuClass) -> Option<u32> {
 		match class {
 			0 => Some(0),
@@ -97,11 +109,24 @@ impl GpuClasses for Table {
 	}
 }
 
+/// The price book: the same for all classes.
+pub struct Book;
+impl Prices for Book {
+	fn highest(_: GpuClass) -> Option<Balance> {
+		HighestPrice::get()
+	}
+
+	fn today(_: GpuClass) -> Option<Balance> {
+		TodaysPrice::get()
+	}
+}
+
 /// An open check of the mock.
 #[derive(Clone, Copy, Debug)]
 pub struct Open {
 	pub round: RoundIndex,
-	pub verify_only: bool,
+	pub rented: bool,
+	pub full: bool,
 }
 
 #[derive(Default)]
@@ -112,6 +137,11 @@ struct State {
 	/// The last round in which each worker had a check, or was reported.
 	last: BTreeMap<WorkerId, RoundIndex>,
 	changes: Vec<(PoolId, Option<AccountId>)>,
+	forgotten: Vec<WorkerId>,
+	/// Blocks of a phase of rounds in which it is not [`PHASE`].
+	phases: BTreeMap<RoundIndex, BlockNumber>,
+	/// The block in which the next round starts, if a test has set it.
+	next_start: Option<BlockNumber>,
 }
 
 /// The shares of each member, as Rewards was told. In storage, so that a call that fails takes them back.
@@ -136,9 +166,32 @@ fn with<R>(f: impl FnOnce(&mut State) -> R) -> R {
 pub struct Popw;
 
 impl Popw {
-	/// Starts the next spot round a phase later, and a census with it. Returns the spot round.
+	/// Moves on to so many blocks before the next round's start. Returns its spot round.
+	pub fn approach(blocks: BlockNumber) -> RoundIndex {
+		let start = with(|state| state.next_start);
+		let start = start.unwrap_or_else(|| Providers::now() + PHASE);
+		run_to(Providers::now().max(start - blocks));
+		with(|state| {
+			state.next_start = Some(start);
+			state.next_round
+		})
+	}
+
+	/// The spot round that has not started, and in which no change counts any more.
+	pub fn fixed() -> Option<RoundIndex> {
+		let now = Providers::now();
+		with(|state| {
+			let is_near = |start: &BlockNumber| *start < now + NOTICE;
+			state.next_start.filter(is_near).map(|_| state.next_round)
+		})
+	}
+
+	/// Starts the next spot round, a phase later unless a test has moved close to it, and a census with it.
+	/// Returns the spot round.
 	pub fn start_round(census: bool) -> RoundIndex {
-		run_to(Providers::now() + PHASE);
+		let start = with(|state| state.next_start.take());
+		let start = start.unwrap_or_else(|| Providers::now() + PHASE);
+		run_to(start.max(Providers::now()));
 		let round = Self::next_round();
 		let now = Providers::now();
 		with(|state| {
@@ -151,41 +204,81 @@ impl Popw {
 		round
 	}
 
+	/// Starts the next spot round a phase later, and a census with it whose phases have so many blocks.
+	pub fn start_long_census(phase: BlockNumber) -> RoundIndex {
+		let census = Self::start_round(true) + 1;
+		with(|state| state.phases.insert(census, phase));
+		census
+	}
+
+	/// The last block of the phase of a round in which workers attest.
+	fn attest_end(round: RoundIndex) -> BlockNumber {
+		let phase = with(|state| state.phases.get(&round).copied()).unwrap_or(PHASE);
+		Self::start_of(round) + phase
+	}
+
+	/// The last block of a round.
+	fn end_of(round: RoundIndex) -> BlockNumber {
+		let start = Self::start_of(round);
+		start + 3 * (Self::attest_end(round) - start)
+	}
+
+	/// The rounds that run.
+	pub fn running() -> Vec<RoundIndex> {
+		let started: Vec<RoundIndex> = with(|state| state.starts.keys().copied().collect());
+		let now = Providers::now();
+		started
+			.into_iter()
+			.filter(|round| now <= Self::end_of(*round))
+			.collect()
+	}
+
 	/// The block in which a round started.
 	pub fn start_of(round: RoundIndex) -> BlockNumber {
 		with(|state| state.starts[&round])
 	}
 
-	/// Whether the worker is due in a running round, and if so, whether it only verifies.
+	/// Whether the worker is due in a running round, and if so, whether its check is full.
 	pub fn due(worker: WorkerId, round: RoundIndex) -> Option<bool> {
-		let start = with(|state| state.starts.get(&round).copied())?;
+		with(|state| state.starts.get(&round).copied())?;
 		let fresh = with(|state| {
 			!state.open.contains_key(&worker)
 				&& state.last.get(&worker).is_none_or(|last| *last < round)
 		});
-		if !fresh || Providers::now() > start + 3 * PHASE {
+		if !fresh || Providers::now() > Self::end_of(round) {
 			return None;
 		}
 		let info = <Providers as WorkerRegistry<AccountId>>::info(worker, round)?;
+		let rented = info.standings.at(round) == Some(&WorkerState::Rented);
+		let idle = info.standings.at(round) == Some(&WorkerState::Online);
+		let census = with(|state| state.starts.contains_key(&(round + 1)));
 		match RoundKind::of(round) {
 			RoundKind::Spot => info
 				.forced
 				.filter(|forced| forced.round == round)
-				.map(|forced| forced.verify_only),
-			RoundKind::Census => {
-				(info.standings.at(round) == Some(&WorkerState::Online)).then_some(false)
-			}
+				// An idle worker is due in the census of the same block instead.
+				.filter(|_| !(idle && census))
+				.map(|_| !rented),
+			// A mark has even a census look at everything.
+			RoundKind::Census => idle.then_some(info.forced.is_some()),
 		}
 	}
 
 	/// Opens the worker's check, if it is due. Returns whether it was.
 	pub fn attest(worker: WorkerId, round: RoundIndex) -> bool {
-		let Some(verify_only) = Self::due(worker, round) else {
+		let Some(full) = Self::due(worker, round) else {
 			return false;
 		};
+		let info = <Providers as WorkerRegistry<AccountId>>::info(worker, round).unwrap();
+		let rented = info.standings.at(round) == Some(&WorkerState::Rented);
 		<Providers as CheckedWorkers<AccountId>>::attested(worker, round).unwrap();
 		with(|state| {
-			state.open.insert(worker, Open { round, verify_only });
+			let open = Open {
+				round,
+				rented,
+				full,
+			};
+			state.open.insert(worker, open);
 			state.last.insert(worker, round)
 		});
 		true
@@ -197,20 +290,30 @@ impl Popw {
 			return false;
 		}
 		with(|state| state.last.insert(worker, round));
-		let closing = Self::closing(round, Outcome::Offline, false);
+		let closing = Self::closing(round, Outcome::Offline);
 		<Providers as CheckedWorkers<AccountId>>::absent(worker, &closing, Some(&BOB)).unwrap();
 		true
 	}
 
-	pub fn closing(round: RoundIndex, outcome: Outcome, verify_only: bool) -> Closing {
-		let round_start = Self::start_of(round);
+	/// What a check of an idle worker comes to.
+	pub fn closing(round: RoundIndex, outcome: Outcome) -> Closing {
+		let decided = matches!(
+			outcome,
+			Outcome::Online {
+				profile: Some(_),
+				..
+			}
+		);
+		let census = RoundKind::of(round) == RoundKind::Census;
 		Closing {
 			round,
-			round_start,
+			round_start: Self::start_of(round),
 			outcome,
-			verify_only,
+			rented: false,
+			full: false,
+			credit: if census && decided { INTERVAL } else { 0 },
 			false_proof: false,
-			max_gap: MAX_GAP,
+			slashes: outcome == Outcome::Offline,
 		}
 	}
 
@@ -223,6 +326,14 @@ impl Popw {
 		Self::close_by(worker, outcome, false_proof, None)
 	}
 
+	/// Closes it by a majority that is not enough for a slash.
+	pub fn close_weakly(worker: WorkerId, outcome: Outcome, false_proof: bool) -> Proved {
+		Self::close_as(worker, outcome, None, |closing| {
+			closing.false_proof = false_proof;
+			closing.slashes = false;
+		})
+	}
+
 	/// Closes it for an account.
 	pub fn close_by(
 		worker: WorkerId,
@@ -230,11 +341,27 @@ impl Popw {
 		false_proof: bool,
 		finder: Option<&AccountId>,
 	) -> Proved {
+		Self::close_as(worker, outcome, finder, |closing| {
+			closing.false_proof = false_proof;
+			closing.slashes |= false_proof;
+		})
+	}
+
+	/// Closes it with a closing of the test's own.
+	pub fn close_as(
+		worker: WorkerId,
+		outcome: Outcome,
+		finder: Option<&AccountId>,
+		change: impl FnOnce(&mut Closing),
+	) -> Proved {
 		let open = with(|state| state.open.remove(&worker)).expect("a check is open");
-		let closing = Closing {
-			false_proof,
-			..Self::closing(open.round, outcome, open.verify_only)
-		};
+		let mut closing = Self::closing(open.round, outcome);
+		closing.full = open.full;
+		closing.rented = open.rented;
+		if open.rented {
+			closing.credit = MAX_GAP;
+		}
+		change(&mut closing);
 		<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, finder).unwrap()
 	}
 
@@ -257,11 +384,17 @@ impl Popw {
 		for _ in 0..4 {
 			Self::start_round(false);
 		}
+		run_to(Providers::now() + 1);
 	}
 
 	/// The pools that changed since the last time, each with the member whose shares did.
 	pub fn changes() -> Vec<(PoolId, Option<AccountId>)> {
 		with(|state| core::mem::take(&mut state.changes))
+	}
+
+	/// The workers whose last check was forgotten.
+	pub fn forgotten() -> Vec<WorkerId> {
+		with(|state| state.forgotten.clone())
 	}
 
 	/// The shares that Rewards knows of.
@@ -272,15 +405,13 @@ impl Popw {
 
 impl Checks for Popw {
 	fn next_round() -> RoundIndex {
-		with(|state| state.next_round)
+		let notice = if Self::fixed().is_some() { 2 } else { 0 };
+		with(|state| state.next_round) + notice
 	}
 
 	fn touch(worker: WorkerId) {
-		let over = with(|state| {
-			let open = *state.open.get(&worker)?;
-			Some((open, state.starts[&open.round]))
-		})
-		.is_some_and(|(_, start)| Providers::now() > start + 3 * PHASE);
+		let open = with(|state| state.open.get(&worker).copied());
+		let over = open.is_some_and(|open| Providers::now() > Self::end_of(open.round));
 		if over {
 			Self::close(worker, Outcome::NoConsensus);
 		}
@@ -291,10 +422,43 @@ impl Checks for Popw {
 	}
 
 	fn is_due(worker: WorkerId) -> bool {
-		let rounds: Vec<RoundIndex> = with(|state| state.starts.keys().copied().collect());
-		rounds.into_iter().any(|round| {
-			Providers::now() < Self::start_of(round) + PHASE && Self::due(worker, round).is_some()
+		Self::running().into_iter().any(|round| {
+			Providers::now() <= Self::attest_end(round) && Self::due(worker, round).is_some()
 		})
+	}
+
+	fn is_held(worker: WorkerId) -> bool {
+		Self::is_open(worker)
+			|| Self::running()
+				.into_iter()
+				.any(|round| Self::due(worker, round).is_some())
+			|| Self::fixed().is_some_and(|round| {
+				<Providers as WorkerRegistry<AccountId>>::info(worker, round).is_some_and(|info| {
+					matches!(
+						info.standings.at(round),
+						Some(WorkerState::Online | WorkerState::Rented)
+					) || info.forced.is_some_and(|mark| mark.round == round)
+				})
+			})
+	}
+
+	fn forget(worker: WorkerId) {
+		with(|state| {
+			assert!(!state.open.contains_key(&worker), "its check is closed");
+			state.last.remove(&worker);
+			state.forgotten.push(worker);
+		})
+	}
+
+	fn oldest_round() -> RoundIndex {
+		Self::running()
+			.first()
+			.copied()
+			.unwrap_or_else(Self::next_round)
+	}
+
+	fn in_flight() -> Vec<RoundIndex> {
+		Self::running().into_iter().chain(Self::fixed()).collect()
 	}
 
 	fn force(worker: WorkerId) -> sp_runtime::DispatchResult {
@@ -343,7 +507,8 @@ impl Pots<AccountId> for Rewards {
 /// What the worker of number 0 has.
 pub const SCORE: RunningScore = RunningScore {
 	epoch: 3,
-	poc: 14,
+	idle: 14,
+	rented: 5,
 	pod: 15,
 };
 
@@ -373,6 +538,7 @@ impl Config for Test {
 	type CurrentEpoch = Epoch;
 	type Classes = Table;
 	type Checks = Popw;
+	type Prices = Book;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = Bounty;
 	type Pots = Rewards;
@@ -440,6 +606,9 @@ pub const SPEC: WorkerSpec = WorkerSpec {
 	download_mbps: 500,
 	upload_mbps: 400,
 	region: *b"DE",
+	arch: Arch::Amd64,
+	driver: 0,
+	cuda: 0,
 };
 /// The least stake for it.
 pub const MINIMUM: Balance = 650 * KAI;
@@ -462,9 +631,8 @@ pub const POOR: Profile = Profile {
 /// A committee found it online, with this profile.
 pub const fn online(profile: Profile) -> Outcome {
 	Outcome::Online {
-		profile,
+		profile: Some(profile),
 		service: true,
-		gpu_stands: false,
 	}
 }
 

@@ -1,11 +1,11 @@
 //! A worker's stake, and how a slash reaches all of it in one write.
 //!
-//! | part | whose | how it is held | slashed |
-//! | --- | --- | --- | --- |
-//! | [`own`](StakePool::own) | the owner's stake | an amount | first |
-//! | [`own_unbonding`](StakePool::own_unbonding) | what the owner has unbonding | shares | second |
-//! | [`delegated`](StakePool::delegated) | the delegators' stake | shares | third |
-//! | [`unbonding`](StakePool::unbonding) | what they have unbonding | shares | last |
+//! | part | holder | held as |
+//! | --- | --- | --- |
+//! | [`own`](StakePool::own) | the owner's stake | an amount |
+//! | [`own_unbonding`](StakePool::own_unbonding) | the owner's unbonding stake | shares |
+//! | [`delegated`](StakePool::delegated) | the delegators' stake | shares |
+//! | [`unbonding`](StakePool::unbonding) | the delegators' unbonding stake | shares |
 //!
 //! A part that is held in shares is two figures, what it is worth and how many shares are out. Whoever
 //! adds stake gets shares at the part's price, rounded down; whoever takes some out pays in shares,
@@ -13,8 +13,8 @@
 //! price of a share. A slash lowers what the part is worth and leaves the shares alone: everyone who
 //! holds some bears it alike.
 //!
-//! **The owner's stake stays in front of the delegators' when it unbonds.** Otherwise an owner who sees a
-//! slash coming would deregister, and have the delegators pay.
+//! **A slash takes the same rate of every part**, each rounded down. So stake that others add to a pool
+//! does not change what its owner loses, and nobody gains by moving stake from one part to another.
 //!
 //! **When a part is slashed whole**, its shares are worth nothing. Of what unbonds, a new generation of
 //! shares begins at once, so that nobody who leaves later stands in the way of anybody: pieces of an
@@ -24,10 +24,10 @@
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::defensive;
-use kaisar_math::stake::{shares_for, shares_of, slash_order, slash_shared, value_of};
+use kaisar_math::stake::{shares_for, shares_of, slash_at, slash_shared, value_of};
 use kaisar_primitives::{Balance, BlockNumber};
 use scale_info::TypeInfo;
-use sp_runtime::{ArithmeticError, traits::EnsureAdd};
+use sp_runtime::{ArithmeticError, Perquintill, traits::EnsureAdd};
 
 /// A part of a pool in which accounts hold shares.
 #[derive(
@@ -95,8 +95,10 @@ impl Shared {
 		Some(amount)
 	}
 
-	/// Slashes `amount`, and returns what that took.
-	fn slash(&mut self, amount: Balance) -> Balance {
+	/// Slashes it at `rate`, and returns the amount taken: all of it where less than the least price of its
+	/// shares would be left.
+	fn slash(&mut self, rate: Perquintill) -> Balance {
+		let amount = slash_at(rate, self.value);
 		let taken = slash_shared(amount, self.shares, self.value);
 		let Some(left) = self.value.checked_sub(taken) else {
 			defensive!("a slash never takes more than there is");
@@ -157,9 +159,9 @@ impl Leaving {
 		}
 	}
 
-	/// Slashes `amount`, and returns what that took. Where that is all, a new generation begins.
-	fn slash(&mut self, amount: Balance) -> Balance {
-		let taken = self.part.slash(amount);
+	/// Slashes it at `rate`, and returns the amount taken. Where that is all, a new generation begins.
+	fn slash(&mut self, rate: Perquintill) -> Balance {
+		let taken = self.part.slash(rate);
 		if !self.part.is_open() {
 			self.part.shares = 0;
 			// It would take more slashes of everything than there are blocks.
@@ -236,19 +238,10 @@ impl StakePool {
 		self.own.ensure_add(self.delegated.value)
 	}
 
-	/// Returns the owner's part, unbonding or not: it is slashed before anything of the delegators'.
-	pub fn owners(&self) -> Result<Balance, ArithmeticError> {
-		self.own.ensure_add(self.own_unbonding.part.value)
-	}
-
-	/// Returns the part that is slashed before the delegators' unbonding stake.
-	pub fn before_unbonding(&self) -> Result<Balance, ArithmeticError> {
-		self.owners()?.ensure_add(self.delegated.value)
-	}
-
 	/// Returns all that the pallet's pot holds for the worker.
 	pub fn total(&self) -> Result<Balance, ArithmeticError> {
-		self.before_unbonding()?
+		self.bonded()?
+			.ensure_add(self.own_unbonding.part.value)?
 			.ensure_add(self.unbonding.part.value)
 	}
 
@@ -266,23 +259,22 @@ impl StakePool {
 		}
 	}
 
-	/// Slashes `amount`, or all there is if that is less.
-	pub fn slash(&mut self, amount: Balance) -> Slashed {
-		let parts = [
-			self.own,
-			self.own_unbonding.part.value,
-			self.delegated.value,
-			self.unbonding.part.value,
-		];
-		let [own, own_unbonding, delegated, unbonding] = slash_order(amount, parts);
-		// Never more than there is.
+	/// Slashes every part at `rate`.
+	pub fn slash(&mut self, rate: Perquintill) -> Slashed {
+		let own = slash_at(rate, self.own);
+		// A rate takes no more than there is.
 		self.own -= own;
 		Slashed {
 			own,
-			own_unbonding: self.own_unbonding.slash(own_unbonding),
-			delegated: self.delegated.slash(delegated),
-			unbonding: self.unbonding.slash(unbonding),
+			own_unbonding: self.own_unbonding.slash(rate),
+			delegated: self.delegated.slash(rate),
+			unbonding: self.unbonding.slash(rate),
 		}
+	}
+
+	/// Returns what a slash at `rate` would take now.
+	pub fn slashed_at(mut self, rate: Perquintill) -> Result<Balance, ArithmeticError> {
+		self.slash(rate).total()
 	}
 }
 

@@ -1,22 +1,31 @@
-//! Slashes: queued by what checks find or by hand, cancelled, applied.
+//! Slashes: queued by what checks find or by hand, canceled, applied.
 //!
-//! A slash of level 1 or 2 waits for the deferral. Until then governance may cancel it, and a later
-//! finding of the same level is added to it, without moving its day: a worker cannot put it off by
-//! being found again. From then on anyone may apply it. Findings charge for disjoint spans of time, each at
-//! the level's rate of what the pool held when it was made, so that together they never exceed the rate
-//! over the time covered.
+//! A slash of level 1 or 2 is a *rate*, and waits for the deferral. Until then governance may cancel it.
+//! From its day on anyone may apply it, and it takes its rate of every part of the pool as the pool is then.
+//! So whoever leaves before that day does not raise what the others lose, and whoever stays in the pool does
+//! not lower it.
 //!
-//! While a slash waits, nobody can move behind others what it would take
-//! ([`Error::SlashPending`]): it is enough that what is slashed before covers it.
+//! **Several findings.** A later finding of the same level adds its rate to the queued slash, up to one, and
+//! does not move its day: a worker cannot put a slash off by being found again. Slashes of different causes
+//! are applied one after another, each to what the others left. In either case together they take no more
+//! than the sum of their rates.
+//!
+//! **A span of time is charged once.** The record keeps the last block charged
+//! ([`charged_to`](WorkerRecord::charged_to)). Level 1 charges from there, or from the last proof if that is
+//! later. Level 2 charges by difference: its rate for the time since the first false proof, less what either
+//! level has charged for that time ([`FalseProofs`]).
+//!
+//! **While a slash is queued**, delegators cannot join, and stake can be withdrawn only once it has been
+//! unbonded for the deferral and a day ([`Error::SlashPending`]). So stake that unbonds between a finding and
+//! its slash's day is still in the pool on that day, and no chain of slashes holds anybody for longer.
 
 use super::*;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::traits::tokens::Provenance;
-use kaisar_math::stake::{
-	MALICE_RATE, OFFLINE_RATE, bounty, malice_charge, slash_by_time, slash_over,
-};
-use kaisar_primitives::{Closing, Pot, Pots};
+use kaisar_math::stake::{MALICE_RATE, bounty, malice_rate, offline_rate, rate_over};
+use kaisar_primitives::{Closing, Outcome, Pot, Pots};
 use scale_info::TypeInfo;
+use sp_runtime::{Perquintill, traits::Saturating};
 
 /// A slash's number. Dense from 0.
 pub type SlashId = u32;
@@ -35,33 +44,35 @@ pub type SlashId = u32;
 	TypeInfo,
 )]
 pub enum SlashLevel {
-	/// Found offline while `Online` or `Rented`: 10 % of the pool for each 24 h since its last proof, at
-	/// most 10 % a check.
+	/// Offline while `Online` or `Rented`: absent, or found offline by more than three quarters of the
+	/// committee's weight. Or an order not deployed in time. 10 % of the pool for each 24 h since the last
+	/// proof or the last block charged, at most 10 %.
 	One,
-	/// Malice or mass error: 50 % for each 24 h, the first at once.
+	/// False proof in two checks in a row, found by as much: 50 % for each 24 h since the first, the first
+	/// 24 h at once.
 	Two,
 	/// A serious security risk to the network: all of it, at once.
 	Three,
 }
 
-/// A slash that waits.
+/// A queued slash.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct QueuedSlash<AccountId> {
-	/// Whose pool.
+	/// The worker whose pool it takes from.
 	pub worker: WorkerId,
 	/// Its level.
 	pub level: SlashLevel,
-	/// How much of the pool, in the order of [`StakePool`].
-	pub amount: Balance,
-	/// The first block in which it may be applied; up to it, it may be cancelled and added to.
+	/// The part of the pool that it takes on its day. Never zero.
+	pub rate: Perquintill,
+	/// The first block in which it may be applied. Before it, it may be canceled and added to.
 	pub due: BlockNumber,
 	/// The account that found the fault, if one did: it shares the bounty.
 	pub finder: Option<AccountId>,
 }
 
-/// What of a worker's pool is queued to be slashed.
+/// The slashes that are queued against a worker.
 #[derive(
 	Clone,
 	Copy,
@@ -76,9 +87,9 @@ pub struct QueuedSlash<AccountId> {
 	TypeInfo,
 )]
 pub struct Queued {
-	/// All of it.
+	/// The sum of their rates, in parts of 10¹⁸. May be more than one; zero exactly if none is queued.
 	#[codec(compact)]
-	pub amount: Balance,
+	pub rates: u128,
 	/// The slash to which a later finding of level 1 is added.
 	pub offline: Option<SlashId>,
 	/// The slash to which a later finding of level 2 is added.
@@ -86,7 +97,17 @@ pub struct Queued {
 }
 
 impl Queued {
-	/// The slash to which findings of a level are added. None for level 3, which never waits.
+	/// Whether a slash is queued.
+	pub fn is_pending(&self) -> bool {
+		self.rates > 0
+	}
+
+	/// Returns the most that the queued slashes can take together, as a rate.
+	pub fn most(&self) -> Perquintill {
+		u64::try_from(self.rates).map_or(Perquintill::one(), Perquintill::from_parts)
+	}
+
+	/// Returns the slash to which findings of a level are added. `None` for level 3, which is never queued.
 	pub fn of(&mut self, level: SlashLevel) -> Option<&mut Option<SlashId>> {
 		match level {
 			SlashLevel::One => Some(&mut self.offline),
@@ -95,14 +116,22 @@ impl Queued {
 		}
 	}
 
-	/// A slash is not queued any more.
-	pub fn forget(&mut self, id: SlashId) {
+	/// Adds to the rates.
+	fn add(&mut self, rate: Perquintill) -> Result<(), ArithmeticError> {
+		self.rates = self.rates.ensure_add(rate.deconstruct().into())?;
+		Ok(())
+	}
+
+	/// Removes a slash. `None` if its rate was never added.
+	fn remove(&mut self, id: SlashId, rate: Perquintill) -> Option<()> {
+		self.rates = self.rates.checked_sub(rate.deconstruct().into())?;
 		self.offline = self.offline.filter(|kept| *kept != id);
 		self.malice = self.malice.filter(|kept| *kept != id);
+		Some(())
 	}
 }
 
-/// The time that checks in a row found a worker's proof false for.
+/// Checks in a row that found a worker's proof false.
 #[derive(
 	Clone,
 	Copy,
@@ -115,31 +144,30 @@ impl Queued {
 	MaxEncodedLen,
 	TypeInfo,
 )]
-pub struct FalseTime {
-	/// The start of the first round.
+pub struct FalseProofs {
+	/// The number of checks.
+	pub in_a_row: u8,
+	/// The start of the first one's round.
 	pub since: BlockNumber,
-	/// Blocks that slashes were queued for.
-	#[codec(compact)]
-	pub charged: BlockNumber,
+	/// The rate that slashes of either level charged for the time since then.
+	pub charged: Perquintill,
 }
 
 /// The calls.
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_slash(worker: WorkerId, level: SlashLevel) -> DispatchResult {
 		let mut record = Self::touched(worker)?;
-		let total = record.pool.total()?;
-		let amount = match level {
-			SlashLevel::One => OFFLINE_RATE.mul_floor(total),
-			SlashLevel::Two => MALICE_RATE.mul_floor(total),
-			SlashLevel::Three => total,
+		ensure!(record.pool.total()? > 0, Error::<T>::NothingToSlash);
+		let rate = match level {
+			SlashLevel::One => offline_rate(DAYS),
+			SlashLevel::Two => malice_rate(DAYS),
+			SlashLevel::Three => Perquintill::one(),
 		};
-		ensure!(amount > 0, Error::<T>::NothingToSlash);
 		if level == SlashLevel::Three {
-			Self::slash_now(worker, &mut record, None, level, amount, None, None)?;
+			Self::slash_now(worker, &mut record, None, level, rate, None, None)?;
 		} else {
-			// A slash of its own, so that cancelling it leaves alone what checks found.
-			let slash = Self::slash_of(worker, level, amount, None);
-			Self::enqueue(&mut record, slash)?;
+			// A slash of its own, so that canceling it leaves alone what checks found.
+			Self::enqueue(worker, &mut record, level, rate, None)?;
 		}
 		Self::store(worker, record)
 	}
@@ -150,16 +178,15 @@ impl<T: Config> Pallet<T> {
 		let QueuedSlash {
 			worker,
 			level,
-			amount,
+			rate,
 			..
 		} = slash;
-		Self::unqueue(&mut record, id, amount)?;
-		Slashes::<T>::remove(id);
+		Self::unqueue(&mut record, id, rate)?;
 		Self::deposit_event(Event::SlashCancelled {
 			slash: id,
 			worker,
 			level,
-			amount,
+			amount: record.pool.slashed_at(rate)?,
 		});
 		Self::store(worker, record)
 	}
@@ -170,58 +197,88 @@ impl<T: Config> Pallet<T> {
 		let QueuedSlash {
 			worker,
 			level,
-			amount,
+			rate,
 			finder,
 			..
 		} = slash;
-		Self::unqueue(&mut record, id, amount)?;
-		Slashes::<T>::remove(id);
+		Self::unqueue(&mut record, id, rate)?;
 		let (finder, who) = (finder.as_ref(), Some(&who));
-		Self::slash_now(worker, &mut record, Some(id), level, amount, finder, who)?;
+		Self::slash_now(worker, &mut record, Some(id), level, rate, finder, who)?;
 		Self::store(worker, record)
 	}
 }
 
 /// What checks and orders find.
 impl<T: Config> Pallet<T> {
-	/// The worker was not there, or not at work, at block `at`: level 1, for the time since its last proof.
+	/// Charges level 1 for an absence found at block `at`: the time since the last proof or the last block
+	/// charged, whichever is later. A worker that never gave a proof is charged nothing.
 	pub(crate) fn slash_absence(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
-		proved_at: Option<BlockNumber>,
 		at: BlockNumber,
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
-		let Some(blocks) = proved_at.and_then(|proved| at.checked_sub(proved)) else {
+		let Some(proved) = record.proved_at else {
 			return Ok(());
 		};
-		let total = record.pool.total()?;
-		let amount = slash_by_time(total, OFFLINE_RATE, blocks).ok_or(ArithmeticError::Overflow)?;
-		Self::found(worker, record, SlashLevel::One, amount, finder)
+		let from = proved.max(record.charged_to);
+		let rate = offline_rate(at.saturating_sub(from));
+		// Level 2 charges the rest of the same time.
+		if let Some(row) = &mut record.false_proofs {
+			let within = offline_rate(at.saturating_sub(from.max(row.since)));
+			row.charged = row.charged.saturating_add(rate.min(within));
+		}
+		record.charged_to = record.charged_to.max(at);
+		Self::found(worker, record, SlashLevel::One, rate, finder)
 	}
 
-	/// A check found the worker's proof false. From the second one in a row on that is level 2: for a day
-	/// at once, and when it goes on, for the time since the first.
-	pub(crate) fn slash_false_proof(
+	/// Judges a worker's proof by a closed check, and charges level 2 from the second false one in a row on.
+	///
+	/// More than three quarters must have found it false. A check with fewer votes, or without consensus,
+	/// neither continues nor ends the row.
+	pub(crate) fn judge_proof(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
 		closing: &Closing,
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
-		let mut time = record.false_time.unwrap_or(FalseTime {
-			since: closing.round_start,
-			charged: 0,
-		});
-		if record.false_proofs >= 2 {
-			let lasted = closing.round_start.saturating_sub(time.since);
-			let all = malice_charge(lasted).max(time.charged);
-			let blocks = all.saturating_sub(core::mem::replace(&mut time.charged, all));
-			let total = record.pool.total()?;
-			let amount = slash_over(total, MALICE_RATE, blocks).ok_or(ArithmeticError::Overflow)?;
-			Self::found(worker, record, SlashLevel::Two, amount, finder)?;
+		let decided = match closing.outcome {
+			Outcome::NoConsensus => false,
+			Outcome::Offline => closing.slashes,
+			Outcome::Online { .. } => closing.slashes || !closing.false_proof,
+		};
+		if !closing.false_proof {
+			if decided {
+				record.false_proofs = None;
+			}
+			return Ok(());
 		}
-		record.false_time = Some(time);
-		Ok(())
+
+		let mut charge = Perquintill::zero();
+		if decided {
+			let start = closing.round_start;
+			let mut row = record.false_proofs.unwrap_or_else(|| FalseProofs {
+				in_a_row: 0,
+				since: start,
+				// Charged already, by an earlier row's first 24 h or a fault found since.
+				charged: rate_over(MALICE_RATE, record.charged_to.saturating_sub(start)),
+			});
+			row.in_a_row = row.in_a_row.saturating_add(1);
+			if row.in_a_row >= 2 {
+				let lasted = start.saturating_sub(row.since).max(DAYS);
+				let all = malice_rate(lasted).max(row.charged);
+				charge = all.saturating_sub(row.charged);
+				row.charged = all;
+				record.charged_to = record.charged_to.max(row.since.saturating_add(lasted));
+			}
+			record.false_proofs = Some(row);
+		}
+		Self::deposit_event(Event::FalseProofFound {
+			worker,
+			round: closing.round,
+			in_a_row: record.false_proofs.map_or(0, |row| row.in_a_row),
+		});
+		Self::found(worker, record, SlashLevel::Two, charge, finder)
 	}
 
 	/// Queues a slash for what was found, or adds it to the one that is queued for the same cause.
@@ -229,18 +286,12 @@ impl<T: Config> Pallet<T> {
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
 		level: SlashLevel,
-		amount: Balance,
+		rate: Perquintill,
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
-		// No more can be slashed than there is.
-		let total = record.pool.total()?;
-		let Some(amount) = total
-			.checked_sub(record.queued.amount)
-			.map(|free| amount.min(free))
-			.filter(|amount| *amount > 0)
-		else {
+		if rate.is_zero() || record.pool.total()? == 0 {
 			return Ok(());
-		};
+		}
 		let queued = record
 			.queued
 			.of(level)
@@ -248,10 +299,9 @@ impl<T: Config> Pallet<T> {
 			.and_then(|id| Some((id, Slashes::<T>::get(id)?)))
 			.filter(|(_, slash)| Self::now() < slash.due);
 		match queued {
-			Some((id, slash)) => Self::add(record, id, slash, amount, finder),
+			Some((id, slash)) => Self::add(record, id, slash, rate, finder),
 			None => {
-				let slash = Self::slash_of(worker, level, amount, finder);
-				let id = Self::enqueue(record, slash)?;
+				let id = Self::enqueue(worker, record, level, rate, finder)?;
 				if let Some(kept) = record.queued.of(level) {
 					*kept = Some(id);
 				}
@@ -275,90 +325,72 @@ impl<T: Config> Pallet<T> {
 		Ok((slash, record))
 	}
 
-	fn slash_of(
-		worker: WorkerId,
-		level: SlashLevel,
-		amount: Balance,
-		finder: Option<&T::AccountId>,
-	) -> QueuedSlash<T::AccountId> {
-		QueuedSlash {
-			worker,
-			level,
-			amount,
-			// A check is closed whatever the parameter says.
-			due: Self::now().saturating_add(T::SlashDeferral::get()),
-			finder: finder.cloned(),
-		}
-	}
-
 	/// Queues a slash.
 	fn enqueue(
+		worker: WorkerId,
 		record: &mut RecordOf<T>,
-		slash: QueuedSlash<T::AccountId>,
+		level: SlashLevel,
+		rate: Perquintill,
+		finder: Option<&T::AccountId>,
 	) -> Result<SlashId, DispatchError> {
 		let id = NextSlashId::<T>::get();
-		let next = id.ensure_add(1)?;
-		record.queued.amount = record.queued.amount.ensure_add(slash.amount)?;
-		NextSlashId::<T>::put(next);
-		Self::deposit_event(Event::SlashQueued {
-			slash: id,
-			worker: slash.worker,
-			level: slash.level,
-			added: slash.amount,
-			amount: slash.amount,
-			due: slash.due,
-		});
-		Slashes::<T>::insert(id, slash);
+		NextSlashId::<T>::put(id.ensure_add(1)?);
+		let slash = QueuedSlash {
+			worker,
+			level,
+			rate: Perquintill::zero(),
+			// A check is closed even at the last block numbers.
+			due: Self::now().saturating_add(Self::slash_deferral()),
+			finder: None,
+		};
+		Self::add(record, id, slash, rate, finder)?;
 		Ok(id)
 	}
 
-	/// Adds to a slash that is queued. Its day stays, and so does whoever found it first.
+	/// Adds to a slash, up to a rate of one. Its day stays, and so does the first finder.
 	fn add(
 		record: &mut RecordOf<T>,
 		id: SlashId,
 		mut slash: QueuedSlash<T::AccountId>,
-		amount: Balance,
+		rate: Perquintill,
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
-		record.queued.amount = record.queued.amount.ensure_add(amount)?;
-		slash.amount = slash.amount.ensure_add(amount)?;
+		let before = slash.rate;
+		slash.rate = before.saturating_add(rate);
 		slash.finder = slash.finder.or(finder.cloned());
+		record.queued.add(slash.rate.saturating_sub(before))?;
+		let amount = record.pool.slashed_at(slash.rate)?;
 		Self::deposit_event(Event::SlashQueued {
 			slash: id,
 			worker: slash.worker,
 			level: slash.level,
-			added: amount,
-			amount: slash.amount,
+			added: amount.ensure_sub(record.pool.slashed_at(before)?)?,
+			amount,
 			due: slash.due,
 		});
 		Slashes::<T>::insert(id, slash);
 		Ok(())
 	}
 
-	/// A slash is not queued any more.
-	fn unqueue(record: &mut RecordOf<T>, id: SlashId, amount: Balance) -> DispatchResult {
-		record.queued.amount = record
-			.queued
-			.amount
-			.checked_sub(amount)
-			.defensive()
-			.ok_or(Error::<T>::Defensive)?;
-		record.queued.forget(id);
-		Ok(())
+	/// Takes a slash out of the queue.
+	fn unqueue(record: &mut RecordOf<T>, id: SlashId, rate: Perquintill) -> DispatchResult {
+		Slashes::<T>::remove(id);
+		let removed = record.queued.remove(id, rate).defensive();
+		removed.ok_or_else(|| Error::<T>::Defensive.into())
 	}
 
-	/// Slashes `amount` of the pool, or all that is there, and pays it out: the bounty to whoever found the
-	/// fault and whoever applied the slash, the rest to the provider pot. The caller writes the record.
+	/// Slashes the pool at `rate`, and pays it out: the bounty to the accounts that found the fault and
+	/// applied the slash, the rest to the provider pot. The caller writes the record.
 	fn slash_now(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
 		slash: Option<SlashId>,
 		level: SlashLevel,
-		amount: Balance,
+		rate: Perquintill,
 		finder: Option<&T::AccountId>,
 		applier: Option<&T::AccountId>,
 	) -> DispatchResult {
-		let taken = Self::change_pool(worker, record, |record| Ok(record.pool.slash(amount)))?;
+		let taken = Self::change_pool(worker, record, |record| Ok(record.pool.slash(rate)))?;
 		let total = taken.total()?;
 		let Slashed {
 			own,
@@ -399,7 +431,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Pays a bounty, and returns what was paid: nothing to an account that it would not bring to life.
+	/// Pays a bounty, and returns the amount paid: nothing to an account that could not exist with it.
 	fn pay_bounty(
 		worker: WorkerId,
 		who: Option<&T::AccountId>,

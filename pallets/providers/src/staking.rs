@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The longest that stake unbonds and a slash is deferred, whatever the parameters say.
+const MAX_PERIOD: BlockNumber = 365 * DAYS;
+
 /// The calls.
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_stake(who: T::AccountId, worker: WorkerId, amount: Balance) -> DispatchResult {
@@ -48,7 +51,8 @@ impl<T: Config> Pallet<T> {
 		mut record: RecordOf<T>,
 		amount: Balance,
 	) -> DispatchResult {
-		Self::ensure_not_at_stake(&record, record.pool.owners()?)?;
+		// It would be slashed for what was found before it came.
+		ensure!(!record.queued.is_pending(), Error::<T>::SlashPending);
 		ensure!(
 			record.pool.delegated.is_open(),
 			Error::<T>::DelegationClosed
@@ -61,6 +65,12 @@ impl<T: Config> Pallet<T> {
 				.ok_or(ArithmeticError::Overflow)?;
 			let shares = held.ensure_add(bought)?;
 			Self::ensure_delegation(pool, shares)?;
+			ensure!(
+				record
+					.delegation_cap
+					.is_none_or(|cap| pool.delegated.value <= cap),
+				Error::<T>::DelegationCapReached
+			);
 			ensure!(
 				pool.bonded()? <= T::MaxStake::get(),
 				Error::<T>::StakeCapReached
@@ -76,6 +86,18 @@ impl<T: Config> Pallet<T> {
 			who,
 			amount,
 		});
+		Ok(())
+	}
+
+	pub(crate) fn do_set_delegation_cap(
+		who: T::AccountId,
+		worker: WorkerId,
+		new: Balance,
+	) -> DispatchResult {
+		let mut record = Self::owned(worker, &who)?;
+		let old = record.delegation_cap.replace(new);
+		Workers::<T>::insert(worker, record);
+		Self::deposit_event(Event::DelegationCapSet { worker, old, new });
 		Ok(())
 	}
 
@@ -128,8 +150,6 @@ impl<T: Config> Pallet<T> {
 			let pool = &mut record.pool;
 			let worth = pool.delegated.worth(held).ok_or(Error::<T>::Defensive)?;
 			ensure!(amount <= worth, Error::<T>::InsufficientStake);
-			Self::ensure_not_at_stake(record, record.pool.owners()?)?;
-			let pool = &mut record.pool;
 			let burnt = pool
 				.delegated
 				.take(amount, held)
@@ -149,15 +169,26 @@ impl<T: Config> Pallet<T> {
 
 	pub(crate) fn do_withdraw(who: T::AccountId, worker: WorkerId) -> DispatchResult {
 		let mut record = Self::touched(worker)?;
-		if record.is_gone() {
-			Self::ensure_unchecked(worker, &record)?;
-		}
-		let now = Self::now();
 		let owner = record.owner == who;
 		let mut queue = Unbondings::<T>::get(worker, &who);
+		// The delegators of a worker that was deregistered need not unstake.
+		let released = record
+			.released_at
+			.map(|at| (at, Delegations::<T>::get(worker, &who)));
+		let first = queue.iter().map(|piece| piece.until);
+		let first = first.chain(released.filter(|(_, shares)| *shares > 0).map(|(at, _)| at));
+		let first = first.min().filter(|until| *until <= Self::now());
+		let first = first.ok_or(Error::<T>::NothingToWithdraw)?;
+		let last = Self::withdrawn_to(&record);
+		ensure!(
+			last.is_some_and(|last| first <= last),
+			Error::<T>::SlashPending
+		);
+		let is_ready = |until| last.is_some_and(|last| until <= last);
+
 		let before = queue.len();
 		let mut amount: Balance = 0;
-		for piece in queue.iter().take_while(|piece| piece.until <= now) {
+		for piece in queue.iter().take_while(|piece| is_ready(piece.until)) {
 			let worth = record
 				.pool
 				.leaving(owner)
@@ -165,30 +196,16 @@ impl<T: Config> Pallet<T> {
 				.ok_or(ArithmeticError::Underflow)?;
 			amount = amount.ensure_add(worth)?;
 		}
-		queue.retain(|piece| piece.until > now);
-		// The delegators of a worker that was deregistered need not unstake.
-		let shares = if record.released_at.is_some_and(|at| at <= now) {
-			Delegations::<T>::get(worker, &who)
-		} else {
-			0
-		};
-		ensure!(
-			queue.len() < before || shares > 0,
-			Error::<T>::NothingToWithdraw
-		);
+		queue.retain(|piece| !is_ready(piece.until));
+		let shares = released.map_or(0, |(at, shares)| if is_ready(at) { shares } else { 0 });
 		let released = Self::redeem_all(worker, &mut record, &who, shares)?;
 		let amount = amount.ensure_add(released)?;
-		// What is slashed before what is taken must cover what is queued; of the owner's, what stays.
-		if amount > 0 {
-			let covers = if owner || released > 0 {
-				record.pool.owners()?
-			} else {
-				record.pool.before_unbonding()?
-			};
-			Self::ensure_not_at_stake(&record, covers)?;
-		}
 		if before > 0 && queue.is_empty() {
 			Self::drop_entry(&mut record.pool)?;
+		}
+		// The last withdrawal removes the record, which a check may still need.
+		if record.is_empty() {
+			Self::ensure_unchecked(worker, &record)?;
 		}
 		if amount > 0 {
 			T::Currency::transfer(&Self::pot(), &who, amount, Preservation::Expendable)?;
@@ -315,9 +332,15 @@ impl<T: Config> Pallet<T> {
 
 /// What the calls have in common.
 impl<T: Config> Pallet<T> {
-	/// Blocks for which stake unbonds: a day longer than slashes are deferred, at least.
+	/// Returns the number of blocks for which stake unbonds: at least a day longer than slashes are deferred.
 	pub fn unbonding_period() -> BlockNumber {
-		T::Unbonding::get().max(T::SlashDeferral::get().saturating_add(DAYS))
+		let unbonding = T::Unbonding::get().min(MAX_PERIOD);
+		unbonding.max(Self::slash_deferral().saturating_add(DAYS))
+	}
+
+	/// Returns the number of blocks for which a slash is deferred.
+	pub(crate) fn slash_deferral() -> BlockNumber {
+		T::SlashDeferral::get().min(MAX_PERIOD)
 	}
 
 	/// When what begins to unbond now may be withdrawn.
@@ -325,13 +348,18 @@ impl<T: Config> Pallet<T> {
 		Ok(Self::now().ensure_add(Self::unbonding_period())?)
 	}
 
-	/// What is slashed first covers all that is queued, so that what is behind it may move.
-	fn ensure_not_at_stake(record: &RecordOf<T>, covers: Balance) -> DispatchResult {
-		ensure!(record.queued.amount <= covers, Error::<T>::SlashPending);
-		Ok(())
+	/// Returns the last block in which stake must have finished unbonding to be withdrawn now: this one, or,
+	/// while a slash is queued, the one the deferral and a day ago. `None` if there was no such block.
+	fn withdrawn_to(record: &RecordOf<T>) -> Option<BlockNumber> {
+		let wait = if record.queued.is_pending() {
+			Self::slash_deferral().saturating_add(DAYS)
+		} else {
+			0
+		};
+		Self::now().checked_sub(wait)
 	}
 
-	/// A delegation of so many shares is not dust.
+	/// Ensures that a delegation of these shares is not dust.
 	fn ensure_delegation(pool: &StakePool, shares: Balance) -> DispatchResult {
 		let worth = pool.delegated.worth(shares).ok_or(Error::<T>::Defensive)?;
 		ensure!(

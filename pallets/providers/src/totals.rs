@@ -108,11 +108,10 @@ pub struct NetworkTotals {
 }
 
 impl<T: Config> Pallet<T> {
-	/// A worker that is `Online` or `Rented` enters the totals, and the indices if it is idle. Nothing
-	/// happens to another.
-	pub(crate) fn list(worker: WorkerId, record: &mut RecordOf<T>) {
+	/// A worker that is `Online` or `Rented` enters the totals. Nothing happens to another.
+	pub(crate) fn add_up(record: &RecordOf<T>) {
 		let state = record.state();
-		if !Self::is_listed(state) {
+		if !Self::counts_in_totals(state) {
 			return;
 		}
 		let (class, count) = record.gpus();
@@ -129,15 +128,12 @@ impl<T: Config> Pallet<T> {
 			*workers = workers.checked_add(1).defensive_unwrap_or(u32::MAX);
 			*gpus = gpus.checked_add(count.into()).defensive_unwrap_or(u64::MAX);
 		});
-		if state == WorkerState::Online {
-			Self::enter_indices(worker, record);
-		}
 	}
 
-	/// The reverse of [`list`](Self::list), by the state, profile and claim that it was listed with.
-	pub(crate) fn delist(worker: WorkerId, record: &mut RecordOf<T>) {
+	/// The reverse of [`add_up`](Self::add_up), by the state, profile and claim that it was added with.
+	pub(crate) fn take_off(record: &RecordOf<T>) {
 		let state = record.state();
-		if !Self::is_listed(state) {
+		if !Self::counts_in_totals(state) {
 			return;
 		}
 		let (class, count) = record.gpus();
@@ -158,24 +154,25 @@ impl<T: Config> Pallet<T> {
 				*slot = None;
 			}
 		});
-		if state == WorkerState::Online {
-			Self::leave_indices(worker, record);
-		}
 	}
 
-	/// A check found this profile. A worker that is listed by another one moves.
-	pub(crate) fn set_profile(worker: WorkerId, record: &mut RecordOf<T>, profile: Profile) {
+	/// A check found this profile. A worker that is listed by another one leaves the indices, and is entered
+	/// anew when its record is written.
+	pub(crate) fn set_profile(record: &mut RecordOf<T>, profile: Profile) {
+		if record.shelf() != shelf_of(&profile) {
+			Self::leave_indices(record);
+		}
 		let moves = record.gpus() != (profile.gpu_class, profile.gpu_count);
 		if moves {
-			Self::delist(worker, record);
+			Self::take_off(record);
 		}
 		record.profile = Some(profile);
 		if moves {
-			Self::list(worker, record);
+			Self::add_up(record);
 		}
 	}
 
-	fn is_listed(state: WorkerState) -> bool {
+	fn counts_in_totals(state: WorkerState) -> bool {
 		matches!(state, WorkerState::Online | WorkerState::Rented)
 	}
 }

@@ -17,32 +17,36 @@ impl<T: Config> Pallet<T> {
 	///    empty; what is worth something has shares, at no less than the least price; entries are
 	///    counted.
 	/// 6. A worker is `Rented` exactly if it has an order.
-	/// 7. Pending time: rented is at most online, marks are in order and not of the future.
+	/// 7. Rented time is pending exactly while a worker is `Rented`, and is not of the future.
 	/// 8. A deregistered worker is `Offline`, has no stake but what is unbonding, and knows when its
 	///    delegators' has.
-	/// 9. Marks name spot rounds.
-	/// 10. What is queued to be slashed is the sum of a worker's slashes; a slash to which findings are
-	///     added is that worker's.
-	/// 11. The indices hold exactly the idle workers, each where it says, without gaps.
+	/// 9. Marks name spot rounds, none further off than the longest delay.
+	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash to
+	///     which findings are added is that worker's.
+	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each where it
+	///     says, without gaps; and every such worker that no bar and no floor keeps out.
 	/// 12. The totals, and those by class, are those of a recount.
 	/// 13. A worker whose owner a slash left short is not `Online`.
+	/// 14. Time is charged at most a day in advance, and by a second false proof in a row a day at least.
+	/// 15. A profile never exceeds the claim.
+	/// 16. Only a worker that is `Online` or `Rented` has something to prove to stay so.
+	/// 17. A worker's states are in the order of their rounds.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let next = NextWorkerId::<T>::get();
 		let next_round = T::Checks::next_round();
 		let mut counts = StateCounts::default();
 		let mut pot: Balance = 0;
 		let (mut records, mut present) = (0u32, 0u32);
-		let mut queued = alloc::collections::BTreeMap::<WorkerId, Balance>::new();
+		let mut queued = alloc::collections::BTreeMap::<WorkerId, u128>::new();
 		for (id, slash) in Slashes::<T>::iter() {
 			ensure!(
 				id < NextSlashId::<T>::get(),
 				"10: a slash that was never queued"
 			);
-			ensure!(slash.amount > 0, "10: a slash of nothing");
+			let rate = u128::from(slash.rate.deconstruct());
+			ensure!(rate > 0, "10: a slash of nothing");
 			let sum = queued.entry(slash.worker).or_default();
-			*sum = sum
-				.checked_add(slash.amount)
-				.ok_or("10: slashes overflow")?;
+			*sum = sum.checked_add(rate).ok_or("10: slashes overflow")?;
 		}
 
 		for (worker, record) in Workers::<T>::iter() {
@@ -87,9 +91,10 @@ impl<T: Config> Pallet<T> {
 
 			Self::try_state_of_pool(worker, &record)?;
 			ensure!(
-				record.queued.amount == queued.remove(&worker).unwrap_or(0),
-				"10: what is queued is not the sum of the slashes"
+				record.queued.rates == queued.remove(&worker).unwrap_or(0),
+				"10: the queued rate is not the sum of the slashes"
 			);
+			Self::try_state_of_charges(&record)?;
 			for id in [record.queued.offline, record.queued.malice]
 				.into_iter()
 				.flatten()
@@ -99,10 +104,7 @@ impl<T: Config> Pallet<T> {
 					"10: findings are added to another's slash, or to none"
 				);
 			}
-			ensure!(
-				(record.state() == WorkerState::Online) == record.place.is_some(),
-				"11: idle without a place, or a place without being idle"
-			);
+			Self::try_state_of_checks(worker, &record)?;
 			ensure!(
 				!(record.short && record.state() == WorkerState::Online),
 				"13: online below the minimum"
@@ -110,21 +112,6 @@ impl<T: Config> Pallet<T> {
 			ensure!(
 				(record.state() == WorkerState::Rented) == record.order.is_some(),
 				"6: an order without rent, or rent without an order"
-			);
-			let PendingTime { before, last } = record.time;
-			ensure!(
-				before.rented <= before.online && last.rented <= last.online,
-				"7: more rented than online time"
-			);
-			ensure!(
-				before.at <= last.at && last.at <= Self::now(),
-				"7: marks out of order"
-			);
-			ensure!(
-				record
-					.forced
-					.is_none_or(|forced| forced.round.is_multiple_of(2)),
-				"9: a mark for a census"
 			);
 		}
 
@@ -161,6 +148,82 @@ impl<T: Config> Pallet<T> {
 				"5: an entry of a worker that is gone"
 			);
 		}
+		Ok(())
+	}
+
+	/// 7, 9, 11 and 15 to 17, of one worker.
+	fn try_state_of_checks(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
+		let state = record.state();
+		ensure!(
+			(state == WorkerState::Rented) == record.time.since.is_some(),
+			"7: rented without pending time, or pending time without rent"
+		);
+		ensure!(
+			record.time.since.is_none_or(|since| since <= Self::now()),
+			"7: pending time of the future"
+		);
+		if let Some(forced) = record.forced {
+			let last = T::Checks::next_round().saturating_add(SPOT_STEP * MAX_DELAY);
+			ensure!(
+				forced.round.is_multiple_of(SPOT_STEP),
+				"9: a mark for a census"
+			);
+			ensure!(forced.round <= last, "9: a mark beyond the longest delay");
+		}
+
+		let free = state == WorkerState::Online && !record.is_marked() && record.shelf().is_some();
+		if record.place.is_some() {
+			ensure!(free, "11: a place of a worker that cannot be rented");
+			ensure!(
+				record.barred_until <= Self::now(),
+				"11: a place of a worker that is barred"
+			);
+		} else {
+			// A mark that an open check used up keeps its worker out until the check closes.
+			let kept_out =
+				record.barred_until > 0 || record.price_floor > 0 || T::Checks::is_open(worker);
+			ensure!(
+				!free || kept_out,
+				"11: a worker that can be rented is not listed"
+			);
+		}
+
+		let bound = record.spec.bound();
+		ensure!(
+			record
+				.profile
+				.is_none_or(|profile| profile.lesser(&bound) == profile),
+			"15: a profile beyond the claim"
+		);
+		ensure!(
+			matches!(state, WorkerState::Online | WorkerState::Rented)
+				|| !(record.unproved || record.below || record.undecided),
+			"16: something to prove for a worker that is away"
+		);
+		ensure!(record.standings.is_ordered(), "17: states out of order");
+		Ok(())
+	}
+
+	/// 14, of one worker.
+	fn try_state_of_charges(record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
+		let now = Self::now();
+		ensure!(
+			record.charged_to <= now.saturating_add(DAYS),
+			"14: charged more than a day in advance"
+		);
+		let Some(row) = record.false_proofs else {
+			return Ok(());
+		};
+		ensure!(
+			row.in_a_row > 0 && row.since <= now,
+			"14: a row of none, or of the future"
+		);
+		let day = row.since.saturating_add(DAYS);
+		let charged = row.charged >= kaisar_math::stake::malice_rate(0) && record.charged_to >= day;
+		ensure!(
+			row.in_a_row == 1 || charged,
+			"14: two false proofs in a row and no day charged"
+		);
 		Ok(())
 	}
 
@@ -246,8 +309,10 @@ impl<T: Config> Pallet<T> {
 			}
 			totals.online += 1;
 			totals.gpus_online += u64::from(count);
+			let (Some(place), Some((class, count))) = (record.place, record.shelf()) else {
+				continue;
+			};
 			idle += 1;
-			let place = record.place.ok_or("11: no place")?;
 			for (region, position) in [
 				(None, place.by_class),
 				(Some(record.spec.region), place.by_region),

@@ -1,7 +1,7 @@
-//! What the pallet stores of a worker: its record and its pending time. Its stake is in
+//! What the pallet stores of a worker: its record, its pending time and its history. Its stake is in
 //! [`pool`](crate::pool).
 
-use crate::{FalseTime, Place, Queued, pool::StakePool};
+use crate::{FalseProofs, Place, Queued, pool::StakePool};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Commission, Forced, GpuClass, OrderId, PoolTerms, PoolValue,
@@ -9,6 +9,9 @@ use kaisar_primitives::{
 };
 use scale_info::TypeInfo;
 use sp_runtime::Perbill;
+
+/// Least number of checks and deployments that reliability is a part of.
+pub const LEAST_HISTORY: u8 = 8;
 
 /// A worker's record: all that a check reads and writes, in one storage item.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
@@ -26,37 +29,47 @@ pub struct WorkerRecord<AccountId, Ticket> {
 	pub keys: Timeline<WorkerKeys>,
 	/// How it stands, and stood.
 	pub standings: Standings,
-	/// The solitary check it is due in, if any.
+	/// Its mark, if any: the spot round that it is due in.
 	pub forced: Option<Forced>,
 	/// What was last verified.
 	pub profile: Option<Profile>,
-	/// In the last check no majority named a GPU, and the old one stood.
-	pub gpu_stood: bool,
-	/// Checks in a row in which more than half of the votes found its proof false.
-	pub false_proofs: u8,
-	/// The time that they cover.
-	pub false_time: Option<FalseTime>,
-	/// Time that is not proved yet.
+	/// The last checks in a row that found its proof false, if any.
+	pub false_proofs: Option<FalseProofs>,
+	/// The last block that a finding charged; 0 if none was. Level 2 charges its first 24 h in advance.
+	#[codec(compact)]
+	pub charged_to: BlockNumber,
+	/// Rented time that is not proved yet.
 	pub time: PendingTime,
 	/// The start of the last round that confirmed it online.
 	pub proved_at: Option<BlockNumber>,
-	/// Its last checks.
+	/// Its last checks and deployments.
 	pub history: History,
-	/// Verifications that failed since the last one that did not.
+	/// An order of it was deployed, and no full check has supported its claim since.
+	pub unproved: bool,
+	/// Its last check, while `Online` or `Rented`, did not support its claim.
+	pub below: bool,
+	/// Its last census came to no consensus.
+	pub undecided: bool,
+	/// Consecutive failed verifications.
 	pub failures: u8,
 	/// The first round in which it may be verified again.
 	pub retry_from: RoundIndex,
 	/// It is never matched below this price per GPU-hour.
 	#[codec(compact)]
 	pub price_floor: Balance,
-	/// The delegators' part of its reward.
+	/// The first round that credits idle time again, after a bar or a floor above the day's price.
+	#[codec(compact)]
+	pub waits_from: RoundIndex,
+	/// The part of its reward that all its stakers share, the owner among them.
 	pub commission: Commission,
+	/// The most that its delegators can have staked together, if its owner set a cap; more is refused.
+	pub delegation_cap: Option<Balance>,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
 	/// It is not matched before this block.
 	#[codec(compact)]
 	pub barred_until: BlockNumber,
-	/// Its places in the indices of idle workers, exactly while it is `Online`.
+	/// Its places in the indices of idle workers, while it can be rented.
 	pub place: Option<Place>,
 	/// A slash left its owner's stake below the minimum.
 	pub short: bool,
@@ -101,12 +114,32 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 			.map_or((0, 0), |profile| (profile.gpu_class, profile.gpu_count))
 	}
 
+	/// Whether a check is still to come before an order can have the worker.
+	pub fn is_marked(&self) -> bool {
+		self.forced.is_some() || self.unproved
+	}
+
+	/// Returns the class and the count that it is listed by ([`shelf_of`]).
+	pub fn shelf(&self) -> Option<(GpuClass, u8)> {
+		self.profile.as_ref().and_then(shelf_of)
+	}
+
 	/// The keys that are reserved for it, where `next_round` is the next round to start: those in
 	/// force and those that will be.
 	pub fn reserved_keys(&self, next_round: RoundIndex) -> impl Iterator<Item = &WorkerKeys> {
 		let newest_counts = self.keys.now.since < next_round;
 		self.keys.values().take(if newest_counts { 1 } else { 2 })
 	}
+}
+
+/// Returns the class and the count that a worker with this profile is listed by. Without a GPU the CPU
+/// tier, from 1, is in place of the count. `None` if it has nothing that can be ordered.
+pub fn shelf_of(profile: &Profile) -> Option<(GpuClass, u8)> {
+	let (class, count) = match profile.gpu_class {
+		0 => (0, profile.cpu),
+		class => (class, profile.gpu_count),
+	};
+	(count > 0).then_some((class, count))
 }
 
 /// The two keys of a worker.
@@ -129,34 +162,7 @@ pub struct Departed<AccountId> {
 	pub commission: Commission,
 }
 
-/// Amounts of pending time at one block.
-#[derive(
-	Clone,
-	Copy,
-	PartialEq,
-	Eq,
-	Debug,
-	Default,
-	Encode,
-	Decode,
-	DecodeWithMemTracking,
-	MaxEncodedLen,
-	TypeInfo,
-)]
-pub struct Mark {
-	/// The block.
-	pub at: BlockNumber,
-	/// Blocks online, the rented ones included.
-	pub online: BlockNumber,
-	/// Blocks rented.
-	pub rented: BlockNumber,
-}
-
-/// Time since the last proof, online and rented, in blocks.
-///
-/// The amounts grow with the worker's state and are brought up to date when the state changes. The
-/// last two such moments are kept, because a round credits what was pending at its *start*, and the
-/// state may have changed since.
+/// Rented time since the last proof. It grows while the worker is rented, and goes with its order.
 #[derive(
 	Clone,
 	Copy,
@@ -171,121 +177,36 @@ pub struct Mark {
 	TypeInfo,
 )]
 pub struct PendingTime {
-	/// The last but one mark.
-	pub before: Mark,
-	/// The last mark. From there on the amounts grow as the worker's state says.
-	pub last: Mark,
+	/// The first block that is not proved yet; `None` while the worker is not rented.
+	pub since: Option<BlockNumber>,
 }
 
 impl PendingTime {
-	/// Nothing pending at block `at`.
-	pub fn empty(at: BlockNumber) -> Self {
-		let mark = Mark {
-			at,
-			online: 0,
-			rented: 0,
-		};
-		Self {
-			before: mark,
-			last: mark,
-		}
+	/// The worker is rented from block `now` on.
+	pub fn rent(now: BlockNumber) -> Self {
+		Self { since: Some(now) }
 	}
 
-	/// Whether online and rented time pass in `state`.
-	fn passes(state: WorkerState) -> (bool, bool) {
-		match state {
-			WorkerState::Online => (true, false),
-			WorkerState::Rented => (true, true),
-			WorkerState::Pending | WorkerState::Offline | WorkerState::Suspended => (false, false),
-		}
+	/// Returns the blocks that are pending at block `at`.
+	pub fn at(&self, at: BlockNumber) -> BlockNumber {
+		self.since.map_or(0, |since| at.saturating_sub(since))
 	}
 
-	/// The amounts as they were at block `at`, where `state` is the state since the last mark.
-	///
-	/// Exact back to the mark before the last one; beyond it never more than was pending.
-	pub fn at(&self, state: WorkerState, at: BlockNumber) -> Mark {
-		let Self { before, last } = *self;
-		if at >= last.at {
-			let (online, rented) = Self::passes(state);
-			let passed = at - last.at;
-			let grown = |amount: BlockNumber, passes: bool| {
-				if passes {
-					amount.saturating_add(passed)
-				} else {
-					amount
-				}
-			};
-			Mark {
-				at,
-				online: grown(last.online, online),
-				rented: grown(last.rented, rented),
-			}
-		} else if at >= before.at {
-			// Between two marks an amount grows with every block or not at all.
-			let passed = at - before.at;
-			let grown =
-				|from: BlockNumber, to: BlockNumber| from + passed.min(to.saturating_sub(from));
-			Mark {
-				at,
-				online: grown(before.online, last.online),
-				rented: grown(before.rented, last.rented),
-			}
-		} else {
-			let passed = before.at - at;
-			Mark {
-				at,
-				online: before.online.saturating_sub(passed),
-				rented: before.rented.saturating_sub(passed),
-			}
-		}
+	/// Voids the time up to block `now`.
+	pub fn empty(&mut self, now: BlockNumber) {
+		self.since = self.since.map(|since| since.max(now));
 	}
 
-	/// The state changes at block `now`.
-	pub fn change(&mut self, from: WorkerState, to: WorkerState, now: BlockNumber) {
-		if Self::passes(from) == Self::passes(to) {
-			return;
-		}
-		let mark = self.at(from, now);
-		if self.last.at < now {
-			self.before = self.last;
-		}
-		self.last = mark;
-	}
-
-	/// Takes out what was pending at block `start`, and returns it: online and rented blocks,
-	/// together at most `max_gap` (rented time is online time too). Later time stays pending.
-	pub fn credit(
-		&mut self,
-		state: WorkerState,
-		start: BlockNumber,
-		max_gap: BlockNumber,
-	) -> (BlockNumber, BlockNumber) {
-		let due = self.at(state, start);
-		let less = |mark: Mark| {
-			if mark.at <= start {
-				Mark {
-					at: start,
-					online: 0,
-					rented: 0,
-				}
-			} else {
-				Mark {
-					at: mark.at,
-					online: mark.online.saturating_sub(due.online),
-					rented: mark.rented.saturating_sub(due.rented),
-				}
-			}
-		};
-		*self = Self {
-			before: less(self.before),
-			last: less(self.last),
-		};
-		let online = due.online.min(max_gap);
-		(online, due.rented.min(online))
+	/// Takes out the time up to block `start`, and returns it, or `most` blocks if it is longer. Later time
+	/// stays pending.
+	pub fn credit(&mut self, start: BlockNumber, most: BlockNumber) -> BlockNumber {
+		let blocks = self.at(start).min(most);
+		self.empty(start);
+		blocks
 	}
 }
 
-/// The last 32 checks of a worker.
+/// The last 32 checks and deployments of a worker, as far as they are its provider's doing.
 #[derive(
 	Clone,
 	Copy,
@@ -300,25 +221,24 @@ impl PendingTime {
 	TypeInfo,
 )]
 pub struct History {
-	/// One bit a check, the last one lowest: whether it confirmed the worker.
+	/// One bit each, the last one lowest: whether the worker passed.
 	pub bits: u32,
-	/// How many checks there were, at most 32.
-	pub checks: u8,
+	/// Their number, at most 32.
+	pub entries: u8,
 }
 
 impl History {
-	/// Adds a check.
-	pub fn push(&mut self, confirmed: bool) {
-		self.bits = (self.bits << 1) | u32::from(confirmed);
-		self.checks = self.checks.saturating_add(1).min(32);
+	/// Adds a check or a deployment.
+	pub fn push(&mut self, passed: bool) {
+		self.bits = (self.bits << 1) | u32::from(passed);
+		self.entries = self.entries.saturating_add(1).min(32);
 	}
 
-	/// The share of the checks that confirmed the worker; none if there were none.
+	/// Returns the part that the worker passed. A new one has not failed, and has still to earn it: its first
+	/// entries count as parts of eight.
 	pub fn reliability(&self) -> Perbill {
-		if self.checks == 0 {
-			return Perbill::zero();
-		}
-		Perbill::from_rational(self.bits.count_ones(), u32::from(self.checks))
+		let of = self.entries.max(LEAST_HISTORY);
+		Perbill::from_rational(self.bits.count_ones(), u32::from(of))
 	}
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_primitives::{OrderId, RunningScore};
 use scale_info::TypeInfo;
+use sp_runtime::Perquintill;
 
 /// A worker as a view function shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
@@ -16,8 +17,10 @@ pub struct WorkerView<AccountId> {
 	pub state: WorkerState,
 	/// The first round in which the state counts.
 	pub since: RoundIndex,
-	/// The solitary check it is due in, if any.
+	/// Its mark, if any: the spot round that it is due in.
 	pub forced: Option<Forced>,
+	/// An order can be matched with it.
+	pub listed: bool,
 	/// The order it serves, if any.
 	pub order: Option<OrderId>,
 	/// What it claims.
@@ -32,24 +35,41 @@ pub struct WorkerView<AccountId> {
 	pub delegated: Balance,
 	/// What is unbonding, the owner's and the delegators'.
 	pub unbonding: Balance,
-	/// What of all this is queued to be slashed.
+	/// The most of all this that the queued slashes would take now.
 	pub queued: Balance,
-	/// The share of its last 32 checks that confirmed it.
+	/// The most that delegators can have staked together, if the owner set a cap; more is refused.
+	pub delegation_cap: Option<Balance>,
+	/// The part of its last 32 checks and deployments that it passed, of eight at least.
 	pub reliability: Perbill,
-	/// Online blocks that are not proved yet, the rented ones included.
-	pub online: BlockNumber,
 	/// Rented blocks that are not proved yet.
 	pub rented: BlockNumber,
 	/// The start of the last round that confirmed it online.
 	pub proved_at: Option<BlockNumber>,
-	/// The delegators' share of its reward now.
+	/// The part of its reward that all its stakers share now, the owner among them.
 	pub commission: Perbill,
 	/// The commission that is announced, and the first epoch in which it counts.
 	pub next_commission: Option<(EpochIndex, Perbill)>,
-	/// It is never matched below this price per GPU-hour.
+	/// It is never matched below this price per GPU-hour, or core-hour without a GPU.
 	pub price_floor: Balance,
 	/// Its running score, if it has one.
 	pub score: Option<RunningScore>,
+}
+
+/// A queued slash as a view function shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct SlashView<AccountId> {
+	/// The worker whose pool it takes from.
+	pub worker: WorkerId,
+	/// Its level.
+	pub level: SlashLevel,
+	/// The part of the pool that it takes on its day.
+	pub rate: Perquintill,
+	/// What it would take of the pool as it is now.
+	pub amount: Balance,
+	/// The first block in which it may be applied.
+	pub due: BlockNumber,
+	/// The account that found the fault, if one did.
+	pub finder: Option<AccountId>,
 }
 
 /// What an account delegates to a worker.
@@ -94,6 +114,27 @@ pub struct UnbondingView {
 }
 
 impl<T: Config> Pallet<T> {
+	/// A slash as [`Pallet::queued_slash`] shows it.
+	pub(crate) fn slash_view(slash: QueuedSlash<T::AccountId>) -> SlashView<T::AccountId> {
+		let QueuedSlash {
+			worker,
+			level,
+			rate,
+			due,
+			finder,
+		} = slash;
+		let pool = Workers::<T>::get(worker).map(|record| record.pool);
+		let amount = pool.and_then(|pool| pool.slashed_at(rate).ok());
+		SlashView {
+			worker,
+			level,
+			rate,
+			amount: amount.unwrap_or(0),
+			due,
+			finder,
+		}
+	}
+
 	/// A worker as [`Pallet::worker`] shows it.
 	pub(crate) fn view_of(
 		worker: WorkerId,
@@ -102,12 +143,12 @@ impl<T: Config> Pallet<T> {
 		let pool = &record.pool;
 		let unbonding = pool.own_unbonding.part.value;
 		let epoch = T::CurrentEpoch::get();
-		let pending = record.time.at(record.state(), Self::now());
 		Some(WorkerView {
 			deregistered: record.is_gone(),
 			state: record.state(),
 			since: record.standings.now.since,
 			forced: record.forced,
+			listed: record.place.is_some(),
 			order: record.order,
 			spec: record.spec,
 			profile: record.profile,
@@ -115,10 +156,10 @@ impl<T: Config> Pallet<T> {
 			minimum: Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count).ok(),
 			delegated: pool.delegated.value,
 			unbonding: unbonding.checked_add(pool.unbonding.part.value)?,
-			queued: record.queued.amount,
+			queued: pool.slashed_at(record.queued.most()).ok()?,
+			delegation_cap: record.delegation_cap,
 			reliability: record.history.reliability(),
-			online: pending.online,
-			rented: pending.rented,
+			rented: record.time.at(Self::now()),
 			proved_at: record.proved_at,
 			commission: record.commission.in_epoch(epoch),
 			next_commission: record.commission.announced(epoch),

@@ -1,7 +1,8 @@
 //! Weights of the calls.
 //!
 //! Worked out from what each call reads and writes, to be replaced by benchmark output
-//! (`benchmarking.rs`). Calls that touch a worker include closing a check of the largest committee.
+//! (`benchmarking.rs`). Calls that touch a worker include closing a check of the largest committee, of a
+//! rented worker: with its order's payment and its end.
 
 use core::marker::PhantomData;
 use frame_support::{
@@ -42,6 +43,8 @@ pub trait WeightInfo {
 	fn apply_slash() -> Weight;
 	/// Of `clear_worthless`.
 	fn clear_worthless() -> Weight;
+	/// Of `set_delegation_cap`.
+	fn set_delegation_cap() -> Weight;
 }
 
 /// Time of a call without its database accesses, in ps.
@@ -56,9 +59,27 @@ const ITEM: u64 = 3_600;
 /// those of its class, the heads and the last pages of two buckets, the pages of its places, and the
 /// records of the two workers that move into them.
 const LISTING: u64 = 3 + 2 * 4;
+/// Items read for a price: the reference, the use of its class.
+const PRICE: u64 = 2;
+/// Items read to see which rounds run, as for each change of state.
+const ROUNDS: u64 = 5;
+/// Items read to see what is held against a worker: the rounds that run, its last check, and for each of
+/// four spot rounds and a census the round and the worker's record.
+const HELD: u64 = ROUNDS + 1 + 5 * 2;
 /// Items read and written when a check is closed: the check, its round, the seats' operators, the
-/// worker's and the operators' scores, totals; the worker's listing by another profile, and its slashes.
-const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 3;
+/// worker's and the operators' scores, totals; the worker's listing by another profile, two prices, its
+/// slashes, and the rounds that run.
+const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 2 * PRICE + 3 + ROUNDS;
+/// Of each seat's operator, if the check is its first touch in an epoch: its members, a noted rate and its
+/// claim; the totals of that epoch, and what is owed. (As Rewards has it.)
+const SEATS_SETTLED: u64 = 3 * MAX_COMMITTEE as u64 + 2;
+/// Of the order that the worker serves: a payment of 12 items, and its end of 24. (As Orders has it.)
+const ORDER: u64 = 12 + 24;
+/// Items read for a score: the boost's stake, the weight without GPUs, the class and its reference, whether
+/// others are paid.
+const SCORING: u64 = 5;
+/// Items read and written by a touch of a rented worker whose check is over.
+const TOUCH: u64 = CLOSING + SEATS_SETTLED + ORDER + SCORING;
 /// Items of Rewards that are read and written when a pool is settled: its score, the epoch that runs,
 /// the totals of the one before, two sums.
 const SETTLING: u64 = 5;
@@ -75,13 +96,13 @@ fn call<D: Get<frame_support::weights::RuntimeDbWeight>>(
 		.saturating_add(D::get().reads_writes(reads + 1, writes + 1))
 }
 
-/// The same, of a call that touches the worker.
+/// The same, of a call that touches the worker: any of them can end the order of a rented one.
 fn touching<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
 	reads: u64,
 	writes: u64,
 ) -> Weight {
-	call::<D>(time, reads + CLOSING, writes + CLOSING)
+	call::<D>(time, reads + TOUCH, writes + TOUCH)
 }
 
 /// Weights on the runtime's database.
@@ -92,59 +113,65 @@ macro_rules! weights {
 	($db:ty) => {
 		fn register_worker() -> Weight {
 			// Next number, two keys and their holders, epoch, rounds, counts, owner's index; caller,
-			// pot, treasury, hold.
-			call::<$db>(TWO_SIGNATURES, 13, 9)
+			// pot, treasury, hold. What is held against two holders that were deregistered.
+			call::<$db>(TWO_SIGNATURES, 13 + 2 * HELD, 9)
 		}
 		fn update_worker() -> Weight {
-			touching::<$db>(0, 7 + LISTING, 3 + LISTING)
+			touching::<$db>(0, 7 + HELD + LISTING, 3 + LISTING)
 		}
 		fn set_worker_keys() -> Weight {
-			// Two keys of three generations, and the holders of two.
-			touching::<$db>(TWO_SIGNATURES, 9, 6)
+			// Two keys of three generations, and the holders of two, with what is held against them.
+			touching::<$db>(TWO_SIGNATURES, 9 + 3 * HELD, 6)
 		}
 		fn set_commission() -> Weight {
 			touching::<$db>(0, 1 + SETTLING, SETTLING)
 		}
 		fn set_price_floor() -> Weight {
-			touching::<$db>(0, 0, 0)
+			// The rounds; today's price and the highest.
+			touching::<$db>(0, 1 + LISTING + 2 * PRICE, LISTING)
 		}
 		fn go_offline() -> Weight {
-			touching::<$db>(0, 3 + LISTING, 1 + LISTING)
+			touching::<$db>(0, 3 + ROUNDS + LISTING, 1 + LISTING)
 		}
 		fn go_online() -> Weight {
-			touching::<$db>(0, 7, 1)
+			touching::<$db>(0, 7 + HELD, 1)
 		}
 		fn deregister_worker() -> Weight {
 			// Queue, hold, index, four keys, the note of the owner, rounds and parameters.
-			touching::<$db>(0, 13 + SETTLING + LISTING, 11 + SETTLING + LISTING)
+			// Its last check is forgotten.
+			touching::<$db>(0, 13 + HELD + SETTLING + LISTING, 12 + SETTLING + LISTING)
 		}
 		fn stake() -> Weight {
-			// A delegation, the caller, the pot, parameters.
-			touching::<$db>(0, 8 + SETTLING + MEMBER, 3 + SETTLING + MEMBER)
+			// A delegation, the caller, the pot, parameters. It may end a suspension.
+			touching::<$db>(0, 8 + ROUNDS + SETTLING + MEMBER, 3 + SETTLING + MEMBER)
 		}
 		fn unstake() -> Weight {
 			// A delegation, a queue, parameters.
 			touching::<$db>(0, 8 + SETTLING + MEMBER, 2 + SETTLING + MEMBER)
 		}
 		fn withdraw_unbonded() -> Weight {
-			// A delegation, a queue, the caller, the pot; four keys and the note of the owner.
-			touching::<$db>(0, 12 + SETTLING + MEMBER, 10 + SETTLING + MEMBER)
+			// A delegation, a queue, the caller, the pot, a parameter; four keys, the note of the owner and
+			// the last check.
+			touching::<$db>(0, 13 + HELD + SETTLING + MEMBER, 11 + SETTLING + MEMBER)
 		}
 		fn slash() -> Weight {
 			// At once: the pot, the provider pot and what it carries; the worker is suspended.
-			touching::<$db>(0, 8 + SETTLING + LISTING, 3 + SETTLING + LISTING)
+			touching::<$db>(0, 8 + HELD + SETTLING + LISTING, 4 + SETTLING + LISTING)
 		}
 		fn cancel_slash() -> Weight {
 			// The slash; four keys and the note of the owner.
-			touching::<$db>(0, 1 + SETTLING, 6 + SETTLING)
+			touching::<$db>(0, 1 + HELD + SETTLING, 7 + SETTLING)
 		}
 		fn apply_slash() -> Weight {
 			// As by hand, with the slash, two bounties, four keys and the note of the owner.
-			touching::<$db>(0, 12 + SETTLING + LISTING, 11 + SETTLING + LISTING)
+			touching::<$db>(0, 12 + HELD + SETTLING + LISTING, 12 + SETTLING + LISTING)
 		}
 		fn clear_worthless() -> Weight {
 			// A delegation and a queue; four keys and the note of the owner.
-			touching::<$db>(0, 2 + SETTLING + MEMBER, 7 + SETTLING + MEMBER)
+			touching::<$db>(0, 2 + HELD + SETTLING + MEMBER, 8 + SETTLING + MEMBER)
+		}
+		fn set_delegation_cap() -> Weight {
+			touching::<$db>(0, 0, 0)
 		}
 	};
 }

@@ -18,7 +18,7 @@ fn agent(n: u8) -> AgentKey {
 /// What a check proves of eight H100.
 fn proved() -> Proved {
 	Proved {
-		online: 1_200,
+		idle: 1_200,
 		rented: 1_200,
 		stake: 1_000 * KAI,
 		profile: Profile {
@@ -38,8 +38,12 @@ fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 	let key = WorkerKey::from_slice(&[1; 32]).expect("32 bytes are a key");
 	let worker = T::Workers::benchmark_worker(&owner, key, agent(2));
 	assert_ok!(Pallet::<T>::do_proved(worker, &proved()));
-	// Less than it earns, so that an excess carries over.
+	// Less than it earns, while all fees together are more: so an excess carries over.
 	assert_ok!(Pallet::<T>::note_protocol_fee(worker, KAI));
+	assert_ok!(Pallet::<T>::note_protocol_fee(
+		worker + 1,
+		1_000_000_000 * KAI
+	));
 	join::<T>(PoolId::Worker(worker), &account("delegator", 0, 0));
 	(
 		T::Pools::owner(PoolId::Worker(worker)).expect("it was just registered"),
@@ -51,7 +55,14 @@ fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 fn operator_to_settle<T: Config>(account: &T::AccountId) -> OperatorId {
 	let key = CheckerKey::from_slice(&[3; 32]).expect("32 bytes are a key");
 	let operator = T::Operators::benchmark_operator(account, key, agent(4));
-	(0..10).for_each(|n| assert_ok!(Pallet::<T>::do_seat(operator, n > 0)));
+	for result in [SeatResult::Correct, SeatResult::Dissenting] {
+		let seat = ClosedSeat {
+			operator,
+			weight: 3,
+			result,
+		};
+		assert_ok!(Pallet::<T>::do_seat(&seat));
+	}
 	join::<T>(PoolId::Checker(operator), &self::account("holder", 0, 0));
 	operator
 }

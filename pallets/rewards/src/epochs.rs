@@ -4,6 +4,7 @@ use crate::{
 	Config, Current, EpochTotals, Epochs, Event, LOG_TARGET, Oldest, Pallet, Reserve, RunningEpoch,
 	Scores, Validators, pallet::Carry,
 };
+use core::ops::RangeInclusive;
 use frame_support::{
 	defensive,
 	traits::{
@@ -12,7 +13,7 @@ use frame_support::{
 		tokens::Preservation,
 	},
 };
-use kaisar_math::{Schedule, emission::within_cap, reward::Pots as Divided};
+use kaisar_math::{DAY, Schedule, Split, emission::within_cap, reward::Division};
 use kaisar_primitives::{Balance, BlockNumber, EpochIndex, Pot};
 use sp_runtime::{
 	DispatchResult,
@@ -22,8 +23,26 @@ use sp_runtime::{
 /// Most epochs that are dropped when one ends. One comes and one goes; the second lets the history
 /// catch up after its depth was lowered.
 const DROPS_PER_EPOCH: u32 = 2;
+/// Most blocks of an epoch, a year of them: a longer one could not be shortened any more, since a change
+/// of the length counts from the next epoch.
+pub(crate) const MAX_LENGTH: BlockNumber = 365 * DAY;
+/// Limits of [`Config::HistoryDepth`]: with production's epochs ten years. What an epoch was promised holds,
+/// so a wrong value could not be taken back.
+pub(crate) const HISTORY_DEPTH: RangeInclusive<EpochIndex> = 1..=260;
 
 impl RunningEpoch {
+	/// Begins an epoch on today's terms.
+	pub(crate) fn begin<T: Config>(index: EpochIndex, start: BlockNumber) -> Self {
+		Self {
+			index,
+			start,
+			length: T::EpochLength::get().clamp(1, MAX_LENGTH),
+			split: T::Split::get(),
+			scores: Scores::default(),
+			fees: 0,
+		}
+	}
+
 	/// Whether block `now` is the first after the epoch.
 	pub fn is_over(&self, now: BlockNumber) -> bool {
 		now.saturating_sub(self.start) >= self.length
@@ -87,11 +106,12 @@ impl<T: Config> Pallet<T> {
 		Schedule::KAISAR.left(now)
 	}
 
-	/// Brings the validators' due share up to block `until`, by today's split.
-	fn note_validators(until: BlockNumber) -> Balance {
+	/// Brings the validators' due share up to block `until`, by the split of the epoch that it is in. The
+	/// end of each epoch is noted, so no block of an earlier one is left.
+	fn note_validators(until: BlockNumber, split: Split) -> Balance {
 		let mut due = Validators::<T>::get();
 		let emission = Schedule::KAISAR.emitted(due.until, until);
-		let share = T::Split::get().of(emission).validators;
+		let share = split.of(emission).validators;
 		match due.amount.checked_add(share) {
 			Some(amount) => {
 				due.amount = amount;
@@ -109,7 +129,8 @@ impl<T: Config> Pallet<T> {
 	/// before this one. Whoever calls it must mint it: for the era payout of `pallet-staking`.
 	pub fn take_validators_share() -> Balance {
 		let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
-		let amount = Self::note_validators(now.saturating_sub(1));
+		let split = Current::<T>::get().split;
+		let amount = Self::note_validators(now.saturating_sub(1), split);
 		Validators::<T>::mutate(|due| due.amount = 0);
 		within_cap(
 			amount,
@@ -157,17 +178,24 @@ impl<T: Config> Pallet<T> {
 
 // Epochs.
 impl<T: Config> Pallet<T> {
+	/// The number of epochs for which an epoch that ends now is stored.
+	fn history_depth() -> EpochIndex {
+		T::HistoryDepth::get().clamp(*HISTORY_DEPTH.start(), *HISTORY_DEPTH.end())
+	}
+
 	/// Ends the epoch that runs; `now` is the first block of the next. Mints, notes, opens, drops.
 	pub(crate) fn end_epoch(current: RunningEpoch, now: BlockNumber) {
 		let RunningEpoch {
 			index,
 			start,
+			split,
 			scores,
+			fees,
 			..
 		} = current;
-		let end = now.saturating_sub(1);
-		let due = Self::note_validators(end);
-		let shares = T::Split::get().of(Schedule::KAISAR.emitted(current.before(), end));
+		let (end, next) = (now.saturating_sub(1), index.saturating_add(1));
+		let due = Self::note_validators(end, split);
+		let shares = split.of(Schedule::KAISAR.emitted(current.before(), end));
 		let providers = Self::mint_into_pot(Pot::Providers, shares.providers, due);
 		let checkers = Self::mint_into_pot(Pot::Checkers, shares.checkers, due);
 		let reserve = Self::release_reserve(current.before(), end);
@@ -182,64 +210,66 @@ impl<T: Config> Pallet<T> {
 			.saturating_add(checkers)
 			.saturating_add(reserve);
 
-		let divided = T::Ratio::get()
-			.pots(providers, scores.poc, scores.pod)
-			.unwrap_or_else(|| {
-				defensive!("scores are below 2¹²⁸");
-				Divided {
-					carried: providers,
-					..Default::default()
-				}
-			});
-		carry_providers = divided.carried;
+		let work = scores.work(fees);
+		let (ratio, pod_fee_cap) = (T::Ratio::get(), T::PodFeeCap::get());
+		let divided = Division::new(providers, ratio, pod_fee_cap, work).unwrap_or_else(|| {
+			defensive!("scores are below 2¹²⁸");
+			Division {
+				work,
+				..Default::default()
+			}
+		});
+		// Both are parts of what there is.
+		let shared = divided.rent.saturating_add(divided.idle);
+		carry_providers = providers.saturating_sub(shared);
 		let checker_reward = if scores.checkers == 0 { 0 } else { checkers };
 		carry_checkers = checkers.saturating_sub(checker_reward);
 
 		let totals = EpochTotals {
 			start,
 			end,
+			expires: next.saturating_add(Self::history_depth()),
 			scores,
+			fees,
 			poc_reward: divided.poc,
 			pod_reward: divided.pod,
+			rent_reward: divided.rent,
+			idle_reward: divided.idle,
 			checker_reward,
-			pod_fee_cap: T::PodFeeCap::get(),
-			providers_left: divided.poc.saturating_add(divided.pod),
+			pod_fee_cap,
+			providers_left: shared,
 			checkers_left: checker_reward,
 		};
 		Epochs::<T>::insert(index, totals);
 
-		let next = index.saturating_add(1);
 		for dropped in Self::drop_epochs(next) {
 			carry_providers = carry_providers.saturating_add(dropped.providers_left);
 			carry_checkers = carry_checkers.saturating_add(dropped.checkers_left);
 		}
 		Carry::<T>::insert(Pot::Providers, carry_providers);
 		Carry::<T>::insert(Pot::Checkers, carry_checkers);
-		Current::<T>::put(RunningEpoch {
-			index: next,
-			start: now,
-			length: T::EpochLength::get().max(1),
-			scores: Scores::default(),
-		});
+		Current::<T>::put(RunningEpoch::begin::<T>(next, now));
 		log::info!(target: LOG_TARGET, "epoch {index} ended with block {end}: {totals:?}");
 		Self::deposit_event(Event::EpochEnded {
 			epoch: index,
-			providers: totals.providers_left,
+			providers: shared,
 			checkers: checker_reward,
-			poc_score: scores.poc,
+			// The division failed if that does not fit.
+			poc_score: scores.idle.saturating_add(scores.rented),
 			pod_score: scores.pod,
 			checker_score: scores.checkers,
 		});
 	}
 
-	/// Takes the epochs out of the history that are too old when `running` begins, at most
-	/// [`DROPS_PER_EPOCH`] of them.
+	/// Takes the epochs out of the history that expire when `running` begins, oldest first, at most
+	/// [`DROPS_PER_EPOCH`] of them. Each was promised its time when it ended, so a lower depth takes
+	/// nothing away from it.
 	fn drop_epochs(running: EpochIndex) -> impl Iterator<Item = EpochTotals> {
 		let oldest = Oldest::<T>::get();
-		let first = running.saturating_sub(T::HistoryDepth::get().max(1));
-		let until = first
-			.min(oldest.saturating_add(DROPS_PER_EPOCH))
-			.max(oldest);
+		let until = (oldest..running)
+			.take(DROPS_PER_EPOCH as usize)
+			.find(|epoch| Epochs::<T>::get(epoch).is_some_and(|totals| totals.expires > running))
+			.unwrap_or_else(|| oldest.saturating_add(DROPS_PER_EPOCH).min(running));
 		if until > oldest {
 			Oldest::<T>::put(until);
 		}

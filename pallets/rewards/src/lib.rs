@@ -15,8 +15,11 @@
 //!
 //! ## The story of a reward
 //!
-//! 1. A check of a worker closes. [`OnClosed`] adds the proved time, weighed by stake and hardware, to
-//!    the worker's running score and to the epoch's total, and counts each seat for its operator.
+//! 1. A check of a worker closes. [`OnClosed`](kaisar_primitives::OnClosed) adds the proved time, idle and
+//!    rented apart, weighed by stake and hardware, to the worker's running score and to the epoch's total,
+//!    and counts each seat by its weight for its operator. Commitments that were never opened count as
+//!    missed seats ([`OnUnopened`](kaisar_primitives::OnUnopened)). The protocol fee of the rented time is
+//!    noted beside the scores.
 //! 2. The epoch's last block is over. In the next block's `on_initialize` the emission of its blocks is
 //!    minted into the pots, in one step, the totals are noted ([`EpochTotals`]), and the next epoch
 //!    begins. That is all: the same reads and writes for ten workers and for a million.
@@ -34,12 +37,13 @@
 //! A pot's balance is, less its existential deposit, the sum of three: what waits for the running
 //! epoch's end ([`Carry`]), what is noted for past epochs and not settled ([`EpochTotals::left`]), and
 //! what is settled and not paid ([`Owed`]). Nothing is ever between them. What is not paid to anyone
-//! (no scores, the limits on PoD) goes to [`Carry`] at once; what rounding left, and what expired, when
+//! (no scores, a fixed ratio's excess) goes to [`Carry`] at once; what the cap by fees leaves of a
+//! worker's part for rented blocks when the worker is settled; what rounding left, and what expired, when
 //! the epoch is dropped from the history.
 //!
-//! So the time at which a worker is settled decides for which epoch its PoD excess carries over, and
-//! nothing else depends on the order or the time of any call. Since anyone may settle, nobody can hold
-//! an excess back.
+//! So the time at which a worker is settled decides for which epoch that excess carries over, and nothing
+//! else depends on the order or the time of any call. Since anyone may settle, nobody can hold an excess
+//! back. What the cap keeps from all rented blocks together is the idle ones' in the same epoch.
 //!
 //! ## Members
 //!
@@ -67,6 +71,7 @@ mod members;
 #[cfg(test)]
 mod mock;
 mod pots;
+mod retired;
 mod scores;
 mod settlement;
 #[cfg(test)]
@@ -106,7 +111,7 @@ pub mod pallet {
 		Balance, BlockNumber, Checks, Dated, EpochIndex, GpuClass, GpuClasses, PoolId, Pools, Pot,
 		RoundIndex, Seats, WorkerId,
 	};
-	use sp_runtime::{FixedU128, traits::SaturatedConversion};
+	use sp_runtime::{FixedU128, Perbill, traits::SaturatedConversion};
 
 	/// The layout of the storage.
 	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
@@ -144,23 +149,33 @@ pub mod pallet {
 		#[pallet::constant]
 		type MaxSupply: Get<Balance>;
 
-		/// Blocks of an epoch; a change counts from the next epoch. *Param.*
+		/// Blocks of an epoch, at least 1 and at most a year of them; a change counts from the next epoch.
+		/// *Param.*
 		type EpochLength: Get<BlockNumber>;
 
-		/// The split of the emission. *Param.*
+		/// The split of the emission; what is over the whole is cut from the last share. A change counts
+		/// from the next epoch. *Param.*
 		type Split: Get<Split>;
 
 		/// The ratio in which PoC and PoD divide the workers' part. *Param.*
 		type Ratio: Get<Ratio>;
 
-		/// The maximum PoD reward of a worker's epoch, as a multiple of the protocol fees that its orders
-		/// paid. *Param.*
+		/// The maximum reward of a worker's rented blocks in an epoch, PoC and PoD together, as a multiple of
+		/// the protocol fees that its orders paid. At most 1, where renting from oneself costs nothing. *Param.*
 		type PodFeeCap: Get<FixedU128>;
 
-		/// The stake with which the boost is 2. *Param.*
+		/// The weight of a machine of the highest CPU tier without GPUs that score. One with fewer cores
+		/// weighs as much less. *Param.*
+		type CpuOnlyWeight: Get<Perbill>;
+
+		/// Whether GPUs of classes that are not calibrated score. For development. *Param.*
+		type PayUncalibrated: Get<bool>;
+
+		/// The stake with which the boost is 2; with 0 there is no boost. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// The number of epochs for which totals are stored, at least 1. *Param.*
+		/// The number of epochs for which the totals of an epoch that ends now are stored, at least 1 and at
+		/// most 260. *Param.*
 		type HistoryDepth: Get<EpochIndex>;
 
 		/// The treasury's account, which receives the protocol's part of rentals during the emission.
@@ -350,12 +365,7 @@ pub mod pallet {
 				ClassReferences::<T>::insert(class, BoundedVec::truncate_from(alloc::vec![dated]));
 			}
 			// The genesis block emits nothing and is in no epoch.
-			Current::<T>::put(RunningEpoch {
-				index: 0,
-				start: 1,
-				length: T::EpochLength::get().max(1),
-				scores: Scores::default(),
-			});
+			Current::<T>::put(RunningEpoch::begin::<T>(0, 1));
 			Pallet::<T>::found(self.reserve).expect("pots and reserve can be founded at genesis");
 		}
 	}
@@ -367,8 +377,8 @@ pub mod pallet {
 		/// An epoch ended.
 		EpochEnded {
 			epoch: EpochIndex,
-			/// The KAI that workers share for it, PoC and PoD together, without the part carried over to the
-			/// next epoch.
+			/// The KAI that workers share for it, for idle and for rented blocks together, without the part
+			/// carried over to the next epoch.
 			providers: Balance,
 			/// The KAI that operators share for it, without the part carried over to the next epoch.
 			checkers: Balance,
@@ -385,7 +395,8 @@ pub mod pallet {
 			epoch: EpochIndex,
 			/// The reward, claimable from now on.
 			reward: Balance,
-			/// The PoD reward above the cap by protocol fees, which is carried over.
+			/// What the cap by protocol fees leaves of the worker's part for rented blocks, which is carried
+			/// over.
 			carried: Balance,
 		},
 		/// A pool's score expired without a reward, because its epoch is no longer stored.

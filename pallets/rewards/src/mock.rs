@@ -50,7 +50,9 @@ parameter_types! {
 	pub static EpochLength: BlockNumber = EPOCH;
 	pub static EmissionSplit: Split = Split::default();
 	pub static PodRatio: Ratio = Ratio::Automatic;
-	pub static PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+	pub static PodFeeCap: FixedU128 = FixedU128::from_rational(1, 2);
+	pub static CpuOnlyWeight: Perbill = Perbill::from_percent(10);
+	pub static PayUncalibrated: bool = true;
 	pub static MaxStake: Balance = 50_000 * KAI;
 	pub static HistoryDepth: EpochIndex = 4;
 	pub const Treasury: AccountId = TREASURY;
@@ -167,21 +169,24 @@ pub fn own_stake(worker: WorkerId, amount: Balance) {
 	change_pool(PoolId::Worker(worker), |pool| pool.own = amount);
 }
 
-/// The owner first, then all delegators alike.
-pub fn slash(worker: WorkerId, amount: Balance) {
+/// Every part of the pool alike.
+pub fn slash(worker: WorkerId, rate: Perbill) {
 	change_pool(PoolId::Worker(worker), |pool| {
-		let [owner, members] = kaisar_math::stake::slash_order(amount, [pool.own, pool.value]);
-		pool.own -= owner;
-		pool.value -= members;
+		pool.own -= rate.mul_floor(pool.own);
+		pool.value -= rate.mul_floor(pool.value);
 	});
 }
 
-/// Announces a commission, for after the next whole epoch.
-pub fn announce(pool: PoolId, commission: Perbill) {
+/// Announces a commission, for after the next whole epoch. Returns false where one is announced already.
+pub fn announce(pool: PoolId, commission: Perbill) -> bool {
 	let now = Current::<Test>::get().index;
+	if Partners::terms(pool).commission.announced(now).is_some() {
+		return false;
+	}
 	change_pool(pool, |pool| {
 		pool.commission.announce(commission, now).unwrap();
 	});
+	true
 }
 
 /// Sets a commission for every epoch, for tests that are not about it.
@@ -290,7 +295,7 @@ impl Seats<AccountId> for Partners {
 		None
 	}
 	fn revealed(_: OperatorId, _: RoundIndex) {}
-	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: SeatResult, _: bool) {}
+	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: u32, _: SeatResult, _: bool) {}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(account: &AccountId, _: CheckerKey, _: AgentKey) -> OperatorId {
 		NUMBERS.with_borrow_mut(|all| {
@@ -315,6 +320,8 @@ impl Config for Test {
 	type Split = EmissionSplit;
 	type Ratio = PodRatio;
 	type PodFeeCap = PodFeeCap;
+	type CpuOnlyWeight = CpuOnlyWeight;
+	type PayUncalibrated = PayUncalibrated;
 	type MaxStake = MaxStake;
 	type HistoryDepth = HistoryDepth;
 	type Treasury = Treasury;
@@ -345,7 +352,8 @@ impl ExtBuilder {
 		EpochLength::set(self.epoch);
 		EmissionSplit::set(Split::default());
 		PodRatio::set(Ratio::Automatic);
-		PodFeeCap::set(FixedU128::from_u32(1));
+		PodFeeCap::set(FixedU128::from_rational(1, 2));
+		PayUncalibrated::set(true);
 		HistoryDepth::set(4);
 		TOUCHED.take();
 		ROUNDS.take();
@@ -409,23 +417,22 @@ pub fn on_proved(worker: WorkerId, proved: &Proved) {
 }
 
 /// Closes a check in which the operator had a seat.
-pub fn on_seat(operator: OperatorId, correct: bool) {
-	close_with_seat::<Rewards>(operator, correct);
+pub fn on_seat(operator: OperatorId, weight: u32, result: SeatResult) {
+	close_with_seat::<Rewards>(operator, weight, result);
 }
 
-/// Proves `online` blocks of a worker of hardware score 1, `rented` of them rented, without stake.
+/// Proves `online` blocks of a worker with one GPU of score 1 and nothing else that scores, `rented` of them
+/// rented, without stake.
 pub fn prove(worker: WorkerId, online: BlockNumber, rented: BlockNumber) {
 	let profile = Profile {
-		bandwidth: 1,
-		cpu: 1,
-		memory: 1,
-		disk: 1,
+		gpu_class: 6,
+		gpu_count: 1,
 		..Default::default()
 	};
 	on_proved(
 		worker,
 		&Proved {
-			online,
+			idle: online - rented,
 			rented,
 			stake: 0,
 			profile,
@@ -435,13 +442,13 @@ pub fn prove(worker: WorkerId, online: BlockNumber, rented: BlockNumber) {
 
 /// The score of `blocks` proved by [`prove`].
 pub fn score_of(blocks: u32) -> u128 {
-	u128::from(blocks) * u128::from(kaisar_math::score::BOOST_ONE) * 100
+	u128::from(blocks) * u128::from(kaisar_math::score::BOOST_ONE) * 300
 }
 
 /// Seats of an operator: so many correct, so many not.
 pub fn seats(operator: OperatorId, correct: u32, wrong: u32) {
-	(0..correct).for_each(|_| on_seat(operator, true));
-	(0..wrong).for_each(|_| on_seat(operator, false));
+	(0..correct).for_each(|_| on_seat(operator, 1, SeatResult::Correct));
+	(0..wrong).for_each(|_| on_seat(operator, 1, SeatResult::Dissenting));
 }
 
 /// A member's claim is within one unit of what it is exactly: its fraction waits for the next.

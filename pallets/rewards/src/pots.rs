@@ -3,7 +3,11 @@
 use crate::{Config, Current, Event, Pallet, WorkerScores, pallet::Carry};
 use frame_support::{
 	storage::with_storage_layer,
-	traits::{Get, fungible::Mutate, tokens::Preservation},
+	traits::{
+		Get,
+		fungible::{Inspect, Mutate},
+		tokens::{DepositConsequence, Preservation, Provenance},
+	},
 };
 use kaisar_math::Schedule;
 use kaisar_primitives::{Balance, BlockNumber, PoolId, Pot, Pots, ProtocolFees, WorkerId};
@@ -19,14 +23,22 @@ impl<T: Config> Pallet<T> {
 		Schedule::KAISAR.left(now.saturating_sub(1)) > 0
 	}
 
-	/// Notes a protocol fee that an order of the worker paid, which raises what the worker may earn as
-	/// PoD in the running epoch.
+	fn can_take(account: &T::AccountId, amount: Balance) -> bool {
+		let taken = T::Currency::can_deposit(account, amount, Provenance::Extant);
+		taken == DepositConsequence::Success
+	}
+
+	/// Notes a protocol fee that an order of the worker paid, which raises what the worker may earn for
+	/// rented blocks in the running epoch.
 	pub(crate) fn note_protocol_fee(worker: WorkerId, amount: Balance) -> DispatchResult {
+		let mut current = Current::<T>::get();
 		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
 		let terms = Self::terms_of(PoolId::Worker(worker));
-		Self::roll_worker(worker, &mut record, Current::<T>::get().index, &terms)?;
+		Self::roll_worker(worker, &mut record, current.index, &terms)?;
 		record.fees.ensure_add_assign(amount)?;
+		current.fees.ensure_add_assign(amount)?;
 		WorkerScores::<T>::insert(worker, record);
+		Current::<T>::put(current);
 		Ok(())
 	}
 }
@@ -57,13 +69,17 @@ impl<T: Config> ProtocolFees<T::AccountId> for Pallet<T> {
 		}
 		with_storage_layer(|| {
 			Self::note_protocol_fee(worker, amount)?;
-			if Self::emission_runs() {
-				let treasury = T::Treasury::get();
-				T::Currency::transfer(from, &treasury, amount, Preservation::Expendable)?;
-			} else {
+			let treasury = T::Treasury::get();
+			if !Self::emission_runs() {
 				let half = amount / 2;
 				<Self as Pots<T::AccountId>>::put(Pot::Checkers, from, half)?;
 				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, amount.ensure_sub(half)?)?;
+			} else if Self::can_take(&treasury, amount) {
+				T::Currency::transfer(from, &treasury, amount, Preservation::Expendable)?;
+			} else {
+				// A treasury that has spent all it had cannot take less than an existential deposit. The
+				// payment goes on.
+				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, amount)?;
 			}
 			Self::deposit_event(Event::ProtocolFeePaid {
 				worker,

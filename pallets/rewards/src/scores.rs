@@ -13,8 +13,8 @@ use frame_support::{
 };
 use kaisar_math::{ClassReference, Hardware, ScoreTable, score};
 use kaisar_primitives::{
-	Checks, ClosedCheck, Dated, EpochIndex, GpuClass, GpuClasses, OnClosed, OperatorId, PoolId,
-	Proved, RoundIndex, RunningScore, RunningScores, WorkerId,
+	Checks, ClosedCheck, ClosedSeat, Dated, EpochIndex, GpuClass, GpuClasses, OnClosed, OnUnopened,
+	OperatorId, PoolId, Proved, RoundIndex, RunningScore, RunningScores, SeatResult, WorkerId,
 };
 use sp_runtime::{
 	DispatchResult,
@@ -76,44 +76,67 @@ impl<T: Config> CheckerScores<T> {
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_proved(worker: WorkerId, proved: &Proved) -> DispatchResult {
 		let profile = &proved.profile;
+		let class_score = if <Self as GpuClasses>::is_paid(profile.gpu_class) {
+			<Self as GpuClasses>::score(profile.gpu_class).unwrap_or(0)
+		} else {
+			0
+		};
 		let hardware = Hardware {
 			bandwidth: profile.bandwidth,
 			cpu: profile.cpu,
 			memory: profile.memory,
 			disk: profile.disk,
-			class_score: <Self as GpuClasses>::score(profile.gpu_class).unwrap_or(0),
+			class_score,
 			gpu_count: profile.gpu_count,
 		};
 		let table = Table::<T>::get();
 		let boost = score::boost(proved.stake, T::MaxStake::get());
-		let poc = table
-			.poc(proved.online, boost, &hardware)
-			.ok_or(Error::<T>::Overflow)?;
+		let cpu_only = T::CpuOnlyWeight::get();
+		let poc = |blocks| {
+			table
+				.poc(blocks, boost, &hardware, cpu_only)
+				.ok_or(Error::<T>::Overflow)
+		};
+		let (idle, rented) = (poc(proved.idle)?, poc(proved.rented)?);
 		let pod = table
-			.pod(proved.rented, boost, &hardware)
+			.pod(proved.rented, boost, &hardware, cpu_only)
 			.ok_or(Error::<T>::Overflow)?;
 
 		let mut current = Current::<T>::get();
 		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
 		let terms = Self::terms_of(PoolId::Worker(worker));
 		Self::roll_worker(worker, &mut record, current.index, &terms)?;
-		record.poc.ensure_add_assign(poc)?;
+		record.idle.ensure_add_assign(idle)?;
+		record.rented.ensure_add_assign(rented)?;
 		record.pod.ensure_add_assign(pod)?;
-		current.scores.poc.ensure_add_assign(poc)?;
+		current.scores.idle.ensure_add_assign(idle)?;
+		current.scores.rented.ensure_add_assign(rented)?;
 		current.scores.pod.ensure_add_assign(pod)?;
 		WorkerScores::<T>::insert(worker, record);
 		Current::<T>::put(current);
 		Ok(())
 	}
 
-	pub(crate) fn do_seat(operator: OperatorId, correct: bool) -> DispatchResult {
+	pub(crate) fn do_seat(seat: &ClosedSeat) -> DispatchResult {
+		match seat.result {
+			SeatResult::Correct => Self::count_seats(seat.operator, seat.weight, seat.weight),
+			SeatResult::Dissenting | SeatResult::Missed => {
+				Self::count_seats(seat.operator, 0, seat.weight)
+			}
+			SeatResult::Abstained => Ok(()),
+		}
+	}
+
+	/// Counts seats of an operator, of which so many were correct.
+	fn count_seats(operator: OperatorId, correct: u32, seats: u32) -> DispatchResult {
 		let mut current = Current::<T>::get();
 		let mut record = CheckerScores::<T>::get(operator).unwrap_or_default();
 		let terms = Self::terms_of(PoolId::Checker(operator));
 		Self::roll_checker(operator, &mut record, current.index, &terms)?;
 		let old = record.score();
-		record.seats.ensure_add_assign(1)?;
-		record.correct.ensure_add_assign(correct.into())?;
+		// Neither wraps, and more than 2³² missed seats are not worse than that.
+		record.seats = record.seats.saturating_add(seats);
+		record.correct = record.correct.saturating_add(correct);
 		// By difference: a wrong seat lowers the score.
 		current.scores.checkers = current
 			.scores
@@ -194,7 +217,7 @@ impl<T: Config> OnClosed for Pallet<T> {
 			seats,
 			..
 		} = *check;
-		if (proved.online > 0 || proved.rented > 0)
+		if (proved.idle > 0 || proved.rented > 0)
 			&& let Err(error) = with_storage_layer(|| Self::do_proved(worker, &proved))
 		{
 			defensive!(
@@ -202,9 +225,9 @@ impl<T: Config> OnClosed for Pallet<T> {
 				(worker, error)
 			);
 		}
-		for (operator, correct) in seats {
-			if let Err(error) = with_storage_layer(|| Self::do_seat(*operator, *correct)) {
-				defensive!("a seat can be scored", (operator, error));
+		for seat in seats {
+			if let Err(error) = with_storage_layer(|| Self::do_seat(seat)) {
+				defensive!("a seat can be scored", (seat, error));
 			}
 		}
 		Weight::zero()
@@ -215,6 +238,18 @@ impl<T: Config> OnClosed for Pallet<T> {
 	}
 }
 
+impl<T: Config> OnUnopened for Pallet<T> {
+	/// Counts the missed seats as errors. The weight of what finds them out includes this.
+	fn on_unopened(operator: OperatorId, missed: u32) {
+		if missed == 0 {
+			return;
+		}
+		if let Err(error) = with_storage_layer(|| Self::count_seats(operator, 0, missed)) {
+			defensive!("missed seats can be counted", (operator, error));
+		}
+	}
+}
+
 impl<T: Config> GpuClasses for Pallet<T> {
 	fn score(class: GpuClass) -> Option<u32> {
 		if class == 0 {
@@ -222,6 +257,14 @@ impl<T: Config> GpuClasses for Pallet<T> {
 		} else {
 			ClassScores::<T>::get(class)
 		}
+	}
+
+	/// Whether the class has a score, and a calibrated reference unless others are paid too.
+	fn is_paid(class: GpuClass) -> bool {
+		<Self as GpuClasses>::score(class).is_some()
+			&& (class == 0
+				|| T::PayUncalibrated::get()
+				|| Self::newest_reference(class).is_some_and(|reference| reference.calibrated))
 	}
 
 	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
@@ -238,7 +281,8 @@ impl<T: Config> RunningScores for Pallet<T> {
 		let score = WorkerScores::<T>::get(worker)?;
 		Some(RunningScore {
 			epoch: score.epoch,
-			poc: score.poc,
+			idle: score.idle,
+			rented: score.rented,
 			pod: score.pod,
 		})
 	}

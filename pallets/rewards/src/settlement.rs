@@ -4,8 +4,8 @@ use crate::{
 	CheckerClaims, CheckerScore, CheckerScores, Config, Current, EpochTotals, Epochs, Error, Event,
 	Owed, Pallet, WorkerScore, WorkerScores, pallet::Carry,
 };
-use frame_support::{defensive, ensure};
-use kaisar_math::reward::{self, WorkerReward};
+use frame_support::ensure;
+use kaisar_math::reward::{self, Work, WorkerReward};
 use kaisar_primitives::{
 	Balance, Checks, EpochIndex, OperatorId, PoolId, PoolTerms, Pools, Pot, WorkerId,
 };
@@ -23,15 +23,10 @@ impl<T: Config> Pallet<T> {
 		record: &WorkerScore,
 		totals: &EpochTotals,
 	) -> Result<WorkerReward, DispatchError> {
-		// A limit beyond 2¹²⁸ is none.
-		let limit = reward::pod_limit(totals.pod_fee_cap, record.fees).unwrap_or(Balance::MAX);
-		reward::worker(
-			(record.poc, record.pod),
-			(totals.scores.poc, totals.scores.pod),
-			(totals.poc_reward, totals.pod_reward),
-			limit,
-		)
-		.ok_or(Error::<T>::Overflow.into())
+		totals
+			.division()
+			.pay(&record.work())
+			.ok_or(Error::<T>::Overflow.into())
 	}
 
 	/// What an operator's score earns from the totals of its epoch.
@@ -63,7 +58,7 @@ impl<T: Config> Pallet<T> {
 			claimable: old.claimable,
 			..Default::default()
 		};
-		if old.poc == 0 && old.pod == 0 {
+		if old.work() == Work::default() {
 			return Ok(());
 		}
 		let (pool, epoch) = (PoolId::Worker(worker), old.epoch);
@@ -71,8 +66,12 @@ impl<T: Config> Pallet<T> {
 			Self::deposit_event(Event::Expired { pool, epoch });
 			return Ok(());
 		};
-		let WorkerReward { poc, pod, carried } = Self::reward_of_worker(&old, &totals)?;
-		let reward = poc.ensure_add(pod)?;
+		let WorkerReward {
+			idle,
+			rent,
+			carried,
+		} = Self::reward_of_worker(&old, &totals)?;
+		let reward = idle.ensure_add(rent)?;
 		totals.providers_left = totals
 			.providers_left
 			.ensure_sub(reward.ensure_add(carried)?)?;
@@ -108,8 +107,8 @@ impl<T: Config> Pallet<T> {
 			return Ok(());
 		};
 		let Some(account) = T::Pools::owner(pool) else {
-			// Its reward is left in the epoch and carries over with it.
-			defensive!("an operator that had a seat has an account");
+			// Its record was pruned before the check with its seat was closed. Its reward is left in the
+			// epoch and carries over with it.
 			return Ok(());
 		};
 		let reward = Self::reward_of_checker(&old, &totals)?;

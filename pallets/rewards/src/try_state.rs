@@ -3,14 +3,17 @@
 use crate::{
 	CheckerClaims, CheckerScores, ClassReferences, ClassScores, Config, Current, Epochs,
 	MemberPool, MemberPools, Members, NextRedemptionId, Oldest, Owed, Pallet, PoolMember, Rates,
-	Redemptions, Scores, VKai, WorkerScores, pallet::Carry,
+	Redemptions, Scores, VKai, Validators, WorkerScores, pallet::Carry,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use frame_support::{
 	ensure,
 	traits::{Get, fungible::Inspect},
 };
-use kaisar_math::{members::Exact, reward::WorkerReward};
+use kaisar_math::{
+	members::Exact,
+	reward::{WorkerReward, rent_limit},
+};
 use kaisar_primitives::{Balance, EpochIndex, PoolId, Pools, Pot};
 use sp_runtime::{
 	TryRuntimeError,
@@ -32,13 +35,22 @@ impl<T: Config> Pallet<T> {
 		let current = Current::<T>::get();
 		ensure!(current.length > 0, "0: an epoch has blocks");
 		ensure!(
+			Validators::<T>::get().until.saturating_add(1) >= current.start,
+			"0: validators are due for all blocks of past epochs"
+		);
+		ensure!(
 			T::Currency::total_issuance() <= T::MaxSupply::get(),
 			"0: the supply is within its cap"
 		);
-		for (epoch, _) in Epochs::<T>::iter() {
+		for (epoch, totals) in Epochs::<T>::iter() {
 			ensure!(
-				(Oldest::<T>::get()..current.index).contains(&epoch),
+				(Oldest::<T>::get()..current.index).contains(&epoch) && totals.expires > epoch,
 				"0: the history ends where it should"
+			);
+			ensure!(
+				totals.rent_reward <= totals.poc_reward.ensure_add(totals.pod_reward)?
+					&& totals.rent_reward <= rent_limit(totals.pod_fee_cap, totals.fees),
+				"1: rented blocks are paid by their fees"
 			);
 		}
 		Ok(())
@@ -108,7 +120,7 @@ impl<T: Config> Pallet<T> {
 			let mut all = Carry::<T>::get(pot).ensure_add(Owed::<T>::get(pot))?;
 			for totals in Epochs::<T>::iter_values() {
 				let shared = match pot {
-					Pot::Providers => totals.poc_reward.ensure_add(totals.pod_reward)?,
+					Pot::Providers => totals.rent_reward.ensure_add(totals.idle_reward)?,
 					Pot::Checkers => totals.checker_reward,
 				};
 				ensure!(
@@ -128,16 +140,26 @@ impl<T: Config> Pallet<T> {
 	/// 2. An epoch's total score = Σ of its pools' scores; of a past one, of those not settled yet.
 	fn try_scores() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
-		let mut sums = BTreeMap::<EpochIndex, Scores>::new();
+		let mut sums = BTreeMap::<EpochIndex, (Scores, Balance)>::new();
 		let mut unpaid = BTreeMap::<EpochIndex, (Balance, Balance)>::new();
 		for record in WorkerScores::<T>::iter_values() {
-			let sum = sums.entry(record.epoch).or_default();
-			sum.poc.ensure_add_assign(record.poc)?;
+			let (sum, fees) = sums.entry(record.epoch).or_default();
+			sum.idle.ensure_add_assign(record.idle)?;
+			sum.rented.ensure_add_assign(record.rented)?;
 			sum.pod.ensure_add_assign(record.pod)?;
+			fees.ensure_add_assign(record.fees)?;
 			if let Some(totals) = Epochs::<T>::get(record.epoch) {
-				let WorkerReward { poc, pod, carried } = Self::reward_of_worker(&record, &totals)?;
+				let WorkerReward {
+					idle,
+					rent,
+					carried,
+				} = Self::reward_of_worker(&record, &totals)?;
+				ensure!(
+					rent <= rent_limit(totals.pod_fee_cap, record.fees),
+					"1: rented blocks are paid by their fees"
+				);
 				let unpaid = &mut unpaid.entry(record.epoch).or_default().0;
-				let due = poc.ensure_add(pod)?.ensure_add(carried)?;
+				let due = idle.ensure_add(rent)?.ensure_add(carried)?;
 				unpaid.ensure_add_assign(due)?;
 			}
 		}
@@ -146,7 +168,7 @@ impl<T: Config> Pallet<T> {
 				record.correct <= record.seats,
 				"2: no more correct seats than seats"
 			);
-			let sum = sums.entry(record.epoch).or_default();
+			let (sum, _) = sums.entry(record.epoch).or_default();
 			sum.checkers.ensure_add_assign(record.score())?;
 			if let Some(totals) = Epochs::<T>::get(record.epoch) {
 				let unpaid = &mut unpaid.entry(record.epoch).or_default().1;
@@ -155,17 +177,19 @@ impl<T: Config> Pallet<T> {
 		}
 		let running = sums.remove(&current.index).unwrap_or_default();
 		ensure!(
-			running == current.scores,
+			running == (current.scores, current.fees),
 			"2: the running totals are the sums of the scores"
 		);
-		for (epoch, sum) in sums {
+		for (epoch, (sum, fees)) in sums {
 			let Some(totals) = Epochs::<T>::get(epoch) else {
 				continue;
 			};
 			ensure!(
-				sum.poc <= totals.scores.poc
+				sum.idle <= totals.scores.idle
+					&& sum.rented <= totals.scores.rented
 					&& sum.pod <= totals.scores.pod
-					&& sum.checkers <= totals.scores.checkers,
+					&& sum.checkers <= totals.scores.checkers
+					&& fees <= totals.fees,
 				"2: no more scores than their total"
 			);
 		}

@@ -2,7 +2,9 @@
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_math::{
+	Split,
 	members::{Exact, PerShare},
+	reward::{Division, Work},
 	score,
 };
 use kaisar_primitives::{Balance, BlockNumber, EpochIndex, PoolId, Pot};
@@ -24,12 +26,26 @@ use sp_runtime::FixedU128;
 	TypeInfo,
 )]
 pub struct Scores {
-	/// Capacity: proved time online.
-	pub poc: u128,
-	/// Demand: proved time rented.
+	/// PoC of idle blocks.
+	pub idle: u128,
+	/// PoC of rented blocks.
+	pub rented: u128,
+	/// PoD of rented blocks.
 	pub pod: u128,
 	/// All operators'.
 	pub checkers: u128,
+}
+
+impl Scores {
+	/// Returns the scores of workers, with the protocol fees that their orders paid.
+	pub(crate) fn work(&self, fees: Balance) -> Work {
+		Work {
+			idle: self.idle,
+			rented: self.rented,
+			pod: self.pod,
+			fees,
+		}
+	}
 }
 
 /// The epoch that runs.
@@ -53,8 +69,12 @@ pub struct RunningEpoch {
 	pub start: BlockNumber,
 	/// How many blocks it has; fixed when it began.
 	pub length: BlockNumber,
+	/// The split of its emission; fixed when it began.
+	pub split: Split,
 	/// What was scored in it so far.
 	pub scores: Scores,
+	/// Protocol fees that orders paid in it so far.
+	pub fees: Balance,
 }
 
 /// An epoch that is over: its totals, from which every pool settles.
@@ -75,23 +95,43 @@ pub struct EpochTotals {
 	pub start: BlockNumber,
 	/// Its last block.
 	pub end: BlockNumber,
+	/// The epoch with whose start its totals are dropped: a score that is not settled before expires.
+	pub expires: EpochIndex,
 	/// Its total scores.
 	pub scores: Scores,
-	/// What PoC scores share.
+	/// The protocol fees that orders paid in it.
+	pub fees: Balance,
+	/// `PoC_Total_Reward`: the price of PoC of rented blocks follows from it.
 	pub poc_reward: Balance,
-	/// What PoD scores share.
+	/// `PoD_Total_Reward`: the price of PoD follows from it.
 	pub pod_reward: Balance,
+	/// `For_Rent`: what PoC and PoD of rented blocks are paid from, each worker by its fees at most.
+	pub rent_reward: Balance,
+	/// What PoC of idle blocks shares.
+	pub idle_reward: Balance,
 	/// What checkers' scores share.
 	pub checker_reward: Balance,
-	/// The limit on PoD by protocol fees that holds for it.
+	/// The limit on what rented blocks earn for their fees.
 	pub pod_fee_cap: FixedU128,
-	/// What is not settled yet of the PoC and PoD rewards.
+	/// What is not settled yet of the rewards of rented and idle blocks.
 	pub providers_left: Balance,
 	/// What is not settled yet of the checkers' reward.
 	pub checkers_left: Balance,
 }
 
 impl EpochTotals {
+	/// Returns how the workers' reward is divided.
+	pub(crate) fn division(&self) -> Division {
+		Division {
+			work: self.scores.work(self.fees),
+			cap: self.pod_fee_cap,
+			poc: self.poc_reward,
+			pod: self.pod_reward,
+			rent: self.rent_reward,
+			idle: self.idle_reward,
+		}
+	}
+
 	/// What is not settled yet and lies in `pot`.
 	pub fn left(&self, pot: Pot) -> Balance {
 		match pot {
@@ -118,14 +158,28 @@ impl EpochTotals {
 pub struct WorkerScore {
 	/// The epoch that the scores and fees are of.
 	pub epoch: EpochIndex,
-	/// Its PoC score.
-	pub poc: u128,
+	/// Its PoC score of idle blocks.
+	pub idle: u128,
+	/// Its PoC score of rented blocks.
+	pub rented: u128,
 	/// Its PoD score.
 	pub pod: u128,
 	/// Protocol fees that its orders paid in that epoch.
 	pub fees: Balance,
 	/// What its owner can claim, without what the scores above will come to.
 	pub claimable: Balance,
+}
+
+impl WorkerScore {
+	/// Returns what the worker did in its epoch.
+	pub(crate) fn work(&self) -> Work {
+		Work {
+			idle: self.idle,
+			rented: self.rented,
+			pod: self.pod,
+			fees: self.fees,
+		}
+	}
 }
 
 /// An operator's running score, of at most one unsettled epoch. What is settled is credited to its
@@ -146,9 +200,9 @@ pub struct WorkerScore {
 pub struct CheckerScore {
 	/// The epoch that the counts are of.
 	pub epoch: EpochIndex,
-	/// Seats that voted as the outcome.
+	/// The weight of its seats that voted as the outcome.
 	pub correct: u32,
-	/// All its seats.
+	/// The weight of all its seats but those that abstained, with what it missed.
 	pub seats: u32,
 }
 

@@ -11,14 +11,28 @@ use frame_support::{
 	traits::Get,
 	weights::{Weight, constants::RocksDbWeight},
 };
+use kaisar_primitives::MAX_COMMITTEE;
 
 /// Proof size of one key: a path in a trie of some millions of keys.
 const PROOF: u64 = 3_000;
-/// Reads of closing a check at a touch: the check, its round and worker, and for each of up to fifteen
-/// seats an operator and its score.
-const TOUCH_READS: u64 = 40;
-/// Writes of closing a check at a touch.
-const TOUCH_WRITES: u64 = 36;
+/// Seats of the largest committee.
+const SEATS: u64 = MAX_COMMITTEE as u64;
+/// Keys read and written when a check is closed: the check, its round, the seats' operators, the worker's and
+/// the operators' scores, totals; the worker's listing by another profile, and its slashes. (As Providers and
+/// Orders have it.)
+const CLOSING: u64 = 10 + 3 * SEATS + 2 * 11 + 3;
+/// Of each seat's operator, besides: its members, a noted rate and its claim, if the check is its first touch
+/// in an epoch; the totals of that epoch, and what is owed.
+const SEATS_SETTLED: u64 = 3 * SEATS + 2;
+/// Of an order that the worker serves: a payment of 12 keys, and its end of 23. (As Orders has it.)
+const ORDER: u64 = 12 + 23;
+/// Parameters and references that a score reads: the boost's stake, the weight without GPUs, the class and
+/// its reference, whether others are paid.
+const SCORING: u64 = 5;
+/// A touch of a rented worker whose check is over.
+const TOUCH_READS: u64 = CLOSING + SEATS_SETTLED + ORDER + SCORING;
+/// The same, written.
+const TOUCH_WRITES: u64 = CLOSING + SEATS_SETTLED + ORDER;
 
 fn base(reads: u64, writes: u64) -> Weight {
 	Weight::from_parts(25_000_000 + 2_000_000 * (reads + writes), PROOF * reads)
@@ -26,9 +40,9 @@ fn base(reads: u64, writes: u64) -> Weight {
 
 /// What the calls and the hook cost.
 pub trait WeightInfo {
-	/// `settle`, with a check closed at the touch.
+	/// `settle`, with a check of a rented worker closed at the touch.
 	fn settle() -> Weight;
-	/// `claim_worker`, with a check closed at the touch and an epoch settled.
+	/// `claim_worker`, with a check of a rented worker closed at the touch and an epoch settled.
 	fn claim_worker() -> Weight;
 	/// `claim_checker`, with an epoch settled.
 	fn claim_checker() -> Weight;
@@ -93,17 +107,18 @@ macro_rules! weights {
 			base(1, 1).saturating_add($db.reads_writes(1, 1))
 		}
 		fn set_class_reference() -> Weight {
-			// Score, references, the next round, the rounds in flight: three spot rounds and up to nine
-			// census rounds with their list | references.
+			// Score, references, the next round and its start, and the rounds in flight, which are eight at
+			// most: a list of them, and the one that starts | references.
 			base(17, 1).saturating_add($db.reads_writes(17, 1))
 		}
 		fn within_epoch() -> Weight {
 			base(1, 0).saturating_add($db.reads_writes(1, 0))
 		}
 		fn end_epoch() -> Weight {
-			// Current epoch, six params, issuance, three accounts, reserve, carry, oldest, two epochs,
-			// validators | epoch, two dropped, oldest, carry, current, validators, issuance, accounts.
-			let (reads, writes) = (22, 14);
+			// Current epoch, five params, issuance, three accounts, reserve, carry, oldest, the two oldest
+			// epochs looked at and taken, validators | epoch, two dropped, oldest, carry, current, validators,
+			// issuance, accounts.
+			let (reads, writes) = (23, 14);
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
 		}
 	};

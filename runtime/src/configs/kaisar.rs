@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
 	AccountId, Balance, Balances, Checkers, Licenses, Orders, Popw, Providers, Rewards, Runtime,
-	RuntimeCall, RuntimeHoldReason, Timestamp,
+	RuntimeCall, RuntimeHoldReason, System, Timestamp,
 	constants::{RuntimeBlockWeights, deposit},
 	fees,
 };
@@ -24,6 +24,7 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use kaisar_primitives::{BlockNumber, DAYS, KAI};
+use sp_consensus_babe::digests::CompatibleDigestItem;
 use sp_runtime::Perbill;
 
 parameter_types! {
@@ -38,6 +39,8 @@ parameter_types! {
 	/// What a block gives to orders that end or wait for a worker before its extrinsics: a tenth. Where that
 	/// does not do, they get what the extrinsics leave.
 	pub OrdersHookWeight: Weight = Perbill::from_percent(10) * RuntimeBlockWeights::get().max_block;
+	/// What an operator's record keeps on hold until it is removed.
+	pub const RecordDeposit: Balance = KAI;
 	/// Licenses stay with who they were minted to for a year.
 	pub const LicenseLock: BlockNumber = 365 * DAYS;
 	/// The least vKAI that can be redeemed at once.
@@ -55,12 +58,21 @@ parameter_types! {
 	pub TreasuryAccount: AccountId = fees::treasury();
 }
 
-/// The VRF output of the block that is being finalised.
+/// The VRF output in the header of the running block. It is there from the block's first hook to its last, other
+/// than what `pallet-babe` keeps, which is that of the block before until the block ends.
 pub struct VrfOutput;
 
 impl Get<Option<[u8; 32]>> for VrfOutput {
 	fn get() -> Option<[u8; 32]> {
-		pallet_babe::AuthorVrfRandomness::<Runtime>::get()
+		System::digest()
+			.logs
+			.iter()
+			.find_map(CompatibleDigestItem::as_babe_pre_digest)
+			.and_then(|digest| {
+				digest
+					.vrf_signature()
+					.map(|vrf| vrf.pre_output.0.to_bytes())
+			})
 	}
 }
 
@@ -86,6 +98,7 @@ impl pallet_providers::Config for Runtime {
 	type MaxUnbonding = ConstU32<32>;
 	type CurrentEpoch = Rewards;
 	type Classes = Rewards;
+	type Prices = Orders;
 	type Checks = Popw;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = providers::SlashBounty;
@@ -111,9 +124,11 @@ impl pallet_checkers::Config for Runtime {
 	type Checks = Popw;
 	type Workers = Providers;
 	type OnPoolChange = Rewards;
+	type RetiredPools = Rewards;
 	type CurrentEpoch = Rewards;
 	type Time = Timestamp;
 	type Deposit = checker_params::Deposit;
+	type RecordDeposit = RecordDeposit;
 	type WeightInfo = pallet_checkers::weights::SubstrateWeight<Runtime>;
 }
 
@@ -121,13 +136,18 @@ impl pallet_popw::Config for Runtime {
 	type Workers = Providers;
 	type Seats = Checkers;
 	type OnClosed = (Orders, Rewards);
+	type Unopened = Rewards;
+	type CurrentEpoch = Rewards;
 	type Rentals = Orders;
 	type Classes = Rewards;
 	type VrfOutput = VrfOutput;
 	type PhaseLength = popw::PhaseLength;
+	type TrialOffset = popw::TrialOffset;
 	type CheckPeriod = popw::CheckPeriod;
+	type GapPeriods = popw::GapPeriods;
 	type MaxDue = popw::MaxDue;
 	type CommitteeSize = popw::CommitteeSize;
+	type MinOperators = popw::MinOperators;
 	type Bench = popw::Bench;
 	type WeightInfo = pallet_popw::weights::SubstrateWeight<Runtime>;
 }
@@ -144,6 +164,8 @@ impl pallet_rewards::Config for Runtime {
 	type Split = rewards::Split;
 	type Ratio = rewards::Ratio;
 	type PodFeeCap = rewards::PodFeeCap;
+	type CpuOnlyWeight = rewards::CpuOnlyWeight;
+	type PayUncalibrated = rewards::PayUncalibrated;
 	type MaxStake = providers::MaxStake;
 	type HistoryDepth = rewards::HistoryDepth;
 	type Treasury = TreasuryAccount;
@@ -157,6 +179,7 @@ impl pallet_orders::Config for Runtime {
 	type RuntimeHoldReason = RuntimeHoldReason;
 	type Workers = Providers;
 	type Checks = Popw;
+	type Classes = Rewards;
 	type Seeds = Popw;
 	type Fees = Rewards;
 	type Treasury = TreasuryAccount;
@@ -179,11 +202,16 @@ impl pallet_orders::Config for Runtime {
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
 	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
-	// among them, and stays there for a week.
+	// among them, and stays there for a week; keys of the proxy's own would let it have
+	// the account's workers slashed.
 	if matches!(
 		call,
 		Call::Rewards(pallet_rewards::Call::redeem { .. })
-			| Call::Providers(pallet_providers::Call::stake { .. })
+			| Call::Providers(
+				pallet_providers::Call::stake { .. }
+					| pallet_providers::Call::register_worker { .. }
+					| pallet_providers::Call::set_worker_keys { .. }
+			)
 	) {
 		return proxy == ProxyType::Any;
 	}

@@ -217,9 +217,9 @@ pub enum ProxyType {
 	/// Everything.
 	#[default]
 	Any,
-	/// Everything that moves no balance to another account and stakes none.
+	/// Everything that moves no balance to another account, stakes none and changes no worker's keys.
 	NonTransfer,
-	/// Runs the account's workers, but adds no stake.
+	/// Runs the account's workers, but adds neither stake nor keys.
 	Provider,
 	/// Runs the account's checker.
 	Checker,
@@ -399,8 +399,12 @@ impl<Call> frame_system::offchain::CreateAuthorizedTransaction<Call> for Runtime
 where
 	RuntimeCall: From<Call>,
 {
+	/// The nonce is the running block's number. It means nothing to a call without a signer, but makes its
+	/// bytes others than those of the same call in an earlier block: the pool refuses bytes for half an hour
+	/// that were in a block or were invalid once.
 	fn create_extension() -> TxExtension {
-		extension(0, sp_runtime::generic::Era::Immortal, 0)
+		let nonce = System::block_number();
+		extension(nonce, sp_runtime::generic::Era::Immortal, 0)
 	}
 }
 

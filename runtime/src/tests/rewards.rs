@@ -10,7 +10,7 @@ use kaisar_math::{
 	members::{Members, part},
 };
 use kaisar_primitives::{
-	KAI, KeyProof, PoolId, Pot, Profile, Proved, WorkerSpec,
+	KAI, KeyProof, PoolId, Pot, Profile, Proved, SeatResult, WorkerSpec,
 	keys::{KeyRole, possession_payload},
 };
 use kaisar_test_support::frame::observers::{close_with_seat, close_with_time};
@@ -47,7 +47,7 @@ fn licenses_that_are_delegated_at_genesis_share_the_first_epoch() {
 			assert_eq!((members.shares, members.eligible), (licenses, licenses));
 		}
 		System::set_block_number(1);
-		(0..9).for_each(|_| close_with_seat::<Rewards>(0, true));
+		(0..9).for_each(|_| close_with_seat::<Rewards>(0, 1, SeatResult::Correct));
 		end_epoch();
 
 		let (pool, checker) = (
@@ -109,11 +109,12 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 		close_with_time::<Rewards>(
 			0,
 			&Proved {
-				online: 50,
+				idle: 50,
 				rented: 0,
 				stake: 1_600 * KAI,
 				profile: Profile {
 					bandwidth: 1,
+					cpu: 1,
 					..Default::default()
 				},
 			},
@@ -122,7 +123,7 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 		assert_ok!(Providers::stake(signed(&provider), 0, 9_000 * KAI));
 		end_epoch();
 
-		let reward = Rewards::epoch_totals(2).expect("it is kept").poc_reward;
+		let reward = Rewards::epoch_totals(2).expect("it is kept").idle_reward;
 		let stakes = Members {
 			owner: 600 * KAI,
 			value: 1_000 * KAI,

@@ -3,8 +3,8 @@
 
 use frame_support::{Twox64Concat, storage_alias};
 use kaisar_primitives::{
-	Balance, ClosedCheck, Closing, Commission, OnClosed, OperatorId, Outcome, PoolId, PoolTerms,
-	Proved, WorkerId,
+	Balance, ClosedCheck, ClosedSeat, Closing, Commission, OnClosed, OperatorId, Outcome, PoolId,
+	PoolTerms, Proved, SeatResult, WorkerId,
 };
 
 /// The terms of each pool after the last change that an observer was told of: the owner's stake, the worth
@@ -37,9 +37,11 @@ const CLOSING: Closing = Closing {
 	round: 0,
 	round_start: 0,
 	outcome: Outcome::Offline,
-	verify_only: false,
+	rented: false,
+	full: false,
+	credit: 0,
 	false_proof: false,
-	max_gap: 0,
+	slashes: false,
 };
 
 /// Closes a check of `worker` that proved this time, with no seats to pay.
@@ -53,13 +55,17 @@ pub fn close_with_time<O: OnClosed>(worker: WorkerId, proved: &Proved) {
 	});
 }
 
-/// Closes a check that proved no time and in which `operator` had a seat, which earns or not.
-pub fn close_with_seat<O: OnClosed>(operator: OperatorId, correct: bool) {
+/// Closes a check that proved no time and in which `operator` had a seat of this weight.
+pub fn close_with_seat<O: OnClosed>(operator: OperatorId, weight: u32, result: SeatResult) {
 	O::on_closed(&ClosedCheck {
 		worker: 0,
 		order: None,
 		closing: &CLOSING,
 		proved: Proved::default(),
-		seats: &[(operator, correct)],
+		seats: &[ClosedSeat {
+			operator,
+			weight,
+			result,
+		}],
 	});
 }

@@ -5,5 +5,6 @@ mod delegation;
 mod genesis;
 mod model;
 mod operator;
+mod prune;
 mod seats;
 mod world;

@@ -19,6 +19,8 @@ enum Op {
 	AutoAccept(AccountId, bool),
 	Offline(AccountId),
 	Online(AccountId),
+	/// Prunes a registration, by its number.
+	Prune(usize),
 	Delegate(usize, AccountId),
 	Accept(usize),
 	Reject(usize),
@@ -30,10 +32,18 @@ enum Op {
 	Lone(AccountId, WorkerId, RoundIndex),
 	/// Annuls the first vote of a strike, counted from the last.
 	Annul(AccountId, usize),
-	/// Lets so many hours pass.
-	Hours(u64),
+	/// Lets so many hours pass, with their blocks or while the chain stands still.
+	Hours(u64, bool),
 	/// Starts this many rounds; then those that are older than this many run no more.
 	Rounds(u32, u32),
+	/// The last census is over, and the last round that has started is one.
+	Census,
+	/// An epoch ends, and the one before it expires.
+	Epoch,
+}
+
+fn in_flight() -> Vec<RoundIndex> {
+	MockChecks::in_flight()
 }
 
 /// Workers that the account alone can be alone about: in a check at most one is.
@@ -60,8 +70,12 @@ fn op() -> impl Strategy<Value = Op> {
 		1 => operator().prop_map(Op::Revealed),
 		5 => (operator(), 0..2u32, 1..4u32).prop_map(|(a, w, r)| Op::Lone(a, worker(a, w), r)),
 		5 => (operator(), 0..3usize).prop_map(|(a, back)| Op::Annul(a, back)),
-		3 => prop_oneof![Just(6u64), Just(25), Just(24 * 6), Just(24 * 31)].prop_map(Op::Hours),
-		5 => (1..3u32, 1..8u32).prop_map(|(n, lag)| Op::Rounds(n, lag)),
+		3 => (prop_oneof![Just(6u64), Just(25), Just(24 * 6), Just(24 * 31)], any::<bool>())
+			.prop_map(|(hours, blocks)| Op::Hours(hours, blocks)),
+		5 => (1..3u32, 1..6u32).prop_map(|(n, lag)| Op::Rounds(n, lag)),
+		1 => Just(Op::Census),
+		2 => Just(Op::Epoch),
+		5 => (0..6usize).prop_map(Op::Prune),
 	]
 }
 
@@ -90,11 +104,23 @@ pub(super) fn plain_ban(times: &[u64]) -> u64 {
 struct Plain {
 	account: AccountId,
 	gone: bool,
+	/// The round and the epoch of its end.
+	ended: (RoundIndex, EpochIndex),
+	pruned: bool,
 	online: bool,
 	/// It was banned, and has not come back.
 	banned: bool,
 	auto: bool,
 	keys: u8,
+}
+
+/// A strike as the model sees it.
+struct PlainStrike {
+	operator: usize,
+	round: RoundIndex,
+	at: u64,
+	block: u64,
+	workers: Vec<WorkerId>,
 }
 
 /// Everything written down: how each license and key stood in each round that started.
@@ -104,8 +130,7 @@ struct Model {
 	holder: BTreeMap<LicenseId, AccountId>,
 	/// Operator, accepted.
 	delegated: BTreeMap<LicenseId, (usize, bool)>,
-	/// Round, time, workers.
-	strikes: BTreeMap<AccountId, Vec<(RoundIndex, u64, Vec<WorkerId>)>>,
+	strikes: BTreeMap<AccountId, Vec<PlainStrike>>,
 	seats: BTreeMap<RoundIndex, BTreeMap<LicenseId, OperatorId>>,
 	keys: BTreeMap<RoundIndex, Vec<u8>>,
 }
@@ -132,20 +157,29 @@ impl Model {
 	/// Until when the account is banned by its strikes.
 	fn banned_until(&self, account: AccountId) -> u64 {
 		let times: Vec<u64> = self.strikes.get(&account).map_or(Vec::new(), |strikes| {
-			strikes.iter().map(|(_, at, _)| *at).collect()
+			strikes.iter().map(|strike| strike.at).collect()
 		});
 		plain_ban(&times)
 	}
 
 	fn lone(&mut self, account: AccountId, worker: WorkerId, round: RoundIndex) {
+		let operator = self.number(account).expect("it is registered");
 		let strikes = self.strikes.entry(account).or_default();
 		let room = strikes.len() < 16;
-		match strikes.iter_mut().find(|(other, ..)| *other == round) {
-			Some((_, _, workers)) if workers.len() < 4 && !workers.contains(&worker) => {
+		match strikes.iter_mut().find(|strike| strike.round == round) {
+			Some(PlainStrike { workers, .. })
+				if workers.len() < 4 && !workers.contains(&worker) =>
+			{
 				workers.push(worker);
 			}
 			Some(_) => (),
-			None if room => strikes.push((round, Millis::get(), vec![worker])),
+			None if room => strikes.push(PlainStrike {
+				operator,
+				round,
+				at: Millis::get(),
+				block: System::block_number(),
+				workers: vec![worker],
+			}),
 			None => (),
 		}
 		let until = self.banned_until(account);
@@ -161,6 +195,7 @@ impl Model {
 	/// Ends a registration.
 	fn end(&mut self, number: usize) {
 		self.operators[number].gone = true;
+		self.operators[number].ended = (NextRound::get(), Epoch::get());
 		self.delegated
 			.retain(|_, (operator, _)| *operator != number);
 	}
@@ -171,14 +206,39 @@ impl Model {
 			.strikes
 			.get(&account)
 			.and_then(|all| all.iter().rev().nth(back));
-		strike.map_or((0, 0), |(round, _, workers)| (workers[0], *round))
+		strike.map_or((0, 0), |strike| (strike.workers[0], strike.round))
 	}
 
-	/// The vote can be annulled, but for a round that still runs.
+	/// Nothing needs the record any more.
+	fn may_prune(&self, number: usize) -> bool {
+		let Some(operator) = self.operators.get(number) else {
+			return false;
+		};
+		let (from, epoch) = operator.ended;
+		let last = self
+			.operators
+			.iter()
+			.rposition(|other| other.account == operator.account);
+		let struck = self.strikes.get(&operator.account).is_some_and(|strikes| {
+			strikes
+				.iter()
+				.any(|strike| strike.operator == number || last == Some(number))
+		});
+		operator.gone
+			&& !operator.pruned
+			&& epoch < OldestEpoch::get()
+			&& in_flight().into_iter().all(|round| round >= from)
+			&& !struck
+	}
+
+	/// The vote can be annulled.
 	fn may_annul(&self, account: AccountId, (worker, round): (WorkerId, RoundIndex)) -> bool {
 		self.strikes.get(&account).is_some_and(|strikes| {
-			strikes.iter().any(|(other, at, workers)| {
-				*other == round && workers.contains(&worker) && Millis::get() - at <= DAY
+			strikes.iter().any(|strike| {
+				strike.round == round
+					&& strike.workers.contains(&worker)
+					&& (Millis::get() - strike.at <= DAY
+						|| System::block_number() - strike.block <= 7_200)
 			})
 		})
 	}
@@ -186,12 +246,12 @@ impl Model {
 	fn annul(&mut self, account: AccountId, (worker, round): (WorkerId, RoundIndex)) {
 		let before = self.banned_until(account);
 		let strikes = self.strikes.get_mut(&account).expect("it has strikes");
-		for (other, _, workers) in strikes.iter_mut() {
-			if *other == round {
-				workers.retain(|other| *other != worker);
+		for strike in strikes.iter_mut() {
+			if strike.round == round {
+				strike.workers.retain(|other| *other != worker);
 			}
 		}
-		strikes.retain(|(_, _, workers)| !workers.is_empty());
+		strikes.retain(|strike| !strike.workers.is_empty());
 		let until = self.banned_until(account);
 		let free = until < before && until <= Millis::get();
 		if let Some(number) = self.number(account).filter(|_| free) {
@@ -204,12 +264,11 @@ impl Model {
 		match *op {
 			Op::Register(account) => self.operators.push(Plain {
 				account,
-				gone: false,
 				online: true,
-				banned: false,
-				auto: false,
 				keys: account as u8,
+				..Plain::default()
 			}),
+			Op::Prune(number) => self.operators[number].pruned = true,
 			Op::Deregister(account) => {
 				let number = self.number(account).expect("it was registered");
 				self.end(number);
@@ -267,6 +326,7 @@ impl Model {
 					&& self.banned_until(account) <= Millis::get()
 			}
 			Op::Annul(account, back) => self.may_annul(account, self.strike(account, back)),
+			Op::Prune(number) => self.may_prune(number),
 			Op::Delegate(license, account) => {
 				!self.delegated.contains_key(&LICENSES[license]) && registered(account).is_some()
 			}
@@ -306,6 +366,9 @@ impl Model {
 				Checkers::set_checker_keys(signed(account), key, agent, proof)
 			}
 			Op::AutoAccept(account, on) => Checkers::set_auto_accept(signed(account), on),
+			Op::Prune(number) => Checkers::prune_checker(signed(6), number as OperatorId)
+				.map(|_| ())
+				.map_err(|error| error.error),
 			Op::Offline(account) => Checkers::go_offline(signed(account)),
 			Op::Online(account) => Checkers::go_online(signed(account)),
 			Op::Delegate(license, account) => {
@@ -322,12 +385,13 @@ impl Model {
 				let (worker, round) = self.strike(account, back);
 				// The receipt for the keys that it voted with.
 				let strikes = Checkers::strikes_of(account);
-				let receipt = strikes
-					.iter()
-					.find(|strike| strike.round == round)
-					.map_or(AgentSignature::from_raw([0; 64]), |strike| {
-						worker_agent(worker).sign(&strike.payload)
-					});
+				let receipt = strikes.iter().find(|strike| strike.round == round).map_or(
+					AgentSignature::from_raw([0; 64]),
+					|strike| {
+						worker_agent(worker)
+							.sign(&strike.receipt_payload(System::block_hash(0), worker))
+					},
+				);
 				Checkers::annul_strike(signed(account), worker, round, receipt)
 					.map(|_| ())
 					.map_err(|error| error.error)
@@ -355,9 +419,9 @@ impl Model {
 					return;
 				};
 				let round = NextRound::get().saturating_sub(ago);
-				Checkers::credit(number as u32, 0, round, SeatResult::Missed, false);
+				Checkers::credit(number as u32, 0, round, 1, SeatResult::Missed, false);
 				// When that puts it offline is tested elsewhere; here, what follows from it.
-				let went = self.operators[number].online && !record(number as u32).online.now.value;
+				let went = self.operators[number].online && !record(number as u32).online;
 				self.operators[number].online &= !went;
 			}
 			Op::Revealed(account) => {
@@ -371,10 +435,27 @@ impl Model {
 					return;
 				};
 				let round = NextRound::get().saturating_sub(ago);
-				Checkers::credit(number as u32, worker, round, SeatResult::Dissenting, true);
+				Checkers::credit(
+					number as u32,
+					worker,
+					round,
+					1,
+					SeatResult::Dissenting,
+					true,
+				);
 				self.lone(account, worker, round);
 			}
-			Op::Hours(hours) => Millis::set(&(Millis::get() + hours * 3_600_000)),
+			Op::Hours(hours, blocks) => {
+				Millis::set(&(Millis::get() + hours * 3_600_000));
+				if blocks {
+					System::set_block_number(System::block_number() + hours * 300);
+				}
+			}
+			Op::Census => Census::set(&NextRound::get().checked_sub(1).into_iter().collect()),
+			Op::Epoch => {
+				Epoch::set(&(Epoch::get() + 1));
+				OldestEpoch::set(&(OldestEpoch::get() + 1));
+			}
 			Op::Rounds(count, lag) => {
 				let first = NextRound::get();
 				for round in first..first + 2 * count {
@@ -393,11 +474,13 @@ impl Model {
 						self.apply(op);
 					}
 					Err(error) => {
-						let may_be = [Error::<Test>::TooManyChanges, Error::<Test>::KeyInUse];
-						assert!(
-							!allowed || may_be.into_iter().any(|other| error == other.into()),
-							"{op:?}: {error:?}"
-						);
+						// A license that was moved twice waits for a round that runs; nothing else does.
+						let may_be = match op {
+							Op::Delegate(..) | Op::Accept(_) => Error::<Test>::TooManyChanges,
+							Op::Register(_) | Op::Keys(..) => Error::<Test>::KeyInUse,
+							_ => Error::<Test>::Inconsistent,
+						};
+						assert!(!allowed || error == may_be.into(), "{op:?}: {error:?}");
 					}
 				}
 			}
@@ -409,7 +492,7 @@ impl Model {
 		let in_next = self.next();
 		assert_eq!(Checkers::active() as usize, in_next.len());
 		for license in LICENSES {
-			for round in OldestRound::get()..next {
+			for round in in_flight() {
 				let expected = self
 					.seats
 					.get(&round)
@@ -429,8 +512,12 @@ impl Model {
 			}
 		}
 		for (number, operator) in (0u32..).zip(&self.operators) {
-			for round in OldestRound::get()..=next {
-				let info = <Checkers as Seats<_>>::operator(number, round).expect("it stays");
+			for round in in_flight().into_iter().chain([next]) {
+				let info = <Checkers as Seats<_>>::operator(number, round);
+				assert_eq!(info.is_none(), operator.pruned);
+				let Some(info) = info else {
+					continue;
+				};
 				let before = self
 					.keys
 					.get(&round)
@@ -460,11 +547,18 @@ impl Model {
 			let kept: Vec<_> = Checkers::strikes_of(account)
 				.into_iter()
 				.map(|strike| {
-					let workers = strike.votes.iter().map(|vote| vote.worker).collect();
+					let workers: Vec<_> = strike.votes.iter().map(|vote| vote.worker).collect();
 					(strike.round, strike.at, workers)
 				})
 				.collect();
-			assert_eq!(&kept, self.strikes.get(&account).unwrap_or(&Vec::new()));
+			let expected: Vec<_> = self
+				.strikes
+				.get(&account)
+				.into_iter()
+				.flatten()
+				.map(|strike| (strike.round, strike.at, strike.workers.clone()))
+				.collect();
+			assert_eq!(kept, expected);
 			let until = self.banned_until(account);
 			let expected = match self.number(account).map(|number| &self.operators[number]) {
 				_ if until > Millis::get() => Some(CheckerStatus::Banned { until }),

@@ -98,6 +98,7 @@ fn all_calls_want_a_signed_origin() {
 			assert_noop!(Checkers::go_offline(o()), bad);
 			assert_noop!(Checkers::go_online(o()), bad);
 			assert_noop!(Checkers::deregister_checker(o()), bad);
+			assert_noop!(Checkers::prune_checker(o(), 0), bad);
 			let receipt = receipt(7, 6, &ring(1).checker());
 			assert_noop!(Checkers::annul_strike(o(), 7, 6, receipt), bad);
 		}
@@ -309,20 +310,30 @@ fn one_key_can_be_changed_alone() {
 	});
 }
 
+/// Keys can be changed in every round, however long a census runs (registry 15).
 #[test]
-fn boundary_keys_of_a_running_round_are_not_forgotten() {
+fn new_keys_are_never_refused_and_those_of_rounds_in_flight_never_forgotten() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
-		assert_ok!(set_keys(1, &ring(2)));
-		rounds(3, 6);
-		assert_noop!(set_keys(1, &ring(3)), E::TooManyChanges);
-		rounds(4, 6);
-		assert_ok!(set_keys(1, &ring(3)));
-		assert_eq!(
-			(keys_in(0, 5), keys_in(0, 6)),
-			(ring(2).checker(), ring(3).checker())
-		);
-		assert_eq!(Checkers::by_key(&ring(1).checker()), None);
+		Census::set(&vec![3]);
+		for n in 2..40u8 {
+			let next = 2 * u32::from(n);
+			rounds(next.saturating_sub(10).max(4), next);
+			assert_ok!(set_keys(1, &ring(n)));
+			assert_eq!(keys_in(0, 3), ring(1).checker());
+			for round in OldestRound::get()..=next {
+				let expected = ring((round / 2) as u8).checker();
+				assert_eq!(keys_in(0, round), expected, "round {round}");
+			}
+		}
+		// Keys that no round in flight needs are anyone's.
+		assert_eq!(Checkers::by_key(&ring(5).checker()), None);
+		assert_eq!(CheckerKeys::<Test>::iter().count(), 7);
+		assert_eq!(AgentKeys::<Test>::iter().count(), 7);
+		Census::set(&vec![]);
+		rounds(78, 80);
+		assert_ok!(set_keys(1, &ring(40)));
+		assert_eq!(CheckerKeys::<Test>::iter().count(), 2);
 	});
 }
 
@@ -363,20 +374,25 @@ fn a_commission_has_one_whole_epochs_notice() {
 }
 
 #[test]
-fn an_announced_commission_is_replaced_with_a_notice_of_its_own() {
+fn an_announced_commission_stays_until_it_was_in_force() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(Checkers::set_commission(signed(1), percent(30)));
-		Epoch::set(&1);
-		assert_ok!(Checkers::set_commission(signed(1), percent(50)));
+		// Holders that came for the 30 % get them.
+		for epoch in [0, 1] {
+			Epoch::set(&epoch);
+			assert_noop!(
+				Checkers::set_commission(signed(1), percent(0)),
+				Error::<Test>::CommissionPending
+			);
+		}
 		let pool = PoolId::Checker(0);
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(2), percent(10));
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(3), percent(50));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(2), percent(30));
 		// One in force is kept by the next change.
-		Epoch::set(&3);
+		Epoch::set(&2);
 		assert_ok!(Checkers::set_commission(signed(1), percent(5)));
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(4), percent(50));
-		assert_eq!(Checkers::terms(pool).commission.in_epoch(5), percent(5));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(3), percent(30));
+		assert_eq!(Checkers::terms(pool).commission.in_epoch(4), percent(5));
 	});
 }
 
@@ -477,20 +493,14 @@ fn offline_and_online_count_from_the_next_round() {
 }
 
 #[test]
-fn boundary_going_off_and_on_does_not_forget_a_running_round() {
+fn going_off_and_on_before_it_counts_is_as_if_it_had_never_been() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		rounds(4, 8);
 		assert_ok!(Checkers::go_offline(signed(1)));
-		// Back before it counted: as if it had never happened.
 		assert_ok!(Checkers::go_online(signed(1)));
-		assert_ok!(Checkers::go_offline(signed(1)));
-		rounds(7, 10);
-		assert_noop!(Checkers::go_online(signed(1)), E::TooManyChanges);
-		rounds(8, 10);
-		assert_ok!(Checkers::go_online(signed(1)));
-		rounds(9, 12);
-		assert_noop!(Checkers::go_offline(signed(1)), E::TooManyChanges);
+		let History { now, earlier } = record(0).in_draw;
+		assert_eq!((now.value, now.since, earlier.len()), (true, 4, 0));
 	});
 }
 
@@ -517,7 +527,7 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 			Told::get(),
 			vec![(PoolId::Checker(0), None, 3, percent(10))]
 		);
-		assert_eq!(held(1), 0);
+		assert_eq!(held(1), KEPT);
 		assert_eq!(Checkers::active(), 0);
 		assert_eq!(
 			(Checkers::seat(300, 7), Checkers::seat(300, 8)),
@@ -538,9 +548,9 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 		);
 		// What is told of them later has no effect on a registration that is over.
 		for round in [4, 5, 6, 7] {
-			Checkers::credit(0, 0, round, SeatResult::Missed, false);
+			Checkers::credit(0, 0, round, 1, SeatResult::Missed, false);
 		}
-		assert!(record(0).online.now.value);
+		assert!(record(0).online);
 	});
 }
 
@@ -593,10 +603,10 @@ fn the_deposit_released_is_the_one_that_was_held() {
 		assert_eq!((held(1), held(2)), (DEPOSIT, 500));
 		assert_ok!(Checkers::deregister_checker(signed(1)));
 		assert_ok!(Checkers::deregister_checker(signed(2)));
-		assert_eq!((held(1), held(2)), (0, 0));
+		assert_eq!((held(1), held(2)), (KEPT, KEPT));
 		assert_eq!(
 			(Balances::free_balance(1), Balances::free_balance(2)),
-			(FUNDS, FUNDS)
+			(FUNDS - KEPT, FUNDS - KEPT)
 		);
 	});
 }
@@ -609,5 +619,23 @@ fn the_status_is_checking_with_a_seat_in_a_running_round() {
 		assert_eq!(Checkers::status(1), Some(CheckerStatus::Checking));
 		Seated::set(&vec![]);
 		assert_eq!(Checkers::status(1), Some(CheckerStatus::Pending));
+	});
+}
+
+#[test]
+fn no_deposit_keeps_operators_out_for_ever() {
+	ExtBuilder::build_and_execute(|| {
+		OperatorDeposit::set(&u128::MAX);
+		assert!(register_with(1, &ring(1), percent(10)).is_err());
+		assert_eq!(held(1), 0);
+		OperatorDeposit::set(&0);
+		assert_ok!(register_with(1, &ring(1), percent(10)));
+		assert!(held(1) > 0, "the record costs its part");
+		// Neither end keeps an operator from leaving with its deposit.
+		OperatorDeposit::set(&u128::MAX);
+		assert_ok!(Checkers::deregister_checker(signed(1)));
+		OperatorDeposit::set(&DEPOSIT);
+		assert_ok!(register_with(2, &ring(2), percent(10)));
+		assert_eq!(held(2), DEPOSIT);
 	});
 }

@@ -1,11 +1,12 @@
 //! What Popw asks and tells.
 
 use crate::{mock::*, *};
+use alloc::collections::BTreeMap;
 use frame_support::assert_ok;
 use kaisar_primitives::{SeatResult, Seats};
 
 fn miss(round: RoundIndex) {
-	Checkers::credit(0, 7, round, SeatResult::Missed, false);
+	Checkers::credit(0, 7, round, 1, SeatResult::Missed, false);
 }
 
 fn with_operator(test: impl FnOnce()) {
@@ -90,39 +91,63 @@ fn a_reveal_breaks_the_row() {
 fn votes_of_any_kind_are_no_missed_rounds() {
 	with_operator(|| {
 		for round in [6, 8, 10, 12] {
-			Checkers::credit(0, 7, round, SeatResult::Dissenting, false);
-			Checkers::credit(0, 8, round, SeatResult::Correct, false);
+			Checkers::credit(0, 7, round, 1, SeatResult::Dissenting, false);
+			Checkers::credit(0, 8, round, 1, SeatResult::Correct, false);
 		}
 		assert_eq!(record(0).presence, Presence::default());
 		assert!(StrikesOf::<Test>::get(10).is_empty());
 	});
 }
 
+/// Carla's machine is away for a quarter of an hour while a census runs that takes hours. She is back in the
+/// draw of the next round, and whatever the rounds in flight saw of her stays (registry 15).
 #[test]
-fn going_offline_by_itself_waits_where_a_running_round_would_be_forgotten() {
+fn put_offline_by_three_missed_rounds_an_operator_comes_back_while_a_census_runs() {
 	with_operator(|| {
-		assert_ok!(Checkers::go_offline(signed(10)));
-		rounds(20, 22);
-		assert_ok!(Checkers::go_online(signed(10)));
-		// Round 21 runs, in which it is offline.
-		rounds(21, 40);
-		for round in [22, 24, 26] {
-			miss(round);
+		let seats = |rounds: &[RoundIndex]| -> Vec<bool> {
+			rounds
+				.iter()
+				.map(|round| Checkers::seat(0, *round).is_some())
+				.collect()
+		};
+		Census::set(&vec![21]);
+		for outage in 0..4 {
+			// Offline from round n + 30 on, and back in n + 40.
+			let n = 40 * outage;
+			rounds(n + 22, n + 30);
+			for round in [n + 22, n + 24, n + 26] {
+				miss(round);
+			}
+			assert_eq!(Checkers::status(10), Some(CheckerStatus::Offline));
+			rounds(n + 32, n + 40);
+			assert_ok!(Checkers::go_online(signed(10)));
+			let asked = [21, n + 32, n + 39, n + 40];
+			assert_eq!(seats(&asked), [true, false, false, true]);
+			// Of what no round in flight asks for, nothing is kept.
+			assert!(record(0).in_draw.earlier.len() <= 2);
 		}
-		assert!(record(0).online.now.value);
-		assert_eq!(
-			[21, 22, 40].map(|r| Checkers::seat(0, r)),
-			[None, Some(0), Some(0)]
-		);
-		rounds(22, 40);
-		miss(26);
-		assert!(record(0).online.now.value, "no new round, no change");
-		miss(28);
-		assert!(!record(0).online.now.value);
-		assert_eq!(
-			[22, 39, 40].map(|r| Checkers::seat(0, r)),
-			[Some(0), Some(0), None]
-		);
+	});
+}
+
+#[test]
+fn going_off_and_on_in_every_round_changes_no_round_in_flight() {
+	with_operator(|| {
+		Census::set(&vec![11]);
+		let mut seen = BTreeMap::new();
+		for next in (20..100u32).step_by(2) {
+			// Four spot rounds run, and one is about to start.
+			rounds(next - 10, next);
+			if next % 4 == 0 {
+				assert_ok!(Checkers::go_offline(signed(10)));
+			} else {
+				assert_ok!(Checkers::go_online(signed(10)));
+			}
+			seen.insert(next, next % 4 != 0);
+			for round in Census::get().into_iter().chain(next - 10..=next) {
+				let expected = seen.get(&(round & !1)).copied().unwrap_or(true);
+				assert_eq!(Checkers::seat(0, round).is_some(), expected, "{round}");
+			}
+		}
 	});
 }
 

@@ -108,8 +108,8 @@ fn a_check_whose_order_fails_is_made_up_for() {
 		run_to(aside - 1);
 		Refused::kill();
 		run_to(aside);
-		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-		assert_eq!(free(CARLA), FUNDS);
+		assert_eq!(state(id), closed(CloseReason::ServiceDown));
+		assert_eq!(free(CARLA), FUNDS - PRICE);
 	});
 }
 
@@ -216,5 +216,78 @@ fn a_budget_of_nothing_does_nothing_and_loses_nothing() {
 		assert_eq!(state(id), OrderState::Deploying);
 		Rentals::run_agenda(now(), Weight::MAX);
 		assert_eq!(state(id), closed(CloseReason::DeployFailed));
+	});
+}
+
+#[test]
+fn a_bar_ends_by_the_agenda_and_the_worker_is_listed_again() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		let (id, _) = placed(CARLA, 1);
+		run_to(order(id).deploy_by + 1);
+		assert_eq!(state(id), closed(CloseReason::DeployFailed));
+		let over = now() + BAR;
+		run_to(over - 1);
+		assert!(!machine(worker).is_listed());
+		next_block();
+		assert!(machine(worker).is_listed());
+		// The order is looked up as long as any other, and forgotten then.
+		run_to(order(id).closed_at + HISTORY - 1);
+		assert!(Rentals::order(id).is_some());
+		next_block();
+		assert_eq!(Rentals::order(id), None);
+		assert_eq!(AgendaLen::<Test>::iter().count(), 0);
+	});
+}
+
+#[test]
+fn a_bar_outlasts_the_history_of_its_order() {
+	ExtBuilder.build_and_execute(|| {
+		History::set(&10);
+		let worker = add_machine(PETRA);
+		let (id, _) = placed(CARLA, 1);
+		run_to(order(id).deploy_by + 1);
+		run_to(now() + BAR - 1);
+		assert!(!machine(worker).is_listed());
+		next_block();
+		assert!(machine(worker).is_listed());
+		assert!(Rentals::order(id).is_none());
+	});
+}
+
+#[test]
+fn a_worker_that_is_gone_does_not_keep_its_order() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		let (id, _) = placed(CARLA, 1);
+		run_to(order(id).deploy_by + 1);
+		Machines::remove(worker);
+		MachineCount::put(0);
+		events();
+		run_to(now() + HISTORY);
+		assert_eq!(Rentals::order(id), None);
+		assert_eq!(events(), vec![]);
+	});
+}
+
+#[test]
+fn a_review_that_fails_is_tried_again_and_stops_no_other() {
+	ExtBuilder.build_and_execute(|| {
+		let workers: Vec<_> = (0..3).map(|_| add_machine(PETRA)).collect();
+		let orders: Vec<_> = (0..3).map(|_| place(CARLA, 1)).collect();
+		run_to(3 + DEADLINE + 1);
+		let over = now() + BAR;
+		let stuck = order(orders[1]).worker.unwrap();
+		Refused::put(Refusal::Review(stuck));
+		run_to(over);
+		let listed = |worker: &u32| machine(*worker).is_listed();
+		assert!(
+			workers
+				.iter()
+				.all(|worker| listed(worker) == (*worker != stuck))
+		);
+		Refused::kill();
+		run_to(over + RETRY);
+		assert!(workers.iter().all(listed));
 	});
 }

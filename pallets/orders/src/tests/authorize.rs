@@ -90,7 +90,7 @@ fn a_deployment_fails_fee_less() {
 		let (id, worker) = placed(CARLA, 1);
 		assert_ok!(pool(good_fail(id, worker)));
 		assert_ok!(send(good_fail(id, worker)));
-		assert_eq!(state(id), closed(CloseReason::ImageFailed));
+		assert_eq!(state(id), closed(CloseReason::DeployFailed));
 	});
 }
 

@@ -35,7 +35,7 @@ fn before_it_is_matched_all_goes_back() {
 }
 
 #[test]
-fn before_it_runs_a_tenth_of_an_hour_goes_to_the_treasury() {
+fn before_it_runs_the_set_up_goes_to_the_treasury() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let credits = earn_credits(CARLA, 2);
@@ -51,9 +51,14 @@ fn before_it_runs_a_tenth_of_an_hour_goes_to_the_treasury() {
 		assert_eq!(Credits::<Test>::get(CARLA), credits - setup);
 		let it = machine(worker);
 		assert_eq!(
-			(it.state, it.barred_until, it.slashes),
-			(WorkerState::Online, 0, 0)
+			(it.state, it.barred_until, it.slashes, it.unproved),
+			(WorkerState::Online, 0, 0, false)
 		);
+		// Holding a machine for a quarter of an hour costs a quarter of an hour.
+		let (id, _) = placed(CARLA, 10);
+		run_to(order(id).matched_at + 75);
+		assert_ok!(cancel(id));
+		assert_eq!(order(id).ledger.setup, price_of(75));
 	});
 }
 
@@ -154,30 +159,25 @@ fn what_the_earned_plan_costs_more_than_was_charged_is_not_paid() {
 }
 
 #[test]
-fn if_the_worker_has_failed_all_goes_back_in_its_kind() {
-	for verdict in [Verdict::Offline, Verdict::Down] {
-		ExtBuilder.build_and_execute(|| {
-			add_machine(PETRA);
-			let credits = earn_credits(CARLA, 2);
-			let before = free(CARLA);
-			let id = try_place(CARLA, ONE, 10, Plan::OnDemand, credits).unwrap();
-			let (_, worker) = matched(id);
-			confirm(id);
-			run_to(now() + HOURS);
-			assert_ok!(cancel(id));
-			check(worker, now(), verdict);
-			assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-			assert_eq!(
-				(free(CARLA), Credits::<Test>::get(CARLA)),
-				(before, credits)
-			);
-			assert_eq!(order(id).ledger.credited, 0);
-		});
-	}
+fn if_the_worker_is_found_offline_only_the_tail_goes_back() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 10);
+		run_to(order(id).started_at + HOURS);
+		check(worker, now(), Verdict::Fine);
+		run_to(now() + HOURS);
+		assert_ok!(cancel(id));
+		check(worker, now(), Verdict::Offline);
+		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		let ledger = order(id).ledger;
+		assert_eq!(ledger.gross(), Ok(PRICE));
+		assert_eq!((ledger.refunded.kai, ledger.credited), (PRICE, 8 * PRICE));
+		assert_eq!(free(CARLA), FUNDS - 9 * PRICE);
+	});
 }
 
 #[test]
-fn past_its_end_it_is_cancelled_at_its_end() {
+fn past_its_end_it_is_canceled_at_its_end() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let (id, _) = deployed(CARLA, 1);

@@ -96,7 +96,7 @@ fn closes_what_a_check_that_is_over_ends() {
 			machine.open = Some((now() + 1, Some(Verdict::Down)))
 		});
 		assert_ok!(close(id));
-		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		assert_eq!(state(id), closed(CloseReason::ServiceDown));
 	});
 }
 

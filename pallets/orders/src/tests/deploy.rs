@@ -92,50 +92,209 @@ fn fails_when_the_deadline_is_over_and_nobody_noticed() {
 	});
 }
 
+const CUSTOMERS: [DeployFailure; 4] = [
+	DeployFailure::ImageUnavailable,
+	DeployFailure::ContainerExited,
+	DeployFailure::Unhealthy,
+	DeployFailure::SealedMissing,
+];
+const PROVIDERS: [DeployFailure; 5] = [
+	DeployFailure::NoEngine,
+	DeployFailure::NoSpace,
+	DeployFailure::PullFailed,
+	DeployFailure::PlatformMismatch,
+	DeployFailure::StartFailed,
+];
+
+fn fail(id: u32, reason: DeployFailure) {
+	assert_ok!(Rentals::fail_deployment(signed(PETRA), id, reason, None));
+}
+
 #[test]
-fn an_image_that_does_not_run_costs_a_tenth_of_an_hour() {
-	ExtBuilder.build_and_execute(|| {
-		add_machine(PETRA);
-		let (id, worker) = placed(CARLA, 10);
-		events();
-		assert_ok!(Rentals::fail_deployment(
-			signed(PETRA),
-			id,
-			DeployFailure::ImageUnavailable,
-			None
-		));
-		let setup = PRICE / 10;
-		assert_eq!(free(TREASURY), KAI + setup);
-		assert_eq!((free(CARLA), held(CARLA)), (FUNDS - setup, (0, 0)));
-		assert_eq!(free(PETRA), FUNDS);
-		assert_eq!(
-			events(),
-			vec![
-				Event::DeploymentFailed {
-					order: id,
-					worker,
-					reason: DeployFailure::ImageUnavailable
-				},
+fn the_customers_fault_costs_the_set_up_and_nothing_else() {
+	for reason in CUSTOMERS {
+		ExtBuilder.build_and_execute(|| {
+			add_machine(PETRA);
+			let (id, worker) = placed(CARLA, 10);
+			let before = machine(worker);
+			events();
+			fail(id, reason);
+			let setup = PRICE / 10;
+			assert_eq!(free(TREASURY), KAI + setup);
+			assert_eq!((free(CARLA), held(CARLA)), (FUNDS - setup, (0, 0)));
+			assert_eq!(free(PETRA), FUNDS);
+			assert_eq!(
+				events(),
+				vec![
+					Event::DeploymentFailed {
+						order: id,
+						worker,
+						reason
+					},
+					Event::OrderClosed {
+						order: id,
+						reason: CloseReason::ImageFailed,
+						paid: 0,
+						fee: setup,
+						refunded: Money {
+							kai: 10 * PRICE - setup,
+							credits: 0
+						},
+						credited: 0,
+					},
+				]
+			);
+			// The worker is idle, as reliable as before, neither barred nor marked.
+			let it = machine(worker);
+			assert_eq!((it.state, it.slashes), (WorkerState::Online, 0));
+			assert_eq!(it.reliability, before.reliability);
+			assert_eq!((it.barred_until, it.forced), (0, 0));
+			let next = place(DAN, 1);
+			run_to(now() + 2);
+			assert_eq!(order(next).worker, Some(worker));
+		});
+	}
+}
+
+#[test]
+fn the_set_up_is_the_time_since_the_match() {
+	let setup_after = |blocks| {
+		let mut setup = 0;
+		ExtBuilder.build_and_execute(|| {
+			add_machine(PETRA);
+			let (id, _) = placed(CARLA, 10);
+			run_to(order(id).matched_at + blocks);
+			fail(id, DeployFailure::Unhealthy);
+			setup = order(id).ledger.setup;
+		});
+		setup
+	};
+	for (blocks, charged) in [(0, SETUP), (SETUP, SETUP), (SETUP + 1, SETUP + 1), (75, 75)] {
+		assert_eq!(setup_after(blocks), price_of(charged), "{blocks} blocks");
+	}
+}
+
+#[test]
+fn the_providers_fault_costs_the_customer_nothing_and_bars_the_worker() {
+	for reason in PROVIDERS {
+		ExtBuilder.build_and_execute(|| {
+			add_machine(PETRA);
+			let (id, worker) = placed(CARLA, 10);
+			let before = machine(worker);
+			run_to(now() + 40);
+			events();
+			fail(id, reason);
+			assert_eq!((free(CARLA), held(CARLA)), (FUNDS, (0, 0)));
+			assert_eq!((free(TREASURY), free(PETRA)), (KAI, FUNDS));
+			assert_eq!(
+				events()[1],
 				Event::OrderClosed {
 					order: id,
-					reason: CloseReason::ImageFailed,
+					reason: CloseReason::DeployFailed,
 					paid: 0,
-					fee: setup,
+					fee: 0,
 					refunded: Money {
-						kai: 10 * PRICE - setup,
+						kai: 10 * PRICE,
 						credits: 0
 					},
 					credited: 0,
-				},
-			]
-		);
-		let it = machine(worker);
-		assert_eq!((it.state, it.slashes), (WorkerState::Online, 0));
-		assert_eq!(it.barred_until, now() + BAR);
-		// It is not matched while it is barred.
-		let next = place(DAN, 1);
-		run_to(now() + 2);
-		assert_eq!(state(next), closed(CloseReason::NoSuitableWorker));
+				}
+			);
+			let it = machine(worker);
+			assert_eq!((it.state, it.slashes), (WorkerState::Online, 0));
+			assert!(it.reliability < before.reliability);
+			let until = now() + BAR;
+			assert_eq!(it.barred_until, until);
+			// It is not matched while it is barred.
+			let next = place(DAN, 1);
+			run_to(now() + 2);
+			assert_eq!(state(next), closed(CloseReason::NoSuitableWorker));
+			// The agenda looks after it at the bar's end, and forgets the order later.
+			run_to(until - 1);
+			assert_eq!(machine(worker).reviews, 0);
+			next_block();
+			assert_eq!(machine(worker).reviews, 1);
+			run_to(order(id).closed_at + HISTORY);
+			assert_eq!(Orders::<Test>::get(id), None);
+		});
+	}
+}
+
+#[test]
+fn a_missed_deadline_is_reviewed_likewise() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = placed(CARLA, 1);
+		run_to(order(id).deploy_by + 1);
+		let until = machine(worker).barred_until;
+		assert_eq!(until, now() + BAR);
+		run_to(until);
+		assert_eq!(machine(worker).reviews, 1);
+	});
+}
+
+#[test]
+fn an_order_is_forgotten_though_its_worker_is_gone() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = placed(CARLA, 1);
+		fail(id, DeployFailure::NoEngine);
+		Machines::remove(worker);
+		MachineCount::put(0);
+		run_to(order(id).closed_at + HISTORY);
+		assert_eq!(Orders::<Test>::get(id), None);
+	});
+}
+
+#[test]
+fn a_deployment_counts_for_the_worker_once_a_check_proves_some_of_it() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = placed(CARLA, 5);
+		confirm(id);
+		let started = order(id).started_at;
+		let counted = |verdict| {
+			check(worker, now(), verdict);
+			machine(worker).deployed
+		};
+		// In the first block of its time there is nothing to prove yet.
+		assert_eq!(machine(worker).deployed, 0);
+		assert_eq!(counted(Verdict::Fine), 0);
+		run_to(started + 100);
+		assert_eq!(counted(Verdict::NoConsensus), 0);
+		assert_eq!(counted(Verdict::Fine), 1);
+		// Once an order.
+		run_to(started + 200);
+		assert_eq!(counted(Verdict::Fine), 1);
+	});
+}
+
+#[test]
+fn the_deadline_begins_when_the_machine_has_proved_what_it_was() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		with_machine(worker, |machine| machine.proves_until = Some(40));
+		let (id, _) = placed(CARLA, 1);
+		assert_eq!(order(id).matched_at, 3);
+		assert_eq!(order(id).deploy_by, 40 + DEADLINE);
+		run_to(40 + DEADLINE);
+		frame_support::hypothetically!(confirm(id));
+		next_block();
+		assert_eq!(state(id), closed(CloseReason::DeployFailed));
+		assert_eq!(machine(worker).slashes, 1);
+	});
+}
+
+#[test]
+fn a_deployment_has_no_more_time_than_was_bought() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		DeployDeadline::set(&(2 * HOURS));
+		let (id, _) = placed(CARLA, 1);
+		assert_eq!(order(id).deploy_by, order(id).matched_at + HOURS);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+		let (id, _) = placed(CARLA, 3);
+		assert_eq!(order(id).deploy_by, order(id).matched_at + 2 * HOURS);
 	});
 }
 
@@ -149,9 +308,10 @@ fn what_is_too_little_for_an_empty_treasury_is_left_to_the_customer() {
 		assert_ok!(Rentals::fail_deployment(
 			signed(PETRA),
 			id,
-			DeployFailure::StartFailed,
+			DeployFailure::Unhealthy,
 			None
 		));
+		assert_eq!(state(id), closed(CloseReason::ImageFailed));
 		assert_eq!(free(CARLA), FUNDS);
 	});
 }

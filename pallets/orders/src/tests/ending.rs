@@ -48,7 +48,7 @@ fn after_two_checks_without_consensus_the_tail_is_paid() {
 }
 
 #[test]
-fn a_cancelled_order_is_paid_for_likewise() {
+fn a_canceled_order_is_paid_for_likewise() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let (id, worker) = deployed(CARLA, 10);
@@ -64,15 +64,13 @@ fn a_cancelled_order_is_paid_for_likewise() {
 }
 
 #[test]
-fn a_failure_at_the_end_is_one() {
-	for verdict in [Verdict::Offline, Verdict::Down] {
-		ExtBuilder.build_and_execute(|| {
-			let (id, worker) = at_its_end();
-			check(worker, now(), verdict);
-			assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-			assert_eq!(free(CARLA), FUNDS);
-		});
-	}
+fn a_worker_that_is_gone_at_the_end_has_failed() {
+	ExtBuilder.build_and_execute(|| {
+		let (id, worker) = at_its_end();
+		check(worker, now(), Verdict::Offline);
+		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		assert_eq!(free(CARLA), FUNDS);
+	});
 }
 
 #[test]
@@ -80,22 +78,25 @@ fn where_no_check_ever_comes_the_tail_goes_back() {
 	ExtBuilder.build_and_execute(|| {
 		let (id, worker) = at_its_end();
 		let ends_at = order(id).ends_at;
-		run_to(ends_at + TIMEOUT - 1);
-		assert_eq!(machine(worker).forced, 1);
-		// Once more.
-		run_to(ends_at + TIMEOUT);
-		assert_eq!(machine(worker).forced, 2);
-		run_to(ends_at + 2 * TIMEOUT - 1);
+		// It is asked for again at each look.
+		for look in 1..16 {
+			run_to(ends_at + look * TIMEOUT - 1);
+			assert_eq!(machine(worker).forced, look);
+			next_block();
+			assert_eq!(machine(worker).forced, look + 1);
+		}
+		run_to(ends_at + 16 * TIMEOUT - 1);
 		assert_eq!(state(id), OrderState::Closing);
-		run_to(ends_at + 2 * TIMEOUT);
+		next_block();
 		assert_eq!(state(id), closed(CloseReason::Expired));
 		assert_eq!(free(CARLA), FUNDS);
 		assert_eq!(machine(worker).state, WorkerState::Online);
+		assert!(machine(worker).unproved);
 	});
 }
 
 #[test]
-fn of_a_cancelled_order_too_and_the_rest_becomes_credits() {
+fn of_a_canceled_order_too_and_the_rest_becomes_credits() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let (id, worker) = deployed(CARLA, 10);
@@ -103,7 +104,7 @@ fn of_a_cancelled_order_too_and_the_rest_becomes_credits() {
 		run_to(started + 3 * HOURS);
 		check(worker, started + 2 * HOURS, Verdict::Fine);
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
-		run_to(now() + 2 * TIMEOUT);
+		run_to(now() + 16 * TIMEOUT);
 		assert_eq!(state(id), closed(CloseReason::Cancelled));
 		// Two hours are paid, the third goes back, seven are credited.
 		let ledger = order(id).ledger;
@@ -123,21 +124,103 @@ fn of_a_cancelled_order_too_and_the_rest_becomes_credits() {
 fn a_check_that_is_under_way_is_waited_for_but_not_for_ever() {
 	let under_way: [fn(&mut Machine); 2] = [
 		|machine| machine.due = true,
-		|machine| machine.open = Some((1, None)),
+		|machine| machine.open = Some((now() - 1, None)),
 	];
 	for under_way in under_way {
 		ExtBuilder.build_and_execute(|| {
 			let (id, worker) = at_its_end();
 			let ends_at = order(id).ends_at;
 			with_machine(worker, under_way);
-			run_to(ends_at + 16 * TIMEOUT);
+			run_to(ends_at + 16 * TIMEOUT - 1);
 			assert_eq!(machine(worker).forced, 1);
-			run_to(ends_at + 18 * TIMEOUT - 1);
 			assert_eq!(state(id), OrderState::Closing);
-			run_to(ends_at + 18 * TIMEOUT);
+			next_block();
 			assert_eq!(state(id), closed(CloseReason::Expired));
 			assert_eq!(free(CARLA), FUNDS);
 		});
+	}
+}
+
+#[test]
+fn looks_do_not_count_while_a_check_from_before_the_match_is_open() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		// A census of a million workers: it began in block 1 and lasts for hours.
+		let (id, _) = deployed(CARLA, 1);
+		let matched_at = order(id).matched_at;
+		with_machine(worker, |machine| machine.open = Some((matched_at, None)));
+		let ends_at = order(id).ends_at;
+		run_to(ends_at + 20 * TIMEOUT);
+		assert_eq!(state(id), OrderState::Closing);
+		assert_eq!(machine(worker).forced, 1);
+		// It is over, and the order's own check is asked for, which pays an honest provider.
+		check(worker, matched_at, Verdict::Fine);
+		assert_eq!(machine(worker).forced, 2);
+		assert_eq!(state(id), OrderState::Closing);
+		run_to(now() + TIMEOUT - 1);
+		check(worker, now() - 90, Verdict::Fine);
+		assert_eq!(state(id), closed(CloseReason::Expired));
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
+	});
+}
+
+#[test]
+fn after_such_a_check_sixteen_looks_are_left() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = add_machine(PETRA);
+		let (id, _) = deployed(CARLA, 1);
+		let ends_at = order(id).ends_at;
+		with_machine(worker, |machine| machine.open = Some((1, None)));
+		run_to(ends_at + 3 * TIMEOUT);
+		check(worker, 1, Verdict::Fine);
+		run_to(ends_at + 19 * TIMEOUT - 1);
+		assert_eq!(state(id), OrderState::Closing);
+		next_block();
+		assert_eq!(state(id), closed(CloseReason::Expired));
+		assert_eq!(free(CARLA), FUNDS);
+	});
+}
+
+/// A canceled order of ten hours, paid in credits but for `hours` of them, of which one hour was proved and two
+/// more were not. Returns what went back, what was credited, and the KAI that it cost.
+fn canceled_in_both_kinds(hours: u32, last: fn(u32)) -> (Money, Balance, Balance) {
+	let mut result = None;
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let credits = earn_credits(CARLA, 10 - hours);
+		let before = free(CARLA);
+		let id = try_place(CARLA, ONE, 10, Plan::OnDemand, credits).unwrap();
+		let (_, worker) = matched(id);
+		confirm(id);
+		let started = order(id).started_at;
+		run_to(started + HOURS);
+		check(worker, now(), Verdict::Fine);
+		run_to(started + 3 * HOURS);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+		last(worker);
+		assert!(order(id).is_closed());
+		let ledger = order(id).ledger;
+		assert_eq!(ledger.gross(), Ok(PRICE));
+		result = Some((ledger.refunded, ledger.credited, before - free(CARLA)));
+	});
+	result.expect("it ran")
+}
+
+#[test]
+fn a_tail_goes_back_in_kai_as_far_as_kai_was_paid() {
+	let ends: [fn(u32); 2] = [
+		|_| run_to(now() + 16 * TIMEOUT),
+		|worker| check(worker, now(), Verdict::Offline),
+	];
+	for end in ends {
+		let money = |kai, credits| Money {
+			kai: kai * PRICE,
+			credits: credits * PRICE,
+		};
+		let back = canceled_in_both_kinds(6, end);
+		assert_eq!(back, (money(2, 0), 7 * PRICE, 4 * PRICE));
+		let back = canceled_in_both_kinds(1, end);
+		assert_eq!(back, (money(1, 1), 7 * PRICE, 0));
 	}
 }
 

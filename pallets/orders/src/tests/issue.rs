@@ -84,8 +84,11 @@ fn a_bond_that_cannot_be_moved_costs_no_proof() {
 }
 
 #[test]
-fn it_is_back_if_the_worker_has_failed() {
-	for verdict in [Verdict::Offline, Verdict::Down] {
+fn it_is_back_if_the_worker_is_offline_or_the_service_down() {
+	for (verdict, reason) in [
+		(Verdict::Offline, CloseReason::WorkerFailed),
+		(Verdict::Down, CloseReason::ServiceDown),
+	] {
 		ExtBuilder.build_and_execute(|| {
 			add_machine(PETRA);
 			let (id, worker) = deployed(CARLA, 5);
@@ -93,8 +96,11 @@ fn it_is_back_if_the_worker_has_failed() {
 			assert_ok!(report(id));
 			events();
 			check(worker, 105, verdict);
-			assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-			assert_eq!((free(CARLA), held(CARLA)), (FUNDS, (0, 0)));
+			assert_eq!(state(id), closed(reason));
+			assert_eq!(held(CARLA), (0, 0));
+			// Nothing was proved: all but an hour of a service that was down is back.
+			let used = if verdict == Verdict::Down { PRICE } else { 0 };
+			assert_eq!(free(CARLA), FUNDS - used);
 			assert!(events().contains(&Event::IssueResolved {
 				order: id,
 				returned: true,
@@ -128,7 +134,7 @@ fn it_is_back_where_the_order_ends_otherwise() {
 		let (id, _) = deployed(CARLA, 5);
 		assert_ok!(report(id));
 		assert_ok!(Rentals::report_exit(signed(PETRA), id, 1, None));
-		assert_eq!((free(CARLA), held(CARLA)), (FUNDS, (0, 0)));
+		assert_eq!((free(CARLA), held(CARLA)), (FUNDS - PRICE, (0, 0)));
 	});
 }
 
@@ -153,6 +159,7 @@ fn who_rents_its_own_machine_has_it_back_either_way() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let (id, worker) = deployed(PETRA, 1);
+		next_block();
 		assert_ok!(Rentals::report_issue(signed(PETRA), id, Issue::Other));
 		check(worker, now(), Verdict::Fine);
 		assert_eq!(held(PETRA).1, 0);

@@ -1,7 +1,9 @@
-//! Which worker gets an order.
+//! The choice of the worker that gets an order.
 
 use super::*;
-use crate::matching::PATIENCE;
+use crate::matching::{Effort, MAX_TOUCHED};
+use frame_support::{traits::Hooks, weights::Weight};
+use kaisar_primitives::Arch;
 use sp_runtime::Perbill;
 
 fn chosen(id: u32) -> u32 {
@@ -66,7 +68,7 @@ fn all_goes_back_where_nobody_fits() {
 #[test]
 fn who_does_not_fit_is_dropped() {
 	// Each of these is the only other one, and by far the better one.
-	let spoil: [fn(&mut Machine); 10] = [
+	let spoil: [fn(&mut Machine); 13] = [
 		|machine| machine.profile.gpu_class = 12,
 		|machine| machine.profile.gpu_count = 2,
 		|machine| machine.profile.bandwidth = 0,
@@ -75,8 +77,11 @@ fn who_does_not_fit_is_dropped() {
 		|machine| machine.profile.disk = 0,
 		|machine| machine.region = *b"FR",
 		|machine| machine.floor = PRICE + 1,
-		|machine| machine.barred_until = 1_000,
-		|machine| machine.due = true,
+		|machine| machine.unlisted = true,
+		|machine| machine.unproved = true,
+		|machine| machine.arch = Arch::Arm64,
+		|machine| machine.driver = 534,
+		|machine| machine.cuda = 1_203,
 	];
 	for spoil in spoil {
 		ExtBuilder.build_and_execute(|| {
@@ -86,6 +91,9 @@ fn who_does_not_fit_is_dropped() {
 				min_memory: 1,
 				min_disk: 1,
 				region: Some(*b"DE"),
+				arch: Some(Arch::Amd64),
+				min_driver: Some(535),
+				min_cuda: Some(1_204),
 				..ONE
 			};
 			let poor = add_machine(PETRA);
@@ -100,35 +108,35 @@ fn who_does_not_fit_is_dropped() {
 }
 
 #[test]
-fn an_order_waits_for_workers_that_are_due() {
+fn a_worker_that_is_due_is_not_passed_over() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = add_machine(PETRA);
 		with_machine(worker, |machine| machine.due = true);
 		let id = place(CARLA, 1);
-		run_to(now() + 12);
-		assert_eq!((state(id), Rentals::waiting()), (OrderState::Matching, 0));
-		with_machine(worker, |machine| machine.due = false);
-		run_to(now() + 5);
+		matched(id);
 		assert_eq!(chosen(id), worker);
 	});
 }
 
 #[test]
-fn boundary_of_waiting_for_workers_that_are_due() {
+fn matching_rests_while_a_census_prepares_and_the_queue_keeps_its_order() {
 	ExtBuilder.build_and_execute(|| {
-		let worker = add_machine(PETRA);
-		with_machine(worker, |machine| machine.due = true);
-		let (free_before, id) = (free(CARLA), place(CARLA, 1));
-		let placed = now();
-		// It can be cancelled meanwhile.
-		let other = place(DAN, 1);
-		run_to(placed + 10);
-		assert_ok!(Rentals::cancel_order(signed(DAN), other));
-		run_to(placed + PATIENCE - 1);
-		assert_eq!(state(id), OrderState::Matching);
-		run_to(placed + PATIENCE + 5);
-		assert_eq!(state(id), closed(CloseReason::NoSuitableWorker));
-		assert_eq!(free(CARLA), free_before);
+		add_machine(PETRA);
+		CensusPrepares::put(true);
+		let first = place(CARLA, 1);
+		run_to(now() + 5);
+		let second = place(DAN, 1);
+		run_to(now() + 40);
+		Rentals::on_idle(now(), Weight::MAX);
+		assert_eq!(Rentals::waiting(), 2);
+		// It can be canceled meanwhile.
+		let third = place(DAN, 1);
+		assert_ok!(Rentals::cancel_order(signed(DAN), third));
+		CensusPrepares::put(false);
+		next_block();
+		assert_eq!(state(first), OrderState::Deploying);
+		assert_eq!(state(second), closed(CloseReason::NoSuitableWorker));
+		assert_eq!(free(DAN), FUNDS);
 	});
 }
 
@@ -160,7 +168,7 @@ fn the_best_is_the_most_reliable_then_the_one_with_most_bandwidth() {
 		let workers: Vec<_> = (0..3).map(|_| add_machine(PETRA)).collect();
 		with_machine(workers[0], |machine| {
 			machine.profile.bandwidth = 4;
-			machine.reliability = Perbill::from_percent(90);
+			machine.reliability = Perbill::from_percent(80);
 		});
 		with_machine(workers[1], |machine| machine.profile.bandwidth = 3);
 		let first = place(CARLA, 1);
@@ -176,9 +184,32 @@ fn the_best_is_the_most_reliable_then_the_one_with_most_bandwidth() {
 }
 
 #[test]
+fn boundary_of_reliability_in_eighths() {
+	// Three bad ones of 32 cost nothing; a fourth puts a machine behind.
+	for (confirmed, behind) in [(29, false), (28, true)] {
+		ExtBuilder.build_and_execute(|| {
+			let (spotless, other) = (add_machine(PETRA), add_machine(PETRA));
+			with_machine(other, |machine| {
+				machine.reliability = Perbill::from_rational(confirmed, 32u32);
+				machine.profile.bandwidth = 3;
+			});
+			let id = place(CARLA, 1);
+			matched(id);
+			assert_eq!(chosen(id) == spotless, behind);
+		});
+	}
+}
+
+/// Matches an order with this seed.
+fn match_with(id: u32, seed: u64) -> Effort {
+	let seed = sp_core::H256(sp_io::hashing::blake2_256(&seed.to_le_bytes()));
+	Rentals::match_order(id, order(id), seed).unwrap()
+}
+
+#[test]
 fn among_equals_it_is_by_lot_and_by_draw() {
 	ExtBuilder.build_and_execute(|| {
-		// Up to as many as are drawn, all of them are looked at; above that, eight are drawn.
+		// Up to as many as are wanted, all of them are looked at; above that, they are drawn.
 		for count in [4u32, 40] {
 			while MachineCount::get() < count {
 				add_machine(PETRA);
@@ -186,9 +217,10 @@ fn among_equals_it_is_by_lot_and_by_draw() {
 			let mut times = vec![0u32; count as usize];
 			for seed in 0..400u64 {
 				let id = place(CARLA, 1);
-				let seed = sp_core::H256(sp_io::hashing::blake2_256(&seed.to_le_bytes()));
-				let looked = Rentals::match_one(id, seed).unwrap();
-				assert_eq!(looked, Some((count.min(8), 0)));
+				let effort = match_with(id, seed);
+				// One that is drawn twice is made up for.
+				assert!(effort.draws >= count.min(8) && effort.draws < 20);
+				assert_eq!((effort.touched, effort.reviewed), (0, 0));
 				times[chosen(id) as usize] += 1;
 				assert_ok!(Rentals::cancel_order(signed(CARLA), id));
 			}
@@ -218,26 +250,55 @@ fn a_worker_is_touched_before_it_is_rented() {
 	});
 }
 
+/// Workers whose check is over and found them offline, which nobody has closed yet.
+fn overdue(count: u32) {
+	for _ in 0..count {
+		let worker = add_machine(PETRA);
+		with_machine(worker, |machine| {
+			machine.open = Some((1, Some(Verdict::Offline)))
+		});
+	}
+}
+
+fn still_open() -> usize {
+	(0..MachineCount::get())
+		.filter(|worker| machine(*worker).open.is_some())
+		.count()
+}
+
 #[test]
 fn no_more_than_two_checks_are_closed_for_an_order() {
 	ExtBuilder.build_and_execute(|| {
-		let over = |worker| {
-			with_machine(worker, |machine| {
-				machine.open = Some((1, Some(Verdict::Offline)))
-			});
-		};
-		(0..4).for_each(|_| over(add_machine(PETRA)));
+		overdue(4);
 		let there = add_machine(PETRA);
 		with_machine(there, |machine| {
 			machine.reliability = Perbill::from_percent(10)
 		});
 		let id = place(CARLA, 1);
 		matched(id);
-		assert_eq!(chosen(id), there);
-		let closed = (0..4)
-			.filter(|worker| machine(*worker).open.is_none())
-			.count();
-		assert_eq!(closed, 2);
+		assert_eq!((chosen(id), still_open()), (there, 2));
+	});
+}
+
+#[test]
+fn an_order_whose_tries_closed_checks_goes_on_trying() {
+	ExtBuilder.build_and_execute(|| {
+		overdue(5);
+		let there = add_machine(PETRA);
+		with_machine(there, |machine| {
+			machine.reliability = Perbill::from_percent(10);
+			machine.open = Some((1, None));
+		});
+		let id = place(CARLA, 1);
+		let (mut blocks, mut closed) = (0, 0);
+		while state(id) == OrderState::Matching {
+			next_block();
+			blocks += 1;
+			let before = closed;
+			closed = 5 - (still_open() - 1);
+			assert!(closed - before <= MAX_TOUCHED as usize);
+		}
+		assert_eq!((chosen(id), closed, blocks), (there, 5, 4));
 	});
 }
 
@@ -276,10 +337,12 @@ fn the_queue_is_served_in_order_and_by_weight() {
 			add_machine(PETRA);
 		}
 		let orders: Vec<_> = (0..30).map(|_| place(CARLA, 1)).collect();
-		// One of them is cancelled, and costs next to nothing.
+		// One of them is canceled, and costs next to nothing.
 		assert_ok!(Rentals::cancel_order(signed(CARLA), orders[3]));
 		// Room for about ten at a time.
-		let budget = HookWeight::get().saturating_div(12);
+		let most = Rentals::heaviest_match(30).saturating_mul(2);
+		let one = <() as WeightInfo>::match_order(8, 0, 0);
+		let budget = most.saturating_add(one.saturating_mul(9));
 		HookWeight::set(&budget);
 		let mut blocks = 0;
 		run_to(2);
@@ -299,5 +362,34 @@ fn the_queue_is_served_in_order_and_by_weight() {
 			.filter(|id| state(**id) == OrderState::Deploying)
 			.count();
 		assert_eq!(matched, 29);
+	});
+}
+
+#[test]
+fn matching_goes_on_in_what_the_block_left() {
+	ExtBuilder.build_and_execute(|| {
+		for _ in 0..60 {
+			add_machine(PETRA);
+		}
+		// The hook has room for none.
+		HookWeight::set(&Weight::from_parts(1, 1));
+		let orders: Vec<_> = (0..60).map(|_| place(CARLA, 1)).collect();
+		next_block();
+		Rentals::on_idle(now(), Weight::MAX);
+		assert_eq!(
+			Rentals::waiting(),
+			60,
+			"none is matched in the block after its own"
+		);
+		next_block();
+		assert_eq!(Rentals::waiting(), 60);
+		let most = Rentals::heaviest_match(32);
+		let one = <() as WeightInfo>::match_order(8, 0, 0);
+		let left = most.saturating_add(one.saturating_mul(20));
+		assert!(Rentals::on_idle(now(), left).all_lte(left));
+		let waiting = Rentals::waiting();
+		assert!(waiting < 50 && waiting > 0, "{waiting}");
+		Rentals::on_idle(now(), Weight::MAX);
+		assert!(orders.iter().all(|id| state(*id) == OrderState::Deploying));
 	});
 }

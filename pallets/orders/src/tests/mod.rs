@@ -5,23 +5,27 @@ mod authorize;
 mod cancel;
 mod close;
 mod deploy;
+mod draws;
 mod ending;
 mod exit;
 mod extend;
 mod issue;
 mod matching;
+mod ocw;
+mod params;
 mod payment;
 mod place;
 mod prices;
 mod tricks;
 mod views;
+mod workload;
 mod world;
 
 pub use crate::{mock::*, *};
 pub use frame_support::{assert_noop, assert_ok};
 pub use kaisar_primitives::{
 	Balance, BlockNumber, CloseReason, DeployFailure, HOURS, Image, Issue, KAI, Plan, Requirement,
-	WorkerState,
+	WorkerState, Workload,
 };
 pub use sp_runtime::{DispatchError, Perbill, TokenError, traits::Dispatchable};
 
@@ -37,12 +41,15 @@ pub fn held(who: AccountId) -> (Balance, Balance) {
 	(of(HoldReason::Escrow), of(HoldReason::IssueBond))
 }
 
-/// Gives an account credits as it gets them: by a cancelled order.
+/// Gives an account credits as it gets them: by a canceled order.
 pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	let (id, worker) = deployed(who, hours + 1);
+	next_block();
 	assert_ok!(Rentals::cancel_order(signed(who), id));
 	check(worker, now(), Verdict::Fine);
 	assert_eq!(state(id), closed(CloseReason::Cancelled));
+	// It can be rented again.
+	check(worker, now(), Verdict::Fine);
 	let credits = Credits::<Test>::get(who);
 	assert_eq!(credits, PRICE * Balance::from(hours));
 	events();
@@ -127,7 +134,7 @@ fn calls_fail_for_other_origins() {
 		calls.push(RuntimeCall::Rentals(Call::close_order { order: id }));
 		calls.push(RuntimeCall::Rentals(Call::place_order {
 			requirement: ONE,
-			image: image(),
+			workload: workload(),
 			hours: 1,
 			plan: Plan::OnDemand,
 			max_price: Balance::MAX,

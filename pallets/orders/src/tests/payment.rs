@@ -1,6 +1,7 @@
 //! What checks pay for while an order runs.
 
 use super::*;
+use kaisar_primitives::{ClosedCheck, Closing, OnClosed, Outcome, Proved};
 
 #[test]
 fn a_proof_pays_up_to_its_rounds_start() {
@@ -45,6 +46,44 @@ fn a_round_that_began_before_the_order_pays_nothing() {
 			check(worker, start, Verdict::Fine);
 			assert_eq!(order(id).ledger.paid, 0);
 		}
+	});
+}
+
+#[test]
+fn a_check_that_looked_at_the_idle_machine_takes_nothing_from_its_order() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 5);
+		let started = order(id).started_at;
+		run_to(started + 3);
+		// The worker was rented in the last blocks before the round, for which it was idle still.
+		let closing = Closing {
+			round: 0,
+			round_start: now(),
+			outcome: Outcome::Online {
+				profile: Some(PROFILE),
+				service: true,
+			},
+			rented: false,
+			full: false,
+			credit: 1_275,
+			false_proof: false,
+			slashes: false,
+		};
+		Rentals::on_closed(&ClosedCheck {
+			worker,
+			order: Some(id),
+			closing: &closing,
+			proved: Proved {
+				idle: 1_275,
+				..Default::default()
+			},
+			seats: &[],
+		});
+		assert_eq!(order(id).proved_to, started);
+		run_to(started + HOURS);
+		check(worker, now(), Verdict::Fine);
+		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 	});
 }
 
@@ -103,24 +142,22 @@ fn credits_pay_first() {
 }
 
 #[test]
-fn a_worker_that_has_failed_loses_what_it_has_not_proved() {
-	for (verdict, after) in [
-		(Verdict::Offline, WorkerState::Offline),
-		(Verdict::Down, WorkerState::Online),
-	] {
-		ExtBuilder.build_and_execute(|| {
-			add_machine(PETRA);
-			let (id, worker) = deployed(CARLA, 5);
-			let started = order(id).started_at;
-			run_to(started + 2 * HOURS);
-			check(worker, started + HOURS, Verdict::Fine);
-			check(worker, started + 2 * HOURS, verdict);
-			assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-			assert_eq!(free(CARLA), FUNDS - PRICE);
-			let it = machine(worker);
-			assert_eq!((it.state, it.order, it.slashes), (after, None, 1));
-		});
-	}
+fn a_worker_that_is_gone_loses_what_it_has_not_proved() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, worker) = deployed(CARLA, 5);
+		let started = order(id).started_at;
+		run_to(started + 2 * HOURS);
+		check(worker, started + HOURS, Verdict::Fine);
+		check(worker, started + 2 * HOURS, Verdict::Offline);
+		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		assert_eq!(free(CARLA), FUNDS - PRICE);
+		let it = machine(worker);
+		assert_eq!(
+			(it.state, it.order, it.slashes),
+			(WorkerState::Offline, None, 1)
+		);
+	});
 }
 
 #[test]
@@ -146,7 +183,7 @@ fn a_service_that_was_not_there_yet_cannot_be_down() {
 		check(worker, order(id).matched_at, Verdict::Down);
 		assert_eq!(state(id), OrderState::Active);
 		check(worker, order(id).matched_at + 1, Verdict::Down);
-		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
+		assert_eq!(state(id), closed(CloseReason::ServiceDown));
 	});
 }
 

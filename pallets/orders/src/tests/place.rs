@@ -23,9 +23,9 @@ fn holds_the_full_price_and_waits() {
 			}]
 		);
 		assert_eq!(Rentals::waiting(), 1);
-		let workload = Workloads::<Test>::get(id).unwrap();
+		let ordered = Workloads::<Test>::get(id).unwrap();
 		assert_eq!(
-			(workload.image(), workload.client_key),
+			(Image::Reference(ordered.run.image), ordered.client_key),
 			(image(), client_key())
 		);
 	});
@@ -38,7 +38,7 @@ fn boundary_of_the_price_limit() {
 			Rentals::place_order(
 				signed(CARLA),
 				ONE,
-				image(),
+				workload(),
 				2,
 				Plan::OnDemand,
 				max_price,
@@ -130,61 +130,6 @@ fn fails_for_a_class_without_a_price() {
 			try_place(CARLA, other, 1, Plan::OnDemand, 0),
 			Error::<Test>::NoPrice
 		);
-	});
-}
-
-#[test]
-fn fails_for_an_image_that_is_none() {
-	ExtBuilder.build_and_execute(|| {
-		let place = |image| {
-			Rentals::place_order(
-				signed(CARLA),
-				ONE,
-				image,
-				1,
-				Plan::OnDemand,
-				Balance::MAX,
-				0,
-				client_key(),
-			)
-		};
-		for bad in ["", "-rm", "a b", "nginx;ls", "nginx\n", "näh"] {
-			assert_noop!(
-				place(Image::Reference(reference(bad))),
-				Error::<Test>::InvalidImage
-			);
-		}
-		for good in ["nginx", "ghcr.io:443/a-b/c_d.e:v1", "a@sha256:00ff"] {
-			assert_ok!(place(Image::Reference(reference(good))));
-		}
-		assert_noop!(place(Image::Template(3)), Error::<Test>::UnknownTemplate);
-	});
-}
-
-#[test]
-fn a_template_is_what_it_was_when_it_was_ordered() {
-	ExtBuilder.build_and_execute(|| {
-		let template = |image| Template {
-			image: reference(image),
-			port: Some(8_080),
-			capabilities: Default::default(),
-		};
-		let set = |template| Rentals::set_template(RuntimeOrigin::root(), 3, template);
-		assert_ok!(set(Some(template("jupyter"))));
-		assert_ok!(Rentals::place_order(
-			signed(CARLA),
-			ONE,
-			Image::Template(3),
-			1,
-			Plan::OnDemand,
-			Balance::MAX,
-			0,
-			client_key(),
-		));
-		assert_ok!(set(Some(template("evil"))));
-		let workload = Workloads::<Test>::get(0).unwrap();
-		assert_eq!(workload.run, template("jupyter"));
-		assert_eq!(workload.image(), Image::Template(3));
 	});
 }
 

@@ -85,7 +85,7 @@ fn a_price_is_never_zero() {
 }
 
 #[test]
-fn the_price_follows_utilisation() {
+fn the_price_follows_utilization() {
 	ExtBuilder.build_and_execute(|| {
 		for _ in 0..4 {
 			add_machine(PETRA);
@@ -145,7 +145,7 @@ fn in_a_contingency_it_follows_costs_and_no_plan_lowers_it() {
 fn machines_without_a_gpu_are_paid_by_the_core() {
 	ExtBuilder.build_and_execute(|| {
 		let price = KAI / 10 * 75 / 100;
-		for (tier, cores) in [(0, 1), (1, 1), (2, 32), (3, 64), (4, 129)] {
+		for (tier, cores) in [(1, 4), (2, 32), (3, 64), (4, 129)] {
 			let requirement = Requirement {
 				min_cpu: tier,
 				..Default::default()
@@ -156,6 +156,16 @@ fn machines_without_a_gpu_are_paid_by_the_core() {
 				(cores, price * 2 * u128::from(cores))
 			);
 		}
+		for tier in [0, 5] {
+			let requirement = Requirement {
+				min_cpu: tier,
+				..Default::default()
+			};
+			assert_eq!(
+				Rentals::quote(requirement, 2, Plan::OnDemand),
+				Err(Error::<Test>::InvalidRequirement.into())
+			);
+		}
 	});
 }
 
@@ -163,9 +173,8 @@ fn machines_without_a_gpu_are_paid_by_the_core() {
 fn templates_are_set_and_removed() {
 	ExtBuilder.build_and_execute(|| {
 		let template = Template {
-			image: reference("jupyter"),
-			port: None,
 			capabilities: sp_runtime::BoundedVec::truncate_from(vec![Capability::NetBindService]),
+			..Template::of(reference("jupyter"))
 		};
 		let bad = Template {
 			image: reference("--privileged"),
@@ -203,7 +212,6 @@ fn capabilities_have_the_names_that_engines_know() {
 		Capability::Chown,
 		Capability::DacOverride,
 		Capability::Fowner,
-		Capability::IpcLock,
 		Capability::Kill,
 		Capability::NetBindService,
 		Capability::SetGid,
@@ -216,4 +224,82 @@ fn capabilities_have_the_names_that_engines_know() {
 			.iter()
 			.all(|name| !name.starts_with("CAP_") && !name.contains("SYS"))
 	);
+	// Agents refuse what is not in their own list.
+	let agents = include_str!("../../../../agent/src/containers/limits.rs");
+	let (_, list) = agents.split_once("const CAPABILITIES").expect("a list");
+	let (list, _) = list.split_once("];").expect("its end");
+	for name in names {
+		assert!(list.contains(&format!("\"{name}\"")), "{name}");
+	}
+}
+
+#[test]
+fn providers_are_told_the_highest_price_and_todays() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let of = |class| {
+			(
+				<Rentals as kaisar_primitives::Prices>::highest(class),
+				<Rentals as kaisar_primitives::Prices>::today(class),
+			)
+		};
+		let highest = REFERENCE * 95 / 100;
+		assert_eq!(of(CLASS), (Some(highest), Some(PRICE)));
+		deployed(CARLA, 1);
+		assert_eq!(of(CLASS), (Some(highest), Some(highest)));
+		// An odd reference is rounded up.
+		assert_ok!(Rentals::set_price(root(), 5, Some(7)));
+		assert_eq!(of(5), (Some(7), Some(6)));
+		assert_ok!(Rentals::set_price(root(), 5, Some(1)));
+		assert_eq!(of(5), (Some(1), Some(1)));
+		let cost = Cost {
+			cost: 2,
+			multiplier: FixedU128::from_u32(1),
+		};
+		assert_ok!(Rentals::set_cost(root(), 5, Some(cost)));
+		assert_ok!(Rentals::set_price(root(), 5, None));
+		assert_eq!(of(5), (None, None));
+		assert_ok!(Rentals::set_contingency(root(), true));
+		assert_eq!(of(5), (None, None));
+		assert_eq!(of(77), (None, None));
+	});
+}
+
+#[test]
+fn a_class_that_is_not_paid_cannot_be_ordered() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, _) = deployed(DAN, 1);
+		Unpaid::insert(CLASS, ());
+		assert_noop!(
+			try_place(CARLA, ONE, 1, Plan::OnDemand, 0),
+			Error::<Test>::NoPrice
+		);
+		assert_eq!(
+			Rentals::quote(ONE, 1, Plan::OnDemand),
+			Err(Error::<Test>::NoPrice.into())
+		);
+		// An order that runs goes on.
+		assert_ok!(Rentals::extend_order(signed(DAN), id, 1, Balance::MAX));
+		Unpaid::remove(CLASS);
+		assert_ok!(try_place(CARLA, ONE, 1, Plan::OnDemand, 0));
+	});
+}
+
+#[test]
+fn a_class_whose_price_was_removed_can_neither_be_ordered_nor_extended() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let (id, _) = deployed(CARLA, 1);
+		assert_ok!(Rentals::set_price(root(), CLASS, None));
+		assert_noop!(
+			try_place(DAN, ONE, 1, Plan::OnDemand, 0),
+			Error::<Test>::NoPrice
+		);
+		assert_noop!(
+			Rentals::extend_order(signed(CARLA), id, 1, Balance::MAX),
+			Error::<Test>::NoPrice
+		);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
+	});
 }

@@ -41,7 +41,7 @@ fn an_order_is_shown_with_what_it_runs_and_has_used() {
 		check(worker, now(), Verdict::Fine);
 		let view = Rentals::order(id).unwrap();
 		assert_eq!((view.id, view.hours, view.used), (id, 2, PRICE));
-		assert_eq!(view.workload.client_key, client_key());
+		assert_eq!(view.workload.as_ref().unwrap().client_key, client_key());
 		assert_eq!(Rentals::order_of(worker), Some(view));
 		assert_eq!(Rentals::order(id + 1), None);
 		check(worker, now(), Verdict::Offline);
@@ -61,6 +61,35 @@ fn a_customers_orders_come_in_pages() {
 		let numbers: Vec<_> = page.iter().map(|view| view.id).collect();
 		assert_eq!((numbers, next), (ids[3..].to_vec(), None));
 		assert_eq!(Rentals::orders_of(ANYONE, 0, 100), (vec![], None));
+		assert_eq!(Rentals::orders_of(CARLA, 2, 0), (vec![], Some(ids[2])));
+		assert_eq!(Rentals::orders_of(CARLA, u32::MAX, 9), (vec![], None));
+	});
+}
+
+#[test]
+fn a_page_of_orders_reads_no_more_than_itself() {
+	ExtBuilder.build_and_execute(|| {
+		// Numbers of one, two and four bytes, in the index only: whoever reads more of it fails.
+		let known: Vec<_> = (0..3).map(|_| place(CARLA, 1)).collect();
+		let others = [255u32, 256, 65_535, 65_536, u32::MAX];
+		for id in others {
+			OrdersByCustomer::<Test>::insert(CARLA, id.to_be_bytes(), ());
+		}
+		let mut read = Vec::new();
+		let mut from = Some(0);
+		while let Some(start) = from {
+			let (page, next) = Rentals::orders_of(CARLA, start, 1);
+			read.extend(page.into_iter().map(|view| view.id));
+			assert!(next.is_none_or(|next| next > start));
+			from = next;
+			// All in their order, which that of little-endian bytes is not.
+			let expected = known.iter().chain(&others).find(|id| **id > start);
+			assert_eq!(next.as_ref(), expected);
+		}
+		assert_eq!(read, known);
+		for id in others {
+			OrdersByCustomer::<Test>::remove(CARLA, id.to_be_bytes());
+		}
 	});
 }
 

@@ -1,11 +1,14 @@
 //! A checker's side: telling the agent of each round, having it check every seat, committing to the
-//! votes, opening them, and saying who is absent.
+//! votes, opening them, and reporting who is absent.
 
-use super::*;
-use alloc::vec::Vec;
+use super::{
+	duty::{Batch, DUTIES, Duty, Mark, RECEIPTS, REREAD, duty_key, note},
+	*,
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use kaisar_math::committee::{batch_of, batches};
 use kaisar_primitives::{
-	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, Votes,
-	WorkerRegistry,
+	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, WorkerRegistry,
 	agent::{
 		MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest,
 		receipts_key,
@@ -15,38 +18,15 @@ use kaisar_primitives::{
 };
 use sp_runtime::BoundedVec;
 
-/// Attested workers that one block looks through for seats.
+/// Attested workers that one block looks through for seats, in so many parts.
 const SCAN: u32 = 4_096;
+/// Parts of a look through the list in one block.
+const SCANS: u32 = 3;
 /// Workers that one block looks at for absence, in each round.
 const ABSENT_SCAN: u32 = 64;
 /// Verdicts that all operators together mean to reveal in a block. A census of more than its phase can
 /// take at this rate goes as fast as it must.
 const VERDICTS_A_BLOCK: u64 = 4_000;
-
-/// What this node has to do in a round for one operator, and how far it is. Kept in persistent local
-/// storage, so that a restart in any phase goes on where it was.
-#[derive(Default, Encode, Decode)]
-struct Duty {
-	/// The agent knows of the round.
-	told: bool,
-	/// Attested workers that were looked through.
-	cursor: u32,
-	/// Seats without a verdict.
-	pending: Vec<WorkerId>,
-	/// Seats with one.
-	verdicts: Vec<(WorkerId, Verdict)>,
-	/// The votes, once they are settled: what was committed is what is revealed.
-	batches: Vec<(Votes, [u8; 32])>,
-}
-
-fn duty_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
-	(b"kaisar/popw/duty", operator, round).encode()
-}
-
-/// Rounds in which the operator has a duty on this node.
-fn duties_key(operator: OperatorId) -> Vec<u8> {
-	(b"kaisar/popw/duties", operator).encode()
-}
 
 /// Does what is due for the operator that holds `key`.
 pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
@@ -54,7 +34,6 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		return;
 	};
 	let agent = Agent::of(key.as_ref(), now, until);
-	let mut duties: Vec<RoundIndex> = read(&duties_key(operator)).unwrap_or_default();
 
 	for round in rounds {
 		let Some(info) = T::Seats::operator(operator, round.index) else {
@@ -64,17 +43,8 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 			continue;
 		}
 		let name = duty_key(operator, round.index);
-		let mut duty: Duty = read(&name).unwrap_or_default();
-		if !duties.contains(&round.index) {
-			duties.push(round.index);
-			StorageValueRef::persistent(&duties_key(operator)).set(&duties);
-			// No strike of so long ago can be annulled any more.
-			if let Some(old) = round.index.checked_sub(2 * ROUND_DEPTH) {
-				for old in [old, old.saturating_add(1)] {
-					StorageValueRef::persistent(&receipts_key(operator, old)).clear();
-				}
-			}
-		}
+		let mut duty = Duty::of(operator, round);
+		note(DUTIES, operator, round.index);
 		let side = Side::<T> {
 			key,
 			operator,
@@ -92,51 +62,11 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 				side.commit(&duty);
 			}
 			Phase::Reveal => side.reveal(&duty),
-			Phase::Starting | Phase::Over => {}
+			Phase::Prepare | Phase::Over => {}
 		}
 		StorageValueRef::persistent(&name).set(&duty);
 		side.report_absent();
 	}
-
-	duties.retain(|index| {
-		if rounds.iter().any(|round| round.index == *index) {
-			return true;
-		}
-		clean_up::<T>(operator, *index, now)
-	});
-	StorageValueRef::persistent(&duties_key(operator)).set(&duties);
-}
-
-/// A round is over: closes the checks that still stand open in it. Returns whether there is more to
-/// do.
-fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNumber) -> bool {
-	let name = duty_key(operator, round);
-	let duty: Duty = read(&name).unwrap_or_default();
-	let open: Vec<WorkerId> = duty
-		.verdicts
-		.iter()
-		.map(|(worker, _)| *worker)
-		.chain(duty.pending.iter().copied())
-		.filter(|worker| {
-			matches!(
-				LastChecks::<T>::get(worker),
-				Some(LastCheck::Open(check)) if check.round == round && now > check.ends
-			)
-		})
-		.collect();
-	if open.is_empty() {
-		StorageValueRef::persistent(&name).clear();
-		for batch in 0..duty.batches.len() as u16 {
-			forget((b"commit", operator, round, batch));
-			forget((b"reveal", operator, round, batch));
-		}
-		return false;
-	}
-	let mut open = open;
-	open.sort_unstable();
-	open.dedup();
-	finalize::<T>(open, now);
-	true
 }
 
 /// One operator in one round.
@@ -149,28 +79,60 @@ struct Side<'a, T: Config> {
 }
 
 impl<T: Config> Side<'_, T> {
-	/// Tells the agent of the round, finds seats, and collects verdicts.
-	fn check(&self, duty: &mut Duty, agent: Option<&Agent>) {
-		let (seats, cursor) =
-			Pallet::<T>::seats_of(self.operator, self.round.index, duty.cursor, SCAN);
-		duty.cursor = cursor.unwrap_or_else(|| AttestedCount::<T>::get(self.round.index));
-		for seat in &seats {
-			if !duty.pending.contains(&seat.worker)
-				&& !duty
-					.verdicts
-					.iter()
-					.any(|(worker, _)| *worker == seat.worker)
-			{
-				duty.pending.push(seat.worker);
+	/// Finds the operator's seats among the attested workers. Reads again what the last blocks added: one of
+	/// them may have had a rival, with other attestations or in another order. Where the chain it knew is gone
+	/// altogether, it begins anew.
+	fn find_seats(&self, duty: &mut Duty) {
+		duty.marks.retain(|mark| {
+			mark.block < self.now && BlockSeeds::<T>::get(mark.block) == Some(mark.seed)
+		});
+		let settled = duty
+			.marks
+			.iter()
+			.rfind(|mark| mark.block.saturating_add(REREAD) <= self.now);
+		let mut position = settled.map_or(0, |mark| mark.position);
+		let mut found = Vec::new();
+		for _ in 0..SCANS {
+			let (seats, next) =
+				Pallet::<T>::seats_of(self.operator, self.round.index, position, SCAN);
+			found.extend(seats.into_iter().map(|seat| seat.worker));
+			position = next.unwrap_or_else(|| AttestedCount::<T>::get(self.round.index));
+			if next.is_none() {
+				break;
 			}
 		}
+		if !found.is_empty() {
+			let known = duty.known();
+			found.retain(|worker| !known.contains(worker));
+			duty.pending.extend(found);
+		}
+		if let Some(seed) = BlockSeeds::<T>::get(self.now) {
+			duty.marks.push(Mark {
+				block: self.now,
+				seed,
+				position,
+			});
+		}
+		let old = duty.marks.len().saturating_sub(REREAD as usize + 1);
+		duty.marks.drain(..old);
+	}
+
+	/// Whether the whole list of attested workers was read.
+	fn has_read_all(&self, duty: &Duty) -> bool {
+		let read = duty.marks.last().map_or(0, |mark| mark.position);
+		read == AttestedCount::<T>::get(self.round.index)
+	}
+
+	/// Tells the agent of the round, finds seats, and collects verdicts.
+	fn check(&self, duty: &mut Duty, agent: Option<&Agent>) {
+		self.find_seats(duty);
 		let Some(agent) = agent else { return };
 
 		if !duty.told {
 			let start = RoundStart {
 				genesis: genesis::<T>(),
 				round: self.round.index,
-				seed: self.round.seed,
+				seed: duty.seed,
 				keep_ms: keep_ms(self.round, self.now),
 			};
 			duty.told = agent.ask::<()>(PATH_ROUND, &start).is_some();
@@ -181,7 +143,7 @@ impl<T: Config> Side<'_, T> {
 		let asked: Vec<SeatRequest> = duty
 			.pending
 			.iter()
-			.filter_map(|worker| self.request(*worker))
+			.filter_map(|worker| self.request(*worker, duty.seed))
 			.take(MAX_SEATS)
 			.collect();
 		if asked.is_empty() {
@@ -213,7 +175,7 @@ impl<T: Config> Side<'_, T> {
 				}
 				// The agent cannot check this one: no vote, rather than a false one.
 				Progress::Failed(reason) => {
-					duty.pending.remove(position);
+					duty.failed.push(duty.pending.remove(position));
 					log::warn!(
 						target: LOG_TARGET,
 						"operator {}: worker {} cannot be checked: {reason}",
@@ -231,31 +193,40 @@ impl<T: Config> Side<'_, T> {
 		if served.is_empty() {
 			return;
 		}
+		note(RECEIPTS, self.operator, self.round.index);
 		let name = receipts_key(self.operator, self.round.index);
 		let mut receipts: Vec<(WorkerId, AgentSignature)> = read(&name).unwrap_or_default();
 		receipts.extend(served);
 		StorageValueRef::persistent(&name).set(&receipts);
 	}
 
-	/// What the agent has to know to check a worker; `None` until the block after its attestation is
-	/// there, whose randomness the openings are drawn from.
-	fn request(&self, worker: WorkerId) -> Option<SeatRequest> {
+	/// Returns the worker's open check in this round and the number of the operator's seat in it.
+	fn seat(&self, worker: WorkerId) -> Option<(Check, u32)> {
 		let Some(LastCheck::Open(check)) = LastChecks::<T>::get(worker) else {
 			return None;
 		};
-		if check.round != self.round.index {
-			return None;
-		}
+		let seat = check
+			.committee
+			.iter()
+			.find(|seat| seat.operator == self.operator && check.round == self.round.index)?;
+		let number = seat.number;
+		Some((check, number))
+	}
+
+	/// Returns what the agent has to know to check a worker; `None` until the block after its attestation,
+	/// whose randomness the openings are drawn from.
+	fn request(&self, worker: WorkerId, seed: H256) -> Option<SeatRequest> {
+		let (check, _) = self.seat(worker)?;
 		let open_seed = BlockSeeds::<T>::get(check.attested_at.saturating_add(1))?;
 		let info = T::Workers::info(worker, self.round.index)?;
 		Some(SeatRequest {
 			genesis: genesis::<T>(),
 			round: self.round.index,
-			seed: self.round.seed,
+			seed,
 			worker,
 			agent: info.agent,
 			spec: info.spec,
-			bench: self.round.params.bench,
+			bench: self.round.bench,
 			reference: T::Classes::reference(info.spec.gpu_class, self.round.index),
 			root: check.root,
 			open_seed,
@@ -269,47 +240,71 @@ impl<T: Config> Side<'_, T> {
 		})
 	}
 
-	/// Settles the votes once every seat has its verdict, or when the phase is nearly over. What has
-	/// no verdict then gets no vote.
+	/// Settles the votes once every seat has its verdict, or when the phase is nearly over, and cuts them by
+	/// the seats' batches. A seat without a verdict gets no vote then.
 	fn settle(&self, duty: &mut Duty) {
 		if !duty.batches.is_empty() || duty.verdicts.is_empty() {
 			return;
 		}
+		// Of an attestation that did not stand nothing is to come.
+		duty.pending.retain(|worker| self.seat(*worker).is_some());
 		let next = self.now.saturating_add(1);
 		let length = self.round.phase_length;
-		let all_seen = duty.cursor == AttestedCount::<T>::get(self.round.index);
 		let first = self
 			.round
 			.attest_ends()
 			.saturating_add(1)
 			.saturating_add(spread(self.key.as_ref(), self.round.seed, length / 3));
 		let last = self.round.commit_ends().saturating_sub((length / 4).max(1));
-		let complete = duty.pending.is_empty() && all_seen && next >= first;
+		let complete = duty.pending.is_empty() && self.has_read_all(duty) && next >= first;
 		if !complete && next < last {
 			return;
 		}
-		duty.verdicts.sort_unstable_by_key(|(worker, _)| *worker);
-		duty.batches = duty
-			.verdicts
-			.chunks(kaisar_primitives::MAX_BATCH as usize)
-			.map(|chunk| {
-				(
-					BoundedVec::truncate_from(chunk.to_vec()),
-					sp_io::offchain::random_seed(),
-				)
+		let mut votes = BTreeMap::<u32, Vec<(WorkerId, Verdict)>>::new();
+		for (worker, verdict) in &duty.verdicts {
+			if let Some((_, number)) = self.seat(*worker) {
+				let batch = votes.entry(batch_of(number)).or_default();
+				batch.push((*worker, *verdict));
+			}
+		}
+		let batches = votes.into_iter().filter_map(|(number, votes)| {
+			Some(Batch {
+				number: u16::try_from(number).ok()?,
+				votes: BoundedVec::truncate_from(votes),
+				salt: sp_io::offchain::random_seed(),
 			})
-			.collect();
+		});
+		duty.batches = batches.collect();
+	}
+
+	/// Whether a commitment to the batch is on chain and was not opened.
+	fn is_kept(&self, batch: u16) -> bool {
+		Commitments::<T>::get((self.operator, Lane::of(self.round.index), batch))
+			.is_some_and(|kept| kept.round == self.round.index)
+	}
+
+	/// Whether a call for a batch was not sent lately on this chain.
+	fn may_send(&self, call: &'static [u8; 6], batch: u16) -> bool {
+		let sent: Sent = (
+			call,
+			self.operator,
+			self.round.index,
+			batch,
+			self.round.seed,
+		);
+		may_send(sent, self.now)
 	}
 
 	/// Submits the commitments that are not on chain yet.
 	fn commit(&self, duty: &Duty) {
-		for (batch, (votes, salt)) in duty.batches.iter().enumerate() {
-			let batch = batch as u16;
-			let slot = (self.operator, Lane::of(self.round.index), batch);
-			let there =
-				Commitments::<T>::get(slot).is_some_and(|kept| kept.round == self.round.index);
-			let sent: Sent = (b"commit", self.operator, self.round.index, batch);
-			if there || !may_send(sent, self.now) {
+		for Batch {
+			number,
+			votes,
+			salt,
+		} in &duty.batches
+		{
+			let batch = *number;
+			if self.is_kept(batch) || !self.may_send(b"commit", batch) {
 				continue;
 			}
 			let genesis = genesis::<T>();
@@ -342,22 +337,22 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
-	/// The first block in which a batch may be revealed.
+	/// Returns the first block in which batch `batch` of `batches` may be revealed.
 	///
-	/// Votes are in the order of their workers, so the votes of one worker's committee are in about the
-	/// same part of everyone's batches and come in about the same blocks. Were operators to reveal each
-	/// at a time of its own, most checks would be closed at the end of the phase, with the last of their
-	/// votes: closing costs more than voting, and those blocks would be five times as full.
-	fn reveal_from(&self, batch: u16, batches: usize) -> BlockNumber {
+	/// Seats are numbered in the order of attestations, so the votes of one worker's committee are in about the
+	/// same part of everyone's batches and come in about the same blocks. Were operators to reveal each at a
+	/// time of its own, most checks would be closed at the end of the phase, with the last of their votes:
+	/// closing costs more than voting, and those blocks would be five times as full.
+	fn reveal_from(&self, batch: u16, batches: u32) -> BlockNumber {
 		let attested = u64::from(AttestedCount::<T>::get(self.round.index));
-		let votes = attested.saturating_mul(u64::from(self.round.params.committee_size));
+		let votes = attested.saturating_mul(u64::from(self.round.committee_size));
 		let blocks = super::window(votes, VERDICTS_A_BLOCK, self.round.phase_length);
 		// Its place in its part of the window, so that not all send in the first block of it.
-		let part = blocks.div_ceil(u32::try_from(batches).unwrap_or(u32::MAX).max(1));
+		let part = blocks.div_ceil(batches.max(1));
 		let place = spread(self.key.as_ref(), self.round.seed, part);
 		let before = u64::from(blocks)
 			.saturating_mul(batch.into())
-			.checked_div(batches as u64)
+			.checked_div(batches.into())
 			.unwrap_or(0);
 		self.round
 			.commit_ends()
@@ -369,16 +364,18 @@ impl<T: Config> Side<'_, T> {
 	/// Submits the reveals of commitments that are on chain and not opened.
 	fn reveal(&self, duty: &Duty) {
 		let next = self.now.saturating_add(1);
-		for (batch, (votes, salt)) in duty.batches.iter().enumerate() {
-			let batch = batch as u16;
-			if next < self.reveal_from(batch, duty.batches.len()) {
+		let seats = Pallet::<T>::counters(self.operator, self.round.index).seats;
+		for Batch {
+			number,
+			votes,
+			salt,
+		} in &duty.batches
+		{
+			let batch = *number;
+			if next < self.reveal_from(batch, batches(seats)) {
 				break;
 			}
-			let slot = (self.operator, Lane::of(self.round.index), batch);
-			let there =
-				Commitments::<T>::get(slot).is_some_and(|kept| kept.round == self.round.index);
-			let sent: Sent = (b"reveal", self.operator, self.round.index, batch);
-			if !there || !may_send(sent, self.now) {
+			if !self.is_kept(batch) || !self.may_send(b"reveal", batch) {
 				continue;
 			}
 			let payload = crate::checks::signing_payload(
@@ -410,8 +407,12 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
-	/// Says who was due and did not attest, among a few workers drawn by the key and the block: all
+	/// Reports who was due and did not attest, among a few workers drawn by the key and the block: all
 	/// checkers together look at everyone many times over.
+	///
+	/// A worker with an old check that is over is not reported before that is closed, which may change whether
+	/// it is due. The pool bans a call for a while that it found invalid once, and reports of a worker in a
+	/// round all look the same.
 	fn report_absent(&self) {
 		let next = self.now.saturating_add(1);
 		if !matches!(self.round.phase(next), Phase::Commit | Phase::Reveal)
@@ -430,7 +431,11 @@ impl<T: Config> Side<'_, T> {
 			if Pallet::<T>::due(worker, self.round).is_err() {
 				continue;
 			}
-			let sent: Sent = (b"absent", worker, self.round.index, 0);
+			if Pallet::<T>::is_over(worker) {
+				finalize::<T>(alloc::vec![worker], self.now);
+				continue;
+			}
+			let sent: Sent = (b"absent", worker, self.round.index, 0, self.round.seed);
 			if may_send(sent, self.now) {
 				let call = Call::report_absent {
 					worker,

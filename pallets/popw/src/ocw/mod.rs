@@ -5,8 +5,13 @@
 //! has a deadline of a fraction of a second. What must survive a restart, the votes and the salt
 //! above all, lies in persistent local offchain storage before anything is submitted. A lock keeps
 //! the workers of two blocks from doing the same thing.
+//!
+//! It runs after every block that is the best for a moment, and local storage is not rolled back when another
+//! chain turns out to be better. So whatever it keeps of a round is kept with a seed of that round, and begins
+//! anew when the chain has another one.
 
 mod checker;
+pub(crate) mod duty;
 mod worker;
 
 use crate::{pallet::*, *};
@@ -47,9 +52,10 @@ pub fn run<T: Config>(now: BlockNumber) {
 	for key in &checkers {
 		checker::serve::<T>(key, &rounds, now, until);
 	}
+	duty::clean_up_all::<T>(&rounds, now);
 }
 
-/// A place for `key` among `slots` blocks, so that not everyone submits in the same one.
+/// Returns a place for `key` among `slots` blocks, so that not everyone submits in the same one.
 fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
 	let hash = (b"kaisar/spread", key, seed).using_encoded(sp_io::hashing::blake2_256);
 	let number = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
@@ -81,8 +87,8 @@ fn finalize<T: Config>(workers: alloc::vec::Vec<WorkerId>, now: BlockNumber) {
 	}
 }
 
-/// Names something sent for a round.
-type Sent = (&'static [u8; 6], u32, RoundIndex, u16);
+/// Names something sent for a round, by its seed too: on another chain it has to be sent again.
+type Sent = (&'static [u8; 6], u32, RoundIndex, u16, H256);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::*;
 use kaisar_primitives::{
-	AgentKey, GpuClasses, OperatorId, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
+	AgentKey, GpuClasses, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
 	offchain::Agent,
 };
@@ -58,18 +58,19 @@ fn prove<T: Config>(
 	agent: &Agent,
 	now: BlockNumber,
 ) -> Option<[u8; 32]> {
+	let seed = round.trial_seed?;
 	let committee = Pallet::<T>::committee_of(worker, round.index)
 		.into_iter()
-		.filter_map(|operator: OperatorId| T::Seats::operator(operator, round.index))
+		.filter_map(|(operator, _)| T::Seats::operator(operator, round.index))
 		.map(|operator| (operator.key, operator.agent))
 		.collect::<alloc::vec::Vec<(CheckerKey, AgentKey)>>();
 	let request = ProveRequest {
 		genesis: genesis::<T>(),
 		round: round.index,
-		seed: round.seed,
+		seed,
 		worker,
 		spec: info.spec,
-		bench: round.params.bench,
+		bench: round.bench,
 		reference: T::Classes::reference(info.spec.gpu_class, round.index),
 		order: info
 			.order
@@ -105,19 +106,23 @@ fn attest<T: Config>(
 		return;
 	};
 	// The clock that counts has stopped with the signed root's arrival at the checkers; only the
-	// submission is spread.
+	// submission is spread. An order that came since the round's start waits for no more than the check.
+	let is_matched =
+		info.order.is_some() && info.standings.at(round.index) != Some(&WorkerState::Rented);
 	let due = match round.kind {
 		RoundKind::Census => u64::from(round.online),
 		RoundKind::Spot => u64::from(round.rented),
 	};
 	let blocks = super::window(due, ATTESTATIONS_A_BLOCK, round.phase_length);
-	let first =
-		round
-			.start
-			.saturating_add(1)
-			.saturating_add(spread(key.as_ref(), round.seed, blocks));
-	let sent: Sent = (b"attest", worker, round.index, 0);
-	if now.saturating_add(1) < first || !may_send(sent, now) {
+	let before = round.attest_ends().saturating_sub(round.phase_length);
+	let place = spread(key.as_ref(), round.seed, blocks);
+	let first = before
+		.saturating_add(1)
+		.saturating_add(if is_matched { 0 } else { place });
+	let sent: Sent = (b"attest", worker, round.index, 0, round.seed);
+	// An old check that is over is closed first: the attestation would be used up for that.
+	let waits = now.saturating_add(1) < first || Pallet::<T>::is_over(worker);
+	if waits || !may_send(sent, now) {
 		return;
 	}
 	let payload = crate::checks::signing_payload(

@@ -1,6 +1,6 @@
 //! `attest`, and who is due.
 
-use super::while_attesting;
+use super::{mark, seated, while_attesting};
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
 use kaisar_primitives::{Forced, RoundKind, Standings, WorkerState};
@@ -15,22 +15,26 @@ fn opens_the_check_with_its_committee() {
 		};
 		assert_eq!(
 			(check.round, check.root, check.size, check.attested_at),
-			(0, [7; 32], 3, 2)
+			(0, [7; 32], 4, 2)
 		);
-		assert!(check.verify_only && check.full);
-		let mut operators: Vec<_> = check.committee.iter().map(|seat| seat.operator).collect();
-		assert_eq!(operators, Popw::committee(0, 0));
+		assert!(check.full && !check.rented);
+		assert_eq!((check.credit, check.min_operators), (0, 3));
+		let committee: Vec<_> = check
+			.committee
+			.iter()
+			.map(|seat| (seat.operator, u32::from(seat.weight)))
+			.collect();
+		assert_eq!(committee, Popw::committee(0, 0));
 		System::assert_last_event(
 			Event::Attested {
 				worker: 0,
 				round: 0,
 				root: [7; 32],
-				committee: operators.clone(),
+				committee: committee.clone(),
 			}
 			.into(),
 		);
-		operators.sort_unstable();
-		assert_eq!(operators, [0, 1, 2]);
+		assert_eq!(seated(0, 0), [0, 1, 2]);
 		assert_eq!(Attested::<Test>::get(0, 0).to_vec(), [0]);
 	});
 }
@@ -138,15 +142,10 @@ fn a_census_finds_all_idle_workers_as_they_stood_at_its_start() {
 		add_worker(5, WorkerState::Online, None);
 		// Left after the start.
 		add_worker(6, WorkerState::Online, None);
-		// Checked alone in the spot round of the same block.
-		add_worker(
-			7,
-			WorkerState::Online,
-			Some(Forced {
-				round: 0,
-				verify_only: false,
-			}),
-		);
+		// Marked for the spot round of the same block: the census covers every idle worker.
+		add_worker(7, WorkerState::Online, Some(mark(0)));
+		// Marked and not idle: checked alone.
+		add_worker(8, WorkerState::Pending, Some(mark(0)));
 		heard(|heard| {
 			heard.workers.get_mut(&5).unwrap().standings = Standings::new(WorkerState::Online, 2);
 			heard
@@ -154,15 +153,22 @@ fn a_census_finds_all_idle_workers_as_they_stood_at_its_start() {
 				.get_mut(&6)
 				.unwrap()
 				.standings
-				.change(WorkerState::Offline, 2);
+				.change(WorkerState::Offline, 2, &[0, 1]);
 		});
 		run_to(2);
 		assert_eq!(Rounds::<Test>::get(1).unwrap().kind, RoundKind::Census);
-		let due: Vec<_> = (0..8).filter(|worker| Popw::is_due(*worker, 1)).collect();
-		assert_eq!(due, [0, 6]);
-		assert!(Popw::is_due(7, 0));
-		assert_ok!(attest(7, 0));
-		assert!(!Popw::is_due(7, 1));
+		let due = |round| -> Vec<_> {
+			(0..9)
+				.filter(|worker| Popw::is_due(*worker, round))
+				.collect()
+		};
+		assert_eq!(due(1), [0, 6, 7]);
+		assert!(!due(0).contains(&7) && due(0).contains(&8));
+		assert_ok!(attest(7, 1));
+		let Some(LastCheck::Open(check)) = LastChecks::<Test>::get(7) else {
+			panic!("no check")
+		};
+		assert!(check.full, "the mark asks for it");
 	});
 }
 
@@ -213,18 +219,11 @@ fn rented_workers_are_drawn_one_in_twelve() {
 }
 
 #[test]
-fn owner_never_sits_on_its_own_worker_and_nobody_sits_twice() {
+fn owner_never_sits_on_its_own_worker_and_everyone_has_one_seat() {
 	ExtBuilder::default().operators(6).build_and_execute(|| {
 		CommitteeSize::set(5);
 		for worker in 0..50 {
-			add_worker(
-				worker,
-				WorkerState::Pending,
-				Some(Forced {
-					round: 0,
-					verify_only: true,
-				}),
-			);
+			add_worker(worker, WorkerState::Pending, Some(mark(0)));
 		}
 		heard(|heard| {
 			for info in heard.workers.values_mut() {
@@ -233,16 +232,17 @@ fn owner_never_sits_on_its_own_worker_and_nobody_sits_twice() {
 		});
 		run_to(2);
 		for worker in 0..50 {
-			let mut committee = Popw::committee(worker, 0);
-			assert!(!committee.contains(&3));
-			assert_eq!(
-				committee.len(),
-				5,
-				"the other five all sit, whatever the draws"
-			);
-			committee.sort_unstable();
-			committee.dedup();
-			assert_eq!(committee.len(), 5);
+			let operators = seated(worker, 0);
+			assert!(!operators.contains(&3));
+			assert!((3..=5).contains(&operators.len()), "{operators:?}");
+			let mut distinct = operators.clone();
+			distinct.dedup();
+			assert_eq!(distinct, operators);
+			let size: u32 = Popw::committee(worker, 0)
+				.iter()
+				.map(|(_, weight)| weight)
+				.sum();
+			assert!((5..8).contains(&size), "{size}");
 		}
 	});
 }

@@ -1,10 +1,10 @@
 //! Fee-less calls: the pool refuses what would fail, and carries what works.
 
-use super::while_attesting;
+use super::{attested, to_commit, to_end, to_reveal, while_attesting};
 use crate::{checks::signing_payload, mock::*, *};
 use codec::Encode;
 use frame_support::{assert_ok, pallet_prelude::TransactionSource, traits::Authorize};
-use kaisar_primitives::{Outcome, Verdict};
+use kaisar_primitives::{Forced, Outcome, Verdict};
 use sp_core::{Pair, sr25519};
 use sp_runtime::transaction_validity::{
 	InvalidTransaction, TransactionValidityError, ValidTransaction,
@@ -144,6 +144,7 @@ fn an_attestation_that_would_fail_is_refused() {
 #[test]
 fn a_commitment_that_would_fail_is_refused() {
 	while_attesting(|| {
+		attest(0, 0).unwrap();
 		run_to(12);
 		let hash = sp_core::H256::repeat_byte(3);
 		let by = |operator: u32, batch: u16| {
@@ -158,7 +159,7 @@ fn a_commitment_that_would_fail_is_refused() {
 			}
 		};
 		assert_ok!(check(by(0, 0)));
-		assert!(check(by(0, 60)).is_err(), "a batch past its licenses");
+		assert!(check(by(0, 1)).is_err(), "a batch past its seats");
 		assert!(check(by(7, 0)).is_err(), "no operator");
 		dispatch(by(0, 0));
 		assert!(check(by(0, 0)).is_err(), "the second time");
@@ -231,14 +232,196 @@ fn absence_and_closing_need_no_signature_but_must_be_so() {
 		attest(0, 0).unwrap();
 		assert!(check(finalize(vec![0])).is_err());
 		run_to(32);
-		assert_ok!(check(finalize(vec![0])));
+		let valid = check(finalize(vec![0])).unwrap();
+		assert_eq!(valid.priority, u64::MAX / 2);
 		assert!(check(finalize(vec![])).is_err());
 		assert!(
 			check(finalize(vec![0, 0])).is_err(),
 			"in order, and each once"
 		);
-		assert!(check(finalize(vec![0, 1])).is_err(), "all of them");
+		assert_ok!(check(finalize(vec![0, 1])));
+		assert!(check(finalize(vec![0, 1, 2])).is_err(), "half of them");
 		dispatch(finalize(vec![0]));
 		assert!(check(finalize(vec![0])).is_err());
 	});
+}
+
+fn finalize(workers: impl IntoIterator<Item = u32>) -> Call<Test> {
+	let workers: Vec<u32> = workers.into_iter().collect();
+	Call::finalize {
+		workers: workers.try_into().unwrap(),
+	}
+}
+
+#[test]
+fn a_list_outlives_the_closing_of_half_of_it() {
+	for (closed, stands) in [(1, true), (32, true), (33, false), (64, false)] {
+		attested(64, || {
+			to_end(0);
+			let list = finalize(0..64);
+			let tags = |call| check(call).map(|valid: ValidTransaction| valid.provides.len());
+			assert_eq!(tags(list.clone()), Ok(64));
+			// Other nodes close some of them meanwhile.
+			for worker in 0..closed {
+				dispatch(finalize([worker]));
+			}
+			if stands {
+				// It keeps nobody else from closing what it does not close.
+				assert_eq!(tags(list.clone()), Ok(64 - closed as usize));
+				dispatch(list.clone());
+			} else {
+				assert!(check(list.clone()).is_err(), "{closed} of 64 closed");
+			}
+			assert!(check(list).is_err());
+			for worker in 0..64 {
+				<Popw as kaisar_primitives::Checks>::touch(worker);
+			}
+		});
+	}
+}
+
+#[test]
+fn nobody_fills_blocks_with_lists_that_close_little() {
+	use frame_support::dispatch::GetDispatchInfo;
+	use sp_runtime::traits::Dispatchable;
+	attested(20, || {
+		to_end(0);
+		// Each list has one check that is over and as many others as it may.
+		let (mut carried, mut looked_at) = (0u32, 0u32);
+		for worker in 0..20u32 {
+			let with = |others: u32| finalize([worker].into_iter().chain(1_000..1_000 + others));
+			let most = (0..64).rev().find(|others| check(with(*others)).is_ok());
+			let list = with(most.unwrap());
+			let declared = RuntimeCall::from(list.clone())
+				.get_dispatch_info()
+				.call_weight;
+			let info = RuntimeCall::from(list.clone())
+				.dispatch(frame_system::RawOrigin::Authorized.into())
+				.unwrap();
+			assert!(info.actual_weight.unwrap().all_lte(declared));
+			carried += 1;
+			looked_at += 1 + most.unwrap();
+			assert!(check(list).is_err());
+		}
+		assert_eq!(
+			(carried, looked_at),
+			(20, 40),
+			"a look for each check closed"
+		);
+	});
+}
+
+/// Leaves a check of worker 0 over and not closed, in which all votes but the lightest found it offline, and
+/// marks the worker for the next round. Closing it takes the mark away. Returns that round, in its attest phase.
+fn closing_takes_the_mark() -> Round {
+	attest(0, 0).unwrap();
+	let votes = one(0, Verdict::OFFLINE);
+	let mut committee = Popw::committee(0, 0);
+	committee.sort_by_key(|(_, weight)| *weight);
+	to_commit(0);
+	for (operator, _) in &committee[1..] {
+		commit(*operator, 0, &votes).unwrap();
+	}
+	to_reveal(0);
+	for (operator, _) in &committee[1..] {
+		reveal(*operator, 0, &votes).unwrap();
+	}
+	run_to(Rounds::<Test>::get(0).unwrap().ends());
+	let index = NextRound::<Test>::get();
+	heard(|heard| {
+		let forced = Forced {
+			round: index,
+			verify_only: true,
+		};
+		heard.workers.get_mut(&0).unwrap().forced = Some(forced);
+	});
+	loop {
+		run_to(System::block_number() + 1);
+		let round = Rounds::<Test>::get(index);
+		if let Some(round) = round.filter(|r| r.phase(System::block_number()) == Phase::Attest) {
+			return round;
+		}
+	}
+}
+
+/// A call that failed undoes what the touch closed, and could be sent again and again.
+fn is_used_up(call: Call<Test>) {
+	assert_ok!(check(call.clone()));
+	assert!(is_open(0));
+	dispatch(call.clone());
+	assert!(!is_open(0), "it closed the old check");
+	assert_eq!(last_outcome(), Outcome::Offline);
+	let last = LastChecks::<Test>::get(0).unwrap();
+	assert_eq!(last.round(), 0, "and did nothing more");
+	assert!(check(call).is_err(), "the second time it is refused");
+}
+
+#[test]
+fn an_attestation_that_the_touch_left_nothing_to_do_is_used_up() {
+	while_attesting(|| {
+		let round = closing_takes_the_mark();
+		let key = pair("worker", 0);
+		let arguments = (0u32, round.index, [7u8; 32]);
+		is_used_up(Call::attest {
+			worker: 0,
+			round: round.index,
+			root: [7; 32],
+			signature: sign(&key, b"kaisar/attest", round.index, arguments),
+		});
+	});
+}
+
+#[test]
+fn a_report_that_the_touch_left_nothing_to_do_is_used_up() {
+	while_attesting(|| {
+		let round = closing_takes_the_mark();
+		to_commit(round.index);
+		is_used_up(Call::report_absent {
+			worker: 0,
+			round: round.index,
+		});
+		heard(|heard| assert!(heard.absent.is_empty()));
+	});
+}
+
+#[test]
+fn what_a_touch_costs_was_declared() {
+	use frame_support::dispatch::GetDispatchInfo;
+	use sp_runtime::traits::Dispatchable;
+	for reports in [false, true] {
+		while_attesting(|| {
+			let round = closing_takes_the_mark();
+			heard(|heard| heard.workers.get_mut(&0).unwrap().order = Some(7));
+			let (worker, index) = (0, round.index);
+			let call: RuntimeCall = if reports {
+				to_commit(index);
+				Call::report_absent {
+					worker,
+					round: index,
+				}
+				.into()
+			} else {
+				Call::attest {
+					worker,
+					round: index,
+					root: [7; 32],
+					signature: None,
+				}
+				.into()
+			};
+			let declared = call.get_dispatch_info().call_weight;
+			let info = call
+				.dispatch(frame_system::RawOrigin::Authorized.into())
+				.unwrap();
+			let actual = info.actual_weight.unwrap();
+			assert!(
+				actual.all_lte(declared),
+				"{actual:?} of {declared:?} declared"
+			);
+			// The closing, and what the order's observer added.
+			let touch = <() as WeightInfo>::finalize(0, 1)
+				.saturating_add(<Registry as kaisar_primitives::OnClosed>::max_weight());
+			assert!(actual.all_gte(touch));
+		});
+	}
 }

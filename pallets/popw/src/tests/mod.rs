@@ -3,18 +3,41 @@
 mod absent;
 mod attest;
 mod authorize;
+mod bandwidth;
+mod checks;
 mod commit;
+mod commitments;
 mod dueness;
 mod finder;
 mod ocw;
 mod orders;
+mod params;
 mod properties;
 mod reveal;
 mod rounds;
+mod sweep;
 mod tally;
 
-use crate::mock::*;
+use crate::{mock::*, *};
 use kaisar_primitives::{Forced, WorkerState};
+
+/// A mark for a round.
+pub fn mark(round: u32) -> Forced {
+	Forced {
+		round,
+		verify_only: true,
+	}
+}
+
+/// The operators that sit for a worker in a round, in the order of their numbers.
+pub fn seated(worker: u32, round: u32) -> Vec<u32> {
+	let mut operators: Vec<_> = Popw::committee(worker, round)
+		.into_iter()
+		.map(|(operator, _)| operator)
+		.collect();
+	operators.sort_unstable();
+	operators
+}
 
 /// Worker 0 forced in the first round, three operators, and block 2: the first round's attest phase.
 pub fn attesting() -> sp_io::TestExternalities {
@@ -39,4 +62,60 @@ pub fn while_attesting(test: impl FnOnce()) {
 		test();
 		Popw::do_try_state().expect("the invariants hold");
 	});
+}
+
+fn round(index: u32) -> Round {
+	Rounds::<Test>::get(index).expect("the round has started")
+}
+
+/// The first block of a round's commit phase.
+pub fn to_commit(index: u32) {
+	run_to(round(index).attest_ends() + 1);
+}
+
+/// The first block of a round's reveal phase.
+pub fn to_reveal(index: u32) {
+	run_to(round(index).commit_ends() + 1);
+}
+
+/// The first block after a round.
+pub fn to_end(index: u32) {
+	run_to(round(index).ends() + 1);
+}
+
+/// Marks a worker for a round, in which it is to be verified.
+pub fn add_marked(worker: u32, round: u32) {
+	let forced = Forced {
+		round,
+		verify_only: true,
+	};
+	add_worker(worker, WorkerState::Pending, Some(forced));
+}
+
+/// Has workers `0 .. count` attest in the first round, runs a test, and the invariants after it.
+pub fn attested(count: u32, test: impl FnOnce()) {
+	ExtBuilder::default().operators(3).build_and_execute(|| {
+		for worker in 0..count {
+			add_marked(worker, 0);
+		}
+		run_to(2);
+		if count > 0 {
+			attest_soon(0, 0);
+		}
+		for worker in 1..count {
+			attest(worker, 0).unwrap();
+		}
+		test();
+	});
+}
+
+/// Attests in the first block in which the worker may, from this one on.
+pub fn attest_soon(worker: u32, round: u32) {
+	for _ in 0..100 {
+		if attest(worker, round).is_ok() {
+			return;
+		}
+		run_to(System::block_number() + 1);
+	}
+	panic!("worker {worker} cannot attest in round {round}");
 }

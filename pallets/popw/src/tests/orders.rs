@@ -130,18 +130,38 @@ fn a_check_that_nobody_closed_makes_no_worker_absent() {
 		assert_ok!(<Popw as Checks>::force(0));
 		// Round 0 ends in block 31, round 2 in block 41.
 		run_to(35);
-		let absent = Popw::report_absent(RuntimeOrigin::signed(1), 0, 2);
-		assert_noop!(absent, Error::<Test>::NotDue);
-		<Popw as Checks>::touch(0);
-		assert_eq!(forced(), Some(NextRound::<Test>::get()));
+		// The report closes the check that is over, and is used up.
+		assert_ok!(Popw::report_absent(RuntimeOrigin::signed(1), 0, 2));
+		assert!(!is_open(0));
+		heard(|heard| assert!(heard.absent.is_empty()));
+		assert_eq!(forced(), Some(8), "round 8 starts in block 41");
+		let again = Popw::report_absent(RuntimeOrigin::signed(1), 0, 2);
+		assert_noop!(again, Error::<Test>::NotDue);
 	});
 }
 
 #[test]
-fn boundary_of_half_an_attest_phase() {
+fn a_mark_outlives_its_round_while_an_old_check_is_open() {
 	while_attesting(|| {
-		let round = Rounds::<Test>::get(0).unwrap();
-		assert!(!round.is_taken_until(round.start + 5));
-		assert!(round.is_taken_until(round.start + 6));
+		attest(0, 0).unwrap();
+		run_to(5);
+		assert_ok!(<Popw as Checks>::force(0));
+		assert_eq!(forced(), Some(2));
+		let mut committee = Popw::committee(0, 0);
+		committee.sort_by_key(|(_, weight)| *weight);
+		let votes = one(0, good());
+		run_to(12);
+		for (operator, _) in &committee[1..] {
+			assert_ok!(commit(*operator, 0, &votes));
+		}
+		run_to(22);
+		for (operator, _) in &committee[1..] {
+			assert_ok!(reveal(*operator, 0, &votes));
+		}
+		// Round 2 was over in block 41, and the check of round 0 is closed only now.
+		run_to(45);
+		<Popw as Checks>::touch(0);
+		assert!(!is_open(0));
+		assert_eq!(forced(), Some(10), "round 10 starts in block 51");
 	});
 }

@@ -1,7 +1,7 @@
 //! Random sequences of everything, with the invariants after each step.
 
 use crate::{mock::*, *};
-use kaisar_primitives::{Forced, Verdict, WorkerState};
+use kaisar_primitives::{Forced, Outcome, RoundKind, Verdict, WorkerState};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ enum Op {
 	Absent(u32, u32),
 	Finalize(Vec<u32>),
 	Force(u32),
+	/// Parameters: phase length, trial offset, committee size and least number of operators.
+	Set(u32, u32, u8, u8),
 }
 
 const WORKERS: u32 = 6;
@@ -33,6 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
 		1 => (worker.clone(), back).prop_map(|(w, r)| Op::Absent(w, r)),
 		1 => prop::collection::vec(worker.clone(), 0..4).prop_map(Op::Finalize),
 		2 => worker.prop_map(Op::Force),
+		1 => (0..9u32, 0..9u32, 0..7u8, 0..5u8).prop_map(|(l, t, s, m)| Op::Set(l, t, s, m)),
 	]
 }
 
@@ -51,11 +54,42 @@ fn votes(variant: u8) -> kaisar_primitives::Votes {
 		.unwrap()
 }
 
-/// Does a step. What a call that fails told the registries is taken back with its storage.
-fn apply(op: Op) {
+/// Does a step, and returns whether it succeeded. What a call that fails told the registries is taken back
+/// with its storage.
+fn apply(op: Op) -> bool {
 	let before = heard(|heard| heard.clone());
-	if attempt(op).is_err() {
+	let done = attempt(op).is_ok();
+	if !done {
 		heard(|heard| *heard = before);
+	}
+	done
+}
+
+/// Commitments that each operator made and did not open.
+#[derive(Default)]
+struct Shut([u32; OPERATORS as usize + 1]);
+
+impl Shut {
+	fn note(&mut self, op: &Op) {
+		match op {
+			Op::Commit(operator, ..) => self.0[*operator as usize] += 1,
+			Op::Reveal(operator, ..) => self.0[*operator as usize] -= 1,
+			_ => {}
+		}
+	}
+
+	/// Once everything is over, each of them counted as twice as many missed seats as the one before.
+	fn judge(&self) {
+		for (operator, shut) in (0..).zip(self.0) {
+			let told = heard(|heard| {
+				let own = heard.unopened.iter().filter(|told| told.0 == operator);
+				own.map(|told| told.1).sum::<u32>()
+			});
+			let expected: u32 = (1..=shut).map(kaisar_math::committee::unopened_seats).sum();
+			assert_eq!(told, expected, "operator {operator}: {shut}");
+		}
+		assert_eq!(Commitments::<Test>::iter().count(), 0);
+		assert_eq!(CountersOf::<Test>::iter().count(), 0);
 	}
 }
 
@@ -75,7 +109,8 @@ fn attempt(op: Op) -> sp_runtime::DispatchResult {
 				&votes(variant),
 				salt(operator, variant),
 			);
-			Popw::commit(signed(operator), operator, round, batch, hash, None)?;
+			Popw::commit(signed(operator), operator, round, batch, hash, None)
+				.map_err(|error| error.error)?;
 		}
 		Op::Reveal(operator, back, batch, variant) => {
 			let (votes, salt) = (votes(variant), salt(operator, variant));
@@ -92,6 +127,12 @@ fn attempt(op: Op) -> sp_runtime::DispatchResult {
 				.map_err(|error| error.error)?;
 		}
 		Op::Force(worker) => <Popw as kaisar_primitives::Checks>::force(worker)?,
+		Op::Set(length, offset, size, least) => {
+			PhaseLength::set(length);
+			TrialOffset::set(offset);
+			CommitteeSize::set(size);
+			MinOperators::set(least);
+		}
 	}
 	Ok(())
 }
@@ -100,11 +141,18 @@ fn attempt(op: Op) -> sp_runtime::DispatchResult {
 fn judge() {
 	Popw::do_try_state().expect("the invariants hold");
 	heard(|heard| {
-		// A check is closed once: rounds of one worker only ever grow.
+		// A check is closed once. It is of a round that began after the worker's check before it was over,
+		// so it prepared with all others.
 		let mut last = std::collections::BTreeMap::new();
-		for (worker, closing) in &heard.closed {
-			let before = last.insert(*worker, closing.round);
-			assert!(before.is_none_or(|before| before < closing.round));
+		for (worker, closing, over) in &heard.closed {
+			let before = last.insert(*worker, (closing.round, *over));
+			assert!(before.is_none_or(|(round, over)| {
+				round < closing.round && over < closing.round_start
+			}));
+			// Only a census credits idle time, and only what was decided is slashed.
+			let census = RoundKind::of(closing.round) == RoundKind::Census;
+			assert!(closing.credit == 0 || closing.rented || census);
+			assert!(!closing.slashes || closing.outcome != Outcome::NoConsensus);
 		}
 		// Whoever was paid for a seat had voted: no more correct seats than reveals of theirs.
 		for operator in 0..OPERATORS {
@@ -133,17 +181,25 @@ proptest! {
 	fn nothing_breaks_the_invariants(ops in prop::collection::vec(op(), 1..120)) {
 		ExtBuilder::default().operators(OPERATORS).build_and_execute(|| {
 			PhaseLength::set(4);
+			TrialOffset::set(2);
 			CheckPeriod::set(2);
 			for worker in 0..WORKERS {
 				let state =
 					if worker % 2 == 0 { WorkerState::Online } else { WorkerState::Pending };
 				add_worker(worker, state, Some(Forced { round: 0, verify_only: true }));
 			}
-			run_to(2);
+			run_to(4);
+			let mut shut = Shut::default();
 			for op in ops {
-				apply(op);
+				if apply(op.clone()) {
+					shut.note(&op);
+				}
 				judge();
 			}
+			// Long enough for every round that has attestations to be over and swept.
+			run_to(System::block_number() + 100);
+			Popw::do_try_state().expect("the invariants hold");
+			shut.judge();
 		});
 	}
 }

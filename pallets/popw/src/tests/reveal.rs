@@ -29,7 +29,11 @@ fn the_last_vote_closes_the_check() {
 		assert!(matches!(last_outcome(), Outcome::Online { .. }));
 		assert_eq!(
 			LastChecks::<Test>::get(0),
-			Some(LastCheck::Closed { round: 0, at: 22 })
+			Some(LastCheck::Closed {
+				round: 0,
+				at: 22,
+				remeasure: false
+			})
 		);
 		heard(|heard| {
 			assert!(
@@ -116,6 +120,7 @@ fn fails_too_early_too_late_and_twice() {
 fn fails_without_a_commitment_of_this_round() {
 	while_attesting(|| {
 		let votes = one(0, good());
+		attest(0, 0).unwrap();
 		run_to(12);
 		commit(0, 0, &votes).unwrap();
 		// The same lane, two rounds later.
@@ -196,8 +201,9 @@ fn bad_votes_are_skipped_and_counted_and_the_good_ones_stand() {
 fn a_vote_without_a_seat_is_skipped() {
 	while_attesting(|| {
 		attest(0, 0).unwrap();
-		// Registered and licensed, but not drawn: there were three seats for three others.
+		// It has a seat on another worker alone: the committee of this one was full.
 		add_operator(3, 10);
+		Popw::take_number(3, 0);
 		let votes = one(0, good());
 		run_to(12);
 		commit(3, 0, &votes).unwrap();
@@ -247,9 +253,10 @@ fn a_reveal_gives_back_the_weight_of_what_it_did_not_close() {
 #[test]
 fn offline_by_majority() {
 	while_attesting(|| {
+		assert_eq!(Popw::committee(0, 0), [(1, 2), (0, 1), (2, 1)]);
 		let (up, down) = (one(0, good()), one(0, Verdict::OFFLINE));
-		committed([&down, &up, &down]);
-		for (operator, votes) in [(0, &down), (1, &up), (2, &down)] {
+		committed([&up, &down, &down]);
+		for (operator, votes) in [(0, &up), (1, &down), (2, &down)] {
 			assert_ok!(reveal(operator, 0, votes));
 		}
 		assert_eq!(last_outcome(), Outcome::Offline);
@@ -259,13 +266,29 @@ fn offline_by_majority() {
 			assert_eq!(
 				credits,
 				[
-					(0, 0, SeatResult::Correct, false),
 					// The lone vote "online" of a full tally: of a checker that did not check.
-					(1, 0, SeatResult::Dissenting, true),
-					(2, 0, SeatResult::Correct, false),
+					(0, 0, 1, SeatResult::Dissenting, true),
+					(1, 0, 2, SeatResult::Correct, false),
+					(2, 0, 1, SeatResult::Correct, false),
 				]
 			);
+			// Three of four are not more than three quarters.
+			assert!(!heard.closed[0].1.slashes);
 		});
+	});
+}
+
+#[test]
+fn half_of_the_weight_decides_nothing_whatever_the_number_of_operators() {
+	while_attesting(|| {
+		let (up, down) = (one(0, good()), one(0, Verdict::OFFLINE));
+		committed([&down, &up, &down]);
+		for (operator, votes) in [(0, &down), (1, &up), (2, &down)] {
+			assert_ok!(reveal(operator, 0, votes));
+		}
+		// Two operators of weight 1 against one of weight 2.
+		assert_eq!(last_outcome(), Outcome::NoConsensus);
+		heard(|heard| assert!(heard.credits.is_empty() && heard.seats.is_empty()));
 	});
 }
 
@@ -288,7 +311,7 @@ fn majority_is_of_the_size_and_not_of_the_votes() {
 				heard
 					.credits
 					.iter()
-					.all(|credit| credit.2 == SeatResult::Missed)
+					.all(|credit| credit.3 == SeatResult::Missed)
 			);
 			let forced = heard.workers[&0].forced;
 			assert_eq!(
@@ -304,22 +327,28 @@ fn majority_is_of_the_size_and_not_of_the_votes() {
 }
 
 #[test]
-fn two_of_three_suffice() {
+fn a_majority_of_the_weight_suffices() {
 	while_attesting(|| {
 		let votes = one(0, good());
 		committed([&votes, &votes, &votes]);
-		assert_ok!(reveal(0, 0, &votes));
+		assert_ok!(reveal(1, 0, &votes));
 		assert_ok!(reveal(2, 0, &votes));
 		run_to(32);
 		assert_ok!(Popw::finalize(
 			RuntimeOrigin::signed(1),
 			vec![0].try_into().unwrap()
 		));
-		assert!(matches!(last_outcome(), Outcome::Online { .. }));
+		assert!(matches!(
+			last_outcome(),
+			Outcome::Online {
+				profile: Some(_),
+				..
+			}
+		));
 		heard(|heard| {
-			let missed = heard.credits.iter().find(|credit| credit.0 == 1).unwrap();
-			assert_eq!(missed.2, SeatResult::Missed);
-			assert!(heard.seats.contains(&(1, false)));
+			let missed = heard.credits.iter().find(|credit| credit.0 == 0).unwrap();
+			assert_eq!((missed.2, missed.3), (1, SeatResult::Missed));
+			assert!(heard.seats.contains(&(0, false)) && heard.seats.contains(&(1, true)));
 		});
 	});
 }
@@ -336,7 +365,10 @@ fn finalize_closes_only_what_is_over_and_only_once() {
 		assert_noop!(of(vec![]), Error::<Test>::NothingToFinalize);
 		run_to(32);
 		let done = of(vec![7, 0, 0]).unwrap();
-		assert_eq!(done.actual_weight, Some(<() as WeightInfo>::finalize(0, 1)));
+		// A look at each of those that it skipped is paid for, too.
+		let looks = <() as WeightInfo>::authorize_finalize(1).saturating_mul(2);
+		let weight = <() as WeightInfo>::finalize(0, 1).saturating_add(looks);
+		assert_eq!(done.actual_weight, Some(weight));
 		System::assert_last_event(
 			Event::CheckClosed {
 				worker: 0,
@@ -349,31 +381,6 @@ fn finalize_closes_only_what_is_over_and_only_once() {
 		assert_noop!(of(vec![0]), Error::<Test>::NothingToFinalize);
 		let unsigned = Popw::finalize(RuntimeOrigin::none(), vec![0].try_into().unwrap());
 		assert_noop!(unsigned, DispatchError::BadOrigin);
-	});
-}
-
-#[test]
-fn time_is_proved_by_checks_that_do_not_only_verify() {
-	ExtBuilder::default().operators(3).build_and_execute(|| {
-		add_worker(
-			0,
-			WorkerState::Online,
-			Some(Forced {
-				round: 0,
-				verify_only: false,
-			}),
-		);
-		run_to(2);
-		let votes = one(0, good());
-		committed([&votes, &votes, &votes]);
-		for operator in 0..3 {
-			assert_ok!(reveal(operator, 0, &votes));
-		}
-		heard(|heard| {
-			assert_eq!(heard.proved.len(), 1);
-			let closing = heard.closed[0].1;
-			assert_eq!((closing.round_start, closing.verify_only), (1, false));
-		});
 	});
 }
 

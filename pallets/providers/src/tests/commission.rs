@@ -50,19 +50,39 @@ fn counts_after_one_whole_epoch() {
 }
 
 #[test]
-fn a_later_announcement_replaces_one_that_does_not_count_yet() {
+fn an_announced_commission_cannot_be_withdrawn_before_it_was_in_force() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register(ALICE, 1);
-		assert_ok!(Providers::set_commission(signed(ALICE), worker, TEN));
-		Epoch::set(&1);
-		assert_ok!(Providers::set_commission(signed(ALICE), worker, TWENTY));
+		Epoch::set(&5);
+		assert_ok!(Providers::set_commission(
+			signed(ALICE),
+			worker,
+			Perbill::one()
+		));
+		// Delegators come for epoch 7. In the last block before it the owner wants to keep all.
+		assert_ok!(Providers::stake(signed(CAROL), worker, KAI));
+		for epoch in [5, 6] {
+			Epoch::set(&epoch);
+			assert_noop!(
+				Providers::set_commission(signed(ALICE), worker, Perbill::zero()),
+				Error::<Test>::CommissionPending
+			);
+		}
+		Epoch::set(&7);
+		assert_ok!(Providers::set_commission(
+			signed(ALICE),
+			worker,
+			Perbill::zero()
+		));
 		let commission = |epoch| {
 			<Providers as Pools<AccountId>>::terms(pool(worker))
 				.commission
 				.in_epoch(epoch)
 		};
-		assert_eq!(commission(2), Perbill::zero());
-		assert_eq!(commission(3), TWENTY);
+		assert_eq!(
+			[7, 8, 9].map(commission),
+			[100, 100, 0].map(Perbill::from_percent)
+		);
 	});
 }
 

@@ -95,6 +95,44 @@ fn boundary_of_the_cap_for_delegators() {
 }
 
 #[test]
+fn boundary_of_the_owners_cap() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		let cap = |most| Providers::set_delegation_cap(signed(ALICE), worker, most);
+		let stake = |amount| Providers::stake(signed(CAROL), worker, amount);
+		// A new worker takes in as much as a pool can hold.
+		assert_ok!(frame_support::hypothetically!(stake(MAX_STAKE - MINIMUM)));
+		events();
+		assert_ok!(cap(100 * KAI));
+		assert_eq!(
+			events(),
+			vec![Event::DelegationCapSet {
+				worker,
+				old: None,
+				new: 100 * KAI
+			}]
+		);
+		assert_noop!(stake(100 * KAI + 1), Error::<Test>::DelegationCapReached);
+		assert_ok!(stake(100 * KAI));
+		assert_noop!(
+			Providers::stake(signed(DAVE), worker, KAI),
+			Error::<Test>::DelegationCapReached
+		);
+		// The owner's own stake is not counted.
+		assert_ok!(Providers::stake(signed(ALICE), worker, 200 * KAI));
+		// A lower cap sends nobody away; what leaves cannot come back.
+		assert_ok!(cap(50 * KAI));
+		assert_eq!(value(worker, CAROL), 100 * KAI);
+		assert_ok!(Providers::unstake(signed(CAROL), worker, 60 * KAI));
+		assert_noop!(stake(11 * KAI), Error::<Test>::DelegationCapReached);
+		assert_ok!(stake(10 * KAI));
+		assert_ok!(cap(0));
+		assert_noop!(stake(KAI), Error::<Test>::DelegationCapReached);
+		assert_eq!(record(worker).delegation_cap, Some(0));
+	});
+}
+
+#[test]
 fn boundary_of_a_delegation_that_is_dust() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register(ALICE, 1);
@@ -258,13 +296,13 @@ fn all_shares_alike_bear_a_slash() {
 		let worker = register(ALICE, 1);
 		assert_ok!(Providers::stake(signed(CAROL), worker, 1_000 * KAI));
 		assert_ok!(Providers::stake(signed(DAVE), worker, 350 * KAI));
-		// 2,000 KAI: half is 1,000, of which the owner bears 650.
 		slash(worker, SlashLevel::Two);
-		assert_eq!(pool(worker).own, 0);
-		assert_eq!(pool(worker).delegated.value, 1_000 * KAI);
-		let exact = 1_000 * KAI * 1_000 / 1_350;
+		assert_eq!(pool(worker).own, MINIMUM / 2);
+		assert_eq!(pool(worker).delegated.value, 675 * KAI);
+		slash(worker, SlashLevel::One);
+		let exact = 450 * KAI;
 		assert_eq!(value(worker, CAROL), exact);
-		assert_eq!(value(worker, DAVE), 1_000 * KAI * 350 / 1_350);
+		assert_eq!(value(worker, DAVE), 315 * KAI / 2);
 		// A newcomer buys at today's price, and takes nothing from who was there.
 		assert_ok!(Providers::stake(signed(BOB), worker, 500 * KAI));
 		assert!(value(worker, CAROL).abs_diff(exact) <= 1);

@@ -39,12 +39,6 @@ fn deposit_back_at_once_stake_unbonds_record_goes_last() {
 		// Its keys are free.
 		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
 
-		// Rounds that saw it online still run.
-		assert_noop!(
-			Providers::withdraw_unbonded(signed(ALICE), worker),
-			Error::<Test>::CheckRunning
-		);
-		Popw::pass();
 		run_to(until - 1);
 		assert_noop!(
 			Providers::withdraw_unbonded(signed(ALICE), worker),
@@ -91,7 +85,7 @@ fn a_check_that_runs_goes_on() {
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
 		// Its keys are needed until the check is closed.
 		assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
-		assert_eq!(Popw::close(worker, online(PROFILE)).online, PHASE);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
 		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
 		assert_eq!(state(worker), WorkerState::Offline);
 	});
@@ -124,16 +118,16 @@ fn a_check_that_is_due_goes_on_and_finds_it() {
 fn what_unbonds_stays_while_a_check_goes_on() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
-		let census = Popw::start_round(true) + 1;
+		// The votes of this census come in for longer than stake unbonds.
+		let census = Popw::start_long_census(UNBONDING);
 		assert!(Popw::attest(worker, census));
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
-		// Seven days in which nothing else happens: the check is over, and touched.
 		run_to(Providers::now() + UNBONDING);
 		assert_noop!(
 			Providers::withdraw_unbonded(signed(ALICE), worker),
 			Error::<Test>::CheckRunning
 		);
-		Popw::pass();
+		run_to(Popw::start_of(census) + 3 * UNBONDING + 1);
 		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
 		assert!(!Popw::is_open(worker));
 	});
@@ -196,5 +190,87 @@ fn a_worker_whose_stake_is_gone_leaves_nothing() {
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
 		assert_eq!(Providers::worker(worker), None);
 		assert!(DepartedWorkers::<Test>::contains_key(worker));
+	});
+}
+
+#[test]
+fn a_round_that_is_about_to_start_finds_the_worker_by_its_keys() {
+	for blocks in 1..NOTICE {
+		ExtBuilder.build_and_execute(|| {
+			let worker = register_online(ALICE, 1);
+			Popw::pass();
+			let spot = Popw::approach(blocks);
+			assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+			// Its node looks for it by its key, and nobody can take the key meanwhile.
+			let found = || <Providers as WorkerRegistry<AccountId>>::by_key(&keys(1).worker);
+			assert_eq!(found(), Some(worker));
+			assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
+			assert_eq!(Popw::start_round(true), spot);
+			let census = spot + 1;
+			assert_eq!(Popw::due(worker, census), Some(false));
+			assert_eq!(found(), Some(worker));
+			assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
+			// So it attests, is paid, and nothing is slashed.
+			assert!(Popw::attest(worker, census));
+			assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
+			assert!(!record(worker).queued.is_pending());
+			assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
+			assert_eq!(found(), Some(worker + 1));
+		});
+	}
+}
+
+#[test]
+fn a_check_that_closes_leaves_the_keys_to_the_round_that_is_about_to_start() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		let first = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, first));
+		let second = Popw::approach(2) + 1;
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		Popw::close(worker, online(PROFILE));
+		assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
+		Popw::start_round(true);
+		assert!(Popw::attest(worker, second));
+	});
+}
+
+#[test]
+fn a_marked_worker_keeps_its_keys_for_the_round_of_its_mark() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		let spot = Popw::approach(3);
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
+		Popw::start_round(false);
+		assert!(Popw::attest(worker, spot));
+		Popw::close(worker, online(PROFILE));
+		assert_ok!(try_register(BOB, 1, SPEC, MINIMUM));
+	});
+}
+
+#[test]
+fn the_same_machine_comes_back_when_nobody_reported_it() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		Popw::pass();
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::due(worker, census).is_some());
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		// It does not attest, and nobody reports it while that can be done.
+		run_to(Popw::start_of(census) + 3 * PHASE);
+		assert_noop!(
+			try_register(ALICE, 1, SPEC, MINIMUM),
+			Error::<Test>::KeyInUse
+		);
+		run_to(Providers::now() + 1);
+		assert_ok!(try_register(ALICE, 1, SPEC, MINIMUM));
+		// The old record goes with its stake, and leaves the new one's keys alone.
+		run_to(Providers::now() + UNBONDING);
+		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
+		assert_eq!(
+			<Providers as WorkerRegistry<AccountId>>::by_key(&keys(1).worker),
+			Some(worker + 1)
+		);
 	});
 }

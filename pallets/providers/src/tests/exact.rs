@@ -1,8 +1,10 @@
 //! Shares against exact arithmetic: what every delegator would have if nothing were ever rounded.
 
 use super::*;
+use kaisar_math::stake::slash_at;
 use proptest::prelude::*;
 use sp_core::U512;
+use sp_runtime::Perquintill;
 
 /// A fraction that is not negative, in lowest terms.
 #[derive(Clone, Copy, Debug)]
@@ -142,8 +144,9 @@ proptest! {
 						continue;
 					}
 					slashes += 1;
-					let amount = before.value * u128::from(part) / 255;
-					let taken = pool.slash(amount).delegated;
+					let rate = Perquintill::from_rational(u64::from(part), 255);
+					let amount = slash_at(rate, before.value);
+					let taken = pool.slash(rate).delegated;
 					// No more than was asked for, but what is left below the least price.
 					prop_assert!(taken == amount || taken == before.value);
 					slashed += taken;
@@ -234,9 +237,9 @@ proptest! {
 					taken_out += worth;
 				},
 				_ => {
-					let amount = u128::from(amount) % (2 * pool.unbonding.part.value + 1);
+					let rate = Perquintill::from_rational(amount, 1 << 40);
 					let before = pool.unbonding;
-					let taken = pool.slash(amount);
+					let taken = pool.slash(rate);
 					slashed += taken.unbonding;
 					prop_assert_eq!(taken.total(), Ok(taken.unbonding));
 					if pool.unbonding.part.value == 0 && before.part.value > 0 {
@@ -257,21 +260,112 @@ proptest! {
 	}
 }
 
+/// What someone does in a pool between two slashes.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+	OwnerStakes(u64),
+	/// A part, in 255ths, begins to unbond.
+	OwnerLeaves(u8),
+	DelegatorStakes(u64),
+	DelegatorsLeave(u8),
+	/// A part of what unbonds is paid out.
+	OwnerIsPaid(u8),
+	DelegatorsArePaid(u8),
+	/// In parts of 10⁶.
+	Slash(u32),
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+	let amount = || prop_oneof![1u64..100, 1_000u64..1_000_000, 1u64 << 30..1 << 40];
+	prop_oneof![
+		2 => amount().prop_map(Move::OwnerStakes),
+		2 => any::<u8>().prop_map(Move::OwnerLeaves),
+		2 => amount().prop_map(Move::DelegatorStakes),
+		2 => any::<u8>().prop_map(Move::DelegatorsLeave),
+		1 => any::<u8>().prop_map(Move::OwnerIsPaid),
+		1 => any::<u8>().prop_map(Move::DelegatorsArePaid),
+		4 => (0..=1_000_000u32).prop_map(Move::Slash),
+	]
+}
+
+/// Takes a part of the shares that unbond out, as if one piece held them.
+fn pay_out(leaving: &mut Leaving, part: u8) {
+	let shares = leaving.part.shares * u128::from(part) / 255;
+	leaving.part.redeem(shares).unwrap();
+}
+
+proptest! {
+	#![proptest_config(ProptestConfig {
+		cases: kaisar_test_support::property::cases(1_000),
+		rng_seed: kaisar_test_support::property::seed(6),
+		..ProptestConfig::default()
+	})]
+
+	/// Whatever was moved between the parts of a pool: a slash takes the same rate of each of them, rounded
+	/// down, or all of one whose shares would be worth less than the least price.
+	#[test]
+	fn every_part_loses_the_same_rate(moves in prop::collection::vec(a_move(), 1..60)) {
+		let mut pool = StakePool::default();
+		for step in moves {
+			match step {
+				Move::OwnerStakes(amount) => pool.own += u128::from(amount),
+				Move::OwnerLeaves(part) => {
+					let amount = pool.own * u128::from(part) / 255;
+					pool.own_unbonding.add(amount, 0).unwrap();
+					pool.own -= amount;
+				},
+				Move::DelegatorStakes(amount) => {
+					pool.delegated.add(amount.into());
+				},
+				Move::DelegatorsLeave(part) => {
+					let shares = pool.delegated.shares * u128::from(part) / 255;
+					let amount = pool.delegated.redeem(shares).unwrap();
+					pool.unbonding.add(amount, 0).unwrap();
+				},
+				Move::OwnerIsPaid(part) => pay_out(&mut pool.own_unbonding, part),
+				Move::DelegatorsArePaid(part) => pay_out(&mut pool.unbonding, part),
+				Move::Slash(rate) => {
+					let rate = Perquintill::from_rational(u64::from(rate), 1_000_000);
+					let before = pool;
+					let expected = pool.slashed_at(rate).unwrap();
+					let taken = pool.slash(rate);
+					prop_assert_eq!(taken.total(), Ok(expected));
+					prop_assert_eq!(before.total().unwrap() - expected, pool.total().unwrap());
+					prop_assert_eq!(taken.own, slash_at(rate, before.own));
+					let parts = [
+						(taken.own_unbonding, before.own_unbonding.part),
+						(taken.delegated, before.delegated),
+						(taken.unbonding, before.unbonding.part),
+					];
+					for (taken, part) in parts {
+						let exact = slash_at(rate, part.value);
+						let least = part.shares.div_ceil(kaisar_math::stake::SHARES_PER_UNIT);
+						let ends = exact > 0 && part.value - exact < least;
+						prop_assert_eq!(taken, if ends { part.value } else { exact });
+					}
+				},
+			}
+		}
+	}
+}
+
 #[test]
 fn a_price_that_falls_too_low_is_the_end_of_a_part() {
 	let mut pool = StakePool::default();
 	pool.delegated.add(1 << 40).unwrap();
 	// Down to the least price: a unit for 2^32 shares.
-	assert_eq!(
-		pool.slash((1 << 40) - (1 << 8)).delegated,
-		(1 << 40) - (1 << 8)
-	);
+	let half = Perquintill::from_percent(50);
+	for _ in 0..32 {
+		pool.slash(half);
+	}
+	assert_eq!(pool.delegated.value, 1 << 8);
 	assert!(pool.delegated.is_open());
 	// The shares of all KAI there is fit.
 	let mut rich = pool.delegated;
 	assert!(rich.add(1_000_000_000 * KAI).is_some());
-	// One unit less, and all of it goes.
-	assert_eq!(pool.slash(1).delegated, 1 << 8);
+	// A little less, and all of it goes.
+	let percent = Perquintill::from_percent(1);
+	assert_eq!(pool.slash(percent).delegated, 1 << 8);
 	assert!(!pool.delegated.is_open());
 	assert_eq!(pool.delegated.add(1), None);
 }
@@ -286,5 +380,6 @@ fn more_than_there_is_cannot_be_taken() {
 	assert_eq!(part.redeem(held + 1), None);
 	assert_eq!(part.take(100, held), Some(held));
 	assert_eq!(part, Shared::default());
-	assert_eq!(StakePool::default().slash(10), Slashed::default());
+	let all = Perquintill::one();
+	assert_eq!(StakePool::default().slash(all), Slashed::default());
 }

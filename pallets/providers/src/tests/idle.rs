@@ -29,6 +29,16 @@ fn add(number: u32, region: [u8; 2]) -> WorkerId {
 	Providers::insert(&ALICE, spec, keys, MINIMUM).unwrap()
 }
 
+/// Makes a worker idle with a profile, as a check does.
+fn make_idle(worker: WorkerId, profile: Profile) {
+	Providers::mutate(worker, |record| {
+		Providers::set_profile(record, profile);
+		Ok(())
+	})
+	.unwrap();
+	put_into(worker, WorkerState::Online);
+}
+
 #[test]
 fn are_entered_and_left_with_the_state() {
 	ExtBuilder.build_and_execute(|| {
@@ -72,7 +82,9 @@ fn a_worker_that_is_verified_otherwise_moves() {
 		let (a, b) = (register_online(ALICE, 1), register_online(ALICE, 2));
 		Popw::census(a, online(POOR));
 		assert_eq!(listed(11, 1, None), [b].into());
-		assert_eq!(listed(0, 0, Some(*b"DE")), [a].into());
+		// Without a GPU it is listed by its processors.
+		assert_eq!(listed(0, 1, Some(*b"DE")), [a].into());
+		assert!(listed(0, 0, None).is_empty());
 		assert_eq!(<Providers as Market>::use_of(0), (1, 0));
 		assert_eq!(Providers::network().hardware.gpus, 1);
 		Popw::census(a, online(PROFILE));
@@ -81,17 +93,87 @@ fn a_worker_that_is_verified_otherwise_moves() {
 }
 
 #[test]
+fn servers_are_listed_by_their_processors() {
+	ExtBuilder.build_and_execute(|| {
+		for (number, cores) in [(1, 3), (2, 4), (3, 63), (4, 128), (5, 129)] {
+			let tier = kaisar_math::tiers::cpu(cores.into());
+			let spec = WorkerSpec {
+				gpu_class: 0,
+				gpu_count: 0,
+				cpu_cores: cores,
+				..SPEC
+			};
+			let worker = NextWorkerId::<Test>::get();
+			assert_ok!(try_register(ALICE, number, spec, BASE));
+			Popw::spot_check(worker, online(Profile { cpu: tier, ..POOR }));
+			assert_eq!(state(worker), WorkerState::Online);
+			assert_eq!(listed(0, tier, None).contains(&worker), tier > 0);
+			assert_eq!(listed(0, tier, Some(*b"DE")).contains(&worker), tier > 0);
+		}
+		// Fewer cores than an order pays for are nobody's to rent.
+		make_idle(4, Profile { cpu: 0, ..POOR });
+		assert!(listed(0, 0, None).is_empty() && listed(0, 4, None).is_empty());
+		assert_eq!(<Providers as Market>::use_of(0), (5, 0));
+	});
+}
+
+#[test]
+fn a_floor_that_no_price_reaches_is_not_listed() {
+	ExtBuilder.build_and_execute(|| {
+		let (stuffed, honest) = (register_online(ALICE, 1), register_online(BOB, 2));
+		let floor = |price| Providers::set_price_floor(signed(ALICE), stuffed, price);
+		// While there is no price, any floor will do.
+		assert_ok!(floor(u128::MAX));
+		assert_eq!(listed(11, 1, None), [stuffed, honest].into());
+		// When it is drawn, it is judged anew.
+		HighestPrice::set(&Some(KAI));
+		assert_eq!(<Providers as Market>::candidate(stuffed), None);
+		assert_ok!(<Providers as Market>::review(stuffed));
+		assert_eq!(listed(11, 1, None), [honest].into());
+		// And when its record changes.
+		assert_ok!(floor(KAI));
+		assert_eq!(listed(11, 1, None), [stuffed, honest].into());
+		assert!(<Providers as Market>::candidate(stuffed).is_some());
+		assert_ok!(floor(KAI + 1));
+		assert_eq!(listed(11, 1, None), [honest].into());
+		// A price that rises lists it with its next check.
+		HighestPrice::set(&Some(2 * KAI));
+		Popw::census(stuffed, online(PROFILE));
+		assert_eq!(listed(11, 1, None), [stuffed, honest].into());
+		assert_noop!(
+			<Providers as Market>::review(9),
+			Error::<Test>::UnknownWorker
+		);
+	});
+}
+
+#[test]
+fn a_review_after_a_bar_lists_a_worker_again() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		let until = Providers::now() + 300;
+		assert_ok!(<Providers as Market>::bar(worker, until));
+		assert!(listed(11, 1, None).is_empty());
+		run_to(until - 1);
+		assert_ok!(<Providers as Market>::review(worker));
+		assert!(listed(11, 1, None).is_empty());
+		run_to(until);
+		assert_ok!(<Providers as Market>::review(worker));
+		assert_eq!(listed(11, 1, None), [worker].into());
+	});
+}
+
+#[test]
 fn boundary_of_a_page() {
 	ExtBuilder.build_and_execute(|| {
 		let workers: Vec<WorkerId> = (0..2 * INDEX_PAGE + 1).map(|i| add(i, *b"DE")).collect();
 		for worker in &workers {
-			put_into(*worker, WorkerState::Online);
+			make_idle(*worker, POOR);
 		}
-		// Nothing was verified: they are listed without a GPU.
-		assert_eq!(Providers::idle_workers(0, 0, None), 2 * INDEX_PAGE + 1);
+		assert_eq!(Providers::idle_workers(0, 1, None), 2 * INDEX_PAGE + 1);
 		let bucket = Bucket {
 			gpu_class: 0,
-			gpu_count: 0,
+			gpu_count: 1,
 			region: None,
 		};
 		assert_eq!(
@@ -104,7 +186,7 @@ fn boundary_of_a_page() {
 		assert!(!BucketPages::<Test>::contains_key((bucket, 2)));
 		put_into(workers[3], WorkerState::Offline);
 		assert_eq!(
-			<Providers as Market>::idle_at(0, 0, None, 3),
+			<Providers as Market>::idle_at(0, 1, None, 3),
 			Some(workers[2 * INDEX_PAGE as usize - 1])
 		);
 		Providers::do_try_state().unwrap();
@@ -133,18 +215,13 @@ proptest! {
 			let workers: Vec<WorkerId> =
 				(0..150).map(|i| add(i, REGIONS[i as usize % 2])).collect();
 			let profile = |choice: u8| Profile {
-				gpu_class: 11 * u16::from(choice % 2),
-				gpu_count: choice / 2 % 2,
-				..PROFILE
+				cpu: choice / 2 % 2,
+				..[POOR, PROFILE][usize::from(choice % 2)]
 			};
 			let mut model = BTreeMap::<WorkerId, (WorkerState, Profile)>::new();
 			// Most of them are idle at first: the buckets have more than a page.
 			for worker in &workers {
-				Providers::mutate(*worker, |record| {
-					Providers::set_profile(*worker, record, profile(1));
-					Ok(())
-				}).unwrap();
-				put_into(*worker, WorkerState::Online);
+				make_idle(*worker, profile(1));
 				model.insert(*worker, (WorkerState::Online, profile(1)));
 			}
 			for (index, choice) in ops {
@@ -158,7 +235,7 @@ proptest! {
 				}
 				let (state, profile) = *entry;
 				Providers::mutate(worker, |record| {
-					Providers::set_profile(worker, record, profile);
+					Providers::set_profile(record, profile);
 					Ok(())
 				}).unwrap();
 				put_into(worker, state);
@@ -171,7 +248,9 @@ proptest! {
 							.iter()
 							.filter(|(worker, (state, profile))| {
 								*state == WorkerState::Online
-									&& (profile.gpu_class, profile.gpu_count) == (class, count)
+									&& profile.gpu_class == class
+									&& count == (if class == 0 { profile.cpu } else { 1 })
+									&& count > 0
 									&& region.is_none_or(|region| {
 										region == REGIONS[**worker as usize % 2]
 									})
@@ -192,15 +271,15 @@ fn every_idle_worker_is_drawn_as_often_as_another() {
 	ExtBuilder.build_and_execute(|| {
 		let workers: Vec<WorkerId> = (0..100).map(|i| add(i, *b"DE")).collect();
 		for worker in &workers {
-			put_into(*worker, WorkerState::Online);
+			make_idle(*worker, POOR);
 		}
 		let mut drawn = BTreeMap::<WorkerId, u32>::new();
 		let draws = 20_000u32;
 		for draw in 0..draws {
 			let hash = sp_io::hashing::blake2_128(&draw.to_le_bytes());
-			let len = Providers::idle_workers(0, 0, None);
+			let len = Providers::idle_workers(0, 1, None);
 			let position = (u128::from_le_bytes(hash) % u128::from(len)) as u32;
-			let worker = <Providers as Market>::idle_at(0, 0, None, position).unwrap();
+			let worker = <Providers as Market>::idle_at(0, 1, None, position).unwrap();
 			*drawn.entry(worker).or_default() += 1;
 		}
 		assert_eq!(drawn.len(), 100);

@@ -1,8 +1,15 @@
-//! One machine behind three workers: whatever its owner does, it never proves more time than a machine
-//! has, and every worker that it cannot serve is slashed.
+//! One GPU behind three identities, each on a small server of its own: whatever its owner does, it earns by
+//! waiting for one, and by rent for those that are rented.
 //!
-//! The machine can run one benchmark at a time, and a census has all workers that are `Online` run theirs
-//! at the same moment; the owner does not know when the next one comes.
+//! The GPU can run one trial at a time, and all rounds of a block have theirs at the same moment; the owner
+//! does not know when the next census comes. Its identities are always there, can attest as what they are,
+//! a server without a GPU, can bring a committee to no consensus, and can be rented: by the owner's other
+//! account, or by a customer who does not notice that the GPU is shared.
+//!
+//! **The bound.** A check of a rented worker looks at its service, and not at its GPU. So while `k` identities
+//! are rented the GPU earns for `k + 1`: for each of them what somebody pays rent for, and for one more that
+//! shows it in the censuses. Rewards bounds the first by half of the fees (`PodFeeCap`), and the second is at
+//! most what one machine earns that waits.
 
 use super::*;
 use proptest::prelude::*;
@@ -18,22 +25,79 @@ enum Move {
 	Take(usize),
 	/// Takes all away but one, and brings that one.
 	Alone(usize),
+	/// Somebody rents one, if that can be.
+	Rent(usize),
+	/// Ends its order.
+	End(usize),
 	/// Nothing.
 	Wait,
 }
 
-/// A round: what the owner does before it, whether it is a census (which the owner does not know), and
-/// which worker the machine serves if it has to choose.
-type Round = (Move, bool, usize);
+/// What a worker does that is due while the GPU serves another.
+#[derive(Clone, Copy, Debug)]
+enum Excuse {
+	/// It does not attest, and is reported.
+	Absent,
+	/// It attests as a server without a GPU.
+	ClassZero,
+	/// It serves two seats beside a dead one, and refuses the others.
+	NoConsensus,
+	/// It has two seats vote for a GPU, which is no agreement.
+	Undecided,
+}
+
+/// A round: what the owner does before it, whether it is a census (which the owner does not know), which
+/// worker the GPU serves if it has to choose, and what the others do.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+	owner: Move,
+	census: bool,
+	served: usize,
+	excuse: Excuse,
+}
+
+/// What a strategy came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Gain {
+	/// Idle blocks that were proved with a GPU.
+	with_gpu: BlockNumber,
+	/// Rented blocks that were proved with a GPU.
+	let_with_gpu: BlockNumber,
+	/// Blocks of rent that customers paid for a GPU: those of each identity that was rented as one with it.
+	rent: BlockNumber,
+	/// Times that a worker was rented as one with a GPU.
+	rented: u32,
+	/// Checks in which the GPU ran.
+	shown: u32,
+	/// Censuses that took place.
+	censuses: u32,
+	/// Times that a worker was found offline.
+	found: u32,
+}
 
 fn round() -> impl Strategy<Value = Round> {
 	let owner = prop_oneof![
 		3 => (0..WORKERS).prop_map(Move::Bring),
-		2 => (0..WORKERS).prop_map(Move::Take),
-		2 => (0..WORKERS).prop_map(Move::Alone),
-		3 => Just(Move::Wait),
+		1 => (0..WORKERS).prop_map(Move::Take),
+		1 => (0..WORKERS).prop_map(Move::Alone),
+		3 => (0..WORKERS).prop_map(Move::Rent),
+		3 => (0..WORKERS).prop_map(Move::End),
+		2 => Just(Move::Wait),
 	];
-	(owner, prop::bool::weighted(0.3), 0..WORKERS)
+	let excuse = prop_oneof![
+		1 => Just(Excuse::Absent),
+		3 => Just(Excuse::ClassZero),
+		3 => Just(Excuse::NoConsensus),
+		1 => Just(Excuse::Undecided),
+	];
+	(owner, prop::bool::weighted(0.4), 0..WORKERS, excuse).prop_map(
+		|(owner, census, served, excuse)| Round {
+			owner,
+			census,
+			served,
+			excuse,
+		},
+	)
 }
 
 fn bring(worker: WorkerId) {
@@ -50,62 +114,118 @@ fn take(worker: WorkerId) {
 	);
 }
 
-/// Plays the rounds. Returns the blocks that were proved, those from the first round to the last, and
-/// how often a worker was found.
-fn play(workers: &[WorkerId], rounds: &[Round]) -> (BlockNumber, BlockNumber, u32) {
-	let began = Providers::now();
-	let (mut proved, mut found) = (0, 0);
-	for (owner, census, served) in rounds {
-		match *owner {
-			Move::Bring(index) => bring(workers[index]),
-			Move::Take(index) => take(workers[index]),
-			Move::Alone(index) => {
-				for (other, worker) in workers.iter().enumerate() {
-					if other != index {
-						take(*worker);
-					}
+/// Whether the worker counts as one with a GPU.
+fn has_gpu(worker: WorkerId) -> bool {
+	record(worker).gpus() == (11, 1)
+}
+
+fn act(workers: &[WorkerId], owner: Move, gain: &mut Gain) {
+	match owner {
+		Move::Bring(index) => bring(workers[index]),
+		Move::Take(index) => take(workers[index]),
+		Move::Alone(index) => {
+			for (other, worker) in workers.iter().enumerate() {
+				if other != index {
+					take(*worker);
 				}
-				bring(workers[index]);
 			}
-			Move::Wait => {}
+			bring(workers[index]);
 		}
-		let spot = Popw::start_round(*census);
-		// The rounds of this block have one seed and one moment: the machine serves one worker.
+		Move::Rent(index) => {
+			let worker = workers[index];
+			let rented = <Providers as Market>::candidate(worker).is_some()
+				&& <Providers as Market>::rent(worker, 1).is_ok();
+			if rented && has_gpu(worker) {
+				gain.rented += 1;
+			}
+		}
+		Move::End(index) => {
+			let _ = frame_support::storage::with_storage_layer(|| {
+				<Providers as Market>::free(workers[index], true)
+			});
+		}
+		Move::Wait => {}
+	}
+}
+
+/// Plays the rounds.
+fn play(workers: &[WorkerId], rounds: &[Round]) -> Gain {
+	let mut gain = Gain::default();
+	for round in rounds {
+		act(workers, round.owner, &mut gain);
+		// Each rented worker is drawn in each round, which is as often as it can be.
+		let before = Providers::now();
+		let is_let = |worker: &&WorkerId| state(**worker) == WorkerState::Rented;
+		for worker in workers.iter().filter(is_let) {
+			assert_ok!(<Popw as Checks>::force(*worker));
+		}
+		let spot = Popw::start_round(round.census);
+		let let_out = workers
+			.iter()
+			.filter(is_let)
+			.filter(|id| has_gpu(**id))
+			.count();
+		gain.rent += (Providers::now() - before) * let_out as u32;
+		gain.censuses += u32::from(round.census);
 		let due: Vec<(WorkerId, RoundIndex)> = workers
 			.iter()
-			.flat_map(|worker| {
+			.filter_map(|worker| {
 				[spot, spot + 1]
 					.into_iter()
-					.filter(|round| {
-						(*round == spot || *census) && Popw::due(*worker, *round).is_some()
-					})
-					.map(|round| (*worker, round))
-					.next()
+					.filter(|index| *index == spot || round.census)
+					.find(|index| Popw::due(*worker, *index).is_some())
+					.map(|index| (*worker, index))
 			})
 			.collect();
+		let was_rented =
+			|worker: WorkerId| record(worker).standings.at(spot) == Some(&WorkerState::Rented);
+		let on_gpu = |pair: &&(WorkerId, RoundIndex)| !was_rented(pair.0);
 		let chosen = due
 			.iter()
-			.find(|(worker, _)| *worker == workers[*served])
-			.or(due.first())
+			.filter(on_gpu)
+			.find(|(worker, _)| Some(worker) == workers.get(round.served))
+			.or(due.iter().find(on_gpu))
 			.copied();
-		if let Some((worker, round)) = chosen {
-			assert!(Popw::attest(worker, round));
-			proved += Popw::close(worker, online(PROFILE)).online;
-		}
-		// Everyone else who was due is reported, in the phase after.
-		let missing: Vec<_> = due
-			.into_iter()
-			.filter(|pair| Some(*pair) != chosen)
-			.collect();
-		run_to(Providers::now() + PHASE - 1);
-		for (worker, round) in missing {
-			if Popw::absent(worker, round) {
-				found += 1;
+		let mut missing = Vec::new();
+		for pair @ (worker, index) in due {
+			let outcome = if was_rented(worker) {
+				// Any server keeps a container alive.
+				UNDECIDED
+			} else if Some(pair) == chosen {
+				gain.shown += 1;
+				online(PROFILE)
+			} else {
+				match round.excuse {
+					Excuse::Absent => {
+						missing.push(pair);
+						continue;
+					}
+					Excuse::ClassZero => online(POOR),
+					Excuse::NoConsensus => Outcome::NoConsensus,
+					Excuse::Undecided => UNDECIDED,
+				}
+			};
+			assert!(Popw::attest(worker, index));
+			let proved = Popw::close(worker, outcome);
+			if proved.profile.gpu_count > 0 {
+				gain.with_gpu += proved.idle;
+				gain.let_with_gpu += proved.rented;
 			}
+		}
+		// Everyone who did not attest is reported, in the phase after.
+		let let_out = workers
+			.iter()
+			.filter(is_let)
+			.filter(|id| has_gpu(**id))
+			.count();
+		run_to(Providers::now() + PHASE - 1);
+		gain.rent += (PHASE - 1) * let_out as u32;
+		for (worker, index) in missing {
+			gain.found += u32::from(Popw::absent(worker, index));
 		}
 		Providers::do_try_state().unwrap();
 	}
-	(proved, Providers::now() - began, found)
+	gain
 }
 
 fn three_workers() -> Vec<WorkerId> {
@@ -114,30 +234,120 @@ fn three_workers() -> Vec<WorkerId> {
 		.collect()
 }
 
+fn rounds(
+	number: usize,
+	owner: impl Fn(usize) -> Move,
+	excuse: Excuse,
+) -> impl Iterator<Item = Round> {
+	(0..number).map(move |i| Round {
+		owner: owner(i),
+		census: i % 4 == 3,
+		served: i % WORKERS,
+		excuse,
+	})
+}
+
 #[test]
-fn three_identities_online_prove_less_than_one() {
-	// What an honest machine proves.
-	let rounds: Vec<Round> = (0..40).map(|i| (Move::Wait, i % 4 == 3, 0)).collect();
+fn three_identities_earn_no_more_than_one() {
+	let wait: Vec<Round> = rounds(40, |_| Move::Wait, Excuse::Absent).collect();
 	let honest = ExtBuilder.build().execute_with(|| {
-		let worker = register(ALICE, 1);
-		let (proved, _, found) = play(&[worker], &rounds);
-		assert_eq!((found, record(worker).queued), (0, Queued::default()));
-		proved
+		let gain = play(&[register(ALICE, 1)], &wait);
+		assert_eq!((gain.found, record(0).queued), (0, Queued::default()));
+		gain
 	});
-	assert!(honest > 0);
-	// And one that claims to be three, and brings back whoever was found.
+	assert_eq!(honest.with_gpu, honest.censuses * INTERVAL);
+	for excuse in [
+		Excuse::Absent,
+		Excuse::ClassZero,
+		Excuse::NoConsensus,
+		Excuse::Undecided,
+	] {
+		ExtBuilder.build_and_execute(|| {
+			let workers = three_workers();
+			let turns: Vec<Round> = rounds(40, |i| Move::Bring(i % WORKERS), excuse).collect();
+			let gain = play(&workers, &turns);
+			assert!(gain.with_gpu <= honest.with_gpu, "{excuse:?}: {gain:?}");
+			if let Excuse::Absent = excuse {
+				assert!(gain.found > 0);
+				assert!(workers.iter().any(|id| record(*id).queued.is_pending()));
+			}
+		});
+	}
+}
+
+/// Not excluded: customers who rent some of the identities do not see that the GPU is shared, nor that it
+/// runs the trials of another. It earns what they pay rent for, and what one machine earns that waits.
+#[test]
+fn a_gpu_earns_for_each_identity_that_is_rented_and_for_one_that_waits() {
+	for rented in 0..=WORKERS {
+		ExtBuilder.build_and_execute(|| {
+			let workers = three_workers();
+			// It shows the GPU for one after the other, until all of them are verified.
+			let verified: Vec<Round> =
+				rounds(WORKERS, |_| Move::Wait, Excuse::NoConsensus).collect();
+			play(&workers, &verified);
+			assert!(workers.iter().all(|id| has_gpu(*id)));
+			let start = Providers::now();
+			let last = WORKERS - 1;
+			let hire: Vec<Round> = (0..24)
+				.map(|i| Round {
+					owner: if i < rented {
+						Move::Rent(i)
+					} else {
+						Move::Wait
+					},
+					census: i % 4 == 3,
+					served: last,
+					excuse: Excuse::NoConsensus,
+				})
+				.collect();
+			let gain = play(&workers, &hire);
+			assert_eq!(gain.rented, rented as u32);
+			let idle = if rented < WORKERS {
+				gain.censuses * INTERVAL
+			} else {
+				0
+			};
+			assert_eq!((gain.with_gpu, gain.found), (idle, 0));
+			// All rent but that since the last round, and that of the rounds before the last one was taken.
+			let blocks = Providers::now() - start;
+			let most = blocks * rented as u32;
+			assert!(gain.let_with_gpu <= gain.rent && gain.rent <= most);
+			assert!(
+				gain.let_with_gpu >= (blocks - 6 * PHASE) * rented as u32,
+				"{gain:?}"
+			);
+		});
+	}
+}
+
+#[test]
+fn no_consensus_buys_no_checks_that_pay() {
 	ExtBuilder.build_and_execute(|| {
-		let workers = three_workers();
-		let rounds: Vec<Round> = rounds
-			.iter()
-			.enumerate()
-			.map(|(i, (_, census, _))| (Move::Bring(i % WORKERS), *census, i % WORKERS))
-			.collect();
-		let (proved, _, found) = play(&workers, &rounds);
-		assert!(proved < honest, "{proved} of {honest}");
-		assert!(found > 0);
-		let queued: Balance = workers.iter().map(|id| record(*id).queued.amount).sum();
-		assert!(queued > 0);
+		// Ten identities on one GPU. In a census it serves one, and each of the others has a dead seat.
+		let workers: Vec<WorkerId> = (1..=10).map(|seed| register_online(ALICE, seed)).collect();
+		Popw::pass();
+		let census = Popw::start_round(true) + 1;
+		let mut proved = 0;
+		for worker in &workers {
+			assert!(Popw::attest(*worker, census));
+			let outcome = if *worker == 0 {
+				online(PROFILE)
+			} else {
+				Outcome::NoConsensus
+			};
+			proved += Popw::close(*worker, outcome).idle;
+		}
+		// Now each of them would have the GPU for itself, in turn.
+		for _ in 0..30 {
+			let round = Popw::start_round(false);
+			for worker in &workers {
+				if Popw::attest(*worker, round) {
+					proved += Popw::close(*worker, online(PROFILE)).idle;
+				}
+			}
+		}
+		assert_eq!(proved, INTERVAL);
 	});
 }
 
@@ -150,9 +360,14 @@ fn identities_of_different_owners_fare_no_better() {
 			register_online(CAROL, 3),
 		];
 		Popw::pass();
-		let census: Vec<Round> = vec![(Move::Wait, true, 0)];
-		let (_, _, found) = play(&workers, &census);
-		assert_eq!(found, 2);
+		let census = Round {
+			owner: Move::Wait,
+			census: true,
+			served: 0,
+			excuse: Excuse::Absent,
+		};
+		let gain = play(&workers, &[census]);
+		assert_eq!(gain.found, 2);
 		assert_eq!(
 			workers.map(state),
 			[
@@ -161,8 +376,12 @@ fn identities_of_different_owners_fare_no_better() {
 				WorkerState::Offline
 			]
 		);
-		assert_eq!(record(workers[0]).queued.amount, 0);
-		assert!(workers[1..].iter().all(|id| record(*id).queued.amount > 0));
+		assert!(!record(workers[0]).queued.is_pending());
+		assert!(
+			workers[1..]
+				.iter()
+				.all(|id| record(*id).queued.is_pending())
+		);
 	});
 }
 
@@ -174,13 +393,18 @@ proptest! {
 	})]
 
 	#[test]
-	fn no_strategy_proves_more_time_than_there_is(
+	fn no_strategy_earns_more_than_one_machine_and_the_rents(
 		rounds in prop::collection::vec(round(), 1..80)
 	) {
 		ExtBuilder.build().execute_with(|| {
 			let workers = three_workers();
-			let (proved, passed, _) = play(&workers, &rounds);
-			assert!(proved <= passed, "{proved} blocks proved in {passed}");
+			let gain = play(&workers, &rounds);
+			// What an honest machine earns that waits, and nothing in between two censuses; and beside that
+			// only what customers pay rent for.
+			assert!(gain.with_gpu <= gain.censuses * INTERVAL, "{gain:?}");
+			assert!(gain.let_with_gpu <= gain.rent, "{gain:?}");
+			// Before each rental the GPU was shown for that identity.
+			assert!(gain.rented <= gain.shown, "{gain:?}");
 		});
 	}
 }

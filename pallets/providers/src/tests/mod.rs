@@ -1,28 +1,37 @@
 //! Tests, by call.
 
+mod barred;
+mod charges;
 mod checks;
+mod claims;
 mod commission;
 mod delegation;
 mod deregister;
 mod exact;
+mod held;
 mod idle;
 mod keys;
 mod machines;
+mod marks;
 mod online;
+mod params;
 mod pools;
 mod property;
 mod register;
+mod reliability;
 mod rent;
 mod slashing;
 mod stake;
+mod standings;
 mod time;
 mod update;
 mod views;
+mod waiting;
 
 pub use crate::{mock::*, *};
 pub use frame_support::{assert_noop, assert_ok};
 pub use kaisar_primitives::{
-	CheckedWorkers, KAI, Market, Outcome, Pools, WorkerRegistry, keys::KeyRole,
+	Arch, CheckedWorkers, KAI, Market, Outcome, Pools, WorkerRegistry, keys::KeyRole,
 };
 pub use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 
@@ -47,6 +56,7 @@ pub fn owner_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 			worker,
 			price_per_gpu_hour: 1,
 		},
+		Call::set_delegation_cap { worker, most: KAI },
 		Call::go_offline { worker },
 		Call::go_online { worker },
 		Call::deregister_worker { worker },
@@ -86,6 +96,22 @@ pub fn dispatch(call: RuntimeCall, origin: RuntimeOrigin) -> sp_runtime::Dispatc
 		.map(|_| ())
 		.map_err(|error| error.error)
 }
+
+/// Rents a worker, as an order does.
+pub fn rent(worker: WorkerId) {
+	assert_ok!(<Providers as Market>::rent(worker, 5));
+}
+
+/// Frees it after an order that was deployed.
+pub fn free(worker: WorkerId) {
+	assert_ok!(<Providers as Market>::free(worker, true));
+}
+
+/// A committee found the worker online, and did not agree on its hardware.
+pub const UNDECIDED: Outcome = Outcome::Online {
+	profile: None,
+	service: true,
+};
 
 #[test]
 fn owner_calls_fail_for_another_account() {
@@ -146,7 +172,7 @@ fn calls_fail_for_other_origins() {
 			Call::cancel_slash { id: 0 },
 		]
 		.map(RuntimeCall::Providers);
-		assert_eq!(calls.len() + governed.len(), 15, "all calls");
+		assert_eq!(calls.len() + governed.len(), 16, "all calls");
 		for call in calls {
 			for origin in [RuntimeOrigin::root(), RuntimeOrigin::none()] {
 				assert_noop!(dispatch(call.clone(), origin), DispatchError::BadOrigin);

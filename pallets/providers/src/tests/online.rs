@@ -25,10 +25,10 @@ fn leaving_counts_from_the_next_round() {
 			record(worker).standings.at(since),
 			Some(&WorkerState::Offline)
 		);
-		// The census goes on, and credits what it proves.
+		// The census goes on, and credits its interval.
 		assert_eq!(Popw::due(worker, round + 1), Some(false));
 		assert!(Popw::attest(worker, round + 1));
-		assert_eq!(Popw::close(worker, online(PROFILE)).online, PHASE);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
 		assert_eq!(state(worker), WorkerState::Offline);
 		// The next one does not see it.
 		let next = Popw::start_round(true);
@@ -66,17 +66,6 @@ fn leaving_ends_a_verification_that_is_still_to_come() {
 }
 
 #[test]
-fn leaving_does_not_end_a_dispute_that_is_still_to_come() {
-	ExtBuilder.build_and_execute(|| {
-		let worker = register_online(ALICE, 1);
-		assert_ok!(<Popw as Checks>::force(worker));
-		assert_ok!(Providers::go_offline(signed(ALICE), worker));
-		let round = Popw::start_round(false);
-		assert_eq!(Popw::due(worker, round), Some(false));
-	});
-}
-
-#[test]
 fn coming_back_is_verified_once_and_credits_nothing() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
@@ -103,8 +92,8 @@ fn coming_back_is_verified_once_and_credits_nothing() {
 			]
 		);
 		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!((proved.online, proved.rented), (0, 0));
-		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
+		assert_eq!((proved.idle, proved.rented), (0, 0));
+		assert_eq!(Providers::pending_time(worker), Some(0));
 		assert_eq!(state(worker), WorkerState::Online);
 		let next = Popw::start_round(false);
 		assert_eq!(Popw::due(worker, next), None);
@@ -196,7 +185,7 @@ fn failed_verifications_double_the_delay() {
 				assert_eq!(Popw::due(worker, early), None);
 			}
 			let proved = Popw::spot_check(worker, online(POOR));
-			assert_eq!(proved.online, 0);
+			assert_eq!(proved.idle, 0);
 			assert_eq!(state(worker), WorkerState::Pending);
 			assert_eq!(record(worker).forced, None);
 

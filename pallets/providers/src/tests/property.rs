@@ -1,6 +1,6 @@
 //! All calls, rounds and checks in any order: what must always hold does, after every step.
 
-use super::*;
+use super::{standings::Past, *};
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,11 @@ enum Op {
 		worker: u32,
 		price: u64,
 	},
+	SetCap {
+		owner: AccountId,
+		worker: u32,
+		most: u32,
+	},
 	GoOffline {
 		owner: AccountId,
 		worker: u32,
@@ -57,6 +62,9 @@ enum Op {
 		owner: AccountId,
 		worker: u32,
 	},
+	Approach {
+		blocks: u8,
+	},
 	Round {
 		census: bool,
 	},
@@ -72,6 +80,8 @@ enum Op {
 		worker: u32,
 		outcome: u8,
 		false_proof: bool,
+		/// By too few votes for a slash.
+		weakly: bool,
 	},
 	Force {
 		worker: u32,
@@ -96,6 +106,16 @@ enum Op {
 	},
 	Free {
 		worker: u32,
+		unproved: bool,
+	},
+	Deployed {
+		worker: u32,
+	},
+	Review {
+		worker: u32,
+	},
+	Price {
+		price: Option<u64>,
 	},
 	Bar {
 		worker: u32,
@@ -118,7 +138,7 @@ fn spec(choice: u8) -> WorkerSpec {
 		},
 		_ => WorkerSpec {
 			gpu_class: 1,
-			gpu_count: choice / 4,
+			gpu_count: choice % 16 + 1,
 			..SPEC
 		},
 	}
@@ -130,10 +150,10 @@ fn outcome(choice: u8) -> Outcome {
 		1 => Outcome::NoConsensus,
 		2 => online(POOR),
 		3 => Outcome::Online {
-			profile: PROFILE,
+			profile: Some(PROFILE),
 			service: false,
-			gpu_stands: true,
 		},
+		4 => UNDECIDED,
 		_ => online(PROFILE),
 	}
 }
@@ -154,6 +174,8 @@ fn op() -> impl Strategy<Value = Op> {
 			.prop_map(|(owner, worker, percent)| Op::SetCommission { owner, worker, percent }),
 		1 => (owner(), worker(), any::<u64>())
 			.prop_map(|(owner, worker, price)| Op::SetFloor { owner, worker, price }),
+		1 => (owner(), worker(), any::<u32>())
+			.prop_map(|(owner, worker, most)| Op::SetCap { owner, worker, most }),
 		2 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOffline { owner, worker }),
 		3 => (owner(), worker()).prop_map(|(owner, worker)| Op::GoOnline { owner, worker }),
 		1 => (owner(), worker()).prop_map(|(owner, worker)| Op::Deregister { owner, worker }),
@@ -162,19 +184,25 @@ fn op() -> impl Strategy<Value = Op> {
 		4 => (anyone(), worker(), any::<u32>())
 			.prop_map(|(owner, worker, amount)| Op::Unstake { owner, worker, amount }),
 		4 => (anyone(), worker()).prop_map(|(owner, worker)| Op::Withdraw { owner, worker }),
+		2 => (1u8..6).prop_map(|blocks| Op::Approach { blocks }),
 		6 => any::<bool>().prop_map(|census| Op::Round { census }),
 		6 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Attest { worker, back }),
 		2 => (worker(), 0u8..6).prop_map(|(worker, back)| Op::Absent { worker, back }),
-		6 => (worker(), any::<u8>(), any::<bool>()).prop_map(|(worker, outcome, false_proof)| {
-			Op::Close { worker, outcome, false_proof }
-		}),
+		6 => (worker(), any::<u8>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+			|(worker, outcome, false_proof, weakly)| {
+				Op::Close { worker, outcome, false_proof, weakly }
+			}
+		),
 		1 => worker().prop_map(|worker| Op::Force { worker }),
 		4 => (worker(), any::<u8>()).prop_map(|(worker, level)| Op::Slash { worker, level }),
 		1 => any::<u32>().prop_map(|slash| Op::CancelSlash { slash }),
 		6 => (anyone(), any::<u32>()).prop_map(|(owner, slash)| Op::ApplySlash { owner, slash }),
 		3 => (anyone(), worker()).prop_map(|(owner, worker)| Op::Clear { owner, worker }),
 		2 => worker().prop_map(|worker| Op::Rent { worker }),
-		2 => worker().prop_map(|worker| Op::Free { worker }),
+		2 => (worker(), any::<bool>()).prop_map(|(worker, unproved)| Op::Free { worker, unproved }),
+		1 => worker().prop_map(|worker| Op::Deployed { worker }),
+		1 => worker().prop_map(|worker| Op::Review { worker }),
+		1 => any::<Option<u64>>().prop_map(|price| Op::Price { price }),
 		1 => worker().prop_map(|worker| Op::Bar { worker }),
 		1 => worker().prop_map(|worker| Op::Fault { worker }),
 		2 => (0u16..200).prop_map(Op::Blocks),
@@ -205,6 +233,20 @@ fn tell(what: impl FnOnce() -> sp_runtime::DispatchResult) {
 fn root(call: Call<Test>) {
 	let done = dispatch(RuntimeCall::Providers(call), RuntimeOrigin::root());
 	assert_ne!(done, Err(Error::<Test>::Defensive.into()));
+}
+
+/// A worker that is due in a round is found by the keys that count in it, deregistered or not. (Keys that were
+/// replaced may be another's.)
+fn due_workers_have_their_keys() {
+	for (worker, record) in Workers::<Test>::iter() {
+		for round in Popw::running() {
+			if record.keys.now.since <= round && Popw::due(worker, round).is_some() {
+				let WorkerKeys { worker: key, agent } = record.keys.now.value.clone();
+				assert_eq!(WorkerByKey::<Test>::get(key), Some(worker));
+				assert_eq!(WorkerByAgent::<Test>::get(agent), Some(worker));
+			}
+		}
+	}
 }
 
 /// Does the operation; calls may fail, and then change nothing.
@@ -285,6 +327,17 @@ fn run(op: Op) {
 				price_per_gpu_hour: price.into(),
 			},
 		),
+		Op::SetCap {
+			owner,
+			worker,
+			most,
+		} => (
+			owner,
+			Call::set_delegation_cap {
+				worker,
+				most: u128::from(most) * (KAI / 1_000_000),
+			},
+		),
 		Op::GoOffline { owner, worker } => (owner, Call::go_offline { worker }),
 		Op::GoOnline { owner, worker } => (owner, Call::go_online { worker }),
 		Op::Deregister { owner, worker } => (owner, Call::deregister_worker { worker }),
@@ -311,10 +364,11 @@ fn run(op: Op) {
 			},
 		),
 		Op::Withdraw { owner, worker } => (owner, Call::withdraw_unbonded { worker }),
-		Op::Round { census } => {
-			Popw::start_round(census);
+		Op::Approach { blocks } => {
+			Popw::approach(blocks.into());
 			return;
 		}
+		Op::Round { .. } => unreachable!("a round is started with the workers' past"),
 		Op::Attest { worker, back } => {
 			if let Some(round) = round(back) {
 				Popw::attest(worker, round);
@@ -331,12 +385,31 @@ fn run(op: Op) {
 			worker,
 			outcome: choice,
 			false_proof,
+			weakly,
 		} => {
 			if Popw::is_open(worker) {
 				let before = Providers::pending_time(worker).unwrap();
-				let proved = Popw::close_with(worker, outcome(choice), false_proof);
-				assert!(proved.rented <= proved.online && proved.online <= MAX_GAP);
-				assert!(proved.online <= before.0 && proved.rented <= before.1);
+				let (known, queued) = (
+					record(worker).profile.unwrap_or_default(),
+					record(worker).queued,
+				);
+				let proved = if weakly {
+					Popw::close_weakly(worker, outcome(choice), false_proof)
+				} else {
+					Popw::close_with(worker, outcome(choice), false_proof)
+				};
+				let after = record(worker);
+				assert!(
+					!weakly || after.queued == queued,
+					"too few votes for a slash"
+				);
+				assert!(proved.rented <= before && proved.rented <= MAX_GAP);
+				assert!([0, INTERVAL].contains(&proved.idle));
+				assert!(proved.idle == 0 || proved.rented == 0);
+				assert_eq!(
+					proved.profile,
+					known.lesser(&after.profile.unwrap_or_default())
+				);
 			}
 			return;
 		}
@@ -360,7 +433,16 @@ fn run(op: Op) {
 		}
 		Op::Clear { owner, worker } => (BOB, Call::clear_worthless { worker, who: owner }),
 		Op::Rent { worker } => return tell(|| <Providers as Market>::rent(worker, 1)),
-		Op::Free { worker } => return tell(|| <Providers as Market>::free(worker)),
+		Op::Free { worker, unproved } => {
+			return tell(|| <Providers as Market>::free(worker, unproved));
+		}
+		Op::Deployed { worker } => return tell(|| <Providers as Market>::deployed(worker)),
+		Op::Review { worker } => return tell(|| <Providers as Market>::review(worker)),
+		Op::Price { price } => {
+			HighestPrice::set(&price.map(Balance::from));
+			return TodaysPrice::set(&price.map(|price| Balance::from(price) / 2));
+		}
+
 		Op::Bar { worker } => {
 			let until = Providers::now() + 300;
 			return tell(|| <Providers as Market>::bar(worker, until));
@@ -389,9 +471,15 @@ proptest! {
 	fn invariants_hold_after_every_step(ops in prop::collection::vec(op(), 1..300)) {
 		ExtBuilder.build().execute_with(|| {
 			let issuance = pallet_balances::TotalIssuance::<Test>::get();
+			let mut past = Past::default();
 			for op in ops {
-				run(op);
+				match op {
+					Op::Round { census } => past.start(census),
+					_ => run(op),
+				}
+				past.follow();
 				Providers::do_try_state().unwrap_or_else(|broken| panic!("{op:?}: {broken:?}"));
+				due_workers_have_their_keys();
 				assert_eq!(pallet_balances::TotalIssuance::<Test>::get(), issuance);
 				// The pot holds exactly what the pools say.
 				let records: Vec<_> = Workers::<Test>::iter().collect();
@@ -429,7 +517,7 @@ fn finish() {
 	let workers: Vec<WorkerId> = Workers::<Test>::iter_keys().collect();
 	for worker in &workers {
 		<Popw as Checks>::touch(*worker);
-		tell(|| <Providers as Market>::free(*worker));
+		tell(|| <Providers as Market>::free(*worker, true));
 	}
 	// What was forced by that is over, too.
 	Popw::pass();

@@ -119,10 +119,11 @@ fn the_owner_may_reach_a_minimum_above_the_cap() {
 	ExtBuilder.build_and_execute(|| {
 		let spec = WorkerSpec {
 			gpu_class: 1,
-			gpu_count: 100,
+			gpu_count: 16,
 			..SPEC
 		};
-		let minimum = 200_500 * KAI;
+		let minimum = 160_500 * KAI;
+		StakePerScore::set(&(1_000 * KAI));
 		assert!(minimum > MAX_STAKE);
 		assert_noop!(
 			try_register(ALICE, 1, spec, minimum + 1),

@@ -7,7 +7,7 @@ fn rent(worker: WorkerId) -> sp_runtime::DispatchResult {
 }
 
 fn free(worker: WorkerId) -> sp_runtime::DispatchResult {
-	<Providers as Market>::free(worker)
+	<Providers as Market>::free(worker, true)
 }
 
 fn candidate(worker: WorkerId) -> Option<kaisar_primitives::Candidate> {
@@ -26,7 +26,10 @@ fn an_idle_worker_is_rented_and_freed() {
 				profile: PROFILE,
 				region: *b"DE",
 				price_floor: KAI,
-				reliability: Perbill::one(),
+				reliability: Perbill::from_rational(1u32, 8),
+				arch: Arch::Amd64,
+				driver: 0,
+				cuda: 0,
 			})
 		);
 		events();
@@ -58,16 +61,16 @@ fn an_idle_worker_is_rented_and_freed() {
 				Event::WorkerForced {
 					worker,
 					round: since,
-					verify_only: false
+					verify_only: true
 				},
 			]
 		);
 		assert_eq!(record(worker).order, None);
-		assert_eq!(Providers::idle_workers(11, 1, Some(*b"DE")), 1);
-		// A full check follows, and proves both kinds of time.
+		assert_eq!(Providers::idle_workers(11, 1, Some(*b"DE")), 0);
+		// A full check follows, which proves no time.
 		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!(proved.rented, 40);
-		assert!(proved.online > 40 + PHASE);
+		assert_eq!((proved.idle, proved.rented), (0, 0));
+		assert_eq!(Providers::idle_workers(11, 1, Some(*b"DE")), 1);
 	});
 }
 
@@ -118,7 +121,7 @@ fn boundary_of_being_barred() {
 		assert_ok!(bar(worker, until - 1));
 		assert_eq!(
 			Providers::reliability(worker),
-			Some(Perbill::from_rational(1u32, 3))
+			Some(Perbill::from_rational(1u32, 8))
 		);
 		run_to(until - 1);
 		assert_eq!(candidate(worker), None);

@@ -216,6 +216,29 @@ fn unbonding_outlasts_the_deferral_by_a_day() {
 	});
 }
 
+/// No value of the parameters keeps a slash from its day, or stake from being withdrawn.
+#[test]
+fn boundary_of_periods() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register(ALICE, 1);
+		Deferral::set(&BlockNumber::MAX);
+		UnbondingBlocks::set(&BlockNumber::MAX);
+		assert_eq!(Providers::unbonding_period(), 366 * DAYS);
+		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
+		let out = Providers::now() + 366 * DAYS;
+		assert_ok!(Providers::slash(
+			RuntimeOrigin::root(),
+			worker,
+			SlashLevel::Two
+		));
+		run_to(Providers::now() + 365 * DAYS);
+		assert_ok!(Providers::apply_slash(signed(BOB), 0));
+		run_to(out);
+		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
+		assert_eq!(Providers::worker(worker), None);
+	});
+}
+
 #[test]
 fn a_shorter_period_does_not_overtake() {
 	ExtBuilder.build_and_execute(|| {

@@ -1,44 +1,169 @@
-//! Pending time against a plain model that keeps every block.
+//! Proved time: idle time is sampled by censuses, rented time is pending. The latter against a plain model
+//! that keeps every block.
 
 use super::*;
 use proptest::prelude::*;
 
+#[test]
+fn a_census_stands_for_an_interval_whatever_came_before() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		for passed in [1, 10 * INTERVAL] {
+			run_to(Providers::now() + passed);
+			let proved = Popw::census(worker, online(PROFILE));
+			assert_eq!((proved.idle, proved.rented), (INTERVAL, 0));
+			assert_eq!(proved.profile, PROFILE);
+		}
+	});
+}
+
+#[test]
+fn no_check_but_a_census_credits_idle_time() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		run_to(Providers::now() + 10 * INTERVAL);
+		assert_ok!(<Popw as Checks>::force(worker));
+		let proved = Popw::spot_check(worker, online(PROFILE));
+		assert_eq!((proved.idle, proved.rented), (0, 0));
+	});
+}
+
+#[test]
+fn boundary_of_the_floor_at_which_waiting_pays() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		HighestPrice::set(&Some(2 * KAI));
+		let waits = |floor| {
+			assert_ok!(Providers::set_price_floor(signed(ALICE), worker, floor));
+			let proved = Popw::census(worker, online(PROFILE));
+			assert_eq!(Providers::idle_workers(11, 1, None), 1);
+			proved.idle
+		};
+		// While its class has no price, any floor will do.
+		assert_eq!(waits(2 * KAI), INTERVAL);
+		TodaysPrice::set(&Some(KAI));
+		assert_eq!(waits(KAI + 1), 0);
+		assert_eq!(waits(KAI), INTERVAL);
+		assert_eq!(waits(0), INTERVAL);
+	});
+}
+
+#[test]
+fn a_floor_that_comes_down_for_the_check_does_not_pay() {
+	ExtBuilder.build_and_execute(|| {
+		// Nobody can rent the machine, but when a census is about to be closed.
+		let worker = register_online(ALICE, 1);
+		TodaysPrice::set(&Some(KAI));
+		let floor = |price| {
+			assert_ok!(Providers::set_price_floor(signed(ALICE), worker, price));
+		};
+		floor(u128::MAX);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		floor(0);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, 0);
+		// The next census sees it waiting.
+		assert_eq!(Popw::census(worker, online(PROFILE)).idle, INTERVAL);
+		// Who could be rented all along may go lower at any time.
+		floor(KAI);
+		let census = Popw::start_round(true) + 1;
+		assert!(Popw::attest(worker, census));
+		floor(KAI / 2);
+		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
+	});
+}
+
+#[test]
+fn rented_time_is_credited_up_to_the_rounds_start() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		rent(worker);
+		let since = Providers::now();
+		run_to(since + 100);
+		assert_ok!(<Popw as Checks>::force(worker));
+		let round = Popw::start_round(false);
+		assert!(Popw::attest(worker, round));
+		let start = Popw::start_of(round);
+		run_to(start + 60);
+		let proved = Popw::close(worker, UNDECIDED);
+		assert_eq!((proved.idle, proved.rented), (0, start - since));
+		assert_eq!(proved.profile, PROFILE);
+		assert_eq!(Providers::pending_time(worker), Some(60));
+	});
+}
+
+#[test]
+fn boundary_of_the_longest_gap() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		rent(worker);
+		for more in [0, 1] {
+			run_to(Providers::now() + MAX_GAP - PHASE + more);
+			assert_ok!(<Popw as Checks>::force(worker));
+			assert_eq!(Popw::spot_check(worker, UNDECIDED).rented, MAX_GAP);
+			// What was above it is void.
+			assert_eq!(Providers::pending_time(worker), Some(0));
+		}
+	});
+}
+
+#[test]
+fn a_false_proof_empties_rented_time() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		rent(worker);
+		run_to(Providers::now() + 100);
+		assert_ok!(<Popw as Checks>::force(worker));
+		let round = Popw::start_round(false);
+		assert!(Popw::attest(worker, round));
+		let proved = Popw::close_with(worker, UNDECIDED, true);
+		assert_eq!((proved.idle, proved.rented), (0, 0));
+		assert_eq!(Providers::pending_time(worker), Some(0));
+	});
+}
+
+#[test]
+fn the_orders_close_empties_rented_time() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = register_online(ALICE, 1);
+		rent(worker);
+		Popw::pass();
+		assert_ok!(<Popw as Checks>::force(worker));
+		let round = Popw::start_round(false);
+		assert!(Popw::attest(worker, round));
+		free(worker);
+		assert_eq!(Providers::pending_time(worker), Some(0));
+		assert_eq!(Popw::close(worker, UNDECIDED).rented, 0);
+		// The next order does not get the time of the one before.
+		Popw::spot_check(worker, online(PROFILE));
+		rent(worker);
+		let since = Providers::now();
+		Popw::pass();
+		assert_ok!(<Popw as Checks>::force(worker));
+		let proved = Popw::spot_check(worker, UNDECIDED);
+		assert_eq!(
+			proved.rented,
+			Popw::start_of(Popw::next_round() - 2) - since
+		);
+	});
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
-	/// Blocks pass, then the state changes.
-	Change(u8, WorkerState),
+	/// Blocks pass, then an order begins or ends.
+	Blocks(u8, bool),
 	/// A round that started that many blocks ago is closed.
-	Credit(u8),
+	Credit(u8, u8),
 	/// The amounts are voided.
 	Empty,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-	let state = prop_oneof![
-		Just(WorkerState::Pending),
-		Just(WorkerState::Online),
-		Just(WorkerState::Rented),
-		Just(WorkerState::Offline),
-		Just(WorkerState::Suspended),
-	];
 	prop_oneof![
-		6 => (0u8..20, state).prop_map(|(blocks, state)| Step::Change(blocks, state)),
-		3 => (0u8..60).prop_map(Step::Credit),
+		6 => (0u8..20, any::<bool>()).prop_map(|(blocks, rented)| Step::Blocks(blocks, rented)),
+		3 => (0u8..60, 10u8..90).prop_map(|(ago, most)| Step::Credit(ago, most)),
 		1 => Just(Step::Empty),
 	]
-}
-
-/// Blocks that are pending in the model, up to a block.
-fn pending(blocks: &[WorkerState], from: u32, to: u32) -> (u32, u32) {
-	let in_between = blocks.iter().take(to as usize).skip(from as usize);
-	let rented = in_between
-		.clone()
-		.filter(|state| **state == WorkerState::Rented)
-		.count() as u32;
-	let idle = in_between
-		.filter(|state| **state == WorkerState::Online)
-		.count() as u32;
-	(idle + rented, rented)
 }
 
 proptest! {
@@ -50,88 +175,40 @@ proptest! {
 
 	#[test]
 	fn agrees_with_a_model_of_every_block(steps in prop::collection::vec(step(), 1..60)) {
-		let mut time = PendingTime::empty(0);
-		let mut state = WorkerState::Pending;
-		// The state in each block so far, the first block that is still pending, and when the state
-		// changed.
-		let mut blocks: Vec<WorkerState> = Vec::new();
-		let mut from = 0u32;
-		let mut changes: Vec<u32> = vec![0, 0];
-		let mut exact = true;
+		let mut time = PendingTime::default();
+		// Whether each block so far is rented and not proved yet.
+		let mut blocks: Vec<bool> = Vec::new();
+		let mut rented = false;
 		for step in steps {
 			let now = blocks.len() as u32;
 			match step {
-				Step::Change(passed, new) => {
-					blocks.extend(core::iter::repeat_n(state, passed.into()));
+				Step::Blocks(passed, new) => {
+					blocks.extend(core::iter::repeat_n(rented, passed.into()));
 					let now = blocks.len() as u32;
-					time.change(state, new, now);
-					if changes.last() != Some(&now) {
-						changes.push(now);
+					if new && !rented {
+						time = PendingTime::rent(now);
+					} else if rented && !new {
+						time = PendingTime::default();
+						blocks.fill(false);
 					}
-					state = new;
+					rented = new;
 				},
-				Step::Credit(ago) => {
-					let start = now.saturating_sub(ago.into()).max(from);
-					let known = time.at(state, now);
-					let (online, rented) = time.credit(state, start, u32::MAX);
-					let (all, all_rented) = pending(&blocks, from, start);
-					prop_assert!(online <= all && rented <= all_rented, "never too much");
-					prop_assert!(rented <= online);
-					if exact && start >= changes[changes.len() - 2] {
-						prop_assert_eq!((online, rented), (all, all_rented));
-					}
-					let left = time.at(state, now);
-					prop_assert_eq!(known.online, online + left.online, "nothing is lost");
-					prop_assert_eq!(known.rented, rented + left.rented, "nothing is lost");
-					// Where less was credited, it is credited later.
-					exact &= (online, rented) == (all, all_rented);
-					if !exact {
-						return Ok(());
-					}
-					from = start;
+				Step::Credit(ago, most) => {
+					let start = now.saturating_sub(ago.into());
+					let due = blocks.iter().take(start as usize).filter(|block| **block).count();
+					let credited = time.credit(start, most.into());
+					prop_assert_eq!(credited, (due as u32).min(most.into()));
+					blocks.iter_mut().take(start as usize).for_each(|block| *block = false);
 				},
 				Step::Empty => {
-					time = PendingTime::empty(now);
-					from = now;
+					time.empty(now);
+					blocks.fill(false);
 				},
 			}
-			if exact {
-				let now = blocks.len() as u32;
-				let mark = time.at(state, now);
-				prop_assert_eq!((mark.online, mark.rented), pending(&blocks, from, now));
-			}
+			let now = blocks.len() as u32;
+			let pending = blocks.iter().filter(|block| **block).count() as u32;
+			prop_assert_eq!(time.at(now), pending);
+			prop_assert_eq!(time.since.is_some(), rented);
 		}
 	}
-}
-
-#[test]
-fn a_credit_is_capped_for_both_together() {
-	let mut time = PendingTime::empty(0);
-	time.change(WorkerState::Pending, WorkerState::Rented, 10);
-	assert_eq!(time.credit(WorkerState::Rented, 110, 60), (60, 60));
-	// What was above it is void.
-	let left = time.at(WorkerState::Rented, 110);
-	assert_eq!((left.online, left.rented), (0, 0));
-}
-
-#[test]
-fn a_change_after_the_start_does_not_change_what_is_credited() {
-	let mut time = PendingTime::empty(0);
-	time.change(WorkerState::Pending, WorkerState::Online, 0);
-	time.change(WorkerState::Online, WorkerState::Offline, 100);
-	assert_eq!(time.credit(WorkerState::Offline, 70, u32::MAX), (70, 0));
-	assert_eq!(time.at(WorkerState::Offline, 500).online, 30);
-}
-
-#[test]
-fn many_changes_after_the_start_never_credit_too_much() {
-	let mut time = PendingTime::empty(0);
-	time.change(WorkerState::Pending, WorkerState::Online, 0);
-	time.change(WorkerState::Online, WorkerState::Rented, 100);
-	time.change(WorkerState::Rented, WorkerState::Online, 120);
-	time.change(WorkerState::Online, WorkerState::Rented, 140);
-	// At block 90: 90 online, none rented.
-	assert_eq!(time.credit(WorkerState::Rented, 90, u32::MAX), (90, 0));
-	let left = time.at(WorkerState::Rented, 150);
-	assert_eq!((left.online, left.rented), (60, 30));
 }

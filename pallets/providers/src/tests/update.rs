@@ -52,20 +52,6 @@ fn takes_the_fee_and_has_the_worker_verified_again() {
 }
 
 #[test]
-fn what_was_pending_is_not_credited_any_more() {
-	ExtBuilder.build_and_execute(|| {
-		let worker = register_online(ALICE, 1);
-		Popw::pass();
-		assert_ok!(Providers::update_worker(signed(ALICE), worker, SPEC));
-		assert!(Providers::pending_time(worker).unwrap().0 > 0);
-		let proved = Popw::spot_check(worker, online(PROFILE));
-		assert_eq!((proved.online, proved.rented), (0, 0));
-		assert_eq!(Providers::pending_time(worker), Some((0, 0)));
-		assert_eq!(state(worker), WorkerState::Online);
-	});
-}
-
-#[test]
 fn brings_an_offline_worker_back() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register(ALICE, 1);
@@ -154,6 +140,7 @@ fn fails_while_a_check_is_due_or_runs() {
 		assert_noop!(call(), Error::<Test>::CheckRunning);
 		// Not attested, but it can still be reported.
 		Popw::start_round(false);
+		run_to(Providers::now() + 1);
 		assert!(!Popw::is_due(worker));
 		assert_noop!(call(), Error::<Test>::CheckRunning);
 		assert!(Popw::absent(worker, round));

@@ -86,6 +86,7 @@ fn a_worker_is_shown_whole() {
 				state: WorkerState::Online,
 				since: kept.standings.now.since,
 				forced: None,
+				listed: true,
 				order: None,
 				spec: SPEC,
 				profile: Some(PROFILE),
@@ -94,8 +95,8 @@ fn a_worker_is_shown_whole() {
 				delegated: 15 * KAI,
 				unbonding: 6 * KAI,
 				queued: (MINIMUM + 23 * KAI) / 10,
-				reliability: Perbill::one(),
-				online: 10,
+				delegation_cap: None,
+				reliability: Perbill::from_rational(1u32, 8),
 				rented: 0,
 				proved_at: kept.proved_at,
 				commission: Perbill::zero(),
@@ -105,7 +106,10 @@ fn a_worker_is_shown_whole() {
 			})
 		);
 		assert_eq!(Providers::worker(worker + 1), None);
-		assert_eq!(Providers::reliability(worker), Some(Perbill::one()));
+		assert_eq!(
+			Providers::reliability(worker),
+			Some(Perbill::from_rational(1u32, 8))
+		);
 		assert_eq!(Providers::minimum_stake(11, 1), Some(MINIMUM));
 		assert_eq!(Providers::minimum_stake(1, 8), Some(16_500 * KAI));
 		assert_eq!(Providers::minimum_stake(0, 0), Some(BASE));
@@ -128,7 +132,7 @@ fn a_delegation_is_shown_with_its_worth() {
 		assert_ok!(Providers::unstake(signed(CAROL), worker, 50 * KAI));
 		let until = Providers::now() + UNBONDING;
 		let slashed = |worker| Providers::slash(RuntimeOrigin::root(), worker, SlashLevel::Two);
-		// 1,000 KAI in the pool: half, and half again, of which the owner bears 650.
+		// Half, and half of the rest.
 		assert_ok!(slashed(worker));
 		assert_ok!(slashed(worker));
 		run_to(Providers::now() + DEFERRAL);
@@ -137,11 +141,17 @@ fn a_delegation_is_shown_with_its_worth() {
 		let shares = 300 * KAI;
 		assert_eq!(
 			Providers::delegation(worker, CAROL),
-			DelegationView { shares, value: 0 }
+			DelegationView {
+				shares,
+				value: 75 * KAI
+			}
 		);
 		assert_eq!(
 			Providers::unbonding(worker, CAROL),
-			vec![UnbondingView { value: 0, until }]
+			vec![UnbondingView {
+				value: 25 * KAI / 2,
+				until
+			}]
 		);
 		assert_eq!(
 			Providers::delegation(worker, DAVE),

@@ -66,7 +66,8 @@ fn end_with(workers: u32) -> BTreeMap<String, u32> {
 		let one = WorkerScores::<Test>::get(0).unwrap();
 		(1..workers).for_each(|worker| WorkerScores::<Test>::insert(worker, one));
 		Current::<Test>::mutate(|current| {
-			current.scores.poc = one.poc * u128::from(workers);
+			current.scores.idle = one.idle * u128::from(workers);
+			current.scores.rented = one.rented * u128::from(workers);
 			current.scores.pod = one.pod * u128::from(workers);
 		});
 	});

@@ -204,7 +204,7 @@ fn a_view_of_what_cannot_be_settled_is_nothing() {
 		next_epoch();
 		prove(0, 10, 0);
 		next_epoch();
-		Epochs::<Test>::mutate(1, |totals| totals.as_mut().unwrap().scores.poc = 1);
+		Epochs::<Test>::mutate(1, |totals| totals.as_mut().unwrap().scores.idle = 1);
 		assert_eq!(Rewards::claimable_by(WORKER, ANNA), 0);
 		assert_eq!(Rewards::claimable_from(WORKER), 0);
 		assert_noop!(claim(ANNA, WORKER), Error::<Test>::Overflow);

@@ -47,6 +47,7 @@ fn both_shares_are_minted_in_one_step() {
 		let issued = Balances::total_issuance();
 		prove(0, 60, 0);
 		prove(1, 60, 20);
+		assert_ok!(Rewards::note_protocol_fee(1, 2_000 * KAI));
 		seats(0, 3, 1);
 		next_epoch();
 		let providers = emission(EPOCH, 50);
@@ -73,9 +74,11 @@ fn both_shares_are_minted_in_one_step() {
 		assert_eq!(Balances::total_issuance(), issued + emission(EPOCH, 70));
 		let totals = Rewards::epoch_totals(0).unwrap();
 		assert_eq!((totals.start, totals.end), (1, EPOCH));
-		// PoC and PoD share as their scores do.
+		// PoC and PoD share as their scores do, and so do idle and rented blocks.
 		assert_eq!(totals.poc_reward, 500 * KAI);
 		assert_eq!(totals.pod_reward, 250 * KAI);
+		assert_eq!(totals.rent_reward, 750 * KAI * 80 / 180);
+		assert_eq!(totals.idle_reward, 750 * KAI - totals.rent_reward);
 		// The validators' share is noted, not minted.
 		assert_eq!(Validators::<Test>::get().amount, emission(EPOCH, 30));
 		assert_eq!(Current::<Test>::get().scores, Scores::default());
@@ -131,10 +134,13 @@ fn a_new_length_counts_from_the_next_epoch() {
 		assert_eq!(Rewards::current_epoch().length, 7);
 		next_epoch();
 		assert_eq!(System::block_number(), EPOCH + 8);
-		// Without blocks it would never end.
+		// Without blocks it would never end, and with too many nobody could shorten it.
 		EpochLength::set(0);
 		next_epoch();
 		assert_eq!(Rewards::current_epoch().length, 1);
+		EpochLength::set(u32::MAX);
+		next_epoch();
+		assert_eq!(Rewards::current_epoch().length, 365 * 7_200);
 		next_epoch();
 	});
 }
@@ -173,6 +179,9 @@ fn a_fixed_ratio_carries_its_excess_over() {
 			Carry::<Test>::get(Pot::Providers),
 			emission(EPOCH, 50) - totals.poc_reward - totals.pod_reward
 		);
+		// What the cap keeps of that is the idle ones'.
+		assert_eq!(totals.rent_reward, 0);
+		assert_eq!(totals.idle_reward, totals.poc_reward + totals.pod_reward);
 	});
 }
 
@@ -250,6 +259,7 @@ fn a_split_over_the_whole_mints_no_more_than_the_emission() {
 			checkers: all,
 			validators: all,
 		});
+		next_epoch();
 		let issued = Balances::total_issuance();
 		next_epoch();
 		assert_eq!(Balances::total_issuance(), issued + emission(EPOCH, 100));
@@ -303,39 +313,35 @@ fn history_is_dropped_and_what_it_kept_carries_over() {
 }
 
 #[test]
-fn a_lower_depth_catches_up_two_epochs_at_a_time() {
+fn a_lower_depth_expires_nothing_early() {
 	ExtBuilder::default().build_and_execute(|| {
-		(0..6).for_each(|_| next_epoch());
-		assert_eq!(
-			(Oldest::<Test>::get(), Epochs::<Test>::iter().count()),
-			(2, 4)
-		);
-		HistoryDepth::set(1);
-		next_epoch();
-		assert_eq!(
-			(Oldest::<Test>::get(), Epochs::<Test>::iter().count()),
-			(4, 3)
-		);
-		next_epoch();
-		assert_eq!(
-			(Oldest::<Test>::get(), Epochs::<Test>::iter().count()),
-			(6, 2)
-		);
-		next_epoch();
-		next_epoch();
-		assert_eq!(
-			(Oldest::<Test>::get(), Epochs::<Test>::iter().count()),
-			(9, 1)
-		);
-		// Never less than the epoch that just ended, and a greater depth brings nothing back.
+		let history = || (Oldest::<Test>::get(), Epochs::<Test>::iter().count());
+		prove(0, 1, 0);
+		(0..2).for_each(|_| next_epoch());
+		let due = Rewards::claimable_from(PoolId::Worker(0));
+		assert!(due > 0);
+		// Whatever governance says now, epochs 0 and 1 are kept for four epochs, as they were promised.
 		HistoryDepth::set(0);
+		for _ in 2..5 {
+			assert_eq!(Oldest::<Test>::get(), 0);
+			assert_eq!(Rewards::claimable_from(PoolId::Worker(0)), due);
+			next_epoch();
+		}
+		// Later ones are kept for one, the least that there is; the history catches up by two epochs at once.
+		assert_eq!(history(), (1, 4));
 		next_epoch();
-		assert_eq!(Epochs::<Test>::iter().count(), 1);
+		assert_eq!(history(), (3, 3));
+		next_epoch();
+		assert_eq!(history(), (5, 2));
+		(0..3).for_each(|_| next_epoch());
+		assert_eq!(history(), (9, 1));
+		// A greater depth brings nothing back, and counts for epochs that end from now on.
 		HistoryDepth::set(4);
 		next_epoch();
-		assert_eq!(
-			(Oldest::<Test>::get(), Epochs::<Test>::iter().count()),
-			(10, 2)
-		);
+		assert_eq!(history(), (10, 1));
+		(0..3).for_each(|_| next_epoch());
+		assert_eq!(history(), (10, 4));
+		next_epoch();
+		assert_eq!(history(), (11, 4));
 	});
 }

@@ -90,6 +90,34 @@ fn rentals_pay_the_network_after_the_emission() {
 }
 
 #[test]
+fn a_treasury_that_is_spent_stops_no_payment() {
+	ExtBuilder::default().build_and_execute(|| {
+		// It holds nothing, and the fee is too little to bring its account to life.
+		assert_eq!(Balances::total_balance(&TREASURY), 0);
+		let least = Balances::minimum_balance();
+		events();
+		assert_ok!(pay(4, least - 1));
+		assert_eq!(Balances::total_balance(&TREASURY), 0);
+		assert_eq!(Carry::<Test>::get(Pot::Providers), least - 1);
+		assert_eq!(
+			events()[0],
+			Event::PotFunded {
+				pot: Pot::Providers,
+				from: RICH,
+				amount: least - 1
+			}
+		);
+		// It counts as any other.
+		assert_eq!(WorkerScores::<Test>::get(4).unwrap().fees, least - 1);
+		// What it can take is the treasury's again, the smallest fee too.
+		assert_ok!(pay(4, least));
+		assert_ok!(pay(4, 1));
+		assert_eq!(Balances::total_balance(&TREASURY), least + 1);
+		assert_eq!(Carry::<Test>::get(Pot::Providers), least - 1);
+	});
+}
+
+#[test]
 fn nothing_is_noted_where_nothing_is_paid() {
 	ExtBuilder::default().build_and_execute(|| {
 		assert_ok!(pay(4, 0));

@@ -1,5 +1,6 @@
 //! Tests, by call and by idea.
 
+mod attacks;
 mod claims;
 mod constant;
 mod delegations;
@@ -8,8 +9,10 @@ mod epochs;
 mod fees;
 mod members;
 mod model;
+mod params;
 mod properties;
 mod redemptions;
+mod retired;
 mod scores;
 mod settle;
 mod simulation;

@@ -2,7 +2,8 @@
 //! pallet's code or devices. There are no accumulators and nothing is lazy: when an epoch ends, it goes
 //! through all pools and all members and works out what each has earned.
 //!
-//! Where the specification rounds, it rounds: the pots of an epoch and a worker's PoC and PoD, an
+//! Where the specification rounds, it rounds: the pots of an epoch, a worker's PoC of idle blocks, its PoC
+//! and its PoD of rented ones and the limit of its fees, the score of a machine without GPUs, an
 //! operator's reward and the members' part of a pool's reward are whole units. What a member earns is an exact
 //! fraction, until it is claimed.
 
@@ -64,7 +65,7 @@ fn class(class: u16) -> Q {
 	match class {
 		0 => zero(),
 		1 => q(10),
-		5 => q(3) / q(2),
+		5 => q(1),
 		11 => q(3) / q(4),
 		30 => q(1) / q(4),
 		_ => unreachable!("a class of these networks"),
@@ -105,7 +106,8 @@ impl Stakes {
 
 #[derive(Clone, Default)]
 struct Work {
-	poc: Q0,
+	idle: Q0,
+	rented: Q0,
 	pod: Q0,
 	fees: Balance,
 	correct: u32,
@@ -142,6 +144,8 @@ pub struct Model {
 	reserve: Q,
 	/// `None` is automatic; else in per cent.
 	pub ratio: Option<u32>,
+	/// In per cent of the fees.
+	pub cap: u32,
 	carry: BTreeMap<bool, Q>,
 	pub pools: BTreeMap<PoolId, Stakes>,
 	work: BTreeMap<PoolId, Work>,
@@ -178,6 +182,7 @@ impl Model {
 			depth,
 			reserve: q(reserve),
 			ratio: None,
+			cap: 50,
 			carry: [(false, zero()), (true, zero())].into(),
 			pools: BTreeMap::new(),
 			work: BTreeMap::new(),
@@ -208,7 +213,7 @@ impl Model {
 	pub fn prove(
 		&mut self,
 		worker: WorkerId,
-		online: u32,
+		idle: u32,
 		rented: u32,
 		stake: Balance,
 		profile: &Profile,
@@ -219,9 +224,19 @@ impl Model {
 		let part = q(stake).min(most.clone()) / most;
 		let boost = q(1) + down(part * q(1_000_000_000)) / q(1_000_000_000);
 		let score = boost * hardware(profile);
+		// Without GPUs, and only then, what is scored has a fraction of a unit.
+		let weighed = |time: Q| {
+			if profile.gpu_class != 0 {
+				return time * &score;
+			}
+			let cores = [0, 4, 32, 64, 129][usize::from(profile.cpu)];
+			let unit = q(10u128.pow(11));
+			down(time * &score * percent(10) * q(cores) / q(129) * &unit) / unit
+		};
 		let work = self.work.entry(PoolId::Worker(worker)).or_default();
-		work.poc.0 += q(online) * &score;
-		work.pod.0 += q(rented) * q(3) * &score;
+		work.idle.0 += weighed(q(idle));
+		work.rented.0 += weighed(q(rented));
+		work.pod.0 += weighed(q(rented) * q(3));
 	}
 
 	pub fn seats(&mut self, operator: OperatorId, correct: u32, wrong: u32) {
@@ -256,21 +271,19 @@ impl Model {
 		stakes.own_least = stakes.own_least.min(new);
 	}
 
-	pub fn slash(&mut self, worker: WorkerId, amount: Balance) {
+	/// Every part loses as much of itself.
+	pub fn slash(&mut self, worker: WorkerId, part: u32) {
 		self.settle(PoolId::Worker(worker));
 		let stakes = self.pool(PoolId::Worker(worker));
-		let first = amount.min(stakes.own);
-		stakes.own -= first;
+		stakes.own -= floor(&(q(stakes.own) * percent(part)));
 		stakes.own_least = stakes.own_least.min(stakes.own);
-		stakes.value -= (amount - first).min(stakes.value);
+		stakes.value -= floor(&(q(stakes.value) * percent(part)));
 	}
 
 	pub fn announce(&mut self, pool: PoolId, commission: u32) {
 		self.settle(pool);
 		let from = self.epoch + 2;
-		let commissions = &mut self.pool(pool).commissions;
-		commissions.retain(|epoch, _| *epoch < from - 1);
-		commissions.insert(from, commission);
+		self.pool(pool).commissions.insert(from, commission);
 	}
 
 	/// Credits what a pool earned in an epoch that is over, if that is still kept.
@@ -309,10 +322,13 @@ impl Model {
 
 		let work = std::mem::take(&mut self.work);
 		let sum = |of: fn(&Work) -> Q| work.values().map(of).fold(zero(), |a, b| a + b);
-		let (poc, pod) = (
-			sum(|work| work.poc.0.clone()),
+		let (idle, rented, pod, fees) = (
+			sum(|work| work.idle.0.clone()),
+			sum(|work| work.rented.0.clone()),
 			sum(|work| work.pod.0.clone()),
+			sum(|work| q(work.fees)),
 		);
+		let poc = &idle + &rented;
 		let (poc_pot, pod_pot) = match self.ratio {
 			None => {
 				let all = &poc + &pod;
@@ -333,6 +349,17 @@ impl Model {
 				(poc_part, pod_part.min(limit))
 			}
 		};
+		let cap = percent(self.cap.min(100));
+		let (all_rent, all_fees) = (
+			down(per(&(&rented * &poc_pot), &poc)) + &pod_pot,
+			down(&fees * &cap),
+		);
+		let for_rent = all_rent.clone().min(all_fees.clone());
+		let idle_pot = if idle == zero() {
+			zero()
+		} else {
+			&poc_pot + &pod_pot - &for_rent
+		};
 		let score = |work: &Work| match work.seats {
 			0 => zero(),
 			// In steps of 10⁻⁹ of a seat.
@@ -348,12 +375,16 @@ impl Model {
 		for (pool, work) in &work {
 			let (reward, carried, exact) = match pool {
 				PoolId::Worker(_) => {
-					let poc = per(&(&work.poc.0 * &poc_pot), &poc);
+					let of_idle = per(&(&work.idle.0 * &idle_pot), &idle);
+					let capacity = per(&(&work.rented.0 * &poc_pot), &poc);
 					let demand = per(&(&work.pod.0 * &pod_pot), &pod);
-					let paid = demand.clone().min(q(work.fees));
-					let exact = &poc + &paid;
-					let (demand, paid) = (down(demand), down(paid));
-					(down(poc) + &paid, demand - paid, exact)
+					let limit = q(work.fees) * &cap;
+					let exact = &of_idle + (&capacity + &demand).min(limit.clone());
+					let (rent, limit) = (down(capacity) + down(demand), down(limit));
+					let paid = rent.clone().min(limit.clone());
+					// Its part of what is for rent, less what it gets.
+					let carried = if all_fees <= all_rent { limit } else { rent } - &paid;
+					(down(of_idle) + paid, carried, exact)
 				}
 				PoolId::Checker(_) => {
 					let exact = per(&(score(work) * &checker_pot), &all_checkers);
@@ -365,9 +396,10 @@ impl Model {
 				self.pending.insert(*pool, (self.epoch, earned));
 			}
 		}
-		self.left.insert((self.epoch, false), &poc_pot + &pod_pot);
+		let shared = for_rent + idle_pot;
+		self.left.insert((self.epoch, false), shared.clone());
 		self.left.insert((self.epoch, true), checker_pot.clone());
-		self.carry.insert(false, providers - poc_pot - pod_pot);
+		self.carry.insert(false, providers - shared);
 		self.carry.insert(true, checkers - checker_pot);
 
 		self.epoch += 1;

@@ -99,7 +99,7 @@ fn apply(op: &Op) {
 			on_proved(
 				worker,
 				&Proved {
-					online,
+					idle: online - rented,
 					rented,
 					stake,
 					profile,

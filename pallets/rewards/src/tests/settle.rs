@@ -109,7 +109,7 @@ fn the_next_score_settles_the_last_epoch() {
 			WorkerScores::<Test>::get(0).unwrap().claimable,
 			emission(EPOCH, 50)
 		);
-		assert_eq!(WorkerScores::<Test>::get(0).unwrap().poc, score_of(5));
+		assert_eq!(WorkerScores::<Test>::get(0).unwrap().idle, score_of(5));
 		assert!(CheckerClaims::<Test>::get(OPERATORS) > 0);
 		next_epoch();
 		assert_ok!(settle(PoolId::Worker(0)));
@@ -137,41 +137,81 @@ fn a_change_of_the_pool_settles_it() {
 }
 
 #[test]
-fn demand_pays_no_more_than_its_fees() {
+fn rented_blocks_pay_no_more_than_half_of_their_fees() {
 	ExtBuilder::default().build_and_execute(|| {
-		// Both rented all the time: three quarters of the reward are for demand.
+		// Two rented all the time, one idle: of nine units one is the idle one's.
 		prove(0, 50, 50);
 		prove(1, 50, 50);
+		prove(2, 50, 0);
 		assert_ok!(Rewards::note_protocol_fee(0, KAI));
-		assert_ok!(Rewards::note_protocol_fee(0, 2 * KAI));
-		assert_ok!(Rewards::note_protocol_fee(1, 1_000 * KAI));
+		assert_ok!(Rewards::note_protocol_fee(0, 3 * KAI));
+		assert_ok!(Rewards::note_protocol_fee(1, 100 * KAI));
+		assert_eq!(Current::<Test>::get().fees, 104 * KAI);
 		next_epoch();
 		events();
-		let half = emission(EPOCH, 50) / 2;
-		let (poc, pod) = (half / 4, half * 3 / 4);
-		assert_eq!(Rewards::claimable_from(PoolId::Worker(0)), poc + 3 * KAI);
-		assert_ok!(settle(PoolId::Worker(0)));
-		assert_ok!(settle(PoolId::Worker(1)));
-		assert_eq!(
-			events(),
-			[
-				Event::Settled {
-					pool: PoolId::Worker(0),
+		let all = emission(EPOCH, 50);
+		let totals = Rewards::epoch_totals(0).unwrap();
+		assert_eq!((totals.rent_reward, totals.fees), (52 * KAI, 104 * KAI));
+		assert_eq!(totals.idle_reward, all - 52 * KAI);
+		// The fees are short in all, so each is paid by its own, and the idle one gets the rest at once.
+		for (worker, reward) in [(0, 2 * KAI), (1, 50 * KAI), (2, all - 52 * KAI)] {
+			let pool = PoolId::Worker(worker);
+			assert_eq!(Rewards::claimable_from(pool), reward);
+			assert_ok!(settle(pool));
+			assert_eq!(
+				events(),
+				[Event::Settled {
+					pool,
 					epoch: 0,
-					reward: poc + 3 * KAI,
-					carried: pod - 3 * KAI
-				},
-				Event::Settled {
-					pool: PoolId::Worker(1),
-					epoch: 0,
-					reward: poc + pod,
+					reward,
 					carried: 0
-				},
-			]
-		);
-		// The excess is the running epoch's.
-		assert_eq!(Carry::<Test>::get(Pot::Providers), pod - 3 * KAI);
+				}]
+			);
+		}
+		assert_eq!(Carry::<Test>::get(Pot::Providers), 0);
 		assert_eq!(Epochs::<Test>::get(0).unwrap().providers_left, 0);
+	});
+}
+
+#[test]
+fn what_one_leaves_of_its_fees_is_not_anothers() {
+	ExtBuilder::default().build_and_execute(|| {
+		prove(0, 50, 50);
+		prove(1, 50, 50);
+		prove(2, 50, 0);
+		assert_ok!(Rewards::note_protocol_fee(0, 4 * KAI));
+		assert_ok!(Rewards::note_protocol_fee(1, 10_000 * KAI));
+		// Fees without a score are only part of the sum.
+		assert_ok!(Rewards::note_protocol_fee(3, 10_000 * KAI));
+		next_epoch();
+		events();
+		// Each unit is worth a ninth; fees are more than enough in all.
+		let unit = emission(EPOCH, 50) / 9;
+		let left = unit * 4 - 2 * KAI;
+		for (worker, reward, carried) in [
+			(0, 2 * KAI, left),
+			(1, 4 * unit, 0),
+			(2, unit, 0),
+			(3, 0, 0),
+		] {
+			let pool = PoolId::Worker(worker);
+			assert_ok!(settle(pool));
+			let [
+				Event::Settled {
+					reward: paid,
+					carried: over,
+					..
+				},
+			] = events()[..]
+			else {
+				panic!("it is settled once");
+			};
+			near(paid, reward);
+			near(over, carried);
+		}
+		// The excess is the running epoch's.
+		near(Carry::<Test>::get(Pot::Providers), left);
+		assert!(Epochs::<Test>::get(0).unwrap().providers_left < 8);
 	});
 }
 
@@ -180,30 +220,36 @@ fn fees_count_in_their_epoch_alone() {
 	ExtBuilder::default().build_and_execute(|| {
 		assert_ok!(Rewards::note_protocol_fee(0, 1_000 * KAI));
 		next_epoch();
+		assert_eq!(Current::<Test>::get().fees, 0);
 		prove(0, 50, 50);
+		prove(1, 50, 0);
 		next_epoch();
 		assert_ok!(settle(PoolId::Worker(0)));
-		// The first epoch's reward carried over; PoC's quarter of both is paid.
+		assert_eq!(Rewards::claimable_from(PoolId::Worker(0)), 0);
+		// The first epoch's reward carried over.
 		assert_eq!(
-			Rewards::claimable_from(PoolId::Worker(0)),
-			emission(2 * EPOCH, 50) / 4
+			Rewards::claimable_from(PoolId::Worker(1)),
+			emission(2 * EPOCH, 50)
 		);
 	});
 }
 
 #[test]
-fn the_limit_is_the_epochs_own() {
+fn the_limit_is_the_epochs_own_and_never_above_the_fees() {
 	ExtBuilder::default().build_and_execute(|| {
-		prove(0, 50, 50);
-		assert_ok!(Rewards::note_protocol_fee(0, KAI));
-		PodFeeCap::set(FixedU128::from_u32(2));
-		next_epoch();
-		PodFeeCap::set(FixedU128::from_u32(0));
-		assert_ok!(settle(PoolId::Worker(0)));
-		assert_eq!(
-			Rewards::claimable_from(PoolId::Worker(0)),
-			emission(EPOCH, 50) / 4 + 2 * KAI
-		);
+		for (cap, twentieths) in [((1, 20), 1), ((1, 1), 20), ((2, 1), 20), ((0, 1), 0)] {
+			let before = Rewards::claimable_from(PoolId::Worker(0));
+			prove(0, 50, 50);
+			assert_ok!(Rewards::note_protocol_fee(0, 20 * KAI));
+			PodFeeCap::set(FixedU128::from(cap));
+			next_epoch();
+			PodFeeCap::set(FixedU128::from_u32(0));
+			assert_ok!(settle(PoolId::Worker(0)));
+			assert_eq!(
+				Rewards::claimable_from(PoolId::Worker(0)) - before,
+				twentieths * KAI
+			);
+		}
 	});
 }
 
@@ -249,7 +295,7 @@ fn a_score_beyond_its_total_pays_nothing() {
 	ExtBuilder::default().build().execute_with(|| {
 		prove(0, 10, 0);
 		next_epoch();
-		Epochs::<Test>::mutate(0, |totals| totals.as_mut().unwrap().scores.poc = 1);
+		Epochs::<Test>::mutate(0, |totals| totals.as_mut().unwrap().scores.idle = 1);
 		TOUCHED.take();
 		assert_noop!(settle(PoolId::Worker(0)), Error::<Test>::Overflow);
 		assert!(Rewards::do_try_state().is_err());

@@ -94,7 +94,10 @@ fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 	let running = attest(0);
 	running.commit(up);
 	leave();
-	assert_eq!(record(0).gone_from, Some(<Popw as Checks>::next_round()));
+	assert_eq!(
+		record(0).gone.map(|gone| gone.from_round),
+		Some(<Popw as Checks>::next_round())
+	);
 	// Delegations are over at once, as far as their holder is concerned.
 	assert!(!Checkers::is_delegated(0));
 	assert_noop!(Checkers::revoke_delegation(signed(10), 0), E::NotDelegated);
@@ -121,7 +124,7 @@ fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 		use frame_support::traits::fungible::InspectHold;
 		Balances::balance_on_hold(&HoldReason::OperatorDeposit.into(), &account(n))
 	};
-	assert_eq!((held(1), held(2)), (0, DEPOSIT));
+	assert_eq!((held(1), held(2)), (KEPT, DEPOSIT));
 }
 
 #[test]
@@ -139,14 +142,15 @@ fn a_ban_for_good_ends_what_is_to_come_and_nothing_that_runs() {
 	with_three(|| {
 		// Ten strikes of old, too far apart for a ban.
 		next_block();
+		run_to(10);
 		for number in 0..10 {
 			Ahead::set(&(number * 40 * DAY));
-			Checkers::strike(0, 7, <Popw as Checks>::next_round() - 2);
+			Checkers::strike(0, 7, last_trial().expect("there was one"));
 			run_to(System::block_number() + PHASE);
 		}
 		assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Ready));
 		leaves_in_the_middle_of_a_round(|| {
-			Checkers::strike(0, 8, <Popw as Checks>::next_round() - 2);
+			Checkers::strike(0, 8, last_trial().expect("there was one"));
 		});
 		assert_eq!(
 			Checkers::status(account(1)),
@@ -157,6 +161,29 @@ fn a_ban_for_good_ends_what_is_to_come_and_nothing_that_runs() {
 			Checkers::register_checker(signed(1), key, agent, Perbill::zero(), proof),
 			E::Banned
 		);
+	});
+}
+
+#[test]
+fn deregistering_does_not_avoid_the_price_of_a_shut_commitment() {
+	with_three(|| {
+		let running = attest(0);
+		running.commit(up);
+		// Once it knows the votes, it goes, and comes back with another number.
+		assert_ok!(Checkers::deregister_checker(signed(1)));
+		running.reveal(|operator| (operator != 0).then_some(UP));
+		// Its seat was missed, and the commitment counts as two more.
+		assert_eq!(Earned::get()[&0], (0, 3));
+		let (key, agent, proof) = keys(1, 33);
+		let again = NextOperator::<World>::get();
+		assert_ok!(Checkers::register_checker(
+			signed(1),
+			key,
+			agent,
+			Perbill::zero(),
+			proof
+		));
+		assert!(again > 0 && !Earned::get().contains_key(&again));
 	});
 }
 
@@ -184,7 +211,9 @@ fn a_ban_for_a_time_ends_no_delegation() {
 /// Whether the pool takes a commitment of operator 0 in `round` that keys number `keys` sign.
 fn may_commit(round: RoundIndex, keys: u8) -> bool {
 	let hash = H256::repeat_byte(1);
-	let seed = Popw::round_seed(round).expect("it is a round");
+	let seed = pallet_popw::Rounds::<World>::get(round)
+		.expect("it is a round")
+		.seed;
 	let arguments = (0u32, round, 0u16, hash);
 	let payload = (b"kaisar/commit", System::block_hash(0), seed, arguments)
 		.using_encoded(sp_io::hashing::blake2_256);
@@ -208,14 +237,16 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 		assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
 		let rotated = <Popw as Checks>::next_round();
 		// The running round is the old key's to the end, its receipts too.
-		run_to(start_of(running.round) + PHASE + 1);
+		run_to(start_of(running.round) + TRIAL + PHASE + 1);
 		assert!(may_commit(running.round, 1));
 		assert!(!may_commit(running.round, 33));
 		let hash = hash_of(0, running.round, &running.votes(UP));
 		assert_ok!(Popw::commit(signed(1), 0, running.round, 0, hash, None));
 
 		// The next one is the new key's.
-		run_to(start_of(rotated) + PHASE + 1);
+		attest_in(1, rotated);
+		running.reveal(|operator| (operator == 0).then_some(UP));
+		run_to(start_of(rotated) + TRIAL + PHASE + 1);
 		assert!(may_commit(rotated, 33));
 		assert!(!may_commit(rotated, 1));
 		assert_eq!(
@@ -223,7 +254,6 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 			Some(0),
 			"licenses and seats stay"
 		);
-		running.reveal(|operator| (operator == 0).then_some(UP));
 		Checkers::strike(0, running.worker, running.round);
 		let old = receipt(running.worker, running.round, 1);
 		let new = receipt(running.worker, running.round, 33);
@@ -231,5 +261,73 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 			|receipt| Checkers::annul_strike(signed(1), running.worker, running.round, receipt);
 		assert_noop!(annul(new), E::InvalidReceipt);
 		assert_ok!(annul(old));
+	});
+}
+
+/// Registry 15, with real rounds: a census takes 120 times as long as a spot round.
+#[test]
+fn an_operator_put_offline_comes_back_at_once_while_a_census_runs() {
+	with_three(|| {
+		// Its length is that of the workers a few blocks before.
+		Idle::set(&(120 * MaxDue::get()));
+		run_to(10);
+		CheckPeriod::set(&1);
+		let census = loop {
+			next_block();
+			let running = <Popw as Checks>::in_flight();
+			if let Some(census) = running.into_iter().find(|round| round % 2 == 1) {
+				break census;
+			}
+		};
+		CheckPeriod::set(&u32::MAX);
+		for outage in 0..3 {
+			// Its machine dies, and three rounds later it is offline.
+			for worker in 1..=3 {
+				assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Ready));
+				check(worker, |operator| (operator != 0).then_some(UP));
+			}
+			assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Offline));
+			assert!(<Popw as Checks>::in_flight().contains(&census));
+			// Repaired, with another key for good measure.
+			let (key, agent, proof) = keys(1, 40 + outage);
+			assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
+			assert_ok!(Checkers::go_online(signed(1)));
+			// In the census it sits as it did when that began.
+			assert_eq!(Checkers::seat(0, census), Some(0));
+			let old = checker_pair(1).public();
+			let info = <Checkers as Seats<_>>::operator(0, census);
+			assert_eq!(info.map(|info| info.key), Some(old.into()));
+			assert!(check(4, up).committee.contains(&0));
+		}
+	});
+}
+
+#[test]
+fn pruning_leaves_nothing_of_an_operator() {
+	with_three(|| {
+		let prune = || Checkers::prune_checker(signed(2), 0);
+		let running = attest(0);
+		// It commits, and never opens.
+		running.commit(|operator| (operator == 0).then_some(UP));
+		assert_ok!(Checkers::deregister_checker(signed(1)));
+		assert_noop!(prune(), E::StillNeeded);
+		run_to(start_of(running.round) + 10 * PHASE);
+		assert_ok!(prune());
+		assert_eq!(
+			pallet_popw::Commitments::<World>::iter_prefix((0,)).count(),
+			0
+		);
+		assert!(!pallet_popw::Withheld::<World>::contains_key(0));
+		assert_eq!(Checkers::operator_of(account(1)), None);
+		assert_eq!(Balances::free_balance(account(1)), FUNDS);
+		// The check in which it had a seat is closed only now.
+		assert!(<Popw as Checks>::is_open(0));
+		<Popw as Checks>::touch(0);
+		assert!(!<Popw as Checks>::is_open(0));
+		let mut seats = drawn_next();
+		seats.sort_unstable();
+		assert_eq!(seats, [1, 2]);
+		// The license is its holder's again.
+		assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));
 	});
 }

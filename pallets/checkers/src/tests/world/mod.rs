@@ -2,7 +2,10 @@
 //! for, each due in every spot round, and say nothing by themselves.
 
 use crate as pallet_checkers;
-use crate::{mock::DEPOSIT, *};
+use crate::{
+	mock::{DEPOSIT, KEPT},
+	*,
+};
 use alloc::collections::BTreeMap;
 use frame_support::{
 	PalletId, assert_ok, derive_impl, parameter_types,
@@ -11,8 +14,8 @@ use frame_support::{
 use frame_system::{AuthorizeCall, EnsureRoot, EnsureSigned};
 use kaisar_primitives::{
 	Balance, BenchParams, BlockNumber, CheckedWorkers, ClosedCheck, Closing, Forced, OnClosed,
-	PoolTerms, Proved, SharesChange, Standings, Verdict, Votes, WorkerCounts, WorkerInfo,
-	WorkerKey, WorkerSpec, WorkerState,
+	OnUnopened, PoolTerms, Proved, SeatResult, SharesChange, Standings, Verdict, Votes,
+	WorkerCounts, WorkerInfo, WorkerKey, WorkerSpec, WorkerState,
 	keys::{possession_payload, receipt_payload},
 };
 use pallet_nfts::PalletFeatures;
@@ -25,6 +28,7 @@ use sp_runtime::{
 mod attacks;
 mod draw;
 mod lives;
+mod market;
 mod property;
 
 pub type AccountPublic = <MultiSignature as Verify>::Signer;
@@ -35,8 +39,10 @@ pub type Extrinsic =
 type Header = sp_runtime::generic::Header<BlockNumber, BlakeTwo256>;
 type Block = sp_runtime::generic::Block<Header, Extrinsic>;
 
-/// Blocks of a phase.
+/// Blocks of a round's attest, commit and reveal part, each.
 pub const PHASE: BlockNumber = 4;
+/// Blocks from a round's start to its trial.
+pub const TRIAL: BlockNumber = 2;
 /// Blocks for which a license is locked.
 pub const LOCK: BlockNumber = 60;
 /// What accounts 1 … 40 have.
@@ -79,9 +85,15 @@ parameter_types! {
 	pub const Deposit: Balance = DEPOSIT;
 	pub Treasury: AccountId = account(TREASURY);
 	pub const PhaseLength: BlockNumber = PHASE;
-	pub const CheckPeriod: u32 = u32::MAX;
+	pub const TrialOffset: BlockNumber = TRIAL;
+	pub const GapPeriods: u32 = 7;
+	/// Censuses are rare unless a test asks for one.
+	pub storage CheckPeriod: u32 = u32::MAX;
+	/// How many workers a census has to visit.
+	pub storage Idle: u32 = 0;
 	pub const MaxDue: u32 = 40_000;
 	pub storage CommitteeSize: u8 = 5;
+	pub storage MinOperators: u8 = 3;
 	pub const Bench: BenchParams = BenchParams {
 		n: 1_024,
 		steps: 4,
@@ -147,9 +159,11 @@ impl pallet_checkers::Config for World {
 	type Checks = Popw;
 	type Workers = Registry;
 	type OnPoolChange = Rewards;
+	type RetiredPools = ();
 	type CurrentEpoch = Epoch;
 	type Time = ChainTime;
 	type Deposit = Deposit;
+	type RecordDeposit = ConstU128<KEPT>;
 	type WeightInfo = ();
 }
 
@@ -157,13 +171,18 @@ impl pallet_popw::Config for World {
 	type Workers = Registry;
 	type Seats = Checkers;
 	type OnClosed = Rewards;
+	type Unopened = Rewards;
+	type CurrentEpoch = Epoch;
 	type Rentals = ();
 	type Classes = ();
 	type VrfOutput = Vrf;
 	type PhaseLength = PhaseLength;
+	type TrialOffset = TrialOffset;
 	type CheckPeriod = CheckPeriod;
+	type GapPeriods = GapPeriods;
 	type MaxDue = MaxDue;
 	type CommitteeSize = CommitteeSize;
+	type MinOperators = MinOperators;
 	type Bench = Bench;
 	type WeightInfo = ();
 }
@@ -200,9 +219,15 @@ impl WorkerRegistry<AccountId> for Registry {
 				round,
 				verify_only: true,
 			}),
-			spec: WorkerSpec::default(),
+			spec: WorkerSpec {
+				cpu_cores: 4,
+				memory_gb: 4,
+				disk_gb: 100,
+				download_mbps: 75,
+				upload_mbps: 75,
+				..Default::default()
+			},
 			profile: None,
-			gpu_stood: false,
 			order: None,
 		})
 	}
@@ -210,7 +235,10 @@ impl WorkerRegistry<AccountId> for Registry {
 		None
 	}
 	fn counts() -> WorkerCounts {
-		WorkerCounts::default()
+		WorkerCounts {
+			online: Idle::get(),
+			..Default::default()
+		}
 	}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_worker(_: &AccountId, _: WorkerKey, _: AgentKey) -> WorkerId {
@@ -240,9 +268,9 @@ pub struct Rewards;
 impl OnClosed for Rewards {
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		let mut earned = Earned::get();
-		for (operator, correct) in check.seats {
-			let entry = earned.entry(*operator).or_default();
-			entry.0 += u32::from(*correct);
+		for seat in check.seats {
+			let entry = earned.entry(seat.operator).or_default();
+			entry.0 += u32::from(seat.result == SeatResult::Correct);
 			entry.1 += 1;
 		}
 		Earned::set(&earned);
@@ -250,6 +278,13 @@ impl OnClosed for Rewards {
 	}
 	fn max_weight() -> Weight {
 		Weight::zero()
+	}
+}
+impl OnUnopened for Rewards {
+	fn on_unopened(operator: OperatorId, missed: u32) {
+		let mut earned = Earned::get();
+		earned.entry(operator).or_default().1 += missed;
+		Earned::set(&earned);
 	}
 }
 impl OnPoolChange<AccountId> for Rewards {
@@ -336,6 +371,22 @@ pub fn run_to(to: BlockNumber) {
 	}
 }
 
+/// The last spot round whose trial has begun, if there is one.
+pub fn last_trial() -> Option<RoundIndex> {
+	let rounds = <Popw as Checks>::in_flight().into_iter();
+	rounds
+		.filter(|round| round % 2 == 0 && Popw::round_seed(*round).is_some())
+		.max()
+}
+
+/// The operators that sit for a worker in a round, in order.
+pub fn sitting(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
+	let seats = Popw::committee(worker, round);
+	let mut operators: Vec<_> = seats.into_iter().map(|(operator, _)| operator).collect();
+	operators.sort_unstable();
+	operators
+}
+
 /// The first block of a spot round.
 pub fn start_of(round: RoundIndex) -> BlockNumber {
 	pallet_popw::Rounds::<World>::get(round)
@@ -346,6 +397,7 @@ pub fn start_of(round: RoundIndex) -> BlockNumber {
 pub const UP: Verdict = Verdict {
 	online: true,
 	service: true,
+	timed: true,
 	proof: true,
 	bandwidth: 1,
 	cpu: 1,
@@ -360,22 +412,29 @@ pub const DOWN: Verdict = Verdict::OFFLINE;
 pub struct Running {
 	pub worker: WorkerId,
 	pub round: RoundIndex,
+	/// Its operators, the lightest first.
 	pub committee: Vec<OperatorId>,
 }
 
 /// Waits for the next round, and has the worker attest in it.
 pub fn attest(worker: WorkerId) -> Running {
-	let round = <Popw as Checks>::next_round();
-	while <Popw as Checks>::next_round() == round {
+	attest_in(worker, <Popw as Checks>::next_round())
+}
+
+/// Waits for the first block in which the worker can attest in `round`, and attests.
+pub fn attest_in(worker: WorkerId, round: RoundIndex) -> Running {
+	while !pallet_popw::Rounds::<World>::contains_key(round) {
 		next_block();
 	}
-	next_block();
+	run_to(start_of(round) + TRIAL + 1);
 	let origin = RuntimeOrigin::signed(owner(worker));
 	assert_ok!(Popw::attest(origin, worker, round, [7; 32], None));
+	let mut seats = Popw::committee(worker, round);
+	seats.sort_by_key(|(_, weight)| *weight);
 	Running {
 		worker,
 		round,
-		committee: Popw::committee(worker, round),
+		committee: seats.into_iter().map(|(operator, _)| operator).collect(),
 	}
 }
 
@@ -403,7 +462,7 @@ impl Running {
 
 	/// Runs into the commit phase, in which those of the committee commit who vote.
 	pub fn commit(&self, vote: impl Fn(OperatorId) -> Option<Verdict>) {
-		run_to(start_of(self.round) + PHASE + 1);
+		run_to(start_of(self.round) + TRIAL + PHASE + 1);
 		for operator in &self.committee {
 			let Some(verdict) = vote(*operator) else {
 				continue;
@@ -417,7 +476,7 @@ impl Running {
 	/// Runs into the reveal phase, in which they open what they committed to; when the round is over,
 	/// the check is closed.
 	pub fn reveal(&self, vote: impl Fn(OperatorId) -> Option<Verdict>) {
-		run_to(start_of(self.round) + 2 * PHASE + 1);
+		run_to(start_of(self.round) + TRIAL + 2 * PHASE + 1);
 		for operator in &self.committee {
 			let Some(verdict) = vote(*operator) else {
 				continue;
@@ -432,7 +491,7 @@ impl Running {
 				None
 			));
 		}
-		run_to(start_of(self.round) + 3 * PHASE + 1);
+		run_to(start_of(self.round) + TRIAL + 3 * PHASE + 1);
 		<Popw as Checks>::touch(self.worker);
 		assert!(!<Popw as Checks>::is_open(self.worker));
 	}
@@ -450,7 +509,13 @@ pub fn check(worker: WorkerId, vote: impl Fn(OperatorId) -> Option<Verdict>) -> 
 pub fn receipt(worker: WorkerId, round: RoundIndex, keys: u8) -> AgentSignature {
 	let seed = Popw::round_seed(round).expect("it is a round");
 	let key = checker_pair(keys).public().into();
-	agent_of(worker).sign(&receipt_payload(System::block_hash(0), seed, &key))
+	agent_of(worker).sign(&receipt_payload(
+		System::block_hash(0),
+		round,
+		seed,
+		worker,
+		&key,
+	))
 }
 
 pub fn transfer(from: u8, license: LicenseId, to: u8) -> DispatchResult {

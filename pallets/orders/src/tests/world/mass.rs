@@ -117,6 +117,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		plan: Plan::OnDemand,
 		max_price: Balance::MAX,
 		credits: 0,
+		deploy_blocks: 0,
 	};
 	let place = model::Act::Place(placing).call();
 	dispatch(place, signed(CARLA)).expect("it can be placed");
@@ -144,9 +145,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		OrderState::Active => order.ends_at,
 		_ => order.deploy_by + 1,
 	};
-	worker
-		.time
-		.change(WorkerState::Online, WorkerState::Rented, now());
+	worker.time = pallet_providers::PendingTime::rent(now());
 	for id in 0..count {
 		let mut worker = worker.clone();
 		let mut key = [7; 32];
@@ -164,7 +163,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		Rentals::schedule(id, &mut order, due).expect("an entry can be added");
 		Orders::<World>::insert(id, order);
 		Workloads::<World>::insert(id, workload.clone());
-		OrdersByCustomer::<World>::insert(CARLA, id, ());
+		OrdersByCustomer::<World>::insert(CARLA, id.to_be_bytes(), ());
 	}
 	// What is counted of them.
 	NextWorkerId::<World>::put(count);
@@ -352,4 +351,24 @@ fn a_thousand_last_checks_in_the_same_round_close_their_orders() {
 			assert_eq!(order.ledger.gross(), Ok(order.ledger.charged));
 		}
 	});
+}
+
+#[test]
+fn whatever_touches_a_worker_weighs_what_its_check_can_cost_an_order() {
+	type Own = <World as Config>::WeightInfo;
+	// A check that is over is closed, and pays the order that its worker serves, or ends it.
+	let closing = Own::match_order(0, 1, 0).saturating_sub(Own::match_order(0, 0, 0));
+	let touch = closing.saturating_add(<Rentals as OnClosed>::max_weight());
+	for (call, weight) in [
+		("confirm_deployment", Own::confirm_deployment()),
+		("fail_deployment", Own::fail_deployment()),
+		("report_exit", Own::report_exit()),
+		("extend_order", Own::extend_order()),
+		("cancel_order", Own::cancel_order()),
+		("report_issue", Own::report_issue()),
+		("close_order", Own::close_order()),
+		("agenda", Own::agenda_other()),
+	] {
+		assert!(weight.all_gte(touch), "{call}: {weight:?} of {touch:?}");
+	}
 }

@@ -12,7 +12,7 @@ use frame_support::{
 	weights::{Weight, constants::WEIGHT_REF_TIME_PER_SECOND},
 };
 use frame_system::EnsureRoot;
-use kaisar_math::{Ratio, Split, tiers};
+use kaisar_math::{Ratio, Split};
 use kaisar_primitives::{
 	AgentKey, Balance, BenchParams, BlockNumber, CheckerKey, Checks, ClosedCheck, EpochIndex,
 	GpuClass, HOURS, KAI, KeyProof, LicenseId, OnClosed, OperatorId, OperatorInfo, OrderId,
@@ -20,7 +20,7 @@ use kaisar_primitives::{
 	Votes, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 	keys::{KeyRole, possession_payload},
 };
-use pallet_popw::{LastCheck, Phase};
+use pallet_popw::{LastCheck, Phase, Round};
 use pallet_providers::Workers as Records;
 use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{
@@ -29,8 +29,11 @@ use sp_runtime::{
 };
 use std::collections::BTreeMap;
 
+mod chain;
+mod harm;
 mod mass;
 mod model;
+mod proof;
 mod property;
 
 pub type AccountId = u128;
@@ -117,12 +120,17 @@ parameter_types! {
 		checkers: Perbill::from_percent(45),
 	};
 	pub const PodRatio: Ratio = Ratio::Automatic;
-	pub const PodFeeCap: FixedU128 = FixedU128::from_u32(1);
+	pub const PodFeeCap: FixedU128 = FixedU128::from_rational(1, 2);
+	pub const CpuOnlyWeight: Perbill = Perbill::from_percent(10);
+	pub const PayUncalibrated: bool = true;
 	pub const HistoryDepth: EpochIndex = 4;
 	pub storage PhaseLength: BlockNumber = PHASE;
 	pub storage CheckPeriod: u32 = 40;
 	pub const MaxDue: u32 = 40_000;
 	pub const CommitteeSize: u8 = OPERATORS as u8;
+	/// One less than there are: in 24 draws, one of three is missed about once in 6,000 committees.
+	pub const MinOperators: u8 = OPERATORS as u8 - 1;
+	pub const TrialOffset: BlockNumber = 2;
 	pub Bench: BenchParams = BenchParams::default();
 	pub const Fee: Perbill = Perbill::from_percent(10);
 	pub const Rates: PlanRates = PlanRates {
@@ -188,7 +196,7 @@ impl Seats<AccountId> for Committee {
 		None
 	}
 	fn revealed(_: OperatorId, _: RoundIndex) {}
-	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: SeatResult, _: bool) {}
+	fn credit(_: OperatorId, _: WorkerId, _: RoundIndex, _: u32, _: SeatResult, _: bool) {}
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(_: &AccountId, _: CheckerKey, _: AgentKey) -> OperatorId {
 		0
@@ -207,6 +215,10 @@ pub struct Heard {
 	/// Online with or without service; `None` for no consensus.
 	pub found: Option<Finding>,
 	pub false_proof: bool,
+	/// The worker was rented when the round began.
+	pub was_rented: bool,
+	/// The most blocks that it may credit.
+	pub credit: BlockNumber,
 	/// Blocks that the registry says were proved rented.
 	pub rented: BlockNumber,
 }
@@ -221,10 +233,17 @@ pub enum Finding {
 #[storage_alias]
 pub type Told = StorageValue<Mock, Vec<Heard>, frame_support::pallet_prelude::ValueQuery>;
 
+/// The block in which a full check of an idle worker was last closed.
+#[storage_alias]
+pub type LastFull = StorageMap<Mock, frame_support::Twox64Concat, WorkerId, BlockNumber>;
+
 /// Hears what Orders is about to hear.
 pub struct Ear;
 impl OnClosed for Ear {
 	fn on_closed(check: &ClosedCheck) -> Weight {
+		if check.order.is_none() && check.closing.full {
+			LastFull::insert(check.worker, now());
+		}
 		let (Some(order), closing) = (check.order, check.closing) else {
 			return Weight::zero();
 		};
@@ -241,6 +260,8 @@ impl OnClosed for Ear {
 			round_start: closing.round_start,
 			found,
 			false_proof: closing.false_proof,
+			was_rented: closing.rented,
+			credit: closing.credit,
 			rented: check.proved.rented,
 		});
 		Weight::zero()
@@ -278,6 +299,7 @@ impl pallet_providers::Config for World {
 	type CurrentEpoch = Rewards;
 	type Classes = Rewards;
 	type Checks = Popw;
+	type Prices = Rentals;
 	type AdminOrigin = EnsureRoot<AccountId>;
 	type SlashBounty = Bounty;
 	type Pots = Rewards;
@@ -297,6 +319,11 @@ impl pallet_popw::Config for World {
 	type CheckPeriod = CheckPeriod;
 	type MaxDue = MaxDue;
 	type CommitteeSize = CommitteeSize;
+	type TrialOffset = TrialOffset;
+	type GapPeriods = ConstU32<7>;
+	type Unopened = Rewards;
+	type CurrentEpoch = Rewards;
+	type MinOperators = MinOperators;
 	type Bench = Bench;
 	type WeightInfo = pallet_popw::weights::SubstrateWeight<World>;
 }
@@ -315,6 +342,8 @@ impl pallet_rewards::Config for World {
 	type Split = EmissionSplit;
 	type Ratio = PodRatio;
 	type PodFeeCap = PodFeeCap;
+	type CpuOnlyWeight = CpuOnlyWeight;
+	type PayUncalibrated = PayUncalibrated;
 	type MaxStake = MaxStake;
 	type HistoryDepth = HistoryDepth;
 	type Treasury = Treasury;
@@ -329,6 +358,7 @@ impl Config for World {
 	type Workers = Providers;
 	type Checks = Popw;
 	type Seeds = Popw;
+	type Classes = Rewards;
 	type Fees = Rewards;
 	type Treasury = Treasury;
 	type PalletId = OrdersPalletId;
@@ -451,18 +481,7 @@ pub fn spec(choice: u8) -> WorkerSpec {
 		download_mbps: if large { 1_000 } else { 500 },
 		upload_mbps: 700,
 		region,
-	}
-}
-
-/// What a benchmark of a machine with this claim comes to.
-pub fn profile_of(spec: &WorkerSpec) -> Profile {
-	Profile {
-		bandwidth: tiers::bandwidth(spec.download_mbps, spec.upload_mbps),
-		cpu: tiers::cpu(spec.cpu_cores.into()),
-		memory: tiers::memory(spec.memory_gb),
-		disk: tiers::disk(spec.disk_gb),
-		gpu_class: spec.gpu_class,
-		gpu_count: spec.gpu_count,
+		..Default::default()
 	}
 }
 
@@ -501,6 +520,8 @@ pub enum Manner {
 	Split,
 	/// Its proof is false.
 	Liar,
+	/// It shows no GPU.
+	Stripped,
 	/// It does not attest, and is reported.
 	Silent,
 	/// It does not attest, and nobody says so.
@@ -537,12 +558,12 @@ impl Actors {
 			}
 		}
 		for round in Popw::rounds() {
-			let age = now() - round.start;
+			let first = now() == round.trial + 1;
 			match round.phase(now()) {
 				// Half of the workers hurry, the others take their time.
-				Phase::Attest if age == 1 || now() == round.attest_ends() => {
+				Phase::Attest if first || now() == round.attest_ends() => {
 					for (worker, record) in workers() {
-						let its_time = worker.is_multiple_of(2) == (age == 1);
+						let its_time = worker.is_multiple_of(2) == first;
 						let silent = matches!(self.manner(worker), Manner::Silent | Manner::Ghost);
 						if its_time && !silent && Popw::is_due(worker, round.index) {
 							let call = pallet_popw::Call::attest {
@@ -583,12 +604,8 @@ impl Actors {
 	pub fn batches(&self, round: RoundIndex) -> (Sent, Sent) {
 		let (mut commits, mut reveals) = (Vec::new(), Vec::new());
 		for operator in 0..OPERATORS {
-			let votes = self.votes_of(operator, round);
-			for (batch, votes) in votes
-				.chunks(kaisar_primitives::MAX_BATCH as usize)
-				.enumerate()
-			{
-				let (batch, votes) = (batch as u16, Votes::truncate_from(votes.to_vec()));
+			for (batch, votes) in self.votes_of(operator, round) {
+				let votes = Votes::truncate_from(votes);
 				let (genesis, salt) = (System::block_hash(0), [9; 32]);
 				let hash =
 					kaisar_primitives::commitment(genesis, round, operator, batch, &votes, &salt);
@@ -614,17 +631,26 @@ impl Actors {
 		(commits, reveals)
 	}
 
-	fn votes_of(&self, operator: OperatorId, round: RoundIndex) -> Vec<(WorkerId, Verdict)> {
-		let vote = |(worker, record): (WorkerId, pallet_providers::RecordOf<World>)| {
-			let LastCheck::Open(check) = Popw::last_check(worker)? else {
-				return None;
+	/// An operator's votes, by the batch of each seat.
+	fn votes_of(
+		&self,
+		operator: OperatorId,
+		round: RoundIndex,
+	) -> BTreeMap<u16, Vec<(WorkerId, Verdict)>> {
+		let mut batches = BTreeMap::<u16, Vec<_>>::new();
+		for (worker, record) in workers() {
+			let Some(LastCheck::Open(check)) = Popw::last_check(worker) else {
+				continue;
 			};
-			let seated = check.round == round
-				&& check.committee.iter().any(|seat| seat.operator == operator);
-			let verdict = seated.then(|| self.verdict(operator, worker, &record.spec))??;
-			Some((worker, verdict))
-		};
-		workers().filter_map(vote).collect()
+			let mut seats = check.committee.iter();
+			let seat = seats.find(|seat| check.round == round && seat.operator == operator);
+			let verdict = self.verdict(operator, worker, &record.spec);
+			if let (Some(seat), Some(verdict)) = (seat, verdict) {
+				let batch = (seat.number / kaisar_primitives::MAX_BATCH) as u16;
+				batches.entry(batch).or_default().push((worker, verdict));
+			}
+		}
+		batches
 	}
 
 	/// What an operator says of a worker, if anything.
@@ -641,10 +667,11 @@ impl Actors {
 			disk,
 			gpu_class,
 			gpu_count,
-		} = profile_of(spec);
+		} = spec.bound();
 		let fine = Verdict {
 			online: true,
 			service: true,
+			timed: true,
 			proof: true,
 			bandwidth,
 			cpu,
@@ -663,6 +690,11 @@ impl Actors {
 			(Manner::Down, _) => Some(down),
 			(Manner::Liar, _) => Some(Verdict {
 				proof: false,
+				..fine
+			}),
+			(Manner::Stripped, _) => Some(Verdict {
+				gpu_class: 0,
+				gpu_count: 0,
 				..fine
 			}),
 			_ => Some(fine),

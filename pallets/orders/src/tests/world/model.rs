@@ -6,15 +6,13 @@
 //! emitted, and compares all of it.
 
 use super::*;
-use kaisar_primitives::{CloseReason, DeployFailure, Issue, Plan, Requirement};
+use kaisar_primitives::{
+	BlockSeed, CloseReason, DeployFailure, Issue, Market, Plan, Requirement, Workload,
+};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use sp_runtime::{ArithmeticError, DispatchError};
 use std::collections::{BTreeSet, VecDeque};
-
-/// Blocks for which an order waits for workers that are due in a check, and until it is looked at again.
-const PATIENCE: BlockNumber = 30;
-const AGAIN: BlockNumber = 5;
 
 /// An amount in both kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,6 +24,15 @@ pub struct Both {
 impl Both {
 	fn all(&self) -> Balance {
 		self.kai + self.credits
+	}
+
+	/// What goes back of it is KAI first: what stays becomes credits.
+	fn give_back(&mut self, amount: Balance) -> Self {
+		let kai = amount.min(self.kai);
+		let credits = amount - kai;
+		self.kai -= kai;
+		self.credits -= credits;
+		Self { kai, credits }
 	}
 
 	/// Credits are used first.
@@ -67,6 +74,15 @@ pub struct End {
 	reason: CloseReason,
 	since: BlockNumber,
 	undecided: u32,
+	/// Looks that did not count: a check from before the match was open.
+	waits: u32,
+}
+
+impl End {
+	/// The block of the look that is the last.
+	fn last_look(&self) -> BlockNumber {
+		self.since + (16 + self.waits) * TIMEOUT
+	}
 }
 
 /// An order as the model sees it.
@@ -81,9 +97,8 @@ pub struct Plain {
 	pub worker: Option<WorkerId>,
 	floor: Balance,
 	placed_at: BlockNumber,
-	/// Until when it may wait for a worker.
-	patient_until: BlockNumber,
 	matched_at: BlockNumber,
+	deploy_blocks: u16,
 	deploy_by: BlockNumber,
 	started_at: BlockNumber,
 	pub ends_at: BlockNumber,
@@ -116,6 +131,11 @@ impl Plain {
 		matches!(self.state, OrderState::Active | OrderState::Closing)
 	}
 
+	fn is_cancelled(&self) -> bool {
+		self.end
+			.is_some_and(|end| end.reason == CloseReason::Cancelled)
+	}
+
 	pub fn hours(&self) -> u32 {
 		self.spans.iter().map(|(hours, _)| hours).sum()
 	}
@@ -142,16 +162,23 @@ impl Plain {
 		}
 	}
 
-	/// What it has to pay if it was cancelled: what was used, an hour at least, at the price of the plan that
-	/// its time has earned.
-	fn due_cancelled(&self) -> Balance {
+	/// The price of so much used time, an hour at least, with the plan that its time has earned.
+	fn used(&self, blocks: BlockNumber) -> Balance {
+		self.cost(self.earned(), blocks.max(HOURS))
+	}
+
+	fn earned(&self) -> Plan {
 		let ran = (self.ends_at - self.started_at) / HOURS;
-		let plan = match self.plan {
+		match self.plan {
 			Plan::Quarter if ran >= 2_160 => Plan::Quarter,
 			Plan::Quarter | Plan::Month if ran >= 720 => Plan::Month,
 			_ => Plan::OnDemand,
-		};
-		self.cost(plan, self.proved.max(HOURS))
+		}
+	}
+
+	/// The price of all time that it was used for: what was proved, and what passed since.
+	fn run(&self) -> Balance {
+		self.used(self.proved + self.ends_at.saturating_sub(self.proved_to))
 	}
 }
 
@@ -163,10 +190,10 @@ fn whole(number: BigRational) -> Option<Balance> {
 	Balance::try_from(number.to_integer()).ok()
 }
 
-/// What an order pays for: GPUs, or the fewest cores of the tier.
+/// Units that an order pays for: GPUs, or the fewest cores of the tier.
 fn units(requirement: &Requirement) -> u32 {
 	if requirement.gpu_class == 0 {
-		[1, 1, 32, 64, 129][usize::from(requirement.min_cpu)]
+		[4, 32, 64, 129][usize::from(requirement.min_cpu) - 1]
 	} else {
 		requirement.gpu_count.into()
 	}
@@ -209,9 +236,13 @@ impl Act {
 				plan,
 				max_price,
 				credits,
+				deploy_blocks,
 			}) => Call::place_order {
 				requirement,
-				image: crate::mock::image(),
+				workload: Workload {
+					deploy_blocks,
+					..crate::mock::workload()
+				},
 				hours,
 				plan,
 				max_price,
@@ -250,6 +281,7 @@ pub struct Placing {
 	pub plan: Plan,
 	pub max_price: Balance,
 	pub credits: Balance,
+	pub deploy_blocks: u16,
 }
 
 /// Who did what is to be explained.
@@ -274,11 +306,9 @@ pub struct Model {
 	accounts: BTreeMap<AccountId, Balance>,
 	/// What the pot has besides what credits need.
 	spare: Balance,
-	/// Workers that were idle before this block's hooks of orders: those that were due in a check, and those
-	/// that were not.
-	busy: BTreeSet<WorkerId>,
+	/// Workers that could be rented before this block's hooks of orders.
 	idle: BTreeSet<WorkerId>,
-	/// Some of them had checks that were over, so many that not all are looked after.
+	/// Some of them had checks that were over, and so many have one open that not all are closed first.
 	crowded: bool,
 	/// What must come next, and what must have been said besides.
 	due: VecDeque<Event<World>>,
@@ -315,7 +345,6 @@ impl Model {
 			credits: BTreeMap::new(),
 			accounts: accounts(),
 			spare: ED,
-			busy: BTreeSet::new(),
 			idle: BTreeSet::new(),
 			crowded: false,
 			due: VecDeque::new(),
@@ -394,7 +423,11 @@ impl Model {
 			plan,
 			max_price,
 			credits,
+			deploy_blocks,
 		} = placing;
+		if !matches!(deploy_blocks, 0 | 75..=600) {
+			return Err(Error::<World>::InvalidWorkload.into());
+		}
 		let Requirement {
 			gpu_class,
 			gpu_count,
@@ -403,10 +436,12 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			..
 		} = requirement;
 		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
 		if (*gpu_class > 0) != (*gpu_count > 0)
 			|| tiers.into_iter().any(|tier| *tier > 4)
+			|| (*gpu_class == 0 && *min_cpu == 0)
 			|| region.is_some_and(|code| !code.iter().all(u8::is_ascii_uppercase))
 		{
 			return Err(Error::<World>::InvalidRequirement.into());
@@ -421,6 +456,9 @@ impl Model {
 		}
 		if *hours > 8_760 {
 			return Err(Error::<World>::TooManyHours.into());
+		}
+		if u32::from(*deploy_blocks) > hours * HOURS {
+			return Err(Error::<World>::InvalidWorkload.into());
 		}
 		let (prices, total) = self.quote(requirement, *hours, *plan)?;
 		if total > *max_price {
@@ -524,10 +562,14 @@ impl Model {
 		self.moves(order.customer, Rentals::pot(), taken.kai);
 	}
 
+	fn can_get(&self, who: AccountId, amount: Balance) -> bool {
+		let lives = self.accounts.get(&who).is_some_and(|has| *has > 0);
+		lives || amount >= ED || amount == 0
+	}
+
 	fn owner_gets(&self, worker: WorkerId, amount: Balance) -> AccountId {
 		let owner = record(worker).owner;
-		let lives = self.accounts.get(&owner).is_some_and(|has| *has > 0);
-		if lives || amount >= ED {
+		if self.can_get(owner, amount) {
 			owner
 		} else {
 			TREASURY
@@ -542,17 +584,24 @@ impl Model {
 			return;
 		}
 		self.collects(order, amount);
-		let fee = amount / 10;
-		let net = amount - fee;
+		use kaisar_primitives::Pot;
+		let pot = Rewards::pot_account;
+		let (mut fee, mut net) = (amount / 10, amount - amount / 10);
 		let worker = order.worker.expect("a worker is paid");
 		let to = self.owner_gets(worker, net);
+		if !self.can_get(to, net) {
+			(fee, net) = (amount, 0);
+		}
 		self.moves(Rentals::pot(), to, net);
 		if kaisar_math::Schedule::KAISAR.left(now() - 1) > 0 {
-			self.moves(Rentals::pot(), TREASURY, fee);
+			let taker = if self.can_get(TREASURY, fee) {
+				TREASURY
+			} else {
+				pot(Pot::Providers)
+			};
+			self.moves(Rentals::pot(), taker, fee);
 		} else {
-			use kaisar_primitives::Pot;
 			let half = fee / 2;
-			let pot = Rewards::pot_account;
 			self.moves(Rentals::pot(), pot(Pot::Checkers), half);
 			self.moves(Rentals::pot(), pot(Pot::Providers), fee - half);
 		}
@@ -573,11 +622,15 @@ impl Model {
 		self.pays(id, order, due);
 	}
 
-	/// A deployment that came to nothing costs 0.1 h.
+	/// A deployment that came to nothing by its customer's doing costs its time, 0.1 h at least.
 	fn pays_setup(&mut self, order: &mut Plain) {
-		let amount = order.cost(order.plan, SETUP).min(order.escrow.all());
-		let lives = self.accounts.get(&TREASURY).is_some_and(|has| *has > 0);
-		if lives || amount >= ED {
+		let time = (now() - order.matched_at).max(SETUP);
+		self.pays_treasury(order, order.cost(order.plan, time));
+	}
+
+	fn pays_treasury(&mut self, order: &mut Plain, due: Balance) {
+		let amount = due.min(order.escrow.all());
+		if self.can_get(TREASURY, amount) {
 			self.collects(order, amount);
 			self.moves(Rentals::pot(), TREASURY, amount);
 			order.setup += amount;
@@ -585,7 +638,7 @@ impl Model {
 	}
 
 	fn refunds(&mut self, order: &mut Plain, amount: Balance) {
-		let back = order.escrow.take(amount);
+		let back = order.escrow.give_back(amount);
 		order.refunded.add(back);
 		self.gives_credits(order.customer, back.credits);
 	}
@@ -621,25 +674,20 @@ impl Model {
 		});
 	}
 
-	/// The money of an order that was served, where it ends as it was meant to, or its container did.
-	/// `proved` says that its last check has come.
+	/// The money of an order whose paid time is over, or that was canceled. `proved` says that its last check
+	/// has come.
 	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
-		let cancelled = order
-			.end
-			.is_some_and(|end| end.reason == CloseReason::Cancelled);
-		match (cancelled, proved) {
+		match (order.is_cancelled(), proved) {
 			(true, true) => {
-				let due = order.due_cancelled();
+				let due = order.used(order.proved);
 				self.pays(id, order, due);
 				self.credits_rest(order);
 			}
 			(true, false) => {
-				self.pays_proved(id, order);
+				let due = order.cost(order.earned(), order.proved);
+				self.pays(id, order, due);
 				// Only what the check would have cost goes back as it was paid.
-				let mut best = order.clone();
-				best.prove(best.ends_at, BlockNumber::MAX);
-				let due = best.due_cancelled();
-				let tail = due.saturating_sub(order.paid + order.fees);
+				let tail = order.run().saturating_sub(order.paid + order.fees);
 				self.refunds(order, tail.min(order.escrow.all()));
 				self.credits_rest(order);
 			}
@@ -647,6 +695,20 @@ impl Model {
 				self.pays_proved(id, order);
 				self.refunds_rest(order);
 			}
+		}
+	}
+
+	/// The money of an order whose container ended, or did not answer: it costs what a cancellation costs.
+	fn settles_stopped(&mut self, id: OrderId, order: &mut Plain) {
+		order.ends_at = order.ends_at.min(now());
+		self.pays_proved(id, order);
+		let due = order.run().saturating_sub(order.paid + order.fees);
+		self.pays_treasury(order, due);
+		let was_over = order.end.is_some() && !order.is_cancelled();
+		if order.is_cancelled() || (order.proved > 0 && !was_over) {
+			self.credits_rest(order);
+		} else {
+			self.refunds_rest(order);
 		}
 	}
 
@@ -668,9 +730,15 @@ impl Model {
 	}
 
 	fn fails(&mut self, id: OrderId, order: &mut Plain) {
-		self.pays_proved(id, order);
-		self.refunds_rest(order);
+		// A cancellation stands, whatever the machine does.
+		self.settles(id, order, false);
 		let event = self.closes(id, order, CloseReason::WorkerFailed);
+		self.due.push_back(event);
+	}
+
+	fn goes_down(&mut self, id: OrderId, order: &mut Plain) {
+		self.settles_stopped(id, order);
+		let event = self.closes(id, order, CloseReason::ServiceDown);
 		self.due.push_back(event);
 	}
 
@@ -690,26 +758,31 @@ impl Model {
 		let mut order = self.orders.remove(&id).expect("it was placed");
 		assert!(order.has_worker() && order.worker == Some(heard.worker));
 		let start = heard.round_start;
+		// Others say nothing of this order: they look at what was before it.
+		let speaks = order.is_served() && heard.was_rented && start > order.matched_at;
 		match heard.found {
 			Some(Finding::Offline) => self.fails(id, &mut order),
 			Some(Finding::NotServing) => {
-				if order.is_served() && start > order.matched_at {
-					self.fails(id, &mut order);
+				if speaks {
+					self.goes_down(id, &mut order);
 				}
 				order.credited_to = order.credited_to.max(start);
 			}
-			Some(Finding::Serving) => self.confirms(heard, &mut order),
-			None => self.undecided(id, &mut order, start),
+			Some(Finding::Serving) => self.confirms(heard, &mut order, speaks),
+			None if speaks => self.undecided(id, &mut order, start),
+			None => {}
 		}
 		self.orders.insert(id, order);
 	}
 
-	fn confirms(&mut self, heard: &Heard, order: &mut Plain) {
+	fn confirms(&mut self, heard: &Heard, order: &mut Plain, speaks: bool) {
 		let (id, start) = (heard.order, heard.round_start);
-		let gap = kaisar_math::rounds::max_gap(CheckPeriod::get(), PHASE);
+		let gap = heard.credit;
 		let rented = if heard.false_proof {
 			// All that was pending is void.
 			order.credited_to = now();
+			0
+		} else if !heard.was_rented {
 			0
 		} else {
 			let rented = start.saturating_sub(order.credited_to).min(gap);
@@ -721,7 +794,7 @@ impl Model {
 			(rented..=gap).contains(&heard.rented),
 			"{heard:?}: {rented}"
 		);
-		if !order.is_served() {
+		if !speaks {
 			return;
 		}
 		if order.report.is_some_and(|report| start >= report.at) {
@@ -842,6 +915,7 @@ impl Model {
 			requirement,
 			hours,
 			plan,
+			deploy_blocks,
 			..
 		} = *placing;
 		if charged.credits > 0 {
@@ -864,8 +938,8 @@ impl Model {
 				worker: None,
 				floor: 0,
 				placed_at: now(),
-				patient_until: now() + 2,
 				matched_at: 0,
+				deploy_blocks,
 				deploy_by: 0,
 				started_at: 0,
 				ends_at: 0,
@@ -895,7 +969,7 @@ impl Model {
 		}
 	}
 
-	/// Whether a worker is what an order asks for.
+	/// Whether a worker meets an order's requirement.
 	fn fits(order: &Plain, worker: WorkerId) -> bool {
 		let Requirement {
 			gpu_class,
@@ -905,46 +979,52 @@ impl Model {
 			min_memory,
 			min_disk,
 			region,
+			arch,
+			min_driver,
+			min_cuda,
 		} = order.requirement;
 		let record = record(worker);
-		let Some(profile) = record.profile else {
+		let (Some(profile), spec) = (record.profile, record.spec) else {
 			return false;
 		};
 		profile.gpu_class == gpu_class
 			&& profile.gpu_count == gpu_count
 			&& profile.bandwidth >= min_bandwidth
 			&& profile.cpu >= min_cpu
+			&& (gpu_class > 0 || profile.cpu == min_cpu)
 			&& profile.memory >= min_memory
 			&& profile.disk >= min_disk
-			&& region.is_none_or(|region| region == record.spec.region)
+			&& region.is_none_or(|region| region == spec.region)
+			&& arch.is_none_or(|arch| arch == spec.arch)
+			&& min_driver.is_none_or(|driver| driver <= spec.driver)
+			&& min_cuda.is_none_or(|cuda| cuda <= spec.cuda)
 			&& record.price_floor <= order.spans[0].1[order.plan as usize]
-			&& record.barred_until <= now()
+	}
+
+	/// Whether the worker is in the index, and can be rented.
+	fn is_listed(worker: WorkerId) -> bool {
+		record(worker).place.is_some() && <Providers as Market>::candidate(worker).is_some()
 	}
 
 	/// Those that an order could have had and that are idle still, by how good they are. The world is so
 	/// small that all of them are looked at.
-	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (Perbill, u8)> {
+	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (u32, u8)> {
 		let seen = |worker: &WorkerId| !self.crowded || !<Popw as Checks>::is_open(*worker);
 		self.idle
 			.iter()
-			.filter(|worker| record(**worker).state() == WorkerState::Online && seen(worker))
+			.filter(|worker| Self::is_listed(**worker) && seen(worker))
 			.filter(|worker| Self::fits(order, **worker))
 			.map(|worker| Self::rank(*worker))
 			.collect::<Vec<_>>()
 			.into_iter()
 	}
 
-	/// Whether an idle worker would do that is due in a check.
-	fn is_worth_waiting(order: &Plain, worker: WorkerId) -> bool {
-		record(worker).state() == WorkerState::Online
-			&& <Popw as Checks>::is_due(worker)
-			&& Self::fits(order, worker)
-	}
-
-	fn rank(worker: WorkerId) -> (Perbill, u8) {
+	/// Reliability in eighths, begun ones counted, and bandwidth.
+	fn rank(worker: WorkerId) -> (u32, u8) {
 		let record = record(worker);
 		let bandwidth = record.profile.map_or(0, |profile| profile.bandwidth);
-		(record.history.reliability(), bandwidth)
+		let reliability = record.history.reliability().deconstruct();
+		(reliability.div_ceil(1_000_000_000 / 8), bandwidth)
 	}
 
 	fn matches(
@@ -958,6 +1038,9 @@ impl Model {
 		assert_eq!(order.state, OrderState::Matching);
 		assert!(now() >= order.placed_at + 2);
 		assert!(Self::fits(order, worker), "{order:?}");
+		assert!(self.idle.contains(&worker) && record(worker).barred_until <= now());
+		assert!(!record(worker).is_marked(), "no full check came first");
+		assert!(!<Popw as Checks>::census_prepares());
 		let best = self.left_over(order).max();
 		assert!(best <= Some(Self::rank(worker)), "a better one was idle");
 		order.state = OrderState::Deploying;
@@ -965,7 +1048,13 @@ impl Model {
 		order.floor = record(worker).price_floor;
 		order.matched_at = now();
 		order.credited_to = now();
-		order.deploy_by = now() + DEADLINE;
+		let proof = <Popw as Checks>::proves_until(worker).unwrap_or(now());
+		assert!(proof <= now() + 4 + TrialOffset::get() + 2 * PHASE);
+		order.deploy_by = proof
+			+ match order.deploy_blocks {
+				0 => DEADLINE,
+				blocks => blocks.into(),
+			};
 		Event::OrderMatched {
 			order: id,
 			worker,
@@ -991,6 +1080,7 @@ impl Model {
 			reason,
 			since: now(),
 			undecided: 0,
+			waits: 0,
 		});
 		Event::OrderClosing {
 			order: id,
@@ -1022,9 +1112,7 @@ impl Model {
 			(OrderState::Matching, Why::NoSuitableWorker) => {
 				assert!(matches!(cause, Cause::Hook) && now() >= order.placed_at + 2);
 				assert_eq!(self.left_over(order).max(), None, "{order:?}");
-				let waited = now() >= order.placed_at + PATIENCE;
-				let mut busy = self.busy.iter();
-				assert!(waited || !busy.any(|worker| Self::is_worth_waiting(order, *worker)));
+				assert!(!<Popw as Checks>::census_prepares());
 				self.refunds_rest(order);
 			}
 			(OrderState::Matching, Why::Cancelled) if by_customer => self.refunds_rest(order),
@@ -1032,21 +1120,25 @@ impl Model {
 				self.pays_setup(order);
 				self.refunds_rest(order);
 			}
-			(OrderState::Deploying, Why::ImageFailed) => {
-				let Cause::Call(who, Act::Fail(called, reason)) = cause else {
+			(OrderState::Deploying, Why::DeployFailed) if by_itself => {
+				assert!(now() > order.deploy_by);
+				self.refunds_rest(order);
+			}
+			(OrderState::Deploying, Why::ImageFailed | Why::DeployFailed) => {
+				let Cause::Call(who, Act::Fail(called, failure)) = cause else {
 					panic!("{cause:?}")
 				};
 				assert_eq!((called, Some(who)), (id, owner));
 				self.say(Event::DeploymentFailed {
 					order: id,
 					worker: order.worker.expect("it has an owner"),
-					reason,
+					reason: failure,
 				});
-				self.pays_setup(order);
-				self.refunds_rest(order);
-			}
-			(OrderState::Deploying, Why::DeployFailed) if by_itself => {
-				assert!(now() > order.deploy_by);
+				// Only the customer's fault costs the customer.
+				assert_eq!(failure.is_customers(), reason == Why::ImageFailed);
+				if failure.is_customers() {
+					self.pays_setup(order);
+				}
 				self.refunds_rest(order);
 			}
 			(OrderState::Active | OrderState::Closing, Why::Exited) => {
@@ -1059,12 +1151,12 @@ impl Model {
 					worker: order.worker.expect("it has an owner"),
 					code,
 				});
-				self.settles(id, order, false);
+				self.settles_stopped(id, order);
 			}
 			(OrderState::Closing, reason) if by_itself => {
 				let end = order.end.expect("it is closing");
 				assert_eq!(end.reason, reason);
-				assert!(now() >= end.since + 2 * TIMEOUT, "it was not waited for");
+				assert!(now() >= end.last_look(), "it was not waited for");
 				self.settles(id, order, false);
 			}
 			_ => panic!("{order:?} is closed as {reason:?} of {cause:?}"),
@@ -1153,19 +1245,33 @@ impl Model {
 
 	/// Workers that an order could be matched with, if one waits for it.
 	pub fn look_around(&mut self) {
+		for order in self.orders.values_mut() {
+			let looks_back = order.worker.is_some_and(|worker| {
+				matches!(
+					Popw::last_check(worker),
+					Some(LastCheck::Open(check)) if now() <= check.ends
+						&& !(check.rented && check.round_start > order.matched_at)
+				)
+			});
+			if let Some(end) = order.end.as_mut().filter(|_| looks_back) {
+				end.waits += u32::from((now() - end.since).is_multiple_of(TIMEOUT));
+			}
+		}
 		self.idle.clear();
-		self.busy.clear();
 		if self
 			.orders
 			.values()
 			.any(|order| order.state == OrderState::Matching)
 		{
-			(self.busy, self.idle) = workers()
-				.filter(|(_, record)| record.state() == WorkerState::Online)
+			self.idle = workers()
 				.map(|(worker, _)| worker)
-				.partition(|worker| <Popw as Checks>::is_due(*worker));
-			let over = self.idle.iter().filter(|worker| is_over(**worker));
-			self.crowded = over.count() >= 2;
+				.filter(|worker| Self::is_listed(*worker))
+				.collect();
+			let open = self
+				.idle
+				.iter()
+				.filter(|worker| <Popw as Checks>::is_open(**worker));
+			self.crowded = open.count() > 2 && self.idle.iter().any(|worker| is_over(*worker));
 		}
 	}
 
@@ -1194,18 +1300,17 @@ impl Model {
 	pub fn on_time(&mut self) {
 		for (id, order) in &mut self.orders {
 			let late = match order.state {
-				OrderState::Matching if now() == order.placed_at + 2 => {
-					// Those that would do are in a check. It is looked at again, behind those that wait
-					// by then.
-					order.patient_until = order.placed_at + PATIENCE + AGAIN + 2;
-					let mut others = workers().map(|(worker, _)| worker);
-					!others.any(|worker| Self::is_worth_waiting(order, worker))
+				OrderState::Matching => {
+					// There is no seed of a block that was leapt over.
+					let rests = <Popw as Checks>::census_prepares()
+						|| <Popw as BlockSeed>::seed_of(now() - 1).is_none()
+						|| self.crowded;
+					now() >= order.placed_at + 2 && !rests
 				}
-				OrderState::Matching => now() > order.patient_until,
 				OrderState::Deploying => now() > order.deploy_by,
 				OrderState::Active => now() >= order.ends_at,
-				// Sixteen times its check was not over, and twice there was none.
-				OrderState::Closing => order.end.is_none_or(|end| now() > end.since + 18 * TIMEOUT),
+				// It is looked at sixteen times.
+				OrderState::Closing => order.end.is_none_or(|end| now() > end.last_look()),
 				OrderState::Closed { .. } => {
 					now() >= order.closed_at + HISTORY && Orders::<World>::contains_key(id)
 				}
@@ -1355,21 +1460,15 @@ impl Model {
 		let placed = self.orders.values().filter(|order| order.has_worker());
 		assert_eq!(placed.count(), open.len(), "no worker has two");
 
-		let mut idle = BTreeSet::new();
-		for (worker, record) in workers() {
-			if record.state() == WorkerState::Online {
-				let gpus = record.gpus();
-				idle.insert((gpus, None, worker));
-				idle.insert((gpus, Some(record.spec.region), worker));
-			}
-		}
+		// Others than those that can be rented are in no index; Providers sees to it that those are.
 		let mut listed = BTreeSet::new();
 		for (bucket, head) in pallet_providers::BucketHeads::<World>::iter() {
 			for worker in head.first {
-				let gpus = (bucket.gpu_class, bucket.gpu_count);
-				assert!(listed.insert((gpus, bucket.region, worker)), "listed twice");
+				assert!(listed.insert((bucket.region, worker)), "listed twice");
+				let record = record(worker);
+				assert_eq!(record.state(), WorkerState::Online);
+				assert!(record.barred_until <= now() && !record.is_marked());
 			}
 		}
-		assert_eq!(idle, listed);
 	}
 }

@@ -6,7 +6,7 @@ use super::{
 	*,
 };
 use frame_support::traits::fungible::MutateFreeze;
-use kaisar_primitives::{DeployFailure, Issue, Plan, Requirement};
+use kaisar_primitives::{Arch, DeployFailure, Issue, Plan, Requirement};
 use pallet_providers::{SlashLevel, Slashes};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
@@ -39,9 +39,10 @@ enum Op {
 		limit: Limit,
 		/// Of 255 parts of what it has; with the last of them, one more than that.
 		credits: u8,
+		deploy_blocks: u16,
 	},
 	Confirm(u8),
-	Fail(u8),
+	Fail(u8, DeployFailure),
 	Exit(u8),
 	Extend(u8, u32, Limit),
 	Cancel(u8),
@@ -86,11 +87,18 @@ fn customer() -> impl Strategy<Value = AccountId> {
 
 fn requirement() -> impl Strategy<Value = Requirement> {
 	let gpus = prop_oneof![
-		20 => Just((11, 1)),
-		2 => Just((11, 2)),
-		2 => Just((1, 1)),
-		3 => Just((0, 0)),
-		1 => prop_oneof![Just((7, 1)), Just((0, 1)), Just((11, 0)), Just((11, 255))],
+		20 => Just((11, 1, 0)),
+		2 => Just((11, 2, 0)),
+		2 => Just((1, 1, 0)),
+		// In class 0 the tier that is asked for is the tier that is paid.
+		3 => (1..=4u8).prop_map(|tier| (0, 0, tier)),
+		1 => prop_oneof![
+			Just((7, 1, 0)),
+			Just((0, 1, 1)),
+			Just((0, 0, 0)),
+			Just((11, 0, 0)),
+			Just((11, 255, 0))
+		],
 	];
 	let tiers = prop_oneof![
 		14 => Just([0; 4]),
@@ -103,14 +111,23 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 		1 => Just(Some(*b"US")),
 		1 => Just(Some(*b"de")),
 	];
-	(gpus, tiers, region).prop_map(|((gpu_class, gpu_count), tiers, region)| Requirement {
-		gpu_class,
-		gpu_count,
-		min_bandwidth: tiers[0],
-		min_cpu: tiers[1],
-		min_memory: tiers[2],
-		min_disk: tiers[3],
-		region,
+	let arch = prop_oneof![
+		12 => Just(None),
+		2 => Just(Some(Arch::Amd64)),
+		1 => Just(Some(Arch::Arm64)),
+	];
+	(gpus, tiers, region, arch).prop_map(|((gpu_class, gpu_count, least), tiers, region, arch)| {
+		Requirement {
+			gpu_class,
+			gpu_count,
+			min_bandwidth: tiers[0],
+			min_cpu: tiers[1].max(least),
+			min_memory: tiers[2],
+			min_disk: tiers[3],
+			region,
+			arch,
+			..Default::default()
+		}
 	})
 }
 
@@ -127,16 +144,42 @@ fn place() -> impl Strategy<Value = Op> {
 		),
 	];
 	let credits = prop_oneof![4 => Just(0u8), 4 => Just(254u8), 2 => any::<u8>()];
-	(customer(), requirement(), term, limit(), credits).prop_map(
-		|(who, requirement, (hours, plan), limit, credits)| Op::Place {
-			who,
-			requirement,
-			hours,
-			plan,
-			limit,
-			credits,
-		},
+	let deploy_blocks = prop_oneof![
+		8 => Just(0u16),
+		1 => Just(75),
+		1 => 75..=600u16,
+		1 => prop_oneof![Just(1u16), Just(74), Just(601), Just(u16::MAX)],
+	];
+	(
+		customer(),
+		requirement(),
+		term,
+		limit(),
+		credits,
+		deploy_blocks,
 	)
+		.prop_map(
+			|(who, requirement, (hours, plan), limit, credits, deploy_blocks)| Op::Place {
+				who,
+				requirement,
+				hours,
+				plan,
+				limit,
+				credits,
+				deploy_blocks,
+			},
+		)
+}
+
+fn failure() -> impl Strategy<Value = DeployFailure> {
+	use DeployFailure::{ImageUnavailable, NoEngine, SealedMissing, StartFailed, Unhealthy};
+	prop_oneof![
+		Just(ImageUnavailable),
+		Just(Unhealthy),
+		Just(SealedMissing),
+		Just(NoEngine),
+		Just(StartFailed),
+	]
 }
 
 fn limit() -> impl Strategy<Value = Limit> {
@@ -151,6 +194,7 @@ fn manner() -> impl Strategy<Value = Manner> {
 		2 => Just(Manner::Gone),
 		3 => Just(Manner::Split),
 		1 => Just(Manner::Liar),
+		1 => Just(Manner::Stripped),
 		1 => Just(Manner::Silent),
 		2 => Just(Manner::Ghost),
 	]
@@ -181,7 +225,7 @@ fn op() -> impl Strategy<Value = Op> {
 	let life = prop_oneof![
 		14 => place(),
 		3 => order().prop_map(Op::Confirm),
-		2 => order().prop_map(Op::Fail),
+		3 => (order(), failure()).prop_map(|(id, reason)| Op::Fail(id, reason)),
 		3 => order().prop_map(Op::Exit),
 		6 => (order(), prop_oneof![6 => 1..3u32, 1 => Just(0), 1 => any::<u32>()], limit())
 			.prop_map(|(id, hours, limit)| Op::Extend(id, hours, limit)),
@@ -250,8 +294,8 @@ impl Run {
 				signed(owner),
 			);
 		}
-		// They are due in the next round, which has three phases.
-		run.blocks(5 * PHASE);
+		// They are due in the next round that starts four blocks from now.
+		run.blocks(6 * PHASE);
 		for worker in 0..=fleet.len() as WorkerId {
 			assert_eq!(record(worker).state(), WorkerState::Online);
 		}
@@ -305,6 +349,14 @@ impl Run {
 		// What waits to be matched is looked at.
 		self.blocks(3);
 		while now() < target {
+			// A round's trial is not to be missed.
+			let prepares = || {
+				let mut rounds = Popw::rounds().into_iter();
+				pallet_popw::Starting::<World>::exists() || rounds.any(|round| now() < round.trial)
+			};
+			while prepares() {
+				self.block();
+			}
 			let next = AgendaLen::<World>::iter_keys()
 				.filter(|at| *at > now())
 				.min();
@@ -420,6 +472,7 @@ impl Run {
 				plan,
 				limit,
 				credits,
+				deploy_blocks,
 			} => {
 				let has = self.model.credits_of(who);
 				let credits = match credits {
@@ -434,6 +487,7 @@ impl Run {
 					plan,
 					max_price: limit.amount(),
 					credits,
+					deploy_blocks,
 				};
 				self.act(who, Act::Place(placing));
 			}
@@ -441,12 +495,9 @@ impl Run {
 				let id = self.order(choice, |state| *state == Deploying);
 				self.act(self.provider_of(id), Act::Confirm(id));
 			}
-			Op::Fail(choice) => {
+			Op::Fail(choice, reason) => {
 				let id = self.order(choice, |state| *state == Deploying);
-				self.act(
-					self.provider_of(id),
-					Act::Fail(id, DeployFailure::StartFailed),
-				);
+				self.act(self.provider_of(id), Act::Fail(id, reason));
 			}
 			Op::Exit(choice) => {
 				let id = self.order(choice, |state| matches!(state, Active | Closing));
@@ -640,7 +691,7 @@ impl Run {
 		self.outside(call, origin);
 	}
 
-	/// Everything ends: what has long to go is cancelled, the rest comes to its end, with workers and
+	/// Everything ends: what has long to go is canceled, the rest comes to its end, with workers and
 	/// checkers as they are. No order stays open, and then none is remembered.
 	fn finish(&mut self) {
 		use OrderState::{Active, Deploying, Matching};
@@ -658,15 +709,15 @@ impl Run {
 		}
 		// The rest is matched, deployed or not, and comes to its end.
 		self.blocks(3);
-		self.leap(DEADLINE + 5 * HOURS);
-		// Eighteen looks at what waits for its last check.
-		let bound = now() + 18 * TIMEOUT;
+		self.leap(600 + 5 * HOURS);
+		// Sixteen looks at what waits for its last check.
+		let bound = now() + 16 * TIMEOUT;
 		while self.model.orders.values().any(|order| !order.is_closed()) {
 			assert!(now() < bound, "an order stays open");
 			self.block();
 		}
 		self.check();
-		// The last entry of the agenda may be that of an order which was cancelled long before its end.
+		// The last entry of the agenda may be that of an order which was canceled long before its end.
 		let last = AgendaLen::<World>::iter_keys().max().unwrap_or_default();
 		self.leap(last.saturating_sub(now()) + 1);
 		self.check();

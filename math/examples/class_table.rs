@@ -1,0 +1,282 @@
+//! Prints the tables of `docs/classes.md`: which GPUs pass for which classes, what a genesis pays, and how
+//! many weaker GPUs a stronger one shows. With `--write` it puts them into the document. A test compares the
+//! two.
+
+use kaisar_math::{
+	ClassReference,
+	classes::{CLASSES, GpuClassInfo, Peak},
+	separation::{best_turns, copies, is_separated},
+};
+use std::{cmp::Reverse, fmt::Write};
+
+/// Where the tables are in the document.
+const MARKS: [&str; 2] = ["<!-- class_table -->\n", "<!-- /class_table -->\n"];
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/classes.md");
+/// Least pace of a GPU that passes, as a part of the reference's.
+const LEAST_PACE: f64 = 0.73;
+/// Pairs that are separated by less than this are listed.
+const CLOSE: f64 = 0.15;
+
+/// A class of the peak table.
+struct Row {
+	class: &'static GpuClassInfo,
+	/// Planned, as if it had been measured. `None` if the class has no int8 figure.
+	reference: Option<ClassReference>,
+}
+
+impl Row {
+	fn turns(&self) -> Option<u32> {
+		self.reference?.turns()
+	}
+
+	/// How a GPU of `gpu` does as one of this class.
+	fn claimed_with(&self, gpu: &Self) -> Claim {
+		if gpu.class.memory_gb * 100 < self.class.memory_gb * 75 {
+			return Claim::LacksMemory;
+		}
+		match (self.reference, gpu.reference) {
+			(Some(class), Some(gpu)) if is_separated(&class, &gpu, None) => Claim::TooSlow,
+			(Some(_), Some(_)) => Claim::Passes,
+			_ => Claim::Unknown,
+		}
+	}
+
+	/// The best pace of `gpu` as a part of what this class asks for, at least 1 where it passes: by the
+	/// planned reference, and by the peaks alone.
+	fn shares(&self, gpu: &Self) -> Option<[f64; 2]> {
+		let needed = f64::from(self.turns()?) * LEAST_PACE;
+		let share = |reference: ClassReference, peak: Option<Peak>| {
+			best_turns(&reference, peak).map(|best| best as f64 / needed)
+		};
+		Some([
+			share(gpu.reference?, None)?,
+			share(gpu.class.floor(), gpu.class.peak)?,
+		])
+	}
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+	LacksMemory,
+	TooSlow,
+	Passes,
+	Unknown,
+}
+
+impl Claim {
+	fn sign(self) -> char {
+		match self {
+			Self::LacksMemory => '.',
+			Self::TooSlow => '-',
+			Self::Passes => 'P',
+			Self::Unknown => '?',
+		}
+	}
+}
+
+/// The peak table, the best paid first.
+fn rows() -> Vec<Row> {
+	let known = CLASSES.iter().filter(|class| class.peak.is_some());
+	let mut rows: Vec<_> = known
+		.map(|class| Row {
+			class,
+			reference: class.planned(),
+		})
+		.collect();
+	rows.sort_by_key(|row| (Reverse(row.class.published), Reverse(row.turns())));
+	rows
+}
+
+fn name(row: &Row) -> String {
+	let name = row.class.name.trim_start_matches("GPU_");
+	name.replace("NVIDIA_TESLA_", "").replace('_', " ")
+}
+
+fn score(hundredths: u32) -> String {
+	format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+fn percent(part: f64) -> String {
+	format!("{:.0} %", part * 100.0)
+}
+
+fn classes(out: &mut String, rows: &[Row]) {
+	out.push_str(
+		"\n**The classes whose peak figures are known.** *Turns* of the GPU trial in 10 s, as planned. *By*: the\n\
+		 lowest-paid GPUs that pass.\n\n\
+		 | id | class | GB | turns | published | paid | by |\n\
+		 | --- | --- | --- | --- | --- | --- | --- |\n",
+	);
+	for row in rows {
+		let by: Vec<_> = rows
+			.iter()
+			.filter(|gpu| gpu.class.published < row.class.published)
+			.filter(|gpu| gpu.class.published == row.class.score)
+			.filter(|gpu| row.claimed_with(gpu) == Claim::Passes)
+			.map(name)
+			.collect();
+		let _ = writeln!(
+			out,
+			"| {} | {} | {} | {} | {} | {} | {} |",
+			row.class.id,
+			name(row),
+			row.class.memory_gb,
+			row.turns().map_or("–".into(), |turns| turns.to_string()),
+			score(row.class.published),
+			score(row.class.score),
+			by.join(", "),
+		);
+	}
+}
+
+fn matrix(out: &mut String, rows: &[Row], title: &str, cell: impl Fn(&Row, &Row) -> String) {
+	let _ = writeln!(out, "\n{title}\n\n```text");
+	out.push_str("    ");
+	for gpu in rows {
+		let _ = write!(out, "{:>4}", gpu.class.id);
+	}
+	out.push('\n');
+	for class in rows {
+		let _ = write!(out, "{:>4}", class.class.id);
+		for gpu in rows {
+			let _ = write!(out, "{:>4}", cell(class, gpu));
+		}
+		let _ = writeln!(out, "  {}", name(class));
+	}
+	out.push_str("```\n");
+}
+
+fn not_separated(out: &mut String, rows: &[Row]) {
+	out.push_str(
+		"\n**Pairs that are not separated**, of a class and a GPU of a lower published score.\n\n\
+		 | class | passes with | published | paid |\n\
+		 | --- | --- | --- | --- |\n",
+	);
+	for class in rows {
+		let cheaper: Vec<_> = rows
+			.iter()
+			.filter(|gpu| gpu.class.published < class.class.published)
+			.filter(|gpu| class.claimed_with(gpu) == Claim::Passes)
+			.map(name)
+			.collect();
+		if !cheaper.is_empty() {
+			let _ = writeln!(
+				out,
+				"| {} | {} | {} | {} |",
+				name(class),
+				cheaper.join(", "),
+				score(class.class.published),
+				score(class.class.score),
+			);
+		}
+	}
+}
+
+fn close(out: &mut String, rows: &[Row]) {
+	out.push_str(
+		"\n**Pairs that are separated by little.** The best pace of the cheaper GPU, as a part of what the class\n\
+		 asks for: with a kernel 1.25 times as good as planned, and at 0.9 of its peaks. From 100 % on it passes.\n\n\
+		 | class | paid | GPU | paid | 1.25 × planned | 0.9 of its peaks |\n\
+		 | --- | --- | --- | --- | --- | --- |\n",
+	);
+	for class in rows {
+		for gpu in rows {
+			if gpu.class.score >= class.class.score || class.claimed_with(gpu) != Claim::TooSlow {
+				continue;
+			}
+			let Some([planned, peaks]) = class.shares(gpu) else {
+				continue;
+			};
+			if planned.max(peaks) > 1.0 - CLOSE {
+				let _ = writeln!(
+					out,
+					"| {} | {} | {} | {} | {} | {} |",
+					name(class),
+					score(class.class.score),
+					name(gpu),
+					score(gpu.class.score),
+					percent(planned),
+					percent(peaks),
+				);
+			}
+		}
+	}
+}
+
+fn shown(strong: &Row, weak: &Row) -> Option<u32> {
+	copies(&strong.reference?, &weak.reference?)
+}
+
+fn paying_copies(out: &mut String, rows: &[Row]) {
+	out.push_str(
+		"\n**Copies that pay.** *Together* is what the copies are paid, *÷ n* the most that the weaker class may be\n\
+		 paid for them not to pay more than the GPU itself.\n\n\
+		 | GPU | paid | shows | each | together | ÷ n |\n\
+		 | --- | --- | --- | --- | --- | --- |\n",
+	);
+	for strong in rows {
+		for weak in rows {
+			let (Some(count), own) = (shown(strong, weak), strong.class.score) else {
+				continue;
+			};
+			let together = count * weak.class.score;
+			if count > 1 && together > own {
+				let _ = writeln!(
+					out,
+					"| {} | {} | {count} × {} | {} | {} | {} |",
+					name(strong),
+					score(own),
+					name(weak),
+					score(weak.class.score),
+					score(together),
+					score(own / count),
+				);
+			}
+		}
+	}
+}
+
+/// Returns all tables.
+fn tables() -> String {
+	let rows = rows();
+	let mut out = String::new();
+	classes(&mut out, &rows);
+	matrix(
+		&mut out,
+		&rows,
+		"**Separation of all pairs.** A row is a class, a column the GPU that it is claimed with, by id. `P`: it\n\
+		 passes. `.`: it lacks the memory. `-`: it is too slow. `?`: its pace is unknown.",
+		|class, gpu| class.claimed_with(gpu).sign().to_string(),
+	);
+	not_separated(&mut out, &rows);
+	close(&mut out, &rows);
+	matrix(
+		&mut out,
+		&rows,
+		"**Copies of all pairs.** A row is a GPU, a column the class of which it shows that many.",
+		|strong, weak| match shown(strong, weak) {
+			None => "?".into(),
+			Some(count) => count.to_string(),
+		},
+	);
+	paying_copies(&mut out, &rows);
+	out.push('\n');
+	out
+}
+
+/// Returns the document's text, where its tables are, and what they should be.
+pub fn document() -> (String, core::ops::Range<usize>, String) {
+	let text = std::fs::read_to_string(PATH).expect("the document is there");
+	let [begin, end] = MARKS.map(|mark| text.find(mark).expect("the marks are there"));
+	(text, begin + MARKS[0].len()..end, tables())
+}
+
+#[allow(dead_code, reason = "the test uses the document alone")]
+fn main() {
+	let (mut text, place, tables) = document();
+	println!("{tables}");
+	if std::env::args().any(|arg| arg == "--write") {
+		text.replace_range(place, &tables);
+		std::fs::write(PATH, text).expect("the document can be written");
+	}
+}

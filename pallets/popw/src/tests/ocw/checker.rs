@@ -1,0 +1,329 @@
+//! A checker's side.
+
+use super::*;
+
+#[test]
+fn a_gpu_is_held_to_the_reference_of_its_round_however_late_it_is_asked() {
+	let claim_a_gpu = || heard(|heard| heard.workers.get_mut(&0).unwrap().spec.gpu_class = 11);
+	let mut world = World::worker();
+	claim_a_gpu();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+	// Round 2 runs too, which has another.
+	world.run_to(13);
+	let request = world.ext.execute_with(prove_request);
+	assert_eq!(request.reference, Registry::reference(11, 0));
+	assert_ne!(request.reference, Registry::reference(11, 2));
+	let working = Progress::<Attestation>::Working.encode();
+	world.expect(PATH_PROVE, &request, working);
+	world.work();
+
+	let mut world = World::checker(1);
+	claim_a_gpu();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+	world.run_to(13);
+	expect_round(&mut world, 2);
+	expect_round(&mut world, 0);
+	let request = world.ext.execute_with(|| seat_request(1));
+	assert_eq!(request.reference, Registry::reference(11, 0));
+	world.expect(PATH_CHECK, vec![request], reply(Progress::Working));
+	world.work();
+}
+
+#[test]
+fn a_checker_probes_the_container_while_the_order_is_served() {
+	for served in [false, true] {
+		let mut world = World::checker(1);
+		expect_round(&mut world, 0);
+		world.work();
+		world.ext.execute_with(|| {
+			attest(0, 0).unwrap();
+			heard(|heard| {
+				heard.workers.get_mut(&0).unwrap().order = Some(7);
+				heard.serving = if served { vec![7] } else { Vec::new() };
+			});
+			LastChecks::<Test>::mutate(0, |last| {
+				let Some(LastCheck::Open(check)) = last else {
+					panic!()
+				};
+				check.rented = true;
+			});
+		});
+		world.run_to(4);
+		let request = SeatRequest {
+			rented: true,
+			order: served.then_some(7),
+			..world.ext.execute_with(|| seat_request(1))
+		};
+		// Another request than this one makes the mock fail.
+		world.expect(PATH_CHECK, vec![request], reply(Progress::Working));
+		world.work();
+	}
+}
+
+#[test]
+fn a_checker_checks_commits_and_reveals_across_restarts() {
+	let mut world = World::checker(1);
+	// The clock starts with the round.
+	expect_round(&mut world, 0);
+	world.work();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+
+	// The block after the attestation, whose randomness the openings are drawn from, is not there.
+	world.work();
+	world.run_to(4);
+	let request = world.ext.execute_with(|| seat_request(1));
+	world.expect(PATH_CHECK, vec![request.clone()], reply(Progress::Working));
+	world.work();
+	world.run_to(5);
+	let checked = Checked {
+		verdict: good(),
+		receipt: None,
+	};
+	world.expect(PATH_CHECK, vec![request], reply(Progress::Done(checked)));
+	world.work();
+	assert!(
+		world.submitted().is_empty(),
+		"nothing to submit while workers attest"
+	);
+
+	// Round 2 starts in block 11. Its node has restarted meanwhile: all it knows is in storage.
+	let mut commits = Vec::new();
+	for block in 12..=18 {
+		world.run_to(block);
+		world.expect_starts();
+		world.work();
+		commits.extend(world.submitted());
+		if !commits.is_empty() {
+			break;
+		}
+	}
+	assert!(matches!(
+		commits.as_slice(),
+		[RuntimeCall::Popw(Call::commit {
+			operator: 1,
+			round: 0,
+			batch: 0,
+			..
+		})]
+	));
+	world.include(commits);
+
+	// So few votes need no spreading: they are revealed as soon as they may be.
+	world.run_to(21);
+	world.expect_starts();
+	world.work();
+	let reveals = world.submitted();
+	let votes = match reveals.as_slice() {
+		[
+			RuntimeCall::Popw(Call::reveal {
+				operator: 1,
+				round: 0,
+				votes,
+				..
+			}),
+		] => votes.clone(),
+		other => panic!("{other:?}"),
+	};
+	assert_eq!(votes.to_vec(), [(0, good())]);
+	world.include(reveals);
+	world.ext.execute_with(|| {
+		let Some(LastCheck::Open(check)) = LastChecks::<Test>::get(0) else {
+			panic!()
+		};
+		assert!(
+			check
+				.committee
+				.iter()
+				.any(|seat| seat.operator == 1 && seat.vote.is_some())
+		);
+	});
+	world.run_to(22);
+	world.expect_starts();
+	world.work();
+	assert!(world.submitted().is_empty());
+
+	// When the round is over it closes what others left open.
+	world.run_to(32);
+	world.expect_starts();
+	world.work();
+	let calls = world.submitted();
+	assert!(
+		matches!(
+			calls.as_slice(),
+			[RuntimeCall::Popw(Call::finalize { workers })] if workers.to_vec() == [0]
+		),
+		"{calls:?}"
+	);
+	world.include(calls);
+	world
+		.ext
+		.execute_with(|| assert_eq!(last_outcome(), Outcome::NoConsensus));
+}
+
+#[test]
+fn a_checker_without_a_verdict_does_not_vote() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	world.work();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+	world.run_to(4);
+	let request = world.ext.execute_with(|| seat_request(1));
+	let failed = Progress::Failed("no such worker".into());
+	world.expect(PATH_CHECK, vec![request], reply(failed));
+	world.work();
+	for block in [12, 15, 18, 21] {
+		world.run_to(block);
+		world.expect_starts();
+		world.work();
+		assert!(
+			world.submitted().is_empty(),
+			"no vote, rather than a false one"
+		);
+	}
+}
+
+#[test]
+fn a_checker_says_who_is_absent() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	world.work();
+	world.run_to(12);
+	expect_round(&mut world, 2);
+	world.work();
+	let calls = world.submitted();
+	assert!(
+		calls.iter().any(|call| matches!(
+			call,
+			RuntimeCall::Popw(Call::report_absent {
+				worker: 0,
+				round: 0
+			})
+		)),
+		"{calls:?}"
+	);
+}
+
+#[test]
+fn a_checker_keeps_the_receipts_of_who_served_it() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	world.work();
+	world.ext.execute_with(|| attest(0, 0).unwrap());
+	world.run_to(4);
+	let request = world.ext.execute_with(|| seat_request(1));
+	let receipt = kaisar_primitives::AgentSignature::from_raw([5; 64]);
+	let checked = Checked {
+		verdict: good(),
+		receipt: Some(receipt),
+	};
+	world.expect(PATH_CHECK, vec![request], reply(Progress::Done(checked)));
+	world.work();
+	world.ext.execute_with(|| {
+		let name = kaisar_primitives::agent::receipts_key(1, 0);
+		assert_eq!(
+			StorageValueRef::persistent(&name)
+				.get::<Vec<(u32, kaisar_primitives::AgentSignature)>>(),
+			Ok(Some(vec![(0, receipt)]))
+		);
+	});
+}
+
+#[test]
+fn votes_are_cut_by_the_batches_of_their_seats() {
+	let mut world = World::checker(1);
+	let count = 70u32;
+	world.ext.execute_with(|| {
+		for worker in 1..count {
+			add_marked(worker, 0);
+		}
+	});
+	expect_round(&mut world, 0);
+	world.work();
+	// The last worker attests first: batches are in the order of attestations.
+	let order: Vec<u32> = (0..count).rev().collect();
+	world.ext.execute_with(|| {
+		for worker in &order {
+			attest_soon(*worker, 0);
+		}
+		run_to(System::block_number() + 2);
+	});
+	world.expect_checks(1, 0, &order, checked());
+	world.work();
+
+	let round = world.ext.execute_with(|| Rounds::<Test>::get(0).unwrap());
+	let mut sent = Vec::new();
+	while sent.len() < 2 {
+		let next = world.block() + 1;
+		assert!(next < round.commit_ends());
+		world.run_to(next);
+		world.expect_starts();
+		world.work();
+		sent.extend(world.submitted());
+	}
+	assert_eq!(sent.len(), 2);
+	world.include(sent);
+	world.run_to(round.commit_ends());
+	world.expect_starts();
+	world.work();
+	let reveals = world.submitted();
+	let mut batches: Vec<(u16, Vec<u32>)> = reveals
+		.iter()
+		.map(|call| match call {
+			RuntimeCall::Popw(Call::reveal { batch, votes, .. }) => {
+				(*batch, votes.iter().map(|(worker, _)| *worker).collect())
+			}
+			other => panic!("{other:?}"),
+		})
+		.collect();
+	batches.sort_unstable();
+	for (_, workers) in &mut batches {
+		workers.sort_unstable();
+	}
+	assert_eq!(
+		batches,
+		[
+			(0, (6..count).collect::<Vec<_>>()),
+			(1, (0..6).collect::<Vec<_>>())
+		]
+	);
+	world.include(reveals);
+	world.ext.execute_with(|| {
+		for event in System::events() {
+			if let RuntimeEvent::Popw(Event::Revealed { skipped, .. }) = event.event {
+				assert_eq!(skipped, 0);
+			}
+		}
+	});
+}
+
+#[test]
+fn an_old_check_is_closed_before_its_worker_is_reported() {
+	let mut world = World::checker(1);
+	let round = world.ext.execute_with(|| Rounds::<Test>::get(0).unwrap());
+	world.ext.execute_with(|| attest_soon(0, 0));
+	world.run_to(round.ends());
+	let index = world.ext.execute_with(|| {
+		let index = NextRound::<Test>::get();
+		heard(|heard| {
+			let forced = Forced {
+				round: index,
+				verify_only: true,
+			};
+			heard.workers.get_mut(&0).unwrap().forced = Some(forced);
+		});
+		index
+	});
+	world.run_to_trial(index);
+	let late = world.at_end(|| Rounds::<Test>::get(index).unwrap());
+	world.run_to(late.attest_ends());
+	world.expect_starts();
+	world.work();
+	let calls = world.submitted();
+	assert!(
+		matches!(
+			calls.as_slice(),
+			[RuntimeCall::Popw(Call::finalize { workers })] if workers.to_vec() == [0]
+		),
+		"{calls:?}"
+	);
+}

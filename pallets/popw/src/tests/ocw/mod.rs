@@ -1,0 +1,330 @@
+//! The off-chain worker, against an agent that answers what the test says.
+
+mod checker;
+mod forks;
+mod storage;
+mod worker;
+
+use super::*;
+use crate::*;
+use codec::{Decode, Encode};
+use frame_support::traits::{Authorize, Hooks};
+use kaisar_primitives::{
+	CheckerKey, GpuClasses, Outcome, Seats, WorkerKey, WorkerRegistry,
+	agent::{
+		AgentConfig, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress,
+		ProveRequest, RoundStart, SeatReply, SeatRequest, config_key,
+	},
+	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
+};
+use parking_lot::RwLock;
+use sp_core::{
+	Pair,
+	offchain::{
+		OffchainDbExt, OffchainWorkerExt, TransactionPoolExt,
+		testing::{
+			OffchainState, PendingRequest, PoolState, TestOffchainExt, TestTransactionPoolExt,
+		},
+	},
+};
+use sp_keystore::{Keystore, KeystoreExt, testing::MemoryKeystore};
+use sp_runtime::{offchain::storage::StorageValueRef, traits::Dispatchable};
+use std::sync::Arc;
+
+const URL: &str = "http://127.0.0.1:9";
+
+struct World {
+	ext: sp_io::TestExternalities,
+	agent: Arc<RwLock<OffchainState>>,
+	pool: Arc<RwLock<PoolState>>,
+	keystore: Arc<MemoryKeystore>,
+	/// Rounds that the agent was told of, or will be.
+	told: std::collections::BTreeSet<u32>,
+}
+
+impl World {
+	/// Worker 0 is due, three operators sit; this node holds no key yet.
+	fn new() -> Self {
+		let mut ext = attesting();
+		let (offchain, agent) = TestOffchainExt::new();
+		let (transactions, pool) = TestTransactionPoolExt::new();
+		let keystore = Arc::new(MemoryKeystore::new());
+		ext.register_extension(OffchainDbExt::new(offchain.clone()));
+		ext.register_extension(OffchainWorkerExt::new(offchain));
+		ext.register_extension(TransactionPoolExt::new(transactions));
+		ext.register_extension(KeystoreExt::from(keystore.clone() as Arc<dyn Keystore>));
+		Self {
+			ext,
+			agent,
+			pool,
+			keystore,
+			told: Default::default(),
+		}
+	}
+
+	fn worker() -> Self {
+		let mut world = Self::new();
+		let key = pair("worker", 0).public();
+		world
+			.keystore
+			.insert(WORKER_KEY_TYPE, "//worker/0", key.as_ref())
+			.unwrap();
+		world.ext.execute_with(|| configure(key.as_ref()));
+		world
+	}
+
+	fn checker(operator: u32) -> Self {
+		let mut world = Self::new();
+		let key = pair("checker", operator).public();
+		let suri = format!("//checker/{operator}");
+		world
+			.keystore
+			.insert(CHECKER_KEY_TYPE, &suri, key.as_ref())
+			.unwrap();
+		world.ext.execute_with(|| configure(key.as_ref()));
+		world
+	}
+
+	/// The agent will be asked this next, and will answer so.
+	fn expect(&self, path: &str, body: impl Encode, answer: Vec<u8>) {
+		self.agent.write().expect_request(PendingRequest {
+			method: "POST".into(),
+			uri: format!("{URL}{path}"),
+			headers: vec![
+				("Authorization".into(), "Bearer secret".into()),
+				("Content-Type".into(), "application/octet-stream".into()),
+			],
+			body: body.encode(),
+			sent: true,
+			response: Some(answer),
+			..Default::default()
+		});
+	}
+
+	/// The running block.
+	fn block(&mut self) -> u32 {
+		self.ext.execute_with(System::block_number)
+	}
+
+	/// Looks at the state of the block as it stands at its end.
+	fn at_end<R>(&mut self, look: impl FnOnce() -> R) -> R {
+		self.ext.execute_with(|| {
+			frame_support::hypothetically!({
+				Popw::on_finalize(System::block_number());
+				look()
+			})
+		})
+	}
+
+	/// Runs the off-chain worker on the state of the block as it stands at its end.
+	fn work(&mut self) {
+		self.at_end(|| Popw::offchain_worker(System::block_number()));
+	}
+
+	/// The agent will be told of the start of each round that runs and that it was not told of.
+	fn expect_starts(&mut self) {
+		let running = self.at_end(|| {
+			let next = System::block_number() + 1;
+			let agents_work = |round: &Round| {
+				round.trial_seed.is_some()
+					&& matches!(round.phase(next), Phase::Attest | Phase::Commit)
+			};
+			let rounds = Popw::rounds().into_iter().filter(agents_work);
+			rounds.map(|round| round.index).collect::<Vec<_>>()
+		});
+		for index in running {
+			if self.told.insert(index) {
+				expect_round(self, index);
+			}
+		}
+	}
+
+	/// The calls that were submitted since the last look, each of which the pool would take.
+	fn submitted(&mut self) -> Vec<RuntimeCall> {
+		let transactions = std::mem::take(&mut self.pool.write().transactions);
+		self.ext.execute_with(|| {
+			// What is submitted now is for the next block.
+			frame_support::hypothetically!({
+				run_to(System::block_number() + 1);
+				transactions
+					.iter()
+					.map(|bytes| {
+						let call = Extrinsic::decode(&mut bytes.as_slice()).unwrap().function;
+						call.authorize(frame_support::pallet_prelude::TransactionSource::Local)
+							.expect("an authorized call")
+							.expect("the pool takes it");
+						call
+					})
+					.collect()
+			})
+		})
+	}
+
+	/// Puts the calls into the next block.
+	fn include(&mut self, calls: Vec<RuntimeCall>) {
+		self.ext.execute_with(|| {
+			run_to(System::block_number() + 1);
+			for call in calls {
+				call.dispatch(frame_system::RawOrigin::Authorized.into())
+					.unwrap();
+			}
+		});
+	}
+
+	fn run_to(&mut self, block: u32) {
+		self.ext.execute_with(|| run_to(block));
+	}
+
+	/// Runs on a chain that does not stand: its blocks are undone, and local storage is not.
+	fn on_a_fork<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
+		let before = heard(|heard| heard.clone());
+		self.ext.execute_with(sp_io::storage::start_transaction);
+		Branch::set(1);
+		let result = run(self);
+		self.ext.execute_with(sp_io::storage::rollback_transaction);
+		Branch::set(0);
+		heard(|heard| *heard = before);
+		result
+	}
+
+	/// The block of a round's trial.
+	fn run_to_trial(&mut self, index: u32) {
+		let is_trial = || {
+			let next = System::block_number() + 1;
+			Rounds::<Test>::get(index).is_some_and(|round| {
+				round.trial_seed.is_some() && round.phase(next) == Phase::Attest
+			})
+		};
+		while !self.at_end(is_trial) {
+			let next = self.block() + 1;
+			self.run_to(next);
+		}
+	}
+
+	/// The agent will be asked to check these workers.
+	fn expect_checks(
+		&mut self,
+		operator: u32,
+		round: u32,
+		workers: &[u32],
+		answer: Progress<Checked>,
+	) {
+		let requests: Vec<SeatRequest> = self.at_end(|| {
+			let of = |worker: &u32| seat_request_of(operator, round, *worker);
+			workers.iter().map(of).collect()
+		});
+		let reply = |worker: &u32| SeatReply {
+			worker: *worker,
+			progress: answer.clone(),
+		};
+		let replies: Vec<SeatReply> = workers.iter().map(reply).collect();
+		self.expect(PATH_CHECK, requests, replies.encode());
+	}
+}
+
+fn configure(key: &[u8]) {
+	let config = AgentConfig {
+		url: URL.into(),
+		token: "secret".into(),
+	};
+	StorageValueRef::persistent(&config_key(key)).set(&config);
+}
+
+fn prove_request() -> ProveRequest {
+	prove_request_of(0)
+}
+
+fn prove_request_of(index: u32) -> ProveRequest {
+	let round = Rounds::<Test>::get(index).unwrap();
+	let info = Registry::info(0, index).unwrap();
+	let committee = Popw::committee(0, index)
+		.into_iter()
+		.map(|(operator, _)| <Registry as Seats<u64>>::operator(operator, index).unwrap())
+		.map(|operator| (operator.key, operator.agent))
+		.collect();
+	ProveRequest {
+		genesis: kaisar_primitives::authorized::genesis::<Test>(),
+		round: index,
+		seed: round.trial_seed.unwrap(),
+		worker: 0,
+		spec: info.spec,
+		bench: round.bench,
+		reference: Registry::reference(info.spec.gpu_class, index),
+		order: None,
+		committee,
+		keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,
+	}
+}
+
+fn done(root: [u8; 32]) -> Vec<u8> {
+	Progress::Done(Attestation { root }).encode()
+}
+
+fn seat_request(operator: u32) -> SeatRequest {
+	seat_request_of(operator, 0, 0)
+}
+
+fn seat_request_of(operator: u32, index: u32, worker: u32) -> SeatRequest {
+	let round = Rounds::<Test>::get(index).unwrap();
+	let Some(LastCheck::Open(check)) = LastChecks::<Test>::get(worker) else {
+		panic!("worker {worker} has no open check")
+	};
+	let info = Registry::info(worker, index).unwrap();
+	SeatRequest {
+		genesis: kaisar_primitives::authorized::genesis::<Test>(),
+		round: index,
+		seed: round.trial_seed.unwrap(),
+		worker,
+		agent: info.agent,
+		spec: info.spec,
+		bench: round.bench,
+		reference: Registry::reference(info.spec.gpu_class, index),
+		root: [7; 32],
+		open_seed: BlockSeeds::<Test>::get(check.attested_at + 1).unwrap(),
+		checker: CheckerKey::from(pair("checker", operator).public()),
+		seats: 3,
+		full: true,
+		rented: false,
+		order: None,
+	}
+}
+
+fn expect_round(world: &mut World, index: u32) {
+	world.told.insert(index);
+	let start = world.at_end(|| {
+		let round = Rounds::<Test>::get(index).unwrap();
+		RoundStart {
+			genesis: kaisar_primitives::authorized::genesis::<Test>(),
+			round: index,
+			seed: round.trial_seed.unwrap(),
+			keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,
+		}
+	});
+	world.expect(PATH_ROUND, &start, ().encode());
+}
+
+fn reply(progress: Progress<Checked>) -> Vec<u8> {
+	vec![SeatReply {
+		worker: 0,
+		progress,
+	}]
+	.encode()
+}
+
+fn checked() -> Progress<Checked> {
+	Progress::Done(Checked {
+		verdict: good(),
+		receipt: Some(kaisar_primitives::AgentSignature::from_raw([5; 64])),
+	})
+}
+
+/// A checker's node before round 2, with workers `1 ..= 3` marked for it.
+fn before_round_2(operator: u32) -> World {
+	let mut world = World::checker(operator);
+	for worker in 1..=3 {
+		world.ext.execute_with(|| add_marked(worker, 2));
+	}
+	expect_round(&mut world, 0);
+	world.work();
+	world
+}
