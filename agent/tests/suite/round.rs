@@ -52,8 +52,9 @@ async fn a_round_from_start_to_verdict() {
 			"{verdict:?}"
 		);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
-		// What it claims is supported by who timed it. Who did not says so, and supports the least.
-		let tiers = if at < 2 { (1, 1, 3) } else { (0, 0, 0) };
+		// What it claims is supported by who timed it. Who did not says so, and supports the least. Two cores are
+		// worth no tier.
+		let tiers = if at < 2 { (0, 1, 3) } else { (0, 0, 0) };
 		assert_eq!(verdict.timed, at < 2);
 		assert_eq!(
 			(verdict.cpu, verdict.memory, verdict.disk),

@@ -50,7 +50,7 @@ pub const CHECKERS: [u8; 3] = [11, 12, 13];
 
 pub fn spec() -> WorkerSpec {
 	WorkerSpec {
-		cpu_cores: 4,
+		cpu_cores: 2,
 		memory_gb: 8,
 		disk_gb: 10,
 		download_mbps: 90,
