@@ -275,7 +275,7 @@ pub struct Machine {
 	/// The country that it has to be in, as DE.
 	#[arg(long, value_name = "COUNTRY")]
 	region: Option<Region>,
-	/// What its processors have to understand.
+	/// The processor architecture that it must have.
 	#[arg(long, value_enum)]
 	arch: Option<Arch>,
 	/// Least major version of the GPU's driver.
@@ -403,7 +403,7 @@ pub struct Hardware {
 	/// The country that it is in, as DE.
 	#[arg(long, value_name = "COUNTRY")]
 	pub region: Option<Region>,
-	/// What its processors understand; by default amd64.
+	/// Its processor architecture; amd64 by default.
 	#[arg(long, value_enum)]
 	pub arch: Option<Arch>,
 	/// Major version of the GPU's driver.

@@ -47,7 +47,7 @@ pub struct Requirement {
 	pub min_disk: u8,
 	/// Where it has to be: an ISO 3166-1 alpha-2 country code, or anywhere.
 	pub region: Option<[u8; 2]>,
-	/// What its processors have to understand, or anything.
+	/// The processor architecture that it must have; `None` for any.
 	pub arch: Option<Arch>,
 	/// Least major version of the GPU's driver, if it matters.
 	pub min_driver: Option<u16>,
@@ -108,7 +108,7 @@ pub type WorkloadItems = BoundedVec<WorkloadItem, ConstU32<MAX_WORKLOAD_ITEMS>>;
 /// Ports of a container.
 pub type Ports = BoundedVec<u16, ConstU32<MAX_PORTS>>;
 
-/// What an order runs, and how. All of it is public; secrets go into the sealed part, which is never on
+/// The workload of an order: its image, and how that runs. All of it is public; secrets go into the sealed part, which is never on
 /// chain.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,

@@ -71,7 +71,7 @@ pub struct Candidate {
 	pub price_floor: Balance,
 	/// The part of its last checks and deployments that it passed.
 	pub reliability: Perbill,
-	/// What its processors understand.
+	/// Its processor architecture.
 	pub arch: Arch,
 	/// Major version of the GPU's driver, 0 for none.
 	pub driver: u16,

@@ -5,7 +5,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_math::tiers;
 use scale_info::TypeInfo;
 
-/// What a machine's processors understand. Not verified.
+/// A processor architecture. Not verified.
 #[derive(
 	Clone,
 	Copy,
@@ -58,7 +58,7 @@ pub struct WorkerSpec {
 	pub upload_mbps: u32,
 	/// Region: an ISO 3166-1 alpha-2 country code, upper case.
 	pub region: [u8; 2],
-	/// What its processors understand.
+	/// Its processor architecture.
 	pub arch: Arch,
 	/// Major version of the GPU's driver, 0 for none. Not verified.
 	pub driver: u16,

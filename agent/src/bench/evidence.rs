@@ -32,7 +32,7 @@ pub const MAX_RTT: Duration = Duration::from_millis(300);
 /// acknowledgements of the other direction, and to finding out how fast it is.
 const LINE_OF_MEASURED: (u64, u64) = (10, 9);
 
-/// What a worker is forgiven between the trial's start as its checker saw it and its own.
+/// The longest that a worker's start may lag behind the trial's start as its checker saw it.
 pub const START_GRACE: Duration = Duration::from_secs(3);
 /// Products and sums a second that one core of a slow server does in the matrix chain.
 pub const CHAIN_REFERENCE: u64 = 4_000_000_000;

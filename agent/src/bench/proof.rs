@@ -85,6 +85,9 @@ pub enum ProveError {
 	/// A part of the benchmark crashed.
 	#[error("the benchmark crashed")]
 	Crashed,
+	/// Nobody wants it any more.
+	#[error("the round has another seed by now")]
+	Superseded,
 }
 
 /// What computed the chains.
@@ -182,6 +185,18 @@ pub fn prove(
 	plots: &Path,
 	told: impl FnMut(Stage, Hash),
 ) -> Result<Proof, ProveError> {
+	prove_while(job, devices, plots, told, || true)
+}
+
+/// Does what [`prove`] does for as long as it is `wanted`, which is asked between parts.
+pub fn prove_while(
+	job: &Job,
+	devices: &[Arc<dyn Device>],
+	plots: &Path,
+	told: impl FnMut(Stage, Hash),
+	wanted: impl Fn() -> bool,
+) -> Result<Proof, ProveError> {
+	let go_on = || wanted().then_some(()).ok_or(ProveError::Superseded);
 	let plan = job.plan();
 	let base = job.base();
 	let mut clock = Stopwatch::start(told);
@@ -191,7 +206,9 @@ pub fn prove(
 		Some(gpus) => prove_gpus_and_plot(job, &gpus, devices, &mut plot, &mut clock)?,
 		None => None,
 	};
+	go_on()?;
 	let computed = computed.unwrap_or_else(|| prove_processor(job, &mut plot, &mut clock));
+	go_on()?;
 	let sizes = Sizes {
 		devices: match &computed.compute {
 			Compute::Gpus(gpus) => gpus.len() as u8,
@@ -211,10 +228,12 @@ pub fn prove(
 	let seed = seed_of(Stage::Cpu, &base, &computed.walk_root);
 	let cpu = cpu::compute(&seed, lanes, segments);
 	let cpu_root = clock.done(Stage::Cpu, cpu.root());
+	go_on()?;
 	let seed = seed_of(Stage::Memory, &base, &cpu_root);
 	let memory = memory::compute(&seed, lanes, sizes.memory_mib as usize);
 	let memory = memory.ok_or(ProveError::Memory)?;
 	let memory_root = clock.done(Stage::Memory, memory.root());
+	go_on()?;
 	let seed = seed_of(Stage::Disk, &base, &memory_root);
 	let disk = plot.walk(&seed, sizes.disk_mib)?;
 	let disk_root = clock.done(Stage::Disk, disk.root());

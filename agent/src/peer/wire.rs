@@ -104,7 +104,7 @@ impl Which {
 		job_id(&self.genesis, self.round, &self.seed, self.worker)
 	}
 
-	/// What the worker's agent signs as this checker's receipt.
+	/// Returns the hash that the worker's agent signs as this checker's receipt.
 	pub fn receipt_payload(&self) -> [u8; 32] {
 		receipt_payload(
 			self.genesis,

@@ -13,7 +13,16 @@ use kaisar_primitives::{
 	agent::{Attestation, Progress, ProveRequest},
 };
 use sp_core::H256;
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use std::{
+	collections::BTreeMap,
+	io,
+	path::Path,
+	sync::{
+		Arc,
+		atomic::{AtomicBool, Ordering},
+	},
+	time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 
 /// Most benchmarks that are kept or wait at a time.
@@ -33,6 +42,8 @@ pub enum JobState {
 	Done(Arc<Proof>),
 	/// The worker serves an order, and runs no benchmark: this is what it attests.
 	Present(Hash),
+	/// The round has another seed by now: it is not computed, unless it is asked for again.
+	Superseded,
 	/// Cannot be done.
 	Failed(String),
 }
@@ -40,7 +51,7 @@ pub enum JobState {
 impl JobState {
 	fn progress(&self) -> Progress<Attestation> {
 		match self {
-			Self::Working => Progress::Working,
+			Self::Working | Self::Superseded => Progress::Working,
 			Self::Done(proof) => Progress::Done(Attestation { root: proof.root }),
 			Self::Present(root) => Progress::Done(Attestation { root: *root }),
 			Self::Failed(error) => Progress::Failed(error.clone()),
@@ -53,6 +64,8 @@ struct Entry {
 	job: Job,
 	committee: Vec<(CheckerKey, AgentKey)>,
 	state: JobState,
+	/// Whether it is to be given up.
+	stop: Arc<AtomicBool>,
 	/// Roots of the stages as they come, for the committee.
 	told: watch::Sender<Vec<Push>>,
 	/// Number of costly answers to each checker's agent.
@@ -71,6 +84,7 @@ impl Entry {
 			job,
 			committee: request.committee.clone(),
 			state,
+			stop: Arc::default(),
 			told: watch::Sender::new(Vec::new()),
 			served: BTreeMap::new(),
 			used: now_ms(),
@@ -88,6 +102,8 @@ pub struct Turn {
 	pub told: watch::Sender<Vec<Push>>,
 	/// When its round is over.
 	pub expires: u64,
+	/// Set when the round has another seed.
+	pub stop: Arc<AtomicBool>,
 }
 
 /// The benchmarks, under one lock.
@@ -122,6 +138,9 @@ impl Jobs {
 	}
 
 	/// Takes a request to prove and says how far it is. `None` where there is no room for more.
+	///
+	/// Of one round and worker only the seed that was asked for last is computed: after a fork the node asks by
+	/// the seed that stands, and would wait for a proof that nobody needs. A seed that is back is computed anew.
 	pub fn prove(&self, request: ProveRequest) -> Option<Progress<Attestation>> {
 		let job = match Job::of_prove(&request, self.agent) {
 			Ok(job) => job,
@@ -129,7 +148,22 @@ impl Jobs {
 		};
 		let id = id_of(&job);
 		let mut entries = self.entries.lock();
-		if let Some(Timed { value: entry, .. }) = entries.get(&id) {
+		for Timed { value: other, .. } in entries.iter() {
+			let same = (other.job.genesis, other.job.round, other.job.worker)
+				== (job.genesis, job.round, job.worker);
+			if same {
+				other
+					.stop
+					.store(other.job.seed != job.seed, Ordering::Relaxed);
+			}
+		}
+		if let Some(Timed { value: entry, .. }) = entries.get_mut(&id) {
+			if matches!(entry.state, JobState::Superseded) {
+				self.queue.try_send(id).ok()?;
+				// Whoever sends roots of the time before ends with its list.
+				entry.told = watch::Sender::new(Vec::new());
+				entry.state = JobState::Working;
+			}
 			// What is running or attested does not change, neither for another claim nor for an order.
 			return Some(match &entry.state {
 				JobState::Failed(_) if entry.job != job => Progress::Working,
@@ -160,11 +194,16 @@ impl Jobs {
 			value.state = JobState::Failed("its round is over".into());
 			return None;
 		}
+		if value.stop.load(Ordering::Relaxed) {
+			value.state = JobState::Superseded;
+			return None;
+		}
 		Some(Turn {
 			job: value.job.clone(),
 			committee: value.committee.iter().map(|(_, agent)| *agent).collect(),
 			told: value.told.clone(),
 			expires: *expires,
+			stop: value.stop.clone(),
 		})
 	}
 
@@ -191,7 +230,7 @@ impl Jobs {
 		let entries = self.entries.lock();
 		match &served(entries.get(&which.job_id()), remote, which)?.state {
 			JobState::Done(proof) => Ok(proof.clone()),
-			JobState::Working => Err(Refusal::NotReady),
+			JobState::Working | JobState::Superseded => Err(Refusal::NotReady),
 			JobState::Present(_) | JobState::Failed(_) => Err(Refusal::NotServed),
 		}
 	}
@@ -264,4 +303,59 @@ fn served<'a>(
 		return Err(Refusal::NotServed);
 	}
 	Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use crate::bench::job::tests::{BENCH, spec};
+
+	fn request(seed: u8) -> ProveRequest {
+		ProveRequest {
+			genesis: H256::zero(),
+			round: 4,
+			seed: H256::repeat_byte(seed),
+			worker: 7,
+			spec: spec(),
+			bench: BENCH,
+			reference: None,
+			order: None,
+			committee: Vec::new(),
+			keep_ms: 600_000,
+		}
+	}
+
+	#[test]
+	fn of_a_rounds_seeds_only_the_last_one_asked_for_is_computed() {
+		let dir = tempfile::tempdir().unwrap();
+		let (jobs, mut queue) = Jobs::new(dir.path(), AgentKey::from_raw([1; 32])).unwrap();
+		let ask = |seed| assert_eq!(jobs.prove(request(seed)), Some(Progress::Working));
+		let mut next = || queue.try_recv().unwrap();
+		ask(1);
+		let first = next();
+		let running = jobs.turn(&first).unwrap();
+		let stopped = || running.stop.load(Ordering::Relaxed);
+		assert!(!stopped());
+
+		// A fork has another seed: what runs is given up.
+		ask(2);
+		assert!(stopped());
+		jobs.finish(&first, JobState::Superseded);
+		// The first seed's chain is back before the second one's turn.
+		ask(1);
+		assert!(jobs.turn(&next()).is_none());
+		let again = next();
+		assert_eq!(again, first);
+		assert!(
+			jobs.turn(&again)
+				.is_some_and(|turn| !turn.stop.load(Ordering::Relaxed))
+		);
+		// Another round is none of that.
+		let other = ProveRequest {
+			round: 6,
+			..request(3)
+		};
+		assert_eq!(jobs.prove(other), Some(Progress::Working));
+		assert!(jobs.turn(&next()).is_some() && jobs.turn(&first).is_some());
+	}
 }

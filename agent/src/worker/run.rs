@@ -5,10 +5,17 @@ use super::{
 	push::push,
 };
 use crate::{
-	bench::{device::Device, hash::Hash, proof},
+	bench::{
+		device::Device,
+		hash::Hash,
+		proof::{self, ProveError},
+	},
 	peer::{dial::Peer, wire::Push},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+	path::PathBuf,
+	sync::{Arc, atomic::Ordering},
+};
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// Runs one benchmark at a time, in the order in which they were asked for. The plot lies in `plots`.
@@ -28,6 +35,7 @@ pub async fn run_jobs(
 			committee,
 			told,
 			expires,
+			stop,
 		} = turn;
 		for agent in committee.into_iter().filter(|agent| *agent != peer.key()) {
 			pushing.spawn(push(peer.clone(), agent, told.subscribe(), expires));
@@ -36,10 +44,12 @@ pub async fn run_jobs(
 		let (round, worker) = (job.round, job.worker);
 		let (signer, devices, plots) = (peer.clone(), devices.clone(), plots.clone());
 		let result = tokio::task::spawn_blocking(move || {
-			proof::prove(&job, &devices, &plots, |stage, root| {
+			let tell = |stage, root| {
 				let push = Push::signed(signer.pair(), id, stage, root);
 				told.send_modify(|all| all.push(push));
-			})
+			};
+			let wanted = || !stop.load(Ordering::Relaxed);
+			proof::prove_while(&job, &devices, &plots, tell, wanted)
 		})
 		.await;
 		let state = match result {
@@ -52,6 +62,14 @@ pub async fn run_jobs(
 					"benchmark done"
 				);
 				JobState::Done(Arc::new(proof))
+			}
+			Ok(Err(ProveError::Superseded)) => {
+				tracing::info!(
+					round,
+					worker,
+					"benchmark dropped: the round has another seed"
+				);
+				JobState::Superseded
 			}
 			Ok(Err(error)) => JobState::Failed(error.to_string()),
 			Err(error) => JobState::Failed(format!("the benchmark crashed: {error}")),

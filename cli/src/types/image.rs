@@ -16,7 +16,7 @@ chain_types! {
 		Template(u32),
 	}
 
-	/// What an order runs, and how.
+	/// The workload of an order.
 	struct Workload {
 		/// The image.
 		pub image: Image,

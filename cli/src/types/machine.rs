@@ -24,7 +24,7 @@ chain_types! {
 		pub min_disk: u8,
 		/// Where it has to be.
 		pub region: Option<Region>,
-		/// What its processors have to understand.
+		/// The processor architecture that it must have.
 		pub arch: Option<Arch>,
 		/// Least major version of the GPU's driver.
 		pub min_driver: Option<u16>,
@@ -32,7 +32,7 @@ chain_types! {
 		pub min_cuda: Option<Cuda>,
 	}
 
-	/// What a machine's processors understand.
+	/// A processor architecture.
 	#[derive(Copy, clap::ValueEnum, serde::Deserialize)]
 	#[serde(rename_all = "lowercase")]
 	enum Arch {
@@ -61,7 +61,7 @@ chain_types! {
 		pub upload_mbps: u32,
 		/// Where it is.
 		pub region: Region,
-		/// What its processors understand.
+		/// Its processor architecture.
 		pub arch: Arch,
 		/// Major version of the GPU's driver, 0 for none.
 		pub driver: u16,

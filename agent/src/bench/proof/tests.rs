@@ -400,3 +400,14 @@ proptest! {
 		}
 	}
 }
+
+#[test]
+fn what_nobody_wants_any_more_is_given_up_between_two_parts() {
+	let dir = tempfile::tempdir().unwrap();
+	let told = std::cell::RefCell::new(Vec::new());
+	let tell = |stage, _| told.borrow_mut().push(stage);
+	let wanted = || !told.borrow().contains(&Stage::Cpu);
+	let proved = prove_while(&job(), &[], dir.path(), tell, wanted);
+	assert!(matches!(proved, Err(ProveError::Superseded)));
+	assert_eq!(told.into_inner(), [Stage::Chain, Stage::Walk, Stage::Cpu]);
+}
