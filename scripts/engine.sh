@@ -22,6 +22,7 @@ usage() {
 		images   localhost/kaisar-web:1      serves a page on PORT (8080), and what a container is like
 		                                     under /cgi-bin/self
 		         localhost/kaisar-exit:1     the same; asked for /cgi-bin/exit, it ends with code 3
+		         localhost/kaisar-moody:1    the same page, but at its second start it does not listen
 		         localhost/kaisar-end:1      ends with code 3 at once
 		         localhost/kaisar-broken:1   has a command that does not exist
 		         localhost/kaisar-deaf:1     runs, and never listens on its port
@@ -167,6 +168,14 @@ make_rootfs() {
 		while [ ! -e /tmp/exit ]; do sleep 0.1; done
 		exit 3
 	SH
+	cat >"$rootfs/bin/moody" <<-'SH'
+		#!/bin/sh
+		# Serves on the port given, except at its second start.
+		echo start >>/tmp/starts
+		while read -r _; do starts=$((${starts:-0} + 1)); done </tmp/starts
+		if [ "$starts" -eq 2 ]; then exec sleep 100000; fi
+		exec httpd -f -p "$1" -h /www
+	SH
 	chmod -R a+rx "$rootfs"
 }
 
@@ -182,6 +191,7 @@ make_images() {
 	make_rootfs
 	import kaisar-web "[\"/bin/httpd\", \"-f\", \"-p\", \"$port\", \"-h\", \"/www\"]" "$port"
 	import kaisar-exit "[\"/bin/until-exit\", \"$port\"]" "$port"
+	import kaisar-moody "[\"/bin/moody\", \"$port\"]" "$port"
 	import kaisar-end '["/bin/sh", "-c", "exit 3"]' "$port"
 	import kaisar-broken '["/bin/no-such-command"]' "$port"
 	import kaisar-deaf '["/bin/sleep", "100000"]' "$port"

@@ -94,11 +94,16 @@ impl Engine {
 		script(self.dir(), "client", arguments)
 	}
 
-	/// Stops a container from outside, and waits until the engine has cleaned up after it. Podman's monitors do
-	/// so in processes of their own, which name the engine's folder; a container that is started meanwhile may
-	/// find its firewall chain gone.
+	/// Stops a container from outside.
 	async fn stop(&self, id: &str) {
 		self.client(&["stop", "--time", "0", id]);
+		self.cleaned(id).await;
+	}
+
+	/// Waits until the engine has cleaned up after a container that has ended. Podman's monitors do so in
+	/// processes of their own, which name the engine's folder; a container that is started meanwhile may find its
+	/// firewall chain gone.
+	async fn cleaned(&self, id: &str) {
 		let dir = self.dir().to_str().unwrap().as_bytes();
 		let contains = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|seen| seen == part);
 		let cleans = |process: std::fs::DirEntry| {
@@ -640,9 +645,28 @@ async fn an_engine_that_is_away_is_no_exit() {
 			.unwrap()
 			.success()
 	);
+	engine.cleaned(&container).await;
 	engine.start_again();
 	node.running(&agent, &order).await;
 	assert_ne!(engine.inspect(&container, "{{.State.Pid}}"), process);
+}
+
+#[tokio::test]
+async fn what_was_started_again_and_does_not_answer_is_started_once_more() {
+	let engine = Engine::start();
+	let mut settings = engine.settings();
+	settings.timeouts.healthy = Duration::from_secs(10);
+	let node = Node::new(settings);
+	let agent = node.agent().await;
+	let order = deployment(1, "localhost/kaisar-moody:1");
+	node.running(&agent, &order).await;
+	let container = engine.only();
+	engine.stop(&container).await;
+	let is_starting = |state: &ContainerState| *state == ContainerState::Starting;
+	node.wait(&agent, Some(&order), is_starting).await;
+	let address = node.running(&agent, &order).await;
+	assert_eq!(engine.only(), container, "it keeps what it wrote");
+	assert!(node.page(address, "/").await.is_ok());
 }
 
 #[tokio::test]

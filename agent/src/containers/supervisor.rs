@@ -364,7 +364,7 @@ impl Task<'_> {
 		self.name_container(id);
 		let state = found.state.clone().unwrap_or_default();
 		match state.status {
-			Some(Status::RUNNING) => return Ok(self.watch_over(wanted, id, found).await),
+			Some(Status::RUNNING) => return self.watch_over(engine, wanted, id, found).await,
 			Some(Status::CREATED) => {
 				if !wanted.ran && self.run.starts > TRIES {
 					return Ok(self.start_failed());
@@ -432,10 +432,11 @@ impl Task<'_> {
 	/// A container runs: does it answer?
 	async fn watch_over(
 		&mut self,
+		engine: &Engine,
 		wanted: &Wanted,
 		id: &str,
 		found: &ContainerInspectResponse,
-	) -> Duration {
+	) -> Result<Duration, Fault> {
 		if self.run.container.as_deref() != Some(id) {
 			self.run.started(id);
 		}
@@ -451,14 +452,25 @@ impl Task<'_> {
 		} else if answers(found, &ports, started.elapsed()).await {
 			tracing::info!(order = wanted.deployment.order, "runs");
 			self.run.answers = Some(now);
-		} else if !wanted.ran && started.elapsed() > self.shared.settings.timeouts.healthy {
-			return self.fail(
-				DeployFailure::Unhealthy,
-				"it runs, and neither its health check nor its port answers",
-			);
 		} else {
+			let overdue = started.elapsed() > self.shared.settings.timeouts.healthy;
+			if overdue && !wanted.ran {
+				return Ok(self.fail(
+					DeployFailure::Unhealthy,
+					"it runs, and neither its health check nor its port answers",
+				));
+			}
 			self.say(ContainerState::Starting, Some(&[]));
-			return TICK;
+			// What was started again here may have come up halfway: Podman's cleanup after a container's end can
+			// take the ports of its next start away. One that this agent did not touch is its customer's to restart.
+			if overdue && self.run.revived > 0 {
+				tracing::warn!(
+					order = wanted.deployment.order,
+					"was started again and does not answer: stopping it, to start it once more"
+				);
+				engine.stop(id).await?;
+			}
+			return Ok(TICK);
 		}
 		self.shared.update(self.key, self.generation, |slot| {
 			slot.view.state = ContainerState::Running;
@@ -469,7 +481,7 @@ impl Task<'_> {
 				true
 			})
 		});
-		TICK
+		Ok(TICK)
 	}
 
 	/// Says how it is. `ports`: where it is reached from now on, if that changes.

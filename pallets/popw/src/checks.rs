@@ -105,6 +105,7 @@ impl<T: Config> Pallet<T> {
 				committee: BoundedVec::truncate_from(seats),
 				full: due.full,
 				rented: due.rented,
+				remeasure: due.remeasure,
 				credit,
 			}),
 		);
@@ -274,6 +275,8 @@ impl<T: Config> Pallet<T> {
 				round: check.round,
 				at,
 				remeasure: match (new, old) {
+					// One of a rented worker measures nothing: what was to be measured still is.
+					_ if check.rented => check.remeasure,
 					(None, _) => check.full,
 					(Some(new), Some(old)) if lowers_a_tier(&new, &old) => true,
 					(Some(_), _) => tally.lacks_bandwidth(),

@@ -19,6 +19,8 @@ pub(crate) struct Due<AccountId> {
 	pub full: bool,
 	/// It was rented when the round started.
 	pub rented: bool,
+	/// Bandwidth and disk were to be measured, which a check of a rented worker does not do.
+	pub remeasure: bool,
 }
 
 /// Operators that sit, with their weights.
@@ -41,13 +43,19 @@ impl<T: Config> Pallet<T> {
 		Self::ensure_due(worker, &info, last.as_ref(), round)?;
 
 		let rented = Self::is_rented(&info, round);
+		let remeasure = last.is_some_and(|last| last.remeasure());
 		// In a census, too, a mark asks for a full check, which uses the mark up.
 		let full = !rented
 			&& (info.profile.is_none()
 				|| info.forced.is_some()
-				|| last.is_some_and(|last| last.remeasure())
+				|| remeasure
 				|| draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(16));
-		Ok(Due { info, full, rented })
+		Ok(Due {
+			info,
+			full,
+			rented,
+			remeasure,
+		})
 	}
 
 	fn is_rented(info: &WorkerInfo<T::AccountId>, round: &Round) -> bool {

@@ -358,6 +358,8 @@ pub struct Check {
 	pub full: bool,
 	/// The worker is rented: it is checked for liveness and service alone.
 	pub rented: bool,
+	/// Bandwidth and disk were to be measured (see [`LastCheck::Closed`]).
+	pub remeasure: bool,
 	/// Blocks that it may credit (`Closing::credit`).
 	pub credit: BlockNumber,
 }

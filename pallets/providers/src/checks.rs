@@ -323,8 +323,11 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// A check decided nothing: if it was made for a mark, there is another one. So for a rented worker that
-	/// was drawn.
+	/// was drawn. One that was rented since is looked at when it is free.
 	fn leave_mark(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing, marked: bool) {
+		if record.state() == WorkerState::Rented && !closing.rented {
+			record.unproved |= marked;
+		}
 		let due = match record.state() {
 			WorkerState::Pending => true,
 			WorkerState::Online => marked && !closing.rented,

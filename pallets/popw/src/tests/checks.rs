@@ -3,7 +3,7 @@
 use super::{mark, while_attesting};
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
-use kaisar_primitives::{Checks, Forced, Outcome, Profile, Verdict, WorkerState};
+use kaisar_primitives::{Checks, Forced, Outcome, Profile, Standings, Verdict, WorkerState};
 
 /// The mark of worker 0.
 fn marked() -> Option<u32> {
@@ -238,6 +238,41 @@ fn a_check_after_one_that_lowered_a_tier_is_full() {
 		assert!(full_in(17));
 		check_by_all(0, 17, weaker);
 		assert!(!LastChecks::<Test>::get(0).unwrap().remeasure());
+	});
+}
+
+#[test]
+fn a_measurement_that_is_due_outlasts_a_rental() {
+	ExtBuilder::default().operators(3).build_and_execute(|| {
+		CheckPeriod::set(1);
+		add_worker(0, WorkerState::Online, None);
+		run_to(2);
+		let weaker = Verdict {
+			memory: 0,
+			..good()
+		};
+		check_by_all(0, 1, weaker);
+		let due = || LastChecks::<Test>::get(0).unwrap().remeasure();
+		assert!(due());
+		// Its next check is one of its rental, which measures nothing; the order ends.
+		let enter = |state| {
+			let at = NextRound::<Test>::get();
+			heard(|heard| {
+				let worker = heard.workers.get_mut(&0).unwrap();
+				worker.standings = Standings::new(state, at);
+				worker.forced = (state == WorkerState::Rented).then(|| mark(at));
+			});
+			at
+		};
+		let spot = enter(WorkerState::Rented);
+		run_to(NextStart::<Test>::get() + 1);
+		check_by_all(0, spot, good());
+		assert!(due());
+		enter(WorkerState::Online);
+		run_to(82);
+		assert!(Popw::due(0, &Rounds::<Test>::get(17).unwrap()).unwrap().full);
+		check_by_all(0, 17, weaker);
+		assert!(!due());
 	});
 }
 

@@ -34,6 +34,7 @@ fn weighed(votes: &[(Option<Verdict>, u8)]) -> Check {
 			.unwrap(),
 		full: true,
 		rented: false,
+		remeasure: false,
 		credit: 0,
 	}
 }

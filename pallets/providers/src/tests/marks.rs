@@ -102,6 +102,26 @@ fn no_consensus_while_rented_is_looked_at_again() {
 }
 
 #[test]
+fn no_consensus_of_a_marked_check_outlasts_a_rental() {
+	for outcome in [Outcome::NoConsensus, UNDECIDED] {
+		ExtBuilder.build_and_execute(|| {
+			let worker = register_online(ALICE, 1);
+			Popw::census(worker, Outcome::NoConsensus);
+			Popw::census(worker, Outcome::NoConsensus);
+			let round = Popw::start_round(false);
+			assert!(Popw::attest(worker, round), "marked by two in a row");
+			rent(worker);
+			Popw::close(worker, outcome);
+			assert_eq!(record(worker).forced, None, "its customer has it");
+			run_to(Providers::now() + 100);
+			// The order is canceled before it was deployed.
+			assert_ok!(<Providers as Market>::free(worker, false));
+			assert_eq!(record(worker).forced, mark(Popw::next_round(), true));
+		});
+	}
+}
+
+#[test]
 fn no_order_comes_between_an_order_and_its_full_check() {
 	ExtBuilder.build_and_execute(|| {
 		// A machine passed a GPU on after its verification, and its owner rents it without a gap.
