@@ -90,7 +90,11 @@ impl World {
 	pub fn new() -> Self {
 		Self {
 			dir: tempfile::tempdir().unwrap(),
-			client: reqwest::Client::new(),
+			// A connection that is kept may be closed by the time it is used again.
+			client: reqwest::Client::builder()
+				.pool_max_idle_per_host(0)
+				.build()
+				.unwrap(),
 			genesis: H256::repeat_byte(1),
 			seed: H256::repeat_byte(2),
 			bench: BENCH,

@@ -48,8 +48,7 @@ impl<T: Config> Pallet<T> {
 		let full = !rented
 			&& (info.profile.is_none()
 				|| info.forced.is_some()
-				|| remeasure
-				|| draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(16));
+				|| remeasure || draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(16));
 		Ok(Due {
 			info,
 			full,

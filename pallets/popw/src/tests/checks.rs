@@ -270,7 +270,11 @@ fn a_measurement_that_is_due_outlasts_a_rental() {
 		assert!(due());
 		enter(WorkerState::Online);
 		run_to(82);
-		assert!(Popw::due(0, &Rounds::<Test>::get(17).unwrap()).unwrap().full);
+		assert!(
+			Popw::due(0, &Rounds::<Test>::get(17).unwrap())
+				.unwrap()
+				.full
+		);
 		check_by_all(0, 17, weaker);
 		assert!(!due());
 	});
