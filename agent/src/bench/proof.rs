@@ -15,7 +15,7 @@ use crate::{
 		stage::{Stage, Stages},
 		walk::{self, LegOpening, Walk},
 	},
-	host::memory::available_mib,
+	host::memory::fillable_mib,
 };
 use codec::{Decode, Encode};
 use sp_core::H256;
@@ -216,10 +216,7 @@ pub fn prove_while(
 		},
 		window: computed.window,
 		lanes: plan.lanes,
-		memory_mib: plan
-			.memory_mib
-			.min((u64::from(available_mib()) * 9 / 10) as u32)
-			.max(1),
+		memory_mib: plan.memory_mib.min(fillable_mib()).max(1),
 		disk_mib: plot.mib().min(plan.disk_mib),
 	};
 	let lanes = usize::from(sizes.lanes);
