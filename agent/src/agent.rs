@@ -5,7 +5,6 @@
 //! says which comes first.
 
 use crate::{
-	bench::device::Device,
 	checker::{check::Checker, checks::Checks, rounds::Rounds},
 	containers::{self, Containers},
 	gpu,
@@ -118,10 +117,11 @@ impl Agent {
 		let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
 		let relay = config.relay_url.as_deref();
 		let endpoint = endpoint::bind(&config.secret, config.bind, relay, &alpns).await?;
-		let devices = open_gpus(config.gpus).await?;
+		let gpus = look_for_gpus(config.gpus).await?;
 		let pair = ed25519::Pair::from_seed(&config.secret);
 		let key = pair.public();
-		let (containers, supervising) = Containers::new(config.containers, key, &data)?;
+		let (containers, supervising) =
+			Containers::new(config.containers, key, &data)?;
 		let peer = Arc::new(Peer::new(pair, endpoint, Peers::new(&config.peers_dir)?));
 		let rounds = Arc::new(Rounds::new(&data)?);
 		let (jobs, queued) = Jobs::new(&data, key)?;
@@ -151,7 +151,8 @@ impl Agent {
 		};
 		let node_api = NodeApi {
 			token: config.token,
-			status: status(key, devices.len()),
+			status: status(key),
+			gpus: gpus.clone(),
 			peer: peer.clone(),
 			jobs: jobs.clone(),
 			rounds: rounds.clone(),
@@ -159,7 +160,7 @@ impl Agent {
 			containers: containers.clone(),
 		};
 		let mut tasks = JoinSet::new();
-		tasks.spawn(run_jobs(jobs.clone(), peer.clone(), devices, data, queued));
+		tasks.spawn(run_jobs(jobs.clone(), peer.clone(), gpus, data, queued));
 		tasks.spawn({
 			let peer = peer.clone();
 			async move { peer.keep_published().await }
@@ -206,25 +207,23 @@ impl Agent {
 	}
 }
 
-/// The GPUs, opened.
-async fn open_gpus(options: gpu::Options) -> Result<Vec<Arc<dyn Device>>> {
+/// The GPUs, after a first look.
+async fn look_for_gpus(options: gpu::Options) -> Result<Arc<gpu::Pool>> {
+	let gpus = Arc::new(gpu::Pool::new(options));
+	let looking = gpus.clone();
 	// Drivers may take their time, and may block.
-	let devices = tokio::task::spawn_blocking(move || gpu::open(&options))
+	tokio::task::spawn_blocking(move || looking.look())
 		.await
 		.context("looking for GPUs")?;
-	for device in &devices {
-		let used = device.kernels().into_iter().next();
-		let kernel = used.map(|rated| rated.kernel);
-		tracing::info!(name = device.name(), kernel, "a GPU");
-	}
-	Ok(devices)
+	Ok(gpus)
 }
 
-fn status(agent: AgentKey, gpus: usize) -> AgentStatus {
+fn status(agent: AgentKey) -> AgentStatus {
 	AgentStatus {
 		version: env!("CARGO_PKG_VERSION").into(),
 		agent,
-		gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
+		// As it is when the status is asked for.
+		gpus: 0,
 		// Part of the message to the node. The agent has no chain to see blocks of.
 		seen: None,
 	}

@@ -6,6 +6,7 @@ use crate::{
 	bench::hash::{Hash, hash},
 	checker::{checks::Checks, rounds::Rounds},
 	containers::Containers,
+	gpu::Pool,
 	peer::dial::Peer,
 	worker::jobs::Jobs,
 };
@@ -35,8 +36,10 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 pub(crate) struct NodeApi {
 	/// The bearer token.
 	pub token: String,
-	/// Answer to a status request.
+	/// Answer to a status request, but for the GPUs.
 	pub status: AgentStatus,
+	/// Its GPUs.
+	pub gpus: Arc<Pool>,
 	/// The agent itself, and the addresses of others.
 	pub peer: Arc<Peer>,
 	/// Its benchmarks.
@@ -69,7 +72,7 @@ impl NodeApi {
 			.route(PATH_ROUND, post(round).with_state(self.rounds))
 			.route(PATH_PROVE, post(prove).with_state(self.jobs))
 			.route(PATH_CHECK, post(check).with_state(self.checks))
-			.route(PATH_STATUS, post(status).with_state(self.status))
+			.route(PATH_STATUS, post(status).with_state((self.status, self.gpus)))
 			.route(PATH_ADDRESSES, post(addresses).with_state(self.peer))
 			.route(PATH_ORDER, post(order).with_state(self.containers))
 			.layer(DefaultBodyLimit::max(MAX_BODY))
@@ -151,8 +154,15 @@ async fn check(
 	Scale(checks.check(requests)).into_response()
 }
 
-async fn status(State(status): State<AgentStatus>, Scale(()): Scale<()>) -> Response {
-	Scale(status).into_response()
+async fn status(
+	State((status, gpus)): State<(AgentStatus, Arc<Pool>)>,
+	Scale(()): Scale<()>,
+) -> Response {
+	Scale(AgentStatus {
+		gpus: u8::try_from(gpus.count()).unwrap_or(u8::MAX),
+		..status
+	})
+	.into_response()
 }
 
 async fn addresses(State(peer): State<Arc<Peer>>, Scale(found): Scale<AddressesFound>) -> Response {

@@ -7,7 +7,7 @@ use crate::{
 		chain::{self, Chain, ChainOpening, Shape},
 		classes::Plan,
 		cpu,
-		device::{Device, DeviceError, Run},
+		device::{Device, DeviceError, Ready, Run},
 		disk,
 		hash::{Hash, SegmentOpening, Segments, hash},
 		job::{Job, MAX_DISK_MIB, MAX_LANES, MAX_MEMORY_MIB, Sizes},
@@ -121,11 +121,11 @@ pub struct Proof {
 	pub took: Stages<Duration>,
 }
 
-/// Runs something on each device at the same time. One that crashes is one that failed.
+/// Does something with each device at the same time. One that crashes is one that failed.
 fn at_once<A: Send, B: Send>(
 	on: impl IntoIterator<Item = A>,
 	act: impl Fn(A) -> Result<B, DeviceError> + Sync,
-) -> Result<Vec<B>, DeviceError> {
+) -> Vec<Result<B, DeviceError>> {
 	std::thread::scope(|scope| {
 		let act = &act;
 		let running: Vec<_> = on
@@ -138,6 +138,55 @@ fn at_once<A: Send, B: Send>(
 			.map(|each| each.join().unwrap_or_else(crashed))
 			.collect()
 	})
+}
+
+/// All results, or the first error. Each error is logged with the label of its device.
+fn all_of<B>(
+	results: Vec<Result<B, DeviceError>>,
+	labels: &[String],
+) -> Result<Vec<B>, DeviceError> {
+	for (result, gpu) in results.iter().zip(labels) {
+		if let Err(error) = result {
+			tracing::error!(
+				gpu,
+				%error,
+				"a GPU failed in the benchmark, and with it no GPU of this machine is proved in this round. Check its \
+				 driver (nvidia-smi, dmesg); --gpu leaves it out"
+			);
+		}
+	}
+	results.into_iter().collect()
+}
+
+/// Gets as many devices ready as are wanted, the first ones that work, and returns them with their labels.
+/// One that fails here is left out, and the next takes its place.
+fn ready(
+	devices: &[Arc<dyn Device>],
+	wanted: usize,
+	prepare: impl Fn(&dyn Device) -> Result<Box<dyn Ready>, DeviceError> + Sync,
+) -> (Vec<Box<dyn Ready>>, Vec<String>) {
+	let (mut ready, mut labels) = (Vec::new(), Vec::new());
+	let mut rest = devices;
+	while ready.len() < wanted && !rest.is_empty() {
+		let (next, after) = rest.split_at((wanted - ready.len()).min(rest.len()));
+		rest = after;
+		let prepared = at_once(next, |device| prepare(&**device));
+		for (device, prepared) in next.iter().zip(prepared) {
+			match prepared {
+				Ok(each) => {
+					ready.push(each);
+					labels.push(device.label());
+				}
+				Err(error) => tracing::warn!(
+					gpu = device.label(),
+					%error,
+					"a GPU is left out of this benchmark: it is tried again in the next one. Check its driver \
+					 (nvidia-smi, dmesg), and that no other program holds its memory"
+				),
+			}
+		}
+	}
+	(ready, labels)
 }
 
 /// Takes the time of the stages, and tells each stage's root as soon as it is there.
@@ -294,23 +343,31 @@ fn prove_gpus_and_plot(
 		let computed = prove_gpus(job, plan, devices, clock);
 		filling.join().map_err(|_| ProveError::Crashed)?;
 		Ok(computed
-			.inspect_err(|error| tracing::error!(%error, "no GPU is proved"))
+			.inspect_err(|error| {
+				tracing::error!(%error, "no GPU is proved in this round: the worker shows no class");
+			})
 			.ok())
 	})
 }
 
-/// The chains and the walks of all GPUs, each stage on all of them at the same time.
+/// The chains and the walks of all GPUs, each stage on all of them at the same time. A GPU that does not
+/// work is left out before they begin; one that fails afterwards fails all.
 fn prove_gpus(
 	job: &Job,
 	plan: &Plan,
 	devices: &[Arc<dyn Device>],
 	clock: &mut Stopwatch<impl FnMut(Stage, Hash)>,
 ) -> Result<Computed, DeviceError> {
-	let used = devices.iter().take(usize::from(plan.devices));
-	let runs = at_once(used.enumerate(), |(number, device)| {
-		let seed = job.chain_seed(number as u8);
-		device.start(seed, plan.walk.shape, plan.walk.window)
-	})?;
+	let (ready, labels) = ready(devices, usize::from(plan.devices), |device| {
+		device.prepare(plan.walk.shape, plan.walk.window)
+	});
+	if ready.is_empty() {
+		return Err(DeviceError::Lost("no GPU works".into()));
+	}
+	let runs = at_once(ready.into_iter().enumerate(), |(number, ready)| {
+		ready.start(job.chain_seed(number as u8))
+	});
+	let runs = all_of(runs, &labels)?;
 	let roots: Vec<Hash> = runs.iter().map(|run| run.steps().root()).collect();
 	let chain_root = clock.done(Stage::Chain, root_of_devices(&roots));
 	let window = runs.iter().map(|run| run.window()).min().unwrap_or(0);
@@ -322,7 +379,8 @@ fn prove_gpus(
 	let gpus = at_once(runs.into_iter().enumerate(), |(number, mut run)| {
 		let walk_root = run.walk(walk_seed(&seed, number as u8, &roots[number]), walk)?;
 		Ok(Gpu { run, walk_root })
-	})?;
+	});
+	let gpus = all_of(gpus, &labels)?;
 	let roots: Vec<Hash> = gpus.iter().map(|gpu| gpu.walk_root).collect();
 	Ok(Computed {
 		chain_root,
@@ -420,8 +478,8 @@ impl Proof {
 						chain,
 						walk,
 					})
-				})?;
-				ComputeOpening::Gpus(opened)
+				});
+				ComputeOpening::Gpus(opened.into_iter().collect::<Result<_, _>>()?)
 			}
 		};
 		Ok(Openings {

@@ -15,7 +15,6 @@ use kaisar_agent::{
 		proof::{self, Challenge, Openings},
 		stage::{Stage, Stages},
 	},
-	gpu,
 	worker::claim::Hardware,
 };
 use kaisar_math::{ClassReference, classes};
@@ -109,7 +108,7 @@ pub fn run(args: &Bench) -> Result<()> {
 		}
 	};
 	job::check_bench(&bench)?;
-	let devices = gpu::open(&args.gpus.options(None));
+	let devices = args.gpus.open()?;
 	let mut spec = found.spec(*b"ZZ", Some(0), Some(0));
 	if let Some(class) = args.class {
 		ensure!(

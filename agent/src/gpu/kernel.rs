@@ -276,10 +276,15 @@ impl Handle {
 		self.failed.load(Ordering::SeqCst)
 	}
 
-	/// As if the driver had lost the device.
-	#[cfg(test)]
+	/// Notes that the device is of no use any more: it is opened again before it is used again.
 	pub fn fail(&self) {
 		self.failed.store(true, Ordering::SeqCst);
+	}
+
+	/// Has the driver take the device away, as it does where the GPU falls off the bus.
+	#[cfg(test)]
+	pub fn destroy(&self) {
+		self.device.destroy();
 	}
 
 	/// Waits until all that was submitted is done.

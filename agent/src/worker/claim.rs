@@ -39,7 +39,11 @@ impl Hardware {
 			disk_gb: gigabytes(free_disk(data)),
 			link_mbps: link_mbps(),
 			pci_gpus: pci_gpus(),
-			gpus: gpu::names(gpu::Choice::Hardware),
+			gpus: gpu::cards(&gpu::Choice::Hardware.into())
+				.unwrap_or_default()
+				.into_iter()
+				.map(|card| card.name)
+				.collect(),
 			driver,
 			cuda,
 		}

@@ -6,10 +6,10 @@ use super::{
 };
 use crate::{
 	bench::{
-		device::Device,
 		hash::Hash,
 		proof::{self, ProveError},
 	},
+	gpu::Pool,
 	peer::{dial::Peer, wire::Push},
 };
 use std::{
@@ -18,11 +18,13 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
-/// Runs one benchmark at a time, in the order in which they were asked for. The plot lies in `plots`.
+/// Runs one benchmark at a time, in the order in which they were asked for. The plot lies in `plots`. The
+/// GPUs are looked for again before each: a driver that came late, or a GPU that is back, has cost one
+/// benchmark at most.
 pub async fn run_jobs(
 	jobs: Arc<Jobs>,
 	peer: Arc<Peer>,
-	devices: Vec<Arc<dyn Device>>,
+	gpus: Arc<Pool>,
 	plots: PathBuf,
 	mut queue: mpsc::Receiver<Hash>,
 ) {
@@ -42,13 +44,17 @@ pub async fn run_jobs(
 		}
 		tracing::info!(round = job.round, worker = job.worker, "benchmark begins");
 		let (round, worker) = (job.round, job.worker);
-		let (signer, devices, plots) = (peer.clone(), devices.clone(), plots.clone());
+		let (signer, gpus, plots) = (peer.clone(), gpus.clone(), plots.clone());
 		let result = tokio::task::spawn_blocking(move || {
 			let tell = |stage, root| {
 				let push = Push::signed(signer.pair(), id, stage, root);
 				told.send_modify(|all| all.push(push));
 			};
 			let wanted = || !stop.load(Ordering::Relaxed);
+			let devices = match job.gpu_plan() {
+				Some(_) => gpus.look(),
+				None => Vec::new(),
+			};
 			proof::prove_while(&job, &devices, &plots, tell, wanted)
 		})
 		.await;

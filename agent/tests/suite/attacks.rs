@@ -6,8 +6,7 @@ use codec::Encode;
 use iroh::endpoint::Connection;
 use kaisar_agent::{
 	bench::{
-		device::{Device, DeviceError, Processor, Run},
-		hash::Hash,
+		device::{Device, DeviceError, Processor, Ready},
 		job::{Job, Sizes},
 		proof::{Challenge, Openings, Roots, prove},
 		stage::{Stage, Stages},
@@ -268,13 +267,12 @@ fn a_name_is_no_evidence() {
 		fn copy_gbps(&self) -> Result<f64, DeviceError> {
 			Err(DeviceError::Shape)
 		}
-		fn start(
+		fn prepare(
 			&self,
-			seed: Hash,
 			shape: kaisar_agent::bench::chain::Shape,
 			window: usize,
-		) -> Result<Box<dyn Run>, DeviceError> {
-			Processor.start(seed, shape, window)
+		) -> Result<Box<dyn Ready>, DeviceError> {
+			Processor.prepare(shape, window)
 		}
 	}
 	let job = Job {

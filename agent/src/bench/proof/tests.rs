@@ -1,5 +1,8 @@
 use super::*;
-use crate::bench::job::tests::{BENCH, job, spec};
+use crate::bench::{
+	device::Processor,
+	job::tests::{BENCH, job, spec},
+};
 use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -179,7 +182,7 @@ fn gpu_job() -> Job {
 
 fn devices(count: usize) -> Vec<Arc<dyn Device>> {
 	(0..count)
-		.map(|_| Arc::new(crate::bench::device::Processor) as Arc<dyn Device>)
+		.map(|_| Arc::new(Processor) as Arc<dyn Device>)
 		.collect()
 }
 
@@ -280,14 +283,13 @@ fn a_gpu_with_less_memory_says_so() {
 		fn copy_gbps(&self) -> Result<f64, DeviceError> {
 			Err(DeviceError::Shape)
 		}
-		fn start(&self, seed: Hash, shape: Shape, _: usize) -> Result<Box<dyn Run>, DeviceError> {
-			crate::bench::device::Processor.start(seed, shape, 1)
+		fn prepare(&self, shape: Shape, _: usize) -> Result<Box<dyn Ready>, DeviceError> {
+			Processor.prepare(shape, 1)
 		}
 	}
 	let job = gpu_job();
 	let dir = tempfile::tempdir().unwrap();
-	let devices: Vec<Arc<dyn Device>> =
-		vec![Arc::new(crate::bench::device::Processor), Arc::new(Small)];
+	let devices: Vec<Arc<dyn Device>> = vec![Arc::new(Processor), Arc::new(Small)];
 	let proof = prove(&job, &devices, dir.path(), |_, _| ()).unwrap();
 	assert_eq!(proof.roots.sizes.window, 1, "all walk over as much");
 	let openings = proof.open(&challenge(5)).unwrap();
@@ -299,59 +301,73 @@ fn a_gpu_with_less_memory_says_so() {
 	assert!(verify(&job, &root, &challenge(5), &forged).is_err());
 }
 
+/// A device that fails: before the trial, with a crash, in its chain, or after its chain is told.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Broken {
+	Before,
+	WithACrash,
+	InItsChain,
+	InItsWalk,
+}
+
+struct NoWalk(Box<dyn Run>);
+
+impl Run for NoWalk {
+	fn steps(&self) -> &chain::Steps {
+		self.0.steps()
+	}
+	fn window(&self) -> usize {
+		self.0.window()
+	}
+	fn walk(&mut self, _: Hash, _: Walk) -> Result<Hash, DeviceError> {
+		Err(DeviceError::Lost("the driver".into()))
+	}
+	fn open(
+		&self,
+		_: &[chain::Position],
+		_: &[walk::Leg],
+	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
+		Err(DeviceError::Busy)
+	}
+}
+
+struct Doomed(Broken, Box<dyn Ready>);
+
+impl Ready for Doomed {
+	fn start(self: Box<Self>, seed: Hash) -> Result<Box<dyn Run>, DeviceError> {
+		let run = self.1.start(seed)?;
+		match self.0 {
+			Broken::InItsWalk => Ok(Box::new(NoWalk(run))),
+			_ => Err(DeviceError::Lost("the driver".into())),
+		}
+	}
+}
+
+impl Device for Broken {
+	fn name(&self) -> String {
+		"broken".into()
+	}
+	fn copy_gbps(&self) -> Result<f64, DeviceError> {
+		Err(DeviceError::Shape)
+	}
+	fn prepare(&self, shape: Shape, window: usize) -> Result<Box<dyn Ready>, DeviceError> {
+		match self {
+			Self::Before => Err(DeviceError::Lost("the driver".into())),
+			Self::WithACrash => panic!("as a driver may"),
+			_ => Ok(Box::new(Doomed(*self, Processor.prepare(shape, window)?))),
+		}
+	}
+}
+
 #[test]
 fn a_gpu_that_fails_leaves_a_worker_without_one() {
-	// At once, with a crash, or after its chain is told.
-	#[derive(Clone, Copy, PartialEq, Debug)]
-	enum Broken {
-		AtOnce,
-		WithACrash,
-		InItsWalk,
-	}
-	struct NoWalk(Box<dyn Run>);
-	impl Run for NoWalk {
-		fn steps(&self) -> &chain::Steps {
-			self.0.steps()
-		}
-		fn window(&self) -> usize {
-			self.0.window()
-		}
-		fn walk(&mut self, _: Hash, _: Walk) -> Result<Hash, DeviceError> {
-			Err(DeviceError::Lost("the driver".into()))
-		}
-		fn open(
-			&self,
-			_: &[chain::Position],
-			_: &[walk::Leg],
-		) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
-			Err(DeviceError::Busy)
-		}
-	}
-	impl Device for Broken {
-		fn name(&self) -> String {
-			"broken".into()
-		}
-		fn copy_gbps(&self) -> Result<f64, DeviceError> {
-			Err(DeviceError::Shape)
-		}
-		fn start(
-			&self,
-			seed: Hash,
-			shape: Shape,
-			window: usize,
-		) -> Result<Box<dyn Run>, DeviceError> {
-			match self {
-				Self::AtOnce => Err(DeviceError::Lost("the driver".into())),
-				Self::WithACrash => panic!("as a driver may"),
-				Self::InItsWalk => {
-					let run = crate::bench::device::Processor.start(seed, shape, window)?;
-					Ok(Box::new(NoWalk(run)))
-				}
-			}
-		}
-	}
 	let dir = tempfile::tempdir().unwrap();
-	for broken in [Broken::AtOnce, Broken::WithACrash, Broken::InItsWalk] {
+	for broken in [
+		Broken::Before,
+		Broken::WithACrash,
+		Broken::InItsChain,
+		Broken::InItsWalk,
+	] {
 		let mut told = Vec::new();
 		let devices: Vec<Arc<dyn Device>> = vec![Arc::new(broken)];
 		let proof = prove(&gpu_job(), &devices, dir.path(), |stage, root| {
@@ -365,6 +381,33 @@ fn a_gpu_that_fails_leaves_a_worker_without_one() {
 			told.ends_with(&proved),
 			"{broken:?}: what is proved is told last"
 		);
+	}
+}
+
+#[test]
+fn a_gpu_that_fails_before_the_trial_is_left_out_and_the_others_are_proved() {
+	let dir = tempfile::tempdir().unwrap();
+	let good = || Arc::new(Processor) as Arc<dyn Device>;
+	let bad = |broken: Broken| Arc::new(broken) as Arc<dyn Device>;
+	let before = || bad(Broken::Before);
+	let crash = || bad(Broken::WithACrash);
+	// Two are claimed.
+	for (devices, proved) in [
+		(vec![good(), before()], 1),
+		(vec![before(), good()], 1),
+		(vec![crash(), good()], 1),
+		// One that is not claimed takes its place.
+		(vec![before(), good(), crash(), good(), good()], 2),
+		(vec![before(), crash()], 0),
+		// In the trial it fails them all.
+		(vec![good(), bad(Broken::InItsChain)], 0),
+		(vec![bad(Broken::InItsWalk), good()], 0),
+	] {
+		let proof = prove(&gpu_job(), &devices, dir.path(), |_, _| ()).unwrap();
+		assert_eq!(proof.roots.sizes.devices, proved);
+		let openings = proof.open(&challenge(5)).unwrap();
+		let verified = verify(&gpu_job(), &proof.root, &challenge(5), &openings);
+		assert_eq!(verified, Ok(()));
 	}
 }
 
