@@ -118,15 +118,19 @@ struct Detect {
 	/// Country code, ISO 3166-1 alpha-2.
 	#[arg(long, default_value = "ZZ")]
 	region: String,
-	/// Download bandwidth to claim, in Mb/s; the fastest interface's speed by default.
+	/// Download bandwidth to claim, in Mb/s; by default the speed of the network card's
+	/// link.
 	#[arg(long)]
 	download_mbps: Option<u32>,
-	/// Upload bandwidth to claim, in Mb/s; the fastest interface's speed by default.
+	/// Upload bandwidth to claim, in Mb/s; by default the speed of the network card's
+	/// link.
 	#[arg(long)]
 	upload_mbps: Option<u32>,
 	/// Folder in which the plot will lie.
 	#[arg(long, default_value = ".")]
 	data_dir: PathBuf,
+	#[command(flatten)]
+	gpus: GpuArgs,
 }
 
 #[derive(Args)]
@@ -200,8 +204,11 @@ async fn run(args: Run) -> Result<()> {
 		containers: args.containers.into(),
 	})
 	.await?;
-	for remark in Hardware::detect(&args.data_dir).remarks() {
-		tracing::info!("{remark}");
+	// What a name that fits no GPU means is said where they are looked for.
+	if let Ok(cards) = args.gpus.cards() {
+		for remark in Hardware::detect(&args.data_dir, cards).remarks() {
+			tracing::info!("{remark}");
+		}
 	}
 	println!(
 		"{}",
@@ -242,21 +249,32 @@ fn detect(args: Detect) -> Result<()> {
 		region.iter().all(u8::is_ascii_uppercase),
 		"a region is two upper-case letters"
 	);
-	let found = Hardware::detect(&args.data_dir);
-	let spec = found.spec(region, args.download_mbps, args.upload_mbps);
+	let found = Hardware::detect(&args.data_dir, args.gpus.cards()?);
+	let (download, upload) = (args.download_mbps, args.upload_mbps);
+	let spec = found.spec(region, download, upload);
 	let json = claim::spec_json(&spec);
+	let mut remarks = found.remarks();
+	if download.is_none() || upload.is_none() {
+		remarks.push(found.bandwidth_remark());
+	}
 	if args.json {
 		println!("{json}");
-		for remark in found.remarks() {
+		if !found.gpus.is_empty() {
+			eprintln!("GPUs, in order of use:\n{}", found.gpu_list());
+		}
+		for remark in remarks {
 			eprintln!("{remark}");
 		}
 		return Ok(());
 	}
 	println!("This machine, as a claim:\n{json:#}");
+	if !found.gpus.is_empty() {
+		println!("GPUs, in order of use:\n{}", found.gpu_list());
+	}
 	if !found.pci_gpus.is_empty() {
 		println!("On the PCI bus: {}", found.pci_gpus.join(", "));
 	}
-	for remark in found.remarks() {
+	for remark in remarks {
 		println!("Note: {remark}");
 	}
 	Ok(())

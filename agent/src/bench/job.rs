@@ -25,6 +25,12 @@ pub const MAX_MEMORY_MIB: u32 = 560 * 1_024;
 /// Most disk that is plotted, in MiB: enough to show the highest tier.
 pub const MAX_DISK_MIB: u32 = 11_000 * 1_024;
 
+/// The largest claim, in bytes, that `shown` bytes of memory or disk support: the inverse of the eighth that
+/// [`Job::plan`] leaves to the system.
+pub fn claim_of(shown: u64) -> u64 {
+	shown.saturating_add(shown / 7)
+}
+
 /// Why a request cannot be worked on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadBench {

@@ -87,7 +87,7 @@ pub fn run(args: &Bench) -> Result<()> {
 	let data = args.data_dir.clone().unwrap_or_else(|| {
 		std::env::temp_dir().join(format!("kaisar-bench-{}", std::process::id()))
 	});
-	let found = Hardware::detect(&data);
+	let found = Hardware::detect(&data, args.gpus.cards()?);
 	let disk_mib = args.disk_mib.max(disk::SECTOR_MIB);
 	let bench = if args.full {
 		BenchParams {
