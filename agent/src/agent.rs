@@ -121,7 +121,7 @@ impl Agent {
 		let pair = ed25519::Pair::from_seed(&config.secret);
 		let key = pair.public();
 		let (containers, supervising) =
-			Containers::new(config.containers, key, &data)?;
+			Containers::new(config.containers, key, &data, gpus.clone())?;
 		let peer = Arc::new(Peer::new(pair, endpoint, Peers::new(&config.peers_dir)?));
 		let rounds = Arc::new(Rounds::new(&data)?);
 		let (jobs, queued) = Jobs::new(&data, key)?;

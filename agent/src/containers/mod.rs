@@ -33,12 +33,14 @@ mod supervisor;
 mod sweep;
 mod watch;
 
-use crate::host::store::{Store, now_ms};
+use crate::{
+	gpu::Pool,
+	host::store::{Store, now_ms},
+};
 use kaisar_primitives::{
 	AgentKey, ClientKey, OrderId, WorkerId,
 	agent::{ContainerReport, OrderRequest},
 };
-use limits::Machine;
 use parking_lot::Mutex;
 use sp_core::H256;
 pub use state::{EngineChoice, Settings, Timeouts};
@@ -88,6 +90,7 @@ impl Containers {
 		settings: Settings,
 		agent: AgentKey,
 		data_dir: &Path,
+		gpus: Arc<Pool>,
 	) -> std::io::Result<(Self, Work)> {
 		let (new, added) = mpsc::channel(2 * MAX_WORKERS);
 		let kept = Store::new(data_dir, "orders")?;
@@ -99,7 +102,7 @@ impl Containers {
 		}
 		let shared = Arc::new(Shared {
 			agent: hex::encode(agent),
-			machine: Machine::detect(),
+			gpus,
 			found: Mutex::default(),
 			quota: AtomicBool::new(true),
 			slots: Mutex::new(slots),

@@ -5,11 +5,12 @@ use super::{
 	brief::brief,
 	engine::Engine,
 	image::{Pulled, Reference},
-	limits::{self, Machine},
+	limits,
 	watch::Watch,
 };
 use crate::{
 	bench::hash::hash,
+	gpu::Pool,
 	host::store::{Store, now_ms},
 };
 use codec::{Decode, Encode};
@@ -152,7 +153,8 @@ pub(super) struct Shared {
 	/// The agent's key in hex: several agents may use one engine.
 	pub agent: String,
 	pub settings: Settings,
-	pub machine: Machine,
+	/// The GPUs that are proved.
+	pub gpus: Arc<Pool>,
 	/// Locked last, where the slots are locked too.
 	pub found: Mutex<Option<Arc<Engine>>>,
 	/// Cleared once the engine's storage turns out not to limit what a container writes.

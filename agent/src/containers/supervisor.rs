@@ -9,7 +9,7 @@ use super::{
 	engine::{Engine, Fault},
 	image::{Reference, is_final},
 	inspect::{answers, has_gpus, label, ports_of, reached_at},
-	limits::{self, GB, Gpus},
+	limits::{self, GB, Machine},
 	run::{Run, STEADY},
 	state::{
 		Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER, Shared, Wanted,
@@ -198,9 +198,13 @@ impl Task<'_> {
 		}
 		self.run.starts = self.run.starts.saturating_add(1);
 		self.say(ContainerState::Starting, Some(&[]));
+		let machine = match Machine::detect_for(deployment, &self.shared.gpus).await {
+			Ok(machine) => machine,
+			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
+		};
 		let host_config = match limits::host_config(
 			deployment,
-			&self.shared.machine,
+			&machine,
 			&self.shared.settings.network,
 			&ports,
 			self.shared.quota.load(Ordering::Relaxed),
@@ -209,7 +213,7 @@ impl Task<'_> {
 			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
 		};
 		let limited = host_config.storage_opt.is_some();
-		let wants_gpus = host_config.device_requests.is_some();
+		let gpus = host_config.device_requests.clone();
 		let (name, body) = self.container(deployment, &reference, &ports, host_config);
 		let id = match engine.create(&name, body).await {
 			Ok(id) => id,
@@ -224,8 +228,12 @@ impl Task<'_> {
 			}
 			Err(fault) => return Ok(self.not_started(fault)),
 		};
-		let by_engine = wants_gpus && self.shared.machine.gpus == Some(Gpus::Nvidia);
-		if by_engine && !engine.inspect(&id).await?.is_some_and(has_gpus) {
+		if let Some(gpus) = gpus
+			&& !engine
+				.inspect(&id)
+				.await?
+				.is_some_and(|found| has_gpus(found, &gpus))
+		{
 			let why = "the container engine does not hand out GPUs";
 			return Ok(self.fail(DeployFailure::PlatformMismatch, why));
 		}
