@@ -4,11 +4,12 @@ mod cli;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use cli::{GpuArgs, bench, calibrate};
+use cli::{GpuArgs, bench, calibrate, measure};
 use kaisar_agent::{
 	Agent, Config,
 	bench::{disk, hash::Hash},
 	containers,
+	peer::measure::PeerName,
 	worker::claim::{self, Hardware},
 };
 use kaisar_primitives::{AgentKey, WorkerSpec};
@@ -38,6 +39,8 @@ enum Command {
 	Bench(bench::Bench),
 	/// Measures the GPUs here as a reference for their class.
 	Calibrate(calibrate::Calibrate),
+	/// Measures the lines of other machines, whose operators get a token from this one's.
+	ServeMeasure(measure::ServeMeasure),
 	/// Fills the disk plot ahead of the first round.
 	Plot(Plot),
 }
@@ -118,14 +121,18 @@ struct Detect {
 	/// Country code, ISO 3166-1 alpha-2.
 	#[arg(long, default_value = "ZZ")]
 	region: String,
-	/// Download bandwidth to claim, in Mb/s; by default the speed of the network card's
+	/// Download bandwidth to claim, in Mb/s; by default what is measured, or the speed of the network card's
 	/// link.
 	#[arg(long)]
 	download_mbps: Option<u32>,
-	/// Upload bandwidth to claim, in Mb/s; by default the speed of the network card's
+	/// Upload bandwidth to claim, in Mb/s; by default what is measured, or the speed of the network card's
 	/// link.
 	#[arg(long)]
 	upload_mbps: Option<u32>,
+	/// Have a peer measure the bandwidth, as its `kaisar-agent serve-measure` names it; with several, the best
+	/// counts.
+	#[arg(long, value_name = "PEER", num_args = 1..)]
+	measure: Vec<PeerName>,
 	/// Folder in which the plot will lie.
 	#[arg(long, default_value = ".")]
 	data_dir: PathBuf,
@@ -159,6 +166,9 @@ fn main() -> Result<()> {
 		Command::Detect(args) => detect(args),
 		Command::Bench(args) => bench::run(&args),
 		Command::Calibrate(args) => calibrate::run(&args),
+		Command::ServeMeasure(args) => {
+			tokio::runtime::Runtime::new()?.block_on(measure::serve(args))
+		}
 		Command::Plot(args) => plot(args),
 	}
 }
@@ -250,11 +260,16 @@ fn detect(args: Detect) -> Result<()> {
 		"a region is two upper-case letters"
 	);
 	let found = Hardware::detect(&args.data_dir, args.gpus.cards()?);
-	let (download, upload) = (args.download_mbps, args.upload_mbps);
+	let measured = measure::line(&args.measure, found.link.as_ref())?;
+	let line = measured.as_ref().map(|measured| measured.line);
+	let download = args.download_mbps.or(line.map(|line| line.down_mbps));
+	let upload = args.upload_mbps.or(line.map(|line| line.up_mbps));
 	let spec = found.spec(region, download, upload);
 	let json = claim::spec_json(&spec);
 	let mut remarks = found.remarks();
-	if download.is_none() || upload.is_none() {
+	if let Some(measured) = measured {
+		remarks.extend(measured.remarks);
+	} else if download.is_none() || upload.is_none() {
 		remarks.push(found.bandwidth_remark());
 	}
 	if args.json {

@@ -8,7 +8,11 @@
 #[path = "suite/world.rs"]
 mod world;
 
-use kaisar_agent::{Agent, Config, gpu::Choice};
+use kaisar_agent::{
+	Agent, Config,
+	gpu::Choice,
+	peer::measure::{Host, Line, measure},
+};
 use kaisar_primitives::Verdict;
 use std::{
 	fs::File,
@@ -215,6 +219,75 @@ fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> 
 	drop(stop);
 	worker.join().unwrap();
 	verdicts
+}
+
+/// The line that a peer measures, as `detect --measure` has it done.
+fn measured_by_a_peer(line: (u32, u32)) -> Line {
+	let lines = Lines::new(line.0, line.1);
+	let (tell, told) = mpsc::channel();
+	let peer = within(lines.names[2].clone(), async move || {
+		let host = Host::bind((address(CHECKERS[0]), 0).into(), 1_000)
+			.await
+			.unwrap();
+		tell.send(host.names()[0]).unwrap();
+		host.serve(Duration::from_secs(30)).await;
+	});
+	let name = told.recv().unwrap();
+	let found = within(lines.names[1].clone(), async move || {
+		measure(&name, Some(1_000)).await.unwrap()
+	})
+	.join()
+	.unwrap();
+	drop(peer);
+	found
+}
+
+#[test]
+fn detect_measures_what_the_line_carries_in_each_direction() {
+	let _alone = alone();
+	// A link of a gigabit, as its card says, and lines behind it.
+	let line = measured_by_a_peer((100, 100));
+	assert_eq!(line.tier, 1, "{line:?}");
+	assert!(
+		(85..=110).contains(&line.down_mbps) && (75..=110).contains(&line.up_mbps),
+		"{line:?}"
+	);
+	let line = measured_by_a_peer((200, 50));
+	assert_eq!(line.tier, 0, "{line:?}");
+	assert!(
+		(150..=220).contains(&line.down_mbps) && (30..=55).contains(&line.up_mbps),
+		"{line:?}"
+	);
+}
+
+#[test]
+fn detect_claims_nothing_for_the_speed_of_a_virtual_interface() {
+	let _alone = alone();
+	let lines = Lines::new(100, 100);
+	let name = &lines.names[1];
+	let speed = || {
+		let args = ["netns", "exec", name, "cat", "/sys/class/net/line/speed"];
+		let output = Command::new("ip").args(args).output().unwrap();
+		String::from_utf8_lossy(&output.stdout).into_owned()
+	};
+	assert_eq!(
+		speed().trim(),
+		"10000",
+		"what the kernel says of a veth pair"
+	);
+	let output = Command::new("ip")
+		.args(["netns", "exec", name, env!("CARGO_BIN_EXE_kaisar-agent")])
+		.args(["detect", "--json", "--gpus", "off"])
+		.output()
+		.unwrap();
+	let claim = String::from_utf8_lossy(&output.stdout);
+	assert!(claim.contains("\"download_mbps\":0,"), "{claim}");
+	assert!(
+		claim.contains("\"upload_mbps\":0}") || claim.contains("\"upload_mbps\":0,"),
+		"{claim}"
+	);
+	let said = String::from_utf8_lossy(&output.stderr);
+	assert!(said.contains("no network card tells its speed"), "{said}");
 }
 
 /// The median, as the chain takes it.

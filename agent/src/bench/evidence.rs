@@ -32,6 +32,12 @@ pub const MAX_RTT: Duration = Duration::from_millis(300);
 /// acknowledgements of the other direction, and to finding out how fast it is.
 const LINE_OF_MEASURED: (u64, u64) = (10, 9);
 
+/// The line on which `mbps` were measured, in Mb/s.
+pub fn line_of_measured(mbps: u32) -> u32 {
+	let line = u64::from(mbps) * LINE_OF_MEASURED.0 / LINE_OF_MEASURED.1;
+	u32::try_from(line).unwrap_or(u32::MAX)
+}
+
 /// The longest that a worker's start may lag behind the trial's start as its checker saw it.
 pub const START_GRACE: Duration = Duration::from_secs(3);
 /// Products and sums a second that one core of a slow server does in the matrix chain.
@@ -183,10 +189,7 @@ pub fn judge(
 	};
 
 	let bandwidth = rates.filter(|_| full).map_or(0, |rates| {
-		let line = |measured: u32, claimed: u32| {
-			let measured = u64::from(measured) * LINE_OF_MEASURED.0 / LINE_OF_MEASURED.1;
-			u32::try_from(measured).unwrap_or(u32::MAX).min(claimed)
-		};
+		let line = |measured: u32, claimed: u32| line_of_measured(measured).min(claimed);
 		tiers::bandwidth(
 			line(rates.down_mbps, spec.download_mbps),
 			line(rates.up_mbps, spec.upload_mbps),

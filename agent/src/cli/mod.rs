@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod calibrate;
+pub mod measure;
 mod report;
 
 use anyhow::{Context, Result};

@@ -4,4 +4,5 @@
 pub mod bandwidth;
 pub(crate) mod dial;
 pub mod endpoint;
+pub mod measure;
 pub mod wire;

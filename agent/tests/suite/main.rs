@@ -6,6 +6,7 @@
 
 mod attacks;
 mod binary;
+mod measure;
 mod relay;
 mod rented;
 mod round;
