@@ -15,10 +15,15 @@ use sp_core::H256;
 
 /// Path of [`RoundStart`]; the answer is `()`.
 pub const PATH_ROUND: &str = "/v1/round";
+/// Path of [`PrepareRequest`]; the answer is [`Prepared`].
+pub const PATH_PREPARE: &str = "/v1/prepare";
 /// Path of [`ProveRequest`]; the answer is [`Progress<Attestation>`].
 pub const PATH_PROVE: &str = "/v1/prove";
 /// Path of `Vec<SeatRequest>` (at most [`MAX_SEATS`]); the answer is `Vec<SeatReply>`.
 pub const PATH_CHECK: &str = "/v1/check";
+/// Path of [`SeatAnswers`] (at most [`MAX_CLAIMS`] answers and [`MAX_CLAIM_ROUNDS`] rounds); the answer is
+/// `Vec<SeatClaim>`, at most [`MAX_CLAIMS`].
+pub const PATH_SEATS: &str = "/v1/seats";
 /// Path of `()`; the answer is [`AgentStatus`].
 pub const PATH_STATUS: &str = "/v1/status";
 /// Path of [`AddressesFound`]; the answer is [`AddressBook`].
@@ -27,6 +32,11 @@ pub const PATH_ADDRESSES: &str = "/v1/addresses";
 pub const PATH_ORDER: &str = "/v1/order";
 /// Most seats in one request.
 pub const MAX_SEATS: usize = 256;
+/// Most claims in one answer, and most answers in one request. A claim has 40 bytes, so they fit in
+/// [`MAX_ANSWER`].
+pub const MAX_CLAIMS: usize = 1_600;
+/// Most rounds that one request names.
+pub const MAX_CLAIM_ROUNDS: usize = 16;
 /// Longest answer that the off-chain worker reads, in bytes.
 pub const MAX_ANSWER: usize = 64 * 1024;
 
@@ -65,6 +75,37 @@ pub struct RoundStart {
 	pub seed: H256,
 	/// Milliseconds for which the agent keeps what belongs to the round.
 	pub keep_ms: u64,
+}
+
+/// Tells a worker's agent of a round in which the worker is due, from the round's start on and again at
+/// each block until the trial. The agent reserves places for the committee's agents, connects to all of
+/// them and introduces itself.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct PrepareRequest {
+	/// The chain.
+	pub genesis: H256,
+	/// The round.
+	pub round: RoundIndex,
+	/// The worker.
+	pub worker: WorkerId,
+	/// Agents of the committee.
+	pub committee: Vec<(CheckerKey, AgentKey)>,
+	/// Whether the worker runs the trial. A rented one does not, and has no roots to send, so its agent
+	/// connects to nobody.
+	pub runs: bool,
+	/// Milliseconds over which the agents of all workers spread their introductions.
+	pub spread_ms: u64,
+	/// Milliseconds until the round is over.
+	pub keep_ms: u64,
+}
+
+/// How far a worker's agent is with its committee.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Prepared {
+	/// Agents in the committee, this one aside.
+	pub members: u32,
+	/// Those of them that are connected and take the worker's roots.
+	pub connected: u32,
 }
 
 /// Asks a worker's agent to run the benchmark of a round, from the trial's block on.
@@ -109,6 +150,40 @@ pub enum Progress<T> {
 pub struct Attestation {
 	/// Root of everything that the benchmark computed.
 	pub root: [u8; 32],
+}
+
+/// A worker's agent that named itself to a checker's agent and asks to be admitted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+pub struct SeatClaim {
+	/// The round.
+	pub round: RoundIndex,
+	/// The worker that the agent says it is of.
+	pub worker: WorkerId,
+	/// The agent's key. The connection proved it.
+	pub agent: AgentKey,
+}
+
+/// A round whose workers a checker's agent may admit.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct SeatRound {
+	/// The round.
+	pub round: RoundIndex,
+	/// The seed that its committees are drawn from. With another seed, what was admitted is void.
+	pub seed: H256,
+	/// Milliseconds until the round is over.
+	pub keep_ms: u64,
+}
+
+/// Tells a checker's agent which claims hold, and asks it for those that wait. Claims that it handed out
+/// and that have no answer here are handed out again.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct SeatAnswers {
+	/// The chain.
+	pub genesis: H256,
+	/// The rounds for which claims are answered now.
+	pub rounds: Vec<SeatRound>,
+	/// Claims, and whether the worker is this agent's and the operator sits for it.
+	pub answers: Vec<(SeatClaim, bool)>,
 }
 
 /// Asks a checker's agent to measure and verify one worker.

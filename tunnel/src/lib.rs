@@ -11,6 +11,7 @@
 //! | [`wire`] | the first message of a stream, and the answer |
 //! | [`client`] | [`Tunnel`]: connects, opens streams, forwards a local TCP port |
 //! | [`server`] | [`Server`]: the agent's side, which asks a [`Gate`] who may go where |
+//! | [`places`] | [`Door`]: how many connections of strangers are held, and of whom |
 //! | [`carry()`] | a TCP connection over a stream, both ways, until both are done |
 //! | [`probe`] | finding out whether a container answers |
 //!
@@ -30,6 +31,7 @@
 
 mod carry;
 pub mod client;
+pub mod places;
 pub mod probe;
 pub mod server;
 pub mod wire;
@@ -37,6 +39,7 @@ pub mod wire;
 pub use carry::carry;
 pub use client::{Target, Tunnel, TunnelError};
 pub use iroh::endpoint::{RecvStream, SendStream};
+pub use places::Door;
 pub use server::{Gate, Pass, Server};
 pub use wire::{Open, Purpose, Refusal};
 
