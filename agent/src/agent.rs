@@ -6,24 +6,29 @@
 
 use crate::{
 	bench::device::Device,
-	checker::{check::Checker, checks::Checks, rounds::Rounds},
+	checker::{admission::Admissions, check::Checker, checks::Checks, rounds::Rounds},
 	containers::{self, Containers},
 	gpu,
 	node_api::NodeApi,
 	peer::{
 		dial::Peer,
 		endpoint::{self, Peers},
-		wire::{self, Push},
+		wire::{self, Introduced, Introduction, Push, Refusal},
 	},
 	worker::{
 		doorkeeper::{Doorkeeper, ServedOrders},
 		jobs::Jobs,
+		push::Committees,
 		run::run_jobs,
-		serve::{self, Serving},
+		serve::{self, Inbox, Origin, Serving},
 	},
 };
 use anyhow::{Context, Result, ensure};
-use kaisar_primitives::{AgentKey, agent::AgentStatus};
+use kaisar_primitives::{
+	AgentKey,
+	agent::{AgentStatus, SeatClaim},
+};
+use kaisar_tunnel::{Door, places};
 use sp_core::{Pair, ed25519};
 use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -126,6 +131,13 @@ impl Agent {
 		let rounds = Arc::new(Rounds::new(&data)?);
 		let (jobs, queued) = Jobs::new(&data, key)?;
 		let jobs = Arc::new(jobs);
+		let (door, tunnels) = (
+			Door::new(serve::DOOR()),
+			Door::new(places::Limits::default()),
+		);
+		let doors = vec![door.clone(), tunnels.clone()];
+		let committees = Arc::new(Committees::new(peer.clone(), doors));
+		let admissions = Arc::new(Admissions::new(door.clone()));
 		let cores = std::thread::available_parallelism().map_or(1, usize::from);
 		let computing = Arc::new(Semaphore::new(cores.max(2)));
 		let stopping = watch::Sender::new(false);
@@ -141,32 +153,56 @@ impl Agent {
 			.await
 			.with_context(|| format!("cannot listen on {}", config.listen))?;
 		let url = format!("http://{}", listener.local_addr()?);
-		let serving = Serving::new(peer.clone(), jobs.clone(), computing, {
-			let rounds = rounds.clone();
-			move |agent: &AgentKey, push: &Push| rounds.hear(agent, push)
-		});
+		let serving = Serving::new(
+			peer.clone(),
+			jobs.clone(),
+			committees.clone(),
+			door,
+			computing,
+			Pushed {
+				admissions: admissions.clone(),
+				rounds: rounds.clone(),
+			},
+		);
 		let doorkeeper = Doorkeeper {
 			orders: orders(containers.clone()),
 			jobs: jobs.clone(),
+			committees: committees.clone(),
 		};
 		let node_api = NodeApi {
 			token: config.token,
 			status: status(key, devices.len()),
 			peer: peer.clone(),
 			jobs: jobs.clone(),
+			committees: committees.clone(),
+			admissions: admissions.clone(),
 			rounds: rounds.clone(),
 			checks: checks.clone(),
 			containers: containers.clone(),
 		};
 		let mut tasks = JoinSet::new();
-		tasks.spawn(run_jobs(jobs.clone(), peer.clone(), devices, data, queued));
+		tasks.spawn(run_jobs(
+			jobs.clone(),
+			committees.clone(),
+			peer.clone(),
+			devices,
+			data,
+			queued,
+		));
 		tasks.spawn({
 			let peer = peer.clone();
 			async move { peer.keep_published().await }
 		});
-		tasks.spawn(sweep(jobs, rounds, checks, containers.clone()));
+		tasks.spawn(sweep(
+			jobs,
+			committees,
+			admissions,
+			rounds,
+			checks,
+			containers.clone(),
+		));
 		tasks.spawn(supervising.run());
-		tasks.spawn(serve::accept(serving, doorkeeper));
+		tasks.spawn(serve::accept(serving, doorkeeper, tunnels));
 		tasks.spawn(node_api.serve(listener, stopping.subscribe()));
 		Ok(Self {
 			peer,
@@ -206,6 +242,52 @@ impl Agent {
 	}
 }
 
+/// The checker's side, as workers' agents meet it.
+struct Pushed {
+	admissions: Arc<Admissions>,
+	rounds: Arc<Rounds>,
+}
+
+impl Inbox for Pushed {
+	fn knows(&self, agent: &AgentKey) -> bool {
+		self.admissions.knows(agent)
+	}
+
+	fn introduce(
+		&self,
+		agent: &AgentKey,
+		introduction: &Introduction,
+		origin: Origin,
+	) -> Introduced {
+		let claim = SeatClaim {
+			round: introduction.round,
+			worker: introduction.worker,
+			agent: *agent,
+		};
+		self.admissions
+			.introduce(introduction.genesis, claim, origin)
+	}
+
+	fn hear(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal> {
+		let claim = SeatClaim {
+			round: push.trial.round,
+			worker: push.trial.worker,
+			agent: *agent,
+		};
+		// The cheaper question first.
+		if !self.admissions.admits(push.trial.genesis, &claim)
+			&& !self.rounds.is_asked(agent, &push.trial)
+		{
+			return Err(Refusal::NotServed);
+		}
+		if !push.verify(agent) {
+			return Err(Refusal::Bad);
+		}
+		self.rounds.hear(agent, push);
+		Ok(())
+	}
+}
+
 /// The GPUs, opened.
 async fn open_gpus(options: gpu::Options) -> Result<Vec<Arc<dyn Device>>> {
 	// Drivers may take their time, and may block.
@@ -231,9 +313,18 @@ fn status(agent: AgentKey, gpus: usize) -> AgentStatus {
 }
 
 /// Drops what has expired, every now and then.
-async fn sweep(jobs: Arc<Jobs>, rounds: Arc<Rounds>, checks: Arc<Checks>, containers: Containers) {
+async fn sweep(
+	jobs: Arc<Jobs>,
+	committees: Arc<Committees>,
+	admissions: Arc<Admissions>,
+	rounds: Arc<Rounds>,
+	checks: Arc<Checks>,
+	containers: Containers,
+) {
 	loop {
 		sleep(SWEEP).await;
+		committees.sweep();
+		admissions.sweep();
 		jobs.sweep(containers.are_rented());
 		checks.sweep();
 		rounds.sweep();

@@ -8,18 +8,20 @@ use crate::{
 		job::{self, Job},
 		proof::{self, Challenge, Openings},
 	},
+	checker::admission::Admissions,
 	peer::{
 		bandwidth,
 		endpoint::Peers,
-		wire::{self, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
+		wire::{self, Introduced, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
 	},
 };
 use codec::{Decode, DecodeAll};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, AgentSignature, BenchParams, WorkerSpec,
-	agent::{AddressesFound, ProveRequest, RoundStart, SeatRequest},
+	agent::{AddressesFound, PrepareRequest, ProveRequest, RoundStart, SeatAnswers, SeatRequest},
 };
+use kaisar_tunnel::{Door, places};
 use sp_core::H256;
 use tokio::io::AsyncWriteExt;
 
@@ -63,6 +65,7 @@ fn reply(bytes: &[u8]) {
 	block_on(async {
 		let _ = wire::read::<RootsReply, _>(&mut &bytes[..], MAX_REPLY).await;
 		let _ = wire::read::<Result<AgentSignature, Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
+		let _ = wire::read::<Result<Introduced, Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
 		let _ = wire::read::<Result<(), Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
 	});
 }
@@ -127,6 +130,14 @@ fn service(bytes: &[u8]) {
 	}
 	let _ = whole::<RoundStart>(bytes);
 	let _ = whole::<AddressesFound>(bytes);
+	let _ = whole::<PrepareRequest>(bytes);
+	if let Some(answers) = whole::<SeatAnswers>(bytes) {
+		let admissions = Admissions::new(Door::new(places::Limits::default()));
+		assert!(
+			admissions.answer(answers).is_empty(),
+			"nobody has claimed anything"
+		);
+	}
 	if let Some(request) = whole::<ProveRequest>(bytes)
 		&& let Ok(job) = Job::of_prove(&request, AgentKey::from_raw([1; 32]))
 	{

@@ -4,10 +4,10 @@
 
 use crate::{
 	bench::hash::{Hash, hash},
-	checker::{checks::Checks, rounds::Rounds},
+	checker::{admission::Admissions, checks::Checks, rounds::Rounds},
 	containers::Containers,
 	peer::dial::Peer,
-	worker::jobs::Jobs,
+	worker::{jobs::Jobs, push::Committees},
 };
 use axum::{
 	Router,
@@ -20,8 +20,9 @@ use axum::{
 };
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_primitives::agent::{
-	AddressBook, AddressesFound, AgentStatus, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK,
-	PATH_ORDER, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
+	AddressBook, AddressesFound, AgentStatus, MAX_CLAIM_ROUNDS, MAX_CLAIMS, MAX_SEATS,
+	OrderRequest, PATH_ADDRESSES, PATH_CHECK, PATH_ORDER, PATH_PREPARE, PATH_PROVE, PATH_ROUND,
+	PATH_SEATS, PATH_STATUS, PrepareRequest, ProveRequest, RoundStart, SeatAnswers, SeatRequest,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
@@ -41,6 +42,10 @@ pub(crate) struct NodeApi {
 	pub peer: Arc<Peer>,
 	/// Its benchmarks.
 	pub jobs: Arc<Jobs>,
+	/// The committees of its workers.
+	pub committees: Arc<Committees>,
+	/// The workers that may push roots.
+	pub admissions: Arc<Admissions>,
 	/// When rounds began.
 	pub rounds: Arc<Rounds>,
 	/// Its checks.
@@ -67,7 +72,15 @@ impl NodeApi {
 		let token = token_hash(&self.token);
 		Router::new()
 			.route(PATH_ROUND, post(round).with_state(self.rounds))
-			.route(PATH_PROVE, post(prove).with_state(self.jobs))
+			.route(
+				PATH_PREPARE,
+				post(prepare).with_state(self.committees.clone()),
+			)
+			.route(
+				PATH_PROVE,
+				post(prove).with_state((self.jobs, self.committees)),
+			)
+			.route(PATH_SEATS, post(seats).with_state(self.admissions))
 			.route(PATH_CHECK, post(check).with_state(self.checks))
 			.route(PATH_STATUS, post(status).with_state(self.status))
 			.route(PATH_ADDRESSES, post(addresses).with_state(self.peer))
@@ -134,7 +147,42 @@ async fn round(State(rounds): State<Arc<Rounds>>, Scale(start): Scale<RoundStart
 	Scale(()).into_response()
 }
 
-async fn prove(State(jobs): State<Arc<Jobs>>, Scale(request): Scale<ProveRequest>) -> Response {
+async fn prepare(
+	State(committees): State<Arc<Committees>>,
+	Scale(request): Scale<PrepareRequest>,
+) -> Response {
+	let prepared = committees.prepare(
+		(request.genesis, request.round, request.worker),
+		request.committee.iter().map(|(_, agent)| *agent),
+		request.runs,
+		Duration::from_millis(request.spread_ms),
+		request.keep_ms,
+	);
+	Scale(prepared).into_response()
+}
+
+async fn seats(
+	State(admissions): State<Arc<Admissions>>,
+	Scale(answers): Scale<SeatAnswers>,
+) -> Response {
+	if answers.answers.len() > MAX_CLAIMS || answers.rounds.len() > MAX_CLAIM_ROUNDS {
+		return refuse(StatusCode::BAD_REQUEST, "too many answers or rounds");
+	}
+	Scale(admissions.answer(answers)).into_response()
+}
+
+async fn prove(
+	State((jobs, committees)): State<(Arc<Jobs>, Arc<Committees>)>,
+	Scale(request): Scale<ProveRequest>,
+) -> Response {
+	// A node that started in the middle of the round has not told of it.
+	committees.prepare(
+		(request.genesis, request.round, request.worker),
+		request.committee.iter().map(|(_, agent)| *agent),
+		request.order.is_none(),
+		Duration::ZERO,
+		request.keep_ms,
+	);
 	match jobs.prove(request) {
 		Some(progress) => Scale(progress).into_response(),
 		None => refuse(StatusCode::SERVICE_UNAVAILABLE, "too many benchmarks"),

@@ -14,7 +14,7 @@ use std::{io, path::Path, sync::Arc};
 use tokio::sync::{Semaphore, watch};
 
 /// Most checks that are kept at a time.
-const MAX_CHECKS: usize = 8_192;
+pub(super) const MAX_CHECKS: usize = 8_192;
 /// Most checks that are made at a time.
 const CHECKS_AT_ONCE: usize = 16;
 
@@ -50,7 +50,9 @@ impl Checks {
 	/// The checks before the last stop.
 	pub fn new(data: &Path, checker: Checker, stopping: watch::Receiver<bool>) -> io::Result<Self> {
 		let checks = Kept::new(data, "checks", MAX_CHECKS, |id| *id)?;
-		checks.load(|_, (id, checked): (Hash, Checked)| Some((id, Check::Done(checked))));
+		checks.load(MAX_CHECKS, |_, (id, checked): (Hash, Checked)| {
+			Some((id, Check::Done(checked)))
+		});
 		Ok(Self {
 			checker,
 			checks,
@@ -91,6 +93,8 @@ impl Checks {
 		};
 		checks.insert(id, expires, Check::Working);
 		drop(checks);
+		// From here on its roots are worth a file.
+		rounds.keep(&job);
 		tokio::spawn(self.clone().make(id, expires, job, request));
 		Progress::Working
 	}
@@ -112,8 +116,9 @@ impl Checks {
 			verdict = ?checked.verdict,
 			"checked"
 		);
-		self.checks.store(&id, expires, &(id, &checked));
-		self.checks.lock().insert(id, expires, Check::Done(checked));
+		let done = Check::Done(checked.clone());
+		self.checks.lock().insert(id, expires, done);
+		self.checks.store(&id, expires, &(id, checked));
 	}
 
 	/// Drops what has expired.

@@ -92,7 +92,7 @@ impl Containers {
 		let (new, added) = mpsc::channel(2 * MAX_WORKERS);
 		let kept = Store::new(data_dir, "orders")?;
 		let mut slots = BTreeMap::new();
-		for (_, wanted) in kept.load::<Wanted>().into_iter().take(MAX_WORKERS) {
+		for (_, wanted) in kept.load::<Wanted>(MAX_WORKERS) {
 			let key = (wanted.genesis, wanted.worker);
 			let _ = new.try_send(key);
 			slots.insert(key, Slot::new(Some(wanted)));
@@ -200,6 +200,13 @@ impl Containers {
 				customer_until: wanted.serve_until.map(until),
 			})
 		})
+	}
+
+	/// Returns whether a key is the client of an order that this agent serves or is to serve.
+	pub fn is_client(&self, key: &ClientKey) -> bool {
+		let slots = self.0.slots.lock();
+		let mut wanted = slots.values().filter_map(|slot| slot.wanted.as_ref());
+		wanted.any(|wanted| wanted.deployment.client == *key)
 	}
 }
 

@@ -116,11 +116,59 @@ impl Which {
 	}
 }
 
+/// A worker's agent that names its worker, so that a checker's agent may admit it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Introduction {
+	/// The chain.
+	pub genesis: H256,
+	/// The round.
+	pub round: RoundIndex,
+	/// The worker.
+	pub worker: WorkerId,
+}
+
+/// The answer to an introduction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Introduced {
+	/// The roots of this worker are taken until the round is over.
+	#[codec(index = 0)]
+	Admitted,
+	/// The checker's node has not answered yet. The connection is closed; the agent comes back.
+	#[codec(index = 1)]
+	ComeBack {
+		/// Milliseconds until it should.
+		ms: u32,
+	},
+	/// The checker does not sit for this worker, or the worker has another agent.
+	#[codec(index = 2)]
+	Denied,
+}
+
+/// A benchmark of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Trial {
+	/// The chain.
+	pub genesis: H256,
+	/// The round.
+	pub round: RoundIndex,
+	/// The seed of its trial.
+	pub seed: H256,
+	/// The worker.
+	pub worker: WorkerId,
+}
+
+impl Trial {
+	/// Its name.
+	pub fn job_id(&self) -> Hash {
+		job_id(&self.genesis, self.round, &self.seed, self.worker)
+	}
+}
+
 /// A stage's root, signed by the worker's agent and sent the moment it is there.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Push {
-	/// [`job_id`] of the benchmark.
-	pub job: Hash,
+	/// The benchmark.
+	pub trial: Trial,
 	/// The stage, from 0.
 	pub stage: u8,
 	/// Its root.
@@ -136,11 +184,11 @@ impl Push {
 	}
 
 	/// Signs a stage's root.
-	pub fn signed(pair: &ed25519::Pair, job: Hash, stage: Stage, root: Hash) -> Self {
+	pub fn signed(pair: &ed25519::Pair, trial: Trial, stage: Stage, root: Hash) -> Self {
 		let stage = stage.number();
-		let signature = pair.sign(&Self::payload(&job, stage, &root));
+		let signature = pair.sign(&Self::payload(&trial.job_id(), stage, &root));
 		Self {
-			job,
+			trial,
 			stage,
 			root,
 			signature,
@@ -157,7 +205,7 @@ impl Push {
 		self.stage().is_some()
 			&& ed25519::Pair::verify(
 				&self.signature,
-				Self::payload(&self.job, self.stage, &self.root),
+				Self::payload(&self.trial.job_id(), self.stage, &self.root),
 				agent,
 			)
 	}
@@ -181,6 +229,9 @@ pub enum Request {
 	/// Begins a measurement; after `Ok(())` the stream is [`crate::peer::bandwidth`]'s.
 	#[codec(index = 4)]
 	Bandwidth(Which),
+	/// Worker to checker, before anything else; the answer is `Result<Introduced, Refusal>`.
+	#[codec(index = 5)]
+	Introduce(Introduction),
 }
 
 /// The roots, as they are answered.
@@ -208,6 +259,13 @@ mod tests {
 	use super::*;
 	use proptest::prelude::*;
 
+	const TRIAL: Trial = Trial {
+		genesis: H256::repeat_byte(1),
+		round: 4,
+		seed: H256::repeat_byte(2),
+		worker: 7,
+	};
+
 	fn block_on<T>(future: impl Future<Output = T>) -> T {
 		tokio::runtime::Builder::new_current_thread()
 			.build()
@@ -220,7 +278,7 @@ mod tests {
 		block_on(async {
 			let push = Push::signed(
 				&ed25519::Pair::from_seed(&[1; 32]),
-				[2; 32],
+				TRIAL,
 				Stage::Memory,
 				[4; 32],
 			);
@@ -237,7 +295,7 @@ mod tests {
 	#[test]
 	fn a_push_is_its_agents_and_of_its_stage() {
 		let pair = ed25519::Pair::from_seed(&[1; 32]);
-		let push = Push::signed(&pair, [2; 32], Stage::Memory, [4; 32]);
+		let push = Push::signed(&pair, TRIAL, Stage::Memory, [4; 32]);
 		assert!(push.verify(&pair.public()));
 		assert!(!push.verify(&ed25519::Pair::from_seed(&[2; 32]).public()));
 		assert!(
@@ -254,8 +312,15 @@ mod tests {
 			}
 			.verify(&pair.public())
 		);
+		assert!(
+			!Push {
+				trial: Trial { worker: 8, ..TRIAL },
+				..push.clone()
+			}
+			.verify(&pair.public())
+		);
 		let stage = Stage::COUNT as u8;
-		let signature = pair.sign(&Push::payload(&push.job, stage, &push.root));
+		let signature = pair.sign(&Push::payload(&push.trial.job_id(), stage, &push.root));
 		let beyond = Push {
 			stage,
 			signature,

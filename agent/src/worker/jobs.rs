@@ -6,7 +6,7 @@ use crate::{
 		kept::{Kept, Timed},
 		store::now_ms,
 	},
-	peer::wire::{Push, Refusal, Which, job_id},
+	peer::wire::{Refusal, Trial, Which},
 };
 use kaisar_primitives::{
 	AgentKey, CheckerKey, WorkerId,
@@ -23,7 +23,7 @@ use std::{
 	},
 	time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// Most benchmarks that are kept or wait at a time.
 const MAX_JOBS: usize = 32;
@@ -66,8 +66,6 @@ struct Entry {
 	state: JobState,
 	/// Whether it is to be given up.
 	stop: Arc<AtomicBool>,
-	/// Roots of the stages as they come, for the committee.
-	told: watch::Sender<Vec<Push>>,
 	/// Number of costly answers to each checker's agent.
 	served: BTreeMap<AgentKey, u32>,
 	/// When it was last opened, or done.
@@ -85,7 +83,6 @@ impl Entry {
 			committee: request.committee.clone(),
 			state,
 			stop: Arc::default(),
-			told: watch::Sender::new(Vec::new()),
 			served: BTreeMap::new(),
 			used: now_ms(),
 		}
@@ -98,8 +95,6 @@ pub struct Turn {
 	pub job: Job,
 	/// Agents of its committee.
 	pub committee: Vec<AgentKey>,
-	/// Takes the stages' roots.
-	pub told: watch::Sender<Vec<Push>>,
 	/// When its round is over.
 	pub expires: u64,
 	/// Set when the round has another seed.
@@ -123,7 +118,7 @@ impl Jobs {
 			entries: Kept::new(data, "jobs", MAX_JOBS, |id| *id)?,
 			queue,
 		};
-		jobs.entries.load(|_, request: ProveRequest| {
+		jobs.entries.load(MAX_JOBS, |_, request: ProveRequest| {
 			let job = Job::of_prove(&request, agent).ok()?;
 			let id = id_of(&job);
 			let (round, worker) = (job.round, job.worker);
@@ -160,8 +155,6 @@ impl Jobs {
 		if let Some(Timed { value: entry, .. }) = entries.get_mut(&id) {
 			if matches!(entry.state, JobState::Superseded) {
 				self.queue.try_send(id).ok()?;
-				// Whoever sends roots of the time before ends with its list.
-				entry.told = watch::Sender::new(Vec::new());
 				entry.state = JobState::Working;
 			}
 			// What is running or attested does not change, neither for another claim nor for an order.
@@ -201,7 +194,6 @@ impl Jobs {
 		Some(Turn {
 			job: value.job.clone(),
 			committee: value.committee.iter().map(|(_, agent)| *agent).collect(),
-			told: value.told.clone(),
 			expires: *expires,
 			stop: value.stop.clone(),
 		})
@@ -249,6 +241,14 @@ impl Jobs {
 		Ok(())
 	}
 
+	/// Returns whether an agent is in the committee of a benchmark that is kept.
+	pub fn knows(&self, agent: &AgentKey) -> bool {
+		let now = now_ms();
+		self.entries.lock().iter().any(|Timed { expires, value }| {
+			*expires > now && value.committee.iter().any(|(_, member)| member == agent)
+		})
+	}
+
 	/// Until when a checker's agent is in the committee of a check of this worker that is kept here.
 	pub fn checked_until(
 		&self,
@@ -285,7 +285,17 @@ impl Jobs {
 }
 
 fn id_of(job: &Job) -> Hash {
-	job_id(&job.genesis, job.round, &job.seed, job.worker)
+	trial_of(job).job_id()
+}
+
+/// The benchmark, as it is named to others.
+pub fn trial_of(job: &Job) -> Trial {
+	Trial {
+		genesis: job.genesis,
+		round: job.round,
+		seed: job.seed,
+		worker: job.worker,
+	}
 }
 
 /// A benchmark, if it has not expired and the asker is in its committee under the key that it names.

@@ -1,8 +1,8 @@
 //! Runs the benchmarks, one at a time.
 
 use super::{
-	jobs::{JobState, Jobs, Turn},
-	push::push,
+	jobs::{JobState, Jobs, Turn, trial_of},
+	push::{Committees, tell},
 };
 use crate::{
 	bench::{
@@ -10,46 +10,50 @@ use crate::{
 		hash::Hash,
 		proof::{self, ProveError},
 	},
+	host::store::now_ms,
 	peer::{dial::Peer, wire::Push},
 };
 use std::{
 	path::PathBuf,
 	sync::{Arc, atomic::Ordering},
+	time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 
 /// Runs one benchmark at a time, in the order in which they were asked for. The plot lies in `plots`.
 pub async fn run_jobs(
 	jobs: Arc<Jobs>,
+	committees: Arc<Committees>,
 	peer: Arc<Peer>,
 	devices: Vec<Arc<dyn Device>>,
 	plots: PathBuf,
 	mut queue: mpsc::Receiver<Hash>,
 ) {
-	let mut pushing = JoinSet::new();
 	while let Some(id) = queue.recv().await {
-		while pushing.try_join_next().is_some() {}
 		let Some(turn) = jobs.turn(&id) else { continue };
 		let Turn {
 			job,
 			committee,
-			told,
 			expires,
 			stop,
 		} = turn;
-		for agent in committee.into_iter().filter(|agent| *agent != peer.key()) {
-			pushing.spawn(push(peer.clone(), agent, told.subscribe(), expires));
-		}
+		// After a restart nobody else has.
+		let trial = trial_of(&job);
+		let of = (trial.genesis, trial.round, trial.worker);
+		let keep_ms = expires.saturating_sub(now_ms());
+		committees.prepare(of, committee, true, Duration::ZERO, keep_ms);
+		let told = committees.begin(trial);
 		tracing::info!(round = job.round, worker = job.worker, "benchmark begins");
 		let (round, worker) = (job.round, job.worker);
 		let (signer, devices, plots) = (peer.clone(), devices.clone(), plots.clone());
 		let result = tokio::task::spawn_blocking(move || {
-			let tell = |stage, root| {
-				let push = Push::signed(signer.pair(), id, stage, root);
-				told.send_modify(|all| all.push(push));
+			let tell_all = |stage, root| {
+				if let Some(told) = &told {
+					tell(told, Push::signed(signer.pair(), trial, stage, root));
+				}
 			};
 			let wanted = || !stop.load(Ordering::Relaxed);
-			proof::prove_while(&job, &devices, &plots, tell, wanted)
+			proof::prove_while(&job, &devices, &plots, tell_all, wanted)
 		})
 		.await;
 		let state = match result {

@@ -15,10 +15,16 @@ use kaisar_agent::{
 	gpu::Choice,
 	peer::{
 		endpoint::{self, Peers},
-		wire::{self, MAX_REPLY, Push, Refusal, Request, RootsReply, Which},
+		wire::{
+			self, Introduced, Introduction, MAX_REPLY, Push, Refusal, Request, RootsReply, Trial,
+			Which,
+		},
 	},
 };
-use kaisar_primitives::{BenchParams, Verdict, WorkerSpec, agent::Checked};
+use kaisar_primitives::{
+	BenchParams, Verdict, WorkerSpec,
+	agent::{Checked, SeatClaim},
+};
 use sp_core::{H256, Pair};
 use std::{sync::Arc, time::Duration};
 
@@ -138,9 +144,34 @@ async fn a_push_in_anothers_name_is_refused() {
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
 	let addr = peers.lookup(&checker.key()).unwrap();
 	let connection = endpoint.connect(addr, wire::ALPN).await.unwrap();
-	let job = which(&world, CHECKERS[0]).job_id();
-	for (signer, expected) in [(77, Ok(())), (WORKER, Err(Refusal::Bad))] {
-		let push = Push::signed(&pair(signer), job, Stage::Chain, [1; 32]);
+	let trial = Trial {
+		genesis: world.genesis,
+		round: 4,
+		seed: world.seed,
+		worker: 9,
+	};
+	let introduction = Request::Introduce(Introduction {
+		genesis: world.genesis,
+		round: 4,
+		worker: 9,
+	});
+	// It has a worker of its own, and is admitted for that.
+	let mut connection = connection;
+	while ask::<Introduced>(&connection, &introduction, MAX_REPLY).await != Ok(Introduced::Admitted)
+	{
+		let is_own = |claim: &SeatClaim| (claim.worker, claim.agent) == (9, pair(77).public());
+		world.answer_claims(&checker, is_own).await;
+		let addr = peers.lookup(&checker.key()).unwrap();
+		connection = endpoint.connect(addr, wire::ALPN).await.unwrap();
+	}
+	let another = Trial { worker: 7, ..trial };
+	for (signer, trial, expected) in [
+		(77, trial, Ok(())),
+		(WORKER, trial, Err(Refusal::Bad)),
+		(77, another, Err(Refusal::NotServed)),
+		(WORKER, another, Err(Refusal::NotServed)),
+	] {
+		let push = Push::signed(&pair(signer), trial, Stage::Chain, [1; 32]);
 		let answer = ask::<()>(&connection, &Request::Push(push), MAX_REPLY).await;
 		assert_eq!(answer, expected);
 	}

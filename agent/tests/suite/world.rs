@@ -13,10 +13,11 @@ use kaisar_agent::{
 	worker::doorkeeper::ServedOrders,
 };
 use kaisar_primitives::{
-	AgentKey, BenchParams, CheckerKey, OrderId, WorkerSpec,
+	AgentKey, BenchParams, CheckerKey, ClientKey, OrderId, WorkerSpec,
 	agent::{
-		Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress, ProveRequest,
-		RoundStart, SeatReply, SeatRequest,
+		Attestation, Checked, PATH_CHECK, PATH_PREPARE, PATH_PROVE, PATH_ROUND, PATH_SEATS,
+		PrepareRequest, Prepared, Progress, ProveRequest, RoundStart, SeatAnswers, SeatClaim,
+		SeatReply, SeatRequest, SeatRound,
 	},
 	keys::receipt_payload,
 };
@@ -184,6 +185,69 @@ impl World {
 		}
 	}
 
+	/// A checker's node at a block: it answers its agent's claims, yes to those of `admitted`. Returns how
+	/// many it answered.
+	pub async fn answer_claims(
+		&self,
+		checker: &Agent,
+		admitted: impl Fn(&SeatClaim) -> bool,
+	) -> usize {
+		let mut answers = Vec::new();
+		let mut count = 0;
+		loop {
+			let request = SeatAnswers {
+				genesis: self.genesis,
+				rounds: vec![SeatRound {
+					round: 4,
+					seed: H256::repeat_byte(7),
+					keep_ms: 600_000,
+				}],
+				answers,
+			};
+			let claims: Vec<SeatClaim> = self.ask(checker, PATH_SEATS, &request).await;
+			if claims.is_empty() {
+				return count;
+			}
+			count += claims.len();
+			answers = claims
+				.into_iter()
+				.map(|claim| (claim, admitted(&claim)))
+				.collect();
+		}
+	}
+
+	pub fn prepare_request(&self) -> PrepareRequest {
+		PrepareRequest {
+			genesis: self.genesis,
+			round: 4,
+			worker: 7,
+			committee: committee(),
+			runs: true,
+			spread_ms: 0,
+			keep_ms: 600_000,
+		}
+	}
+
+	/// The prepare part of a round: the worker's agent introduces itself to the committee, whose agents'
+	/// nodes admit it, until it is connected to these checkers.
+	pub async fn prepare(&self, worker: &Agent, checkers: &[Agent]) {
+		let request = PrepareRequest {
+			committee: committee()
+				.into_iter()
+				.filter(|(_, agent)| checkers.iter().any(|checker| checker.key() == *agent))
+				.collect(),
+			..self.prepare_request()
+		};
+		until(Duration::from_secs(60), async || {
+			for checker in checkers {
+				self.answer_claims(checker, is_the_workers).await;
+			}
+			let prepared: Prepared = self.ask(worker, PATH_PREPARE, &request).await;
+			(prepared.connected as usize == checkers.len()).then_some(())
+		})
+		.await;
+	}
+
 	pub fn prove_request(&self) -> ProveRequest {
 		ProveRequest {
 			genesis: self.genesis,
@@ -256,6 +320,11 @@ impl World {
 	}
 }
 
+/// What the chain knows: worker 7 has this agent.
+pub fn is_the_workers(claim: &SeatClaim) -> bool {
+	(claim.worker, claim.agent) == (7, pair(WORKER).public())
+}
+
 /// Orders that are served, as the containers' part of an agent says it.
 #[derive(Clone, Default)]
 pub struct Shelf(Arc<Mutex<BTreeMap<OrderId, Served>>>);
@@ -273,6 +342,11 @@ impl Shelf {
 impl ServedOrders for Shelf {
 	fn served(&self, order: OrderId) -> Option<Served> {
 		self.0.lock().unwrap().get(&order).cloned()
+	}
+
+	fn is_client(&self, key: &ClientKey) -> bool {
+		let orders = self.0.lock().unwrap();
+		orders.values().any(|served| served.client == *key)
 	}
 }
 
