@@ -5,7 +5,7 @@ use iroh::{
 	endpoint::{Connection, VarInt, presets},
 };
 use kaisar_tunnel::{
-	ALPN, Gate, Open, Pass, Purpose, Refusal, Server, Target, Tunnel, TunnelError, probe,
+	ALPN, DialRule, Gate, Open, Pass, Purpose, Refusal, Server, Target, Tunnel, TunnelError, probe,
 	server::Limits,
 	wire::{self, CLOSE_BAD},
 };
@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::{
 	io::{AsyncReadExt, AsyncWriteExt},
-	net::{TcpListener, TcpStream},
+	net::{TcpListener, TcpStream, UdpSocket},
 	task::JoinSet,
 	time::timeout,
 };
@@ -108,6 +108,10 @@ impl Agent {
 			agent: *self.endpoint.id().as_bytes(),
 			addresses: self.endpoint.bound_sockets(),
 			relays: Vec::new(),
+			rule: DialRule {
+				private: true,
+				..Default::default()
+			},
 		}
 	}
 
@@ -650,6 +654,39 @@ async fn a_key_has_so_many_connections_and_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_makes_no_client_dial_private_hosts_or_relays_of_others() {
+	// What a hostile record names: a host of the customer's network, and a relay on it. Both note who calls.
+	let host = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+	let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+	let (agent, _, tunnel, _container) = echoing().await;
+	tunnel.close().await;
+	let hostile = Target {
+		addresses: vec![host.local_addr().unwrap()],
+		relays: vec![
+			format!("http://{}", relay.local_addr().unwrap()),
+			"not a URL".into(),
+		],
+		rule: DialRule::default(),
+		..agent.target()
+	};
+	let opened = Tunnel::open(&CLIENT, &hostile, None).await.unwrap_err();
+	assert!(matches!(opened, TunnelError::Undialable(_)), "{opened}");
+	assert!(opened.to_string().contains("1 are private"), "{opened}");
+	// The same with a public address beside them, which is dialed. It is of a range that nobody routes here.
+	let mixed = Target {
+		addresses: vec![host.local_addr().unwrap(), "[2a00:1::1]:9".parse().unwrap()],
+		..hostile
+	};
+	let dialed = Tunnel::open(&CLIENT, &mixed, None);
+	let dialed = tokio::time::timeout(Duration::from_secs(3), dialed).await;
+	assert!(!matches!(dialed, Ok(Ok(_))));
+	let mut packet = [0; 2_000];
+	assert!(host.try_recv_from(&mut packet).is_err(), "a packet came");
+	let called = tokio::time::timeout(Duration::from_millis(100), relay.accept()).await;
+	assert!(called.is_err(), "a relay of another was dialed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_goes_away_and_one_that_was_never_there() {
 	let (agent, _, tunnel, _container) = echoing().await;
 	let target = agent.target();
@@ -664,16 +701,7 @@ async fn an_agent_that_goes_away_and_one_that_was_never_there() {
 		..target.clone()
 	};
 	let opened = Tunnel::open(&CLIENT, &nowhere, None).await;
-	assert_eq!(opened.unwrap_err(), TunnelError::NoAddress);
-	let no_relay = Target {
-		relays: vec!["not a URL".into()],
-		..target.clone()
-	};
-	let opened = Tunnel::open(&CLIENT, &no_relay, None).await;
-	assert_eq!(
-		opened.unwrap_err(),
-		TunnelError::BadRelay("not a URL".into())
-	);
+	assert!(matches!(opened, Err(TunnelError::Undialable(_))));
 	// Another agent at that address is not taken for the one that was meant.
 	let (address, _container) = container(echo).await;
 	let other = Agent::start(OneOrder::at(address), LIMITS).await;

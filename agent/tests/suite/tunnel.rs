@@ -7,7 +7,7 @@ use kaisar_primitives::{
 	OrderId,
 	agent::{Attestation, PATH_PROVE, Progress},
 };
-use kaisar_tunnel::{ALPN, Refusal, Target, Tunnel, TunnelError};
+use kaisar_tunnel::{ALPN, DialRule, Refusal, Target, Tunnel, TunnelError};
 use sp_core::Pair;
 use std::{
 	net::SocketAddr,
@@ -39,6 +39,10 @@ fn target(world: &World, agent: &Agent) -> Target {
 		agent: agent.key().0,
 		addresses: agent.addrs(),
 		relays: Vec::new(),
+		rule: DialRule {
+			private: true,
+			..Default::default()
+		},
 	}
 }
 
