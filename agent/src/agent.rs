@@ -12,7 +12,7 @@ use crate::{
 	node_api::NodeApi,
 	peer::{
 		dial::Peer,
-		endpoint::{self, Peers},
+		network::Network,
 		wire::{self, Push},
 	},
 	worker::{
@@ -51,10 +51,8 @@ pub struct Config {
 	pub peers_dir: PathBuf,
 	/// Folder of the plot and of what is kept over a restart.
 	pub data_dir: PathBuf,
-	/// Relay to use, if any.
-	pub relay_url: Option<String>,
-	/// Address of the QUIC endpoint; any port on all interfaces if not given.
-	pub bind: Option<SocketAddr>,
+	/// How the agent is reached, and whom it dials.
+	pub network: Network,
 	/// How long a worker may take to serve a check before it is found offline.
 	pub patience: Duration,
 	/// Which GPUs are used, and how.
@@ -74,7 +72,7 @@ impl Config {
 			self.token.len() >= 16,
 			"the token must have at least 16 characters"
 		);
-		Ok(())
+		self.network.check()
 	}
 
 	/// The data folder, locked: two agents never share one, and with it the machine.
@@ -116,13 +114,12 @@ impl Agent {
 		let lock = config.lock_data()?;
 		let data = config.data_dir;
 		let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
-		let relay = config.relay_url.as_deref();
-		let endpoint = endpoint::bind(&config.secret, config.bind, relay, &alpns).await?;
-		let devices = open_gpus(config.gpus).await?;
 		let pair = ed25519::Pair::from_seed(&config.secret);
 		let key = pair.public();
+		let peer = Peer::start(pair, &config.network, &alpns, &config.peers_dir, &data).await?;
+		let peer = Arc::new(peer);
+		let devices = open_gpus(config.gpus).await?;
 		let (containers, supervising) = Containers::new(config.containers, key, &data)?;
-		let peer = Arc::new(Peer::new(pair, endpoint, Peers::new(&config.peers_dir)?));
 		let rounds = Arc::new(Rounds::new(&data)?);
 		let (jobs, queued) = Jobs::new(&data, key)?;
 		let jobs = Arc::new(jobs);

@@ -9,13 +9,15 @@ use kaisar_agent::{
 	Agent, Config,
 	bench::{disk, hash::Hash},
 	containers,
+	peer::network::Network,
 	worker::claim::{self, Hardware},
 };
-use kaisar_primitives::{AgentKey, WorkerSpec};
+use kaisar_primitives::{AgentKey, WorkerSpec, agent::PROVIDER_PORT};
+use kaisar_tunnel::RelayUrl;
 use sp_core::{Pair, ed25519};
 use std::{
 	io::Read,
-	net::SocketAddr,
+	net::{IpAddr, SocketAddr},
 	path::{Path, PathBuf},
 	time::Duration,
 };
@@ -31,7 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
 	/// Runs the agent until it is told to stop.
-	Run(Run),
+	Run(Box<Run>),
 	/// Says what this machine has, as a claim to register.
 	Detect(Detect),
 	/// Runs the benchmark here, opens it, verifies it, and reports what it supports.
@@ -59,12 +61,8 @@ struct Run {
 	/// Folder for the plot and for what outlives a restart.
 	#[arg(long)]
 	data_dir: PathBuf,
-	/// Relay of our own for agents behind NAT; none by default.
-	#[arg(long)]
-	relay_url: Option<String>,
-	/// Address of the QUIC endpoint; any port on all interfaces by default.
-	#[arg(long)]
-	bind: Option<SocketAddr>,
+	#[command(flatten)]
+	network: NetworkArgs,
 	/// Seconds after which a worker that serves nothing is found offline.
 	#[arg(long, default_value_t = 60)]
 	patience: u64,
@@ -75,6 +73,52 @@ struct Run {
 	gpus: GpuArgs,
 	#[command(flatten)]
 	containers: ContainerArgs,
+}
+
+#[derive(Args)]
+struct NetworkArgs {
+	/// UDP port of the QUIC endpoint on all interfaces, IPv4 and IPv6; 0 for any. The firewall must pass it.
+	#[arg(long, default_value_t = PROVIDER_PORT, overrides_with = "port")]
+	port: u16,
+	/// Address and port of the only socket, instead of --port on all interfaces.
+	#[arg(long, value_name = "IP:PORT")]
+	bind: Option<SocketAddr>,
+	/// Public address at which others reach this agent, where no interface has it: behind 1:1 NAT or a forwarded
+	/// port. Repeatable. The port is the agent's own unless given.
+	#[arg(long, value_name = "IP[:PORT]", value_parser = external)]
+	external_address: Vec<SocketAddr>,
+	/// Relay for agents behind NAT; only named relays are ever used. Repeatable; none by default.
+	#[arg(long, value_name = "URL")]
+	relay_url: Vec<RelayUrl>,
+	/// Do not ask the gateway to forward a port, by UPnP, NAT-PMP and PCP.
+	#[arg(long, overrides_with = "no_port_mapping")]
+	no_port_mapping: bool,
+	/// Publish private and loopback addresses too, and connect to those of others: for networks of your own.
+	#[arg(long, overrides_with = "publish_private")]
+	publish_private: bool,
+}
+
+/// An IP address, with the port if one is given; otherwise port 0.
+fn external(text: &str) -> Result<SocketAddr, String> {
+	let ip = text.trim_start_matches('[').trim_end_matches(']');
+	text.parse()
+		.or_else(|_| ip.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)))
+		.map_err(|_| {
+			"not an address; expected e.g. 1.2.3.4, 1.2.3.4:30500 or [2a01:db8::1]:30500".into()
+		})
+}
+
+impl From<NetworkArgs> for Network {
+	fn from(args: NetworkArgs) -> Self {
+		Self {
+			bind: args.bind,
+			port: args.port,
+			external: args.external_address,
+			relays: args.relay_url,
+			map_ports: !args.no_port_mapping,
+			publish_private: args.publish_private,
+		}
+	}
 }
 
 #[derive(Args)]
@@ -151,7 +195,7 @@ fn main() -> Result<()> {
 		.with_ansi(false)
 		.init();
 	match Cli::parse().command {
-		Command::Run(args) => tokio::runtime::Runtime::new()?.block_on(run(args)),
+		Command::Run(args) => tokio::runtime::Runtime::new()?.block_on(run(*args)),
 		Command::Detect(args) => detect(args),
 		Command::Bench(args) => bench::run(&args),
 		Command::Calibrate(args) => calibrate::run(&args),
@@ -193,8 +237,7 @@ async fn run(args: Run) -> Result<()> {
 		secret: key_of(&args.key_file)?,
 		peers_dir: args.peers_dir,
 		data_dir: args.data_dir.clone(),
-		relay_url: args.relay_url,
-		bind: args.bind,
+		network: args.network.into(),
 		patience: Duration::from_secs(args.patience),
 		gpus: args.gpus.options(Some(args.data_dir.clone())),
 		containers: args.containers.into(),

@@ -20,8 +20,8 @@ use axum::{
 };
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_primitives::agent::{
-	AddressBook, AddressesFound, AgentStatus, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK,
-	PATH_ORDER, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
+	AddressesFound, AgentStatus, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK, PATH_ORDER,
+	PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
@@ -156,17 +156,7 @@ async fn status(State(status): State<AgentStatus>, Scale(()): Scale<()>) -> Resp
 }
 
 async fn addresses(State(peer): State<Arc<Peer>>, Scale(found): Scale<AddressesFound>) -> Response {
-	for record in &found.records {
-		if let Some(agent) = peer.peers().accept(record) {
-			tracing::info!(agent = hex::encode(agent), "found in the DHT");
-		}
-	}
-	Scale(AddressBook {
-		agent: peer.key(),
-		record: peer.peers().record(&peer.key()).unwrap_or_default(),
-		wanted: peer.peers().wanted(),
-	})
-	.into_response()
+	Scale(peer.exchange(&found)).into_response()
 }
 
 async fn order(

@@ -270,6 +270,11 @@ pub struct AgentStatus {
 	pub seen: Option<BlockNumber>,
 }
 
+/// Default UDP port of an agent. It is below the ports that systems give to outgoing connections, so it is free
+/// unless another program was told to use it.
+pub const PROVIDER_PORT: u16 = 30_500;
+/// UDP port of an agent that a node with `--checker` starts: a provider's may run beside it.
+pub const CHECKER_PORT: u16 = PROVIDER_PORT + 1;
 /// Most addresses, and most relays, of an agent.
 const MAX_ADDRESSES: usize = 32;
 /// Longest encoding of an [`AddressRecord`], in bytes.

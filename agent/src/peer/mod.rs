@@ -4,4 +4,7 @@
 pub mod bandwidth;
 pub(crate) mod dial;
 pub mod endpoint;
+mod mapping;
+pub mod network;
+mod stamps;
 pub mod wire;

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 /// Pause before the first further try; it doubles with each.
 const AGAIN: Duration = Duration::from_millis(200);
-/// Longest pause between two tries.
-const AGAIN_MOST: Duration = Duration::from_secs(10);
+/// Longest pause between two tries: a root has seconds, and a connection that can be made must not wait.
+const AGAIN_MOST: Duration = Duration::from_secs(1);
 
 /// Sends one checker's agent the roots of the stages, each as soon as it is there.
 pub async fn push(
@@ -47,6 +47,7 @@ pub async fn push(
 		match result {
 			Ok(stage) => {
 				sent += 1;
+				wait = AGAIN;
 				last = stage == Some(Stage::LAST);
 			}
 			Err(error) => {

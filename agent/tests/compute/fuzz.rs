@@ -111,7 +111,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let id = iroh::PublicKey::from_bytes(&pair.public().0).unwrap();
 	let addr = iroh::EndpointAddr::new(id).with_ip_addr("127.0.0.1:4711".parse().unwrap());
 	peers.publish(&pair, &addr, 5).unwrap();
-	let record = peers.record(&pair.public()).unwrap();
+	let record = peers.record(&pair.public()).unwrap().encode();
 	let roots = Roots {
 		sizes: job.plan(),
 		stages: Stages([[4; 32]; Stage::COUNT]),

@@ -1,7 +1,9 @@
 //! What a dishonest agent may try over the wire, and what becomes of it. What needs no wire is tested
 //! where it is decided: `chain.rs`, `walk.rs`, `device.rs`, `proof.rs`, `evidence.rs`, `bandwidth.rs`.
 
-use crate::world::{BENCH, CHECKERS, WORKER, World, checker_key, pair, receipt, rogue, spec};
+use crate::world::{
+	BENCH, CHECKERS, WORKER, World, bind_endpoint, checker_key, pair, receipt, rogue, spec,
+};
 use codec::Encode;
 use iroh::endpoint::Connection;
 use kaisar_agent::{
@@ -14,7 +16,7 @@ use kaisar_agent::{
 	},
 	gpu::Choice,
 	peer::{
-		endpoint::{self, Peers},
+		endpoint::Peers,
 		wire::{self, MAX_REPLY, Push, Refusal, Request, RootsReply, Which},
 	},
 };
@@ -35,7 +37,7 @@ fn which(world: &World, checker: u8) -> Which {
 /// A checker that is none of our agents: it has the key, and asks what a test says.
 async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = endpoint::bind(&[checker; 32], bind, None, &[wire::ALPN])
+	let endpoint = bind_endpoint(&[checker; 32], bind, None, &[wire::ALPN])
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
@@ -132,7 +134,7 @@ async fn a_push_in_anothers_name_is_refused() {
 	let world = World::new();
 	let checker = world.agent(CHECKERS[0]).await;
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = endpoint::bind(&[77; 32], bind, None, &[wire::ALPN])
+	let endpoint = bind_endpoint(&[77; 32], bind, None, &[wire::ALPN])
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();

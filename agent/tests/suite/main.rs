@@ -10,4 +10,5 @@ mod relay;
 mod rented;
 mod round;
 mod tunnel;
+mod twins;
 mod world;

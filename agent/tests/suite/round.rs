@@ -10,7 +10,7 @@ use kaisar_agent::{
 		stage::{Stage, Stages},
 	},
 	gpu::Choice,
-	peer::wire,
+	peer::{network::Network, wire},
 };
 use kaisar_primitives::{
 	BenchParams, Verdict,
@@ -325,8 +325,7 @@ async fn two_agents_do_not_share_a_folder() {
 		secret: [2; 32],
 		peers_dir: world.path().join("peers"),
 		data_dir: world.path().join(WORKER.to_string()),
-		relay_url: None,
-		bind: Some("127.0.0.1:0".parse().unwrap()),
+		network: Network::local([127, 0, 0, 1].into()),
 		patience: Duration::from_secs(1),
 		gpus: Choice::Off.into(),
 		containers: Default::default(),

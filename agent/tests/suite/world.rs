@@ -2,14 +2,12 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use codec::{Decode, DecodeAll, Encode};
+use iroh::{Endpoint, EndpointAddr};
 use kaisar_agent::{
 	Agent, Config,
 	containers::{Served, Settings},
 	gpu::Choice,
-	peer::{
-		endpoint::{self, Peers},
-		wire,
-	},
+	peer::{endpoint::Peers, network::Network, wire},
 	worker::doorkeeper::ServedOrders,
 };
 use kaisar_primitives::{
@@ -132,8 +130,7 @@ impl World {
 			secret: [name; 32],
 			peers_dir: self.path().join("peers"),
 			data_dir: self.path().join(name.to_string()),
-			relay_url: None,
-			bind: Some("127.0.0.1:0".parse().unwrap()),
+			network: Network::local([127, 0, 0, 1].into()),
 			patience,
 			gpus: if name == WORKER {
 				self.gpus
@@ -313,6 +310,30 @@ pub async fn until<T>(limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>)
 	}
 }
 
+/// An endpoint of a program that is not our agent.
+pub async fn bind_endpoint(
+	secret: &[u8; 32],
+	bind: Option<SocketAddr>,
+	relay: Option<&str>,
+	alpns: &[&[u8]],
+) -> anyhow::Result<Endpoint> {
+	let network = Network {
+		bind,
+		relays: relay.map(|url| url.parse().unwrap()).into_iter().collect(),
+		..Network::local([127, 0, 0, 1].into())
+	};
+	network.endpoint(secret, alpns).await
+}
+
+/// The addresses of such an endpoint.
+pub fn own_addr(endpoint: &Endpoint) -> EndpointAddr {
+	let mut addr = endpoint.addr();
+	for socket in endpoint.bound_sockets() {
+		addr = addr.with_ip_addr(socket);
+	}
+	addr
+}
+
 /// A worker that an agent of ours never is: it has the key, and does with it what a test says.
 pub async fn rogue(
 	world: &World,
@@ -320,12 +341,12 @@ pub async fn rogue(
 ) {
 	let bind = Some("127.0.0.1:0".parse().unwrap());
 	let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
-	let endpoint = endpoint::bind(&[WORKER; 32], bind, None, &alpns)
+	let endpoint = bind_endpoint(&[WORKER; 32], bind, None, &alpns)
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
 	peers
-		.publish(&pair(WORKER), &endpoint::own_addr(&endpoint), 1)
+		.publish(&pair(WORKER), &own_addr(&endpoint), 1)
 		.unwrap();
 	while let Some(incoming) = endpoint.accept().await {
 		let Ok(connection) = incoming.accept().unwrap().await else {
