@@ -26,8 +26,8 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use kaisar_primitives::{
 	AgentKey,
 	agent::{
-		AddressBook, AddressesFound, AgentConfig, AgentStatus, MAX_ANSWER, PATH_ADDRESSES,
-		PATH_STATUS, config_key,
+		AddressBook, AgentConfig, AgentStatus, CHECKER_PORT, MAX_ANSWER, PATH_ADDRESSES,
+		PATH_STATUS, PROVIDER_PORT, config_key,
 	},
 	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
 };
@@ -50,6 +50,7 @@ use std::{
 use tokio::{
 	io::{AsyncBufReadExt, AsyncReadExt, BufReader},
 	process::{Child, Command},
+	sync::watch,
 	time::{Instant, timeout},
 };
 
@@ -61,6 +62,10 @@ const BINARY: &str = "kaisar-agent";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How often the keystore is looked at for new keys.
 const REFRESH: Duration = Duration::from_secs(3);
+/// How often addresses are exchanged with an agent.
+const EXCHANGE: Duration = Duration::from_secs(1);
+/// How often while it looks for somebody of whom nothing is known.
+const EXCHANGE_SOON: Duration = Duration::from_millis(250);
 /// How often an agent is asked how it is.
 const HEALTH: Duration = Duration::from_secs(15);
 /// How long it may take to answer.
@@ -177,10 +182,18 @@ pub fn slots(
 		private_folder(&peers)?;
 		let key = key(&folder.join("key"), secret)?;
 		log::info!(target: LOG, "The agent {name} has the key 0x{}", hex::encode(key.public()));
-		let mut arguments = roles.agent_arg.clone();
-		if development {
-			arguments.insert(0, format!("--patience={DEVELOPMENT_PATIENCE}"));
-		}
+		let mut arguments = match (development, name) {
+			// Four agents on one machine, for nobody outside.
+			(true, _) => vec![
+				format!("--patience={DEVELOPMENT_PATIENCE}"),
+				"--port=0".into(),
+				"--no-port-mapping".into(),
+			],
+			(false, "checker") => vec![format!("--port={CHECKER_PORT}")],
+			(false, _) => vec![format!("--port={PROVIDER_PORT}")],
+		};
+		// Of a port that is named twice the last one counts.
+		arguments.extend(roles.agent_arg.iter().cloned());
 		Ok(Source::Spawn {
 			binary: binary(roles)?,
 			folder,
@@ -321,13 +334,33 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 
 	/// Tells the agent what was found of those it looks for, and hears where it is itself.
 	async fn exchange(&mut self, config: &AgentConfig) -> Result<()> {
-		let found = self.agent.map_or_else(AddressesFound::default, |agent| {
-			self.addresses.found_for(&agent)
-		});
-		let book: AddressBook = ask(config, PATH_ADDRESSES, &found).await?;
+		let parcel = self.agent.map(|agent| self.addresses.found_for(&agent));
+		let found = parcel.as_ref().map(|parcel| parcel.found.clone());
+		let book: AddressBook = ask(config, PATH_ADDRESSES, &found.unwrap_or_default()).await?;
+		if let Some(parcel) = &parcel {
+			self.addresses.passed_on(parcel);
+		}
 		self.agent = Some(book.agent);
 		self.addresses.note(book);
 		Ok(())
+	}
+
+	/// Waits until addresses are to be exchanged again: for a while, or until something was found for the agent.
+	async fn exchange_due(&self, news: &mut watch::Receiver<u64>) {
+		let Some(agent) = self.agent else {
+			return tokio::time::sleep(EXCHANGE).await;
+		};
+		let pause = match self.addresses.misses_for(&agent) {
+			true => EXCHANGE_SOON,
+			false => EXCHANGE,
+		};
+		let found = async {
+			while !self.addresses.has_for(&agent) {
+				// It never closes: `addresses` holds the sender.
+				let _ = news.changed().await;
+			}
+		};
+		let _ = timeout(pause, found).await;
 	}
 
 	/// One life of the agent: from its start until it ends or no longer answers.
@@ -350,8 +383,9 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		if child.is_some() {
 			self.there(&config.url);
 		}
-		let mut ticker = tokio::time::interval(REFRESH);
-		ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+		let mut news = self.addresses.news();
+		let mut refreshed: Option<Instant> = None;
+		let mut exchanged = false;
 		let mut asked: Option<Instant> = None;
 		let mut strikes = 0;
 		loop {
@@ -361,12 +395,24 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 					None => std::future::pending().await,
 				}
 			};
+			let due = async {
+				match refreshed {
+					None => (),
+					Some(_) if exchanged => self.exchange_due(&mut news).await,
+					Some(_) => tokio::time::sleep(EXCHANGE).await,
+				}
+			};
 			tokio::select! {
 				status = ended => bail!("it ended, {}", status?),
-				_ = ticker.tick() => {},
+				() = due => {},
 			}
-			self.book.write(&self.slot.keys, &config);
-			if let Ok(Err(why)) = timeout(EXCHANGE_LIMIT, self.exchange(&config)).await {
+			if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+				self.book.write(&self.slot.keys, &config);
+				refreshed = Some(Instant::now());
+			}
+			let exchange = timeout(EXCHANGE_LIMIT, self.exchange(&config)).await;
+			exchanged = matches!(exchange, Ok(Ok(())));
+			if let Ok(Err(why)) = exchange {
 				log::debug!(target: LOG, "{}: no addresses: {why:#}", self.slot.name);
 			}
 			if asked.is_some_and(|asked| asked.elapsed() < HEALTH) {
