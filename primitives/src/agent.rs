@@ -289,7 +289,8 @@ pub struct AddressRecord {
 	pub addresses: Vec<String>,
 	/// URLs of the relays that it can be reached through.
 	pub relays: Vec<String>,
-	/// When it signed this, in milliseconds of its clock. The newest record stands.
+	/// When it signed this, in milliseconds since 1970, or later where an earlier stamp was. The newest record
+	/// stands.
 	pub stamp: u64,
 	/// ed25519 over `H(b"kaisar/agent address", agent, addresses, relays, stamp)`.
 	pub signature: AgentSignature,
