@@ -1,24 +1,26 @@
 //! Everything that an agent decodes, one function a source: what the fuzz targets and the tests over
-//! their corpus run. Nothing here may panic, hang, or allocate more than its bound, whatever it is given.
+//! their corpus run. Nothing here may panic, hang, or allocate more than its bound, whatever it is given: more
+//! than the input's length again and a constant, as `agent/tests/memory.rs` counts.
 
 use crate::{
 	bench::{
 		device::MAX_DEVICES,
 		hash::Hash,
 		job::{self, Job},
-		proof::{self, Challenge, Openings},
+		proof::{self, Challenge, Counts},
 	},
+	node_api::MAX_BODY,
 	peer::{
 		bandwidth,
 		endpoint::Peers,
 		wire::{self, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
 	},
 };
-use codec::{Decode, DecodeAll};
+use codec::{DecodeWithMemTracking, Encode};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, AgentSignature, BenchParams, WorkerSpec,
-	agent::{AddressesFound, ProveRequest, RoundStart, SeatRequest},
+	agent::{AddressesFound, OrderRequest, ProveRequest, RoundStart, SeatRequest, decode_within},
 };
 use sp_core::H256;
 use tokio::io::AsyncWriteExt;
@@ -114,7 +116,11 @@ fn openings(bytes: &[u8]) {
 	if bytes.len() > job.openings_limit() {
 		return;
 	}
-	if let Ok(Ok(openings)) = Result::<Openings, Refusal>::decode_all(&mut &bytes[..]) {
+	if let Ok(Ok(openings)) = wire::decode_openings(bytes, &Counts::of(&job, true)) {
+		assert!(
+			openings.encode() == bytes[1..],
+			"what is decoded is what would be sent"
+		);
 		let root: Hash = openings.roots.attested(&job.base());
 		let _ = proof::verify(&job, &root, &CHALLENGE, &openings);
 	}
@@ -122,11 +128,12 @@ fn openings(bytes: &[u8]) {
 
 /// What the node sends.
 fn service(bytes: &[u8]) {
-	fn whole<T: Decode>(bytes: &[u8]) -> Option<T> {
-		T::decode_all(&mut &bytes[..]).ok()
+	fn whole<T: DecodeWithMemTracking>(bytes: &[u8]) -> Option<T> {
+		decode_within(bytes, MAX_BODY).ok()
 	}
 	let _ = whole::<RoundStart>(bytes);
 	let _ = whole::<AddressesFound>(bytes);
+	let _ = whole::<OrderRequest>(bytes);
 	if let Some(request) = whole::<ProveRequest>(bytes)
 		&& let Ok(job) = Job::of_prove(&request, AgentKey::from_raw([1; 32]))
 	{

@@ -18,16 +18,17 @@ use axum::{
 	response::{IntoResponse, Response},
 	routing::post,
 };
-use codec::{Decode, DecodeAll, Encode};
+use codec::{DecodeWithMemTracking, Encode};
 use kaisar_primitives::agent::{
 	AddressBook, AddressesFound, AgentStatus, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK,
 	PATH_ORDER, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
+	decode_within,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Longest body that is read, in bytes: [`MAX_SEATS`] seats and room to spare.
-const MAX_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024;
 /// Longest that a request may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -105,14 +106,14 @@ async fn guard(State(expected): State<Hash>, request: Request, next: Next) -> Re
 /// A body in SCALE: of a request, which is all of it, and of an answer.
 struct Scale<T>(T);
 
-impl<S: Send + Sync, T: Decode> FromRequest<S> for Scale<T> {
+impl<S: Send + Sync, T: DecodeWithMemTracking> FromRequest<S> for Scale<T> {
 	type Rejection = Response;
 
 	async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
 		let body = Bytes::from_request(request, state)
 			.await
 			.map_err(IntoResponse::into_response)?;
-		T::decode_all(&mut &body[..])
+		decode_within(&body, MAX_BODY)
 			.map(Self)
 			.map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is not what it should be"))
 	}

@@ -9,7 +9,7 @@ use crate::{
 	OperatorId, OrderId, RoundIndex, Verdict, WorkerId, WorkerSpec,
 };
 use alloc::{string::String, vec::Vec};
-use codec::{Decode, DecodeAll, Encode};
+use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 use kaisar_math::ClassReference;
 use sp_core::H256;
 
@@ -45,8 +45,23 @@ pub fn receipts_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
 	(b"kaisar/receipts", operator, round).encode()
 }
 
+/// Decodes all of `bytes` to a value for which less than `memory` bytes are allocated: what is four bytes in a
+/// message may be a hundred and more in memory. Fails before it allocates more.
+pub fn decode_within<T: DecodeWithMemTracking>(
+	bytes: &[u8],
+	memory: usize,
+) -> Result<T, codec::Error> {
+	let mut input = bytes;
+	let value = T::decode_with_mem_limit(&mut input, memory)?;
+	if input.is_empty() {
+		Ok(value)
+	} else {
+		Err("bytes after the end".into())
+	}
+}
+
 /// Where the agent of a key is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AgentConfig {
 	/// Base URL, for example `http://127.0.0.1:9700`.
 	pub url: String,
@@ -55,7 +70,7 @@ pub struct AgentConfig {
 }
 
 /// A round's trial began; the checker's clock for it starts when this arrives.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct RoundStart {
 	/// The chain.
 	pub genesis: H256,
@@ -68,7 +83,7 @@ pub struct RoundStart {
 }
 
 /// Asks a worker's agent to run the benchmark of a round, from the trial's block on.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ProveRequest {
 	/// The chain.
 	pub genesis: H256,
@@ -94,7 +109,7 @@ pub struct ProveRequest {
 }
 
 /// How far a piece of work is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum Progress<T> {
 	/// Not finished; ask again.
 	Working,
@@ -105,14 +120,14 @@ pub enum Progress<T> {
 }
 
 /// The root that a worker attests.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Attestation {
 	/// Root of everything that the benchmark computed.
 	pub root: [u8; 32],
 }
 
 /// Asks a checker's agent to measure and verify one worker.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct SeatRequest {
 	/// The chain.
 	pub genesis: H256,
@@ -148,7 +163,7 @@ pub struct SeatRequest {
 }
 
 /// The answer for one seat.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct SeatReply {
 	/// The worker.
 	pub worker: WorkerId,
@@ -157,7 +172,7 @@ pub struct SeatReply {
 }
 
 /// What a check found.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Checked {
 	/// The verdict.
 	pub verdict: Verdict,
@@ -167,7 +182,7 @@ pub struct Checked {
 
 /// What a worker's agent should run now, sent at every few blocks for as long as the node knows the
 /// worker. The agent makes it so, and keeps it so: whatever it runs for this worker besides, it stops.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct OrderRequest {
 	/// The chain.
 	pub genesis: H256,
@@ -178,7 +193,7 @@ pub struct OrderRequest {
 }
 
 /// An order's container.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Deployment {
 	/// The order.
 	pub order: OrderId,
@@ -202,7 +217,7 @@ pub struct Deployment {
 }
 
 /// What a container may use at most. The machine's own size is a limit too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct ContainerLimits {
 	/// GPUs.
 	pub gpus: u8,
@@ -215,7 +230,7 @@ pub struct ContainerLimits {
 }
 
 /// How a worker's container is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ContainerReport {
 	/// The order that it is of.
 	pub order: Option<OrderId>,
@@ -224,7 +239,7 @@ pub struct ContainerReport {
 }
 
 /// How a container is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum ContainerState {
 	/// There is none, and none is wanted.
 	Absent,
@@ -258,7 +273,7 @@ pub enum ContainerState {
 }
 
 /// What an agent says of itself.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AgentStatus {
 	/// Its version.
 	pub version: String,
@@ -276,7 +291,7 @@ const MAX_ADDRESSES: usize = 32;
 pub const MAX_RECORD: usize = 4 * 1024;
 
 /// Where an agent says it is, signed by its key. It lies in the network's DHT under [`address_key`].
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressRecord {
 	/// The agent's key.
 	pub agent: AgentKey,
@@ -308,7 +323,7 @@ impl AddressRecord {
 		if bytes.len() > MAX_RECORD {
 			return None;
 		}
-		let record = Self::decode_all(&mut &bytes[..]).ok()?;
+		let record: Self = decode_within(bytes, 2 * MAX_RECORD).ok()?;
 		let payload = Self::payload(agent, &record.addresses, &record.relays, record.stamp);
 		let holds = record.agent == *agent
 			&& record.addresses.len() <= MAX_ADDRESSES
@@ -325,14 +340,14 @@ pub fn address_key(agent: &AgentKey) -> [u8; 32] {
 }
 
 /// Tells an agent where others are, as its node found in the DHT.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressesFound {
 	/// Encoded [`AddressRecord`]s.
 	pub records: Vec<Vec<u8>>,
 }
 
 /// Where an agent is, and whom it looks for.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressBook {
 	/// The agent's key.
 	pub agent: AgentKey,
@@ -340,4 +355,56 @@ pub struct AddressBook {
 	pub record: Vec<u8>,
 	/// Agents that it could not reach lately.
 	pub wanted: Vec<AgentKey>,
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use alloc::vec;
+	use sp_core::{Pair, ed25519};
+
+	#[test]
+	fn boundary_of_the_memory_for_what_is_decoded() {
+		let strings = vec![String::new(); 100];
+		let bytes = strings.encode();
+		let memory = 100 * size_of::<String>();
+		assert!(bytes.len() < 110);
+		assert_eq!(
+			decode_within::<Vec<String>>(&bytes, memory + 1),
+			Ok(strings)
+		);
+		assert!(decode_within::<Vec<String>>(&bytes, memory).is_err());
+		assert!(
+			decode_within::<u8>(&[1, 2], 8).is_err(),
+			"bytes after the end"
+		);
+	}
+
+	#[test]
+	fn the_largest_record_is_read() {
+		let text = |length: usize| vec![String::from("x").repeat(length); MAX_ADDRESSES];
+		let pair = ed25519::Pair::from_seed(&[1; 32]);
+		let agent = pair.public();
+		let (addresses, relays) = (text(46), text(70));
+		let payload = AddressRecord::payload(&agent, &addresses, &relays, 1);
+		let record = AddressRecord {
+			agent,
+			addresses,
+			relays,
+			stamp: 1,
+			signature: pair.sign(&payload),
+		};
+		let bytes = record.encode();
+		assert!(
+			(MAX_RECORD - 256..=MAX_RECORD).contains(&bytes.len()),
+			"{}",
+			bytes.len()
+		);
+		assert_eq!(AddressRecord::read(&agent, &bytes), Some(record));
+		// Where a record should be: as many empty addresses as there is room for.
+		let mut empty = agent.encode();
+		empty.extend(codec::Compact(MAX_RECORD as u32 - 64).encode());
+		empty.resize(MAX_RECORD, 0);
+		assert_eq!(AddressRecord::read(&agent, &empty), None);
+	}
 }

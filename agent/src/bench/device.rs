@@ -233,9 +233,10 @@ mod tests {
 	use super::*;
 	use crate::bench::{
 		chain::{Tops, positions, verify},
+		proof::decode::{leg, list},
 		walk::{READS, WalkError},
 	};
-	use codec::{Decode, Encode};
+	use codec::Encode;
 	use proptest::prelude::*;
 	use std::sync::OnceLock;
 
@@ -418,7 +419,7 @@ mod tests {
 			let mut bytes = walked.encode();
 			let bit = bit.index(bytes.len() * 8);
 			bytes[bit / 8] ^= 1 << (bit % 8);
-			let accepted = Vec::<LegOpening>::decode(&mut &bytes[..])
+			let accepted = list(&mut &bytes[..], legs.len(), |input| leg(input, WALK.legs))
 				.is_ok_and(|other| check(&legs, &other).is_ok());
 			prop_assert!(!accepted);
 		}

@@ -10,7 +10,7 @@ use crate::bench::{
 	memory,
 	walk::{self, Walk},
 };
-use codec::{Decode, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, MAX_COMMITTEE, RoundIndex, WorkerId, WorkerSpec,
@@ -101,7 +101,7 @@ pub struct Job {
 }
 
 /// Amount of work that a worker ran, by its own account; under the attested root.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Sizes {
 	/// GPUs that computed a chain each; 0 where the processor did.
 	pub devices: u8,

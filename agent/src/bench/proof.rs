@@ -17,13 +17,16 @@ use crate::{
 	},
 	host::memory::available_mib,
 };
-use codec::{Decode, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use sp_core::H256;
 use std::{
 	path::Path,
 	sync::Arc,
 	time::{Duration, Instant},
 };
+
+pub(crate) mod decode;
+pub use decode::Counts;
 
 /// Device number of the chain that runs on the CPU.
 const CPU_DEVICE: u8 = 0xff;
@@ -58,7 +61,7 @@ fn seed_of(stage: Stage, base: &Hash, before: &Hash) -> Hash {
 }
 
 /// The roots of the stages and what they add up to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Roots {
 	/// How much was run.
 	pub sizes: Sizes,
@@ -336,7 +339,7 @@ fn prove_gpus(
 }
 
 /// What a GPU shows.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct GpuOpening {
 	/// The root of its chain.
 	pub chain_root: Hash,
@@ -349,7 +352,7 @@ pub struct GpuOpening {
 }
 
 /// What is shown of the chains.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub enum ComputeOpening {
 	/// The processor's only one.
 	#[codec(index = 0)]
@@ -360,7 +363,7 @@ pub enum ComputeOpening {
 }
 
 /// What a worker shows a checker.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct Openings {
 	/// The roots under the attested one.
 	pub roots: Roots,
@@ -376,7 +379,7 @@ pub struct Openings {
 
 /// What decides where a checker looks: nobody knows it before the attestation is on chain, and no
 /// two checkers look at the same places.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Challenge {
 	/// Randomness of the block after the attestation.
 	pub open_seed: H256,

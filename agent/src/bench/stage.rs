@@ -1,6 +1,6 @@
 //! The stages of a benchmark.
 
-use codec::{Decode, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use std::ops::{Index, IndexMut};
 
 /// The stages of a benchmark, in the order in which they run.
@@ -38,7 +38,7 @@ impl Stage {
 }
 
 /// A value for each stage. It is encoded as an array.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct Stages<T>(pub [T; Stage::COUNT]);
 
 impl<T> Stages<T> {

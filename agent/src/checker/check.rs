@@ -6,11 +6,11 @@ use crate::{
 		evidence::{self, Rates},
 		hash::Hash,
 		job::Job,
-		proof::{self, Challenge, Openings, Reject, Roots},
+		proof::{self, Challenge, Counts, Openings, Reject, Roots},
 	},
 	peer::{
 		bandwidth::{self, Counter, Offer, STREAMS, Window},
-		dial::{Peer, ask},
+		dial::{Peer, ask, ask_openings},
 		wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
 	},
 };
@@ -130,7 +130,7 @@ impl Checker {
 			checker: request.checker.clone(),
 		};
 		let connection = self.peer.connect(&job.agent, ALPN).await?;
-		let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()), MAX_REPLY)
+		let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()))
 			.await?
 			.context("receipt")?;
 		let payload = which.receipt_payload();
@@ -148,17 +148,18 @@ impl Checker {
 		}
 
 		// A checker that heard nothing asks; what it hears only now came only now.
-		let roots: RootsReply = ask(&connection, &Request::Roots(which.clone()), MAX_REPLY).await?;
+		let roots: RootsReply = ask(&connection, &Request::Roots(which.clone())).await?;
 		self.rounds.hear_all(job, &roots.context("roots")?.stages);
 		let challenge = Challenge {
 			open_seed: request.open_seed,
 			nonce: random()?,
 			full: request.full,
 		};
-		let reply = ask::<Openings>(
+		let reply = ask_openings(
 			&connection,
 			&Request::Open(which, challenge),
 			job.openings_limit(),
+			&Counts::of(job, request.full),
 		)
 		.await;
 		let verified = match reply {

@@ -16,7 +16,20 @@ use tokio::sync::{Semaphore, watch};
 /// Most checks that are kept at a time.
 const MAX_CHECKS: usize = 8_192;
 /// Most checks that are made at a time.
-const CHECKS_AT_ONCE: usize = 16;
+const CHECKS_AT_ONCE: u32 = 16;
+/// Memory for the openings of all checks that are made at a time, in KiB: 1 GiB. The largest claims, of 16
+/// GPUs, wait for each other; all others run [`CHECKS_AT_ONCE`].
+const OPENINGS_KIB: u32 = 1 << 20;
+
+/// Memory that a check may take for openings, in KiB: the message, and what is decoded of it.
+fn openings_kib(job: &Job, request: &SeatRequest) -> u32 {
+	if request.rented {
+		return 0;
+	}
+	let kib = 2 * job.openings_limit().div_ceil(1_024);
+	// One that is larger than all together has it for itself.
+	u32::try_from(kib).unwrap_or(u32::MAX).min(OPENINGS_KIB)
+}
 
 /// State of a check.
 #[derive(Clone)]
@@ -42,6 +55,9 @@ pub struct Checks {
 	checks: Kept<Hash, Check>,
 	/// Permits to make a check.
 	at_once: Semaphore,
+	/// KiB of memory for openings. They are taken before a check begins, so that a worker that sends slowly
+	/// takes time from its own check alone: those that wait have not begun.
+	openings: Semaphore,
 	/// True once the agent is to stop.
 	stopping: watch::Receiver<bool>,
 }
@@ -54,7 +70,8 @@ impl Checks {
 		Ok(Self {
 			checker,
 			checks,
-			at_once: Semaphore::new(CHECKS_AT_ONCE),
+			at_once: Semaphore::new(CHECKS_AT_ONCE as usize),
+			openings: Semaphore::new(OPENINGS_KIB as usize),
 			stopping,
 		})
 	}
@@ -100,6 +117,10 @@ impl Checks {
 		let mut stopping = self.stopping.clone();
 		let work = async {
 			let _permit = self.at_once.acquire().await;
+			let _memory = self
+				.openings
+				.acquire_many(openings_kib(&job, &request))
+				.await;
 			self.checker.check(&job, &request).await
 		};
 		let checked = tokio::select! {

@@ -6,13 +6,13 @@ use super::{
 };
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use codec::{DecodeAll, Encode};
+use codec::Encode;
 use kaisar_agent::{
 	bench::{
 		device::Device,
 		disk,
 		job::{self, Job},
-		proof::{self, Challenge, Openings},
+		proof::{self, Challenge, Counts, Openings},
 		stage::{Stage, Stages},
 	},
 	gpu,
@@ -198,7 +198,7 @@ fn measure(job: &Job, devices: &[Arc<dyn Device>], dir: &Path, quiet: bool) -> R
 		.context("a thread to verify on")?;
 	let start = Instant::now();
 	alone.install(|| {
-		let openings = Openings::decode_all(&mut &bytes[..])?;
+		let openings = Openings::decode_within(&bytes, &Counts::of(job, challenge.full))?;
 		proof::verify(job, &proof.root, &challenge, &openings)?;
 		anyhow::Ok(())
 	})?;

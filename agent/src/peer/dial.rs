@@ -2,11 +2,15 @@
 
 use super::{
 	endpoint::{Peers, own_addr},
-	wire::{self, MAX_REPLY, Refusal, Request},
+	wire::{self, MAX_REPLY, OpeningsReply, Refusal, Request},
 };
-use crate::host::store::now_ms;
+use crate::{bench::proof::Counts, host::store::now_ms};
 use anyhow::{Context, Result};
-use iroh::{Endpoint, endpoint::Connection};
+use codec::DecodeWithMemTracking;
+use iroh::{
+	Endpoint,
+	endpoint::{Connection, RecvStream},
+};
 use kaisar_primitives::{AgentKey, AgentSignature};
 use sp_core::{Pair, ed25519};
 use std::{net::SocketAddr, time::Duration};
@@ -109,19 +113,31 @@ impl Peer {
 	}
 }
 
-/// Asks something that has a short answer, or openings if they may be longer than one.
-pub async fn ask<T: codec::Decode>(
+/// Asks something that has a short answer.
+pub async fn ask<T: DecodeWithMemTracking>(
+	connection: &Connection,
+	request: &Request,
+) -> Result<Result<T, Refusal>> {
+	let mut answer = say(connection, request).await?;
+	Ok(timeout(MESSAGE_TIME, wire::read(&mut answer, MAX_REPLY)).await??)
+}
+
+/// Asks for openings of at most `limit` bytes and so many of everything.
+pub async fn ask_openings(
 	connection: &Connection,
 	request: &Request,
 	limit: usize,
-) -> Result<Result<T, Refusal>> {
-	let (mut send, mut recv) = timeout(MESSAGE_TIME, connection.open_bi()).await??;
+	counts: &Counts,
+) -> Result<OpeningsReply> {
+	let mut answer = say(connection, request).await?;
+	let read = wire::read_openings(&mut answer, limit, counts);
+	Ok(timeout(OPENINGS_TIME, read).await??)
+}
+
+/// Sends a request on a stream of its own, and returns where the answer comes.
+async fn say(connection: &Connection, request: &Request) -> Result<RecvStream> {
+	let (mut send, recv) = timeout(MESSAGE_TIME, connection.open_bi()).await??;
 	timeout(MESSAGE_TIME, wire::write(&mut send, request)).await??;
 	send.finish()?;
-	let time = if limit > MAX_REPLY {
-		OPENINGS_TIME
-	} else {
-		MESSAGE_TIME
-	};
-	Ok(timeout(time, wire::read(&mut recv, limit)).await??)
+	Ok(recv)
 }

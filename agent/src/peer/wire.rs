@@ -1,15 +1,17 @@
 //! What agents say to each other: SCALE, each message preceded by its length as four bytes, little
 //! endian. Every length is checked against a bound before anything is allocated for it, and memory
-//! grows only with bytes that have come.
+//! grows only with bytes that have come. What is decoded of a message takes at most the message's limit
+//! again.
 
 use crate::bench::{
 	hash::{Hash, hash},
-	proof::{Challenge, Roots},
+	proof::{Challenge, Counts, Openings, Roots},
 	stage::Stage,
 };
-use codec::{Decode, DecodeAll, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use kaisar_primitives::{
-	AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId, keys::receipt_payload,
+	AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId, agent::decode_within,
+	keys::receipt_payload,
 };
 use sp_core::{H256, Pair, ed25519};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,6 +22,8 @@ pub const ALPN: &[u8] = b"kaisar/popw/1";
 pub const MAX_REQUEST: usize = 4_096;
 /// Longest answer other than openings, in bytes.
 pub const MAX_REPLY: usize = 4_096;
+/// Room for the first bytes of a message.
+const FIRST: usize = 4_096;
 
 /// Why a message could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -44,21 +48,46 @@ pub async fn read_frame<R: AsyncRead + Unpin>(
 	if length > limit {
 		return Err(WireError::TooLong(length, limit));
 	}
-	let mut bytes = Vec::with_capacity(length.min(64 * 1024));
-	let read = from.take(length as u64).read_to_end(&mut bytes).await?;
-	if read != length {
-		return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+	let mut bytes = Vec::new();
+	while bytes.len() < length {
+		// As much again as has come, and never more than is to come: `read_to_end` would double beyond it.
+		let more = bytes.len().max(FIRST).min(length - bytes.len());
+		bytes.reserve_exact(more);
+		if from.take(more as u64).read_to_end(&mut bytes).await? < more {
+			return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+		}
 	}
 	Ok(bytes)
 }
 
-/// Reads one message and decodes all of it.
-pub async fn read<T: Decode, R: AsyncRead + Unpin>(
+/// Reads one message and decodes all of it. What is decoded takes less than `limit` bytes too.
+pub async fn read<T: DecodeWithMemTracking, R: AsyncRead + Unpin>(
 	from: &mut R,
 	limit: usize,
 ) -> Result<T, WireError> {
 	let bytes = read_frame(from, limit).await?;
-	Ok(T::decode_all(&mut &bytes[..])?)
+	Ok(decode_within(&bytes, limit)?)
+}
+
+/// Reads the answer to [`Request::Open`], with at most so many of everything as the job has.
+pub async fn read_openings<R: AsyncRead + Unpin>(
+	from: &mut R,
+	limit: usize,
+	counts: &Counts,
+) -> Result<OpeningsReply, WireError> {
+	let bytes = read_frame(from, limit).await?;
+	Ok(decode_openings(&bytes, counts)?)
+}
+
+/// Decodes the answer to [`Request::Open`].
+pub fn decode_openings(bytes: &[u8], counts: &Counts) -> Result<OpeningsReply, codec::Error> {
+	match bytes.split_first() {
+		Some((0, openings)) => Openings::decode_within(openings, counts).map(Ok),
+		_ => match decode_within(bytes, MAX_REPLY)? {
+			Err(refusal) => Ok(Err(refusal)),
+			Ok(()) => Err("no openings".into()),
+		},
+	}
 }
 
 /// Writes one message.
@@ -76,7 +105,7 @@ pub async fn write<T: Encode, W: AsyncWrite + Unpin>(
 }
 
 /// Which proof a checker asks for, and in whose name.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Which {
 	/// The chain.
 	pub genesis: H256,
@@ -117,7 +146,7 @@ impl Which {
 }
 
 /// A stage's root, signed by the worker's agent and sent the moment it is there.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Push {
 	/// [`job_id`] of the benchmark.
 	pub job: Hash,
@@ -164,7 +193,7 @@ impl Push {
 }
 
 /// What an agent asks of another, each on a stream of its own.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum Request {
 	/// Worker to checker; the answer is `Result<(), Refusal>`.
 	#[codec(index = 0)]
@@ -185,9 +214,13 @@ pub enum Request {
 
 /// The roots, as they are answered.
 pub type RootsReply = Result<Roots, Refusal>;
+/// The openings, as they are answered.
+pub type OpeningsReply = Result<Openings, Refusal>;
 
 /// Why an agent does not do what it was asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+#[derive(
+	Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, thiserror::Error,
+)]
 pub enum Refusal {
 	/// It has no such proof, or the asker is not in the committee.
 	#[error("not served")]

@@ -5,7 +5,7 @@ use crate::{
 	host::store::now_ms,
 	peer::{
 		dial::{Peer, ask},
-		wire::{ALPN, MAX_REPLY, Push, Request},
+		wire::{ALPN, Push, Request},
 	},
 };
 use anyhow::Context;
@@ -38,7 +38,7 @@ pub async fn push(
 			};
 			let next = told.wait_for(|all| all.len() > sent).await?[sent].clone();
 			let stage = next.stage();
-			ask::<()>(connection, &Request::Push(next), MAX_REPLY)
+			ask::<()>(connection, &Request::Push(next))
 				.await?
 				.context("refused")?;
 			anyhow::Ok(stage)

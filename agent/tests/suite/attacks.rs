@@ -9,7 +9,7 @@ use kaisar_agent::{
 		device::{Device, DeviceError, Processor, Run},
 		hash::Hash,
 		job::{Job, Sizes},
-		proof::{Challenge, Openings, Roots, prove},
+		proof::{Challenge, Counts, Openings, Roots, prove},
 		stage::{Stage, Stages},
 	},
 	gpu::Choice,
@@ -44,14 +44,22 @@ async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
 	(endpoint, connection)
 }
 
-async fn ask<T: codec::Decode>(
+async fn ask<T: codec::DecodeWithMemTracking>(
 	connection: &Connection,
 	request: &Request,
-	limit: usize,
 ) -> Result<T, Refusal> {
 	let (mut send, mut recv) = connection.open_bi().await.unwrap();
 	wire::write(&mut send, request).await.unwrap();
-	wire::read(&mut recv, limit).await.unwrap()
+	wire::read(&mut recv, MAX_REPLY).await.unwrap()
+}
+
+/// Asks for openings of a job.
+async fn open(connection: &Connection, request: &Request, job: &Job) -> Result<Openings, Refusal> {
+	let (mut send, mut recv) = connection.open_bi().await.unwrap();
+	wire::write(&mut send, request).await.unwrap();
+	wire::read_openings(&mut recv, job.openings_limit(), &Counts::of(job, true))
+		.await
+		.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,10 +73,11 @@ async fn a_checker_that_floods_takes_nothing_from_the_others() {
 		nonce: [0; 32],
 		full: true,
 	};
+	let job = Job::of_prove(&world.prove_request(), worker.key()).unwrap();
 	let mut refused = 0;
 	for _ in 0..40 {
 		let request = Request::Open(which(&world, CHECKERS[0]), challenge);
-		match ask::<Openings>(&connection, &request, 8 << 20).await {
+		match open(&connection, &request, &job).await {
 			Ok(openings) => assert_eq!(openings.roots.stages.0.len(), 5),
 			Err(refusal) => {
 				assert_eq!(refusal, Refusal::Spent);
@@ -80,13 +89,13 @@ async fn a_checker_that_floods_takes_nothing_from_the_others() {
 	// What costs nothing is still answered, in its own name only.
 	let hello = Request::Hello(which(&world, CHECKERS[0]));
 	assert!(
-		ask::<kaisar_primitives::AgentSignature>(&connection, &hello, MAX_REPLY)
+		ask::<kaisar_primitives::AgentSignature>(&connection, &hello)
 			.await
 			.is_ok()
 	);
 	let hello = Request::Hello(which(&world, CHECKERS[1]));
 	assert_eq!(
-		ask::<kaisar_primitives::AgentSignature>(&connection, &hello, MAX_REPLY).await,
+		ask::<kaisar_primitives::AgentSignature>(&connection, &hello).await,
 		Err(Refusal::NotServed)
 	);
 	let other = world.agent(CHECKERS[1]).await;
@@ -141,7 +150,7 @@ async fn a_push_in_anothers_name_is_refused() {
 	let job = which(&world, CHECKERS[0]).job_id();
 	for (signer, expected) in [(77, Ok(())), (WORKER, Err(Refusal::Bad))] {
 		let push = Push::signed(&pair(signer), job, Stage::Chain, [1; 32]);
-		let answer = ask::<()>(&connection, &Request::Push(push), MAX_REPLY).await;
+		let answer = ask::<()>(&connection, &Request::Push(push)).await;
 		assert_eq!(answer, expected);
 	}
 }

@@ -12,6 +12,11 @@ fn challenge(byte: u8) -> Challenge {
 	}
 }
 
+/// Decodes openings of a full check.
+fn decoded(job: &Job, bytes: &[u8]) -> Result<Openings, codec::Error> {
+	Openings::decode_within(bytes, &Counts::of(job, true))
+}
+
 fn proof() -> &'static Proof {
 	static PROOF: OnceLock<Proof> = OnceLock::new();
 	PROOF.get_or_init(|| {
@@ -368,6 +373,82 @@ fn a_gpu_that_fails_leaves_a_worker_without_one() {
 	}
 }
 
+#[test]
+fn boundary_what_a_job_has_is_decoded_and_one_more_is_not() {
+	let shown = |job: &Job, proof: &Proof| {
+		let openings = proof.open(&challenge(1)).unwrap();
+		assert_eq!(decoded(job, &openings.encode()).unwrap(), openings);
+		openings
+	};
+	let refused = |job: &Job, openings: &Openings, what: &str| {
+		let error = decoded(job, &openings.encode()).unwrap_err().to_string();
+		assert!(error.contains("more parts"), "{what}: {error}");
+	};
+	let small = shown(&job(), proof());
+	let segments: [(&str, fn(&mut Openings) -> &mut Vec<SegmentOpening>); 3] = [
+		("cpu", |openings| &mut openings.cpu),
+		("memory", |openings| &mut openings.memory),
+		("disk", |openings| &mut openings.disk),
+	];
+	for (what, of) in segments {
+		let mut more = small.clone();
+		let first = of(&mut more)[0].clone();
+		of(&mut more).push(first);
+		refused(&job(), &more, what);
+		let mut longer = small.clone();
+		of(&mut longer)[0].path = vec![[0; 32]; 33];
+		refused(&job(), &longer, what);
+	}
+	// Only a full check opens the disk.
+	let error = Openings::decode_within(&small.encode(), &Counts::of(&job(), false));
+	assert!(error.is_err());
+	let large = shown(&gpu_job(), gpu_proof());
+	// A job without a GPU has none to show.
+	refused(&job(), &large, "no GPU");
+	let changes: [(&str, fn(&mut GpuOpening)); 9] = [
+		("samples", |gpu| {
+			let first = gpu.chain.samples[0].clone();
+			gpu.chain.samples.push(first);
+		}),
+		("row", |gpu| gpu.chain.samples[0].y.bytes.push(0)),
+		("path", |gpu| {
+			gpu.chain.samples[0].y.path = vec![[0; 32]; 17]
+		}),
+		("root path", |gpu| {
+			gpu.chain.samples[0].y.root_path = vec![[0; 32]; 17]
+		}),
+		("tops", |gpu| gpu.chain.tops.0 = vec![[0; 32]; 1_025]),
+		("legs", |gpu| {
+			let first = gpu.walk[0].clone();
+			gpu.walk.push(first);
+		}),
+		("states", |gpu| {
+			let state = gpu.walk[0].after.state;
+			gpu.walk[0].states.push(state);
+		}),
+		("lines", |gpu| {
+			let first = gpu.walk[0].lines[0].clone();
+			gpu.walk[0].lines.push(first);
+		}),
+		("line", |gpu| gpu.walk[0].lines[0].line.push(0)),
+	];
+	for (what, change) in changes {
+		let mut more = large.clone();
+		let ComputeOpening::Gpus(gpus) = &mut more.compute else {
+			unreachable!("it has GPUs");
+		};
+		change(&mut gpus[0]);
+		refused(&gpu_job(), &more, what);
+	}
+	let mut more = large.clone();
+	let ComputeOpening::Gpus(gpus) = &mut more.compute else {
+		unreachable!("it has GPUs");
+	};
+	let first = gpus[0].clone();
+	gpus.push(first);
+	refused(&gpu_job(), &more, "GPUs");
+}
+
 proptest! {
 	#![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
 
@@ -377,7 +458,7 @@ proptest! {
 		let mut bytes = proof().open(&challenge).unwrap().encode();
 		let bit = bit.index(bytes.len() * 8);
 		bytes[bit / 8] ^= 1 << (bit % 8);
-		let accepted = Openings::decode(&mut &bytes[..])
+		let accepted = decoded(&job(), &bytes)
 			.is_ok_and(|other| verify(&job(), &proof().root, &challenge, &other).is_ok());
 		prop_assert!(!accepted);
 	}
@@ -388,14 +469,14 @@ proptest! {
 		let mut bytes = gpu_proof().open(&challenge).unwrap().encode();
 		let bit = bit.index(bytes.len() * 8);
 		bytes[bit / 8] ^= 1 << (bit % 8);
-		let accepted = Openings::decode(&mut &bytes[..])
+		let accepted = decoded(&gpu_job(), &bytes)
 			.is_ok_and(|other| verify(&gpu_job(), &gpu_proof().root, &challenge, &other).is_ok());
 		prop_assert!(!accepted);
 	}
 
 	#[test]
 	fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
-		if let Ok(openings) = Openings::decode(&mut &bytes[..]) {
+		if let Ok(openings) = decoded(&job(), &bytes) {
 			prop_assert!(verify(&job(), &proof().root, &challenge(1), &openings).is_err());
 		}
 	}
