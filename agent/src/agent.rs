@@ -9,6 +9,10 @@ use crate::{
 	checker::{check::Checker, checks::Checks, rounds::Rounds},
 	containers::{self, Containers},
 	gpu,
+	host::{
+		clock::Clock,
+		report::{Gpu, Report},
+	},
 	node_api::NodeApi,
 	peer::{
 		dial::Peer,
@@ -23,7 +27,7 @@ use crate::{
 	},
 };
 use anyhow::{Context, Result, ensure};
-use kaisar_primitives::{AgentKey, agent::AgentStatus};
+use kaisar_primitives::AgentKey;
 use sp_core::{Pair, ed25519};
 use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -115,16 +119,21 @@ impl Agent {
 		config.check()?;
 		let lock = config.lock_data()?;
 		let data = config.data_dir;
+		// Before anything is dated.
+		let clock = Clock::resume(&data);
+		let report = Arc::new(Report::default());
 		let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
 		let relay = config.relay_url.as_deref();
 		let endpoint = endpoint::bind(&config.secret, config.bind, relay, &alpns).await?;
 		let devices = open_gpus(config.gpus).await?;
+		report.gpus(devices.iter().map(|device| described(&**device)).collect());
 		let pair = ed25519::Pair::from_seed(&config.secret);
 		let key = pair.public();
-		let (containers, supervising) = Containers::new(config.containers, key, &data)?;
+		let (containers, supervising) =
+			Containers::new(config.containers, key, &data, report.clone())?;
 		let peer = Arc::new(Peer::new(pair, endpoint, Peers::new(&config.peers_dir)?));
 		let rounds = Arc::new(Rounds::new(&data)?);
-		let (jobs, queued) = Jobs::new(&data, key)?;
+		let (jobs, queued) = Jobs::new(&data, key, report.clone())?;
 		let jobs = Arc::new(jobs);
 		let cores = std::thread::available_parallelism().map_or(1, usize::from);
 		let computing = Arc::new(Semaphore::new(cores.max(2)));
@@ -135,15 +144,23 @@ impl Agent {
 			computing.clone(),
 			config.patience,
 		);
-		let checks = Arc::new(Checks::new(&data, checker, stopping.subscribe())?);
+		let checks = Arc::new(Checks::new(
+			&data,
+			checker,
+			report.clone(),
+			stopping.subscribe(),
+		)?);
 		peer.publish().context("cannot publish the addresses")?;
 		let listener = TcpListener::bind(config.listen)
 			.await
 			.with_context(|| format!("cannot listen on {}", config.listen))?;
 		let url = format!("http://{}", listener.local_addr()?);
 		let serving = Serving::new(peer.clone(), jobs.clone(), computing, {
-			let rounds = rounds.clone();
-			move |agent: &AgentKey, push: &Push| rounds.hear(agent, push)
+			let (rounds, report) = (rounds.clone(), report.clone());
+			move |agent: &AgentKey, push: &Push| {
+				report.reached();
+				rounds.hear(agent, push);
+			}
 		});
 		let doorkeeper = Doorkeeper {
 			orders: orders(containers.clone()),
@@ -151,7 +168,8 @@ impl Agent {
 		};
 		let node_api = NodeApi {
 			token: config.token,
-			status: status(key, devices.len()),
+			report: report.clone(),
+			data: data.clone(),
 			peer: peer.clone(),
 			jobs: jobs.clone(),
 			rounds: rounds.clone(),
@@ -159,12 +177,19 @@ impl Agent {
 			containers: containers.clone(),
 		};
 		let mut tasks = JoinSet::new();
-		tasks.spawn(run_jobs(jobs.clone(), peer.clone(), devices, data, queued));
+		tasks.spawn(run_jobs(
+			jobs.clone(),
+			peer.clone(),
+			report,
+			devices,
+			data,
+			queued,
+		));
 		tasks.spawn({
 			let peer = peer.clone();
 			async move { peer.keep_published().await }
 		});
-		tasks.spawn(sweep(jobs, rounds, checks, containers.clone()));
+		tasks.spawn(sweep(jobs, rounds, checks, containers.clone(), clock));
 		tasks.spawn(supervising.run());
 		tasks.spawn(serve::accept(serving, doorkeeper));
 		tasks.spawn(node_api.serve(listener, stopping.subscribe()));
@@ -213,27 +238,35 @@ async fn open_gpus(options: gpu::Options) -> Result<Vec<Arc<dyn Device>>> {
 		.await
 		.context("looking for GPUs")?;
 	for device in &devices {
-		let used = device.kernels().into_iter().next();
-		let kernel = used.map(|rated| rated.kernel);
-		tracing::info!(name = device.name(), kernel, "a GPU");
+		let Gpu { name, kernel } = described(&**device);
+		tracing::info!(name, kernel, "a GPU");
 	}
 	Ok(devices)
 }
 
-fn status(agent: AgentKey, gpus: usize) -> AgentStatus {
-	AgentStatus {
-		version: env!("CARGO_PKG_VERSION").into(),
-		agent,
-		gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
-		// Part of the message to the node. The agent has no chain to see blocks of.
-		seen: None,
+/// A GPU for the report: its name, and the kernel that is used.
+fn described(device: &dyn Device) -> Gpu {
+	Gpu {
+		name: device.name(),
+		kernel: device
+			.kernels()
+			.into_iter()
+			.next()
+			.map(|rated| rated.kernel),
 	}
 }
 
-/// Drops what has expired, every now and then.
-async fn sweep(jobs: Arc<Jobs>, rounds: Arc<Rounds>, checks: Arc<Checks>, containers: Containers) {
+/// Drops what has expired, every now and then, and keeps the clock.
+async fn sweep(
+	jobs: Arc<Jobs>,
+	rounds: Arc<Rounds>,
+	checks: Arc<Checks>,
+	containers: Containers,
+	mut clock: Clock,
+) {
 	loop {
 		sleep(SWEEP).await;
+		clock.save();
 		jobs.sweep(containers.are_rented());
 		checks.sweep();
 		rounds.sweep();

@@ -4,11 +4,12 @@ mod cli;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use cli::{GpuArgs, bench, calibrate};
+use cli::{GpuArgs, bench, calibrate, status};
 use kaisar_agent::{
 	Agent, Config,
 	bench::{disk, hash::Hash},
 	containers,
+	report::Warnings,
 	worker::claim::{self, Hardware},
 };
 use kaisar_primitives::{AgentKey, WorkerSpec};
@@ -17,8 +18,10 @@ use std::{
 	io::Read,
 	net::SocketAddr,
 	path::{Path, PathBuf},
+	process::ExitCode,
 	time::Duration,
 };
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Benchmarks this machine, proves it, and verifies others.
 #[derive(Parser)]
@@ -40,6 +43,8 @@ enum Command {
 	Calibrate(calibrate::Calibrate),
 	/// Fills the disk plot ahead of the first round.
 	Plot(Plot),
+	/// Asks a running agent how it is.
+	Status(status::StatusArgs),
 }
 
 #[derive(Args)]
@@ -142,21 +147,26 @@ struct Plot {
 	mib: u32,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
 	let filter = tracing_subscriber::EnvFilter::try_from_default_env()
 		.unwrap_or_else(|_| "info,iroh=warn,noq=warn,noq_proto=warn".into());
-	tracing_subscriber::fmt()
-		.with_env_filter(filter)
+	let log = tracing_subscriber::fmt::layer()
 		.with_writer(std::io::stderr)
-		.with_ansi(false)
+		.with_ansi(false);
+	tracing_subscriber::registry()
+		.with(filter)
+		.with(log)
+		.with(Warnings)
 		.init();
 	match Cli::parse().command {
+		Command::Status(args) => return status::run(&args),
 		Command::Run(args) => tokio::runtime::Runtime::new()?.block_on(run(args)),
 		Command::Detect(args) => detect(args),
 		Command::Bench(args) => bench::run(&args),
 		Command::Calibrate(args) => calibrate::run(&args),
 		Command::Plot(args) => plot(args),
-	}
+	}?;
+	Ok(ExitCode::SUCCESS)
 }
 
 /// The hex in a small file, made with 32 random bytes, for the owner only, if it is not there.
@@ -202,6 +212,9 @@ async fn run(args: Run) -> Result<()> {
 	.await?;
 	for remark in Hardware::detect(&args.data_dir).remarks() {
 		tracing::info!("{remark}");
+	}
+	if let Err(error) = status::announce(&args.data_dir, agent.url(), &args.token_file) {
+		tracing::warn!("`kaisar-agent status` needs --url and --token-file: {error:#}");
 	}
 	println!(
 		"{}",

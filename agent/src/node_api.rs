@@ -3,11 +3,18 @@
 //! Every answer is immediate; work goes on in the background and is asked for again.
 
 use crate::{
-	bench::hash::{Hash, hash},
+	bench::{
+		disk,
+		hash::{Hash, hash},
+	},
 	checker::{checks::Checks, rounds::Rounds},
 	containers::Containers,
+	host::{
+		clock::wall_ms,
+		report::{self, Report, Status},
+	},
 	peer::dial::Peer,
-	worker::jobs::Jobs,
+	worker::{claim, jobs::Jobs},
 };
 use axum::{
 	Router,
@@ -20,15 +27,23 @@ use axum::{
 };
 use codec::{DecodeWithMemTracking, Encode};
 use kaisar_primitives::agent::{
-	AddressBook, AddressesFound, AgentStatus, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK,
-	PATH_ORDER, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
-	decode_within,
+	AddressBook, AddressRecord, AddressesFound, AgentStatus, MAX_SEATS, OrderRequest,
+	PATH_ADDRESSES, PATH_CHECK, PATH_ORDER, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest,
+	RoundStart, SeatRequest, decode_within,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+	path::PathBuf,
+	sync::Arc,
+	time::{Duration, Instant},
+};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Longest body that is read, in bytes: [`MAX_SEATS`] seats and room to spare.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
+/// Path of a request without a body; the answer is a [`Status`] in JSON, for the people who run the agent.
+pub const PATH_REPORT: &str = "/v1/report";
+/// Most agents that are looked for in a report.
+const MAX_WANTED: usize = 16;
 /// Longest that a request may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -36,8 +51,10 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 pub(crate) struct NodeApi {
 	/// The bearer token.
 	pub token: String,
-	/// Answer to a status request.
-	pub status: AgentStatus,
+	/// What happened to it.
+	pub report: Arc<Report>,
+	/// Its data folder.
+	pub data: PathBuf,
 	/// The agent itself, and the addresses of others.
 	pub peer: Arc<Peer>,
 	/// Its benchmarks.
@@ -66,11 +83,18 @@ impl NodeApi {
 
 	fn router(self) -> Router {
 		let token = token_hash(&self.token);
+		let about = Arc::new(About {
+			peer: self.peer.clone(),
+			report: self.report,
+			data: self.data,
+			since: Instant::now(),
+		});
 		Router::new()
 			.route(PATH_ROUND, post(round).with_state(self.rounds))
 			.route(PATH_PROVE, post(prove).with_state(self.jobs))
 			.route(PATH_CHECK, post(check).with_state(self.checks))
-			.route(PATH_STATUS, post(status).with_state(self.status))
+			.route(PATH_STATUS, post(status).with_state(about.clone()))
+			.route(PATH_REPORT, post(report).with_state(about))
 			.route(PATH_ADDRESSES, post(addresses).with_state(self.peer))
 			.route(PATH_ORDER, post(order).with_state(self.containers))
 			.layer(DefaultBodyLimit::max(MAX_BODY))
@@ -152,8 +176,64 @@ async fn check(
 	Scale(checks.check(requests)).into_response()
 }
 
-async fn status(State(status): State<AgentStatus>, Scale(()): Scale<()>) -> Response {
-	Scale(status).into_response()
+/// What an agent says of itself is made of.
+struct About {
+	peer: Arc<Peer>,
+	report: Arc<Report>,
+	data: PathBuf,
+	since: Instant,
+}
+
+async fn status(State(about): State<Arc<About>>, Scale(()): Scale<()>) -> Response {
+	let gpus = about.report.events().gpus.len();
+	Scale(AgentStatus {
+		version: env!("CARGO_PKG_VERSION").into(),
+		agent: about.peer.key(),
+		gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
+		// Part of the message to the node. The agent has no chain to see blocks of.
+		seen: None,
+		clock_ms: wall_ms(),
+	})
+	.into_response()
+}
+
+async fn report(State(about): State<Arc<About>>) -> Response {
+	// It asks the disk.
+	match tokio::task::spawn_blocking(move || about.report()).await {
+		Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+		Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+	}
+}
+
+impl About {
+	fn report(&self) -> Vec<u8> {
+		let (key, peers) = (self.peer.key(), self.peer.peers());
+		let published = peers
+			.record(&key)
+			.and_then(|bytes| AddressRecord::read(&key, &bytes));
+		let (addresses, relays) = published
+			.map(|record| (record.addresses, record.relays))
+			.unwrap_or_default();
+		let mut wanted = peers.wanted();
+		wanted.truncate(MAX_WANTED);
+		let status = Status {
+			version: env!("CARGO_PKG_VERSION").into(),
+			agent: hex::encode(key),
+			clock_ms: wall_ms(),
+			up_secs: self.since.elapsed().as_secs(),
+			addresses,
+			relays,
+			wanted: wanted.iter().map(hex::encode).collect(),
+			disk: report::Disk {
+				folder: self.data.display().to_string(),
+				free_gb: claim::free_disk_gb(&self.data),
+				plot_mib: disk::plot_mib(&self.data, &key),
+			},
+			events: self.report.events(),
+			warnings: report::warnings(),
+		};
+		serde_json::to_vec(&status).unwrap_or_default()
+	}
 }
 
 async fn addresses(State(peer): State<Arc<Peer>>, Scale(found): Scale<AddressesFound>) -> Response {

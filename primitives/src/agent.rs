@@ -283,6 +283,8 @@ pub struct AgentStatus {
 	pub gpus: u8,
 	/// The last block of which it was told, if any.
 	pub seen: Option<BlockNumber>,
+	/// Its machine's clock, in milliseconds since 1970.
+	pub clock_ms: u64,
 }
 
 /// Most addresses, and most relays, of an agent.

@@ -122,6 +122,57 @@ pub fn times(job: &Job, sizes: &Sizes, clock: &Clock) -> Times {
 	out
 }
 
+/// What falls short of the claim, in words, each with its limit: less work than planned, and stages that took
+/// longer than they may. None of it is wrong; it lowers what the worker is paid for.
+pub fn shortfalls(job: &Job, sizes: &Sizes, times: &Times, rtt: Duration) -> Vec<String> {
+	let plan = job.plan();
+	let parts = [
+		("GPUs", u64::from(sizes.devices), u64::from(plan.devices)),
+		("CPU lanes", u64::from(sizes.lanes), u64::from(plan.lanes)),
+		(
+			"MiB of memory",
+			sizes.memory_mib.into(),
+			plan.memory_mib.into(),
+		),
+		(
+			"MiB of the plot",
+			sizes.disk_mib.into(),
+			plan.disk_mib.into(),
+		),
+	];
+	let mut all: Vec<String> = parts
+		.into_iter()
+		.filter(|(_, ran, planned)| ran < planned)
+		.map(|(what, ran, planned)| format!("{ran} of {planned} {what} were used"))
+		.collect();
+	if sizes.devices > 0 && sizes.window < plan.window {
+		all.push(format!(
+			"a GPU had memory for {} of {} steps",
+			sizes.window, plan.window
+		));
+	}
+	let allowed = allowed(job, sizes);
+	for (stage, took) in times.iter() {
+		let Some(took) = took else { continue };
+		// A class is held to a share of its reference, all else to the whole.
+		let share = match stage {
+			Stage::Chain | Stage::Walk if sizes.devices > 0 => f64::from(SHARE) / 100.0,
+			// Its time only counts as part of what comes after.
+			Stage::Chain | Stage::Walk => continue,
+			_ => 1.0,
+		};
+		let limit = allowed[stage].div_f64(share) + GRACE + rtt.min(MAX_RTT);
+		if *took > limit {
+			all.push(format!(
+				"{stage} took {:.1} s; the claim's limit is {:.1} s",
+				took.as_secs_f64(),
+				limit.as_secs_f64()
+			));
+		}
+	}
+	all
+}
+
 /// The share of a claim that a stage supports which should have taken `allowed` at most.
 fn share(took: Option<Duration>, allowed: Duration, rtt: Duration) -> Option<f64> {
 	let took = took?.saturating_sub(GRACE + rtt.min(MAX_RTT));
@@ -281,6 +332,41 @@ mod tests {
 		);
 		assert!(verdict.online && verdict.proof);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
+	}
+
+	#[test]
+	fn boundary_shortfalls_have_figures_and_an_honest_quick_worker_has_none() {
+		let (job, allowed) = gpu_job();
+		let plan = job.plan();
+		let rtt = Duration::from_millis(100);
+		let at_limit = Stages::from_fn(|stage| {
+			let share = match stage {
+				Stage::Chain | Stage::Walk => f64::from(SHARE) / 100.0,
+				_ => 1.0,
+			};
+			Some(super::allowed(&job, &plan)[stage].div_f64(share) + GRACE + rtt)
+		});
+		assert!(allowed[Stage::Chain] > Duration::ZERO);
+		assert_eq!(shortfalls(&job, &plan, &at_limit, rtt), [""; 0]);
+		assert_eq!(shortfalls(&job, &plan, &Times::default(), rtt), [""; 0]);
+		// What is said is what the verdict is lowered by.
+		let judged = judge(&job, &plan, &at_limit, rtt, FAST, true);
+		assert_eq!((judged.gpu_class, judged.gpu_count), (1, 8));
+		let over = at_limit.map(|took| took.map(|took| took + Duration::from_millis(200)));
+		let said = shortfalls(&job, &plan, &over, rtt);
+		assert_eq!(said.len(), Stage::COUNT, "{said:?}");
+		assert!(said[0].starts_with("the matrix chain took") && said[0].contains("limit is"));
+		assert_eq!(judge(&job, &plan, &over, rtt, FAST, true).gpu_count, 0);
+		let less = Sizes {
+			devices: 7,
+			window: plan.window - 1,
+			memory_mib: plan.memory_mib - 1,
+			disk_mib: 0,
+			..plan
+		};
+		let said = shortfalls(&job, &less, &QUICK, rtt);
+		assert_eq!(said.len(), 4, "{said:?}");
+		assert!(said[0].contains("7 of 8 GPUs"));
 	}
 
 	#[test]

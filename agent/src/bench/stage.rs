@@ -1,7 +1,10 @@
 //! The stages of a benchmark.
 
 use codec::{Decode, DecodeWithMemTracking, Encode};
-use std::ops::{Index, IndexMut};
+use std::{
+	fmt,
+	ops::{Index, IndexMut},
+};
 
 /// The stages of a benchmark, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -34,6 +37,18 @@ impl Stage {
 	/// Its number on the wire and in hashes, from 0.
 	pub const fn number(self) -> u8 {
 		self as u8
+	}
+}
+
+impl fmt::Display for Stage {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		f.write_str(match self {
+			Self::Chain => "the matrix chain",
+			Self::Walk => "the walk over the GPUs' memory",
+			Self::Cpu => "the CPU chains",
+			Self::Memory => "the memory walk",
+			Self::Disk => "the disk walk",
+		})
 	}
 }
 

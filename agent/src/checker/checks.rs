@@ -6,10 +6,17 @@ use crate::{
 		hash::{Hash, hash},
 		job::Job,
 	},
-	host::kept::Kept,
+	host::{
+		clock::wall_ms,
+		kept::Kept,
+		report::{self, Report},
+	},
 };
 use codec::Encode;
-use kaisar_primitives::agent::{Checked, Progress, SeatReply, SeatRequest};
+use kaisar_primitives::{
+	Verdict,
+	agent::{Checked, Progress, SeatReply, SeatRequest},
+};
 use std::{io, path::Path, sync::Arc};
 use tokio::sync::{Semaphore, watch};
 
@@ -58,13 +65,37 @@ pub struct Checks {
 	/// KiB of memory for openings. They are taken before a check begins, so that a worker that sends slowly
 	/// takes time from its own check alone: those that wait have not begun.
 	openings: Semaphore,
+	report: Arc<Report>,
 	/// True once the agent is to stop.
 	stopping: watch::Receiver<bool>,
 }
 
+/// A verdict in short.
+fn in_words(verdict: &Verdict) -> String {
+	match verdict {
+		Verdict { online: false, .. } => "offline".into(),
+		Verdict { service: false, .. } => "its customer's container does not answer".into(),
+		Verdict { proof: false, .. } => "no proof".into(),
+		verdict => format!(
+			"proved: GPU class {} × {}, tiers: CPU {}, memory {}, disk {}, bandwidth {}",
+			verdict.gpu_class,
+			verdict.gpu_count,
+			verdict.cpu,
+			verdict.memory,
+			verdict.disk,
+			verdict.bandwidth
+		),
+	}
+}
+
 impl Checks {
 	/// The checks before the last stop.
-	pub fn new(data: &Path, checker: Checker, stopping: watch::Receiver<bool>) -> io::Result<Self> {
+	pub fn new(
+		data: &Path,
+		checker: Checker,
+		report: Arc<Report>,
+		stopping: watch::Receiver<bool>,
+	) -> io::Result<Self> {
 		let checks = Kept::new(data, "checks", MAX_CHECKS, |id| *id)?;
 		checks.load(|_, (id, checked): (Hash, Checked)| Some((id, Check::Done(checked))));
 		Ok(Self {
@@ -72,6 +103,7 @@ impl Checks {
 			checks,
 			at_once: Semaphore::new(CHECKS_AT_ONCE as usize),
 			openings: Semaphore::new(OPENINGS_KIB as usize),
+			report,
 			stopping,
 		})
 	}
@@ -123,15 +155,34 @@ impl Checks {
 				.await;
 			self.checker.check(&job, &request).await
 		};
-		let checked = tokio::select! {
+		let (checked, why) = tokio::select! {
 			checked = work => checked,
 			_ = stopping.wait_for(|stopping| *stopping) => return,
 		};
-		tracing::info!(
-			worker = request.worker,
-			round = request.round,
-			verdict = ?checked.verdict,
-			"checked"
+		let (worker, round) = (request.worker, request.round);
+		let verdict = in_words(&checked.verdict);
+		let Verdict {
+			online,
+			service,
+			proof,
+			..
+		} = checked.verdict;
+		if online && service && proof {
+			tracing::debug!(worker, round, "{verdict}: {why}");
+		} else {
+			tracing::warn!(worker, round, "{verdict}: {why}");
+		}
+		let at = wall_ms();
+		self.report.check(
+			online && service,
+			proof,
+			report::Check {
+				at,
+				round,
+				worker,
+				verdict,
+				why,
+			},
 		);
 		self.checks.store(&id, expires, &(id, &checked));
 		self.checks.lock().insert(id, expires, Check::Done(checked));

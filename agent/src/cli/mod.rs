@@ -1,8 +1,9 @@
-//! The commands that measure.
+//! The commands that measure or ask.
 
 pub mod bench;
 pub mod calibrate;
 mod report;
+pub mod status;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};

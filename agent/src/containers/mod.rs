@@ -27,13 +27,17 @@ mod image;
 mod inspect;
 mod layers;
 mod limits;
+mod ping;
 mod run;
 mod state;
 mod supervisor;
 mod sweep;
 mod watch;
 
-use crate::host::store::{Store, now_ms};
+use crate::host::{
+	report::Report,
+	store::{Store, now_ms},
+};
 use kaisar_primitives::{
 	AgentKey, ClientKey, OrderId, WorkerId,
 	agent::{ContainerReport, OrderRequest},
@@ -88,6 +92,7 @@ impl Containers {
 		settings: Settings,
 		agent: AgentKey,
 		data_dir: &Path,
+		report: Arc<Report>,
 	) -> std::io::Result<(Self, Work)> {
 		let (new, added) = mpsc::channel(2 * MAX_WORKERS);
 		let kept = Store::new(data_dir, "orders")?;
@@ -108,17 +113,8 @@ impl Containers {
 			pulled: image::Pulled::new(data_dir)?,
 			new,
 			settings,
+			report,
 		});
-		match (shared.engine(), &shared.settings.engine) {
-			(Some(engine), _) => {
-				tracing::info!(socket = %engine.socket().display(), "the container engine");
-			}
-			(None, EngineChoice::Off) => tracing::info!("no container engine is used: no orders"),
-			(None, _) => tracing::warn!(
-				"no container engine was found: orders cannot be deployed. Install Docker or Podman, or \
-				 name its socket with --engine"
-			),
-		}
 		let work = Work {
 			shared: shared.clone(),
 			new: added,
@@ -214,6 +210,7 @@ impl Work {
 			move || shared.engine(),
 		));
 		tasks.spawn(sweep::sweep(self.shared.clone()));
+		tasks.spawn(ping::ping(self.shared.clone()));
 		while let Some(key) = self.new.recv().await {
 			while tasks.try_join_next().is_some() {}
 			tasks.spawn(supervisor::supervise(self.shared.clone(), key));

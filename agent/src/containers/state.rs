@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
 	bench::hash::hash,
-	host::store::{Store, now_ms},
+	host::{
+		report::Report,
+		store::{Store, now_ms},
+	},
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{
@@ -162,6 +165,8 @@ pub(super) struct Shared {
 	pub kept: Store,
 	pub pulled: Pulled,
 	pub new: mpsc::Sender<Key>,
+	/// Where the engine's answers are noted.
+	pub report: Arc<Report>,
 }
 
 impl Shared {

@@ -1,28 +1,14 @@
-//! What an agent remembers over a restart: small SCALE files with a date on which they go, and a
-//! clock that a change of the system's time does not move.
+//! What an agent remembers over a restart: small SCALE files with a date on which they go, by the agent's
+//! own clock ([`now_ms`]).
 
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_fs::{BY_UMASK, read_bounded, write_unsynced};
-use std::{
-	path::{Path, PathBuf},
-	sync::OnceLock,
-	time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
+
+pub use super::clock::now_ms;
 
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
-
-/// Milliseconds since 1970, counted monotonically from the first call on.
-pub fn now_ms() -> u64 {
-	static START: OnceLock<(u64, Instant)> = OnceLock::new();
-	let (wall, start) = START.get_or_init(|| {
-		let wall = SystemTime::now()
-			.duration_since(UNIX_EPOCH)
-			.unwrap_or_default();
-		(wall.as_millis() as u64, Instant::now())
-	});
-	wall + start.elapsed().as_millis() as u64
-}
 
 /// A folder of values of one kind.
 #[derive(Clone, Debug)]

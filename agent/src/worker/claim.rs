@@ -129,6 +129,11 @@ fn gigabytes(bytes: u64) -> u32 {
 	u32::try_from(bytes / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
+/// Free disk on which `path` lies, in GB of 10⁹ bytes.
+pub fn free_disk_gb(path: &Path) -> u32 {
+	gigabytes(free_disk(path))
+}
+
 /// Free bytes on the disk on which `path`, or its nearest parent that exists, lies.
 fn free_disk(path: &Path) -> u64 {
 	let there = path

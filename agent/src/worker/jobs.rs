@@ -4,6 +4,7 @@ use crate::{
 	bench::{hash::Hash, job::Job, proof::Proof},
 	host::{
 		kept::{Kept, Timed},
+		report::Report,
 		store::now_ms,
 	},
 	peer::wire::{Push, Refusal, Which, job_id},
@@ -111,17 +112,23 @@ pub struct Jobs {
 	agent: AgentKey,
 	entries: Kept<Hash, Entry>,
 	queue: mpsc::Sender<Hash>,
+	report: Arc<Report>,
 }
 
 impl Jobs {
 	/// The benchmarks of the agent with this key, those before the last stop included; and the queue of
 	/// the ones that are to be run.
-	pub fn new(data: &Path, agent: AgentKey) -> io::Result<(Self, mpsc::Receiver<Hash>)> {
+	pub fn new(
+		data: &Path,
+		agent: AgentKey,
+		report: Arc<Report>,
+	) -> io::Result<(Self, mpsc::Receiver<Hash>)> {
 		let (queue, queued) = mpsc::channel(MAX_JOBS);
 		let jobs = Self {
 			agent,
 			entries: Kept::new(data, "jobs", MAX_JOBS, |id| *id)?,
 			queue,
+			report,
 		};
 		jobs.entries.load(|_, request: ProveRequest| {
 			let job = Job::of_prove(&request, agent).ok()?;
@@ -220,6 +227,7 @@ impl Jobs {
 	pub fn served(&self, remote: &AgentKey, which: &Which) -> Result<Duration, Refusal> {
 		let entries = self.entries.lock();
 		let entry = served(entries.get(&which.job_id()), remote, which)?;
+		self.report.reached();
 		Ok(Duration::from_secs(
 			u64::from(entry.job.bench.bandwidth_secs) + 10,
 		))
@@ -328,7 +336,8 @@ mod tests {
 	#[test]
 	fn of_a_rounds_seeds_only_the_last_one_asked_for_is_computed() {
 		let dir = tempfile::tempdir().unwrap();
-		let (jobs, mut queue) = Jobs::new(dir.path(), AgentKey::from_raw([1; 32])).unwrap();
+		let (jobs, mut queue) =
+			Jobs::new(dir.path(), AgentKey::from_raw([1; 32]), Arc::default()).unwrap();
 		let ask = |seed| assert_eq!(jobs.prove(request(seed)), Some(Progress::Working));
 		let mut next = || queue.try_recv().unwrap();
 		ask(1);

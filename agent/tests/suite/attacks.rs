@@ -155,6 +155,20 @@ async fn a_push_in_anothers_name_is_refused() {
 	}
 }
 
+/// Roots of a shape that could be, under none that was attested.
+pub fn roots() -> Roots {
+	Roots {
+		sizes: Sizes {
+			devices: 0,
+			window: 0,
+			lanes: 2,
+			memory_mib: 4,
+			disk_mib: 8,
+		},
+		stages: Stages([[5; 32]; Stage::COUNT]),
+	}
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 	// It ends the stream after half of an answer that began well, each time that it is asked.
@@ -166,19 +180,7 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 		let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
 			let _ = match request {
 				Request::Hello(which) if at > 0 => wire::write(send, &receipt(&which)).await,
-				Request::Roots(_) if at > 1 => {
-					let roots = Roots {
-						sizes: Sizes {
-							devices: 0,
-							window: 0,
-							lanes: 2,
-							memory_mib: 4,
-							disk_mib: 8,
-						},
-						stages: Stages([[5; 32]; Stage::COUNT]),
-					};
-					wire::write(send, &RootsReply::Ok(roots)).await
-				}
+				Request::Roots(_) if at > 1 => wire::write(send, &RootsReply::Ok(roots())).await,
 				_ => {
 					let mut half = 1_000u32.to_le_bytes().to_vec();
 					half.extend([0; 500]);

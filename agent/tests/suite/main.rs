@@ -9,5 +9,6 @@ mod binary;
 mod relay;
 mod rented;
 mod round;
+mod status;
 mod tunnel;
 mod world;

@@ -385,7 +385,8 @@ fn boundary_what_a_job_has_is_decoded_and_one_more_is_not() {
 		assert!(error.contains("more parts"), "{what}: {error}");
 	};
 	let small = shown(&job(), proof());
-	let segments: [(&str, fn(&mut Openings) -> &mut Vec<SegmentOpening>); 3] = [
+	type Of = fn(&mut Openings) -> &mut Vec<SegmentOpening>;
+	let segments: [(&str, Of); 3] = [
 		("cpu", |openings| &mut openings.cpu),
 		("memory", |openings| &mut openings.memory),
 		("disk", |openings| &mut openings.disk),
@@ -405,7 +406,8 @@ fn boundary_what_a_job_has_is_decoded_and_one_more_is_not() {
 	let large = shown(&gpu_job(), gpu_proof());
 	// A job without a GPU has none to show.
 	refused(&job(), &large, "no GPU");
-	let changes: [(&str, fn(&mut GpuOpening)); 9] = [
+	type Change = fn(&mut GpuOpening);
+	let changes: [(&str, Change); 9] = [
 		("samples", |gpu| {
 			let first = gpu.chain.samples[0].clone();
 			gpu.chain.samples.push(first);
