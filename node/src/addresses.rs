@@ -202,6 +202,16 @@ impl Addresses {
 		}
 	}
 
+	/// The stamps of the records that were found of other nodes' agents.
+	pub fn stamps(&self) -> Vec<u64> {
+		let state = self.state();
+		let found = state
+			.wanted
+			.values()
+			.filter_map(|entry| entry.found.as_ref());
+		found.map(|(record, _)| record.stamp).collect()
+	}
+
 	/// Records to leave in the DHT now.
 	fn to_put(&self, now: Instant) -> Vec<(AgentKey, Vec<u8>)> {
 		let mut state = self.state();

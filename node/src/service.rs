@@ -7,7 +7,7 @@ use crate::{
 	client::{self, FullBackend, FullClient, FullPool, FullSelectChain},
 	dev::{self, Clock},
 	genesis::Genesis,
-	rpc,
+	rpc, wall_clock,
 };
 use futures::FutureExt;
 use kaisar_primitives::offchain::LOCKS;
@@ -307,6 +307,20 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 			keystore.clone(),
 			&addresses,
 			&task_manager.spawn_handle(),
+		);
+	}
+
+	// The time of a development chain runs by itself.
+	if let Clock::Wall(slot) = &clock {
+		task_manager.spawn_handle().spawn(
+			"wall-clock",
+			None,
+			wall_clock::run(
+				client.clone(),
+				sync_service.clone(),
+				*slot,
+				addresses.clone(),
+			),
 		);
 	}
 
