@@ -67,7 +67,8 @@ impl Lines {
 		}
 	}
 
-	/// Takes a line. Returns what to log: nothing, the line, and counts of what was held back before.
+	/// Takes a line and returns the lines to log: this one unless it is held back, and counts of lines that
+	/// were held back before.
 	pub fn take(&mut self, line: &str, now: Instant) -> Vec<Line> {
 		let mut out = self.due(now);
 		let (level, text) = match parse(line) {
@@ -114,7 +115,7 @@ impl Lines {
 		out
 	}
 
-	/// Counts of lines whose time to be held back is over.
+	/// Returns counts of the lines that were held back, once their time is over.
 	pub fn due(&mut self, now: Instant) -> Vec<Line> {
 		let mut out = Vec::new();
 		self.known.retain(|text, known| {

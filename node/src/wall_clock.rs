@@ -51,13 +51,13 @@ impl fmt::Display for Span {
 	}
 }
 
-/// What is said of one clock, and when it is said again.
+/// The last warning about one clock: the difference, and when.
 #[derive(Default)]
 pub struct Said(Option<(i64, Instant)>);
 
 impl Said {
-	/// What to say of a clock that is `ahead` by so many milliseconds, or behind by as many below zero:
-	/// `whose` clock, compared with `what`. `None` where there is nothing new to say.
+	/// Returns a line about `whose` clock, which is `ahead` of `what` by this many milliseconds (behind, if
+	/// negative). `None` if the line would be no news.
 	pub fn of(&mut self, ahead: i64, whose: &str, what: &str, now: Instant) -> Option<String> {
 		if ahead.abs() <= TOLERATED_MS {
 			let before = self.0.take();
@@ -79,14 +79,14 @@ impl Said {
 		))
 	}
 
-	/// Whether a difference stands.
+	/// Returns whether the clock was off when it was last compared.
 	pub fn is_off(&self) -> bool {
 		self.0.is_some()
 	}
 }
 
-/// How far this clock is ahead by the last blocks, if it is: by as much as even the quickest of them seemed
-/// to take. That a clock is behind they cannot show.
+/// Returns how far this clock is ahead by the last blocks: by the least delay of any of them. They cannot
+/// show that a clock is behind.
 fn ahead_of_blocks(late: &VecDeque<i64>) -> Option<i64> {
 	if late.len() < BLOCKS {
 		return None;
@@ -94,8 +94,8 @@ fn ahead_of_blocks(late: &VecDeque<i64>) -> Option<i64> {
 	late.iter().min().copied().map(|least| least.max(0))
 }
 
-/// How far this clock is behind by the stamps of others' records, as a number below zero; 0 if it is not. A
-/// record may be old, so only stamps from the future say anything.
+/// Returns how far this clock is behind by the stamps of others' records, as a negative number, or 0. A
+/// record may be old, so only stamps from the future count.
 fn behind_stamps(mut stamps: Vec<u64>, now: i64) -> Option<i64> {
 	if stamps.len() < LEAST_AGENTS {
 		return None;
@@ -123,7 +123,7 @@ pub async fn run(
 		let said = tokio::select! {
 			block = blocks.next() => {
 				let Some(block) = block else { return };
-				// What is made up for, or made here, says nothing of the time.
+				// Blocks of a sync, and blocks made here, say nothing of the time.
 				let counts = block.is_new_best
 					&& block.origin == BlockOrigin::NetworkBroadcast
 					&& !sync.is_major_syncing();
@@ -159,7 +159,7 @@ pub async fn run(
 pub struct OfAgent(Said);
 
 impl OfAgent {
-	/// Says if the clock of an agent, read just now, differs from this machine's.
+	/// Logs a difference between the clock of an agent, read just now, and this machine's.
 	pub fn compare(&mut self, name: &str, clock_ms: u64) {
 		let clock = i64::try_from(clock_ms).unwrap_or(i64::MAX);
 		let whose = format!("The clock of the agent {name}");

@@ -122,8 +122,8 @@ pub fn times(job: &Job, sizes: &Sizes, clock: &Clock) -> Times {
 	out
 }
 
-/// What falls short of the claim, in words, each with its limit: less work than planned, and stages that took
-/// longer than they may. None of it is wrong; it lowers what the worker is paid for.
+/// Lists, in words and with figures, how the evidence falls short of the claim: less work than planned, and
+/// stages above their time limit. No proof fails for that; the worker is paid for less.
 pub fn shortfalls(job: &Job, sizes: &Sizes, times: &Times, rtt: Duration) -> Vec<String> {
 	let plan = job.plan();
 	let parts = [
@@ -344,7 +344,9 @@ mod tests {
 				Stage::Chain | Stage::Walk => f64::from(SHARE) / 100.0,
 				_ => 1.0,
 			};
-			Some(super::allowed(&job, &plan)[stage].div_f64(share) + GRACE + rtt)
+			// A millisecond less: shares are rounded.
+			let limit = super::allowed(&job, &plan)[stage].div_f64(share) + GRACE + rtt;
+			Some(limit.saturating_sub(Duration::from_millis(1)))
 		});
 		assert!(allowed[Stage::Chain] > Duration::ZERO);
 		assert_eq!(shortfalls(&job, &plan, &at_limit, rtt), [""; 0]);

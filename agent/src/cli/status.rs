@@ -53,7 +53,7 @@ struct Service {
 	token_file: PathBuf,
 }
 
-/// Leaves in the data folder where this agent is found, readable to its own user only.
+/// Writes the location of this agent's service to the data folder, readable to its own user only.
 pub fn announce(data: &Path, url: &str, token_file: &Path) -> Result<()> {
 	let service = Service {
 		url: url.into(),
@@ -244,6 +244,7 @@ impl fmt::Display for Words<'_> {
 			Engine::Unknown => "not asked yet",
 			Engine::Off => "not used: no orders are served",
 			Engine::Ready { socket } => &format!("answers at {socket}"),
+			Engine::Missing { why } => why,
 			Engine::Unreachable { why } => &format!("does not answer: {why}"),
 		};
 		line("engine", engine)?;

@@ -31,6 +31,7 @@ pub(super) async fn ping(shared: Arc<Shared>) {
 				tracing::warn!("no orders can be served: {why}");
 				logged = Some(Instant::now());
 			}
+			Answer::Missing { why } if changed => tracing::warn!("no orders can be served: {why}"),
 			Answer::Ready { socket } if changed => {
 				tracing::info!(socket, "the container engine answers");
 			}
@@ -52,7 +53,7 @@ async fn ask(shared: &Shared) -> Answer {
 			},
 		},
 		(None, EngineChoice::Off) => Answer::Off,
-		(None, _) => Answer::Unreachable {
+		(None, _) => Answer::Missing {
 			why: "no container engine was found. Install Docker or Podman, or name its socket with --engine; \
 				  pass --no-engine if this machine is not for rent"
 				.into(),
@@ -60,7 +61,7 @@ async fn ask(shared: &Shared) -> Answer {
 	}
 }
 
-/// Why an engine does not answer, and what to do.
+/// Returns why an engine does not answer, and what to do.
 fn reason(engine: &Engine, fault: &Fault) -> String {
 	let socket = engine.socket();
 	let shown = socket.display();
@@ -81,7 +82,8 @@ fn reason(engine: &Engine, fault: &Fault) -> String {
 	}
 }
 
-/// The group that may open a socket: its name, its number if it has no name, or Docker's usual one.
+/// Returns the group that may open a socket: its name, or its number if it has none. Docker's usual one if the
+/// socket cannot be looked at.
 fn group_of(socket: &Path) -> String {
 	let Ok(id) = std::fs::metadata(socket).map(|metadata| metadata.gid().to_string()) else {
 		return "docker".into();

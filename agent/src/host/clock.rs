@@ -1,6 +1,6 @@
-//! The agent's clock. It counts monotonically while the agent runs and over its restarts, so that what is
-//! kept until a date on it neither expires nor outlives it when the system's time is set, by hours in either
-//! direction.
+//! The agent's clock. It counts monotonically while the agent runs and over its restarts, so that a value
+//! with an expiry date on it neither expires early nor stays when the system's time is set, by hours in
+//! either direction.
 //!
 //! The clock begins with the system's time. After a restart within one boot of the machine it goes on by the
 //! time since the boot; after another boot by the system's time, which the machine's own clock then has kept,
@@ -37,7 +37,7 @@ pub fn now_ms() -> u64 {
 	date + start.elapsed().as_millis() as u64
 }
 
-/// What the clocks of the machine show at one moment.
+/// The machine's clocks at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Reading {
 	/// Names the boot; `None` where the system does not tell.

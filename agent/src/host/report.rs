@@ -55,6 +55,11 @@ pub enum Engine {
 		/// Its socket.
 		socket: String,
 	},
+	/// There is none. That is as it should be for an agent that only checks.
+	Missing {
+		/// The reason, and what to do.
+		why: String,
+	},
 	/// It does not answer, so no order can be deployed.
 	Unreachable {
 		/// The reason, and what to do.
@@ -133,7 +138,7 @@ pub struct Warning {
 	pub text: String,
 }
 
-/// What happened so far.
+/// Events since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Events {
 	/// GPUs that can be used.
@@ -154,7 +159,7 @@ pub struct Events {
 pub struct Report(Mutex<Events>);
 
 impl Report {
-	/// What happened so far.
+	/// Events since the start.
 	pub fn events(&self) -> Events {
 		self.0.lock().clone()
 	}
@@ -236,14 +241,16 @@ impl Visit for Line {
 impl<S: Subscriber> Layer<S> for Warnings {
 	fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
 		let metadata = event.metadata();
-		// What the libraries warn of is in the log; it asks nobody for attention.
-		if *metadata.level() > Level::WARN || !metadata.target().starts_with("kaisar") {
+		let target = metadata.target();
+		// Lines of libraries are in the log and ask nobody for attention. The engine has an entry of its own.
+		let is_noted = target.starts_with("kaisar") && !target.ends_with("containers::ping");
+		if *metadata.level() > Level::WARN || !is_noted {
 			return;
 		}
 		let mut line = Line::default();
 		event.record(&mut line);
 		let text = bounded(line.message + &line.fields);
-		let of_others = metadata.target().contains("::checker");
+		let of_others = target.contains("::checker");
 		let at = wall_ms();
 		let mut warnings = WARNINGS.lock();
 		let known = warnings.iter().position(|warning| warning.text == text);
@@ -290,7 +297,7 @@ pub struct Status {
 	pub wanted: Vec<String>,
 	/// Its disk.
 	pub disk: Disk,
-	/// What happened so far.
+	/// Events since the start.
 	#[serde(flatten)]
 	pub events: Events,
 	/// The last lines of its log at `WARN` or `ERROR`, the newest first.
@@ -303,11 +310,16 @@ const WARNED_FOR_MS: u64 = 3_600 * 1_000;
 const ASKED_WITHIN_MS: u64 = 600 * 1_000;
 
 impl Status {
-	/// What needs attention: the condition, and what to do.
+	/// Lists the conditions that need attention, each with what to do.
 	pub fn attention(&self) -> Vec<String> {
 		let mut all = Vec::new();
-		if let Engine::Unreachable { why } = &self.events.engine {
-			all.push(format!("No orders can be served: {why}"));
+		let is_worker = self.events.benchmarks.last.is_some();
+		match &self.events.engine {
+			Engine::Missing { why } if is_worker => {
+				all.push(format!("No orders can be served: {why}"))
+			}
+			Engine::Unreachable { why } => all.push(format!("No orders can be served: {why}")),
+			_ => {}
 		}
 		if self.addresses.is_empty() && self.relays.is_empty() {
 			all.push(
@@ -406,6 +418,9 @@ mod tests {
 			why: "permission denied".into(),
 		};
 		assert!(attention(&status).contains("permission denied"));
+		let why = "no container engine".into();
+		status.events.engine = Engine::Missing { why };
+		assert_eq!(attention(&status), "", "it may only check");
 		status.events.engine = Engine::Off;
 		status.warnings = vec![Warning {
 			at: 9_000_000,
@@ -416,12 +431,9 @@ mod tests {
 		assert_eq!(attention(&status), "", "it is another's");
 		status.warnings[0].of_others = false;
 		assert!(attention(&status).contains("1 warning"));
-		status.warnings[0].at = 1;
-		assert!(
-			attention(&status).contains("warning"),
-			"less than an hour ago"
-		);
-		status.clock_ms += WARNED_FOR_MS;
+		status.warnings[0].at = status.clock_ms - WARNED_FOR_MS + 1;
+		assert!(attention(&status).contains("warning"), "within an hour");
+		status.clock_ms += 1;
 		assert_eq!(attention(&status), "");
 		status.events.benchmarks.last = Some(Benchmark {
 			at: status.clock_ms - ASKED_WITHIN_MS,

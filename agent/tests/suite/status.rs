@@ -244,8 +244,7 @@ async fn an_engine_that_cannot_be_used_is_said_at_once_with_what_to_do() {
 	assert_eq!(code, Some(3), "{text}");
 	for part in [
 		"engine           does not answer: there is no socket",
-		"Needs attention",
-		"1 warning",
+		"Needs attention:\n- No orders can be served",
 	] {
 		assert!(text.contains(part), "{part}: {text}");
 	}
@@ -315,7 +314,8 @@ fn as_if_off_by(dir: &Path, hours: i64) {
 		fs::write(path, [expires.encode(), rest.to_vec()].concat()).unwrap();
 	}
 	let path = dir.join("data/clock.json");
-	let mut clock: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+	let Ok(bytes) = fs::read(&path) else { return };
+	let mut clock: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
 	for at in ["/now_ms", "/reading/wall_ms"] {
 		let at = clock.pointer_mut(at).unwrap();
 		*at = moved(at.as_u64().unwrap()).into();
