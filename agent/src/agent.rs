@@ -239,7 +239,7 @@ async fn open_gpus(options: gpu::Options) -> Result<Vec<Arc<dyn Device>>> {
 		.context("looking for GPUs")?;
 	for device in &devices {
 		let Gpu { name, kernel } = described(&**device);
-		tracing::info!(name, kernel, "a GPU");
+		tracing::info!(name, kernel, "using a GPU");
 	}
 	Ok(devices)
 }

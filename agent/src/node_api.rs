@@ -176,7 +176,7 @@ async fn check(
 	Scale(checks.check(requests)).into_response()
 }
 
-/// What an agent says of itself is made of.
+/// The state behind the two status routes.
 struct About {
 	peer: Arc<Peer>,
 	report: Arc<Report>,
@@ -239,7 +239,10 @@ impl About {
 async fn addresses(State(peer): State<Arc<Peer>>, Scale(found): Scale<AddressesFound>) -> Response {
 	for record in &found.records {
 		if let Some(agent) = peer.peers().accept(record) {
-			tracing::info!(agent = hex::encode(agent), "found in the DHT");
+			tracing::debug!(
+				agent = hex::encode(agent),
+				"found an agent's addresses in the DHT"
+			);
 		}
 	}
 	Scale(AddressBook {

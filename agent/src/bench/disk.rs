@@ -108,7 +108,13 @@ impl Plot {
 					.map(|()| self.sectors += 1)
 			});
 			if let Err(error) = written {
-				tracing::warn!(%error, path = %self.path.display(), "the plot cannot grow");
+				tracing::warn!(
+					%error,
+					path = %self.path.display(),
+					"the plot cannot grow beyond {} of {mib} MiB, so less disk is proved than is claimed. Free space on \
+					 its disk, or claim less",
+					self.mib()
+				);
 				let _ = self.file.set_len(self.sectors * SECTOR as u64);
 				break;
 			}

@@ -300,7 +300,11 @@ fn prove_gpus_and_plot(
 		let computed = prove_gpus(job, plan, devices, clock);
 		filling.join().map_err(|_| ProveError::Crashed)?;
 		Ok(computed
-			.inspect_err(|error| tracing::error!(%error, "no GPU is proved"))
+			.inspect_err(|error| tracing::error!(
+				%error,
+				"no GPU is proved in this round, and the worker counts as one without. See the system's log for the \
+				 GPU's driver"
+			))
 			.ok())
 	})
 }

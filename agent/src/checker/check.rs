@@ -294,7 +294,7 @@ fn relayed(connection: &Connection) -> bool {
 	selected.peek().is_none() || selected.any(|path| !path.is_ip())
 }
 
-/// A worker's bandwidth, and what is said of it.
+/// A worker's bandwidth, and a remark on how it was found.
 struct Measured {
 	rates: Rates,
 	remark: String,

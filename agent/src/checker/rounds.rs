@@ -96,7 +96,7 @@ impl Rounds {
 		began.make_room();
 		began.insert(id, expires, at);
 		drop(began);
-		tracing::debug!(round = start.round, "round began");
+		tracing::debug!(round = start.round, "a round began");
 		self.began.store(&id, expires, &KeptRound { start, at });
 	}
 

@@ -208,7 +208,7 @@ impl Shared {
 		{
 			tracing::info!(
 				order = wanted.deployment.order,
-				"its time is over, and nobody said otherwise"
+				"the order's time is over by this agent's clock, and the node did not extend it: removing its container"
 			);
 			slot.wanted = None;
 			slot.changed(unknown("it is being removed"));
@@ -385,7 +385,7 @@ pub(super) fn find_socket() -> Option<PathBuf> {
 			SAID.call_once(|| {
 				tracing::warn!(
 					host,
-					"DOCKER_HOST is no socket of this machine and is not used"
+					"ignoring DOCKER_HOST: not a local socket (unix://PATH)"
 				);
 			});
 		}

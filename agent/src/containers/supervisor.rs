@@ -119,7 +119,7 @@ impl Task<'_> {
 			}
 			Err(fault) => {
 				let since = *self.run.silent.get_or_insert_with(Instant::now);
-				tracing::debug!(%fault, order = self.run.order, "cannot be looked at");
+				tracing::debug!(%fault, order = self.run.order, "the container cannot be looked at");
 				// Before it ever ran, its customer is better off with the money back.
 				if open.is_some_and(|wanted| !wanted.ran)
 					&& since.elapsed() > self.shared.settings.timeouts.engine
@@ -315,7 +315,11 @@ impl Task<'_> {
 				if large || is_final(&why) {
 					return Ok(self.fail(DeployFailure::ImageUnavailable, &why));
 				}
-				tracing::warn!(order = deployment.order, why, "the image was not pulled");
+				tracing::warn!(
+					order = deployment.order,
+					why,
+					"the image was not pulled; trying again"
+				);
 				self.run.last = why;
 				Ok(PULL_AGAIN * self.run.pulls)
 			}
@@ -327,7 +331,11 @@ impl Task<'_> {
 		self.say(ContainerState::Starting, Some(&[]));
 		match engine.start(id).await {
 			Ok(()) => {
-				tracing::info!(order = self.run.order, container = id, "started");
+				tracing::info!(
+					order = self.run.order,
+					container = id,
+					"the container was started"
+				);
 				self.run.started(id);
 				Ok(SOON)
 			}
@@ -341,7 +349,7 @@ impl Task<'_> {
 	}
 
 	fn not_started(&mut self, fault: Fault) -> Duration {
-		tracing::warn!(order = self.run.order, %fault, "does not start");
+		tracing::warn!(order = self.run.order, %fault, "the container does not start");
 		self.run.last = brief(&fault.to_string());
 		TICK
 	}
@@ -373,7 +381,10 @@ impl Task<'_> {
 				return self.start(engine, id).await;
 			}
 			Some(Status::PAUSED) => {
-				tracing::warn!(order = self.run.order, "was paused from outside");
+				tracing::warn!(
+					order = self.run.order,
+					"the container was paused from outside: resuming it"
+				);
 				match engine.unpause(id).await {
 					Err(fault @ Fault::Silent(_)) => return Err(fault),
 					_ => return Ok(TICK),
@@ -400,7 +411,7 @@ impl Task<'_> {
 		let order = wanted.deployment.order;
 		if wanted.ran {
 			if exit == Exit::Own {
-				tracing::info!(order, code, "ended by itself");
+				tracing::info!(order, code, "the container ended by itself");
 				self.end(ContainerState::Exited {
 					code: i32::try_from(code).unwrap_or(-1),
 				});
@@ -424,7 +435,7 @@ impl Task<'_> {
 			order,
 			code,
 			?exit,
-			"did not end by itself: starting it again"
+			"the container did not end by itself: starting it again"
 		);
 		self.start(engine, id).await
 	}
@@ -450,7 +461,7 @@ impl Task<'_> {
 				self.run.revived = 0;
 			}
 		} else if answers(found, &ports, started.elapsed()).await {
-			tracing::info!(order = wanted.deployment.order, "runs");
+			tracing::info!(order = wanted.deployment.order, "the container runs");
 			self.run.answers = Some(now);
 		} else {
 			let overdue = started.elapsed() > self.shared.settings.timeouts.healthy;
@@ -466,7 +477,7 @@ impl Task<'_> {
 			if overdue && self.run.revived > 0 {
 				tracing::warn!(
 					order = wanted.deployment.order,
-					"was started again and does not answer: stopping it, to start it once more"
+					"the container was started again and does not answer: stopping it, to start it once more"
 				);
 				engine.stop(id).await?;
 			}
@@ -531,7 +542,12 @@ impl Task<'_> {
 	/// The order cannot be deployed. Returns when to look again: at once, to clear up. An order that was
 	/// served before stays wanted, and what is missing may come back.
 	fn fail(&mut self, failure: DeployFailure, why: &str) -> Duration {
-		tracing::warn!(order = self.run.order, ?failure, why, "cannot be deployed");
+		tracing::warn!(
+			order = self.run.order,
+			?failure,
+			why,
+			"the order cannot be deployed"
+		);
 		if self.run.ran {
 			self.run.pulls = 0;
 			self.say(unknown(why), Some(&[]));

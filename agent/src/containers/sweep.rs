@@ -49,7 +49,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 					tracing::warn!(
 						pid,
 						name,
-						"a customer pays for the GPUs, and another program uses them"
+						"another program uses a GPU that a customer pays for. Stop it, or the customer may leave"
 					);
 				}
 				seen = programs;

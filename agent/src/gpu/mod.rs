@@ -120,7 +120,9 @@ pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
 		let name = adapter.get_info().name;
 		match Gpu::open(&adapter, options) {
 			Ok(gpu) => out.push(Arc::new(gpu)),
-			Err(error) => tracing::warn!(name, %error, "a GPU cannot be used"),
+			Err(error) => {
+				tracing::warn!(name, %error, "a GPU cannot be used and is not proved. See whether `vulkaninfo` lists it, and its driver's log")
+			}
 		}
 	}
 	out
@@ -173,7 +175,7 @@ impl Gpu {
 				Kernels::Fastest => Kernels::Portable,
 				asked => asked,
 			};
-			tracing::warn!(name = shared.name, "a GPU that was lost is opened again");
+			tracing::warn!(name = shared.name, "opening a lost GPU again");
 			let options = Options {
 				kernels,
 				..self.options.clone()

@@ -32,7 +32,12 @@ impl Store {
 	/// is said and no more.
 	pub fn put<T: Encode>(&self, name: &[u8], expires: u64, value: &T) {
 		if let Err(error) = write_unsynced(&self.file(name), &(expires, value).encode(), BY_UMASK) {
-			tracing::warn!(%error, dir = %self.dir.display(), "cannot be kept over a restart");
+			tracing::warn!(
+				%error,
+				dir = %self.dir.display(),
+				"cannot write to the data folder: what belongs here is forgotten at the next restart. Free space on \
+				 its disk"
+			);
 		}
 	}
 

@@ -88,7 +88,9 @@ impl Peer {
 			if last.as_ref() != Some(&addr) || self.peers.record(&self.key).is_none() {
 				match self.peers.publish(&self.pair, &addr, now_ms()) {
 					Ok(()) => last = Some(addr),
-					Err(error) => tracing::warn!(%error, "cannot publish the addresses"),
+					Err(error) => {
+						tracing::warn!(%error, "cannot publish this agent's addresses, so others cannot find it")
+					}
 				}
 			}
 			sleep(PUBLISH).await;

@@ -129,7 +129,7 @@ impl Peers {
 		match write_unsynced(&self.file(&agent), bytes, BY_UMASK) {
 			Ok(()) => Some(agent),
 			Err(error) => {
-				tracing::warn!(%error, "cannot keep an agent's addresses");
+				tracing::warn!(%error, "cannot keep an agent's addresses. Free space on the disk of the peers' folder");
 				None
 			}
 		}

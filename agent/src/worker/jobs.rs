@@ -137,7 +137,11 @@ impl Jobs {
 			let entry = Entry::new(job, &request);
 			if matches!(entry.state, JobState::Working) {
 				jobs.queue.try_send(id).ok()?;
-				tracing::info!(round, worker, "computing a proof again");
+				tracing::info!(
+					round,
+					worker,
+					"computing the proof of a round again after a restart"
+				);
 			}
 			Some((id, entry))
 		});

@@ -244,7 +244,7 @@ impl Serving {
 				// It is asked again.
 				DeviceError::Busy => Refusal::NotReady,
 				error => {
-					tracing::error!(%error, "a proof cannot be opened");
+					tracing::error!(%error, "a proof cannot be opened for a checker, which asks again");
 					Refusal::NotServed
 				}
 			}))
