@@ -4,12 +4,11 @@
 #[path = "../tests/compute/made.rs"]
 mod made;
 
-use codec::{DecodeAll, Encode};
+use codec::Encode;
 use criterion::{Criterion, criterion_group, criterion_main};
 use kaisar_agent::bench::{
-	chain::ChainOpening,
 	hash::{Hash, Tree, TreeTag, leaf},
-	walk::LegOpening,
+	proof::{Counts, GpuOpening},
 };
 use std::hint::black_box;
 
@@ -20,14 +19,13 @@ fn verify(criterion: &mut Criterion) {
 		.build_global()
 		.expect("nothing used the pool before");
 	let made = made::make();
-	let bytes = (&made.chain, &made.walk).encode();
+	let bytes = made.opening().encode();
+	let counts = Counts::of_gpu(made::SAMPLES, &made::WALK);
 	println!("openings: {} bytes", bytes.len());
 	assert!(made.verify());
 	let mut group = criterion.benchmark_group("verify one GPU, n = 8192, 256 samples");
 	group.bench_function("decode", |bencher| {
-		bencher.iter(|| {
-			<(ChainOpening, Vec<LegOpening>)>::decode_all(&mut black_box(&bytes[..])).is_ok()
-		});
+		bencher.iter(|| GpuOpening::decode_within(black_box(&bytes), &counts).is_ok());
 	});
 	group.bench_function("chain", |bencher| {
 		bencher.iter(|| black_box(&made).verify_chain())
@@ -37,12 +35,11 @@ fn verify(criterion: &mut Criterion) {
 	});
 	group.bench_function("all", |bencher| {
 		bencher.iter(|| {
-			let (chain, walk) =
-				<(ChainOpening, Vec<LegOpening>)>::decode_all(&mut black_box(&bytes[..]))
-					.expect("they are whole");
+			let shown =
+				GpuOpening::decode_within(black_box(&bytes), &counts).expect("they are whole");
 			let shown = made::Made {
-				chain,
-				walk,
+				chain: shown.chain,
+				walk: shown.walk,
 				positions: made.positions.clone(),
 				legs: made.legs.clone(),
 				..made

@@ -5,25 +5,27 @@
 //! says which comes first.
 
 use crate::{
-	bench::device::Device,
-	checker::{check::Checker, checks::Checks, rounds::Rounds},
+	checker::{admission::Admissions, check::Checker, checks::Checks, rounds::Rounds},
 	containers::{self, Containers},
 	gpu,
+	host::{clock::Clock, report::Report},
 	node_api::NodeApi,
 	peer::{
 		dial::Peer,
-		endpoint::{self, Peers},
-		wire::{self, Push},
+		network::Network,
+		wire::{self, Introduced, Introduction, Push, Refusal},
 	},
 	worker::{
 		doorkeeper::{Doorkeeper, ServedOrders},
 		jobs::Jobs,
+		push::Committees,
 		run::run_jobs,
-		serve::{self, Serving},
+		serve::{self, Inbox, Origin, Serving},
 	},
 };
 use anyhow::{Context, Result, ensure};
-use kaisar_primitives::{AgentKey, agent::AgentStatus};
+use kaisar_primitives::{AgentKey, agent::SeatClaim};
+use kaisar_tunnel::{Door, places};
 use sp_core::{Pair, ed25519};
 use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -51,10 +53,8 @@ pub struct Config {
 	pub peers_dir: PathBuf,
 	/// Folder of the plot and of what is kept over a restart.
 	pub data_dir: PathBuf,
-	/// Relay to use, if any.
-	pub relay_url: Option<String>,
-	/// Address of the QUIC endpoint; any port on all interfaces if not given.
-	pub bind: Option<SocketAddr>,
+	/// How the agent is reached, and whom it dials.
+	pub network: Network,
 	/// How long a worker may take to serve a check before it is found offline.
 	pub patience: Duration,
 	/// Which GPUs are used, and how.
@@ -74,7 +74,7 @@ impl Config {
 			self.token.len() >= 16,
 			"the token must have at least 16 characters"
 		);
-		Ok(())
+		self.network.check()
 	}
 
 	/// The data folder, locked: two agents never share one, and with it the machine.
@@ -115,17 +115,27 @@ impl Agent {
 		config.check()?;
 		let lock = config.lock_data()?;
 		let data = config.data_dir;
+		// Before anything is dated.
+		let clock = Clock::resume(&data);
+		let report = Arc::new(Report::default());
 		let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
-		let relay = config.relay_url.as_deref();
-		let endpoint = endpoint::bind(&config.secret, config.bind, relay, &alpns).await?;
-		let devices = open_gpus(config.gpus).await?;
 		let pair = ed25519::Pair::from_seed(&config.secret);
 		let key = pair.public();
-		let (containers, supervising) = Containers::new(config.containers, key, &data)?;
-		let peer = Arc::new(Peer::new(pair, endpoint, Peers::new(&config.peers_dir)?));
+		let peer = Peer::start(pair, &config.network, &alpns, &config.peers_dir, &data).await?;
+		let peer = Arc::new(peer);
+		let gpus = look_for_gpus(config.gpus).await?;
+		let (containers, supervising) =
+			Containers::new(config.containers, key, &data, gpus.clone(), report.clone())?;
 		let rounds = Arc::new(Rounds::new(&data)?);
-		let (jobs, queued) = Jobs::new(&data, key)?;
+		let (jobs, queued) = Jobs::new(&data, key, report.clone())?;
 		let jobs = Arc::new(jobs);
+		let (door, tunnels) = (
+			Door::new(serve::DOOR()),
+			Door::new(places::Limits::default()),
+		);
+		let doors = vec![door.clone(), tunnels.clone()];
+		let committees = Arc::new(Committees::new(peer.clone(), doors));
+		let admissions = Arc::new(Admissions::new(door.clone()));
 		let cores = std::thread::available_parallelism().map_or(1, usize::from);
 		let computing = Arc::new(Semaphore::new(cores.max(2)));
 		let stopping = watch::Sender::new(false);
@@ -135,38 +145,72 @@ impl Agent {
 			computing.clone(),
 			config.patience,
 		);
-		let checks = Arc::new(Checks::new(&data, checker, stopping.subscribe())?);
+		let checks = Arc::new(Checks::new(
+			&data,
+			checker,
+			report.clone(),
+			stopping.subscribe(),
+		)?);
 		peer.publish().context("cannot publish the addresses")?;
 		let listener = TcpListener::bind(config.listen)
 			.await
 			.with_context(|| format!("cannot listen on {}", config.listen))?;
 		let url = format!("http://{}", listener.local_addr()?);
-		let serving = Serving::new(peer.clone(), jobs.clone(), computing, {
-			let rounds = rounds.clone();
-			move |agent: &AgentKey, push: &Push| rounds.hear(agent, push)
-		});
+		let serving = Serving::new(
+			peer.clone(),
+			jobs.clone(),
+			committees.clone(),
+			door,
+			computing,
+			Pushed {
+				admissions: admissions.clone(),
+				rounds: rounds.clone(),
+				report: report.clone(),
+			},
+		);
 		let doorkeeper = Doorkeeper {
 			orders: orders(containers.clone()),
 			jobs: jobs.clone(),
+			committees: committees.clone(),
 		};
 		let node_api = NodeApi {
 			token: config.token,
-			status: status(key, devices.len()),
+			gpus: gpus.clone(),
+			report: report.clone(),
+			data: data.clone(),
 			peer: peer.clone(),
 			jobs: jobs.clone(),
+			committees: committees.clone(),
+			admissions: admissions.clone(),
 			rounds: rounds.clone(),
 			checks: checks.clone(),
 			containers: containers.clone(),
 		};
 		let mut tasks = JoinSet::new();
-		tasks.spawn(run_jobs(jobs.clone(), peer.clone(), devices, data, queued));
+		tasks.spawn(run_jobs(
+			jobs.clone(),
+			committees.clone(),
+			peer.clone(),
+			report,
+			gpus,
+			data,
+			queued,
+		));
 		tasks.spawn({
 			let peer = peer.clone();
 			async move { peer.keep_published().await }
 		});
-		tasks.spawn(sweep(jobs, rounds, checks, containers.clone()));
+		tasks.spawn(sweep(
+			jobs,
+			committees,
+			admissions,
+			rounds,
+			checks,
+			containers.clone(),
+			clock,
+		));
 		tasks.spawn(supervising.run());
-		tasks.spawn(serve::accept(serving, doorkeeper));
+		tasks.spawn(serve::accept(serving, doorkeeper, tunnels));
 		tasks.spawn(node_api.serve(listener, stopping.subscribe()));
 		Ok(Self {
 			peer,
@@ -206,34 +250,80 @@ impl Agent {
 	}
 }
 
-/// The GPUs, opened.
-async fn open_gpus(options: gpu::Options) -> Result<Vec<Arc<dyn Device>>> {
+/// The checker's side, as workers' agents meet it.
+struct Pushed {
+	admissions: Arc<Admissions>,
+	rounds: Arc<Rounds>,
+	report: Arc<Report>,
+}
+
+impl Inbox for Pushed {
+	fn knows(&self, agent: &AgentKey) -> bool {
+		self.admissions.knows(agent)
+	}
+
+	fn introduce(
+		&self,
+		agent: &AgentKey,
+		introduction: &Introduction,
+		origin: Origin,
+	) -> Introduced {
+		let claim = SeatClaim {
+			round: introduction.round,
+			worker: introduction.worker,
+			agent: *agent,
+		};
+		self.admissions
+			.introduce(introduction.genesis, claim, origin)
+	}
+
+	fn hear(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal> {
+		let claim = SeatClaim {
+			round: push.trial.round,
+			worker: push.trial.worker,
+			agent: *agent,
+		};
+		// The cheaper question first.
+		if !self.admissions.admits(push.trial.genesis, &claim)
+			&& !self.rounds.is_asked(agent, &push.trial)
+		{
+			return Err(Refusal::NotServed);
+		}
+		if !push.verify(agent) {
+			return Err(Refusal::Bad);
+		}
+		self.report.reached();
+		self.rounds.hear(agent, push);
+		Ok(())
+	}
+}
+
+/// The GPUs, after a first look.
+async fn look_for_gpus(options: gpu::Options) -> Result<Arc<gpu::Pool>> {
+	let gpus = Arc::new(gpu::Pool::new(options));
+	let looking = gpus.clone();
 	// Drivers may take their time, and may block.
-	let devices = tokio::task::spawn_blocking(move || gpu::open(&options))
+	tokio::task::spawn_blocking(move || looking.look())
 		.await
 		.context("looking for GPUs")?;
-	for device in &devices {
-		let used = device.kernels().into_iter().next();
-		let kernel = used.map(|rated| rated.kernel);
-		tracing::info!(name = device.name(), kernel, "a GPU");
-	}
-	Ok(devices)
+	Ok(gpus)
 }
 
-fn status(agent: AgentKey, gpus: usize) -> AgentStatus {
-	AgentStatus {
-		version: env!("CARGO_PKG_VERSION").into(),
-		agent,
-		gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
-		// Part of the message to the node. The agent has no chain to see blocks of.
-		seen: None,
-	}
-}
-
-/// Drops what has expired, every now and then.
-async fn sweep(jobs: Arc<Jobs>, rounds: Arc<Rounds>, checks: Arc<Checks>, containers: Containers) {
+/// Drops what has expired, every now and then, and keeps the clock.
+async fn sweep(
+	jobs: Arc<Jobs>,
+	committees: Arc<Committees>,
+	admissions: Arc<Admissions>,
+	rounds: Arc<Rounds>,
+	checks: Arc<Checks>,
+	containers: Containers,
+	mut clock: Clock,
+) {
 	loop {
 		sleep(SWEEP).await;
+		clock.save();
+		committees.sweep();
+		admissions.sweep();
 		jobs.sweep(containers.are_rented());
 		checks.sweep();
 		rounds.sweep();

@@ -1,25 +1,32 @@
 //! Everything that an agent decodes, one function a source: what the fuzz targets and the tests over
-//! their corpus run. Nothing here may panic, hang, or allocate more than its bound, whatever it is given.
+//! their corpus run. Nothing here may panic, hang, or allocate more than its bound, whatever it is given: more
+//! than the input's length again and a constant, as `agent/tests/memory.rs` counts.
 
 use crate::{
 	bench::{
 		device::MAX_DEVICES,
 		hash::Hash,
 		job::{self, Job},
-		proof::{self, Challenge, Openings},
+		proof::{self, Challenge, Counts},
 	},
+	checker::admission::Admissions,
+	node_api::MAX_BODY,
 	peer::{
 		bandwidth,
 		endpoint::Peers,
-		wire::{self, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
+		wire::{self, Introduced, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
 	},
 };
-use codec::{Decode, DecodeAll};
+use codec::{DecodeWithMemTracking, Encode};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, AgentSignature, BenchParams, WorkerSpec,
-	agent::{AddressesFound, ProveRequest, RoundStart, SeatRequest},
+	agent::{
+		AddressesFound, OrderRequest, PrepareRequest, ProveRequest, RoundStart, SeatAnswers,
+		SeatRequest, decode_within,
+	},
 };
+use kaisar_tunnel::{Door, places};
 use sp_core::H256;
 use tokio::io::AsyncWriteExt;
 
@@ -63,6 +70,7 @@ fn reply(bytes: &[u8]) {
 	block_on(async {
 		let _ = wire::read::<RootsReply, _>(&mut &bytes[..], MAX_REPLY).await;
 		let _ = wire::read::<Result<AgentSignature, Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
+		let _ = wire::read::<Result<Introduced, Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
 		let _ = wire::read::<Result<(), Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
 	});
 }
@@ -114,7 +122,11 @@ fn openings(bytes: &[u8]) {
 	if bytes.len() > job.openings_limit() {
 		return;
 	}
-	if let Ok(Ok(openings)) = Result::<Openings, Refusal>::decode_all(&mut &bytes[..]) {
+	if let Ok(Ok(openings)) = wire::decode_openings(bytes, &Counts::of(&job, true)) {
+		assert!(
+			openings.encode() == bytes[1..],
+			"what is decoded is what would be sent"
+		);
 		let root: Hash = openings.roots.attested(&job.base());
 		let _ = proof::verify(&job, &root, &CHALLENGE, &openings);
 	}
@@ -122,11 +134,20 @@ fn openings(bytes: &[u8]) {
 
 /// What the node sends.
 fn service(bytes: &[u8]) {
-	fn whole<T: Decode>(bytes: &[u8]) -> Option<T> {
-		T::decode_all(&mut &bytes[..]).ok()
+	fn whole<T: DecodeWithMemTracking>(bytes: &[u8]) -> Option<T> {
+		decode_within(bytes, MAX_BODY).ok()
 	}
 	let _ = whole::<RoundStart>(bytes);
 	let _ = whole::<AddressesFound>(bytes);
+	let _ = whole::<OrderRequest>(bytes);
+	let _ = whole::<PrepareRequest>(bytes);
+	if let Some(answers) = whole::<SeatAnswers>(bytes) {
+		let admissions = Admissions::new(Door::new(places::Limits::default()));
+		assert!(
+			admissions.answer(answers).is_empty(),
+			"nobody has claimed anything"
+		);
+	}
 	if let Some(request) = whole::<ProveRequest>(bytes)
 		&& let Ok(job) = Job::of_prove(&request, AgentKey::from_raw([1; 32]))
 	{
@@ -161,6 +182,9 @@ fn record(bytes: &[u8]) {
 	PEERS.with(|peers| {
 		if let Some((dir, peers)) = peers {
 			if let Some(agent) = peers.accept(bytes) {
+				let _ = peers.lookup(&agent);
+				// As an agent of this machine that writes anything would leave it.
+				let _ = std::fs::write(dir.join(hex::encode(agent.0)), bytes);
 				let _ = peers.lookup(&agent);
 			}
 			let _ = std::fs::remove_dir_all(dir);

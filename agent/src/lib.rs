@@ -14,7 +14,7 @@
 //! | [`peer`] | other agents: endpoint, addresses, messages, bandwidth |
 //! | [`gpu`] | GPUs as devices of the benchmark |
 //! | [`bench`] | the benchmark: chain, walks, proof, evidence |
-//! | `host` | this machine: memory, clock, values kept over a restart |
+//! | `host` | this machine: memory, clock, values kept over a restart, and what is reported of it |
 //!
 //! A module imports only from those below it.
 //!
@@ -43,3 +43,5 @@ pub mod peer;
 pub mod worker;
 
 pub use agent::{Agent, Config};
+pub use host::{clock::wall_ms as now_wall_ms, report};
+pub use node_api::PATH_REPORT;

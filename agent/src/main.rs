@@ -4,21 +4,26 @@ mod cli;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use cli::{GpuArgs, bench, calibrate};
+use cli::{GpuArgs, bench, calibrate, measure, status};
 use kaisar_agent::{
 	Agent, Config,
 	bench::{disk, hash::Hash},
 	containers,
+	peer::{measure::PeerName, network::Network},
+	report::Warnings,
 	worker::claim::{self, Hardware},
 };
-use kaisar_primitives::{AgentKey, WorkerSpec};
+use kaisar_primitives::{AgentKey, WorkerSpec, agent::PROVIDER_PORT};
+use kaisar_tunnel::RelayUrl;
 use sp_core::{Pair, ed25519};
 use std::{
 	io::Read,
-	net::SocketAddr,
+	net::{IpAddr, SocketAddr},
 	path::{Path, PathBuf},
+	process::ExitCode,
 	time::Duration,
 };
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Benchmarks this machine, proves it, and verifies others.
 #[derive(Parser)]
@@ -31,15 +36,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
 	/// Runs the agent until it is told to stop.
-	Run(Run),
+	Run(Box<Run>),
 	/// Says what this machine has, as a claim to register.
 	Detect(Detect),
 	/// Runs the benchmark here, opens it, verifies it, and reports what it supports.
 	Bench(bench::Bench),
 	/// Measures the GPUs here as a reference for their class.
 	Calibrate(calibrate::Calibrate),
+	/// Measures the lines of other machines, whose operators get a token from this one's.
+	ServeMeasure(measure::ServeMeasure),
 	/// Fills the disk plot ahead of the first round.
 	Plot(Plot),
+	/// Asks a running agent how it is.
+	Status(status::StatusArgs),
 }
 
 #[derive(Args)]
@@ -59,12 +68,8 @@ struct Run {
 	/// Folder for the plot and for what outlives a restart.
 	#[arg(long)]
 	data_dir: PathBuf,
-	/// Relay of our own for agents behind NAT; none by default.
-	#[arg(long)]
-	relay_url: Option<String>,
-	/// Address of the QUIC endpoint; any port on all interfaces by default.
-	#[arg(long)]
-	bind: Option<SocketAddr>,
+	#[command(flatten)]
+	network: NetworkArgs,
 	/// Seconds after which a worker that serves nothing is found offline.
 	#[arg(long, default_value_t = 60)]
 	patience: u64,
@@ -75,6 +80,52 @@ struct Run {
 	gpus: GpuArgs,
 	#[command(flatten)]
 	containers: ContainerArgs,
+}
+
+#[derive(Args)]
+struct NetworkArgs {
+	/// UDP port of the QUIC endpoint on all interfaces, IPv4 and IPv6; 0 for any. The firewall must pass it.
+	#[arg(long, default_value_t = PROVIDER_PORT, overrides_with = "port")]
+	port: u16,
+	/// Address and port of the only socket, instead of --port on all interfaces.
+	#[arg(long, value_name = "IP:PORT")]
+	bind: Option<SocketAddr>,
+	/// Public address at which others reach this agent, where no interface has it: behind 1:1 NAT or a forwarded
+	/// port. Repeatable. The port is the agent's own unless given.
+	#[arg(long, value_name = "IP[:PORT]", value_parser = external)]
+	external_address: Vec<SocketAddr>,
+	/// Relay for agents behind NAT; only named relays are ever used. Repeatable; none by default.
+	#[arg(long, value_name = "URL")]
+	relay_url: Vec<RelayUrl>,
+	/// Do not ask the gateway to forward a port, by UPnP, NAT-PMP and PCP.
+	#[arg(long, overrides_with = "no_port_mapping")]
+	no_port_mapping: bool,
+	/// Publish private and loopback addresses too, and connect to those of others: for networks of your own.
+	#[arg(long, overrides_with = "publish_private")]
+	publish_private: bool,
+}
+
+/// An IP address, with the port if one is given; otherwise port 0.
+fn external(text: &str) -> Result<SocketAddr, String> {
+	let ip = text.trim_start_matches('[').trim_end_matches(']');
+	text.parse()
+		.or_else(|_| ip.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)))
+		.map_err(|_| {
+			"not an address; expected e.g. 1.2.3.4, 1.2.3.4:30500 or [2a01:db8::1]:30500".into()
+		})
+}
+
+impl From<NetworkArgs> for Network {
+	fn from(args: NetworkArgs) -> Self {
+		Self {
+			bind: args.bind,
+			port: args.port,
+			external: args.external_address,
+			relays: args.relay_url,
+			map_ports: !args.no_port_mapping,
+			publish_private: args.publish_private,
+		}
+	}
 }
 
 #[derive(Args)]
@@ -118,15 +169,23 @@ struct Detect {
 	/// Country code, ISO 3166-1 alpha-2.
 	#[arg(long, default_value = "ZZ")]
 	region: String,
-	/// Download bandwidth to claim, in Mb/s; the fastest interface's speed by default.
+	/// Download bandwidth to claim, in Mb/s; by default what is measured, or the speed of the network card's
+	/// link.
 	#[arg(long)]
 	download_mbps: Option<u32>,
-	/// Upload bandwidth to claim, in Mb/s; the fastest interface's speed by default.
+	/// Upload bandwidth to claim, in Mb/s; by default what is measured, or the speed of the network card's
+	/// link.
 	#[arg(long)]
 	upload_mbps: Option<u32>,
+	/// Have a peer measure the bandwidth, as its `kaisar-agent serve-measure` names it; with several, the best
+	/// counts.
+	#[arg(long, value_name = "PEER", num_args = 1..)]
+	measure: Vec<PeerName>,
 	/// Folder in which the plot will lie.
 	#[arg(long, default_value = ".")]
 	data_dir: PathBuf,
+	#[command(flatten)]
+	gpus: GpuArgs,
 }
 
 #[derive(Args)]
@@ -142,21 +201,29 @@ struct Plot {
 	mib: u32,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
 	let filter = tracing_subscriber::EnvFilter::try_from_default_env()
 		.unwrap_or_else(|_| "info,iroh=warn,noq=warn,noq_proto=warn".into());
-	tracing_subscriber::fmt()
-		.with_env_filter(filter)
+	let log = tracing_subscriber::fmt::layer()
 		.with_writer(std::io::stderr)
-		.with_ansi(false)
+		.with_ansi(false);
+	tracing_subscriber::registry()
+		.with(filter)
+		.with(log)
+		.with(Warnings)
 		.init();
 	match Cli::parse().command {
-		Command::Run(args) => tokio::runtime::Runtime::new()?.block_on(run(args)),
+		Command::Status(args) => return status::run(&args),
+		Command::Run(args) => tokio::runtime::Runtime::new()?.block_on(run(*args)),
 		Command::Detect(args) => detect(args),
 		Command::Bench(args) => bench::run(&args),
 		Command::Calibrate(args) => calibrate::run(&args),
+		Command::ServeMeasure(args) => {
+			tokio::runtime::Runtime::new()?.block_on(measure::serve(args))
+		}
 		Command::Plot(args) => plot(args),
-	}
+	}?;
+	Ok(ExitCode::SUCCESS)
 }
 
 /// The hex in a small file, made with 32 random bytes, for the owner only, if it is not there.
@@ -193,15 +260,20 @@ async fn run(args: Run) -> Result<()> {
 		secret: key_of(&args.key_file)?,
 		peers_dir: args.peers_dir,
 		data_dir: args.data_dir.clone(),
-		relay_url: args.relay_url,
-		bind: args.bind,
+		network: args.network.into(),
 		patience: Duration::from_secs(args.patience),
 		gpus: args.gpus.options(Some(args.data_dir.clone())),
 		containers: args.containers.into(),
 	})
 	.await?;
-	for remark in Hardware::detect(&args.data_dir).remarks() {
-		tracing::info!("{remark}");
+	// What a name that fits no GPU means is said where they are looked for.
+	if let Ok(cards) = args.gpus.cards() {
+		for remark in Hardware::detect(&args.data_dir, cards).remarks() {
+			tracing::info!("{remark}");
+		}
+	}
+	if let Err(error) = status::announce(&args.data_dir, agent.url(), &args.token_file) {
+		tracing::warn!("`kaisar-agent status` needs --url and --token-file: {error:#}");
 	}
 	println!(
 		"{}",
@@ -242,21 +314,37 @@ fn detect(args: Detect) -> Result<()> {
 		region.iter().all(u8::is_ascii_uppercase),
 		"a region is two upper-case letters"
 	);
-	let found = Hardware::detect(&args.data_dir);
-	let spec = found.spec(region, args.download_mbps, args.upload_mbps);
+	let found = Hardware::detect(&args.data_dir, args.gpus.cards()?);
+	let measured = measure::line(&args.measure, found.link.as_ref())?;
+	let line = measured.as_ref().map(|measured| measured.line);
+	let download = args.download_mbps.or(line.map(|line| line.down_mbps));
+	let upload = args.upload_mbps.or(line.map(|line| line.up_mbps));
+	let spec = found.spec(region, download, upload);
 	let json = claim::spec_json(&spec);
+	let mut remarks = found.remarks();
+	if let Some(measured) = measured {
+		remarks.extend(measured.remarks);
+	} else if download.is_none() || upload.is_none() {
+		remarks.push(found.bandwidth_remark());
+	}
 	if args.json {
 		println!("{json}");
-		for remark in found.remarks() {
+		if !found.gpus.is_empty() {
+			eprintln!("GPUs, in order of use:\n{}", found.gpu_list());
+		}
+		for remark in remarks {
 			eprintln!("{remark}");
 		}
 		return Ok(());
 	}
 	println!("This machine, as a claim:\n{json:#}");
+	if !found.gpus.is_empty() {
+		println!("GPUs, in order of use:\n{}", found.gpu_list());
+	}
 	if !found.pci_gpus.is_empty() {
 		println!("On the PCI bus: {}", found.pci_gpus.join(", "));
 	}
-	for remark in found.remarks() {
+	for remark in remarks {
 		println!("Note: {remark}");
 	}
 	Ok(())

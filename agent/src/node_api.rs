@@ -3,11 +3,19 @@
 //! Every answer is immediate; work goes on in the background and is asked for again.
 
 use crate::{
-	bench::hash::{Hash, hash},
-	checker::{checks::Checks, rounds::Rounds},
+	bench::{
+		disk,
+		hash::{Hash, hash},
+	},
+	checker::{admission::Admissions, checks::Checks, rounds::Rounds},
 	containers::Containers,
+	gpu::{Card, Pool},
+	host::{
+		clock::wall_ms,
+		report::{self, Events, Report, Status},
+	},
 	peer::dial::Peer,
-	worker::jobs::Jobs,
+	worker::{claim, jobs::Jobs, push::Committees},
 };
 use axum::{
 	Router,
@@ -18,16 +26,25 @@ use axum::{
 	response::{IntoResponse, Response},
 	routing::post,
 };
-use codec::{Decode, DecodeAll, Encode};
+use codec::{DecodeWithMemTracking, Encode};
 use kaisar_primitives::agent::{
-	AddressBook, AddressesFound, AgentStatus, MAX_SEATS, OrderRequest, PATH_ADDRESSES, PATH_CHECK,
-	PATH_ORDER, PATH_PROVE, PATH_ROUND, PATH_STATUS, ProveRequest, RoundStart, SeatRequest,
+	AddressesFound, AgentStatus, MAX_CLAIM_ROUNDS, MAX_CLAIMS, MAX_SEATS, OrderRequest,
+	PATH_ADDRESSES, PATH_CHECK, PATH_ORDER, PATH_PREPARE, PATH_PROVE, PATH_ROUND, PATH_SEATS,
+	PATH_STATUS, PrepareRequest, ProveRequest, RoundStart, SeatAnswers, SeatRequest, decode_within,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+	path::PathBuf,
+	sync::Arc,
+	time::{Duration, Instant},
+};
 use tokio::{net::TcpListener, sync::watch};
 
 /// Longest body that is read, in bytes: [`MAX_SEATS`] seats and room to spare.
-const MAX_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024;
+/// Path of a request without a body; the answer is a [`Status`] in JSON, for the people who run the agent.
+pub const PATH_REPORT: &str = "/v1/report";
+/// Most agents that are looked for in a report.
+const MAX_WANTED: usize = 16;
 /// Longest that a request may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -35,12 +52,20 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 pub(crate) struct NodeApi {
 	/// The bearer token.
 	pub token: String,
-	/// Answer to a status request.
-	pub status: AgentStatus,
+	/// Its GPUs.
+	pub gpus: Arc<Pool>,
+	/// What happened to it.
+	pub report: Arc<Report>,
+	/// Its data folder.
+	pub data: PathBuf,
 	/// The agent itself, and the addresses of others.
 	pub peer: Arc<Peer>,
 	/// Its benchmarks.
 	pub jobs: Arc<Jobs>,
+	/// The committees of its workers.
+	pub committees: Arc<Committees>,
+	/// The workers that may push roots.
+	pub admissions: Arc<Admissions>,
 	/// When rounds began.
 	pub rounds: Arc<Rounds>,
 	/// Its checks.
@@ -65,11 +90,27 @@ impl NodeApi {
 
 	fn router(self) -> Router {
 		let token = token_hash(&self.token);
+		let about = Arc::new(About {
+			peer: self.peer.clone(),
+			gpus: self.gpus,
+			report: self.report,
+			data: self.data,
+			since: Instant::now(),
+		});
 		Router::new()
 			.route(PATH_ROUND, post(round).with_state(self.rounds))
-			.route(PATH_PROVE, post(prove).with_state(self.jobs))
+			.route(
+				PATH_PREPARE,
+				post(prepare).with_state(self.committees.clone()),
+			)
+			.route(
+				PATH_PROVE,
+				post(prove).with_state((self.jobs, self.committees)),
+			)
+			.route(PATH_SEATS, post(seats).with_state(self.admissions))
 			.route(PATH_CHECK, post(check).with_state(self.checks))
-			.route(PATH_STATUS, post(status).with_state(self.status))
+			.route(PATH_STATUS, post(status).with_state(about.clone()))
+			.route(PATH_REPORT, post(report).with_state(about))
 			.route(PATH_ADDRESSES, post(addresses).with_state(self.peer))
 			.route(PATH_ORDER, post(order).with_state(self.containers))
 			.layer(DefaultBodyLimit::max(MAX_BODY))
@@ -105,14 +146,14 @@ async fn guard(State(expected): State<Hash>, request: Request, next: Next) -> Re
 /// A body in SCALE: of a request, which is all of it, and of an answer.
 struct Scale<T>(T);
 
-impl<S: Send + Sync, T: Decode> FromRequest<S> for Scale<T> {
+impl<S: Send + Sync, T: DecodeWithMemTracking> FromRequest<S> for Scale<T> {
 	type Rejection = Response;
 
 	async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
 		let body = Bytes::from_request(request, state)
 			.await
 			.map_err(IntoResponse::into_response)?;
-		T::decode_all(&mut &body[..])
+		decode_within(&body, MAX_BODY)
 			.map(Self)
 			.map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is not what it should be"))
 	}
@@ -134,7 +175,42 @@ async fn round(State(rounds): State<Arc<Rounds>>, Scale(start): Scale<RoundStart
 	Scale(()).into_response()
 }
 
-async fn prove(State(jobs): State<Arc<Jobs>>, Scale(request): Scale<ProveRequest>) -> Response {
+async fn prepare(
+	State(committees): State<Arc<Committees>>,
+	Scale(request): Scale<PrepareRequest>,
+) -> Response {
+	let prepared = committees.prepare(
+		(request.genesis, request.round, request.worker),
+		request.committee.iter().map(|(_, agent)| *agent),
+		request.runs,
+		Duration::from_millis(request.spread_ms),
+		request.keep_ms,
+	);
+	Scale(prepared).into_response()
+}
+
+async fn seats(
+	State(admissions): State<Arc<Admissions>>,
+	Scale(answers): Scale<SeatAnswers>,
+) -> Response {
+	if answers.answers.len() > MAX_CLAIMS || answers.rounds.len() > MAX_CLAIM_ROUNDS {
+		return refuse(StatusCode::BAD_REQUEST, "too many answers or rounds");
+	}
+	Scale(admissions.answer(answers)).into_response()
+}
+
+async fn prove(
+	State((jobs, committees)): State<(Arc<Jobs>, Arc<Committees>)>,
+	Scale(request): Scale<ProveRequest>,
+) -> Response {
+	// A node that started in the middle of the round has not told of it.
+	committees.prepare(
+		(request.genesis, request.round, request.worker),
+		request.committee.iter().map(|(_, agent)| *agent),
+		request.order.is_none(),
+		Duration::ZERO,
+		request.keep_ms,
+	);
 	match jobs.prove(request) {
 		Some(progress) => Scale(progress).into_response(),
 		None => refuse(StatusCode::SERVICE_UNAVAILABLE, "too many benchmarks"),
@@ -151,22 +227,78 @@ async fn check(
 	Scale(checks.check(requests)).into_response()
 }
 
-async fn status(State(status): State<AgentStatus>, Scale(()): Scale<()>) -> Response {
-	Scale(status).into_response()
+/// The state behind the two status routes.
+struct About {
+	peer: Arc<Peer>,
+	gpus: Arc<Pool>,
+	report: Arc<Report>,
+	data: PathBuf,
+	since: Instant,
+}
+
+async fn status(State(about): State<Arc<About>>, Scale(()): Scale<()>) -> Response {
+	let gpus = about.gpus.count();
+	Scale(AgentStatus {
+		version: env!("CARGO_PKG_VERSION").into(),
+		agent: about.peer.key(),
+		gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
+		// Part of the message to the node. The agent has no chain to see blocks of.
+		seen: None,
+		clock_ms: wall_ms(),
+	})
+	.into_response()
+}
+
+async fn report(State(about): State<Arc<About>>) -> Response {
+	// It asks the disk.
+	match tokio::task::spawn_blocking(move || about.report()).await {
+		Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+		Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+	}
+}
+
+/// A GPU for people.
+fn described((card, kernel): (Card, Option<String>)) -> report::Gpu {
+	report::Gpu {
+		name: card.to_string(),
+		kernel,
+	}
+}
+
+impl About {
+	fn report(&self) -> Vec<u8> {
+		let (key, peers) = (self.peer.key(), self.peer.peers());
+		let (addresses, relays) = peers
+			.record(&key)
+			.map(|record| (record.addresses, record.relays))
+			.unwrap_or_default();
+		let mut wanted = peers.wanted();
+		wanted.truncate(MAX_WANTED);
+		let status = Status {
+			version: env!("CARGO_PKG_VERSION").into(),
+			agent: hex::encode(key),
+			clock_ms: wall_ms(),
+			up_secs: self.since.elapsed().as_secs(),
+			addresses,
+			relays,
+			wanted: wanted.iter().map(hex::encode).collect(),
+			disk: report::Disk {
+				folder: self.data.display().to_string(),
+				free_gb: claim::free_disk_gb(&self.data),
+				plot_mib: disk::plot_mib(&self.data, &key),
+			},
+			events: Events {
+				gpus: self.gpus.used().into_iter().map(described).collect(),
+				..self.report.events()
+			},
+			warnings: report::warnings(),
+		};
+		serde_json::to_vec(&status).unwrap_or_default()
+	}
 }
 
 async fn addresses(State(peer): State<Arc<Peer>>, Scale(found): Scale<AddressesFound>) -> Response {
-	for record in &found.records {
-		if let Some(agent) = peer.peers().accept(record) {
-			tracing::info!(agent = hex::encode(agent), "found in the DHT");
-		}
-	}
-	Scale(AddressBook {
-		agent: peer.key(),
-		record: peer.peers().record(&peer.key()).unwrap_or_default(),
-		wanted: peer.peers().wanted(),
-	})
-	.into_response()
+	Scale(peer.exchange(&found)).into_response()
 }
 
 async fn order(

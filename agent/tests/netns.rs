@@ -5,34 +5,29 @@
 //! them has to wait: what is measured is the line.
 #![cfg(target_os = "linux")]
 
+#[path = "suite/spaces.rs"]
+mod spaces;
 #[path = "suite/world.rs"]
 mod world;
 
-use kaisar_agent::{Agent, Config, gpu::Choice};
+use kaisar_agent::{
+	Agent, Config,
+	gpu::Choice,
+	peer::{
+		measure::{Host, Line, measure},
+		network::Network,
+	},
+};
 use kaisar_primitives::Verdict;
+use spaces::{PREFIX, ip, remove, remove_left_over, within};
 use std::{
 	fs::File,
 	net::Ipv4Addr,
-	os::fd::AsRawFd,
-	path::Path,
 	process::Command,
 	sync::{Arc, Barrier, Mutex, Once, mpsc},
-	thread::JoinHandle,
 	time::Duration,
 };
 use world::{CHECKERS, TOKEN, WORKER, World};
-
-fn ip(arguments: &str) {
-	let done = Command::new("ip")
-		.args(arguments.split_whitespace())
-		.output()
-		.expect("iproute2 is there");
-	assert!(
-		done.status.success(),
-		"ip {arguments}: {}",
-		String::from_utf8_lossy(&done.stderr)
-	);
-}
 
 /// One test at a time, whether they share a process or not, before all else that runs on this machine.
 fn alone() -> File {
@@ -55,30 +50,6 @@ fn alone() -> File {
 	unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 	turn
 }
-
-/// Removes the namespaces of tests that were killed.
-fn remove_left_over() {
-	let Ok(names) = std::fs::read_dir("/run/netns") else {
-		return;
-	};
-	for name in names.flatten() {
-		let name = name.file_name().to_string_lossy().into_owned();
-		let process = name.strip_prefix(PREFIX).and_then(|rest| {
-			let (process, _) = rest.split_once('-')?;
-			process.parse::<u32>().ok()
-		});
-		if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
-			remove(&name);
-		}
-	}
-}
-
-fn remove(name: &str) {
-	let _ = Command::new("ip").args(["netns", "del", name]).status();
-}
-
-/// What the names of all namespaces of these tests begin with.
-const PREFIX: &str = "kaisar-netns-";
 
 /// A hub with a bridge, and a namespace for each agent on it.
 struct Lines {
@@ -135,25 +106,6 @@ fn address(agent: u8) -> Ipv4Addr {
 	Ipv4Addr::new(10, 77, 0, agent)
 }
 
-/// Runs something in a namespace, on a thread of its own whose runtime stays in it.
-fn within<T: Send + 'static>(
-	name: String,
-	act: impl AsyncFnOnce() -> T + Send + 'static,
-) -> JoinHandle<T> {
-	std::thread::spawn(move || {
-		let file = File::open(format!("/run/netns/{name}")).expect("the namespace is there");
-		// SAFETY: it changes nothing but where this thread's sockets are made.
-		let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
-		assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
-		tokio::runtime::Builder::new_multi_thread()
-			.worker_threads(2)
-			.enable_all()
-			.build()
-			.expect("a runtime")
-			.block_on(act())
-	})
-}
-
 async fn start(world: &World, name: u8) -> Agent {
 	Agent::start(Config {
 		listen: "127.0.0.1:0".parse().unwrap(),
@@ -161,8 +113,7 @@ async fn start(world: &World, name: u8) -> Agent {
 		secret: [name; 32],
 		peers_dir: world.path().join("peers"),
 		data_dir: world.path().join(name.to_string()),
-		relay_url: None,
-		bind: Some((address(name), 0).into()),
+		network: Network::local(address(name).into()),
 		patience: Duration::from_secs(30),
 		gpus: Choice::Off.into(),
 		containers: Default::default(),
@@ -215,6 +166,75 @@ fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> 
 	drop(stop);
 	worker.join().unwrap();
 	verdicts
+}
+
+/// The line that a peer measures, as `detect --measure` has it done.
+fn measured_by_a_peer(line: (u32, u32)) -> Line {
+	let lines = Lines::new(line.0, line.1);
+	let (tell, told) = mpsc::channel();
+	let peer = within(lines.names[2].clone(), async move || {
+		let host = Host::bind((address(CHECKERS[0]), 0).into(), 1_000)
+			.await
+			.unwrap();
+		tell.send(host.names()[0]).unwrap();
+		host.serve(Duration::from_secs(30)).await;
+	});
+	let name = told.recv().unwrap();
+	let found = within(lines.names[1].clone(), async move || {
+		measure(&name, Some(1_000)).await.unwrap()
+	})
+	.join()
+	.unwrap();
+	drop(peer);
+	found
+}
+
+#[test]
+fn detect_measures_what_the_line_carries_in_each_direction() {
+	let _alone = alone();
+	// A link of a gigabit, as its card says, and lines behind it.
+	let line = measured_by_a_peer((100, 100));
+	assert_eq!(line.tier, 1, "{line:?}");
+	assert!(
+		(85..=110).contains(&line.down_mbps) && (75..=110).contains(&line.up_mbps),
+		"{line:?}"
+	);
+	let line = measured_by_a_peer((200, 50));
+	assert_eq!(line.tier, 0, "{line:?}");
+	assert!(
+		(150..=220).contains(&line.down_mbps) && (30..=55).contains(&line.up_mbps),
+		"{line:?}"
+	);
+}
+
+#[test]
+fn detect_claims_nothing_for_the_speed_of_a_virtual_interface() {
+	let _alone = alone();
+	let lines = Lines::new(100, 100);
+	let name = &lines.names[1];
+	let speed = || {
+		let args = ["netns", "exec", name, "cat", "/sys/class/net/line/speed"];
+		let output = Command::new("ip").args(args).output().unwrap();
+		String::from_utf8_lossy(&output.stdout).into_owned()
+	};
+	assert_eq!(
+		speed().trim(),
+		"10000",
+		"what the kernel says of a veth pair"
+	);
+	let output = Command::new("ip")
+		.args(["netns", "exec", name, env!("CARGO_BIN_EXE_kaisar-agent")])
+		.args(["detect", "--json", "--gpus", "off"])
+		.output()
+		.unwrap();
+	let claim = String::from_utf8_lossy(&output.stdout);
+	assert!(claim.contains("\"download_mbps\":0,"), "{claim}");
+	assert!(
+		claim.contains("\"upload_mbps\":0}") || claim.contains("\"upload_mbps\":0,"),
+		"{claim}"
+	);
+	let said = String::from_utf8_lossy(&output.stderr);
+	assert!(said.contains("no network card tells its speed"), "{said}");
 }
 
 /// The median, as the chain takes it.

@@ -7,6 +7,7 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use kaisar_tunnel::RelayUrl;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use subxt::utils::AccountId32;
 
@@ -136,6 +137,12 @@ pub enum Command {
 		/// The file with the client key with which it was ordered, if it was not the wallet's.
 		#[arg(long, value_name = "FILE")]
 		client_key: Option<PathBuf>,
+		/// Relay that may be used if the agent's record names it. Repeatable; none by default.
+		#[arg(long, value_name = "URL")]
+		relay_url: Vec<RelayUrl>,
+		/// Connect to private and loopback addresses too: for a chain on this machine or in this network.
+		#[arg(long)]
+		private_addresses: bool,
 	},
 	/// Says that an order's machine or container does not answer: it is checked, for a bond.
 	Report {

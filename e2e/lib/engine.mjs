@@ -109,7 +109,7 @@ export class Connection {
 		const connection = new Connection();
 		connection.process = spawn(
 			binary('kaisar'),
-			['--url', dev.node.url, 'connect', '--listen', '127.0.0.1:0', ...args],
+			['--url', dev.node.url, 'connect', '--private-addresses', '--listen', '127.0.0.1:0', ...args],
 			{ env: { ...process.env, NO_COLOR: '1' }, stdio: ['ignore', 'pipe', 'pipe'] },
 		);
 		connection.output = '';

@@ -113,9 +113,13 @@ export class FakeAgent {
 			},
 			// ContainerReport { order: None, state: Absent }
 			'/v1/order': () => Uint8Array.of(0, 0),
+			// Prepared { members, connected }
+			'/v1/prepare': () => new Uint8Array(8),
 			// Progress::Done(Attestation)
 			'/v1/prove': () => u8aConcat(Uint8Array.of(1), new Uint8Array(32).fill(0x5a)),
 			'/v1/round': () => new Uint8Array(),
+			// No claims
+			'/v1/seats': () => Uint8Array.of(0),
 			// AgentStatus { version, agent, gpus, seen }
 			'/v1/status': () =>
 				u8aConcat(compact(4), Buffer.from('fake'), new Uint8Array(32), Uint8Array.of(0, 0)),

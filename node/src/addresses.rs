@@ -21,11 +21,14 @@ use sc_network::{
 	service::traits::NetworkService,
 };
 use std::{
-	collections::BTreeMap,
+	collections::{BTreeMap, BTreeSet},
 	sync::{Arc, Mutex, MutexGuard, PoisonError},
 	time::Duration,
 };
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+	sync::{Notify, watch},
+	time::{Instant, MissedTickBehavior},
+};
 
 /// The log target.
 const LOG: &str = "agents";
@@ -35,10 +38,14 @@ const TICK: Duration = Duration::from_secs(1);
 const REPUBLISH: Duration = Duration::from_secs(10 * 60);
 /// How soon that is tried again where nobody took it.
 const RETRY: Duration = Duration::from_secs(10);
-/// How soon the DHT is asked again for the same agent.
+/// How soon the DHT is asked again for an agent of which a record is known.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How soon it is asked again where none is; the time doubles with each try, up to [`ASK_AGAIN`].
+const ASK_SOON: Duration = Duration::from_secs(2);
 /// Most records that are passed on to an agent at a time.
 const MAX_RECORDS: usize = 16;
+/// How soon a record is passed on again to an agent that still looks for its owner.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Most agents that are looked for at a time.
 const MAX_WANTED: usize = 1_024;
 /// Most agents that are looked for at a time for users of the RPC: they must not keep agents from finding
@@ -53,7 +60,16 @@ const MAX_KEPT: usize = 16 * 1_024;
 
 /// What the agents of this node say, and what was found for them. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Addresses(Arc<Mutex<State>>);
+pub struct Addresses(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+	state: Mutex<State>,
+	/// An agent looks for somebody new, or publishes another record.
+	due: Notify,
+	/// A record was found; counts them.
+	news: watch::Sender<u64>,
+}
 
 #[derive(Default)]
 struct State {
@@ -67,28 +83,54 @@ struct State {
 }
 
 struct Wanted {
-	/// The agents of this node that look for it.
-	by: Vec<AgentKey>,
+	/// The agents of this node that look for it, and the record that each was told last.
+	by: BTreeMap<AgentKey, Option<Told>>,
 	/// Until when users look for it.
 	asked: Option<Instant>,
 	ask: Instant,
+	/// Time between the last question and the next.
+	pause: Duration,
 	/// The newest record that was found.
 	found: Option<(AddressRecord, Vec<u8>)>,
+}
+
+/// A record that was passed on to an agent.
+#[derive(Clone, Copy)]
+struct Told {
+	stamp: u64,
+	at: Instant,
+}
+
+/// Records to pass on to an agent.
+pub struct Parcel {
+	agent: AgentKey,
+	owners: Vec<(AgentKey, u64)>,
+	/// The records themselves.
+	pub found: AddressesFound,
 }
 
 impl Wanted {
 	/// Nobody looks for it yet.
 	fn new(now: Instant) -> Self {
 		Self {
-			by: Vec::new(),
+			by: BTreeMap::new(),
 			asked: None,
 			ask: now,
+			pause: ASK_SOON,
 			found: None,
 		}
 	}
 
 	fn is_wanted(&self, now: Instant) -> bool {
 		!self.by.is_empty() || self.asked.is_some_and(|until| now < until)
+	}
+
+	/// The record that an agent is to be told now, if it is, and when it was told one before.
+	fn due_for(&self, agent: &AgentKey, now: Instant) -> Option<(Option<Instant>, u64, &Vec<u8>)> {
+		let told = self.by.get(agent)?;
+		let (record, bytes) = self.found.as_ref()?;
+		let due = told.is_none_or(|told| told.stamp < record.stamp || told.at + TELL_AGAIN <= now);
+		due.then_some((told.map(|told| told.at), record.stamp, bytes))
 	}
 }
 
@@ -102,21 +144,68 @@ fn record_at(key: &[u8], bytes: &[u8]) -> Option<AddressRecord> {
 
 impl Addresses {
 	fn state(&self) -> MutexGuard<'_, State> {
-		self.0.lock().unwrap_or_else(PoisonError::into_inner)
+		self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
 	}
 
-	/// What was found of those that an agent of this node looks for.
-	pub fn found_for(&self, agent: &AgentKey) -> AddressesFound {
+	/// The records to pass on to an agent of this node now: those that it was not told yet, and then those that
+	/// it was told longest ago. Whoever cannot be reached stays wanted, and must not stand before the others.
+	pub fn found_for(&self, agent: &AgentKey) -> Parcel {
+		let now = Instant::now();
 		let state = self.state();
-		let records = state
+		let mut due: Vec<_> = state
 			.wanted
-			.values()
-			.filter(|entry| entry.by.contains(agent))
-			.filter_map(|entry| entry.found.as_ref().map(|(_, bytes)| bytes.clone()))
-			// What one request takes; those are soon reached, and the others come next.
-			.take(MAX_RECORDS)
+			.iter()
+			.filter_map(|(owner, entry)| Some((entry.due_for(agent, now)?, owner)))
 			.collect();
-		AddressesFound { records }
+		due.sort_by_key(|((told, ..), _)| *told);
+		due.truncate(MAX_RECORDS);
+		Parcel {
+			agent: *agent,
+			owners: due
+				.iter()
+				.map(|((_, stamp, _), owner)| (**owner, *stamp))
+				.collect(),
+			found: AddressesFound {
+				records: due
+					.iter()
+					.map(|((_, _, bytes), _)| (*bytes).clone())
+					.collect(),
+			},
+		}
+	}
+
+	/// The agent has taken what was found for it.
+	pub fn passed_on(&self, parcel: &Parcel) {
+		let at = Instant::now();
+		let mut state = self.state();
+		for (owner, stamp) in &parcel.owners {
+			let entry = state.wanted.get_mut(owner);
+			if let Some(told) = entry.and_then(|entry| entry.by.get_mut(&parcel.agent)) {
+				*told = Some(Told { stamp: *stamp, at });
+			}
+		}
+	}
+
+	/// Whether there is something to pass on to an agent now.
+	pub fn has_for(&self, agent: &AgentKey) -> bool {
+		let now = Instant::now();
+		let state = self.state();
+		let mut entries = state.wanted.values();
+		entries.any(|entry| entry.due_for(agent, now).is_some())
+	}
+
+	/// Whether an agent looks for others of whom no record is known.
+	pub fn misses_for(&self, agent: &AgentKey) -> bool {
+		let state = self.state();
+		let mut entries = state.wanted.iter();
+		entries.any(|(owner, entry)| {
+			owner != agent && entry.found.is_none() && entry.by.contains_key(agent)
+		})
+	}
+
+	/// Notes whenever a record was found.
+	pub fn news(&self) -> watch::Receiver<u64> {
+		self.0.news.subscribe()
 	}
 
 	/// Where an agent is, for a user of this node: its newest encoded record. Asks the DHT where this node
@@ -166,6 +255,7 @@ impl Addresses {
 			.entry(*agent)
 			.or_insert_with(|| Wanted::new(now));
 		entry.asked = Some(now + ASKED_FOR);
+		self.0.due.notify_one();
 		true
 	}
 
@@ -180,12 +270,14 @@ impl Addresses {
 				.or_insert_with(|| (Vec::new(), now));
 			if own.0 != book.record {
 				*own = (book.record, now);
+				self.0.due.notify_one();
 			}
 		}
+		let wanted_now: BTreeSet<_> = book.wanted.iter().copied().collect();
 		state.wanted.retain(|wanted, entry| {
-			entry
-				.by
-				.retain(|by| *by != book.agent || book.wanted.contains(wanted));
+			if !wanted_now.contains(wanted) {
+				entry.by.remove(&book.agent);
+			}
 			entry.is_wanted(now)
 		});
 		for wanted in book.wanted {
@@ -196,10 +288,21 @@ impl Addresses {
 				.wanted
 				.entry(wanted)
 				.or_insert_with(|| Wanted::new(now));
-			if !entry.by.contains(&book.agent) {
-				entry.by.push(book.agent);
+			entry.by.entry(book.agent).or_insert(None);
+			if entry.ask <= now {
+				self.0.due.notify_one();
 			}
 		}
+	}
+
+	/// The stamps of the records that were found of other nodes' agents.
+	pub fn stamps(&self) -> Vec<u64> {
+		let state = self.state();
+		let found = state
+			.wanted
+			.values()
+			.filter_map(|entry| entry.found.as_ref());
+		found.map(|(record, _)| record.stamp).collect()
 	}
 
 	/// Records to leave in the DHT now.
@@ -221,7 +324,11 @@ impl Addresses {
 			.iter_mut()
 			.filter(|(_, entry)| entry.ask <= now);
 		due.map(|(agent, entry)| {
-			entry.ask = now + ASK_AGAIN;
+			entry.ask = now + entry.pause;
+			entry.pause = match entry.found {
+				Some(_) => ASK_AGAIN,
+				None => (entry.pause * 2).min(ASK_AGAIN),
+			};
 			*agent
 		})
 		.collect()
@@ -239,6 +346,7 @@ impl Addresses {
 				.is_none_or(|(known, _)| known.stamp < record.stamp);
 			if newer {
 				entry.found = Some((record, bytes));
+				self.0.news.send_modify(|count| *count += 1);
 			}
 		}
 	}
@@ -284,17 +392,19 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 	let mut events = network.event_stream("agent-addresses");
 	let mut ticker = tokio::time::interval(TICK);
 	ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+	let look = || {
+		let now = Instant::now();
+		for (agent, record) in addresses.to_put(now) {
+			network.put_value(KademliaKey::new(&address_key(&agent)), record);
+		}
+		for agent in addresses.to_get(now) {
+			network.get_value(&KademliaKey::new(&address_key(&agent)));
+		}
+	};
 	loop {
 		tokio::select! {
-			_ = ticker.tick() => {
-				let now = Instant::now();
-				for (agent, record) in addresses.to_put(now) {
-					network.put_value(KademliaKey::new(&address_key(&agent)), record);
-				}
-				for agent in addresses.to_get(now) {
-					network.get_value(&KademliaKey::new(&address_key(&agent)));
-				}
-			}
+			_ = ticker.tick() => look(),
+			() = addresses.0.due.notified() => look(),
 			event = events.next() => match event {
 				Some(Event::Dht(DhtEvent::ValueFound(found))) => {
 					addresses.found(found.record.key.as_ref(), found.record.value);
@@ -397,13 +507,61 @@ mod tests {
 			addresses.found(&key, bytes);
 		}
 		addresses.found(&address_key(&agent(9)), record(9, 1));
-		assert_eq!(addresses.found_for(&agent(1)).records, [record(7, 5)]);
-		assert!(addresses.found_for(&agent(2)).records.is_empty());
+		let first = addresses.found_for(&agent(1));
+		assert_eq!(first.found.records, [record(7, 5)]);
+		assert!(addresses.found_for(&agent(2)).found.records.is_empty());
+		assert!(addresses.has_for(&agent(1)), "it did not take it yet");
+		addresses.passed_on(&first);
+		assert!(!addresses.has_for(&agent(1)));
 		addresses.found(&key, record(7, 6));
-		assert_eq!(addresses.found_for(&agent(1)).records, [record(7, 6)]);
+		let second = addresses.found_for(&agent(1));
+		assert_eq!(second.found.records, [record(7, 6)]);
 		addresses.note(book(1, Vec::new(), &[]));
 		let reached = addresses.found_for(&agent(1));
-		assert!(reached.records.is_empty(), "it was reached");
+		assert!(reached.found.records.is_empty(), "it was reached");
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn the_unreachable_do_not_stand_before_the_others() {
+		let addresses = Addresses::default();
+		let all: Vec<u8> = (10..50).collect();
+		addresses.note(book(1, Vec::new(), &all));
+		for byte in &all {
+			addresses.found(&address_key(&agent(*byte)), record(*byte, 1));
+		}
+		// Nobody is reached, so all stay wanted.
+		let mut told = BTreeSet::new();
+		for _ in 0..3 {
+			let parcel = addresses.found_for(&agent(1));
+			assert!(parcel.found.records.len() <= MAX_RECORDS);
+			addresses.passed_on(&parcel);
+			addresses.note(book(1, Vec::new(), &all));
+			for record in parcel.found.records {
+				assert!(told.insert(record), "each once");
+			}
+		}
+		assert_eq!(told.len(), all.len());
+		assert!(!addresses.has_for(&agent(1)));
+		tokio::time::advance(TELL_AGAIN).await;
+		assert!(addresses.has_for(&agent(1)), "again after a while");
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn a_missing_record_is_asked_for_soon_again_and_then_less_often() {
+		let addresses = Addresses::default();
+		addresses.note(book(1, Vec::new(), &[7]));
+		assert!(addresses.misses_for(&agent(1)));
+		let began = Instant::now();
+		let mut asked = Vec::new();
+		while asked.len() < 5 {
+			if !addresses.to_get(Instant::now()).is_empty() {
+				asked.push(began.elapsed().as_secs());
+			}
+			tokio::time::advance(Duration::from_secs(1)).await;
+		}
+		assert_eq!(asked, [0, 2, 6, 14, 24]);
+		addresses.found(&address_key(&agent(7)), record(7, 1));
+		assert!(!addresses.misses_for(&agent(1)));
 	}
 
 	#[tokio::test]

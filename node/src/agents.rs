@@ -13,9 +13,14 @@
 //! readable to nobody else, and its data. Agents that share a machine find each other through
 //! `agents/peers`, all others through the DHT ([`crate::addresses`]).
 
-use crate::{addresses::Addresses, cli::Roles};
+use crate::{
+	addresses::Addresses,
+	agent_log::{self, Lines},
+	cli::Roles,
+	wall_clock,
+};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use codec::{Decode, Encode};
+use codec::{DecodeWithMemTracking, Encode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
 	Request, StatusCode,
@@ -26,8 +31,8 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use kaisar_primitives::{
 	AgentKey,
 	agent::{
-		AddressBook, AddressesFound, AgentConfig, AgentStatus, MAX_ANSWER, PATH_ADDRESSES,
-		PATH_STATUS, config_key,
+		AddressBook, AgentConfig, AgentStatus, CHECKER_PORT, MAX_ANSWER, PATH_ADDRESSES,
+		PATH_STATUS, PROVIDER_PORT, config_key, decode_within,
 	},
 	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
 };
@@ -50,6 +55,7 @@ use std::{
 use tokio::{
 	io::{AsyncBufReadExt, AsyncReadExt, BufReader},
 	process::{Child, Command},
+	sync::watch,
 	time::{Instant, timeout},
 };
 
@@ -61,12 +67,18 @@ const BINARY: &str = "kaisar-agent";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How often the keystore is looked at for new keys.
 const REFRESH: Duration = Duration::from_secs(3);
+/// How often addresses are exchanged with an agent.
+const EXCHANGE: Duration = Duration::from_secs(1);
+/// How often while it looks for somebody of whom nothing is known.
+const EXCHANGE_SOON: Duration = Duration::from_millis(250);
 /// How often an agent is asked how it is.
 const HEALTH: Duration = Duration::from_secs(15);
 /// How long it may take to answer.
 const HEALTH_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to exchange addresses.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(3);
+/// How often it is looked whether lines of an agent were held back.
+const FLUSH: Duration = Duration::from_secs(60);
 /// How many times running it may fail to answer before it is started again.
 const STRIKES: u32 = 4;
 /// How long until an agent is started again, at first and at most.
@@ -177,10 +189,18 @@ pub fn slots(
 		private_folder(&peers)?;
 		let key = key(&folder.join("key"), secret)?;
 		log::info!(target: LOG, "The agent {name} has the key 0x{}", hex::encode(key.public()));
-		let mut arguments = roles.agent_arg.clone();
-		if development {
-			arguments.insert(0, format!("--patience={DEVELOPMENT_PATIENCE}"));
-		}
+		let mut arguments = match (development, name) {
+			// Four agents on one machine, for nobody outside.
+			(true, _) => vec![
+				format!("--patience={DEVELOPMENT_PATIENCE}"),
+				"--port=0".into(),
+				"--no-port-mapping".into(),
+			],
+			(false, "checker") => vec![format!("--port={CHECKER_PORT}")],
+			(false, _) => vec![format!("--port={PROVIDER_PORT}")],
+		};
+		// Of a port that is named twice the last one counts.
+		arguments.extend(roles.agent_arg.iter().cloned());
 		Ok(Source::Spawn {
 			binary: binary(roles)?,
 			folder,
@@ -244,6 +264,7 @@ pub fn spawn<Storage>(
 			},
 			down: false,
 			known: false,
+			clock: wall_clock::OfAgent::default(),
 		};
 		handle.spawn("agent", Some("agents"), watch.run());
 	}
@@ -282,6 +303,8 @@ struct Watch<Storage> {
 	book: Book<Storage>,
 	down: bool,
 	known: bool,
+	/// Its clock.
+	clock: wall_clock::OfAgent,
 }
 
 impl<Storage: OffchainStorage> Watch<Storage> {
@@ -321,13 +344,33 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 
 	/// Tells the agent what was found of those it looks for, and hears where it is itself.
 	async fn exchange(&mut self, config: &AgentConfig) -> Result<()> {
-		let found = self.agent.map_or_else(AddressesFound::default, |agent| {
-			self.addresses.found_for(&agent)
-		});
-		let book: AddressBook = ask(config, PATH_ADDRESSES, &found).await?;
+		let parcel = self.agent.map(|agent| self.addresses.found_for(&agent));
+		let found = parcel.as_ref().map(|parcel| parcel.found.clone());
+		let book: AddressBook = ask(config, PATH_ADDRESSES, &found.unwrap_or_default()).await?;
+		if let Some(parcel) = &parcel {
+			self.addresses.passed_on(parcel);
+		}
 		self.agent = Some(book.agent);
 		self.addresses.note(book);
 		Ok(())
+	}
+
+	/// Waits until addresses are to be exchanged again: for a while, or until something was found for the agent.
+	async fn exchange_due(&self, news: &mut watch::Receiver<u64>) {
+		let Some(agent) = self.agent else {
+			return tokio::time::sleep(EXCHANGE).await;
+		};
+		let pause = match self.addresses.misses_for(&agent) {
+			true => EXCHANGE_SOON,
+			false => EXCHANGE,
+		};
+		let found = async {
+			while !self.addresses.has_for(&agent) {
+				// It never closes: `addresses` holds the sender.
+				let _ = news.changed().await;
+			}
+		};
+		let _ = timeout(pause, found).await;
 	}
 
 	/// One life of the agent: from its start until it ends or no longer answers.
@@ -350,8 +393,9 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		if child.is_some() {
 			self.there(&config.url);
 		}
-		let mut ticker = tokio::time::interval(REFRESH);
-		ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+		let mut news = self.addresses.news();
+		let mut refreshed: Option<Instant> = None;
+		let mut exchanged = false;
 		let mut asked: Option<Instant> = None;
 		let mut strikes = 0;
 		loop {
@@ -361,20 +405,33 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 					None => std::future::pending().await,
 				}
 			};
+			let due = async {
+				match refreshed {
+					None => (),
+					Some(_) if exchanged => self.exchange_due(&mut news).await,
+					Some(_) => tokio::time::sleep(EXCHANGE).await,
+				}
+			};
 			tokio::select! {
 				status = ended => bail!("it ended, {}", status?),
-				_ = ticker.tick() => {},
+				() = due => {},
 			}
-			self.book.write(&self.slot.keys, &config);
-			if let Ok(Err(why)) = timeout(EXCHANGE_LIMIT, self.exchange(&config)).await {
+			if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+				self.book.write(&self.slot.keys, &config);
+				refreshed = Some(Instant::now());
+			}
+			let exchange = timeout(EXCHANGE_LIMIT, self.exchange(&config)).await;
+			exchanged = matches!(exchange, Ok(Ok(())));
+			if let Ok(Err(why)) = exchange {
 				log::debug!(target: LOG, "{}: no addresses: {why:#}", self.slot.name);
 			}
 			if asked.is_some_and(|asked| asked.elapsed() < HEALTH) {
 				continue;
 			}
 			match timeout(HEALTH_LIMIT, status(&config)).await {
-				Ok(Ok(_)) => {
+				Ok(Ok(status)) => {
 					strikes = 0;
+					self.clock.compare(self.slot.name, status.clock_ms);
 					self.there(&config.url);
 				}
 				answer => {
@@ -462,21 +519,31 @@ fn ready_url(line: &[u8]) -> Option<String> {
 	line.get("ready")?.get("url")?.as_str().map(Into::into)
 }
 
-/// Takes what an agent says, so that it never waits for a reader.
+/// Passes on what an agent logs, so that it never waits for a reader and its warnings are seen.
 async fn drain(name: &'static str, mut from: impl tokio::io::AsyncBufRead + Unpin) {
+	let mut lines = Lines::new();
+	let log = |all: Vec<agent_log::Line>| {
+		for (level, text) in all {
+			log::log!(target: LOG, level, "{name}: {text}");
+		}
+	};
+	let mut ticker = tokio::time::interval(FLUSH);
 	let mut line = Vec::new();
 	loop {
-		line.clear();
-		match (&mut from)
-			.take(MAX_ANSWER as u64)
-			.read_until(b'\n', &mut line)
-			.await
-		{
-			Ok(0) | Err(_) => return,
-			Ok(_) => {
-				log::debug!(target: LOG, "{name}: {}", String::from_utf8_lossy(&line).trim_end());
+		let mut limited = (&mut from).take((MAX_ANSWER - line.len()) as u64);
+		// Canceled by the ticker it leaves in `line` what it has read.
+		let read = tokio::select! {
+			read = limited.read_until(b'\n', &mut line) => read,
+			_ = ticker.tick() => {
+				log(lines.due(Instant::now()));
+				continue;
 			}
+		};
+		if read.is_err() || line.is_empty() {
+			return;
 		}
+		log(lines.take(&String::from_utf8_lossy(&line), Instant::now()));
+		line.clear();
 	}
 }
 
@@ -497,7 +564,11 @@ async fn status(config: &AgentConfig) -> Result<AgentStatus> {
 }
 
 /// Asks an agent something. Each question has a connection of its own.
-async fn ask<T: Decode>(config: &AgentConfig, path: &str, request: &impl Encode) -> Result<T> {
+async fn ask<T: DecodeWithMemTracking>(
+	config: &AgentConfig,
+	path: &str,
+	request: &impl Encode,
+) -> Result<T> {
 	let host = address(&config.url)?;
 	let request = Request::post(format!("http://{host}{path}"))
 		.header(AUTHORIZATION, format!("Bearer {}", config.token))
@@ -514,7 +585,7 @@ async fn ask<T: Decode>(config: &AgentConfig, path: &str, request: &impl Encode)
 		.collect()
 		.await
 		.map_err(|error| anyhow!("its answer to {path} breaks off: {error}"))?;
-	T::decode(&mut &body.to_bytes()[..])
+	decode_within(&body.to_bytes(), 2 * MAX_ANSWER)
 		.with_context(|| format!("its answer to {path} does not decode"))
 }
 
@@ -572,6 +643,7 @@ fn key(path: &Path, secret: Option<&str>) -> Result<ed25519::Pair> {
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use codec::Decode;
 	use sp_core::offchain::storage::InMemOffchainStorage;
 	use sp_keystore::testing::MemoryKeystore;
 	use std::{
@@ -645,6 +717,7 @@ mod tests {
 			book,
 			down: false,
 			known: false,
+			clock: wall_clock::OfAgent::default(),
 		}
 	}
 
@@ -661,6 +734,72 @@ mod tests {
 		fs::write(&binary, script).expect("the folder is there");
 		fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).expect("it is ours");
 		binary
+	}
+
+	/// What the node logged for these tests.
+	static LOGGED: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
+
+	struct Logged;
+
+	impl log::Log for Logged {
+		fn enabled(&self, metadata: &log::Metadata) -> bool {
+			metadata.target() == LOG
+		}
+		fn log(&self, record: &log::Record) {
+			if self.enabled(record.metadata()) {
+				let line = (record.level(), record.args().to_string());
+				LOGGED.lock().expect("no test panicked").push(line);
+			}
+		}
+		fn flush(&self) {}
+	}
+
+	#[tokio::test]
+	async fn what_an_agent_warns_of_is_a_warning_of_the_node() {
+		log::set_logger(&Logged).expect("no other test logs");
+		log::set_max_level(log::LevelFilter::Trace);
+		let folder = tempfile::tempdir().expect("there is room");
+		let binary = mortal(folder.path());
+		let script = fs::read_to_string(&binary).expect("it was written");
+		// As `tracing_subscriber` prints them; one is said ten times.
+		let said = "for n in 1 2 3 4 5 6 7 8 9 10; do\n\
+			echo \"2026-11-27T07:00:0$n.000000Z  WARN kaisar_agent::gpu: a GPU cannot be used\" >&2\n\
+			done\n\
+			echo '2026-11-27T07:00:00.000000Z DEBUG kaisar_agent::gpu: for who asks' >&2\n\
+			echo '2026-11-27T07:00:00.000000Z ERROR kaisar_agent::gpu: it is lost' >&2\n\
+			sleep 1\n";
+		fs::write(&binary, script.replace("sleep 1\n", said)).expect("it is ours");
+		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
+		let roles = Roles {
+			checker: true,
+			agent_bin: Some(binary),
+			..Default::default()
+		};
+		let slot = slots(&roles, false, folder.path(), &keystore)
+			.expect("all is there")
+			.remove(0);
+		let task = tokio::spawn(watch(slot, &Shared::default(), &keystore).run());
+		let lines = || LOGGED.lock().expect("no test panicked").clone();
+		let lost = (log::Level::Error, String::from("checker: it is lost"));
+		timeout(Duration::from_secs(30), async {
+			while !lines().contains(&lost) {
+				tokio::time::sleep(Duration::from_millis(20)).await;
+			}
+		})
+		.await
+		.expect("it is passed on");
+		task.abort();
+		let of = |part: &str| -> Vec<log::Level> {
+			let lines = lines();
+			let found = lines.iter().filter(|(_, text)| text.contains(part));
+			found.map(|(level, _)| *level).collect()
+		};
+		assert_eq!(
+			of("checker: a GPU cannot be used"),
+			[log::Level::Warn],
+			"once"
+		);
+		assert_eq!(of("checker: for who asks"), [log::Level::Debug]);
 	}
 
 	#[test]
@@ -873,6 +1012,7 @@ mod tests {
 			agent: ed25519::Public::from_raw([1; 32]),
 			gpus: 0,
 			seen: None,
+			clock_ms: 1,
 		};
 		let mut good = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
 		good.extend(status.encode());

@@ -52,7 +52,7 @@ pub struct Roles {
 	#[arg(long, value_name = "FILE", requires = "agent_url")]
 	pub agent_token_file: Option<PathBuf>,
 
-	/// One more argument for each agent that the node starts, as `--agent-arg=--relay-url=URL`.
+	/// One more argument for each agent that the node starts, as `--agent-arg=--external-address=IP`.
 	#[arg(long, value_name = "ARG", allow_hyphen_values = true)]
 	pub agent_arg: Vec<String>,
 

@@ -8,6 +8,7 @@
 #![allow(clippy::result_large_err)]
 
 mod addresses;
+mod agent_log;
 mod agents;
 mod chain_spec;
 mod cli;
@@ -17,6 +18,7 @@ mod dev;
 mod genesis;
 mod rpc;
 mod service;
+mod wall_clock;
 
 fn main() -> sc_cli::Result<()> {
 	command::run()

@@ -7,7 +7,7 @@ use crate::{
 	client::{self, FullBackend, FullClient, FullPool, FullSelectChain},
 	dev::{self, Clock},
 	genesis::Genesis,
-	rpc,
+	rpc, wall_clock,
 };
 use futures::FutureExt;
 use kaisar_primitives::offchain::LOCKS;
@@ -16,7 +16,7 @@ use sc_client_api::{Backend, BlockBackend};
 use sc_consensus_babe::{BabeBlockImport, BabeLink, BabeWorkerHandle, SlotProportion};
 use sc_consensus_grandpa::{FinalityProofProvider, GrandpaBlockImport, LinkHalf, SharedVoterState};
 use sc_network::NetworkBackend;
-use sc_service::{Configuration, Error, PartialComponents, TaskManager, WarpSyncConfig};
+use sc_service::{ChainType, Configuration, Error, PartialComponents, TaskManager, WarpSyncConfig};
 use sc_telemetry::{Telemetry, TelemetryWorker};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
 use sp_core::offchain::{OffchainStorage, STORAGE_PREFIX};
@@ -266,6 +266,11 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		.base_path
 		.config_dir(config.chain_spec.id())
 		.join("agents");
+	let mut roles = roles;
+	if config.chain_spec.chain_type() != ChainType::Live {
+		// Networks of one machine, or of one LAN.
+		roles.agent_arg.insert(0, "--publish-private".into());
+	}
 	let slots = agents::slots(&roles, is_dev, &agents_folder, &keystore)
 		.map_err(|error| Error::Other(format!("{error:#}")))?;
 
@@ -307,6 +312,20 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 			keystore.clone(),
 			&addresses,
 			&task_manager.spawn_handle(),
+		);
+	}
+
+	// The time of a development chain runs by itself.
+	if let Clock::Wall(slot) = &clock {
+		task_manager.spawn_handle().spawn(
+			"wall-clock",
+			None,
+			wall_clock::run(
+				client.clone(),
+				sync_service.clone(),
+				*slot,
+				addresses.clone(),
+			),
 		);
 	}
 

@@ -9,16 +9,21 @@ use crate::{
 	OperatorId, OrderId, RoundIndex, Verdict, WorkerId, WorkerSpec,
 };
 use alloc::{string::String, vec::Vec};
-use codec::{Decode, DecodeAll, Encode};
+use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 use kaisar_math::ClassReference;
 use sp_core::H256;
 
 /// Path of [`RoundStart`]; the answer is `()`.
 pub const PATH_ROUND: &str = "/v1/round";
+/// Path of [`PrepareRequest`]; the answer is [`Prepared`].
+pub const PATH_PREPARE: &str = "/v1/prepare";
 /// Path of [`ProveRequest`]; the answer is [`Progress<Attestation>`].
 pub const PATH_PROVE: &str = "/v1/prove";
 /// Path of `Vec<SeatRequest>` (at most [`MAX_SEATS`]); the answer is `Vec<SeatReply>`.
 pub const PATH_CHECK: &str = "/v1/check";
+/// Path of [`SeatAnswers`] (at most [`MAX_CLAIMS`] answers and [`MAX_CLAIM_ROUNDS`] rounds); the answer is
+/// `Vec<SeatClaim>`, at most [`MAX_CLAIMS`].
+pub const PATH_SEATS: &str = "/v1/seats";
 /// Path of `()`; the answer is [`AgentStatus`].
 pub const PATH_STATUS: &str = "/v1/status";
 /// Path of [`AddressesFound`]; the answer is [`AddressBook`].
@@ -27,6 +32,11 @@ pub const PATH_ADDRESSES: &str = "/v1/addresses";
 pub const PATH_ORDER: &str = "/v1/order";
 /// Most seats in one request.
 pub const MAX_SEATS: usize = 256;
+/// Most claims in one answer, and most answers in one request. A claim has 40 bytes, so they fit in
+/// [`MAX_ANSWER`].
+pub const MAX_CLAIMS: usize = 1_600;
+/// Most rounds that one request names.
+pub const MAX_CLAIM_ROUNDS: usize = 16;
 /// Longest answer that the off-chain worker reads, in bytes.
 pub const MAX_ANSWER: usize = 64 * 1024;
 
@@ -45,8 +55,23 @@ pub fn receipts_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
 	(b"kaisar/receipts", operator, round).encode()
 }
 
+/// Decodes all of `bytes` to a value for which less than `memory` bytes are allocated: what is four bytes in a
+/// message may be a hundred and more in memory. Fails before it allocates more.
+pub fn decode_within<T: DecodeWithMemTracking>(
+	bytes: &[u8],
+	memory: usize,
+) -> Result<T, codec::Error> {
+	let mut input = bytes;
+	let value = T::decode_with_mem_limit(&mut input, memory)?;
+	if input.is_empty() {
+		Ok(value)
+	} else {
+		Err("bytes after the end".into())
+	}
+}
+
 /// Where the agent of a key is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AgentConfig {
 	/// Base URL, for example `http://127.0.0.1:9700`.
 	pub url: String,
@@ -55,7 +80,7 @@ pub struct AgentConfig {
 }
 
 /// A round's trial began; the checker's clock for it starts when this arrives.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct RoundStart {
 	/// The chain.
 	pub genesis: H256,
@@ -67,8 +92,39 @@ pub struct RoundStart {
 	pub keep_ms: u64,
 }
 
+/// Tells a worker's agent of a round in which the worker is due, from the round's start on and again at
+/// each block until the trial. The agent reserves places for the committee's agents, connects to all of
+/// them and introduces itself.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub struct PrepareRequest {
+	/// The chain.
+	pub genesis: H256,
+	/// The round.
+	pub round: RoundIndex,
+	/// The worker.
+	pub worker: WorkerId,
+	/// Agents of the committee.
+	pub committee: Vec<(CheckerKey, AgentKey)>,
+	/// Whether the worker runs the trial. A rented one does not, and has no roots to send, so its agent
+	/// connects to nobody.
+	pub runs: bool,
+	/// Milliseconds over which the agents of all workers spread their introductions.
+	pub spread_ms: u64,
+	/// Milliseconds until the round is over.
+	pub keep_ms: u64,
+}
+
+/// How far a worker's agent is with its committee.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub struct Prepared {
+	/// Agents in the committee, this one aside.
+	pub members: u32,
+	/// Those of them that are connected and take the worker's roots.
+	pub connected: u32,
+}
+
 /// Asks a worker's agent to run the benchmark of a round, from the trial's block on.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ProveRequest {
 	/// The chain.
 	pub genesis: H256,
@@ -94,7 +150,7 @@ pub struct ProveRequest {
 }
 
 /// How far a piece of work is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum Progress<T> {
 	/// Not finished; ask again.
 	Working,
@@ -105,14 +161,50 @@ pub enum Progress<T> {
 }
 
 /// The root that a worker attests.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Attestation {
 	/// Root of everything that the benchmark computed.
 	pub root: [u8; 32],
 }
 
+/// A worker's agent that named itself to a checker's agent and asks to be admitted.
+#[derive(
+	Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, DecodeWithMemTracking,
+)]
+pub struct SeatClaim {
+	/// The round.
+	pub round: RoundIndex,
+	/// The worker that the agent says it is of.
+	pub worker: WorkerId,
+	/// The agent's key. The connection proved it.
+	pub agent: AgentKey,
+}
+
+/// A round whose workers a checker's agent may admit.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub struct SeatRound {
+	/// The round.
+	pub round: RoundIndex,
+	/// The seed that its committees are drawn from. With another seed, what was admitted is void.
+	pub seed: H256,
+	/// Milliseconds until the round is over.
+	pub keep_ms: u64,
+}
+
+/// Tells a checker's agent which claims hold, and asks it for those that wait. Claims that it handed out
+/// and that have no answer here are handed out again.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
+pub struct SeatAnswers {
+	/// The chain.
+	pub genesis: H256,
+	/// The rounds for which claims are answered now.
+	pub rounds: Vec<SeatRound>,
+	/// Claims, and whether the worker is this agent's and the operator sits for it.
+	pub answers: Vec<(SeatClaim, bool)>,
+}
+
 /// Asks a checker's agent to measure and verify one worker.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct SeatRequest {
 	/// The chain.
 	pub genesis: H256,
@@ -148,7 +240,7 @@ pub struct SeatRequest {
 }
 
 /// The answer for one seat.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct SeatReply {
 	/// The worker.
 	pub worker: WorkerId,
@@ -157,7 +249,7 @@ pub struct SeatReply {
 }
 
 /// What a check found.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Checked {
 	/// The verdict.
 	pub verdict: Verdict,
@@ -167,7 +259,7 @@ pub struct Checked {
 
 /// What a worker's agent should run now, sent at every few blocks for as long as the node knows the
 /// worker. The agent makes it so, and keeps it so: whatever it runs for this worker besides, it stops.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct OrderRequest {
 	/// The chain.
 	pub genesis: H256,
@@ -178,7 +270,7 @@ pub struct OrderRequest {
 }
 
 /// An order's container.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Deployment {
 	/// The order.
 	pub order: OrderId,
@@ -202,7 +294,7 @@ pub struct Deployment {
 }
 
 /// What a container may use at most. The machine's own size is a limit too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct ContainerLimits {
 	/// GPUs.
 	pub gpus: u8,
@@ -215,7 +307,7 @@ pub struct ContainerLimits {
 }
 
 /// How a worker's container is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ContainerReport {
 	/// The order that it is of.
 	pub order: Option<OrderId>,
@@ -224,7 +316,7 @@ pub struct ContainerReport {
 }
 
 /// How a container is.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum ContainerState {
 	/// There is none, and none is wanted.
 	Absent,
@@ -258,7 +350,7 @@ pub enum ContainerState {
 }
 
 /// What an agent says of itself.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AgentStatus {
 	/// Its version.
 	pub version: String,
@@ -268,15 +360,22 @@ pub struct AgentStatus {
 	pub gpus: u8,
 	/// The last block of which it was told, if any.
 	pub seen: Option<BlockNumber>,
+	/// Its machine's clock, in milliseconds since 1970.
+	pub clock_ms: u64,
 }
 
+/// Default UDP port of an agent. It is below the ports that systems give to outgoing connections, so it is free
+/// unless another program was told to use it.
+pub const PROVIDER_PORT: u16 = 30_500;
+/// UDP port of an agent that a node with `--checker` starts: a provider's may run beside it.
+pub const CHECKER_PORT: u16 = PROVIDER_PORT + 1;
 /// Most addresses, and most relays, of an agent.
 const MAX_ADDRESSES: usize = 32;
 /// Longest encoding of an [`AddressRecord`], in bytes.
 pub const MAX_RECORD: usize = 4 * 1024;
 
 /// Where an agent says it is, signed by its key. It lies in the network's DHT under [`address_key`].
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressRecord {
 	/// The agent's key.
 	pub agent: AgentKey,
@@ -284,7 +383,8 @@ pub struct AddressRecord {
 	pub addresses: Vec<String>,
 	/// URLs of the relays that it can be reached through.
 	pub relays: Vec<String>,
-	/// When it signed this, in milliseconds of its clock. The newest record stands.
+	/// When it signed this, in milliseconds since 1970, or later where an earlier stamp was. The newest record
+	/// stands.
 	pub stamp: u64,
 	/// ed25519 over `H(b"kaisar/agent address", agent, addresses, relays, stamp)`.
 	pub signature: AgentSignature,
@@ -308,7 +408,7 @@ impl AddressRecord {
 		if bytes.len() > MAX_RECORD {
 			return None;
 		}
-		let record = Self::decode_all(&mut &bytes[..]).ok()?;
+		let record: Self = decode_within(bytes, 2 * MAX_RECORD).ok()?;
 		let payload = Self::payload(agent, &record.addresses, &record.relays, record.stamp);
 		let holds = record.agent == *agent
 			&& record.addresses.len() <= MAX_ADDRESSES
@@ -325,14 +425,14 @@ pub fn address_key(agent: &AgentKey) -> [u8; 32] {
 }
 
 /// Tells an agent where others are, as its node found in the DHT.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressesFound {
 	/// Encoded [`AddressRecord`]s.
 	pub records: Vec<Vec<u8>>,
 }
 
 /// Where an agent is, and whom it looks for.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressBook {
 	/// The agent's key.
 	pub agent: AgentKey,
@@ -340,4 +440,56 @@ pub struct AddressBook {
 	pub record: Vec<u8>,
 	/// Agents that it could not reach lately.
 	pub wanted: Vec<AgentKey>,
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use alloc::vec;
+	use sp_core::{Pair, ed25519};
+
+	#[test]
+	fn boundary_of_the_memory_for_what_is_decoded() {
+		let strings = vec![String::new(); 100];
+		let bytes = strings.encode();
+		let memory = 100 * size_of::<String>();
+		assert!(bytes.len() < 110);
+		assert_eq!(
+			decode_within::<Vec<String>>(&bytes, memory + 1),
+			Ok(strings)
+		);
+		assert!(decode_within::<Vec<String>>(&bytes, memory).is_err());
+		assert!(
+			decode_within::<u8>(&[1, 2], 8).is_err(),
+			"bytes after the end"
+		);
+	}
+
+	#[test]
+	fn the_largest_record_is_read() {
+		let text = |length: usize| vec![String::from("x").repeat(length); MAX_ADDRESSES];
+		let pair = ed25519::Pair::from_seed(&[1; 32]);
+		let agent = pair.public();
+		let (addresses, relays) = (text(46), text(70));
+		let payload = AddressRecord::payload(&agent, &addresses, &relays, 1);
+		let record = AddressRecord {
+			agent,
+			addresses,
+			relays,
+			stamp: 1,
+			signature: pair.sign(&payload),
+		};
+		let bytes = record.encode();
+		assert!(
+			(MAX_RECORD - 256..=MAX_RECORD).contains(&bytes.len()),
+			"{}",
+			bytes.len()
+		);
+		assert_eq!(AddressRecord::read(&agent, &bytes), Some(record));
+		// Where a record should be: as many empty addresses as there is room for.
+		let mut empty = agent.encode();
+		empty.extend(codec::Compact(MAX_RECORD as u32 - 64).encode());
+		empty.resize(MAX_RECORD, 0);
+		assert_eq!(AddressRecord::read(&agent, &empty), None);
+	}
 }

@@ -2,11 +2,12 @@
 
 use crate::{
 	ALPN, MAX_STREAMS, carry,
+	dial::{DialRule, Undialable},
 	probe::PROBE,
 	wire::{self, CLOSE_DONE, Open, Purpose, Refusal, WireError},
 };
 use iroh::{
-	Endpoint, EndpointAddr, PublicKey, RelayMode, RelayUrl, SecretKey,
+	Endpoint, EndpointAddr, RelayMode, RelayUrl, SecretKey,
 	endpoint::{
 		Connection, ConnectionError, QuicTransportConfig, RecvStream, SendStream, VarInt, presets,
 	},
@@ -42,22 +43,18 @@ pub struct Target {
 	pub agent: [u8; 32],
 	/// Its addresses.
 	pub addresses: Vec<SocketAddr>,
-	/// URLs of the relays that it can be reached through.
+	/// URLs of the relays that it can be reached through, as its record names them.
 	pub relays: Vec<String>,
+	/// Limits on the addresses and relays above: they come from a stranger.
+	pub rule: DialRule,
 }
 
 /// Why there is no tunnel, or no longer one.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TunnelError {
-	/// The agent's key is none.
-	#[error("the agent's key is not an ed25519 key")]
-	BadKey,
-	/// A relay's URL is none.
-	#[error("{0:?} is not the URL of a relay")]
-	BadRelay(String),
-	/// Neither an address nor a relay is given.
-	#[error("no address of the agent is known")]
-	NoAddress,
+	/// The agent's key is not a key, or nothing of its record may be dialed.
+	#[error(transparent)]
+	Undialable(#[from] Undialable),
 	/// No UDP socket can be had.
 	#[error("cannot open a socket: {0}")]
 	Bind(String),
@@ -114,8 +111,8 @@ impl Tunnel {
 		target: &Target,
 		port: Option<u16>,
 	) -> Result<Self, TunnelError> {
-		let (addr, relays) = address(target)?;
-		let endpoint = bind(secret, relays).await?;
+		let addr = address(target)?;
+		let endpoint = bind(secret, target.rule.relays.clone()).await?;
 		let opened = async {
 			let connection = connect(&endpoint, addr).await?;
 			Self::on(connection, target.genesis, target.order, port).await
@@ -240,28 +237,12 @@ impl Tunnel {
 	}
 }
 
-/// The agent's address, and the relays that it names.
-fn address(target: &Target) -> Result<(EndpointAddr, Vec<RelayUrl>), TunnelError> {
-	let key = PublicKey::from_bytes(&target.agent).map_err(|_| TunnelError::BadKey)?;
-	let relays = target
-		.relays
-		.iter()
-		.map(|url| {
-			url.parse::<RelayUrl>()
-				.map_err(|_| TunnelError::BadRelay(url.clone()))
-		})
-		.collect::<Result<Vec<_>, _>>()?;
-	let mut addr = EndpointAddr::new(key);
-	for address in &target.addresses {
-		addr = addr.with_ip_addr(*address);
-	}
-	for relay in &relays {
-		addr = addr.with_relay_url(relay.clone());
-	}
-	if addr.is_empty() {
-		return Err(TunnelError::NoAddress);
-	}
-	Ok((addr, relays))
+/// Returns what may be dialed of the agent's record. Relays that are not URLs are left out.
+fn address(target: &Target) -> Result<EndpointAddr, Undialable> {
+	let relays = target.relays.iter().filter_map(|url| url.parse().ok());
+	target
+		.rule
+		.apply(&target.agent, target.addresses.iter().copied(), relays)
 }
 
 /// An endpoint whose identity is the client's key. It accepts nothing, looks nothing up, and uses no

@@ -11,6 +11,8 @@
 //! | [`wire`] | the first message of a stream, and the answer |
 //! | [`client`] | [`Tunnel`]: connects, opens streams, forwards a local TCP port |
 //! | [`server`] | [`Server`]: the agent's side, which asks a [`Gate`] who may go where |
+//! | [`places`] | [`Door`]: how many connections of strangers are held, and of whom |
+//! | [`dial`] | which addresses and relays of a stranger's record are dialed |
 //! | [`carry()`] | a TCP connection over a stream, both ways, until both are done |
 //! | [`probe`] | finding out whether a container answers |
 //!
@@ -30,13 +32,20 @@
 
 mod carry;
 pub mod client;
+pub mod dial;
+pub mod places;
 pub mod probe;
 pub mod server;
 pub mod wire;
 
 pub use carry::carry;
 pub use client::{Target, Tunnel, TunnelError};
-pub use iroh::endpoint::{RecvStream, SendStream};
+pub use dial::{DialRule, Undialable, is_public};
+pub use iroh::{
+	RelayUrl,
+	endpoint::{RecvStream, SendStream},
+};
+pub use places::Door;
 pub use server::{Gate, Pass, Server};
 pub use wire::{Open, Purpose, Refusal};
 

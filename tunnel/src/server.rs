@@ -1,13 +1,15 @@
 //! The agent's side.
 
 use crate::{
-	ALPN, MAX_STREAMS, carry, probe,
+	ALPN, MAX_STREAMS, carry,
+	places::{Door, Place},
+	probe,
 	wire::{self, CLOSE_BAD, CLOSE_DONE, Open, Purpose, Refusal, WireError},
 };
-use iroh::endpoint::{Connection, Incoming, IncomingAddr, RecvStream, SendStream};
+use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
 use std::{
 	collections::BTreeMap,
-	net::{IpAddr, SocketAddr},
+	net::SocketAddr,
 	sync::{Arc, Mutex, MutexGuard, PoisonError},
 	time::{Duration, Instant},
 };
@@ -23,35 +25,34 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How often the gate is asked whether a connection may stay.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a server takes at most. Those that are let in have places of their own, so that a crowd before
-/// the door takes nothing from them.
+/// Time for which the address of somebody who was let in is remembered at the door.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
+
+/// Limits of a server, for those that its gate knows. Strangers are the [`Door`]'s.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-	/// Connections at a time of those that were not let in yet.
-	pub newcomers: usize,
-	/// Of them from one IP address, or over relays.
-	pub newcomers_each: usize,
-	/// How long a newcomer has until it has said what it wants and was let in; as long as any stream has
-	/// to say what it is for.
+	/// Longest that a connection may take until it is let in, and a stream until it has sent its first
+	/// message.
 	pub newcomer_time: Duration,
-	/// Connections at a time of those that were let in.
+	/// Connections at a time of customers that were let in.
 	pub connections: usize,
-	/// Of them of one key.
+	/// The same of checkers that probe, which customers take nothing from.
+	pub probes: usize,
+	/// Connections of one key that were let in, and as many that were not yet.
 	pub connections_each: usize,
 	/// Streams at a time, of all connections.
 	pub streams: usize,
-	/// How long who was let in stays while the gate knows nothing of the order: a container that is
-	/// started again is not the end of its order.
+	/// Time for which a connection that was let in stays while the gate does not know the order: its
+	/// container may be starting again.
 	pub grace: Duration,
 }
 
 impl Default for Limits {
 	fn default() -> Self {
 		Self {
-			newcomers: 128,
-			newcomers_each: 16,
 			newcomer_time: Duration::from_secs(10),
 			connections: 256,
+			probes: 64,
 			connections_each: 4,
 			// Four times what one key can have.
 			streams: 1_024,
@@ -62,6 +63,10 @@ impl Default for Limits {
 
 /// Who may go where: what the tunnel asks of whoever runs the containers.
 pub trait Gate: Send + Sync + 'static {
+	/// Whether there is any order that this client might be let in for. It is asked right after the
+	/// handshake, and must not wait: a client that is not known is sent away at once.
+	fn knows(&self, client: &[u8; 32]) -> bool;
+
 	/// Where a stream of `client` leads that begins with `open`, or why nowhere. It is asked at each
 	/// stream, and every second for as long as the connection lasts; it must not wait.
 	fn admit(&self, client: &[u8; 32], open: &Open) -> Result<Pass, Refusal>;
@@ -84,82 +89,68 @@ pub struct Pass {
 /// The tunnel's server.
 pub struct Server<G> {
 	gate: G,
+	door: Door,
 	limits: Limits,
-	newcomers: Arc<Semaphore>,
-	newcomers_each: Arc<Counts<Option<IpAddr>>>,
+	newcomers_each: Arc<Counts<[u8; 32]>>,
 	connections: Arc<Semaphore>,
+	probes: Arc<Semaphore>,
 	connections_each: Arc<Counts<[u8; 32]>>,
 	streams: Arc<Semaphore>,
 }
 
-/// A newcomer's place, held from before the handshake until it is let in.
-pub struct Place {
-	_place: OwnedSemaphorePermit,
-	_each: Count<Option<IpAddr>>,
-	since: tokio::time::Instant,
-}
-
 impl<G: Gate> Server<G> {
-	/// A server that lets in whom the gate does.
-	pub fn new(gate: G, limits: Limits) -> Self {
+	/// A server that lets in whom the gate does. Until a connection's key is known, it has a place at
+	/// `door`.
+	pub fn new(gate: G, door: Door, limits: Limits) -> Self {
 		Self {
 			gate,
+			door,
 			limits,
-			newcomers: Arc::new(Semaphore::new(limits.newcomers)),
 			newcomers_each: Arc::default(),
 			connections: Arc::new(Semaphore::new(limits.connections)),
+			probes: Arc::new(Semaphore::new(limits.probes)),
 			connections_each: Arc::default(),
 			streams: Arc::new(Semaphore::new(limits.streams)),
 		}
 	}
 
-	/// Takes a connection that asks for the tunnel, and serves it. Who does not show first that it is
-	/// where it says costs nothing.
+	/// Takes a connection that asks for the tunnel, and serves it if the gate knows its key.
 	pub async fn welcome(&self, incoming: Incoming) {
-		if !incoming.remote_addr_validated() {
-			if let Err(error) = incoming.retry() {
-				error.into_incoming().ignore();
-			}
-			return;
-		}
-		let Some(place) = self.place(&incoming.remote_addr()) else {
-			incoming.refuse();
+		let Some((incoming, mut place)) = self.door.enter(incoming, |key| self.gate.knows(key))
+		else {
 			return;
 		};
 		let Ok(accepting) = incoming.accept() else {
 			return;
 		};
-		match timeout(self.limits.newcomer_time, accepting).await {
-			Ok(Ok(connection)) if connection.alpn() == ALPN => {
-				self.serve(&connection, place).await;
-			}
-			Ok(Ok(connection)) => connection.close(CLOSE_BAD.into(), b""),
-			Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
-			Err(_) => (),
-		}
-	}
-
-	/// A place for a newcomer from that address, which has been validated; `None` if there are too many.
-	pub fn place(&self, from: &IncomingAddr) -> Option<Place> {
-		let ip = match from {
-			IncomingAddr::Ip(address) => Some(address.ip().to_canonical()),
-			_ => None,
+		let accepted = tokio::select! {
+			accepted = accepting => accepted,
+			() = place.over() => return,
 		};
-		let each = Counts::take(&self.newcomers_each, ip, self.limits.newcomers_each)?;
-		let place = self.newcomers.clone().try_acquire_owned().ok()?;
-		Some(Place {
-			_place: place,
-			_each: each,
-			since: tokio::time::Instant::now(),
-		})
+		match accepted {
+			Ok(connection) if connection.alpn() == ALPN => self.serve(&connection, place).await,
+			Ok(connection) => connection.close(CLOSE_BAD.into(), b""),
+			Err(error) => tracing::debug!(%error, "a handshake failed"),
+		}
 	}
 
 	/// Serves a connection until it ends, or may not stay. All of its streams are of the order that it was
 	/// let in for first.
-	pub async fn serve(&self, connection: &Connection, place: Place) {
+	async fn serve(&self, connection: &Connection, place: Place) {
 		let client = *connection.remote_id().as_bytes();
-		let mut check = place.since + self.limits.newcomer_time;
-		let mut newcomer = Some(place);
+		if !self.gate.knows(&client) {
+			connection.close(Refusal::NotServed.close_code().into(), b"");
+			return;
+		}
+		let most = self.limits.connections_each;
+		let Some(count) = Counts::take(&self.newcomers_each, client, most) else {
+			connection.close(Refusal::Busy.close_code().into(), b"");
+			return;
+		};
+		let ip = place.ip();
+		drop(place);
+		let mut check = tokio::time::Instant::now() + self.limits.newcomer_time;
+		let mut newcomer = Some(count);
 		let mut missing: Option<Instant> = None;
 		let mut let_in: Option<Member> = None;
 		let mut opening = JoinSet::new();
@@ -189,6 +180,9 @@ impl<G: Gate> Server<G> {
 						if let Some(entered) = entered {
 							let_in = Some(entered);
 							newcomer = None;
+							if let Some(ip) = ip {
+								self.door.remember(ip, REMEMBERED);
+							}
 							connection.set_max_concurrent_bi_streams(MAX_STREAMS.into());
 							check = next_check(&pass);
 						}
@@ -245,7 +239,12 @@ impl<G: Gate> Server<G> {
 			*client,
 			self.limits.connections_each,
 		);
-		let place = self.connections.clone().try_acquire_owned();
+		let places = if pass.probe {
+			&self.probes
+		} else {
+			&self.connections
+		};
+		let place = places.clone().try_acquire_owned();
 		let member = Member {
 			open: *open,
 			_place: place.map_err(|_| Refusal::Busy)?,

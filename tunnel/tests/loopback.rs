@@ -5,7 +5,8 @@ use iroh::{
 	endpoint::{Connection, VarInt, presets},
 };
 use kaisar_tunnel::{
-	ALPN, Gate, Open, Pass, Purpose, Refusal, Server, Target, Tunnel, TunnelError, probe,
+	ALPN, DialRule, Door, Gate, Open, Pass, Purpose, Refusal, Server, Target, Tunnel, TunnelError,
+	places, probe,
 	server::Limits,
 	wire::{self, CLOSE_BAD},
 };
@@ -16,7 +17,7 @@ use std::{
 };
 use tokio::{
 	io::{AsyncReadExt, AsyncWriteExt},
-	net::{TcpListener, TcpStream},
+	net::{TcpListener, TcpStream, UdpSocket},
 	task::JoinSet,
 	time::timeout,
 };
@@ -26,10 +27,9 @@ const ORDER: u32 = 7;
 const CLIENT: [u8; 32] = [2; 32];
 const STRANGER: [u8; 32] = [3; 32];
 const LIMITS: Limits = Limits {
-	newcomers: 128,
-	newcomers_each: 16,
 	newcomer_time: Duration::from_secs(10),
 	connections: 256,
+	probes: 64,
 	connections_each: 4,
 	streams: 1_024,
 	grace: Duration::from_millis(1_500),
@@ -55,9 +55,12 @@ impl OneOrder {
 }
 
 impl Gate for OneOrder {
+	fn knows(&self, client: &[u8; 32]) -> bool {
+		client == SecretKey::from_bytes(&CLIENT).public().as_bytes()
+	}
+
 	fn admit(&self, client: &[u8; 32], open: &Open) -> Result<Pass, Refusal> {
-		let known = SecretKey::from_bytes(&CLIENT).public();
-		if client != known.as_bytes() || (open.genesis, open.order) != (GENESIS, ORDER) {
+		if !self.knows(client) || (open.genesis, open.order) != (GENESIS, ORDER) {
 			return Err(Refusal::NotServed);
 		}
 		let pass = (*self.0.lock().unwrap())?;
@@ -85,7 +88,8 @@ impl Agent {
 			.bind()
 			.await
 			.unwrap();
-		let server = Arc::new(Server::new(gate, limits));
+		let door = Door::new(places::Limits::default());
+		let server = Arc::new(Server::new(gate, door, limits));
 		let mut serving = JoinSet::new();
 		let accepting = endpoint.clone();
 		serving.spawn(async move {
@@ -108,6 +112,10 @@ impl Agent {
 			agent: *self.endpoint.id().as_bytes(),
 			addresses: self.endpoint.bound_sockets(),
 			relays: Vec::new(),
+			rule: DialRule {
+				private: true,
+				..Default::default()
+			},
 		}
 	}
 
@@ -526,18 +534,16 @@ async fn what_breaks_is_never_taken_for_what_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_huge_lengths_end_a_connection_and_hurt_no_other() {
 	let (agent, _, tunnel, _container) = echoing().await;
-	for secret in [CLIENT, STRANGER] {
-		for garbage in [
-			vec![0xff; 1 << 20],
-			vec![0xff, 0xff],
-			vec![3, 0, 1, 2, 3],
-			[vec![64, 0], vec![0xa5; 64]].concat(),
-		] {
-			let connection = agent.raw(&secret).await.unwrap();
-			let (mut send, _recv) = connection.open_bi().await.unwrap();
-			let _ = send.write_all(&garbage).await;
-			assert_eq!(closed_with(&connection).await, CLOSE_BAD.into());
-		}
+	for garbage in [
+		vec![0xff; 1 << 20],
+		vec![0xff, 0xff],
+		vec![3, 0, 1, 2, 3],
+		[vec![64, 0], vec![0xa5; 64]].concat(),
+	] {
+		let connection = agent.raw(&CLIENT).await.unwrap();
+		let (mut send, _recv) = connection.open_bi().await.unwrap();
+		let _ = send.write_all(&garbage).await;
+		assert_eq!(closed_with(&connection).await, CLOSE_BAD.into());
 	}
 	assert_eq!(says(&tunnel, b"hello").await, b"hello");
 }
@@ -560,21 +566,19 @@ async fn who_says_nothing_does_not_stay() {
 	let tunnel = agent.open().await.unwrap();
 	// No stream at all, and many that say a byte at a time.
 	for slow in [false, true] {
-		for secret in [CLIENT, STRANGER] {
-			let connection = agent.raw(&secret).await.unwrap();
-			let begin = Instant::now();
-			let mut streams = Vec::new();
-			if slow {
-				for _ in 0..8 {
-					let (mut send, recv) = connection.open_bi().await.unwrap();
-					send.write_all(&[40]).await.unwrap();
-					streams.push((send, recv));
-				}
+		let connection = agent.raw(&CLIENT).await.unwrap();
+		let begin = Instant::now();
+		let mut streams = Vec::new();
+		if slow {
+			for _ in 0..8 {
+				let (mut send, recv) = connection.open_bi().await.unwrap();
+				send.write_all(&[40]).await.unwrap();
+				streams.push((send, recv));
 			}
-			let code = closed_with(&connection).await;
-			assert_eq!(code, Refusal::NotServed.close_code().into());
-			assert!(begin.elapsed() < Duration::from_secs(3));
 		}
+		let code = closed_with(&connection).await;
+		assert_eq!(code, Refusal::NotServed.close_code().into());
+		assert!(begin.elapsed() < Duration::from_secs(3));
 	}
 	// One that was let in may stay idle, but a stream of it may not.
 	let connection = agent.raw(&CLIENT).await.unwrap();
@@ -590,28 +594,82 @@ async fn who_says_nothing_does_not_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_before_the_door_takes_nothing_from_who_is_in() {
+async fn a_stranger_is_sent_away_right_after_the_handshake() {
 	let (address, _container) = container(echo).await;
 	let limits = Limits {
-		newcomers_each: 2,
-		newcomer_time: Duration::from_secs(2),
+		// Whoever is closed within the test's patience was not closed by this.
+		newcomer_time: Duration::from_secs(3_600),
 		..LIMITS
 	};
 	let agent = Agent::start(OneOrder::at(address), limits).await;
-	let tunnel = agent.open().await.unwrap();
-	let crowd = [
-		agent.raw(&STRANGER).await.unwrap(),
-		agent.raw(&STRANGER).await.unwrap(),
-	];
-	let refused = agent.open().await.unwrap_err();
-	assert!(matches!(refused, TunnelError::Unreachable(_)), "{refused}");
-	assert_eq!(says(&tunnel, b"hello").await, b"hello");
-	// The crowd does not last.
-	for connection in &crowd {
-		closed_with(connection).await;
+	for _ in 0..100 {
+		let connection = agent.raw(&STRANGER).await.unwrap();
+		let code = closed_with(&connection).await;
+		assert_eq!(code, Refusal::NotServed.close_code().into());
 	}
-	let second = agent.open().await.unwrap();
-	assert_eq!(says(&second, b"hello").await, b"hello");
+	assert_eq!(says(&agent.open().await.unwrap(), b"hello").await, b"hello");
+}
+
+/// A client at `source` whose handshake is never finished: it answers the retry, and what comes after that
+/// is lost on the way. It sends as long as this is kept.
+async fn half_open(agent: SocketAddr, id: iroh::EndpointId, source: &str) -> JoinSet<()> {
+	let outside = UdpSocket::bind((source, 0)).await.unwrap();
+	let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+	let addr = EndpointAddr::new(id).with_ip_addr(inside.local_addr().unwrap());
+	let mut tasks = JoinSet::new();
+	tasks.spawn(async move {
+		let (mut there, mut back) = ([0; 2_048], [0; 2_048]);
+		let (mut client, mut answers) = (None, 0);
+		loop {
+			tokio::select! {
+				sent = inside.recv_from(&mut there) => {
+					let (length, from) = sent.unwrap();
+					client = Some(from);
+					// The second flight is the one with the token. None finishes the handshake.
+					if answers < 2 {
+						outside.send_to(&there[..length], agent).await.unwrap();
+					}
+				},
+				answer = outside.recv_from(&mut back) => {
+					let Ok((length, _)) = answer else { continue };
+					answers += 1;
+					// The retry packet, and nothing more.
+					if let (1, Some(client)) = (answers, client) {
+						inside.send_to(&back[..length], client).await.unwrap();
+					}
+				},
+			}
+		}
+	});
+	tasks.spawn(async move {
+		let endpoint = Endpoint::builder(presets::Minimal)
+			.clear_ip_transports()
+			.bind_addr("127.0.0.1:0")
+			.unwrap()
+			.bind()
+			.await
+			.unwrap();
+		let _ = endpoint.connect(addr, ALPN).await;
+	});
+	tasks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_never_finishes_its_handshakes_does_not_hold_the_door() {
+	let (leads_to, _container) = container(echo).await;
+	let agent = Agent::start(OneOrder::at(leads_to), LIMITS).await;
+	let address = agent.endpoint.bound_sockets()[0];
+	// More than all places, from as many ranges as it takes.
+	let mut crowd = Vec::new();
+	for host in 0..140u8 {
+		let source = format!("127.7.{}.{}", host / 4, host % 4 + 1);
+		crowd.push(half_open(address, agent.endpoint.id(), &source).await);
+	}
+	// They had the places for longer than a newcomer has to wait, and not yet for their whole time.
+	tokio::time::sleep(Duration::from_secs(1)).await;
+	let tunnel = soon(agent.open()).await.unwrap();
+	assert_eq!(says(&tunnel, b"hello").await, b"hello");
+	drop(crowd);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -650,6 +708,39 @@ async fn a_key_has_so_many_connections_and_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_makes_no_client_dial_private_hosts_or_relays_of_others() {
+	// What a hostile record names: a host of the customer's network, and a relay on it. Both note who calls.
+	let host = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+	let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+	let (agent, _, tunnel, _container) = echoing().await;
+	tunnel.close().await;
+	let hostile = Target {
+		addresses: vec![host.local_addr().unwrap()],
+		relays: vec![
+			format!("http://{}", relay.local_addr().unwrap()),
+			"not a URL".into(),
+		],
+		rule: DialRule::default(),
+		..agent.target()
+	};
+	let opened = Tunnel::open(&CLIENT, &hostile, None).await.unwrap_err();
+	assert!(matches!(opened, TunnelError::Undialable(_)), "{opened}");
+	assert!(opened.to_string().contains("1 are private"), "{opened}");
+	// The same with a public address beside them, which is dialed. It is of a range that nobody routes here.
+	let mixed = Target {
+		addresses: vec![host.local_addr().unwrap(), "[2a00:1::1]:9".parse().unwrap()],
+		..hostile
+	};
+	let dialed = Tunnel::open(&CLIENT, &mixed, None);
+	let dialed = tokio::time::timeout(Duration::from_secs(3), dialed).await;
+	assert!(!matches!(dialed, Ok(Ok(_))));
+	let mut packet = [0; 2_000];
+	assert!(host.try_recv_from(&mut packet).is_err(), "a packet came");
+	let called = tokio::time::timeout(Duration::from_millis(100), relay.accept()).await;
+	assert!(called.is_err(), "a relay of another was dialed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_goes_away_and_one_that_was_never_there() {
 	let (agent, _, tunnel, _container) = echoing().await;
 	let target = agent.target();
@@ -664,16 +755,7 @@ async fn an_agent_that_goes_away_and_one_that_was_never_there() {
 		..target.clone()
 	};
 	let opened = Tunnel::open(&CLIENT, &nowhere, None).await;
-	assert_eq!(opened.unwrap_err(), TunnelError::NoAddress);
-	let no_relay = Target {
-		relays: vec!["not a URL".into()],
-		..target.clone()
-	};
-	let opened = Tunnel::open(&CLIENT, &no_relay, None).await;
-	assert_eq!(
-		opened.unwrap_err(),
-		TunnelError::BadRelay("not a URL".into())
-	);
+	assert!(matches!(opened, Err(TunnelError::Undialable(_))));
 	// Another agent at that address is not taken for the one that was meant.
 	let (address, _container) = container(echo).await;
 	let other = Agent::start(OneOrder::at(address), LIMITS).await;

@@ -7,7 +7,7 @@
 //! exact definition.
 
 use crate::bench::hash::{Hash, Tree, TreeTag, climb, depth, derive, draw, fill, leaf, root_above};
-use codec::{Decode, Encode};
+use codec::Encode;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ pub struct Position {
 }
 
 /// A row of an `X_t` and what leads from it to the chain's root.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct RowOpening {
 	/// The row.
 	pub bytes: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct RowOpening {
 }
 
 /// What proves one sampled element.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct Sample {
 	/// Row `j` of `X_t`; none where `t` is 0, since the verifier derives it.
 	pub x: Option<RowOpening>,
@@ -57,7 +57,7 @@ pub struct Sample {
 }
 
 /// Openings of a chain.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct ChainOpening {
 	/// The top of the tree over the steps.
 	pub tops: Tops,
@@ -67,7 +67,7 @@ pub struct ChainOpening {
 
 /// One level of the tree over the steps' roots, all of it: what many openings have in common is sent
 /// once. It is the leaves' level up to [`MAX_TOPS`] steps, and a higher one beyond.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct Tops(pub Vec<Hash>);
 
 /// Longest path in a tree over the rows or the steps: 16,384 rows, 65,536 steps.

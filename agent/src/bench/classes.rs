@@ -11,10 +11,8 @@ use crate::bench::{
 	chain::Shape,
 	walk::{LINE, READS, Walk},
 };
-use kaisar_math::{
-	ClassReference,
-	classes::{self, GpuClassInfo},
-};
+pub use kaisar_math::classes::GpuClassInfo;
+use kaisar_math::{ClassReference, classes};
 
 /// The share of a reference that supports a class, in hundredths.
 pub const SHARE: u32 = 85;
@@ -108,6 +106,14 @@ impl Plan {
 				legs: 8,
 			},
 		}
+	}
+
+	/// Bytes that a GPU needs for the least window that supports the class, and for the matrices that are
+	/// worked on.
+	pub fn least_memory(&self) -> u64 {
+		let n = self.walk.shape.n as u64;
+		let window = (self.walk.window as u64 * u64::from(SHARE)).div_ceil(100);
+		(window + 4) * n * n
 	}
 
 	/// Seconds that the chain may take at the reference's pace.

@@ -46,6 +46,11 @@ pub trait Device: Send + Sync {
 	/// Its name, for people. Never evidence.
 	fn name(&self) -> String;
 
+	/// Its name, and which one of that name it is: for messages about it.
+	fn label(&self) -> String {
+		self.name()
+	}
+
 	/// Its kernels for the matrix product, if it has several; the first is the one it uses.
 	fn kernels(&self) -> Vec<Rated> {
 		Vec::new()
@@ -55,9 +60,20 @@ pub trait Device: Send + Sync {
 	/// the walk beside.
 	fn copy_gbps(&self) -> Result<f64, DeviceError>;
 
-	/// Computes the chain of `seed` and keeps the last `window` of its `X_t`, or as many as there is
-	/// room for. The clock runs.
-	fn start(&self, seed: Hash, shape: Shape, window: usize) -> Result<Box<dyn Run>, DeviceError>;
+	/// Gets ready for a chain that keeps the last `window` of its `X_t`, or as many as there is room for: makes
+	/// sure that the device works, and takes its memory. A device that fails here is left out of the benchmark.
+	fn prepare(&self, shape: Shape, window: usize) -> Result<Box<dyn Ready>, DeviceError>;
+
+	/// Gets ready and starts.
+	fn start(&self, seed: Hash, shape: Shape, window: usize) -> Result<Box<dyn Run>, DeviceError> {
+		self.prepare(shape, window)?.start(seed)
+	}
+}
+
+/// A device that is ready for a chain. Its memory is its own until it is dropped.
+pub trait Ready: Send {
+	/// Computes the chain of `seed`. The clock runs.
+	fn start(self: Box<Self>, seed: Hash) -> Result<Box<dyn Run>, DeviceError>;
 }
 
 /// A chain that a device computed, and what it keeps of it.
@@ -162,10 +178,21 @@ impl Device for Processor {
 		Ok(copied_gbps(COPIED as u64, start.elapsed()))
 	}
 
-	fn start(&self, seed: Hash, shape: Shape, window: usize) -> Result<Box<dyn Run>, DeviceError> {
+	fn prepare(&self, shape: Shape, window: usize) -> Result<Box<dyn Ready>, DeviceError> {
+		Ok(Box::new(ProcessorReady { shape, window }))
+	}
+}
+
+struct ProcessorReady {
+	shape: Shape,
+	window: usize,
+}
+
+impl Ready for ProcessorReady {
+	fn start(self: Box<Self>, seed: Hash) -> Result<Box<dyn Run>, DeviceError> {
 		Ok(Box::new(ProcessorRun {
-			chain: Chain::compute(seed, shape, usize::MAX),
-			window: window.min(shape.steps),
+			chain: Chain::compute(seed, self.shape, usize::MAX),
+			window: self.window.min(self.shape.steps),
 			done: None,
 		}))
 	}
@@ -233,9 +260,10 @@ mod tests {
 	use super::*;
 	use crate::bench::{
 		chain::{Tops, positions, verify},
+		proof::decode::{leg, list},
 		walk::{READS, WalkError},
 	};
-	use codec::{Decode, Encode};
+	use codec::Encode;
 	use proptest::prelude::*;
 	use std::sync::OnceLock;
 
@@ -418,7 +446,7 @@ mod tests {
 			let mut bytes = walked.encode();
 			let bit = bit.index(bytes.len() * 8);
 			bytes[bit / 8] ^= 1 << (bit % 8);
-			let accepted = Vec::<LegOpening>::decode(&mut &bytes[..])
+			let accepted = list(&mut &bytes[..], legs.len(), |input| leg(input, WALK.legs))
 				.is_ok_and(|other| check(&legs, &other).is_ok());
 			prop_assert!(!accepted);
 		}

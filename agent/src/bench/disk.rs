@@ -32,6 +32,17 @@ pub fn plot_seed(agent: &AgentKey) -> Hash {
 	hash("kaisar/agent 2026 plot", &[&agent.0])
 }
 
+/// The file of an agent's plot.
+fn plot_path(dir: &Path, agent: &AgentKey) -> PathBuf {
+	dir.join(format!("plot-{}", hex::encode(&agent.0[..8])))
+}
+
+/// The size of an agent's plot, in MiB, without looking into it; 0 where there is none.
+pub fn plot_mib(dir: &Path, agent: &AgentKey) -> u32 {
+	let length = std::fs::metadata(plot_path(dir, agent)).map_or(0, |file| file.len());
+	u32::try_from(length >> 20).unwrap_or(u32::MAX)
+}
+
 /// A worker's plot on disk.
 pub struct Plot {
 	seed: Hash,
@@ -45,7 +56,7 @@ impl Plot {
 	/// thrown away.
 	pub fn open(dir: &Path, agent: &AgentKey) -> io::Result<Self> {
 		std::fs::create_dir_all(dir)?;
-		let path = dir.join(format!("plot-{}", hex::encode(&agent.0[..8])));
+		let path = plot_path(dir, agent);
 		let file = OpenOptions::new()
 			.read(true)
 			.write(true)
@@ -97,7 +108,13 @@ impl Plot {
 					.map(|()| self.sectors += 1)
 			});
 			if let Err(error) = written {
-				tracing::warn!(%error, path = %self.path.display(), "the plot cannot grow");
+				tracing::warn!(
+					%error,
+					path = %self.path.display(),
+					"the plot cannot grow beyond {} of {mib} MiB, so less disk is proved than is claimed. Free space on \
+					 its disk, or claim less",
+					self.mib()
+				);
 				let _ = self.file.set_len(self.sectors * SECTOR as u64);
 				break;
 			}

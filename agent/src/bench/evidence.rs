@@ -32,6 +32,12 @@ pub const MAX_RTT: Duration = Duration::from_millis(300);
 /// acknowledgements of the other direction, and to finding out how fast it is.
 const LINE_OF_MEASURED: (u64, u64) = (10, 9);
 
+/// The line on which `mbps` were measured, in Mb/s.
+pub fn line_of_measured(mbps: u32) -> u32 {
+	let line = u64::from(mbps) * LINE_OF_MEASURED.0 / LINE_OF_MEASURED.1;
+	u32::try_from(line).unwrap_or(u32::MAX)
+}
+
 /// The longest that a worker's start may lag behind the trial's start as its checker saw it.
 pub const START_GRACE: Duration = Duration::from_secs(3);
 /// Products and sums a second that one core of a slow server does in the matrix chain.
@@ -122,6 +128,57 @@ pub fn times(job: &Job, sizes: &Sizes, clock: &Clock) -> Times {
 	out
 }
 
+/// Lists, in words and with figures, how the evidence falls short of the claim: less work than planned, and
+/// stages above their time limit. No proof fails for that; the worker is paid for less.
+pub fn shortfalls(job: &Job, sizes: &Sizes, times: &Times, rtt: Duration) -> Vec<String> {
+	let plan = job.plan();
+	let parts = [
+		("GPUs", u64::from(sizes.devices), u64::from(plan.devices)),
+		("CPU lanes", u64::from(sizes.lanes), u64::from(plan.lanes)),
+		(
+			"MiB of memory",
+			sizes.memory_mib.into(),
+			plan.memory_mib.into(),
+		),
+		(
+			"MiB of the plot",
+			sizes.disk_mib.into(),
+			plan.disk_mib.into(),
+		),
+	];
+	let mut all: Vec<String> = parts
+		.into_iter()
+		.filter(|(_, ran, planned)| ran < planned)
+		.map(|(what, ran, planned)| format!("{ran} of {planned} {what} were used"))
+		.collect();
+	if sizes.devices > 0 && sizes.window < plan.window {
+		all.push(format!(
+			"a GPU had memory for {} of {} steps",
+			sizes.window, plan.window
+		));
+	}
+	let allowed = allowed(job, sizes);
+	for (stage, took) in times.iter() {
+		let Some(took) = took else { continue };
+		// A class is held to a share of its reference, all else to the whole.
+		let share = match stage {
+			Stage::Chain | Stage::Walk if sizes.devices > 0 => f64::from(SHARE) / 100.0,
+			// Its time only counts as part of what comes after.
+			Stage::Chain | Stage::Walk => continue,
+			_ => 1.0,
+		};
+		let limit = allowed[stage].div_f64(share) + GRACE + rtt.min(MAX_RTT);
+		if *took > limit {
+			all.push(format!(
+				"{stage} took {:.1} s; the claim's limit is {:.1} s",
+				took.as_secs_f64(),
+				limit.as_secs_f64()
+			));
+		}
+	}
+	all
+}
+
 /// The share of a claim that a stage supports which should have taken `allowed` at most.
 fn share(took: Option<Duration>, allowed: Duration, rtt: Duration) -> Option<f64> {
 	let took = took?.saturating_sub(GRACE + rtt.min(MAX_RTT));
@@ -183,10 +240,7 @@ pub fn judge(
 	};
 
 	let bandwidth = rates.filter(|_| full).map_or(0, |rates| {
-		let line = |measured: u32, claimed: u32| {
-			let measured = u64::from(measured) * LINE_OF_MEASURED.0 / LINE_OF_MEASURED.1;
-			u32::try_from(measured).unwrap_or(u32::MAX).min(claimed)
-		};
+		let line = |measured: u32, claimed: u32| line_of_measured(measured).min(claimed);
 		tiers::bandwidth(
 			line(rates.down_mbps, spec.download_mbps),
 			line(rates.up_mbps, spec.upload_mbps),
@@ -281,6 +335,43 @@ mod tests {
 		);
 		assert!(verdict.online && verdict.proof);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
+	}
+
+	#[test]
+	fn boundary_shortfalls_have_figures_and_an_honest_quick_worker_has_none() {
+		let (job, allowed) = gpu_job();
+		let plan = job.plan();
+		let rtt = Duration::from_millis(100);
+		let at_limit = Stages::from_fn(|stage| {
+			let share = match stage {
+				Stage::Chain | Stage::Walk => f64::from(SHARE) / 100.0,
+				_ => 1.0,
+			};
+			// A millisecond less: shares are rounded.
+			let limit = super::allowed(&job, &plan)[stage].div_f64(share) + GRACE + rtt;
+			Some(limit.saturating_sub(Duration::from_millis(1)))
+		});
+		assert!(allowed[Stage::Chain] > Duration::ZERO);
+		assert_eq!(shortfalls(&job, &plan, &at_limit, rtt), [""; 0]);
+		assert_eq!(shortfalls(&job, &plan, &Times::default(), rtt), [""; 0]);
+		// What is said is what the verdict is lowered by.
+		let judged = judge(&job, &plan, &at_limit, rtt, FAST, true);
+		assert_eq!((judged.gpu_class, judged.gpu_count), (1, 8));
+		let over = at_limit.map(|took| took.map(|took| took + Duration::from_millis(200)));
+		let said = shortfalls(&job, &plan, &over, rtt);
+		assert_eq!(said.len(), Stage::COUNT, "{said:?}");
+		assert!(said[0].starts_with("the matrix chain took") && said[0].contains("limit is"));
+		assert_eq!(judge(&job, &plan, &over, rtt, FAST, true).gpu_count, 0);
+		let less = Sizes {
+			devices: 7,
+			window: plan.window - 1,
+			memory_mib: plan.memory_mib - 1,
+			disk_mib: 0,
+			..plan
+		};
+		let said = shortfalls(&job, &less, &QUICK, rtt);
+		assert_eq!(said.len(), 4, "{said:?}");
+		assert!(said[0].contains("7 of 8 GPUs"));
 	}
 
 	#[test]

@@ -7,7 +7,7 @@ use chacha20::{
 	ChaCha8Rng,
 	rand_core::{Rng, SeedableRng},
 };
-use codec::{Decode, Encode};
+use codec::Encode;
 use rayon::prelude::*;
 
 /// 32 bytes of BLAKE3.
@@ -200,7 +200,7 @@ pub fn climb(tag: TreeTag, leaf: Hash, index: usize, path: &[Hash]) -> Hash {
 /// A step of a long computation: the state before it and after it, both in the tree of states.
 ///
 /// The state before the first step is derived by the verifier; it is not sent.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct SegmentOpening {
 	/// State before, absent for the first of its lane.
 	pub before: Option<(Hash, Vec<Hash>)>,

@@ -10,7 +10,7 @@ use crate::bench::{
 	memory,
 	walk::{self, Walk},
 };
-use codec::{Decode, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, MAX_COMMITTEE, RoundIndex, WorkerId, WorkerSpec,
@@ -24,6 +24,12 @@ pub const MAX_LANES: u16 = 144;
 pub const MAX_MEMORY_MIB: u32 = 560 * 1_024;
 /// Most disk that is plotted, in MiB: enough to show the highest tier.
 pub const MAX_DISK_MIB: u32 = 11_000 * 1_024;
+
+/// The largest claim, in bytes, that `shown` bytes of memory or disk support: the inverse of the eighth that
+/// [`Job::plan`] leaves to the system.
+pub fn claim_of(shown: u64) -> u64 {
+	shown.saturating_add(shown / 7)
+}
 
 /// Why a request cannot be worked on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -101,7 +107,7 @@ pub struct Job {
 }
 
 /// Amount of work that a worker ran, by its own account; under the attested root.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Sizes {
 	/// GPUs that computed a chain each; 0 where the processor did.
 	pub devices: u8,

@@ -7,7 +7,7 @@ use crate::{
 		chain::{self, Chain, ChainOpening, Shape},
 		classes::Plan,
 		cpu,
-		device::{Device, DeviceError, Run},
+		device::{Device, DeviceError, Ready, Run},
 		disk,
 		hash::{Hash, SegmentOpening, Segments, hash},
 		job::{Job, MAX_DISK_MIB, MAX_LANES, MAX_MEMORY_MIB, Sizes},
@@ -15,15 +15,18 @@ use crate::{
 		stage::{Stage, Stages},
 		walk::{self, LegOpening, Walk},
 	},
-	host::memory::available_mib,
+	host::memory::fillable_mib,
 };
-use codec::{Decode, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use sp_core::H256;
 use std::{
 	path::Path,
 	sync::Arc,
 	time::{Duration, Instant},
 };
+
+pub(crate) mod decode;
+pub use decode::Counts;
 
 /// Device number of the chain that runs on the CPU.
 const CPU_DEVICE: u8 = 0xff;
@@ -58,7 +61,7 @@ fn seed_of(stage: Stage, base: &Hash, before: &Hash) -> Hash {
 }
 
 /// The roots of the stages and what they add up to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Roots {
 	/// How much was run.
 	pub sizes: Sizes,
@@ -121,11 +124,11 @@ pub struct Proof {
 	pub took: Stages<Duration>,
 }
 
-/// Runs something on each device at the same time. One that crashes is one that failed.
+/// Does something with each device at the same time. One that crashes is one that failed.
 fn at_once<A: Send, B: Send>(
 	on: impl IntoIterator<Item = A>,
 	act: impl Fn(A) -> Result<B, DeviceError> + Sync,
-) -> Result<Vec<B>, DeviceError> {
+) -> Vec<Result<B, DeviceError>> {
 	std::thread::scope(|scope| {
 		let act = &act;
 		let running: Vec<_> = on
@@ -138,6 +141,55 @@ fn at_once<A: Send, B: Send>(
 			.map(|each| each.join().unwrap_or_else(crashed))
 			.collect()
 	})
+}
+
+/// All results, or the first error. Each error is logged with the label of its device.
+fn all_of<B>(
+	results: Vec<Result<B, DeviceError>>,
+	labels: &[String],
+) -> Result<Vec<B>, DeviceError> {
+	for (result, gpu) in results.iter().zip(labels) {
+		if let Err(error) = result {
+			tracing::error!(
+				gpu,
+				%error,
+				"a GPU failed in the benchmark, and with it no GPU of this machine is proved in this round. Check its \
+				 driver (nvidia-smi, dmesg); --gpu leaves it out"
+			);
+		}
+	}
+	results.into_iter().collect()
+}
+
+/// Gets as many devices ready as are wanted, the first ones that work, and returns them with their labels.
+/// One that fails here is left out, and the next takes its place.
+fn ready(
+	devices: &[Arc<dyn Device>],
+	wanted: usize,
+	prepare: impl Fn(&dyn Device) -> Result<Box<dyn Ready>, DeviceError> + Sync,
+) -> (Vec<Box<dyn Ready>>, Vec<String>) {
+	let (mut ready, mut labels) = (Vec::new(), Vec::new());
+	let mut rest = devices;
+	while ready.len() < wanted && !rest.is_empty() {
+		let (next, after) = rest.split_at((wanted - ready.len()).min(rest.len()));
+		rest = after;
+		let prepared = at_once(next, |device| prepare(&**device));
+		for (device, prepared) in next.iter().zip(prepared) {
+			match prepared {
+				Ok(each) => {
+					ready.push(each);
+					labels.push(device.label());
+				}
+				Err(error) => tracing::warn!(
+					gpu = device.label(),
+					%error,
+					"a GPU is left out of this benchmark: it is tried again in the next one. Check its driver \
+					 (nvidia-smi, dmesg), and that no other program holds its memory"
+				),
+			}
+		}
+	}
+	(ready, labels)
 }
 
 /// Takes the time of the stages, and tells each stage's root as soon as it is there.
@@ -216,10 +268,7 @@ pub fn prove_while(
 		},
 		window: computed.window,
 		lanes: plan.lanes,
-		memory_mib: plan
-			.memory_mib
-			.min((u64::from(available_mib()) * 9 / 10) as u32)
-			.max(1),
+		memory_mib: plan.memory_mib.min(fillable_mib()).max(1),
 		disk_mib: plot.mib().min(plan.disk_mib),
 	};
 	let lanes = usize::from(sizes.lanes);
@@ -297,23 +346,33 @@ fn prove_gpus_and_plot(
 		let computed = prove_gpus(job, plan, devices, clock);
 		filling.join().map_err(|_| ProveError::Crashed)?;
 		Ok(computed
-			.inspect_err(|error| tracing::error!(%error, "no GPU is proved"))
+			.inspect_err(|error| tracing::error!(
+				%error,
+				"no GPU is proved in this round, and the worker counts as one without. See the system's log for the \
+				 GPU's driver"
+			))
 			.ok())
 	})
 }
 
-/// The chains and the walks of all GPUs, each stage on all of them at the same time.
+/// The chains and the walks of all GPUs, each stage on all of them at the same time. A GPU that does not
+/// work is left out before they begin; one that fails afterwards fails all.
 fn prove_gpus(
 	job: &Job,
 	plan: &Plan,
 	devices: &[Arc<dyn Device>],
 	clock: &mut Stopwatch<impl FnMut(Stage, Hash)>,
 ) -> Result<Computed, DeviceError> {
-	let used = devices.iter().take(usize::from(plan.devices));
-	let runs = at_once(used.enumerate(), |(number, device)| {
-		let seed = job.chain_seed(number as u8);
-		device.start(seed, plan.walk.shape, plan.walk.window)
-	})?;
+	let (ready, labels) = ready(devices, usize::from(plan.devices), |device| {
+		device.prepare(plan.walk.shape, plan.walk.window)
+	});
+	if ready.is_empty() {
+		return Err(DeviceError::Lost("no GPU works".into()));
+	}
+	let runs = at_once(ready.into_iter().enumerate(), |(number, ready)| {
+		ready.start(job.chain_seed(number as u8))
+	});
+	let runs = all_of(runs, &labels)?;
 	let roots: Vec<Hash> = runs.iter().map(|run| run.steps().root()).collect();
 	let chain_root = clock.done(Stage::Chain, root_of_devices(&roots));
 	let window = runs.iter().map(|run| run.window()).min().unwrap_or(0);
@@ -325,7 +384,8 @@ fn prove_gpus(
 	let gpus = at_once(runs.into_iter().enumerate(), |(number, mut run)| {
 		let walk_root = run.walk(walk_seed(&seed, number as u8, &roots[number]), walk)?;
 		Ok(Gpu { run, walk_root })
-	})?;
+	});
+	let gpus = all_of(gpus, &labels)?;
 	let roots: Vec<Hash> = gpus.iter().map(|gpu| gpu.walk_root).collect();
 	Ok(Computed {
 		chain_root,
@@ -336,7 +396,7 @@ fn prove_gpus(
 }
 
 /// What a GPU shows.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct GpuOpening {
 	/// The root of its chain.
 	pub chain_root: Hash,
@@ -349,7 +409,7 @@ pub struct GpuOpening {
 }
 
 /// What is shown of the chains.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub enum ComputeOpening {
 	/// The processor's only one.
 	#[codec(index = 0)]
@@ -360,7 +420,7 @@ pub enum ComputeOpening {
 }
 
 /// What a worker shows a checker.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct Openings {
 	/// The roots under the attested one.
 	pub roots: Roots,
@@ -376,7 +436,7 @@ pub struct Openings {
 
 /// What decides where a checker looks: nobody knows it before the attestation is on chain, and no
 /// two checkers look at the same places.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Challenge {
 	/// Randomness of the block after the attestation.
 	pub open_seed: H256,
@@ -423,8 +483,8 @@ impl Proof {
 						chain,
 						walk,
 					})
-				})?;
-				ComputeOpening::Gpus(opened)
+				});
+				ComputeOpening::Gpus(opened.into_iter().collect::<Result<_, _>>()?)
 			}
 		};
 		Ok(Openings {

@@ -1,7 +1,10 @@
 //! The stages of a benchmark.
 
-use codec::{Decode, Encode};
-use std::ops::{Index, IndexMut};
+use codec::{Decode, DecodeWithMemTracking, Encode};
+use std::{
+	fmt,
+	ops::{Index, IndexMut},
+};
 
 /// The stages of a benchmark, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -37,8 +40,20 @@ impl Stage {
 	}
 }
 
+impl fmt::Display for Stage {
+	fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+		f.write_str(match self {
+			Self::Chain => "the matrix chain",
+			Self::Walk => "the walk over the GPUs' memory",
+			Self::Cpu => "the CPU chains",
+			Self::Memory => "the memory walk",
+			Self::Disk => "the disk walk",
+		})
+	}
+}
+
 /// A value for each stage. It is encoded as an array.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct Stages<T>(pub [T; Stage::COUNT]);
 
 impl<T> Stages<T> {

@@ -261,7 +261,7 @@ pub fn positions(open: &Hash, walk: &Walk) -> Vec<Leg> {
 }
 
 /// One line that a leg read, and what leads from it to the chain's root.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct LineOpening {
 	/// The line.
 	pub line: Vec<u8>,
@@ -274,7 +274,7 @@ pub struct LineOpening {
 }
 
 /// What proves one leg.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode)]
 pub struct LegOpening {
 	/// What was kept before its stage, with its path; none for the first stage.
 	pub before: Option<(Kept, Vec<Hash>)>,

@@ -6,11 +6,11 @@ use crate::{
 		evidence::{self, Rates},
 		hash::Hash,
 		job::Job,
-		proof::{self, Challenge, Openings, Reject, Roots},
+		proof::{self, Challenge, Counts, Openings, Reject, Roots},
 	},
 	peer::{
 		bandwidth::{self, Counter, Offer, STREAMS, Window},
-		dial::{Peer, ask},
+		dial::{Peer, ask, ask_openings},
 		wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
 	},
 };
@@ -23,6 +23,7 @@ use kaisar_primitives::{
 use rand::{TryRngCore, rngs::OsRng};
 use sp_core::{Pair, ed25519};
 use std::{
+	fmt::Display,
 	sync::Arc,
 	time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -73,21 +74,30 @@ impl Checker {
 		&self.rounds
 	}
 
-	/// Checks one worker. Always comes to a verdict: a worker that cannot be reached or serves nothing
-	/// for as long as the checker has patience is offline; one that is rented, and is there, does not serve
-	/// its customer.
-	pub async fn check(&self, job: &Job, request: &SeatRequest) -> Checked {
+	/// Checks one worker. Always comes to a verdict, and says why: a worker that cannot be reached or serves
+	/// nothing for as long as the checker has patience is offline; one that is rented, and is there, does not
+	/// serve its customer.
+	pub async fn check(&self, job: &Job, request: &SeatRequest) -> (Checked, String) {
 		let deadline = Instant::now() + self.patience;
 		let mut receipt = None;
 		let mut rates = None;
 		let mut attempt = 0u32;
-		let give_up = |receipt: Option<AgentSignature>| {
+		let mut last = String::from("a connection that came to no end");
+		let give_up = |receipt: Option<AgentSignature>, tries: u32, last: &str| {
 			let verdict = match receipt {
 				Some(_) if request.rented => present(job, request, false),
 				_ => Verdict::OFFLINE,
 			};
-			tracing::info!(worker = request.worker, ?verdict, "no answer");
-			Checked { verdict, receipt }
+			let hello = match receipt {
+				Some(_) => "it gave its receipt, and no more",
+				None => "it gave no receipt",
+			};
+			let why = format!(
+				"{tries} tries within {} s, of which the last one failed with: {last}; {hello}. If many workers are \
+				 found offline, look at this machine's own network",
+				self.patience.as_secs()
+			);
+			(Checked { verdict, receipt }, why)
 		};
 		loop {
 			let limit = deadline + Duration::from_secs(u64::from(job.bench.bandwidth_secs) + 2);
@@ -97,18 +107,19 @@ impl Checker {
 			)
 			.await;
 			match tried {
-				Ok(Ok(verdict)) => return Checked { verdict, receipt },
+				Ok(Ok((verdict, why))) => return (Checked { verdict, receipt }, why),
 				Ok(Err(error)) => {
 					// Said once in a while, not at each try.
 					if attempt.is_power_of_two() {
 						tracing::debug!(worker = request.worker, attempt, "not yet: {error:#}");
 					}
+					last = format!("{error:#}");
 				}
-				Err(_) => return give_up(receipt),
+				Err(_) => return give_up(receipt, attempt + 1, &last),
 			}
 			attempt += 1;
 			if Instant::now() + RETRY >= deadline {
-				return give_up(receipt);
+				return give_up(receipt, attempt, &last);
 			}
 			sleep(RETRY).await;
 		}
@@ -120,8 +131,8 @@ impl Checker {
 		job: &Job,
 		request: &SeatRequest,
 		receipt: &mut Option<AgentSignature>,
-		rates: &mut Option<Rates>,
-	) -> Result<Verdict> {
+		rates: &mut Option<Measured>,
+	) -> Result<(Verdict, String)> {
 		let which = Which {
 			genesis: job.genesis,
 			round: job.round,
@@ -130,7 +141,7 @@ impl Checker {
 			checker: request.checker.clone(),
 		};
 		let connection = self.peer.connect(&job.agent, ALPN).await?;
-		let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()), MAX_REPLY)
+		let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()))
 			.await?
 			.context("receipt")?;
 		let payload = which.receipt_payload();
@@ -148,17 +159,18 @@ impl Checker {
 		}
 
 		// A checker that heard nothing asks; what it hears only now came only now.
-		let roots: RootsReply = ask(&connection, &Request::Roots(which.clone()), MAX_REPLY).await?;
+		let roots: RootsReply = ask(&connection, &Request::Roots(which.clone())).await?;
 		self.rounds.hear_all(job, &roots.context("roots")?.stages);
 		let challenge = Challenge {
 			open_seed: request.open_seed,
 			nonce: random()?,
 			full: request.full,
 		};
-		let reply = ask::<Openings>(
+		let reply = ask_openings(
 			&connection,
 			&Request::Open(which, challenge),
 			job.openings_limit(),
+			&Counts::of(job, request.full),
 		)
 		.await;
 		let verified = match reply {
@@ -182,37 +194,52 @@ impl Checker {
 				let clock = self.rounds.clock(job, &roots.stages);
 				let times = evidence::times(job, &roots.sizes, &clock);
 				tracing::debug!(worker = request.worker, times = ?times.0, ?rtt, "timed");
-				Verdict {
+				let found = rates.as_ref().map(|measured| measured.rates);
+				let verdict = Verdict {
 					// It was told when the trial began.
 					timed: clock.start.is_some(),
-					..evidence::judge(job, &roots.sizes, &times, rtt, *rates, request.full)
+					..evidence::judge(job, &roots.sizes, &times, rtt, found, request.full)
+				};
+				let mut why = evidence::shortfalls(job, &roots.sizes, &times, rtt);
+				if clock.start.is_none() {
+					why.push(
+						"this agent was not told when the round began, so no time counts".into(),
+					);
 				}
+				why.extend(rates.as_ref().map(|measured| measured.remark.clone()));
+				if why.is_empty() {
+					why.push("all that is claimed and was opened is supported".into());
+				}
+				(verdict, why.join("; "))
 			}
 			Err(error) => {
-				tracing::warn!(
-					worker = request.worker,
-					round = request.round,
-					"no proof: {error:#}"
-				);
 				// That nothing was shown needs no clock.
-				Verdict {
+				let verdict = Verdict {
 					online: true,
 					service: true,
 					timed: true,
 					..Verdict::OFFLINE
-				}
+				};
+				(
+					verdict,
+					format!("it showed no proof of what it attested: {error:#}"),
+				)
 			}
 		})
 	}
 
 	/// One try to find the container of a rented worker answering. Where no order is served yet, or any more,
 	/// there is none to ask.
-	async fn try_rented(&self, job: &Job, request: &SeatRequest) -> Result<Verdict> {
+	async fn try_rented(&self, job: &Job, request: &SeatRequest) -> Result<(Verdict, String)> {
 		if let Some(order) = request.order {
 			let answers = probe::answers(&self.peer, request, order).await?;
 			ensure!(answers, "the container closes what it is asked on");
 		}
-		Ok(present(job, request, true))
+		let why = match request.order {
+			Some(order) => format!("it is rented, and the container of order {order} answers"),
+			None => "it is rented, and there".into(),
+		};
+		Ok((present(job, request, true), why))
 	}
 
 	async fn verify(
@@ -267,6 +294,21 @@ fn relayed(connection: &Connection) -> bool {
 	selected.peek().is_none() || selected.any(|path| !path.is_ip())
 }
 
+/// A worker's bandwidth, and a remark on how it was found.
+struct Measured {
+	rates: Rates,
+	remark: String,
+}
+
+impl Measured {
+	fn none(why: impl Display) -> Self {
+		Self {
+			rates: Rates::default(),
+			remark: format!("no bandwidth counts: {why}"),
+		}
+	}
+}
+
 /// Measures bandwidth over a few streams. A worker that forges what it echoes, or that can be
 /// reached over a relay only, has none.
 async fn measure(
@@ -274,11 +316,10 @@ async fn measure(
 	job: &Job,
 	request: &SeatRequest,
 	which: &Which,
-) -> Rates {
-	let none = Rates::default();
+) -> Measured {
 	let (down, up) = (job.spec.download_mbps, job.spec.upload_mbps);
 	let Some(offer) = Offer::for_claim(down, up, request.seats) else {
-		return none;
+		return Measured::none("the claim is below the lowest tier");
 	};
 	let length = Duration::from_secs(u64::from(job.bench.bandwidth_secs));
 	// All seats begin at the same time, without a word between them: at the next multiple of a fifth
@@ -291,7 +332,10 @@ async fn measure(
 	let start = Instant::now() + Duration::from_millis(grid - wall % grid);
 	let window = Window::new(start, length);
 	let counter = Arc::new(Counter::default());
-	let Ok(secret) = random() else { return none };
+	let secret = match random() {
+		Ok(secret) => secret,
+		Err(error) => return Measured::none(error),
+	};
 	let streams = (0..STREAMS as u64).map(|number| {
 		let counter = counter.clone();
 		async move {
@@ -312,18 +356,17 @@ async fn measure(
 		if let Err(error) = result {
 			tracing::debug!(worker = request.worker, "bandwidth: {error:#}");
 			if error.downcast_ref::<bandwidth::BandwidthError>().is_some() {
-				return none;
+				return Measured::none(format!("{error:#}"));
 			}
 		}
 	}
 	if relayed(connection) {
-		tracing::debug!(
-			worker = request.worker,
-			"bandwidth over a relay does not count"
-		);
-		return none;
+		return Measured::none("the worker was reached over a relay only");
 	}
 	let rates = counter.rates(window, request.seats);
-	tracing::debug!(worker = request.worker, ?rates, "bandwidth");
-	rates
+	let Rates { down_mbps, up_mbps } = rates;
+	Measured {
+		rates,
+		remark: format!("{down_mbps}/{up_mbps} Mb/s measured down/up of {down}/{up} claimed"),
+	}
 }

@@ -1,5 +1,6 @@
-//! The checker's side: when rounds began and roots came, and the checks of workers.
+//! The checker's side: which workers may push, when rounds began and roots came, and the checks of workers.
 
+pub mod admission;
 pub mod check;
 pub mod checks;
 mod probe;

@@ -1,5 +1,6 @@
 //! When rounds began, and when the roots of workers' stages came: the checker's clock.
 
+use super::checks::MAX_CHECKS;
 use crate::{
 	bench::{
 		evidence::Clock,
@@ -8,10 +9,10 @@ use crate::{
 		stage::{Stage, Stages},
 	},
 	host::{
-		kept::{Kept, Timed},
+		kept::{Kept, Timed, Values},
 		store::now_ms,
 	},
-	peer::wire::{Push, job_id},
+	peer::wire::{Push, Trial},
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{AgentKey, RoundIndex, agent::RoundStart};
@@ -20,10 +21,12 @@ use std::{io, path::Path};
 
 /// Most rounds of which the start is kept.
 const MAX_ROUNDS: usize = 1_024;
-/// Most workers of whose progress is kept what was heard, before any check asked for it.
-const MAX_HEARD: usize = 65_536;
-/// The same, of one agent.
-const MAX_HEARD_EACH: usize = 256;
+/// Most benchmarks whose roots are kept, about 400 bytes each: one of every worker that is admitted.
+const MAX_HEARD: usize = 1 << 20;
+/// Most of one agent: of the rounds in which it is admitted, and of the seeds that a fork gives them.
+const MAX_HEARD_EACH: usize = 8;
+/// Most of them that are on disk: those of checks.
+const MAX_STORED: usize = MAX_CHECKS;
 /// Longest that a round is kept, whatever is asked: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Time for which roots and checks are kept if the round's start is not known.
@@ -46,6 +49,9 @@ struct KeptRound {
 struct Heard {
 	at: Stages<Option<u64>>,
 	roots: Stages<Option<Hash>>,
+	/// Whether a check of it was asked for, so that it is stored. What workers push before that stays in
+	/// memory.
+	asked: bool,
 }
 
 /// The same as it is stored.
@@ -60,6 +66,8 @@ struct KeptHeard {
 ///
 /// Its two maps are never locked together.
 pub struct Rounds {
+	/// When this agent started.
+	since: u64,
 	/// When each round began.
 	began: Kept<RoundId, u64>,
 	heard: Kept<HeardId, Heard>,
@@ -71,16 +79,17 @@ impl Rounds {
 		let round_file = |id: &RoundId| hash("kaisar/agent 2026 round file", &[&id.encode()]);
 		let heard_file = |id: &HeardId| hash("kaisar/agent 2026 heard file", &[&id.encode()]);
 		let rounds = Self {
+			since: now_ms(),
 			began: Kept::new(data, "rounds", MAX_ROUNDS, round_file)?,
 			heard: Kept::new(data, "heard", MAX_HEARD, heard_file)?,
 		};
-		rounds.began.load(|_, kept: KeptRound| {
+		rounds.began.load(MAX_ROUNDS, |_, kept: KeptRound| {
 			let id = (kept.start.genesis, kept.start.round, kept.start.seed);
 			Some((id, kept.at))
 		});
-		rounds
-			.heard
-			.load(|_, kept: KeptHeard| Some(((kept.agent, kept.job), kept.heard)));
+		rounds.heard.load(MAX_STORED, |_, kept: KeptHeard| {
+			Some(((kept.agent, kept.job), kept.heard))
+		});
 		Ok(rounds)
 	}
 
@@ -96,7 +105,7 @@ impl Rounds {
 		began.make_room();
 		began.insert(id, expires, at);
 		drop(began);
-		tracing::debug!(round = start.round, "round began");
+		tracing::debug!(round = start.round, "a round began");
 		self.began.store(&id, expires, &KeptRound { start, at });
 	}
 
@@ -108,52 +117,83 @@ impl Rounds {
 			.map_or(now_ms() + DEFAULT_KEEP_MS, |timed| timed.expires)
 	}
 
-	/// Notes a stage's root as it comes from a worker's agent, which has signed it.
+	/// Notes a stage's root as it comes from a worker's agent, which has signed it and is admitted.
 	pub fn hear(&self, agent: &AgentKey, push: &Push) {
-		if let Some(stage) = push.stage() {
-			self.note(agent, push.job, stage, push.root);
-		}
+		let Some(stage) = push.stage() else { return };
+		let trial = &push.trial;
+		let expires = self.expiry(trial.genesis, trial.round, trial.seed);
+		let id = (*agent, trial.job_id());
+		let kept = {
+			let mut all = self.heard.lock();
+			let Some(heard) = entry(&mut all, id, expires) else {
+				return;
+			};
+			note(&mut heard.value, stage, push.root);
+			heard.value.asked.then(|| heard.clone())
+		};
+		self.store(&id, kept);
 	}
 
 	/// Notes the roots that a worker's agent named when it was asked. What was heard before stands.
 	pub fn hear_all(&self, job: &Job, roots: &Stages<Hash>) {
-		for (stage, root) in roots.iter() {
-			self.note(&job.agent, id_of(job), stage, *root);
-		}
-	}
-
-	fn note(&self, agent: &AgentKey, job: Hash, stage: Stage, root: Hash) {
-		let now = now_ms();
-		let id = (*agent, job);
-		let mut all = self.heard.lock();
-		if all.get(&id).is_none() {
-			all.make_room_in((*agent, [0; 32])..=(*agent, [0xff; 32]), MAX_HEARD_EACH);
-			all.make_room();
-			all.insert(id, now + DEFAULT_KEEP_MS, Heard::default());
-		}
-		let Some(Timed { expires, value }) = all.get_mut(&id) else {
-			return;
+		let id = (job.agent, id_of(job));
+		let expires = self.expiry(job.genesis, job.round, job.seed);
+		let kept = {
+			let mut all = self.heard.lock();
+			let Some(heard) = entry(&mut all, id, expires) else {
+				return;
+			};
+			for (stage, root) in roots.iter() {
+				note(&mut heard.value, stage, *root);
+			}
+			heard.value.asked.then(|| heard.clone())
 		};
-		if value.at[stage].is_some() {
-			return;
-		}
-		value.at[stage] = Some(now);
-		value.roots[stage] = Some(root);
-		if stage == Stage::LAST {
-			let (expires, heard) = (*expires, value.clone());
-			drop(all);
-			let agent = *agent;
+		self.store(&id, kept);
+	}
+
+	/// Keeps what was heard of a benchmark, and will be, over a restart: a check of it was asked for.
+	pub fn keep(&self, job: &Job) {
+		let id = (job.agent, id_of(job));
+		let expires = self.expiry(job.genesis, job.round, job.seed);
+		let kept = {
+			let mut all = self.heard.lock();
+			let Some(heard) = entry(&mut all, id, expires) else {
+				return;
+			};
+			heard.value.asked = true;
+			heard.clone()
+		};
+		self.store(&id, Some(kept));
+	}
+
+	/// Returns whether a check of this benchmark was asked for.
+	pub fn is_asked(&self, agent: &AgentKey, trial: &Trial) -> bool {
+		let heard = self.heard.lock();
+		let timed = heard.get(&(*agent, trial.job_id()));
+		timed.is_some_and(|timed| timed.value.asked)
+	}
+
+	fn store(&self, id: &HeardId, kept: Option<Timed<Heard>>) {
+		if let Some(Timed { expires, value }) = kept {
+			let (agent, job) = *id;
+			let heard = value;
 			self.heard
-				.store(&id, expires, &KeptHeard { agent, job, heard });
+				.store(id, expires, &KeptHeard { agent, job, heard });
 		}
 	}
 
-	/// When a worker's stages came whose roots turned out to be these.
+	/// When a worker's stages came whose roots turned out to be these. Of a round that began before this
+	/// agent started no start is known, unless all roots had come by then: others may have come while the
+	/// agent was away, or been lost with its memory.
 	pub fn clock(&self, job: &Job, roots: &Stages<Hash>) -> Clock {
 		let round = (job.genesis, job.round, job.seed);
 		let start = self.began.lock().get(&round).map(|timed| timed.value);
 		let heard = self.heard.lock().get(&(job.agent, id_of(job))).cloned();
 		let heard = heard.map(|timed| timed.value).unwrap_or_default();
+		let mut times = heard.at.iter();
+		let was_here = start.is_some_and(|start| start >= self.since)
+			|| times.all(|(_, at)| at.is_some_and(|at| at <= self.since));
+		let start = start.filter(|_| was_here);
 		let heard = Stages::from_fn(|stage| heard.at[stage].zip(heard.roots[stage]));
 		Clock::of_heard(start, &heard, roots, now_ms())
 	}
@@ -165,8 +205,35 @@ impl Rounds {
 	}
 }
 
+/// The roots of a benchmark, made room for if they are the first. `None` where others take all the room.
+fn entry(all: &mut Values<HeardId, Heard>, id: HeardId, expires: u64) -> Option<&mut Timed<Heard>> {
+	if all.get(&id).is_none() {
+		let (agent, _) = id;
+		all.make_room_in((agent, [0; 32])..=(agent, [0xff; 32]), MAX_HEARD_EACH);
+		if all.is_full() {
+			return None;
+		}
+		all.insert(id, expires, Heard::default());
+	}
+	all.get_mut(&id)
+}
+
+/// Notes a root. The first one counts.
+fn note(heard: &mut Heard, stage: Stage, root: Hash) {
+	if heard.at[stage].is_none() {
+		heard.at[stage] = Some(now_ms());
+		heard.roots[stage] = Some(root);
+	}
+}
+
 fn id_of(job: &Job) -> Hash {
-	job_id(&job.genesis, job.round, &job.seed, job.worker)
+	Trial {
+		genesis: job.genesis,
+		round: job.round,
+		seed: job.seed,
+		worker: job.worker,
+	}
+	.job_id()
 }
 
 #[cfg(test)]
@@ -196,6 +263,7 @@ mod tests {
 		let job = job();
 		assert_eq!(rounds.clock(&job, &roots()).start, None);
 		rounds.begin(start(600_000));
+		rounds.keep(&job);
 		rounds.hear_all(&job, &roots());
 		let clock = rounds.clock(&job, &roots());
 		assert!(clock.start.is_some());
@@ -211,28 +279,79 @@ mod tests {
 		);
 	}
 
+	fn push(seed: u8, trial: Trial) -> (AgentKey, Push) {
+		let pair = ed25519::Pair::from_seed(&[seed; 32]);
+		let push = Push::signed(&pair, trial, Stage::LAST, [7; 32]);
+		(pair.public(), push)
+	}
+
+	fn trial(number: u32) -> Trial {
+		Trial {
+			genesis: H256::repeat_byte(1),
+			round: 4,
+			seed: H256::from_low_u64_be(number.into()),
+			worker: 7,
+		}
+	}
+
 	#[test]
 	fn boundary_one_agent_fills_its_own_share_alone() {
 		let dir = tempfile::tempdir().unwrap();
 		let rounds = Rounds::new(dir.path()).unwrap();
-		let (flooding, other) = ([1; 32], [2; 32]);
-		let push = |seed: &[u8; 32], number: u32| {
-			let pair = ed25519::Pair::from_seed(seed);
-			let job = hash("a job of this test", &[&number.to_le_bytes()]);
-			(
-				pair.public(),
-				Push::signed(&pair, job, Stage::Chain, [7; 32]),
-			)
-		};
-		let (agent, first) = push(&other, 0);
+		let (agent, first) = push(2, trial(0));
 		rounds.hear(&agent, &first);
 		for number in 0..MAX_HEARD_EACH as u32 + 10 {
-			let (agent, push) = push(&flooding, number);
+			let (agent, push) = push(1, trial(number));
 			rounds.hear(&agent, &push);
 		}
 		let heard = rounds.heard.lock();
 		assert_eq!(heard.iter().count(), MAX_HEARD_EACH + 1);
-		assert!(heard.get(&(agent, first.job)).is_some());
+		assert!(heard.get(&(agent, first.trial.job_id())).is_some());
+	}
+
+	#[test]
+	fn only_what_a_check_asks_for_is_on_disk() {
+		let dir = tempfile::tempdir().unwrap();
+		let rounds = Rounds::new(dir.path()).unwrap();
+		let files = || std::fs::read_dir(dir.path().join("heard")).unwrap().count();
+		for number in 0..2_000 {
+			let (agent, push) = push((number % 200) as u8, trial(number));
+			rounds.hear(&agent, &push);
+		}
+		assert_eq!(files(), 0);
+		let job = job();
+		rounds.hear_all(&job, &roots());
+		assert_eq!(files(), 0);
+		rounds.keep(&job);
+		assert_eq!(files(), 1);
+		let again = Rounds::new(dir.path()).unwrap();
+		assert_eq!(again.heard.lock().iter().count(), 1);
+		assert_eq!(again.clock(&job, &roots()).start, None);
+	}
+
+	#[test]
+	fn an_agent_that_was_away_measures_no_time() {
+		let dir = tempfile::tempdir().unwrap();
+		let job = job();
+		let rounds = Rounds::new(dir.path()).unwrap();
+		rounds.begin(start(600_000));
+		rounds.keep(&job);
+		std::thread::sleep(std::time::Duration::from_millis(2));
+		let again = Rounds::new(dir.path()).unwrap();
+		again.hear_all(&job, &roots());
+		assert_eq!(again.clock(&job, &roots()).start, None);
+		// The next round it has seen from its start.
+		let next = RoundStart {
+			round: job.round + 2,
+			..start(600_000)
+		};
+		again.begin(next.clone());
+		let next = Job {
+			round: next.round,
+			..job
+		};
+		again.hear_all(&next, &roots());
+		assert!(again.clock(&next, &roots()).start.is_some());
 	}
 
 	#[test]
@@ -243,6 +362,6 @@ mod tests {
 		rounds.hear_all(&job(), &roots());
 		rounds.sweep();
 		assert_eq!(rounds.began.lock().iter().count(), 0);
-		assert_eq!(rounds.heard.lock().iter().count(), 1);
+		assert_eq!(rounds.heard.lock().iter().count(), 0);
 	}
 }

@@ -6,16 +6,15 @@ use super::{
 };
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use codec::{DecodeAll, Encode};
+use codec::Encode;
 use kaisar_agent::{
 	bench::{
 		device::Device,
 		disk,
 		job::{self, Job},
-		proof::{self, Challenge, Openings},
+		proof::{self, Challenge, Counts, Openings},
 		stage::{Stage, Stages},
 	},
-	gpu,
 	worker::claim::Hardware,
 };
 use kaisar_math::{ClassReference, classes};
@@ -88,7 +87,7 @@ pub fn run(args: &Bench) -> Result<()> {
 	let data = args.data_dir.clone().unwrap_or_else(|| {
 		std::env::temp_dir().join(format!("kaisar-bench-{}", std::process::id()))
 	});
-	let found = Hardware::detect(&data);
+	let found = Hardware::detect(&data, args.gpus.cards()?);
 	let disk_mib = args.disk_mib.max(disk::SECTOR_MIB);
 	let bench = if args.full {
 		BenchParams {
@@ -109,7 +108,7 @@ pub fn run(args: &Bench) -> Result<()> {
 		}
 	};
 	job::check_bench(&bench)?;
-	let devices = gpu::open(&args.gpus.options(None));
+	let devices = args.gpus.open()?;
 	let mut spec = found.spec(*b"ZZ", Some(0), Some(0));
 	if let Some(class) = args.class {
 		ensure!(
@@ -198,7 +197,7 @@ fn measure(job: &Job, devices: &[Arc<dyn Device>], dir: &Path, quiet: bool) -> R
 		.context("a thread to verify on")?;
 	let start = Instant::now();
 	alone.install(|| {
-		let openings = Openings::decode_all(&mut &bytes[..])?;
+		let openings = Openings::decode_within(&bytes, &Counts::of(job, challenge.full))?;
 		proof::verify(job, &proof.root, &challenge, &openings)?;
 		anyhow::Ok(())
 	})?;

@@ -4,14 +4,11 @@
 use super::{GpuArgs, bar, class, class_name, kernel_lines, rounded};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use kaisar_agent::{
-	bench::{
-		classes::{Plan, by_driver_name},
-		device::{Device, Rated},
-		hash::Hash,
-		walk::Walk,
-	},
-	gpu,
+use kaisar_agent::bench::{
+	classes::{Plan, by_driver_name},
+	device::{Device, Rated},
+	hash::Hash,
+	walk::Walk,
 };
 use kaisar_math::{ClassReference, classes};
 use rand::{TryRngCore, rngs::OsRng};
@@ -124,7 +121,7 @@ impl Display for Report {
 /// Runs it.
 pub fn run(args: &Calibrate) -> Result<()> {
 	ensure!((1..=100).contains(&args.runs), "from 1 to 100 runs");
-	let devices = gpu::open(&args.gpus.options(None));
+	let devices = args.gpus.open()?;
 	ensure!(!devices.is_empty(), "there is no GPU here that can be used");
 	for device in devices {
 		let name = device.name();

@@ -1,18 +1,20 @@
-//! The commands that measure.
+//! The commands that measure or ask.
 
 pub mod bench;
 pub mod calibrate;
+pub mod measure;
 mod report;
+pub mod status;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use kaisar_agent::{
-	bench::device::Rated,
-	gpu::{Choice, Kernels, Options},
+	bench::device::{Device, Rated},
+	gpu::{self, Card, Choice, GpuName, Kernels, Options},
 };
 use kaisar_math::classes;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Which GPUs to use.
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -54,12 +56,28 @@ pub struct GpuArgs {
 	/// Which GPUs to use.
 	#[arg(long, value_enum, default_value_t)]
 	gpus: Gpus,
+	/// A GPU to use, by its PCI bus id (0000:01:00.0, 01:00.0) or its UUID (GPU-…, as `nvidia-smi -L` prints
+	/// it); repeat it for several, in order of use. All GPUs by default, the most capable first. `detect` lists
+	/// them.
+	#[arg(long = "gpu", value_name = "GPU")]
+	names: Vec<GpuName>,
 	/// Which kernels may compute the matrix product.
 	#[arg(long, value_enum, default_value_t)]
 	kernel: KernelArg,
 }
 
 impl GpuArgs {
+	/// The GPUs to use, in order of use; fails on a name that fits none.
+	pub fn cards(&self) -> Result<Vec<Card>> {
+		Ok(gpu::cards(&self.options(None))?)
+	}
+
+	/// The same, opened.
+	pub fn open(&self) -> Result<Vec<Arc<dyn Device>>> {
+		self.cards()?;
+		Ok(gpu::open(&self.options(None)))
+	}
+
 	/// Whether GPUs and kernels are chosen as an agent chooses them.
 	pub fn as_agents_do(&self) -> bool {
 		matches!(
@@ -72,6 +90,7 @@ impl GpuArgs {
 	pub fn options(&self, memory: Option<PathBuf>) -> Options {
 		Options {
 			choice: self.gpus.into(),
+			names: self.names.clone(),
 			kernels: match self.kernel {
 				KernelArg::Fastest => Kernels::Fastest,
 				KernelArg::Portable => Kernels::Portable,

@@ -124,6 +124,13 @@ impl Engine {
 		result
 	}
 
+	/// Asks whether it answers.
+	pub async fn ping(&self) -> Result<(), Fault> {
+		self.call(ASK, async |client| client.ping().await)
+			.await
+			.map(|_| ())
+	}
+
 	/// The containers with all of these labels, or all that run.
 	pub async fn list(&self, labels: Option<&[String]>) -> Result<Vec<ContainerSummary>, Fault> {
 		let filters: HashMap<&str, Vec<String>> = labels

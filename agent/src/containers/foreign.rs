@@ -26,13 +26,15 @@ pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
 		tracing::warn!(
 			container = id,
 			names = ?container.names,
-			"a customer has this machine to itself: stopping a container of others"
+			"stopping a container that this agent did not start: a customer pays for the machine (--exclusive)"
 		);
 		match engine.stop(id).await {
 			Ok(()) => stopped += 1,
 			Err(Fault::NotThere(_)) => (),
 			Err(fault @ Fault::Silent(_)) => return Err(fault),
-			Err(fault) => tracing::warn!(container = id, %fault, "cannot be stopped"),
+			Err(fault) => {
+				tracing::warn!(container = id, %fault, "a container of others cannot be stopped")
+			}
 		}
 	}
 	Ok(stopped)

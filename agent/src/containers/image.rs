@@ -143,7 +143,8 @@ pub(super) struct Pulled {
 impl Pulled {
 	pub fn new(data_dir: &Path) -> std::io::Result<Self> {
 		let store = Store::new(data_dir, "images")?;
-		let used = store.load::<(String, u64)>();
+		// As many as the engine has room for.
+		let used = store.load::<(String, u64)>(usize::MAX);
 		Ok(Self {
 			used: Mutex::new(used.into_iter().map(|(_, image)| image).collect()),
 			store,

@@ -1,7 +1,9 @@
 //! Reads the engine's answers about a container: its labels, its ports, its health.
 
 use super::{limits::HOST_NETWORK, state::LABEL_PORTS};
-use bollard::models::{ContainerInspectResponse, ContainerSummary, HealthStatusEnum, ImageInspect};
+use bollard::models::{
+	ContainerInspectResponse, ContainerSummary, DeviceRequest, HealthStatusEnum, ImageInspect,
+};
 use std::{
 	net::{Ipv4Addr, SocketAddr},
 	time::Duration,
@@ -80,12 +82,20 @@ pub(super) fn reached_at(found: &ContainerInspectResponse) -> Vec<(u16, SocketAd
 		.collect()
 }
 
-/// Returns whether the engine hands GPUs to a container.
-pub(super) fn has_gpus(found: ContainerInspectResponse) -> bool {
-	found
+/// Returns whether the engine hands these GPUs to a container, by their ids. An engine may leave out a
+/// request that it does not know.
+pub(super) fn has_gpus(found: ContainerInspectResponse, wanted: &[DeviceRequest]) -> bool {
+	let ids = |requests: &[DeviceRequest]| {
+		let of_each = |request: &DeviceRequest| request.device_ids.clone().unwrap_or_default();
+		let mut ids: Vec<String> = requests.iter().flat_map(of_each).collect();
+		ids.sort();
+		ids
+	};
+	let given = found
 		.host_config
 		.and_then(|config| config.device_requests)
-		.is_some_and(|requests| !requests.is_empty())
+		.unwrap_or_default();
+	ids(&given) == ids(wanted)
 }
 
 /// Returns whether a container's health check is content. Where there is none, or the engine does not run it
@@ -216,6 +226,33 @@ mod tests {
 			reached_at(&container("host", &[])),
 			[(90, at(90)), (80, at(80))]
 		);
+	}
+
+	#[test]
+	fn an_engine_that_hands_out_no_gpus_or_others_is_found_out() {
+		let request = |ids: &[&str]| DeviceRequest {
+			device_ids: Some(ids.iter().map(|id| (*id).into()).collect()),
+			..Default::default()
+		};
+		let given = |requests: Option<Vec<DeviceRequest>>| {
+			let mut found = container("bridge", &[]);
+			if let Some(config) = &mut found.host_config {
+				config.device_requests = requests;
+			}
+			has_gpus(found, &[request(&["GPU-a", "GPU-b"])])
+		};
+		assert!(given(Some(vec![request(&["GPU-b", "GPU-a"])])));
+		for other in [
+			None,
+			Some(vec![]),
+			Some(vec![request(&["GPU-a"])]),
+			Some(vec![DeviceRequest {
+				count: Some(2),
+				..Default::default()
+			}]),
+		] {
+			assert!(!given(other));
+		}
 	}
 
 	#[tokio::test]

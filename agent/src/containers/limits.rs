@@ -1,5 +1,6 @@
 //! What a container is given, and what it is not.
 
+use crate::gpu::{Card, Kind, Pool, Vendor};
 use bollard::models::{
 	DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy,
 	RestartPolicyNameEnum,
@@ -7,9 +8,11 @@ use bollard::models::{
 use kaisar_primitives::agent::{ContainerLimits, Deployment};
 use std::{
 	collections::HashMap,
+	fs,
 	net::{Ipv4Addr, TcpListener},
 	ops::Range,
 	path::Path,
+	sync::Arc,
 };
 
 /// The name of the engine's network that is the machine's own.
@@ -44,40 +47,103 @@ const CAPABILITIES: [&str; 10] = [
 	"SYS_CHROOT",
 ];
 
-/// How GPUs are handed to a container.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Gpus {
-	/// By the engine, with NVIDIA's container toolkit.
-	Nvidia,
-	/// By their device files, which is all that AMD's and Intel's drivers need.
-	Files,
+/// The way in which one GPU is handed to a container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Handed {
+	/// By the engine, with NVIDIA's container toolkit, under this id.
+	Engine(String),
+	/// By its device files, which is all that AMD's and Intel's drivers need.
+	Files(Vec<String>),
+}
+
+impl Handed {
+	/// Finds out how a GPU is handed out; the error says why it cannot be. `root` is `/` but in tests.
+	fn of(card: &Card, root: &Path) -> Result<Self, String> {
+		let exists = |path: &str| root.join(path.trim_start_matches('/')).exists();
+		if card.kind == Kind::Software {
+			return Err(format!("{card}: software cannot be handed to a container"));
+		}
+		if card.vendor == Vendor::Nvidia {
+			if !exists("/dev/nvidiactl") {
+				return Err(format!(
+					"{card}: /dev/nvidiactl is missing; load NVIDIA's driver, or run nvidia-modprobe"
+				));
+			}
+			let uuid = card.uuid;
+			let uuid = uuid.ok_or_else(|| format!("{card}: its driver tells no UUID"))?;
+			return Ok(Self::Engine(format!("GPU-{uuid}")));
+		}
+		let bus = card
+			.bus
+			.ok_or_else(|| format!("{card}: its driver tells no PCI bus id"))?;
+		let drm = root.join(format!("sys/bus/pci/devices/{bus}/drm"));
+		let nodes = fs::read_dir(&drm).into_iter().flatten().flatten();
+		// Never `card*`: those set a screen's mode.
+		let mut files: Vec<String> = nodes
+			.filter_map(|node| node.file_name().into_string().ok())
+			.filter(|name| name.starts_with("renderD"))
+			.map(|name| format!("/dev/dri/{name}"))
+			.filter(|path| exists(path))
+			.collect();
+		if files.is_empty() {
+			return Err(format!(
+				"{card}: it has no /dev/dri/renderD…; load its driver, and look at {}",
+				drm.display()
+			));
+		}
+		files.sort();
+		if card.vendor == Vendor::Amd && exists("/dev/kfd") {
+			files.push("/dev/kfd".into());
+		}
+		Ok(Self::Files(files))
+	}
 }
 
 /// The machine as far as it limits what can be given.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Machine {
 	pub cores: u16,
 	/// In bytes.
 	pub memory: u64,
-	pub gpus: Option<Gpus>,
+	/// The GPUs that are proved, in order of use.
+	pub gpus: Vec<Card>,
 }
 
 impl Machine {
-	pub fn detect() -> Self {
+	/// Looks at the machine for an order: a driver may have come since the last one. Blocks if GPUs are wanted.
+	pub fn detect(gpus: Option<&Pool>) -> Self {
 		let mut system = sysinfo::System::new();
 		system.refresh_memory();
-		let gpus = if Path::new("/dev/nvidiactl").exists() {
-			Some(Gpus::Nvidia)
-		} else if Path::new("/dev/dri").exists() {
-			Some(Gpus::Files)
-		} else {
-			None
+		let cards = |pool: &Pool| {
+			pool.look();
+			pool.cards()
 		};
 		Self {
 			cores: u16::try_from(num_cpus::get()).unwrap_or(u16::MAX),
 			memory: system.total_memory(),
-			gpus,
+			gpus: gpus.map_or_else(Vec::new, cards),
 		}
+	}
+
+	/// The same, without blocking the runtime.
+	pub async fn detect_for(deployment: &Deployment, gpus: &Arc<Pool>) -> Result<Self, String> {
+		let gpus = (deployment.limits.gpus > 0).then(|| gpus.clone());
+		tokio::task::spawn_blocking(move || Self::detect(gpus.as_deref()))
+			.await
+			.map_err(|error| format!("the machine cannot be looked at: {error}"))
+	}
+
+	/// Returns the way in which an order gets its GPUs: the first of those that are proved.
+	fn handed(&self, wanted: u8, root: &Path) -> Result<Vec<Handed>, String> {
+		let there = self.gpus.len();
+		if there < usize::from(wanted) {
+			return Err(format!(
+				"the order wants {wanted} GPU(s), and this agent has {there} that it can use; \
+				 `kaisar-agent detect` lists them"
+			));
+		}
+		let cards = self.gpus.iter().take(wanted.into());
+		cards.map(|card| Handed::of(card, root)).collect()
 	}
 
 	/// Bytes of memory for a container that asks for so many GB; all that can be given for 0.
@@ -130,6 +196,34 @@ fn free_port() -> Option<u16> {
 	ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
 }
 
+/// The engine's requests for GPUs: by id, and by device file.
+fn devices(handed: Vec<Handed>) -> (Option<Vec<DeviceRequest>>, Option<Vec<DeviceMapping>>) {
+	let (mut ids, mut files) = (Vec::new(), Vec::<String>::new());
+	for each in handed {
+		match each {
+			Handed::Engine(id) => ids.push(id),
+			Handed::Files(of_it) => files.extend(of_it),
+		}
+	}
+	// Several GPUs share /dev/kfd.
+	files.sort();
+	files.dedup();
+	let mapping = |path: String| DeviceMapping {
+		path_on_host: Some(path.clone()),
+		path_in_container: Some(path),
+		cgroup_permissions: Some("rw".into()),
+	};
+	let request = |ids| DeviceRequest {
+		device_ids: Some(ids),
+		capabilities: Some(vec![vec!["gpu".into()]]),
+		..Default::default()
+	};
+	(
+		(!ids.is_empty()).then(|| vec![request(ids)]),
+		(!files.is_empty()).then(|| files.into_iter().map(mapping).collect()),
+	)
+}
+
 /// What the engine is told of a container's surroundings. `quota`: whether the engine's storage can
 /// limit what a container writes.
 pub(super) fn host_config(
@@ -155,32 +249,7 @@ pub(super) fn host_config(
 		};
 		(format!("{port}/tcp"), Some(vec![binding]))
 	};
-	let (device_requests, devices) = match (gpus, machine.gpus) {
-		(0, _) => (None, None),
-		(_, None) => return Err("no GPU that could be handed to a container".into()),
-		(gpus, Some(Gpus::Nvidia)) => (
-			Some(vec![DeviceRequest {
-				count: Some(gpus.into()),
-				capabilities: Some(vec![vec!["gpu".into()]]),
-				..Default::default()
-			}]),
-			None,
-		),
-		(_, Some(Gpus::Files)) => (
-			None,
-			Some(
-				["/dev/dri", "/dev/kfd"]
-					.into_iter()
-					.filter(|path| Path::new(path).exists())
-					.map(|path| DeviceMapping {
-						path_on_host: Some(path.into()),
-						path_in_container: Some(path.into()),
-						cgroup_permissions: Some("rw".into()),
-					})
-					.collect(),
-			),
-		),
-	};
+	let (device_requests, devices) = devices(machine.handed(gpus, Path::new("/"))?);
 	Ok(HostConfig {
 		nano_cpus: Some(machine.nano_cpus(cpu_cores)),
 		memory: Some(memory),
@@ -220,12 +289,13 @@ pub(super) fn host_config(
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use crate::gpu::tests::card;
 	use sp_core::ed25519;
 
 	const MACHINE: Machine = Machine {
 		cores: 8,
 		memory: 32 * GB,
-		gpus: None,
+		gpus: Vec::new(),
 	};
 
 	fn deployment(limits: ContainerLimits) -> Deployment {
@@ -253,7 +323,7 @@ mod tests {
 		let small = Machine {
 			cores: 1,
 			memory: 300_000_000,
-			gpus: None,
+			gpus: Vec::new(),
 		};
 		assert_eq!(small.memory(1), 150_000_000);
 		assert_eq!(small.nano_cpus(1), 1_000_000_000);
@@ -296,21 +366,133 @@ mod tests {
 		assert!(config.storage_opt.is_none());
 	}
 
+	/// A machine whose device files and PCI bus are folders of a test.
+	fn files(root: &Path, paths: &[&str]) {
+		for path in paths {
+			let path = root.join(path);
+			fs::create_dir_all(path.parent().unwrap()).unwrap();
+			fs::write(path, "").unwrap();
+		}
+	}
+
+	fn machine(gpus: Vec<Card>) -> Machine {
+		Machine { gpus, ..MACHINE }
+	}
+
 	#[test]
-	fn gpus_are_given_or_it_is_said_that_there_are_none() {
+	fn a_container_gets_the_gpus_that_are_proved_and_no_others() {
+		let dir = tempfile::tempdir().unwrap();
+		let root = dir.path();
+		files(root, &["dev/nvidiactl"]);
+		let proved = [
+			card("NVIDIA GeForce RTX 4090", Kind::Discrete, "06:00.0", 24),
+			card("NVIDIA GeForce RTX 4090", Kind::Discrete, "04:00.0", 24),
+			card("NVIDIA GeForce RTX 3090", Kind::Discrete, "01:00.0", 24),
+		];
+		let ids: Vec<String> = proved
+			.iter()
+			.map(|card| format!("GPU-{}", card.uuid.unwrap()))
+			.collect();
+		let machine = machine(proved.to_vec());
+		let requested = |wanted| {
+			let (requests, files) = devices(machine.handed(wanted, root).unwrap());
+			assert!(files.is_none());
+			requests.map(|requests| requests[0].clone())
+		};
+		let two = requested(2).unwrap();
+		assert_eq!(
+			two.device_ids.as_deref(),
+			Some(&ids[..2]),
+			"the first of them"
+		);
+		assert_eq!(two.count, None, "an engine would take any");
+		assert_eq!(two.capabilities.unwrap()[0], ["gpu"]);
+		assert_eq!(requested(3).unwrap().device_ids.as_deref(), Some(&ids[..]));
+		assert!(requested(0).is_none());
+		let error = machine.handed(4, root).unwrap_err();
+		assert!(
+			error.contains("wants 4 GPU(s)") && error.contains("has 3"),
+			"{error}"
+		);
+	}
+
+	#[test]
+	fn of_device_files_only_those_of_the_gpus_are_given() {
+		let dir = tempfile::tempdir().unwrap();
+		let root = dir.path();
+		files(
+			root,
+			&[
+				"dev/kfd",
+				"dev/dri/card0",
+				"dev/dri/card1",
+				"dev/dri/renderD128",
+				"dev/dri/renderD129",
+				"dev/dri/renderD130",
+				"sys/bus/pci/devices/0000:0b:00.0/drm/card0/dev",
+				"sys/bus/pci/devices/0000:0b:00.0/drm/renderD128/dev",
+				"sys/bus/pci/devices/0000:03:00.0/drm/card1/dev",
+				"sys/bus/pci/devices/0000:03:00.0/drm/renderD129/dev",
+				"sys/bus/pci/devices/0000:04:00.0/drm/renderD130/dev",
+			],
+		);
+		let amd = |bus| card("AMD Radeon RX 7900 XTX", Kind::Discrete, bus, 24);
+		let intel = Card {
+			vendor: Vendor::Other,
+			..card("Intel Arc B580", Kind::Discrete, "04:00.0", 12)
+		};
+		let given = |gpus: Vec<Card>| {
+			let wanted = gpus.len() as u8;
+			let (requests, files) = devices(machine(gpus).handed(wanted, root)?);
+			assert!(requests.is_none());
+			let files = files.unwrap_or_default();
+			let paths = files.into_iter().filter_map(|file| file.path_on_host);
+			Ok::<_, String>(paths.collect::<Vec<_>>())
+		};
+		assert_eq!(
+			given(vec![amd("03:00.0")]).unwrap(),
+			["/dev/dri/renderD129", "/dev/kfd"]
+		);
+		assert_eq!(given(vec![intel.clone()]).unwrap(), ["/dev/dri/renderD130"]);
+		assert_eq!(
+			given(vec![amd("0b:00.0"), intel, amd("03:00.0")]).unwrap(),
+			[
+				"/dev/dri/renderD128",
+				"/dev/dri/renderD129",
+				"/dev/dri/renderD130",
+				"/dev/kfd"
+			]
+		);
+		// What cannot be handed out is said, and what to do.
+		let error = given(vec![amd("07:00.0")]).unwrap_err();
+		assert!(
+			error.contains("0000:07:00.0") && error.contains("renderD"),
+			"{error}"
+		);
+		// A machine with an NVIDIA GPU whose driver is not there yet hands out no files instead; once it is, it
+		// serves.
+		let nvidia = || vec![card("NVIDIA A100", Kind::Discrete, "03:00.0", 80)];
+		let error = given(nvidia()).unwrap_err();
+		assert!(error.contains("/dev/nvidiactl is missing"), "{error}");
+		files(root, &["dev/nvidiactl"]);
+		assert!(
+			machine(nvidia()).handed(1, root).is_ok(),
+			"found when an order comes"
+		);
+		let software = card("llvmpipe", Kind::Software, "", 4);
+		assert!(given(vec![software]).is_err());
+	}
+
+	#[test]
+	fn an_order_for_gpus_that_are_not_there_says_so() {
 		let limits = ContainerLimits {
 			gpus: 2,
 			..Default::default()
 		};
-		let config =
-			|machine: &Machine| host_config(&deployment(limits), machine, "bridge", &[], true);
-		assert!(config(&MACHINE).is_err());
-		let nvidia = Machine {
-			gpus: Some(Gpus::Nvidia),
-			..MACHINE
-		};
-		let requests = config(&nvidia).unwrap().device_requests.unwrap();
-		assert_eq!(requests[0].count, Some(2));
-		assert_eq!(requests[0].capabilities.as_ref().unwrap()[0], ["gpu"]);
+		let error = host_config(&deployment(limits), &MACHINE, "bridge", &[], true).unwrap_err();
+		assert!(
+			error.contains("wants 2 GPU(s)") && error.contains("has 0"),
+			"{error}"
+		);
 	}
 }

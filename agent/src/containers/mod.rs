@@ -27,18 +27,24 @@ mod image;
 mod inspect;
 mod layers;
 mod limits;
+mod ping;
 mod run;
 mod state;
 mod supervisor;
 mod sweep;
 mod watch;
 
-use crate::host::store::{Store, now_ms};
+use crate::{
+	gpu::Pool,
+	host::{
+		report::Report,
+		store::{Store, now_ms},
+	},
+};
 use kaisar_primitives::{
 	AgentKey, ClientKey, OrderId, WorkerId,
 	agent::{ContainerReport, OrderRequest},
 };
-use limits::Machine;
 use parking_lot::Mutex;
 use sp_core::H256;
 pub use state::{EngineChoice, Settings, Timeouts};
@@ -88,18 +94,20 @@ impl Containers {
 		settings: Settings,
 		agent: AgentKey,
 		data_dir: &Path,
+		gpus: Arc<Pool>,
+		report: Arc<Report>,
 	) -> std::io::Result<(Self, Work)> {
 		let (new, added) = mpsc::channel(2 * MAX_WORKERS);
 		let kept = Store::new(data_dir, "orders")?;
 		let mut slots = BTreeMap::new();
-		for (_, wanted) in kept.load::<Wanted>().into_iter().take(MAX_WORKERS) {
+		for (_, wanted) in kept.load::<Wanted>(MAX_WORKERS) {
 			let key = (wanted.genesis, wanted.worker);
 			let _ = new.try_send(key);
 			slots.insert(key, Slot::new(Some(wanted)));
 		}
 		let shared = Arc::new(Shared {
 			agent: hex::encode(agent),
-			machine: Machine::detect(),
+			gpus,
 			found: Mutex::default(),
 			quota: AtomicBool::new(true),
 			slots: Mutex::new(slots),
@@ -108,17 +116,8 @@ impl Containers {
 			pulled: image::Pulled::new(data_dir)?,
 			new,
 			settings,
+			report,
 		});
-		match (shared.engine(), &shared.settings.engine) {
-			(Some(engine), _) => {
-				tracing::info!(socket = %engine.socket().display(), "the container engine");
-			}
-			(None, EngineChoice::Off) => tracing::info!("no container engine is used: no orders"),
-			(None, _) => tracing::warn!(
-				"no container engine was found: orders cannot be deployed. Install Docker or Podman, or \
-				 name its socket with --engine"
-			),
-		}
 		let work = Work {
 			shared: shared.clone(),
 			new: added,
@@ -201,6 +200,13 @@ impl Containers {
 			})
 		})
 	}
+
+	/// Returns whether a key is the client of an order that this agent serves or is to serve.
+	pub fn is_client(&self, key: &ClientKey) -> bool {
+		let slots = self.0.slots.lock();
+		let mut wanted = slots.values().filter_map(|slot| slot.wanted.as_ref());
+		wanted.any(|wanted| wanted.deployment.client == *key)
+	}
 }
 
 impl Work {
@@ -214,6 +220,7 @@ impl Work {
 			move || shared.engine(),
 		));
 		tasks.spawn(sweep::sweep(self.shared.clone()));
+		tasks.spawn(ping::ping(self.shared.clone()));
 		while let Some(key) = self.new.recv().await {
 			while tasks.try_join_next().is_some() {}
 			tasks.spawn(supervisor::supervise(self.shared.clone(), key));

@@ -5,12 +5,16 @@ use super::{
 	brief::brief,
 	engine::Engine,
 	image::{Pulled, Reference},
-	limits::{self, Machine},
+	limits,
 	watch::Watch,
 };
 use crate::{
 	bench::hash::hash,
-	host::store::{Store, now_ms},
+	gpu::Pool,
+	host::{
+		report::Report,
+		store::{Store, now_ms},
+	},
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{
@@ -152,7 +156,8 @@ pub(super) struct Shared {
 	/// The agent's key in hex: several agents may use one engine.
 	pub agent: String,
 	pub settings: Settings,
-	pub machine: Machine,
+	/// The GPUs that are proved.
+	pub gpus: Arc<Pool>,
 	/// Locked last, where the slots are locked too.
 	pub found: Mutex<Option<Arc<Engine>>>,
 	/// Cleared once the engine's storage turns out not to limit what a container writes.
@@ -162,6 +167,8 @@ pub(super) struct Shared {
 	pub kept: Store,
 	pub pulled: Pulled,
 	pub new: mpsc::Sender<Key>,
+	/// Where the engine's answers are noted.
+	pub report: Arc<Report>,
 }
 
 impl Shared {
@@ -203,7 +210,7 @@ impl Shared {
 		{
 			tracing::info!(
 				order = wanted.deployment.order,
-				"its time is over, and nobody said otherwise"
+				"the order's time is over by this agent's clock, and the node did not extend it: removing its container"
 			);
 			slot.wanted = None;
 			slot.changed(unknown("it is being removed"));
@@ -380,7 +387,7 @@ pub(super) fn find_socket() -> Option<PathBuf> {
 			SAID.call_once(|| {
 				tracing::warn!(
 					host,
-					"DOCKER_HOST is no socket of this machine and is not used"
+					"ignoring DOCKER_HOST: not a local socket (unix://PATH)"
 				);
 			});
 		}

@@ -9,7 +9,7 @@ use super::{
 	engine::{Engine, Fault},
 	image::{Reference, is_final},
 	inspect::{answers, has_gpus, label, ports_of, reached_at},
-	limits::{self, GB, Gpus},
+	limits::{self, GB, Machine},
 	run::{Run, STEADY},
 	state::{
 		Key, LABEL_AGENT, LABEL_GENESIS, LABEL_ORDER, LABEL_PORTS, LABEL_WORKER, Shared, Wanted,
@@ -119,7 +119,7 @@ impl Task<'_> {
 			}
 			Err(fault) => {
 				let since = *self.run.silent.get_or_insert_with(Instant::now);
-				tracing::debug!(%fault, order = self.run.order, "cannot be looked at");
+				tracing::debug!(%fault, order = self.run.order, "the container cannot be looked at");
 				// Before it ever ran, its customer is better off with the money back.
 				if open.is_some_and(|wanted| !wanted.ran)
 					&& since.elapsed() > self.shared.settings.timeouts.engine
@@ -198,9 +198,13 @@ impl Task<'_> {
 		}
 		self.run.starts = self.run.starts.saturating_add(1);
 		self.say(ContainerState::Starting, Some(&[]));
+		let machine = match Machine::detect_for(deployment, &self.shared.gpus).await {
+			Ok(machine) => machine,
+			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
+		};
 		let host_config = match limits::host_config(
 			deployment,
-			&self.shared.machine,
+			&machine,
 			&self.shared.settings.network,
 			&ports,
 			self.shared.quota.load(Ordering::Relaxed),
@@ -209,7 +213,7 @@ impl Task<'_> {
 			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
 		};
 		let limited = host_config.storage_opt.is_some();
-		let wants_gpus = host_config.device_requests.is_some();
+		let gpus = host_config.device_requests.clone();
 		let (name, body) = self.container(deployment, &reference, &ports, host_config);
 		let id = match engine.create(&name, body).await {
 			Ok(id) => id,
@@ -224,8 +228,12 @@ impl Task<'_> {
 			}
 			Err(fault) => return Ok(self.not_started(fault)),
 		};
-		let by_engine = wants_gpus && self.shared.machine.gpus == Some(Gpus::Nvidia);
-		if by_engine && !engine.inspect(&id).await?.is_some_and(has_gpus) {
+		if let Some(gpus) = gpus
+			&& !engine
+				.inspect(&id)
+				.await?
+				.is_some_and(|found| has_gpus(found, &gpus))
+		{
 			let why = "the container engine does not hand out GPUs";
 			return Ok(self.fail(DeployFailure::PlatformMismatch, why));
 		}
@@ -315,7 +323,11 @@ impl Task<'_> {
 				if large || is_final(&why) {
 					return Ok(self.fail(DeployFailure::ImageUnavailable, &why));
 				}
-				tracing::warn!(order = deployment.order, why, "the image was not pulled");
+				tracing::warn!(
+					order = deployment.order,
+					why,
+					"the image was not pulled; trying again"
+				);
 				self.run.last = why;
 				Ok(PULL_AGAIN * self.run.pulls)
 			}
@@ -327,7 +339,11 @@ impl Task<'_> {
 		self.say(ContainerState::Starting, Some(&[]));
 		match engine.start(id).await {
 			Ok(()) => {
-				tracing::info!(order = self.run.order, container = id, "started");
+				tracing::info!(
+					order = self.run.order,
+					container = id,
+					"the container was started"
+				);
 				self.run.started(id);
 				Ok(SOON)
 			}
@@ -341,7 +357,7 @@ impl Task<'_> {
 	}
 
 	fn not_started(&mut self, fault: Fault) -> Duration {
-		tracing::warn!(order = self.run.order, %fault, "does not start");
+		tracing::warn!(order = self.run.order, %fault, "the container does not start");
 		self.run.last = brief(&fault.to_string());
 		TICK
 	}
@@ -373,7 +389,10 @@ impl Task<'_> {
 				return self.start(engine, id).await;
 			}
 			Some(Status::PAUSED) => {
-				tracing::warn!(order = self.run.order, "was paused from outside");
+				tracing::warn!(
+					order = self.run.order,
+					"the container was paused from outside: resuming it"
+				);
 				match engine.unpause(id).await {
 					Err(fault @ Fault::Silent(_)) => return Err(fault),
 					_ => return Ok(TICK),
@@ -400,7 +419,7 @@ impl Task<'_> {
 		let order = wanted.deployment.order;
 		if wanted.ran {
 			if exit == Exit::Own {
-				tracing::info!(order, code, "ended by itself");
+				tracing::info!(order, code, "the container ended by itself");
 				self.end(ContainerState::Exited {
 					code: i32::try_from(code).unwrap_or(-1),
 				});
@@ -424,7 +443,7 @@ impl Task<'_> {
 			order,
 			code,
 			?exit,
-			"did not end by itself: starting it again"
+			"the container did not end by itself: starting it again"
 		);
 		self.start(engine, id).await
 	}
@@ -450,7 +469,7 @@ impl Task<'_> {
 				self.run.revived = 0;
 			}
 		} else if answers(found, &ports, started.elapsed()).await {
-			tracing::info!(order = wanted.deployment.order, "runs");
+			tracing::info!(order = wanted.deployment.order, "the container runs");
 			self.run.answers = Some(now);
 		} else {
 			let overdue = started.elapsed() > self.shared.settings.timeouts.healthy;
@@ -466,7 +485,7 @@ impl Task<'_> {
 			if overdue && self.run.revived > 0 {
 				tracing::warn!(
 					order = wanted.deployment.order,
-					"was started again and does not answer: stopping it, to start it once more"
+					"the container was started again and does not answer: stopping it, to start it once more"
 				);
 				engine.stop(id).await?;
 			}
@@ -531,7 +550,12 @@ impl Task<'_> {
 	/// The order cannot be deployed. Returns when to look again: at once, to clear up. An order that was
 	/// served before stays wanted, and what is missing may come back.
 	fn fail(&mut self, failure: DeployFailure, why: &str) -> Duration {
-		tracing::warn!(order = self.run.order, ?failure, why, "cannot be deployed");
+		tracing::warn!(
+			order = self.run.order,
+			?failure,
+			why,
+			"the order cannot be deployed"
+		);
 		if self.run.ran {
 			self.run.pulls = 0;
 			self.say(unknown(why), Some(&[]));

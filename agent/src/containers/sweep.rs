@@ -38,7 +38,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 			tracing::debug!(%fault, "cannot look for other containers");
 		}
 		sweeps = sweeps.wrapping_add(1);
-		if shared.machine.gpus.is_some() && sweeps % GPU_SWEEPS == 1 {
+		if shared.gpus.count() > 0 && sweeps % GPU_SWEEPS == 1 {
 			let programs = tokio::task::spawn_blocking(move || {
 				foreign::gpu_programs(Path::new("/proc"), &rented)
 			});
@@ -49,7 +49,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 					tracing::warn!(
 						pid,
 						name,
-						"a customer pays for the GPUs, and another program uses them"
+						"another program uses a GPU that a customer pays for. Stop it, or the customer may leave"
 					);
 				}
 				seen = programs;

@@ -99,13 +99,13 @@ impl Handle {
 		device.set_device_lost_callback(move |reason, message| {
 			// Not where it is given back.
 			if reason != wgpu::DeviceLostReason::Destroyed {
-				tracing::warn!(message, "a GPU is lost");
+				tracing::warn!(message, "a GPU is lost: its driver was reset or crashed");
 				flag.store(true, Ordering::SeqCst);
 			}
 		});
 		let flag = failed.clone();
 		device.on_uncaptured_error(Arc::new(move |error| {
-			tracing::warn!(%error, "a GPU does not do what it is told");
+			tracing::warn!(%error, "a GPU refuses its work; it is opened again when it is needed");
 			flag.store(true, Ordering::SeqCst);
 		}));
 		Ok(Self {
@@ -276,10 +276,15 @@ impl Handle {
 		self.failed.load(Ordering::SeqCst)
 	}
 
-	/// As if the driver had lost the device.
-	#[cfg(test)]
+	/// Notes that the device is of no use any more: it is opened again before it is used again.
 	pub fn fail(&self) {
 		self.failed.store(true, Ordering::SeqCst);
+	}
+
+	/// Has the driver take the device away, as it does where the GPU falls off the bus.
+	#[cfg(test)]
+	pub fn destroy(&self) {
+		self.device.destroy();
 	}
 
 	/// Waits until all that was submitted is done.

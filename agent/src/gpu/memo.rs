@@ -73,7 +73,7 @@ impl Memo {
 			.map_err(io::Error::other)
 			.and_then(|bytes| write_atomic(&self.choice, &bytes, BY_UMASK));
 		if let Err(error) = written {
-			tracing::warn!(%error, path = %self.choice.display(), "a choice cannot be kept");
+			tracing::warn!(%error, path = %self.choice.display(), "the choice of a kernel cannot be kept; it is made again at the next start");
 		}
 	}
 

@@ -3,11 +3,13 @@
 //!
 //! What a driver says of itself, its name included, is shown to people and never counts.
 
+mod card;
 mod chain;
 mod desk;
 mod kernel;
 mod memo;
 mod memory;
+mod pool;
 mod product;
 mod run;
 mod shaders;
@@ -15,11 +17,12 @@ mod tensor;
 
 use crate::bench::{
 	chain::Shape,
-	device::{COPIED, COPIES, Device, DeviceError, MAX_DEVICES, Rated, Run, copied_gbps},
-	hash::Hash,
+	device::{COPIED, COPIES, Device, DeviceError, MAX_DEVICES, Rated, Ready, copied_gbps},
 };
-use kernel::{Code, Handle, Kernel, Use};
+pub use card::{BadName, BusId, Card, GpuName, Kind, Uuid, Vendor};
+use kernel::{Code, Handle, Kernel, Use, contained};
 use parking_lot::{Mutex, MutexGuard};
+pub use pool::Pool;
 use product::{Chosen, Product};
 use std::{
 	collections::{BTreeMap, BTreeSet},
@@ -28,7 +31,7 @@ use std::{
 		Arc,
 		atomic::{AtomicBool, Ordering},
 	},
-	time::Instant,
+	time::{Duration, Instant},
 };
 use wgpu::{Adapter, BufferUsages, DeviceType};
 
@@ -61,6 +64,8 @@ pub enum Kernels {
 pub struct Options {
 	/// Which adapters.
 	pub choice: Choice,
+	/// Names of the GPUs to use, in order of use; without names, all of them.
+	pub names: Vec<GpuName>,
 	/// Which kernels.
 	pub kernels: Kernels,
 	/// Folder in which it is remembered which kernel was chosen, and that one crashes the driver; without one nothing is.
@@ -101,101 +106,180 @@ fn adapters(choice: Choice) -> Vec<Adapter> {
 		let bus = &info.device_pci_bus_id;
 		wanted && (bus.is_empty() || seen.insert(bus.clone()))
 	});
-	found.truncate(usize::from(MAX_DEVICES));
 	found
 }
 
-/// The names of the adapters of a choice.
-pub fn names(choice: Choice) -> Vec<String> {
-	adapters(choice)
-		.iter()
-		.map(|adapter| adapter.get_info().name)
-		.collect()
+/// The result of a look for GPUs.
+struct Look<T> {
+	/// Those to use, in order of use.
+	chosen: Vec<T>,
+	/// Names that fit none of them.
+	missing: Vec<GpuName>,
+	/// Every GPU that was found.
+	all: Vec<Card>,
 }
 
-/// All adapters of a choice, ready to work. One that cannot be opened is left out, and said.
-pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
-	let mut out: Vec<Arc<dyn Device>> = Vec::new();
-	for adapter in adapters(options.choice) {
-		let name = adapter.get_info().name;
-		match Gpu::open(&adapter, options) {
-			Ok(gpu) => out.push(Arc::new(gpu)),
-			Err(error) => tracing::warn!(name, %error, "a GPU cannot be used"),
-		}
+/// Chooses from what was found as the options say.
+fn chosen_of<T>(found: Vec<T>, options: &Options, card: impl Fn(&T) -> &Card + Copy) -> Look<T> {
+	let all = found.iter().map(|each| card(each).clone()).collect();
+	let (mut chosen, missing) = card::choose(found, &options.names, card);
+	chosen.truncate(usize::from(MAX_DEVICES));
+	Look {
+		chosen,
+		missing,
+		all,
 	}
-	out
+}
+
+/// Looks for GPUs. Each look has an instance of its own, which finds drivers that came since the last one.
+fn look(options: &Options) -> Look<(Card, Adapter)> {
+	let found = adapters(options.choice).into_iter();
+	let found = found.map(|adapter| (Card::of(&adapter), adapter)).collect();
+	chosen_of(found, options, |(card, _)| card)
+}
+
+/// No GPU goes by some names that an operator gave.
+#[derive(Debug, thiserror::Error)]
+#[error("no GPU goes by the name {names}; there are\n{all}")]
+pub struct NotThere {
+	names: String,
+	all: String,
+}
+
+impl NotThere {
+	fn check<T>(look: &Look<T>) -> Result<(), Self> {
+		if look.missing.is_empty() {
+			return Ok(());
+		}
+		let names: Vec<String> = look.missing.iter().map(ToString::to_string).collect();
+		Err(Self {
+			names: names.join(", "),
+			all: card::list(&look.all),
+		})
+	}
+}
+
+/// Lists cards for people: bus id, UUID, name and memory, one per line.
+pub fn list(cards: &[Card]) -> String {
+	card::list(cards)
+}
+
+/// Describes the GPUs that the options choose, in order of use. Opens none.
+pub fn cards(options: &Options) -> Result<Vec<Card>, NotThere> {
+	let look = look(options);
+	NotThere::check(&look)?;
+	Ok(look.chosen.into_iter().map(|(card, _)| card).collect())
+}
+
+/// Opens the GPUs that the options choose, in order of use. Leaves out one that cannot be opened, with a
+/// warning.
+pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
+	Pool::new(options.clone()).look()
 }
 
 /// One GPU.
-pub struct Gpu {
+pub struct Gpu(Arc<Opener>);
+
+/// Opens a GPU, again whenever it was lost.
+struct Opener {
+	card: Card,
 	adapter: Adapter,
 	options: Options,
 	/// Made anew where the device was lost.
 	shared: Mutex<Arc<Shared>>,
+	/// When it was last opened again. Locked after `shared`.
+	lost: Mutex<Option<Instant>>,
 }
 
-/// What a GPU and its runs share.
-struct Shared {
-	name: String,
-	handle: Handle,
-	fill: Kernel,
-	product: Product,
-	/// What the kernels for the product were found to do.
-	rated: Vec<Rated>,
-	leaves: Kernel,
-	reduce: Kernel,
-	/// A benchmark runs: what is not timed gives way.
-	timed: AtomicBool,
-	/// Held by whoever has work on the device. Locked before `kept`, where both are.
-	work: Mutex<()>,
-	/// What the last run keeps on the device. The next one takes its place.
-	kept: Mutex<Option<(u64, Arc<memory::Memory>)>>,
-	/// The walk's kernels, by the number of buffers that the window lies in.
-	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
+/// A GPU that is lost again within this time is used without its matrix units until the agent is started
+/// again: that they do what they should for a moment does not mean that they do for a chain.
+const TRUSTED_AGAIN: Duration = Duration::from_secs(24 * 3_600);
+
+/// The kernels of a GPU that was lost, and that was lost before this long ago.
+fn kernels_after(since_last: Option<Duration>, asked: Kernels) -> Kernels {
+	match (since_last, asked) {
+		(Some(time), Kernels::Fastest) if time < TRUSTED_AGAIN => Kernels::Portable,
+		_ => asked,
+	}
 }
 
 impl Gpu {
 	/// Opens an adapter.
 	pub fn open(adapter: &Adapter, options: &Options) -> Result<Self, DeviceError> {
-		Ok(Self {
+		Ok(Self(Arc::new(Opener {
+			card: Card::of(adapter),
 			adapter: adapter.clone(),
 			options: options.clone(),
 			shared: Mutex::new(Arc::new(Shared::open(adapter, options)?)),
-		})
+			lost: Mutex::new(None),
+		})))
 	}
+}
 
-	/// The device. One that was lost is opened again; if that was over a kernel on matrix units, without them from
-	/// then on: that it does what it should for a moment does not mean that it does for a chain.
+impl Opener {
+	/// The device. One that was lost is opened again, by a new look at the machine: its driver may have been
+	/// replaced.
 	fn shared(&self) -> Result<Arc<Shared>, DeviceError> {
 		let mut shared = self.shared.lock();
-		if shared.handle.has_failed() {
-			let kernels = match self.options.kernels {
-				Kernels::Fastest => Kernels::Portable,
-				asked => asked,
-			};
-			tracing::warn!(name = shared.name, "a GPU that was lost is opened again");
-			let options = Options {
-				kernels,
-				..self.options.clone()
-			};
-			*shared = Arc::new(Shared::open(&self.adapter, &options)?);
+		if !shared.handle.has_failed() {
+			return Ok(shared.clone());
 		}
+		let before = *self.lost.lock();
+		let kernels = kernels_after(before.map(|at| at.elapsed()), self.options.kernels);
+		tracing::warn!(gpu = %self.card, "a GPU that was lost is opened again");
+		// A driver may give memory back only when it is asked to.
+		*shared.kept.lock() = None;
+		let options = Options {
+			kernels,
+			..self.options.clone()
+		};
+		let found = adapters(options.choice).into_iter();
+		let found = found.map(|adapter| (Card::of(&adapter), adapter));
+		let fresh = found
+			.filter(|(card, _)| card.is_same(&self.card))
+			.map(|(_, adapter)| adapter)
+			.next();
+		let adapter = fresh.as_ref().unwrap_or(&self.adapter);
+		*shared = Arc::new(contained(|| Shared::open(adapter, &options))?);
+		// Once a loss, however often it took to open it again.
+		*self.lost.lock() = Some(Instant::now());
 		Ok(shared.clone())
+	}
+
+	/// Does something with the device. Where it is lost meanwhile it is opened again, and the work done once
+	/// more.
+	fn with<T>(
+		&self,
+		act: impl Fn(Arc<Shared>) -> Result<T, DeviceError>,
+	) -> Result<T, DeviceError> {
+		let shared = self.shared()?;
+		match shared.noting_loss(|| act(shared.clone())) {
+			Err(DeviceError::Lost(error)) => {
+				tracing::warn!(gpu = %self.card, error, "a GPU was lost");
+				let shared = self.shared()?;
+				shared.noting_loss(|| act(shared.clone()))
+			}
+			other => other,
+		}
 	}
 }
 
 impl Device for Gpu {
 	fn name(&self) -> String {
-		self.adapter.get_info().name
+		self.0.card.name.clone()
+	}
+
+	fn label(&self) -> String {
+		self.0.card.to_string()
 	}
 
 	fn kernels(&self) -> Vec<Rated> {
-		let shared = self.shared.lock();
+		let shared = self.0.shared.lock();
 		shared.rated.clone()
 	}
 
 	fn copy_gbps(&self) -> Result<f64, DeviceError> {
-		let shared = self.shared()?;
+		let shared = self.0.shared()?;
 		let _work = shared.idle()?;
 		let handle = &shared.handle;
 		let size = (COPIED as u64).min(handle.limits.max_buffer_size);
@@ -217,9 +301,11 @@ impl Device for Gpu {
 		Ok(copied_gbps(size, start.elapsed()))
 	}
 
-	fn start(&self, seed: Hash, shape: Shape, window: usize) -> Result<Box<dyn Run>, DeviceError> {
-		let run = run::GpuRun::start(self.shared()?, seed, shape, window)?;
-		Ok(Box::new(run))
+	fn prepare(&self, shape: Shape, window: usize) -> Result<Box<dyn Ready>, DeviceError> {
+		let ready = self
+			.0
+			.with(|shared| run::GpuReady::new(self.0.clone(), shared, shape, window))?;
+		Ok(Box::new(ready))
 	}
 }
 
@@ -237,6 +323,26 @@ impl Drop for Timed {
 	fn drop(&mut self) {
 		self.0.timed.store(false, Ordering::SeqCst);
 	}
+}
+
+/// What a GPU and its runs share.
+struct Shared {
+	name: String,
+	handle: Handle,
+	fill: Kernel,
+	product: Product,
+	/// What the kernels for the product were found to do.
+	rated: Vec<Rated>,
+	leaves: Kernel,
+	reduce: Kernel,
+	/// A benchmark runs: what is not timed gives way.
+	timed: AtomicBool,
+	/// Held by whoever has work on the device. Locked before `kept`, where both are.
+	work: Mutex<()>,
+	/// What the last run keeps on the device. The next one takes its place.
+	kept: Mutex<Option<(u64, Arc<memory::Memory>)>>,
+	/// The walk's kernels, by the number of buffers that the window lies in.
+	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
 }
 
 impl Shared {
@@ -277,6 +383,18 @@ impl Shared {
 		Ok(made)
 	}
 
+	/// Does something with the device, and notes if it is lost meanwhile.
+	fn noting_loss<T>(
+		&self,
+		act: impl FnOnce() -> Result<T, DeviceError>,
+	) -> Result<T, DeviceError> {
+		contained(act).inspect_err(|error| {
+			if matches!(error, DeviceError::Lost(_)) {
+				self.handle.fail();
+			}
+		})
+	}
+
 	/// For what is not timed: the device, unless a benchmark has it.
 	fn idle(&self) -> Result<MutexGuard<'_, ()>, DeviceError> {
 		let guard = self.work.lock();
@@ -291,5 +409,45 @@ impl Shared {
 		} else {
 			Ok(())
 		}
+	}
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+	pub use super::card::tests::card;
+	use super::*;
+
+	#[test]
+	fn a_gpu_that_is_lost_again_does_without_its_matrix_units() {
+		use Kernels::{Fastest, Portable, Tensor};
+		let day = TRUSTED_AGAIN;
+		assert_eq!(kernels_after(None, Fastest), Fastest, "a driver's reset");
+		assert_eq!(kernels_after(Some(day / 2), Fastest), Portable);
+		assert_eq!(kernels_after(Some(day), Fastest), Fastest);
+		assert_eq!(kernels_after(Some(day / 2), Tensor), Tensor, "as asked");
+	}
+
+	#[test]
+	fn a_name_that_fits_no_gpu_is_an_error_that_lists_what_there_is() {
+		let software = |names: Vec<GpuName>| {
+			cards(&Options {
+				choice: Choice::Software,
+				names,
+				..Default::default()
+			})
+		};
+		let found = software(Vec::new()).unwrap();
+		let card = found.last().unwrap();
+		let uuid = card.uuid.expect("Mesa tells a UUID");
+		assert!(card.memory > 0);
+		let named = software(vec![GpuName::Uuid(uuid)]).unwrap();
+		assert_eq!(named.iter().collect::<Vec<_>>(), [card]);
+		let error = software(vec!["0000:fe:1f.0".parse().unwrap()]).unwrap_err();
+		let error = error.to_string();
+		assert!(error.contains("0000:fe:1f.0"), "{error}");
+		assert!(
+			error.contains(&uuid.to_string()) && error.contains(&card.name),
+			"{error}"
+		);
 	}
 }

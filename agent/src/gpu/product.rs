@@ -284,7 +284,7 @@ pub(super) fn compete(
 				} else {
 					tracing::warn!(
 						kernel = product.name,
-						"it computes something else under load"
+						"a kernel computes wrong products under load and is not used"
 					);
 				}
 			}
@@ -324,7 +324,7 @@ fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen,
 			}
 			// All memory is a customer's. What it computes is checked later, by others.
 			Err(DeviceError::Memory(error)) => {
-				tracing::warn!(error, "too little memory to try a kernel");
+				tracing::warn!(error, "a GPU has too little free memory to try a kernel");
 			}
 			Err(error) => return Err(error),
 		}
@@ -360,7 +360,7 @@ pub(super) fn choose(adapter: &Adapter, options: &Options) -> Result<Chosen, Dev
 			Ok(chosen) => return Ok(chosen),
 			Err(error) => {
 				let name = adapter.get_info().name;
-				tracing::warn!(name, %error, "its matrix units cannot be used");
+				tracing::warn!(name, %error, "the matrix units of a GPU cannot be used; a slower kernel is");
 				rated.push(Rated {
 					kernel: format!("tensor, not used: {error}"),
 					gops: None,
@@ -427,7 +427,10 @@ fn best(
 	{
 		match open(adapter, &recipe, rated) {
 			// It is no longer what it was: that is found out anew.
-			Err(DeviceError::Lost(error)) => tracing::warn!(error, "a kernel that was chosen"),
+			Err(DeviceError::Lost(error)) => tracing::warn!(
+				error,
+				"the device was lost with the kernel chosen earlier; choosing again"
+			),
 			other => return other,
 		}
 	}

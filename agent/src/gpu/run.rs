@@ -1,7 +1,7 @@
 //! One run of the benchmark on a GPU: its chain, its walk, its openings.
 
 use super::{
-	Shared, Timed,
+	Opener, Shared, Timed,
 	chain::{GpuChain, Tasks},
 	desk::{Desk, Ticket},
 	kernel::Kernel,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::bench::{
 	chain::{ChainOpening, Place, Position, Rows, Shape, Steps, rows_of},
-	device::{DeviceError, Run, Source, open_with},
+	device::{DeviceError, Ready, Run, Source, open_with},
 	hash::Hash,
 	walk::{Done, KEPT, Kept, LINE, Leg, LegOpening, State, WORDS, Walk, first},
 };
@@ -29,26 +29,21 @@ const WALK_PARAMS: u64 = 32;
 
 static IDS: AtomicU64 = AtomicU64::new(0);
 
-/// A chain that a GPU computed.
-pub(super) struct GpuRun {
-	/// Names it among the runs of all devices.
-	id: u64,
-	chain: GpuChain,
-	steps: Steps,
-	window: usize,
-	done: Option<Done>,
-	/// Who waits for rows that are not kept.
-	desk: Desk,
-	/// Steps that were computed again.
-	recomputed: AtomicU64,
-	/// From the start until the walk is over, nothing else runs on the device.
-	timed: Option<Timed>,
+/// A GPU with the memory for a chain.
+pub(super) struct GpuReady {
+	opener: Arc<Opener>,
+	shared: Arc<Shared>,
+	shape: Shape,
+	memory: Memory,
+	/// Nothing else runs on the device until the walk is over.
+	timed: Timed,
 }
 
-impl GpuRun {
-	pub(super) fn start(
+impl GpuReady {
+	/// Takes the memory, and has the device write to it: one that does not work fails here.
+	pub fn new(
+		opener: Arc<Opener>,
 		shared: Arc<Shared>,
-		seed: Hash,
 		shape: Shape,
 		window: usize,
 	) -> Result<Self, DeviceError> {
@@ -62,6 +57,62 @@ impl GpuRun {
 		*shared.kept.lock() = None;
 		shared.handle.wait()?;
 		let memory = Memory::new(&shared, shape, window)?;
+		shared.walk_kernel(memory.ring.len())?;
+		let chain = GpuChain {
+			shared: shared.clone(),
+			seed: [0; 32],
+			shape,
+		};
+		chain.begin(&memory)?;
+		drop(work);
+		Ok(Self {
+			opener,
+			shared,
+			shape,
+			memory,
+			timed,
+		})
+	}
+}
+
+impl Ready for GpuReady {
+	fn start(self: Box<Self>, seed: Hash) -> Result<Box<dyn Run>, DeviceError> {
+		let shared = self.shared.clone();
+		// What fails in the middle of a chain is opened again before it is used again.
+		let run = shared.noting_loss(|| GpuRun::start(*self, seed))?;
+		Ok(Box::new(run))
+	}
+}
+
+/// A chain that a GPU computed.
+struct GpuRun {
+	/// Names it among the runs of all devices.
+	id: u64,
+	opener: Arc<Opener>,
+	/// The chain on the device that computed it. Openings may have to open the device anew.
+	chain: GpuChain,
+	steps: Steps,
+	window: usize,
+	done: Option<Done>,
+	/// Who waits for rows that are not kept.
+	desk: Desk,
+	/// Steps that were computed again.
+	recomputed: AtomicU64,
+	/// From the start until the walk is over, nothing else runs on the device.
+	timed: Option<Timed>,
+}
+
+impl GpuRun {
+	fn start(ready: GpuReady, seed: Hash) -> Result<Self, DeviceError> {
+		let GpuReady {
+			opener,
+			shared,
+			shape,
+			memory,
+			timed,
+		} = ready;
+		let steps = shape.steps;
+		let work = shared.work.lock();
 		let chain = GpuChain {
 			shared: shared.clone(),
 			seed,
@@ -88,6 +139,7 @@ impl GpuRun {
 		drop(work);
 		Ok(Self {
 			id,
+			opener,
 			chain,
 			steps: Steps::new(&roots),
 			window,
@@ -98,9 +150,20 @@ impl GpuRun {
 		})
 	}
 
-	/// What is kept of this run on the device, filled again if another run took its place.
-	fn memory(&self) -> Result<Arc<Memory>, DeviceError> {
-		let shared = &self.chain.shared;
+	/// The chain on a device: its own, or one that was opened anew since.
+	fn on(&self, shared: Arc<Shared>) -> GpuChain {
+		let GpuChain { seed, shape, .. } = self.chain;
+		GpuChain {
+			shared,
+			seed,
+			shape,
+		}
+	}
+
+	/// The memory of this run on the device, filled again if another run took its place, or the device was
+	/// lost.
+	fn memory(&self, chain: &GpuChain) -> Result<Arc<Memory>, DeviceError> {
+		let shared = &chain.shared;
 		if let Some((id, memory)) = &*shared.kept.lock()
 			&& *id == self.id
 		{
@@ -108,12 +171,12 @@ impl GpuRun {
 		}
 		*shared.kept.lock() = None;
 		shared.handle.wait()?;
-		let memory = Memory::new(shared, self.chain.shape, self.window)?;
+		let memory = Memory::new(shared, chain.shape, self.window)?;
 		if memory.window < self.window {
 			return Err(DeviceError::Memory("less is free than before".into()));
 		}
-		self.chain.begin(&memory)?;
-		self.along(&memory, 0..self.chain.shape.steps, true)?;
+		chain.begin(&memory)?;
+		self.along(chain, &memory, 0..chain.shape.steps, true)?;
 		let memory = Arc::new(memory);
 		*shared.kept.lock() = Some((self.id, memory.clone()));
 		Ok(memory)
@@ -126,7 +189,13 @@ impl GpuRun {
 
 	/// Goes along the chain again, from the `X_t` at the range's start, which is there, to the one at its
 	/// end, and serves on the way all who wait for what it passes.
-	fn along(&self, memory: &Memory, range: Range<usize>, keep: bool) -> Result<(), DeviceError> {
+	fn along(
+		&self,
+		chain: &GpuChain,
+		memory: &Memory,
+		range: Range<usize>,
+		keep: bool,
+	) -> Result<(), DeviceError> {
 		let tasks = Tasks {
 			trees: false,
 			keep,
@@ -138,16 +207,16 @@ impl GpuRun {
 		loop {
 			let wanted = self.desk.wanted(at);
 			if !wanted.is_empty() {
-				self.chain.shared.give_way()?;
+				chain.shared.give_way()?;
 				let mut rows = Rows::new();
-				self.chain.rows(memory, at, &wanted, &mut rows)?;
+				chain.rows(memory, at, &wanted, &mut rows)?;
 				self.desk.serve(&rows);
 			}
 			if at == range.end {
 				break;
 			}
 			let next = self.desk.first(at + 1..=range.end).unwrap_or(range.end);
-			self.chain.go(memory, at..next, tasks)?;
+			chain.go(memory, at..next, tasks)?;
 			self.recomputed
 				.fetch_add((next - at) as u64, Ordering::Relaxed);
 			at = next;
@@ -158,19 +227,89 @@ impl GpuRun {
 
 	/// Goes on along the chain until all that a ticket waits for is there: from where the last one
 	/// stopped to the end of what is not kept, and around again.
-	fn wait_for(&self, memory: &Memory, ticket: &Ticket<'_>) -> Result<(), DeviceError> {
+	fn wait_for(
+		&self,
+		chain: &GpuChain,
+		memory: &Memory,
+		ticket: &Ticket<'_>,
+	) -> Result<(), DeviceError> {
 		while let Some((_, last)) = ticket.missing() {
 			let from = match memory.at.load(Ordering::Relaxed) {
 				at if at <= last => at,
 				_ => {
 					memory.at.store(NOWHERE, Ordering::Relaxed);
-					self.chain.begin(memory)?;
+					chain.begin(memory)?;
 					0
 				}
 			};
-			self.along(memory, from..last, false)?;
+			self.along(chain, memory, from..last, false)?;
 		}
 		Ok(())
+	}
+
+	/// Walks over the window.
+	fn walked(&self, seed: Hash, walk: Walk) -> Result<Done, DeviceError> {
+		let shared = &self.chain.shared;
+		let _work = shared.work.lock();
+		let memory = match &*shared.kept.lock() {
+			Some((id, memory)) if *id == self.id => memory.clone(),
+			_ => return Err(DeviceError::Lost("the window is gone".into())),
+		};
+		let Walk { lanes, stages, .. } = walk;
+		let walking = Walking::new(shared, &memory, lanes, stages, walk.legs)?;
+		let mut firsts = Vec::with_capacity(lanes * KEPT);
+		for lane in 0..lanes {
+			let (state, digest) = first(&seed, lane);
+			firsts.extend(Kept { state, digest }.bytes());
+		}
+		shared.handle.queue.write_buffer(&walking.kept, 0, &firsts);
+		walking.write_params(shared, &memory, &walk, (lanes, stages), false);
+		for stage in 0..stages {
+			let mut encoder = shared.handle.encoder();
+			let groups = (lanes as u32 / shaders::LANES, 1);
+			let bound = &walking.bound;
+			self.chain
+				.dispatch(&mut encoder, &walking.kernel, bound, stage, groups);
+			shared.handle.submit(encoder);
+			shared.handle.wait()?;
+		}
+		let size = (lanes * stages * KEPT) as u64;
+		let bytes = self
+			.chain
+			.fetch(&memory, &[(&walking.kept, (lanes * KEPT) as u64, size)])?;
+		let kept = bytes
+			.chunks_exact(KEPT)
+			.map(|kept| Kept::of_bytes(&std::array::from_fn(|at| kept[at])))
+			.collect();
+		Ok(Done::new(walk, seed, kept))
+	}
+
+	/// Opens positions and legs on a device.
+	fn open_on(
+		&self,
+		shared: Arc<Shared>,
+		positions: &[Position],
+		legs: &[Leg],
+	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
+		// Before it is this one's turn: whoever has the device serves it too.
+		let mut missing = rows_of(positions);
+		missing.retain(|(t, _)| *t < self.oldest());
+		let ticket = self.desk.ticket(missing);
+		let _work = shared.idle()?;
+		let chain = self.on(shared.clone());
+		let mut source = Opening {
+			run: self,
+			memory: self.memory(&chain)?,
+			chain,
+			ticket,
+		};
+		open_with(
+			&mut source,
+			&self.steps,
+			self.done.as_ref(),
+			positions,
+			legs,
+		)
 	}
 }
 
@@ -268,38 +407,7 @@ impl Run for GpuRun {
 			return Err(DeviceError::Shape);
 		}
 		let shared = self.chain.shared.clone();
-		let _work = shared.work.lock();
-		let memory = match &*shared.kept.lock() {
-			Some((id, memory)) if *id == self.id => memory.clone(),
-			_ => return Err(DeviceError::Lost("the window is gone".into())),
-		};
-		let Walk { lanes, stages, .. } = walk;
-		let walking = Walking::new(&shared, &memory, lanes, stages, walk.legs)?;
-		let mut firsts = Vec::with_capacity(lanes * KEPT);
-		for lane in 0..lanes {
-			let (state, digest) = first(&seed, lane);
-			firsts.extend(Kept { state, digest }.bytes());
-		}
-		shared.handle.queue.write_buffer(&walking.kept, 0, &firsts);
-		walking.write_params(&shared, &memory, &walk, (lanes, stages), false);
-		for stage in 0..stages {
-			let mut encoder = shared.handle.encoder();
-			let groups = (lanes as u32 / shaders::LANES, 1);
-			let bound = &walking.bound;
-			self.chain
-				.dispatch(&mut encoder, &walking.kernel, bound, stage, groups);
-			shared.handle.submit(encoder);
-			shared.handle.wait()?;
-		}
-		let size = (lanes * stages * KEPT) as u64;
-		let bytes = self
-			.chain
-			.fetch(&memory, &[(&walking.kept, (lanes * KEPT) as u64, size)])?;
-		let kept = bytes
-			.chunks_exact(KEPT)
-			.map(|kept| Kept::of_bytes(&std::array::from_fn(|at| kept[at])))
-			.collect();
-		let done = Done::new(walk, seed, kept);
+		let done = shared.noting_loss(|| self.walked(seed, walk))?;
 		let root = done.root();
 		self.done = Some(done);
 		self.timed = None;
@@ -311,23 +419,9 @@ impl Run for GpuRun {
 		positions: &[Position],
 		legs: &[Leg],
 	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
-		// Before it is this one's turn: whoever has the device serves it too.
-		let mut missing = rows_of(positions);
-		missing.retain(|(t, _)| *t < self.oldest());
-		let ticket = self.desk.ticket(missing);
-		let _work = self.chain.shared.idle()?;
-		let mut source = Opening {
-			run: self,
-			memory: self.memory()?,
-			ticket,
-		};
-		open_with(
-			&mut source,
-			&self.steps,
-			self.done.as_ref(),
-			positions,
-			legs,
-		)
+		// A chain gives the same on any device: one that was lost since is opened again, and computes it again.
+		self.opener
+			.with(|shared| self.open_on(shared, positions, legs))
 	}
 
 	fn recomputed(&self) -> u64 {
@@ -335,9 +429,14 @@ impl Run for GpuRun {
 	}
 
 	fn release(&self) {
-		let mut kept = self.chain.shared.kept.lock();
-		if kept.as_ref().is_some_and(|(id, _)| *id == self.id) {
-			*kept = None;
+		// On the device that computed it, and on the one that openings were made on. One that is being opened anew
+		// keeps nothing yet, and takes too long to wait for.
+		let newest = self.opener.shared.try_lock().map(|shared| shared.clone());
+		for shared in newest.iter().chain([&self.chain.shared]) {
+			let mut kept = shared.kept.lock();
+			if kept.as_ref().is_some_and(|(id, _)| *id == self.id) {
+				*kept = None;
+			}
 		}
 	}
 }
@@ -345,6 +444,7 @@ impl Run for GpuRun {
 /// A run that is being opened: the device is ours until it is done.
 struct Opening<'a> {
 	run: &'a GpuRun,
+	chain: GpuChain,
 	memory: Arc<Memory>,
 	ticket: Ticket<'a>,
 }
@@ -352,7 +452,7 @@ struct Opening<'a> {
 impl Source for Opening<'_> {
 	fn states(&mut self, stage: usize, lane: usize) -> Result<Vec<State>, DeviceError> {
 		let done = self.run.done.as_ref().ok_or(DeviceError::Shape)?;
-		let (walk, chain) = (done.walk(), &self.run.chain);
+		let (walk, chain) = (done.walk(), &self.chain);
 		let shared = &chain.shared;
 		// A walk of one stage by four lanes, the first of which is the one that is asked for.
 		let lanes = shaders::LANES as usize;
@@ -374,23 +474,22 @@ impl Source for Opening<'_> {
 	}
 
 	fn line(&mut self, line: usize) -> Result<[u8; LINE], DeviceError> {
-		let n = self.run.chain.shape.n;
+		let n = self.chain.shape.n;
 		let lines = n * n / LINE;
 		let walked = self.run.done.as_ref().map_or(0, |done| done.walk().window);
 		let slot = self.memory.window - walked + line / lines;
-		let (buffer, offset) = self.run.chain.slot(&self.memory, slot);
+		let (buffer, offset) = self.chain.slot(&self.memory, slot);
 		let offset = offset + (line % lines * LINE) as u64;
 		let bytes = self
-			.run
 			.chain
 			.fetch(&self.memory, &[(buffer, offset, LINE as u64)])?;
 		Ok(std::array::from_fn(|at| bytes[at]))
 	}
 
 	fn rows(&mut self, wanted: &BTreeSet<Place>) -> Result<Rows, DeviceError> {
-		let (run, memory) = (self.run, &*self.memory);
-		let (n, oldest) = (run.chain.shape.n, run.oldest());
-		let there = |(t, row): &&Place| (1..=run.chain.shape.steps).contains(t) && *row < n;
+		let (run, chain, memory) = (self.run, &self.chain, &*self.memory);
+		let (n, oldest) = (chain.shape.n, run.oldest());
+		let there = |(t, row): &&Place| (1..=chain.shape.steps).contains(t) && *row < n;
 		let wanted = wanted.iter().filter(there);
 		let (kept, lost): (Vec<Place>, Vec<Place>) = wanted.partition(|(t, _)| *t >= oldest);
 		let mut by_step: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -399,11 +498,11 @@ impl Source for Opening<'_> {
 		}
 		let mut rows = Rows::new();
 		for (t, wanted) in by_step {
-			run.chain.shared.give_way()?;
-			run.chain.kept_rows(memory, t, &wanted, &mut rows)?;
+			chain.shared.give_way()?;
+			chain.kept_rows(memory, t, &wanted, &mut rows)?;
 		}
 		self.ticket.add(lost);
-		run.wait_for(memory, &self.ticket)?;
+		run.wait_for(chain, memory, &self.ticket)?;
 		rows.extend(self.ticket.take());
 		Ok(rows)
 	}

@@ -58,10 +58,10 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 		})
 	}
 
-	/// Fills the map with what was stored before the last stop and has not expired. `restore` makes a
-	/// value of what was stored, or `None` to leave it out.
-	pub fn load<S: Decode>(&self, mut restore: impl FnMut(u64, S) -> Option<(K, V)>) {
-		for (expires, stored) in self.files.store.load() {
+	/// Fills the map with at most `most` values that were stored before the last stop and have not expired.
+	/// `restore` makes a value of what was stored, or `None` to leave it out.
+	pub fn load<S: Decode>(&self, most: usize, mut restore: impl FnMut(u64, S) -> Option<(K, V)>) {
+		for (expires, stored) in self.files.store.load(most) {
 			if let Some((key, value)) = restore(expires, stored) {
 				self.lock().insert(key, expires, value);
 			}
@@ -73,24 +73,30 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 		self.values.lock()
 	}
 
-	/// Stores what a value is restored from after a restart. The caller does not hold the lock.
+	/// Stores what a value is restored from after a restart. The caller does not hold the lock. Of a value
+	/// that was dropped meanwhile no file stays behind.
 	pub fn store<S: Encode>(&self, key: &K, expires: u64, stored: &S) {
 		let name = (self.files.name)(key);
 		self.files.store.put(&name, expires, stored);
+		if self.lock().get(key).is_none() {
+			self.files.remove(key);
+		}
 	}
 
 	/// Drops what has expired, unless `holds` says that it is in use. It sees every value.
 	pub fn sweep(&self, mut holds: impl FnMut(&mut V) -> bool) {
 		let now = now_ms();
-		let mut values = self.lock();
-		let Values { map, files, .. } = &mut *values;
-		map.retain(|key, timed| {
+		let mut gone = Vec::new();
+		self.lock().map.retain(|key, timed| {
 			let stays = holds(&mut timed.value) || timed.expires > now;
 			if !stays {
-				files.remove(key);
+				gone.push(*key);
 			}
 			stays
 		});
+		for key in gone {
+			self.files.remove(&key);
+		}
 	}
 }
 
@@ -124,25 +130,24 @@ impl<K: Ord + Copy, V> Values<K, V> {
 	/// If the map is full, drops the value that expires first.
 	pub fn make_room(&mut self) {
 		if self.is_full() {
-			self.evict(|_| true);
+			let first = self.map.iter().min_by_key(|(_, timed)| timed.expires);
+			let first = first.map(|(key, _)| *key);
+			self.evict(first);
 		}
 	}
 
 	/// The same for a range of keys that may have `most` values.
 	pub fn make_room_in(&mut self, range: RangeInclusive<K>, most: usize) {
 		if self.map.range(range.clone()).count() >= most {
-			self.evict(|key| range.contains(key));
+			let values = self.map.range(range);
+			let first = values.min_by_key(|(_, timed)| timed.expires);
+			let first = first.map(|(key, _)| *key);
+			self.evict(first);
 		}
 	}
 
-	fn evict(&mut self, may_go: impl Fn(&K) -> bool) {
-		let first = self
-			.map
-			.iter()
-			.filter(|(key, _)| may_go(key))
-			.min_by_key(|(_, timed)| timed.expires)
-			.map(|(key, _)| *key);
-		if let Some(key) = first {
+	fn evict(&mut self, key: Option<K>) {
+		if let Some(key) = key {
 			self.map.remove(&key);
 			self.files.remove(&key);
 		}
@@ -183,11 +188,13 @@ mod tests {
 		let (first, second) = (later(), later() + 1);
 		before.lock().insert(1, first, "one");
 		before.lock().insert(2, second, "two");
+		before.lock().insert(3, first, "three");
+		before.lock().insert(4, first, "four");
 		before.store(&2, second, &2u8);
 		before.store(&3, now_ms() - 1, &3u8);
 		before.store(&4, later(), &4u8);
 		let after = things(&dir, 8);
-		after.load(|_, key: u8| (key != 4).then_some((key, "restored")));
+		after.load(8, |_, key: u8| (key != 4).then_some((key, "restored")));
 		let values = after.lock();
 		assert_eq!(values.iter().count(), 1, "neither expired nor left out");
 		let two = values.get(&2).unwrap();
@@ -200,10 +207,8 @@ mod tests {
 		let kept = things(&dir, 2);
 		let date = later();
 		for (key, expires) in [(1, date + 1), (2, date)] {
+			kept.lock().insert(key, expires, "");
 			kept.store(&key, expires, &key);
-			let mut values = kept.lock();
-			values.make_room();
-			values.insert(key, expires, "");
 		}
 		assert!(kept.lock().is_full());
 		kept.lock().make_room();
@@ -230,12 +235,27 @@ mod tests {
 	}
 
 	#[test]
+	fn of_a_value_that_was_dropped_before_it_was_stored_no_file_stays() {
+		let dir = tempfile::tempdir().unwrap();
+		let kept = things(&dir, 1);
+		for key in 0..10 {
+			let mut values = kept.lock();
+			values.make_room();
+			values.insert(key, later(), "");
+		}
+		for key in 0..10 {
+			kept.store(&key, later(), &key);
+		}
+		assert_eq!(files(&dir), 1);
+	}
+
+	#[test]
 	fn what_has_expired_goes_unless_it_is_in_use() {
 		let dir = tempfile::tempdir().unwrap();
 		let kept = things(&dir, 8);
 		for (key, expires, value) in [(1, 0, "used"), (2, 0, ""), (3, later(), "")] {
-			kept.store(&key, later(), &key);
 			kept.lock().insert(key, expires, value);
+			kept.store(&key, later(), &key);
 		}
 		kept.sweep(|value| *value == "used");
 		let values = kept.lock();

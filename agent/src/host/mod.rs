@@ -1,5 +1,8 @@
-//! This machine: its memory, its clock, and values kept over a restart.
+//! This machine: its memory, its clock, values kept over a restart, and what happened to the agent on it.
 
+pub mod cgroup;
+pub mod clock;
 pub mod kept;
 pub mod memory;
+pub mod report;
 pub mod store;

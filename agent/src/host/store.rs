@@ -1,27 +1,22 @@
-//! What an agent remembers over a restart: small SCALE files with a date on which they go, and a
-//! clock that a change of the system's time does not move.
+//! What an agent remembers over a restart: small SCALE files with a date on which they go, by the agent's
+//! own clock ([`now_ms`]).
 
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_fs::{BY_UMASK, read_bounded, write_unsynced};
-use std::{
-	path::{Path, PathBuf},
-	sync::OnceLock,
-	time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+pub use super::clock::now_ms;
 
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Milliseconds since 1970, counted monotonically from the first call on.
-pub fn now_ms() -> u64 {
-	static START: OnceLock<(u64, Instant)> = OnceLock::new();
-	let (wall, start) = START.get_or_init(|| {
-		let wall = SystemTime::now()
-			.duration_since(UNIX_EPOCH)
-			.unwrap_or_default();
-		(wall.as_millis() as u64, Instant::now())
-	});
-	wall + start.elapsed().as_millis() as u64
+/// Works with files, off the threads that the runtime's tasks share: a slow disk makes no connection wait.
+pub fn with_files<T>(work: impl FnOnce() -> T) -> T {
+	match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+		Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+		_ => work(),
+	}
 }
 
 /// A folder of values of one kind.
@@ -45,35 +40,44 @@ impl Store {
 	/// Keeps a value until `expires`. A value that cannot be kept is lost in a restart only, so that
 	/// is said and no more.
 	pub fn put<T: Encode>(&self, name: &[u8], expires: u64, value: &T) {
-		if let Err(error) = write_unsynced(&self.file(name), &(expires, value).encode(), BY_UMASK) {
-			tracing::warn!(%error, dir = %self.dir.display(), "cannot be kept over a restart");
+		let (file, bytes) = (self.file(name), (expires, value).encode());
+		if let Err(error) = with_files(|| write_unsynced(&file, &bytes, BY_UMASK)) {
+			tracing::warn!(
+				%error,
+				dir = %self.dir.display(),
+				"cannot write to the data folder: what belongs here is forgotten at the next restart. Free space on \
+				 its disk"
+			);
 		}
 	}
 
 	/// Drops a value.
 	pub fn remove(&self, name: &[u8]) {
-		let _ = std::fs::remove_file(self.file(name));
+		let _ = with_files(|| std::fs::remove_file(self.file(name)));
 	}
 
-	/// All values that have not expired; what has, or is damaged, is removed.
-	pub fn load<T: Decode>(&self) -> Vec<(u64, T)> {
+	/// At most `most` of the values that have not expired. The files of all others are removed, and those
+	/// that are damaged.
+	pub fn load<T: Decode>(&self, most: usize) -> Vec<(u64, T)> {
 		let Ok(files) = std::fs::read_dir(&self.dir) else {
 			return Vec::new();
 		};
 		let now = now_ms();
-		files
-			.flatten()
-			.filter_map(|file| {
-				let value = read_bounded(&file.path(), MAX_FILE)
-					.ok()
-					.and_then(|bytes| <(u64, T)>::decode_all(&mut &bytes[..]).ok())
-					.filter(|(expires, _)| *expires > now);
-				if value.is_none() {
+		let mut values = Vec::new();
+		for file in files.flatten() {
+			let value = (values.len() < most)
+				.then(|| read_bounded(&file.path(), MAX_FILE).ok())
+				.flatten()
+				.and_then(|bytes| <(u64, T)>::decode_all(&mut &bytes[..]).ok())
+				.filter(|(expires, _)| *expires > now);
+			match value {
+				Some(value) => values.push(value),
+				None => {
 					let _ = std::fs::remove_file(file.path());
 				}
-				value
-			})
-			.collect()
+			}
+		}
+		values
 	}
 }
 
@@ -91,7 +95,7 @@ mod tests {
 		store.remove(&[3]);
 		std::fs::write(dir.path().join("things/04"), [1, 2, 3]).unwrap();
 		std::fs::write(dir.path().join("things/05"), vec![0; 1 << 20]).unwrap();
-		let values: Vec<u32> = store.load().into_iter().map(|(_, value)| value).collect();
+		let values: Vec<u32> = store.load(8).into_iter().map(|(_, value)| value).collect();
 		assert_eq!(values, [7]);
 		assert_eq!(
 			std::fs::read_dir(dir.path().join("things"))
@@ -99,5 +103,16 @@ mod tests {
 				.count(),
 			1
 		);
+	}
+
+	#[test]
+	fn boundary_no_more_files_are_read_than_are_asked_for_and_the_others_go() {
+		let dir = tempfile::tempdir().unwrap();
+		let store = Store::new(dir.path(), "things").unwrap();
+		for name in 0..10 {
+			store.put(&[name], now_ms() + 60_000, &name);
+		}
+		assert_eq!(store.load::<u8>(4).len(), 4);
+		assert_eq!(store.load::<u8>(10).len(), 4);
 	}
 }

@@ -1,25 +1,45 @@
 //! This agent among the others: who it is, where it is, and how it reaches them.
 
 use super::{
-	endpoint::{Peers, own_addr},
-	wire::{self, MAX_REPLY, Refusal, Request},
+	endpoint::{Peers, sign},
+	mapping,
+	network::{Located, Network, Place},
+	stamps::{Met, Stamps},
+	wire::{self, MAX_REPLY, OpeningsReply, Refusal, Request},
 };
-use crate::host::store::now_ms;
+use crate::bench::proof::Counts;
 use anyhow::{Context, Result};
-use iroh::{Endpoint, endpoint::Connection};
-use kaisar_primitives::{AgentKey, AgentSignature};
+use codec::{DecodeWithMemTracking, Encode};
+use iroh::{
+	Endpoint, EndpointAddr, RelayUrl, Watcher,
+	endpoint::{Connection, RecvStream, RelayStatus},
+};
+use kaisar_primitives::{
+	AgentKey, AgentSignature,
+	agent::{AddressBook, AddressRecord, AddressesFound},
+};
+use kaisar_tunnel::is_public;
+use parking_lot::Mutex;
 use sp_core::{Pair, ed25519};
-use std::{net::SocketAddr, time::Duration};
-use tokio::time::{sleep, timeout};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Longest that a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long an agent may take to answer before its node looks for newer addresses of it.
+const DOUBT: Duration = Duration::from_secs(1);
+/// Longest wait for addresses of an agent, where none are known.
+const FIND_TIME: Duration = Duration::from_secs(2);
+/// Time between two looks into the folder while no addresses are known.
+const LOOK: Duration = Duration::from_millis(500);
 /// Longest that a request, or an answer other than openings, may take.
 pub const MESSAGE_TIME: Duration = Duration::from_secs(10);
 /// Longest that openings may take.
 pub const OPENINGS_TIME: Duration = Duration::from_secs(60);
 /// Time between two looks at whether the addresses have changed.
 const PUBLISH: Duration = Duration::from_secs(5);
+/// Time that a gateway and a relay have until it is said that nobody outside can reach the agent.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// This agent, as others know it.
 pub struct Peer {
@@ -27,17 +47,45 @@ pub struct Peer {
 	key: AgentKey,
 	endpoint: Endpoint,
 	peers: Peers,
+	located: Arc<Located>,
+	relays: Vec<RelayUrl>,
+	private: bool,
+	stamps: Stamps,
+	published: Mutex<Option<Published>>,
+}
+
+/// What this agent last published.
+struct Published {
+	place: Place,
+	/// For agents of this machine.
+	here: AddressRecord,
+	/// For the DHT; empty where nobody elsewhere could reach the agent.
+	elsewhere: Vec<u8>,
 }
 
 impl Peer {
-	/// The agent with this key pair at this endpoint; `peers` are the addresses of all.
-	pub fn new(pair: ed25519::Pair, endpoint: Endpoint, peers: Peers) -> Self {
-		Self {
+	/// The agent with this key pair, bound to its network. `peers` is the folder of addresses, `data` the
+	/// agent's own.
+	pub async fn start(
+		pair: ed25519::Pair,
+		network: &Network,
+		alpns: &[&[u8]],
+		peers: &Path,
+		data: &Path,
+	) -> Result<Self> {
+		let seed: [u8; 32] = pair.seed();
+		let endpoint = network.endpoint(&seed, alpns).await?;
+		Ok(Self {
 			key: pair.public(),
 			pair,
+			located: Arc::new(Located::new(network, &endpoint)),
+			relays: network.relays.clone(),
+			private: network.publish_private,
 			endpoint,
-			peers,
-		}
+			peers: Peers::with_rule(peers, network.dial_rule())?,
+			stamps: Stamps::new(data),
+			published: Mutex::default(),
+		})
 	}
 
 	/// Its key.
@@ -50,14 +98,14 @@ impl Peer {
 		&self.pair
 	}
 
-	/// Its endpoint.
-	pub fn endpoint(&self) -> &Endpoint {
-		&self.endpoint
-	}
-
 	/// The addresses of all agents.
 	pub fn peers(&self) -> &Peers {
 		&self.peers
+	}
+
+	/// Its endpoint.
+	pub fn endpoint(&self) -> &Endpoint {
+		&self.endpoint
 	}
 
 	/// Signs a message.
@@ -65,63 +113,274 @@ impl Peer {
 		self.pair.sign(message)
 	}
 
-	/// Addresses of its endpoint.
+	/// Addresses of its endpoint, for agents of this machine.
 	pub fn addrs(&self) -> Vec<SocketAddr> {
-		own_addr(&self.endpoint).ip_addrs().copied().collect()
+		self.located.place(&self.endpoint).here
 	}
 
 	/// Publishes where it is.
 	pub fn publish(&self) -> Result<()> {
-		self.peers
-			.publish(&self.pair, &own_addr(&self.endpoint), now_ms())
+		let place = self.located.place(&self.endpoint);
+		let stamp = self.stamps.next();
+		let record = |addrs: &[SocketAddr]| {
+			let addresses = addrs.iter().map(ToString::to_string).collect();
+			let relays = place.relays.iter().map(ToString::to_string).collect();
+			sign(&self.pair, addresses, relays, stamp)
+		};
+		let here = record(&place.here);
+		self.peers.leave(&here)?;
+		let elsewhere = match (&place.published[..], &place.relays[..]) {
+			([], []) => Vec::new(),
+			(addrs, _) => record(addrs).encode(),
+		};
+		*self.published.lock() = Some(Published {
+			place,
+			here,
+			elsewhere,
+		});
+		Ok(())
 	}
 
-	/// Publishes where it is whenever that changes, or the record is gone.
+	/// Publishes where it is whenever that changes, or its record in the folder is gone; keeps a port mapped
+	/// if it may; says so if nobody outside can reach it.
 	pub async fn keep_published(&self) {
-		let mut last = None;
+		tokio::join!(
+			self.keep_record(),
+			self.keep_mapping(),
+			self.warn_if_private()
+		);
+	}
+
+	async fn keep_record(&self) {
 		loop {
-			let addr = own_addr(&self.endpoint);
-			if last.as_ref() != Some(&addr) || self.peers.record(&self.key).is_none() {
-				match self.peers.publish(&self.pair, &addr, now_ms()) {
-					Ok(()) => last = Some(addr),
-					Err(error) => tracing::warn!(%error, "cannot publish the addresses"),
+			let place = self.located.place(&self.endpoint);
+			let found = self.peers.record(&self.key);
+			// The lock must not be held below.
+			let (moved, own) = match &*self.published.lock() {
+				Some(last) => (last.place != place, Some(last.here.clone())),
+				None => (true, None),
+			};
+			match (found, own) {
+				(Some(found), Some(own)) if found.stamp > own.stamp => {
+					self.conclude(self.stamps.replaced(found.stamp), &found);
 				}
+				(found, own) if moved || found != own => self.publish_or_say(),
+				_ => (),
 			}
-			sleep(PUBLISH).await;
+			let _ = timeout(PUBLISH, self.located.changed.notified()).await;
 		}
 	}
 
-	/// Opens a connection to an agent at its published addresses. One that is not there is looked for.
+	async fn keep_mapping(&self) {
+		if self.located.may_map() {
+			mapping::keep(self.endpoint.clone(), self.located.clone()).await;
+		}
+	}
+
+	fn publish_or_say(&self) {
+		if let Err(error) = self.publish() {
+			tracing::warn!(
+				%error,
+				"cannot publish the addresses; make room, or let the agent write to its folders"
+			);
+		}
+	}
+
+	/// Warns once each time that the agent has become unreachable from outside, or that its relay is away.
+	async fn warn_if_private(&self) {
+		let (mut warned, mut away) = (false, false);
+		loop {
+			sleep(GRACE).await;
+			let place = self.located.place(&self.endpoint);
+			let reachable = self.private
+				|| !self.relays.is_empty()
+				|| place.published.iter().any(|addr| is_public(addr.ip()));
+			let fault = self.relay_fault();
+			if fault.is_some() != std::mem::replace(&mut away, fault.is_some())
+				&& let Some(fault) = fault
+			{
+				tracing::warn!(
+					"no relay serves this agent: {fault}. Agents that need one cannot reach it; check --relay-url, and \
+					 that the relay runs and lets this agent's key in. The agent goes on trying"
+				);
+			}
+			if reachable {
+				warned = false;
+			} else if !std::mem::replace(&mut warned, true) {
+				let addresses: Vec<_> = place.here.iter().map(ToString::to_string).collect();
+				tracing::warn!(
+					"agents on other machines cannot reach this one: its addresses are private ({}), no gateway \
+					 forwards a port to it, and it has no relay. Workers are found offline like this. Forward the UDP \
+					 port to this machine and start the agent with --external-address IP:PORT, or use a relay with \
+					 --relay-url, or use --publish-private on a network of your own",
+					addresses.join(", ")
+				);
+			}
+		}
+	}
+
+	/// Why no relay serves the agent, if it has some and none does.
+	fn relay_fault(&self) -> Option<String> {
+		if self.relays.is_empty() {
+			return None;
+		}
+		let relays = self.endpoint.home_relay_status().get();
+		if relays.iter().any(RelayStatus::is_connected) {
+			return None;
+		}
+		let faults = relays.iter().filter_map(|relay| {
+			let error = relay.last_error()?;
+			Some(format!("{}: {error}", relay.url()))
+		});
+		Some(
+			faults
+				.reduce(|all, fault| format!("{all}; {fault}"))
+				.unwrap_or_else(|| "none of them answers".into()),
+		)
+	}
+
+	/// Takes records that the node found, and returns what the node is to publish and to look for.
+	pub fn exchange(&self, found: &AddressesFound) -> AddressBook {
+		for bytes in &found.records {
+			match AddressRecord::read(&self.key, bytes) {
+				Some(record) => self.meet(&record),
+				None => {
+					if let Some(agent) = self.peers.accept(bytes) {
+						tracing::info!(agent = hex::encode(agent), "found in the DHT");
+					}
+				}
+			}
+		}
+		let mut wanted = self.peers.wanted();
+		if self.peers.wants_itself() || !self.stamps.have_met() {
+			wanted.push(self.key);
+		}
+		let published = self.published.lock();
+		AddressBook {
+			agent: self.key,
+			record: published
+				.as_ref()
+				.map_or_else(Vec::new, |published| published.elsewhere.clone()),
+			wanted,
+		}
+	}
+
+	/// Notes a record of this agent's own key that lay somewhere: an old one of its own, or a twin's.
+	fn meet(&self, record: &AddressRecord) {
+		let own = self.published.lock().as_ref().is_some_and(|published| {
+			*record == published.here || record.encode() == published.elsewhere
+		});
+		self.conclude(self.stamps.meet(record.stamp, own), record);
+	}
+
+	fn conclude(&self, met: Met, record: &AddressRecord) {
+		match met {
+			Met::Nothing | Met::Known => return,
+			Met::Above => tracing::info!(
+				stamp = record.stamp,
+				"an address record of this agent from before is newer than its own; publishing above it"
+			),
+			Met::Twin => tracing::warn!(
+				"another agent runs with this agent's key 0x{}: it publishes the addresses {}, this one {}. Checks \
+				 reach one or the other, and proofs that differ are slashed. Stop one of them; a second machine \
+				 needs a key and a worker of its own",
+				hex::encode(self.key),
+				record.addresses.join(", "),
+				self.addrs()
+					.iter()
+					.map(ToString::to_string)
+					.collect::<Vec<_>>()
+					.join(", "),
+			),
+		}
+		self.publish_or_say();
+	}
+
+	/// Opens a connection to an agent at its published addresses. An agent without any, or that does not answer
+	/// there, is looked for meanwhile, and newer addresses are dialed as soon as they come.
 	pub async fn connect(&self, agent: &AgentKey, alpn: &[u8]) -> Result<Connection> {
-		let reach = async {
-			let addr = self.peers.lookup(agent)?;
-			let connection = timeout(CONNECT_TIME, self.endpoint.connect(addr, alpn))
-				.await
-				.context("no answer")??;
-			Ok(connection)
-		};
-		let connection = reach.await;
+		let connection = self.find_and_dial(agent, alpn).await;
 		match &connection {
 			Ok(_) => self.peers.reached(agent),
 			Err(_) => self.peers.want(agent),
 		}
 		connection
 	}
+
+	async fn find_and_dial(&self, agent: &AgentKey, alpn: &[u8]) -> Result<Connection> {
+		let mut news = self.peers.news();
+		let deadline = Instant::now() + FIND_TIME;
+		loop {
+			news.borrow_and_update();
+			let stamp = self.peers.found_stamp(agent);
+			match self.peers.lookup(agent) {
+				Ok(addr) => {
+					let newer = async {
+						while self.peers.found_stamp(agent) == stamp {
+							// It never closes: this agent holds the sender.
+							let _ = news.changed().await;
+						}
+					};
+					tokio::select! {
+						dialed = self.dial(agent, addr, alpn) => return dialed,
+						() = newer => (),
+					}
+				}
+				Err(error) => {
+					self.peers.want(agent);
+					if Instant::now() >= deadline {
+						return Err(error);
+					}
+					let look = deadline.min(Instant::now() + LOOK);
+					let _ = timeout_at(look, news.changed()).await;
+				}
+			}
+		}
+	}
+
+	async fn dial(&self, agent: &AgentKey, addr: EndpointAddr, alpn: &[u8]) -> Result<Connection> {
+		let dialing = async {
+			timeout(CONNECT_TIME, self.endpoint.connect(addr, alpn))
+				.await
+				.context("no answer")?
+				.map_err(anyhow::Error::from)
+		};
+		tokio::pin!(dialing);
+		match timeout(DOUBT, &mut dialing).await {
+			Ok(dialed) => dialed,
+			Err(_) => {
+				self.peers.want(agent);
+				dialing.await
+			}
+		}
+	}
 }
 
-/// Asks something that has a short answer, or openings if they may be longer than one.
-pub async fn ask<T: codec::Decode>(
+/// Asks something that has a short answer.
+pub async fn ask<T: DecodeWithMemTracking>(
+	connection: &Connection,
+	request: &Request,
+) -> Result<Result<T, Refusal>> {
+	let mut answer = say(connection, request).await?;
+	Ok(timeout(MESSAGE_TIME, wire::read(&mut answer, MAX_REPLY)).await??)
+}
+
+/// Asks for openings of at most `limit` bytes and so many of everything.
+pub async fn ask_openings(
 	connection: &Connection,
 	request: &Request,
 	limit: usize,
-) -> Result<Result<T, Refusal>> {
-	let (mut send, mut recv) = timeout(MESSAGE_TIME, connection.open_bi()).await??;
+	counts: &Counts,
+) -> Result<OpeningsReply> {
+	let mut answer = say(connection, request).await?;
+	let read = wire::read_openings(&mut answer, limit, counts);
+	Ok(timeout(OPENINGS_TIME, read).await??)
+}
+
+/// Sends a request on a stream of its own, and returns where the answer comes.
+async fn say(connection: &Connection, request: &Request) -> Result<RecvStream> {
+	let (mut send, recv) = timeout(MESSAGE_TIME, connection.open_bi()).await??;
 	timeout(MESSAGE_TIME, wire::write(&mut send, request)).await??;
 	send.finish()?;
-	let time = if limit > MAX_REPLY {
-		OPENINGS_TIME
-	} else {
-		MESSAGE_TIME
-	};
-	Ok(timeout(time, wire::read(&mut recv, limit)).await??)
+	Ok(recv)
 }

@@ -1,4 +1,4 @@
-//! Where agents are: the QUIC endpoint, and addresses signed by their agents.
+//! Addresses of agents, signed by them.
 //!
 //! Agents of one machine share a folder of them. For all others the agent tells its node whom it looks
 //! for, and its node asks the network's DHT, where every agent's node leaves its agent's record. Nobody
@@ -6,82 +6,76 @@
 
 use anyhow::{Context, Result};
 use codec::{Decode, Encode};
-use iroh::{
-	Endpoint, EndpointAddr, PublicKey, RelayMode, RelayUrl, SecretKey,
-	endpoint::{QuicTransportConfig, VarInt, presets},
-};
+use iroh::EndpointAddr;
 use kaisar_fs::{BY_UMASK, read_bounded, write_unsynced};
 use kaisar_primitives::{
 	AgentKey,
 	agent::{AddressRecord, MAX_RECORD},
 };
+use kaisar_tunnel::DialRule;
 use parking_lot::Mutex;
 use sp_core::{Pair, ed25519};
 use std::{
 	collections::BTreeMap,
-	net::SocketAddr,
 	path::{Path, PathBuf},
 	sync::Arc,
 	time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
-/// Most addresses of this agent that are published.
-const MAX_ADDRS: usize = 16;
 /// Most agents that are looked for at a time.
 const MAX_WANTED: usize = 1_024;
 /// For how long an agent is looked for after somebody last wanted to reach it.
 const WANTED_FOR: Duration = Duration::from_secs(60);
+/// Most agents of other machines whose records are remembered; those used longest ago give way.
+const MAX_FOUND: usize = 4_096;
+/// Time between two searches for records of this agent's own key.
+const SELF_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// How long such a search lasts.
+const SELF_FOR: Duration = Duration::from_secs(20);
 
-/// Binds the endpoint whose identity is the agent's key, for connections of these ALPNs. It looks nothing
-/// up, and uses no relay but the one that is named.
-pub async fn bind(
-	secret: &[u8; 32],
-	bind: Option<SocketAddr>,
-	relay: Option<&str>,
-	alpns: &[&[u8]],
-) -> Result<Endpoint> {
-	let idle = Duration::from_secs(30).try_into().context("idle timeout")?;
-	let transport = QuicTransportConfig::builder()
-		.max_concurrent_bidi_streams(VarInt::from_u32(16))
-		.max_concurrent_uni_streams(VarInt::from_u32(0))
-		.max_idle_timeout(Some(idle))
-		.keep_alive_interval(Duration::from_secs(5))
-		.build();
-	let relay = match relay {
-		Some(url) => RelayMode::custom([url.parse::<RelayUrl>().context("the relay's URL")?]),
-		None => RelayMode::Disabled,
-	};
-	let mut builder = Endpoint::builder(presets::Minimal)
-		.secret_key(SecretKey::from_bytes(secret))
-		.alpns(alpns.iter().map(|alpn| alpn.to_vec()).collect())
-		.relay_mode(relay)
-		.transport_config(transport);
-	if let Some(addr) = bind {
-		builder = builder
-			.clear_ip_transports()
-			.bind_addr(addr)
-			.context("address to bind")?;
-	}
-	builder
-		.bind()
-		.await
-		.context("cannot bind the QUIC endpoint")
-}
-
-/// A folder with a file of signed addresses for each agent, and a list of whom to look for.
-#[derive(Clone, Debug)]
+/// The signed addresses of agents, and a list of whom to look for.
+///
+/// The agents of this machine leave theirs in a folder. Those of others come from the DHT and are kept in
+/// memory: they are dialed by a [`DialRule`], since strangers signed them.
+#[derive(Clone)]
 pub struct Peers {
 	dir: PathBuf,
-	wanted: Arc<Mutex<BTreeMap<AgentKey, Instant>>>,
+	shared: Arc<Shared>,
+}
+
+struct Shared {
+	rule: DialRule,
+	wanted: Mutex<BTreeMap<AgentKey, Instant>>,
+	found: Mutex<BTreeMap<AgentKey, Found>>,
+	/// Counts the records that came.
+	news: watch::Sender<u64>,
+	started: Instant,
+}
+
+struct Found {
+	record: AddressRecord,
+	used: Instant,
 }
 
 impl Peers {
-	/// The folder, made if need be.
+	/// The folder, made if need be. Records of strangers are dialed at public addresses only.
 	pub fn new(dir: &Path) -> std::io::Result<Self> {
+		Self::with_rule(dir, DialRule::default())
+	}
+
+	/// The same with another rule for the records of strangers.
+	pub fn with_rule(dir: &Path, rule: DialRule) -> std::io::Result<Self> {
 		std::fs::create_dir_all(dir)?;
 		Ok(Self {
 			dir: dir.into(),
-			wanted: Arc::default(),
+			shared: Arc::new(Shared {
+				rule,
+				wanted: Mutex::default(),
+				found: Mutex::default(),
+				news: watch::Sender::new(0),
+				started: Instant::now(),
+			}),
 		})
 	}
 
@@ -89,113 +83,159 @@ impl Peers {
 		self.dir.join(hex::encode(agent.0))
 	}
 
-	/// Publishes where this agent is.
+	/// Leaves a record of an agent of this machine in the folder.
+	pub fn leave(&self, record: &AddressRecord) -> std::io::Result<()> {
+		write_unsynced(&self.file(&record.agent), &record.encode(), BY_UMASK)
+	}
+
+	/// Signs where an agent of this machine is, and leaves that in the folder.
 	pub fn publish(&self, pair: &ed25519::Pair, addr: &EndpointAddr, stamp: u64) -> Result<()> {
-		let agent = pair.public();
-		let addresses: Vec<_> = addr
-			.ip_addrs()
-			.take(MAX_ADDRS)
-			.map(ToString::to_string)
-			.collect();
-		let relays: Vec<_> = addr.relay_urls().take(4).map(ToString::to_string).collect();
-		let signature = pair.sign(&AddressRecord::payload(&agent, &addresses, &relays, stamp));
-		let record = AddressRecord {
-			agent,
-			addresses,
-			relays,
-			stamp,
-			signature,
-		};
-		write_unsynced(&self.file(&agent), &record.encode(), BY_UMASK)?;
+		let addresses = addr.ip_addrs().map(ToString::to_string).collect();
+		let relays = addr.relay_urls().map(ToString::to_string).collect();
+		self.leave(&sign(pair, addresses, relays, stamp))?;
 		Ok(())
 	}
 
-	/// The record as it is published, for the DHT.
-	pub fn record(&self, agent: &AgentKey) -> Option<Vec<u8>> {
-		read_bounded(&self.file(agent), MAX_RECORD as u64).ok()
+	/// The record of an agent of this machine.
+	pub fn record(&self, agent: &AgentKey) -> Option<AddressRecord> {
+		let bytes = read_bounded(&self.file(agent), MAX_RECORD as u64).ok()?;
+		AddressRecord::read(agent, &bytes)
 	}
 
-	/// Keeps a record that somebody found, if it is one and newer than what is known. Returns whose it
-	/// is then.
+	/// Keeps a record that was found elsewhere, if it is one and newer than the known one. Returns whose it is
+	/// then.
 	pub fn accept(&self, bytes: &[u8]) -> Option<AgentKey> {
 		let agent = AgentKey::decode(&mut &bytes[..]).ok()?;
 		let record = AddressRecord::read(&agent, bytes)?;
-		let known = self
-			.record(&agent)
-			.and_then(|bytes| AddressRecord::read(&agent, &bytes));
-		if known.is_some_and(|known| known.stamp >= record.stamp) {
+		if self
+			.newest(&agent)
+			.is_some_and(|(known, _)| known.stamp >= record.stamp)
+		{
 			return None;
 		}
-		match write_unsynced(&self.file(&agent), bytes, BY_UMASK) {
-			Ok(()) => Some(agent),
-			Err(error) => {
-				tracing::warn!(%error, "cannot keep an agent's addresses");
-				None
+		let mut found = self.shared.found.lock();
+		if found.len() >= MAX_FOUND && !found.contains_key(&agent) {
+			let oldest = found.iter().min_by_key(|(_, found)| found.used);
+			if let Some(oldest) = oldest.map(|(agent, _)| *agent) {
+				found.remove(&oldest);
 			}
+		}
+		let used = Instant::now();
+		found.insert(agent, Found { record, used });
+		drop(found);
+		self.shared.news.send_modify(|count| *count += 1);
+		Some(agent)
+	}
+
+	/// The newest record of an agent, and whether an agent of this machine left it.
+	fn newest(&self, agent: &AgentKey) -> Option<(AddressRecord, bool)> {
+		let here = self.record(agent);
+		let mut found = self.shared.found.lock();
+		let there = found.get_mut(agent).map(|found| {
+			found.used = Instant::now();
+			found.record.clone()
+		});
+		match (here, there) {
+			(Some(here), Some(there)) if there.stamp > here.stamp => Some((there, false)),
+			(Some(here), _) => Some((here, true)),
+			(None, there) => Some((there?, false)),
 		}
 	}
 
-	/// The agent cannot be reached with what is known of it: it is to be looked for.
+	/// Notes that an agent cannot be reached with its known addresses, or has none: the node looks for it.
 	pub fn want(&self, agent: &AgentKey) {
-		let mut wanted = self.wanted.lock();
+		let mut wanted = self.shared.wanted.lock();
 		if wanted.len() < MAX_WANTED || wanted.contains_key(agent) {
 			wanted.insert(*agent, Instant::now());
 		}
 	}
 
-	/// It was reached.
+	/// Notes that an agent was reached.
 	pub fn reached(&self, agent: &AgentKey) {
-		self.wanted.lock().remove(agent);
+		self.shared.wanted.lock().remove(agent);
 	}
 
-	/// Whom to look for.
+	/// Agents that the node shall look for.
 	pub fn wanted(&self) -> Vec<AgentKey> {
-		let mut wanted = self.wanted.lock();
+		let mut wanted = self.shared.wanted.lock();
 		wanted.retain(|_, since| since.elapsed() < WANTED_FOR);
 		wanted.keys().copied().collect()
 	}
 
-	/// Looks an agent up and checks its signature.
+	/// Whether it is time again to look for records of this agent's own key: they tell of a twin.
+	pub fn wants_itself(&self) -> bool {
+		let since = self.shared.started.elapsed().as_secs();
+		since % SELF_AGAIN.as_secs() < SELF_FOR.as_secs()
+	}
+
+	/// Notes whenever a record came.
+	pub fn news(&self) -> watch::Receiver<u64> {
+		self.shared.news.subscribe()
+	}
+
+	/// The stamp of an agent's record that was found elsewhere.
+	pub fn found_stamp(&self, agent: &AgentKey) -> Option<u64> {
+		let found = self.shared.found.lock();
+		found.get(agent).map(|found| found.record.stamp)
+	}
+
+	/// Returns the addresses at which an agent may be dialed: those that an agent of this machine left in the
+	/// folder, or those of a stranger's record that the rule allows.
 	pub fn lookup(&self, agent: &AgentKey) -> Result<EndpointAddr> {
-		let bytes = self.record(agent).context("no address published")?;
-		let record = AddressRecord::read(agent, &bytes)
-			.context("what is published is not the agent's own record")?;
-		let id = PublicKey::from_bytes(&agent.0).context("not a key")?;
-		let mut addr = EndpointAddr::new(id);
-		for ip in record.addresses {
-			addr = addr.with_ip_addr(ip.parse().context("address")?);
-		}
-		for relay in record.relays {
-			addr = addr.with_relay_url(relay.parse().context("relay")?);
-		}
-		Ok(addr)
+		let (record, here) = self.newest(agent).context("no address published")?;
+		let rule = DialRule {
+			private: here || self.shared.rule.private,
+			relays: self.shared.rule.relays.clone(),
+		};
+		let addresses = record.addresses.iter();
+		let relays = record.relays.iter();
+		Ok(rule.apply(
+			&agent.0,
+			addresses.filter_map(|address| address.parse().ok()),
+			relays.filter_map(|relay| relay.parse().ok()),
+		)?)
 	}
 }
 
-/// Addresses of an endpoint. The loopback address is among them, for agents on the same machine.
-pub fn own_addr(endpoint: &Endpoint) -> EndpointAddr {
-	let mut addr = endpoint.addr();
-	for socket in endpoint.bound_sockets() {
-		if socket.ip().is_unspecified() && socket.is_ipv4() {
-			addr = addr.with_ip_addr(SocketAddr::from(([127, 0, 0, 1], socket.port())));
-		} else if !socket.ip().is_unspecified() {
-			addr = addr.with_ip_addr(socket);
-		}
+/// Signs a record of an agent's addresses and relays.
+pub fn sign(
+	pair: &ed25519::Pair,
+	addresses: Vec<String>,
+	relays: Vec<String>,
+	stamp: u64,
+) -> AddressRecord {
+	let agent = pair.public();
+	let signature = pair.sign(&AddressRecord::payload(&agent, &addresses, &relays, stamp));
+	AddressRecord {
+		agent,
+		addresses,
+		relays,
+		stamp,
+		signature,
 	}
-	addr
 }
 
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use iroh::PublicKey;
 
 	fn pair(byte: u8) -> ed25519::Pair {
 		ed25519::Pair::from_seed(&[byte; 32])
 	}
 
-	fn addr(pair: &ed25519::Pair) -> EndpointAddr {
+	fn at(pair: &ed25519::Pair, address: &str) -> EndpointAddr {
 		EndpointAddr::new(PublicKey::from_bytes(&pair.public().0).unwrap())
-			.with_ip_addr("127.0.0.1:4711".parse().unwrap())
+			.with_ip_addr(address.parse().unwrap())
+	}
+
+	fn addr(pair: &ed25519::Pair) -> EndpointAddr {
+		at(pair, "127.0.0.1:4711")
+	}
+
+	fn signed(byte: u8, addresses: &[&str], relays: &[&str], stamp: u64) -> Vec<u8> {
+		let all = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+		sign(&pair(byte), all(addresses), all(relays), stamp).encode()
 	}
 
 	#[test]
@@ -235,30 +275,70 @@ mod tests {
 
 	#[test]
 	fn a_record_that_is_found_counts_if_it_is_newer_and_the_agents_own() {
-		let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-		let (mine, theirs) = (
-			Peers::new(here.path()).unwrap(),
-			Peers::new(there.path()).unwrap(),
-		);
+		let dir = tempfile::tempdir().unwrap();
+		let peers = Peers::new(dir.path()).unwrap();
 		let agent = pair(1).public();
-		theirs.publish(&pair(1), &addr(&pair(1)), 5).unwrap();
-		let record = theirs.record(&agent).unwrap();
-		assert_eq!(mine.accept(&record), Some(agent));
-		assert_eq!(mine.lookup(&agent).unwrap(), addr(&pair(1)));
-		assert_eq!(mine.accept(&record), None, "it is no newer");
-		theirs.publish(&pair(1), &addr(&pair(1)), 4).unwrap();
-		let older = theirs.record(&agent).unwrap();
-		assert_eq!(mine.accept(&older), None);
+		let public = |port: u16| format!("1.2.3.4:{port}");
+		let record = signed(1, &[&public(5)], &[], 5);
+		assert_eq!(peers.accept(&record), Some(agent));
+		assert_eq!(peers.lookup(&agent).unwrap(), at(&pair(1), &public(5)));
+		assert_eq!(peers.accept(&record), None, "it is no newer");
+		assert_eq!(peers.accept(&signed(1, &[&public(4)], &[], 4)), None);
 		let mut forged = record.clone();
 		forged[..32].copy_from_slice(&pair(2).public().0);
 		for bad in [forged, b"{}".to_vec(), vec![b' '; 1 << 20]] {
-			assert_eq!(mine.accept(&bad), None);
+			assert_eq!(peers.accept(&bad), None);
 		}
+		assert_eq!(peers.lookup(&agent).unwrap(), at(&pair(1), &public(5)));
 		assert_eq!(
-			mine.record(&agent).unwrap(),
-			record,
-			"nothing else changed it"
+			std::fs::read_dir(dir.path()).unwrap().count(),
+			0,
+			"nothing of a stranger is on the disk"
 		);
+		// An agent of this machine stands, unless it moved away.
+		peers.publish(&pair(1), &addr(&pair(1)), 5).unwrap();
+		assert_eq!(peers.lookup(&agent).unwrap(), addr(&pair(1)));
+		assert!(peers.accept(&signed(1, &[&public(6)], &[], 6)).is_some());
+		assert_eq!(peers.lookup(&agent).unwrap(), at(&pair(1), &public(6)));
+	}
+
+	#[test]
+	fn a_strangers_record_names_no_private_hosts_and_no_relays() {
+		let dir = tempfile::tempdir().unwrap();
+		let hosts = ["192.168.1.1:53", "127.0.0.1:9944", "[fd00::1]:5", "?"];
+		let relays = ["http://192.168.1.1/", "https://theirs.example/", "?"];
+		let hostile = signed(1, &hosts, &relays, 1);
+		let agent = pair(1).public();
+		let peers = Peers::new(dir.path()).unwrap();
+		peers.accept(&hostile).unwrap();
+		let refused = peers.lookup(&agent).unwrap_err().to_string();
+		assert!(refused.contains("3 are private"), "{refused}");
+		// It hides nothing: what is public beside them is dialed.
+		let mixed = [&hosts[..], &["1.2.3.4:5"]].concat();
+		peers.accept(&signed(1, &mixed, &relays, 2)).unwrap();
+		assert_eq!(peers.lookup(&agent).unwrap(), at(&pair(1), "1.2.3.4:5"));
+		let rule = DialRule {
+			private: true,
+			relays: vec![relays[1].parse().unwrap()],
+		};
+		let own = Peers::with_rule(dir.path(), rule).unwrap();
+		own.accept(&hostile).unwrap();
+		let addr = own.lookup(&agent).unwrap();
+		assert_eq!((addr.ip_addrs().count(), addr.relay_urls().count()), (3, 1));
+	}
+
+	#[test]
+	fn strangers_fill_no_memory() {
+		let dir = tempfile::tempdir().unwrap();
+		let peers = Peers::new(dir.path()).unwrap();
+		for number in 0..MAX_FOUND as u32 + 10 {
+			let mut seed = [9; 32];
+			seed[..4].copy_from_slice(&number.to_le_bytes());
+			let pair = ed25519::Pair::from_seed(&seed);
+			let record = sign(&pair, vec!["1.2.3.4:5".into()], Vec::new(), 1);
+			assert!(peers.accept(&record.encode()).is_some());
+		}
+		assert_eq!(peers.shared.found.lock().len(), MAX_FOUND);
 	}
 
 	#[test]

@@ -4,4 +4,8 @@
 pub mod bandwidth;
 pub(crate) mod dial;
 pub mod endpoint;
+mod mapping;
+pub mod measure;
+pub mod network;
+mod stamps;
 pub mod wire;

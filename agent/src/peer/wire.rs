@@ -1,15 +1,17 @@
 //! What agents say to each other: SCALE, each message preceded by its length as four bytes, little
 //! endian. Every length is checked against a bound before anything is allocated for it, and memory
-//! grows only with bytes that have come.
+//! grows only with bytes that have come. What is decoded of a message takes at most the message's limit
+//! again.
 
 use crate::bench::{
 	hash::{Hash, hash},
-	proof::{Challenge, Roots},
+	proof::{Challenge, Counts, Openings, Roots},
 	stage::Stage,
 };
-use codec::{Decode, DecodeAll, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use kaisar_primitives::{
-	AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId, keys::receipt_payload,
+	AgentKey, AgentSignature, CheckerKey, RoundIndex, WorkerId, agent::decode_within,
+	keys::receipt_payload,
 };
 use sp_core::{H256, Pair, ed25519};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,6 +22,8 @@ pub const ALPN: &[u8] = b"kaisar/popw/1";
 pub const MAX_REQUEST: usize = 4_096;
 /// Longest answer other than openings, in bytes.
 pub const MAX_REPLY: usize = 4_096;
+/// Room for the first bytes of a message.
+const FIRST: usize = 4_096;
 
 /// Why a message could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -44,21 +48,46 @@ pub async fn read_frame<R: AsyncRead + Unpin>(
 	if length > limit {
 		return Err(WireError::TooLong(length, limit));
 	}
-	let mut bytes = Vec::with_capacity(length.min(64 * 1024));
-	let read = from.take(length as u64).read_to_end(&mut bytes).await?;
-	if read != length {
-		return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+	let mut bytes = Vec::new();
+	while bytes.len() < length {
+		// As much again as has come, and never more than is to come: `read_to_end` would double beyond it.
+		let more = bytes.len().max(FIRST).min(length - bytes.len());
+		bytes.reserve_exact(more);
+		if from.take(more as u64).read_to_end(&mut bytes).await? < more {
+			return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+		}
 	}
 	Ok(bytes)
 }
 
-/// Reads one message and decodes all of it.
-pub async fn read<T: Decode, R: AsyncRead + Unpin>(
+/// Reads one message and decodes all of it. What is decoded takes less than `limit` bytes too.
+pub async fn read<T: DecodeWithMemTracking, R: AsyncRead + Unpin>(
 	from: &mut R,
 	limit: usize,
 ) -> Result<T, WireError> {
 	let bytes = read_frame(from, limit).await?;
-	Ok(T::decode_all(&mut &bytes[..])?)
+	Ok(decode_within(&bytes, limit)?)
+}
+
+/// Reads the answer to [`Request::Open`], with at most so many of everything as the job has.
+pub async fn read_openings<R: AsyncRead + Unpin>(
+	from: &mut R,
+	limit: usize,
+	counts: &Counts,
+) -> Result<OpeningsReply, WireError> {
+	let bytes = read_frame(from, limit).await?;
+	Ok(decode_openings(&bytes, counts)?)
+}
+
+/// Decodes the answer to [`Request::Open`].
+pub fn decode_openings(bytes: &[u8], counts: &Counts) -> Result<OpeningsReply, codec::Error> {
+	match bytes.split_first() {
+		Some((0, openings)) => Openings::decode_within(openings, counts).map(Ok),
+		_ => match decode_within(bytes, MAX_REPLY)? {
+			Err(refusal) => Ok(Err(refusal)),
+			Ok(()) => Err("no openings".into()),
+		},
+	}
 }
 
 /// Writes one message.
@@ -76,7 +105,7 @@ pub async fn write<T: Encode, W: AsyncWrite + Unpin>(
 }
 
 /// Which proof a checker asks for, and in whose name.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Which {
 	/// The chain.
 	pub genesis: H256,
@@ -116,11 +145,59 @@ impl Which {
 	}
 }
 
+/// A worker's agent that names its worker, so that a checker's agent may admit it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub struct Introduction {
+	/// The chain.
+	pub genesis: H256,
+	/// The round.
+	pub round: RoundIndex,
+	/// The worker.
+	pub worker: WorkerId,
+}
+
+/// The answer to an introduction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub enum Introduced {
+	/// The roots of this worker are taken until the round is over.
+	#[codec(index = 0)]
+	Admitted,
+	/// The checker's node has not answered yet. The connection is closed; the agent comes back.
+	#[codec(index = 1)]
+	ComeBack {
+		/// Milliseconds until it should.
+		ms: u32,
+	},
+	/// The checker does not sit for this worker, or the worker has another agent.
+	#[codec(index = 2)]
+	Denied,
+}
+
+/// A benchmark of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub struct Trial {
+	/// The chain.
+	pub genesis: H256,
+	/// The round.
+	pub round: RoundIndex,
+	/// The seed of its trial.
+	pub seed: H256,
+	/// The worker.
+	pub worker: WorkerId,
+}
+
+impl Trial {
+	/// Its name.
+	pub fn job_id(&self) -> Hash {
+		job_id(&self.genesis, self.round, &self.seed, self.worker)
+	}
+}
+
 /// A stage's root, signed by the worker's agent and sent the moment it is there.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Push {
-	/// [`job_id`] of the benchmark.
-	pub job: Hash,
+	/// The benchmark.
+	pub trial: Trial,
 	/// The stage, from 0.
 	pub stage: u8,
 	/// Its root.
@@ -136,11 +213,11 @@ impl Push {
 	}
 
 	/// Signs a stage's root.
-	pub fn signed(pair: &ed25519::Pair, job: Hash, stage: Stage, root: Hash) -> Self {
+	pub fn signed(pair: &ed25519::Pair, trial: Trial, stage: Stage, root: Hash) -> Self {
 		let stage = stage.number();
-		let signature = pair.sign(&Self::payload(&job, stage, &root));
+		let signature = pair.sign(&Self::payload(&trial.job_id(), stage, &root));
 		Self {
-			job,
+			trial,
 			stage,
 			root,
 			signature,
@@ -157,14 +234,14 @@ impl Push {
 		self.stage().is_some()
 			&& ed25519::Pair::verify(
 				&self.signature,
-				Self::payload(&self.job, self.stage, &self.root),
+				Self::payload(&self.trial.job_id(), self.stage, &self.root),
 				agent,
 			)
 	}
 }
 
 /// What an agent asks of another, each on a stream of its own.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum Request {
 	/// Worker to checker; the answer is `Result<(), Refusal>`.
 	#[codec(index = 0)]
@@ -181,13 +258,20 @@ pub enum Request {
 	/// Begins a measurement; after `Ok(())` the stream is [`crate::peer::bandwidth`]'s.
 	#[codec(index = 4)]
 	Bandwidth(Which),
+	/// Worker to checker, before anything else; the answer is `Result<Introduced, Refusal>`.
+	#[codec(index = 5)]
+	Introduce(Introduction),
 }
 
 /// The roots, as they are answered.
 pub type RootsReply = Result<Roots, Refusal>;
+/// The openings, as they are answered.
+pub type OpeningsReply = Result<Openings, Refusal>;
 
 /// Why an agent does not do what it was asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+#[derive(
+	Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, thiserror::Error,
+)]
 pub enum Refusal {
 	/// It has no such proof, or the asker is not in the committee.
 	#[error("not served")]
@@ -208,6 +292,13 @@ mod tests {
 	use super::*;
 	use proptest::prelude::*;
 
+	const TRIAL: Trial = Trial {
+		genesis: H256::repeat_byte(1),
+		round: 4,
+		seed: H256::repeat_byte(2),
+		worker: 7,
+	};
+
 	fn block_on<T>(future: impl Future<Output = T>) -> T {
 		tokio::runtime::Builder::new_current_thread()
 			.build()
@@ -220,7 +311,7 @@ mod tests {
 		block_on(async {
 			let push = Push::signed(
 				&ed25519::Pair::from_seed(&[1; 32]),
-				[2; 32],
+				TRIAL,
 				Stage::Memory,
 				[4; 32],
 			);
@@ -237,7 +328,7 @@ mod tests {
 	#[test]
 	fn a_push_is_its_agents_and_of_its_stage() {
 		let pair = ed25519::Pair::from_seed(&[1; 32]);
-		let push = Push::signed(&pair, [2; 32], Stage::Memory, [4; 32]);
+		let push = Push::signed(&pair, TRIAL, Stage::Memory, [4; 32]);
 		assert!(push.verify(&pair.public()));
 		assert!(!push.verify(&ed25519::Pair::from_seed(&[2; 32]).public()));
 		assert!(
@@ -254,8 +345,15 @@ mod tests {
 			}
 			.verify(&pair.public())
 		);
+		assert!(
+			!Push {
+				trial: Trial { worker: 8, ..TRIAL },
+				..push.clone()
+			}
+			.verify(&pair.public())
+		);
 		let stage = Stage::COUNT as u8;
-		let signature = pair.sign(&Push::payload(&push.job, stage, &push.root));
+		let signature = pair.sign(&Push::payload(&push.trial.job_id(), stage, &push.root));
 		let beyond = Push {
 			stage,
 			signature,

@@ -1,96 +1,295 @@
-//! What this machine has, as the operating system tells it. A claim, never evidence.
+//! The claim to register: the hardware of this machine, as far as its agent can prove it. Never evidence.
 
-use crate::{bench::classes, gpu};
+use crate::{
+	bench::{classes, job::claim_of},
+	gpu::{Card, list},
+	host::memory::{Memory, fillable},
+};
+use kaisar_math::tiers;
 use kaisar_primitives::{Arch, WorkerSpec};
 use serde::Serialize;
-use std::{path::Path, process::Command};
-use sysinfo::{Disks, System};
+use std::{
+	fs,
+	path::{Path, PathBuf},
+	process::Command,
+};
+use sysinfo::Disks;
 
-/// What was found.
+/// Bytes of a GB of a claim.
+const GB: u64 = 1_000_000_000;
+/// The most that the chain takes.
+const MAX_CORES: usize = 1_024;
+const MAX_MEMORY_GB: u64 = 24_576;
+const MAX_DISK_GB: u64 = 1_048_576;
+/// The least disk that stays free, and the part of the whole disk, in hundredths.
+const FREE_DISK: u64 = 20 * GB;
+const FREE_DISK_PERCENT: u64 = 5;
+/// Memory that may be taken by others, between now and any later check, without the claim failing: the
+/// least, and the part of all memory.
+const SPARE_MEMORY: u64 = GB;
+const SPARE_MEMORY_PART: u64 = 32;
+/// Drivers of network cards that a hypervisor makes up, and with them their speed.
+const MADE_UP_CARDS: [&str; 5] = ["virtio_net", "vmxnet3", "hv_netvsc", "xen-netfront", "vif"];
+
+/// Hardware of this machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Hardware {
-	/// Logical CPU cores that this process may use.
-	pub cpu_cores: u16,
-	/// Memory, in GB of 10⁹ bytes.
-	pub memory_gb: u32,
-	/// Free disk where the agent keeps its data, in GB of 10⁹ bytes.
-	pub disk_gb: u32,
-	/// Speed of the fastest network interface, in Mb/s; 0 where it does not tell.
-	pub link_mbps: u32,
+	/// The processor.
+	pub cores: Cores,
+	/// The memory.
+	#[serde(skip)]
+	pub memory: Memory,
+	/// The disk on which the agent keeps its data.
+	pub disk: Disk,
+	/// The network interface behind which the internet is; `None` where none tells its speed.
+	pub link: Option<Link>,
 	/// Display and 3D controllers on the PCI bus, `vendor:device`.
 	pub pci_gpus: Vec<String>,
-	/// GPUs that this agent can use for the benchmark, by the names that their driver gives them.
-	pub gpus: Vec<String>,
+	/// GPUs that this agent proves, in order of use.
+	pub gpus: Vec<Card>,
 	/// Major version of NVIDIA's driver, 0 for none.
 	pub driver: u16,
 	/// The CUDA version that the driver supports, 100 · major + minor, 0 for none.
 	pub cuda: u16,
 }
 
+/// Logical cores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Cores {
+	/// Those that this process may use, by its affinity and its control groups' quota.
+	pub usable: usize,
+	/// Those that its affinity allows.
+	pub allowed: usize,
+	/// Those of the machine.
+	pub all: usize,
+}
+
+/// A disk, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Disk {
+	/// The free part.
+	pub free: u64,
+	/// All of it.
+	pub total: u64,
+	/// The agent's plots.
+	pub plot: u64,
+}
+
+impl Disk {
+	/// Bytes that stay free of any plot.
+	fn reserve(&self) -> u64 {
+		FREE_DISK.max(self.total / 100 * FREE_DISK_PERCENT)
+	}
+
+	/// Bytes that can be plotted.
+	fn plottable(&self) -> u64 {
+		let free = self.free.saturating_add(self.plot);
+		free.saturating_sub(self.reserve())
+	}
+}
+
+/// The speed of a network interface's link: an upper bound of the line behind it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Link {
+	/// The interface.
+	pub name: String,
+	/// Mb/s.
+	pub mbps: u32,
+}
+
 impl Hardware {
-	/// Looks at this machine; `data` is where a plot would lie.
-	pub fn detect(data: &Path) -> Self {
-		let mut system = System::new();
-		system.refresh_memory();
+	/// Looks at this machine; `data` is where a plot would lie, `gpus` are those to prove.
+	pub fn detect(data: &Path, gpus: Vec<Card>) -> Self {
 		let (driver, cuda) = nvidia_driver();
 		Self {
-			cpu_cores: num_cpus::get().min(usize::from(u16::MAX)) as u16,
-			memory_gb: gigabytes(system.total_memory()),
-			disk_gb: gigabytes(free_disk(data)),
-			link_mbps: link_mbps(),
+			cores: Cores::detect(),
+			memory: Memory::now(),
+			disk: Disk::detect(data),
+			link: link(Path::new("/")),
 			pci_gpus: pci_gpus(),
-			gpus: gpu::names(gpu::Choice::Hardware),
+			gpus,
 			driver,
 			cuda,
 		}
 	}
 
-	/// What is not as one might expect, in words.
+	/// GB of memory that the agent can show, whatever else takes up to the spare memory until then.
+	fn memory_gb(&self) -> u64 {
+		let Memory {
+			total, available, ..
+		} = self.memory;
+		shown_memory(total, available.saturating_sub(spare_memory(total)))
+	}
+
+	/// GB of disk that the agent can show, with the reserve left free.
+	fn disk_gb(&self) -> u64 {
+		let shown = claim_of(self.disk.plottable()).min(self.disk.total);
+		(shown / GB).min(MAX_DISK_GB)
+	}
+
+	/// Remarks for people: assumptions, limits of the claim, and what to do about them.
 	pub fn remarks(&self) -> Vec<String> {
-		let mut remarks = Vec::new();
-		if self.gpus.is_empty() {
-			remarks.push(if self.pci_gpus.is_empty() {
+		let mut remarks = self.gpu_remarks();
+		remarks.extend(self.core_remark());
+		remarks.extend(self.memory_remarks());
+		remarks.extend(self.disk_remarks());
+		remarks
+	}
+
+	fn gpu_remarks(&self) -> Vec<String> {
+		let Some(first) = self.gpus.first() else {
+			return vec![if self.pci_gpus.is_empty() {
 				"no GPU was found: class 0".into()
 			} else {
 				format!(
-					"{} GPU(s) on the PCI bus, but none with a Vulkan driver: class 0",
+					"{} GPU(s) on the PCI bus, but none with a Vulkan driver: class 0. Install the vendor's driver and \
+					 libvulkan1",
 					self.pci_gpus.len()
 				)
-			});
-		} else if self.class().is_none() {
+			}];
+		};
+		let mut remarks = Vec::new();
+		match classes::by_driver_name(&first.name) {
+			None => remarks.push(format!(
+				"no class goes by the name of {first}: class 0, unless you claim one. If another GPU is to be proved, \
+				 name it with --gpu"
+			)),
+			Some(class) if !has_memory(first, class) => remarks.push(format!(
+				"{first} has {} GB of memory and {} is sold with {}: too little to support the class, so class 0",
+				first.memory / GB,
+				class.name,
+				class.memory_gb
+			)),
+			Some(_) => (),
+		}
+		let used = usize::from(self.class().map_or(0, |(_, count)| count));
+		if used > 0 && used < self.gpus.len() {
+			let left: Vec<String> = self.gpus[used..].iter().map(ToString::to_string).collect();
 			remarks.push(format!(
-				"no class goes by the name of {}: class 0, unless you claim one",
-				self.gpus.join(", ")
+				"a worker has one class: this claim is for the {used} of {}, and leaves out {}. Name the GPUs of one \
+				 class with --gpu, or claim all of them as the lowest class among them, or register a second worker \
+				 with an agent of its own and its own share of cores, memory and disk",
+				first.name,
+				left.join(", ")
 			));
 		}
-		if self.link_mbps == 0 {
+		remarks
+	}
+
+	fn core_remark(&self) -> Option<String> {
+		let Cores {
+			usable,
+			allowed,
+			all,
+		} = self.cores;
+		let why = if usable < allowed {
+			"the CPU quota of its control group (systemd: CPUQuota=, Docker: --cpus)"
+		} else if allowed < all {
+			"its CPU affinity (systemd: CPUAffinity= or AllowedCPUs=, Docker: --cpuset-cpus)"
+		} else {
+			return None;
+		};
+		Some(format!(
+			"{usable} of the machine's {all} cores: {why} limits this process"
+		))
+	}
+
+	fn memory_remarks(&self) -> Vec<String> {
+		let Memory {
+			total,
+			available,
+			is_limited,
+		} = self.memory;
+		let mut remarks = Vec::new();
+		if is_limited {
+			remarks.push(format!(
+				"memory: a control group limits this process to {} (systemd: MemoryMax=, Docker: --memory)",
+				gigabytes(total)
+			));
+		}
+		let claimed = self.memory_gb();
+		remarks.push(format!(
+			"memory: {} of {} can be had now; the claim of {claimed} GB holds while others take up to {} more. Run \
+			 this while all that usually runs is running, the node too",
+			gigabytes(available),
+			gigabytes(total),
+			gigabytes(spare_memory(total))
+		));
+		let tier = tiers::memory(u32::try_from(claimed).unwrap_or(u32::MAX));
+		if let Some(next) = tiers::MEMORY
+			.get(usize::from(tier))
+			.map(|gb| u64::from(*gb))
+			&& total >= next * GB
+		{
+			let needed = available_for(next) + spare_memory(total);
+			remarks.push(format!(
+				"memory: tier {} takes {next} GB, for which {} must be available: {} more than now",
+				tier + 1,
+				gigabytes(needed),
+				gigabytes(needed.saturating_sub(available))
+			));
+		}
+		remarks
+	}
+
+	fn disk_remarks(&self) -> Vec<String> {
+		let mut remarks = vec![format!(
+			"disk: {} free and {} plotted, less the {} that stay free (20 GB, or 5 % of the disk)",
+			gigabytes(self.disk.free),
+			gigabytes(self.disk.plot),
+			gigabytes(self.disk.reserve())
+		)];
+		if self.disk_gb() == 0 {
 			remarks.push(
-				"no network interface tells its speed: pass --download-mbps and --upload-mbps"
+				"disk: nothing can be claimed, and a worker needs 1 GB at least: make room, or name another disk with \
+				 --data-dir"
 					.into(),
 			);
 		}
 		remarks
 	}
 
-	/// The class that the driver's name for the first GPU stands for, and how many have that name.
+	/// The assumption about the bandwidth where it was not measured.
+	pub fn bandwidth_remark(&self) -> String {
+		match &self.link {
+			Some(Link { name, mbps }) => format!(
+				"bandwidth: {mbps} Mb/s down and up is the speed of the link of {name}, an upper bound: the line behind \
+				 it may be slower, and a claim above the line fails. Measure it with --measure, or pass \
+				 --download-mbps and --upload-mbps"
+			),
+			None => "bandwidth: no network card tells its speed, so 0 is claimed. Measure it with --measure, or pass \
+			         --download-mbps and --upload-mbps"
+				.into(),
+		}
+	}
+
+	/// The class that the driver's name for the first GPU stands for, and how many of the first ones have it.
 	fn class(&self) -> Option<(u16, u8)> {
-		let class = classes::by_driver_name(self.gpus.first()?)?;
-		let same = |name: &&String| classes::by_driver_name(name) == Some(class);
-		let count = self.gpus.iter().filter(same).count();
-		Some((class.id, u8::try_from(count).unwrap_or(u8::MAX)))
+		let class = classes::by_driver_name(&self.gpus.first()?.name)?;
+		let same = |card: &&Card| {
+			classes::by_driver_name(&card.name) == Some(class) && has_memory(card, class)
+		};
+		let count = self.gpus.iter().take_while(same).count();
+		(count > 0).then(|| (class.id, u8::try_from(count).unwrap_or(u8::MAX)))
+	}
+
+	/// The GPUs, for people: bus id, UUID, name and memory, one per line.
+	pub fn gpu_list(&self) -> String {
+		list(&self.gpus)
 	}
 
 	/// The claim to register. `download` and `upload` override what the interface tells.
 	pub fn spec(&self, region: [u8; 2], download: Option<u32>, upload: Option<u32>) -> WorkerSpec {
 		let (gpu_class, gpu_count) = self.class().unwrap_or_default();
+		let link = self.link.as_ref().map_or(0, |link| link.mbps);
 		WorkerSpec {
 			gpu_class,
 			gpu_count,
-			cpu_cores: self.cpu_cores,
-			memory_gb: self.memory_gb,
-			disk_gb: self.disk_gb,
-			download_mbps: download.unwrap_or(self.link_mbps),
-			upload_mbps: upload.unwrap_or(self.link_mbps),
+			cpu_cores: self.cores.usable.min(MAX_CORES) as u16,
+			memory_gb: self.memory_gb() as u32,
+			disk_gb: self.disk_gb() as u32,
+			download_mbps: download.unwrap_or(link),
+			upload_mbps: upload.unwrap_or(link),
 			region,
 			arch: if cfg!(target_arch = "aarch64") {
 				Arch::Arm64
@@ -101,6 +300,69 @@ impl Hardware {
 			cuda: self.cuda,
 		}
 	}
+}
+
+fn spare_memory(total: u64) -> u64 {
+	SPARE_MEMORY.max(total / SPARE_MEMORY_PART)
+}
+
+/// GB of memory that a check counts, in bytes of all memory and of what can be had.
+fn shown_memory(total: u64, available: u64) -> u64 {
+	(claim_of(fillable(available)).min(total) / GB).min(MAX_MEMORY_GB)
+}
+
+/// Bytes that must be available for a check to count `gb` GB of memory.
+fn available_for(gb: u64) -> u64 {
+	// Monotonic: the least of which enough is shown.
+	let (mut short, mut enough) = (0, 4 * gb * GB);
+	while enough - short > 1 {
+		let middle = short + (enough - short) / 2;
+		if shown_memory(u64::MAX, middle) >= gb {
+			enough = middle;
+		} else {
+			short = middle;
+		}
+	}
+	enough
+}
+
+/// Whether a GPU's memory is enough for what its class must keep. Where the driver does not tell, it may be.
+fn has_memory(card: &Card, class: &classes::GpuClassInfo) -> bool {
+	card.memory == 0 || card.memory >= classes::Plan::full(class.floor(), 1).least_memory()
+}
+
+impl Cores {
+	fn detect() -> Self {
+		let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+		let usable = std::thread::available_parallelism().map_or(1, usize::from);
+		let status = read("/proc/self/status");
+		let allowed = status
+			.lines()
+			.find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+			.map_or(0, count_list);
+		let all = count_list(&read("/sys/devices/system/cpu/online"));
+		let allowed = allowed.max(usable);
+		Self {
+			usable,
+			allowed,
+			all: all.max(allowed),
+		}
+	}
+}
+
+/// Number of members of a list such as `0-3,8`; 0 if it is none.
+fn count_list(text: &str) -> usize {
+	let part = |part: &str| {
+		let (first, last) = part.split_once('-').unwrap_or((part, part));
+		let number = |text: &str| text.trim().parse::<usize>().ok();
+		Some((number(last)? + 1).saturating_sub(number(first)?))
+	};
+	text.trim().split(',').filter_map(part).sum()
+}
+
+/// Bytes in GB, with one decimal.
+fn gigabytes(bytes: u64) -> String {
+	format!("{:.1} GB", bytes as f64 / GB as f64)
 }
 
 /// The major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major + minor, from
@@ -125,36 +387,104 @@ fn nvidia_versions(said: &str) -> Option<(u16, u16)> {
 	Some((driver, cuda.0.checked_mul(100)?.checked_add(cuda.1)?))
 }
 
-fn gigabytes(bytes: u64) -> u32 {
-	u32::try_from(bytes / 1_000_000_000).unwrap_or(u32::MAX)
+impl Disk {
+	/// The disk on which `path`, or its nearest parent that exists, lies.
+	fn detect(path: &Path) -> Self {
+		let there = path
+			.ancestors()
+			.find_map(|path| path.canonicalize().ok())
+			.unwrap_or_else(|| "/".into());
+		let disks = Disks::new_with_refreshed_list();
+		let disk = disks
+			.list()
+			.iter()
+			.filter(|disk| there.starts_with(disk.mount_point()))
+			.max_by_key(|disk| disk.mount_point().components().count());
+		let is_plot = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("plot-");
+		let plots = fs::read_dir(path).into_iter().flatten().flatten();
+		let plot = plots
+			.filter(|file| is_plot(&file.file_name()))
+			.filter_map(|file| Some(file.metadata().ok()?.len()))
+			.sum();
+		Self {
+			free: disk.map_or(0, |disk| disk.available_space()),
+			total: disk.map_or(0, |disk| disk.total_space()),
+			plot,
+		}
+	}
 }
 
-/// Free bytes on the disk on which `path`, or its nearest parent that exists, lies.
-fn free_disk(path: &Path) -> u64 {
-	let there = path
-		.ancestors()
-		.find_map(|path| path.canonicalize().ok())
-		.unwrap_or_else(|| "/".into());
-	Disks::new_with_refreshed_list()
-		.list()
-		.iter()
-		.filter(|disk| there.starts_with(disk.mount_point()))
-		.max_by_key(|disk| disk.mount_point().components().count())
-		.map_or(0, |disk| disk.available_space())
+/// Free disk on which `path` lies, in GB of 10⁹ bytes.
+pub fn free_disk_gb(path: &Path) -> u32 {
+	u32::try_from(Disk::detect(path).free / GB).unwrap_or(u32::MAX)
 }
 
-fn link_mbps() -> u32 {
-	let Ok(interfaces) = std::fs::read_dir("/sys/class/net") else {
-		return 0;
+/// The link behind which the internet is: that of the default route, or the fastest one where that has none
+/// that tells its speed. `root` is `/` but in tests.
+fn link(root: &Path) -> Option<Link> {
+	let net = root.join("sys/class/net");
+	let named = |name: String| {
+		let mbps = speed(&net.join(&name), 0)?;
+		Some(Link { name, mbps })
 	};
-	interfaces
-		.flatten()
-		.filter(|interface| interface.file_name() != "lo")
-		.filter_map(|interface| std::fs::read_to_string(interface.path().join("speed")).ok())
-		.filter_map(|speed| speed.trim().parse::<i64>().ok())
-		.filter_map(|speed| u32::try_from(speed).ok())
-		.max()
-		.unwrap_or(0)
+	let routed = default_interfaces(root).into_iter().filter_map(named);
+	let fastest = |links: &mut dyn Iterator<Item = Link>| links.max_by_key(|link| link.mbps);
+	fastest(&mut routed.into_iter()).or_else(|| {
+		let all = fs::read_dir(&net).into_iter().flatten().flatten();
+		let all = all.filter_map(|entry| entry.file_name().into_string().ok());
+		fastest(&mut all.filter_map(named))
+	})
+}
+
+/// Interfaces of the default routes, of IPv4 and IPv6.
+fn default_interfaces(root: &Path) -> Vec<String> {
+	let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+	let mut names = Vec::new();
+	for line in read("proc/net/route").lines().skip(1) {
+		let fields: Vec<&str> = line.split_whitespace().collect();
+		if let [name, "00000000", _, _, _, _, _, "00000000", ..] = fields[..] {
+			names.push(name.to_owned());
+		}
+	}
+	for line in read("proc/net/ipv6_route").lines() {
+		let fields: Vec<&str> = line.split_whitespace().collect();
+		if let [to, "00", .., name] = fields[..]
+			&& to.bytes().all(|byte| byte == b'0')
+			&& name != "lo"
+		{
+			names.push(name.to_owned());
+		}
+	}
+	names
+}
+
+/// Mb/s of an interface's link. What lies on others, as bridges, bonds and VLANs do, has theirs; what is
+/// virtual has none, whatever the kernel says of it.
+fn speed(interface: &Path, depth: usize) -> Option<u32> {
+	if interface.join("device").exists() {
+		let driver = fs::read_link(interface.join("device/driver")).unwrap_or_default();
+		let driver = driver.file_name().unwrap_or_default().to_string_lossy();
+		if MADE_UP_CARDS.contains(&&*driver) {
+			return None;
+		}
+		let speed = fs::read_to_string(interface.join("speed")).ok()?;
+		return speed.trim().parse().ok().filter(|speed| *speed > 0);
+	}
+	// A VLAN on a bond on cards.
+	if depth > 4 {
+		return None;
+	}
+	let lower = fs::read_dir(interface).into_iter().flatten().flatten();
+	let lower: Vec<PathBuf> = lower
+		.filter_map(|entry| entry.file_name().into_string().ok())
+		.filter_map(|name| Some(interface.with_file_name(name.strip_prefix("lower_")?)))
+		.collect();
+	let speeds = lower.iter().filter_map(|lower| speed(lower, depth + 1));
+	let mode = fs::read_to_string(interface.join("bonding/mode"));
+	match mode {
+		Ok(mode) if !mode.starts_with("active-backup") => speeds.reduce(u32::saturating_add),
+		_ => speeds.max(),
+	}
 }
 
 fn pci_gpus() -> Vec<String> {
@@ -199,16 +529,29 @@ pub fn spec_json(spec: &WorkerSpec) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use crate::{
+		bench::{
+			evidence::judge,
+			job::{Job, Sizes},
+			stage::Stages,
+		},
+		gpu::{Kind, tests::card},
+	};
+	use kaisar_primitives::{AgentKey, BenchParams};
+	use proptest::prelude::*;
+	use std::{os::unix::fs::symlink, time::Duration};
 
 	#[test]
 	fn this_machine_is_found() {
 		let dir = tempfile::tempdir().unwrap();
-		let found = Hardware::detect(&dir.path().join("not/there/yet"));
-		assert!(found.cpu_cores > 0);
-		assert!(found.memory_gb > 0);
+		let found = Hardware::detect(&dir.path().join("not/there/yet"), Vec::new());
+		assert!(found.cores.usable > 0 && found.cores.usable <= found.cores.all);
+		assert!(found.memory.total >= found.memory.available);
+		assert!(found.disk.total >= found.disk.free && found.disk.total > 0);
 		let spec = found.spec(*b"DE", Some(100), None);
 		assert_eq!(spec_json(&spec)["region"], "DE");
 		assert_eq!(spec_json(&spec)["download_mbps"], 100);
+		assert!(found.remarks().iter().any(|text| text.contains("memory: ")));
 	}
 
 	#[test]
@@ -223,24 +566,356 @@ mod tests {
 		assert_eq!(nvidia_versions("NVIDIA-SMI has failed"), None);
 	}
 
+	/// A machine of a test.
+	fn machine() -> Hardware {
+		Hardware {
+			cores: Cores {
+				usable: 16,
+				allowed: 16,
+				all: 16,
+			},
+			memory: Memory {
+				total: 64 * GB,
+				available: 60 * GB,
+				is_limited: false,
+			},
+			disk: Disk {
+				free: 800 * GB,
+				total: 1_000 * GB,
+				plot: 0,
+			},
+			link: None,
+			pci_gpus: Vec::new(),
+			gpus: Vec::new(),
+			driver: 0,
+			cuda: 0,
+		}
+	}
+
+	fn says(found: &Hardware, part: &str) -> bool {
+		found.remarks().iter().any(|text| text.contains(part))
+	}
+
 	#[test]
-	fn a_claim_names_the_class_that_the_driver_names() {
-		let dir = tempfile::tempdir().unwrap();
-		let with = |gpus: &[&str]| Hardware {
-			gpus: gpus.iter().map(ToString::to_string).collect(),
-			..Hardware::detect(dir.path())
+	fn a_claim_is_for_the_first_gpus_of_one_class() {
+		let with = |gpus: &[(&str, u64)]| Hardware {
+			gpus: gpus
+				.iter()
+				.map(|(name, gb)| card(name, Kind::Discrete, "01:00.0", *gb))
+				.collect(),
+			..machine()
 		};
-		let said = |found: &Hardware| found.remarks().iter().any(|said| said.contains("class 0"));
+		let (fast, slow) = ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090");
 		for (gpus, class, count) in [
-			(&["NVIDIA GeForce RTX 4090"; 2][..], 11, 2),
-			(&["NVIDIA A10", "NVIDIA GeForce RTX 4090"], 10, 1),
-			(&["Something else"], 0, 0),
+			(&[(fast, 24), (fast, 24)][..], 11, 2),
+			(&[("NVIDIA A10", 24), (fast, 24)], 10, 1),
+			(&[(fast, 24), (slow, 24), (fast, 24)], 11, 1),
+			(&[("Something else", 24)], 0, 0),
+			// Sold with 24 GB, and here with 8: no window of it supports the class.
+			(&[(fast, 8)], 0, 0),
+			(&[(fast, 24), (fast, 8)], 11, 1),
+			// The driver does not say how much.
+			(&[(fast, 0)], 11, 1),
 			(&[], 0, 0),
 		] {
 			let found = with(gpus);
 			let spec = found.spec(*b"DE", None, None);
 			assert_eq!((spec.gpu_class, spec.gpu_count), (class, count), "{gpus:?}");
-			assert_eq!(said(&found), class == 0, "{gpus:?}");
+			assert_eq!(says(&found, "class 0"), class == 0, "{gpus:?}");
+			let mixed = usize::from(count) < gpus.len() && class != 0;
+			assert_eq!(says(&found, "a worker has one class"), mixed, "{gpus:?}");
 		}
+	}
+
+	/// The tiers that a full check finds of a machine that claims this: the agent proves the claim's plan as
+	/// far as it can, as `bench::proof` does, and nothing is slow.
+	fn shown(spec: WorkerSpec, available: u64, plottable: u64) -> (u8, u8, u8) {
+		let job = Job {
+			genesis: Default::default(),
+			round: 0,
+			seed: Default::default(),
+			worker: 0,
+			agent: AgentKey::from_raw([0; 32]),
+			spec,
+			bench: BenchParams {
+				memory_mib: 0,
+				disk_mib: 0,
+				..Default::default()
+			},
+			reference: None,
+		};
+		let plan = job.plan();
+		let mib = |bytes: u64| u32::try_from(bytes >> 20).unwrap();
+		// The plot is grown to the plan: it must leave the reserve.
+		assert!(plan.disk_mib <= mib(plottable), "{plan:?}");
+		let sizes = Sizes {
+			memory_mib: plan.memory_mib.min(mib(fillable(available))).max(1),
+			..plan
+		};
+		let times = Stages([Some(Duration::from_millis(1)); 5]);
+		let verdict = judge(&job, &sizes, &times, Duration::ZERO, None, true);
+		(verdict.cpu, verdict.memory, verdict.disk)
+	}
+
+	fn claimed(spec: &WorkerSpec) -> (u8, u8, u8) {
+		(
+			tiers::cpu(spec.cpu_cores.into()),
+			tiers::memory(spec.memory_gb),
+			tiers::disk(spec.disk_gb),
+		)
+	}
+
+	proptest! {
+		#![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+		#[test]
+		fn a_check_finds_what_detect_claims(
+			usable in 1usize..300,
+			total in 1_000_000_000u64..2_000_000_000_000,
+			used in 0u64..1_000_000,
+			taken in 0u64..=1_000_000,
+			disk in 1_000_000_000u64..50_000_000_000_000,
+			filled in 0u64..1_000_000,
+			plotted in 0u64..1_000_000,
+		) {
+			// As parts of a million: even memory that is nearly all in use, and claims at a tier's edge, are met.
+			let part = |of: u64, part: u64| (u128::from(of) * u128::from(part) / 1_000_000) as u64;
+			let available = total - part(total, used);
+			let free = disk - part(disk, filled);
+			let found = Hardware {
+				cores: Cores { usable, allowed: usable, all: usable },
+				memory: Memory { total, available, is_limited: false },
+				disk: Disk { free, total: disk, plot: part(disk - free, plotted) },
+				..machine()
+			};
+			let spec = found.spec(*b"DE", None, None);
+			// Others take memory until the check.
+			let later = available.saturating_sub(part(spare_memory(total), taken));
+			let shown = shown(spec, later, found.disk.plottable());
+			let claimed = claimed(&spec);
+			prop_assert!(shown.0 >= claimed.0 && shown.1 >= claimed.1 && shown.2 >= claimed.2,
+				"{spec:?}: {shown:?}");
+			prop_assert!(u64::from(spec.memory_gb) * GB <= total && u64::from(spec.disk_gb) * GB <= disk);
+			// Nor is it far too little: another sixth could not be shown.
+			let more = WorkerSpec { memory_gb: spec.memory_gb * 6 / 5 + 5, ..spec };
+			let spare = spare_memory(total);
+			prop_assume!(available > spare && claim_of(fillable(available - spare)) < total);
+			prop_assert!(u64::from(more.memory_gb) > shown_memory(total, available - spare));
+		}
+	}
+
+	#[test]
+	fn a_32_gb_machine_is_claimed_as_what_it_shows() {
+		const GIB: u64 = 1 << 30;
+		// Sold with 32 GB; the kernel has 31.2 GiB.
+		let total = 31 * GIB + GIB / 5;
+		let with = |available| Hardware {
+			memory: Memory {
+				total,
+				available,
+				is_limited: false,
+			},
+			..machine()
+		};
+		let found = |spec, available| shown(spec, available, 1_000 * GB).1;
+		// As a server: it is tier 2, and stays it with another GB in use.
+		let server = with(total - 2 * GB);
+		let spec = server.spec(*b"DE", None, None);
+		assert!(spec.memory_gb >= 32, "{spec:?}");
+		assert_eq!(found(spec, total - 2 * GB), 2);
+		assert_eq!(found(spec, total - 3 * GB), 2);
+		assert!(!says(&server, "tier 2 takes"));
+		// As a desktop, all of the memory would be claimed in vain: it claims less, and says what tier 2 takes.
+		let desktop = with(total - 6 * GB);
+		let spec = desktop.spec(*b"DE", None, None);
+		assert_eq!(
+			(tiers::memory(spec.memory_gb), found(spec, total - 7 * GB)),
+			(1, 1)
+		);
+		let all = WorkerSpec {
+			memory_gb: (total / GB) as u32,
+			..spec
+		};
+		assert_eq!(
+			(tiers::memory(all.memory_gb), found(all, total - 6 * GB)),
+			(2, 1)
+		);
+		assert!(
+			says(&desktop, "tier 2 takes 32 GB"),
+			"{:?}",
+			desktop.remarks()
+		);
+		let needed = available_for(32) + spare_memory(total);
+		assert!(with(needed).spec(*b"DE", None, None).memory_gb >= 32);
+		assert!(with(needed - GB / 10).spec(*b"DE", None, None).memory_gb < 32);
+	}
+
+	#[test]
+	fn limits_of_a_container_are_said() {
+		let found = Hardware {
+			cores: Cores {
+				usable: 2,
+				allowed: 16,
+				all: 16,
+			},
+			memory: Memory {
+				total: 4 << 30,
+				available: 3 << 30,
+				is_limited: true,
+			},
+			..machine()
+		};
+		let spec = found.spec(*b"DE", None, None);
+		assert!(spec.memory_gb < 4 && spec.cpu_cores == 2, "{spec:?}");
+		assert!(says(
+			&found,
+			"a control group limits this process to 4.3 GB"
+		));
+		assert!(says(&found, "2 of the machine's 16 cores: the CPU quota"));
+		let pinned = Hardware {
+			cores: Cores {
+				usable: 2,
+				allowed: 2,
+				all: 16,
+			},
+			..machine()
+		};
+		assert!(says(&pinned, "CPU affinity"));
+		assert!(!says(&machine(), "cores: ") && !says(&machine(), "control group"));
+		assert_eq!(count_list("0-3,8\n"), 5);
+		assert_eq!(count_list(""), 0);
+	}
+
+	#[test]
+	fn a_disk_keeps_its_reserve() {
+		let with = |free, total, plot| Hardware {
+			disk: Disk {
+				free: free * GB,
+				total: total * GB,
+				plot: plot * GB,
+			},
+			..machine()
+		};
+		let claim = |found: &Hardware| found.spec(*b"DE", None, None).disk_gb;
+		// 100 − 20 GB are plotted, and an eighth of the claim is the system's.
+		assert_eq!(claim(&with(100, 100, 0)), 91);
+		assert_eq!(
+			claim(&with(30, 100, 70)),
+			91,
+			"what is plotted already counts"
+		);
+		// 5 % of 10 TB.
+		assert_eq!(claim(&with(9_000, 10_000, 0)), 9_714);
+		assert_eq!(
+			claim(&with(10_000, 10_000, 0)),
+			10_000,
+			"no more than there is"
+		);
+		let full = with(20, 100, 0);
+		assert_eq!(claim(&full), 0);
+		assert!(says(&full, "nothing can be claimed"));
+	}
+
+	/// Network interfaces as `/sys` and `/proc` show them.
+	struct Net(tempfile::TempDir);
+
+	impl Net {
+		fn new() -> Self {
+			Self(tempfile::tempdir().unwrap())
+		}
+
+		fn file(&self, path: &str, text: &str) {
+			let path = self.0.path().join(path);
+			fs::create_dir_all(path.parent().unwrap()).unwrap();
+			fs::write(path, text).unwrap();
+		}
+
+		fn interface(&self, name: &str, speed: &str, lower: &[&str]) {
+			self.file(&format!("sys/class/net/{name}/speed"), speed);
+			for lower in lower {
+				let link = format!("sys/class/net/{name}/lower_{lower}");
+				symlink(format!("../{lower}"), self.0.path().join(link)).unwrap();
+			}
+		}
+
+		fn card(&self, name: &str, speed: &str, driver: &str) {
+			self.interface(name, speed, &[]);
+			let device = self.0.path().join(format!("sys/class/net/{name}/device"));
+			fs::create_dir_all(&device).unwrap();
+			symlink(format!("/drivers/{driver}"), device.join("driver")).unwrap();
+		}
+
+		fn route(&self, name: &str) {
+			let head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+			let lan = format!("{name} 0000A8C0 00000000 0001 0 0 100 00FFFFFF 0 0 0\n");
+			let default = format!("{name} 00000000 0100A8C0 0003 0 0 100 00000000 0 0 0\n");
+			self.file("proc/net/route", &format!("{head}{lan}{default}"));
+		}
+
+		fn mbps(&self) -> u32 {
+			link(self.0.path()).map_or(0, |link| link.mbps)
+		}
+	}
+
+	#[test]
+	fn a_virtual_interfaces_speed_is_never_claimed() {
+		let net = Net::new();
+		// As any host with a container has them.
+		net.interface("lo", "", &[]);
+		net.interface("veth1a2b3c", "10000\n", &[]);
+		net.interface("tun0", "10\n", &[]);
+		net.interface("docker0", "10000\n", &["veth1a2b3c"]);
+		assert_eq!(net.mbps(), 0);
+		net.route("docker0");
+		assert_eq!(net.mbps(), 0);
+		// What a hypervisor makes up.
+		net.card("ens3", "10000\n", "vmxnet3");
+		assert_eq!(net.mbps(), 0);
+		// One that is down, and one that tells nothing, as wireless ones.
+		net.card("eth9", "-1\n", "igb");
+		net.card("wlan0", "", "iwlwifi");
+		assert_eq!(net.mbps(), 0);
+		net.card("eth0", "1000\n", "e1000e");
+		assert_eq!(net.mbps(), 1_000);
+		let found = Hardware {
+			link: link(net.0.path()),
+			..machine()
+		};
+		assert!(
+			found
+				.bandwidth_remark()
+				.contains("the link of eth0, an upper bound")
+		);
+		assert!(machine().bandwidth_remark().contains("--measure"));
+	}
+
+	#[test]
+	fn the_link_of_the_default_route_counts() {
+		let net = Net::new();
+		net.card("eth0", "1000\n", "igb");
+		net.card("eth1", "1000\n", "igb");
+		net.card("storage", "100000\n", "mlx5_core");
+		assert_eq!(net.mbps(), 100_000, "no route");
+		net.route("eth0");
+		assert_eq!(net.mbps(), 1_000);
+		// A bridge, as virtual machines have it, and a VLAN on a bond.
+		net.interface("br0", "10000\n", &["eth0", "veth1"]);
+		net.interface("veth1", "10000\n", &[]);
+		net.route("br0");
+		assert_eq!(net.mbps(), 1_000);
+		net.interface("bond0", "2000\n", &["eth0", "eth1"]);
+		net.file("sys/class/net/bond0/bonding/mode", "802.3ad 4\n");
+		net.interface("bond0.7", "2000\n", &["bond0"]);
+		net.route("bond0.7");
+		assert_eq!(net.mbps(), 2_000);
+		net.file("sys/class/net/bond0/bonding/mode", "active-backup 1\n");
+		assert_eq!(net.mbps(), 1_000, "one at a time");
+		// IPv6 alone.
+		net.file("proc/net/route", "");
+		let zeros = "0".repeat(32);
+		let line =
+			format!("{zeros} 00 {zeros} 00 fe800000000000000000000000000001 400 1 0 3 eth1\n");
+		net.file("proc/net/ipv6_route", &line);
+		assert_eq!(link(net.0.path()).unwrap().name, "eth1");
 	}
 }

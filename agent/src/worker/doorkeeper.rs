@@ -1,12 +1,12 @@
 //! Who may reach a container: the order's customer while its time lasts, and checkers that have to find
 //! out whether it answers. `kaisar_tunnel` does the rest.
 
-use super::jobs::Jobs;
+use super::{jobs::Jobs, push::Committees};
 use crate::{
 	containers::{Containers, Served},
 	host::store::now_ms,
 };
-use kaisar_primitives::{AgentKey, OrderId};
+use kaisar_primitives::{AgentKey, ClientKey, OrderId};
 use kaisar_tunnel::{ALPN, Gate, Open, Pass, Refusal};
 use std::{
 	sync::Arc,
@@ -17,11 +17,18 @@ use std::{
 pub trait ServedOrders: Send + Sync + 'static {
 	/// Where an order is served; `None` if it is not, or not now.
 	fn served(&self, order: OrderId) -> Option<Served>;
+
+	/// Whether a key is the client of any order.
+	fn is_client(&self, key: &ClientKey) -> bool;
 }
 
 impl ServedOrders for Containers {
 	fn served(&self, order: OrderId) -> Option<Served> {
 		Containers::served(self, order)
+	}
+
+	fn is_client(&self, key: &ClientKey) -> bool {
+		Containers::is_client(self, key)
 	}
 }
 
@@ -39,9 +46,18 @@ pub(crate) struct Doorkeeper {
 	pub orders: Arc<dyn ServedOrders>,
 	/// The benchmarks, whose committees may probe.
 	pub jobs: Arc<Jobs>,
+	/// The committees of rounds that have started.
+	pub committees: Arc<Committees>,
 }
 
 impl Gate for Doorkeeper {
+	fn knows(&self, client: &[u8; 32]) -> bool {
+		let agent = AgentKey::from_raw(*client);
+		self.orders.is_client(&ClientKey::from_raw(*client))
+			|| self.jobs.knows(&agent)
+			|| self.committees.knows(&agent)
+	}
+
 	fn admit(&self, client: &[u8; 32], open: &Open) -> Result<Pass, Refusal> {
 		let served = self.orders.served(open.order);
 		let served = served

@@ -4,9 +4,10 @@ use crate::{
 	bench::{hash::Hash, job::Job, proof::Proof},
 	host::{
 		kept::{Kept, Timed},
+		report::Report,
 		store::now_ms,
 	},
-	peer::wire::{Push, Refusal, Which, job_id},
+	peer::wire::{Refusal, Trial, Which},
 };
 use kaisar_primitives::{
 	AgentKey, CheckerKey, WorkerId,
@@ -23,7 +24,7 @@ use std::{
 	},
 	time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// Most benchmarks that are kept or wait at a time.
 const MAX_JOBS: usize = 32;
@@ -66,8 +67,6 @@ struct Entry {
 	state: JobState,
 	/// Whether it is to be given up.
 	stop: Arc<AtomicBool>,
-	/// Roots of the stages as they come, for the committee.
-	told: watch::Sender<Vec<Push>>,
 	/// Number of costly answers to each checker's agent.
 	served: BTreeMap<AgentKey, u32>,
 	/// When it was last opened, or done.
@@ -85,7 +84,6 @@ impl Entry {
 			committee: request.committee.clone(),
 			state,
 			stop: Arc::default(),
-			told: watch::Sender::new(Vec::new()),
 			served: BTreeMap::new(),
 			used: now_ms(),
 		}
@@ -98,8 +96,6 @@ pub struct Turn {
 	pub job: Job,
 	/// Agents of its committee.
 	pub committee: Vec<AgentKey>,
-	/// Takes the stages' roots.
-	pub told: watch::Sender<Vec<Push>>,
 	/// When its round is over.
 	pub expires: u64,
 	/// Set when the round has another seed.
@@ -111,26 +107,36 @@ pub struct Jobs {
 	agent: AgentKey,
 	entries: Kept<Hash, Entry>,
 	queue: mpsc::Sender<Hash>,
+	report: Arc<Report>,
 }
 
 impl Jobs {
 	/// The benchmarks of the agent with this key, those before the last stop included; and the queue of
 	/// the ones that are to be run.
-	pub fn new(data: &Path, agent: AgentKey) -> io::Result<(Self, mpsc::Receiver<Hash>)> {
+	pub fn new(
+		data: &Path,
+		agent: AgentKey,
+		report: Arc<Report>,
+	) -> io::Result<(Self, mpsc::Receiver<Hash>)> {
 		let (queue, queued) = mpsc::channel(MAX_JOBS);
 		let jobs = Self {
 			agent,
 			entries: Kept::new(data, "jobs", MAX_JOBS, |id| *id)?,
 			queue,
+			report,
 		};
-		jobs.entries.load(|_, request: ProveRequest| {
+		jobs.entries.load(MAX_JOBS, |_, request: ProveRequest| {
 			let job = Job::of_prove(&request, agent).ok()?;
 			let id = id_of(&job);
 			let (round, worker) = (job.round, job.worker);
 			let entry = Entry::new(job, &request);
 			if matches!(entry.state, JobState::Working) {
 				jobs.queue.try_send(id).ok()?;
-				tracing::info!(round, worker, "computing a proof again");
+				tracing::info!(
+					round,
+					worker,
+					"computing the proof of a round again after a restart"
+				);
 			}
 			Some((id, entry))
 		});
@@ -160,8 +166,6 @@ impl Jobs {
 		if let Some(Timed { value: entry, .. }) = entries.get_mut(&id) {
 			if matches!(entry.state, JobState::Superseded) {
 				self.queue.try_send(id).ok()?;
-				// Whoever sends roots of the time before ends with its list.
-				entry.told = watch::Sender::new(Vec::new());
 				entry.state = JobState::Working;
 			}
 			// What is running or attested does not change, neither for another claim nor for an order.
@@ -201,7 +205,6 @@ impl Jobs {
 		Some(Turn {
 			job: value.job.clone(),
 			committee: value.committee.iter().map(|(_, agent)| *agent).collect(),
-			told: value.told.clone(),
 			expires: *expires,
 			stop: value.stop.clone(),
 		})
@@ -220,6 +223,7 @@ impl Jobs {
 	pub fn served(&self, remote: &AgentKey, which: &Which) -> Result<Duration, Refusal> {
 		let entries = self.entries.lock();
 		let entry = served(entries.get(&which.job_id()), remote, which)?;
+		self.report.reached();
 		Ok(Duration::from_secs(
 			u64::from(entry.job.bench.bandwidth_secs) + 10,
 		))
@@ -247,6 +251,14 @@ impl Jobs {
 		*spent += 1;
 		entry.used = now_ms();
 		Ok(())
+	}
+
+	/// Returns whether an agent is in the committee of a benchmark that is kept.
+	pub fn knows(&self, agent: &AgentKey) -> bool {
+		let now = now_ms();
+		self.entries.lock().iter().any(|Timed { expires, value }| {
+			*expires > now && value.committee.iter().any(|(_, member)| member == agent)
+		})
 	}
 
 	/// Until when a checker's agent is in the committee of a check of this worker that is kept here.
@@ -285,7 +297,17 @@ impl Jobs {
 }
 
 fn id_of(job: &Job) -> Hash {
-	job_id(&job.genesis, job.round, &job.seed, job.worker)
+	trial_of(job).job_id()
+}
+
+/// The benchmark, as it is named to others.
+pub fn trial_of(job: &Job) -> Trial {
+	Trial {
+		genesis: job.genesis,
+		round: job.round,
+		seed: job.seed,
+		worker: job.worker,
+	}
 }
 
 /// A benchmark, if it has not expired and the asker is in its committee under the key that it names.
@@ -328,7 +350,8 @@ mod tests {
 	#[test]
 	fn of_a_rounds_seeds_only_the_last_one_asked_for_is_computed() {
 		let dir = tempfile::tempdir().unwrap();
-		let (jobs, mut queue) = Jobs::new(dir.path(), AgentKey::from_raw([1; 32])).unwrap();
+		let (jobs, mut queue) =
+			Jobs::new(dir.path(), AgentKey::from_raw([1; 32]), Arc::default()).unwrap();
 		let ask = |seed| assert_eq!(jobs.prove(request(seed)), Some(Progress::Working));
 		let mut next = || queue.try_recv().unwrap();
 		ask(1);

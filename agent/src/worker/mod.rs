@@ -4,6 +4,6 @@
 pub mod claim;
 pub mod doorkeeper;
 pub(crate) mod jobs;
-mod push;
+pub(crate) mod push;
 pub(crate) mod run;
 pub(crate) mod serve;

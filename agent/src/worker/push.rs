@@ -1,63 +1,389 @@
-//! Sends the roots of the stages to the committee, each as soon as it is there.
+//! The committees of this agent's workers: reserves places for their agents, introduces itself to them as
+//! soon as a round has started, and sends them the roots of the stages, each as soon as it is there.
+//!
+//! Whoever is looked up only when there is something to send is found too late: in a network of thousands a
+//! committee is mostly agents never met. So all of it is looked up and connected to at the round's start, all
+//! members at once, and the connections stay for the roots.
 
 use crate::{
 	bench::stage::Stage,
 	host::store::now_ms,
 	peer::{
 		dial::{Peer, ask},
-		wire::{ALPN, MAX_REPLY, Push, Request},
+		wire::{ALPN, Introduced, Introduction, Push, Request, Trial},
 	},
 };
-use anyhow::Context;
+use anyhow::{Context, Result};
 use iroh::endpoint::Connection;
-use kaisar_primitives::AgentKey;
-use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
+use kaisar_primitives::{AgentKey, RoundIndex, WorkerId, agent::Prepared};
+use kaisar_tunnel::Door;
+use parking_lot::Mutex;
+use sp_core::H256;
+use std::{
+	collections::{BTreeMap, BTreeSet},
+	sync::{
+		Arc,
+		atomic::{AtomicBool, Ordering},
+	},
+	time::Duration,
+};
+use tokio::{
+	sync::watch,
+	task::AbortHandle,
+	time::{Instant, sleep, sleep_until},
+};
 
+/// Most committees at a time: of the workers of this agent, and the rounds that they are due in.
+const MAX_COMMITTEES: usize = 64;
+/// Most agents of one.
+const MAX_MEMBERS: usize = 64;
+/// Most addresses of a member that are remembered at the doors. It names them itself.
+const MAX_ADDRESSES: usize = 4;
+/// Longest that a committee is kept, whatever is asked: a week, in milliseconds.
+const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Pause before the first further try; it doubles with each.
 const AGAIN: Duration = Duration::from_millis(200);
-/// Longest pause between two tries.
-const AGAIN_MOST: Duration = Duration::from_secs(10);
+/// Longest pause while there is nothing to send.
+const AGAIN_MOST: Duration = Duration::from_secs(5);
+/// Longest pause while a root waits, which a checker's clock is running for.
+const AGAIN_MOST_WAITING: Duration = Duration::from_secs(1);
+/// Time between two looks for a newer record of an agent's addresses.
+const LOOK: Duration = Duration::from_millis(200);
+/// Longest pause that a checker may ask for.
+const COME_BACK_MOST: Duration = Duration::from_secs(15);
+/// Pause after a checker's agent said that it does not sit for the worker.
+const DENIED: Duration = Duration::from_secs(5);
 
-/// Sends one checker's agent the roots of the stages, each as soon as it is there.
-pub async fn push(
+/// A worker in a round of a chain.
+pub type RoundOf = (H256, RoundIndex, WorkerId);
+
+/// The roots of a worker's stages in a round, as they come. On another fork they begin anew.
+#[derive(Clone, Default)]
+pub struct Told {
+	/// The benchmark.
+	trial: Option<Trial>,
+	/// Its roots.
+	pushes: Vec<Push>,
+}
+
+/// A committee, and the tasks that hold its connections.
+struct Committee {
+	expires: u64,
+	/// The members; those that are sent roots have a link.
+	members: BTreeMap<AgentKey, Option<Link>>,
+	told: watch::Sender<Told>,
+}
+
+/// A task that keeps in touch with a member.
+struct Link {
+	task: AbortHandle,
+	/// Whether the member takes roots now.
+	connected: Arc<AtomicBool>,
+}
+
+impl Drop for Link {
+	fn drop(&mut self) {
+		self.task.abort();
+	}
+}
+
+/// The committees, under one lock.
+pub struct Committees {
+	peer: Arc<Peer>,
+	/// Doors at which the members' addresses are remembered.
+	doors: Vec<Door>,
+	all: Mutex<BTreeMap<RoundOf, Committee>>,
+}
+
+impl Committees {
+	/// None yet. The members' addresses are remembered at `doors`, so that a flood does not keep them out.
+	pub fn new(peer: Arc<Peer>, doors: Vec<Door>) -> Self {
+		Self {
+			peer,
+			doors,
+			all: Mutex::default(),
+		}
+	}
+
+	/// Notes a worker's committee for `keep_ms` milliseconds. If the worker `runs` the trial, connects to
+	/// each member that was not known, after a part of `spread` that is this agent's own. Returns how far
+	/// it is with all of them.
+	pub fn prepare(
+		&self,
+		of: RoundOf,
+		agents: impl IntoIterator<Item = AgentKey>,
+		runs: bool,
+		spread: Duration,
+		keep_ms: u64,
+	) -> Prepared {
+		let own = self.peer.key();
+		let agents: BTreeSet<_> = agents
+			.into_iter()
+			.filter(|agent| *agent != own)
+			.take(MAX_MEMBERS)
+			.collect();
+		let expires = now_ms() + keep_ms.min(MAX_KEEP_MS);
+		for agent in &agents {
+			self.remember(agent, Duration::from_millis(keep_ms.min(MAX_KEEP_MS)));
+		}
+		let mut all = self.all.lock();
+		if !all.contains_key(&of) && all.len() >= MAX_COMMITTEES {
+			let first = all.iter().min_by_key(|(_, committee)| committee.expires);
+			if let Some(first) = first.map(|(of, _)| *of) {
+				all.remove(&first);
+			}
+		}
+		let committee = all.entry(of).or_insert_with(|| Committee {
+			expires,
+			members: BTreeMap::new(),
+			told: watch::Sender::new(Told::default()),
+		});
+		committee.expires = expires;
+		// On another fork others sit.
+		committee.members.retain(|agent, _| agents.contains(agent));
+		for agent in agents {
+			let link = committee.members.entry(agent).or_default();
+			if runs && link.is_none() {
+				let (genesis, round, worker) = of;
+				let connected = Arc::<AtomicBool>::default();
+				let member = Member {
+					connected: connected.clone(),
+					peer: self.peer.clone(),
+					agent,
+					introduction: Introduction {
+						genesis,
+						round,
+						worker,
+					},
+					told: committee.told.subscribe(),
+					sent: 0,
+					of: None,
+					denied: false,
+					wait: AGAIN,
+					expires,
+				};
+				let delay = spread.mul_f64(share(&own, &agent, round));
+				let task = tokio::spawn(member.serve(delay)).abort_handle();
+				*link = Some(Link { task, connected });
+			}
+		}
+		let links = committee.members.values().flatten();
+		let connected = links.filter(|link| link.connected.load(Ordering::Relaxed));
+		Prepared {
+			members: committee.members.len() as u32,
+			connected: connected.count() as u32,
+		}
+	}
+
+	/// Begins a benchmark of a worker in a round, and returns what takes the roots of its stages. `None` if
+	/// the committee is not known.
+	pub fn begin(&self, trial: Trial) -> Option<watch::Sender<Told>> {
+		let all = self.all.lock();
+		let committee = all.get(&(trial.genesis, trial.round, trial.worker))?;
+		committee.told.send_replace(Told {
+			trial: Some(trial),
+			pushes: Vec::new(),
+		});
+		Some(committee.told.clone())
+	}
+
+	/// Returns whether an agent is in a committee that is kept.
+	pub fn knows(&self, agent: &AgentKey) -> bool {
+		let now = now_ms();
+		let all = self.all.lock();
+		all.values()
+			.any(|committee| committee.expires > now && committee.members.contains_key(agent))
+	}
+
+	/// Drops committees of rounds that are over, and their connections.
+	pub fn sweep(&self) {
+		let now = now_ms();
+		self.all
+			.lock()
+			.retain(|_, committee| committee.expires > now);
+	}
+
+	/// Remembers the addresses that a member has published.
+	fn remember(&self, agent: &AgentKey, time: Duration) {
+		let Ok(addr) = self.peer.peers().lookup(agent) else {
+			// It is looked for from now on.
+			self.peer.peers().want(agent);
+			return;
+		};
+		for address in addr.ip_addrs().take(MAX_ADDRESSES) {
+			for door in &self.doors {
+				door.remember(address.ip(), time);
+			}
+		}
+	}
+}
+
+/// Adds a root of the benchmark that `told` is of; one of a benchmark that was given up is dropped.
+pub fn tell(told: &watch::Sender<Told>, push: Push) {
+	told.send_modify(|told| {
+		if told.trial == Some(push.trial) {
+			told.pushes.push(push);
+		}
+	});
+}
+
+/// A number from 0 to 1 that an agent has with a member of its committee in a round.
+fn share(own: &AgentKey, member: &AgentKey, round: RoundIndex) -> f64 {
+	let hash = crate::bench::hash::hash(
+		"kaisar/agent 2026 spread",
+		&[&own.0, &member.0, &round.to_le_bytes()],
+	);
+	f64::from(u16::from_le_bytes([hash[0], hash[1]])) / f64::from(u16::MAX)
+}
+
+/// A member of a committee, as the task that keeps in touch with it sees it.
+struct Member {
 	peer: Arc<Peer>,
 	agent: AgentKey,
-	mut told: watch::Receiver<Vec<Push>>,
+	introduction: Introduction,
+	told: watch::Receiver<Told>,
+	/// Roots of the benchmark `of` that were sent.
+	sent: usize,
+	of: Option<Trial>,
+	/// Whether it takes roots now.
+	connected: Arc<AtomicBool>,
+	/// Whether it said that it does not sit for the worker.
+	denied: bool,
+	/// The next pause.
+	wait: Duration,
 	expires: u64,
-) {
-	let mut sent = 0;
-	let mut wait = AGAIN;
-	let mut connection: Option<Connection> = None;
-	let mut last = false;
-	while !last && now_ms() < expires {
-		let result = async {
-			let connection = match &connection {
-				Some(connection) if connection.close_reason().is_none() => connection,
-				_ => connection.insert(peer.connect(&agent, ALPN).await?),
-			};
-			let next = told.wait_for(|all| all.len() > sent).await?[sent].clone();
-			let stage = next.stage();
-			ask::<()>(connection, &Request::Push(next), MAX_REPLY)
-				.await?
-				.context("refused")?;
-			anyhow::Ok(stage)
+}
+
+impl Member {
+	/// Connects, introduces itself, and sends the roots, until the round is over.
+	async fn serve(mut self, delay: Duration) {
+		// A root that is there already does not wait for the others' introductions.
+		tokio::select! {
+			() = sleep(delay) => (),
+			_ = self.told.wait_for(|told| !told.pushes.is_empty()) => (),
 		}
-		.await;
-		match result {
-			Ok(stage) => {
-				sent += 1;
-				last = stage == Some(Stage::LAST);
-			}
-			Err(error) => {
-				// All that could be told is told, and the benchmark has failed.
-				if told.has_changed().is_err() && told.borrow().len() <= sent {
-					return;
+		while now_ms() < self.expires {
+			let met = self.meet().await;
+			self.connected.store(false, Ordering::Relaxed);
+			match met {
+				Ok(true) => {
+					// All is sent, unless another fork wins.
+					let of = self.of;
+					if self.told.wait_for(|told| told.trial != of).await.is_err() {
+						return;
+					}
 				}
-				tracing::debug!(agent = hex::encode(agent), "push: {error:#}");
-				connection = None;
-				tokio::time::sleep(wait).await;
-				wait = (wait * 2).min(AGAIN_MOST);
+				Ok(false) => (),
+				Err(error) => {
+					tracing::debug!(agent = hex::encode(self.agent), "push: {error:#}");
+					self.pause().await;
+				}
+			}
+		}
+	}
+
+	/// Serves one connection. Returns whether the last root was sent.
+	async fn meet(&mut self) -> Result<bool> {
+		let connection = self.peer.connect(&self.agent, ALPN).await?;
+		let introduce = Request::Introduce(self.introduction);
+		let introduced: Introduced = ask(&connection, &introduce)
+			.await?
+			.context("the introduction was refused")?;
+		match introduced {
+			Introduced::Admitted => (),
+			Introduced::ComeBack { ms } => {
+				connection.close(0u32.into(), b"");
+				sleep(Duration::from_millis(ms.into()).min(COME_BACK_MOST)).await;
+				return Ok(false);
+			}
+			Introduced::Denied => {
+				connection.close(0u32.into(), b"");
+				if !std::mem::replace(&mut self.denied, true) {
+					tracing::warn!(
+						agent = hex::encode(self.agent),
+						worker = self.introduction.worker,
+						round = self.introduction.round,
+						"a checker's agent says that it does not sit for this worker; trying again"
+					);
+				}
+				sleep(DENIED).await;
+				return Ok(false);
+			}
+		}
+		self.wait = AGAIN;
+		self.connected.store(true, Ordering::Relaxed);
+		loop {
+			let push = tokio::select! {
+				push = self.next() => push?,
+				reason = connection.closed() => return Err(reason.into()),
+			};
+			let stage = push.stage();
+			self.send(&connection, push).await?;
+			if stage == Some(Stage::LAST) {
+				connection.close(0u32.into(), b"done");
+				return Ok(true);
+			}
+		}
+	}
+
+	/// Waits for the next root to send.
+	async fn next(&mut self) -> Result<Push> {
+		loop {
+			{
+				let told = self.told.borrow_and_update();
+				if told.trial != self.of {
+					self.of = told.trial;
+					self.sent = 0;
+				}
+				if let Some(push) = told.pushes.get(self.sent) {
+					return Ok(push.clone());
+				}
+			}
+			self.told.changed().await?;
+		}
+	}
+
+	async fn send(&mut self, connection: &Connection, push: Push) -> Result<()> {
+		ask::<()>(connection, &Request::Push(push))
+			.await?
+			.context("the root was refused")?;
+		self.sent += 1;
+		Ok(())
+	}
+
+	fn has_more(&self) -> bool {
+		let told = self.told.borrow();
+		let sent = if told.trial == self.of { self.sent } else { 0 };
+		told.pushes.len() > sent
+	}
+
+	/// Waits before the next try: for less if there is more to send meanwhile, or if the agent has published
+	/// other addresses.
+	async fn pause(&mut self) {
+		self.told.mark_unchanged();
+		let most = if self.has_more() {
+			AGAIN_MOST_WAITING
+		} else {
+			AGAIN_MOST
+		};
+		let until = Instant::now() + self.wait.min(most);
+		self.wait = (self.wait * 2).min(AGAIN_MOST);
+		let record = self.peer.peers().record(&self.agent);
+		while Instant::now() < until {
+			tokio::select! {
+				changed = self.told.changed() => {
+					if changed.is_err() {
+						sleep_until(until).await;
+					}
+					self.wait = AGAIN;
+					return;
+				},
+				() = sleep_until(until.min(Instant::now() + LOOK)) => {
+					if self.peer.peers().record(&self.agent) != record {
+						self.wait = AGAIN;
+						return;
+					}
+				},
 			}
 		}
 	}

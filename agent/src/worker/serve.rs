@@ -1,9 +1,14 @@
 //! Serves other agents: opens proofs and echoes bandwidth for committees, and takes the roots that workers
 //! push.
+//!
+//! A connection has a stranger's place at the [`Door`] until its key is known, right after the handshake.
+//! The agents of committees and those that are admitted have places of their own, bounded for each key. A
+//! stranger may introduce itself, once, and nothing else.
 
 use super::{
 	doorkeeper::{self, Doorkeeper},
 	jobs::Jobs,
+	push::Committees,
 };
 use crate::{
 	bench::{
@@ -14,124 +19,183 @@ use crate::{
 	peer::{
 		bandwidth,
 		dial::{MESSAGE_TIME, OPENINGS_TIME, Peer},
-		wire::{self, ALPN, MAX_REQUEST, Push, Refusal, Request, RootsReply, Which},
+		wire::{
+			self, ALPN, Introduced, Introduction, MAX_REQUEST, Push, Refusal, Request, RootsReply,
+			Which,
+		},
 	},
 };
 use anyhow::{Context, Result};
 use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
 use kaisar_primitives::{AgentKey, AgentSignature};
-use kaisar_tunnel::server::{Limits, Server};
+use kaisar_tunnel::{
+	Door, Server,
+	places::{self, Place},
+	server::Limits,
+};
 use parking_lot::Mutex;
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	sync::Arc,
-	time::Duration,
+	time::{Duration, Instant},
 };
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+	sync::{Semaphore, watch},
+	task::JoinSet,
+	time::timeout,
+};
 
-/// Most connections of agents at a time. The tunnel's have places of their own.
-const MAX_CONNECTIONS: usize = 1_024;
-/// Most of them of one agent.
-const MAX_CONNECTIONS_EACH: usize = 8;
-/// How long a connection may stay without asking anything.
-const IDLE: Duration = Duration::from_secs(120);
+/// Most connections of an agent in a committee.
+const MAX_COMMITTEE_EACH: usize = 8;
+/// Most connections of all agents that are admitted. Each takes some 50 KB.
+const MAX_ADMITTED: usize = 4_096;
+/// The same of one of them: a connection, and the one before it that is not known to be lost yet.
+const MAX_ADMITTED_EACH: usize = 2;
+/// Time for which a connection may stay without asking anything: longer than the prepare part of a round.
+const IDLE: Duration = Duration::from_secs(300);
 
-/// Takes a stage's root that a worker's agent sent and signed.
-type Hear = dyn Fn(&AgentKey, &Push) + Send + Sync;
+/// Limits of the agents' door. An operator that sits for half of a census of 10⁶ workers remembers their
+/// addresses, 50 bytes each.
+pub const DOOR: fn() -> places::Limits = || places::Limits {
+	expected: 2_048,
+	remembered: 1 << 20,
+	..places::Limits::default()
+};
+
+/// The checker's side of this agent, as workers' agents meet it.
+pub trait Inbox: Send + Sync + 'static {
+	/// Returns whether an agent is admitted in any round.
+	fn knows(&self, agent: &AgentKey) -> bool;
+
+	/// Takes an introduction of `agent`, whose connection has this place.
+	fn introduce(&self, agent: &AgentKey, introduction: &Introduction, place: Origin)
+	-> Introduced;
+
+	/// Takes a stage's root from an agent that is admitted for that worker and has signed it.
+	fn hear(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal>;
+}
+
+/// Origin of a connection: as it is counted, and the address if it is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+	/// The range that it is counted by.
+	pub range: places::Origin,
+	/// The address.
+	pub ip: Option<std::net::IpAddr>,
+}
 
 /// The parts that serve other agents, and the state that their connections share.
 pub struct Serving {
 	peer: Arc<Peer>,
 	jobs: Arc<Jobs>,
-	hear: Box<Hear>,
+	committees: Arc<Committees>,
+	inbox: Box<dyn Inbox>,
+	door: Door,
 	/// Permits to compute openings where no GPU has to be waited for.
 	computing: Arc<Semaphore>,
 	opening: Arc<OpeningNow>,
-	/// Connections of each agent.
-	each: Mutex<BTreeMap<AgentKey, usize>>,
+	members: Arc<Mutex<Members>>,
 }
 
 impl Serving {
 	/// Serves the benchmarks of `peer`, with permits to compute openings where no GPU has to be waited for.
-	/// `hear` takes the roots that workers push.
+	/// Strangers have places at `door`; `inbox` takes introductions and roots.
 	pub fn new(
 		peer: Arc<Peer>,
 		jobs: Arc<Jobs>,
+		committees: Arc<Committees>,
+		door: Door,
 		computing: Arc<Semaphore>,
-		hear: impl Fn(&AgentKey, &Push) + Send + Sync + 'static,
+		inbox: impl Inbox,
 	) -> Self {
 		Self {
 			peer,
 			jobs,
-			hear: Box::new(hear),
+			committees,
+			inbox: Box::new(inbox),
+			door,
 			computing,
 			opening: Arc::default(),
-			each: Mutex::default(),
+			members: Arc::default(),
 		}
 	}
 }
 
-/// Accepts connections: of other agents, and those to the containers, where `doorkeeper` decides.
+/// Accepts connections: of other agents, and those to the containers, where `doorkeeper` decides and
+/// newcomers have places at `tunnels`.
 ///
 /// `iroh`'s `Router` would not do. Its filter sees a connection before the handshake, but cannot hold a place
 /// for it until it ends, so handshakes would be unbounded; the tunnel counts its own places from that point
 /// on. And its loop ends with the first handler that panics.
-pub async fn accept(serving: Serving, doorkeeper: Doorkeeper) {
+pub async fn accept(serving: Serving, doorkeeper: Doorkeeper, tunnels: Door) {
 	let serving = Arc::new(serving);
-	let tunnels = Arc::new(Server::new(doorkeeper, Limits::default()));
-	let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+	let tunnels = Arc::new(Server::new(doorkeeper, tunnels, Limits::default()));
 	let mut connections = JoinSet::new();
 	while let Some(incoming) = serving.peer.endpoint().accept().await {
 		while connections.try_join_next().is_some() {}
+		let Some(incoming) = places::validated(incoming) else {
+			continue;
+		};
 		if doorkeeper::is_asked_for(&incoming) {
 			let tunnels = tunnels.clone();
 			connections.spawn(async move { tunnels.welcome(incoming).await });
 			continue;
 		}
-		let Ok(place) = places.clone().try_acquire_owned() else {
-			incoming.refuse();
+		let knows = |key: &[u8; 32]| serving.standing(&AgentKey::from_raw(*key)).is_some();
+		let Some((incoming, place)) = serving.door.enter(incoming, knows) else {
 			continue;
 		};
 		let serving = serving.clone();
 		connections.spawn(async move {
-			if let Err(error) = welcome(serving, incoming).await {
+			if let Err(error) = welcome(serving, incoming, place).await {
 				tracing::debug!("connection: {error:#}");
 			}
-			drop(place);
 		});
 	}
 }
 
 /// Takes a connection, unless its agent has enough of them.
-async fn welcome(serving: Arc<Serving>, incoming: Incoming) -> Result<()> {
-	let connection = timeout(MESSAGE_TIME, incoming.accept()?).await??;
+async fn welcome(serving: Arc<Serving>, incoming: Incoming, mut place: Place) -> Result<()> {
+	let accepting = incoming.accept()?;
+	let connection = tokio::select! {
+		connection = accepting => connection?,
+		() = place.over() => return Ok(()),
+	};
 	if connection.alpn() != ALPN {
 		connection.close(1u32.into(), b"not seen to ask for the tunnel");
 		return Ok(());
 	}
 	let remote = AgentKey::from_raw(*connection.remote_id().as_bytes());
-	{
-		let mut each = serving.each.lock();
-		let count = each.entry(remote).or_default();
-		if *count >= MAX_CONNECTIONS_EACH {
-			connection.close(1u32.into(), b"too many connections");
-			return Ok(());
+	let origin = Origin {
+		range: place.origin(),
+		ip: place.ip(),
+	};
+	if serving.standing(&remote).is_none() {
+		tokio::select! {
+			met = serving.meet(&connection, remote, origin) => met?,
+			() = place.over() => (),
 		}
-		*count += 1;
 	}
-	let result = converse(&serving, &connection, remote).await;
+	let member = serving
+		.standing(&remote)
+		.and_then(|standing| Member::take(&serving.members, remote, standing));
+	drop(place);
+	let Some(member) = member else {
+		connection.close(1u32.into(), b"no place");
+		return Ok(());
+	};
+	let result = converse(&serving, &connection, remote, origin, member).await;
 	connection.close(0u32.into(), b"");
-	let mut each = serving.each.lock();
-	if let Some(count) = each.get_mut(&remote) {
-		*count -= 1;
-		if *count == 0 {
-			each.remove(&remote);
-		}
-	}
 	result
 }
 
-async fn converse(serving: &Arc<Serving>, connection: &Connection, remote: AgentKey) -> Result<()> {
+async fn converse(
+	serving: &Arc<Serving>,
+	connection: &Connection,
+	remote: AgentKey,
+	origin: Origin,
+	mut member: Member,
+) -> Result<()> {
 	let mut streams = JoinSet::new();
 	loop {
 		tokio::select! {
@@ -143,35 +207,77 @@ async fn converse(serving: &Arc<Serving>, connection: &Connection, remote: Agent
 					continue;
 				};
 				let (send, recv) = stream?;
+				member.used();
 				let serving = serving.clone();
 				streams.spawn(async move {
-					if let Err(error) = serving.answer(remote, send, recv).await {
+					if let Err(error) = serving.answer(remote, origin, send, recv).await {
 						tracing::debug!(remote = hex::encode(remote), "stream: {error:#}");
 					}
 				});
 			},
 			Some(_) = streams.join_next() => (),
+			// Another one needs the place more.
+			() = member.over() => return Ok(()),
 		}
 	}
 }
 
+/// Why an agent has places of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+	/// It is in the committee of one of this agent's workers.
+	Committee,
+	/// It is of a worker that this agent's operator sits for.
+	Admitted,
+}
+
 impl Serving {
+	/// The standing of an agent; `None` for a stranger.
+	fn standing(&self, agent: &AgentKey) -> Option<Standing> {
+		if self.jobs.knows(agent) || self.committees.knows(agent) {
+			Some(Standing::Committee)
+		} else if self.inbox.knows(agent) {
+			Some(Standing::Admitted)
+		} else {
+			None
+		}
+	}
+
+	/// Hears a stranger out, which may introduce itself.
+	async fn meet(&self, connection: &Connection, remote: AgentKey, origin: Origin) -> Result<()> {
+		let (mut send, mut recv) = connection.accept_bi().await?;
+		let request: Request = wire::read(&mut recv, MAX_REQUEST).await?;
+		let reply = match request {
+			Request::Introduce(introduction) => {
+				Ok(self.inbox.introduce(&remote, &introduction, origin))
+			}
+			_ => Err(Refusal::NotServed),
+		};
+		wire::write(&mut send, &reply).await?;
+		send.finish()?;
+		if reply != Ok(Introduced::Admitted) {
+			// Until the answer is there: closing would overtake it.
+			let _ = send.stopped().await;
+		}
+		Ok(())
+	}
+
 	async fn answer(
 		&self,
 		remote: AgentKey,
+		origin: Origin,
 		mut send: SendStream,
 		mut recv: RecvStream,
 	) -> Result<()> {
 		let request: Request = timeout(MESSAGE_TIME, wire::read(&mut recv, MAX_REQUEST)).await??;
 		match request {
 			Request::Push(push) => {
-				let reply: Result<(), Refusal> = if push.verify(&remote) {
-					(self.hear)(&remote, &push);
-					Ok(())
-				} else {
-					Err(Refusal::Bad)
-				};
+				let reply = self.inbox.hear(&remote, &push);
 				reply_with(&mut send, &reply).await
+			}
+			Request::Introduce(introduction) => {
+				let introduced = self.inbox.introduce(&remote, &introduction, origin);
+				reply_with(&mut send, &Ok(introduced)).await
 			}
 			Request::Hello(which) => {
 				let served = self.jobs.served(&remote, &which);
@@ -244,10 +350,122 @@ impl Serving {
 				// It is asked again.
 				DeviceError::Busy => Refusal::NotReady,
 				error => {
-					tracing::error!(%error, "a proof cannot be opened");
+					tracing::error!(%error, "a proof cannot be opened for a checker, which asks again");
 					Refusal::NotServed
 				}
 			}))
+	}
+}
+
+/// The connections of agents that have a standing.
+#[derive(Default)]
+struct Members {
+	next: u64,
+	/// Each connection of a committee's agents.
+	committee: BTreeMap<AgentKey, usize>,
+	/// Those of admitted agents.
+	admitted: BTreeMap<u64, AdmittedConnection>,
+}
+
+struct AdmittedConnection {
+	agent: AgentKey,
+	used: Instant,
+	/// Dropped when the place is taken away, which its holder sees.
+	_held: watch::Sender<()>,
+}
+
+/// A connection's place among the [`Members`].
+enum Member {
+	Committee {
+		all: Arc<Mutex<Members>>,
+		agent: AgentKey,
+	},
+	Admitted {
+		all: Arc<Mutex<Members>>,
+		id: u64,
+		kept: watch::Receiver<()>,
+	},
+}
+
+impl Member {
+	/// A place for one more connection. A committee's agent that has enough gets none. An admitted agent
+	/// takes the oldest of its own, and when all are taken, the one that was idle for the longest time.
+	fn take(all: &Arc<Mutex<Members>>, agent: AgentKey, standing: Standing) -> Option<Self> {
+		let mut members = all.lock();
+		if standing == Standing::Committee {
+			let count = members.committee.entry(agent).or_default();
+			// An entry is made only to be counted.
+			if *count >= MAX_COMMITTEE_EACH {
+				return None;
+			}
+			*count += 1;
+			let all = all.clone();
+			return Some(Self::Committee { all, agent });
+		}
+		let own = members.admitted.iter();
+		let mut own = own.filter(|(_, connection)| connection.agent == agent);
+		let oldest = own.next().map(|(id, _)| *id);
+		let gives_way = if own.count() + 1 >= MAX_ADMITTED_EACH {
+			oldest
+		} else if members.admitted.len() >= MAX_ADMITTED {
+			let all = members.admitted.iter();
+			let idle = all.min_by_key(|(_, connection)| connection.used);
+			idle.map(|(id, _)| *id)
+		} else {
+			None
+		};
+		if let Some(id) = gives_way {
+			members.admitted.remove(&id);
+		}
+		let id = members.next;
+		members.next += 1;
+		let (held, kept) = watch::channel(());
+		let connection = AdmittedConnection {
+			agent,
+			used: Instant::now(),
+			_held: held,
+		};
+		members.admitted.insert(id, connection);
+		let all = all.clone();
+		Some(Self::Admitted { all, id, kept })
+	}
+
+	/// Notes that it is used now.
+	fn used(&self) {
+		if let Self::Admitted { all, id, .. } = self
+			&& let Some(connection) = all.lock().admitted.get_mut(id)
+		{
+			connection.used = Instant::now();
+		}
+	}
+
+	/// Waits until the place is taken away.
+	async fn over(&mut self) {
+		match self {
+			Self::Committee { .. } => std::future::pending().await,
+			Self::Admitted { kept, .. } => {
+				let _ = kept.changed().await;
+			}
+		}
+	}
+}
+
+impl Drop for Member {
+	fn drop(&mut self) {
+		match self {
+			Self::Committee { all, agent } => {
+				let mut members = all.lock();
+				if let Some(count) = members.committee.get_mut(agent) {
+					*count -= 1;
+					if *count == 0 {
+						members.committee.remove(agent);
+					}
+				}
+			}
+			Self::Admitted { all, id, .. } => {
+				all.lock().admitted.remove(id);
+			}
+		}
 	}
 }
 
@@ -294,6 +512,29 @@ async fn finish(send: &mut SendStream) -> Result<()> {
 #[cfg(test)]
 mod tests {
 	use super::*;
+
+	#[test]
+	fn boundary_an_admitted_agent_has_few_connections_and_all_together_have_a_bound() {
+		let all = Arc::<Mutex<Members>>::default();
+		let agent = |number: usize| {
+			let mut key = [0; 32];
+			key[..8].copy_from_slice(&number.to_le_bytes());
+			AgentKey::from_raw(key)
+		};
+		let take = |number| Member::take(&all, agent(number), Standing::Admitted).unwrap();
+		let own: Vec<_> = (0..5).map(|_| take(0)).collect();
+		assert_eq!(all.lock().admitted.len(), MAX_ADMITTED_EACH);
+		let others: Vec<_> = (1..=MAX_ADMITTED).map(take).collect();
+		assert_eq!(all.lock().admitted.len(), MAX_ADMITTED);
+		// A committee's agent takes nothing from them, and they nothing from it.
+		let committee = || Member::take(&all, agent(0), Standing::Committee);
+		let members: Vec<_> = (0..20).map_while(|_| committee()).collect();
+		assert_eq!(members.len(), MAX_COMMITTEE_EACH);
+		drop((own, others));
+		assert!(all.lock().admitted.is_empty());
+		drop(members);
+		assert!(all.lock().committee.is_empty() && committee().is_some());
+	}
 
 	#[test]
 	fn a_checker_has_one_opening_of_a_proof_computed_at_a_time() {

@@ -12,12 +12,15 @@ use kaisar_agent::{
 	fuzzing::{CHALLENGE, TARGETS, job},
 	peer::{
 		endpoint::Peers,
-		wire::{Push, Refusal, Request, RootsReply, Which},
+		wire::{Introduced, Introduction, Push, Refusal, Request, RootsReply, Trial, Which},
 	},
 };
 use kaisar_primitives::{
 	AgentSignature, CheckerKey,
-	agent::{AddressesFound, ProveRequest, RoundStart, SeatRequest},
+	agent::{
+		AddressesFound, PrepareRequest, ProveRequest, RoundStart, SeatAnswers, SeatClaim,
+		SeatRequest, SeatRound,
+	},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sp_core::{H256, Pair, ed25519, sr25519};
@@ -111,7 +114,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let id = iroh::PublicKey::from_bytes(&pair.public().0).unwrap();
 	let addr = iroh::EndpointAddr::new(id).with_ip_addr("127.0.0.1:4711".parse().unwrap());
 	peers.publish(&pair, &addr, 5).unwrap();
-	let record = peers.record(&pair.public()).unwrap();
+	let record = peers.record(&pair.public()).unwrap().encode();
 	let roots = Roots {
 		sizes: job.plan(),
 		stages: Stages([[4; 32]; Stage::COUNT]),
@@ -130,12 +133,46 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		echoed.resize(1 + kaisar_agent::peer::bandwidth::CHUNK, 0);
 		&mut echoed[1..]
 	});
+	let trial = Trial {
+		genesis: job.genesis,
+		round: job.round,
+		seed: job.seed,
+		worker: job.worker,
+	};
+	let introduction = Introduction {
+		genesis: job.genesis,
+		round: job.round,
+		worker: job.worker,
+	};
+	let claim = SeatClaim {
+		round: job.round,
+		worker: job.worker,
+		agent: job.agent,
+	};
+	let answers = SeatAnswers {
+		genesis: job.genesis,
+		rounds: vec![SeatRound {
+			round: job.round,
+			seed: job.seed,
+			keep_ms: 1_000,
+		}],
+		answers: vec![(claim, true); 2],
+	};
+	let prepare = PrepareRequest {
+		genesis: job.genesis,
+		round: job.round,
+		worker: job.worker,
+		committee: prove.committee.clone(),
+		runs: true,
+		spread_ms: 10,
+		keep_ms: 1_000,
+	};
 	BTreeMap::from([
 		(
 			("request", "push"),
 			framed(Request::Push(Push::signed(
 				&pair,
-				[2; 32],
+				trial,
 				Stage::Memory,
 				[4; 32],
 			))),
@@ -147,6 +184,16 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 			framed(Request::Open(which.clone(), CHALLENGE)),
 		),
 		(("request", "bandwidth"), framed(Request::Bandwidth(which))),
+		(
+			("request", "introduce"),
+			framed(Request::Introduce(introduction)),
+		),
+		(
+			("reply", "introduced"),
+			framed(Result::<Introduced, Refusal>::Ok(Introduced::ComeBack {
+				ms: 1_000,
+			})),
+		),
 		(("reply", "roots"), framed(RootsReply::Ok(roots))),
 		(
 			("reply", "refusal"),
@@ -158,7 +205,9 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		),
 		(("openings", "processor"), opened(0)),
 		(("service", "round"), start.encode()),
+		(("service", "prepare"), prepare.encode()),
 		(("service", "prove"), prove.encode()),
+		(("service", "seats"), answers.encode()),
 		(("service", "check"), vec![seat; 2].encode()),
 		(("service", "addresses"), found.encode()),
 		(("record", "one"), record),

@@ -5,6 +5,7 @@
 use kaisar_agent::bench::{
 	chain::{self, ChainOpening, Place, Position, Rows, Shape, Steps, Tops},
 	hash::{Hash, Tree, TreeTag, fill, leaf},
+	proof::GpuOpening,
 	walk::{self, Done, Kept, LINE, Leg, LegOpening, Walk},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,16 @@ pub struct Made {
 }
 
 impl Made {
+	/// As it is shown.
+	pub fn opening(&self) -> GpuOpening {
+		GpuOpening {
+			chain_root: self.chain_root,
+			walk_root: self.walk_root,
+			chain: self.chain.clone(),
+			walk: self.walk.clone(),
+		}
+	}
+
 	/// As the verifier goes about it.
 	pub fn verify(&self) -> bool {
 		self.verify_chain() && self.verify_walk()

@@ -1,20 +1,21 @@
 //! What a checker gets for one GPU of the full size.
 
 use crate::made::{self, Made};
-use codec::{DecodeAll, Encode};
-use kaisar_agent::bench::{chain::ChainOpening, walk::LegOpening};
+use codec::Encode;
+use kaisar_agent::bench::proof::{Counts, GpuOpening};
 
 #[test]
 fn openings_of_the_full_size_stay_below_five_megabytes() {
 	let made = made::make();
-	let bytes = (&made.chain, &made.walk).encode();
+	let bytes = made.opening().encode();
 	assert!(bytes.len() < 5_000_000, "{} bytes", bytes.len());
 	println!("{} bytes", bytes.len());
 	// As they come over the wire.
-	let (chain, walk) = <(ChainOpening, Vec<LegOpening>)>::decode_all(&mut &bytes[..]).unwrap();
+	let counts = Counts::of_gpu(made::SAMPLES, &made::WALK);
+	let shown = GpuOpening::decode_within(&bytes, &counts).unwrap();
 	let mut made = Made {
-		chain,
-		walk,
+		chain: shown.chain,
+		walk: shown.walk,
 		..made
 	};
 	assert!(made.verify());

@@ -1,24 +1,31 @@
 //! What a dishonest agent may try over the wire, and what becomes of it. What needs no wire is tested
 //! where it is decided: `chain.rs`, `walk.rs`, `device.rs`, `proof.rs`, `evidence.rs`, `bandwidth.rs`.
 
-use crate::world::{BENCH, CHECKERS, WORKER, World, checker_key, pair, receipt, rogue, spec};
+use crate::world::{
+	BENCH, CHECKERS, WORKER, World, bind_endpoint, checker_key, pair, receipt, rogue, spec,
+};
 use codec::Encode;
 use iroh::endpoint::Connection;
 use kaisar_agent::{
 	bench::{
-		device::{Device, DeviceError, Processor, Run},
-		hash::Hash,
+		device::{Device, DeviceError, Processor, Ready},
 		job::{Job, Sizes},
-		proof::{Challenge, Openings, Roots, prove},
+		proof::{Challenge, Counts, Openings, Roots, prove},
 		stage::{Stage, Stages},
 	},
 	gpu::Choice,
 	peer::{
-		endpoint::{self, Peers},
-		wire::{self, MAX_REPLY, Push, Refusal, Request, RootsReply, Which},
+		endpoint::Peers,
+		wire::{
+			self, Introduced, Introduction, MAX_REPLY, Push, Refusal, Request, RootsReply, Trial,
+			Which,
+		},
 	},
 };
-use kaisar_primitives::{BenchParams, Verdict, WorkerSpec, agent::Checked};
+use kaisar_primitives::{
+	BenchParams, Verdict, WorkerSpec,
+	agent::{Checked, SeatClaim},
+};
 use sp_core::{H256, Pair};
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +42,7 @@ fn which(world: &World, checker: u8) -> Which {
 /// A checker that is none of our agents: it has the key, and asks what a test says.
 async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = endpoint::bind(&[checker; 32], bind, None, &[wire::ALPN])
+	let endpoint = bind_endpoint(&[checker; 32], bind, None, &[wire::ALPN])
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
@@ -44,14 +51,22 @@ async fn connect(world: &World, checker: u8) -> (iroh::Endpoint, Connection) {
 	(endpoint, connection)
 }
 
-async fn ask<T: codec::Decode>(
+async fn ask<T: codec::DecodeWithMemTracking>(
 	connection: &Connection,
 	request: &Request,
-	limit: usize,
 ) -> Result<T, Refusal> {
 	let (mut send, mut recv) = connection.open_bi().await.unwrap();
 	wire::write(&mut send, request).await.unwrap();
-	wire::read(&mut recv, limit).await.unwrap()
+	wire::read(&mut recv, MAX_REPLY).await.unwrap()
+}
+
+/// Asks for openings of a job.
+async fn open(connection: &Connection, request: &Request, job: &Job) -> Result<Openings, Refusal> {
+	let (mut send, mut recv) = connection.open_bi().await.unwrap();
+	wire::write(&mut send, request).await.unwrap();
+	wire::read_openings(&mut recv, job.openings_limit(), &Counts::of(job, true))
+		.await
+		.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,10 +80,11 @@ async fn a_checker_that_floods_takes_nothing_from_the_others() {
 		nonce: [0; 32],
 		full: true,
 	};
+	let job = Job::of_prove(&world.prove_request(), worker.key()).unwrap();
 	let mut refused = 0;
 	for _ in 0..40 {
 		let request = Request::Open(which(&world, CHECKERS[0]), challenge);
-		match ask::<Openings>(&connection, &request, 8 << 20).await {
+		match open(&connection, &request, &job).await {
 			Ok(openings) => assert_eq!(openings.roots.stages.0.len(), 5),
 			Err(refusal) => {
 				assert_eq!(refusal, Refusal::Spent);
@@ -80,13 +96,13 @@ async fn a_checker_that_floods_takes_nothing_from_the_others() {
 	// What costs nothing is still answered, in its own name only.
 	let hello = Request::Hello(which(&world, CHECKERS[0]));
 	assert!(
-		ask::<kaisar_primitives::AgentSignature>(&connection, &hello, MAX_REPLY)
+		ask::<kaisar_primitives::AgentSignature>(&connection, &hello)
 			.await
 			.is_ok()
 	);
 	let hello = Request::Hello(which(&world, CHECKERS[1]));
 	assert_eq!(
-		ask::<kaisar_primitives::AgentSignature>(&connection, &hello, MAX_REPLY).await,
+		ask::<kaisar_primitives::AgentSignature>(&connection, &hello).await,
 		Err(Refusal::NotServed)
 	);
 	let other = world.agent(CHECKERS[1]).await;
@@ -132,17 +148,55 @@ async fn a_push_in_anothers_name_is_refused() {
 	let world = World::new();
 	let checker = world.agent(CHECKERS[0]).await;
 	let bind = Some("127.0.0.1:0".parse().unwrap());
-	let endpoint = endpoint::bind(&[77; 32], bind, None, &[wire::ALPN])
+	let endpoint = bind_endpoint(&[77; 32], bind, None, &[wire::ALPN])
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
 	let addr = peers.lookup(&checker.key()).unwrap();
 	let connection = endpoint.connect(addr, wire::ALPN).await.unwrap();
-	let job = which(&world, CHECKERS[0]).job_id();
-	for (signer, expected) in [(77, Ok(())), (WORKER, Err(Refusal::Bad))] {
-		let push = Push::signed(&pair(signer), job, Stage::Chain, [1; 32]);
-		let answer = ask::<()>(&connection, &Request::Push(push), MAX_REPLY).await;
+	let trial = Trial {
+		genesis: world.genesis,
+		round: 4,
+		seed: world.seed,
+		worker: 9,
+	};
+	let introduction = Request::Introduce(Introduction {
+		genesis: world.genesis,
+		round: 4,
+		worker: 9,
+	});
+	// It has a worker of its own, and is admitted for that.
+	let mut connection = connection;
+	while ask::<Introduced>(&connection, &introduction).await != Ok(Introduced::Admitted) {
+		let is_own = |claim: &SeatClaim| (claim.worker, claim.agent) == (9, pair(77).public());
+		world.answer_claims(&checker, is_own).await;
+		let addr = peers.lookup(&checker.key()).unwrap();
+		connection = endpoint.connect(addr, wire::ALPN).await.unwrap();
+	}
+	let another = Trial { worker: 7, ..trial };
+	for (signer, trial, expected) in [
+		(77, trial, Ok(())),
+		(WORKER, trial, Err(Refusal::Bad)),
+		(77, another, Err(Refusal::NotServed)),
+		(WORKER, another, Err(Refusal::NotServed)),
+	] {
+		let push = Push::signed(&pair(signer), trial, Stage::Chain, [1; 32]);
+		let answer = ask::<()>(&connection, &Request::Push(push)).await;
 		assert_eq!(answer, expected);
+	}
+}
+
+/// Roots of a shape that could be, under none that was attested.
+pub fn roots() -> Roots {
+	Roots {
+		sizes: Sizes {
+			devices: 0,
+			window: 0,
+			lanes: 2,
+			memory_mib: 4,
+			disk_mib: 8,
+		},
+		stages: Stages([[5; 32]; Stage::COUNT]),
 	}
 }
 
@@ -157,19 +211,7 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 		let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
 			let _ = match request {
 				Request::Hello(which) if at > 0 => wire::write(send, &receipt(&which)).await,
-				Request::Roots(_) if at > 1 => {
-					let roots = Roots {
-						sizes: Sizes {
-							devices: 0,
-							window: 0,
-							lanes: 2,
-							memory_mib: 4,
-							disk_mib: 8,
-						},
-						stages: Stages([[5; 32]; Stage::COUNT]),
-					};
-					wire::write(send, &RootsReply::Ok(roots)).await
-				}
+				Request::Roots(_) if at > 1 => wire::write(send, &RootsReply::Ok(roots())).await,
 				_ => {
 					let mut half = 1_000u32.to_le_bytes().to_vec();
 					half.extend([0; 500]);
@@ -268,13 +310,12 @@ fn a_name_is_no_evidence() {
 		fn copy_gbps(&self) -> Result<f64, DeviceError> {
 			Err(DeviceError::Shape)
 		}
-		fn start(
+		fn prepare(
 			&self,
-			seed: Hash,
 			shape: kaisar_agent::bench::chain::Shape,
 			window: usize,
-		) -> Result<Box<dyn Run>, DeviceError> {
-			Processor.start(seed, shape, window)
+		) -> Result<Box<dyn Ready>, DeviceError> {
+			Processor.prepare(shape, window)
 		}
 	}
 	let job = Job {

@@ -1,10 +1,21 @@
 //! The binary as the node starts it.
 
-use codec::{DecodeAll, Encode};
+use crate::world::{World, until};
+use codec::{Decode, DecodeAll, Encode};
+use kaisar_agent::bench::{
+	device::{Device, Processor},
+	job::Job,
+	proof::prove,
+};
 use kaisar_math::ClassReference;
-use kaisar_primitives::agent::{AgentStatus, PATH_STATUS};
+use kaisar_primitives::{
+	AgentKey, WorkerSpec,
+	agent::{AgentStatus, Attestation, PATH_PROVE, PATH_STATUS, Progress, ProveRequest},
+};
 use std::{
+	path::PathBuf,
 	process::Stdio,
+	sync::Arc,
 	time::{Duration, Instant},
 };
 use tokio::{
@@ -16,7 +27,12 @@ use tokio::{
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn start(dir: &std::path::Path) -> Child {
-	Command::new(env!("CARGO_BIN_EXE_kaisar-agent"))
+	command(dir).spawn().unwrap()
+}
+
+fn command(dir: &std::path::Path) -> Command {
+	let mut command = Command::new(env!("CARGO_BIN_EXE_kaisar-agent"));
+	command
 		.args([
 			"run",
 			"--listen",
@@ -36,9 +52,8 @@ fn start(dir: &std::path::Path) -> Child {
 		.stdin(Stdio::piped())
 		.stdout(Stdio::piped())
 		.stderr(Stdio::null())
-		.kill_on_drop(true)
-		.spawn()
-		.unwrap()
+		.kill_on_drop(true);
+	command
 }
 
 async fn ready(child: &mut Child) -> serde_json::Value {
@@ -90,6 +105,109 @@ async fn it_says_when_it_is_ready_serves_and_ends_with_its_parent() {
 	// The key stays the same.
 	let mut child = start(dir.path());
 	assert_eq!(ready(&mut child).await["agent"], agent);
+}
+
+/// The manifest of Mesa's software driver.
+fn software_driver() -> PathBuf {
+	let dir = std::fs::read_dir("/usr/share/vulkan/icd.d").expect("mesa-vulkan-drivers is there");
+	let is_it = |path: &PathBuf| path.to_string_lossy().contains("lvp_icd");
+	let mut paths = dir.flatten().map(|entry| entry.path());
+	paths
+		.find(is_it)
+		.expect("scripts/setup.sh installs mesa-vulkan-drivers")
+}
+
+#[tokio::test]
+async fn a_driver_that_comes_after_the_agent_is_used_from_the_next_benchmark_on() {
+	let dir = tempfile::tempdir().unwrap();
+	let driver = dir.path().join("driver.json");
+	let mut child = command(dir.path())
+		.args(["--gpus", "software"])
+		.env("VK_DRIVER_FILES", &driver)
+		.env("VK_ICD_FILENAMES", &driver)
+		.spawn()
+		.unwrap();
+	let said = ready(&mut child).await;
+	let token = std::fs::read_to_string(dir.path().join("token")).unwrap();
+	async fn ask<T: Decode>(said: &serde_json::Value, token: &str, path: &str, body: Vec<u8>) -> T {
+		let url = format!("{}{path}", said["url"].as_str().unwrap());
+		let request = reqwest::Client::new()
+			.post(url)
+			.bearer_auth(token)
+			.body(body);
+		let answer = request.send().await.unwrap().bytes().await.unwrap();
+		T::decode_all(&mut &answer[..]).unwrap()
+	}
+	let gpus = async || {
+		let status: AgentStatus = ask(&said, &token, PATH_STATUS, ().encode()).await;
+		status.gpus
+	};
+	let world = World::new();
+	let claim = |seed: u8| ProveRequest {
+		spec: WorkerSpec {
+			gpu_class: 11,
+			gpu_count: 1,
+			..world.spec
+		},
+		seed: sp_core::H256::repeat_byte(seed),
+		..world.prove_request()
+	};
+	let proved = async |seed: u8| {
+		until(LIMIT, async || {
+			match ask(&said, &token, PATH_PROVE, claim(seed).encode()).await {
+				Progress::<Attestation>::Working => None,
+				Progress::Done(attestation) => Some(attestation.root),
+				Progress::Failed(error) => panic!("{error}"),
+			}
+		})
+		.await
+	};
+	// What comes of a claim with a GPU, which the processor plays here, and of one without.
+	let mut key = [0; 32];
+	hex::decode_to_slice(&said["agent"].as_str().unwrap()[2..], &mut key).unwrap();
+	let expected = |seed: u8, gpu: bool| {
+		let job = Job::of_prove(&claim(seed), AgentKey::from_raw(key)).unwrap();
+		let devices: Vec<Arc<dyn Device>> = match gpu {
+			true => vec![Arc::new(Processor)],
+			false => Vec::new(),
+		};
+		let dir = tempfile::tempdir().unwrap();
+		prove(&job, &devices, dir.path(), |_, _| ()).unwrap().root
+	};
+	assert_eq!(gpus().await, 0);
+	assert_eq!(proved(1).await, expected(1, false), "no driver yet");
+	std::fs::copy(software_driver(), &driver).unwrap();
+	assert_eq!(proved(2).await, expected(2, true));
+	assert_eq!(gpus().await, 1, "as it is now");
+	// It goes again, as a GPU that falls off the bus does.
+	std::fs::remove_file(&driver).unwrap();
+	assert_eq!(proved(3).await, expected(3, false));
+	assert_eq!(gpus().await, 0);
+}
+
+#[tokio::test]
+async fn gpus_are_listed_and_named() {
+	let (good, out, err) = run(&["detect", "--gpus", "software"]).await;
+	assert!(good, "{err}");
+	let line = out.lines().find(|line| line.contains("llvmpipe"));
+	let line = line.unwrap_or_else(|| panic!("{out}"));
+	let uuid = line
+		.split_whitespace()
+		.find(|word| word.matches('-').count() == 4);
+	let uuid = uuid.unwrap_or_else(|| panic!("no UUID: {line}"));
+	for name in [uuid.to_owned(), format!("GPU-{}", uuid.to_uppercase())] {
+		let (good, out, err) = run(&["detect", "--gpus", "software", "--gpu", &name]).await;
+		assert!(good && out.contains("llvmpipe"), "{err}");
+	}
+	for command in ["detect", "bench", "calibrate"] {
+		let (good, _, err) = run(&[command, "--gpus", "software", "--gpu", "fe:1f.0"]).await;
+		assert!(
+			!good && err.contains("0000:fe:1f.0") && err.contains(uuid),
+			"{command}: {err}"
+		);
+	}
+	let (good, _, err) = run(&["detect", "--gpu", "0"]).await;
+	assert!(!good && err.contains("nvidia-smi -L"), "{err}");
 }
 
 #[tokio::test]

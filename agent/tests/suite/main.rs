@@ -6,8 +6,12 @@
 
 mod attacks;
 mod binary;
+mod measure;
 mod relay;
 mod rented;
 mod round;
+mod status;
+mod strangers;
 mod tunnel;
+mod twins;
 mod world;

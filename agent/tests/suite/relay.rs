@@ -3,12 +3,12 @@
 
 use crate::world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 use iroh_relay::server::{RelayConfig, Server, ServerConfig};
-use kaisar_agent::{Agent, containers::Served};
+use kaisar_agent::{Agent, containers::Served, peer::network::Network};
 use kaisar_primitives::{
 	Verdict,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest, SeatRequest},
 };
-use kaisar_tunnel::{Target, Tunnel};
+use kaisar_tunnel::{DialRule, Target, Tunnel};
 use sp_core::Pair;
 use std::{sync::Arc, time::Duration};
 
@@ -25,8 +25,10 @@ async fn relay() -> (Server, String) {
 
 async fn start(world: &World, name: u8, bind: &str, relay: &str, shelf: &Shelf) -> Agent {
 	let mut config = world.config(name, Duration::from_secs(30));
-	config.bind = Some(bind.parse().unwrap());
-	config.relay_url = Some(relay.into());
+	config.network = Network {
+		relays: vec![relay.parse().unwrap()],
+		..Network::local(bind.parse().unwrap())
+	};
 	let shelf = shelf.clone();
 	Agent::start_with(config, |_| Arc::new(shelf))
 		.await
@@ -41,9 +43,9 @@ async fn bandwidth_over_a_relay_does_not_count() {
 	world.bench.bandwidth_secs = 3;
 	let (_relay, url) = relay().await;
 	let shelf = Shelf::default();
-	let worker = start(&world, WORKER, "[::1]:0", &url, &shelf).await;
-	let direct = start(&world, CHECKERS[0], "[::1]:0", &url, &shelf).await;
-	let relayed = start(&world, CHECKERS[1], "127.0.0.1:0", &url, &shelf).await;
+	let worker = start(&world, WORKER, "::1", &url, &shelf).await;
+	let direct = start(&world, CHECKERS[0], "::1", &url, &shelf).await;
+	let relayed = start(&world, CHECKERS[1], "127.0.0.1", &url, &shelf).await;
 	let root = world.prove(&worker).await;
 	let verdict = async |checker, name| {
 		let mut seat = world.seat(name, root);
@@ -75,8 +77,8 @@ async fn a_container_behind_a_relay_is_reached_and_probed() {
 			customer_until: None,
 		},
 	);
-	let worker = start(&world, WORKER, "[::1]:0", &url, &shelf).await;
-	let checker = start(&world, CHECKERS[0], "127.0.0.1:0", &url, &shelf).await;
+	let worker = start(&world, WORKER, "::1", &url, &shelf).await;
+	let checker = start(&world, CHECKERS[0], "127.0.0.1", &url, &shelf).await;
 	let request = ProveRequest {
 		order: Some(5),
 		..world.prove_request()
@@ -107,6 +109,10 @@ async fn a_container_behind_a_relay_is_reached_and_probed() {
 		order: 5,
 		agent: worker.key().0,
 		addresses: Vec::new(),
+		rule: DialRule {
+			private: false,
+			relays: vec![url.parse().unwrap()],
+		},
 		relays: vec![url],
 	};
 	let tunnel = Tunnel::open(&[CLIENT; 32], &target, None).await.unwrap();

@@ -10,13 +10,14 @@ use kaisar_agent::{
 		stage::{Stage, Stages},
 	},
 	gpu::Choice,
-	peer::wire,
+	peer::{network::Network, wire},
 };
 use kaisar_primitives::{
 	BenchParams, Verdict,
 	agent::{
-		AgentStatus, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, PATH_STATUS,
-		Progress, ProveRequest, SeatReply, SeatRequest,
+		AgentStatus, Attestation, Checked, PATH_CHECK, PATH_PREPARE, PATH_PROVE, PATH_ROUND,
+		PATH_SEATS, PATH_STATUS, Progress, ProveRequest, SeatAnswers, SeatClaim, SeatReply,
+		SeatRequest,
 	},
 };
 use sp_core::{H256, Pair};
@@ -32,6 +33,7 @@ async fn a_round_from_start_to_verdict() {
 		checkers.push(world.agent(name).await);
 	}
 	// The agent of the last is not told when the round began.
+	world.prepare(&worker, &checkers).await;
 	world.start_round(&checkers[..2]).await;
 	let root = world.prove(&worker).await;
 	assert_eq!(
@@ -102,6 +104,7 @@ async fn how_long_a_development_round_takes() {
 	}
 	for round in 0..3u8 {
 		world.seed = H256::repeat_byte(round);
+		world.prepare(&worker, &checkers).await;
 		world.start_round(&checkers).await;
 		let start = Instant::now();
 		let root = world.prove(&worker).await;
@@ -246,7 +249,7 @@ async fn bad_requests_are_refused_and_hurt_nobody() {
 	}
 	assert_eq!(status("/v1/nothing", TOKEN, Vec::new()).await, 404);
 	assert_eq!(status("/v1/nothing", "wrong", Vec::new()).await, 401);
-	for path in [PATH_ROUND, PATH_PROVE, PATH_CHECK] {
+	for path in [PATH_ROUND, PATH_PREPARE, PATH_PROVE, PATH_CHECK, PATH_SEATS] {
 		assert_eq!(status(path, TOKEN, vec![0xff; 64]).await, 400, "{path}");
 		assert_eq!(status(path, TOKEN, Vec::new()).await, 400, "{path}");
 	}
@@ -267,6 +270,16 @@ async fn bad_requests_are_refused_and_hurt_nobody() {
 	// Too many seats, within the limit of bytes.
 	let seats = vec![world.seat(CHECKERS[0], [0; 32]); 257];
 	assert_eq!(status(PATH_CHECK, TOKEN, seats.encode()).await, 400);
+	let claim = SeatClaim {
+		round: 4,
+		worker: 7,
+		agent: agent.key(),
+	};
+	let answers = SeatAnswers {
+		answers: vec![(claim, true); 1_601],
+		..Default::default()
+	};
+	assert_eq!(status(PATH_SEATS, TOKEN, answers.encode()).await, 400);
 	// Work that must not be asked for.
 	for bench in [
 		BenchParams {
@@ -325,8 +338,7 @@ async fn two_agents_do_not_share_a_folder() {
 		secret: [2; 32],
 		peers_dir: world.path().join("peers"),
 		data_dir: world.path().join(WORKER.to_string()),
-		relay_url: None,
-		bind: Some("127.0.0.1:0".parse().unwrap()),
+		network: Network::local([127, 0, 0, 1].into()),
 		patience: Duration::from_secs(1),
 		gpus: Choice::Off.into(),
 		containers: Default::default(),

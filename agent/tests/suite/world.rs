@@ -2,21 +2,20 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use codec::{Decode, DecodeAll, Encode};
+use iroh::{Endpoint, EndpointAddr};
 use kaisar_agent::{
 	Agent, Config,
 	containers::{Served, Settings},
 	gpu::Choice,
-	peer::{
-		endpoint::{self, Peers},
-		wire,
-	},
+	peer::{endpoint::Peers, network::Network, wire},
 	worker::doorkeeper::ServedOrders,
 };
 use kaisar_primitives::{
-	AgentKey, BenchParams, CheckerKey, OrderId, WorkerSpec,
+	AgentKey, BenchParams, CheckerKey, ClientKey, OrderId, WorkerSpec,
 	agent::{
-		Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress, ProveRequest,
-		RoundStart, SeatReply, SeatRequest,
+		Attestation, Checked, PATH_CHECK, PATH_PREPARE, PATH_PROVE, PATH_ROUND, PATH_SEATS,
+		PrepareRequest, Prepared, Progress, ProveRequest, RoundStart, SeatAnswers, SeatClaim,
+		SeatReply, SeatRequest, SeatRound,
 	},
 	keys::receipt_payload,
 };
@@ -132,8 +131,7 @@ impl World {
 			secret: [name; 32],
 			peers_dir: self.path().join("peers"),
 			data_dir: self.path().join(name.to_string()),
-			relay_url: None,
-			bind: Some("127.0.0.1:0".parse().unwrap()),
+			network: Network::local([127, 0, 0, 1].into()),
 			patience,
 			gpus: if name == WORKER {
 				self.gpus
@@ -182,6 +180,69 @@ impl World {
 		for agent in agents {
 			self.ask::<()>(agent, PATH_ROUND, &start).await;
 		}
+	}
+
+	/// A checker's node at a block: it answers its agent's claims, yes to those of `admitted`. Returns how
+	/// many it answered.
+	pub async fn answer_claims(
+		&self,
+		checker: &Agent,
+		admitted: impl Fn(&SeatClaim) -> bool,
+	) -> usize {
+		let mut answers = Vec::new();
+		let mut count = 0;
+		loop {
+			let request = SeatAnswers {
+				genesis: self.genesis,
+				rounds: vec![SeatRound {
+					round: 4,
+					seed: H256::repeat_byte(7),
+					keep_ms: 600_000,
+				}],
+				answers,
+			};
+			let claims: Vec<SeatClaim> = self.ask(checker, PATH_SEATS, &request).await;
+			if claims.is_empty() {
+				return count;
+			}
+			count += claims.len();
+			answers = claims
+				.into_iter()
+				.map(|claim| (claim, admitted(&claim)))
+				.collect();
+		}
+	}
+
+	pub fn prepare_request(&self) -> PrepareRequest {
+		PrepareRequest {
+			genesis: self.genesis,
+			round: 4,
+			worker: 7,
+			committee: committee(),
+			runs: true,
+			spread_ms: 0,
+			keep_ms: 600_000,
+		}
+	}
+
+	/// The prepare part of a round: the worker's agent introduces itself to the committee, whose agents'
+	/// nodes admit it, until it is connected to these checkers.
+	pub async fn prepare(&self, worker: &Agent, checkers: &[Agent]) {
+		let request = PrepareRequest {
+			committee: committee()
+				.into_iter()
+				.filter(|(_, agent)| checkers.iter().any(|checker| checker.key() == *agent))
+				.collect(),
+			..self.prepare_request()
+		};
+		until(Duration::from_secs(60), async || {
+			for checker in checkers {
+				self.answer_claims(checker, is_the_workers).await;
+			}
+			let prepared: Prepared = self.ask(worker, PATH_PREPARE, &request).await;
+			(prepared.connected as usize == checkers.len()).then_some(())
+		})
+		.await;
 	}
 
 	pub fn prove_request(&self) -> ProveRequest {
@@ -256,6 +317,11 @@ impl World {
 	}
 }
 
+/// What the chain knows: worker 7 has this agent.
+pub fn is_the_workers(claim: &SeatClaim) -> bool {
+	(claim.worker, claim.agent) == (7, pair(WORKER).public())
+}
+
 /// Orders that are served, as the containers' part of an agent says it.
 #[derive(Clone, Default)]
 pub struct Shelf(Arc<Mutex<BTreeMap<OrderId, Served>>>);
@@ -273,6 +339,11 @@ impl Shelf {
 impl ServedOrders for Shelf {
 	fn served(&self, order: OrderId) -> Option<Served> {
 		self.0.lock().unwrap().get(&order).cloned()
+	}
+
+	fn is_client(&self, key: &ClientKey) -> bool {
+		let orders = self.0.lock().unwrap();
+		orders.values().any(|served| served.client == *key)
 	}
 }
 
@@ -313,6 +384,30 @@ pub async fn until<T>(limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>)
 	}
 }
 
+/// An endpoint of a program that is not our agent.
+pub async fn bind_endpoint(
+	secret: &[u8; 32],
+	bind: Option<SocketAddr>,
+	relay: Option<&str>,
+	alpns: &[&[u8]],
+) -> anyhow::Result<Endpoint> {
+	let network = Network {
+		bind,
+		relays: relay.map(|url| url.parse().unwrap()).into_iter().collect(),
+		..Network::local([127, 0, 0, 1].into())
+	};
+	network.endpoint(secret, alpns).await
+}
+
+/// The addresses of such an endpoint.
+pub fn own_addr(endpoint: &Endpoint) -> EndpointAddr {
+	let mut addr = endpoint.addr();
+	for socket in endpoint.bound_sockets() {
+		addr = addr.with_ip_addr(socket);
+	}
+	addr
+}
+
 /// A worker that an agent of ours never is: it has the key, and does with it what a test says.
 pub async fn rogue(
 	world: &World,
@@ -320,12 +415,12 @@ pub async fn rogue(
 ) {
 	let bind = Some("127.0.0.1:0".parse().unwrap());
 	let alpns = [wire::ALPN, kaisar_tunnel::ALPN];
-	let endpoint = endpoint::bind(&[WORKER; 32], bind, None, &alpns)
+	let endpoint = bind_endpoint(&[WORKER; 32], bind, None, &alpns)
 		.await
 		.unwrap();
 	let peers = Peers::new(&world.path().join("peers")).unwrap();
 	peers
-		.publish(&pair(WORKER), &endpoint::own_addr(&endpoint), 1)
+		.publish(&pair(WORKER), &own_addr(&endpoint), 1)
 		.unwrap();
 	while let Some(incoming) = endpoint.accept().await {
 		let Ok(connection) = incoming.accept().unwrap().await else {

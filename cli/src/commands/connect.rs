@@ -12,7 +12,7 @@ use crate::{
 	views, wallet,
 };
 use kaisar_primitives::{AgentKey, agent::AddressRecord};
-use kaisar_tunnel::{Refusal, Target, Tunnel, TunnelError};
+use kaisar_tunnel::{DialRule, Refusal, Target, Tunnel, TunnelError, Undialable};
 use serde_json::json;
 use std::{
 	net::{SocketAddr, TcpListener},
@@ -35,6 +35,7 @@ pub async fn connect(
 	port: Option<u16>,
 	listen: SocketAddr,
 	client_key: Option<&Path>,
+	rule: DialRule,
 ) -> Result<()> {
 	let secret = match client_key {
 		Some(path) => wallet::read_client_secret(path)?,
@@ -55,6 +56,7 @@ pub async fn connect(
 		port,
 		secret,
 		listener,
+		rule,
 	};
 	connection.keep(Stop::new()?).await
 }
@@ -90,6 +92,8 @@ struct Connection<'context> {
 	port: Option<u16>,
 	secret: [u8; 32],
 	listener: TcpListener,
+	/// Limits on the addresses and relays of the agent's record that are dialed.
+	rule: DialRule,
 }
 
 impl Connection<'_> {
@@ -184,6 +188,7 @@ impl Connection<'_> {
 				.filter_map(|address| address.parse().ok())
 				.collect(),
 			relays: record.relays,
+			rule: self.rule.clone(),
 		};
 		Tunnel::open(&self.secret, &target, self.port)
 			.await
@@ -284,6 +289,10 @@ fn of_tunnel(order: u32, error: &TunnelError) -> Failure {
 			Failure::not_found(format!("the container of order {order} has no such port"))
 				.advise("name one that its image exposes with --port")
 		}
+		TunnelError::Undialable(Undialable::Refused { .. }) => Failure::unreachable(error).advise(
+			"if the agent is in your own network, pass --private-addresses; if you trust a relay that it \
+			 names, pass --relay-url URL",
+		),
 		TunnelError::Local(_) => Failure::usage(error),
 		error => Failure::unreachable(error),
 	}

@@ -18,6 +18,7 @@ use crate::{
 };
 use clap::CommandFactory;
 use kaisar_math::{classes::CLASSES, tiers};
+use kaisar_tunnel::DialRule;
 use serde::Serialize;
 use serde_json::json;
 use subxt::{ext::scale_encode::EncodeAsFields, tx::DynamicPayload};
@@ -108,7 +109,15 @@ pub async fn run(cli: Cli) -> Result<()> {
 			port,
 			listen,
 			client_key,
-		} => connect::connect(context, order, port, listen, client_key.as_deref()).await,
+			relay_url,
+			private_addresses,
+		} => {
+			let rule = DialRule {
+				private: private_addresses,
+				relays: relay_url,
+			};
+			connect::connect(context, order, port, listen, client_key.as_deref(), rule).await
+		}
 		Command::Register(register) => providers::register(context, &register).await,
 		Command::Status {
 			worker: Some(worker),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bench::proof::decode;
 use proptest::prelude::*;
 
 const SHAPE: Shape = Shape { n: 64, steps: 5 };
@@ -207,7 +208,7 @@ proptest! {
 		let mut bytes = opening.encode();
 		let bit = bit.index(bytes.len() * 8);
 		bytes[bit / 8] ^= 1 << (bit % 8);
-		let accepted = ChainOpening::decode(&mut &bytes[..])
+		let accepted = decode::chain(&mut &bytes[..], at.len(), shape.n)
 			.is_ok_and(|other| verify(&[6; 32], shape, &chain.root(), &at, &other).is_ok());
 		prop_assert!(!accepted);
 	}

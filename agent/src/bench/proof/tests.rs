@@ -1,5 +1,8 @@
 use super::*;
-use crate::bench::job::tests::{BENCH, job, spec};
+use crate::bench::{
+	device::Processor,
+	job::tests::{BENCH, job, spec},
+};
 use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -10,6 +13,11 @@ fn challenge(byte: u8) -> Challenge {
 		nonce: [byte; 32],
 		full: true,
 	}
+}
+
+/// Decodes openings of a full check.
+fn decoded(job: &Job, bytes: &[u8]) -> Result<Openings, codec::Error> {
+	Openings::decode_within(bytes, &Counts::of(job, true))
 }
 
 fn proof() -> &'static Proof {
@@ -179,7 +187,7 @@ fn gpu_job() -> Job {
 
 fn devices(count: usize) -> Vec<Arc<dyn Device>> {
 	(0..count)
-		.map(|_| Arc::new(crate::bench::device::Processor) as Arc<dyn Device>)
+		.map(|_| Arc::new(Processor) as Arc<dyn Device>)
 		.collect()
 }
 
@@ -280,14 +288,13 @@ fn a_gpu_with_less_memory_says_so() {
 		fn copy_gbps(&self) -> Result<f64, DeviceError> {
 			Err(DeviceError::Shape)
 		}
-		fn start(&self, seed: Hash, shape: Shape, _: usize) -> Result<Box<dyn Run>, DeviceError> {
-			crate::bench::device::Processor.start(seed, shape, 1)
+		fn prepare(&self, shape: Shape, _: usize) -> Result<Box<dyn Ready>, DeviceError> {
+			Processor.prepare(shape, 1)
 		}
 	}
 	let job = gpu_job();
 	let dir = tempfile::tempdir().unwrap();
-	let devices: Vec<Arc<dyn Device>> =
-		vec![Arc::new(crate::bench::device::Processor), Arc::new(Small)];
+	let devices: Vec<Arc<dyn Device>> = vec![Arc::new(Processor), Arc::new(Small)];
 	let proof = prove(&job, &devices, dir.path(), |_, _| ()).unwrap();
 	assert_eq!(proof.roots.sizes.window, 1, "all walk over as much");
 	let openings = proof.open(&challenge(5)).unwrap();
@@ -299,59 +306,73 @@ fn a_gpu_with_less_memory_says_so() {
 	assert!(verify(&job, &root, &challenge(5), &forged).is_err());
 }
 
+/// A device that fails: before the trial, with a crash, in its chain, or after its chain is told.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Broken {
+	Before,
+	WithACrash,
+	InItsChain,
+	InItsWalk,
+}
+
+struct NoWalk(Box<dyn Run>);
+
+impl Run for NoWalk {
+	fn steps(&self) -> &chain::Steps {
+		self.0.steps()
+	}
+	fn window(&self) -> usize {
+		self.0.window()
+	}
+	fn walk(&mut self, _: Hash, _: Walk) -> Result<Hash, DeviceError> {
+		Err(DeviceError::Lost("the driver".into()))
+	}
+	fn open(
+		&self,
+		_: &[chain::Position],
+		_: &[walk::Leg],
+	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
+		Err(DeviceError::Busy)
+	}
+}
+
+struct Doomed(Broken, Box<dyn Ready>);
+
+impl Ready for Doomed {
+	fn start(self: Box<Self>, seed: Hash) -> Result<Box<dyn Run>, DeviceError> {
+		let run = self.1.start(seed)?;
+		match self.0 {
+			Broken::InItsWalk => Ok(Box::new(NoWalk(run))),
+			_ => Err(DeviceError::Lost("the driver".into())),
+		}
+	}
+}
+
+impl Device for Broken {
+	fn name(&self) -> String {
+		"broken".into()
+	}
+	fn copy_gbps(&self) -> Result<f64, DeviceError> {
+		Err(DeviceError::Shape)
+	}
+	fn prepare(&self, shape: Shape, window: usize) -> Result<Box<dyn Ready>, DeviceError> {
+		match self {
+			Self::Before => Err(DeviceError::Lost("the driver".into())),
+			Self::WithACrash => panic!("as a driver may"),
+			_ => Ok(Box::new(Doomed(*self, Processor.prepare(shape, window)?))),
+		}
+	}
+}
+
 #[test]
 fn a_gpu_that_fails_leaves_a_worker_without_one() {
-	// At once, with a crash, or after its chain is told.
-	#[derive(Clone, Copy, PartialEq, Debug)]
-	enum Broken {
-		AtOnce,
-		WithACrash,
-		InItsWalk,
-	}
-	struct NoWalk(Box<dyn Run>);
-	impl Run for NoWalk {
-		fn steps(&self) -> &chain::Steps {
-			self.0.steps()
-		}
-		fn window(&self) -> usize {
-			self.0.window()
-		}
-		fn walk(&mut self, _: Hash, _: Walk) -> Result<Hash, DeviceError> {
-			Err(DeviceError::Lost("the driver".into()))
-		}
-		fn open(
-			&self,
-			_: &[chain::Position],
-			_: &[walk::Leg],
-		) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
-			Err(DeviceError::Busy)
-		}
-	}
-	impl Device for Broken {
-		fn name(&self) -> String {
-			"broken".into()
-		}
-		fn copy_gbps(&self) -> Result<f64, DeviceError> {
-			Err(DeviceError::Shape)
-		}
-		fn start(
-			&self,
-			seed: Hash,
-			shape: Shape,
-			window: usize,
-		) -> Result<Box<dyn Run>, DeviceError> {
-			match self {
-				Self::AtOnce => Err(DeviceError::Lost("the driver".into())),
-				Self::WithACrash => panic!("as a driver may"),
-				Self::InItsWalk => {
-					let run = crate::bench::device::Processor.start(seed, shape, window)?;
-					Ok(Box::new(NoWalk(run)))
-				}
-			}
-		}
-	}
 	let dir = tempfile::tempdir().unwrap();
-	for broken in [Broken::AtOnce, Broken::WithACrash, Broken::InItsWalk] {
+	for broken in [
+		Broken::Before,
+		Broken::WithACrash,
+		Broken::InItsChain,
+		Broken::InItsWalk,
+	] {
 		let mut told = Vec::new();
 		let devices: Vec<Arc<dyn Device>> = vec![Arc::new(broken)];
 		let proof = prove(&gpu_job(), &devices, dir.path(), |stage, root| {
@@ -368,6 +389,111 @@ fn a_gpu_that_fails_leaves_a_worker_without_one() {
 	}
 }
 
+#[test]
+fn a_gpu_that_fails_before_the_trial_is_left_out_and_the_others_are_proved() {
+	let dir = tempfile::tempdir().unwrap();
+	let good = || Arc::new(Processor) as Arc<dyn Device>;
+	let bad = |broken: Broken| Arc::new(broken) as Arc<dyn Device>;
+	let before = || bad(Broken::Before);
+	let crash = || bad(Broken::WithACrash);
+	// Two are claimed.
+	for (devices, proved) in [
+		(vec![good(), before()], 1),
+		(vec![before(), good()], 1),
+		(vec![crash(), good()], 1),
+		// One that is not claimed takes its place.
+		(vec![before(), good(), crash(), good(), good()], 2),
+		(vec![before(), crash()], 0),
+		// In the trial it fails them all.
+		(vec![good(), bad(Broken::InItsChain)], 0),
+		(vec![bad(Broken::InItsWalk), good()], 0),
+	] {
+		let proof = prove(&gpu_job(), &devices, dir.path(), |_, _| ()).unwrap();
+		assert_eq!(proof.roots.sizes.devices, proved);
+		let openings = proof.open(&challenge(5)).unwrap();
+		let verified = verify(&gpu_job(), &proof.root, &challenge(5), &openings);
+		assert_eq!(verified, Ok(()));
+	}
+}
+
+#[test]
+fn boundary_what_a_job_has_is_decoded_and_one_more_is_not() {
+	let shown = |job: &Job, proof: &Proof| {
+		let openings = proof.open(&challenge(1)).unwrap();
+		assert_eq!(decoded(job, &openings.encode()).unwrap(), openings);
+		openings
+	};
+	let refused = |job: &Job, openings: &Openings, what: &str| {
+		let error = decoded(job, &openings.encode()).unwrap_err().to_string();
+		assert!(error.contains("more parts"), "{what}: {error}");
+	};
+	let small = shown(&job(), proof());
+	type Of = fn(&mut Openings) -> &mut Vec<SegmentOpening>;
+	let segments: [(&str, Of); 3] = [
+		("cpu", |openings| &mut openings.cpu),
+		("memory", |openings| &mut openings.memory),
+		("disk", |openings| &mut openings.disk),
+	];
+	for (what, of) in segments {
+		let mut more = small.clone();
+		let first = of(&mut more)[0].clone();
+		of(&mut more).push(first);
+		refused(&job(), &more, what);
+		let mut longer = small.clone();
+		of(&mut longer)[0].path = vec![[0; 32]; 33];
+		refused(&job(), &longer, what);
+	}
+	// Only a full check opens the disk.
+	let error = Openings::decode_within(&small.encode(), &Counts::of(&job(), false));
+	assert!(error.is_err());
+	let large = shown(&gpu_job(), gpu_proof());
+	// A job without a GPU has none to show.
+	refused(&job(), &large, "no GPU");
+	type Change = fn(&mut GpuOpening);
+	let changes: [(&str, Change); 9] = [
+		("samples", |gpu| {
+			let first = gpu.chain.samples[0].clone();
+			gpu.chain.samples.push(first);
+		}),
+		("row", |gpu| gpu.chain.samples[0].y.bytes.push(0)),
+		("path", |gpu| {
+			gpu.chain.samples[0].y.path = vec![[0; 32]; 17]
+		}),
+		("root path", |gpu| {
+			gpu.chain.samples[0].y.root_path = vec![[0; 32]; 17]
+		}),
+		("tops", |gpu| gpu.chain.tops.0 = vec![[0; 32]; 1_025]),
+		("legs", |gpu| {
+			let first = gpu.walk[0].clone();
+			gpu.walk.push(first);
+		}),
+		("states", |gpu| {
+			let state = gpu.walk[0].after.state;
+			gpu.walk[0].states.push(state);
+		}),
+		("lines", |gpu| {
+			let first = gpu.walk[0].lines[0].clone();
+			gpu.walk[0].lines.push(first);
+		}),
+		("line", |gpu| gpu.walk[0].lines[0].line.push(0)),
+	];
+	for (what, change) in changes {
+		let mut more = large.clone();
+		let ComputeOpening::Gpus(gpus) = &mut more.compute else {
+			unreachable!("it has GPUs");
+		};
+		change(&mut gpus[0]);
+		refused(&gpu_job(), &more, what);
+	}
+	let mut more = large.clone();
+	let ComputeOpening::Gpus(gpus) = &mut more.compute else {
+		unreachable!("it has GPUs");
+	};
+	let first = gpus[0].clone();
+	gpus.push(first);
+	refused(&gpu_job(), &more, "GPUs");
+}
+
 proptest! {
 	#![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
 
@@ -377,7 +503,7 @@ proptest! {
 		let mut bytes = proof().open(&challenge).unwrap().encode();
 		let bit = bit.index(bytes.len() * 8);
 		bytes[bit / 8] ^= 1 << (bit % 8);
-		let accepted = Openings::decode(&mut &bytes[..])
+		let accepted = decoded(&job(), &bytes)
 			.is_ok_and(|other| verify(&job(), &proof().root, &challenge, &other).is_ok());
 		prop_assert!(!accepted);
 	}
@@ -388,14 +514,14 @@ proptest! {
 		let mut bytes = gpu_proof().open(&challenge).unwrap().encode();
 		let bit = bit.index(bytes.len() * 8);
 		bytes[bit / 8] ^= 1 << (bit % 8);
-		let accepted = Openings::decode(&mut &bytes[..])
+		let accepted = decoded(&gpu_job(), &bytes)
 			.is_ok_and(|other| verify(&gpu_job(), &gpu_proof().root, &challenge, &other).is_ok());
 		prop_assert!(!accepted);
 	}
 
 	#[test]
 	fn garbage_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
-		if let Ok(openings) = Openings::decode(&mut &bytes[..]) {
+		if let Ok(openings) = decoded(&job(), &bytes) {
 			prop_assert!(verify(&job(), &proof().root, &challenge(1), &openings).is_err());
 		}
 	}

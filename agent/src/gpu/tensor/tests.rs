@@ -92,7 +92,7 @@ fn options(kernels: Kernels) -> Options {
 	Options {
 		choice: Choice::Software,
 		kernels,
-		memory: None,
+		..Default::default()
 	}
 }
 

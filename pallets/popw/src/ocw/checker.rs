@@ -1,4 +1,4 @@
-//! A checker's side: telling the agent of each round, having it check every seat, committing to the
+//! A checker's side: saying which workers' agents may push, telling the agent of each round, having it check every seat, committing to the
 //! votes, opening them, and reporting who is absent.
 
 use super::{
@@ -10,11 +10,11 @@ use kaisar_math::committee::{batch_of, batches};
 use kaisar_primitives::{
 	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, WorkerRegistry,
 	agent::{
-		MAX_SEATS, PATH_CHECK, PATH_ROUND, Progress, RoundStart, SeatReply, SeatRequest,
-		receipts_key,
+		MAX_CLAIM_ROUNDS, MAX_CLAIMS, MAX_SEATS, PATH_CHECK, PATH_ROUND, PATH_SEATS, Progress,
+		RoundStart, SeatAnswers, SeatClaim, SeatReply, SeatRequest, SeatRound, receipts_key,
 	},
 	commitment,
-	offchain::Agent,
+	offchain::{Agent, until},
 };
 use sp_runtime::BoundedVec;
 
@@ -27,6 +27,9 @@ const ABSENT_SCAN: u32 = 64;
 /// Verdicts that all operators together mean to reveal in a block. A census of more than its phase can
 /// take at this rate goes as fast as it must.
 const VERDICTS_A_BLOCK: u64 = 4_000;
+
+/// Most batches of claims that one block answers.
+const CLAIM_BATCHES: usize = 16;
 
 /// Does what is due for the operator that holds `key`.
 pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
@@ -67,6 +70,63 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		StorageValueRef::persistent(&name).set(&duty);
 		side.report_absent();
 	}
+	admit::<T>(operator, key, rounds, now);
+}
+
+/// Says which of the workers' agents that introduced themselves to the operator's agent it may admit: those
+/// of workers that the operator sits for. Has a time of its own, so that neither waits for the other.
+fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], now: BlockNumber) {
+	let next = now.saturating_add(1);
+	let sits_in = |round: &&Round| {
+		matches!(round.phase(next), Phase::Prepare | Phase::Attest)
+			&& T::Seats::operator(operator, round.index).is_some_and(|info| info.key == *key)
+	};
+	let rounds: Vec<SeatRound> = rounds
+		.iter()
+		.filter(sits_in)
+		.take(MAX_CLAIM_ROUNDS)
+		.map(|round| SeatRound {
+			round: round.index,
+			seed: round.seed,
+			keep_ms: keep_ms(round, now),
+		})
+		.collect();
+	if rounds.is_empty() {
+		return;
+	}
+	let Some(agent) = Agent::of(key.as_ref(), now, until()) else {
+		return;
+	};
+	let mut answers = Vec::new();
+	for _ in 0..=CLAIM_BATCHES {
+		let request = SeatAnswers {
+			genesis: genesis::<T>(),
+			rounds: rounds.clone(),
+			answers,
+		};
+		// What it was asked last is asked again at the next block.
+		let Some(claims) = agent.ask::<Vec<SeatClaim>>(PATH_SEATS, &request) else {
+			return;
+		};
+		if claims.is_empty() {
+			return;
+		}
+		let named = |claim: &SeatClaim| rounds.iter().any(|round| round.round == claim.round);
+		answers = claims
+			.into_iter()
+			.take(MAX_CLAIMS)
+			.map(|claim| (claim, named(&claim) && sits_for::<T>(operator, &claim)))
+			.collect();
+	}
+}
+
+/// Whether a worker has this agent and the operator sits for it. A false agent, which costs others nothing
+/// but a key, is found before any committee is drawn.
+fn sits_for<T: Config>(operator: OperatorId, claim: &SeatClaim) -> bool {
+	T::Workers::info(claim.worker, claim.round).is_some_and(|info| info.agent == claim.agent)
+		&& Pallet::<T>::committee_of(claim.worker, claim.round)
+			.iter()
+			.any(|(other, _)| *other == operator)
 }
 
 /// One operator in one round.

@@ -1,15 +1,23 @@
-//! A worker's side: the benchmark, its attestation, and staying there for the openings.
+//! A worker's side: telling the agent of its committee, the benchmark, its attestation, and staying there
+//! for the openings.
 
 use super::*;
+use alloc::vec::Vec;
 use kaisar_primitives::{
-	AgentKey, GpuClasses, RoundKind, Seats, WorkerInfo, WorkerRegistry, WorkerState,
-	agent::{Attestation, PATH_PROVE, Progress, ProveRequest},
+	AgentKey, GpuClasses, MILLISECS_PER_BLOCK, OrderId, RoundKind, Seats, WorkerInfo,
+	WorkerRegistry, WorkerState,
+	agent::{
+		Attestation, PATH_PREPARE, PATH_PROVE, PrepareRequest, Prepared, Progress, ProveRequest,
+	},
 	offchain::Agent,
 };
 
 /// Attestations that all workers together mean to send in a block. A census of more than its phase can
 /// take at this rate goes as fast as it must.
 const ATTESTATIONS_A_BLOCK: u64 = 1_000;
+
+/// Introductions that an operator which sits for all workers of a round is to get in a second, at most.
+const INTRODUCTIONS_A_SECOND: u64 = 500;
 
 /// Does what is due for the worker that holds `key`.
 pub fn serve<T: Config>(key: &WorkerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
@@ -28,6 +36,9 @@ pub fn serve<T: Config>(key: &WorkerKey, rounds: &[Round], now: BlockNumber, unt
 			continue;
 		}
 		match round.phase(next) {
+			Phase::Prepare if Pallet::<T>::due(worker, round).is_ok() => {
+				prepare::<T>(worker, &info, round, &agent, now);
+			}
 			Phase::Attest if Pallet::<T>::due(worker, round).is_ok() => {
 				attest::<T>(key, worker, &info, round, &agent, now);
 			}
@@ -51,6 +62,64 @@ fn has_open_check<T: Config>(worker: WorkerId, round: RoundIndex) -> bool {
 	)
 }
 
+/// Returns the keys and agents of a worker's committee in a round.
+fn committee<T: Config>(worker: WorkerId, round: &Round) -> Vec<(CheckerKey, AgentKey)> {
+	Pallet::<T>::committee_of(worker, round.index)
+		.into_iter()
+		.filter_map(|(operator, _)| T::Seats::operator(operator, round.index))
+		.map(|operator| (operator.key, operator.agent))
+		.collect()
+}
+
+/// Returns the worker's order, if it is rented in the round and so runs no benchmark.
+fn rented_for<T: Config>(info: &WorkerInfo<T::AccountId>, round: &Round) -> Option<OrderId> {
+	info.order
+		.filter(|_| info.standings.at(round.index) == Some(&WorkerState::Rented))
+}
+
+/// Returns the number of workers that are due in a round.
+fn due(round: &Round) -> u64 {
+	match round.kind {
+		RoundKind::Census => u64::from(round.online),
+		RoundKind::Spot => u64::from(round.rented),
+	}
+}
+
+/// Tells the agent of the committee, again at each block: the agent may have restarted.
+fn prepare<T: Config>(
+	worker: WorkerId,
+	info: &WorkerInfo<T::AccountId>,
+	round: &Round,
+	agent: &Agent,
+	now: BlockNumber,
+) {
+	// At the round's start, so that all have introduced themselves before the trial.
+	let spread_ms = due(round).saturating_mul(1_000) / INTRODUCTIONS_A_SECOND;
+	let half = u64::from(round.trial.saturating_sub(now)) * MILLISECS_PER_BLOCK / 2;
+	let request = PrepareRequest {
+		genesis: genesis::<T>(),
+		round: round.index,
+		worker,
+		committee: committee::<T>(worker, round),
+		runs: rented_for::<T>(info, round).is_none(),
+		spread_ms: spread_ms.min(half),
+		keep_ms: keep_ms(round, now),
+	};
+	let prepared = agent.ask::<Prepared>(PATH_PREPARE, &request);
+	let Some(Prepared { members, connected }) = prepared.filter(|_| request.runs) else {
+		return;
+	};
+	// The trial is next: what is not connected by now will get the roots late.
+	if round.trial == now.saturating_add(1) && connected < members {
+		log::warn!(
+			target: LOG_TARGET,
+			"worker {worker}: {connected} of {members} checkers' agents are connected at the trial of round \
+			{}; the others may get its roots late and find less hardware: see the agent's log",
+			round.index,
+		);
+	}
+}
+
 fn prove<T: Config>(
 	worker: WorkerId,
 	info: &WorkerInfo<T::AccountId>,
@@ -59,11 +128,6 @@ fn prove<T: Config>(
 	now: BlockNumber,
 ) -> Option<[u8; 32]> {
 	let seed = round.trial_seed?;
-	let committee = Pallet::<T>::committee_of(worker, round.index)
-		.into_iter()
-		.filter_map(|(operator, _)| T::Seats::operator(operator, round.index))
-		.map(|operator| (operator.key, operator.agent))
-		.collect::<alloc::vec::Vec<(CheckerKey, AgentKey)>>();
 	let request = ProveRequest {
 		genesis: genesis::<T>(),
 		round: round.index,
@@ -72,10 +136,8 @@ fn prove<T: Config>(
 		spec: info.spec,
 		bench: round.bench,
 		reference: T::Classes::reference(info.spec.gpu_class, round.index),
-		order: info
-			.order
-			.filter(|_| info.standings.at(round.index) == Some(&WorkerState::Rented)),
-		committee,
+		order: rented_for::<T>(info, round),
+		committee: committee::<T>(worker, round),
 		keep_ms: keep_ms(round, now),
 	};
 	match agent.ask::<Progress<Attestation>>(PATH_PROVE, &request)? {
@@ -109,11 +171,7 @@ fn attest<T: Config>(
 	// submission is spread. An order that came since the round's start waits for no more than the check.
 	let is_matched =
 		info.order.is_some() && info.standings.at(round.index) != Some(&WorkerState::Rented);
-	let due = match round.kind {
-		RoundKind::Census => u64::from(round.online),
-		RoundKind::Spot => u64::from(round.rented),
-	};
-	let blocks = super::window(due, ATTESTATIONS_A_BLOCK, round.phase_length);
+	let blocks = super::window(due(round), ATTESTATIONS_A_BLOCK, round.phase_length);
 	let before = round.attest_ends().saturating_sub(round.phase_length);
 	let place = spread(key.as_ref(), round.seed, blocks);
 	let first = before

@@ -327,3 +327,98 @@ fn an_old_check_is_closed_before_its_worker_is_reported() {
 		"{calls:?}"
 	);
 }
+
+fn claim(worker: u32, agent: kaisar_primitives::AgentKey) -> SeatClaim {
+	SeatClaim {
+		round: 0,
+		worker,
+		agent,
+	}
+}
+
+#[test]
+fn a_checker_says_which_agents_may_push_in_the_same_block() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	let (own, seats) = world.at_end(|| {
+		let own = Registry::info(0, 0).unwrap().agent;
+		(own, seat_rounds(1))
+	});
+	let other = kaisar_primitives::AgentKey::from_raw([9; 32]);
+	let unknown_round = SeatClaim {
+		round: 99,
+		..claim(0, own)
+	};
+	let claims = vec![
+		claim(0, own),
+		// Another's agent; a worker that there is not; a round that there is not.
+		claim(0, other),
+		claim(77, own),
+		unknown_round,
+	];
+	let answers: Vec<_> = claims
+		.iter()
+		.copied()
+		.zip([true, false, false, false])
+		.collect();
+	let first = (Vec::new(), claims);
+	let second = (answers, Vec::new());
+	for (answers, claims) in [first, second] {
+		let request = world.at_end(|| SeatAnswers {
+			genesis: kaisar_primitives::authorized::genesis::<Test>(),
+			rounds: seats.clone(),
+			answers,
+		});
+		world.expect(PATH_SEATS, &request, claims.encode());
+	}
+	world.work_exactly();
+}
+
+#[test]
+fn a_flood_of_claims_is_answered_in_bounded_batches_each_block() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	let seats = world.at_end(|| seat_rounds(1));
+	let genesis = world.at_end(kaisar_primitives::authorized::genesis::<Test>);
+	let batch = |number: u32| -> Vec<SeatClaim> {
+		let workers = number * 3..number * 3 + 3;
+		let agent = kaisar_primitives::AgentKey::from_raw([9; 32]);
+		workers.map(|worker| claim(1_000 + worker, agent)).collect()
+	};
+	// There is always more: after 16 batches it stops, with the last one answered.
+	let mut answers = Vec::new();
+	for number in 0..=16 {
+		let request = SeatAnswers {
+			genesis,
+			rounds: seats.clone(),
+			answers,
+		};
+		world.expect(PATH_SEATS, &request, batch(number).encode());
+		answers = batch(number)
+			.into_iter()
+			.map(|claim| (claim, false))
+			.collect();
+	}
+	world.work_exactly();
+}
+
+#[test]
+fn an_operator_admits_no_agent_of_a_worker_that_it_does_not_sit_for() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	let own = world.at_end(|| Registry::info(0, 0).unwrap().agent);
+	assert!(world.at_end(|| sits(1, &claim(0, own))));
+	// Without a license it is drawn for nobody.
+	heard(|heard| heard.licenses.retain(|_, operator| *operator != 1));
+	let seats = world.at_end(|| seat_rounds(1));
+	let genesis = world.at_end(kaisar_primitives::authorized::genesis::<Test>);
+	let asked = |answers| SeatAnswers {
+		genesis,
+		rounds: seats.clone(),
+		answers,
+	};
+	world.expect(PATH_SEATS, asked(Vec::new()), vec![claim(0, own)].encode());
+	let no = vec![(claim(0, own), false)];
+	world.expect(PATH_SEATS, asked(no), Vec::<SeatClaim>::new().encode());
+	world.work_exactly();
+}

@@ -10,12 +10,14 @@ use crate::*;
 use codec::{Decode, Encode};
 use frame_support::traits::{Authorize, Hooks};
 use kaisar_primitives::{
-	CheckerKey, GpuClasses, Outcome, Seats, WorkerKey, WorkerRegistry,
+	CheckerKey, GpuClasses, Outcome, RoundKind, Seats, WorkerKey, WorkerRegistry,
 	agent::{
-		AgentConfig, Attestation, Checked, PATH_CHECK, PATH_PROVE, PATH_ROUND, Progress,
-		ProveRequest, RoundStart, SeatReply, SeatRequest, config_key,
+		AgentConfig, Attestation, Checked, PATH_CHECK, PATH_PREPARE, PATH_PROVE, PATH_ROUND,
+		PATH_SEATS, PrepareRequest, Prepared, Progress, ProveRequest, RoundStart, SeatAnswers,
+		SeatClaim, SeatReply, SeatRequest, SeatRound, config_key,
 	},
 	keys::{CHECKER_KEY_TYPE, WORKER_KEY_TYPE},
+	offchain::{Agent, until},
 };
 use parking_lot::RwLock;
 use sp_core::{
@@ -40,6 +42,14 @@ struct World {
 	keystore: Arc<MemoryKeystore>,
 	/// Rounds that the agent was told of, or will be.
 	told: std::collections::BTreeSet<u32>,
+	/// The operator whose key this node holds.
+	operator: Option<u32>,
+	/// The same for worker 0.
+	works: bool,
+	/// Requests that the next run makes, those aside that every run makes.
+	expected: std::cell::RefCell<Vec<PendingRequest>>,
+	/// Claims that the agent hands out at the next run, in its answers one after the other.
+	claims: Vec<Vec<SeatClaim>>,
 }
 
 impl World {
@@ -59,6 +69,10 @@ impl World {
 			pool,
 			keystore,
 			told: Default::default(),
+			operator: None,
+			works: false,
+			expected: Default::default(),
+			claims: Vec::new(),
 		}
 	}
 
@@ -70,6 +84,7 @@ impl World {
 			.insert(WORKER_KEY_TYPE, "//worker/0", key.as_ref())
 			.unwrap();
 		world.ext.execute_with(|| configure(key.as_ref()));
+		world.works = true;
 		world
 	}
 
@@ -82,12 +97,13 @@ impl World {
 			.insert(CHECKER_KEY_TYPE, &suri, key.as_ref())
 			.unwrap();
 		world.ext.execute_with(|| configure(key.as_ref()));
+		world.operator = Some(operator);
 		world
 	}
 
 	/// The agent will be asked this next, and will answer so.
 	fn expect(&self, path: &str, body: impl Encode, answer: Vec<u8>) {
-		self.agent.write().expect_request(PendingRequest {
+		self.expected.borrow_mut().push(PendingRequest {
 			method: "POST".into(),
 			uri: format!("{URL}{path}"),
 			headers: vec![
@@ -118,7 +134,64 @@ impl World {
 
 	/// Runs the off-chain worker on the state of the block as it stands at its end.
 	fn work(&mut self) {
+		self.expect_what_every_run_asks();
+		self.work_exactly();
+	}
+
+	/// The same where the agent is asked nothing but what was expected one by one.
+	fn work_exactly(&mut self) {
+		for request in self.expected.take() {
+			self.agent.write().expect_request(request);
+		}
 		self.at_end(|| Popw::offchain_worker(System::block_number()));
+	}
+
+	/// A worker's agent will be told of its committees first, and a checker's asked for claims last.
+	fn expect_what_every_run_asks(&mut self) {
+		let (operator, works) = (self.operator, self.works);
+		let (prepares, seats) = self.at_end(|| {
+			let now = System::block_number();
+			let answers = |key: &[u8]| Agent::of(key, now, until()).is_some();
+			let worker = works && answers(pair("worker", 0).public().as_ref());
+			let rounds = Popw::rounds().into_iter();
+			let prepares: Vec<_> = rounds
+				.filter(|round| {
+					worker && round.phase(now + 1) == Phase::Prepare && Popw::is_due(0, round.index)
+				})
+				.map(|round| prepare_request_of(round.index))
+				.collect();
+			let checker =
+				operator.filter(|operator| answers(pair("checker", *operator).public().as_ref()));
+			(prepares, checker.map(seat_rounds).unwrap_or_default())
+		});
+		let expected = self.expected.take();
+		for request in prepares {
+			let members = request.committee.len() as u32;
+			let connected = members;
+			self.expect(
+				PATH_PREPARE,
+				&request,
+				Prepared { members, connected }.encode(),
+			);
+		}
+		self.expected.borrow_mut().extend(expected);
+		if seats.is_empty() {
+			return;
+		}
+		let mut answers = Vec::new();
+		for claims in std::mem::take(&mut self.claims)
+			.into_iter()
+			.chain([Vec::new()])
+		{
+			let request = self.at_end(|| SeatAnswers {
+				genesis: kaisar_primitives::authorized::genesis::<Test>(),
+				rounds: seats.clone(),
+				answers: std::mem::take(&mut answers),
+			});
+			self.expect(PATH_SEATS, &request, claims.encode());
+			let sits = |claim: SeatClaim| (claim, sits(operator.unwrap_or_default(), &claim));
+			answers = self.at_end(|| claims.into_iter().map(sits).collect());
+		}
 	}
 
 	/// The agent will be told of the start of each round that runs and that it was not told of.
@@ -228,6 +301,56 @@ fn configure(key: &[u8]) {
 		token: "secret".into(),
 	};
 	StorageValueRef::persistent(&config_key(key)).set(&config);
+}
+
+/// The rounds whose workers an operator's agent may admit.
+fn seat_rounds(name: u32) -> Vec<SeatRound> {
+	let now = System::block_number();
+	let key = CheckerKey::from(pair("checker", name).public());
+	let Some(operator) = <Registry as Seats<u64>>::by_key(&key) else {
+		return Vec::new();
+	};
+	let open = |round: &Round| {
+		matches!(round.phase(now + 1), Phase::Prepare | Phase::Attest)
+			&& <Registry as Seats<u64>>::operator(operator, round.index)
+				.is_some_and(|info| info.key == key)
+	};
+	let rounds = Popw::rounds().into_iter().filter(open);
+	rounds
+		.map(|round| SeatRound {
+			round: round.index,
+			seed: round.seed,
+			keep_ms: u64::from(round.ends() - now + 2) * 12_000,
+		})
+		.collect()
+}
+
+/// Whether the operator sits for a worker that has this agent.
+fn sits(operator: u32, claim: &SeatClaim) -> bool {
+	Registry::info(claim.worker, claim.round).is_some_and(|info| info.agent == claim.agent)
+		&& Popw::committee(claim.worker, claim.round)
+			.iter()
+			.any(|(other, _)| *other == operator)
+}
+
+fn prepare_request_of(index: u32) -> PrepareRequest {
+	let round = Rounds::<Test>::get(index).unwrap();
+	let committee = Popw::committee(0, index).into_iter();
+	PrepareRequest {
+		genesis: kaisar_primitives::authorized::genesis::<Test>(),
+		round: index,
+		worker: 0,
+		committee: committee
+			.map(|(operator, _)| <Registry as Seats<u64>>::operator(operator, index).unwrap())
+			.map(|operator| (operator.key, operator.agent))
+			.collect(),
+		runs: Registry::info(0, index).unwrap().standings.at(index) != Some(&WorkerState::Rented),
+		spread_ms: match round.kind {
+			RoundKind::Census => u64::from(round.online),
+			RoundKind::Spot => u64::from(round.rented),
+		} * 2,
+		keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,
+	}
 }
 
 fn prove_request() -> ProveRequest {

@@ -186,3 +186,74 @@ fn a_worker_that_is_matched_before_it_attested_does_so_at_once() {
 	);
 	assert_eq!(attests_at(Some(7)), 2);
 }
+
+#[test]
+fn a_workers_agent_knows_its_committee_from_the_rounds_start_on() {
+	let mut world = World::worker();
+	TrialOffset::set(5);
+	// It is due in the next round, and not in the one that runs.
+	let index = world.ext.execute_with(NextRound::<Test>::get);
+	heard(|heard| {
+		heard.workers.get_mut(&0).unwrap().forced = Some(super::mark(index));
+	});
+	let prepares = |round: Round| {
+		let next = System::block_number() + 1;
+		round.phase(next) == Phase::Prepare && Popw::is_due(0, index)
+	};
+	let mut blocks = 0;
+	loop {
+		let next = world.block() + 1;
+		world.run_to(next);
+		let round = world.at_end(|| Rounds::<Test>::get(index));
+		let Some(round) = round else { continue };
+		if !world.at_end(|| prepares(round)) {
+			break;
+		}
+		blocks += 1;
+		let request = world.at_end(|| prepare_request_of(index));
+		assert!(request.runs && request.committee.len() == 3);
+		// The mock fails on any other request, and on none.
+		world.work();
+	}
+	assert_eq!(blocks, 5, "at each block from the start to the trial");
+}
+
+#[test]
+fn introductions_of_a_large_census_are_spread_over_half_of_the_prepare_part() {
+	let mut world = World::worker();
+	TrialOffset::set(5);
+	// It is due in the next round, and not in the one that runs.
+	let index = world.ext.execute_with(NextRound::<Test>::get);
+	heard(|heard| {
+		heard.workers.get_mut(&0).unwrap().forced = Some(super::mark(index));
+	});
+	while world
+		.ext
+		.execute_with(|| Rounds::<Test>::get(index).is_none())
+	{
+		let next = world.block() + 1;
+		world.run_to(next);
+	}
+	for (rented, is_large) in [(10, false), (1_000_000, true)] {
+		let request = world.ext.execute_with(|| {
+			Rounds::<Test>::mutate(index, |round| round.as_mut().unwrap().rented = rented);
+			prepare_request_of(index)
+		});
+		let round = world.at_end(|| Rounds::<Test>::get(index).unwrap());
+		let spread_ms = match is_large {
+			false => 20,
+			true => u64::from(round.trial - world.block()) * 6_000,
+		};
+		let members = request.committee.len() as u32;
+		let answer = Prepared {
+			members,
+			connected: 0,
+		};
+		let request = PrepareRequest {
+			spread_ms,
+			..request
+		};
+		world.expect(PATH_PREPARE, &request, answer.encode());
+		world.work_exactly();
+	}
+}

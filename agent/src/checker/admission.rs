@@ -1,0 +1,499 @@
+//! Workers' agents that may push roots here: those that the node confirmed, and those that wait for it.
+//!
+//! An agent knows no chain. A worker's agent names its worker and a round, and the claim waits here until
+//! the node, which asks at every block, says whether the operator sits for that worker. What is admitted
+//! was confirmed by the chain, so workers with a stake bound its number; what waits may be anyone's and is
+//! bounded here. Nothing of it is stored: after a restart workers introduce themselves again.
+
+use crate::{host::store::now_ms, peer::wire::Introduced, worker::serve::Origin};
+use kaisar_primitives::{
+	AgentKey, RoundIndex, WorkerId,
+	agent::{MAX_CLAIM_ROUNDS, MAX_CLAIMS, SeatAnswers, SeatClaim},
+};
+use kaisar_tunnel::places::{Door, Origin as Range};
+use parking_lot::Mutex;
+use sp_core::H256;
+use std::{
+	collections::{BTreeMap, HashMap, HashSet, VecDeque},
+	time::Duration,
+};
+
+/// Most claims that wait, about 200 bytes each.
+const MAX_WAITING: usize = 16_384;
+/// Most claims that were answered with no and are remembered, about 100 bytes each.
+const MAX_DENIED: usize = 16_384;
+/// Most admissions, in all rounds, about 150 bytes each.
+const MAX_ADMITTED: usize = 1 << 20;
+/// Longest that a round is kept, whatever the node asks for: a week, in milliseconds.
+const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Time for which the address of an admitted agent is remembered at the door: a few censuses.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
+/// Requests of the node that are closer than this belong to one block, in milliseconds.
+const ONE_BLOCK_MS: u64 = 300;
+/// Time for the node to look up the claims that it was handed, in milliseconds.
+const LOOK_UP_MS: u64 = 300;
+/// Time after which an agent is told to come back if the node's requests show no better one, in
+/// milliseconds.
+const COME_BACK_MS: u64 = 1_000;
+/// Longest of such times: a block is missed now and then.
+const COME_BACK_MOST_MS: u64 = 15_000;
+
+/// The claims and the admissions, under one lock.
+pub struct Admissions {
+	state: Mutex<State>,
+	/// The door at which addresses of admitted agents are remembered.
+	door: Door,
+}
+
+#[derive(Default)]
+struct State {
+	/// The node's chain. Nothing of another one is kept.
+	genesis: H256,
+	rounds: BTreeMap<RoundIndex, Round>,
+	/// Number of admissions of each agent.
+	agents: HashMap<AgentKey, u32>,
+	admitted: usize,
+	waiting: Waiting,
+	/// Claims that the node was handed and has not answered yet.
+	handed: HashMap<SeatClaim, Origin>,
+	denied: HashSet<SeatClaim>,
+	/// The same, the oldest first.
+	denials: VecDeque<SeatClaim>,
+	polls: Polls,
+}
+
+/// A round that the node named.
+struct Round {
+	seed: H256,
+	expires: u64,
+	admitted: HashSet<(WorkerId, AgentKey)>,
+}
+
+impl Round {
+	fn holds(&self, claim: &SeatClaim) -> bool {
+		self.expires > now_ms() && self.admitted.contains(&(claim.worker, claim.agent))
+	}
+}
+
+impl Admissions {
+	/// Nobody is admitted yet. Addresses of those that will be are remembered at `door`.
+	pub fn new(door: Door) -> Self {
+		Self {
+			state: Mutex::default(),
+			door,
+		}
+	}
+
+	/// Takes the introduction of the agent `claim.agent`, which has proved its key.
+	pub fn introduce(&self, genesis: H256, claim: SeatClaim, from: Origin) -> Introduced {
+		let mut state = self.state.lock();
+		let state = &mut *state;
+		match state.rounds.get(&claim.round) {
+			Some(round) if state.genesis == genesis => {
+				if round.holds(&claim) {
+					return Introduced::Admitted;
+				}
+			}
+			// The node may be a block behind, or it has not asked since this agent started.
+			_ => return state.polls.come_back(),
+		}
+		if state.denied.contains(&claim) {
+			return Introduced::Denied;
+		}
+		if !state.handed.contains_key(&claim) {
+			state.waiting.push(claim, from);
+		}
+		state.polls.come_back()
+	}
+
+	/// Takes the node's answers, and returns claims that wait: one of each origin in turn, so that a flood
+	/// from one range of addresses does not make the others wait.
+	pub fn answer(&self, answers: SeatAnswers) -> Vec<SeatClaim> {
+		let mut state = self.state.lock();
+		let state = &mut *state;
+		if state.genesis != answers.genesis {
+			*state = State {
+				genesis: answers.genesis,
+				..State::default()
+			};
+		}
+		state.polls.note();
+		for named in answers.rounds.into_iter().take(MAX_CLAIM_ROUNDS) {
+			state.name(named.round, named.seed, named.keep_ms);
+		}
+		// Only a claim that was handed out is answered, so answers cannot outgrow the claims.
+		let mut handed = std::mem::take(&mut state.handed);
+		for (claim, sits) in answers.answers {
+			let Some(from) = handed.remove(&claim) else {
+				continue;
+			};
+			if !sits {
+				state.deny(claim);
+			} else if state.admit(&claim)
+				&& let Some(ip) = from.ip
+			{
+				self.door.remember(ip, REMEMBERED);
+			}
+		}
+		for (claim, from) in handed {
+			state.waiting.push(claim, from);
+		}
+		let rounds = &state.rounds;
+		while state.handed.len() < MAX_CLAIMS {
+			let Some((claim, from)) = state.waiting.pop() else {
+				break;
+			};
+			if rounds.contains_key(&claim.round) {
+				state.handed.insert(claim, from);
+			}
+		}
+		state.handed.keys().copied().collect()
+	}
+
+	/// Returns whether an agent is admitted for a worker in a round.
+	pub fn admits(&self, genesis: H256, claim: &SeatClaim) -> bool {
+		let state = self.state.lock();
+		let round = state.rounds.get(&claim.round);
+		state.genesis == genesis && round.is_some_and(|round| round.holds(claim))
+	}
+
+	/// Returns whether an agent is admitted in any round.
+	pub fn knows(&self, agent: &AgentKey) -> bool {
+		self.state.lock().agents.contains_key(agent)
+	}
+
+	/// Drops what belongs to rounds that are over.
+	pub fn sweep(&self) {
+		let now = now_ms();
+		let mut state = self.state.lock();
+		let rounds = state.rounds.iter();
+		let over: Vec<_> = rounds
+			.filter(|(_, round)| round.expires <= now)
+			.map(|(index, _)| *index)
+			.collect();
+		for index in over {
+			state.drop_round(index);
+		}
+	}
+}
+
+impl State {
+	/// Notes a round. With another seed than before it is another chain's, with other committees.
+	fn name(&mut self, index: RoundIndex, seed: H256, keep_ms: u64) {
+		match self.rounds.get(&index) {
+			Some(round) if round.seed == seed => return,
+			Some(_) => self.drop_round(index),
+			None => (),
+		}
+		let round = Round {
+			seed,
+			expires: now_ms() + keep_ms.min(MAX_KEEP_MS),
+			admitted: HashSet::new(),
+		};
+		self.rounds.insert(index, round);
+	}
+
+	fn admit(&mut self, claim: &SeatClaim) -> bool {
+		let Some(round) = self.rounds.get_mut(&claim.round) else {
+			return false;
+		};
+		if self.admitted >= MAX_ADMITTED {
+			tracing::warn!(
+				"{MAX_ADMITTED} workers are admitted, and no more fit; the others' roots will be late"
+			);
+			return false;
+		}
+		if round.admitted.insert((claim.worker, claim.agent)) {
+			self.admitted += 1;
+			*self.agents.entry(claim.agent).or_default() += 1;
+		}
+		true
+	}
+
+	fn deny(&mut self, claim: SeatClaim) {
+		if self.denials.len() >= MAX_DENIED
+			&& let Some(oldest) = self.denials.pop_front()
+		{
+			self.denied.remove(&oldest);
+		}
+		if self.denied.insert(claim) {
+			self.denials.push_back(claim);
+		}
+	}
+
+	fn drop_round(&mut self, index: RoundIndex) {
+		let Some(round) = self.rounds.remove(&index) else {
+			return;
+		};
+		self.admitted -= round.admitted.len();
+		for (_, agent) in round.admitted {
+			if let Some(count) = self.agents.get_mut(&agent) {
+				*count -= 1;
+				if *count == 0 {
+					self.agents.remove(&agent);
+				}
+			}
+		}
+		self.denials.retain(|claim| claim.round != index);
+		self.denied.retain(|claim| claim.round != index);
+	}
+}
+
+/// Claims that wait for the node, by their origins.
+#[derive(Default)]
+struct Waiting {
+	queues: BTreeMap<Range, VecDeque<(SeatClaim, Origin)>>,
+	claims: HashSet<SeatClaim>,
+	/// The origin whose claim was taken last.
+	last: Option<Range>,
+}
+
+impl Waiting {
+	/// Adds a claim. Where there is no room, the newest of the origin with the most gives way, which may
+	/// be this one.
+	fn push(&mut self, claim: SeatClaim, from: Origin) {
+		if self.claims.contains(&claim) {
+			return;
+		}
+		if self.claims.len() >= MAX_WAITING {
+			let mine = self.queues.get(&from.range).map_or(0, VecDeque::len);
+			let most = self.queues.iter().max_by_key(|(_, queue)| queue.len());
+			let Some(origin) = most
+				.filter(|(_, queue)| queue.len() > mine + 1)
+				.map(|(origin, _)| *origin)
+			else {
+				return;
+			};
+			let newest = self.queues.get_mut(&origin).and_then(VecDeque::pop_back);
+			if let Some((newest, _)) = newest {
+				self.claims.remove(&newest);
+			}
+		}
+		self.claims.insert(claim);
+		let queue = self.queues.entry(from.range).or_default();
+		queue.push_back((claim, from));
+	}
+
+	/// Takes the oldest claim of the next origin.
+	fn pop(&mut self) -> Option<(SeatClaim, Origin)> {
+		use std::ops::Bound::{Excluded, Unbounded};
+		let after = self.last.and_then(|last| {
+			let mut later = self.queues.range((Excluded(last), Unbounded));
+			later.next().map(|(origin, _)| *origin)
+		});
+		let origin = match after {
+			Some(origin) => origin,
+			None => *self.queues.first_key_value()?.0,
+		};
+		self.last = Some(origin);
+		let queue = self.queues.get_mut(&origin)?;
+		let taken = queue.pop_front();
+		if queue.is_empty() {
+			self.queues.remove(&origin);
+		}
+		if let Some((claim, _)) = &taken {
+			self.claims.remove(claim);
+		}
+		taken
+	}
+}
+
+/// Times of the node's requests, from which follows when an answer will be here.
+#[derive(Default)]
+struct Polls {
+	/// The first request at the last block, by [`now_ms`]; 0 for none.
+	last: u64,
+	/// Milliseconds between the last two blocks.
+	interval: Option<u64>,
+}
+
+impl Polls {
+	fn note(&mut self) {
+		let now = now_ms();
+		let since = now.saturating_sub(self.last);
+		if since >= ONE_BLOCK_MS {
+			self.interval = (self.last > 0).then_some(since);
+			self.last = now;
+		}
+	}
+
+	/// Time after which the node will have answered a claim that it is handed at its next request.
+	fn come_back(&self) -> Introduced {
+		let next = self
+			.interval
+			.and_then(|interval| (self.last + interval + LOOK_UP_MS).checked_sub(now_ms()));
+		let ms = next.map_or(COME_BACK_MS, |next| {
+			next.clamp(LOOK_UP_MS, COME_BACK_MOST_MS)
+		});
+		Introduced::ComeBack { ms: ms as u32 }
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use kaisar_primitives::agent::SeatRound;
+	use kaisar_tunnel::places;
+	use std::net::IpAddr;
+
+	const GENESIS: H256 = H256::repeat_byte(1);
+
+	fn admissions() -> Admissions {
+		Admissions::new(Door::new(places::Limits::default()))
+	}
+
+	fn claim(worker: WorkerId) -> SeatClaim {
+		let mut agent = [0; 32];
+		agent[..4].copy_from_slice(&worker.to_le_bytes());
+		SeatClaim {
+			round: 4,
+			worker,
+			agent: AgentKey::from_raw(agent),
+		}
+	}
+
+	fn from(range: u16) -> Origin {
+		let [a, b] = range.to_be_bytes();
+		let ip = IpAddr::from([10, a, b, 1]);
+		Origin {
+			range: Range::of_ip(ip),
+			ip: Some(ip),
+		}
+	}
+
+	fn answers(answers: Vec<(SeatClaim, bool)>) -> SeatAnswers {
+		SeatAnswers {
+			genesis: GENESIS,
+			rounds: vec![SeatRound {
+				round: 4,
+				seed: H256::repeat_byte(2),
+				keep_ms: 600_000,
+			}],
+			answers,
+		}
+	}
+
+	fn waits(introduced: Introduced) -> bool {
+		matches!(introduced, Introduced::ComeBack { .. })
+	}
+
+	#[test]
+	fn a_claim_waits_for_the_node_and_holds_for_its_round() {
+		let all = admissions();
+		let introduce = |claim| all.introduce(GENESIS, claim, from(0));
+		assert!(waits(introduce(claim(7))), "the node has not asked yet");
+		assert_eq!(
+			all.answer(answers(Vec::new())),
+			[],
+			"so the claim was not kept"
+		);
+		assert!(waits(introduce(claim(7))) && waits(introduce(claim(8))));
+		assert!(waits(introduce(claim(7))), "once is enough");
+		let mut handed = all.answer(answers(Vec::new()));
+		handed.sort();
+		assert_eq!(handed, [claim(7), claim(8)]);
+		assert!(waits(introduce(claim(7))), "the node has it");
+		assert!(!all.knows(&claim(7).agent));
+		let nothing = all.answer(answers(vec![(claim(7), true), (claim(8), false)]));
+		assert_eq!(nothing, []);
+		assert_eq!(introduce(claim(7)), Introduced::Admitted);
+		assert_eq!(introduce(claim(8)), Introduced::Denied);
+		assert!(all.admits(GENESIS, &claim(7)) && !all.admits(GENESIS, &claim(8)));
+		assert!(all.knows(&claim(7).agent) && !all.knows(&claim(8).agent));
+		// Of another chain, round or worker it says nothing.
+		assert!(!all.admits(H256::zero(), &claim(7)));
+		for other in [
+			SeatClaim {
+				round: 6,
+				..claim(7)
+			},
+			SeatClaim {
+				worker: 9,
+				..claim(7)
+			},
+		] {
+			assert!(!all.admits(GENESIS, &other));
+		}
+		// With another seed of the round, committees are others.
+		let mut fork = answers(Vec::new());
+		fork.rounds[0].seed = H256::zero();
+		all.answer(fork);
+		assert!(!all.admits(GENESIS, &claim(7)) && !all.knows(&claim(7).agent));
+		assert!(waits(introduce(claim(7))) && waits(introduce(claim(8))));
+	}
+
+	#[test]
+	fn what_the_node_was_not_handed_it_cannot_admit() {
+		let all = admissions();
+		all.answer(answers(vec![(claim(7), true)]));
+		assert!(!all.admits(GENESIS, &claim(7)));
+	}
+
+	#[test]
+	fn a_claim_whose_answer_is_lost_is_handed_out_again() {
+		let all = admissions();
+		all.answer(answers(Vec::new()));
+		all.introduce(GENESIS, claim(7), from(0));
+		for _ in 0..3 {
+			assert_eq!(all.answer(answers(Vec::new())), [claim(7)]);
+		}
+	}
+
+	#[test]
+	fn an_admission_ends_with_its_round() {
+		let all = admissions();
+		let mut over = answers(Vec::new());
+		over.rounds[0].keep_ms = 0;
+		all.answer(over.clone());
+		all.introduce(GENESIS, claim(7), from(0));
+		all.answer(over.clone());
+		over.answers = vec![(claim(7), true)];
+		all.answer(over);
+		assert!(!all.admits(GENESIS, &claim(7)));
+		assert!(all.knows(&claim(7).agent));
+		all.sweep();
+		assert!(!all.knows(&claim(7).agent));
+		assert_eq!(all.state.lock().admitted, 0);
+	}
+
+	#[test]
+	fn a_flood_of_one_range_makes_no_other_wait() {
+		let all = admissions();
+		all.answer(answers(Vec::new()));
+		for worker in 0..20_000 {
+			all.introduce(GENESIS, claim(worker), from(0));
+		}
+		assert_eq!(
+			all.state.lock().waiting.claims.len(),
+			MAX_WAITING,
+			"and no more"
+		);
+		for range in 1..=1_000 {
+			all.introduce(GENESIS, claim(100_000 + u32::from(range)), from(range));
+		}
+		let handed = all.answer(answers(Vec::new()));
+		assert_eq!(handed.len(), MAX_CLAIMS);
+		let others = handed.iter().filter(|claim| claim.worker >= 100_000);
+		assert_eq!(others.count(), 1_000);
+	}
+
+	#[test]
+	fn boundary_denials_are_bounded() {
+		let all = admissions();
+		let count = MAX_DENIED as u32 + 100;
+		all.answer(answers(Vec::new()));
+		for worker in 0..count {
+			all.introduce(GENESIS, claim(worker), from(0));
+			let handed = all.answer(answers(Vec::new()));
+			all.answer(answers(
+				handed.into_iter().map(|claim| (claim, false)).collect(),
+			));
+		}
+		let state = all.state.lock();
+		assert_eq!(
+			(state.denied.len(), state.denials.len()),
+			(MAX_DENIED, MAX_DENIED)
+		);
+		assert!(state.denied.contains(&claim(count - 1)));
+	}
+}

@@ -1,0 +1,431 @@
+//! Which GPU is which: PCI bus ids and UUIDs, the names that an operator gives, and the order of use.
+
+use crate::bench::classes;
+use ash::vk;
+use serde::{Serialize, Serializer};
+use std::{
+	cmp::Reverse,
+	fmt::{self, Display, Formatter},
+	str::FromStr,
+};
+use wgpu::{Adapter, DeviceType};
+
+/// PCI vendor id of NVIDIA.
+const NVIDIA: u32 = 0x10de;
+/// PCI vendor id of AMD.
+const AMD: u32 = 0x1002;
+
+/// Why a text does not name a GPU.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadName {
+	/// A part of a GPU, which Vulkan does not show as a device of its own.
+	#[error("a MIG instance cannot be named: name the whole GPU")]
+	Mig,
+	/// Neither a bus id nor a UUID.
+	#[error(
+		"neither a PCI bus id, as 0000:01:00.0 or 01:00.0, nor a UUID, as GPU-… from `nvidia-smi -L`; \
+		 `kaisar-agent detect` lists both"
+	)]
+	Text,
+}
+
+/// Address of a device on the PCI bus.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BusId {
+	domain: u32,
+	bus: u8,
+	device: u8,
+	function: u8,
+}
+
+impl Display for BusId {
+	/// As the kernel writes it: `0000:01:00.0`.
+	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+		let Self {
+			domain,
+			bus,
+			device,
+			function,
+		} = self;
+		write!(to, "{domain:04x}:{bus:02x}:{device:02x}.{function:x}")
+	}
+}
+
+impl FromStr for BusId {
+	type Err = BadName;
+
+	/// Reads `0000:01:00.0`, `00000000:01:00.0` as `nvidia-smi` writes it, `01:00.0` and `01:00`.
+	fn from_str(text: &str) -> Result<Self, BadName> {
+		let number = |text: &str, most: u32| {
+			let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+			let number = u32::from_str_radix(text, 16).ok().filter(|_| digits);
+			number.filter(|number| *number <= most).ok_or(BadName::Text)
+		};
+		let (place, function) = text.split_once('.').unwrap_or((text, "0"));
+		let parts: Vec<&str> = place.split(':').collect();
+		let (domain, bus, device) = match parts[..] {
+			[domain, bus, device] => (domain, bus, device),
+			[bus, device] => ("0", bus, device),
+			_ => return Err(BadName::Text),
+		};
+		Ok(Self {
+			domain: number(domain, u32::MAX)?,
+			bus: number(bus, 0xff)? as u8,
+			device: number(device, 0x1f)? as u8,
+			function: number(function, 7)? as u8,
+		})
+	}
+}
+
+/// A device's UUID, as its driver gives it. NVIDIA's is the one that `nvidia-smi -L` prints.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Uuid([u8; 16]);
+
+impl Display for Uuid {
+	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+		for (at, byte) in self.0.iter().enumerate() {
+			if matches!(at, 4 | 6 | 8 | 10) {
+				to.write_str("-")?;
+			}
+			write!(to, "{byte:02x}")?;
+		}
+		Ok(())
+	}
+}
+
+impl FromStr for Uuid {
+	type Err = BadName;
+
+	/// Reads `GPU-` and 32 hexadecimal digits, with dashes or without; the prefix may be missing.
+	fn from_str(text: &str) -> Result<Self, BadName> {
+		let prefix = |of: &str| {
+			let start = text.get(..of.len())?;
+			start.eq_ignore_ascii_case(of).then_some(&text[of.len()..])
+		};
+		if prefix("MIG-").is_some() {
+			return Err(BadName::Mig);
+		}
+		let digits = prefix("GPU-").unwrap_or(text).replace('-', "");
+		let mut bytes = [0; 16];
+		hex::decode_to_slice(digits, &mut bytes).map_err(|_| BadName::Text)?;
+		Ok(Self(bytes))
+	}
+}
+
+/// An operator's name for a GPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GpuName {
+	/// By its place on the PCI bus.
+	Bus(BusId),
+	/// By its UUID.
+	Uuid(Uuid),
+}
+
+impl FromStr for GpuName {
+	type Err = BadName;
+
+	fn from_str(text: &str) -> Result<Self, BadName> {
+		let text = text.trim();
+		if text.contains(':') {
+			text.parse().map(Self::Bus)
+		} else {
+			text.parse().map(Self::Uuid)
+		}
+	}
+}
+
+impl Display for GpuName {
+	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+		match self {
+			Self::Bus(bus) => bus.fmt(to),
+			Self::Uuid(uuid) => uuid.fmt(to),
+		}
+	}
+}
+
+/// The kind of a device, the most wanted first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+	/// A card with memory of its own.
+	Discrete,
+	/// A GPU that a hypervisor shares or passes on.
+	Virtual,
+	/// A part of the processor.
+	Integrated,
+	/// Software that plays a GPU.
+	Software,
+}
+
+/// The vendor of a device's driver, on which depends what a container is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Vendor {
+	/// NVIDIA.
+	Nvidia,
+	/// AMD.
+	Amd,
+	/// Intel, and others whose device files are all that their drivers need.
+	Other,
+}
+
+fn text<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+	match value {
+		Some(value) => to.collect_str(value),
+		None => to.serialize_none(),
+	}
+}
+
+/// A GPU as its driver describes it: for people, and to tell one from another. Never evidence.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Card {
+	/// The driver's name for it.
+	pub name: String,
+	/// Its kind.
+	pub kind: Kind,
+	/// The vendor of its driver.
+	pub vendor: Vendor,
+	/// Its place on the PCI bus, where it has one and the driver tells.
+	#[serde(serialize_with = "text")]
+	pub bus: Option<BusId>,
+	/// Its UUID, where the driver tells.
+	#[serde(serialize_with = "text")]
+	pub uuid: Option<Uuid>,
+	/// Its memory, in bytes.
+	pub memory: u64,
+}
+
+impl Display for Card {
+	/// The name, and the bus id where there is one.
+	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+		match (&self.bus, &self.uuid) {
+			(Some(bus), _) => write!(to, "{} ({bus})", self.name),
+			(None, Some(uuid)) => write!(to, "{} ({uuid})", self.name),
+			(None, None) => to.write_str(&self.name),
+		}
+	}
+}
+
+impl Card {
+	/// Describes an adapter.
+	pub(super) fn of(adapter: &Adapter) -> Self {
+		let info = adapter.get_info();
+		let (uuid, memory) = identity(adapter).unwrap_or_default();
+		Self {
+			kind: match info.device_type {
+				DeviceType::DiscreteGpu => Kind::Discrete,
+				DeviceType::VirtualGpu => Kind::Virtual,
+				DeviceType::IntegratedGpu => Kind::Integrated,
+				DeviceType::Cpu | DeviceType::Other => Kind::Software,
+			},
+			vendor: match info.vendor {
+				NVIDIA => Vendor::Nvidia,
+				AMD => Vendor::Amd,
+				_ => Vendor::Other,
+			},
+			bus: info.device_pci_bus_id.parse().ok(),
+			uuid: uuid.filter(|uuid| uuid.0 != [0; 16]),
+			memory,
+			name: info.name,
+		}
+	}
+
+	/// Returns whether two descriptions are of the same hardware.
+	pub fn is_same(&self, other: &Self) -> bool {
+		match (self.bus, other.bus) {
+			(Some(one), Some(two)) => one == two,
+			(None, None) => self.uuid == other.uuid && self.name == other.name,
+			_ => false,
+		}
+	}
+
+	fn goes_by(&self, name: &GpuName) -> bool {
+		match name {
+			GpuName::Bus(bus) => self.bus == Some(*bus),
+			GpuName::Uuid(uuid) => self.uuid == Some(*uuid),
+		}
+	}
+
+	/// Its rank: cards before what a hypervisor shares before parts of processors; of these the class that is
+	/// paid most, so that the GPUs of a class stand together; then the most memory; then its place.
+	fn rank(&self) -> impl Ord + use<> {
+		let score = classes::by_driver_name(&self.name).map_or(0, |class| class.score);
+		(self.kind, Reverse(score), Reverse(self.memory), self.bus)
+	}
+}
+
+/// The UUID and the bytes of memory of an adapter, as Vulkan tells them.
+fn identity(adapter: &Adapter) -> Option<(Option<Uuid>, u64)> {
+	// SAFETY: what is asked is what the instance that the adapter belongs to can be asked, and nothing of it is
+	// kept or destroyed.
+	unsafe {
+		let adapter = adapter.as_hal::<wgpu::hal::vulkan::Api>()?;
+		let instance = adapter.shared_instance();
+		let (vulkan, physical) = (instance.raw_instance(), adapter.raw_physical_device());
+		let memory = vulkan.get_physical_device_memory_properties(physical);
+		let heaps = memory.memory_heaps_as_slice().iter();
+		let most = heaps
+			.filter(|heap| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL))
+			.map(|heap| heap.size)
+			.max();
+		let properties = vulkan.get_physical_device_properties(physical);
+		let known = instance.instance_api_version().min(properties.api_version);
+		let uuid = (known >= vk::API_VERSION_1_1).then(|| {
+			let mut id = vk::PhysicalDeviceIDProperties::default();
+			let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut id);
+			vulkan.get_physical_device_properties2(physical, &mut properties);
+			Uuid(id.device_uuid)
+		});
+		Some((uuid, most.unwrap_or(0)))
+	}
+}
+
+/// Chooses from what was found: what is named, in the order of the names, or everything, the most capable
+/// first. Returns the names that fit nothing, too.
+pub(super) fn choose<T>(
+	mut found: Vec<T>,
+	names: &[GpuName],
+	card: impl Fn(&T) -> &Card,
+) -> (Vec<T>, Vec<GpuName>) {
+	found.sort_by_cached_key(|each| card(each).rank());
+	if names.is_empty() {
+		return (found, Vec::new());
+	}
+	let (mut chosen, mut missing): (Vec<T>, _) = (Vec::new(), Vec::new());
+	for name in names {
+		match found.iter().position(|each| card(each).goes_by(name)) {
+			Some(at) => chosen.push(found.remove(at)),
+			// A GPU that is named twice is used once.
+			None if chosen.iter().any(|each| card(each).goes_by(name)) => (),
+			None => missing.push(*name),
+		}
+	}
+	(chosen, missing)
+}
+
+/// Lists cards for people, one per line.
+pub(super) fn list<'a>(cards: impl IntoIterator<Item = &'a Card>) -> String {
+	let lines: Vec<String> = cards.into_iter().map(line).collect();
+	if lines.is_empty() {
+		return "  none with a Vulkan driver".into();
+	}
+	lines.join("\n")
+}
+
+fn line(card: &Card) -> String {
+	let bus = card.bus.map_or("no bus id".into(), |bus| bus.to_string());
+	let uuid = match (card.vendor, card.uuid) {
+		(Vendor::Nvidia, Some(uuid)) => format!("GPU-{uuid}"),
+		(_, Some(uuid)) => uuid.to_string(),
+		(_, None) => "no UUID".into(),
+	};
+	let gb = card.memory / 1_000_000_000;
+	format!("  {bus}  {uuid}  {} ({gb} GB)", card.name)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+	use super::*;
+
+	/// A card that some driver could describe.
+	pub fn card(name: &str, kind: Kind, bus: &str, gb: u64) -> Card {
+		let mut bytes = [0xab; 16];
+		bytes[..bus.len().min(16)].copy_from_slice(&bus.as_bytes()[..bus.len().min(16)]);
+		Card {
+			name: name.into(),
+			kind,
+			vendor: if name.starts_with("NVIDIA") {
+				Vendor::Nvidia
+			} else {
+				Vendor::Amd
+			},
+			bus: bus.parse().ok(),
+			uuid: Some(Uuid(bytes)),
+			memory: gb << 30,
+		}
+	}
+
+	#[test]
+	fn names_are_read_as_tools_print_them() {
+		for text in [
+			"0000:0a:00.0",
+			"00000000:0A:00.0",
+			"0a:00.0",
+			"0a:00",
+			"a:0.0",
+		] {
+			let GpuName::Bus(bus) = text.parse().unwrap() else {
+				panic!("{text}: not a bus id")
+			};
+			assert_eq!(bus.to_string(), "0000:0a:00.0", "{text}");
+		}
+		let long = "00012:81:1f.7".parse::<BusId>().unwrap();
+		assert_eq!(long.to_string(), "0012:81:1f.7");
+		let plain = "7d1a2b3c-0102-0304-0506-0708090a0b0c";
+		for text in [
+			plain.to_owned(),
+			format!("GPU-{plain}"),
+			format!("gpu-{}", plain.to_uppercase()),
+			plain.replace('-', ""),
+		] {
+			let GpuName::Uuid(uuid) = text.parse().unwrap() else {
+				panic!("{text}: not a UUID")
+			};
+			assert_eq!(uuid.to_string(), plain, "{text}");
+		}
+		for text in [
+			"", "0", "1", ":", "0:0:0:0", "0g:00.0", "100:00.0", "01:20.0", "01:00.8", "01:00.",
+			"+1:00",
+		] {
+			assert_eq!(text.parse::<GpuName>(), Err(BadName::Text), "{text}");
+		}
+		let text = format!("MIG-{plain}");
+		assert_eq!(text.parse::<GpuName>(), Err(BadName::Mig));
+	}
+
+	fn buses(found: &[Card], names: &[&str]) -> (Vec<String>, usize) {
+		let names: Vec<GpuName> = names.iter().map(|name| name.parse().unwrap()).collect();
+		let (chosen, missing) = choose(found.to_vec(), &names, |card| card);
+		let bus = |card: &Card| card.bus.unwrap().to_string();
+		(chosen.iter().map(bus).collect(), missing.len())
+	}
+
+	#[test]
+	fn the_most_capable_come_first_and_integrated_ones_last() {
+		// As a loader may list them: the screen's first.
+		let found = [
+			card(
+				"AMD Radeon Graphics (RADV RAPHAEL_MENDOCINO)",
+				Kind::Integrated,
+				"0b:00.0",
+				60,
+			),
+			card("Some vGPU", Kind::Virtual, "0a:00.0", 48),
+			card("NVIDIA GeForce GT 710", Kind::Discrete, "01:00.0", 2),
+			card("NVIDIA GeForce RTX 3090", Kind::Discrete, "02:00.0", 24),
+			card("NVIDIA GeForce RTX 4090", Kind::Discrete, "06:00.0", 24),
+			card("NVIDIA GeForce RTX 3090", Kind::Discrete, "03:00.0", 24),
+			card("NVIDIA GeForce RTX 4090", Kind::Discrete, "04:00.0", 24),
+		];
+		let expected = ["04", "06", "02", "03", "01", "0a", "0b"];
+		let (order, _) = buses(&found, &[]);
+		assert_eq!(order, expected.map(|bus| format!("0000:{bus}:00.0")));
+		let mut turned = found.clone();
+		turned.reverse();
+		assert_eq!(buses(&turned, &[]).0, order, "whatever the loader's order");
+	}
+
+	#[test]
+	fn what_is_named_is_used_in_that_order_and_nothing_else() {
+		let found = [
+			card("NVIDIA GeForce RTX 4090", Kind::Discrete, "01:00.0", 24),
+			card("NVIDIA GeForce RTX 3090", Kind::Discrete, "02:00.0", 24),
+		];
+		let uuid = format!("GPU-{}", found[0].uuid.unwrap());
+		let (order, missing) = buses(&found, &["02:00.0", &uuid, "0000:01:00.0"]);
+		assert_eq!(order, ["0000:02:00.0", "0000:01:00.0"]);
+		assert_eq!(missing, 0, "twice by two names");
+		assert_eq!(buses(&found, &["02:00.0", "07:00.0"]).1, 1);
+		assert!(list(&found).contains(&uuid) && list(&found).contains("0000:02:00.0"));
+	}
+}

@@ -1,0 +1,502 @@
+//! Events of an agent for the people who run it: what `kaisar-agent status` prints. Each part notes what
+//! happened to it here; nothing reads it back to decide anything.
+
+use super::clock::wall_ms;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::{
+	collections::VecDeque,
+	fmt::{self, Write as _},
+	sync::LazyLock,
+};
+use tracing::{
+	Event, Level, Subscriber,
+	field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context};
+
+/// Most checks, and most warnings, that are reported.
+const MAX_LAST: usize = 16;
+/// Longest text of one event, in bytes. All together, a report stays below the node's `MAX_ANSWER`.
+const MAX_TEXT: usize = 1_024;
+
+/// Cuts a text to [`MAX_TEXT`] bytes. Others wrote some of it: nothing in it moves a terminal's cursor.
+fn bounded(text: String) -> String {
+	let plain = |part: char| if part.is_control() { ' ' } else { part };
+	let mut text: String = text.chars().map(plain).collect();
+	if text.len() > MAX_TEXT {
+		let end = text.floor_char_boundary(MAX_TEXT);
+		text.truncate(end);
+		text.push('…');
+	}
+	text
+}
+
+/// A GPU that the agent can use.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Gpu {
+	/// Its name.
+	pub name: String,
+	/// The kernel that computes its products, if one was chosen yet.
+	pub kernel: Option<String>,
+}
+
+/// The container engine, when it was last asked.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Engine {
+	/// Not asked yet.
+	#[default]
+	Unknown,
+	/// Not used: this machine is not for rent.
+	Off,
+	/// It answers.
+	Ready {
+		/// Its socket.
+		socket: String,
+	},
+	/// There is none. That is as it should be for an agent that only checks.
+	Missing {
+		/// The reason, and what to do.
+		why: String,
+	},
+	/// It does not answer, so no order can be deployed.
+	Unreachable {
+		/// The reason, and what to do.
+		why: String,
+	},
+}
+
+/// A benchmark that has ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Benchmark {
+	/// When it ended, in milliseconds since 1970.
+	pub at: u64,
+	/// The round.
+	pub round: u32,
+	/// The worker.
+	pub worker: u32,
+	/// Duration, in milliseconds.
+	pub took_ms: u64,
+	/// The attested root in hex; `None` if it failed.
+	pub root: Option<String>,
+	/// The reason why it failed, or what of the claim it did not support.
+	pub remarks: Vec<String>,
+}
+
+/// The benchmarks since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Benchmarks {
+	/// How many were done.
+	pub done: u64,
+	/// How many of them supported less than the claim.
+	pub short: u64,
+	/// How many failed.
+	pub failed: u64,
+	/// The last one.
+	pub last: Option<Benchmark>,
+}
+
+/// A check that was made of a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Check {
+	/// When it ended, in milliseconds since 1970.
+	pub at: u64,
+	/// The round.
+	pub round: u32,
+	/// The worker.
+	pub worker: u32,
+	/// The verdict in short.
+	pub verdict: String,
+	/// Reasons: what was tried, with what result, against which limit.
+	pub why: String,
+}
+
+/// The checks since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Checks {
+	/// How many were made.
+	pub made: u64,
+	/// How many of them found the worker offline, or its customer's container silent.
+	pub unserved: u64,
+	/// How many found no proof.
+	pub unproved: u64,
+	/// The last ones, the newest first.
+	pub last: VecDeque<Check>,
+}
+
+/// A line that the agent logged at `WARN` or `ERROR`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Warning {
+	/// When it was last logged, in milliseconds since 1970.
+	pub at: u64,
+	/// How often.
+	pub times: u64,
+	/// Whether it is about another machine: a worker that was checked.
+	pub of_others: bool,
+	/// The line.
+	pub text: String,
+}
+
+/// Events since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Events {
+	/// GPUs that can be used.
+	pub gpus: Vec<Gpu>,
+	/// The container engine.
+	pub engine: Engine,
+	/// When another agent last reached this one: a checker that asked for a benchmark, or a worker that
+	/// sent a root. In milliseconds since 1970.
+	pub reached_at: Option<u64>,
+	/// The benchmarks.
+	pub benchmarks: Benchmarks,
+	/// The checks.
+	pub checks: Checks,
+}
+
+/// Where the parts of an agent note events.
+#[derive(Default)]
+pub struct Report(Mutex<Events>);
+
+impl Report {
+	/// Events since the start.
+	pub fn events(&self) -> Events {
+		self.0.lock().clone()
+	}
+
+	/// The engine as it answered now. Returns whether that is a change.
+	pub fn engine(&self, engine: Engine) -> bool {
+		let mut events = self.0.lock();
+		let changed = events.engine != engine;
+		events.engine = engine;
+		changed
+	}
+
+	/// Another agent reached this one.
+	pub fn reached(&self) {
+		self.0.lock().reached_at = Some(wall_ms());
+	}
+
+	/// A benchmark has ended.
+	pub fn benchmark(&self, mut benchmark: Benchmark) {
+		benchmark.remarks.truncate(MAX_LAST);
+		benchmark.remarks = benchmark.remarks.into_iter().map(bounded).collect();
+		let benchmarks = &mut self.0.lock().benchmarks;
+		match &benchmark.root {
+			None => benchmarks.failed += 1,
+			Some(_) => {
+				benchmarks.done += 1;
+				benchmarks.short += u64::from(!benchmark.remarks.is_empty());
+			}
+		}
+		benchmarks.last = Some(benchmark);
+	}
+
+	/// A check has ended: `served` if the worker, or its customer's container, answered; `proved` if it has
+	/// shown what it attested.
+	pub fn check(&self, served: bool, proved: bool, mut check: Check) {
+		check.why = bounded(check.why);
+		let checks = &mut self.0.lock().checks;
+		checks.made += 1;
+		checks.unserved += u64::from(!served);
+		checks.unproved += u64::from(served && !proved);
+		checks.last.push_front(check);
+		checks.last.truncate(MAX_LAST);
+	}
+}
+
+/// The last lines at `WARN` or `ERROR`, of the whole process as its log is.
+static WARNINGS: LazyLock<Mutex<VecDeque<Warning>>> = LazyLock::new(Mutex::default);
+
+/// The last lines at `WARN` or `ERROR`, the newest first.
+pub fn warnings() -> Vec<Warning> {
+	WARNINGS.lock().iter().cloned().collect()
+}
+
+/// Notes lines at `WARN` or `ERROR` for [`warnings`], beside the log.
+pub struct Warnings;
+
+/// The message and the fields of a line, as the log prints them.
+#[derive(Default)]
+struct Line {
+	message: String,
+	fields: String,
+}
+
+impl Visit for Line {
+	fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+		// Writing to a string never fails.
+		let _ = match field.name() {
+			"message" => write!(self.message, "{value:?}"),
+			name => write!(self.fields, " {name}={value:?}"),
+		};
+	}
+}
+
+impl<S: Subscriber> Layer<S> for Warnings {
+	fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+		let metadata = event.metadata();
+		let target = metadata.target();
+		// Lines of libraries are in the log and ask nobody for attention. The engine has an entry of its own.
+		let is_noted = target.starts_with("kaisar") && !target.ends_with("containers::ping");
+		if *metadata.level() > Level::WARN || !is_noted {
+			return;
+		}
+		let mut line = Line::default();
+		event.record(&mut line);
+		let text = bounded(line.message + &line.fields);
+		let of_others = target.contains("::checker");
+		let at = wall_ms();
+		let mut warnings = WARNINGS.lock();
+		let known = warnings.iter().position(|warning| warning.text == text);
+		let times = known
+			.and_then(|known| warnings.remove(known))
+			.map_or(0, |known| known.times);
+		warnings.push_front(Warning {
+			at,
+			times: times + 1,
+			of_others,
+			text,
+		});
+		warnings.truncate(MAX_LAST);
+	}
+}
+
+/// A disk, as the agent uses it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Disk {
+	/// The agent's data folder.
+	pub folder: String,
+	/// Free there, in GB of 10⁹ bytes.
+	pub free_gb: u32,
+	/// The plot, in MiB.
+	pub plot_mib: u32,
+}
+
+/// All that an agent says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+	/// Its version.
+	pub version: String,
+	/// Its key in hex.
+	pub agent: String,
+	/// Its wall clock, in milliseconds since 1970.
+	pub clock_ms: u64,
+	/// Seconds since it was started.
+	pub up_secs: u64,
+	/// Addresses that it publishes, as `IP:PORT`.
+	pub addresses: Vec<String>,
+	/// Relays that it publishes.
+	pub relays: Vec<String>,
+	/// Keys in hex of agents that it looks for in vain.
+	pub wanted: Vec<String>,
+	/// Its disk.
+	pub disk: Disk,
+	/// Events since the start.
+	#[serde(flatten)]
+	pub events: Events,
+	/// The last lines of its log at `WARN` or `ERROR`, the newest first.
+	pub warnings: Vec<Warning>,
+}
+
+/// How long a warning asks for attention, in milliseconds: an hour.
+const WARNED_FOR_MS: u64 = 3_600 * 1_000;
+/// Time for checkers to ask for a benchmark, in milliseconds: the phases that follow take ten minutes.
+const ASKED_WITHIN_MS: u64 = 600 * 1_000;
+
+impl Status {
+	/// Lists the conditions that need attention, each with what to do.
+	pub fn attention(&self) -> Vec<String> {
+		let mut all = Vec::new();
+		let is_worker = self.events.benchmarks.last.is_some();
+		match &self.events.engine {
+			Engine::Missing { why } if is_worker => {
+				all.push(format!("No orders can be served: {why}"))
+			}
+			Engine::Unreachable { why } => all.push(format!("No orders can be served: {why}")),
+			_ => {}
+		}
+		if self.addresses.is_empty() && self.relays.is_empty() {
+			all.push(
+				"No address is published, so nobody can reach this agent. Check the network, or name \
+				 an address with --external-address."
+					.into(),
+			);
+		}
+		if let Some(last) = &self.events.benchmarks.last {
+			let outcome = match last.root {
+				None => "failed",
+				Some(_) => "supports less than the claim",
+			};
+			if !last.remarks.is_empty() {
+				all.push(format!(
+					"The benchmark of round {} {outcome}: {}.",
+					last.round,
+					last.remarks.join("; ")
+				));
+			}
+			let waited = self.clock_ms.saturating_sub(last.at);
+			let reached = self.events.reached_at.is_some_and(|at| at >= last.at);
+			if last.root.is_some() && !reached && waited > ASKED_WITHIN_MS {
+				all.push(format!(
+					"No checker has asked for the benchmark of round {} in the {} minutes since it ended. \
+					 Check that the agent's UDP port is open and forwarded, or use a relay.",
+					last.round,
+					waited / 60_000
+				));
+			}
+		}
+		let recent = |warning: &&Warning| {
+			!warning.of_others && self.clock_ms.saturating_sub(warning.at) < WARNED_FOR_MS
+		};
+		let warned = self.warnings.iter().filter(recent).count();
+		if warned > 0 {
+			all.push(format!("{warned} warning(s) in the last hour; see below."));
+		}
+		all
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use tracing_subscriber::layer::SubscriberExt;
+
+	fn check(round: u32) -> Check {
+		Check {
+			at: 1,
+			round,
+			worker: 7,
+			verdict: "offline".into(),
+			why: "é".repeat(MAX_TEXT),
+		}
+	}
+
+	#[test]
+	fn a_report_counts_everything_and_keeps_the_last_and_a_bounded_text() {
+		let report = Report::default();
+		for round in 0..40 {
+			report.check(round % 2 == 0, round % 4 == 0, check(round));
+		}
+		let checks = report.events().checks;
+		assert_eq!(
+			(checks.made, checks.unserved, checks.unproved),
+			(40, 20, 10)
+		);
+		assert_eq!((checks.last.len(), checks.last[0].round), (MAX_LAST, 39));
+		assert!(checks.last[0].why.len() <= MAX_TEXT + 3);
+		let benchmark = |root: Option<&str>, remarks: &[&str]| Benchmark {
+			at: 1,
+			round: 4,
+			worker: 7,
+			took_ms: 5,
+			root: root.map(Into::into),
+			remarks: remarks.iter().map(ToString::to_string).collect(),
+		};
+		report.benchmark(benchmark(Some("00"), &[]));
+		report.benchmark(benchmark(Some("00"), &["slow"]));
+		report.benchmark(benchmark(None, &["crashed"]));
+		let all = report.events().benchmarks;
+		assert_eq!((all.done, all.short, all.failed), (2, 1, 1));
+	}
+
+	#[test]
+	fn attention_is_asked_for_what_the_provider_can_mend() {
+		let mut status = Status {
+			addresses: vec!["1.2.3.4:5".into()],
+			clock_ms: 10_000_000,
+			..Default::default()
+		};
+		let attention = |status: &Status| status.attention().join(" ");
+		assert_eq!(attention(&status), "");
+		status.events.engine = Engine::Unreachable {
+			why: "permission denied".into(),
+		};
+		assert!(attention(&status).contains("permission denied"));
+		let why = "no container engine".into();
+		status.events.engine = Engine::Missing { why };
+		assert_eq!(attention(&status), "", "it may only check");
+		status.events.engine = Engine::Off;
+		status.warnings = vec![Warning {
+			at: 9_000_000,
+			times: 1,
+			of_others: true,
+			text: "worker 7 is offline".into(),
+		}];
+		assert_eq!(attention(&status), "", "it is another's");
+		status.warnings[0].of_others = false;
+		assert!(attention(&status).contains("1 warning"));
+		status.warnings[0].at = status.clock_ms - WARNED_FOR_MS + 1;
+		assert!(attention(&status).contains("warning"), "within an hour");
+		status.clock_ms += 1;
+		assert_eq!(attention(&status), "");
+		status.events.benchmarks.last = Some(Benchmark {
+			at: status.clock_ms - ASKED_WITHIN_MS,
+			round: 4,
+			worker: 7,
+			took_ms: 1,
+			root: Some("00".into()),
+			remarks: Vec::new(),
+		});
+		assert_eq!(attention(&status), "", "checkers may still come");
+		status.clock_ms += 1;
+		assert!(attention(&status).contains("No checker has asked"));
+		status.events.reached_at = Some(status.clock_ms);
+		assert_eq!(attention(&status), "");
+		status.addresses.clear();
+		assert!(attention(&status).contains("No address"));
+	}
+
+	#[test]
+	fn warnings_are_noted_once_each_and_nothing_below_them() {
+		let subscriber = tracing_subscriber::registry().with(Warnings);
+		tracing::subscriber::with_default(subscriber, || {
+			for _ in 0..3 {
+				tracing::warn!(path = "/plot", "the plot of this test cannot grow");
+			}
+			tracing::info!("of this test, all is well");
+			tracing::warn!(target: "iroh::relay", "of this test: a library's");
+			tracing::warn!(target: "kaisar_agent::checker::check", "of this test: offline");
+		});
+		let mut all = warnings();
+		all.retain(|warning| warning.text.contains("of this test"));
+		let found: Vec<_> = all
+			.iter()
+			.map(|warning| (warning.text.as_str(), warning.times, warning.of_others))
+			.collect();
+		assert_eq!(
+			found,
+			[
+				("of this test: offline", 1, true),
+				("the plot of this test cannot grow path=\"/plot\"", 3, false),
+			]
+		);
+	}
+
+	#[test]
+	fn the_longest_status_fits_an_answer() {
+		let report = Report::default();
+		for round in 0..40 {
+			report.check(false, false, check(round));
+		}
+		let warning = Warning {
+			at: 1,
+			times: 1,
+			of_others: false,
+			text: bounded("x".repeat(10 * MAX_TEXT)),
+		};
+		let status = Status {
+			events: report.events(),
+			warnings: vec![warning; MAX_LAST],
+			addresses: vec!["[1234:5678:9abc:def0:1234:5678:9abc:def0]:12345".into(); 32],
+			..Default::default()
+		};
+		let json = serde_json::to_string(&status).unwrap();
+		assert!(
+			json.len() < kaisar_primitives::agent::MAX_ANSWER,
+			"{}",
+			json.len()
+		);
+		assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+	}
+}

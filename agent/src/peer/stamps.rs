@@ -1,0 +1,181 @@
+//! Stamps of this agent's address records, and what other records of its key say about it.
+//!
+//! The newest record of a key stands, wherever records are kept. So a stamp follows the clock, but it never
+//! falls: it is above every stamp that this agent gave before, over restarts, and above every record of its
+//! key that it meets. An agent whose clock was ahead, or whose data folder is lost, is then reachable again
+//! as soon as it has met its own old record.
+//!
+//! A newer record of its key that it did not sign, after it has met what was there when it started, is the
+//! work of a second agent with the same key: a twin. Both notice: one publishes above the other, which meets
+//! that in turn. Each answers once in [`QUIET`], so that two of them do not outbid each other without end.
+
+use crate::host::store::now_ms;
+use codec::{DecodeAll, Encode};
+use kaisar_fs::{OWNER_ONLY, read_bounded, write_unsynced};
+use parking_lot::Mutex;
+use std::{
+	path::{Path, PathBuf},
+	time::{Duration, Instant},
+};
+
+/// Shortest time between two answers to a twin, and between two warnings about it.
+const QUIET: Duration = Duration::from_secs(60 * 60);
+
+/// The stamps of an agent's records.
+pub struct Stamps {
+	file: PathBuf,
+	state: Mutex<State>,
+}
+
+struct State {
+	/// Highest stamp that was given or met.
+	last: u64,
+	/// Whether a record of this key has come from elsewhere since the start, also one that this agent signed.
+	met: bool,
+	/// Last answer to a twin.
+	answered: Option<Instant>,
+}
+
+/// Conclusion from a record of this agent's own key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Met {
+	/// It is this agent's own record, or an older one.
+	Nothing,
+	/// It is newer than all that this agent published, and may be its own from before: to publish again.
+	Above,
+	/// A twin published it: to warn, and to publish again.
+	Twin,
+	/// A twin published it, which was said lately: nothing to do.
+	Known,
+}
+
+impl Stamps {
+	/// The stamps of the agent with this data folder, which is there.
+	pub fn new(data: &Path) -> Self {
+		let file = data.join("stamp");
+		let last = match read_bounded(&file, 8) {
+			Ok(bytes) => u64::decode_all(&mut &bytes[..]).ok(),
+			Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(0),
+			Err(_) => None,
+		};
+		if last.is_none() {
+			tracing::warn!(
+				file = %file.display(),
+				"the last stamp cannot be read; if this machine's clock was ahead, the agent is reachable again \
+				 once it has met its own record"
+			);
+		}
+		Self {
+			file,
+			state: Mutex::new(State {
+				last: last.unwrap_or(0),
+				met: false,
+				answered: None,
+			}),
+		}
+	}
+
+	/// Returns the stamp of a new record, in milliseconds since 1970 where no stamp was ahead of the clock.
+	pub fn next(&self) -> u64 {
+		let mut state = self.state.lock();
+		state.last = now_ms().max(state.last.saturating_add(1));
+		self.keep(state.last);
+		state.last
+	}
+
+	/// Whether a record of this agent's key has come from elsewhere since the start.
+	pub fn have_met(&self) -> bool {
+		self.state.lock().met
+	}
+
+	/// Notes a record of this agent's key that came from elsewhere. `own` tells whether this agent signed it
+	/// since it started.
+	pub fn meet(&self, stamp: u64, own: bool) -> Met {
+		let mut state = self.state.lock();
+		let first = !std::mem::replace(&mut state.met, true);
+		if own || stamp < state.last {
+			return Met::Nothing;
+		}
+		self.raise(&mut state, stamp);
+		if first {
+			return Met::Above;
+		}
+		Self::answer(&mut state)
+	}
+
+	/// Notes a newer record of this agent's key that took the place of its own on this machine: only a second
+	/// agent writes there.
+	pub fn replaced(&self, stamp: u64) -> Met {
+		let mut state = self.state.lock();
+		self.raise(&mut state, stamp);
+		Self::answer(&mut state)
+	}
+
+	fn raise(&self, state: &mut State, stamp: u64) {
+		if stamp > state.last {
+			state.last = stamp;
+			self.keep(stamp);
+		}
+	}
+
+	fn answer(state: &mut State) -> Met {
+		if state.answered.is_some_and(|at| at.elapsed() < QUIET) {
+			return Met::Known;
+		}
+		state.answered = Some(Instant::now());
+		Met::Twin
+	}
+
+	fn keep(&self, last: u64) {
+		if let Err(error) = write_unsynced(&self.file, &last.encode(), OWNER_ONLY) {
+			tracing::warn!(
+				%error,
+				file = %self.file.display(),
+				"cannot store the last stamp; make room, or let the agent write there"
+			);
+		}
+	}
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000;
+
+	#[test]
+	fn stamps_do_not_fall_when_the_clock_does() {
+		let dir = tempfile::tempdir().unwrap();
+		let stamps = Stamps::new(dir.path());
+		let first = stamps.next();
+		assert!(stamps.next() > first);
+		// A run with a clock that was a year ahead.
+		let ahead = now_ms() + YEAR;
+		std::fs::write(dir.path().join("stamp"), ahead.encode()).unwrap();
+		assert_eq!(Stamps::new(dir.path()).next(), ahead + 1);
+		assert_eq!(Stamps::new(dir.path()).next(), ahead + 2);
+		// A damaged file costs nothing that the agent does not find again.
+		std::fs::write(dir.path().join("stamp"), [1, 2]).unwrap();
+		let stamps = Stamps::new(dir.path());
+		assert!(stamps.next() < ahead);
+		assert_eq!(stamps.meet(ahead + 2, false), Met::Above);
+		assert_eq!(stamps.next(), ahead + 3);
+	}
+
+	#[test]
+	fn a_twin_is_met_once_in_a_while_and_own_records_are_none() {
+		let dir = tempfile::tempdir().unwrap();
+		let stamps = Stamps::new(dir.path());
+		let own = stamps.next();
+		assert_eq!(stamps.meet(own, true), Met::Nothing);
+		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);
+		assert_eq!(stamps.meet(own + 5, false), Met::Twin);
+		assert!(stamps.next() > own + 5);
+		assert_eq!(stamps.meet(own + YEAR, false), Met::Known);
+		assert_eq!(stamps.next(), own + YEAR + 1);
+		// Two of one stamp.
+		assert_eq!(stamps.meet(own + YEAR + 1, false), Met::Known);
+		assert_eq!(stamps.meet(u64::MAX, false), Met::Known);
+		assert_eq!(stamps.next(), u64::MAX);
+	}
+}

@@ -1,0 +1,415 @@
+//! Floods: programs with many keys and many addresses that want to keep others out, fill a disk, or push
+//! what nobody asked for.
+
+use crate::world::{
+	CHECKERS, Shelf, WORKER, World, committee, is_the_workers, pair, server, until, web,
+};
+use iroh::{
+	Endpoint, EndpointAddr, SecretKey,
+	endpoint::{Connection, presets},
+};
+use kaisar_agent::{
+	Agent,
+	bench::stage::Stage,
+	containers::Served,
+	peer::wire::{
+		self, ALPN, Introduced, Introduction, MAX_REPLY, Push, Refusal, Request, Trial, Which,
+	},
+};
+use kaisar_primitives::{
+	AgentSignature, Verdict,
+	agent::{Attestation, PATH_PREPARE, PATH_PROVE, Prepared, Progress, SeatClaim},
+};
+use kaisar_tunnel::{DialRule, Target, Tunnel};
+use sp_core::{H256, Pair};
+use std::{
+	net::SocketAddr,
+	path::Path,
+	sync::{
+		Arc,
+		atomic::{AtomicUsize, Ordering},
+	},
+	time::{Duration, Instant},
+};
+use tokio::{task::JoinSet, time::timeout};
+
+/// A stranger, at an address of its own.
+async fn stranger(key: u16, from: SocketAddr) -> Endpoint {
+	let mut secret = [0xfe; 32];
+	secret[..2].copy_from_slice(&key.to_le_bytes());
+	endpoint(&secret, from).await
+}
+
+async fn endpoint(secret: &[u8; 32], from: SocketAddr) -> Endpoint {
+	Endpoint::builder(presets::Minimal)
+		.secret_key(SecretKey::from_bytes(secret))
+		.clear_ip_transports()
+		.bind_addr(from)
+		.unwrap()
+		.bind()
+		.await
+		.unwrap()
+}
+
+fn address(agent: &Agent) -> EndpointAddr {
+	let id = iroh::PublicKey::from_bytes(&agent.key().0).unwrap();
+	let addr = EndpointAddr::new(id);
+	agent
+		.addrs()
+		.into_iter()
+		.fold(addr, EndpointAddr::with_ip_addr)
+}
+
+/// An address in a /24 of its own.
+fn range(number: u16) -> SocketAddr {
+	let [high, low] = number.to_be_bytes();
+	SocketAddr::from(([127, 100 + high, low, 1], 0))
+}
+
+/// Strangers that take what they get, say nothing, and come back as soon as they are closed: each has a key
+/// and a range of addresses. Counts how many connections they made.
+async fn flood(
+	target: EndpointAddr,
+	alpn: &'static [u8],
+	count: u16,
+) -> (JoinSet<()>, Arc<AtomicUsize>) {
+	let mut tasks = JoinSet::new();
+	let made = Arc::<AtomicUsize>::default();
+	for number in 0..count {
+		let endpoint = stranger(number, range(number)).await;
+		let (target, made) = (target.clone(), made.clone());
+		tasks.spawn(async move {
+			loop {
+				if let Ok(connection) = endpoint.connect(target.clone(), alpn).await {
+					made.fetch_add(1, Ordering::Relaxed);
+					connection.closed().await;
+				}
+				tokio::time::sleep(Duration::from_millis(20)).await;
+			}
+		});
+	}
+	(tasks, made)
+}
+
+/// Waits until as many strangers have been inside as there are places.
+async fn all_places_taken(made: &AtomicUsize) {
+	until(Duration::from_secs(60), async || {
+		(made.load(Ordering::Relaxed) >= 64).then_some(())
+	})
+	.await;
+}
+
+async fn ask<T: codec::DecodeWithMemTracking>(
+	connection: &Connection,
+	request: &Request,
+) -> anyhow::Result<Result<T, Refusal>> {
+	let (mut send, mut recv) = connection.open_bi().await?;
+	wire::write(&mut send, request).await?;
+	Ok(wire::read(&mut recv, MAX_REPLY).await?)
+}
+
+fn introduction(world: &World, worker: u32) -> Request {
+	Request::Introduce(Introduction {
+		genesis: world.genesis,
+		round: 4,
+		worker,
+	})
+}
+
+/// Files below a folder.
+fn files(dir: &Path) -> usize {
+	let Ok(entries) = std::fs::read_dir(dir) else {
+		return 0;
+	};
+	entries
+		.flatten()
+		.map(|entry| {
+			if entry.path().is_dir() {
+				files(&entry.path())
+			} else {
+				1
+			}
+		})
+		.sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_strangers_keeps_neither_workers_nor_checkers_out() {
+	let world = World::new();
+	let worker = world.agent(WORKER).await;
+	let checker = world.agent(CHECKERS[0]).await;
+	// 80 ranges of addresses for 64 places, at both.
+	let (_crowd, at_worker) = flood(address(&worker), ALPN, 80).await;
+	let (_other_crowd, at_checker) = flood(address(&checker), ALPN, 80).await;
+	all_places_taken(&at_worker).await;
+	all_places_taken(&at_checker).await;
+	// The worker's agent, a stranger to the checker's, introduces itself and is admitted; the checker's is
+	// in the committee.
+	let checkers = [checker];
+	world.prepare(&worker, &checkers).await;
+	world.start_round(&checkers).await;
+	let root = world.prove(&worker).await;
+	let checked = world
+		.check(&checkers[0], world.seat(CHECKERS[0], root))
+		.await;
+	assert!(checked.verdict.online && checked.verdict.proof && checked.verdict.timed);
+	assert!(world.receipt_fits(&checked, CHECKERS[0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_holds_a_place_for_seconds_and_may_only_introduce_itself() {
+	let world = World::new();
+	let checker = world.agent(CHECKERS[0]).await;
+	world.answer_claims(&checker, is_the_workers).await;
+	let mine = stranger(0, range(0)).await;
+	let connect = async || mine.connect(address(&checker), ALPN).await.unwrap();
+
+	// It says nothing, or begins to say something, and has a connection that stays alive.
+	for begins in [false, true] {
+		let connection = connect().await;
+		let since = Instant::now();
+		let stream = if begins {
+			let (mut send, recv) = connection.open_bi().await.unwrap();
+			send.write_all(&[40]).await.unwrap();
+			Some((send, recv))
+		} else {
+			None
+		};
+		timeout(Duration::from_secs(60), connection.closed())
+			.await
+			.expect("nobody stays without a word");
+		assert!(since.elapsed() > Duration::from_secs(3), "it had its time");
+		drop(stream);
+	}
+
+	// Whatever else it asks is not served, and it has to go.
+	let which = Which {
+		genesis: world.genesis,
+		round: 4,
+		seed: world.seed,
+		worker: 7,
+		checker: committee()[0].0.clone(),
+	};
+	let trial = Trial {
+		genesis: world.genesis,
+		round: 4,
+		seed: world.seed,
+		worker: 7,
+	};
+	let push = Push::signed(&pair(77), trial, Stage::LAST, [1; 32]);
+	for request in [
+		Request::Hello(which.clone()),
+		Request::Bandwidth(which),
+		Request::Push(push),
+	] {
+		let connection = connect().await;
+		let answer = ask::<AgentSignature>(&connection, &request).await.unwrap();
+		assert_eq!(answer, Err(Refusal::NotServed), "{request:?}");
+		timeout(Duration::from_secs(3), connection.closed())
+			.await
+			.expect("its place is free at once");
+	}
+	let connection = connect().await;
+	let answer = ask::<Introduced>(&connection, &introduction(&world, 7)).await;
+	assert!(matches!(answer.unwrap(), Ok(Introduced::ComeBack { .. })));
+	timeout(Duration::from_secs(3), connection.closed())
+		.await
+		.expect("its place is free at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_whose_worker_it_is_not_is_not_admitted() {
+	let world = World::new();
+	let checker = world.agent(CHECKERS[0]).await;
+	world.answer_claims(&checker, is_the_workers).await;
+	let rogue = endpoint(&[77; 32], range(1)).await;
+	let introduce = async |worker| {
+		let connection = rogue.connect(address(&checker), ALPN).await.unwrap();
+		let introduced = ask::<Introduced>(&connection, &introduction(&world, worker)).await;
+		(connection, introduced.unwrap().unwrap())
+	};
+	let (_, introduced) = introduce(7).await;
+	assert!(matches!(introduced, Introduced::ComeBack { .. }));
+	assert_eq!(world.answer_claims(&checker, is_the_workers).await, 1);
+	let (connection, introduced) = introduce(7).await;
+	assert_eq!(introduced, Introduced::Denied);
+	drop(connection);
+	// It is not asked about again.
+	assert_eq!(world.answer_claims(&checker, is_the_workers).await, 0);
+
+	// The one whose it is was not hurt, and is admitted for this worker alone.
+	let worker = world.agent(WORKER).await;
+	let checkers = [checker];
+	world.prepare(&worker, &checkers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_pushes_write_nothing_and_displace_no_workers_roots() {
+	let mut world = World::new();
+	world.spec.disk_gb = 6_000;
+	let worker = world.agent(WORKER).await;
+	let checkers = [world.agent(CHECKERS[0]).await];
+	let checker = &checkers[0];
+	let heard = world.path().join(CHECKERS[0].to_string()).join("heard");
+	world.prepare(&worker, &checkers).await;
+	world.start_round(&checkers).await;
+	let root = world.prove(&worker).await;
+
+	// Another worker's agent, dishonest and admitted, pushes roots of seeds that it makes up.
+	let rogue = endpoint(&[77; 32], range(1)).await;
+	let is_anyones = |claim: &SeatClaim| {
+		is_the_workers(claim) || (claim.worker, claim.agent) == (9, pair(77).public())
+	};
+	let connection = until(Duration::from_secs(60), async || {
+		let connection = rogue.connect(address(checker), ALPN).await.ok()?;
+		let introduced = ask::<Introduced>(&connection, &introduction(&world, 9)).await;
+		world.answer_claims(checker, is_anyones).await;
+		matches!(introduced, Ok(Ok(Introduced::Admitted))).then_some(connection)
+	})
+	.await;
+	let before = files(world.path());
+	let signer = pair(77);
+	let push = |number: u64, worker| {
+		let trial = Trial {
+			genesis: world.genesis,
+			round: 4,
+			seed: H256::from_low_u64_be(number),
+			worker,
+		};
+		Request::Push(Push::signed(&signer, trial, Stage::LAST, [1; 32]))
+	};
+	let mut pushed = 0;
+	for number in 0..625 {
+		let requests: Vec<_> = (0..16)
+			.map(|stream| push(number * 16 + stream, 9))
+			.collect();
+		let answers = requests
+			.iter()
+			.map(|request| ask::<()>(&connection, request));
+		for answer in futures::future::join_all(answers).await {
+			assert_eq!(answer.unwrap(), Ok(()));
+			pushed += 1;
+		}
+	}
+	assert_eq!(pushed, 10_000);
+	// Of the honest one's worker it may say nothing.
+	let answer = ask::<()>(&connection, &push(0, 7)).await.unwrap();
+	assert_eq!(answer, Err(Refusal::NotServed));
+	assert_eq!(files(world.path()), before);
+	assert_eq!(files(&heard), 0);
+
+	// The honest one's roots came in time, and that is still known.
+	let checked = world.check(checker, world.seat(CHECKERS[0], root)).await;
+	let Verdict { memory, disk, .. } = checked.verdict;
+	assert_eq!((memory, disk), (1, 3), "{checked:?}");
+	assert_eq!(files(&heard), 1, "what was checked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roots_that_a_check_asked_for_outlive_a_restart() {
+	let mut world = World::new();
+	world.spec.disk_gb = 6_000;
+	let worker = world.agent(WORKER).await;
+	let checkers = [world
+		.agent_with(CHECKERS[0], Duration::from_secs(600))
+		.await];
+	world.prepare(&worker, &checkers).await;
+	world.start_round(&checkers).await;
+	let root = world.prove(&worker).await;
+	let (data, [checker]) = (world.path().join(CHECKERS[0].to_string()), checkers);
+	// The check cannot be made, as the worker is away; the agent stops meanwhile.
+	worker.stop().await;
+	let seat = world.seat(CHECKERS[0], root);
+	let _: Vec<kaisar_primitives::agent::SeatReply> = world
+		.ask(
+			&checker,
+			kaisar_primitives::agent::PATH_CHECK,
+			vec![seat.clone()],
+		)
+		.await;
+	checker.stop().await;
+	assert_eq!(files(&data.join("heard")), 1);
+	let checker = world.agent(CHECKERS[0]).await;
+	let _worker = world.agent(WORKER).await;
+	let checked = world.check(&checker, seat).await;
+	let Verdict { memory, disk, .. } = checked.verdict;
+	assert_eq!((memory, disk), (1, 3), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_at_the_tunnel_keeps_neither_the_customer_nor_a_probe_out() {
+	const CLIENT: u8 = 77;
+	let world = World::new();
+	let (web_address, _web) = server(web).await;
+	let shelf = Shelf::default();
+	let order = Served {
+		genesis: world.genesis,
+		worker: 7,
+		client: pair(CLIENT).public(),
+		ports: vec![(8_080, web_address)],
+		customer_until: None,
+	};
+	shelf.put(5, order);
+	let agent = world.agent_serving(WORKER, &shelf).await;
+	let request = kaisar_primitives::agent::ProveRequest {
+		order: Some(5),
+		..world.prove_request()
+	};
+	let _: Progress<Attestation> = world.ask(&agent, PATH_PROVE, &request).await;
+	let (_crowd, made) = flood(address(&agent), kaisar_tunnel::ALPN, 80).await;
+	all_places_taken(&made).await;
+	let target = Target {
+		genesis: world.genesis.0,
+		order: 5,
+		agent: agent.key().0,
+		addresses: agent.addrs(),
+		relays: Vec::new(),
+		rule: DialRule {
+			private: true,
+			..DialRule::default()
+		},
+	};
+	for (name, probes) in [(CLIENT, false), (CHECKERS[0], true)] {
+		let tunnel = until(Duration::from_secs(60), async || {
+			Tunnel::open(&[name; 32], &target, None).await.ok()
+		})
+		.await;
+		if probes {
+			assert_eq!(tunnel.answers().await, Ok(true));
+		} else {
+			let (mut send, mut recv) = tunnel.stream().await.unwrap();
+			send.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+			let page = recv.read_to_end(1_000).await.unwrap();
+			assert!(page.ends_with(b"hello"));
+		}
+		tunnel.close().await;
+	}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_committee_is_looked_for_from_the_rounds_start_on() {
+	use kaisar_primitives::agent::{AddressBook, AddressesFound, PATH_ADDRESSES};
+	let world = World::new();
+	let worker = world.agent(WORKER).await;
+	let request = world.prepare_request();
+	let prepared: Prepared = world.ask(&worker, PATH_PREPARE, &request).await;
+	assert_eq!((prepared.members, prepared.connected), (3, 0));
+	let nothing = AddressesFound::default();
+	let mut wanted = world
+		.ask::<AddressBook>(&worker, PATH_ADDRESSES, &nothing)
+		.await
+		.wanted;
+	wanted.sort();
+	let mut agents: Vec<_> = committee().into_iter().map(|(_, agent)| agent).collect();
+	agents.sort();
+	assert_eq!(wanted, agents);
+	// One is found late: it is connected to without the trial, and however long the pauses had become.
+	tokio::time::sleep(Duration::from_secs(3)).await;
+	let checker = world.agent(CHECKERS[1]).await;
+	until(Duration::from_secs(60), async || {
+		world.answer_claims(&checker, is_the_workers).await;
+		let prepared: Prepared = world.ask(&worker, PATH_PREPARE, &request).await;
+		(prepared.connected == 1).then_some(())
+	})
+	.await;
+}
