@@ -20,7 +20,7 @@ usage() {
 		runs a program with that driver.
 
 		environment:
-		  KAISAR_DEBIAN_MIRROR   where Debian's packages are; needed where this machine is not Debian
+		  KAISAR_DEBIAN_MIRROR   where Debian's packages are, if not at deb.debian.org or where this machine has its own from
 	HELP
 }
 
@@ -35,16 +35,18 @@ mirror() {
 		printf '%s' "$KAISAR_DEBIAN_MIRROR"
 		return
 	fi
+	local found
 	# What is in use, and else what the sources say: their lists may never have been fetched.
 	# shellcheck disable=SC2016 # apt's own variables
-	{
+	found=$({
 		apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Identifier: Packages' |
 			sed -n 's/^Debian Debian //p' || true
 		if grep -qx 'ID=debian' /etc/os-release; then
 			cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null |
 				sed -nE 's/^(deb|URIs:) *(\[[^]]*\] *)?(https?:[^ ]*\/debian\/?)( .*)?$/\3/p' || true
 		fi
-	} | sed -n 1p
+	} | sed -n 1p)
+	printf '%s' "${found:-https://deb.debian.org/debian}"
 }
 
 # apt-get, with lists, cache and sources in $1 and as if no package were installed.
@@ -63,7 +65,6 @@ fetch() {
 	command -v apt-get >/dev/null || die "there is no apt-get here to fetch Debian's packages with"
 	[[ -s "$KEYRING" ]] || die "Debian's keys are missing: apt-get install debian-archive-keyring"
 	from=$(mirror)
-	[[ -n "$from" ]] || die "where are Debian's packages? Say it in KAISAR_DEBIAN_MIRROR"
 	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$root"
 	: >"$apt/status"
 	for suite in "${SUITES[@]}"; do

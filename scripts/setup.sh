@@ -119,10 +119,11 @@ as_root() {
 	if [[ $EUID -eq 0 ]]; then
 		"$@"
 	elif command -v sudo >/dev/null; then
-		sudo "$@"
+		# What the packages are fetched through.
+		sudo --preserve-env=http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY "$@"
 	else
 		die "root is needed to install packages, and there is no sudo" \
-			"run this once as root: apt-get install $*"
+			"run this once as root: $*"
 	fi
 }
 
@@ -364,7 +365,7 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 				environment:
 				  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
 				  KAISAR_MESA            where that Mesa is (default: $KAISAR_CACHE/mesa-26.1)
-				  KAISAR_DEBIAN_MIRROR   where Debian's packages are; needed where this machine is not Debian
+				  KAISAR_DEBIAN_MIRROR   where Debian's packages are, if not at deb.debian.org or where this machine has its own from
 				  KAISAR_CHROMIUM        the browser of the tests, where Debian's is not to be had (Ubuntu's is a snap,
 				                         which does not run as root), with KAISAR_CHROMEDRIVER, its driver
 			HELP

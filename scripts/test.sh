@@ -24,7 +24,7 @@ usage() {
 		environment:
 		  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
 		  KAISAR_MESA            the Mesa that the tensor kernels are tested on (default: $KAISAR_CACHE/mesa-26.1)
-		  KAISAR_DEBIAN_MIRROR   where Debian's packages are; needed where this machine is not Debian
+		  KAISAR_DEBIAN_MIRROR   where Debian's packages are, if not at deb.debian.org or where this machine has its own from
 		  E2E_FILTER             run only the end-to-end files whose name contains this
 	HELP
 }

@@ -27,6 +27,11 @@ use axum::{
 	routing::post,
 };
 use codec::{DecodeWithMemTracking, Encode};
+use hyper::server::conn::http1;
+use hyper_util::{
+	rt::{TokioIo, TokioTimer},
+	service::TowerToHyperService,
+};
 use kaisar_primitives::agent::{
 	AddressesFound, AgentStatus, MAX_CLAIM_ROUNDS, MAX_CLAIMS, MAX_SEATS, OrderRequest,
 	PATH_ADDRESSES, PATH_CHECK, PATH_ORDER, PATH_PREPARE, PATH_PROVE, PATH_ROUND, PATH_SEATS,
@@ -37,7 +42,7 @@ use std::{
 	sync::Arc,
 	time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 /// Longest body that is read, in bytes: [`MAX_SEATS`] seats and room to spare.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
@@ -45,7 +50,11 @@ pub(crate) const MAX_BODY: usize = 256 * 1024;
 pub const PATH_REPORT: &str = "/v1/report";
 /// Most agents that are looked for in a report.
 const MAX_WANTED: usize = 16;
-/// Longest that a request may take to arrive.
+/// Most connections at a time: a node opens one a question, for each of its keys.
+const MAX_CONNECTIONS: usize = 256;
+/// Pause after a connection that could not be taken.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Longest that a request may take to arrive, its headers and all of it.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// The parts of an agent that its node asks.
@@ -75,16 +84,34 @@ pub(crate) struct NodeApi {
 }
 
 impl NodeApi {
-	/// Serves until the agent stops.
+	/// Serves until the agent stops. `axum::serve` would bound neither the connections nor the time in which they
+	/// say what they want, and any user of this machine can connect.
 	pub(crate) async fn serve(self, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
-		let stop = async move {
-			let _ = stopping.wait_for(|stopping| *stopping).await;
-		};
-		if let Err(error) = axum::serve(listener, self.router())
-			.with_graceful_shutdown(stop)
-			.await
-		{
-			tracing::error!(%error, "the HTTP service ended");
+		let service = TowerToHyperService::new(self.router());
+		let mut connections = JoinSet::new();
+		loop {
+			let accepted = tokio::select! {
+				accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
+				Some(_) = connections.join_next() => continue,
+				_ = stopping.wait_for(|stopping| *stopping) => return,
+			};
+			let stream = match accepted {
+				Ok((stream, _)) => stream,
+				Err(error) => {
+					tracing::warn!(%error, "the HTTP service cannot take a connection; trying again");
+					tokio::time::sleep(AGAIN).await;
+					continue;
+				}
+			};
+			let connection = http1::Builder::new()
+				.timer(TokioTimer::new())
+				.header_read_timeout(ARRIVAL)
+				.serve_connection(TokioIo::new(stream), service.clone());
+			connections.spawn(async move {
+				if let Err(error) = connection.await {
+					tracing::debug!(%error, "a connection of the HTTP service");
+				}
+			});
 		}
 	}
 

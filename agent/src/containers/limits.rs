@@ -19,9 +19,10 @@ use std::{
 pub(super) const HOST_NETWORK: &str = "host";
 /// Most processes and threads in a container.
 const MAX_PIDS: i64 = 16_384;
-/// Part of its memory that a machine keeps for itself, and the least and most that it is.
+/// Part of its memory that a machine keeps for itself, and the least and most that it is: a node and an agent need
+/// 2 GB. It is never more than half.
 const KEPT_MEMORY_PART: u64 = 16;
-const KEPT_MEMORY_LEAST: u64 = 256 * 1024 * 1024;
+const KEPT_MEMORY_LEAST: u64 = 2 * GB;
 const KEPT_MEMORY_MOST: u64 = 4 * 1024 * 1024 * 1024;
 /// What a machine with more than one core keeps for itself, in billionths of a core.
 const KEPT_NANO_CPUS: i64 = 250_000_000;
@@ -320,6 +321,11 @@ mod tests {
 		assert_eq!(MACHINE.nano_cpus(4), 4_000_000_000);
 		assert_eq!(MACHINE.nano_cpus(8), 7_750_000_000);
 		assert_eq!(MACHINE.nano_cpus(u16::MAX), 7_750_000_000);
+		let middle = Machine {
+			memory: 16 * GB,
+			..MACHINE
+		};
+		assert_eq!(middle.memory(16), 14 * GB, "a node runs beside it");
 		let small = Machine {
 			cores: 1,
 			memory: 300_000_000,

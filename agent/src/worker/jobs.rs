@@ -253,6 +253,15 @@ impl Jobs {
 		Ok(())
 	}
 
+	/// Takes back the last [`spend`](Self::spend): what it was for could not be done now.
+	pub fn give_back(&self, remote: &AgentKey, which: &Which) {
+		let mut entries = self.entries.lock();
+		let entry = entries.get_mut(&which.job_id());
+		if let Some(spent) = entry.and_then(|entry| entry.value.served.get_mut(remote)) {
+			*spent = spent.saturating_sub(1);
+		}
+	}
+
 	/// Returns whether an agent is in the committee of a benchmark that is kept.
 	pub fn knows(&self, agent: &AgentKey) -> bool {
 		let now = now_ms();

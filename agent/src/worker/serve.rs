@@ -294,7 +294,14 @@ impl Serving {
 			}
 			Request::Open(which, challenge) => {
 				let reply = match self.may_open(&remote, &which) {
-					Ok((proof, place)) => self.open(proof, place, challenge).await?,
+					Ok((proof, place)) => {
+						let opened = self.open(proof, place, challenge).await?;
+						if opened.as_ref().err() == Some(&Refusal::NotReady) {
+							// Another benchmark has the GPU: that is no answer that the checker spent.
+							self.jobs.give_back(&remote, &which);
+						}
+						opened
+					}
 					Err(refusal) => Err(refusal),
 				};
 				timeout(OPENINGS_TIME, wire::write(&mut send, &reply)).await??;

@@ -23,7 +23,8 @@ use std::{
 	time::{Duration, Instant},
 };
 use tokio::{
-	io::{AsyncBufReadExt, BufReader},
+	io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+	net::TcpStream,
 	process::{Child, Command},
 	time::timeout,
 };
@@ -34,6 +35,27 @@ async fn report(world: &World, agent: &Agent) -> Status {
 	let (code, body) = world.raw(agent, PATH_REPORT, TOKEN, Vec::new()).await;
 	assert_eq!(code, 200);
 	serde_json::from_slice(&body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_and_says_nothing_keeps_the_node_out_for_seconds_at_most() {
+	let world = World::new();
+	let agent = world.agent(WORKER).await;
+	let address = agent.url().trim_start_matches("http://").to_owned();
+	let mut silent = Vec::new();
+	for _ in 0..300 {
+		let mut stream = TcpStream::connect(&address).await.unwrap();
+		stream
+			.write_all(b"POST /v1/status HTTP/1.1\r\n")
+			.await
+			.unwrap();
+		silent.push(stream);
+	}
+	let answered = timeout(LIMIT, report(&world, &agent)).await;
+	assert!(answered.is_ok(), "the node waits for a place, and gets one");
+	let mut bytes = Vec::new();
+	let ended = timeout(LIMIT, silent[0].read_to_end(&mut bytes)).await;
+	assert!(ended.is_ok(), "it is not held for ever");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
