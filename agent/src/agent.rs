@@ -40,6 +40,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// Longest that connections may take to be closed.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
 
+/// Longest that an agent waits for the drivers of GPUs before it serves without them.
+const LOOK_TIME: Duration = Duration::from_secs(20);
+
 /// What an agent is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -302,10 +305,16 @@ impl Inbox for Pushed {
 async fn look_for_gpus(options: gpu::Options) -> Result<Arc<gpu::Pool>> {
 	let gpus = Arc::new(gpu::Pool::new(options));
 	let looking = gpus.clone();
-	// Drivers may take their time, and may block.
-	tokio::task::spawn_blocking(move || looking.look())
-		.await
-		.context("looking for GPUs")?;
+	// Drivers may take their time, and may never answer: what needs no GPU goes on.
+	let look = tokio::task::spawn_blocking(move || looking.look());
+	match timeout(LOOK_TIME, look).await {
+		Ok(looked) => drop(looked.context("looking for GPUs")?),
+		Err(_) => tracing::warn!(
+			"a GPU's driver has not answered in {} s: the agent goes on without its GPUs until it does. See whether \
+			 nvidia-smi or vulkaninfo hang too, and restart the machine if they do",
+			LOOK_TIME.as_secs()
+		),
+	}
 	Ok(gpus)
 }
 

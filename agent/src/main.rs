@@ -17,7 +17,7 @@ use kaisar_primitives::{AgentKey, WorkerSpec, agent::PROVIDER_PORT};
 use kaisar_tunnel::RelayUrl;
 use sp_core::{Pair, ed25519};
 use std::{
-	io::Read,
+	io::{Read, Write},
 	net::{IpAddr, SocketAddr},
 	path::{Path, PathBuf},
 	process::ExitCode,
@@ -132,10 +132,10 @@ impl From<NetworkArgs> for Network {
 struct ContainerArgs {
 	/// Socket of the container engine, Docker's or Podman's; by default the first that there is of
 	/// DOCKER_HOST, /var/run/docker.sock and /run/podman/podman.sock.
-	#[arg(long, value_name = "SOCKET")]
+	#[arg(long, value_name = "SOCKET", overrides_with = "no_engine")]
 	engine: Option<PathBuf>,
-	/// Run no containers: this machine is not for rent.
-	#[arg(long, conflicts_with = "engine")]
+	/// Run no containers: this machine is not for rent. Of this and --engine the last one counts.
+	#[arg(long, overrides_with = "engine")]
 	no_engine: bool,
 	/// The engine's network for containers. With `host` a container sees all that listens on this
 	/// machine: only for tests.
@@ -201,11 +201,36 @@ struct Plot {
 	mib: u32,
 }
 
+/// Standard error, an event a line: what others wrote, as the reason of a closed connection, makes no line of its own
+/// that a reader would take for the agent's.
+struct OneLine(std::io::Stderr);
+
+impl Write for OneLine {
+	/// Takes an event, which ends with the only line break.
+	fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+		let (body, end) = match event.split_last() {
+			Some((b'\n', body)) => (body, &b"\n"[..]),
+			_ => (event, &b""[..]),
+		};
+		let mut line: Vec<u8> = body
+			.iter()
+			.map(|byte| if byte.is_ascii_control() { b' ' } else { *byte })
+			.collect();
+		line.extend(end);
+		self.0.write_all(&line)?;
+		Ok(event.len())
+	}
+
+	fn flush(&mut self) -> std::io::Result<()> {
+		self.0.flush()
+	}
+}
+
 fn main() -> Result<ExitCode> {
 	let filter = tracing_subscriber::EnvFilter::try_from_default_env()
 		.unwrap_or_else(|_| "info,iroh=warn,noq=warn,noq_proto=warn".into());
 	let log = tracing_subscriber::fmt::layer()
-		.with_writer(std::io::stderr)
+		.with_writer(|| OneLine(std::io::stderr()))
 		.with_ansi(false);
 	tracing_subscriber::registry()
 		.with(filter)
@@ -266,12 +291,6 @@ async fn run(args: Run) -> Result<()> {
 		containers: args.containers.into(),
 	})
 	.await?;
-	// What a name that fits no GPU means is said where they are looked for.
-	if let Ok(cards) = args.gpus.cards() {
-		for remark in Hardware::detect(&args.data_dir, cards).remarks() {
-			tracing::info!("{remark}");
-		}
-	}
 	if let Err(error) = status::announce(&args.data_dir, agent.url(), &args.token_file) {
 		tracing::warn!("`kaisar-agent status` needs --url and --token-file: {error:#}");
 	}
@@ -284,6 +303,14 @@ async fn run(args: Run) -> Result<()> {
 		}})
 	);
 	tracing::info!(url = agent.url(), agent = hex::encode(agent.key()), "ready");
+	// It asks drivers, which may take their time or never answer: nothing waits for it.
+	std::thread::spawn(move || {
+		// What a name that fits no GPU means is said where they are looked for.
+		let Ok(cards) = args.gpus.cards() else { return };
+		for remark in Hardware::detect(&args.data_dir, cards).remarks() {
+			tracing::info!("{remark}");
+		}
+	});
 
 	// A thread of its own: a read of standard input cannot be canceled.
 	let (closed, stdin_closed) = tokio::sync::oneshot::channel();
@@ -374,4 +401,35 @@ fn plot(args: Plot) -> Result<()> {
 		spec.disk_gb
 	);
 	Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	#[test]
+	fn of_an_engine_and_none_the_last_one_counts() {
+		let engine = |arguments: &[&str]| {
+			let needed = [
+				"x",
+				"run",
+				"--token-file=t",
+				"--key-file=k",
+				"--peers-dir=p",
+				"--data-dir=d",
+			];
+			let cli = Cli::try_parse_from(needed.iter().chain(arguments)).unwrap();
+			let Command::Run(run) = cli.command else {
+				panic!()
+			};
+			containers::Settings::from(run.containers).engine
+		};
+		let socket = containers::EngineChoice::Socket("/s".into());
+		assert_eq!(engine(&["--no-engine", "--engine=/s"]), socket);
+		assert_eq!(
+			engine(&["--engine=/s", "--no-engine"]),
+			containers::EngineChoice::Off
+		);
+		assert_eq!(engine(&[]), containers::EngineChoice::Find);
+	}
 }

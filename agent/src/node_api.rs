@@ -295,10 +295,7 @@ fn described((card, kernel): (Card, Option<String>)) -> report::Gpu {
 impl About {
 	fn report(&self) -> Vec<u8> {
 		let (key, peers) = (self.peer.key(), self.peer.peers());
-		let (addresses, relays) = peers
-			.record(&key)
-			.map(|record| (record.addresses, record.relays))
-			.unwrap_or_default();
+		let (addresses, relays) = self.peer.published();
 		let mut wanted = peers.wanted();
 		wanted.truncate(MAX_WANTED);
 		let status = Status {

@@ -365,6 +365,12 @@ async fn a_container_has_its_limits_and_no_privileges() {
 	assert_eq!(inspect("{{.HostConfig.PidsLimit}}"), "16384");
 	assert_eq!(inspect("{{.HostConfig.Privileged}}"), "false");
 	assert_eq!(inspect("{{.HostConfig.RestartPolicy.Name}}"), "no");
+	// Its order has no GPU, whatever its image asks NVIDIA's runtime for.
+	let environment = inspect("{{.Config.Env}}");
+	assert!(
+		environment.contains("NVIDIA_VISIBLE_DEVICES=void"),
+		"{environment}"
+	);
 	assert_eq!(inspect("{{.Mounts}} {{.HostConfig.Binds}}"), "[] []");
 	let own = if Engine::is_docker() { "" } else { "private" };
 	assert_eq!(inspect("{{.HostConfig.PidMode}}"), own);

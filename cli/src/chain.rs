@@ -185,15 +185,19 @@ impl Chain {
 		let name = format!("{}.{}", call.pallet_name(), call.call_name());
 		let mut progress = Progress::spinner(format!("submitting {name}"));
 		let deadline = Instant::now() + patience.limit;
+		let at = self.best().await?;
+		let last = u64::from(at.state.block_number()) + MORTALITY;
 		let late = |what: &str| {
 			Failure::over(format!(
 				"{name} was {what} in {} s",
 				patience.limit.as_secs()
 			))
-			.advise("it may still be; look before sending it again, or give --timeout")
+			.advise(format!(
+				"it can be included up to block {last}; look after that before sending it again, or give a longer \
+				 --timeout"
+			))
 		};
 
-		let at = self.best().await?;
 		let account = wallet.account();
 		let submit = async {
 			let nonce = self.methods.system_account_next_index(&account).await;

@@ -295,13 +295,15 @@ impl Addresses {
 		}
 	}
 
-	/// The stamps of the records that were found of other nodes' agents.
+	/// The stamps of the records that were found of other nodes' agents, those that this node's own agents look for:
+	/// whom a user of the RPC looks for is that user's choice.
 	pub fn stamps(&self) -> Vec<u64> {
 		let state = self.state();
 		let found = state
 			.wanted
-			.values()
-			.filter_map(|entry| entry.found.as_ref());
+			.iter()
+			.filter(|(agent, entry)| !entry.by.is_empty() && !state.own.contains_key(agent))
+			.filter_map(|(_, entry)| entry.found.as_ref());
 		found.map(|(record, _)| record.stamp).collect()
 	}
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const REPEAT: Duration = Duration::from_secs(10 * 60);
 /// Time in which at most [`MAX_LINES`] lines pass.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Most lines that pass in a [`WINDOW`].
+/// Most lines that pass in a [`WINDOW`], of news and of warnings each.
 const MAX_LINES: u32 = 60;
 /// Most different lines of which repetitions are counted.
 const MAX_KNOWN: usize = 256;
@@ -34,9 +34,10 @@ pub struct Lines {
 	/// The level of the last line that had one: what follows it, such as a backtrace, has it too.
 	last: Level,
 	known: BTreeMap<String, Known>,
-	/// Begin of the window, and the lines in it: those that passed and those that were held back.
+	/// Begin of the window, and the lines in it: those that passed, news apart from warnings, and those that were
+	/// held back.
 	window: Option<Instant>,
-	passed: u32,
+	passed: [u32; 2],
 	held: u32,
 }
 
@@ -62,7 +63,7 @@ impl Lines {
 			last: Level::Debug,
 			known: BTreeMap::new(),
 			window: None,
-			passed: 0,
+			passed: [0; 2],
 			held: 0,
 		}
 	}
@@ -71,6 +72,7 @@ impl Lines {
 	/// were held back before.
 	pub fn take(&mut self, line: &str, now: Instant) -> Vec<Line> {
 		let mut out = self.due(now);
+		let mut is_last = false;
 		let (level, text) = match parse(line) {
 			Some((level, text)) => {
 				self.last = level;
@@ -78,7 +80,8 @@ impl Lines {
 			}
 			None => {
 				// A crash, or an error that ended the agent, has no level of its own.
-				if line.contains("panicked at") || line.starts_with("Error: ") {
+				is_last = line.contains("panicked at") || line.starts_with("Error: ");
+				if is_last {
 					self.last = Level::Error;
 				}
 				(self.last, line)
@@ -97,12 +100,14 @@ impl Lines {
 			known.more += 1;
 			return out;
 		}
-		if self.passed >= MAX_LINES {
+		self.window.get_or_insert(now);
+		// Much news takes no room from warnings, and an agent's end is never held back.
+		let passed = &mut self.passed[usize::from(level <= Level::Warn)];
+		if *passed >= MAX_LINES && !is_last {
 			self.held += 1;
 			return out;
 		}
-		self.window.get_or_insert(now);
-		self.passed += 1;
+		*passed += 1;
 		if self.known.len() < MAX_KNOWN {
 			let known = Known {
 				since: now,
@@ -112,6 +117,24 @@ impl Lines {
 			self.known.insert(text.clone(), known);
 		}
 		out.push((level, text));
+		out
+	}
+
+	/// Returns the counts of all lines that were held back: the agent has ended.
+	pub fn end(&mut self) -> Vec<Line> {
+		let counted = |(text, known): (String, Known)| {
+			(known.more > 0).then(|| (known.level, format!("{text} … and {} more", known.more)))
+		};
+		let mut out: Vec<Line> = std::mem::take(&mut self.known)
+			.into_iter()
+			.filter_map(counted)
+			.collect();
+		if self.held > 0 {
+			out.push((
+				Level::Warn,
+				format!("… and {} more lines within a minute", self.held),
+			));
+		}
 		out
 	}
 
@@ -133,7 +156,7 @@ impl Lines {
 				let text = format!("… and {} more lines within a minute", self.held);
 				out.push((Level::Warn, text));
 			}
-			(self.window, self.passed, self.held) = (None, 0, 0);
+			(self.window, self.passed, self.held) = (None, [0; 2], 0);
 		}
 		out
 	}
@@ -232,12 +255,23 @@ mod tests {
 			})
 			.count();
 		assert_eq!(passed, MAX_LINES as usize);
+		let warning = line("WARN", "what explains it");
+		assert_eq!(
+			lines.take(&warning, begin).len(),
+			1,
+			"news takes no room from it"
+		);
+		for number in 0..MAX_LINES {
+			lines.take(&line("ERROR", &format!("error {number}")), begin);
+		}
+		let end = lines.take("Error: another agent uses the folder", begin);
+		assert_eq!(end.len(), 1, "the reason of its end always passes");
 		let debug = line("DEBUG", "for who asks");
 		assert_eq!(lines.take(&debug, begin).len(), 1, "it is not counted");
 		let later = begin + WINDOW;
 		assert_eq!(
 			texts(lines.take(&line("WARN", "news"), later)),
-			["… and 5 more lines within a minute", "news"]
+			["… and 6 more lines within a minute", "news"]
 		);
 	}
 

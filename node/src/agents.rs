@@ -199,8 +199,16 @@ pub fn slots(
 			(false, "checker") => vec![format!("--port={CHECKER_PORT}")],
 			(false, _) => vec![format!("--port={PROVIDER_PORT}")],
 		};
-		// Of a port that is named twice the last one counts.
-		arguments.extend(roles.agent_arg.iter().cloned());
+		let (is_provider, own) = match name {
+			"provider" => (true, &roles.provider_agent_arg),
+			_ => (false, &roles.checker_agent_arg),
+		};
+		if !is_provider {
+			// It deploys nothing.
+			arguments.push("--no-engine".into());
+		}
+		// Of what is named twice the last one counts.
+		arguments.extend(roles.agent_arg.iter().chain(own).cloned());
 		Ok(Source::Spawn {
 			binary: binary(roles)?,
 			folder,
@@ -540,6 +548,7 @@ async fn drain(name: &'static str, mut from: impl tokio::io::AsyncBufRead + Unpi
 			}
 		};
 		if read.is_err() || line.is_empty() {
+			log(lines.end());
 			return;
 		}
 		log(lines.take(&String::from_utf8_lossy(&line), Instant::now()));
@@ -902,6 +911,37 @@ mod tests {
 		};
 		let error = slots(&roles, false, folder.path(), &keystore).expect_err("there is none");
 		assert!(error.to_string().contains("--agent-bin"), "{error}");
+	}
+
+	#[test]
+	fn each_agent_has_its_own_arguments() {
+		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
+		let folder = tempfile::tempdir().expect("there is room");
+		let roles = Roles {
+			provider: true,
+			checker: true,
+			agent_bin: Some(mortal(folder.path())),
+			agent_arg: vec!["--both".into()],
+			provider_agent_arg: vec!["--port=1".into()],
+			checker_agent_arg: vec!["--port=2".into()],
+			..Default::default()
+		};
+		let slots = slots(&roles, false, folder.path(), &keystore).expect("all is there");
+		let arguments: Vec<Vec<String>> = slots
+			.into_iter()
+			.map(|slot| match slot.source {
+				Source::Spawn { arguments, .. } => arguments,
+				Source::There(_) => panic!("{} is to be started", slot.name),
+			})
+			.collect();
+		// The last one of a port counts; a checker's agent deploys nothing.
+		assert_eq!(
+			arguments,
+			[
+				vec!["--port=30500", "--both", "--port=1"],
+				vec!["--port=30501", "--no-engine", "--both", "--port=2"],
+			]
+		);
 	}
 
 	#[test]

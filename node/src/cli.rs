@@ -56,6 +56,14 @@ pub struct Roles {
 	#[arg(long, value_name = "ARG", allow_hyphen_values = true)]
 	pub agent_arg: Vec<String>,
 
+	/// One more argument for the provider's agent alone, as `--provider-agent-arg=--external-address=IP:PORT`.
+	#[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+	pub provider_agent_arg: Vec<String>,
+
+	/// One more argument for the checker's agent alone: with both roles a port is one agent's.
+	#[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+	pub checker_agent_arg: Vec<String>,
+
 	/// Start no agents. A development chain then leaves workers and checkers to whoever signs for
 	/// them.
 	#[arg(long, conflicts_with_all = ["agent_url", "agent_bin"])]

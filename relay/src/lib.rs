@@ -84,9 +84,12 @@ impl Relay {
 		}
 		config.relay = Some(relay);
 		config.metrics_addr = options.metrics_listen;
-		let server = Server::spawn(config)
-			.await
-			.with_context(|| format!("cannot serve at {}", options.listen))?;
+		let server = Server::spawn(config).await.with_context(|| {
+			format!(
+				"cannot serve at {}; a machine without IPv6 needs --listen 0.0.0.0:PORT",
+				options.listen
+			)
+		})?;
 		Ok(Self { server })
 	}
 
@@ -122,7 +125,8 @@ async fn tls(cert: PathBuf, key: PathBuf) -> Result<rustls::ServerConfig> {
 		.context("TLS versions")?
 		.with_no_client_auth();
 	let what = format!(
-		"cannot read the certificate {} and its key {}; both must be PEM, the key without a password",
+		"cannot use the certificate {} and its key {}: this process must be able to read both, which must be PEM, the \
+		 key without a password",
 		cert.display(),
 		key.display()
 	);

@@ -34,6 +34,8 @@ pub(super) struct Run {
 	pub answers: Option<Instant>,
 	/// Since when it does not run, and the engine has not told why.
 	pub unsure: Option<Instant>,
+	/// The supervisor itself stopped it, to start it once more.
+	pub stopped_here: bool,
 	pub revived: u32,
 	pub revive_at: Option<Instant>,
 }
@@ -47,6 +49,7 @@ impl Run {
 		self.seen = Some(now);
 		self.answers = None;
 		self.unsure = None;
+		self.stopped_here = false;
 	}
 
 	/// Returns whether a container that was taken away may be started again now. The pauses double.

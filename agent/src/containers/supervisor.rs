@@ -266,6 +266,12 @@ impl Task<'_> {
 				(LABEL_PORTS.into(), numbers.join(",")),
 			])),
 			exposed_ports: Some(numbers.iter().map(|port| format!("{port}/tcp")).collect()),
+			// Where NVIDIA's runtime is the engine's default, an image gets by its environment the GPUs that it wants,
+			// unless the engine hands out those of an order.
+			env: host_config
+				.device_requests
+				.is_none()
+				.then(|| vec!["NVIDIA_VISIBLE_DEVICES=void".into()]),
 			host_config: Some(host_config),
 			..Default::default()
 		};
@@ -412,7 +418,11 @@ impl Task<'_> {
 			.seen
 			.filter(|_| self.run.container.as_deref() == Some(id));
 		let out_of_memory = state.oom_killed == Some(true);
-		let exit = self.shared.watch.exit(id, code, out_of_memory, seen);
+		let exit = if self.run.stopped_here {
+			Exit::Foreign
+		} else {
+			self.shared.watch.exit(id, code, out_of_memory, seen)
+		};
 		let Some(exit) = self.run.settle(exit) else {
 			return Ok(SOON);
 		};
@@ -487,6 +497,8 @@ impl Task<'_> {
 					order = wanted.deployment.order,
 					"the container was started again and does not answer: stopping it, to start it once more"
 				);
+				// That it ends is no exit of its program.
+				self.run.stopped_here = true;
 				engine.stop(id).await?;
 			}
 			return Ok(TICK);

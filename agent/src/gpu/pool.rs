@@ -15,6 +15,7 @@ struct Found {
 }
 
 /// A GPU that is open.
+#[derive(Clone)]
 struct Open {
 	card: Card,
 	device: Arc<dyn Device>,
@@ -78,7 +79,8 @@ impl Pool {
 				 (nvidia-smi, dmesg) and its seat, or leave the name out"
 			);
 		}
-		let mut before = std::mem::take(&mut *self.open.lock());
+		// They stay listed until the look is over.
+		let mut before = self.open.lock().clone();
 		let mut now = Vec::new();
 		for Found { card, open } in look.chosen {
 			if let Some(at) = before.iter().position(|each| each.card.is_same(&card)) {
@@ -120,12 +122,13 @@ impl Pool {
 
 	/// The same, each with the kernel that computes its products.
 	pub fn used(&self) -> Vec<(Card, Option<String>)> {
-		let open = self.open.lock();
-		let used = |open: &Open| {
+		// A GPU that is being opened again answers when that is done. Nobody else waits for it.
+		let open = self.open.lock().clone();
+		let used = |open: Open| {
 			let kernel = open.device.kernels().into_iter().next();
-			(open.card.clone(), kernel.map(|rated| rated.kernel))
+			(open.card, kernel.map(|rated| rated.kernel))
 		};
-		open.iter().map(used).collect()
+		open.into_iter().map(used).collect()
 	}
 
 	/// Number of GPUs that could be used at the last look.

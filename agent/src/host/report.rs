@@ -258,8 +258,19 @@ impl<S: Subscriber> Layer<S> for Warnings {
 			of_others,
 			text,
 		});
-		warnings.truncate(MAX_LAST);
+		keep_last(&mut warnings);
 	}
+}
+
+/// Drops all but the last [`MAX_LAST`] warnings of each kind: those about other machines take no room from the agent's
+/// own.
+fn keep_last(warnings: &mut VecDeque<Warning>) {
+	let mut kept = [0; 2];
+	warnings.retain(|warning| {
+		let kept = &mut kept[usize::from(warning.of_others)];
+		*kept += 1;
+		*kept <= MAX_LAST
+	});
 }
 
 /// A disk, as the agent uses it.
@@ -370,6 +381,23 @@ mod tests {
 			verdict: "offline".into(),
 			why: "é".repeat(MAX_TEXT),
 		}
+	}
+
+	#[test]
+	fn warnings_about_others_displace_none_of_the_agents_own() {
+		let warning = |number: usize, of_others| Warning {
+			at: 1,
+			times: 1,
+			of_others,
+			text: number.to_string(),
+		};
+		let mut warnings = VecDeque::from([warning(0, false)]);
+		for number in 1..100 {
+			warnings.push_front(warning(number, true));
+			keep_last(&mut warnings);
+		}
+		assert_eq!(warnings.len(), MAX_LAST + 1);
+		assert!(warnings.contains(&warning(0, false)) && warnings.contains(&warning(99, true)));
 	}
 
 	#[test]

@@ -75,6 +75,8 @@ impl Peer {
 	) -> Result<Self> {
 		let seed: [u8; 32] = pair.seed();
 		let endpoint = network.endpoint(&seed, alpns).await?;
+		let sockets = endpoint.bound_sockets();
+		let ports = sockets.iter().map(SocketAddr::port).collect();
 		Ok(Self {
 			key: pair.public(),
 			pair,
@@ -82,7 +84,7 @@ impl Peer {
 			relays: network.relays.clone(),
 			private: network.publish_private,
 			endpoint,
-			peers: Peers::with_rule(peers, network.dial_rule())?,
+			peers: Peers::with_rule(peers, network.dial_rule(), ports)?,
 			stamps: Stamps::new(data),
 			published: Mutex::default(),
 		})
@@ -118,8 +120,23 @@ impl Peer {
 		self.located.place(&self.endpoint).here
 	}
 
+	/// Addresses and relays at which agents of other machines find it now.
+	pub fn published(&self) -> (Vec<String>, Vec<String>) {
+		let published = self.published.lock();
+		let place = published.as_ref().map(|published| &published.place);
+		let texts = |place: &Place| {
+			(
+				place.published.iter().map(ToString::to_string).collect(),
+				place.relays.iter().map(ToString::to_string).collect(),
+			)
+		};
+		place.map(texts).unwrap_or_default()
+	}
+
 	/// Publishes where it is.
 	pub fn publish(&self) -> Result<()> {
+		// Until all is done: who finds the new record in the folder must find it here too, or takes it for a twin's.
+		let mut published = self.published.lock();
 		let place = self.located.place(&self.endpoint);
 		let stamp = self.stamps.next();
 		let record = |addrs: &[SocketAddr]| {
@@ -133,7 +150,7 @@ impl Peer {
 			([], []) => Vec::new(),
 			(addrs, _) => record(addrs).encode(),
 		};
-		*self.published.lock() = Some(Published {
+		*published = Some(Published {
 			place,
 			here,
 			elsewhere,
@@ -246,14 +263,15 @@ impl Peer {
 				Some(record) => self.meet(&record),
 				None => {
 					if let Some(agent) = self.peers.accept(bytes) {
-						tracing::info!(agent = hex::encode(agent), "found in the DHT");
+						tracing::debug!(agent = hex::encode(agent), "found in the DHT");
 					}
 				}
 			}
 		}
 		let mut wanted = self.peers.wanted();
 		if self.peers.wants_itself() || !self.stamps.have_met() {
-			wanted.push(self.key);
+			// First: the node may not look for as many as a large round has.
+			wanted.insert(0, self.key);
 		}
 		let published = self.published.lock();
 		AddressBook {

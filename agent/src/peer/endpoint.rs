@@ -46,6 +46,8 @@ pub struct Peers {
 
 struct Shared {
 	rule: DialRule,
+	/// UDP ports of this agent.
+	ports: Vec<u16>,
 	wanted: Mutex<BTreeMap<AgentKey, Instant>>,
 	found: Mutex<BTreeMap<AgentKey, Found>>,
 	/// Counts the records that came.
@@ -61,16 +63,17 @@ struct Found {
 impl Peers {
 	/// The folder, made if need be. Records of strangers are dialed at public addresses only.
 	pub fn new(dir: &Path) -> std::io::Result<Self> {
-		Self::with_rule(dir, DialRule::default())
+		Self::with_rule(dir, DialRule::default(), Vec::new())
 	}
 
-	/// The same with another rule for the records of strangers.
-	pub fn with_rule(dir: &Path, rule: DialRule) -> std::io::Result<Self> {
+	/// The same with another rule for the records of strangers, for an agent at these UDP ports.
+	pub fn with_rule(dir: &Path, rule: DialRule, ports: Vec<u16>) -> std::io::Result<Self> {
 		std::fs::create_dir_all(dir)?;
 		Ok(Self {
 			dir: dir.into(),
 			shared: Arc::new(Shared {
 				rule,
+				ports,
 				wanted: Mutex::default(),
 				found: Mutex::default(),
 				news: watch::Sender::new(0),
@@ -187,11 +190,18 @@ impl Peers {
 			private: here || self.shared.rule.private,
 			relays: self.shared.rule.relays.clone(),
 		};
+		// A loopback address with a port of this agent's own leads to itself: the folder may be shared by agents of
+		// several network namespaces, each of which has a loopback of its own.
+		let is_itself = |address: &std::net::SocketAddr| {
+			address.ip().is_loopback() && self.shared.ports.contains(&address.port())
+		};
 		let addresses = record.addresses.iter();
 		let relays = record.relays.iter();
 		Ok(rule.apply(
 			&agent.0,
-			addresses.filter_map(|address| address.parse().ok()),
+			addresses
+				.filter_map(|address| address.parse().ok())
+				.filter(|address| !is_itself(address)),
 			relays.filter_map(|relay| relay.parse().ok()),
 		)?)
 	}
@@ -321,10 +331,15 @@ mod tests {
 			private: true,
 			relays: vec![relays[1].parse().unwrap()],
 		};
-		let own = Peers::with_rule(dir.path(), rule).unwrap();
+		let own = Peers::with_rule(dir.path(), rule, vec![9_944]).unwrap();
 		own.accept(&hostile).unwrap();
 		let addr = own.lookup(&agent).unwrap();
-		assert_eq!((addr.ip_addrs().count(), addr.relay_urls().count()), (3, 1));
+		assert_eq!((addr.ip_addrs().count(), addr.relay_urls().count()), (2, 1));
+		// What would lead to this agent itself is not dialed, also not where it was left in a shared folder.
+		assert!(addr.ip_addrs().all(|addr| !addr.ip().is_loopback()));
+		own.leave(&AddressRecord::read(&agent, &hostile).unwrap())
+			.unwrap();
+		assert_eq!(own.lookup(&agent).unwrap().ip_addrs().count(), 2);
 	}
 
 	#[test]

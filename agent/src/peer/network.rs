@@ -239,11 +239,16 @@ impl Located {
 		}
 		found.extend(*self.mapped.lock());
 		let here = ranked(&self.external, found, &routed());
-		let published = here
+		let mut published: Vec<_> = here
 			.iter()
 			.copied()
 			.filter(|addr| self.publish_private || is_public(addr.ip()))
 			.collect();
+		// On another machine a loopback address is that machine's own agent. A network in one machine may have no
+		// other.
+		if published.iter().any(|addr| !addr.ip().is_loopback()) {
+			published.retain(|addr| !addr.ip().is_loopback());
+		}
 		Place {
 			here,
 			published,
@@ -324,6 +329,26 @@ mod tests {
 				addr("192.168.1.7:5")
 			]
 		);
+	}
+
+	#[tokio::test]
+	async fn a_loopback_address_is_published_only_where_there_is_no_other() {
+		let everywhere = Network {
+			port: 0,
+			map_ports: false,
+			publish_private: true,
+			..Network::default()
+		};
+		for network in [Network::local(Ipv4Addr::LOCALHOST.into()), everywhere] {
+			let endpoint = network.endpoint(&[7; 32], &[]).await.unwrap();
+			let place = Located::new(&network, &endpoint).place(&endpoint);
+			let is_loopback = |addr: &&SocketAddr| addr.ip().is_loopback();
+			assert!(place.here.iter().any(|addr| addr.ip().is_loopback()));
+			let others = place.here.iter().filter(|addr| !is_loopback(addr)).count();
+			let published = place.published.iter().filter(is_loopback).count();
+			assert_eq!(published == 0, others > 0, "{place:?}");
+			endpoint.close().await;
+		}
 	}
 
 	#[tokio::test]

@@ -21,6 +21,8 @@ const GB: u64 = 1_000_000_000;
 const MAX_CORES: usize = 1_024;
 const MAX_MEMORY_GB: u64 = 24_576;
 const MAX_DISK_GB: u64 = 1_048_576;
+/// Longest wait for what NVIDIA's `nvidia-smi` prints.
+const SMI_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 /// The least disk that stays free, and the part of the whole disk, in hundredths.
 const FREE_DISK: u64 = 20 * GB;
 const FREE_DISK_PERCENT: u64 = 5;
@@ -368,11 +370,13 @@ fn gigabytes(bytes: u64) -> String {
 /// The major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major + minor, from
 /// what its `nvidia-smi` prints; zeros where there is none.
 fn nvidia_driver() -> (u16, u16) {
-	let output = Command::new("nvidia-smi").output();
-	let said = output.map_or_else(
-		|_| String::new(),
-		|output| String::from_utf8_lossy(&output.stdout).into_owned(),
-	);
+	let (said, heard) = std::sync::mpsc::channel();
+	// With a driver that hangs it never ends, not even when it is killed.
+	std::thread::spawn(move || said.send(Command::new("nvidia-smi").output()));
+	let said = match heard.recv_timeout(SMI_TIME) {
+		Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
+		_ => String::new(),
+	};
 	nvidia_versions(&said).unwrap_or_default()
 }
 
@@ -419,17 +423,24 @@ pub fn free_disk_gb(path: &Path) -> u32 {
 	u32::try_from(Disk::detect(path).free / GB).unwrap_or(u32::MAX)
 }
 
-/// The link behind which the internet is: that of the default route, or the fastest one where that has none
-/// that tells its speed. `root` is `/` but in tests.
+/// The link behind which the internet is: that of the default route. Where there is none, or it goes through a tunnel,
+/// the fastest card; a card of the default route that tells no speed says nothing of the others. `root` is `/` but in
+/// tests.
 fn link(root: &Path) -> Option<Link> {
 	let net = root.join("sys/class/net");
 	let named = |name: String| {
 		let mbps = speed(&net.join(&name), 0)?;
 		Some(Link { name, mbps })
 	};
-	let routed = default_interfaces(root).into_iter().filter_map(named);
+	let routes = default_interfaces(root);
+	let is_card = |name: &String| net.join(name).join("device").exists();
+	let through_a_card = routes.iter().any(is_card);
 	let fastest = |links: &mut dyn Iterator<Item = Link>| links.max_by_key(|link| link.mbps);
-	fastest(&mut routed.into_iter()).or_else(|| {
+	let routed = fastest(&mut routes.into_iter().filter_map(named));
+	if through_a_card {
+		return routed;
+	}
+	routed.or_else(|| {
 		let all = fs::read_dir(&net).into_iter().flatten().flatten();
 		let all = all.filter_map(|entry| entry.file_name().into_string().ok());
 		fastest(&mut all.filter_map(named))
@@ -917,5 +928,10 @@ mod tests {
 			format!("{zeros} 00 {zeros} 00 fe800000000000000000000000000001 400 1 0 3 eth1\n");
 		net.file("proc/net/ipv6_route", &line);
 		assert_eq!(link(net.0.path()).unwrap().name, "eth1");
+		// A card that tells no speed, as a wireless one: another's is not that of the way to the internet.
+		net.card("wlan0", "", "iwlwifi");
+		net.file("proc/net/ipv6_route", "");
+		net.route("wlan0");
+		assert_eq!(link(net.0.path()).map(|link| link.mbps), None);
 	}
 }

@@ -399,6 +399,8 @@ async fn the_whole_committee_is_looked_for_from_the_rounds_start_on() {
 		.ask::<AddressBook>(&worker, PATH_ADDRESSES, &nothing)
 		.await
 		.wanted;
+	// It looks for itself too: another record of its key would be a twin's.
+	wanted.retain(|agent| *agent != worker.key());
 	wanted.sort();
 	let mut agents: Vec<_> = committee().into_iter().map(|(_, agent)| agent).collect();
 	agents.sort();
