@@ -87,7 +87,7 @@ engine_import() {
 # Whether containers can have a network of their own here. It takes a bridge, which not every machine of
 # the tests can make.
 find_network() {
-	local id network=host
+	local id port network=host
 	if [[ -n "${KAISAR_ENGINE_NETWORK:-}" ]]; then
 		printf '%s\n' "$KAISAR_ENGINE_NETWORK" >"$DIR/network"
 		return
@@ -95,7 +95,10 @@ find_network() {
 	mkdir -p "$DIR/probe/bin"
 	cp /bin/busybox "$DIR/probe/bin/true"
 	tar -C "$DIR/probe" -c . | engine_import localhost/probe:1 'CMD ["/bin/true"]'
-	if id=$(engine_client create --network bridge --publish 127.0.0.1::80 localhost/probe:1 2>>"$DIR/engine.log"); then
+	# At a port that the system gives to nobody, as those of containers (agent/src/containers/limits.rs): a rule that
+	# is left behind then takes it from nobody either.
+	port=$((20000 + RANDOM % 10000))
+	if id=$(engine_client create --network bridge --publish "127.0.0.1:$port:80" localhost/probe:1 2>>"$DIR/engine.log"); then
 		if engine_client start "$id" >>"$DIR/engine.log" 2>&1; then network=bridge; fi
 		engine_client rm --force --time 0 "$id" >>"$DIR/engine.log" 2>&1 || true
 	fi

@@ -127,8 +127,22 @@ reserve_subnet() {
 release_subnet() {
 	local net
 	for net in "$SUBNETS"/198.*; do
-		if [[ "$(cat "$net" 2>/dev/null)" == "$DIR" ]]; then rm -f "$net"; fi
+		if [[ "$(cat "$net" 2>/dev/null)" == "$DIR" ]]; then
+			remove_rules "${net##*/}"
+			rm -f "$net"
+		fi
 	done
+}
+
+# Removes what Podman left of published ports to the network $1: its cleanup after a container's end may be cut short,
+# and a port of the machine would lead nowhere from then on.
+remove_rules() {
+	local rule
+	{ iptables -w -t nat -S 2>/dev/null || true; } | sed -n "s/^-A \\(.* $1\\.[0-9].*\\)/\\1/p" |
+		while read -r rule; do
+			# shellcheck disable=SC2086 # a rule is words
+			iptables -w -t nat -D $rule 2>/dev/null || true
+		done
 }
 
 # Ends all processes in the engine's mount namespace, and the namespace with them.
