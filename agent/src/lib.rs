@@ -40,6 +40,7 @@ pub mod gpu;
 mod host;
 mod node_api;
 pub mod peer;
+pub mod trial;
 pub mod worker;
 
 pub use agent::{Agent, Config};

@@ -186,7 +186,7 @@ impl Chain {
 		let mut progress = Progress::spinner(format!("submitting {name}"));
 		let deadline = Instant::now() + patience.limit;
 		let at = self.best().await?;
-		let last = u64::from(at.state.block_number()) + MORTALITY;
+		let last = at.state.block_number() + MORTALITY;
 		let late = |what: &str| {
 			Failure::over(format!(
 				"{name} was {what} in {} s",

@@ -1,0 +1,186 @@
+//! How much a worker is asked to run, and what it has shown by that: absolute figures, never a share of a claim.
+//!
+//! | figure | shown; t is the arrival of the resource's root |
+//! | --- | --- |
+//! | GPUs | those with all marks in time, the last by 13.8 s, and at least 0.85 of the planned window |
+//! | CPU cores | ⌊lanes · min(1, 10 s / (t − 2 s))⌋ |
+//! | memory | the bytes filled, and max(2 GB, a seventh of them) for the system |
+//! | disk | the bytes plotted, and max(20 GB, a seventh of them), if t ≤ 12 s |
+
+use std::time::Duration;
+
+/// Bytes of a GB.
+const GB: u64 = 1_000_000_000;
+/// Lanes that show the highest tier, and a few more.
+pub const MAX_LANES: u16 = 144;
+/// Memory that shows the highest tier: 449 GB, with a seventh for the system 513.
+pub const MAX_MEMORY: u64 = 449 * GB;
+/// Plot that shows the highest tier: 8,961 GB, with a seventh 10,241.
+pub const MAX_PLOT: u64 = 8_961 * GB;
+/// The least that a system takes of the memory, and of a disk.
+const SYSTEM_MEMORY: u64 = 2 * GB;
+const SYSTEM_DISK: u64 = 20 * GB;
+/// What a system takes of larger ones: one part of so many that are shown.
+const SYSTEM: u64 = 7;
+/// Time that a lane takes at 5 µs a leg, and a GPU of the reference's pace.
+pub const LENGTH: Duration = Duration::from_secs(10);
+/// What is forgiven, once: importing the trial's block later than the checker, sending, scheduling.
+pub const TOLERANCE: Duration = Duration::from_secs(2);
+/// A root that comes later shows nothing.
+pub const LATEST: Duration = Duration::from_secs(20);
+/// The same of the disk: 4,000 reads a second.
+pub const DISK_LATEST: Duration = Duration::from_secs(12);
+/// The share of the reference's pace, and of the planned window, that a class has to show, in percent.
+pub const SHARE: u64 = 85;
+
+/// The bytes to fill so that `gb` are shown.
+fn shown_by(gb: u32, system: u64, most: u64) -> u64 {
+	let claimed = u64::from(gb) * GB;
+	let small = claimed.saturating_sub(system);
+	let large = claimed / (SYSTEM + 1) * SYSTEM + claimed % (SYSTEM + 1) * SYSTEM / (SYSTEM + 1);
+	// Whichever is less shows all of it: the rest may be the larger of the two.
+	small.min(large.saturating_add(1)).min(most)
+}
+
+/// The GB that so many bytes show.
+fn showing(bytes: u64, system: u64) -> u32 {
+	if bytes == 0 {
+		return 0;
+	}
+	let with_system = bytes.saturating_add(system.max(bytes / SYSTEM));
+	u32::try_from(with_system / GB).unwrap_or(u32::MAX)
+}
+
+/// Bytes of memory to fill for a claim of so many GB.
+pub fn memory_planned(gb: u32) -> u64 {
+	shown_by(gb, SYSTEM_MEMORY, MAX_MEMORY)
+}
+
+/// Bytes of disk to plot for a claim of so many GB.
+pub fn disk_planned(gb: u32) -> u64 {
+	shown_by(gb, SYSTEM_DISK, MAX_PLOT)
+}
+
+/// The cores that lanes show whose root came so long after the trial's block.
+pub fn cores(lanes: u16, arrival: Option<Duration>) -> u32 {
+	let Some(arrival) = arrival.filter(|arrival| *arrival <= LATEST) else {
+		return 0;
+	};
+	let took = arrival.saturating_sub(TOLERANCE).max(LENGTH);
+	let shown = u128::from(lanes) * LENGTH.as_nanos() / took.as_nanos();
+	u32::try_from(shown).unwrap_or(u32::MAX)
+}
+
+/// The memory, in GB, that filled bytes show.
+pub fn memory_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
+	match arrival {
+		Some(arrival) if arrival <= LATEST => showing(bytes, SYSTEM_MEMORY),
+		_ => 0,
+	}
+}
+
+/// The disk, in GB, that plotted bytes show.
+pub fn disk_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
+	match arrival {
+		Some(arrival) if arrival <= DISK_LATEST => showing(bytes, SYSTEM_DISK),
+		_ => 0,
+	}
+}
+
+/// The latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace, and what
+/// is forgiven.
+pub fn mark_limit(done: u32, turns: u32) -> Duration {
+	let nanos =
+		LENGTH.as_nanos() * u128::from(done) * 100 / (u128::from(turns.max(1)) * u128::from(SHARE));
+	Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_add(TOLERANCE)
+}
+
+/// Whether a window of so many matrices is enough of the planned ones.
+pub fn is_enough(window: u32, planned: u32) -> bool {
+	u64::from(window) * 100 >= u64::from(planned) * SHARE
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use proptest::prelude::*;
+
+	const NOW: Option<Duration> = Some(Duration::ZERO);
+
+	#[test]
+	fn a_plan_that_is_done_shows_its_claim() {
+		for gb in (0..=513).chain([600, u32::MAX]) {
+			let shown = memory_gb(memory_planned(gb), NOW);
+			assert_eq!(
+				shown,
+				if gb <= 2 { 0 } else { gb.min(513) },
+				"{gb} GB of memory"
+			);
+		}
+		for gb in (0..=10_241)
+			.step_by(7)
+			.chain([100, 512, 5_120, 10_241, u32::MAX])
+		{
+			let shown = disk_gb(disk_planned(gb), NOW);
+			assert_eq!(
+				shown,
+				if gb <= 20 { 0 } else { gb.min(10_241) },
+				"{gb} GB of disk"
+			);
+		}
+	}
+
+	#[test]
+	fn the_time_of_lanes_counts_beyond_what_is_forgiven() {
+		let at = |lanes, millis| cores(lanes, Some(Duration::from_millis(millis)));
+		assert_eq!(at(20, 12_000), 20);
+		assert_eq!(at(20, 12_001), 19);
+		assert_eq!(at(34, 19_000), 20);
+		assert_eq!(at(40, 22_000), 0);
+		assert_eq!(at(144, 20_000), 80);
+		assert_eq!(at(144, 20_001), 0);
+		assert_eq!(cores(144, None), 0);
+		assert_eq!(
+			(disk_gb(GB, Some(DISK_LATEST)), disk_gb(GB, Some(LATEST))),
+			(21, 0)
+		);
+	}
+
+	#[test]
+	fn marks_are_held_to_the_classs_share() {
+		assert_eq!(mark_limit(100, 100), Duration::from_nanos(13_764_705_882));
+		assert_eq!(mark_limit(50, 100), Duration::from_nanos(7_882_352_941));
+		assert!(is_enough(85, 100) && !is_enough(84, 100));
+	}
+
+	proptest! {
+		#![proptest_config(ProptestConfig { cases: 4_096, failure_persistence: None, ..Default::default() })]
+
+		#[test]
+		fn nothing_is_shown_beyond_what_was_run_in_time(
+			lanes in 0u16..=200,
+			bytes in 0u64..20_000 * GB,
+			millis in 0u64..40_000,
+			late in 0u64..10_000,
+		) {
+			let at = Duration::from_millis(millis);
+			let shown = cores(lanes, Some(at));
+			// A core is 10 s of a lane, and two seconds are forgiven.
+			let secs = at.saturating_sub(TOLERANCE).as_secs_f64();
+			prop_assert!(shown <= u32::from(lanes));
+			prop_assert!(f64::from(shown) * secs <= f64::from(lanes) * 10.0 + 1e-6);
+			let memory = u64::from(memory_gb(bytes, Some(at))) * GB;
+			prop_assert!(memory <= bytes + (2 * GB).max(bytes / 7));
+			let disk = u64::from(disk_gb(bytes, Some(at))) * GB;
+			prop_assert!(disk <= bytes + (20 * GB).max(bytes / 7));
+			if millis > 20_000 {
+				prop_assert_eq!((shown, memory, disk), (0, 0, 0));
+			}
+			// Later is never more.
+			let later = Some(at + Duration::from_millis(late));
+			prop_assert!(cores(lanes, later) <= shown);
+			prop_assert!(u64::from(memory_gb(bytes, later)) * GB <= memory);
+			prop_assert!(u64::from(disk_gb(bytes, later)) * GB <= disk);
+		}
+	}
+}

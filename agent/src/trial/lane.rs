@@ -1,0 +1,449 @@
+//! Lanes: what one processor core computes and reads in the trial.
+//!
+//! A lane is a chain of legs. In a leg four chains of 768 steps run side by side, which keeps a core's multiplier
+//! and its first cache busy and is far too long for a GPU; then each of 16 words reads a cell anywhere in the
+//! memory. Each 32 legs make a stage. A stage begins with a word of a hash that runs over all stages before, so
+//! that no part of a lane can be computed before what precedes it, and a lane cannot be cut.
+
+use super::{
+	hash::{Compress, Hash, Running, key, place_u64, stream, u64_at},
+	ram::{CELL, CELLS, PAGE, Page, fill_page},
+	tree::{Tree, TreeKey},
+};
+use chacha20::rand_core::Rng;
+use std::collections::BTreeMap;
+
+/// Words of a lane's state.
+pub const WORDS: usize = 16;
+/// Bytes of it.
+pub const STATE: usize = 8 * WORDS;
+/// Words of a chain.
+const CHAIN: usize = 4;
+/// Steps of each word in a leg.
+const STEPS: usize = 192;
+/// Legs of a stage.
+pub const LEGS: usize = 32;
+/// Words of the table.
+const TABLE: usize = 2_048;
+const M: u64 = 0x9E37_79B9_7F4A_7C15;
+const M2: u64 = 0xD1B5_4A32_D192_ED03;
+
+/// A lane's state.
+pub type State = [u64; WORDS];
+
+/// A digest of a stage: the first half of its tree's root.
+pub type Digest = [u8; 16];
+
+/// Where a lane's cells come from.
+pub trait Cells {
+	/// The eight words of each cell. `cells` are in no order.
+	fn read(&mut self, cells: &[u64; WORDS], words: &mut [[u64; CELL / 8]; WORDS]);
+	/// How many cells there are.
+	fn count(&self) -> u64;
+}
+
+/// Memory that holds all pages.
+pub struct Filled<'a>(pub &'a [[u8; CELL]]);
+
+impl Cells for Filled<'_> {
+	#[inline]
+	fn read(&mut self, cells: &[u64; WORDS], words: &mut [[u64; CELL / 8]; WORDS]) {
+		for cell in cells {
+			prefetch(&self.0[*cell as usize]);
+		}
+		for (words, cell) in words.iter_mut().zip(cells) {
+			*words = words_of(&self.0[*cell as usize]);
+		}
+	}
+
+	#[inline]
+	fn count(&self) -> u64 {
+		self.0.len() as u64
+	}
+}
+
+/// Most computed pages that are kept: 2 MiB.
+const KEPT: usize = 64;
+
+/// Pages that are computed when they are read, for as many pages as there are said to be.
+pub struct Computed<'a> {
+	base: &'a Hash,
+	pages: u64,
+	kept: BTreeMap<u64, Box<Page>>,
+}
+
+impl<'a> Computed<'a> {
+	/// Of the proof with this base.
+	pub fn new(base: &'a Hash, pages: u64) -> Self {
+		Self {
+			base,
+			pages,
+			kept: BTreeMap::new(),
+		}
+	}
+
+	/// The words of one cell.
+	pub fn cell(&mut self, cell: u64) -> [u64; CELL / 8] {
+		let number = cell / CELLS as u64;
+		if self.kept.len() >= KEPT && !self.kept.contains_key(&number) {
+			self.kept.clear();
+		}
+		let page = self.kept.entry(number).or_insert_with(|| {
+			let mut page = Box::new([[0; CELL]; CELLS]);
+			fill_page(Compress::new(), self.base, number, &mut page);
+			page
+		});
+		words_of(&page[(cell % CELLS as u64) as usize])
+	}
+}
+
+impl Cells for Computed<'_> {
+	fn read(&mut self, cells: &[u64; WORDS], words: &mut [[u64; CELL / 8]; WORDS]) {
+		for (words, cell) in words.iter_mut().zip(cells) {
+			*words = self.cell(*cell);
+		}
+	}
+
+	fn count(&self) -> u64 {
+		self.pages * CELLS as u64
+	}
+}
+
+#[inline]
+fn words_of(cell: &[u8; CELL]) -> [u64; CELL / 8] {
+	std::array::from_fn(|at| u64_at(cell, 8 * at))
+}
+
+#[inline]
+fn prefetch(cell: &[u8; CELL]) {
+	#[cfg(target_arch = "x86_64")]
+	// SAFETY: a hint; the address is valid besides.
+	unsafe {
+		use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+		_mm_prefetch::<_MM_HINT_T0>(cell.as_ptr().cast());
+	}
+	#[cfg(not(target_arch = "x86_64"))]
+	let _ = cell;
+}
+
+/// A lane: its table, and its first state.
+pub struct Lane {
+	seed: Hash,
+	table: Box<[u64; TABLE]>,
+}
+
+impl Lane {
+	/// The seed of lane `number` of the trial with this start.
+	pub fn seed_of(start: &Hash, number: u16) -> Hash {
+		key("lane", &[start, &number.to_le_bytes()])
+	}
+
+	/// Lane `number` of the trial with this start.
+	pub fn new(start: &Hash, number: u16) -> Self {
+		let seed = Self::seed_of(start, number);
+		let mut words = stream(&seed, 0, 0);
+		let mut table = Box::new([0; TABLE]);
+		table.fill_with(|| words.next_u64());
+		Self { seed, table }
+	}
+
+	/// Its seed.
+	pub fn seed(&self) -> &Hash {
+		&self.seed
+	}
+
+	/// Its state before the first stage.
+	pub fn first(&self) -> State {
+		let mut words = stream(&self.seed, 1, 0);
+		std::array::from_fn(|_| words.next_u64())
+	}
+
+	/// The steps of the words of one chain up to word `last` of it, 0 … 3.
+	#[inline]
+	fn chain(&self, words: &mut [u64; CHAIN], last: usize) {
+		for at in 0..=last {
+			let mut s = words[at] ^ if at == 0 { 0 } else { words[at - 1] };
+			for _ in 0..STEPS {
+				s = self.step(s);
+			}
+			words[at] = s;
+		}
+	}
+
+	#[inline(always)]
+	fn step(&self, s: u64) -> u64 {
+		(s ^ self.table[(s >> 53) as usize])
+			.wrapping_mul(M)
+			.rotate_left(23)
+	}
+
+	/// The whole state after a leg.
+	#[inline]
+	pub fn leg(&self, before: &State, cells: &mut impl Cells) -> State {
+		let mut s = *before;
+		// The four chains a step at a time, so that each hides the others' latency.
+		for word in 0..CHAIN {
+			let mut side: [u64; WORDS / CHAIN] = std::array::from_fn(|chain| {
+				let at = CHAIN * chain + word;
+				s[at] ^ if word == 0 { 0 } else { s[at - 1] }
+			});
+			for _ in 0..STEPS {
+				for s in &mut side {
+					*s = self.step(*s);
+				}
+			}
+			for (chain, value) in side.into_iter().enumerate() {
+				s[CHAIN * chain + word] = value;
+			}
+		}
+		let count = cells.count();
+		let places = s.map(|word| place_u64(word, count));
+		let mut words = [[0; CELL / 8]; WORDS];
+		cells.read(&places, &mut words);
+		let mixed: State = std::array::from_fn(|at| mix(s[at], &words[at]));
+		std::array::from_fn(|at| mixed[at].wrapping_add(before[(at + 1) % WORDS]))
+	}
+
+	/// One word after a leg, with the steps of its chain alone, and its one cell.
+	pub fn word(&self, before: &State, word: usize, cells: &mut Computed) -> u64 {
+		let chain = word / CHAIN;
+		let mut words: [u64; CHAIN] = std::array::from_fn(|at| before[CHAIN * chain + at]);
+		self.chain(&mut words, word % CHAIN);
+		let s = words[word % CHAIN];
+		let cell = cells.cell(place_u64(s, cells.count()));
+		mix(s, &cell).wrapping_add(before[(word + 1) % WORDS])
+	}
+
+	/// The states after each leg of a stage that begins with this state.
+	pub fn stage(&self, before: &State, cells: &mut impl Cells) -> [State; LEGS] {
+		let mut s = *before;
+		std::array::from_fn(|_| {
+			s = self.leg(&s, cells);
+			s
+		})
+	}
+}
+
+#[inline]
+fn mix(mut s: u64, cell: &[u64; CELL / 8]) -> u64 {
+	for word in cell {
+		s = (s.rotate_left(9) ^ word).wrapping_mul(M2);
+	}
+	s
+}
+
+/// A state as bytes.
+pub fn bytes_of(state: &State) -> [u8; STATE] {
+	let mut bytes = [0; STATE];
+	for (bytes, word) in bytes.chunks_exact_mut(8).zip(state) {
+		bytes.copy_from_slice(&word.to_le_bytes());
+	}
+	bytes
+}
+
+/// A state from its bytes.
+pub fn state_of(bytes: &[u8; STATE]) -> State {
+	std::array::from_fn(|at| u64_at(bytes, 8 * at))
+}
+
+/// The tree over the states of stage `number` of the lane with this seed.
+pub fn stage_key(seed: &Hash, number: u32) -> TreeKey {
+	TreeKey::new(seed, "stage", u64::from(number))
+}
+
+/// The leaves of a stage.
+pub fn stage_leaves(key: &TreeKey, states: &[State; LEGS]) -> [Hash; LEGS] {
+	let pieces: [[u8; STATE]; LEGS] = std::array::from_fn(|at| bytes_of(&states[at]));
+	let mut leaves = [[0; 32]; LEGS];
+	key.leaves(0, &pieces, &mut leaves);
+	leaves
+}
+
+/// The digest of a root.
+pub fn digest_of(root: &Hash) -> Digest {
+	let mut digest = [0; 16];
+	digest.copy_from_slice(&root[..16]);
+	digest
+}
+
+/// The state with which a stage begins: the one after the stage before, bound to all stages before.
+pub fn begins(mut state: State, running: &Running) -> State {
+	state[0] ^= running.first_u64();
+	state
+}
+
+/// A lane that has run.
+pub struct Run {
+	/// The lane.
+	pub lane: Lane,
+	/// The state before each stage, already bound to the stages before.
+	starts: Vec<State>,
+	/// The running hash before each stage.
+	hashes: Vec<Hash>,
+	/// The running hash after the last.
+	last: Hash,
+	/// Each stage's digest.
+	digests: Vec<Digest>,
+	/// Over the pairs of running hash and digest.
+	tree: Tree,
+	/// The lane's root.
+	pub root: Hash,
+}
+
+/// The pair that is a leaf of a lane's tree: the running hash before a stage, and the stage's digest.
+pub fn pair(running: &Hash, digest: &Digest) -> [u8; 48] {
+	let mut bytes = [0; 48];
+	bytes[..32].copy_from_slice(running);
+	bytes[32..].copy_from_slice(digest);
+	bytes
+}
+
+/// The tree over the pairs of a lane.
+pub fn lane_key(seed: &Hash) -> TreeKey {
+	TreeKey::new(seed, "lane", 0)
+}
+
+/// `K(root of lane; last hash, tree)`.
+pub fn root_of(last: &Hash, tree: &Hash) -> Hash {
+	key("root of lane", &[last, tree])
+}
+
+impl Run {
+	/// Runs a lane of so many stages over these cells, for as long as it is `wanted`, which is asked before each
+	/// stage.
+	pub fn new(
+		lane: Lane,
+		stages: u32,
+		cells: &mut impl Cells,
+		mut wanted: impl FnMut() -> bool,
+	) -> Option<Self> {
+		let compress = Compress::new();
+		let mut running = Running::new(&lane.seed);
+		let mut state = lane.first();
+		let (mut starts, mut digests) = (Vec::new(), Vec::new());
+		let (mut leaves, mut hashes) = (Vec::new(), Vec::new());
+		let over = lane_key(&lane.seed);
+		for number in 0..stages {
+			if !wanted() {
+				return None;
+			}
+			state = begins(state, &running);
+			starts.push(state);
+			let states = lane.stage(&state, cells);
+			state = states[LEGS - 1];
+			let key = stage_key(&lane.seed, number);
+			let root = key.root_over(0, stage_leaves(&key, &states).to_vec());
+			let digest = digest_of(&root);
+			leaves.push(over.leaf(compress, u64::from(number), &pair(running.state(), &digest)));
+			hashes.push(*running.state());
+			running.take(compress, &digest);
+			digests.push(digest);
+		}
+		let tree = Tree::over(&over, 0, leaves);
+		let root = root_of(running.state(), &tree.root());
+		Some(Self {
+			lane,
+			starts,
+			hashes,
+			last: *running.state(),
+			digests,
+			tree,
+			root,
+		})
+	}
+
+	/// Its digests.
+	pub fn digests(&self) -> &[Digest] {
+		&self.digests
+	}
+
+	/// The running hash before a stage.
+	pub fn running(&self, stage: u32) -> &Hash {
+		&self.hashes[stage as usize]
+	}
+
+	/// The running hash after the last stage.
+	pub fn last(&self) -> &Hash {
+		&self.last
+	}
+
+	/// The tree over its stages.
+	pub fn tree(&self) -> &Tree {
+		&self.tree
+	}
+
+	/// The states of a stage once more.
+	pub fn states(&self, stage: u32, cells: &mut impl Cells) -> Option<(State, [State; LEGS])> {
+		let start = self.starts.get(stage as usize)?;
+		Some((*start, self.lane.stage(start, cells)))
+	}
+}
+
+/// Pages of memory of so many bytes.
+pub const fn pages_of(bytes: u64) -> u64 {
+	bytes / PAGE as u64
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	fn memory(base: &Hash, pages: usize) -> Vec<[u8; CELL]> {
+		let mut memory = vec![[0; CELL]; pages * CELLS];
+		for (number, page) in memory.as_chunks_mut::<CELLS>().0.iter_mut().enumerate() {
+			fill_page(Compress::new(), base, number as u64, page);
+		}
+		memory
+	}
+
+	#[test]
+	fn a_word_of_a_leg_is_what_the_whole_leg_gives() {
+		let (base, start) = ([1; 32], [2; 32]);
+		let memory = memory(&base, 4);
+		let lane = Lane::new(&start, 3);
+		let mut before = lane.first();
+		for _ in 0..4 {
+			let after = lane.leg(&before, &mut Filled(&memory));
+			let mut computed = Computed::new(&base, 4);
+			for word in 0..WORDS {
+				assert_eq!(
+					lane.word(&before, word, &mut computed),
+					after[word],
+					"word {word}"
+				);
+			}
+			before = after;
+		}
+	}
+
+	#[test]
+	fn lanes_and_starts_differ() {
+		let first = |start: u8, number| Lane::new(&[start; 32], number).first();
+		assert_ne!(first(1, 0), first(1, 1));
+		assert_ne!(first(1, 0), first(2, 0));
+	}
+
+	#[test]
+	fn a_stage_depends_on_all_before_it() {
+		let memory = memory(&[1; 32], 1);
+		let run = |stages| {
+			Run::new(Lane::new(&[2; 32], 0), stages, &mut Filled(&memory), || {
+				true
+			})
+			.unwrap()
+		};
+		let (three, four) = (run(3), run(4));
+		assert_eq!(three.digests(), &four.digests()[..3]);
+		assert_ne!(three.root, four.root);
+		let (start, states) = four.states(2, &mut Filled(&memory)).unwrap();
+		let (next, _) = four.states(3, &mut Filled(&memory)).unwrap();
+		assert_eq!(
+			start[1..],
+			four.states(1, &mut Filled(&memory)).unwrap().1[LEGS - 1][1..]
+		);
+		assert_eq!(next[1..], states[LEGS - 1][1..]);
+		assert_ne!(next[0], states[LEGS - 1][0], "the running hash");
+		assert!(four.states(4, &mut Filled(&memory)).is_none());
+		assert!(Run::new(Lane::new(&[2; 32], 0), 3, &mut Filled(&memory), || false).is_none());
+	}
+}

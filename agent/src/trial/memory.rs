@@ -1,0 +1,90 @@
+//! The memory that the lanes read: filled before the trial, in huge pages where the system gives them.
+
+use super::{
+	hash::{Compress, Hash},
+	ram::{CELL, CELLS, PAGE, Page, fill_page},
+};
+use rayon::prelude::*;
+use std::{io, ptr::NonNull};
+
+/// Pages that are filled between two questions whether they are still wanted.
+const PART: usize = 4_096;
+
+/// Memory that is mapped for the proof alone, so that the system has it back at once.
+pub struct Memory {
+	at: NonNull<[u8; CELL]>,
+	cells: usize,
+}
+
+// SAFETY: it owns what it points to.
+unsafe impl Send for Memory {}
+// SAFETY: what is shared is read only.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+	/// Memory for so many pages, nothing of which is there before it is written.
+	pub fn new(pages: u64) -> io::Result<Self> {
+		let too_much = || io::Error::from(io::ErrorKind::OutOfMemory);
+		let cells = usize::try_from(pages)
+			.ok()
+			.and_then(|pages| pages.checked_mul(CELLS));
+		let cells = cells.filter(|cells| *cells > 0).ok_or_else(too_much)?;
+		let length = cells.checked_mul(CELL).ok_or_else(too_much)?;
+		// SAFETY: a new private mapping, which overlaps nothing.
+		let at = unsafe {
+			libc::mmap(
+				std::ptr::null_mut(),
+				length,
+				libc::PROT_READ | libc::PROT_WRITE,
+				libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+				-1,
+				0,
+			)
+		};
+		if at == libc::MAP_FAILED {
+			return Err(io::Error::last_os_error());
+		}
+		let at: NonNull<[u8; CELL]> = NonNull::new(at.cast()).ok_or_else(too_much)?;
+		// SAFETY: of the mapping that was just made. It is a hint, and may fail.
+		unsafe { libc::madvise(at.as_ptr().cast(), length, libc::MADV_HUGEPAGE) };
+		Ok(Self { at, cells })
+	}
+
+	/// Fills all of it, on all cores; whether it was `wanted` until the end. Each page is written first by the core
+	/// that computes it, so that the memory spreads over the nodes of the machine.
+	pub fn fill(&mut self, base: &Hash, wanted: impl Fn() -> bool) -> bool {
+		let pages: &mut [Page] = self.cells_mut().as_chunks_mut().0;
+		for (part, pages) in pages.chunks_mut(PART).enumerate() {
+			if !wanted() {
+				return false;
+			}
+			pages.par_iter_mut().enumerate().for_each(|(at, page)| {
+				fill_page(Compress::new(), base, (part * PART + at) as u64, page);
+			});
+		}
+		true
+	}
+
+	/// All cells.
+	pub fn cells(&self) -> &[[u8; CELL]] {
+		// SAFETY: the mapping has so many cells, which are zeros where nothing was written.
+		unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.cells) }
+	}
+
+	fn cells_mut(&mut self) -> &mut [[u8; CELL]] {
+		// SAFETY: as above, and nobody else has them.
+		unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.cells) }
+	}
+
+	/// Its bytes.
+	pub fn bytes(&self) -> u64 {
+		(self.cells / CELLS * PAGE) as u64
+	}
+}
+
+impl Drop for Memory {
+	fn drop(&mut self) {
+		// SAFETY: the mapping is its own and nothing refers to it any more.
+		unsafe { libc::munmap(self.at.as_ptr().cast(), self.cells * CELL) };
+	}
+}

@@ -1,0 +1,278 @@
+//! The plot: nodes on disk, each made of sixteen earlier ones of its group.
+//!
+//! A group is made in memory, in sequence; a node depends on nodes at all distances before it, so whoever leaves a
+//! part of a group out computes tens or hundreds of nodes for one read. A plot belongs to an agent's key and is made
+//! once.
+
+use super::{
+	hash::{Block, Compress, Hash, fill, fold, key, place_u32, place_u64, stream, u64_at},
+	tree::{Tree, TreeKey},
+};
+use chacha20::rand_core::Rng;
+
+/// Bytes of a node.
+pub const NODE: usize = 256;
+/// Blocks of a node.
+const BLOCKS: usize = NODE / 64;
+/// Earlier nodes that a node is made of.
+pub const PARENTS: usize = 16;
+/// Bytes of one read.
+pub const READ: usize = 4_096;
+/// Nodes of one read.
+pub const NODES: usize = READ / NODE;
+/// Level of the trees at which a node stands for one read.
+pub const READ_LEVEL: u32 = NODES.trailing_zeros();
+
+/// A node, as blocks.
+pub type Node = [Block; BLOCKS];
+
+/// A plot's seed, and how large its groups are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recipe {
+	seed: Hash,
+	/// Nodes of a group.
+	group: u32,
+}
+
+/// Nodes of a group of 1 GiB.
+pub const GROUP: u32 = 1 << 22;
+
+impl Recipe {
+	/// The plot of an agent on a chain, in groups of so many nodes: [`GROUP`], but for small plots of development
+	/// chains. A multiple of [`NODES`].
+	pub fn new(genesis: &Hash, agent: &Hash, group: u32) -> Self {
+		Self {
+			seed: key("plot", &[genesis, agent]),
+			group,
+		}
+	}
+
+	/// Nodes of a group.
+	pub fn group_nodes(&self) -> u32 {
+		self.group
+	}
+
+	/// Bytes of a group.
+	pub fn group_bytes(&self) -> u64 {
+		u64::from(self.group) * NODE as u64
+	}
+
+	/// The tree over a group's nodes.
+	pub fn nodes_key(&self, group: u32) -> TreeKey {
+		TreeKey::new(&self.seed, "nodes", u64::from(group))
+	}
+
+	/// The tree over the groups.
+	pub fn groups_key(&self) -> TreeKey {
+		TreeKey::new(&self.seed, "groups", 0)
+	}
+
+	/// The places of a node's parents in its group, and the block before its first. `None` for the first sixteen
+	/// nodes, which have none.
+	pub fn parents(&self, group: u32, node: u32) -> Option<([u32; PARENTS], Block)> {
+		if (node as usize) < PARENTS {
+			return None;
+		}
+		let mut words = stream(&self.seed, group, node);
+		let octaves = node.ilog2() + 1;
+		let parents = std::array::from_fn(|_| {
+			let (x, y) = (words.next_u32(), words.next_u32());
+			let least = 1 << place_u32(x, octaves);
+			node - (least + place_u32(y, least.min(node - least + 1)))
+		});
+		let mut before = [0; 64];
+		words.fill_bytes(&mut before);
+		Some((parents, before))
+	}
+
+	/// A node of the first sixteen.
+	fn first(&self, group: u32, node: u32) -> Node {
+		let mut bytes = [[0; 64]; BLOCKS];
+		fill(&self.seed, group, node, bytes.as_flattened_mut());
+		bytes
+	}
+
+	/// A node, of what its parents are.
+	pub fn node(
+		&self,
+		compress: Compress,
+		group: u32,
+		node: u32,
+		parent: impl Fn(usize, u32) -> Node,
+	) -> Node {
+		let Some((parents, mut last)) = self.parents(group, node) else {
+			return self.first(group, node);
+		};
+		let mut input = [[0u64; NODE / 8 / BLOCKS]; BLOCKS];
+		for (at, place) in parents.into_iter().enumerate() {
+			let parent = parent(at, place);
+			for (words, block) in input.iter_mut().zip(&parent) {
+				for (at, word) in words.iter_mut().enumerate() {
+					*word ^= u64_at(block, 8 * at);
+				}
+			}
+		}
+		std::array::from_fn(|at| {
+			let mut block = [0; 64];
+			for (bytes, word) in block.chunks_exact_mut(8).zip(input[at]) {
+				bytes.copy_from_slice(&word.to_le_bytes());
+			}
+			let place = BLOCKS as u64 * u64::from(node) + at as u64;
+			last = compress.whole(&fold(&last), &block, place);
+			last
+		})
+	}
+
+	/// Makes a group in memory.
+	pub fn make_group(&self, compress: Compress, group: u32, nodes: &mut [Node]) {
+		for at in 0..nodes.len() {
+			let (before, rest) = nodes.split_at_mut(at);
+			rest[0] = self.node(compress, group, at as u32, |_, place| {
+				before[place as usize]
+			});
+		}
+	}
+
+	/// The hashes that stand for a group's reads in its tree.
+	pub fn read_hashes(&self, group: u32, nodes: &[Node]) -> Vec<Hash> {
+		let key = self.nodes_key(group);
+		let pieces: &[[u8; NODE]] = flat(nodes);
+		let mut level = vec![[0; 32]; pieces.len()];
+		key.leaves(0, pieces, &mut level);
+		for above in 1..=READ_LEVEL {
+			level = key.above(above, &level);
+		}
+		level
+	}
+
+	/// The tree over a group's reads, from [`READ_LEVEL`] on.
+	pub fn group_tree(&self, group: u32, reads: Vec<Hash>) -> Tree {
+		Tree::over(&self.nodes_key(group), READ_LEVEL, reads)
+	}
+
+	/// The hash that stands for one read, whose first node is `first`.
+	pub fn read_hash(&self, compress: Compress, group: u32, first: u32, read: &[u8; READ]) -> Hash {
+		let key = self.nodes_key(group);
+		let mut level = Vec::with_capacity(NODES);
+		for (at, node) in read.chunks_exact(NODE).enumerate() {
+			level.push(key.leaf(compress, u64::from(first) + at as u64, node));
+		}
+		let mut place = u64::from(first);
+		for above in 1..=READ_LEVEL {
+			place /= 2;
+			level = level
+				.chunks_exact(2)
+				.enumerate()
+				.map(|(at, pair)| key.node(compress, above, place + at as u64, &pair[0], &pair[1]))
+				.collect();
+		}
+		level[0]
+	}
+}
+
+/// Nodes as plain bytes.
+fn flat(nodes: &[Node]) -> &[[u8; NODE]] {
+	nodes.as_flattened().as_flattened().as_chunks().0
+}
+
+/// A strand's first state.
+pub fn first_state(start: &Hash, strand: u32) -> Hash {
+	key("strand", &[start, &strand.to_le_bytes()])
+}
+
+/// The read that a state leads to.
+pub fn read_of(state: &Hash, reads: u64) -> u64 {
+	place_u64(u64_at(state, 0), reads)
+}
+
+/// The state after a read.
+pub fn next_state(state: &Hash, read: &[u8; READ]) -> Hash {
+	let mut hasher = blake3::Hasher::new();
+	hasher.update(state);
+	hasher.update(read);
+	*hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	const SMALL: u32 = 1 << 10;
+
+	fn recipe() -> Recipe {
+		Recipe::new(&[1; 32], &[2; 32], SMALL)
+	}
+
+	fn group(number: u32) -> Vec<Node> {
+		let mut nodes = vec![[[0; 64]; BLOCKS]; SMALL as usize];
+		recipe().make_group(Compress::new(), number, &mut nodes);
+		nodes
+	}
+
+	#[test]
+	fn parents_are_earlier_at_all_distances() {
+		let recipe = Recipe::new(&[1; 32], &[2; 32], GROUP);
+		for node in [16, 17, 31, 32, 1_000, GROUP - 1] {
+			let (parents, _) = recipe.parents(0, node).unwrap();
+			assert!(
+				parents.iter().all(|parent| *parent < node),
+				"{node}: {parents:?}"
+			);
+		}
+		// Each octave of distances as often as another.
+		let mut octaves = [0u32; 22];
+		for node in GROUP - 4_096..GROUP {
+			for parent in recipe.parents(3, node).unwrap().0 {
+				octaves[(node - parent).ilog2() as usize] += 1;
+			}
+		}
+		let mean = 4_096 * 16 / 22;
+		assert!(
+			octaves.iter().all(|count| count.abs_diff(mean) < mean / 5),
+			"{octaves:?}"
+		);
+		assert!((0..16).all(|node| recipe.parents(0, node).is_none()));
+	}
+
+	#[test]
+	fn a_node_is_had_from_its_parents() {
+		let nodes = group(7);
+		let compress = Compress::new();
+		for at in [0, 15, 16, 500, SMALL - 1] {
+			let again = recipe().node(compress, 7, at, |_, place| nodes[place as usize]);
+			assert_eq!(again, nodes[at as usize]);
+		}
+		// Another group, agent, or chain shares nothing.
+		assert!(group(8).iter().all(|node| !nodes.contains(node)));
+		for other in [
+			Recipe::new(&[1; 32], &[3; 32], SMALL),
+			Recipe::new(&[3; 32], &[2; 32], SMALL),
+		] {
+			assert_ne!(other.first(7, 0), nodes[0]);
+		}
+	}
+
+	#[test]
+	fn a_read_stands_in_its_groups_tree() {
+		let (recipe, nodes) = (recipe(), group(7));
+		let hashes = recipe.read_hashes(7, &nodes);
+		assert_eq!(hashes.len(), SMALL as usize / NODES);
+		let compress = Compress::new();
+		for at in [0, 5, hashes.len() - 1] {
+			let mut read = [0; READ];
+			read.copy_from_slice(nodes[at * NODES..][..NODES].as_flattened().as_flattened());
+			let first = (at * NODES) as u32;
+			assert_eq!(recipe.read_hash(compress, 7, first, &read), hashes[at]);
+			read[READ - 1] ^= 1;
+			assert_ne!(recipe.read_hash(compress, 7, first, &read), hashes[at]);
+		}
+		let key = recipe.nodes_key(7);
+		let leaves: Vec<Hash> = (0..SMALL)
+			.map(|at| key.leaf(compress, at.into(), nodes[at as usize].as_flattened()))
+			.collect();
+		assert_eq!(
+			recipe.group_tree(7, hashes).root(),
+			key.root_over(0, leaves)
+		);
+	}
+}

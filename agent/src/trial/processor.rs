@@ -1,0 +1,386 @@
+//! Processor and memory: the lanes of all claimed cores over the memory that is filled.
+
+use super::{
+	hash::{Compress, Hash, Running},
+	lane::{
+		self, Computed, Digest, Filled, LEGS, Lane, Run, STATE, State, WORDS, begins, bytes_of,
+		digest_of, lane_key, pair, root_of, stage_key, stage_leaves,
+	},
+	memory::Memory,
+	sample::{Draw, Kind, Reader, Reject},
+	tree::{Tree, TreeKey, path_length},
+};
+
+/// Samples over all lanes.
+const SAMPLES: u32 = 48;
+/// Samples in the lane whose digests are all shown.
+const OF_LANE: u32 = 16;
+
+/// How much the lanes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size {
+	/// Lanes, at least one.
+	pub lanes: u16,
+	/// Stages of each, at least one.
+	pub stages: u32,
+	/// Pages of the memory, at least one.
+	pub pages: u64,
+}
+
+/// The lanes that have run.
+pub struct Proof {
+	base: Hash,
+	size: Size,
+	runs: Vec<Run>,
+	tree: Tree,
+	memory: Option<Memory>,
+}
+
+fn lanes_key(start: &Hash) -> TreeKey {
+	TreeKey::new(start, "lanes", 0)
+}
+
+/// A word of a leg of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct At {
+	lane: u16,
+	stage: u32,
+	leg: usize,
+	word: usize,
+}
+
+impl At {
+	fn new(place: u64, size: &Size) -> Self {
+		let (legs, word) = (place / WORDS as u64, place as usize % WORDS);
+		let (stages, leg) = (legs / LEGS as u64, legs as usize % LEGS);
+		Self {
+			lane: (stages / u64::from(size.stages)) as u16,
+			stage: (stages % u64::from(size.stages)) as u32,
+			leg,
+			word,
+		}
+	}
+}
+
+/// The lane whose digests are all shown, and the samples in the order in which they are shown: those of that lane
+/// first.
+fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
+	let each = u64::from(size.stages) * (LEGS * WORDS) as u64;
+	let lane = draw.places(Kind::Lane, 0, 1, size.lanes.into())[0];
+	let of_lane = draw.from(Kind::Lane, 0, 1, OF_LANE, each);
+	let of_all = draw.places(Kind::Lanes, 0, SAMPLES, each * u64::from(size.lanes));
+	let places = of_lane
+		.into_iter()
+		.map(|place| lane * each + place)
+		.chain(of_all);
+	(
+		lane as u16,
+		places.map(|place| At::new(place, size)).collect(),
+	)
+}
+
+impl Proof {
+	/// Runs the trial with this start over memory that was filled, all lanes at a time. `None` if it is not `wanted`
+	/// any more.
+	pub fn run(
+		base: &Hash,
+		start: &Hash,
+		size: Size,
+		memory: Memory,
+		wanted: impl Fn() -> bool + Sync,
+	) -> Option<Self> {
+		let runs: Option<Vec<Run>> = std::thread::scope(|scope| {
+			let running: Vec<_> = (0..size.lanes)
+				.map(|number| {
+					let (memory, wanted) = (&memory, &wanted);
+					scope.spawn(move || {
+						let lane = Lane::new(start, number);
+						Run::new(lane, size.stages, &mut Filled(memory.cells()), wanted)
+					})
+				})
+				.collect();
+			running
+				.into_iter()
+				.map(|lane| lane.join().unwrap_or(None))
+				.collect()
+		});
+		let runs = runs?;
+		let compress = Compress::new();
+		let key = lanes_key(start);
+		let leaves = runs.iter().enumerate();
+		let leaves = leaves.map(|(number, run)| key.leaf(compress, number as u64, &run.root));
+		Some(Self {
+			base: *base,
+			size,
+			tree: Tree::over(&key, 0, leaves.collect()),
+			runs,
+			memory: Some(memory),
+		})
+	}
+
+	/// Its root.
+	pub fn root(&self) -> Hash {
+		self.tree.root()
+	}
+
+	/// Gives the memory back. Openings compute the pages that they need from then on.
+	pub fn release(&mut self) {
+		self.memory = None;
+	}
+
+	/// The states of a stage: the one before it, and those after each leg.
+	fn states(
+		&self,
+		lane: u16,
+		stage: u32,
+		computed: &mut Computed,
+	) -> Option<(State, [State; LEGS])> {
+		let run = self.runs.get(usize::from(lane))?;
+		match &self.memory {
+			Some(memory) => run.states(stage, &mut Filled(memory.cells())),
+			None => run.states(stage, computed),
+		}
+	}
+
+	/// Shows what a draw asks for.
+	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) {
+		let (lane, samples) = samples(draw, &self.size);
+		out.extend_from_slice(self.runs[usize::from(lane)].digests().as_flattened());
+		let mut computed = Computed::new(&self.base, self.size.pages);
+		for at in samples {
+			self.open_word(at, &mut computed, out);
+		}
+	}
+
+	fn open_word(&self, at: At, computed: &mut Computed, out: &mut Vec<u8>) {
+		let run = &self.runs[usize::from(at.lane)];
+		let (stage, seed) = (at.stage, *run.lane.seed());
+		let Some((_, states)) = self.states(at.lane, stage, computed) else {
+			return;
+		};
+		let tree = |stage, states: &[State; LEGS]| {
+			let key = stage_key(&seed, stage);
+			Tree::over(&key, 0, stage_leaves(&key, states).to_vec())
+		};
+		out.extend_from_slice(run.last());
+		out.extend_from_slice(&run.tree().root());
+		out.extend_from_slice(self.tree.path(at.lane.into()).as_flattened());
+		let open_stage = |stage: u32, out: &mut Vec<u8>| {
+			out.extend_from_slice(run.running(stage));
+			out.extend_from_slice(&run.digests()[stage as usize]);
+			out.extend_from_slice(run.tree().path(stage as usize).as_flattened());
+		};
+		let open_state = |tree: &Tree, states: &[State; LEGS], leg: usize, out: &mut Vec<u8>| {
+			out.extend_from_slice(&bytes_of(&states[leg]));
+			out.extend_from_slice(tree.path(leg).as_flattened());
+		};
+		let here = tree(stage, &states);
+		open_stage(stage, out);
+		open_state(&here, &states, at.leg, out);
+		if at.leg > 0 {
+			open_state(&here, &states, at.leg - 1, out);
+		} else if stage > 0
+			&& let Some((_, before)) = self.states(at.lane, stage - 1, computed)
+		{
+			open_stage(stage - 1, out);
+			open_state(&tree(stage - 1, &before), &before, LEGS - 1, out);
+		}
+	}
+}
+
+/// Verifies what was shown for a draw, against the lanes' root.
+pub fn verify(
+	base: &Hash,
+	start: &Hash,
+	size: &Size,
+	root: &Hash,
+	draw: &Draw,
+	shown: &mut Reader,
+) -> Result<(), Reject> {
+	let (lane, samples) = samples(draw, size);
+	let whole = Whole::new(start, lane, shown.arrays(size.stages as usize)?);
+	for at in samples {
+		verify_word(base, start, size, root, &whole, at, shown)?;
+	}
+	Ok(())
+}
+
+/// The lane of which all digests are known.
+struct Whole<'a> {
+	lane: u16,
+	digests: &'a [Digest],
+	root: Hash,
+}
+
+impl<'a> Whole<'a> {
+	fn new(start: &Hash, lane: u16, digests: &'a [Digest]) -> Self {
+		let compress = Compress::new();
+		let seed = Lane::seed_of(start, lane);
+		let mut running = Running::new(&seed);
+		let key = lane_key(&seed);
+		let mut leaves = Vec::with_capacity(digests.len());
+		for (number, digest) in digests.iter().enumerate() {
+			leaves.push(key.leaf(compress, number as u64, &pair(running.state(), digest)));
+			running.take(compress, digest);
+		}
+		Self {
+			lane,
+			digests,
+			root: root_of(running.state(), &key.root_over(0, leaves)),
+		}
+	}
+}
+
+fn verify_word(
+	base: &Hash,
+	start: &Hash,
+	size: &Size,
+	root: &Hash,
+	whole: &Whole,
+	at: At,
+	shown: &mut Reader,
+) -> Result<(), Reject> {
+	let compress = Compress::new();
+	let misplaced = Reject::Place(Kind::Lanes);
+	let lane = Lane::new(start, at.lane);
+	let (last, tree) = (shown.array()?, shown.array()?);
+	let lane_root = root_of(last, tree);
+	if at.lane == whole.lane && lane_root != whole.root {
+		return Err(Reject::Place(Kind::Lane));
+	}
+	let (place, count) = (u64::from(at.lane), u64::from(size.lanes));
+	let key = lanes_key(start);
+	let leaf = key.leaf(compress, place, &lane_root);
+	let path = shown.arrays(path_length(place, count))?;
+	if key.climb(compress, 0, place, count, leaf, path) != Some(*root) {
+		return Err(misplaced);
+	}
+	// A stage: the running hash before it, and its digest.
+	let open_stage = |stage: u32, shown: &mut Reader| -> Result<(Running, Digest), Reject> {
+		let (running, digest) = (shown.array()?, shown.array()?);
+		let (place, count) = (u64::from(stage), u64::from(size.stages));
+		let key = lane_key(lane.seed());
+		let leaf = key.leaf(compress, place, &pair(running, digest));
+		let path = shown.arrays(path_length(place, count))?;
+		if key.climb(compress, 0, place, count, leaf, path) != Some(*tree) {
+			return Err(misplaced);
+		}
+		if at.lane == whole.lane && whole.digests[stage as usize] != *digest {
+			return Err(Reject::Place(Kind::Lane));
+		}
+		Ok((Running::at(*running, place), *digest))
+	};
+	let open_state = |stage: u32, digest: &Digest, leg: usize, shown: &mut Reader| {
+		let bytes = shown.array::<STATE>()?;
+		let key = stage_key(lane.seed(), stage);
+		let (place, count) = (leg as u64, LEGS as u64);
+		let leaf = key.leaf(compress, place, bytes);
+		let path = shown.arrays(path_length(place, count))?;
+		let top = key.climb(compress, 0, place, count, leaf, path);
+		if top.is_none_or(|top| digest_of(&top) != *digest) {
+			return Err(misplaced);
+		}
+		Ok(lane::state_of(bytes))
+	};
+	let (running, digest) = open_stage(at.stage, shown)?;
+	let after = open_state(at.stage, &digest, at.leg, shown)?;
+	let before = if at.leg > 0 {
+		open_state(at.stage, &digest, at.leg - 1, shown)?
+	} else if at.stage > 0 {
+		let (mut before, digest) = open_stage(at.stage - 1, shown)?;
+		let state = open_state(at.stage - 1, &digest, LEGS - 1, shown)?;
+		before.take(compress, &digest);
+		if before != running {
+			return Err(misplaced);
+		}
+		begins(state, &running)
+	} else {
+		if running != Running::new(lane.seed()) {
+			return Err(misplaced);
+		}
+		begins(lane.first(), &running)
+	};
+	let word = lane.word(&before, at.word, &mut Computed::new(base, size.pages));
+	if word != after[at.word] {
+		return Err(Reject::Wrong(Kind::Lanes));
+	}
+	Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+
+	const SIZE: Size = Size {
+		lanes: 3,
+		stages: 5,
+		pages: 8,
+	};
+	const BASE: Hash = [1; 32];
+	const START: Hash = [2; 32];
+
+	fn filled(size: &Size) -> Memory {
+		let mut memory = Memory::new(size.pages).unwrap();
+		assert!(memory.fill(&BASE, || true));
+		memory
+	}
+
+	fn proof() -> Proof {
+		Proof::run(&BASE, &START, SIZE, filled(&SIZE), || true).unwrap()
+	}
+
+	fn draw(nonce: u8) -> Draw {
+		Draw::new(&START, &[3; 32], &[4; 32], &[nonce; 32])
+	}
+
+	fn checked(size: &Size, root: &Hash, draw: &Draw, shown: &[u8]) -> Result<(), Reject> {
+		let mut reader = Reader::new(shown);
+		verify(&BASE, &START, size, root, draw, &mut reader)?;
+		reader.end()
+	}
+
+	#[test]
+	fn what_was_run_is_believed_with_or_without_its_memory() {
+		let mut proof = proof();
+		let root = proof.root();
+		for nonce in 0..4 {
+			let mut shown = Vec::new();
+			proof.open(&draw(nonce), &mut shown);
+			assert_eq!(checked(&SIZE, &root, &draw(nonce), &shown), Ok(()));
+			proof.release();
+			let mut again = Vec::new();
+			proof.open(&draw(nonce), &mut again);
+			assert_eq!(shown, again);
+		}
+	}
+
+	#[test]
+	fn other_sizes_draws_roots_or_bytes_are_not() {
+		let proof = proof();
+		let root = proof.root();
+		let mut shown = Vec::new();
+		proof.open(&draw(1), &mut shown);
+		for size in [
+			Size { lanes: 4, ..SIZE },
+			Size { stages: 6, ..SIZE },
+			Size { pages: 9, ..SIZE },
+		] {
+			assert!(checked(&size, &root, &draw(1), &shown).is_err(), "{size:?}");
+		}
+		assert!(checked(&SIZE, &root, &draw(2), &shown).is_err());
+		assert!(checked(&SIZE, &[0; 32], &draw(1), &shown).is_err());
+		assert_eq!(
+			checked(&SIZE, &root, &draw(1), &shown[1..]),
+			Err(Reject::Place(Kind::Lane))
+		);
+		let short = &shown[..shown.len() - 1];
+		assert_eq!(checked(&SIZE, &root, &draw(1), short), Err(Reject::Length));
+		let long = [shown.as_slice(), &[0]].concat();
+		assert_eq!(checked(&SIZE, &root, &draw(1), &long), Err(Reject::Length));
+		for at in (0..shown.len()).step_by(97) {
+			let mut bad = shown.clone();
+			bad[at] ^= 1;
+			assert!(checked(&SIZE, &root, &draw(1), &bad).is_err(), "byte {at}");
+		}
+	}
+}
