@@ -405,12 +405,9 @@ mod tests {
 		for _ in 0..4 {
 			let after = lane.leg(&before, &mut Filled(&memory));
 			let mut computed = Computed::new(&base, 4);
-			for word in 0..WORDS {
-				assert_eq!(
-					lane.word(&before, word, &mut computed),
-					after[word],
-					"word {word}"
-				);
+			for (word, after) in after.iter().enumerate() {
+				let one = lane.word(&before, word, &mut computed);
+				assert_eq!(one, *after, "word {word}");
 			}
 			before = after;
 		}
