@@ -54,8 +54,12 @@ struct State {
 	agents: HashMap<AgentKey, u32>,
 	admitted: usize,
 	waiting: Waiting,
-	/// Claims that the node was handed and has not answered yet.
-	handed: HashMap<SeatClaim, Origin>,
+	/// Claims that the chain confirmed under another seed of their round, and that the node is asked about
+	/// again. Confirmed claims are no flood, so they do not count among those that wait.
+	again: VecDeque<SeatClaim>,
+	/// Claims that the node was handed and has not answered yet, with their origins; those asked about again
+	/// have none.
+	handed: HashMap<SeatClaim, Option<Origin>>,
 	denied: HashSet<SeatClaim>,
 	/// The same, the oldest first.
 	denials: VecDeque<SeatClaim>,
@@ -67,6 +71,8 @@ struct Round {
 	seed: H256,
 	expires: u64,
 	admitted: HashSet<(WorkerId, AgentKey)>,
+	/// Agents that were admitted under another seed and are denied under this one.
+	refused: HashSet<(WorkerId, AgentKey)>,
 }
 
 impl Round {
@@ -108,6 +114,9 @@ impl Admissions {
 
 	/// Takes the node's answers, and returns claims that wait: one of each origin in turn, so that a flood
 	/// from one range of addresses does not make the others wait.
+	///
+	/// The node asks once for each of its checker keys, and names the rounds that the key sits in: after a
+	/// key's rotation the old key has the old rounds. Claims of other rounds wait for the key that names them.
 	pub fn answer(&self, answers: SeatAnswers) -> Vec<SeatClaim> {
 		let mut state = self.state.lock();
 		let state = &mut *state;
@@ -118,35 +127,32 @@ impl Admissions {
 			};
 		}
 		state.polls.note();
-		for named in answers.rounds.into_iter().take(MAX_CLAIM_ROUNDS) {
-			state.name(named.round, named.seed, named.keep_ms);
+		let mut named = HashSet::new();
+		for round in answers.rounds.into_iter().take(MAX_CLAIM_ROUNDS) {
+			named.insert(round.round);
+			state.name(round.round, round.seed, round.keep_ms);
 		}
 		// Only a claim that was handed out is answered, so answers cannot outgrow the claims.
 		let mut handed = std::mem::take(&mut state.handed);
 		for (claim, sits) in answers.answers {
+			if !named.contains(&claim.round) {
+				continue;
+			}
 			let Some(from) = handed.remove(&claim) else {
 				continue;
 			};
 			if !sits {
-				state.deny(claim);
+				state.deny(claim, from.is_none());
 			} else if state.admit(&claim)
-				&& let Some(ip) = from.ip
+				&& let Some(ip) = from.and_then(|from| from.ip)
 			{
 				self.door.remember(ip, REMEMBERED);
 			}
 		}
 		for (claim, from) in handed {
-			state.waiting.push(claim, from);
+			state.put_back(claim, from);
 		}
-		let rounds = &state.rounds;
-		while state.handed.len() < MAX_CLAIMS {
-			let Some((claim, from)) = state.waiting.pop() else {
-				break;
-			};
-			if rounds.contains_key(&claim.round) {
-				state.handed.insert(claim, from);
-			}
-		}
+		state.hand_out(&named);
 		state.handed.keys().copied().collect()
 	}
 
@@ -178,19 +184,72 @@ impl Admissions {
 }
 
 impl State {
-	/// Notes a round. With another seed than before it is another chain's, with other committees.
+	/// Notes a round. With another seed than before it is another chain's, with other committees. The workers'
+	/// agents do not see that and would come with their first roots only, too late. So the node is asked
+	/// about all that were admitted again, without a word from them.
 	fn name(&mut self, index: RoundIndex, seed: H256, keep_ms: u64) {
-		match self.rounds.get(&index) {
-			Some(round) if round.seed == seed => return,
-			Some(_) => self.drop_round(index),
-			None => (),
+		let expires = now_ms() + keep_ms.min(MAX_KEEP_MS);
+		if let Some(round) = self.rounds.get_mut(&index)
+			&& round.seed == seed
+		{
+			// The first key that named it may have been told an earlier end.
+			round.expires = round.expires.max(expires);
+			return;
+		}
+		if let Some(dropped) = self.drop_round(index) {
+			let again = dropped.admitted.into_iter().chain(dropped.refused);
+			let again = again.map(|(worker, agent)| SeatClaim {
+				round: index,
+				worker,
+				agent,
+			});
+			let room = MAX_ADMITTED.saturating_sub(self.again.len());
+			self.again.extend(again.take(room));
 		}
 		let round = Round {
 			seed,
-			expires: now_ms() + keep_ms.min(MAX_KEEP_MS),
+			expires,
 			admitted: HashSet::new(),
+			refused: HashSet::new(),
 		};
 		self.rounds.insert(index, round);
+	}
+
+	/// Takes back a claim that was handed out or looked at, and not answered.
+	fn put_back(&mut self, claim: SeatClaim, from: Option<Origin>) {
+		match from {
+			Some(from) => self.waiting.push(claim, from),
+			None => self.again.push_back(claim),
+		}
+	}
+
+	/// Hands out claims of the rounds `named`: in turn one that waits and one that is asked about again.
+	fn hand_out(&mut self, named: &HashSet<RoundIndex>) {
+		let mut others = Vec::new();
+		let mut turn = false;
+		while self.handed.len() < MAX_CLAIMS {
+			turn = !turn;
+			let waits = |state: &mut Self| {
+				let (claim, from) = state.waiting.pop()?;
+				Some((claim, Some(from)))
+			};
+			let again = |state: &mut Self| Some((state.again.pop_front()?, None));
+			let next = match turn {
+				true => waits(self).or_else(|| again(self)),
+				false => again(self).or_else(|| waits(self)),
+			};
+			let Some((claim, from)) = next else {
+				break;
+			};
+			if named.contains(&claim.round) {
+				self.handed.insert(claim, from);
+			} else if self.rounds.contains_key(&claim.round) {
+				others.push((claim, from));
+			}
+		}
+		for (claim, from) in others {
+			self.put_back(claim, from);
+		}
 	}
 
 	fn admit(&mut self, claim: &SeatClaim) -> bool {
@@ -210,7 +269,12 @@ impl State {
 		true
 	}
 
-	fn deny(&mut self, claim: SeatClaim) {
+	/// Notes that an operator does not sit for a worker. An agent that was admitted `before`, under another
+	/// seed, is asked about again if the seed changes once more: its connection may still be there.
+	fn deny(&mut self, claim: SeatClaim, before: bool) {
+		if before && let Some(round) = self.rounds.get_mut(&claim.round) {
+			round.refused.insert((claim.worker, claim.agent));
+		}
 		if self.denials.len() >= MAX_DENIED
 			&& let Some(oldest) = self.denials.pop_front()
 		{
@@ -221,21 +285,20 @@ impl State {
 		}
 	}
 
-	fn drop_round(&mut self, index: RoundIndex) {
-		let Some(round) = self.rounds.remove(&index) else {
-			return;
-		};
+	fn drop_round(&mut self, index: RoundIndex) -> Option<Round> {
+		let round = self.rounds.remove(&index)?;
 		self.admitted -= round.admitted.len();
-		for (_, agent) in round.admitted {
-			if let Some(count) = self.agents.get_mut(&agent) {
+		for (_, agent) in &round.admitted {
+			if let Some(count) = self.agents.get_mut(agent) {
 				*count -= 1;
 				if *count == 0 {
-					self.agents.remove(&agent);
+					self.agents.remove(agent);
 				}
 			}
 		}
 		self.denials.retain(|claim| claim.round != index);
 		self.denied.retain(|claim| claim.round != index);
+		Some(round)
 	}
 }
 
@@ -420,6 +483,115 @@ mod tests {
 		all.answer(fork);
 		assert!(!all.admits(GENESIS, &claim(7)) && !all.knows(&claim(7).agent));
 		assert!(waits(introduce(claim(7))) && waits(introduce(claim(8))));
+	}
+
+	#[test]
+	fn a_key_that_does_not_name_a_round_neither_gets_nor_denies_its_claims() {
+		let all = admissions();
+		let of_round = |round, answers| SeatAnswers {
+			rounds: vec![SeatRound {
+				round,
+				seed: H256::repeat_byte(2),
+				keep_ms: 600_000,
+			}],
+			..self::answers(answers)
+		};
+		let old = SeatClaim {
+			round: 3,
+			..claim(8)
+		};
+		all.answer(of_round(3, Vec::new()));
+		all.answer(of_round(4, Vec::new()));
+		for claim in [claim(7), old] {
+			assert!(waits(all.introduce(GENESIS, claim, from(0))));
+		}
+		// The old key, which sits in round 3 alone, asks first.
+		assert_eq!(all.answer(of_round(3, Vec::new())), [old]);
+		let denies_both = vec![(old, true), (claim(7), false)];
+		assert_eq!(all.answer(of_round(3, denies_both)), []);
+		assert_eq!(all.answer(of_round(4, Vec::new())), [claim(7)]);
+		// Even what another key was handed it cannot deny.
+		assert_eq!(all.answer(of_round(3, vec![(claim(7), false)])), []);
+		assert_eq!(all.answer(of_round(4, Vec::new())), [claim(7)]);
+		assert_eq!(all.answer(of_round(4, vec![(claim(7), true)])), []);
+		assert!(all.admits(GENESIS, &claim(7)) && all.admits(GENESIS, &old));
+	}
+
+	#[test]
+	fn after_a_reorganization_the_node_is_asked_about_all_that_were_admitted() {
+		let all = admissions();
+		let with_seed = |seed, answers| {
+			let mut request = self::answers(answers);
+			request.rounds[0].seed = H256::repeat_byte(seed);
+			let mut claims = all.answer(request);
+			claims.sort();
+			claims
+		};
+		with_seed(1, Vec::new());
+		// More than may wait, and a flood that waits meanwhile.
+		let workers = 0..MAX_WAITING as u32 + 1_000;
+		let admit = |claims: Vec<SeatClaim>| -> Vec<_> {
+			let is_known = |claim: &SeatClaim| workers.contains(&claim.worker);
+			claims
+				.into_iter()
+				.map(|claim| (claim, is_known(&claim)))
+				.collect()
+		};
+		let settle = |seed| {
+			let mut claims = with_seed(seed, Vec::new());
+			while !claims.is_empty() {
+				claims = with_seed(seed, admit(claims));
+			}
+		};
+		for worker in workers.clone() {
+			all.introduce(GENESIS, claim(worker), from(0));
+			if worker % 1_000 == 0 {
+				settle(1);
+			}
+		}
+		settle(1);
+		for worker in 0..20_000 {
+			all.introduce(GENESIS, claim(1_000_000 + worker), from(1));
+		}
+		// Not one of them introduces itself again.
+		settle(2);
+		let missing = |worker: &u32| !all.admits(GENESIS, &claim(*worker));
+		assert_eq!(workers.clone().filter(missing).count(), 0);
+
+		// On a fork this operator does not sit for one of them. When the first chain is back, it does.
+		let claims = loop {
+			let claims = with_seed(3, Vec::new());
+			if claims.contains(&claim(5)) {
+				break claims;
+			}
+			with_seed(3, admit(claims));
+		};
+		with_seed(
+			3,
+			admit(claims)
+				.into_iter()
+				.map(|(of, sits)| (of, sits && of != claim(5)))
+				.collect(),
+		);
+		settle(3);
+		let introduced = all.introduce(GENESIS, claim(5), from(0));
+		assert_eq!(introduced, Introduced::Denied);
+		settle(2);
+		assert!(all.admits(GENESIS, &claim(5)));
+	}
+
+	#[test]
+	fn a_round_is_kept_as_long_as_the_last_that_named_it_asks() {
+		let all = admissions();
+		let mut short = answers(Vec::new());
+		short.rounds[0].keep_ms = 0;
+		all.answer(short);
+		all.answer(answers(Vec::new()));
+		all.introduce(GENESIS, claim(7), from(0));
+		all.answer(answers(Vec::new()));
+		all.answer(answers(vec![(claim(7), true)]));
+		all.sweep();
+		assert!(all.admits(GENESIS, &claim(7)));
 	}
 
 	#[test]

@@ -1,6 +1,5 @@
 //! When rounds began, and when the roots of workers' stages came: the checker's clock.
 
-use super::checks::MAX_CHECKS;
 use crate::{
 	bench::{
 		evidence::Clock,
@@ -9,7 +8,7 @@ use crate::{
 		stage::{Stage, Stages},
 	},
 	host::{
-		kept::{Kept, Timed, Values},
+		kept::{Kept, Timed},
 		store::now_ms,
 	},
 	peer::wire::{Push, Trial},
@@ -21,12 +20,10 @@ use std::{io, path::Path};
 
 /// Most rounds of which the start is kept.
 const MAX_ROUNDS: usize = 1_024;
-/// Most benchmarks whose roots are kept, about 400 bytes each: one of every worker that is admitted.
+/// Most benchmarks whose roots are kept, about 500 bytes each: one of every worker that is admitted.
 const MAX_HEARD: usize = 1 << 20;
 /// Most of one agent: of the rounds in which it is admitted, and of the seeds that a fork gives them.
 const MAX_HEARD_EACH: usize = 8;
-/// Most of them that are on disk: those of checks.
-const MAX_STORED: usize = MAX_CHECKS;
 /// Longest that a round is kept, whatever is asked: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Time for which roots and checks are kept if the round's start is not known.
@@ -52,6 +49,8 @@ struct Heard {
 	/// Whether a check of it was asked for, so that it is stored. What workers push before that stays in
 	/// memory.
 	asked: bool,
+	/// The round, whose start says until when this is kept and may come later.
+	round: RoundId,
 }
 
 /// The same as it is stored.
@@ -87,13 +86,14 @@ impl Rounds {
 			let id = (kept.start.genesis, kept.start.round, kept.start.seed);
 			Some((id, kept.at))
 		});
-		rounds.heard.load(MAX_STORED, |_, kept: KeptHeard| {
+		// All of them were asked for by the node. A bound below would remove the others' files.
+		rounds.heard.load(MAX_HEARD, |_, kept: KeptHeard| {
 			Some(((kept.agent, kept.job), kept.heard))
 		});
 		Ok(rounds)
 	}
 
-	/// Notes that a round began. The first time counts.
+	/// Notes that a round began. The first time counts. Roots that came before are kept as long as the round.
 	pub fn begin(&self, start: RoundStart) {
 		let at = now_ms();
 		let expires = at + start.keep_ms.min(MAX_KEEP_MS);
@@ -102,11 +102,24 @@ impl Rounds {
 		if began.get(&id).is_some() {
 			return;
 		}
-		began.make_room();
+		let dropped = began.make_room().map(|(key, _)| key);
 		began.insert(id, expires, at);
 		drop(began);
+		self.began.forget(dropped);
 		tracing::debug!(round = start.round, "a round began");
 		self.began.store(&id, expires, &KeptRound { start, at });
+		let mut stored = Vec::new();
+		for (key, timed) in self.heard.lock().iter_mut() {
+			if timed.value.round == id && timed.expires < expires {
+				timed.expires = expires;
+				if timed.value.asked {
+					stored.push((*key, timed.clone()));
+				}
+			}
+		}
+		for (key, kept) in stored {
+			self.store(&key, Some(kept));
+		}
 	}
 
 	/// Until when what belongs to a round is kept.
@@ -120,50 +133,65 @@ impl Rounds {
 	/// Notes a stage's root as it comes from a worker's agent, which has signed it and is admitted.
 	pub fn hear(&self, agent: &AgentKey, push: &Push) {
 		let Some(stage) = push.stage() else { return };
-		let trial = &push.trial;
-		let expires = self.expiry(trial.genesis, trial.round, trial.seed);
-		let id = (*agent, trial.job_id());
-		let kept = {
-			let mut all = self.heard.lock();
-			let Some(heard) = entry(&mut all, id, expires) else {
-				return;
-			};
-			note(&mut heard.value, stage, push.root);
-			heard.value.asked.then(|| heard.clone())
-		};
-		self.store(&id, kept);
+		self.change(agent, &push.trial, |heard| note(heard, stage, push.root));
 	}
 
 	/// Notes the roots that a worker's agent named when it was asked. What was heard before stands.
 	pub fn hear_all(&self, job: &Job, roots: &Stages<Hash>) {
-		let id = (job.agent, id_of(job));
-		let expires = self.expiry(job.genesis, job.round, job.seed);
-		let kept = {
-			let mut all = self.heard.lock();
-			let Some(heard) = entry(&mut all, id, expires) else {
-				return;
-			};
+		self.change(&job.agent, &trial_of(job), |heard| {
+			let mut news = false;
 			for (stage, root) in roots.iter() {
-				note(&mut heard.value, stage, *root);
+				news |= note(heard, stage, *root);
 			}
-			heard.value.asked.then(|| heard.clone())
-		};
-		self.store(&id, kept);
+			news
+		});
 	}
 
 	/// Keeps what was heard of a benchmark, and will be, over a restart: a check of it was asked for.
 	pub fn keep(&self, job: &Job) {
-		let id = (job.agent, id_of(job));
-		let expires = self.expiry(job.genesis, job.round, job.seed);
-		let kept = {
-			let mut all = self.heard.lock();
-			let Some(heard) = entry(&mut all, id, expires) else {
+		self.change(&job.agent, &trial_of(job), |heard| {
+			!std::mem::replace(&mut heard.asked, true)
+		});
+	}
+
+	/// Changes what was heard of a benchmark. Stores it if `change` returns that it did, or if it is kept for
+	/// longer than before: a worker may say the same a thousand times, which costs no file.
+	fn change(&self, agent: &AgentKey, trial: &Trial, change: impl FnOnce(&mut Heard) -> bool) {
+		let round = (trial.genesis, trial.round, trial.seed);
+		let began = self.began.lock().get(&round).map(|timed| timed.expires);
+		let id = (*agent, trial.job_id());
+		let mut all = self.heard.lock();
+		let mut dropped = None;
+		if all.get(&id).is_none() {
+			let own = (*agent, [0; 32])..=(*agent, [0xff; 32]);
+			dropped = all.make_room_in(own, MAX_HEARD_EACH);
+			if all.is_full() {
 				return;
+			}
+			let expires = began.unwrap_or_else(|| now_ms() + DEFAULT_KEEP_MS);
+			let heard = Heard {
+				round,
+				..Heard::default()
 			};
-			heard.value.asked = true;
-			heard.clone()
+			all.insert(id, expires, heard);
+		}
+		let Some(timed) = all.get_mut(&id) else {
+			return;
 		};
-		self.store(&id, Some(kept));
+		let mut changed = change(&mut timed.value);
+		// It came before the round's start was known.
+		if let Some(began) = began
+			&& began > timed.expires
+		{
+			timed.expires = began;
+			changed = true;
+		}
+		let kept = (changed && timed.value.asked).then(|| timed.clone());
+		drop(all);
+		// Of what nobody asked for there is no file.
+		let dropped = dropped.filter(|(_, heard)| heard.asked);
+		self.heard.forget(dropped.map(|(id, _)| id));
+		self.store(&id, kept);
 	}
 
 	/// Returns whether a check of this benchmark was asked for.
@@ -188,7 +216,11 @@ impl Rounds {
 	pub fn clock(&self, job: &Job, roots: &Stages<Hash>) -> Clock {
 		let round = (job.genesis, job.round, job.seed);
 		let start = self.began.lock().get(&round).map(|timed| timed.value);
-		let heard = self.heard.lock().get(&(job.agent, id_of(job))).cloned();
+		let heard = self
+			.heard
+			.lock()
+			.get(&(job.agent, trial_of(job).job_id()))
+			.cloned();
 		let heard = heard.map(|timed| timed.value).unwrap_or_default();
 		let mut times = heard.at.iter();
 		let was_here = start.is_some_and(|start| start >= self.since)
@@ -205,35 +237,23 @@ impl Rounds {
 	}
 }
 
-/// The roots of a benchmark, made room for if they are the first. `None` where others take all the room.
-fn entry(all: &mut Values<HeardId, Heard>, id: HeardId, expires: u64) -> Option<&mut Timed<Heard>> {
-	if all.get(&id).is_none() {
-		let (agent, _) = id;
-		all.make_room_in((agent, [0; 32])..=(agent, [0xff; 32]), MAX_HEARD_EACH);
-		if all.is_full() {
-			return None;
-		}
-		all.insert(id, expires, Heard::default());
-	}
-	all.get_mut(&id)
-}
-
-/// Notes a root. The first one counts.
-fn note(heard: &mut Heard, stage: Stage, root: Hash) {
-	if heard.at[stage].is_none() {
+/// Notes a root, and returns whether it is the first of its stage, which counts.
+fn note(heard: &mut Heard, stage: Stage, root: Hash) -> bool {
+	let first = heard.at[stage].is_none();
+	if first {
 		heard.at[stage] = Some(now_ms());
 		heard.roots[stage] = Some(root);
 	}
+	first
 }
 
-fn id_of(job: &Job) -> Hash {
+fn trial_of(job: &Job) -> Trial {
 	Trial {
 		genesis: job.genesis,
 		round: job.round,
 		seed: job.seed,
 		worker: job.worker,
 	}
-	.job_id()
 }
 
 #[cfg(test)]
@@ -330,6 +350,76 @@ mod tests {
 	}
 
 	#[test]
+	fn roots_that_come_before_the_rounds_start_are_kept_as_long_as_the_round() {
+		let dir = tempfile::tempdir().unwrap();
+		let rounds = Rounds::new(dir.path()).unwrap();
+		let job = job();
+		let other = Job {
+			seed: H256::zero(),
+			..job.clone()
+		};
+		rounds.hear_all(&job, &roots());
+		rounds.hear_all(&other, &roots());
+		rounds.keep(&job);
+		let day = 24 * 3_600 * 1_000;
+		rounds.begin(start(day));
+		let expires = |rounds: &Rounds, job: &Job| {
+			let heard = rounds.heard.lock();
+			heard
+				.get(&(job.agent, trial_of(job).job_id()))
+				.unwrap()
+				.expires
+		};
+		let ends = rounds.expiry(job.genesis, job.round, job.seed);
+		assert_eq!(expires(&rounds, &job), ends);
+		assert!(expires(&rounds, &other) < ends, "another round's");
+		assert_eq!(expires(&Rounds::new(dir.path()).unwrap(), &job), ends);
+	}
+
+	#[test]
+	fn what_says_nothing_new_writes_no_file() {
+		let dir = tempfile::tempdir().unwrap();
+		let rounds = Rounds::new(dir.path()).unwrap();
+		let pair = ed25519::Pair::from_seed(&[1; 32]);
+		let job = Job {
+			agent: pair.public(),
+			..job()
+		};
+		rounds.begin(start(600_000));
+		rounds.keep(&job);
+		let push = |root| Push::signed(&pair, trial_of(&job), Stage::LAST, [root; 32]);
+		rounds.hear(&job.agent, &push(7));
+		// What is written comes back.
+		std::fs::remove_dir_all(dir.path().join("heard")).unwrap();
+		std::fs::create_dir(dir.path().join("heard")).unwrap();
+		let files = || std::fs::read_dir(dir.path().join("heard")).unwrap().count();
+		rounds.hear(&job.agent, &push(7));
+		rounds.hear(&job.agent, &push(8));
+		rounds.keep(&job);
+		assert_eq!(files(), 0);
+		rounds.hear_all(&job, &roots());
+		assert_eq!(files(), 1, "the other stages are new");
+	}
+
+	#[test]
+	fn all_that_was_checked_outlives_a_restart() {
+		let dir = tempfile::tempdir().unwrap();
+		let rounds = Rounds::new(dir.path()).unwrap();
+		rounds.begin(start(600_000));
+		let count = super::super::checks::MAX_CHECKS + 10;
+		for worker in 0..count {
+			let mut agent = [0; 32];
+			agent[..8].copy_from_slice(&worker.to_le_bytes());
+			rounds.keep(&Job {
+				agent: AgentKey::from_raw(agent),
+				..job()
+			});
+		}
+		let again = Rounds::new(dir.path()).unwrap();
+		assert_eq!(again.heard.lock().iter().count(), count);
+	}
+
+	#[test]
 	fn an_agent_that_was_away_measures_no_time() {
 		let dir = tempfile::tempdir().unwrap();
 		let job = job();
@@ -338,6 +428,7 @@ mod tests {
 		rounds.keep(&job);
 		std::thread::sleep(std::time::Duration::from_millis(2));
 		let again = Rounds::new(dir.path()).unwrap();
+		std::thread::sleep(std::time::Duration::from_millis(2));
 		again.hear_all(&job, &roots());
 		assert_eq!(again.clock(&job, &roots()).start, None);
 		// The next round it has seen from its start.

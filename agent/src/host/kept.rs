@@ -26,20 +26,12 @@ pub struct Kept<K, V> {
 pub struct Values<K, V> {
 	map: BTreeMap<K, Timed<V>>,
 	most: usize,
-	files: Files<K>,
 }
 
 /// The folder, and the name of each key's file in it.
 struct Files<K> {
 	store: Store,
 	name: fn(&K) -> [u8; 32],
-}
-
-impl<K> Clone for Files<K> {
-	fn clone(&self) -> Self {
-		let (store, name) = (self.store.clone(), self.name);
-		Self { store, name }
-	}
 }
 
 impl<K: Ord + Copy, V> Kept<K, V> {
@@ -50,7 +42,6 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 		let values = Values {
 			map: BTreeMap::new(),
 			most,
-			files: files.clone(),
 		};
 		Ok(Self {
 			values: Mutex::new(values),
@@ -83,6 +74,14 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 		}
 	}
 
+	/// Removes the files of values that were dropped. The caller does not hold the lock. A value that is back
+	/// meanwhile is stored again by whoever put it in.
+	pub fn forget(&self, dropped: impl IntoIterator<Item = K>) {
+		for key in dropped {
+			self.files.remove(&key);
+		}
+	}
+
 	/// Drops what has expired, unless `holds` says that it is in use. It sees every value.
 	pub fn sweep(&self, mut holds: impl FnMut(&mut V) -> bool) {
 		let now = now_ms();
@@ -94,9 +93,7 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 			}
 			stays
 		});
-		for key in gone {
-			self.files.remove(&key);
-		}
+		self.forget(gone);
 	}
 }
 
@@ -127,30 +124,37 @@ impl<K: Ord + Copy, V> Values<K, V> {
 		entry.into_mut()
 	}
 
-	/// If the map is full, drops the value that expires first.
-	pub fn make_room(&mut self) {
-		if self.is_full() {
-			let first = self.map.iter().min_by_key(|(_, timed)| timed.expires);
-			let first = first.map(|(key, _)| *key);
-			self.evict(first);
+	/// All keys and values, these to be changed.
+	pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut Timed<V>)> {
+		self.map.iter_mut()
+	}
+
+	/// If the map is full, drops the value that expires first and returns it. The caller removes its file with
+	/// [`Kept::forget`] after the lock.
+	#[must_use = "its file is to be removed"]
+	pub fn make_room(&mut self) -> Option<(K, V)> {
+		if !self.is_full() {
+			return None;
 		}
+		let first = self.map.iter().min_by_key(|(_, timed)| timed.expires);
+		let first = first.map(|(key, _)| *key)?;
+		self.remove(first)
 	}
 
 	/// The same for a range of keys that may have `most` values.
-	pub fn make_room_in(&mut self, range: RangeInclusive<K>, most: usize) {
-		if self.map.range(range.clone()).count() >= most {
-			let values = self.map.range(range);
-			let first = values.min_by_key(|(_, timed)| timed.expires);
-			let first = first.map(|(key, _)| *key);
-			self.evict(first);
+	#[must_use = "its file is to be removed"]
+	pub fn make_room_in(&mut self, range: RangeInclusive<K>, most: usize) -> Option<(K, V)> {
+		if self.map.range(range.clone()).count() < most {
+			return None;
 		}
+		let values = self.map.range(range);
+		let first = values.min_by_key(|(_, timed)| timed.expires);
+		let first = first.map(|(key, _)| *key)?;
+		self.remove(first)
 	}
 
-	fn evict(&mut self, key: Option<K>) {
-		if let Some(key) = key {
-			self.map.remove(&key);
-			self.files.remove(&key);
-		}
+	fn remove(&mut self, key: K) -> Option<(K, V)> {
+		self.map.remove(&key).map(|timed| (key, timed.value))
 	}
 }
 
@@ -211,12 +215,14 @@ mod tests {
 			kept.store(&key, expires, &key);
 		}
 		assert!(kept.lock().is_full());
-		kept.lock().make_room();
+		let dropped = kept.lock().make_room().map(|(key, _)| key);
+		assert_eq!(files(&dir), 2, "no file is touched under the lock");
+		kept.forget(dropped);
 		assert!(kept.lock().get(&2).is_none());
 		assert!(kept.lock().get(&1).is_some());
 		assert_eq!(files(&dir), 1, "its file is gone too");
-		kept.lock().make_room();
-		assert!(kept.lock().get(&1).is_some(), "there was room");
+		assert_eq!(kept.lock().make_room(), None, "there was room");
+		assert!(kept.lock().get(&1).is_some());
 	}
 
 	#[test]
@@ -227,10 +233,10 @@ mod tests {
 		for key in [10, 11, 20] {
 			kept.lock().insert(key, date + u64::from(key), "");
 		}
-		kept.lock().make_room_in(10..=19, 3);
+		assert_eq!(kept.lock().make_room_in(10..=19, 3), None);
 		assert_eq!(kept.lock().iter().count(), 3);
-		kept.lock().make_room_in(10..=19, 2);
-		assert!(kept.lock().get(&10).is_none(), "it expires first of them");
+		let dropped = kept.lock().make_room_in(10..=19, 2);
+		assert_eq!(dropped, Some((10, "")), "it expires first of them");
 		assert_eq!(kept.lock().iter().count(), 2);
 	}
 
@@ -240,7 +246,7 @@ mod tests {
 		let kept = things(&dir, 1);
 		for key in 0..10 {
 			let mut values = kept.lock();
-			values.make_room();
+			let _never_stored = values.make_room();
 			values.insert(key, later(), "");
 		}
 		for key in 0..10 {

@@ -18,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// ALPN of everything here.
 pub const ALPN: &[u8] = b"kaisar/popw/1";
+/// Code with which an agent closes the connection of an admitted one to make room. That one stays admitted,
+/// and comes back when it has a root to send: were it to come back at once, it would push the next one out.
+pub const CLOSE_ROOM: u32 = 2;
 /// Longest request, in bytes.
 pub const MAX_REQUEST: usize = 4_096;
 /// Longest answer other than openings, in bytes.

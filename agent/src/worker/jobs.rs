@@ -100,6 +100,8 @@ pub struct Turn {
 	pub expires: u64,
 	/// Set when the round has another seed.
 	pub stop: Arc<AtomicBool>,
+	/// The proof, if the benchmark was done before the round had another seed for a while.
+	pub done: Option<Arc<Proof>>,
 }
 
 /// The benchmarks, under one lock.
@@ -154,19 +156,27 @@ impl Jobs {
 		};
 		let id = id_of(&job);
 		let mut entries = self.entries.lock();
+		let mut is_back = false;
 		for Timed { value: other, .. } in entries.iter() {
 			let same = (other.job.genesis, other.job.round, other.job.worker)
 				== (job.genesis, job.round, job.worker);
 			if same {
-				other
-					.stop
-					.store(other.job.seed != job.seed, Ordering::Relaxed);
+				let stop = other.job.seed != job.seed;
+				let stopped = other.stop.swap(stop, Ordering::Relaxed);
+				is_back |= stopped && !stop;
 			}
 		}
 		if let Some(Timed { value: entry, .. }) = entries.get_mut(&id) {
-			if matches!(entry.state, JobState::Superseded) {
-				self.queue.try_send(id).ok()?;
-				entry.state = JobState::Working;
+			match entry.state {
+				JobState::Superseded => {
+					self.queue.try_send(id).ok()?;
+					entry.state = JobState::Working;
+				}
+				// Its committee was another one meanwhile, and has to have the roots.
+				JobState::Done(_) if is_back => {
+					let _ = self.queue.try_send(id);
+				}
+				_ => (),
 			}
 			// What is running or attested does not change, neither for another claim nor for an order.
 			return Some(match &entry.state {
@@ -198,8 +208,14 @@ impl Jobs {
 			value.state = JobState::Failed("its round is over".into());
 			return None;
 		}
+		let done = match &value.state {
+			JobState::Done(proof) => Some(proof.clone()),
+			_ => None,
+		};
 		if value.stop.load(Ordering::Relaxed) {
-			value.state = JobState::Superseded;
+			if done.is_none() {
+				value.state = JobState::Superseded;
+			}
 			return None;
 		}
 		Some(Turn {
@@ -207,6 +223,7 @@ impl Jobs {
 			committee: value.committee.iter().map(|(_, agent)| *agent).collect(),
 			expires: *expires,
 			stop: value.stop.clone(),
+			done,
 		})
 	}
 

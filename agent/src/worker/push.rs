@@ -10,11 +10,11 @@ use crate::{
 	host::store::now_ms,
 	peer::{
 		dial::{Peer, ask},
-		wire::{ALPN, Introduced, Introduction, Push, Request, Trial},
+		wire::{ALPN, CLOSE_ROOM, Introduced, Introduction, Push, Request, Trial},
 	},
 };
 use anyhow::{Context, Result};
-use iroh::endpoint::Connection;
+use iroh::endpoint::{Connection, ConnectionError};
 use kaisar_primitives::{AgentKey, RoundIndex, WorkerId, agent::Prepared};
 use kaisar_tunnel::Door;
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use std::{
 	collections::{BTreeMap, BTreeSet},
 	sync::{
 		Arc,
-		atomic::{AtomicBool, Ordering},
+		atomic::{AtomicBool, AtomicU64, Ordering},
 	},
 	time::Duration,
 };
@@ -47,9 +47,11 @@ const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MOST: Duration = Duration::from_secs(5);
 /// Longest pause while a root waits, which a checker's clock is running for.
 const AGAIN_MOST_WAITING: Duration = Duration::from_secs(1);
-/// Time between two looks for a newer record of an agent's addresses.
-const LOOK: Duration = Duration::from_millis(200);
-/// Longest pause that a checker may ask for.
+/// Time for which a connection has to stay before the pauses begin anew.
+const STEADY: Duration = Duration::from_secs(5);
+/// Time between two reads of the file in which an agent of this machine leaves its addresses.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longest pause that a checker may ask for. The shortest is [`AGAIN`].
 const COME_BACK_MOST: Duration = Duration::from_secs(15);
 /// Pause after a checker's agent said that it does not sit for the worker.
 const DENIED: Duration = Duration::from_secs(5);
@@ -66,18 +68,33 @@ pub struct Told {
 	pushes: Vec<Push>,
 }
 
+impl Told {
+	/// Returns whether there are more roots than the first `sent` of the benchmark `of`.
+	fn has_more(&self, of: Option<Trial>, sent: usize) -> bool {
+		let sent = if self.trial == of { sent } else { 0 };
+		self.pushes.len() > sent
+	}
+}
+
 /// A committee, and the tasks that hold its connections.
 struct Committee {
-	expires: u64,
+	/// When its round is over. Its links see it move.
+	expires: Arc<AtomicU64>,
 	/// The members; those that are sent roots have a link.
 	members: BTreeMap<AgentKey, Option<Link>>,
 	told: watch::Sender<Told>,
 }
 
+impl Committee {
+	fn expires(&self) -> u64 {
+		self.expires.load(Ordering::Relaxed)
+	}
+}
+
 /// A task that keeps in touch with a member.
 struct Link {
 	task: AbortHandle,
-	/// Whether the member takes roots now.
+	/// Whether the member takes roots now, or has no room for idle connections and takes them when they come.
 	connected: Arc<AtomicBool>,
 }
 
@@ -128,22 +145,22 @@ impl Committees {
 		}
 		let mut all = self.all.lock();
 		if !all.contains_key(&of) && all.len() >= MAX_COMMITTEES {
-			let first = all.iter().min_by_key(|(_, committee)| committee.expires);
+			let first = all.iter().min_by_key(|(_, committee)| committee.expires());
 			if let Some(first) = first.map(|(of, _)| *of) {
 				all.remove(&first);
 			}
 		}
 		let committee = all.entry(of).or_insert_with(|| Committee {
-			expires,
+			expires: Arc::default(),
 			members: BTreeMap::new(),
 			told: watch::Sender::new(Told::default()),
 		});
-		committee.expires = expires;
+		committee.expires.store(expires, Ordering::Relaxed);
 		// On another fork others sit.
 		committee.members.retain(|agent, _| agents.contains(agent));
 		for agent in agents {
 			let link = committee.members.entry(agent).or_default();
-			if runs && link.is_none() {
+			if runs && link.as_ref().is_none_or(|link| link.task.is_finished()) {
 				let (genesis, round, worker) = of;
 				let connected = Arc::<AtomicBool>::default();
 				let member = Member {
@@ -160,7 +177,7 @@ impl Committees {
 					of: None,
 					denied: false,
 					wait: AGAIN,
-					expires,
+					expires: committee.expires.clone(),
 				};
 				let delay = spread.mul_f64(share(&own, &agent, round));
 				let task = tokio::spawn(member.serve(delay)).abort_handle();
@@ -192,7 +209,7 @@ impl Committees {
 		let now = now_ms();
 		let all = self.all.lock();
 		all.values()
-			.any(|committee| committee.expires > now && committee.members.contains_key(agent))
+			.any(|committee| committee.expires() > now && committee.members.contains_key(agent))
 	}
 
 	/// Drops committees of rounds that are over, and their connections.
@@ -200,7 +217,7 @@ impl Committees {
 		let now = now_ms();
 		self.all
 			.lock()
-			.retain(|_, committee| committee.expires > now);
+			.retain(|_, committee| committee.expires() > now);
 	}
 
 	/// Remembers the addresses that a member has published.
@@ -251,7 +268,18 @@ struct Member {
 	denied: bool,
 	/// The next pause.
 	wait: Duration,
-	expires: u64,
+	/// When the round is over, as the node said last.
+	expires: Arc<AtomicU64>,
+}
+
+/// Why a connection to a member ended that did not fail.
+enum Met {
+	/// The last root was sent.
+	Done,
+	/// The member has no room for a connection that waits.
+	NoRoom,
+	/// The member did not admit this agent.
+	NotAdmitted,
 }
 
 impl Member {
@@ -262,18 +290,28 @@ impl Member {
 			() = sleep(delay) => (),
 			_ = self.told.wait_for(|told| !told.pushes.is_empty()) => (),
 		}
-		while now_ms() < self.expires {
+		while now_ms() < self.expires.load(Ordering::Relaxed) {
 			let met = self.meet().await;
-			self.connected.store(false, Ordering::Relaxed);
+			let admitted = matches!(met, Ok(Met::NoRoom));
+			self.connected.store(admitted, Ordering::Relaxed);
 			match met {
-				Ok(true) => {
+				Ok(Met::Done) => {
 					// All is sent, unless another fork wins.
 					let of = self.of;
 					if self.told.wait_for(|told| told.trial != of).await.is_err() {
 						return;
 					}
 				}
-				Ok(false) => (),
+				// Not even for one that sends.
+				Ok(Met::NoRoom) if self.has_more() => self.pause().await,
+				Ok(Met::NoRoom) => {
+					let (of, sent) = (self.of, self.sent);
+					let more = |told: &Told| told.has_more(of, sent);
+					if self.told.wait_for(more).await.is_err() {
+						return;
+					}
+				}
+				Ok(Met::NotAdmitted) => (),
 				Err(error) => {
 					tracing::debug!(agent = hex::encode(self.agent), "push: {error:#}");
 					self.pause().await;
@@ -282,8 +320,8 @@ impl Member {
 		}
 	}
 
-	/// Serves one connection. Returns whether the last root was sent.
-	async fn meet(&mut self) -> Result<bool> {
+	/// Serves one connection.
+	async fn meet(&mut self) -> Result<Met> {
 		let connection = self.peer.connect(&self.agent, ALPN).await?;
 		let introduce = Request::Introduce(self.introduction);
 		let introduced: Introduced = ask(&connection, &introduce)
@@ -293,8 +331,9 @@ impl Member {
 			Introduced::Admitted => (),
 			Introduced::ComeBack { ms } => {
 				connection.close(0u32.into(), b"");
-				sleep(Duration::from_millis(ms.into()).min(COME_BACK_MOST)).await;
-				return Ok(false);
+				let pause = Duration::from_millis(ms.into()).clamp(AGAIN, COME_BACK_MOST);
+				sleep(pause).await;
+				return Ok(Met::NotAdmitted);
 			}
 			Introduced::Denied => {
 				connection.close(0u32.into(), b"");
@@ -307,21 +346,33 @@ impl Member {
 					);
 				}
 				sleep(DENIED).await;
-				return Ok(false);
+				return Ok(Met::NotAdmitted);
 			}
 		}
-		self.wait = AGAIN;
 		self.connected.store(true, Ordering::Relaxed);
+		let since = Instant::now();
 		loop {
 			let push = tokio::select! {
 				push = self.next() => push?,
-				reason = connection.closed() => return Err(reason.into()),
+				reason = connection.closed() => {
+					if since.elapsed() >= STEADY {
+						self.wait = AGAIN;
+					}
+					return match reason {
+						ConnectionError::ApplicationClosed(close)
+							if close.error_code == CLOSE_ROOM.into() =>
+						{
+							Ok(Met::NoRoom)
+						}
+						reason => Err(reason.into()),
+					};
+				}
 			};
 			let stage = push.stage();
 			self.send(&connection, push).await?;
 			if stage == Some(Stage::LAST) {
 				connection.close(0u32.into(), b"done");
-				return Ok(true);
+				return Ok(Met::Done);
 			}
 		}
 	}
@@ -348,13 +399,12 @@ impl Member {
 			.await?
 			.context("the root was refused")?;
 		self.sent += 1;
+		self.wait = AGAIN;
 		Ok(())
 	}
 
 	fn has_more(&self) -> bool {
-		let told = self.told.borrow();
-		let sent = if told.trial == self.of { self.sent } else { 0 };
-		told.pushes.len() > sent
+		self.told.borrow().has_more(self.of, self.sent)
 	}
 
 	/// Waits before the next try: for less if there is more to send meanwhile, or if the agent has published
@@ -368,7 +418,11 @@ impl Member {
 		};
 		let until = Instant::now() + self.wait.min(most);
 		self.wait = (self.wait * 2).min(AGAIN_MOST);
-		let record = self.peer.peers().record(&self.agent);
+		let peer = self.peer.clone();
+		let peers = peer.peers();
+		let record = peers.record(&self.agent);
+		let found = peers.found_stamp(&self.agent);
+		let mut news = peers.news();
 		while Instant::now() < until {
 			tokio::select! {
 				changed = self.told.changed() => {
@@ -378,8 +432,15 @@ impl Member {
 					self.wait = AGAIN;
 					return;
 				},
+				// It never closes: the peer holds the sender.
+				_ = news.changed() => {
+					if peers.found_stamp(&self.agent) != found {
+						self.wait = AGAIN;
+						return;
+					}
+				},
 				() = sleep_until(until.min(Instant::now() + LOOK)) => {
-					if self.peer.peers().record(&self.agent) != record {
+					if peers.record(&self.agent) != record {
 						self.wait = AGAIN;
 						return;
 					}

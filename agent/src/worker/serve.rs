@@ -20,8 +20,8 @@ use crate::{
 		bandwidth,
 		dial::{MESSAGE_TIME, OPENINGS_TIME, Peer},
 		wire::{
-			self, ALPN, Introduced, Introduction, MAX_REQUEST, Push, Refusal, Request, RootsReply,
-			Which,
+			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REQUEST, Push, Refusal, Request,
+			RootsReply, Which,
 		},
 	},
 };
@@ -51,8 +51,9 @@ const MAX_COMMITTEE_EACH: usize = 8;
 const MAX_ADMITTED: usize = 4_096;
 /// The same of one of them: a connection, and the one before it that is not known to be lost yet.
 const MAX_ADMITTED_EACH: usize = 2;
-/// Time for which a connection may stay without asking anything: longer than the prepare part of a round.
-const IDLE: Duration = Duration::from_secs(300);
+/// Time for which a connection may stay without asking anything: longer than the prepare parts of two rounds,
+/// of 240 s each. A connection that is made at the start of one waits for the roots.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// Limits of the agents' door. An operator that sits for half of a census of 10⁶ workers remembers their
 /// addresses, 50 bytes each.
@@ -185,8 +186,19 @@ async fn welcome(serving: Arc<Serving>, incoming: Incoming, mut place: Place) ->
 		return Ok(());
 	};
 	let result = converse(&serving, &connection, remote, origin, member).await;
-	connection.close(0u32.into(), b"");
-	result
+	match result {
+		Ok(Ended::GaveWay) => connection.close(CLOSE_ROOM.into(), b"come back with a root"),
+		_ => connection.close(0u32.into(), b""),
+	}
+	result.map(drop)
+}
+
+/// Why a connection ended that did not break.
+enum Ended {
+	/// It asked nothing for too long.
+	Idle,
+	/// Another one needed its place more.
+	GaveWay,
 }
 
 async fn converse(
@@ -195,14 +207,14 @@ async fn converse(
 	remote: AgentKey,
 	origin: Origin,
 	mut member: Member,
-) -> Result<()> {
+) -> Result<Ended> {
 	let mut streams = JoinSet::new();
 	loop {
 		tokio::select! {
 			stream = timeout(IDLE, connection.accept_bi()) => {
 				let Ok(stream) = stream else {
 					if streams.is_empty() {
-						return Ok(());
+						return Ok(Ended::Idle);
 					}
 					continue;
 				};
@@ -216,8 +228,7 @@ async fn converse(
 				});
 			},
 			Some(_) = streams.join_next() => (),
-			// Another one needs the place more.
-			() = member.over() => return Ok(()),
+			() = member.over() => return Ok(Ended::GaveWay),
 		}
 	}
 }

@@ -189,6 +189,17 @@ impl World {
 		checker: &Agent,
 		admitted: impl Fn(&SeatClaim) -> bool,
 	) -> usize {
+		self.answer_claims_under(H256::repeat_byte(7), checker, admitted)
+			.await
+	}
+
+	/// The same where the round has this seed.
+	pub async fn answer_claims_under(
+		&self,
+		seed: H256,
+		checker: &Agent,
+		admitted: impl Fn(&SeatClaim) -> bool,
+	) -> usize {
 		let mut answers = Vec::new();
 		let mut count = 0;
 		loop {
@@ -196,7 +207,7 @@ impl World {
 				genesis: self.genesis,
 				rounds: vec![SeatRound {
 					round: 4,
-					seed: H256::repeat_byte(7),
+					seed,
 					keep_ms: 600_000,
 				}],
 				answers,

@@ -103,6 +103,8 @@ pub struct Heard {
 	pub seats: Vec<(OperatorId, bool)>,
 	/// Missed seats for commitments that were not opened.
 	pub unopened: Vec<(OperatorId, u32)>,
+	/// Milliseconds that reading a worker takes the off-chain worker.
+	pub info_takes_ms: u64,
 }
 
 thread_local! {
@@ -119,6 +121,11 @@ pub struct Registry;
 
 impl WorkerRegistry<AccountId> for Registry {
 	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
+		let takes = heard(|heard| heard.info_takes_ms);
+		if takes > 0 {
+			let takes = sp_runtime::offchain::Duration::from_millis(takes);
+			sp_io::offchain::sleep_until(sp_io::offchain::timestamp().add(takes));
+		}
 		heard(|heard| {
 			heard.workers.get(&worker).cloned().or_else(|| {
 				let (from, info) = heard.crowd.as_ref()?;

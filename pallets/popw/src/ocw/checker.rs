@@ -30,6 +30,9 @@ const VERDICTS_A_BLOCK: u64 = 4_000;
 
 /// Most batches of claims that one block answers.
 const CLAIM_BATCHES: usize = 16;
+/// Time that one block takes to answer claims. The agent has the rest of its time to take the answers: one
+/// that comes too late is lost, and the same claims would be handed out block after block.
+const CLAIM_TIME: Duration = Duration::from_millis(500);
 
 /// Does what is due for the operator that holds `key`.
 pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
@@ -75,6 +78,9 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 
 /// Says which of the workers' agents that introduced themselves to the operator's agent it may admit: those
 /// of workers that the operator sits for. Has a time of its own, so that neither waits for the other.
+///
+/// Only claims of rounds in which the operator has this key are answered. While a key is replaced, two keys
+/// have the same agent, and a no to the other's claims would hold for a whole round.
 fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], now: BlockNumber) {
 	let next = now.saturating_add(1);
 	let sits_in = |round: &&Round| {
@@ -97,6 +103,7 @@ fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], no
 	let Some(agent) = Agent::of(key.as_ref(), now, until()) else {
 		return;
 	};
+	let ends = sp_io::offchain::timestamp().add(CLAIM_TIME);
 	let mut answers = Vec::new();
 	for _ in 0..=CLAIM_BATCHES {
 		let request = SeatAnswers {
@@ -108,15 +115,18 @@ fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], no
 		let Some(claims) = agent.ask::<Vec<SeatClaim>>(PATH_SEATS, &request) else {
 			return;
 		};
-		if claims.is_empty() {
-			return;
-		}
 		let named = |claim: &SeatClaim| rounds.iter().any(|round| round.round == claim.round);
 		answers = claims
 			.into_iter()
 			.take(MAX_CLAIMS)
-			.map(|claim| (claim, named(&claim) && sits_for::<T>(operator, &claim)))
+			.filter(named)
+			// The others are handed out again.
+			.take_while(|_| sp_io::offchain::timestamp() < ends)
+			.map(|claim| (claim, sits_for::<T>(operator, &claim)))
 			.collect();
+		if answers.is_empty() {
+			return;
+		}
 	}
 }
 

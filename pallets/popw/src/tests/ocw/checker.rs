@@ -351,16 +351,13 @@ fn a_checker_says_which_agents_may_push_in_the_same_block() {
 	};
 	let claims = vec![
 		claim(0, own),
-		// Another's agent; a worker that there is not; a round that there is not.
+		// Another's agent; a worker that does not exist.
 		claim(0, other),
 		claim(77, own),
+		// A round that this key does not name: another key of the operator may.
 		unknown_round,
 	];
-	let answers: Vec<_> = claims
-		.iter()
-		.copied()
-		.zip([true, false, false, false])
-		.collect();
+	let answers: Vec<_> = claims.iter().copied().zip([true, false, false]).collect();
 	let first = (Vec::new(), claims);
 	let second = (answers, Vec::new());
 	for (answers, claims) in [first, second] {
@@ -399,6 +396,48 @@ fn a_flood_of_claims_is_answered_in_bounded_batches_each_block() {
 			.map(|claim| (claim, false))
 			.collect();
 	}
+	world.work_exactly();
+}
+
+#[test]
+fn a_checker_that_looks_up_slowly_sends_the_answers_that_it_has() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	let seats = world.at_end(|| seat_rounds(1));
+	let genesis = world.at_end(kaisar_primitives::authorized::genesis::<Test>);
+	let agent = kaisar_primitives::AgentKey::from_raw([9; 32]);
+	let claims: Vec<_> = (0..20).map(|worker| claim(1_000 + worker, agent)).collect();
+	let asked = |answers| SeatAnswers {
+		genesis,
+		rounds: seats.clone(),
+		answers,
+	};
+	world.expect(PATH_SEATS, asked(Vec::new()), claims.encode());
+	// Five of them take half of the second that there is. Its agent hands out the others again.
+	let answered = claims.iter().take(5).map(|claim| (*claim, false));
+	world.expect(PATH_SEATS, asked(answered.collect()), claims[5..].encode());
+	heard(|heard| heard.info_takes_ms = 100);
+	world.work_exactly();
+}
+
+#[test]
+fn while_its_key_is_replaced_each_key_answers_for_its_own_rounds() {
+	let mut world = World::checker(1);
+	expect_round(&mut world, 0);
+	let own = world.at_end(|| Registry::info(0, 0).unwrap().agent);
+	let seats = world.at_end(|| seat_rounds(1));
+	let genesis = world.at_end(kaisar_primitives::authorized::genesis::<Test>);
+	// An agent of another version hands out all that wait.
+	let next = SeatClaim {
+		round: 2,
+		..claim(0, own)
+	};
+	let nothing = SeatAnswers {
+		genesis,
+		rounds: seats,
+		answers: Vec::new(),
+	};
+	world.expect(PATH_SEATS, &nothing, vec![next].encode());
 	world.work_exactly();
 }
 
