@@ -215,9 +215,9 @@ async fn status_asks_a_running_agent_and_exits_by_what_needs_attention() {
 		"{error}"
 	);
 
-	let mut child = agent(binary(), dir.path(), &["--no-engine"])
-		.spawn()
-		.unwrap();
+	// This machine may have private addresses only, which are nobody's to reach without that being asked for.
+	let arguments = ["--no-engine", "--publish-private"];
+	let mut child = agent(binary(), dir.path(), &arguments).spawn().unwrap();
 	let url = ready(&mut child).await;
 	// Found by the data folder, or by the folder above it.
 	let data = format!("{path}/data");
