@@ -13,15 +13,15 @@ engine_client() { within "${PODMAN[@]}" "$@"; }
 # Whether netavark is installed. With it an engine shares no networks with others.
 has_netavark() { compgen -G '/usr/lib*/podman/netavark' >/dev/null; }
 
-# The default network, with a bridge and addresses of the engine's own. The names of firewall chains come
-# from the id.
+# The default network, with a bridge and addresses of the engine's own. The names of firewall chains come from its
+# name: engines with one name would remove each other's.
 write_network() {
 	local id
 	reserve_subnet
 	id=$(printf '%s' "$DIR" | sha256sum | cut -c 1-64)
-	cat >"$DIR/networks/podman.json" <<-JSON
+	cat >"$DIR/networks/$MARK.json" <<-JSON
 		{
-			"name": "podman",
+			"name": "$MARK",
 			"id": "$id",
 			"driver": "bridge",
 			"network_interface": "$MARK",
@@ -39,7 +39,8 @@ write_settings() {
 	mkdir -p "$DIR/root" "$DIR/runroot" "$DIR/tmp" "$DIR/networks"
 	if has_netavark; then
 		network="network_backend = \"netavark\"
-		network_config_dir = \"$DIR/networks\""
+		network_config_dir = \"$DIR/networks\"
+		default_network = \"$MARK\""
 		if [[ "$NAMESPACE" == machine ]]; then write_network; fi
 	fi
 	cat >"$DIR/containers.conf" <<-CONF

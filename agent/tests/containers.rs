@@ -619,7 +619,10 @@ async fn an_agent_that_lost_its_folder_removes_what_nobody_claims() {
 #[tokio::test]
 async fn an_engine_that_is_away_is_no_exit() {
 	let engine = Engine::start();
-	let node = Node::new(engine.settings());
+	let mut settings = engine.settings();
+	// What comes up without its ports is started once more.
+	settings.timeouts.healthy = Duration::from_secs(10);
+	let node = Node::new(settings);
 	let agent = node.agent().await;
 	let order = web(1);
 	let address = node.running(&agent, &order).await;

