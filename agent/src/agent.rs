@@ -56,7 +56,7 @@ pub struct Config {
 	pub peers_dir: PathBuf,
 	/// Folder of the plot and of what is kept over a restart.
 	pub data_dir: PathBuf,
-	/// How the agent is reached, and whom it dials.
+	/// Its network settings: addresses it publishes, and addresses it may dial.
 	pub network: Network,
 	/// How long a worker may take to serve a check before it is found offline.
 	pub patience: Duration,

@@ -63,7 +63,7 @@ pub(crate) struct NodeApi {
 	pub token: String,
 	/// Its GPUs.
 	pub gpus: Arc<Pool>,
-	/// What happened to it.
+	/// Its recent events.
 	pub report: Arc<Report>,
 	/// Its data folder.
 	pub data: PathBuf,

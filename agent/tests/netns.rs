@@ -5,8 +5,6 @@
 //! them has to wait: what is measured is the line.
 #![cfg(target_os = "linux")]
 
-#[path = "suite/spaces.rs"]
-mod spaces;
 #[path = "suite/world.rs"]
 mod world;
 
@@ -19,7 +17,7 @@ use kaisar_agent::{
 	},
 };
 use kaisar_primitives::Verdict;
-use spaces::{PREFIX, ip, remove, remove_left_over, within};
+use kaisar_test_support::netns::{Namespace, ip};
 use std::{
 	fs::File,
 	net::Ipv4Addr,
@@ -44,33 +42,32 @@ fn alone() -> File {
 		// SAFETY: it changes nothing but which session and process group this process is in.
 		unsafe { libc::setsid() };
 		let _ = std::fs::write("/proc/self/autogroup", "-20");
-		remove_left_over();
 	});
 	// SAFETY: it changes nothing but how this thread, and those that it starts, are scheduled.
 	unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 	turn
 }
 
-/// A hub with a bridge, and a namespace for each agent on it.
+/// A bridge, and a namespace for each agent on it.
 struct Lines {
-	names: Vec<String>,
+	hub: Namespace,
+	/// The worker's, and those of the checkers.
+	agents: Vec<Namespace>,
 }
 
 impl Lines {
-	/// `mbps` is the worker's line, down and up.
+	/// `down_mbps` and `up_mbps` are the worker's line.
 	fn new(down_mbps: u32, up_mbps: u32) -> Self {
-		let prefix = format!("{PREFIX}{}-", std::process::id());
-		let hub = format!("{prefix}hub");
 		let mut lines = Self {
-			names: vec![hub.clone()],
+			hub: Namespace::new(),
+			agents: Vec::new(),
 		};
-		ip(&format!("netns add {hub}"));
+		let hub = lines.hub.name();
 		ip(&format!("-n {hub} link add hub type bridge"));
 		ip(&format!("-n {hub} link set hub up"));
 		for (at, agent) in [WORKER].into_iter().chain(CHECKERS).enumerate() {
-			let name = format!("{prefix}{agent}");
-			lines.names.push(name.clone());
-			ip(&format!("netns add {name}"));
+			let space = Namespace::new();
+			let name = space.name();
 			ip(&format!(
 				"-n {hub} link add port{at} type veth peer name line netns {name}"
 			));
@@ -80,7 +77,6 @@ impl Lines {
 				address(agent)
 			));
 			ip(&format!("-n {name} link set line up"));
-			ip(&format!("-n {name} link set lo up"));
 			if agent == WORKER {
 				// What leaves towards the worker, and what leaves from it.
 				let limit = |mbps| format!("root tbf rate {mbps}mbit burst 256kb latency 40ms");
@@ -89,16 +85,9 @@ impl Lines {
 				let tc = format!("netns exec {name} tc qdisc add dev line ");
 				ip(&(tc + &limit(up_mbps)));
 			}
+			lines.agents.push(space);
 		}
 		lines
-	}
-}
-
-impl Drop for Lines {
-	fn drop(&mut self) {
-		for name in &self.names {
-			remove(name);
-		}
 	}
 }
 
@@ -134,7 +123,7 @@ fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> 
 	let (stop, stopped) = mpsc::channel::<()>();
 	let worker = {
 		let (world, ready) = (world.clone(), ready.clone());
-		within(lines.names[1].clone(), async move || {
+		lines.agents[0].spawn(async move || {
 			let agent = start(&world, WORKER).await;
 			tokio::task::block_in_place(|| ready.wait());
 			let root = world.prove(&agent).await;
@@ -150,7 +139,7 @@ fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> 
 	let told = Arc::new(Mutex::new(told));
 	for (at, name) in CHECKERS.into_iter().enumerate() {
 		let (world, ready, told) = (world.clone(), ready.clone(), told.clone());
-		checkers.push(within(lines.names[at + 2].clone(), async move || {
+		checkers.push(lines.agents[at + 1].spawn(async move || {
 			let agent = start(&world, name).await;
 			tokio::task::block_in_place(|| ready.wait());
 			let root = tokio::task::block_in_place(|| told.lock().unwrap().recv().unwrap());
@@ -172,7 +161,7 @@ fn measured(claimed: (u32, u32), line: (u32, u32), seconds: u8) -> Vec<Verdict> 
 fn measured_by_a_peer(line: (u32, u32)) -> Line {
 	let lines = Lines::new(line.0, line.1);
 	let (tell, told) = mpsc::channel();
-	let peer = within(lines.names[2].clone(), async move || {
+	let peer = lines.agents[1].spawn(async move || {
 		let host = Host::bind((address(CHECKERS[0]), 0).into(), 1_000)
 			.await
 			.unwrap();
@@ -180,11 +169,10 @@ fn measured_by_a_peer(line: (u32, u32)) -> Line {
 		host.serve(Duration::from_secs(30)).await;
 	});
 	let name = told.recv().unwrap();
-	let found = within(lines.names[1].clone(), async move || {
-		measure(&name, Some(1_000)).await.unwrap()
-	})
-	.join()
-	.unwrap();
+	let found = lines.agents[0]
+		.spawn(async move || measure(&name, Some(1_000)).await.unwrap())
+		.join()
+		.unwrap();
 	drop(peer);
 	found
 }
@@ -211,7 +199,7 @@ fn detect_measures_what_the_line_carries_in_each_direction() {
 fn detect_claims_nothing_for_the_speed_of_a_virtual_interface() {
 	let _alone = alone();
 	let lines = Lines::new(100, 100);
-	let name = &lines.names[1];
+	let name = lines.agents[0].name();
 	let speed = || {
 		let args = ["netns", "exec", name, "cat", "/sys/class/net/line/speed"];
 		let output = Command::new("ip").args(args).output().unwrap();

@@ -4,8 +4,6 @@
 //! iptables (`scripts/setup.sh` installs them).
 #![cfg(target_os = "linux")]
 
-#[path = "suite/spaces.rs"]
-mod spaces;
 #[path = "suite/world.rs"]
 mod world;
 
@@ -18,14 +16,14 @@ use kaisar_primitives::{
 		PATH_PROVE, PATH_ROUND, Progress, RoundStart, SeatReply,
 	},
 };
+use kaisar_test_support::netns::{Namespace, ip};
 use sp_core::Pair;
-use spaces::{PREFIX, ip, remove, remove_left_over, run, within};
 use std::{
 	io::{BufRead, BufReader},
 	net::Ipv4Addr,
 	path::PathBuf,
 	process::{Child, Command, Stdio},
-	sync::{Mutex, MutexGuard, PoisonError},
+	sync::{Arc, Mutex, MutexGuard, PoisonError},
 	thread::sleep,
 	time::{Duration, Instant},
 };
@@ -43,10 +41,9 @@ const GATE_INSIDE: &str = "10.0.0.1";
 /// Longest that a step may take.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A bridge that all public hosts are on, and the hosts.
+/// A bridge that connects all public hosts.
 struct Internet {
-	prefix: String,
-	spaces: Vec<String>,
+	hub: Namespace,
 	_alone: MutexGuard<'static, ()>,
 }
 
@@ -55,73 +52,49 @@ impl Internet {
 		static ALONE: Mutex<()> = Mutex::new(());
 		let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
 		let _ = tracing_subscriber::fmt().with_test_writer().try_init();
-		remove_left_over();
-		let mut internet = Self {
-			prefix: format!("{PREFIX}{}-", std::process::id()),
-			spaces: Vec::new(),
-			_alone: alone,
-		};
-		let hub = internet.space("hub");
-		ip(&format!("-n {hub} link add hub type bridge"));
-		ip(&format!("-n {hub} link set hub up"));
-		internet
+		let hub = Namespace::new();
+		ip(&format!("-n {} link add hub type bridge", hub.name()));
+		ip(&format!("-n {} link set hub up", hub.name()));
+		Self { hub, _alone: alone }
 	}
 
-	fn name(&self, name: &str) -> String {
-		format!("{}{name}", self.prefix)
-	}
-
-	/// A host without a network.
-	fn space(&mut self, name: &str) -> String {
-		let space = self.name(name);
-		self.spaces.push(space.clone());
-		ip(&format!("netns add {space}"));
-		ip(&format!("-n {space} link set lo up"));
-		space
-	}
-
-	/// A host with an interface `net` on the internet.
-	fn public(&mut self, name: &str, addresses: &[&str]) -> String {
-		let space = self.space(name);
-		let hub = self.name("hub");
+	/// A host with an interface `net` on the internet; `port` names the hub's end.
+	fn public(&self, port: &str, addresses: &[&str]) -> Arc<Namespace> {
+		let host = Namespace::new();
+		let (hub, space) = (self.hub.name(), host.name());
 		ip(&format!(
-			"-n {hub} link add {name} type veth peer name net netns {space}"
+			"-n {hub} link add {port} type veth peer name net netns {space}"
 		));
-		ip(&format!("-n {hub} link set {name} master hub up"));
+		ip(&format!("-n {hub} link set {port} master hub up"));
 		for address in addresses {
 			let nodad = if address.contains(':') { "nodad" } else { "" };
 			ip(&format!("-n {space} addr add {address} dev net {nodad}"));
 		}
 		ip(&format!("-n {space} link set net up"));
-		space
+		Arc::new(host)
 	}
 
 	/// A host behind a gateway on the internet; rules of iptables make it a NAT. Returns both.
-	fn behind(&mut self, rules: &[&str]) -> (String, String) {
+	fn behind(&self, rules: &[&str]) -> (Arc<Namespace>, Arc<Namespace>) {
 		let gate = self.public("gate", &[&format!("{GATE_AT}/16")]);
-		let inside = self.space("inside");
-		ip(&format!(
-			"-n {gate} link add home type veth peer name net netns {inside}"
-		));
-		ip(&format!("-n {gate} addr add {GATE_INSIDE}/24 dev home"));
-		ip(&format!("-n {gate} link set home up"));
-		ip(&format!("-n {inside} addr add {INSIDE}/24 dev net"));
-		ip(&format!("-n {inside} link set net up"));
-		ip(&format!("-n {inside} route add default via {GATE_INSIDE}"));
-		let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
-		run("ip", &["netns", "exec", &gate, "sh", "-c", forward]);
+		let inside = Namespace::new();
+		{
+			let (gate, inside) = (gate.name(), inside.name());
+			ip(&format!(
+				"-n {gate} link add home type veth peer name net netns {inside}"
+			));
+			ip(&format!("-n {gate} addr add {GATE_INSIDE}/24 dev home"));
+			ip(&format!("-n {gate} link set home up"));
+			ip(&format!("-n {inside} addr add {INSIDE}/24 dev net"));
+			ip(&format!("-n {inside} link set net up"));
+			ip(&format!("-n {inside} route add default via {GATE_INSIDE}"));
+		}
+		let forwarding = gate.spawn(async || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1"));
+		forwarding.join().unwrap().unwrap();
 		for rule in rules {
-			nat(&gate, rule);
+			nat(gate.name(), rule);
 		}
-		(inside, gate)
-	}
-}
-
-impl Drop for Internet {
-	fn drop(&mut self) {
-		for space in &self.spaces {
-			remove(space);
-		}
+		(Arc::new(inside), gate)
 	}
 }
 
@@ -133,7 +106,7 @@ fn nat(gate: &str, rule: &str) {
 
 /// An agent on a host.
 struct Host {
-	space: String,
+	space: Arc<Namespace>,
 	name: u8,
 	url: String,
 	log: PathBuf,
@@ -142,14 +115,15 @@ struct Host {
 
 impl Host {
 	/// Starts the agent's program and waits until it is ready.
-	fn start(world: &World, space: &str, name: u8, args: &[&str]) -> Self {
+	fn start(world: &World, space: &Arc<Namespace>, name: u8, args: &[&str]) -> Self {
 		let dir = world.path().join(name.to_string());
 		std::fs::create_dir_all(&dir).unwrap();
 		std::fs::write(dir.join("token"), TOKEN).unwrap();
 		std::fs::write(dir.join("key"), hex::encode([name; 32])).unwrap();
 		let log = dir.join("log");
 		let mut child = Command::new("ip")
-			.args(["netns", "exec", space, env!("CARGO_BIN_EXE_kaisar-agent")])
+			.args(["netns", "exec", space.name()])
+			.arg(env!("CARGO_BIN_EXE_kaisar-agent"))
 			.args([
 				"run",
 				"--gpus",
@@ -174,7 +148,7 @@ impl Host {
 		let ready: serde_json::Value = serde_json::from_str(&line)
 			.unwrap_or_else(|_| panic!("{}", std::fs::read_to_string(&log).unwrap()));
 		Self {
-			space: space.into(),
+			space: space.clone(),
 			name,
 			url: ready["ready"]["url"].as_str().unwrap().into(),
 			log,
@@ -193,7 +167,7 @@ impl Host {
 	/// Asks as the agent's node does, on the host's loopback address.
 	fn ask<T: Decode + Send + 'static>(&self, path: &str, body: impl Encode) -> T {
 		let (url, body) = (format!("{}{path}", self.url), body.encode());
-		let asked = within(self.space.clone(), async move || {
+		let asked = self.space.spawn(async move || {
 			let client = reqwest::Client::builder().no_proxy().build().unwrap();
 			let request = client.post(url).bearer_auth(TOKEN).body(body);
 			let answer = request.send().await.unwrap();
@@ -241,7 +215,7 @@ struct Two {
 }
 
 impl Two {
-	fn start(worker: (&str, &[&str]), checker: (&str, &[&str])) -> Self {
+	fn start(worker: (&Arc<Namespace>, &[&str]), checker: (&Arc<Namespace>, &[&str])) -> Self {
 		let world = World::new();
 		Self {
 			worker: Host::start(&world, worker.0, WORKER, worker.1),
@@ -313,7 +287,7 @@ fn only(record: &AddressRecord, address: &str) -> bool {
 
 #[test]
 fn an_agent_behind_1_to_1_nat_is_reached_at_its_external_address() {
-	let mut internet = Internet::new();
+	let internet = Internet::new();
 	let (inside, _gate) = internet.behind(&[
 		&format!("PREROUTING -i net -d {GATE_AT} -j DNAT --to-destination {INSIDE}"),
 		&format!("POSTROUTING -o net -j SNAT --to-source {GATE_AT}"),
@@ -334,7 +308,7 @@ fn an_agent_behind_1_to_1_nat_is_reached_at_its_external_address() {
 
 #[test]
 fn an_agent_behind_nat_is_reached_at_a_forwarded_port() {
-	let mut internet = Internet::new();
+	let internet = Internet::new();
 	let (inside, _gate) = internet.behind(&[
 		&format!("PREROUTING -i net -p udp --dport 4000 -j DNAT --to-destination {INSIDE}:30500"),
 		"POSTROUTING -o net -j MASQUERADE",
@@ -398,12 +372,13 @@ async fn nat_pmp(gate: String) {
 
 #[test]
 fn an_agent_behind_nat_has_its_gateway_forward_a_port() {
-	let mut internet = Internet::new();
+	let internet = Internet::new();
 	let (inside, gate) = internet.behind(&["POSTROUTING -o net -j MASQUERADE"]);
 	let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-	let serving = within(gate.clone(), async move || {
+	let name = gate.name().to_owned();
+	let serving = gate.spawn(async move || {
 		tokio::select! {
-			() = nat_pmp(gate) => (),
+			() = nat_pmp(name) => (),
 			_ = stopped => (),
 		}
 	});
@@ -421,7 +396,7 @@ fn an_agent_behind_nat_has_its_gateway_forward_a_port() {
 
 #[test]
 fn agents_behind_nat_without_any_port_meet_through_our_relay() {
-	let mut internet = Internet::new();
+	let internet = Internet::new();
 	// It gives each connection a random port, so nobody can guess one.
 	let (inside, _gate) = internet.behind(&["POSTROUTING -o net -j MASQUERADE --random-fully"]);
 	let checker = internet.public("checker", &[&format!("{CHECKER_AT}/16")]);
@@ -429,7 +404,7 @@ fn agents_behind_nat_without_any_port_meet_through_our_relay() {
 	let listen = format!("{RELAY_AT}:3340");
 	let options = kaisar_relay::Options::parse_from(["kaisar-relay", "--listen", &listen]);
 	let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-	let relaying = within(relay, async move || {
+	let relaying = relay.spawn(async move || {
 		let relay = kaisar_relay::Relay::start(options).await.unwrap();
 		let _ = stopped.await;
 		relay.stop().await.unwrap();
@@ -450,7 +425,7 @@ fn agents_behind_nat_without_any_port_meet_through_our_relay() {
 
 #[test]
 fn an_agent_that_nobody_can_reach_says_so() {
-	let mut internet = Internet::new();
+	let internet = Internet::new();
 	let (inside, _gate) = internet.behind(&["POSTROUTING -o net -j MASQUERADE"]);
 	let world = World::new();
 	let host = Host::start(&world, &inside, WORKER, &[]);
@@ -469,7 +444,7 @@ fn an_agent_that_nobody_can_reach_says_so() {
 
 #[test]
 fn agents_with_ipv6_only_reach_each_other() {
-	let mut internet = Internet::new();
+	let internet = Internet::new();
 	let worker = internet.public("worker", &["2a01:4f8:1::22/64"]);
 	let checker = internet.public("checker", &["2a01:4f8:1::11/64"]);
 	let two = Two::start((&worker, &[]), (&checker, &[]));
@@ -480,17 +455,18 @@ fn agents_with_ipv6_only_reach_each_other() {
 
 #[test]
 fn a_host_with_twenty_bridges_publishes_its_public_addresses() {
-	let mut internet = Internet::new();
+	let internet = Internet::new();
 	let worker = internet.public("worker", &[&format!("{WORKER_AT}/16"), "2a01:4f8:1::22/64"]);
 	for bridge in 1..=20 {
-		ip(&format!("-n {worker} link add br{bridge} type bridge"));
+		let space = worker.name();
+		ip(&format!("-n {space} link add br{bridge} type bridge"));
 		for address in [
 			format!("172.20.{bridge}.1/24"),
 			format!("fd00:{bridge}::1/64"),
 		] {
-			ip(&format!("-n {worker} addr add {address} dev br{bridge}"));
+			ip(&format!("-n {space} addr add {address} dev br{bridge}"));
 		}
-		ip(&format!("-n {worker} link set br{bridge} up"));
+		ip(&format!("-n {space} link set br{bridge} up"));
 	}
 	let checker = internet.public("checker", &[&format!("{CHECKER_AT}/16")]);
 	let two = Two::start((&worker, &[]), (&checker, &[]));

@@ -38,13 +38,13 @@ const TICK: Duration = Duration::from_secs(1);
 const REPUBLISH: Duration = Duration::from_secs(10 * 60);
 /// How soon that is tried again where nobody took it.
 const RETRY: Duration = Duration::from_secs(10);
-/// How soon the DHT is asked again for an agent of which a record is known.
+/// Interval between DHT queries for an agent with a known record.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// How soon it is asked again where none is; the time doubles with each try, up to [`ASK_AGAIN`].
+/// Interval between the first two queries for an agent without one; it doubles up to [`ASK_AGAIN`].
 const ASK_SOON: Duration = Duration::from_secs(2);
 /// Most records that are passed on to an agent at a time.
 const MAX_RECORDS: usize = 16;
-/// How soon a record is passed on again to an agent that still looks for its owner.
+/// Time until a record is passed on again to an agent that still looks for its owner.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Most agents that are looked for at a time.
 const MAX_WANTED: usize = 1_024;

@@ -67,9 +67,9 @@ const BINARY: &str = "kaisar-agent";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How often the keystore is looked at for new keys.
 const REFRESH: Duration = Duration::from_secs(3);
-/// How often addresses are exchanged with an agent.
+/// Interval between exchanges of addresses with an agent.
 const EXCHANGE: Duration = Duration::from_secs(1);
-/// How often while it looks for somebody of whom nothing is known.
+/// The same while the agent looks for another without a known record.
 const EXCHANGE_SOON: Duration = Duration::from_millis(250);
 /// How often an agent is asked how it is.
 const HEALTH: Duration = Duration::from_secs(15);
@@ -77,7 +77,7 @@ const HEALTH: Duration = Duration::from_secs(15);
 const HEALTH_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to exchange addresses.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(3);
-/// How often it is looked whether lines of an agent were held back.
+/// Interval between reports of suppressed log lines.
 const FLUSH: Duration = Duration::from_secs(60);
 /// How many times running it may fail to answer before it is started again.
 const STRIKES: u32 = 4;
@@ -745,7 +745,7 @@ mod tests {
 		binary
 	}
 
-	/// What the node logged for these tests.
+	/// Lines that the node logged in these tests.
 	static LOGGED: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
 
 	struct Logged;

@@ -114,7 +114,7 @@ pub struct PrepareRequest {
 	pub keep_ms: u64,
 }
 
-/// How far a worker's agent is with its committee.
+/// Progress of a worker's agent with its committee.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Prepared {
 	/// Agents in the committee, this one aside.

@@ -287,23 +287,19 @@ fn gpus(job: &Job, sizes: &Sizes, times: &Times, allowed: &Stages<Duration>, rtt
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::bench::job::tests::{BENCH, spec};
+	use crate::bench::job::tests::{self as any, BENCH, spec};
 	use kaisar_math::classes;
-	use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
+	use kaisar_primitives::{BenchParams, WorkerSpec};
 
 	fn job(spec: WorkerSpec) -> Job {
 		Job {
-			genesis: Default::default(),
-			round: 0,
-			seed: Default::default(),
-			worker: 0,
-			agent: AgentKey::from_raw([0; 32]),
 			spec,
 			bench: BenchParams {
 				cpu_segments: 512,
 				..BENCH
 			},
 			reference: classes::get(spec.gpu_class).map(|class| class.floor()),
+			..any::job()
 		}
 	}
 

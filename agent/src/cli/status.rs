@@ -46,7 +46,7 @@ pub struct StatusArgs {
 	json: bool,
 }
 
-/// Where a running agent is found.
+/// Location of a running agent.
 #[derive(Serialize, Deserialize)]
 struct Service {
 	url: String,

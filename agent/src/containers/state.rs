@@ -167,7 +167,7 @@ pub(super) struct Shared {
 	pub kept: Store,
 	pub pulled: Pulled,
 	pub new: mpsc::Sender<Key>,
-	/// Where the engine's answers are noted.
+	/// Log of the engine's answers.
 	pub report: Arc<Report>,
 }
 

@@ -325,13 +325,13 @@ impl Drop for Timed {
 	}
 }
 
-/// What a GPU and its runs share.
+/// State shared by a GPU and its runs.
 struct Shared {
 	name: String,
 	handle: Handle,
 	fill: Kernel,
 	product: Product,
-	/// What the kernels for the product were found to do.
+	/// The kernels for the product, with their measured speeds.
 	rated: Vec<Rated>,
 	leaves: Kernel,
 	reduce: Kernel,
@@ -339,7 +339,7 @@ struct Shared {
 	timed: AtomicBool,
 	/// Held by whoever has work on the device. Locked before `kept`, where both are.
 	work: Mutex<()>,
-	/// What the last run keeps on the device. The next one takes its place.
+	/// Memory of the last run on the device. The next run replaces it.
 	kept: Mutex<Option<(u64, Arc<memory::Memory>)>>,
 	/// The walk's kernels, by the number of buffers that the window lies in.
 	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,

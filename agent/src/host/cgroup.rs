@@ -60,7 +60,7 @@ fn memory_under(root: &Path) -> Option<Limit> {
 	limit
 }
 
-/// Where a hierarchy is mounted, and which part of it.
+/// Mount point of a hierarchy, and the mounted part of it.
 struct Mount<'a> {
 	root: &'a str,
 	point: &'a str,

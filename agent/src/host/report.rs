@@ -87,11 +87,11 @@ pub struct Benchmark {
 /// The benchmarks since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Benchmarks {
-	/// How many were done.
+	/// Completed benchmarks.
 	pub done: u64,
-	/// How many of them supported less than the claim.
+	/// Completed benchmarks that supported less than the claim.
 	pub short: u64,
-	/// How many failed.
+	/// Failed benchmarks.
 	pub failed: u64,
 	/// The last one.
 	pub last: Option<Benchmark>,
@@ -115,11 +115,11 @@ pub struct Check {
 /// The checks since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Checks {
-	/// How many were made.
+	/// Completed checks.
 	pub made: u64,
-	/// How many of them found the worker offline, or its customer's container silent.
+	/// Checks that found the worker offline, or its customer's container silent.
 	pub unserved: u64,
-	/// How many found no proof.
+	/// Checks that found no proof.
 	pub unproved: u64,
 	/// The last ones, the newest first.
 	pub last: VecDeque<Check>,
@@ -130,7 +130,7 @@ pub struct Checks {
 pub struct Warning {
 	/// When it was last logged, in milliseconds since 1970.
 	pub at: u64,
-	/// How often.
+	/// Number of repetitions.
 	pub times: u64,
 	/// Whether it is about another machine: a worker that was checked.
 	pub of_others: bool,
@@ -154,7 +154,7 @@ pub struct Events {
 	pub checks: Checks,
 }
 
-/// Where the parts of an agent note events.
+/// Collects events from the parts of an agent.
 #[derive(Default)]
 pub struct Report(Mutex<Events>);
 
@@ -310,7 +310,7 @@ pub struct Status {
 	pub warnings: Vec<Warning>,
 }
 
-/// How long a warning asks for attention, in milliseconds: an hour.
+/// Time for which a warning asks for attention, in milliseconds: one hour.
 const WARNED_FOR_MS: u64 = 3_600 * 1_000;
 /// Time for checkers to ask for a benchmark, in milliseconds: the phases that follow take ten minutes.
 const ASKED_WITHIN_MS: u64 = 600 * 1_000;

@@ -1,4 +1,4 @@
-//! What an agent remembers over a restart: small SCALE files with a date on which they go, by the agent's
+//! State that survives a restart: small SCALE files with a date on which they go, by the agent's
 //! own clock ([`now_ms`]).
 
 use codec::{Decode, DecodeAll, Encode};

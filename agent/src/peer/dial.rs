@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Longest that a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// How long an agent may take to answer before its node looks for newer addresses of it.
+/// Time an agent has to answer before its node looks for newer addresses of it.
 const DOUBT: Duration = Duration::from_secs(1);
 /// Longest wait for addresses of an agent, where none are known.
 const FIND_TIME: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ pub struct Peer {
 	published: Mutex<Option<Published>>,
 }
 
-/// What this agent last published.
+/// The record that this agent last published.
 struct Published {
 	place: Place,
 	/// For agents of this machine.
@@ -236,7 +236,7 @@ impl Peer {
 		}
 	}
 
-	/// Why no relay serves the agent, if it has some and none does.
+	/// Returns why no relay serves the agent, if it names relays and none is connected.
 	fn relay_fault(&self) -> Option<String> {
 		if self.relays.is_empty() {
 			return None;

@@ -31,7 +31,7 @@ const WANTED_FOR: Duration = Duration::from_secs(60);
 const MAX_FOUND: usize = 4_096;
 /// Time between two searches for records of this agent's own key.
 const SELF_AGAIN: Duration = Duration::from_secs(10 * 60);
-/// How long such a search lasts.
+/// Duration of such a search.
 const SELF_FOR: Duration = Duration::from_secs(20);
 
 /// The signed addresses of agents, and a list of whom to look for.

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 /// Most addresses of this agent that are published.
 pub const MAX_ADDRS: usize = 16;
 
-/// How the agent is reached, and whom it dials.
+/// Network settings of an agent: addresses it publishes, and addresses it may dial.
 #[derive(Clone, Debug)]
 pub struct Network {
 	/// Address of the only socket, rather than `port` on all interfaces.
@@ -222,7 +222,7 @@ impl Located {
 		before
 	}
 
-	/// Where the agent is now.
+	/// Returns the agent's current addresses.
 	pub fn place(&self, endpoint: &Endpoint) -> Place {
 		let addr = endpoint.addr();
 		let mut found: Vec<_> = addr.ip_addrs().copied().collect();

@@ -1,7 +1,7 @@
 //! The plot on disk, and the trial that reads it.
 //!
-//! The file holds whole groups, one after the other; beside it lies what stands for each read in the trees. A
-//! process that is killed leaves a part of a group at most, which the next one cuts off.
+//! The file holds whole groups in order; a second file holds the hash of each read. A killed process leaves at most a
+//! partial group, which the next one truncates.
 
 use super::{
 	hash::{Compress, Hash},
@@ -24,10 +24,10 @@ use std::{
 pub const STRANDS: u32 = 8;
 /// Samples of a check.
 const SAMPLES: u32 = 64;
-/// Bytes of what stands for a read.
+/// Bytes of a read's hash in the trees.
 const HASH: u64 = size_of::<Hash>() as u64;
 
-/// How much the disk's trial is.
+/// Sizes of the disk's trial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size {
 	/// Groups of the plot; without any nothing is read.
@@ -72,7 +72,7 @@ impl Plot {
 		self.groups
 	}
 
-	/// Gives up all but so many groups.
+	/// Truncates the plot to `groups` groups.
 	pub fn shrink(&mut self, groups: u32) -> io::Result<()> {
 		self.groups = self.groups.min(groups);
 		let groups = u64::from(self.groups);
@@ -80,8 +80,8 @@ impl Plot {
 		self.hashes.set_len(groups * hash_bytes(&self.recipe))
 	}
 
-	/// Makes groups until there are so many, `at_once` at a time, for as long as `goes_on` says so, which is asked
-	/// before each time. What a full disk cuts short stays whole.
+	/// Makes groups until the plot has `groups`, `at_once` at a time. Calls `goes_on` with the current number before
+	/// each batch and stops when it returns false. After an error the plot has whole groups only.
 	pub fn grow(
 		&mut self,
 		groups: u32,
@@ -114,7 +114,7 @@ impl Plot {
 		let bytes = nodes.as_flattened().as_flattened();
 		self.data
 			.write_all_at(bytes, group * self.recipe.group_bytes())?;
-		// The data first: a group whose hashes are there is there.
+		// The data first: a group counts once its hashes are written.
 		self.data.sync_data()?;
 		let bytes = hashes.as_flattened();
 		self.hashes
@@ -137,7 +137,7 @@ impl Plot {
 		Ok(self.recipe.group_tree(group, hashes))
 	}
 
-	/// The tree over the roots of the first so many groups.
+	/// Returns the tree over the roots of the first `groups` groups.
 	fn groups_tree(&self, groups: u32) -> io::Result<Tree> {
 		let compress = Compress::new();
 		let key = self.recipe.groups_key();
@@ -161,7 +161,7 @@ fn hash_bytes(recipe: &Recipe) -> u64 {
 	reads_of(recipe) * HASH
 }
 
-/// A plot whose trees are known, ready for a trial: so that nothing is hashed while the clock runs.
+/// A plot with its trees computed, so that a trial hashes nothing while the clock runs.
 pub struct Ready {
 	plot: Plot,
 	size: Size,
@@ -201,7 +201,7 @@ fn root_key(start: &Hash) -> TreeKey {
 const TOP: u64 = STRANDS as u64 + 1;
 
 impl Proof {
-	/// Runs all strands at a time.
+	/// Runs all strands in parallel.
 	pub fn run(ready: Ready, start: &Hash) -> io::Result<Self> {
 		let (plot, size) = (&ready.plot, ready.size);
 		let each = reads_of(&plot.recipe);
@@ -255,12 +255,12 @@ impl Proof {
 		self.tree.root()
 	}
 
-	/// The plot again.
+	/// Returns the plot.
 	pub fn into_plot(self) -> Plot {
 		self.ready.plot
 	}
 
-	/// Shows what a draw asks for.
+	/// Appends the openings of a draw to `out`.
 	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) -> io::Result<()> {
 		let Size { groups, reads } = self.ready.size;
 		out.extend_from_slice(&self.ready.groups.root());
@@ -358,7 +358,7 @@ fn samples(draw: &Draw, groups: u32, reads: u32) -> Vec<At> {
 		.collect()
 }
 
-/// Verifies what was shown for a draw, against the disk's root.
+/// Verifies the openings of a draw against the disk's root.
 pub fn verify(
 	recipe: &Recipe,
 	start: &Hash,
@@ -460,6 +460,7 @@ pub fn full(genesis: &Hash, agent: &Hash) -> Recipe {
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use crate::trial::sample::tests::believes_nothing_else;
 	use tempfile::TempDir;
 
 	const START: Hash = [2; 32];
@@ -517,15 +518,9 @@ mod tests {
 		}
 		assert!(checked(&SIZE, &root, &draw(2), &shown).is_err());
 		assert!(checked(&SIZE, &[0; 32], &draw(1), &shown).is_err());
-		let short = &shown[..shown.len() - 1];
-		assert_eq!(checked(&SIZE, &root, &draw(1), short), Err(Reject::Length));
-		let long = [shown.as_slice(), &[0]].concat();
-		assert_eq!(checked(&SIZE, &root, &draw(1), &long), Err(Reject::Length));
-		for at in (0..shown.len()).step_by(1_009) {
-			let mut bad = shown.clone();
-			bad[at] ^= 1;
-			assert!(checked(&SIZE, &root, &draw(1), &bad).is_err(), "byte {at}");
-		}
+		believes_nothing_else(&shown, 1_009, |shown| {
+			checked(&SIZE, &root, &draw(1), shown)
+		});
 	}
 
 	#[test]

@@ -1,4 +1,4 @@
-//! Keys, compressions and streams: what the proof's definitions are written in.
+//! Primitives of the proof's definitions: keys, compressions, streams and running hashes.
 
 use blake3::platform::{Platform, le_bytes_from_words_32, words_from_le_bytes_32};
 use chacha20::{
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 /// 32 bytes of BLAKE3.
 pub type Hash = [u8; 32];
-/// What a compression takes and gives.
+/// Input and output of a compression.
 pub type Block = [u8; 64];
 
 /// The widest implementation of BLAKE3's compression that this processor has.
@@ -25,7 +25,7 @@ pub fn key(name: &str, parts: &[&[u8]]) -> Hash {
 	*hasher.finalize().as_bytes()
 }
 
-/// Compressions on one platform, looked up once where many are made.
+/// BLAKE3's compression on the platform detected once.
 #[derive(Clone, Copy)]
 pub struct Compress(Platform);
 
@@ -79,12 +79,11 @@ pub fn fill(key: &Hash, a: u32, b: u32, out: &mut [u8]) {
 	stream(key, a, b).fill_bytes(out);
 }
 
-/// A hash that runs over roots or digests, one after the other. Whatever takes its first word depends on all of
-/// them.
+/// A running hash over roots or digests. Its first word depends on all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Running {
 	state: Hash,
-	/// How many it has taken.
+	/// Number of roots taken.
 	count: u64,
 }
 
@@ -97,12 +96,12 @@ impl Running {
 		}
 	}
 
-	/// One that has taken `count` and came to this state.
+	/// Resumes a running hash with this state after `count` roots.
 	pub fn at(state: Hash, count: u64) -> Self {
 		Self { state, count }
 	}
 
-	/// Takes a root, or a digest, which is followed by zeros.
+	/// Absorbs a root, or a digest padded with zeros.
 	pub fn take(&mut self, compress: Compress, root: &[u8]) {
 		let mut block = [0; 64];
 		block[..root.len()].copy_from_slice(root);
@@ -110,14 +109,14 @@ impl Running {
 		self.count += 1;
 	}
 
-	/// Takes what several came to, itself among them as number `own`.
+	/// Binds the hash to those of all GPUs of the worker, its own being number `own`.
 	pub fn bind(&mut self, all: &[Hash], own: u8) {
 		let own = [own];
 		let parts: Vec<&[u8]> = all.iter().map(|one| &one[..]).chain([&own[..]]).collect();
 		self.state = key("span", &parts);
 	}
 
-	/// What it is now.
+	/// Returns the current hash.
 	pub fn state(&self) -> &Hash {
 		&self.state
 	}

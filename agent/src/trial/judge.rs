@@ -1,4 +1,5 @@
-//! How much a worker is asked to run, and what it has shown by that: absolute figures, never a share of a claim.
+//! Plans the work for a claim, and turns sizes and arrival times into figures. Figures are absolute, never a share of
+//! the claim.
 //!
 //! | figure | shown; t is the arrival of the resource's root |
 //! | --- | --- |
@@ -17,23 +18,23 @@ pub const MAX_LANES: u16 = 144;
 pub const MAX_MEMORY: u64 = 449 * GB;
 /// Plot that shows the highest tier: 8,961 GB, with a seventh 10,241.
 pub const MAX_PLOT: u64 = 8_961 * GB;
-/// The least that a system takes of the memory, and of a disk.
+/// Minimum for the system, of the memory and of a disk.
 const SYSTEM_MEMORY: u64 = 2 * GB;
 const SYSTEM_DISK: u64 = 20 * GB;
-/// What a system takes of larger ones: one part of so many that are shown.
+/// A system's part of larger memories and disks: this fraction of the proved bytes.
 const SYSTEM: u64 = 7;
-/// Time that a lane takes at 5 µs a leg, and a GPU of the reference's pace.
+/// Duration of a lane at 5 µs a leg, and of a GPU's turns at the reference's pace.
 pub const LENGTH: Duration = Duration::from_secs(10);
-/// What is forgiven, once: importing the trial's block later than the checker, sending, scheduling.
+/// Total tolerance for importing the trial's block later than the checker, sending and scheduling.
 pub const TOLERANCE: Duration = Duration::from_secs(2);
-/// A root that comes later shows nothing.
+/// Latest arrival of a root; a later one proves nothing.
 pub const LATEST: Duration = Duration::from_secs(20);
 /// The same of the disk: 4,000 reads a second.
 pub const DISK_LATEST: Duration = Duration::from_secs(12);
 /// The share of the reference's pace, and of the planned window, that a class has to show, in percent.
 pub const SHARE: u64 = 85;
 
-/// The bytes to fill so that `gb` are shown.
+/// Returns the bytes to fill to prove `gb`, at most `most`.
 fn shown_by(gb: u32, system: u64, most: u64) -> u64 {
 	let claimed = u64::from(gb) * GB;
 	let small = claimed.saturating_sub(system);
@@ -42,7 +43,7 @@ fn shown_by(gb: u32, system: u64, most: u64) -> u64 {
 	small.min(large.saturating_add(1)).min(most)
 }
 
-/// The GB that so many bytes show.
+/// Returns the GB that `bytes` prove.
 fn showing(bytes: u64, system: u64) -> u32 {
 	if bytes == 0 {
 		return 0;
@@ -51,17 +52,17 @@ fn showing(bytes: u64, system: u64) -> u32 {
 	u32::try_from(with_system / GB).unwrap_or(u32::MAX)
 }
 
-/// Bytes of memory to fill for a claim of so many GB.
+/// Returns the bytes of memory to fill for a claim of `gb` GB.
 pub fn memory_planned(gb: u32) -> u64 {
 	shown_by(gb, SYSTEM_MEMORY, MAX_MEMORY)
 }
 
-/// Bytes of disk to plot for a claim of so many GB.
+/// Returns the bytes of disk to plot for a claim of `gb` GB.
 pub fn disk_planned(gb: u32) -> u64 {
 	shown_by(gb, SYSTEM_DISK, MAX_PLOT)
 }
 
-/// The cores that lanes show whose root came so long after the trial's block.
+/// Returns the cores proved by `lanes` lanes whose root arrived `arrival` after the trial's block.
 pub fn cores(lanes: u16, arrival: Option<Duration>) -> u32 {
 	let Some(arrival) = arrival.filter(|arrival| *arrival <= LATEST) else {
 		return 0;
@@ -71,7 +72,7 @@ pub fn cores(lanes: u16, arrival: Option<Duration>) -> u32 {
 	u32::try_from(shown).unwrap_or(u32::MAX)
 }
 
-/// The memory, in GB, that filled bytes show.
+/// Returns the memory proved by filled bytes, in GB.
 pub fn memory_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 	match arrival {
 		Some(arrival) if arrival <= LATEST => showing(bytes, SYSTEM_MEMORY),
@@ -79,7 +80,7 @@ pub fn memory_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 	}
 }
 
-/// The disk, in GB, that plotted bytes show.
+/// Returns the disk proved by plotted bytes, in GB.
 pub fn disk_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 	match arrival {
 		Some(arrival) if arrival <= DISK_LATEST => showing(bytes, SYSTEM_DISK),
@@ -87,15 +88,15 @@ pub fn disk_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 	}
 }
 
-/// The latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace, and what
-/// is forgiven.
+/// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace,
+/// plus [`TOLERANCE`].
 pub fn mark_limit(done: u32, turns: u32) -> Duration {
 	let nanos =
 		LENGTH.as_nanos() * u128::from(done) * 100 / (u128::from(turns.max(1)) * u128::from(SHARE));
 	Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_add(TOLERANCE)
 }
 
-/// Whether a window of so many matrices is enough of the planned ones.
+/// Returns whether a window of `window` matrices reaches [`SHARE`] of the planned one.
 pub fn is_enough(window: u32, planned: u32) -> bool {
 	u64::from(window) * 100 >= u64::from(planned) * SHARE
 }

@@ -34,11 +34,11 @@ pub type State = [u64; WORDS];
 /// A digest of a stage: the first half of its tree's root.
 pub type Digest = [u8; 16];
 
-/// Where a lane's cells come from.
+/// Source of a lane's cells.
 pub trait Cells {
-	/// The eight words of each cell. `cells` are in no order.
+	/// Reads the eight words of each cell, in the order of `cells`.
 	fn read(&mut self, cells: &[u64; WORDS], words: &mut [[u64; CELL / 8]; WORDS]);
-	/// How many cells there are.
+	/// Returns the number of cells.
 	fn count(&self) -> u64;
 }
 
@@ -62,10 +62,10 @@ impl Cells for Filled<'_> {
 	}
 }
 
-/// Most computed pages that are kept: 2 MiB.
+/// Capacity of the cache of computed pages: 2 MiB.
 const KEPT: usize = 64;
 
-/// Pages that are computed when they are read, for as many pages as there are said to be.
+/// Memory of `pages` pages, each computed when it is read.
 pub struct Computed<'a> {
 	base: &'a Hash,
 	pages: u64,
@@ -272,7 +272,7 @@ pub fn begins(mut state: State, running: &Running) -> State {
 	state
 }
 
-/// A lane that has run.
+/// A completed lane.
 pub struct Run {
 	/// The lane.
 	pub lane: Lane,
@@ -309,8 +309,7 @@ pub fn root_of(last: &Hash, tree: &Hash) -> Hash {
 }
 
 impl Run {
-	/// Runs a lane of so many stages over these cells, for as long as it is `wanted`, which is asked before each
-	/// stage.
+	/// Runs `stages` stages over these cells. Calls `wanted` before each stage, and returns `None` once it is false.
 	pub fn new(
 		lane: Lane,
 		stages: u32,
@@ -372,14 +371,14 @@ impl Run {
 		&self.tree
 	}
 
-	/// The states of a stage once more.
+	/// Recomputes a stage: the state before it, and those after each leg.
 	pub fn states(&self, stage: u32, cells: &mut impl Cells) -> Option<(State, [State; LEGS])> {
 		let start = self.starts.get(stage as usize)?;
 		Some((*start, self.lane.stage(start, cells)))
 	}
 }
 
-/// Pages of memory of so many bytes.
+/// Returns the number of whole pages in `bytes`.
 pub const fn pages_of(bytes: u64) -> u64 {
 	bytes / PAGE as u64
 }

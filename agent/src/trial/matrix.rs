@@ -1,4 +1,4 @@
-//! The GPU's part in plain code: what a checker verifies with, and what every kernel is compared to.
+//! The GPU's part in plain code: the checker's verifier, and the oracle for every kernel.
 //!
 //! Matrices are n × n bytes, and are kept and shown in lines of 1 KiB.
 
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 pub const LINE: usize = 1_024;
 /// Words of it.
 const WORDS: usize = LINE / 4;
-/// Of the fill's matrices each such one stays.
+/// One of this number of the fill's matrices stays in memory.
 pub const KEPT: u32 = 8;
 /// Steps of a turn: products and walks, one after the other.
 pub const STEPS: u32 = 16;
@@ -31,7 +31,7 @@ const WALKS: u32 = 64;
 /// A line.
 pub type Line = [u8; LINE];
 
-/// How much a GPU does.
+/// Sizes of a GPU's work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size {
 	/// Rows and columns of the matrices: a multiple of 64, from 64 on; from 1,024 on a multiple of that.
@@ -233,7 +233,7 @@ pub fn root_of(last: &Hash, fill: &Hash) -> Hash {
 	key("root of gpu", &[last, fill])
 }
 
-/// A GPU in plain code: its memory, and what it has come to.
+/// A GPU in plain code: its window, and the state of its trial.
 pub struct Gpu {
 	seeds: Seeds,
 	size: Size,
@@ -373,7 +373,7 @@ fn bytes_at(places: Vec<u64>, n: u32) -> Vec<Byte> {
 	places.into_iter().map(at).collect()
 }
 
-/// What a draw asks for of one GPU.
+/// The samples of one GPU in a draw.
 struct Samples {
 	fills: Vec<Byte>,
 	products: Vec<Byte>,
@@ -417,8 +417,8 @@ fn row_in(lines: &[Line], j: u32, n: u32) -> &[u8] {
 	&lines.as_flattened()[from..][..n as usize]
 }
 
-/// Shows what a draw asks for of one GPU, after repeating its work. `others` are the running hashes of all GPUs
-/// before each span, as they were.
+/// Appends the openings of a draw of one GPU to `out`, after repeating its work. `bindings` are the running hashes of
+/// all GPUs of the worker at the beginning of each span.
 pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: &mut Vec<u8>) {
 	let size = gpu.size;
 	let samples = Samples::new(draw, number, &size);
@@ -518,10 +518,10 @@ pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: 
 	}
 }
 
-/// What is known of a GPU once the roots of its turns are: κ of each turn.
+/// κ of each turn of a GPU.
 struct Kappas(Vec<u32>);
 
-/// The roots that all GPUs of a worker show.
+/// The roots at the beginning of a GPU's openings.
 pub struct Shown<'a> {
 	fill: &'a Hash,
 	turns: &'a [Hash],
@@ -554,7 +554,7 @@ pub fn roots_of<'a>(size: &Size, shown: &mut Reader<'a>) -> Result<Shown<'a>, Re
 	})
 }
 
-/// Verifies what was shown for a draw of all GPUs of a worker, each in a reader of its own, against their roots.
+/// Verifies the openings of a draw of all GPUs of a worker, one reader each, against their roots.
 pub fn verify(
 	base: &Hash,
 	start: &Hash,
@@ -693,7 +693,7 @@ impl One<'_> {
 		Ok(())
 	}
 
-	/// Lines of a matrix with this root, which are shown next.
+	/// Reads and verifies lines of the matrix with this root.
 	fn lines(
 		&self,
 		key: TreeKey,
@@ -765,6 +765,7 @@ impl One<'_> {
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use crate::trial::sample::tests::believes_nothing_else;
 
 	const BASE: Hash = [1; 32];
 	const START: Hash = [2; 32];
@@ -851,14 +852,9 @@ mod tests {
 			checked(&SIZE, &[[0; 32]], &draw(1), &good),
 			Err(Reject::Root)
 		);
-		for at in (0..good[0].len()).step_by(997) {
-			let mut bad = good.clone();
-			bad[0][at] ^= 1;
-			assert!(checked(&SIZE, &roots, &draw(1), &bad).is_err(), "byte {at}");
-		}
-		let mut bad = good.clone();
-		bad[0].pop();
-		assert_eq!(checked(&SIZE, &roots, &draw(1), &bad), Err(Reject::Length));
+		believes_nothing_else(&good[0], 997, |shown| {
+			checked(&SIZE, &roots, &draw(1), &[shown.to_vec()])
+		});
 	}
 
 	#[test]

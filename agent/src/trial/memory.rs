@@ -7,7 +7,7 @@ use super::{
 use rayon::prelude::*;
 use std::{io, ptr::NonNull};
 
-/// Pages that are filled between two questions whether they are still wanted.
+/// Pages filled between two calls of `wanted`.
 const PART: usize = 4_096;
 
 /// Memory that is mapped for the proof alone, so that the system has it back at once.
@@ -22,7 +22,7 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-	/// Memory for so many pages, nothing of which is there before it is written.
+	/// Maps memory for `pages` pages. The system backs a page once it is written.
 	pub fn new(pages: u64) -> io::Result<Self> {
 		let too_much = || io::Error::from(io::ErrorKind::OutOfMemory);
 		let cells = usize::try_from(pages)
@@ -50,8 +50,8 @@ impl Memory {
 		Ok(Self { at, cells })
 	}
 
-	/// Fills all of it, on all cores; whether it was `wanted` until the end. Each page is written first by the core
-	/// that computes it, so that the memory spreads over the nodes of the machine.
+	/// Fills the memory on all cores. Calls `wanted` between parts, and returns false once it is false. The core that
+	/// computes a page writes it first, so the memory spreads over the machine's NUMA nodes.
 	pub fn fill(&mut self, base: &Hash, wanted: impl Fn() -> bool) -> bool {
 		let pages: &mut [Page] = self.cells_mut().as_chunks_mut().0;
 		for (part, pages) in pages.chunks_mut(PART).enumerate() {
@@ -67,7 +67,7 @@ impl Memory {
 
 	/// All cells.
 	pub fn cells(&self) -> &[[u8; CELL]] {
-		// SAFETY: the mapping has so many cells, which are zeros where nothing was written.
+		// SAFETY: the mapping has `cells` cells; unwritten ones are zeros.
 		unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.cells) }
 	}
 

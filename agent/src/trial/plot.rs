@@ -38,8 +38,8 @@ pub struct Recipe {
 pub const GROUP: u32 = 1 << 22;
 
 impl Recipe {
-	/// The plot of an agent on a chain, in groups of so many nodes: [`GROUP`], but for small plots of development
-	/// chains. A multiple of [`NODES`].
+	/// The plot of an agent on a chain. `group` is the nodes of a group, a multiple of [`NODES`]: [`GROUP`], or fewer on
+	/// development chains.
 	pub fn new(genesis: &Hash, agent: &Hash, group: u32) -> Self {
 		Self {
 			seed: key("plot", &[genesis, agent]),

@@ -1,4 +1,4 @@
-//! Processor and memory: the lanes of all claimed cores over the memory that is filled.
+//! Processor and memory: the lanes of all claimed cores over the filled memory.
 
 use super::{
 	hash::{Compress, Hash, Running},
@@ -16,7 +16,7 @@ const SAMPLES: u32 = 48;
 /// Samples in the lane whose digests are all shown.
 const OF_LANE: u32 = 16;
 
-/// How much the lanes are.
+/// Sizes of the lanes and of their memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size {
 	/// Lanes, at least one.
@@ -27,7 +27,7 @@ pub struct Size {
 	pub pages: u64,
 }
 
-/// The lanes that have run.
+/// Completed lanes.
 pub struct Proof {
 	base: Hash,
 	size: Size,
@@ -62,7 +62,7 @@ impl At {
 	}
 }
 
-/// The lane whose digests are all shown, and the samples in the order in which they are shown: those of that lane
+/// Returns the lane whose digests are all opened, and the samples in their order in the openings: those of that lane
 /// first.
 fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
 	let each = u64::from(size.stages) * (LEGS * WORDS) as u64;
@@ -80,8 +80,7 @@ fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
 }
 
 impl Proof {
-	/// Runs the trial with this start over memory that was filled, all lanes at a time. `None` if it is not `wanted`
-	/// any more.
+	/// Runs the trial with this start over filled memory, all lanes in parallel. Returns `None` once `wanted` is false.
 	pub fn run(
 		base: &Hash,
 		start: &Hash,
@@ -123,7 +122,7 @@ impl Proof {
 		self.tree.root()
 	}
 
-	/// Gives the memory back. Openings compute the pages that they need from then on.
+	/// Releases the memory. From then on, openings compute the pages they need.
 	pub fn release(&mut self) {
 		self.memory = None;
 	}
@@ -142,7 +141,7 @@ impl Proof {
 		}
 	}
 
-	/// Shows what a draw asks for.
+	/// Appends the openings of a draw to `out`.
 	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) {
 		let (lane, samples) = samples(draw, &self.size);
 		out.extend_from_slice(self.runs[usize::from(lane)].digests().as_flattened());
@@ -188,7 +187,7 @@ impl Proof {
 	}
 }
 
-/// Verifies what was shown for a draw, against the lanes' root.
+/// Verifies the openings of a draw against the lanes' root.
 pub fn verify(
 	base: &Hash,
 	start: &Hash,
@@ -310,6 +309,7 @@ fn verify_word(
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use crate::trial::sample::tests::believes_nothing_else;
 
 	const SIZE: Size = Size {
 		lanes: 3,
@@ -373,14 +373,6 @@ mod tests {
 			checked(&SIZE, &root, &draw(1), &shown[1..]),
 			Err(Reject::Place(Kind::Lane))
 		);
-		let short = &shown[..shown.len() - 1];
-		assert_eq!(checked(&SIZE, &root, &draw(1), short), Err(Reject::Length));
-		let long = [shown.as_slice(), &[0]].concat();
-		assert_eq!(checked(&SIZE, &root, &draw(1), &long), Err(Reject::Length));
-		for at in (0..shown.len()).step_by(97) {
-			let mut bad = shown.clone();
-			bad[at] ^= 1;
-			assert!(checked(&SIZE, &root, &draw(1), &bad).is_err(), "byte {at}");
-		}
+		believes_nothing_else(&shown, 97, |shown| checked(&SIZE, &root, &draw(1), shown));
 	}
 }

@@ -2,7 +2,7 @@
 //!
 //! A page depends on the seed and its number alone, so a checker computes the one that it looks at. It takes 1,536
 //! compressions in sequence, each over blocks that the one before names: about 1,700 times a read of it, and a
-//! page of which a part was left out costs nearly as much.
+//! partly omitted page costs nearly as much.
 
 use super::hash::{Block, Compress, Hash, fill, fold, key, place_u32, u32_at};
 
@@ -12,9 +12,9 @@ pub const PAGE: usize = 32 << 10;
 pub const CELL: usize = 64;
 /// Cells of a page.
 pub const CELLS: usize = PAGE / CELL;
-/// How often a page is gone over.
+/// Passes over a page.
 const PASSES: usize = 3;
-/// Blocks that each one takes besides itself and the one before it.
+/// Drawn blocks that enter each block.
 const EARLIER: usize = 4;
 
 /// A page, as blocks.
@@ -27,7 +27,7 @@ pub fn fill_page(compress: Compress, base: &Hash, number: u64, page: &mut Page) 
 	fill(&seed, 0, 0, &mut last);
 	for pass in 0..PASSES {
 		for at in 0..CELLS {
-			// In the first pass only what is there already, and nothing stands at `at` yet.
+			// The first pass draws from earlier blocks only, and the block at `at` counts as zeros.
 			let (count, mut input) = match pass {
 				0 => (at, [0; 64]),
 				_ => (CELLS, page[at]),
@@ -68,7 +68,7 @@ mod tests {
 		assert_eq!(one, page(1, 0));
 		assert_ne!(one, page(1, 1));
 		assert_ne!(one, page(2, 0));
-		// What was there before does not matter.
+		// The page's earlier contents do not matter.
 		let mut dirty = Box::new([[7; 64]; CELLS]);
 		fill_page(Compress::new(), &[1; 32], 0, &mut dirty);
 		assert_eq!(one, dirty);

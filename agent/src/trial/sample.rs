@@ -1,12 +1,12 @@
-//! Where a checker looks, and the bytes in which it is shown.
+//! Draws of samples, and the reader of their openings.
 //!
-//! Openings are what their places ask for, one after the other, without a count or a length among them: both sides
-//! know them beforehand. So a verifier takes no memory but the message's, whatever is in it.
+//! Openings are a sequence of fixed-size parts without counts or lengths, which both sides derive from sizes and draw.
+//! So a verifier needs no memory beyond the message, whatever its contents.
 
 use super::hash::{Hash, key, stream};
 use chacha20::rand_core::Rng;
 
-/// What is sampled. The numbers are those of the draws' streams.
+/// Kinds of samples. The numbers select the streams of a draw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
 	/// Lines of a GPU's fill.
@@ -51,16 +51,16 @@ impl Draw {
 	}
 }
 
-/// Why openings are no proof.
+/// Reasons for rejecting openings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reject {
-	/// They are shorter or longer than what they have to show.
+	/// Their length differs from the sum of their parts.
 	Length,
 	/// The roots are not those under the attested one.
 	Root,
 	/// A place is not in its tree.
 	Place(Kind),
-	/// What was computed is wrong.
+	/// A recomputed value differs.
 	Wrong(Kind),
 }
 
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
 		Ok(bytes)
 	}
 
-	/// The next bytes, so many that the type says.
+	/// Reads the next `N` bytes.
 	pub fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Reject> {
 		let (bytes, rest) = self.0.split_first_chunk().ok_or(Reject::Length)?;
 		self.0 = rest;
@@ -93,15 +93,32 @@ impl<'a> Reader<'a> {
 		Ok(self.bytes(length)?.as_chunks().0)
 	}
 
-	/// Nothing may be left.
+	/// Fails if bytes remain.
 	pub fn end(self) -> Result<(), Reject> {
 		self.0.is_empty().then_some(()).ok_or(Reject::Length)
 	}
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
 	use super::*;
+
+	/// Asserts that `check` accepts these openings, and rejects them when they are shorter, longer, or changed in any
+	/// byte; tries one byte in `step`.
+	pub fn believes_nothing_else(
+		shown: &[u8],
+		step: usize,
+		check: impl Fn(&[u8]) -> Result<(), Reject>,
+	) {
+		assert_eq!(check(shown), Ok(()));
+		assert_eq!(check(&shown[..shown.len() - 1]), Err(Reject::Length));
+		assert_eq!(check(&[shown, &[0]].concat()), Err(Reject::Length));
+		for at in (0..shown.len()).step_by(step) {
+			let mut bad = shown.to_vec();
+			bad[at] ^= 1;
+			assert!(check(&bad).is_err(), "byte {at}");
+		}
+	}
 
 	#[test]
 	fn places_lie_one_in_each_span() {

@@ -3,10 +3,10 @@
 use super::hash::{Block, Compress, Hash, PLATFORM, key};
 use blake3::{IncrementCounter, platform::words_from_le_bytes_32};
 
-/// Hashes that are made at a time, for the widest vectors that there are.
+/// Hashes per call, for the widest vectors.
 const AT_ONCE: usize = 16;
 
-/// A tree: what distinguishes it from all others.
+/// Key of a tree, different for each seed, kind and number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TreeKey(Hash);
 
@@ -176,7 +176,7 @@ impl Tree {
 		&self.levels[0]
 	}
 
-	/// The siblings from a place of the lowest level up to the root, without those that there are not.
+	/// Returns the siblings from a place of the lowest level up to the root; a node without a sibling adds none.
 	pub fn path(&self, mut place: usize) -> Vec<Hash> {
 		let mut path = Vec::with_capacity(self.levels.len());
 		for level in &self.levels[..self.levels.len() - 1] {

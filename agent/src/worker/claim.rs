@@ -543,12 +543,12 @@ mod tests {
 	use crate::{
 		bench::{
 			evidence::judge,
-			job::{Job, Sizes},
+			job::{Job, Sizes, tests as any},
 			stage::Stages,
 		},
 		gpu::{Kind, tests::card},
 	};
-	use kaisar_primitives::{AgentKey, BenchParams};
+	use kaisar_primitives::BenchParams;
 	use proptest::prelude::*;
 	use std::{os::unix::fs::symlink, time::Duration};
 
@@ -642,18 +642,13 @@ mod tests {
 	/// far as it can, as `bench::proof` does, and nothing is slow.
 	fn shown(spec: WorkerSpec, available: u64, plottable: u64) -> (u8, u8, u8) {
 		let job = Job {
-			genesis: Default::default(),
-			round: 0,
-			seed: Default::default(),
-			worker: 0,
-			agent: AgentKey::from_raw([0; 32]),
 			spec,
 			bench: BenchParams {
 				memory_mib: 0,
 				disk_mib: 0,
 				..Default::default()
 			},
-			reference: None,
+			..any::job()
 		};
 		let plan = job.plan();
 		let mib = |bytes: u64| u32::try_from(bytes >> 20).unwrap();

@@ -1,14 +1,12 @@
 //! Rounds as the node drives them, and what goes wrong in them.
 
-use crate::world::{BENCH, CHECKERS, TOKEN, WORKER, World, checker_key, pair, receipt, rogue};
+use crate::{
+	attacks,
+	world::{BENCH, CHECKERS, TOKEN, WORKER, World, checker_key, pair, receipt, rogue},
+};
 use codec::Encode;
 use kaisar_agent::{
 	Agent, Config,
-	bench::{
-		job::Sizes,
-		proof::Roots,
-		stage::{Stage, Stages},
-	},
 	gpu::Choice,
 	peer::{network::Network, wire},
 };
@@ -361,17 +359,7 @@ async fn a_worker_that_answers_garbage() {
 					wire::write(send, &receipt(&which)).await
 				}
 				wire::Request::Roots(_) if stage > 1 => {
-					let roots = Roots {
-						sizes: Sizes {
-							devices: 0,
-							window: 0,
-							lanes: 2,
-							memory_mib: 4,
-							disk_mib: 8,
-						},
-						stages: Stages([[5; 32]; Stage::COUNT]),
-					};
-					wire::write(send, &wire::RootsReply::Ok(roots)).await
+					wire::write(send, &wire::RootsReply::Ok(attacks::roots())).await
 				}
 				// 10 MB that begin with a length which claims to be longer still.
 				_ => send

@@ -1,4 +1,4 @@
-//! What an agent says of itself: to the people who run it, in words and by an exit code, and in its log.
+//! Status reports of an agent: `kaisar-agent status`, its exit codes, and the log.
 
 use crate::world::{CHECKERS, TOKEN, WORKER, World, rogue, until};
 use codec::{Decode, Encode};

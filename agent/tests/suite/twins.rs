@@ -41,7 +41,7 @@ async fn book(world: &World, agent: &Agent, records: Vec<Vec<u8>>) -> AddressBoo
 	world.ask(agent, PATH_ADDRESSES, found).await
 }
 
-/// What the agents of a test say.
+/// Log lines of the agents of a test.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

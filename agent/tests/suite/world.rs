@@ -328,7 +328,7 @@ impl World {
 	}
 }
 
-/// What the chain knows: worker 7 has this agent.
+/// The chain's record: worker 7 has this agent.
 pub fn is_the_workers(claim: &SeatClaim) -> bool {
 	(claim.worker, claim.agent) == (7, pair(WORKER).public())
 }
