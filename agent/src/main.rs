@@ -71,7 +71,7 @@ struct Run {
 	#[command(flatten)]
 	network: NetworkArgs,
 	/// Seconds after which a worker that serves nothing is found offline.
-	#[arg(long, default_value_t = 60)]
+	#[arg(long, default_value_t = 60, overrides_with = "patience")]
 	patience: u64,
 	/// Stop when standard input closes: the node that started the agent is gone.
 	#[arg(long)]
@@ -132,10 +132,10 @@ impl From<NetworkArgs> for Network {
 struct ContainerArgs {
 	/// Socket of the container engine, Docker's or Podman's; by default the first that there is of
 	/// DOCKER_HOST, /var/run/docker.sock and /run/podman/podman.sock.
-	#[arg(long, value_name = "SOCKET", overrides_with = "no_engine")]
+	#[arg(long, value_name = "SOCKET", overrides_with_all = ["engine", "no_engine"])]
 	engine: Option<PathBuf>,
 	/// Run no containers: this machine is not for rent. Of this and --engine the last one counts.
-	#[arg(long, overrides_with = "engine")]
+	#[arg(long, overrides_with_all = ["engine", "no_engine"])]
 	no_engine: bool,
 	/// The engine's network for containers. With `host` a container sees all that listens on this
 	/// machine: only for tests.
@@ -431,5 +431,15 @@ mod tests {
 			containers::EngineChoice::Off
 		);
 		assert_eq!(engine(&[]), containers::EngineChoice::Find);
+		// As a node passes its own, those for all of its agents and those for one of them.
+		let repeated = ["--no-engine", "--no-engine", "--engine=/a", "--engine=/s"];
+		assert_eq!(engine(&repeated), socket);
+		engine(&["--port=1", "--port=2", "--patience=5", "--patience=6"]);
+		engine(&[
+			"--no-port-mapping",
+			"--no-port-mapping",
+			"--publish-private",
+			"--publish-private",
+		]);
 	}
 }

@@ -18,7 +18,7 @@ use crate::{
 	worker::{claim, jobs::Jobs, push::Committees},
 };
 use axum::{
-	Router,
+	Extension, Router,
 	body::Bytes,
 	extract::{DefaultBodyLimit, FromRequest, Request, State},
 	http::{StatusCode, header},
@@ -38,11 +38,19 @@ use kaisar_primitives::agent::{
 	PATH_STATUS, PrepareRequest, ProveRequest, RoundStart, SeatAnswers, SeatRequest, decode_within,
 };
 use std::{
+	collections::VecDeque,
 	path::PathBuf,
-	sync::Arc,
+	sync::{
+		Arc,
+		atomic::{AtomicBool, Ordering},
+	},
 	time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+	net::TcpListener,
+	sync::watch,
+	task::{AbortHandle, JoinSet},
+};
 
 /// Longest body that is read, in bytes: [`MAX_SEATS`] seats and room to spare.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
@@ -85,13 +93,15 @@ pub(crate) struct NodeApi {
 
 impl NodeApi {
 	/// Serves until the agent stops. `axum::serve` would bound neither the connections nor the time in which they
-	/// say what they want, and any user of this machine can connect.
+	/// send their headers, and any user of this machine can connect. Where all places are taken, the oldest connection
+	/// without a valid token is closed, so strangers never keep the node out.
 	pub(crate) async fn serve(self, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
-		let service = TowerToHyperService::new(self.router());
+		let router = self.router();
 		let mut connections = JoinSet::new();
+		let mut held: VecDeque<(AbortHandle, Trusted)> = VecDeque::new();
 		loop {
 			let accepted = tokio::select! {
-				accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
+				accepted = listener.accept() => accepted,
 				Some(_) = connections.join_next() => continue,
 				_ = stopping.wait_for(|stopping| *stopping) => return,
 			};
@@ -103,15 +113,26 @@ impl NodeApi {
 					continue;
 				}
 			};
+			held.retain(|(task, _)| !task.is_finished());
+			if held.len() >= MAX_CONNECTIONS {
+				let stranger = held.iter().position(|(_, trusted)| !trusted.is_set());
+				match stranger.and_then(|at| held.remove(at)) {
+					Some((task, _)) => task.abort(),
+					None => continue,
+				}
+			}
+			let trusted = Trusted::default();
+			let service = router.clone().layer(Extension(trusted.clone()));
 			let connection = http1::Builder::new()
 				.timer(TokioTimer::new())
 				.header_read_timeout(ARRIVAL)
-				.serve_connection(TokioIo::new(stream), service.clone());
-			connections.spawn(async move {
+				.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+			let task = connections.spawn(async move {
 				if let Err(error) = connection.await {
 					tracing::debug!(%error, "a connection of the HTTP service");
 				}
 			});
+			held.push_back((task, trusted));
 		}
 	}
 
@@ -146,6 +167,20 @@ impl NodeApi {
 	}
 }
 
+/// Set once a connection has shown the token.
+#[derive(Clone, Default)]
+struct Trusted(Arc<AtomicBool>);
+
+impl Trusted {
+	fn set(&self) {
+		self.0.store(true, Ordering::Relaxed);
+	}
+
+	fn is_set(&self) -> bool {
+		self.0.load(Ordering::Relaxed)
+	}
+}
+
 /// Tokens are compared by this, in constant time.
 fn token_hash(token: &str) -> Hash {
 	hash("kaisar/agent 2026 token", &[token.as_bytes()])
@@ -163,6 +198,9 @@ async fn guard(State(expected): State<Hash>, request: Request, next: Next) -> Re
 	});
 	if !fits {
 		return refuse(StatusCode::UNAUTHORIZED, "a bearer token is needed");
+	}
+	if let Some(trusted) = request.extensions().get::<Trusted>() {
+		trusted.set();
 	}
 	match tokio::time::timeout(ARRIVAL, next.run(request)).await {
 		Ok(response) => response,

@@ -472,6 +472,8 @@ impl Task<'_> {
 		let now = Instant::now();
 		self.run.seen = Some(now);
 		self.run.unsure = None;
+		// A stop that failed is over: how it ends from now on is its program's doing.
+		self.run.stopped_here = false;
 		let started = *self.run.started.get_or_insert(now);
 		let ports = reached_at(found);
 		if let Some(since) = self.run.answers {

@@ -6,7 +6,10 @@
 use super::{Card, Gpu, Look, NotThere, Options, look};
 use crate::bench::device::{Device, DeviceError};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Longest wait for another look to end.
+const LOOK_TIME: Duration = Duration::from_secs(20);
 
 /// A GPU that a look found, and how it is opened.
 struct Found {
@@ -70,7 +73,16 @@ impl Pool {
 	/// order of use. Warnings name those that cannot be used, and say what to do. Blocks for as long as drivers
 	/// take.
 	pub fn look(&self) -> Vec<Arc<dyn Device>> {
-		let _looking = self.looking.lock();
+		// A driver that hangs in one look must not hang all others, and with them what needs no GPU.
+		let Some(_looking) = self.looking.try_lock_for(LOOK_TIME) else {
+			tracing::warn!(
+				"a GPU's driver has not answered for {} s: going on with the GPUs that were found before. See whether \
+				 nvidia-smi or vulkaninfo hang too, and restart the machine if they do",
+				LOOK_TIME.as_secs()
+			);
+			let open = self.open.lock();
+			return open.iter().map(|open| open.device.clone()).collect();
+		};
 		let look = (self.look)();
 		if let Err(error) = NotThere::check(&look) {
 			tracing::warn!(

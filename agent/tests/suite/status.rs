@@ -51,8 +51,9 @@ async fn who_connects_and_says_nothing_keeps_the_node_out_for_seconds_at_most() 
 			.unwrap();
 		silent.push(stream);
 	}
-	let answered = timeout(LIMIT, report(&world, &agent)).await;
-	assert!(answered.is_ok(), "the node waits for a place, and gets one");
+	// As long as an off-chain worker waits: strangers give way at once.
+	let answered = timeout(Duration::from_secs(5), report(&world, &agent)).await;
+	assert!(answered.is_ok(), "the node gets a place");
 	let mut bytes = Vec::new();
 	let ended = timeout(LIMIT, silent[0].read_to_end(&mut bytes)).await;
 	assert!(ended.is_ok(), "it is not held for ever");
