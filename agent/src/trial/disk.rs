@@ -1,7 +1,7 @@
 //! The plot on disk, and the trial that reads it.
 //!
-//! The file holds whole groups in order; a second file holds the hash of each read. A killed process leaves at most a
-//! partial group, which the next one truncates.
+//! One file holds whole groups in order, a second one the hash of each read, a third one the root of each group. A
+//! killed process or a power cut leaves at most a partial group, which the next process truncates.
 
 use super::{
 	hash::{Compress, Hash},
@@ -27,13 +27,21 @@ const SAMPLES: u32 = 64;
 /// Bytes of a read's hash in the trees.
 const HASH: u64 = size_of::<Hash>() as u64;
 
-/// Sizes of the disk's trial.
+/// Sizes of the disk's trial. A worker without a plot runs none, and its disk has root 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size {
-	/// Groups of the plot; without any nothing is read.
+	/// Groups of the plot, at least one.
 	pub groups: u32,
-	/// Reads of each strand, at least one.
+	/// Reads of each strand, 1 … 2²⁰.
 	pub reads: u32,
+}
+
+impl Size {
+	/// Fails on sizes outside their limits.
+	pub fn check(&self) -> Result<(), Reject> {
+		let within = self.groups >= 1 && (1..=1 << 20).contains(&self.reads);
+		within.then_some(()).ok_or(Reject::Size)
+	}
 }
 
 /// A plot in its folder.
@@ -41,6 +49,7 @@ pub struct Plot {
 	recipe: Recipe,
 	data: File,
 	hashes: File,
+	roots: File,
 	groups: u32,
 }
 
@@ -55,16 +64,42 @@ impl Plot {
 		};
 		let data = open(format!("{name}.plot"))?;
 		let hashes = open(format!("{name}.tree"))?;
+		let roots = open(format!("{name}.roots"))?;
 		let whole = |file: &File, each: u64| Ok::<_, io::Error>(file.metadata()?.len() / each);
-		let groups = whole(&data, recipe.group_bytes())?.min(whole(&hashes, hash_bytes(&recipe))?);
+		let groups = whole(&data, recipe.group_bytes())?
+			.min(whole(&hashes, hash_bytes(&recipe))?)
+			.min(whole(&roots, HASH)?);
 		let mut plot = Self {
 			recipe,
 			data,
 			hashes,
+			roots,
 			groups: u32::try_from(groups).unwrap_or(u32::MAX),
 		};
 		plot.shrink(plot.groups)?;
+		// Lengths may have reached the disk before contents.
+		if let Some(last) = plot.groups.checked_sub(1)
+			&& !plot.is_intact(last)?
+		{
+			let own = plot.groups > 1 && plot.is_intact(last - 1)?;
+			plot.shrink(if own { last } else { 0 })?;
+		}
 		Ok(plot)
+	}
+
+	/// Returns whether a group's files agree, and its first node is the recipe's.
+	fn is_intact(&self, group: u32) -> io::Result<bool> {
+		let mut nodes = vec![[[0; 64]; NODE / 64]; self.recipe.group_nodes() as usize];
+		let at = u64::from(group) * self.recipe.group_bytes();
+		let bytes = nodes.as_flattened_mut().as_flattened_mut();
+		self.data.read_exact_at(bytes, at)?;
+		let tree = self
+			.recipe
+			.group_tree(group, self.recipe.read_hashes(group, &nodes));
+		let first = self.recipe.node(Compress::new(), group, 0, |_, _| nodes[0]);
+		Ok(nodes[0] == first
+			&& self.group_tree(group)?.lowest() == tree.lowest()
+			&& self.root(group)? == tree.root())
 	}
 
 	/// Its whole groups.
@@ -77,7 +112,8 @@ impl Plot {
 		self.groups = self.groups.min(groups);
 		let groups = u64::from(self.groups);
 		self.data.set_len(groups * self.recipe.group_bytes())?;
-		self.hashes.set_len(groups * hash_bytes(&self.recipe))
+		self.hashes.set_len(groups * hash_bytes(&self.recipe))?;
+		self.roots.set_len(groups * HASH)
 	}
 
 	/// Makes groups until the plot has `groups`, `at_once` at a time. Calls `goes_on` with the current number before
@@ -114,11 +150,14 @@ impl Plot {
 		let bytes = nodes.as_flattened().as_flattened();
 		self.data
 			.write_all_at(bytes, group * self.recipe.group_bytes())?;
-		// The data first: a group counts once its hashes are written.
-		self.data.sync_data()?;
-		let bytes = hashes.as_flattened();
 		self.hashes
-			.write_all_at(bytes, group * hash_bytes(&self.recipe))?;
+			.write_all_at(hashes.as_flattened(), group * hash_bytes(&self.recipe))?;
+		// A group counts once its root is written, which comes last.
+		self.data.sync_data()?;
+		self.hashes.sync_data()?;
+		let root = self.recipe.group_tree(self.groups, hashes.to_vec()).root();
+		self.roots.write_all_at(&root, group * HASH)?;
+		self.roots.sync_data()?;
 		self.groups += 1;
 		Ok(())
 	}
@@ -137,16 +176,19 @@ impl Plot {
 		Ok(self.recipe.group_tree(group, hashes))
 	}
 
+	fn root(&self, group: u32) -> io::Result<Hash> {
+		let mut root = [0; 32];
+		self.roots
+			.read_exact_at(&mut root, u64::from(group) * HASH)?;
+		Ok(root)
+	}
+
 	/// Returns the tree over the roots of the first `groups` groups.
 	fn groups_tree(&self, groups: u32) -> io::Result<Tree> {
 		let compress = Compress::new();
 		let key = self.recipe.groups_key();
 		let leaves: io::Result<Vec<Hash>> = (0..groups)
-			.into_par_iter()
-			.map(|group| {
-				let root = self.group_tree(group)?.root();
-				Ok(key.leaf(compress, group.into(), &root))
-			})
+			.map(|group| Ok(key.leaf(compress, group.into(), &self.root(group)?)))
 			.collect();
 		Ok(Tree::over(&key, 0, leaves?))
 	}
@@ -171,7 +213,7 @@ pub struct Ready {
 impl Ready {
 	/// The first groups of a plot; `None` if it has fewer.
 	pub fn new(plot: Plot, size: Size) -> io::Result<Option<Self>> {
-		if plot.groups < size.groups {
+		if plot.groups < size.groups || size.check().is_err() {
 			return Ok(None);
 		}
 		let groups = plot.groups_tree(size.groups)?;
@@ -208,7 +250,7 @@ impl Proof {
 		let all = each * u64::from(size.groups);
 		let states: io::Result<Vec<Vec<Hash>>> = std::thread::scope(|scope| {
 			let strand = |strand| {
-				let mut state = first_state(start, strand);
+				let mut state = first_state(start, &ready.groups.root(), strand);
 				let mut states = Vec::with_capacity(size.reads as usize);
 				for _ in 0..size.reads {
 					let read = read_of(&state, all);
@@ -262,10 +304,10 @@ impl Proof {
 
 	/// Appends the openings of a draw to `out`.
 	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) -> io::Result<()> {
-		let Size { groups, reads } = self.ready.size;
+		let Size { reads, .. } = self.ready.size;
 		out.extend_from_slice(&self.ready.groups.root());
 		out.extend_from_slice(self.tree.path(STRANDS as usize).as_flattened());
-		for At { strand, read, node } in samples(draw, groups, reads) {
+		for At { strand, read, node } in samples(draw, reads) {
 			let states = &self.states[strand as usize];
 			let tree = &self.strands[strand as usize];
 			out.extend_from_slice(&tree.root());
@@ -280,7 +322,7 @@ impl Proof {
 					open_state(before as usize, out);
 					states[before as usize]
 				}
-				None => first_state(&self.start, strand),
+				None => first_state(&self.start, &self.ready.groups.root(), strand),
 			};
 			self.open_read(&before, node, out)?;
 		}
@@ -339,10 +381,7 @@ struct At {
 	node: u32,
 }
 
-fn samples(draw: &Draw, groups: u32, reads: u32) -> Vec<At> {
-	if groups == 0 {
-		return Vec::new();
-	}
+fn samples(draw: &Draw, reads: u32) -> Vec<At> {
 	let all = u64::from(STRANDS) * u64::from(reads) * NODES as u64;
 	let at = |place: u64| {
 		let (read, node) = (place / NODES as u64, place % NODES as u64);
@@ -367,6 +406,7 @@ pub fn verify(
 	draw: &Draw,
 	shown: &mut Reader,
 ) -> Result<(), Reject> {
+	size.check()?;
 	let compress = Compress::new();
 	let plot: &Hash = shown.array()?;
 	let top = |place: u32, leaf: &Hash, shown: &mut Reader| {
@@ -377,7 +417,7 @@ pub fn verify(
 		there.then_some(()).ok_or(Reject::Place(Kind::Disk))
 	};
 	top(STRANDS, plot, shown)?;
-	for at in samples(draw, size.groups, size.reads) {
+	for at in samples(draw, size.reads) {
 		let tree: &Hash = shown.array()?;
 		top(at.strand, tree, shown)?;
 		let key = strand_key(start, at.strand);
@@ -392,7 +432,7 @@ pub fn verify(
 		let after = state(at.read, shown)?;
 		let before = match at.read.checked_sub(1) {
 			Some(before) => state(before, shown)?,
-			None => first_state(start, at.strand),
+			None => first_state(start, plot, at.strand),
 		};
 		let read = verify_read(recipe, size.groups, plot, &before, at.node, shown)?;
 		if next_state(&before, read) != after {
@@ -542,6 +582,40 @@ mod tests {
 	}
 
 	#[test]
+	fn another_agents_plot_is_not_taken_for_ones_own() {
+		let dir = tempfile::tempdir().unwrap();
+		plot(&dir, 2);
+		let other = Recipe::new(&[1; 32], &[6; 32], 1 << 10);
+		assert_eq!(Plot::open(dir.path(), "test", other).unwrap().groups(), 0);
+	}
+
+	#[test]
+	fn reads_depend_on_the_plot_that_was_fixed_before() {
+		// Half of a plot, with made-up nodes in its place: each change of a node, to steer the next read to a page that
+		// is there, changes the plot's root, and with it every read.
+		let states: Vec<Hash> = [[8; 32], [9; 32]]
+			.map(|plot| first_state(&START, &plot, 0))
+			.to_vec();
+		assert_ne!(states[0], states[1]);
+	}
+
+	#[test]
+	fn boundary_sizes_outside_their_limits_are_refused() {
+		let dir = tempfile::tempdir().unwrap();
+		for size in [
+			Size { groups: 0, ..SIZE },
+			Size { reads: 0, ..SIZE },
+			Size {
+				reads: (1 << 20) + 1,
+				..SIZE
+			},
+		] {
+			assert_eq!(checked(&size, &[0; 32], &draw(1), &[]), Err(Reject::Size));
+			assert!(Ready::new(plot(&dir, 3), size).unwrap().is_none());
+		}
+	}
+
+	#[test]
 	fn a_plot_is_whole_groups_whatever_happens() {
 		let dir = tempfile::tempdir().unwrap();
 		let before = plot(&dir, 3).groups_tree(3).unwrap().root();
@@ -555,6 +629,13 @@ mod tests {
 		// Killed while it wrote the third group's hashes.
 		let (length, hashes) = file("test.tree");
 		hashes.set_len(length - 1).unwrap();
+		let mut cut = Plot::open(dir.path(), "test", recipe()).unwrap();
+		assert_eq!(cut.groups(), 2);
+		cut.grow(3, 1, |_| true).unwrap();
+		drop(cut);
+		// A power cut: the length of the hashes is there, their last block is not.
+		let (length, hashes) = file("test.tree");
+		hashes.write_all_at(&[0; 64], length - 64).unwrap();
 		let mut cut = Plot::open(dir.path(), "test", recipe()).unwrap();
 		assert_eq!(cut.groups(), 2);
 		assert_eq!(file("test.plot").0, 2 * recipe().group_bytes());

@@ -88,10 +88,16 @@ pub struct Running {
 }
 
 impl Running {
-	/// `h₀`, of the chain with this seed.
+	/// `h₀` of the chain with this seed.
 	pub fn new(seed: &Hash) -> Self {
+		Self::over(&[seed])
+	}
+
+	/// `h₀` of a chain that depends on several hashes.
+	pub fn over(seeds: &[&Hash]) -> Self {
+		let parts: Vec<&[u8]> = seeds.iter().map(|seed| &seed[..]).collect();
 		Self {
-			state: key("chain", &[seed]),
+			state: key("chain", &parts),
 			count: 0,
 		}
 	}

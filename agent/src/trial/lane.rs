@@ -7,7 +7,7 @@
 
 use super::{
 	hash::{Compress, Hash, Running, key, place_u64, stream, u64_at},
-	ram::{CELL, CELLS, PAGE, Page, fill_page},
+	ram::{CELL, CELLS, Page, fill_page},
 	tree::{Tree, TreeKey},
 };
 use chacha20::rand_core::Rng;
@@ -376,11 +376,6 @@ impl Run {
 		let start = self.starts.get(stage as usize)?;
 		Some((*start, self.lane.stage(start, cells)))
 	}
-}
-
-/// Returns the number of whole pages in `bytes`.
-pub const fn pages_of(bytes: u64) -> u64 {
-	bytes / PAGE as u64
 }
 
 #[cfg(test)]

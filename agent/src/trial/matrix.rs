@@ -34,15 +34,34 @@ pub type Line = [u8; LINE];
 /// Sizes of a GPU's work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size {
-	/// Rows and columns of the matrices: a multiple of 64, from 64 on; from 1,024 on a multiple of that.
+	/// Rows and columns of the matrices: a power of two, 64 … 16,384.
 	pub n: u32,
-	/// Matrices that stay in memory, at least two.
+	/// Matrices that stay in memory, 2 … 2²⁰, and fewer than 2³² lines in all.
 	pub window: u32,
-	/// Turns, at least one.
+	/// Turns, 1 … 2²⁰.
 	pub turns: u32,
 }
 
 impl Size {
+	/// Most GPUs of a worker.
+	pub const MAX_GPUS: usize = 16;
+
+	/// Fails on sizes outside their limits.
+	pub fn check(&self) -> Result<(), Reject> {
+		let within = (64..=16_384).contains(&self.n)
+			&& self.n.is_power_of_two()
+			&& (2..=1 << 20).contains(&self.window)
+			&& (1..=1 << 20).contains(&self.turns)
+			// A walk addresses all lines of the window by 32 bits.
+			&& self.lines() * u64::from(self.window) <= u64::from(u32::MAX);
+		within.then_some(()).ok_or(Reject::Size)
+	}
+
+	/// Lines of the window.
+	fn window_lines(&self) -> u32 {
+		self.lines() as u32 * self.window
+	}
+
 	/// Lines of a matrix.
 	pub fn lines(&self) -> u64 {
 		u64::from(self.n) * u64::from(self.n) / LINE as u64
@@ -104,13 +123,16 @@ fn row_of_a(seed: &Hash, i: u32, n: u32) -> Vec<u8> {
 	row
 }
 
+/// A row of the matrix that a seed begins with.
+fn first_row(seed: &Hash, i: u32, n: u32) -> Vec<u8> {
+	let mut row = vec![0; n as usize];
+	fill(seed, 1, i, &mut row);
+	row
+}
+
 /// The matrix that a seed begins with.
 fn first(seed: &Hash, n: u32) -> Vec<u8> {
-	let mut all = vec![0; n as usize * n as usize];
-	for (i, row) in (0..).zip(all.chunks_exact_mut(n as usize)) {
-		fill(seed, 1, i, row);
-	}
-	all
+	(0..n).flat_map(|i| first_row(seed, i, n)).collect()
 }
 
 fn dot(a: &[u8], x: &[u8]) -> i32 {
@@ -120,7 +142,7 @@ fn dot(a: &[u8], x: &[u8]) -> i32 {
 }
 
 /// The matrix after `x` in step `t`.
-pub fn product(seed: &Hash, x: &[u8], n: u32, t: u32, kappa: u32) -> Vec<u8> {
+pub fn product_of(seed: &Hash, x: &[u8], n: u32, t: u32, kappa: u32) -> Vec<u8> {
 	let mut next = vec![0; x.len()];
 	let rows = next.par_chunks_exact_mut(n as usize).enumerate();
 	rows.for_each(|(i, row)| {
@@ -210,14 +232,36 @@ fn fill_key(seeds: &Seeds) -> TreeKey {
 	TreeKey::new(&seeds.fill, "fill", 0)
 }
 
-/// The tree over the steps of a turn.
+/// The tree over the roots of a turn's steps.
+fn turn_tree<'a>(seeds: &Seeds, turn: u32, roots: impl Iterator<Item = &'a Hash>) -> Tree {
+	let key = turn_key(seeds, turn);
+	let leaf = |(step, root): (u64, &Hash)| key.leaf(Compress::new(), step, root);
+	Tree::over(&key, 0, (0..).zip(roots).map(leaf).collect())
+}
+
+/// The key of that tree.
 fn turn_key(seeds: &Seeds, turn: u32) -> TreeKey {
 	TreeKey::new(&seeds.trial, "turn", turn.into())
 }
 
-/// κ of a turn.
+/// κ of a turn's products.
 fn kappa_of(running: &Running) -> u32 {
 	u32_at(running.state(), 0)
+}
+
+/// κ of the walk after a product with this root, in step `step`. With the turn's κ alone a prover could change a byte of
+/// a line until its lane reads only lines that it holds; so a changed byte sends all lanes elsewhere.
+fn walk_kappa(running: &Running, product: &Hash, step: u32) -> u32 {
+	let mut block = [0; 64];
+	block[..32].copy_from_slice(product);
+	let counter = 1 << 63 | u64::from(step);
+	let hash = Compress::new().half(running.state(), &block, counter);
+	u32_at(&hash, 0)
+}
+
+/// The first running hash of a GPU. It depends on the fill, so that the window is fixed before it is walked.
+fn first_hash(seeds: &Seeds, fill: &Hash) -> Running {
+	Running::over(&[&seeds.trial, fill])
 }
 
 /// Binds the running hashes of a worker's GPUs to each other: h ← K(span; all of them, its own number).
@@ -254,7 +298,7 @@ impl Gpu {
 		let mut roots = Vec::new();
 		for t in 0..size.filled() {
 			if t > 0 {
-				x = product(&seeds.fill, &x, size.n, t - 1, 0);
+				x = product_of(&seeds.fill, &x, size.n, t - 1, 0);
 			}
 			roots.push(tree_over(&filled_key(&seeds, t), &x).root());
 			if t.is_multiple_of(KEPT) {
@@ -265,11 +309,12 @@ impl Gpu {
 		let leaves = (0..)
 			.zip(&roots)
 			.map(|(t, root)| key.leaf(Compress::new(), t, root));
+		let fill = Tree::over(&key, 0, leaves.collect());
 		Self {
-			fill: Tree::over(&key, 0, leaves.collect()),
+			running: first_hash(&seeds, &fill.root()),
+			fill,
 			window,
 			z: first(&seeds.trial, size.n),
-			running: Running::new(&seeds.trial),
 			turns: Vec::new(),
 			seeds,
 			size,
@@ -281,30 +326,30 @@ impl Gpu {
 		&mut self.running
 	}
 
-	/// The results of a turn's steps, the turn being the next one.
-	fn steps(&mut self) -> Vec<Vec<u8>> {
+	/// Returns the results of the next turn's steps, with their roots.
+	fn steps(&mut self) -> Vec<(Vec<u8>, Hash)> {
 		let turn = self.turns.len() as u32;
 		let (n, kappa) = (self.size.n, kappa_of(&self.running));
-		let lines = self.size.lines() as u32 * self.size.window;
-		let mut results = Vec::new();
+		let lines = self.size.window_lines();
+		let mut results: Vec<(Vec<u8>, Hash)> = Vec::new();
 		for step in 0..STEPS {
 			let t = STEPS * turn + step;
-			if step.is_multiple_of(2) {
-				self.z = product(&self.seeds.trial, &self.z, n, t, kappa);
-			} else {
-				let window = lines_of(&self.window);
-				self.z
-					.as_chunks_mut::<LINE>()
-					.0
-					.par_iter_mut()
-					.for_each(|state| {
+			match results.last() {
+				Some((_, product)) if !step.is_multiple_of(2) => {
+					let kappa = walk_kappa(&self.running, product, t);
+					let window = lines_of(&self.window);
+					let lanes = self.z.as_chunks_mut::<LINE>().0;
+					lanes.par_iter_mut().for_each(|state| {
 						let there =
 							|line: u32| Ok::<_, std::convert::Infallible>(window[line as usize]);
 						let Ok(after) = walk_lane(state, lines, kappa, there);
 						*state = after;
 					});
+				}
+				_ => self.z = product_of(&self.seeds.trial, &self.z, n, t, kappa),
 			}
-			results.push(self.z.clone());
+			let root = tree_over(&step_key(&self.seeds, t), &self.z).root();
+			results.push((self.z.clone(), root));
 		}
 		results
 	}
@@ -312,14 +357,9 @@ impl Gpu {
 	/// Runs the next turn.
 	pub fn turn(&mut self) {
 		let turn = self.turns.len() as u32;
-		let compress = Compress::new();
-		let key = turn_key(&self.seeds, turn);
-		let leaves = (0..).zip(self.steps()).map(|(step, result)| {
-			let root = tree_over(&step_key(&self.seeds, STEPS * turn + step), &result).root();
-			key.leaf(compress, step.into(), &root)
-		});
-		let root = key.root_over(0, leaves.collect());
-		self.running.take(compress, &root);
+		let steps = self.steps();
+		let root = turn_tree(&self.seeds, turn, steps.iter().map(|(_, root)| root)).root();
+		self.running.take(Compress::new(), &root);
 		self.turns.push(root);
 	}
 
@@ -375,6 +415,7 @@ fn bytes_at(places: Vec<u64>, n: u32) -> Vec<Byte> {
 
 /// The samples of one GPU in a draw.
 struct Samples {
+	/// Of all products of the fill, and of those whose results stay.
 	fills: Vec<Byte>,
 	products: Vec<Byte>,
 	/// Walks, counted from 0, and lanes.
@@ -388,8 +429,15 @@ impl Samples {
 		let products = u64::from(size.turns) * u64::from(HALF) * matrix;
 		let walks = u64::from(size.turns) * u64::from(HALF) * size.lines();
 		let walk = |place: u64| ((place / size.lines()) as u32, place % size.lines());
+		// Walks read only the results that stay, one in eight: who makes those up alone would be found an eighth as often.
+		let stay = u64::from(size.window - 1) * matrix;
+		let mut kept = bytes_at(draw.places(Kind::Kept, gpu, FILLS, stay), size.n);
+		for byte in &mut kept {
+			byte.product = KEPT * byte.product + KEPT - 1;
+		}
+		let all = bytes_at(draw.places(Kind::Fill, gpu, FILLS, fills), size.n);
 		Self {
-			fills: bytes_at(draw.places(Kind::Fill, gpu, FILLS, fills), size.n),
+			fills: all.into_iter().chain(kept).collect(),
 			products: bytes_at(draw.places(Kind::Products, gpu, PRODUCTS, products), size.n),
 			walks: draw
 				.places(Kind::Walk, gpu, WALKS, walks)
@@ -428,7 +476,7 @@ pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: 
 	// All matrices of the fill once more, and all steps.
 	let mut filled = vec![first(&gpu.seeds.fill, size.n)];
 	for t in 1..size.filled() {
-		let next = product(&gpu.seeds.fill, &filled[t as usize - 1], size.n, t - 1, 0);
+		let next = product_of(&gpu.seeds.fill, &filled[t as usize - 1], size.n, t - 1, 0);
 		filled.push(next);
 	}
 	let mut again = Gpu {
@@ -437,11 +485,11 @@ pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: 
 		window: gpu.window.clone(),
 		fill: gpu.fill.clone(),
 		z: first(&gpu.seeds.trial, size.n),
-		running: Running::new(&gpu.seeds.trial),
+		running: first_hash(&gpu.seeds, &gpu.fill.root()),
 		turns: Vec::new(),
 	};
 	let mut steps = Vec::new();
-	let mut kappas = Vec::new();
+	let mut hashes = Vec::new();
 	let mut spans = bindings.iter();
 	for turn in 0..size.turns {
 		if size.span_begins(turn)
@@ -449,7 +497,7 @@ pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: 
 		{
 			again.running = bound[usize::from(number)];
 		}
-		kappas.push(kappa_of(&again.running));
+		hashes.push(again.running);
 		steps.extend(again.steps());
 		let root = gpu.turns[turn as usize];
 		again.running.take(Compress::new(), &root);
@@ -470,20 +518,13 @@ pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: 
 		out.extend_from_slice(gpu.fill.path(t as usize).as_flattened());
 		show_lines(key, matrix, first, count, out);
 	};
-	let turn_tree = |turn: u32| {
-		let key = turn_key(&gpu.seeds, turn);
-		let leaves = (0..STEPS).map(|step| {
-			let number = STEPS * turn + step;
-			let root = tree_over(&step_key(&gpu.seeds, number), &steps[number as usize]).root();
-			key.leaf(Compress::new(), step.into(), &root)
-		});
-		Tree::over(&key, 0, leaves.collect())
-	};
 	let show_step = |number: u32, first: u64, count: usize, out: &mut Vec<u8>| {
 		let key = step_key(&gpu.seeds, number);
-		let result = &steps[number as usize];
-		out.extend_from_slice(&tree_over(&key, result).root());
-		let tree = turn_tree(number / STEPS);
+		let (result, root) = &steps[number as usize];
+		out.extend_from_slice(root);
+		let turn = number / STEPS;
+		let of_turn = &steps[(turn * STEPS) as usize..][..STEPS as usize];
+		let tree = turn_tree(&gpu.seeds, turn, of_turn.iter().map(|(_, root)| root));
 		out.extend_from_slice(tree.path((number % STEPS) as usize).as_flattened());
 		show_lines(key, result, first, count, out);
 	};
@@ -506,9 +547,10 @@ pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: 
 		let step = step_of(*walk, true);
 		show_step(step - 1, *lane, 1, out);
 		show_step(step, *lane, 1, out);
-		let state = lines_of(&steps[step as usize - 1])[*lane as usize];
-		let lines = size.lines() as u32 * size.window;
-		let kappa = kappas[(step / STEPS) as usize];
+		let (product, root) = &steps[step as usize - 1];
+		let state = lines_of(product)[*lane as usize];
+		let lines = size.window_lines();
+		let kappa = walk_kappa(&hashes[(step / STEPS) as usize], root, step);
 		let shown = walk_lane(&state, lines, kappa, |line| {
 			let (u, line) = (line / size.lines() as u32, u64::from(line) % size.lines());
 			show_filled(u * KEPT, line, 1, out);
@@ -518,32 +560,30 @@ pub fn open(gpu: &Gpu, number: u8, bindings: &[Vec<Running>], draw: &Draw, out: 
 	}
 }
 
-/// κ of each turn of a GPU.
-struct Kappas(Vec<u32>);
-
 /// The roots at the beginning of a GPU's openings.
 pub struct Shown<'a> {
 	fill: &'a Hash,
 	turns: &'a [Hash],
 }
 
-/// The running hashes of a worker's GPUs over the roots of their turns: each turn's κ, and the last hash.
-fn run_over(seeds: &[Seeds], size: &Size, turns: &[&[Hash]]) -> (Vec<Kappas>, Vec<Hash>) {
+/// Returns the running hashes of a worker's GPUs before each turn, and after the last.
+fn run_over(seeds: &[Seeds], size: &Size, shown: &[Shown]) -> (Vec<Vec<Running>>, Vec<Running>) {
 	let mut running: Vec<Running> = seeds
 		.iter()
-		.map(|seeds| Running::new(&seeds.trial))
+		.zip(shown)
+		.map(|(seeds, shown)| first_hash(seeds, shown.fill))
 		.collect();
-	let mut kappas: Vec<Kappas> = seeds.iter().map(|_| Kappas(Vec::new())).collect();
+	let mut before: Vec<Vec<Running>> = seeds.iter().map(|_| Vec::new()).collect();
 	for turn in 0..size.turns {
 		if size.span_begins(turn) {
 			bind(&mut running);
 		}
-		for ((running, kappas), turns) in running.iter_mut().zip(&mut kappas).zip(turns) {
-			kappas.0.push(kappa_of(running));
-			running.take(Compress::new(), &turns[turn as usize]);
+		for ((running, before), shown) in running.iter_mut().zip(&mut before).zip(shown) {
+			before.push(*running);
+			running.take(Compress::new(), &shown.turns[turn as usize]);
 		}
 	}
-	(kappas, running.iter().map(|one| *one.state()).collect())
+	(before, running)
 }
 
 /// Reads the roots that come first in a GPU's openings.
@@ -563,6 +603,10 @@ pub fn verify(
 	draw: &Draw,
 	shown: Vec<Reader>,
 ) -> Result<(), Reject> {
+	size.check()?;
+	if roots.len() > Size::MAX_GPUS {
+		return Err(Reject::Size);
+	}
 	let seeds: Vec<Seeds> = (0..roots.len() as u8)
 		.map(|number| Seeds::new(base, start, number))
 		.collect();
@@ -575,10 +619,9 @@ pub fn verify(
 		.map(|shown| roots_of(size, shown))
 		.collect();
 	let firsts = firsts?;
-	let turns: Vec<&[Hash]> = firsts.iter().map(|first| first.turns).collect();
-	let (kappas, lasts) = run_over(&seeds, size, &turns);
+	let (hashes, lasts) = run_over(&seeds, size, &firsts);
 	for (number, mut reader) in shown.into_iter().enumerate() {
-		if root_of(&lasts[number], firsts[number].fill) != roots[number] {
+		if root_of(lasts[number].state(), firsts[number].fill) != roots[number] {
 			return Err(Reject::Root);
 		}
 		let one = One {
@@ -587,7 +630,7 @@ pub fn verify(
 			size,
 			fill: firsts[number].fill,
 			turns: firsts[number].turns,
-			kappas: &kappas[number].0,
+			hashes: &hashes[number],
 		};
 		one.verify(&Samples::new(draw, number as u8, size), &mut reader)?;
 		reader.end()?;
@@ -602,7 +645,8 @@ struct One<'a> {
 	size: &'a Size,
 	fill: &'a Hash,
 	turns: &'a [Hash],
-	kappas: &'a [u32],
+	/// The running hash before each turn.
+	hashes: &'a [Running],
 }
 
 impl One<'_> {
@@ -611,6 +655,11 @@ impl One<'_> {
 		for byte in &samples.fills {
 			let (first, count) = lines_of_row(byte.j, n);
 			let row = self.filled(byte.product, first, count, Kind::Fill, shown)?;
+			if byte.product == 0
+				&& row_in(&row, byte.j, n) != first_row(&self.seeds.fill, byte.j, n)
+			{
+				return Err(Reject::Wrong(Kind::Fill));
+			}
 			let line = self.filled(byte.product + 1, self.line_at(byte), 1, Kind::Fill, shown)?;
 			self.check(
 				&self.seeds.fill,
@@ -626,18 +675,23 @@ impl One<'_> {
 			let (first_line, count) = lines_of_row(byte.j, n);
 			let step = step_of(byte.product, false);
 			let row = match step.checked_sub(1) {
-				Some(before) => self.step(before, first_line, count, Kind::Products, shown)?,
+				Some(before) => {
+					self.step(before, first_line, count, Kind::Products, shown)?
+						.1
+				}
 				None => {
 					let mut lines = vec![[0; LINE]; count];
-					let mut row = vec![0; n as usize];
-					fill(&self.seeds.trial, 1, byte.j, &mut row);
 					let from = byte.j as usize * n as usize % LINE;
-					lines.as_flattened_mut()[from..][..n as usize].copy_from_slice(&row);
+					lines.as_flattened_mut()[from..][..n as usize].copy_from_slice(&first_row(
+						&self.seeds.trial,
+						byte.j,
+						n,
+					));
 					lines
 				}
 			};
-			let line = self.step(step, self.line_at(byte), 1, Kind::Products, shown)?;
-			let kappa = self.kappas[(step / STEPS) as usize];
+			let (_, line) = self.step(step, self.line_at(byte), 1, Kind::Products, shown)?;
+			let kappa = kappa_of(&self.hashes[(step / STEPS) as usize]);
 			self.check(
 				&self.seeds.trial,
 				byte,
@@ -648,12 +702,12 @@ impl One<'_> {
 				Kind::Products,
 			)?;
 		}
-		let lines = self.size.lines() as u32 * self.size.window;
+		let lines = self.size.window_lines();
 		for (walk, lane) in &samples.walks {
 			let step = step_of(*walk, true);
-			let before = self.step(step - 1, *lane, 1, Kind::Walk, shown)?;
-			let after = self.step(step, *lane, 1, Kind::Walk, shown)?;
-			let kappa = self.kappas[(step / STEPS) as usize];
+			let (product, before) = self.step(step - 1, *lane, 1, Kind::Walk, shown)?;
+			let (_, after) = self.step(step, *lane, 1, Kind::Walk, shown)?;
+			let kappa = walk_kappa(&self.hashes[(step / STEPS) as usize], product, step);
 			let right = walk_lane(&before[0], lines, kappa, |line| {
 				let (u, line) = (
 					u64::from(line) / self.size.lines(),
@@ -734,15 +788,16 @@ impl One<'_> {
 		self.lines(filled_key(self.seeds, t), root, first, count, kind, shown)
 	}
 
-	fn step(
+	/// Reads and verifies the root of a step, and lines of its result.
+	fn step<'s>(
 		&self,
 		number: u32,
 		first: u64,
 		count: usize,
 		kind: Kind,
-		shown: &mut Reader,
-	) -> Result<Vec<Line>, Reject> {
-		let root: &Hash = shown.array()?;
+		shown: &mut Reader<'s>,
+	) -> Result<(&'s Hash, Vec<Line>), Reject> {
+		let root: &'s Hash = shown.array()?;
 		let (turn, place) = (number / STEPS, u64::from(number % STEPS));
 		let over = turn_key(self.seeds, turn);
 		let leaf = over.leaf(self.compress, place, root);
@@ -751,14 +806,8 @@ impl One<'_> {
 		if top != Some(self.turns[turn as usize]) {
 			return Err(Reject::Place(kind));
 		}
-		self.lines(
-			step_key(self.seeds, number),
-			root,
-			first,
-			count,
-			kind,
-			shown,
-		)
+		let key = step_key(self.seeds, number);
+		Ok((root, self.lines(key, root, first, count, kind, shown)?))
 	}
 }
 
@@ -783,7 +832,7 @@ mod tests {
 	fn bindings(gpus: &[Gpu]) -> Vec<Vec<Running>> {
 		let mut running: Vec<Running> = gpus
 			.iter()
-			.map(|gpu| Running::new(&gpu.seeds.trial))
+			.map(|gpu| first_hash(&gpu.seeds, &gpu.fill.root()))
 			.collect();
 		let mut all = Vec::new();
 		for turn in 0..SIZE.turns {
@@ -855,6 +904,92 @@ mod tests {
 		believes_nothing_else(&good[0], 997, |shown| {
 			checked(&SIZE, &roots, &draw(1), &[shown.to_vec()])
 		});
+	}
+
+	/// Checks the openings of a GPU against the root that it attested.
+	fn believed(gpu: &Gpu) -> Result<(), Reject> {
+		let gpus = std::slice::from_ref(gpu);
+		checked(&SIZE, &[gpu.root()], &draw(1), &shown(gpus, &draw(1)))
+	}
+
+	/// Runs all turns of a prepared GPU.
+	fn ran(mut gpu: Gpu) -> Gpu {
+		for turn in 0..SIZE.turns {
+			if SIZE.span_begins(turn) {
+				bind(std::slice::from_mut(&mut gpu.running));
+			}
+			gpu.turn();
+		}
+		gpu
+	}
+
+	#[test]
+	fn walks_over_another_window_are_found_out() {
+		let seeds = Seeds::new(&BASE, &START, 0);
+		let honest = ran(Gpu::prepare(seeds, SIZE));
+		assert_eq!(believed(&honest), Ok(()));
+		// It walks over zeros, which need no memory, and shows the true fill.
+		let mut lazy = Gpu::prepare(seeds, SIZE);
+		let window = lazy.window.clone();
+		lazy.window.fill(0);
+		let mut lazy = ran(lazy);
+		lazy.window = window;
+		assert!(believed(&lazy).is_err());
+		// The running hash begins with the fill.
+		let more = Size {
+			window: SIZE.window + 1,
+			..SIZE
+		};
+		let other = Gpu::prepare(seeds, more);
+		assert_ne!(other.running, Gpu::prepare(seeds, SIZE).running);
+	}
+
+	#[test]
+	fn a_changed_byte_of_a_product_sends_its_lanes_elsewhere() {
+		let gpu = Gpu::prepare(Seeds::new(&BASE, &START, 0), SIZE);
+		let lanes = |root: u8| walk_kappa(&gpu.running, &[root; 32], 1);
+		assert_ne!(lanes(1), lanes(2));
+		assert_ne!(lanes(1), walk_kappa(&gpu.running, &[1; 32], 3));
+	}
+
+	#[test]
+	fn as_many_samples_lie_in_what_stays_as_in_all_of_the_fill() {
+		let size = Size {
+			window: 1_000,
+			..SIZE
+		};
+		let fills = Samples::new(&draw(1), 0, &size).fills;
+		let kept = fills.iter().filter(|byte| byte.product % KEPT == KEPT - 1);
+		assert!(kept.count() >= FILLS as usize);
+		assert!(fills.iter().all(|byte| byte.product + 1 < size.filled()));
+	}
+
+	#[test]
+	fn boundary_sizes_outside_their_limits_are_refused() {
+		for size in [
+			Size { n: 0, ..SIZE },
+			Size { n: 96, ..SIZE },
+			Size { n: 32_768, ..SIZE },
+			Size { window: 1, ..SIZE },
+			Size {
+				window: (1 << 20) + 1,
+				..SIZE
+			},
+			Size {
+				n: 4_096,
+				window: 1 << 18,
+				..SIZE
+			},
+			Size { turns: 0, ..SIZE },
+		] {
+			assert_eq!(
+				checked(&size, &[], &draw(1), &[]),
+				Err(Reject::Size),
+				"{size:?}"
+			);
+		}
+		let many = vec![[0; 32]; 256];
+		assert_eq!(checked(&SIZE, &many, &draw(1), &[]), Err(Reject::Size));
 	}
 
 	#[test]

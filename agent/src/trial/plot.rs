@@ -175,9 +175,10 @@ fn flat(nodes: &[Node]) -> &[[u8; NODE]] {
 	nodes.as_flattened().as_flattened().as_chunks().0
 }
 
-/// A strand's first state.
-pub fn first_state(start: &Hash, strand: u32) -> Hash {
-	key("strand", &[start, &strand.to_le_bytes()])
+/// Returns a strand's first state. It depends on the plot's root, so that a plot is fixed before it is read: otherwise
+/// a prover could alter a node of each read until the next one leads to a page that it holds.
+pub fn first_state(start: &Hash, plot: &Hash, strand: u32) -> Hash {
+	key("strand", &[start, plot, &strand.to_le_bytes()])
 }
 
 /// The read that a state leads to.

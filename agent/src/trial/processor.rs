@@ -2,6 +2,7 @@
 
 use super::{
 	hash::{Compress, Hash, Running},
+	judge::{self, MAX_LANES},
 	lane::{
 		self, Computed, Digest, Filled, LEGS, Lane, Run, STATE, State, WORDS, begins, bytes_of,
 		digest_of, lane_key, pair, root_of, stage_key, stage_leaves,
@@ -19,12 +20,25 @@ const OF_LANE: u32 = 16;
 /// Sizes of the lanes and of their memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size {
-	/// Lanes, at least one.
+	/// Lanes, 1 … [`MAX_LANES`].
 	pub lanes: u16,
-	/// Stages of each, at least one.
+	/// Stages of each, 1 … 2²⁰.
 	pub stages: u32,
-	/// Pages of the memory, at least one.
+	/// Pages of the memory, at least one, at most those that show the highest tier.
 	pub pages: u64,
+}
+
+impl Size {
+	/// Most stages that are verified.
+	const MAX_STAGES: u32 = 1 << 20;
+
+	/// Fails on sizes outside their limits.
+	pub fn check(&self) -> Result<(), Reject> {
+		let within = (1..=MAX_LANES).contains(&self.lanes)
+			&& (1..=Self::MAX_STAGES).contains(&self.stages)
+			&& (1..=judge::MAX_PAGES).contains(&self.pages);
+		within.then_some(()).ok_or(Reject::Size)
+	}
 }
 
 /// Completed lanes.
@@ -196,6 +210,7 @@ pub fn verify(
 	draw: &Draw,
 	shown: &mut Reader,
 ) -> Result<(), Reject> {
+	size.check()?;
 	let (lane, samples) = samples(draw, size);
 	let whole = Whole::new(start, lane, shown.arrays(size.stages as usize)?);
 	for at in samples {
@@ -351,6 +366,29 @@ mod tests {
 			let mut again = Vec::new();
 			proof.open(&draw(nonce), &mut again);
 			assert_eq!(shown, again);
+		}
+	}
+
+	#[test]
+	fn boundary_sizes_outside_their_limits_are_refused() {
+		for size in [
+			Size { lanes: 0, ..SIZE },
+			Size {
+				lanes: MAX_LANES + 1,
+				..SIZE
+			},
+			Size { stages: 0, ..SIZE },
+			Size {
+				stages: u32::MAX,
+				..SIZE
+			},
+			Size { pages: 0, ..SIZE },
+			Size {
+				pages: 1 << 55,
+				..SIZE
+			},
+		] {
+			assert_eq!(checked(&size, &[0; 32], &draw(1), &[]), Err(Reject::Size));
 		}
 	}
 

@@ -21,6 +21,8 @@ pub enum Kind {
 	Disk = 4,
 	/// The lane whose digests are all shown, and words of its legs.
 	Lane = 5,
+	/// Lines of the products of a GPU's fill whose results stay in memory.
+	Kept = 6,
 }
 
 /// A checker's draw of a proof.
@@ -54,6 +56,8 @@ impl Draw {
 /// Reasons for rejecting openings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reject {
+	/// A size is outside its limits.
+	Size,
 	/// Their length differs from the sum of their parts.
 	Length,
 	/// The roots are not those under the attested one.
