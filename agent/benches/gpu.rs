@@ -1,5 +1,5 @@
-//! What each GPU does, beside yardsticks in the same run: the product and the whole chain beside cuBLAS's int8 product,
-//! the walk beside a plain copy.
+//! The pace of each GPU, beside yardsticks in the same run: fill and turns beside the same products by cuBLAS, and walks
+//! beside a plain copy.
 //!
 //! `cargo bench --profile dev -p kaisar-agent --bench gpu`; with `-- software`, on software that plays a GPU, which shows
 //! only that the bench works. cuBLAS is loaded if it is there, and nothing of CUDA is needed to build.
@@ -13,47 +13,32 @@ use cudarc::{
 	driver::{self, CudaContext, DevicePtr, DevicePtrMut},
 };
 use kaisar_agent::{
-	bench::{chain::Shape, device::Device, walk::Walk},
 	gpu::{self, Choice},
+	trial::{
+		device::{Device, Window},
+		matrix::{KEPT, STEPS, Seeds, Size, run_all},
+	},
 };
-use std::{error::Error, time::Instant};
+use std::{error::Error, sync::Arc, time::Instant};
 
-/// Rows of the products by which an agent tries its kernels.
-const TRIED: usize = 4_096;
 /// Times that each is run; the fastest counts, since what disturbs only slows down.
 const TIMES: usize = 5;
-
-/// What is run.
-struct Size {
-	shape: Shape,
-	/// `X_t` that the walk is over.
-	window: usize,
-	lanes: usize,
-	stages: usize,
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
 	let software = std::env::args().any(|argument| argument == "software");
 	let (choice, size) = if software {
-		let shape = Shape { n: 1_024, steps: 4 };
 		let size = Size {
-			shape,
+			n: 1_024,
 			window: 4,
-			lanes: 16,
-			stages: 2,
+			turns: 1,
 		};
 		(Choice::Software, size)
 	} else {
-		let shape = Shape {
-			n: 8_192,
-			steps: 128,
-		};
 		let size = Size {
-			shape,
+			n: 4_096,
 			// 8 GiB: no cache holds it.
-			window: 128,
-			lanes: 16_384,
-			stages: 2,
+			window: 512,
+			turns: 640,
 		};
 		(Choice::Hardware, size)
 	};
@@ -71,9 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 			None
 		}
 	};
-	let yardsticks = (yardstick(TRIED), yardstick(size.shape.n));
+	let cublas = yardstick(size.n as usize);
 	for device in devices {
-		measure(&*device, &size, yardsticks)?;
+		measure(&*device, size, cublas)?;
 	}
 	Ok(())
 }
@@ -84,58 +69,62 @@ fn of(figure: f64, yardstick: Option<f64>, name: &str) -> String {
 	})
 }
 
-fn measure(
-	device: &dyn Device,
-	size: &Size,
-	(tried, whole): (Option<f64>, Option<f64>),
-) -> Result<(), Box<dyn Error>> {
-	let Size { shape, window, .. } = *size;
+fn measure(device: &dyn Device, size: Size, cublas: Option<f64>) -> Result<(), Box<dyn Error>> {
+	let Size { n, window, turns } = size;
 	println!("{}:", device.name());
 	for rated in device.kernels() {
 		let figure = rated.gops.map_or_else(
 			|| "not timed".into(),
-			|gops| format!("{gops:.0} Gop/s{}", of(gops, tried, "cuBLAS")),
+			|gops| format!("{gops:.0} Gop/s{}", of(gops, cublas, "cuBLAS")),
 		);
-		println!("  product, n = {TRIED}: {figure}: {}", rated.kernel);
+		println!("  product: {figure}: {}", rated.kernel);
 	}
-	let mut chain = f64::INFINITY;
-	let mut walked = f64::INFINITY;
-	let mut volume = 0;
+	let mut filled = f64::INFINITY;
+	let mut ran = f64::INFINITY;
 	for time in 0..TIMES as u8 {
+		let seeds = Seeds::new(&[time; 32], &[time; 32], 0);
 		let start = Instant::now();
-		let mut run = device.start([time; 32], shape, window)?;
-		chain = chain.min(start.elapsed().as_secs_f64());
-		let walk = Walk {
-			shape,
-			window: run.window(),
-			lanes: size.lanes,
-			stages: size.stages,
-			legs: 128,
-		};
-		volume = walk.volume();
+		let window = device.fill(seeds.fill, n, window, &|| true)?;
+		filled = filled.min(start.elapsed().as_secs_f64());
+		let window: Arc<dyn Window> = Arc::from(window);
 		let start = Instant::now();
-		run.walk([time; 32], walk)?;
-		walked = walked.min(start.elapsed().as_secs_f64());
+		let (base, tell) = ([time; 32], |_, _| ());
+		run_all(vec![window], &base, &base, size, &tell, &|| true)?;
+		ran = ran.min(start.elapsed().as_secs_f64());
 	}
-	let gops = 2.0 * (shape.n as f64).powi(3) * shape.steps as f64 / chain / 1e9;
+	let operations = 2.0 * f64::from(n).powi(3);
+	let gops = |products: u32, secs: f64| operations * f64::from(products) / secs / 1e9;
+	let fill = gops((window - 1) * KEPT, filled);
 	println!(
-		"  chain, n = {}, {} steps, with fill and trees: {gops:.0} Gop/s{}",
-		shape.n,
-		shape.steps,
-		of(gops, whole, "cuBLAS")
+		"  fill of {} MiB, with trees: {filled:.2} s, {fill:.0} Gop/s{}",
+		(u64::from(window) * u64::from(n) * u64::from(n)) >> 20,
+		of(fill, cublas, "cuBLAS")
 	);
-	let copy = device.copy_gbps()?;
-	let gbps = volume as f64 / walked / 1e9;
+	let turn = ran / f64::from(turns) * 1e3;
 	println!(
-		"  walk over {} MiB: {gbps:.1} GB/s{} ({copy:.1} GB/s read and written)",
-		(window * shape.n * shape.n) >> 20,
-		of(gbps, Some(copy), "a plain copy")
+		"  a turn: {turn:.3} ms, {:.0} turns in 10 s",
+		10_000.0 / turn
+	);
+	let products = STEPS / 2;
+	let best = device.kernels().first().and_then(|rated| rated.gops);
+	for (gops, name) in [(best, "its kernel"), (cublas, "cuBLAS")] {
+		if let Some(gops) = gops {
+			let ms = operations * f64::from(products) / gops / 1e6;
+			println!("  products of a turn at the rate of {name}: {ms:.3} ms");
+		}
+	}
+	// Each line is read and written, and reads eight others.
+	let bytes = f64::from(products) * 10.0 * f64::from(n).powi(2);
+	let copy = device.copy_gbps()?;
+	println!(
+		"  walks of a turn at the rate of a plain copy, {copy:.1} GB/s: {:.3} ms",
+		bytes / copy / 1e6
 	);
 	Ok(())
 }
 
-/// What cuBLAS does on the first NVIDIA GPU: products of n × n signed bytes, in the layout of the chain, into sums of 32
-/// bits, in 10⁹ operations a second; and that GPU's name.
+/// The rate of cuBLAS on the first NVIDIA GPU, and its name: products of n × n signed bytes, in the layout of the trial,
+/// into sums of 32 bits, in 10⁹ operations a second.
 fn cublas_gops(n: usize) -> Result<(String, f64), Box<dyn Error>> {
 	// SAFETY: it only looks whether the libraries can be loaded.
 	if !unsafe { driver::sys::is_culib_present() && cublas::sys::is_culib_present() } {
@@ -144,7 +133,7 @@ fn cublas_gops(n: usize) -> Result<(String, f64), Box<dyn Error>> {
 	let context = CudaContext::new(0)?;
 	let stream = context.default_stream();
 	let blas = CudaBlas::new(stream.clone())?;
-	// As random as the chain's: what is regular takes less power.
+	// As random as the trial's: what is regular takes less power.
 	let random = |seed: u8| -> Vec<i8> {
 		let mut bytes = vec![0; n * n];
 		ChaCha8Rng::from_seed([seed; 32]).fill_bytes(&mut bytes);

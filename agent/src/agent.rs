@@ -5,12 +5,18 @@
 //! says which comes first.
 
 use crate::{
-	checker::{admission::Admissions, check::Checker, checks::Checks, rounds::Rounds},
+	checker::{
+		admission::Admissions,
+		check::{Checker, secret_of},
+		checks::Checks,
+		rounds::Rounds,
+	},
 	containers::{self, Containers},
 	gpu,
-	host::{clock::Clock, report::Report},
+	host::{clock::Clock, report::Report, time::Time},
 	node_api::NodeApi,
 	peer::{
+		bandwidth::OwnLine,
 		dial::Peer,
 		network::Network,
 		wire::{self, Introduced, Introduction, Push, Refusal},
@@ -18,8 +24,9 @@ use crate::{
 	worker::{
 		doorkeeper::{Doorkeeper, ServedOrders},
 		jobs::Jobs,
+		plots::{Effort, Growing, Plots},
 		push::Committees,
-		run::run_jobs,
+		run::Runner,
 		serve::{self, Inbox, Origin, Serving},
 	},
 };
@@ -60,6 +67,10 @@ pub struct Config {
 	pub network: Network,
 	/// How long a worker may take to serve a check before it is found offline.
 	pub patience: Duration,
+	/// Speed of its own line, down and up in Mb/s. Without it the line counts as fast enough for all measurements.
+	pub own_line: Option<(u32, u32)>,
+	/// Its clock.
+	pub time: Time,
 	/// Which GPUs are used, and how.
 	pub gpus: gpu::Options,
 	/// How customers' containers are run.
@@ -99,6 +110,7 @@ pub struct Agent {
 	stopping: watch::Sender<bool>,
 	url: String,
 	tasks: JoinSet<()>,
+	_growing: Growing,
 	// Held for as long as the agent runs.
 	_lock: File,
 }
@@ -127,11 +139,22 @@ impl Agent {
 		let peer = Peer::start(pair, &config.network, &alpns, &config.peers_dir, &data).await?;
 		let peer = Arc::new(peer);
 		let gpus = look_for_gpus(config.gpus).await?;
-		let (containers, supervising) =
-			Containers::new(config.containers, key, &data, gpus.clone(), report.clone())?;
-		let rounds = Arc::new(Rounds::new(&data)?);
-		let (jobs, queued) = Jobs::new(&data, key, report.clone())?;
-		let jobs = Arc::new(jobs);
+		let plots = Plots::new(&data).context("the plot's folder")?;
+		let (containers, supervising) = Containers::new(
+			config.containers,
+			key,
+			&data,
+			gpus.clone(),
+			Arc::new(plots.clone()),
+			report.clone(),
+		)?;
+		plots.rented(containers.are_rented());
+		let growing = plots
+			.start(Effort::Background)
+			.context("the plot's thread")?;
+		let time = config.time;
+		let rounds = Arc::new(Rounds::new(&data, time.clone())?);
+		let jobs = Arc::new(Jobs::new(&data, key, report.clone())?);
 		let (door, tunnels) = (
 			Door::new(serve::DOOR()),
 			Door::new(places::Limits::default()),
@@ -144,8 +167,13 @@ impl Agent {
 		let stopping = watch::Sender::new(false);
 		let checker = Checker::new(
 			peer.clone(),
+			secret_of(peer.pair()),
 			rounds.clone(),
 			computing.clone(),
+			time,
+			config
+				.own_line
+				.map_or_else(OwnLine::default, |(down, up)| OwnLine::of_mbps(up, down)),
 			config.patience,
 		);
 		let checks = Arc::new(Checks::new(
@@ -180,7 +208,8 @@ impl Agent {
 			token: config.token,
 			gpus: gpus.clone(),
 			report: report.clone(),
-			data: data.clone(),
+			data,
+			plots: plots.clone(),
 			peer: peer.clone(),
 			jobs: jobs.clone(),
 			committees: committees.clone(),
@@ -190,15 +219,15 @@ impl Agent {
 			containers: containers.clone(),
 		};
 		let mut tasks = JoinSet::new();
-		tasks.spawn(run_jobs(
-			jobs.clone(),
-			committees.clone(),
-			peer.clone(),
+		let runner = Runner {
+			jobs: jobs.clone(),
+			committees: committees.clone(),
+			peer: peer.clone(),
 			report,
 			gpus,
-			data,
-			queued,
-		));
+			plots: plots.clone(),
+		};
+		tasks.spawn(runner.run());
 		tasks.spawn({
 			let peer = peer.clone();
 			async move { peer.keep_published().await }
@@ -212,6 +241,15 @@ impl Agent {
 			containers.clone(),
 			clock,
 		));
+		tasks.spawn({
+			let containers = containers.clone();
+			async move {
+				loop {
+					sleep(SWEEP).await;
+					plots.rented(containers.are_rented());
+				}
+			}
+		});
 		tasks.spawn(supervising.run());
 		tasks.spawn(serve::accept(serving, doorkeeper, tunnels));
 		tasks.spawn(node_api.serve(listener, stopping.subscribe()));
@@ -221,6 +259,7 @@ impl Agent {
 			stopping,
 			url,
 			tasks,
+			_growing: growing,
 			_lock: lock,
 		})
 	}

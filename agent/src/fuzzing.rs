@@ -1,14 +1,8 @@
-//! Everything that an agent decodes, one function a source: what the fuzz targets and the tests over
-//! their corpus run. Nothing here may panic, hang, or allocate more than its bound, whatever it is given: more
-//! than the input's length again and a constant, as `agent/tests/memory.rs` counts.
+//! Everything that an agent decodes, one function a source: the fuzz targets, which tests run over their corpus
+//! too. Nothing here may panic, hang, or allocate more than the input's length again and a constant, whatever the
+//! input is. `agent/tests/memory.rs` counts.
 
 use crate::{
-	bench::{
-		device::MAX_DEVICES,
-		hash::Hash,
-		job::{self, Job},
-		proof::{self, Challenge, Counts},
-	},
 	checker::admission::Admissions,
 	node_api::MAX_BODY,
 	peer::{
@@ -16,8 +10,16 @@ use crate::{
 		endpoint::Peers,
 		wire::{self, Introduced, MAX_REPLY, MAX_REQUEST, Refusal, Request, RootsReply},
 	},
+	trial::{
+		hash::Hash,
+		job::Job,
+		judge, matrix,
+		part::Resource,
+		proof::{Challenge, Roots, limit, verify},
+		sample::Reject,
+	},
 };
-use codec::{DecodeWithMemTracking, Encode};
+use codec::{DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, AgentSignature, BenchParams, WorkerSpec,
@@ -30,7 +32,7 @@ use kaisar_tunnel::{Door, places};
 use sp_core::H256;
 use tokio::io::AsyncWriteExt;
 
-/// A source of bytes, by its name, and what is done with them.
+/// A source of bytes by its name, and the function that decodes them.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
@@ -52,7 +54,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 		.block_on(future)
 }
 
-/// What another agent asks.
+/// Reads another agent's request.
 fn request(bytes: &[u8]) {
 	let read = block_on(wire::read::<Request, _>(&mut &bytes[..], MAX_REQUEST));
 	if let Ok(request) = read {
@@ -65,17 +67,32 @@ fn request(bytes: &[u8]) {
 	}
 }
 
-/// What another agent answers, but for openings.
+/// Reads another agent's answer.
 fn reply(bytes: &[u8]) {
 	block_on(async {
-		let _ = wire::read::<RootsReply, _>(&mut &bytes[..], MAX_REPLY).await;
+		let roots = wire::read::<RootsReply, _>(&mut &bytes[..], MAX_REPLY).await;
+		if let Ok(Ok(roots)) = roots {
+			// As a checker looks at them.
+			let _ = (roots.is_whole(), roots.root(&job(2)));
+			let _ = Resource::ALL.map(|resource| roots.has(resource));
+		}
 		let _ = wire::read::<Result<AgentSignature, Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
 		let _ = wire::read::<Result<Introduced, Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
 		let _ = wire::read::<Result<(), Refusal>, _>(&mut &bytes[..], MAX_REPLY).await;
+		if let Ok(openings) = wire::read_openings(&mut &bytes[..], MAX_OPENINGS).await {
+			assert!(openings.as_ref().map_or(0, Vec::len) <= MAX_OPENINGS);
+			let mut again = Vec::new();
+			let written = wire::write_openings(&mut again, &openings).await;
+			written.expect("it was read");
+			assert!(bytes.starts_with(&again), "what is read is what is written");
+		}
 	});
 }
 
-/// The job whose openings are verified: with two GPUs, or with none.
+/// Longest openings that are read here, in bytes.
+const MAX_OPENINGS: usize = 256 << 10;
+
+/// Returns the job whose openings are verified: with GPUs, or with none.
 pub fn job(gpus: u8) -> Job {
 	Job {
 		genesis: H256::repeat_byte(1),
@@ -86,53 +103,108 @@ pub fn job(gpus: u8) -> Job {
 		spec: WorkerSpec {
 			gpu_class: if gpus > 0 { 11 } else { 0 },
 			gpu_count: gpus,
-			cpu_cores: 1,
-			memory_gb: 1,
-			disk_gb: 1,
+			cpu_cores: 2,
+			memory_gb: 8,
+			disk_gb: 100,
 			region: *b"DE",
 			..Default::default()
 		},
 		bench: BenchParams {
 			n: 64,
-			steps: 2,
-			samples: 2,
-			cpu_segments: 1,
+			turns: 3,
+			window_mib: 1,
+			stages: 3,
 			memory_mib: 1,
-			disk_mib: 4,
+			disk_mib: 1,
+			reads: 4,
 			bandwidth_secs: 1,
 		},
 		reference: Some(ClassReference::LEAST),
 	}
 }
 
-/// Where a checker looks.
+/// Seed of the trial whose openings are verified.
+pub const TRIAL_SEED: H256 = H256([4; 32]);
+
+/// The checker's challenge.
 pub const CHALLENGE: Challenge = Challenge {
 	open_seed: H256([5; 32]),
 	nonce: [6; 32],
-	full: true,
 };
 
-/// What a worker shows: decoded within its bound, and verified. The root is made to fit, so that what
-/// lies under it is looked at.
-fn openings(bytes: &[u8]) {
-	let Some((gpus, bytes)) = bytes.split_first() else {
-		return;
-	};
-	let job = job(gpus % 3);
-	if bytes.len() > job.openings_limit() {
-		return;
+/// The openings of a resource, as their target takes them: GPUs of the [`job`] (modulo 3), the resource, the attested
+/// root and the roots, encoded one after the other, and then the openings.
+///
+/// The attested root is part of the input, rather than derived from the roots. So a change of the roots leaves the
+/// draw as it is, and whatever lies under them is looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opened<'a> {
+	/// GPUs that are claimed.
+	pub gpus: u8,
+	/// The resource.
+	pub resource: Resource,
+	/// The attested root.
+	pub root: Hash,
+	/// The roots under it.
+	pub roots: Roots,
+	/// The openings.
+	pub openings: &'a [u8],
+}
+
+impl<'a> Opened<'a> {
+	/// Reads them. `None` if the bytes before the openings are malformed.
+	pub fn read(mut bytes: &'a [u8]) -> Option<Self> {
+		let head = <(u8, Resource, Hash, Roots)>::decode_with_mem_limit(&mut bytes, MAX_REPLY);
+		let (gpus, resource, root, roots) = head.ok()?;
+		Some(Self {
+			gpus,
+			resource,
+			root,
+			roots,
+			openings: bytes,
+		})
 	}
-	if let Ok(Ok(openings)) = wire::decode_openings(bytes, &Counts::of(&job, true)) {
-		assert!(
-			openings.encode() == bytes[1..],
-			"what is decoded is what would be sent"
-		);
-		let root: Hash = openings.roots.attested(&job.base());
-		let _ = proof::verify(&job, &root, &CHALLENGE, &openings);
+
+	/// Writes them.
+	pub fn to_bytes(&self) -> Vec<u8> {
+		let mut bytes = (self.gpus, self.resource, self.root, &self.roots).encode();
+		bytes.extend_from_slice(self.openings);
+		bytes
+	}
+
+	/// Verifies them as a checker does. `None` if they are too long to be read.
+	pub fn verify(&self) -> Option<Result<Vec<Hash>, Reject>> {
+		let job = job(self.gpus % 3);
+		if self.openings.len() > limit(&job, &self.roots.sizes, self.resource) {
+			return None;
+		}
+		Some(verify(
+			&job,
+			&TRIAL_SEED,
+			&self.root,
+			&self.roots,
+			self.resource,
+			&CHALLENGE,
+			self.openings,
+		))
 	}
 }
 
-/// What the node sends.
+/// Verifies a worker's openings.
+fn openings(bytes: &[u8]) {
+	if let Some(opened) = Opened::read(bytes)
+		&& let Some(Ok(marks)) = opened.verify()
+	{
+		let job = job(opened.gpus % 3);
+		let due = match opened.resource {
+			Resource::Gpus => job.gpu(&opened.roots.sizes).marks(),
+			Resource::Processor | Resource::Disk => 0,
+		};
+		assert_eq!(marks.len(), usize::from(due), "the marks that are due");
+	}
+}
+
+/// Reads the node's requests.
 fn service(bytes: &[u8]) {
 	fn whole<T: DecodeWithMemTracking>(bytes: &[u8]) -> Option<T> {
 		decode_within(bytes, MAX_BODY).ok()
@@ -140,7 +212,6 @@ fn service(bytes: &[u8]) {
 	let _ = whole::<RoundStart>(bytes);
 	let _ = whole::<AddressesFound>(bytes);
 	let _ = whole::<OrderRequest>(bytes);
-	let _ = whole::<PrepareRequest>(bytes);
 	if let Some(answers) = whole::<SeatAnswers>(bytes) {
 		let admissions = Admissions::new(Door::new(places::Limits::default()));
 		assert!(
@@ -148,8 +219,14 @@ fn service(bytes: &[u8]) {
 			"nobody has claimed anything"
 		);
 	}
+	let agent = AgentKey::from_raw([1; 32]);
+	if let Some(request) = whole::<PrepareRequest>(bytes)
+		&& let Ok(job) = Job::of_prepare(&request, agent)
+	{
+		bounded(&job);
+	}
 	if let Some(request) = whole::<ProveRequest>(bytes)
-		&& let Ok(job) = Job::of_prove(&request, AgentKey::from_raw([1; 32]))
+		&& let Ok(job) = Job::of_prove(&request, agent)
 	{
 		bounded(&job);
 	}
@@ -160,17 +237,24 @@ fn service(bytes: &[u8]) {
 	}
 }
 
-/// Work that is accepted stays within bounds.
+/// Asserts that accepted work stays within bounds: a verifier takes each size of its plan.
 fn bounded(job: &Job) {
 	let plan = job.plan();
-	assert!(plan.lanes <= job::MAX_LANES && plan.memory_mib <= job::MAX_MEMORY_MIB);
-	assert!(plan.devices <= MAX_DEVICES && job.openings_limit() < 1 << 30);
-	if let Some(gpu) = job.gpu_plan() {
-		assert!(gpu.walk.is_possible());
+	assert_eq!(job.processor(&plan).check(), Ok(()));
+	if plan.gpus > 0 {
+		assert_eq!(job.gpu(&plan).check(), Ok(()));
 	}
+	if plan.groups > 0 {
+		assert_eq!(job.disk(&plan).check(), Ok(()));
+	}
+	let plot = u64::from(plan.groups) * job.recipe().group_bytes();
+	assert!(plot <= judge::MAX_PLOT + job.recipe().group_bytes());
+	assert!(usize::from(plan.gpus) <= matrix::Size::MAX_GPUS);
+	let openings = Resource::ALL.map(|resource| limit(job, &plan, resource));
+	assert!(openings.iter().sum::<usize>() < 1 << 30);
 }
 
-/// An address record, found in the DHT or on the disk.
+/// Reads an address record of the DHT or of the disk.
 fn record(bytes: &[u8]) {
 	thread_local! {
 		static PEERS: Option<(std::path::PathBuf, Peers)> = {
@@ -193,7 +277,7 @@ fn record(bytes: &[u8]) {
 	});
 }
 
-/// What a worker echoes while its bandwidth is measured.
+/// Reads a worker's echoes while its bandwidth is measured.
 fn echo(bytes: &[u8]) {
 	block_on(async {
 		let (here, mut there) = tokio::io::duplex(1 << 16);
@@ -212,7 +296,7 @@ fn echo(bytes: &[u8]) {
 	});
 }
 
-/// What a client of the tunnel says first, and what it is answered.
+/// Reads a tunnel client's first message, and the answer to it.
 fn tunnel(bytes: &[u8]) {
 	use kaisar_tunnel::{Open, Refusal, wire};
 	block_on(async {

@@ -1,21 +1,18 @@
-//! `kaisar-agent`: benchmarks this machine, proves it, and verifies others.
+//! `kaisar-agent`: proves what this machine does, and verifies others.
 
 mod cli;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use cli::{GpuArgs, bench, calibrate, measure, status};
+use cli::{GpuArgs, bench, calibrate, measure, plot, status};
 use kaisar_agent::{
-	Agent, Config,
-	bench::{disk, hash::Hash},
-	containers,
+	Agent, Config, Time, containers,
 	peer::{measure::PeerName, network::Network},
 	report::Warnings,
 	worker::claim::{self, Hardware},
 };
-use kaisar_primitives::{AgentKey, WorkerSpec, agent::PROVIDER_PORT};
+use kaisar_primitives::agent::PROVIDER_PORT;
 use kaisar_tunnel::RelayUrl;
-use sp_core::{Pair, ed25519};
 use std::{
 	io::{Read, Write},
 	net::{IpAddr, SocketAddr},
@@ -25,7 +22,7 @@ use std::{
 };
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Benchmarks this machine, proves it, and verifies others.
+/// Proves what this machine does, and verifies others.
 #[derive(Parser)]
 #[command(name = "kaisar-agent", version)]
 struct Cli {
@@ -39,14 +36,14 @@ enum Command {
 	Run(Box<Run>),
 	/// Says what this machine has, as a claim to register.
 	Detect(Detect),
-	/// Runs the benchmark here, opens it, verifies it, and reports what it supports.
+	/// Runs a trial here, opens it, verifies it, and reports what a checker would find.
 	Bench(bench::Bench),
 	/// Measures the GPUs here as a reference for their class.
 	Calibrate(calibrate::Calibrate),
 	/// Measures the lines of other machines, whose operators get a token from this one's.
 	ServeMeasure(measure::ServeMeasure),
-	/// Fills the disk plot ahead of the first round.
-	Plot(Plot),
+	/// Fills the plot ahead of registering.
+	Plot(plot::PlotArgs),
 	/// Asks a running agent how it is.
 	Status(status::StatusArgs),
 }
@@ -73,6 +70,10 @@ struct Run {
 	/// Seconds after which a worker that serves nothing is found offline.
 	#[arg(long, default_value_t = 60, overrides_with = "patience")]
 	patience: u64,
+	/// Speed of this machine's own line, in Mb/s. A checker measures no more workers at a time than it carries, and has
+	/// no opinion on the bandwidth of the others. Without it the line counts as fast enough for all.
+	#[arg(long, value_name = "DOWN/UP", value_parser = own_line, overrides_with = "own_line")]
+	own_line: Option<(u32, u32)>,
 	/// Stop when standard input closes: the node that started the agent is gone.
 	#[arg(long)]
 	exit_on_stdin_close: bool,
@@ -103,6 +104,13 @@ struct NetworkArgs {
 	/// Publish private and loopback addresses too, and connect to those of others: for networks of your own.
 	#[arg(long, overrides_with = "publish_private")]
 	publish_private: bool,
+}
+
+/// Two rates in Mb/s.
+fn own_line(text: &str) -> Result<(u32, u32), String> {
+	text.split_once('/')
+		.and_then(|(down, up)| Some((down.parse().ok()?, up.parse().ok()?)))
+		.ok_or_else(|| format!("{text} is not DOWN/UP in whole Mb/s, as 1000/500"))
 }
 
 /// An IP address, with the port if one is given; otherwise port 0.
@@ -188,19 +196,6 @@ struct Detect {
 	gpus: GpuArgs,
 }
 
-#[derive(Args)]
-struct Plot {
-	/// File with the hex seed of the agent's ed25519 key.
-	#[arg(long)]
-	key_file: PathBuf,
-	/// Folder for the plot: the agent's data folder.
-	#[arg(long)]
-	data_dir: PathBuf,
-	/// Size, in MiB.
-	#[arg(long)]
-	mib: u32,
-}
-
 /// Standard error, an event a line: what others wrote, as the reason of a closed connection, makes no line of its own
 /// that a reader would take for the agent's.
 struct OneLine(std::io::Stderr);
@@ -246,7 +241,7 @@ fn main() -> Result<ExitCode> {
 		Command::ServeMeasure(args) => {
 			tokio::runtime::Runtime::new()?.block_on(measure::serve(args))
 		}
-		Command::Plot(args) => plot(args),
+		Command::Plot(args) => plot::run(&args),
 	}?;
 	Ok(ExitCode::SUCCESS)
 }
@@ -255,7 +250,7 @@ fn main() -> Result<ExitCode> {
 fn secret_file(path: &Path) -> Result<String> {
 	if !path.exists() {
 		use rand::{TryRngCore, rngs::OsRng};
-		let mut bytes: Hash = [0; 32];
+		let mut bytes = [0; 32];
 		OsRng.try_fill_bytes(&mut bytes).context("no randomness")?;
 		if let Some(dir) = path.parent() {
 			std::fs::create_dir_all(dir)?;
@@ -287,6 +282,8 @@ async fn run(args: Run) -> Result<()> {
 		data_dir: args.data_dir.clone(),
 		network: args.network.into(),
 		patience: Duration::from_secs(args.patience),
+		own_line: args.own_line,
+		time: Time::real(),
 		gpus: args.gpus.options(Some(args.data_dir.clone())),
 		containers: args.containers.into(),
 	})
@@ -331,7 +328,7 @@ async fn run(args: Run) -> Result<()> {
 	};
 	tracing::info!("{why}; stopping");
 	agent.stop().await;
-	// A benchmark that still runs on a blocking thread would keep the process.
+	// A trial that still runs on a blocking thread would keep the process.
 	std::process::exit(0)
 }
 
@@ -374,32 +371,6 @@ fn detect(args: Detect) -> Result<()> {
 	for remark in remarks {
 		println!("Note: {remark}");
 	}
-	Ok(())
-}
-
-fn plot(args: Plot) -> Result<()> {
-	if !args.key_file.exists() {
-		bail!("{} is not there", args.key_file.display());
-	}
-	let agent: AgentKey = ed25519::Pair::from_seed(&key_of(&args.key_file)?).public();
-	let mut plot = disk::Plot::open(&args.data_dir, &agent)?;
-	// In parts, so that one sees it grow.
-	let mut size = plot.mib();
-	while size < args.mib - args.mib % disk::SECTOR_MIB {
-		let grown = plot.grow(args.mib.min(size + 4_096));
-		ensure!(grown > size, "the disk is full: {grown} MiB");
-		size = grown;
-		eprintln!("{size} of {} MiB", args.mib);
-	}
-	let spec = WorkerSpec {
-		disk_gb: size / 1_024,
-		..Default::default()
-	};
-	println!(
-		"The plot of 0x{} is {size} MiB ({} GB).",
-		hex::encode(agent),
-		spec.disk_gb
-	);
 	Ok(())
 }
 

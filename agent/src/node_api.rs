@@ -3,10 +3,6 @@
 //! Every answer is immediate; work goes on in the background and is asked for again.
 
 use crate::{
-	bench::{
-		disk,
-		hash::{Hash, hash},
-	},
 	checker::{admission::Admissions, checks::Checks, rounds::Rounds},
 	containers::Containers,
 	gpu::{Card, Pool},
@@ -15,7 +11,8 @@ use crate::{
 		report::{self, Events, Report, Status},
 	},
 	peer::dial::Peer,
-	worker::{claim, jobs::Jobs, push::Committees},
+	trial::hash::{Hash, key},
+	worker::{claim, jobs::Jobs, plots::Plots, push::Committees},
 };
 use axum::{
 	Extension, Router,
@@ -75,9 +72,11 @@ pub(crate) struct NodeApi {
 	pub report: Arc<Report>,
 	/// Its data folder.
 	pub data: PathBuf,
+	/// Its plot.
+	pub plots: Plots,
 	/// The agent itself, and the addresses of others.
 	pub peer: Arc<Peer>,
-	/// Its benchmarks.
+	/// Its jobs.
 	pub jobs: Arc<Jobs>,
 	/// The committees of its workers.
 	pub committees: Arc<Committees>,
@@ -143,13 +142,14 @@ impl NodeApi {
 			gpus: self.gpus,
 			report: self.report,
 			data: self.data,
+			plots: self.plots,
 			since: Instant::now(),
 		});
 		Router::new()
 			.route(PATH_ROUND, post(round).with_state(self.rounds))
 			.route(
 				PATH_PREPARE,
-				post(prepare).with_state(self.committees.clone()),
+				post(prepare).with_state((self.jobs.clone(), self.committees.clone())),
 			)
 			.route(
 				PATH_PROVE,
@@ -183,7 +183,7 @@ impl Trusted {
 
 /// Tokens are compared by this, in constant time.
 fn token_hash(token: &str) -> Hash {
-	hash("kaisar/agent 2026 token", &[token.as_bytes()])
+	key("token", &[token.as_bytes()])
 }
 
 async fn guard(State(expected): State<Hash>, request: Request, next: Next) -> Response {
@@ -241,9 +241,17 @@ async fn round(State(rounds): State<Arc<Rounds>>, Scale(start): Scale<RoundStart
 }
 
 async fn prepare(
-	State(committees): State<Arc<Committees>>,
+	State((jobs, committees)): State<(Arc<Jobs>, Arc<Committees>)>,
 	Scale(request): Scale<PrepareRequest>,
 ) -> Response {
+	if let Err(error) = jobs.prepare(&request) {
+		tracing::warn!(
+			round = request.round,
+			worker = request.worker,
+			error,
+			"a trial cannot be prepared"
+		);
+	}
 	let prepared = committees.prepare(
 		(request.genesis, request.round, request.worker),
 		request.committee.iter().map(|(_, agent)| *agent),
@@ -276,9 +284,9 @@ async fn prove(
 		Duration::ZERO,
 		request.keep_ms,
 	);
-	match jobs.prove(request) {
-		Some(progress) => Scale(progress).into_response(),
-		None => refuse(StatusCode::SERVICE_UNAVAILABLE, "too many benchmarks"),
+	match jobs.prove(&request) {
+		Ok(progress) => Scale(progress).into_response(),
+		Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "too many jobs are kept"),
 	}
 }
 
@@ -298,6 +306,7 @@ struct About {
 	gpus: Arc<Pool>,
 	report: Arc<Report>,
 	data: PathBuf,
+	plots: Plots,
 	since: Instant,
 }
 
@@ -336,6 +345,7 @@ impl About {
 		let (addresses, relays) = self.peer.published();
 		let mut wanted = peers.wanted();
 		wanted.truncate(MAX_WANTED);
+		let progress = self.plots.progress();
 		let status = Status {
 			version: env!("CARGO_PKG_VERSION").into(),
 			agent: hex::encode(key),
@@ -347,7 +357,8 @@ impl About {
 			disk: report::Disk {
 				folder: self.data.display().to_string(),
 				free_gb: claim::free_disk_gb(&self.data),
-				plot_mib: disk::plot_mib(&self.data, &key),
+				plot: progress.plotted,
+				plot_wanted: progress.wanted,
 			},
 			events: Events {
 				gpus: self.gpus.used().into_iter().map(described).collect(),

@@ -1,20 +1,25 @@
 //! The memory that a stranger's bytes take, counted by this binary's allocator. A process of its own, and
 //! one test at a time, so that nothing else is counted.
 
+#[path = "compute/opened.rs"]
+mod opened;
 #[path = "suite/world.rs"]
 mod world;
 
 use codec::{Compact, Encode};
 use kaisar_agent::{
-	bench::{
-		disk,
-		job::{Job, Sizes},
-		proof::{Counts, Roots},
-		stage::{Stage, Stages},
-	},
-	fuzzing::{TARGETS, job},
+	fuzzing::{CHALLENGE, TARGETS, TRIAL_SEED, job},
 	peer::wire::{self, Request, RootsReply},
+	trial::{
+		job::{Job, Sizes},
+		part::Resource,
+		proof::{self, Roots},
+		sample::Reject,
+	},
 };
+use kaisar_math::classes;
+use kaisar_primitives::BenchParams;
+use opened::opened;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
 	alloc::{GlobalAlloc, Layout, System},
@@ -31,6 +36,9 @@ use world::{CHECKERS, World, receipt, rogue};
 /// Bytes that are allocated now, and the most since [`measure`] began.
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes from which on a piece of memory has pages of its own, whatever was allocated before.
+const MAPPED: usize = 32 << 20;
 
 /// The system's allocator, counted.
 struct Counted;
@@ -60,8 +68,13 @@ unsafe impl GlobalAlloc for Counted {
 	}
 
 	unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-		grown(size);
-		NOW.fetch_sub(layout.size(), Relaxed);
+		if layout.size() >= MAPPED && size >= layout.size() {
+			// Its pages are mapped anew and not copied.
+			grown(size - layout.size());
+		} else {
+			grown(size);
+			NOW.fetch_sub(layout.size(), Relaxed);
+		}
 		// SAFETY: the caller's.
 		unsafe { System.realloc(pointer, layout, size) }
 	}
@@ -86,31 +99,30 @@ fn measure() -> impl Fn() -> usize {
 /// Room for what is not the message: an agent, two QUIC endpoints and the buffers between them.
 const AROUND: usize = 24 << 20;
 
-/// The roots that the worker names.
-const ROOTS: Roots = Roots {
-	sizes: Sizes {
-		devices: 16,
-		window: 1,
-		lanes: 2,
-		memory_mib: 4,
-		disk_mib: 8,
-	},
-	stages: Stages([[5; 32]; Stage::COUNT]),
-};
+/// Returns a job of production's size with the largest claim: 16 GPUs of the largest class, and all openings as long
+/// as they may be.
+fn largest() -> Job {
+	let mut job = job(16);
+	job.bench = BenchParams::FULL;
+	(job.spec.gpu_class, job.spec.cpu_cores) = (33, u16::MAX);
+	(job.spec.memory_gb, job.spec.disk_gb) = (u32::MAX, u32::MAX);
+	job.reference = classes::get(33).and_then(|class| class.planned());
+	assert!(job.reference.is_some());
+	job
+}
 
-/// Openings of 16 GPUs of which one shows as many empty samples as the longest answer has room for: 4 bytes
-/// each on the wire, 144 in memory.
-fn empty_samples(length: usize) -> (Vec<u8>, usize) {
-	let hash = [5u8; 32];
-	// Ok, the roots, the GPUs' openings and how many, the first one's two roots, no tops, its samples.
-	let head = (0u8, ROOTS, 1u8, Compact(16u32), hash, hash, 0u8).encode();
-	let samples = (length - head.len() - 4) / 4;
-	let count = Compact(u32::try_from(samples).unwrap()).encode();
-	([head, count].concat(), samples * 4)
+/// Returns the roots that a worker names, of these sizes.
+fn roots(sizes: Sizes) -> Roots {
+	Roots {
+		sizes,
+		gpus: vec![[5; 32]; sizes.gpus.into()],
+		processor: [5; 32],
+		disk: [5; 32],
+	}
 }
 
 #[test]
-fn a_hostile_answer_of_full_length_takes_no_more_than_its_size_again() {
+fn hostile_answers_of_full_length_take_their_size_once() {
 	let _alone = alone();
 	let runtime = tokio::runtime::Builder::new_multi_thread()
 		.worker_threads(2)
@@ -118,30 +130,32 @@ fn a_hostile_answer_of_full_length_takes_no_more_than_its_size_again() {
 		.build()
 		.unwrap();
 	runtime.block_on(async {
+		let largest = largest();
 		let mut world = World::new();
-		(world.spec.gpu_class, world.spec.gpu_count) = (30, 16);
-		(world.bench.n, world.bench.samples) = (8_192, 256);
+		(world.spec, world.bench) = (largest.spec, largest.bench);
+		world.reference = largest.reference;
 		let checker = world.agent_with(CHECKERS[0], Duration::from_secs(60)).await;
-		let mut request = world.seat(CHECKERS[0], [5; 32]);
-		request.full = false;
-		let limit = Job::of_seat(&request).unwrap().openings_limit();
-		assert!(
-			limit > 64 << 20,
-			"the claim is as large as one can be: {limit}"
-		);
-		let (head, zeros) = empty_samples(limit);
+		let mut request = world.seat(CHECKERS[0], [0; 32]);
+		let job = Job::of_seat(&request).unwrap();
+		let roots = roots(job.plan());
+		request.root = roots.root(&job);
+		// No bandwidth is measured, and none of the rest is missed.
+		request.window = Some(kaisar_primitives::agent::WINDOW_MISSED);
+		let limit = |resource| proof::limit(&job, &roots.sizes, resource);
+		let all: usize = Resource::ALL.into_iter().map(limit).sum();
+		assert!(all > 64 << 20, "the claim is as large as one can be: {all}");
 		let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
 			let _ = match request {
 				Request::Hello(which) => wire::write(send, &receipt(&which)).await,
-				Request::Roots(_) => wire::write(send, &RootsReply::Ok(ROOTS)).await,
-				Request::Open(..) => {
-					let length = (head.len() + zeros) as u32;
+				Request::Roots(_) => wire::write(send, &RootsReply::Ok(roots.clone())).await,
+				Request::Open(_, resource, _) => {
+					let length = limit(resource);
 					let chunk = [0; 16 << 10];
 					let sent = async {
-						send.write_all(&length.to_le_bytes()).await?;
-						send.write_all(&head).await?;
-						for at in (0..zeros).step_by(chunk.len()) {
-							send.write_all(&chunk[..chunk.len().min(zeros - at)])
+						send.write_all(&(length as u32 + 1).to_le_bytes()).await?;
+						send.write_all(&[0]).await?;
+						for at in (0..length).step_by(chunk.len()) {
+							send.write_all(&chunk[..chunk.len().min(length - at)])
 								.await?;
 						}
 						send.flush().await
@@ -163,25 +177,55 @@ fn a_hostile_answer_of_full_length_takes_no_more_than_its_size_again() {
 			checked.verdict
 		);
 		assert!(
-			peak <= 2 * limit + AROUND,
-			"an answer of {} MiB took {} MiB",
-			limit >> 20,
+			peak <= all + AROUND,
+			"answers of {} MiB took {} MiB",
+			all >> 20,
 			peak >> 20
 		);
 	});
 }
 
-/// Memory that decoding may take beside the longest message: parsers, a runtime, and the job.
+/// Memory that a verifier may take beside openings of the largest claim: the running hashes of 16 GPUs' turns, or a
+/// tree over a lane's digests.
+const VERIFIER: usize = 8 << 20;
+
+#[test]
+fn the_largest_claim_is_verified_in_bounded_memory() {
+	let _alone = alone();
+	let job = largest();
+	let roots = roots(job.plan());
+	let root = roots.root(&job);
+	for resource in Resource::ALL {
+		let openings = vec![0; proof::limit(&job, &roots.sizes, resource)];
+		let peak = measure();
+		let verified = proof::verify(
+			&job,
+			&TRIAL_SEED,
+			&root,
+			&roots,
+			resource,
+			&CHALLENGE,
+			&openings,
+		);
+		let peak = peak();
+		assert!(
+			matches!(verified, Err(Reject::Root | Reject::Place(_))),
+			"{resource}: {verified:?}"
+		);
+		assert!(peak <= VERIFIER, "{resource} took {peak}");
+	}
+}
+
+/// Memory that decoding may take beside the message: parsers, a runtime, the job, and the pages and lines that a
+/// verifier computes.
 const SMALL: usize = 1 << 20;
-/// The sectors that a verifier computes at a time, one on each of up to 16 cores, beside it.
-const SECTORS: usize = SMALL + 16 * disk::SECTOR;
 
 #[test]
 fn decoding_anything_takes_no_more_than_its_bound() {
 	let _alone = alone();
 	let mut random = StdRng::seed_from_u64(11);
 	for (name, target) in TARGETS {
-		// What is set up once is no part of a message.
+		// Memory that is set up once is not part of a message.
 		target(&[]);
 		let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
 			.join("fuzz/corpus")
@@ -203,7 +247,7 @@ fn decoding_anything_takes_no_more_than_its_bound() {
 				inputs.push(bytes);
 			}
 		}
-		// All zeros are empty samples without end; and so is what follows a good beginning.
+		// Empty items as far as the message goes: from its beginning, and after a good one.
 		for length in [4 << 10, 1 << 20] {
 			inputs.push(vec![0; length]);
 			let mut bytes = inputs[0].clone();
@@ -212,27 +256,15 @@ fn decoding_anything_takes_no_more_than_its_bound() {
 			bytes.resize(length, 0);
 			inputs.push(bytes);
 		}
-		let within = |bound: usize, input: &[u8], decode: &dyn Fn(&[u8])| {
+		if name == "openings" {
+			inputs.extend(opened(2, Resource::ALL));
+		}
+		for input in &inputs {
 			let peak = measure();
-			decode(input);
+			target(input);
 			let peak = peak();
 			let length = input.len();
-			assert!(peak <= length + bound, "{name}: {length} bytes took {peak}");
-		};
-		for input in &inputs {
-			if name == "openings" {
-				// They are verified too, for which whole sectors of the plot are computed.
-				within(SECTORS, input, &target);
-				let [gpus, reply @ ..] = &input[..] else {
-					continue;
-				};
-				let counts = Counts::of(&job(gpus % 3), true);
-				within(SMALL, reply, &|reply| {
-					drop(wire::decode_openings(reply, &counts))
-				});
-			} else {
-				within(SMALL, input, &target);
-			}
+			assert!(peak <= length + SMALL, "{name}: {length} bytes took {peak}");
 		}
 	}
 }

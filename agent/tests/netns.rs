@@ -9,7 +9,7 @@
 mod world;
 
 use kaisar_agent::{
-	Agent, Config,
+	Agent, Config, Time,
 	gpu::Choice,
 	peer::{
 		measure::{Host, Line, measure},
@@ -104,6 +104,8 @@ async fn start(world: &World, name: u8) -> Agent {
 		data_dir: world.path().join(name.to_string()),
 		network: Network::local(address(name).into()),
 		patience: Duration::from_secs(30),
+		own_line: None,
+		time: Time::real(),
 		gpus: Choice::Off.into(),
 		containers: Default::default(),
 	})

@@ -238,7 +238,9 @@ impl Two {
 		let start = RoundStart {
 			genesis: self.world.genesis,
 			round: 4,
-			seed: self.world.seed,
+			seed: self.world.round_seed,
+			trial_seed: self.world.seed,
+			late: false,
 			keep_ms: 600_000,
 		};
 		self.checker.ask::<()>(PATH_ROUND, start);

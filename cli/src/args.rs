@@ -157,7 +157,7 @@ pub enum Command {
 		/// The order.
 		order: u32,
 	},
-	/// Registers this or another machine as a worker.
+	/// Registers this or another machine as a worker. Fills its plot first, if the agent's data is on this machine.
 	Register(Register),
 	/// Balance, credits, workers and what can be claimed of an account; or one worker.
 	Status {
@@ -379,6 +379,9 @@ pub struct Register {
 	/// What `kaisar-agent detect --json` printed: a file, or - for standard input.
 	#[arg(long, value_name = "FILE")]
 	pub spec: Option<PathBuf>,
+	/// Do not fill the plot first. The agent fills it later, and less disk counts until then.
+	#[arg(long)]
+	pub no_plot: bool,
 	#[command(flatten)]
 	pub hardware: Hardware,
 }

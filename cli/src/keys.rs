@@ -13,6 +13,9 @@ use std::{
 	path::{Path, PathBuf},
 };
 
+/// The agent's key file in a chain's folder.
+const AGENT_KEY: &str = "agents/provider/key";
+
 /// The keys of a worker.
 pub struct Keys {
 	/// The node's.
@@ -27,7 +30,7 @@ impl Keys {
 		let chain = chain_folder(folder)?;
 		Ok(Self {
 			worker: worker_of(&chain.join("keystore"), password)?,
-			agent: agent_of(&chain.join("agents/provider/key"))?,
+			agent: agent_of(&chain.join(AGENT_KEY))?,
 		})
 	}
 
@@ -70,9 +73,14 @@ pub fn agent_of(path: &Path) -> Result<ed25519::Pair> {
 		})
 }
 
+/// The agent's key file of the provider's node whose base path, or whose chain's folder, this is.
+pub fn agent_key_file(folder: &Path) -> Result<PathBuf> {
+	Ok(chain_folder(folder)?.join(AGENT_KEY))
+}
+
 /// The chain's folder in a node's base path: the one that has a provider's agent.
 fn chain_folder(folder: &Path) -> Result<PathBuf> {
-	let is_chain = |folder: &Path| folder.join("agents/provider/key").is_file();
+	let is_chain = |folder: &Path| folder.join(AGENT_KEY).is_file();
 	if is_chain(folder) {
 		return Ok(folder.to_owned());
 	}

@@ -90,6 +90,27 @@ pub async fn idle_workers(at: &At, machine: &Requirement) -> Result<u32> {
 	at.view("Providers", "idle_workers", arguments).await
 }
 
+/// `Popw.Rounds`: `Bench.disk_mib` of the last round, the MiB of a development chain's plots; 0 where a plot takes what
+/// is claimed. `None` before the first round.
+pub async fn plot_mib(at: &At) -> Result<Option<u32>> {
+	#[derive(DecodeAsType)]
+	#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+	struct Bench {
+		disk_mib: u32,
+	}
+	#[derive(DecodeAsType)]
+	#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+	struct Round {
+		bench: Bench,
+	}
+	let next: Option<u32> = at.storage("Popw", "NextRound", ()).await?;
+	let Some(last) = next.and_then(|next| next.checked_sub(1)) else {
+		return Ok(None);
+	};
+	let round: Option<Round> = at.storage("Popw", "Rounds", (last,)).await?;
+	Ok(round.map(|round| round.bench.disk_mib))
+}
+
 /// `Providers.minimum_stake`: the minimum stake for a worker with these GPUs; `None` if the chain does not
 /// have the class.
 pub async fn minimum_stake(at: &At, gpu_class: u16, gpu_count: u8) -> Result<Option<Kai>> {

@@ -7,8 +7,10 @@ import { u8aConcat } from '@polkadot/util';
 import { GOOD } from './dev.mjs';
 import { compact, uint, verdict } from './scale.mjs';
 
-/** Length of a `SeatRequest` without a class reference, whose order is `None`; with one it is 4 bytes longer. */
-export const SEAT_REQUEST = 32 + 4 + 32 + 4 + 32 + 28 + 23 + 1 + 32 + 32 + 32 + 1 + 1 + 1 + 1;
+/** Length of a `SeatRequest` whose options are all `None`. A class reference is never sent here: the workers
+ * have no GPU. A window is 8 bytes longer, an order 4.
+ */
+export const SEAT_REQUEST = 32 + 4 + 32 + 32 + 4 + 32 + 28 + 29 + 1 + 32 + 32 + 32 + 1 + 1 + 1 + 1 + 1;
 
 /** The workers of a body of `Vec<SeatRequest>`. */
 export function seatWorkers(body) {
@@ -17,8 +19,10 @@ export function seatWorkers(body) {
 	let at = (body[0] & 3) === 0 ? 1 : 2;
 	const count = at === 1 ? body[0] >> 2 : (body[0] | (body[1] << 8)) >> 2;
 	for (let i = 0; i < count; i += 1) {
-		workers.push(body.readUInt32LE(at + 68));
-		at += SEAT_REQUEST + (body[at + SEAT_REQUEST - 1] === 1 ? 4 : 0);
+		workers.push(body.readUInt32LE(at + 100));
+		const window = body[at + SEAT_REQUEST - 3] === 1 ? 8 : 0;
+		const order = body[at + SEAT_REQUEST - 1 + window] === 1 ? 4 : 0;
+		at += SEAT_REQUEST + window + order;
 	}
 	return workers;
 }

@@ -14,7 +14,14 @@ import { Node } from '../lib/node.mjs';
 const registry = new TypeRegistry();
 registry.register({
 	AddressBook: { agent: '[u8; 32]', record: 'Bytes', wanted: 'Vec<[u8; 32]>' },
-	RoundStart: { genesis: 'H256', round: 'u32', seed: 'H256', keepMs: 'u64' },
+	RoundStart: {
+		genesis: 'H256',
+		round: 'u32',
+		seed: 'H256',
+		trialSeed: 'H256',
+		keepMs: 'u64',
+		late: 'bool',
+	},
 	Arch: { _enum: ['Amd64', 'Arm64'] },
 	WorkerSpec: {
 		gpuClass: 'u16',
@@ -31,16 +38,16 @@ registry.register({
 	},
 	BenchParams: {
 		n: 'u32',
-		steps: 'u32',
-		samples: 'u16',
-		cpuSegments: 'u32',
+		turns: 'u32',
+		windowMib: 'u32',
+		stages: 'u32',
 		memoryMib: 'u32',
 		diskMib: 'u32',
+		reads: 'u32',
 		bandwidthSecs: 'u8',
 	},
 	ClassReference: {
-		int8Gops: 'u32',
-		walkMbS: 'u32',
+		trialTurns: 'u32',
 		memoryGb: 'u32',
 		calibrated: 'bool',
 	},
@@ -48,6 +55,7 @@ registry.register({
 		genesis: 'H256',
 		round: 'u32',
 		seed: 'H256',
+		trialSeed: 'H256',
 		worker: 'u32',
 		agent: '[u8; 32]',
 		spec: 'WorkerSpec',
@@ -58,6 +66,7 @@ registry.register({
 		checker: '[u8; 32]',
 		seats: 'u8',
 		full: 'bool',
+		window: 'Option<u64>',
 		rented: 'bool',
 		order: 'Option<u32>',
 	},
@@ -65,14 +74,22 @@ registry.register({
 const SEED = `0x${'11'.repeat(32)}`;
 const BENCH = {
 	bandwidthSecs: 1,
-	cpuSegments: 64,
 	diskMib: 64,
 	memoryMib: 64,
 	n: 1_024,
-	samples: 32,
-	steps: 4,
+	reads: 32,
+	stages: 64,
+	turns: 4,
+	windowMib: 8,
 };
-const ROUND = { genesis: SEED, keepMs: 600_000, round: 0, seed: SEED };
+const ROUND = {
+	genesis: SEED,
+	keepMs: 600_000,
+	late: false,
+	round: 0,
+	seed: SEED,
+	trialSeed: SEED,
+};
 
 let provider;
 let checker;

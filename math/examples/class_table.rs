@@ -1,5 +1,5 @@
 //! Prints the tables of `docs/classes.md`: which GPUs pass for which classes, what a genesis pays, and how
-//! many weaker GPUs a stronger one shows. With `--write` it puts them into the document. A test compares the
+//! many weaker GPUs a stronger one shows, by what was measured and by the peak figures. With `--write` it puts them into the document. A test compares the
 //! two.
 
 use kaisar_math::{
@@ -17,16 +17,16 @@ const LEAST_PACE: f64 = 0.73;
 /// Pairs that are separated by less than this are listed.
 const CLOSE: f64 = 0.15;
 
-/// A class of the peak table.
+/// A class of a table.
 struct Row {
-	class: &'static GpuClassInfo,
-	/// Planned, as if it had been measured. `None` if the class has no int8 figure.
+	class: GpuClassInfo,
+	/// Measured, or planned as if it had been measured. `None` if it is neither.
 	reference: Option<ClassReference>,
 }
 
 impl Row {
 	fn turns(&self) -> Option<u32> {
-		self.reference?.turns()
+		Some(self.reference?.trial_turns)
 	}
 
 	/// How a GPU of `gpu` does as one of this class.
@@ -34,8 +34,9 @@ impl Row {
 		if gpu.class.memory_gb * 100 < self.class.memory_gb * 75 {
 			return Claim::LacksMemory;
 		}
-		match (self.reference, gpu.reference) {
-			(Some(class), Some(gpu)) if is_separated(&class, &gpu, None) => Claim::TooSlow,
+		let (owned, peak) = (gpu.reference.unwrap_or(gpu.class.floor()), gpu.class.peak);
+		match (self.reference, best_turns(&owned, peak)) {
+			(Some(class), Some(_)) if is_separated(&class, &owned, peak) => Claim::TooSlow,
 			(Some(_), Some(_)) => Claim::Passes,
 			_ => Claim::Unknown,
 		}
@@ -74,13 +75,15 @@ impl Claim {
 	}
 }
 
-/// The peak table, the best paid first.
-fn rows() -> Vec<Row> {
-	let known = CLASSES.iter().filter(|class| class.peak.is_some());
-	let mut rows: Vec<_> = known
+/// The classes with their references, the best paid first.
+fn rows(
+	classes: impl Iterator<Item = GpuClassInfo>,
+	reference: impl Fn(&GpuClassInfo) -> Option<ClassReference>,
+) -> Vec<Row> {
+	let mut rows: Vec<_> = classes
 		.map(|class| Row {
+			reference: reference(&class),
 			class,
-			reference: class.planned(),
 		})
 		.collect();
 	rows.sort_by_key(|row| (Reverse(row.class.published), Reverse(row.turns())));
@@ -236,32 +239,64 @@ fn paying_copies(out: &mut String, rows: &[Row]) {
 	}
 }
 
-/// Returns all tables.
-fn tables() -> String {
-	let rows = rows();
-	let mut out = String::new();
-	classes(&mut out, &rows);
+fn separation(out: &mut String, rows: &[Row]) {
 	matrix(
-		&mut out,
-		&rows,
+		out,
+		rows,
 		"**Separation of all pairs.** A row is a class, a column the GPU that it is claimed with, by id. `P`: it\n\
 		 passes. `.`: it lacks the memory. `-`: it is too slow. `?`: its pace is unknown.",
 		|class, gpu| class.claimed_with(gpu).sign().to_string(),
 	);
-	not_separated(&mut out, &rows);
-	close(&mut out, &rows);
+}
+
+fn all_copies(out: &mut String, rows: &[Row]) {
 	matrix(
-		&mut out,
-		&rows,
+		out,
+		rows,
 		"**Copies of all pairs.** A row is a GPU, a column the class of which it shows that many.",
 		|strong, weak| match shown(strong, weak) {
 			None => "?".into(),
 			Some(count) => count.to_string(),
 		},
 	);
+}
+
+/// Returns the tables of what was measured.
+pub fn calibrated(classes: &[GpuClassInfo]) -> String {
+	let mut out = String::from("\n## By what was measured\n");
+	if classes.iter().all(|class| class.measured.is_none()) {
+		out.push_str("\nNo class is calibrated.\n");
+		return out;
+	}
+	// A GPU whose pace is neither measured nor known from its peaks says nothing.
+	let known = |class: &&GpuClassInfo| class.measured.is_some() || class.peak.is_some();
+	let rows = rows(
+		classes.iter().filter(known).copied(),
+		GpuClassInfo::calibrated,
+	);
+	separation(&mut out, &rows);
+	all_copies(&mut out, &rows);
 	paying_copies(&mut out, &rows);
-	out.push('\n');
 	out
+}
+
+/// Returns the tables of what is planned by the peak figures.
+fn planned() -> String {
+	let known = CLASSES.iter().filter(|class| class.peak.is_some());
+	let rows = rows(known.copied(), GpuClassInfo::planned);
+	let mut out = String::from("\n## By the peak figures\n");
+	classes(&mut out, &rows);
+	separation(&mut out, &rows);
+	not_separated(&mut out, &rows);
+	close(&mut out, &rows);
+	all_copies(&mut out, &rows);
+	paying_copies(&mut out, &rows);
+	out
+}
+
+/// Returns all tables.
+fn tables() -> String {
+	format!("{}{}\n", calibrated(&CLASSES), planned())
 }
 
 /// Returns the document's text, where its tables are, and what they should be.

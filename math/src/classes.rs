@@ -7,11 +7,12 @@
 //! the A8000, A5000, A4000, RTX 4070 Ti SUPER, 3090 Ti and 3080 Ti are still to be checked against the
 //! sheets.
 
+use crate::separation::{self, TURN_OPS};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
-/// What one GPU of a class is held to: it supports the class if it reaches a fixed share of each figure.
+/// The figures that one GPU of a class is held to: it shows the class if it reaches a fixed share of each.
 /// State of the chain, changeable by governance.
 #[derive(
 	Clone,
@@ -29,63 +30,46 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClassReference {
-	/// Products and sums of the matrix chain, 10⁹ a second.
-	pub int8_gops: u32,
-	/// What the walk over its memory reads, 10⁶ bytes a second; 0 where that is not judged.
-	pub walk_mb_s: u32,
+	/// Turns of the GPU trial in 10 s.
+	pub trial_turns: u32,
 	/// Its memory, in GB of 10⁹ bytes.
 	pub memory_gb: u32,
-	/// Measured with the network's own kernel on a GPU known to be of the class (`kaisar-agent
-	/// calibrate`). Else a floor, which every GPU of the class clears by far.
+	/// Whether both were measured with the network's own kernels on a GPU known to be of the class
+	/// (`kaisar-agent calibrate`). Otherwise the turns are those of 4 Top/s, which every GPU does by far, and
+	/// the class earns nothing.
 	pub calibrated: bool,
 }
 
 impl ClassReference {
-	/// The most that each figure may be: a hundred times what there is today. An agent sizes its work by
-	/// them.
+	/// The highest values, about a hundred times today's hardware. An agent sizes its work by them.
 	pub const MOST: Self = Self {
-		int8_gops: 1_000_000_000,
-		walk_mb_s: 1_000_000_000,
+		trial_turns: 1 << 20,
 		memory_gb: 4_096,
 		calibrated: true,
 	};
 
-	/// Of a class of which nothing is known: that there is a GPU, and no mere processor.
+	/// The reference of a class of which nothing is known.
 	pub const LEAST: Self = Self {
-		int8_gops: LEAST_GOPS,
-		walk_mb_s: 0,
+		trial_turns: UNCALIBRATED_TURNS,
 		memory_gb: 4,
 		calibrated: false,
 	};
 
-	/// Whether work can be sized by it. What was measured names every figure.
+	/// Returns whether work can be sized by it.
 	pub fn is_valid(&self) -> bool {
-		let Self {
-			int8_gops,
-			walk_mb_s,
-			memory_gb,
-			calibrated,
-		} = *self;
-		(1..=Self::MOST.int8_gops).contains(&int8_gops)
-			&& walk_mb_s <= Self::MOST.walk_mb_s
-			&& (1..=Self::MOST.memory_gb).contains(&memory_gb)
-			&& (walk_mb_s > 0 || !calibrated)
+		(1..=Self::MOST.trial_turns).contains(&self.trial_turns)
+			&& (1..=Self::MOST.memory_gb).contains(&self.memory_gb)
 	}
 }
 
-/// The floor of throughput where no figures are known, in Gop/s, and that of GPUs that cannot multiply
-/// packed bytes.
-const LEAST_GOPS: u32 = 5_000;
-const LEAST_GOPS_UNPACKED: u32 = 1_500;
-/// Of a vendor's peak, the part that is a floor: a 64th of the tensor cores' products, which a portable
-/// kernel does not use, and a quarter of the memory's bandwidth.
-const FLOOR_OF_PRODUCTS: u32 = 64;
-const FLOOR_OF_BANDWIDTH: u32 = 4;
+/// Turns of the GPU trial in 10 s at 4 Top/s.
+const UNCALIBRATED_TURNS: u32 = (10 * 4_000_000_000_000 / TURN_OPS) as u32;
+
 /// The percentages of a vendor's peaks that the network's kernels are planned to reach.
 const PLANNED_PRODUCTS: u32 = 60;
 const PLANNED_BANDWIDTH: u32 = 85;
 
-/// A vendor's dense peak figures of one GPU, to size the benchmark and to seed its references.
+/// A vendor's dense peak figures of one GPU, to size trials and to plan references.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peak {
 	/// Int8 operations, 10¹² a second, of the tensor cores (DP4A for the V100); 0 where there are none.
@@ -108,48 +92,51 @@ pub struct GpuClassInfo {
 	pub score: u32,
 	/// The least memory with which it is sold, in GB.
 	pub memory_gb: u32,
-	/// Its peak figures; without them a class is checked for memory and a floor of throughput only.
+	/// Its peak figures, where they are known.
 	pub peak: Option<Peak>,
+	/// Turns of the GPU trial in 10 s, once the class is calibrated.
+	pub measured: Option<u32>,
 }
 
 impl GpuClassInfo {
-	/// What it is held to until it is calibrated: a floor, from the vendor's peaks where they are known.
+	/// Returns the reference of a class that is not calibrated: its memory, and the turns of 4 Top/s.
 	pub fn floor(&self) -> ClassReference {
-		let (int8_gops, walk_mb_s) = match self.peak {
-			None => (LEAST_GOPS, 0),
-			Some(Peak {
-				int8_tops,
-				memory_gbps,
-				..
-			}) => {
-				let gops = match int8_tops {
-					0 => LEAST_GOPS_UNPACKED,
-					tops => (tops * 1_000 / FLOOR_OF_PRODUCTS).max(LEAST_GOPS),
-				};
-				(gops, memory_gbps * 1_000 / FLOOR_OF_BANDWIDTH)
-			}
-		};
 		ClassReference {
-			int8_gops,
-			walk_mb_s,
 			memory_gb: self.memory_gb,
-			calibrated: false,
+			..ClassReference::LEAST
 		}
 	}
 
-	/// Returns the reference that a calibration is expected to find: 60 % of the int8 peak and 85 % of the
-	/// memory's. `None` without both figures.
+	/// Returns the reference that was measured; `None` until the class is calibrated.
+	pub fn calibrated(&self) -> Option<ClassReference> {
+		self.measured.map(|turns| self.with_turns(turns))
+	}
+
+	/// Returns the reference that a genesis starts with: the measured one, or the floor.
+	pub fn reference(&self) -> ClassReference {
+		self.calibrated().unwrap_or_else(|| self.floor())
+	}
+
+	/// Returns the reference that a calibration is expected to find: the pace at 60 % of the int8 peak and 85 %
+	/// of the memory's. `None` without both figures.
 	pub fn planned(&self) -> Option<ClassReference> {
 		let Peak {
 			int8_tops,
 			memory_gbps,
 		} = self.peak?;
-		(int8_tops > 0).then(|| ClassReference {
-			int8_gops: int8_tops * 10 * PLANNED_PRODUCTS,
-			walk_mb_s: memory_gbps * 10 * PLANNED_BANDWIDTH,
+		let turns = separation::turns(
+			int8_tops * 10 * PLANNED_PRODUCTS,
+			memory_gbps * 10 * PLANNED_BANDWIDTH,
+		)?;
+		Some(self.with_turns(turns))
+	}
+
+	fn with_turns(&self, trial_turns: u32) -> ClassReference {
+		ClassReference {
+			trial_turns,
 			memory_gb: self.memory_gb,
 			calibrated: true,
-		})
+		}
 	}
 
 	/// The class, paid a lower score than the published one.
@@ -166,6 +153,7 @@ const fn class(id: u16, name: &'static str, published: u32, memory_gb: u32) -> G
 		score: published,
 		memory_gb,
 		peak: None,
+		measured: None,
 	}
 }
 
@@ -268,23 +256,49 @@ mod tests {
 	}
 
 	#[test]
-	fn a_floor_is_below_what_the_vendor_names() {
+	fn a_floor_is_below_every_planned_pace() {
 		for class in &CLASSES {
 			let floor = class.floor();
 			assert!(floor.is_valid() && !floor.calibrated, "{}", class.name);
 			assert_eq!(floor.memory_gb, class.memory_gb);
-			match class.peak {
-				Some(peak) => {
-					assert!(floor.int8_gops <= peak.int8_tops * 1_000 / 16 + LEAST_GOPS);
-					assert!(floor.walk_mb_s > 0);
-					assert!(floor.walk_mb_s * 2 < peak.memory_gbps * 1_000);
-				}
-				None => assert_eq!((floor.int8_gops, floor.walk_mb_s), (LEAST_GOPS, 0)),
+			if let Some(planned) = class.planned() {
+				assert!(planned.is_valid() && planned.calibrated, "{}", class.name);
+				assert!(
+					floor.trial_turns * 8 < planned.trial_turns,
+					"{}",
+					class.name
+				);
 			}
 		}
-		let floor = get(1).unwrap().floor();
-		assert_eq!((floor.int8_gops, floor.walk_mb_s), (30_921, 837_500));
-		assert_eq!(get(23).unwrap().floor().int8_gops, LEAST_GOPS_UNPACKED);
+		assert_eq!(ClassReference::LEAST.trial_turns, 36);
+		assert_eq!(get(33).unwrap().planned().unwrap().trial_turns, 7_644);
+		assert_eq!(
+			get(23).unwrap().planned(),
+			None,
+			"a P100 has no int8 figure"
+		);
+	}
+
+	#[test]
+	fn a_class_is_calibrated_once_its_turns_are_measured() {
+		let class = *get(11).unwrap();
+		let measured = GpuClassInfo {
+			measured: Some(2_000),
+			..class
+		};
+		let expected = ClassReference {
+			trial_turns: 2_000,
+			memory_gb: 24,
+			calibrated: true,
+		};
+		assert_eq!(measured.calibrated(), Some(expected));
+		assert_eq!(measured.reference(), expected);
+		let unmeasured = GpuClassInfo {
+			measured: None,
+			..class
+		};
+		assert_eq!(unmeasured.calibrated(), None);
+		assert_eq!(unmeasured.reference(), class.floor());
 	}
 
 	#[test]
@@ -292,14 +306,11 @@ mod tests {
 		let (most, least) = (ClassReference::MOST, ClassReference::LEAST);
 		assert!(most.is_valid() && least.is_valid());
 		type Change = fn(&mut ClassReference);
-		let bad: [Change; 6] = [
-			|it| it.int8_gops += 1,
-			|it| it.walk_mb_s += 1,
+		let bad: [Change; 4] = [
+			|it| it.trial_turns += 1,
 			|it| it.memory_gb += 1,
-			|it| it.int8_gops = 0,
+			|it| it.trial_turns = 0,
 			|it| it.memory_gb = 0,
-			// What was measured says how fast its memory is.
-			|it| it.walk_mb_s = 0,
 		];
 		for (at, change) in bad.into_iter().enumerate() {
 			let mut changed = most;

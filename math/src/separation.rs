@@ -28,7 +28,7 @@ const TRIAL_MS: u128 = 10_000;
 /// The time until a GPU's last mark must arrive, in milliseconds: 10 / 0.85 + 2.0 s, less what arrives late.
 const DEADLINE_MS: u128 = 13_800;
 /// Multiplications and additions of a turn: eight products of n × n matrices, n = 4,096.
-const TURN_OPS: u64 = 8 * 2 * 4_096 * 4_096 * 4_096;
+pub(crate) const TURN_OPS: u64 = 8 * 2 * 4_096 * 4_096 * 4_096;
 /// Bytes that a turn's walks read: eight steps of 16,384 lanes with 8 reads of 1,024 bytes each.
 const TURN_BYTES: u64 = 8 * 16_384 * 8 * 1_024;
 /// Trees and launches take a tenth more.
@@ -69,19 +69,11 @@ pub fn turns(int8_gops: u32, walk_mb_s: u32) -> Option<u32> {
 	u32::try_from(trial.checked_div(turn)?).ok()
 }
 
-impl ClassReference {
-	/// Returns the pace of a GPU that reaches exactly this reference: the turns of the GPU trial in 10 s.
-	/// `None` where the walk is not judged.
-	pub fn turns(&self) -> Option<u32> {
-		turns(self.int8_gops, self.walk_mb_s)
-	}
-}
-
 /// Returns the pace that a GPU of a class may show with the best kernel that there could be: 1.25 times the
 /// reference's if that was measured, and otherwise 0.9 of the vendor's peaks. `None` if neither is known.
 pub fn best_turns(gpu: &ClassReference, peak: Option<Peak>) -> Option<u64> {
 	if gpu.calibrated {
-		return Some(u64::from(gpu.turns()?) * BETTER_KERNEL / 100);
+		return Some(u64::from(gpu.trial_turns) * BETTER_KERNEL / 100);
 	}
 	let Peak {
 		int8_tops,
@@ -93,17 +85,14 @@ pub fn best_turns(gpu: &ClassReference, peak: Option<Peak>) -> Option<u64> {
 
 /// Whether no GPU of the class `gpu`, with the vendor's `peak` figures, passes for the class that `class` is
 /// the reference of: its memory is below 0.75 of the class's, or its [best pace](best_turns) below 0.73 of
-/// the reference's. Where a pace is unknown, memory alone decides.
+/// the reference's. Where the best pace is unknown, memory alone decides.
 ///
 /// 0.75, since 0.85 of a window of 0.95 passes and a vendor's GB of GPU memory has 2³⁰ bytes.
 pub fn is_separated(class: &ClassReference, gpu: &ClassReference, peak: Option<Peak>) -> bool {
 	if u64::from(gpu.memory_gb) * 100 < u64::from(class.memory_gb) * LEAST_MEMORY {
 		return true;
 	}
-	let (Some(best), Some(reference)) = (best_turns(gpu, peak), class.turns()) else {
-		return false;
-	};
-	best * 100 < u64::from(reference) * LEAST_PACE
+	best_turns(gpu, peak).is_some_and(|best| best * 100 < u64::from(class.trial_turns) * LEAST_PACE)
 }
 
 /// A class as the rule of separation sees it.
@@ -142,14 +131,14 @@ pub fn payable(classes: &[Scored]) -> Vec<u32> {
 	}
 }
 
-/// Returns the classes of which a pace can be planned, with their planned references as if they had been
-/// measured, and the published scores.
+/// Returns the classes whose pace was measured or can be planned, with that reference and the published
+/// scores. A planned reference counts as if it had been measured.
 pub fn planned(classes: &[GpuClassInfo]) -> Vec<(&GpuClassInfo, Scored)> {
 	classes
 		.iter()
 		.filter_map(|class| {
 			let scored = Scored {
-				reference: class.planned()?,
+				reference: class.calibrated().or_else(|| class.planned())?,
 				peak: class.peak,
 				score: class.published,
 			};
@@ -159,7 +148,7 @@ pub fn planned(classes: &[GpuClassInfo]) -> Vec<(&GpuClassInfo, Scored)> {
 }
 
 /// Returns the number of GPUs of the class `weak` that one of `strong` shows to workers of different claims,
-/// by its measured pace. `None` where a pace is unknown.
+/// by its measured pace. `None` if the reference of `weak` asks for nothing.
 ///
 /// The trials of all of them must be over by 13.8 s, and marks have the GPU come back to each window five
 /// times. What of the windows does not fit into its memory side by side (0.85 of each is needed) is copied
@@ -173,7 +162,7 @@ pub fn planned(classes: &[GpuClassInfo]) -> Vec<(&GpuClassInfo, Scored)> {
 /// assert_eq!(copies(&reference(11), &reference(16)), Some(2));
 /// ```
 pub fn copies(strong: &ClassReference, weak: &ClassReference) -> Option<u32> {
-	let (fast, slow) = (u128::from(strong.turns()?), u128::from(weak.turns()?));
+	let (fast, slow) = (u128::from(strong.trial_turns), u128::from(weak.trial_turns));
 	// In MB.
 	let room = u128::from(strong.memory_gb) * 10 * WINDOW;
 	let window = u128::from(weak.memory_gb) * WINDOW * LEAST_WINDOW / 10;
@@ -202,17 +191,11 @@ mod tests {
 	fn turns_take_as_long_as_planned() {
 		// The specification's figures, in tenths of a millisecond: H200, H100 PCIe, A100, 4090, 3090, T4.
 		for (id, tenths) in [(33, 13), (2, 20), (4, 39), (11, 44), (16, 86), (20, 199)] {
-			let turn = 100_000 / reference(id).turns().unwrap();
+			let turn = 100_000 / reference(id).trial_turns;
 			assert!(turn.abs_diff(tenths) <= 1, "{id}: {turn}");
 		}
 		assert_eq!((turns(0, 1), turns(1, 0)), (None, None));
 		assert!(turns(u32::MAX, u32::MAX).is_some());
-		assert_eq!(
-			get(23).unwrap().planned(),
-			None,
-			"a P100 has no int8 figure"
-		);
-		assert_eq!(ClassReference::LEAST.turns(), None);
 	}
 
 	#[test]
@@ -222,9 +205,8 @@ mod tests {
 		assert!(is_separated(&class, &memory(17), None));
 		assert!(!is_separated(&class, &memory(18), None));
 		// 0.73 / 1.25 = 0.584 of the pace.
-		let slower = |per_mille: u64| ClassReference {
-			int8_gops: (u64::from(class.int8_gops) * per_mille / 1_000) as u32,
-			walk_mb_s: (u64::from(class.walk_mb_s) * per_mille / 1_000) as u32,
+		let slower = |per_mille: u32| ClassReference {
+			trial_turns: class.trial_turns * per_mille / 1_000,
 			..class
 		};
 		assert!(is_separated(&class, &slower(582), None));
@@ -243,7 +225,7 @@ mod tests {
 		assert_eq!(best_turns(&floor, None), None);
 		assert!(!is_separated(&class, &floor, None));
 		assert!(is_separated(&class, &get(17).unwrap().floor(), None));
-		// Nor is anything separated from a class whose pace is not judged.
+		// Nor is anything separated from a class of which nothing is known.
 		assert!(!is_separated(&ClassReference::LEAST, &class, None));
 	}
 
@@ -274,10 +256,32 @@ mod tests {
 		assert_eq!(lowered(50), [7, 10, 32]);
 		assert_eq!(lowered(25), [8, 12, 20, 25, 31]);
 		assert_eq!(
-			lowered(100).len() + lowered(50).len() + lowered(25).len(),
+			CLASSES
+				.iter()
+				.filter(|class| class.score != class.published)
+				.count(),
 			10
 		);
-		assert!(CLASSES.iter().all(|class| class.score <= class.published));
+		// And by whose GPUs: A8000, RTX 3090, RTX 4070 Ti SUPER.
+		for (score, gpu) in [(100, 6), (50, 16), (25, 13)] {
+			assert_eq!(get(gpu).unwrap().published, score);
+			for class in lowered(score) {
+				let passes = !is_separated(&reference(class), &reference(gpu), None);
+				assert!(passes, "{gpu} as {class}");
+			}
+		}
+	}
+
+	/// The specification's separated pairs that are close.
+	#[test]
+	fn the_kernel_decides_whether_an_a100_passes_for_an_h100_and_a_3090_for_a_4090() {
+		for (class, gpu) in [(2, 3), (2, 4), (11, 16)] {
+			let (class, gpu) = (reference(class), reference(gpu));
+			assert!(is_separated(&class, &gpu, None));
+			let best = best_turns(&gpu, None).unwrap() as f64;
+			let share = best / (f64::from(class.trial_turns) * 0.73);
+			assert!((0.87..0.93).contains(&share), "{share}");
+		}
 	}
 
 	#[test]
@@ -298,10 +302,9 @@ mod tests {
 
 	#[test]
 	fn a_lowered_class_lowers_those_that_it_passes_for() {
-		let scored = |int8_gops, score| Scored {
+		let scored = |trial_turns, score| Scored {
 			reference: ClassReference {
-				int8_gops,
-				walk_mb_s: int8_gops * 4,
+				trial_turns,
 				memory_gb: 24,
 				calibrated: true,
 			},
@@ -309,11 +312,7 @@ mod tests {
 			score,
 		};
 		// Each passes for the next, and none for the one after.
-		let chain = [
-			scored(100_000, 10),
-			scored(160_000, 20),
-			scored(256_000, 40),
-		];
+		let chain = [scored(1_000, 10), scored(1_600, 20), scored(2_560, 40)];
 		assert!(is_separated(&chain[2].reference, &chain[0].reference, None));
 		assert_eq!(payable(&chain), [10, 10, 10]);
 		assert_eq!(payable(&[chain[0], chain[2]]), [10, 40]);
@@ -334,16 +333,15 @@ mod tests {
 	proptest! {
 		#[test]
 		fn a_stronger_gpu_never_shows_fewer(
-			(gops, speed, memory) in (1u32..=1_000_000_000, 1u32..=1_000_000_000, 1u32..=4_096),
-			(more_gops, more_speed, more_memory) in (0u32..1_000_000, 0u32..1_000_000, 0u32..100),
+			(turns, memory) in (1u32..=ClassReference::MOST.trial_turns, 1u32..=4_096),
+			(more_turns, more_memory) in (0u32..100_000, 0u32..100),
 			weak in 1usize..=CLASSES.len(),
 		) {
 			let strong = ClassReference {
-				int8_gops: gops, walk_mb_s: speed, memory_gb: memory, calibrated: true,
+				trial_turns: turns, memory_gb: memory, calibrated: true,
 			};
 			let stronger = ClassReference {
-				int8_gops: gops.saturating_add(more_gops),
-				walk_mb_s: speed.saturating_add(more_speed),
+				trial_turns: turns + more_turns,
 				memory_gb: memory + more_memory,
 				calibrated: true,
 			};
@@ -353,11 +351,8 @@ mod tests {
 				let passes = |gpu| !is_separated(&weak, gpu, None);
 				prop_assert!(passes(&stronger) || !passes(&strong));
 			}
-			// It shows itself, where that can be judged.
-			if strong.turns().is_some_and(|turns| turns > 0) {
-				prop_assert_eq!(copies(&strong, &strong), Some(1));
-				prop_assert!(!is_separated(&strong, &strong, None));
-			}
+			prop_assert_eq!(copies(&strong, &strong), Some(1));
+			prop_assert!(!is_separated(&strong, &strong, None));
 		}
 	}
 }

@@ -1,4 +1,4 @@
-//! Agents: the processes that benchmark this machine and check others.
+//! Agents: the processes that prove this machine and check others.
 //!
 //! A node with `--provider` or `--checker` starts an agent for each role, the development chain one
 //! for its worker and one for each of its checkers. The node watches over them: an agent that ends

@@ -1,7 +1,7 @@
 //! # The node
 //!
 //! `kaisar-node`: BABE and GRANDPA over ParityDB, and with `--provider` or `--checker` the agents
-//! that benchmark this machine and check others ([`agents`]). `--dev` is a chain of one machine that
+//! that prove this machine and check others ([`agents`]). `--dev` is a chain of one machine that
 //! seals a block every second ([`dev`]).
 
 // sc-cli's and sc-service's errors are as large as they are.

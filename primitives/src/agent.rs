@@ -30,6 +30,9 @@ pub const PATH_STATUS: &str = "/v1/status";
 pub const PATH_ADDRESSES: &str = "/v1/addresses";
 /// Path of [`OrderRequest`]; the answer is [`ContainerReport`].
 pub const PATH_ORDER: &str = "/v1/order";
+/// In place of a window's beginning: the node does not know it and never will, so its checker has no opinion
+/// on the bandwidth. Like every window that had begun before it was told.
+pub const WINDOW_MISSED: u64 = 0;
 /// Most seats in one request.
 pub const MAX_SEATS: usize = 256;
 /// Most claims in one answer, and most answers in one request. A claim has 40 bytes, so they fit in
@@ -86,23 +89,38 @@ pub struct RoundStart {
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// The seed of its trial.
+	/// Its seed.
 	pub seed: H256,
+	/// The seed of its trial.
+	pub trial_seed: H256,
 	/// Milliseconds for which the agent keeps what belongs to the round.
 	pub keep_ms: u64,
+	/// Whether the trial began in an earlier block than the node's newest. Then the agent keeps what belongs to the
+	/// round, and judges no times.
+	pub late: bool,
 }
 
 /// Tells a worker's agent of a round in which the worker is due, from the round's start on and again at
 /// each block until the trial. The agent reserves places for the committee's agents, connects to all of
-/// them and introduces itself.
+/// them and introduces itself; and it fills the memory that the trial reads.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct PrepareRequest {
 	/// The chain.
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
+	/// Its seed.
+	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
+	/// What it claims.
+	pub spec: WorkerSpec,
+	/// Amount of work in the trial.
+	pub bench: BenchParams,
+	/// What a GPU of the claimed class is held to in this round: it sizes the GPUs' work.
+	pub reference: Option<ClassReference>,
+	/// Milliseconds until the trial's block.
+	pub trial_ms: u64,
 	/// Agents of the committee.
 	pub committee: Vec<(CheckerKey, AgentKey)>,
 	/// Whether the worker runs the trial. A rented one does not, and has no roots to send, so its agent
@@ -123,24 +141,26 @@ pub struct Prepared {
 	pub connected: u32,
 }
 
-/// Asks a worker's agent to run the benchmark of a round, from the trial's block on.
+/// Starts the trial of a round, at the trial's block, and asks for its root from then on.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ProveRequest {
 	/// The chain.
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// The seed of its trial.
+	/// Its seed.
 	pub seed: H256,
+	/// The seed of its trial.
+	pub trial_seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
 	/// What it claims.
 	pub spec: WorkerSpec,
-	/// How much work it is.
+	/// Amount of work in the trial.
 	pub bench: BenchParams,
 	/// What a GPU of the claimed class is held to in this round: it sizes the GPUs' work.
 	pub reference: Option<ClassReference>,
-	/// The order that it serves. Then it runs no benchmark, which would take the machine from its
+	/// The order that it serves. Then it runs no trial, which would take the machine from its
 	/// customer: it only shows that it is there, and that the container answers.
 	pub order: Option<OrderId>,
 	/// Agents of the committee, which are sent the signed root as soon as it is there.
@@ -163,7 +183,7 @@ pub enum Progress<T> {
 /// The root that a worker attests.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Attestation {
-	/// Root of everything that the benchmark computed.
+	/// Root of everything that the trial computed.
 	pub root: [u8; 32],
 }
 
@@ -210,15 +230,17 @@ pub struct SeatRequest {
 	pub genesis: H256,
 	/// The round.
 	pub round: RoundIndex,
-	/// The seed of its trial.
+	/// Its seed.
 	pub seed: H256,
+	/// The seed of its trial.
+	pub trial_seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
 	/// Its agent.
 	pub agent: AgentKey,
 	/// What it claims.
 	pub spec: WorkerSpec,
-	/// How much work it was.
+	/// Amount of work in the trial.
 	pub bench: BenchParams,
 	/// What a GPU of the claimed class is held to in this round.
 	pub reference: Option<ClassReference>,
@@ -232,7 +254,11 @@ pub struct SeatRequest {
 	pub seats: u8,
 	/// Measure bandwidth and disk too.
 	pub full: bool,
-	/// The worker was rented at the round's start: it ran no benchmark, and is to show only that it is
+	/// When all seats measure the bandwidth of all workers of the owner, in milliseconds since 1970: `None`
+	/// until the chain has fixed it, [`WINDOW_MISSED`] if it did while this node was away. It may come later
+	/// than the rest of the request, which is the same request.
+	pub window: Option<u64>,
+	/// The worker was rented at the round's start: it ran no trial, and is to show only that it is
 	/// there.
 	pub rented: bool,
 	/// An order whose container must answer, if the worker is rented.

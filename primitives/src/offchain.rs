@@ -7,6 +7,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
+use core::marker::PhantomData;
 use frame_support::traits::GetCallName;
 use frame_system::offchain::{CreateAuthorizedTransaction, SubmitTransaction};
 use sp_runtime::offchain::{Duration, Timestamp, http, storage::StorageValueRef};
@@ -21,13 +22,16 @@ const RESEND: BlockNumber = 3;
 const TRIES: u32 = 4;
 
 /// Longest time for one request. An agent answers from memory, what takes time it does in the
-/// background; but its machine may be busy with a benchmark.
+/// background; but its machine may be busy with a trial.
 const DEADLINE: Duration = Duration::from_millis(600);
 /// Longest time for all requests of one block's off-chain worker.
 const BUDGET: Duration = Duration::from_millis(1_000);
 /// Blocks before an agent that failed is asked again: a hanging one must not cost every block its
 /// deadline.
 const RETRY: BlockNumber = 2;
+/// Longest time for the requests that start a trial, of which there is one try: it is a worker's time that
+/// runs, and its machine was busy with all cores until then.
+const START: Duration = Duration::from_millis(3_000);
 
 /// The lock in local storage that Popw's off-chain workers of two blocks take in turn.
 pub const POPW_LOCK: &[u8] = b"kaisar/popw/lock";
@@ -81,6 +85,32 @@ impl<'a> Agent<'a> {
 		})
 	}
 
+	/// Posts `body` to `path` and does not wait for the answer, so that several agents are asked at once. The
+	/// agent is asked even if it failed recently. Should it fail now, nothing is noted: it is asked again as
+	/// before.
+	///
+	/// `None` if the node has configured no agent for `key`.
+	pub fn start<Answer: Decode>(
+		key: &'a [u8],
+		now: BlockNumber,
+		path: &str,
+		body: &impl Encode,
+	) -> Option<Started<'a, Answer>> {
+		let until = sp_io::offchain::timestamp().add(START);
+		let agent = Self {
+			key,
+			config: read::<AgentConfig>(&config_key(key))?,
+			now,
+			until,
+		};
+		let pending = agent.send(path, body.encode(), until);
+		Some(Started {
+			agent,
+			pending,
+			answer: PhantomData,
+		})
+	}
+
 	/// Posts `body` to `path`. `None` if the agent could not be reached in time or did not answer in
 	/// its own language; that is said once in the log, and once more when it is back.
 	pub fn ask<Answer: Decode>(&self, path: &str, body: &impl Encode) -> Option<Answer> {
@@ -90,17 +120,12 @@ impl<'a> Agent<'a> {
 			return None;
 		}
 		let deadline = started.add(DEADLINE).min(self.until);
-		match self.request(path, body.encode(), deadline) {
+		let answer = self
+			.send(path, body.encode(), deadline)
+			.and_then(|pending| receive(pending, deadline));
+		match answer {
 			Ok(answer) => {
-				if let Some(down) = read::<Down>(&down_key(self.key)) {
-					StorageValueRef::persistent(&down_key(self.key)).clear();
-					log::info!(
-						target: LOG,
-						"agent at {} is back (it was away from block {})",
-						self.config.url,
-						down.since,
-					);
-				}
+				self.is_back();
 				Some(answer)
 			}
 			Err(reason) => {
@@ -122,41 +147,93 @@ impl<'a> Agent<'a> {
 		}
 	}
 
-	fn request<Answer: Decode>(
+	/// Forgets that the agent was down, if it was.
+	fn is_back(&self) {
+		if let Some(down) = read::<Down>(&down_key(self.key)) {
+			StorageValueRef::persistent(&down_key(self.key)).clear();
+			log::info!(
+				target: LOG,
+				"agent at {} is back (it was away from block {})",
+				self.config.url,
+				down.since,
+			);
+		}
+	}
+
+	fn send(
 		&self,
 		path: &str,
 		body: Vec<u8>,
 		deadline: Timestamp,
-	) -> Result<Answer, String> {
+	) -> Result<http::PendingRequest, String> {
 		let url = format!("{}{path}", self.config.url);
-		let pending = http::Request::post(&url, [body])
+		http::Request::post(&url, [body])
 			.add_header("Authorization", &format!("Bearer {}", self.config.token))
 			.add_header("Content-Type", "application/octet-stream")
 			.deadline(deadline)
 			.send()
-			.map_err(|error| format!("{error:?}"))?;
-		let response = pending
-			.try_wait(deadline)
-			.map_err(|_| String::from("it took too long"))?
-			.map_err(|error| format!("{error:?}"))?;
-		if response.code != 200 {
-			return Err(format!("HTTP status {}", response.code));
-		}
-		let mut body = response.body();
-		body.deadline(deadline);
-		let mut bytes = Vec::new();
-		for byte in body.by_ref() {
-			if bytes.len() == MAX_ANSWER {
-				return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
-			}
-			bytes.push(byte);
-		}
-		if let Some(error) = body.error() {
-			return Err(format!("{error:?}"));
-		}
-		Answer::decode_all(&mut bytes.as_slice())
-			.map_err(|_| String::from("an answer that does not decode"))
+			.map_err(|error| format!("{error:?}"))
 	}
+}
+
+/// A request that an agent was sent and has not answered yet.
+pub struct Started<'a, Answer> {
+	agent: Agent<'a>,
+	pending: Result<http::PendingRequest, String>,
+	answer: PhantomData<Answer>,
+}
+
+impl<Answer: Decode> Started<'_, Answer> {
+	/// Waits for the answer. `None` if it does not come in time.
+	pub fn answer(self) -> Option<Answer> {
+		let answer = self
+			.pending
+			.and_then(|pending| receive(pending, self.agent.until));
+		match answer {
+			Ok(answer) => {
+				self.agent.is_back();
+				Some(answer)
+			}
+			Err(reason) => {
+				// The same run asks once more, and warns if that fails too.
+				log::debug!(
+					target: LOG,
+					"agent at {} does not answer at the trial in block {}: {reason}",
+					self.agent.config.url,
+					self.agent.now,
+				);
+				None
+			}
+		}
+	}
+}
+
+/// Waits for the answer to a request until `deadline`.
+fn receive<Answer: Decode>(
+	pending: http::PendingRequest,
+	deadline: Timestamp,
+) -> Result<Answer, String> {
+	let response = pending
+		.try_wait(deadline)
+		.map_err(|_| String::from("it took too long"))?
+		.map_err(|error| format!("{error:?}"))?;
+	if response.code != 200 {
+		return Err(format!("HTTP status {}", response.code));
+	}
+	let mut body = response.body();
+	body.deadline(deadline);
+	let mut bytes = Vec::new();
+	for byte in body.by_ref() {
+		if bytes.len() == MAX_ANSWER {
+			return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+		}
+		bytes.push(byte);
+	}
+	if let Some(error) = body.error() {
+		return Err(format!("{error:?}"));
+	}
+	Answer::decode_all(&mut bytes.as_slice())
+		.map_err(|_| String::from("an answer that does not decode"))
 }
 
 /// Submits a fee-less call to the node's own pool. Returns whether the pool took it.

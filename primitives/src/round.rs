@@ -45,7 +45,7 @@ impl RoundKind {
 	}
 }
 
-/// How much work the benchmark is. Fixed in a round's record, so that everyone measures the same.
+/// Amount of work in a trial. Fixed in a round's record, so that everyone measures the same.
 #[derive(
 	Clone,
 	Copy,
@@ -59,42 +59,67 @@ impl RoundKind {
 	TypeInfo,
 )]
 pub struct BenchParams {
-	/// Rows and columns of the int8 matrices; a multiple of 64.
+	/// Rows and columns of a GPU's matrices: a power of two.
 	pub n: u32,
-	/// Steps of the int8 chain for a class-0 worker.
-	pub steps: u32,
-	/// Openings that a checker samples.
-	pub samples: u16,
-	/// Segments of the BLAKE3 chain that each CPU core computes.
-	pub cpu_segments: u32,
-	/// Memory that the walk fills, in MiB; 0 for all that is claimed.
+	/// Turns of a GPU; 0 for those of the class's reference.
+	pub turns: u32,
+	/// Memory that a GPU fills, in MiB; 0 for nearly all that its class has.
+	pub window_mib: u32,
+	/// Stages of each CPU lane.
+	pub stages: u32,
+	/// Memory that the lanes read, in MiB; 0 for all that is claimed, less the system's part.
 	pub memory_mib: u32,
-	/// Disk that the plot takes, in MiB; 0 for all that is claimed.
+	/// Disk that the plot takes, in MiB; 0 for all that is claimed, less the system's part.
 	pub disk_mib: u32,
+	/// Reads of each strand over the plot.
+	pub reads: u32,
 	/// Seconds of a bandwidth measurement, of which the first fifth is dropped.
 	pub bandwidth_secs: u8,
 }
 
 impl BenchParams {
-	/// Limits of `n`, which is also a multiple of the least.
+	/// The trial of production: 10 s on the least hardware that counts. Only its times and sizes are evidence;
+	/// with any other figures the claim counts once its work is proved.
+	pub const FULL: Self = Self {
+		n: 4_096,
+		turns: 0,
+		window_mib: 0,
+		stages: 62_504,
+		memory_mib: 0,
+		disk_mib: 0,
+		reads: 5_000,
+		bandwidth_secs: 10,
+	};
+
+	/// Limits of `n`.
 	pub const N: RangeInclusive<u32> = 64..=16_384;
-	/// Limits of `steps`.
-	pub const STEPS: RangeInclusive<u32> = 1..=4_096;
-	/// Limits of `samples`.
-	pub const SAMPLES: RangeInclusive<u16> = 1..=1_024;
-	/// Limits of `cpu_segments`.
-	pub const CPU_SEGMENTS: RangeInclusive<u32> = 1..=65_536;
-	/// Limits of `bandwidth_secs`.
-	pub const BANDWIDTH_SECS: RangeInclusive<u8> = 0..=60;
+	/// Limits of `turns`.
+	pub const TURNS: RangeInclusive<u32> = 0..=1 << 20;
+	/// Limits of `stages`.
+	pub const STAGES: RangeInclusive<u32> = 1..=1 << 20;
+	/// Limits of `reads`.
+	pub const READS: RangeInclusive<u32> = 1..=1 << 20;
+	/// Limits of `bandwidth_secs`. A window and the votes have the last 8 blocks of a commit part: 3 until it
+	/// begins, 2 for it at most, and 3 to answer and to commit.
+	pub const BANDWIDTH_SECS: RangeInclusive<u8> = 0..=24;
+
+	/// Returns whether times and sizes are evidence: the work is that of [`FULL`](Self::FULL), however long
+	/// bandwidth is measured.
+	pub fn is_full(&self) -> bool {
+		Self {
+			bandwidth_secs: Self::FULL.bandwidth_secs,
+			..*self
+		} == Self::FULL
+	}
 
 	/// Returns the same with each figure within its limits. An agent refuses work outside them, and whoever
-	/// runs no benchmark fails the check: a wrong value would suspend every worker.
+	/// runs no trial fails the check: a wrong value would suspend every worker.
 	///
 	/// ```
 	/// use kaisar_primitives::BenchParams;
-	/// let bench = BenchParams { n: 1_000, samples: 0, ..Default::default() };
-	/// assert_eq!((bench.held().n, bench.held().samples), (960, 1));
-	/// assert_eq!(BenchParams::default().held(), BenchParams::default());
+	/// let bench = BenchParams { n: 1_000, stages: 0, ..BenchParams::FULL };
+	/// assert_eq!((bench.held().n, bench.held().stages), (512, 1));
+	/// assert_eq!(BenchParams::FULL.held(), BenchParams::FULL);
 	/// ```
 	pub fn held(self) -> Self {
 		fn within<N: Ord + Copy>(value: N, limits: RangeInclusive<N>) -> N {
@@ -102,31 +127,22 @@ impl BenchParams {
 		}
 		let n = within(self.n, Self::N);
 		Self {
-			n: n.saturating_sub(n % Self::N.start()),
-			steps: within(self.steps, Self::STEPS),
-			samples: within(self.samples, Self::SAMPLES),
-			cpu_segments: within(self.cpu_segments, Self::CPU_SEGMENTS),
+			n: 1u32.checked_shl(n.ilog2()).unwrap_or(n),
+			turns: within(self.turns, Self::TURNS),
+			stages: within(self.stages, Self::STAGES),
+			reads: within(self.reads, Self::READS),
+			bandwidth_secs: within(self.bandwidth_secs, Self::BANDWIDTH_SECS),
 			// An agent takes what is claimed, where that is less.
+			window_mib: self.window_mib,
 			memory_mib: self.memory_mib,
 			disk_mib: self.disk_mib,
-			bandwidth_secs: within(self.bandwidth_secs, Self::BANDWIDTH_SECS),
 		}
 	}
 }
 
 impl Default for BenchParams {
-	/// The figures of production (`docs/benchmark.md`), sized for a class-0 worker: the chain takes
-	/// about 15 s on two cores. GPU classes get sizes of their own with their kernels.
 	fn default() -> Self {
-		Self {
-			n: 2_048,
-			steps: 64,
-			samples: 256,
-			cpu_segments: 4_096,
-			memory_mib: 0,
-			disk_mib: 0,
-			bandwidth_secs: 10,
-		}
+		Self::FULL
 	}
 }
 

@@ -197,7 +197,10 @@ fn presets_start_with_their_parameters() {
 		assert_eq!(<popw::PhaseLength as Get<u32>>::get(), 10);
 		assert_eq!(<popw::CheckPeriod as Get<u32>>::get(), 1);
 		assert_eq!(<popw::CommitteeSize as Get<u8>>::get(), 3);
-		assert_eq!(<popw::Bench as Get<BenchParams>>::get().n, 1_024);
+		assert_eq!(
+			<popw::Bench as Get<BenchParams>>::get(),
+			params::SHORT_BENCH
+		);
 		assert_eq!(<popw::TrialOffset as Get<u32>>::get(), 8);
 		assert!(<rewards::PayUncalibrated as Get<bool>>::get());
 		assert_eq!(<rewards::EpochLength as Get<u32>>::get(), 200);
@@ -209,7 +212,7 @@ fn presets_start_with_their_parameters() {
 		assert_eq!(<popw::CheckPeriod as Get<u32>>::get(), 48);
 		assert_eq!(<popw::MaxDue as Get<u32>>::get(), 40_000);
 		assert_eq!(<popw::CommitteeSize as Get<u8>>::get(), 5);
-		assert_eq!(<popw::Bench as Get<BenchParams>>::get().n, 2_048);
+		assert_eq!(<popw::Bench as Get<BenchParams>>::get(), BenchParams::FULL);
 		assert_eq!(<popw::TrialOffset as Get<u32>>::get(), 20);
 		assert_eq!(<popw::MinOperators as Get<u8>>::get(), 3);
 		assert_eq!(<popw::GapPeriods as Get<u32>>::get(), 7);

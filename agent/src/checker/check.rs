@@ -1,70 +1,413 @@
-//! Measures and verifies one worker.
+//! Checks one worker: its receipt, its roots, the openings of each resource, and in a full check its bandwidth.
+//!
+//! | what the worker does | what it shows |
+//! | --- | --- |
+//! | gives no receipt, or no roots, for as long as the checker is patient | it is offline |
+//! | answers that it lost its roots ([`Refusal::Gone`]), or shows others than it attested | nothing |
+//! | answers the challenge of a resource with bytes that are not openings, or has lost them | not that resource |
+//! | has read a challenge and twice does not answer it, or is not ready until patience ends | not that resource |
+//! | opens what contradicts its root | its proof is false |
+//!
+//! A check that this agent itself cannot make, for want of memory or of a thread, fails: it is not a verdict.
+//!
+//! The challenge follows from the agent's secret, the root and the chain's randomness. It is the same in each try and
+//! after a restart, so a worker that refuses it does not get another.
 
-use super::{probe, rounds::Rounds};
+use super::{
+	line::{Agents, Answer, Line, NoAnswer, NoBandwidth},
+	rounds::Rounds,
+};
 use crate::{
-	bench::{
-		evidence::{self, Rates},
-		hash::Hash,
-		job::Job,
-		proof::{self, Challenge, Counts, Openings, Reject, Roots},
-	},
+	host::time::Time,
 	peer::{
-		bandwidth::{self, Counter, Offer, STREAMS, Window},
-		dial::{Peer, ask, ask_openings},
-		wire::{self, ALPN, MAX_REPLY, Refusal, Request, RootsReply, Which},
+		bandwidth::{Offer, OwnLine, Window},
+		dial::{MEMORY_TIME, Peer},
+		wire::{Refusal, Which},
+	},
+	trial::{
+		hash::{Hash, key},
+		job::Job,
+		judge::Rates,
+		part::Resource,
+		proof::{self, Challenge, Roots, limit},
+		sample::Reject,
+		verdict::{Proved, judge},
 	},
 };
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use iroh::endpoint::Connection;
+use anyhow::{Result, anyhow, bail, ensure};
+use futures::stream::{FuturesUnordered, StreamExt};
 use kaisar_primitives::{
 	AgentSignature, Verdict,
 	agent::{Checked, SeatRequest},
 };
-use rand::{TryRngCore, rngs::OsRng};
 use sp_core::{Pair, ed25519};
-use std::{
-	fmt::Display,
-	sync::Arc,
-	time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
-	sync::Semaphore,
-	time::{Instant, sleep, timeout, timeout_at},
+	sync::{OwnedSemaphorePermit, Semaphore, watch},
+	task::JoinHandle,
+	time::Instant,
 };
 
-/// Between two tries to reach a worker.
+/// Time between the first two tries to reach a worker. It doubles from try to try.
 const RETRY: Duration = Duration::from_millis(500);
+/// Longest time between two tries: thousands of workers are visited at a time, and each try is a handshake.
+const RETRY_MOST: Duration = Duration::from_secs(4);
+/// Memory for all openings that are read and verified at a time, in KiB: 1 GiB. Openings take theirs when their length
+/// is known and the bytes are about to come, so a worker that computes, or is not ready, holds none.
+const MEMORY_KIB: u32 = 1 << 20;
+/// The part of it for openings above [`LARGE_KIB`]: half. They wait for each other.
+const MEMORY_LARGE_KIB: u32 = MEMORY_KIB / 2;
+/// Openings of more than three GPUs, in KiB. At the least pace they take long.
+const LARGE_KIB: u32 = 16 << 10;
+/// Times that a check waits for memory, for [`MEMORY_TIME`], before it fails.
+const MEMORY_TRIES: u8 = 4;
+/// Times that a worker may read a challenge without answering it.
+const TRIES: u8 = 2;
+/// Time before a window at which its streams are opened.
+const LEAD: Duration = Duration::from_secs(3);
+/// Time after a window in which a measurement ends.
+const TRAIL: Duration = Duration::from_secs(2);
 
-fn random() -> Result<[u8; 32]> {
-	let mut bytes = [0; 32];
-	OsRng
-		.try_fill_bytes(&mut bytes)
-		.map_err(|error| anyhow!("no randomness: {error}"))?;
-	Ok(bytes)
+/// Returns the secret from which the agent with this key pair draws its challenges.
+pub fn secret_of(pair: &ed25519::Pair) -> Hash {
+	key("checker secret", &[&pair.seed()])
+}
+
+/// Memory for openings.
+#[derive(Clone)]
+struct Budget {
+	all: Arc<Semaphore>,
+	kib: u32,
+	large: Arc<Semaphore>,
+	large_kib: u32,
+}
+
+/// Memory that openings hold.
+struct Held {
+	_all: OwnedSemaphorePermit,
+	_large: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+	fn new(kib: u32, large_kib: u32) -> Self {
+		Self {
+			all: Arc::new(Semaphore::new(kib as usize)),
+			kib,
+			large: Arc::new(Semaphore::new(large_kib as usize)),
+			large_kib,
+		}
+	}
+
+	/// Takes memory for openings of this many bytes, in turn. `None` for more than there is in all.
+	async fn take(&self, bytes: usize) -> Option<Held> {
+		let kib = u32::try_from(bytes.div_ceil(1_024)).ok()?;
+		if kib > self.kib {
+			return None;
+		}
+		let large = match kib {
+			0..=LARGE_KIB => None,
+			// Openings that are larger than this part have it for themselves.
+			kib => {
+				let large = self.large.clone();
+				Some(
+					large
+						.acquire_many_owned(kib.min(self.large_kib))
+						.await
+						.ok()?,
+				)
+			}
+		};
+		let all = self.all.clone().acquire_many_owned(kib).await.ok()?;
+		Some(Held {
+			_all: all,
+			_large: large,
+		})
+	}
+}
+
+/// A finding, and the milliseconds for which its openings waited for memory.
+type Settled = (u64, Finding);
+
+/// The findings on openings whose length came.
+#[derive(Debug)]
+enum Finding {
+	/// The marks of GPUs, or the reason to reject them.
+	Verified(Result<Vec<Hash>, Reject>),
+	/// They did not come.
+	Lost(NoAnswer),
+	/// There was no memory for them in time.
+	NoMemory,
+	/// This agent cannot verify them.
+	Failed(String),
 }
 
 /// This agent as one that checks workers.
-pub struct Checker {
-	peer: Arc<Peer>,
+pub struct Checker<A = Peer> {
+	agents: Arc<A>,
+	/// The secret from which challenges are drawn.
+	secret: Hash,
 	rounds: Arc<Rounds>,
 	/// Permits to verify openings.
 	computing: Arc<Semaphore>,
-	/// Time for a worker to serve a check before it is found offline.
+	memory: Budget,
+	time: Time,
+	own_line: OwnLine,
+	/// Time for a worker to serve a check.
 	patience: Duration,
 }
 
-impl Checker {
-	/// The agent `peer`, with its clock.
+/// The state of a resource in a check.
+#[derive(Debug)]
+enum Opening {
+	/// Not verified yet. The challenge was read, and not answered, this number of times.
+	Open(u8),
+	/// Being read and verified. The challenge was read, and not answered, this number of times before.
+	Answered(u8, JoinHandle<Settled>),
+	/// Verified. The GPUs have marks.
+	Proved(Vec<Hash>),
+	/// Not shown.
+	Nothing(String),
+	/// Contradicted by an opening.
+	False(Reject),
+}
+
+/// The findings of a check so far, which stay between its tries.
+#[derive(Default)]
+struct Visit {
+	receipt: Option<AgentSignature>,
+	/// True once a rented worker serves its customer, as far as one can ask.
+	serves: bool,
+	roots: Option<Roots>,
+	/// The reason for which the worker shows nothing.
+	nothing: Option<String>,
+	openings: BTreeMap<Resource, Opening>,
+	/// The reason for which the check was given up.
+	gave_up: Option<String>,
+	/// The reason for which this agent cannot make the check.
+	failed: Option<String>,
+	/// Times that there was no memory for openings.
+	no_memory: u8,
+}
+
+impl Visit {
+	/// Returns whether the worker came as far as a verdict on what it shows.
+	fn is_served(&self) -> bool {
+		self.receipt.is_some() && (self.roots.is_some() || self.nothing.is_some())
+	}
+
+	/// Returns the opening that contradicts its root.
+	fn contradiction(&self) -> Option<(Resource, Reject)> {
+		self.openings
+			.iter()
+			.find_map(|(resource, opening)| match opening {
+				Opening::False(reject) => Some((*resource, *reject)),
+				_ => None,
+			})
+	}
+
+	/// The resources to open.
+	fn pending(&self) -> Vec<Resource> {
+		let pending = self.openings.iter();
+		pending
+			.filter(|(_, opening)| matches!(opening, Opening::Open(_)))
+			.map(|(resource, _)| *resource)
+			.collect()
+	}
+
+	/// Takes roots under the attested one, and decides which resources are to be opened.
+	fn take(&mut self, job: &Job, roots: Roots, full: bool) {
+		let plan = job.plan();
+		let claimed = |resource| match resource {
+			Resource::Gpus => plan.gpus > 0,
+			Resource::Processor => true,
+			Resource::Disk => full && plan.groups > 0,
+		};
+		for resource in Resource::ALL
+			.into_iter()
+			.filter(|resource| claimed(*resource))
+		{
+			let opening = if !roots.has(resource) {
+				Opening::Nothing("it has no root".into())
+			} else if resource == Resource::Gpus && roots.sizes.gpus > plan.gpus {
+				let (ran, planned) = (roots.sizes.gpus, plan.gpus);
+				Opening::Nothing(format!("{ran} ran where {planned} are claimed"))
+			} else {
+				Opening::Open(0)
+			};
+			self.openings.insert(resource, opening);
+		}
+		self.roots = Some(roots);
+	}
+
+	/// Notes the answer to the challenge of a resource. Fails if it is to be asked for again.
+	fn note(
+		&mut self,
+		resource: Resource,
+		answer: Result<JoinHandle<Settled>, NoAnswer>,
+	) -> Result<()> {
+		let tries = match self.openings.get(&resource) {
+			Some(Opening::Open(tries)) => *tries,
+			_ => return Ok(()),
+		};
+		match answer {
+			Ok(finding) => {
+				let answered = Opening::Answered(tries, finding);
+				self.openings.insert(resource, answered);
+				Ok(())
+			}
+			Err(error) => self.note_lost(resource, tries, error),
+		}
+	}
+
+	/// Notes that openings did not come. Fails if they are to be asked for again.
+	fn note_lost(&mut self, resource: Resource, tries: u8, error: NoAnswer) -> Result<()> {
+		let (opening, open) = match error {
+			// The draw stays, so it gains nothing.
+			NoAnswer::Refused(Refusal::NotReady) => (Opening::Open(tries), Some(error)),
+			NoAnswer::Refused(Refusal::Gone) | NoAnswer::Garbage(_) => {
+				(Opening::Nothing(error.to_string()), None)
+			}
+			error if tries + 1 >= TRIES => {
+				let why = format!(
+					"it left its challenge without an answer {TRIES} times, at last with: {error}"
+				);
+				(Opening::Nothing(why), None)
+			}
+			error => (Opening::Open(tries + 1), Some(error)),
+		};
+		self.openings.insert(resource, opening);
+		match open {
+			Some(error) => bail!("{resource}: {error}"),
+			None => Ok(()),
+		}
+	}
+
+	/// Waits until all openings that came are verified. Returns the milliseconds for which some waited for memory. Fails
+	/// if some are to be asked for again.
+	async fn settle(&mut self) -> (u64, Result<()>) {
+		let (mut longest, mut open, mut no_memory) = (0, Ok(()), false);
+		for resource in Resource::ALL {
+			let Some(Opening::Answered(tries, finding)) = self.openings.get_mut(&resource) else {
+				continue;
+			};
+			let tries = *tries;
+			let settled = finding.await;
+			let (waited, finding) =
+				settled.unwrap_or_else(|error| (0, Finding::Failed(error.to_string())));
+			longest = longest.max(waited);
+			let opening = match finding {
+				Finding::Verified(Ok(marks)) => Opening::Proved(marks),
+				Finding::Verified(Err(reject @ (Reject::Size | Reject::Length))) => {
+					Opening::Nothing(in_words(reject))
+				}
+				Finding::Verified(Err(reject)) => Opening::False(reject),
+				Finding::Lost(error) => {
+					if let Err(error) = self.note_lost(resource, tries, error) {
+						open = Err(error);
+					}
+					continue;
+				}
+				Finding::NoMemory => {
+					no_memory = true;
+					open = Err(anyhow!("{resource}: this agent has no memory for them yet"));
+					Opening::Open(tries)
+				}
+				Finding::Failed(why) => {
+					let why = format!("this agent cannot verify {resource}: {why}");
+					self.failed = Some(why.clone());
+					Opening::Nothing(why)
+				}
+			};
+			self.openings.insert(resource, opening);
+		}
+		if no_memory {
+			self.no_memory += 1;
+			if self.no_memory >= MEMORY_TRIES {
+				self.failed = Some("this agent has no memory for openings".into());
+			}
+		}
+		(longest, open)
+	}
+
+	/// Ends a check in which resources may still be open.
+	fn give_up(&mut self, why: String) {
+		for opening in self.openings.values_mut() {
+			if matches!(opening, Opening::Open(_)) {
+				*opening = Opening::Nothing(why.clone());
+			}
+		}
+		self.gave_up = Some(why);
+	}
+
+	fn proved(&self) -> Proved {
+		let proved = |resource| match self.openings.get(&resource) {
+			Some(Opening::Proved(marks)) => Some(marks.clone()),
+			_ => None,
+		};
+		Proved {
+			gpus: proved(Resource::Gpus),
+			processor: proved(Resource::Processor).is_some(),
+			disk: proved(Resource::Disk).is_some(),
+		}
+	}
+
+	/// The reasons for which claimed resources are not shown.
+	fn remarks(&self) -> Vec<String> {
+		let nothing = self.nothing.iter();
+		let nothing = nothing.map(|why| format!("nothing is shown: {why}"));
+		let openings = self.openings.iter();
+		let openings = openings.filter_map(|(resource, opening)| match opening {
+			Opening::Nothing(why) => Some(format!("nothing of {resource} is shown: {why}")),
+			_ => None,
+		});
+		nothing.chain(openings).collect()
+	}
+}
+
+/// The bandwidth of a worker, with a remark. `None` is no opinion.
+#[derive(Default)]
+struct Measured {
+	rates: Option<Rates>,
+	remark: Option<String>,
+}
+
+impl Measured {
+	/// No bandwidth was found.
+	fn none(why: impl ToString) -> Self {
+		Self {
+			rates: Some(Rates::default()),
+			remark: Some(format!("no bandwidth counts: {}", why.to_string())),
+		}
+	}
+
+	/// The checker could not measure.
+	fn no_opinion(why: impl ToString) -> Self {
+		Self {
+			rates: None,
+			remark: Some(format!("no opinion on the bandwidth: {}", why.to_string())),
+		}
+	}
+}
+
+impl<A: Agents> Checker<A> {
+	/// A checker that reaches workers by `agents`, and draws its challenges from `secret` ([`secret_of`]).
 	pub fn new(
-		peer: Arc<Peer>,
+		agents: Arc<A>,
+		secret: Hash,
 		rounds: Arc<Rounds>,
 		computing: Arc<Semaphore>,
+		time: Time,
+		own_line: OwnLine,
 		patience: Duration,
 	) -> Self {
 		Self {
-			peer,
+			agents,
+			secret,
 			rounds,
 			computing,
+			memory: Budget::new(MEMORY_KIB, MEMORY_LARGE_KIB),
+			time,
+			own_line,
 			patience,
 		}
 	}
@@ -74,192 +417,434 @@ impl Checker {
 		&self.rounds
 	}
 
-	/// Checks one worker. Always comes to a verdict, and says why: a worker that cannot be reached or serves
-	/// nothing for as long as the checker has patience is offline; one that is rented, and is there, does not
-	/// serve its customer.
-	pub async fn check(&self, job: &Job, request: &SeatRequest) -> (Checked, String) {
-		let deadline = Instant::now() + self.patience;
-		let mut receipt = None;
-		let mut rates = None;
-		let mut attempt = 0u32;
+	/// Checks one worker. Returns a verdict with the reasons, or the reason for which this agent cannot make the check.
+	/// The worker is visited once `place` is there, which is held no longer than that takes; bandwidth is measured in the
+	/// chain's window, whenever `window` names it.
+	pub async fn check<R: Send>(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		window: watch::Receiver<Option<u64>>,
+		place: impl Future<Output = R> + Send,
+	) -> Result<(Checked, String), String> {
+		let visit = async {
+			let _place = place.await;
+			// In memory of its own: a check that waits for its place, or for its window, takes little.
+			Box::pin(self.visit(job, request)).await
+		};
+		let measure = self.measure(job, request, window);
+		tokio::pin!(visit, measure);
+		let mut measured = None;
+		let visit = loop {
+			tokio::select! {
+				visit = &mut visit => break visit,
+				done = &mut measure, if measured.is_none() => measured = Some(done),
+			}
+		};
+		if let Some(why) = &visit.failed
+			&& visit.contradiction().is_none()
+		{
+			return Err(why.clone());
+		}
+		// A worker that is offline, or has lied, is not measured.
+		let counts = visit.is_served() && visit.contradiction().is_none();
+		let measured = match measured {
+			None if counts => measure.await,
+			measured => measured.unwrap_or_default(),
+		};
+		Ok(self.conclude(job, request, &visit, measured))
+	}
+
+	/// Visits a worker until all is found, or patience is over.
+	async fn visit(&self, job: &Job, request: &SeatRequest) -> Visit {
+		let mut deadline = self.time.now_ms() + self.patience.as_millis() as u64;
+		let mut visit = Visit::default();
+		let mut tries = 0u32;
 		let mut last = String::from("a connection that came to no end");
-		let give_up = |receipt: Option<AgentSignature>, tries: u32, last: &str| {
-			let verdict = match receipt {
-				Some(_) if request.rented => present(job, request, false),
-				_ => Verdict::OFFLINE,
+		loop {
+			let mut line = None;
+			let tried = self.try_visit(job, request, &mut visit, &mut line);
+			let tried = self.time.before_ms(deadline, tried).await;
+			tries += 1;
+			// Its own time is not the worker's.
+			let (waited, settled) = visit.settle().await;
+			deadline += waited;
+			if let Some(line) = line {
+				line.close();
+			}
+			if visit.contradiction().is_some() || visit.failed.is_some() {
+				return visit;
+			}
+			match tried.map(|tried| tried.and(settled)) {
+				Some(Ok(())) => return visit,
+				Some(Err(error)) => {
+					// Logged once in a while, not at each try.
+					if tries.is_power_of_two() {
+						tracing::debug!(worker = request.worker, tries, "not yet: {error:#}");
+					}
+					last = format!("{error:#}");
+				}
+				None => (),
+			}
+			let retry = self.retry_after(tries);
+			if self.time.now_ms() + retry.as_millis() as u64 >= deadline {
+				let secs = self.patience.as_secs();
+				visit.give_up(format!(
+					"not served within {secs} s (tries: {tries}); the last try failed with: {last}"
+				));
+				return visit;
+			}
+			self.time.sleep(retry).await;
+		}
+	}
+
+	/// The time between this number of tries and the next: none that takes much of the patience.
+	fn retry_after(&self, tries: u32) -> Duration {
+		let most = (self.patience / 16).clamp(RETRY, RETRY_MOST);
+		let doubled = RETRY.saturating_mul(1 << tries.saturating_sub(1).min(8));
+		doubled.min(most)
+	}
+
+	/// Tries to complete a visit. An error means that the worker did not serve; it may yet.
+	/// The caller closes the line.
+	async fn try_visit(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		visit: &mut Visit,
+		line: &mut Option<A::Line>,
+	) -> Result<()> {
+		let which = which_of(job, request);
+		let line = line.insert(self.agents.connect(&job.agent).await?);
+		let signature = line.receipt(&which).await?;
+		let payload = which.receipt_payload();
+		ensure!(
+			ed25519::Pair::verify(&signature, payload, &job.agent),
+			"the receipt is not the worker's"
+		);
+		visit.receipt = Some(signature);
+		if request.rented {
+			// Where no order is served yet, or any more, there is no container to ask.
+			if let Some(order) = request.order {
+				let answers = self.agents.container(request, order).await?;
+				ensure!(answers, "the container closes the checker's stream");
+			}
+			visit.serves = true;
+			return Ok(());
+		}
+		if visit.roots.is_none() {
+			match line.roots(&which).await {
+				Ok(roots) if roots.is_whole() && roots.root(job) == request.root => {
+					// A root that was not heard before is heard now.
+					self.rounds.hear_all(job, &request.trial_seed, &roots);
+					visit.take(job, roots, request.full);
+				}
+				Ok(_) => visit.nothing = Some("its roots are not under the attested one".into()),
+				Err(error @ (NoAnswer::Refused(Refusal::Gone) | NoAnswer::Garbage(_))) => {
+					visit.nothing = Some(error.to_string());
+				}
+				Err(error) => bail!("roots: {error}"),
+			}
+		}
+		self.open_pending(job, request, &which, line, visit).await
+	}
+
+	/// Opens all resources that are not opened yet, side by side.
+	async fn open_pending(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		which: &Which,
+		line: &A::Line,
+		visit: &mut Visit,
+	) -> Result<()> {
+		let Some(sizes) = visit.roots.as_ref().map(|roots| roots.sizes) else {
+			return Ok(());
+		};
+		let challenge = Challenge::new(&self.secret, &request.root, request.open_seed);
+		let mut opening: FuturesUnordered<_> = visit
+			.pending()
+			.into_iter()
+			.map(|resource| async move {
+				let limit = limit(job, &sizes, resource);
+				let answer = line.open(which, resource, challenge, limit).await;
+				(resource, answer)
+			})
+			.collect();
+		let mut open = Ok(());
+		// Each as it comes: one that hangs until patience is over takes no other with it.
+		while let Some((resource, answer)) = opening.next().await {
+			// Each is verified as soon as it is read, and waits for no other while it holds memory.
+			let answer = match (answer, &visit.roots) {
+				(Ok(answer), Some(roots)) => {
+					Ok(self.take(job, request, roots, resource, challenge, answer))
+				}
+				(Err(error), _) => Err(error),
+				(_, None) => return Ok(()),
 			};
+			if let Err(error) = visit.note(resource, answer) {
+				open = Err(error);
+			}
+		}
+		open
+	}
+
+	/// Begins to read and verify openings whose length came, once there is memory for them.
+	fn take(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		roots: &Roots,
+		resource: Resource,
+		challenge: Challenge,
+		answer: <A::Line as Line>::Answer,
+	) -> JoinHandle<Settled> {
+		let (job, roots, root) = (job.clone(), roots.clone(), request.root);
+		let trial_seed = request.trial_seed;
+		let (memory, time, computing) = (
+			self.memory.clone(),
+			self.time.clone(),
+			self.computing.clone(),
+		);
+		let verify = move |bytes: &[u8]| {
+			proof::verify(
+				&job,
+				&trial_seed,
+				&root,
+				&roots,
+				resource,
+				&challenge,
+				bytes,
+			)
+		};
+		tokio::spawn(async move {
+			let asked = time.now_ms();
+			let until = asked + MEMORY_TIME.as_millis() as u64;
+			let held = time.before_ms(until, memory.take(answer.length())).await;
+			let waited = time.now_ms() - asked;
+			let finding = match held {
+				Some(Some(held)) => read_and_verify(answer, held, &time, &computing, verify).await,
+				Some(None) => Finding::Failed("they are larger than its memory".into()),
+				None => Finding::NoMemory,
+			};
+			(waited, finding)
+		})
+	}
+
+	/// Measures bandwidth in the window that the chain fixes for all seats. A worker that does not serve it then has
+	/// none. The checker has no opinion if its node does not name the window in time, or if its own line is full.
+	async fn measure(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		mut window: watch::Receiver<Option<u64>>,
+	) -> Measured {
+		let length = Duration::from_secs(job.bench.bandwidth_secs.into());
+		if !request.full || request.rented {
+			return Measured {
+				rates: Some(Rates::default()),
+				remark: None,
+			};
+		}
+		if length.is_zero() {
+			return Measured::no_opinion("the round measures none");
+		}
+		let (down, up) = (job.spec.download_mbps, job.spec.upload_mbps);
+		let Some(offer) = Offer::for_claim(down, up, request.seats) else {
+			return Measured::none("the claim is below the lowest tier");
+		};
+		let over = self
+			.rounds
+			.expiry(job.genesis, job.round, request.trial_seed);
+		let named = async {
+			let named = window.wait_for(Option::is_some).await;
+			named.ok().and_then(|named| *named)
+		};
+		let Some(Some(start)) = self.time.before_ms(over, named).await else {
+			return Measured::no_opinion("the node did not name the window");
+		};
+		let millis = |time: Duration| time.as_millis() as u64;
+		// The first fifth does not count. Who joins later misses some of the rest.
+		let latest = start.saturating_add(millis(length / 5));
+		let (wall, now) = (self.time.wall_ms(), self.time.now_ms());
+		if wall >= latest {
+			return Measured::no_opinion("the node named the window when it had begun");
+		}
+		// The system's time may be set meanwhile; the agent's clock goes on.
+		let at = |date: u64| now.saturating_add(date).saturating_sub(wall);
+		let begin = at(start.saturating_sub(millis(LEAD)));
+		let end = at(start.saturating_add(millis(length + TRAIL)));
+		let (start, latest) = (at(start), at(latest));
+		let begun = self.time.before_ms(over, self.time.sleep_until_ms(begin));
+		if begun.await.is_none() {
+			return Measured::no_opinion("the window begins after the round");
+		}
+		let Some(_taken) = self.own_line.take(&offer) else {
+			return Measured::no_opinion("this agent's own line is full");
+		};
+		let measuring = async {
+			loop {
+				let now = self.time.now_ms();
+				let starts = Instant::now() + Duration::from_millis(start.saturating_sub(now));
+				let since = Duration::from_millis(now.saturating_sub(start));
+				let window = Window::new(starts.checked_sub(since).unwrap_or(starts), length);
+				match Box::pin(self.try_measure(job, request, window, offer)).await {
+					Err(NoBandwidth::NotServed(error))
+						if latest > self.time.now_ms() + RETRY.as_millis() as u64 =>
+					{
+						tracing::debug!(worker = request.worker, "bandwidth: {error}");
+						self.time.sleep(RETRY).await;
+					}
+					Err(error) => return Measured::none(error),
+					Ok(rates) => {
+						let Rates { down_mbps, up_mbps } = rates;
+						let remark = format!(
+							"{down_mbps}/{up_mbps} Mb/s measured down/up of {down}/{up} claimed"
+						);
+						return Measured {
+							rates: Some(rates),
+							remark: Some(remark),
+						};
+					}
+				}
+			}
+		};
+		let measured = self.time.before_ms(end, measuring).await;
+		measured.unwrap_or_else(|| Measured::none("it did not serve the window"))
+	}
+
+	async fn try_measure(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		window: Window,
+		offer: Offer,
+	) -> Result<Rates, NoBandwidth> {
+		let line = self.agents.connect(&job.agent).await;
+		let line = line.map_err(|error| NoBandwidth::NotServed(NoAnswer::Lost(error)))?;
+		let which = which_of(job, request);
+		let rates = line.bandwidth(&which, window, offer, request.seats).await;
+		line.close();
+		rates
+	}
+
+	/// Comes to the verdict on a visit.
+	fn conclude(
+		&self,
+		job: &Job,
+		request: &SeatRequest,
+		visit: &Visit,
+		measured: Measured,
+	) -> (Checked, String) {
+		let receipt = visit.receipt;
+		let gave_up = visit.gave_up.clone().unwrap_or_default();
+		if request.rented && receipt.is_some() {
+			let why = match request.order {
+				_ if !visit.serves => gave_up,
+				Some(order) => format!("it is rented, and the container of order {order} answers"),
+				None => "it is rented, and there".into(),
+			};
+			let verdict = present(job, request, visit.serves);
+			return (Checked { verdict, receipt }, why);
+		}
+		if !visit.is_served() {
 			let hello = match receipt {
 				Some(_) => "it gave its receipt, and no more",
 				None => "it gave no receipt",
 			};
 			let why = format!(
-				"{tries} tries within {} s, of which the last one failed with: {last}; {hello}. If many workers are \
-				 found offline, look at this machine's own network",
-				self.patience.as_secs()
+				"{gave_up}; {hello}. If many workers are found offline, look at this machine's own network"
 			);
-			(Checked { verdict, receipt }, why)
-		};
-		loop {
-			let limit = deadline + Duration::from_secs(u64::from(job.bench.bandwidth_secs) + 2);
-			let tried = timeout_at(
-				limit,
-				self.try_check(job, request, &mut receipt, &mut rates),
-			)
-			.await;
-			match tried {
-				Ok(Ok((verdict, why))) => return (Checked { verdict, receipt }, why),
-				Ok(Err(error)) => {
-					// Said once in a while, not at each try.
-					if attempt.is_power_of_two() {
-						tracing::debug!(worker = request.worker, attempt, "not yet: {error:#}");
-					}
-					last = format!("{error:#}");
-				}
-				Err(_) => return give_up(receipt, attempt + 1, &last),
-			}
-			attempt += 1;
-			if Instant::now() + RETRY >= deadline {
-				return give_up(receipt, attempt, &last);
-			}
-			sleep(RETRY).await;
+			let verdict = Verdict::OFFLINE;
+			return (Checked { verdict, receipt }, why);
 		}
-	}
-
-	/// One try. An error means that the worker did not serve; it may yet.
-	async fn try_check(
-		&self,
-		job: &Job,
-		request: &SeatRequest,
-		receipt: &mut Option<AgentSignature>,
-		rates: &mut Option<Measured>,
-	) -> Result<(Verdict, String)> {
-		let which = Which {
-			genesis: job.genesis,
-			round: job.round,
-			seed: job.seed,
-			worker: job.worker,
-			checker: request.checker.clone(),
-		};
-		let connection = self.peer.connect(&job.agent, ALPN).await?;
-		let signature: AgentSignature = ask(&connection, &Request::Hello(which.clone()))
-			.await?
-			.context("receipt")?;
-		let payload = which.receipt_payload();
-		if !ed25519::Pair::verify(&signature, payload, &job.agent) {
-			bail!("the receipt is not the worker's");
+		if let Some((resource, reject)) = visit.contradiction() {
+			let verdict = Verdict {
+				online: true,
+				service: true,
+				timed: true,
+				..Verdict::OFFLINE
+			};
+			let why = format!(
+				"{resource} contradict the attested root: {}",
+				in_words(reject)
+			);
+			return (Checked { verdict, receipt }, why);
 		}
-		*receipt = Some(signature);
-		if request.rented {
-			return self.try_rented(job, request).await;
+		let proved = visit.proved();
+		let roots = visit.roots.clone().unwrap_or_else(nothing);
+		let arrivals = self.rounds.arrivals(job, &request.trial_seed, &roots);
+		tracing::debug!(worker = request.worker, ?arrivals, "timed");
+		let (mut verdict, remarks) = judge(
+			job,
+			&roots,
+			&proved,
+			&arrivals,
+			measured.rates,
+			request.full,
+		);
+		// That nothing is shown needs no clock.
+		verdict.timed |= proved.is_empty();
+		let mut why = visit.remarks();
+		why.extend(remarks);
+		why.extend(measured.remark);
+		if why.is_empty() {
+			why.push("all claims are shown".into());
 		}
-
-		// First, since all seats do it at the same time.
-		if request.full && rates.is_none() && job.bench.bandwidth_secs > 0 {
-			*rates = Some(measure(&connection, job, request, &which).await);
-		}
-
-		// A checker that heard nothing asks; what it hears only now came only now.
-		let roots: RootsReply = ask(&connection, &Request::Roots(which.clone())).await?;
-		self.rounds.hear_all(job, &roots.context("roots")?.stages);
-		let challenge = Challenge {
-			open_seed: request.open_seed,
-			nonce: random()?,
-			full: request.full,
-		};
-		let reply = ask_openings(
-			&connection,
-			&Request::Open(which, challenge),
-			job.openings_limit(),
-			&Counts::of(job, request.full),
-		)
-		.await;
-		let verified = match reply {
-			Ok(Ok(openings)) => self.verify(job, &request.root, challenge, openings).await?,
-			Ok(Err(refusal @ (Refusal::NotReady | Refusal::NotServed))) => bail!("{refusal}"),
-			// It has served, and what it serves is no proof.
-			Ok(Err(refusal)) => Err(anyhow!("openings refused: {refusal}")),
-			Err(error)
-				if error
-					.downcast_ref::<wire::WireError>()
-					.is_some_and(is_garbage) =>
-			{
-				Err(error)
-			}
-			Err(error) => return Err(error),
-		};
-		let rtt = round_trip(&connection);
-		connection.close(0u32.into(), b"done");
-		Ok(match verified {
-			Ok(roots) => {
-				let clock = self.rounds.clock(job, &roots.stages);
-				let times = evidence::times(job, &roots.sizes, &clock);
-				tracing::debug!(worker = request.worker, times = ?times.0, ?rtt, "timed");
-				let found = rates.as_ref().map(|measured| measured.rates);
-				let verdict = Verdict {
-					// It was told when the trial began.
-					timed: clock.start.is_some(),
-					..evidence::judge(job, &roots.sizes, &times, rtt, found, request.full)
-				};
-				let mut why = evidence::shortfalls(job, &roots.sizes, &times, rtt);
-				if clock.start.is_none() {
-					why.push(
-						"this agent was not told when the round began, so no time counts".into(),
-					);
-				}
-				why.extend(rates.as_ref().map(|measured| measured.remark.clone()));
-				if why.is_empty() {
-					why.push("all that is claimed and was opened is supported".into());
-				}
-				(verdict, why.join("; "))
-			}
-			Err(error) => {
-				// That nothing was shown needs no clock.
-				let verdict = Verdict {
-					online: true,
-					service: true,
-					timed: true,
-					..Verdict::OFFLINE
-				};
-				(
-					verdict,
-					format!("it showed no proof of what it attested: {error:#}"),
-				)
-			}
-		})
-	}
-
-	/// One try to find the container of a rented worker answering. Where no order is served yet, or any more,
-	/// there is none to ask.
-	async fn try_rented(&self, job: &Job, request: &SeatRequest) -> Result<(Verdict, String)> {
-		if let Some(order) = request.order {
-			let answers = probe::answers(&self.peer, request, order).await?;
-			ensure!(answers, "the container closes what it is asked on");
-		}
-		let why = match request.order {
-			Some(order) => format!("it is rented, and the container of order {order} answers"),
-			None => "it is rented, and there".into(),
-		};
-		Ok((present(job, request, true), why))
-	}
-
-	async fn verify(
-		&self,
-		job: &Job,
-		root: &Hash,
-		challenge: Challenge,
-		openings: Openings,
-	) -> Result<Result<Roots>> {
-		let _permit = self.computing.acquire().await;
-		let (job, root) = (job.clone(), *root);
-		let verified: Result<Roots, Reject> = tokio::task::spawn_blocking(move || {
-			proof::verify(&job, &root, &challenge, &openings).map(|()| openings.roots)
-		})
-		.await?;
-		Ok(verified.map_err(Into::into))
+		(Checked { verdict, receipt }, why.join("; "))
 	}
 }
 
-/// The verdict on a rented worker that is there. It ran nothing that could be measured.
+/// Reads openings into the memory that they hold, and verifies them on one thread.
+async fn read_and_verify(
+	answer: impl Answer,
+	held: Held,
+	time: &Time,
+	computing: &Semaphore,
+	verify: impl FnOnce(&[u8]) -> Result<Vec<Hash>, Reject> + Send + 'static,
+) -> Finding {
+	let bytes = match answer.read(time).await {
+		Ok(bytes) => bytes,
+		Err(error) => return Finding::Lost(error),
+	};
+	let Ok(_permit) = computing.acquire().await else {
+		return Finding::Failed("it computes nothing any more".into());
+	};
+	let verified = tokio::task::spawn_blocking(move || {
+		let verified = verify(&bytes);
+		drop((bytes, held));
+		verified
+	});
+	match verified.await {
+		Ok(verified) => Finding::Verified(verified),
+		Err(error) => {
+			tracing::error!("cannot verify openings: {error}");
+			Finding::Failed(error.to_string())
+		}
+	}
+}
+
+fn which_of(job: &Job, request: &SeatRequest) -> Which {
+	Which {
+		genesis: job.genesis,
+		round: job.round,
+		seed: request.trial_seed,
+		worker: job.worker,
+		checker: request.checker.clone(),
+	}
+}
+
+/// The roots of a worker that shows nothing.
+fn nothing() -> Roots {
+	Roots {
+		sizes: Default::default(),
+		gpus: Vec::new(),
+		processor: [0; 32],
+		disk: [0; 32],
+	}
+}
+
+/// The verdict on a rented worker that is there. It ran no trial.
 fn present(job: &Job, request: &SeatRequest, service: bool) -> Verdict {
 	Verdict {
 		online: true,
@@ -270,103 +855,16 @@ fn present(job: &Job, request: &SeatRequest, service: bool) -> Verdict {
 	}
 }
 
-/// Whether a worker answered with bytes that make no answer, rather than with nothing.
-fn is_garbage(error: &wire::WireError) -> bool {
-	matches!(
-		error,
-		wire::WireError::TooLong(..) | wire::WireError::Decode(_)
-	)
-}
-
-fn round_trip(connection: &Connection) -> Duration {
-	connection
-		.paths()
-		.iter()
-		.filter(|path| path.is_selected())
-		.map(|path| path.rtt())
-		.min()
-		.unwrap_or_default()
-}
-
-fn relayed(connection: &Connection) -> bool {
-	let paths = connection.paths();
-	let mut selected = paths.iter().filter(|path| path.is_selected()).peekable();
-	selected.peek().is_none() || selected.any(|path| !path.is_ip())
-}
-
-/// A worker's bandwidth, and a remark on how it was found.
-struct Measured {
-	rates: Rates,
-	remark: String,
-}
-
-impl Measured {
-	fn none(why: impl Display) -> Self {
-		Self {
-			rates: Rates::default(),
-			remark: format!("no bandwidth counts: {why}"),
-		}
+/// A rejection for people.
+fn in_words(reject: Reject) -> String {
+	match reject {
+		Reject::Size => "its sizes are outside their limits".into(),
+		Reject::Length => "the openings have another length".into(),
+		Reject::Root => "the opened roots are others".into(),
+		Reject::Place(kind) => format!("a sample is not in its place ({kind:?})"),
+		Reject::Wrong(kind) => format!("a sample was not computed as it should be ({kind:?})"),
 	}
 }
 
-/// Measures bandwidth over a few streams. A worker that forges what it echoes, or that can be
-/// reached over a relay only, has none.
-async fn measure(
-	connection: &Connection,
-	job: &Job,
-	request: &SeatRequest,
-	which: &Which,
-) -> Measured {
-	let (down, up) = (job.spec.download_mbps, job.spec.upload_mbps);
-	let Some(offer) = Offer::for_claim(down, up, request.seats) else {
-		return Measured::none("the claim is below the lowest tier");
-	};
-	let length = Duration::from_secs(u64::from(job.bench.bandwidth_secs));
-	// All seats begin at the same time, without a word between them: at the next multiple of a fifth
-	// of the measurement, by the clock on the wall.
-	let grid = (length / 5).max(Duration::from_secs(1)).as_millis() as u64;
-	let wall = SystemTime::now()
-		.duration_since(UNIX_EPOCH)
-		.unwrap_or_default()
-		.as_millis() as u64;
-	let start = Instant::now() + Duration::from_millis(grid - wall % grid);
-	let window = Window::new(start, length);
-	let counter = Arc::new(Counter::default());
-	let secret = match random() {
-		Ok(secret) => secret,
-		Err(error) => return Measured::none(error),
-	};
-	let streams = (0..STREAMS as u64).map(|number| {
-		let counter = counter.clone();
-		async move {
-			let begin = async {
-				let (mut send, mut recv) = connection.open_bi().await?;
-				wire::write(&mut send, &Request::Bandwidth(which.clone())).await?;
-				let reply: Result<(), Refusal> = wire::read(&mut recv, MAX_REPLY).await?;
-				reply?;
-				anyhow::Ok((send, recv))
-			};
-			let (send, recv) = timeout(Duration::from_secs(5), begin).await??;
-			bandwidth::measure(recv, send, secret, number, window, offer, counter).await?;
-			anyhow::Ok(())
-		}
-	});
-	let results = futures::future::join_all(streams).await;
-	for result in results {
-		if let Err(error) = result {
-			tracing::debug!(worker = request.worker, "bandwidth: {error:#}");
-			if error.downcast_ref::<bandwidth::BandwidthError>().is_some() {
-				return Measured::none(format!("{error:#}"));
-			}
-		}
-	}
-	if relayed(connection) {
-		return Measured::none("the worker was reached over a relay only");
-	}
-	let rates = counter.rates(window, request.seats);
-	let Rates { down_mbps, up_mbps } = rates;
-	Measured {
-		rates,
-		remark: format!("{down_mbps}/{up_mbps} Mb/s measured down/up of {down}/{up} claimed"),
-	}
-}
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,15 +1,16 @@
-//! The checks that this agent was asked to make, and what came of them.
+//! The checks that this agent was asked to make, and their verdicts.
 
-use super::check::Checker;
+use super::{check::Checker, line::Agents};
 use crate::{
-	bench::{
-		hash::{Hash, hash},
-		job::Job,
-	},
 	host::{
 		clock::wall_ms,
 		kept::Kept,
 		report::{self, Report},
+	},
+	peer::dial::Peer,
+	trial::{
+		hash::{Hash, key},
+		job::Job,
 	},
 };
 use codec::Encode;
@@ -20,31 +21,20 @@ use kaisar_primitives::{
 use std::{io, path::Path, sync::Arc};
 use tokio::sync::{Semaphore, watch};
 
-/// Most checks that are kept at a time.
-pub(super) const MAX_CHECKS: usize = 8_192;
-/// Most checks that are made at a time, of claims whose openings take [`ORDINARY_KIB`] at most: 1 GiB of memory
-/// together.
-const CHECKS_AT_ONCE: usize = 16;
-/// Memory for the openings of an ordinary claim, in KiB: 64 MiB, enough for six GPUs.
-const ORDINARY_KIB: u32 = 64 << 10;
-/// Memory for the openings of all larger claims that are checked at a time, in KiB: 1 GiB, six of 16 GPUs. They
-/// wait for each other, and ordinary claims never wait for them.
-const LARGE_KIB: u32 = 1 << 20;
-
-/// Memory that a check may take for openings, in KiB: the message, and what is decoded of it.
-fn openings_kib(job: &Job, request: &SeatRequest) -> u32 {
-	if request.rented {
-		return 0;
-	}
-	let kib = 2 * job.openings_limit().div_ceil(1_024);
-	// One that is larger than all together has it for itself.
-	u32::try_from(kib).unwrap_or(u32::MAX).min(LARGE_KIB)
-}
+/// Most checks that are kept at a time: of two rounds in which the operator has 20,000 seats, half of a census with
+/// `MaxDue` = 40,000. One that is done takes 300 bytes, 12 MB together. One that waits for a place or for its window
+/// takes up to 6 KiB, 240 MiB together.
+pub(super) const MAX_CHECKS: usize = 40_960;
+/// Most workers that are visited at a time. Each takes a task and a connection, some 100 KB; the memory for openings is
+/// bounded by itself ([`Checker`]). A worker that is never ready keeps its place for as long as the checker is
+/// patient, so there are more places than ready workers need.
+const VISITS: usize = 4_096;
 
 /// State of a check.
 #[derive(Clone)]
 enum Check {
-	Working,
+	/// With the start of the window in which bandwidth is measured, once the node names it.
+	Working(watch::Sender<Option<u64>>),
 	Done(Checked),
 	Failed(String),
 }
@@ -52,7 +42,7 @@ enum Check {
 impl Check {
 	fn progress(&self) -> Progress<Checked> {
 		match self {
-			Self::Working => Progress::Working,
+			Self::Working(_) => Progress::Working,
 			Self::Done(checked) => Progress::Done(checked.clone()),
 			Self::Failed(error) => Progress::Failed(error.clone()),
 		}
@@ -60,14 +50,11 @@ impl Check {
 }
 
 /// The checks, under one lock.
-pub struct Checks {
-	checker: Checker,
+pub struct Checks<A = Peer> {
+	checker: Checker<A>,
 	checks: Kept<Hash, Check>,
-	/// Places for ordinary checks.
-	at_once: Semaphore,
-	/// KiB of memory for the openings of large ones. Either is taken before a check begins, so a worker that sends
-	/// slowly takes no time from the deadline of another.
-	large: Semaphore,
+	/// Places for visits. One is taken before a worker is visited, and its deadline begins then.
+	visits: Semaphore,
 	report: Arc<Report>,
 	/// True once the agent is to stop.
 	stopping: watch::Receiver<bool>,
@@ -78,7 +65,7 @@ fn in_words(verdict: &Verdict) -> String {
 	match verdict {
 		Verdict { online: false, .. } => "offline".into(),
 		Verdict { service: false, .. } => "its customer's container does not answer".into(),
-		Verdict { proof: false, .. } => "no proof".into(),
+		Verdict { proof: false, .. } => "a false proof".into(),
 		verdict => format!(
 			"proved: GPU class {} × {}, tiers: CPU {}, memory {}, disk {}, bandwidth {}",
 			verdict.gpu_class,
@@ -86,16 +73,28 @@ fn in_words(verdict: &Verdict) -> String {
 			verdict.cpu,
 			verdict.memory,
 			verdict.disk,
-			verdict.bandwidth
+			match verdict.bandwidth {
+				Verdict::NO_OPINION => "not measured".into(),
+				tier => tier.to_string(),
+			}
 		),
 	}
 }
 
-impl Checks {
-	/// The checks before the last stop.
+/// Names a check. The window is told later than the rest of the request.
+fn id_of(request: &SeatRequest) -> Hash {
+	let request = SeatRequest {
+		window: None,
+		..request.clone()
+	};
+	key("check", &[&request.encode()])
+}
+
+impl<A: Agents> Checks<A> {
+	/// Restores the checks before the last stop.
 	pub fn new(
 		data: &Path,
-		checker: Checker,
+		checker: Checker<A>,
 		report: Arc<Report>,
 		stopping: watch::Receiver<bool>,
 	) -> io::Result<Self> {
@@ -106,14 +105,13 @@ impl Checks {
 		Ok(Self {
 			checker,
 			checks,
-			at_once: Semaphore::new(CHECKS_AT_ONCE),
-			large: Semaphore::new(LARGE_KIB as usize),
+			visits: Semaphore::new(VISITS),
 			report,
 			stopping,
 		})
 	}
 
-	/// Takes requests to check and says how far each is.
+	/// Takes requests to check, and returns the progress of each.
 	pub fn check(self: &Arc<Self>, requests: Vec<SeatRequest>) -> Vec<SeatReply> {
 		requests
 			.into_iter()
@@ -125,11 +123,19 @@ impl Checks {
 	}
 
 	fn check_one(self: &Arc<Self>, request: SeatRequest) -> Progress<Checked> {
-		let id = hash("kaisar/agent 2026 check", &[&request.encode()]);
+		let id = id_of(&request);
 		let rounds = self.checker.rounds();
-		let expires = rounds.expiry(request.genesis, request.round, request.seed);
+		let expires = rounds.expiry(request.genesis, request.round, request.trial_seed);
 		let mut checks = self.checks.lock();
 		if let Some(check) = checks.get(&id) {
+			if let Check::Working(window) = &check.value {
+				// The first one that the node names stands.
+				window.send_if_modified(|window| {
+					let news = window.is_none() && request.window.is_some();
+					*window = window.or(request.window);
+					news
+				});
+			}
 			return check.value.progress();
 		}
 		if checks.is_full() {
@@ -143,29 +149,40 @@ impl Checks {
 				return checks.insert(id, expires, failed).value.progress();
 			}
 		};
-		checks.insert(id, expires, Check::Working);
+		let window = watch::Sender::new(request.window);
+		let named = window.subscribe();
+		checks.insert(id, expires, Check::Working(window));
 		drop(checks);
-		// From here on its roots are worth a file.
-		rounds.keep(&job);
-		tokio::spawn(self.clone().make(id, expires, job, request));
+		// From here on its parts are worth a file.
+		rounds.keep(&job, &request.trial_seed);
+		tokio::spawn(self.clone().make(id, expires, job, request, named));
 		Progress::Working
 	}
 
 	/// Makes a check, unless the agent stops first.
-	async fn make(self: Arc<Self>, id: Hash, expires: u64, job: Job, request: SeatRequest) {
+	async fn make(
+		self: Arc<Self>,
+		id: Hash,
+		expires: u64,
+		job: Job,
+		request: SeatRequest,
+		window: watch::Receiver<Option<u64>>,
+	) {
 		let mut stopping = self.stopping.clone();
-		let work = async {
-			let _permit = match openings_kib(&job, &request) {
-				0..=ORDINARY_KIB => self.at_once.acquire().await,
-				kib => self.large.acquire_many(kib).await,
-			};
-			self.checker.check(&job, &request).await
-		};
-		let (checked, why) = tokio::select! {
-			checked = work => checked,
+		let place = self.visits.acquire();
+		let checked = tokio::select! {
+			checked = self.checker.check(&job, &request, window, place) => checked,
 			_ = stopping.wait_for(|stopping| *stopping) => return,
 		};
 		let (worker, round) = (request.worker, request.round);
+		let (checked, why) = match checked {
+			Ok(checked) => checked,
+			Err(why) => {
+				tracing::error!(worker, round, "no verdict: {why}");
+				self.checks.lock().insert(id, expires, Check::Failed(why));
+				return;
+			}
+		};
 		let verdict = in_words(&checked.verdict);
 		let Verdict {
 			online,
@@ -204,48 +221,170 @@ impl Checks {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::bench::job::tests::{BENCH, spec};
-	use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
+	use crate::{
+		checker::check::tests::{Network, Worker, checker, pass},
+		host::time::Time,
+		peer::bandwidth::OwnLine,
+	};
 	use sp_core::{H256, sr25519};
+	use std::time::Duration;
 
-	fn kib(gpus: u8, samples: u16, rented: bool) -> u32 {
-		let request = SeatRequest {
-			genesis: H256::zero(),
-			round: 4,
-			seed: H256::zero(),
-			worker: 7,
-			agent: AgentKey::from_raw([1; 32]),
-			spec: WorkerSpec {
-				gpu_class: if gpus > 0 { 1 } else { 0 },
-				gpu_count: gpus,
-				..spec()
-			},
-			bench: BenchParams {
-				n: 8_192,
-				samples,
-				..BENCH
-			},
-			reference: None,
-			root: [0; 32],
-			open_seed: H256::zero(),
-			checker: sr25519::Public::from_raw([2; 32]).into(),
-			seats: 3,
-			full: true,
-			rented,
-			order: None,
-		};
-		openings_kib(&Job::of_seat(&request).unwrap(), &request)
+	fn request() -> SeatRequest {
+		Worker::honest().request()
 	}
 
 	#[test]
-	fn boundary_of_the_memory_for_openings_that_checks_at_a_time_take() {
-		// With the samples of production.
-		assert!(kib(6, 256, false) <= ORDINARY_KIB && kib(7, 256, false) > ORDINARY_KIB);
-		assert!(kib(0, 256, false) < ORDINARY_KIB);
-		assert_eq!(CHECKS_AT_ONCE as u32 * ORDINARY_KIB, LARGE_KIB);
-		assert_eq!(LARGE_KIB / kib(16, 256, false), 6);
-		// More than all together is still checked.
-		assert_eq!(kib(16, 1_024, false), kib(16, 1_024, false).min(LARGE_KIB));
-		assert_eq!(kib(16, 256, true), 0, "a rented worker opens nothing");
+	fn a_check_is_named_by_all_of_its_request_but_the_window() {
+		let named = |change: fn(&mut SeatRequest)| {
+			let mut request = request();
+			change(&mut request);
+			id_of(&request)
+		};
+		let id = named(|_| ());
+		assert_eq!(named(|request| request.window = Some(7)), id);
+		let others: [fn(&mut SeatRequest); 5] = [
+			|request| request.trial_seed = H256::zero(),
+			|request| request.open_seed = H256::repeat_byte(1),
+			|request| request.root = [1; 32],
+			|request| request.checker = sr25519::Public::from_raw([3; 32]).into(),
+			|request| request.order = Some(1),
+		];
+		for other in others {
+			assert_ne!(named(other), id);
+		}
+	}
+
+	struct Asked {
+		checks: Arc<Checks<Network>>,
+		_stop: watch::Sender<bool>,
+	}
+
+	impl Asked {
+		fn new(worker: &Arc<Worker>, time: &Time, dir: &Path) -> Self {
+			let stop = watch::Sender::new(false);
+			let checker = checker(worker, time, [1; 32], OwnLine::default(), dir);
+			let checks = Checks::new(dir, checker, Arc::default(), stop.subscribe());
+			Self {
+				checks: Arc::new(checks.unwrap()),
+				_stop: stop,
+			}
+		}
+
+		fn progress(&self, request: &SeatRequest) -> Progress<Checked> {
+			self.checks.check_one(request.clone())
+		}
+
+		/// Asks again and again until the check is done.
+		async fn done(&self, request: &SeatRequest) -> Checked {
+			loop {
+				match self.progress(request) {
+					Progress::Done(checked) => return checked,
+					Progress::Working => tokio::time::sleep(Duration::from_millis(1)).await,
+					Progress::Failed(error) => panic!("{error}"),
+				}
+			}
+		}
+	}
+
+	#[tokio::test]
+	async fn a_window_that_is_named_later_is_of_the_same_check() {
+		let dir = tempfile::tempdir().unwrap();
+		let (time, worker) = (Time::driven(), Arc::new(Worker::honest()));
+		let asked = Asked::new(&worker, &time, dir.path());
+		let first = SeatRequest {
+			full: true,
+			..worker.request()
+		};
+		let named = |after_secs: u64| SeatRequest {
+			window: Some(time.wall_ms() + after_secs * 1_000),
+			..first.clone()
+		};
+		assert_eq!(asked.progress(&first), Progress::Working);
+		// It is opened, and waits.
+		let opened = async {
+			while worker.receipts() == 0 {
+				tokio::task::yield_now().await;
+			}
+		};
+		pass(&time, opened).await;
+		assert_eq!(asked.progress(&first), Progress::Working);
+		// The first window stands.
+		assert_eq!(asked.progress(&named(100)), Progress::Working);
+		let later = named(10_000_000);
+		assert_eq!(asked.progress(&later), Progress::Working);
+		let checked = pass(&time, asked.done(&later)).await;
+		assert_eq!((checked.verdict.cpu, checked.verdict.bandwidth), (1, 2));
+		assert_eq!(asked.progress(&first), Progress::Done(checked.clone()));
+		assert_eq!(worker.receipts(), 1);
+		// And after a restart.
+		let again = Asked::new(&worker, &time, dir.path());
+		assert_eq!(again.progress(&first), Progress::Done(checked));
+		assert_eq!(worker.receipts(), 1);
+	}
+
+	/// Requests of this number of seats.
+	fn of_seats(worker: &Worker, seats: u16) -> impl Iterator<Item = SeatRequest> {
+		let seat = |number: u16| {
+			let mut key = [0; 32];
+			key[..2].copy_from_slice(&number.to_le_bytes());
+			sr25519::Public::from_raw(key).into()
+		};
+		let request = worker.request();
+		(0..seats).map(move |number| SeatRequest {
+			checker: seat(number),
+			..request.clone()
+		})
+	}
+
+	#[tokio::test]
+	async fn workers_that_are_not_ready_keep_no_others_from_being_visited() {
+		let dir = tempfile::tempdir().unwrap();
+		let time = Time::driven();
+		let worker = Arc::new(Worker::never_opens());
+		let asked = Asked::new(&worker, &time, dir.path());
+		for request in of_seats(&worker, 500) {
+			assert_eq!(asked.progress(&request), Progress::Working);
+		}
+		// The clock stands still.
+		for _ in 0..10_000 {
+			tokio::task::yield_now().await;
+		}
+		assert_eq!(worker.receipts(), 500);
+		assert!(asked.checks.checker.is_all_memory_free());
+	}
+
+	#[tokio::test]
+	async fn a_check_that_the_agent_cannot_make_is_no_verdict() {
+		let dir = tempfile::tempdir().unwrap();
+		let (time, worker) = (Time::driven(), Arc::new(Worker::honest()));
+		let asked = Asked::new(&worker, &time, dir.path());
+		asked.checks.checker.computes_no_more();
+		let request = worker.request();
+		let progress = async {
+			loop {
+				match asked.progress(&request) {
+					Progress::Working => tokio::time::sleep(Duration::from_millis(1)).await,
+					progress => return progress,
+				}
+			}
+		};
+		let progress = pass(&time, progress).await;
+		assert!(matches!(progress, Progress::Failed(_)), "{progress:?}");
+	}
+
+	#[tokio::test]
+	async fn boundary_a_check_that_waits_takes_little_memory() {
+		let dir = tempfile::tempdir().unwrap();
+		let (time, worker) = (Time::driven(), Arc::new(Worker::honest()));
+		let asked = Asked::new(&worker, &time, dir.path());
+		let request = worker.request();
+		let job = Job::of_seat(&request).unwrap();
+		let (_named, window) = watch::channel(None);
+		let id = id_of(&request);
+		let waiting = asked.checks.clone().make(id, 0, job, request, window);
+		let waiting = size_of_val(&waiting);
+		assert!(waiting <= 6 << 10, "{waiting} bytes");
+		let done = size_of::<(Hash, crate::host::kept::Timed<Check>)>();
+		assert!(done <= 300, "{done} bytes");
 	}
 }

@@ -1,7 +1,8 @@
-//! The checker's side: which workers may push, when rounds began and roots came, and the checks of workers.
+//! The checker's side: which workers may push, when trials began and their parts came, and the checks of workers.
 
 pub mod admission;
 pub mod check;
 pub mod checks;
+pub mod line;
 mod probe;
 pub mod rounds;

@@ -1,17 +1,18 @@
-//! When rounds began, and when the roots of workers' stages came: the checker's clock.
+//! Starts of trials, and arrivals of their parts: the checker's clock.
 
 use crate::{
-	bench::{
-		evidence::Clock,
-		hash::{Hash, hash},
-		job::Job,
-		stage::{Stage, Stages},
-	},
 	host::{
 		kept::{Kept, Timed},
-		store::now_ms,
+		time::Time,
 	},
 	peer::wire::{Push, Trial},
+	trial::{
+		hash::{Hash, key},
+		job::Job,
+		part::{Part, Parts, Resource},
+		proof::Roots,
+		verdict::Arrivals,
+	},
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{AgentKey, RoundIndex, agent::RoundStart};
@@ -20,18 +21,19 @@ use std::{io, path::Path};
 
 /// Most rounds of which the start is kept.
 const MAX_ROUNDS: usize = 1_024;
-/// Most benchmarks whose roots are kept, about 500 bytes each: one of every worker that is admitted.
+/// Most trials whose parts are kept, about 300 bytes each and 1 KB of a worker with GPUs: one of every worker that is
+/// admitted.
 const MAX_HEARD: usize = 1 << 20;
 /// Most of one agent: of the rounds in which it is admitted, and of the seeds that a fork gives them.
 const MAX_HEARD_EACH: usize = 8;
 /// Longest that a round is kept, whatever is asked: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// Time for which roots and checks are kept if the round's start is not known.
+/// Time for which parts and checks are kept if the round's start is not known.
 const DEFAULT_KEEP_MS: u64 = 3_600 * 1_000;
 
-/// A chain, a round and its seed.
+/// A chain, a round and the seed of its trial.
 type RoundId = (H256, RoundIndex, H256);
-/// A worker's agent, and a benchmark of its.
+/// A worker's agent, and a trial of its.
 type HeardId = (AgentKey, Hash);
 
 /// A round's start as it is stored.
@@ -41,13 +43,12 @@ struct KeptRound {
 	at: u64,
 }
 
-/// The signed roots of one worker's stages, and when they came.
+/// The signed parts of one worker's trial, and their arrivals.
 #[derive(Clone, Default, Encode, Decode)]
 struct Heard {
-	at: Stages<Option<u64>>,
-	roots: Stages<Option<Hash>>,
-	/// Whether a check of it was asked for, so that it is stored. What workers push before that stays in
-	/// memory.
+	/// The first arrival of each part, by its number, with its hash.
+	at: Vec<(u8, u64, Hash)>,
+	/// True once a check of it was asked for, so that it is stored. Pushes before that stay in memory.
 	asked: bool,
 	/// The round, whose start says until when this is kept and may come later.
 	round: RoundId,
@@ -65,26 +66,28 @@ struct KeptHeard {
 ///
 /// Its two maps are never locked together.
 pub struct Rounds {
-	/// When this agent started.
+	time: Time,
+	/// The start of this agent.
 	since: u64,
-	/// When each round began.
-	began: Kept<RoundId, u64>,
+	/// The start of each round. `None` if the node named it late.
+	began: Kept<RoundId, Option<u64>>,
 	heard: Kept<HeardId, Heard>,
 }
 
 impl Rounds {
-	/// The rounds before the last stop.
-	pub fn new(data: &Path) -> io::Result<Self> {
-		let round_file = |id: &RoundId| hash("kaisar/agent 2026 round file", &[&id.encode()]);
-		let heard_file = |id: &HeardId| hash("kaisar/agent 2026 heard file", &[&id.encode()]);
+	/// Restores the rounds before the last stop.
+	pub fn new(data: &Path, time: Time) -> io::Result<Self> {
+		let round_file = |id: &RoundId| key("round file", &[&id.encode()]);
+		let heard_file = |id: &HeardId| key("heard file", &[&id.encode()]);
 		let rounds = Self {
-			since: now_ms(),
+			since: time.now_ms(),
+			time,
 			began: Kept::new(data, "rounds", MAX_ROUNDS, round_file)?,
 			heard: Kept::new(data, "heard", MAX_HEARD, heard_file)?,
 		};
 		rounds.began.load(MAX_ROUNDS, |_, kept: KeptRound| {
-			let id = (kept.start.genesis, kept.start.round, kept.start.seed);
-			Some((id, kept.at))
+			let id = (kept.start.genesis, kept.start.round, kept.start.trial_seed);
+			Some((id, (!kept.start.late).then_some(kept.at)))
 		});
 		// All of them were asked for by the node. A bound below would remove the others' files.
 		rounds.heard.load(MAX_HEARD, |_, kept: KeptHeard| {
@@ -93,20 +96,21 @@ impl Rounds {
 		Ok(rounds)
 	}
 
-	/// Notes that a round began. The first time counts. Roots that came before are kept as long as the round.
+	/// Notes the start of a round's trial. The first time counts. Parts that came before are kept as long as the
+	/// round.
 	pub fn begin(&self, start: RoundStart) {
-		let at = now_ms();
+		let at = self.time.now_ms();
 		let expires = at + start.keep_ms.min(MAX_KEEP_MS);
-		let id = (start.genesis, start.round, start.seed);
+		let id = (start.genesis, start.round, start.trial_seed);
 		let mut began = self.began.lock();
 		if began.get(&id).is_some() {
 			return;
 		}
 		let dropped = began.make_room().map(|(key, _)| key);
-		began.insert(id, expires, at);
+		began.insert(id, expires, (!start.late).then_some(at));
 		drop(began);
 		self.began.forget(dropped);
-		tracing::debug!(round = start.round, "a round began");
+		tracing::debug!(round = start.round, "a round's trial began");
 		self.began.store(&id, expires, &KeptRound { start, at });
 		let mut stored = Vec::new();
 		for (key, timed) in self.heard.lock().iter_mut() {
@@ -122,40 +126,48 @@ impl Rounds {
 		}
 	}
 
-	/// Until when what belongs to a round is kept.
-	pub fn expiry(&self, genesis: H256, round: RoundIndex, seed: H256) -> u64 {
+	/// Returns until when state of a round is kept.
+	pub fn expiry(&self, genesis: H256, round: RoundIndex, trial_seed: H256) -> u64 {
 		let began = self.began.lock();
 		began
-			.get(&(genesis, round, seed))
-			.map_or(now_ms() + DEFAULT_KEEP_MS, |timed| timed.expires)
+			.get(&(genesis, round, trial_seed))
+			.map_or(self.time.now_ms() + DEFAULT_KEEP_MS, |timed| timed.expires)
 	}
 
-	/// Notes a stage's root as it comes from a worker's agent, which has signed it and is admitted.
+	/// Notes a part as it comes from a worker's agent, which has signed it and is admitted.
 	pub fn hear(&self, agent: &AgentKey, push: &Push) {
-		let Some(stage) = push.stage() else { return };
-		self.change(agent, &push.trial, |heard| note(heard, stage, push.root));
+		let Some(part) = push.part() else { return };
+		let now = self.time.now_ms();
+		self.change(agent, &push.trial, |heard| {
+			note(heard, part, push.hash, now)
+		});
 	}
 
-	/// Notes the roots that a worker's agent named when it was asked. What was heard before stands.
-	pub fn hear_all(&self, job: &Job, roots: &Stages<Hash>) {
-		self.change(&job.agent, &trial_of(job), |heard| {
+	/// Notes the roots that a worker's agent showed when it was asked. Parts that were heard before stand.
+	pub fn hear_all(&self, job: &Job, trial_seed: &H256, roots: &Roots) {
+		let now = self.time.now_ms();
+		let parts = [
+			(Resource::Processor, Part::Processor, roots.processor),
+			(Resource::Disk, Part::Disk, roots.disk),
+		];
+		self.change(&job.agent, &trial_of(job, trial_seed), |heard| {
 			let mut news = false;
-			for (stage, root) in roots.iter() {
-				news |= note(heard, stage, *root);
+			for (resource, part, root) in parts {
+				news |= roots.has(resource) && note(heard, part, root, now);
 			}
 			news
 		});
 	}
 
-	/// Keeps what was heard of a benchmark, and will be, over a restart: a check of it was asked for.
-	pub fn keep(&self, job: &Job) {
-		self.change(&job.agent, &trial_of(job), |heard| {
+	/// Keeps the parts of a trial, and those that follow, over a restart: a check of it was asked for.
+	pub fn keep(&self, job: &Job, trial_seed: &H256) {
+		self.change(&job.agent, &trial_of(job, trial_seed), |heard| {
 			!std::mem::replace(&mut heard.asked, true)
 		});
 	}
 
-	/// Changes what was heard of a benchmark. Stores it if `change` returns that it did, or if it is kept for
-	/// longer than before: a worker may say the same a thousand times, which costs no file.
+	/// Changes what was heard of a trial. Stores it if `change` returns that it did, or if it is kept for longer than
+	/// before: a worker may push the same a thousand times, which costs no file.
 	fn change(&self, agent: &AgentKey, trial: &Trial, change: impl FnOnce(&mut Heard) -> bool) {
 		let round = (trial.genesis, trial.round, trial.seed);
 		let began = self.began.lock().get(&round).map(|timed| timed.expires);
@@ -168,7 +180,7 @@ impl Rounds {
 			if all.is_full() {
 				return;
 			}
-			let expires = began.unwrap_or_else(|| now_ms() + DEFAULT_KEEP_MS);
+			let expires = began.unwrap_or_else(|| self.time.now_ms() + DEFAULT_KEEP_MS);
 			let heard = Heard {
 				round,
 				..Heard::default()
@@ -188,13 +200,13 @@ impl Rounds {
 		}
 		let kept = (changed && timed.value.asked).then(|| timed.clone());
 		drop(all);
-		// Of what nobody asked for there is no file.
+		// A trial that no check asked for has no file.
 		let dropped = dropped.filter(|(_, heard)| heard.asked);
 		self.heard.forget(dropped.map(|(id, _)| id));
 		self.store(&id, kept);
 	}
 
-	/// Returns whether a check of this benchmark was asked for.
+	/// Returns whether a check of this trial was asked for.
 	pub fn is_asked(&self, agent: &AgentKey, trial: &Trial) -> bool {
 		let heard = self.heard.lock();
 		let timed = heard.get(&(*agent, trial.job_id()));
@@ -210,24 +222,28 @@ impl Rounds {
 		}
 	}
 
-	/// When a worker's stages came whose roots turned out to be these. Of a round that began before this
-	/// agent started no start is known, unless all roots had come by then: others may have come while the
-	/// agent was away, or been lost with its memory.
-	pub fn clock(&self, job: &Job, roots: &Stages<Hash>) -> Clock {
-		let round = (job.genesis, job.round, job.seed);
-		let start = self.began.lock().get(&round).map(|timed| timed.value);
-		let heard = self
-			.heard
-			.lock()
-			.get(&(job.agent, trial_of(job).job_id()))
-			.cloned();
-		let heard = heard.map(|timed| timed.value).unwrap_or_default();
-		let mut times = heard.at.iter();
-		let was_here = start.is_some_and(|start| start >= self.since)
-			|| times.all(|(_, at)| at.is_some_and(|at| at <= self.since));
-		let start = start.filter(|_| was_here);
-		let heard = Stages::from_fn(|stage| heard.at[stage].zip(heard.roots[stage]));
-		Clock::of_heard(start, &heard, roots, now_ms())
+	/// Returns the arrivals of a worker's parts. A round that began before this agent started has no start, unless
+	/// all parts of these roots had come by then: others may have come while the agent was away, or been lost with
+	/// its memory.
+	pub fn arrivals(&self, job: &Job, trial_seed: &H256, roots: &Roots) -> Arrivals {
+		let round = (job.genesis, job.round, *trial_seed);
+		let start = self.began.lock().get(&round).and_then(|timed| timed.value);
+		let id = (job.agent, trial_of(job, trial_seed).job_id());
+		let mut at = Parts::<Option<(u64, Hash)>>::default();
+		if let Some(timed) = self.heard.lock().get(&id) {
+			for (number, arrived, hash) in &timed.value.at {
+				if let Some(part) = Part::of_number(*number) {
+					at.set(part, Some((*arrived, *hash)));
+				}
+			}
+		}
+		let had_come = |part| at.get(part).is_some_and(|(at, _)| at <= self.since);
+		let was_here =
+			start.is_some_and(|start| start >= self.since) || parts_of(job, roots).all(had_come);
+		Arrivals {
+			start: start.filter(|_| was_here),
+			at,
+		}
 	}
 
 	/// Drops what has expired.
@@ -237,21 +253,34 @@ impl Rounds {
 	}
 }
 
-/// Notes a root, and returns whether it is the first of its stage, which counts.
-fn note(heard: &mut Heard, stage: Stage, root: Hash) -> bool {
-	let first = heard.at[stage].is_none();
+/// Notes a part, and returns whether it is the first of its kind, which counts.
+fn note(heard: &mut Heard, part: Part, hash: Hash, now: u64) -> bool {
+	let number = part.number();
+	let first = heard.at.iter().all(|(heard, ..)| *heard != number);
 	if first {
-		heard.at[stage] = Some(now_ms());
-		heard.roots[stage] = Some(root);
+		heard.at.push((number, now, hash));
 	}
 	first
 }
 
-fn trial_of(job: &Job) -> Trial {
+/// The parts of a trial with these roots.
+fn parts_of(job: &Job, roots: &Roots) -> impl Iterator<Item = Part> {
+	let marks = match roots.has(Resource::Gpus) {
+		true => job.gpu(&roots.sizes).marks(),
+		false => 0,
+	};
+	let one = |part, resource| roots.has(resource).then_some(part);
+	(0..marks)
+		.map(Part::Mark)
+		.chain(one(Part::Processor, Resource::Processor))
+		.chain(one(Part::Disk, Resource::Disk))
+}
+
+fn trial_of(job: &Job, trial_seed: &H256) -> Trial {
 	Trial {
 		genesis: job.genesis,
 		round: job.round,
-		seed: job.seed,
+		seed: *trial_seed,
 		worker: job.worker,
 	}
 }
@@ -259,8 +288,13 @@ fn trial_of(job: &Job) -> Trial {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::bench::job::tests::job;
+	use crate::trial::verdict::tests::{SEED, job};
 	use sp_core::{Pair, ed25519};
+	use std::time::Duration;
+
+	fn rounds(dir: &tempfile::TempDir, time: &Time) -> Rounds {
+		Rounds::new(dir.path(), time.clone()).unwrap()
+	}
 
 	fn start(keep_ms: u64) -> RoundStart {
 		let job = job();
@@ -268,40 +302,98 @@ mod tests {
 			genesis: job.genesis,
 			round: job.round,
 			seed: job.seed,
+			trial_seed: SEED,
+			late: false,
 			keep_ms,
 		}
 	}
 
-	fn roots() -> Stages<Hash> {
-		Stages::from_fn(|stage| [stage.number(); 32])
+	fn roots() -> Roots {
+		Roots {
+			sizes: job().plan(),
+			gpus: Vec::new(),
+			processor: [1; 32],
+			disk: [2; 32],
+		}
+	}
+
+	fn arrivals(rounds: &Rounds) -> Arrivals {
+		rounds.arrivals(&job(), &SEED, &roots())
 	}
 
 	#[test]
-	fn what_was_heard_and_when_outlives_a_restart_once_it_is_complete() {
+	fn arrivals_outlive_a_restart_once_they_are_complete() {
 		let dir = tempfile::tempdir().unwrap();
-		let rounds = Rounds::new(dir.path()).unwrap();
-		let job = job();
-		assert_eq!(rounds.clock(&job, &roots()).start, None);
-		rounds.begin(start(600_000));
-		rounds.keep(&job);
-		rounds.hear_all(&job, &roots());
-		let clock = rounds.clock(&job, &roots());
-		assert!(clock.start.is_some());
-		// The first time counts, and neither the start nor a root moves.
-		rounds.begin(start(1_200_000));
-		rounds.hear_all(&job, &roots());
-		assert_eq!(rounds.clock(&job, &roots()), clock);
-		let again = Rounds::new(dir.path()).unwrap();
-		assert_eq!(again.clock(&job, &roots()), clock);
-		assert_eq!(
-			again.expiry(job.genesis, job.round, job.seed),
-			rounds.expiry(job.genesis, job.round, job.seed)
-		);
+		let time = Time::driven();
+		let all = rounds(&dir, &time);
+		assert_eq!(arrivals(&all).start, None);
+		all.begin(start(600_000));
+		all.keep(&job(), &SEED);
+		time.advance(Duration::from_secs(10));
+		all.hear_all(&job(), &SEED, &roots());
+		let before = arrivals(&all);
+		let after = Some(Duration::from_secs(10));
+		assert_eq!(before.after(Part::Processor, &[1; 32]), after);
+		assert_eq!(before.after(Part::Disk, &[2; 32]), after);
+		// The first time counts, and neither the start nor a part moves.
+		time.advance(Duration::from_secs(10));
+		all.begin(start(1_200_000));
+		all.hear_all(&job(), &SEED, &roots());
+		assert_eq!(arrivals(&all), before);
+		let again = rounds(&dir, &time);
+		assert_eq!(arrivals(&again), before);
+		let expiry = |rounds: &Rounds| rounds.expiry(job().genesis, job().round, SEED);
+		assert_eq!(expiry(&again), expiry(&all));
+	}
+
+	#[test]
+	fn a_part_that_comes_first_with_another_hash_or_not_at_all_has_no_arrival() {
+		let dir = tempfile::tempdir().unwrap();
+		let time = Time::driven();
+		let all = rounds(&dir, &time);
+		let pair = ed25519::Pair::from_seed(&[1; 32]);
+		let job = Job {
+			agent: pair.public(),
+			..job()
+		};
+		all.begin(start(600_000));
+		let trial = trial_of(&job, &SEED);
+		let hear = |part, hash| all.hear(&job.agent, &Push::signed(&pair, trial, part, hash));
+		// Sent before it is known, and corrected at 9 s.
+		hear(Part::Processor, [9; 32]);
+		time.advance(Duration::from_secs(9));
+		hear(Part::Processor, [1; 32]);
+		hear(Part::Mark(3), [3; 32]);
+		let heard = all.arrivals(&job, &SEED, &roots());
+		assert_eq!(heard.after(Part::Processor, &[1; 32]), None);
+		assert_eq!(heard.after(Part::Mark(2), &[3; 32]), None);
+		let at = Some(Duration::from_secs(9));
+		assert_eq!(heard.after(Part::Mark(3), &[3; 32]), at);
+	}
+
+	#[test]
+	fn a_trial_of_another_seed_of_the_round_is_another() {
+		let dir = tempfile::tempdir().unwrap();
+		let time = Time::driven();
+		let all = rounds(&dir, &time);
+		all.begin(start(600_000));
+		all.hear_all(&job(), &SEED, &roots());
+		let forked = H256::repeat_byte(77);
+		let other = all.arrivals(&job(), &forked, &roots());
+		assert_eq!((other.start, other.at), (None, Parts::default()));
+		time.advance(Duration::from_secs(5));
+		all.begin(RoundStart {
+			trial_seed: forked,
+			..start(600_000)
+		});
+		let other = all.arrivals(&job(), &forked, &roots());
+		assert_eq!(other.start, Some(time.now_ms()));
+		assert!(arrivals(&all).start < other.start);
 	}
 
 	fn push(seed: u8, trial: Trial) -> (AgentKey, Push) {
 		let pair = ed25519::Pair::from_seed(&[seed; 32]);
-		let push = Push::signed(&pair, trial, Stage::LAST, [7; 32]);
+		let push = Push::signed(&pair, trial, Part::Disk, [7; 32]);
 		(pair.public(), push)
 	}
 
@@ -317,7 +409,7 @@ mod tests {
 	#[test]
 	fn boundary_one_agent_fills_its_own_share_alone() {
 		let dir = tempfile::tempdir().unwrap();
-		let rounds = Rounds::new(dir.path()).unwrap();
+		let rounds = rounds(&dir, &Time::real());
 		let (agent, first) = push(2, trial(0));
 		rounds.hear(&agent, &first);
 		for number in 0..MAX_HEARD_EACH as u32 + 10 {
@@ -329,128 +421,145 @@ mod tests {
 		assert!(heard.get(&(agent, first.trial.job_id())).is_some());
 	}
 
+	fn files(dir: &tempfile::TempDir) -> usize {
+		std::fs::read_dir(dir.path().join("heard")).unwrap().count()
+	}
+
 	#[test]
-	fn only_what_a_check_asks_for_is_on_disk() {
+	fn only_trials_that_a_check_asks_for_are_on_disk() {
 		let dir = tempfile::tempdir().unwrap();
-		let rounds = Rounds::new(dir.path()).unwrap();
-		let files = || std::fs::read_dir(dir.path().join("heard")).unwrap().count();
+		let all = rounds(&dir, &Time::real());
 		for number in 0..2_000 {
 			let (agent, push) = push((number % 200) as u8, trial(number));
-			rounds.hear(&agent, &push);
+			all.hear(&agent, &push);
 		}
-		assert_eq!(files(), 0);
-		let job = job();
-		rounds.hear_all(&job, &roots());
-		assert_eq!(files(), 0);
-		rounds.keep(&job);
-		assert_eq!(files(), 1);
-		let again = Rounds::new(dir.path()).unwrap();
+		assert_eq!(files(&dir), 0);
+		all.hear_all(&job(), &SEED, &roots());
+		assert_eq!(files(&dir), 0);
+		all.keep(&job(), &SEED);
+		assert_eq!(files(&dir), 1);
+		let again = rounds(&dir, &Time::real());
 		assert_eq!(again.heard.lock().iter().count(), 1);
-		assert_eq!(again.clock(&job, &roots()).start, None);
+		assert_eq!(arrivals(&again).start, None);
 	}
 
 	#[test]
-	fn roots_that_come_before_the_rounds_start_are_kept_as_long_as_the_round() {
+	fn parts_that_come_before_the_start_are_kept_as_long_as_the_round() {
 		let dir = tempfile::tempdir().unwrap();
-		let rounds = Rounds::new(dir.path()).unwrap();
-		let job = job();
-		let other = Job {
-			seed: H256::zero(),
-			..job.clone()
-		};
-		rounds.hear_all(&job, &roots());
-		rounds.hear_all(&other, &roots());
-		rounds.keep(&job);
-		let day = 24 * 3_600 * 1_000;
-		rounds.begin(start(day));
-		let expires = |rounds: &Rounds, job: &Job| {
+		let all = rounds(&dir, &Time::real());
+		let other = H256::zero();
+		all.hear_all(&job(), &SEED, &roots());
+		all.hear_all(&job(), &other, &roots());
+		all.keep(&job(), &SEED);
+		all.begin(start(24 * 3_600 * 1_000));
+		let expires = |rounds: &Rounds, seed: &H256| {
 			let heard = rounds.heard.lock();
-			heard
-				.get(&(job.agent, trial_of(job).job_id()))
-				.unwrap()
-				.expires
+			let id = (job().agent, trial_of(&job(), seed).job_id());
+			heard.get(&id).unwrap().expires
 		};
-		let ends = rounds.expiry(job.genesis, job.round, job.seed);
-		assert_eq!(expires(&rounds, &job), ends);
-		assert!(expires(&rounds, &other) < ends, "another round's");
-		assert_eq!(expires(&Rounds::new(dir.path()).unwrap(), &job), ends);
+		let ends = all.expiry(job().genesis, job().round, SEED);
+		assert_eq!(expires(&all, &SEED), ends);
+		assert!(expires(&all, &other) < ends, "another trial's");
+		assert_eq!(expires(&rounds(&dir, &Time::real()), &SEED), ends);
+		// A part that came before the start is not late.
+		let early = arrivals(&all).after(Part::Disk, &[2; 32]);
+		assert_eq!(early, Some(Duration::ZERO));
 	}
 
 	#[test]
-	fn what_says_nothing_new_writes_no_file() {
+	fn a_push_without_news_writes_no_file() {
 		let dir = tempfile::tempdir().unwrap();
-		let rounds = Rounds::new(dir.path()).unwrap();
+		let rounds = rounds(&dir, &Time::real());
 		let pair = ed25519::Pair::from_seed(&[1; 32]);
 		let job = Job {
 			agent: pair.public(),
 			..job()
 		};
 		rounds.begin(start(600_000));
-		rounds.keep(&job);
-		let push = |root| Push::signed(&pair, trial_of(&job), Stage::LAST, [root; 32]);
+		rounds.keep(&job, &SEED);
+		let trial = trial_of(&job, &SEED);
+		let push = |hash| Push::signed(&pair, trial, Part::Disk, [hash; 32]);
 		rounds.hear(&job.agent, &push(7));
-		// What is written comes back.
+		// A written file comes back.
 		std::fs::remove_dir_all(dir.path().join("heard")).unwrap();
 		std::fs::create_dir(dir.path().join("heard")).unwrap();
-		let files = || std::fs::read_dir(dir.path().join("heard")).unwrap().count();
 		rounds.hear(&job.agent, &push(7));
 		rounds.hear(&job.agent, &push(8));
-		rounds.keep(&job);
-		assert_eq!(files(), 0);
-		rounds.hear_all(&job, &roots());
-		assert_eq!(files(), 1, "the other stages are new");
+		rounds.keep(&job, &SEED);
+		assert_eq!(files(&dir), 0);
+		rounds.hear_all(&job, &SEED, &roots());
+		assert_eq!(files(&dir), 1, "the other part is new");
 	}
 
 	#[test]
-	fn all_that_was_checked_outlives_a_restart() {
+	fn all_checked_trials_outlive_a_restart() {
 		let dir = tempfile::tempdir().unwrap();
-		let rounds = Rounds::new(dir.path()).unwrap();
-		rounds.begin(start(600_000));
+		let all = rounds(&dir, &Time::real());
+		all.begin(start(600_000));
 		let count = super::super::checks::MAX_CHECKS + 10;
 		for worker in 0..count {
 			let mut agent = [0; 32];
 			agent[..8].copy_from_slice(&worker.to_le_bytes());
-			rounds.keep(&Job {
+			let job = Job {
 				agent: AgentKey::from_raw(agent),
 				..job()
-			});
+			};
+			all.keep(&job, &SEED);
 		}
-		let again = Rounds::new(dir.path()).unwrap();
+		let again = rounds(&dir, &Time::real());
 		assert_eq!(again.heard.lock().iter().count(), count);
 	}
 
 	#[test]
 	fn an_agent_that_was_away_measures_no_time() {
 		let dir = tempfile::tempdir().unwrap();
-		let job = job();
-		let rounds = Rounds::new(dir.path()).unwrap();
-		rounds.begin(start(600_000));
-		rounds.keep(&job);
-		std::thread::sleep(std::time::Duration::from_millis(2));
-		let again = Rounds::new(dir.path()).unwrap();
-		std::thread::sleep(std::time::Duration::from_millis(2));
-		again.hear_all(&job, &roots());
-		assert_eq!(again.clock(&job, &roots()).start, None);
-		// The next round it has seen from its start.
+		let time = Time::driven();
+		let all = rounds(&dir, &time);
+		all.begin(start(600_000));
+		all.keep(&job(), &SEED);
+		time.advance(Duration::from_millis(2));
+		let again = rounds(&dir, &time);
+		time.advance(Duration::from_millis(2));
+		again.hear_all(&job(), &SEED, &roots());
+		assert_eq!(arrivals(&again).start, None);
+		// Of this one its node says too late that it began.
+		let late = Job {
+			round: job().round + 4,
+			..job()
+		};
+		again.begin(RoundStart {
+			round: late.round,
+			late: true,
+			..start(600_000)
+		});
+		again.hear_all(&late, &SEED, &roots());
+		assert_eq!(again.arrivals(&late, &SEED, &roots()).start, None);
+		let known = again.expiry(late.genesis, late.round, SEED);
+		assert_eq!(
+			known,
+			time.now_ms() + 600_000,
+			"it is kept as long as the round"
+		);
+		// It was here for all of the next round.
 		let next = RoundStart {
-			round: job.round + 2,
+			round: job().round + 2,
 			..start(600_000)
 		};
-		again.begin(next.clone());
-		let next = Job {
+		let job = Job {
 			round: next.round,
-			..job
+			..job()
 		};
-		again.hear_all(&next, &roots());
-		assert!(again.clock(&next, &roots()).start.is_some());
+		again.begin(next);
+		again.hear_all(&job, &SEED, &roots());
+		assert!(again.arrivals(&job, &SEED, &roots()).start.is_some());
 	}
 
 	#[test]
-	fn what_has_expired_is_swept() {
+	fn expired_state_is_swept() {
 		let dir = tempfile::tempdir().unwrap();
-		let rounds = Rounds::new(dir.path()).unwrap();
+		let rounds = rounds(&dir, &Time::real());
 		rounds.begin(start(0));
-		rounds.hear_all(&job(), &roots());
+		rounds.hear_all(&job(), &SEED, &roots());
 		rounds.sweep();
 		assert_eq!(rounds.began.lock().iter().count(), 0);
 		assert_eq!(rounds.heard.lock().iter().count(), 0);

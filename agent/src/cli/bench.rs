@@ -1,21 +1,26 @@
-//! `kaisar-agent bench`: what a committee would find of this machine, found by itself.
+//! `kaisar-agent bench`: a trial of this machine, judged as a committee would, by its own clock.
 
 use super::{
 	GpuArgs, bar, class,
 	report::{Measured, Report},
 };
+use crate::key_of;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use codec::Encode;
+use indicatif::ProgressBar;
 use kaisar_agent::{
-	bench::{
+	fillable_again, fillable_now,
+	trial::{
 		device::Device,
-		disk,
-		job::{self, Job},
-		proof::{self, Challenge, Counts, Openings},
-		stage::{Stage, Stages},
+		job::Job,
+		part::{Part, Resource},
+		proof::{self, Challenge},
+		run::{Machine, Prepared, Proof},
 	},
-	worker::claim::Hardware,
+	worker::{
+		claim::Hardware,
+		plots::{self, Plots},
+	},
 };
 use kaisar_math::{ClassReference, classes};
 use kaisar_primitives::BenchParams;
@@ -23,121 +28,149 @@ use sp_core::{H256, Pair, ed25519};
 use std::{
 	path::{Path, PathBuf},
 	sync::Arc,
-	time::Instant,
+	time::{Duration, Instant},
 };
 
-/// What is said while each stage runs.
-const DOING: Stages<&str> = Stages([
-	"matrix chain",
-	"walk over the GPUs' memory",
-	"processor",
-	"memory",
-	"disk",
-]);
+/// Seed of the trial. A chain's cannot be known ahead.
+const SEED: H256 = H256::repeat_byte(0x5e);
+/// Length of a round's prepare part in production: 20 blocks.
+const PREPARE: Duration = Duration::from_secs(240);
+/// A checker's challenge.
+const CHALLENGE: Challenge = Challenge {
+	open_seed: H256::repeat_byte(9),
+	nonce: [7; 32],
+};
 
 #[derive(Args)]
 pub struct Bench {
 	/// Print one line of JSON.
 	#[arg(long)]
 	json: bool,
-	/// The production benchmark: all of the memory and disk that are there, the whole chain. Takes
-	/// minutes, and hours where the disk is to be filled.
+	/// Run the trial of production: 10 s over all memory and all GPUs, after the time that it takes to fill them. Its
+	/// figures are those that a committee finds. Without it a small trial shows that everything works.
 	#[arg(long)]
 	full: bool,
 	#[command(flatten)]
 	gpus: GpuArgs,
-	/// The class to claim, by number or name; what the driver's name stands for by default.
+	/// The class to claim, by number or name; by default the one that the driver's name stands for.
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
-	/// What the chain holds the class to, as JSON of `rewards.classReference`; the floor that a chain starts
-	/// with by default.
+	/// The class's reference, as JSON of `rewards.classReference`; by default the one that a chain starts with.
 	#[arg(long, value_parser = reference)]
 	reference: Option<ClassReference>,
-	/// Rows and columns of the matrices, a multiple of 64; a power of two from 1,024 on a GPU.
+	/// Rows and columns of the matrices: a power of two from 64 to 16,384, on a GPU from 1,024.
 	#[arg(long, default_value_t = 1_024, conflicts_with = "full")]
 	n: u32,
-	/// Steps of the chain.
+	/// Turns of each GPU.
+	#[arg(long, default_value_t = 4, conflicts_with = "full")]
+	turns: u32,
+	/// Memory that each GPU fills, in MiB.
 	#[arg(long, default_value_t = 8, conflicts_with = "full")]
-	steps: u32,
-	/// Samples that are opened.
-	#[arg(long, default_value_t = 256)]
-	samples: u16,
-	/// Segments of the CPU chain of each core.
+	window_mib: u32,
+	/// Stages of each CPU lane.
 	#[arg(long, default_value_t = 64, conflicts_with = "full")]
-	cpu_segments: u32,
-	/// Memory to walk over, of the machine and of each GPU, in MiB.
+	stages: u32,
+	/// Memory that the lanes read, in MiB.
 	#[arg(long, default_value_t = 64, conflicts_with = "full")]
 	memory_mib: u32,
-	/// Disk to plot, in MiB.
-	#[arg(long, default_value_t = 64)]
+	/// Disk that the plot takes, in MiB.
+	#[arg(long, default_value_t = 64, conflicts_with = "full")]
 	disk_mib: u32,
-	/// Folder for the plot; a temporary one by default.
+	/// Reads of each strand over the plot.
+	#[arg(long, default_value_t = 32, conflicts_with = "full")]
+	reads: u32,
+	/// Folder of the plot: the agent's data folder with --full, and by default a temporary one.
 	#[arg(long)]
 	data_dir: Option<PathBuf>,
+	/// With --full: file with the hex seed of the agent's key, to which the plot in the folder belongs. Without it no
+	/// disk is shown.
+	#[arg(long, requires_all = ["full", "data_dir", "genesis"])]
+	key_file: Option<PathBuf>,
+	/// With --full: hash of the first block of the chain to which the plot belongs.
+	#[arg(long, value_name = "HASH", requires = "key_file")]
+	genesis: Option<H256>,
 }
 
 fn reference(text: &str) -> Result<ClassReference> {
 	let reference: ClassReference = serde_json::from_str(text)?;
-	ensure!(reference.is_valid(), "a figure is out of range");
+	ensure!(
+		reference.is_valid(),
+		"trialTurns must be from 1 to {}, memoryGb from 1 to {}",
+		ClassReference::MOST.trial_turns,
+		ClassReference::MOST.memory_gb
+	);
 	Ok(reference)
+}
+
+impl Bench {
+	/// The work to do.
+	fn work(&self) -> Result<BenchParams> {
+		let bench = match self.full {
+			true => BenchParams::FULL,
+			false => BenchParams {
+				n: self.n,
+				turns: self.turns.max(1),
+				window_mib: self.window_mib.max(1),
+				stages: self.stages,
+				memory_mib: self.memory_mib.max(1),
+				disk_mib: self.disk_mib.max(1),
+				reads: self.reads,
+				bandwidth_secs: 0,
+			},
+		};
+		ensure!(
+			bench.held() == bench,
+			"a figure is outside its limits: the nearest that can be run is {:?}",
+			bench.held()
+		);
+		Ok(bench)
+	}
 }
 
 /// Runs it.
 pub fn run(args: &Bench) -> Result<()> {
+	let bench = args.work()?;
 	let data = args.data_dir.clone().unwrap_or_else(|| {
 		std::env::temp_dir().join(format!("kaisar-bench-{}", std::process::id()))
 	});
 	let found = Hardware::detect(&data, args.gpus.cards()?);
-	let disk_mib = args.disk_mib.max(disk::SECTOR_MIB);
-	let bench = if args.full {
-		BenchParams {
-			samples: args.samples,
-			disk_mib,
-			bandwidth_secs: 0,
-			..Default::default()
-		}
-	} else {
-		BenchParams {
-			n: args.n,
-			steps: args.steps,
-			samples: args.samples,
-			cpu_segments: args.cpu_segments,
-			memory_mib: args.memory_mib.max(1),
-			disk_mib,
-			bandwidth_secs: 0,
-		}
-	};
-	job::check_bench(&bench)?;
 	let devices = args.gpus.open()?;
 	let mut spec = found.spec(*b"ZZ", Some(0), Some(0));
 	if let Some(class) = args.class {
 		ensure!(
 			class == 0 || !devices.is_empty(),
-			"there is no GPU here that could support a class"
+			"there is no GPU here that could show a class"
 		);
 		spec.gpu_class = class;
 		spec.gpu_count = if class == 0 { 0 } else { devices.len() as u8 };
 	} else if devices.is_empty() {
 		(spec.gpu_class, spec.gpu_count) = (0, 0);
 	}
-	let known = classes::get(spec.gpu_class).map(|class| class.floor());
+	let known = classes::get(spec.gpu_class).map(|class| class.reference());
 	let reference = args.reference.or(known);
 	ensure!(
 		spec.gpu_class == 0 || reference.is_some(),
 		"nothing is known of class {}: pass --reference",
 		spec.gpu_class
 	);
+	let secret = match &args.key_file {
+		Some(file) => {
+			ensure!(file.exists(), "{} does not exist", file.display());
+			key_of(file)?
+		}
+		None => [0xbe; 32],
+	};
 	let job = Job {
-		genesis: H256::zero(),
+		genesis: args.genesis.unwrap_or_default(),
 		round: 0,
-		seed: H256::repeat_byte(0x5e),
+		seed: SEED,
 		worker: 0,
-		agent: ed25519::Pair::from_seed(&[0xbe; 32]).public(),
+		agent: ed25519::Pair::from_seed(&secret).public(),
 		spec,
 		bench,
 		reference,
 	};
-	let measured = measure(&job, &devices, &data, args.json);
+	let measured = measure(&job, &devices, &data, args.key_file.is_some(), args.json);
 	if args.data_dir.is_none() {
 		let _ = std::fs::remove_dir_all(&data);
 	}
@@ -156,60 +189,132 @@ pub fn run(args: &Bench) -> Result<()> {
 	}
 	if !args.full {
 		println!(
-			"Note: scaled down: it shows that everything works, not how big the machine is (--full does)."
+			"Note: scaled down: it shows that everything works, not how large the machine is (--full does)."
 		);
 	}
 	Ok(())
 }
 
-fn measure(job: &Job, devices: &[Arc<dyn Device>], dir: &Path, quiet: bool) -> Result<Measured> {
-	let bar = bar(Stage::COUNT as u64 + 3, quiet);
+fn measure(
+	job: &Job,
+	devices: &[Arc<dyn Device>],
+	dir: &Path,
+	of_agent: bool,
+	quiet: bool,
+) -> Result<Measured> {
+	let parts = 2 + u64::from(job.gpu(&job.plan()).marks()) * u64::from(job.plan().gpus > 0);
+	let bar = bar(2 + parts + 2 * Resource::ALL.len() as u64, quiet);
 	bar.set_message("filling the plot");
-	let start = Instant::now();
-	let mut plot = disk::Plot::open(dir, &job.agent)?;
-	let before = plot.mib();
-	let plotted = plot.grow(job.plan().disk_mib).saturating_sub(before);
-	drop(plot);
-	let plot_time = start.elapsed();
-	bar.inc(1);
-	bar.set_message(DOING[Stage::Chain]);
-	let start = Instant::now();
-	let proof = proof::prove(job, devices, dir, |stage, _| {
-		bar.inc(1);
-		let next = Stage::of_number(stage.number() + 1);
-		bar.set_message(next.map_or("openings", |stage| DOING[stage]));
-	})?;
-	let prove_time = start.elapsed();
-	let challenge = Challenge {
-		open_seed: H256::repeat_byte(9),
-		nonce: [7; 32],
-		full: true,
+	let begun = Instant::now();
+	let recipe = job.recipe();
+	// An agent would grow the plot meanwhile.
+	let _lock = match of_agent {
+		true => Some(
+			plots::lock(dir)?
+				.with_context(|| format!("an agent uses {}: stop it first", dir.display()))?,
+		),
+		false => None,
 	};
-	let start = Instant::now();
-	let bytes = proof.open(&challenge)?.encode();
-	let open_time = start.elapsed();
+	let plots = match (job.bench.is_full(), of_agent) {
+		// It takes hours: as much of it is shown as there is.
+		(true, true) => Some(dir.to_owned()),
+		// Opening a plot of another key would remove the one that lies there.
+		(true, false) => None,
+		(false, _) => Some(dir.join("bench")),
+	};
+	let plots = plots.map(|dir| Plots::new(&dir).with_context(|| dir.display().to_string()));
+	let plots = plots.transpose()?;
+	if let Some(plots) = plots.as_ref().filter(|_| !job.bench.is_full()) {
+		plots.want(recipe, job.plan().groups);
+	}
+	let groups = plots.as_ref().map_or(0, |plots| plots.ready(&recipe));
+	let plot_time = begun.elapsed();
 	bar.inc(1);
-	bar.set_message("verification");
-	// On one core, as the bound is.
+	bar.set_message("filling memory");
+	let begun = Instant::now();
+	let machine = Machine {
+		devices: devices.to_vec(),
+		undisturbed: Box::new(()),
+		memory: fillable_now(),
+		memory_again: fillable_again(),
+		groups,
+		plot: &|size| match &plots {
+			Some(plots) => plots.take(&recipe, size),
+			None => Ok(None),
+		},
+	};
+	// As long as a round's prepare part.
+	let prepared = Prepared::new(job, None, machine, Some(PREPARE), &|| true);
+	let prepared = Arc::new(prepared.context("the memory could not be filled")?);
+	let prepare_time = begun.elapsed();
+	bar.inc(1);
+	bar.set_message("the trial");
+	let begun = Instant::now();
+	let tell = |_: Part, _: [u8; 32]| bar.inc(1);
+	let proof = prepared.run(SEED, &tell, &|| true);
+	let proof = proof.context("the trial came to no end")?;
+	let trial_time = begun.elapsed();
+	let opened = open(&proof, &bar)?;
+	bar.finish_and_clear();
+	Ok(Measured {
+		proof,
+		plot_time,
+		prepare_time,
+		trial_time,
+		opened,
+	})
+}
+
+/// Bytes and times of a resource's openings.
+pub struct Opened {
+	pub resource: Resource,
+	pub bytes: usize,
+	pub open_time: Duration,
+	pub verify_time: Duration,
+}
+
+/// Opens and verifies what ran, on one core, as the limit for checkers is.
+fn open(proof: &Proof, bar: &ProgressBar) -> Result<Vec<Opened>> {
 	let alone = rayon::ThreadPoolBuilder::new()
 		.num_threads(1)
 		.build()
 		.context("a thread to verify on")?;
-	let start = Instant::now();
-	alone.install(|| {
-		let openings = Openings::decode_within(&bytes, &Counts::of(job, challenge.full))?;
-		proof::verify(job, &proof.root, &challenge, &openings)?;
-		anyhow::Ok(())
-	})?;
-	let verify_time = start.elapsed();
-	bar.finish_and_clear();
-	Ok(Measured {
-		proof,
-		plotted,
-		plot_time,
-		prove_time,
-		opened: bytes.len(),
-		open_time,
-		verify_time,
-	})
+	let job = proof.prepared().job();
+	let mut all = Vec::new();
+	for resource in Resource::ALL {
+		if !proof.roots().has(resource) {
+			continue;
+		}
+		bar.set_message(format!("opening {resource}"));
+		let begun = Instant::now();
+		let openings = proof
+			.open(resource, &CHALLENGE)
+			.with_context(|| format!("opening {resource}"))?;
+		let open_time = begun.elapsed();
+		bar.inc(1);
+		bar.set_message(format!("verifying {resource}"));
+		let begun = Instant::now();
+		let root = proof.root();
+		let verified = alone.install(|| {
+			proof::verify(
+				job,
+				&SEED,
+				&root,
+				proof.roots(),
+				resource,
+				&CHALLENGE,
+				&openings,
+			)
+		});
+		let rejected = |reject| anyhow::anyhow!("{resource}: the verifier rejects it: {reject:?}");
+		verified.map_err(rejected)?;
+		bar.inc(1);
+		all.push(Opened {
+			resource,
+			bytes: openings.len(),
+			open_time,
+			verify_time: begun.elapsed(),
+		});
+	}
+	Ok(all)
 }

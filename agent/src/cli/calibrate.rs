@@ -4,26 +4,40 @@
 use super::{GpuArgs, bar, class, class_name, kernel_lines, rounded};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use kaisar_agent::bench::{
-	classes::{Plan, by_driver_name},
-	device::{Device, Rated},
-	hash::Hash,
-	walk::Walk,
+use kaisar_agent::{
+	gpu::by_driver_name,
+	trial::{
+		device::{Device, Rated, Window},
+		hash::Hash,
+		job::Job,
+		judge::LENGTH,
+		matrix::{Seeds, Size, run_all},
+	},
 };
 use kaisar_math::{ClassReference, classes};
+use kaisar_primitives::{AgentKey, BenchParams, WorkerSpec};
 use rand::{TryRngCore, rngs::OsRng};
 use serde::Serialize;
+use sp_core::H256;
 use std::{
 	fmt::{self, Display, Formatter},
+	sync::Arc,
 	time::Instant,
 };
+
+/// Turns of the run by which the others are sized.
+const FIRST: u32 = 64;
+/// The same where the command is only tried.
+const TRIED: u32 = 2;
+/// Rows of the matrices there.
+const TRIED_N: u32 = 1_024;
 
 #[derive(Args)]
 pub struct Calibrate {
 	/// Print one line of JSON a GPU.
 	#[arg(long)]
 	json: bool,
-	/// The class, by number or name; what the driver's name stands for by default.
+	/// The class, by number or name; the one of the driver's name by default.
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
 	/// Memory with which the class is sold, in GB of 10⁹ bytes; needed for a class that this program does not know.
@@ -34,17 +48,10 @@ pub struct Calibrate {
 	/// Runs of which the median is taken.
 	#[arg(long, default_value_t = 5)]
 	runs: usize,
-	/// Try the command out on so many MiB of the GPU's memory, in a few steps. The figures are then of
+	/// Try the command out on this number of MiB of the GPU's memory, in a few turns. The figures are then of
 	/// no use.
 	#[arg(long)]
 	try_mib: Option<u32>,
-}
-
-/// What one run came to.
-struct Figures {
-	gops: f64,
-	gbps: f64,
-	window: usize,
 }
 
 /// Figures of a GPU. The fields are those of the JSON.
@@ -55,20 +62,23 @@ struct Report {
 	/// The device's name.
 	device: String,
 	kernels: Vec<Rated>,
-	/// Measured on part of the memory, in a few steps: of no use as a reference.
+	/// Measured on part of the memory, in a few turns: of no use as a reference.
 	tried_only: bool,
 	/// GPU and kernel were chosen as an agent chooses them.
 	as_agents_do: bool,
 	reference: ClassReference,
-	memory_mib: usize,
-	/// Spread of the runs, as a part of the highest.
-	int8_gops_spread: f64,
-	walk_mb_s_spread: f64,
-	/// A plain copy.
+	memory_mib: u64,
+	fill_secs: f64,
+	turn_ms: f64,
+	/// Spread of the runs, as a part of the slowest.
+	spread: f64,
+	/// A turn's products at the rate of the kernel, if it was timed.
+	products_ms: Option<f64>,
+	/// The memory traffic of a turn's walks at the rate of a plain copy, and that rate.
+	walks_ms: f64,
 	copy_mb_s: u32,
-	walk_of_copy: f64,
-	n: usize,
-	steps: usize,
+	n: u32,
+	turns: u32,
 	runs: usize,
 }
 
@@ -77,26 +87,39 @@ impl Display for Report {
 		let Self {
 			class,
 			reference,
-			n,
-			steps,
+			turn_ms,
+			walks_ms,
 			..
 		} = self;
 		writeln!(to, "{:?} as {:?}:", self.device, self.class_name)?;
 		write!(to, "{}", kernel_lines(&self.kernels))?;
 		writeln!(
 			to,
-			"  throughput     {} Gop/s (n = {n}, {steps} steps)",
-			reference.int8_gops
+			"  turns          {} in 10 s, {turn_ms:?} ms each (n = {}, {} turns)",
+			reference.trial_turns, self.n, self.turns
+		)?;
+		if let Some(products_ms) = self.products_ms {
+			writeln!(
+				to,
+				"  products       {products_ms:?} ms of it at the kernel's rate"
+			)?;
+			let rest = rounded(turn_ms - products_ms - walks_ms);
+			writeln!(to, "  trees and rest {rest:?} ms")?;
+		}
+		writeln!(
+			to,
+			"  walks          {walks_ms:?} ms of it at the rate of a plain copy, {} MB/s",
+			self.copy_mb_s
 		)?;
 		writeln!(
 			to,
-			"  memory         {} MB/s, {:?} of a plain copy's {}; {} MiB kept",
-			reference.walk_mb_s, self.walk_of_copy, self.copy_mb_s, self.memory_mib
+			"  memory         {} MiB filled in {:?} s",
+			self.memory_mib, self.fill_secs
 		)?;
 		writeln!(
 			to,
-			"  of {} runs; they differ by {:?} and {:?}",
-			self.runs, self.int8_gops_spread, self.walk_mb_s_spread
+			"  of {} runs; they differ by {:?}",
+			self.runs, self.spread
 		)?;
 		if self.tried_only {
 			writeln!(
@@ -106,7 +129,7 @@ impl Display for Report {
 		} else if !self.as_agents_do {
 			writeln!(
 				to,
-				"  Not as an agent would measure by itself: not what the class is to be held to."
+				"  Not as an agent would measure by itself: not a reference for the class."
 			)
 		} else {
 			let reference = serde_json::to_value(reference).map_err(|_| fmt::Error)?;
@@ -140,120 +163,151 @@ pub fn run(args: &Calibrate) -> Result<()> {
 	Ok(())
 }
 
+/// Returns the sizes that an agent would plan for a GPU with this memory.
+fn planned(class: u16, memory_gb: u32, try_mib: Option<u32>) -> Size {
+	let (n, window_mib) = match try_mib {
+		Some(mib) => (TRIED_N, mib.max(1)),
+		None => (BenchParams::FULL.n, 0),
+	};
+	let job = Job {
+		genesis: H256::zero(),
+		round: 0,
+		seed: H256::zero(),
+		worker: 0,
+		agent: AgentKey::from_raw([0; 32]),
+		spec: WorkerSpec {
+			gpu_class: class,
+			gpu_count: 1,
+			..Default::default()
+		},
+		bench: BenchParams {
+			n,
+			window_mib,
+			..BenchParams::FULL
+		},
+		reference: Some(ClassReference {
+			memory_gb,
+			..ClassReference::LEAST
+		}),
+	};
+	job.gpu(&job.plan())
+}
+
+fn random() -> Result<Hash> {
+	let mut seed: Hash = [0; 32];
+	OsRng.try_fill_bytes(&mut seed).context("no randomness")?;
+	Ok(seed)
+}
+
+/// Runs turns as agents do, and returns the seconds that one takes.
+fn turn_secs(window: &Arc<dyn Window>, base: &Hash, size: Size) -> Result<f64> {
+	// Nothing of the run before is of use to the next.
+	let seed = random()?;
+	let start = Instant::now();
+	run_all(vec![window.clone()], base, &seed, size, &|_, _| (), &|| {
+		true
+	})?;
+	Ok(start.elapsed().as_secs_f64() / f64::from(size.turns))
+}
+
 fn calibrate(device: &dyn Device, class: u16, args: &Calibrate) -> Result<Report> {
-	let known = classes::get(class).map(|class| class.floor());
 	let memory_gb = args
 		.memory_gb
-		.or(known.map(|floor| floor.memory_gb))
+		.or(classes::get(class).map(|class| class.memory_gb))
 		.with_context(|| format!("nothing is known of class {class}: pass --memory-gb"))?;
-	let floor = ClassReference {
-		memory_gb,
-		..known.unwrap_or(ClassReference::LEAST)
-	};
-	ensure!(floor.is_valid(), "a figure is out of range");
-	let bar = bar(args.runs as u64 + 2, args.json);
+	ensure!(
+		(1..=ClassReference::MOST.memory_gb).contains(&memory_gb),
+		"the memory is out of range"
+	);
+	let bar = bar(args.runs as u64 + 3, args.json);
 	bar.set_message("plain copy");
 	let copy = device.copy_gbps()?;
 	bar.inc(1);
-	let first = match args.try_mib {
-		Some(mib) => Plan::scaled(floor, 1, 1_024, 2, mib),
-		None => Plan::full(floor, 1),
-	};
+	bar.set_message("fill");
+	let plan = planned(class, memory_gb, args.try_mib);
+	let base = random()?;
+	let seeds = Seeds::new(&base, &base, 0);
+	let start = Instant::now();
+	let window: Arc<dyn Window> =
+		Arc::from(device.fill(seeds.fill, plan.n, plan.window, &|| true)?);
+	let fill_secs = start.elapsed().as_secs_f64();
+	bar.inc(1);
 	bar.set_message("first run, to size the others");
-	let sized = once(device, &first)?;
-	let plan = match args.try_mib {
+	let first = Size {
+		window: window.matrices(),
+		turns: if args.try_mib.is_some() { TRIED } else { FIRST },
+		..plan
+	};
+	let secs = turn_secs(&window, &base, first)?;
+	let size = match args.try_mib {
 		Some(_) => first,
-		None => Plan::full(
-			ClassReference {
-				int8_gops: whole(sized.gops),
-				walk_mb_s: whole(sized.gbps * 1e3),
-				..floor
-			},
-			1,
-		),
+		None => Size {
+			turns: turns_at(secs),
+			..first
+		},
 	};
 	bar.inc(1);
 	let mut all = Vec::new();
 	for number in 1..=args.runs {
 		bar.set_message(format!("run {number}"));
-		all.push(once(device, &plan)?);
+		all.push(turn_secs(&window, &base, size)?);
 		bar.inc(1);
 	}
 	bar.finish_and_clear();
-	let median = |of: fn(&Figures) -> f64| {
-		let mut values: Vec<f64> = all.iter().map(of).collect();
-		values.sort_by(f64::total_cmp);
-		values[values.len() / 2]
-	};
-	let spread = |of: fn(&Figures) -> f64| {
-		let values = || all.iter().map(of);
-		let least = values().fold(f64::INFINITY, f64::min);
-		let most = values().fold(0.0, f64::max);
-		rounded((most - least) / most.max(1e-9))
-	};
-	let shape = plan.walk.shape;
-	let window = all.iter().map(|figures| figures.window).min().unwrap_or(0);
-	let gbps = median(|figures| figures.gbps);
-	let memory_gb = if window < plan.walk.window {
-		// The GPU has less than the class is sold with: what would be planned for what it has.
-		u32::try_from(window * shape.n * shape.n / 950_000_000).unwrap_or(u32::MAX)
+	all.sort_by(f64::total_cmp);
+	let secs = all[all.len() / 2];
+	let (least, most) = (all[0], all[all.len() - 1]);
+	let n = f64::from(size.n);
+	let memory_gb = if size.window < plan.window {
+		// The GPU has less than the class is sold with.
+		least_gb(size)
 	} else {
-		floor.memory_gb
+		memory_gb
 	};
 	let kernels = device.kernels();
+	let gops = kernels.first().and_then(|rated| rated.gops);
 	// Matrix units that could not be used this time may be used the next.
 	let as_agents_do = args.gpus.as_agents_do()
 		&& (kernels.len() < 2 || kernels.iter().all(|rated| rated.gops.is_some()));
-	let reference = ClassReference {
-		int8_gops: whole(median(|figures| figures.gops)),
-		walk_mb_s: whole(gbps * 1e3),
-		memory_gb,
-		// What agents do by themselves is what a class is held to.
-		calibrated: args.try_mib.is_none() && as_agents_do,
-	};
+	// A walk reads eight lines for each of its own, which it reads and writes.
+	let walked = 8.0 * 10.0 * n * n;
 	Ok(Report {
 		class,
 		class_name: class_name(class),
 		device: device.name(),
-		kernels,
 		tried_only: args.try_mib.is_some(),
 		as_agents_do,
-		reference,
-		memory_mib: (window * shape.n * shape.n) >> 20,
-		int8_gops_spread: spread(|figures| figures.gops),
-		walk_mb_s_spread: spread(|figures| figures.gbps),
-		copy_mb_s: whole(copy * 1e3),
-		walk_of_copy: rounded(gbps / copy.max(1e-9)),
-		n: shape.n,
-		steps: shape.steps,
+		reference: ClassReference {
+			trial_turns: turns_at(secs),
+			memory_gb,
+			// Agents are held to what they do by themselves.
+			calibrated: args.try_mib.is_none() && as_agents_do,
+		},
+		memory_mib: (u64::from(size.window) * u64::from(size.n) * u64::from(size.n)) >> 20,
+		fill_secs: rounded(fill_secs),
+		turn_ms: rounded(secs * 1e3),
+		spread: rounded((most - least) / most.max(1e-9)),
+		products_ms: gops.map(|gops| rounded(8.0 * 2.0 * n.powi(3) / gops / 1e6)),
+		walks_ms: rounded(walked / copy.max(1e-9) / 1e6),
+		copy_mb_s: (copy * 1e3).clamp(1.0, f64::from(u32::MAX)) as u32,
+		kernels,
+		n: size.n,
+		turns: size.turns,
 		runs: args.runs,
 	})
 }
 
-/// A figure as the chain's table takes it.
-fn whole(figure: f64) -> u32 {
-	figure.floor().clamp(1.0, f64::from(u32::MAX)) as u32
+/// Returns the turns that fit into the trial at this pace.
+fn turns_at(secs: f64) -> u32 {
+	let turns = LENGTH.as_secs_f64() / secs.max(1e-9);
+	turns.clamp(1.0, f64::from(ClassReference::MOST.trial_turns)) as u32
 }
 
-fn once(device: &dyn Device, plan: &Plan) -> Result<Figures> {
-	// Nothing of the run before is of use to the next.
-	let mut seed: Hash = [0; 32];
-	OsRng.try_fill_bytes(&mut seed).context("no randomness")?;
-	let shape = plan.walk.shape;
-	let start = Instant::now();
-	let mut run = device.start(seed, shape, plan.walk.window)?;
-	let chain = start.elapsed().as_secs_f64();
-	let walk = Walk {
-		window: run.window(),
-		..plan.walk
-	};
-	let start = Instant::now();
-	run.walk(seed, walk)?;
-	let walked = start.elapsed().as_secs_f64();
-	let operations = 2.0 * (shape.n as f64).powi(3) * shape.steps as f64;
-	Ok(Figures {
-		gops: operations / chain / 1e9,
-		gbps: walk.volume() as f64 / walked / 1e9,
-		window: run.window(),
-	})
+/// Returns the largest memory of a class for which no more than this window is planned, in GB.
+fn least_gb(size: Size) -> u32 {
+	let fits = |gb: &u32| planned(1, *gb, None).window <= size.window;
+	(1..=ClassReference::MOST.memory_gb)
+		.take_while(fits)
+		.last()
+		.unwrap_or(1)
 }

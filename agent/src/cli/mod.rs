@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod calibrate;
 pub mod measure;
+pub mod plot;
 mod report;
 pub mod status;
 
@@ -10,8 +11,8 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use kaisar_agent::{
-	bench::device::{Device, Rated},
 	gpu::{self, Card, Choice, GpuName, Kernels, Options},
+	trial::device::{Device, Rated},
 };
 use kaisar_math::classes;
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -1,13 +1,11 @@
 //! The report of `kaisar-agent bench`: JSON for programs, lines for people.
 
-use super::{class_name, kernel_lines, rounded};
-use kaisar_agent::bench::{
-	cpu,
+use super::{bench::Opened, class_name, kernel_lines, rounded};
+use kaisar_agent::trial::{
 	device::{Device, Rated},
-	disk, evidence,
 	job::Job,
-	proof::Proof,
-	stage::Stage,
+	run::Proof,
+	verdict::Figure,
 };
 use serde::Serialize;
 use std::{
@@ -16,17 +14,13 @@ use std::{
 	time::Duration,
 };
 
-/// A proof, and the time that everything about it took.
+/// A trial, and the time that everything about it took.
 pub struct Measured {
 	pub proof: Proof,
-	/// MiB of the plot that were filled.
-	pub plotted: u32,
 	pub plot_time: Duration,
-	pub prove_time: Duration,
-	/// Bytes of the openings.
-	pub opened: usize,
-	pub open_time: Duration,
-	pub verify_time: Duration,
+	pub prepare_time: Duration,
+	pub trial_time: Duration,
+	pub opened: Vec<Opened>,
 }
 
 /// The verdict on a machine, and the figures behind it. The fields are those of the JSON.
@@ -34,42 +28,38 @@ pub struct Measured {
 pub struct Report {
 	/// The attested root.
 	root: String,
+	/// Whether it was the trial of production, whose figures count.
+	full: bool,
 	claimed_class: u16,
 	claimed_gpus: u8,
 	class: u16,
 	class_name: String,
 	gpu_count: u8,
-	/// The class is held to measured figures.
+	/// The reference was measured. Otherwise the class earns nothing in production.
 	class_is_calibrated: bool,
 	tiers: Tiers,
-	chain_n: usize,
-	chain_steps: usize,
-	chain_seconds: f64,
-	chain_gops: f64,
-	gpus_used: u8,
-	gpu_memory_mib: usize,
-	walk_seconds: f64,
-	walk_gbps: f64,
-	cpu_seconds: f64,
-	cpu_mhashes_per_core: f64,
-	cpu_lanes: u16,
-	memory_seconds: f64,
-	memory_mib: u32,
-	disk_seconds: f64,
-	disk_mib: u32,
+	/// Each resource: its claim, and what is shown of it.
+	resources: Vec<Resource>,
+	turns: u32,
+	stages: u32,
 	plot_seconds: f64,
-	plot_mib_per_second: f64,
-	prove_seconds: f64,
-	open_seconds: f64,
+	prepare_seconds: f64,
+	filled_mb_per_second: f64,
+	trial_seconds: f64,
+	openings: Vec<Openings>,
+	/// Bytes of all openings.
 	proof_bytes: usize,
+	/// Seconds of one core to verify them.
 	verify_seconds: f64,
 	/// Names of the devices.
 	gpus: Vec<String>,
 	/// Kernels of each device.
 	kernels: Vec<Vec<Rated>>,
+	/// Claims that are not shown, with figures.
+	remarks: Vec<String>,
 }
 
-/// Tiers that the evidence supports. Bandwidth takes a committee.
+/// Tiers that the trial shows. Bandwidth takes a committee.
 #[derive(Serialize)]
 struct Tiers {
 	cpu: u8,
@@ -77,82 +67,95 @@ struct Tiers {
 	disk: u8,
 }
 
+#[derive(Serialize)]
+struct Resource {
+	name: &'static str,
+	claim: u32,
+	shown: u32,
+	/// Seconds after which it was known, if it was.
+	seconds: Option<f64>,
+	/// Seconds by which it had to be, to show all that ran.
+	limit_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Openings {
+	of: String,
+	bytes: usize,
+	open_seconds: f64,
+	verify_seconds: f64,
+}
+
+fn seconds(time: Duration) -> f64 {
+	rounded(time.as_secs_f64())
+}
+
 impl Report {
 	/// The report on a job that was measured on these devices.
 	pub fn new(job: &Job, measured: &Measured, devices: &[Arc<dyn Device>]) -> Self {
 		let proof = &measured.proof;
-		let (sizes, took) = (proof.roots.sizes, &proof.took);
-		let verdict = evidence::judge(job, &sizes, &took.map(Some), Duration::ZERO, None, true);
-		let seconds = |time: Duration| rounded(time.as_secs_f64());
-		let rate = |amount: f64, time: Duration| rounded(amount / time.as_secs_f64().max(1e-9));
-		let gpu = job.gpu_plan().filter(|_| sizes.devices > 0);
-		let shape = gpu.map_or(job.shape(), |plan| plan.walk.shape);
-		// A product and a sum are two operations.
-		let operations = 2.0 * (shape.n as f64).powi(3) * shape.steps as f64;
-		let walked = gpu.map_or(0, |plan| plan.walk.volume());
-		let hashes = f64::from(job.bench.cpu_segments) * cpu::SEGMENT as f64;
+		let (verdict, remarks) = proof.judged();
+		let resource = |figure: Figure| Resource {
+			name: figure.name,
+			claim: figure.claim,
+			shown: figure.shown,
+			seconds: figure.after.map(seconds),
+			limit_seconds: seconds(figure.limit),
+		};
+		let openings = |opened: &Opened| Openings {
+			of: opened.resource.to_string(),
+			bytes: opened.bytes,
+			open_seconds: seconds(opened.open_time),
+			verify_seconds: seconds(opened.verify_time),
+		};
+		let filled = proof.roots().sizes.pages as f64 * kaisar_agent::trial::ram::PAGE as f64 / 1e6;
+		let verify = measured.opened.iter().map(|opened| opened.verify_time);
 		Self {
-			root: format!("0x{}", hex::encode(proof.root)),
+			root: format!("0x{}", hex::encode(proof.root())),
+			full: job.bench.is_full(),
 			claimed_class: job.spec.gpu_class,
 			claimed_gpus: job.spec.gpu_count,
 			class: verdict.gpu_class,
 			class_name: class_name(verdict.gpu_class),
 			gpu_count: verdict.gpu_count,
-			class_is_calibrated: gpu.is_some_and(|plan| plan.reference.calibrated),
+			class_is_calibrated: job.reference.is_some_and(|reference| reference.calibrated),
 			tiers: Tiers {
 				cpu: verdict.cpu,
 				memory: verdict.memory,
 				disk: verdict.disk,
 			},
-			chain_n: shape.n,
-			chain_steps: shape.steps,
-			chain_seconds: seconds(took[Stage::Chain]),
-			chain_gops: rate(operations / 1e9, took[Stage::Chain]),
-			gpus_used: sizes.devices,
-			gpu_memory_mib: (sizes.window as usize * shape.n * shape.n) >> 20,
-			walk_seconds: seconds(took[Stage::Walk]),
-			walk_gbps: rate(walked as f64 / 1e9, took[Stage::Walk]),
-			cpu_seconds: seconds(took[Stage::Cpu]),
-			cpu_mhashes_per_core: rate(hashes / 1e6, took[Stage::Cpu]),
-			cpu_lanes: sizes.lanes,
-			memory_seconds: seconds(took[Stage::Memory]),
-			memory_mib: sizes.memory_mib,
-			disk_seconds: seconds(took[Stage::Disk]),
-			disk_mib: sizes.disk_mib,
+			resources: proof.figures().into_iter().map(resource).collect(),
+			turns: job.turns(),
+			stages: job.bench.stages,
 			plot_seconds: seconds(measured.plot_time),
-			plot_mib_per_second: rate(f64::from(measured.plotted), measured.plot_time),
-			prove_seconds: seconds(measured.prove_time),
-			open_seconds: seconds(measured.open_time),
-			proof_bytes: measured.opened,
-			verify_seconds: rounded(measured.verify_time.as_secs_f64() * 1e3) / 1e3,
+			prepare_seconds: seconds(measured.prepare_time),
+			filled_mb_per_second: rounded(filled / measured.prepare_time.as_secs_f64().max(1e-9)),
+			trial_seconds: seconds(measured.trial_time),
+			openings: measured.opened.iter().map(openings).collect(),
+			proof_bytes: measured.opened.iter().map(|opened| opened.bytes).sum(),
+			verify_seconds: seconds(verify.sum()),
 			gpus: devices.iter().map(|device| device.name()).collect(),
 			kernels: devices.iter().map(|device| device.kernels()).collect(),
+			remarks,
 		}
 	}
 }
 
 impl Display for Report {
 	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
-		let Self {
-			tiers,
-			chain_gops,
-			chain_n,
-			chain_steps,
-			chain_seconds,
-			..
-		} = self;
-		writeln!(to, "What a checker would find of this machine:")?;
+		let Self { tiers, .. } = self;
+		writeln!(to, "A checker would find of this machine:")?;
 		let class = match self.claimed_gpus {
 			0 => "0, no GPU".into(),
 			claimed => {
 				let held = if self.class_is_calibrated {
-					"its measured figures"
+					"its measured reference"
 				} else {
-					"floors: not calibrated yet"
+					"a class that is not calibrated, and earns nothing in production"
 				};
 				let name = class_name(self.claimed_class);
 				let count = self.gpu_count;
-				format!("{count} of {claimed} × {name} supported (against {held})")
+				format!("{count} of {claimed} × {name} shown (against {held})")
 			}
 		};
 		line(to, "class", &class)?;
@@ -161,51 +164,57 @@ impl Display for Report {
 			tiers.cpu, tiers.memory, tiers.disk
 		);
 		line(to, "tiers", &text)?;
-		let runs_on = match self.gpus_used {
-			0 => "the processor".to_owned(),
-			used => format!("{used} GPU(s), each"),
-		};
-		let text = format!(
-			"{chain_gops:?} Gop/s on {runs_on} (n = {chain_n}, {chain_steps} steps, {chain_seconds:?} s)"
-		);
-		line(to, "matrix chain", &text)?;
+		writeln!(
+			to,
+			"  {:<14} {:>8} {:>8} {:>9} {:>9}",
+			"", "claim", "shown", "after", "limit"
+		)?;
+		for Resource {
+			name,
+			claim,
+			shown,
+			seconds,
+			limit_seconds,
+		} in &self.resources
+		{
+			let after = seconds.map_or("never".into(), |seconds| format!("{seconds:.2} s"));
+			let limit = match self.full {
+				true => format!("{limit_seconds:.2} s"),
+				false => "none".into(),
+			};
+			writeln!(
+				to,
+				"  {name:<14} {claim:>8} {shown:>8} {after:>9} {limit:>9}"
+			)?;
+		}
 		for kernels in &self.kernels {
 			write!(to, "{}", kernel_lines(kernels))?;
 		}
-		if self.gpus_used != 0 {
+		let text = format!(
+			"prepared in {:?} s ({:.0} MB/s of memory), run in {:?} s",
+			self.prepare_seconds, self.filled_mb_per_second, self.trial_seconds
+		);
+		line(to, "trial", &text)?;
+		for Openings {
+			of,
+			bytes,
+			open_seconds,
+			verify_seconds,
+		} in &self.openings
+		{
 			let text = format!(
-				"{:?} GB/s over {} MiB ({:?} s)",
-				self.walk_gbps, self.gpu_memory_mib, self.walk_seconds
+				"{bytes} bytes of {of}, opened in {open_seconds:?} s, verified on one core in {verify_seconds:?} s"
 			);
-			line(to, "GPU memory", &text)?;
+			line(to, "openings", &text)?;
 		}
-		let text = format!(
-			"{:?} Mhash/s a core on {} cores ({:?} s)",
-			self.cpu_mhashes_per_core, self.cpu_lanes, self.cpu_seconds
-		);
-		line(to, "processor", &text)?;
-		let text = format!(
-			"{} MiB filled and walked in {:?} s",
-			self.memory_mib, self.memory_seconds
-		);
-		line(to, "memory", &text)?;
-		let text = format!(
-			"{} MiB, {} reads in {:?} s; filled at {:?} MiB/s",
-			self.disk_mib,
-			disk::READS,
-			self.disk_seconds,
-			self.plot_mib_per_second
-		);
-		line(to, "disk", &text)?;
-		let text = format!(
-			"{} bytes, opened in {:?} s, verified on one core in {:?} s",
-			self.proof_bytes, self.open_seconds, self.verify_seconds
-		);
-		line(to, "proof", &text)
+		for remark in &self.remarks {
+			line(to, "less", remark)?;
+		}
+		Ok(())
 	}
 }
 
-/// One line of a report: a label, and what there is to say.
+/// One line of a report: a label, and a text.
 fn line(to: &mut Formatter<'_>, label: &str, text: &str) -> fmt::Result {
 	writeln!(to, "  {label:<14} {text}")
 }

@@ -7,7 +7,7 @@ use hyper::{Request, StatusCode, body::Bytes, header::AUTHORIZATION};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use kaisar_agent::{
 	PATH_REPORT, now_wall_ms,
-	report::{Benchmark, Check, Engine, Status, Warning},
+	report::{Benchmark, Check, Engine, Status, Warning, gigabytes},
 };
 use kaisar_primitives::agent::MAX_ANSWER;
 use serde::{Deserialize, Serialize};
@@ -252,8 +252,11 @@ impl fmt::Display for Words<'_> {
 		line(
 			"disk",
 			&format!(
-				"{} GB free in {}; the plot has {} MiB",
-				disk.free_gb, disk.folder, disk.plot_mib
+				"{} GB free in {}; the plot has {} of {}",
+				disk.free_gb,
+				disk.folder,
+				gigabytes(disk.plot),
+				gigabytes(disk.plot_wanted)
 			),
 		)?;
 		line("addresses", &listed(&status.addresses))?;
@@ -273,7 +276,7 @@ impl fmt::Display for Words<'_> {
 		line("looked for", &wanted)?;
 		let all = &events.benchmarks;
 		line(
-			"benchmarks",
+			"trials",
 			&format!(
 				"{} done, {} of them below the claim; {} failed",
 				all.done, all.short, all.failed
@@ -286,7 +289,7 @@ impl fmt::Display for Words<'_> {
 		line(
 			"checks",
 			&format!(
-				"{} made: {} not served, {} without a proof",
+				"{} made: {} not served, {} with a false proof",
 				all.made, all.unserved, all.unproved
 			),
 		)?;
@@ -314,7 +317,7 @@ impl fmt::Display for Words<'_> {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use kaisar_agent::report::{Checks, Events};
+	use kaisar_agent::report::{Checks, Disk, Events};
 
 	#[test]
 	fn a_status_in_words_has_everything() {
@@ -324,6 +327,12 @@ mod tests {
 			clock_ms: 10_000_000,
 			up_secs: 3 * 3_600,
 			wanted: vec!["cd".into()],
+			disk: Disk {
+				folder: "/data".into(),
+				free_gb: 21,
+				plot: 3_221_225_472,
+				plot_wanted: 1_200_000_000_000,
+			},
 			events: Events {
 				engine: Engine::Unreachable {
 					why: "permission denied".into(),
@@ -349,6 +358,7 @@ mod tests {
 		for part in [
 			"0xab",
 			"1.2.3, up 3 h 0 min",
+			"21 GB free in /data; the plot has 3.2 GB of 1200.0 GB",
 			"2 h 0 min ahead of this machine's",
 			"does not answer: permission denied",
 			"1 agent(s), not reached lately: cd",

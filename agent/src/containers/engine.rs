@@ -131,6 +131,12 @@ impl Engine {
 			.map(|_| ())
 	}
 
+	/// The folder of its data, as it names it.
+	pub async fn root(&self) -> Result<Option<PathBuf>, Fault> {
+		let about = self.call(ASK, async |client| client.info().await).await?;
+		Ok(about.docker_root_dir.map(PathBuf::from))
+	}
+
 	/// The containers with all of these labels, or all that run.
 	pub async fn list(&self, labels: Option<&[String]>) -> Result<Vec<ContainerSummary>, Fault> {
 		let filters: HashMap<&str, Vec<String>> = labels

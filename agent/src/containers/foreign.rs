@@ -3,6 +3,7 @@
 use super::{
 	brief::brief,
 	engine::Fault,
+	inspect::label,
 	state::{LABEL_AGENT, Shared},
 };
 use bollard::models::ContainerSummary;
@@ -12,16 +13,21 @@ use std::{fs, path::Path};
 const MAX_PROCESSES: usize = 65_536;
 const MAX_FILES: usize = 4_096;
 
-/// Stops every container that this agent did not start. Returns how many were stopped.
+/// Label of containers that `--exclusive` leaves alone.
+const LABEL_KEEP: &str = "kaisar.keep";
+/// Label by which Docker Compose, and Podman's, tells the containers of a project.
+const LABEL_PROJECT: &str = "com.docker.compose.project";
+/// Files that an engine puts into each container, from a folder that has the container's id in its name.
+const PUT_IN: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+
+/// Stops every container that this agent did not start, but for its own, those of its Compose project, and those that
+/// are marked to be kept. Returns how many were stopped.
 pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
 	let Some(engine) = shared.engine() else {
 		return Ok(0);
 	};
 	let mut stopped = 0;
-	for container in engine.list(None).await? {
-		if is_ours(&container, &shared.agent) {
-			continue;
-		}
+	for container in others(engine.list(None).await?, &shared.agent, Path::new("/proc")) {
 		let Some(id) = &container.id else { continue };
 		tracing::warn!(
 			container = id,
@@ -40,12 +46,40 @@ pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
 	Ok(stopped)
 }
 
-fn is_ours(container: &ContainerSummary, agent: &str) -> bool {
-	container
-		.labels
-		.as_ref()
-		.and_then(|labels| labels.get(LABEL_AGENT))
-		.is_some_and(|label| label == agent)
+/// The containers to stop.
+fn others(all: Vec<ContainerSummary>, agent: &str, proc: &Path) -> Vec<ContainerSummary> {
+	let own = own_folders(proc);
+	let is_own = |found: &ContainerSummary| {
+		let id = found.id.as_deref().filter(|id| !id.is_empty());
+		id.is_some_and(|id| own.iter().any(|folder| folder.contains(id)))
+	};
+	let project = all
+		.iter()
+		.find(|found| is_own(found))
+		.and_then(|found| label(found, LABEL_PROJECT))
+		.map(str::to_owned);
+	let stays = |found: &ContainerSummary| {
+		label(found, LABEL_AGENT) == Some(agent)
+			|| label(found, LABEL_KEEP).is_some_and(|keep| keep != "false")
+			|| is_own(found)
+			|| project.is_some() && label(found, LABEL_PROJECT) == project.as_deref()
+	};
+	all.into_iter().filter(|found| !stays(found)).collect()
+}
+
+/// Folders and control groups that have the id of the container in their names in which this process runs, or of the
+/// one whose network it shares; others' too, on a machine whose own files come from such a folder.
+fn own_folders(proc: &Path) -> Vec<String> {
+	let read = |file: &str| fs::read_to_string(proc.join("self").join(file)).unwrap_or_default();
+	let mounts = read("mountinfo");
+	let put_in = mounts.lines().filter_map(|mount| {
+		let mut fields = mount.split(' ').skip(3);
+		let (root, at) = (fields.next()?, fields.next()?);
+		PUT_IN.contains(&at).then(|| root.to_owned())
+	});
+	put_in
+		.chain(read("cgroup").lines().map(str::to_owned))
+		.collect()
 }
 
 /// Programs that have a GPU's device open, are not in one of these containers, and are not this one:
@@ -107,6 +141,61 @@ mod tests {
 		for (number, file) in files.iter().enumerate() {
 			symlink(file, dir.join("fd").join(number.to_string())).unwrap();
 		}
+	}
+
+	#[test]
+	fn neither_the_agent_nor_what_is_to_be_kept_is_stopped() {
+		let dir = tempfile::tempdir().unwrap();
+		let proc = dir.path().join("self");
+		fs::create_dir(&proc).unwrap();
+		let ids: Vec<String> = (0..7u8).map(|id| hex::encode([id; 32])).collect();
+		let with = |id: usize, labels: &[(&str, &str)]| ContainerSummary {
+			id: Some(ids[id].clone()),
+			labels: Some(
+				labels
+					.iter()
+					.map(|(name, value)| ((*name).into(), (*value).into()))
+					.collect(),
+			),
+			..Default::default()
+		};
+		let all = vec![
+			with(0, &[]),
+			with(1, &[(LABEL_PROJECT, "kaisar")]),
+			with(2, &[(LABEL_PROJECT, "kaisar")]),
+			with(3, &[(LABEL_PROJECT, "shop")]),
+			with(4, &[(LABEL_KEEP, "")]),
+			with(5, &[(LABEL_AGENT, "ab")]),
+			with(6, &[(LABEL_KEEP, "false"), (LABEL_AGENT, "cd")]),
+		];
+		let stopped = || {
+			let others = others(all.clone(), "ab", dir.path());
+			let place =
+				|found: ContainerSummary| ids.iter().position(|id| Some(id) == found.id.as_ref());
+			others.into_iter().filter_map(place).collect::<Vec<_>>()
+		};
+		// On the machine itself, which shows the mounts of all containers.
+		let shm = format!(
+			"7 1 0:9 / /var/lib/docker/containers/{}/mounts/shm rw - tmpfs shm rw\n",
+			ids[1]
+		);
+		fs::write(proc.join("mountinfo"), &shm).unwrap();
+		fs::write(proc.join("cgroup"), "0::/system.slice/kaisar.service\n").unwrap();
+		assert_eq!(stopped(), [0, 1, 2, 3, 6]);
+		// In a container, as its files tell, or its control group.
+		let hosts = format!(
+			"8 1 8:1 /var/lib/docker/containers/{}/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n",
+			ids[1]
+		);
+		fs::write(proc.join("mountinfo"), shm.clone() + &hosts).unwrap();
+		assert_eq!(stopped(), [0, 3, 6], "with its project");
+		fs::write(proc.join("mountinfo"), shm).unwrap();
+		fs::write(
+			proc.join("cgroup"),
+			format!("0::/system.slice/docker-{}.scope\n", ids[0]),
+		)
+		.unwrap();
+		assert_eq!(stopped(), [1, 2, 3, 6]);
 	}
 
 	#[test]

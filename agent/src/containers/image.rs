@@ -2,8 +2,8 @@
 
 use super::engine::{Engine, Fault};
 use crate::{
-	bench::hash::{Hash, hash},
 	host::store::{Store, now_ms},
+	trial::hash::{Hash, key},
 };
 use kaisar_primitives::MAX_IMAGE;
 use parking_lot::Mutex;
@@ -198,7 +198,7 @@ impl Pulled {
 }
 
 fn file_name(reference: &str) -> Hash {
-	hash("kaisar/agent 2026 image file", &[reference.as_bytes()])
+	key("image file", &[reference.as_bytes()])
 }
 
 /// Whether a registry's answer says that the image will not be there in a minute either.

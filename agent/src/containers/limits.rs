@@ -225,20 +225,20 @@ fn devices(handed: Vec<Handed>) -> (Option<Vec<DeviceRequest>>, Option<Vec<Devic
 	)
 }
 
-/// What the engine is told of a container's surroundings. `quota`: whether the engine's storage can
-/// limit what a container writes.
+/// What the engine is told of a container's surroundings. `quota`: the bytes that it may write, where the engine's
+/// storage can limit them.
 pub(super) fn host_config(
 	deployment: &Deployment,
 	machine: &Machine,
 	network: &str,
 	ports: &[u16],
-	quota: bool,
+	quota: Option<u64>,
 ) -> Result<HostConfig, String> {
 	let ContainerLimits {
 		gpus,
 		cpu_cores,
 		memory_gb,
-		disk_gb,
+		..
 	} = deployment.limits;
 	let memory = i64::try_from(machine.memory(memory_gb)).unwrap_or(i64::MAX);
 	let own_network = network != HOST_NETWORK;
@@ -259,8 +259,7 @@ pub(super) fn host_config(
 		// Counts as memory; what trains on several processes passes its data through it.
 		shm_size: Some(memory / 2),
 		pids_limit: Some(MAX_PIDS),
-		storage_opt: (quota && disk_gb > 0)
-			.then(|| HashMap::from([("size".into(), format!("{disk_gb}G"))])),
+		storage_opt: quota.map(|bytes| HashMap::from([("size".into(), bytes.to_string())])),
 		log_config: Some(HostConfigLogConfig {
 			typ: Some("json-file".into()),
 			config: Some(HashMap::from([
@@ -349,13 +348,11 @@ mod tests {
 
 	#[test]
 	fn nothing_of_the_machine_is_shared() {
-		let limits = ContainerLimits {
-			disk_gb: 20,
-			..Default::default()
-		};
-		let config = host_config(&deployment(limits), &MACHINE, "bridge", &[80], true).unwrap();
+		let limits = ContainerLimits::default();
+		let quota = Some(20 * GB);
+		let config = host_config(&deployment(limits), &MACHINE, "bridge", &[80], quota).unwrap();
 		assert_eq!(config.memory, config.memory_swap);
-		assert_eq!(config.storage_opt.unwrap()["size"], "20G");
+		assert_eq!(config.storage_opt.unwrap()["size"], "20000000000");
 		assert!(config.binds.is_none() && config.mounts.is_none() && config.pid_mode.is_none());
 		let ports = config.port_bindings.unwrap();
 		let binding = &ports["80/tcp"].as_ref().unwrap()[0];
@@ -366,8 +363,7 @@ mod tests {
 		let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
 		let least: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
 		assert!(PUBLISHED.end <= least);
-		let config =
-			host_config(&deployment(limits), &MACHINE, HOST_NETWORK, &[80], false).unwrap();
+		let config = host_config(&deployment(limits), &MACHINE, HOST_NETWORK, &[80], None).unwrap();
 		assert!(config.port_bindings.is_none() && config.sysctls.is_none());
 		assert!(config.storage_opt.is_none());
 	}
@@ -495,7 +491,7 @@ mod tests {
 			gpus: 2,
 			..Default::default()
 		};
-		let error = host_config(&deployment(limits), &MACHINE, "bridge", &[], true).unwrap_err();
+		let error = host_config(&deployment(limits), &MACHINE, "bridge", &[], None).unwrap_err();
 		assert!(
 			error.contains("wants 2 GPU(s)") && error.contains("has 0"),
 			"{error}"

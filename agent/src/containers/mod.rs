@@ -28,6 +28,7 @@ mod inspect;
 mod layers;
 mod limits;
 mod ping;
+mod room;
 mod run;
 mod state;
 mod supervisor;
@@ -46,6 +47,7 @@ use kaisar_primitives::{
 	agent::{ContainerReport, OrderRequest},
 };
 use parking_lot::Mutex;
+pub use room::Room;
 use sp_core::H256;
 pub use state::{EngineChoice, Settings, Timeouts};
 use state::{Key, LABEL_AGENT, Shared, Slot, View, Wanted, unknown};
@@ -95,6 +97,7 @@ impl Containers {
 		agent: AgentKey,
 		data_dir: &Path,
 		gpus: Arc<Pool>,
+		room: Arc<dyn Room>,
 		report: Arc<Report>,
 	) -> std::io::Result<(Self, Work)> {
 		let (new, added) = mpsc::channel(2 * MAX_WORKERS);
@@ -109,6 +112,7 @@ impl Containers {
 			agent: hex::encode(agent),
 			gpus,
 			found: Mutex::default(),
+			room,
 			quota: AtomicBool::new(true),
 			slots: Mutex::new(slots),
 			watch: Arc::new(Watch::default()),

@@ -6,15 +6,16 @@ use super::{
 	engine::Engine,
 	image::{Pulled, Reference},
 	limits,
+	room::Room,
 	watch::Watch,
 };
 use crate::{
-	bench::hash::hash,
 	gpu::Pool,
 	host::{
 		report::Report,
 		store::{Store, now_ms},
 	},
+	trial::hash::key,
 };
 use codec::{Decode, Encode};
 use kaisar_primitives::{
@@ -160,6 +161,8 @@ pub(super) struct Shared {
 	pub gpus: Arc<Pool>,
 	/// Locked last, where the slots are locked too.
 	pub found: Mutex<Option<Arc<Engine>>>,
+	/// The tenant of the disk that gives way to orders.
+	pub room: Arc<dyn Room>,
 	/// Cleared once the engine's storage turns out not to limit what a container writes.
 	pub quota: AtomicBool,
 	pub slots: Mutex<BTreeMap<Key, Slot>>,
@@ -189,10 +192,7 @@ impl Shared {
 	/// Keeps what is wanted of a worker over a restart. The slots are locked meanwhile, so that the file is
 	/// of the last change.
 	pub fn keep(&self, (genesis, worker): &Key, wanted: Option<&Wanted>) {
-		let name = hash(
-			"kaisar/agent 2026 order file",
-			&[&(genesis, worker).encode()],
-		);
+		let name = key("order file", &[&(genesis, worker).encode()]);
 		match wanted {
 			// It is not forgotten when its time is over: the container has to go.
 			Some(wanted) => self.kept.put(&name, u64::MAX, wanted),

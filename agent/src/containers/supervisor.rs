@@ -180,6 +180,7 @@ impl Task<'_> {
 			Ok(reference) => reference,
 			Err(why) => return Ok(self.fail(DeployFailure::ImageUnavailable, why)),
 		};
+		let disk = self.room(engine, deployment).await;
 		let Some(image) = engine.image(reference.full()).await? else {
 			return self.pull(engine, deployment, &reference).await;
 		};
@@ -207,25 +208,16 @@ impl Task<'_> {
 			&machine,
 			&self.shared.settings.network,
 			&ports,
-			self.shared.quota.load(Ordering::Relaxed),
+			disk.filter(|_| self.shared.quota.load(Ordering::Relaxed)),
 		) {
 			Ok(config) => config,
 			Err(why) => return Ok(self.fail(DeployFailure::PlatformMismatch, &why)),
 		};
-		let limited = host_config.storage_opt.is_some();
 		let gpus = host_config.device_requests.clone();
 		let (name, body) = self.container(deployment, &reference, &ports, host_config);
-		let id = match engine.create(&name, body).await {
+		let id = match self.create(engine, &name, body).await {
 			Ok(id) => id,
 			Err(fault @ Fault::Silent(_)) => return Err(fault),
-			Err(fault) if limited => {
-				tracing::debug!(%fault, "trying without a limit of the storage");
-				if self.shared.quota.swap(false, Ordering::Relaxed) {
-					tracing::info!("the engine's storage does not limit what containers write");
-				}
-				self.run.starts -= 1;
-				return Ok(Duration::ZERO);
-			}
 			Err(fault) => return Ok(self.not_started(fault)),
 		};
 		if let Some(gpus) = gpus
@@ -238,6 +230,44 @@ impl Task<'_> {
 			return Ok(self.fail(DeployFailure::PlatformMismatch, why));
 		}
 		self.start(engine, &id).await
+	}
+
+	/// Frees the disk that an order may write to. Returns the bytes that it can have; `None` if it names none.
+	async fn room(&self, engine: &Engine, deployment: &Deployment) -> Option<u64> {
+		let (order, asked) = (deployment.order, u64::from(deployment.limits.disk_gb) * GB);
+		let store = engine.root().await.ok().flatten();
+		let room = self.shared.room.clone();
+		let making =
+			tokio::task::spawn_blocking(move || room.make_room(order, asked, store.as_deref()));
+		let given = making.await.unwrap_or(asked);
+		// An engine takes 0 for no limit at all.
+		(asked > 0).then(|| given.clamp(GB, asked))
+	}
+
+	/// Makes a container, without a limit of the storage where that cannot be. What fails without one too says nothing
+	/// of the storage: otherwise an image that no engine takes would free all later orders of their limit.
+	async fn create(
+		&self,
+		engine: &Engine,
+		name: &str,
+		body: ContainerCreateBody,
+	) -> Result<String, Fault> {
+		let mut free = body.clone();
+		let limit = free
+			.host_config
+			.as_mut()
+			.and_then(|config| config.storage_opt.take());
+		match engine.create(name, body).await {
+			Err(Fault::Refused(why)) if limit.is_some() => {
+				tracing::debug!(why, "trying without a limit of the storage");
+				let made = engine.create(name, free).await?;
+				if self.shared.quota.swap(false, Ordering::Relaxed) {
+					tracing::info!("the engine's storage does not limit what containers write");
+				}
+				Ok(made)
+			}
+			made => made,
+		}
 	}
 
 	/// The name of an order's container, and what the engine makes it of.

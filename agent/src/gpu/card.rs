@@ -1,6 +1,6 @@
 //! Which GPU is which: PCI bus ids and UUIDs, the names that an operator gives, and the order of use.
 
-use crate::bench::classes;
+use super::names::by_driver_name;
 use ash::vk;
 use serde::{Serialize, Serializer};
 use std::{
@@ -249,7 +249,7 @@ impl Card {
 	/// Its rank: cards before what a hypervisor shares before parts of processors; of these the class that is
 	/// paid most, so that the GPUs of a class stand together; then the most memory; then its place.
 	fn rank(&self) -> impl Ord + use<> {
-		let score = classes::by_driver_name(&self.name).map_or(0, |class| class.score);
+		let score = by_driver_name(&self.name).map_or(0, |class| class.score);
 		(self.kind, Reverse(score), Reverse(self.memory), self.bus)
 	}
 }

@@ -1,162 +1,236 @@
-//! Who waits for rows that are not kept, and have to be computed again.
+//! The queue of those who wait for lines that have to be computed again.
 //!
-//! All seats of a committee open the same chain, each at places of its own, and each looks at nearly
-//! every part of it. So nobody has the chain computed again for itself: whoever has the device goes
-//! along the chain, round and round, and serves all who wait for rows of the step that it passes. Those
-//! who come while it is under way join where it is. Whenever they come, each has what it waits for
-//! after no more than one time around.
+//! All seats of a committee open the same run, each at places of its own, and each looks at nearly every part of it. So
+//! the work is not repeated for each: whoever has the device goes along it and serves all who wait for lines of what it
+//! passes, and those who come while it is under way join where it is.
 
-use crate::bench::chain::{Place, Rows};
-use parking_lot::{Mutex, MutexGuard};
+use crate::trial::{
+	device::{Matrix, Place, Shown},
+	hash::Hash,
+	matrix::Size,
+};
+use parking_lot::{Condvar, Mutex};
 use std::{
 	collections::{BTreeMap, BTreeSet},
-	ops::RangeInclusive,
+	ops::RangeFrom,
 };
+
+/// A run whose steps are shown.
+pub(super) type Run = (Hash, Size);
 
 /// The tickets of all who wait.
 #[derive(Default)]
 pub(super) struct Desk {
 	tickets: Mutex<Tickets>,
+	changed: Condvar,
 }
 
 #[derive(Default)]
 struct Tickets {
 	next: u64,
+	/// Someone goes along the work.
+	busy: bool,
 	waiting: BTreeMap<u64, Waiting>,
 }
 
-#[derive(Default)]
 struct Waiting {
+	run: Run,
 	missing: BTreeSet<Place>,
-	there: Rows,
+	shown: BTreeMap<Place, Shown>,
+}
+
+impl Waiting {
+	/// A matrix of the fill is the same for all runs.
+	fn is_of(&self, run: &Run, matrix: Matrix) -> bool {
+		matches!(matrix, Matrix::Filled(_)) || self.run == *run
+	}
+
+	fn lines(&self, matrix: Matrix) -> impl Iterator<Item = u32> {
+		let first = Place { matrix, line: 0 };
+		let last = Place {
+			matrix,
+			line: u32::MAX,
+		};
+		self.missing.range(first..=last).map(|place| place.line)
+	}
 }
 
 impl Desk {
-	fn lock(&self) -> MutexGuard<'_, Tickets> {
-		self.tickets.lock()
-	}
-
-	/// A ticket for these rows. What passes from now on is kept for it, until it is dropped.
-	pub fn ticket(&self, missing: BTreeSet<Place>) -> Ticket<'_> {
-		let mut tickets = self.lock();
+	/// A ticket for these lines of a run.
+	pub fn ticket(&self, run: Run, missing: BTreeSet<Place>) -> Ticket<'_> {
+		let mut tickets = self.tickets.lock();
 		let id = tickets.next;
 		tickets.next += 1;
-		let there = Rows::new();
-		tickets.waiting.insert(id, Waiting { missing, there });
+		let waiting = Waiting {
+			run,
+			missing,
+			shown: BTreeMap::new(),
+		};
+		tickets.waiting.insert(id, waiting);
 		Ticket { desk: self, id }
 	}
 
-	/// The first of these steps of which anyone waits for rows.
-	pub fn first(&self, steps: RangeInclusive<usize>) -> Option<usize> {
-		let (from, to) = (*steps.start(), *steps.end());
-		if from > to {
-			return None;
-		}
-		let tickets = self.lock();
-		let firsts = tickets.waiting.values().filter_map(|wanted| {
-			let mut places = wanted.missing.range((from, 0)..=(to, usize::MAX));
-			places.next().map(|(step, _)| *step)
+	/// The first of these matrices of which anyone waits for lines.
+	pub fn first(&self, run: &Run, from: RangeFrom<Matrix>) -> Option<Matrix> {
+		let from = Place {
+			matrix: from.start,
+			line: 0,
+		};
+		let tickets = self.tickets.lock();
+		let firsts = tickets.waiting.values().filter_map(|waiting| {
+			let mut places = waiting.missing.range(from..).map(|place| place.matrix);
+			places.find(|matrix| waiting.is_of(run, *matrix))
 		});
 		firsts.min()
 	}
 
-	/// The rows of a step that anyone waits for.
-	pub fn wanted(&self, step: usize) -> Vec<usize> {
-		let tickets = self.lock();
-		let places = tickets.waiting.values().flat_map(|wanted| {
-			let places = wanted.missing.range((step, 0)..=(step, usize::MAX));
-			places.map(|(_, row)| *row)
-		});
-		places.collect::<BTreeSet<_>>().into_iter().collect()
+	/// The lines of a matrix for which anyone waits.
+	pub fn wanted(&self, run: &Run, matrix: Matrix) -> Vec<u32> {
+		let tickets = self.tickets.lock();
+		let all = tickets.waiting.values();
+		let of_run = all.filter(|waiting| waiting.is_of(run, matrix));
+		let lines: BTreeSet<u32> = of_run.flat_map(|waiting| waiting.lines(matrix)).collect();
+		lines.into_iter().collect()
 	}
 
-	/// Gives everyone what it waits for of these rows.
-	pub fn serve(&self, rows: &Rows) {
-		for wanted in self.lock().waiting.values_mut() {
-			for (place, row) in rows {
-				if wanted.missing.remove(place) {
-					wanted.there.insert(*place, row.clone());
+	/// Gives these lines to all who wait for them.
+	pub fn serve(&self, run: &Run, matrix: Matrix, lines: &[(u32, Shown)]) {
+		for waiting in self.tickets.lock().waiting.values_mut() {
+			if !waiting.is_of(run, matrix) {
+				continue;
+			}
+			for (line, shown) in lines {
+				let place = Place {
+					matrix,
+					line: *line,
+				};
+				if waiting.missing.remove(&place) {
+					waiting.shown.insert(place, shown.clone());
 				}
 			}
 		}
+		self.changed.notify_all();
 	}
 }
 
-/// What one opening waits for.
+/// The lines that one opening waits for.
 pub(super) struct Ticket<'a> {
 	desk: &'a Desk,
 	id: u64,
 }
 
-impl Ticket<'_> {
-	/// Waits for these rows too.
-	pub fn add(&self, places: impl IntoIterator<Item = Place>) {
-		if let Some(wanted) = self.desk.lock().waiting.get_mut(&self.id) {
-			for place in places {
-				if !wanted.there.contains_key(&place) {
-					wanted.missing.insert(place);
-				}
+/// The right to go along the work.
+pub(super) struct Going<'a>(&'a Desk);
+
+impl Drop for Going<'_> {
+	fn drop(&mut self) {
+		self.0.tickets.lock().busy = false;
+		self.0.changed.notify_all();
+	}
+}
+
+impl<'a> Ticket<'a> {
+	/// Waits until everything is shown, or until nobody goes along the work: then it is this one's turn.
+	pub fn wait(&self) -> Option<Going<'a>> {
+		let mut tickets = self.desk.tickets.lock();
+		loop {
+			if is_served(&tickets, self.id) {
+				return None;
 			}
+			if !tickets.busy {
+				tickets.busy = true;
+				return Some(Going(self.desk));
+			}
+			self.desk.changed.wait(&mut tickets);
 		}
 	}
 
-	/// The first and the last step of which rows are missing; `None` once all are there.
-	pub fn missing(&self) -> Option<(usize, usize)> {
-		let tickets = self.desk.lock();
-		let missing = &tickets.waiting.get(&self.id)?.missing;
-		Some((missing.first()?.0, missing.last()?.0))
+	/// Whether everything is shown.
+	pub fn is_served(&self) -> bool {
+		is_served(&self.desk.tickets.lock(), self.id)
 	}
 
-	/// The rows that are there.
-	pub fn take(&self) -> Rows {
-		let mut tickets = self.desk.lock();
-		let wanted = tickets.waiting.get_mut(&self.id);
-		wanted.map_or_else(Rows::new, |wanted| std::mem::take(&mut wanted.there))
+	/// The lines that are shown.
+	pub fn take(&self) -> BTreeMap<Place, Shown> {
+		let mut tickets = self.desk.tickets.lock();
+		let waiting = tickets.waiting.get_mut(&self.id);
+		waiting.map_or_else(BTreeMap::new, |waiting| std::mem::take(&mut waiting.shown))
 	}
+}
+
+fn is_served(tickets: &Tickets, id: u64) -> bool {
+	let waiting = tickets.waiting.get(&id);
+	waiting.is_none_or(|waiting| waiting.missing.is_empty())
 }
 
 impl Drop for Ticket<'_> {
 	fn drop(&mut self) {
-		self.desk.lock().waiting.remove(&self.id);
+		self.desk.tickets.lock().waiting.remove(&self.id);
 	}
 }
 
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use Matrix::{Filled, Step};
 
-	fn rows(places: &[Place]) -> Rows {
-		let row = |(step, row): &Place| (vec![*step as u8, *row as u8], Vec::new());
-		places.iter().map(|place| (*place, row(place))).collect()
+	const SIZE: Size = Size {
+		n: 64,
+		window: 2,
+		turns: 1,
+	};
+	const RUN: Run = ([1; 32], SIZE);
+	const OTHER: Run = ([2; 32], SIZE);
+
+	fn places<const N: usize>(places: [(Matrix, u32); N]) -> BTreeSet<Place> {
+		let place = |(matrix, line)| Place { matrix, line };
+		places.into_iter().map(place).collect()
+	}
+
+	fn shown(lines: &[u32]) -> Vec<(u32, Shown)> {
+		let one = |line: &u32| Shown {
+			line: [*line as u8; 1_024],
+			path: Vec::new(),
+		};
+		lines.iter().map(|line| (*line, one(line))).collect()
 	}
 
 	#[test]
 	fn what_passes_serves_all_who_wait() {
 		let desk = Desk::default();
-		let one = desk.ticket([(2, 5), (4, 1)].into());
-		let two = desk.ticket([(4, 1), (4, 2)].into());
-		assert_eq!(desk.first(1..=9), Some(2));
-		assert_eq!(desk.first(3..=9), Some(4));
-		assert_eq!(desk.first(5..=9), None);
-		let (from, to) = (4, 3);
-		assert_eq!(desk.first(from..=to), None, "no step at all");
-		assert_eq!(desk.wanted(4), [1, 2]);
-		desk.serve(&rows(&[(4, 1), (4, 2), (4, 3)]));
-		assert_eq!(one.missing(), Some((2, 2)));
-		assert_eq!(two.missing(), None);
-		assert_eq!(two.take(), rows(&[(4, 1), (4, 2)]), "what it waited for");
-		desk.serve(&rows(&[(2, 5)]));
-		assert_eq!(one.take(), rows(&[(2, 5), (4, 1)]));
+		let one = desk.ticket(RUN, places([(Filled(2), 5), (Step(4), 1)]));
+		let two = desk.ticket(RUN, places([(Step(4), 1), (Step(4), 2)]));
+		let other = desk.ticket(OTHER, places([(Step(3), 7), (Filled(2), 6)]));
+		assert_eq!(desk.first(&RUN, Filled(0)..), Some(Filled(2)));
+		assert_eq!(desk.first(&RUN, Filled(3)..), Some(Step(4)));
+		assert_eq!(desk.first(&OTHER, Filled(3)..), Some(Step(3)));
+		assert_eq!(desk.first(&RUN, Step(5)..), None);
+		assert_eq!(desk.wanted(&RUN, Step(4)), [1, 2]);
+		assert_eq!(desk.wanted(&RUN, Filled(2)), [5, 6]);
+		desk.serve(&RUN, Step(4), &shown(&[1, 2, 3]));
+		assert!(two.is_served() && two.wait().is_none());
+		assert_eq!(two.take().len(), 2, "what it waited for");
+		desk.serve(&RUN, Step(3), &shown(&[7]));
+		desk.serve(&RUN, Filled(2), &shown(&[5, 6]));
+		assert!(one.is_served());
+		assert!(!other.is_served(), "a step of its own run");
 	}
 
 	#[test]
-	fn what_is_there_is_not_waited_for_again() {
+	fn one_at_a_time_goes_along_and_the_next_takes_over() {
 		let desk = Desk::default();
-		let one = desk.ticket([(1, 1)].into());
-		desk.serve(&rows(&[(1, 1)]));
-		one.add([(1, 1), (3, 3)]);
-		assert_eq!(one.missing(), Some((3, 3)));
-		drop(one);
-		assert_eq!(desk.first(1..=9), None, "nobody waits any more");
+		let one = desk.ticket(RUN, places([(Step(1), 1)]));
+		let two = desk.ticket(RUN, places([(Step(2), 2)]));
+		let going = one.wait().unwrap();
+		std::thread::scope(|scope| {
+			let waiting = scope.spawn(|| two.wait().is_some());
+			desk.serve(&RUN, Step(1), &shown(&[1]));
+			assert!(one.is_served());
+			// It was given up before the other was served.
+			drop(going);
+			assert!(waiting.join().unwrap());
+		});
+		drop(two);
+		assert_eq!(desk.first(&RUN, Filled(0)..), None, "nobody waits any more");
 	}
 }

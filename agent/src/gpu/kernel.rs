@@ -1,6 +1,6 @@
 //! An opened device, its buffers, and the kernels that run on it.
 
-use crate::bench::device::DeviceError;
+use crate::trial::device::DeviceError;
 use std::{
 	panic::{AssertUnwindSafe, catch_unwind},
 	sync::{
@@ -8,14 +8,18 @@ use std::{
 		atomic::{AtomicBool, Ordering},
 		mpsc,
 	},
+	time::Duration,
 };
 use wgpu::{
 	Adapter, BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout,
 	BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource, BindingType, Buffer,
-	BufferBindingType, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor,
-	ComputePipeline, ExperimentalFeatures, PassthroughShaderEntryPoint, ShaderModuleDescriptor,
-	ShaderModuleDescriptorPassthrough, ShaderSource, ShaderStages,
+	BufferBindingType, BufferDescriptor, BufferUsages, CommandEncoder, ComputePass,
+	ComputePassDescriptor, ComputePipeline, ExperimentalFeatures, PassthroughShaderEntryPoint,
+	ShaderModuleDescriptor, ShaderModuleDescriptorPassthrough, ShaderSource, ShaderStages,
 };
+
+/// Longest that a driver may take for what is submitted together, a fraction of a second of work.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// How a kernel uses a binding.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -287,10 +291,13 @@ impl Handle {
 		self.device.destroy();
 	}
 
-	/// Waits until all that was submitted is done.
+	/// Waits until all that was submitted is done. A driver that hangs has lost the device.
 	pub fn wait(&self) -> Result<(), DeviceError> {
-		let forever = wgpu::PollType::wait_indefinitely();
-		contained(|| self.device.poll(forever).map(|_| ()).map_err(lost))?;
+		let done = wgpu::PollType::Wait {
+			submission_index: None,
+			timeout: Some(LONGEST),
+		};
+		contained(|| self.device.poll(done).map(|_| ()).map_err(lost))?;
 		if self.has_failed() {
 			return Err(lost("it did not do what it was told"));
 		}
@@ -314,15 +321,26 @@ impl Handle {
 }
 
 impl Kernel {
-	/// Has so many workgroups run, with the parameters at an offset.
+	/// Runs a number of workgroups, with the parameters at an offset.
 	pub fn dispatch(
 		&self,
 		encoder: &mut CommandEncoder,
 		bound: &BindGroup,
 		offset: u32,
-		(across, down): (u32, u32),
+		groups: (u32, u32),
 	) {
 		let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+		self.dispatch_in(&mut pass, bound, offset, groups);
+	}
+
+	/// The same in a pass that has begun.
+	pub fn dispatch_in(
+		&self,
+		pass: &mut ComputePass<'_>,
+		bound: &BindGroup,
+		offset: u32,
+		(across, down): (u32, u32),
+	) {
 		pass.set_pipeline(&self.pipeline);
 		pass.set_bind_group(0, bound, &[offset]);
 		pass.dispatch_workgroups(across, down, 1);

@@ -5,7 +5,7 @@
 //! - That they are being tried, by device: a driver that crashes takes the agent with it, or the machine. The agent is
 //!   started again, and after some such attempts leaves the matrix units alone for a day.
 
-use crate::bench::device::Rated;
+use crate::trial::device::Rated;
 use kaisar_fs::{BY_UMASK, read_bounded, write_atomic};
 use std::{
 	fs, io,

@@ -1,61 +1,97 @@
-//! The buffers of one chain on a GPU, and the kernels bound to them.
+//! The buffers of one window on a GPU, and the kernels bound to them.
 
-use super::Shared;
-use crate::bench::{chain::Shape, device::DeviceError};
-use std::sync::atomic::AtomicUsize;
-use wgpu::{BindGroup, Buffer, BufferUsages};
+use super::{Shared, kernel::Kernel, product};
+use crate::trial::{
+	device::DeviceError,
+	hash::Hash,
+	matrix::{KEPT, LINE, Size},
+};
+use parking_lot::Mutex;
+use std::{num::NonZeroU64, sync::Arc};
+use wgpu::{BindGroup, BindingResource, Buffer, BufferUsages};
 
-/// Bytes between the parameters of two dispatches.
-pub const PARAMS_STRIDE: u64 = 256;
-/// Bytes of a dispatch's parameters.
-pub const PARAMS: u64 = 64;
-/// Steps that are submitted together, at most.
-pub const BATCH: usize = 32;
-/// Bytes that are read back at a time.
+/// Bytes from the parameters of a dispatch to the next.
+pub const STRIDE: u64 = 256;
+/// Bytes of the parameters of trees, and of what fills matrices.
+pub const PARAMS: u64 = 96;
+/// Bytes of a walk's parameters, and of a product's.
+pub const SLOT: u64 = product::PARAMS;
+/// Most steps that are submitted together.
+pub const BATCH: u32 = 128;
+/// Parameters of a tree.
+const TREE: u32 = 2;
+/// Roots that are read back together, a multiple of those of a turn. One more place is for trees whose roots are known.
+pub const ROOTS: u32 = 1 << 16;
+/// Most bytes that are read back at a time.
 pub const STAGING: u64 = 16 << 20;
-/// Dispatches of a step.
-pub const DISPATCHES: usize = 4;
+/// Bytes of the state: the running hash, and κ of the next step.
+pub const STATE: u64 = 48;
+/// Where κ lies in the state.
+pub const STATE_KAPPA: u64 = 32;
 
 /// A buffer that kernels read and write, and that is copied from and to.
 pub const STORAGE: BufferUsages = BufferUsages::STORAGE
 	.union(BufferUsages::COPY_SRC)
 	.union(BufferUsages::COPY_DST);
 
-/// The buffers of one chain. What nobody copies from is held by what it is bound to.
-pub struct Memory {
-	/// `X_t` for even and for odd `t`.
-	pub x: [Buffer; 2],
-	pub leaves: Buffer,
-	pub roots: Buffer,
-	pub params: Buffer,
-	pub staging: Buffer,
-	pub ring: Vec<Buffer>,
-	/// `X_t` that fit into one buffer of the ring.
-	pub slots: usize,
-	pub window: usize,
-	pub bound: Bound,
-	/// The step whose `X_t` lies in `x` since openings went there. Whoever has the device reads and
-	/// writes it.
-	pub at: AtomicUsize,
+/// The work that lies in the matrices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum At {
+	/// None that is of use.
+	Nowhere,
+	/// The results of `done` steps of a run, of which a walk is bound to this many matrices.
+	Steps { seed: Hash, size: Size, done: u32 },
 }
 
-/// No step: what lies in `x` is of no use.
-pub const NOWHERE: usize = usize::MAX;
+/// The buffers of one window.
+pub struct Memory {
+	pub n: u32,
+	/// Of the fill, and of the trial: openings repeat both side by side.
+	pub fill: Matrices,
+	pub trial: Matrices,
+	/// The nodes of a tree, level by level.
+	pub nodes: Buffer,
+	pub roots: Buffer,
+	pub state: Buffer,
+	/// The parameters of trees.
+	pub params: Buffer,
+	/// The parameters of products and walks. The device writes their κ.
+	pub slots: Buffer,
+	pub staging: Buffer,
+	/// The matrices that stay.
+	ring: Vec<Buffer>,
+	/// Matrices of each buffer but the last.
+	each: u32,
+	/// All of them.
+	pub matrices: u32,
+	pub walk: Arc<Kernel>,
+	pub bound: Bound,
+	/// The work that lies in the trial's matrices, and in which of the two. It belongs to the thread that has the device.
+	pub at: Mutex<(At, usize)>,
+}
 
-/// The kernels of a step, bound to the buffers. Of two, the first is for even `t`.
-pub struct Bound {
-	pub fill: [BindGroup; 2],
-	pub step: [BindGroup; 2],
+/// Two matrices, of which each product goes from one to the other, and the kernels bound to them. Of two kernels, the
+/// first reads the first matrix.
+pub struct Matrices {
+	pub x: [Buffer; 2],
+	/// Fills the fixed factor, and the first matrix.
+	pub rows: [BindGroup; 2],
+	pub product: [BindGroup; 2],
 	pub leaves: [BindGroup; 2],
-	pub reduce: [BindGroup; 2],
+}
+
+/// The other kernels, bound to the buffers.
+pub struct Bound {
+	pub walk: [BindGroup; 2],
+	pub reduce: BindGroup,
+	pub top: BindGroup,
 }
 
 impl Memory {
-	/// Room for a chain, and for as much of its window as there is.
-	pub fn new(shared: &Shared, shape: Shape, window: usize) -> Result<Self, DeviceError> {
-		let Shape { n, steps } = shape;
+	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for.
+	pub fn new(shared: &Shared, n: u32, window: u32) -> Result<Self, DeviceError> {
 		let handle = &shared.handle;
-		let matrix = (n * n) as u64;
+		let matrix = u64::from(n) * u64::from(n);
 		let limits = &handle.limits;
 		let most = limits
 			.max_buffer_size
@@ -67,57 +103,112 @@ impl Memory {
 		}
 		let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
 		let mappable = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
-		let a = handle.buffer("A", matrix, STORAGE)?;
-		let x = [
-			handle.buffer("X even", matrix, STORAGE)?,
-			handle.buffer("X odd", matrix, STORAGE)?,
-		];
-		let leaves = handle.buffer("leaves", n as u64 * 32, STORAGE)?;
-		let nodes = handle.buffer("nodes", n as u64 * 32, STORAGE)?;
-		let roots = handle.buffer("roots", steps as u64 * 32, STORAGE)?;
-		let entries = (BATCH * DISPATCHES) as u64;
-		let params = handle.buffer("parameters", entries * PARAMS_STRIDE, uniform)?;
+		let lines = matrix / LINE as u64;
+		let nodes = handle.buffer("nodes", 2 * lines * 32, STORAGE)?;
+		let roots = handle.buffer("roots", (u64::from(ROOTS) + 1) * 32, STORAGE)?;
+		let state = handle.buffer("state", STATE, STORAGE)?;
+		let params = handle.buffer("parameters", u64::from(BATCH * TREE) * STRIDE, uniform)?;
+		let slots = handle.buffer("slots", u64::from(BATCH) * STRIDE, uniform | STORAGE)?;
 		let staging = handle.buffer("staging", STAGING, mappable)?;
-		let slots = (most / matrix) as usize;
-		// The walk binds two buffers more.
-		let buffers = limits.max_storage_buffers_per_shader_stage as usize;
-		let window = window.min(steps).min(slots * buffers.saturating_sub(2));
-		let (ring, window) = ring(shared, matrix, slots, window)?;
-		let bound = Bound::new(shared, &params, &a, &x, [&leaves, &nodes, &roots])?;
+		let matrices_of = || Matrices::new(shared, matrix, [&params, &slots, &nodes]);
+		let (fill, trial) = (matrices_of()?, matrices_of()?);
+		let each = (most / matrix) as u32;
+		// A walk binds one buffer more.
+		let buffers = limits
+			.max_storage_buffers_per_shader_stage
+			.saturating_sub(1);
+		let window = window.min(each.saturating_mul(buffers));
+		let (ring, matrices) = ring(shared, matrix, each, window)?;
+		let walk = shared.walk_kernel(ring.len())?;
+		let tree = |kernel, buffers: &[&Buffer]| handle.bind(kernel, &params, PARAMS, buffers);
+		let lanes = |z| {
+			let buffers: Vec<&Buffer> = std::iter::once(z).chain(&ring).collect();
+			handle.bind(&walk, &slots, SLOT, &buffers)
+		};
+		let bound = Bound {
+			walk: [lanes(&trial.x[0])?, lanes(&trial.x[1])?],
+			reduce: tree(&shared.reduce, &[&nodes])?,
+			top: tree(&shared.top, &[&nodes, &roots, &state, &slots])?,
+		};
 		Ok(Self {
-			x,
-			leaves,
+			n,
+			fill,
+			trial,
+			nodes,
 			roots,
+			state,
 			params,
+			slots,
 			staging,
 			ring,
-			slots,
-			window,
+			each,
+			matrices,
+			walk,
 			bound,
-			at: AtomicUsize::new(NOWHERE),
+			at: Mutex::new((At::Nowhere, 0)),
 		})
+	}
+
+	/// Bytes of a matrix.
+	pub fn matrix(&self) -> u64 {
+		u64::from(self.n) * u64::from(self.n)
+	}
+
+	/// Lines of a matrix.
+	pub fn lines(&self) -> u32 {
+		(self.matrix() / LINE as u64) as u32
+	}
+
+	/// Lines of each buffer of the window but the last.
+	pub fn lines_each(&self) -> u32 {
+		self.each * self.lines()
+	}
+
+	/// The place of `X_t` in the window, if it stays.
+	pub fn kept(&self, t: u32) -> Option<(&Buffer, u64)> {
+		let u = t / KEPT;
+		let buffer = self.ring.get((u / self.each) as usize)?;
+		let offset = u64::from(u % self.each) * self.matrix();
+		(t.is_multiple_of(KEPT) && u < self.matrices).then_some((buffer, offset))
+	}
+
+	/// The kernel of leaves, bound to a matrix at an offset in a buffer.
+	pub fn leaves_of(
+		&self,
+		shared: &Shared,
+		buffer: &Buffer,
+		offset: u64,
+	) -> Result<BindGroup, DeviceError> {
+		let x = BindingResource::Buffer(wgpu::BufferBinding {
+			buffer,
+			offset,
+			size: NonZeroU64::new(self.matrix()),
+		});
+		let parts = vec![x, self.nodes.as_entire_binding()];
+		let handle = &shared.handle;
+		handle.bind_parts(&shared.leaves, &self.params, PARAMS, parts)
 	}
 }
 
-/// Buffers of `slots` matrices each for a window, or for as much of it as there is room for; and how much
-/// that is.
+/// Takes buffers of `each` matrices for a window, or for as much of it as there is room for, and returns how much that
+/// is.
 fn ring(
 	shared: &Shared,
 	matrix: u64,
-	slots: usize,
-	window: usize,
-) -> Result<(Vec<Buffer>, usize), DeviceError> {
+	each: u32,
+	window: u32,
+) -> Result<(Vec<Buffer>, u32), DeviceError> {
 	let mut ring = Vec::new();
-	let (mut room, mut wanted) = (0, slots);
+	let (mut room, mut wanted) = (0, each);
 	while room < window && wanted > 0 {
 		wanted = wanted.min(window - room);
-		let size = wanted as u64 * matrix;
+		let size = u64::from(wanted) * matrix;
 		match shared.handle.buffer("window", size, STORAGE) {
 			Ok(buffer) => {
 				ring.push(buffer);
 				room += wanted;
 				// Only the last buffer may be smaller than the others.
-				if wanted < slots {
+				if wanted < each {
 					break;
 				}
 			}
@@ -134,37 +225,35 @@ fn ring(
 			Err(error) => return Err(error),
 		}
 	}
-	if room == 0 {
+	if room < 2 {
 		return Err(DeviceError::Memory("none is left for the window".into()));
 	}
 	Ok((ring, room))
 }
 
-impl Bound {
+impl Matrices {
 	fn new(
 		shared: &Shared,
-		params: &Buffer,
-		a: &Buffer,
-		[even, odd]: &[Buffer; 2],
-		[leaves, nodes, roots]: [&Buffer; 3],
+		matrix: u64,
+		[params, slots, nodes]: [&Buffer; 3],
 	) -> Result<Self, DeviceError> {
-		let bind =
-			|kernel, buffers: &[&Buffer]| shared.handle.bind(kernel, params, PARAMS, buffers);
-		let product = shared.product.kernel();
+		let handle = &shared.handle;
+		let a = handle.buffer("A", matrix, STORAGE)?;
+		let even = handle.buffer("X even", matrix, STORAGE)?;
+		let odd = handle.buffer("X odd", matrix, STORAGE)?;
+		let tree = |kernel, buffers: &[&Buffer]| handle.bind(kernel, params, PARAMS, buffers);
+		let product = |buffers: &[&Buffer]| {
+			let kernel = shared.product.kernel();
+			handle.bind(kernel, slots, SLOT, buffers)
+		};
 		Ok(Self {
-			fill: [bind(&shared.fill, &[a])?, bind(&shared.fill, &[even])?],
-			step: [
-				bind(product, &[a, even, odd])?,
-				bind(product, &[a, odd, even])?,
-			],
+			rows: [tree(&shared.fill, &[&a])?, tree(&shared.fill, &[&even])?],
+			product: [product(&[&a, &even, &odd])?, product(&[&a, &odd, &even])?],
 			leaves: [
-				bind(&shared.leaves, &[even, leaves])?,
-				bind(&shared.leaves, &[odd, leaves])?,
+				tree(&shared.leaves, &[&even, nodes])?,
+				tree(&shared.leaves, &[&odd, nodes])?,
 			],
-			reduce: [
-				bind(&shared.reduce, &[leaves, nodes])?,
-				bind(&shared.reduce, &[nodes, roots])?,
-			],
+			x: [even, odd],
 		})
 	}
 }

@@ -4,23 +4,26 @@
 //! What a driver says of itself, its name included, is shown to people and never counts.
 
 mod card;
-mod chain;
 mod desk;
 mod kernel;
 mod memo;
 mod memory;
+mod names;
 mod pool;
 mod product;
 mod run;
 mod shaders;
 mod tensor;
+mod work;
 
-use crate::bench::{
-	chain::Shape,
-	device::{COPIED, COPIES, Device, DeviceError, MAX_DEVICES, Rated, Ready, copied_gbps},
+use crate::trial::{
+	device::{COPIED, COPIES, Device, DeviceError, Rated, Window, copied_gbps},
+	hash::Hash,
+	matrix::Size,
 };
 pub use card::{BadName, BusId, Card, GpuName, Kind, Uuid, Vendor};
 use kernel::{Code, Handle, Kernel, Use, contained};
+pub use names::by_driver_name;
 use parking_lot::{Mutex, MutexGuard};
 pub use pool::Pool;
 use product::{Chosen, Product};
@@ -29,7 +32,7 @@ use std::{
 	path::PathBuf,
 	sync::{
 		Arc,
-		atomic::{AtomicBool, Ordering},
+		atomic::{AtomicU32, Ordering},
 	},
 	time::{Duration, Instant},
 };
@@ -123,7 +126,7 @@ struct Look<T> {
 fn chosen_of<T>(found: Vec<T>, options: &Options, card: impl Fn(&T) -> &Card + Copy) -> Look<T> {
 	let all = found.iter().map(|each| card(each).clone()).collect();
 	let (mut chosen, missing) = card::choose(found, &options.names, card);
-	chosen.truncate(usize::from(MAX_DEVICES));
+	chosen.truncate(Size::MAX_GPUS);
 	Look {
 		chosen,
 		missing,
@@ -192,7 +195,7 @@ struct Opener {
 }
 
 /// A GPU that is lost again within this time is used without its matrix units until the agent is started
-/// again: that they do what they should for a moment does not mean that they do for a chain.
+/// again: that they do what they should for a moment does not mean that they do for a trial.
 const TRUSTED_AGAIN: Duration = Duration::from_secs(24 * 3_600);
 
 /// The kernels of a GPU that was lost, and that was lost before this long ago.
@@ -301,27 +304,33 @@ impl Device for Gpu {
 		Ok(copied_gbps(size, start.elapsed()))
 	}
 
-	fn prepare(&self, shape: Shape, window: usize) -> Result<Box<dyn Ready>, DeviceError> {
-		let ready = self
-			.0
-			.with(|shared| run::GpuReady::new(self.0.clone(), shared, shape, window))?;
-		Ok(Box::new(ready))
+	fn fill(
+		&self,
+		seed: Hash,
+		n: u32,
+		window: u32,
+		wanted: &(dyn Fn() -> bool + Sync),
+	) -> Result<Box<dyn Window>, DeviceError> {
+		let filled = self.0.with(|shared| {
+			run::GpuWindow::fill(self.0.clone(), shared, seed, (n, window), wanted)
+		})?;
+		Ok(Box::new(filled))
 	}
 }
 
-/// Marks that a benchmark runs, for as long as it is there.
+/// Marks that a device is filled for a trial, or runs one, for as long as it is there.
 struct Timed(Arc<Shared>);
 
 impl Timed {
 	fn begin(shared: &Arc<Shared>) -> Self {
-		shared.timed.store(true, Ordering::SeqCst);
+		shared.timed.fetch_add(1, Ordering::SeqCst);
 		Self(shared.clone())
 	}
 }
 
 impl Drop for Timed {
 	fn drop(&mut self) {
-		self.0.timed.store(false, Ordering::SeqCst);
+		self.0.timed.fetch_sub(1, Ordering::SeqCst);
 	}
 }
 
@@ -335,11 +344,12 @@ struct Shared {
 	rated: Vec<Rated>,
 	leaves: Kernel,
 	reduce: Kernel,
-	/// A benchmark runs: what is not timed gives way.
-	timed: AtomicBool,
-	/// Held by whoever has work on the device. Locked before `kept`, where both are.
+	top: Kernel,
+	/// Trials that it is filled for, or runs: work that is not timed gives way.
+	timed: AtomicU32,
+	/// Held by the thread that has work on the device. Locked before `kept`, where both are.
 	work: Mutex<()>,
-	/// Memory of the last run on the device. The next run replaces it.
+	/// Memory of the last window on the device. The next one replaces it.
 	kept: Mutex<Option<(u64, Arc<memory::Memory>)>>,
 	/// The walk's kernels, by the number of buffers that the window lies in.
 	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
@@ -358,25 +368,26 @@ impl Shared {
 			name: adapter.get_info().name,
 			fill: kernel("fill", shaders::fill(), &[Write])?,
 			leaves: kernel("leaves", shaders::leaves(), &[Read, Write])?,
-			reduce: kernel("reduce", shaders::reduce(), &[Read, Write])?,
+			reduce: kernel("reduce", shaders::reduce(), &[Write])?,
+			top: kernel("top", shaders::top(), &[Write; 4])?,
 			product,
 			rated,
 			handle,
-			timed: AtomicBool::new(false),
+			timed: AtomicU32::new(0),
 			work: Mutex::new(()),
 			kept: Mutex::new(None),
 			walks: Mutex::default(),
 		})
 	}
 
-	/// The walk's kernel over a window in so many buffers.
+	/// The walk's kernel over a window in this number of buffers.
 	fn walk_kernel(&self, buffers: usize) -> Result<Arc<Kernel>, DeviceError> {
 		let mut walks = self.walks.lock();
 		if let Some(kernel) = walks.get(&buffers) {
 			return Ok(kernel.clone());
 		}
-		let mut uses = vec![Use::Write; 2];
-		uses.resize(2 + buffers, Use::Read);
+		let mut uses = vec![Use::Write];
+		uses.resize(1 + buffers, Use::Read);
 		let code = Code::Wgsl(shaders::walk(buffers));
 		let made = Arc::new(self.handle.kernel("walk", code, &uses)?);
 		walks.insert(buffers, made.clone());
@@ -395,19 +406,20 @@ impl Shared {
 		})
 	}
 
-	/// For what is not timed: the device, unless a benchmark has it.
+	/// The device for work that is not timed, unless a trial has it.
 	fn idle(&self) -> Result<MutexGuard<'_, ()>, DeviceError> {
+		// A fill takes minutes.
+		self.give_way()?;
 		let guard = self.work.lock();
 		self.give_way()?;
 		Ok(guard)
 	}
 
-	/// Whether a benchmark waits for the device.
+	/// Fails if a trial has the device, or waits for it.
 	fn give_way(&self) -> Result<(), DeviceError> {
-		if self.timed.load(Ordering::SeqCst) {
-			Err(DeviceError::Busy)
-		} else {
-			Ok(())
+		match self.timed.load(Ordering::SeqCst) {
+			0 => Ok(()),
+			_ => Err(DeviceError::Busy),
 		}
 	}
 }

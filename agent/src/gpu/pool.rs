@@ -4,7 +4,7 @@
 //! from its start: each look compares what the machine has now with what is open.
 
 use super::{Card, Gpu, Look, NotThere, Options, look};
-use crate::bench::device::{Device, DeviceError};
+use crate::trial::device::{Device, DeviceError};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 
@@ -87,7 +87,7 @@ impl Pool {
 		if let Err(error) = NotThere::check(&look) {
 			tracing::warn!(
 				%error,
-				"a GPU that --gpu names is not there: it is looked for again before each benchmark. Check its driver \
+				"a GPU that --gpu names is not there: it is looked for again before each trial. Check its driver \
 				 (nvidia-smi, dmesg) and its seat, or leave the name out"
 			);
 		}
@@ -110,7 +110,7 @@ impl Pool {
 				Err(error) => tracing::warn!(
 					gpu = %card,
 					%error,
-					"a GPU cannot be used: it is tried again before each benchmark. Check its driver (nvidia-smi, \
+					"a GPU cannot be used: it is tried again before each trial. Check its driver (nvidia-smi, \
 					 dmesg), and that no other program holds its memory"
 				),
 			}
@@ -118,7 +118,7 @@ impl Pool {
 		for gone in before {
 			tracing::warn!(
 				gpu = %gone.card,
-				"a GPU is gone: it is looked for again before each benchmark. Check dmesg, its power and its seat"
+				"a GPU is gone: it is looked for again before each trial. Check dmesg, its power and its seat"
 			);
 		}
 		let devices = now.iter().map(|open| open.device.clone()).collect();
@@ -153,8 +153,8 @@ impl Pool {
 mod tests {
 	use super::*;
 	use crate::{
-		bench::device::Processor,
 		gpu::{Kind, chosen_of, tests::card},
+		trial::device::Processor,
 	};
 	use std::collections::BTreeMap;
 

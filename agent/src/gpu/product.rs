@@ -12,10 +12,10 @@ use super::{
 	shaders,
 	tensor::{self, Plan},
 };
-use crate::bench::{
-	chain::{mix, row_of_a, row_of_x0},
+use crate::trial::{
 	device::{DeviceError, Rated},
 	hash::Hash,
+	matrix::{byte_of, first, row_of_a},
 };
 use std::{
 	path::Path,
@@ -37,11 +37,12 @@ const MOST_PRODUCTS: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(200);
 /// How long kernels are made: some drivers take seconds for one. What is made by then competes.
 const MAKING: Duration = Duration::from_secs(15);
-/// Bytes of the parameters.
-const PARAMS: u64 = 64;
+/// Bytes of the parameters: n, t and κ, in words.
+pub(super) const PARAMS: u64 = 64;
 const SEED: Hash = [0x6b; 32];
-/// Any step will do.
+/// Any step and κ will do.
 const STEP: u32 = 0x0012_3456;
+const KAPPA: u32 = 0x89AB_CDEF;
 /// What the portable kernel is called.
 const PORTABLE: &str = "portable, packed products of four bytes";
 
@@ -98,9 +99,9 @@ impl Product {
 	}
 
 	/// Workgroups, across and down, for matrices of `n` rows.
-	pub fn groups(&self, n: usize) -> (u32, u32) {
+	pub fn groups(&self, n: u32) -> (u32, u32) {
 		let (rows, columns) = self.tile;
-		(n as u32 / columns, n as u32 / rows)
+		(n / columns, n / rows)
 	}
 }
 
@@ -133,11 +134,11 @@ impl<'a> Trial<'a> {
 		let mut params = [0; PARAMS as usize];
 		params[..4].copy_from_slice(&(n as u32).to_le_bytes());
 		params[4..8].copy_from_slice(&STEP.to_le_bytes());
+		params[8..12].copy_from_slice(&KAPPA.to_le_bytes());
 		handle.queue.write_buffer(&trial.params, 0, &params);
-		handle.queue.write_buffer(&trial.a, 0, &matrix(row_of_a, n));
-		handle
-			.queue
-			.write_buffer(&trial.x, 0, &matrix(row_of_x0, n));
+		handle.queue.write_buffer(&trial.a, 0, &factor(n));
+		let x = first(&SEED, n as u32);
+		handle.queue.write_buffer(&trial.x, 0, &x);
 		Ok(trial)
 	}
 
@@ -151,7 +152,7 @@ impl<'a> Trial<'a> {
 		)?;
 		let mut encoder = self.handle.encoder();
 		for _ in 0..times {
-			let groups = product.groups(self.n);
+			let groups = product.groups(self.n as u32);
 			product.kernel.dispatch(&mut encoder, &bound, 0, groups);
 		}
 		let start = Instant::now();
@@ -202,23 +203,21 @@ impl<'a> Trial<'a> {
 	}
 }
 
-fn matrix(row: fn(&Hash, usize, &mut [u8]), n: usize) -> Vec<u8> {
-	let mut out = vec![0; n * n];
-	for (index, bytes) in out.chunks_exact_mut(n).enumerate() {
-		row(&SEED, index, bytes);
-	}
-	out
+/// The fixed factor.
+fn factor(n: usize) -> Vec<u8> {
+	let n = n as u32;
+	(0..n).flat_map(|i| row_of_a(&SEED, i, n)).collect()
 }
 
-/// The product that is known: what [`crate::bench::chain`] says that it is.
+/// The known product, in plain code.
 fn expected(n: usize) -> Vec<u8> {
-	let (a, x) = (matrix(row_of_a, n), matrix(row_of_x0, n));
+	let (a, x) = (factor(n), first(&SEED, n as u32));
 	let mut out = Vec::with_capacity(n * n);
-	for (i, a) in a.chunks_exact(n).enumerate() {
-		for (j, x) in x.chunks_exact(n).enumerate() {
+	for (i, a) in (0..).zip(a.chunks_exact(n)) {
+		for (j, x) in (0..).zip(x.chunks_exact(n)) {
 			let products = a.iter().zip(x);
 			let sum = products.map(|(a, x)| i32::from(*a as i8) * i32::from(*x as i8));
-			out.push(mix(sum.sum(), STEP, i as u32, j as u32) as u8);
+			out.push(byte_of(sum.sum(), STEP, i, j, KAPPA));
 		}
 	}
 	out
@@ -484,10 +483,11 @@ mod tests {
 		let good = shaders::step();
 		let wrong = good.replace("0x2C1B3C6Du", "0x2C1B3C6Fu");
 		let half = good.replace("k < words; k +=", "k < words / 2u; k +=");
+		let unkeyed = good.replace(" + p.kappa", "");
 		let idle = good
 			.replace("y[at] =", "y[at] = 0u * ")
 			.replace("y[at + 1u] =", "y[at + 1u] = 0u * ");
-		for bad in [&wrong, &half, &idle] {
+		for bad in [&wrong, &half, &unkeyed, &idle] {
 			assert_ne!(*bad, good);
 		}
 		let known = Trial::new(&handle, KNOWN).unwrap();
@@ -495,6 +495,7 @@ mod tests {
 			(wrong, false),
 			(good.clone(), true),
 			(half, false),
+			(unkeyed, false),
 			(idle, false),
 			(good, true),
 		] {

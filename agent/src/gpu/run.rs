@@ -1,510 +1,394 @@
-//! One run of the benchmark on a GPU: its chain, its walk, its openings.
+//! A window on a GPU, its run, and its openings.
 
 use super::{
 	Opener, Shared, Timed,
-	chain::{GpuChain, Tasks},
-	desk::{Desk, Ticket},
-	kernel::Kernel,
-	memory::{Memory, NOWHERE, PARAMS_STRIDE, STORAGE},
-	shaders,
+	desk::{Desk, Run, Ticket},
+	kernel::lost,
+	memory::{At, Memory, ROOTS},
+	work::Work,
 };
-use crate::bench::{
-	chain::{ChainOpening, Place, Position, Rows, Shape, Steps, rows_of},
-	device::{DeviceError, Ready, Run, Source, open_with},
-	hash::Hash,
-	walk::{Done, KEPT, Kept, LINE, Leg, LegOpening, State, WORDS, Walk, first},
+use crate::trial::{
+	device::{DeviceError, Matrix, Place, Shown, Spans, Window},
+	hash::{Compress, Hash, Running},
+	matrix::{KEPT, STEPS, Size, filled_of, turn_root},
 };
+use parking_lot::Mutex;
 use std::{
 	collections::{BTreeMap, BTreeSet},
-	ops::Range,
 	sync::{
 		Arc,
 		atomic::{AtomicU64, Ordering},
 	},
 };
-use wgpu::{BindGroup, Buffer, BufferUsages};
 
-/// Bytes of a stage's parameters.
-const WALK_PARAMS: u64 = 32;
+/// Steps that are repeated between two looks at who waits.
+const LOOK: u32 = 128;
 
 static IDS: AtomicU64 = AtomicU64::new(0);
 
-/// A GPU with the memory for a chain.
-pub(super) struct GpuReady {
-	opener: Arc<Opener>,
-	shared: Arc<Shared>,
-	shape: Shape,
-	memory: Memory,
-	/// Nothing else runs on the device until the walk is over.
-	timed: Timed,
-}
-
-impl GpuReady {
-	/// Takes the memory, and has the device write to it: one that does not work fails here.
-	pub fn new(
-		opener: Arc<Opener>,
-		shared: Arc<Shared>,
-		shape: Shape,
-		window: usize,
-	) -> Result<Self, DeviceError> {
-		let Shape { n, steps } = shape;
-		if !(1_024..=16_384).contains(&n) || !n.is_power_of_two() || steps == 0 || window == 0 {
-			return Err(DeviceError::Shape);
-		}
-		let timed = Timed::begin(&shared);
-		let work = shared.work.lock();
-		// What the run before keeps makes room first.
-		*shared.kept.lock() = None;
-		shared.handle.wait()?;
-		let memory = Memory::new(&shared, shape, window)?;
-		shared.walk_kernel(memory.ring.len())?;
-		let chain = GpuChain {
-			shared: shared.clone(),
-			seed: [0; 32],
-			shape,
-		};
-		chain.begin(&memory)?;
-		drop(work);
-		Ok(Self {
-			opener,
-			shared,
-			shape,
-			memory,
-			timed,
-		})
-	}
-}
-
-impl Ready for GpuReady {
-	fn start(self: Box<Self>, seed: Hash) -> Result<Box<dyn Run>, DeviceError> {
-		let shared = self.shared.clone();
-		// What fails in the middle of a chain is opened again before it is used again.
-		let run = shared.noting_loss(|| GpuRun::start(*self, seed))?;
-		Ok(Box::new(run))
-	}
-}
-
-/// A chain that a GPU computed.
-struct GpuRun {
-	/// Names it among the runs of all devices.
+/// A filled window on a GPU.
+pub(super) struct GpuWindow {
+	/// Names it among the windows of all devices.
 	id: u64,
 	opener: Arc<Opener>,
-	/// The chain on the device that computed it. Openings may have to open the device anew.
-	chain: GpuChain,
-	steps: Steps,
-	window: usize,
-	done: Option<Done>,
-	/// Who waits for rows that are not kept.
+	/// The device that was filled, and that runs. Openings may have to open it anew.
+	shared: Arc<Shared>,
+	seed: Hash,
+	n: u32,
+	matrices: u32,
+	roots: Vec<Hash>,
+	/// Those who wait for lines that do not stay.
 	desk: Desk,
-	/// Steps that were computed again.
-	recomputed: AtomicU64,
-	/// From the start until the walk is over, nothing else runs on the device.
-	timed: Option<Timed>,
+	/// Steps that were repeated.
+	repeated: AtomicU64,
+	/// From the fill until the run is over, only this window's work runs on the device.
+	timed: Mutex<Option<Timed>>,
 }
 
-impl GpuRun {
-	fn start(ready: GpuReady, seed: Hash) -> Result<Self, DeviceError> {
-		let GpuReady {
-			opener,
-			shared,
-			shape,
-			memory,
-			timed,
-		} = ready;
-		let steps = shape.steps;
-		let work = shared.work.lock();
-		let chain = GpuChain {
-			shared: shared.clone(),
-			seed,
-			shape,
+impl GpuWindow {
+	/// Takes the memory, and fills it.
+	pub fn fill(
+		opener: Arc<Opener>,
+		shared: Arc<Shared>,
+		seed: Hash,
+		(n, window): (u32, u32),
+		wanted: &(dyn Fn() -> bool + Sync),
+	) -> Result<Self, DeviceError> {
+		let size = Size {
+			n,
+			window,
+			turns: 1,
 		};
-		chain.begin(&memory)?;
-		chain.go(
-			&memory,
-			0..steps,
-			Tasks {
-				trees: true,
-				keep: true,
-				timed: true,
-			},
-		)?;
-		let bytes = chain.fetch(&memory, &[(&memory.roots, 0, steps as u64 * 32)])?;
-		let roots: Vec<Hash> = bytes
-			.chunks_exact(32)
-			.map(|root| std::array::from_fn(|at| root[at]))
-			.collect();
-		let window = memory.window;
+		// Smaller matrices have fewer lines than a workgroup reduces.
+		if n < 1_024 || size.check().is_err() {
+			return Err(DeviceError::Shape);
+		}
+		let go_on = || {
+			if wanted() {
+				Ok(())
+			} else {
+				Err(DeviceError::Canceled)
+			}
+		};
+		let timed = Timed::begin(&shared);
+		let work = shared.work.lock();
+		// The window before makes room first.
+		*shared.kept.lock() = None;
+		shared.handle.wait()?;
+		let memory = Memory::new(&shared, n, window)?;
+		let on = Work {
+			shared: &shared,
+			memory: &memory,
+		};
+		let roots = on.fill(&seed, true, go_on)?;
+		let matrices = memory.matrices;
 		let id = IDS.fetch_add(1, Ordering::Relaxed);
 		*shared.kept.lock() = Some((id, Arc::new(memory)));
 		drop(work);
 		Ok(Self {
 			id,
 			opener,
-			chain,
-			steps: Steps::new(&roots),
-			window,
-			done: None,
+			shared,
+			seed,
+			n,
+			matrices,
+			roots,
 			desk: Desk::default(),
-			recomputed: AtomicU64::new(0),
-			timed: Some(timed),
+			repeated: AtomicU64::new(0),
+			timed: Mutex::new(Some(timed)),
 		})
 	}
 
-	/// The chain on a device: its own, or one that was opened anew since.
-	fn on(&self, shared: Arc<Shared>) -> GpuChain {
-		let GpuChain { seed, shape, .. } = self.chain;
-		GpuChain {
-			shared,
-			seed,
-			shape,
-		}
+	/// Its memory on a device, if it is still there.
+	fn kept(&self, shared: &Shared) -> Option<Arc<Memory>> {
+		let kept = shared.kept.lock();
+		let own = kept.as_ref().filter(|(id, _)| *id == self.id);
+		own.map(|(_, memory)| memory.clone())
 	}
 
-	/// The memory of this run on the device, filled again if another run took its place, or the device was
-	/// lost.
-	fn memory(&self, chain: &GpuChain) -> Result<Arc<Memory>, DeviceError> {
-		let shared = &chain.shared;
-		if let Some((id, memory)) = &*shared.kept.lock()
-			&& *id == self.id
-		{
-			return Ok(memory.clone());
+	/// The same, filled again if another window took its place, it was released, or the device was lost.
+	fn memory(&self, shared: &Shared) -> Result<Arc<Memory>, DeviceError> {
+		if let Some(memory) = self.kept(shared) {
+			return Ok(memory);
 		}
 		*shared.kept.lock() = None;
 		shared.handle.wait()?;
-		let memory = Memory::new(shared, chain.shape, self.window)?;
-		if memory.window < self.window {
+		let memory = Memory::new(shared, self.n, self.matrices)?;
+		if memory.matrices < self.matrices {
 			return Err(DeviceError::Memory("less is free than before".into()));
 		}
-		chain.begin(&memory)?;
-		self.along(chain, &memory, 0..chain.shape.steps, true)?;
+		let on = Work {
+			shared,
+			memory: &memory,
+		};
+		on.fill(&self.seed, false, || shared.give_way())?;
 		let memory = Arc::new(memory);
 		*shared.kept.lock() = Some((self.id, memory.clone()));
 		Ok(memory)
 	}
 
-	/// The first step that is kept.
-	fn oldest(&self) -> usize {
-		self.chain.shape.steps - self.window + 1
-	}
-
-	/// Goes along the chain again, from the `X_t` at the range's start, which is there, to the one at its
-	/// end, and serves on the way all who wait for what it passes.
-	fn along(
+	/// Runs all turns.
+	fn turns(
 		&self,
-		chain: &GpuChain,
-		memory: &Memory,
-		range: Range<usize>,
-		keep: bool,
-	) -> Result<(), DeviceError> {
-		let tasks = Tasks {
-			trees: false,
-			keep,
-			timed: false,
+		seed: &Hash,
+		size: &Size,
+		mut running: Running,
+		spans: &mut dyn Spans,
+	) -> Result<Vec<Hash>, DeviceError> {
+		let shared = &*self.shared;
+		let _work = shared.work.lock();
+		let memory = self.kept(shared);
+		let memory = memory.ok_or_else(|| lost("the window is gone"))?;
+		let on = Work {
+			shared,
+			memory: &memory,
 		};
-		// Until it is known how far it came.
-		memory.at.store(NOWHERE, Ordering::Relaxed);
-		let mut at = range.start;
-		loop {
-			let wanted = self.desk.wanted(at);
-			if !wanted.is_empty() {
-				chain.shared.give_way()?;
-				let mut rows = Rows::new();
-				chain.rows(memory, at, &wanted, &mut rows)?;
-				self.desk.serve(&rows);
+		let mut at = memory.at.lock();
+		*at = (At::Nowhere, 0);
+		on.begin(&memory.trial, seed);
+		let mut roots: Vec<Hash> = Vec::new();
+		let (mut x, mut turn) = (0, 0);
+		while turn < size.turns {
+			if size.span_begins(turn) {
+				running = spans.bind(turn, running).ok_or(DeviceError::Canceled)?;
 			}
-			if at == range.end {
-				break;
+			on.set_running(&running);
+			// The turns of the span, as far as their roots are read back together.
+			let most = (turn + ROOTS / STEPS).min(size.turns);
+			let end = (turn + 1..most).find(|turn| size.span_begins(*turn));
+			let end = end.unwrap_or(most);
+			x = on.steps(seed, size, STEPS * turn..STEPS * end, x);
+			let places = read_back(STEPS * turn..STEPS * end);
+			for places in places {
+				roots.extend(on.roots(places)?);
 			}
-			let next = self.desk.first(at + 1..=range.end).unwrap_or(range.end);
-			chain.go(memory, at..next, tasks)?;
-			self.recomputed
-				.fetch_add((next - at) as u64, Ordering::Relaxed);
-			at = next;
+			for turn in turn..end {
+				let of_turn = &roots[(STEPS * turn) as usize..][..STEPS as usize];
+				running.take(Compress::new(), &turn_root(seed, turn, of_turn));
+			}
+			if on.running()? != *running.state() {
+				return Err(lost("its running hash contradicts its roots"));
+			}
+			turn = end;
 		}
-		memory.at.store(at, Ordering::Relaxed);
-		Ok(())
+		let done = STEPS * size.turns;
+		*at = (
+			At::Steps {
+				seed: *seed,
+				size: *size,
+				done,
+			},
+			x,
+		);
+		Ok(roots)
 	}
 
-	/// Goes on along the chain until all that a ticket waits for is there: from where the last one
-	/// stopped to the end of what is not kept, and around again.
-	fn wait_for(
+	/// Shows lines on a device, and serves all others that wait meanwhile.
+	fn show_on(
 		&self,
-		chain: &GpuChain,
-		memory: &Memory,
+		shared: &Shared,
+		run: &Run,
+		hashes: &[Running],
 		ticket: &Ticket<'_>,
 	) -> Result<(), DeviceError> {
-		while let Some((_, last)) = ticket.missing() {
-			let from = match memory.at.load(Ordering::Relaxed) {
-				at if at <= last => at,
-				_ => {
-					memory.at.store(NOWHERE, Ordering::Relaxed);
-					chain.begin(memory)?;
-					0
-				}
+		while let Some(_going) = ticket.wait() {
+			let _work = shared.idle()?;
+			let memory = self.memory(shared)?;
+			let on = Work {
+				shared,
+				memory: &memory,
 			};
-			self.along(chain, memory, from..last, false)?;
+			let mut at = memory.at.lock();
+			// What lies there is of use again only when it is known how far this comes.
+			let (from, x) = std::mem::replace(&mut *at, (At::Nowhere, 0));
+			let mut from = match from {
+				At::Steps { seed, size, done } if (seed, size) == *run => Some((done, x)),
+				_ => None,
+			};
+			while !ticket.is_served() {
+				self.show_fill(&on, run)?;
+				if ticket.is_served() {
+					break;
+				}
+				from = Some(self.show_steps(&on, run, hashes, from)?);
+			}
+			*at = match from {
+				Some((done, x)) => {
+					let (seed, size) = *run;
+					(At::Steps { seed, size, done }, x)
+				}
+				None => (At::Nowhere, 0),
+			};
 		}
 		Ok(())
 	}
 
-	/// Walks over the window.
-	fn walked(&self, seed: Hash, walk: Walk) -> Result<Done, DeviceError> {
-		let shared = &self.chain.shared;
-		let _work = shared.work.lock();
-		let memory = match &*shared.kept.lock() {
-			Some((id, memory)) if *id == self.id => memory.clone(),
-			_ => return Err(DeviceError::Lost("the window is gone".into())),
-		};
-		let Walk { lanes, stages, .. } = walk;
-		let walking = Walking::new(shared, &memory, lanes, stages, walk.legs)?;
-		let mut firsts = Vec::with_capacity(lanes * KEPT);
-		for lane in 0..lanes {
-			let (state, digest) = first(&seed, lane);
-			firsts.extend(Kept { state, digest }.bytes());
+	/// Shows the lines of the fill for which anyone waits.
+	fn show_fill(&self, on: &Work<'_>, run: &Run) -> Result<(), DeviceError> {
+		let (mut next, mut before) = (0, None);
+		while let Some(matrix @ Matrix::Filled(t)) = self.desk.first(run, Matrix::Filled(next)..) {
+			on.shared.give_way()?;
+			let mut x = 0;
+			if !t.is_multiple_of(KEPT) {
+				x = on.filled(before, t)?;
+				before = Some((t, x));
+			}
+			self.serve(on, run, matrix, x)?;
+			next = t + 1;
 		}
-		shared.handle.queue.write_buffer(&walking.kept, 0, &firsts);
-		walking.write_params(shared, &memory, &walk, (lanes, stages), false);
-		for stage in 0..stages {
-			let mut encoder = shared.handle.encoder();
-			let groups = (lanes as u32 / shaders::LANES, 1);
-			let bound = &walking.bound;
-			self.chain
-				.dispatch(&mut encoder, &walking.kernel, bound, stage, groups);
-			shared.handle.submit(encoder);
-			shared.handle.wait()?;
-		}
-		let size = (lanes * stages * KEPT) as u64;
-		let bytes = self
-			.chain
-			.fetch(&memory, &[(&walking.kept, (lanes * KEPT) as u64, size)])?;
-		let kept = bytes
-			.chunks_exact(KEPT)
-			.map(|kept| Kept::of_bytes(&std::array::from_fn(|at| kept[at])))
-			.collect();
-		Ok(Done::new(walk, seed, kept))
+		Ok(())
 	}
 
-	/// Opens positions and legs on a device.
-	fn open_on(
-		&self,
-		shared: Arc<Shared>,
-		positions: &[Position],
-		legs: &[Leg],
-	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
-		// Before it is this one's turn: whoever has the device serves it too.
-		let mut missing = rows_of(positions);
-		missing.retain(|(t, _)| *t < self.oldest());
-		let ticket = self.desk.ticket(missing);
-		let _work = shared.idle()?;
-		let chain = self.on(shared.clone());
-		let mut source = Opening {
-			run: self,
-			memory: self.memory(&chain)?,
-			chain,
-			ticket,
+	fn serve(&self, on: &Work<'_>, run: &Run, matrix: Matrix, x: usize) -> Result<(), DeviceError> {
+		let lines = self.desk.wanted(run, matrix);
+		let seed = match matrix {
+			Matrix::Filled(_) => &self.seed,
+			Matrix::Step(_) => &run.0,
 		};
-		open_with(
-			&mut source,
-			&self.steps,
-			self.done.as_ref(),
-			positions,
-			legs,
-		)
+		let shown = on.show(seed, matrix, x, &lines)?;
+		self.desk.serve(run, matrix, &shown);
+		Ok(())
+	}
+
+	/// Repeats the steps to the next one of which anyone waits for lines, from where they are, or from the beginning;
+	/// shows the lines, and returns how many steps are done and where the result lies.
+	fn show_steps(
+		&self,
+		on: &Work<'_>,
+		run: &Run,
+		hashes: &[Running],
+		from: Option<(u32, usize)>,
+	) -> Result<(u32, usize), DeviceError> {
+		let (seed, size) = run;
+		let after = |done: u32| match self.desk.first(run, Matrix::Step(done)..) {
+			Some(Matrix::Step(step)) => Some(step),
+			_ => None,
+		};
+		let (mut done, mut x, wanted) = match from {
+			Some((done, x)) if let Some(wanted) = after(done) => (done, x, wanted),
+			_ => {
+				on.begin(&on.memory.trial, seed);
+				let first = after(0).ok_or_else(|| lost("nothing is asked of it"))?;
+				(0, 0, first)
+			}
+		};
+		while done <= wanted {
+			on.shared.give_way()?;
+			let turn = done / STEPS;
+			if done.is_multiple_of(STEPS) {
+				let running = hashes.get(turn as usize);
+				on.set_running(running.ok_or(DeviceError::Shape)?);
+			}
+			// The hashes of the GPUs are bound before a span.
+			let most = (done + LOOK).min(wanted + 1);
+			let spans = (turn + 1..).take_while(|turn| STEPS * turn < most);
+			let end = spans
+				.filter(|turn| size.span_begins(*turn))
+				.map(|turn| STEPS * turn)
+				.next()
+				.unwrap_or(most);
+			x = on.steps(seed, size, done..end, x);
+			self.repeated
+				.fetch_add((end - done).into(), Ordering::Relaxed);
+			done = end;
+			if done <= wanted {
+				on.shared.handle.wait()?;
+				self.show_fill(on, run)?;
+			}
+		}
+		self.serve(on, run, Matrix::Step(wanted), x)?;
+		Ok((done, x))
+	}
+
+	/// Steps that were repeated for openings.
+	#[cfg(test)]
+	pub fn repeated(&self) -> u64 {
+		self.repeated.load(Ordering::Relaxed)
 	}
 }
 
-impl Drop for GpuRun {
+/// The places of the roots of these steps.
+fn read_back(steps: std::ops::Range<u32>) -> Vec<std::ops::Range<u32>> {
+	let (from, to) = (steps.start % ROOTS, steps.end % ROOTS);
+	let all = if from < to {
+		[from..to, 0..0]
+	} else {
+		[from..ROOTS, 0..to]
+	};
+	all.into_iter()
+		.filter(|places| !places.is_empty())
+		.collect()
+}
+
+impl Drop for GpuWindow {
 	fn drop(&mut self) {
 		self.release();
 	}
 }
 
-/// The walk over the window in some memory.
-struct Walking {
-	kernel: Arc<Kernel>,
-	params: Buffer,
-	kept: Buffer,
-	traced: Buffer,
-	bound: BindGroup,
-}
-
-impl Walking {
-	/// With room for what `lanes` lanes keep before and after so many stages.
-	fn new(
-		shared: &Shared,
-		memory: &Memory,
-		lanes: usize,
-		stages: usize,
-		legs: usize,
-	) -> Result<Self, DeviceError> {
-		let kernel = shared.walk_kernel(memory.ring.len())?;
-		let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
-		let params = shared
-			.handle
-			.buffer("stages", stages as u64 * PARAMS_STRIDE, uniform)?;
-		let kept = shared
-			.handle
-			.buffer("kept", ((stages + 1) * lanes * KEPT) as u64, STORAGE)?;
-		let traced_size = shaders::LANES as usize * legs * WORDS * 4;
-		let traced = shared
-			.handle
-			.buffer("traced", traced_size as u64, STORAGE)?;
-		let mut buffers = vec![&kept, &traced];
-		buffers.extend(&memory.ring);
-		let bound = shared
-			.handle
-			.bind(&kernel, &params, WALK_PARAMS, &buffers)?;
-		Ok(Self {
-			kernel,
-			params,
-			kept,
-			traced,
-			bound,
-		})
+impl Window for GpuWindow {
+	fn matrices(&self) -> u32 {
+		self.matrices
 	}
 
-	/// Writes the parameters of all stages of a walk by `lanes` lanes; to trace, one by four.
-	fn write_params(
+	fn roots(&self) -> &[Hash] {
+		&self.roots
+	}
+
+	fn run(
 		&self,
-		shared: &Shared,
-		memory: &Memory,
-		walk: &Walk,
-		(lanes, stages): (usize, usize),
-		trace: bool,
-	) {
-		let mut bytes = vec![0; stages * PARAMS_STRIDE as usize];
-		for (stage, to) in bytes.chunks_exact_mut(PARAMS_STRIDE as usize).enumerate() {
-			let values = [
-				walk.shape.n,
-				walk.lines(),
-				memory.slots,
-				lanes,
-				walk.legs,
-				stage,
-				// The window may be larger than what is walked over: the newest end counts.
-				memory.window - walk.window,
-				usize::from(trace),
-			];
-			for (to, value) in to.chunks_exact_mut(4).zip(values) {
-				to.copy_from_slice(&(value as u32).to_le_bytes());
-			}
-		}
-		shared.handle.queue.write_buffer(&self.params, 0, &bytes);
-	}
-}
-
-impl Run for GpuRun {
-	fn steps(&self) -> &Steps {
-		&self.steps
-	}
-
-	fn window(&self) -> usize {
-		self.window
-	}
-
-	fn walk(&mut self, seed: Hash, walk: Walk) -> Result<Hash, DeviceError> {
-		if !walk.is_possible() || walk.window > self.window || walk.shape != self.chain.shape {
+		seed: Hash,
+		size: Size,
+		running: Running,
+		spans: &mut dyn Spans,
+	) -> Result<Vec<Hash>, DeviceError> {
+		if size.n != self.n || size.window > self.matrices || size.check().is_err() {
 			return Err(DeviceError::Shape);
 		}
-		let shared = self.chain.shared.clone();
-		let done = shared.noting_loss(|| self.walked(seed, walk))?;
-		let root = done.root();
-		self.done = Some(done);
-		self.timed = None;
-		Ok(root)
+		let timed = self.timed.lock().take();
+		let _timed = timed.unwrap_or_else(|| Timed::begin(&self.shared));
+		// A device that fails in the middle of a run is opened again before it is used again.
+		self.shared
+			.noting_loss(|| self.turns(&seed, &size, running, spans))
 	}
 
-	fn open(
+	fn show(
 		&self,
-		positions: &[Position],
-		legs: &[Leg],
-	) -> Result<(ChainOpening, Vec<LegOpening>), DeviceError> {
-		// A chain gives the same on any device: one that was lost since is opened again, and computes it again.
+		seed: Hash,
+		size: Size,
+		hashes: &[Running],
+		wanted: &BTreeSet<Place>,
+	) -> Result<BTreeMap<Place, Shown>, DeviceError> {
+		let is_there = |place: &Place| {
+			let matrix = match place.matrix {
+				Matrix::Filled(t) => t < filled_of(self.matrices),
+				Matrix::Step(step) => step < STEPS * size.turns,
+			};
+			matrix && u64::from(place.line) < size.lines()
+		};
+		let fits = size.n == self.n && size.window <= self.matrices && size.check().is_ok();
+		if !fits || hashes.len() != size.turns as usize || !wanted.iter().all(is_there) {
+			return Err(DeviceError::Shape);
+		}
+		let run = (seed, size);
+		// Whoever has the device serves it, too, before its turn comes.
+		let ticket = self.desk.ticket(run, wanted.clone());
+		// The work gives the same on any device: one that was lost since is opened again, and filled again.
 		self.opener
-			.with(|shared| self.open_on(shared, positions, legs))
-	}
-
-	fn recomputed(&self) -> u64 {
-		self.recomputed.load(Ordering::Relaxed)
+			.with(|shared| self.show_on(&shared, &run, hashes, &ticket))?;
+		Ok(ticket.take())
 	}
 
 	fn release(&self) {
-		// On the device that computed it, and on the one that openings were made on. One that is being opened anew
-		// keeps nothing yet, and takes too long to wait for.
+		// On the device that ran, and on the one that openings were made on. One that is being opened anew keeps nothing
+		// yet, and takes too long to wait for.
 		let newest = self.opener.shared.try_lock().map(|shared| shared.clone());
-		for shared in newest.iter().chain([&self.chain.shared]) {
+		for shared in newest.iter().chain([&self.shared]) {
 			let mut kept = shared.kept.lock();
 			if kept.as_ref().is_some_and(|(id, _)| *id == self.id) {
 				*kept = None;
 			}
 		}
-	}
-}
-
-/// A run that is being opened: the device is ours until it is done.
-struct Opening<'a> {
-	run: &'a GpuRun,
-	chain: GpuChain,
-	memory: Arc<Memory>,
-	ticket: Ticket<'a>,
-}
-
-impl Source for Opening<'_> {
-	fn states(&mut self, stage: usize, lane: usize) -> Result<Vec<State>, DeviceError> {
-		let done = self.run.done.as_ref().ok_or(DeviceError::Shape)?;
-		let (walk, chain) = (done.walk(), &self.chain);
-		let shared = &chain.shared;
-		// A walk of one stage by four lanes, the first of which is the one that is asked for.
-		let lanes = shaders::LANES as usize;
-		let walking = Walking::new(shared, &self.memory, lanes, 1, walk.legs)?;
-		let before = done.before(stage, lane).bytes();
-		shared.handle.queue.write_buffer(&walking.kept, 0, &before);
-		walking.write_params(shared, &self.memory, walk, (lanes, 1), true);
-		let mut encoder = shared.handle.encoder();
-		chain.dispatch(&mut encoder, &walking.kernel, &walking.bound, 0, (1, 1));
-		shared.handle.submit(encoder);
-		let size = (walk.legs * WORDS * 4) as u64;
-		let bytes = chain.fetch(&self.memory, &[(&walking.traced, 0, size)])?;
-		let states = bytes.chunks_exact(WORDS * 4).map(|state| {
-			std::array::from_fn(|at| {
-				u32::from_le_bytes(std::array::from_fn(|byte| state[at * 4 + byte]))
-			})
-		});
-		Ok(states.collect())
-	}
-
-	fn line(&mut self, line: usize) -> Result<[u8; LINE], DeviceError> {
-		let n = self.chain.shape.n;
-		let lines = n * n / LINE;
-		let walked = self.run.done.as_ref().map_or(0, |done| done.walk().window);
-		let slot = self.memory.window - walked + line / lines;
-		let (buffer, offset) = self.chain.slot(&self.memory, slot);
-		let offset = offset + (line % lines * LINE) as u64;
-		let bytes = self
-			.chain
-			.fetch(&self.memory, &[(buffer, offset, LINE as u64)])?;
-		Ok(std::array::from_fn(|at| bytes[at]))
-	}
-
-	fn rows(&mut self, wanted: &BTreeSet<Place>) -> Result<Rows, DeviceError> {
-		let (run, chain, memory) = (self.run, &self.chain, &*self.memory);
-		let (n, oldest) = (chain.shape.n, run.oldest());
-		let there = |(t, row): &&Place| (1..=chain.shape.steps).contains(t) && *row < n;
-		let wanted = wanted.iter().filter(there);
-		let (kept, lost): (Vec<Place>, Vec<Place>) = wanted.partition(|(t, _)| *t >= oldest);
-		let mut by_step: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-		for (t, row) in kept {
-			by_step.entry(t).or_default().push(row);
-		}
-		let mut rows = Rows::new();
-		for (t, wanted) in by_step {
-			chain.shared.give_way()?;
-			chain.kept_rows(memory, t, &wanted, &mut rows)?;
-		}
-		self.ticket.add(lost);
-		run.wait_for(chain, memory, &self.ticket)?;
-		rows.extend(self.ticket.take());
-		Ok(rows)
 	}
 }
 

@@ -1,10 +1,7 @@
 //! The kernels, in WGSL. What is unrolled is written out by a program; the definitions are those of
-//! [`crate::bench::chain`], [`crate::bench::hash`] and [`crate::bench::walk`], bit for bit.
+//! [`crate::trial::matrix`], [`crate::trial::tree`] and [`crate::trial::hash`], bit for bit.
 
-use crate::bench::{
-	hash::{Kind, TreeTag, place},
-	walk::{READS, WORDS},
-};
+use crate::trial::matrix::READS;
 use std::fmt::Write;
 
 /// Rows, and columns, that one workgroup of the product computes.
@@ -14,31 +11,64 @@ const DEPTH: usize = 8;
 /// Between two such words of four rows: one more than there are, so that threads that write next to
 /// each other meet in no bank.
 const STRIDE: usize = TILE as usize / 4 + 1;
-/// Chunks that one workgroup hashes.
-pub const CHUNKS: u32 = 64;
-/// Leaves that one workgroup of the reduction takes, at most.
-pub const LEAVES: u32 = 512;
-/// Lanes of one workgroup of the walk.
-pub const LANES: u32 = 4;
+/// Lines that one workgroup hashes.
+pub const LEAVES: u32 = 64;
+/// Nodes that one workgroup reduces to one, at most.
+pub const REDUCED: u32 = 512;
+/// Invocations of a walk's lane: each has four words of its state.
+const LANE: usize = 64;
+/// Most lanes of a walk along a dimension.
+pub const LANES: u32 = 16_384;
 
-/// What every kernel but the walk is told, one for each dispatch.
-pub const PARAMS: &str = "
+/// The step is a product: κ of the walk after it is drawn.
+pub const WALK: u32 = 1;
+/// The step is the last of its turn: the running hash takes the turn's root.
+pub const TURN: u32 = 2;
+/// The step is a walk: the product after it gets the turn's κ.
+pub const PRODUCT: u32 = 4;
+/// No slot.
+pub const NONE: u32 = u32::MAX;
+
+/// The parameters of trees, and of what fills the matrices.
+const PARAMS: &str = "
 struct Params {
+	// Lines of the matrix, or its rows.
 	n: u32,
-	t: u32,
+	// Nodes of this level are reduced.
 	level: u32,
-	active_pairs: u32,
+	// Pairs of them in a workgroup.
+	pairs: u32,
+	// The place of the root among the roots; the stream of a matrix's rows.
 	out: u32,
-	pad0: u32,
-	pad1: u32,
-	pad2: u32,
+	// What follows from the root.
+	mode: u32,
+	step: u32,
+	// The slot that gets the next κ.
+	slot: u32,
+	// The place of the turn's first root.
+	first: u32,
+	// Of the tree.
 	key0: vec4<u32>,
 	key1: vec4<u32>,
+	// Of the tree over the turn.
+	turn0: vec4<u32>,
+	turn1: vec4<u32>,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 ";
 
-/// ChaCha8, a block an invocation: fills a matrix whose row `r` is stream `r`.
+/// The parameters of a product.
+const PRODUCT_PARAMS: &str = "
+struct Params {
+	n: u32,
+	t: u32,
+	kappa: u32,
+	pad: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+";
+
+/// ChaCha8, a block an invocation: fills a matrix whose row `i` is `S(key, out, i)`.
 pub fn fill() -> String {
 	let mut code = String::from(PARAMS);
 	code.push_str(
@@ -56,7 +86,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 		return;
 	}
 	let first = vec4<u32>(0x61707865u, 0x3320646eu, 0x79622d32u, 0x6b206574u);
-	let place = vec4<u32>(id.x % blocks, 0u, id.x / blocks, 0u);
+	let place = vec4<u32>(id.x % blocks, 0u, p.out, id.x / blocks);
 	var a = first;
 	var b = p.key0;
 	var c = p.key1;
@@ -91,9 +121,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 	code
 }
 
-/// One step of the chain: tiles of 128 × 128 sums, 8 × 8 an invocation, four products at a time.
+/// A product: tiles of 128 × 128 sums, 8 × 8 an invocation, four products at a time.
 pub fn step() -> String {
-	let mut code = String::from(PARAMS);
+	let mut code = String::from(PRODUCT_PARAMS);
 	let words = DEPTH * STRIDE;
 	let _ = write!(
 		code,
@@ -107,7 +137,7 @@ var<workgroup> tile_x: array<vec4<u32>, {words}>;
 fn mixed(sums: vec4<i32>, i: u32, j: u32) -> u32 {{
 	let js = vec4<u32>(j, j + 1u, j + 2u, j + 3u);
 	var h = bitcast<vec4<u32>>(sums)
-		^ (vec4<u32>(p.t * 0x9E3779B1u + i * 0x85EBCA77u) + js * vec4<u32>(0xC2B2AE3Du));
+		^ (vec4<u32>(p.t * 0x9E3779B1u + i * 0x85EBCA77u + p.kappa) + js * vec4<u32>(0xC2B2AE3Du));
 	h ^= h >> vec4<u32>(15u);
 	h *= vec4<u32>(0x2C1B3C6Du);
 	h ^= h >> vec4<u32>(12u);
@@ -209,40 +239,19 @@ fn component(index: usize) -> char {
 	['x', 'y', 'z', 'w'][index % 4]
 }
 
-/// BLAKE3's compression, and the keys of places in trees.
+/// BLAKE3's compression of a whole block without flags: the first half of its output.
 fn blake3() -> String {
 	const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
-	let key = place(Kind::Leaf, TreeTag::Rows, 0, 0);
-	let words: Vec<String> = key[..16]
-		.chunks_exact(4)
-		.map(|bytes| {
-			let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-			format!("{word:#010x}u")
-		})
-		.collect();
-	let mut code = format!(
+	let mut code = String::from(
 		"
-const CHUNK_START: u32 = 1u;
-const CHUNK_END: u32 = 2u;
-const PARENT: u32 = 4u;
-const ROOT: u32 = 8u;
-const KEYED: u32 = 16u;
-
-struct Value {{
+struct Value {
 	a: vec4<u32>,
 	b: vec4<u32>,
-}}
+}
 
-fn place_key(kind: u32, tag: u32, level: u32, low: u32, high: u32) -> Value {{
-	return Value(
-		vec4<u32>({}),
-		vec4<u32>(kind | (tag << 8u) | (level << 16u), 0u, low, high),
-	);
-}}
-
-fn rotr(x: vec4<u32>, bits: u32) -> vec4<u32> {{
+fn rotr(x: vec4<u32>, bits: u32) -> vec4<u32> {
 	return (x >> vec4<u32>(bits)) | (x << vec4<u32>(32u - bits));
-}}
+}
 
 fn compress(
 	before: Value,
@@ -250,15 +259,14 @@ fn compress(
 	m1: vec4<u32>,
 	m2: vec4<u32>,
 	m3: vec4<u32>,
-	counter: u32,
-	flags: u32,
-) -> Value {{
+	low: u32,
+	high: u32,
+) -> Value {
 	var a = before.a;
 	var b = before.b;
 	var c = vec4<u32>(0x6A09E667u, 0xBB67AE85u, 0x3C6EF372u, 0xA54FF53Au);
-	var d = vec4<u32>(counter, 0u, 64u, flags);
+	var d = vec4<u32>(low, high, 64u, 0u);
 ",
-		words.join(", ")
 	);
 	let mut order: [usize; 16] = std::array::from_fn(|at| at);
 	for _ in 0..7 {
@@ -289,120 +297,78 @@ fn compress(
 	code
 }
 
-/// The leaves of a step's rows: a chunk an invocation, then the chunks of each row together.
+/// The leaves of a matrix's tree, a line an invocation, to the front of the tree's nodes.
 pub fn leaves() -> String {
-	let tag = TreeTag::Rows as u8;
-	let leaf = Kind::Leaf as u8;
 	format!(
 		"{PARAMS}{}
 @group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> leaves: array<vec4<u32>>;
-var<workgroup> values_a: array<vec4<u32>, {CHUNKS}>;
-var<workgroup> values_b: array<vec4<u32>, {CHUNKS}>;
+@group(0) @binding(2) var<storage, read_write> nodes: array<vec4<u32>>;
 
-@compute @workgroup_size({CHUNKS})
-fn main(
-	@builtin(global_invocation_id) id: vec3<u32>,
-	@builtin(local_invocation_index) me: u32,
-) {{
-	let chunks = p.n / 1024u;
-	let row = id.x / chunks;
-	let chunk = id.x % chunks;
-	let key = place_key({leaf}u, {tag}u, 0u, row, p.t);
-	var value = key;
+@compute @workgroup_size({LEAVES})
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+	var value = Value(p.key0, p.key1);
 	for (var block = 0u; block < 16u; block++) {{
-		var flags = KEYED;
-		if (block == 0u) {{
-			flags |= CHUNK_START;
-		}}
-		if (block == 15u) {{
-			flags |= CHUNK_END;
-			if (chunks == 1u) {{
-				flags |= ROOT;
-			}}
-		}}
 		let at = id.x * 64u + block * 4u;
-		value = compress(value, x[at], x[at + 1u], x[at + 2u], x[at + 3u], chunk, flags);
+		value = compress(value, x[at], x[at + 1u], x[at + 2u], x[at + 3u], id.x, 0u);
 	}}
-	values_a[me] = value.a;
-	values_b[me] = value.b;
-	for (var width = 1u; width < chunks; width *= 2u) {{
-		workgroupBarrier();
-		if (chunk % (2u * width) == 0u) {{
-			var flags = KEYED | PARENT;
-			if (2u * width == chunks) {{
-				flags |= ROOT;
-			}}
-			let right = me + width;
-			value = compress(
-				key, values_a[me], values_b[me], values_a[right], values_b[right], 0u, flags,
-			);
-			values_a[me] = value.a;
-			values_b[me] = value.b;
-		}}
-	}}
-	if (chunk == 0u) {{
-		leaves[row * 2u] = value.a;
-		leaves[row * 2u + 1u] = value.b;
-	}}
+	nodes[id.x * 2u] = value.a;
+	nodes[id.x * 2u + 1u] = value.b;
 }}
 ",
 		blake3()
 	)
 }
 
-/// Up to 512 hashes of one level of the rows' tree to the one above them all.
-pub fn reduce() -> String {
-	let tag = TreeTag::Rows as u8;
-	let node = Kind::Node as u8;
-	let pairs = LEAVES / 2;
+/// Reduces up to 512 nodes of one level of a tree, in a workgroup, to the one above them all. Level `l` of a tree over
+/// n lines begins at node `2n − (2n ≫ l)`.
+fn reducing() -> String {
+	let pairs = REDUCED / 2;
 	format!(
 		"{PARAMS}{}
-@group(0) @binding(1) var<storage, read> below: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> above: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> nodes: array<vec4<u32>>;
 var<workgroup> values_a: array<vec4<u32>, {pairs}>;
 var<workgroup> values_b: array<vec4<u32>, {pairs}>;
 
-fn node(
-	level: u32, index: u32, la: vec4<u32>, lb: vec4<u32>, ra: vec4<u32>, rb: vec4<u32>,
-) -> Value {{
-	let key = place_key({node}u, {tag}u, level, index, 0u);
-	return compress(key, la, lb, ra, rb, 0u, KEYED | CHUNK_START | CHUNK_END | ROOT);
+fn node_of(key: Value, level: u32, place: u32, left: Value, right: Value) -> Value {{
+	return compress(key, left.a, left.b, right.a, right.b, place, level << 24u);
 }}
 
-@compute @workgroup_size({pairs})
-fn main(
-	@builtin(global_invocation_id) id: vec3<u32>,
-	@builtin(workgroup_id) group: vec3<u32>,
-	@builtin(local_invocation_index) me: u32,
-) {{
-	var value = Value(vec4<u32>(0u), vec4<u32>(0u));
-	if (me < p.active_pairs) {{
-		let at = id.x * 4u;
-		value = node(
-			p.level + 1u, id.x, below[at], below[at + 1u], below[at + 2u], below[at + 3u],
+fn put(level: u32, place: u32, value: Value) {{
+	let at = (2u * p.n - ((2u * p.n) >> level) + place) * 2u;
+	nodes[at] = value.a;
+	nodes[at + 1u] = value.b;
+}}
+
+// The node above all in the first invocation, and in the first place of the workgroup's values.
+fn reduced(first_pair: u32, me: u32) {{
+	let key = Value(p.key0, p.key1);
+	var level = p.level + 1u;
+	if (me < p.pairs) {{
+		let pair = first_pair + me;
+		let below = (2u * p.n - ((2u * p.n) >> p.level) + 2u * pair) * 2u;
+		let value = node_of(
+			key, level, pair,
+			Value(nodes[below], nodes[below + 1u]),
+			Value(nodes[below + 2u], nodes[below + 3u]),
 		);
+		put(level, pair, value);
 		values_a[me] = value.a;
 		values_b[me] = value.b;
 	}}
-	var level = p.level + 2u;
-	for (var width = 1u; width < p.active_pairs; width *= 2u) {{
+	for (var width = 1u; width < p.pairs; width *= 2u) {{
 		workgroupBarrier();
-		if (me % (2u * width) == 0u && me + width < p.active_pairs) {{
+		level += 1u;
+		if (me % (2u * width) == 0u && me + width < p.pairs) {{
 			let right = me + width;
-			value = node(
-				level, id.x / (2u * width),
-				values_a[me], values_b[me], values_a[right], values_b[right],
+			let place = (first_pair + me) / (2u * width);
+			let value = node_of(
+				key, level, place,
+				Value(values_a[me], values_b[me]), Value(values_a[right], values_b[right]),
 			);
+			put(level, place, value);
 			values_a[me] = value.a;
 			values_b[me] = value.b;
 		}}
-		level += 1u;
-	}}
-	if (me == 0u) {{
-		let at = p.out + group.x * 2u;
-		above[at] = value.a;
-		above[at + 1u] = value.b;
 	}}
 }}
 ",
@@ -410,12 +376,102 @@ fn main(
 	)
 }
 
-/// One stage of the walk, over a window that lies in `buffers` buffers.
+/// The lower levels of a tree.
+pub fn reduce() -> String {
+	format!(
+		"{}
+@compute @workgroup_size({})
+fn main(
+	@builtin(workgroup_id) group: vec3<u32>,
+	@builtin(local_invocation_index) me: u32,
+) {{
+	reduced(group.x * p.pairs, me);
+}}
+",
+		reducing(),
+		REDUCED / 2
+	)
+}
+
+/// The upper levels of a tree, in one workgroup, and what follows from its root: the running hash, and κ of the next
+/// step. The state is the running hash, κ of products and κ of walks.
+pub fn top() -> String {
+	format!(
+		"{}
+@group(0) @binding(2) var<storage, read_write> roots: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> state: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read_write> slots: array<u32>;
+
+@compute @workgroup_size({})
+fn main(@builtin(local_invocation_index) me: u32) {{
+	reduced(0u, me);
+	if (me == 0u) {{
+		roots[2u * p.out] = values_a[0];
+		roots[2u * p.out + 1u] = values_b[0];
+	}}
+	workgroupBarrier();
+	let none = vec4<u32>(0u);
+	if ((p.mode & {TURN}u) != 0u) {{
+		let key = Value(p.turn0, p.turn1);
+		// This step's root is the last of the turn's.
+		var root = Value(values_a[0], values_b[0]);
+		if (me < 15u) {{
+			root = Value(roots[2u * (p.first + me)], roots[2u * (p.first + me) + 1u]);
+		}}
+		workgroupBarrier();
+		if (me < 16u) {{
+			let value = compress(key, root.a, root.b, none, none, me, 0u);
+			values_a[me] = value.a;
+			values_b[me] = value.b;
+		}}
+		for (var level = 1u; level < 5u; level++) {{
+			workgroupBarrier();
+			let width = 1u << (level - 1u);
+			if (me < 16u && me % (2u * width) == 0u) {{
+				let right = me + width;
+				let value = node_of(
+					key, level, me >> level,
+					Value(values_a[me], values_b[me]), Value(values_a[right], values_b[right]),
+				);
+				values_a[me] = value.a;
+				values_b[me] = value.b;
+			}}
+		}}
+	}}
+	if (me == 0u) {{
+		var running = Value(state[0], state[1]);
+		let root = Value(values_a[0], values_b[0]);
+		if ((p.mode & {TURN}u) != 0u) {{
+			running = compress(running, root.a, root.b, none, none, p.step / 16u, 0u);
+			state[0] = running.a;
+			state[1] = running.b;
+		}}
+		var kappa = running.a.x;
+		if ((p.mode & {WALK}u) != 0u) {{
+			kappa = compress(running, root.a, root.b, none, none, p.step + 1u, 0x80000000u).a.x;
+		}}
+		if ((p.mode & {}u) != 0u) {{
+			// A submission that ends here is followed by one that begins with this κ.
+			state[2] = vec4<u32>(kappa, 0u, 0u, 0u);
+			if (p.slot != {NONE}u) {{
+				slots[p.slot] = kappa;
+			}}
+		}}
+	}}
+}}
+",
+		reducing(),
+		REDUCED / 2,
+		WALK | TURN | PRODUCT
+	)
+}
+
+/// A walk over a window that lies in `buffers` buffers: a workgroup for each lane, whose state is a line of `z`.
 pub fn walk(buffers: usize) -> String {
 	let mut ring = String::new();
 	let mut cases = String::new();
 	for at in 0..buffers {
-		let binding = at + 3;
+		let binding = at + 2;
 		let _ = writeln!(
 			ring,
 			"@group(0) @binding({binding}) var<storage, read> ring{at}: array<vec4<u32>>;"
@@ -426,26 +482,21 @@ pub fn walk(buffers: usize) -> String {
 			let _ = writeln!(cases, "\t\tdefault: {{ return ring{at}[index]; }}");
 		}
 	}
-	let threads = LANES as usize * WORDS;
-	let words = WORDS + 8;
 	format!(
-		"{}
+		"
 struct Params {{
-	n: u32,
+	// Lines of the window, and of each of its buffers.
 	lines: u32,
-	slots: u32,
-	lanes: u32,
-	legs: u32,
-	stage: u32,
-	first_slot: u32,
-	trace: u32,
+	each: u32,
+	kappa: u32,
+	pad: u32,
 }}
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> kept: array<u32>;
-@group(0) @binding(2) var<storage, read_write> traced: array<u32>;
+@group(0) @binding(1) var<storage, read_write> z: array<vec4<u32>>;
 {ring}
-var<workgroup> even: array<u32, {threads}>;
-var<workgroup> odd: array<u32, {threads}>;
+var<workgroup> folded: array<u32, {LANE}>;
+var<workgroup> firsts: array<u32, {LANE}>;
+var<workgroup> eighths: array<u32, 8>;
 
 fn part(buffer: u32, index: u32) -> vec4<u32> {{
 	switch buffer {{
@@ -459,106 +510,37 @@ fn high_product(a: u32, b: u32) -> u32 {{
 	return (a >> 16u) * (b >> 16u) + (one >> 16u) + (two >> 16u);
 }}
 
-// Where the line lies that a lane reads next: which buffer, and which 16 bytes of it come first.
-fn place_of(word: u32) -> vec2<u32> {{
-	let line = high_product(word * 0x9E3779B1u, p.lines);
-	let lines_of_step = p.n * (p.n / 1024u);
-	let slot = p.first_slot + line / lines_of_step;
-	let within = line % lines_of_step;
-	return vec2<u32>(slot / p.slots, (slot % p.slots) * lines_of_step * 64u + within * 64u);
-}}
-
-fn taken(h: u32, value: u32) -> u32 {{
-	return (((h << 5u) | (h >> 27u)) ^ value) * 0x9E3779B1u;
-}}
-
-fn absorbed(word: u32, right: u32, at: vec2<u32>, k: u32) -> u32 {{
-	let v0 = part(at.x, at.y + k);
-	let v1 = part(at.x, at.y + k + {WORDS}u);
-	let v2 = part(at.x, at.y + k + {}u);
-	let v3 = part(at.x, at.y + k + {}u);
-	var h = taken(taken(taken(taken(word, v0.x), v0.y), v0.z), v0.w);
-	h = taken(taken(taken(taken(h, v1.x), v1.y), v1.z), v1.w);
-	h = taken(taken(taken(taken(h, v2.x), v2.y), v2.z), v2.w);
-	h = taken(taken(taken(taken(h, v3.x), v3.y), v3.z), v3.w);
-	h += right;
-	h ^= h >> 15u;
-	h *= 0x2C1B3C6Du;
-	return h ^ (h >> 13u);
-}}
-
-@compute @workgroup_size({threads})
+@compute @workgroup_size({LANE})
 fn main(
 	@builtin(workgroup_id) group: vec3<u32>,
-	@builtin(local_invocation_index) me: u32,
+	@builtin(num_workgroups) groups: vec3<u32>,
+	@builtin(local_invocation_index) k: u32,
 ) {{
-	let local = me / {WORDS}u;
-	let base = local * {WORDS}u;
-	let k = me % {WORDS}u;
-	let lane = group.x * {LANES}u + local;
-	let source = (p.stage * p.lanes + lane) * {words}u;
-	let right = base + (k + 1u) % {WORDS}u;
-	even[me] = kept[source + k];
-	var digest = Value(vec4<u32>(0u), vec4<u32>(0u));
-	if (k == 0u) {{
-		let at = source + {WORDS}u;
-		digest.a = vec4<u32>(kept[at], kept[at + 1u], kept[at + 2u], kept[at + 3u]);
-		digest.b = vec4<u32>(kept[at + 4u], kept[at + 5u], kept[at + 6u], kept[at + 7u]);
-	}}
-	workgroupBarrier();
-	for (var leg = 0u; leg < p.legs; leg++) {{
-		for (var read = 0u; read < {READS}u; read += 2u) {{
-			let e0 = base + read % {WORDS}u;
-			let e1 = base + (read + 4u) % {WORDS}u;
-			let e2 = base + (read + 8u) % {WORDS}u;
-			let e3 = base + (read + 12u) % {WORDS}u;
-			let at_even = place_of(even[e0] ^ even[e1] ^ even[e2] ^ even[e3]);
-			odd[me] = absorbed(even[me], even[right], at_even, k);
-			workgroupBarrier();
-			let o0 = base + (read + 1u) % {WORDS}u;
-			let o1 = base + (read + 5u) % {WORDS}u;
-			let o2 = base + (read + 9u) % {WORDS}u;
-			let o3 = base + (read + 13u) % {WORDS}u;
-			let at_odd = place_of(odd[o0] ^ odd[o1] ^ odd[o2] ^ odd[o3]);
-			even[me] = absorbed(odd[me], odd[right], at_odd, k);
-			workgroupBarrier();
+	let at = (group.y * groups.x + group.x) * {LANE}u + k;
+	var s = z[at];
+	for (var read = 0u; read < {READS}u; read++) {{
+		folded[k] = s.x ^ s.y ^ s.z ^ s.w;
+		firsts[k] = s.x;
+		workgroupBarrier();
+		let next = firsts[(k + 1u) % {LANE}u];
+		if (k < 8u) {{
+			let base = k * 8u;
+			eighths[k] = folded[base] ^ folded[base + 1u] ^ folded[base + 2u] ^ folded[base + 3u]
+				^ folded[base + 4u] ^ folded[base + 5u] ^ folded[base + 6u] ^ folded[base + 7u];
 		}}
-		if (p.trace == 1u) {{
-			traced[(local * p.legs + leg) * {WORDS}u + k] = even[me];
-		}}
-		// The next read writes to `odd` only, so `even` stays until all have passed its barrier.
-		if (k == 0u) {{
-			digest = compress(
-				digest,
-				vec4<u32>(even[base], even[base + 1u], even[base + 2u], even[base + 3u]),
-				vec4<u32>(even[base + 4u], even[base + 5u], even[base + 6u], even[base + 7u]),
-				vec4<u32>(even[base + 8u], even[base + 9u], even[base + 10u], even[base + 11u]),
-				vec4<u32>(even[base + 12u], even[base + 13u], even[base + 14u], even[base + 15u]),
-				0u,
-				KEYED | CHUNK_START | CHUNK_END | ROOT,
-			);
-		}}
+		workgroupBarrier();
+		let all = eighths[0] ^ eighths[1] ^ eighths[2] ^ eighths[3]
+			^ eighths[4] ^ eighths[5] ^ eighths[6] ^ eighths[7];
+		let line = high_product((all * 0x9E3779B1u) ^ p.kappa, p.lines);
+		let x = part(line / p.each, (line % p.each) * {LANE}u + k);
+		var h = (((s << vec4<u32>(5u)) | (s >> vec4<u32>(27u))) ^ x)
+			+ vec4<u32>(s.y, s.z, s.w, next);
+		h ^= h >> vec4<u32>(15u);
+		h *= vec4<u32>(0x2C1B3C6Du);
+		s = h ^ (h >> vec4<u32>(13u));
 	}}
-	if (p.trace == 1u) {{
-		return;
-	}}
-	let to = ((p.stage + 1u) * p.lanes + lane) * {words}u;
-	kept[to + k] = even[me];
-	if (k == 0u) {{
-		let at = to + {WORDS}u;
-		kept[at] = digest.a.x;
-		kept[at + 1u] = digest.a.y;
-		kept[at + 2u] = digest.a.z;
-		kept[at + 3u] = digest.a.w;
-		kept[at + 4u] = digest.b.x;
-		kept[at + 5u] = digest.b.y;
-		kept[at + 6u] = digest.b.z;
-		kept[at + 7u] = digest.b.w;
-	}}
+	z[at] = s;
 }}
-",
-		blake3(),
-		2 * WORDS,
-		3 * WORDS,
+"
 	)
 }

@@ -3,9 +3,9 @@
 use super::cgroup;
 use sysinfo::System;
 
-/// The least that a benchmark leaves of the memory that can be had, in bytes.
+/// The least that a trial leaves of the memory that can be had, in bytes.
 const LEFT_LEAST: u64 = 512 << 20;
-/// The part of it that a benchmark leaves.
+/// The part of it that a trial leaves.
 const LEFT_PART: u64 = 20;
 
 /// Memory in bytes, as far as this process may have it.
@@ -47,15 +47,22 @@ impl Memory {
 	}
 }
 
-/// Bytes that a benchmark fills of `available` ones. The rest is for programs that run, and start,
+/// Returns the bytes that a trial fills of `available` ones. The rest is for programs that run, and start,
 /// meanwhile.
 pub fn fillable(available: u64) -> u64 {
 	available.saturating_sub((available / LEFT_PART).max(LEFT_LEAST))
 }
 
-/// Memory that a benchmark can fill now, in MiB.
-pub fn fillable_mib() -> u32 {
-	u32::try_from(fillable(Memory::now().available) >> 20).unwrap_or(u32::MAX)
+/// Returns the memory that a trial can fill now, in bytes.
+pub fn fillable_now() -> u64 {
+	fillable(Memory::now().available)
+}
+
+/// Returns the memory that a trial can fill now where that was planned before, in bytes: what is left then is a quarter
+/// less, so that a plan fits once more.
+pub fn fillable_again() -> u64 {
+	let available = Memory::now().available;
+	available.saturating_sub((available / LEFT_PART).max(LEFT_LEAST) / 4 * 3)
 }
 
 #[cfg(test)]
@@ -66,7 +73,7 @@ mod tests {
 	fn there_is_some() {
 		let now = Memory::now();
 		assert!(0 < now.available && now.available <= now.total, "{now:?}");
-		assert!(fillable_mib() > 0);
+		assert!(fillable_now() > 0);
 	}
 
 	#[test]

@@ -2,6 +2,7 @@
 //! happened to it here; nothing reads it back to decide anything.
 
 use super::clock::wall_ms;
+pub use super::disk::gigabytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -67,7 +68,7 @@ pub enum Engine {
 	},
 }
 
-/// A benchmark that has ended.
+/// A trial that has ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Benchmark {
 	/// When it ended, in milliseconds since 1970.
@@ -84,14 +85,14 @@ pub struct Benchmark {
 	pub remarks: Vec<String>,
 }
 
-/// The benchmarks since the start.
+/// The trials since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Benchmarks {
-	/// Completed benchmarks.
+	/// Completed trials.
 	pub done: u64,
-	/// Completed benchmarks that supported less than the claim.
+	/// Completed trials that showed less than the claim.
 	pub short: u64,
-	/// Failed benchmarks.
+	/// Failed trials.
 	pub failed: u64,
 	/// The last one.
 	pub last: Option<Benchmark>,
@@ -119,7 +120,7 @@ pub struct Checks {
 	pub made: u64,
 	/// Checks that found the worker offline, or its customer's container silent.
 	pub unserved: u64,
-	/// Checks that found no proof.
+	/// Checks that found a false proof.
 	pub unproved: u64,
 	/// The last ones, the newest first.
 	pub last: VecDeque<Check>,
@@ -145,10 +146,10 @@ pub struct Events {
 	pub gpus: Vec<Gpu>,
 	/// The container engine.
 	pub engine: Engine,
-	/// When another agent last reached this one: a checker that asked for a benchmark, or a worker that
+	/// When another agent last reached this one: a checker that asked about a trial, or a worker that
 	/// sent a root. In milliseconds since 1970.
 	pub reached_at: Option<u64>,
-	/// The benchmarks.
+	/// The trials.
 	pub benchmarks: Benchmarks,
 	/// The checks.
 	pub checks: Checks,
@@ -177,7 +178,7 @@ impl Report {
 		self.0.lock().reached_at = Some(wall_ms());
 	}
 
-	/// A benchmark has ended.
+	/// Notes a trial that has ended.
 	pub fn benchmark(&self, mut benchmark: Benchmark) {
 		benchmark.remarks.truncate(MAX_LAST);
 		benchmark.remarks = benchmark.remarks.into_iter().map(bounded).collect();
@@ -280,8 +281,10 @@ pub struct Disk {
 	pub folder: String,
 	/// Free there, in GB of 10⁹ bytes.
 	pub free_gb: u32,
-	/// The plot, in MiB.
-	pub plot_mib: u32,
+	/// The plot, in bytes.
+	pub plot: u64,
+	/// The plot that the claim plans, in bytes.
+	pub plot_wanted: u64,
 }
 
 /// All that an agent says of itself.
@@ -312,7 +315,7 @@ pub struct Status {
 
 /// Time for which a warning asks for attention, in milliseconds: one hour.
 const WARNED_FOR_MS: u64 = 3_600 * 1_000;
-/// Time for checkers to ask for a benchmark, in milliseconds: the phases that follow take ten minutes.
+/// Time for checkers to ask about a trial, in milliseconds: the phases that follow take ten minutes.
 const ASKED_WITHIN_MS: u64 = 600 * 1_000;
 
 impl Status {
@@ -341,7 +344,7 @@ impl Status {
 			};
 			if !last.remarks.is_empty() {
 				all.push(format!(
-					"The benchmark of round {} {outcome}: {}.",
+					"The trial of round {} {outcome}: {}.",
 					last.round,
 					last.remarks.join("; ")
 				));
@@ -350,7 +353,7 @@ impl Status {
 			let reached = self.events.reached_at.is_some_and(|at| at >= last.at);
 			if last.root.is_some() && !reached && waited > ASKED_WITHIN_MS {
 				all.push(format!(
-					"No checker has asked for the benchmark of round {} in the {} minutes since it ended. \
+					"No checker has asked about the trial of round {} in the {} minutes since it ended. \
 					 Check that the agent's UDP port is open and forwarded, or use a relay.",
 					last.round,
 					waited / 60_000

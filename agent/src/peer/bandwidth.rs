@@ -11,12 +11,13 @@
 //! has all that it offers, none takes from another, and nothing is lost. What the claim exceeds its
 //! tier by is of no consequence, and is not measured.
 
-use crate::bench::{
-	evidence::Rates,
+use crate::trial::{
 	hash::{Hash, stream},
+	judge::Rates,
 };
 use chacha20::rand_core::Rng;
 use kaisar_math::tiers::{self, BANDWIDTH};
+use parking_lot::Mutex;
 use std::{
 	sync::{
 		Arc,
@@ -38,7 +39,7 @@ pub const CHUNK: usize = 32 * 1024;
 const BACKLOG: usize = 32;
 const HASH: u8 = 0;
 const ECHO: u8 = 1;
-/// What is offered of a line, in hundredths: the rest of it are the packets' headers, a seventeenth, and
+/// Part of a line that is offered, in hundredths: the rest of it are the packets' headers, a seventeenth, and
 /// acknowledgements of the other direction.
 const OFFERED: u64 = 93;
 
@@ -53,7 +54,7 @@ pub enum BandwidthError {
 	Io(#[from] std::io::Error),
 }
 
-/// What one stream of a seat sends, and how much of it it wants back.
+/// The bytes that one stream of a seat sends, and the part of them that it wants back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offer {
 	/// From a chunk to the next.
@@ -89,10 +90,73 @@ impl Offer {
 		}
 	}
 
-	/// Whether a chunk is wanted back: spread evenly.
+	/// Returns the bits a second that all streams of the seat send, and those that they want back.
+	fn bits(&self) -> (u64, u64) {
+		let nanos = self.interval.as_nanos().max(1);
+		let sent = CHUNK as u128 * 8 * STREAMS as u128 * 1_000_000_000 / nanos;
+		let sent = u64::try_from(sent).unwrap_or(u64::MAX);
+		let back = u128::from(sent) * u128::from(self.back) / u128::from(self.of.max(1));
+		(sent, back as u64)
+	}
+
+	/// Returns whether a chunk is wanted back: spread evenly.
 	fn wants_back(&self, chunk: u64) -> bool {
 		let until = |chunk: u64| chunk * u64::from(self.back) / u64::from(self.of);
 		until(chunk + 1) > until(chunk)
+	}
+}
+
+/// A checker's own line, which all its measurements of the same time share.
+#[derive(Default)]
+pub struct OwnLine {
+	/// Bits a second that it sends and receives. `None` if its operator does not name them: then it is never full.
+	most: Option<(u64, u64)>,
+	/// Those that measurements take now.
+	taken: Mutex<(u64, u64)>,
+}
+
+impl OwnLine {
+	/// A line that sends and receives this much, in Mb/s.
+	pub fn of_mbps(up: u32, down: u32) -> Self {
+		let bits = |mbps: u32| u64::from(mbps) * 1_000_000;
+		Self {
+			most: Some((bits(up), bits(down))),
+			taken: Mutex::default(),
+		}
+	}
+
+	/// Takes the part of the line that an offer needs, until it is dropped. `None` if the line is full: such a
+	/// measurement would find the checker's line, not the worker's.
+	pub fn take(&self, offer: &Offer) -> Option<Taken<'_>> {
+		let (sent, back) = offer.bits();
+		let mut taken = self.taken.lock();
+		let (up, down) = (taken.0.saturating_add(sent), taken.1.saturating_add(back));
+		if self.most.is_some_and(|most| up > most.0 || down > most.1) {
+			return None;
+		}
+		*taken = (up, down);
+		Some(Taken {
+			line: self,
+			sent,
+			back,
+		})
+	}
+}
+
+/// A part of a checker's own line.
+pub struct Taken<'a> {
+	line: &'a OwnLine,
+	sent: u64,
+	back: u64,
+}
+
+impl Drop for Taken<'_> {
+	fn drop(&mut self) {
+		let mut taken = self.line.taken.lock();
+		*taken = (
+			taken.0.saturating_sub(self.sent),
+			taken.1.saturating_sub(self.back),
+		);
 	}
 }
 
@@ -185,7 +249,7 @@ impl Counter {
 	}
 }
 
-/// When a measurement begins and ends.
+/// The beginning and the length of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
 	start: Instant,
@@ -206,7 +270,7 @@ impl Window {
 		self.length - self.dropped()
 	}
 
-	/// When it is over.
+	/// Its end.
 	pub fn end(&self) -> Instant {
 		self.start + self.length
 	}
@@ -250,12 +314,12 @@ where
 	R: AsyncRead + Unpin,
 	W: AsyncWrite + Unpin,
 {
-	// How many chunks were sent: no more can be answered.
+	// Number of chunks that were sent: no more can be answered.
 	let sent = Arc::new(AtomicU64::new(0));
 	let answerable = sent.clone();
 	let send = async move {
-		let mut source = stream(&secret, number);
-		// Whether it is wanted back, and the chunk.
+		let mut source = stream(&secret, number as u32, 0);
+		// The wish to have it back, and the chunk.
 		let mut message = vec![0u8; 1 + CHUNK];
 		let mut next = window.start;
 		while next < window.end() {
@@ -273,14 +337,14 @@ where
 			{
 				break;
 			}
-			// What a stall of up to half a second held back is made up for.
+			// Chunks that a stall of up to half a second held back are made up for.
 			let earliest = Instant::now().checked_sub(Duration::from_millis(500));
 			next = (next + offer.interval).max(earliest.unwrap_or(window.start));
 		}
 		let _ = to.shutdown().await;
 	};
 	let receive = async move {
-		let mut source = stream(&secret, number);
+		let mut source = stream(&secret, number as u32, 0);
 		let mut sent = vec![0u8; CHUNK];
 		let mut came = vec![0u8; CHUNK];
 		let mut last = window.start;
@@ -320,7 +384,7 @@ where
 	};
 	tokio::select! {
 		result = receive => result,
-		// When all is sent, what is under way may still come until the window is over.
+		// Once all is sent, chunks under way may still come until the window is over.
 		_ = async { send.await; tokio::time::sleep_until(window.end()).await } => Ok(()),
 	}
 }
@@ -413,6 +477,24 @@ mod tests {
 				assert_eq!(wanted.count(), back, "{claim:?}");
 			}
 		}
+	}
+
+	#[test]
+	fn a_checkers_own_line_is_full_when_its_measurements_together_exceed_it() {
+		// A tier 4 claim before four seats: 372 Mb/s to the worker, 279 back.
+		let offer = Offer::for_claim(1_600, 1_200, 4).unwrap();
+		let line = OwnLine::of_mbps(800, 1_000);
+		let first = line.take(&offer).unwrap();
+		let second = line.take(&offer).unwrap();
+		assert!(line.take(&offer).is_none());
+		drop(first);
+		assert!(line.take(&offer).is_some());
+		drop(second);
+		assert_eq!(*line.taken.lock(), (0, 0));
+		assert!(OwnLine::of_mbps(1_000, 200).take(&offer).is_none());
+		let unnamed = OwnLine::default();
+		let all: Vec<_> = (0..1_000).map_while(|_| unnamed.take(&offer)).collect();
+		assert_eq!(all.len(), 1_000);
 	}
 
 	#[test]

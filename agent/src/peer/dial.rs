@@ -5,9 +5,9 @@ use super::{
 	mapping,
 	network::{Located, Network, Place},
 	stamps::{Met, Stamps},
-	wire::{self, MAX_REPLY, OpeningsReply, Refusal, Request},
+	wire::{self, MAX_REPLY, Refusal, Request},
 };
-use crate::bench::proof::Counts;
+use crate::host::time::Time;
 use anyhow::{Context, Result};
 use codec::{DecodeWithMemTracking, Encode};
 use iroh::{
@@ -22,7 +22,10 @@ use kaisar_tunnel::is_public;
 use parking_lot::Mutex;
 use sp_core::{Pair, ed25519};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+	io::AsyncRead,
+	time::{Instant, sleep, timeout, timeout_at},
+};
 
 /// Longest that a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -34,8 +37,10 @@ const FIND_TIME: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(500);
 /// Longest that a request, or an answer other than openings, may take.
 pub const MESSAGE_TIME: Duration = Duration::from_secs(10);
-/// Longest that openings may take.
+/// Longest that openings may take: until they come, and from there on.
 pub const OPENINGS_TIME: Duration = Duration::from_secs(60);
+/// Longest that a checker's agent waits for memory for openings, before it reads them.
+pub const MEMORY_TIME: Duration = Duration::from_secs(45);
 /// Time between two looks at whether the addresses have changed.
 const PUBLISH: Duration = Duration::from_secs(5);
 /// Time that a gateway and a relay have until it is said that nobody outside can reach the agent.
@@ -383,16 +388,39 @@ pub async fn ask<T: DecodeWithMemTracking>(
 	Ok(timeout(MESSAGE_TIME, wire::read(&mut answer, MAX_REPLY)).await??)
 }
 
-/// Asks for openings of at most `limit` bytes and so many of everything.
+/// Openings of which nothing but the length has come.
+#[derive(Debug)]
+pub struct Openings<R = RecvStream> {
+	length: usize,
+	rest: R,
+}
+
+/// Asks for openings of at most `limit` bytes.
 pub async fn ask_openings(
 	connection: &Connection,
 	request: &Request,
 	limit: usize,
-	counts: &Counts,
-) -> Result<OpeningsReply> {
-	let mut answer = say(connection, request).await?;
-	let read = wire::read_openings(&mut answer, limit, counts);
-	Ok(timeout(OPENINGS_TIME, read).await??)
+) -> Result<Result<Openings, Refusal>> {
+	Openings::await_length(say(connection, request).await?, limit).await
+}
+
+impl<R: AsyncRead + Unpin> Openings<R> {
+	/// Waits for the length. A worker computes until then.
+	async fn await_length(mut rest: R, limit: usize) -> Result<Result<Self, Refusal>> {
+		let length = wire::read_openings_length(&mut rest, limit);
+		let length = timeout(OPENINGS_TIME, length).await??;
+		Ok(length.map(|length| Self { length, rest }))
+	}
+
+	/// Their length, in bytes.
+	pub fn length(&self) -> usize {
+		self.length
+	}
+
+	/// Reads them, while they come at the least pace.
+	pub async fn read(mut self, time: &Time) -> Result<Vec<u8>> {
+		Ok(wire::read_paced(&mut self.rest, self.length, OPENINGS_TIME, time).await?)
+	}
 }
 
 /// Sends a request on a stream of its own, and returns where the answer comes.
@@ -401,4 +429,61 @@ async fn say(connection: &Connection, request: &Request) -> Result<RecvStream> {
 	timeout(MESSAGE_TIME, wire::write(&mut send, request)).await??;
 	send.finish()?;
 	Ok(recv)
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use tokio::io::{AsyncWriteExt, duplex};
+
+	const MB: usize = 1_000_000;
+
+	/// Sends 16 MB, this number of bytes in each 10 ms. Returns whether they were read, and the seconds that took.
+	async fn read_at(bytes: usize) -> (bool, u64) {
+		let time = Time::driven();
+		let (mut send, recv) = duplex(64 << 10);
+		let sending = async {
+			send.write_u32_le(16 * MB as u32 + 1).await?;
+			// It computes for a long time before.
+			time.advance(2 * OPENINGS_TIME);
+			send.write_u8(0).await?;
+			for bytes in vec![7; 16 * MB].chunks(bytes) {
+				send.write_all(bytes).await?;
+				time.advance(Duration::from_millis(10));
+				tokio::task::yield_now().await;
+			}
+			std::io::Result::Ok(())
+		};
+		let reading = async {
+			let openings = Openings::await_length(recv, 16 * MB).await.unwrap();
+			let openings = openings.unwrap();
+			assert_eq!(openings.length(), 16 * MB);
+			let began = time.now_ms();
+			let read = openings.read(&time).await;
+			let whole = read.is_ok_and(|bytes| bytes == vec![7; 16 * MB]);
+			(whole, (time.now_ms() - began) / 1_000)
+		};
+		let (_, read) = tokio::join!(sending, reading);
+		read
+	}
+
+	#[tokio::test]
+	async fn boundary_openings_that_drip_are_given_up() {
+		// At 1.05 MB/s, 0.8, and 100 bytes a second.
+		assert!(read_at(10_500).await.0);
+		let (whole, secs) = read_at(8_000).await;
+		assert!(!whole && (13..=16).contains(&secs), "{secs}");
+		let (whole, secs) = read_at(1).await;
+		assert!(!whole && secs <= 4, "{secs}");
+	}
+
+	#[tokio::test]
+	async fn boundary_openings_of_more_than_their_limit_are_not_awaited() {
+		for (length, taken) in [(101u32, true), (102, false), (0, false)] {
+			let mut bytes = length.to_le_bytes().to_vec();
+			bytes.push(0);
+			let openings = Openings::await_length(&bytes[..], 100).await;
+			assert_eq!(openings.is_ok(), taken, "{length}");
+		}
+	}
 }

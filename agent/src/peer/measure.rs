@@ -10,9 +10,9 @@ use super::{
 	network::{Located, Network},
 	wire::{self, MAX_REPLY, MAX_REQUEST},
 };
-use crate::bench::{
-	evidence::{Rates, line_of_measured},
+use crate::trial::{
 	hash::Hash,
+	judge::{Rates, line_of_measured},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use codec::{Decode, DecodeWithMemTracking, Encode};

@@ -3,10 +3,13 @@
 //! grows only with bytes that have come. What is decoded of a message takes at most the message's limit
 //! again.
 
-use crate::bench::{
-	hash::{Hash, hash},
-	proof::{Challenge, Counts, Openings, Roots},
-	stage::Stage,
+use crate::{
+	host::time::Time,
+	trial::{
+		hash::{Hash, key},
+		part::{Part, Resource},
+		proof::{Challenge, Roots},
+	},
 };
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use kaisar_primitives::{
@@ -14,6 +17,7 @@ use kaisar_primitives::{
 	keys::receipt_payload,
 };
 use sp_core::{H256, Pair, ed25519};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// ALPN of everything here.
@@ -27,6 +31,12 @@ pub const MAX_REQUEST: usize = 4_096;
 pub const MAX_REPLY: usize = 4_096;
 /// Room for the first bytes of a message.
 const FIRST: usize = 4_096;
+/// Least pace of openings once they come, in bytes a millisecond: 1 MB/s.
+const PACE: u64 = 1_000;
+/// Milliseconds by which openings may be behind that pace.
+const PACE_LAG: u64 = 3_000;
+/// Most bytes between two looks at the pace.
+const PIECE: usize = 64 << 10;
 
 /// Why a message could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -47,20 +57,46 @@ pub async fn read_frame<R: AsyncRead + Unpin>(
 	from: &mut R,
 	limit: usize,
 ) -> Result<Vec<u8>, WireError> {
+	let length = read_length(from, limit).await?;
+	read_bytes(from, length).await
+}
+
+async fn read_length<R: AsyncRead + Unpin>(from: &mut R, limit: usize) -> Result<usize, WireError> {
 	let length = from.read_u32_le().await? as usize;
-	if length > limit {
-		return Err(WireError::TooLong(length, limit));
+	match length > limit {
+		true => Err(WireError::TooLong(length, limit)),
+		false => Ok(length),
 	}
+}
+
+async fn read_bytes<R: AsyncRead + Unpin>(
+	from: &mut R,
+	length: usize,
+) -> Result<Vec<u8>, WireError> {
 	let mut bytes = Vec::new();
 	while bytes.len() < length {
-		// As much again as has come, and never more than is to come: `read_to_end` would double beyond it.
-		let more = bytes.len().max(FIRST).min(length - bytes.len());
-		bytes.reserve_exact(more);
-		if from.take(more as u64).read_to_end(&mut bytes).await? < more {
-			return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-		}
+		read_more(from, &mut bytes, length, usize::MAX).await?;
 	}
 	Ok(bytes)
+}
+
+/// Reads on, up to `length` bytes in all, at most `piece` of them now.
+async fn read_more<R: AsyncRead + Unpin>(
+	from: &mut R,
+	bytes: &mut Vec<u8>,
+	length: usize,
+	piece: usize,
+) -> Result<(), WireError> {
+	let rest = length - bytes.len();
+	if bytes.capacity() == bytes.len() {
+		// As much again as has come, and never more than is to come: `read_to_end` would double beyond it.
+		bytes.reserve_exact(bytes.len().max(FIRST).min(rest));
+	}
+	let more = (bytes.capacity() - bytes.len()).min(rest).min(piece);
+	if from.take(more as u64).read_to_end(bytes).await? < more {
+		return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+	}
+	Ok(())
 }
 
 /// Reads one message and decodes all of it. What is decoded takes less than `limit` bytes too.
@@ -72,25 +108,79 @@ pub async fn read<T: DecodeWithMemTracking, R: AsyncRead + Unpin>(
 	Ok(decode_within(&bytes, limit)?)
 }
 
-/// Reads the answer to [`Request::Open`], with at most so many of everything as the job has.
+/// Reads the answer to [`Request::Open`]. The openings stay where they were read.
 pub async fn read_openings<R: AsyncRead + Unpin>(
 	from: &mut R,
 	limit: usize,
-	counts: &Counts,
 ) -> Result<OpeningsReply, WireError> {
-	let bytes = read_frame(from, limit).await?;
-	Ok(decode_openings(&bytes, counts)?)
+	Ok(match read_openings_length(from, limit).await? {
+		Ok(length) => Ok(read_bytes(from, length).await?),
+		Err(refusal) => Err(refusal),
+	})
 }
 
-/// Decodes the answer to [`Request::Open`].
-pub fn decode_openings(bytes: &[u8], counts: &Counts) -> Result<OpeningsReply, codec::Error> {
-	match bytes.split_first() {
-		Some((0, openings)) => Openings::decode_within(openings, counts).map(Ok),
-		_ => match decode_within(bytes, MAX_REPLY)? {
-			Err(refusal) => Ok(Err(refusal)),
-			Ok(()) => Err("no openings".into()),
-		},
+/// Reads the length of the openings that follow, at most `limit`, or the refusal in their place.
+pub async fn read_openings_length<R: AsyncRead + Unpin>(
+	from: &mut R,
+	limit: usize,
+) -> Result<Result<usize, Refusal>, WireError> {
+	let length = read_length(from, limit.saturating_add(1)).await?;
+	let rest = length
+		.checked_sub(1)
+		.ok_or(codec::Error::from("an empty answer"))?;
+	match from.read_u8().await? {
+		0 => Ok(Ok(rest)),
+		first => {
+			if length > MAX_REPLY {
+				return Err(WireError::TooLong(length, MAX_REPLY));
+			}
+			let mut bytes = vec![first];
+			bytes.extend(read_bytes(from, rest).await?);
+			match decode_within::<OpeningsReply>(&bytes, MAX_REPLY)? {
+				Err(refusal) => Ok(Err(refusal)),
+				Ok(_) => Err(codec::Error::from("no openings").into()),
+			}
+		}
 	}
+}
+
+/// Reads openings of this length. A sender that is behind [`PACE`] by more than [`PACE_LAG`], or takes `longest` in all,
+/// is given up: it holds memory that others wait for.
+pub async fn read_paced<R: AsyncRead + Unpin>(
+	from: &mut R,
+	length: usize,
+	longest: Duration,
+	time: &Time,
+) -> Result<Vec<u8>, WireError> {
+	let began = time.now_ms();
+	let longest = longest.as_millis() as u64;
+	let mut bytes = Vec::new();
+	while bytes.len() < length {
+		let due = PACE_LAG + bytes.len() as u64 / PACE;
+		let piece = read_more(from, &mut bytes, length, PIECE);
+		let read = time.before_ms(began + due.min(longest), piece).await;
+		read.ok_or(std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+	}
+	Ok(bytes)
+}
+
+/// Writes the answer to [`Request::Open`].
+pub async fn write_openings<W: AsyncWrite + Unpin>(
+	to: &mut W,
+	reply: &OpeningsReply,
+) -> Result<(), WireError> {
+	match reply {
+		Ok(openings) => write_opened(to, openings).await,
+		Err(_) => write(to, reply).await,
+	}
+}
+
+/// Writes the answer to [`Request::Open`] that is not a refusal.
+pub async fn write_opened<W: AsyncWrite + Unpin>(
+	to: &mut W,
+	openings: &[u8],
+) -> Result<(), WireError> {
+	write_frame(to, &[&[0], openings]).await
 }
 
 /// Writes one message.
@@ -98,11 +188,18 @@ pub async fn write<T: Encode, W: AsyncWrite + Unpin>(
 	to: &mut W,
 	message: &T,
 ) -> Result<(), WireError> {
-	let bytes = message.encode();
-	let length = u32::try_from(bytes.len())
-		.map_err(|_| WireError::TooLong(bytes.len(), u32::MAX as usize))?;
+	write_frame(to, &[&message.encode()]).await
+}
+
+/// Writes one message that lies in several pieces.
+async fn write_frame<W: AsyncWrite + Unpin>(to: &mut W, pieces: &[&[u8]]) -> Result<(), WireError> {
+	let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+	let length =
+		u32::try_from(length).map_err(|_| WireError::TooLong(length, u32::MAX as usize))?;
 	to.write_all(&length.to_le_bytes()).await?;
-	to.write_all(&bytes).await?;
+	for piece in pieces {
+		to.write_all(piece).await?;
+	}
 	to.flush().await?;
 	Ok(())
 }
@@ -122,18 +219,25 @@ pub struct Which {
 	pub checker: CheckerKey,
 }
 
-/// Names a round's benchmark of a worker.
+/// Names a trial of a worker by the trial's seed.
 pub fn job_id(genesis: &H256, round: RoundIndex, seed: &H256, worker: WorkerId) -> Hash {
-	hash(
-		"kaisar/agent 2026 job",
-		&[&(genesis, round, seed, worker).encode()],
-	)
+	key("trial", &[&(genesis, round, seed, worker).encode()])
 }
 
 impl Which {
-	/// The benchmark that is meant.
+	/// Returns the trial.
+	pub fn trial(&self) -> Trial {
+		Trial {
+			genesis: self.genesis,
+			round: self.round,
+			seed: self.seed,
+			worker: self.worker,
+		}
+	}
+
+	/// Names the trial.
 	pub fn job_id(&self) -> Hash {
-		job_id(&self.genesis, self.round, &self.seed, self.worker)
+		self.trial().job_id()
 	}
 
 	/// Returns the hash that the worker's agent signs as this checker's receipt.
@@ -176,7 +280,7 @@ pub enum Introduced {
 	Denied,
 }
 
-/// A benchmark of a worker.
+/// A trial of a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Trial {
 	/// The chain.
@@ -196,48 +300,48 @@ impl Trial {
 	}
 }
 
-/// A stage's root, signed by the worker's agent and sent the moment it is there.
+/// A part of a trial, signed by the worker's agent and sent as soon as it is known.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Push {
-	/// The benchmark.
+	/// The trial.
 	pub trial: Trial,
-	/// The stage, from 0.
-	pub stage: u8,
-	/// Its root.
-	pub root: Hash,
+	/// The number of the part.
+	pub part: u8,
+	/// Its root, or the GPUs' mark.
+	pub hash: Hash,
 	/// Signature of [`Push::payload`].
 	pub signature: AgentSignature,
 }
 
 impl Push {
 	/// What is signed.
-	pub fn payload(job: &Hash, stage: u8, root: &Hash) -> Hash {
-		hash("kaisar/agent 2026 push", &[job, &[stage], root])
+	pub fn payload(trial: &Hash, part: u8, hash: &Hash) -> Hash {
+		key("push", &[trial, &[part], hash])
 	}
 
-	/// Signs a stage's root.
-	pub fn signed(pair: &ed25519::Pair, trial: Trial, stage: Stage, root: Hash) -> Self {
-		let stage = stage.number();
-		let signature = pair.sign(&Self::payload(&trial.job_id(), stage, &root));
+	/// Signs a part.
+	pub fn signed(pair: &ed25519::Pair, trial: Trial, part: Part, hash: Hash) -> Self {
+		let part = part.number();
+		let signature = pair.sign(&Self::payload(&trial.job_id(), part, &hash));
 		Self {
 			trial,
-			stage,
-			root,
+			part,
+			hash,
 			signature,
 		}
 	}
 
-	/// The stage; `None` where there is no such stage.
-	pub fn stage(&self) -> Option<Stage> {
-		Stage::of_number(self.stage)
+	/// The part; `None` where there is no such part.
+	pub fn part(&self) -> Option<Part> {
+		Part::of_number(self.part)
 	}
 
-	/// Whether `agent` signed it, for a stage that there is.
+	/// Returns whether `agent` signed it, for a part that there is.
 	pub fn verify(&self, agent: &AgentKey) -> bool {
-		self.stage().is_some()
+		self.part().is_some()
 			&& ed25519::Pair::verify(
 				&self.signature,
-				Self::payload(&self.trial.job_id(), self.stage, &self.root),
+				Self::payload(&self.trial.job_id(), self.part, &self.hash),
 				agent,
 			)
 	}
@@ -255,9 +359,9 @@ pub enum Request {
 	/// Asks for the roots; the answer is `Result<Roots, Refusal>`.
 	#[codec(index = 2)]
 	Roots(Which),
-	/// Asks for openings; the answer is `Result<Openings, Refusal>`.
+	/// Asks for the openings of a resource; the answer is an [`OpeningsReply`], whose bytes have no length of their own.
 	#[codec(index = 3)]
-	Open(Which, Challenge),
+	Open(Which, Resource, Challenge),
 	/// Begins a measurement; after `Ok(())` the stream is [`crate::peer::bandwidth`]'s.
 	#[codec(index = 4)]
 	Bandwidth(Which),
@@ -269,7 +373,7 @@ pub enum Request {
 /// The roots, as they are answered.
 pub type RootsReply = Result<Roots, Refusal>;
 /// The openings, as they are answered.
-pub type OpeningsReply = Result<Openings, Refusal>;
+pub type OpeningsReply = Result<Vec<u8>, Refusal>;
 
 /// Why an agent does not do what it was asked.
 #[derive(
@@ -288,11 +392,15 @@ pub enum Refusal {
 	/// The request makes no sense.
 	#[error("bad request")]
 	Bad,
+	/// What was attested cannot be computed again.
+	#[error("gone")]
+	Gone,
 }
 
 #[cfg(test)]
 mod tests {
 	use super::*;
+	use crate::trial::part::PARTS;
 	use proptest::prelude::*;
 
 	const TRIAL: Trial = Trial {
@@ -315,7 +423,7 @@ mod tests {
 			let push = Push::signed(
 				&ed25519::Pair::from_seed(&[1; 32]),
 				TRIAL,
-				Stage::Memory,
+				Part::Processor,
 				[4; 32],
 			);
 			let mut bytes = Vec::new();
@@ -329,21 +437,21 @@ mod tests {
 	}
 
 	#[test]
-	fn a_push_is_its_agents_and_of_its_stage() {
+	fn a_push_is_its_agents_and_of_its_part() {
 		let pair = ed25519::Pair::from_seed(&[1; 32]);
-		let push = Push::signed(&pair, TRIAL, Stage::Memory, [4; 32]);
+		let push = Push::signed(&pair, TRIAL, Part::Processor, [4; 32]);
 		assert!(push.verify(&pair.public()));
 		assert!(!push.verify(&ed25519::Pair::from_seed(&[2; 32]).public()));
 		assert!(
 			!Push {
-				stage: 2,
+				part: 2,
 				..push.clone()
 			}
 			.verify(&pair.public())
 		);
 		assert!(
 			!Push {
-				root: [5; 32],
+				hash: [5; 32],
 				..push.clone()
 			}
 			.verify(&pair.public())
@@ -355,10 +463,10 @@ mod tests {
 			}
 			.verify(&pair.public())
 		);
-		let stage = Stage::COUNT as u8;
-		let signature = pair.sign(&Push::payload(&push.trial.job_id(), stage, &push.root));
+		let part = PARTS as u8;
+		let signature = pair.sign(&Push::payload(&push.trial.job_id(), part, &push.hash));
 		let beyond = Push {
-			stage,
+			part,
 			signature,
 			..push
 		};

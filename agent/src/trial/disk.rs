@@ -5,25 +5,31 @@
 
 use super::{
 	hash::{Compress, Hash},
+	memory::Memory,
 	plot::{
-		GROUP, NODE, NODES, Node, PARENTS, READ, READ_LEVEL, Recipe, first_state, next_state,
-		read_of,
+		GROUP, NODE, NODES, Node, PARENTS, READ, READ_LEVEL, Recipe, next_state, read_of,
+		strand_seed,
 	},
+	ram::PAGE,
 	sample::{Draw, Kind, Reader, Reject},
 	tree::{Tree, TreeKey, path_length},
 };
-use rayon::prelude::*;
+use parking_lot::{Condvar, Mutex};
 use std::{
 	fs::{File, OpenOptions},
 	io,
 	os::unix::fs::FileExt,
 	path::Path,
+	sync::{
+		Arc,
+		atomic::{AtomicU32, Ordering},
+	},
 };
 
 /// Strands of a trial.
 pub const STRANDS: u32 = 8;
 /// Samples of a check.
-const SAMPLES: u32 = 64;
+pub(super) const SAMPLES: u32 = 64;
 /// Bytes of a read's hash in the trees.
 const HASH: u64 = size_of::<Hash>() as u64;
 
@@ -44,141 +50,301 @@ impl Size {
 	}
 }
 
-/// A plot in its folder.
-pub struct Plot {
+/// Most bytes that are written before they are flushed: a growing plot stops between two of them.
+const CHUNK: usize = 64 << 20;
+
+/// A plot in its folder, as its only writer has it.
+pub struct Plot(View);
+
+/// The whole groups of a plot, to read. Groups that are added later do not disturb it. After a shrink the groups that
+/// are gone cannot be read, and others' bytes never take their place.
+#[derive(Clone)]
+pub struct View {
+	files: Arc<Files>,
+	groups: u32,
+}
+
+struct Files {
 	recipe: Recipe,
 	data: File,
 	hashes: File,
 	roots: File,
-	groups: u32,
+}
+
+/// The ends of a plot's file names.
+pub const EXTENSIONS: [&str; 3] = ["plot", "tree", "roots"];
+
+/// Returns the bytes on disk of a group.
+pub fn bytes_on_disk(recipe: &Recipe) -> u64 {
+	recipe.group_bytes() + hash_bytes(recipe) + HASH
+}
+
+/// The groups that workers have added, in their order.
+struct Growing<'a> {
+	plot: &'a mut Plot,
+	/// The number of the next one; nothing is added once it is `None`.
+	next: Option<u32>,
+	result: io::Result<()>,
 }
 
 impl Plot {
 	/// Opens or creates a plot in `dir`, where it has the name `name`.
 	pub fn open(dir: &Path, name: &str, recipe: Recipe) -> io::Result<Self> {
 		std::fs::create_dir_all(dir)?;
-		let open = |name: String| {
+		let open = |extension: &str| {
 			let mut options = OpenOptions::new();
 			options.read(true).write(true).create(true).truncate(false);
-			options.open(dir.join(name))
+			options.open(dir.join(format!("{name}.{extension}")))
 		};
-		let data = open(format!("{name}.plot"))?;
-		let hashes = open(format!("{name}.tree"))?;
-		let roots = open(format!("{name}.roots"))?;
+		let [data, hashes, roots] = EXTENSIONS;
+		let (data, hashes, roots) = (open(data)?, open(hashes)?, open(roots)?);
 		let whole = |file: &File, each: u64| Ok::<_, io::Error>(file.metadata()?.len() / each);
 		let groups = whole(&data, recipe.group_bytes())?
 			.min(whole(&hashes, hash_bytes(&recipe))?)
 			.min(whole(&roots, HASH)?);
-		let mut plot = Self {
-			recipe,
-			data,
-			hashes,
-			roots,
+		let mut plot = Self(View {
+			files: Arc::new(Files {
+				recipe,
+				data,
+				hashes,
+				roots,
+			}),
 			groups: u32::try_from(groups).unwrap_or(u32::MAX),
-		};
-		plot.shrink(plot.groups)?;
+		});
+		plot.shrink(plot.0.groups)?;
 		// Lengths may have reached the disk before contents.
-		if let Some(last) = plot.groups.checked_sub(1)
-			&& !plot.is_intact(last)?
+		if let Some(last) = plot.0.groups.checked_sub(1)
+			&& !plot.0.is_intact(last)?
 		{
-			let own = plot.groups > 1 && plot.is_intact(last - 1)?;
+			let own = last > 0 && plot.0.is_intact(last - 1)?;
 			plot.shrink(if own { last } else { 0 })?;
 		}
 		Ok(plot)
 	}
 
-	/// Returns whether a group's files agree, and its first node is the recipe's.
-	fn is_intact(&self, group: u32) -> io::Result<bool> {
-		let mut nodes = vec![[[0; 64]; NODE / 64]; self.recipe.group_nodes() as usize];
-		let at = u64::from(group) * self.recipe.group_bytes();
-		let bytes = nodes.as_flattened_mut().as_flattened_mut();
-		self.data.read_exact_at(bytes, at)?;
-		let tree = self
-			.recipe
-			.group_tree(group, self.recipe.read_hashes(group, &nodes));
-		let first = self.recipe.node(Compress::new(), group, 0, |_, _| nodes[0]);
-		Ok(nodes[0] == first
-			&& self.group_tree(group)?.lowest() == tree.lowest()
-			&& self.root(group)? == tree.root())
+	/// Its whole groups.
+	pub fn groups(&self) -> u32 {
+		self.0.groups
 	}
 
+	/// Its whole groups, to read.
+	pub fn view(&self) -> View {
+		self.0.clone()
+	}
+
+	/// Truncates the plot to `groups` groups.
+	pub fn shrink(&mut self, groups: u32) -> io::Result<()> {
+		let View {
+			files,
+			groups: whole,
+		} = &mut self.0;
+		*whole = (*whole).min(groups);
+		let groups = u64::from(*whole);
+		// A group without a root does not count, whatever becomes of the rest.
+		files.roots.set_len(groups * HASH)?;
+		files.hashes.set_len(groups * hash_bytes(&files.recipe))?;
+		files.data.set_len(groups * files.recipe.group_bytes())
+	}
+
+	/// Makes groups until the plot has `groups`, in `at_once` threads with a group each in memory. Returns early once
+	/// `goes_on` does not hold, which is asked every few milliseconds, and at most every 64 MiB while it writes. Calls
+	/// `added` with the number of groups after each. The plot has whole groups only, after an error too.
+	pub fn grow(
+		&mut self,
+		groups: u32,
+		at_once: u32,
+		goes_on: impl Fn() -> bool + Sync,
+		added: impl Fn(u32) + Sync,
+	) -> io::Result<()> {
+		let recipe = self.0.files.recipe;
+		let first = self.groups();
+		let lacking = groups.saturating_sub(first);
+		let unmade = AtomicU32::new(first);
+		let turn = Condvar::new();
+		let growing = Mutex::new(Growing {
+			plot: self,
+			next: Some(first),
+			result: Ok(()),
+		});
+		let work = || {
+			// No group follows one that is not made, whatever happened to its thread.
+			let _end = Ends(&growing, &turn);
+			let mut memory = match Memory::new(recipe.group_bytes().div_ceil(PAGE as u64)) {
+				Ok(memory) => memory,
+				Err(error) => {
+					let mut growing = growing.lock();
+					growing.next = None;
+					growing.result = Err(error);
+					return;
+				}
+			};
+			let all: &mut [Node] = memory.cells_mut().as_chunks_mut().0;
+			let nodes = &mut all[..recipe.group_nodes() as usize];
+			loop {
+				let group = unmade.fetch_add(1, Ordering::Relaxed);
+				if group >= groups {
+					break;
+				}
+				if !recipe.make_group(Compress::new(), group, nodes, &goes_on) {
+					growing.lock().next = None;
+					break;
+				}
+				let hashes = recipe.read_hashes(group, nodes);
+				let mut growing = growing.lock();
+				while growing.next.is_some_and(|next| next < group) {
+					turn.wait(&mut growing);
+				}
+				if growing.next != Some(group) {
+					break;
+				}
+				match growing.plot.append(nodes, &hashes, &goes_on) {
+					Ok(true) => {
+						growing.next = Some(group + 1);
+						added(group + 1);
+					}
+					Ok(false) => growing.next = None,
+					Err(error) => {
+						growing.next = None;
+						growing.result = Err(error);
+					}
+				}
+				turn.notify_all();
+			}
+		};
+		std::thread::scope(|scope| {
+			for _ in 1..at_once.min(lacking) {
+				scope.spawn(work);
+			}
+			if lacking > 0 {
+				work();
+			}
+		});
+		growing.into_inner().result
+	}
+
+	/// Adds a group. Returns false, with the group left out, once `goes_on` does not hold.
+	fn append(
+		&mut self,
+		nodes: &[Node],
+		hashes: &[Hash],
+		goes_on: impl Fn() -> bool,
+	) -> io::Result<bool> {
+		let groups = self.0.groups;
+		let written = self.write(nodes, hashes, goes_on);
+		if let Ok(true) = written {
+			self.0.groups += 1;
+		} else {
+			self.shrink(groups)?;
+		}
+		written
+	}
+
+	fn write(
+		&self,
+		nodes: &[Node],
+		hashes: &[Hash],
+		goes_on: impl Fn() -> bool,
+	) -> io::Result<bool> {
+		let View { files, groups } = &self.0;
+		let (recipe, number) = (&files.recipe, u64::from(*groups));
+		let mut at = number * recipe.group_bytes();
+		for chunk in nodes.as_flattened().as_flattened().chunks(CHUNK) {
+			if !goes_on() {
+				return Ok(false);
+			}
+			files.data.write_all_at(chunk, at)?;
+			files.data.sync_data()?;
+			forget(&files.data, at, chunk.len());
+			at += chunk.len() as u64;
+		}
+		files
+			.hashes
+			.write_all_at(hashes.as_flattened(), number * hash_bytes(recipe))?;
+		files.hashes.sync_data()?;
+		// A group counts once its root is written, which comes last.
+		let root = recipe.group_tree(*groups, hashes.to_vec()).root();
+		files.roots.write_all_at(&root, number * HASH)?;
+		files.roots.sync_data()?;
+		Ok(true)
+	}
+}
+
+/// Wakes those that wait for a group which this thread did not make.
+struct Ends<'a, 'b>(&'a Mutex<Growing<'b>>, &'a Condvar);
+
+impl Drop for Ends<'_, '_> {
+	fn drop(&mut self) {
+		if std::thread::panicking() {
+			self.0.lock().next = None;
+		}
+		self.1.notify_all();
+	}
+}
+
+/// Drops written bytes from the page cache: nothing reads them soon, and others need the memory.
+fn forget(file: &File, at: u64, length: usize) {
+	use std::os::fd::AsRawFd;
+	let (at, length) = (at as libc::off_t, length as libc::off_t);
+	// SAFETY: the descriptor is open, and the call touches no memory of this process. It is advice: its result does
+	// not matter.
+	unsafe {
+		libc::posix_fadvise(file.as_raw_fd(), at, length, libc::POSIX_FADV_DONTNEED);
+	}
+}
+
+impl View {
 	/// Its whole groups.
 	pub fn groups(&self) -> u32 {
 		self.groups
 	}
 
-	/// Truncates the plot to `groups` groups.
-	pub fn shrink(&mut self, groups: u32) -> io::Result<()> {
-		self.groups = self.groups.min(groups);
-		let groups = u64::from(self.groups);
-		self.data.set_len(groups * self.recipe.group_bytes())?;
-		self.hashes.set_len(groups * hash_bytes(&self.recipe))?;
-		self.roots.set_len(groups * HASH)
-	}
-
-	/// Makes groups until the plot has `groups`, `at_once` at a time. Calls `goes_on` with the current number before
-	/// each batch and stops when it returns false. After an error the plot has whole groups only.
-	pub fn grow(
-		&mut self,
-		groups: u32,
-		at_once: u32,
-		mut goes_on: impl FnMut(u32) -> bool,
-	) -> io::Result<()> {
-		while self.groups < groups && goes_on(self.groups) {
-			let some = self.groups..groups.min(self.groups + at_once.max(1));
-			let made: Vec<_> = some
-				.into_par_iter()
-				.map(|group| {
-					let mut nodes = vec![[[0; 64]; NODE / 64]; self.recipe.group_nodes() as usize];
-					self.recipe.make_group(Compress::new(), group, &mut nodes);
-					let hashes = self.recipe.read_hashes(group, &nodes);
-					(nodes, hashes)
-				})
-				.collect();
-			for (nodes, hashes) in made {
-				if let Err(error) = self.append(&nodes, &hashes) {
-					self.shrink(self.groups)?;
-					return Err(error);
-				}
-			}
+	/// The same plot after it grew or shrank to `groups` groups.
+	pub fn with_groups(&self, groups: u32) -> Self {
+		Self {
+			files: self.files.clone(),
+			groups,
 		}
-		Ok(())
 	}
 
-	fn append(&mut self, nodes: &[Node], hashes: &[Hash]) -> io::Result<()> {
-		let group = u64::from(self.groups);
-		let bytes = nodes.as_flattened().as_flattened();
-		self.data
-			.write_all_at(bytes, group * self.recipe.group_bytes())?;
-		self.hashes
-			.write_all_at(hashes.as_flattened(), group * hash_bytes(&self.recipe))?;
-		// A group counts once its root is written, which comes last.
-		self.data.sync_data()?;
-		self.hashes.sync_data()?;
-		let root = self.recipe.group_tree(self.groups, hashes.to_vec()).root();
-		self.roots.write_all_at(&root, group * HASH)?;
-		self.roots.sync_data()?;
-		self.groups += 1;
-		Ok(())
+	/// Its recipe.
+	pub fn recipe(&self) -> &Recipe {
+		&self.files.recipe
+	}
+
+	/// Returns whether a group's files agree, and its first node is the recipe's.
+	fn is_intact(&self, group: u32) -> io::Result<bool> {
+		let recipe = self.recipe();
+		let mut nodes = vec![[[0; 64]; NODE / 64]; recipe.group_nodes() as usize];
+		let at = u64::from(group) * recipe.group_bytes();
+		let bytes = nodes.as_flattened_mut().as_flattened_mut();
+		self.files.data.read_exact_at(bytes, at)?;
+		let tree = recipe.group_tree(group, recipe.read_hashes(group, &nodes));
+		let first = recipe.node(Compress::new(), group, 0, |_, _| nodes[0]);
+		Ok(nodes[0] == first
+			&& self.group_tree(group)?.lowest() == tree.lowest()
+			&& self.root(group)? == tree.root())
 	}
 
 	fn read(&self, group: u32, read: u64) -> io::Result<[u8; READ]> {
 		let mut bytes = [0; READ];
-		let at = u64::from(group) * self.recipe.group_bytes() + read * READ as u64;
-		self.data.read_exact_at(&mut bytes, at)?;
+		let at = u64::from(group) * self.recipe().group_bytes() + read * READ as u64;
+		self.files.data.read_exact_at(&mut bytes, at)?;
 		Ok(bytes)
 	}
 
 	fn group_tree(&self, group: u32) -> io::Result<Tree> {
-		let mut hashes = vec![[0; 32]; reads_of(&self.recipe) as usize];
-		let at = u64::from(group) * hash_bytes(&self.recipe);
-		self.hashes.read_exact_at(hashes.as_flattened_mut(), at)?;
-		Ok(self.recipe.group_tree(group, hashes))
+		let mut hashes = vec![[0; 32]; reads_of(self.recipe()) as usize];
+		let at = u64::from(group) * hash_bytes(self.recipe());
+		self.files
+			.hashes
+			.read_exact_at(hashes.as_flattened_mut(), at)?;
+		Ok(self.recipe().group_tree(group, hashes))
 	}
 
 	fn root(&self, group: u32) -> io::Result<Hash> {
 		let mut root = [0; 32];
-		self.roots
+		self.files
+			.roots
 			.read_exact_at(&mut root, u64::from(group) * HASH)?;
 		Ok(root)
 	}
@@ -186,7 +352,7 @@ impl Plot {
 	/// Returns the tree over the roots of the first `groups` groups.
 	fn groups_tree(&self, groups: u32) -> io::Result<Tree> {
 		let compress = Compress::new();
-		let key = self.recipe.groups_key();
+		let key = self.recipe().groups_key();
 		let leaves: io::Result<Vec<Hash>> = (0..groups)
 			.map(|group| Ok(key.leaf(compress, group.into(), &self.root(group)?)))
 			.collect();
@@ -205,14 +371,14 @@ fn hash_bytes(recipe: &Recipe) -> u64 {
 
 /// A plot with its trees computed, so that a trial hashes nothing while the clock runs.
 pub struct Ready {
-	plot: Plot,
+	plot: View,
 	size: Size,
 	groups: Tree,
 }
 
 impl Ready {
 	/// The first groups of a plot; `None` if it has fewer.
-	pub fn new(plot: Plot, size: Size) -> io::Result<Option<Self>> {
+	pub fn new(plot: View, size: Size) -> io::Result<Option<Self>> {
 		if plot.groups < size.groups || size.check().is_err() {
 			return Ok(None);
 		}
@@ -223,7 +389,7 @@ impl Ready {
 
 /// The strands that have run.
 pub struct Proof {
-	ready: Ready,
+	ready: Arc<Ready>,
 	start: Hash,
 	/// The states of each strand after each read.
 	states: Vec<Vec<Hash>>,
@@ -243,18 +409,32 @@ fn root_key(start: &Hash) -> TreeKey {
 const TOP: u64 = STRANDS as u64 + 1;
 
 impl Proof {
-	/// Runs all strands in parallel.
-	pub fn run(ready: Ready, start: &Hash) -> io::Result<Self> {
+	/// Runs all strands in parallel. Fails with [`io::ErrorKind::TimedOut`] once `goes_on` is false.
+	pub fn run(
+		ready: impl Into<Arc<Ready>>,
+		start: &Hash,
+		goes_on: impl Fn() -> bool + Sync,
+	) -> io::Result<Self> {
+		let ready = ready.into();
 		let (plot, size) = (&ready.plot, ready.size);
-		let each = reads_of(&plot.recipe);
+		let each = reads_of(plot.recipe());
 		let all = each * u64::from(size.groups);
 		let states: io::Result<Vec<Vec<Hash>>> = std::thread::scope(|scope| {
+			let goes_on = &goes_on;
 			let strand = |strand| {
-				let mut state = first_state(start, &ready.groups.root(), strand);
+				let seed = strand_seed(start, &ready.groups.root(), strand);
+				let mut state = seed;
 				let mut states = Vec::with_capacity(size.reads as usize);
 				for _ in 0..size.reads {
+					if !goes_on() {
+						return Err(io::ErrorKind::TimedOut.into());
+					}
 					let read = read_of(&state, all);
-					state = next_state(&state, &plot.read((read / each) as u32, read % each)?);
+					state = next_state(
+						&seed,
+						&state,
+						&plot.read((read / each) as u32, read % each)?,
+					);
 					states.push(state);
 				}
 				Ok(states)
@@ -297,11 +477,6 @@ impl Proof {
 		self.tree.root()
 	}
 
-	/// Returns the plot.
-	pub fn into_plot(self) -> Plot {
-		self.ready.plot
-	}
-
 	/// Appends the openings of a draw to `out`.
 	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) -> io::Result<()> {
 		let Size { reads, .. } = self.ready.size;
@@ -322,7 +497,7 @@ impl Proof {
 					open_state(before as usize, out);
 					states[before as usize]
 				}
-				None => first_state(&self.start, &self.ready.groups.root(), strand),
+				None => strand_seed(&self.start, &self.ready.groups.root(), strand),
 			};
 			self.open_read(&before, node, out)?;
 		}
@@ -331,7 +506,7 @@ impl Proof {
 
 	fn open_read(&self, before: &Hash, node: u32, out: &mut Vec<u8>) -> io::Result<()> {
 		let plot = &self.ready.plot;
-		let recipe = &plot.recipe;
+		let recipe = plot.recipe();
 		let each = reads_of(recipe);
 		let read = read_of(before, each * u64::from(self.ready.size.groups));
 		let (group, read) = ((read / each) as u32, read % each);
@@ -429,13 +604,14 @@ pub fn verify(
 			let there = key.climb(compress, 0, place, count, leaf, path) == Some(*tree);
 			there.then_some(*state).ok_or(Reject::Place(Kind::Disk))
 		};
+		let seed = strand_seed(start, plot, at.strand);
 		let after = state(at.read, shown)?;
 		let before = match at.read.checked_sub(1) {
 			Some(before) => state(before, shown)?,
-			None => first_state(start, plot, at.strand),
+			None => seed,
 		};
 		let read = verify_read(recipe, size.groups, plot, &before, at.node, shown)?;
-		if next_state(&before, read) != after {
+		if next_state(&seed, &before, read) != after {
 			return Err(Reject::Wrong(Kind::Disk));
 		}
 	}
@@ -515,14 +691,16 @@ mod tests {
 
 	fn plot(dir: &TempDir, groups: u32) -> Plot {
 		let mut plot = Plot::open(dir.path(), "test", recipe()).unwrap();
-		plot.grow(groups, 2, |_| true).unwrap();
+		plot.grow(groups, 2, || true, |_| ()).unwrap();
 		assert_eq!(plot.groups(), groups);
 		plot
 	}
 
 	fn proof(dir: &TempDir) -> Proof {
-		let ready = Ready::new(plot(dir, SIZE.groups), SIZE).unwrap().unwrap();
-		Proof::run(ready, &START).unwrap()
+		let ready = Ready::new(plot(dir, SIZE.groups).view(), SIZE)
+			.unwrap()
+			.unwrap();
+		Proof::run(ready, &START, || true).unwrap()
 	}
 
 	fn draw(nonce: u8) -> Draw {
@@ -571,8 +749,9 @@ mod tests {
 		plot.shrink(2).unwrap();
 		let garbage = vec![[[7; 64]; NODE / 64]; 1 << 10];
 		let hashes = recipe().read_hashes(2, &garbage);
-		plot.append(&garbage, &hashes).unwrap();
-		let proof = Proof::run(Ready::new(plot, SIZE).unwrap().unwrap(), &START).unwrap();
+		assert!(plot.append(&garbage, &hashes, || true).unwrap());
+		let ready = Ready::new(plot.view(), SIZE).unwrap().unwrap();
+		let proof = Proof::run(ready, &START, || true).unwrap();
 		let mut shown = Vec::new();
 		proof.open(&draw(1), &mut shown).unwrap();
 		assert_eq!(
@@ -589,14 +768,141 @@ mod tests {
 		assert_eq!(Plot::open(dir.path(), "test", other).unwrap().groups(), 0);
 	}
 
+	/// Openings of strands with these states, over the whole plot: what a dishonest prover shows, who builds its trees
+	/// for the trial over states of its own.
+	fn shown_over(dir: &TempDir, states: impl Fn(u32, &Hash) -> Vec<Hash>) -> (Hash, Vec<u8>) {
+		let mut proof = proof(dir);
+		let root = proof.ready.groups.root();
+		let compress = Compress::new();
+		for strand in 0..STRANDS {
+			let all = states(strand, &root);
+			let key = strand_key(&START, strand);
+			let leaves = (0..)
+				.zip(&all)
+				.map(|(at, state)| key.leaf(compress, at, state));
+			proof.strands[strand as usize] = Tree::over(&key, 0, leaves.collect());
+			proof.states[strand as usize] = all;
+		}
+		let key = root_key(&START);
+		let roots = proof.strands.iter().map(Tree::root).chain([root]);
+		let leaves = (0..)
+			.zip(roots)
+			.map(|(at, root)| key.leaf(compress, at, &root));
+		proof.tree = Tree::over(&key, 0, leaves.collect());
+		let mut shown = Vec::new();
+		proof.open(&draw(1), &mut shown).unwrap();
+		(proof.root(), shown)
+	}
+
+	/// The states of a strand that begins with `first`, as the seed of a trial has them.
+	fn walked(dir: &TempDir, seed: &Hash, first: Hash) -> Vec<Hash> {
+		let plot = plot(dir, SIZE.groups).view();
+		let each = reads_of(plot.recipe());
+		let mut state = first;
+		(0..SIZE.reads)
+			.map(|_| {
+				let read = read_of(&state, each * u64::from(SIZE.groups));
+				let page = plot.read((read / each) as u32, read % each).unwrap();
+				state = next_state(seed, &state, &page);
+				state
+			})
+			.collect()
+	}
+
 	#[test]
-	fn reads_depend_on_the_plot_that_was_fixed_before() {
-		// Half of a plot, with made-up nodes in its place: each change of a node, to steer the next read to a page that
-		// is there, changes the plot's root, and with it every read.
-		let states: Vec<Hash> = [[8; 32], [9; 32]]
-			.map(|plot| first_state(&START, &plot, 0))
-			.to_vec();
-		assert_ne!(states[0], states[1]);
+	fn reads_of_another_trial_are_not_shown_again() {
+		// They were read once, at leisure. Then the plot may go: its pages and paths are kept.
+		let dir = tempfile::tempdir().unwrap();
+		let seed_of = |start: &Hash, strand, root: &Hash| strand_seed(start, root, strand);
+		let honest = shown_over(&dir, |strand, root| {
+			let seed = seed_of(&START, strand, root);
+			walked(&dir, &seed, seed)
+		});
+		assert_eq!(
+			checked(&SIZE, &honest.0, &draw(1), &honest.1),
+			Ok(()),
+			"the test itself is sound"
+		);
+		let replayed = shown_over(&dir, |strand, root| {
+			let seed = seed_of(&[0x77; 32], strand, root);
+			walked(&dir, &seed, seed)
+		});
+		let wrong = Err(Reject::Wrong(Kind::Disk));
+		assert_eq!(checked(&SIZE, &replayed.0, &draw(1), &replayed.1), wrong);
+		// By this trial's rule, from a state that was known before: found where its first read is drawn.
+		let plots = shown_over(&dir, |strand, root| {
+			let other = seed_of(&START, strand, &[9; 32]);
+			assert_ne!(
+				other,
+				seed_of(&START, strand, root),
+				"the plot is fixed before it is read"
+			);
+			walked(&dir, &other, other)
+		});
+		assert_eq!(checked(&SIZE, &plots.0, &draw(1), &plots.1), wrong);
+	}
+
+	#[test]
+	fn a_plot_that_is_stopped_has_whole_groups_only() {
+		let dir = tempfile::tempdir().unwrap();
+		let mut plot = plot(&dir, 1);
+		// At each of the questions in turn, whoever asks it: threads that make, that wait, and the one that writes.
+		for questions in 0..24 {
+			let left = AtomicU32::new(questions);
+			let less = |left: u32| left.checked_sub(1);
+			let goes_on = || {
+				left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+					.is_ok()
+			};
+			let seen = Mutex::new(Vec::new());
+			plot.grow(4, 3, goes_on, |groups| seen.lock().push(groups))
+				.unwrap();
+			let groups = plot.groups();
+			assert_eq!(seen.into_inner(), Vec::from_iter(2..=groups));
+			let length = std::fs::metadata(dir.path().join("test.plot"))
+				.unwrap()
+				.len();
+			assert_eq!(length, u64::from(groups) * recipe().group_bytes());
+			plot.shrink(1).unwrap();
+		}
+		plot.grow(4, 3, || true, |_| ()).unwrap();
+		assert_eq!(plot.groups(), 4);
+		let first = tempfile::tempdir().unwrap();
+		let other = super::tests::plot(&first, 4);
+		let root = |plot: &Plot| plot.0.groups_tree(4).unwrap().root();
+		assert_eq!(root(&plot), root(&other), "the order of its makers");
+	}
+
+	#[test]
+	fn a_plot_that_shrinks_shows_nothing_false_and_comes_back() {
+		let dir = tempfile::tempdir().unwrap();
+		let mut plot = plot(&dir, SIZE.groups);
+		let ready = Ready::new(plot.view(), SIZE).unwrap().unwrap();
+		let proof = Proof::run(ready, &START, || true).unwrap();
+		let shown = |nonce| {
+			let mut shown = Vec::new();
+			proof.open(&draw(nonce), &mut shown).map(|()| shown)
+		};
+		// More groups do not disturb it.
+		plot.grow(SIZE.groups + 2, 1, || true, |_| ()).unwrap();
+		let before = shown(1).unwrap();
+		assert_eq!(checked(&SIZE, &proof.root(), &draw(1), &before), Ok(()));
+		plot.shrink(0).unwrap();
+		assert!(shown(1).is_err());
+		assert!(
+			Proof::run(
+				Ready {
+					plot: plot.view().with_groups(SIZE.groups),
+					size: SIZE,
+					groups: Tree::over(&recipe().groups_key(), 0, vec![[0; 32]]),
+				},
+				&START,
+				|| true
+			)
+			.is_err()
+		);
+		plot.grow(SIZE.groups, 2, || true, |_| ()).unwrap();
+		assert_eq!(shown(1).unwrap(), before);
 	}
 
 	#[test]
@@ -611,14 +917,14 @@ mod tests {
 			},
 		] {
 			assert_eq!(checked(&size, &[0; 32], &draw(1), &[]), Err(Reject::Size));
-			assert!(Ready::new(plot(&dir, 3), size).unwrap().is_none());
+			assert!(Ready::new(plot(&dir, 3).view(), size).unwrap().is_none());
 		}
 	}
 
 	#[test]
 	fn a_plot_is_whole_groups_whatever_happens() {
 		let dir = tempfile::tempdir().unwrap();
-		let before = plot(&dir, 3).groups_tree(3).unwrap().root();
+		let before = plot(&dir, 3).0.groups_tree(3).unwrap().root();
 		let file = |name: &str| {
 			let file = OpenOptions::new()
 				.write(true)
@@ -631,7 +937,7 @@ mod tests {
 		hashes.set_len(length - 1).unwrap();
 		let mut cut = Plot::open(dir.path(), "test", recipe()).unwrap();
 		assert_eq!(cut.groups(), 2);
-		cut.grow(3, 1, |_| true).unwrap();
+		cut.grow(3, 1, || true, |_| ()).unwrap();
 		drop(cut);
 		// A power cut: the length of the hashes is there, their last block is not.
 		let (length, hashes) = file("test.tree");
@@ -639,15 +945,14 @@ mod tests {
 		let mut cut = Plot::open(dir.path(), "test", recipe()).unwrap();
 		assert_eq!(cut.groups(), 2);
 		assert_eq!(file("test.plot").0, 2 * recipe().group_bytes());
-		cut.grow(3, 1, |_| true).unwrap();
-		assert_eq!(cut.groups_tree(3).unwrap().root(), before);
+		cut.grow(3, 1, || true, |_| ()).unwrap();
+		assert_eq!(cut.0.groups_tree(3).unwrap().root(), before);
 		// It gives way, and comes back as it was.
 		cut.shrink(1).unwrap();
 		assert_eq!(file("test.plot").0, recipe().group_bytes());
-		assert!(Ready::new(cut, SIZE).unwrap().is_none());
+		assert!(Ready::new(cut.view(), SIZE).unwrap().is_none());
 		let mut back = Plot::open(dir.path(), "test", recipe()).unwrap();
-		back.grow(3, 4, |groups| groups < 2).unwrap();
-		assert_eq!(back.groups(), 3, "it is asked before each time");
-		assert_eq!(back.groups_tree(3).unwrap().root(), before);
+		back.grow(3, 4, || true, |_| ()).unwrap();
+		assert_eq!(back.0.groups_tree(3).unwrap().root(), before);
 	}
 }

@@ -126,11 +126,6 @@ impl Running {
 	pub fn state(&self) -> &Hash {
 		&self.state
 	}
-
-	/// κ: its first 64 bits.
-	pub fn first_u64(&self) -> u64 {
-		u64_at(&self.state, 0)
-	}
 }
 
 /// The little-endian word that begins at a byte.

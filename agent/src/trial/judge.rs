@@ -37,6 +37,25 @@ pub const DISK_LATEST: Duration = Duration::from_secs(12);
 /// The share of the reference's pace, and of the planned window, that a class has to show, in percent.
 pub const SHARE: u64 = 85;
 
+/// Ratio of a line to what is measured on it: up to a tenth of a line goes to headers, to acknowledgements of the
+/// other direction, and to finding out its speed.
+const LINE_OF_MEASURED: (u64, u64) = (10, 9);
+
+/// Speed of a worker's line, all seats together, as one checker estimates it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rates {
+	/// Towards the worker, in Mb/s.
+	pub down_mbps: u32,
+	/// From the worker, in Mb/s.
+	pub up_mbps: u32,
+}
+
+/// Returns the speed of the line on which `mbps` were measured, in Mb/s.
+pub fn line_of_measured(mbps: u32) -> u32 {
+	let line = u64::from(mbps) * LINE_OF_MEASURED.0 / LINE_OF_MEASURED.1;
+	u32::try_from(line).unwrap_or(u32::MAX)
+}
+
 /// Returns the bytes to fill to prove `gb`, at most `most`.
 fn shown_by(gb: u32, system: u64, most: u64) -> u64 {
 	let claimed = u64::from(gb) * GB;

@@ -2,7 +2,7 @@
 //!
 //! A lane is a chain of legs. In a leg four chains of 768 steps run side by side, which keeps a core's multiplier
 //! and its first cache busy and is far too long for a GPU; then each of 16 words reads a cell anywhere in the
-//! memory. Each 32 legs make a stage. A stage begins with a word of a hash that runs over all stages before, so
+//! memory. Each 32 legs make a stage. A hash that runs over all stages before enters every word of every leg, so
 //! that no part of a lane can be computed before what precedes it, and a lane cannot be cut.
 
 use super::{
@@ -114,8 +114,9 @@ fn words_of(cell: &[u8; CELL]) -> [u64; CELL / 8] {
 	std::array::from_fn(|at| u64_at(cell, 8 * at))
 }
 
+/// Has a cell fetched from memory meanwhile.
 #[inline]
-fn prefetch(cell: &[u8; CELL]) {
+pub(super) fn prefetch(cell: &[u8; CELL]) {
 	#[cfg(target_arch = "x86_64")]
 	// SAFETY: a hint; the address is valid besides.
 	unsafe {
@@ -160,9 +161,9 @@ impl Lane {
 
 	/// The steps of the words of one chain up to word `last` of it, 0 … 3.
 	#[inline]
-	fn chain(&self, words: &mut [u64; CHAIN], last: usize) {
+	fn chain(&self, kappa: &[u64; CHAIN], words: &mut [u64; CHAIN], last: usize) {
 		for at in 0..=last {
-			let mut s = words[at] ^ if at == 0 { 0 } else { words[at - 1] };
+			let mut s = words[at] ^ kappa[at] ^ if at == 0 { 0 } else { words[at - 1] };
 			for _ in 0..STEPS {
 				s = self.step(s);
 			}
@@ -177,15 +178,15 @@ impl Lane {
 			.rotate_left(23)
 	}
 
-	/// The whole state after a leg.
+	/// The whole state after a leg of a stage with these [`keys_of`].
 	#[inline]
-	pub fn leg(&self, before: &State, cells: &mut impl Cells) -> State {
+	pub fn leg(&self, kappa: &State, before: &State, cells: &mut impl Cells) -> State {
 		let mut s = *before;
 		// The four chains a step at a time, so that each hides the others' latency.
 		for word in 0..CHAIN {
 			let mut side: [u64; WORDS / CHAIN] = std::array::from_fn(|chain| {
 				let at = CHAIN * chain + word;
-				s[at] ^ if word == 0 { 0 } else { s[at - 1] }
+				s[at] ^ kappa[at] ^ if word == 0 { 0 } else { s[at - 1] }
 			});
 			for _ in 0..STEPS {
 				for s in &mut side {
@@ -205,20 +206,21 @@ impl Lane {
 	}
 
 	/// One word after a leg, with the steps of its chain alone, and its one cell.
-	pub fn word(&self, before: &State, word: usize, cells: &mut Computed) -> u64 {
+	pub fn word(&self, kappa: &State, before: &State, word: usize, cells: &mut Computed) -> u64 {
 		let chain = word / CHAIN;
-		let mut words: [u64; CHAIN] = std::array::from_fn(|at| before[CHAIN * chain + at]);
-		self.chain(&mut words, word % CHAIN);
+		let of_chain = |state: &State| std::array::from_fn(|at| state[CHAIN * chain + at]);
+		let mut words: [u64; CHAIN] = of_chain(before);
+		self.chain(&of_chain(kappa), &mut words, word % CHAIN);
 		let s = words[word % CHAIN];
 		let cell = cells.cell(place_u64(s, cells.count()));
 		mix(s, &cell).wrapping_add(before[(word + 1) % WORDS])
 	}
 
-	/// The states after each leg of a stage that begins with this state.
-	pub fn stage(&self, before: &State, cells: &mut impl Cells) -> [State; LEGS] {
+	/// The states after each leg of a stage with these keys that begins with this state.
+	pub fn stage(&self, kappa: &State, before: &State, cells: &mut impl Cells) -> [State; LEGS] {
 		let mut s = *before;
 		std::array::from_fn(|_| {
-			s = self.leg(&s, cells);
+			s = self.leg(kappa, &s, cells);
 			s
 		})
 	}
@@ -266,17 +268,39 @@ pub fn digest_of(root: &Hash) -> Digest {
 	digest
 }
 
-/// The state with which a stage begins: the one after the stage before, bound to all stages before.
-pub fn begins(mut state: State, running: &Running) -> State {
-	state[0] ^= running.first_u64();
-	state
+/// Returns the keys of a stage: the hash over all stages before it, expanded to a word for each word of the state. With
+/// one word in place of these, a prover could leave it out, and only one sample in a hundred would see it.
+pub fn keys_of(compress: Compress, running: &Running) -> State {
+	let mut bytes = [0; STATE];
+	for (half, block) in (0..).zip(bytes.as_chunks_mut::<64>().0) {
+		*block = compress.whole(running.state(), &[0; 64], 1 << 63 | half);
+	}
+	state_of(&bytes)
+}
+
+/// The way in which a lane goes from stage to stage. Only tests have another than [`Way::HONEST`].
+#[derive(Clone, Copy)]
+pub struct Way {
+	/// The keys of a stage.
+	pub keys: fn(u32, &Running) -> State,
+	/// The state with which a stage begins, of the one after the stage before.
+	pub begins: fn(u32, State) -> State,
+}
+
+impl Way {
+	/// The way that a verifier accepts.
+	pub const HONEST: Self = Self {
+		keys: |_, running| keys_of(Compress::new(), running),
+		begins: |_, state| state,
+	};
 }
 
 /// A completed lane.
 pub struct Run {
+	way: Way,
 	/// The lane.
 	pub lane: Lane,
-	/// The state before each stage, already bound to the stages before.
+	/// The state before each stage.
 	starts: Vec<State>,
 	/// The running hash before each stage.
 	hashes: Vec<Hash>,
@@ -314,21 +338,33 @@ impl Run {
 		lane: Lane,
 		stages: u32,
 		cells: &mut impl Cells,
+		wanted: impl FnMut() -> bool,
+	) -> Option<Self> {
+		Self::by(Way::HONEST, lane, stages, cells, wanted)
+	}
+
+	/// The same in some way.
+	pub(super) fn by(
+		way: Way,
+		lane: Lane,
+		stages: u32,
+		cells: &mut impl Cells,
 		mut wanted: impl FnMut() -> bool,
 	) -> Option<Self> {
 		let compress = Compress::new();
 		let mut running = Running::new(&lane.seed);
 		let mut state = lane.first();
-		let (mut starts, mut digests) = (Vec::new(), Vec::new());
-		let (mut leaves, mut hashes) = (Vec::new(), Vec::new());
+		let length = stages as usize;
+		let (mut starts, mut digests) = (Vec::with_capacity(length), Vec::with_capacity(length));
+		let (mut leaves, mut hashes) = (Vec::with_capacity(length), Vec::with_capacity(length));
 		let over = lane_key(&lane.seed);
 		for number in 0..stages {
 			if !wanted() {
 				return None;
 			}
-			state = begins(state, &running);
+			state = (way.begins)(number, state);
 			starts.push(state);
-			let states = lane.stage(&state, cells);
+			let states = lane.stage(&(way.keys)(number, &running), &state, cells);
 			state = states[LEGS - 1];
 			let key = stage_key(&lane.seed, number);
 			let root = key.root_over(0, stage_leaves(&key, &states).to_vec());
@@ -341,6 +377,7 @@ impl Run {
 		let tree = Tree::over(&over, 0, leaves);
 		let root = root_of(running.state(), &tree.root());
 		Some(Self {
+			way,
 			lane,
 			starts,
 			hashes,
@@ -374,7 +411,9 @@ impl Run {
 	/// Recomputes a stage: the state before it, and those after each leg.
 	pub fn states(&self, stage: u32, cells: &mut impl Cells) -> Option<(State, [State; LEGS])> {
 		let start = self.starts.get(stage as usize)?;
-		Some((*start, self.lane.stage(start, cells)))
+		let running = Running::at(*self.running(stage), stage.into());
+		let keys = (self.way.keys)(stage, &running);
+		Some((*start, self.lane.stage(&keys, start, cells)))
 	}
 }
 
@@ -395,12 +434,13 @@ mod tests {
 		let (base, start) = ([1; 32], [2; 32]);
 		let memory = memory(&base, 4);
 		let lane = Lane::new(&start, 3);
+		let kappa = keys_of(Compress::new(), &Running::new(lane.seed()));
 		let mut before = lane.first();
 		for _ in 0..4 {
-			let after = lane.leg(&before, &mut Filled(&memory));
+			let after = lane.leg(&kappa, &before, &mut Filled(&memory));
 			let mut computed = Computed::new(&base, 4);
 			for (word, after) in after.iter().enumerate() {
-				let one = lane.word(&before, word, &mut computed);
+				let one = lane.word(&kappa, &before, word, &mut computed);
 				assert_eq!(one, *after, "word {word}");
 			}
 			before = after;
@@ -429,11 +469,17 @@ mod tests {
 		let (start, states) = four.states(2, &mut Filled(&memory)).unwrap();
 		let (next, _) = four.states(3, &mut Filled(&memory)).unwrap();
 		assert_eq!(
-			start[1..],
-			four.states(1, &mut Filled(&memory)).unwrap().1[LEGS - 1][1..]
+			start,
+			four.states(1, &mut Filled(&memory)).unwrap().1[LEGS - 1]
 		);
-		assert_eq!(next[1..], states[LEGS - 1][1..]);
-		assert_ne!(next[0], states[LEGS - 1][0], "the running hash");
+		// The keys of two stages have no word in common, nor have two words of one.
+		let keys = |stage: u32| {
+			let running = Running::at(*four.running(stage), stage.into());
+			keys_of(Compress::new(), &running)
+		};
+		let all: std::collections::BTreeSet<u64> = (0..4).flat_map(keys).collect();
+		assert_eq!(all.len(), 4 * WORDS);
+		assert_eq!(next, states[LEGS - 1]);
 		assert!(four.states(4, &mut Filled(&memory)).is_none());
 		assert!(Run::new(Lane::new(&[2; 32], 0), 3, &mut Filled(&memory), || false).is_none());
 	}

@@ -71,7 +71,8 @@ impl Memory {
 		unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.cells) }
 	}
 
-	fn cells_mut(&mut self) -> &mut [[u8; CELL]] {
+	/// All cells, to write.
+	pub(super) fn cells_mut(&mut self) -> &mut [[u8; CELL]] {
 		// SAFETY: as above, and nobody else has them.
 		unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.cells) }
 	}

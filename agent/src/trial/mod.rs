@@ -1,24 +1,31 @@
-//! The trial of the second edition in plain code: what a worker computes from one start, and how a checker verifies
-//! it. The benchmark that runs today is [`crate::bench`]; this takes its place once devices, messages and the judge's
-//! clock follow.
+//! The trial: the work that a worker does from one start, and how a checker verifies and judges it. `docs/proof.md`
+//! describes it whole.
 //!
 //! | resource | prepared | in the trial |
 //! | --- | --- | --- |
 //! | processor and memory ([`processor`]) | [`memory`], filled page by page ([`ram`]) | [`lane`]s over it |
 //! | disk ([`disk`]) | a [`plot`] of linked nodes | strands of dependent reads |
-//! | GPU ([`matrix`]) | a window of matrices | turns of products and walks |
+//! | GPU ([`matrix`]) | a window of matrices | turns of products and walks, on a [`device`] |
 //!
-//! [`hash`] and [`tree`] hold the definitions that all of them are written in, [`sample`] what a checker draws and
-//! in which form it is shown, [`judge`] what sizes and times say.
+//! A [`job`] says whose trial of which round it is, and plans its sizes. [`run`] prepares a machine and runs all
+//! resources together; it tells each [`part`] as soon as it is known. [`proof`] puts their roots under the attested one.
+//! [`sample`] draws what a checker sees, and reads it. [`verdict`] turns what was verified, and when it arrived, into the
+//! figures of [`judge`]. [`hash`] and [`tree`] hold the definitions that all of them are written in.
 
+pub mod device;
 pub mod disk;
 pub mod hash;
+pub mod job;
 pub mod judge;
 pub mod lane;
 pub mod matrix;
 pub mod memory;
+pub mod part;
 pub mod plot;
 pub mod processor;
+pub mod proof;
 pub mod ram;
+pub mod run;
 pub mod sample;
 pub mod tree;
+pub mod verdict;

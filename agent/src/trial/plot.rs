@@ -6,9 +6,11 @@
 
 use super::{
 	hash::{Block, Compress, Hash, fill, fold, key, place_u32, place_u64, stream, u64_at},
+	lane::prefetch,
 	tree::{Tree, TreeKey},
 };
 use chacha20::rand_core::Rng;
+use codec::{Decode, Encode};
 
 /// Bytes of a node.
 pub const NODE: usize = 256;
@@ -26,8 +28,13 @@ pub const READ_LEVEL: u32 = NODES.trailing_zeros();
 /// A node, as blocks.
 pub type Node = [Block; BLOCKS];
 
+/// Nodes between one and the latest whose parents are fetched from memory meanwhile.
+const AHEAD: usize = 16;
+/// Nodes that are made between two questions whether to go on: some milliseconds.
+const STRETCH: usize = 1 << 12;
+
 /// A plot's seed, and how large its groups are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Recipe {
 	seed: Hash,
 	/// Nodes of a group.
@@ -36,6 +43,8 @@ pub struct Recipe {
 
 /// Nodes of a group of 1 GiB.
 pub const GROUP: u32 = 1 << 22;
+/// Bytes of such a group.
+pub const GROUP_BYTES: u64 = GROUP as u64 * NODE as u64;
 
 impl Recipe {
 	/// The plot of an agent on a chain. `group` is the nodes of a group, a multiple of [`NODES`]: [`GROUP`], or fewer on
@@ -55,6 +64,16 @@ impl Recipe {
 	/// Bytes of a group.
 	pub fn group_bytes(&self) -> u64 {
 		u64::from(self.group) * NODE as u64
+	}
+
+	/// Returns whether its groups are smaller than in production.
+	pub fn is_small(&self) -> bool {
+		self.group < GROUP
+	}
+
+	/// Returns a name for its files.
+	pub fn name(&self) -> String {
+		hex::encode(&key("plot name", &[&self.encode()])[..8])
 	}
 
 	/// The tree over a group's nodes.
@@ -100,9 +119,19 @@ impl Recipe {
 		node: u32,
 		parent: impl Fn(usize, u32) -> Node,
 	) -> Node {
-		let Some((parents, mut last)) = self.parents(group, node) else {
-			return self.first(group, node);
-		};
+		match self.parents(group, node) {
+			Some(parents) => Self::descend(compress, node, parents, parent),
+			None => self.first(group, node),
+		}
+	}
+
+	/// A node with parents.
+	fn descend(
+		compress: Compress,
+		node: u32,
+		(parents, mut last): ([u32; PARENTS], Block),
+		parent: impl Fn(usize, u32) -> Node,
+	) -> Node {
 		let mut input = [[0u64; NODE / 8 / BLOCKS]; BLOCKS];
 		for (at, place) in parents.into_iter().enumerate() {
 			let parent = parent(at, place);
@@ -123,14 +152,37 @@ impl Recipe {
 		})
 	}
 
-	/// Makes a group in memory.
-	pub fn make_group(&self, compress: Compress, group: u32, nodes: &mut [Node]) {
+	/// Makes a group in memory, for as long as `goes_on`. Returns whether it is whole.
+	pub fn make_group(
+		&self,
+		compress: Compress,
+		group: u32,
+		nodes: &mut [Node],
+		goes_on: impl Fn() -> bool,
+	) -> bool {
+		// The parents of the next nodes are known before their bytes are needed.
+		let parents = |at: usize| self.parents(group, at as u32);
+		let mut coming: [_; AHEAD] = std::array::from_fn(parents);
 		for at in 0..nodes.len() {
+			if at % STRETCH == 0 && !goes_on() {
+				return false;
+			}
 			let (before, rest) = nodes.split_at_mut(at);
-			rest[0] = self.node(compress, group, at as u32, |_, place| {
-				before[place as usize]
-			});
+			rest[0] = match coming[at % AHEAD].take() {
+				Some(known) => Self::descend(compress, at as u32, known, |_, place| {
+					before[place as usize]
+				}),
+				None => self.first(group, at as u32),
+			};
+			let next = parents(at + AHEAD);
+			for place in next.iter().flat_map(|(parents, _)| parents) {
+				if let Some(node) = nodes.get(*place as usize) {
+					node.iter().for_each(prefetch);
+				}
+			}
+			coming[at % AHEAD] = next;
 		}
+		true
 	}
 
 	/// The hashes that stand for a group's reads in its tree.
@@ -175,9 +227,10 @@ fn flat(nodes: &[Node]) -> &[[u8; NODE]] {
 	nodes.as_flattened().as_flattened().as_chunks().0
 }
 
-/// Returns a strand's first state. It depends on the plot's root, so that a plot is fixed before it is read: otherwise
-/// a prover could alter a node of each read until the next one leads to a page that it holds.
-pub fn first_state(start: &Hash, plot: &Hash, strand: u32) -> Hash {
+/// Returns a strand's seed, which is its first state and the key of all that follow. So no state is another trial's. It
+/// depends on the plot's root, so that a plot is fixed before it is read: otherwise a prover could alter a node of each
+/// read until the next one leads to a page that it holds.
+pub fn strand_seed(start: &Hash, plot: &Hash, strand: u32) -> Hash {
 	key("strand", &[start, plot, &strand.to_le_bytes()])
 }
 
@@ -186,9 +239,9 @@ pub fn read_of(state: &Hash, reads: u64) -> u64 {
 	place_u64(u64_at(state, 0), reads)
 }
 
-/// The state after a read.
-pub fn next_state(state: &Hash, read: &[u8; READ]) -> Hash {
-	let mut hasher = blake3::Hasher::new();
+/// The state after a read, in the strand with this seed.
+pub fn next_state(seed: &Hash, state: &Hash, read: &[u8; READ]) -> Hash {
+	let mut hasher = blake3::Hasher::new_keyed(seed);
 	hasher.update(state);
 	hasher.update(read);
 	*hasher.finalize().as_bytes()
@@ -206,7 +259,7 @@ mod tests {
 
 	fn group(number: u32) -> Vec<Node> {
 		let mut nodes = vec![[[0; 64]; BLOCKS]; SMALL as usize];
-		recipe().make_group(Compress::new(), number, &mut nodes);
+		assert!(recipe().make_group(Compress::new(), number, &mut nodes, || true));
 		nodes
 	}
 
@@ -275,5 +328,63 @@ mod tests {
 			recipe.group_tree(7, hashes).root(),
 			key.root_over(0, leaves)
 		);
+	}
+
+	/// The reads that one page takes on average where the nodes that are not kept are made of their parents.
+	fn reads_a_page(recipe: &Recipe, kept: &[bool]) -> f64 {
+		let nodes = kept.len();
+		let parents: Vec<Vec<u32>> = (0..nodes as u32)
+			.map(|node| {
+				recipe
+					.parents(0, node)
+					.map_or(Vec::new(), |(parents, _)| parents.to_vec())
+			})
+			.collect();
+		let mut all = 0;
+		let pages = nodes / NODES;
+		// A sample of the pages, from all over the group.
+		let step = (pages / 64).max(1);
+		let sampled: Vec<usize> = (0..pages).step_by(step).collect();
+		for page in &sampled {
+			let mut read = std::collections::BTreeSet::from([*page]);
+			let mut seen = vec![false; nodes];
+			let mut open: Vec<usize> = (page * NODES..(page + 1) * NODES).collect();
+			while let Some(node) = open.pop() {
+				if kept[node] {
+					read.insert(node / NODES);
+				} else if !std::mem::replace(&mut seen[node], true) {
+					open.extend(parents[node].iter().map(|parent| *parent as usize));
+				}
+			}
+			all += read.len();
+		}
+		all as f64 / sampled.len() as f64
+	}
+
+	#[test]
+	fn who_leaves_nodes_out_reads_many_pages_for_one() {
+		const NODES_ALL: usize = 1 << 14;
+		let recipe = Recipe::new(&[1; 32], &[2; 32], NODES_ALL as u32);
+		let without = |left_out: &dyn Fn(usize) -> bool| -> Vec<bool> {
+			(0..NODES_ALL).map(|node| !left_out(node)).collect()
+		};
+		assert_eq!(reads_a_page(&recipe, &without(&|_| false)), 1.0);
+		for (percent, least) in [(5, 6.0), (10, 12.0), (20, 40.0), (30, 200.0), (50, 500.0)] {
+			// Scattered, so that as few missing nodes as possible are each other's parents.
+			let every = 100 / percent;
+			let scattered = reads_a_page(&recipe, &without(&|node| node % every == every - 1));
+			let random = reads_a_page(
+				&recipe,
+				&without(&|node| {
+					let hash = key("left out", &[&(node as u64).to_le_bytes()]);
+					u64_at(&hash, 0) % 100 < percent as u64
+				}),
+			);
+			println!("{percent} % left out: {scattered:.1} and {random:.1} reads a page");
+			assert!(
+				scattered > least && random > least,
+				"{percent} %: {scattered}, {random}"
+			);
+		}
 	}
 }

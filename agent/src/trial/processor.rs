@@ -4,18 +4,21 @@ use super::{
 	hash::{Compress, Hash, Running},
 	judge::{self, MAX_LANES},
 	lane::{
-		self, Computed, Digest, Filled, LEGS, Lane, Run, STATE, State, WORDS, begins, bytes_of,
-		digest_of, lane_key, pair, root_of, stage_key, stage_leaves,
+		self, Cells, Computed, Digest, Filled, LEGS, Lane, Run, STATE, State, WORDS, Way, bytes_of,
+		digest_of, keys_of, lane_key, pair, root_of, stage_key, stage_leaves,
 	},
 	memory::Memory,
 	sample::{Draw, Kind, Reader, Reject},
 	tree::{Tree, TreeKey, path_length},
 };
+use parking_lot::Mutex;
+use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Samples over all lanes.
-const SAMPLES: u32 = 48;
+pub(super) const SAMPLES: u32 = 64;
 /// Samples in the lane whose digests are all shown.
-const OF_LANE: u32 = 16;
+pub(super) const OF_LANE: u32 = 16;
 
 /// Sizes of the lanes and of their memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +50,8 @@ pub struct Proof {
 	size: Size,
 	runs: Vec<Run>,
 	tree: Tree,
-	memory: Option<Memory>,
+	/// Until it is given back.
+	memory: Mutex<Option<Arc<Memory>>>,
 }
 
 fn lanes_key(start: &Hash) -> TreeKey {
@@ -76,11 +80,11 @@ impl At {
 	}
 }
 
-/// Returns the lane whose digests are all opened, and the samples in their order in the openings: those of that lane
+/// Returns the lane whose digests are all opened, the same for all seats, and the samples in their order in the openings: those of that lane
 /// first.
 fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
 	let each = u64::from(size.stages) * (LEGS * WORDS) as u64;
-	let lane = draw.places(Kind::Lane, 0, 1, size.lanes.into())[0];
+	let lane = draw.shared(size.lanes.into());
 	let of_lane = draw.from(Kind::Lane, 0, 1, OF_LANE, each);
 	let of_all = draw.places(Kind::Lanes, 0, SAMPLES, each * u64::from(size.lanes));
 	let places = of_lane
@@ -99,16 +103,30 @@ impl Proof {
 		base: &Hash,
 		start: &Hash,
 		size: Size,
-		memory: Memory,
+		memory: impl Into<Arc<Memory>>,
 		wanted: impl Fn() -> bool + Sync,
 	) -> Option<Self> {
+		Self::by(|_| Way::HONEST, base, start, size, memory, wanted)
+	}
+
+	/// The same with a way for each lane.
+	fn by(
+		way: impl Fn(u16) -> Way + Sync,
+		base: &Hash,
+		start: &Hash,
+		size: Size,
+		memory: impl Into<Arc<Memory>>,
+		wanted: impl Fn() -> bool + Sync,
+	) -> Option<Self> {
+		let memory = memory.into();
 		let runs: Option<Vec<Run>> = std::thread::scope(|scope| {
 			let running: Vec<_> = (0..size.lanes)
 				.map(|number| {
-					let (memory, wanted) = (&memory, &wanted);
+					let (memory, wanted, way) = (&memory, &wanted, &way);
 					scope.spawn(move || {
 						let lane = Lane::new(start, number);
-						Run::new(lane, size.stages, &mut Filled(memory.cells()), wanted)
+						let cells = &mut Filled(memory.cells());
+						Run::by(way(number), lane, size.stages, cells, wanted)
 					})
 				})
 				.collect();
@@ -127,7 +145,7 @@ impl Proof {
 			size,
 			tree: Tree::over(&key, 0, leaves.collect()),
 			runs,
-			memory: Some(memory),
+			memory: Mutex::new(Some(memory)),
 		})
 	}
 
@@ -137,38 +155,37 @@ impl Proof {
 	}
 
 	/// Releases the memory. From then on, openings compute the pages they need.
-	pub fn release(&mut self) {
-		self.memory = None;
+	pub fn release(&self) {
+		*self.memory.lock() = None;
 	}
 
-	/// The states of a stage: the one before it, and those after each leg.
-	fn states(
-		&self,
-		lane: u16,
-		stage: u32,
-		computed: &mut Computed,
-	) -> Option<(State, [State; LEGS])> {
-		let run = self.runs.get(usize::from(lane))?;
-		match &self.memory {
-			Some(memory) => run.states(stage, &mut Filled(memory.cells())),
-			None => run.states(stage, computed),
-		}
-	}
-
-	/// Appends the openings of a draw to `out`.
+	/// Appends the openings of a draw to `out`, which takes all cores for a moment.
 	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) {
 		let (lane, samples) = samples(draw, &self.size);
 		out.extend_from_slice(self.runs[usize::from(lane)].digests().as_flattened());
-		let mut computed = Computed::new(&self.base, self.size.pages);
-		for at in samples {
-			self.open_word(at, &mut computed, out);
-		}
+		// Memory that is given back meanwhile stays until the openings are done.
+		let memory = self.memory.lock().clone();
+		let words: Vec<Vec<u8>> = samples
+			.into_par_iter()
+			.map(|at| {
+				let mut out = Vec::new();
+				match &memory {
+					Some(memory) => self.open_word(at, &mut Filled(memory.cells()), &mut out),
+					None => {
+						let mut computed = Computed::new(&self.base, self.size.pages);
+						self.open_word(at, &mut computed, &mut out);
+					}
+				}
+				out
+			})
+			.collect();
+		out.extend(words.into_iter().flatten());
 	}
 
-	fn open_word(&self, at: At, computed: &mut Computed, out: &mut Vec<u8>) {
+	fn open_word(&self, at: At, cells: &mut impl Cells, out: &mut Vec<u8>) {
 		let run = &self.runs[usize::from(at.lane)];
 		let (stage, seed) = (at.stage, *run.lane.seed());
-		let Some((_, states)) = self.states(at.lane, stage, computed) else {
+		let Some((_, states)) = run.states(stage, cells) else {
 			return;
 		};
 		let tree = |stage, states: &[State; LEGS]| {
@@ -193,7 +210,7 @@ impl Proof {
 		if at.leg > 0 {
 			open_state(&here, &states, at.leg - 1, out);
 		} else if stage > 0
-			&& let Some((_, before)) = self.states(at.lane, stage - 1, computed)
+			&& let Some((_, before)) = run.states(stage - 1, cells)
 		{
 			open_stage(stage - 1, out);
 			open_state(&tree(stage - 1, &before), &before, LEGS - 1, out);
@@ -307,14 +324,20 @@ fn verify_word(
 		if before != running {
 			return Err(misplaced);
 		}
-		begins(state, &running)
+		state
 	} else {
 		if running != Running::new(lane.seed()) {
 			return Err(misplaced);
 		}
-		begins(lane.first(), &running)
+		lane.first()
 	};
-	let word = lane.word(&before, at.word, &mut Computed::new(base, size.pages));
+	let keys = keys_of(compress, &running);
+	let word = lane.word(
+		&keys,
+		&before,
+		at.word,
+		&mut Computed::new(base, size.pages),
+	);
 	if word != after[at.word] {
 		return Err(Reject::Wrong(Kind::Lanes));
 	}
@@ -356,7 +379,7 @@ mod tests {
 
 	#[test]
 	fn what_was_run_is_believed_with_or_without_its_memory() {
-		let mut proof = proof();
+		let proof = proof();
 		let root = proof.root();
 		for nonce in 0..4 {
 			let mut shown = Vec::new();
@@ -367,6 +390,52 @@ mod tests {
 			proof.open(&draw(nonce), &mut again);
 			assert_eq!(shown, again);
 		}
+	}
+
+	/// The share of draws that find a prover out, whose lanes go this way.
+	fn found(way: impl Fn(u16) -> Way + Sync) -> f64 {
+		let proof = Proof::by(way, &BASE, &START, LONG, filled(&LONG), || true).unwrap();
+		let root = proof.root();
+		let draws = 0..40u8;
+		let found = draws.clone().filter(|nonce| {
+			let mut shown = Vec::new();
+			// All of it is new with each draw, the shared part too.
+			let draw = Draw::new(&START, &root, &[*nonce; 32], &[*nonce; 32]);
+			proof.open(&draw, &mut shown);
+			let mut reader = Reader::new(&shown);
+			verify(&BASE, &START, &LONG, &root, &draw, &mut reader).is_err()
+		});
+		found.count() as f64 / draws.len() as f64
+	}
+
+	const LONG: Size = Size {
+		lanes: 4,
+		stages: 40,
+		pages: 2,
+	};
+
+	#[test]
+	fn lanes_that_ignore_what_ran_before_are_found_out() {
+		assert_eq!(found(|_| Way::HONEST), 0.0, "the test itself is sound");
+		// Cut in two at a made-up state: the second half is computed beside the first, without the hash over it.
+		let cut = Way {
+			keys: |stage, running| match stage {
+				0..20 => keys_of(Compress::new(), running),
+				_ => [7; WORDS],
+			},
+			begins: |stage, state| if stage == 20 { [9; WORDS] } else { state },
+		};
+		assert_eq!(found(|_| cut), 1.0, "half of all words are wrong");
+		// A part of one lane alone.
+		let tenth = Way {
+			keys: |stage, running| match stage {
+				36.. => [7; WORDS],
+				_ => keys_of(Compress::new(), running),
+			},
+			..Way::HONEST
+		};
+		let share = found(|lane| if lane == 0 { tenth } else { Way::HONEST });
+		assert!(share > 0.6, "2.5 % of all words: {share}");
 	}
 
 	#[test]

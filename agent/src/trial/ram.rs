@@ -84,6 +84,100 @@ mod tests {
 		assert_eq!(sums, EXPECTED);
 	}
 
+	/// The labels that each label of a page is made of. Label `512 · pass + i` is the block at `i` after a pass.
+	fn graph(page_of: u8) -> Vec<Vec<usize>> {
+		let base = [page_of; 32];
+		let seed = key("page", &[&base, &0u64.to_le_bytes()]);
+		let mut last: Block = [0; 64];
+		fill(&seed, 0, 0, &mut last);
+		let mut page = [[0; 64]; CELLS];
+		let mut made_of = Vec::new();
+		for pass in 0..PASSES {
+			for at in 0..CELLS {
+				let label = pass * CELLS + at;
+				let mut of = Vec::from_iter(label.checked_sub(1));
+				let (count, mut input) = match pass {
+					0 => (at, [0; 64]),
+					_ => (CELLS, page[at]),
+				};
+				of.extend(label.checked_sub(CELLS));
+				for word in 0..if count > 0 { EARLIER } else { 0 } {
+					let from = place_u32(u32_at(&last, 4 * word), count as u32) as usize;
+					xor(&mut input, &page[from]);
+					let newest = if from < at { pass } else { pass - 1 };
+					of.push(newest * CELLS + from);
+				}
+				last = Compress::new().whole(&fold(&last), &input, label as u64);
+				page[at] = last;
+				made_of.push(of);
+			}
+		}
+		let whole = &*super::tests::page(page_of, 0);
+		assert_eq!(&page, whole, "the graph is that of the page");
+		made_of
+	}
+
+	/// The labels that are computed for one label, where only some are kept.
+	fn computed(made_of: &[Vec<usize>], kept: &[bool], label: usize) -> usize {
+		let mut seen = vec![false; made_of.len()];
+		let mut open = vec![label];
+		let mut count = 0;
+		while let Some(label) = open.pop() {
+			if kept[label] || std::mem::replace(&mut seen[label], true) {
+				continue;
+			}
+			count += 1;
+			open.extend(&made_of[label]);
+		}
+		count
+	}
+
+	/// The part of a page's labels that a read takes on average.
+	fn cost(made_of: &[Vec<usize>], kept: &[bool]) -> f64 {
+		let last = made_of.len() - CELLS;
+		let all: usize = (last..made_of.len())
+			.map(|label| computed(made_of, kept, label))
+			.sum();
+		all as f64 / (CELLS * made_of.len()) as f64
+	}
+
+	#[test]
+	fn who_keeps_half_of_a_page_computes_much_of_it_for_each_read() {
+		let made_of = graph(3);
+		let labels = made_of.len();
+		let keep =
+			|keeps: &dyn Fn(usize) -> bool| -> Vec<bool> { (0..labels).map(keeps).collect() };
+		assert_eq!(cost(&made_of, &keep(&|label| label >= labels - CELLS)), 0.0);
+		let nothing = cost(&made_of, &keep(&|_| false));
+		assert!(nothing > 0.8, "without anything kept: {nothing}");
+		// Half of the memory: 256 labels, of the last pass or of all.
+		let last = labels - CELLS;
+		let halves: [(&str, Vec<bool>); 5] = [
+			(
+				"every second",
+				keep(&|label| label >= last && label % 2 == 0),
+			),
+			(
+				"the first half",
+				keep(&|label| label >= last && label < last + CELLS / 2),
+			),
+			("the second half", keep(&|label| label >= last + CELLS / 2)),
+			("every sixth of all passes", keep(&|label| label % 6 == 0)),
+			(
+				"every fourth of the last two",
+				keep(&|label| label >= CELLS && label % 4 == 0),
+			),
+		];
+		for (name, kept) in halves {
+			let count = kept.iter().filter(|kept| **kept).count();
+			assert!(count <= CELLS / 2, "{name}: {count}");
+			let cost = cost(&made_of, &kept);
+			println!("{name}: {cost:.3} of a page a read");
+			// A page takes 1,700 times a read.
+			assert!(cost > 0.25, "{name}: {cost}");
+		}
+	}
+
 	const EXPECTED: [u64; 3] = [
 		8_883_710_766_040_146_496,
 		4_416_515_773_905_399_297,

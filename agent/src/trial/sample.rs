@@ -3,7 +3,7 @@
 //! Openings are a sequence of fixed-size parts without counts or lengths, which both sides derive from sizes and draw.
 //! So a verifier needs no memory beyond the message, whatever its contents.
 
-use super::hash::{Hash, key, stream};
+use super::hash::{Hash, key, place_u64, stream};
 use chacha20::rand_core::Rng;
 
 /// Kinds of samples. The numbers select the streams of a draw.
@@ -27,12 +27,20 @@ pub enum Kind {
 
 /// A checker's draw of a proof.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Draw(Hash);
+pub struct Draw {
+	/// One checker's own.
+	own: Hash,
+	/// That of all checkers of the proof.
+	shared: Hash,
+}
 
 impl Draw {
-	/// `K(open; start, root, R(a + 1), nonce)`.
+	/// Draws by `K(open; start, root, R(a + 1), nonce)`, and by the same without the nonce.
 	pub fn new(start: &Hash, root: &Hash, randomness: &Hash, nonce: &Hash) -> Self {
-		Self(key("open", &[start, root, randomness, nonce]))
+		Self {
+			own: key("open", &[start, root, randomness, nonce]),
+			shared: key("open all", &[start, root, randomness]),
+		}
 	}
 
 	/// The places of `samples` samples among `count`: one in each of as many equal spans. `gpu` is 0 for what is
@@ -41,11 +49,16 @@ impl Draw {
 		self.from(kind, gpu, 0, samples, count)
 	}
 
-	/// The same by the streams from number `first` on.
+	/// A place among `count` that is the same for all checkers of the proof.
+	pub fn shared(&self, count: u64) -> u64 {
+		place_u64(stream(&self.shared, 0, 0).next_u64(), count)
+	}
+
+	/// The same as [`places`](Self::places) by the streams from number `first` on.
 	pub fn from(&self, kind: Kind, gpu: u8, first: u32, samples: u32, count: u64) -> Vec<u64> {
 		let spans = u128::from(samples) << 32;
 		let place = |k: u32| {
-			let x = stream(&self.0, 16 * u32::from(gpu) + kind as u32, first + k).next_u32();
+			let x = stream(&self.own, 16 * u32::from(gpu) + kind as u32, first + k).next_u32();
 			let at = (u128::from(k) << 32 | u128::from(x)) * u128::from(count) / spans;
 			at as u64
 		};

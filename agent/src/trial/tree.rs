@@ -16,6 +16,11 @@ impl TreeKey {
 		Self(key("tree", &[seed, kind.as_bytes(), &number.to_le_bytes()]))
 	}
 
+	/// Its bytes.
+	pub(crate) fn bytes(&self) -> &Hash {
+		&self.0
+	}
+
 	/// Leaf `p` over these bytes, which are followed by zeros up to a whole block.
 	pub fn leaf(&self, compress: Compress, place: u64, data: &[u8]) -> Hash {
 		let mut value = self.0;

@@ -1,31 +1,36 @@
 //! The claim to register: the hardware of this machine, as far as its agent can prove it. Never evidence.
 
 use crate::{
-	bench::{classes, job::claim_of},
-	gpu::{Card, list},
-	host::memory::{Memory, fillable},
+	gpu::{Card, by_driver_name, list},
+	host::{
+		disk::{GB, Space, gigabytes},
+		memory::{Memory, fillable},
+	},
+	trial::{
+		disk::bytes_on_disk,
+		job::least_memory,
+		judge,
+		plot::{GROUP, Recipe},
+		ram::PAGE,
+	},
+	worker::plots::plotted_bytes,
 };
-use kaisar_math::tiers;
-use kaisar_primitives::{Arch, WorkerSpec};
+use kaisar_math::{classes::GpuClassInfo, tiers};
+use kaisar_primitives::{Arch, BenchParams, WorkerSpec};
 use serde::Serialize;
 use std::{
 	fs,
 	path::{Path, PathBuf},
 	process::Command,
+	time::Duration,
 };
-use sysinfo::Disks;
 
-/// Bytes of a GB of a claim.
-const GB: u64 = 1_000_000_000;
 /// The most that the chain takes.
 const MAX_CORES: usize = 1_024;
 const MAX_MEMORY_GB: u64 = 24_576;
 const MAX_DISK_GB: u64 = 1_048_576;
 /// Longest wait for what NVIDIA's `nvidia-smi` prints.
-const SMI_TIME: std::time::Duration = std::time::Duration::from_secs(10);
-/// The least disk that stays free, and the part of the whole disk, in hundredths.
-const FREE_DISK: u64 = 20 * GB;
-const FREE_DISK_PERCENT: u64 = 5;
+const SMI_TIME: Duration = Duration::from_secs(10);
 /// Memory that may be taken by others, between now and any later check, without the claim failing: the
 /// least, and the part of all memory.
 const SPARE_MEMORY: u64 = GB;
@@ -78,15 +83,24 @@ pub struct Disk {
 }
 
 impl Disk {
-	/// Bytes that stay free of any plot.
-	fn reserve(&self) -> u64 {
-		FREE_DISK.max(self.total / 100 * FREE_DISK_PERCENT)
+	/// The disk with the plot gone.
+	fn without_plot(&self) -> Space {
+		Space {
+			free: self.free.saturating_add(self.plot),
+			total: self.total,
+		}
 	}
 
-	/// Bytes that can be plotted.
+	/// Bytes that stay free of any plot.
+	fn reserve(&self) -> u64 {
+		self.without_plot().reserve()
+	}
+
+	/// Bytes of the largest plot, in whole groups.
 	fn plottable(&self) -> u64 {
-		let free = self.free.saturating_add(self.plot);
-		free.saturating_sub(self.reserve())
+		let recipe = Recipe::new(&[0; 32], &[0; 32], GROUP);
+		let groups = self.without_plot().beyond_reserve() / bytes_on_disk(&recipe);
+		groups * recipe.group_bytes()
 	}
 }
 
@@ -125,8 +139,8 @@ impl Hardware {
 
 	/// GB of disk that the agent can show, with the reserve left free.
 	fn disk_gb(&self) -> u64 {
-		let shown = claim_of(self.disk.plottable()).min(self.disk.total);
-		(shown / GB).min(MAX_DISK_GB)
+		let shown = judge::disk_gb(self.disk.plottable(), Some(Duration::ZERO));
+		u64::from(shown).min(self.disk.total / GB).min(MAX_DISK_GB)
 	}
 
 	/// Remarks for people: assumptions, limits of the claim, and what to do about them.
@@ -151,7 +165,7 @@ impl Hardware {
 			}];
 		};
 		let mut remarks = Vec::new();
-		match classes::by_driver_name(&first.name) {
+		match by_driver_name(&first.name) {
 			None => remarks.push(format!(
 				"no class goes by the name of {first}: class 0, unless you claim one. If another GPU is to be proved, \
 				 name it with --gpu"
@@ -267,10 +281,9 @@ impl Hardware {
 
 	/// The class that the driver's name for the first GPU stands for, and how many of the first ones have it.
 	fn class(&self) -> Option<(u16, u8)> {
-		let class = classes::by_driver_name(&self.gpus.first()?.name)?;
-		let same = |card: &&Card| {
-			classes::by_driver_name(&card.name) == Some(class) && has_memory(card, class)
-		};
+		let class = by_driver_name(&self.gpus.first()?.name)?;
+		let same =
+			|card: &&Card| by_driver_name(&card.name) == Some(class) && has_memory(card, class);
 		let count = self.gpus.iter().take_while(same).count();
 		(count > 0).then(|| (class.id, u8::try_from(count).unwrap_or(u8::MAX)))
 	}
@@ -310,7 +323,11 @@ fn spare_memory(total: u64) -> u64 {
 
 /// GB of memory that a check counts, in bytes of all memory and of what can be had.
 fn shown_memory(total: u64, available: u64) -> u64 {
-	(claim_of(fillable(available)).min(total) / GB).min(MAX_MEMORY_GB)
+	let page = PAGE as u64;
+	// The lanes read a page at least, whatever is claimed.
+	let filled = (fillable(available) / page).max(1) * page;
+	let shown = judge::memory_gb(filled, Some(Duration::ZERO));
+	u64::from(shown).min(total / GB).min(MAX_MEMORY_GB)
 }
 
 /// Bytes that must be available for a check to count `gb` GB of memory.
@@ -329,8 +346,8 @@ fn available_for(gb: u64) -> u64 {
 }
 
 /// Whether a GPU's memory is enough for what its class must keep. Where the driver does not tell, it may be.
-fn has_memory(card: &Card, class: &classes::GpuClassInfo) -> bool {
-	card.memory == 0 || card.memory >= classes::Plan::full(class.floor(), 1).least_memory()
+fn has_memory(card: &Card, class: &GpuClassInfo) -> bool {
+	card.memory == 0 || card.memory >= least_memory(&class.floor(), BenchParams::FULL.n)
 }
 
 impl Cores {
@@ -362,11 +379,6 @@ fn count_list(text: &str) -> usize {
 	text.trim().split(',').filter_map(part).sum()
 }
 
-/// Bytes in GB, with one decimal.
-fn gigabytes(bytes: u64) -> String {
-	format!("{:.1} GB", bytes as f64 / GB as f64)
-}
-
 /// The major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major + minor, from
 /// what its `nvidia-smi` prints; zeros where there is none.
 fn nvidia_driver() -> (u16, u16) {
@@ -394,26 +406,11 @@ fn nvidia_versions(said: &str) -> Option<(u16, u16)> {
 impl Disk {
 	/// The disk on which `path`, or its nearest parent that exists, lies.
 	fn detect(path: &Path) -> Self {
-		let there = path
-			.ancestors()
-			.find_map(|path| path.canonicalize().ok())
-			.unwrap_or_else(|| "/".into());
-		let disks = Disks::new_with_refreshed_list();
-		let disk = disks
-			.list()
-			.iter()
-			.filter(|disk| there.starts_with(disk.mount_point()))
-			.max_by_key(|disk| disk.mount_point().components().count());
-		let is_plot = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("plot-");
-		let plots = fs::read_dir(path).into_iter().flatten().flatten();
-		let plot = plots
-			.filter(|file| is_plot(&file.file_name()))
-			.filter_map(|file| Some(file.metadata().ok()?.len()))
-			.sum();
+		let Space { free, total } = Space::of(path).unwrap_or_default();
 		Self {
-			free: disk.map_or(0, |disk| disk.available_space()),
-			total: disk.map_or(0, |disk| disk.total_space()),
-			plot,
+			free,
+			total,
+			plot: plotted_bytes(path),
 		}
 	}
 }
@@ -540,17 +537,9 @@ pub fn spec_json(spec: &WorkerSpec) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::{
-		bench::{
-			evidence::judge,
-			job::{Job, Sizes, tests as any},
-			stage::Stages,
-		},
-		gpu::{Kind, tests::card},
-	};
-	use kaisar_primitives::BenchParams;
+	use crate::gpu::{Kind, tests::card};
 	use proptest::prelude::*;
-	use std::{os::unix::fs::symlink, time::Duration};
+	use std::os::unix::fs::symlink;
 
 	#[test]
 	fn this_machine_is_found() {
@@ -638,37 +627,31 @@ mod tests {
 		}
 	}
 
-	/// The tiers that a full check finds of a machine that claims this: the agent proves the claim's plan as
-	/// far as it can, as `bench::proof` does, and nothing is slow.
-	fn shown(spec: WorkerSpec, available: u64, plottable: u64) -> (u8, u8, u8) {
-		let job = Job {
-			spec,
-			bench: BenchParams {
-				memory_mib: 0,
-				disk_mib: 0,
-				..Default::default()
-			},
-			..any::job()
-		};
-		let plan = job.plan();
-		let mib = |bytes: u64| u32::try_from(bytes >> 20).unwrap();
+	/// The cores, memory and disk that a full check finds of a machine that claims this: the agent does the claim's plan
+	/// as far as it can, and nothing is slow.
+	fn shown(spec: WorkerSpec, available: u64, plottable: u64) -> [u32; 3] {
+		let now = Some(Duration::ZERO);
+		let page = PAGE as u64;
+		let pages = judge::pages_planned(spec.memory_gb)
+			.min(fillable(available) / page)
+			.max(1);
 		// The plot is grown to the plan: it must leave the reserve.
-		assert!(plan.disk_mib <= mib(plottable), "{plan:?}");
-		let sizes = Sizes {
-			memory_mib: plan.memory_mib.min(mib(fillable(available))).max(1),
-			..plan
-		};
-		let times = Stages([Some(Duration::from_millis(1)); 5]);
-		let verdict = judge(&job, &sizes, &times, Duration::ZERO, None, true);
-		(verdict.cpu, verdict.memory, verdict.disk)
+		let plot = judge::groups_planned(spec.disk_gb, 1 << 30) << 30;
+		assert!(plot <= plottable, "{spec:?}");
+		[
+			judge::cores(spec.cpu_cores.min(judge::MAX_LANES), now),
+			judge::memory_gb(pages * page, now),
+			judge::disk_gb(plot, now),
+		]
 	}
 
-	fn claimed(spec: &WorkerSpec) -> (u8, u8, u8) {
-		(
-			tiers::cpu(spec.cpu_cores.into()),
-			tiers::memory(spec.memory_gb),
-			tiers::disk(spec.disk_gb),
-		)
+	/// The claim, as far as a check counts it.
+	fn claimed(spec: &WorkerSpec) -> [u32; 3] {
+		[
+			u32::from(spec.cpu_cores).min(144),
+			spec.memory_gb.min(513),
+			spec.disk_gb.min(10_241),
+		]
 	}
 
 	proptest! {
@@ -698,15 +681,14 @@ mod tests {
 			// Others take memory until the check.
 			let later = available.saturating_sub(part(spare_memory(total), taken));
 			let shown = shown(spec, later, found.disk.plottable());
-			let claimed = claimed(&spec);
-			prop_assert!(shown.0 >= claimed.0 && shown.1 >= claimed.1 && shown.2 >= claimed.2,
-				"{spec:?}: {shown:?}");
+			for (shown, claimed) in shown.into_iter().zip(claimed(&spec)) {
+				prop_assert!(shown >= claimed, "{spec:?}: {shown}");
+			}
 			prop_assert!(u64::from(spec.memory_gb) * GB <= total && u64::from(spec.disk_gb) * GB <= disk);
-			// Nor is it far too little: another sixth could not be shown.
-			let more = WorkerSpec { memory_gb: spec.memory_gb * 6 / 5 + 5, ..spec };
-			let spare = spare_memory(total);
-			prop_assume!(available > spare && claim_of(fillable(available - spare)) < total);
-			prop_assert!(u64::from(more.memory_gb) > shown_memory(total, available - spare));
+			// All that the machine can show is claimed.
+			let all = WorkerSpec { memory_gb: u32::MAX, ..spec };
+			let most = self::shown(all, available.saturating_sub(spare_memory(total)), u64::MAX)[1];
+			prop_assert!(u64::from(spec.memory_gb) >= u64::from(most).min(total / GB));
 		}
 	}
 
@@ -723,7 +705,7 @@ mod tests {
 			},
 			..machine()
 		};
-		let found = |spec, available| shown(spec, available, 1_000 * GB).1;
+		let found = |spec, available| tiers::memory(shown(spec, available, 1_000 * GB)[1]);
 		// As a server: it is tier 2, and stays it with another GB in use.
 		let server = with(total - 2 * GB);
 		let spec = server.spec(*b"DE", None, None);
@@ -803,15 +785,16 @@ mod tests {
 			..machine()
 		};
 		let claim = |found: &Hardware| found.spec(*b"DE", None, None).disk_gb;
-		// 100 − 20 GB are plotted, and an eighth of the claim is the system's.
-		assert_eq!(claim(&with(100, 100, 0)), 91);
+		// 100 − 20 GB are plotted, in whole groups, and the 20 GB count.
+		assert_eq!(claim(&with(100, 100, 0)), 98);
 		assert_eq!(
 			claim(&with(30, 100, 70)),
-			91,
+			98,
 			"what is plotted already counts"
 		);
-		// 5 % of 10 TB.
-		assert_eq!(claim(&with(9_000, 10_000, 0)), 9_714);
+		// 5 % of 10 TB stay free, and a seventh counts.
+		let large = claim(&with(9_000, 10_000, 0));
+		assert!((9_630..=9_640).contains(&large), "{large}");
 		assert_eq!(
 			claim(&with(10_000, 10_000, 0)),
 			10_000,

@@ -44,7 +44,7 @@ pub(crate) fn is_asked_for(incoming: &iroh::endpoint::Incoming) -> bool {
 pub(crate) struct Doorkeeper {
 	/// The orders that the tunnel leads to.
 	pub orders: Arc<dyn ServedOrders>,
-	/// The benchmarks, whose committees may probe.
+	/// The jobs, whose committees may probe.
 	pub jobs: Arc<Jobs>,
 	/// The committees of rounds that have started.
 	pub committees: Arc<Committees>,

@@ -1,17 +1,27 @@
-//! The benchmarks that this agent was asked to run: how far each is, and who may ask about it.
+//! The trials that this agent was asked to run: how far each is, and who may ask about it.
+//!
+//! A job is of a round's seed, and its trial of the trial's seed. Sizes are on the disk before a trial begins, and roots
+//! before they are attested: after a restart the same is computed again, or a resource is gone. It never has another
+//! root.
 
 use crate::{
-	bench::{hash::Hash, job::Job, proof::Proof},
 	host::{
 		kept::{Kept, Timed},
 		report::Report,
 		store::now_ms,
 	},
 	peer::wire::{Refusal, Trial, Which},
+	trial::{
+		hash::{Hash, key},
+		job::{Job, Sizes},
+		proof::Roots,
+		run::{Prepared, Proof},
+	},
 };
+use codec::{Decode, Encode};
 use kaisar_primitives::{
 	AgentKey, CheckerKey, WorkerId,
-	agent::{Attestation, Progress, ProveRequest},
+	agent::{Attestation, PrepareRequest, Progress, ProveRequest},
 };
 use sp_core::H256;
 use std::{
@@ -24,262 +34,514 @@ use std::{
 	},
 	time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
-/// Most benchmarks that are kept or wait at a time.
+/// Most jobs that are kept at a time.
 const MAX_JOBS: usize = 32;
-/// Longest that a benchmark is kept, whatever is asked: a week.
+/// Longest that a job is kept, whatever is asked: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// Time for which an unopened proof keeps the GPUs' memory.
-const GPU_MEMORY_KEPT_MS: u64 = 600 * 1_000;
+/// Time for which an unopened proof keeps memory, of the machine and of GPUs.
+const MEMORY_KEPT_MS: u64 = 600 * 1_000;
+/// Time after which a trial that has not begun is not waited for any more.
+const TRIAL_LATE_MS: u64 = 120 * 1_000;
 /// Most openings and bandwidth streams that a checker is served in a round.
 const MAX_SERVED: u32 = 24;
 
-/// State of a benchmark.
-pub enum JobState {
-	/// Waits or runs.
+/// State of a job.
+enum State {
+	/// Is to be prepared, or run; or is just being so.
 	Working,
-	/// Is done.
+	/// Its memory is filled.
+	Prepared(Arc<Prepared>),
+	/// Is done for the trial that was asked for last.
 	Done(Arc<Proof>),
-	/// The worker serves an order, and runs no benchmark: this is what it attests.
+	/// The worker serves an order, and runs no trial: this is what it attests.
 	Present(Hash),
-	/// The round has another seed by now: it is not computed, unless it is asked for again.
-	Superseded,
 	/// Cannot be done.
 	Failed(String),
 }
 
-impl JobState {
-	fn progress(&self) -> Progress<Attestation> {
-		match self {
-			Self::Working | Self::Superseded => Progress::Working,
-			Self::Done(proof) => Progress::Done(Attestation { root: proof.root }),
-			Self::Present(root) => Progress::Done(Attestation { root: *root }),
-			Self::Failed(error) => Progress::Failed(error.clone()),
-		}
-	}
-}
-
-/// A benchmark that this agent was asked to run.
+/// A job of this agent.
 struct Entry {
 	job: Job,
 	committee: Vec<(CheckerKey, AgentKey)>,
-	state: JobState,
-	/// Whether it is to be given up.
+	/// The seed of the trial, once there is one.
+	trial: Option<H256>,
+	/// The trial's block is expected then, by [`now_ms`].
+	trial_at: u64,
+	/// The sizes of its work, once they are fixed.
+	sizes: Option<Sizes>,
+	/// The roots of the trial, once it has run.
+	roots: Option<Roots>,
+	state: State,
+	/// Whether what runs for it is to be given up.
 	stop: Arc<AtomicBool>,
+	/// Whether the round has another seed by now. It is not computed, unless it is asked for again.
+	superseded: bool,
 	/// Number of costly answers to each checker's agent.
 	served: BTreeMap<AgentKey, u32>,
 	/// When it was last opened, or done.
 	used: u64,
 }
 
+/// A job as it is stored.
+#[derive(Encode, Decode)]
+struct KeptJob {
+	job: Job,
+	rented: bool,
+	committee: Vec<(CheckerKey, AgentKey)>,
+	trial: Option<H256>,
+	sizes: Option<Sizes>,
+	roots: Option<Roots>,
+}
+
 impl Entry {
-	fn new(job: Job, request: &ProveRequest) -> Self {
-		let state = match request.order {
-			Some(_) => JobState::Present(job.rented_root()),
-			None => JobState::Working,
+	fn new(job: Job, committee: Vec<(CheckerKey, AgentKey)>, rented: bool) -> Self {
+		let state = match rented {
+			true => State::Present(job.rented_root()),
+			false => State::Working,
 		};
 		Self {
 			job,
-			committee: request.committee.clone(),
+			committee,
+			trial: None,
+			trial_at: now_ms(),
+			sizes: None,
+			roots: None,
 			state,
 			stop: Arc::default(),
+			superseded: false,
 			served: BTreeMap::new(),
 			used: now_ms(),
 		}
 	}
+
+	fn kept(&self) -> KeptJob {
+		KeptJob {
+			job: self.job.clone(),
+			rented: matches!(self.state, State::Present(_)),
+			committee: self.committee.clone(),
+			trial: self.trial,
+			sizes: self.sizes,
+			roots: self.roots.clone(),
+		}
+	}
+
+	fn progress(&self) -> Progress<Attestation> {
+		// The roots are those of the trial that was asked for. After a restart they are there before the proof is.
+		if let Some(roots) = &self.roots {
+			let root = roots.root(&self.job);
+			return Progress::Done(Attestation { root });
+		}
+		match &self.state {
+			State::Present(root) => Progress::Done(Attestation { root: *root }),
+			State::Failed(error) => Progress::Failed(error.clone()),
+			_ => Progress::Working,
+		}
+	}
+
+	/// Asks for the trial with this seed, in place of another one. Returns whether there is news.
+	fn try_trial(&mut self, seed: H256) -> bool {
+		if self.trial == Some(seed) {
+			return false;
+		}
+		// A fork: what runs is of the other trial. What is filled stays, since the round is the same.
+		if self.trial.replace(seed).is_some() {
+			self.stop_running();
+			self.roots = None;
+			if let State::Done(proof) = &self.state {
+				self.state = match proof.prepared() {
+					prepared if prepared.is_whole() => State::Prepared(prepared.clone()),
+					_ => State::Working,
+				};
+			}
+		}
+		true
+	}
+
+	fn stop_running(&mut self) {
+		self.stop.store(true, Ordering::Relaxed);
+		self.stop = Arc::default();
+	}
 }
 
-/// A benchmark whose turn it is.
-pub struct Turn {
-	/// The job.
-	pub job: Job,
-	/// Agents of its committee.
-	pub committee: Vec<AgentKey>,
-	/// When its round is over.
-	pub expires: u64,
-	/// Set when the round has another seed.
-	pub stop: Arc<AtomicBool>,
-	/// The proof, if the benchmark was done before the round had another seed for a while.
-	pub done: Option<Arc<Proof>>,
+/// Work that is to be done next.
+pub enum Next {
+	/// Fill the memory.
+	Prepare {
+		/// The job.
+		id: Hash,
+		/// The job.
+		job: Job,
+		/// Its sizes, if they are fixed.
+		sizes: Option<Sizes>,
+		/// Whether its trial has run before: then nothing is judged by time.
+		again: bool,
+		/// Time until the trial.
+		left: Duration,
+		/// Set when it is not wanted any more.
+		stop: Arc<AtomicBool>,
+	},
+	/// Run the trial.
+	Run {
+		/// The job.
+		id: Hash,
+		/// Its memory.
+		prepared: Arc<Prepared>,
+		/// The seed of the trial.
+		trial_seed: H256,
+		/// The roots, if they were known before a restart.
+		roots: Option<Roots>,
+		/// Agents of the committee.
+		committee: Vec<AgentKey>,
+		/// When the round is over.
+		expires: u64,
+		/// Set when it is not wanted any more.
+		stop: Arc<AtomicBool>,
+	},
 }
 
-/// The benchmarks, under one lock.
+/// The jobs, under one lock.
 pub struct Jobs {
 	agent: AgentKey,
 	entries: Kept<Hash, Entry>,
-	queue: mpsc::Sender<Hash>,
+	/// There may be something to do.
+	news: Notify,
 	report: Arc<Report>,
 }
 
+/// Names a job.
+fn id_of(job: &Job) -> Hash {
+	key("job", &[&job.base()])
+}
+
 impl Jobs {
-	/// The benchmarks of the agent with this key, those before the last stop included; and the queue of
-	/// the ones that are to be run.
-	pub fn new(
-		data: &Path,
-		agent: AgentKey,
-		report: Arc<Report>,
-	) -> io::Result<(Self, mpsc::Receiver<Hash>)> {
-		let (queue, queued) = mpsc::channel(MAX_JOBS);
+	/// The jobs of the agent with this key, those before the last stop included.
+	pub fn new(data: &Path, agent: AgentKey, report: Arc<Report>) -> io::Result<Self> {
 		let jobs = Self {
 			agent,
 			entries: Kept::new(data, "jobs", MAX_JOBS, |id| *id)?,
-			queue,
+			news: Notify::new(),
 			report,
 		};
-		jobs.entries.load(MAX_JOBS, |_, request: ProveRequest| {
-			let job = Job::of_prove(&request, agent).ok()?;
-			let id = id_of(&job);
-			let (round, worker) = (job.round, job.worker);
-			let entry = Entry::new(job, &request);
-			if matches!(entry.state, JobState::Working) {
-				jobs.queue.try_send(id).ok()?;
+		jobs.entries.load(MAX_JOBS, |_, kept: KeptJob| {
+			let (round, worker) = (kept.job.round, kept.job.worker);
+			if !kept.rented && kept.trial.is_some() {
 				tracing::info!(
 					round,
 					worker,
 					"computing the proof of a round again after a restart"
 				);
 			}
-			Some((id, entry))
+			let entry = Entry {
+				trial: kept.trial,
+				sizes: kept.sizes,
+				roots: kept.roots,
+				..Entry::new(kept.job, kept.committee, kept.rented)
+			};
+			(entry.job.agent == agent).then(|| (id_of(&entry.job), entry))
 		});
-		Ok((jobs, queued))
+		jobs.news.notify_one();
+		Ok(jobs)
 	}
 
-	/// Takes a request to prove and says how far it is. `None` where there is no room for more.
-	///
-	/// Of one round and worker only the seed that was asked for last is computed: after a fork the node asks by
-	/// the seed that stands, and would wait for a proof that nobody needs. A seed that is back is computed anew.
-	pub fn prove(&self, request: ProveRequest) -> Option<Progress<Attestation>> {
-		let job = match Job::of_prove(&request, self.agent) {
+	/// Takes a request to prepare. An error says why it cannot be worked on.
+	pub fn prepare(&self, request: &PrepareRequest) -> Result<(), String> {
+		let job = Job::of_prepare(request, self.agent).map_err(|error| error.to_string())?;
+		let (committee, rented) = (request.committee.clone(), !request.runs);
+		let trial_at = now_ms() + request.trial_ms.min(MAX_KEEP_MS);
+		self.ask(job, committee, rented, request.keep_ms, |entry| {
+			entry.trial_at = trial_at;
+			false
+		})
+		.map(|_: Progress<_>| ())
+	}
+
+	/// Takes a request to prove, and returns the progress. An error says that there is no room for more.
+	pub fn prove(&self, request: &ProveRequest) -> Result<Progress<Attestation>, String> {
+		let job = match Job::of_prove(request, self.agent) {
 			Ok(job) => job,
-			Err(error) => return Some(Progress::Failed(error.to_string())),
+			Err(error) => return Ok(Progress::Failed(error.to_string())),
 		};
-		let id = id_of(&job);
-		let mut entries = self.entries.lock();
-		let mut is_back = false;
-		for Timed { value: other, .. } in entries.iter() {
-			let same = (other.job.genesis, other.job.round, other.job.worker)
-				== (job.genesis, job.round, job.worker);
-			if same {
-				let stop = other.job.seed != job.seed;
-				let stopped = other.stop.swap(stop, Ordering::Relaxed);
-				is_back |= stopped && !stop;
-			}
-		}
-		if let Some(Timed { value: entry, .. }) = entries.get_mut(&id) {
-			match entry.state {
-				JobState::Superseded => {
-					self.queue.try_send(id).ok()?;
-					entry.state = JobState::Working;
-				}
-				// Its committee was another one meanwhile, and has to have the roots.
-				JobState::Done(_) if is_back => {
-					let _ = self.queue.try_send(id);
-				}
-				_ => (),
-			}
-			// What is running or attested does not change, neither for another claim nor for an order.
-			return Some(match &entry.state {
-				JobState::Failed(_) if entry.job != job => Progress::Working,
-				state => state.progress(),
-			});
-		}
-		if entries.is_full() {
-			return None;
-		}
-		let expires = now_ms() + request.keep_ms.min(MAX_KEEP_MS);
-		let entry = Entry::new(job, &request);
-		let progress = entry.state.progress();
-		if progress == Progress::Working {
-			self.queue.try_send(id).ok()?;
-		}
-		entries.insert(id, expires, entry);
-		drop(entries);
-		self.entries.store(&id, expires, &request);
-		Some(progress)
-	}
-
-	/// The benchmark whose turn it is. `None` if it was dropped meanwhile, or its round is over: then it
-	/// has failed.
-	pub fn turn(&self, id: &Hash) -> Option<Turn> {
-		let mut entries = self.entries.lock();
-		let Timed { expires, value } = entries.get_mut(id)?;
-		if *expires <= now_ms() {
-			value.state = JobState::Failed("its round is over".into());
-			return None;
-		}
-		let done = match &value.state {
-			JobState::Done(proof) => Some(proof.clone()),
-			_ => None,
-		};
-		if value.stop.load(Ordering::Relaxed) {
-			if done.is_none() {
-				value.state = JobState::Superseded;
-			}
-			return None;
-		}
-		Some(Turn {
-			job: value.job.clone(),
-			committee: value.committee.iter().map(|(_, agent)| *agent).collect(),
-			expires: *expires,
-			stop: value.stop.clone(),
-			done,
+		let (committee, rented) = (request.committee.clone(), request.order.is_some());
+		self.ask(job, committee, rented, request.keep_ms, |entry| {
+			entry.try_trial(request.trial_seed)
 		})
 	}
 
-	/// Notes how a benchmark ended.
-	pub fn finish(&self, id: &Hash, state: JobState) {
+	/// Takes a request for a job. Of one round and worker only the seed that was asked for last is computed: after a
+	/// fork the node asks by the seed that stands, and would wait for a proof that nobody needs.
+	fn ask(
+		&self,
+		job: Job,
+		committee: Vec<(CheckerKey, AgentKey)>,
+		rented: bool,
+		keep_ms: u64,
+		change: impl FnOnce(&mut Entry) -> bool,
+	) -> Result<Progress<Attestation>, String> {
+		let id = id_of(&job);
+		let expires = now_ms() + keep_ms.min(MAX_KEEP_MS);
+		let mut entries = self.entries.lock();
+		for (other, timed) in entries.iter_mut() {
+			let entry = &mut timed.value;
+			let same = (entry.job.genesis, entry.job.round, entry.job.worker)
+				== (job.genesis, job.round, job.worker);
+			if same {
+				let before = std::mem::replace(&mut entry.superseded, *other != id);
+				if entry.superseded && !before {
+					entry.stop_running();
+					tracing::info!(
+						round = job.round,
+						worker = job.worker,
+						"the round has another seed: its trial is dropped"
+					);
+				}
+			}
+		}
+		if entries.get(&id).is_none() {
+			if entries.is_full() {
+				return Err("too many jobs are kept".into());
+			}
+			entries.insert(id, expires, Entry::new(job, committee, rented));
+		}
+		let Some(Timed { expires, value }) = entries.get_mut(&id) else {
+			return Err("the job is gone".into());
+		};
+		// What is prepared or attested does not change, neither for another claim nor for an order.
+		let is_new = value.trial.is_none() && value.sizes.is_none();
+		let is_trial = change(value);
+		let (progress, expires) = (value.progress(), *expires);
+		let kept = (is_trial || is_new).then(|| value.kept());
+		if is_trial {
+			// Filling memory for another job gives way to it.
+			for (_, timed) in entries.iter_mut() {
+				if matches!(timed.value.state, State::Working) && timed.value.trial.is_none() {
+					timed.value.stop_running();
+				}
+			}
+		}
+		drop(entries);
+		if let Some(kept) = kept {
+			self.entries.store(&id, expires, &kept);
+		}
+		self.news.notify_one();
+		Ok(progress)
+	}
+
+	/// Waits for work, and returns it. There is one piece at a time: memory is filled for one job, and a trial has the
+	/// machine for itself. A trial that was asked for comes before all else.
+	pub async fn next(&self) -> Next {
+		loop {
+			let due = self.take_next();
+			match due {
+				Ok(next) => return next,
+				Err(wait) => {
+					let _ = tokio::time::timeout(wait, self.news.notified()).await;
+				}
+			}
+		}
+	}
+
+	/// Returns the next piece of work, or the longest time to wait for it.
+	fn take_next(&self) -> Result<Next, Duration> {
+		let now = now_ms();
+		let mut entries = self.entries.lock();
+		let wanted = |timed: &Timed<Entry>| timed.expires > now && !timed.value.superseded;
+		let mut first: Option<(bool, u64, Hash)> = None;
+		let mut waiting = false;
+		for (id, timed) in entries.iter_mut() {
+			if !wanted(timed) {
+				continue;
+			}
+			let entry = &timed.value;
+			let late = entry.trial_at + TRIAL_LATE_MS < now;
+			let due = match &entry.state {
+				State::Working => entry.trial.is_some() || !late,
+				State::Prepared(_) => {
+					waiting |= entry.trial.is_none() && !late;
+					entry.trial.is_some()
+				}
+				_ => false,
+			};
+			if due {
+				let order = (entry.trial.is_none(), entry.trial_at, *id);
+				first = Some(first.map_or(order, |first| first.min(order)));
+			}
+		}
+		let (no_trial, _, id) = first.ok_or(Duration::from_secs(60))?;
+		if no_trial && waiting {
+			// Another one has the memory until its trial.
+			return Err(Duration::from_secs(1));
+		}
+		// What others hold makes room; if it is needed for openings, it is filled again. Giving hundreds of GB back takes
+		// seconds, in which the node waits for the lock.
+		let mut dropped = Vec::new();
+		let mut released = Vec::new();
+		for (other, timed) in entries.iter_mut() {
+			let entry = &mut timed.value;
+			if *other == id {
+				continue;
+			}
+			match &entry.state {
+				State::Prepared(_) => {
+					dropped.push(std::mem::replace(&mut entry.state, State::Working));
+				}
+				State::Done(proof) => released.push(proof.clone()),
+				_ => (),
+			}
+		}
+		let Some(Timed { expires, value }) = entries.get_mut(&id) else {
+			return Err(Duration::ZERO);
+		};
+		let next = match (&value.state, value.trial) {
+			(State::Prepared(prepared), Some(trial_seed)) => Next::Run {
+				id,
+				prepared: prepared.clone(),
+				trial_seed,
+				roots: value.roots.clone(),
+				committee: value.committee.iter().map(|(_, agent)| *agent).collect(),
+				expires: *expires,
+				stop: value.stop.clone(),
+			},
+			_ => Next::Prepare {
+				id,
+				job: value.job.clone(),
+				sizes: value.sizes,
+				again: value.roots.is_some(),
+				left: Duration::from_millis(value.trial_at.saturating_sub(now)),
+				stop: value.stop.clone(),
+			},
+		};
+		drop(entries);
+		drop(dropped);
+		for proof in released {
+			proof.release();
+		}
+		Ok(next)
+	}
+
+	/// Notes that a job is prepared, once its sizes are on the disk.
+	pub fn prepared(&self, id: &Hash, prepared: Arc<Prepared>) {
+		self.write(id, |entry| entry.sizes = Some(*prepared.sizes()));
+		self.change(id, |entry| entry.state = State::Prepared(prepared));
+	}
+
+	/// Notes that a trial has run, once its roots are on the disk.
+	pub fn done(&self, id: &Hash, proof: Arc<Proof>) {
+		let is_of = |entry: &Entry| entry.trial == Some(proof.trial_seed());
+		self.write(id, |entry| {
+			if is_of(entry) {
+				entry.roots = Some(proof.roots().clone());
+			}
+		});
+		self.change(id, |entry| {
+			if is_of(entry) {
+				entry.state = State::Done(proof.clone());
+			}
+		});
+	}
+
+	/// Notes that a job cannot be done.
+	pub fn failed(&self, id: &Hash, error: String) {
+		self.change(id, |entry| entry.state = State::Failed(error));
+	}
+
+	fn change(&self, id: &Hash, change: impl FnOnce(&mut Entry)) {
 		if let Some(Timed { value, .. }) = self.entries.lock().get_mut(id) {
-			value.state = state;
+			change(value);
 			value.used = now_ms();
 		}
 	}
 
-	/// Checks that this agent runs or ran that benchmark and that the asker is in its committee under that
+	/// Changes a job, and writes it down.
+	fn write(&self, id: &Hash, change: impl FnOnce(&mut Entry)) {
+		let mut entries = self.entries.lock();
+		let Some(Timed { expires, value }) = entries.get_mut(id) else {
+			return;
+		};
+		change(value);
+		let (expires, kept) = (*expires, value.kept());
+		drop(entries);
+		self.entries.store(id, expires, &kept);
+	}
+
+	/// Checks that this agent runs or ran that trial and that the asker is in its committee under that
 	/// key; returns the longest that a bandwidth measurement of it may take.
 	pub fn served(&self, remote: &AgentKey, which: &Which) -> Result<Duration, Refusal> {
-		let entries = self.entries.lock();
-		let entry = served(entries.get(&which.job_id()), remote, which)?;
-		self.report.reached();
-		Ok(Duration::from_secs(
-			u64::from(entry.job.bench.bandwidth_secs) + 10,
-		))
+		self.with(remote, which, |entry| {
+			self.report.reached();
+			Ok(Duration::from_secs(
+				u64::from(entry.job.bench.bandwidth_secs) + 10,
+			))
+		})
+	}
+
+	/// The roots of a trial, for a member of its committee.
+	pub fn roots(&self, remote: &AgentKey, which: &Which) -> Result<Roots, Refusal> {
+		self.with(remote, which, |entry| match &entry.state {
+			State::Present(_) => Err(Refusal::NotServed),
+			// What was attested has roots, though they may not be computed again.
+			State::Failed(_) => entry.roots.clone().ok_or(Refusal::NotServed),
+			_ => entry.roots.clone().ok_or(Refusal::NotReady),
+		})
 	}
 
 	/// A proof that is done, for a member of its committee.
 	pub fn proof(&self, remote: &AgentKey, which: &Which) -> Result<Arc<Proof>, Refusal> {
-		let entries = self.entries.lock();
-		match &served(entries.get(&which.job_id()), remote, which)?.state {
-			JobState::Done(proof) => Ok(proof.clone()),
-			JobState::Working | JobState::Superseded => Err(Refusal::NotReady),
-			JobState::Present(_) | JobState::Failed(_) => Err(Refusal::NotServed),
-		}
+		self.with(remote, which, |entry| match &entry.state {
+			State::Done(proof) => Ok(proof.clone()),
+			State::Working | State::Prepared(_) => Err(Refusal::NotReady),
+			State::Present(_) => Err(Refusal::NotServed),
+			State::Failed(_) if entry.roots.is_some() => Err(Refusal::Gone),
+			State::Failed(_) => Err(Refusal::NotServed),
+		})
+	}
+
+	/// Does something with a job that has not expired and whose committee the asker is in, under the key that it names.
+	fn with<T>(
+		&self,
+		remote: &AgentKey,
+		which: &Which,
+		act: impl FnOnce(&mut Entry) -> Result<T, Refusal>,
+	) -> Result<T, Refusal> {
+		let mut entries = self.entries.lock();
+		let now = now_ms();
+		let entry = entries.iter_mut().map(|(_, timed)| timed).find(|timed| {
+			let Timed { expires, value } = timed;
+			*expires > now
+				&& trial_of(&value.job, value.trial).is_some_and(|trial| trial == which.trial())
+				&& value
+					.committee
+					.iter()
+					.any(|(key, agent)| *key == which.checker && agent == remote)
+		});
+		act(&mut entry.ok_or(Refusal::NotServed)?.value)
 	}
 
 	/// Counts what costs. A flood of one checker does not take from the others.
 	pub fn spend(&self, remote: &AgentKey, which: &Which) -> Result<(), Refusal> {
-		let mut entries = self.entries.lock();
-		let entry = entries.get_mut(&which.job_id()).ok_or(Refusal::NotServed)?;
-		let entry = &mut entry.value;
-		let spent = entry.served.entry(*remote).or_default();
-		if *spent >= MAX_SERVED {
-			return Err(Refusal::Spent);
-		}
-		*spent += 1;
-		entry.used = now_ms();
-		Ok(())
+		self.with(remote, which, |entry| {
+			let spent = entry.served.entry(*remote).or_default();
+			if *spent >= MAX_SERVED {
+				return Err(Refusal::Spent);
+			}
+			*spent += 1;
+			entry.used = now_ms();
+			Ok(())
+		})
 	}
 
 	/// Takes back the last [`spend`](Self::spend): what it was for could not be done now.
 	pub fn give_back(&self, remote: &AgentKey, which: &Which) {
-		let mut entries = self.entries.lock();
-		let entry = entries.get_mut(&which.job_id());
-		if let Some(spent) = entry.and_then(|entry| entry.value.served.get_mut(remote)) {
-			*spent = spent.saturating_sub(1);
-		}
+		let _ = self.with(remote, which, |entry| {
+			if let Some(spent) = entry.served.get_mut(remote) {
+				*spent = spent.saturating_sub(1);
+			}
+			Ok(())
+		});
 	}
 
-	/// Returns whether an agent is in the committee of a benchmark that is kept.
+	/// Returns whether an agent is in the committee of a job that is kept.
 	pub fn knows(&self, agent: &AgentKey) -> bool {
 		let now = now_ms();
 		self.entries.lock().iter().any(|Timed { expires, value }| {
@@ -305,106 +567,40 @@ impl Jobs {
 			.max()
 	}
 
-	/// Drops what has expired, and gives back the GPUs' memory that nobody needs any more: to a customer
-	/// at once, if the machine is `rented`.
+	/// Drops what has expired, and gives back memory that nobody needs any more, of the machine and of GPUs: to a
+	/// customer at once, if the machine is `rented`.
 	pub fn sweep(&self, rented: bool) {
 		let now = now_ms();
+		let mut dropped = Vec::new();
+		let mut released = Vec::new();
 		self.entries.sweep(|entry| {
-			// A customer's programs need the GPUs' memory more than a proof does.
-			if let JobState::Done(proof) = &entry.state
-				&& (rented || entry.used + GPU_MEMORY_KEPT_MS < now)
+			if let State::Done(proof) = &entry.state
+				&& (rented || entry.used + MEMORY_KEPT_MS < now)
 			{
-				proof.release();
+				released.push(proof.clone());
 			}
-			// What runs is never dropped: there is one at a time.
-			matches!(entry.state, JobState::Working)
+			// Its trial came without this job, or never.
+			let is_late = entry.trial.is_none() && entry.trial_at + TRIAL_LATE_MS < now;
+			if matches!(entry.state, State::Prepared(_)) && (entry.superseded || is_late) {
+				dropped.push(std::mem::replace(&mut entry.state, State::Working));
+			}
+			false
 		});
+		for proof in released {
+			proof.release();
+		}
 	}
 }
 
-fn id_of(job: &Job) -> Hash {
-	trial_of(job).job_id()
-}
-
-/// The benchmark, as it is named to others.
-pub fn trial_of(job: &Job) -> Trial {
-	Trial {
+/// The trial of a job, as it is named to others.
+pub fn trial_of(job: &Job, trial_seed: Option<H256>) -> Option<Trial> {
+	Some(Trial {
 		genesis: job.genesis,
 		round: job.round,
-		seed: job.seed,
+		seed: trial_seed?,
 		worker: job.worker,
-	}
-}
-
-/// A benchmark, if it has not expired and the asker is in its committee under the key that it names.
-fn served<'a>(
-	entry: Option<&'a Timed<Entry>>,
-	remote: &AgentKey,
-	which: &Which,
-) -> Result<&'a Entry, Refusal> {
-	let Timed { expires, value } = entry.ok_or(Refusal::NotServed)?;
-	let known = value
-		.committee
-		.iter()
-		.any(|(key, agent)| *key == which.checker && agent == remote);
-	if !known || *expires <= now_ms() {
-		return Err(Refusal::NotServed);
-	}
-	Ok(value)
+	})
 }
 
 #[cfg(test)]
-mod tests {
-	use super::*;
-	use crate::bench::job::tests::{BENCH, spec};
-
-	fn request(seed: u8) -> ProveRequest {
-		ProveRequest {
-			genesis: H256::zero(),
-			round: 4,
-			seed: H256::repeat_byte(seed),
-			worker: 7,
-			spec: spec(),
-			bench: BENCH,
-			reference: None,
-			order: None,
-			committee: Vec::new(),
-			keep_ms: 600_000,
-		}
-	}
-
-	#[test]
-	fn of_a_rounds_seeds_only_the_last_one_asked_for_is_computed() {
-		let dir = tempfile::tempdir().unwrap();
-		let (jobs, mut queue) =
-			Jobs::new(dir.path(), AgentKey::from_raw([1; 32]), Arc::default()).unwrap();
-		let ask = |seed| assert_eq!(jobs.prove(request(seed)), Some(Progress::Working));
-		let mut next = || queue.try_recv().unwrap();
-		ask(1);
-		let first = next();
-		let running = jobs.turn(&first).unwrap();
-		let stopped = || running.stop.load(Ordering::Relaxed);
-		assert!(!stopped());
-
-		// A fork has another seed: what runs is given up.
-		ask(2);
-		assert!(stopped());
-		jobs.finish(&first, JobState::Superseded);
-		// The first seed's chain is back before the second one's turn.
-		ask(1);
-		assert!(jobs.turn(&next()).is_none());
-		let again = next();
-		assert_eq!(again, first);
-		assert!(
-			jobs.turn(&again)
-				.is_some_and(|turn| !turn.stop.load(Ordering::Relaxed))
-		);
-		// Another round is none of that.
-		let other = ProveRequest {
-			round: 6,
-			..request(3)
-		};
-		assert_eq!(jobs.prove(other), Some(Progress::Working));
-		assert!(jobs.turn(&next()).is_some() && jobs.turn(&first).is_some());
-	}
-}
+mod tests;

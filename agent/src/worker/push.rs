@@ -1,17 +1,17 @@
 //! The committees of this agent's workers: reserves places for their agents, introduces itself to them as
-//! soon as a round has started, and sends them the roots of the stages, each as soon as it is there.
+//! soon as a round has started, and sends them the parts of the trial, each as soon as it is known.
 //!
 //! Whoever is looked up only when there is something to send is found too late: in a network of thousands a
 //! committee is mostly agents never met. So all of it is looked up and connected to at the round's start, all
 //! members at once, and the connections stay for the roots.
 
 use crate::{
-	bench::stage::Stage,
 	host::store::now_ms,
 	peer::{
 		dial::{Peer, ask},
 		wire::{ALPN, CLOSE_ROOM, Introduced, Introduction, Push, Request, Trial},
 	},
+	trial::hash::key,
 };
 use anyhow::{Context, Result};
 use iroh::endpoint::{Connection, ConnectionError};
@@ -59,17 +59,19 @@ const DENIED: Duration = Duration::from_secs(5);
 /// A worker in a round of a chain.
 pub type RoundOf = (H256, RoundIndex, WorkerId);
 
-/// The roots of a worker's stages in a round, as they come. On another fork they begin anew.
+/// The parts of a worker's trial in a round, as they come. On another fork they begin anew.
 #[derive(Clone, Default)]
 pub struct Told {
-	/// The benchmark.
+	/// The trial.
 	trial: Option<Trial>,
-	/// Its roots.
+	/// Its parts, in the order in which they came.
 	pushes: Vec<Push>,
+	/// Whether these are all.
+	complete: bool,
 }
 
 impl Told {
-	/// Returns whether there are more roots than the first `sent` of the benchmark `of`.
+	/// Returns whether there are more parts than the first `sent` of the trial `of`.
 	fn has_more(&self, of: Option<Trial>, sent: usize) -> bool {
 		let sent = if self.trial == of { sent } else { 0 };
 		self.pushes.len() > sent
@@ -192,7 +194,7 @@ impl Committees {
 		}
 	}
 
-	/// Begins a benchmark of a worker in a round, and returns what takes the roots of its stages. `None` if
+	/// Begins a trial of a worker in a round, and returns what takes its parts. `None` if
 	/// the committee is not known.
 	pub fn begin(&self, trial: Trial) -> Option<watch::Sender<Told>> {
 		let all = self.all.lock();
@@ -200,6 +202,7 @@ impl Committees {
 		committee.told.send_replace(Told {
 			trial: Some(trial),
 			pushes: Vec::new(),
+			complete: false,
 		});
 		Some(committee.told.clone())
 	}
@@ -235,7 +238,7 @@ impl Committees {
 	}
 }
 
-/// Adds a root of the benchmark that `told` is of; one of a benchmark that was given up is dropped.
+/// Adds a part of the trial that `told` is of; one of a trial that was given up is dropped.
 pub fn tell(told: &watch::Sender<Told>, push: Push) {
 	told.send_modify(|told| {
 		if told.trial == Some(push.trial) {
@@ -244,12 +247,14 @@ pub fn tell(told: &watch::Sender<Told>, push: Push) {
 	});
 }
 
+/// Notes that a trial has no more parts.
+pub fn complete(told: &watch::Sender<Told>, trial: Trial) {
+	told.send_modify(|told| told.complete |= told.trial == Some(trial));
+}
+
 /// A number from 0 to 1 that an agent has with a member of its committee in a round.
 fn share(own: &AgentKey, member: &AgentKey, round: RoundIndex) -> f64 {
-	let hash = crate::bench::hash::hash(
-		"kaisar/agent 2026 spread",
-		&[&own.0, &member.0, &round.to_le_bytes()],
-	);
+	let hash = key("spread", &[&own.0, &member.0, &round.to_le_bytes()]);
 	f64::from(u16::from_le_bytes([hash[0], hash[1]])) / f64::from(u16::MAX)
 }
 
@@ -259,7 +264,7 @@ struct Member {
 	agent: AgentKey,
 	introduction: Introduction,
 	told: watch::Receiver<Told>,
-	/// Roots of the benchmark `of` that were sent.
+	/// Parts of the trial `of` that were sent.
 	sent: usize,
 	of: Option<Trial>,
 	/// Whether it takes roots now.
@@ -274,7 +279,7 @@ struct Member {
 
 /// Why a connection to a member ended that did not fail.
 enum Met {
-	/// The last root was sent.
+	/// The last part was sent.
 	Done,
 	/// The member has no room for a connection that waits.
 	NoRoom,
@@ -353,7 +358,13 @@ impl Member {
 		let since = Instant::now();
 		loop {
 			let push = tokio::select! {
-				push = self.next() => push?,
+				push = self.next() => match push? {
+					Some(push) => push,
+					None => {
+						connection.close(0u32.into(), b"done");
+						return Ok(Met::Done);
+					}
+				},
 				reason = connection.closed() => {
 					if since.elapsed() >= STEADY {
 						self.wait = AGAIN;
@@ -368,17 +379,12 @@ impl Member {
 					};
 				}
 			};
-			let stage = push.stage();
 			self.send(&connection, push).await?;
-			if stage == Some(Stage::LAST) {
-				connection.close(0u32.into(), b"done");
-				return Ok(Met::Done);
-			}
 		}
 	}
 
-	/// Waits for the next root to send.
-	async fn next(&mut self) -> Result<Push> {
+	/// Waits for the next part to send. `None` once all were sent.
+	async fn next(&mut self) -> Result<Option<Push>> {
 		loop {
 			{
 				let told = self.told.borrow_and_update();
@@ -387,7 +393,10 @@ impl Member {
 					self.sent = 0;
 				}
 				if let Some(push) = told.pushes.get(self.sent) {
-					return Ok(push.clone());
+					return Ok(Some(push.clone()));
+				}
+				if told.complete {
+					return Ok(None);
 				}
 			}
 			self.told.changed().await?;

@@ -1,136 +1,252 @@
-//! Runs the benchmarks, one at a time.
+//! Prepares and runs the trials, one at a time.
 
 use super::{
-	jobs::{JobState, Jobs, Turn, trial_of},
-	push::{Committees, tell},
+	jobs::{Jobs, Next, trial_of},
+	plots::Plots,
+	push::{Committees, Told, complete, tell},
 };
 use crate::{
-	bench::{
-		evidence,
-		hash::Hash,
-		proof::{self, ProveError},
-	},
 	gpu::Pool,
 	host::{
 		clock::wall_ms,
+		memory::{fillable_again, fillable_now},
 		report::{Benchmark, Report},
 		store::now_ms,
 	},
-	peer::{dial::Peer, wire::Push},
+	peer::{
+		dial::Peer,
+		wire::{Push, Trial},
+	},
+	trial::{
+		hash::Hash,
+		job::{Job, Sizes},
+		part::Part,
+		run::{Machine, Prepared, Proof},
+	},
 };
+use kaisar_primitives::AgentKey;
 use std::{
-	path::PathBuf,
-	sync::{Arc, atomic::Ordering},
+	sync::{
+		Arc,
+		atomic::{AtomicBool, Ordering},
+	},
 	time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
-/// Runs one benchmark at a time, in the order in which they were asked for. The plot lies in `plots`. The
-/// GPUs are looked for again before each: a driver that came late, or a GPU that is back, has cost one
-/// benchmark at most.
-pub async fn run_jobs(
-	jobs: Arc<Jobs>,
-	committees: Arc<Committees>,
-	peer: Arc<Peer>,
-	report: Arc<Report>,
-	gpus: Arc<Pool>,
-	plots: PathBuf,
-	mut queue: mpsc::Receiver<Hash>,
-) {
-	while let Some(id) = queue.recv().await {
-		let Some(turn) = jobs.turn(&id) else { continue };
-		let Turn {
-			job,
+/// The parts of an agent that its trials need.
+pub struct Runner {
+	/// The jobs.
+	pub jobs: Arc<Jobs>,
+	/// The committees, which are sent the parts.
+	pub committees: Arc<Committees>,
+	/// The agent, which signs them.
+	pub peer: Arc<Peer>,
+	/// What is reported to people.
+	pub report: Arc<Report>,
+	/// The GPUs. They are looked for again before each trial: a driver that came late, or a GPU that is back, has cost
+	/// one trial at most.
+	pub gpus: Arc<Pool>,
+	/// The plot.
+	pub plots: Plots,
+}
+
+impl Runner {
+	/// Runs until the agent stops.
+	pub async fn run(self) {
+		loop {
+			match self.jobs.next().await {
+				Next::Prepare {
+					id,
+					job,
+					sizes,
+					again,
+					left,
+					stop,
+				} => {
+					let left = (!again).then_some(left);
+					self.prepare(id, job, sizes, left, stop).await;
+				}
+				next @ Next::Run { .. } => self.trial(next).await,
+			}
+		}
+	}
+
+	async fn prepare(
+		&self,
+		id: Hash,
+		job: Job,
+		sizes: Option<Sizes>,
+		left: Option<Duration>,
+		stop: Arc<AtomicBool>,
+	) {
+		let (round, worker) = (job.round, job.worker);
+		tracing::info!(round, worker, "preparing a trial");
+		let begun = Instant::now();
+		let (gpus, plots) = (self.gpus.clone(), self.plots.clone());
+		let prepared = tokio::task::spawn_blocking(move || {
+			let plan = job.plan();
+			plots.want(job.recipe(), plan.groups);
+			// Growing takes memory too, until it is held.
+			let hold = plots.hold();
+			let machine = Machine {
+				devices: if plan.gpus > 0 {
+					gpus.look()
+				} else {
+					Vec::new()
+				},
+				memory: fillable_now(),
+				memory_again: fillable_again(),
+				groups: plots.ready(&job.recipe()),
+				undisturbed: Box::new(hold),
+				plot: &|size| plots.take(&job.recipe(), size),
+			};
+			let wanted = || !stop.load(Ordering::Relaxed);
+			Prepared::new(&job, sizes, machine, left, &wanted)
+		})
+		.await;
+		match prepared {
+			Ok(Some(prepared)) => {
+				tracing::info!(
+					round,
+					worker,
+					took = ?begun.elapsed(),
+					sizes = ?prepared.sizes(),
+					"ready for a trial"
+				);
+				self.jobs.prepared(&id, Arc::new(prepared));
+			}
+			// Another seed is wanted, and comes next.
+			Ok(None) => (),
+			Err(error) => self.fail(
+				&id,
+				(round, worker),
+				format!("preparing it crashed: {error}"),
+			),
+		}
+	}
+
+	async fn trial(&self, next: Next) {
+		let Next::Run {
+			id,
+			prepared,
+			trial_seed,
+			roots,
 			committee,
 			expires,
 			stop,
-			done,
-		} = turn;
-		// After a restart nobody else has.
-		let trial = trial_of(&job);
-		let of = (trial.genesis, trial.round, trial.worker);
-		let keep_ms = expires.saturating_sub(now_ms());
-		committees.prepare(of, committee, true, Duration::ZERO, keep_ms);
-		let told = committees.begin(trial);
-		if let Some(proof) = done {
-			for (stage, root) in proof.roots.stages.iter() {
-				if let Some(told) = &told {
-					tell(told, Push::signed(peer.pair(), trial, stage, *root));
-				}
-			}
-			continue;
-		}
-		tracing::info!(round = job.round, worker = job.worker, "benchmark begins");
+		} = next
+		else {
+			return;
+		};
+		let job = prepared.job();
 		let (round, worker) = (job.round, job.worker);
-		let (signer, gpus, plots) = (peer.clone(), gpus.clone(), plots.clone());
-		let (run, begun) = (job.clone(), Instant::now());
-		let result = tokio::task::spawn_blocking(move || {
-			let tell_all = |stage, root| {
-				if let Some(told) = &told {
-					tell(told, Push::signed(signer.pair(), trial, stage, root));
+		let Some(trial) = trial_of(job, Some(trial_seed)) else {
+			return;
+		};
+		// After a restart nobody else has.
+		let told = self.tell_committee(trial, committee, expires);
+		tracing::info!(round, worker, "a trial begins");
+		let begun = Instant::now();
+		let signer = self.peer.clone();
+		let teller = told.clone();
+		let running = prepared.clone();
+		let proof = tokio::task::spawn_blocking(move || {
+			let tell_all = |part: Part, root: Hash| {
+				if let Some(told) = &teller {
+					tell(told, Push::signed(signer.pair(), trial, part, root));
 				}
 			};
 			let wanted = || !stop.load(Ordering::Relaxed);
-			let devices = match run.gpu_plan() {
-				Some(_) => gpus.look(),
-				None => Vec::new(),
-			};
-			proof::prove_while(&run, &devices, &plots, tell_all, wanted)
+			running.run(trial_seed, &tell_all, &wanted)
 		})
 		.await;
-		let ended = |root: Option<Hash>, remarks: Vec<String>| Benchmark {
+		if let Some(told) = &told {
+			complete(told, trial);
+		}
+		let proof = match proof {
+			Ok(Some(proof)) => proof,
+			Ok(None) => {
+				tracing::info!(
+					round,
+					worker,
+					"a trial is dropped: the chain has another seed"
+				);
+				return;
+			}
+			Err(error) => {
+				return self.fail(&id, (round, worker), format!("the trial crashed: {error}"));
+			}
+		};
+		let proof = match roots {
+			Some(roots) => proof.attested(roots),
+			None => proof,
+		};
+		self.say(&proof, begun.elapsed());
+		self.jobs.done(&id, Arc::new(proof));
+	}
+
+	/// Begins to tell a committee of a trial.
+	fn tell_committee(
+		&self,
+		trial: Trial,
+		committee: Vec<AgentKey>,
+		expires: u64,
+	) -> Option<watch::Sender<Told>> {
+		let keep_ms = expires.saturating_sub(now_ms());
+		let of = (trial.genesis, trial.round, trial.worker);
+		self.committees
+			.prepare(of, committee, true, Duration::ZERO, keep_ms);
+		self.committees.begin(trial)
+	}
+
+	/// Says how a trial ended.
+	fn say(&self, proof: &Proof, took: Duration) {
+		let job = proof.prepared().job();
+		let (round, worker) = (job.round, job.worker);
+		tracing::info!(
+			round,
+			worker,
+			root = hex::encode(proof.root()),
+			?took,
+			"a trial is done"
+		);
+		// By this clock, without the way to a checker.
+		let (_, remarks) = proof.judged();
+		if !remarks.is_empty() {
+			tracing::warn!(
+				round,
+				worker,
+				"the trial shows less than the claim: {}. Claim what `kaisar-agent detect` says, or see what else uses \
+				 the machine",
+				remarks.join("; ")
+			);
+		}
+		self.report.benchmark(Benchmark {
 			at: wall_ms(),
 			round,
 			worker,
-			took_ms: begun.elapsed().as_millis() as u64,
-			root: root.map(hex::encode),
+			took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+			root: Some(hex::encode(proof.root())),
 			remarks,
-		};
-		let state = match result {
-			Ok(Ok(proof)) => {
-				tracing::info!(
-					round,
-					worker,
-					root = hex::encode(proof.root),
-					took = ?proof.took.0,
-					"benchmark done"
-				);
-				// By this clock, without the way to a checker.
-				let times = proof.took.map(Some);
-				let sizes = &proof.roots.sizes;
-				let remarks = evidence::shortfalls(&job, sizes, &times, Duration::ZERO);
-				if !remarks.is_empty() {
-					tracing::warn!(
-						round,
-						worker,
-						"the benchmark supports less than the claim: {}. Claim what `kaisar-agent detect` says, or see \
-						 what else uses the machine",
-						remarks.join("; ")
-					);
-				}
-				report.benchmark(ended(Some(proof.root), remarks));
-				JobState::Done(Arc::new(proof))
-			}
-			Ok(Err(ProveError::Superseded)) => {
-				tracing::info!(
-					round,
-					worker,
-					"benchmark dropped: the round has another seed"
-				);
-				JobState::Superseded
-			}
-			Ok(Err(error)) => JobState::Failed(error.to_string()),
-			Err(error) => JobState::Failed(format!("the benchmark crashed: {error}")),
-		};
-		if let JobState::Failed(error) = &state {
-			tracing::error!(
-				round,
-				worker,
-				error,
-				"the benchmark failed: nothing is attested in this round"
-			);
-			report.benchmark(ended(None, vec![error.clone()]));
-		}
-		jobs.finish(&id, state);
+		});
+	}
+
+	fn fail(&self, id: &Hash, (round, worker): (u32, u32), error: String) {
+		tracing::error!(
+			round,
+			worker,
+			error,
+			"a trial failed: nothing is attested in this round"
+		);
+		self.report.benchmark(Benchmark {
+			at: wall_ms(),
+			round,
+			worker,
+			took_ms: 0,
+			root: None,
+			remarks: vec![error.clone()],
+		});
+		self.jobs.failed(id, error);
 	}
 }

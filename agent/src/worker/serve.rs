@@ -11,18 +11,19 @@ use super::{
 	push::Committees,
 };
 use crate::{
-	bench::{
-		device::DeviceError,
-		hash::Hash,
-		proof::{Challenge, Openings, Proof},
-	},
 	peer::{
 		bandwidth,
-		dial::{MESSAGE_TIME, OPENINGS_TIME, Peer},
+		dial::{MEMORY_TIME, MESSAGE_TIME, OPENINGS_TIME, Peer},
 		wire::{
-			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REQUEST, Push, Refusal, Request,
-			RootsReply, Which,
+			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REQUEST, OpeningsReply, Push,
+			Refusal, Request, RootsReply, Which,
 		},
+	},
+	trial::{
+		hash::Hash,
+		part::Resource,
+		proof::Challenge,
+		run::{NotOpened, Proof},
 	},
 };
 use anyhow::{Context, Result};
@@ -35,14 +36,14 @@ use kaisar_tunnel::{
 };
 use parking_lot::Mutex;
 use std::{
-	collections::{BTreeMap, BTreeSet},
+	collections::{BTreeMap, BTreeSet, VecDeque},
 	sync::Arc,
 	time::{Duration, Instant},
 };
 use tokio::{
 	sync::{Semaphore, watch},
 	task::JoinSet,
-	time::timeout,
+	time::{sleep, timeout},
 };
 
 /// Most connections of an agent in a committee.
@@ -54,6 +55,10 @@ const MAX_ADMITTED_EACH: usize = 2;
 /// Time for which a connection may stay without asking anything: longer than the prepare parts of two rounds,
 /// of 240 s each. A connection that is made at the start of one waits for the roots.
 const IDLE: Duration = Duration::from_secs(600);
+/// Time for which openings are kept once they are computed, for a checker whose connection broke.
+const KEPT_TIME: Duration = Duration::from_secs(60);
+/// Most bytes of openings that are kept: 64 MiB. Those of thirteen GPUs are not.
+const MAX_KEPT: usize = 64 << 20;
 
 /// Limits of the agents' door. An operator that sits for half of a census of 10⁶ workers remembers their
 /// addresses, 50 bytes each.
@@ -72,7 +77,7 @@ pub trait Inbox: Send + Sync + 'static {
 	fn introduce(&self, agent: &AgentKey, introduction: &Introduction, place: Origin)
 	-> Introduced;
 
-	/// Takes a stage's root from an agent that is admitted for that worker and has signed it.
+	/// Takes a part of a trial from an agent that is admitted for that worker and has signed it.
 	fn hear(&self, agent: &AgentKey, push: &Push) -> Result<(), Refusal>;
 }
 
@@ -95,11 +100,12 @@ pub struct Serving {
 	/// Permits to compute openings where no GPU has to be waited for.
 	computing: Arc<Semaphore>,
 	opening: Arc<OpeningNow>,
+	opened: Arc<Mutex<Opened>>,
 	members: Arc<Mutex<Members>>,
 }
 
 impl Serving {
-	/// Serves the benchmarks of `peer`, with permits to compute openings where no GPU has to be waited for.
+	/// Serves the trials of `peer`, with permits to compute openings where no GPU has to be waited for.
 	/// Strangers have places at `door`; `inbox` takes introductions and roots.
 	pub fn new(
 		peer: Arc<Peer>,
@@ -117,6 +123,7 @@ impl Serving {
 			door,
 			computing,
 			opening: Arc::default(),
+			opened: Arc::default(),
 			members: Arc::default(),
 		}
 	}
@@ -299,23 +306,28 @@ impl Serving {
 				reply_with(&mut send, &reply).await
 			}
 			Request::Roots(which) => {
-				let proof = self.jobs.proof(&remote, &which);
-				let reply: RootsReply = proof.map(|proof| proof.roots);
+				let reply: RootsReply = self.jobs.roots(&remote, &which);
 				reply_with(&mut send, &reply).await
 			}
-			Request::Open(which, challenge) => {
-				let reply = match self.may_open(&remote, &which) {
+			Request::Open(which, resource, challenge) => {
+				let reply = match self.may_open(&remote, &which, resource) {
 					Ok((proof, place)) => {
 						let opened = self.open(proof, place, challenge).await?;
 						if opened.as_ref().err() == Some(&Refusal::NotReady) {
-							// Another benchmark has the GPU: that is no answer that the checker spent.
+							// Another trial has the GPU: that is no answer that the checker spent.
 							self.jobs.give_back(&remote, &which);
 						}
 						opened
 					}
 					Err(refusal) => Err(refusal),
 				};
-				timeout(OPENINGS_TIME, wire::write(&mut send, &reply)).await??;
+				let write = async {
+					match reply {
+						Ok(openings) => wire::write_opened(&mut send, &openings).await,
+						Err(refusal) => wire::write(&mut send, &OpeningsReply::Err(refusal)).await,
+					}
+				};
+				timeout(MEMORY_TIME + OPENINGS_TIME, write).await??;
 				finish(&mut send).await
 			}
 			Request::Bandwidth(which) => {
@@ -338,40 +350,126 @@ impl Serving {
 		&self,
 		remote: &AgentKey,
 		which: &Which,
+		resource: Resource,
 	) -> Result<(Arc<Proof>, OpeningPlace), Refusal> {
 		let proof = self.jobs.proof(remote, which)?;
-		let place = OpeningPlace::take(&self.opening, (which.job_id(), *remote))?;
+		let place = OpeningPlace::take(&self.opening, (which.job_id(), resource, *remote))?;
 		self.jobs.spend(remote, which)?;
 		Ok((proof, place))
 	}
 
+	/// Returns the openings that a place is for. Those of a challenge that was answered within a minute are kept: the
+	/// connection may have broken since.
 	async fn open(
 		&self,
 		proof: Arc<Proof>,
 		place: OpeningPlace,
 		challenge: Challenge,
-	) -> Result<Result<Openings, Refusal>> {
+	) -> Result<Result<Arc<Vec<u8>>, Refusal>> {
+		if let Some(kept) = self
+			.opened
+			.lock()
+			.get(&place.id, &challenge, Instant::now())
+		{
+			return Ok(Ok(kept));
+		}
+		let resource = place.id.1;
 		// A whole committee waits for a GPU together, so it takes no permits.
-		let _permit = match proof.roots.sizes.devices {
-			0 => Some(self.computing.acquire().await),
-			_ => None,
+		let _permit = match resource {
+			Resource::Gpus => None,
+			_ => Some(self.computing.acquire().await),
 		};
-		let opened = tokio::task::spawn_blocking(move || {
-			let opened = proof.open(&challenge);
+		let opened = self.opened.clone();
+		let runtime = tokio::runtime::Handle::current();
+		let computing = tokio::task::spawn_blocking(move || {
+			let openings = Arc::new(proof.open(resource, &challenge)?);
+			// Kept before the place is free, even if nobody waits any more.
+			if opened
+				.lock()
+				.keep(place.id, challenge, openings.clone(), Instant::now())
+			{
+				runtime.spawn(async move {
+					sleep(KEPT_TIME).await;
+					opened.lock().sweep(Instant::now());
+				});
+			}
 			drop(place);
-			opened
-		})
-		.await;
-		Ok(opened
-			.context("opening the proof")?
-			.map_err(|error| match error {
-				// It is asked again.
-				DeviceError::Busy => Refusal::NotReady,
-				error => {
-					tracing::error!(%error, "a proof cannot be opened for a checker, which asks again");
-					Refusal::NotServed
-				}
-			}))
+			Ok(openings)
+		});
+		let openings = computing.await.context("opening the proof")?;
+		Ok(openings.map_err(|error| match error {
+			// It is asked again.
+			NotOpened::Busy => Refusal::NotReady,
+			NotOpened::Gone => Refusal::Gone,
+		}))
+	}
+}
+
+/// The last openings of each trial, resource and checker's agent, for [`KEPT_TIME`] and of [`MAX_KEPT`] bytes at most.
+#[derive(Default)]
+struct Opened {
+	/// The oldest first.
+	kept: VecDeque<KeptOpenings>,
+	bytes: usize,
+}
+
+struct KeptOpenings {
+	id: OpeningId,
+	challenge: Challenge,
+	at: Instant,
+	openings: Arc<Vec<u8>>,
+}
+
+impl Opened {
+	fn get(&mut self, id: &OpeningId, challenge: &Challenge, now: Instant) -> Option<Arc<Vec<u8>>> {
+		self.sweep(now);
+		let mut kept = self.kept.iter();
+		let kept = kept.find(|kept| kept.id == *id && kept.challenge == *challenge)?;
+		Some(kept.openings.clone())
+	}
+
+	/// Keeps openings in place of older ones. Returns whether there is room.
+	fn keep(
+		&mut self,
+		id: OpeningId,
+		challenge: Challenge,
+		openings: Arc<Vec<u8>>,
+		now: Instant,
+	) -> bool {
+		self.sweep(now);
+		self.drop_if(|kept| kept.id == id);
+		let length = openings.capacity();
+		if length > MAX_KEPT {
+			return false;
+		}
+		while self.bytes + length > MAX_KEPT {
+			self.drop_oldest();
+		}
+		self.bytes += length;
+		self.kept.push_back(KeptOpenings {
+			id,
+			challenge,
+			at: now,
+			openings,
+		});
+		true
+	}
+
+	/// Drops those whose time is over.
+	fn sweep(&mut self, now: Instant) {
+		self.drop_if(|kept| now.saturating_duration_since(kept.at) >= KEPT_TIME);
+	}
+
+	fn drop_oldest(&mut self) {
+		if let Some(kept) = self.kept.pop_front() {
+			self.bytes -= kept.openings.capacity();
+		}
+	}
+
+	fn drop_if(&mut self, over: impl Fn(&KeptOpenings) -> bool) {
+		self.kept.retain(|kept| !over(kept));
+		let kept = self.kept.iter();
+		self.bytes = kept.map(|kept| kept.openings.capacity()).sum();
 	}
 }
 
@@ -487,18 +585,19 @@ impl Drop for Member {
 	}
 }
 
-/// Which checkers' agents have which proofs opened just now.
-type OpeningNow = Mutex<BTreeSet<(Hash, AgentKey)>>;
+/// The openings that are computed just now: of a trial, a resource, for a checker's agent.
+type OpeningNow = Mutex<BTreeSet<OpeningId>>;
+type OpeningId = (Hash, Resource, AgentKey);
 
 /// A checker's place among those whose openings are computed, held until they are: even if nobody waits
 /// for them any more. Each has one, so that none makes the others wait for what it asks many times over.
 struct OpeningPlace {
 	all: Arc<OpeningNow>,
-	id: (Hash, AgentKey),
+	id: OpeningId,
 }
 
 impl OpeningPlace {
-	fn take(all: &Arc<OpeningNow>, id: (Hash, AgentKey)) -> Result<Self, Refusal> {
+	fn take(all: &Arc<OpeningNow>, id: OpeningId) -> Result<Self, Refusal> {
 		if all.lock().insert(id) {
 			let all = all.clone();
 			Ok(Self { all, id })
@@ -558,12 +657,69 @@ mod tests {
 	fn a_checker_has_one_opening_of_a_proof_computed_at_a_time() {
 		let all = Arc::<OpeningNow>::default();
 		let agent = |byte| AgentKey::from_raw([byte; 32]);
-		let place = OpeningPlace::take(&all, ([1; 32], agent(1))).unwrap();
-		let again = OpeningPlace::take(&all, ([1; 32], agent(1)));
+		let first = ([1; 32], Resource::Disk, agent(1));
+		let place = OpeningPlace::take(&all, first).unwrap();
+		let again = OpeningPlace::take(&all, first);
 		assert_eq!(again.err(), Some(Refusal::NotReady));
-		let _others = [([1; 32], agent(2)), ([2; 32], agent(1))]
-			.map(|id| OpeningPlace::take(&all, id).unwrap());
+		let _others = [
+			([1; 32], Resource::Disk, agent(2)),
+			([2; 32], Resource::Disk, agent(1)),
+			([1; 32], Resource::Processor, agent(1)),
+		]
+		.map(|id| OpeningPlace::take(&all, id).unwrap());
 		drop(place);
-		assert!(OpeningPlace::take(&all, ([1; 32], agent(1))).is_ok());
+		assert!(OpeningPlace::take(&all, first).is_ok());
+	}
+
+	fn challenge(byte: u8) -> Challenge {
+		Challenge {
+			open_seed: Default::default(),
+			nonce: [byte; 32],
+		}
+	}
+
+	fn id(agent: u8) -> OpeningId {
+		([1; 32], Resource::Gpus, AgentKey::from_raw([agent; 32]))
+	}
+
+	#[test]
+	fn openings_are_kept_for_their_checker_and_challenge_for_a_minute() {
+		let mut opened = Opened::default();
+		let now = Instant::now();
+		let openings = Arc::new(vec![7; 100]);
+		assert!(opened.keep(id(1), challenge(1), openings.clone(), now));
+		let late = now + KEPT_TIME - Duration::from_millis(1);
+		assert_eq!(opened.get(&id(1), &challenge(1), late), Some(openings));
+		for (id, challenge) in [
+			(id(2), challenge(1)),
+			(id(1), challenge(2)),
+			(([2; 32], Resource::Gpus, id(1).2), challenge(1)),
+			(([1; 32], Resource::Disk, id(1).2), challenge(1)),
+		] {
+			assert_eq!(opened.get(&id, &challenge, now), None);
+		}
+		// The last ones only.
+		let others = Arc::new(vec![8; 100]);
+		assert!(opened.keep(id(1), challenge(2), others.clone(), late));
+		assert_eq!(opened.get(&id(1), &challenge(1), late), None);
+		assert_eq!(opened.get(&id(1), &challenge(2), late), Some(others));
+		opened.sweep(late + KEPT_TIME);
+		assert!(opened.kept.is_empty() && opened.bytes == 0);
+	}
+
+	#[test]
+	fn boundary_the_oldest_of_the_kept_openings_gives_way() {
+		let mut opened = Opened::default();
+		let now = Instant::now();
+		let openings = |bytes| Arc::new(vec![7; bytes]);
+		assert!(!opened.keep(id(0), challenge(1), openings(MAX_KEPT + 1), now));
+		for agent in 1..=3 {
+			assert!(opened.keep(id(agent), challenge(1), openings(MAX_KEPT / 2), now));
+		}
+		assert_eq!(opened.bytes, MAX_KEPT);
+		let kept = [1, 2, 3].map(|agent| opened.get(&id(agent), &challenge(1), now).is_some());
+		assert_eq!(kept, [false, true, true]);
+		assert!(opened.keep(id(4), challenge(1), openings(MAX_KEPT), now));
+		assert_eq!((opened.kept.len(), opened.bytes), (1, MAX_KEPT));
 	}
 }

@@ -1,18 +1,20 @@
-//! The fuzz targets over their corpus and over what a fuzzer begins with: the same bytes with bits
-//! flipped, parts cut out, doubled, or taken from another. Always the same ones, so a failure stays.
-//! `cargo fuzz` goes further (`agent/fuzz`).
+//! The fuzz targets over their corpus and over a fuzzer's first steps: the same bytes with bits flipped, parts cut
+//! out, doubled, or taken from another. Always the same ones, so a failure stays. `cargo fuzz` goes further
+//! (`agent/fuzz`).
 
+use crate::opened::opened;
 use codec::Encode;
 use kaisar_agent::{
-	bench::{
-		device::{Device, Processor},
-		proof::{Openings, Roots, prove},
-		stage::{Stage, Stages},
-	},
-	fuzzing::{CHALLENGE, TARGETS, job},
+	fuzzing::{CHALLENGE, Opened, TARGETS, TRIAL_SEED, job},
 	peer::{
 		endpoint::Peers,
 		wire::{Introduced, Introduction, Push, Refusal, Request, RootsReply, Trial, Which},
+	},
+	trial::{
+		hash,
+		part::{Part, Resource},
+		proof::Roots,
+		sample::Reject,
 	},
 };
 use kaisar_primitives::{
@@ -24,7 +26,7 @@ use kaisar_primitives::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sp_core::{H256, Pair, ed25519, sr25519};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Mutations of each seed.
 const MUTATIONS: usize = 400;
@@ -49,15 +51,11 @@ fn tunnelled(message: &impl Encode) -> Vec<u8> {
 	out
 }
 
-fn opened(gpus: u8) -> Vec<u8> {
-	let dir = tempfile::tempdir().unwrap();
-	let devices: Vec<Arc<dyn Device>> = (0..gpus)
-		.map(|_| Arc::new(Processor) as Arc<dyn Device>)
-		.collect();
-	let proof = prove(&job(gpus), &devices, dir.path(), |_, _| ()).unwrap();
-	let openings: Result<Openings, Refusal> = Ok(proof.open(&CHALLENGE).unwrap());
-	let mut bytes = vec![gpus];
-	bytes.extend(openings.encode());
+/// Openings as they are answered: they have no length of their own.
+fn framed_openings(openings: &[u8]) -> Vec<u8> {
+	let mut bytes = (openings.len() as u32 + 1).to_le_bytes().to_vec();
+	bytes.push(0);
+	bytes.extend(openings);
 	bytes
 }
 
@@ -69,7 +67,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let which = Which {
 		genesis: H256::repeat_byte(1),
 		round: 4,
-		seed: H256::repeat_byte(2),
+		seed: TRIAL_SEED,
 		worker: 7,
 		checker: checker.clone(),
 	};
@@ -78,12 +76,15 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		genesis: job.genesis,
 		round: 4,
 		seed: job.seed,
+		trial_seed: TRIAL_SEED,
+		late: false,
 		keep_ms: 1_000,
 	};
 	let prove = ProveRequest {
 		genesis: job.genesis,
 		round: 4,
 		seed: job.seed,
+		trial_seed: TRIAL_SEED,
 		worker: 7,
 		spec: job.spec,
 		bench: job.bench,
@@ -96,6 +97,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		genesis: job.genesis,
 		round: 4,
 		seed: job.seed,
+		trial_seed: TRIAL_SEED,
 		worker: 7,
 		agent: job.agent,
 		spec: job.spec,
@@ -106,6 +108,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		checker,
 		seats: 3,
 		full: true,
+		window: Some(1_000),
 		rented: true,
 		order: Some(1),
 	};
@@ -117,7 +120,9 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let record = peers.record(&pair.public()).unwrap().encode();
 	let roots = Roots {
 		sizes: job.plan(),
-		stages: Stages([[4; 32]; Stage::COUNT]),
+		gpus: vec![[4; 32]; 2],
+		processor: [5; 32],
+		disk: [6; 32],
 	};
 	let found = AddressesFound {
 		records: vec![record.clone()],
@@ -129,16 +134,17 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		purpose: kaisar_tunnel::Purpose::Connect,
 	};
 	let mut echoed = vec![1];
-	kaisar_agent::bench::hash::fill(&[7; 32], 0, {
+	hash::fill(&[7; 32], 0, 0, {
 		echoed.resize(1 + kaisar_agent::peer::bandwidth::CHUNK, 0);
 		&mut echoed[1..]
 	});
 	let trial = Trial {
 		genesis: job.genesis,
 		round: job.round,
-		seed: job.seed,
+		seed: TRIAL_SEED,
 		worker: job.worker,
 	};
+	let [processor] = opened(0, [Resource::Processor]);
 	let introduction = Introduction {
 		genesis: job.genesis,
 		round: job.round,
@@ -161,7 +167,12 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	let prepare = PrepareRequest {
 		genesis: job.genesis,
 		round: job.round,
+		seed: job.seed,
 		worker: job.worker,
+		spec: job.spec,
+		bench: job.bench,
+		reference: job.reference,
+		trial_ms: 60_000,
 		committee: prove.committee.clone(),
 		runs: true,
 		spread_ms: 10,
@@ -173,7 +184,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 			framed(Request::Push(Push::signed(
 				&pair,
 				trial,
-				Stage::Memory,
+				Part::Processor,
 				[4; 32],
 			))),
 		),
@@ -181,7 +192,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 		(("request", "roots"), framed(Request::Roots(which.clone()))),
 		(
 			("request", "open"),
-			framed(Request::Open(which.clone(), CHALLENGE)),
+			framed(Request::Open(which.clone(), Resource::Disk, CHALLENGE)),
 		),
 		(("request", "bandwidth"), framed(Request::Bandwidth(which))),
 		(
@@ -203,7 +214,8 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 			("reply", "receipt"),
 			framed(Result::<AgentSignature, Refusal>::Ok(signature)),
 		),
-		(("openings", "processor"), opened(0)),
+		(("reply", "openings"), framed_openings(&[7; 600])),
+		(("openings", "processor"), processor),
 		(("service", "round"), start.encode()),
 		(("service", "prepare"), prepare.encode()),
 		(("service", "prove"), prove.encode()),
@@ -249,6 +261,12 @@ fn mutated(random: &mut StdRng, seed: &[u8], other: &[u8]) -> Vec<u8> {
 	bytes
 }
 
+/// Verifies openings in the form of their target.
+fn verified(bytes: &[u8]) -> Option<Result<(), Reject>> {
+	let verified = Opened::read(bytes)?.verify()?;
+	Some(verified.map(|_| ()))
+}
+
 #[test]
 fn no_target_fails_on_its_corpus_nor_near_it() {
 	let mut random = StdRng::seed_from_u64(7);
@@ -264,8 +282,9 @@ fn no_target_fails_on_its_corpus_nor_near_it() {
 			.map(|file| std::fs::read(file).unwrap())
 			.collect();
 		if name == "openings" {
-			// Too large to be kept: two GPUs' walks show some hundreds of lines.
-			all.push(opened(2));
+			// Too large to be kept.
+			all.extend(opened(2, Resource::ALL));
+			assert!(all.iter().all(|seed| verified(seed) == Some(Ok(()))));
 		}
 		let mutations = match name {
 			"openings" | "echo" => COSTLY_MUTATIONS,

@@ -1,191 +1,301 @@
-//! Openings of the full size without the work: a chain of 8,192 × 8,192 that is made up everywhere but
-//! where it is looked at. Only who knows beforehand where that is can make them, so they serve to
-//! measure the verifier and for nothing else.
+//! Openings of the full size without the work: a run that is made up everywhere but where a checker looks. Only who
+//! knows beforehand where that is can make them, so they serve to measure the verifier and for nothing else.
 
-use kaisar_agent::bench::{
-	chain::{self, ChainOpening, Place, Position, Rows, Shape, Steps, Tops},
-	hash::{Hash, Tree, TreeTag, fill, leaf},
-	proof::GpuOpening,
-	walk::{self, Done, Kept, LINE, Leg, LegOpening, Walk},
+use kaisar_agent::trial::{
+	device::{DeviceError, Matrix, Place, Shown, Spans, Window},
+	hash::{Compress, Hash, Running, fill},
+	matrix::{
+		KEPT, LINE, Line, STEPS, Seeds, Size, byte_of, first_row, kappa_of, row_of_a, run_all,
+		turn_root, verify, walk_kappa, walk_lane,
+	},
+	sample::{Draw, Kind, Reader, Reject},
+	tree::{Tree, TreeKey},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+	collections::{BTreeMap, BTreeSet},
+	sync::{Arc, Mutex, PoisonError},
+};
 
-/// As an H100's would be with tensor cores: ten seconds of steps, and three quarters of 80 GB.
-pub const SHAPE: Shape = Shape {
-	n: 8_192,
-	steps: 14_400,
+/// An H100's turns. Its window is nine times as large, which adds three hashes to each path in the fill's tree: every
+/// matrix that stays needs a true tree here.
+pub const SIZE: Size = Size {
+	n: 4_096,
+	window: 512,
+	turns: 5_000,
 };
-/// Of fewer stages than it takes for seconds; what is opened hardly depends on it.
-pub const WALK: Walk = Walk {
-	shape: SHAPE,
-	window: 900,
-	lanes: 16_384,
-	stages: 4,
-	legs: 128,
-};
-/// The samples of production.
-pub const SAMPLES: usize = 256;
-/// The chain's seed.
-pub const SEED: Hash = [1; 32];
-/// The walk's seed.
-pub const WALK_SEED: Hash = [2; 32];
+/// What the seeds come from.
+pub const BASE: Hash = [1; 32];
+/// The trial's start.
+pub const START: Hash = [2; 32];
+
+/// Where the checker looks.
+pub fn draw() -> Draw {
+	Draw::new(&START, &[3; 32], &[4; 32], &[5; 32])
+}
 
 /// Everything that the verifier is given.
 pub struct Made {
-	/// The chain's root.
-	pub chain_root: Hash,
-	/// The walk's root.
-	pub walk_root: Hash,
-	/// Where it looks in the chain.
-	pub positions: Vec<Position>,
-	/// What it is shown there.
-	pub chain: ChainOpening,
-	/// The legs that it looks at.
-	pub legs: Vec<Leg>,
-	/// What it is shown of them.
-	pub walk: Vec<LegOpening>,
+	/// The GPU's root.
+	pub roots: Vec<Hash>,
+	/// The openings.
+	pub shown: Vec<u8>,
 }
 
 impl Made {
-	/// As it is shown.
-	pub fn opening(&self) -> GpuOpening {
-		GpuOpening {
-			chain_root: self.chain_root,
-			walk_root: self.walk_root,
-			chain: self.chain.clone(),
-			walk: self.walk.clone(),
-		}
+	/// As the checker goes about it.
+	pub fn verify(&self, shown: &[u8]) -> Result<Vec<Hash>, Reject> {
+		let reader = Reader::new(shown);
+		verify(&BASE, &START, &SIZE, &self.roots, &draw(), reader)
 	}
-
-	/// As the verifier goes about it.
-	pub fn verify(&self) -> bool {
-		self.verify_chain() && self.verify_walk()
-	}
-
-	/// The chain alone.
-	pub fn verify_chain(&self) -> bool {
-		chain::verify(&SEED, SHAPE, &self.chain_root, &self.positions, &self.chain).is_ok()
-	}
-
-	/// The walk alone.
-	pub fn verify_walk(&self) -> bool {
-		let tops: &Tops = &self.chain.tops;
-		walk::verify(
-			&WALK_SEED,
-			&WALK,
-			tops,
-			&self.walk_root,
-			&self.legs,
-			&self.walk,
-		)
-		.is_ok()
-	}
-}
-
-fn random_row((t, row): Place) -> Vec<u8> {
-	let mut bytes = vec![0; SHAPE.n];
-	fill(&[3; 32], ((t as u64) << 32) | row as u64, &mut bytes);
-	bytes
 }
 
 /// Makes them.
 pub fn make() -> Made {
-	let positions = chain::positions(&[4; 32], SHAPE, SAMPLES);
-	let legs = walk::positions(&[4; 32], &WALK);
-
-	let mut rows: BTreeMap<Place, Vec<u8>> = BTreeMap::new();
-	let mut sorted = positions.clone();
-	// A row is complete before it is multiplied.
-	sorted.sort_by_key(|at| at.t);
-	for at in &sorted {
-		let (mut a, mut x0) = (vec![0; SHAPE.n], vec![0; SHAPE.n]);
-		chain::row_of_a(&SEED, at.i, &mut a);
-		chain::row_of_x0(&SEED, at.j, &mut x0);
-		let place = (at.t, at.j);
-		let x = match at.t {
-			0 => &x0,
-			_ => rows.entry(place).or_insert_with(|| random_row(place)),
-		};
-		let sum = a.iter().zip(x.iter()).fold(0i32, |sum, (a, x)| {
-			sum.wrapping_add(i32::from(*a as i8) * i32::from(*x as i8))
-		});
-		let place = (at.t + 1, at.i);
-		let y = rows.entry(place).or_insert_with(|| random_row(place));
-		y[at.j] = chain::mix(sum, at.t as u32, at.i as u32, at.j as u32) as u8;
-	}
-
-	// The sampled legs are walked; the states around them are made up, and digested.
-	let mut kept: Vec<Kept> = (0..WALK.lanes * WALK.stages)
-		.map(|index| {
-			let (state, digest) = walk::first(&[5; 32], index);
-			Kept { state, digest }
-		})
-		.collect();
-	let mut all_states = Vec::new();
-	for leg in &legs {
-		let index = leg.stage * WALK.lanes + leg.lane;
-		let mut before = match leg.stage {
-			0 => {
-				let (state, digest) = walk::first(&WALK_SEED, leg.lane);
-				Kept { state, digest }
-			}
-			_ => kept[index - WALK.lanes],
-		};
-		let mut states = Vec::new();
-		let mut state = before.state;
-		for number in 0..WALK.legs {
-			if number == leg.leg {
-				walk::leg(&mut state, WALK.lines(), |line| {
-					let (place, chunk) = WALK.place_of(line);
-					let row = rows.entry(place).or_insert_with(|| random_row(place));
-					let mut out = [0; LINE];
-					out.copy_from_slice(&row[chunk * LINE..][..LINE]);
-					Ok::<_, ()>(out)
-				})
-				.expect("it never fails");
-			} else {
-				(state, _) = walk::first(&[6; 32], number);
-			}
-			before.digest = walk::digest(&before.digest, &state);
-			states.push(state);
-		}
-		kept[index] = Kept {
-			state,
-			digest: before.digest,
-		};
-		all_states.push(states);
-	}
-
-	// The trees over the rows of the steps that are looked at; all other leaves are made up.
-	let steps_seen: BTreeSet<usize> = rows.keys().map(|(t, _)| *t).collect();
-	let mut roots = vec![[7; 32]; SHAPE.steps];
-	let mut opened = Rows::new();
-	for t in steps_seen {
-		let mut leaves = vec![[8; 32]; SHAPE.n];
-		for ((_, row), bytes) in rows.range((t, 0)..(t + 1, 0)) {
-			leaves[*row] = leaf(TreeTag::Rows, chain::row_index(t, *row), bytes);
-		}
-		let tree = Tree::new(TreeTag::Rows, leaves);
-		roots[t - 1] = tree.root();
-		for ((_, row), bytes) in rows.range((t, 0)..(t + 1, 0)) {
-			opened.insert((t, *row), (bytes.clone(), tree.path(*row)));
-		}
-	}
-	let steps = Steps::new(&roots);
-	let done = Done::new(WALK, WALK_SEED, kept);
-	let traced = walk::trace(&done, &legs, all_states, |line| {
-		let (place, chunk) = WALK.place_of(line);
-		let mut out = [0; LINE];
-		out.copy_from_slice(&rows[&place][chunk * LINE..][..LINE]);
-		Ok::<_, ()>(out)
-	})
-	.expect("it never fails");
+	let window: Arc<dyn Window> = Arc::new(MadeUp::new());
+	let ran = run_all(vec![window], &BASE, &START, SIZE, &|_, _| (), &|| true).unwrap();
+	let mut shown = Vec::new();
+	ran.open(&draw(), &mut shown).unwrap();
 	Made {
-		chain_root: steps.root(),
-		walk_root: done.root(),
-		chain: steps.open(&positions, &opened).expect("all rows are there"),
-		walk: walk::open(&done, &steps, &legs, traced, &opened).expect("all rows are there"),
-		positions,
-		legs,
+		roots: ran.roots().to_vec(),
+		shown,
+	}
+}
+
+/// A sampled byte of a product.
+#[derive(Clone, Copy)]
+struct Byte {
+	i: u32,
+	j: u32,
+}
+
+/// Lines of a matrix that are not made up.
+#[derive(Default)]
+struct Lines(BTreeMap<u32, Line>);
+
+impl Lines {
+	/// A line, which is made up if it was not there.
+	fn line(&mut self, matrix: Matrix, line: u32) -> &mut Line {
+		self.0.entry(line).or_insert_with(|| {
+			let mut bytes = [0; LINE];
+			let (kind, number) = match matrix {
+				Matrix::Filled(t) => (0, t),
+				Matrix::Step(step) => (1, step),
+			};
+			fill(&[kind; 32], number, line, &mut bytes);
+			bytes
+		})
+	}
+
+	fn row(&mut self, matrix: Matrix, j: u32) -> Vec<u8> {
+		let each = SIZE.n / LINE as u32;
+		let lines = (each * j..).take(each as usize);
+		lines.flat_map(|line| *self.line(matrix, line)).collect()
+	}
+
+	fn set(&mut self, matrix: Matrix, at: Byte, byte: u8) {
+		let place = at.i * SIZE.n + at.j;
+		self.line(matrix, place / LINE as u32)[place as usize % LINE] = byte;
+	}
+}
+
+fn sum(a: &[u8], x: &[u8]) -> i32 {
+	a.iter().zip(x).fold(0i32, |sum, (a, x)| {
+		sum.wrapping_add(i32::from(*a as i8) * i32::from(*x as i8))
+	})
+}
+
+/// The tree over a matrix of which only these lines are true; of one that stays, all others are zeros.
+fn tree(key: &TreeKey, lines: &Lines, stays: bool) -> Tree {
+	let mut leaves = vec![[8; 32]; SIZE.lines() as usize];
+	if stays {
+		let zeros = vec![[0u8; LINE]; leaves.len()];
+		key.leaves(0, &zeros, &mut leaves);
+	}
+	for (line, bytes) in &lines.0 {
+		leaves[*line as usize] = key.leaf(Compress::new(), (*line).into(), bytes);
+	}
+	Tree::over(key, 0, leaves)
+}
+
+type Known = BTreeMap<Matrix, (Lines, Tree)>;
+
+/// A window and a run that are made up.
+struct MadeUp {
+	seeds: Seeds,
+	roots: Vec<Hash>,
+	known: Mutex<Known>,
+}
+
+/// The sampled bytes of products of a kind, by product.
+fn bytes(kind: Kind, products: u32, of: impl Fn(u32) -> u32) -> BTreeMap<u32, Vec<Byte>> {
+	let n = u64::from(SIZE.n);
+	let mut by_product: BTreeMap<u32, Vec<Byte>> = BTreeMap::new();
+	for place in draw().places(kind, 0, 128, u64::from(products) * n * n) {
+		let byte = Byte {
+			i: (place / n % n) as u32,
+			j: (place % n) as u32,
+		};
+		let product = of((place / (n * n)) as u32);
+		by_product.entry(product).or_default().push(byte);
+	}
+	by_product
+}
+
+impl MadeUp {
+	fn new() -> Self {
+		let seeds = Seeds::new(&BASE, &START, 0);
+		let mut sampled = bytes(Kind::Fill, SIZE.filled() - 1, |product| product);
+		let kept = bytes(Kind::Kept, SIZE.window - 1, |product| {
+			KEPT * product + KEPT - 1
+		});
+		for (product, bytes) in kept {
+			sampled.entry(product).or_default().extend(bytes);
+		}
+		let (mut known, mut roots) = (Known::new(), Vec::new());
+		let mut lines = Lines::default();
+		for t in 0..SIZE.filled() {
+			let here = Matrix::Filled(t);
+			let mut next = Lines::default();
+			// A row is whole before it is multiplied.
+			for byte in sampled.get(&t).into_iter().flatten() {
+				let row = match t {
+					0 => {
+						let row = first_row(&seeds.fill, byte.j, SIZE.n);
+						let first = byte.j * SIZE.n / LINE as u32;
+						for (line, bytes) in (first..).zip(row.as_chunks::<LINE>().0) {
+							lines.0.insert(line, *bytes);
+						}
+						row
+					}
+					_ => lines.row(here, byte.j),
+				};
+				let sum = sum(&row_of_a(&seeds.fill, byte.i, SIZE.n), &row);
+				let byte_there = byte_of(sum, t, byte.i, byte.j, 0);
+				next.set(Matrix::Filled(t + 1), *byte, byte_there);
+			}
+			let stays = t.is_multiple_of(KEPT);
+			if stays || !lines.0.is_empty() {
+				let tree = tree(
+					&TreeKey::new(&seeds.fill, "matrix", t.into()),
+					&lines,
+					stays,
+				);
+				roots.push(tree.root());
+				known.insert(here, (lines, tree));
+			} else {
+				roots.push([7; 32]);
+			}
+			lines = next;
+		}
+		Self {
+			seeds,
+			roots,
+			known: Mutex::new(known),
+		}
+	}
+}
+
+impl Window for MadeUp {
+	fn matrices(&self) -> u32 {
+		SIZE.window
+	}
+
+	fn roots(&self) -> &[Hash] {
+		&self.roots
+	}
+
+	fn run(
+		&self,
+		seed: Hash,
+		size: Size,
+		mut running: Running,
+		spans: &mut dyn Spans,
+	) -> Result<Vec<Hash>, DeviceError> {
+		assert_eq!((seed, size), (self.seeds.trial, SIZE));
+		let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+		let each = SIZE.lines();
+		let products = bytes(Kind::Products, SIZE.turns * STEPS / 2, |product| product);
+		let mut walks: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+		let all = u64::from(SIZE.turns * STEPS / 2) * each;
+		for place in draw().places(Kind::Walk, 0, 64, all) {
+			let lanes = walks.entry((place / each) as u32).or_default();
+			lanes.push((place % each) as u32);
+		}
+		let mut roots = Vec::new();
+		let mut before = Lines::default();
+		for turn in 0..SIZE.turns {
+			if SIZE.span_begins(turn) {
+				running = spans.bind(turn, running).ok_or(DeviceError::Canceled)?;
+			}
+			for step in STEPS * turn..STEPS * (turn + 1) {
+				let number = step / 2;
+				let here = Matrix::Step(step);
+				let mut lines = Lines::default();
+				let next = products.get(&(number + 1)).into_iter().flatten();
+				if step.is_multiple_of(2) {
+					for byte in products.get(&number).into_iter().flatten() {
+						let row = match step.checked_sub(1) {
+							Some(step) => before.row(Matrix::Step(step), byte.j),
+							None => first_row(&seed, byte.j, SIZE.n),
+						};
+						let sum = sum(&row_of_a(&seed, byte.i, SIZE.n), &row);
+						let value = byte_of(sum, step, byte.i, byte.j, kappa_of(&running));
+						lines.set(here, *byte, value);
+					}
+					for lane in walks.get(&number).into_iter().flatten() {
+						lines.line(here, *lane);
+					}
+				} else {
+					let kappa = walk_kappa(&running, &roots[step as usize - 1], step);
+					for lane in walks.get(&number).into_iter().flatten() {
+						let state = *before.line(Matrix::Step(step - 1), *lane);
+						let all = each as u32 * SIZE.window;
+						let after = walk_lane(&state, all, kappa, |line| {
+							let t = KEPT * (line / each as u32);
+							let (lines, _) = &known[&Matrix::Filled(t)];
+							let line = lines.0.get(&(line % each as u32));
+							Ok::<_, DeviceError>(line.copied().unwrap_or([0; LINE]))
+						})?;
+						lines.0.insert(*lane, after);
+					}
+					// The rows of the next product.
+					for byte in next {
+						lines.row(here, byte.j);
+					}
+				}
+				if lines.0.is_empty() {
+					roots.push([9; 32]);
+					before = lines;
+					continue;
+				}
+				let tree = tree(&TreeKey::new(&seed, "step", step.into()), &lines, false);
+				roots.push(tree.root());
+				let copy = Lines(lines.0.clone());
+				known.insert(here, (lines, tree));
+				before = copy;
+			}
+			let of_turn = &roots[(STEPS * turn) as usize..];
+			running.take(Compress::new(), &turn_root(&seed, turn, of_turn));
+		}
+		Ok(roots)
+	}
+
+	fn show(
+		&self,
+		_: Hash,
+		_: Size,
+		_: &[Running],
+		wanted: &BTreeSet<Place>,
+	) -> Result<BTreeMap<Place, Shown>, DeviceError> {
+		let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+		let show = |place: &Place| {
+			let (lines, tree) = &known[&place.matrix];
+			let shown = Shown {
+				line: lines.0.get(&place.line).copied().unwrap_or([0; LINE]),
+				path: tree.path(place.line as usize),
+			};
+			(*place, shown)
+		};
+		Ok(wanted.iter().map(show).collect())
 	}
 }

@@ -4,4 +4,5 @@
 mod fuzz;
 mod gpu;
 mod made;
+mod opened;
 mod verifier;

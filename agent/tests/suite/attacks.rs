@@ -1,5 +1,5 @@
-//! What a dishonest agent may try over the wire, and what becomes of it. What needs no wire is tested
-//! where it is decided: `chain.rs`, `walk.rs`, `device.rs`, `proof.rs`, `evidence.rs`, `bandwidth.rs`.
+//! Attempts of dishonest agents over the wire, and their results. What needs no wire is tested where it is decided: in
+//! `trial/`, `checker/` and `peer/bandwidth.rs`.
 
 use crate::world::{
 	BENCH, CHECKERS, WORKER, World, bind_endpoint, checker_key, pair, receipt, rogue, spec,
@@ -7,23 +7,26 @@ use crate::world::{
 use codec::Encode;
 use iroh::endpoint::Connection;
 use kaisar_agent::{
-	bench::{
-		device::{Device, DeviceError, Processor, Ready},
-		job::{Job, Sizes},
-		proof::{Challenge, Counts, Openings, Roots, prove},
-		stage::{Stage, Stages},
-	},
 	gpu::Choice,
 	peer::{
 		endpoint::Peers,
 		wire::{
-			self, Introduced, Introduction, MAX_REPLY, Push, Refusal, Request, RootsReply, Trial,
-			Which,
+			self, Introduced, Introduction, MAX_REPLY, OpeningsReply, Push, Refusal, Request,
+			RootsReply, Trial, Which,
 		},
 	},
+	trial::{
+		device::{Device, DeviceError, Processor, Window},
+		disk::{Plot, Ready},
+		job::{Job, Sizes},
+		part::{Part, Resource},
+		proof::{Challenge, Roots, limit},
+		run::{Machine, Prepared, Proof},
+	},
 };
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
-	BenchParams, Verdict, WorkerSpec,
+	BenchParams, WorkerSpec,
 	agent::{Checked, SeatClaim},
 };
 use sp_core::{H256, Pair};
@@ -60,13 +63,29 @@ async fn ask<T: codec::DecodeWithMemTracking>(
 	wire::read(&mut recv, MAX_REPLY).await.unwrap()
 }
 
-/// Asks for openings of a job.
-async fn open(connection: &Connection, request: &Request, job: &Job) -> Result<Openings, Refusal> {
+/// Asks for openings.
+async fn open(connection: &Connection, request: &Request, most: usize) -> OpeningsReply {
 	let (mut send, mut recv) = connection.open_bi().await.unwrap();
 	wire::write(&mut send, request).await.unwrap();
-	wire::read_openings(&mut recv, job.openings_limit(), &Counts::of(job, true))
-		.await
-		.unwrap()
+	wire::read_openings(&mut recv, most).await.unwrap()
+}
+
+/// Runs the trial of a job on these devices, with a plot of its own.
+pub fn ran(job: &Job, seed: H256, devices: &[Arc<dyn Device>]) -> Proof {
+	let dir = tempfile::tempdir().unwrap();
+	let groups = job.plan().groups;
+	let open = || Plot::open(dir.path(), "test", job.recipe());
+	open().unwrap().grow(groups, 1, || true, |_| ()).unwrap();
+	let machine = Machine {
+		devices: devices.to_vec(),
+		undisturbed: Box::new(()),
+		memory: 1 << 30,
+		memory_again: 1 << 30,
+		groups,
+		plot: &|size| Ready::new(open()?.view(), size),
+	};
+	let prepared = Prepared::new(job, None, machine, None, &|| true).unwrap();
+	Arc::new(prepared).run(seed, &|_, _| (), &|| true).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,14 +97,14 @@ async fn a_checker_that_floods_takes_nothing_from_the_others() {
 	let challenge = Challenge {
 		open_seed: H256::zero(),
 		nonce: [0; 32],
-		full: true,
 	};
 	let job = Job::of_prove(&world.prove_request(), worker.key()).unwrap();
+	let most = limit(&job, &job.plan(), Resource::Processor);
 	let mut refused = 0;
 	for _ in 0..40 {
-		let request = Request::Open(which(&world, CHECKERS[0]), challenge);
-		match open(&connection, &request, &job).await {
-			Ok(openings) => assert_eq!(openings.roots.stages.0.len(), 5),
+		let request = Request::Open(which(&world, CHECKERS[0]), Resource::Processor, challenge);
+		match open(&connection, &request, most).await {
+			Ok(openings) => assert!(!openings.is_empty()),
 			Err(refusal) => {
 				assert_eq!(refusal, Refusal::Spent);
 				refused += 1;
@@ -180,24 +199,31 @@ async fn a_push_in_anothers_name_is_refused() {
 		(77, another, Err(Refusal::NotServed)),
 		(WORKER, another, Err(Refusal::NotServed)),
 	] {
-		let push = Push::signed(&pair(signer), trial, Stage::Chain, [1; 32]);
+		let push = Push::signed(&pair(signer), trial, Part::Processor, [1; 32]);
 		let answer = ask::<()>(&connection, &Request::Push(push)).await;
 		assert_eq!(answer, expected);
 	}
 }
 
-/// Roots of a shape that could be, under none that was attested.
+/// Roots that could be a worker's, and are of no trial.
 pub fn roots() -> Roots {
 	Roots {
 		sizes: Sizes {
-			devices: 0,
-			window: 0,
 			lanes: 2,
-			memory_mib: 4,
-			disk_mib: 8,
+			pages: 128,
+			groups: 1,
+			..Sizes::default()
 		},
-		stages: Stages([[5; 32]; Stage::COUNT]),
+		gpus: Vec::new(),
+		processor: [5; 32],
+		disk: [6; 32],
 	}
+}
+
+/// The root that a worker attests who has these roots.
+pub fn attested(world: &World, roots: &Roots) -> [u8; 32] {
+	let job = Job::of_prove(&world.prove_request(), pair(WORKER).public());
+	roots.root(&job.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +232,7 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 	for at in 0..3 {
 		let world = World::new();
 		let checker = world.agent_with(CHECKERS[0], Duration::from_secs(2)).await;
-		let mut request = world.seat(CHECKERS[0], [5; 32]);
+		let mut request = world.seat(CHECKERS[0], attested(&world, &roots()));
 		request.full = false;
 		let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
 			let _ = match request {
@@ -224,31 +250,32 @@ async fn an_agent_that_crashes_in_the_middle_of_an_answer() {
 			checked = world.check(&checker, request) => checked,
 			() = rogue(&world, act) => unreachable!(),
 		};
-		assert_eq!(checked.verdict, Verdict::OFFLINE, "at {at}");
+		// Who named its roots is there, and has shown nothing.
+		let verdict = checked.verdict;
+		assert_eq!(verdict.online, at > 1, "at {at}");
+		assert_eq!((verdict.proof, verdict.cpu), (at > 1, 0), "at {at}");
 		assert_eq!(world.receipt_fits(&checked, CHECKERS[0]), at > 0, "at {at}");
 	}
 }
 
-/// Serves one proof in the place of another.
-async fn served_in_place(other: impl Fn(Job) -> Job) -> Checked {
+/// Serves the trial of one job in the place of another, whose root is attested over its roots.
+async fn served_in_place(seed: Option<H256>, other: impl Fn(Job) -> Job) -> Checked {
 	let world = World::new();
 	let checker = world.agent_with(CHECKERS[0], Duration::from_secs(5)).await;
 	let job = Job::of_prove(&world.prove_request(), pair(WORKER).public()).unwrap();
-	let dir = tempfile::tempdir().unwrap();
-	let proof = prove(&other(job), &[], dir.path(), |_, _| ()).unwrap();
-	let proof = &proof;
+	let proof = &ran(&other(job.clone()), seed.unwrap_or(world.seed), &[]);
 	let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
 		let _ = match request {
 			Request::Hello(which) => wire::write(send, &receipt(&which)).await,
-			Request::Roots(_) => wire::write(send, &RootsReply::Ok(proof.roots)).await,
-			Request::Open(_, challenge) => {
-				let openings: Result<Openings, Refusal> = Ok(proof.open(&challenge).unwrap());
-				wire::write(send, &openings).await
+			Request::Roots(_) => wire::write(send, &RootsReply::Ok(proof.roots().clone())).await,
+			Request::Open(_, resource, challenge) => {
+				let openings = proof.open(resource, &challenge).unwrap();
+				wire::write_openings(send, &Ok(openings)).await
 			}
 			_ => Ok(()),
 		};
 	};
-	let mut request = world.seat(CHECKERS[0], proof.root);
+	let mut request = world.seat(CHECKERS[0], proof.roots().root(&job));
 	request.full = false;
 	tokio::select! {
 		checked = world.check(&checker, request) => checked,
@@ -257,46 +284,35 @@ async fn served_in_place(other: impl Fn(Job) -> Job) -> Checked {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proof_of_another_round_worker_or_agent_is_none() {
-	let honest = served_in_place(|job| job).await;
+async fn a_trial_of_another_round_worker_or_agent_is_found_to_be_false() {
+	let honest = served_in_place(None, |job| job).await;
 	assert!(
 		honest.verdict.online && honest.verdict.proof,
 		"the test itself is sound"
 	);
 	type Change = fn(Job) -> Job;
-	let others: [(&str, Change); 4] = [
-		("replayed", |job| Job { round: 2, ..job }),
-		("precomputed from a guessed seed", |job| Job {
-			seed: H256::repeat_byte(9),
-			..job
-		}),
-		("another worker's", |job| Job { worker: 8, ..job }),
-		("copied from another agent", |job| Job {
+	let guessed = Some(H256::repeat_byte(9));
+	let others: [(&str, Option<H256>, Change); 6] = [
+		("replayed", None, |job| Job { round: 2, ..job }),
+		("run before the trial's seed was known", guessed, |job| job),
+		("another worker's", None, |job| Job { worker: 8, ..job }),
+		("copied from another agent", None, |job| Job {
 			agent: pair(2).public(),
 			..job
 		}),
-	];
-	for (what, other) in others {
-		let checked = served_in_place(other).await;
-		assert!(checked.verdict.online && !checked.verdict.proof, "{what}");
-		assert_eq!(checked.verdict.cpu, 0, "{what}");
-	}
-	// Fewer steps, or fewer hashes, than the round asks for.
-	let less: [Change; 2] = [
-		|job| Job {
-			bench: BenchParams { steps: 3, ..BENCH },
+		("with fewer stages", None, |job| Job {
+			bench: BenchParams { stages: 3, ..BENCH },
 			..job
-		},
-		|job| Job {
-			bench: BenchParams {
-				cpu_segments: 2,
-				..BENCH
-			},
+		}),
+		("of another fork", None, |job| Job {
+			seed: H256::zero(),
 			..job
-		},
+		}),
 	];
-	for other in less {
-		assert!(!served_in_place(other).await.verdict.proof);
+	for (name, seed, other) in others {
+		let checked = served_in_place(seed, other).await;
+		assert!(checked.verdict.online && !checked.verdict.proof, "{name}");
+		assert_eq!(checked.verdict.cpu, 0, "{name}");
 	}
 }
 
@@ -310,12 +326,14 @@ fn a_name_is_no_evidence() {
 		fn copy_gbps(&self) -> Result<f64, DeviceError> {
 			Err(DeviceError::Shape)
 		}
-		fn prepare(
+		fn fill(
 			&self,
-			shape: kaisar_agent::bench::chain::Shape,
-			window: usize,
-		) -> Result<Box<dyn Ready>, DeviceError> {
-			Processor.prepare(shape, window)
+			seed: [u8; 32],
+			n: u32,
+			window: u32,
+			wanted: &(dyn Fn() -> bool + Sync),
+		) -> Result<Box<dyn Window>, DeviceError> {
+			Processor.fill(seed, n, window, wanted)
 		}
 	}
 	let job = Job {
@@ -332,11 +350,11 @@ fn a_name_is_no_evidence() {
 		bench: BENCH,
 		reference: None,
 	};
-	let dir = tempfile::tempdir().unwrap();
 	let roots = ["NVIDIA H100 80GB HBM3", "a toaster"].map(|name| {
 		let devices: [Arc<dyn Device>; 1] = [Arc::new(Named(name))];
-		prove(&job, &devices, dir.path(), |_, _| ()).unwrap().roots
+		ran(&job, H256::zero(), &devices).roots().clone()
 	});
+	assert!(roots[0].has(Resource::Gpus));
 	assert_eq!(roots[0], roots[1], "nothing that is sent knows the name");
 }
 
@@ -347,28 +365,19 @@ async fn a_worker_with_a_software_gpu_is_checked_like_any_other() {
 	world.spec.gpu_class = 1;
 	world.spec.gpu_count = 2;
 	world.bench.n = 1_024;
-	world.bench.memory_mib = 2;
+	world.bench.window_mib = 2;
+	world.reference = Some(ClassReference::LEAST);
 	let worker = world.agent(WORKER).await;
 	let checker = world.agent(CHECKERS[0]).await;
-	// This checker was not told when the round began.
-	let root = world.prove(&worker).await;
-	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
-	assert!(
-		checked.verdict.online && checked.verdict.proof,
-		"{checked:?}"
-	);
-	assert_eq!(
-		(checked.verdict.gpu_class, checked.verdict.gpu_count),
-		(0, 0),
-		"what nobody timed supports no class"
-	);
-	// Told, it supports as many as ran: one, not the two that are claimed, or none if that was slow.
-	world.seed = H256::repeat_byte(8);
 	world.start_round(std::slice::from_ref(&checker)).await;
 	let root = world.prove(&worker).await;
 	let checked = world.check(&checker, world.seat(CHECKERS[0], root)).await;
-	assert!(
-		checked.verdict.proof && checked.verdict.gpu_count <= 1,
+	let verdict = checked.verdict;
+	assert!(verdict.online && verdict.proof, "{checked:?}");
+	// As many are shown as ran: one, not the two that are claimed.
+	assert_eq!(
+		(verdict.gpu_class, verdict.gpu_count),
+		(1, 1),
 		"{checked:?}"
 	);
 }

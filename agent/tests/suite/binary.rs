@@ -1,15 +1,17 @@
 //! The binary as the node starts it.
 
-use crate::world::{World, until};
+use crate::{
+	attacks::ran,
+	world::{World, until},
+};
 use codec::{Decode, DecodeAll, Encode};
-use kaisar_agent::bench::{
+use kaisar_agent::trial::{
 	device::{Device, Processor},
 	job::Job,
-	proof::prove,
 };
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
-	AgentKey, WorkerSpec,
+	AgentKey, BenchParams, WorkerSpec,
 	agent::{AgentStatus, Attestation, PATH_PROVE, PATH_STATUS, Progress, ProveRequest},
 };
 use std::{
@@ -150,6 +152,12 @@ async fn a_driver_that_comes_after_the_agent_is_used_from_the_next_benchmark_on(
 			..world.spec
 		},
 		seed: sp_core::H256::repeat_byte(seed),
+		reference: Some(ClassReference::LEAST),
+		bench: BenchParams {
+			n: 1_024,
+			window_mib: 2,
+			..world.bench
+		},
 		..world.prove_request()
 	};
 	let proved = async |seed: u8| {
@@ -171,8 +179,7 @@ async fn a_driver_that_comes_after_the_agent_is_used_from_the_next_benchmark_on(
 			true => vec![Arc::new(Processor)],
 			false => Vec::new(),
 		};
-		let dir = tempfile::tempdir().unwrap();
-		prove(&job, &devices, dir.path(), |_, _| ()).unwrap().root
+		ran(&job, world.seed, &devices).root()
 	};
 	assert_eq!(gpus().await, 0);
 	assert_eq!(proved(1).await, expected(1, false), "no driver yet");
@@ -244,13 +251,7 @@ async fn bench_proves_and_verifies() {
 			"--json",
 			"--n",
 			"128",
-			"--steps",
-			"2",
-			"--samples",
-			"8",
-		])
-		.args([
-			"--cpu-segments",
+			"--stages",
 			"2",
 			"--memory-mib",
 			"2",
@@ -266,11 +267,22 @@ async fn bench_proves_and_verifies() {
 		String::from_utf8_lossy(&output.stderr)
 	);
 	let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-	assert!(report["chain_gops"].as_f64().unwrap() > 0.0);
 	assert!(report["proof_bytes"].as_u64().unwrap() > 0);
 	assert_eq!(
-		(&report["class"], &report["gpus_used"]),
-		(&0.into(), &0.into())
+		(&report["class"], &report["full"]),
+		(&0.into(), &false.into())
+	);
+	// Each claim stands beside what is shown of it.
+	let resources = report["resources"].as_array().unwrap();
+	for resource in resources {
+		assert_eq!(resource["claim"], resource["shown"], "{resource}");
+	}
+	assert_eq!(resources[1]["name"], "CPU cores");
+	assert!(resources[1]["seconds"].as_f64().is_some());
+	assert_eq!(
+		report["remarks"].as_array().map(Vec::len),
+		Some(0),
+		"{report}"
 	);
 	let cores = u32::try_from(num_cpus::get()).unwrap();
 	let tier = report["tiers"]["cpu"].as_u64().unwrap();
@@ -298,11 +310,11 @@ async fn bench_runs_on_a_gpu_and_says_what_it_supports() {
 		"software",
 		"--class",
 		"rtx_4090",
-		"--steps",
+		"--turns",
 		"2",
-		"--samples",
-		"4",
-		"--cpu-segments",
+		"--window-mib",
+		"2",
+		"--stages",
 		"2",
 		"--memory-mib",
 		"2",
@@ -313,14 +325,18 @@ async fn bench_runs_on_a_gpu_and_says_what_it_supports() {
 	assert!(good, "{err}");
 	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
 	assert_eq!(
-		(&report["claimed_class"], &report["gpus_used"]),
-		(&11.into(), &1.into())
+		(&report["claimed_class"], &report["gpu_count"]),
+		(&11.into(), &1.into()),
+		"{report}"
 	);
-	assert_eq!(report["gpu_memory_mib"], 2);
-	assert!(report["walk_gbps"].as_f64().unwrap() > 0.0);
-	assert_eq!(report["class_is_calibrated"], false);
-	// Held to what the chain says, it is far from what it claims.
-	let held = r#"{"int8Gops":98765,"walkMbS":812345,"memoryGb":24,"calibrated":true}"#;
+	assert_eq!(
+		(&report["turns"], &report["class_is_calibrated"]),
+		(&2.into(), &false.into())
+	);
+	let gpus = &report["openings"][0];
+	assert!(gpus["of"] == "the GPUs" && gpus["bytes"].as_u64().unwrap() > 0);
+	// A chain's reference takes the place of the one that this program knows.
+	let held = r#"{"trialTurns":9876,"memoryGb":24,"calibrated":true}"#;
 	let held = ["bench", "--json", "--reference", held];
 	let (good, out, err) = run(&[&held, &small[..]].concat()).await;
 	assert!(good, "{err}");
@@ -330,9 +346,10 @@ async fn bench_runs_on_a_gpu_and_says_what_it_supports() {
 	let (good, out, _) = run(&[&["bench"], &small[..]].concat()).await;
 	assert!(good);
 	for part in [
-		"GPU_RTX_4090",
-		"Gop/s on 1 GPU(s)",
-		"GB/s over 2 MiB",
+		"1 of 1 × GPU_RTX_4090",
+		"claim    shown",
+		"memory GB",
+		"bytes of the GPUs",
 		"verified on one core",
 	] {
 		assert!(out.contains(part), "{part}: {out}");
@@ -358,7 +375,7 @@ async fn calibrate_prints_the_figures_of_a_class() {
 	let report: serde_json::Value = serde_json::from_str(&out).unwrap();
 	assert_eq!(report["class_name"], "GPU_RTX_4090");
 	assert_eq!(report["tried_only"], true);
-	for figure in ["copy_mb_s", "walk_of_copy"] {
+	for figure in ["copy_mb_s", "turn_ms", "walks_ms", "fill_secs"] {
 		assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}");
 	}
 	// As the chain's call takes it; what was only tried is not said to be measured.

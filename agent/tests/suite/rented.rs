@@ -246,7 +246,8 @@ async fn what_is_attested_stands_though_an_order_begins_or_ends() {
 		}
 	);
 	// And a worker that attests as a rented one where it is not proves nothing.
-	world.seed = sp_core::H256::repeat_byte(10);
+	world.round_seed = sp_core::H256::repeat_byte(10);
+	world.seed = sp_core::H256::repeat_byte(11);
 	let root = attest(&world, &worker).await;
 	let checker = world.agent_with(CHECKERS[1], Duration::from_secs(3)).await;
 	let mut request = world.seat(CHECKERS[1], root);

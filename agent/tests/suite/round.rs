@@ -6,7 +6,7 @@ use crate::{
 };
 use codec::Encode;
 use kaisar_agent::{
-	Agent, Config,
+	Agent, Config, Time,
 	gpu::Choice,
 	peer::{network::Network, wire},
 };
@@ -52,13 +52,11 @@ async fn a_round_from_start_to_verdict() {
 			"{verdict:?}"
 		);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (0, 0));
-		// What it claims is supported by who timed it. Who did not says so, and supports the least. Two cores are
-		// worth no tier.
-		let tiers = if at < 2 { (0, 1, 3) } else { (0, 0, 0) };
+		// Who was not told of the start says so. Two cores are worth no tier.
 		assert_eq!(verdict.timed, at < 2);
 		assert_eq!(
 			(verdict.cpu, verdict.memory, verdict.disk),
-			tiers,
+			(0, 1, 3),
 			"{verdict:?}"
 		);
 		assert!(verdict.bandwidth <= 1, "no more than is claimed");
@@ -70,12 +68,12 @@ async fn a_round_from_start_to_verdict() {
 		assert_eq!(again, checked);
 	}
 
-	// Another root than the worker has: it answered, and its openings fit nothing.
+	// Another root than the worker has: it answered, and has nothing to show for it.
 	let checked = world
 		.check(&checkers[0], world.seat(CHECKERS[0], [9; 32]))
 		.await;
-	assert!(checked.verdict.online && !checked.verdict.proof);
-	assert_eq!(checked.verdict.cpu, 0);
+	assert!(checked.verdict.online && checked.verdict.proof);
+	assert_eq!((checked.verdict.memory, checked.verdict.disk), (0, 0));
 	assert!(checked.receipt.is_some());
 
 	let status: AgentStatus = world.ask(&worker, PATH_STATUS, ()).await;
@@ -88,12 +86,13 @@ async fn how_long_a_development_round_takes() {
 	let mut world = World::new();
 	world.bench = BenchParams {
 		n: 1_024,
-		steps: 8,
-		samples: 64,
-		cpu_segments: 32,
+		turns: 4,
+		window_mib: 8,
+		stages: 64,
 		memory_mib: 64,
 		disk_mib: 64,
-		bandwidth_secs: 2,
+		reads: 32,
+		bandwidth_secs: 1,
 	};
 	let worker = world.agent(WORKER).await;
 	let mut checkers = Vec::new();
@@ -284,9 +283,9 @@ async fn bad_requests_are_refused_and_hurt_nobody() {
 			n: u32::MAX,
 			..BENCH
 		},
-		BenchParams { steps: 0, ..BENCH },
+		BenchParams { stages: 0, ..BENCH },
 		BenchParams {
-			cpu_segments: u32::MAX,
+			reads: u32::MAX,
 			..BENCH
 		},
 	] {
@@ -338,6 +337,8 @@ async fn two_agents_do_not_share_a_folder() {
 		data_dir: world.path().join(WORKER.to_string()),
 		network: Network::local([127, 0, 0, 1].into()),
 		patience: Duration::from_secs(1),
+		own_line: None,
+		time: Time::real(),
 		gpus: Choice::Off.into(),
 		containers: Default::default(),
 	})
@@ -351,7 +352,8 @@ async fn a_worker_that_answers_garbage() {
 	for stage in 0..3 {
 		let world = World::new();
 		let checker = world.agent_with(CHECKERS[0], Duration::from_secs(3)).await;
-		let mut request = world.seat(CHECKERS[0], [5; 32]);
+		let root = attacks::attested(&world, &attacks::roots());
+		let mut request = world.seat(CHECKERS[0], root);
 		request.full = false;
 		let act = async |send: &mut iroh::endpoint::SendStream, request: wire::Request| {
 			let _ = match request {
@@ -372,11 +374,13 @@ async fn a_worker_that_answers_garbage() {
 			checked = world.check(&checker, request) => checked,
 			() = rogue(&world, act) => unreachable!(),
 		};
-		assert!(!checked.verdict.proof, "stage {stage}");
+		// Who gave its receipt is there, and has shown nothing: garbage contradicts no root.
+		let verdict = checked.verdict;
+		assert_eq!(verdict.online, stage > 0, "stage {stage}");
 		assert_eq!(
-			checked.verdict.online,
-			stage == 2,
-			"only who served openings answered"
+			(verdict.proof, verdict.memory),
+			(stage > 0, 0),
+			"stage {stage}"
 		);
 		assert_eq!(
 			world.receipt_fits(&checked, CHECKERS[0]),

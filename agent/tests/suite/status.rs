@@ -84,7 +84,7 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 		assert!(last.why.contains(part), "{part}: {}", last.why);
 	}
 
-	// Somebody has it who attested what there is no proof of.
+	// Somebody has it who attested what it does not open.
 	let act = async |send: &mut iroh::endpoint::SendStream, request: Request| {
 		let _ = match request {
 			Request::Hello(which) => wire::write(send, &crate::world::receipt(&which)).await,
@@ -92,15 +92,18 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 			_ => wire::write(send, &RootsReply::Ok(crate::attacks::roots())).await,
 		};
 	};
-	let mut request = world.seat(CHECKERS[0], [6; 32]);
+	let root = crate::attacks::attested(&world, &crate::attacks::roots());
+	let mut request = world.seat(CHECKERS[0], root);
 	request.full = false;
 	tokio::select! {
-		checked = world.check(&checker, request) => assert!(!checked.verdict.proof),
+		checked = world.check(&checker, request) => assert_eq!(checked.verdict.cpu, 0),
 		() = rogue(&world, act) => unreachable!(),
 	}
 	let checks = report(&world, &checker).await.events.checks;
-	assert_eq!((checks.made, checks.unserved, checks.unproved), (2, 1, 1));
-	assert_eq!(checks.last[0].verdict, "no proof");
+	// It was served, and nothing contradicts its root.
+	assert_eq!((checks.made, checks.unserved, checks.unproved), (2, 1, 0));
+	let verdict = &checks.last[0].verdict;
+	assert!(verdict.contains("CPU 0, memory 0"), "{verdict}");
 	assert!(
 		checks.last[0].why.contains("asked too often"),
 		"{}",
@@ -119,7 +122,7 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 	let last = ran.events.benchmarks.last.unwrap();
 	assert_eq!(last.root, Some(hex::encode(root)));
 	assert_eq!((last.round, last.worker), (4, 7));
-	assert!(ran.disk.plot_mib >= 8 && !ran.addresses.is_empty());
+	assert!(ran.disk.plot >= 8 << 20 && !ran.addresses.is_empty());
 	assert_eq!(ran.events.engine, Engine::Off);
 	// By its roots, once the checker's node has admitted it.
 	until(LIMIT, async || {
@@ -314,7 +317,9 @@ async fn begin(dir: &Path, url: &str, round: u32, keep_ms: u64) {
 	let start = RoundStart {
 		genesis: H256::repeat_byte(1),
 		round,
-		seed: H256::repeat_byte(2),
+		seed: H256::repeat_byte(7),
+		trial_seed: H256::repeat_byte(2),
+		late: false,
 		keep_ms,
 	};
 	let answer = reqwest::Client::new()

@@ -12,7 +12,6 @@ use iroh::{
 };
 use kaisar_agent::{
 	Agent,
-	bench::stage::Stage,
 	containers::Served,
 	peer::{
 		endpoint::Peers,
@@ -21,6 +20,7 @@ use kaisar_agent::{
 			Refusal, Request, Trial, Which,
 		},
 	},
+	trial::part::Part,
 };
 use kaisar_primitives::{
 	AgentSignature, Verdict,
@@ -202,7 +202,7 @@ async fn a_stranger_holds_a_place_for_seconds_and_may_only_introduce_itself() {
 		seed: world.seed,
 		worker: 7,
 	};
-	let push = Push::signed(&pair(77), trial, Stage::LAST, [1; 32]);
+	let push = Push::signed(&pair(77), trial, Part::Processor, [1; 32]);
 	for request in [
 		Request::Hello(which.clone()),
 		Request::Bandwidth(which),
@@ -282,7 +282,7 @@ async fn floods_of_pushes_write_nothing_and_displace_no_workers_roots() {
 			seed: H256::from_low_u64_be(number),
 			worker,
 		};
-		Request::Push(Push::signed(&signer, trial, Stage::LAST, [1; 32]))
+		Request::Push(Push::signed(&signer, trial, Part::Processor, [1; 32]))
 	};
 	let mut pushed = 0;
 	for number in 0..625 {
@@ -494,7 +494,7 @@ impl Rogue {
 	fn has_all_of(&self, seed: H256) -> bool {
 		let pushes = self.pushes.lock().unwrap();
 		let mut of = pushes.iter().filter(|push| push.trial.seed == seed);
-		of.any(|push| push.stage() == Some(Stage::LAST))
+		of.any(|push| push.part() == Some(Part::Processor))
 	}
 }
 
@@ -607,7 +607,7 @@ async fn after_a_reorganization_roots_are_taken_over_the_same_connection() {
 			seed: H256::repeat_byte(seed),
 			worker: 9,
 		};
-		Request::Push(Push::signed(&pair(77), trial, Stage::LAST, [1; 32]))
+		Request::Push(Push::signed(&pair(77), trial, Part::Processor, [1; 32]))
 	};
 	// The node's block with another seed of the round: it is asked about the same worker again at once.
 	let fork = H256::repeat_byte(8);

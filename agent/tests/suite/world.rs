@@ -4,12 +4,14 @@
 use codec::{Decode, DecodeAll, Encode};
 use iroh::{Endpoint, EndpointAddr};
 use kaisar_agent::{
-	Agent, Config,
+	Agent, Config, Time,
 	containers::{Served, Settings},
 	gpu::Choice,
+	now_wall_ms,
 	peer::{endpoint::Peers, network::Network, wire},
 	worker::doorkeeper::ServedOrders,
 };
+use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, CheckerKey, ClientKey, OrderId, WorkerSpec,
 	agent::{
@@ -37,13 +39,16 @@ use tokio::{
 pub const TOKEN: &str = "a token of the tests";
 pub const BENCH: BenchParams = BenchParams {
 	n: 128,
-	steps: 4,
-	samples: 16,
-	cpu_segments: 4,
+	turns: 2,
+	window_mib: 1,
+	stages: 4,
 	memory_mib: 4,
 	disk_mib: 8,
+	reads: 8,
 	bandwidth_secs: 1,
 };
+/// The seed of the round.
+pub const ROUND_SEED: H256 = H256::repeat_byte(7);
 pub const WORKER: u8 = 1;
 pub const CHECKERS: [u8; 3] = [11, 12, 13];
 
@@ -78,9 +83,13 @@ pub struct World {
 	pub dir: TempDir,
 	pub client: reqwest::Client,
 	pub genesis: H256,
+	/// The seed of the round.
+	pub round_seed: H256,
+	/// The seed of the trial.
 	pub seed: H256,
 	pub bench: BenchParams,
 	pub spec: WorkerSpec,
+	pub reference: Option<ClassReference>,
 	pub gpus: Choice,
 	pub containers: Settings,
 }
@@ -95,9 +104,11 @@ impl World {
 				.build()
 				.unwrap(),
 			genesis: H256::repeat_byte(1),
+			round_seed: ROUND_SEED,
 			seed: H256::repeat_byte(2),
 			bench: BENCH,
 			spec: spec(),
+			reference: None,
 			gpus: Choice::Off,
 			containers: Settings::default(),
 		}
@@ -133,6 +144,8 @@ impl World {
 			data_dir: self.path().join(name.to_string()),
 			network: Network::local([127, 0, 0, 1].into()),
 			patience,
+			own_line: None,
+			time: Time::real(),
 			gpus: if name == WORKER {
 				self.gpus
 			} else {
@@ -174,7 +187,9 @@ impl World {
 		let start = RoundStart {
 			genesis: self.genesis,
 			round: 4,
-			seed: self.seed,
+			seed: self.round_seed,
+			trial_seed: self.seed,
+			late: false,
 			keep_ms: 600_000,
 		};
 		for agent in agents {
@@ -189,7 +204,7 @@ impl World {
 		checker: &Agent,
 		admitted: impl Fn(&SeatClaim) -> bool,
 	) -> usize {
-		self.answer_claims_under(H256::repeat_byte(7), checker, admitted)
+		self.answer_claims_under(self.round_seed, checker, admitted)
 			.await
 	}
 
@@ -228,7 +243,12 @@ impl World {
 		PrepareRequest {
 			genesis: self.genesis,
 			round: 4,
+			seed: self.round_seed,
 			worker: 7,
+			spec: self.spec,
+			bench: self.bench,
+			reference: self.reference,
+			trial_ms: 60_000,
 			committee: committee(),
 			runs: true,
 			spread_ms: 0,
@@ -260,11 +280,12 @@ impl World {
 		ProveRequest {
 			genesis: self.genesis,
 			round: 4,
-			seed: self.seed,
+			seed: self.round_seed,
+			trial_seed: self.seed,
 			worker: 7,
 			spec: self.spec,
 			bench: self.bench,
-			reference: None,
+			reference: self.reference,
 			order: None,
 			committee: committee(),
 			keep_ms: 600_000,
@@ -290,17 +311,19 @@ impl World {
 		SeatRequest {
 			genesis: self.genesis,
 			round: 4,
-			seed: self.seed,
+			seed: self.round_seed,
+			trial_seed: self.seed,
 			worker: 7,
 			agent: pair(WORKER).public(),
 			spec: self.spec,
 			bench: self.bench,
-			reference: None,
+			reference: self.reference,
 			root,
 			open_seed: H256::repeat_byte(3),
 			checker: checker_key(checker),
 			seats: 3,
 			full: true,
+			window: Some(now_wall_ms() + 1_500),
 			rented: false,
 			order: None,
 		}

@@ -3,6 +3,7 @@
 mod claim;
 mod connect;
 mod orders;
+mod plot;
 mod providers;
 mod status;
 mod wallets;

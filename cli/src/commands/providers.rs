@@ -1,6 +1,6 @@
 //! What providers and delegators do: workers and stake.
 
-use super::{Context, counted, kai, no_worker};
+use super::{Context, counted, kai, no_worker, plot};
 use crate::{
 	amount::{Kai, Share},
 	args::{AmountOrAll, Register},
@@ -46,6 +46,11 @@ pub async fn register(context: &Context, args: &Register) -> Result<()> {
 		)
 	})?;
 	let stake = args.stake.unwrap_or(least);
+	let chain = match plot::fill(context, args, &chain, &spec).await? {
+		// A connection hours old may be gone.
+		true => context.chain().await?,
+		false => chain,
+	};
 	let (worker_key, agent_key) = keys.public();
 	let proof = keys.proof(chain.genesis(), &wallet.account().0);
 	let call = dynamic::transaction(

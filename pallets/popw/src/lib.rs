@@ -113,7 +113,7 @@ pub const LOG_TARGET: &str = "runtime::popw";
 pub mod pallet {
 	use super::{checks::Attest, *};
 	use alloc::vec::Vec;
-	use frame_support::pallet_prelude::*;
+	use frame_support::{pallet_prelude::*, traits::Time};
 	use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 	use kaisar_primitives::{
 		BenchParams, BlockNumber, CheckedWorkers, EpochIndex, GpuClasses, MAX_BATCH, OnClosed,
@@ -159,6 +159,9 @@ pub mod pallet {
 		/// use secondary VRF slots, so that every block has one.
 		type VrfOutput: Get<Option<[u8; 32]>>;
 
+		/// The chain's time, in milliseconds since 1970.
+		type Time: Time<Moment = u64>;
+
 		/// Blocks of a spot round's attest, commit and reveal part, each, and between the starts of two spot
 		/// rounds; held to [`params::PHASE_LENGTH`]. *Param.*
 		type PhaseLength: Get<BlockNumber>;
@@ -186,7 +189,7 @@ pub mod pallet {
 		/// The least number of operators that decide; held to 1 … `CommitteeSize`. *Param.*
 		type MinOperators: Get<u8>;
 
-		/// The amount of work in the benchmark; held to what agents do ([`BenchParams::held`]). *Param.*
+		/// The amount of work in a trial; held to what agents do ([`BenchParams::held`]). *Param.*
 		type Bench: Get<BenchParams>;
 
 		/// Weights of the calls.
@@ -304,7 +307,7 @@ pub mod pallet {
 		Attested {
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The root of its benchmark.
+			/// The root of its trial.
 			root: [u8; 32],
 			/// The operators that sit, with their weights.
 			committee: Vec<(OperatorId, u32)>,
@@ -417,7 +420,7 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Opens the worker's check in a round with the root of its benchmark.
+		/// Opens the worker's check in a round with the root of its trial.
 		///
 		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds
 		/// and does nothing more.
@@ -428,7 +431,7 @@ pub mod pallet {
 		/// ## Parameters
 		/// - `worker`: the worker, which must be due in the round.
 		/// - `round`: the round, in its attest part.
-		/// - `root`: the root of everything that the benchmark computed from the trial's seed.
+		/// - `root`: the root of everything that the trial computed.
 		/// - `signature`: the worker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/attest", genesis hash, seed, worker, round, root)`.
 		///

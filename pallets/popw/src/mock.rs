@@ -4,7 +4,11 @@
 use crate as pallet_popw;
 use crate::*;
 use codec::Encode;
-use frame_support::{derive_impl, parameter_types, traits::Get, weights::Weight};
+use frame_support::{
+	derive_impl, parameter_types,
+	traits::{Get, Time},
+	weights::Weight,
+};
 use kaisar_math::ClassReference;
 use kaisar_primitives::{
 	AgentKey, BenchParams, BlockNumber, CheckedWorkers, CheckerKey, Checks, ClosedCheck, Closing,
@@ -47,6 +51,17 @@ parameter_types! {
 	pub static Branch: u32 = 0;
 	pub static MinOperators: u8 = 3;
 	pub static Bench: BenchParams = BenchParams::default();
+	/// The chain's time in block 0.
+	pub static GenesisMs: u64 = 1_700_000_000_000;
+}
+
+/// The time of day by the blocks.
+pub struct BlockTime;
+impl Time for BlockTime {
+	type Moment = u64;
+	fn now() -> u64 {
+		GenesisMs::get() + u64::from(System::block_number()) * 12_000
+	}
 }
 
 /// A VRF output that differs from block to block.
@@ -70,6 +85,7 @@ impl Config for Test {
 	type Rentals = Registry;
 	type Classes = Registry;
 	type VrfOutput = Vrf;
+	type Time = BlockTime;
 	type PhaseLength = PhaseLength;
 	type TrialOffset = TrialOffset;
 	type CheckPeriod = CheckPeriod;
@@ -393,7 +409,7 @@ impl GpuClasses for Registry {
 	/// Another one in each round.
 	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
 		(class > 0).then(|| ClassReference {
-			int8_gops: 10_000 + round,
+			trial_turns: 1_000 + round,
 			memory_gb: class.into(),
 			..ClassReference::LEAST
 		})

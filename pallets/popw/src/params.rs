@@ -57,7 +57,7 @@ impl<T: Config> Pallet<T> {
 		held(T::MinOperators::get(), 1..=Self::committee_size())
 	}
 
-	/// Returns the size of the benchmark: no more than agents do.
+	/// Returns the amount of work in a trial: no more than agents do.
 	pub(crate) fn bench() -> BenchParams {
 		T::Bench::get().held()
 	}

@@ -1,15 +1,20 @@
 //! What the pallet stores: rounds and checks.
 
-use crate::COUNTERS_PAGE;
+use crate::{COUNTERS_PAGE, rounds::draw};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use kaisar_primitives::{
-	BenchParams, BlockNumber, EpochIndex, MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind,
-	Verdict, WorkerId,
+	BenchParams, BlockNumber, EpochIndex, MAX_COMMITTEE, MILLISECS_PER_BLOCK, OperatorId,
+	RoundIndex, RoundKind, Verdict, WorkerId,
 };
 use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::BoundedVec;
+
+/// Blocks of a commit part after the last one that can fix a window.
+const AFTER_WINDOW: BlockNumber = 8;
+/// Block times from a block that fixes a window to the window.
+const WINDOW_DELAY: u64 = 3;
 
 /// A round. Fixed at its start but for the trial seed, and dropped a day after nothing can refer to it.
 /// Changes of parameters count from the next round.
@@ -45,7 +50,7 @@ pub struct Round {
 	/// The most blocks that a check of this round may credit: rented ones in a spot round, in a census the
 	/// idle ones that it stands for.
 	pub credit: BlockNumber,
-	/// The amount of work in the benchmark.
+	/// The amount of work in its trial.
 	pub bench: BenchParams,
 	/// Its seed.
 	pub seed: H256,
@@ -112,6 +117,44 @@ impl Round {
 	/// Returns the last block of its reveal part.
 	pub fn ends(&self) -> BlockNumber {
 		self.commit_ends().saturating_add(self.phase_length)
+	}
+
+	/// Returns the block of the commit part that fixes when the bandwidth of all workers of an owner is
+	/// measured: the last block of the attest part + 1 + `H(b"kaisar/window", seed, owner) mod (L − 8)`. In
+	/// the 8 blocks after it the window begins and ends, and votes are committed. A part of fewer than 10
+	/// blocks is too short for that, and has all windows in its first block.
+	pub fn window_block<AccountId: Encode>(&self, owner: &AccountId) -> BlockNumber {
+		let blocks = self.phase_length.saturating_sub(AFTER_WINDOW).max(1);
+		let place = draw(b"kaisar/window", self.seed, owner)
+			.checked_rem(blocks.into())
+			.and_then(|place| BlockNumber::try_from(place).ok())
+			.unwrap_or(0);
+		self.attest_ends().saturating_add(1).saturating_add(place)
+	}
+
+	/// Returns the milliseconds from the time of a block that fixes a window to the window.
+	pub fn window_delay_ms(&self) -> u64 {
+		WINDOW_DELAY.saturating_mul(self.block_time_ms())
+	}
+
+	/// Returns the first block by whose time a window that `block` fixed is over.
+	pub fn window_over(&self, block: BlockNumber) -> BlockNumber {
+		let length = u64::from(self.bench.bandwidth_secs).saturating_mul(1_000);
+		let blocks = self
+			.window_delay_ms()
+			.saturating_add(length)
+			.div_ceil(self.block_time_ms());
+		block.saturating_add(BlockNumber::try_from(blocks).unwrap_or(BlockNumber::MAX))
+	}
+
+	/// Returns the time of a block by which windows are planned: a slot, where the trial is that of
+	/// production. A development chain, which has a smaller trial, may seal a block a second.
+	fn block_time_ms(&self) -> u64 {
+		if self.bench.is_full() {
+			MILLISECS_PER_BLOCK
+		} else {
+			1_000
+		}
 	}
 }
 
@@ -346,7 +389,7 @@ pub struct Check {
 	pub ends: BlockNumber,
 	/// The block in which the worker attested.
 	pub attested_at: BlockNumber,
-	/// The root of its benchmark.
+	/// The root of its trial.
 	pub root: [u8; 32],
 	/// The sum of all weights, and at least what it is meant to be: everything needs more than half of it.
 	pub size: u8,

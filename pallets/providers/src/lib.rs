@@ -22,7 +22,7 @@
 //! with the claim, the keys and her stake, and pays the fee and a storage deposit. The worker is
 //! `Pending` and marked: it is due in the next spot round.
 //!
-//! The round starts, the machine attests its benchmark, a committee votes, and Popw closes the check
+//! The round starts, the machine attests its trial, a committee votes, and Popw closes the check
 //! ([`closed`](kaisar_primitives::CheckedWorkers::closed)). The profile supports the claim: the worker is
 //! `Online`, and listed. Each census that confirms it credits the mean interval between two censuses. Had the
 //! profile not supported the claim, the worker would have stayed `Pending` with

@@ -326,7 +326,7 @@ pub mod pallet {
 					.collect(),
 				class_references: CLASSES
 					.iter()
-					.map(|class| (class.id, class.floor()))
+					.map(|class| (class.id, class.reference()))
 					.collect(),
 				_config: Default::default(),
 			}
@@ -510,8 +510,7 @@ pub mod pallet {
 		RedemptionNotDue,
 		/// The class has no score.
 		UnknownClass,
-		/// The reference has no throughput, no memory, a figure above its maximum, or is calibrated and has
-		/// no walk.
+		/// The reference has no turns, no memory, or a figure above its maximum.
 		InvalidClassReference,
 		/// The class has 8 references that rounds not over yet still need, which is the maximum.
 		TooManyReferences,
@@ -806,8 +805,8 @@ pub mod pallet {
 		///
 		/// ## Parameters
 		/// - `class`: a class that has a score.
-		/// - `reference`: throughput in 10⁹ operations a second, the walk in 10⁶ bytes a second, memory in
-		///   GB; `None` removes it.
+		/// - `reference`: turns of the GPU trial in 10 s, memory in GB, and whether both were measured; `None`
+		///   removes it.
 		///
 		/// ## Errors
 		/// - [`Error::UnknownClass`].

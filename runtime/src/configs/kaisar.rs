@@ -141,6 +141,7 @@ impl pallet_popw::Config for Runtime {
 	type Rentals = Orders;
 	type Classes = Rewards;
 	type VrfOutput = VrfOutput;
+	type Time = Timestamp;
 	type PhaseLength = popw::PhaseLength;
 	type TrialOffset = popw::TrialOffset;
 	type CheckPeriod = popw::CheckPeriod;

@@ -2,15 +2,17 @@
 
 use super::on_preset;
 use crate::{
-	AccountId, Balance, Balances, Providers, Rewards, RuntimeOrigin, System, presets::dev,
+	AccountId, Balance, Balances, Orders, Providers, Rewards, RuntimeOrigin, System, presets::dev,
 };
 use frame_support::{assert_ok, traits::Hooks, traits::fungible::Inspect};
 use kaisar_math::{
 	RedeemTerm,
+	classes::CLASSES,
 	members::{Members, part},
 };
 use kaisar_primitives::{
-	KAI, KeyProof, PoolId, Pot, Profile, Proved, SeatResult, WorkerSpec,
+	GpuClasses, KAI, KeyProof, Plan, PoolId, Pot, Profile, Proved, Requirement, SeatResult,
+	WorkerSpec,
 	keys::{KeyRole, possession_payload},
 };
 use kaisar_test_support::frame::observers::{close_with_seat, close_with_time};
@@ -63,6 +65,30 @@ fn licenses_that_are_delegated_at_genesis_share_the_first_epoch() {
 		assert_ok!(Rewards::redeem(signed(&checker), KAI, RedeemTerm::Days30));
 		assert_eq!(Rewards::redemptions_of(checker)[0].pays, KAI / 4);
 	});
+}
+
+#[test]
+fn production_pays_and_rents_out_calibrated_classes_alone() {
+	for (preset, pays_all) in [("staging", false), ("development", true), ("local", true)] {
+		on_preset(preset, || {
+			for class in &CLASSES {
+				let reference = Rewards::class_reference(class.id).expect("each class has one");
+				assert_eq!(reference, class.reference(), "{}", class.name);
+				let is_paid = reference.calibrated || pays_all;
+				assert_eq!(<Rewards as GpuClasses>::is_paid(class.id), is_paid);
+				let price = Some(KAI);
+				assert_ok!(Orders::set_price(RuntimeOrigin::root(), class.id, price));
+				let requirement = Requirement {
+					gpu_class: class.id,
+					gpu_count: 1,
+					..Default::default()
+				};
+				let quote = Orders::quote(requirement, 1, Plan::OnDemand);
+				assert_eq!(quote.is_ok(), is_paid, "{preset}: {}", class.name);
+			}
+			assert!(<Rewards as GpuClasses>::is_paid(0));
+		});
+	}
 }
 
 #[test]

@@ -1,79 +1,76 @@
 use super::*;
 use crate::{
-	bench::{
-		chain::{self, positions},
-		device::Device,
-		walk,
+	gpu::{self, Gpu, kernel::Handle},
+	trial::{
+		device::{Device, Processor},
+		matrix::{Ran, run_all, verify},
+		sample::{Draw, Reader},
 	},
-	gpu::{self, kernel::Handle},
 };
 
-#[test]
-fn rows_of_eight_chunks_are_hashed_alike() {
-	// The full size, but for the product, which would take software minutes.
-	let shape = Shape { n: 8_192, steps: 1 };
-	let device = gpu::adapters(gpu::Choice::Software)
-		.pop()
-		.map(|adapter| gpu::Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
-		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers");
-	let shared = device.0.shared().unwrap();
-	let memory = Memory::new(&shared, shape, 1).unwrap();
-	let gpu = GpuChain {
-		shared,
-		seed: [4; 32],
-		shape,
-	};
-	gpu.begin(&memory).unwrap();
-	let mut rows = Rows::new();
-	let wanted = [0, 1, 511, 512, 4_096, 8_191];
-	gpu.rows(&memory, 0, &wanted, &mut rows).unwrap();
-	let mut x = vec![0; shape.n * shape.n];
-	for (row, bytes) in x.chunks_exact_mut(shape.n).enumerate() {
-		chain::row_of_x0(&[4; 32], row, bytes);
-	}
-	let tree = chain::step_tree(&x, shape.n, 0);
-	for row in wanted {
-		let (bytes, path) = &rows[&(0, row)];
-		assert!(*bytes == x[row * shape.n..][..shape.n], "row {row}");
-		assert_eq!(*path, tree.path(row), "row {row}");
-	}
-}
+const SIZE: Size = Size {
+	n: 1_024,
+	window: 2,
+	turns: 2,
+};
+const BASE: Hash = [1; 32];
+const START: Hash = [2; 32];
+const DRAW: [Hash; 4] = [START, [3; 32], [4; 32], [5; 32]];
 
-fn software() -> gpu::Gpu {
+fn software() -> Gpu {
 	gpu::adapters(gpu::Choice::Software)
 		.pop()
-		.map(|adapter| gpu::Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
+		.map(|adapter| Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
 		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers")
 }
 
-const SHAPE: Shape = Shape { n: 1_024, steps: 4 };
-const WALK: Walk = Walk {
-	shape: SHAPE,
-	window: 2,
-	lanes: 8,
-	stages: 1,
-	legs: 2,
-};
+fn draw(nonce: u8) -> Draw {
+	let [start, root, randomness, _] = &DRAW;
+	Draw::new(start, root, randomness, &[nonce; 32])
+}
+
+fn filled(device: &Gpu) -> Arc<GpuWindow> {
+	let seeds = crate::trial::matrix::Seeds::new(&BASE, &START, 0);
+	let shared = device.0.shared().unwrap();
+	let at = (SIZE.n, SIZE.window);
+	let window = GpuWindow::fill(device.0.clone(), shared, seeds.fill, at, &|| true);
+	Arc::new(window.unwrap())
+}
+
+fn run(window: Arc<dyn Window>) -> Result<Ran, DeviceError> {
+	run_all(vec![window], &BASE, &START, SIZE, &|_, _| (), &|| true)
+}
+
+fn opened(ran: &Ran, nonce: u8) -> Result<Vec<u8>, DeviceError> {
+	let mut out = Vec::new();
+	ran.open(&draw(nonce), &mut out).map(|()| out)
+}
+
+fn is_right(ran: &Ran, nonce: u8, shown: &[u8]) {
+	let marks = verify(
+		&BASE,
+		&START,
+		&SIZE,
+		ran.roots(),
+		&draw(nonce),
+		Reader::new(shown),
+	);
+	assert_eq!(marks.as_deref(), Ok(ran.marks()));
+}
 
 #[test]
-fn a_gpu_that_is_lost_before_the_openings_is_opened_again_for_them() {
+fn a_gpu_that_is_lost_before_the_openings_is_opened_and_filled_again_for_them() {
 	let device = software();
-	let mut run = device.start([1; 32], SHAPE, 2).unwrap();
-	let root = run.walk([2; 32], WALK).unwrap();
-	let at = positions(&[3; 32], SHAPE, 8);
-	let legs = [Leg {
-		lane: 3,
-		stage: 0,
-		leg: 1,
-	}];
-	let before = run.open(&at, &legs).unwrap();
+	let ran = run(filled(&device)).unwrap();
+	let before = opened(&ran, 1).unwrap();
+	is_right(&ran, 1, &before);
 	for loss in [Handle::fail, Handle::destroy] {
 		let lost = device.0.shared().unwrap();
 		loss(&lost.handle);
 		// A whole committee at once, as after a driver's reset.
 		std::thread::scope(|scope| {
 			for _ in 0..3 {
-				scope.spawn(|| assert_eq!(run.open(&at, &legs).unwrap(), before));
+				scope.spawn(|| assert!(opened(&ran, 1).unwrap() == before));
 			}
 		});
 		assert!(!Arc::ptr_eq(&lost, &device.0.shared().unwrap()));
@@ -82,46 +79,80 @@ fn a_gpu_that_is_lost_before_the_openings_is_opened_again_for_them() {
 			"the dead device's memory is given back"
 		);
 	}
-	let (chain, walked) = before;
-	let chain_root = run.steps().root();
-	assert_eq!(
-		chain::verify(&[1; 32], SHAPE, &chain_root, &at, &chain),
-		Ok(())
-	);
-	let verified = walk::verify(&[2; 32], &WALK, &chain.tops, &root, &legs, &walked);
-	assert_eq!(verified, Ok(()));
 	// And for the next round.
-	let again = device.start([1; 32], SHAPE, 2).unwrap();
-	assert_eq!(again.steps().root(), chain_root);
+	let again = run(filled(&device)).unwrap();
+	assert_eq!(again.roots(), ran.roots());
 }
 
 #[test]
 fn a_gpu_that_is_lost_in_the_trial_is_opened_again_for_the_next() {
 	let device = software();
-	let ready = device.prepare(SHAPE, 2).unwrap();
+	let window = filled(&device);
 	device.0.shared().unwrap().handle.destroy();
-	assert!(matches!(ready.start([1; 32]), Err(DeviceError::Lost(_))));
-	let mut run = device.start([1; 32], SHAPE, 2).unwrap();
-	device.0.shared().unwrap().handle.destroy();
-	assert!(matches!(run.walk([2; 32], WALK), Err(DeviceError::Lost(_))));
-	drop(run);
-	let mut run = device.start([1; 32], SHAPE, 2).unwrap();
-	assert!(run.walk([2; 32], WALK).is_ok());
+	assert!(matches!(run(window), Err(DeviceError::Lost(_))));
+	assert!(run(filled(&device)).is_ok());
 }
 
 #[test]
-fn memory_that_is_made_ready_and_not_used_is_given_back() {
+fn openings_give_way_to_a_trial_from_its_fill_to_its_end() {
 	let device = software();
-	let mut run = device.start([1; 32], SHAPE, 1).unwrap();
-	run.walk([2; 32], Walk { window: 1, ..WALK }).unwrap();
-	let at = positions(&[3; 32], SHAPE, 2);
-	let opened = run.open(&at, &[]).unwrap();
-	let ready = device.prepare(SHAPE, 1).unwrap();
-	assert_eq!(
-		run.open(&at, &[]),
-		Err(DeviceError::Busy),
-		"a benchmark begins"
+	let first = run(filled(&device)).unwrap();
+	let shown = opened(&first, 1).unwrap();
+	// One that is filled and not run is given up.
+	let second = filled(&device);
+	assert_eq!(opened(&first, 1), Err(DeviceError::Busy));
+	drop(second);
+	assert!(opened(&first, 1).unwrap() == shown);
+	let second = run(filled(&device)).unwrap();
+	// Each computes again what it needs, though the other has the memory.
+	for ran in [&first, &second, &first] {
+		assert!(opened(ran, 1).unwrap() == shown);
+	}
+	first.release();
+	assert!(opened(&first, 1).unwrap() == shown);
+}
+
+#[test]
+fn a_committee_has_the_steps_repeated_for_all() {
+	const SEATS: u8 = 5;
+	let device = software();
+	let window = filled(&device);
+	let ran = run(window.clone()).unwrap();
+	let last = u64::from(STEPS * SIZE.turns);
+	std::thread::scope(|scope| {
+		for seat in 0..SEATS {
+			let ran = &ran;
+			scope.spawn(move || is_right(ran, seat, &opened(ran, seat).unwrap()));
+		}
+	});
+	// Once for those who were there when it began, and once more for those who came late.
+	let repeated = window.repeated();
+	assert!(
+		(last / 2..=2 * last).contains(&repeated),
+		"{repeated} steps"
 	);
-	drop(ready);
-	assert_eq!(run.open(&at, &[]).unwrap(), opened);
+}
+
+#[test]
+fn roots_are_read_back_from_where_they_lie() {
+	let places = |steps| -> Vec<(u32, u32)> {
+		let all = read_back(steps).into_iter();
+		all.map(|places| (places.start, places.end)).collect()
+	};
+	assert_eq!(places(0..48), [(0, 48)]);
+	assert_eq!(places(0..ROOTS), [(0, ROOTS)]);
+	assert_eq!(
+		places(ROOTS - 16..ROOTS + 32),
+		[(ROOTS - 16, ROOTS), (0, 32)]
+	);
+	assert_eq!(places(ROOTS + 16..2 * ROOTS + 16), [(16, ROOTS), (0, 16)]);
+}
+
+#[test]
+fn a_window_that_another_processor_filled_is_the_same() {
+	let window = filled(&software());
+	let plain = Processor
+		.fill(window.seed, SIZE.n, SIZE.window, &|| true)
+		.unwrap();
+	assert_eq!(window.roots(), plain.roots());
 }

@@ -130,8 +130,8 @@ impl Code {
 	/// Declares what is bound, shared memory, and what the hardware tells.
 	fn globals(&mut self) {
 		let plan = self.plan;
-		let params = self.b.type_struct([self.u32, self.u32]);
-		for (member, offset) in [(0, 0), (1, 4)] {
+		let params = self.b.type_struct([self.u32, self.u32, self.u32]);
+		for (member, offset) in [(0, 0), (1, 4), (2, 8)] {
 			self.b.member_decorate(
 				params,
 				member,

@@ -28,7 +28,8 @@ struct Known {
 	/// Words of a row, elements of a row.
 	row_words: Word,
 	row_elements: Word,
-	t: Word,
+	/// `t · 0x9E3779B1 + κ`.
+	offset: Word,
 	/// The tile's first row and column.
 	first_i: Word,
 	first_j: Word,
@@ -126,6 +127,9 @@ impl Code {
 		let (rows, columns) = plan.tile();
 		let n = self.param(0)?;
 		let t = self.param(1)?;
+		let kappa = self.param(2)?;
+		let offset = self.times(t, 0x9E37_79B1)?;
+		let offset = self.add(offset, kappa)?;
 		let row_words = self.over(n, 4)?;
 		let row_elements = self.over(n, plan.element())?;
 		// Bands of tiles, each from left to right.
@@ -151,7 +155,7 @@ impl Code {
 		let known = Known {
 			row_words,
 			row_elements,
-			t,
+			offset,
 			first_i: self.times(down, rows)?,
 			first_j: self.times(right, columns)?,
 			me,
@@ -389,10 +393,9 @@ impl Code {
 		let i = self.add(i, row)?;
 		let column = self.times(column, 4)?;
 		let j = self.add(j, column)?;
-		// h = sum ^ (t · 0x9E3779B1 + i · 0x85EBCA77 + j · 0xC2B2AE3D)
-		let place = self.times(known.t, 0x9E37_79B1)?;
+		// h = sum ^ (t · 0x9E3779B1 + i · 0x85EBCA77 + j · 0xC2B2AE3D + κ)
 		let of_i = self.times(i, 0x85EB_CA77)?;
-		let place = self.add(place, of_i)?;
+		let place = self.add(known.offset, of_i)?;
 		let of_j = self.times(j, 0xC2B2_AE3D)?;
 		let place = self.add(place, of_j)?;
 		let mut packed = self.constant(0);

@@ -3,12 +3,12 @@
 
 use super::{kernel::place, *};
 use crate::{
-	bench::{
-		chain::{Position, Shape},
-		device::{Device, Processor, Rated},
-		walk::Walk,
-	},
 	gpu::{self, Choice, Gpu, Kernels, Options},
+	trial::{
+		device::{Device, Processor, Rated, Spans},
+		hash::{Running, key},
+		matrix::Size,
+	},
 };
 use std::{
 	path::PathBuf,
@@ -96,9 +96,19 @@ fn options(kernels: Kernels) -> Options {
 	}
 }
 
+/// Other GPUs that change the running hash in each span.
+struct Bound;
+
+impl Spans for Bound {
+	fn bind(&mut self, turn: u32, running: Running) -> Option<Running> {
+		let state = key("test", &[running.state()]);
+		Some(Running::at(state, turn.into()))
+	}
+}
+
 #[test]
-fn the_chain_is_that_of_the_reference() {
-	let Some(adapter) = adapter("the_chain_is_that_of_the_reference") else {
+fn fill_and_turns_are_those_of_the_reference() {
+	let Some(adapter) = adapter("fill_and_turns_are_those_of_the_reference") else {
 		return;
 	};
 	let gpu = Gpu::open(&adapter, &options(Kernels::Tensor)).unwrap();
@@ -107,21 +117,20 @@ fn the_chain_is_that_of_the_reference() {
 		kernels[0].kernel.starts_with("tensor, 8×8×8"),
 		"{kernels:?}"
 	);
-	let shape = Shape { n: 1_024, steps: 3 };
-	let walk = Walk {
-		shape,
+	let size = Size {
+		n: 1_024,
 		window: 2,
-		lanes: 16,
-		stages: 1,
-		legs: 2,
+		turns: 2,
 	};
-	let mut there = gpu.start([3; 32], shape, 2).unwrap();
-	let mut here = Processor.start([3; 32], shape, 2).unwrap();
-	assert_eq!(here.steps().tops(), there.steps().tops());
-	assert_eq!(here.walk([5; 32], walk), there.walk([5; 32], walk));
-	// Also what is not kept, and is computed again.
-	let at = [(0, 1_023, 77), (2, 5, 512)].map(|(t, i, j)| Position { t, i, j });
-	assert!(here.open(&at, &[]) == there.open(&at, &[]));
+	let there = gpu.fill([3; 32], size.n, size.window, &|| true).unwrap();
+	let here = Processor
+		.fill([3; 32], size.n, size.window, &|| true)
+		.unwrap();
+	assert_eq!(here.roots(), there.roots());
+	// κ of each turn and walk is the device's own.
+	let running = Running::over(&[&[4; 32]]);
+	let expected = here.run([5; 32], size, running, &mut Bound);
+	assert_eq!(there.run([5; 32], size, running, &mut Bound), expected);
 	// By itself no agent would use it on software.
 	let gpu = Gpu::open(&adapter, &options(Kernels::Fastest)).unwrap();
 	assert!(gpu.kernels()[0].kernel.starts_with("portable"));

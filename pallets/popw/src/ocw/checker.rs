@@ -2,13 +2,18 @@
 //! votes, opening them, and reporting who is absent.
 
 use super::{
-	duty::{Batch, DUTIES, Duty, Mark, RECEIPTS, REREAD, duty_key, note},
+	duty::{Batch, DUTIES, Duty, Mark, Place, RECEIPTS, REREAD, duty_key, note},
+	start::Started,
 	*,
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+	collections::{BTreeMap, BTreeSet},
+	vec::Vec,
+};
 use kaisar_math::committee::{batch_of, batches};
 use kaisar_primitives::{
-	AgentSignature, GpuClasses, OperatorId, OperatorInfo, Rentals, Seats, Verdict, WorkerRegistry,
+	AgentSignature, GpuClasses, MAX_BATCH, OperatorId, OperatorInfo, Rentals, Seats, Verdict,
+	WorkerRegistry,
 	agent::{
 		MAX_CLAIM_ROUNDS, MAX_CLAIMS, MAX_SEATS, PATH_CHECK, PATH_ROUND, PATH_SEATS, Progress,
 		RoundStart, SeatAnswers, SeatClaim, SeatReply, SeatRequest, SeatRound, receipts_key,
@@ -18,10 +23,14 @@ use kaisar_primitives::{
 };
 use sp_runtime::BoundedVec;
 
-/// Attested workers that one block looks through for seats, in so many parts.
-const SCAN: u32 = 4_096;
-/// Parts of a look through the list in one block.
-const SCANS: u32 = 3;
+/// Attested workers in one part of a look through the list for seats.
+const SCAN: u32 = 256;
+/// Most parts of it in one block.
+const SCANS: u32 = 48;
+/// Time after which a look through the list ends with the part that it is at.
+const SCAN_TIME: Duration = Duration::from_millis(300);
+/// Times that batches are compared with the state before they are settled, where places were wrong.
+const CORRECTIONS: u32 = 4;
 /// Workers that one block looks at for absence, in each round.
 const ABSENT_SCAN: u32 = 64;
 /// Verdicts that all operators together mean to reveal in a block. A census of more than its phase can
@@ -35,21 +44,26 @@ const CLAIM_BATCHES: usize = 16;
 const CLAIM_TIME: Duration = Duration::from_millis(500);
 
 /// Does what is due for the operator that holds `key`.
-pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
+pub fn serve<T: Config>(
+	key: &CheckerKey,
+	rounds: &[Round],
+	started: &Started,
+	now: BlockNumber,
+	until: Timestamp,
+) {
 	let Some(operator) = T::Seats::by_key(key) else {
 		return;
 	};
 	let agent = Agent::of(key.as_ref(), now, until);
+	let scan_until = sp_io::offchain::timestamp().add(SCAN_TIME);
 
 	for round in rounds {
-		let Some(info) = T::Seats::operator(operator, round.index) else {
+		let Some((_, info)) = holder::<T>(key, round) else {
 			continue;
 		};
-		if info.key != *key {
-			continue;
-		}
 		let name = duty_key(operator, round.index);
 		let mut duty = Duty::of(operator, round);
+		duty.told |= started.told.contains(&(operator, round.index));
 		note(DUTIES, operator, round.index);
 		let side = Side::<T> {
 			key,
@@ -59,9 +73,9 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 			now,
 		};
 		match round.phase(now.saturating_add(1)) {
-			Phase::Attest => side.check(&mut duty, agent.as_ref()),
+			Phase::Attest => side.check(&mut duty, agent.as_ref(), scan_until),
 			Phase::Commit => {
-				side.check(&mut duty, agent.as_ref());
+				side.check(&mut duty, agent.as_ref(), scan_until);
 				side.settle(&mut duty);
 				// The salt and the votes are on disk before their hash is anywhere else.
 				StorageValueRef::persistent(&name).set(&duty);
@@ -74,6 +88,29 @@ pub fn serve<T: Config>(key: &CheckerKey, rounds: &[Round], now: BlockNumber, un
 		side.report_absent();
 	}
 	admit::<T>(operator, key, rounds, now);
+}
+
+/// Returns the operator that has `key` in a round.
+pub fn holder<T: Config>(
+	key: &CheckerKey,
+	round: &Round,
+) -> Option<(OperatorId, OperatorInfo<T::AccountId>)> {
+	let operator = T::Seats::by_key(key)?;
+	let info = T::Seats::operator(operator, round.index)?;
+	(info.key == *key).then_some((operator, info))
+}
+
+/// Returns what starts the agent's clock for a round's trial; `None` before its block. After it the clock would
+/// start too late: the agent is told only to keep what belongs to the round.
+pub fn round_start<T: Config>(round: &Round, now: BlockNumber) -> Option<RoundStart> {
+	Some(RoundStart {
+		genesis: genesis::<T>(),
+		round: round.index,
+		seed: round.seed,
+		trial_seed: round.trial_seed?,
+		keep_ms: keep_ms(round, now),
+		late: now != round.trial,
+	})
 }
 
 /// Says which of the workers' agents that introduced themselves to the operator's agent it may admit: those
@@ -139,6 +176,18 @@ fn sits_for<T: Config>(operator: OperatorId, claim: &SeatClaim) -> bool {
 			.any(|(other, _)| *other == operator)
 }
 
+/// A batch of votes that is not settled.
+#[derive(Default)]
+struct Part {
+	votes: Vec<(WorkerId, Verdict)>,
+	/// Its seats that were found and have no vote.
+	others: Vec<WorkerId>,
+	/// Some of them have no verdict yet.
+	waits: bool,
+	/// The last block after which it may still wait for verdicts.
+	until: BlockNumber,
+}
+
 /// One operator in one round.
 struct Side<'a, T: Config> {
 	key: &'a CheckerKey,
@@ -152,7 +201,7 @@ impl<T: Config> Side<'_, T> {
 	/// Finds the operator's seats among the attested workers. Reads again what the last blocks added: one of
 	/// them may have had a rival, with other attestations or in another order. Where the chain it knew is gone
 	/// altogether, it begins anew.
-	fn find_seats(&self, duty: &mut Duty) {
+	fn find_seats(&self, duty: &mut Duty, scan_until: Timestamp) {
 		duty.marks.retain(|mark| {
 			mark.block < self.now && BlockSeeds::<T>::get(mark.block) == Some(mark.seed)
 		});
@@ -161,20 +210,28 @@ impl<T: Config> Side<'_, T> {
 			.iter()
 			.rfind(|mark| mark.block.saturating_add(REREAD) <= self.now);
 		let mut position = settled.map_or(0, |mark| mark.position);
-		let mut found = Vec::new();
+		let mut before = None;
 		for _ in 0..SCANS {
 			let (seats, next) =
 				Pallet::<T>::seats_of(self.operator, self.round.index, position, SCAN);
-			found.extend(seats.into_iter().map(|seat| seat.worker));
+			for seat in seats {
+				let (known, voted, settled) = before
+					.get_or_insert_with(|| (duty.known(), duty.votes_settled(), duty.settled()));
+				self.place(duty, &seat, voted, settled);
+				if !known.insert(seat.worker) {
+					continue;
+				}
+				if duty.places.contains_key(&seat.worker) {
+					duty.pending.push(seat.worker);
+				} else {
+					duty.failed.push(seat.worker);
+				}
+			}
 			position = next.unwrap_or_else(|| AttestedCount::<T>::get(self.round.index));
-			if next.is_none() {
+			// The agent is to be asked in this run.
+			if next.is_none() || sp_io::offchain::timestamp() >= scan_until {
 				break;
 			}
-		}
-		if !found.is_empty() {
-			let known = duty.known();
-			found.retain(|worker| !known.contains(worker));
-			duty.pending.extend(found);
 		}
 		if let Some(seed) = BlockSeeds::<T>::get(self.now) {
 			duty.marks.push(Mark {
@@ -187,74 +244,93 @@ impl<T: Config> Side<'_, T> {
 		duty.marks.drain(..old);
 	}
 
-	/// Whether the whole list of attested workers was read.
-	fn has_read_all(&self, duty: &Duty) -> bool {
-		let read = duty.marks.last().map_or(0, |mark| mark.position);
-		read == AttestedCount::<T>::get(self.round.index)
+	/// Notes the place of a seat, which another chain may have elsewhere. It has none where its vote or its batch
+	/// is settled.
+	fn place(
+		&self,
+		duty: &mut Duty,
+		seat: &SeatView,
+		voted: &BTreeSet<WorkerId>,
+		settled: &BTreeSet<u32>,
+	) {
+		let worker = seat.worker;
+		if voted.contains(&worker) || settled.contains(&batch_of(seat.number)) {
+			duty.places.remove(&worker);
+			return;
+		}
+		match duty.places.get_mut(&worker) {
+			Some(place) => place.number = seat.number,
+			None => {
+				let place = self.place_of(worker, seat.number, seat.full, seat.rented);
+				duty.places.insert(worker, place);
+			}
+		}
+	}
+
+	/// Places the seats that an earlier version found. Once, after an upgrade.
+	fn place_all(&self, duty: &mut Duty) {
+		if !core::mem::take(&mut duty.is_unplaced) {
+			return;
+		}
+		let (voted, settled) = (duty.votes_settled(), duty.settled());
+		for worker in duty.known() {
+			if let Some((check, number)) = self.seat(worker)
+				&& !voted.contains(&worker)
+				&& !settled.contains(&batch_of(number))
+			{
+				let place = self.place_of(worker, number, check.full, check.rented);
+				duty.places.insert(worker, place);
+			}
+		}
 	}
 
 	/// Tells the agent of the round, finds seats, and collects verdicts.
-	fn check(&self, duty: &mut Duty, agent: Option<&Agent>) {
-		self.find_seats(duty);
-		let Some(agent) = agent else { return };
-
-		if !duty.told {
-			let start = RoundStart {
-				genesis: genesis::<T>(),
-				round: self.round.index,
-				seed: duty.seed,
-				keep_ms: keep_ms(self.round, self.now),
-			};
+	fn check(&self, duty: &mut Duty, agent: Option<&Agent>, scan_until: Timestamp) {
+		if !duty.told
+			&& let (Some(agent), Some(start)) = (agent, round_start::<T>(self.round, self.now))
+		{
 			duty.told = agent.ask::<()>(PATH_ROUND, &start).is_some();
 		}
-		if !duty.batches.is_empty() {
-			return;
-		}
-		let asked: Vec<SeatRequest> = duty
-			.pending
-			.iter()
-			.filter_map(|worker| self.request(*worker, duty.seed))
-			.take(MAX_SEATS)
-			.collect();
+		self.place_all(duty);
+		self.find_seats(duty, scan_until);
+		let Some(agent) = agent else { return };
+		let asked = self.requests(duty);
 		if asked.is_empty() {
 			return;
 		}
 		let Some(replies) = agent.ask::<Vec<SeatReply>>(PATH_CHECK, &asked) else {
 			return;
 		};
-		let mut served = Vec::new();
+		// An agent that answers what it was not asked is not listened to.
+		let mut asked: BTreeSet<WorkerId> = asked.iter().map(|seat| seat.worker).collect();
+		let (mut working, mut served) = (Vec::new(), Vec::new());
+		let mut answered = BTreeSet::new();
 		for reply in replies {
-			// An agent that answers what it was not asked is not listened to.
-			let Some(position) = duty
-				.pending
-				.iter()
-				.position(|worker| *worker == reply.worker)
-			else {
+			let worker = reply.worker;
+			if !asked.remove(&worker) {
 				continue;
-			};
+			}
+			answered.insert(worker);
 			match reply.progress {
-				// Those that wait go to the end, so that all get their turn.
-				Progress::Working => {
-					let worker = duty.pending.remove(position);
-					duty.pending.push(worker);
-				}
+				Progress::Working => working.push(worker),
 				Progress::Done(checked) => {
-					duty.pending.remove(position);
-					duty.verdicts.push((reply.worker, checked.verdict));
-					served.extend(checked.receipt.map(|receipt| (reply.worker, receipt)));
+					duty.verdicts.push((worker, checked.verdict));
+					served.extend(checked.receipt.map(|receipt| (worker, receipt)));
 				}
 				// The agent cannot check this one: no vote, rather than a false one.
 				Progress::Failed(reason) => {
-					duty.failed.push(duty.pending.remove(position));
+					duty.failed.push(worker);
 					log::warn!(
 						target: LOG_TARGET,
-						"operator {}: worker {} cannot be checked: {reason}",
+						"operator {}: worker {worker} cannot be checked: {reason}",
 						self.operator,
-						reply.worker,
 					);
 				}
 			}
 		}
+		duty.pending.retain(|worker| !answered.contains(worker));
+		// Those that wait go to the end, so that all get their turn.
+		duty.pending.extend(working);
 		self.keep_receipts(served);
 	}
 
@@ -283,16 +359,78 @@ impl<T: Config> Side<'_, T> {
 		Some((check, number))
 	}
 
+	/// Returns the seats to ask the agent for. Those whose bandwidth is to be measured now come first: a
+	/// window is over before all of a large census had their turn. Reads no more of the state than these need.
+	fn requests(&self, duty: &mut Duty) -> Vec<SeatRequest> {
+		let placed = |worker: &WorkerId| Some((*worker, duty.places.get(worker)?.window));
+		let (measured, others): (Vec<_>, Vec<_>) = duty
+			.pending
+			.iter()
+			.filter_map(placed)
+			.partition(|(_, window)| self.is_measured_now(*window));
+		let mut asked = Vec::new();
+		let mut gone = BTreeSet::new();
+		for (worker, _) in measured.into_iter().chain(others) {
+			if asked.len() == MAX_SEATS {
+				break;
+			}
+			match self.seat(worker) {
+				Some((check, _)) => asked.extend(self.request(worker, &check, duty.seed)),
+				// Of an attestation that did not stand nothing is to come. One that comes back is found again.
+				None => {
+					gone.insert(worker);
+				}
+			}
+		}
+		if !gone.is_empty() {
+			duty.pending.retain(|worker| !gone.contains(worker));
+			duty.places.retain(|worker, _| !gone.contains(worker));
+		}
+		asked
+	}
+
+	/// Returns the block that fixes when the bandwidth of an owner's workers is measured; `None` for one of which
+	/// it is not.
+	fn window(&self, owner: &T::AccountId, full: bool, rented: bool) -> Option<BlockNumber> {
+		let is_measured = full && !rented && self.round.bench.bandwidth_secs > 0;
+		is_measured.then(|| self.round.window_block(owner))
+	}
+
+	/// Returns the place of a worker's seat.
+	fn place_of(&self, worker: WorkerId, number: u32, full: bool, rented: bool) -> Place {
+		let measured = (full && !rented).then(|| T::Workers::info(worker, self.round.index));
+		Place {
+			number,
+			window: measured
+				.flatten()
+				.and_then(|info| self.window(&info.owner, full, rented)),
+		}
+	}
+
+	/// Whether the window that a block fixes is fixed and not over, or only just.
+	fn is_measured_now(&self, window: Option<BlockNumber>) -> bool {
+		self.now > self.round.attest_ends()
+			&& window.is_some_and(|block| (block..=self.answered(block)).contains(&self.now))
+	}
+
+	/// Returns the block by which the agent has answered for a window that `block` fixed: the one after it.
+	fn answered(&self, block: BlockNumber) -> BlockNumber {
+		self.round.window_over(block).saturating_add(1)
+	}
+
 	/// Returns what the agent has to know to check a worker; `None` until the block after its attestation,
 	/// whose randomness the openings are drawn from.
-	fn request(&self, worker: WorkerId, seed: H256) -> Option<SeatRequest> {
-		let (check, _) = self.seat(worker)?;
+	fn request(&self, worker: WorkerId, check: &Check, trial_seed: H256) -> Option<SeatRequest> {
 		let open_seed = BlockSeeds::<T>::get(check.attested_at.saturating_add(1))?;
 		let info = T::Workers::info(worker, self.round.index)?;
+		let window = self
+			.window(&info.owner, check.full, check.rented)
+			.and_then(|block| window::begins::<T>(self.round, block, self.now));
 		Some(SeatRequest {
 			genesis: genesis::<T>(),
 			round: self.round.index,
-			seed,
+			seed: self.round.seed,
+			trial_seed,
 			worker,
 			agent: info.agent,
 			spec: info.spec,
@@ -303,6 +441,7 @@ impl<T: Config> Side<'_, T> {
 			checker: self.key.clone(),
 			seats: check.committee.len() as u8,
 			full: check.full,
+			window,
 			rented: check.rented,
 			order: info
 				.order
@@ -310,14 +449,12 @@ impl<T: Config> Side<'_, T> {
 		})
 	}
 
-	/// Settles the votes once every seat has its verdict, or when the phase is nearly over, and cuts them by
-	/// the seats' batches. A seat without a verdict gets no vote then.
+	/// Settles the votes of each batch in which every seat has its verdict, or when the part is nearly over. A
+	/// seat without a verdict gets no vote then.
+	///
+	/// Each batch by itself: a sixteenth of the owners are measured in windows all over the part. If all votes
+	/// waited for the last of them, a large census would have all commitments in its last blocks.
 	fn settle(&self, duty: &mut Duty) {
-		if !duty.batches.is_empty() || duty.verdicts.is_empty() {
-			return;
-		}
-		// Of an attestation that did not stand nothing is to come.
-		duty.pending.retain(|worker| self.seat(*worker).is_some());
 		let next = self.now.saturating_add(1);
 		let length = self.round.phase_length;
 		let first = self
@@ -325,26 +462,124 @@ impl<T: Config> Side<'_, T> {
 			.attest_ends()
 			.saturating_add(1)
 			.saturating_add(spread(self.key.as_ref(), self.round.seed, length / 3));
-		let last = self.round.commit_ends().saturating_sub((length / 4).max(1));
-		let complete = duty.pending.is_empty() && self.has_read_all(duty) && next >= first;
-		if !complete && next < last {
+		if next < first {
 			return;
 		}
-		let mut votes = BTreeMap::<u32, Vec<(WorkerId, Verdict)>>::new();
-		for (worker, verdict) in &duty.verdicts {
-			if let Some((_, number)) = self.seat(*worker) {
-				let batch = votes.entry(batch_of(number)).or_default();
-				batch.push((*worker, *verdict));
+		let mut ready = self.ready(duty);
+		for _ in 0..CORRECTIONS {
+			if !self.correct(duty, &ready) {
+				break;
+			}
+			ready = self.ready(duty);
+		}
+		if ready.is_empty() {
+			return;
+		}
+		let mut voted = BTreeSet::new();
+		for (number, part) in ready {
+			let Ok(number) = u16::try_from(number) else {
+				continue;
+			};
+			voted.extend(part.votes.iter().map(|(worker, _)| *worker));
+			duty.batches.push(Batch {
+				number,
+				votes: BoundedVec::truncate_from(part.votes),
+				salt: sp_io::offchain::random_seed(),
+			});
+		}
+		duty.batches.sort_unstable_by_key(|batch| batch.number);
+		duty.verdicts.retain(|(worker, _)| !voted.contains(worker));
+		let settled = duty.settled();
+		let Duty {
+			pending,
+			failed,
+			places,
+			..
+		} = duty;
+		let is_over = |place: &Place| settled.contains(&place.batch());
+		let of_it = |worker: &mut WorkerId| places.get(worker).is_some_and(is_over);
+		failed.extend(pending.extract_if(.., of_it));
+		places.retain(|_, place| !is_over(place));
+	}
+
+	/// Returns the batches that are to be settled now.
+	fn ready(&self, duty: &Duty) -> BTreeMap<u32, Part> {
+		let next = self.now.saturating_add(1);
+		let seats = Pallet::<T>::counters(self.operator, self.round.index).seats;
+		let settled = duty.settled();
+		let mut parts = self.parts(duty);
+		parts.retain(|number, part| {
+			// A place that another chain moved there.
+			if settled.contains(number) {
+				return false;
+			}
+			let size = seats
+				.saturating_sub(number.saturating_mul(MAX_BATCH))
+				.min(MAX_BATCH);
+			let known = part.votes.len().saturating_add(part.others.len());
+			let is_complete = !part.waits && known >= size as usize;
+			!part.votes.is_empty() && (is_complete || next > part.until)
+		});
+		parts
+	}
+
+	/// Compares the seats of batches with the state: another chain may have had them elsewhere. Returns whether a
+	/// place was wrong.
+	fn correct(&self, duty: &mut Duty, parts: &BTreeMap<u32, Part>) -> bool {
+		let mut wrong = false;
+		for (batch, part) in parts {
+			let votes = part.votes.iter().map(|(worker, _)| *worker);
+			for worker in votes.chain(part.others.iter().copied()) {
+				let number = self.seat(worker).map(|(_, number)| number);
+				if number.is_some_and(|number| batch_of(number) == *batch) {
+					continue;
+				}
+				wrong = true;
+				match (number, duty.places.get_mut(&worker)) {
+					(Some(number), Some(place)) => place.number = number,
+					_ => {
+						duty.places.remove(&worker);
+					}
+				}
 			}
 		}
-		let batches = votes.into_iter().filter_map(|(number, votes)| {
-			Some(Batch {
-				number: u16::try_from(number).ok()?,
-				votes: BoundedVec::truncate_from(votes),
-				salt: sp_io::offchain::random_seed(),
-			})
-		});
-		duty.batches = batches.collect();
+		wrong
+	}
+
+	/// Returns the seats whose votes are not settled, by batches.
+	fn parts(&self, duty: &Duty) -> BTreeMap<u32, Part> {
+		let (length, ends) = (self.round.phase_length, self.round.commit_ends());
+		let early = ends.saturating_sub((length / 4).max(1)).saturating_sub(1);
+		let mut parts = BTreeMap::<u32, Part>::new();
+		let mut count = |worker: WorkerId, verdict: Option<Verdict>, waits: bool| {
+			let Some(place) = duty.places.get(&worker) else {
+				return;
+			};
+			let part = parts.entry(place.batch()).or_default();
+			match verdict {
+				Some(verdict) => part.votes.push((worker, verdict)),
+				None => part.others.push(worker),
+			}
+			part.until = part.until.max(early);
+			if waits {
+				part.waits = true;
+				if let Some(block) = place.window {
+					// One block is left for the commitment at least.
+					let answered = self.answered(block).min(ends.saturating_sub(1));
+					part.until = part.until.max(answered);
+				}
+			}
+		};
+		for worker in &duty.failed {
+			count(*worker, None, false);
+		}
+		for worker in &duty.pending {
+			count(*worker, None, true);
+		}
+		for (worker, verdict) in &duty.verdicts {
+			count(*worker, Some(*verdict), false);
+		}
+		parts
 	}
 
 	/// Whether a commitment to the batch is on chain and was not opened.
@@ -416,7 +651,7 @@ impl<T: Config> Side<'_, T> {
 	fn reveal_from(&self, batch: u16, batches: u32) -> BlockNumber {
 		let attested = u64::from(AttestedCount::<T>::get(self.round.index));
 		let votes = attested.saturating_mul(u64::from(self.round.committee_size));
-		let blocks = super::window(votes, VERDICTS_A_BLOCK, self.round.phase_length);
+		let blocks = super::spread_over(votes, VERDICTS_A_BLOCK, self.round.phase_length);
 		// Its place in its part of the window, so that not all send in the first block of it.
 		let part = blocks.div_ceil(batches.max(1));
 		let place = spread(self.key.as_ref(), self.round.seed, part);

@@ -1,7 +1,12 @@
 //! A checker's work in a round, as its node stores it.
 
 use super::*;
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+	collections::{BTreeMap, BTreeSet},
+	vec::Vec,
+};
+use codec::{Error, Input};
+use kaisar_math::committee::batch_of;
 use kaisar_primitives::{OperatorId, Verdict, Votes, agent::receipts_key};
 
 /// Blocks whose attestations are read again at each block: the block before may have had a rival.
@@ -12,7 +17,7 @@ pub const REREAD: BlockNumber = 2;
 ///
 /// Local storage does not follow the chain when it reorganizes. Everything but the batches, which may be
 /// committed to already, is dropped when the trial has another seed.
-#[derive(Default, Encode, Decode)]
+#[derive(Default, Encode)]
 pub struct Duty {
 	/// The trial's seed that the rest belongs to.
 	pub seed: H256,
@@ -22,12 +27,59 @@ pub struct Duty {
 	pub marks: Vec<Mark>,
 	/// Seats without a verdict.
 	pub pending: Vec<WorkerId>,
-	/// Seats with one.
+	/// Seats with one, whose votes are not settled.
 	pub verdicts: Vec<(WorkerId, Verdict)>,
-	/// Seats that the agent cannot check.
+	/// Seats that the agent cannot check, or that had no verdict when their batch was settled.
 	pub failed: Vec<WorkerId>,
-	/// The votes, once they are settled: what was committed is what is revealed.
+	/// The votes that are settled, by their numbers: what was committed is what is revealed.
 	pub batches: Vec<Batch>,
+	/// The places of the seats in the three lists above whose batches are not settled. A seat without one is
+	/// neither asked for nor voted on.
+	pub places: BTreeMap<WorkerId, Place>,
+	/// An earlier version stored this, without places.
+	#[codec(skip)]
+	pub is_unplaced: bool,
+}
+
+/// The place of a seat in a round, as the state had it when the seat was found: thousands of seats are looked
+/// through at each block without reading the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Place {
+	/// The number of the operator's seat.
+	pub number: u32,
+	/// The block that fixes when the worker's bandwidth is measured; `None` if it is not.
+	pub window: Option<BlockNumber>,
+}
+
+impl Place {
+	/// Returns the batch that the seat's vote belongs to.
+	pub fn batch(&self) -> u32 {
+		batch_of(self.number)
+	}
+}
+
+/// Salts outlive an upgrade: what an earlier version stored ends before the places.
+impl Decode for Duty {
+	fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
+		let (seed, told, marks, pending) = Decode::decode(input)?;
+		let (verdicts, failed, batches) = Decode::decode(input)?;
+		let is_unplaced = input.remaining_len()? == Some(0);
+		Ok(Self {
+			seed,
+			told,
+			marks,
+			pending,
+			verdicts,
+			failed,
+			batches,
+			places: if is_unplaced {
+				BTreeMap::new()
+			} else {
+				Decode::decode(input)?
+			},
+			is_unplaced,
+		})
+	}
 }
 
 impl Duty {
@@ -49,10 +101,30 @@ impl Duty {
 
 	/// Returns the workers whose seats were found.
 	pub fn known(&self) -> BTreeSet<WorkerId> {
-		let done = self.verdicts.iter().map(|(worker, _)| *worker);
-		done.chain(self.pending.iter().copied())
+		self.voted()
+			.chain(self.pending.iter().copied())
 			.chain(self.failed.iter().copied())
 			.collect()
+	}
+
+	/// Returns the workers whose seats have a verdict.
+	fn voted(&self) -> impl Iterator<Item = WorkerId> {
+		let settled = self.batches.iter().flat_map(|batch| &batch.votes);
+		settled.chain(&self.verdicts).map(|(worker, _)| *worker)
+	}
+
+	/// Returns the numbers of the batches whose votes are settled.
+	pub fn settled(&self) -> BTreeSet<u32> {
+		self.batches
+			.iter()
+			.map(|batch| u32::from(batch.number))
+			.collect()
+	}
+
+	/// Returns the workers whose votes are settled.
+	pub fn votes_settled(&self) -> BTreeSet<WorkerId> {
+		let votes = self.batches.iter().flat_map(|batch| &batch.votes);
+		votes.map(|(worker, _)| *worker).collect()
 	}
 }
 
@@ -133,10 +205,9 @@ fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNumber
 	let name = duty_key(operator, round);
 	let duty: Duty = read(&name).unwrap_or_default();
 	let open: Vec<WorkerId> = duty
-		.verdicts
-		.iter()
-		.map(|(worker, _)| *worker)
+		.voted()
 		.chain(duty.pending.iter().copied())
+		.chain(duty.failed.iter().copied())
 		.filter(|worker| {
 			matches!(
 				LastChecks::<T>::get(worker),

@@ -2,9 +2,9 @@
 //! keystore, asks the agents, and submits what they say, fee-less.
 //!
 //! It never waits: an agent works in the background and is polled ([`offchain::Agent`]), and every request
-//! has a deadline of a fraction of a second. What must survive a restart, the votes and the salt
+//! has a deadline of a fraction of a second, those that start a trial of 3 s. What must survive a restart, the votes and the salt
 //! above all, lies in persistent local offchain storage before anything is submitted. A lock keeps
-//! the workers of two blocks from doing the same thing.
+//! the workers of two blocks from doing the same thing. Trials are started before it is taken ([`start`]).
 //!
 //! It runs after every block that is the best for a moment, and local storage is not rolled back when another
 //! chain turns out to be better. So whatever it keeps of a round is kept with a seed of that round, and begins
@@ -12,6 +12,8 @@
 
 mod checker;
 pub(crate) mod duty;
+mod start;
+pub(crate) mod window;
 mod worker;
 
 use crate::{pallet::*, *};
@@ -41,16 +43,20 @@ pub fn run<T: Config>(now: BlockNumber) {
 	if workers.is_empty() && checkers.is_empty() {
 		return;
 	}
+	if !checkers.is_empty() {
+		window::note::<T>(now);
+	}
+	let rounds = Pallet::<T>::running_rounds(now);
+	let started = start::start::<T>(&workers, &checkers, &rounds, now);
 	let mut lock = StorageLock::<Time>::with_deadline(POPW_LOCK, LOCK);
 	let Ok(_guard) = lock.try_lock() else { return };
 
-	let rounds = Pallet::<T>::running_rounds(now);
 	let until = offchain::until();
 	for key in &workers {
-		worker::serve::<T>(key, &rounds, now, until);
+		worker::serve::<T>(key, &rounds, &started, now, until);
 	}
 	for key in &checkers {
-		checker::serve::<T>(key, &rounds, now, until);
+		checker::serve::<T>(key, &rounds, &started, now, until);
 	}
 	duty::clean_up_all::<T>(&rounds, now);
 }
@@ -62,10 +68,10 @@ fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
 	number.checked_rem(slots).unwrap_or(0)
 }
 
-/// Over how many blocks of a phase `load` submissions are spread: as many as it takes at `rate` a
+/// Returns the number of blocks of a phase over which `load` submissions are spread: as many as it takes at `rate` a
 /// block, but no more than seven eighths of the phase, so that stragglers still get in. Where there is
 /// little to do nobody waits.
-fn window(load: u64, rate: u64, phase: BlockNumber) -> BlockNumber {
+fn spread_over(load: u64, rate: u64, phase: BlockNumber) -> BlockNumber {
 	let most = phase.saturating_sub(phase.div_ceil(8)).max(1);
 	let needed = load.div_ceil(rate.max(1));
 	u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, most)
@@ -97,17 +103,17 @@ mod tests {
 	#[test]
 	fn submissions_are_spread_as_wide_as_the_load_needs() {
 		// A few workers: at once.
-		assert_eq!(window(0, 1_000, 25), 1);
-		assert_eq!(window(1_000, 1_000, 25), 1);
-		assert_eq!(window(1_001, 1_000, 25), 2);
+		assert_eq!(spread_over(0, 1_000, 25), 1);
+		assert_eq!(spread_over(1_000, 1_000, 25), 1);
+		assert_eq!(spread_over(1_001, 1_000, 25), 2);
 		// A census of 10⁶ in phases of 625 blocks: all but the last eighth.
-		assert_eq!(window(1_000_000, 1_000, 625), 546);
-		assert_eq!(window(5_000_000, 4_000, 625), 546);
+		assert_eq!(spread_over(1_000_000, 1_000, 625), 546);
+		assert_eq!(spread_over(5_000_000, 4_000, 625), 546);
 		assert_eq!(
-			window(u64::MAX, 0, u32::MAX),
+			spread_over(u64::MAX, 0, u32::MAX),
 			u32::MAX - u32::MAX.div_ceil(8)
 		);
-		assert_eq!(window(5, 1, 1), 1);
+		assert_eq!(spread_over(5, 1, 1), 1);
 	}
 
 	#[test]

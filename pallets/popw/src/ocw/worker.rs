@@ -1,7 +1,7 @@
-//! A worker's side: telling the agent of its committee, the benchmark, its attestation, and staying there
-//! for the openings.
+//! A worker's side: telling the agent of the round and its committee, starting the trial, the attestation,
+//! and staying there for the openings.
 
-use super::*;
+use super::{start::Started, *};
 use alloc::vec::Vec;
 use kaisar_primitives::{
 	AgentKey, GpuClasses, MILLISECS_PER_BLOCK, OrderId, RoundKind, Seats, WorkerInfo,
@@ -20,7 +20,13 @@ const ATTESTATIONS_A_BLOCK: u64 = 1_000;
 const INTRODUCTIONS_A_SECOND: u64 = 500;
 
 /// Does what is due for the worker that holds `key`.
-pub fn serve<T: Config>(key: &WorkerKey, rounds: &[Round], now: BlockNumber, until: Timestamp) {
+pub fn serve<T: Config>(
+	key: &WorkerKey,
+	rounds: &[Round],
+	started: &Started,
+	now: BlockNumber,
+	until: Timestamp,
+) {
 	let Some(worker) = T::Workers::by_key(key) else {
 		return;
 	};
@@ -29,23 +35,28 @@ pub fn serve<T: Config>(key: &WorkerKey, rounds: &[Round], now: BlockNumber, unt
 	};
 	let next = now.saturating_add(1);
 	for round in rounds {
-		let Some(info) = T::Workers::info(worker, round.index) else {
+		let Some((_, info)) = holder::<T>(key, round) else {
 			continue;
 		};
-		if info.key != *key {
-			continue;
-		}
 		match round.phase(next) {
 			Phase::Prepare if Pallet::<T>::due(worker, round).is_ok() => {
 				prepare::<T>(worker, &info, round, &agent, now);
 			}
 			Phase::Attest if Pallet::<T>::due(worker, round).is_ok() => {
-				attest::<T>(key, worker, &info, round, &agent, now);
+				let progress = match started.proofs.get(&(worker, round.index)) {
+					Some(progress) => Some(progress.clone()),
+					None => prove::<T>(worker, &info, round, &agent, now),
+				};
+				if let Some(root) = progress.and_then(|progress| root(worker, round, progress, now))
+				{
+					attest::<T>(key, worker, &info, round, root, now);
+				}
 			}
 			// The committee asks for openings now: an agent that has restarted must compute the
 			// proof again, which it does when it is asked.
 			Phase::Attest | Phase::Commit if has_open_check::<T>(worker, round.index) => {
-				prove::<T>(worker, &info, round, &agent, now);
+				let progress = prove::<T>(worker, &info, round, &agent, now);
+				progress.and_then(|progress| root(worker, round, progress, now));
 			}
 			_ => {}
 		}
@@ -53,6 +64,16 @@ pub fn serve<T: Config>(key: &WorkerKey, rounds: &[Round], now: BlockNumber, unt
 	if Pallet::<T>::is_over(worker) {
 		finalize::<T>(alloc::vec![worker], now);
 	}
+}
+
+/// Returns the worker that has `key` in a round.
+pub fn holder<T: Config>(
+	key: &WorkerKey,
+	round: &Round,
+) -> Option<(WorkerId, WorkerInfo<T::AccountId>)> {
+	let worker = T::Workers::by_key(key)?;
+	let info = T::Workers::info(worker, round.index)?;
+	(info.key == *key).then_some((worker, info))
 }
 
 fn has_open_check<T: Config>(worker: WorkerId, round: RoundIndex) -> bool {
@@ -71,7 +92,7 @@ fn committee<T: Config>(worker: WorkerId, round: &Round) -> Vec<(CheckerKey, Age
 		.collect()
 }
 
-/// Returns the worker's order, if it is rented in the round and so runs no benchmark.
+/// Returns the worker's order, if it is rented in the round and so runs no trial.
 fn rented_for<T: Config>(info: &WorkerInfo<T::AccountId>, round: &Round) -> Option<OrderId> {
 	info.order
 		.filter(|_| info.standings.at(round.index) == Some(&WorkerState::Rented))
@@ -85,7 +106,7 @@ fn due(round: &Round) -> u64 {
 	}
 }
 
-/// Tells the agent of the committee, again at each block: the agent may have restarted.
+/// Tells the agent of the round and its committee, again at each block: the agent may have restarted.
 fn prepare<T: Config>(
 	worker: WorkerId,
 	info: &WorkerInfo<T::AccountId>,
@@ -95,14 +116,19 @@ fn prepare<T: Config>(
 ) {
 	// At the round's start, so that all have introduced themselves before the trial.
 	let spread_ms = due(round).saturating_mul(1_000) / INTRODUCTIONS_A_SECOND;
-	let half = u64::from(round.trial.saturating_sub(now)) * MILLISECS_PER_BLOCK / 2;
+	let trial_ms = u64::from(round.trial.saturating_sub(now)).saturating_mul(MILLISECS_PER_BLOCK);
 	let request = PrepareRequest {
 		genesis: genesis::<T>(),
 		round: round.index,
+		seed: round.seed,
 		worker,
+		spec: info.spec,
+		bench: round.bench,
+		reference: T::Classes::reference(info.spec.gpu_class, round.index),
+		trial_ms,
 		committee: committee::<T>(worker, round),
 		runs: rented_for::<T>(info, round).is_none(),
-		spread_ms: spread_ms.min(half),
+		spread_ms: spread_ms.min(trial_ms / 2),
 		keep_ms: keep_ms(round, now),
 	};
 	let prepared = agent.ask::<Prepared>(PATH_PREPARE, &request);
@@ -120,18 +146,18 @@ fn prepare<T: Config>(
 	}
 }
 
-fn prove<T: Config>(
+/// Returns the request that starts a round's trial; `None` before its block.
+pub fn prove_request<T: Config>(
 	worker: WorkerId,
 	info: &WorkerInfo<T::AccountId>,
 	round: &Round,
-	agent: &Agent,
 	now: BlockNumber,
-) -> Option<[u8; 32]> {
-	let seed = round.trial_seed?;
-	let request = ProveRequest {
+) -> Option<ProveRequest> {
+	Some(ProveRequest {
 		genesis: genesis::<T>(),
 		round: round.index,
-		seed,
+		seed: round.seed,
+		trial_seed: round.trial_seed?,
 		worker,
 		spec: info.spec,
 		bench: round.bench,
@@ -139,8 +165,28 @@ fn prove<T: Config>(
 		order: rented_for::<T>(info, round),
 		committee: committee::<T>(worker, round),
 		keep_ms: keep_ms(round, now),
-	};
-	match agent.ask::<Progress<Attestation>>(PATH_PROVE, &request)? {
+	})
+}
+
+fn prove<T: Config>(
+	worker: WorkerId,
+	info: &WorkerInfo<T::AccountId>,
+	round: &Round,
+	agent: &Agent,
+	now: BlockNumber,
+) -> Option<Progress<Attestation>> {
+	let request = prove_request::<T>(worker, info, round, now)?;
+	agent.ask(PATH_PROVE, &request)
+}
+
+/// Returns the root of a proof that is finished.
+fn root(
+	worker: WorkerId,
+	round: &Round,
+	progress: Progress<Attestation>,
+	now: BlockNumber,
+) -> Option<[u8; 32]> {
+	match progress {
 		Progress::Working => None,
 		Progress::Done(attestation) => Some(attestation.root),
 		Progress::Failed(reason) => {
@@ -161,17 +207,14 @@ fn attest<T: Config>(
 	worker: WorkerId,
 	info: &WorkerInfo<T::AccountId>,
 	round: &Round,
-	agent: &Agent,
+	root: [u8; 32],
 	now: BlockNumber,
 ) {
-	let Some(root) = prove::<T>(worker, info, round, agent, now) else {
-		return;
-	};
 	// The clock that counts has stopped with the signed root's arrival at the checkers; only the
 	// submission is spread. An order that came since the round's start waits for no more than the check.
 	let is_matched =
 		info.order.is_some() && info.standings.at(round.index) != Some(&WorkerState::Rented);
-	let blocks = super::window(due(round), ATTESTATIONS_A_BLOCK, round.phase_length);
+	let blocks = super::spread_over(due(round), ATTESTATIONS_A_BLOCK, round.phase_length);
 	let before = round.attest_ends().saturating_sub(round.phase_length);
 	let place = spread(key.as_ref(), round.seed, blocks);
 	let first = before

@@ -45,15 +45,16 @@ fn the_next_round_has_the_values_that_were_set_right() {
 	});
 }
 
-/// A benchmark with every figure at one of its ends.
+/// A trial with every figure at one of its ends.
 fn bench(end: u32) -> BenchParams {
 	BenchParams {
 		n: end,
-		steps: end,
-		samples: end as u16,
-		cpu_segments: end,
+		turns: end,
+		window_mib: end,
+		stages: end,
 		memory_mib: end,
 		disk_mib: end,
+		reads: end,
 		bandwidth_secs: end as u8,
 	}
 }
@@ -136,14 +137,14 @@ fn no_value_of_a_parameter_jams_a_round() {
 
 #[test]
 fn a_round_asks_for_no_more_than_an_agent_does_and_credits_within_reason() {
-	for (value, n, samples) in [(0, 64, 1), (u32::MAX, 16_384, 1_024)] {
+	for (value, n, stages) in [(0, 64, 1), (u32::MAX, 16_384, 1 << 20)] {
 		ExtBuilder::default().build_and_execute(|| {
 			Bench::set(bench(value));
 			GapPeriods::set(value);
 			CheckPeriod::set(value);
 			run_to(2);
 			let round = round(0);
-			assert_eq!((round.bench.n, round.bench.samples), (n, samples));
+			assert_eq!((round.bench.n, round.bench.stages), (n, stages));
 			assert_eq!(round.bench, bench(value).held());
 			// Not a check that pays for a year.
 			assert!(

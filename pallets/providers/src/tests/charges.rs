@@ -115,6 +115,25 @@ fn a_false_proof_is_an_accident_once_and_malice_twice() {
 	});
 }
 
+/// The first false proof takes the class away. Level 2 must not depend on the profile that it left.
+#[test]
+fn a_row_goes_on_when_its_first_proof_took_the_gpus_away() {
+	ExtBuilder.build_and_execute(|| {
+		let worker = worker_with_stake();
+		for in_a_row in 1..=2 {
+			let census = Popw::start_round(true) + 1;
+			assert!(Popw::attest(worker, census));
+			Popw::close_with(worker, online(POOR), true);
+			let record = record(worker);
+			assert_eq!(record.profile.map(|profile| profile.gpu_class), Some(0));
+			let row = record.false_proofs.map(|row| row.in_a_row);
+			assert_eq!(row, Some(in_a_row));
+		}
+		assert_eq!(queued(0).level, SlashLevel::Two);
+		assert_eq!(queued(0).amount, POOL / 2);
+	});
+}
+
 #[test]
 fn a_good_proof_in_between_ends_the_row() {
 	ExtBuilder.build_and_execute(|| {

@@ -90,24 +90,23 @@ fn fails_for_no_class_and_for_scores_out_of_range() {
 
 /// As `kaisar-agent calibrate` prints it.
 const MEASURED: ClassReference = ClassReference {
-	int8_gops: 98_765,
-	walk_mb_s: 812_345,
+	trial_turns: 2_345,
 	memory_gb: 24,
 	calibrated: true,
 };
 
-fn floor(class: u16) -> Option<ClassReference> {
-	classes::get(class).map(|class| class.floor())
+fn first(class: u16) -> Option<ClassReference> {
+	classes::get(class).map(|class| class.reference())
 }
 
 #[test]
-fn a_chain_starts_with_the_floors_of_the_vendors_peaks() {
+fn a_chain_starts_with_what_was_measured_and_floors_for_the_others() {
 	ExtBuilder::default().build_and_execute(|| {
 		for class in &CLASSES {
-			assert_eq!(Rewards::class_reference(class.id), Some(class.floor()));
+			assert_eq!(Rewards::class_reference(class.id), Some(class.reference()));
 			assert_eq!(
 				<Rewards as GpuClasses>::reference(class.id, 0),
-				Some(class.floor())
+				Some(class.reference())
 			);
 		}
 		assert_eq!(Rewards::class_reference(0), None);
@@ -125,7 +124,7 @@ fn a_reference_counts_from_the_next_round() {
 			events(),
 			[Event::ClassReferenceSet {
 				class: 11,
-				old: floor(11),
+				old: first(11),
 				new: Some(MEASURED),
 				from: 8
 			}]
@@ -134,7 +133,7 @@ fn a_reference_counts_from_the_next_round() {
 		for round in 0..8 {
 			assert_eq!(
 				<Rewards as GpuClasses>::reference(11, round),
-				floor(11),
+				first(11),
 				"{round}"
 			);
 		}
@@ -149,12 +148,12 @@ fn a_reference_counts_from_the_next_round() {
 		// Taken away while rounds run that are measured by either.
 		ROUNDS.set((12, 6));
 		assert_ok!(set(None));
-		assert_eq!(<Rewards as GpuClasses>::reference(11, 6), floor(11));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 6), first(11));
 		assert_eq!(<Rewards as GpuClasses>::reference(11, 11), Some(MEASURED));
 		assert_eq!(<Rewards as GpuClasses>::reference(11, 12), None);
 		assert_eq!(Rewards::class_reference(11), None);
 		// No other class has changed.
-		assert_eq!(Rewards::class_reference(10), floor(10));
+		assert_eq!(Rewards::class_reference(10), first(10));
 	});
 }
 
@@ -163,7 +162,7 @@ fn what_was_set_for_a_round_that_has_not_started_is_replaced() {
 	ExtBuilder::default().build_and_execute(|| {
 		ROUNDS.set((8, 4));
 		let slower = ClassReference {
-			int8_gops: 90_000,
+			trial_turns: 2_000,
 			..MEASURED
 		};
 		for reference in [Some(MEASURED), None, Some(slower)] {
@@ -174,7 +173,7 @@ fn what_was_set_for_a_round_that_has_not_started_is_replaced() {
 			));
 		}
 		assert_eq!(ClassReferences::<Test>::get(11).len(), 2);
-		assert_eq!(<Rewards as GpuClasses>::reference(11, 7), floor(11));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 7), first(11));
 		assert_eq!(<Rewards as GpuClasses>::reference(11, 8), Some(slower));
 	});
 }
@@ -184,7 +183,7 @@ fn boundary_of_references_while_a_round_runs() {
 	ExtBuilder::default().build_and_execute(|| {
 		let set = |number| {
 			let reference = ClassReference {
-				int8_gops: 50_000 + number,
+				trial_turns: 1_000 + number,
 				..MEASURED
 			};
 			Rewards::set_class_reference(RuntimeOrigin::root(), 11, Some(reference))
@@ -196,17 +195,17 @@ fn boundary_of_references_while_a_round_runs() {
 		}
 		ROUNDS.set((MAX_REFERENCES * 2, 1));
 		assert_noop!(set(99), Error::<Test>::TooManyReferences);
-		assert_eq!(<Rewards as GpuClasses>::reference(11, 1), floor(11));
+		assert_eq!(<Rewards as GpuClasses>::reference(11, 1), first(11));
 		assert_eq!(
-			<Rewards as GpuClasses>::reference(11, 5).map(|one| one.int8_gops),
-			Some(50_002)
+			<Rewards as GpuClasses>::reference(11, 5).map(|one| one.trial_turns),
+			Some(1_002)
 		);
 		// It is over; the round after it is measured by the first that was set.
 		ROUNDS.set((MAX_REFERENCES * 2, 2));
 		assert_ok!(set(99));
 		assert_eq!(
-			<Rewards as GpuClasses>::reference(11, 3).map(|one| one.int8_gops),
-			Some(50_001)
+			<Rewards as GpuClasses>::reference(11, 3).map(|one| one.trial_turns),
+			Some(1_001)
 		);
 		// Nothing piles up.
 		ROUNDS.set((100, 98));
@@ -227,11 +226,15 @@ fn fails_for_references_that_no_work_can_be_sized_by() {
 		}
 		for bad in [
 			ClassReference {
-				int8_gops: 0,
+				trial_turns: 0,
 				..MEASURED
 			},
 			ClassReference {
-				walk_mb_s: 0,
+				trial_turns: ClassReference::MOST.trial_turns + 1,
+				..MEASURED
+			},
+			ClassReference {
+				memory_gb: 0,
 				..MEASURED
 			},
 			ClassReference {
@@ -241,7 +244,6 @@ fn fails_for_references_that_no_work_can_be_sized_by() {
 		] {
 			assert_noop!(set(11, Some(bad)), Error::<Test>::InvalidClassReference);
 		}
-		// A floor need not say how fast the memory is.
 		assert_ok!(set(11, Some(ClassReference::LEAST)));
 		assert_noop!(
 			Rewards::set_class_reference(RuntimeOrigin::signed(RICH), 11, None),

@@ -96,11 +96,12 @@ parameter_types! {
 	pub storage MinOperators: u8 = 3;
 	pub const Bench: BenchParams = BenchParams {
 		n: 1_024,
-		steps: 4,
-		samples: 32,
-		cpu_segments: 64,
+		turns: 4,
+		window_mib: 8,
+		stages: 64,
 		memory_mib: 64,
 		disk_mib: 64,
+		reads: 32,
 		bandwidth_secs: 1,
 	};
 	pub storage Epoch: EpochIndex = 0;
@@ -176,6 +177,7 @@ impl pallet_popw::Config for World {
 	type Rentals = ();
 	type Classes = ();
 	type VrfOutput = Vrf;
+	type Time = ChainTime;
 	type PhaseLength = PhaseLength;
 	type TrialOffset = TrialOffset;
 	type CheckPeriod = CheckPeriod;

@@ -8,7 +8,9 @@ use frame_support::{
 	PalletId, derive_impl, parameter_types,
 	storage::{storage_prefix, unhashed},
 	storage_alias,
-	traits::{ConstU32, ConstU128, Get, Hooks, LinearStoragePrice, fungible::HoldConsideration},
+	traits::{
+		ConstU32, ConstU128, Get, Hooks, LinearStoragePrice, Time, fungible::HoldConsideration,
+	},
 	weights::{Weight, constants::WEIGHT_REF_TIME_PER_SECOND},
 };
 use frame_system::EnsureRoot;
@@ -308,6 +310,15 @@ impl pallet_providers::Config for World {
 	type WeightInfo = pallet_providers::weights::SubstrateWeight<World>;
 }
 
+/// A clock that nothing here reads: no node runs.
+pub struct NoTime;
+impl Time for NoTime {
+	type Moment = u64;
+	fn now() -> u64 {
+		0
+	}
+}
+
 impl pallet_popw::Config for World {
 	type Workers = Providers;
 	type Seats = Committee;
@@ -315,6 +326,7 @@ impl pallet_popw::Config for World {
 	type Rentals = Rentals;
 	type Classes = ();
 	type VrfOutput = Vrf;
+	type Time = NoTime;
 	type PhaseLength = PhaseLength;
 	type CheckPeriod = CheckPeriod;
 	type MaxDue = MaxDue;

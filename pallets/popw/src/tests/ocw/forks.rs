@@ -155,7 +155,7 @@ fn agents_start_at_the_trial_with_its_seed() {
 	world.run_to(trial);
 	let request = world.at_end(|| prove_request_of(2));
 	let round = world.at_end(|| Rounds::<Test>::get(2).unwrap());
-	assert_eq!(Some(request.seed), round.trial_seed);
+	assert_eq!(Some(request.trial_seed), round.trial_seed);
 	world.expect(PATH_PROVE, &request, done([9; 32]));
 	world.work();
 	assert_eq!(world.submitted().len(), 1);

@@ -2,7 +2,10 @@
 
 mod checker;
 mod forks;
+mod seats;
+mod start;
 mod storage;
+mod window;
 mod worker;
 
 use super::*;
@@ -335,16 +338,22 @@ fn sits(operator: u32, claim: &SeatClaim) -> bool {
 
 fn prepare_request_of(index: u32) -> PrepareRequest {
 	let round = Rounds::<Test>::get(index).unwrap();
+	let info = Registry::info(0, index).unwrap();
 	let committee = Popw::committee(0, index).into_iter();
 	PrepareRequest {
 		genesis: kaisar_primitives::authorized::genesis::<Test>(),
 		round: index,
+		seed: round.seed,
 		worker: 0,
+		spec: info.spec,
+		bench: round.bench,
+		reference: Registry::reference(info.spec.gpu_class, index),
+		trial_ms: u64::from(round.trial - System::block_number()) * 12_000,
 		committee: committee
 			.map(|(operator, _)| <Registry as Seats<u64>>::operator(operator, index).unwrap())
 			.map(|operator| (operator.key, operator.agent))
 			.collect(),
-		runs: Registry::info(0, index).unwrap().standings.at(index) != Some(&WorkerState::Rented),
+		runs: info.standings.at(index) != Some(&WorkerState::Rented),
 		spread_ms: match round.kind {
 			RoundKind::Census => u64::from(round.online),
 			RoundKind::Spot => u64::from(round.rented),
@@ -368,7 +377,8 @@ fn prove_request_of(index: u32) -> ProveRequest {
 	ProveRequest {
 		genesis: kaisar_primitives::authorized::genesis::<Test>(),
 		round: index,
-		seed: round.trial_seed.unwrap(),
+		seed: round.seed,
+		trial_seed: round.trial_seed.unwrap(),
 		worker: 0,
 		spec: info.spec,
 		bench: round.bench,
@@ -396,7 +406,8 @@ fn seat_request_of(operator: u32, index: u32, worker: u32) -> SeatRequest {
 	SeatRequest {
 		genesis: kaisar_primitives::authorized::genesis::<Test>(),
 		round: index,
-		seed: round.trial_seed.unwrap(),
+		seed: round.seed,
+		trial_seed: round.trial_seed.unwrap(),
 		worker,
 		agent: info.agent,
 		spec: info.spec,
@@ -407,6 +418,8 @@ fn seat_request_of(operator: u32, index: u32, worker: u32) -> SeatRequest {
 		checker: CheckerKey::from(pair("checker", operator).public()),
 		seats: 3,
 		full: true,
+		// The chain fixes it in the commit part.
+		window: None,
 		rented: false,
 		order: None,
 	}
@@ -419,8 +432,10 @@ fn expect_round(world: &mut World, index: u32) {
 		RoundStart {
 			genesis: kaisar_primitives::authorized::genesis::<Test>(),
 			round: index,
-			seed: round.trial_seed.unwrap(),
+			seed: round.seed,
+			trial_seed: round.trial_seed.unwrap(),
 			keep_ms: u64::from(round.ends() - System::block_number() + 2) * 12_000,
+			late: System::block_number() != round.trial,
 		}
 	});
 	world.expect(PATH_ROUND, &start, ().encode());

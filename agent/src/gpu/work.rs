@@ -1,0 +1,400 @@
+//! Work on a GPU: fills, turns, trees, and lines that are read back.
+
+use super::{
+	Shared,
+	kernel::{Kernel, lost},
+	memory::{BATCH, Matrices, Memory, ROOTS, STAGING, STATE, STATE_KAPPA, STRIDE},
+	shaders::{self, NONE},
+};
+use crate::trial::{
+	device::{DeviceError, Matrix, Shown},
+	hash::{Hash, Running},
+	matrix::{KEPT, LINE, Line, STEPS, Size, filled_key, kappa_of, step_key, turn_key},
+	tree::TreeKey,
+};
+use std::ops::Range;
+use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePass, ComputePassDescriptor};
+
+/// Multiplications that are submitted together: a fraction of a second on any GPU that is worth renting, so that no
+/// driver takes a kernel to be stuck.
+const BATCH_PRODUCTS: u64 = 1 << 42;
+
+/// A device, and the memory of a window on it. One thread at a time has both.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+	pub shared: &'a Shared,
+	pub memory: &'a Memory,
+}
+
+/// Commands that are submitted together, with the parameters of their dispatches.
+struct Batch<'a> {
+	work: Work<'a>,
+	encoder: CommandEncoder,
+	/// Is over before anything is copied.
+	pass: Option<ComputePass<'static>>,
+	params: Vec<u8>,
+	slots: Vec<u8>,
+}
+
+/// What follows from a tree's root.
+#[derive(Clone, Copy)]
+struct After {
+	mode: u32,
+	step: u32,
+	/// The slot of the step that gets the next κ.
+	slot: u32,
+	/// The key of the turn's tree, if the turn is over.
+	turn: Hash,
+}
+
+impl After {
+	const NOTHING: Self = Self {
+		mode: 0,
+		step: 0,
+		slot: NONE,
+		turn: [0; 32],
+	};
+}
+
+fn push(bytes: &mut Vec<u8>, words: &[u32], keys: &[&Hash]) -> u32 {
+	let offset = bytes.len();
+	for word in words {
+		bytes.extend_from_slice(&word.to_le_bytes());
+	}
+	for key in keys {
+		bytes.extend_from_slice(&key[..]);
+	}
+	bytes.resize(offset + STRIDE as usize, 0);
+	offset as u32
+}
+
+impl<'a> Batch<'a> {
+	fn new(work: Work<'a>) -> Self {
+		Self {
+			encoder: work.shared.handle.encoder(),
+			work,
+			pass: None,
+			params: Vec::new(),
+			slots: Vec::new(),
+		}
+	}
+
+	fn dispatch(&mut self, kernel: &Kernel, bound: &BindGroup, offset: u32, groups: (u32, u32)) {
+		let pass = self.pass.get_or_insert_with(|| {
+			let pass = ComputePassDescriptor::default();
+			self.encoder.begin_compute_pass(&pass).forget_lifetime()
+		});
+		kernel.dispatch_in(pass, bound, offset, groups);
+	}
+
+	fn copy(&mut self, from: (&Buffer, u64), to: (&Buffer, u64), size: u64) {
+		self.pass = None;
+		self.encoder
+			.copy_buffer_to_buffer(from.0, from.1, to.0, to.1, Some(size));
+	}
+
+	/// Fills `A`, or the first matrix.
+	fn rows(&mut self, of: &Matrices, which: usize, seed: &Hash) {
+		let Work { shared, memory } = self.work;
+		let words = [memory.n, 0, 0, which as u32, 0, 0, 0, 0];
+		let offset = push(&mut self.params, &words, &[seed, &[0; 32]]);
+		let groups = (memory.matrix() / 64).div_ceil(256) as u32;
+		self.dispatch(&shared.fill, &of.rows[which], offset, (groups, 1));
+	}
+
+	/// Multiplies the matrix in place `from`, to the other. κ is 0 until the device writes another.
+	fn product(&mut self, of: &Matrices, from: usize, t: u32) {
+		let Work { shared, memory } = self.work;
+		let offset = push(&mut self.slots, &[memory.n, t, 0], &[]);
+		let groups = shared.product.groups(memory.n);
+		let kernel = shared.product.kernel();
+		self.dispatch(kernel, &of.product[from], offset, groups);
+	}
+
+	/// Walks all lanes of the matrix in a place.
+	fn walk(&mut self, z: usize, window: u32) {
+		let memory = self.work.memory;
+		let lines = memory.lines();
+		let words = [window * lines, memory.lines_each(), 0];
+		let offset = push(&mut self.slots, &words, &[]);
+		let across = lines.min(shaders::LANES);
+		let groups = (across, lines / across);
+		self.dispatch(&memory.walk, &memory.bound.walk[z], offset, groups);
+	}
+
+	/// Builds the tree over the matrix to which the kernel of leaves is bound, and puts its root in a place.
+	fn tree(&mut self, leaves: &BindGroup, key: &TreeKey, root: u32, after: &After) {
+		let Work { shared, memory } = self.work;
+		let lines = memory.lines();
+		let groups = lines / shaders::REDUCED;
+		let level = shaders::REDUCED.trailing_zeros();
+		let keys = [key.bytes(), &after.turn];
+		let low = [lines, 0, shaders::REDUCED / 2, 0, 0, 0, 0, 0];
+		let low = push(&mut self.params, &low, &keys);
+		let slot = match after.slot {
+			NONE => NONE,
+			slot => slot * (STRIDE as u32 / 4) + 2,
+		};
+		let first = (after.step - after.step % STEPS) % ROOTS;
+		let top = [
+			lines,
+			level,
+			groups / 2,
+			root,
+			after.mode,
+			after.step,
+			slot,
+			first,
+		];
+		let top = push(&mut self.params, &top, &keys);
+		let hashed = (lines / shaders::LEAVES, 1);
+		self.dispatch(&shared.leaves, leaves, low, hashed);
+		self.dispatch(&shared.reduce, &memory.bound.reduce, low, (groups, 1));
+		self.dispatch(&shared.top, &memory.bound.top, top, (1, 1));
+	}
+
+	fn submit(mut self) {
+		let Work { shared, memory } = self.work;
+		self.pass = None;
+		let queue = &shared.handle.queue;
+		for (buffer, bytes) in [(&memory.params, &self.params), (&memory.slots, &self.slots)] {
+			if !bytes.is_empty() {
+				queue.write_buffer(buffer, 0, bytes);
+			}
+		}
+		shared.handle.submit(self.encoder);
+	}
+}
+
+impl Work<'_> {
+	/// Steps that are submitted together.
+	fn batch(&self) -> u32 {
+		let products = u64::from(self.memory.n).pow(3);
+		(BATCH_PRODUCTS / products).clamp(1, BATCH.into()) as u32
+	}
+
+	/// Fills `A` and the first of the two matrices from a seed.
+	pub fn begin(&self, of: &Matrices, seed: &Hash) {
+		let mut batch = Batch::new(*self);
+		batch.rows(of, 0, seed);
+		batch.rows(of, 1, seed);
+		batch.submit();
+	}
+
+	/// Fills the window, and returns the roots of all matrices, with `trees`.
+	pub fn fill(
+		&self,
+		seed: &Hash,
+		trees: bool,
+		go_on: impl Fn() -> Result<(), DeviceError>,
+	) -> Result<Vec<Hash>, DeviceError> {
+		let memory = self.memory;
+		let filled = crate::trial::matrix::filled_of(memory.matrices);
+		let mut roots = Vec::new();
+		self.begin(&memory.fill, seed);
+		let (mut t, mut x) = (0, 0);
+		while t < filled {
+			go_on()?;
+			let end = (t + self.batch()).min(filled);
+			let mut batch = Batch::new(*self);
+			for (root, t) in (0..).zip(t..end) {
+				if t > 0 {
+					batch.product(&memory.fill, x, t - 1);
+					x = 1 - x;
+				}
+				if trees {
+					let leaves = &memory.fill.leaves[x];
+					batch.tree(leaves, &filled_key(seed, t), root, &After::NOTHING);
+				}
+				if let Some(kept) = memory.kept(t) {
+					batch.copy((&memory.fill.x[x], 0), kept, memory.matrix());
+				}
+			}
+			batch.submit();
+			if trees {
+				roots.extend(self.roots(0..end - t)?);
+			} else {
+				self.shared.handle.wait()?;
+			}
+			t = end;
+		}
+		Ok(roots)
+	}
+
+	/// Sets the running hash, from which the next step's κ follows.
+	pub fn set_running(&self, running: &Running) {
+		let mut state = [0; STATE as usize];
+		state[..32].copy_from_slice(running.state());
+		let kappa = STATE_KAPPA as usize;
+		state[kappa..][..4].copy_from_slice(&kappa_of(running).to_le_bytes());
+		let queue = &self.shared.handle.queue;
+		queue.write_buffer(&self.memory.state, 0, &state);
+	}
+
+	/// Reads back the running hash.
+	pub fn running(&self) -> Result<Hash, DeviceError> {
+		let bytes = self.fetch(&[(&self.memory.state, 0, 32)])?;
+		bytes.try_into().map_err(|_| lost("it reads too little"))
+	}
+
+	/// Runs steps from the one that follows what lies in matrix `x`, and returns in which the result lies. Does not wait
+	/// for them. Their roots lie at their numbers modulo [`ROOTS`].
+	pub fn steps(&self, seed: &Hash, size: &Size, steps: Range<u32>, mut x: usize) -> usize {
+		let memory = self.memory;
+		let mut first = steps.start;
+		while first < steps.end {
+			let end = (first + self.batch()).min(steps.end);
+			let mut batch = Batch::new(*self);
+			let kappa = (&memory.state, STATE_KAPPA);
+			// κ of the first is in the state. The parameters are written before all commands.
+			batch.copy(kappa, (&memory.slots, 8), 4);
+			for step in first..end {
+				let is_walk = !step.is_multiple_of(2);
+				if is_walk {
+					batch.walk(x, size.window);
+				} else {
+					batch.product(&memory.trial, x, step);
+					x = 1 - x;
+				}
+				let turn = step / STEPS;
+				let ends = (step + 1).is_multiple_of(STEPS);
+				let after = After {
+					mode: match (is_walk, ends) {
+						(false, _) => shaders::WALK,
+						(true, false) => shaders::PRODUCT,
+						(true, true) => shaders::PRODUCT | shaders::TURN,
+					},
+					step,
+					slot: if step + 1 < end {
+						step + 1 - first
+					} else {
+						NONE
+					},
+					turn: if ends {
+						*turn_key(seed, turn).bytes()
+					} else {
+						[0; 32]
+					},
+				};
+				let leaves = &memory.trial.leaves[x];
+				batch.tree(leaves, &step_key(seed, step), step % ROOTS, &after);
+			}
+			batch.submit();
+			first = end;
+		}
+		x
+	}
+
+	/// Computes `X_to` of the fill, from one that was computed before and its place, or from the last before it that
+	/// stays. Returns its place.
+	pub fn filled(&self, before: Option<(u32, usize)>, to: u32) -> Result<usize, DeviceError> {
+		let memory = self.memory;
+		let mut batch = Batch::new(*self);
+		let stays = to - to % KEPT;
+		let (from, mut x) = match before.filter(|(t, _)| (stays..=to).contains(t)) {
+			Some(before) => before,
+			None => {
+				let kept = memory.kept(stays);
+				let kept = kept.ok_or_else(|| lost("its window lacks a matrix"))?;
+				batch.copy(kept, (&memory.fill.x[0], 0), memory.matrix());
+				(stays, 0)
+			}
+		};
+		for t in from..to {
+			batch.product(&memory.fill, x, t);
+			x = 1 - x;
+		}
+		batch.submit();
+		Ok(x)
+	}
+
+	/// Shows lines of a matrix: of the fill, in the window or in a place of its two matrices, or of the last step, whose
+	/// tree was built last.
+	pub fn show(
+		&self,
+		seed: &Hash,
+		matrix: Matrix,
+		x: usize,
+		lines: &[u32],
+	) -> Result<Vec<(u32, Shown)>, DeviceError> {
+		let Self { shared, memory } = *self;
+		let in_window;
+		let (leaves, buffer, offset) = match (matrix, x) {
+			(Matrix::Step(_), x) => (&memory.trial.leaves[x], &memory.trial.x[x], 0),
+			(Matrix::Filled(t), x) => match memory.kept(t) {
+				Some((buffer, offset)) => {
+					in_window = memory.leaves_of(shared, buffer, offset)?;
+					(&in_window, buffer, offset)
+				}
+				None => (&memory.fill.leaves[x], &memory.fill.x[x], 0),
+			},
+		};
+		if let Matrix::Filled(t) = matrix {
+			let mut batch = Batch::new(*self);
+			batch.tree(leaves, &filled_key(seed, t), ROOTS, &After::NOTHING);
+			batch.submit();
+		}
+		let all = memory.lines();
+		let levels = all.trailing_zeros();
+		let mut parts = Vec::new();
+		for line in lines {
+			let line_bytes = LINE as u64;
+			parts.push((buffer, offset + u64::from(*line) * line_bytes, line_bytes));
+			for level in 0..levels {
+				let sibling = (line >> level) ^ 1;
+				let node = u64::from(2 * all - ((2 * all) >> level) + sibling);
+				parts.push((&memory.nodes, node * 32, 32));
+			}
+		}
+		let bytes = self.fetch(&parts)?;
+		let each = LINE + 32 * levels as usize;
+		let shown = lines.iter().zip(bytes.chunks_exact(each));
+		let shown = shown.map(|(line, bytes)| {
+			let (data, path) = bytes.split_at(LINE);
+			let mut one: Line = [0; LINE];
+			one.copy_from_slice(data);
+			let path = path.as_chunks().0.to_vec();
+			(*line, Shown { line: one, path })
+		});
+		Ok(shown.collect())
+	}
+
+	/// Reads back roots, by their places.
+	pub fn roots(&self, places: Range<u32>) -> Result<Vec<Hash>, DeviceError> {
+		let (from, count) = (
+			u64::from(places.start),
+			u64::from(places.end - places.start),
+		);
+		let bytes = self.fetch(&[(&self.memory.roots, from * 32, count * 32)])?;
+		Ok(bytes.as_chunks().0.to_vec())
+	}
+
+	/// Reads back parts of buffers.
+	fn fetch(&self, parts: &[(&Buffer, u64, u64)]) -> Result<Vec<u8>, DeviceError> {
+		let Self { shared, memory } = *self;
+		let pieces = parts.iter().flat_map(|(buffer, offset, length)| {
+			(0..*length).step_by(STAGING as usize).map(move |from| {
+				let size = STAGING.min(length - from);
+				(*buffer, offset + from, size)
+			})
+		});
+		let mut out = Vec::new();
+		let mut pieces = pieces.peekable();
+		while pieces.peek().is_some() {
+			let mut encoder = shared.handle.encoder();
+			let mut size = 0;
+			while let Some((buffer, offset, length)) =
+				pieces.next_if(|(_, _, length)| size + length <= STAGING)
+			{
+				encoder.copy_buffer_to_buffer(buffer, offset, &memory.staging, size, Some(length));
+				size += length;
+			}
+			shared.handle.submit(encoder);
+			out.extend(shared.handle.read(&memory.staging, size)?);
+		}
+		Ok(out)
+	}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+use super::*;
+use crate::{
+	gpu::{self, Gpu, memory::Memory},
+	trial::matrix::{first, tree_over, walk_of},
+};
+
+fn software() -> Gpu {
+	gpu::adapters(gpu::Choice::Software)
+		.pop()
+		.map(|adapter| Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
+		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers")
+}
+
+/// Trees and walks of these sizes, without products, which would take software minutes.
+fn is_that_of_the_reference(n: u32, window: u32, lines: &[u32]) {
+	let device = software();
+	let shared = device.0.shared().unwrap();
+	let memory = Memory::new(&shared, n, window).unwrap();
+	let on = Work {
+		shared: &shared,
+		memory: &memory,
+	};
+	// Any bytes will do for the window.
+	let mut kept = Vec::new();
+	for u in 0..window {
+		let bytes = first(&[u as u8; 32], n);
+		let (buffer, offset) = memory.kept(KEPT * u).unwrap();
+		shared.handle.queue.write_buffer(buffer, offset, &bytes);
+		kept.extend(bytes);
+	}
+	assert!(memory.kept(KEPT * window).is_none() && memory.kept(1).is_none());
+	on.begin(&memory.trial, &[4; 32]);
+	let mut z = first(&[4; 32], n);
+	let tree = |key: TreeKey, bytes: &[u8], shown: Vec<(u32, Shown)>| {
+		let tree = tree_over(&key, bytes);
+		for (line, shown) in shown {
+			let from = line as usize * LINE;
+			assert!(shown.line == bytes[from..][..LINE], "line {line}");
+			assert_eq!(shown.path, tree.path(line as usize), "line {line}");
+		}
+		tree.root()
+	};
+	let last = KEPT * (window - 1);
+	let shown = on.show(&[5; 32], Matrix::Filled(last), 0, lines).unwrap();
+	let in_window = &kept[kept.len() - z.len()..];
+	let root = tree(filled_key(&[5; 32], last), in_window, shown);
+	assert_eq!(on.roots(ROOTS..ROOTS + 1).unwrap(), [root]);
+	// A walk by a κ that the host gave, as after a product.
+	let running = Running::over(&[&[6; 32]]);
+	on.set_running(&running);
+	let size = Size {
+		n,
+		window,
+		turns: 1,
+	};
+	assert_eq!(on.steps(&[7; 32], &size, 1..2, 0), 0);
+	walk_of(&mut z, &kept, kappa_of(&running));
+	let shown = on.show(&[7; 32], Matrix::Step(1), 0, lines).unwrap();
+	assert_eq!(shown.len(), lines.len());
+	let root = tree(step_key(&[7; 32], 1), &z, shown);
+	assert_eq!(on.roots(1..2).unwrap(), [root]);
+}
+
+#[test]
+fn trees_and_walks_of_the_full_size_are_those_of_the_reference() {
+	// The window lies in two buffers: software has buffers of 128 MiB.
+	is_that_of_the_reference(4_096, 9, &[0, 1, 511, 512, 8_191, 16_383]);
+}
+
+#[test]
+fn walks_of_more_lanes_than_a_dimension_has_are_those_of_the_reference() {
+	is_that_of_the_reference(8_192, 2, &[0, 16_383, 16_384, 65_535]);
+}

@@ -1,0 +1,140 @@
+//! What fills a GPU's memory and runs its turns: a GPU ([`crate::gpu`]), or the processor, which is the oracle for
+//! every kernel.
+
+mod plain;
+
+use super::{
+	hash::{Hash, Running},
+	matrix::{Line, Size},
+};
+pub use plain::Processor;
+use std::{
+	collections::{BTreeMap, BTreeSet},
+	time::Duration,
+};
+
+/// Bytes of a plain copy, and times that they are copied.
+pub(crate) const COPIED: usize = 64 << 20;
+pub(crate) const COPIES: u32 = 32;
+
+/// The rate of [`COPIES`] copies of `size` bytes, in 10⁹ bytes a second, read and written ones.
+pub(crate) fn copied_gbps(size: u64, took: Duration) -> f64 {
+	2.0 * size as f64 * f64::from(COPIES) / took.as_secs_f64().max(1e-9) / 1e9
+}
+
+/// Reasons for a device's failure.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DeviceError {
+	/// A trial runs on it; what is not timed waits.
+	#[error("a trial runs on the device")]
+	Busy,
+	/// It has too little memory even for the matrices.
+	#[error("too little memory on the device: {0}")]
+	Memory(String),
+	/// The driver failed, or the device is gone.
+	#[error("the device failed: {0}")]
+	Lost(String),
+	/// It cannot compute with matrices of this size.
+	#[error("the device cannot compute with matrices of this size")]
+	Shape,
+	/// The work is not wanted any more.
+	#[error("the work was canceled")]
+	Canceled,
+}
+
+/// A kernel for the matrix product, and its measured speed.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Rated {
+	/// Name, for people.
+	pub kernel: String,
+	/// 10⁹ operations a second in a short measurement. None if there was nothing to choose, and on software.
+	pub gops: Option<f64>,
+}
+
+/// A matrix of a GPU's work.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Matrix {
+	/// `X_t` of the fill.
+	Filled(u32),
+	/// The result of a step, counted over all turns.
+	Step(u32),
+}
+
+/// A line of a matrix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+	/// The matrix.
+	pub matrix: Matrix,
+	/// Its line.
+	pub line: u32,
+}
+
+/// A line with its path in the tree over its matrix, from the leaf up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+	/// The line.
+	pub line: Line,
+	/// Its path.
+	pub path: Vec<Hash>,
+}
+
+/// Calls of a device that runs its turns.
+pub trait Spans {
+	/// Is called before each span but the first, with the device's running hash, and gives it back bound to those of
+	/// the worker's other GPUs. Waits for them. `None` ends the run.
+	fn bind(&mut self, turn: u32, running: Running) -> Option<Running>;
+}
+
+/// A device.
+pub trait Device: Send + Sync {
+	/// Its name, for people. Never evidence.
+	fn name(&self) -> String;
+	/// Its name, and which one of that name it is.
+	fn label(&self) -> String {
+		self.name()
+	}
+	/// Its kernels for the matrix product, if it has several; it uses the first.
+	fn kernels(&self) -> Vec<Rated> {
+		Vec::new()
+	}
+	/// Rate of a plain copy within its memory in 10⁹ bytes a second, read and written ones.
+	fn copy_gbps(&self) -> Result<f64, DeviceError>;
+	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for, and fills it from the
+	/// seed of the fill. Everything that the trial needs, kernels and buffers, is made here: the clock does not run
+	/// yet. Ends with [`DeviceError::Canceled`] soon after `wanted` is false.
+	fn fill(
+		&self,
+		seed: Hash,
+		n: u32,
+		window: u32,
+		wanted: &(dyn Fn() -> bool + Sync),
+	) -> Result<Box<dyn Window>, DeviceError>;
+}
+
+/// A device with a filled window. The memory is its own until it is released or dropped.
+pub trait Window: Send + Sync {
+	/// Matrices that it holds: fewer than asked for where there was no room.
+	fn matrices(&self) -> u32;
+	/// The roots of all matrices of the fill in order, those that do not stay among them.
+	fn roots(&self) -> &[Hash];
+	/// Runs all turns over the first `size.window` matrices, and returns the roots of all steps in order. `running` is
+	/// the running hash before the first turn. The clock runs.
+	fn run(
+		&self,
+		seed: Hash,
+		size: Size,
+		running: Running,
+		spans: &mut dyn Spans,
+	) -> Result<Vec<Hash>, DeviceError>;
+	/// Shows lines of the fill and of the steps of the run with this seed, and repeats the work for it. `hashes` are the
+	/// running hashes before each turn. One repetition serves all callers that wait at that time.
+	fn show(
+		&self,
+		seed: Hash,
+		size: Size,
+		hashes: &[Running],
+		wanted: &BTreeSet<Place>,
+	) -> Result<BTreeMap<Place, Shown>, DeviceError>;
+	/// Gives back the memory on the device. It is filled again for what is shown after that.
+	fn release(&self) {}
+}
