@@ -82,7 +82,7 @@ async function story() {
 	);
 	if (spec.cpuCores > found.cpu_cores) {
 		more(
-			`the smallest machine that counts has ${spec.cpuCores}: so many are claimed, which the short benchmark of development does not tell apart`,
+			`the smallest machine that counts has ${spec.cpuCores}: so many are claimed, which the short trial of development does not tell apart`,
 		);
 	}
 	const stake = minimumStake(spec) + 500n * KAI;
@@ -199,7 +199,7 @@ async function tellRound(worker, index, over = () => false) {
 	const trial = await watch.event('popw.TrialStarted', inRound);
 	say(`its trial began, seed ${trial.data.seed.slice(0, 18)}…`, trial);
 	const attested = await watch.event('popw.Attested', mine);
-	say(`the worker's node attested the benchmark's root ${attested.data.root.slice(0, 18)}…`, attested);
+	say(`the worker's node attested the root of its trial ${attested.data.root.slice(0, 18)}…`, attested);
 	const seats = attested.data.committee.map(([operator, weight]) => `${operator} (weight ${weight})`);
 	sayMore(`committee drawn by the seed: operators ${seats.join(', ')}`);
 	const closing = watch.event('popw.CheckClosed', mine);

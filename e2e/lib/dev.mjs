@@ -13,7 +13,7 @@ import { Node, binary } from './node.mjs';
 import * as scale from './scale.mjs';
 
 /** The smallest machine that the network rents out, no GPU and no memory worth a tier: what any machine supports,
- * however busy it is. The short benchmark of development does not tell fewer cores apart. */
+ * however busy it is. The short trial of development does not tell fewer cores apart. */
 export const MODEST = {
 	arch: 'Amd64',
 	cpuCores: 4,
@@ -53,7 +53,7 @@ export const GOOD = {
 	timed: true,
 };
 
-/** A root that no benchmark has. */
+/** A root that no trial has. */
 const ROOT = `0x${'ab'.repeat(32)}`;
 
 /** What the agent says of this machine. The bandwidth is not the network's: all four agents share this

@@ -32,7 +32,7 @@ pub struct Cli {
 /// Roles and their agents.
 #[derive(Clone, Debug, Default, Parser)]
 pub struct Roles {
-	/// Run workers of a provider: attest their benchmarks with the `kwrk` keys in the keystore.
+	/// Run workers of a provider: attest their trials with the `kwrk` keys in the keystore.
 	#[arg(long)]
 	pub provider: bool,
 
