@@ -1,4 +1,4 @@
-//! What it costs a checker to verify one GPU's openings of the full size (n = 4,096), on one core:
+//! Cost to a checker of verifying one GPU's openings of the full size (n = 4,096), on one core:
 //! `cargo bench -p kaisar-agent --bench verify`.
 
 #[path = "../tests/compute/made.rs"]

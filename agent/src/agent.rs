@@ -24,7 +24,7 @@ use crate::{
 	worker::{
 		doorkeeper::{Doorkeeper, ServedOrders},
 		jobs::Jobs,
-		plots::{Effort, Growing, Plots},
+		plots::{self, Effort, Growing, Plots},
 		push::Committees,
 		run::Runner,
 		serve::{self, Inbox, Origin, Serving},
@@ -93,12 +93,10 @@ impl Config {
 
 	/// The data folder, locked: two agents never share one, and with it the machine.
 	fn lock_data(&self) -> Result<File> {
-		std::fs::create_dir_all(&self.data_dir)
-			.with_context(|| format!("cannot make {}", self.data_dir.display()))?;
-		let lock = File::create(self.data_dir.join("lock"))?;
-		lock.try_lock()
-			.with_context(|| format!("another agent uses {}", self.data_dir.display()))?;
-		Ok(lock)
+		let dir = self.data_dir.display();
+		plots::lock(&self.data_dir)
+			.with_context(|| format!("cannot use {dir}"))?
+			.with_context(|| format!("another agent uses {dir}"))
 	}
 }
 

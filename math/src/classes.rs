@@ -34,7 +34,7 @@ pub struct ClassReference {
 	pub trial_turns: u32,
 	/// Its memory, in GB of 10⁹ bytes.
 	pub memory_gb: u32,
-	/// Whether both were measured with the network's own kernels on a GPU known to be of the class
+	/// True if both were measured with the network's own kernels on a GPU known to be of the class
 	/// (`kaisar-agent calibrate`). Otherwise the turns are those of 4 Top/s, which every GPU does by far, and
 	/// the class earns nothing.
 	pub calibrated: bool,

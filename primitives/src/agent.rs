@@ -95,7 +95,7 @@ pub struct RoundStart {
 	pub trial_seed: H256,
 	/// Milliseconds for which the agent keeps what belongs to the round.
 	pub keep_ms: u64,
-	/// Whether the trial began in an earlier block than the node's newest. Then the agent keeps what belongs to the
+	/// True if the trial began in an earlier block than the node's newest. Then the agent keeps what belongs to the
 	/// round, and judges no times.
 	pub late: bool,
 }

@@ -28,7 +28,7 @@ pub struct Measured {
 pub struct Report {
 	/// The attested root.
 	root: String,
-	/// Whether it was the trial of production, whose figures count.
+	/// True if it was the trial of production, whose figures count.
 	full: bool,
 	claimed_class: u16,
 	claimed_gpus: u8,

@@ -225,7 +225,7 @@ fn devices(handed: Vec<Handed>) -> (Option<Vec<DeviceRequest>>, Option<Vec<Devic
 	)
 }
 
-/// What the engine is told of a container's surroundings. `quota`: the bytes that it may write, where the engine's
+/// A container's surroundings, as the engine is told them. `quota`: the bytes that it may write, where the engine's
 /// storage can limit them.
 pub(super) fn host_config(
 	deployment: &Deployment,

@@ -145,7 +145,7 @@ impl<'a> Ticket<'a> {
 		}
 	}
 
-	/// Whether everything is shown.
+	/// True once everything is shown.
 	pub fn is_served(&self) -> bool {
 		is_served(&self.desk.tickets.lock(), self.id)
 	}

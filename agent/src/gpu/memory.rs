@@ -26,7 +26,7 @@ pub const ROOTS: u32 = 1 << 16;
 pub const STAGING: u64 = 16 << 20;
 /// Bytes of the state: the running hash, and κ of the next step.
 pub const STATE: u64 = 48;
-/// Where κ lies in the state.
+/// Index of κ in the state.
 pub const STATE_KAPPA: u64 = 32;
 
 /// A buffer that kernels read and write, and that is copied from and to.

@@ -36,7 +36,7 @@ struct Batch<'a> {
 	slots: Vec<u8>,
 }
 
-/// What follows from a tree's root.
+/// Values derived from a tree's root.
 #[derive(Clone, Copy)]
 struct After {
 	mode: u32,

@@ -392,7 +392,7 @@ pub enum Refusal {
 	/// The request makes no sense.
 	#[error("bad request")]
 	Bad,
-	/// What was attested cannot be computed again.
+	/// The worker cannot compute again the work that it attested.
 	#[error("gone")]
 	Gone,
 }

@@ -63,7 +63,7 @@ impl Roots {
 	}
 }
 
-/// What a checker draws its samples from. It is the same in every try.
+/// The randomness that a checker draws its samples from. It is the same in every try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Challenge {
 	/// `R(a + 1)`: the randomness of the block after the attestation.

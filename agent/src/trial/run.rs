@@ -63,7 +63,7 @@ pub enum NotOpened {
 	/// The device is busy with another trial.
 	#[error("another trial has the device")]
 	Busy,
-	/// What is attested cannot be computed again.
+	/// The attested work cannot be computed again.
 	#[error("what was attested is gone")]
 	Gone,
 }

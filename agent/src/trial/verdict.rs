@@ -61,14 +61,7 @@ pub fn judge(
 	rates: Option<Rates>,
 	full: bool,
 ) -> (Verdict, Vec<String>) {
-	let mut judge = Judge {
-		job,
-		roots,
-		proved,
-		arrivals,
-		timed: job.bench.is_full(),
-		remarks: Vec::new(),
-	};
+	let mut judge = Judge::new(job, roots, proved, arrivals);
 	let gpus = judge.gpus();
 	let verdict = Verdict {
 		online: true,
@@ -106,14 +99,7 @@ pub struct Figure {
 
 /// Returns each claim but the bandwidth, with what is shown of it.
 pub fn figures(job: &Job, roots: &Roots, proved: &Proved, arrivals: &Arrivals) -> Vec<Figure> {
-	let mut judge = Judge {
-		job,
-		roots,
-		proved,
-		arrivals,
-		timed: job.bench.is_full(),
-		remarks: Vec::new(),
-	};
+	let mut judge = Judge::new(job, roots, proved, arrivals);
 	let spec = &job.spec;
 	let size = job.gpu(&roots.sizes);
 	let last = proved.gpus.as_ref().and_then(|marks| {
@@ -187,7 +173,18 @@ fn gb(bytes: u64) -> String {
 	format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+	fn new(job: &'a Job, roots: &'a Roots, proved: &'a Proved, arrivals: &'a Arrivals) -> Self {
+		Self {
+			job,
+			roots,
+			proved,
+			arrivals,
+			timed: job.bench.is_full(),
+			remarks: Vec::new(),
+		}
+	}
+
 	/// Returns the lesser of a claim and a shown figure, and remarks on the former if it is not shown.
 	fn least(&mut self, claim: u32, shown: u32, unit: &str, why: impl FnOnce() -> String) -> u32 {
 		if shown < claim {

@@ -74,9 +74,9 @@ struct Entry {
 	/// The roots of the trial, once it has run.
 	roots: Option<Roots>,
 	state: State,
-	/// Whether what runs for it is to be given up.
+	/// True if the work that runs for it is to be given up.
 	stop: Arc<AtomicBool>,
-	/// Whether the round has another seed by now. It is not computed, unless it is asked for again.
+	/// True if the round has another seed by now. It is not computed, unless it is asked for again.
 	superseded: bool,
 	/// Number of costly answers to each checker's agent.
 	served: BTreeMap<AgentKey, u32>,
@@ -175,7 +175,7 @@ pub enum Next {
 		job: Job,
 		/// Its sizes, if they are fixed.
 		sizes: Option<Sizes>,
-		/// Whether its trial has run before: then nothing is judged by time.
+		/// True if its trial has run before: then nothing is judged by time.
 		again: bool,
 		/// Time until the trial.
 		left: Duration,

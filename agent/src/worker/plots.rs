@@ -3,7 +3,7 @@
 //! A plot belongs to an agent and a chain, and is made once. It grows towards the size that the claim plans, some
 //! groups at a time, while nothing that is timed runs and nothing is rented. It leaves a part of its disk free, and
 //! gives way to an order that needs the room: trials that are open then fail to read, and never show anything false.
-//! What is wanted is written down, so that a plot goes on growing after a restart.
+//! The plan is written down, so that a plot goes on growing after a restart.
 
 use crate::{
 	containers::Room,
@@ -74,7 +74,7 @@ struct Shared {
 	/// The folder of the plot.
 	dir: PathBuf,
 	space: Box<dyn Fn() -> io::Result<Space> + Send + Sync>,
-	/// Whether small plots are held to the rules of large ones: in tests.
+	/// True if small plots are held to the rules of large ones: in tests.
 	is_strict: bool,
 	/// The plan that is written down. Locked before the state.
 	written: Mutex<Option<Plan>>,

@@ -66,7 +66,7 @@ pub struct Told {
 	trial: Option<Trial>,
 	/// Its parts, in the order in which they came.
 	pushes: Vec<Push>,
-	/// Whether these are all.
+	/// True if these are all.
 	complete: bool,
 }
 

@@ -42,7 +42,7 @@ pub struct Runner {
 	pub committees: Arc<Committees>,
 	/// The agent, which signs them.
 	pub peer: Arc<Peer>,
-	/// What is reported to people.
+	/// The report for people.
 	pub report: Arc<Report>,
 	/// The GPUs. They are looked for again before each trial: a driver that came late, or a GPU that is back, has cost
 	/// one trial at most.

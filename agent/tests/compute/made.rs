@@ -23,12 +23,12 @@ pub const SIZE: Size = Size {
 	window: 512,
 	turns: 5_000,
 };
-/// What the seeds come from.
+/// Source of the seeds.
 pub const BASE: Hash = [1; 32];
 /// The trial's start.
 pub const START: Hash = [2; 32];
 
-/// Where the checker looks.
+/// Positions that the checker draws.
 pub fn draw() -> Draw {
 	Draw::new(&START, &[3; 32], &[4; 32], &[5; 32])
 }

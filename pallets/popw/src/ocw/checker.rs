@@ -407,7 +407,7 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
-	/// Whether the window that a block fixes is fixed and not over, or only just.
+	/// Returns true if the window that a block fixes is fixed and not over, or only just.
 	fn is_measured_now(&self, window: Option<BlockNumber>) -> bool {
 		self.now > self.round.attest_ends()
 			&& window.is_some_and(|block| (block..=self.answered(block)).contains(&self.now))
