@@ -7,9 +7,10 @@
 use crate::{
 	checker::{
 		admission::Admissions,
-		check::{Checker, secret_of},
+		check::Checker,
 		checks::Checks,
 		rounds::Rounds,
+		rules::{Rules, secret_of},
 	},
 	containers::{self, Containers},
 	gpu,
@@ -71,6 +72,8 @@ pub struct Config {
 	pub own_line: Option<(u32, u32)>,
 	/// Its clock.
 	pub time: Time,
+	/// The rules by which it checks others: [`Protocol`](crate::rules::Protocol) but in tests of these rules.
+	pub rules: Arc<dyn Rules>,
 	/// Which GPUs are used, and how.
 	pub gpus: gpu::Options,
 	/// How customers' containers are run.
@@ -169,6 +172,7 @@ impl Agent {
 			rounds.clone(),
 			computing.clone(),
 			time,
+			config.rules,
 			config
 				.own_line
 				.map_or_else(OwnLine::default, |(down, up)| OwnLine::of_mbps(up, down)),

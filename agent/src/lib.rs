@@ -42,6 +42,7 @@ pub mod trial;
 pub mod worker;
 
 pub use agent::{Agent, Config};
+pub use checker::rules;
 pub use host::{
 	clock::wall_ms as now_wall_ms,
 	memory::{fillable_again, fillable_now},

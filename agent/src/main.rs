@@ -9,6 +9,7 @@ use kaisar_agent::{
 	Agent, Config, Time, containers,
 	peer::{measure::PeerName, network::Network},
 	report::Warnings,
+	rules::Protocol,
 	worker::claim::{self, Hardware},
 };
 use kaisar_primitives::agent::PROVIDER_PORT;
@@ -18,6 +19,7 @@ use std::{
 	net::{IpAddr, SocketAddr},
 	path::{Path, PathBuf},
 	process::ExitCode,
+	sync::Arc,
 	time::Duration,
 };
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -284,6 +286,7 @@ async fn run(args: Run) -> Result<()> {
 		patience: Duration::from_secs(args.patience),
 		own_line: args.own_line,
 		time: Time::real(),
+		rules: Arc::new(Protocol),
 		gpus: args.gpus.options(Some(args.data_dir.clone())),
 		containers: args.containers.into(),
 	})

@@ -9,8 +9,7 @@
 mod world;
 
 use kaisar_agent::{
-	Agent, Config, Time,
-	gpu::Choice,
+	Agent, Config,
 	peer::{
 		measure::{Host, Line, measure},
 		network::Network,
@@ -25,7 +24,7 @@ use std::{
 	sync::{Arc, Barrier, Mutex, Once, mpsc},
 	time::Duration,
 };
-use world::{CHECKERS, TOKEN, WORKER, World};
+use world::{CHECKERS, WORKER, World};
 
 /// One test at a time, whether they share a process or not, before all else that runs on this machine.
 fn alone() -> File {
@@ -97,17 +96,8 @@ fn address(agent: u8) -> Ipv4Addr {
 
 async fn start(world: &World, name: u8) -> Agent {
 	Agent::start(Config {
-		listen: "127.0.0.1:0".parse().unwrap(),
-		token: TOKEN.into(),
-		secret: [name; 32],
-		peers_dir: world.path().join("peers"),
-		data_dir: world.path().join(name.to_string()),
 		network: Network::local(address(name).into()),
-		patience: Duration::from_secs(30),
-		own_line: None,
-		time: Time::real(),
-		gpus: Choice::Off.into(),
-		containers: Default::default(),
+		..world.config(name, Duration::from_secs(30))
 	})
 	.await
 	.unwrap()

@@ -16,6 +16,7 @@
 use super::{
 	line::{Agents, Answer, Line, NoAnswer, NoBandwidth},
 	rounds::Rounds,
+	rules::{Attested, Rules},
 };
 use crate::{
 	host::time::Time,
@@ -25,13 +26,13 @@ use crate::{
 		wire::{Refusal, Which},
 	},
 	trial::{
-		hash::{Hash, key},
+		hash::Hash,
 		job::Job,
 		judge::Rates,
 		part::Resource,
-		proof::{self, Challenge, Roots, limit},
+		proof::{Challenge, Roots, limit},
 		sample::Reject,
-		verdict::{Proved, judge},
+		verdict::Proved,
 	},
 };
 use anyhow::{Result, anyhow, bail, ensure};
@@ -67,11 +68,6 @@ const TRIES: u8 = 2;
 const LEAD: Duration = Duration::from_secs(3);
 /// Time after a window in which a measurement ends.
 const TRAIL: Duration = Duration::from_secs(2);
-
-/// Returns the secret from which the agent with this key pair draws its challenges.
-pub fn secret_of(pair: &ed25519::Pair) -> Hash {
-	key("checker secret", &[&pair.seed()])
-}
 
 /// Memory for openings.
 #[derive(Clone)]
@@ -151,6 +147,7 @@ pub struct Checker<A = Peer> {
 	computing: Arc<Semaphore>,
 	memory: Budget,
 	time: Time,
+	rules: Arc<dyn Rules>,
 	own_line: OwnLine,
 	/// Time for a worker to serve a check.
 	patience: Duration,
@@ -390,13 +387,15 @@ impl Measured {
 }
 
 impl<A: Agents> Checker<A> {
-	/// A checker that reaches workers by `agents`, and draws its challenges from `secret` ([`secret_of`]).
+	/// A checker that reaches workers by `agents`, and draws its challenges from `secret`
+	/// ([`secret_of`](super::rules::secret_of)).
 	pub fn new(
 		agents: Arc<A>,
 		secret: Hash,
 		rounds: Arc<Rounds>,
 		computing: Arc<Semaphore>,
 		time: Time,
+		rules: Arc<dyn Rules>,
 		own_line: OwnLine,
 		patience: Duration,
 	) -> Self {
@@ -407,6 +406,7 @@ impl<A: Agents> Checker<A> {
 			computing,
 			memory: Budget::new(MEMORY_KIB, MEMORY_LARGE_KIB),
 			time,
+			rules,
 			own_line,
 			patience,
 		}
@@ -463,7 +463,7 @@ impl<A: Agents> Checker<A> {
 		let mut last = String::from("a connection that came to no end");
 		loop {
 			let mut line = None;
-			let tried = self.try_visit(job, request, &mut visit, &mut line);
+			let tried = self.try_visit(job, request, tries, &mut visit, &mut line);
 			let tried = self.time.before_ms(deadline, tried).await;
 			tries += 1;
 			// Its own time is not the worker's.
@@ -505,12 +505,13 @@ impl<A: Agents> Checker<A> {
 		doubled.min(most)
 	}
 
-	/// Tries to complete a visit. An error means that the worker did not serve; it may yet.
-	/// The caller closes the line.
+	/// Tries to complete a visit, after a number of earlier tries. An error means that the worker did not serve; it may
+	/// yet. The caller closes the line.
 	async fn try_visit(
 		&self,
 		job: &Job,
 		request: &SeatRequest,
+		tries: u32,
 		visit: &mut Visit,
 		line: &mut Option<A::Line>,
 	) -> Result<()> {
@@ -546,7 +547,11 @@ impl<A: Agents> Checker<A> {
 				Err(error) => bail!("roots: {error}"),
 			}
 		}
-		self.open_pending(job, request, &which, line, visit).await
+		let challenge = self
+			.rules
+			.challenge(&self.secret, &request.root, request.open_seed, tries);
+		self.open_pending(job, request, challenge, line, visit)
+			.await
 	}
 
 	/// Opens all resources that are not opened yet, side by side.
@@ -554,19 +559,26 @@ impl<A: Agents> Checker<A> {
 		&self,
 		job: &Job,
 		request: &SeatRequest,
-		which: &Which,
+		challenge: Challenge,
 		line: &A::Line,
 		visit: &mut Visit,
 	) -> Result<()> {
-		let Some(sizes) = visit.roots.as_ref().map(|roots| roots.sizes) else {
+		let Some(roots) = visit.roots.clone() else {
 			return Ok(());
 		};
-		let challenge = Challenge::new(&self.secret, &request.root, request.open_seed);
+		let attested = Attested {
+			job: job.clone(),
+			trial_seed: request.trial_seed,
+			root: request.root,
+			roots,
+		};
+		let which = &which_of(job, request);
+		let sizes = &attested.roots.sizes;
 		let mut opening: FuturesUnordered<_> = visit
 			.pending()
 			.into_iter()
 			.map(|resource| async move {
-				let limit = limit(job, &sizes, resource);
+				let limit = limit(job, sizes, resource);
 				let answer = line.open(which, resource, challenge, limit).await;
 				(resource, answer)
 			})
@@ -575,13 +587,8 @@ impl<A: Agents> Checker<A> {
 		// Each as it comes: one that hangs until patience is over takes no other with it.
 		while let Some((resource, answer)) = opening.next().await {
 			// Each is verified as soon as it is read, and waits for no other while it holds memory.
-			let answer = match (answer, &visit.roots) {
-				(Ok(answer), Some(roots)) => {
-					Ok(self.take(job, request, roots, resource, challenge, answer))
-				}
-				(Err(error), _) => Err(error),
-				(_, None) => return Ok(()),
-			};
+			let answer =
+				answer.map(|answer| self.take(attested.clone(), resource, challenge, answer));
 			if let Err(error) = visit.note(resource, answer) {
 				open = Err(error);
 			}
@@ -592,31 +599,18 @@ impl<A: Agents> Checker<A> {
 	/// Begins to read and verify openings whose length came, once there is memory for them.
 	fn take(
 		&self,
-		job: &Job,
-		request: &SeatRequest,
-		roots: &Roots,
+		attested: Attested,
 		resource: Resource,
 		challenge: Challenge,
 		answer: <A::Line as Line>::Answer,
 	) -> JoinHandle<Settled> {
-		let (job, roots, root) = (job.clone(), roots.clone(), request.root);
-		let trial_seed = request.trial_seed;
+		let rules = self.rules.clone();
 		let (memory, time, computing) = (
 			self.memory.clone(),
 			self.time.clone(),
 			self.computing.clone(),
 		);
-		let verify = move |bytes: &[u8]| {
-			proof::verify(
-				&job,
-				&trial_seed,
-				&root,
-				&roots,
-				resource,
-				&challenge,
-				bytes,
-			)
-		};
+		let verify = move |bytes: &[u8]| rules.verify(&attested, resource, &challenge, bytes);
 		tokio::spawn(async move {
 			let asked = time.now_ms();
 			let until = asked + MEMORY_TIME.as_millis() as u64;
@@ -775,7 +769,7 @@ impl<A: Agents> Checker<A> {
 		let roots = visit.roots.clone().unwrap_or_else(nothing);
 		let arrivals = self.rounds.arrivals(job, &request.trial_seed, &roots);
 		tracing::debug!(worker = request.worker, ?arrivals, "timed");
-		let (mut verdict, remarks) = judge(
+		let (mut verdict, remarks) = self.rules.judge(
 			job,
 			&roots,
 			&proved,

@@ -6,3 +6,4 @@ pub mod checks;
 pub mod line;
 mod probe;
 pub mod rounds;
+pub mod rules;

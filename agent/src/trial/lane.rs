@@ -278,7 +278,9 @@ pub fn keys_of(compress: Compress, running: &Running) -> State {
 	state_of(&bytes)
 }
 
-/// The way in which a lane goes from stage to stage. Only tests have another than [`Way::HONEST`].
+/// The way in which a lane goes from stage to stage. Only dishonest provers of tests have another than
+/// [`Way::HONEST`].
+#[doc(hidden)]
 #[derive(Clone, Copy)]
 pub struct Way {
 	/// The keys of a stage.
@@ -344,7 +346,8 @@ impl Run {
 	}
 
 	/// The same in some way.
-	pub(super) fn by(
+	#[doc(hidden)]
+	pub fn by(
 		way: Way,
 		lane: Lane,
 		stages: u32,

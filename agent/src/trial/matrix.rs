@@ -187,7 +187,8 @@ pub fn first_row(seed: &Hash, i: u32, n: u32) -> Vec<u8> {
 }
 
 /// The matrix that a seed begins with.
-pub(crate) fn first(seed: &Hash, n: u32) -> Vec<u8> {
+#[doc(hidden)]
+pub fn first(seed: &Hash, n: u32) -> Vec<u8> {
 	(0..n).flat_map(|i| first_row(seed, i, n)).collect()
 }
 
@@ -273,24 +274,29 @@ pub(crate) fn walk_of(z: &mut [u8], window: &[u8], kappa: u32) {
 }
 
 /// Lines of bytes.
-pub(crate) fn lines_of(matrix: &[u8]) -> &[Line] {
+#[doc(hidden)]
+pub fn lines_of(matrix: &[u8]) -> &[Line] {
 	matrix.as_chunks().0
 }
 
-pub(crate) fn tree_over(key: &TreeKey, matrix: &[u8]) -> Tree {
+/// The tree over a matrix.
+#[doc(hidden)]
+pub fn tree_over(key: &TreeKey, matrix: &[u8]) -> Tree {
 	let lines = lines_of(matrix);
 	let mut leaves = vec![[0; 32]; lines.len()];
 	key.leaves(0, lines, &mut leaves);
 	Tree::over(key, 0, leaves)
 }
 
-/// The tree over matrix `t` of the fill.
-pub(crate) fn filled_key(fill: &Hash, t: u32) -> TreeKey {
+/// The key of the tree over matrix `t` of the fill.
+#[doc(hidden)]
+pub fn filled_key(fill: &Hash, t: u32) -> TreeKey {
 	TreeKey::new(fill, "matrix", t.into())
 }
 
-/// The tree over the result of a step, counted over all turns.
-pub(crate) fn step_key(trial: &Hash, step: u32) -> TreeKey {
+/// The key of the tree over the result of a step, counted over all turns.
+#[doc(hidden)]
+pub fn step_key(trial: &Hash, step: u32) -> TreeKey {
 	TreeKey::new(trial, "step", step.into())
 }
 

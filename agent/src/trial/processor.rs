@@ -4,7 +4,7 @@ use super::{
 	hash::{Compress, Hash, Running},
 	judge::{self, MAX_LANES},
 	lane::{
-		self, Cells, Computed, Digest, Filled, LEGS, Lane, Run, STATE, State, WORDS, Way, bytes_of,
+		self, Cells, Computed, Digest, Filled, LEGS, Lane, Run, STATE, State, WORDS, bytes_of,
 		digest_of, keys_of, lane_key, pair, root_of, stage_key, stage_leaves,
 	},
 	memory::Memory,
@@ -106,27 +106,14 @@ impl Proof {
 		memory: impl Into<Arc<Memory>>,
 		wanted: impl Fn() -> bool + Sync,
 	) -> Option<Self> {
-		Self::by(|_| Way::HONEST, base, start, size, memory, wanted)
-	}
-
-	/// The same with a way for each lane.
-	fn by(
-		way: impl Fn(u16) -> Way + Sync,
-		base: &Hash,
-		start: &Hash,
-		size: Size,
-		memory: impl Into<Arc<Memory>>,
-		wanted: impl Fn() -> bool + Sync,
-	) -> Option<Self> {
 		let memory = memory.into();
 		let runs: Option<Vec<Run>> = std::thread::scope(|scope| {
 			let running: Vec<_> = (0..size.lanes)
 				.map(|number| {
-					let (memory, wanted, way) = (&memory, &wanted, &way);
+					let (memory, wanted) = (&memory, &wanted);
 					scope.spawn(move || {
 						let lane = Lane::new(start, number);
-						let cells = &mut Filled(memory.cells());
-						Run::by(way(number), lane, size.stages, cells, wanted)
+						Run::new(lane, size.stages, &mut Filled(memory.cells()), wanted)
 					})
 				})
 				.collect();
@@ -135,18 +122,29 @@ impl Proof {
 				.map(|lane| lane.join().unwrap_or(None))
 				.collect()
 		});
-		let runs = runs?;
+		Some(Self::of_runs(base, start, size, runs?, Some(memory)))
+	}
+
+	/// The proof of lanes that have run, in whatever way; dishonest provers of tests have their own.
+	#[doc(hidden)]
+	pub fn of_runs(
+		base: &Hash,
+		start: &Hash,
+		size: Size,
+		runs: Vec<Run>,
+		memory: Option<Arc<Memory>>,
+	) -> Self {
 		let compress = Compress::new();
 		let key = lanes_key(start);
 		let leaves = runs.iter().enumerate();
 		let leaves = leaves.map(|(number, run)| key.leaf(compress, number as u64, &run.root));
-		Some(Self {
+		Self {
 			base: *base,
 			size,
 			tree: Tree::over(&key, 0, leaves.collect()),
 			runs,
-			memory: Mutex::new(Some(memory)),
-		})
+			memory: Mutex::new(memory),
+		}
 	}
 
 	/// Its root.
@@ -161,21 +159,29 @@ impl Proof {
 
 	/// Appends the openings of a draw to `out`, which takes all cores for a moment.
 	pub fn open(&self, draw: &Draw, out: &mut Vec<u8>) {
-		let (lane, samples) = samples(draw, &self.size);
-		out.extend_from_slice(self.runs[usize::from(lane)].digests().as_flattened());
 		// Memory that is given back meanwhile stays until the openings are done.
 		let memory = self.memory.lock().clone();
+		match &memory {
+			Some(memory) => self.open_over(draw, || Filled(memory.cells()), out),
+			None => self.open_over(draw, || Computed::new(&self.base, self.size.pages), out),
+		}
+	}
+
+	/// The same over cells of one's own.
+	#[doc(hidden)]
+	pub fn open_over<C: Cells>(
+		&self,
+		draw: &Draw,
+		cells: impl Fn() -> C + Sync,
+		out: &mut Vec<u8>,
+	) {
+		let (lane, samples) = samples(draw, &self.size);
+		out.extend_from_slice(self.runs[usize::from(lane)].digests().as_flattened());
 		let words: Vec<Vec<u8>> = samples
 			.into_par_iter()
 			.map(|at| {
 				let mut out = Vec::new();
-				match &memory {
-					Some(memory) => self.open_word(at, &mut Filled(memory.cells()), &mut out),
-					None => {
-						let mut computed = Computed::new(&self.base, self.size.pages);
-						self.open_word(at, &mut computed, &mut out);
-					}
-				}
+				self.open_word(at, &mut cells(), &mut out);
 				out
 			})
 			.collect();
@@ -347,7 +353,7 @@ fn verify_word(
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::trial::sample::tests::believes_nothing_else;
+	use crate::trial::{lane::Way, sample::tests::believes_nothing_else};
 
 	const SIZE: Size = Size {
 		lanes: 3,
@@ -393,8 +399,15 @@ mod tests {
 	}
 
 	/// The share of draws that find a prover out, whose lanes go this way.
-	fn found(way: impl Fn(u16) -> Way + Sync) -> f64 {
-		let proof = Proof::by(way, &BASE, &START, LONG, filled(&LONG), || true).unwrap();
+	fn found(way: impl Fn(u16) -> Way) -> f64 {
+		let memory = filled(&LONG);
+		let run = |number| {
+			let lane = Lane::new(&START, number);
+			let cells = &mut Filled(memory.cells());
+			Run::by(way(number), lane, LONG.stages, cells, || true).unwrap()
+		};
+		let runs = (0..LONG.lanes).map(run).collect();
+		let proof = Proof::of_runs(&BASE, &START, LONG, runs, None);
 		let root = proof.root();
 		let draws = 0..40u8;
 		let found = draws.clone().filter(|nonce| {

@@ -5,11 +5,7 @@ use crate::{
 	world::{BENCH, CHECKERS, TOKEN, WORKER, World, checker_key, pair, receipt, rogue},
 };
 use codec::Encode;
-use kaisar_agent::{
-	Agent, Config, Time,
-	gpu::Choice,
-	peer::{network::Network, wire},
-};
+use kaisar_agent::{Agent, Config, peer::wire};
 use kaisar_primitives::{
 	BenchParams, Verdict,
 	agent::{
@@ -330,17 +326,9 @@ async fn two_agents_do_not_share_a_folder() {
 	let world = World::new();
 	let _first = world.agent(WORKER).await;
 	let second = Agent::start(Config {
-		listen: "127.0.0.1:0".parse().unwrap(),
-		token: TOKEN.into(),
 		secret: [2; 32],
-		peers_dir: world.path().join("peers"),
 		data_dir: world.path().join(WORKER.to_string()),
-		network: Network::local([127, 0, 0, 1].into()),
-		patience: Duration::from_secs(1),
-		own_line: None,
-		time: Time::real(),
-		gpus: Choice::Off.into(),
-		containers: Default::default(),
+		..world.config(2, Duration::from_secs(1))
 	})
 	.await;
 	assert!(second.is_err());

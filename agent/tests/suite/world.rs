@@ -9,6 +9,7 @@ use kaisar_agent::{
 	gpu::Choice,
 	now_wall_ms,
 	peer::{endpoint::Peers, network::Network, wire},
+	rules::Protocol,
 	worker::doorkeeper::ServedOrders,
 };
 use kaisar_math::ClassReference;
@@ -146,6 +147,7 @@ impl World {
 			patience,
 			own_line: None,
 			time: Time::real(),
+			rules: Arc::new(Protocol),
 			gpus: if name == WORKER {
 				self.gpus
 			} else {

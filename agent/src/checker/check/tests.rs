@@ -1,11 +1,15 @@
 use super::*;
 use crate::{
+	checker::rules::Protocol,
 	peer::wire::Push,
 	trial::{
 		memory::Memory,
 		part::Part,
 		processor,
-		verdict::tests::{SEED, job as any_job},
+		verdict::{
+			judge,
+			tests::{SEED, job as any_job},
+		},
 	},
 };
 use codec::Encode;
@@ -284,6 +288,7 @@ pub fn checker(
 		rounds,
 		Arc::new(Semaphore::new(2)),
 		time.clone(),
+		Arc::new(Protocol),
 		own_line,
 		// A second of this clock is a millisecond.
 		Duration::from_secs(30_000),
@@ -870,7 +875,7 @@ async fn sizes_of_production_are_judged_by_a_driven_clock_while_small_ones_are_c
 		let request = worker.request();
 		let checker = &world.checker;
 		checker
-			.try_visit(&worker.job, &request, &mut visit, &mut None)
+			.try_visit(&worker.job, &request, 0, &mut visit, &mut None)
 			.await
 			.unwrap();
 		let (waited, settled) = world.pass(visit.settle()).await;
