@@ -1,0 +1,427 @@
+//! Cores and memory that are not there, and lanes that do not run as they should.
+
+use crate::{
+	provers::{LATEST, Ran, Work, job, job_of, server},
+	rules::{Off, SMALL},
+	wire::{Found, Lab, OPEN_SEED},
+};
+use kaisar_agent::trial::{
+	hash::{Compress, Hash},
+	job::{Job, Sizes},
+	lane::{Cells, Filled, Lane, Run, WORDS, Way, keys_of},
+	memory::Memory,
+	part::{Part, Resource},
+	processor::{Proof, verify},
+	proof::Challenge,
+	ram::{CELL, CELLS, Page, fill_page},
+	sample::{Draw, Kind, Reader, Reject},
+};
+use kaisar_math::tiers;
+use kaisar_primitives::BenchParams;
+use sp_core::H256;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Seconds of a leg on a core of a server (an EPYC of 2022): 3.5 µs. The judge counts 5.
+const LEG: f64 = 3.5e-6;
+/// Seconds in which a core fills a page.
+const FILL: f64 = 173e-6;
+/// Seconds of a read of an SSD.
+const SSD_READ: f64 = 80e-6;
+
+/// Legs of a lane.
+fn legs(bench: &BenchParams) -> f64 {
+	f64::from(bench.stages) * 32.0
+}
+
+/// Legs of a lane in production.
+fn full_legs() -> f64 {
+	legs(&BenchParams::FULL)
+}
+
+/// Memory of which a part of the pages is kept and the others are computed at each read.
+struct Partly {
+	base: Hash,
+	pages: u64,
+	/// Returns whether a page is kept.
+	keeps: fn(u64) -> bool,
+	kept: BTreeMap<u64, Box<Page>>,
+	computed: u64,
+}
+
+impl Partly {
+	fn new(job: &Job, sizes: &Sizes, keeps: fn(u64) -> bool) -> Self {
+		let base = job.base();
+		let kept = (0..sizes.pages).filter(|page| keeps(*page));
+		Self {
+			kept: kept.map(|page| (page, page_of(&base, page))).collect(),
+			base,
+			pages: sizes.pages,
+			keeps,
+			computed: 0,
+		}
+	}
+}
+
+fn page_of(base: &Hash, number: u64) -> Box<Page> {
+	let mut page = Box::new([[0; CELL]; CELLS]);
+	fill_page(Compress::new(), base, number, &mut page);
+	page
+}
+
+impl Cells for Partly {
+	fn read(&mut self, cells: &[u64; WORDS], words: &mut [[u64; CELL / 8]; WORDS]) {
+		for (words, cell) in words.iter_mut().zip(cells) {
+			let (number, at) = (cell / CELLS as u64, (cell % CELLS as u64) as usize);
+			let bytes = match self.kept.get(&number) {
+				Some(page) => page[at],
+				None => {
+					assert!(!(self.keeps)(number));
+					self.computed += 1;
+					page_of(&self.base, number)[at]
+				}
+			};
+			*words = std::array::from_fn(|word| {
+				u64::from_le_bytes(*bytes[8 * word..].first_chunk().unwrap())
+			});
+		}
+	}
+
+	fn count(&self) -> u64 {
+		self.pages * CELLS as u64
+	}
+}
+
+fn start(job: &Job) -> Hash {
+	job.start(&Lab::trial_seed())
+}
+
+/// The whole memory of a job.
+fn memory(job: &Job, sizes: &Sizes) -> Arc<Memory> {
+	let mut memory = Memory::new(sizes.pages).unwrap();
+	assert!(memory.fill(&job.base(), || true));
+	Arc::new(memory)
+}
+
+/// The lanes of a job over these cells, all in one way. They are opened over the whole memory, which takes no time that
+/// counts.
+fn lanes(job: &Job, sizes: &Sizes, cells: &mut impl Cells, way: Way) -> Ran {
+	lanes_from(&start(job), job, sizes, cells, way)
+}
+
+fn lanes_from(start: &Hash, job: &Job, sizes: &Sizes, cells: &mut impl Cells, way: Way) -> Ran {
+	let size = job.processor(sizes);
+	let run = |number| {
+		let lane = Lane::new(start, number);
+		Run::by(way, lane, size.stages, cells, || true).unwrap()
+	};
+	let runs = (0..sizes.lanes).map(run).collect();
+	let memory = memory(job, sizes);
+	let proof = Proof::of_runs(&job.base(), start, size, runs, Some(memory));
+	Ran {
+		roots: vec![proof.root()],
+		open: Box::new(move |draw| {
+			let mut out = Vec::new();
+			proof.open(draw, &mut out);
+			out
+		}),
+	}
+}
+
+/// The lanes of a job as they should be.
+pub fn honest(job: &Job, sizes: &Sizes) -> Ran {
+	honest_under(job, sizes, Lab::trial_seed())
+}
+
+/// The same of the trial with another seed.
+pub fn honest_under(job: &Job, sizes: &Sizes, seed: H256) -> Ran {
+	let memory = memory(job, sizes);
+	let cells = &mut Filled(memory.cells());
+	lanes_from(&job.start(&seed), job, sizes, cells, Way::HONEST)
+}
+
+/// Seconds of this number of lanes on some cores, with legs of this length.
+pub fn after(lanes: u16, cores: f64, leg: f64) -> f64 {
+	(f64::from(lanes) / cores).max(1.0) * full_legs() * leg
+}
+
+async fn check(off: Off, work: Work) -> Found {
+	Lab::new(off).await.check(work.show()).await
+}
+
+fn tiers_of(found: &Found) -> [u8; 3] {
+	let verdict = &found.verdict;
+	assert!(verdict.timed, "{found:?}");
+	[verdict.cpu, verdict.memory, verdict.disk]
+}
+
+fn processor(part: Part) -> bool {
+	part == Part::Processor
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_of_4000_cores_and_4_pb_shows_what_the_machine_has() {
+	// 16 cores and 64 GB. The plan ends at 144 lanes and 449 GB; it runs as many lanes as it can in time.
+	let large = job(1, server(4_000, 4_000_000, 4_000_000_000));
+	for ran_lanes in [144, 16] {
+		let sizes = Sizes {
+			lanes: ran_lanes,
+			pages: large.plan().pages / 7,
+			..large.plan()
+		};
+		let work = || {
+			let after = after(ran_lanes, 16.0, LEG);
+			let disk = crate::plots::honest(&large);
+			Work::of(&large, sizes)
+				.with_processor(honest(&large, &sizes), after)
+				.with_disk(disk, 9.0)
+		};
+		let found = check(Off::None, work()).await;
+		let shown = if ran_lanes == 16 { [1, 2] } else { [0, 0] };
+		assert_eq!(tiers_of(&found)[..2], shown, "{ran_lanes}: {found:?}");
+		if ran_lanes == 16 {
+			// Its share of the plan would be that share of the claim.
+			let found = check(Off::Absolute, work()).await;
+			assert_eq!(tiers_of(&found)[..2], [4, 4], "{found:?}");
+		}
+	}
+	// Its twin claims what it has.
+	let small = job(1, server(16, 64, 0));
+	let work =
+		Work::new(&small).with_processor(honest(&small, &small.plan()), after(16, 16.0, LEG));
+	assert_eq!(tiers_of(&check(Off::None, work).await), [1, 2, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_lanes_than_cores_are_late() {
+	for (lanes, cores, leg, shown) in [
+		// 40 lanes on 20 slow cores take 20.0 s, and one more tick.
+		(40, 20.0, 5.1e-6, 0),
+		// 34 in place of 20 gain nothing.
+		(34, 20.0, 5.1e-6, 20),
+		(20, 20.0, 5.1e-6, 20),
+		(144, 16.0, LEG, 0),
+	] {
+		let job = job(1, server(lanes, 4, 0));
+		let work = || {
+			let ran = honest(&job, &job.plan());
+			Work::new(&job).with_processor(ran, after(lanes, cores, leg))
+		};
+		let found = check(Off::None, work()).await;
+		let tier = tiers::cpu(shown);
+		assert_eq!(found.verdict.cpu, tier, "{lanes} on {cores}: {found:?}");
+		if shown == 0 {
+			let found = check(Off::Lateness(processor), work()).await;
+			assert_eq!(found.verdict.cpu, tiers::cpu(lanes.into()), "{found:?}");
+		}
+	}
+}
+
+/// Asserts that four cores do not show memory of which these pages are kept, and would if they were not late.
+async fn memory_is_not_shown(keeps: fn(u64) -> bool, secs_of_missing: f64) {
+	let bench = BenchParams { stages: 2, ..SMALL };
+	let job = job_of(1, server(4, 8, 0), bench);
+	let plan = job.plan();
+	let whole = honest(&job, &plan);
+	let work = || {
+		let mut cells = Partly::new(&job, &plan, keeps);
+		let ran = lanes(&job, &plan, &mut cells, Way::HONEST);
+		// It computes the same: nothing but its time tells it from one that keeps all.
+		assert_eq!(ran.roots, whole.roots);
+		let a_leg = cells.computed as f64 / (4.0 * legs(&bench));
+		let after = after(4, 4.0, LEG + a_leg * secs_of_missing);
+		(
+			Work::new(&job).with_processor(ran, after.min(LATEST)),
+			after,
+		)
+	};
+	let (late, after_secs) = work();
+	assert!(after_secs > 40.0, "{after_secs} s");
+	assert_eq!(tiers_of(&check(Off::None, late).await), [0, 0, 0]);
+	let off = Off::Lateness(processor);
+	assert_eq!(tiers_of(&check(off, work().0).await), [1, 1, 0]);
+	let twin = Work::new(&job).with_processor(whole, after(4, 4.0, LEG));
+	assert_eq!(tiers_of(&check(Off::None, twin).await), [1, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_that_is_not_there_is_computed_too_late() {
+	memory_is_not_shown(|_| false, FILL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_of_which_half_is_there_is_too_late() {
+	memory_is_not_shown(|page| page.is_multiple_of(2), FILL).await;
+	// A sixteenth that is missing costs ten times what the lanes take.
+	memory_is_not_shown(|page| !page.is_multiple_of(16), FILL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_on_an_ssd_is_too_late() {
+	// All 16 reads of a leg at once: half of them go to the SSD, and the leg waits once.
+	memory_is_not_shown(|page| page.is_multiple_of(2), SSD_READ / 8.0).await;
+}
+
+/// Lanes whose second half runs beside the first, under hashes and from a state that are made up.
+const CUT: Way = Way {
+	keys: |stage, running| match stage {
+		0..4 => keys_of(Compress::new(), running),
+		_ => [7; WORDS],
+	},
+	begins: |stage, state| if stage == 4 { [9; WORDS] } else { state },
+};
+
+fn is_of_lanes(reject: Reject) -> bool {
+	matches!(
+		reject,
+		Reject::Wrong(Kind::Lanes) | Reject::Place(Kind::Lanes | Kind::Lane)
+	)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_are_cut_contradict_their_roots() {
+	// In two pieces a lane of a core of half the pace is in time.
+	let job = job(1, server(4, 8, 0));
+	let plan = job.plan();
+	let work = |way: Way| {
+		let memory = memory(&job, &plan);
+		let ran = lanes(&job, &plan, &mut Filled(memory.cells()), way);
+		Work::new(&job).with_processor(ran, after(4, 4.0, LEG))
+	};
+	let found = check(Off::None, work(CUT)).await;
+	assert!(!found.verdict.proof, "{found:?}");
+	assert!(is_of_lanes(found.rejected(Resource::Processor).unwrap()));
+	let off = Off::Rejections(Resource::Processor, is_of_lanes);
+	assert_eq!(tiers_of(&check(off, work(CUT)).await), [1, 1, 0]);
+	let found = check(Off::None, work(Way::HONEST)).await;
+	assert_eq!(tiers_of(&found), [1, 1, 0]);
+}
+
+/// Cells that are not read in some legs.
+struct Skipping<'a> {
+	inner: Filled<'a>,
+	leg: u32,
+	/// Of this number of legs one is left out.
+	each: u32,
+	/// The number that takes the place of what would be read.
+	made_up: u64,
+}
+
+impl Cells for Skipping<'_> {
+	fn read(&mut self, cells: &[u64; WORDS], words: &mut [[u64; CELL / 8]; WORDS]) {
+		self.leg += 1;
+		match self.leg.is_multiple_of(self.each) {
+			true => *words = [[self.made_up; CELL / 8]; WORDS],
+			false => self.inner.read(cells, words),
+		}
+	}
+
+	fn count(&self) -> u64 {
+		self.inner.count()
+	}
+}
+
+/// Lanes that leave out legs, and open what they ran.
+struct Lazy {
+	job: Job,
+	memory: Arc<Memory>,
+	each: u32,
+	made_up: u64,
+	proof: Proof,
+}
+
+impl Lazy {
+	fn run(job: &Job, memory: &Arc<Memory>, each: u32, made_up: u64) -> Self {
+		let size = job.processor(&job.plan());
+		let run = |number| {
+			let cells = &mut Self::cells(memory, each, made_up);
+			Run::new(Lane::new(&start(job), number), size.stages, cells, || true).unwrap()
+		};
+		let runs = (0..size.lanes).map(run).collect();
+		Self {
+			job: job.clone(),
+			memory: memory.clone(),
+			each,
+			made_up,
+			proof: Proof::of_runs(&job.base(), &start(job), size, runs, None),
+		}
+	}
+
+	fn cells(memory: &Memory, each: u32, made_up: u64) -> Skipping<'_> {
+		Skipping {
+			inner: Filled(memory.cells()),
+			leg: 0,
+			each,
+			made_up,
+		}
+	}
+
+	fn open(&self, draw: &Draw) -> Vec<u8> {
+		let mut out = Vec::new();
+		// A stage has 32 legs: those that are left out are at the same places in each.
+		let cells = || Self::cells(&self.memory, self.each, self.made_up);
+		self.proof.open_over(draw, cells, &mut out);
+		out
+	}
+
+	/// The attested root.
+	fn root(&self) -> Hash {
+		let mut work = Work::new(&self.job);
+		work.processor = Some(Ran {
+			roots: vec![self.proof.root()],
+			open: Box::new(|_| Vec::new()),
+		});
+		work.roots().root(&self.job)
+	}
+
+	/// Returns whether a challenge under this root finds it out.
+	fn is_found(&self, root: &Hash, challenge: &Challenge) -> bool {
+		let (job, start) = (&self.job, start(&self.job));
+		let draw = challenge.draw(job, &Lab::trial_seed(), root);
+		let size = job.processor(&job.plan());
+		let (opened, root) = (self.open(&draw), self.proof.root());
+		let shown = &mut Reader::new(&opened);
+		verify(&job.base(), &start, &size, &root, &draw, shown).is_err()
+	}
+
+	fn ran(self) -> Ran {
+		Ran {
+			roots: vec![self.proof.root()],
+			open: Box::new(move |draw| self.open(draw)),
+		}
+	}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn legs_that_are_left_out_are_found_unless_the_draw_is_known() {
+	// One leg of 32: 3 % of all.
+	const EACH: u32 = 32;
+	let job = job(1, server(4, 8, 0));
+	let memory = memory(&job, &job.plan());
+	let run = |made_up| Lazy::run(&job, &memory, EACH, made_up);
+	// By checkers that it does not know, it is found as often as 80 samples find 3 %: 92 of 100 times.
+	let lazy = run(0);
+	let checkers = 100u8;
+	let found = (0..checkers)
+		.filter(|secret| {
+			let root = [*secret; 32];
+			let challenge = Challenge::new(&[*secret; 32], &root, OPEN_SEED);
+			lazy.is_found(&root, &challenge)
+		})
+		.count();
+	assert!((80..=99).contains(&found), "{found} of {checkers}");
+	// Whoever knows the checker's secret and the chain's randomness tries until the draw misses what it left out.
+	let is_found = |made_up: &u64| {
+		let lazy = run(*made_up);
+		let root = lazy.root();
+		lazy.is_found(&root, &Lab::challenge(&root))
+	};
+	let lucky = (0..1_000).find(|made_up| !is_found(made_up)).unwrap();
+	let work = |made_up| Work::new(&job).with_processor(run(made_up).ran(), after(4, 4.0, LEG));
+	assert_eq!(tiers_of(&check(Off::None, work(lucky)).await), [1, 1, 0]);
+	// One that does not know them is found as it was by the hundred.
+	let unlucky = (0..).find(is_found).unwrap();
+	let found = check(Off::None, work(unlucky)).await;
+	assert!(!found.verdict.proof, "{found:?}");
+	let honest = Work::new(&job).with_processor(honest(&job, &job.plan()), after(4, 4.0, LEG));
+	assert_eq!(tiers_of(&check(Off::None, honest).await), [1, 1, 0]);
+}

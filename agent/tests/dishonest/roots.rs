@@ -1,0 +1,157 @@
+//! Roots that come early, late, or from another trial, and draws that are refused.
+
+use crate::{
+	lanes,
+	model::{Card, Gpu, secs},
+	plots,
+	provers::{Work, gpus, job, on_gpus, server},
+	rules::Off,
+	wire::{Found, Lab, Shown},
+};
+use kaisar_agent::{
+	peer::wire::Refusal,
+	trial::{job::Job, part::Part},
+};
+use sp_core::H256;
+
+const A100: &str = "GPU_A100_80GB_PCIE";
+
+/// A claim of everything.
+fn everything() -> Job {
+	let (gpu, reference) = gpus(A100, 1);
+	let (machine, _) = server(4, 8, 6_000);
+	let spec = kaisar_primitives::WorkerSpec {
+		gpu_class: gpu.gpu_class,
+		gpu_count: gpu.gpu_count,
+		..machine
+	};
+	job(1, (spec, reference))
+}
+
+/// A worker's whole trial, whose lanes and disk are known after these seconds.
+fn whole(job: &Job, processor: f64, disk: f64) -> Work {
+	let plan = job.plan();
+	let gpu = Gpu::new(Card::of(A100), Vec::new());
+	on_gpus(job, plan, &[(gpu, 0)])
+		.with_processor(lanes::honest(job, &plan), processor)
+		.with_disk(plots::honest(job), disk)
+}
+
+async fn check(off: Off, shown: Shown) -> Found {
+	Lab::new(off).await.check(shown).await
+}
+
+fn shown(found: &Found) -> (bool, bool, bool) {
+	let verdict = &found.verdict;
+	assert!(verdict.proof && verdict.timed, "{found:?}");
+	(
+		verdict.gpu_count > 0,
+		verdict.cpu > 0 && verdict.memory > 0,
+		verdict.disk > 0,
+	)
+}
+
+/// Delays parts until the last of all is known.
+fn held_back(mut work: Work, which: [bool; 3]) -> Work {
+	let last = work.parts.iter().map(|(at, ..)| *at).max().unwrap();
+	for (at, part, _) in &mut work.parts {
+		let of = match part {
+			Part::Mark(_) => 0,
+			Part::Processor => 1,
+			Part::Disk => 2,
+		};
+		if which[of] {
+			*at = last;
+		}
+	}
+	work
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roots_that_are_held_back_gain_nothing_in_any_combination() {
+	let job = everything();
+	// The plot is made while it is read, which takes 19 s. Whatever is held back until then is late itself.
+	for combination in 0..8u8 {
+		let which = [0, 1, 2].map(|bit| combination >> bit & 1 == 1);
+		let work = held_back(whole(&job, 7.0, 19.0), which);
+		let found = check(Off::None, work.show()).await;
+		let (gpus, lanes, disk) = shown(&found);
+		assert!(!disk, "{which:?}: {found:?}");
+		assert_eq!(gpus, !which[0], "{which:?}: {found:?}");
+		// Lanes that come after 19 s show less.
+		let cores = if which[1] { 0 } else { 1 };
+		assert_eq!(found.verdict.cpu, cores, "{which:?}: {found:?}");
+		assert!(found.verdict.memory > 0 || !lanes);
+	}
+	// Judged from the root before it, the disk takes no time at all.
+	let work = || held_back(whole(&job, 7.0, 19.0), [false, true, false]);
+	let found = check(Off::OneStart, work().show()).await;
+	assert!(shown(&found).2, "{found:?}");
+	let honest = check(Off::None, whole(&job, 7.0, 9.0).show()).await;
+	assert_eq!(shown(&honest), (true, true, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_that_is_sent_before_it_is_known_does_not_count() {
+	let job = job(1, server(4, 8, 0));
+	// A guess after 9 s, and the root after 40.
+	let work = || {
+		let plan = job.plan();
+		let mut work = Work::new(&job).with_processor(lanes::honest(&job, &plan), 40.0);
+		work.parts.insert(0, (secs(9.0), Part::Processor, [9; 32]));
+		work
+	};
+	let found = check(Off::None, work().show()).await;
+	assert_eq!(shown(&found), (false, false, false));
+	let found = check(Off::FirstHash, work().show()).await;
+	assert_eq!(shown(&found), (false, true, false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trial_under_a_guessed_seed_contradicts_its_root() {
+	// It ran for an hour before the trial's block, and is sent at once.
+	let guess = H256::repeat_byte(9);
+	let honest = job(1, server(4, 8, 0));
+	let plan = honest.plan();
+	let early = |seed: H256| {
+		let ran = lanes::honest_under(&honest, &plan, seed);
+		Work::new(&honest).with_processor(ran, 0.5)
+	};
+	let found = check(Off::None, early(guess).show()).await;
+	assert!(!found.verdict.proof, "{found:?}");
+	let found = check(Off::Seed(guess), early(guess).show_under(guess)).await;
+	assert_eq!(shown(&found), (false, true, false));
+	let found = check(Off::None, early(Lab::trial_seed()).show()).await;
+	assert_eq!(shown(&found), (false, true, false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draw_that_is_refused_does_not_change() {
+	let job = job(1, server(4, 8, 0));
+	// It answers one challenge of eight, and says that it is not ready for the others.
+	let picky = || {
+		let plan = job.plan();
+		let work = Work::new(&job).with_processor(lanes::honest(&job, &plan), 7.0);
+		let mut shown = work.show();
+		let root = shown.roots.root(&job);
+		let disliked = Lab::challenge(&root).nonce[0] % 8;
+		let opens = shown.opens;
+		shown.opens = Box::new(move |resource, challenge| match challenge.nonce[0] % 8 {
+			nonce if nonce == disliked => Err(Refusal::NotReady),
+			_ => opens(resource, challenge),
+		});
+		shown
+	};
+	let found = check(Off::None, picky()).await;
+	assert_eq!(shown(&found), (false, false, false));
+	assert_eq!(found.verified, []);
+	let found = check(Off::OneDraw, picky()).await;
+	assert_eq!(shown(&found), (false, true, false));
+	let mut honest = picky();
+	let plan = job.plan();
+	honest.opens = Work::new(&job)
+		.with_processor(lanes::honest(&job, &plan), 7.0)
+		.show()
+		.opens;
+	assert_eq!(shown(&check(Off::None, honest).await), (false, true, false));
+}
