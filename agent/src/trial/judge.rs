@@ -30,6 +30,9 @@ const SYSTEM: u64 = 7;
 pub const LENGTH: Duration = Duration::from_secs(10);
 /// Total tolerance for importing the trial's block later than the checker, sending and scheduling.
 pub const TOLERANCE: Duration = Duration::from_secs(2);
+/// The same of marks before the last. The first has almost nothing but this, and nodes may import the trial's block 2.5 s
+/// apart: with 2 s one honest worker of 200 would lose its class.
+pub const MARK_TOLERANCE: Duration = Duration::from_millis(2_500);
 /// Latest arrival of a root; a later one proves nothing.
 pub const LATEST: Duration = Duration::from_secs(20);
 /// The same of the disk: 4,000 reads a second.
@@ -120,12 +123,17 @@ pub fn disk_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 	}
 }
 
-/// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace,
-/// plus [`TOLERANCE`].
+/// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace, plus
+/// [`MARK_TOLERANCE`], and none later than the last one, plus [`TOLERANCE`].
 pub fn mark_limit(done: u32, turns: u32) -> Duration {
-	let nanos =
-		LENGTH.as_nanos() * u128::from(done) * 100 / (u128::from(turns.max(1)) * u128::from(SHARE));
-	Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).saturating_add(TOLERANCE)
+	let at_pace = |done: u32, turns: u32| {
+		let nanos = LENGTH.as_nanos() * u128::from(done) * 100;
+		let nanos = nanos / (u128::from(turns.max(1)) * u128::from(SHARE));
+		Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+	};
+	let last = at_pace(1, 1).saturating_add(TOLERANCE);
+	let this = at_pace(done, turns).saturating_add(MARK_TOLERANCE);
+	this.min(last)
 }
 
 /// Returns whether a window of `window` matrices reaches [`SHARE`] of the planned one.
@@ -183,7 +191,9 @@ mod tests {
 	#[test]
 	fn marks_are_held_to_the_classs_share() {
 		assert_eq!(mark_limit(100, 100), Duration::from_nanos(13_764_705_882));
-		assert_eq!(mark_limit(50, 100), Duration::from_nanos(7_882_352_941));
+		assert_eq!(mark_limit(50, 100), Duration::from_nanos(8_382_352_941));
+		// None is later than the last.
+		assert_eq!(mark_limit(99, 100), mark_limit(100, 100));
 		assert!(is_enough(85, 100) && !is_enough(84, 100));
 	}
 

@@ -618,7 +618,7 @@ pub(crate) mod tests {
 		let hash = marks(&job, &sizes)[4];
 		arrivals
 			.at
-			.set(Part::Mark(4), Some((1_000_000 + 6_000, hash)));
+			.set(Part::Mark(4), Some((1_000_000 + 6_200, hash)));
 		let proved = proved(&job, &sizes);
 		let (verdict, _) = judge(&job, &roots(sizes), &proved, &arrivals, FAST, true);
 		assert_eq!(verdict.gpu_class, 0);

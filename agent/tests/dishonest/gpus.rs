@@ -215,6 +215,20 @@ async fn processors_that_walk_beside_a_fast_gpu_show_slow_classes_of_more_memory
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_gpu_that_multiplies_is_too_slow() {
+	// An A40 of twice the memory walks, and an RTX 4090 multiplies for it.
+	let multiplies = Card {
+		link: PCIE_4,
+		..Card::of(RTX_4090)
+	};
+	let walks = Card {
+		memory: 96e9,
+		..Card::of(A40)
+	};
+	is_too_slow(A100, walks, walks.with_products_of(&multiplies)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_small_gpus_are_not_one_large_over_pcie() {
 	let card = Card {
 		link: PCIE_4,

@@ -9,11 +9,13 @@
 //! it, where it passes too. So no test passes for another reason. `docs/proof.md` names the tests.
 
 mod gpus;
+mod honest;
 mod lanes;
 mod matrices;
 mod model;
 mod plots;
 mod provers;
+mod restarts;
 mod roots;
 mod rules;
 mod windows;

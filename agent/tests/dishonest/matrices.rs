@@ -8,6 +8,7 @@ use crate::{
 	wire::{Found, Lab},
 };
 use kaisar_agent::trial::{
+	device::Window,
 	job::Job,
 	matrix::{READS, STEPS, Seeds},
 	part::{Part, Resource},
@@ -28,14 +29,24 @@ fn two_turns_a_span() -> Job {
 }
 
 fn window(manner: Manner, job: &Job) -> Arc<Plain> {
-	let seed = Seeds::new(&job.base(), &[0; 32], 0).fill;
+	window_of(manner, job, 0)
+}
+
+fn window_of(manner: Manner, job: &Job, number: u8) -> Arc<Plain> {
+	let seed = Seeds::new(&job.base(), &[0; 32], number).fill;
 	let (n, window) = (job.bench.n, job.plan().window);
 	Arc::new(Plain::fill(manner, seed, n, window))
 }
 
 /// The trial over a window, at this time a turn of production.
 fn run_over(window: Arc<Plain>, job: &Job, turn: f64) -> Work {
-	let mut work = run_gpus(job, job.plan(), vec![window], &Clock::default());
+	run_windows(vec![window], job, turn)
+}
+
+/// The same over several.
+fn run_windows(windows: Vec<Arc<Plain>>, job: &Job, turn: f64) -> Work {
+	let windows = windows.into_iter().map(|window| window as Arc<dyn Window>);
+	let mut work = run_gpus(job, job.plan(), windows.collect(), &Clock::default());
 	// Marks come evenly: nothing else has the GPU.
 	let turns = f64::from(production(job).turns());
 	let marks = work.parts.len() as f64;
@@ -78,20 +89,56 @@ fn is_of_chain(reject: Reject) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_that_are_made_up_are_found() {
+async fn rows_that_are_made_up_and_steps_that_are_skipped_are_found() {
 	let job = job(1, gpus(A100, 1));
 	let turn = Card::of(A100).alone();
-	let work = || run(Manner::RowsMadeUp, &job, turn);
-	let found = check(Off::None, work()).await;
-	assert!(!found.verdict.proof, "{found:?}");
-	assert_eq!(
-		found.rejected(Resource::Gpus),
-		Some(Reject::Wrong(Kind::Products))
-	);
-	let off = Off::Rejections(Resource::Gpus, is_of_chain);
-	assert_eq!(check(off, work()).await.verdict.gpu_count, 1);
+	for manner in [Manner::RowsMadeUp, Manner::StepsSkipped] {
+		let found = check(Off::None, run(manner, &job, turn)).await;
+		assert!(!found.verdict.proof, "{found:?}");
+		assert_eq!(
+			found.rejected(Resource::Gpus),
+			Some(Reject::Wrong(Kind::Products))
+		);
+		let off = Off::Rejections(Resource::Gpus, is_of_chain);
+		let found = check(off, run(manner, &job, turn)).await;
+		assert_eq!(found.verdict.gpu_count, 1);
+	}
 	let honest = run(Manner::Honest, &job, turn);
 	assert_eq!(check(Off::None, honest).await.verdict.gpu_count, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_chain_for_two_gpus_is_the_chain_of_one() {
+	// The window of the first GPU, and its chain, shown as the second's too.
+	let job = job(1, gpus(A100, 2));
+	let turn = Card::of(A100).alone();
+	let work = || {
+		let twice = (0..2).map(|_| window(Manner::Honest, &job));
+		run_windows(twice.collect(), &job, turn)
+	};
+	let found = check(Off::None, work()).await;
+	assert!(!found.verdict.proof, "{found:?}");
+	let is_of_fill = |reject| {
+		matches!(
+			reject,
+			Reject::Place(Kind::Fill) | Reject::Wrong(Kind::Fill)
+		)
+	};
+	assert!(
+		is_of_fill(found.rejected(Resource::Gpus).unwrap()),
+		"{found:?}"
+	);
+	let off = Off::Rejections(Resource::Gpus, |reject| {
+		matches!(
+			reject,
+			Reject::Place(Kind::Fill) | Reject::Wrong(Kind::Fill)
+		)
+	});
+	assert_eq!(check(off, work()).await.verdict.gpu_count, 2);
+	// Two windows of their own pass.
+	let own = (0..2).map(|number| window_of(Manner::Honest, &job, number));
+	let found = check(Off::None, run_windows(own.collect(), &job, turn)).await;
+	assert_eq!(found.verdict.gpu_count, 2, "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -94,6 +94,13 @@ impl Card {
 		products + walk * OVERHEAD
 	}
 
+	/// Seconds of a turn if another card multiplies. Each matrix comes from there and goes back.
+	pub fn with_products_of(&self, other: &Self) -> f64 {
+		let (products, _) = other.turn();
+		let (_, walks) = self.turn();
+		products + walks + 2.0 * HALF * MATRIX / self.link.min(other.link)
+	}
+
 	/// Seconds of a turn of `count` such cards that share the work and the window. Each multiplies its part, for which
 	/// it needs all of the matrix, and reads most lines from the others.
 	pub fn shared_by(&self, count: f64) -> f64 {

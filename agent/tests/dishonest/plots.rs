@@ -7,7 +7,7 @@ use crate::{
 	wire::{Found, Lab, key_of},
 };
 use kaisar_agent::trial::{
-	disk::{Plot, Proof, Ready, STRANDS},
+	disk::{EXTENSIONS, Plot, Proof, Ready, STRANDS},
 	hash::{Compress, Hash},
 	job::Job,
 	part::{Part, Resource},
@@ -16,7 +16,7 @@ use kaisar_agent::trial::{
 };
 use kaisar_primitives::BenchParams;
 use sp_core::Pair;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 /// Reads of a strand in production.
 fn full_reads() -> f64 {
@@ -29,19 +29,41 @@ const MAKE: f64 = NODE as f64 / 181e6;
 const SATA: f64 = 90_000.0 / 8.0;
 const NVME: f64 = 600_000.0 / 8.0;
 
-/// A plot of a recipe, made in a folder that is gone afterwards.
-fn ready(job: &Job, recipe: Recipe) -> Ready {
+/// A change of a plot's files.
+type Change = fn(&Recipe, &mut Vec<u8>, &mut Vec<u8>, &mut Vec<u8>);
+
+/// A plot of a recipe, made in a folder that is gone afterwards, and changed before it is read.
+fn ready(job: &Job, recipe: Recipe, change: Option<Change>) -> Ready {
 	let dir = tempfile::tempdir().unwrap();
 	let groups = job.plan().groups;
 	let mut plot = Plot::open(dir.path(), "test", recipe).unwrap();
 	plot.grow(groups, 1, || true, |_| ()).unwrap();
+	if let Some(change) = change {
+		let paths = EXTENSIONS.map(|end| dir.path().join(format!("test.{end}")));
+		let mut files = paths.each_ref().map(|path| std::fs::read(path).unwrap());
+		let [data, tree, roots] = &mut files;
+		change(plot.view().recipe(), data, tree, roots);
+		for (path, bytes) in paths.iter().zip(files) {
+			// The files are open: they are not replaced.
+			std::fs::OpenOptions::new()
+				.write(true)
+				.open(path)
+				.unwrap()
+				.write_all(&bytes)
+				.unwrap();
+		}
+	}
 	let ready = Ready::new(plot.view(), job.disk(&job.plan()));
 	ready.unwrap().unwrap()
 }
 
 fn run(job: &Job, recipe: Recipe) -> Ran {
+	run_changed(job, recipe, None)
+}
+
+fn run_changed(job: &Job, recipe: Recipe, change: Option<Change>) -> Ran {
 	let start = job.start(&Lab::trial_seed());
-	let proof = Proof::run(ready(job, recipe), &start, || true).unwrap();
+	let proof = Proof::run(ready(job, recipe, change), &start, || true).unwrap();
 	Ran {
 		roots: vec![proof.root()],
 		open: Box::new(move |draw| {
@@ -179,7 +201,7 @@ async fn is_not_shown(keeps: fn(u32) -> bool, scale: f64) {
 
 fn plot_root(job: &Job) -> Hash {
 	let mut opened = Vec::new();
-	let proof = Proof::run(ready(job, job.recipe()), &[0; 32], || true).unwrap();
+	let proof = Proof::run(ready(job, job.recipe(), None), &[0; 32], || true).unwrap();
 	let draw = kaisar_agent::trial::sample::Draw::new(&[0; 32], &[0; 32], &[0; 32], &[0; 32]);
 	proof.open(&draw, &mut opened).unwrap();
 	// Openings begin with it.
@@ -257,6 +279,47 @@ async fn one_plot_for_two_workers_is_of_one_of_them() {
 	assert_eq!(check(off, work(first.recipe())).await.verdict.disk, 3);
 	let found = check(Off::None, work(second.recipe())).await;
 	assert_eq!(found.verdict.disk, 3, "{found:?}");
+}
+
+/// Zeros in place of one page of twenty, whose hashes are kept.
+fn discard_pages(_: &Recipe, data: &mut Vec<u8>, _: &mut Vec<u8>, _: &mut Vec<u8>) {
+	for page in data.chunks_exact_mut(READ).step_by(20) {
+		page.fill(0);
+	}
+}
+
+/// Made-up nodes in place of one of twenty, with trees that are true to them.
+fn make_nodes_up(recipe: &Recipe, data: &mut Vec<u8>, tree: &mut Vec<u8>, roots: &mut Vec<u8>) {
+	for node in data.chunks_exact_mut(NODE).step_by(20) {
+		node.fill(7);
+	}
+	let of = |node: &[u8]| std::array::from_fn(|at| *node[64 * at..].first_chunk().unwrap());
+	let nodes: Vec<Node> = data.chunks_exact(NODE).map(of).collect();
+	let hashes = recipe.read_hashes(0, &nodes);
+	*tree = hashes.as_flattened().to_vec();
+	*roots = recipe.group_tree(0, hashes).root().to_vec();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_are_thrown_away_and_nodes_that_are_made_up_are_found() {
+	let job = claim();
+	let changes: [(Change, Reject); 2] = [
+		(discard_pages, Reject::Place(Kind::Disk)),
+		(make_nodes_up, Reject::Wrong(Kind::Disk)),
+	];
+	for (change, expected) in changes {
+		let work = || {
+			let ran = run_changed(&job, job.recipe(), Some(change));
+			Work::new(&job).with_disk(ran, 9.0)
+		};
+		let found = check(Off::None, work()).await;
+		assert!(!found.verdict.proof, "{found:?}");
+		assert_eq!(found.rejected(Resource::Disk), Some(expected));
+		let off = Off::Rejections(Resource::Disk, is_of_disk);
+		assert_eq!(check(off, work()).await.verdict.disk, 3);
+	}
+	let twin = Work::new(&job).with_disk(honest(&job), 9.0);
+	assert_eq!(check(Off::None, twin).await.verdict.disk, 3);
 }
 
 fn is_of_disk(reject: Reject) -> bool {
