@@ -153,6 +153,12 @@ impl Lane {
 		&self.seed
 	}
 
+	/// Its table.
+	#[doc(hidden)]
+	pub fn table(&self) -> &[u64; TABLE] {
+		&self.table
+	}
+
 	/// Its state before the first stage.
 	pub fn first(&self) -> State {
 		let mut words = stream(&self.seed, 1, 0);
