@@ -11,6 +11,11 @@
 #else
 #define BOTH inline
 #endif
+#ifdef __CUDA_ARCH__
+#define UNROLL(times) _Pragma(#times)
+#else
+#define UNROLL(times)
+#endif
 
 struct Hash {
 	uint32_t w[8];
@@ -35,14 +40,13 @@ BOTH void mix_g(uint32_t &a, uint32_t &b, uint32_t &c, uint32_t &d, uint32_t x, 
 // BLAKE3's compression: all 64 bytes.
 BOTH Block compress(const Hash &cv, const Block &block, uint64_t counter, uint32_t length = 64, uint32_t flags = 0) {
 	uint32_t m[16], next[16];
+	UNROLL(unroll)
 	for (int i = 0; i < 16; i++) m[i] = block.w[i];
 	uint32_t v[16] = {cv.w[0], cv.w[1], cv.w[2], cv.w[3], cv.w[4], cv.w[5], cv.w[6], cv.w[7],
 		0x6A09E667u, 0xBB67AE85u, 0x3C6EF372u, 0xA54FF53Au,
 		(uint32_t)counter, (uint32_t)(counter >> 32), length, flags};
 	constexpr int ORDER[16] = {2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8};
-#ifdef __CUDACC__
-#pragma unroll
-#endif
+	UNROLL(unroll)
 	for (int round = 0; round < 7; round++) {
 		mix_g(v[0], v[4], v[8], v[12], m[0], m[1]);
 		mix_g(v[1], v[5], v[9], v[13], m[2], m[3]);
@@ -52,10 +56,13 @@ BOTH Block compress(const Hash &cv, const Block &block, uint64_t counter, uint32
 		mix_g(v[1], v[6], v[11], v[12], m[10], m[11]);
 		mix_g(v[2], v[7], v[8], v[13], m[12], m[13]);
 		mix_g(v[3], v[4], v[9], v[14], m[14], m[15]);
+		UNROLL(unroll)
 		for (int i = 0; i < 16; i++) next[i] = m[ORDER[i]];
+		UNROLL(unroll)
 		for (int i = 0; i < 16; i++) m[i] = next[i];
 	}
 	Block out;
+	UNROLL(unroll)
 	for (int i = 0; i < 8; i++) {
 		out.w[i] = v[i] ^ v[i + 8];
 		out.w[i + 8] = v[i + 8] ^ cv.w[i];
@@ -66,12 +73,14 @@ BOTH Block compress(const Hash &cv, const Block &block, uint64_t counter, uint32
 BOTH Hash half(const Hash &cv, const Block &block, uint64_t counter, uint32_t length = 64, uint32_t flags = 0) {
 	Block whole = compress(cv, block, counter, length, flags);
 	Hash out;
+	UNROLL(unroll)
 	for (int i = 0; i < 8; i++) out.w[i] = whole.w[i];
 	return out;
 }
 
 BOTH Block join(const Hash &left, const Hash &right) {
 	Block out;
+	UNROLL(unroll)
 	for (int i = 0; i < 8; i++) {
 		out.w[i] = left.w[i];
 		out.w[i + 8] = right.w[i];

@@ -43,22 +43,20 @@ BOTH void step_short(uint32_t &low, uint32_t &high, const Entry *table) {
 }
 
 template <bool SHORT> BOTH uint64_t steps(uint64_t s, const Entry *table) {
-	if (SHORT) {
+	if constexpr (SHORT) {
 		uint32_t low = (uint32_t)s, high = (uint32_t)(s >> 32);
-#ifdef __CUDACC__
-#pragma unroll 8
-#endif
+		UNROLL(unroll 8)
 		for (int i = 0; i < STEPS; i++) step_short(low, high, table);
 		return (uint64_t)high << 32 | low;
+	} else {
+		UNROLL(unroll 8)
+		for (int i = 0; i < STEPS; i++) s = step_plain(s, table);
+		return s;
 	}
-#ifdef __CUDACC__
-#pragma unroll 8
-#endif
-	for (int i = 0; i < STEPS; i++) s = step_plain(s, table);
-	return s;
 }
 
 BOTH uint64_t mix(uint64_t s, const uint64_t cell[8]) {
+	UNROLL(unroll)
 	for (int i = 0; i < 8; i++) s = ((s << 9 | s >> 55) ^ cell[i]) * M2;
 	return s;
 }
@@ -74,6 +72,7 @@ BOTH uint64_t place(uint64_t word, uint64_t count) {
 // A block of a leaf: 16 half words of a state.
 BOTH Block piece(const uint64_t *words) {
 	Block out;
+	UNROLL(unroll)
 	for (int i = 0; i < 8; i++) {
 		out.w[2 * i] = (uint32_t)words[i];
 		out.w[2 * i + 1] = (uint32_t)(words[i] >> 32);
@@ -100,6 +99,7 @@ BOTH Hash stage_key(const Hash &context, const Hash &seed, uint64_t number) {
 	// 8 + 32, 8 + 5 and 8 + 8 bytes: 69.
 	Block first = {}, second = {};
 	first.w[0] = 32;
+	UNROLL(unroll)
 	for (int i = 0; i < 8; i++) first.w[2 + i] = seed.w[i];
 	first.w[10] = 5;
 	first.w[12] = 's' | 't' << 8 | 'a' << 16 | (uint32_t)'g' << 24;
@@ -119,6 +119,7 @@ inline Hash tree_context() {
 // The running hash after a stage.
 BOTH Hash taken(const Hash &running, const Hash &root, uint64_t number) {
 	Block block = {};
+	UNROLL(unroll)
 	for (int i = 0; i < 4; i++) block.w[i] = root.w[i];
 	return half(running, block, number);
 }
@@ -127,6 +128,7 @@ BOTH Hash taken(const Hash &running, const Hash &root, uint64_t number) {
 BOTH void keys(const Hash &running, int part, uint64_t out[8]) {
 	Block zeros = {};
 	Block whole = compress(running, zeros, 1ull << 63 | (uint64_t)part);
+	UNROLL(unroll)
 	for (int i = 0; i < 8; i++) out[i] = (uint64_t)whole.w[2 * i + 1] << 32 | whole.w[2 * i];
 }
 
