@@ -70,7 +70,8 @@ BOTH Block compress(const Hash &cv, const Block &block, uint64_t counter, uint32
 	return out;
 }
 
-BOTH Hash half(const Hash &cv, const Block &block, uint64_t counter, uint32_t length = 64, uint32_t flags = 0) {
+// The first half of a compression.
+BOTH Hash front(const Hash &cv, const Block &block, uint64_t counter, uint32_t length = 64, uint32_t flags = 0) {
 	Block whole = compress(cv, block, counter, length, flags);
 	Hash out;
 	UNROLL(unroll)
@@ -97,7 +98,7 @@ inline Hash blake3(const Hash &cv, const uint8_t *data, size_t length, uint32_t 
 		Block block = {};
 		memcpy(block.w, data + at, take);
 		uint32_t end = at + take == length ? 2 | 8 : 0; // CHUNK_END, ROOT
-		h = half(h, block, 0, (uint32_t)take, flags | (at == 0) | end);
+		h = front(h, block, 0, (uint32_t)take, flags | (at == 0) | end);
 		at += take;
 	} while (at < length);
 	return h;

@@ -84,10 +84,10 @@ BOTH Block piece(const uint64_t *words) {
 struct Stack {
 	Hash at[6];
 	BOTH void add(const Hash &key, int leaf, const uint64_t *state) {
-		Hash h = half(half(key, piece(state), leaf), piece(state + 8), leaf);
+		Hash h = front(front(key, piece(state), leaf), piece(state + 8), leaf);
 		int level = 0, number = leaf;
 		for (; number & 1; number >>= 1) {
-			h = half(key, join(at[level], h), (uint64_t)(level + 1) << 56 | number >> 1);
+			h = front(key, join(at[level], h), (uint64_t)(level + 1) << 56 | number >> 1);
 			level++;
 		}
 		at[level] = h;
@@ -107,7 +107,7 @@ BOTH Hash stage_key(const Hash &context, const Hash &seed, uint64_t number) {
 	first.w[15] = (uint32_t)number << 8;
 	second.w[0] = (uint32_t)(number >> 24);
 	second.w[1] = (uint32_t)(number >> 56);
-	return half(half(context, first, 0, 64, 64 | 1), second, 0, 5, 64 | 2 | 8);
+	return front(front(context, first, 0, 64, 64 | 1), second, 0, 5, 64 | 2 | 8);
 }
 
 inline Hash tree_context() {
@@ -121,7 +121,7 @@ BOTH Hash taken(const Hash &running, const Hash &root, uint64_t number) {
 	Block block = {};
 	UNROLL(unroll)
 	for (int i = 0; i < 4; i++) block.w[i] = root.w[i];
-	return half(running, block, number);
+	return front(running, block, number);
 }
 
 // One half of a stage's keys.
