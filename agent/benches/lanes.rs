@@ -383,10 +383,14 @@ impl Report {
 		let (times, cores) = (self.honest / each, IN_TIME / (STAGES * LEGS as f64 * each));
 		let (leg, each) = (leg * 1e6, each * 1e6);
 		if self.json {
-			println!(
-				"{{\"figure\":\"lanes\",\"way\":\"{name}\",\"lanes\":{lanes},\"leg_us\":{leg:.3},\
-				 \"lane_us\":{each:.3},\"of_honest\":{times:.3},\"cores\":{cores:.2}}}"
-			);
+			let line = |figure: &str, value: f64, unit: &str| {
+				println!(
+					"{{\"figure\":\"cores: {name}, {lanes} lanes: {figure}\",\"value\":{value:.3},\"unit\":\"{unit}\"}}"
+				);
+			};
+			line("a leg of a lane", each, "us");
+			line("pace of the agent's", times, "times");
+			line("shown by a core in 12 s", cores, "cores");
 		} else {
 			println!("{name:<46} {lanes:>6} {leg:>10.2} {each:>9.2} {times:>6.2} {cores:>6.2}");
 		}

@@ -1,22 +1,15 @@
-"""Attack: a processor as a GPU. Products of 4,096 × 4,096 signed bytes into sums of 32 bits, by PyTorch's library
-(oneDNN, with AMX or VNNI where the processor has them), and in 16-bit floats for comparison."""
+"""Attack: a processor as a GPU. Products of 4,096 × 4,096 bytes into sums of 32 bits by the libraries that are here:
+PyTorch (oneDNN, with AMX or VNNI where the processor has them) and ONNX Runtime (one factor unsigned, as VNNI has it)."""
 
 import json
 import os
 import sys
 import time
 
-try:
-    import torch
-except ImportError:
-    sys.exit("PyTorch is not installed: int8 products of the processor are not measured")
+import numpy
 
 N = 4096
 OPERATIONS = 2 * N**3
-
-
-def figure(name, value, unit):
-    print(json.dumps({"figure": name, "value": round(value, 6), "unit": unit}, ensure_ascii=False), flush=True)
 
 
 def fastest(multiply):
@@ -29,30 +22,69 @@ def fastest(multiply):
     return best
 
 
+def measure(name, multiply):
+    try:
+        took = fastest(multiply)
+    except RuntimeError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return
+    of = f"processor, {os.cpu_count()} cores: "
+    figures = {
+        f"{of}product, {name}": (OPERATIONS / took / 1e12, "Top/s"),
+        f"{of}8 products of a turn, {name}": (8 * took * 1e3, "ms"),
+    }
+    for figure, (value, unit) in figures.items():
+        line = {"figure": figure, "value": float(f"{value:.6g}"), "unit": unit}
+        print(json.dumps(line, separators=(",", ":")), flush=True)
+
+
 def flags():
     try:
-        with open("/proc/cpuinfo") as info:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
             line = next(line for line in info if line.startswith("flags"))
     except (OSError, StopIteration):
         return []
     return [flag for flag in line.split() if flag.startswith("amx") or "vnni" in flag]
 
 
-torch.manual_seed(0)
-cores = torch.get_num_threads()
-print("processor: " + (" ".join(flags()) or "neither AMX nor VNNI"), file=sys.stderr)
-a = torch.randint(-128, 128, (N, N), dtype=torch.int8)
-x = torch.randint(-128, 128, (N, N), dtype=torch.int8)
-ways = {
-    "int8, _int_mm": lambda: torch._int_mm(a, x.t()),
-    "bfloat16": lambda f=(a.bfloat16(), x.bfloat16()): f[0] @ f[1].t(),
-    "float32": lambda f=(a.float(), x.float()): f[0] @ f[1].t(),
-}
-for name, multiply in ways.items():
-    try:
-        took = fastest(multiply)
-    except RuntimeError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        continue
-    figure(f"processor, {cores} of {os.cpu_count()} cores: product, {name}", OPERATIONS / took / 1e12, "Top/s")
-    figure(f"processor, {cores} of {os.cpu_count()} cores: 8 products of a turn, {name}", 8 * took * 1e3, "ms")
+def by_torch(a, x):
+    import torch
+
+    a, x = torch.from_numpy(a), torch.from_numpy(x)
+    measure("PyTorch, int8", lambda: torch._int_mm(a, x.t()))
+    for kind in (torch.bfloat16, torch.float32):
+        left, right = a.to(kind), x.to(kind)
+        measure(f"PyTorch, {str(kind).removeprefix('torch.')}", lambda: left @ right.t())
+
+
+def by_onnx(a, x):
+    import onnx
+    import onnxruntime
+
+    of = onnx.helper
+    inputs = [of.make_tensor_value_info("a", onnx.TensorProto.UINT8, [N, N])]
+    outputs = [of.make_tensor_value_info("y", onnx.TensorProto.INT32, [N, N])]
+    fixed = [onnx.numpy_helper.from_array(x, "x")]
+    graph = of.make_graph([of.make_node("MatMulInteger", ["a", "x"], ["y"])], "product", inputs, outputs, fixed)
+    model = of.make_model(graph, opset_imports=[of.make_opsetid("", 13)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    a = a.view(numpy.uint8)
+    measure("ONNX Runtime, uint8 by int8", lambda: session.run(None, {"a": a}))
+
+
+def main():
+    print("processor: " + (" ".join(flags()) or "neither AMX nor VNNI"), file=sys.stderr)
+    random = numpy.random.default_rng(0)
+    a, x = (random.integers(-128, 128, (N, N), dtype=numpy.int8) for _ in range(2))
+    missing = 0
+    for way in (by_torch, by_onnx):
+        try:
+            way(a, x)
+        except ImportError as error:
+            missing += 1
+            print(f"not measured: {error}", file=sys.stderr)
+    if missing == 2:
+        sys.exit("neither PyTorch nor ONNX Runtime is installed")
+
+
+main()
