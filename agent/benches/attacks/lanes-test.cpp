@@ -16,8 +16,8 @@ int main() {
 	for (; end - at >= 7; at += 7) {
 		Lane lane(start, (uint16_t)at[0]);
 		int stages = (int)at[1];
-		Hash found[] = {run_plain<false, false>(lane, stages, at[2]), run_plain<true, false>(lane, stages, at[2]),
-			run_plain<false, true>(lane, stages, at[2]), run_plain<true, true>(lane, stages, at[2])};
+		Hash found[] = {run_plain<false, PLAIN>(lane, stages, at[2]), run_plain<true, PLAIN>(lane, stages, at[2]),
+			run_plain<false, SHORT>(lane, stages, at[2]), run_plain<true, WIDE>(lane, stages, at[2])};
 		for (const Hash &hash : found)
 			if (memcmp(&hash, at + 3, 32)) {
 				right = false;

@@ -42,16 +42,41 @@ BOTH void step_short(uint32_t &low, uint32_t &high, const Entry *table) {
 	low = x * SL | (high_of_product(x, ML) + (x * MH + y * ML)) >> 9;
 }
 
-template <bool SHORT> BOTH uint64_t steps(uint64_t s, const Entry *table) {
-	if constexpr (SHORT) {
-		uint32_t low = (uint32_t)s, high = (uint32_t)(s >> 32);
-		UNROLL(unroll 8)
-		for (int i = 0; i < STEPS; i++) step_short(low, high, table);
-		return (uint64_t)high << 32 | low;
-	} else {
+// The same with products that do not wait for each other: `zero` is one, which the compiler must not know.
+BOTH void step_wide(uint32_t &low, uint32_t &high, const Entry *table, uint32_t zero) {
+#ifdef __CUDA_ARCH__
+	constexpr uint64_t SHIFTED = M << 23;
+	constexpr uint32_t ML = (uint32_t)M, MH = (uint32_t)(M >> 32);
+	constexpr uint32_t SL = (uint32_t)SHIFTED, SH = (uint32_t)(SHIFTED >> 32);
+	Entry entry = table[high >> 21];
+	uint32_t x = low ^ entry.low, y = high ^ entry.high, left, right, top;
+	asm("mad.lo.u32 %0, %1, %2, %3;" : "=r"(left) : "r"(x), "r"(SH), "r"(zero));
+	asm("mad.lo.u32 %0, %1, %2, %3;" : "=r"(right) : "r"(y), "r"(SL), "r"(zero));
+	asm("mad.hi.u32 %0, %1, %2, %3;" : "=r"(top) : "r"(x), "r"(SL), "r"(zero));
+	high = top + left + right;
+	low = x * SL | (high_of_product(x, ML) + (x * MH + y * ML)) >> 9;
+#else
+	step_short(low, high, table);
+	low += zero;
+#endif
+}
+
+// In which way a step is taken.
+enum Kind { PLAIN, SHORT, WIDE };
+
+template <Kind KIND> BOTH uint64_t steps(uint64_t s, const Entry *table, uint32_t zero) {
+	if constexpr (KIND == PLAIN) {
 		UNROLL(unroll 8)
 		for (int i = 0; i < STEPS; i++) s = step_plain(s, table);
-		return s;
+		return s + zero;
+	} else {
+		uint32_t low = (uint32_t)s, high = (uint32_t)(s >> 32);
+		UNROLL(unroll 8)
+		for (int i = 0; i < STEPS; i++) {
+			if constexpr (KIND == SHORT) step_short(low, high, table);
+			else step_wide(low, high, table, zero);
+		}
+		return ((uint64_t)high << 32 | low) + zero;
 	}
 }
 
@@ -158,7 +183,7 @@ inline void numbered_cell(uint64_t cell, uint64_t out[8]) {
 }
 
 // Runs a lane over `count` numbered cells, in the agent's order or as a wave, and returns its last running hash.
-template <bool WAVE, bool SHORT> Hash run_plain(Lane lane, int stages, uint64_t count) {
+template <bool WAVE, Kind KIND> Hash run_plain(Lane lane, int stages, uint64_t count) {
 	Hash context = tree_context();
 	State before = lane.state;
 	for (int number = 0; number < stages; number++) {
@@ -169,7 +194,7 @@ template <bool WAVE, bool SHORT> Hash run_plain(Lane lane, int stages, uint64_t 
 		auto of = [&](int leg) -> State & { return leg < 0 ? before : states[(size_t)leg]; };
 		auto begin = [&](int leg, int at) {
 			uint64_t s = of(leg - 1).w[at] ^ kappa[at] ^ (at % CHAIN ? stepped[at - 1] : 0);
-			return steps<SHORT>(s, lane.table.data());
+			return steps<KIND>(s, lane.table.data(), 0);
 		};
 		auto end = [&](int leg, int at) {
 			uint64_t cell[8];
