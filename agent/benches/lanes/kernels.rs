@@ -188,7 +188,7 @@ mod x86 {
 		tables: &[[u64; TABLE]],
 		words: &mut [u64],
 	) {
-		const { assert!(S % 8 == 0 && (PER == 4 || PER == 16)) };
+		const { assert!(S.is_multiple_of(8) && (PER == 4 || PER == 16)) };
 		assert_eq!(words.len(), S + 8 * (G + P));
 		assert_eq!(tables.len(), words.len().div_ceil(PER));
 		let m = _mm512_set1_epi64(M.cast_signed());
@@ -251,7 +251,7 @@ mod x86 {
 		tables: &[[u64; TABLE]],
 		words: &mut [u64],
 	) {
-		const { assert!(S % 4 == 0 && PER % 4 == 0) };
+		const { assert!(S.is_multiple_of(4) && PER.is_multiple_of(4)) };
 		assert_eq!(words.len(), S + 4 * (G + P));
 		assert_eq!(tables.len(), words.len().div_ceil(PER));
 		let m = _mm256_set1_epi64x(M.cast_signed());
