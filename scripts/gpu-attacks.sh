@@ -27,7 +27,9 @@ usage() {
 		  CXX                   the compiler for what needs no GPU (default: c++)
 		  KAISAR_GPU_ARCH       what to compile for (default: 90a, Hopper; 80 and others leave the product out)
 		  KAISAR_LANES_BENCH    the bench "lanes" of the agent, built (cargo bench --no-run --profile dev
-		                        -p kaisar-agent --bench lanes); without it "cores" is left out
+		                        -p kaisar-agent --bench lanes), by default "cores" in the folder of --built; without
+		                        it "cores" is left out
+		  KAISAR_ATTACK_SECS    give an attack up after this time (default: 150)
 	HELP
 }
 
@@ -152,21 +154,22 @@ attack() {
 	local name=$1
 	shift
 	say "$name"
-	"$@" | tee -a "$FIGURES" || FAILED+=("$name")
+	timeout "${KAISAR_ATTACK_SECS:-150}" "$@" | tee -a "$FIGURES" || FAILED+=("$name")
 }
 
 if wanted lanes; then attack lanes "$BUILT/lanes"; fi
-if wanted host; then attack host "$BUILT/host"; fi
 if wanted identities; then attack identities "$BUILT/identities"; fi
+if wanted host; then attack host "$BUILT/host"; fi
 if wanted processor; then
 	attack processor "$BUILT/processor"
 	attack products python3 "$SOURCES/processor.py"
 fi
 if wanted cores; then
-	if [[ -n "${KAISAR_LANES_BENCH:-}" ]]; then
-		attack cores "$KAISAR_LANES_BENCH" quick json
+	CORES="${KAISAR_LANES_BENCH:-$BUILT/cores}"
+	if [[ -x "$CORES" ]]; then
+		attack cores "$CORES" quick json
 	else
-		note "KAISAR_LANES_BENCH is not set: lanes by vectors were not measured"
+		note "there is no built bench (KAISAR_LANES_BENCH): lanes by vectors were not measured"
 	fi
 fi
 
