@@ -87,7 +87,7 @@ int main() {
 		float ms = fastest(5, [&] {
 			Timer timer;
 			timer.start();
-			walk_kernel<<<LINES / 16, 256>>>((uint4 *)from, (uint4 *)to, (uint4 *)device, lines, kappa, (uint4 *)shown, near);
+			walk_kernel<<<LINES / 16, 256>>>({(uint4 *)from, (uint4 *)to, (uint4 *)device, lines, kappa, (uint4 *)shown, near});
 			return timer.stop();
 		});
 		std::string name = "a walk, " + std::to_string(percent) + " % of its lines in host memory";

@@ -1,5 +1,6 @@
 // Attack: one GPU for two or three identities at once. A turn takes products and walks in turn, so one identity leaves
-// the matrix units idle while it walks and hashes. Here the products of one run beside the walks of another.
+// the matrix units idle while it walks and hashes. Here the products of one run beside the walks of another: in other
+// queues, on multiprocessors of their own, or in one kernel, whose warps that do not multiply walk.
 //
 // Products, walks and trees as the trial has them (κ enters from the roots, as words), n = 4,096; Hopper only. Also the
 // time of int8 products by cuBLAS, and of computing a line again in place of reading it.
@@ -57,9 +58,10 @@ __global__ __launch_bounds__(LINES / 128) void root_kernel(const Hash *nodes, Ha
 struct Identity {
 	uint8_t *a, *x, *y, *window;
 	uint32_t lines;
-	Hash *nodes, *root, key = {{1, 2, 3, 4, 5, 6, 7, 8}};
-	cudaStream_t stream;
-	cudaEvent_t multiplied, walked;
+	// Of the product's tree, and of the walk's.
+	Hash *nodes[2], *root[2], key = {{1, 2, 3, 4, 5, 6, 7, 8}};
+	cudaStream_t stream, aside;
+	cudaEvent_t multiplied, walked, hashed[2];
 	Product product;
 
 	static uint8_t *numbered(size_t bytes, uint64_t first) {
@@ -73,37 +75,54 @@ struct Identity {
 	Identity(size_t gib, uint64_t number, int priority)
 		: a(numbered(N * N, number << 40)), x(numbered(N * N, number << 40 | 1ull << 38)), y(numbered(N * N, 0)),
 		  window(numbered(gib << 30, number << 48)), lines((uint32_t)(gib << 20)), product(a, x, y, N) {
-		CHECK(cudaMalloc(&nodes, LINES / 128 * sizeof(Hash)));
-		CHECK(cudaMalloc(&root, sizeof(Hash)));
-		CHECK(cudaMemset(root, 7, sizeof(Hash)));
-		CHECK(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, priority));
-		CHECK(cudaEventCreateWithFlags(&multiplied, cudaEventDisableTiming));
-		CHECK(cudaEventCreateWithFlags(&walked, cudaEventDisableTiming));
+		for (int of = 0; of < 2; of++) {
+			CHECK(cudaMalloc(&nodes[of], LINES / 128 * sizeof(Hash)));
+			CHECK(cudaMalloc(&root[of], sizeof(Hash)));
+			CHECK(cudaMemset(root[of], 7, sizeof(Hash)));
+		}
+		for (cudaStream_t *one : {&stream, &aside}) CHECK(cudaStreamCreateWithPriority(one, cudaStreamNonBlocking, priority));
+		for (cudaEvent_t *one : {&multiplied, &walked, &hashed[0], &hashed[1]})
+			CHECK(cudaEventCreateWithFlags(one, cudaEventDisableTiming));
 		CHECK(cudaDeviceSynchronize());
 	}
 	~Identity() {
 		CHECK(cudaDeviceSynchronize());
-		for (void *at : {(void *)a, (void *)x, (void *)y, (void *)window, (void *)nodes, (void *)root}) cudaFree(at);
+		for (void *at : {(void *)a, (void *)x, (void *)y, (void *)window}) cudaFree(at);
+		for (int of = 0; of < 2; of++) {
+			cudaFree(nodes[of]);
+			cudaFree(root[of]);
+			cudaEventDestroy(hashed[of]);
+		}
 		cudaStreamDestroy(stream);
+		cudaStreamDestroy(aside);
 		cudaEventDestroy(multiplied);
 		cudaEventDestroy(walked);
 	}
 	Identity(const Identity &) = delete;
 
-	const uint32_t *kappa() const { return (const uint32_t *)root; }
+	// A walk needs the root of the product before it; a product only the turn's κ, for which the same word stands.
+	const uint32_t *kappa() const { return (const uint32_t *)root[0]; }
+	Walk walks() const { return {(const uint4 *)y, (uint4 *)x, (const uint4 *)window, lines, kappa(), nullptr, lines}; }
 	void multiply(cudaStream_t on, int blocks) { product.run(on, blocks, T, kappa()); }
-	void tree(const uint8_t *matrix) {
-		leaves_kernel<<<LINES / 128, 128, 0, stream>>>((const uint4 *)matrix, key, nodes);
-		root_kernel<<<1, LINES / 128, 0, stream>>>(nodes, key, root);
+	// The tree of a product, 0, or of a walk, 1.
+	void tree(int of, cudaStream_t on) {
+		leaves_kernel<<<LINES / 128, 128, 0, on>>>((const uint4 *)(of ? x : y), key, nodes[of]);
+		root_kernel<<<1, LINES / 128, 0, on>>>(nodes[of], key, root[of]);
 	}
-	void walk(int blocks) {
-		walk_kernel<<<(unsigned)blocks, 256, 0, stream>>>((const uint4 *)y, (uint4 *)x, (const uint4 *)window, lines, kappa(),
-			nullptr, lines);
-	}
+	void walk(int blocks) { walk_kernel<<<(unsigned)blocks, 256, 0, stream>>>(walks()); }
+	// All but the product. The walk's tree is not waited for, but nor may the next walk begin before.
 	void rest(bool trees, int blocks) {
-		if (trees) tree(y);
+		if (trees) {
+			tree(0, stream);
+			CHECK(cudaStreamWaitEvent(stream, hashed[1]));
+		}
 		walk(blocks);
-		if (trees) tree(x);
+		if (trees) {
+			CHECK(cudaEventRecord(walked, stream));
+			CHECK(cudaStreamWaitEvent(aside, walked));
+			tree(1, aside);
+			CHECK(cudaEventRecord(hashed[1], aside));
+		}
 	}
 
 	// Compares a product, and then a walk, with plain code.
@@ -114,7 +133,7 @@ struct Identity {
 		uint32_t k;
 		CHECK(cudaMemcpy(ha.data(), a, N * N, cudaMemcpyDeviceToHost));
 		CHECK(cudaMemcpy(hx.data(), x, N * N, cudaMemcpyDeviceToHost));
-		CHECK(cudaMemcpy(&k, root, 4, cudaMemcpyDeviceToHost));
+		CHECK(cudaMemcpy(&k, root[0], 4, cudaMemcpyDeviceToHost));
 		multiply(stream, blocks);
 		CHECK(cudaStreamSynchronize(stream));
 		CHECK(cudaMemcpy(hy.data(), y, N * N, cudaMemcpyDeviceToHost));
@@ -153,42 +172,83 @@ using Identities = std::vector<Identity *>;
 struct Way {
 	// Multiprocessors for a product, blocks of a walk.
 	int blocks, walkers;
-	// All products in one queue, so that only one runs at a time.
-	bool queue;
+	// All products in one queue, so that only one runs at a time; with the walk of another identity in the same kernel.
+	bool queue, fused;
 	bool trees;
 };
 
 static cudaStream_t products;
 
+// A product and the rest for each identity.
+static void pair(const Identities &all, const Way &way) {
+	const size_t count = all.size();
+	for (size_t number = 0; number < count; number++) {
+		Identity *one = all[number];
+		if (way.fused) {
+			// The one whose product is the longest ago, so that its tree is ready.
+			Identity *other = all[(number + 1) % count];
+			for (cudaEvent_t event : other->hashed) CHECK(cudaStreamWaitEvent(products, event));
+			Walk walk = other->walks();
+			one->product.run(products, way.blocks, T, one->kappa(), &walk);
+			CHECK(cudaEventRecord(one->multiplied, products));
+			if (!way.trees) continue;
+			for (int of : {0, 1}) {
+				Identity *whose = of ? other : one;
+				cudaStream_t on = of ? whose->aside : whose->stream;
+				CHECK(cudaStreamWaitEvent(on, one->multiplied));
+				whose->tree(of, on);
+				CHECK(cudaEventRecord(whose->hashed[of], on));
+			}
+			continue;
+		}
+		if (way.queue) {
+			CHECK(cudaStreamWaitEvent(products, one->walked));
+			one->multiply(products, way.blocks);
+			CHECK(cudaEventRecord(one->multiplied, products));
+			CHECK(cudaStreamWaitEvent(one->stream, one->multiplied));
+		} else {
+			one->multiply(one->stream, way.blocks);
+		}
+		one->rest(way.trees, way.walkers);
+		CHECK(cudaEventRecord(one->walked, one->stream));
+	}
+}
+
 // Milliseconds of a turn of all identities.
 static double turn(const Identities &all, const Way &way) {
 	constexpr int TURNS = 16;
-	auto turns = [&](int count) {
-		for (int pair = 0; pair < count * PAIRS; pair++)
-			for (Identity *one : all) {
-				if (way.queue) {
-					CHECK(cudaStreamWaitEvent(products, one->walked));
-					one->multiply(products, way.blocks);
-					CHECK(cudaEventRecord(one->multiplied, products));
-					CHECK(cudaStreamWaitEvent(one->stream, one->multiplied));
-				} else {
-					one->multiply(one->stream, way.blocks);
-				}
-				one->rest(way.trees, way.walkers);
-				CHECK(cudaEventRecord(one->walked, one->stream));
-			}
-	};
-	turns(2);
 	double best = 1e30;
-	for (int time = 0; time < 2; time++) {
+	for (int time = 0; time < 3; time++) {
 		CHECK(cudaDeviceSynchronize());
 		auto from = std::chrono::steady_clock::now();
-		turns(TURNS);
+		for (int i = 0; i < TURNS * PAIRS; i++) pair(all, way);
 		CHECK(cudaDeviceSynchronize());
 		std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - from;
 		best = std::min(best, took.count() / TURNS);
 	}
 	return best;
+}
+
+// Compares a product and a walk in one kernel with those of two.
+static bool fused_is_right(Identity &one, Identity &other, int blocks) {
+	std::vector<uint8_t> alone[2], together[2];
+	auto take = [](std::vector<uint8_t> &into, const uint8_t *from) {
+		into.resize(N * N);
+		CHECK(cudaMemcpy(into.data(), from, N * N, cudaMemcpyDeviceToHost));
+	};
+	one.multiply(products, blocks);
+	other.walk(LINES / 16);
+	CHECK(cudaDeviceSynchronize());
+	take(alone[0], one.y);
+	take(alone[1], other.x);
+	CHECK(cudaMemset(one.y, 0, N * N));
+	CHECK(cudaMemset(other.x, 0, N * N));
+	Walk walk = other.walks();
+	one.product.run(products, blocks, T, one.kappa(), &walk);
+	CHECK(cudaDeviceSynchronize());
+	take(together[0], one.y);
+	take(together[1], other.x);
+	return alone[0] == together[0] && alone[1] == together[1];
 }
 
 int main() {
@@ -250,7 +310,7 @@ int main() {
 		figure("walk over 8 GiB", ms * 1e3, "us");
 		figure("walk over 8 GiB, lines read", LINES * 8.0 * 1024 / ms / 1e6, "GB/s");
 		figure("a line read in a walk", ms * 1e6 / LINES / 8, "ns");
-		figure("tree of a matrix", each([&] { one.tree(one.x); }) * 1e3, "us");
+		figure("tree of a matrix", each([&] { one.tree(1, one.stream); }) * 1e3, "us");
 	}
 
 	size_t free, total;
@@ -267,7 +327,9 @@ int main() {
 				if ((gib << 30) + (256ull << 20) > free) break;
 				all.push_back(new Identity(gib, count, high));
 				if (count == 1) {
-					alone = turn(all, {sms, LINES / 16, false, trees});
+					alone = turn(all, {sms, LINES / 16, false, false, trees});
+					// Some multiprocessors for the trees, which then run beside the next product.
+					for (int blocks : {sms - 4, sms - 8}) alone = std::min(alone, turn(all, {blocks, LINES / 16, false, false, trees}));
 					figure("a turn of one identity" + with, alone, "ms");
 					continue;
 				}
@@ -276,13 +338,23 @@ int main() {
 					for (int blocks : {sms, sms - 8, sms - 16, sms - 24, sms - 32, sms - 48})
 						for (int walkers : {LINES / 16, 8 * (sms - blocks)}) {
 							if (walkers == 0) continue;
-							double ms = turn(all, {blocks, walkers, queue, trees});
+							double ms = turn(all, {blocks, walkers, queue, false, trees});
 							if (count == 2 && gib == 8)
 								figure("two identities, products on " + std::to_string(blocks) + ", walks of " + std::to_string(walkers) +
 										   " blocks, " + (queue ? "one product at a time" : "free") + with + ": of one's time",
 									ms / alone, "times");
 							best = std::min(best, ms);
 						}
+				double together = 1e30;
+				if (fused_is_right(*all[0], *all[1], sms)) {
+					for (int blocks : {sms, sms - 2, sms - 4, sms - 8, sms - 16})
+						together = std::min(together, turn(all, {blocks, 0, true, true, trees}));
+					figure(std::to_string(count) + " identities, products and walks in one kernel" + with + ": of one's time",
+						together / alone, "times");
+				} else {
+					fprintf(stderr, "a product and a walk in one kernel: another result than in two\n");
+				}
+				best = std::min(best, together);
 				std::string name = std::to_string(count) + " identities at once" + with;
 				figure(name + ": a turn of all", best, "ms");
 				figure(name + ": of one's time", best / alone, "times");

@@ -1,7 +1,8 @@
 // The trial's product (docs/proof.md, "GPU") on Hopper's matrix units: Y[i][j] = f(Σ_k A[i][k]·X[j][k], t, i, j, κ),
-// n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters of two that share the tile of X.
+// n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters of two that share the tile of X. Where it walks
+// too, the warps that do not multiply go along the lanes of another matrix meanwhile.
 #pragma once
-#include "gpu.h"
+#include "walk.h"
 #include <cstdint>
 #include <cuda.h>
 
@@ -74,8 +75,10 @@ __device__ __forceinline__ void multiply(int (&d)[128], uint64_t a, uint64_t b, 
 }
 #endif
 
-__global__ __launch_bounds__(PRODUCT_THREADS, 1) void product_kernel(const __grid_constant__ CUtensorMap map_a,
-	const __grid_constant__ CUtensorMap map_x, uint8_t *__restrict__ y, int n, uint32_t t, const uint32_t *kappa) {
+template <bool WALKS>
+__global__ __launch_bounds__(PRODUCT_THREADS, 1) void product_kernel(
+	const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_x, uint8_t *__restrict__ y, int n,
+	uint32_t t, const uint32_t *kappa, Walk walk) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 	extern __shared__ __align__(1024) uint8_t raw[];
 	const uint32_t tile_a = (address(raw) + 1023) & ~1023u, tile_x = tile_a + STAGED * TILE_I * DEEP;
@@ -108,7 +111,14 @@ __global__ __launch_bounds__(PRODUCT_THREADS, 1) void product_kernel(const __gri
 	};
 	const int from = (int)blockIdx.x / CLUSTER, step = (int)gridDim.x / CLUSTER;
 	if (group == 0) {
-		asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+		if constexpr (WALKS) asm volatile("setmaxnreg.dec.sync.aligned.u32 96;");
+		else asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+		// The first warp copies. The others walk, with four lanes each.
+		constexpr uint32_t WALKERS = 3, EACH = 4;
+		const uint32_t warp = threadIdx.x / 32, half = threadIdx.x % 32 / 16;
+		if (WALKS && warp != 0)
+			for (uint32_t lane = (blockIdx.x * WALKERS + warp - 1) * EACH; lane < LINES; lane += gridDim.x * WALKERS * EACH)
+				walk_lanes<EACH / 2>(walk, lane + half, (int)threadIdx.x % 16);
 		if (threadIdx.x == 0)
 			for (int tile = from; tile < tiles; tile += step) {
 				int i, j;
@@ -123,7 +133,8 @@ __global__ __launch_bounds__(PRODUCT_THREADS, 1) void product_kernel(const __gri
 				}
 			}
 	} else {
-		asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+		if constexpr (WALKS) asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
+		else asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 		const int consumer = group - 1, thread = (int)threadIdx.x % 128;
 		int d[128];
 		auto release = [&](int stage) {
@@ -205,10 +216,11 @@ public:
 	Product(const void *a, const void *x, uint8_t *y, int n) : y(y), n(n) {
 		map_a = map(a, TILE_I);
 		map_x = map(x, TILE_J / CLUSTER);
-		CHECK(cudaFuncSetAttribute(product_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, PRODUCT_SHARED));
+		for (auto kernel : {product_kernel<false>, product_kernel<true>})
+			CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, PRODUCT_SHARED));
 	}
-	// On `blocks` multiprocessors.
-	void run(cudaStream_t stream, int blocks, uint32_t t, const uint32_t *kappa) {
+	// On `blocks` multiprocessors; with a walk if there is one.
+	void run(cudaStream_t stream, int blocks, uint32_t t, const uint32_t *kappa, const Walk *walk = nullptr) {
 		cudaLaunchConfig_t config = {};
 		config.gridDim = (unsigned)(blocks / CLUSTER * CLUSTER);
 		config.blockDim = PRODUCT_THREADS;
@@ -220,6 +232,7 @@ public:
 		cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
 		config.attrs = &cluster;
 		config.numAttrs = 1;
-		CHECK(cudaLaunchKernelEx(&config, product_kernel, map_a, map_x, y, n, t, kappa));
+		CHECK(cudaLaunchKernelEx(&config, walk ? product_kernel<true> : product_kernel<false>, map_a, map_x, y, n, t, kappa,
+			walk ? *walk : Walk{}));
 	}
 };
