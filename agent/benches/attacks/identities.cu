@@ -310,6 +310,10 @@ int main() {
 		figure("walk over 8 GiB", ms * 1e3, "us");
 		figure("walk over 8 GiB, lines read", LINES * 8.0 * 1024 / ms / 1e6, "GB/s");
 		figure("a line read in a walk", ms * 1e6 / LINES / 8, "ns");
+		// What a turn would take if walks ran beside the product that follows them, whose rows they make one by one.
+		Walk walk = one.walks();
+		float both = each([&] { one.product.run(one.stream, sms, T, one.kappa(), &walk); });
+		figure("a product and a walk in one kernel", both * 1e3, "us");
 		figure("tree of a matrix", each([&] { one.tree(1, one.stream); }) * 1e3, "us");
 	}
 
