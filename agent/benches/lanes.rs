@@ -1,13 +1,14 @@
-//! The lanes that one core can run, by code that is faster than the agent's: several lanes on a thread, vectors, and the
-//! words of a chain side by side. All of it computes what [`Run`] does, tree and running hash included, and is compared
-//! with it.
+//! The lanes that one core can run, by code that is faster than the agent's: several lanes on a thread,
+//! vectors, and the words of a chain side by side. All of it computes what [`Run`] does, tree and running
+//! hash included, and is compared with it.
 //!
-//! `cargo bench --profile dev -p kaisar-agent --bench lanes`; arguments: `gib=N` of memory (default: 4), `json`, and
-//! `quick`, a tenth of the work.
+//! `cargo bench --profile dev -p kaisar-agent --bench lanes`; arguments: `gib=N` of memory (default: 4),
+//! `json`, and `quick`, a tenth of the work.
 //!
-//! **In step** is the agent's order: word after word of a chain, four chains of each lane at a time. A **wave** begins
-//! the first word of a leg while the others of the leg before still run: all 16 words of a lane at a time, and 35 rounds
-//! in place of 128 for a stage. Two groups of lanes that take turns hide each other's reads of memory.
+//! **In step** is the agent's order: word after word of a chain, four chains of each lane at a time. A
+//! **wave** begins the first word of a leg while the others of the leg before still run: all 16 words of a
+//! lane at a time, and 35 rounds in place of 128 for a stage. Two groups of lanes that take turns hide each
+//! other's reads of memory.
 
 #[path = "lanes/kernels.rs"]
 mod kernels;

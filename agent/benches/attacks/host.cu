@@ -1,5 +1,6 @@
-// Attack: the machine's memory in place of a part of the GPU's, or to keep another window in. What the line between them
-// carries: copies each way and both at once, the time to swap a window, and walks whose lines lie in host memory.
+// Attack: the machine's memory in place of a part of the GPU's, or to keep another window in. What the line
+// between them carries: copies each way and both at once, the time to swap a window, and walks whose lines
+// lie in host memory.
 #include "walk.h"
 #include <sys/mman.h>
 #include <sys/sysinfo.h>

@@ -1,9 +1,10 @@
-// Attack: one GPU for two or three identities at once. A turn takes products and walks in turn, so one identity leaves
-// the matrix units idle while it walks and hashes. Here the products of one run beside the walks of another: in other
-// queues, on multiprocessors of their own, or in one kernel, whose warps that do not multiply walk.
+// Attack: one GPU for two or three identities at once. A turn takes products and walks in turn, so one
+// identity leaves the matrix units idle while it walks and hashes. Here the products of one run beside the
+// walks of another: in other queues, on multiprocessors of their own, or in one kernel, whose warps that do
+// not multiply walk.
 //
-// Products, walks and trees as the trial has them (κ enters from the roots, as words), n = 4,096; Hopper only. Also the
-// time of int8 products by cuBLAS, and of computing a line again in place of reading it.
+// Products, walks and trees as the trial has them (κ enters from the roots, as words), n = 4,096; Hopper
+// only. Also the time of int8 products by cuBLAS, and of computing a line again in place of reading it.
 #include "product.h"
 #include "walk.h"
 #include <chrono>
@@ -13,7 +14,8 @@
 constexpr int PAIRS = 8;
 constexpr uint32_t T = 0x00123456;
 
-// Halves a level of a tree until one node is left; `nodes` is a power of two, at most the threads of the block.
+// Halves a level of a tree until one node is left; `nodes` is a power of two, at most the threads of the
+// block.
 __device__ void reduce(Hash *level, int nodes, const Hash &key, int from, uint32_t block) {
 	for (int up = from; nodes > 1; up++) {
 		nodes /= 2;
@@ -100,7 +102,8 @@ struct Identity {
 	}
 	Identity(const Identity &) = delete;
 
-	// A walk needs the root of the product before it; a product only the turn's κ, for which the same word stands.
+	// A walk needs the root of the product before it; a product only the turn's κ, for which the same word
+	// stands.
 	const uint32_t *kappa() const { return (const uint32_t *)root[0]; }
 	Walk walks() const { return {(const uint4 *)y, (uint4 *)x, (const uint4 *)window, lines, kappa(), nullptr, lines}; }
 	void multiply(cudaStream_t on, int blocks) { product.run(on, blocks, T, kappa()); }
@@ -172,7 +175,8 @@ using Identities = std::vector<Identity *>;
 struct Way {
 	// Multiprocessors for a product, blocks of a walk.
 	int blocks, walkers;
-	// All products in one queue, so that only one runs at a time; with the walk of another identity in the same kernel.
+	// All products in one queue, so that only one runs at a time; with the walk of another identity in the
+	// same kernel.
 	bool queue, fused;
 	bool trees;
 };
@@ -310,7 +314,8 @@ int main() {
 		figure("walk over 8 GiB", ms * 1e3, "us");
 		figure("walk over 8 GiB, lines read", LINES * 8.0 * 1024 / ms / 1e6, "GB/s");
 		figure("a line read in a walk", ms * 1e6 / LINES / 8, "ns");
-		// What a turn would take if walks ran beside the product that follows them, whose rows they make one by one.
+		// What a turn would take if walks ran beside the product that follows them, whose rows they make one
+		// by one.
 		Walk walk = one.walks();
 		float both = each([&] { one.product.run(one.stream, sms, T, one.kappa(), &walk); });
 		figure("a product and a walk in one kernel", both * 1e3, "us");

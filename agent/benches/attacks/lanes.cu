@@ -1,9 +1,10 @@
-// Attack: a GPU that computes CPU lanes. Whole lanes, with their reads of memory, trees and running hashes, over 8 GiB of
-// GPU memory (or as much as is free); compared with the same in plain C++, which `lanes-test.cpp` compares with the agent.
+// Attack: a GPU that computes CPU lanes. Whole lanes, with their reads of memory, trees and running hashes,
+// over 8 GiB of GPU memory (or as much as is free); compared with the same in plain C++, which
+// `lanes-test.cpp` compares with the agent.
 //
-// A lane is a block. In step: four threads, one a chain, as the agent goes. A wave: sixteen threads, one a word; the first
-// word of a leg begins while the others of the leg before still run, so a stage takes 35 times 192 steps in place of 128.
-// One more warp hashes meanwhile.
+// A lane is a block. In step: four threads, one a chain, as the agent goes. A wave: sixteen threads, one a
+// word; the first word of a leg begins while the others of the leg before still run, so a stage takes 35
+// times 192 steps in place of 128. One more warp hashes meanwhile.
 #include "gpu.h"
 #include "lanes.h"
 #include <cmath>
@@ -17,7 +18,7 @@ struct Ongoing {
 struct Memory {
 	const ulonglong2 *cells;
 	uint64_t count;
-	// 0, which the compiler must not know.
+	// 0, but the compiler must not know that.
 	uint32_t zero;
 };
 

@@ -1,4 +1,5 @@
-// A lane of the trial (docs/proof.md, "Lanes and memory"): what `lanes.cu` runs on a GPU, and the same in plain C++.
+// A lane of the trial (docs/proof.md, "Lanes and memory"): what `lanes.cu` runs on a GPU, and the same in
+// plain C++.
 #pragma once
 #include "hash.h"
 #include <vector>
@@ -42,7 +43,7 @@ BOTH void step_short(uint32_t &low, uint32_t &high, const Entry *table) {
 	low = x * SL | (high_of_product(x, ML) + (x * MH + y * ML)) >> 9;
 }
 
-// The same with products that do not wait for each other: `zero` is one, which the compiler must not know.
+// The same with products that do not wait for each other: `zero` is 0, but the compiler must not know that.
 BOTH void step_wide(uint32_t &low, uint32_t &high, const Entry *table, uint32_t zero) {
 #ifdef __CUDA_ARCH__
 	constexpr uint64_t SHIFTED = M << 23;
@@ -182,7 +183,8 @@ inline void numbered_cell(uint64_t cell, uint64_t out[8]) {
 	for (uint64_t i = 0; i < 8; i++) out[i] = splitmix(8 * cell + i);
 }
 
-// Runs a lane over `count` numbered cells, in the agent's order or as a wave, and returns its last running hash.
+// Runs a lane over `count` numbered cells, in the agent's order or as a wave, and returns its last running
+// hash.
 template <bool WAVE, Kind KIND> Hash run_plain(Lane lane, int stages, uint64_t count) {
 	Hash context = tree_context();
 	State before = lane.state;

@@ -1,5 +1,5 @@
-// Attack: a processor as a GPU. Dependent reads of 1-KiB lines by all cores, as a walk makes them, over host memory. The
-// products beside it are measured by `processor.py`.
+// Attack: a processor as a GPU. Dependent reads of 1-KiB lines by all cores, as a walk makes them, over host
+// memory. The products beside it are measured by `processor.py`.
 #include "hash.h"
 #include <algorithm>
 #include <chrono>

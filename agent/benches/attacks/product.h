@@ -1,6 +1,7 @@
-// The trial's product (docs/proof.md, "GPU") on Hopper's matrix units: Y[i][j] = f(Σ_k A[i][k]·X[j][k], t, i, j, κ),
-// n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters of two that share the tile of X. Where it walks
-// too, the warps that do not multiply go along the lanes of another matrix meanwhile.
+// The trial's product (docs/proof.md, "GPU") on Hopper's matrix units: Y[i][j] = f(Σ_k A[i][k]·X[j][k], t,
+// i, j, κ), n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters of two that share the
+// tile of X. Where it walks too, the warps that do not multiply go along the lanes of another matrix
+// meanwhile.
 #pragma once
 #include "walk.h"
 #include <cstdint>
@@ -162,8 +163,8 @@ __global__ __launch_bounds__(PRODUCT_THREADS, 1) void product_kernel(
 			const int lane = thread % 32, quad = lane & 3, row = i + consumer * 64 + thread / 32 * 16 + lane / 4;
 			const uint32_t upper = place_of(t, (uint32_t)row, (uint32_t)(j + quad * 2), *kappa);
 			uint8_t *out = y + (size_t)row * n + j;
-			// Four groups of eight columns: a quad has 4 × 8 bytes of a row, and is transposed so that each thread stores
-			// eight in a row.
+			// Four groups of eight columns: a quad has 4 × 8 bytes of a row, and is transposed so that each
+			// thread stores eight in a row.
 #pragma unroll
 			for (int g = 0; g < 8; g++)
 #pragma unroll

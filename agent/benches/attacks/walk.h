@@ -31,8 +31,8 @@ struct Walk {
 	uint32_t near;
 };
 
-// Lanes of a walk, every second one from `first`, by 16 threads, each with every 16th part of 16 bytes of a line. All
-// threads of the warp call it.
+// Lanes of a walk, every second one from `first`, by 16 threads, each with every 16th part of 16 bytes of a
+// line. All threads of the warp call it.
 template <int LANES> __device__ __forceinline__ void walk_lanes(const Walk &walk, uint32_t first, int thread) {
 	const int next = (thread + 1) % 16;
 	uint4 s[LANES][4];

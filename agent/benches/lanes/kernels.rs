@@ -1,5 +1,5 @@
-//! The 192 steps of many words at once, in the ways that a processor offers. Word `i` belongs to lane `i / PER`, whose
-//! table is number `i / PER` of those given.
+//! The 192 steps of many words at once, in the ways that a processor offers. Word `i` belongs to lane `i /
+//! PER`, whose table is number `i / PER` of those given.
 
 /// Words of a lane's table.
 pub const TABLE: usize = 2_048;
@@ -91,8 +91,8 @@ mod x86 {
 	#[derive(Clone, Copy)]
 	struct Indices([u64; 8]);
 
-	/// The entries at eight indices, loaded one by one. The last four are of the table that begins `HALF` bytes after
-	/// the first.
+	/// The entries at eight indices, loaded one by one. The last four are of the table that begins `HALF`
+	/// bytes after the first.
 	///
 	/// Written out, since the development profile would check each pointer.
 	///
@@ -181,8 +181,8 @@ mod x86 {
 		entries
 	}
 
-	/// S words in plain registers, G vectors of eight with gathered entries, and P with entries loaded one by one, which
-	/// the processor overlaps.
+	/// S words in plain registers, G vectors of eight with gathered entries, and P with entries loaded one
+	/// by one, which the processor overlaps.
 	#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 	pub unsafe fn avx512<const S: usize, const G: usize, const P: usize, const PER: usize>(
 		tables: &[[u64; TABLE]],
