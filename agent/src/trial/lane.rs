@@ -153,6 +153,12 @@ impl Lane {
 		&self.seed
 	}
 
+	/// Its table.
+	#[doc(hidden)]
+	pub fn table(&self) -> &[u64; TABLE] {
+		&self.table
+	}
+
 	/// Its state before the first stage.
 	pub fn first(&self) -> State {
 		let mut words = stream(&self.seed, 1, 0);
@@ -485,5 +491,41 @@ mod tests {
 		assert_eq!(next, states[LEGS - 1]);
 		assert!(four.states(4, &mut Filled(&memory)).is_none());
 		assert!(Run::new(Lane::new(&[2; 32], 0), 3, &mut Filled(&memory), || false).is_none());
+	}
+
+	/// The lanes that the programs of `benches/attacks` compute too, over memory whose words are numbered: number, stages,
+	/// cells, and the last running hash.
+	#[test]
+	fn lanes_are_what_the_attacks_compute() {
+		let splitmix = |x: u64| {
+			let x = (x + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+			let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+			let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+			x ^ x >> 31
+		};
+		let cells = 1u64 << 16;
+		let words = (0..8 * cells).flat_map(|word| splitmix(word).to_le_bytes());
+		let bytes: Vec<u8> = words.collect();
+		let memory = bytes.as_chunks::<CELL>().0;
+		let mut computed = String::new();
+		for (number, stages) in [(0, 1), (1, 3), (143, 2)] {
+			let run = Run::new(
+				Lane::new(&[2; 32], number),
+				stages,
+				&mut Filled(memory),
+				|| true,
+			);
+			let last = *run.unwrap().last();
+			let words = [u64::from(number), u64::from(stages), cells]
+				.into_iter()
+				.chain([0, 8, 16, 24].map(|at| u64_at(&last, at)));
+			let line: Vec<String> = words.map(|word| format!("0x{word:016x},")).collect();
+			computed += &(line.join(" ") + "\n");
+		}
+		assert_eq!(
+			computed,
+			include_str!("../../benches/attacks/lanes-vectors.inc"),
+			"after a change of the lanes, write what was computed into the file"
+		);
 	}
 }
