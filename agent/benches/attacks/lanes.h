@@ -201,7 +201,9 @@ template <bool WAVE, Kind KIND> Hash run_plain(Lane lane, int stages, uint64_t c
 		auto end = [&](int leg, int at) {
 			uint64_t cell[8];
 			numbered_cell(place(stepped[at], count), cell);
-			of(leg).w[at] = mix(stepped[at], cell) + of(leg - 1).w[(at + 1) % WORDS];
+			// A wave does not have the last word of this leg yet, so it takes an older one.
+			uint64_t last = at % CHAIN ? 0 : stepped[at + CHAIN - 1];
+			of(leg).w[at] = (mix(stepped[at], cell) + of(leg - 1).w[(at + 1) % WORDS]) ^ last;
 		};
 		if (WAVE) {
 			for (int round = 0; round < ROUNDS; round++) {

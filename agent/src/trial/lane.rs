@@ -208,7 +208,14 @@ impl Lane {
 		let mut words = [[0; CELL / 8]; WORDS];
 		cells.read(&places, &mut words);
 		let mixed: State = std::array::from_fn(|at| mix(s[at], &words[at]));
-		std::array::from_fn(|at| mixed[at].wrapping_add(before[(at + 1) % WORDS]))
+		std::array::from_fn(|at| {
+			let last = if at.is_multiple_of(CHAIN) {
+				s[at + CHAIN - 1]
+			} else {
+				0
+			};
+			mixed[at].wrapping_add(before[(at + 1) % WORDS]) ^ last
+		})
 	}
 
 	/// One word after a leg, with the steps of its chain alone, and its one cell.
@@ -216,10 +223,14 @@ impl Lane {
 		let chain = word / CHAIN;
 		let of_chain = |state: &State| std::array::from_fn(|at| state[CHAIN * chain + at]);
 		let mut words: [u64; CHAIN] = of_chain(before);
-		self.chain(&of_chain(kappa), &mut words, word % CHAIN);
+		// A leg's first word waits for the last one of the leg before, or the words of a chain could run side by side.
+		let first = word.is_multiple_of(CHAIN);
+		let upto = if first { CHAIN - 1 } else { word % CHAIN };
+		self.chain(&of_chain(kappa), &mut words, upto);
 		let s = words[word % CHAIN];
 		let cell = cells.cell(place_u64(s, cells.count()));
-		mix(s, &cell).wrapping_add(before[(word + 1) % WORDS])
+		let last = if first { words[CHAIN - 1] } else { 0 };
+		mix(s, &cell).wrapping_add(before[(word + 1) % WORDS]) ^ last
 	}
 
 	/// The states after each leg of a stage with these keys that begins with this state.
