@@ -7,9 +7,9 @@
 use crate::{
 	checker::{
 		admission::Admissions,
-		check::{Checker, secret_of},
+		check::{Checker, MEMORY_KIB, MEMORY_LARGE_KIB, secret_of},
 		checks::Checks,
-		rounds::Rounds,
+		rounds::{MAX_HEARD, MAX_HEARD_EACH, Rounds},
 	},
 	containers::{self, Containers},
 	gpu,
@@ -100,6 +100,35 @@ impl Config {
 	}
 }
 
+/// Bounds on the room that others take of an agent. Nothing but a test that shows what one of them is for changes
+/// them.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+	/// Limits of the agents' door.
+	pub door: places::Limits,
+	/// Memory for openings, in KiB: all of it, and the part for large ones.
+	pub memory_kib: (u32, u32),
+	/// Most trials whose parts are kept: of all agents, and of one.
+	pub heard: (usize, usize),
+	/// Whether the node has to confirm a worker's agent before its parts are taken.
+	pub admission: bool,
+	/// Whether bandwidth over a relay counts.
+	pub relayed_counts: bool,
+}
+
+impl Default for Bounds {
+	fn default() -> Self {
+		Self {
+			door: serve::DOOR(),
+			memory_kib: (MEMORY_KIB, MEMORY_LARGE_KIB),
+			heard: (MAX_HEARD, MAX_HEARD_EACH),
+			admission: true,
+			relayed_counts: false,
+		}
+	}
+}
+
 /// An agent that runs until it is dropped or stopped.
 pub struct Agent {
 	peer: Arc<Peer>,
@@ -123,6 +152,16 @@ impl Agent {
 	#[doc(hidden)]
 	pub async fn start_with(
 		config: Config,
+		orders: impl FnOnce(Containers) -> Arc<dyn ServedOrders>,
+	) -> Result<Self> {
+		Self::start_within(config, Bounds::default(), orders).await
+	}
+
+	/// The same within other bounds.
+	#[doc(hidden)]
+	pub async fn start_within(
+		config: Config,
+		bounds: Bounds,
 		orders: impl FnOnce(Containers) -> Arc<dyn ServedOrders>,
 	) -> Result<Self> {
 		config.check()?;
@@ -151,12 +190,14 @@ impl Agent {
 			.start(Effort::Background)
 			.context("the plot's thread")?;
 		let time = config.time;
-		let rounds = Arc::new(Rounds::new(&data, time.clone())?);
+		let rounds = Arc::new(Rounds::new(
+			&data,
+			time.clone(),
+			bounds.heard.0,
+			bounds.heard.1,
+		)?);
 		let jobs = Arc::new(Jobs::new(&data, key, report.clone())?);
-		let (door, tunnels) = (
-			Door::new(serve::DOOR()),
-			Door::new(places::Limits::default()),
-		);
+		let (door, tunnels) = (Door::new(bounds.door), Door::new(places::Limits::default()));
 		let doors = vec![door.clone(), tunnels.clone()];
 		let committees = Arc::new(Committees::new(peer.clone(), doors));
 		let admissions = Arc::new(Admissions::new(door.clone()));
@@ -173,6 +214,11 @@ impl Agent {
 				.own_line
 				.map_or_else(OwnLine::default, |(down, up)| OwnLine::of_mbps(up, down)),
 			config.patience,
+		)
+		.bounded(
+			bounds.memory_kib.0,
+			bounds.memory_kib.1,
+			bounds.relayed_counts,
 		);
 		let checks = Arc::new(Checks::new(
 			&data,
@@ -195,6 +241,7 @@ impl Agent {
 				admissions: admissions.clone(),
 				rounds: rounds.clone(),
 				report: report.clone(),
+				admission: bounds.admission,
 			},
 		);
 		let doorkeeper = Doorkeeper {
@@ -295,11 +342,13 @@ struct Pushed {
 	admissions: Arc<Admissions>,
 	rounds: Arc<Rounds>,
 	report: Arc<Report>,
+	/// Always true, except in a test of what it keeps out.
+	admission: bool,
 }
 
 impl Inbox for Pushed {
 	fn knows(&self, agent: &AgentKey) -> bool {
-		self.admissions.knows(agent)
+		!self.admission || self.admissions.knows(agent)
 	}
 
 	fn introduce(
@@ -324,7 +373,8 @@ impl Inbox for Pushed {
 			agent: *agent,
 		};
 		// The cheaper question first.
-		if !self.admissions.admits(push.trial.genesis, &claim)
+		if self.admission
+			&& !self.admissions.admits(push.trial.genesis, &claim)
 			&& !self.rounds.is_asked(agent, &push.trial)
 		{
 			return Err(Refusal::NotServed);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+	checker::rounds::{MAX_HEARD, MAX_HEARD_EACH},
 	peer::wire::Push,
 	trial::{
 		memory::Memory,
@@ -269,7 +270,7 @@ pub fn checker(
 	own_line: OwnLine,
 	dir: &Path,
 ) -> Checker<Network> {
-	let rounds = Arc::new(Rounds::new(dir, time.clone()).unwrap());
+	let rounds = Arc::new(Rounds::new(dir, time.clone(), MAX_HEARD, MAX_HEARD_EACH).unwrap());
 	rounds.begin(RoundStart {
 		genesis: worker.job.genesis,
 		round: worker.job.round,
