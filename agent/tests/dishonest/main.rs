@@ -1,0 +1,6 @@
+//! Dishonest programs over the wire, each against agents as they are, beside an honest one that does the same, and
+//! against agents without the one defense that stops it.
+
+mod floods;
+#[path = "../suite/world.rs"]
+mod world;
