@@ -2,5 +2,6 @@
 //! against agents without the one defense that stops it.
 
 mod floods;
+mod identities;
 #[path = "../suite/world.rs"]
 mod world;
