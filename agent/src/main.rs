@@ -132,6 +132,7 @@ impl From<NetworkArgs> for Network {
 			relays: args.relay_url,
 			map_ports: !args.no_port_mapping,
 			publish_private: args.publish_private,
+			..Self::default()
 		}
 	}
 }

@@ -9,7 +9,7 @@ use crate::world::{
 use codec::{Decode, DecodeAll};
 use iroh::{
 	EndpointAddr,
-	endpoint::{Connection, SendStream},
+	endpoint::{Connection, SendStream, VarInt},
 };
 use kaisar_agent::{
 	Agent, Bounds,
@@ -17,6 +17,7 @@ use kaisar_agent::{
 	fuzzing, now_wall_ms,
 	peer::{
 		endpoint::Peers,
+		network::Unread,
 		wire::{
 			self, ALPN, Introduced, MAX_REQUEST, OpeningsReply, Push, Refusal, Request, RootsReply,
 			Trial,
@@ -60,19 +61,34 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
 /// The bounds of a [`Victim`], by their names.
-fn bounds(name: &str) -> Bounds {
-	let bounds = Bounds::default();
+fn bounds(name: &str) -> (Bounds, Unread) {
+	let (bounds, unread) = (Bounds::default(), Unread::default());
 	match name {
-		"production" => bounds,
+		"production" => (bounds, unread),
 		// An eighth of production's.
-		"little memory" => Bounds {
-			memory_kib: (128 << 10, 64 << 10),
-			..bounds
-		},
-		"any memory" => Bounds {
-			memory_kib: (u32::MAX, u32::MAX),
-			..bounds
-		},
+		"little memory" => (
+			Bounds {
+				memory_kib: (128 << 10, 64 << 10),
+				..bounds
+			},
+			unread,
+		),
+		"any memory" => (
+			Bounds {
+				memory_kib: (u32::MAX, u32::MAX),
+				..bounds
+			},
+			unread,
+		),
+		// As iroh has them, with 16 streams.
+		"any unread" => (
+			bounds,
+			Unread {
+				accepted: VarInt::MAX,
+				busy: VarInt::MAX,
+				streams: VarInt::from_u32(16),
+			},
+		),
 		_ => panic!("no bounds have the name {name}"),
 	}
 }
@@ -161,8 +177,9 @@ fn victim() {
 	};
 	let mut settings = settings.splitn(3, '|');
 	let name = settings.next().unwrap().parse().unwrap();
-	let bounds = bounds(settings.next().unwrap());
-	let config = config_in(Path::new(settings.next().unwrap()), name, LIMIT);
+	let (bounds, unread) = bounds(settings.next().unwrap());
+	let mut config = config_in(Path::new(settings.next().unwrap()), name, LIMIT);
+	config.network.unread = unread;
 	let runtime = tokio::runtime::Runtime::new().unwrap();
 	runtime.block_on(async {
 		let start = Agent::start_within(config, bounds, |containers| Arc::new(containers));
@@ -209,6 +226,117 @@ async fn hostile<F: Future<Output = ()> + Send + 'static>(
 		}
 	});
 	tasks
+}
+
+/// Opens as many streams as it may, and sends on each as much as it may. On the first it begins to say something, which
+/// the agent waits for.
+async fn fill_streams(connection: Connection) {
+	let mut streams = JoinSet::new();
+	if let Ok(Ok((mut send, recv))) = timeout(LIMIT, connection.open_bi()).await {
+		// The length of a request, as far as it says it.
+		let _ = send.write_all(&[40]).await;
+		streams.spawn(async move {
+			let _ = send.stopped().await;
+			drop(recv);
+		});
+	}
+	while let Ok(Ok((mut send, recv))) =
+		timeout(Duration::from_millis(500), connection.open_bi()).await
+	{
+		streams.spawn(async move {
+			while send.write_all(&[0; 16 << 10]).await.is_ok() {}
+			drop(recv);
+		});
+	}
+	connection.closed().await;
+}
+
+/// Dishonest workers of a full streams' flood, and strangers.
+const FILLERS: u16 = 16;
+
+/// Returns the memory, in MiB, that a checker's agent takes while it visits dishonest workers which send what nobody
+/// asked for, and while strangers do the same.
+async fn unread(bounds: &str) -> (usize, usize) {
+	// For some seconds, or until it is more than enough. A stranger has its place for five.
+	let most = async |peak: &dyn Fn() -> usize| {
+		let since = Instant::now();
+		while since.elapsed() < Duration::from_millis(4_500) && peak() < 300 * MIB {
+			sleep(Duration::from_millis(100)).await;
+		}
+		peak() / MIB
+	};
+	let world = World::new();
+	let checker = Victim::start(&world, CHECKERS[0], bounds).await;
+	let mut workers = Vec::new();
+	for number in 0..FILLERS {
+		workers.push(hostile(&world, number, fill_streams).await);
+	}
+	let peak = checker.measure();
+	let seats: Vec<SeatRequest> = (0..FILLERS)
+		.map(|number| SeatRequest {
+			worker: number.into(),
+			agent: worker_pair(number).public(),
+			..world.seat(CHECKERS[0], [5; 32])
+		})
+		.collect();
+	let _: Vec<SeatReply> = world.ask(&checker, PATH_CHECK, seats).await;
+	let visited = most(&peak).await;
+	drop(workers);
+
+	let checker = Victim::start(&world, CHECKERS[1], bounds).await;
+	let peak = checker.measure();
+	let mut strangers = JoinSet::new();
+	for number in 0..FILLERS {
+		let endpoint = stranger(number, range(number)).await;
+		let target = address(&checker);
+		strangers.spawn(async move {
+			let connection = endpoint.connect(target, ALPN).await.unwrap();
+			fill_streams(connection).await;
+		});
+	}
+	(visited, most(&peak).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_nobody_reads_take_little_memory() {
+	let (visited, strangers) = unread("production").await;
+	println!("visited: {visited} MiB, strangers: {strangers} MiB");
+	assert!(visited < 40, "{visited} MiB");
+	assert!(strangers < 40, "{strangers} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_their_bound_bytes_that_nobody_reads_fill_memory() {
+	let (visited, strangers) = unread("any unread").await;
+	println!("visited: {visited} MiB, strangers: {strangers} MiB");
+	// More the longer it goes on, and the less else the machine does.
+	assert!(visited > 80, "{visited} MiB");
+	assert!(strangers > 80, "{strangers} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_worker_is_opened_and_measured_within_the_bound_on_unread_bytes() {
+	let mut world = World::new();
+	world.bench.bandwidth_secs = 3;
+	let worker = world.agent(WORKER).await;
+	let checker = world.agent(CHECKERS[0]).await;
+	world.start_round(std::slice::from_ref(&checker)).await;
+	let root = world.prove(&worker).await;
+	// What else the machine does can make the line be found too slow.
+	for open_seed in 0..3 {
+		let seat = SeatRequest {
+			// It measures all of the line.
+			seats: 1,
+			open_seed: H256::repeat_byte(open_seed),
+			..world.seat(CHECKERS[0], root)
+		};
+		let verdict = world.check(&checker, seat).await.verdict;
+		assert_eq!(verdict.memory, 1);
+		if verdict.bandwidth == 1 {
+			return;
+		}
+	}
+	panic!("found too slow, three times");
 }
 
 /// A seat that checks a dishonest worker, and the roots that this one shows: of four GPUs, at production's sizes.
