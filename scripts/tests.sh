@@ -5,7 +5,7 @@
 UNIT_LONGEST=(containers kaisar_agent reach pallet_orders pallet_popw pallet_rewards)
 
 # These test binaries need the machine to themselves: they measure what a line carries.
-UNIT_ALONE=(netns suite)
+UNIT_ALONE=(dishonest netns suite)
 
 # The tests of containers that run in Docker's own daemon too, beside all of them in Podman: what engines do
 # differently from each other.

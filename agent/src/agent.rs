@@ -7,10 +7,10 @@
 use crate::{
 	checker::{
 		admission::Admissions,
-		check::Checker,
+		check::{Checker, MEMORY_KIB, MEMORY_LARGE_KIB},
 		checks::Checks,
-		rounds::Rounds,
-		rules::{Rules, secret_of},
+		rounds::{MAX_HEARD, MAX_HEARD_EACH, Rounds},
+		rules::{Protocol, Rules, secret_of},
 	},
 	containers::{self, Containers},
 	gpu,
@@ -72,8 +72,6 @@ pub struct Config {
 	pub own_line: Option<(u32, u32)>,
 	/// Its clock.
 	pub time: Time,
-	/// The rules by which it checks others: [`Protocol`](crate::rules::Protocol) but in tests of these rules.
-	pub rules: Arc<dyn Rules>,
 	/// Which GPUs are used, and how.
 	pub gpus: gpu::Options,
 	/// How customers' containers are run.
@@ -103,6 +101,38 @@ impl Config {
 	}
 }
 
+/// Bounds on the room that others take of an agent, and the rules by which it checks them. Nothing but a test that shows
+/// what one of them is for changes them.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Bounds {
+	/// The rules.
+	pub rules: Arc<dyn Rules>,
+	/// Limits of the agents' door.
+	pub door: places::Limits,
+	/// Memory for openings, in KiB: all of it, and the part for large ones.
+	pub memory_kib: (u32, u32),
+	/// Most trials whose parts are kept: of all agents, and of one.
+	pub heard: (usize, usize),
+	/// Whether the node has to confirm a worker's agent before its parts are taken.
+	pub admission: bool,
+	/// Whether bandwidth over a relay counts.
+	pub relayed_counts: bool,
+}
+
+impl Default for Bounds {
+	fn default() -> Self {
+		Self {
+			rules: Arc::new(Protocol),
+			door: serve::DOOR(),
+			memory_kib: (MEMORY_KIB, MEMORY_LARGE_KIB),
+			heard: (MAX_HEARD, MAX_HEARD_EACH),
+			admission: true,
+			relayed_counts: false,
+		}
+	}
+}
+
 /// An agent that runs until it is dropped or stopped.
 pub struct Agent {
 	peer: Arc<Peer>,
@@ -126,6 +156,16 @@ impl Agent {
 	#[doc(hidden)]
 	pub async fn start_with(
 		config: Config,
+		orders: impl FnOnce(Containers) -> Arc<dyn ServedOrders>,
+	) -> Result<Self> {
+		Self::start_within(config, Bounds::default(), orders).await
+	}
+
+	/// The same within other bounds.
+	#[doc(hidden)]
+	pub async fn start_within(
+		config: Config,
+		bounds: Bounds,
 		orders: impl FnOnce(Containers) -> Arc<dyn ServedOrders>,
 	) -> Result<Self> {
 		config.check()?;
@@ -154,12 +194,14 @@ impl Agent {
 			.start(Effort::Background)
 			.context("the plot's thread")?;
 		let time = config.time;
-		let rounds = Arc::new(Rounds::new(&data, time.clone())?);
+		let rounds = Arc::new(Rounds::new(
+			&data,
+			time.clone(),
+			bounds.heard.0,
+			bounds.heard.1,
+		)?);
 		let jobs = Arc::new(Jobs::new(&data, key, report.clone())?);
-		let (door, tunnels) = (
-			Door::new(serve::DOOR()),
-			Door::new(places::Limits::default()),
-		);
+		let (door, tunnels) = (Door::new(bounds.door), Door::new(places::Limits::default()));
 		let doors = vec![door.clone(), tunnels.clone()];
 		let committees = Arc::new(Committees::new(peer.clone(), doors));
 		let admissions = Arc::new(Admissions::new(door.clone()));
@@ -172,11 +214,16 @@ impl Agent {
 			rounds.clone(),
 			computing.clone(),
 			time,
-			config.rules,
+			bounds.rules,
 			config
 				.own_line
 				.map_or_else(OwnLine::default, |(down, up)| OwnLine::of_mbps(up, down)),
 			config.patience,
+		)
+		.bounded(
+			bounds.memory_kib.0,
+			bounds.memory_kib.1,
+			bounds.relayed_counts,
 		);
 		let checks = Arc::new(Checks::new(
 			&data,
@@ -199,6 +246,7 @@ impl Agent {
 				admissions: admissions.clone(),
 				rounds: rounds.clone(),
 				report: report.clone(),
+				admission: bounds.admission,
 			},
 		);
 		let doorkeeper = Doorkeeper {
@@ -299,11 +347,13 @@ struct Pushed {
 	admissions: Arc<Admissions>,
 	rounds: Arc<Rounds>,
 	report: Arc<Report>,
+	/// Always true, except in a test of what it keeps out.
+	admission: bool,
 }
 
 impl Inbox for Pushed {
 	fn knows(&self, agent: &AgentKey) -> bool {
-		self.admissions.knows(agent)
+		!self.admission || self.admissions.knows(agent)
 	}
 
 	fn introduce(
@@ -328,7 +378,8 @@ impl Inbox for Pushed {
 			agent: *agent,
 		};
 		// The cheaper question first.
-		if !self.admissions.admits(push.trial.genesis, &claim)
+		if self.admission
+			&& !self.admissions.admits(push.trial.genesis, &claim)
 			&& !self.rounds.is_asked(agent, &push.trial)
 		{
 			return Err(Refusal::NotServed);

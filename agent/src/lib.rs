@@ -41,6 +41,8 @@ pub mod peer;
 pub mod trial;
 pub mod worker;
 
+#[doc(hidden)]
+pub use agent::Bounds;
 pub use agent::{Agent, Config};
 pub use checker::rules;
 pub use host::{

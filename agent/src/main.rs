@@ -9,7 +9,6 @@ use kaisar_agent::{
 	Agent, Config, Time, containers,
 	peer::{measure::PeerName, network::Network},
 	report::Warnings,
-	rules::Protocol,
 	worker::claim::{self, Hardware},
 };
 use kaisar_primitives::agent::PROVIDER_PORT;
@@ -19,7 +18,6 @@ use std::{
 	net::{IpAddr, SocketAddr},
 	path::{Path, PathBuf},
 	process::ExitCode,
-	sync::Arc,
 	time::Duration,
 };
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -134,6 +132,7 @@ impl From<NetworkArgs> for Network {
 			relays: args.relay_url,
 			map_ports: !args.no_port_mapping,
 			publish_private: args.publish_private,
+			..Self::default()
 		}
 	}
 }
@@ -286,7 +285,6 @@ async fn run(args: Run) -> Result<()> {
 		patience: Duration::from_secs(args.patience),
 		own_line: args.own_line,
 		time: Time::real(),
-		rules: Arc::new(Protocol),
 		gpus: args.gpus.options(Some(args.data_dir.clone())),
 		containers: args.containers.into(),
 	})

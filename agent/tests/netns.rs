@@ -8,15 +8,21 @@
 #[path = "suite/world.rs"]
 mod world;
 
+use iroh::{Endpoint, endpoint::SendStream};
 use kaisar_agent::{
-	Agent, Config,
+	Agent, Config, now_wall_ms,
 	peer::{
+		bandwidth::echo,
+		endpoint::Peers,
 		measure::{Host, Line, measure},
-		network::Network,
+		network::{Network, Unread},
+		wire::{self, ALPN, MAX_REQUEST, Refusal, Request, RootsReply},
 	},
+	trial::job::Job,
 };
-use kaisar_primitives::Verdict;
+use kaisar_primitives::{CheckerKey, Verdict, agent::SeatRequest};
 use kaisar_test_support::netns::{Namespace, ip};
+use sp_core::Pair;
 use std::{
 	fs::File,
 	net::Ipv4Addr,
@@ -24,7 +30,11 @@ use std::{
 	sync::{Arc, Barrier, Mutex, Once, mpsc},
 	time::Duration,
 };
-use world::{CHECKERS, WORKER, World};
+use tokio::{
+	net::{TcpListener, TcpStream},
+	sync::watch,
+};
+use world::{CHECKERS, WORKER, World, own_addr, pair, ran, receipt};
 
 /// One test at a time, whether they share a process or not, before all else that runs on this machine.
 fn alone() -> File {
@@ -88,7 +98,28 @@ impl Lines {
 		}
 		lines
 	}
+
+	/// Adds a machine far away, whose line carries this much in each direction.
+	fn add_far(&mut self, mbps: u32) {
+		let (hub, space) = (self.hub.name(), Namespace::new());
+		let name = space.name();
+		ip(&format!(
+			"-n {hub} link add far type veth peer name line netns {name}"
+		));
+		ip(&format!("-n {hub} link set far master hub up"));
+		ip(&format!("-n {name} addr add {}/24 dev line", address(FAR)));
+		ip(&format!("-n {name} link set line up"));
+		for (space, device) in [(hub, "far"), (name, "line")] {
+			ip(&format!(
+				"netns exec {space} tc qdisc add dev {device} root tbf rate {mbps}mbit burst 256kb latency 40ms"
+			));
+		}
+		self.agents.push(space);
+	}
 }
+
+/// The last part of the address of a machine that is far away.
+const FAR: u8 = 99;
 
 fn address(agent: u8) -> Ipv4Addr {
 	Ipv4Addr::new(10, 77, 0, agent)
@@ -275,4 +306,257 @@ fn a_line_that_is_only_claimed_is_found_out() {
 		let verdicts = measured((2_000, 2_000), line, 10);
 		assert_eq!(tier(&verdicts), expected, "{line:?}: {verdicts:?}");
 	}
+}
+
+/// The verdicts of the seats on a worker that is no agent of ours, with a window each: all at the same time, or apart
+/// by this many seconds.
+fn seats(
+	lines: &Lines,
+	claimed: (u32, u32),
+	apart_secs: u64,
+	root: impl FnOnce(&World) -> [u8; 32],
+	worker: impl AsyncFnOnce(Arc<World>) + Send + 'static,
+) -> Vec<Verdict> {
+	let mut world = World::new();
+	world.bench.bandwidth_secs = 3;
+	(world.spec.download_mbps, world.spec.upload_mbps) = claimed;
+	let world = Arc::new(world);
+	let root = root(&world);
+	let (stop, mut stopped) = watch::channel(());
+	let dishonest = {
+		let world = world.clone();
+		lines.agents[0].spawn(async move || {
+			tokio::select! {
+				() = worker(world) => unreachable!("it serves until it is stopped"),
+				_ = stopped.changed() => (),
+			}
+		})
+	};
+	let first = now_wall_ms() + 6_000;
+	let mut checkers = Vec::new();
+	for (at, name) in CHECKERS.into_iter().enumerate() {
+		let world = world.clone();
+		checkers.push(lines.agents[at + 1].spawn(async move || {
+			let agent = start(&world, name).await;
+			world.start_round(std::slice::from_ref(&agent)).await;
+			let seat = SeatRequest {
+				window: Some(first + at as u64 * apart_secs * 1_000),
+				..world.seat(name, root)
+			};
+			let checked = world.check(&agent, seat).await;
+			agent.stop().await;
+			checked.verdict
+		}));
+	}
+	let checkers = checkers.into_iter();
+	let verdicts = checkers.map(|checker| checker.join().unwrap()).collect();
+	drop(stop);
+	dishonest.join().unwrap();
+	verdicts
+}
+
+/// The endpoint of a dishonest worker, whose address its checkers find.
+async fn dishonest(world: &World) -> Endpoint {
+	let network = Network::local(address(WORKER).into());
+	let endpoint = network.endpoint(&[WORKER; 32], &[ALPN]).await.unwrap();
+	let peers = Peers::new(&world.path().join("peers")).unwrap();
+	let addr = own_addr(&endpoint);
+	peers.publish(&pair(WORKER), &addr, 1).unwrap();
+	endpoint
+}
+
+/// The seat that is served just now, and its streams.
+type Turn = watch::Sender<Option<(CheckerKey, usize)>>;
+
+/// Gives its whole line to one seat after the other, whichever comes first, and shows nothing otherwise.
+async fn one_seat_after_the_other(world: Arc<World>) {
+	let endpoint = dishonest(&world).await;
+	let turn = Arc::new(Turn::new(None));
+	while let Some(incoming) = endpoint.accept().await {
+		let Ok(connection) = incoming.accept().unwrap().await else {
+			continue;
+		};
+		Unread::default().widen(&connection);
+		let turn = turn.clone();
+		tokio::spawn(async move {
+			while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+				let turn = turn.clone();
+				tokio::spawn(async move {
+					let request: Request = wire::read(&mut recv, MAX_REQUEST).await.unwrap();
+					match request {
+						Request::Hello(which) => answer(&mut send, &receipt(&which)).await,
+						Request::Roots(_) => {
+							answer(&mut send, &RootsReply::Err(Refusal::Gone)).await;
+						}
+						Request::Bandwidth(which) => {
+							let begun: Result<(), Refusal> = Ok(());
+							let _ = wire::write(&mut send, &begun).await;
+							take_turn(&turn, &which.checker).await;
+							let _ = echo(recv, send).await;
+							turn.send_modify(|turn| {
+								*turn = match turn.take() {
+									Some((seat, streams)) if streams > 1 => {
+										Some((seat, streams - 1))
+									}
+									_ => None,
+								};
+							});
+						}
+						_ => (),
+					}
+				});
+			}
+		});
+	}
+}
+
+async fn take_turn(turn: &Turn, checker: &CheckerKey) {
+	loop {
+		let mut news = turn.subscribe();
+		let taken = turn.send_if_modified(|turn| match turn {
+			Some((seat, streams)) if seat == checker => {
+				*streams += 1;
+				true
+			}
+			Some(_) => false,
+			None => {
+				*turn = Some((checker.clone(), 1));
+				true
+			}
+		});
+		if taken {
+			return;
+		}
+		let _ = news.changed().await;
+	}
+}
+
+async fn answer(send: &mut SendStream, reply: &impl codec::Encode) {
+	let _ = wire::write(send, reply).await;
+	let _ = send.finish();
+}
+
+/// A claim of tier 2, and a line that carries a third of it: the part of one seat of three.
+const CLAIM: (u32, u32) = (400, 300);
+const THIRD: (u32, u32) = (145, 110);
+
+#[test]
+fn seats_that_are_served_one_after_the_other_in_one_window_find_no_line() {
+	let _alone = alone();
+	let lines = Lines::new(THIRD.0, THIRD.1);
+	let verdicts = seats(&lines, CLAIM, 0, |_| [5; 32], one_seat_after_the_other);
+	let found: Vec<u8> = verdicts.iter().map(|verdict| verdict.bandwidth).collect();
+	assert_eq!(tier(&verdicts), 0, "{found:?}");
+	let others = found.iter().filter(|tier| **tier == 0);
+	assert_eq!(others.count(), 2, "one finds all of it: {found:?}");
+}
+
+#[test]
+fn without_one_window_each_seat_that_is_served_alone_finds_three_times_the_line() {
+	let _alone = alone();
+	let lines = Lines::new(THIRD.0, THIRD.1);
+	// What else the machine does can make a line be found too slow, and nothing makes it be found too fast.
+	for _ in 0..3 {
+		let verdicts = seats(&lines, CLAIM, 6, |_| [5; 32], one_seat_after_the_other);
+		if verdicts.iter().all(|verdict| verdict.bandwidth == 2) {
+			return;
+		}
+	}
+	panic!("found too slow, three times");
+}
+
+/// The verdicts on a machine with a fast line that has the worker's key, and passes what is asked about the trial on to
+/// one with a slow line, which proves.
+fn fast_relay_before_a_slow_line() -> Vec<Verdict> {
+	let mut lines = Lines::new(CLAIM.0, CLAIM.1);
+	// The machine that proves has 20 Mb/s.
+	lines.add_far(20);
+	let (tell, told) = mpsc::channel();
+	let (stop, mut stopped) = watch::channel(());
+	let job = |world: &World| Job::of_prove(&world.prove_request(), pair(WORKER).public()).unwrap();
+	let mut far = None;
+	let root = |world: &World| {
+		let (job, seed) = (job(world), world.seed);
+		far = Some(lines.agents[4].spawn(async move || {
+			let proof = Arc::new(tokio::task::block_in_place(|| ran(&job, seed, &[])));
+			let listener = TcpListener::bind((address(FAR), 7_777)).await.unwrap();
+			tell.send(proof.roots().root(&job)).unwrap();
+			let serve = async {
+				loop {
+					let (mut tcp, _) = listener.accept().await.unwrap();
+					let proof = proof.clone();
+					tokio::spawn(async move {
+						let request: Request = wire::read(&mut tcp, MAX_REQUEST).await.unwrap();
+						let _ = match request {
+							Request::Roots(_) => {
+								wire::write(&mut tcp, &RootsReply::Ok(proof.roots().clone())).await
+							}
+							Request::Open(_, resource, challenge) => {
+								let openings = proof.open(resource, &challenge).unwrap();
+								wire::write_opened(&mut tcp, &openings).await
+							}
+							_ => Ok(()),
+						};
+					});
+				}
+			};
+			tokio::select! {
+				() = serve => (),
+				_ = stopped.changed() => (),
+			}
+		}));
+		told.recv().unwrap()
+	};
+	// The machine near the checkers has the key, signs the receipts and echoes. It proves nothing.
+	let front = async |world: Arc<World>| {
+		let endpoint = dishonest(&world).await;
+		while let Some(incoming) = endpoint.accept().await {
+			let Ok(connection) = incoming.accept().unwrap().await else {
+				continue;
+			};
+			Unread::default().widen(&connection);
+			tokio::spawn(async move {
+				while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+					tokio::spawn(async move {
+						let request: Request = wire::read(&mut recv, MAX_REQUEST).await.unwrap();
+						match request {
+							Request::Hello(which) => answer(&mut send, &receipt(&which)).await,
+							Request::Bandwidth(_) => {
+								let begun: Result<(), Refusal> = Ok(());
+								let _ = wire::write(&mut send, &begun).await;
+								let _ = echo(recv, send).await;
+							}
+							request => {
+								let far = (address(FAR), 7_777);
+								let mut tcp = TcpStream::connect(far).await.unwrap();
+								wire::write(&mut tcp, &request).await.unwrap();
+								let _ = tokio::io::copy(&mut tcp, &mut send).await;
+								let _ = send.finish();
+							}
+						}
+					});
+				}
+			});
+		}
+	};
+	let verdicts = seats(&lines, CLAIM, 0, root, front);
+	drop(stop);
+	far.unwrap().join().unwrap();
+	verdicts
+}
+
+#[test]
+fn a_fast_relay_before_a_slow_line_is_not_told_apart() {
+	let _alone = alone();
+	for _ in 0..3 {
+		let verdicts = fast_relay_before_a_slow_line();
+		assert!(
+			verdicts.iter().all(|verdict| verdict.memory == 1),
+			"{verdicts:?}"
+		);
+		if tier(&verdicts) == 2 {
+			return;
+		}
+	}
+	panic!("found too slow, three times");
 }

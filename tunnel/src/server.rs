@@ -6,7 +6,7 @@ use crate::{
 	probe,
 	wire::{self, CLOSE_BAD, CLOSE_DONE, Open, Purpose, Refusal, WireError},
 };
-use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream};
+use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use std::{
 	collections::BTreeMap,
 	net::SocketAddr,
@@ -184,6 +184,8 @@ impl<G: Gate> Server<G> {
 								self.door.remember(ip, REMEMBERED);
 							}
 							connection.set_max_concurrent_bi_streams(MAX_STREAMS.into());
+							// From here on each stream has its own bound alone.
+							connection.set_receive_window(VarInt::from_u32(u32::MAX));
 							check = next_check(&pass);
 						}
 						Ok((pass, place))

@@ -61,9 +61,9 @@ pub enum NoBandwidth {
 	/// The worker sent back other bytes.
 	#[error("{0}")]
 	Forged(BandwidthError),
-	/// The worker is reached over a relay alone.
+	/// The worker is reached over a relay alone, which carried this much.
 	#[error("it was reached over a relay only")]
-	Relayed,
+	Relayed(Rates),
 	/// The system gave no randomness.
 	#[error("no randomness: {0}")]
 	Random(String),
@@ -219,10 +219,11 @@ impl Line for Connection {
 				Ok(()) => (),
 			}
 		}
-		if relayed(self) {
-			return Err(NoBandwidth::Relayed);
+		let rates = counter.rates(window, seats);
+		match relayed(self) {
+			true => Err(NoBandwidth::Relayed(rates)),
+			false => Ok(rates),
 		}
-		Ok(counter.rates(window, seats))
 	}
 
 	fn close(&self) {

@@ -23,9 +23,9 @@ use std::{io, path::Path};
 const MAX_ROUNDS: usize = 1_024;
 /// Most trials whose parts are kept, about 300 bytes each and 1 KB of a worker with GPUs: one of every worker that is
 /// admitted.
-const MAX_HEARD: usize = 1 << 20;
+pub const MAX_HEARD: usize = 1 << 20;
 /// Most of one agent: of the rounds in which it is admitted, and of the seeds that a fork gives them.
-const MAX_HEARD_EACH: usize = 8;
+pub const MAX_HEARD_EACH: usize = 8;
 /// Longest that a round is kept, whatever is asked: a week.
 const MAX_KEEP_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Time for which parts and checks are kept if the round's start is not known.
@@ -72,25 +72,29 @@ pub struct Rounds {
 	/// The start of each round. `None` if the node named it late.
 	began: Kept<RoundId, Option<u64>>,
 	heard: Kept<HeardId, Heard>,
+	/// Most trials of one agent.
+	heard_each: usize,
 }
 
 impl Rounds {
-	/// Restores the rounds before the last stop.
-	pub fn new(data: &Path, time: Time) -> io::Result<Self> {
+	/// Restores the rounds before the last stop. Parts of at most `heard` trials are kept, and of `heard_each` of
+	/// one agent: [`MAX_HEARD`] and [`MAX_HEARD_EACH`] where nobody tests what they are for.
+	pub fn new(data: &Path, time: Time, heard: usize, heard_each: usize) -> io::Result<Self> {
 		let round_file = |id: &RoundId| key("round file", &[&id.encode()]);
 		let heard_file = |id: &HeardId| key("heard file", &[&id.encode()]);
 		let rounds = Self {
 			since: time.now_ms(),
 			time,
 			began: Kept::new(data, "rounds", MAX_ROUNDS, round_file)?,
-			heard: Kept::new(data, "heard", MAX_HEARD, heard_file)?,
+			heard: Kept::new(data, "heard", heard, heard_file)?,
+			heard_each,
 		};
 		rounds.began.load(MAX_ROUNDS, |_, kept: KeptRound| {
 			let id = (kept.start.genesis, kept.start.round, kept.start.trial_seed);
 			Some((id, (!kept.start.late).then_some(kept.at)))
 		});
 		// All of them were asked for by the node. A bound below would remove the others' files.
-		rounds.heard.load(MAX_HEARD, |_, kept: KeptHeard| {
+		rounds.heard.load(heard, |_, kept: KeptHeard| {
 			Some(((kept.agent, kept.job), kept.heard))
 		});
 		Ok(rounds)
@@ -176,7 +180,7 @@ impl Rounds {
 		let mut dropped = None;
 		if all.get(&id).is_none() {
 			let own = (*agent, [0; 32])..=(*agent, [0xff; 32]);
-			dropped = all.make_room_in(own, MAX_HEARD_EACH);
+			dropped = all.make_room_in(own, self.heard_each);
 			if all.is_full() {
 				return;
 			}
@@ -293,7 +297,7 @@ mod tests {
 	use std::time::Duration;
 
 	fn rounds(dir: &tempfile::TempDir, time: &Time) -> Rounds {
-		Rounds::new(dir.path(), time.clone()).unwrap()
+		Rounds::new(dir.path(), time.clone(), MAX_HEARD, MAX_HEARD_EACH).unwrap()
 	}
 
 	fn start(keep_ms: u64) -> RoundStart {

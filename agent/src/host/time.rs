@@ -2,34 +2,72 @@
 //! small sizes and has them arrive at the times of production.
 
 use super::clock;
-use std::{sync::Arc, time::Duration};
+use std::{
+	sync::{
+		Arc,
+		atomic::{AtomicI64, Ordering},
+	},
+	time::Duration,
+};
 use tokio::sync::watch;
+
+/// Longest that a sleeper of a clock that follows the system's time waits before it looks again.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A clock, in milliseconds since about 1970. Its copies show the same time.
 #[derive(Clone, Debug, Default)]
-pub struct Time(Option<Arc<watch::Sender<u64>>>);
+pub struct Time {
+	driven: Option<Arc<watch::Sender<u64>>>,
+	/// Milliseconds by which a test has set the system's time. Always 0 otherwise.
+	set_by: Arc<AtomicI64>,
+	/// Whether the agent's clock jumps with the system's time. False, except in a test of what that would do.
+	jumps: bool,
+}
 
 impl Time {
 	/// The agent's clock.
 	pub fn real() -> Self {
-		Self(None)
+		Self::default()
+	}
+
+	/// A clock that jumps whenever the system's time is set, as no agent's does.
+	#[doc(hidden)]
+	pub fn jumping() -> Self {
+		Self {
+			jumps: true,
+			..Self::default()
+		}
+	}
+
+	/// Sets the system's time, as this clock and its copies see it, ahead of the machine's.
+	#[doc(hidden)]
+	pub fn set_system_ahead(&self, ms: i64) {
+		self.set_by.store(ms, Ordering::Relaxed);
+	}
+
+	fn as_set(&self, ms: u64) -> u64 {
+		ms.saturating_add_signed(self.set_by.load(Ordering::Relaxed))
 	}
 
 	/// A clock that shows the agent's current time and stands still until it is [advanced](Self::advance).
 	pub fn driven() -> Self {
-		Self(Some(Arc::new(watch::Sender::new(clock::now_ms()))))
+		Self {
+			driven: Some(Arc::new(watch::Sender::new(clock::now_ms()))),
+			..Self::default()
+		}
 	}
 
 	/// Advances a driven clock. Sleepers whose time has come wake up. The real clock goes on by itself.
 	pub fn advance(&self, by: Duration) {
-		if let Some(driven) = &self.0 {
+		if let Some(driven) = &self.driven {
 			driven.send_modify(|now| *now += by.as_millis() as u64);
 		}
 	}
 
 	/// Returns the current time.
 	pub fn now_ms(&self) -> u64 {
-		match &self.0 {
+		match &self.driven {
+			None if self.jumps => self.as_set(clock::now_ms()),
 			None => clock::now_ms(),
 			Some(driven) => *driven.borrow(),
 		}
@@ -38,15 +76,20 @@ impl Time {
 	/// Returns the current date, in milliseconds since 1970: by the system's time, which may jump, or by the driven
 	/// clock. Only the chain's dates are compared with it.
 	pub fn wall_ms(&self) -> u64 {
-		match &self.0 {
-			None => clock::wall_ms(),
+		match &self.driven {
+			None => self.as_set(clock::wall_ms()),
 			Some(driven) => *driven.borrow(),
 		}
 	}
 
 	/// Waits until the clock shows `at`.
 	pub async fn sleep_until_ms(&self, at: u64) {
-		match &self.0 {
+		match &self.driven {
+			None if self.jumps => {
+				while self.now_ms() < at {
+					tokio::time::sleep(LOOK).await;
+				}
+			}
 			None => {
 				let wait = at.saturating_sub(clock::now_ms());
 				tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -114,5 +157,26 @@ mod tests {
 		let start = time.now_ms();
 		time.sleep(Duration::from_millis(5)).await;
 		assert!(time.now_ms() >= start + 5);
+	}
+
+	#[tokio::test]
+	async fn the_systems_time_is_set_and_the_agents_clock_goes_on() {
+		const HOUR: i64 = 3_600 * 1_000;
+		for (time, jumps) in [(Time::real(), false), (Time::jumping(), true)] {
+			let (start, wall) = (time.now_ms(), time.wall_ms());
+			let sleeper = tokio::spawn({
+				let time = time.clone();
+				async move { time.sleep(Duration::from_secs(1_800)).await }
+			});
+			tokio::task::yield_now().await;
+			time.set_system_ahead(HOUR);
+			assert!(time.wall_ms() >= wall + HOUR as u64);
+			assert_eq!(time.now_ms() >= start + HOUR as u64, jumps);
+			tokio::time::sleep(5 * LOOK).await;
+			assert_eq!(sleeper.is_finished(), jumps);
+			sleeper.abort();
+			time.set_system_ahead(-HOUR);
+			assert!(time.wall_ms() < wall);
+		}
 	}
 }

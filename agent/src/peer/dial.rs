@@ -3,7 +3,7 @@
 use super::{
 	endpoint::{Peers, sign},
 	mapping,
-	network::{Located, Network, Place},
+	network::{Located, Network, Place, Unread},
 	stamps::{Met, Stamps},
 	wire::{self, MAX_REPLY, Refusal, Request},
 };
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use codec::{DecodeWithMemTracking, Encode};
 use iroh::{
 	Endpoint, EndpointAddr, RelayUrl, Watcher,
-	endpoint::{Connection, RecvStream, RelayStatus},
+	endpoint::{ConnectOptions, Connection, RecvStream, RelayStatus},
 };
 use kaisar_primitives::{
 	AgentKey, AgentSignature,
@@ -51,6 +51,8 @@ pub struct Peer {
 	pair: ed25519::Pair,
 	key: AgentKey,
 	endpoint: Endpoint,
+	dial_options: ConnectOptions,
+	unread: Unread,
 	peers: Peers,
 	located: Arc<Located>,
 	relays: Vec<RelayUrl>,
@@ -89,6 +91,8 @@ impl Peer {
 			relays: network.relays.clone(),
 			private: network.publish_private,
 			endpoint,
+			dial_options: network.dial_options()?,
+			unread: network.unread,
 			peers: Peers::with_rule(peers, network.dial_rule(), ports)?,
 			stamps: Stamps::new(data),
 			published: Mutex::default(),
@@ -113,6 +117,11 @@ impl Peer {
 	/// Its endpoint.
 	pub fn endpoint(&self) -> &Endpoint {
 		&self.endpoint
+	}
+
+	/// Bounds on bytes that its connections hold.
+	pub fn unread(&self) -> &Unread {
+		&self.unread
 	}
 
 	/// Signs a message.
@@ -363,10 +372,12 @@ impl Peer {
 
 	async fn dial(&self, agent: &AgentKey, addr: EndpointAddr, alpn: &[u8]) -> Result<Connection> {
 		let dialing = async {
-			timeout(CONNECT_TIME, self.endpoint.connect(addr, alpn))
-				.await
-				.context("no answer")?
-				.map_err(anyhow::Error::from)
+			let options = self.dial_options.clone();
+			let connect = async {
+				let connecting = self.endpoint.connect_with_opts(addr, alpn, options);
+				anyhow::Ok(connecting.await?.await?)
+			};
+			timeout(CONNECT_TIME, connect).await.context("no answer")?
 		};
 		tokio::pin!(dialing);
 		match timeout(DOUBT, &mut dialing).await {

@@ -7,7 +7,7 @@
 
 use super::{
 	bandwidth::{self, Counter, Offer, STREAMS, Window},
-	network::{Located, Network},
+	network::{Located, Network, Unread},
 	wire::{self, MAX_REPLY, MAX_REQUEST},
 };
 use crate::trial::{
@@ -253,6 +253,9 @@ async fn host(
 		};
 		// These compare in constant time.
 		known = blake3::hash(&ask.token) == blake3::hash(&token);
+		if known {
+			Unread::default().widen(&connection);
+		}
 		let permit = measuring.try_acquire();
 		let offer = offer(ask.offered, most_mbps);
 		let denied = match (&permit, &offer) {
@@ -359,6 +362,7 @@ async fn measure_from(endpoint: &Endpoint, peer: &PeerName, expected: u32) -> Re
 	let connection = timeout(MESSAGE_TIME, endpoint.connect(addr, ALPN))
 		.await
 		.context("it does not answer: check its address, and that its port is open for UDP")??;
+	Unread::default().widen(&connection);
 	let ask = |offered| ask(&connection, peer.token, offered);
 	let (first, most_mbps) = ask(Offered::All(expected)).await?;
 	let offered_mbps = expected.min(most_mbps);

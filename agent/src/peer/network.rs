@@ -3,7 +3,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use iroh::{
 	Endpoint, RelayMode, RelayUrl, SecretKey,
-	endpoint::{BindOpts, PortmapperConfig, QuicTransportConfig, VarInt, presets},
+	endpoint::{
+		BindOpts, ConnectOptions, Connection, PortmapperConfig, QuicTransportConfig, VarInt,
+		presets,
+	},
 };
 use kaisar_primitives::agent::PROVIDER_PORT;
 use kaisar_tunnel::{DialRule, is_public};
@@ -16,6 +19,36 @@ use tokio::sync::Notify;
 
 /// Most addresses of this agent that are published.
 pub const MAX_ADDRS: usize = 16;
+
+/// Bounds on bytes that have come over a connection and are not read yet: memory that the other side fills.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Unread {
+	/// Bytes of a connection that is accepted. The requests of an agent are short.
+	pub accepted: VarInt,
+	/// Bytes of a connection that is dialed, or that measures bandwidth: what four streams hold, each by its own bound
+	/// of 1.25 MB.
+	pub busy: VarInt,
+	/// Streams that an agent may open which is dialed: it is asked, and asks nothing.
+	pub streams: VarInt,
+}
+
+impl Default for Unread {
+	fn default() -> Self {
+		Self {
+			accepted: VarInt::from_u32(64 << 10),
+			busy: VarInt::from_u32(5_000_000),
+			streams: VarInt::from_u32(0),
+		}
+	}
+}
+
+impl Unread {
+	/// Lets more bytes of a connection wait, whose bandwidth is about to be measured.
+	pub fn widen(&self, connection: &Connection) {
+		connection.set_receive_window(self.busy);
+	}
+}
 
 /// Network settings of an agent: addresses it publishes, and addresses it may dial.
 #[derive(Clone, Debug)]
@@ -33,6 +66,9 @@ pub struct Network {
 	pub map_ports: bool,
 	/// Publish private addresses too, and dial those of others.
 	pub publish_private: bool,
+	/// Bounds on bytes that are not read yet. Nothing but a test of what they are for changes them.
+	#[doc(hidden)]
+	pub unread: Unread,
 }
 
 impl Default for Network {
@@ -44,8 +80,22 @@ impl Default for Network {
 			relays: Vec::new(),
 			map_ports: true,
 			publish_private: false,
+			unread: Unread::default(),
 		}
 	}
+}
+
+/// The settings of a connection on which the other side may open this number of streams, and may let this number of
+/// bytes wait.
+fn transport(streams: VarInt, unread: VarInt) -> Result<QuicTransportConfig> {
+	let idle = Duration::from_secs(30).try_into().context("idle timeout")?;
+	Ok(QuicTransportConfig::builder()
+		.max_concurrent_bidi_streams(streams)
+		.max_concurrent_uni_streams(VarInt::from_u32(0))
+		.receive_window(unread)
+		.max_idle_timeout(Some(idle))
+		.keep_alive_interval(Duration::from_secs(5))
+		.build())
 }
 
 impl Network {
@@ -67,16 +117,16 @@ impl Network {
 		}
 	}
 
+	/// The options with which this agent dials another.
+	pub fn dial_options(&self) -> Result<ConnectOptions> {
+		let transport = transport(self.unread.streams, self.unread.busy)?;
+		Ok(ConnectOptions::new().with_transport_config(transport))
+	}
+
 	/// Binds the endpoint whose identity is the agent's key, for connections of these ALPNs. It looks nothing
 	/// up, and uses no relay but those of this network.
 	pub async fn endpoint(&self, secret: &[u8; 32], alpns: &[&[u8]]) -> Result<Endpoint> {
-		let idle = Duration::from_secs(30).try_into().context("idle timeout")?;
-		let transport = QuicTransportConfig::builder()
-			.max_concurrent_bidi_streams(VarInt::from_u32(16))
-			.max_concurrent_uni_streams(VarInt::from_u32(0))
-			.max_idle_timeout(Some(idle))
-			.keep_alive_interval(Duration::from_secs(5))
-			.build();
+		let transport = transport(VarInt::from_u32(16), self.unread.accepted)?;
 		let relays = match &self.relays[..] {
 			[] => RelayMode::Disabled,
 			relays => RelayMode::custom(relays.iter().cloned()),

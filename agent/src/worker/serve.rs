@@ -227,9 +227,10 @@ async fn converse(
 				};
 				let (send, recv) = stream?;
 				member.used();
-				let serving = serving.clone();
+				let (serving, connection) = (serving.clone(), connection.clone());
 				streams.spawn(async move {
-					if let Err(error) = serving.answer(remote, origin, send, recv).await {
+					let answered = serving.answer(&connection, remote, origin, send, recv);
+					if let Err(error) = answered.await {
 						tracing::debug!(remote = hex::encode(remote), "stream: {error:#}");
 					}
 				});
@@ -282,6 +283,7 @@ impl Serving {
 
 	async fn answer(
 		&self,
+		connection: &Connection,
 		remote: AgentKey,
 		origin: Origin,
 		mut send: SendStream,
@@ -336,6 +338,9 @@ impl Serving {
 					Ok(longest)
 				});
 				let reply: Result<(), Refusal> = allowed.map(|_| ());
+				if reply.is_ok() {
+					self.peer.unread().widen(connection);
+				}
 				timeout(MESSAGE_TIME, wire::write(&mut send, &reply)).await??;
 				if let Ok(longest) = allowed {
 					let _ = timeout(longest, bandwidth::echo(recv, send)).await;

@@ -23,7 +23,8 @@ use kaisar_math::committee::reached;
 use kaisar_primitives::{
 	WorkerSpec,
 	agent::{
-		AddressBook, AddressesFound, PATH_ADDRESSES, PATH_PREPARE, PATH_ROUND, Prepared, RoundStart,
+		AddressBook, AddressesFound, PATH_ADDRESSES, PATH_PREPARE, PATH_ROUND, Prepared,
+		RoundStart, SeatRequest,
 	},
 };
 use std::{
@@ -176,7 +177,7 @@ struct Dht {
 impl Dht {
 	/// The nodes of agents at a tick: each leaves its agent's record, and hands over what was found for it.
 	async fn tick(&mut self, world: &World, agents: &[&Agent]) {
-		for agent in agents {
+		for &agent in agents {
 			let own = agent.key().0;
 			let found = AddressesFound {
 				records: self.found.remove(&own).unwrap_or_default(),

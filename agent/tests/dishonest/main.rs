@@ -8,8 +8,10 @@
 //! An attack stands beside its honest twin, which passes, and beside itself with the one rule off that is said to find
 //! it, where it passes too. So no test passes for another reason. `docs/proof.md` names the tests.
 
+mod floods;
 mod gpus;
 mod honest;
+mod identities;
 mod lanes;
 mod matrices;
 mod model;

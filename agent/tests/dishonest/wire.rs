@@ -2,14 +2,14 @@
 
 use crate::{
 	rules::{Off, Rules},
-	world::{CHECKERS, TOKEN, World, bind_endpoint, checker_key, own_addr, pair},
+	world::{CHECKERS, World, bind_endpoint, checker_key, own_addr, pair},
 };
 use iroh::{
 	Endpoint,
 	endpoint::{Connection, SendStream},
 };
 use kaisar_agent::{
-	Agent, Config, Time,
+	Agent, Bounds, Config, Time,
 	peer::{
 		endpoint::Peers,
 		wire::{
@@ -100,11 +100,14 @@ impl Lab {
 		let rules = Arc::new(Rules::new(off));
 		let config = Config {
 			time: time.clone(),
-			rules: rules.clone(),
-			token: TOKEN.into(),
 			..world.config(CHECKERS[0], Duration::from_secs(60))
 		};
-		let checker = Agent::start(config).await.unwrap();
+		let bounds = Bounds {
+			rules: rules.clone(),
+			..Bounds::default()
+		};
+		let checker = Agent::start_within(config, bounds, |containers| Arc::new(containers));
+		let checker = checker.await.unwrap();
 		Self {
 			world,
 			time,

@@ -2,7 +2,7 @@
 //! `trial/`, `checker/` and `peer/bandwidth.rs`.
 
 use crate::world::{
-	BENCH, CHECKERS, WORKER, World, bind_endpoint, checker_key, pair, receipt, rogue, spec,
+	BENCH, CHECKERS, WORKER, World, bind_endpoint, checker_key, pair, ran, receipt, rogue, spec,
 };
 use codec::Encode;
 use iroh::endpoint::Connection;
@@ -17,11 +17,9 @@ use kaisar_agent::{
 	},
 	trial::{
 		device::{Device, DeviceError, Processor, Window},
-		disk::{Plot, Ready},
 		job::{Job, Sizes},
 		part::{Part, Resource},
 		proof::{Challenge, Roots, limit},
-		run::{Machine, Prepared, Proof},
 	},
 };
 use kaisar_math::ClassReference;
@@ -68,24 +66,6 @@ async fn open(connection: &Connection, request: &Request, most: usize) -> Openin
 	let (mut send, mut recv) = connection.open_bi().await.unwrap();
 	wire::write(&mut send, request).await.unwrap();
 	wire::read_openings(&mut recv, most).await.unwrap()
-}
-
-/// Runs the trial of a job on these devices, with a plot of its own.
-pub fn ran(job: &Job, seed: H256, devices: &[Arc<dyn Device>]) -> Proof {
-	let dir = tempfile::tempdir().unwrap();
-	let groups = job.plan().groups;
-	let open = || Plot::open(dir.path(), "test", job.recipe());
-	open().unwrap().grow(groups, 1, || true, |_| ()).unwrap();
-	let machine = Machine {
-		devices: devices.to_vec(),
-		undisturbed: Box::new(()),
-		memory: 1 << 30,
-		memory_again: 1 << 30,
-		groups,
-		plot: &|size| Ready::new(open()?.view(), size),
-	};
-	let prepared = Prepared::new(job, None, machine, None, &|| true).unwrap();
-	Arc::new(prepared).run(seed, &|_, _| (), &|| true).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

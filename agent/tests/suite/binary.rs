@@ -1,9 +1,6 @@
 //! The binary as the node starts it.
 
-use crate::{
-	attacks::ran,
-	world::{World, until},
-};
+use crate::world::{World, ran, until};
 use codec::{Decode, DecodeAll, Encode};
 use kaisar_agent::trial::{
 	device::{Device, Processor},

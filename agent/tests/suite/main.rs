@@ -13,5 +13,4 @@ mod round;
 mod status;
 mod strangers;
 mod tunnel;
-mod twins;
 mod world;

@@ -3,7 +3,7 @@
 
 use crate::world::{CHECKERS, Shelf, WORKER, World, pair, server, web};
 use iroh_relay::server::{RelayConfig, Server, ServerConfig};
-use kaisar_agent::{Agent, containers::Served, peer::network::Network};
+use kaisar_agent::{Agent, Bounds, containers::Served, peer::network::Network};
 use kaisar_primitives::{
 	Verdict,
 	agent::{Attestation, PATH_PROVE, Progress, ProveRequest, SeatRequest},
@@ -24,13 +24,24 @@ async fn relay() -> (Server, String) {
 }
 
 async fn start(world: &World, name: u8, bind: &str, relay: &str, shelf: &Shelf) -> Agent {
+	start_within(world, name, bind, relay, shelf, Bounds::default()).await
+}
+
+async fn start_within(
+	world: &World,
+	name: u8,
+	bind: &str,
+	relay: &str,
+	shelf: &Shelf,
+	bounds: Bounds,
+) -> Agent {
 	let mut config = world.config(name, Duration::from_secs(30));
 	config.network = Network {
 		relays: vec![relay.parse().unwrap()],
 		..Network::local(bind.parse().unwrap())
 	};
 	let shelf = shelf.clone();
-	Agent::start_with(config, |_| Arc::new(shelf))
+	Agent::start_within(config, bounds, |_| Arc::new(shelf))
 		.await
 		.unwrap()
 }
@@ -59,6 +70,15 @@ async fn bandwidth_over_a_relay_does_not_count() {
 	let unmeasured = verdict(&relayed, CHECKERS[1]).await;
 	assert!(unmeasured.online && unmeasured.proof, "{unmeasured:?}");
 	assert_eq!(unmeasured.bandwidth, 0, "{unmeasured:?}");
+	// The same checker, if it counted what a relay carries.
+	let bounds = Bounds {
+		relayed_counts: true,
+		..Bounds::default()
+	};
+	let (name, bind) = (CHECKERS[2], "127.0.0.1");
+	let counting = start_within(&world, name, bind, &url, &shelf, bounds).await;
+	let measured = verdict(&counting, name).await;
+	assert!(measured.bandwidth >= 1, "{measured:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,36 +1,26 @@
-//! Floods: programs with many keys and many addresses that want to keep others out, fill a disk, or push
-//! what nobody asked for.
+//! Strangers, and workers' agents that introduce themselves: who is let in, for how long, and who is sent away.
 
 use crate::world::{
-	CHECKERS, Shelf, WORKER, World, bind_endpoint, committee, is_the_workers, own_addr, pair,
-	server, until, web,
+	CHECKERS, WORKER, World, address, ask, bind_endpoint, committee, endpoint, files, introduction,
+	is_the_workers, own_addr, pair, range, stranger, until,
 };
 use codec::Encode;
-use iroh::{
-	Endpoint, EndpointAddr, SecretKey,
-	endpoint::{Connection, ConnectionError, presets},
-};
+use iroh::endpoint::ConnectionError;
 use kaisar_agent::{
-	Agent,
-	containers::Served,
 	peer::{
 		endpoint::Peers,
 		wire::{
-			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REPLY, MAX_REQUEST, Push,
-			Refusal, Request, Trial, Which,
+			self, ALPN, CLOSE_ROOM, Introduced, MAX_REQUEST, Push, Refusal, Request, Trial, Which,
 		},
 	},
 	trial::part::Part,
 };
 use kaisar_primitives::{
 	AgentSignature, Verdict,
-	agent::{Attestation, PATH_PREPARE, PATH_PROVE, PrepareRequest, Prepared, Progress, SeatClaim},
+	agent::{PATH_PREPARE, PrepareRequest, Prepared, SeatClaim},
 };
-use kaisar_tunnel::{DialRule, Target, Tunnel};
 use sp_core::{H256, Pair};
 use std::{
-	net::SocketAddr,
-	path::Path,
 	sync::{
 		Arc, Mutex,
 		atomic::{AtomicUsize, Ordering},
@@ -38,129 +28,6 @@ use std::{
 	time::{Duration, Instant},
 };
 use tokio::{task::JoinSet, time::timeout};
-
-/// A stranger, at an address of its own.
-async fn stranger(key: u16, from: SocketAddr) -> Endpoint {
-	let mut secret = [0xfe; 32];
-	secret[..2].copy_from_slice(&key.to_le_bytes());
-	endpoint(&secret, from).await
-}
-
-async fn endpoint(secret: &[u8; 32], from: SocketAddr) -> Endpoint {
-	Endpoint::builder(presets::Minimal)
-		.secret_key(SecretKey::from_bytes(secret))
-		.clear_ip_transports()
-		.bind_addr(from)
-		.unwrap()
-		.bind()
-		.await
-		.unwrap()
-}
-
-fn address(agent: &Agent) -> EndpointAddr {
-	let id = iroh::PublicKey::from_bytes(&agent.key().0).unwrap();
-	let addr = EndpointAddr::new(id);
-	agent
-		.addrs()
-		.into_iter()
-		.fold(addr, EndpointAddr::with_ip_addr)
-}
-
-/// An address in a /24 of its own.
-fn range(number: u16) -> SocketAddr {
-	let [high, low] = number.to_be_bytes();
-	SocketAddr::from(([127, 100 + high, low, 1], 0))
-}
-
-/// Strangers that take what they get, say nothing, and come back as soon as they are closed: each has a key
-/// and a range of addresses. Counts how many connections they made.
-async fn flood(
-	target: EndpointAddr,
-	alpn: &'static [u8],
-	count: u16,
-) -> (JoinSet<()>, Arc<AtomicUsize>) {
-	let mut tasks = JoinSet::new();
-	let made = Arc::<AtomicUsize>::default();
-	for number in 0..count {
-		let endpoint = stranger(number, range(number)).await;
-		let (target, made) = (target.clone(), made.clone());
-		tasks.spawn(async move {
-			loop {
-				if let Ok(connection) = endpoint.connect(target.clone(), alpn).await {
-					made.fetch_add(1, Ordering::Relaxed);
-					connection.closed().await;
-				}
-				tokio::time::sleep(Duration::from_millis(20)).await;
-			}
-		});
-	}
-	(tasks, made)
-}
-
-/// Waits until as many strangers have been inside as there are places.
-async fn all_places_taken(made: &AtomicUsize) {
-	until(Duration::from_secs(60), async || {
-		(made.load(Ordering::Relaxed) >= 64).then_some(())
-	})
-	.await;
-}
-
-async fn ask<T: codec::DecodeWithMemTracking>(
-	connection: &Connection,
-	request: &Request,
-) -> anyhow::Result<Result<T, Refusal>> {
-	let (mut send, mut recv) = connection.open_bi().await?;
-	wire::write(&mut send, request).await?;
-	Ok(wire::read(&mut recv, MAX_REPLY).await?)
-}
-
-fn introduction(world: &World, worker: u32) -> Request {
-	Request::Introduce(Introduction {
-		genesis: world.genesis,
-		round: 4,
-		worker,
-	})
-}
-
-/// Files below a folder.
-fn files(dir: &Path) -> usize {
-	let Ok(entries) = std::fs::read_dir(dir) else {
-		return 0;
-	};
-	entries
-		.flatten()
-		.map(|entry| {
-			if entry.path().is_dir() {
-				files(&entry.path())
-			} else {
-				1
-			}
-		})
-		.sum()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_strangers_keeps_neither_workers_nor_checkers_out() {
-	let world = World::new();
-	let worker = world.agent(WORKER).await;
-	let checker = world.agent(CHECKERS[0]).await;
-	// 80 ranges of addresses for 64 places, at both.
-	let (_crowd, at_worker) = flood(address(&worker), ALPN, 80).await;
-	let (_other_crowd, at_checker) = flood(address(&checker), ALPN, 80).await;
-	all_places_taken(&at_worker).await;
-	all_places_taken(&at_checker).await;
-	// The worker's agent, a stranger to the checker's, introduces itself and is admitted; the checker's is
-	// in the committee.
-	let checkers = [checker];
-	world.prepare(&worker, &checkers).await;
-	world.start_round(&checkers).await;
-	let root = world.prove(&worker).await;
-	let checked = world
-		.check(&checkers[0], world.seat(CHECKERS[0], root))
-		.await;
-	assert!(checked.verdict.online && checked.verdict.proof && checked.verdict.timed);
-	assert!(world.receipt_fits(&checked, CHECKERS[0]));
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_holds_a_place_for_seconds_and_may_only_introduce_itself() {
@@ -250,68 +117,6 @@ async fn an_agent_whose_worker_it_is_not_is_not_admitted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_pushes_write_nothing_and_displace_no_workers_roots() {
-	let mut world = World::new();
-	world.spec.disk_gb = 6_000;
-	let worker = world.agent(WORKER).await;
-	let checkers = [world.agent(CHECKERS[0]).await];
-	let checker = &checkers[0];
-	let heard = world.path().join(CHECKERS[0].to_string()).join("heard");
-	world.prepare(&worker, &checkers).await;
-	world.start_round(&checkers).await;
-	let root = world.prove(&worker).await;
-
-	// Another worker's agent, dishonest and admitted, pushes roots of seeds that it makes up.
-	let rogue = endpoint(&[77; 32], range(1)).await;
-	let is_anyones = |claim: &SeatClaim| {
-		is_the_workers(claim) || (claim.worker, claim.agent) == (9, pair(77).public())
-	};
-	let connection = until(Duration::from_secs(60), async || {
-		let connection = rogue.connect(address(checker), ALPN).await.ok()?;
-		let introduced = ask::<Introduced>(&connection, &introduction(&world, 9)).await;
-		world.answer_claims(checker, is_anyones).await;
-		matches!(introduced, Ok(Ok(Introduced::Admitted))).then_some(connection)
-	})
-	.await;
-	let before = files(world.path());
-	let signer = pair(77);
-	let push = |number: u64, worker| {
-		let trial = Trial {
-			genesis: world.genesis,
-			round: 4,
-			seed: H256::from_low_u64_be(number),
-			worker,
-		};
-		Request::Push(Push::signed(&signer, trial, Part::Processor, [1; 32]))
-	};
-	let mut pushed = 0;
-	for number in 0..625 {
-		let requests: Vec<_> = (0..16)
-			.map(|stream| push(number * 16 + stream, 9))
-			.collect();
-		let answers = requests
-			.iter()
-			.map(|request| ask::<()>(&connection, request));
-		for answer in futures::future::join_all(answers).await {
-			assert_eq!(answer.unwrap(), Ok(()));
-			pushed += 1;
-		}
-	}
-	assert_eq!(pushed, 10_000);
-	// Of the honest one's worker it may say nothing.
-	let answer = ask::<()>(&connection, &push(0, 7)).await.unwrap();
-	assert_eq!(answer, Err(Refusal::NotServed));
-	assert_eq!(files(world.path()), before);
-	assert_eq!(files(&heard), 0);
-
-	// The honest one's roots came in time, and that is still known.
-	let checked = world.check(checker, world.seat(CHECKERS[0], root)).await;
-	let Verdict { memory, disk, .. } = checked.verdict;
-	assert_eq!((memory, disk), (1, 3), "{checked:?}");
-	assert_eq!(files(&heard), 1, "what was checked");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn roots_that_a_check_asked_for_outlive_a_restart() {
 	let mut world = World::new();
 	world.spec.disk_gb = 6_000;
@@ -340,56 +145,6 @@ async fn roots_that_a_check_asked_for_outlive_a_restart() {
 	let checked = world.check(&checker, seat).await;
 	let Verdict { memory, disk, .. } = checked.verdict;
 	assert_eq!((memory, disk), (1, 3), "{checked:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_at_the_tunnel_keeps_neither_the_customer_nor_a_probe_out() {
-	const CLIENT: u8 = 77;
-	let world = World::new();
-	let (web_address, _web) = server(web).await;
-	let shelf = Shelf::default();
-	let order = Served {
-		genesis: world.genesis,
-		worker: 7,
-		client: pair(CLIENT).public(),
-		ports: vec![(8_080, web_address)],
-		customer_until: None,
-	};
-	shelf.put(5, order);
-	let agent = world.agent_serving(WORKER, &shelf).await;
-	let request = kaisar_primitives::agent::ProveRequest {
-		order: Some(5),
-		..world.prove_request()
-	};
-	let _: Progress<Attestation> = world.ask(&agent, PATH_PROVE, &request).await;
-	let (_crowd, made) = flood(address(&agent), kaisar_tunnel::ALPN, 80).await;
-	all_places_taken(&made).await;
-	let target = Target {
-		genesis: world.genesis.0,
-		order: 5,
-		agent: agent.key().0,
-		addresses: agent.addrs(),
-		relays: Vec::new(),
-		rule: DialRule {
-			private: true,
-			..DialRule::default()
-		},
-	};
-	for (name, probes) in [(CLIENT, false), (CHECKERS[0], true)] {
-		let tunnel = until(Duration::from_secs(60), async || {
-			Tunnel::open(&[name; 32], &target, None).await.ok()
-		})
-		.await;
-		if probes {
-			assert_eq!(tunnel.answers().await, Ok(true));
-		} else {
-			let (mut send, mut recv) = tunnel.stream().await.unwrap();
-			send.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-			let page = recv.read_to_end(1_000).await.unwrap();
-			assert!(page.ends_with(b"hello"));
-		}
-		tunnel.close().await;
-	}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

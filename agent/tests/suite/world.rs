@@ -2,14 +2,26 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use codec::{Decode, DecodeAll, Encode};
-use iroh::{Endpoint, EndpointAddr};
+use iroh::{
+	Endpoint, EndpointAddr, SecretKey,
+	endpoint::{Connection, presets},
+};
 use kaisar_agent::{
 	Agent, Config, Time,
 	containers::{Served, Settings},
 	gpu::Choice,
 	now_wall_ms,
-	peer::{endpoint::Peers, network::Network, wire},
-	rules::Protocol,
+	peer::{
+		endpoint::Peers,
+		network::Network,
+		wire::{self, Introduction, MAX_REPLY, Refusal, Request},
+	},
+	trial::{
+		device::Device,
+		disk::{Plot, Ready},
+		job::Job,
+		run::{Machine, Prepared as Filled, Proof},
+	},
 	worker::doorkeeper::ServedOrders,
 };
 use kaisar_math::ClassReference;
@@ -79,6 +91,49 @@ pub fn committee() -> Vec<(CheckerKey, AgentKey)> {
 		.to_vec()
 }
 
+/// An agent as its node and other agents reach it, in this process or another.
+pub trait Reached {
+	/// Base URL of its HTTP service.
+	fn url(&self) -> &str;
+
+	/// Its key.
+	fn key(&self) -> AgentKey;
+
+	/// Addresses of its QUIC endpoint.
+	fn addrs(&self) -> Vec<SocketAddr>;
+}
+
+impl Reached for Agent {
+	fn url(&self) -> &str {
+		Self::url(self)
+	}
+
+	fn key(&self) -> AgentKey {
+		Self::key(self)
+	}
+
+	fn addrs(&self) -> Vec<SocketAddr> {
+		Self::addrs(self)
+	}
+}
+
+/// The settings of an agent whose machine has its folders in `dir`.
+pub fn config_in(dir: &Path, name: u8, patience: Duration) -> Config {
+	Config {
+		listen: "127.0.0.1:0".parse().unwrap(),
+		token: TOKEN.into(),
+		secret: [name; 32],
+		peers_dir: dir.join("peers"),
+		data_dir: dir.join(name.to_string()),
+		network: Network::local([127, 0, 0, 1].into()),
+		patience,
+		own_line: None,
+		time: Time::real(),
+		gpus: Choice::Off.into(),
+		containers: Settings::default(),
+	}
+}
+
 /// A machine of the tests: its folders outlive its agent.
 pub struct World {
 	pub dir: TempDir,
@@ -137,17 +192,8 @@ impl World {
 	}
 
 	pub fn config(&self, name: u8, patience: Duration) -> Config {
+		let config = config_in(self.path(), name, patience);
 		Config {
-			listen: "127.0.0.1:0".parse().unwrap(),
-			token: TOKEN.into(),
-			secret: [name; 32],
-			peers_dir: self.path().join("peers"),
-			data_dir: self.path().join(name.to_string()),
-			network: Network::local([127, 0, 0, 1].into()),
-			patience,
-			own_line: None,
-			time: Time::real(),
-			rules: Arc::new(Protocol),
 			gpus: if name == WORKER {
 				self.gpus
 			} else {
@@ -155,12 +201,13 @@ impl World {
 			}
 			.into(),
 			containers: self.containers.clone(),
+			..config
 		}
 	}
 
 	pub async fn raw(
 		&self,
-		agent: &Agent,
+		agent: &impl Reached,
 		path: &str,
 		token: &str,
 		body: Vec<u8>,
@@ -179,13 +226,13 @@ impl World {
 		)
 	}
 
-	pub async fn ask<T: Decode>(&self, agent: &Agent, path: &str, body: impl Encode) -> T {
+	pub async fn ask<T: Decode>(&self, agent: &impl Reached, path: &str, body: impl Encode) -> T {
 		let (status, bytes) = self.raw(agent, path, TOKEN, body.encode()).await;
 		assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
 		T::decode_all(&mut &bytes[..]).unwrap()
 	}
 
-	pub async fn start_round(&self, agents: &[Agent]) {
+	pub async fn start_round(&self, agents: &[impl Reached]) {
 		let start = RoundStart {
 			genesis: self.genesis,
 			round: 4,
@@ -203,7 +250,7 @@ impl World {
 	/// many it answered.
 	pub async fn answer_claims(
 		&self,
-		checker: &Agent,
+		checker: &impl Reached,
 		admitted: impl Fn(&SeatClaim) -> bool,
 	) -> usize {
 		self.answer_claims_under(self.round_seed, checker, admitted)
@@ -214,7 +261,7 @@ impl World {
 	pub async fn answer_claims_under(
 		&self,
 		seed: H256,
-		checker: &Agent,
+		checker: &impl Reached,
 		admitted: impl Fn(&SeatClaim) -> bool,
 	) -> usize {
 		let mut answers = Vec::new();
@@ -260,7 +307,7 @@ impl World {
 
 	/// The prepare part of a round: the worker's agent introduces itself to the committee, whose agents'
 	/// nodes admit it, until it is connected to these checkers.
-	pub async fn prepare(&self, worker: &Agent, checkers: &[Agent]) {
+	pub async fn prepare(&self, worker: &impl Reached, checkers: &[impl Reached]) {
 		let request = PrepareRequest {
 			committee: committee()
 				.into_iter()
@@ -294,7 +341,7 @@ impl World {
 		}
 	}
 
-	pub async fn prove(&self, worker: &Agent) -> [u8; 32] {
+	pub async fn prove(&self, worker: &impl Reached) -> [u8; 32] {
 		let request = self.prove_request();
 		until(Duration::from_secs(60), async || {
 			match self
@@ -331,7 +378,7 @@ impl World {
 		}
 	}
 
-	pub async fn check(&self, checker: &Agent, request: SeatRequest) -> Checked {
+	pub async fn check(&self, checker: &impl Reached, request: SeatRequest) -> Checked {
 		until(Duration::from_secs(60), async || {
 			let replies: Vec<SeatReply> =
 				self.ask(checker, PATH_CHECK, vec![request.clone()]).await;
@@ -474,4 +521,93 @@ pub async fn rogue(
 
 pub fn receipt(which: &wire::Which) -> Result<kaisar_primitives::AgentSignature, wire::Refusal> {
 	Ok(pair(WORKER).sign(&which.receipt_payload()))
+}
+
+/// A stranger, at an address of its own.
+pub async fn stranger(key: u16, from: SocketAddr) -> Endpoint {
+	let mut secret = [0xfe; 32];
+	secret[..2].copy_from_slice(&key.to_le_bytes());
+	endpoint(&secret, from).await
+}
+
+/// An endpoint of a program that is not our agent, with iroh's own settings.
+pub async fn endpoint(secret: &[u8; 32], from: SocketAddr) -> Endpoint {
+	Endpoint::builder(presets::Minimal)
+		.secret_key(SecretKey::from_bytes(secret))
+		.clear_ip_transports()
+		.bind_addr(from)
+		.unwrap()
+		.bind()
+		.await
+		.unwrap()
+}
+
+/// The addresses of an agent.
+pub fn address(agent: &impl Reached) -> EndpointAddr {
+	let id = iroh::PublicKey::from_bytes(&agent.key().0).unwrap();
+	let addr = EndpointAddr::new(id);
+	agent
+		.addrs()
+		.into_iter()
+		.fold(addr, EndpointAddr::with_ip_addr)
+}
+
+/// An address in a /24 of its own.
+pub fn range(number: u16) -> SocketAddr {
+	let [high, low] = number.to_be_bytes();
+	SocketAddr::from(([127, 100 + high, low, 1], 0))
+}
+
+/// Asks an agent over a connection.
+pub async fn ask<T: codec::DecodeWithMemTracking>(
+	connection: &Connection,
+	request: &Request,
+) -> anyhow::Result<Result<T, Refusal>> {
+	let (mut send, mut recv) = connection.open_bi().await?;
+	wire::write(&mut send, request).await?;
+	Ok(wire::read(&mut recv, MAX_REPLY).await?)
+}
+
+/// The introduction for a worker.
+pub fn introduction(world: &World, worker: u32) -> Request {
+	Request::Introduce(Introduction {
+		genesis: world.genesis,
+		round: 4,
+		worker,
+	})
+}
+
+/// Files below a folder.
+pub fn files(dir: &Path) -> usize {
+	let Ok(entries) = std::fs::read_dir(dir) else {
+		return 0;
+	};
+	entries
+		.flatten()
+		.map(|entry| {
+			if entry.path().is_dir() {
+				files(&entry.path())
+			} else {
+				1
+			}
+		})
+		.sum()
+}
+
+/// Runs the trial of a job on these devices, with a plot of its own.
+pub fn ran(job: &Job, seed: H256, devices: &[Arc<dyn Device>]) -> Proof {
+	let dir = tempfile::tempdir().unwrap();
+	let groups = job.plan().groups;
+	let open = || Plot::open(dir.path(), "test", job.recipe());
+	open().unwrap().grow(groups, 1, || true, |_| ()).unwrap();
+	let machine = Machine {
+		devices: devices.to_vec(),
+		undisturbed: Box::new(()),
+		memory: 1 << 30,
+		memory_again: 1 << 30,
+		groups,
+		plot: &|size| Ready::new(open()?.view(), size),
+	};
+	let prepared = Filled::new(job, None, machine, None, &|| true).unwrap();
+	Arc::new(prepared).run(seed, &|_, _| (), &|| true).unwrap()
 }

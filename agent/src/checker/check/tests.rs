@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-	checker::rules::Protocol,
+	checker::{
+		rounds::{MAX_HEARD, MAX_HEARD_EACH},
+		rules::Protocol,
+	},
 	peer::wire::Push,
 	trial::{
 		memory::Memory,
@@ -273,7 +276,7 @@ pub fn checker(
 	own_line: OwnLine,
 	dir: &Path,
 ) -> Checker<Network> {
-	let rounds = Arc::new(Rounds::new(dir, time.clone()).unwrap());
+	let rounds = Arc::new(Rounds::new(dir, time.clone(), MAX_HEARD, MAX_HEARD_EACH).unwrap());
 	rounds.begin(RoundStart {
 		genesis: worker.job.genesis,
 		round: worker.job.round,
