@@ -1,10 +1,12 @@
 //! Memory filled from a round's seed, page by page.
 //!
 //! A page depends on the seed and its number alone, so a checker computes the one that it looks at. It takes 1,536
-//! compressions in sequence, each over blocks that the one before names: about 1,700 times a read of it, and a
-//! partly omitted page costs nearly as much.
+//! compressions in sequence, each over blocks that the one before names: about 1,700 times a read of it. Whoever keeps
+//! half of a page still computes more than a quarter of it for a read, but not all of that in sequence:
+//! `docs/recomputation.md`.
 
 use super::hash::{Block, Compress, Hash, fill, fold, key, place_u32, u32_at};
+use std::collections::BTreeSet;
 
 /// Bytes of a page.
 pub const PAGE: usize = 32 << 10;
@@ -22,6 +24,18 @@ pub type Page = [Block; CELLS];
 
 /// Fills page `number` of the memory whose proof's base is `base`.
 pub fn fill_page(compress: Compress, base: &Hash, number: u64, page: &mut Page) {
+	fill_drawing(compress, base, number, page, |_, _| ());
+}
+
+/// The same, and reports each label's drawn places. Label `512 · pass + i` is the block at `i` after a pass.
+#[inline(always)]
+fn fill_drawing(
+	compress: Compress,
+	base: &Hash,
+	number: u64,
+	page: &mut Page,
+	mut drawn: impl FnMut(usize, &[usize]),
+) {
 	let seed = key("page", &[base, &number.to_le_bytes()]);
 	let mut last: Block = [0; 64];
 	fill(&seed, 0, 0, &mut last);
@@ -32,16 +46,51 @@ pub fn fill_page(compress: Compress, base: &Hash, number: u64, page: &mut Page) 
 				0 => (at, [0; 64]),
 				_ => (CELLS, page[at]),
 			};
-			if count > 0 {
-				for word in 0..EARLIER {
-					let from = place_u32(u32_at(&last, 4 * word), count as u32) as usize;
-					xor(&mut input, &page[from]);
+			let label = pass * CELLS + at;
+			let mut places = [0; EARLIER];
+			let places = match count {
+				0 => &places[..0],
+				_ => {
+					for (word, place) in places.iter_mut().enumerate() {
+						*place = place_u32(u32_at(&last, 4 * word), count as u32) as usize;
+						xor(&mut input, &page[*place]);
+					}
+					&places[..]
 				}
-			}
-			last = compress.whole(&fold(&last), &input, (pass * CELLS + at) as u64);
+			};
+			drawn(label, places);
+			last = compress.whole(&fold(&last), &input, label as u64);
 			page[at] = last;
 		}
 	}
+}
+
+/// Returns the labels whose blocks enter the input of each label of a page. Each label also takes the fold of the one
+/// before it. Two equal blocks cancel out and are not listed.
+#[doc(hidden)]
+pub fn page_graph(base: &Hash, number: u64) -> Vec<Vec<usize>> {
+	let mut page = Box::new([[0; CELL]; CELLS]);
+	let mut graph = Vec::with_capacity(PASSES * CELLS);
+	fill_drawing(Compress::new(), base, number, &mut page, |label, places| {
+		let (pass, at) = (label / CELLS, label % CELLS);
+		let newest = |from: usize| {
+			if from < at {
+				label - at + from
+			} else {
+				label - at + from - CELLS
+			}
+		};
+		let mut blocks = BTreeSet::new();
+		let earlier = (pass > 0).then_some(at);
+		for from in earlier.iter().chain(places) {
+			let block = newest(*from);
+			if !blocks.remove(&block) {
+				blocks.insert(block);
+			}
+		}
+		graph.push(Vec::from_iter(blocks));
+	});
+	graph
 }
 
 #[inline]
@@ -176,6 +225,50 @@ mod tests {
 			// A page takes 1,700 times a read.
 			assert!(cost > 0.25, "{name}: {cost}");
 		}
+	}
+
+	#[test]
+	fn labels_of_all_passes_leave_short_chains_but_many_compressions() {
+		let made_of = graph(3);
+		let kept: Vec<bool> = (0..made_of.len()).map(|label| label % 6 == 0).collect();
+		let mut chains = vec![0; made_of.len()];
+		for (label, of) in made_of
+			.iter()
+			.enumerate()
+			.filter(|(label, _)| !kept[*label])
+		{
+			chains[label] = 1 + of.iter().map(|of| chains[*of]).max().unwrap_or(0);
+		}
+		let last = made_of.len() - CELLS;
+		let chain = chains[last..].iter().sum::<usize>() as f64 / (CELLS * made_of.len()) as f64;
+		let cost = cost(&made_of, &kept);
+		println!("{cost:.3} of a page a read, {chain:.3} in sequence");
+		// With cores for all that can run side by side, the chain alone counts: `docs/recomputation.md`.
+		assert!(
+			cost > 0.4 && (0.05..0.1).contains(&chain),
+			"{cost}, {chain}"
+		);
+	}
+
+	#[test]
+	fn a_pages_graph_gives_its_labels() {
+		let mut last: Block = [0; 64];
+		fill(
+			&key("page", &[&[3; 32], &0u64.to_le_bytes()]),
+			0,
+			0,
+			&mut last,
+		);
+		let mut labels: Vec<Block> = Vec::new();
+		for (label, blocks) in page_graph(&[3; 32], 0).into_iter().enumerate() {
+			let mut input = [0; 64];
+			for block in blocks {
+				xor(&mut input, &labels[block]);
+			}
+			last = Compress::new().whole(&fold(&last), &input, label as u64);
+			labels.push(last);
+		}
+		assert_eq!(labels[labels.len() - CELLS..], page(3, 0)[..]);
 	}
 
 	const EXPECTED: [u64; 3] = [
