@@ -19,8 +19,8 @@ use kaisar_primitives::round::BenchParams;
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
-/// Bits that name four places of 512.
-const PLACES: usize = 36;
+/// Bits that name sixteen places of 512.
+const PLACES: usize = 16 * 9;
 /// A core that is so many times as fast as this one.
 pub const FASTER: f64 = 2.5;
 

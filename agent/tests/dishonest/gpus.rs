@@ -71,7 +71,18 @@ async fn is_too_slow(class: &str, card: Card, turn: f64) {
 
 /// Workers that claim one GPU of a class each, on one card, in this order.
 fn on_one(class: &str, card: Card, workers: usize, sweeps: u32) -> (Vec<Shown>, Arc<Gpu>) {
-	let gpu = Gpu::new(card, in_turns(workers, SPANS, sweeps));
+	on_one_at(class, card, card.alone(), workers, sweeps)
+}
+
+/// The same at this time a turn.
+fn on_one_at(
+	class: &str,
+	card: Card,
+	turn: f64,
+	workers: usize,
+	sweeps: u32,
+) -> (Vec<Shown>, Arc<Gpu>) {
+	let gpu = Gpu::at(card, turn, in_turns(workers, SPANS, sweeps));
 	let workers: Vec<_> = (0..workers)
 		.map(|identity| {
 			let job = job(1 + identity as u32, gpus(class, 1));
@@ -154,24 +165,12 @@ async fn a_strong_gpu_shows_as_many_weaker_ones_as_it_comes_back_to_in_time() {
 		"windows are swapped: {:.1e}",
 		gpu.loaded()
 	);
-}
-
-/// Three of forty workers on one H200. All take its time, and these are computed and checked.
-async fn of_forty(off: Off) -> Vec<u8> {
-	let gpu = Gpu::new(Card::of(H200), in_turns(40, SPANS, 4));
-	let job_of = |identity: usize| job(1 + identity as u32, gpus(RTX_3070, 1));
-	let sizes = smallest(&job_of(0));
-	let window = window_bytes(&job_of(0), &sizes);
-	let turns = f64::from(production(&job_of(0)).turns());
-	let checked = [0, 19, 39];
-	let shown = std::thread::scope(|scope| {
-		for identity in (0..40).filter(|identity| !checked.contains(identity)) {
-			let gpu = &gpu;
-			scope.spawn(move || gpu.occupy(identity, window, SPANS, turns));
-		}
-		census(&checked.map(|identity| (job_of(identity), sizes, gpu.clone(), identity)))
-	});
-	counts(off, shown).await
+	// Three on an H200, since chains that share it take less than one after the other.
+	let card = Card::of(H200);
+	let (three, _) = on_one(A100, card, 3, 5);
+	assert!(counts(Off::None, three).await.contains(&0));
+	let (three, _) = on_one_at(A100, card, card.together(), 3, 5);
+	assert_eq!(counts(Off::None, three).await, [1; 3]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -72,10 +72,10 @@ impl Card {
 		products + walks
 	}
 
-	/// Seconds of a turn of each of `count` chains that run side by side: while one multiplies, another walks.
-	pub fn side_by_side(&self, count: f64) -> f64 {
-		let (products, walks) = self.turn();
-		(count * products.max(walks)).max(products + walks)
+	/// Seconds of a turn of one of several chains that share the card: while one multiplies, another walks. Measured on an
+	/// H200, two take 1.58 times one's time and three 2.33 (`scripts/gpu-attacks.sh`).
+	pub fn together(&self) -> f64 {
+		self.alone() / 1.3
 	}
 
 	/// Seconds of a turn if this part of the window lies in the host's memory: the walks read both at once.
