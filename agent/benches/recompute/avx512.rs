@@ -6,7 +6,7 @@ use std::{arch::x86_64::*, time::Instant};
 
 const IV: [u32; 4] = [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A];
 /// Blocks that enter a label.
-const INPUTS: usize = 5;
+const INPUTS: usize = 17;
 
 /// The rows as columns.
 #[target_feature(enable = "avx512f")]
