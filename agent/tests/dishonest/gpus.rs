@@ -173,6 +173,24 @@ async fn a_strong_gpu_shows_as_many_weaker_ones_as_it_comes_back_to_in_time() {
 	assert_eq!(counts(Off::None, three).await, [1; 3]);
 }
 
+/// Three of forty workers on one H200. All take its time, and these are computed and checked.
+async fn of_forty(off: Off) -> Vec<u8> {
+	let gpu = Gpu::new(Card::of(H200), in_turns(40, SPANS, 4));
+	let job_of = |identity: usize| job(1 + identity as u32, gpus(RTX_3070, 1));
+	let sizes = smallest(&job_of(0));
+	let window = window_bytes(&job_of(0), &sizes);
+	let turns = f64::from(production(&job_of(0)).turns());
+	let checked = [0, 19, 39];
+	let shown = std::thread::scope(|scope| {
+		for identity in (0..40).filter(|identity| !checked.contains(identity)) {
+			let gpu = &gpu;
+			scope.spawn(move || gpu.occupy(identity, window, SPANS, turns));
+		}
+		census(&checked.map(|identity| (job_of(identity), sizes, gpu.clone(), identity)))
+	});
+	counts(off, shown).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_gpu_for_forty_workers_of_a_census() {
 	// Twenty windows of an RTX 3070 fit into an H200.
