@@ -214,12 +214,12 @@ impl Agent {
 			rounds.clone(),
 			computing.clone(),
 			time,
-			bounds.rules,
 			config
 				.own_line
 				.map_or_else(OwnLine::default, |(down, up)| OwnLine::of_mbps(up, down)),
 			config.patience,
 		)
+		.by(bounds.rules)
 		.bounded(
 			bounds.memory_kib.0,
 			bounds.memory_kib.1,

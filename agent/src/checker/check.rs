@@ -16,7 +16,7 @@
 use super::{
 	line::{Agents, Answer, Line, NoAnswer, NoBandwidth},
 	rounds::Rounds,
-	rules::{Attested, Rules},
+	rules::{Attested, Protocol, Rules},
 };
 use crate::{
 	host::time::Time,
@@ -397,7 +397,6 @@ impl<A: Agents> Checker<A> {
 		rounds: Arc<Rounds>,
 		computing: Arc<Semaphore>,
 		time: Time,
-		rules: Arc<dyn Rules>,
 		own_line: OwnLine,
 		patience: Duration,
 	) -> Self {
@@ -408,7 +407,7 @@ impl<A: Agents> Checker<A> {
 			computing,
 			memory: Budget::new(MEMORY_KIB, MEMORY_LARGE_KIB),
 			time,
-			rules,
+			rules: Arc::new(Protocol),
 			own_line,
 			patience,
 			relayed_counts: false,
@@ -419,6 +418,12 @@ impl<A: Agents> Checker<A> {
 	pub fn bounded(mut self, memory_kib: u32, memory_large_kib: u32, relayed_counts: bool) -> Self {
 		self.memory = Budget::new(memory_kib, memory_large_kib);
 		self.relayed_counts = relayed_counts;
+		self
+	}
+
+	/// The same by other rules.
+	pub fn by(mut self, rules: Arc<dyn Rules>) -> Self {
+		self.rules = rules;
 		self
 	}
 

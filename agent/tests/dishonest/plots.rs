@@ -30,7 +30,14 @@ const SATA: f64 = 90_000.0 / 8.0;
 const NVME: f64 = 600_000.0 / 8.0;
 
 /// A change of a plot's files.
-type Change = fn(&Recipe, &mut Vec<u8>, &mut Vec<u8>, &mut Vec<u8>);
+type Change = fn(&Recipe, &mut Files);
+
+/// The files of a plot of one group.
+struct Files {
+	data: Vec<u8>,
+	tree: Vec<u8>,
+	roots: Vec<u8>,
+}
 
 /// A plot of a recipe, made in a folder that is gone afterwards, and changed before it is read.
 fn ready(job: &Job, recipe: Recipe, change: Option<Change>) -> Ready {
@@ -40,10 +47,11 @@ fn ready(job: &Job, recipe: Recipe, change: Option<Change>) -> Ready {
 	plot.grow(groups, 1, || true, |_| ()).unwrap();
 	if let Some(change) = change {
 		let paths = EXTENSIONS.map(|end| dir.path().join(format!("test.{end}")));
-		let mut files = paths.each_ref().map(|path| std::fs::read(path).unwrap());
-		let [data, tree, roots] = &mut files;
-		change(plot.view().recipe(), data, tree, roots);
-		for (path, bytes) in paths.iter().zip(files) {
+		let [data, tree, roots] = paths.each_ref().map(|path| std::fs::read(path).unwrap());
+		let mut files = Files { data, tree, roots };
+		change(plot.view().recipe(), &mut files);
+		let Files { data, tree, roots } = files;
+		for (path, bytes) in paths.iter().zip([data, tree, roots]) {
 			// The files are open: they are not replaced.
 			std::fs::OpenOptions::new()
 				.write(true)
@@ -282,22 +290,22 @@ async fn one_plot_for_two_workers_is_of_one_of_them() {
 }
 
 /// Zeros in place of one page of twenty, whose hashes are kept.
-fn discard_pages(_: &Recipe, data: &mut Vec<u8>, _: &mut Vec<u8>, _: &mut Vec<u8>) {
-	for page in data.chunks_exact_mut(READ).step_by(20) {
+fn discard_pages(_: &Recipe, files: &mut Files) {
+	for page in files.data.chunks_exact_mut(READ).step_by(20) {
 		page.fill(0);
 	}
 }
 
 /// Made-up nodes in place of one of twenty, with trees that are true to them.
-fn make_nodes_up(recipe: &Recipe, data: &mut Vec<u8>, tree: &mut Vec<u8>, roots: &mut Vec<u8>) {
-	for node in data.chunks_exact_mut(NODE).step_by(20) {
+fn make_nodes_up(recipe: &Recipe, files: &mut Files) {
+	for node in files.data.chunks_exact_mut(NODE).step_by(20) {
 		node.fill(7);
 	}
 	let of = |node: &[u8]| std::array::from_fn(|at| *node[64 * at..].first_chunk().unwrap());
-	let nodes: Vec<Node> = data.chunks_exact(NODE).map(of).collect();
+	let nodes: Vec<Node> = files.data.chunks_exact(NODE).map(of).collect();
 	let hashes = recipe.read_hashes(0, &nodes);
-	*tree = hashes.as_flattened().to_vec();
-	*roots = recipe.group_tree(0, hashes).root().to_vec();
+	files.tree = hashes.as_flattened().to_vec();
+	files.roots = recipe.group_tree(0, hashes).root().to_vec();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

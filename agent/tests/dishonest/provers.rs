@@ -70,10 +70,13 @@ pub fn job_of(worker: WorkerId, (spec, reference): Claim, bench: BenchParams) ->
 	}
 }
 
+/// Openings of a draw.
+pub type Open = Box<dyn Fn(&Draw) -> Vec<u8> + Send + Sync>;
+
 /// A resource that has run: its roots, and its openings.
 pub struct Ran {
 	pub roots: Vec<Hash>,
-	pub open: Box<dyn Fn(&Draw) -> Vec<u8> + Send + Sync>,
+	pub open: Open,
 }
 
 /// A trial that has run.

@@ -285,7 +285,7 @@ impl Prover {
 			let Ok(line) = incoming.accept().unwrap().await else {
 				continue;
 			};
-			let (shown, pair) = (shown.clone(), self.pair.clone());
+			let (shown, pair) = (shown.clone(), self.pair);
 			let refused = refused.clone();
 			lines.spawn(async move {
 				while let Ok((mut send, mut recv)) = line.accept_bi().await {

@@ -1,9 +1,6 @@
 use super::*;
 use crate::{
-	checker::{
-		rounds::{MAX_HEARD, MAX_HEARD_EACH},
-		rules::Protocol,
-	},
+	checker::rounds::{MAX_HEARD, MAX_HEARD_EACH},
 	peer::wire::Push,
 	trial::{
 		memory::Memory,
@@ -291,7 +288,6 @@ pub fn checker(
 		rounds,
 		Arc::new(Semaphore::new(2)),
 		time.clone(),
-		Arc::new(Protocol),
 		own_line,
 		// A second of this clock is a millisecond.
 		Duration::from_secs(30_000),
