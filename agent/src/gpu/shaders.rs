@@ -20,12 +20,10 @@ const LANE: usize = 64;
 /// Most lanes of a walk along a dimension.
 pub const LANES: u32 = 16_384;
 
-/// The step is a product: κ of the walk after it is drawn.
-pub const WALK: u32 = 1;
-/// The step is the last of its turn: the running hash takes the turn's root.
+/// Another step of the turn follows: its κ is drawn of this one's root.
+pub const STEP: u32 = 1;
+/// The step is the last of its turn: the running hash takes the turn's root, and gives the next step its κ.
 pub const TURN: u32 = 2;
-/// The step is a walk: the product after it gets the turn's κ.
-pub const PRODUCT: u32 = 4;
 /// No slot.
 pub const NONE: u32 = u32::MAX;
 
@@ -447,7 +445,7 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 			state[1] = running.b;
 		}}
 		var kappa = running.a.x;
-		if ((p.mode & {WALK}u) != 0u) {{
+		if ((p.mode & {STEP}u) != 0u) {{
 			kappa = compress(running, root.a, root.b, none, none, p.step + 1u, 0x80000000u).a.x;
 		}}
 		if ((p.mode & {}u) != 0u) {{
@@ -462,7 +460,7 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 ",
 		reducing(),
 		REDUCED / 2,
-		WALK | TURN | PRODUCT
+		STEP | TURN
 	)
 }
 

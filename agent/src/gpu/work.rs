@@ -259,10 +259,9 @@ impl Work<'_> {
 				let turn = step / STEPS;
 				let ends = (step + 1).is_multiple_of(STEPS);
 				let after = After {
-					mode: match (is_walk, ends) {
-						(false, _) => shaders::WALK,
-						(true, false) => shaders::PRODUCT,
-						(true, true) => shaders::PRODUCT | shaders::TURN,
+					mode: match ends {
+						false => shaders::STEP,
+						true => shaders::TURN,
 					},
 					step,
 					slot: if step + 1 < end {

@@ -330,16 +330,17 @@ fn tree_of_roots(key: &TreeKey, roots: &[Hash]) -> Tree {
 	Tree::over(key, 0, (0..).zip(roots).map(leaf).collect())
 }
 
-/// κ of a turn's products.
+/// κ of a turn's first product.
 pub fn kappa_of(running: &Running) -> u32 {
 	u32_at(running.state(), 0)
 }
 
-/// κ of the walk after a product with this root, in step `step`. With the turn's κ alone a prover could change a byte of
-/// a line until its lane reads only lines that it holds; so a changed byte sends all lanes elsewhere.
-pub fn walk_kappa(running: &Running, product: &Hash, step: u32) -> u32 {
+/// κ of the other steps of a turn, of the root of the step before. With the turn's κ alone a prover could change a byte
+/// of a product's line until its lane reads only lines that it holds, and rows could go from one device to another and
+/// back while both compute: now no byte of a step is known before the whole step before it is.
+pub fn step_kappa(running: &Running, before: &Hash, step: u32) -> u32 {
 	let mut block = [0; 64];
-	block[..32].copy_from_slice(product);
+	block[..32].copy_from_slice(before);
 	let counter = 1 << 63 | u64::from(step);
 	let hash = Compress::new().half(running.state(), &block, counter);
 	u32_at(&hash, 0)

@@ -6,7 +6,7 @@ use kaisar_agent::trial::{
 	hash::{Compress, Hash, Running, fill},
 	matrix::{
 		KEPT, LINE, Line, STEPS, Seeds, Size, byte_of, first_row, kappa_of, row_of_a, run_all,
-		turn_root, verify, walk_kappa, walk_lane,
+		step_kappa, turn_root, verify, walk_lane,
 	},
 	sample::{Draw, Kind, Reader, Reject},
 	tree::{Tree, TreeKey},
@@ -239,14 +239,18 @@ impl Window for MadeUp {
 							None => first_row(&seed, byte.j, SIZE.n),
 						};
 						let sum = sum(&row_of_a(&seed, byte.i, SIZE.n), &row);
-						let value = byte_of(sum, step, byte.i, byte.j, kappa_of(&running));
+						let kappa = match step.is_multiple_of(STEPS) {
+							true => kappa_of(&running),
+							false => step_kappa(&running, &roots[step as usize - 1], step),
+						};
+						let value = byte_of(sum, step, byte.i, byte.j, kappa);
 						lines.set(here, *byte, value);
 					}
 					for lane in walks.get(&number).into_iter().flatten() {
 						lines.line(here, *lane);
 					}
 				} else {
-					let kappa = walk_kappa(&running, &roots[step as usize - 1], step);
+					let kappa = step_kappa(&running, &roots[step as usize - 1], step);
 					for lane in walks.get(&number).into_iter().flatten() {
 						let state = *before.line(Matrix::Step(step - 1), *lane);
 						let all = each as u32 * SIZE.window;

@@ -830,14 +830,19 @@ async fn parts_heard(world: &World, worker: &Agent, checker: &Agent) -> usize {
 	};
 	let verdict = world.check(checker, seat).await.verdict;
 	assert!(verdict.online && verdict.proof, "{verdict:?}");
-	let heard = world.path().join(CHECKERS[0].to_string()).join("heard");
-	let stored = std::fs::read_dir(heard).unwrap().map(|file| {
+	let data = world.path().join(CHECKERS[0].to_string());
+	heard_before(&data, &worker.key(), asked)
+}
+
+/// The number of a worker's parts that the checker's agent with this data folder had heard by a date.
+pub fn heard_before(data: &Path, worker: &AgentKey, date: u64) -> usize {
+	let stored = std::fs::read_dir(data.join("heard")).unwrap().map(|file| {
 		let bytes = std::fs::read(file.unwrap().path()).unwrap();
 		Stored::decode_all(&mut &bytes[..]).unwrap()
 	});
-	let its = stored.filter(|stored| stored.agent == worker.key());
+	let its = stored.filter(|stored| stored.agent == *worker);
 	its.flat_map(|stored| stored.parts)
-		.filter(|(_, at, _)| *at < asked)
+		.filter(|(_, at, _)| *at < date)
 		.count()
 }
 
@@ -877,7 +882,8 @@ async fn a_flood_of_pushes_writes_nothing_and_displaces_and_delays_no_other_work
 	println!(
 		"10,000 pushes in {took:?}; another's, half and 95 %: {quiet:?}, meanwhile {flooded:?}"
 	);
-	assert!(flooded.1 < Duration::from_millis(100), "{flooded:?}");
+	let most = 20 * quiet.1 + Duration::from_millis(50);
+	assert!(flooded.1 < most, "{flooded:?} of {quiet:?}");
 	// Of the honest one's worker it may say nothing.
 	let answers = push_all(&flooding, &[made_up(&world, &pair(77), 0, 7)]).await;
 	assert_eq!(answers, [Err(Refusal::NotServed)]);

@@ -91,7 +91,11 @@ fn is_of_chain(reject: Reject) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_are_made_up_and_steps_that_are_skipped_are_found() {
 	let job = job(1, gpus(A100, 1));
-	let turn = Card::of(A100).alone();
+	// A GPU that is late by 3 %, and in time with 5 % less to multiply.
+	let slow = 1.42 * Card::of(A100).alone();
+	let turn = 0.95 * slow;
+	let late = run(Manner::Honest, &job, slow);
+	assert_eq!(check(Off::None, late).await.verdict.gpu_count, 0);
 	for manner in [Manner::RowsMadeUp, Manner::StepsSkipped] {
 		let found = check(Off::None, run(manner, &job, turn)).await;
 		assert!(!found.verdict.proof, "{found:?}");

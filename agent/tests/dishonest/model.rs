@@ -28,6 +28,8 @@ const TURN_BYTES: f64 = HALF * N * N * 8.0;
 pub const MATRIX: f64 = N * N;
 /// Trees and launches take a tenth.
 const OVERHEAD: f64 = 1.1;
+/// Spans of a trial.
+pub const SPANS: u32 = 64;
 /// A link of PCIe 4 × 16 and of PCIe 5 × 16 in each direction, in bytes a second.
 pub const PCIE_4: f64 = 26e9;
 pub const PCIE_5: f64 = 54e9;
@@ -80,25 +82,27 @@ impl Card {
 
 	/// Seconds of a turn if this part of the window lies in the host's memory: the walks read both at once.
 	pub fn with_host(&self, part: f64) -> f64 {
-		let (products, _) = self.turn();
-		let here = TURN_BYTES * (1.0 - part) / self.reads;
+		let (products, walks) = self.turn();
+		let here = walks * (1.0 - part);
 		let there = TURN_BYTES * part / self.link;
-		products + here.max(there) * OVERHEAD
+		products + here.max(there)
 	}
 
-	/// Seconds of a turn if the host's processors walk in the host's memory, at `reads` bytes a second. Each matrix goes
-	/// there and comes back, while they walk.
+	/// Seconds of a turn if the host's processors walk in the host's memory, at `reads` bytes a second. No byte of a product
+	/// is known before the walk before it is whole, and no lane begins before the product is whole, so its way there
+	/// stands alone. The way back, the walk and the sums of the next product go on at the same time.
 	pub fn with_host_that_walks(&self, reads: f64) -> f64 {
 		let (products, _) = self.turn();
-		let walk = (TURN_BYTES / reads).max(HALF * MATRIX / self.link);
-		products + walk * OVERHEAD
+		let way = HALF * MATRIX / self.link;
+		way + products.max(TURN_BYTES / reads).max(way)
 	}
 
-	/// Seconds of a turn if another card multiplies. Each matrix comes from there and goes back.
+	/// Seconds of a turn if another card multiplies, and this one walks.
 	pub fn with_products_of(&self, other: &Self) -> f64 {
 		let (products, _) = other.turn();
 		let (_, walks) = self.turn();
-		products + walks + 2.0 * HALF * MATRIX / self.link.min(other.link)
+		let way = HALF * MATRIX / self.link.min(other.link);
+		way + products.max(walks).max(way)
 	}
 
 	/// Seconds of a turn of `count` such cards that share the work and the window. Each multiplies its part, for which
@@ -108,7 +112,8 @@ impl Card {
 		let others = (count - 1.0) / count;
 		let matrices = HALF * MATRIX * others / self.link;
 		let lines = TURN_BYTES / count * others / self.link;
-		products / count + matrices + (walks / count).max(lines)
+		// What is multiplied needs all of the walk before, and lines are read once the product is whole.
+		(products / count).max(matrices) + (walks / count).max(lines)
 	}
 }
 
@@ -127,7 +132,7 @@ pub struct Gpu {
 	card: Card,
 	/// Seconds of a turn of any of them.
 	turn: f64,
-	/// The next identity, and the spans after which it makes way. Without an order whoever comes is next.
+	/// The next identity, and the spans after which it makes way. Without an order, identities run as they arrive.
 	order: Vec<(usize, u32)>,
 	state: Mutex<State>,
 	turned: Condvar,
@@ -174,15 +179,24 @@ impl Gpu {
 			.get(state.at)
 			.is_some_and(|next| next.0 != identity)
 		{
-			state = self.turned.wait(state).unwrap();
+			let wait = Duration::from_secs(120);
+			let (next, waited) = self.turned.wait_timeout(state, wait).unwrap();
+			assert!(!waited.timed_out(), "the one before {identity} is gone");
+			state = next;
 		}
 		let here = state.resident.get(&identity).copied().unwrap_or(0.0);
 		// It was prepared: the first windows lie there before the trial.
 		let missing = (window - here).max(0.0);
 		let others: f64 = state.resident.values().sum::<f64>() - here;
 		let mut evicted = (others + window - self.card.memory).max(0.0);
-		for (other, bytes) in &mut state.resident {
-			if *other != identity {
+		// Those that it comes back to last make way first.
+		let rest = &self.order[state.at.min(self.order.len())..];
+		let next = |identity: usize| rest.iter().position(|turn| turn.0 == identity);
+		let mut victims: Vec<usize> = state.resident.keys().copied().collect();
+		victims.retain(|other| *other != identity);
+		victims.sort_by_key(|other| std::cmp::Reverse(next(*other).unwrap_or(usize::MAX)));
+		for other in victims {
+			if let Some(bytes) = state.resident.get_mut(&other) {
 				let part = evicted.min(*bytes);
 				*bytes -= part;
 				evicted -= part;
@@ -295,9 +309,9 @@ pub struct ModelWindow {
 /// Charges each span to the GPU.
 struct Charged<'a> {
 	window: &'a ModelWindow,
+	/// Turns of the run.
 	of: u32,
-	/// Turns, and spans, that are charged.
-	turns: u32,
+	/// Spans that are charged.
 	spans: u32,
 	outer: &'a mut dyn Spans,
 }
@@ -307,9 +321,13 @@ impl Charged<'_> {
 		let window = self.window;
 		let from = window.clock.after(self.spans);
 		self.spans += 1;
-		let share = f64::from(turns - self.turns) / f64::from(self.of);
-		self.turns = turns;
-		let turns = share * window.turns;
+		// Production's spans are whole turns, the last one with the rest.
+		let each = (window.turns / f64::from(SPANS)).floor();
+		let is_last = turns == self.of;
+		let turns = match is_last {
+			true => window.turns - each * f64::from(SPANS - 1),
+			false => each,
+		};
 		let gpu = &window.gpu;
 		let end = gpu.visit(window.identity, window.window, self.spans, turns, from);
 		window.clock.done(self.spans, end);
@@ -342,7 +360,6 @@ impl Window for ModelWindow {
 		let mut charged = Charged {
 			window: self,
 			of: size.turns,
-			turns: 0,
 			spans: 0,
 			outer: spans,
 		};

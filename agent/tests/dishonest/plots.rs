@@ -260,7 +260,7 @@ async fn a_plot_in_ram_that_is_claimed_too_leaves_no_memory_to_fill() {
 		let found = check(Off::None, work(processor, disk)).await;
 		assert_eq!(tiers_of(&found), shown, "{found:?}");
 	}
-	let off = Off::Lateness(|_| true);
+	let off = Off::Lateness(|part| part == Part::Processor);
 	let found = check(off, work(pages_late, on_time.1)).await;
 	assert_eq!(tiers_of(&found), [1, 3, 1]);
 	// Not excluded: with 208 GB of RAM both are there, and no disk.

@@ -13,6 +13,10 @@ use kaisar_agent::{
 	trial::{job::Job, part::Part},
 };
 use sp_core::H256;
+use std::sync::{
+	Arc,
+	atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 const A100: &str = "GPU_A100_80GB_PCIE";
 
@@ -75,13 +79,14 @@ async fn roots_that_are_held_back_gain_nothing_in_any_combination() {
 		let which = [0, 1, 2].map(|bit| combination >> bit & 1 == 1);
 		let work = held_back(whole(&job, 7.0, 19.0), which);
 		let found = check(Off::None, work.show()).await;
-		let (gpus, lanes, disk) = shown(&found);
+		let (gpus, _, disk) = shown(&found);
 		assert!(!disk, "{which:?}: {found:?}");
 		assert_eq!(gpus, !which[0], "{which:?}: {found:?}");
 		// Lanes that come after 19 s show less.
 		let cores = if which[1] { 0 } else { 1 };
 		assert_eq!(found.verdict.cpu, cores, "{which:?}: {found:?}");
-		assert!(found.verdict.memory > 0 || !lanes);
+		// 19 s are late for cores, and in time for memory.
+		assert_eq!(found.verdict.memory, 1, "{which:?}: {found:?}");
 	}
 	// Judged from the root before it, the disk takes no time at all.
 	let work = || held_back(whole(&job, 7.0, 19.0), [false, true, false]);
@@ -128,30 +133,33 @@ async fn a_trial_under_a_guessed_seed_contradicts_its_root() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draw_that_is_refused_does_not_change() {
 	let job = job(1, server(4, 8, 0));
-	// It answers one challenge of eight, and says that it is not ready for the others.
+	let plan = job.plan();
+	let whole = || Work::new(&job).with_processor(lanes::honest(&job, &plan), 7.0);
+	// It likes one draw of eight, the third one after the first, and says that it is not ready for the others.
 	let picky = || {
-		let plan = job.plan();
-		let work = Work::new(&job).with_processor(lanes::honest(&job, &plan), 7.0);
-		let mut shown = work.show();
+		let mut shown = whole().show();
 		let root = shown.roots.root(&job);
-		let disliked = Lab::challenge(&root).nonce[0] % 8;
-		let opens = shown.opens;
-		shown.opens = Box::new(move |resource, challenge| match challenge.nonce[0] % 8 {
-			nonce if nonce == disliked => Err(Refusal::NotReady),
-			_ => opens(resource, challenge),
+		let liked = Lab::challenge(&root).nonce[0].wrapping_add(3) % 8;
+		let refused = Arc::new(AtomicUsize::new(0));
+		let (opens, count) = (shown.opens, refused.clone());
+		shown.opens = Box::new(move |resource, challenge| {
+			if challenge.nonce[0] % 8 == liked {
+				return opens(resource, challenge);
+			}
+			count.fetch_add(1, Relaxed);
+			Err(Refusal::NotReady)
 		});
-		shown
+		(shown, refused)
 	};
-	let found = check(Off::None, picky()).await;
+	let (work, refused) = picky();
+	let found = check(Off::None, work).await;
 	assert_eq!(shown(&found), (false, false, false));
 	assert_eq!(found.verified, []);
-	let found = check(Off::OneDraw, picky()).await;
+	assert!(refused.load(Relaxed) > 8, "{refused:?}");
+	let (work, refused) = picky();
+	let found = check(Off::OneDraw, work).await;
 	assert_eq!(shown(&found), (false, true, false));
-	let mut honest = picky();
-	let plan = job.plan();
-	honest.opens = Work::new(&job)
-		.with_processor(lanes::honest(&job, &plan), 7.0)
-		.show()
-		.opens;
-	assert_eq!(shown(&check(Off::None, honest).await), (false, true, false));
+	assert_eq!(refused.load(Relaxed), 3);
+	let honest = check(Off::None, whole().show()).await;
+	assert_eq!(shown(&honest), (false, true, false));
 }

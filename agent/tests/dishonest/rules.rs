@@ -39,7 +39,7 @@ pub enum Off {
 	Lateness(fn(Part) -> bool),
 	/// A part counts from its first arrival on, whatever hash came then.
 	FirstHash,
-	/// Rejections of these openings are overlooked. GPUs' marks are those that came.
+	/// The openings of a resource are not verified further where they are rejected so. GPUs' marks are those that came.
 	Rejections(Resource, fn(Reject) -> bool),
 	/// The challenge is drawn anew in each try.
 	OneDraw,
@@ -105,7 +105,7 @@ impl kaisar_agent::rules::Rules for Rules {
 	fn challenge(&self, secret: &Hash, root: &Hash, open_seed: H256, tries: u32) -> Challenge {
 		let mut challenge = Challenge::new(secret, root, open_seed);
 		if matches!(self.off, Off::OneDraw) {
-			challenge.nonce[..4].copy_from_slice(&tries.to_le_bytes());
+			challenge.nonce[0] = challenge.nonce[0].wrapping_add(tries as u8);
 		}
 		challenge
 	}

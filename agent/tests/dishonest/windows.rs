@@ -6,7 +6,7 @@ use kaisar_agent::trial::{
 	hash::{Compress, Hash, Running},
 	matrix::{
 		KEPT, Line, READS, STEPS, Size, filled_key, first, kappa_of, lines_of, product_of,
-		step_key, tree_over, turn_root, walk_kappa, walk_lane,
+		step_kappa, step_key, tree_over, turn_root, walk_lane,
 	},
 };
 use std::{
@@ -155,14 +155,15 @@ impl Window for Plain {
 				known = Running::new(&[turn as u8; 32]);
 				z = first(&[turn as u8; 32], self.n);
 			}
-			let kappa = kappa_of(&known);
 			let mut roots: Vec<Hash> = Vec::new();
 			for step in STEPS * turn..STEPS * (turn + 1) {
-				match roots.last() {
-					Some(product) if !step.is_multiple_of(2) => {
-						self.walk(&mut z, &size, walk_kappa(&known, product, step));
-					}
-					_ => z = self.product(&seed, &z, step, kappa),
+				let kappa = match roots.last() {
+					Some(before) => step_kappa(&known, before, step),
+					None => kappa_of(&known),
+				};
+				match step.is_multiple_of(2) {
+					true => z = self.product(&seed, &z, step, kappa),
+					false => self.walk(&mut z, &size, kappa),
 				}
 				roots.push(tree_over(&step_key(&seed, step), &z).root());
 				steps.push(z.clone());

@@ -45,7 +45,7 @@ fn is_that_of_the_reference(n: u32, window: u32, lines: &[u32]) {
 	let in_window = &kept[kept.len() - z.len()..];
 	let root = tree(filled_key(&[5; 32], last), in_window, shown);
 	assert_eq!(on.roots(ROOTS..ROOTS + 1).unwrap(), [root]);
-	// A walk by a κ that the host gave, as after a product.
+	// A walk by a κ that the host gave.
 	let running = Running::over(&[&[6; 32]]);
 	on.set_running(&running);
 	let size = Size {

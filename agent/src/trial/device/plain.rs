@@ -6,8 +6,8 @@ use super::{
 use crate::trial::{
 	hash::{Compress, Hash, Running},
 	matrix::{
-		KEPT, STEPS, Size, filled_key, filled_of, first, kappa_of, lines_of, product_of, step_key,
-		tree_over, turn_root, walk_kappa, walk_of,
+		KEPT, STEPS, Size, filled_key, filled_of, first, kappa_of, lines_of, product_of,
+		step_kappa, step_key, tree_over, turn_root, walk_of,
 	},
 };
 use parking_lot::Mutex;
@@ -134,15 +134,15 @@ impl Turns<'_> {
 		running: &Running,
 		mut each: impl FnMut(u32, &[u8]),
 	) -> Vec<Hash> {
-		let kappa = kappa_of(running);
 		let mut roots: Vec<Hash> = Vec::new();
 		for step in STEPS * turn..STEPS * (turn + 1) {
-			match roots.last() {
-				Some(product) if !step.is_multiple_of(2) => {
-					let kappa = walk_kappa(running, product, step);
-					walk_of(&mut self.z, self.window, kappa);
-				}
-				_ => self.z = product_of(self.seed, &self.z, self.size.n, step, kappa),
+			let kappa = match roots.last() {
+				Some(before) => step_kappa(running, before, step),
+				None => kappa_of(running),
+			};
+			match step.is_multiple_of(2) {
+				true => self.z = product_of(self.seed, &self.z, self.size.n, step, kappa),
+				false => walk_of(&mut self.z, self.window, kappa),
 			}
 			each(step, &self.z);
 			roots.push(tree_over(&step_key(self.seed, step), &self.z).root());

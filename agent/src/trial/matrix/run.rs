@@ -2,8 +2,8 @@
 
 use super::{
 	READS, STEPS, Samples, Seeds, Size, bind, fill_tree, first_hash, line_at, line_of,
-	lines_of_row, mark_of, place_in_window, read, root_of, step_of, turn_root, turn_tree,
-	walk_kappa, words_of,
+	lines_of_row, mark_of, place_in_window, read, root_of, step_kappa, step_of, turn_root,
+	turn_tree, words_of,
 };
 use crate::trial::{
 	device::{DeviceError, Matrix, Place, Shown, Spans, Window},
@@ -436,7 +436,7 @@ impl Gpu {
 		for (walk, lane) in &samples.walks {
 			let step = step_of(*walk, true);
 			let running = &self.hashes[(step / STEPS) as usize];
-			let kappa = walk_kappa(running, &self.steps[step as usize - 1], step);
+			let kappa = step_kappa(running, &self.steps[step as usize - 1], step);
 			let state = lines.line(Matrix::Step(step - 1), *lane as u32)?;
 			lanes.push((kappa, words_of(&state.line), Vec::new()));
 		}

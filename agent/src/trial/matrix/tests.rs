@@ -294,9 +294,9 @@ fn a_window_is_asked_for_lines_once_and_then_for_each_read() {
 #[test]
 fn a_changed_byte_of_a_product_sends_its_lanes_elsewhere() {
 	let running = first_hash(&Seeds::new(&BASE, &START, 0), &[5; 32]);
-	let lanes = |root: u8| walk_kappa(&running, &[root; 32], 1);
+	let lanes = |root: u8| step_kappa(&running, &[root; 32], 1);
 	assert_ne!(lanes(1), lanes(2));
-	assert_ne!(lanes(1), walk_kappa(&running, &[1; 32], 3));
+	assert_ne!(lanes(1), step_kappa(&running, &[1; 32], 3));
 }
 
 #[test]

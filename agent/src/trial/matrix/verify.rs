@@ -3,7 +3,7 @@
 use super::{
 	Byte, Kind, LINE, Line, STEPS, Samples, Seeds, Size, byte_of, dot, fill_key, filled_key,
 	first_row, kappa_of, line_at, lines_of_row, place_in_window, root_of, row_in, row_of_a,
-	run::run_over, step_key, step_of, turn_key, walk_kappa, walk_lane,
+	run::run_over, step_kappa, step_key, step_of, turn_key, walk_lane,
 };
 use crate::trial::{
 	hash::{Compress, Hash, Running},
@@ -92,10 +92,16 @@ impl One<'_> {
 		for byte in &samples.products {
 			let (first_line, count) = lines_of_row(byte.j, n);
 			let step = step_of(byte.product, false);
+			let running = &self.hashes[(step / STEPS) as usize];
+			let mut kappa = kappa_of(running);
 			let row = match step.checked_sub(1) {
 				Some(before) => {
-					self.step(before, first_line, count, Kind::Products, shown)?
-						.1
+					let (root, row) =
+						self.step(before, first_line, count, Kind::Products, shown)?;
+					if !step.is_multiple_of(STEPS) {
+						kappa = step_kappa(running, root, step);
+					}
+					row
 				}
 				None => {
 					let mut lines = vec![[0; LINE]; count];
@@ -109,7 +115,6 @@ impl One<'_> {
 				}
 			};
 			let (_, line) = self.step(step, line_at(byte, n), 1, Kind::Products, shown)?;
-			let kappa = kappa_of(&self.hashes[(step / STEPS) as usize]);
 			self.check(
 				&self.seeds.trial,
 				byte,
@@ -125,7 +130,7 @@ impl One<'_> {
 			let step = step_of(*walk, true);
 			let (product, before) = self.step(step - 1, *lane, 1, Kind::Walk, shown)?;
 			let (_, after) = self.step(step, *lane, 1, Kind::Walk, shown)?;
-			let kappa = walk_kappa(&self.hashes[(step / STEPS) as usize], product, step);
+			let kappa = step_kappa(&self.hashes[(step / STEPS) as usize], product, step);
 			let right = walk_lane(&before[0], lines, kappa, |line| {
 				let (t, line) = place_in_window(line, self.size);
 				let shown = self.filled(t, line.into(), 1, Kind::Walk, shown)?;
