@@ -157,11 +157,10 @@ pub fn mends(pace: &Pace, steps: usize) {
 	let mut page = vec![[0; CELL]; CELLS];
 	let mut expected = Box::new([[0; CELL]; CELLS]);
 	fill_page(Compress::new(), &BASE, 0, &mut expected);
-	fill_other::<4>(3, &mut page);
-	assert_eq!(
-		page[..],
-		expected[..],
-		"a page of 3 passes and 4 draws is that of the definitions"
+	fill_other::<16>(3, &mut page);
+	assert!(
+		page[..] == expected[..],
+		"a page of 3 passes and 16 draws is that of the definitions"
 	);
 	for (passes, draws, fill) in [
 		(3, 4, fill_other::<4> as fn(usize, &mut [[u8; CELL]])),
