@@ -30,8 +30,8 @@ const SYSTEM: u64 = 7;
 pub const LENGTH: Duration = Duration::from_secs(10);
 /// Total tolerance for importing the trial's block later than the checker, sending and scheduling.
 pub const TOLERANCE: Duration = Duration::from_secs(2);
-/// The same of marks before the last. The first has almost nothing but this, and nodes may import the trial's block 2.5 s
-/// apart: with 2 s one honest worker of 200 would lose its class.
+/// The same of marks before the last. The first is due after 0.74 s, and nodes may import the trial's block 2.5 s
+/// apart: with 2 s one honest worker of 150 would lose its class.
 pub const MARK_TOLERANCE: Duration = Duration::from_millis(2_500);
 /// Latest arrival of a root; a later one proves nothing.
 pub const LATEST: Duration = Duration::from_secs(20);

@@ -105,6 +105,25 @@ fn on_their_own(class: &str, workers: usize) -> Vec<Shown> {
 	census(&workers)
 }
 
+/// Three of forty workers on one H200. All take its time, and these are computed and checked.
+async fn of_forty(off: Off) -> Vec<u8> {
+	let card = Card::of(H200);
+	let gpu = Gpu::at(card, card.together(), in_turns(40, SPANS, 4));
+	let job_of = |identity: usize| job(1 + identity as u32, gpus(RTX_3070, 1));
+	let sizes = smallest(&job_of(0));
+	let window = window_bytes(&job_of(0), &sizes);
+	let turns = f64::from(production(&job_of(0)).turns());
+	let checked = [0, 19, 39];
+	let shown = std::thread::scope(|scope| {
+		for identity in (0..40).filter(|identity| !checked.contains(identity)) {
+			let gpu = &gpu;
+			scope.spawn(move || gpu.occupy(identity, window, SPANS, turns));
+		}
+		census(&checked.map(|identity| (job_of(identity), sizes, gpu.clone(), identity)))
+	});
+	counts(off, shown).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_gpu_for_two_of_a_worker_changes_windows_in_every_span() {
 	// An H100 is 2.7 times as fast as an A100, and holds the windows of one and a fifth.
