@@ -332,12 +332,13 @@ mod tests {
 	}
 
 	#[test]
-	fn copies_are_those_that_the_specification_names() {
+	fn copies_are_those_that_the_specification_names_and_more_where_chains_share_a_gpu() {
 		let copies = |strong, weak| copies(&reference(strong), &reference(weak)).unwrap();
 		// H100 SXM of A100; H200 of H100 PCIe; 4090 of 3090.
 		assert_eq!((copies(1, 4), copies(33, 2), copies(11, 16)), (2, 2, 2));
 		assert_eq!(copies(33, 1), 1);
-		assert_eq!(copies(2, 4), 1);
+		// H200 and H100 PCIe of A100: two and one, did they run one after the other.
+		assert_eq!((copies(33, 4), copies(2, 4)), (3, 2));
 		// A window that does not fit, and a pace that does not do.
 		assert_eq!((copies(1, 33), copies(16, 11)), (0, 0));
 	}
