@@ -37,7 +37,7 @@ pub struct Attested {
 pub trait Rules: Send + Sync {
 	/// Returns the challenge of a check. `tries` counts the connections of this check before.
 	fn challenge(&self, secret: &Hash, root: &Hash, open_seed: H256, tries: u32) -> Challenge {
-		// The same in each try: who refuses a draw gets no other.
+		// A worker that refuses a draw gets the same one again.
 		let _ = tries;
 		Challenge::new(secret, root, open_seed)
 	}

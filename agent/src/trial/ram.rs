@@ -1,8 +1,8 @@
 //! Memory filled from a round's seed, page by page.
 //!
 //! A page depends on the seed and its number alone, so a checker computes the one that it looks at. It takes 1,536
-//! compressions in sequence, each over blocks that the one before names: about 1,700 times a read of it. Whoever keeps
-//! half of a page still computes more than a quarter of it for a read, but not all of that in sequence:
+//! compressions in sequence, each over blocks that the one before names: about 1,700 times a read of it. A prover that
+//! keeps half of a page still computes more than a third of it for a read, but not all of that in sequence:
 //! `docs/recomputation.md`.
 
 use super::hash::{Block, Compress, Hash, fill, fold, key, place_u32, u32_at};
@@ -16,9 +16,8 @@ pub const CELL: usize = 64;
 pub const CELLS: usize = PAGE / CELL;
 /// Passes over a page.
 const PASSES: usize = 3;
-/// Drawn blocks that enter each block: one by each word of the block before. With four, whoever keeps labels of all
-/// passes has short chains, and many cores beside a lane compute a fifth of the memory in time
-/// (`docs/recomputation.md`).
+/// Drawn blocks that enter each block: one by each word of the block before. With four, labels kept from all passes
+/// break the chains, and other cores recompute a fifth of the memory in time (`docs/recomputation.md`).
 const EARLIER: usize = 16;
 
 /// A page, as blocks.
