@@ -1,6 +1,6 @@
-//! The lanes that one core can run, by code that is faster than the agent's: several lanes on a thread,
-//! vectors, and the words of a chain side by side. All of it computes what [`Run`] does, tree and running
-//! hash included, and is compared with it.
+//! The lanes that one core can run, by code that is faster than the agent's: several lanes on a thread, and
+//! vectors. What is timed computes what [`Run`] does, tree and running hash included, and is compared with
+//! it; a wave is compared too, and must differ.
 //!
 //! `cargo bench --profile dev -p kaisar-agent --bench lanes`; arguments: `gib=N` of memory (default: 4),
 //! `json`, and `quick`, a tenth of the work.

@@ -468,6 +468,22 @@ mod tests {
 	}
 
 	#[test]
+	fn a_leg_begins_after_the_last_word_of_each_chain() {
+		// Otherwise the words of a lane run as a wave, which a GPU computes in time: `benches/attacks/lanes.cu`.
+		let memory = memory(&[1; 32], 4);
+		let lane = Lane::new(&[2; 32], 3);
+		let kappa = keys_of(Compress::new(), &Running::new(lane.seed()));
+		let before = lane.first();
+		let leg = |before: &State| lane.leg(&kappa, before, &mut Filled(&memory));
+		for chain in 0..WORDS / CHAIN {
+			let first = CHAIN * chain;
+			let mut other = before;
+			other[first + CHAIN - 1] ^= 1;
+			assert_ne!(leg(&before)[first], leg(&other)[first], "chain {chain}");
+		}
+	}
+
+	#[test]
 	fn lanes_and_starts_differ() {
 		let first = |start: u8, number| Lane::new(&[start; 32], number).first();
 		assert_ne!(first(1, 0), first(1, 1));
