@@ -375,7 +375,7 @@ fn system(file: &str) -> String {
 	std::fs::read_to_string(format!("/sys/devices/system/cpu/{file}")).unwrap_or_default()
 }
 
-/// What was measured, and of what.
+/// Measured figures, and how they are printed.
 struct Report {
 	json: bool,
 	/// Time of a leg by the agent's code, alone on a core.

@@ -1,5 +1,5 @@
-//! What it costs to recompute pages of memory and nodes of a plot for those who keep a part of them, on the real graphs,
-//! by rules and by searches. `docs/recomputation.md` has the result.
+//! The cost of recomputing pages of memory and nodes of a plot where a part of them is kept, on the real graphs, by rules
+//! and by searches. `docs/recomputation.md` has the result.
 //!
 //! `cargo bench --profile dev --workspace --bench recompute` takes about five minutes on two cores. After `--`, `memory`
 //! or `plot` names one of both; `steps=100000` are those of a search for a page, `nodes=14` the power of two of nodes

@@ -51,7 +51,7 @@ pub struct Kernel {
 	pub words: usize,
 	/// Words of one lane among them, in a row.
 	pub per: usize,
-	/// What it runs on.
+	/// The instructions that it needs.
 	pub needs: Needs,
 	/// The steps.
 	pub steps: Steps,

@@ -68,7 +68,7 @@ impl Graph {
 	}
 }
 
-/// What one page takes on average.
+/// The average cost of a page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
 	/// Reads of 4 KiB, the page's own included.

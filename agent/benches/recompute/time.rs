@@ -1,4 +1,4 @@
-//! What is hidden of memory in time.
+//! The share of memory that can be hidden in time.
 
 use super::{
 	memory::{BASE, last_pass, spread},
@@ -34,7 +34,7 @@ pub fn seconds(mut run: impl FnMut()) -> f64 {
 	tries.fold(f64::INFINITY, f64::min)
 }
 
-/// What a core does in how long, in seconds.
+/// A core's pace: seconds of a compression, of a vector of sixteen, and of a leg.
 pub struct Pace {
 	pub compression: f64,
 	pub vector: f64,

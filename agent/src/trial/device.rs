@@ -1,4 +1,4 @@
-//! What fills a GPU's memory and runs its turns: a GPU ([`crate::gpu`]), or the processor, which is the oracle for
+//! Devices that fill a GPU's memory and run its turns: a GPU ([`crate::gpu`]), or the processor, which is the oracle for
 //! every kernel.
 
 mod plain;

@@ -124,7 +124,7 @@ pub fn disk_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 }
 
 /// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace, plus
-/// [`MARK_TOLERANCE`], and none later than the last one, plus [`TOLERANCE`].
+/// [`MARK_TOLERANCE`]. The last mark's limit has [`TOLERANCE`] instead, and no mark may come later.
 pub fn mark_limit(done: u32, turns: u32) -> Duration {
 	let at_pace = |done: u32, turns: u32| {
 		let nanos = LENGTH.as_nanos() * u128::from(done) * 100;

@@ -363,7 +363,7 @@ mod tests {
 	}
 
 	#[test]
-	fn who_leaves_nodes_out_reads_many_pages_for_one() {
+	fn nodes_that_are_left_out_cost_many_pages_for_one() {
 		const NODES_ALL: usize = 1 << 14;
 		let recipe = Recipe::new(&[1; 32], &[2; 32], NODES_ALL as u32);
 		let without = |left_out: &dyn Fn(usize) -> bool| -> Vec<bool> {
@@ -411,7 +411,7 @@ mod tests {
 	}
 
 	#[test]
-	fn who_leaves_out_what_is_cheap_reads_many_pages_for_one() {
+	fn nodes_that_are_left_out_where_cheap_cost_many_pages_for_one() {
 		const NODES_ALL: usize = 1 << 14;
 		let recipe = Recipe::new(&[1; 32], &[2; 32], NODES_ALL as u32);
 		// A search takes a third fewer reads: `docs/recomputation.md`.

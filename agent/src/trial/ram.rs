@@ -192,7 +192,7 @@ mod tests {
 	}
 
 	#[test]
-	fn who_keeps_half_of_a_page_computes_much_of_it_for_each_read() {
+	fn half_of_a_page_kept_leaves_much_to_compute_for_each_read() {
 		let made_of = graph(3);
 		let labels = made_of.len();
 		let keep =

@@ -51,7 +51,7 @@ fn run(prepared: &Arc<Prepared>, seed: H256) -> Proof {
 	prepared.run(seed, &|_, _| (), &|| true).unwrap()
 }
 
-/// What an agent shows that attested these roots and has this proof, whose root came after 7 s.
+/// The trial as an agent shows it that attested these roots and has this proof. Its root came after 7 s.
 fn shown(job: &Job, roots: Roots, proof: Proof) -> Shown {
 	Shown {
 		job: job.clone(),

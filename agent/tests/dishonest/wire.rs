@@ -41,7 +41,7 @@ pub const OPEN_SEED: H256 = H256::repeat_byte(3);
 /// Longest that a test waits for the checker's agent.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// What a worker's agent answers to a challenge.
+/// Answers of a worker's agent to a challenge.
 pub type Opens = Box<dyn Fn(Resource, &Challenge) -> Result<Vec<u8>, Refusal> + Send + Sync>;
 
 /// A worker's trial as its agent shows it.
