@@ -45,6 +45,7 @@ const PINNED = {
 		place_order: ['requirement', 'workload', 'hours', 'plan', 'max_price', 'credits', 'client_key'],
 		report_exit: ['order', 'code', 'signature'],
 		report_issue: ['order', 'reason'],
+		set_client_key: ['order', 'client_key'],
 		set_contingency: ['on'],
 		set_cost: ['class', 'cost'],
 		set_oracle: ['oracle'],

@@ -59,3 +59,6 @@ pub enum PoolId {
 	/// An operator; its members hold licenses.
 	Checker(OperatorId),
 }
+
+/// Most entries in a page that a view function returns.
+pub const MAX_PAGE: u32 = 256;

@@ -91,8 +91,8 @@ use frame_support::{
 use frame_system::{offchain::CreateAuthorizedTransaction, pallet_prelude::*};
 use kaisar_primitives::{
 	AgentKey, AgentSignature, BlockNumber, CheckerKey, Checks, Commission, EpochIndex, History,
-	KeyProof, LicenseId, LicenseInfo, OnPoolChange, OperatorId, PoolId, RetiredPools, RoundIndex,
-	SharesChange, Timeline, WorkerId, WorkerRegistry,
+	KeyProof, LicenseId, LicenseInfo, MAX_PAGE, OnPoolChange, OperatorId, PoolId, RetiredPools,
+	RoundIndex, SharesChange, Timeline, WorkerId, WorkerRegistry,
 	authorized::ensure_signed_or_authorized,
 	keys::{KeyRole, is_zero},
 };
@@ -471,6 +471,24 @@ pub mod pallet {
 		pub fn operator_of(account: T::AccountId) -> Option<(OperatorId, OperatorOf<T>)> {
 			let operator = NumberOf::<T>::get(account)?;
 			Operators::<T>::get(operator).map(|record| (operator, record))
+		}
+
+		/// Returns operators from number `from` on, and the number to continue from, `None` at the end of the
+		/// list. It looks at `limit` numbers, at most [`MAX_PAGE`]; those whose records were removed are
+		/// skipped.
+		pub fn operators(
+			from: OperatorId,
+			limit: u32,
+		) -> (
+			alloc::vec::Vec<(OperatorId, OperatorOf<T>)>,
+			Option<OperatorId>,
+		) {
+			let end = NextOperator::<T>::get();
+			let next = from.saturating_add(limit.min(MAX_PAGE)).min(end);
+			let page = (from..next)
+				.filter_map(|operator| Some((operator, Operators::<T>::get(operator)?)))
+				.collect();
+			(page, (next < end).then_some(next))
 		}
 
 		/// Returns a license and its delegation; `None` if the license has no holder.

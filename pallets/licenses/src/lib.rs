@@ -82,7 +82,7 @@ use frame_support::{
 	},
 };
 use frame_system::{RawOrigin, pallet_prelude::*};
-use kaisar_primitives::{LicenseId, LicenseInfo};
+use kaisar_primitives::{LicenseId, LicenseInfo, MAX_PAGE};
 use sp_runtime::traits::{AccountIdConversion, EnsureAdd, StaticLookup};
 
 /// Maximum number of licenses ever minted.
@@ -288,6 +288,16 @@ pub mod pallet {
 			<Self as LicenseInfo<T::AccountId>>::holder(license)
 		}
 
+		/// Returns licenses that an account holds: at most `limit` and at most [`MAX_PAGE`], in no particular
+		/// order, after `cursor`, the last license of the page before. A page with fewer is the last one.
+		pub fn licenses_of(
+			holder: T::AccountId,
+			cursor: Option<LicenseId>,
+			limit: u32,
+		) -> alloc::vec::Vec<LicenseId> {
+			Self::page_of(&holder, cursor, limit)
+		}
+
 		/// Returns the first block in which a license's age no longer locks it.
 		pub fn unlocks_at(license: LicenseId) -> Option<BlockNumberFor<T>> {
 			Self::unlock_block(license)
@@ -432,6 +442,27 @@ impl<T: Config> Pallet<T> {
 	/// The account that owns the collection.
 	pub fn account_id() -> T::AccountId {
 		T::PalletId::get().into_account_truncating()
+	}
+
+	/// Returns a page of an account's licenses, as [`Pallet::licenses_of`] shows it.
+	pub(crate) fn page_of(
+		holder: &T::AccountId,
+		cursor: Option<LicenseId>,
+		limit: u32,
+	) -> alloc::vec::Vec<LicenseId> {
+		use pallet_nfts::Account;
+		let Some(collection) = Collection::<T>::get() else {
+			return Default::default();
+		};
+		let prefix = (holder, collection);
+		let held = match cursor {
+			None => Account::<T>::iter_key_prefix(prefix),
+			Some(last) => Account::<T>::iter_key_prefix_from(
+				prefix,
+				Account::<T>::hashed_key_for((holder, collection, last)),
+			),
+		};
+		held.take(limit.min(MAX_PAGE) as usize).collect()
 	}
 
 	/// Returns whether the license is too young to be transferred or burnt. An id without a license is not.

@@ -278,6 +278,16 @@ mod benchmarks {
 	}
 
 	#[benchmark]
+	fn set_client_key() {
+		let who = customer::<T>();
+		let (id, _, _) = active::<T>(&who);
+		let new = ClientKey::from_raw([8; 32]);
+		#[extrinsic_call]
+		_(RawOrigin::Signed(who), id, new);
+		assert!(Workloads::<T>::get(id).is_some_and(|workload| workload.client_key == new));
+	}
+
+	#[benchmark]
 	fn report_issue() {
 		let who = customer::<T>();
 		let (id, _, _) = active::<T>(&who);

@@ -72,7 +72,6 @@ mod workload;
 
 pub use pallet::*;
 pub use types::*;
-pub use views::MAX_PAGE;
 pub use weights::WeightInfo;
 pub use workload::*;
 
@@ -460,6 +459,12 @@ pub mod pallet {
 			/// `None` if it was removed.
 			new: Option<Template>,
 		},
+		/// The key that may connect to an order's container was changed.
+		ClientKeySet {
+			order: OrderId,
+			old: ClientKey,
+			new: ClientKey,
+		},
 	}
 
 	#[pallet::error]
@@ -531,13 +536,25 @@ pub mod pallet {
 		}
 
 		/// Returns the orders of a customer from number `from` on, at most `limit` of them and at most
-		/// [`MAX_PAGE`], and the number to continue from, `None` at the end of the list.
+		/// [`kaisar_primitives::MAX_PAGE`], and the number to continue from, `None` at the end of the list.
 		pub fn orders_of(
 			customer: T::AccountId,
 			from: OrderId,
 			limit: u32,
 		) -> (Vec<OrderView<T::AccountId>>, Option<OrderId>) {
 			Self::page_of(&customer, from, limit)
+		}
+
+		/// Returns the workers among which an order of this requirement and plan would be drawn now, and what
+		/// each of them lacks. It looks at `limit` workers, at most [`kaisar_primitives::MAX_PAGE`], from position `from` on:
+		/// positions change whenever a worker comes or goes.
+		pub fn candidates(
+			requirement: Requirement,
+			plan: Plan,
+			from: u32,
+			limit: u32,
+		) -> Result<CandidatePage, DispatchError> {
+			Self::do_candidates(&requirement, plan, from, limit)
 		}
 
 		/// Returns the order that a worker serves.
@@ -553,11 +570,11 @@ pub mod pallet {
 		}
 
 		/// Returns the current prices of a unit and hour of a class, if it has a price.
-		pub fn price(class: GpuClass) -> Option<Prices> {
-			Self::prices_of(class).ok()
+		pub fn price(gpu_class: GpuClass) -> Option<Prices> {
+			Self::prices_of(gpu_class).ok()
 		}
 
-		/// Returns the price book from class `from` on. It looks at `limit` classes, at most [`MAX_PAGE`].
+		/// Returns the price book from class `from` on. It looks at `limit` classes, at most [`kaisar_primitives::MAX_PAGE`].
 		pub fn price_book(from: GpuClass, limit: u32) -> Vec<(GpuClass, ClassPrice)> {
 			Self::book_from(from, limit)
 		}
@@ -975,6 +992,34 @@ pub mod pallet {
 		) -> DispatchResult {
 			T::AdminOrigin::ensure_origin(origin)?;
 			Self::do_set_template(id, template)
+		}
+
+		/// Changes the key that may connect to an order's container, for a customer that lost the old one. The
+		/// worker's agent hears of it with the next block, and closes the old key's connections.
+		///
+		/// ## Origin
+		/// Signed by the customer.
+		///
+		/// ## Parameters
+		/// - `order`: the order, not closed.
+		/// - `client_key`: the ed25519 key that may connect from now on, and no other.
+		///
+		/// ## Errors
+		/// - [`Error::UnknownOrder`].
+		/// - [`Error::NotCustomer`].
+		/// - [`Error::WrongState`]: the order is closed.
+		///
+		/// ## Events
+		/// - [`Event::ClientKeySet`].
+		#[pallet::call_index(13)]
+		#[pallet::weight(T::WeightInfo::set_client_key())]
+		pub fn set_client_key(
+			origin: OriginFor<T>,
+			order: OrderId,
+			client_key: ClientKey,
+		) -> DispatchResult {
+			let who = ensure_signed(origin)?;
+			Self::do_set_client_key(&who, order, client_key)
 		}
 	}
 

@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 use codec::Encode;
 use frame_support::{storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{
-	Balance, BlockNumber, Candidate, Checks, CloseReason, HOURS, Market, OrderId, Requirement,
-	WorkerId,
+	Balance, BlockNumber, Candidate, Checks, CloseReason, HOURS, MAX_PAGE, Market, OrderId, Plan,
+	Requirement, WorkerId,
 };
 use sp_core::H256;
 use sp_io::hashing::blake2_256;
@@ -119,8 +119,12 @@ fn bucket_of(requirement: &Requirement) -> u8 {
 	}
 }
 
-/// Whether a worker meets a requirement at this price of a unit and hour.
-fn fits(candidate: &Candidate, requirement: &Requirement, unit_price: Balance) -> bool {
+/// Returns what a worker lacks for a requirement at this price of a unit and hour.
+fn lacks(
+	candidate: &Candidate,
+	requirement: &Requirement,
+	unit_price: Balance,
+) -> impl Iterator<Item = Lack> {
 	let Candidate {
 		profile,
 		region,
@@ -135,15 +139,41 @@ fn fits(candidate: &Candidate, requirement: &Requirement, unit_price: Balance) -
 		0 => profile.cpu == requirement.min_cpu,
 		_ => profile.cpu >= requirement.min_cpu,
 	};
-	(profile.gpu_class, profile.gpu_count) == (requirement.gpu_class, requirement.gpu_count)
-		&& cpu && profile.bandwidth >= requirement.min_bandwidth
-		&& profile.memory >= requirement.min_memory
-		&& profile.disk >= requirement.min_disk
-		&& requirement.region.is_none_or(|asked| asked == *region)
-		&& requirement.arch.is_none_or(|asked| asked == *arch)
-		&& requirement.min_driver.is_none_or(|least| *driver >= least)
-		&& requirement.min_cuda.is_none_or(|least| *cuda >= least)
-		&& *price_floor <= unit_price
+	let gpus =
+		(profile.gpu_class, profile.gpu_count) == (requirement.gpu_class, requirement.gpu_count);
+	let meets = [
+		(Lack::Gpus, gpus),
+		(Lack::Cpu, cpu),
+		(
+			Lack::Bandwidth,
+			profile.bandwidth >= requirement.min_bandwidth,
+		),
+		(Lack::Memory, profile.memory >= requirement.min_memory),
+		(Lack::Disk, profile.disk >= requirement.min_disk),
+		(
+			Lack::Region,
+			requirement.region.is_none_or(|asked| asked == *region),
+		),
+		(
+			Lack::Arch,
+			requirement.arch.is_none_or(|asked| asked == *arch),
+		),
+		(
+			Lack::Driver,
+			requirement.min_driver.is_none_or(|least| *driver >= least),
+		),
+		(
+			Lack::Cuda,
+			requirement.min_cuda.is_none_or(|least| *cuda >= least),
+		),
+		(Lack::Price, *price_floor <= unit_price),
+	];
+	meets.into_iter().filter(|(_, met)| !met).map(|(it, _)| it)
+}
+
+/// Whether a worker meets a requirement at this price of a unit and hour.
+fn fits(candidate: &Candidate, requirement: &Requirement, unit_price: Balance) -> bool {
+	lacks(candidate, requirement, unit_price).next().is_none()
 }
 
 /// What the draws of an order came to.
@@ -354,6 +384,39 @@ impl<T: Config> Pallet<T> {
 			stale,
 			draws,
 		}
+	}
+
+	/// Returns a page of the workers that an order would be drawn from, as [`Pallet::candidates`] shows it.
+	pub(crate) fn do_candidates(
+		requirement: &Requirement,
+		plan: Plan,
+		from: u32,
+		limit: u32,
+	) -> Result<CandidatePage, DispatchError> {
+		Self::ensure_requirement(requirement)?;
+		let unit_price = Self::prices_of(requirement.gpu_class)?.of(plan);
+		let Requirement {
+			gpu_class, region, ..
+		} = *requirement;
+		let bucket = bucket_of(requirement);
+		let idle = Self::idle(requirement);
+		let next = from.saturating_add(limit.min(MAX_PAGE)).min(idle);
+		let workers = (from..next)
+			.filter_map(|position| {
+				let worker = T::Workers::idle_at(gpu_class, bucket, region, position)?;
+				let lacks = match T::Workers::candidate(worker) {
+					Some(it) => lacks(&it, requirement, unit_price).collect(),
+					// Its floor is above what it could be had for since the reference fell.
+					None => [Lack::Price].into(),
+				};
+				Some(CandidateView { worker, lacks })
+			})
+			.collect();
+		Ok(CandidatePage {
+			idle,
+			workers,
+			next: (next < idle).then_some(next),
+		})
 	}
 
 	/// Returns the blocks that an order's deployment has: no more than the time that was bought, whose whole

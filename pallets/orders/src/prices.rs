@@ -92,7 +92,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Ensures that a machine can meet the requirement.
-	fn ensure_requirement(requirement: &Requirement) -> Result<(), Error<T>> {
+	pub(crate) fn ensure_requirement(requirement: &Requirement) -> Result<(), Error<T>> {
 		let Requirement {
 			gpu_class,
 			gpu_count,

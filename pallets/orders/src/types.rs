@@ -1,6 +1,7 @@
 //! What the pallet stores: the price book, and an order with its money.
 
 use crate::Ordered;
+use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use kaisar_math::price;
@@ -500,6 +501,51 @@ pub struct Cursor {
 	pub block: BlockNumber,
 	/// The entry of that block.
 	pub position: u32,
+}
+
+/// A condition of a requirement that a worker does not meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub enum Lack {
+	/// The GPUs, or their number.
+	Gpus,
+	/// The CPU tier.
+	Cpu,
+	/// The bandwidth tier.
+	Bandwidth,
+	/// The memory tier.
+	Memory,
+	/// The disk tier.
+	Disk,
+	/// The region.
+	Region,
+	/// The processor architecture.
+	Arch,
+	/// The GPU driver's version.
+	Driver,
+	/// The CUDA version.
+	Cuda,
+	/// The price: the worker's floor is above it.
+	Price,
+}
+
+/// A worker that an order could be matched with, as [`Pallet::candidates`] shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct CandidateView {
+	/// Its number.
+	pub worker: WorkerId,
+	/// What it lacks; nothing if it fits.
+	pub lacks: Vec<Lack>,
+}
+
+/// A page of the workers that an order could be matched with.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+pub struct CandidatePage {
+	/// All of them: idle workers with the requirement's GPUs (in class 0, its CPU tier) in its region.
+	pub idle: u32,
+	/// Those of the page.
+	pub workers: Vec<CandidateView>,
+	/// The position to continue from; `None` at the end.
+	pub next: Option<u32>,
 }
 
 /// An order as clients see it.

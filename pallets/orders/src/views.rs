@@ -2,10 +2,7 @@
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
-use kaisar_primitives::{GpuClass, OrderId};
-
-/// Most entries of a page.
-pub const MAX_PAGE: u32 = 256;
+use kaisar_primitives::{GpuClass, MAX_PAGE, OrderId};
 
 impl<T: Config> Pallet<T> {
 	pub(crate) fn view_of(id: OrderId) -> Option<OrderView<T::AccountId>> {

@@ -38,6 +38,8 @@ pub trait WeightInfo {
 	fn set_oracle() -> Weight;
 	/// Of `set_template`.
 	fn set_template() -> Weight;
+	/// Of `set_client_key`.
+	fn set_client_key() -> Weight;
 	/// Of looking at the queue.
 	fn match_orders() -> Weight;
 	/// Of looking at an entry of the queue.
@@ -170,6 +172,10 @@ macro_rules! weights {
 		}
 		fn set_template() -> Weight {
 			items::<$db>(CALL, 1, 1)
+		}
+		fn set_client_key() -> Weight {
+			// The order; the workload.
+			items::<$db>(CALL, 2, 1)
 		}
 		fn match_orders() -> Weight {
 			// The queue's ends; a seed, or the running hash and the block's output; the census and its round.

@@ -1,9 +1,11 @@
 //! Workloads of orders, and templates of the chain's list.
 
-use crate::pallet::{Config, Error, Event, Pallet, Templates};
+use crate::pallet::{Config, Error, Event, Orders, Pallet, Templates, Workloads};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{ensure, pallet_prelude::ConstU32};
-use kaisar_primitives::{ClientKey, Image, MAX_IMAGE, Ports, TemplateId, Workload, WorkloadItems};
+use kaisar_primitives::{
+	ClientKey, Image, MAX_IMAGE, OrderId, Ports, TemplateId, Workload, WorkloadItems,
+};
 use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchResult};
@@ -174,6 +176,26 @@ impl<T: Config> Pallet<T> {
 			failover: workload.failover,
 			client_key,
 		})
+	}
+
+	pub(crate) fn do_set_client_key(
+		who: &T::AccountId,
+		id: OrderId,
+		new: ClientKey,
+	) -> DispatchResult {
+		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
+		ensure!(order.customer == *who, Error::<T>::NotCustomer);
+		// A closed order has no workload.
+		let old = Workloads::<T>::try_mutate(id, |workload| {
+			let workload = workload.as_mut().ok_or(Error::<T>::WrongState)?;
+			Ok::<_, Error<T>>(core::mem::replace(&mut workload.client_key, new))
+		})?;
+		Self::deposit_event(Event::ClientKeySet {
+			order: id,
+			old,
+			new,
+		});
+		Ok(())
 	}
 
 	pub(crate) fn do_set_template(id: TemplateId, template: Option<Template>) -> DispatchResult {

@@ -116,7 +116,7 @@ pub use pool::{Leaving, Shared, Slashed, StakePool, Unbonding};
 pub use slashing::{FalseProofs, Queued, QueuedSlash, SlashId, SlashLevel};
 pub use totals::{ClassTotals, Hardware, NetworkTotals};
 pub use types::*;
-pub use views::{DelegationView, SlashView, UnbondingView, WorkerView};
+pub use views::{DelegationView, SlashView, UnbondingView, WorkerPage, WorkerView};
 pub use weights::WeightInfo;
 
 use alloc::vec::Vec;
@@ -132,7 +132,7 @@ use frame_support::{
 use frame_system::pallet_prelude::*;
 use kaisar_primitives::{
 	AgentKey, Balance, BlockNumber, Checks, DAYS, EpochIndex, Forced, GpuClass, GpuClasses,
-	KeyProof, Market, OnPoolChange, PoolId, PoolTerms, Pots, Prices, Profile, RoundIndex,
+	KeyProof, MAX_PAGE, Market, OnPoolChange, PoolId, PoolTerms, Pots, Prices, Profile, RoundIndex,
 	RunningScores, SharesChange, Standings, Timeline, WorkerId, WorkerKey, WorkerSpec, WorkerState,
 };
 use sp_core::H256;
@@ -145,9 +145,6 @@ use sp_runtime::{
 const MAX_DELAY: u32 = 4_096;
 /// Spot rounds have even numbers.
 const SPOT_STEP: RoundIndex = 2;
-
-/// Maximum number of workers in one page of [`Pallet::workers_of`].
-pub const MAX_PAGE: u32 = 256;
 
 /// The record of a worker of this runtime.
 pub type RecordOf<T> = WorkerRecord<<T as frame_system::Config>::AccountId, TicketOf<T>>;
@@ -604,6 +601,18 @@ pub mod pallet {
 			Self::view_of(worker, Workers::<T>::get(worker)?)
 		}
 
+		/// Returns workers from number `from` on, deregistered ones included, and the number to continue from,
+		/// `None` at the end of the list. It looks at `limit` numbers, at most [`MAX_PAGE`]; those of workers
+		/// that were removed are skipped.
+		pub fn workers(from: WorkerId, limit: u32) -> WorkerPage<T::AccountId> {
+			let end = NextWorkerId::<T>::get();
+			let next = from.saturating_add(limit.min(MAX_PAGE)).min(end);
+			let page = (from..next)
+				.filter_map(|worker| Some((worker, Self::worker(worker)?)))
+				.collect();
+			(page, (next < end).then_some(next))
+		}
+
 		/// Returns workers of an account, deregistered ones left out: at most `limit` and at most
 		/// [`MAX_PAGE`], in no particular order, after `cursor`, the last worker of the page before. A page
 		/// with fewer is the last one.
@@ -684,6 +693,23 @@ pub mod pallet {
 		/// Returns a queued slash, with what it would take now.
 		pub fn queued_slash(slash: SlashId) -> Option<SlashView<T::AccountId>> {
 			Slashes::<T>::get(slash).map(Self::slash_view)
+		}
+
+		/// Returns queued slashes, with what each would take now: at most `limit` and at most [`MAX_PAGE`], in
+		/// no particular order, after `cursor`, the last slash of the page before. A page with fewer is the
+		/// last one.
+		pub fn slashes(
+			cursor: Option<SlashId>,
+			limit: u32,
+		) -> Vec<(SlashId, SlashView<T::AccountId>)> {
+			let slashes = match cursor {
+				None => Slashes::<T>::iter(),
+				Some(last) => Slashes::<T>::iter_from(Slashes::<T>::hashed_key_for(last)),
+			};
+			slashes
+				.take(limit.min(MAX_PAGE) as usize)
+				.map(|(id, slash)| (id, Self::slash_view(slash)))
+				.collect()
 		}
 
 		/// Returns the rented blocks of a worker that are not proved yet.

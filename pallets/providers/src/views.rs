@@ -55,6 +55,9 @@ pub struct WorkerView<AccountId> {
 	pub score: Option<RunningScore>,
 }
 
+/// A page of workers, and the number to continue from.
+pub type WorkerPage<AccountId> = (Vec<(WorkerId, WorkerView<AccountId>)>, Option<WorkerId>);
+
 /// A queued slash as a view function shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
 pub struct SlashView<AccountId> {

@@ -1,15 +1,15 @@
 //! Claims, and what would be claimed.
 
 use crate::{
-	CheckerClaims, Config, DelegationPage, Error, Event, MAX_PAGE, MemberPools, Members, Owed,
-	Pallet, VKai, WorkerScores,
+	CheckerClaims, Config, DelegationPage, Error, Event, MemberPools, Members, Owed, Pallet, VKai,
+	WorkerScores,
 };
 use frame_support::{
 	ensure,
 	storage::{TransactionOutcome, with_transaction},
 	traits::{fungible::Mutate, tokens::Preservation},
 };
-use kaisar_primitives::{Balance, Checks, PoolId, Pools, Pot, Seats, WorkerId};
+use kaisar_primitives::{Balance, Checks, MAX_PAGE, PoolId, Pools, Pot, Seats, WorkerId};
 use sp_runtime::{
 	DispatchError, DispatchResult,
 	traits::{EnsureAddAssign, EnsureSub, EnsureSubAssign},

@@ -97,9 +97,6 @@ pub(crate) const LOG_TARGET: &str = "runtime::rewards";
 /// Maximum number of references stored for a class: that many less one can be set while a round runs.
 pub const MAX_REFERENCES: u32 = 8;
 
-/// Maximum number of pools in one page of [`Pallet::delegations_of`].
-pub const MAX_PAGE: u32 = 256;
-
 #[frame_support::pallet]
 pub mod pallet {
 	use super::*;
@@ -564,7 +561,7 @@ pub mod pallet {
 		}
 
 		/// Returns the pools in which an account is a member, or was and has something to claim, with the
-		/// amount that `claim_delegation` pays from each; at most `limit` of them, and at most [`MAX_PAGE`].
+		/// amount that `claim_delegation` pays from each; at most `limit` of them, and at most [`kaisar_primitives::MAX_PAGE`].
 		///
 		/// Together with `claimable` for its earnings as an operator, and `claimable_from` for each worker
 		/// that it owns, this is all that an account can claim.
@@ -597,14 +594,20 @@ pub mod pallet {
 		}
 
 		/// Returns the score of one GPU of a class, in hundredths, if the class is known.
-		pub fn class_score(class: GpuClass) -> Option<u32> {
-			<Self as GpuClasses>::score(class)
+		pub fn class_score(gpu_class: GpuClass) -> Option<u32> {
+			<Self as GpuClasses>::score(gpu_class)
 		}
 
 		/// Returns the reference that one GPU of a class is held to from the next round on, if the class has
 		/// one.
-		pub fn class_reference(class: GpuClass) -> Option<ClassReference> {
-			Self::newest_reference(class)
+		pub fn class_reference(gpu_class: GpuClass) -> Option<ClassReference> {
+			Self::newest_reference(gpu_class)
+		}
+
+		/// Returns the GPU classes from `from` on: what each is called, what it scores and is held to. It looks
+		/// at `limit` classes, at most [`kaisar_primitives::MAX_PAGE`]; class 0, no GPU, is none of them.
+		pub fn classes(from: GpuClass, limit: u32) -> Vec<ClassView> {
+			Self::classes_from(from, limit)
 		}
 	}
 

@@ -1,9 +1,10 @@
 //! What closed checks and paid fees add to the scores, and the tables that they are weighed with.
 
 use crate::{
-	CheckerScore, CheckerScorePages, ClassReferences, ClassScores, Config, Current, Error, Event,
-	Pallet, Table, WorkerScores,
+	CheckerScore, CheckerScorePages, ClassReferences, ClassScores, ClassView, Config, Current,
+	Error, Event, Pallet, Table, WorkerScores,
 };
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use frame_support::{
 	defensive, ensure,
@@ -11,10 +12,11 @@ use frame_support::{
 	traits::{Defensive, Get},
 	weights::Weight,
 };
-use kaisar_math::{ClassReference, Hardware, ScoreTable, score};
+use kaisar_math::{ClassReference, Hardware, ScoreTable, classes::CLASSES, score};
 use kaisar_primitives::{
-	Checks, ClosedCheck, ClosedSeat, Dated, EpochIndex, GpuClass, GpuClasses, OnClosed, OnUnopened,
-	OperatorId, PoolId, Proved, RoundIndex, RunningScore, RunningScores, SeatResult, WorkerId,
+	Checks, ClosedCheck, ClosedSeat, Dated, EpochIndex, GpuClass, GpuClasses, MAX_PAGE, OnClosed,
+	OnUnopened, OperatorId, PoolId, Proved, RoundIndex, RunningScore, RunningScores, SeatResult,
+	WorkerId,
 };
 use sp_runtime::{
 	DispatchResult,
@@ -165,6 +167,23 @@ impl<T: Config> Pallet<T> {
 		ClassScores::<T>::insert(class, new);
 		Self::deposit_event(Event::ClassScoreSet { class, old, new });
 		Ok(())
+	}
+
+	/// Returns a page of classes, as [`Pallet::classes`] shows them.
+	pub(crate) fn classes_from(from: GpuClass, limit: u32) -> Vec<ClassView> {
+		let page = (from.max(1)..=GpuClass::MAX).take(limit.min(MAX_PAGE) as usize);
+		page.filter_map(|gpu_class| {
+			let known = CLASSES.iter().find(|known| known.id == gpu_class);
+			Some(ClassView {
+				gpu_class,
+				name: known.map(|known| known.name.into()),
+				memory_gb: known.map(|known| known.memory_gb),
+				score: ClassScores::<T>::get(gpu_class)?,
+				reference: Self::newest_reference(gpu_class),
+				paid: <Self as GpuClasses>::is_paid(gpu_class),
+			})
+		})
+		.collect()
 	}
 
 	pub(crate) fn newest_reference(class: GpuClass) -> Option<ClassReference> {

@@ -1,13 +1,14 @@
 //! What the pallet stores.
 
+use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use kaisar_math::{
-	Split,
+	ClassReference, Split,
 	members::{Exact, PerShare},
 	reward::{Division, Work},
 	score,
 };
-use kaisar_primitives::{Balance, BlockNumber, EpochIndex, PoolId, Pot};
+use kaisar_primitives::{Balance, BlockNumber, EpochIndex, GpuClass, PoolId, Pot};
 use scale_info::TypeInfo;
 use sp_runtime::FixedU128;
 
@@ -46,6 +47,23 @@ impl Scores {
 			fees,
 		}
 	}
+}
+
+/// A GPU class as a view function shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+pub struct ClassView {
+	/// Its id.
+	pub gpu_class: GpuClass,
+	/// Its name, as `GPU_RTX_4090`. Classes that were added since this runtime was built have none.
+	pub name: Option<Vec<u8>>,
+	/// The least memory with which such a GPU is sold, in GB of 10⁹ bytes, where it is known.
+	pub memory_gb: Option<u32>,
+	/// The score of one GPU, in hundredths.
+	pub score: u32,
+	/// What one GPU is held to from the next round on, if the class has a reference.
+	pub reference: Option<ClassReference>,
+	/// GPUs of the class earn and can be ordered.
+	pub paid: bool,
 }
 
 /// The epoch that runs.

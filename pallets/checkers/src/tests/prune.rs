@@ -277,3 +277,27 @@ fn the_records_part_is_held_whatever_the_deposit_is() {
 		assert_eq!(held(1), KEPT);
 	});
 }
+
+#[test]
+fn all_operators_come_in_pages_by_number() {
+	with_gone(|| {
+		let numbers: Vec<_> = [2, 3].map(register).to_vec();
+		assert_eq!(numbers, [1, 2]);
+		let page = |from, limit| {
+			let (page, next) = Checkers::operators(from, limit);
+			let numbers: Vec<_> = page.iter().map(|(operator, _)| *operator).collect();
+			(numbers, next)
+		};
+		assert_eq!(page(0, 2), (vec![0, 1], Some(2)));
+		assert_eq!(page(2, 2), (vec![2], None));
+		let (all, _) = Checkers::operators(0, u32::MAX);
+		assert!(all.iter().all(|(operator, record)| {
+			Operators::<Test>::get(operator).as_ref() == Some(record)
+		}));
+		// One that was removed is skipped.
+		assert_ok!(prune(0));
+		assert_eq!(page(0, 1), (vec![], Some(1)));
+		assert_eq!(page(0, u32::MAX), (vec![1, 2], None));
+		assert_eq!(page(3, 1), (vec![], None));
+	});
+}

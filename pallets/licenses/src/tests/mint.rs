@@ -136,3 +136,28 @@ fn fails_when_there_is_no_collection() {
 		Licenses::do_try_state().expect("nothing is there, nothing is wrong");
 	});
 }
+
+#[test]
+fn an_accounts_licenses_come_in_pages() {
+	ExtBuilder::default()
+		.licenses(1, 5)
+		.licenses(2, 2)
+		.build_and_execute(|| {
+			let (mut found, mut cursor) = (Vec::new(), None);
+			loop {
+				let page = Licenses::licenses_of(account(1), cursor, 2);
+				assert!(page.len() <= 2);
+				cursor = page.last().copied();
+				let is_last = page.len() < 2;
+				found.extend(page);
+				if is_last {
+					break;
+				}
+			}
+			found.sort_unstable();
+			assert_eq!(found, [0, 1, 2, 3, 4]);
+			assert_eq!(Licenses::licenses_of(account(2), None, u32::MAX).len(), 2);
+			assert!(Licenses::licenses_of(account(3), None, 9).is_empty());
+			assert!(Licenses::licenses_of(account(1), None, 0).is_empty());
+		});
+}

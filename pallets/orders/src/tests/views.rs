@@ -1,6 +1,7 @@
 //! What dApps and nodes ask for.
 
 use super::*;
+use kaisar_primitives::Arch;
 
 #[test]
 fn a_quote_is_what_is_charged_or_why_not() {
@@ -140,5 +141,93 @@ fn popws_node_is_told_whose_container_has_to_answer() {
 		check(0, now(), Verdict::Fine);
 		assert!(!Rentals::serves(id));
 		assert!(!Rentals::serves(9));
+	});
+}
+
+/// Takes something from a machine.
+type Spoil = fn(&mut Machine);
+
+#[test]
+fn the_workers_of_a_draw_are_shown_with_what_each_lacks() {
+	ExtBuilder.build_and_execute(|| {
+		let wish = Requirement {
+			min_bandwidth: 2,
+			min_cpu: 2,
+			min_memory: 2,
+			min_disk: 2,
+			arch: Some(Arch::Amd64),
+			min_driver: Some(535),
+			min_cuda: Some(1_204),
+			..ONE
+		};
+		let spoil: [(Lack, Spoil); 8] = [
+			(Lack::Cpu, |machine| machine.profile.cpu = 1),
+			(Lack::Bandwidth, |machine| machine.profile.bandwidth = 1),
+			(Lack::Memory, |machine| machine.profile.memory = 1),
+			(Lack::Disk, |machine| machine.profile.disk = 1),
+			(Lack::Arch, |machine| machine.arch = Arch::Arm64),
+			(Lack::Driver, |machine| machine.driver = 534),
+			(Lack::Cuda, |machine| machine.cuda = 1_203),
+			(Lack::Price, |machine| machine.floor = PRICE + 1),
+		];
+		let fine = add_machine(PETRA);
+		let poor = add_machine(PETRA);
+		with_machine(poor, |machine| {
+			spoil.iter().for_each(|(_, spoil)| spoil(machine))
+		});
+		for (_, spoil) in spoil {
+			with_machine(add_machine(PETRA), spoil);
+		}
+		let lacks = |page: &CandidatePage| -> Vec<_> {
+			let shown = page.workers.iter();
+			shown.map(|it| (it.worker, it.lacks.clone())).collect()
+		};
+		let all = Rentals::candidates(wish, Plan::OnDemand, 0, 100).unwrap();
+		assert_eq!((all.idle, all.next), (10, None));
+		let mut expected = vec![(fine, vec![]), (poor, spoil.map(|(lack, _)| lack).to_vec())];
+		expected.extend(
+			(2..)
+				.zip(spoil)
+				.map(|(at, (lack, _))| (fine + at, vec![lack])),
+		);
+		assert_eq!(lacks(&all), expected);
+
+		// In pages, and no further than asked for.
+		let first = Rentals::candidates(wish, Plan::OnDemand, 0, 4).unwrap();
+		assert_eq!((first.idle, first.next), (10, Some(4)));
+		let rest = Rentals::candidates(wish, Plan::OnDemand, 4, u32::MAX).unwrap();
+		assert_eq!([lacks(&first), lacks(&rest)].concat(), expected);
+		let beyond = Rentals::candidates(wish, Plan::OnDemand, u32::MAX, 9).unwrap();
+		assert_eq!((lacks(&beyond), beyond.next), (vec![], None));
+
+		// The one that is shown to fit is the one that serves.
+		let id = try_place(CARLA, wish, 1, Plan::OnDemand, 0).unwrap();
+		matched(id);
+		assert_eq!(order(id).worker, Some(fine));
+		// A plan that pays less is below more floors.
+		with_machine(poor, |machine| machine.floor = PRICE * 95 / 100);
+		let lacks_price = |plan| {
+			let page = Rentals::candidates(ONE, plan, 0, 100).unwrap();
+			let of_poor = page.workers.into_iter().find(|it| it.worker == poor);
+			of_poor.unwrap().lacks == [Lack::Price]
+		};
+		assert!(!lacks_price(Plan::OnDemand) && lacks_price(Plan::Month));
+
+		let unknown = Requirement {
+			gpu_class: 77,
+			..ONE
+		};
+		assert_eq!(
+			Rentals::candidates(unknown, Plan::OnDemand, 0, 1),
+			Err(Error::<Test>::NoPrice.into())
+		);
+		let bad = Requirement {
+			gpu_count: 0,
+			..ONE
+		};
+		assert_eq!(
+			Rentals::candidates(bad, Plan::OnDemand, 0, 1),
+			Err(Error::<Test>::InvalidRequirement.into())
+		);
 	});
 }

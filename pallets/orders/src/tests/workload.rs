@@ -1,7 +1,7 @@
 //! What an order runs: images, templates, limits, and what becomes of a workload.
 
 use super::*;
-use kaisar_primitives::{Ports, WorkloadItems};
+use kaisar_primitives::{ClientKey, Ports, WorkloadItems};
 use sp_core::H256;
 use sp_runtime::BoundedVec;
 
@@ -214,5 +214,36 @@ fn a_template_and_what_an_order_adds_keep_the_limits_together() {
 			..template
 		};
 		assert_noop!(set(Some(bad)), Error::<Test>::InvalidWorkload);
+	});
+}
+
+#[test]
+fn a_customer_that_lost_its_key_sets_another() {
+	ExtBuilder.build_and_execute(|| {
+		add_machine(PETRA);
+		let new = ClientKey::from_raw([8; 32]);
+		let set = |who, id| Rentals::set_client_key(signed(who), id, new);
+		let connects = |id| Rentals::order(id).unwrap().workload.unwrap().client_key;
+		let (id, _) = deployed(CARLA, 2);
+		assert_noop!(set(DAN, id), Error::<Test>::NotCustomer);
+		assert_noop!(set(PETRA, id), Error::<Test>::NotCustomer);
+		assert_noop!(set(CARLA, id + 1), Error::<Test>::UnknownOrder);
+		events();
+		assert_ok!(set(CARLA, id));
+		assert_eq!(connects(id), new);
+		assert_eq!(
+			events(),
+			vec![Event::ClientKeySet {
+				order: id,
+				old: client_key(),
+				new,
+			}]
+		);
+		// One that waits for its worker has a key as well, one that is closed has none.
+		let waiting = place(CARLA, 1);
+		assert_ok!(set(CARLA, waiting));
+		assert_eq!(connects(waiting), new);
+		assert_ok!(Rentals::cancel_order(signed(CARLA), waiting));
+		assert_noop!(set(CARLA, waiting), Error::<Test>::WrongState);
 	});
 }

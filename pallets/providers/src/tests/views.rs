@@ -1,4 +1,5 @@
 use super::*;
+use frame_support::hypothetically;
 
 #[test]
 fn workers_of_an_owner_come_in_pages() {
@@ -244,5 +245,61 @@ fn a_worker_at_rest_takes_less_than_600_bytes() {
 		println!("a worker at rest: {alone} bytes alone of its kind, {each} bytes among others");
 		assert!(alone < 600, "{alone} bytes");
 		assert!(each < 600, "{each} bytes");
+	});
+}
+
+#[test]
+fn all_workers_come_in_pages_by_number() {
+	ExtBuilder.build_and_execute(|| {
+		let all: Vec<WorkerId> = (1..=5).map(|seed| register(ALICE, seed)).collect();
+		assert_ok!(Providers::deregister_worker(signed(ALICE), all[1]));
+		let page = |from, limit| {
+			let (page, next) = Providers::workers(from, limit);
+			let numbers: Vec<_> = page.iter().map(|(worker, _)| *worker).collect();
+			(numbers, next)
+		};
+		assert_eq!(page(0, 3), (vec![0, 1, 2], Some(3)));
+		assert_eq!(page(3, 2), (vec![3, 4], None));
+		assert_eq!(page(5, 9), (vec![], None));
+		assert_eq!(page(u32::MAX, u32::MAX), (vec![], None));
+		assert_eq!(page(1, 0), (vec![], Some(1)));
+		let (one, _) = Providers::workers(1, 1);
+		assert_eq!(one, vec![(1, Providers::worker(1).unwrap())]);
+		assert!(one[0].1.deregistered);
+		hypothetically!({
+			// One that was removed is skipped, and no page is longer than the longest.
+			Workers::<Test>::remove(3);
+			NextWorkerId::<Test>::put(1_000_000);
+			assert_eq!(page(3, 1), (vec![], Some(4)));
+			assert_eq!(page(0, u32::MAX), (vec![0, 1, 2, 4], Some(MAX_PAGE)));
+		});
+	});
+}
+
+#[test]
+fn queued_slashes_come_in_pages() {
+	ExtBuilder.build_and_execute(|| {
+		let mut expected = Vec::new();
+		for seed in 1..=5 {
+			let worker = register(ALICE, seed);
+			expected.push(slashing::by_hand(worker, SlashLevel::One));
+		}
+		assert_ok!(Providers::cancel_slash(RuntimeOrigin::root(), expected[2]));
+		expected.remove(2);
+		let (mut found, mut cursor) = (Vec::new(), None);
+		loop {
+			let page = Providers::slashes(cursor, 3);
+			for (id, slash) in &page {
+				assert_eq!(Some(slash), Providers::queued_slash(*id).as_ref());
+				found.push(*id);
+			}
+			cursor = page.last().map(|(id, _)| *id);
+			if page.len() < 3 {
+				break;
+			}
+		}
+		found.sort_unstable();
+		assert_eq!(found, expected);
+		assert!(Providers::slashes(None, 0).is_empty());
 	});
 }

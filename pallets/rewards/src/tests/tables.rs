@@ -251,3 +251,30 @@ fn fails_for_references_that_no_work_can_be_sized_by() {
 		);
 	});
 }
+
+#[test]
+fn classes_are_shown_by_name_with_what_they_score() {
+	ExtBuilder::default().build_and_execute(|| {
+		assert_ok!(Rewards::set_class_score(RuntimeOrigin::root(), 300, 125));
+		let all = Rewards::classes(0, u32::MAX);
+		assert_eq!(all.len(), CLASSES.len());
+		for (view, known) in all.iter().zip(&CLASSES) {
+			assert_eq!(
+				(view.gpu_class, view.score, view.memory_gb),
+				(known.id, known.score, Some(known.memory_gb))
+			);
+			assert_eq!(view.name.as_deref(), Some(known.name.as_bytes()));
+			assert_eq!(view.reference, Rewards::class_reference(known.id));
+			assert_eq!(view.paid, <Rewards as GpuClasses>::is_paid(known.id));
+		}
+		// One that governance added has no name; it is on its page.
+		let added = Rewards::classes(257, 256);
+		assert_eq!(added.len(), 1);
+		assert_eq!(
+			(added[0].gpu_class, added[0].name.clone(), added[0].score),
+			(300, None, 125)
+		);
+		assert_eq!(Rewards::classes(11, 2).len(), 2);
+		assert!(Rewards::classes(u16::MAX, u32::MAX).is_empty());
+	});
+}
