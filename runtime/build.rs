@@ -1,11 +1,9 @@
-//! Builds the runtime's WASM for the node.
+//! Builds the runtime's WASM for the node: twice, since the hash of its metadata goes into it. Without that
+//! hash, hardware wallets and all others that check what they sign refuse the chain.
 
 fn main() {
-	#[cfg(all(feature = "std", feature = "metadata-hash"))]
+	#[cfg(feature = "std")]
 	substrate_wasm_builder::WasmBuilder::init_with_defaults()
 		.enable_metadata_hash("KAI", 18)
 		.build();
-
-	#[cfg(all(feature = "std", not(feature = "metadata-hash")))]
-	substrate_wasm_builder::WasmBuilder::build_using_defaults();
 }

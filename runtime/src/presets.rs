@@ -4,7 +4,8 @@
 //!   `//Provider` owns workers, `//Checker1` … `//Checker3` are operators with licenses of their
 //!   own. Rounds and epochs are short.
 //! - `local`: two validators, Alice and Bob, short rounds and epochs.
-//! - `staging`: production's numbers and allocation, no sudo.
+//! - `staging`: production's numbers and allocation, no sudo, and no keys: whoever starts such a chain brings its
+//!   own ([`staging`]).
 //!
 //! A preset's JSON is the genesis configuration of the pallets and one field more, `parameterSet`:
 //! which values the dynamic parameters start with. They are set before any pallet builds its
@@ -88,7 +89,7 @@ pub fn get_preset(name: Option<&str>) -> Option<Vec<u8>> {
 		None => default_genesis(),
 		Some(DEVELOPMENT) => development(),
 		Some(LOCAL) => local(),
-		Some(STAGING) => staging(),
+		Some(STAGING) => staging(Vec::new(), Vec::new()).ok()?,
 		Some(_) => return None,
 	};
 	Some(json.to_string().into_bytes())
@@ -126,7 +127,7 @@ fn default_genesis() -> Value {
 }
 
 /// Who validates: account and session keys.
-type Validator = (AccountId, SessionKeys);
+pub type Validator = (AccountId, SessionKeys);
 
 /// A validator with the keys of a well-known name, for networks of tests only.
 fn validator(name: Sr25519Keyring, finality: Ed25519Keyring) -> Validator {
@@ -301,27 +302,50 @@ fn local() -> Value {
 	})
 }
 
-/// `staging`: production's numbers. Its accounts and keys are the well-known ones, which whoever
-/// starts a network in earnest replaces in the chain spec.
-fn staging() -> Value {
-	let pots = pots().len() as Balance * EXISTENTIAL_DEPOSIT;
-	let balances = vec![(
-		Sr25519Keyring::Alice.to_account_id(),
-		GENESIS_ALLOCATION - CHECKER_RESERVE - pots,
-	)];
-	genesis(Network {
+/// `staging`: production's numbers, with these validators and balances. All that production allocates and nobody is
+/// given is the treasury's. The preset itself has neither, so it starts no chain: keys that everybody knows have no
+/// place in it.
+///
+/// Fails if the balances are more than production allocates, or one is of a pot or below the existential deposit.
+pub fn staging(
+	validators: Vec<Validator>,
+	balances: Vec<(AccountId, Balance)>,
+) -> Result<Value, &'static str> {
+	let reserved: Vec<_> = pots().into();
+	if balances.iter().any(|(who, _)| reserved.contains(who)) {
+		return Err("a balance is of one of the chain's own accounts");
+	}
+	if balances
+		.iter()
+		.any(|(_, amount)| *amount < EXISTENTIAL_DEPOSIT)
+	{
+		return Err("a balance is below the existential deposit");
+	}
+	let free =
+		GENESIS_ALLOCATION - CHECKER_RESERVE - reserved.len() as Balance * EXISTENTIAL_DEPOSIT;
+	let rest = balances
+		.iter()
+		.try_fold(free, |rest, (_, amount)| rest.checked_sub(*amount))
+		.ok_or("the balances are more than the 472,025,600 KAI that a genesis allocates")?;
+	let mut json = genesis(Network {
 		set: ParameterSet::Production,
-		validators: vec![
-			validator(Sr25519Keyring::Alice, Ed25519Keyring::Alice),
-			validator(Sr25519Keyring::Bob, Ed25519Keyring::Bob),
-		],
+		validators,
 		balances,
 		sudo: None,
 		checkers: Vec::new(),
 		licenses: Vec::new(),
 		sale: None,
 		prices: Vec::new(),
-	})
+	});
+	let all = json["balances"]["balances"]
+		.as_array_mut()
+		.into_iter()
+		.flatten();
+	let treasury = serde_json::json!(fees::treasury());
+	for entry in all.filter(|entry| entry[0] == treasury) {
+		entry[1] = serde_json::json!(EXISTENTIAL_DEPOSIT + rest);
+	}
+	Ok(json)
 }
 
 /// The keys of the development chain, each derived from the well-known development phrase by the

@@ -47,7 +47,20 @@ fn genesis(name: &str) -> Value {
 	};
 	let mut json: Value = read(None);
 	merge(&mut json, read(Some(name)));
+	if name == presets::STAGING {
+		let staging = presets::staging(vec![validator()], Vec::new());
+		merge(&mut json, staging.expect("it allocates nothing"));
+	}
 	json
+}
+
+/// A validator whose keys nobody else knows.
+fn validator() -> presets::Validator {
+	let keys = crate::SessionKeys {
+		babe: sr25519::Pair::generate().0.public().into(),
+		grandpa: ed25519::Pair::generate().0.public().into(),
+	};
+	(sr25519::Pair::generate().0.public().into(), keys)
 }
 
 /// Every call of the runtime, with the arguments that zero bytes encode.
@@ -167,6 +180,53 @@ fn every_preset_builds() {
 		});
 	}
 	assert!(presets::get_preset(Some("unheard of")).is_none());
+}
+
+#[test]
+fn staging_knows_no_keys_and_gives_what_it_is_told() {
+	let bare = presets::get_preset(Some(presets::STAGING)).expect("there is such a preset");
+	let bare: Value = serde_json::from_slice(&bare).expect("it is JSON");
+	assert_eq!(bare["session"]["keys"], serde_json::json!([]));
+	assert_eq!(bare["sudo"]["key"], Value::Null);
+	let owned = bare["balances"]["balances"].as_array().expect("a list");
+	assert_eq!(owned.len(), 6, "the pots, and nobody: {owned:?}");
+
+	let [petra, carla] = [0, 1].map(|_| validator().0);
+	let staging = |balances: &[(&crate::AccountId, Balance)]| {
+		let balances = balances
+			.iter()
+			.map(|(who, amount)| ((*who).clone(), *amount));
+		presets::staging(vec![validator()], balances.collect())
+	};
+	let mut json = genesis("staging");
+	json["balances"] =
+		staging(&[(&petra, 7 * KAI), (&carla, KAI / 2)]).expect("it is little")["balances"].clone();
+	sp_io::TestExternalities::default().execute_with(|| {
+		assert_ok!(presets::build_state(json.to_string().as_bytes()));
+		assert_eq!(Balances::balance(&petra), 7 * KAI);
+		let given = 15 * KAI / 2;
+		let pots = 5 * EXISTENTIAL_DEPOSIT;
+		let all = presets::GENESIS_ALLOCATION - presets::CHECKER_RESERVE;
+		assert_eq!(Balances::balance(&fees::treasury()), all - given - pots);
+		assert_eq!(Balances::total_issuance(), presets::GENESIS_ALLOCATION);
+	});
+	let all = 472_025_600 * KAI - 6 * EXISTENTIAL_DEPOSIT;
+	assert!(staging(&[(&petra, all - KAI), (&carla, KAI)]).is_ok());
+	for (balances, why) in [
+		([(&petra, all - KAI), (&carla, KAI + 1)], "more than"),
+		(
+			[(&petra, Balance::MAX), (&carla, Balance::MAX)],
+			"more than",
+		),
+		(
+			[(&petra, KAI), (&carla, EXISTENTIAL_DEPOSIT - 1)],
+			"existential",
+		),
+		([(&petra, KAI), (&fees::treasury(), KAI)], "chain's own"),
+	] {
+		let refused = staging(&balances).expect_err("it is refused");
+		assert!(refused.contains(why), "{refused}");
+	}
 }
 
 #[test]
@@ -401,6 +461,14 @@ fn a_proxy_gives_nobody_more_than_it_may_itself() {
 					| pallet_providers::Call::register_worker { .. }
 					| pallet_providers::Call::set_worker_keys { .. }
 			) | RuntimeCall::Rewards(pallet_rewards::Call::redeem { .. })
+				| RuntimeCall::Session(..)
+				| RuntimeCall::Proxy(
+					pallet_proxy::Call::proxy { .. } | pallet_proxy::Call::proxy_announced { .. }
+				) | RuntimeCall::Multisig(
+				pallet_multisig::Call::as_multi { .. }
+					| pallet_multisig::Call::as_multi_threshold_1 { .. }
+					| pallet_multisig::Call::approve_as_multi { .. }
+			)
 		)
 	};
 	for call in every_call().iter().filter(|call| spends(call)) {
@@ -410,6 +478,77 @@ fn a_proxy_gives_nobody_more_than_it_may_itself() {
 			"{call:?}"
 		);
 	}
+}
+
+#[test]
+fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
+	use sp_runtime::traits::Dispatchable;
+	let [alice, bob, charlie] = [
+		Sr25519Keyring::Alice,
+		Sr25519Keyring::Bob,
+		Sr25519Keyring::Charlie,
+	]
+	.map(|name| name.to_account_id());
+	let proxied = |real: &crate::AccountId, call: RuntimeCall| {
+		RuntimeCall::Proxy(pallet_proxy::Call::proxy {
+			real: real.clone().into(),
+			force_proxy_type: None,
+			call: Box::new(call),
+		})
+	};
+	let to_charlie = RuntimeCall::Balances(pallet_balances::Call::transfer_allow_death {
+		dest: charlie.clone().into(),
+		value: 500 * KAI,
+	});
+	let add = |by: &crate::AccountId, delegate: &crate::AccountId, proxy_type: ProxyType| {
+		assert_ok!(crate::Proxy::add_proxy(
+			crate::RuntimeOrigin::signed(by.clone()),
+			delegate.clone().into(),
+			proxy_type,
+			0,
+		));
+	};
+	on_preset("development", || {
+		// Bob may do everything for Alice. Charlie may do for Bob what moves nothing.
+		add(&alice, &bob, ProxyType::Any);
+		add(&bob, &charlie, ProxyType::NonTransfer);
+		let shared = pallet_multisig::Pallet::<Runtime>::multi_account_id(
+			&{
+				let mut both = vec![alice.clone(), bob.clone()];
+				both.sort();
+				both
+			},
+			1,
+		);
+		assert_ok!(Balances::transfer_allow_death(
+			crate::RuntimeOrigin::signed(alice.clone()),
+			shared.clone().into(),
+			1_000 * KAI,
+		));
+		let before = [&alice, &shared, &charlie].map(Balances::balance);
+		let alone = RuntimeCall::Multisig(pallet_multisig::Call::as_multi_threshold_1 {
+			other_signatories: vec![alice.clone()],
+			call: Box::new(to_charlie.clone()),
+		});
+		for attack in [
+			to_charlie.clone(),
+			proxied(&alice, to_charlie.clone()),
+			alone.clone(),
+			RuntimeCall::Utility(pallet_utility::Call::batch {
+				calls: vec![alone, proxied(&alice, to_charlie.clone())],
+			}),
+		] {
+			assert_ok!(
+				proxied(&bob, attack).dispatch(crate::RuntimeOrigin::signed(charlie.clone()))
+			);
+			assert_eq!([&alice, &shared, &charlie].map(Balances::balance), before);
+		}
+		// Who may do everything for Bob may.
+		assert_ok!(
+			proxied(&alice, to_charlie.clone()).dispatch(crate::RuntimeOrigin::signed(bob.clone()))
+		);
+		assert_eq!(Balances::balance(&charlie), before[2] + 500 * KAI);
+	});
 }
 
 #[test]

@@ -203,8 +203,9 @@ impl pallet_orders::Config for Runtime {
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
 	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
-	// among them, and stays there for a week; keys of the proxy's own would let it have
-	// the account's workers slashed.
+	// among them, and stays there for a week; keys of the proxy's own would let it have the account's workers
+	// and validator slashed. Calls for another account, whose proxy or co-signer this one is, leave this filter
+	// behind.
 	if matches!(
 		call,
 		Call::Rewards(pallet_rewards::Call::redeem { .. })
@@ -212,7 +213,14 @@ pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 				pallet_providers::Call::stake { .. }
 					| pallet_providers::Call::register_worker { .. }
 					| pallet_providers::Call::set_worker_keys { .. }
-			)
+			) | Call::Session(..)
+			| Call::Multisig(
+				pallet_multisig::Call::as_multi { .. }
+					| pallet_multisig::Call::as_multi_threshold_1 { .. }
+					| pallet_multisig::Call::approve_as_multi { .. }
+			) | Call::Proxy(
+			pallet_proxy::Call::proxy { .. } | pallet_proxy::Call::proxy_announced { .. }
+		)
 	) {
 		return proxy == ProxyType::Any;
 	}
@@ -232,7 +240,6 @@ pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 				|| matches!(
 					call,
 					Call::System(..)
-						| Call::Session(..)
 						| Call::Utility(..)
 						| Call::Multisig(..)
 						| Call::Proxy(..) | Call::Preimage(..)

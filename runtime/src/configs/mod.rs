@@ -217,7 +217,8 @@ pub enum ProxyType {
 	/// Everything.
 	#[default]
 	Any,
-	/// Everything that moves no balance to another account, stakes none and changes no worker's keys.
+	/// Everything that moves no balance to another account, stakes none, changes neither a worker's nor a validator's
+	/// keys, and acts for no other account.
 	NonTransfer,
 	/// Runs the account's workers, but adds neither stake nor keys.
 	Provider,
