@@ -25,7 +25,7 @@ use std::{
 	process::{Child, Command, Stdio},
 	sync::{Arc, Mutex, MutexGuard, PoisonError},
 	thread::sleep,
-	time::{Duration, Instant},
+	time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::net::UdpSocket;
 use world::{CHECKERS, TOKEN, WORKER, World, pair};
@@ -45,6 +45,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 struct Internet {
 	hub: Namespace,
 	_alone: MutexGuard<'static, ()>,
+}
+
+/// This machine's time, in milliseconds since 1970.
+fn now_ms() -> u64 {
+	let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+	since.as_millis() as u64
 }
 
 impl Internet {
@@ -181,6 +187,7 @@ impl Host {
 	fn exchange(&self, records: &[Vec<u8>]) -> Option<AddressRecord> {
 		let found = AddressesFound {
 			records: records.to_vec(),
+			chain_ms: now_ms(),
 		};
 		let book: AddressBook = self.ask(PATH_ADDRESSES, found);
 		AddressRecord::read(&self.key(), &book.record)

@@ -12,17 +12,14 @@ use crate::{
 	wallet::Wallet,
 };
 use codec::{Decode, DecodeAll, Encode};
-use serde::Deserialize;
-use sp_io::hashing::blake2_256;
 use std::{fmt, sync::Arc, time::Duration};
 use subxt::{
 	OnlineClient,
 	backend::{BlockRef, LegacyBackend},
 	client::{ClientAtBlock, OnlineClientAtBlockImpl},
-	config::{DefaultExtrinsicParamsBuilder, HashFor, RpcConfigFor},
+	config::{DefaultExtrinsicParamsBuilder, RpcConfigFor},
 	dynamic::{self, Value},
 	error::{BackendError, ExtrinsicError, RpcError, StorageError, TransactionProgressError},
-	events::{Events, Phase},
 	ext::{
 		frame_decode::{
 			helpers::{IntoDecodableValues, IntoEncodableValues},
@@ -32,14 +29,16 @@ use subxt::{
 		scale_encode::EncodeAsFields,
 		scale_value::ValueDef,
 	},
+	extrinsics::ExtrinsicEvents,
 	rpcs::{self, RpcClient, methods::LegacyRpcMethods, rpc_params},
-	tx::{DynamicPayload, TransactionStatus},
+	tx::{DynamicPayload, TransactionInBlock, TransactionStatus},
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// The state after a block.
 type State = ClientAtBlock<Config, OnlineClientAtBlockImpl<Config>>;
-type BlockHash = HashFor<Config>;
+/// A transaction in a block.
+type InBlock = TransactionInBlock<Config, OnlineClientAtBlockImpl<Config>>;
 type Methods = LegacyRpcMethods<RpcConfigFor<Config>>;
 
 /// Longest that connecting, or an answer of the node, may take.
@@ -73,10 +72,8 @@ pub struct Done {
 	pub extrinsic: String,
 	/// What the transaction cost.
 	pub fee: Option<Kai>,
-	/// The events of the block.
-	events: Events<Config>,
-	/// Those of them that are the call's.
-	phase: Phase,
+	/// Its events.
+	events: ExtrinsicEvents<Config>,
 }
 
 /// How to wait for a call.
@@ -212,10 +209,9 @@ impl Chain {
 				.await
 				.map_err(|error| self.of_extrinsic(&name, &error))?;
 			let watch = signed.submit_and_watch().await;
-			let watch = watch.map_err(|error| self.of_extrinsic(&name, &error))?;
-			Ok::<_, Failure>((watch, signed.encoded().to_vec()))
+			watch.map_err(|error| self.of_extrinsic(&name, &error))
 		};
-		let (mut watch, bytes) = timeout_at(deadline, submit)
+		let mut watch = timeout_at(deadline, submit)
 			.await
 			.map_err(|_| late("not accepted"))??;
 
@@ -227,8 +223,8 @@ impl Chain {
 				.ok_or_else(|| lost(&self.url, "it does not say what became of the call"))?
 				.map_err(|error| self.of_progress(&name, error))?;
 			let block = match status {
-				TransactionStatus::InBestBlock(block) if !patience.finalized => block.block_hash(),
-				TransactionStatus::InFinalizedBlock(block) => block.block_hash(),
+				TransactionStatus::InBestBlock(block) if !patience.finalized => block,
+				TransactionStatus::InFinalizedBlock(block) => block,
 				TransactionStatus::InBestBlock(_) => {
 					progress.say(format!("{name} is included, and not final yet"));
 					continue;
@@ -240,40 +236,26 @@ impl Chain {
 				}
 				_ => continue,
 			};
-			return timeout_at(deadline, self.done(block, &bytes))
+			return timeout_at(deadline, self.done(&block))
 				.await
 				.map_err(|_| late("not read back"))?;
 		}
 	}
 
 	/// Reads what a call did from the block that it is in.
-	async fn done(&self, block: BlockHash, bytes: &[u8]) -> Result<Done> {
-		let lost = |why: &dyn fmt::Display| lost(&self.url, why);
-		let state = self
-			.client
-			.at_block(BlockRef::from_hash(block))
-			.await
-			.map_err(|error| lost(&error))?;
-		let body: Option<SignedBlock> = self
-			.rpc
-			.request("chain_getBlock", rpc_params![format!("{block:?}")])
-			.await
-			.map_err(|error| lost(&error))?;
-		let index = body
-			.and_then(|body| body.position(bytes))
-			.ok_or_else(|| lost(&"the call is not in the block that it said"))?;
-		let events = state.events().fetch().await.map_err(|error| lost(&error))?;
+	async fn done(&self, block: &InBlock) -> Result<Done> {
+		let state = block.at().await.map_err(|error| lost(&self.url, error))?;
+		let events = block.fetch_events().await;
 		let at = At {
 			url: self.url.clone(),
 			state,
 		};
 		let mut done = Done {
 			block: at.state.block_number(),
-			block_hash: format!("{block:?}"),
-			extrinsic: format!("0x{}", hex::encode(blake2_256(bytes))),
+			block_hash: format!("{:?}", block.block_hash()),
+			extrinsic: format!("{:?}", block.extrinsic_hash()),
 			fee: None,
-			events,
-			phase: Phase::ApplyExtrinsic(index),
+			events: events.map_err(|error| lost(&self.url, error))?,
 		};
 
 		#[derive(DecodeAsType)]
@@ -467,7 +449,7 @@ impl Done {
 		for event in self.events.iter() {
 			let event = event.map_err(|error| unknown(&whole, error))?;
 			let named = event.pallet_name() == pallet && event.event_name() == name;
-			if named && event.phase() == self.phase {
+			if named {
 				let fields = event.decode_fields_unchecked_as();
 				found.push(fields.map_err(|error| unknown(&whole, error))?);
 			}
@@ -488,40 +470,6 @@ impl Done {
 	pub fn must<Fields: DecodeAsFields>(&self, pallet: &str, name: &str) -> Result<Fields> {
 		self.event(pallet, name)?
 			.ok_or_else(|| unknown(&format!("{pallet}.{name}"), "there is no such event"))
-	}
-}
-
-/// A block as the node gives it.
-#[derive(Deserialize)]
-struct SignedBlock {
-	block: Block,
-}
-
-#[derive(Deserialize)]
-struct Block {
-	extrinsics: Vec<Extrinsic>,
-}
-
-/// The bytes of an extrinsic: polkadot-sdk stable2609 writes them as a list of numbers, which subxt 0.51
-/// does not read; others write hex.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Extrinsic {
-	Bytes(Vec<u8>),
-	Hex(String),
-}
-
-impl SignedBlock {
-	/// Where in the block an extrinsic is.
-	fn position(&self, wanted: &[u8]) -> Option<u32> {
-		let found = self.block.extrinsics.iter().position(|one| match one {
-			Extrinsic::Bytes(bytes) => bytes == wanted,
-			Extrinsic::Hex(text) => {
-				let text = text.strip_prefix("0x").unwrap_or(text);
-				hex::decode(text).is_ok_and(|bytes| bytes == wanted)
-			}
-		});
-		found?.try_into().ok()
 	}
 }
 
@@ -654,18 +602,6 @@ mod tests {
 			"Connection refused"
 		);
 		assert_eq!(plainly("Token error: none"), "Token error: none");
-	}
-
-	#[test]
-	fn an_extrinsic_is_found_in_either_form_of_a_block() {
-		let numbers =
-			r#"{"block":{"extrinsics":[[1,2],[3,4,5]],"header":{}},"justifications":null}"#;
-		let hex = r#"{"block":{"extrinsics":["0x0102","0x030405"]}}"#;
-		for text in [numbers, hex] {
-			let block: SignedBlock = serde_json::from_str(text).expect("it is a block");
-			assert_eq!(block.position(&[3, 4, 5]), Some(1));
-			assert_eq!(block.position(&[1]), None);
-		}
 	}
 
 	#[test]

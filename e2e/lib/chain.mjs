@@ -121,11 +121,11 @@ export class Watcher {
 			const hash = await this.api.rpc.chain.getBlockHash(next);
 			const at = await this.api.at(hash);
 			const records = await at.query.system.events();
-			// As they are: decoded and encoded again they might differ. They come as lists of bytes.
+			// As they are: decoded and encoded again they might differ.
 			const { extrinsics } = (await providers.get(this.api).send('chain_getBlock', [hash.toHex()])).block;
 			const block = { hash: hash.toHex(), number: next };
 			for (const [index, bytes] of extrinsics.entries()) {
-				this.extrinsics.set(u8aToHex(Uint8Array.from(bytes)), { block: next, hash: block.hash, index });
+				this.extrinsics.set(bytes, { block: next, hash: block.hash, index });
 			}
 			this.last = next;
 			this.moved = Date.now();

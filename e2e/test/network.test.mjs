@@ -2,17 +2,23 @@
 // the network's DHT.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 
 import { TypeRegistry } from '@polkadot/types';
 
+import { Keys } from '../lib/chain.mjs';
 import { freePort } from '../lib/net.mjs';
-import { Node } from '../lib/node.mjs';
+import { Node, binary } from '../lib/node.mjs';
 
 const registry = new TypeRegistry();
 registry.register({
+	AddressesFound: { records: 'Vec<Bytes>', chainMs: 'u64' },
 	AddressBook: { agent: '[u8; 32]', record: 'Bytes', wanted: 'Vec<[u8; 32]>' },
 	RoundStart: {
 		genesis: 'H256',
@@ -91,17 +97,53 @@ const ROUND = {
 	trialSeed: SEED,
 };
 
+let folder;
 let provider;
 let checker;
 
+/** A node's base path, in which the agent of a role has this seed for its key. */
+async function basePath(role, seed) {
+	const path = join(folder, role);
+	const agent = join(path, 'chains', 'kaisar_local', 'agents', role);
+	await mkdir(agent, { mode: 0o700, recursive: true });
+	await writeFile(join(agent, 'key'), Buffer.from(seed).toString('hex'), { mode: 0o600 });
+	return path;
+}
+
 before(async () => {
+	folder = await mkdtemp(join(tmpdir(), 'kaisar-network-'));
+	// A chain that knows both agents: nodes keep and look for the addresses of no others.
+	const keys = new Keys();
+	const seeds = [1, 2].map((byte) => new Uint8Array(32).fill(byte));
+	const { stdout } = await promisify(execFile)(
+		binary('kaisar-node'),
+		['export-chain-spec', '--chain', 'local'],
+		{ maxBuffer: 2 ** 26 },
+	);
+	const operators = seeds.map((seed, index) => {
+		const account = keys.pair(`//Checker${index + 1}`);
+		const key = keys.pair(`//Checker${index + 1}//key`);
+		const agent = keys.ed25519.addFromSeed(seed);
+		return [account.address, key.address, agent.address, 0, true];
+	});
+	// Balances are beyond what JSON.parse reads exactly.
+	const spec = stdout.replace('"operators": []', `"operators": ${JSON.stringify(operators)}`);
+	assert.notEqual(spec, stdout);
+	const chain = join(folder, 'chain.json');
+	await writeFile(chain, spec);
+
 	const p2pPort = await freePort();
-	provider = await Node.start({ args: ['--chain', 'local', '--provider', '--agent-arg=--port=0'], p2pPort });
+	provider = await Node.start({
+		args: ['--chain', chain, '--provider', '--agent-arg=--port=0'],
+		basePath: await basePath('provider', seeds[0]),
+		p2pPort,
+	});
 	const [, identity] = await provider.logged(/Local node identity is: (\w+)/);
 	checker = await Node.start({
+		basePath: await basePath('checker', seeds[1]),
 		args: [
 			'--chain',
-			'local',
+			chain,
 			'--checker',
 			'--agent-arg=--port=0',
 			'--bootnodes',
@@ -112,6 +154,7 @@ before(async () => {
 after(async () => {
 	await checker?.stop();
 	await provider?.stop();
+	await rm(folder, { force: true, recursive: true });
 });
 
 /** Where the node keeps what belongs to its agents. */
@@ -133,7 +176,8 @@ async function ask(node, name, path, type, value) {
 
 /** The keys of those that a node's agent looks for, in hex. */
 async function wantedBy(node, name) {
-	const book = await ask(node, name, '/v1/addresses', 'Vec<Bytes>', []);
+	const nothing = { chainMs: 0, records: [] };
+	const book = await ask(node, name, '/v1/addresses', 'AddressesFound', nothing);
 	return registry.createType('AddressBook', book).wanted.map((key) => key.toHex().slice(2));
 }
 
@@ -195,5 +239,7 @@ test('a customer asks any node where an agent is', async () => {
 	assert.equal(bytes.subarray(0, 32).toString('hex'), key, 'its own node knows');
 	assert.deepEqual(bytes.subarray(-72, -64), here.subarray(-72, -64), 'and the newest of its records');
 	assert.equal(await where(checker, `0x${key}`), record, 'another finds it in the DHT');
-	assert.equal(await where(checker, SEED), null, 'nobody knows such an agent');
+	const asked = Date.now();
+	assert.equal(await where(checker, SEED), null, 'the chain knows no such agent');
+	assert.ok(Date.now() - asked < 8_000, 'so the network is not asked');
 });

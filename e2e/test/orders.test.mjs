@@ -168,6 +168,18 @@ test('its page comes through the tunnel, and only to the client key', async () =
 	assert.doesNotMatch(stranger.output, /127\.0\.0\.1:\d+/);
 });
 
+test('a customer that lost its key sets another, and the old one is shut out', async () => {
+	const { api } = dev;
+	const old = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
+	state.key = await clientKey('new');
+	await send(api, customer, api.tx.orders.setClientKey(state.order, state.key.public));
+	// The agent hears of it with the next blocks.
+	assert.notEqual((await old.exited).code, 0, old.output);
+	const connection = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
+	assert.match(await connection.page(), /a page of kaisar-web/);
+	await connection.close();
+});
+
 test('it is extended at the price of the day', async () => {
 	const { api } = dev;
 	state.dearer = await priceNow();

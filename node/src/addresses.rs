@@ -5,17 +5,23 @@
 //! under the hash of the agent's key, again from time to time, and looks up whomever its agents could
 //! not reach.
 //!
-//! Every node keeps records for others, but only true ones: a record is kept, and passed on to an
-//! agent, if it is signed by the key under whose hash it lies, and the newest stands. So nobody can put
-//! garbage in another's place. Who floods the DHT with records of keys of its own fills the bounded store
-//! of the nodes that are nearest to them; what is pushed out there is renewed by its owner.
+//! Every node keeps records for others, but only true ones of agents that the chain knows: a record is kept,
+//! and passed on to an agent, if it is signed by the key under whose hash it lies, and its stamp is neither
+//! older than what was kept before nor from the future. How long it is kept is this node's own choice. So
+//! nobody puts garbage or an old record in another's place, and what fills the stores was paid for at
+//! registration. A store has room for [`MAX_KEPT`] records and refuses more: where there are more agents than
+//! that, whoever collects as many true records can fill a node's store with them for [`KEEP`]. The others of
+//! the 20 nodes that are nearest to a key answer then, unless theirs were filled too.
 
+use crate::{client::FullClient, wall_clock::now_ms};
 use codec::Decode;
 use futures::StreamExt;
 use kaisar_primitives::{
 	AgentKey,
-	agent::{AddressBook, AddressRecord, AddressesFound, address_key},
+	agent::{AHEAD_MS, AddressBook, AddressRecord, AddressesFound, address_key},
 };
+use kaisar_runtime::{Runtime, constants::SLOT_DURATION, opaque::Block};
+use sc_client_api::{HeaderBackend, StorageKey, StorageProvider};
 use sc_network::{
 	Event, KademliaKey, NetworkDHTProvider, NetworkEventStream, event::DhtEvent,
 	service::traits::NetworkService,
@@ -36,8 +42,20 @@ const LOG: &str = "agents";
 const TICK: Duration = Duration::from_secs(1);
 /// How often a record is left in the DHT again: peers forget, and come and go.
 const REPUBLISH: Duration = Duration::from_secs(10 * 60);
-/// How soon that is tried again where nobody took it.
+/// The same after the first times: other nodes learn a little later than this one that its agent is on chain.
+const REPUBLISH_SOON: [Duration; 3] = [
+	Duration::from_secs(15),
+	Duration::from_secs(60),
+	Duration::from_secs(3 * 60),
+];
+/// How soon that is tried again where nobody took it, or the chain does not know the agent yet.
 const RETRY: Duration = Duration::from_secs(10);
+/// How long a record of another node's agent is kept, whatever its sender asks for. The last one that came is
+/// always kept longest, which is what lets it replace the one before.
+const KEEP: Duration = Duration::from_secs(36 * 60 * 60);
+/// How far a stamp may lie ahead of this machine's clock and of the chain's. Agents go no further than
+/// [`AHEAD_MS`](kaisar_primitives::agent::AHEAD_MS) ahead of the chain's.
+const FUTURE_MS: u64 = 3 * AHEAD_MS;
 /// Interval between DHT queries for an agent with a known record.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Interval between the first two queries for an agent without one; it doubles up to [`ASK_AGAIN`].
@@ -55,15 +73,49 @@ const MAX_ASKED: usize = 64;
 const ASKED_FOR: Duration = Duration::from_secs(60);
 /// How often is looked whether it has come.
 const POLL: Duration = Duration::from_millis(100);
-/// Most agents whose newest record this node remembers for others.
-const MAX_KEPT: usize = 16 * 1_024;
+/// Most records that this node keeps for others: as many as the DHT's store takes (`max_records` of litep2p's
+/// and libp2p's, which polkadot-sdk leaves as they are).
+const MAX_KEPT: usize = 1_024;
+
+/// What addresses need of the chain.
+pub trait Chain: Send + Sync {
+	/// Whether a worker or a checker has this agent.
+	fn knows(&self, agent: &AgentKey) -> bool;
+
+	/// The time of the newest block, in milliseconds since 1970; 0 while there is none.
+	fn time_ms(&self) -> u64;
+}
+
+impl Chain for FullClient {
+	fn knows(&self, agent: &AgentKey) -> bool {
+		let best = self.info().best_hash;
+		let keys = [
+			pallet_providers::WorkerByAgent::<Runtime>::hashed_key_for(agent),
+			pallet_checkers::AgentKeys::<Runtime>::hashed_key_for(agent),
+		];
+		keys.into_iter()
+			.any(|key| matches!(self.storage_hash(best, &StorageKey(key)), Ok(Some(_))))
+	}
+
+	fn time_ms(&self) -> u64 {
+		let time = || {
+			let header = self.header(self.info().best_hash).ok()??;
+			let slot = sc_consensus_babe::find_pre_digest::<Block>(&header)
+				.ok()?
+				.slot();
+			let millis = u64::from(slot).checked_mul(SLOT_DURATION)?;
+			Some(millis)
+		};
+		time().unwrap_or(0)
+	}
+}
 
 /// What the agents of this node say, and what was found for them. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Addresses(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
+	chain: Arc<dyn Chain>,
 	state: Mutex<State>,
 	/// An agent looks for somebody new, or publishes another record.
 	due: Notify,
@@ -73,13 +125,22 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-	/// The records of this node's agents, and when each goes into the DHT next.
-	own: BTreeMap<AgentKey, (Vec<u8>, Instant)>,
+	/// The records of this node's agents.
+	own: BTreeMap<AgentKey, Own>,
 	/// Whom they look for, and when the DHT is asked next.
 	wanted: BTreeMap<AgentKey, Wanted>,
-	/// The stamps of the records that this node keeps for others. Else whoever has an old record of an
-	/// agent, which is as true as the new one, could put it in its place.
-	kept: BTreeMap<AgentKey, u64>,
+	/// The records that this node keeps for others: their stamps, and until when. Else whoever has an old record
+	/// of an agent, which is as true as the new one, could put it in its place.
+	kept: BTreeMap<AgentKey, (u64, Instant)>,
+}
+
+/// The record of an agent of this node.
+struct Own {
+	record: Vec<u8>,
+	/// When it goes into the DHT next, if the chain knows the agent.
+	at: Instant,
+	/// How often it did so since the chain knows the agent.
+	puts: usize,
 }
 
 struct Wanted {
@@ -143,14 +204,39 @@ fn record_at(key: &[u8], bytes: &[u8]) -> Option<AddressRecord> {
 }
 
 impl Addresses {
+	/// No agent yet, on this chain.
+	pub fn new(chain: Arc<dyn Chain>) -> Self {
+		Self(Arc::new(Inner {
+			chain,
+			state: Mutex::default(),
+			due: Notify::new(),
+			news: watch::Sender::default(),
+		}))
+	}
+
+	/// Whether a stamp lies further in the future than clocks differ.
+	fn is_future(&self, stamp: u64) -> bool {
+		let now = u64::try_from(now_ms()).unwrap_or(0);
+		stamp > now.max(self.0.chain.time_ms()).saturating_add(FUTURE_MS)
+	}
+
 	fn state(&self) -> MutexGuard<'_, State> {
 		self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+	}
+
+	/// What to tell an agent that did not say yet which it is.
+	pub fn hello(&self) -> AddressesFound {
+		AddressesFound {
+			records: Vec::new(),
+			chain_ms: self.0.chain.time_ms(),
+		}
 	}
 
 	/// The records to pass on to an agent of this node now: those that it was not told yet, and then those that
 	/// it was told longest ago. Whoever cannot be reached stays wanted, and must not stand before the others.
 	pub fn found_for(&self, agent: &AgentKey) -> Parcel {
 		let now = Instant::now();
+		let hello = self.hello();
 		let state = self.state();
 		let mut due: Vec<_> = state
 			.wanted
@@ -170,6 +256,7 @@ impl Addresses {
 					.iter()
 					.map(|((_, _, bytes), _)| (*bytes).clone())
 					.collect(),
+				..hello
 			},
 		}
 	}
@@ -209,12 +296,14 @@ impl Addresses {
 	}
 
 	/// Where an agent is, for a user of this node: its newest encoded record. Asks the DHT where this node
-	/// does not know, which may take a few seconds. `None` if nobody answered in time, or if too many ask.
+	/// does not know, which may take a few seconds. `None` if the chain does not know the agent, if nobody
+	/// answered in time, or if others asked for so many meanwhile that this one is no longer looked for.
 	pub async fn locate(&self, agent: &AgentKey, patience: Duration) -> Option<Vec<u8>> {
 		let since = Instant::now();
-		if !self.ask_for(agent, since) {
+		if !self.0.chain.knows(agent) {
 			return None;
 		}
+		self.ask_for(agent, since);
 		loop {
 			if let Some(record) = self.known(agent) {
 				return Some(record);
@@ -229,7 +318,7 @@ impl Addresses {
 	/// The newest record that is known of an agent.
 	fn known(&self, agent: &AgentKey) -> Option<Vec<u8>> {
 		let state = self.state();
-		let own = state.own.get(agent).map(|(record, _)| record);
+		let own = state.own.get(agent).map(|own| &own.record);
 		let found = || {
 			let (_, bytes) = state.wanted.get(agent)?.found.as_ref()?;
 			Some(bytes)
@@ -237,18 +326,27 @@ impl Addresses {
 		own.or_else(found).cloned()
 	}
 
-	/// A user looks for an agent. Returns whether there is room for that.
-	fn ask_for(&self, agent: &AgentKey, now: Instant) -> bool {
+	/// A user looks for an agent. Where users look for too many, the one asked for longest ago gives way: whoever
+	/// asks for all of them keeps others' answers from coming only as long as it goes on.
+	fn ask_for(&self, agent: &AgentKey, now: Instant) {
 		let mut state = self.state();
 		if state.own.contains_key(agent) {
-			return true;
+			return;
 		}
 		state.wanted.retain(|_, entry| entry.is_wanted(now));
-		let asked = |entry: &Wanted| entry.asked.is_some();
-		if state.wanted.values().filter(|entry| asked(entry)).count() >= MAX_ASKED
-			&& !state.wanted.get(agent).is_some_and(asked)
+		let asked = state.wanted.iter().filter_map(|(key, entry)| {
+			let until = entry.asked.filter(|_| key != agent)?;
+			Some((until, *key))
+		});
+		let asked: BTreeSet<_> = asked.collect();
+		if asked.len() >= MAX_ASKED
+			&& let Some((_, oldest)) = asked.first()
+			&& let Some(entry) = state.wanted.get_mut(oldest)
 		{
-			return false;
+			entry.asked = None;
+			if entry.by.is_empty() {
+				state.wanted.remove(oldest);
+			}
 		}
 		let entry = state
 			.wanted
@@ -256,7 +354,6 @@ impl Addresses {
 			.or_insert_with(|| Wanted::new(now));
 		entry.asked = Some(now + ASKED_FOR);
 		self.0.due.notify_one();
-		true
 	}
 
 	/// What an agent of this node says. Whom it no longer looks for is forgotten.
@@ -264,12 +361,14 @@ impl Addresses {
 		let now = Instant::now();
 		let mut state = self.state();
 		if AddressRecord::read(&book.agent, &book.record).is_some() {
-			let own = state
-				.own
-				.entry(book.agent)
-				.or_insert_with(|| (Vec::new(), now));
-			if own.0 != book.record {
-				*own = (book.record, now);
+			let own = state.own.entry(book.agent).or_insert_with(|| Own {
+				record: Vec::new(),
+				at: now,
+				puts: 0,
+			});
+			if own.record != book.record {
+				own.record = book.record;
+				own.at = now;
 				self.0.due.notify_one();
 			}
 		}
@@ -307,13 +406,18 @@ impl Addresses {
 		found.map(|(record, _)| record.stamp).collect()
 	}
 
-	/// Records to leave in the DHT now.
+	/// Records to leave in the DHT now: those of agents that the chain knows, since no other node keeps any others.
 	fn to_put(&self, now: Instant) -> Vec<(AgentKey, Vec<u8>)> {
 		let mut state = self.state();
-		let due = state.own.iter_mut().filter(|(_, (_, at))| *at <= now);
-		due.map(|(agent, (record, at))| {
-			*at = now + REPUBLISH;
-			(*agent, record.clone())
+		let due = state.own.iter_mut().filter(|(_, own)| own.at <= now);
+		due.filter_map(|(agent, own)| {
+			if !self.0.chain.knows(agent) {
+				(own.at, own.puts) = (now + RETRY, 0);
+				return None;
+			}
+			own.at = now + REPUBLISH_SOON.get(own.puts).copied().unwrap_or(REPUBLISH);
+			own.puts += 1;
+			Some((*agent, own.record.clone()))
 		})
 		.collect()
 	}
@@ -338,7 +442,7 @@ impl Addresses {
 
 	/// Something was found under `key`.
 	fn found(&self, key: &[u8], bytes: Vec<u8>) {
-		let Some(record) = record_at(key, &bytes) else {
+		let Some(record) = record_at(key, &bytes).filter(|it| !self.is_future(it.stamp)) else {
 			return;
 		};
 		if let Some(entry) = self.state().wanted.get_mut(&record.agent) {
@@ -353,37 +457,39 @@ impl Addresses {
 		}
 	}
 
-	/// Whether this node keeps, for others, what is to lie under `key`: a true record, and none older than
-	/// the one that it keeps already.
-	fn keeps(&self, key: &[u8], bytes: &[u8]) -> bool {
-		let Some(record) = record_at(key, bytes) else {
+	/// Whether this node keeps, for others, what is to lie under `key`: a true record of an agent that the chain
+	/// knows, with a stamp that is not from the future and not older than that of the one that it keeps already.
+	fn keeps(&self, key: &[u8], bytes: &[u8], now: Instant) -> bool {
+		// The signature last: it costs most.
+		let agent = AgentKey::decode(&mut &bytes[..]);
+		if !agent.is_ok_and(|agent| address_key(&agent) == key && self.0.chain.knows(&agent)) {
+			return false;
+		}
+		let Some(record) = record_at(key, bytes).filter(|it| !self.is_future(it.stamp)) else {
 			return false;
 		};
 		let mut state = self.state();
-		if state
-			.kept
-			.get(&record.agent)
-			.is_some_and(|stamp| *stamp > record.stamp)
-		{
+		let own = state.own.get(&record.agent);
+		let own = own.and_then(|own| AddressRecord::read(&record.agent, &own.record));
+		let kept = state.kept.get(&record.agent).map(|(stamp, _)| *stamp);
+		if own.map(|own| own.stamp).max(kept) > Some(record.stamp) {
 			return false;
 		}
-		state.kept.insert(record.agent, record.stamp);
-		if state.kept.len() > MAX_KEPT {
-			// Any other: what it keeps of that one is safe until somebody sends an old record of it, and
-			// that until its owner renews it.
-			let other = state.kept.keys().find(|agent| **agent != record.agent);
-			if let Some(other) = other.copied() {
-				state.kept.remove(&other);
+		if kept.is_none() && state.kept.len() >= MAX_KEPT {
+			state.kept.retain(|_, (_, until)| now < *until);
+			if state.kept.len() >= MAX_KEPT {
+				return false;
 			}
 		}
+		state.kept.insert(record.agent, (record.stamp, now + KEEP));
 		true
 	}
 
 	/// Nobody took what was to lie under `key`: there may be no peer yet.
 	fn not_put(&self, key: &[u8]) {
-		for (agent, (_, at)) in &mut self.state().own {
+		for (agent, own) in &mut self.state().own {
 			if address_key(agent) == key {
-				*at = Instant::now() + RETRY;
+				own.at = Instant::now() + RETRY;
 			}
 		}
 	}
@@ -411,9 +517,10 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 				Some(Event::Dht(DhtEvent::ValueFound(found))) => {
 					addresses.found(found.record.key.as_ref(), found.record.value);
 				}
-				Some(Event::Dht(DhtEvent::PutRecordRequest(key, bytes, publisher, expires))) => {
-					if addresses.keeps(key.as_ref(), &bytes) {
-						network.store_record(key, bytes, publisher, expires);
+				Some(Event::Dht(DhtEvent::PutRecordRequest(key, bytes, publisher, _))) => {
+					if addresses.keeps(key.as_ref(), &bytes, Instant::now()) {
+						let until = std::time::Instant::now() + KEEP;
+						network.store_record(key, bytes, publisher, Some(until));
 					}
 				}
 				Some(Event::Dht(DhtEvent::ValuePutFailed(key))) => {
@@ -432,6 +539,24 @@ mod tests {
 	use super::*;
 	use codec::Encode;
 	use sp_core::{Pair, ed25519};
+
+	/// A chain that knows all agents but those of byte 100 and more, and whose time runs ahead of the clock's or
+	/// behind.
+	struct Knows(i64);
+
+	impl Chain for Knows {
+		fn knows(&self, agent: &AgentKey) -> bool {
+			(100..=u8::MAX).all(|byte| *agent != super::tests::agent(byte))
+		}
+
+		fn time_ms(&self) -> u64 {
+			(now_ms() + self.0) as u64
+		}
+	}
+
+	fn addresses() -> Addresses {
+		Addresses::new(Arc::new(Knows(0)))
+	}
 
 	fn pair(byte: u8) -> ed25519::Pair {
 		ed25519::Pair::from_seed(&[byte; 32])
@@ -454,6 +579,10 @@ mod tests {
 		.encode()
 	}
 
+	fn keeps(addresses: &Addresses, key: &[u8], bytes: &[u8]) -> bool {
+		addresses.keeps(key, bytes, Instant::now())
+	}
+
 	fn book(byte: u8, record: Vec<u8>, wanted: &[u8]) -> AddressBook {
 		AddressBook {
 			agent: agent(byte),
@@ -464,7 +593,7 @@ mod tests {
 
 	#[test]
 	fn a_record_is_put_when_it_changes_and_again_after_a_while() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		addresses.note(book(1, record(1, 1), &[]));
 		let now = Instant::now();
 		assert_eq!(addresses.to_put(now), [(agent(1), record(1, 1))]);
@@ -481,7 +610,7 @@ mod tests {
 
 	#[test]
 	fn a_put_that_failed_is_tried_again() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		addresses.note(book(1, record(1, 1), &[]));
 		addresses.to_put(Instant::now());
 		addresses.not_put(&address_key(&agent(1)));
@@ -491,7 +620,7 @@ mod tests {
 
 	#[test]
 	fn the_newest_true_record_goes_to_those_who_look_for_it() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		addresses.note(book(1, Vec::new(), &[7]));
 		addresses.note(book(2, Vec::new(), &[8]));
 		let now = Instant::now();
@@ -525,7 +654,7 @@ mod tests {
 
 	#[tokio::test(start_paused = true)]
 	async fn the_unreachable_do_not_stand_before_the_others() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		let all: Vec<u8> = (10..50).collect();
 		addresses.note(book(1, Vec::new(), &all));
 		for byte in &all {
@@ -550,7 +679,7 @@ mod tests {
 
 	#[tokio::test(start_paused = true)]
 	async fn a_missing_record_is_asked_for_soon_again_and_then_less_often() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		addresses.note(book(1, Vec::new(), &[7]));
 		assert!(addresses.misses_for(&agent(1)));
 		let began = Instant::now();
@@ -568,7 +697,7 @@ mod tests {
 
 	#[tokio::test]
 	async fn a_user_hears_where_an_agent_is() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		// One of this node.
 		addresses.note(book(1, record(1, 1), &[]));
 		assert_eq!(addresses.locate(&agent(1), POLL).await, Some(record(1, 1)));
@@ -586,48 +715,167 @@ mod tests {
 		assert_eq!(addresses.locate(&agent(8), POLL * 2).await, None);
 	}
 
-	#[test]
-	fn users_do_not_keep_agents_from_finding_each_other() {
-		let addresses = Addresses::default();
-		let now = Instant::now();
-		for number in 0..MAX_ASKED as u16 {
+	#[tokio::test(start_paused = true)]
+	async fn users_do_not_keep_agents_or_each_other_from_finding() {
+		let addresses = addresses();
+		for number in 0..=MAX_ASKED as u16 {
 			let mut key = [9; 32];
 			key[..2].copy_from_slice(&number.to_le_bytes());
-			assert!(addresses.ask_for(&AgentKey::from_raw(key), now));
+			addresses.ask_for(&AgentKey::from_raw(key), Instant::now());
+			tokio::time::advance(Duration::from_millis(1)).await;
 		}
-		assert!(!addresses.ask_for(&agent(7), now));
-		addresses.note(book(1, Vec::new(), &[7]));
-		assert!(addresses.to_get(Instant::now()).contains(&agent(7)));
-		assert!(
-			addresses.ask_for(&agent(7), now + ASKED_FOR),
-			"in time there is room again"
-		);
+		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
+		// One more takes the place of the one asked for longest ago, not of one that an agent looks for.
+		addresses.note(book(1, Vec::new(), &[6]));
+		addresses.ask_for(&agent(6), Instant::now());
+		tokio::time::advance(Duration::from_millis(1)).await;
+		for _ in 0..3 {
+			addresses.ask_for(&agent(7), Instant::now());
+		}
+		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
+		let due = addresses.to_get(Instant::now());
+		assert!(due.contains(&agent(6)) && due.contains(&agent(7)));
+		tokio::time::advance(Duration::from_millis(1)).await;
+		for number in 0..MAX_ASKED as u16 {
+			let mut key = [8; 32];
+			key[..2].copy_from_slice(&number.to_le_bytes());
+			addresses.ask_for(&AgentKey::from_raw(key), Instant::now());
+		}
+		assert!(addresses.state().wanted.contains_key(&agent(6)));
+		assert!(!addresses.state().wanted.contains_key(&agent(7)));
+		// One that the chain does not know is not looked for at all.
+		assert_eq!(addresses.locate(&agent(100), POLL * 2).await, None);
+		assert!(!addresses.state().wanted.contains_key(&agent(100)));
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn an_agent_is_published_once_the_chain_knows_it() {
+		struct Registers(std::sync::atomic::AtomicBool);
+		impl Chain for Registers {
+			fn knows(&self, _: &AgentKey) -> bool {
+				self.0.load(std::sync::atomic::Ordering::Relaxed)
+			}
+
+			fn time_ms(&self) -> u64 {
+				0
+			}
+		}
+		let chain = Arc::new(Registers(false.into()));
+		let addresses = Addresses::new(chain.clone());
+		addresses.note(book(1, record(1, 1), &[]));
+		let began = Instant::now();
+		let mut put = Vec::new();
+		for second in 0..900 {
+			if second == 35 {
+				chain.0.store(true, std::sync::atomic::Ordering::Relaxed);
+			}
+			if !addresses.to_put(Instant::now()).is_empty() {
+				put.push(began.elapsed().as_secs());
+			}
+			tokio::time::advance(TICK).await;
+		}
+		assert_eq!(put, [40, 55, 115, 295, 895]);
 	}
 
 	#[test]
 	fn others_records_are_kept_if_they_belong_there() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		let key = address_key(&agent(7));
-		assert!(addresses.keeps(&key, &record(7, 1)));
-		assert!(!addresses.keeps(&key, &record(8, 2)));
-		assert!(!addresses.keeps(&address_key(&agent(8)), &record(7, 2)));
+		assert!(keeps(&addresses, &key, &record(7, 1)));
+		assert!(!keeps(&addresses, &key, &record(8, 2)));
+		assert!(!keeps(&addresses, &address_key(&agent(8)), &record(7, 2)));
 		let mut forged = record(7, 2);
 		forged[40] ^= 1;
-		assert!(!addresses.keeps(&key, &forged));
-		assert!(!addresses.keeps(&key, &[]));
+		assert!(!keeps(&addresses, &key, &forged));
+		assert!(!keeps(&addresses, &key, &[]));
 	}
 
 	#[test]
 	fn an_old_record_does_not_take_the_place_of_a_new_one() {
-		let addresses = Addresses::default();
+		let addresses = addresses();
 		let key = address_key(&agent(7));
-		assert!(addresses.keeps(&key, &record(7, 5)));
-		assert!(!addresses.keeps(&key, &record(7, 4)));
+		assert!(keeps(&addresses, &key, &record(7, 5)));
+		assert!(!keeps(&addresses, &key, &record(7, 4)));
 		assert!(
-			addresses.keeps(&key, &record(7, 5)),
+			keeps(&addresses, &key, &record(7, 5)),
 			"it is renewed as it is"
 		);
-		assert!(addresses.keeps(&key, &record(7, 6)));
-		assert!(!addresses.keeps(&key, &record(7, 5)));
+		assert!(keeps(&addresses, &key, &record(7, 6)));
+		assert!(!keeps(&addresses, &key, &record(7, 5)));
+	}
+
+	#[test]
+	fn only_agents_on_chain_are_kept() {
+		let addresses = addresses();
+		for byte in [7, 99, 100, 200] {
+			let kept = keeps(&addresses, &address_key(&agent(byte)), &record(byte, 1));
+			assert_eq!(kept, byte < 100, "{byte}");
+		}
+	}
+
+	#[test]
+	fn boundary_no_stamp_from_the_future_is_kept_or_passed_on() {
+		let key = address_key(&agent(7));
+		for (chain, limit) in [
+			(-3_600_000, FUTURE_MS as i64),
+			(3_600_000, FUTURE_MS as i64 + 3_600_000),
+		] {
+			let addresses = Addresses::new(Arc::new(Knows(chain)));
+			addresses.note(book(1, Vec::new(), &[7]));
+			let at = |ahead: i64| record(7, (now_ms() + ahead) as u64);
+			for far in [at(limit + 10_000), record(7, u64::MAX)] {
+				assert!(!keeps(&addresses, &key, &far));
+				addresses.found(&key, far);
+				assert!(!addresses.has_for(&agent(1)));
+			}
+			let near = at(limit - 10_000);
+			assert!(keeps(&addresses, &key, &near));
+			addresses.found(&key, near);
+			assert!(addresses.has_for(&agent(1)));
+		}
+	}
+
+	#[test]
+	fn an_old_record_of_an_own_agent_is_not_kept() {
+		let addresses = addresses();
+		let key = address_key(&agent(1));
+		addresses.note(book(1, record(1, 5), &[]));
+		assert!(!keeps(&addresses, &key, &record(1, 4)));
+		assert!(keeps(&addresses, &key, &record(1, 5)));
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn boundary_as_many_are_kept_as_the_store_takes_and_each_for_its_time() {
+		let addresses = addresses();
+		let keys: Vec<_> = (0..=MAX_KEPT as u32)
+			.map(|number| {
+				let mut seed = [0; 32];
+				seed[..4].copy_from_slice(&number.to_le_bytes());
+				ed25519::Pair::from_seed(&seed)
+			})
+			.collect();
+		let put = |pair: &ed25519::Pair, stamp| {
+			let payload = AddressRecord::payload(&pair.public(), &[], &[], stamp);
+			let record = AddressRecord {
+				agent: pair.public(),
+				addresses: Vec::new(),
+				relays: Vec::new(),
+				stamp,
+				signature: pair.sign(&payload),
+			};
+			keeps(&addresses, &address_key(&pair.public()), &record.encode())
+		};
+		let [last, first @ ..] = &keys[..] else {
+			unreachable!("there are some");
+		};
+		assert!(first.iter().all(|pair| put(pair, 2)));
+		assert!(!put(last, 2), "there is no room");
+		// What fills the store pushes nothing out, so no old record comes back.
+		assert!(first.iter().all(|pair| !put(pair, 1)));
+		tokio::time::advance(KEEP / 2).await;
+		assert!(put(&first[0], 2), "it is renewed as it is");
+		tokio::time::advance(KEEP / 2).await;
+		assert!(put(last, 2), "the others are over");
+		assert!(!put(&first[0], 1), "and this one is not");
 	}
 }

@@ -353,8 +353,11 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 	/// Tells the agent what was found of those it looks for, and hears where it is itself.
 	async fn exchange(&mut self, config: &AgentConfig) -> Result<()> {
 		let parcel = self.agent.map(|agent| self.addresses.found_for(&agent));
-		let found = parcel.as_ref().map(|parcel| parcel.found.clone());
-		let book: AddressBook = ask(config, PATH_ADDRESSES, &found.unwrap_or_default()).await?;
+		let found = match &parcel {
+			Some(parcel) => parcel.found.clone(),
+			None => self.addresses.hello(),
+		};
+		let book: AddressBook = ask(config, PATH_ADDRESSES, &found).await?;
 		if let Some(parcel) = &parcel {
 			self.addresses.passed_on(parcel);
 		}
@@ -713,6 +716,19 @@ mod tests {
 			.mode() & 0o777
 	}
 
+	/// A chain that knows no agent.
+	struct NoChain;
+
+	impl crate::addresses::Chain for NoChain {
+		fn knows(&self, _: &AgentKey) -> bool {
+			false
+		}
+
+		fn time_ms(&self) -> u64 {
+			0
+		}
+	}
+
 	fn watch(slot: Slot, storage: &Shared, keystore: &KeystorePtr) -> Watch<Shared> {
 		let book = Book {
 			storage: storage.clone(),
@@ -721,7 +737,7 @@ mod tests {
 		};
 		Watch {
 			slot,
-			addresses: Addresses::default(),
+			addresses: Addresses::new(std::sync::Arc::new(NoChain)),
 			agent: None,
 			book,
 			down: false,

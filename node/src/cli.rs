@@ -98,6 +98,19 @@ impl FromStr for Sealing {
 	}
 }
 
+/// How to make the chain spec of a staging chain.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::staging::EXAMPLE)]
+pub struct StagingSpec {
+	/// The file with the validators' keys and with who has how much KAI, in JSON.
+	#[arg(long, value_name = "FILE")]
+	pub keys: PathBuf,
+
+	/// Print the storage of the genesis block, which no other runtime can read otherwise, in place of its configuration.
+	#[arg(long)]
+	pub raw: bool,
+}
+
 /// What to do instead of running a node.
 #[derive(Debug, clap::Subcommand)]
 pub enum Subcommand {
@@ -111,6 +124,9 @@ pub enum Subcommand {
 
 	/// Export a chain specification.
 	ExportChainSpec(sc_cli::ExportChainSpecCmd),
+
+	/// Make the chain spec of a staging chain: production's numbers, and the keys in a file.
+	StagingSpec(StagingSpec),
 
 	/// Validate blocks.
 	CheckBlock(sc_cli::CheckBlockCmd),

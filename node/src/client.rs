@@ -1,6 +1,6 @@
 //! The types of the client and of its parts, and its executor.
 
-use kaisar_runtime::{Block, RuntimeApi};
+use kaisar_runtime::{RuntimeApi, opaque::Block};
 use sc_executor::{DEFAULT_HEAP_ALLOC_STRATEGY, HeapAllocStrategy};
 use sc_service::config::ExecutorConfiguration;
 use std::{io, path::Path};

@@ -3,9 +3,9 @@
 use crate::{
 	chain_spec,
 	cli::{Cli, Subcommand},
-	client, service,
+	client, service, staging,
 };
-use kaisar_runtime::Block;
+use kaisar_runtime::opaque::Block;
 use sc_cli::SubstrateCli;
 use sc_network::config::NetworkBackendType;
 use sc_service::{ChainType, PartialComponents};
@@ -91,6 +91,11 @@ pub fn run() -> sc_cli::Result<()> {
 		Some(Subcommand::ExportChainSpec(command)) => {
 			let spec = cli.load_spec(&command.chain)?;
 			command.run(spec)
+		}
+		Some(Subcommand::StagingSpec(command)) => {
+			let spec = staging::spec(&command.keys)?;
+			println!("{}", spec.as_json(command.raw)?);
+			Ok(())
 		}
 		Some(Subcommand::CheckBlock(command)) => cli.create_runner(command)?.async_run(|config| {
 			let PartialComponents {

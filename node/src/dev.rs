@@ -3,7 +3,7 @@
 
 use crate::{cli::Sealing, client::FullClient};
 use futures::{Stream, StreamExt, channel::mpsc, stream};
-use kaisar_runtime::{Block, Hash};
+use kaisar_runtime::{Hash, opaque::Block};
 use sc_client_api::{BlockchainEvents, Finalizer, UsageProvider};
 use sc_consensus_manual_seal::EngineCommand;
 use sc_service::Error;

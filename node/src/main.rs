@@ -18,6 +18,7 @@ mod dev;
 mod genesis;
 mod rpc;
 mod service;
+mod staging;
 mod wall_clock;
 
 fn main() -> sc_cli::Result<()> {

@@ -10,7 +10,7 @@ use jsonrpsee::{
 	proc_macros::rpc,
 };
 use kaisar_primitives::AgentKey;
-use kaisar_runtime::{Block, BlockNumber, Hash};
+use kaisar_runtime::{BlockNumber, Hash, opaque::Block};
 use sc_consensus_babe::BabeWorkerHandle;
 use sc_consensus_babe_rpc::{Babe, BabeApiServer};
 use sc_consensus_grandpa::{
@@ -22,6 +22,7 @@ use sc_consensus_manual_seal::{
 	rpc::{ManualSeal, ManualSealApiServer},
 };
 use sc_rpc::SubscriptionTaskExecutor;
+use sc_sync_state_rpc::{SyncState, SyncStateApiServer};
 use sp_core::{Bytes, H256};
 use sp_keystore::KeystorePtr;
 use std::{sync::Arc, time::Duration};
@@ -69,6 +70,8 @@ pub struct Deps {
 	pub justifications: GrandpaJustificationStream<Block>,
 	/// Proves finality.
 	pub finality: Arc<FinalityProofProvider<FullBackend, Block>>,
+	/// The chain's specification.
+	pub chain_spec: Box<dyn sc_chain_spec::ChainSpec>,
 	/// Where agents are.
 	pub addresses: Addresses,
 	/// Seals blocks of a development chain.
@@ -92,6 +95,7 @@ pub fn create(deps: Deps) -> Result<RpcModule<()>, Box<dyn std::error::Error + S
 		authorities,
 		justifications,
 		finality,
+		chain_spec,
 		addresses,
 		seal,
 		executor,
@@ -100,9 +104,17 @@ pub fn create(deps: Deps) -> Result<RpcModule<()>, Box<dyn std::error::Error + S
 	module.merge(System::new(client.clone(), pool).into_rpc())?;
 	module.merge(Kaisar(addresses).into_rpc())?;
 	module.merge(TransactionPayment::new(client.clone()).into_rpc())?;
-	module
-		.merge(Grandpa::new(executor, authorities, voter, justifications, finality).into_rpc())?;
+	let grandpa = Grandpa::new(
+		executor,
+		authorities.clone(),
+		voter,
+		justifications,
+		finality,
+	);
+	module.merge(grandpa.into_rpc())?;
 	if let Some(babe) = babe {
+		let sync_state = SyncState::new(chain_spec, client.clone(), authorities, babe.clone())?;
+		module.merge(sync_state.into_rpc())?;
 		module.merge(Babe::new(client, babe, keystore, select_chain).into_rpc())?;
 	}
 	if let Some(seal) = seal {

@@ -11,7 +11,7 @@ use crate::{
 };
 use futures::FutureExt;
 use kaisar_primitives::offchain::LOCKS;
-use kaisar_runtime::{Block, Hash, RuntimeApi};
+use kaisar_runtime::{Hash, RuntimeApi, opaque::Block};
 use sc_client_api::{Backend, BlockBackend};
 use sc_consensus_babe::{BabeBlockImport, BabeLink, BabeWorkerHandle, SlotProportion};
 use sc_consensus_grandpa::{FinalityProofProvider, GrandpaBlockImport, LinkHalf, SharedVoterState};
@@ -299,7 +299,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		);
 	}
 	// Every node keeps the addresses of others' agents, whether it has agents itself or not.
-	let addresses = Addresses::default();
+	let addresses = Addresses::new(client.clone());
 	task_manager.spawn_handle().spawn(
 		"agent-addresses",
 		Some("agents"),
@@ -347,6 +347,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		let justifications = grandpa.justification_stream();
 		let finality =
 			FinalityProofProvider::new_for_service(backend.clone(), Some(authorities.clone()));
+		let chain_spec = config.chain_spec.cloned_box();
 		let addresses = addresses.clone();
 		let seal = is_dev.then_some(seal);
 		Box::new(move |executor| {
@@ -360,6 +361,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 				authorities: authorities.clone(),
 				justifications: justifications.clone(),
 				finality: finality.clone(),
+				chain_spec: chain_spec.cloned_box(),
 				addresses: addresses.clone(),
 				seal: seal.clone(),
 				executor,

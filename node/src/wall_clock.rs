@@ -11,7 +11,7 @@
 
 use crate::{addresses::Addresses, client::FullClient};
 use futures::StreamExt;
-use kaisar_runtime::Block;
+use kaisar_runtime::opaque::Block;
 use sc_client_api::BlockchainEvents;
 use sp_consensus::{BlockOrigin, SyncOracle};
 use sp_consensus_babe::SlotDuration;

@@ -450,11 +450,18 @@ pub fn address_key(agent: &AgentKey) -> [u8; 32] {
 	(b"kaisar/agent address", agent).using_encoded(sp_io::hashing::blake2_256)
 }
 
+/// How far the stamps of an agent's records may be ahead of the newest block, in milliseconds: its clock may
+/// be right and the block late.
+pub const AHEAD_MS: u64 = 10 * 60 * 1_000;
+
 /// Tells an agent where others are, as its node found in the DHT.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressesFound {
 	/// Encoded [`AddressRecord`]s.
 	pub records: Vec<Vec<u8>>,
+	/// The time of the node's newest block, in milliseconds since 1970, which bounds the stamps of the agent's own
+	/// records; 0 while the node has no block.
+	pub chain_ms: u64,
 }
 
 /// Where an agent is, and whom it looks for.

@@ -329,7 +329,7 @@ impl Wanted {
 		wanted
 	}
 
-	/// Moves the clocks; whether by enough to be written down.
+	/// Moves the clocks and takes the client's key; whether that is to be written down.
 	pub fn clocks(&mut self, deployment: &Deployment) -> bool {
 		let now = now_ms();
 		let keep = now + deployment.keep_ms.min(MAX_KEEP_MS);
@@ -339,10 +339,11 @@ impl Wanted {
 				(Some(before), Some(after)) => before.abs_diff(after) > CLOCK_MOVED_MS,
 				(before, after) => before != after,
 			};
+		let another = self.deployment.client != deployment.client;
 		self.keep_until = keep;
 		self.serve_until = serve;
 		self.deployment.client = deployment.client;
-		moved
+		moved || another
 	}
 }
 

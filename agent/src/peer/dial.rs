@@ -272,6 +272,9 @@ impl Peer {
 
 	/// Takes records that the node found, and returns what the node is to publish and to look for.
 	pub fn exchange(&self, found: &AddressesFound) -> AddressBook {
+		if self.stamps.hear(found.chain_ms) {
+			self.publish_or_say();
+		}
 		for bytes in &found.records {
 			match AddressRecord::read(&self.key, bytes) {
 				Some(record) => self.meet(&record),

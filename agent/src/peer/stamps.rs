@@ -2,8 +2,11 @@
 //!
 //! The newest record of a key stands, wherever records are kept. So a stamp follows the clock, but it never
 //! falls: it is above every stamp that this agent gave before, over restarts, and above every record of its
-//! key that it meets. An agent whose clock was ahead, or whose data folder is lost, is then reachable again
-//! as soon as it has met its own old record.
+//! key that it meets. An agent whose data folder is lost is then reachable again as soon as it has met its own
+//! old record.
+//!
+//! Nor does it follow a clock into the future, where nodes keep no record: it goes no further than
+//! [`AHEAD_MS`] beyond the chain's newest block, of which the node tells. Before that it counts up by one.
 //!
 //! A newer record of its key that it did not sign, after it has met what was there when it started, is the
 //! work of a second agent with the same key: a twin. Both notice: one publishes above the other, which meets
@@ -12,6 +15,7 @@
 use crate::host::store::now_ms;
 use codec::{DecodeAll, Encode};
 use kaisar_fs::{OWNER_ONLY, read_bounded, write_unsynced};
+use kaisar_primitives::agent::AHEAD_MS;
 use parking_lot::Mutex;
 use std::{
 	path::{Path, PathBuf},
@@ -30,6 +34,8 @@ pub struct Stamps {
 struct State {
 	/// Highest stamp that was given or met.
 	last: u64,
+	/// The time of the newest block that the node told of, in milliseconds since 1970; 0 before.
+	chain_ms: u64,
 	/// Whether a record of this key has come from elsewhere since the start, also one that this agent signed.
 	met: bool,
 	/// Last answer to a twin.
@@ -61,24 +67,39 @@ impl Stamps {
 		if last.is_none() {
 			tracing::warn!(
 				file = %file.display(),
-				"the last stamp cannot be read; if this machine's clock was ahead, the agent is reachable again \
-				 once it has met its own record"
+				"the last stamp cannot be read; if it was ahead of the clock, the agent is reachable again once it \
+				 has met its own record"
 			);
 		}
 		Self {
 			file,
 			state: Mutex::new(State {
 				last: last.unwrap_or(0),
+				chain_ms: 0,
 				met: false,
 				answered: None,
 			}),
 		}
 	}
 
-	/// Returns the stamp of a new record, in milliseconds since 1970 where no stamp was ahead of the clock.
+	/// Notes the time of the chain's newest block, in milliseconds since 1970. Returns true when the first is known:
+	/// stamps follow the clock from now on.
+	pub fn hear(&self, chain_ms: u64) -> bool {
+		let mut state = self.state.lock();
+		let first = state.chain_ms == 0 && chain_ms > 0;
+		state.chain_ms = state.chain_ms.max(chain_ms);
+		first
+	}
+
+	/// Returns the stamp of a new record: this machine's time in milliseconds since 1970, as far as the chain's time
+	/// allows it, and at least one more than any before.
 	pub fn next(&self) -> u64 {
 		let mut state = self.state.lock();
-		state.last = now_ms().max(state.last.saturating_add(1));
+		let latest = match state.chain_ms {
+			0 => 0,
+			at => at.saturating_add(AHEAD_MS),
+		};
+		state.last = now_ms().min(latest).max(state.last.saturating_add(1));
 		self.keep(state.last);
 		state.last
 	}
@@ -149,6 +170,10 @@ mod tests {
 		let stamps = Stamps::new(dir.path());
 		let first = stamps.next();
 		assert!(stamps.next() > first);
+		// From a block on they follow the clock.
+		assert!(!stamps.hear(0) && stamps.hear(now_ms() - 60_000) && !stamps.hear(now_ms()));
+		let clock = stamps.next();
+		assert!(clock.abs_diff(now_ms()) < 60_000, "{clock}");
 		// A run with a clock that was a year ahead.
 		let ahead = now_ms() + YEAR;
 		std::fs::write(dir.path().join("stamp"), ahead.encode()).unwrap();
@@ -163,9 +188,25 @@ mod tests {
 	}
 
 	#[test]
+	fn a_clock_that_is_ahead_gives_no_stamps_from_the_future() {
+		let dir = tempfile::tempdir().unwrap();
+		// By the chain it is a year ago.
+		let chain = now_ms() - YEAR;
+		let stamps = Stamps::new(dir.path());
+		assert_eq!(stamps.next(), 1, "nobody told the time yet");
+		stamps.hear(chain);
+		assert_eq!(stamps.next(), chain + AHEAD_MS);
+		assert_eq!(stamps.next(), chain + AHEAD_MS + 1, "and none falls");
+		stamps.hear(chain - 5);
+		stamps.hear(chain + 12_000);
+		assert_eq!(stamps.next(), chain + AHEAD_MS + 12_000);
+	}
+
+	#[test]
 	fn a_twin_is_met_once_in_a_while_and_own_records_are_none() {
 		let dir = tempfile::tempdir().unwrap();
 		let stamps = Stamps::new(dir.path());
+		stamps.hear(now_ms());
 		let own = stamps.next();
 		assert_eq!(stamps.meet(own, true), Met::Nothing);
 		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);

@@ -126,6 +126,7 @@ fn seeds() -> BTreeMap<(&'static str, &'static str), Vec<u8>> {
 	};
 	let found = AddressesFound {
 		records: vec![record.clone()],
+		chain_ms: 1,
 	};
 	let open = kaisar_tunnel::Open {
 		genesis: job.genesis.0,

@@ -188,6 +188,7 @@ impl Dht {
 			let own = agent.key().0;
 			let found = AddressesFound {
 				records: self.found.remove(&own).unwrap_or_default(),
+				..Default::default()
 			};
 			let book: AddressBook = world.ask(agent, PATH_ADDRESSES, found).await;
 			self.records.insert(own, book.record);

@@ -49,7 +49,10 @@ async fn exchange(world: &World, agent: &impl Reached, records: Vec<Vec<u8>>) ->
 }
 
 async fn book(world: &World, agent: &impl Reached, records: Vec<Vec<u8>>) -> AddressBook {
-	let found = AddressesFound { records };
+	let found = AddressesFound {
+		records,
+		chain_ms: now_ms(),
+	};
 	world.ask(agent, PATH_ADDRESSES, found).await
 }
 

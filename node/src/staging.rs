@@ -1,0 +1,249 @@
+//! The chain spec of a staging chain: production's numbers, and keys that its operators bring in a file.
+
+use crate::chain_spec::{self, ChainSpec, Origin};
+use kaisar_primitives::{Balance, KAI};
+use kaisar_runtime::{AccountId, SessionKeys, presets};
+use serde::Deserialize;
+use sp_core::{ed25519, sr25519};
+use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
+use std::{
+	collections::{BTreeMap, BTreeSet},
+	path::Path,
+};
+
+/// The form of the file, for the help.
+pub const EXAMPLE: &str = r#"FILE is JSON. Keys and accounts are SS58 addresses or 0x and 64 hex digits, amounts KAI:
+
+  {
+    "validators": [
+      { "account": "5F…", "babe": "5D…", "grandpa": "5H…" }
+    ],
+    "balances": { "5F…": "1000", "5C…": "250000.5" }
+  }
+
+What nobody is given is the treasury's. `kaisar-node key generate` makes keys, and `kaisar-node key insert` puts a
+validator's into its keystore: `--key-type babe --scheme sr25519` and `--key-type gran --scheme ed25519`. `name` and
+`id` are the chain's, "Kaisar Staging" and "kaisar_staging" by default."#;
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+	name: Option<String>,
+	id: Option<String>,
+	validators: Vec<Validator>,
+	#[serde(default)]
+	balances: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Validator {
+	account: String,
+	babe: String,
+	grandpa: String,
+}
+
+/// Returns the chain spec with the keys and balances in a file.
+pub fn spec(file: &Path) -> Result<ChainSpec, String> {
+	let named = |why: String| format!("{}: {why}", file.display());
+	let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
+	of_text(&text).map_err(named)
+}
+
+fn of_text(text: &str) -> Result<ChainSpec, String> {
+	let keys: Keys = serde_json::from_str(text)
+		.map_err(|error| format!("{error}; `kaisar-node staging-spec --help` shows the form"))?;
+	if keys.validators.is_empty() {
+		return Err(
+			"a chain needs one validator at least, and four to stand the loss of one".into(),
+		);
+	}
+	let mut used = BTreeSet::new();
+	let mut validators = Vec::new();
+	for (at, validator) in keys.validators.iter().enumerate() {
+		let mut key = |what: &str, text: &str| {
+			let bytes = key(text).map_err(|why| format!("validator {}, {what}: {why}", at + 1))?;
+			match used.insert(bytes) {
+				true => Ok(bytes),
+				false => Err(format!(
+					"validator {}, {what}: `{text}` is in the file before; each account and each session key has \
+					 a key of its own",
+					at + 1
+				)),
+			}
+		};
+		let account = key("account", &validator.account)?;
+		let keys = SessionKeys {
+			babe: sr25519::Public::from_raw(key("babe", &validator.babe)?).into(),
+			grandpa: ed25519::Public::from_raw(key("grandpa", &validator.grandpa)?).into(),
+		};
+		validators.push((AccountId::from(account), keys));
+	}
+	let mut balances = BTreeMap::new();
+	for (account, amount) in &keys.balances {
+		let named = |why| format!("balance of `{account}`: {why}");
+		let who = AccountId::from(key(account).map_err(named)?);
+		let amount = kai(amount).map_err(named)?;
+		if balances.insert(who, amount).is_some() {
+			return Err(named("the same account has another".into()));
+		}
+	}
+	let json = presets::staging(validators, balances.into_iter().collect())?;
+	let (name, id, kind) = chain_spec::STAGING;
+	let name = keys.name.as_deref().unwrap_or(name);
+	let id = keys.id.as_deref().unwrap_or(id);
+	let builder = chain_spec::builder(name, id, kind, Origin::default())?;
+	Ok(builder.with_genesis_config_patch(json).build())
+}
+
+/// The bytes of a key that not everybody knows the secret of.
+fn key(text: &str) -> Result<[u8; 32], String> {
+	let account: AccountId = text.parse().map_err(|why| {
+		format!("`{text}` is neither an SS58 address nor 0x and 64 hex digits ({why})")
+	})?;
+	let bytes: [u8; 32] = account.into();
+	let known = Sr25519Keyring::iter()
+		.map(|name| name.public().0)
+		.chain(Ed25519Keyring::iter().map(|name| name.public().0))
+		.chain([presets::dev::PROVIDER])
+		.chain(
+			presets::dev::CHECKERS
+				.into_iter()
+				.flat_map(|one| [one.account, one.key, one.agent]),
+		)
+		.any(|known| known == bytes);
+	if known {
+		return Err(format!(
+			"the secret of `{text}` is well known, from the development phrase; make one of your own by \
+			 `kaisar-node key generate`"
+		));
+	}
+	Ok(bytes)
+}
+
+/// An amount of KAI, as a decimal with up to 18 digits after the point, in units.
+fn kai(text: &str) -> Result<Balance, String> {
+	let wrong = || format!("`{text}` is no amount of KAI, such as \"1000\" or \"0.5\"");
+	let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+	let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+	if !digits(whole) || !digits(part) || part.len() > 18 {
+		return Err(wrong());
+	}
+	let whole: Balance = whole.parse().map_err(|_| wrong())?;
+	let part: Balance = format!("{part:0<18}").parse().map_err(|_| wrong())?;
+	whole
+		.checked_mul(KAI)
+		.and_then(|units| units.checked_add(part))
+		.ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+	use super::*;
+	use sp_core::{Pair, crypto::Ss58Codec};
+
+	fn own(byte: u8) -> String {
+		sr25519::Pair::from_seed(&[byte; 32])
+			.public()
+			.to_ss58check()
+	}
+
+	fn file(account: &str, babe: &str, balances: &str) -> String {
+		let grandpa = own(3);
+		format!(
+			r#"{{"validators":[{{"account":"{account}","babe":"{babe}","grandpa":"{grandpa}"}}],"balances":{balances}}}"#
+		)
+	}
+
+	#[test]
+	fn a_chain_starts_with_the_keys_and_balances_of_the_file() {
+		let balances = format!(r#"{{"{}":"1000","{}":"0.5"}}"#, own(1), own(4));
+		let spec = of_text(&file(&own(1), &own(2), &balances)).expect("it is right");
+		assert_eq!(sc_chain_spec::ChainSpec::id(&spec), "kaisar_staging");
+		assert_eq!(chain_spec::preset(&spec), None);
+		let json: serde_json::Value =
+			serde_json::from_str(&spec.as_json(false).expect("it is JSON")).expect("it is JSON");
+		let patch = &json["genesis"]["runtimeGenesis"]["patch"];
+		let account = |byte| {
+			AccountId::from_ss58check(&own(byte))
+				.expect("it is one")
+				.to_string()
+		};
+		assert_eq!(patch["session"]["keys"][0][0], account(1));
+		assert_eq!(patch["session"]["keys"][0][2]["babe"], account(2));
+		let owned = patch["balances"]["balances"].as_array().expect("a list");
+		assert!(
+			owned
+				.iter()
+				.any(|it| it[0] == account(4) && it[1] == 500_000_000_000_000_000u64)
+		);
+		// The runtime builds it, and so does a node that reads the file.
+		let raw = spec.as_json(true).expect("the runtime takes it");
+		assert!(ChainSpec::from_json_bytes(raw.into_bytes()).is_ok());
+	}
+
+	#[test]
+	fn fails_for_keys_that_everybody_knows() {
+		for name in ["//Alice", "//Bob//stash", "//Provider", "//Checker2"] {
+			let pair = sr25519::Pair::from_string(name, None).expect("it is a path");
+			let known = pair.public().to_ss58check();
+			for text in [
+				file(&known, &own(2), "{}"),
+				file(&own(1), &known, "{}"),
+				file(&own(1), &own(2), &format!(r#"{{"{known}":"1"}}"#)),
+			] {
+				let why = of_text(&text).err().expect(name);
+				assert!(why.contains("well known") && why.contains(&known), "{why}");
+			}
+		}
+		let grandpa = ed25519::Pair::from_string("//Alice", None)
+			.expect("it is a path")
+			.public();
+		let text = file(&own(1), &format!("0x{}", hex::encode(grandpa)), "{}");
+		assert!(of_text(&text).is_err_and(|why| why.contains("well known")));
+	}
+
+	#[test]
+	fn fails_for_what_is_no_chain() {
+		let balance =
+			|amount: &str| file(&own(1), &own(2), &format!(r#"{{"{}":"{amount}"}}"#, own(5)));
+		for (text, part) in [
+			("{".to_string(), "--help"),
+			(r#"{"validators":[]}"#.into(), "one validator"),
+			(
+				r#"{"validators":[],"sudo":"x"}"#.into(),
+				"unknown field `sudo`",
+			),
+			(file("Alice", &own(2), "{}"), "neither an SS58"),
+			(file(&own(1), &own(1), "{}"), "is in the file before"),
+			(balance("-1"), "no amount"),
+			(balance("1,000"), "no amount"),
+			(balance("1e3"), "no amount"),
+			(balance("0.0000000000000000001"), "no amount"),
+			(balance("472025601"), "more than"),
+			(balance("0.000001"), "existential"),
+		] {
+			let why = of_text(&text).err().expect(&text);
+			assert!(why.contains(part), "{text}: {why}");
+		}
+		assert_eq!(kai("12.034"), Ok(12_034 * KAI / 1_000));
+	}
+
+	#[test]
+	fn no_chain_is_the_default() {
+		let none = chain_spec::load("")
+			.expect("it has an answer")
+			.err()
+			.expect("none");
+		assert!(
+			none.contains("--dev") && none.contains("--chain local"),
+			"{none}"
+		);
+		let staging = chain_spec::load("staging")
+			.expect("it has an answer")
+			.err()
+			.expect("none");
+		assert!(staging.contains("staging-spec --keys"), "{staging}");
+	}
+}
