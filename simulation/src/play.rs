@@ -1,0 +1,192 @@
+//! Plays in pairs: the same network and the same randomness, once with a strategy and once with an honest party
+//! in its place.
+
+use crate::{
+	actors::Mind,
+	network::{self, Network, Rules},
+	pool::Carried,
+	strategies::{Limit, Scenario},
+	world::{Account, Background, Counts, World, kai},
+};
+use serde::Serialize;
+use sp_runtime::TryRuntimeError;
+
+/// Of a thousand workers, those that no checker reaches in a census.
+const LOST: u32 = 5;
+/// Of a thousand operators, those that are registered and do nothing.
+const DEAD: u32 = 20;
+
+/// One side of a pair.
+pub struct Side {
+	/// What became of the parties.
+	pub accounts: Vec<Account>,
+	/// What the checks came to.
+	pub counts: Counts,
+	/// What became of transactions.
+	pub carried: Carried,
+}
+
+/// Founds a network with these parties.
+pub fn found(network: &Network, parties: Vec<Box<dyn Mind>>) -> World {
+	let background = Background {
+		lost: LOST,
+		dead: DEAD,
+		seed: network.seed,
+	};
+	World::found(network.clone(), Box::new(background), parties)
+}
+
+/// Plays one side, and checks the chain's invariants at its end if asked to.
+pub fn side(
+	network: &Network,
+	parties: Vec<Box<dyn Mind>>,
+	checked: bool,
+) -> Result<Side, TryRuntimeError> {
+	let mut world = found(network, parties);
+	let accounts = world.play();
+	if checked {
+		world.on_chain(|_| network::try_state())?;
+	}
+	Ok(Side {
+		accounts,
+		counts: world.counts(),
+		carried: world.carried(),
+	})
+}
+
+/// A pair of plays.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Pair {
+	/// KAI that the strategy earned.
+	pub strategic: f64,
+	/// KAI that honesty earned.
+	pub honest: f64,
+	/// KAI of honest turnover: what it earned, or what it used.
+	pub turnover: f64,
+	/// KAI that entering cost the strategy more than honesty.
+	pub entry: f64,
+	/// KAI that the victim lost by it, if there is one.
+	pub harm: Option<f64>,
+	/// The part of the blocks for which the strategy's machines were free for something else.
+	pub spared: f64,
+}
+
+impl Pair {
+	/// Returns what the strategy earned as a ratio to honesty; `None` where honesty neither earns nor uses
+	/// anything.
+	pub fn ratio(&self) -> Option<f64> {
+		(self.turnover > 0.01).then(|| 1.0 + (self.strategic - self.honest) / self.turnover)
+	}
+}
+
+/// Plays a strategy and its honest counterpart. `network` has the seed.
+pub fn pair(
+	scenario: &Scenario,
+	network: &Network,
+	checked: bool,
+) -> Result<Pair, TryRuntimeError> {
+	let network = Network {
+		rules: (scenario.rules)(network.rules.clone()),
+		..network.clone()
+	};
+	let sides = (scenario.sides)(&network);
+	let strategic = side(&network, sides.strategic, checked)?;
+	let honest = side(&network, sides.honest, checked)?;
+	Ok(compare(
+		&network.rules,
+		&strategic.accounts,
+		&honest.accounts,
+	))
+}
+
+/// Compares the accounts of both sides: of the party that is measured, and of its victim.
+pub fn compare(rules: &Rules, strategic: &[Account], honest: &[Account]) -> Pair {
+	let (own, other) = (strategic[0], honest[0]);
+	let blocks = f64::from(rules.epoch_length * rules.epochs);
+	let harm = strategic
+		.get(1)
+		.zip(honest.get(1))
+		.map(|(with, without)| kai(without.earned() - with.earned()));
+	Pair {
+		strategic: kai(own.earned()),
+		honest: kai(other.earned()),
+		turnover: kai(other.earned().max(other.used as i128)),
+		entry: kai(own.entry() - other.entry()),
+		harm,
+		spared: own.spared as f64 / blocks,
+	}
+}
+
+/// A strategy's result over several seeds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+	/// The strategy.
+	pub name: &'static str,
+	/// Workers of the network.
+	pub workers: u32,
+	/// The mean of the ratios to honesty.
+	pub ratio: Option<f64>,
+	/// The standard error of that mean; `None` with one seed.
+	pub error: Option<f64>,
+	/// The most that it may be.
+	pub most: f64,
+	/// The document and heading of an exception.
+	pub documented: Option<&'static str>,
+	/// The pairs, a seed each.
+	pub pairs: Vec<Pair>,
+}
+
+fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
+	let count = values.clone().count() as f64;
+	values.sum::<f64>() / count
+}
+
+impl Outcome {
+	/// Sums up the pairs of a strategy.
+	pub fn of(scenario: &Scenario, workers: u32, pairs: Vec<Pair>) -> Self {
+		let ratios: Vec<f64> = pairs.iter().filter_map(Pair::ratio).collect();
+		let ratio = (!ratios.is_empty()).then(|| mean(ratios.iter().copied()));
+		let error = ratio.filter(|_| ratios.len() > 1).map(|ratio| {
+			let square = |value: f64| (value - ratio) * (value - ratio);
+			let count = ratios.len() as f64;
+			let variance = ratios.iter().copied().map(square).sum::<f64>() / (count - 1.0);
+			(variance / count).sqrt()
+		});
+		let (most, documented) = match scenario.limit {
+			Limit::Honest => (1.01, None),
+			Limit::Documented { most, heading } => (most, Some(heading)),
+			Limit::Harm { heading } => (1.01, Some(heading)),
+		};
+		Self {
+			name: scenario.name,
+			workers,
+			ratio,
+			error,
+			most,
+			documented,
+			pairs,
+		}
+	}
+
+	/// Returns the mean of a figure over the pairs.
+	pub fn mean(&self, of: impl Fn(&Pair) -> f64 + Clone) -> f64 {
+		mean(self.pairs.iter().map(of))
+	}
+
+	/// Returns the mean of the victim's loss.
+	pub fn harm(&self) -> Option<f64> {
+		let losses: Vec<f64> = self.pairs.iter().filter_map(|pair| pair.harm).collect();
+		(!losses.is_empty()).then(|| mean(losses.iter().copied()))
+	}
+
+	/// Whether it stays within its limit: by its ratio, or, where honesty earns nothing, by earning nothing.
+	pub fn holds(&self) -> bool {
+		match self.ratio {
+			Some(ratio) => ratio <= self.most,
+			None => self
+				.pairs
+				.iter()
+				.all(|pair| pair.strategic <= pair.honest + 0.01),
+		}
+	}
+}
