@@ -250,8 +250,9 @@ pub trait Mind {
 		desk.machines[machine].on
 	}
 
-	/// Puts the identities that take part in a trial into the order in which shared machines serve them.
-	fn prefers(&mut self, _desk: &mut Desk, _entrants: &mut Vec<Entrant>) {}
+	/// Puts the identities that take part in a round's trial into the order in which shared machines serve them.
+	/// It may have one show less than it claims.
+	fn prefers(&mut self, _desk: &mut Desk, _round: &Round, _entrants: &mut Vec<Entrant>) {}
 
 	/// Whether a worker serves an operator's agent.
 	fn serves(&mut self, _desk: &mut Desk, _worker: WorkerId, _operator: OperatorId) -> bool {
@@ -322,20 +323,24 @@ pub trait Mind {
 pub struct Honest {
 	/// Its machines. Workers are owned by its first account.
 	pub machines: Vec<WorkerSpec>,
-	/// KAI that it stakes beyond the least, on each worker.
-	pub more: Balance,
+	/// It stakes on each worker the least of so many more identities, as a strategy does that registers them.
+	pub more: u16,
+	/// The claim of such an identity, where it is not the machine's.
+	pub parts: Option<WorkerSpec>,
 	/// Its licenses, an entry for each operator.
 	pub operators: Vec<u32>,
 	/// KAI of its first account.
 	pub kai: Balance,
-	/// The machines are those of the party's region.
-	pub at_home: bool,
+	/// KAI of a second account that does nothing, where the strategy's does something.
+	pub idle: Option<Balance>,
 }
 
 impl Mind for Honest {
 	fn purse(&self) -> Purse {
 		Purse {
-			accounts: vec![self.kai.max(KAI)],
+			accounts: std::iter::once(self.kai.max(KAI))
+				.chain(self.idle)
+				.collect(),
 			operators: self.operators.clone(),
 		}
 	}
@@ -348,7 +353,11 @@ impl Mind for Honest {
 				..claim
 			};
 			let machine = desk.machine(claim);
-			desk.register(&owner, claim, (machine, machine), self.more);
+			let least = network::minimum(&claim);
+			let each = network::minimum(&self.parts.unwrap_or(claim));
+			// All identities of the strategy have the same stake.
+			let all = each * (Balance::from(self.more) + 1);
+			desk.register(&owner, claim, (machine, machine), all.saturating_sub(least));
 		}
 	}
 }

@@ -1,7 +1,8 @@
 //! The network that a play takes place in: its rules, its people, its genesis.
 //!
-//! Genesis is production's: its parameters, its supply, references that are calibrated. What a short play
-//! changes is said by its [`Rules`]. Owners, operators and holders are accounts with names that follow from
+//! Parameters are production's, and references are calibrated. What a play changes is said by its [`Rules`].
+//! There is no reserve for checkers, which would be paid out during the set-up; so all operators together share
+//! what the emission has for them. Owners, operators and holders are accounts with names that follow from
 //! numbers; the machines are those of `docs/rewards.md`: seventy with a 4090, ten with eight H100 and twenty
 //! servers without a GPU in every hundred.
 //!
@@ -128,13 +129,13 @@ pub struct Network {
 }
 
 impl Network {
-	/// A network with so many workers, checked by three thousand licenses of three hundred operators, or in
-	/// proportion fewer where workers are few.
+	/// A network with so many workers, checked by three thousand licenses of three hundred operators; where
+	/// workers are few, by two hundred of fifty.
 	pub fn of(workers: u32, rules: Rules, seed: u64) -> Self {
 		Self {
 			workers,
 			operators: (workers / 2).clamp(40, 300),
-			licenses: 10,
+			licenses: if workers < 1_000 { 4 } else { 10 },
 			rules,
 			seed,
 		}
@@ -376,7 +377,6 @@ fn genesis(
 	genesis["licenses"]["licenses"] = json!(licenses);
 	genesis["checkers"]["operators"] = json!(operators);
 	genesis["checkers"]["delegations"] = json!(delegations);
-	genesis["rewards"]["reserve"] = json!(presets::CHECKER_RESERVE);
 	genesis["orders"]["prices"] = json!(prices);
 	genesis
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sp_runtime::TryRuntimeError;
 
 /// Of a thousand workers, those that no checker reaches in a census.
-const LOST: u32 = 5;
+const LOST: u32 = 10;
 /// Of a thousand operators, those that are registered and do nothing.
 const DEAD: u32 = 20;
 

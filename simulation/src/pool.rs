@@ -127,22 +127,12 @@ impl Pool {
 			}
 			match chain::apply(&transaction.sender, transaction.call.clone()) {
 				Ok(Ok(())) => self.carried.succeeded += 1,
-				Ok(Err(error)) => {
-					if std::env::var("SIM_DEBUG").is_ok() {
-						eprintln!("{now}: {error:?} {:?}", transaction.call);
-					}
-					self.carried.failed += 1
-				}
+				Ok(Err(_)) => self.carried.failed += 1,
 				Err(error) if chain::is_full(&error) => {
 					skipped += 1;
 					left.push(transaction);
 				}
-				Err(error) => {
-					if std::env::var("SIM_DEBUG").is_ok() {
-						eprintln!("{now}: dropped {error:?} {:?}", transaction.call);
-					}
-					self.carried.dropped += 1
-				}
+				Err(_) => self.carried.dropped += 1,
 			}
 		}
 		for Transaction {

@@ -286,31 +286,9 @@ impl World {
 		self.counts = Counts::default();
 	}
 
-	/// Has all parties claim, and closes the books.
+	/// Closes the books. What can be claimed counts as if it had been claimed: a claim of an epoch costs one fee in
+	/// two weeks, whatever the strategy.
 	fn close(&mut self) -> Vec<Account> {
-		self.on_chain(|world| {
-			let until = world.author.next() + 10;
-			let mut claim = |who: &AccountId, call: pallet_rewards::Call<Runtime>| {
-				world.pool.send(Sender::of(who), call, until);
-			};
-			for party in &world.parties[1..] {
-				for worker in party.workers.iter().copied() {
-					let owned = pallet_providers::Workers::<Runtime>::get(worker);
-					let from = PoolId::Worker(worker);
-					if let Some(record) = owned.filter(|_| Rewards::claimable_from(from) > 0) {
-						claim(&record.owner, pallet_rewards::Call::claim_worker { worker });
-					}
-				}
-				for who in &party.accounts {
-					if Rewards::claimable(who.clone()) > 0 {
-						claim(who, pallet_rewards::Call::claim_checker {});
-					}
-				}
-			}
-		});
-		for _ in 0..2 {
-			self.step();
-		}
 		self.on_chain(|world| {
 			for (account, party) in world.accounts.iter_mut().zip(&world.parties).skip(1) {
 				account.closed = books::worth(party);
@@ -319,6 +297,35 @@ impl World {
 			}
 		});
 		self.accounts[1..].to_vec()
+	}
+
+	/// Has a party claim all that it can, in the next block.
+	pub fn claim(&mut self, id: PartyId) {
+		self.on_chain(|world| {
+			let until = world.author.next() + 10;
+			let mut claim = |who: &AccountId, call: pallet_rewards::Call<Runtime>| {
+				world.pool.send(Sender::of(who), call, until);
+			};
+			let party = &world.parties[id];
+			for worker in party.workers.iter().copied() {
+				let owned = pallet_providers::Workers::<Runtime>::get(worker);
+				let from = PoolId::Worker(worker);
+				if let Some(record) = owned.filter(|_| Rewards::claimable_from(from) > 0) {
+					claim(&record.owner, pallet_rewards::Call::claim_worker { worker });
+				}
+			}
+			for who in &party.accounts {
+				if Rewards::claimable(who.clone()) > 0 {
+					claim(who, pallet_rewards::Call::claim_checker {});
+				}
+			}
+		});
+		self.step();
+	}
+
+	/// Returns what a party has now.
+	pub fn worth(&mut self, id: PartyId) -> Balance {
+		self.on_chain(|world| books::worth(&world.parties[id]))
 	}
 
 	/// Returns what the checks came to.
@@ -649,7 +656,8 @@ impl World {
 		}
 		let mut shown = HashMap::new();
 		for (party, mut entrants) in by_party {
-			self.minds[party].prefers(&mut desk!(self, party), &mut entrants);
+			let mind = &mut self.minds[party];
+			mind.prefers(&mut desk!(self, party), round, &mut entrants);
 			for (worker, mut profile) in physics::trial(&self.machines, &entrants) {
 				if taken.contains(&self.workers[worker as usize].gpus_of) {
 					profile.gpu_class = 0;

@@ -385,7 +385,10 @@ pub fn all() -> Vec<Scenario> {
 		Scenario {
 			name: "fail",
 			about: "A fifth of all licenses votes a victim's twenty machines offline where it has the majority.",
-			limit: Limit::Harm { heading: MOST },
+			limit: Limit::Documented {
+				most: 1.05,
+				heading: MOST,
+			},
 			sides: |network| {
 				let operators = over(share(network, 20), 20);
 				Sides::of(

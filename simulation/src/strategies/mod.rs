@@ -43,6 +43,9 @@ pub enum Limit {
 
 /// The two sides of a comparison: the party that is measured first, then a victim, then anybody else.
 pub struct Sides {
+	/// What the honest side is made of, if it is nothing but one honest party: two strategies with the same one are
+	/// compared with the same play.
+	pub alike: Option<String>,
 	/// With the strategy.
 	pub strategic: Vec<Box<dyn Mind>>,
 	/// With an honest party in its place.
@@ -50,9 +53,18 @@ pub struct Sides {
 }
 
 impl Sides {
-	/// One party on each side.
-	fn of(strategic: impl Mind + 'static, honest: impl Mind + 'static) -> Self {
+	/// A strategy beside an honest party.
+	fn of(strategic: impl Mind + 'static, honest: Honest) -> Self {
 		Self {
+			alike: Some(format!("{honest:?}")),
+			..Self::beside(strategic, honest)
+		}
+	}
+
+	/// A strategy beside a mind that is honest in its own way.
+	fn beside(strategic: impl Mind + 'static, honest: impl Mind + 'static) -> Self {
+		Self {
+			alike: None,
 			strategic: vec![Box::new(strategic)],
 			honest: vec![Box::new(honest)],
 		}
@@ -60,6 +72,7 @@ impl Sides {
 
 	/// The same, with others who are alike on both sides.
 	fn with<M: Mind + 'static>(mut self, other: impl Fn() -> M) -> Self {
+		self.alike = None;
 		self.strategic.push(Box::new(other()));
 		self.honest.push(Box::new(other()));
 		self
@@ -90,7 +103,7 @@ fn as_is(rules: Rules) -> Rules {
 const PURSE: Balance = 2_000 * KAI;
 
 /// An honest owner of machines.
-fn honest_owner(machines: Vec<WorkerSpec>, more: Balance) -> Honest {
+fn honest_owner(machines: Vec<WorkerSpec>, more: u16) -> Honest {
 	Honest {
 		machines,
 		more,

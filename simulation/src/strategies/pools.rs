@@ -70,7 +70,12 @@ impl Mind for Outage {
 }
 
 fn owner() -> Honest {
-	honest_owner(vec![physics::home(*b"DE")], 100 * KAI)
+	honest_owner(vec![physics::home(*b"DE")], 0)
+}
+
+/// An owner with the least stake that there is.
+fn server() -> Honest {
+	honest_owner(vec![physics::server(*b"DE")], 0)
 }
 
 /// An owner that proves falsely in two checks in a row, and applies the slash that follows: for a share of what
@@ -80,11 +85,11 @@ struct Burner;
 
 impl Mind for Burner {
 	fn purse(&self) -> Purse {
-		owner().purse()
+		server().purse()
 	}
 
 	fn enter(&mut self, desk: &mut Desk) {
-		owner().enter(desk);
+		server().enter(desk);
 	}
 
 	fn act(&mut self, desk: &mut Desk) {
@@ -134,35 +139,30 @@ pub fn all() -> Vec<Scenario> {
 			limit: Limit::Harm {
 				heading: "docs/providers.md, What an attack costs: delegate to a rival unasked, and have it slashed",
 			},
-			sides: |_| Sides {
-				strategic: vec![
-					Box::new(Delegator {
-						party: 2,
-						amount: 40_000 * KAI,
-						sent: false,
-					}),
-					Box::new(Outage),
-				],
-				honest: vec![
-					Box::new(Honest {
-						kai: 42_000 * KAI,
-						..Default::default()
-					}),
-					Box::new(Outage),
-				],
+			sides: |_| {
+				let delegator = Delegator {
+					party: 2,
+					amount: 40_000 * KAI,
+					sent: false,
+				};
+				let honest = Honest {
+					kai: 42_000 * KAI,
+					..Default::default()
+				};
+				Sides::of(delegator, honest).with(|| Outage)
 			},
 			rules: as_is,
 		},
 		Scenario {
 			name: "burn",
-			about: "An owner with 750 KAI proves falsely twice, and burns half of 49,000 KAI that another delegated.",
+			about: "An owner with 500 KAI proves falsely twice, and burns half of 49,500 KAI that another delegated.",
 			limit: Limit::Harm {
 				heading: "OPEN.md, To document: an owner with 500 KAI can burn 49,500 that others delegated to it",
 			},
 			sides: |_| {
-				Sides::of(Burner, owner()).with(|| Delegator {
+				Sides::of(Burner, server()).with(|| Delegator {
 					party: 1,
-					amount: 49_000 * KAI,
+					amount: 49_500 * KAI,
 					sent: false,
 				})
 			},
