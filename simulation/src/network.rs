@@ -39,9 +39,13 @@ const WORKERS_OF_AN_OWNER: u32 = 10;
 /// The region of the honest background.
 pub const REGION: [u8; 2] = *b"DE";
 /// Regions of the parties, so that an order can ask for a machine of one of them.
-const REGIONS: [[u8; 2]; 24] = [
-	*b"AT", *b"BE", *b"BG", *b"CH", *b"CZ", *b"DK", *b"EE", *b"ES", *b"FI", *b"FR", *b"GB", *b"GR",
-	*b"HR", *b"HU", *b"IE", *b"IS", *b"IT", *b"LT", *b"LU", *b"LV", *b"NL", *b"NO", *b"PL", *b"PT",
+const REGIONS: [[u8; 2]; 64] = [
+	*b"AT", *b"BE", *b"BG", *b"CH", *b"CZ", *b"DK", *b"EE", *b"ES", *b"FI", *b"FR", *b"GB",
+	*b"GR", *b"HR", *b"HU", *b"IE", *b"IS", *b"IT", *b"LT", *b"LU", *b"LV", *b"NL", *b"NO",
+	*b"PL", *b"PT", *b"RO", *b"SE", *b"SI", *b"SK", *b"UA", *b"US", *b"CA", *b"MX", *b"BR",
+	*b"AR", *b"CL", *b"CO", *b"PE", *b"UY", *b"JP", *b"KR", *b"CN", *b"IN", *b"ID", *b"MY",
+	*b"PH", *b"SG", *b"TH", *b"VN", *b"AU", *b"NZ", *b"ZA", *b"EG", *b"KE", *b"MA", *b"NG",
+	*b"TR", *b"IL", *b"AE", *b"SA", *b"QA", *b"KZ", *b"GE", *b"AM", *b"AZ",
 ];
 
 /// The rules of a play, where they differ from production's.

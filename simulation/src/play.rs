@@ -10,6 +10,7 @@ use crate::{
 };
 use serde::Serialize;
 use sp_runtime::TryRuntimeError;
+use std::collections::BTreeMap;
 
 /// Of a thousand workers, those that no checker reaches in a census.
 const LOST: u32 = 10;
@@ -79,24 +80,76 @@ impl Pair {
 	}
 }
 
-/// Plays a strategy and its honest counterpart. `network` has the seed.
-pub fn pair(
-	scenario: &Scenario,
+/// Plays strategies in pairs. Honest sides that are alike are played once.
+#[derive(Default)]
+pub struct Players {
+	/// Honest accounts, by what the side and the rules are made of, the network's size and its seed.
+	honest: BTreeMap<(String, u32, u64), Vec<Account>>,
+	/// Whether the chain's invariants are checked at the end of each play.
+	checked: bool,
+}
+
+impl Players {
+	/// Players whose plays end with a check of the chain's invariants, if `checked`.
+	pub fn new(checked: bool) -> Self {
+		Self {
+			checked,
+			..Default::default()
+		}
+	}
+
+	/// Plays a strategy and its honest counterpart. `network` has the seed.
+	pub fn pair(
+		&mut self,
+		scenario: &Scenario,
+		network: &Network,
+	) -> Result<Pair, TryRuntimeError> {
+		let network = Network {
+			rules: (scenario.rules)(network.rules.clone()),
+			..network.clone()
+		};
+		let sides = (scenario.sides)(&network, 1);
+		let strategic = side(&network, sides.strategic, self.checked)?.accounts;
+		let key = sides.alike.map(|made_of| {
+			let made_of = format!("{made_of} {:?}", network.rules);
+			(made_of, network.workers, network.seed)
+		});
+		let known = key.as_ref().and_then(|key| self.honest.get(key));
+		let honest = match known {
+			Some(accounts) => accounts.clone(),
+			None => side(&network, sides.honest, self.checked)?.accounts,
+		};
+		let pair = compare(&network.rules, &strategic, &honest);
+		if let Some(key) = key {
+			self.honest.insert(key, honest);
+		}
+		Ok(pair)
+	}
+}
+
+/// Plays many strategies in one network, each as a small group, and the same network with honest groups in their
+/// places. Those that change the network around them, or its rules, are left out.
+pub fn together(
+	scenarios: &[Scenario],
 	network: &Network,
 	checked: bool,
-) -> Result<Pair, TryRuntimeError> {
-	let network = Network {
-		rules: (scenario.rules)(network.rules.clone()),
-		..network.clone()
-	};
-	let sides = (scenario.sides)(&network);
-	let strategic = side(&network, sides.strategic, checked)?;
-	let honest = side(&network, sides.honest, checked)?;
-	Ok(compare(
-		&network.rules,
-		&strategic.accounts,
-		&honest.accounts,
-	))
+) -> Result<Vec<(Scenario, Pair)>, TryRuntimeError> {
+	let played: Vec<Scenario> = scenarios.iter().filter(|it| !it.alone).copied().collect();
+	let (mut strategic, mut honest, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+	for scenario in &played {
+		let first = strategic.len();
+		let sides = (scenario.sides)(network, first + 1);
+		groups.push(first..first + sides.strategic.len());
+		strategic.extend(sides.strategic);
+		honest.extend(sides.honest);
+	}
+	let strategic = side(network, strategic, checked)?.accounts;
+	let honest = side(network, honest, checked)?.accounts;
+	let compared = played.into_iter().zip(groups).map(|(scenario, group)| {
+		let (with, without) = (&strategic[group.clone()], &honest[group]);
+		(scenario, compare(&network.rules, with, without))
+	});
+	Ok(compared.collect())
 }
 
 /// Compares the accounts of both sides: of the party that is measured, and of its victim.

@@ -262,6 +262,12 @@ impl World {
 
 	/// Plays from the founding to the end, and returns what became of each party, the background excluded.
 	pub fn play(&mut self) -> Vec<Account> {
+		self.play_with(|_| {});
+		self.close()
+	}
+
+	/// Plays from the founding to the end, and has `look` look at each block after the opening.
+	pub fn play_with(&mut self, mut look: impl FnMut(&mut Self)) {
 		while self.author.next() < self.opens {
 			self.step();
 		}
@@ -271,8 +277,13 @@ impl World {
 		// The first block after the last epoch ends it.
 		while self.author.next() <= end {
 			self.step();
+			look(self);
 		}
-		self.close()
+	}
+
+	/// Returns the last block.
+	pub fn block(&self) -> &Block {
+		&self.block
 	}
 
 	fn open(&mut self) {

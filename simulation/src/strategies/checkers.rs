@@ -2,7 +2,7 @@
 
 use super::{Limit, PURSE, Scenario, Sides, as_is, honest_operators, honest_owner};
 use crate::{
-	actors::{Desk, Honest, Mind, Opening, Purse, open_check},
+	actors::{Desk, Honest, Mind, Opening, PartyId, Purse, open_check},
 	network::Network,
 	physics,
 };
@@ -226,7 +226,7 @@ pub fn bring_back(desk: &mut Desk) {
 /// (`04-popw.md`, *Committee*).
 struct Fail {
 	operators: Vec<u32>,
-	victim: usize,
+	victim: PartyId,
 }
 
 impl Mind for Fail {
@@ -255,7 +255,7 @@ impl Mind for Fail {
 /// remains possible*, two hostile seats beside a dead one).
 struct Undecide {
 	operators: Vec<u32>,
-	victim: usize,
+	victim: PartyId,
 }
 
 impl Mind for Undecide {
@@ -310,7 +310,7 @@ pub fn all() -> Vec<Scenario> {
 			name: "lazy-checker",
 			about: "Votes that every worker is as it claims, unseen. Dissents, or is struck, where one is not.",
 			limit: Limit::Honest,
-			sides: |network| {
+			sides: |network, _| {
 				let operators = some(network);
 				Sides::of(
 					Lazy {
@@ -319,13 +319,14 @@ pub fn all() -> Vec<Scenario> {
 					honest_operators(operators),
 				)
 			},
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "last-mover",
 			about: "Votes unseen, reveals last, and keeps shut what the others contradict. Pays in missed seats.",
 			limit: Limit::Honest,
-			sides: |network| {
+			sides: |network, _| {
 				let operators = some(network);
 				Sides::of(
 					LastMover {
@@ -334,13 +335,14 @@ pub fn all() -> Vec<Scenario> {
 					honest_operators(operators),
 				)
 			},
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "withheld",
 			about: "Checks, commits, and opens every second commitment only. Pays in missed seats.",
 			limit: Limit::Honest,
-			sides: |network| {
+			sides: |network, _| {
 				let operators = some(network);
 				Sides::of(
 					Withholder {
@@ -350,6 +352,7 @@ pub fn all() -> Vec<Scenario> {
 					honest_operators(operators),
 				)
 			},
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -359,7 +362,8 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.10,
 				heading: MOST,
 			},
-			sides: |network| pass(network, 10, 2),
+			sides: |network, _| pass(network, 10, 2),
+			alone: true,
 			rules: as_is,
 		},
 		Scenario {
@@ -369,7 +373,8 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.10,
 				heading: MOST,
 			},
-			sides: |network| pass(network, 10, share(network, 10)),
+			sides: |network, _| pass(network, 10, share(network, 10)),
+			alone: true,
 			rules: as_is,
 		},
 		Scenario {
@@ -379,7 +384,8 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.25,
 				heading: MOST,
 			},
-			sides: |network| pass(network, 33, 30),
+			sides: |network, _| pass(network, 33, 30),
+			alone: true,
 			rules: as_is,
 		},
 		Scenario {
@@ -389,17 +395,18 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.05,
 				heading: MOST,
 			},
-			sides: |network| {
+			sides: |network, first| {
 				let operators = over(share(network, 20), 20);
 				Sides::of(
 					Fail {
 						operators: operators.clone(),
-						victim: 2,
+						victim: first + 1,
 					},
 					honest_operators(operators),
 				)
 				.with(victim)
 			},
+			alone: true,
 			rules: as_is,
 		},
 		Scenario {
@@ -408,17 +415,18 @@ pub fn all() -> Vec<Scenario> {
 			limit: Limit::Harm {
 				heading: "04-popw.md, What remains possible: two hostile seats beside a dead one",
 			},
-			sides: |network| {
+			sides: |network, first| {
 				let operators = over(share(network, 10), 20);
 				Sides::of(
 					Undecide {
 						operators: operators.clone(),
-						victim: 2,
+						victim: first + 1,
 					},
 					honest_operators(operators),
 				)
 				.with(victim)
 			},
+			alone: true,
 			rules: as_is,
 		},
 	]

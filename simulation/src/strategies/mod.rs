@@ -16,7 +16,7 @@ pub mod pools;
 pub mod workers;
 
 use crate::{
-	actors::{Honest, Mind},
+	actors::{Honest, Mind, PartyId},
 	network::{Network, Rules},
 	physics,
 };
@@ -62,7 +62,7 @@ impl Sides {
 	}
 
 	/// A strategy beside a mind that is honest in its own way.
-	fn beside(strategic: impl Mind + 'static, honest: impl Mind + 'static) -> Self {
+	pub(crate) fn beside(strategic: impl Mind + 'static, honest: impl Mind + 'static) -> Self {
 		Self {
 			alike: None,
 			strategic: vec![Box::new(strategic)],
@@ -88,8 +88,10 @@ pub struct Scenario {
 	pub about: &'static str,
 	/// The most that it may earn.
 	pub limit: Limit,
-	/// Makes its two sides for a network.
-	pub sides: fn(&Network) -> Sides,
+	/// It changes the network around it, or its rules, and so is not played beside others.
+	pub alone: bool,
+	/// Makes its two sides for a network. The party that is measured has this number, the others the next.
+	pub sides: fn(&Network, PartyId) -> Sides,
 	/// Changes the rules, where the strategy would take longer than a play.
 	pub rules: fn(Rules) -> Rules,
 }
@@ -132,7 +134,8 @@ pub fn all() -> Vec<Scenario> {
 		name: "honest",
 		about: "An honest owner beside an honest owner. The control: both plays are the same, to the unit.",
 		limit: Limit::Honest,
-		sides: |_| Sides::of(one_at_home(), one_at_home()),
+		alone: false,
+		sides: |_, _| Sides::of(one_at_home(), one_at_home()),
 		rules: as_is,
 	};
 	std::iter::once(control)

@@ -54,13 +54,13 @@ impl Customer {
 	}
 
 	/// A tenant that places one order.
-	fn once(hours: u32, plan: Plan, manner: Manner) -> Self {
+	fn once(party: PartyId, hours: u32, plan: Plan, manner: Manner) -> Self {
 		Self {
 			hours,
 			plan,
 			manner,
 			most: 1,
-			..Self::of(2, 1)
+			..Self::of(party, 1)
 		}
 	}
 
@@ -99,7 +99,7 @@ fn open_orders(customer: &AccountId, of: impl Fn(OrderState) -> bool) -> usize {
 }
 
 /// An order for a machine with one GPU of a class in a region.
-fn order(gpu_class: GpuClass, region: [u8; 2], hours: u32, plan: Plan) -> Call<Runtime> {
+pub fn order(gpu_class: GpuClass, region: [u8; 2], hours: u32, plan: Plan) -> Call<Runtime> {
 	let requirement = Requirement {
 		gpu_class,
 		gpu_count: 1,
@@ -245,10 +245,10 @@ impl Mind for Ignores {
 }
 
 /// A tenant, beside one that uses what it pays for. The victim is its provider.
-fn tenant(hours: u32, plan: Plan, manner: Manner) -> Sides {
+fn tenant(provider: PartyId, hours: u32, plan: Plan, manner: Manner) -> Sides {
 	Sides::beside(
-		Customer::once(hours, plan, manner),
-		Customer::once(hours, plan, Manner::Uses),
+		Customer::once(provider, hours, plan, manner),
+		Customer::once(provider, hours, plan, Manner::Uses),
 	)
 	.with(one_at_home)
 }
@@ -260,7 +260,8 @@ pub fn all() -> Vec<Scenario> {
 			name: "tenant-ends",
 			about: "Rents for two hours, and has its container end after half an hour.",
 			limit: Limit::Honest,
-			sides: |_| tenant(2, Plan::OnDemand, Manner::Ends(HOURS / 2)),
+			sides: |_, first| tenant(first + 1, 2, Plan::OnDemand, Manner::Ends(HOURS / 2)),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -269,14 +270,16 @@ pub fn all() -> Vec<Scenario> {
 			limit: Limit::Harm {
 				heading: "OPEN.md, To document: a tenant that silences its container",
 			},
-			sides: |_| tenant(2, Plan::OnDemand, Manner::Silences(HOURS / 2)),
+			sides: |_, first| tenant(first + 1, 2, Plan::OnDemand, Manner::Silences(HOURS / 2)),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "tenant-cancels",
 			about: "Buys a plan of ninety days, and cancels after half an hour.",
 			limit: Limit::Honest,
-			sides: |_| tenant(2_160, Plan::Quarter, Manner::Cancels(HOURS / 2)),
+			sides: |_, first| tenant(first + 1, 2_160, Plan::Quarter, Manner::Cancels(HOURS / 2)),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -287,7 +290,8 @@ pub fn all() -> Vec<Scenario> {
 				heading: "OPEN.md, To document: a mid-order false report_exit; docs/rewards.md: in a young network the \
 					emission of an hour is worth more than the rent of it",
 			},
-			sides: |_| Sides::of(FalseExit, one_at_home()).with(|| Customer::of(1, 1)),
+			sides: |_, first| Sides::of(FalseExit, one_at_home()).with(|| Customer::of(first, 1)),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -298,14 +302,16 @@ pub fn all() -> Vec<Scenario> {
 				heading: "docs/decisions.md, Known and open: false ImageUnavailable; docs/rewards.md: in a young network \
 					the emission of an hour is worth more than the rent of it",
 			},
-			sides: |_| Sides::of(FalseImage, one_at_home()).with(|| Customer::of(1, 1)),
+			sides: |_, first| Sides::of(FalseImage, one_at_home()).with(|| Customer::of(first, 1)),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "ignored-orders",
 			about: "A provider that deploys nothing, and says nothing.",
 			limit: Limit::Honest,
-			sides: |_| Sides::of(Ignores, one_at_home()).with(|| Customer::of(1, 1)),
+			sides: |_, first| Sides::of(Ignores, one_at_home()).with(|| Customer::of(first, 1)),
+			alone: false,
 			rules: as_is,
 		},
 	]

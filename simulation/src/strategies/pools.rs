@@ -139,9 +139,9 @@ pub fn all() -> Vec<Scenario> {
 			limit: Limit::Harm {
 				heading: "docs/providers.md, What an attack costs: delegate to a rival unasked, and have it slashed",
 			},
-			sides: |_| {
+			sides: |_, first| {
 				let delegator = Delegator {
-					party: 2,
+					party: first + 1,
 					amount: 40_000 * KAI,
 					sent: false,
 				};
@@ -151,6 +151,7 @@ pub fn all() -> Vec<Scenario> {
 				};
 				Sides::of(delegator, honest).with(|| Outage)
 			},
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -159,13 +160,14 @@ pub fn all() -> Vec<Scenario> {
 			limit: Limit::Harm {
 				heading: "OPEN.md, To document: an owner with 500 KAI can burn 49,500 that others delegated to it",
 			},
-			sides: |_| {
+			sides: |_, first| {
 				Sides::of(Burner, server()).with(|| Delegator {
-					party: 1,
+					party: first,
 					amount: 49_500 * KAI,
 					sent: false,
 				})
 			},
+			alone: true,
 			rules: soon,
 		},
 	]

@@ -344,7 +344,7 @@ pub fn all() -> Vec<Scenario> {
 			name: "picky-worker",
 			about: "Serves three weights of five, and saves the line of the others.",
 			limit: Limit::Honest,
-			sides: |_| {
+			sides: |_, _| {
 				Sides::of(
 					Picky {
 						machine: physics::home(*b"DE"),
@@ -352,20 +352,23 @@ pub fn all() -> Vec<Scenario> {
 					one_at_home(),
 				)
 			},
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "split-server",
 			about: "A server of 64 cores as 16 identities of one owner.",
 			limit: Limit::Honest,
-			sides: |_| split(physics::server(*b"DE"), 16, false),
+			sides: |_, _| split(physics::server(*b"DE"), 16, false),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "split-owners",
 			about: "The same as 16 identities of 16 owners, each of whom claims the whole line.",
 			limit: Limit::Honest,
-			sides: |_| split(physics::server(*b"DE"), 16, true),
+			sides: |_, _| split(physics::server(*b"DE"), 16, true),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -375,7 +378,8 @@ pub fn all() -> Vec<Scenario> {
 				most: 7.0,
 				heading: "docs/rewards.md, What these rules do not exclude: a split between two tiers",
 			},
-			sides: |_| split(between_tiers(), 7, true),
+			sides: |_, _| split(between_tiers(), 7, true),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -385,35 +389,39 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.20,
 				heading: PARTS,
 			},
-			sides: |_| split(two_at_home(), 2, false),
+			sides: |_, _| split(two_at_home(), 2, false),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "shared-gpu",
 			about: "One GPU behind four identities. In a census it shows one; the others show none.",
 			limit: Limit::Honest,
-			sides: |_| shared(4, Excuse::ClassZero),
+			sides: |_, _| shared(4, Excuse::ClassZero),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "shared-gpu-absent",
 			about: "The same, and the others do not attest.",
 			limit: Limit::Honest,
-			sides: |_| shared(4, Excuse::Absent),
+			sides: |_, _| shared(4, Excuse::Absent),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "shared-gpu-undecided",
 			about: "The same, and the others serve two seats, so that no consensus is found.",
 			limit: Limit::Honest,
-			sides: |_| shared(4, Excuse::NoConsensus),
+			sides: |_, _| shared(4, Excuse::NoConsensus),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
 			name: "shared-gpu-self-rented",
 			about: "One GPU behind three identities; the owner's second account rents two of them.",
 			limit: Limit::Honest,
-			sides: |_| {
+			sides: |_, _| {
 				let mut sides = shared(3, Excuse::ClassZero);
 				sides.strategic = vec![Box::new(Shared {
 					rented: true,
@@ -421,6 +429,7 @@ pub fn all() -> Vec<Scenario> {
 				})];
 				sides
 			},
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -430,7 +439,8 @@ pub fn all() -> Vec<Scenario> {
 				most: 5.5,
 				heading: "docs/providers.md, What is not excluded: one GPU behind identities that are rented",
 			},
-			sides: |_| shared(3, Excuse::ClassZero).with(|| Customer::of(1, 2)),
+			sides: |_, first| shared(3, Excuse::ClassZero).with(|| Customer::of(first, 2)),
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -438,7 +448,7 @@ pub fn all() -> Vec<Scenario> {
 			about: "One GPU behind two identities; the owner authors the blocks before each start, and takes one away \
 				in them when a census comes.",
 			limit: Limit::Honest,
-			sides: |_| {
+			sides: |_, _| {
 				let mut sides = shared(2, Excuse::ClassZero);
 				sides.strategic = vec![Box::new(Shared {
 					foresight: true,
@@ -446,19 +456,21 @@ pub fn all() -> Vec<Scenario> {
 				})];
 				sides
 			},
+			alone: true,
 			rules: as_is,
 		},
 		Scenario {
 			name: "self-rent",
 			about: "Rents its own machine from itself, all the time.",
 			limit: Limit::Honest,
-			sides: |_| {
+			sides: |_, _| {
 				let honest = Honest {
 					idle: Some(PURSE),
 					..one_at_home()
 				};
 				Sides::of(SelfRenter, honest)
 			},
+			alone: false,
 			rules: as_is,
 		},
 		Scenario {
@@ -468,7 +480,8 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.01,
 				heading: "04-popw.md, What remains possible: a GPU fetched for a census's ten minutes",
 			},
-			sides: |_| Sides::of(Fetched, one_at_home()),
+			sides: |_, _| Sides::of(Fetched, one_at_home()),
+			alone: false,
 			rules: as_is,
 		},
 	]

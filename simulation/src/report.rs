@@ -1,0 +1,212 @@
+//! What is printed: tables for people, JSON for programs.
+
+use crate::{
+	authors::OrderDraws,
+	capture::Capture,
+	floods::Flooded,
+	network::Network,
+	play::Outcome,
+};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// All that was played.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+	/// Workers of the honest network.
+	pub workers: u32,
+	/// Its operators, with ten or four licenses each.
+	pub operators: u32,
+	/// Blocks from opening to end.
+	pub blocks: u32,
+	/// The first seed.
+	pub seed: u64,
+	/// Plays of each strategy.
+	pub seeds: u64,
+	/// The strategies were played in one network.
+	pub together: bool,
+	/// What each strategy came to.
+	pub strategies: Vec<Outcome>,
+	/// How often a coalition holds most of a committee.
+	pub capture: Vec<Capture>,
+	/// Floods.
+	pub floods: Vec<Flooded>,
+	/// Orders that an author can draw to its own workers.
+	pub authors: Vec<OrderDraws>,
+}
+
+impl Report {
+	/// An empty report about a network.
+	pub fn of(network: &Network, seeds: u64, together: bool) -> Self {
+		Self {
+			workers: network.workers,
+			operators: network.operators,
+			blocks: network.rules.epoch_length * network.rules.epochs,
+			seed: network.seed,
+			seeds,
+			together,
+			..Default::default()
+		}
+	}
+
+	/// Returns the report as tables.
+	pub fn tables(&self) -> String {
+		let mut text = String::new();
+		self.write(&mut text).expect("a string takes everything");
+		text
+	}
+
+	fn write(&self, to: &mut String) -> std::fmt::Result {
+		if !self.strategies.is_empty() {
+			writeln!(
+				to,
+				"{} workers, {} operators, {} blocks, {} seed{} from {}{}",
+				self.workers,
+				self.operators,
+				self.blocks,
+				self.seeds,
+				if self.seeds == 1 { "" } else { "s" },
+				self.seed,
+				if self.together {
+					", all strategies in one network"
+				} else {
+					""
+				},
+			)?;
+			writeln!(to)?;
+			strategies(to, &self.strategies)?;
+		}
+		if !self.capture.is_empty() {
+			capture(to, &self.capture)?;
+		}
+		if !self.floods.is_empty() {
+			floods(to, &self.floods)?;
+		}
+		if !self.authors.is_empty() {
+			authors(to, &self.authors)?;
+		}
+		Ok(())
+	}
+}
+
+/// A number with as many decimals as its size asks for.
+fn number(value: f64) -> String {
+	match value.abs() {
+		size if size < 0.000_05 => "0".into(),
+		size if size < 0.1 => format!("{value:.4}"),
+		size if size < 100.0 => format!("{value:.2}"),
+		_ => format!("{value:.0}"),
+	}
+}
+
+/// A part as percents.
+fn percent(part: f64) -> String {
+	match part * 100.0 {
+		value if value == 0.0 => "0".into(),
+		value if value < 0.1 => format!("{value:.3} %"),
+		value if value < 10.0 => format!("{value:.2} %"),
+		value => format!("{value:.1} %"),
+	}
+}
+
+fn strategies(to: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
+	writeln!(
+		to,
+		"| strategy | ratio to honesty | KAI | honest KAI | entry KAI | victim loses KAI | limit |"
+	)?;
+	writeln!(to, "| --- | --- | --- | --- | --- | --- | --- |")?;
+	for it in outcomes {
+		let ratio = match (it.ratio, it.error) {
+			(Some(ratio), Some(error)) => format!("{ratio:.3} ± {error:.3}"),
+			(Some(ratio), None) => format!("{ratio:.3}"),
+			(None, _) => "–".into(),
+		};
+		let limit = match it.documented {
+			_ if !it.holds() => format!("**above {:.2}**", it.most),
+			Some(_) if it.most > 1.01 => format!("{:.2}, documented", it.most),
+			_ => format!("{:.2}", it.most),
+		};
+		writeln!(
+			to,
+			"| `{}` | {ratio} | {} | {} | {} | {} | {limit} |",
+			it.name,
+			number(it.mean(|pair| pair.strategic)),
+			number(it.mean(|pair| pair.honest)),
+			number(it.mean(|pair| pair.entry)),
+			it.harm().map_or("–".into(), number),
+		)?;
+	}
+	writeln!(to)
+}
+
+fn capture(to: &mut String, rows: &[Capture]) -> std::fmt::Result {
+	writeln!(
+		to,
+		"| share | accounts | others | dead seats | more than half | exact | more than ¾ | exact | undecided | \
+		 best of two draws |"
+	)?;
+	writeln!(to, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+	for it in rows {
+		let setting = &it.setting;
+		writeln!(
+			to,
+			"| {} % | {} | {} | {} % | {} | {} | {} | {} | {} | {} |",
+			setting.percent,
+			if setting.many_accounts { "many" } else { "three" },
+			setting.honest.name(),
+			setting.dead,
+			percent(it.majority),
+			percent(it.majority_exact),
+			percent(it.slash),
+			percent(it.slash_exact),
+			percent(it.undecided),
+			percent(it.majority_of_two),
+		)?;
+	}
+	writeln!(to)
+}
+
+fn floods(to: &mut String, rows: &[Flooded]) -> std::fmt::Result {
+	writeln!(
+		to,
+		"| flood | tip KAI | blocks | full | KAI a block | fees at its end | attested | without a flood | \
+		 absent by it |"
+	)?;
+	writeln!(to, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+	for it in rows {
+		writeln!(
+			to,
+			"| {} | {} | {} | {} | {} | × {:.4} | {} | {} | {} |",
+			it.flood.name(),
+			number(it.tip),
+			it.blocks,
+			percent(it.fullness),
+			number(it.cost),
+			it.dearer,
+			it.attested,
+			it.without,
+			it.absent,
+		)?;
+	}
+	writeln!(to)
+}
+
+fn authors(to: &mut String, rows: &[OrderDraws]) -> std::fmt::Result {
+	writeln!(
+		to,
+		"| calls in the block | orders | own part of idle workers | orders got without | with the best choice |"
+	)?;
+	writeln!(to, "| --- | --- | --- | --- | --- |")?;
+	for it in rows {
+		writeln!(
+			to,
+			"| {} | {} | {} | {} | {} |",
+			it.calls,
+			it.orders,
+			percent(it.own),
+			percent(it.without),
+			percent(it.with),
+		)?;
+	}
+	writeln!(to)
+}
