@@ -10,8 +10,8 @@ use crate::{
 	chain::{self, Author, Sender},
 	network::{self, Checker, Network, Rules},
 	physics,
-	strategies::orders::order,
 	store::Store,
+	strategies::orders::order,
 };
 use kaisar_primitives::{KAI, Plan, WorkerId};
 use kaisar_runtime::{AccountId, Runtime, RuntimeCall, RuntimeEvent};
@@ -46,7 +46,12 @@ fn block(author: &mut Author, who: &AccountId, calls: &[RuntimeCall]) -> chain::
 }
 
 /// Returns the worker that an order of block N gets, if block N + 1 has these calls.
-fn matched(store: &Store, author: &Author, who: &AccountId, calls: &[RuntimeCall]) -> Option<WorkerId> {
+fn matched(
+	store: &Store,
+	author: &Author,
+	who: &AccountId,
+	calls: &[RuntimeCall],
+) -> Option<WorkerId> {
 	let (mut store, mut author) = (store.clone(), author.clone());
 	store.execute_with(|| {
 		block(&mut author, who, calls);
@@ -90,7 +95,12 @@ pub fn order_draws(calls: u32, orders: u32, seed: u64) -> OrderDraws {
 		.collect();
 	let mut store = Store::default();
 	store.execute_with(|| {
-		network::found(&network, &author, &[(customer.clone(), 1_000 * KAI)], &checkers);
+		network::found(
+			&network,
+			&author,
+			&[(customer.clone(), 1_000 * KAI)],
+			&checkers,
+		);
 		// Past the first blocks, so that states count.
 		for _ in 0..8 {
 			block(&mut author, &customer, &[]);
@@ -100,7 +110,12 @@ pub fn order_draws(calls: u32, orders: u32, seed: u64) -> OrderDraws {
 	for _ in 0..orders {
 		// The order's block, on a copy: the next order finds all workers idle again.
 		let (mut placed, mut after) = (store.clone(), author.clone());
-		let call = RuntimeCall::from(order(physics::HOME_CLASS, network::REGION, 1, Plan::OnDemand));
+		let call = RuntimeCall::from(order(
+			physics::HOME_CLASS,
+			network::REGION,
+			1,
+			Plan::OnDemand,
+		));
 		placed.execute_with(|| block(&mut after, &customer, &[call]));
 		let gets = |subset: u32| {
 			let some: Vec<_> = (0..)

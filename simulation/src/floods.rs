@@ -80,9 +80,9 @@ impl Mind for Flooder {
 
 	fn act(&mut self, desk: &mut Desk) {
 		let next = desk.now() + 1;
-		let attests = kaisar_runtime::Popw::rounds().iter().any(|round| {
-			round.kind == RoundKind::Census && round.phase(next) == Phase::Attest
-		});
+		let attests = kaisar_runtime::Popw::rounds()
+			.iter()
+			.any(|round| round.kind == RoundKind::Census && round.phase(next) == Phase::Attest);
 		if !attests || !desk.is_open() {
 			return;
 		}
@@ -139,13 +139,15 @@ fn count(world: &mut World, party: usize) -> Counted {
 		multiplier: (0.0, 0.0),
 		cost: 0.0,
 	};
-	let most = kaisar_runtime::constants::RuntimeBlockWeights::get().max_block.ref_time() as f64;
+	let most = kaisar_runtime::constants::RuntimeBlockWeights::get()
+		.max_block
+		.ref_time() as f64;
 	world.play_with(|world| {
 		let (census, multiplier) = world.on_chain(|world| {
 			let now = world.block().number;
-			let census = kaisar_runtime::Popw::rounds().iter().any(|round| {
-				round.kind == RoundKind::Census && round.phase(now) == Phase::Attest
-			});
+			let census = kaisar_runtime::Popw::rounds()
+				.iter()
+				.any(|round| round.kind == RoundKind::Census && round.phase(now) == Phase::Attest);
 			let multiplier = TransactionPayment::next_fee_multiplier();
 			(census, multiplier.into_inner() as f64)
 		});

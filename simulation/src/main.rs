@@ -5,7 +5,7 @@ use kaisar_primitives::KAI;
 use kaisar_simulation::{
 	authors, capture, floods,
 	network::{Network, Rules},
-	play::{self, Outcome, Players},
+	play::{self, Outcome, Pair, Players},
 	report::Report,
 	strategies::{self, Limit, Scenario},
 };
@@ -22,7 +22,7 @@ const MOST_WORKERS: u32 = 1_000_000;
 /// honest party with the same machines, licenses and KAI in its place. The ratio is 1 + (what it earned − what
 /// honesty earned) / what honesty earned. Fees of registration are printed apart, as entry.
 ///
-/// Without --censuses the play is short: phases of ten blocks, a census about every sixty blocks, one epoch of 500
+/// Without --censuses the play is short: phases of ten blocks, a census about every sixty blocks, one epoch of 400
 /// blocks. With it, phases and censuses are production's.
 #[derive(Parser, Debug)]
 #[command(version, verbatim_doc_comment)]
@@ -135,7 +135,7 @@ fn run(arguments: &Arguments) -> Result<String, String> {
 	};
 	let mut report = Report::of(&network, arguments.seeds, arguments.together);
 	if wants(Table::Strategies) {
-		report.strategies = play_strategies(arguments, &scenarios, &network)?;
+		play_strategies(arguments, &scenarios, &network, &mut report)?;
 	}
 	if wants(Table::Capture) {
 		report.capture = capture::settings()
@@ -168,39 +168,45 @@ fn play_strategies(
 	arguments: &Arguments,
 	scenarios: &[Scenario],
 	network: &Network,
-) -> Result<Vec<Outcome>, String> {
+	report: &mut Report,
+) -> Result<(), String> {
 	let broken = |error| format!("an invariant of the runtime does not hold: {error:?}");
-	let seeds = || (0..arguments.seeds).map(|n| Network {
-		seed: network.seed + n,
-		..network.clone()
-	});
+	let seeds = || {
+		(0..arguments.seeds).map(|n| Network {
+			seed: network.seed + n,
+			..network.clone()
+		})
+	};
 	let started = Instant::now();
 	if arguments.together {
-		let mut pairs = Vec::new();
+		let mut pairs: Vec<(Scenario, Vec<Pair>)> = Vec::new();
 		for network in seeds() {
-			let played = play::together(scenarios, &network, arguments.check).map_err(broken)?;
-			pairs.push(played);
+			let (played, figures) =
+				play::together(scenarios, &network, arguments.check).map_err(broken)?;
+			report.plays.push(figures);
+			for (place, (scenario, pair)) in played.into_iter().enumerate() {
+				match pairs.get_mut(place) {
+					Some((_, of_all)) => of_all.push(pair),
+					None => pairs.push((scenario, vec![pair])),
+				}
+			}
 			eprintln!("seed {}: {:.0?}", network.seed, started.elapsed());
 		}
-		let Some(first) = pairs.first() else {
-			return Ok(Vec::new());
-		};
-		return Ok((0..first.len())
-			.map(|place| {
-				let of_all = pairs.iter().map(|played| played[place].1).collect();
-				Outcome::of(&first[place].0, network.workers, of_all)
-			})
-			.collect());
+		let outcomes = pairs
+			.into_iter()
+			.map(|(scenario, pairs)| Outcome::of(&scenario, network.workers, pairs));
+		report.strategies.extend(outcomes);
+		return Ok(());
 	}
 	let mut players = Players::new(arguments.check);
-	let mut outcomes = Vec::new();
 	for scenario in scenarios {
 		let pairs = seeds()
 			.map(|network| players.pair(scenario, &network))
 			.collect::<Result<Vec<_>, _>>()
 			.map_err(broken)?;
 		eprintln!("{}: {:.0?}", scenario.name, started.elapsed());
-		outcomes.push(Outcome::of(scenario, network.workers, pairs));
+		let outcome = Outcome::of(scenario, network.workers, pairs);
+		report.strategies.push(outcome);
 	}
-	Ok(outcomes)
+	Ok(())
 }

@@ -40,12 +40,12 @@ const WORKERS_OF_AN_OWNER: u32 = 10;
 pub const REGION: [u8; 2] = *b"DE";
 /// Regions of the parties, so that an order can ask for a machine of one of them.
 const REGIONS: [[u8; 2]; 64] = [
-	*b"AT", *b"BE", *b"BG", *b"CH", *b"CZ", *b"DK", *b"EE", *b"ES", *b"FI", *b"FR", *b"GB",
-	*b"GR", *b"HR", *b"HU", *b"IE", *b"IS", *b"IT", *b"LT", *b"LU", *b"LV", *b"NL", *b"NO",
-	*b"PL", *b"PT", *b"RO", *b"SE", *b"SI", *b"SK", *b"UA", *b"US", *b"CA", *b"MX", *b"BR",
-	*b"AR", *b"CL", *b"CO", *b"PE", *b"UY", *b"JP", *b"KR", *b"CN", *b"IN", *b"ID", *b"MY",
-	*b"PH", *b"SG", *b"TH", *b"VN", *b"AU", *b"NZ", *b"ZA", *b"EG", *b"KE", *b"MA", *b"NG",
-	*b"TR", *b"IL", *b"AE", *b"SA", *b"QA", *b"KZ", *b"GE", *b"AM", *b"AZ",
+	*b"AT", *b"BE", *b"BG", *b"CH", *b"CZ", *b"DK", *b"EE", *b"ES", *b"FI", *b"FR", *b"GB", *b"GR",
+	*b"HR", *b"HU", *b"IE", *b"IS", *b"IT", *b"LT", *b"LU", *b"LV", *b"NL", *b"NO", *b"PL", *b"PT",
+	*b"RO", *b"SE", *b"SI", *b"SK", *b"UA", *b"US", *b"CA", *b"MX", *b"BR", *b"AR", *b"CL", *b"CO",
+	*b"PE", *b"UY", *b"JP", *b"KR", *b"CN", *b"IN", *b"ID", *b"MY", *b"PH", *b"SG", *b"TH", *b"VN",
+	*b"AU", *b"NZ", *b"ZA", *b"EG", *b"KE", *b"MA", *b"NG", *b"TR", *b"IL", *b"AE", *b"SA", *b"QA",
+	*b"KZ", *b"GE", *b"AM", *b"AZ",
 ];
 
 /// The rules of a play, where they differ from production's.
@@ -80,8 +80,8 @@ impl Rules {
 			phase_length: 10,
 			trial_offset: 8,
 			check_period: 3,
-			setup: 110,
-			epoch_length: 500,
+			setup: 100,
+			epoch_length: 400,
 			epochs: 1,
 			base_stake: 500 * KAI,
 			stake_per_score: 200 * KAI,
@@ -134,12 +134,12 @@ pub struct Network {
 
 impl Network {
 	/// A network with so many workers, checked by three thousand licenses of three hundred operators; where
-	/// workers are few, by two hundred of fifty.
+	/// workers are few, by a hundred of fifty.
 	pub fn of(workers: u32, rules: Rules, seed: u64) -> Self {
 		Self {
 			workers,
 			operators: (workers / 2).clamp(40, 300),
-			licenses: if workers < 1_000 { 4 } else { 10 },
+			licenses: if workers < 1_000 { 2 } else { 10 },
 			rules,
 			seed,
 		}

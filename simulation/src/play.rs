@@ -21,10 +21,23 @@ const DEAD: u32 = 20;
 pub struct Side {
 	/// What became of the parties.
 	pub accounts: Vec<Account>,
+	/// Figures of the play as a whole.
+	pub figures: Figures,
+}
+
+/// Figures of a play as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Figures {
+	/// The seed.
+	pub seed: u64,
 	/// What the checks came to.
 	pub counts: Counts,
 	/// What became of transactions.
 	pub carried: Carried,
+	/// Storage entries at the end.
+	pub entries: usize,
+	/// Bytes of their keys, without prefixes, and values.
+	pub bytes: usize,
 }
 
 /// Founds a network with these parties.
@@ -48,10 +61,16 @@ pub fn side(
 	if checked {
 		world.on_chain(|_| network::try_state())?;
 	}
+	let (entries, bytes) = world.size();
 	Ok(Side {
 		accounts,
-		counts: world.counts(),
-		carried: world.carried(),
+		figures: Figures {
+			seed: network.seed,
+			counts: world.counts(),
+			carried: world.carried(),
+			entries,
+			bytes,
+		},
 	})
 }
 
@@ -76,7 +95,7 @@ impl Pair {
 	/// Returns what the strategy earned as a ratio to honesty; `None` where honesty neither earns nor uses
 	/// anything.
 	pub fn ratio(&self) -> Option<f64> {
-		(self.turnover > 0.01).then(|| 1.0 + (self.strategic - self.honest) / self.turnover)
+		(self.turnover > 1e-9).then(|| 1.0 + (self.strategic - self.honest) / self.turnover)
 	}
 }
 
@@ -128,12 +147,13 @@ impl Players {
 }
 
 /// Plays many strategies in one network, each as a small group, and the same network with honest groups in their
-/// places. Those that change the network around them, or its rules, are left out.
+/// places. Those that change the network around them, or its rules, are left out. Returns the figures of the play
+/// with the strategies, too.
 pub fn together(
 	scenarios: &[Scenario],
 	network: &Network,
 	checked: bool,
-) -> Result<Vec<(Scenario, Pair)>, TryRuntimeError> {
+) -> Result<(Vec<(Scenario, Pair)>, Figures), TryRuntimeError> {
 	let played: Vec<Scenario> = scenarios.iter().filter(|it| !it.alone).copied().collect();
 	let (mut strategic, mut honest, mut groups) = (Vec::new(), Vec::new(), Vec::new());
 	for scenario in &played {
@@ -143,13 +163,16 @@ pub fn together(
 		strategic.extend(sides.strategic);
 		honest.extend(sides.honest);
 	}
-	let strategic = side(network, strategic, checked)?.accounts;
+	let Side {
+		accounts: strategic,
+		figures,
+	} = side(network, strategic, checked)?;
 	let honest = side(network, honest, checked)?.accounts;
 	let compared = played.into_iter().zip(groups).map(|(scenario, group)| {
 		let (with, without) = (&strategic[group.clone()], &honest[group]);
 		(scenario, compare(&network.rules, with, without))
 	});
-	Ok(compared.collect())
+	Ok((compared.collect(), figures))
 }
 
 /// Compares the accounts of both sides: of the party that is measured, and of its victim.

@@ -8,6 +8,7 @@
 use crate::chain::{self, Sender};
 use kaisar_primitives::BlockNumber;
 use kaisar_runtime::RuntimeCall;
+use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Transactions that a block builder passes over because they do not fit, before it gives up.
@@ -25,7 +26,7 @@ pub struct Transaction {
 }
 
 /// Counts of what became of transactions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Carried {
 	/// Carried, and succeeded.
 	pub succeeded: u32,

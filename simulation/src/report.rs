@@ -5,7 +5,7 @@ use crate::{
 	capture::Capture,
 	floods::Flooded,
 	network::Network,
-	play::Outcome,
+	play::{Figures, Outcome},
 };
 use serde::Serialize;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use std::fmt::Write;
 pub struct Report {
 	/// Workers of the honest network.
 	pub workers: u32,
-	/// Its operators, with ten or four licenses each.
+	/// Its operators, with ten licenses each, or two where workers are fewer than a thousand.
 	pub operators: u32,
 	/// Blocks from opening to end.
 	pub blocks: u32,
@@ -25,6 +25,8 @@ pub struct Report {
 	pub seeds: u64,
 	/// The strategies were played in one network.
 	pub together: bool,
+	/// The plays in which all strategies were together.
+	pub plays: Vec<Figures>,
 	/// What each strategy came to.
 	pub strategies: Vec<Outcome>,
 	/// How often a coalition holds most of a committee.
@@ -73,6 +75,19 @@ impl Report {
 					""
 				},
 			)?;
+			for it in &self.plays {
+				writeln!(
+					to,
+					"seed {}: {} censuses, {} checks closed, {} of them offline, {} undecided; {} transactions, {} MB of state",
+					it.seed,
+					it.counts.censuses,
+					it.counts.checks,
+					it.counts.offline,
+					it.counts.undecided,
+					it.carried.succeeded + it.carried.failed,
+					it.bytes / 1_000_000,
+				)?;
+			}
 			writeln!(to)?;
 			strategies(to, &self.strategies)?;
 		}
@@ -122,9 +137,9 @@ fn strategies(to: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
 			(None, _) => "–".into(),
 		};
 		let limit = match it.documented {
-			_ if !it.holds() => format!("**above {:.2}**", it.most),
-			Some(_) if it.most > 1.01 => format!("{:.2}, documented", it.most),
-			_ => format!("{:.2}", it.most),
+			Some(_) if it.most > 1.01 => "documented",
+			_ if !it.holds() => "**above 1.01**",
+			_ => "1.01",
 		};
 		writeln!(
 			to,
@@ -145,14 +160,21 @@ fn capture(to: &mut String, rows: &[Capture]) -> std::fmt::Result {
 		"| share | accounts | others | dead seats | more than half | exact | more than ¾ | exact | undecided | \
 		 best of two draws |"
 	)?;
-	writeln!(to, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+	writeln!(
+		to,
+		"| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+	)?;
 	for it in rows {
 		let setting = &it.setting;
 		writeln!(
 			to,
 			"| {} % | {} | {} | {} % | {} | {} | {} | {} | {} | {} |",
 			setting.percent,
-			if setting.many_accounts { "many" } else { "three" },
+			if setting.many_accounts {
+				"many"
+			} else {
+				"three"
+			},
 			setting.honest.name(),
 			setting.dead,
 			percent(it.majority),
@@ -172,7 +194,10 @@ fn floods(to: &mut String, rows: &[Flooded]) -> std::fmt::Result {
 		"| flood | tip KAI | blocks | full | KAI a block | fees at its end | attested | without a flood | \
 		 absent by it |"
 	)?;
-	writeln!(to, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+	writeln!(
+		to,
+		"| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+	)?;
 	for it in rows {
 		writeln!(
 			to,

@@ -24,6 +24,7 @@ use kaisar_primitives::{
 use kaisar_runtime::{AccountId, Orders, Popw, Providers, Rewards, Runtime, RuntimeEvent, System};
 use pallet_orders::{Call as OrderCall, OrderState};
 use pallet_popw::{Call as RoundCall, Round};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// The part of a phase over which nodes spread what they send: seven eighths.
@@ -81,7 +82,7 @@ impl Account {
 }
 
 /// Counts of what the committees came to, of all checks between opening and end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Counts {
 	/// Blocks.
 	pub blocks: u32,

@@ -33,8 +33,14 @@ fn a_coalition_captures_committees_as_often_as_the_binomial_says() {
 			(it.majority - it.majority_exact).abs() <= slack(it.majority_exact),
 			"{it:?}"
 		);
-		assert!((it.slash - it.slash_exact).abs() <= slack(it.slash_exact), "{it:?}");
-		assert_eq!(it.undecided, 0.0, "every seat votes, so one side has more than half");
+		assert!(
+			(it.slash - it.slash_exact).abs() <= slack(it.slash_exact),
+			"{it:?}"
+		);
+		assert_eq!(
+			it.undecided, 0.0,
+			"every seat votes, so one side has more than half"
+		);
 	}
 }
 
@@ -42,7 +48,10 @@ fn a_coalition_captures_committees_as_often_as_the_binomial_says() {
 fn pools_of_others_give_a_coalition_no_more() {
 	for honest in [Honest::OneOf60, Honest::TwoOf35] {
 		let it = measure(33, true, honest, 0);
-		assert!(it.majority <= it.majority_exact + slack(it.majority_exact), "{it:?}");
+		assert!(
+			it.majority <= it.majority_exact + slack(it.majority_exact),
+			"{it:?}"
+		);
 		assert!(it.slash <= it.slash_exact + slack(it.slash_exact), "{it:?}");
 	}
 }
@@ -50,16 +59,25 @@ fn pools_of_others_give_a_coalition_no_more() {
 #[test]
 fn dead_seats_leave_checks_undecided_and_capture_none() {
 	let it = measure(10, true, Honest::Small, 5);
-	assert!((it.majority - it.majority_exact).abs() <= slack(it.majority_exact), "{it:?}");
+	assert!(
+		(it.majority - it.majority_exact).abs() <= slack(it.majority_exact),
+		"{it:?}"
+	);
 	// Two hostile seats beside a dead one: 1.5 % of checks, as documented.
-	assert!((it.undecided - 0.015).abs() <= slack(0.015) + 0.004, "{it:?}");
+	assert!(
+		(it.undecided - 0.015).abs() <= slack(0.015) + 0.004,
+		"{it:?}"
+	);
 }
 
 #[test]
 fn an_author_that_withholds_has_two_draws_and_no_more() {
 	let it = measure(33, true, Honest::Small, 0);
 	let both = 1.0 - (1.0 - it.majority_exact) * (1.0 - it.majority_exact);
-	assert!((it.majority_of_two - both).abs() <= 2.0 * slack(both), "{it:?}");
+	assert!(
+		(it.majority_of_two - both).abs() <= 2.0 * slack(both),
+		"{it:?}"
+	);
 }
 
 #[test]

@@ -63,10 +63,14 @@ fn renting_from_oneself_costs_half_of_the_fee_and_nothing_where_all_of_it_comes_
 		let rules = Rules::short().with(RuntimeParameters::Rewards(value));
 		outcome("shared-gpu-self-rented", rules).mean(|pair| pair.strategic)
 	};
-	let [none, half, all, more] = [(0, 1), (1, 2), (1, 1), (3, 1)]
-		.map(|(part, of)| with(FixedU128::from_rational(part, of)));
+	let [none, half, all, more] =
+		[(0, 1), (1, 2), (1, 1), (3, 1)].map(|(part, of)| with(FixedU128::from_rational(part, of)));
 	assert!(none < half && half < all, "{none}, {half}, {all}");
-	assert_eq!(more.to_bits(), all.to_bits(), "a cap above all of the fee counts as all of it");
+	assert_eq!(
+		more.to_bits(),
+		all.to_bits(),
+		"a cap above all of the fee counts as all of it"
+	);
 	// Half of the fee and the other half, to a ten-thousandth.
 	let (first, second) = (half - none, all - half);
 	assert!((first - second).abs() < 1e-4, "{first}, {second}");
@@ -126,6 +130,6 @@ fn the_same_seed_is_the_same_play() {
 	};
 	let (one, again, other) = (play(7), play(7), play(8));
 	assert_eq!(one.accounts, again.accounts);
-	assert_eq!(one.counts, again.counts);
+	assert_eq!(one.figures, again.figures);
 	assert_ne!(one.accounts, other.accounts);
 }

@@ -83,7 +83,10 @@ fn no_operator_beats_honesty() {
 		let outcome = outcomes.iter().find(|it| it.name == name);
 		outcome.and_then(|it| it.harm()).unwrap_or_default()
 	};
-	assert!(lost("fail") > 0.0, "a majority fails some of its victim's workers");
+	assert!(
+		lost("fail") > 0.0,
+		"a majority fails some of its victim's workers"
+	);
 }
 
 #[test]
@@ -112,7 +115,11 @@ fn nobody_gains_by_the_stake_of_others() {
 		outcome.and_then(|it| it.harm()).expect("it has a victim")
 	};
 	// As documented: half of what others delegated; and nothing of what the owner of a swollen pool has.
-	assert!((24_000.0..=24_750.0).contains(&harm("burn")), "{}", harm("burn"));
+	assert!(
+		(24_000.0..=24_750.0).contains(&harm("burn")),
+		"{}",
+		harm("burn")
+	);
 	assert!(harm("swell") <= 0.0, "{}", harm("swell"));
 }
 

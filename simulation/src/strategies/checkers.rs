@@ -6,8 +6,10 @@ use crate::{
 	network::Network,
 	physics,
 };
-use kaisar_primitives::{Balance, KAI, OperatorId, RoundIndex, Verdict, WorkerId, WorkerState};
-use kaisar_runtime::{Providers, Runtime, RuntimeEvent};
+use kaisar_primitives::{
+	Balance, Checks, KAI, OperatorId, RoundIndex, RoundKind, Verdict, WorkerId, WorkerState,
+};
+use kaisar_runtime::{Popw, Providers, Runtime, RuntimeEvent};
 use pallet_providers::Call;
 
 /// Licenses of a party that holds so many of a hundred of all active ones.
@@ -197,25 +199,24 @@ impl Mind for Pass {
 	}
 }
 
-/// Asks for a verification of each own worker that waits for one, as often as that can be.
+/// Asks for a verification of each own worker that waits for one, in each spot round in which that can be.
 pub fn bring_back(desk: &mut Desk) {
-	let closed: Vec<WorkerId> = desk
-		.block
-		.events
-		.iter()
-		.filter_map(|event| match event {
-			RuntimeEvent::Popw(pallet_popw::Event::CheckClosed { worker, .. }) => Some(*worker),
-			_ => None,
-		})
-		.collect();
-	for worker in closed {
-		if desk.workers[worker as usize].party != desk.id {
-			continue;
-		}
-		let Some(view) = Providers::worker(worker) else {
-			continue;
+	let starts = desk.block.events.iter().any(|event| {
+		use pallet_popw::Event;
+		let RuntimeEvent::Popw(Event::RoundStarted { kind, .. }) = event else {
+			return false;
 		};
-		if matches!(view.state, WorkerState::Pending | WorkerState::Offline) {
+		*kind == RoundKind::Spot
+	});
+	if !starts {
+		return;
+	}
+	for worker in desk.me.workers.clone() {
+		let waits = Providers::worker(worker).filter(|view| {
+			let away = matches!(view.state, WorkerState::Pending | WorkerState::Offline);
+			away && view.forced.is_none() && !<Popw as Checks>::is_held(worker)
+		});
+		if let Some(view) = waits {
 			desk.send(&view.owner, Call::<Runtime>::go_online { worker });
 		}
 	}
