@@ -39,6 +39,8 @@ pub struct Party {
 	pub used: Balance,
 	/// Blocks for which a machine that it owns was free for something else, though its worker was paid.
 	pub spared: u64,
+	/// Blocks that it withheld as their author.
+	pub withheld: u32,
 }
 
 /// What a party brings to the network, and its counterpart too.
@@ -239,6 +241,17 @@ pub trait Mind {
 	/// Whether the party authors the blocks before each start of a round, whose outputs say if it is a census.
 	fn foresees(&self) -> bool {
 		false
+	}
+
+	/// Whether the party authors the first block of each round, and may withhold it.
+	fn withholds(&self) -> bool {
+		false
+	}
+
+	/// Whether the party likes the draws of the rounds that a block of its own would start. `desk` is of the chain
+	/// with that block.
+	fn likes(&mut self, _desk: &mut Desk) -> bool {
+		true
 	}
 
 	/// Acts after each block.

@@ -16,8 +16,8 @@ use crate::{
 use codec::Encode;
 use kaisar_math::{ClassReference, Split};
 use kaisar_primitives::{
-	Balance, BlockNumber, CheckedWorkers, Closing, KAI, KeyProof, OperatorId, Outcome, WorkerId,
-	WorkerKey, WorkerSpec,
+	Balance, BlockNumber, CheckedWorkers, Closing, GpuClass, KAI, KeyProof, OperatorId, Outcome,
+	WorkerId, WorkerKey, WorkerSpec,
 	keys::{AgentKey, KeyRole, possession_payload},
 };
 use kaisar_runtime::{
@@ -204,17 +204,21 @@ pub fn background_claim(worker: WorkerId) -> WorkerSpec {
 	}
 }
 
+/// The published score of a GPU of a class, in hundredths.
+pub fn class_score(class: GpuClass) -> u32 {
+	kaisar_math::classes::CLASSES
+		.iter()
+		.find(|it| it.id == class)
+		.map_or(0, |it| it.score)
+}
+
 /// The stake of a worker of the background: a little more than the least, so that one slash does not suspend
 /// it.
 fn background_stake(rules: &Rules, claim: &WorkerSpec) -> Balance {
-	let score = kaisar_math::classes::CLASSES
-		.iter()
-		.find(|class| class.id == claim.gpu_class)
-		.map_or(0, |class| class.score);
 	let least = kaisar_math::stake::minimum(
 		rules.base_stake,
 		rules.stake_per_score,
-		score,
+		class_score(claim.gpu_class),
 		claim.gpu_count,
 	);
 	least.unwrap_or(0) * 11 / 10

@@ -117,7 +117,7 @@ fn number(value: f64) -> String {
 /// A part as percents.
 fn percent(part: f64) -> String {
 	match part * 100.0 {
-		value if value == 0.0 => "0".into(),
+		0.0 => "0".into(),
 		value if value < 0.1 => format!("{value:.3} %"),
 		value if value < 10.0 => format!("{value:.2} %"),
 		value => format!("{value:.1} %"),

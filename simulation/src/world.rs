@@ -67,12 +67,19 @@ pub struct Account {
 	pub used: Balance,
 	/// Blocks that its machines were spared.
 	pub spared: u64,
+	/// Blocks that it withheld as their author.
+	pub withheld: u32,
 }
 
+/// A block's part of the emission for validators and nominators: what an author loses that withholds one, at most.
+const BLOCK_REWARD: Balance = 15 * KAI * 3 / 10;
+
 impl Account {
-	/// Returns what it earned between opening and end, in KAI units: what it has more, and what it used.
+	/// Returns what it earned between opening and end, in KAI units: what it has more, and what it used, less the
+	/// rewards of blocks that it withheld.
 	pub fn earned(&self) -> i128 {
-		self.closed as i128 - self.opened as i128 + self.used as i128
+		let withheld = BLOCK_REWARD * Balance::from(self.withheld);
+		self.closed as i128 - self.opened as i128 + self.used as i128 - withheld as i128
 	}
 
 	/// Returns what entering cost: fees of registrations, and of failed tries.
@@ -306,6 +313,7 @@ impl World {
 				account.closed = books::worth(party);
 				account.used = party.used;
 				account.spared = party.spared;
+				account.withheld = party.withheld;
 			}
 		});
 		self.accounts[1..].to_vec()
@@ -358,6 +366,7 @@ impl World {
 	/// Makes the next block, and has nodes and minds act on it.
 	pub fn step(&mut self) {
 		self.census_comes = self.foresee();
+		self.withhold();
 		self.on_chain(|world| {
 			world.author.begin();
 			let now = world.author.next();
@@ -382,7 +391,7 @@ impl World {
 		let (mut store, mut author) = (self.store.clone(), self.author.clone());
 		let is_near = store.execute_with(|| {
 			let start = pallet_popw::NextStart::<Runtime>::get();
-			start >= author.next() + 1 && start <= author.next() + 4
+			(author.next() + 1..=author.next() + 4).contains(&start)
 		});
 		is_near
 			&& store.execute_with(|| {
@@ -399,6 +408,36 @@ impl World {
 					})
 				})
 			})
+	}
+
+	/// Has a party that authors the first block of a round withhold it, if its draw is not to its liking: then the
+	/// block of the next slot has another one. It is asked once a round.
+	fn withhold(&mut self) {
+		let Some(id) = self.minds.iter().position(|mind| mind.withholds()) else {
+			return;
+		};
+		if self.author.next() < self.opens || self.store.entries() > MOST_FORESEEN {
+			return;
+		}
+		let (mut store, mut author) = (self.store.clone(), self.author.clone());
+		let starts =
+			store.execute_with(|| pallet_popw::NextStart::<Runtime>::get() == author.next());
+		if !starts {
+			return;
+		}
+		let likes = store.execute_with(|| {
+			author.begin();
+			let block = author.end();
+			let mut desk = Desk {
+				block: &block,
+				..desk!(self, id)
+			};
+			self.minds[id].likes(&mut desk)
+		});
+		if !likes {
+			self.author.skip();
+			self.parties[id].withheld += 1;
+		}
 	}
 
 	fn now(&self) -> BlockNumber {

@@ -3,11 +3,13 @@
 use super::{Limit, PURSE, Scenario, Sides, as_is, honest_operators, honest_owner};
 use crate::{
 	actors::{Desk, Honest, Mind, Opening, PartyId, Purse, open_check},
-	network::Network,
+	network::{self, Network},
 	physics,
 };
+use kaisar_math::committee::is_majority;
 use kaisar_primitives::{
-	Balance, Checks, KAI, OperatorId, RoundIndex, RoundKind, Verdict, WorkerId, WorkerState,
+	Balance, Checks, KAI, OperatorId, RoundIndex, RoundKind, Verdict, WorkerId, WorkerSpec,
+	WorkerState,
 };
 use kaisar_runtime::{Popw, Providers, Runtime, RuntimeEvent};
 use pallet_providers::Call;
@@ -154,25 +156,36 @@ impl Mind for Withholder {
 /// its own worker it votes as the worker claims; elsewhere it votes what it sees. Bounded by the binomial odds
 /// of more than half in active licenses, by the claim and by its stake (`04-popw.md`, *Committee*; *What remains
 /// possible*, one party holds most of a committee).
+///
+/// With `withholds` it authors the first block of each round as well, and withholds one that draws it no majority
+/// for any of its workers: one other draw, for the block's reward (*What remains possible*, the author of s).
 struct Pass {
 	operators: Vec<u32>,
 	fakes: u32,
+	/// What each identity claims.
+	claim: fn([u8; 2]) -> WorkerSpec,
+	withholds: bool,
 }
 
-/// KAI that an identity of the coalition needs: its stake, its fee, its deposit.
-const IDENTITY: Balance = 800 * KAI;
+/// KAI that an identity of the coalition needs: its stake, its fee, its deposit, fees of verifications.
+fn identity(claim: fn([u8; 2]) -> WorkerSpec) -> Balance {
+	let claim = claim(network::REGION);
+	let score = network::class_score(claim.gpu_class);
+	let least = kaisar_math::stake::minimum(500 * KAI, 200 * KAI, score, claim.gpu_count);
+	least.unwrap_or(0) + 150 * KAI
+}
 
 impl Mind for Pass {
 	fn purse(&self) -> Purse {
 		Purse {
-			accounts: vec![PURSE + Balance::from(self.fakes) * IDENTITY],
+			accounts: vec![PURSE + Balance::from(self.fakes) * identity(self.claim)],
 			operators: self.operators.clone(),
 		}
 	}
 
 	fn enter(&mut self, desk: &mut Desk) {
 		let owner = desk.account(0);
-		let claim = physics::home(desk.region());
+		let claim = (self.claim)(desk.region());
 		for _ in 0..self.fakes {
 			let hut = desk.machine(physics::hut(claim));
 			desk.register(&owner, claim, (hut, hut), 0);
@@ -181,6 +194,42 @@ impl Mind for Pass {
 
 	fn act(&mut self, desk: &mut Desk) {
 		bring_back(desk);
+	}
+
+	fn withholds(&self) -> bool {
+		self.withholds
+	}
+
+	fn likes(&mut self, desk: &mut Desk) -> bool {
+		let started: Vec<RoundIndex> = desk
+			.block
+			.events
+			.iter()
+			.filter_map(|event| match event {
+				RuntimeEvent::Popw(pallet_popw::Event::RoundStarted { round, .. }) => Some(*round),
+				_ => None,
+			})
+			.collect();
+		let mut due = 0;
+		for round in started {
+			for worker in desk.me.workers.iter().copied() {
+				if !Popw::is_due(worker, round) {
+					continue;
+				}
+				due += 1;
+				let committee = Popw::committee(worker, round);
+				let size: u32 = committee.iter().map(|(_, weight)| weight).sum();
+				let own = committee
+					.iter()
+					.filter(|(operator, _)| desk.is_mine(*operator))
+					.map(|(_, weight)| weight)
+					.sum();
+				if is_majority(own, size) {
+					return true;
+				}
+			}
+		}
+		due == 0
 	}
 
 	fn votes(
@@ -293,15 +342,24 @@ fn victim() -> Honest {
 /// The heading for what a majority of a committee can do.
 const MOST: &str = "04-popw.md, What remains possible: one party holds most of a committee";
 
-fn pass(network: &Network, percent: u32, accounts: u32) -> Sides {
-	let operators = over(share(network, percent), accounts);
-	let fakes = 10;
+/// Both sides of a coalition that passes identities.
+fn pass(strategic: Pass) -> Sides {
 	let honest = Honest {
-		operators: operators.clone(),
-		kai: PURSE + Balance::from(fakes) * IDENTITY,
+		operators: strategic.operators.clone(),
+		kai: PURSE + Balance::from(strategic.fakes) * identity(strategic.claim),
 		..Default::default()
 	};
-	Sides::of(Pass { operators, fakes }, honest)
+	Sides::of(strategic, honest)
+}
+
+/// A coalition with a share of all licenses in so many accounts, and ten identities that claim a machine at home.
+fn passing(network: &Network, percent: u32, accounts: u32) -> Pass {
+	Pass {
+		operators: over(share(network, percent), accounts),
+		fakes: 10,
+		claim: physics::home,
+		withholds: false,
+	}
 }
 
 /// The strategies of operators.
@@ -363,7 +421,7 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.10,
 				heading: MOST,
 			},
-			sides: |network, _| pass(network, 10, 2),
+			sides: |network, _| pass(passing(network, 10, 2)),
 			alone: true,
 			rules: as_is,
 		},
@@ -374,7 +432,7 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.10,
 				heading: MOST,
 			},
-			sides: |network, _| pass(network, 10, share(network, 10)),
+			sides: |network, _| pass(passing(network, 10, share(network, 10))),
 			alone: true,
 			rules: as_is,
 		},
@@ -385,8 +443,42 @@ pub fn all() -> Vec<Scenario> {
 				most: 1.25,
 				heading: MOST,
 			},
-			sides: |network, _| pass(network, 33, 30),
+			sides: |network, _| pass(passing(network, 33, 30)),
 			alone: true,
+			rules: as_is,
+		},
+		Scenario {
+			name: "pass-racks",
+			about: "A third of all licenses passes five identities that claim eight H100 each.",
+			limit: Limit::Documented {
+				most: 1.5,
+				heading: MOST,
+			},
+			alone: true,
+			sides: |network, _| {
+				pass(Pass {
+					fakes: 5,
+					claim: physics::rack,
+					..passing(network, 33, 30)
+				})
+			},
+			rules: as_is,
+		},
+		Scenario {
+			name: "pass-withhold",
+			about: "As pass-many, by the author of the first block of every round, which withholds one that draws it no \
+				majority.",
+			limit: Limit::Documented {
+				most: 1.10,
+				heading: "04-popw.md, What remains possible: the author of s or v withholds the block",
+			},
+			alone: true,
+			sides: |network, _| {
+				pass(Pass {
+					withholds: true,
+					..passing(network, 10, share(network, 10))
+				})
+			},
 			rules: as_is,
 		},
 		Scenario {
