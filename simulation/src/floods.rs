@@ -108,7 +108,7 @@ pub struct Flooded {
 	pub fullness: f64,
 	/// KAI for a flooded block, on average.
 	pub cost: f64,
-	/// How many times the fees of the first flooded block the last one's were.
+	/// The part by which a flooded block raises the fees of the next one, on average.
 	pub dearer: f64,
 	/// Attestations that the flooded blocks carried.
 	pub attested: u32,
@@ -124,7 +124,8 @@ struct Counted {
 	used: f64,
 	attested: u32,
 	absent: i64,
-	multiplier: (f64, f64),
+	/// The sum of what each flooded block added to the logarithm of the fee multiplier.
+	growth: f64,
 	cost: f64,
 }
 
@@ -136,12 +137,13 @@ fn count(world: &mut World, party: usize) -> Counted {
 		used: 0.0,
 		attested: 0,
 		absent: 0,
-		multiplier: (0.0, 0.0),
+		growth: 0.0,
 		cost: 0.0,
 	};
 	let most = kaisar_runtime::constants::RuntimeBlockWeights::get()
 		.max_block
 		.ref_time() as f64;
+	let mut last = f64::NAN;
 	world.play_with(|world| {
 		let (census, multiplier) = world.on_chain(|world| {
 			let now = world.block().number;
@@ -166,11 +168,9 @@ fn count(world: &mut World, party: usize) -> Counted {
 		if census {
 			counted.blocks += 1;
 			counted.used += block.used.ref_time() as f64 / most;
-			if counted.blocks == 1 {
-				counted.multiplier.0 = multiplier;
-			}
-			counted.multiplier.1 = multiplier;
+			counted.growth += (multiplier / last).ln();
 		}
+		last = multiplier;
 	});
 	counted.cost = kai(before as i128 - world.worth(party) as i128);
 	counted
@@ -192,7 +192,7 @@ pub fn measure(flood: Flood, tip: Balance, network: &Network) -> Flooded {
 		blocks: with.blocks,
 		fullness: with.used / blocks,
 		cost: with.cost / blocks,
-		dearer: with.multiplier.1 / with.multiplier.0.max(f64::MIN_POSITIVE),
+		dearer: (with.growth / blocks).exp() - 1.0,
 		attested: with.attested,
 		without: without.attested,
 		absent: with.absent - without.absent,

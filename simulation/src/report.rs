@@ -118,7 +118,7 @@ fn number(value: f64) -> String {
 fn percent(part: f64) -> String {
 	match part * 100.0 {
 		0.0 => "0".into(),
-		value if value < 0.1 => format!("{value:.3} %"),
+		value if value.abs() < 0.1 => format!("{value:.3} %"),
 		value if value < 10.0 => format!("{value:.2} %"),
 		value => format!("{value:.1} %"),
 	}
@@ -191,7 +191,7 @@ fn capture(to: &mut String, rows: &[Capture]) -> std::fmt::Result {
 fn floods(to: &mut String, rows: &[Flooded]) -> std::fmt::Result {
 	writeln!(
 		to,
-		"| flood | tip KAI | blocks | full | KAI a block | fees at its end | attested | without a flood | \
+		"| flood | tip KAI | blocks | full | KAI a block | fees grow a block | attested | without a flood | \
 		 absent by it |"
 	)?;
 	writeln!(
@@ -201,13 +201,13 @@ fn floods(to: &mut String, rows: &[Flooded]) -> std::fmt::Result {
 	for it in rows {
 		writeln!(
 			to,
-			"| {} | {} | {} | {} | {} | × {:.4} | {} | {} | {} |",
+			"| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
 			it.flood.name(),
 			number(it.tip),
 			it.blocks,
 			percent(it.fullness),
 			number(it.cost),
-			it.dearer,
+			percent(it.dearer),
 			it.attested,
 			it.without,
 			it.absent,
