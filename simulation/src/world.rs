@@ -381,33 +381,37 @@ impl World {
 		});
 	}
 
+	/// Returns the number of blocks that are made before the one that starts the next round.
+	fn blocks_to_start(&mut self) -> Option<BlockNumber> {
+		self.on_chain(|world| {
+			let start = pallet_popw::NextStart::<Runtime>::get();
+			start.checked_sub(world.author.next())
+		})
+	}
+
 	/// Whether the next four blocks start a census. Their author knows its outputs, and transactions do not
 	/// change them: so empty blocks on a copy of the state tell.
 	fn foresee(&mut self) -> bool {
+		use pallet_popw::Event::RoundStarted;
 		let asked = self.minds.iter().any(|mind| mind.foresees());
 		if !asked || self.store.entries() > MOST_FORESEEN {
 			return false;
 		}
+		let Some(blocks @ 1..=4) = self.blocks_to_start() else {
+			return false;
+		};
 		let (mut store, mut author) = (self.store.clone(), self.author.clone());
-		let is_near = store.execute_with(|| {
-			let start = pallet_popw::NextStart::<Runtime>::get();
-			(author.next() + 1..=author.next() + 4).contains(&start)
-		});
-		is_near
-			&& store.execute_with(|| {
-				(0..5).any(|_| {
-					author.begin();
-					author.end().events.iter().any(|event| {
-						matches!(
-							event,
-							RuntimeEvent::Popw(pallet_popw::Event::RoundStarted {
-								kind: RoundKind::Census,
-								..
-							})
-						)
-					})
+		store.execute_with(|| {
+			(0..=blocks).any(|_| {
+				author.begin();
+				author.end().events.iter().any(|event| {
+					let RuntimeEvent::Popw(RoundStarted { kind, .. }) = event else {
+						return false;
+					};
+					*kind == RoundKind::Census
 				})
 			})
+		})
 	}
 
 	/// Has a party that authors the first block of a round withhold it, if its draw is not to its liking: then the
@@ -419,12 +423,10 @@ impl World {
 		if self.author.next() < self.opens || self.store.entries() > MOST_FORESEEN {
 			return;
 		}
-		let (mut store, mut author) = (self.store.clone(), self.author.clone());
-		let starts =
-			store.execute_with(|| pallet_popw::NextStart::<Runtime>::get() == author.next());
-		if !starts {
+		if self.blocks_to_start() != Some(0) {
 			return;
 		}
+		let (mut store, mut author) = (self.store.clone(), self.author.clone());
 		let likes = store.execute_with(|| {
 			author.begin();
 			let block = author.end();
