@@ -3,8 +3,8 @@
 //! A party owns accounts, machines, workers and operators. Its [`Mind`] is asked wherever an honest node or
 //! person would act by rule: whether a worker attests, for which identity a machine runs, whom a worker
 //! serves, how an operator votes, whether it opens what it committed to, what becomes of an order. Every
-//! method has the honest answer as its default. A mind sees what such a party sees: the chain's public state,
-//! and what its own machines and seats were shown.
+//! method has the honest answer as its default. A mind sees what such a party sees: the chain's public
+//! state, and what its own machines and seats were shown.
 
 use crate::{
 	books,
@@ -159,7 +159,8 @@ impl Desk<'_> {
 		self.machines.len() - 1
 	}
 
-	/// Registers a worker that runs on a machine and shows the GPUs of one, with the least stake and `more`.
+	/// Registers a worker that runs on a machine and shows the GPUs of one, with the least stake and
+	/// `more`.
 	pub fn register(
 		&mut self,
 		owner: &AccountId,
@@ -238,7 +239,8 @@ pub trait Mind {
 	/// Enters the network, before its first block.
 	fn enter(&mut self, _desk: &mut Desk) {}
 
-	/// Whether the party authors the blocks before each start of a round, whose outputs say if it is a census.
+	/// Whether the party authors the blocks before each start of a round, whose outputs say if it is a
+	/// census.
 	fn foresees(&self) -> bool {
 		false
 	}
@@ -248,8 +250,8 @@ pub trait Mind {
 		false
 	}
 
-	/// Whether the party likes the draws of the rounds that a block of its own would start. `desk` is of the chain
-	/// with that block.
+	/// Whether the party likes the draws of the rounds that a block of its own would start. `desk` is of
+	/// the chain with that block.
 	fn likes(&mut self, _desk: &mut Desk) -> bool {
 		true
 	}
@@ -263,8 +265,8 @@ pub trait Mind {
 		desk.machines[machine].on
 	}
 
-	/// Puts the identities that take part in a round's trial into the order in which shared machines serve them.
-	/// It may have one show less than it claims.
+	/// Puts the identities that take part in a round's trial into the order in which shared machines serve
+	/// them. It may have one show less than it claims.
 	fn prefers(&mut self, _desk: &mut Desk, _round: &Round, _entrants: &mut Vec<Entrant>) {}
 
 	/// Whether a worker serves an operator's agent.
@@ -336,7 +338,8 @@ pub trait Mind {
 pub struct Honest {
 	/// Its machines. Workers are owned by its first account.
 	pub machines: Vec<WorkerSpec>,
-	/// It stakes on each worker the least of so many more identities, as a strategy does that registers them.
+	/// It stakes on each worker the least of so many more identities, as a strategy does that registers
+	/// them.
 	pub more: u16,
 	/// The claim of such an identity, where it is not the machine's.
 	pub parts: Option<WorkerSpec>,

@@ -1,10 +1,10 @@
 //! Authors of blocks: what they gain by putting calls of their own into a block, or by withholding one.
 //!
 //! **Withholding** the first block of a round, or of a trial, buys one other draw of who sits:
-//! [`capture`](crate::capture) draws committees in pairs for it. **Calls before a start** count from the next
-//! round: the strategy `foresight` plays an owner that knows of each census four blocks ahead. What is left is
-//! the draw of an order's worker, which this module measures: the author of the block after an order knows the
-//! seed that will draw, and may move its own workers in the index, which changes the draw.
+//! [`capture`](crate::capture) draws committees in pairs for it. **Calls before a start** count from the
+//! next round: the strategy `foresight` plays an owner that knows of each census four blocks ahead. What is
+//! left is the draw of an order's worker, which this module measures: the author of the block after an
+//! order knows the seed that will draw, and may move its own workers in the index, which changes the draw.
 
 use crate::{
 	chain::{self, Author, Sender},

@@ -1,8 +1,9 @@
 //! Captured committees: how often a coalition holds most of one.
 //!
-//! Committees are drawn by the runtime itself, for workers of a chain whose operators hold licenses as the row
-//! says, by random seeds of rounds. Beside the frequency stands the binomial probability for a committee of
-//! five. A committee that is larger, since operators are added until three sit, gives a coalition less.
+//! Committees are drawn by the runtime itself, for workers of a chain whose operators hold licenses as the
+//! row says, by random seeds of rounds. Beside the frequency stands the binomial probability for a
+//! committee of five. A committee that is larger, since operators are added until three sit, gives a
+//! coalition less.
 
 use crate::{
 	chain::Author,
@@ -77,7 +78,8 @@ pub struct Capture {
 	pub setting: Setting,
 	/// Committees drawn.
 	pub drawn: u32,
-	/// The part in which it has more than half of the size: it passes a false claim, or fails an honest worker.
+	/// The part in which it has more than half of the size: it passes a false claim, or fails an honest
+	/// worker.
 	pub majority: f64,
 	/// The binomial probability of that in a committee of five.
 	pub majority_exact: f64,
@@ -87,8 +89,8 @@ pub struct Capture {
 	pub slash_exact: f64,
 	/// The part in which nothing is decided if it votes against the truth and dead seats do not vote.
 	pub undecided: f64,
-	/// The part in which it has more than half in the better one of two draws: as the author of a round's first
-	/// block has that withholds it, at the price of the block's reward.
+	/// The part in which it has more than half in the better one of two draws: as the author of a round's
+	/// first block has that withholds it, at the price of the block's reward.
 	pub majority_of_two: f64,
 }
 

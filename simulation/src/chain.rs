@@ -1,10 +1,10 @@
 //! The runtime, driven natively block by block.
 //!
 //! A block is what a node makes it: BABE's header with a VRF output, the time, the hooks, the transactions
-//! that the [pool](crate::pool) offers by priority, `on_idle`, `on_finalize`. A transaction passes all of the
-//! runtime's extensions, so that nonces, weights, limits of blocks, fees and priorities are the chain's own.
-//! Left out are signatures alone: of accounts, and of nodes under fee-less calls. The driver stands for the
-//! keystores of all of them.
+//! that the [pool](crate::pool) offers by priority, `on_idle`, `on_finalize`. A transaction passes all of
+//! the runtime's extensions, so that nonces, weights, limits of blocks, fees and priorities are the chain's
+//! own. Left out are signatures alone: of accounts, and of nodes under fee-less calls. The driver stands
+//! for the keystores of all of them.
 //!
 //! All functions of this module, and all reads of the runtime's storage anywhere in this crate, run within
 //! [`Store::execute_with`](crate::store::Store::execute_with).

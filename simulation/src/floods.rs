@@ -1,8 +1,8 @@
 //! Floods of signed calls: what they keep out of blocks, and what they cost.
 //!
-//! A party fills the blocks of a census' attest phase with calls of its own, signed and tipped. Blocks are built
-//! as nodes build them, by the runtime's own priorities, weights and fees. So the figures say how many workers
-//! could not attest, and how fast the flood makes itself dearer.
+//! A party fills the blocks of a census' attest phase with calls of its own, signed and tipped. Blocks are
+//! built as nodes build them, by the runtime's own priorities, weights and fees. So the figures say how
+//! many workers could not attest, and how fast the flood makes itself dearer.
 
 use crate::{
 	actors::{Desk, Honest, Mind, Purse},

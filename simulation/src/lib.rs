@@ -1,9 +1,9 @@
 //! # What strategies earn beside honesty
 //!
-//! Plays strategies against the real runtime. A network is founded, driven natively block by block, and played
-//! twice with the same randomness: once with a party that follows a strategy, and once with an honest party with
-//! the same machines, licenses and KAI in its place. Since there is no second implementation of any rule, nothing
-//! has to be proved equal.
+//! Plays strategies against the real runtime. A network is founded, driven natively block by block, and
+//! played twice with the same randomness: once with a party that follows a strategy, and once with an
+//! honest party with the same machines, licenses and KAI in its place. Since there is no second
+//! implementation of any rule, nothing has to be proved equal.
 //!
 //! | module | what it is |
 //! | --- | --- |

@@ -18,12 +18,12 @@ const MOST_WORKERS: u32 = 1_000_000;
 
 /// Plays strategies against the runtime, and prints what each earns beside honesty.
 ///
-/// Each strategy is played twice in the same network with the same randomness: once as it is, and once with an
-/// honest party with the same machines, licenses and KAI in its place. The ratio is 1 + (what it earned − what
-/// honesty earned) / what honesty earned. Fees of registration are printed apart, as entry.
+/// Each strategy is played twice in the same network with the same randomness: once as it is, and once with
+/// an honest party with the same machines, licenses and KAI in its place. The ratio is 1 + (what it earned
+/// − what honesty earned) / what honesty earned. Fees of registration are printed apart, as entry.
 ///
-/// Without --censuses the play is short: phases of ten blocks, a census about every sixty blocks, one epoch of 400
-/// blocks. With it, phases and censuses are production's.
+/// Without --censuses the play is short: phases of ten blocks, a census about every sixty blocks, one epoch
+/// of 400 blocks. With it, phases and censuses are production's.
 #[derive(Parser, Debug)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {

@@ -1,10 +1,10 @@
 //! The network that a play takes place in: its rules, its people, its genesis.
 //!
-//! Parameters are production's, and references are calibrated. What a play changes is said by its [`Rules`].
-//! There is no reserve for checkers, which would be paid out during the set-up; so all operators together share
-//! what the emission has for them. Owners, operators and holders are accounts with names that follow from
-//! numbers; the machines are those of `docs/rewards.md`: seventy with a 4090, ten with eight H100 and twenty
-//! servers without a GPU in every hundred.
+//! Parameters are production's, and references are calibrated. What a play changes is said by its
+//! [`Rules`]. There is no reserve for checkers, which would be paid out during the set-up; so all operators
+//! together share what the emission has for them. Owners, operators and holders are accounts with names
+//! that follow from numbers; the machines are those of `docs/rewards.md`: seventy with a 4090, ten with
+//! eight H100 and twenty servers without a GPU in every hundred.
 //!
 //! Honest workers are registered by the call that anyone makes. Their first verification is not played: at
 //! genesis the registry is told of it as Popw would tell it. All who come later are verified by rounds.
@@ -32,7 +32,8 @@ use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Ed25519Keyring;
 use sp_runtime::Perbill;
 
-/// KAI of an account of the honest background, beside what it stakes: ten registrations, and something over.
+/// KAI of an account of the honest background, beside what it stakes: ten registrations, and something
+/// over.
 const POCKET: Balance = 300 * KAI;
 /// Workers of an owner of the honest background.
 const WORKERS_OF_AN_OWNER: u32 = 10;
@@ -57,8 +58,8 @@ pub struct Rules {
 	pub trial_offset: BlockNumber,
 	/// A spot round starts a census with chance 1 in this number.
 	pub check_period: u32,
-	/// Blocks before the opening, in which parties register and are verified and no census starts. They emit
-	/// nothing for providers and checkers.
+	/// Blocks before the opening, in which parties register and are verified and no census starts. They
+	/// emit nothing for providers and checkers.
 	pub setup: BlockNumber,
 	/// Blocks of each of the epochs that are played.
 	pub epoch_length: BlockNumber,
@@ -89,9 +90,9 @@ impl Rules {
 		}
 	}
 
-	/// Production's rules, for about so many censuses of a network with so many workers. The epoch is as long
-	/// as the play. Above a hundred thousand workers stakes are a tenth: with production's, the stakes of a
-	/// million workers come to more KAI than exist.
+	/// Production's rules, for about so many censuses of a network with so many workers. The epoch is as
+	/// long as the play. Above a hundred thousand workers stakes are a tenth: with production's, the stakes
+	/// of a million workers come to more KAI than exist.
 	pub fn production(workers: u32, censuses: u32) -> Self {
 		use kaisar_math::rounds::{census_interval, census_phase};
 		let phase = census_phase(25, workers, 40_000);
@@ -212,8 +213,8 @@ pub fn class_score(class: GpuClass) -> u32 {
 		.map_or(0, |it| it.score)
 }
 
-/// The stake of a worker of the background: a little more than the least, so that one slash does not suspend
-/// it.
+/// The stake of a worker of the background: a little more than the least, so that one slash does not
+/// suspend it.
 fn background_stake(rules: &Rules, claim: &WorkerSpec) -> Balance {
 	let least = kaisar_math::stake::minimum(
 		rules.base_stake,

@@ -3,8 +3,8 @@
 //! A machine has GPUs, cores, memory, a disk and a line. Identities run on machines, one on each if their
 //! owner is honest. All rounds of a block have their trial at the same moment, so in a trial the identities
 //! of one machine share it: GPUs, cores, memory and disk go to one after the other, in the order that their
-//! owner prefers, each as much as it claims. That is the best that a machine can show. A line is measured in
-//! a window of its owner's, and shared by the identities whose window is in the same block.
+//! owner prefers, each as much as it claims. That is the best that a machine can show. A line is measured
+//! in a window of its owner's, and shared by the identities whose window is in the same block.
 
 use kaisar_math::tiers;
 use kaisar_primitives::{BlockNumber, Profile, Verdict, WorkerId, WorkerSpec};
@@ -111,8 +111,8 @@ pub struct Entrant {
 	pub machine: MachineId,
 }
 
-/// Returns what each entrant shows in one trial, whose machines are these. The first of a machine's entrants
-/// takes first.
+/// Returns what each entrant shows in one trial, whose machines are these. The first of a machine's
+/// entrants takes first.
 pub fn trial(machines: &[Machine], entrants: &[Entrant]) -> Vec<(WorkerId, Profile)> {
 	let mut left: BTreeMap<MachineId, WorkerSpec> = BTreeMap::new();
 	let mut lines: BTreeMap<(MachineId, BlockNumber), (u32, u32)> = BTreeMap::new();

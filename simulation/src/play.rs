@@ -1,5 +1,5 @@
-//! Plays in pairs: the same network and the same randomness, once with a strategy and once with an honest party
-//! in its place.
+//! Plays in pairs: the same network and the same randomness, once with a strategy and once with an honest
+//! party in its place.
 
 use crate::{
 	actors::Mind,
@@ -146,9 +146,9 @@ impl Players {
 	}
 }
 
-/// Plays many strategies in one network, each as a small group, and the same network with honest groups in their
-/// places. Those that change the network around them, or its rules, are left out. Returns the figures of the play
-/// with the strategies, too.
+/// Plays many strategies in one network, each as a small group, and the same network with honest groups in
+/// their places. Those that change the network around them, or its rules, are left out. Returns the figures
+/// of the play with the strategies, too.
 pub fn together(
 	scenarios: &[Scenario],
 	network: &Network,
@@ -255,7 +255,8 @@ impl Outcome {
 		(!losses.is_empty()).then(|| mean(losses.iter().copied()))
 	}
 
-	/// Whether it stays within its limit: by its ratio, or, where honesty earns nothing, by earning nothing.
+	/// Whether it stays within its limit: by its ratio, or, where honesty earns nothing, by earning
+	/// nothing.
 	pub fn holds(&self) -> bool {
 		match self.ratio {
 			Some(ratio) => ratio <= self.most,

@@ -1,9 +1,9 @@
 //! The transactions that wait for a block, and how a block is filled with them.
 //!
-//! There are the three bands of the runtime's priorities: fee-less calls of rounds, other fee-less calls, and
-//! signed transactions by the priority that the runtime gives them. A block takes them in this order. One
-//! that does not fit any more waits for the next block; after a few of those the block is full, as for a
-//! node's block builder.
+//! There are the three bands of the runtime's priorities: fee-less calls of rounds, other fee-less calls,
+//! and signed transactions by the priority that the runtime gives them. A block takes them in this order.
+//! One that does not fit any more waits for the next block; after a few of those the block is full, as for
+//! a node's block builder.
 
 use crate::chain::{self, Sender};
 use kaisar_primitives::BlockNumber;

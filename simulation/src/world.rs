@@ -1,9 +1,9 @@
 //! A network that is played: the chain, the machines, the parties, and the nodes that work for them.
 //!
-//! The nodes do what the off-chain workers do. They know from events who is marked and who is rented, attest
-//! when a trial is over, spread over the phase; note seats as they are given; vote by what was shown, commit,
-//! open; report who is absent, and close checks that are over. Wherever an honest node would act by rule, the
-//! mind of its party is asked ([`Mind`]).
+//! The nodes do what the off-chain workers do. They know from events who is marked and who is rented,
+//! attest when a trial is over, spread over the phase; note seats as they are given; vote by what was
+//! shown, commit, open; report who is absent, and close checks that are over. Wherever an honest node would
+//! act by rule, the mind of its party is asked ([`Mind`]).
 
 use crate::{
 	actors::{
@@ -71,12 +71,13 @@ pub struct Account {
 	pub withheld: u32,
 }
 
-/// A block's part of the emission for validators and nominators: what an author loses that withholds one, at most.
+/// A block's part of the emission for validators and nominators: what an author loses that withholds one,
+/// at most.
 const BLOCK_REWARD: Balance = 15 * KAI * 3 / 10;
 
 impl Account {
-	/// Returns what it earned between opening and end, in KAI units: what it has more, and what it used, less the
-	/// rewards of blocks that it withheld.
+	/// Returns what it earned between opening and end, in KAI units: what it has more, and what it used,
+	/// less the rewards of blocks that it withheld.
 	pub fn earned(&self) -> i128 {
 		let withheld = BLOCK_REWARD * Balance::from(self.withheld);
 		self.closed as i128 - self.opened as i128 + self.used as i128 - withheld as i128
@@ -305,8 +306,8 @@ impl World {
 		self.counts = Counts::default();
 	}
 
-	/// Closes the books. What can be claimed counts as if it had been claimed: a claim of an epoch costs one fee in
-	/// two weeks, whatever the strategy.
+	/// Closes the books. What can be claimed counts as if it had been claimed: a claim of an epoch costs
+	/// one fee in two weeks, whatever the strategy.
 	fn close(&mut self) -> Vec<Account> {
 		self.on_chain(|world| {
 			for (account, party) in world.accounts.iter_mut().zip(&world.parties).skip(1) {
@@ -414,8 +415,8 @@ impl World {
 		})
 	}
 
-	/// Has a party that authors the first block of a round withhold it, if its draw is not to its liking: then the
-	/// block of the next slot has another one. It is asked once a round.
+	/// Has a party that authors the first block of a round withhold it, if its draw is not to its liking:
+	/// then the block of the next slot has another one. It is asked once a round.
 	fn withhold(&mut self) {
 		let Some(id) = self.minds.iter().position(|mind| mind.withholds()) else {
 			return;
@@ -665,8 +666,8 @@ impl World {
 		work.shown = shown;
 	}
 
-	/// Returns what identities of shared machines show in a trial. All rounds of a block have theirs at the same
-	/// moment: a machine that ran for a worker of one cannot run for one of the other.
+	/// Returns what identities of shared machines show in a trial. All rounds of a block have theirs at the
+	/// same moment: a machine that ran for a worker of one cannot run for one of the other.
 	fn trial_of(&mut self, round: &Round, attesting: &[WorkerId]) -> HashMap<WorkerId, Profile> {
 		let sharing: Vec<WorkerId> = attesting
 			.iter()

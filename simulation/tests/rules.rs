@@ -1,5 +1,5 @@
-//! That the plays can fail: with a rule of the runtime switched off, a strategy is seen to beat honesty. And that
-//! a play loses and makes no money.
+//! That the plays can fail: with a rule of the runtime switched off, a strategy is seen to beat honesty.
+//! And that a play loses and makes no money.
 
 use kaisar_math::Schedule;
 use kaisar_primitives::{Balance, KAI};

@@ -1,5 +1,6 @@
-//! The short run: every strategy beside honesty in a network of a hundred workers, with fixed seeds. No strategy
-//! beats honesty by more than a hundredth, but for those whose exception is documented, and those stay within it.
+//! The short run: every strategy beside honesty in a network of a hundred workers, with fixed seeds. No
+//! strategy beats honesty by more than a hundredth, but for those whose exception is documented, and those
+//! stay within it.
 
 use kaisar_simulation::{
 	network::{Network, Rules},

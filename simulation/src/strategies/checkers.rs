@@ -28,14 +28,15 @@ fn over(licenses: u32, accounts: u32) -> Vec<u32> {
 		.collect()
 }
 
-/// Licenses of a party that is no coalition: a few of a hundred, in five accounts.
+/// Licenses of a party that is no coalition: two of a hundred, in five accounts. Two parties that vote unseen
+/// would otherwise be one in effect, where they are played in the same network.
 fn some(network: &Network) -> Vec<u32> {
-	over(share(network, 5), 5)
+	over(share(network, 2), 5)
 }
 
-/// Votes that every worker is there and as it claims, without a look at it. Its checks cost it no line and no
-/// time. A worker that nobody reaches makes it dissent, or strikes it if it is alone.
-/// Bounded by dissent and strikes (`04-popw.md`, *Verdict and tally*; `03-checkers.md`, *Strikes and bans*).
+/// Votes that every worker is there and as it claims, without a look at it. Its checks cost it no line and
+/// no time. A worker that nobody reaches makes it dissent, or strikes it if it is alone. Bounded by dissent
+/// and strikes (`docs/popw.md`, *What votes come to*; `docs/checkers.md`, *Strikes and bans*).
 struct Lazy {
 	operators: Vec<u32>,
 }
@@ -66,10 +67,10 @@ impl Mind for Lazy {
 	}
 }
 
-/// Votes unseen as the lazy one does, opens in the phase's last block, and keeps shut a batch that the votes
-/// revealed by then show to be alone or wrong more often than right. Bounded by commitments that bind and by
-/// the missed seats of those that are not opened (`04-popw.md`, *Commitments bind*; *What remains possible*,
-/// the last to reveal).
+/// Votes unseen as the lazy one does, opens in the phase's last block, and keeps shut a batch that the
+/// votes revealed by then show to be alone or wrong more often than right. Bounded by commitments that bind
+/// and by the missed seats of those that are not opened (`docs/popw.md`, *Commitments bind*, withholding
+/// has a price).
 struct LastMover {
 	operators: Vec<u32>,
 }
@@ -129,7 +130,7 @@ impl Mind for LastMover {
 }
 
 /// Checks honestly, commits, and opens every second commitment only: as one does that would rather choose
-/// when its votes count. Bounded by 2ⁿ missed seats (`04-popw.md`, *Commitments bind*).
+/// when its votes count. Bounded by 2ⁿ missed seats (`docs/popw.md`, *Commitments bind*).
 struct Withholder {
 	operators: Vec<u32>,
 	commitments: u32,
@@ -152,13 +153,14 @@ impl Mind for Withholder {
 	}
 }
 
-/// A coalition that owns operators and identities without a GPU. Where it has more than half of a committee of
-/// its own worker it votes as the worker claims; elsewhere it votes what it sees. Bounded by the binomial odds
-/// of more than half in active licenses, by the claim and by its stake (`04-popw.md`, *Committee*; *What remains
-/// possible*, one party holds most of a committee).
+/// A coalition that owns operators and identities without a GPU. Where it has more than half of a committee
+/// of its own worker it votes as the worker claims; elsewhere it votes what it sees. Bounded by the
+/// binomial odds of more than half in active licenses, by the claim and by its stake (`docs/popw.md`,
+/// *Committees*).
 ///
-/// With `withholds` it authors the first block of each round as well, and withholds one that draws it no majority
-/// for any of its workers: one other draw, for the block's reward (*What remains possible*, the author of s).
+/// With `withholds` it authors the first block of each round as well, and withholds one that draws it no
+/// majority for any of its workers: one other draw, for the block's reward (*What a round's start fixes,
+/// and when*).
 struct Pass {
 	operators: Vec<u32>,
 	fakes: u32,
@@ -271,9 +273,9 @@ pub fn bring_back(desk: &mut Desk) {
 	}
 }
 
-/// A coalition that votes a victim's workers offline where it has more than half of their committees. It gains
-/// nothing but the bounty of a slash, which needs more than three quarters. Bounded by the binomial odds
-/// (`04-popw.md`, *Committee*).
+/// A coalition that votes a victim's workers offline where it has more than half of their committees. It
+/// gains nothing but the bounty of a slash, which needs more than three quarters. Bounded by the binomial
+/// odds (`docs/popw.md`, *Committees*).
 struct Fail {
 	operators: Vec<u32>,
 	victim: PartyId,
@@ -300,9 +302,9 @@ impl Mind for Fail {
 	}
 }
 
-/// A coalition that votes a victim's machines to be without a GPU, so that no hardware is decided where another
-/// seat is dead. Bounded by dissent elsewhere, and by what it can take: an interval's pay (`04-popw.md`, *What
-/// remains possible*, two hostile seats beside a dead one).
+/// A coalition that votes a victim's machines to be without a GPU, so that no hardware is decided where
+/// another seat is dead. Bounded by dissent elsewhere, and by what it can take: an interval's pay
+/// (`docs/popw.md`, *Attacks and what they cost*, two hostile seats beside a dead one).
 struct Undecide {
 	operators: Vec<u32>,
 	victim: PartyId,
@@ -340,7 +342,7 @@ fn victim() -> Honest {
 }
 
 /// The heading for what a majority of a committee can do.
-const MOST: &str = "04-popw.md, What remains possible: one party holds most of a committee";
+const MOST: &str = "docs/popw.md, Committees: a party with more than half of a committee";
 
 /// Both sides of a coalition that passes identities.
 fn pass(strategic: Pass) -> Sides {
@@ -352,7 +354,8 @@ fn pass(strategic: Pass) -> Sides {
 	Sides::of(strategic, honest)
 }
 
-/// A coalition with a share of all licenses in so many accounts, and ten identities that claim a machine at home.
+/// A coalition with a share of all licenses in so many accounts, and ten identities that claim a machine at
+/// home.
 fn passing(network: &Network, percent: u32, accounts: u32) -> Pass {
 	Pass {
 		operators: over(share(network, percent), accounts),
@@ -470,7 +473,7 @@ pub fn all() -> Vec<Scenario> {
 				majority.",
 			limit: Limit::Documented {
 				most: 1.10,
-				heading: "04-popw.md, What remains possible: the author of s or v withholds the block",
+				heading: "docs/popw.md, What a round's start fixes, and when: what an author can still do",
 			},
 			alone: true,
 			sides: |network, _| {
@@ -506,7 +509,7 @@ pub fn all() -> Vec<Scenario> {
 			name: "undecide",
 			about: "A tenth of all licenses votes a victim's GPUs away where it has two seats.",
 			limit: Limit::Harm {
-				heading: "04-popw.md, What remains possible: two hostile seats beside a dead one",
+				heading: "docs/popw.md, Attacks and what they cost: two hostile seats beside a dead one",
 			},
 			sides: |network, first| {
 				let operators = over(share(network, 10), 20);

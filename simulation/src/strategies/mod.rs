@@ -43,8 +43,8 @@ pub enum Limit {
 
 /// The two sides of a comparison: the party that is measured first, then a victim, then anybody else.
 pub struct Sides {
-	/// What the honest side is made of, if it is nothing but one honest party: two strategies with the same one are
-	/// compared with the same play.
+	/// What the honest side is made of, if it is nothing but one honest party: two strategies with the same
+	/// one are compared with the same play.
 	pub alike: Option<String>,
 	/// With the strategy.
 	pub strategic: Vec<Box<dyn Mind>>,

@@ -178,7 +178,8 @@ impl Mind for Customer {
 
 /// Reports that the container ended, once a check has proved some of its time: the provider would rather
 /// wait than be rented. Nobody can tell it from a container that ended. Bounded by the pay for proved time
-/// alone, and by the full check that follows (`OPEN.md`, *To document*).
+/// alone, and by the full check that follows (`docs/orders.md`, *What an attack costs*, a provider that
+/// reports an exit later).
 struct FalseExit;
 
 impl Mind for FalseExit {
@@ -208,8 +209,8 @@ impl Mind for FalseExit {
 }
 
 /// Says of each order that its image is not there: the provider would rather wait. Its customer pays the
-/// set-up. Bounded by nothing where an hour's emission is worth more than an hour's rent (`OPEN.md`, *To decide*,
-/// false `ImageUnavailable`; `docs/decisions.md`, *Known and open*).
+/// set-up. Bounded by nothing where an hour's emission is worth more than an hour's rent
+/// (`docs/decisions.md`, *Known and open*, false `ImageUnavailable`).
 struct FalseImage;
 
 impl Mind for FalseImage {
@@ -227,7 +228,7 @@ impl Mind for FalseImage {
 }
 
 /// Does not deploy what it gets, and says nothing. Bounded by a slash of level 1, a bar and its reliability
-/// (`02-providers.md`, *Slashing*).
+/// (`docs/providers.md`, *Slashing*).
 struct Ignores;
 
 impl Mind for Ignores {
@@ -268,7 +269,7 @@ pub fn all() -> Vec<Scenario> {
 			name: "tenant-silences",
 			about: "The same, and has it answer nobody. Costs the provider what was not proved.",
 			limit: Limit::Harm {
-				heading: "OPEN.md, To document: a tenant that silences its container",
+				heading: "docs/orders.md, What an attack costs: letting one's own container end, or silencing it",
 			},
 			sides: |_, first| tenant(first + 1, 2, Plan::OnDemand, Manner::Silences(HOURS / 2)),
 			alone: false,
@@ -287,7 +288,7 @@ pub fn all() -> Vec<Scenario> {
 			about: "A provider that reports an exit of each container, to wait for censuses.",
 			limit: Limit::Documented {
 				most: 2.5,
-				heading: "OPEN.md, To document: a mid-order false report_exit; docs/rewards.md: in a young network the \
+				heading: "docs/orders.md, What an attack costs: a provider that reports an exit later; docs/rewards.md: in a young network the \
 					emission of an hour is worth more than the rent of it",
 			},
 			sides: |_, first| Sides::of(FalseExit, one_at_home()).with(|| Customer::of(first, 1)),

@@ -78,9 +78,9 @@ fn server() -> Honest {
 	honest_owner(vec![physics::server(*b"DE")], 0)
 }
 
-/// An owner that proves falsely in two checks in a row, and applies the slash that follows: for a share of what
-/// others staked on its worker. Bounded by the bounty, one percent, which a full pool just makes up for the
-/// owner's own loss (`OPEN.md`, *To document*, an owner can burn what others delegated to it).
+/// An owner that proves falsely in two checks in a row, and applies the slash that follows: for a share of
+/// what others staked on its worker. Bounded by the bounty, one percent, which a full pool just makes up
+/// for the owner's own loss (`docs/providers.md`, *What an attack costs*, burn what others delegated).
 struct Burner;
 
 impl Mind for Burner {
@@ -158,7 +158,7 @@ pub fn all() -> Vec<Scenario> {
 			name: "burn",
 			about: "An owner with 500 KAI proves falsely twice, and burns half of 49,500 KAI that another delegated.",
 			limit: Limit::Harm {
-				heading: "OPEN.md, To document: an owner with 500 KAI can burn 49,500 that others delegated to it",
+				heading: "docs/providers.md, What an attack costs: burn what others delegated",
 			},
 			sides: |_, first| {
 				Sides::of(Burner, server()).with(|| Delegator {

@@ -16,7 +16,7 @@ use pallet_providers::Call;
 
 /// Serves the agents of three operators of a committee, and saves the line that the others would take.
 /// Bounded by what more than half of the size needs: a seat that is dead, or dissents, leaves it without
-/// consensus and unpaid (`04-popw.md`, *Verdict and tally*).
+/// consensus and unpaid (`docs/popw.md`, *What votes come to*).
 struct Picky {
 	machine: WorkerSpec,
 }
@@ -50,7 +50,7 @@ impl Mind for Picky {
 
 /// One machine split into equal parts, each an identity. Bounded by scores that count cores and GPUs, by a
 /// line that all identities of an owner are measured on together, and by a stake for each
-/// (`05-rewards.md`, *Workers*; `docs/rewards.md`, *A server in parts*).
+/// (`docs/rewards.md`, *Idle and rented blocks*; *Attacks and what they cost*, a server in parts).
 struct Split {
 	machine: WorkerSpec,
 	parts: u16,
@@ -109,10 +109,10 @@ enum Excuse {
 	NoConsensus,
 }
 
-/// One GPU behind several identities, each on a server of its own. In the set-up each is verified alone, in a
-/// spot round of its own. In a census the GPU runs for one of them, and the others have an excuse. Bounded by
-/// censuses, which have all idle workers at the same moment and are all that credits idle time
-/// (`04-popw.md`, *Proved time*).
+/// One GPU behind several identities, each on a server of its own. In the set-up each is verified alone, in
+/// a spot round of its own. In a census the GPU runs for one of them, and the others have an excuse.
+/// Bounded by censuses, which have all idle workers at the same moment and are all that credits idle time
+/// (`docs/providers.md`, *Checks*; *What an attack costs*, one GPU behind three workers).
 pub struct Shared {
 	identities: u16,
 	excuse: Excuse,
@@ -120,7 +120,8 @@ pub struct Shared {
 	rented: bool,
 	gpu: MachineId,
 	registered: u16,
-	/// The owner authors the blocks before each start, and takes the others away in them when a census comes.
+	/// The owner authors the blocks before each start, and takes the others away in them when a census
+	/// comes.
 	foresight: bool,
 }
 
@@ -244,8 +245,8 @@ fn rent_own(desk: &mut Desk, most: usize) {
 	);
 }
 
-/// Rents a machine of its own from itself. Bounded by what rented blocks may earn: half of the fees that they
-/// paid (`05-rewards.md`, *Workers*, `PodFeeCap`).
+/// Rents a machine of its own from itself. Bounded by what rented blocks may earn: half of the fees that
+/// they paid (`docs/rewards.md`, *Idle and rented blocks*).
 struct SelfRenter;
 
 impl Mind for SelfRenter {
@@ -267,9 +268,9 @@ impl Mind for SelfRenter {
 	}
 }
 
-/// Has its machine there in a census, from the round's start until its proof is over, and elsewhere otherwise.
-/// It is paid as if it stayed. Bounded by orders, for which it has to come again, and by starts that nobody
-/// knows (`04-popw.md`, *What remains possible*, a GPU fetched for a census's ten minutes).
+/// Has its machine there in a census, from the round's start until its proof is over, and elsewhere
+/// otherwise. It is paid as if it stayed. Bounded by orders, for which it has to come again, and by starts
+/// that nobody knows (`docs/popw.md`, *Attacks and what they cost*, a GPU that is fetched for a census).
 struct Fetched;
 
 impl Fetched {
@@ -495,7 +496,7 @@ pub fn all() -> Vec<Scenario> {
 			about: "Has its machine there for censuses only. Paid as if it stayed.",
 			limit: Limit::Documented {
 				most: 1.01,
-				heading: "04-popw.md, What remains possible: a GPU fetched for a census's ten minutes",
+				heading: "docs/popw.md, Attacks and what they cost: a GPU that is fetched for a census",
 			},
 			sides: |_, _| Sides::of(Fetched, one_at_home()),
 			alone: false,
