@@ -7,7 +7,6 @@
 //! state, and what its own machines and seats were shown.
 
 use crate::{
-	books,
 	chain::{Block, Sender},
 	network,
 	physics::{Entrant, Machine, MachineId},
@@ -215,11 +214,6 @@ impl Desk<'_> {
 	/// Returns the verdict that a worker's claim asks for.
 	pub fn as_claimed(&self, worker: WorkerId) -> Verdict {
 		crate::physics::verdict(&self.workers[worker as usize].claim.bound())
-	}
-
-	/// The party's balance sheet now.
-	pub fn worth(&self) -> Balance {
-		books::worth(self.me)
 	}
 }
 

@@ -13,6 +13,7 @@
 //! | [`network`] | rules, genesis, and the honest people around a play |
 //! | [`physics`] | machines: what an identity can show of one |
 //! | [`actors`] | parties, and the minds that lead them |
+//! | [`background`] | the mind of the honest network |
 //! | [`world`] | a network in play, and the nodes that work for its parties |
 //! | [`books`] | the balance sheet of a party |
 //! | [`strategies`] | the strategies |
@@ -34,6 +35,7 @@
 
 pub mod actors;
 pub mod authors;
+pub mod background;
 pub mod books;
 pub mod capture;
 pub mod chain;

@@ -3,10 +3,11 @@
 
 use crate::{
 	actors::Mind,
+	background::Background,
 	network::{self, Network, Rules},
 	pool::Carried,
 	strategies::{Limit, Scenario},
-	world::{Account, Background, Counts, World, kai},
+	world::{Account, Counts, World, kai},
 };
 use serde::Serialize;
 use sp_runtime::TryRuntimeError;

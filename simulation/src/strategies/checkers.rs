@@ -28,8 +28,8 @@ fn over(licenses: u32, accounts: u32) -> Vec<u32> {
 		.collect()
 }
 
-/// Licenses of a party that is no coalition: two of a hundred, in five accounts. Two parties that vote unseen
-/// would otherwise be one in effect, where they are played in the same network.
+/// Licenses of a party that is no coalition: two of a hundred, in five accounts. Two parties that vote
+/// unseen would otherwise be one in effect, where they are played in the same network.
 fn some(network: &Network) -> Vec<u32> {
 	over(share(network, 2), 5)
 }
@@ -41,12 +41,11 @@ struct Lazy {
 	operators: Vec<u32>,
 }
 
-fn unseen(desk: &Desk, worker: WorkerId, seen: Verdict) -> Verdict {
-	let rented = open_check(worker).is_some_and(|check| check.rented);
-	if rented {
+/// Returns the vote that a worker is there and as it claims.
+fn unseen(desk: &Desk, worker: WorkerId) -> Verdict {
+	if open_check(worker).is_some_and(|check| check.rented) {
 		physics::presence(true)
 	} else {
-		let _ = seen;
 		desk.as_claimed(worker)
 	}
 }
@@ -56,14 +55,8 @@ impl Mind for Lazy {
 		honest_operators(self.operators.clone()).purse()
 	}
 
-	fn votes(
-		&mut self,
-		desk: &mut Desk,
-		_: OperatorId,
-		worker: WorkerId,
-		seen: Verdict,
-	) -> Verdict {
-		unseen(desk, worker, seen)
+	fn votes(&mut self, desk: &mut Desk, _: OperatorId, worker: WorkerId, _: Verdict) -> Verdict {
+		unseen(desk, worker)
 	}
 }
 
@@ -100,14 +93,8 @@ impl Mind for LastMover {
 		honest_operators(self.operators.clone()).purse()
 	}
 
-	fn votes(
-		&mut self,
-		desk: &mut Desk,
-		_: OperatorId,
-		worker: WorkerId,
-		seen: Verdict,
-	) -> Verdict {
-		unseen(desk, worker, seen)
+	fn votes(&mut self, desk: &mut Desk, _: OperatorId, worker: WorkerId, _: Verdict) -> Verdict {
+		unseen(desk, worker)
 	}
 
 	fn opening(&mut self, _: &mut Desk, _: OperatorId) -> Opening {
