@@ -2,7 +2,7 @@
 
 use crate::{
 	authors::OrderDraws,
-	capture::Capture,
+	capture::{Capture, Honest},
 	floods::Flooded,
 	network::Network,
 	play::{Figures, Outcome},
@@ -154,35 +154,61 @@ fn strategies(to: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
 	writeln!(to)
 }
 
+/// A figure of a setting, for each of the ways in which others hold their licenses.
+fn by_others(rows: &[&Capture], of: impl Fn(&Capture) -> f64) -> String {
+	let figures: Vec<String> = rows.iter().map(|it| percent(of(it))).collect();
+	figures.join(", ")
+}
+
 fn capture(to: &mut String, rows: &[Capture]) -> std::fmt::Result {
+	let names: Vec<&str> = Honest::ALL.iter().map(|honest| honest.name()).collect();
 	writeln!(
 		to,
-		"| share | accounts | others | dead seats | more than half | exact | more than ¾ | exact | undecided | \
-		 best of two draws |"
+		"{} committees a row. Where figures are three, the other licenses are held by: {}.",
+		rows.first().map_or(0, |it| it.drawn),
+		names.join(", "),
+	)?;
+	writeln!(to)?;
+	writeln!(
+		to,
+		"| share | accounts | dead | more than half | exact | more than ¾ | exact | undecided | best of two draws |"
 	)?;
 	writeln!(
 		to,
-		"| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+		"| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 	)?;
+	let mut alike: Vec<Vec<&Capture>> = Vec::new();
 	for it in rows {
-		let setting = &it.setting;
+		let key = |it: &Capture| {
+			(
+				it.setting.percent,
+				it.setting.many_accounts,
+				it.setting.dead,
+			)
+		};
+		match alike.iter_mut().find(|all| key(all[0]) == key(it)) {
+			Some(all) => all.push(it),
+			None => alike.push(vec![it]),
+		}
+	}
+	for all in alike {
+		let first = all[0];
 		writeln!(
 			to,
-			"| {} % | {} | {} | {} % | {} | {} | {} | {} | {} | {} |",
-			setting.percent,
-			if setting.many_accounts {
+			"| {} % | {} | {} % | {} | {} | {} | {} | {} | {} |",
+			first.setting.percent,
+			if first.setting.many_accounts {
 				"many"
 			} else {
 				"three"
 			},
-			setting.honest.name(),
-			setting.dead,
-			percent(it.majority),
-			percent(it.majority_exact),
-			percent(it.slash),
-			percent(it.slash_exact),
-			percent(it.undecided),
-			percent(it.majority_of_two),
+			first.setting.dead,
+			by_others(&all, |it| it.majority),
+			percent(first.majority_exact),
+			by_others(&all, |it| it.slash),
+			percent(first.slash_exact),
+			by_others(&all, |it| it.undecided),
+			by_others(&all, |it| it.majority_of_two),
 		)?;
 	}
 	writeln!(to)
