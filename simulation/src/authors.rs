@@ -35,8 +35,8 @@ pub struct OrderDraws {
 	pub with: f64,
 }
 
-/// Makes a block of these calls of one account. Returns `None` if they do not fit: the block in which a session
-/// ends carries no transactions.
+/// Makes a block of these calls of one account. Returns `None` if they do not fit: the block in which a
+/// session ends carries no transactions.
 fn block(author: &mut Author, who: &AccountId, calls: &[RuntimeCall]) -> Option<chain::Block> {
 	author.begin();
 	for call in calls {

@@ -25,7 +25,7 @@ const WORKERS: u32 = 100;
 /// The weight of a committee.
 pub const SIZE: u32 = 5;
 
-/// How the licenses that are not the coalition's are held.
+/// The distribution of the licenses that are not the coalition's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Honest {
 	/// Each by an operator of its own.
@@ -58,20 +58,20 @@ impl Honest {
 	}
 }
 
-/// How a coalition holds licenses, among whom.
+/// The licenses of a coalition, and of those around it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Setting {
 	/// Of a hundred active licenses, those of the coalition.
 	pub percent: u32,
 	/// Each of them is an account's own; otherwise three accounts hold them.
 	pub many_accounts: bool,
-	/// Who holds the others.
+	/// The distribution of the others.
 	pub honest: Honest,
 	/// Of a hundred licenses that are not the coalition's, those whose operators do nothing.
 	pub dead: u32,
 }
 
-/// How often a coalition had what.
+/// Frequencies of capture in a setting.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Capture {
 	/// The setting.

@@ -95,7 +95,7 @@ impl Mind for Flooder {
 	}
 }
 
-/// What a flood came to.
+/// The result of a flood.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Flooded {
 	/// The calls.

@@ -66,7 +66,7 @@ struct Arguments {
 /// A table of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Table {
-	/// What each strategy earns beside honesty
+	/// Earnings of each strategy beside honesty
 	Strategies,
 	/// How often a coalition holds most of a committee
 	Capture,

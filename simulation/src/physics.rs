@@ -21,7 +21,7 @@ pub type MachineId = usize;
 /// A machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Machine {
-	/// What it has, in the fields of a claim.
+	/// Its hardware, in the fields of a claim.
 	pub has: WorkerSpec,
 	/// It runs, and is reachable.
 	pub on: bool,
@@ -101,7 +101,7 @@ pub fn part(spec: WorkerSpec, parts: u16, whole_line: bool) -> WorkerSpec {
 pub struct Entrant {
 	/// The worker.
 	pub worker: WorkerId,
-	/// What it claims.
+	/// The worker's claim.
 	pub claim: WorkerSpec,
 	/// The block of its owner's window.
 	pub window: BlockNumber,

@@ -20,7 +20,7 @@ const DEAD: u32 = 20;
 
 /// One side of a pair.
 pub struct Side {
-	/// What became of the parties.
+	/// The accounts of the parties.
 	pub accounts: Vec<Account>,
 	/// Figures of the play as a whole.
 	pub figures: Figures,
@@ -31,9 +31,9 @@ pub struct Side {
 pub struct Figures {
 	/// The seed.
 	pub seed: u64,
-	/// What the checks came to.
+	/// Counts of checks.
 	pub counts: Counts,
-	/// What became of transactions.
+	/// Counts of transactions.
 	pub carried: Carried,
 	/// Storage entries at the end.
 	pub entries: usize,

@@ -1,6 +1,6 @@
 //! A network that is played: the chain, the machines, the parties, and the nodes that work for them.
 //!
-//! What nodes do by rule is in the module `nodes`. Wherever an honest node would act by rule, the mind of
+//! The work of nodes is in the module `nodes`. Wherever an honest node would act by rule, the mind of
 //! its party is asked ([`Mind`]).
 
 use crate::{
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Most storage entries of a network whose author's foresight is played on a copy of it.
 const MOST_FORESEEN: usize = 1_000_000;
-/// What a party had, and has.
+/// The worth of a party at three moments, in KAI units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Account {
 	/// Before it entered.
@@ -345,7 +345,7 @@ impl World {
 			world.pool.fill(now);
 			world.block = world.author.end();
 			world.counts.blocks += 1;
-			world.hear();
+			world.read_events();
 			world.work();
 			for id in 0..world.parties.len() {
 				world.minds[id].act(&mut desk!(world, id));

@@ -151,7 +151,7 @@ impl Mind for Withholder {
 struct Pass {
 	operators: Vec<u32>,
 	fakes: u32,
-	/// What each identity claims.
+	/// The claim of each identity in a region.
 	claim: fn([u8; 2]) -> WorkerSpec,
 	withholds: bool,
 }

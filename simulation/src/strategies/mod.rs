@@ -43,8 +43,8 @@ pub enum Limit {
 
 /// The two sides of a comparison: the party that is measured first, then a victim, then anybody else.
 pub struct Sides {
-	/// What the honest side is made of, if it is nothing but one honest party: two strategies with the same
-	/// one are compared with the same play.
+	/// A description of the honest side, if it is a single honest party: strategies with the same one are
+	/// compared with the same play.
 	pub alike: Option<String>,
 	/// With the strategy.
 	pub strategic: Vec<Box<dyn Mind>>,
@@ -84,7 +84,7 @@ impl Sides {
 pub struct Scenario {
 	/// Its name on the command line.
 	pub name: &'static str,
-	/// What it does, and what bounds it.
+	/// A sentence on what it does and what bounds it.
 	pub about: &'static str,
 	/// The most that it may earn.
 	pub limit: Limit,

@@ -12,7 +12,7 @@ use kaisar_primitives::{
 use kaisar_runtime::{AccountId, Orders, Providers, Runtime};
 use pallet_orders::{Call, OrderState};
 
-/// How a tenant behaves.
+/// The behavior of a tenant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Manner {
 	/// Uses what it pays for.
@@ -27,7 +27,7 @@ enum Manner {
 
 /// A customer of one party's machines: it keeps some orders for them.
 pub struct Customer {
-	/// Whose machines.
+	/// The party whose machines it rents.
 	party: PartyId,
 	/// Orders at a time.
 	orders: usize,

@@ -98,7 +98,7 @@ fn split(machine: WorkerSpec, parts: u16, owners: bool) -> Sides {
 	)
 }
 
-/// What an identity does in a census while the GPU runs for another.
+/// The excuse of an identity in a census in which the GPU runs for another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Excuse {
 	/// It attests as what it is, a server without a GPU.

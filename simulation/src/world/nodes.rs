@@ -1,4 +1,4 @@
-//! The nodes of all parties: what the off-chain workers of workers, checkers and providers do.
+//! The nodes of all parties. They act as the off-chain workers of workers, checkers and providers do.
 //!
 //! They know from events who is marked and who is rented, attest when a trial is over, spread over the
 //! phase; note seats as they are given; vote by what was shown, commit, open; report who is absent, and
@@ -38,7 +38,7 @@ pub(super) struct RoundWork {
 	due: BTreeSet<WorkerId>,
 	/// Workers whose check of this round is open.
 	open: BTreeSet<WorkerId>,
-	/// What identities of shared machines show.
+	/// The hardware that identities of shared machines show.
 	shown: HashMap<WorkerId, Profile>,
 	/// The workers at which each operator sits, in the order of its seats.
 	seats: BTreeMap<OperatorId, Vec<WorkerId>>,
@@ -47,20 +47,20 @@ pub(super) struct RoundWork {
 
 impl World {
 	/// Reads the block's events.
-	pub(super) fn hear(&mut self) {
+	pub(super) fn read_events(&mut self) {
 		let events = std::mem::take(&mut self.block.events);
 		for event in &events {
 			match event {
-				RuntimeEvent::Popw(event) => self.hear_of_rounds(event),
-				RuntimeEvent::Providers(event) => self.hear_of_workers(event),
-				RuntimeEvent::Orders(event) => self.hear_of_orders(event),
+				RuntimeEvent::Popw(event) => self.on_round(event),
+				RuntimeEvent::Providers(event) => self.on_worker(event),
+				RuntimeEvent::Orders(event) => self.on_order(event),
 				_ => {}
 			}
 		}
 		self.block.events = events;
 	}
 
-	fn hear_of_rounds(&mut self, event: &pallet_popw::Event<Runtime>) {
+	fn on_round(&mut self, event: &pallet_popw::Event<Runtime>) {
 		use pallet_popw::Event;
 		match event {
 			Event::RoundStarted { round, kind, .. } => {
@@ -116,7 +116,7 @@ impl World {
 		}
 	}
 
-	fn hear_of_workers(&mut self, event: &pallet_providers::Event<Runtime>) {
+	fn on_worker(&mut self, event: &pallet_providers::Event<Runtime>) {
 		use pallet_providers::Event;
 		match event {
 			Event::WorkerForced { worker, round, .. } => {
@@ -161,7 +161,7 @@ impl World {
 		}
 	}
 
-	fn hear_of_orders(&mut self, event: &pallet_orders::Event<Runtime>) {
+	fn on_order(&mut self, event: &pallet_orders::Event<Runtime>) {
 		use pallet_orders::Event;
 		match event {
 			Event::OrderMatched { order, worker, .. } => {
