@@ -42,7 +42,7 @@ pub struct Party {
 	pub withheld: u32,
 }
 
-/// What a party brings to the network, and its counterpart too.
+/// The KAI and licenses that a party brings to the network, and its counterpart too.
 #[derive(Clone, Debug, Default)]
 pub struct Purse {
 	/// KAI of each of its accounts that are no operators.
@@ -56,7 +56,7 @@ pub struct Purse {
 pub struct Identity {
 	/// The party that owns it.
 	pub party: PartyId,
-	/// What it claims.
+	/// Its claim.
 	pub claim: WorkerSpec,
 	/// The machine that it runs on.
 	pub machine: MachineId,
@@ -82,7 +82,7 @@ pub enum Opening {
 	Last,
 }
 
-/// What a provider does with an order.
+/// A provider's answer to an order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Deployment {
 	/// Runs it.

@@ -20,7 +20,7 @@ use serde::Serialize;
 /// Workers of the network, of which 28 have a 4090 and wait.
 const WORKERS: u32 = 40;
 
-/// How often an author's own worker gets an order.
+/// Frequencies with which an author's own worker gets an order.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct OrderDraws {
 	/// Calls that it may put into the block, each of them or not.

@@ -68,11 +68,11 @@ struct Arguments {
 enum Table {
 	/// Earnings of each strategy beside honesty
 	Strategies,
-	/// How often a coalition holds most of a committee
+	/// Frequencies with which a coalition holds most of a committee
 	Capture,
-	/// What floods of signed calls keep out, and cost
+	/// Costs of floods of signed calls, and the attestations they keep out
 	Floods,
-	/// What an author can do to the draw of an order's worker
+	/// Orders that an author can draw to its own workers
 	Authors,
 }
 

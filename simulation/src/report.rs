@@ -1,4 +1,4 @@
-//! What is printed: tables for people, JSON for programs.
+//! The output: tables for people, JSON for programs.
 
 use crate::{
 	authors::OrderDraws,
@@ -27,9 +27,9 @@ pub struct Report {
 	pub together: bool,
 	/// The plays in which all strategies were together.
 	pub plays: Vec<Figures>,
-	/// What each strategy came to.
+	/// The outcomes of the strategies.
 	pub strategies: Vec<Outcome>,
-	/// How often a coalition holds most of a committee.
+	/// Frequencies of capture.
 	pub capture: Vec<Capture>,
 	/// Floods.
 	pub floods: Vec<Flooded>,
