@@ -75,7 +75,11 @@ mod prune;
 mod strikes;
 #[cfg(test)]
 mod tests;
-#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+#[cfg(any(
+	feature = "try-runtime",
+	feature = "runtime-benchmarks",
+	feature = "std"
+))]
 mod try_state;
 mod types;
 pub mod weights;

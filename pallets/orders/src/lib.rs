@@ -63,7 +63,11 @@ pub mod params;
 mod prices;
 #[cfg(test)]
 mod tests;
-#[cfg(any(feature = "try-runtime", feature = "runtime-benchmarks", test))]
+#[cfg(any(
+	feature = "try-runtime",
+	feature = "runtime-benchmarks",
+	feature = "std"
+))]
 mod try_state;
 mod types;
 mod views;

@@ -1,0 +1,107 @@
+//! The balance sheet of a party.
+//!
+//! | item | value |
+//! | --- | --- |
+//! | accounts | free and held KAI: escrow, bonds and deposits are on hold on them |
+//! | stake | own and delegated, bonded and unbonding, less what the queued slashes would take |
+//! | rewards | what could be claimed now, settled or not |
+//! | vKAI | at full value, as after 180 days; redemptions at what they pay |
+//! | credits | at face value: what they can buy |
+//!
+//! The score of the running epoch is not on it: what it will be worth is not known before the epoch's end.
+
+use crate::actors::Party;
+use kaisar_primitives::{Balance, PoolId};
+use kaisar_runtime::{AccountId, Providers, Rewards, Runtime, System};
+use pallet_providers::{RecordOf, pool::Leaving, pool::Unbonding};
+
+/// Returns what an account has in KAI, vKAI and credits.
+fn purse(who: &AccountId) -> Balance {
+	let data = System::account(who).data;
+	let redemptions: Balance = Rewards::redemptions_of(who.clone())
+		.iter()
+		.map(|redemption| redemption.pays)
+		.sum();
+	let credits = pallet_orders::Credits::<Runtime>::get(who);
+	data.free
+		+ data.reserved
+		+ Rewards::claimable(who.clone())
+		+ Rewards::vkai(who.clone())
+		+ redemptions
+		+ credits
+		+ credits_in_escrow(who)
+}
+
+/// Credits that an account's orders hold.
+fn credits_in_escrow(who: &AccountId) -> Balance {
+	pallet_orders::OrdersByCustomer::<Runtime>::iter_key_prefix(who)
+		.filter_map(|id| pallet_orders::Orders::<Runtime>::get(u32::from_be_bytes(id)))
+		.map(|order| order.ledger.escrow.credits)
+		.sum()
+}
+
+fn unbonding(part: &Leaving, pieces: &[Unbonding]) -> Balance {
+	pieces.iter().filter_map(|piece| part.worth(piece)).sum()
+}
+
+/// Returns a record as if the slashes that are queued had been applied.
+fn slashed(mut record: RecordOf<Runtime>) -> RecordOf<Runtime> {
+	record.pool.slash(record.queued.most());
+	record
+}
+
+/// Returns what an account has at stake on a worker, and what it can claim of its rewards.
+fn stake(worker: u32, who: &AccountId) -> Balance {
+	let mut sum = Rewards::claimable_by(PoolId::Worker(worker), who.clone());
+	let Some(record) = pallet_providers::Workers::<Runtime>::get(worker).map(slashed) else {
+		return sum;
+	};
+	let pieces = pallet_providers::Unbondings::<Runtime>::get(worker, who);
+	let is_owner = record.owner == *who;
+	let pool = &record.pool;
+	if is_owner {
+		sum += pool.own + unbonding(&pool.own_unbonding, &pieces);
+		sum += Rewards::claimable_from(PoolId::Worker(worker));
+	} else {
+		let shares = pallet_providers::Delegations::<Runtime>::get(worker, who);
+		sum += pool.delegated.worth(shares).unwrap_or(0);
+		sum += unbonding(&pool.unbonding, &pieces);
+	}
+	sum
+}
+
+/// Returns all that a party owns.
+pub fn worth(party: &Party) -> Balance {
+	let accounts: Balance = party.accounts.iter().map(purse).sum();
+	let workers = party.workers.iter().chain(&party.pools);
+	let stakes: Balance = workers
+		.flat_map(|worker| party.accounts.iter().map(|who| stake(*worker, who)))
+		.sum();
+	let licenses: Balance = party
+		.operators
+		.iter()
+		.flat_map(|operator| {
+			let pool = PoolId::Checker(*operator);
+			party
+				.accounts
+				.iter()
+				.map(move |who| Rewards::claimable_by(pool, who.clone()))
+		})
+		.sum();
+	accounts + stakes + licenses
+}
+
+/// Returns the KAI of all accounts together.
+pub fn all_kai() -> Balance {
+	frame_system::Account::<Runtime>::iter_values()
+		.map(|account| account.data.free + account.data.reserved)
+		.sum()
+}
+
+/// Returns the stake that all pools say they hold, and what the account of stakes has.
+pub fn all_stake() -> (Balance, Balance) {
+	let pools = pallet_providers::Workers::<Runtime>::iter_values()
+		.map(|record| record.pool.total().unwrap_or(0))
+		.sum();
+	(pools, System::account(Providers::pot()).data.free)
+}

@@ -1,0 +1,270 @@
+//! Plays in pairs: the same network and the same randomness, once with a strategy and once with an honest
+//! party in its place.
+
+use crate::{
+	actors::Mind,
+	background::Background,
+	network::{self, Network, Rules},
+	pool::Carried,
+	strategies::{Limit, Scenario},
+	world::{Account, Counts, World, kai},
+};
+use serde::Serialize;
+use sp_runtime::TryRuntimeError;
+use std::collections::BTreeMap;
+
+/// Of a thousand workers, those that no checker reaches in a census.
+const LOST: u32 = 10;
+/// Of a thousand operators, those that are registered and do nothing.
+const DEAD: u32 = 20;
+
+/// One side of a pair.
+pub struct Side {
+	/// The accounts of the parties.
+	pub accounts: Vec<Account>,
+	/// Figures of the play as a whole.
+	pub figures: Figures,
+}
+
+/// Figures of a play as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Figures {
+	/// The seed.
+	pub seed: u64,
+	/// Counts of checks.
+	pub counts: Counts,
+	/// Counts of transactions.
+	pub carried: Carried,
+	/// Storage entries at the end.
+	pub entries: usize,
+	/// Bytes of their keys, without prefixes, and values.
+	pub bytes: usize,
+}
+
+/// Founds a network with these parties.
+pub fn found(network: &Network, parties: Vec<Box<dyn Mind>>) -> World {
+	let background = Background {
+		lost: LOST,
+		dead: DEAD,
+		seed: network.seed,
+	};
+	World::found(network.clone(), Box::new(background), parties)
+}
+
+/// Plays one side, and checks the chain's invariants at its end if asked to.
+pub fn side(
+	network: &Network,
+	parties: Vec<Box<dyn Mind>>,
+	checked: bool,
+) -> Result<Side, TryRuntimeError> {
+	let mut world = found(network, parties);
+	let accounts = world.play();
+	if checked {
+		world.on_chain(|_| network::try_state())?;
+	}
+	let (entries, bytes) = world.size();
+	Ok(Side {
+		accounts,
+		figures: Figures {
+			seed: network.seed,
+			counts: world.counts(),
+			carried: world.carried(),
+			entries,
+			bytes,
+		},
+	})
+}
+
+/// A pair of plays.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Pair {
+	/// KAI that the strategy earned.
+	pub strategic: f64,
+	/// KAI that honesty earned.
+	pub honest: f64,
+	/// KAI of honest turnover: what it earned, or what it used.
+	pub turnover: f64,
+	/// KAI that entering cost the strategy more than honesty.
+	pub entry: f64,
+	/// KAI that the victim lost by it, if there is one.
+	pub harm: Option<f64>,
+	/// The part of the blocks for which the strategy's machines were free for something else.
+	pub spared: f64,
+}
+
+impl Pair {
+	/// Returns what the strategy earned as a ratio to honesty; `None` where honesty neither earns nor uses
+	/// anything.
+	pub fn ratio(&self) -> Option<f64> {
+		(self.turnover > 1e-9).then(|| 1.0 + (self.strategic - self.honest) / self.turnover)
+	}
+}
+
+/// Plays strategies in pairs. Honest sides that are alike are played once.
+#[derive(Default)]
+pub struct Players {
+	/// Honest accounts, by what the side and the rules are made of, the network's size and its seed.
+	honest: BTreeMap<(String, u32, u64), Vec<Account>>,
+	/// Whether the chain's invariants are checked at the end of each play.
+	checked: bool,
+}
+
+impl Players {
+	/// Players whose plays end with a check of the chain's invariants, if `checked`.
+	pub fn new(checked: bool) -> Self {
+		Self {
+			checked,
+			..Default::default()
+		}
+	}
+
+	/// Plays a strategy and its honest counterpart. `network` has the seed.
+	pub fn pair(
+		&mut self,
+		scenario: &Scenario,
+		network: &Network,
+	) -> Result<Pair, TryRuntimeError> {
+		let network = Network {
+			rules: (scenario.rules)(network.rules.clone()),
+			..network.clone()
+		};
+		let sides = (scenario.sides)(&network, 1);
+		let strategic = side(&network, sides.strategic, self.checked)?.accounts;
+		let key = sides.alike.map(|made_of| {
+			let made_of = format!("{made_of} {:?}", network.rules);
+			(made_of, network.workers, network.seed)
+		});
+		let known = key.as_ref().and_then(|key| self.honest.get(key));
+		let honest = match known {
+			Some(accounts) => accounts.clone(),
+			None => side(&network, sides.honest, self.checked)?.accounts,
+		};
+		let pair = compare(&network.rules, &strategic, &honest);
+		if let Some(key) = key {
+			self.honest.insert(key, honest);
+		}
+		Ok(pair)
+	}
+}
+
+/// Plays many strategies in one network, each as a small group, and the same network with honest groups in
+/// their places. Those that change the network around them, or its rules, are left out. Returns the figures
+/// of the play with the strategies, too.
+pub fn together(
+	scenarios: &[Scenario],
+	network: &Network,
+	checked: bool,
+) -> Result<(Vec<(Scenario, Pair)>, Figures), TryRuntimeError> {
+	let played: Vec<Scenario> = scenarios.iter().filter(|it| !it.alone).copied().collect();
+	let (mut strategic, mut honest, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+	for scenario in &played {
+		let first = strategic.len();
+		let sides = (scenario.sides)(network, first + 1);
+		groups.push(first..first + sides.strategic.len());
+		strategic.extend(sides.strategic);
+		honest.extend(sides.honest);
+	}
+	let Side {
+		accounts: strategic,
+		figures,
+	} = side(network, strategic, checked)?;
+	let honest = side(network, honest, checked)?.accounts;
+	let compared = played.into_iter().zip(groups).map(|(scenario, group)| {
+		let (with, without) = (&strategic[group.clone()], &honest[group]);
+		(scenario, compare(&network.rules, with, without))
+	});
+	Ok((compared.collect(), figures))
+}
+
+/// Compares the accounts of both sides: of the party that is measured, and of its victim.
+pub fn compare(rules: &Rules, strategic: &[Account], honest: &[Account]) -> Pair {
+	let (own, other) = (strategic[0], honest[0]);
+	let blocks = f64::from(rules.epoch_length * rules.epochs);
+	let harm = strategic
+		.get(1)
+		.zip(honest.get(1))
+		.map(|(with, without)| kai(without.earned() - with.earned()));
+	Pair {
+		strategic: kai(own.earned()),
+		honest: kai(other.earned()),
+		turnover: kai(other.earned().max(other.used as i128)),
+		entry: kai(own.entry() - other.entry()),
+		harm,
+		spared: own.spared as f64 / blocks,
+	}
+}
+
+/// A strategy's result over several seeds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+	/// The strategy.
+	pub name: &'static str,
+	/// Workers of the network.
+	pub workers: u32,
+	/// The mean of the ratios to honesty.
+	pub ratio: Option<f64>,
+	/// The standard error of that mean; `None` with one seed.
+	pub error: Option<f64>,
+	/// The most that it may be.
+	pub most: f64,
+	/// The document and heading of an exception.
+	pub documented: Option<&'static str>,
+	/// The pairs, a seed each.
+	pub pairs: Vec<Pair>,
+}
+
+fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
+	let count = values.clone().count() as f64;
+	values.sum::<f64>() / count
+}
+
+impl Outcome {
+	/// Sums up the pairs of a strategy.
+	pub fn of(scenario: &Scenario, workers: u32, pairs: Vec<Pair>) -> Self {
+		let ratios: Vec<f64> = pairs.iter().filter_map(Pair::ratio).collect();
+		let ratio = (!ratios.is_empty()).then(|| mean(ratios.iter().copied()));
+		let error = ratio.filter(|_| ratios.len() > 1).map(|ratio| {
+			let square = |value: f64| (value - ratio) * (value - ratio);
+			let count = ratios.len() as f64;
+			let variance = ratios.iter().copied().map(square).sum::<f64>() / (count - 1.0);
+			(variance / count).sqrt()
+		});
+		let (most, documented) = match scenario.limit {
+			Limit::Honest => (1.01, None),
+			Limit::Documented { most, heading } => (most, Some(heading)),
+			Limit::Harm { heading } => (1.01, Some(heading)),
+		};
+		Self {
+			name: scenario.name,
+			workers,
+			ratio,
+			error,
+			most,
+			documented,
+			pairs,
+		}
+	}
+
+	/// Returns the mean of a figure over the pairs.
+	pub fn mean(&self, of: impl Fn(&Pair) -> f64 + Clone) -> f64 {
+		mean(self.pairs.iter().map(of))
+	}
+
+	/// Returns the mean of the victim's loss.
+	pub fn harm(&self) -> Option<f64> {
+		let losses: Vec<f64> = self.pairs.iter().filter_map(|pair| pair.harm).collect();
+		(!losses.is_empty()).then(|| mean(losses.iter().copied()))
+	}
+
+	/// Whether it stays within its limit: by its ratio, or, where honesty earns nothing, by earning
+	/// nothing.
+	pub fn holds(&self) -> bool {
+		match self.ratio {
+			Some(ratio) => ratio <= self.most,
+			None => self
+				.pairs
+				.iter()
+				.all(|pair| pair.strategic <= pair.honest + 0.01),
+		}
+	}
+}

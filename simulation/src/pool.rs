@@ -1,0 +1,148 @@
+//! The transactions that wait for a block, and how a block is filled with them.
+//!
+//! There are the three bands of the runtime's priorities: fee-less calls of rounds, other fee-less calls,
+//! and signed transactions by the priority that the runtime gives them. A block takes them in this order.
+//! One that does not fit any more waits for the next block; after a few of those the block is full, as for
+//! a node's block builder.
+
+use crate::chain::{self, Sender};
+use kaisar_primitives::BlockNumber;
+use kaisar_runtime::RuntimeCall;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Transactions that a block builder passes over because they do not fit, before it gives up.
+const MOST_SKIPPED: usize = 8;
+
+/// A transaction.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+	/// Its sender.
+	pub sender: Sender,
+	/// Its call.
+	pub call: RuntimeCall,
+	/// The last block that may carry it.
+	pub until: BlockNumber,
+}
+
+/// Counts of what became of transactions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Carried {
+	/// Carried, and succeeded.
+	pub succeeded: u32,
+	/// Carried, and failed.
+	pub failed: u32,
+	/// Found invalid, or too old.
+	pub dropped: u32,
+}
+
+/// The pool.
+#[derive(Clone, Default)]
+pub struct Pool {
+	/// Not before these blocks.
+	later: BTreeMap<BlockNumber, Vec<Transaction>>,
+	rounds: VecDeque<Transaction>,
+	others: VecDeque<Transaction>,
+	signed: Vec<Transaction>,
+	/// Counts of all blocks.
+	pub carried: Carried,
+}
+
+/// Whether a fee-less call is one of rounds, which go first.
+fn is_of_rounds(call: &RuntimeCall) -> bool {
+	use pallet_popw::Call;
+	matches!(
+		call,
+		RuntimeCall::Popw(
+			Call::attest { .. }
+				| Call::commit { .. }
+				| Call::reveal { .. }
+				| Call::report_absent { .. }
+		)
+	)
+}
+
+impl Pool {
+	/// Sends a transaction for the next block, good until block `until`.
+	pub fn send(&mut self, sender: Sender, call: impl Into<RuntimeCall>, until: BlockNumber) {
+		let call = call.into();
+		let of_rounds = is_of_rounds(&call);
+		let transaction = Transaction {
+			sender,
+			call,
+			until,
+		};
+		match transaction.sender {
+			Sender::Account(..) => self.signed.push(transaction),
+			Sender::Node if of_rounds => self.rounds.push_back(transaction),
+			Sender::Node => self.others.push_back(transaction),
+		}
+	}
+
+	/// Sends a transaction in block `at` or later.
+	pub fn send_at(
+		&mut self,
+		at: BlockNumber,
+		sender: Sender,
+		call: impl Into<RuntimeCall>,
+		until: BlockNumber,
+	) {
+		self.later.entry(at).or_default().push(Transaction {
+			sender,
+			call: call.into(),
+			until,
+		});
+	}
+
+	/// Fills block `now`.
+	pub fn fill(&mut self, now: BlockNumber) {
+		while let Some(entry) = self.later.first_entry() {
+			if *entry.key() > now {
+				break;
+			}
+			for Transaction {
+				sender,
+				call,
+				until,
+			} in entry.remove()
+			{
+				self.send(sender, call, until);
+			}
+		}
+		self.signed
+			.sort_by_cached_key(|it| std::cmp::Reverse(chain::priority(&it.sender, &it.call).ok()));
+		let waiting = std::mem::take(&mut self.rounds)
+			.into_iter()
+			.chain(std::mem::take(&mut self.others))
+			.chain(std::mem::take(&mut self.signed));
+		let mut skipped = 0;
+		let mut left = Vec::new();
+		for transaction in waiting {
+			if transaction.until < now {
+				self.carried.dropped += 1;
+				continue;
+			}
+			if skipped > MOST_SKIPPED {
+				left.push(transaction);
+				continue;
+			}
+			match chain::apply(&transaction.sender, transaction.call.clone()) {
+				Ok(Ok(())) => self.carried.succeeded += 1,
+				Ok(Err(_)) => self.carried.failed += 1,
+				Err(error) if chain::is_full(&error) => {
+					skipped += 1;
+					left.push(transaction);
+				}
+				Err(_) => self.carried.dropped += 1,
+			}
+		}
+		for Transaction {
+			sender,
+			call,
+			until,
+		} in left
+		{
+			self.send(sender, call, until);
+		}
+	}
+}
