@@ -8,12 +8,10 @@
 //! Every node keeps records for others, but only true ones of agents that the chain knows: a record is kept,
 //! and passed on to an agent, if it is signed by the key under whose hash it lies, and its stamp is neither
 //! older than what was kept before nor from the future. How long it is kept is this node's own choice. So
-//! nobody puts garbage or an old record in another's place, and what fills the stores was paid for at
-//! registration. A store has room for [`MAX_KEPT`] records and refuses more: where there are more agents than
-//! that, whoever collects as many true records can fill a node's store with them for [`KEEP`]. The others of
-//! the 20 nodes that are nearest to a key answer then, unless theirs were filled too.
+//! nobody puts garbage or an old record in another's place. A store has room for [`MAX_KEPT`] records and
+//! refuses more: `docs/network.md` says who can fill one, and what that costs.
 
-use crate::{client::FullClient, wall_clock::now_ms};
+use crate::client::FullClient;
 use codec::Decode;
 use futures::StreamExt;
 use kaisar_primitives::{
@@ -50,11 +48,13 @@ const REPUBLISH_SOON: [Duration; 3] = [
 ];
 /// How soon that is tried again where nobody took it, or the chain does not know the agent yet.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long a record of another node's agent is kept, whatever its sender asks for. The last one that came is
-/// always kept longest, which is what lets it replace the one before.
-const KEEP: Duration = Duration::from_secs(36 * 60 * 60);
-/// How far a stamp may lie ahead of this machine's clock and of the chain's. Agents go no further than
-/// [`AHEAD_MS`](kaisar_primitives::agent::AHEAD_MS) ahead of the chain's.
+/// How long a record of another node's agent is kept, whatever its sender asks for: six times as long as its owner
+/// takes to put it again. The last one that came is always kept longest, which is what lets it replace the one before.
+const KEEP: Duration = Duration::from_secs(60 * 60);
+/// Most records that are over and leave the store at a time.
+const MAX_DROPPED: usize = 16;
+/// How far a stamp may lie ahead of this machine's clock and of the chain's. Agents follow their clocks no further than
+/// [`AHEAD_MS`] ahead of the chain's.
 const FUTURE_MS: u64 = 3 * AHEAD_MS;
 /// Interval between DHT queries for an agent with a known record.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -71,10 +71,14 @@ const MAX_WANTED: usize = 1_024;
 const MAX_ASKED: usize = 64;
 /// For how long what was found for a user is kept: many connect more than once.
 const ASKED_FOR: Duration = Duration::from_secs(60);
+/// How long a user's question stands before another's may take its place.
+const ASKED_AT_LEAST: Duration = Duration::from_secs(2);
+/// How far the newest block may lie behind this machine's clock and still tell the time: a node that syncs does not.
+const SYNCED_MS: u64 = 60 * 60 * 1_000;
 /// How often is looked whether it has come.
 const POLL: Duration = Duration::from_millis(100);
-/// Most records that this node keeps for others: as many as the DHT's store takes (`max_records` of litep2p's
-/// and libp2p's, which polkadot-sdk leaves as they are).
+/// Most records that this node keeps, its own agents' among them: as many as the DHT's store takes (`max_records` of
+/// litep2p's and libp2p's, which polkadot-sdk leaves as they are).
 const MAX_KEPT: usize = 1_024;
 
 /// What addresses need of the chain.
@@ -82,7 +86,7 @@ pub trait Chain: Send + Sync {
 	/// Whether a worker or a checker has this agent.
 	fn knows(&self, agent: &AgentKey) -> bool;
 
-	/// The time of the newest block, in milliseconds since 1970; 0 while there is none.
+	/// The time of the newest block, in milliseconds since 1970; 0 while there is none, or an old one only.
 	fn time_ms(&self) -> u64;
 }
 
@@ -106,7 +110,9 @@ impl Chain for FullClient {
 			let millis = u64::from(slot).checked_mul(SLOT_DURATION)?;
 			Some(millis)
 		};
-		time().unwrap_or(0)
+		time()
+			.filter(|time| clock_ms() <= time.saturating_add(SYNCED_MS))
+			.unwrap_or(0)
 	}
 }
 
@@ -148,6 +154,9 @@ struct Wanted {
 	by: BTreeMap<AgentKey, Option<Told>>,
 	/// Until when users look for it.
 	asked: Option<Instant>,
+	/// The stamp of a true record from the future, which is not passed on. Where many agents have one it is this machine's
+	/// clock that is behind.
+	ahead: Option<u64>,
 	ask: Instant,
 	/// Time between the last question and the next.
 	pause: Duration,
@@ -176,6 +185,7 @@ impl Wanted {
 		Self {
 			by: BTreeMap::new(),
 			asked: None,
+			ahead: None,
 			ask: now,
 			pause: ASK_SOON,
 			found: None,
@@ -193,6 +203,11 @@ impl Wanted {
 		let due = told.is_none_or(|told| told.stamp < record.stamp || told.at + TELL_AGAIN <= now);
 		due.then_some((told.map(|told| told.at), record.stamp, bytes))
 	}
+}
+
+/// This machine's time, in milliseconds since 1970.
+fn clock_ms() -> u64 {
+	*sp_timestamp::Timestamp::current()
 }
 
 /// The record among bytes that came under `key`, if they are one and belong there.
@@ -216,8 +231,8 @@ impl Addresses {
 
 	/// Whether a stamp lies further in the future than clocks differ.
 	fn is_future(&self, stamp: u64) -> bool {
-		let now = u64::try_from(now_ms()).unwrap_or(0);
-		stamp > now.max(self.0.chain.time_ms()).saturating_add(FUTURE_MS)
+		let now = clock_ms().max(self.0.chain.time_ms());
+		stamp > now.saturating_add(FUTURE_MS)
 	}
 
 	fn state(&self) -> MutexGuard<'_, State> {
@@ -303,7 +318,9 @@ impl Addresses {
 		if !self.0.chain.knows(agent) {
 			return None;
 		}
-		self.ask_for(agent, since);
+		if !self.ask_for(agent, since) {
+			return None;
+		}
 		loop {
 			if let Some(record) = self.known(agent) {
 				return Some(record);
@@ -326,12 +343,13 @@ impl Addresses {
 		own.or_else(found).cloned()
 	}
 
-	/// A user looks for an agent. Where users look for too many, the one asked for longest ago gives way: whoever
-	/// asks for all of them keeps others' answers from coming only as long as it goes on.
-	fn ask_for(&self, agent: &AgentKey, now: Instant) {
+	/// A user looks for an agent. Where users look for too many, the one asked for longest ago gives way, if that was
+	/// not just now: so users start no more than 32 queries a second, and whoever asks for all agents keeps others from
+	/// being answered only as long as it goes on. Returns whether there is room.
+	fn ask_for(&self, agent: &AgentKey, now: Instant) -> bool {
 		let mut state = self.state();
 		if state.own.contains_key(agent) {
-			return;
+			return true;
 		}
 		state.wanted.retain(|_, entry| entry.is_wanted(now));
 		let asked = state.wanted.iter().filter_map(|(key, entry)| {
@@ -340,9 +358,12 @@ impl Addresses {
 		});
 		let asked: BTreeSet<_> = asked.collect();
 		if asked.len() >= MAX_ASKED
-			&& let Some((_, oldest)) = asked.first()
+			&& let Some((until, oldest)) = asked.first()
 			&& let Some(entry) = state.wanted.get_mut(oldest)
 		{
+			if *until + ASKED_AT_LEAST > now + ASKED_FOR {
+				return false;
+			}
 			entry.asked = None;
 			if entry.by.is_empty() {
 				state.wanted.remove(oldest);
@@ -354,6 +375,7 @@ impl Addresses {
 			.or_insert_with(|| Wanted::new(now));
 		entry.asked = Some(now + ASKED_FOR);
 		self.0.due.notify_one();
+		true
 	}
 
 	/// What an agent of this node says. Whom it no longer looks for is forgotten.
@@ -401,25 +423,52 @@ impl Addresses {
 		let found = state
 			.wanted
 			.iter()
-			.filter(|(agent, entry)| !entry.by.is_empty() && !state.own.contains_key(agent))
-			.filter_map(|(_, entry)| entry.found.as_ref());
-		found.map(|(record, _)| record.stamp).collect()
+			.filter(|(agent, entry)| !entry.by.is_empty() && !state.own.contains_key(agent));
+		let stamp = |entry: &Wanted| entry.found.as_ref().map(|(record, _)| record.stamp);
+		found
+			.filter_map(|(_, entry)| stamp(entry).max(entry.ahead))
+			.collect()
 	}
 
 	/// Records to leave in the DHT now: those of agents that the chain knows, since no other node keeps any others.
 	fn to_put(&self, now: Instant) -> Vec<(AgentKey, Vec<u8>)> {
+		// The chain is asked without the lock.
+		let due: Vec<_> = {
+			let state = self.state();
+			let due = state.own.iter().filter(|(_, own)| own.at <= now);
+			due.map(|(agent, _)| *agent).collect()
+		};
+		let known: BTreeSet<_> = due
+			.iter()
+			.filter(|agent| self.0.chain.knows(agent))
+			.collect();
 		let mut state = self.state();
-		let due = state.own.iter_mut().filter(|(_, own)| own.at <= now);
-		due.filter_map(|(agent, own)| {
-			if !self.0.chain.knows(agent) {
+		let mut put = Vec::new();
+		for agent in &due {
+			let Some(own) = state.own.get_mut(agent) else {
+				continue;
+			};
+			if !known.contains(agent) {
 				(own.at, own.puts) = (now + RETRY, 0);
-				return None;
+				continue;
 			}
 			own.at = now + REPUBLISH_SOON.get(own.puts).copied().unwrap_or(REPUBLISH);
 			own.puts += 1;
-			Some((*agent, own.record.clone()))
-		})
-		.collect()
+			put.push((*agent, own.record.clone()));
+		}
+		put
+	}
+
+	/// Keys whose records are over, a few at a time. The store of litep2p drops what is over only when it is asked
+	/// for, and has room for nothing new before.
+	fn to_drop(&self, now: Instant) -> Vec<[u8; 32]> {
+		let mut state = self.state();
+		let over = state.kept.iter().filter(|(_, (_, until))| *until <= now);
+		let over: Vec<_> = over.map(|(agent, _)| *agent).take(MAX_DROPPED).collect();
+		for agent in &over {
+			state.kept.remove(agent);
+		}
+		over.iter().map(address_key).collect()
 	}
 
 	/// Agents to ask the DHT for now.
@@ -442,9 +491,15 @@ impl Addresses {
 
 	/// Something was found under `key`.
 	fn found(&self, key: &[u8], bytes: Vec<u8>) {
-		let Some(record) = record_at(key, &bytes).filter(|it| !self.is_future(it.stamp)) else {
+		let Some(record) = record_at(key, &bytes) else {
 			return;
 		};
+		if self.is_future(record.stamp) {
+			if let Some(entry) = self.state().wanted.get_mut(&record.agent) {
+				entry.ahead = entry.ahead.max(Some(record.stamp));
+			}
+			return;
+		}
 		if let Some(entry) = self.state().wanted.get_mut(&record.agent) {
 			let newer = entry
 				.found
@@ -475,11 +530,8 @@ impl Addresses {
 		if own.map(|own| own.stamp).max(kept) > Some(record.stamp) {
 			return false;
 		}
-		if kept.is_none() && state.kept.len() >= MAX_KEPT {
-			state.kept.retain(|_, (_, until)| now < *until);
-			if state.kept.len() >= MAX_KEPT {
-				return false;
-			}
+		if kept.is_none() && state.kept.len() + state.own.len() >= MAX_KEPT {
+			return false;
 		}
 		state.kept.insert(record.agent, (record.stamp, now + KEEP));
 		true
@@ -507,6 +559,9 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 		}
 		for agent in addresses.to_get(now) {
 			network.get_value(&KademliaKey::new(&address_key(&agent)));
+		}
+		for key in addresses.to_drop(now) {
+			network.get_value(&KademliaKey::new(&key));
 		}
 	};
 	loop {
@@ -550,7 +605,7 @@ mod tests {
 		}
 
 		fn time_ms(&self) -> u64 {
-			(now_ms() + self.0) as u64
+			(clock_ms() as i64 + self.0) as u64
 		}
 	}
 
@@ -721,10 +776,12 @@ mod tests {
 		for number in 0..=MAX_ASKED as u16 {
 			let mut key = [9; 32];
 			key[..2].copy_from_slice(&number.to_le_bytes());
-			addresses.ask_for(&AgentKey::from_raw(key), Instant::now());
+			let room = addresses.ask_for(&AgentKey::from_raw(key), Instant::now());
+			assert_eq!(room, usize::from(number) < MAX_ASKED);
 			tokio::time::advance(Duration::from_millis(1)).await;
 		}
 		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
+		tokio::time::advance(ASKED_AT_LEAST).await;
 		// One more takes the place of the one asked for longest ago, not of one that an agent looks for.
 		addresses.note(book(1, Vec::new(), &[6]));
 		addresses.ask_for(&agent(6), Instant::now());
@@ -735,7 +792,7 @@ mod tests {
 		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
 		let due = addresses.to_get(Instant::now());
 		assert!(due.contains(&agent(6)) && due.contains(&agent(7)));
-		tokio::time::advance(Duration::from_millis(1)).await;
+		tokio::time::advance(ASKED_AT_LEAST).await;
 		for number in 0..MAX_ASKED as u16 {
 			let mut key = [8; 32];
 			key[..2].copy_from_slice(&number.to_le_bytes());
@@ -822,7 +879,7 @@ mod tests {
 		] {
 			let addresses = Addresses::new(Arc::new(Knows(chain)));
 			addresses.note(book(1, Vec::new(), &[7]));
-			let at = |ahead: i64| record(7, (now_ms() + ahead) as u64);
+			let at = |ahead: i64| record(7, (clock_ms() as i64 + ahead) as u64);
 			for far in [at(limit + 10_000), record(7, u64::MAX)] {
 				assert!(!keeps(&addresses, &key, &far));
 				addresses.found(&key, far);
@@ -833,6 +890,19 @@ mod tests {
 			addresses.found(&key, near);
 			assert!(addresses.has_for(&agent(1)));
 		}
+	}
+
+	#[test]
+	fn records_from_the_future_tell_that_the_clock_is_behind() {
+		// The chain tells nothing either: whoever is six hours behind refuses its blocks.
+		let addresses = addresses();
+		addresses.note(book(1, Vec::new(), &[7, 8, 9]));
+		let ahead = clock_ms() + 6 * 3_600_000;
+		for byte in [7, 8, 9] {
+			addresses.found(&address_key(&agent(byte)), record(byte, ahead));
+		}
+		assert_eq!(addresses.stamps(), [ahead; 3]);
+		assert!(!addresses.has_for(&agent(1)), "and are passed on to nobody");
 	}
 
 	#[test]
@@ -875,7 +945,12 @@ mod tests {
 		tokio::time::advance(KEEP / 2).await;
 		assert!(put(&first[0], 2), "it is renewed as it is");
 		tokio::time::advance(KEEP / 2).await;
-		assert!(put(last, 2), "the others are over");
-		assert!(!put(&first[0], 1), "and this one is not");
+		// What is over leaves the store, which takes asking for it, and makes room.
+		assert!(!put(last, 2));
+		let dropped = addresses.to_drop(Instant::now());
+		assert_eq!(dropped.len(), MAX_DROPPED);
+		assert!(!dropped.contains(&address_key(&first[0].public())));
+		assert!(put(last, 2));
+		assert!(!put(&first[0], 1), "this one is not over");
 	}
 }

@@ -4,8 +4,8 @@ use crate::chain_spec::{self, ChainSpec, Origin};
 use kaisar_primitives::{Balance, KAI};
 use kaisar_runtime::{AccountId, SessionKeys, presets};
 use serde::Deserialize;
-use sp_core::{ed25519, sr25519};
-use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
+use sp_core::{Pair, crypto::DEV_PHRASE, ed25519, sr25519};
+use sp_keyring::Sr25519Keyring;
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	path::Path,
@@ -18,7 +18,7 @@ pub const EXAMPLE: &str = r#"FILE is JSON. Keys and accounts are SS58 addresses 
     "validators": [
       { "account": "5F…", "babe": "5D…", "grandpa": "5H…" }
     ],
-    "balances": { "5F…": "1000", "5C…": "250000.5" }
+    "balances": [["5F…", "1000"], ["5C…", "250000.5"]]
   }
 
 What nobody is given is the treasury's. `kaisar-node key generate` makes keys, and `kaisar-node key insert` puts a
@@ -33,7 +33,7 @@ struct Keys {
 	id: Option<String>,
 	validators: Vec<Validator>,
 	#[serde(default)]
-	balances: BTreeMap<String, String>,
+	balances: Vec<(String, String)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,11 +59,13 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 			"a chain needs one validator at least, and four to stand the loss of one".into(),
 		);
 	}
+	let known: BTreeSet<_> = known_keys().collect();
 	let mut used = BTreeSet::new();
 	let mut validators = Vec::new();
 	for (at, validator) in keys.validators.iter().enumerate() {
 		let mut key = |what: &str, text: &str| {
-			let bytes = key(text).map_err(|why| format!("validator {}, {what}: {why}", at + 1))?;
+			let bytes =
+				key(text, &known).map_err(|why| format!("validator {}, {what}: {why}", at + 1))?;
 			match used.insert(bytes) {
 				true => Ok(bytes),
 				false => Err(format!(
@@ -83,7 +85,7 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 	let mut balances = BTreeMap::new();
 	for (account, amount) in &keys.balances {
 		let named = |why| format!("balance of `{account}`: {why}");
-		let who = AccountId::from(key(account).map_err(named)?);
+		let who = AccountId::from(key(account, &known).map_err(named)?);
 		let amount = kai(amount).map_err(named)?;
 		if balances.insert(who, amount).is_some() {
 			return Err(named("the same account has another".into()));
@@ -98,28 +100,38 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 }
 
 /// The bytes of a key that not everybody knows the secret of.
-fn key(text: &str) -> Result<[u8; 32], String> {
+fn key(text: &str, known: &BTreeSet<[u8; 32]>) -> Result<[u8; 32], String> {
 	let account: AccountId = text.parse().map_err(|why| {
 		format!("`{text}` is neither an SS58 address nor 0x and 64 hex digits ({why})")
 	})?;
 	let bytes: [u8; 32] = account.into();
-	let known = Sr25519Keyring::iter()
-		.map(|name| name.public().0)
-		.chain(Ed25519Keyring::iter().map(|name| name.public().0))
-		.chain([presets::dev::PROVIDER])
-		.chain(
-			presets::dev::CHECKERS
-				.into_iter()
-				.flat_map(|one| [one.account, one.key, one.agent]),
-		)
-		.any(|known| known == bytes);
-	if known {
+	// Of the zero key anybody can sign, too.
+	if bytes == [0; 32] || known.contains(&bytes) {
 		return Err(format!(
-			"the secret of `{text}` is well known, from the development phrase; make one of your own by \
+			"the secret of `{text}` is well known, as those of the development phrase are; make one of your own by \
 			 `kaisar-node key generate`"
 		));
 	}
 	Ok(bytes)
+}
+
+/// Keys of the development phrase: that of the phrase itself, of the keyring's names, and of the development chain's
+/// cast, in both schemes.
+fn known_keys() -> impl Iterator<Item = [u8; 32]> {
+	let checkers = (1..=presets::dev::CHECKERS.len())
+		.flat_map(|number| ["", "//key", "//agent"].map(|path| format!("//Checker{number}{path}")));
+	let provider = ["", "//worker", "//agent"].map(|path| format!("//Provider{path}"));
+	let names = Sr25519Keyring::iter().map(|name| name.to_seed());
+	[DEV_PHRASE.to_owned()]
+		.into_iter()
+		.chain(provider)
+		.chain(checkers)
+		.chain(names)
+		.flat_map(|secret| {
+			let accounts = sr25519::Pair::from_string(&secret, None).map(|pair| pair.public().0);
+			let finality = ed25519::Pair::from_string(&secret, None).map(|pair| pair.public().0);
+			[accounts, finality].into_iter().flatten()
+		})
 }
 
 /// An amount of KAI, as a decimal with up to 18 digits after the point, in units.
@@ -141,7 +153,7 @@ fn kai(text: &str) -> Result<Balance, String> {
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use sp_core::{Pair, crypto::Ss58Codec};
+	use sp_core::crypto::Ss58Codec;
 
 	fn own(byte: u8) -> String {
 		sr25519::Pair::from_seed(&[byte; 32])
@@ -158,7 +170,7 @@ mod tests {
 
 	#[test]
 	fn a_chain_starts_with_the_keys_and_balances_of_the_file() {
-		let balances = format!(r#"{{"{}":"1000","{}":"0.5"}}"#, own(1), own(4));
+		let balances = format!(r#"[["{}","1000"],["{}","0.5"]]"#, own(1), own(4));
 		let spec = of_text(&file(&own(1), &own(2), &balances)).expect("it is right");
 		assert_eq!(sc_chain_spec::ChainSpec::id(&spec), "kaisar_staging");
 		assert_eq!(chain_spec::preset(&spec), None);
@@ -185,13 +197,20 @@ mod tests {
 
 	#[test]
 	fn fails_for_keys_that_everybody_knows() {
-		for name in ["//Alice", "//Bob//stash", "//Provider", "//Checker2"] {
+		for name in [
+			DEV_PHRASE,
+			"//Alice",
+			"//Bob//stash",
+			"//Provider",
+			"//Provider//worker",
+			"//Checker2",
+		] {
 			let pair = sr25519::Pair::from_string(name, None).expect("it is a path");
 			let known = pair.public().to_ss58check();
 			for text in [
-				file(&known, &own(2), "{}"),
-				file(&own(1), &known, "{}"),
-				file(&own(1), &own(2), &format!(r#"{{"{known}":"1"}}"#)),
+				file(&known, &own(2), "[]"),
+				file(&own(1), &known, "[]"),
+				file(&own(1), &own(2), &format!(r#"[["{known}","1"]]"#)),
 			] {
 				let why = of_text(&text).err().expect(name);
 				assert!(why.contains("well known") && why.contains(&known), "{why}");
@@ -200,14 +219,14 @@ mod tests {
 		let grandpa = ed25519::Pair::from_string("//Alice", None)
 			.expect("it is a path")
 			.public();
-		let text = file(&own(1), &format!("0x{}", hex::encode(grandpa)), "{}");
+		let text = file(&own(1), &format!("0x{}", hex::encode(grandpa)), "[]");
 		assert!(of_text(&text).is_err_and(|why| why.contains("well known")));
 	}
 
 	#[test]
 	fn fails_for_what_is_no_chain() {
 		let balance =
-			|amount: &str| file(&own(1), &own(2), &format!(r#"{{"{}":"{amount}"}}"#, own(5)));
+			|amount: &str| file(&own(1), &own(2), &format!(r#"[["{}","{amount}"]]"#, own(5)));
 		for (text, part) in [
 			("{".to_string(), "--help"),
 			(r#"{"validators":[]}"#.into(), "one validator"),
@@ -215,8 +234,8 @@ mod tests {
 				r#"{"validators":[],"sudo":"x"}"#.into(),
 				"unknown field `sudo`",
 			),
-			(file("Alice", &own(2), "{}"), "neither an SS58"),
-			(file(&own(1), &own(1), "{}"), "is in the file before"),
+			(file("Alice", &own(2), "[]"), "neither an SS58"),
+			(file(&own(1), &own(1), "[]"), "is in the file before"),
 			(balance("-1"), "no amount"),
 			(balance("1,000"), "no amount"),
 			(balance("1e3"), "no amount"),
@@ -228,6 +247,23 @@ mod tests {
 			assert!(why.contains(part), "{text}: {why}");
 		}
 		assert_eq!(kai("12.034"), Ok(12_034 * KAI / 1_000));
+		// One account twice, however it is written.
+		let hex = format!(
+			"0x{}",
+			hex::encode(sr25519::Pair::from_seed(&[5; 32]).public())
+		);
+		for again in [own(5), hex] {
+			let twice = format!(r#"[["{}","1"],["{again}","2"]]"#, own(5));
+			let why = of_text(&file(&own(1), &own(2), &twice))
+				.err()
+				.expect(&again);
+			assert!(why.contains("has another"), "{why}");
+		}
+		let zero = format!("0x{}", "0".repeat(64));
+		let why = of_text(&file(&zero, &own(2), "[]"))
+			.err()
+			.expect("it is nobody's");
+		assert!(why.contains("well known"), "{why}");
 	}
 
 	#[test]

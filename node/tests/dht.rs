@@ -235,11 +235,28 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 	let node = Node::start();
 	let mut attacker = Attacker::meet(&node).await;
 	let [petra, carla, dan] = [1, 2, 3].map(checker);
+	let mut turn = 0;
+	// A node acknowledges a message before it has looked at it. It looks at them in their order, so that it has looked
+	// at all once a later one of Carla's shows.
+	let mut looked = async |attacker: &mut Attacker| {
+		turn += 1;
+		attacker.put(&signed(&carla, turn), DAY).await;
+		let deadline = Instant::now() + PATIENCE;
+		while attacker.stamp(&carla.public()).await != Some(turn) {
+			assert!(
+				Instant::now() < deadline,
+				"there is room for who is on chain"
+			);
+			tokio::time::sleep(Duration::from_millis(20)).await;
+		}
+	};
 
 	// Petra's true record, with an expiry of a hundred years. Then her line gets another address.
 	attacker.put(&signed(&petra, 5), 36_500 * DAY).await;
+	looked(&mut attacker).await;
 	assert_eq!(attacker.stamp(&petra.public()).await, Some(5));
 	attacker.put(&signed(&petra, 7), DAY).await;
+	looked(&mut attacker).await;
 	assert_eq!(
 		attacker.stamp(&petra.public()).await,
 		Some(7),
@@ -247,11 +264,21 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 	);
 	// The old one again.
 	attacker.put(&signed(&petra, 5), 36_500 * DAY).await;
+	looked(&mut attacker).await;
 	assert_eq!(
 		attacker.stamp(&petra.public()).await,
 		Some(7),
 		"no old one returns"
 	);
+
+	// A stamp from the future would stand until then.
+	let now = SystemTime::now()
+		.duration_since(UNIX_EPOCH)
+		.expect("it is later");
+	let now = now.as_millis() as u64;
+	attacker.put(&signed(&dan, now + 3_600_000), DAY).await;
+	looked(&mut attacker).await;
+	assert_eq!(attacker.stamp(&dan.public()).await, None);
 
 	// More records of made-up agents than the store takes, and then that of a new one.
 	let made_up = |number: u32| {
@@ -267,25 +294,13 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 		}
 		attacker.settle(asked).await;
 	}
+	looked(&mut attacker).await;
 	assert_eq!(
 		attacker.stamp(&made_up(0).agent).await,
 		None,
 		"the chain does not know it"
 	);
-	attacker.put(&signed(&carla, 1), DAY).await;
-	assert_eq!(
-		attacker.stamp(&carla.public()).await,
-		Some(1),
-		"there is room for who is on chain"
-	);
-
-	// A stamp from the future would stand until then.
-	let now = SystemTime::now()
-		.duration_since(UNIX_EPOCH)
-		.expect("it is later");
-	let now = now.as_millis() as u64;
-	attacker.put(&signed(&dan, now + 3_600_000), DAY).await;
-	assert_eq!(attacker.stamp(&dan.public()).await, None);
 	attacker.put(&signed(&dan, now), DAY).await;
+	looked(&mut attacker).await;
 	assert_eq!(attacker.stamp(&dan.public()).await, Some(now));
 }

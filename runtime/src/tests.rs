@@ -26,7 +26,7 @@ use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::{
 	BuildStorage, Digest, DigestItem, FixedU128, Perbill,
-	traits::{Header as _, TrailingZeroInput, TransactionExtension},
+	traits::{BlakeTwo256, Hash as _, Header as _, TrailingZeroInput, TransactionExtension},
 };
 
 /// A preset as a chain spec would have it: a patch of the default.
@@ -462,9 +462,15 @@ fn a_proxy_gives_nobody_more_than_it_may_itself() {
 					| pallet_providers::Call::set_worker_keys { .. }
 			) | RuntimeCall::Rewards(pallet_rewards::Call::redeem { .. })
 				| RuntimeCall::Session(..)
-				| RuntimeCall::Proxy(
-					pallet_proxy::Call::proxy { .. } | pallet_proxy::Call::proxy_announced { .. }
-				) | RuntimeCall::Multisig(
+				| RuntimeCall::Checkers(
+					pallet_checkers::Call::register_checker { .. }
+						| pallet_checkers::Call::set_checker_keys { .. }
+						| pallet_checkers::Call::delegate_license { .. }
+				) | RuntimeCall::Proxy(
+				pallet_proxy::Call::proxy { .. }
+					| pallet_proxy::Call::proxy_announced { .. }
+					| pallet_proxy::Call::announce { .. }
+			) | RuntimeCall::Multisig(
 				pallet_multisig::Call::as_multi { .. }
 					| pallet_multisig::Call::as_multi_threshold_1 { .. }
 					| pallet_multisig::Call::approve_as_multi { .. }
@@ -533,6 +539,10 @@ fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
 		for attack in [
 			to_charlie.clone(),
 			proxied(&alice, to_charlie.clone()),
+			RuntimeCall::Proxy(pallet_proxy::Call::announce {
+				real: alice.clone().into(),
+				call_hash: BlakeTwo256::hash_of(&to_charlie),
+			}),
 			alone.clone(),
 			RuntimeCall::Utility(pallet_utility::Call::batch {
 				calls: vec![alone, proxied(&alice, to_charlie.clone())],
@@ -541,6 +551,14 @@ fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
 			assert_ok!(
 				proxied(&bob, attack).dispatch(crate::RuntimeOrigin::signed(charlie.clone()))
 			);
+			// What was announced anybody may carry out.
+			let announced = RuntimeCall::Proxy(pallet_proxy::Call::proxy_announced {
+				delegate: bob.clone().into(),
+				real: alice.clone().into(),
+				force_proxy_type: None,
+				call: Box::new(to_charlie.clone()),
+			});
+			let _ = announced.dispatch(crate::RuntimeOrigin::signed(charlie.clone()));
 			assert_eq!([&alice, &shared, &charlie].map(Balances::balance), before);
 		}
 		// Who may do everything for Bob may.

@@ -38,6 +38,8 @@ struct State {
 	chain_ms: u64,
 	/// Whether a record of this key has come from elsewhere since the start, also one that this agent signed.
 	met: bool,
+	/// Whether one has that this agent did not sign since the start.
+	met_other: bool,
 	/// Last answer to a twin.
 	answered: Option<Instant>,
 }
@@ -77,6 +79,7 @@ impl Stamps {
 				last: last.unwrap_or(0),
 				chain_ms: 0,
 				met: false,
+				met_other: false,
 				answered: None,
 			}),
 		}
@@ -113,8 +116,12 @@ impl Stamps {
 	/// since it started.
 	pub fn meet(&self, stamp: u64, own: bool) -> Met {
 		let mut state = self.state.lock();
-		let first = !std::mem::replace(&mut state.met, true);
-		if own || stamp < state.last {
+		state.met = true;
+		if own {
+			return Met::Nothing;
+		}
+		let first = !std::mem::replace(&mut state.met_other, true);
+		if stamp < state.last {
 			return Met::Nothing;
 		}
 		self.raise(&mut state, stamp);

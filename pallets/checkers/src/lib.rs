@@ -488,7 +488,7 @@ pub mod pallet {
 			Option<OperatorId>,
 		) {
 			let end = NextOperator::<T>::get();
-			let next = from.saturating_add(limit.min(MAX_PAGE)).min(end);
+			let next = from.saturating_add(limit.clamp(1, MAX_PAGE)).min(end);
 			let page = (from..next)
 				.filter_map(|operator| Some((operator, Operators::<T>::get(operator)?)))
 				.collect();

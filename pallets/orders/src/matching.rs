@@ -400,7 +400,7 @@ impl<T: Config> Pallet<T> {
 		} = *requirement;
 		let bucket = bucket_of(requirement);
 		let idle = Self::idle(requirement);
-		let next = from.saturating_add(limit.min(MAX_PAGE)).min(idle);
+		let next = from.saturating_add(limit.clamp(1, MAX_PAGE)).min(idle);
 		let workers = (from..next)
 			.filter_map(|position| {
 				let worker = T::Workers::idle_at(gpu_class, bucket, region, position)?;

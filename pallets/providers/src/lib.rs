@@ -602,11 +602,11 @@ pub mod pallet {
 		}
 
 		/// Returns workers from number `from` on, deregistered ones included, and the number to continue from,
-		/// `None` at the end of the list. It looks at `limit` numbers, at most [`MAX_PAGE`]; those of workers
+		/// `None` at the end of the list. It looks at `limit` numbers, from 1 to [`MAX_PAGE`]; those of workers
 		/// that were removed are skipped.
 		pub fn workers(from: WorkerId, limit: u32) -> WorkerPage<T::AccountId> {
 			let end = NextWorkerId::<T>::get();
-			let next = from.saturating_add(limit.min(MAX_PAGE)).min(end);
+			let next = from.saturating_add(limit.clamp(1, MAX_PAGE)).min(end);
 			let page = (from..next)
 				.filter_map(|worker| Some((worker, Self::worker(worker)?)))
 				.collect();

@@ -605,7 +605,8 @@ pub mod pallet {
 		}
 
 		/// Returns the GPU classes from `from` on: what each is called, what it scores and is held to. It looks
-		/// at `limit` classes, at most [`kaisar_primitives::MAX_PAGE`]; class 0, no GPU, is none of them.
+		/// at `limit` numbers, at most [`kaisar_primitives::MAX_PAGE`], and the next page begins after those; there are
+		/// numbers up to 65,535. Class 0, no GPU, is none of the classes.
 		pub fn classes(from: GpuClass, limit: u32) -> Vec<ClassView> {
 			Self::classes_from(from, limit)
 		}

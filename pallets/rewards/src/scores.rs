@@ -171,7 +171,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Returns a page of classes, as [`Pallet::classes`] shows them.
 	pub(crate) fn classes_from(from: GpuClass, limit: u32) -> Vec<ClassView> {
-		let page = (from.max(1)..=GpuClass::MAX).take(limit.min(MAX_PAGE) as usize);
+		let page = (from..=GpuClass::MAX).take(limit.min(MAX_PAGE) as usize);
 		page.filter_map(|gpu_class| {
 			let known = CLASSES.iter().find(|known| known.id == gpu_class);
 			Some(ClassView {

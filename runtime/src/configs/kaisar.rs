@@ -203,9 +203,10 @@ impl pallet_orders::Config for Runtime {
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
 	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
-	// among them, and stays there for a week; keys of the proxy's own would let it have the account's workers
-	// and validator slashed. Calls for another account, whose proxy or co-signer this one is, leave this filter
-	// behind.
+	// among them, and stays there for a week; a license at the proxy's own operator earns for that one. Keys of
+	// the proxy's own would let it have the account's workers and validator slashed and its checker banned. Calls
+	// for another account, whose proxy or co-signer this one is, leave this filter behind; so does an
+	// announcement, which anybody may carry out.
 	if matches!(
 		call,
 		Call::Rewards(pallet_rewards::Call::redeem { .. })
@@ -213,13 +214,19 @@ pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 				pallet_providers::Call::stake { .. }
 					| pallet_providers::Call::register_worker { .. }
 					| pallet_providers::Call::set_worker_keys { .. }
-			) | Call::Session(..)
+			) | Call::Checkers(
+			pallet_checkers::Call::register_checker { .. }
+				| pallet_checkers::Call::set_checker_keys { .. }
+				| pallet_checkers::Call::delegate_license { .. }
+		) | Call::Session(..)
 			| Call::Multisig(
 				pallet_multisig::Call::as_multi { .. }
 					| pallet_multisig::Call::as_multi_threshold_1 { .. }
 					| pallet_multisig::Call::approve_as_multi { .. }
 			) | Call::Proxy(
-			pallet_proxy::Call::proxy { .. } | pallet_proxy::Call::proxy_announced { .. }
+			pallet_proxy::Call::proxy { .. }
+				| pallet_proxy::Call::proxy_announced { .. }
+				| pallet_proxy::Call::announce { .. }
 		)
 	) {
 		return proxy == ProxyType::Any;

@@ -217,12 +217,12 @@ pub enum ProxyType {
 	/// Everything.
 	#[default]
 	Any,
-	/// Everything that moves no balance to another account, stakes none, changes neither a worker's nor a validator's
-	/// keys, and acts for no other account.
+	/// Everything that moves no balance to another account, stakes none, delegates no license, sets no keys of workers,
+	/// checkers and validators, and acts for no other account.
 	NonTransfer,
 	/// Runs the account's workers, but adds neither stake nor keys.
 	Provider,
-	/// Runs the account's checker.
+	/// Runs the account's checker, but sets no keys and delegates no licenses.
 	Checker,
 }
 

@@ -262,7 +262,11 @@ fn all_workers_come_in_pages_by_number() {
 		assert_eq!(page(3, 2), (vec![3, 4], None));
 		assert_eq!(page(5, 9), (vec![], None));
 		assert_eq!(page(u32::MAX, u32::MAX), (vec![], None));
-		assert_eq!(page(1, 0), (vec![], Some(1)));
+		assert_eq!(
+			page(1, 0),
+			(vec![1], Some(2)),
+			"a page is never empty for its limit"
+		);
 		let (one, _) = Providers::workers(1, 1);
 		assert_eq!(one, vec![(1, Providers::worker(1).unwrap())]);
 		assert!(one[0].1.deregistered);

@@ -268,7 +268,7 @@ fn classes_are_shown_by_name_with_what_they_score() {
 			assert_eq!(view.paid, <Rewards as GpuClasses>::is_paid(known.id));
 		}
 		// One that governance added has no name; it is on its page.
-		let added = Rewards::classes(257, 256);
+		let added = Rewards::classes(256, 256);
 		assert_eq!(added.len(), 1);
 		assert_eq!(
 			(added[0].gpu_class, added[0].name.clone(), added[0].score),
