@@ -5,7 +5,7 @@ use kaisar_primitives::{Balance, KAI};
 use kaisar_runtime::{AccountId, SessionKeys, presets};
 use serde::Deserialize;
 use sp_core::{Pair, crypto::DEV_PHRASE, ed25519, sr25519};
-use sp_keyring::Sr25519Keyring;
+use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
 use std::{
 	collections::{BTreeMap, BTreeSet},
 	path::Path,
@@ -121,17 +121,19 @@ fn known_keys() -> impl Iterator<Item = [u8; 32]> {
 	let checkers = (1..=presets::dev::CHECKERS.len())
 		.flat_map(|number| ["", "//key", "//agent"].map(|path| format!("//Checker{number}{path}")));
 	let provider = ["", "//worker", "//agent"].map(|path| format!("//Provider{path}"));
-	let names = Sr25519Keyring::iter().map(|name| name.to_seed());
+	let names = Sr25519Keyring::iter().map(|name| name.public().0);
+	let finality = Ed25519Keyring::iter().map(|name| name.public().0);
 	[DEV_PHRASE.to_owned()]
 		.into_iter()
 		.chain(provider)
 		.chain(checkers)
-		.chain(names)
 		.flat_map(|secret| {
 			let accounts = sr25519::Pair::from_string(&secret, None).map(|pair| pair.public().0);
 			let finality = ed25519::Pair::from_string(&secret, None).map(|pair| pair.public().0);
 			[accounts, finality].into_iter().flatten()
 		})
+		.chain(names)
+		.chain(finality)
 }
 
 /// An amount of KAI, as a decimal with up to 18 digits after the point, in units.
