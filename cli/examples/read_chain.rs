@@ -1,12 +1,12 @@
-//! What a program in Rust reads of the chain with subxt, whose types come from the node's metadata alone: a block's
-//! transactions and events, and a view function.
+//! Reads a block's transactions and events, and asks a view function, with subxt. All types come from the
+//! metadata that the node serves.
 //!
 //! ```text
 //! cargo run -p kaisar-cli --example read_chain -- ws://127.0.0.1:9944 [BLOCK HASH]
 //! ```
 //!
-//! Prints one JSON document. View functions are asked through the runtime API, which subxt 0.51 encodes rightly;
-//! its own `view_functions()` leaves out the length of the arguments.
+//! Prints one JSON document. The view function is called through the runtime API, since `view_functions()` of
+//! subxt 0.51 omits the length of the arguments.
 
 use codec::Decode;
 use subxt::{
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 		events.push(format!("{}.{}", event.pallet_name(), event.event_name()));
 	}
 
-	// A view function: its id and its arguments, through the runtime API that serves all of them.
+	// The runtime API takes the id of a view function and its encoded arguments.
 	let views = at.view_functions();
 	let call = dynamic::view_function_call::<_, u32>("Checkers", "active_licenses", ());
 	let encoded = views.encode_args(call)?;

@@ -1,5 +1,5 @@
-// What a dApp in TypeScript does with polkadot-api. All of it is typed by the code that is generated from the chain's
-// own metadata, so that `tsc --strict` takes it is half of the test. Prints what it read, as JSON.
+// A dApp in TypeScript, with polkadot-api. Its types are generated from the chain's metadata, so half of the test is
+// that `tsc --strict` accepts it. Prints the results as JSON.
 
 import { getExtrinsicDecoder } from '@polkadot-api/tx-utils';
 import { createClient } from 'polkadot-api';
@@ -12,7 +12,7 @@ const client = createClient(getWsProvider(url));
 const api = client.getTypedApi(kaisar);
 const at = { at: block };
 
-// A block: every transaction of it, by its call.
+// The transactions of a block, by name.
 const metadata = await api.apis.Metadata.metadata_at_version(15, at);
 if (!metadata) {
 	throw new Error('the node has no metadata of version 15');
@@ -29,7 +29,7 @@ const attested = events.flatMap((event) =>
 	event.type === 'Popw' && event.value.type === 'Attested' ? [event.value.value] : [],
 );
 
-// Views, those with classes among their arguments.
+// View functions, among them those with a class as an argument.
 const gpuClass = 1;
 const [workers] = await api.view.Providers.workers(0, 10, at);
 const [operators] = await api.view.Checkers.operators(0, 10, at);

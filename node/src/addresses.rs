@@ -5,11 +5,11 @@
 //! under the hash of the agent's key, again from time to time, and looks up whomever its agents could
 //! not reach.
 //!
-//! Every node keeps records for others, but only true ones of agents that the chain knows: a record is kept,
-//! and passed on to an agent, if it is signed by the key under whose hash it lies, and its stamp is neither
-//! older than what was kept before nor from the future. How long it is kept is this node's own choice. So
-//! nobody puts garbage or an old record in another's place. A store has room for [`MAX_KEPT`] records and
-//! refuses more: `docs/network.md` says who can fill one, and what that costs.
+//! Every node stores records for others, if they are authentic and of agents on chain. A record is stored, and
+//! passed on to an agent, if the key under whose hash it lies has signed it, and if its stamp is neither older
+//! than the stored one nor in the future. The node sets the expiry itself. So garbage or an old record cannot
+//! replace a good one. A store holds [`MAX_KEPT`] records and refuses more; `docs/network.md` says how one can
+//! be filled, and at what cost.
 
 use crate::client::FullClient;
 use codec::Decode;
@@ -40,21 +40,21 @@ const LOG: &str = "agents";
 const TICK: Duration = Duration::from_secs(1);
 /// How often a record is left in the DHT again: peers forget, and come and go.
 const REPUBLISH: Duration = Duration::from_secs(10 * 60);
-/// The same after the first times: other nodes learn a little later than this one that its agent is on chain.
+/// Intervals after the first puts: other nodes may learn later than this one that its agent is on chain.
 const REPUBLISH_SOON: [Duration; 3] = [
 	Duration::from_secs(15),
 	Duration::from_secs(60),
 	Duration::from_secs(3 * 60),
 ];
-/// How soon that is tried again where nobody took it, or the chain does not know the agent yet.
+/// Interval until the next attempt to put a record that no peer took, or whose agent is not on chain yet.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long a record of another node's agent is kept, whatever its sender asks for: six times as long as its owner
-/// takes to put it again. The last one that came is always kept longest, which is what lets it replace the one before.
+/// Lifetime of a record stored for another node's agent, whatever expiry its sender asks for: six intervals
+/// between two puts. The latest record expires last, so that the store lets it replace the one before.
 const KEEP: Duration = Duration::from_secs(60 * 60);
-/// Most records that are over and leave the store at a time.
+/// Maximum number of expired records dropped at a time.
 const MAX_DROPPED: usize = 16;
-/// How far a stamp may lie ahead of this machine's clock and of the chain's. Agents follow their clocks no further than
-/// [`AHEAD_MS`] ahead of the chain's.
+/// Tolerance for stamps ahead of both this machine's clock and the chain's time, in milliseconds. Agents follow
+/// their own clocks at most [`AHEAD_MS`] beyond the chain's time.
 const FUTURE_MS: u64 = 3 * AHEAD_MS;
 /// Interval between DHT queries for an agent with a known record.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -71,22 +71,23 @@ const MAX_WANTED: usize = 1_024;
 const MAX_ASKED: usize = 64;
 /// For how long what was found for a user is kept: many connect more than once.
 const ASKED_FOR: Duration = Duration::from_secs(60);
-/// How long a user's question stands before another's may take its place.
+/// Time before a user's lookup can be displaced by another's.
 const ASKED_AT_LEAST: Duration = Duration::from_secs(2);
-/// How far the newest block may lie behind this machine's clock and still tell the time: a node that syncs does not.
+/// Maximum age of the newest block for its time to count, in milliseconds. An older one means that the node is
+/// still syncing.
 const SYNCED_MS: u64 = 60 * 60 * 1_000;
 /// How often is looked whether it has come.
 const POLL: Duration = Duration::from_millis(100);
-/// Most records that this node keeps, its own agents' among them: as many as the DHT's store takes (`max_records` of
-/// litep2p's and libp2p's, which polkadot-sdk leaves as they are).
+/// Maximum number of records in the DHT's store, those of this node's agents included: the default `max_records`
+/// of litep2p and libp2p, which polkadot-sdk does not change.
 const MAX_KEPT: usize = 1_024;
 
-/// What addresses need of the chain.
+/// The chain, as far as addresses depend on it.
 pub trait Chain: Send + Sync {
-	/// Whether a worker or a checker has this agent.
+	/// Returns whether a worker or an operator has this agent.
 	fn knows(&self, agent: &AgentKey) -> bool;
 
-	/// The time of the newest block, in milliseconds since 1970; 0 while there is none, or an old one only.
+	/// Returns the time of the newest block, in milliseconds since 1970; 0 if it is older than an hour.
 	fn time_ms(&self) -> u64;
 }
 
@@ -135,17 +136,17 @@ struct State {
 	own: BTreeMap<AgentKey, Own>,
 	/// Whom they look for, and when the DHT is asked next.
 	wanted: BTreeMap<AgentKey, Wanted>,
-	/// The records that this node keeps for others: their stamps, and until when. Else whoever has an old record
-	/// of an agent, which is as true as the new one, could put it in its place.
+	/// Stamps and expiries of the records stored for others. Without them an old record, which is as authentic as
+	/// the new one, could replace it.
 	kept: BTreeMap<AgentKey, (u64, Instant)>,
 }
 
 /// The record of an agent of this node.
 struct Own {
 	record: Vec<u8>,
-	/// When it goes into the DHT next, if the chain knows the agent.
+	/// Time of the next put, if the agent is on chain.
 	at: Instant,
-	/// How often it did so since the chain knows the agent.
+	/// Puts since the agent is on chain.
 	puts: usize,
 }
 
@@ -154,8 +155,8 @@ struct Wanted {
 	by: BTreeMap<AgentKey, Option<Told>>,
 	/// Until when users look for it.
 	asked: Option<Instant>,
-	/// The stamp of a true record from the future, which is not passed on. Where many agents have one it is this machine's
-	/// clock that is behind.
+	/// The stamp of an authentic record from the future, which is not passed on. If many agents have one, this
+	/// machine's clock is behind.
 	ahead: Option<u64>,
 	ask: Instant,
 	/// Time between the last question and the next.
@@ -205,7 +206,7 @@ impl Wanted {
 	}
 }
 
-/// This machine's time, in milliseconds since 1970.
+/// Returns this machine's time, in milliseconds since 1970.
 fn clock_ms() -> u64 {
 	*sp_timestamp::Timestamp::current()
 }
@@ -219,7 +220,7 @@ fn record_at(key: &[u8], bytes: &[u8]) -> Option<AddressRecord> {
 }
 
 impl Addresses {
-	/// No agent yet, on this chain.
+	/// Creates an empty set for a chain.
 	pub fn new(chain: Arc<dyn Chain>) -> Self {
 		Self(Arc::new(Inner {
 			chain,
@@ -229,7 +230,7 @@ impl Addresses {
 		}))
 	}
 
-	/// Whether a stamp lies further in the future than clocks differ.
+	/// Returns whether a stamp is further in the future than [`FUTURE_MS`].
 	fn is_future(&self, stamp: u64) -> bool {
 		let now = clock_ms().max(self.0.chain.time_ms());
 		stamp > now.saturating_add(FUTURE_MS)
@@ -239,7 +240,7 @@ impl Addresses {
 		self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
 	}
 
-	/// What to tell an agent that did not say yet which it is.
+	/// Returns the message to an agent whose key is not known yet: no records, and the chain's time.
 	pub fn hello(&self) -> AddressesFound {
 		AddressesFound {
 			records: Vec::new(),
@@ -311,8 +312,8 @@ impl Addresses {
 	}
 
 	/// Where an agent is, for a user of this node: its newest encoded record. Asks the DHT where this node
-	/// does not know, which may take a few seconds. `None` if the chain does not know the agent, if nobody
-	/// answered in time, or if others asked for so many meanwhile that this one is no longer looked for.
+	/// does not know, which may take a few seconds. `None` if the agent is not on chain, if no
+	/// record arrived in time, or if too many other lookups are running.
 	pub async fn locate(&self, agent: &AgentKey, patience: Duration) -> Option<Vec<u8>> {
 		let since = Instant::now();
 		if !self.0.chain.knows(agent) {
@@ -343,9 +344,8 @@ impl Addresses {
 		own.or_else(found).cloned()
 	}
 
-	/// A user looks for an agent. Where users look for too many, the one asked for longest ago gives way, if that was
-	/// not just now: so users start no more than 32 queries a second, and whoever asks for all agents keeps others from
-	/// being answered only as long as it goes on. Returns whether there is room.
+	/// Starts a user's lookup. At [`MAX_ASKED`] lookups the oldest gives way, once it is [`ASKED_AT_LEAST`] old, so
+	/// that users start at most 32 queries a second. Returns whether the lookup runs.
 	fn ask_for(&self, agent: &AgentKey, now: Instant) -> bool {
 		let mut state = self.state();
 		if state.own.contains_key(agent) {
@@ -430,9 +430,9 @@ impl Addresses {
 			.collect()
 	}
 
-	/// Records to leave in the DHT now: those of agents that the chain knows, since no other node keeps any others.
+	/// Returns the records to put into the DHT now: only of agents on chain, since no node stores others.
 	fn to_put(&self, now: Instant) -> Vec<(AgentKey, Vec<u8>)> {
-		// The chain is asked without the lock.
+		// The chain's state is read without the lock.
 		let due: Vec<_> = {
 			let state = self.state();
 			let due = state.own.iter().filter(|(_, own)| own.at <= now);
@@ -459,8 +459,8 @@ impl Addresses {
 		put
 	}
 
-	/// Keys whose records are over, a few at a time. The store of litep2p drops what is over only when it is asked
-	/// for, and has room for nothing new before.
+	/// Returns DHT keys of expired records, at most [`MAX_DROPPED`]. litep2p's store drops an expired record only
+	/// when it is read, and counts it against its limit until then.
 	fn to_drop(&self, now: Instant) -> Vec<[u8; 32]> {
 		let mut state = self.state();
 		let over = state.kept.iter().filter(|(_, (_, until))| *until <= now);
@@ -512,10 +512,10 @@ impl Addresses {
 		}
 	}
 
-	/// Whether this node keeps, for others, what is to lie under `key`: a true record of an agent that the chain
-	/// knows, with a stamp that is not from the future and not older than that of the one that it keeps already.
+	/// Returns whether to store these bytes under `key`: an authentic record of an agent on chain, with a stamp that
+	/// is neither in the future nor older than the stored one.
 	fn keeps(&self, key: &[u8], bytes: &[u8], now: Instant) -> bool {
-		// The signature last: it costs most.
+		// The signature is checked last, since it costs most.
 		let agent = AgentKey::decode(&mut &bytes[..]);
 		if !agent.is_ok_and(|agent| address_key(&agent) == key && self.0.chain.knows(&agent)) {
 			return false;
@@ -595,8 +595,7 @@ mod tests {
 	use codec::Encode;
 	use sp_core::{Pair, ed25519};
 
-	/// A chain that knows all agents but those of byte 100 and more, and whose time runs ahead of the clock's or
-	/// behind.
+	/// A chain with all agents below byte 100, whose time is this far ahead of the clock, in milliseconds.
 	struct Knows(i64);
 
 	impl Chain for Knows {
@@ -782,7 +781,7 @@ mod tests {
 		}
 		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
 		tokio::time::advance(ASKED_AT_LEAST).await;
-		// One more takes the place of the one asked for longest ago, not of one that an agent looks for.
+		// One more displaces the oldest, but never a lookup of an agent.
 		addresses.note(book(1, Vec::new(), &[6]));
 		addresses.ask_for(&agent(6), Instant::now());
 		tokio::time::advance(Duration::from_millis(1)).await;
@@ -800,7 +799,7 @@ mod tests {
 		}
 		assert!(addresses.state().wanted.contains_key(&agent(6)));
 		assert!(!addresses.state().wanted.contains_key(&agent(7)));
-		// One that the chain does not know is not looked for at all.
+		// An agent that is not on chain is not looked up at all.
 		assert_eq!(addresses.locate(&agent(100), POLL * 2).await, None);
 		assert!(!addresses.state().wanted.contains_key(&agent(100)));
 	}
@@ -894,7 +893,7 @@ mod tests {
 
 	#[test]
 	fn records_from_the_future_tell_that_the_clock_is_behind() {
-		// The chain tells nothing either: whoever is six hours behind refuses its blocks.
+		// The chain's time does not help: a node whose clock is six hours behind refuses all new blocks.
 		let addresses = addresses();
 		addresses.note(book(1, Vec::new(), &[7, 8, 9]));
 		let ahead = clock_ms() + 6 * 3_600_000;
@@ -940,12 +939,12 @@ mod tests {
 		};
 		assert!(first.iter().all(|pair| put(pair, 2)));
 		assert!(!put(last, 2), "there is no room");
-		// What fills the store pushes nothing out, so no old record comes back.
+		// A full store evicts nothing, so no old record can return.
 		assert!(first.iter().all(|pair| !put(pair, 1)));
 		tokio::time::advance(KEEP / 2).await;
 		assert!(put(&first[0], 2), "it is renewed as it is");
 		tokio::time::advance(KEEP / 2).await;
-		// What is over leaves the store, which takes asking for it, and makes room.
+		// Expired records are dropped by reading them, which makes room.
 		assert!(!put(last, 2));
 		let dropped = addresses.to_drop(Instant::now());
 		assert_eq!(dropped.len(), MAX_DROPPED);

@@ -6,21 +6,21 @@ use sc_sync_state_rpc::LightSyncStateExtension;
 use serde::{Deserialize, Serialize};
 use std::any::{Any, TypeId};
 
-/// The chains that a node can be given.
-const CHOICES: &str = "`--dev` is a chain of this machine alone, `--chain local` one of two validators with \
-	well-known keys, and `--chain FILE` that of a chain spec";
+/// Ways to name a chain on the command line.
+const CHOICES: &str = "`--dev` runs a chain on this machine alone, `--chain local` one with two validators and \
+	well-known keys, `--chain FILE` the chain of a chain spec";
 
 /// A chain specification.
 pub type ChainSpec = GenericChainSpec<Origin>;
 
-/// Where a specification comes from, and what light clients need in it. A file does not tell the first: whatever it was
-/// exported from, it may have been changed since.
+/// The origin of a specification, and its extension for light clients. The origin of a file is unknown: it may
+/// have been changed since it was exported.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Origin {
 	/// The preset of this node's own WASM that is its genesis.
 	#[serde(skip)]
 	preset: Option<&'static str>,
-	/// A block to start from, for light clients: `sync_state_genSyncSpec` puts it in.
+	/// A finalized block from which light clients start, set by `sync_state_genSyncSpec`.
 	#[serde(
 		default,
 		rename = "lightSyncState",
@@ -67,18 +67,19 @@ fn properties() -> Properties {
 	properties
 }
 
-/// Name, id and kind of `staging`, until its operator names it.
+/// Default name and id of a staging chain, and its type.
 pub const STAGING: (&str, &str, ChainType) = ("Kaisar Staging", "kaisar_staging", ChainType::Live);
 
-/// The specification of this name, or `None` if there is none. There is no default chain: a node that joins or starts
-/// one by mistake is worse than one that asks.
+/// Returns the specification with this name, or `None` if the name is unknown. No chain is the default: an error
+/// is better than a node on a chain that nobody meant.
 pub fn load(name: &str) -> Option<Result<ChainSpec, String>> {
 	let (title, id, kind, preset) = match name {
-		"" => return Some(Err(format!("no chain is named: {CHOICES}"))),
+		"" => return Some(Err(format!("no chain was named; {CHOICES}"))),
 		presets::STAGING => {
 			return Some(Err(
-				"`staging` knows no keys: write those of its validators into a file, make its chain spec by \
-				 `kaisar-node staging-spec --keys FILE > staging.json`, and give all of its nodes `--chain staging.json`"
+				"`staging` has no keys of its own: write those of its validators into a file, build its chain spec with \
+				 `kaisar-node staging-spec --keys FILE > staging.json`, and start all of its nodes with \
+				 `--chain staging.json`"
 					.into(),
 			));
 		}
@@ -106,7 +107,7 @@ pub fn load(name: &str) -> Option<Result<ChainSpec, String>> {
 	)
 }
 
-/// What the specifications of all chains have in common.
+/// Returns a builder with the settings that all chains share.
 pub fn builder(
 	name: &str,
 	id: &str,

@@ -98,15 +98,15 @@ impl FromStr for Sealing {
 	}
 }
 
-/// How to make the chain spec of a staging chain.
+/// Arguments of `staging-spec`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::staging::EXAMPLE)]
 pub struct StagingSpec {
-	/// The file with the validators' keys and with who has how much KAI, in JSON.
+	/// JSON file with the validators' keys and the balances.
 	#[arg(long, value_name = "FILE")]
 	pub keys: PathBuf,
 
-	/// Print the storage of the genesis block, which no other runtime can read otherwise, in place of its configuration.
+	/// Print the raw genesis storage, which every later version of the node reads, instead of the configuration.
 	#[arg(long)]
 	pub raw: bool,
 }
@@ -125,7 +125,7 @@ pub enum Subcommand {
 	/// Export a chain specification.
 	ExportChainSpec(sc_cli::ExportChainSpecCmd),
 
-	/// Make the chain spec of a staging chain: production's numbers, and the keys in a file.
+	/// Build the chain spec of a staging chain: production's numbers, with the keys and balances of a file.
 	StagingSpec(StagingSpec),
 
 	/// Validate blocks.

@@ -1,4 +1,4 @@
-//! The chain spec of a staging chain: production's numbers, and keys that its operators bring in a file.
+//! The chain spec of a staging chain: production's numbers, with the validators and balances of a file.
 
 use crate::chain_spec::{self, ChainSpec, Origin};
 use kaisar_primitives::{Balance, KAI};
@@ -11,8 +11,9 @@ use std::{
 	path::Path,
 };
 
-/// The form of the file, for the help.
-pub const EXAMPLE: &str = r#"FILE is JSON. Keys and accounts are SS58 addresses or 0x and 64 hex digits, amounts KAI:
+/// The format of the file, for the help. Lines stay below 80 characters, where clap would break them.
+pub const EXAMPLE: &str = r#"FILE is JSON. Keys and accounts are SS58 addresses, or 0x and 64 hex
+digits; amounts are in KAI:
 
   {
     "validators": [
@@ -21,9 +22,19 @@ pub const EXAMPLE: &str = r#"FILE is JSON. Keys and accounts are SS58 addresses 
     "balances": [["5F…", "1000"], ["5C…", "250000.5"]]
   }
 
-What nobody is given is the treasury's. `kaisar-node key generate` makes keys, and `kaisar-node key insert` puts a
-validator's into its keystore: `--key-type babe --scheme sr25519` and `--key-type gran --scheme ed25519`. `name` and
-`id` are the chain's, "Kaisar Staging" and "kaisar_staging" by default."#;
+The rest of the genesis allocation goes to the treasury. `name` and `id` may
+be added; by default the chain is "Kaisar Staging", `kaisar_staging`.
+
+Each validator makes its keys, inserts them, and starts its node:
+
+  kaisar-node key generate --scheme sr25519
+  kaisar-node key generate --scheme ed25519
+  kaisar-node key insert --chain staging.json --base-path DIR \
+    --key-type babe --scheme sr25519 --suri PHRASE
+  kaisar-node key insert --chain staging.json --base-path DIR \
+    --key-type gran --scheme ed25519 --suri PHRASE
+  kaisar-node key generate-node-key --chain staging.json --base-path DIR
+  kaisar-node --chain staging.json --base-path DIR --validator"#;
 
 /// The file.
 #[derive(Debug, Deserialize)]
@@ -53,10 +64,11 @@ pub fn spec(file: &Path) -> Result<ChainSpec, String> {
 
 fn of_text(text: &str) -> Result<ChainSpec, String> {
 	let keys: Keys = serde_json::from_str(text)
-		.map_err(|error| format!("{error}; `kaisar-node staging-spec --help` shows the form"))?;
+		.map_err(|error| format!("{error}; `kaisar-node staging-spec --help` shows the format"))?;
 	if keys.validators.is_empty() {
 		return Err(
-			"a chain needs one validator at least, and four to stand the loss of one".into(),
+			"the list of validators is empty; a chain needs at least one, and four to survive the loss of one"
+				.into(),
 		);
 	}
 	let known: BTreeSet<_> = known_keys().collect();
@@ -69,8 +81,8 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 			match used.insert(bytes) {
 				true => Ok(bytes),
 				false => Err(format!(
-					"validator {}, {what}: `{text}` is in the file before; each account and each session key has \
-					 a key of its own",
+					"validator {}, {what}: `{text}` was used before in the file; accounts and session keys must all \
+					 differ",
 					at + 1
 				)),
 			}
@@ -88,7 +100,7 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 		let who = AccountId::from(key(account, &known).map_err(named)?);
 		let amount = kai(amount).map_err(named)?;
 		if balances.insert(who, amount).is_some() {
-			return Err(named("the same account has another".into()));
+			return Err(named("the account is listed twice".into()));
 		}
 	}
 	let json = presets::staging(validators, balances.into_iter().collect())?;
@@ -99,24 +111,23 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 	Ok(builder.with_genesis_config_patch(json).build())
 }
 
-/// The bytes of a key that not everybody knows the secret of.
+/// Returns the bytes of a key, unless its secret is well known.
 fn key(text: &str, known: &BTreeSet<[u8; 32]>) -> Result<[u8; 32], String> {
 	let account: AccountId = text.parse().map_err(|why| {
 		format!("`{text}` is neither an SS58 address nor 0x and 64 hex digits ({why})")
 	})?;
 	let bytes: [u8; 32] = account.into();
-	// Of the zero key anybody can sign, too.
+	// Anybody can sign for the zero key, too.
 	if bytes == [0; 32] || known.contains(&bytes) {
 		return Err(format!(
-			"the secret of `{text}` is well known, as those of the development phrase are; make one of your own by \
-			 `kaisar-node key generate`"
+			"the secret of `{text}` is well known; generate a key with `kaisar-node key generate`"
 		));
 	}
 	Ok(bytes)
 }
 
-/// Keys of the development phrase: that of the phrase itself, of the keyring's names, and of the development chain's
-/// cast, in both schemes.
+/// Returns the keys of the development phrase: of the phrase itself, of the keyring's names, and of the accounts
+/// and agents of the development chain, in both schemes.
 fn known_keys() -> impl Iterator<Item = [u8; 32]> {
 	let checkers = (1..=presets::dev::CHECKERS.len())
 		.flat_map(|number| ["", "//key", "//agent"].map(|path| format!("//Checker{number}{path}")));
@@ -136,9 +147,11 @@ fn known_keys() -> impl Iterator<Item = [u8; 32]> {
 		.chain(finality)
 }
 
-/// An amount of KAI, as a decimal with up to 18 digits after the point, in units.
+/// Parses a decimal amount of KAI with up to 18 digits after the point. Returns units of 10⁻¹⁸ KAI.
 fn kai(text: &str) -> Result<Balance, String> {
-	let wrong = || format!("`{text}` is no amount of KAI, such as \"1000\" or \"0.5\"");
+	let wrong = || {
+		format!("`{text}` is not an amount of KAI; expected a decimal such as \"1000\" or \"0.5\"")
+	};
 	let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
 	let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
 	if !digits(whole) || !digits(part) || part.len() > 18 {
@@ -231,17 +244,17 @@ mod tests {
 			|amount: &str| file(&own(1), &own(2), &format!(r#"[["{}","{amount}"]]"#, own(5)));
 		for (text, part) in [
 			("{".to_string(), "--help"),
-			(r#"{"validators":[]}"#.into(), "one validator"),
+			(r#"{"validators":[]}"#.into(), "at least one"),
 			(
 				r#"{"validators":[],"sudo":"x"}"#.into(),
 				"unknown field `sudo`",
 			),
 			(file("Alice", &own(2), "[]"), "neither an SS58"),
-			(file(&own(1), &own(1), "[]"), "is in the file before"),
-			(balance("-1"), "no amount"),
-			(balance("1,000"), "no amount"),
-			(balance("1e3"), "no amount"),
-			(balance("0.0000000000000000001"), "no amount"),
+			(file(&own(1), &own(1), "[]"), "was used before"),
+			(balance("-1"), "not an amount"),
+			(balance("1,000"), "not an amount"),
+			(balance("1e3"), "not an amount"),
+			(balance("0.0000000000000000001"), "not an amount"),
 			(balance("472025601"), "more than"),
 			(balance("0.000001"), "existential"),
 		] {
@@ -259,7 +272,7 @@ mod tests {
 			let why = of_text(&file(&own(1), &own(2), &twice))
 				.err()
 				.expect(&again);
-			assert!(why.contains("has another"), "{why}");
+			assert!(why.contains("listed twice"), "{why}");
 		}
 		let zero = format!("0x{}", "0".repeat(64));
 		let why = of_text(&file(&zero, &own(2), "[]"))

@@ -1,5 +1,5 @@
-//! Attacks on the records of agents' addresses, by a program of its own against a real node: whoever speaks
-//! Kademlia can send a node whatever it likes, with any expiry.
+//! Attacks on the records of agents' addresses: a program that speaks Kademlia sends a real node what it likes,
+//! with any expiry.
 
 use codec::Encode;
 use futures::StreamExt;
@@ -24,9 +24,9 @@ use std::{
 	time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// The node's key, so that its name in the network is known.
+/// The node's key, from which its peer id follows.
 const NODE_KEY: [u8; 32] = [7; 32];
-/// Longest that anything may take.
+/// Timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -41,7 +41,7 @@ struct Node {
 impl Node {
 	fn start() -> Self {
 		let folder = tempfile::tempdir().expect("there is room");
-		// Free again at once, for the node.
+		// The port is free again at once, for the node.
 		let p2p = TcpListener::bind("127.0.0.1:0")
 			.and_then(|port| port.local_addr())
 			.expect("there is a port")
@@ -236,8 +236,8 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 	let mut attacker = Attacker::meet(&node).await;
 	let [petra, carla, dan] = [1, 2, 3].map(checker);
 	let mut turn = 0;
-	// A node acknowledges a message before it has looked at it. It looks at them in their order, so that it has looked
-	// at all once a later one of Carla's shows.
+	// A node acknowledges a message before it processes it. It processes them in order, so all are processed once a
+	// later record of Carla's can be read.
 	let mut looked = async |attacker: &mut Attacker| {
 		turn += 1;
 		attacker.put(&signed(&carla, turn), DAY).await;

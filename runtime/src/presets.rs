@@ -302,11 +302,11 @@ fn local() -> Value {
 	})
 }
 
-/// `staging`: production's numbers, with these validators and balances. All that production allocates and nobody is
-/// given is the treasury's. The preset itself has neither, so it starts no chain: keys that everybody knows have no
-/// place in it.
+/// Returns the genesis of a staging chain: production's numbers, with these validators and balances. The rest of the
+/// allocation goes to the treasury. The preset itself has neither, since it must not have well-known keys; it does not
+/// start a chain.
 ///
-/// Fails if the balances are more than production allocates, or one is of a pot or below the existential deposit.
+/// Fails if the balances exceed production's allocation, or if one is of a pot or below the existential deposit.
 pub fn staging(
 	validators: Vec<Validator>,
 	balances: Vec<(AccountId, Balance)>,

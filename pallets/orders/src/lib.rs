@@ -549,9 +549,10 @@ pub mod pallet {
 			Self::page_of(&customer, from, limit)
 		}
 
-		/// Returns the workers among which an order of this requirement and plan would be drawn now, and what
-		/// each of them lacks. It looks at `limit` workers, at most [`kaisar_primitives::MAX_PAGE`], from position `from` on:
-		/// positions change whenever a worker comes or goes.
+		/// Returns a page of the workers from which an order of this requirement and plan would be drawn now, with
+		/// the conditions that each fails. It reads `limit` workers, from 1 to
+		/// [`kaisar_primitives::MAX_PAGE`], from position `from` on. Positions change whenever a worker is
+		/// listed or unlisted.
 		pub fn candidates(
 			requirement: Requirement,
 			plan: Plan,
@@ -578,7 +579,8 @@ pub mod pallet {
 			Self::prices_of(gpu_class).ok()
 		}
 
-		/// Returns the price book from class `from` on. It looks at `limit` classes, at most [`kaisar_primitives::MAX_PAGE`].
+		/// Returns the price book from class `from` on. It looks at `limit` classes, at most
+		/// [`kaisar_primitives::MAX_PAGE`].
 		pub fn price_book(from: GpuClass, limit: u32) -> Vec<(GpuClass, ClassPrice)> {
 			Self::book_from(from, limit)
 		}
@@ -998,15 +1000,15 @@ pub mod pallet {
 			Self::do_set_template(id, template)
 		}
 
-		/// Changes the key that may connect to an order's container, for a customer that lost the old one. The
-		/// worker's agent hears of it with the next block, and closes the old key's connections.
+		/// Replaces the key that may connect to an order's container, for a customer that lost the old one. The
+		/// worker's agent learns of it with the next block, and closes connections of the old key within seconds.
 		///
 		/// ## Origin
 		/// Signed by the customer.
 		///
 		/// ## Parameters
-		/// - `order`: the order, not closed.
-		/// - `client_key`: the ed25519 key that may connect from now on, and no other.
+		/// - `order`: an order that is not closed.
+		/// - `client_key`: the ed25519 key that alone may connect from now on.
 		///
 		/// ## Errors
 		/// - [`Error::UnknownOrder`].

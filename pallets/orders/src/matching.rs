@@ -119,7 +119,7 @@ fn bucket_of(requirement: &Requirement) -> u8 {
 	}
 }
 
-/// Returns what a worker lacks for a requirement at this price of a unit and hour.
+/// Returns the conditions of a requirement that a worker fails at this price of a unit and hour.
 fn lacks(
 	candidate: &Candidate,
 	requirement: &Requirement,
@@ -406,7 +406,7 @@ impl<T: Config> Pallet<T> {
 				let worker = T::Workers::idle_at(gpu_class, bucket, region, position)?;
 				let lacks = match T::Workers::candidate(worker) {
 					Some(it) => lacks(&it, requirement, unit_price).collect(),
-					// Its floor is above what it could be had for since the reference fell.
+					// The reference price fell below its floor since it was listed.
 					None => [Lack::Price].into(),
 				};
 				Some(CandidateView { worker, lacks })

@@ -533,16 +533,16 @@ pub enum Lack {
 pub struct CandidateView {
 	/// Its number.
 	pub worker: WorkerId,
-	/// What it lacks; nothing if it fits.
+	/// The conditions that it fails; empty if it fits.
 	pub lacks: Vec<Lack>,
 }
 
 /// A page of the workers that an order could be matched with.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct CandidatePage {
-	/// All of them: idle workers with the requirement's GPUs (in class 0, its CPU tier) in its region.
+	/// Number of idle workers with the requirement's GPUs (in class 0, its CPU tier) in its region.
 	pub idle: u32,
-	/// Those of the page.
+	/// The workers of the page.
 	pub workers: Vec<CandidateView>,
 	/// The position to continue from; `None` at the end.
 	pub next: Option<u32>,

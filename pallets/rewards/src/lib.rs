@@ -561,7 +561,8 @@ pub mod pallet {
 		}
 
 		/// Returns the pools in which an account is a member, or was and has something to claim, with the
-		/// amount that `claim_delegation` pays from each; at most `limit` of them, and at most [`kaisar_primitives::MAX_PAGE`].
+		/// amount that `claim_delegation` pays from each; at most `limit` of them, and at most
+		/// [`kaisar_primitives::MAX_PAGE`].
 		///
 		/// Together with `claimable` for its earnings as an operator, and `claimable_from` for each worker
 		/// that it owns, this is all that an account can claim.
@@ -604,9 +605,9 @@ pub mod pallet {
 			Self::newest_reference(gpu_class)
 		}
 
-		/// Returns the GPU classes from `from` on: what each is called, what it scores and is held to. It looks
-		/// at `limit` numbers, at most [`kaisar_primitives::MAX_PAGE`], and the next page begins after those; there are
-		/// numbers up to 65,535. Class 0, no GPU, is none of the classes.
+		/// Returns the GPU classes from id `from` on, with name, score and reference. It looks at `limit` ids, at
+		/// most [`kaisar_primitives::MAX_PAGE`]; the next page begins after them. Ids end at 65,535. Class 0,
+		/// no GPU, is left out.
 		pub fn classes(from: GpuClass, limit: u32) -> Vec<ClassView> {
 			Self::classes_from(from, limit)
 		}

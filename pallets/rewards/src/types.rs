@@ -54,15 +54,15 @@ impl Scores {
 pub struct ClassView {
 	/// Its id.
 	pub gpu_class: GpuClass,
-	/// Its name, as `GPU_RTX_4090`. Classes that were added since this runtime was built have none.
+	/// Its name, such as `GPU_RTX_4090`; none for a class that was added after this runtime was built.
 	pub name: Option<Vec<u8>>,
 	/// The least memory with which such a GPU is sold, in GB of 10⁹ bytes, where it is known.
 	pub memory_gb: Option<u32>,
 	/// The score of one GPU, in hundredths.
 	pub score: u32,
-	/// What one GPU is held to from the next round on, if the class has a reference.
+	/// The reference for one GPU from the next round on, if there is one.
 	pub reference: Option<ClassReference>,
-	/// GPUs of the class earn and can be ordered.
+	/// Whether GPUs of the class earn and can be ordered.
 	pub paid: bool,
 }
 

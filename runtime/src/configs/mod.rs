@@ -217,8 +217,8 @@ pub enum ProxyType {
 	/// Everything.
 	#[default]
 	Any,
-	/// Everything that moves no balance to another account, stakes none, delegates no license, sets no keys of workers,
-	/// checkers and validators, and acts for no other account.
+	/// Everything that moves no balance to another account, stakes none, delegates no license, sets no keys of
+	/// workers, checkers and validators, and acts for no other account.
 	NonTransfer,
 	/// Runs the account's workers, but adds neither stake nor keys.
 	Provider,
