@@ -1,19 +1,12 @@
 //! Which GPU is which: PCI bus ids and UUIDs, the names that an operator gives, and the order of use.
 
 use super::names::by_driver_name;
-use ash::vk;
 use serde::{Serialize, Serializer};
 use std::{
 	cmp::Reverse,
 	fmt::{self, Display, Formatter},
 	str::FromStr,
 };
-use wgpu::{Adapter, DeviceType};
-
-/// PCI vendor id of NVIDIA.
-const NVIDIA: u32 = 0x10de;
-/// PCI vendor id of AMD.
-const AMD: u32 = 0x1002;
 
 /// Why a text does not name a GPU.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -80,6 +73,13 @@ impl FromStr for BusId {
 /// A device's UUID, as its driver gives it. NVIDIA's is the one that `nvidia-smi -L` prints.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Uuid([u8; 16]);
+
+impl Uuid {
+	/// Returns the UUID of these bytes; drivers that know none give zeros.
+	pub(super) fn new(bytes: [u8; 16]) -> Option<Self> {
+		(bytes != [0; 16]).then_some(Self(bytes))
+	}
+}
 
 impl Display for Uuid {
 	fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
@@ -207,29 +207,6 @@ impl Display for Card {
 }
 
 impl Card {
-	/// Describes an adapter.
-	pub(super) fn of(adapter: &Adapter) -> Self {
-		let info = adapter.get_info();
-		let (uuid, memory) = identity(adapter).unwrap_or_default();
-		Self {
-			kind: match info.device_type {
-				DeviceType::DiscreteGpu => Kind::Discrete,
-				DeviceType::VirtualGpu => Kind::Virtual,
-				DeviceType::IntegratedGpu => Kind::Integrated,
-				DeviceType::Cpu | DeviceType::Other => Kind::Software,
-			},
-			vendor: match info.vendor {
-				NVIDIA => Vendor::Nvidia,
-				AMD => Vendor::Amd,
-				_ => Vendor::Other,
-			},
-			bus: info.device_pci_bus_id.parse().ok(),
-			uuid: uuid.filter(|uuid| uuid.0 != [0; 16]),
-			memory,
-			name: info.name,
-		}
-	}
-
 	/// Returns whether two descriptions are of the same hardware.
 	pub fn is_same(&self, other: &Self) -> bool {
 		match (self.bus, other.bus) {
@@ -251,32 +228,6 @@ impl Card {
 	fn rank(&self) -> impl Ord + use<> {
 		let score = by_driver_name(&self.name).map_or(0, |class| class.score);
 		(self.kind, Reverse(score), Reverse(self.memory), self.bus)
-	}
-}
-
-/// The UUID and the bytes of memory of an adapter, as Vulkan tells them.
-fn identity(adapter: &Adapter) -> Option<(Option<Uuid>, u64)> {
-	// SAFETY: what is asked is what the instance that the adapter belongs to can be asked, and nothing of it is
-	// kept or destroyed.
-	unsafe {
-		let adapter = adapter.as_hal::<wgpu::hal::vulkan::Api>()?;
-		let instance = adapter.shared_instance();
-		let (vulkan, physical) = (instance.raw_instance(), adapter.raw_physical_device());
-		let memory = vulkan.get_physical_device_memory_properties(physical);
-		let heaps = memory.memory_heaps_as_slice().iter();
-		let most = heaps
-			.filter(|heap| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL))
-			.map(|heap| heap.size)
-			.max();
-		let properties = vulkan.get_physical_device_properties(physical);
-		let known = instance.instance_api_version().min(properties.api_version);
-		let uuid = (known >= vk::API_VERSION_1_1).then(|| {
-			let mut id = vk::PhysicalDeviceIDProperties::default();
-			let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut id);
-			vulkan.get_physical_device_properties2(physical, &mut properties);
-			Uuid(id.device_uuid)
-		});
-		Some((uuid, most.unwrap_or(0)))
 	}
 }
 

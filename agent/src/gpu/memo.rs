@@ -12,7 +12,6 @@ use std::{
 	path::{Path, PathBuf},
 	time::{Duration, SystemTime},
 };
-use wgpu::AdapterInfo;
 
 /// Attempts after which matrix units are left alone.
 const MOST_ATTEMPTS: u32 = 2;
@@ -45,13 +44,12 @@ pub(super) enum Refused {
 }
 
 impl Memo {
-	/// Of a device and the codes that there are for it. Another driver, or other codes, are another matter.
-	pub fn new(dir: &Path, info: &AdapterInfo, codes: &[String]) -> Self {
-		let model = [&info.name, &info.driver, &info.driver_info];
-		let model: Vec<&str> = model.into_iter().map(String::as_str).collect();
+	/// Of a device and the codes that there are for it. Another driver, or other codes, are another matter. `model` is the
+	/// names of the GPU and of its driver, and the driver's version; `bus` tells one GPU of a model from another.
+	pub fn new(dir: &Path, model: [&str; 3], bus: &str, codes: &[String]) -> Self {
 		let codes = codes.iter().map(String::as_str);
-		let choice: Vec<&str> = model.iter().copied().chain(codes).collect();
-		let device = [&model[..], &[info.device_pci_bus_id.as_str()]].concat();
+		let choice: Vec<&str> = model.into_iter().chain(codes).collect();
+		let device = [&model[..], &[bus]].concat();
 		Self {
 			choice: dir.join(format!("kernel-{}", named(&choice))),
 			attempts: dir.join(format!("trying-{}", named(&device))),
@@ -144,16 +142,17 @@ fn named(parts: &[&str]) -> String {
 mod tests {
 	use super::*;
 
-	fn info(bus: &str, driver: &str) -> AdapterInfo {
-		AdapterInfo {
-			device_pci_bus_id: bus.into(),
-			driver_info: driver.into(),
-			..AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Vulkan)
-		}
+	fn memo_of(dir: &Path, bus: &str, driver: &str, codes: [&str; 2]) -> Memo {
+		Memo::new(
+			dir,
+			["a GPU", "a driver", driver],
+			bus,
+			&codes.map(String::from),
+		)
 	}
 
 	fn memo(dir: &Path, bus: &str, driver: &str) -> Memo {
-		Memo::new(dir, &info(bus, driver), &["one".into(), "two".into()])
+		memo_of(dir, bus, driver, ["one", "two"])
 	}
 
 	#[test]
@@ -207,7 +206,7 @@ mod tests {
 		first.choose(&found);
 		assert_eq!(memo(dir.path(), "2", "a").choice(), Some(found.clone()));
 		assert_eq!(memo(dir.path(), "1", "b").choice(), None);
-		let others = Memo::new(dir.path(), &info("1", "a"), &["one".into(), "three".into()]);
+		let others = memo_of(dir.path(), "1", "a", ["one", "three"]);
 		assert_eq!(others.choice(), None);
 		first.forget();
 		assert_eq!(first.choice(), None);

@@ -1,34 +1,31 @@
-//! GPUs, through `wgpu`: Vulkan on Linux, its loader and driver found at run time. Nothing of a vendor's
-//! is needed to build or to start.
+//! GPUs. Drivers are found at run time; nothing of a vendor's is needed to build or to start.
+//!
+//! The work of a trial and of its openings (`run`, `desk`) is the same on every GPU. A `backend` does it through the
+//! GPU's driver: `vulkan`.
 //!
 //! What a driver says of itself, its name included, is shown to people and never counts.
 
+mod backend;
 mod card;
 mod desk;
-mod kernel;
 mod memo;
-mod memory;
 mod names;
 mod pool;
-mod product;
 mod run;
-mod shaders;
-mod tensor;
-mod work;
+mod vulkan;
 
 use crate::trial::{
-	device::{COPIED, COPIES, Device, DeviceError, Rated, Window, copied_gbps},
+	device::{Device, DeviceError, Rated, Window},
 	hash::Hash,
 	matrix::Size,
 };
+use backend::{Backend, Source, contained};
 pub use card::{BadName, BusId, Card, GpuName, Kind, Uuid, Vendor};
-use kernel::{Code, Handle, Kernel, Use, contained};
 pub use names::by_driver_name;
 use parking_lot::{Mutex, MutexGuard};
 pub use pool::Pool;
-use product::{Chosen, Product};
+use run::Held;
 use std::{
-	collections::{BTreeMap, BTreeSet},
 	path::PathBuf,
 	sync::{
 		Arc,
@@ -36,9 +33,8 @@ use std::{
 	},
 	time::{Duration, Instant},
 };
-use wgpu::{Adapter, BufferUsages, DeviceType};
 
-/// Which adapters are used.
+/// Which devices are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Choice {
 	/// None.
@@ -65,7 +61,7 @@ pub enum Kernels {
 /// How GPUs are used.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-	/// Which adapters.
+	/// Which devices.
 	pub choice: Choice,
 	/// Names of the GPUs to use, in order of use; without names, all of them.
 	pub names: Vec<GpuName>,
@@ -84,32 +80,19 @@ impl From<Choice> for Options {
 	}
 }
 
-fn instance() -> wgpu::Instance {
-	wgpu::Instance::new(wgpu::InstanceDescriptor {
-		backends: wgpu::Backends::VULKAN,
-		..wgpu::InstanceDescriptor::new_without_display_handle()
-	})
+/// A GPU that a look found, and how it is opened.
+struct Found {
+	card: Card,
+	open: Box<dyn FnOnce() -> Result<Arc<dyn Device>, DeviceError> + Send>,
 }
 
-/// The adapters of a choice, each piece of hardware once.
-fn adapters(choice: Choice) -> Vec<Adapter> {
-	if choice == Choice::Off {
-		return Vec::new();
+impl Found {
+	fn new(source: impl Source, kernels: Kernels) -> Self {
+		Self {
+			card: source.card().clone(),
+			open: Box::new(move || Ok(Arc::new(Gpu::open(source, kernels)?))),
+		}
 	}
-	let instance = instance();
-	let mut seen = BTreeSet::new();
-	let mut found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN));
-	found.retain(|adapter| {
-		let info = adapter.get_info();
-		let wanted = match info.device_type {
-			DeviceType::DiscreteGpu | DeviceType::IntegratedGpu | DeviceType::VirtualGpu => true,
-			DeviceType::Cpu | DeviceType::Other => choice == Choice::Software,
-		};
-		// Two drivers can show the same hardware.
-		let bus = &info.device_pci_bus_id;
-		wanted && (bus.is_empty() || seen.insert(bus.clone()))
-	});
-	found
 }
 
 /// The result of a look for GPUs.
@@ -134,11 +117,11 @@ fn chosen_of<T>(found: Vec<T>, options: &Options, card: impl Fn(&T) -> &Card + C
 	}
 }
 
-/// Looks for GPUs. Each look has an instance of its own, which finds drivers that came since the last one.
-fn look(options: &Options) -> Look<(Card, Adapter)> {
-	let found = adapters(options.choice).into_iter();
-	let found = found.map(|adapter| (Card::of(&adapter), adapter)).collect();
-	chosen_of(found, options, |(card, _)| card)
+/// Looks for GPUs.
+fn look(options: &Options) -> Look<Found> {
+	let found = vulkan::find(options).into_iter();
+	let found = found.map(|source| Found::new(source, options.kernels));
+	chosen_of(found.collect(), options, |found| &found.card)
 }
 
 /// No GPU goes by some names that an operator gave.
@@ -171,7 +154,7 @@ pub fn list(cards: &[Card]) -> String {
 pub fn cards(options: &Options) -> Result<Vec<Card>, NotThere> {
 	let look = look(options);
 	NotThere::check(&look)?;
-	Ok(look.chosen.into_iter().map(|(card, _)| card).collect())
+	Ok(look.chosen.into_iter().map(|found| found.card).collect())
 }
 
 /// Opens the GPUs that the options choose, in order of use. Leaves out one that cannot be opened, with a
@@ -181,15 +164,14 @@ pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
 }
 
 /// One GPU.
-pub struct Gpu(Arc<Opener>);
+struct Gpu<S: Source>(Arc<Opener<S>>);
 
 /// Opens a GPU, again whenever it was lost.
-struct Opener {
-	card: Card,
-	adapter: Adapter,
-	options: Options,
+struct Opener<S: Source> {
+	source: S,
+	kernels: Kernels,
 	/// Made anew where the device was lost.
-	shared: Mutex<Arc<Shared>>,
+	shared: Mutex<Arc<Shared<S::Backend>>>,
 	/// When it was last opened again. Locked after `shared`.
 	lost: Mutex<Option<Instant>>,
 }
@@ -206,44 +188,33 @@ fn kernels_after(since_last: Option<Duration>, asked: Kernels) -> Kernels {
 	}
 }
 
-impl Gpu {
-	/// Opens an adapter.
-	pub fn open(adapter: &Adapter, options: &Options) -> Result<Self, DeviceError> {
+impl<S: Source> Gpu<S> {
+	/// Opens a GPU that was found.
+	fn open(source: S, kernels: Kernels) -> Result<Self, DeviceError> {
+		let shared = Shared::new(source.open(kernels)?);
 		Ok(Self(Arc::new(Opener {
-			card: Card::of(adapter),
-			adapter: adapter.clone(),
-			options: options.clone(),
-			shared: Mutex::new(Arc::new(Shared::open(adapter, options)?)),
+			source,
+			kernels,
+			shared: Mutex::new(Arc::new(shared)),
 			lost: Mutex::new(None),
 		})))
 	}
 }
 
-impl Opener {
-	/// The device. One that was lost is opened again, by a new look at the machine: its driver may have been
-	/// replaced.
-	fn shared(&self) -> Result<Arc<Shared>, DeviceError> {
+impl<S: Source> Opener<S> {
+	/// The device. One that was lost is opened again.
+	fn shared(&self) -> Result<Arc<Shared<S::Backend>>, DeviceError> {
 		let mut shared = self.shared.lock();
-		if !shared.handle.has_failed() {
+		if !shared.backend.has_failed() {
 			return Ok(shared.clone());
 		}
 		let before = *self.lost.lock();
-		let kernels = kernels_after(before.map(|at| at.elapsed()), self.options.kernels);
-		tracing::warn!(gpu = %self.card, "a GPU that was lost is opened again");
+		let kernels = kernels_after(before.map(|at| at.elapsed()), self.kernels);
+		tracing::warn!(gpu = %self.source.card(), "a GPU that was lost is opened again");
 		// A driver may give memory back only when it is asked to.
 		*shared.kept.lock() = None;
-		let options = Options {
-			kernels,
-			..self.options.clone()
-		};
-		let found = adapters(options.choice).into_iter();
-		let found = found.map(|adapter| (Card::of(&adapter), adapter));
-		let fresh = found
-			.filter(|(card, _)| card.is_same(&self.card))
-			.map(|(_, adapter)| adapter)
-			.next();
-		let adapter = fresh.as_ref().unwrap_or(&self.adapter);
-		*shared = Arc::new(contained(|| Shared::open(adapter, &options))?);
+		let backend = contained(|| self.source.open_again(kernels))?;
+		*shared = Arc::new(Shared::new(backend));
 		// Once a loss, however often it took to open it again.
 		*self.lost.lock() = Some(Instant::now());
 		Ok(shared.clone())
@@ -253,12 +224,12 @@ impl Opener {
 	/// more.
 	fn with<T>(
 		&self,
-		act: impl Fn(Arc<Shared>) -> Result<T, DeviceError>,
+		act: impl Fn(Arc<Shared<S::Backend>>) -> Result<T, DeviceError>,
 	) -> Result<T, DeviceError> {
 		let shared = self.shared()?;
 		match shared.noting_loss(|| act(shared.clone())) {
 			Err(DeviceError::Lost(error)) => {
-				tracing::warn!(gpu = %self.card, error, "a GPU was lost");
+				tracing::warn!(gpu = %self.source.card(), error, "a GPU was lost");
 				let shared = self.shared()?;
 				shared.noting_loss(|| act(shared.clone()))
 			}
@@ -267,41 +238,24 @@ impl Opener {
 	}
 }
 
-impl Device for Gpu {
+impl<S: Source> Device for Gpu<S> {
 	fn name(&self) -> String {
-		self.0.card.name.clone()
+		self.0.source.card().name.clone()
 	}
 
 	fn label(&self) -> String {
-		self.0.card.to_string()
+		self.0.source.card().to_string()
 	}
 
 	fn kernels(&self) -> Vec<Rated> {
 		let shared = self.0.shared.lock();
-		shared.rated.clone()
+		shared.backend.rated()
 	}
 
 	fn copy_gbps(&self) -> Result<f64, DeviceError> {
 		let shared = self.0.shared()?;
 		let _work = shared.idle()?;
-		let handle = &shared.handle;
-		let size = (COPIED as u64).min(handle.limits.max_buffer_size);
-		let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-		let from = handle.buffer("from", size, usage)?;
-		let to = handle.buffer("to", size, usage)?;
-		let copy = |times| {
-			let mut encoder = handle.encoder();
-			for _ in 0..times {
-				encoder.copy_buffer_to_buffer(&from, 0, &to, 0, Some(size));
-			}
-			handle.submit(encoder);
-			handle.wait()
-		};
-		// The first makes the memory real.
-		copy(1)?;
-		let start = Instant::now();
-		copy(COPIES)?;
-		Ok(copied_gbps(size, start.elapsed()))
+		shared.backend.copy_gbps()
 	}
 
 	fn fill(
@@ -319,79 +273,40 @@ impl Device for Gpu {
 }
 
 /// Marks that a device is filled for a trial, or runs one, for as long as it is there.
-struct Timed(Arc<Shared>);
+struct Timed<B: Backend>(Arc<Shared<B>>);
 
-impl Timed {
-	fn begin(shared: &Arc<Shared>) -> Self {
+impl<B: Backend> Timed<B> {
+	fn begin(shared: &Arc<Shared<B>>) -> Self {
 		shared.timed.fetch_add(1, Ordering::SeqCst);
 		Self(shared.clone())
 	}
 }
 
-impl Drop for Timed {
+impl<B: Backend> Drop for Timed<B> {
 	fn drop(&mut self) {
 		self.0.timed.fetch_sub(1, Ordering::SeqCst);
 	}
 }
 
 /// State shared by a GPU and its runs.
-struct Shared {
-	name: String,
-	handle: Handle,
-	fill: Kernel,
-	product: Product,
-	/// The kernels for the product, with their measured speeds.
-	rated: Vec<Rated>,
-	leaves: Kernel,
-	reduce: Kernel,
-	top: Kernel,
+struct Shared<B: Backend> {
+	backend: B,
 	/// Trials that it is filled for, or runs: work that is not timed gives way.
 	timed: AtomicU32,
 	/// Held by the thread that has work on the device. Locked before `kept`, where both are.
 	work: Mutex<()>,
 	/// Memory of the last window on the device. The next one replaces it.
-	kept: Mutex<Option<(u64, Arc<memory::Memory>)>>,
-	/// The walk's kernels, by the number of buffers that the window lies in.
-	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
+	kept: Mutex<Option<(u64, Arc<Held<B>>)>>,
 }
 
-impl Shared {
-	fn open(adapter: &Adapter, options: &Options) -> Result<Self, DeviceError> {
-		let Chosen {
-			handle,
-			product,
-			rated,
-		} = product::choose(adapter, options)?;
-		let kernel = |name, code: String, uses: &[Use]| handle.kernel(name, Code::Wgsl(code), uses);
-		use Use::{Read, Write};
-		Ok(Self {
-			name: adapter.get_info().name,
-			fill: kernel("fill", shaders::fill(), &[Write])?,
-			leaves: kernel("leaves", shaders::leaves(), &[Read, Write])?,
-			reduce: kernel("reduce", shaders::reduce(), &[Write])?,
-			top: kernel("top", shaders::top(), &[Write; 4])?,
-			product,
-			rated,
-			handle,
+impl<B: Backend> Shared<B> {
+	fn new(backend: B) -> Self {
+		Self {
+			backend,
 			timed: AtomicU32::new(0),
 			work: Mutex::new(()),
 			kept: Mutex::new(None),
-			walks: Mutex::default(),
-		})
-	}
-
-	/// The walk's kernel over a window in this number of buffers.
-	fn walk_kernel(&self, buffers: usize) -> Result<Arc<Kernel>, DeviceError> {
-		let mut walks = self.walks.lock();
-		if let Some(kernel) = walks.get(&buffers) {
-			return Ok(kernel.clone());
 		}
-		let mut uses = vec![Use::Write];
-		uses.resize(1 + buffers, Use::Read);
-		let code = Code::Wgsl(shaders::walk(buffers));
-		let made = Arc::new(self.handle.kernel("walk", code, &uses)?);
-		walks.insert(buffers, made.clone());
-		Ok(made)
 	}
 
 	/// Does something with the device, and notes if it is lost meanwhile.
@@ -401,7 +316,7 @@ impl Shared {
 	) -> Result<T, DeviceError> {
 		contained(act).inspect_err(|error| {
 			if matches!(error, DeviceError::Lost(_)) {
-				self.handle.fail();
+				self.backend.fail();
 			}
 		})
 	}

@@ -3,19 +3,13 @@
 //! A driver can come after the agent, a GPU can fall off the bus and come back. So the agent keeps no list
 //! from its start: each look compares what the machine has now with what is open.
 
-use super::{Card, Gpu, Look, NotThere, Options, look};
-use crate::trial::device::{Device, DeviceError};
+use super::{Card, Found, Look, NotThere, Options, look};
+use crate::trial::device::Device;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 
 /// Longest wait for another look to end.
 const LOOK_TIME: Duration = Duration::from_secs(20);
-
-/// A GPU that a look found, and how it is opened.
-struct Found {
-	card: Card,
-	open: Box<dyn FnOnce() -> Result<Arc<dyn Device>, DeviceError> + Send>,
-}
 
 /// A GPU that is open.
 #[derive(Clone)]
@@ -36,29 +30,7 @@ pub struct Pool {
 impl Pool {
 	/// A pool of the GPUs that the options choose. Finds nothing before the first look.
 	pub fn new(options: Options) -> Self {
-		let find = {
-			let options = options.clone();
-			move || {
-				let Look {
-					chosen,
-					missing,
-					all,
-				} = look(&options);
-				let found = |(card, adapter)| {
-					let options = options.clone();
-					Found {
-						card,
-						open: Box::new(move || Ok(Arc::new(Gpu::open(&adapter, &options)?))),
-					}
-				};
-				Look {
-					chosen: chosen.into_iter().map(found).collect(),
-					missing,
-					all,
-				}
-			}
-		};
-		Self::finding(find)
+		Self::finding(move || look(&options))
 	}
 
 	fn finding(look: impl Fn() -> Look<Found> + Send + Sync + 'static) -> Self {
@@ -154,7 +126,7 @@ mod tests {
 	use super::*;
 	use crate::{
 		gpu::{Kind, chosen_of, tests::card},
-		trial::device::Processor,
+		trial::device::{DeviceError, Processor},
 	};
 	use std::collections::BTreeMap;
 

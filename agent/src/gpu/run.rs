@@ -1,11 +1,9 @@
 //! A window on a GPU, its run, and its openings.
 
 use super::{
-	Opener, Shared, Timed,
+	Opener, Shared, Source, Timed,
+	backend::{Backend, ROOTS, lost},
 	desk::{Desk, Run, Ticket},
-	kernel::lost,
-	memory::{At, Memory, ROOTS},
-	work::Work,
 };
 use crate::trial::{
 	device::{DeviceError, Matrix, Place, Shown, Spans, Window},
@@ -26,13 +24,44 @@ const LOOK: u32 = 128;
 
 static IDS: AtomicU64 = AtomicU64::new(0);
 
+/// The work that lies in a trial's two matrices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum At {
+	/// None that is of use.
+	Nowhere,
+	/// The results of `done` steps of a run, of which a walk is bound to `size.window` matrices.
+	Steps { seed: Hash, size: Size, done: u32 },
+}
+
+/// The memory of one window on a GPU.
+pub(super) struct Held<B: Backend> {
+	memory: B::Memory,
+	/// The work that lies in the trial's matrices, and in which of the two. It belongs to the thread that has the device.
+	at: Mutex<(At, usize)>,
+}
+
+impl<B: Backend> Held<B> {
+	fn new(memory: B::Memory) -> Arc<Self> {
+		Arc::new(Self {
+			memory,
+			at: Mutex::new((At::Nowhere, 0)),
+		})
+	}
+}
+
+/// A device, and the memory of a window on it. One thread at a time has both.
+struct On<'a, B: Backend> {
+	shared: &'a Shared<B>,
+	memory: &'a B::Memory,
+}
+
 /// A filled window on a GPU.
-pub(super) struct GpuWindow {
+pub(super) struct GpuWindow<S: Source> {
 	/// Names it among the windows of all devices.
 	id: u64,
-	opener: Arc<Opener>,
+	opener: Arc<Opener<S>>,
 	/// The device that was filled, and that runs. Openings may have to open it anew.
-	shared: Arc<Shared>,
+	shared: Arc<Shared<S::Backend>>,
 	seed: Hash,
 	n: u32,
 	matrices: u32,
@@ -42,14 +71,14 @@ pub(super) struct GpuWindow {
 	/// Steps that were repeated.
 	repeated: AtomicU64,
 	/// From the fill until the run is over, only this window's work runs on the device.
-	timed: Mutex<Option<Timed>>,
+	timed: Mutex<Option<Timed<S::Backend>>>,
 }
 
-impl GpuWindow {
+impl<S: Source> GpuWindow<S> {
 	/// Takes the memory, and fills it.
 	pub fn fill(
-		opener: Arc<Opener>,
-		shared: Arc<Shared>,
+		opener: Arc<Opener<S>>,
+		shared: Arc<Shared<S::Backend>>,
 		seed: Hash,
 		(n, window): (u32, u32),
 		wanted: &(dyn Fn() -> bool + Sync),
@@ -59,8 +88,7 @@ impl GpuWindow {
 			window,
 			turns: 1,
 		};
-		// Smaller matrices have fewer lines than a workgroup reduces.
-		if n < 1_024 || size.check().is_err() {
+		if n < S::Backend::LEAST_ROWS || size.check().is_err() {
 			return Err(DeviceError::Shape);
 		}
 		let go_on = || {
@@ -74,16 +102,13 @@ impl GpuWindow {
 		let work = shared.work.lock();
 		// The window before makes room first.
 		*shared.kept.lock() = None;
-		shared.handle.wait()?;
-		let memory = Memory::new(&shared, n, window)?;
-		let on = Work {
-			shared: &shared,
-			memory: &memory,
-		};
-		let roots = on.fill(&seed, true, go_on)?;
-		let matrices = memory.matrices;
+		let gpu = &shared.backend;
+		gpu.wait()?;
+		let memory = gpu.take(n, window)?;
+		let roots = gpu.fill(&memory, &seed, true, &go_on)?;
+		let matrices = S::Backend::matrices(&memory);
 		let id = IDS.fetch_add(1, Ordering::Relaxed);
-		*shared.kept.lock() = Some((id, Arc::new(memory)));
+		*shared.kept.lock() = Some((id, Held::new(memory)));
 		drop(work);
 		Ok(Self {
 			id,
@@ -100,31 +125,28 @@ impl GpuWindow {
 	}
 
 	/// Its memory on a device, if it is still there.
-	fn kept(&self, shared: &Shared) -> Option<Arc<Memory>> {
+	fn kept(&self, shared: &Shared<S::Backend>) -> Option<Arc<Held<S::Backend>>> {
 		let kept = shared.kept.lock();
 		let own = kept.as_ref().filter(|(id, _)| *id == self.id);
-		own.map(|(_, memory)| memory.clone())
+		own.map(|(_, held)| held.clone())
 	}
 
 	/// The same, filled again if another window took its place, it was released, or the device was lost.
-	fn memory(&self, shared: &Shared) -> Result<Arc<Memory>, DeviceError> {
-		if let Some(memory) = self.kept(shared) {
-			return Ok(memory);
+	fn held(&self, shared: &Shared<S::Backend>) -> Result<Arc<Held<S::Backend>>, DeviceError> {
+		if let Some(held) = self.kept(shared) {
+			return Ok(held);
 		}
 		*shared.kept.lock() = None;
-		shared.handle.wait()?;
-		let memory = Memory::new(shared, self.n, self.matrices)?;
-		if memory.matrices < self.matrices {
+		let gpu = &shared.backend;
+		gpu.wait()?;
+		let memory = gpu.take(self.n, self.matrices)?;
+		if S::Backend::matrices(&memory) < self.matrices {
 			return Err(DeviceError::Memory("less is free than before".into()));
 		}
-		let on = Work {
-			shared,
-			memory: &memory,
-		};
-		on.fill(&self.seed, false, || shared.give_way())?;
-		let memory = Arc::new(memory);
-		*shared.kept.lock() = Some((self.id, memory.clone()));
-		Ok(memory)
+		gpu.fill(&memory, &self.seed, false, &|| shared.give_way())?;
+		let held = Held::new(memory);
+		*shared.kept.lock() = Some((self.id, held.clone()));
+		Ok(held)
 	}
 
 	/// Runs all turns.
@@ -137,36 +159,33 @@ impl GpuWindow {
 	) -> Result<Vec<Hash>, DeviceError> {
 		let shared = &*self.shared;
 		let _work = shared.work.lock();
-		let memory = self.kept(shared);
-		let memory = memory.ok_or_else(|| lost("the window is gone"))?;
-		let on = Work {
-			shared,
-			memory: &memory,
-		};
-		let mut at = memory.at.lock();
+		let held = self.kept(shared);
+		let held = held.ok_or_else(|| lost("the window is gone"))?;
+		let (gpu, memory) = (&shared.backend, &held.memory);
+		let mut at = held.at.lock();
 		*at = (At::Nowhere, 0);
-		on.begin(&memory.trial, seed);
+		gpu.begin(memory, seed)?;
 		let mut roots: Vec<Hash> = Vec::new();
 		let (mut x, mut turn) = (0, 0);
 		while turn < size.turns {
 			if size.span_begins(turn) {
 				running = spans.bind(turn, running).ok_or(DeviceError::Canceled)?;
 			}
-			on.set_running(&running);
+			gpu.set_running(memory, &running)?;
 			// The turns of the span, as far as their roots are read back together.
 			let most = (turn + ROOTS / STEPS).min(size.turns);
 			let end = (turn + 1..most).find(|turn| size.span_begins(*turn));
 			let end = end.unwrap_or(most);
-			x = on.steps(seed, size, STEPS * turn..STEPS * end, x);
+			x = gpu.steps(memory, seed, size, STEPS * turn..STEPS * end, x)?;
 			let places = read_back(STEPS * turn..STEPS * end);
 			for places in places {
-				roots.extend(on.roots(places)?);
+				roots.extend(gpu.roots(memory, places)?);
 			}
 			for turn in turn..end {
 				let of_turn = &roots[(STEPS * turn) as usize..][..STEPS as usize];
 				running.take(Compress::new(), &turn_root(seed, turn, of_turn));
 			}
-			if on.running()? != *running.state() {
+			if gpu.running(memory)? != *running.state() {
 				return Err(lost("its running hash contradicts its roots"));
 			}
 			turn = end;
@@ -186,19 +205,19 @@ impl GpuWindow {
 	/// Shows lines on a device, and serves all others that wait meanwhile.
 	fn show_on(
 		&self,
-		shared: &Shared,
+		shared: &Shared<S::Backend>,
 		run: &Run,
 		hashes: &[Running],
 		ticket: &Ticket<'_>,
 	) -> Result<(), DeviceError> {
 		while let Some(_going) = ticket.wait() {
 			let _work = shared.idle()?;
-			let memory = self.memory(shared)?;
-			let on = Work {
+			let held = self.held(shared)?;
+			let on = On {
 				shared,
-				memory: &memory,
+				memory: &held.memory,
 			};
-			let mut at = memory.at.lock();
+			let mut at = held.at.lock();
 			// What lies there is of use again only when it is known how far this comes.
 			let (from, x) = std::mem::replace(&mut *at, (At::Nowhere, 0));
 			let mut from = match from {
@@ -224,13 +243,13 @@ impl GpuWindow {
 	}
 
 	/// Shows the lines of the fill for which anyone waits.
-	fn show_fill(&self, on: &Work<'_>, run: &Run) -> Result<(), DeviceError> {
+	fn show_fill(&self, on: &On<'_, S::Backend>, run: &Run) -> Result<(), DeviceError> {
 		let (mut next, mut before) = (0, None);
 		while let Some(matrix @ Matrix::Filled(t)) = self.desk.first(run, Matrix::Filled(next)..) {
 			on.shared.give_way()?;
 			let mut x = 0;
 			if !t.is_multiple_of(KEPT) {
-				x = on.filled(before, t)?;
+				x = on.shared.backend.filled(on.memory, before, t)?;
 				before = Some((t, x));
 			}
 			self.serve(on, run, matrix, x)?;
@@ -239,13 +258,20 @@ impl GpuWindow {
 		Ok(())
 	}
 
-	fn serve(&self, on: &Work<'_>, run: &Run, matrix: Matrix, x: usize) -> Result<(), DeviceError> {
+	fn serve(
+		&self,
+		on: &On<'_, S::Backend>,
+		run: &Run,
+		matrix: Matrix,
+		x: usize,
+	) -> Result<(), DeviceError> {
 		let lines = self.desk.wanted(run, matrix);
 		let seed = match matrix {
 			Matrix::Filled(_) => &self.seed,
 			Matrix::Step(_) => &run.0,
 		};
-		let shown = on.show(seed, matrix, x, &lines)?;
+		let gpu = &on.shared.backend;
+		let shown = gpu.show(on.memory, seed, matrix, x, &lines)?;
 		self.desk.serve(run, matrix, &shown);
 		Ok(())
 	}
@@ -254,12 +280,13 @@ impl GpuWindow {
 	/// shows the lines, and returns how many steps are done and where the result lies.
 	fn show_steps(
 		&self,
-		on: &Work<'_>,
+		on: &On<'_, S::Backend>,
 		run: &Run,
 		hashes: &[Running],
 		from: Option<(u32, usize)>,
 	) -> Result<(u32, usize), DeviceError> {
 		let (seed, size) = run;
+		let (gpu, memory) = (&on.shared.backend, on.memory);
 		let after = |done: u32| match self.desk.first(run, Matrix::Step(done)..) {
 			Some(Matrix::Step(step)) => Some(step),
 			_ => None,
@@ -267,7 +294,7 @@ impl GpuWindow {
 		let (mut done, mut x, wanted) = match from {
 			Some((done, x)) if let Some(wanted) = after(done) => (done, x, wanted),
 			_ => {
-				on.begin(&on.memory.trial, seed);
+				gpu.begin(memory, seed)?;
 				let first = after(0).ok_or_else(|| lost("nothing is asked of it"))?;
 				(0, 0, first)
 			}
@@ -277,7 +304,7 @@ impl GpuWindow {
 			let turn = done / STEPS;
 			if done.is_multiple_of(STEPS) {
 				let running = hashes.get(turn as usize);
-				on.set_running(running.ok_or(DeviceError::Shape)?);
+				gpu.set_running(memory, running.ok_or(DeviceError::Shape)?)?;
 			}
 			// The hashes of the GPUs are bound before a span.
 			let most = (done + LOOK).min(wanted + 1);
@@ -287,12 +314,12 @@ impl GpuWindow {
 				.map(|turn| STEPS * turn)
 				.next()
 				.unwrap_or(most);
-			x = on.steps(seed, size, done..end, x);
+			x = gpu.steps(memory, seed, size, done..end, x)?;
 			self.repeated
 				.fetch_add((end - done).into(), Ordering::Relaxed);
 			done = end;
 			if done <= wanted {
-				on.shared.handle.wait()?;
+				gpu.wait()?;
 				self.show_fill(on, run)?;
 			}
 		}
@@ -320,13 +347,13 @@ fn read_back(steps: std::ops::Range<u32>) -> Vec<std::ops::Range<u32>> {
 		.collect()
 }
 
-impl Drop for GpuWindow {
+impl<S: Source> Drop for GpuWindow<S> {
 	fn drop(&mut self) {
 		self.release();
 	}
 }
 
-impl Window for GpuWindow {
+impl<S: Source> Window for GpuWindow<S> {
 	fn matrices(&self) -> u32 {
 		self.matrices
 	}

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-	gpu::{self, Gpu, kernel::Handle},
+	gpu::{
+		Gpu,
+		vulkan::{Opened, Vulkan, tests::software},
+	},
 	trial::{
 		device::{Device, Processor},
 		matrix::{Ran, run_all, verify},
@@ -17,19 +20,12 @@ const BASE: Hash = [1; 32];
 const START: Hash = [2; 32];
 const DRAW: [Hash; 4] = [START, [3; 32], [4; 32], [5; 32]];
 
-fn software() -> Gpu {
-	gpu::adapters(gpu::Choice::Software)
-		.pop()
-		.map(|adapter| Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
-		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers")
-}
-
 fn draw(nonce: u8) -> Draw {
 	let [start, root, randomness, _] = &DRAW;
 	Draw::new(start, root, randomness, &[nonce; 32])
 }
 
-fn filled(device: &Gpu) -> Arc<GpuWindow> {
+fn filled(device: &Gpu<Vulkan>) -> Arc<GpuWindow<Vulkan>> {
 	let seeds = crate::trial::matrix::Seeds::new(&BASE, &START, 0);
 	let shared = device.0.shared().unwrap();
 	let at = (SIZE.n, SIZE.window);
@@ -64,9 +60,9 @@ fn a_gpu_that_is_lost_before_the_openings_is_opened_and_filled_again_for_them() 
 	let ran = run(filled(&device)).unwrap();
 	let before = opened(&ran, 1).unwrap();
 	is_right(&ran, 1, &before);
-	for loss in [Handle::fail, Handle::destroy] {
+	for loss in [Opened::fail, Opened::destroy] {
 		let lost = device.0.shared().unwrap();
-		loss(&lost.handle);
+		loss(&lost.backend);
 		// A whole committee at once, as after a driver's reset.
 		std::thread::scope(|scope| {
 			for _ in 0..3 {
@@ -88,7 +84,7 @@ fn a_gpu_that_is_lost_before_the_openings_is_opened_and_filled_again_for_them() 
 fn a_gpu_that_is_lost_in_the_trial_is_opened_again_for_the_next() {
 	let device = software();
 	let window = filled(&device);
-	device.0.shared().unwrap().handle.destroy();
+	device.0.shared().unwrap().backend.destroy();
 	assert!(matches!(run(window), Err(DeviceError::Lost(_))));
 	assert!(run(filled(&device)).is_ok());
 }

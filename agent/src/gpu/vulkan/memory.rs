@@ -1,12 +1,13 @@
 //! The buffers of one window on a GPU, and the kernels bound to them.
 
-use super::{Shared, kernel::Kernel, product};
-use crate::trial::{
-	device::DeviceError,
-	hash::Hash,
-	matrix::{KEPT, LINE, Size},
+use super::{Opened, kernel::Kernel, product};
+use crate::{
+	gpu::backend::ROOTS,
+	trial::{
+		device::DeviceError,
+		matrix::{KEPT, LINE},
+	},
 };
-use parking_lot::Mutex;
 use std::{num::NonZeroU64, sync::Arc};
 use wgpu::{BindGroup, BindingResource, Buffer, BufferUsages};
 
@@ -20,8 +21,8 @@ pub const SLOT: u64 = product::PARAMS;
 pub const BATCH: u32 = 128;
 /// Parameters of a tree.
 const TREE: u32 = 2;
-/// Roots that are read back together, a multiple of those of a turn. One more place is for trees whose roots are known.
-pub const ROOTS: u32 = 1 << 16;
+/// The place of the root of a tree whose root is known, after those of steps.
+pub const KNOWN_ROOT: u32 = ROOTS;
 /// Most bytes that are read back at a time.
 pub const STAGING: u64 = 16 << 20;
 /// Bytes of the state: the running hash, and κ of the next step.
@@ -33,15 +34,6 @@ pub const STATE_KAPPA: u64 = 32;
 pub const STORAGE: BufferUsages = BufferUsages::STORAGE
 	.union(BufferUsages::COPY_SRC)
 	.union(BufferUsages::COPY_DST);
-
-/// The work that lies in the matrices.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum At {
-	/// None that is of use.
-	Nowhere,
-	/// The results of `done` steps of a run, of which a walk is bound to this many matrices.
-	Steps { seed: Hash, size: Size, done: u32 },
-}
 
 /// The buffers of one window.
 pub struct Memory {
@@ -64,10 +56,8 @@ pub struct Memory {
 	each: u32,
 	/// All of them.
 	pub matrices: u32,
-	pub walk: Arc<Kernel>,
+	pub(super) walk: Arc<Kernel>,
 	pub bound: Bound,
-	/// The work that lies in the trial's matrices, and in which of the two. It belongs to the thread that has the device.
-	pub at: Mutex<(At, usize)>,
 }
 
 /// Two matrices, of which each product goes from one to the other, and the kernels bound to them. Of two kernels, the
@@ -89,8 +79,8 @@ pub struct Bound {
 
 impl Memory {
 	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for.
-	pub fn new(shared: &Shared, n: u32, window: u32) -> Result<Self, DeviceError> {
-		let handle = &shared.handle;
+	pub fn new(gpu: &Opened, n: u32, window: u32) -> Result<Self, DeviceError> {
+		let handle = &gpu.handle;
 		let matrix = u64::from(n) * u64::from(n);
 		let limits = &handle.limits;
 		let most = limits
@@ -105,12 +95,12 @@ impl Memory {
 		let mappable = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
 		let lines = matrix / LINE as u64;
 		let nodes = handle.buffer("nodes", 2 * lines * 32, STORAGE)?;
-		let roots = handle.buffer("roots", (u64::from(ROOTS) + 1) * 32, STORAGE)?;
+		let roots = handle.buffer("roots", (u64::from(KNOWN_ROOT) + 1) * 32, STORAGE)?;
 		let state = handle.buffer("state", STATE, STORAGE)?;
 		let params = handle.buffer("parameters", u64::from(BATCH * TREE) * STRIDE, uniform)?;
 		let slots = handle.buffer("slots", u64::from(BATCH) * STRIDE, uniform | STORAGE)?;
 		let staging = handle.buffer("staging", STAGING, mappable)?;
-		let matrices_of = || Matrices::new(shared, matrix, [&params, &slots, &nodes]);
+		let matrices_of = || Matrices::new(gpu, matrix, [&params, &slots, &nodes]);
 		let (fill, trial) = (matrices_of()?, matrices_of()?);
 		let each = (most / matrix) as u32;
 		// A walk binds one buffer more.
@@ -118,8 +108,8 @@ impl Memory {
 			.max_storage_buffers_per_shader_stage
 			.saturating_sub(1);
 		let window = window.min(each.saturating_mul(buffers));
-		let (ring, matrices) = ring(shared, matrix, each, window)?;
-		let walk = shared.walk_kernel(ring.len())?;
+		let (ring, matrices) = ring(gpu, matrix, each, window)?;
+		let walk = gpu.walk_kernel(ring.len())?;
 		let tree = |kernel, buffers: &[&Buffer]| handle.bind(kernel, &params, PARAMS, buffers);
 		let lanes = |z| {
 			let buffers: Vec<&Buffer> = std::iter::once(z).chain(&ring).collect();
@@ -127,8 +117,8 @@ impl Memory {
 		};
 		let bound = Bound {
 			walk: [lanes(&trial.x[0])?, lanes(&trial.x[1])?],
-			reduce: tree(&shared.reduce, &[&nodes])?,
-			top: tree(&shared.top, &[&nodes, &roots, &state, &slots])?,
+			reduce: tree(&gpu.reduce, &[&nodes])?,
+			top: tree(&gpu.top, &[&nodes, &roots, &state, &slots])?,
 		};
 		Ok(Self {
 			n,
@@ -145,7 +135,6 @@ impl Memory {
 			matrices,
 			walk,
 			bound,
-			at: Mutex::new((At::Nowhere, 0)),
 		})
 	}
 
@@ -175,7 +164,7 @@ impl Memory {
 	/// The kernel of leaves, bound to a matrix at an offset in a buffer.
 	pub fn leaves_of(
 		&self,
-		shared: &Shared,
+		gpu: &Opened,
 		buffer: &Buffer,
 		offset: u64,
 	) -> Result<BindGroup, DeviceError> {
@@ -185,15 +174,15 @@ impl Memory {
 			size: NonZeroU64::new(self.matrix()),
 		});
 		let parts = vec![x, self.nodes.as_entire_binding()];
-		let handle = &shared.handle;
-		handle.bind_parts(&shared.leaves, &self.params, PARAMS, parts)
+		let handle = &gpu.handle;
+		handle.bind_parts(&gpu.leaves, &self.params, PARAMS, parts)
 	}
 }
 
 /// Takes buffers of `each` matrices for a window, or for as much of it as there is room for, and returns how much that
 /// is.
 fn ring(
-	shared: &Shared,
+	gpu: &Opened,
 	matrix: u64,
 	each: u32,
 	window: u32,
@@ -203,7 +192,7 @@ fn ring(
 	while room < window && wanted > 0 {
 		wanted = wanted.min(window - room);
 		let size = u64::from(wanted) * matrix;
-		match shared.handle.buffer("window", size, STORAGE) {
+		match gpu.handle.buffer("window", size, STORAGE) {
 			Ok(buffer) => {
 				ring.push(buffer);
 				room += wanted;
@@ -214,7 +203,7 @@ fn ring(
 			}
 			Err(DeviceError::Memory(error)) => {
 				tracing::debug!(
-					name = shared.name,
+					name = gpu.name,
 					room,
 					window,
 					error,
@@ -233,25 +222,25 @@ fn ring(
 
 impl Matrices {
 	fn new(
-		shared: &Shared,
+		gpu: &Opened,
 		matrix: u64,
 		[params, slots, nodes]: [&Buffer; 3],
 	) -> Result<Self, DeviceError> {
-		let handle = &shared.handle;
+		let handle = &gpu.handle;
 		let a = handle.buffer("A", matrix, STORAGE)?;
 		let even = handle.buffer("X even", matrix, STORAGE)?;
 		let odd = handle.buffer("X odd", matrix, STORAGE)?;
 		let tree = |kernel, buffers: &[&Buffer]| handle.bind(kernel, params, PARAMS, buffers);
 		let product = |buffers: &[&Buffer]| {
-			let kernel = shared.product.kernel();
+			let kernel = gpu.product.kernel();
 			handle.bind(kernel, slots, SLOT, buffers)
 		};
 		Ok(Self {
-			rows: [tree(&shared.fill, &[&a])?, tree(&shared.fill, &[&even])?],
+			rows: [tree(&gpu.fill, &[&a])?, tree(&gpu.fill, &[&even])?],
 			product: [product(&[&a, &even, &odd])?, product(&[&a, &odd, &even])?],
 			leaves: [
-				tree(&shared.leaves, &[&even, nodes])?,
-				tree(&shared.leaves, &[&odd, nodes])?,
+				tree(&gpu.leaves, &[&even, nodes])?,
+				tree(&gpu.leaves, &[&odd, nodes])?,
 			],
 			x: [even, odd],
 		})

@@ -3,9 +3,12 @@
 
 use super::{kernel::place, *};
 use crate::{
-	gpu::{self, Choice, Gpu, Kernels, Options},
+	gpu::{
+		Choice, Gpu, Kernels,
+		vulkan::{Vulkan, adapters, product},
+	},
 	trial::{
-		device::{Device, Processor, Rated, Spans},
+		device::{Device, DeviceError, Processor, Rated, Spans},
 		hash::{Running, key},
 		matrix::Size,
 	},
@@ -13,7 +16,6 @@ use crate::{
 use std::{
 	path::PathBuf,
 	process::{Command, Stdio},
-	sync::Arc,
 };
 
 /// The units that are known, with the sizes of subgroups there: of Mesa's software, of NVIDIA, of AMD and Intel.
@@ -56,7 +58,7 @@ fn with_newer_mesa(program: impl AsRef<std::ffi::OsStr>) -> Command {
 
 /// Software that plays a GPU. What else is in the machine is not what these tests are about.
 fn software() -> Vec<Adapter> {
-	let mut found = gpu::adapters(Choice::Software);
+	let mut found = adapters(Choice::Software);
 	found.retain(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
 	found
 }
@@ -88,12 +90,9 @@ fn adapter(test: &str) -> Option<Adapter> {
 	None
 }
 
-fn options(kernels: Kernels) -> Options {
-	Options {
-		choice: Choice::Software,
-		kernels,
-		..Default::default()
-	}
+fn opened(adapter: &Adapter, kernels: Kernels) -> Result<Gpu<Vulkan>, DeviceError> {
+	let source = Vulkan::new(adapter.clone(), &Choice::Software.into());
+	Gpu::open(source, kernels)
 }
 
 /// Other GPUs that change the running hash in each span.
@@ -111,7 +110,7 @@ fn fill_and_turns_are_those_of_the_reference() {
 	let Some(adapter) = adapter("fill_and_turns_are_those_of_the_reference") else {
 		return;
 	};
-	let gpu = Gpu::open(&adapter, &options(Kernels::Tensor)).unwrap();
+	let gpu = opened(&adapter, Kernels::Tensor).unwrap();
 	let kernels = gpu.kernels();
 	assert!(
 		kernels[0].kernel.starts_with("tensor, 8×8×8"),
@@ -132,7 +131,7 @@ fn fill_and_turns_are_those_of_the_reference() {
 	let expected = here.run([5; 32], size, running, &mut Bound);
 	assert_eq!(there.run([5; 32], size, running, &mut Bound), expected);
 	// By itself no agent would use it on software.
-	let gpu = Gpu::open(&adapter, &options(Kernels::Fastest)).unwrap();
+	let gpu = opened(&adapter, Kernels::Fastest).unwrap();
 	assert!(gpu.kernels()[0].kernel.starts_with("portable"));
 }
 
@@ -147,7 +146,7 @@ fn plans_of_several_sizes_are_right() {
 	plans.retain(|plan| plan.region == (16, 16) || plan.depth == 32);
 	assert_eq!(plans.len(), 3);
 	for plan in plans {
-		gpu::product::try_plan(&adapter, &plan).unwrap();
+		product::try_plan(&adapter, &plan).unwrap();
 	}
 }
 
@@ -168,7 +167,7 @@ fn plans_for_the_units_of_gpus_are_right() {
 		plans.retain(|plan| plan.region == (16, 16));
 		assert_eq!(plans.len(), 2, "{unit:?}");
 		for plan in plans {
-			gpu::product::try_plan(&adapter, &plan).unwrap();
+			product::try_plan(&adapter, &plan).unwrap();
 		}
 	}
 }
@@ -191,7 +190,7 @@ fn what_is_right_and_fastest_is_used_and_remembered() {
 	};
 	let open = |recipes: &[_]| {
 		let memory = Some(dir.path());
-		gpu::product::on_units(&adapter, recipes, 512, memory).map(|chosen| chosen.rated)
+		product::on_units(&adapter, recipes, 512, memory).map(|chosen| chosen.rated)
 	};
 	let found = open(&[None, wrong, plan]).unwrap();
 	let gops = |at: usize| found[at].gops.unwrap();
@@ -328,10 +327,10 @@ fn what_a_device_cannot_hold_is_no_plan() {
 
 #[test]
 fn a_device_without_units_is_not_used_where_they_are_asked_for() {
-	let of = |adapter: &Adapter| Gpu::open(adapter, &options(Kernels::Tensor)).map(Arc::new);
 	let adapters = software();
 	assert!(!adapters.is_empty());
 	for adapter in adapters {
-		assert_eq!(of(&adapter).is_ok(), !units(&adapter).0.is_empty());
+		let is_used = opened(&adapter, Kernels::Tensor).is_ok();
+		assert_eq!(is_used, !units(&adapter).0.is_empty());
 	}
 }

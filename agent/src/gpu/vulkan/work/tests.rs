@@ -1,31 +1,22 @@
 use super::*;
 use crate::{
-	gpu::{self, Gpu, memory::Memory},
+	gpu::vulkan::tests::software,
 	trial::matrix::{first, tree_over, walk_of},
 };
-
-fn software() -> Gpu {
-	gpu::adapters(gpu::Choice::Software)
-		.pop()
-		.map(|adapter| Gpu::open(&adapter, &gpu::Choice::Software.into()).unwrap())
-		.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers")
-}
 
 /// Trees and walks of these sizes, without products, which would take software minutes.
 fn is_that_of_the_reference(n: u32, window: u32, lines: &[u32]) {
 	let device = software();
 	let shared = device.0.shared().unwrap();
-	let memory = Memory::new(&shared, n, window).unwrap();
-	let on = Work {
-		shared: &shared,
-		memory: &memory,
-	};
+	let gpu = &shared.backend;
+	let memory = Memory::new(gpu, n, window).unwrap();
+	let on = gpu.work(&memory);
 	// Any bytes will do for the window.
 	let mut kept = Vec::new();
 	for u in 0..window {
 		let bytes = first(&[u as u8; 32], n);
 		let (buffer, offset) = memory.kept(KEPT * u).unwrap();
-		shared.handle.queue.write_buffer(buffer, offset, &bytes);
+		gpu.handle.queue.write_buffer(buffer, offset, &bytes);
 		kept.extend(bytes);
 	}
 	assert!(memory.kept(KEPT * window).is_none() && memory.kept(1).is_none());
@@ -44,7 +35,7 @@ fn is_that_of_the_reference(n: u32, window: u32, lines: &[u32]) {
 	let shown = on.show(&[5; 32], Matrix::Filled(last), 0, lines).unwrap();
 	let in_window = &kept[kept.len() - z.len()..];
 	let root = tree(filled_key(&[5; 32], last), in_window, shown);
-	assert_eq!(on.roots(ROOTS..ROOTS + 1).unwrap(), [root]);
+	assert_eq!(on.roots(KNOWN_ROOT..KNOWN_ROOT + 1).unwrap(), [root]);
 	// A walk by a κ that the host gave.
 	let running = Running::over(&[&[6; 32]]);
 	on.set_running(&running);

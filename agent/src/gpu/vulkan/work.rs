@@ -1,16 +1,19 @@
 //! Work on a GPU: fills, turns, trees, and lines that are read back.
 
 use super::{
-	Shared,
-	kernel::{Kernel, lost},
-	memory::{BATCH, Matrices, Memory, ROOTS, STAGING, STATE, STATE_KAPPA, STRIDE},
+	Opened,
+	kernel::Kernel,
+	memory::{BATCH, KNOWN_ROOT, Matrices, Memory, STAGING, STATE, STATE_KAPPA, STRIDE},
 	shaders::{self, NONE},
 };
-use crate::trial::{
-	device::{DeviceError, Matrix, Shown},
-	hash::{Hash, Running},
-	matrix::{KEPT, LINE, Line, STEPS, Size, filled_key, kappa_of, step_key, turn_key},
-	tree::TreeKey,
+use crate::{
+	gpu::backend::{ROOTS, lost},
+	trial::{
+		device::{DeviceError, Matrix, Shown},
+		hash::{Hash, Running},
+		matrix::{KEPT, LINE, Line, STEPS, Size, filled_key, kappa_of, step_key, turn_key},
+		tree::TreeKey,
+	},
 };
 use std::ops::Range;
 use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePass, ComputePassDescriptor};
@@ -22,7 +25,7 @@ const BATCH_PRODUCTS: u64 = 1 << 42;
 /// A device, and the memory of a window on it. One thread at a time has both.
 #[derive(Clone, Copy)]
 pub struct Work<'a> {
-	pub shared: &'a Shared,
+	pub gpu: &'a Opened,
 	pub memory: &'a Memory,
 }
 
@@ -71,7 +74,7 @@ fn push(bytes: &mut Vec<u8>, words: &[u32], keys: &[&Hash]) -> u32 {
 impl<'a> Batch<'a> {
 	fn new(work: Work<'a>) -> Self {
 		Self {
-			encoder: work.shared.handle.encoder(),
+			encoder: work.gpu.handle.encoder(),
 			work,
 			pass: None,
 			params: Vec::new(),
@@ -95,19 +98,19 @@ impl<'a> Batch<'a> {
 
 	/// Fills `A`, or the first matrix.
 	fn rows(&mut self, of: &Matrices, which: usize, seed: &Hash) {
-		let Work { shared, memory } = self.work;
+		let Work { gpu, memory } = self.work;
 		let words = [memory.n, 0, 0, which as u32, 0, 0, 0, 0];
 		let offset = push(&mut self.params, &words, &[seed, &[0; 32]]);
 		let groups = (memory.matrix() / 64).div_ceil(256) as u32;
-		self.dispatch(&shared.fill, &of.rows[which], offset, (groups, 1));
+		self.dispatch(&gpu.fill, &of.rows[which], offset, (groups, 1));
 	}
 
 	/// Multiplies the matrix in place `from`, to the other. κ is 0 until the device writes another.
 	fn product(&mut self, of: &Matrices, from: usize, t: u32) {
-		let Work { shared, memory } = self.work;
+		let Work { gpu, memory } = self.work;
 		let offset = push(&mut self.slots, &[memory.n, t, 0], &[]);
-		let groups = shared.product.groups(memory.n);
-		let kernel = shared.product.kernel();
+		let groups = gpu.product.groups(memory.n);
+		let kernel = gpu.product.kernel();
 		self.dispatch(kernel, &of.product[from], offset, groups);
 	}
 
@@ -124,7 +127,7 @@ impl<'a> Batch<'a> {
 
 	/// Builds the tree over the matrix to which the kernel of leaves is bound, and puts its root in a place.
 	fn tree(&mut self, leaves: &BindGroup, key: &TreeKey, root: u32, after: &After) {
-		let Work { shared, memory } = self.work;
+		let Work { gpu, memory } = self.work;
 		let lines = memory.lines();
 		let groups = lines / shaders::REDUCED;
 		let level = shaders::REDUCED.trailing_zeros();
@@ -148,21 +151,21 @@ impl<'a> Batch<'a> {
 		];
 		let top = push(&mut self.params, &top, &keys);
 		let hashed = (lines / shaders::LEAVES, 1);
-		self.dispatch(&shared.leaves, leaves, low, hashed);
-		self.dispatch(&shared.reduce, &memory.bound.reduce, low, (groups, 1));
-		self.dispatch(&shared.top, &memory.bound.top, top, (1, 1));
+		self.dispatch(&gpu.leaves, leaves, low, hashed);
+		self.dispatch(&gpu.reduce, &memory.bound.reduce, low, (groups, 1));
+		self.dispatch(&gpu.top, &memory.bound.top, top, (1, 1));
 	}
 
 	fn submit(mut self) {
-		let Work { shared, memory } = self.work;
+		let Work { gpu, memory } = self.work;
 		self.pass = None;
-		let queue = &shared.handle.queue;
+		let queue = &gpu.handle.queue;
 		for (buffer, bytes) in [(&memory.params, &self.params), (&memory.slots, &self.slots)] {
 			if !bytes.is_empty() {
 				queue.write_buffer(buffer, 0, bytes);
 			}
 		}
-		shared.handle.submit(self.encoder);
+		gpu.handle.submit(self.encoder);
 	}
 }
 
@@ -186,7 +189,7 @@ impl Work<'_> {
 		&self,
 		seed: &Hash,
 		trees: bool,
-		go_on: impl Fn() -> Result<(), DeviceError>,
+		go_on: &dyn Fn() -> Result<(), DeviceError>,
 	) -> Result<Vec<Hash>, DeviceError> {
 		let memory = self.memory;
 		let filled = crate::trial::matrix::filled_of(memory.matrices);
@@ -214,7 +217,7 @@ impl Work<'_> {
 			if trees {
 				roots.extend(self.roots(0..end - t)?);
 			} else {
-				self.shared.handle.wait()?;
+				self.gpu.handle.wait()?;
 			}
 			t = end;
 		}
@@ -227,7 +230,7 @@ impl Work<'_> {
 		state[..32].copy_from_slice(running.state());
 		let kappa = STATE_KAPPA as usize;
 		state[kappa..][..4].copy_from_slice(&kappa_of(running).to_le_bytes());
-		let queue = &self.shared.handle.queue;
+		let queue = &self.gpu.handle.queue;
 		queue.write_buffer(&self.memory.state, 0, &state);
 	}
 
@@ -316,13 +319,13 @@ impl Work<'_> {
 		x: usize,
 		lines: &[u32],
 	) -> Result<Vec<(u32, Shown)>, DeviceError> {
-		let Self { shared, memory } = *self;
+		let Self { gpu, memory } = *self;
 		let in_window;
 		let (leaves, buffer, offset) = match (matrix, x) {
 			(Matrix::Step(_), x) => (&memory.trial.leaves[x], &memory.trial.x[x], 0),
 			(Matrix::Filled(t), x) => match memory.kept(t) {
 				Some((buffer, offset)) => {
-					in_window = memory.leaves_of(shared, buffer, offset)?;
+					in_window = memory.leaves_of(gpu, buffer, offset)?;
 					(&in_window, buffer, offset)
 				}
 				None => (&memory.fill.leaves[x], &memory.fill.x[x], 0),
@@ -330,7 +333,7 @@ impl Work<'_> {
 		};
 		if let Matrix::Filled(t) = matrix {
 			let mut batch = Batch::new(*self);
-			batch.tree(leaves, &filled_key(seed, t), ROOTS, &After::NOTHING);
+			batch.tree(leaves, &filled_key(seed, t), KNOWN_ROOT, &After::NOTHING);
 			batch.submit();
 		}
 		let all = memory.lines();
@@ -370,7 +373,7 @@ impl Work<'_> {
 
 	/// Reads back parts of buffers.
 	fn fetch(&self, parts: &[(&Buffer, u64, u64)]) -> Result<Vec<u8>, DeviceError> {
-		let Self { shared, memory } = *self;
+		let Self { gpu, memory } = *self;
 		let pieces = parts.iter().flat_map(|(buffer, offset, length)| {
 			(0..*length).step_by(STAGING as usize).map(move |from| {
 				let size = STAGING.min(length - from);
@@ -380,7 +383,7 @@ impl Work<'_> {
 		let mut out = Vec::new();
 		let mut pieces = pieces.peekable();
 		while pieces.peek().is_some() {
-			let mut encoder = shared.handle.encoder();
+			let mut encoder = gpu.handle.encoder();
 			let mut size = 0;
 			while let Some((buffer, offset, length)) =
 				pieces.next_if(|(_, _, length)| size + length <= STAGING)
@@ -388,8 +391,8 @@ impl Work<'_> {
 				encoder.copy_buffer_to_buffer(buffer, offset, &memory.staging, size, Some(length));
 				size += length;
 			}
-			shared.handle.submit(encoder);
-			out.extend(shared.handle.read(&memory.staging, size)?);
+			gpu.handle.submit(encoder);
+			out.extend(gpu.handle.read(&memory.staging, size)?);
 		}
 		Ok(out)
 	}

@@ -6,16 +6,21 @@
 //! to it harms no other. What came of it is remembered (see [`Memo`]).
 
 use super::{
-	Kernels, Options,
-	kernel::{Code, Handle, Kernel, Use, contained, lost},
-	memo::Memo,
+	kernel::{Code, Handle, Kernel, Use},
 	shaders,
 	tensor::{self, Plan},
 };
-use crate::trial::{
-	device::{DeviceError, Rated},
-	hash::Hash,
-	matrix::{byte_of, first, row_of_a},
+use crate::{
+	gpu::{
+		Kernels,
+		backend::{contained, lost},
+		memo::Memo,
+	},
+	trial::{
+		device::{DeviceError, Rated},
+		hash::Hash,
+		matrix::{byte_of, first, row_of_a},
+	},
 };
 use std::{
 	path::Path,
@@ -336,9 +341,13 @@ fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen,
 }
 
 /// Opens an adapter with the best of the kernels that may be used.
-pub(super) fn choose(adapter: &Adapter, options: &Options) -> Result<Chosen, DeviceError> {
+pub(super) fn choose(
+	adapter: &Adapter,
+	kernels: Kernels,
+	memory: Option<&Path>,
+) -> Result<Chosen, DeviceError> {
 	let software = adapter.get_info().device_type == DeviceType::Cpu;
-	let mut plans = match options.kernels {
+	let mut plans = match kernels {
 		Kernels::Portable => Vec::new(),
 		// It would be slower there; its compiler alone takes long.
 		Kernels::Fastest if software => Vec::new(),
@@ -348,14 +357,14 @@ pub(super) fn choose(adapter: &Adapter, options: &Options) -> Result<Chosen, Dev
 		// The least takes the compiler the least time.
 		plans.drain(..plans.len().saturating_sub(1));
 	}
-	let portable = options.kernels != Kernels::Tensor;
+	let portable = kernels != Kernels::Tensor;
 	let mut rated = Vec::new();
 	if !plans.is_empty() {
 		let mut recipes: Vec<Recipe> = plans.into_iter().map(Some).collect();
 		if portable {
 			recipes.insert(0, None);
 		}
-		match on_units(adapter, &recipes, TIMED, options.memory.as_deref()) {
+		match on_units(adapter, &recipes, TIMED, memory) {
 			Ok(chosen) => return Ok(chosen),
 			Err(error) => {
 				let name = adapter.get_info().name;
@@ -392,7 +401,9 @@ pub(super) fn on_units(
 				.iter()
 				.map(|recipe| Ok(code_of(recipe)?.fingerprint()))
 				.collect::<Result<Vec<_>, DeviceError>>()?;
-			Some(Memo::new(dir, &adapter.get_info(), &codes))
+			let info = adapter.get_info();
+			let model = [&*info.name, &*info.driver, &*info.driver_info];
+			Some(Memo::new(dir, model, &info.device_pci_bus_id, &codes))
 		}
 		None => None,
 	};
@@ -465,7 +476,7 @@ pub(super) fn try_plan(adapter: &Adapter, plan: &Plan) -> Result<(), DeviceError
 #[cfg(test)]
 mod tests {
 	use super::*;
-	use crate::gpu::{Choice, adapters};
+	use crate::gpu::{Choice, vulkan::adapters};
 
 	fn adapter() -> Adapter {
 		adapters(Choice::Software)
@@ -502,12 +513,5 @@ mod tests {
 			assert_eq!(is_right(&known, &made(code).unwrap()), Ok(expected));
 		}
 		assert!(made("nothing".into()).is_err());
-	}
-
-	#[test]
-	fn a_panic_is_an_error() {
-		let error = contained(|| -> Result<(), _> { panic!("the device is lost") });
-		assert_eq!(error, Err(lost("the device is lost")));
-		assert_eq!(contained(|| Ok(7)), Ok(7));
 	}
 }

@@ -1,8 +1,10 @@
 //! An opened device, its buffers, and the kernels that run on it.
 
-use crate::trial::device::DeviceError;
+use crate::{
+	gpu::backend::{contained, lost},
+	trial::device::DeviceError,
+};
 use std::{
-	panic::{AssertUnwindSafe, catch_unwind},
 	sync::{
 		Arc,
 		atomic::{AtomicBool, Ordering},
@@ -58,10 +60,6 @@ pub(super) struct Kernel {
 	pipeline: ComputePipeline,
 }
 
-pub(super) fn lost(error: impl std::fmt::Display) -> DeviceError {
-	DeviceError::Lost(error.to_string())
-}
-
 /// A device that is open, and where its work is queued.
 pub(super) struct Handle {
 	device: wgpu::Device,
@@ -69,18 +67,6 @@ pub(super) struct Handle {
 	pub limits: wgpu::Limits,
 	/// The device is gone, or did not do what it was told: nothing that it says counts any more.
 	failed: Arc<AtomicBool>,
-}
-
-/// Does something that may panic, as wgpu does where a driver loses the device: that is an error like others.
-pub(super) fn contained<T>(act: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
-	// What was being done is given up, with all that it made.
-	catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
-		let text = panic
-			.downcast_ref::<String>()
-			.map(String::as_str)
-			.or_else(|| panic.downcast_ref::<&str>().copied());
-		Err(lost(text.unwrap_or("the driver's interface panicked")))
-	})
 }
 
 impl Handle {
