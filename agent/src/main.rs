@@ -4,7 +4,7 @@ mod cli;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use cli::{GpuArgs, bench, calibrate, measure, plot, status};
+use cli::{GpuArgs, bench, calibrate, kernels, measure, plot, status};
 use kaisar_agent::{
 	Agent, Config, Time, containers,
 	peer::{measure::PeerName, network::Network},
@@ -40,6 +40,8 @@ enum Command {
 	Bench(bench::Bench),
 	/// Measures the GPUs here as a reference for their class.
 	Calibrate(calibrate::Calibrate),
+	/// Tries every kernel on the GPUs here against plain code.
+	Kernels(kernels::KernelsArgs),
 	/// Measures the lines of other machines, whose operators get a token from this one's.
 	ServeMeasure(measure::ServeMeasure),
 	/// Fills the plot ahead of registering.
@@ -239,6 +241,7 @@ fn main() -> Result<ExitCode> {
 		Command::Detect(args) => detect(args),
 		Command::Bench(args) => bench::run(&args),
 		Command::Calibrate(args) => calibrate::run(&args),
+		Command::Kernels(args) => kernels::run(&args),
 		Command::ServeMeasure(args) => {
 			tokio::runtime::Runtime::new()?.block_on(measure::serve(args))
 		}

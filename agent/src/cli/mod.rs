@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod calibrate;
+pub mod kernels;
 pub mod measure;
 pub mod plot;
 mod report;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use kaisar_agent::{
-	gpu::{self, Card, Choice, GpuName, Kernels, Options},
+	gpu::{self, Card, Choice, GpuName, Kernels, Options, Tried},
 	trial::device::{Device, Rated},
 };
 use kaisar_math::classes;
@@ -22,7 +23,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 enum Gpus {
 	/// None.
 	Off,
-	/// All that have a Vulkan driver.
+	/// All that CUDA's driver or a Vulkan driver shows.
 	#[default]
 	Hardware,
 	/// Software that plays a GPU too: for tests.
@@ -45,7 +46,7 @@ pub enum KernelArg {
 	/// The fastest that is right, on each GPU.
 	#[default]
 	Fastest,
-	/// The one that runs on every GPU.
+	/// The one that runs on every GPU, through Vulkan.
 	Portable,
 	/// One on matrix units (tensor cores); a GPU that has none is not used.
 	Tensor,
@@ -77,6 +78,11 @@ impl GpuArgs {
 	pub fn open(&self) -> Result<Vec<Arc<dyn Device>>> {
 		self.cards()?;
 		Ok(gpu::open(&self.options(None)))
+	}
+
+	/// Tries every kernel on them.
+	pub fn try_each(&self) -> Result<Vec<Tried>> {
+		Ok(gpu::try_each(&self.options(None))?)
 	}
 
 	/// Whether GPUs and kernels are chosen as an agent chooses them.

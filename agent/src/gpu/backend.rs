@@ -110,6 +110,10 @@ pub(super) trait Source: Send + Sync + 'static {
 
 	/// Opens it after it was lost, by a new look at the machine: its driver may have been replaced.
 	fn open_again(&self, kernels: Kernels) -> Result<Self::Backend, DeviceError>;
+
+	/// Tries every kernel for the product that there is for it, with all others that a trial needs, against plain code.
+	/// Returns the name of each, and whether it can be used.
+	fn try_each(&self) -> Vec<(String, Result<(), DeviceError>)>;
 }
 
 /// The error of a GPU that is lost.

@@ -75,6 +75,13 @@ impl FromStr for BusId {
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
+	/// A UUID that a driver tells; zeros are none.
+	pub(super) fn known(bytes: [u8; 16]) -> Option<Self> {
+		(bytes != [0; 16]).then_some(Self(bytes))
+	}
+}
+
+impl Uuid {
 	/// Returns the UUID of these bytes; drivers that know none give zeros.
 	pub(super) fn new(bytes: [u8; 16]) -> Option<Self> {
 		(bytes != [0; 16]).then_some(Self(bytes))
@@ -212,7 +219,8 @@ impl Card {
 		match (self.bus, other.bus) {
 			(Some(one), Some(two)) => one == two,
 			(None, None) => self.uuid == other.uuid && self.name == other.name,
-			_ => false,
+			// One driver tells the place, another does not.
+			_ => self.uuid.is_some() && self.uuid == other.uuid,
 		}
 	}
 
@@ -258,7 +266,7 @@ pub(super) fn choose<T>(
 pub(super) fn list<'a>(cards: impl IntoIterator<Item = &'a Card>) -> String {
 	let lines: Vec<String> = cards.into_iter().map(line).collect();
 	if lines.is_empty() {
-		return "  none with a Vulkan driver".into();
+		return "  none that CUDA's driver or a Vulkan driver shows".into();
 	}
 	lines.join("\n")
 }

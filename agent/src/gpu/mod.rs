@@ -1,12 +1,13 @@
 //! GPUs. Drivers are found at run time; nothing of a vendor's is needed to build or to start.
 //!
-//! The work of a trial and of its openings (`run`, `desk`) is the same on every GPU. A `backend` does it through the
-//! GPU's driver: `vulkan`.
+//! The work of a trial and of its openings ([`run`], [`desk`]) is the same on every GPU. A [`backend`] does it through
+//! the GPU's driver: [`cuda`] for NVIDIA's, [`vulkan`] for all others.
 //!
 //! What a driver says of itself, its name included, is shown to people and never counts.
 
 mod backend;
 mod card;
+mod cuda;
 mod desk;
 mod memo;
 mod names;
@@ -93,6 +94,25 @@ impl Found {
 			open: Box::new(move || Ok(Arc::new(Gpu::open(source, kernels)?))),
 		}
 	}
+
+	/// A GPU that can be opened in two ways: by the second where the first does not work.
+	fn by_either(first: Self, second: Option<Self>) -> Self {
+		let Some(second) = second else {
+			return first;
+		};
+		let card = first.card.clone();
+		let open = move || match (first.open)() {
+			Err(DeviceError::Lost(error)) => {
+				tracing::warn!(gpu = %card, error, "CUDA cannot be used; Vulkan is, which is slower");
+				(second.open)()
+			}
+			other => other,
+		};
+		Self {
+			card: first.card,
+			open: Box::new(open),
+		}
+	}
 }
 
 /// The result of a look for GPUs.
@@ -117,11 +137,22 @@ fn chosen_of<T>(found: Vec<T>, options: &Options, card: impl Fn(&T) -> &Card + C
 	}
 }
 
-/// Looks for GPUs.
+/// Looks for GPUs. One that CUDA's driver shows is used by it, and through Vulkan where that does not work.
 fn look(options: &Options) -> Look<Found> {
-	let found = vulkan::find(options).into_iter();
-	let found = found.map(|source| Found::new(source, options.kernels));
-	chosen_of(found.collect(), options, |found| &found.card)
+	let mut others = vulkan::find(options);
+	let mut found = Vec::new();
+	for source in cuda::find(options) {
+		let same = others
+			.iter()
+			.position(|other| other.card().is_same(source.card()));
+		let same = same.map(|at| Found::new(others.remove(at), options.kernels));
+		found.push(Found::by_either(Found::new(source, options.kernels), same));
+	}
+	let others = others
+		.into_iter()
+		.map(|source| Found::new(source, options.kernels));
+	found.extend(others);
+	chosen_of(found, options, |found| &found.card)
 }
 
 /// No GPU goes by some names that an operator gave.
@@ -161,6 +192,38 @@ pub fn cards(options: &Options) -> Result<Vec<Card>, NotThere> {
 /// warning.
 pub fn open(options: &Options) -> Vec<Arc<dyn Device>> {
 	Pool::new(options.clone()).look()
+}
+
+/// A kernel for the product that was tried on a GPU.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Tried {
+	/// The GPU, for people.
+	pub gpu: String,
+	/// The kernel, for people.
+	pub kernel: String,
+	/// The reason for which it cannot be used; none if it computes what plain code does.
+	pub error: Option<String>,
+}
+
+/// Tries every kernel on the GPUs that the options choose, those that agents would not use among them.
+pub fn try_each(options: &Options) -> Result<Vec<Tried>, NotThere> {
+	type Trial = Box<dyn FnOnce() -> Vec<(String, Result<(), DeviceError>)>>;
+	fn trial(source: impl Source) -> (Card, Trial) {
+		(source.card().clone(), Box::new(move || source.try_each()))
+	}
+	let cuda = cuda::find(options).into_iter().map(trial);
+	let found = cuda.chain(vulkan::find(options).into_iter().map(trial));
+	let look = chosen_of(found.collect(), options, |(card, _): &(Card, Trial)| card);
+	NotThere::check(&look)?;
+	let tried = look.chosen.into_iter().flat_map(|(card, trial)| {
+		let gpu = card.to_string();
+		trial().into_iter().map(move |(kernel, result)| Tried {
+			gpu: gpu.clone(),
+			kernel,
+			error: result.err().map(|error| error.to_string()),
+		})
+	});
+	Ok(tried.collect())
 }
 
 /// One GPU.

@@ -158,7 +158,7 @@ impl Hardware {
 				"no GPU was found: class 0".into()
 			} else {
 				format!(
-					"{} GPU(s) on the PCI bus, but none with a Vulkan driver: class 0. Install the vendor's driver and \
+					"{} GPU(s) on the PCI bus, but none that a driver shows: class 0. Install the vendor's driver and \
 					 libvulkan1",
 					self.pci_gpus.len()
 				)

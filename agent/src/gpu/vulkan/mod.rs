@@ -76,6 +76,10 @@ impl Source for Vulkan {
 		let adapter = fresh.as_ref().unwrap_or(&self.adapter);
 		Opened::new(adapter, kernels, self.memory.as_deref())
 	}
+
+	fn try_each(&self) -> Vec<(String, Result<(), DeviceError>)> {
+		product::try_each(&self.adapter)
+	}
 }
 
 /// A device with its kernels.

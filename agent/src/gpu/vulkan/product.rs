@@ -340,6 +340,30 @@ fn open(adapter: &Adapter, recipe: &Recipe, rated: Vec<Rated>) -> Result<Chosen,
 	})
 }
 
+/// The plans for an adapter's matrix units.
+fn plans(adapter: &Adapter, software: bool) -> Vec<Plan> {
+	let mut plans = tensor::plans_of(adapter);
+	if software {
+		// The least takes the compiler the least time.
+		plans.drain(..plans.len().saturating_sub(1));
+	}
+	plans
+}
+
+/// Tries each kernel that there is for an adapter.
+pub(super) fn try_each(adapter: &Adapter) -> Vec<(String, Result<(), DeviceError>)> {
+	let software = adapter.get_info().device_type == DeviceType::Cpu;
+	let plans = plans(adapter, software).into_iter().map(Some);
+	let recipes = std::iter::once(None).chain(plans);
+	let tried = |recipe| {
+		(
+			format!("Vulkan, {}", name_of(&recipe)),
+			open(adapter, &recipe, Vec::new()).map(|_| ()),
+		)
+	};
+	recipes.map(tried).collect()
+}
+
 /// Opens an adapter with the best of the kernels that may be used.
 pub(super) fn choose(
 	adapter: &Adapter,
@@ -347,16 +371,12 @@ pub(super) fn choose(
 	memory: Option<&Path>,
 ) -> Result<Chosen, DeviceError> {
 	let software = adapter.get_info().device_type == DeviceType::Cpu;
-	let mut plans = match kernels {
+	let plans = match kernels {
 		Kernels::Portable => Vec::new(),
 		// It would be slower there; its compiler alone takes long.
 		Kernels::Fastest if software => Vec::new(),
-		Kernels::Fastest | Kernels::Tensor => tensor::plans_of(adapter),
+		Kernels::Fastest | Kernels::Tensor => plans(adapter, software),
 	};
-	if software {
-		// The least takes the compiler the least time.
-		plans.drain(..plans.len().saturating_sub(1));
-	}
 	let portable = kernels != Kernels::Tensor;
 	let mut rated = Vec::new();
 	if !plans.is_empty() {

@@ -1,0 +1,696 @@
+//! CUDA's driver, as far as the agent needs it: `libcuda.so.1`, which is installed with it and loaded when it is there.
+//! No toolkit is needed, to build or to run.
+
+use crate::{
+	gpu::{
+		backend::lost,
+		card::{BusId, Card, Kind, Uuid, Vendor},
+	},
+	trial::device::DeviceError,
+};
+use cudarc::driver::sys::{self, CUresult};
+use std::{
+	ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
+	mem::MaybeUninit,
+	sync::{
+		Arc,
+		atomic::{AtomicBool, Ordering},
+	},
+	time::{Duration, Instant},
+};
+
+/// Longest that the driver may take for work that is queued together, a few seconds on the slowest GPU.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How long work is waited for without sleeping.
+const SPIN: Duration = Duration::from_micros(200);
+/// Bytes of the compiler's words on what it cannot compile.
+const LOG: usize = 4_096;
+
+/// An error of the driver.
+fn check(result: CUresult, doing: &str) -> Result<(), DeviceError> {
+	if result == CUresult::CUDA_SUCCESS {
+		return Ok(());
+	}
+	let mut text = std::ptr::null();
+	// SAFETY: the driver gives a text that stays, or none.
+	let text = unsafe {
+		match sys::cuGetErrorString(result, &mut text) {
+			CUresult::CUDA_SUCCESS if !text.is_null() => CStr::from_ptr(text).to_string_lossy(),
+			_ => "an unknown error".into(),
+		}
+	};
+	let error = format!("{doing}: {text} (CUDA error {})", result as u32);
+	Err(match result {
+		CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::Memory(error),
+		_ => lost(error),
+	})
+}
+
+/// A version of CUDA that a driver knows, as 1000 · major + 10 · minor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Version(pub u32);
+
+impl std::fmt::Display for Version {
+	fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+		write!(to, "CUDA {}.{}", self.0 / 1_000, self.0 % 1_000 / 10)
+	}
+}
+
+/// The driver's version; none where there is no driver, or no GPU that it knows.
+pub fn version() -> Option<Version> {
+	// SAFETY: loads the library, as its name says, and calls what takes a number, or a place for one.
+	unsafe {
+		if !sys::is_culib_present() || sys::cuInit(0) != CUresult::CUDA_SUCCESS {
+			return None;
+		}
+		let mut version: c_int = 0;
+		check(sys::cuDriverGetVersion(&mut version), "its version").ok()?;
+		u32::try_from(version).ok().map(Version)
+	}
+}
+
+/// A GPU that the driver shows.
+#[derive(Clone, Debug)]
+pub struct Listed {
+	/// Its number.
+	pub ordinal: c_int,
+	/// Its description.
+	pub card: Card,
+	/// What it can do: 10 · major + minor of the compute capability.
+	pub capability: u32,
+	/// Its multiprocessors.
+	pub multiprocessors: u32,
+}
+
+/// Lists the GPUs. [`version`] comes first.
+pub fn list() -> Result<Vec<Listed>, DeviceError> {
+	let mut count = 0;
+	// SAFETY: a place for a number.
+	check(
+		unsafe { sys::cuDeviceGetCount(&mut count) },
+		"counting GPUs",
+	)?;
+	let mut all = Vec::new();
+	for ordinal in 0..count {
+		match describe(ordinal) {
+			Ok(listed) => all.push(listed),
+			Err(error) => {
+				tracing::warn!(ordinal, %error, "a GPU cannot be described by CUDA's driver")
+			}
+		}
+	}
+	Ok(all)
+}
+
+fn describe(ordinal: c_int) -> Result<Listed, DeviceError> {
+	use sys::CUdevice_attribute_enum as Attribute;
+	let mut device = 0;
+	let mut name = [0 as c_char; 256];
+	let mut bus = [0 as c_char; 32];
+	let mut uuid: MaybeUninit<sys::CUuuid> = MaybeUninit::zeroed();
+	let mut memory = 0;
+	let attribute = |which, device| {
+		let mut value = 0;
+		// SAFETY: a place for a number, and a device that the driver gave.
+		let result = unsafe { sys::cuDeviceGetAttribute(&mut value, which, device) };
+		check(result, "describing a GPU")?;
+		Ok::<_, DeviceError>(u32::try_from(value).unwrap_or(0))
+	};
+	// SAFETY: the places are as large as is said, the last byte stays 0, and a UUID may have any bytes.
+	let uuid = unsafe {
+		check(sys::cuDeviceGet(&mut device, ordinal), "finding a GPU")?;
+		let most = name.len() as c_int - 1;
+		check(
+			sys::cuDeviceGetName(name.as_mut_ptr(), most, device),
+			"a GPU's name",
+		)?;
+		let most = bus.len() as c_int - 1;
+		check(
+			sys::cuDeviceGetPCIBusId(bus.as_mut_ptr(), most, device),
+			"a GPU's place",
+		)?;
+		check(
+			sys::cuDeviceTotalMem_v2(&mut memory, device),
+			"a GPU's memory",
+		)?;
+		check(
+			sys::cuDeviceGetUuid(uuid.as_mut_ptr(), device),
+			"a GPU's UUID",
+		)?;
+		uuid.assume_init().bytes.map(|byte| byte as u8)
+	};
+	let text = |bytes: &[c_char]| {
+		let bytes: Vec<u8> = bytes
+			.iter()
+			.map(|byte| *byte as u8)
+			.take_while(|byte| *byte != 0)
+			.collect();
+		String::from_utf8_lossy(&bytes).into_owned()
+	};
+	let major = attribute(
+		Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+		device,
+	)?;
+	let minor = attribute(
+		Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+		device,
+	)?;
+	let integrated = attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED, device)? != 0;
+	Ok(Listed {
+		ordinal: device,
+		card: Card {
+			name: text(&name),
+			kind: if integrated {
+				Kind::Integrated
+			} else {
+				Kind::Discrete
+			},
+			vendor: Vendor::Nvidia,
+			bus: text(&bus).parse::<BusId>().ok(),
+			uuid: Uuid::known(uuid),
+			memory: memory as u64,
+		},
+		capability: 10 * major + minor,
+		multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device)?,
+	})
+}
+
+/// A GPU that is open, and the queue of its work.
+#[derive(Clone)]
+pub struct Context(Arc<Opened>);
+
+struct Opened {
+	context: sys::CUcontext,
+	stream: sys::CUstream,
+	/// It was given up: what it had is gone.
+	gone: AtomicBool,
+}
+
+// SAFETY: the driver's handles may be used by any thread.
+unsafe impl Send for Opened {}
+// SAFETY: the same.
+unsafe impl Sync for Opened {}
+
+impl Opened {
+	/// Gives it up, with all memory that it has, once.
+	fn close(&self) {
+		if !self.gone.swap(true, Ordering::SeqCst) {
+			// SAFETY: it was opened, and is closed once. What fails here is lost already.
+			unsafe {
+				sys::cuCtxDestroy_v2(self.context);
+			}
+		}
+	}
+}
+
+impl Drop for Opened {
+	fn drop(&mut self) {
+		self.close();
+	}
+}
+
+impl Context {
+	/// Opens a GPU.
+	pub fn open(device: c_int) -> Result<Self, DeviceError> {
+		let (mut context, mut stream) = (std::ptr::null_mut(), std::ptr::null_mut());
+		// Waiting threads sleep: this machine's processors have work of their own in a trial.
+		let flags = sys::CUctx_flags_enum::CU_CTX_SCHED_BLOCKING_SYNC as c_uint;
+		// SAFETY: places for handles; the context that is made is the thread's, for which the stream is then made.
+		unsafe {
+			check(
+				sys::cuCtxCreate_v2(&mut context, flags, device),
+				"opening a GPU",
+			)?;
+			let apart = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as c_uint;
+			let result = sys::cuStreamCreate(&mut stream, apart);
+			let opened = Self(Arc::new(Opened {
+				context,
+				stream,
+				gone: AtomicBool::new(false),
+			}));
+			check(result, "a queue on a GPU")?;
+			Ok(opened)
+		}
+	}
+
+	/// Gives the GPU up with all memory, also where something still holds a part of it: after a failure nothing there is
+	/// of use, and a window of memory must be free before the GPU can be opened again.
+	pub fn close(&self) {
+		self.0.close();
+	}
+
+	/// Makes it the thread's.
+	fn enter(&self) -> Result<sys::CUstream, DeviceError> {
+		if self.0.gone.load(Ordering::SeqCst) {
+			return Err(lost("it was given up"));
+		}
+		// SAFETY: it is open.
+		check(
+			unsafe { sys::cuCtxSetCurrent(self.0.context) },
+			"using a GPU",
+		)?;
+		Ok(self.0.stream)
+	}
+
+	/// Free bytes of memory.
+	pub fn free_memory(&self) -> Result<u64, DeviceError> {
+		self.enter()?;
+		let (mut free, mut all) = (0, 0);
+		// SAFETY: places for numbers.
+		check(
+			unsafe { sys::cuMemGetInfo_v2(&mut free, &mut all) },
+			"a GPU's free memory",
+		)?;
+		Ok(free as u64)
+	}
+
+	/// Takes memory. Nothing is written to it.
+	pub fn buffer(&self, bytes: u64) -> Result<Buffer, DeviceError> {
+		self.enter()?;
+		let mut at = 0;
+		let size = usize::try_from(bytes).map_err(lost)?;
+		// SAFETY: a place for an address.
+		check(
+			unsafe { sys::cuMemAlloc_v2(&mut at, size) },
+			"memory on a GPU",
+		)?;
+		Ok(Buffer {
+			at,
+			bytes,
+			context: self.clone(),
+		})
+	}
+
+	/// The same, filled with zeros when the work before is done.
+	pub fn zeros(&self, bytes: u64) -> Result<Buffer, DeviceError> {
+		let buffer = self.buffer(bytes)?;
+		let stream = self.enter()?;
+		// SAFETY: all of the buffer.
+		let result = unsafe { sys::cuMemsetD8Async(buffer.at, 0, bytes as usize, stream) };
+		check(result, "clearing memory of a GPU")?;
+		Ok(buffer)
+	}
+
+	/// Copies bytes to the GPU, after the work before.
+	pub fn write(&self, to: Place, bytes: &[u8]) -> Result<(), DeviceError> {
+		let to = to.holding(bytes.len() as u64)?;
+		let stream = self.enter()?;
+		// SAFETY: there is room for them. The driver has taken them when it returns, since they lie in memory of which it
+		// knows nothing.
+		let result =
+			unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), stream) };
+		check(result, "copying to a GPU")
+	}
+
+	/// Copies bytes back, when the work before is done.
+	pub fn read(&self, from: Place, bytes: u64) -> Result<Vec<u8>, DeviceError> {
+		let from = from.holding(bytes)?;
+		self.wait()?;
+		self.enter()?;
+		let mut out = vec![0; usize::try_from(bytes).map_err(lost)?];
+		// SAFETY: both have that many bytes.
+		check(
+			unsafe { sys::cuMemcpyDtoH_v2(out.as_mut_ptr().cast(), from, out.len()) },
+			"copying from a GPU",
+		)?;
+		Ok(out)
+	}
+
+	/// Copies within the GPU's memory, after the work before.
+	pub fn copy(&self, from: Place, to: Place, bytes: u64) -> Result<(), DeviceError> {
+		let (from, to) = (from.holding(bytes)?, to.holding(bytes)?);
+		let stream = self.enter()?;
+		// SAFETY: both have that many bytes.
+		check(
+			unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes as usize, stream) },
+			"copying on a GPU",
+		)
+	}
+
+	/// Waits until all work is done. A driver that hangs has lost the GPU.
+	pub fn wait(&self) -> Result<(), DeviceError> {
+		let stream = self.enter()?;
+		let start = Instant::now();
+		loop {
+			// SAFETY: the stream is open.
+			match unsafe { sys::cuStreamQuery(stream) } {
+				CUresult::CUDA_ERROR_NOT_READY if start.elapsed() > LONGEST => {
+					return Err(lost(format!(
+						"its work of a moment was not done in {} s",
+						LONGEST.as_secs()
+					)));
+				}
+				CUresult::CUDA_ERROR_NOT_READY if start.elapsed() > SPIN => {
+					std::thread::sleep(SPIN / 2)
+				}
+				CUresult::CUDA_ERROR_NOT_READY => std::thread::yield_now(),
+				result => return check(result, "its work"),
+			}
+		}
+	}
+
+	/// The time that work takes on the GPU, from the work before it to its own end.
+	pub fn timed(
+		&self,
+		work: impl FnOnce() -> Result<(), DeviceError>,
+	) -> Result<Duration, DeviceError> {
+		let (from, to) = (Event::new(self)?, Event::new(self)?);
+		from.record()?;
+		work()?;
+		to.record()?;
+		self.wait()?;
+		let mut ms = 0.0;
+		// SAFETY: both were recorded, and are over.
+		check(
+			unsafe { sys::cuEventElapsedTime(&mut ms, from.raw, to.raw) },
+			"measuring a GPU",
+		)?;
+		Ok(Duration::from_secs_f64(f64::from(ms.max(0.0)) / 1e3))
+	}
+
+	/// Compiles PTX for the GPU.
+	pub fn module(&self, ptx: &str) -> Result<Module, DeviceError> {
+		use sys::CUjit_option_enum as Option;
+		self.enter()?;
+		let text = CString::new(ptx).map_err(lost)?;
+		let mut log = [0u8; LOG];
+		let mut options = [
+			Option::CU_JIT_ERROR_LOG_BUFFER,
+			Option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+		];
+		let mut values = [log.as_mut_ptr().cast::<c_void>(), LOG as *mut c_void];
+		let mut raw = std::ptr::null_mut();
+		// SAFETY: the text ends with 0, the log is as large as is said, and the options are two.
+		let result = unsafe {
+			sys::cuModuleLoadDataEx(
+				&mut raw,
+				text.as_ptr().cast(),
+				options.len() as c_uint,
+				options.as_mut_ptr(),
+				values.as_mut_ptr(),
+			)
+		};
+		let end = log.iter().position(|byte| *byte == 0).unwrap_or(0);
+		let said = String::from_utf8_lossy(&log[..end])
+			.trim()
+			.replace('\n', "; ");
+		let doing = match said.is_empty() {
+			true => "compiling a kernel".to_owned(),
+			false => format!("compiling a kernel ({said})"),
+		};
+		check(result, &doing)?;
+		Ok(Module(Arc::new(Loaded {
+			raw,
+			context: self.clone(),
+		})))
+	}
+}
+
+/// A moment of the queue.
+struct Event<'a> {
+	raw: sys::CUevent,
+	context: &'a Context,
+}
+
+impl<'a> Event<'a> {
+	fn new(context: &'a Context) -> Result<Self, DeviceError> {
+		context.enter()?;
+		let mut raw = std::ptr::null_mut();
+		let flags = sys::CUevent_flags_enum::CU_EVENT_DEFAULT as c_uint;
+		// SAFETY: a place for a handle.
+		check(
+			unsafe { sys::cuEventCreate(&mut raw, flags) },
+			"a clock on a GPU",
+		)?;
+		Ok(Self { raw, context })
+	}
+
+	fn record(&self) -> Result<(), DeviceError> {
+		let stream = self.context.enter()?;
+		// SAFETY: both are open.
+		check(
+			unsafe { sys::cuEventRecord(self.raw, stream) },
+			"measuring a GPU",
+		)
+	}
+}
+
+impl Drop for Event<'_> {
+	fn drop(&mut self) {
+		if self.context.enter().is_ok() {
+			// SAFETY: it was made in this context, and is given back once.
+			unsafe {
+				sys::cuEventDestroy_v2(self.raw);
+			}
+		}
+	}
+}
+
+/// Memory of a GPU.
+pub struct Buffer {
+	at: sys::CUdeviceptr,
+	bytes: u64,
+	context: Context,
+}
+
+impl Buffer {
+	/// Its beginning.
+	pub fn start(&self) -> Place {
+		self.at(0)
+	}
+
+	/// A byte of it.
+	pub fn at(&self, byte: u64) -> Place {
+		Place {
+			at: self.at + byte.min(self.bytes),
+			room: self.bytes.saturating_sub(byte),
+		}
+	}
+}
+
+impl Drop for Buffer {
+	fn drop(&mut self) {
+		if self.context.enter().is_ok() {
+			// SAFETY: it was taken in this context, which is still there, and is given back once.
+			unsafe {
+				sys::cuMemFree_v2(self.at);
+			}
+		}
+	}
+}
+
+/// An address in a GPU's memory, and the bytes that follow it in its buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+	at: sys::CUdeviceptr,
+	room: u64,
+}
+
+impl Place {
+	/// The address, if that many bytes follow.
+	fn holding(self, bytes: u64) -> Result<sys::CUdeviceptr, DeviceError> {
+		match bytes <= self.room {
+			true => Ok(self.at),
+			false => Err(lost(format!(
+				"a buffer has {} bytes where {bytes} are needed",
+				self.room
+			))),
+		}
+	}
+
+	/// The address.
+	pub fn address(self) -> u64 {
+		self.at
+	}
+}
+
+/// Compiled kernels.
+#[derive(Clone)]
+pub struct Module(Arc<Loaded>);
+
+struct Loaded {
+	raw: sys::CUmodule,
+	context: Context,
+}
+
+// SAFETY: the driver's handles may be used by any thread.
+unsafe impl Send for Loaded {}
+// SAFETY: the same.
+unsafe impl Sync for Loaded {}
+
+impl Drop for Loaded {
+	fn drop(&mut self) {
+		if self.context.enter().is_ok() {
+			// SAFETY: it was loaded in this context, and is unloaded once: its kernels keep it.
+			unsafe {
+				sys::cuModuleUnload(self.raw);
+			}
+		}
+	}
+}
+
+/// Threads of a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blocks {
+	/// Blocks of threads.
+	pub blocks: u32,
+	/// Threads of a block.
+	pub threads: u32,
+}
+
+/// When a kernel begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+	/// When all work before it is done.
+	After,
+	/// When the kernel before it lets it: it waits by itself for what it needs.
+	Early,
+}
+
+/// A kernel.
+pub struct Kernel {
+	raw: sys::CUfunction,
+	module: Module,
+	shared: u32,
+}
+
+// SAFETY: the driver's handles may be used by any thread.
+unsafe impl Send for Kernel {}
+// SAFETY: the same.
+unsafe impl Sync for Kernel {}
+
+impl Module {
+	/// A kernel by its name, with this many bytes of shared memory a block.
+	pub fn kernel(&self, name: &str, shared: u32) -> Result<Kernel, DeviceError> {
+		let context = &self.0.context;
+		context.enter()?;
+		let name = CString::new(name).map_err(lost)?;
+		let mut raw = std::ptr::null_mut();
+		let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+		// SAFETY: a place for a handle, a text that ends with 0, and a kernel that was found.
+		unsafe {
+			check(
+				sys::cuModuleGetFunction(&mut raw, self.0.raw, name.as_ptr()),
+				"finding a kernel",
+			)?;
+			check(
+				sys::cuFuncSetAttribute(raw, most, shared as c_int),
+				"shared memory for a kernel",
+			)?;
+		}
+		Ok(Kernel {
+			raw,
+			module: self.clone(),
+			shared,
+		})
+	}
+}
+
+impl Kernel {
+	/// Queues it, with its parameters as they are in its code.
+	///
+	/// # Safety
+	///
+	/// The parameters must be those of the kernel, and what they point to must hold what the kernel reads and writes
+	/// until its work is done.
+	pub unsafe fn run(
+		&self,
+		on: Blocks,
+		begin: Begin,
+		params: &mut [*mut c_void],
+	) -> Result<(), DeviceError> {
+		let stream = self.module.0.context.enter()?;
+		let Blocks { blocks, threads } = on;
+		if begin == Begin::After {
+			// SAFETY: as the caller says.
+			let result = unsafe {
+				sys::cuLaunchKernel(
+					self.raw,
+					blocks,
+					1,
+					1,
+					threads,
+					1,
+					1,
+					self.shared,
+					stream,
+					params.as_mut_ptr(),
+					std::ptr::null_mut(),
+				)
+			};
+			return check(result, "starting a kernel");
+		}
+		let mut early = sys::CUlaunchAttribute {
+			id:
+				sys::CUlaunchAttributeID_enum::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+			pad: [0; 4],
+			value: sys::CUlaunchAttributeValue {
+				programmaticStreamSerializationAllowed: 1,
+			},
+		};
+		let config = sys::CUlaunchConfig {
+			gridDimX: blocks,
+			gridDimY: 1,
+			gridDimZ: 1,
+			blockDimX: threads,
+			blockDimY: 1,
+			blockDimZ: 1,
+			sharedMemBytes: self.shared,
+			hStream: stream,
+			attrs: &mut early,
+			numAttrs: 1,
+		};
+		// SAFETY: as the caller says.
+		let result = unsafe {
+			sys::cuLaunchKernelEx(&config, self.raw, params.as_mut_ptr(), std::ptr::null_mut())
+		};
+		check(result, "starting a kernel")
+	}
+}
+
+/// A description of a matrix, by which Hopper copies boxes of it.
+#[derive(Clone, Copy)]
+pub struct Map(sys::CUtensorMap);
+
+impl Map {
+	/// Of bytes at a place: sizes, the first without gaps; bytes from one to the next of the others; the box. Rows of 128
+	/// bytes are swizzled as its matrix units read them.
+	pub fn new(
+		at: Place,
+		sizes: &[u64],
+		strides: &[u64],
+		boxed: &[u32],
+	) -> Result<Self, DeviceError> {
+		let of_all = strides
+			.iter()
+			.zip(&sizes[1..])
+			.map(|(stride, size)| stride * size);
+		let at = at.holding(of_all.max().unwrap_or(sizes[0]))?;
+		let steps = vec![1; sizes.len()];
+		let mut map: MaybeUninit<sys::CUtensorMap> = MaybeUninit::zeroed();
+		// SAFETY: there are as many sizes, and one stride fewer, as is said; the driver checks their values.
+		unsafe {
+			let result = sys::cuTensorMapEncodeTiled(
+				map.as_mut_ptr(),
+				sys::CUtensorMapDataType_enum::CU_TENSOR_MAP_DATA_TYPE_UINT8,
+				sizes.len() as u32,
+				at as *mut c_void,
+				sizes.as_ptr(),
+				strides.as_ptr(),
+				boxed.as_ptr(),
+				steps.as_ptr(),
+				sys::CUtensorMapInterleave_enum::CU_TENSOR_MAP_INTERLEAVE_NONE,
+				sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
+				sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+				sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+			);
+			check(result, "describing a matrix")?;
+			Ok(Self(map.assume_init()))
+		}
+	}
+
+	/// As a kernel's parameter.
+	pub fn param(&mut self) -> *mut c_void {
+		(&raw mut self.0).cast()
+	}
+}

@@ -1,0 +1,174 @@
+//! The memory of one window on a GPU.
+
+use super::{
+	Cuda,
+	driver::{Buffer, Map, Place},
+	layout::{DONE_COLUMNS, DONE_ROWS, STATE},
+};
+use crate::{
+	gpu::backend::ROOTS,
+	trial::{
+		device::DeviceError,
+		matrix::{KEPT, LINE},
+	},
+};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
+
+/// Most lines that are shown at a time.
+pub const SHOWN: u32 = 1_024;
+/// Bytes of the GPU's memory that are left alone where there is room for less than was asked for: drivers take some later.
+const LEFT: u64 = 256 << 20;
+
+/// The buffers of one window.
+pub struct Memory {
+	pub n: u32,
+	/// Of the fill, and of the trial: openings repeat both side by side.
+	pub fill: Matrices,
+	pub trial: Matrices,
+	/// Trees, level by level, by turns: one may be built while the one before is not done.
+	pub nodes: [Buffer; 2],
+	/// Blocks of a tree that are done, 64 bytes apart for the same reason.
+	pub arrived: Buffer,
+	/// The tree that was built last.
+	pub last: AtomicUsize,
+	/// The roots, and a place for one that nobody reads.
+	pub roots: Buffer,
+	pub state: Buffer,
+	/// The parts of a product that are done.
+	pub done: Buffer,
+	/// Names the product that is computed now among all before it.
+	pub epoch: AtomicU32,
+	/// Numbers of lines to show, and the lines with their paths.
+	pub which: Buffer,
+	pub shown: Buffer,
+	/// The matrices that stay, one after the other, in one buffer: a walk finds a line by one addition.
+	window: Buffer,
+	/// All of them.
+	pub matrices: u32,
+}
+
+/// Two matrices, of which each product goes from one to the other, and the factor.
+pub struct Matrices {
+	pub a: Buffer,
+	pub x: [Buffer; 2],
+	/// Descriptions for Hopper: of the factor, and of each of the two.
+	pub maps: Option<(Map, [Map; 2])>,
+}
+
+impl Memory {
+	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for.
+	pub fn new(gpu: &Cuda, n: u32, window: u32) -> Result<Self, DeviceError> {
+		let context = &gpu.context;
+		let matrix = u64::from(n) * u64::from(n);
+		let lines = matrix / LINE as u64;
+		let nodes = || context.buffer(2 * lines * 32);
+		let parts = u64::from(n / DONE_ROWS) * u64::from(n / DONE_COLUMNS);
+		let path = LINE as u64 + 32 * u64::from(lines.trailing_zeros());
+		let (fill, trial) = (Matrices::new(gpu, n)?, Matrices::new(gpu, n)?);
+		let made = (
+			[nodes()?, nodes()?],
+			context.zeros(128)?,
+			context.buffer((u64::from(ROOTS) + 1) * 32)?,
+			context.zeros(STATE)?,
+			context.zeros(4 * parts)?,
+			context.buffer(4 * u64::from(SHOWN))?,
+			context.buffer(path * u64::from(SHOWN))?,
+		);
+		let (nodes, arrived, roots, state, done, which, shown) = made;
+		// Last, and as much as there is.
+		let (window, matrices) = Self::window(gpu, matrix, window)?;
+		Ok(Self {
+			n,
+			fill,
+			trial,
+			nodes,
+			arrived,
+			last: AtomicUsize::new(0),
+			roots,
+			state,
+			done,
+			epoch: AtomicU32::new(0),
+			which,
+			shown,
+			window,
+			matrices,
+		})
+	}
+
+	fn window(gpu: &Cuda, matrix: u64, wanted: u32) -> Result<(Buffer, u32), DeviceError> {
+		let mut room = u64::from(wanted);
+		loop {
+			match gpu.context.buffer(room * matrix) {
+				Ok(buffer) => return Ok((buffer, room as u32)),
+				Err(DeviceError::Memory(error)) => {
+					let free = gpu.context.free_memory()?.saturating_sub(LEFT) / matrix;
+					tracing::debug!(gpu = gpu.name, room, free, error, "less memory than that");
+					// What is free may lie in pieces.
+					room = free.min(room - room.div_ceil(64));
+					if room < 2 {
+						return Err(DeviceError::Memory("none is left for the window".into()));
+					}
+				}
+				Err(error) => return Err(error),
+			}
+		}
+	}
+
+	/// Bytes of a matrix.
+	pub fn matrix(&self) -> u64 {
+		u64::from(self.n) * u64::from(self.n)
+	}
+
+	/// Lines of a matrix.
+	pub fn lines(&self) -> u32 {
+		(self.matrix() / LINE as u64) as u32
+	}
+
+	/// The place of `X_t` in the window, if it stays.
+	pub fn kept(&self, t: u32) -> Option<Place> {
+		let u = t / KEPT;
+		let stays = t.is_multiple_of(KEPT) && u < self.matrices;
+		stays.then(|| self.window.at(u64::from(u) * self.matrix()))
+	}
+
+	/// The first line of the window.
+	pub fn first(&self) -> Place {
+		self.window.start()
+	}
+}
+
+impl Matrices {
+	fn new(gpu: &Cuda, n: u32) -> Result<Self, DeviceError> {
+		let matrix = || gpu.context.buffer(u64::from(n) * u64::from(n));
+		let (a, x) = (matrix()?, [matrix()?, matrix()?]);
+		let maps = gpu.product.recipe.pairs.then(|| {
+			let of = |x: &Buffer| map_of_x(x.start(), n);
+			Ok::<_, DeviceError>((map_of_a(a.start(), n)?, [of(&x[0])?, of(&x[1])?]))
+		});
+		Ok(Self {
+			maps: maps.transpose()?,
+			a,
+			x,
+		})
+	}
+}
+
+/// Columns and rows of the boxes that `hopper.cu` copies.
+const BOX: u32 = 128;
+
+/// The factor, as `hopper.cu` copies it.
+fn map_of_a(at: Place, n: u32) -> Result<Map, DeviceError> {
+	let n = u64::from(n);
+	Map::new(at, &[n, n], &[n], &[BOX, BOX])
+}
+
+/// The other matrix: in each 64 rows, 2 × 4 × 8 of them in the order of `row_at` in `trial.h`.
+fn map_of_x(at: Place, n: u32) -> Result<Map, DeviceError> {
+	let n = u64::from(n);
+	Map::new(
+		at,
+		&[n, 2, 4, 8, n / 64],
+		&[n, 16 * n, 2 * n, 64 * n],
+		&[BOX, 2, 4, 8, BOX / 64],
+	)
+}

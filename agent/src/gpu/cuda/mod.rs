@@ -1,0 +1,146 @@
+//! NVIDIA's GPUs, through CUDA's driver alone. The kernels are in `agent/cuda/`; the driver compiles them for the GPU
+//! that it finds.
+
+mod choice;
+mod code;
+mod driver;
+mod layout;
+mod memory;
+mod work;
+
+use super::{
+	Choice, Kernels, Options,
+	backend::{Source, lost},
+	card::Card,
+};
+use crate::trial::device::{DeviceError, Rated};
+use code::{BASE_EARLY, Recipe};
+use driver::{Context, Kernel, Listed, Version};
+use layout::LEAVES;
+use std::{path::PathBuf, sync::atomic::AtomicBool};
+
+/// A GPU that CUDA's driver shows.
+pub(super) struct Found {
+	listed: Listed,
+	version: Version,
+	/// Folder of what is remembered.
+	memory: Option<PathBuf>,
+}
+
+/// Finds GPUs. There are none where no driver of CUDA's is, or where options ask for another way.
+pub(super) fn find(options: &Options) -> Vec<Found> {
+	if options.choice == Choice::Off || options.kernels == Kernels::Portable {
+		return Vec::new();
+	}
+	let Some(version) = driver::version() else {
+		return Vec::new();
+	};
+	let listed = driver::list().unwrap_or_else(|error| {
+		tracing::warn!(%error, "CUDA's driver does not list its GPUs; they are used through Vulkan, if it shows them");
+		Vec::new()
+	});
+	let found = |listed: Listed| {
+		// Older ones have no matrix units for bytes.
+		let fits = code::fitting(&listed, version);
+		let known = fits.base.is_some() || !fits.too_new.is_empty();
+		known.then(|| Found {
+			listed,
+			version,
+			memory: options.memory.clone(),
+		})
+	};
+	listed.into_iter().filter_map(found).collect()
+}
+
+impl Source for Found {
+	type Backend = Cuda;
+
+	fn card(&self) -> &Card {
+		&self.listed.card
+	}
+
+	fn open(&self, kernels: Kernels) -> Result<Cuda, DeviceError> {
+		choice::choose(&self.listed, self.version, kernels, self.memory.as_deref())
+	}
+
+	fn open_again(&self, kernels: Kernels) -> Result<Cuda, DeviceError> {
+		// Its number may be another one.
+		let listed = driver::list()?.into_iter();
+		let listed = listed
+			.filter(|listed| listed.card.is_same(&self.listed.card))
+			.next();
+		let listed = listed.ok_or_else(|| lost("its driver does not show it any more"))?;
+		choice::choose(&listed, self.version, kernels, self.memory.as_deref())
+	}
+
+	fn try_each(&self) -> Vec<(String, Result<(), DeviceError>)> {
+		choice::try_each(&self.listed, self.version)
+	}
+}
+
+/// A GPU that is open.
+pub(super) struct Cuda {
+	/// For people.
+	name: String,
+	context: Context,
+	base: Base,
+	product: Product,
+	/// The kernels for the product, with their measured speeds.
+	rated: Vec<Rated>,
+	multiprocessors: u32,
+	/// Kernels may begin before the one before them is over.
+	early: bool,
+	failed: AtomicBool,
+}
+
+/// The kernels around the products.
+struct Base {
+	fill: Kernel,
+	tree: Kernel,
+	walk: Kernel,
+	gather: Kernel,
+	copy: Kernel,
+}
+
+/// The kernel for products.
+struct Product {
+	recipe: Recipe,
+	kernel: Kernel,
+}
+
+impl Cuda {
+	/// Opens a GPU, and compiles its kernels.
+	fn open(
+		listed: &Listed,
+		base: &code::Code,
+		recipe: &Recipe,
+		early: bool,
+	) -> Result<Self, DeviceError> {
+		let context = Context::open(listed.ordinal)?;
+		let around = context.module(base.ptx)?;
+		Ok(Self {
+			name: listed.card.to_string(),
+			base: Base {
+				fill: around.kernel("fill", 0)?,
+				tree: around.kernel("tree", 32 * LEAVES + 16)?,
+				walk: around.kernel("walk", 0)?,
+				gather: around.kernel("gather", 0)?,
+				copy: around.kernel("copy", 0)?,
+			},
+			product: Product {
+				recipe: *recipe,
+				kernel: context
+					.module(recipe.code.ptx)?
+					.kernel(recipe.entry, recipe.shared)?,
+			},
+			rated: Vec::new(),
+			multiprocessors: listed.multiprocessors,
+			early: early && std::ptr::eq(base, &BASE_EARLY),
+			failed: AtomicBool::new(false),
+			context,
+		})
+	}
+}
+
+#[cfg(test)]
+mod tests;

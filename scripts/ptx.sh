@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Compiles the CUDA kernels of agent/cuda/ to the PTX that is committed beside them, which drivers compile for the GPU that
+# they find.
+# shellcheck source=scripts/setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+# NVIDIA's compiler, from PyPI. The same versions give the same PTX.
+NVCC_VERSION='13.0.88'
+NVCC_PACKAGES=("nvidia-cuda-nvcc==$NVCC_VERSION" "nvidia-nvvm==$NVCC_VERSION" "nvidia-cuda-crt==$NVCC_VERSION" nvidia-cuda-runtime==13.0.96)
+NVCC_FOLDER="${KAISAR_NVCC:-$KAISAR_CACHE/nvcc-$NVCC_VERSION}"
+
+usage() {
+	cat <<-HELP
+		usage: scripts/ptx.sh [build | check]
+
+		  build   compile the kernels, and replace agent/cuda/ptx/ (the default)
+		  check   compile them elsewhere and compare, and have them assembled for every kind of GPU that they are for: no
+		          register may be spilled
+
+		The compiler comes from PyPI (${NVCC_PACKAGES[*]}), into a folder of its own. Without network, check says so and
+		passes.
+
+		environment:
+		  KAISAR_NVCC   the folder of the compiler (default: $NVCC_FOLDER)
+	HELP
+}
+
+# Of each file: its source, what it is compiled for, the PTX that it is written in (the lowest that has its instructions:
+# every version more shuts out drivers), and the GPUs that it is assembled for in a check.
+FILES=(
+	'base_75    base    75  6.3 75 80 86 89'
+	'base_90    base    90  7.8 90 100 120'
+	'product_75 product 75  6.5 75'
+	'product_80 product 80  7.0 80 86 89'
+	'product_90 product 90  7.8 90 100 120'
+	'product_90a hopper 90a 8.0 90a'
+)
+
+# Fetches the compiler, unless it is there.
+fetch_nvcc() {
+	NVCC_ROOT="$NVCC_FOLDER/nvidia/cu13"
+	[[ ! -x "$NVCC_ROOT/bin/nvcc" ]] || return 0
+	local new="$NVCC_FOLDER.new.$$"
+	rm -rf "$new"
+	mkdir -p "$new"
+	if ! python3 -m pip --disable-pip-version-check -q install --no-deps --only-binary :all: --target "$new" \
+		"${NVCC_PACKAGES[@]}" >"$new/log" 2>&1; then
+		tail -n 3 "$new/log" >&2
+		rm -rf "$new"
+		return 1
+	fi
+	chmod +x "$new"/nvidia/cu13/bin/* "$new"/nvidia/cu13/nvvm/bin/*
+	rm -rf "$NVCC_FOLDER"
+	mv "$new" "$NVCC_FOLDER"
+}
+
+# Compiles all files into a folder.
+compile() {
+	local folder=$1 file name source target version jobs=()
+	for file in "${FILES[@]}"; do
+		read -r name source target version _ <<<"$file"
+		(
+			"$NVCC_ROOT/bin/nvcc" -std=c++17 -O3 -Werror all-warnings -ptx "-arch=compute_$target" "-DKAISAR_ARCH=${target%a}0" \
+				"$KAISAR_ROOT/agent/cuda/$source.cu" -o "$folder/$name.raw"
+			# Without the compiler's own remarks; in the lowest version.
+			sed -E '/^\/\//d; /^$/d; s/^\.version .*/.version '"$version"'/' "$folder/$name.raw" >"$folder/$name.ptx"
+			rm "$folder/$name.raw"
+		) &
+		jobs+=($!)
+	done
+	local job
+	for job in "${jobs[@]}"; do
+		wait "$job" || die "a kernel does not compile" "see the compiler's words above"
+	done
+}
+
+# Has the files assembled, which shows that their version has all instructions, and prints what each kernel takes.
+assemble() {
+	local folder=$1 file name target said spilled=''
+	local -a targets
+	for file in "${FILES[@]}"; do
+		read -r name _ _ _ said <<<"$file"
+		read -ra targets <<<"$said"
+		for target in "${targets[@]}"; do
+			said=$("$NVCC_ROOT/bin/ptxas" -v "-arch=sm_$target" "$folder/$name.ptx" -o /dev/null 2>&1) ||
+				die "$name cannot be assembled for sm_$target: $said"
+			[[ "$said" != *warning* ]] || die "$name, assembled for sm_$target: $said"
+			awk -v name="$name" -v target="$target" '
+				/Compiling entry/ { split($0, part, "\x27"); kernel = part[2] }
+				/spill stores/ { spills = $5 }
+				/Used [0-9]+ registers/ { match($0, /Used [0-9]+/); printf "    %-12s sm_%-4s %-16s %3d registers, %s bytes spilled\n",
+					name, target, kernel, substr($0, RSTART + 5, RLENGTH - 5), spills }' <<<"$said"
+			if grep -Eq '(bytes stack frame, [1-9][0-9]* bytes spill|[1-9][0-9]* bytes spill (stores|loads))' <<<"$said"; then
+				spilled+=" $name:sm_$target"
+			fi
+		done
+	done
+	[[ -z "$spilled" ]] || die "registers are spilled in:$spilled"
+}
+
+main() {
+	local act=build folder
+	case "${1:-}" in
+		-h | --help) usage && exit 0 ;;
+		'' | build) ;;
+		check) act=check ;;
+		*) die "unknown argument: $1" "scripts/ptx.sh --help" ;;
+	esac
+	if ! fetch_nvcc; then
+		[[ "$act" == check ]] || die "the compiler cannot be fetched" "see KAISAR_NVCC in scripts/ptx.sh --help"
+		note "the compiler of CUDA cannot be fetched here: the committed PTX was not compared with a fresh build"
+		return
+	fi
+	folder=$(mktemp -d)
+	# shellcheck disable=SC2064 # the folder of now
+	trap "rm -rf '$folder'" EXIT
+	compile "$folder"
+	if [[ "$act" == build ]]; then
+		mkdir -p "$KAISAR_ROOT/agent/cuda/ptx"
+		cp "$folder"/*.ptx "$KAISAR_ROOT/agent/cuda/ptx/"
+		return
+	fi
+	diff -rq "$folder" "$KAISAR_ROOT/agent/cuda/ptx" ||
+		die "the PTX in agent/cuda/ptx is not what agent/cuda compiles to" "run scripts/ptx.sh and commit what it writes"
+	assemble "$folder"
+}
+
+main "$@"
