@@ -18,6 +18,7 @@ KAISAR_NODEJS_MIN="20.0"
 # What only the tests need, for `setup_all`.
 TEST_PACKAGES=(
 	shellcheck:shellcheck
+	pip3:python3-pip
 	'/usr/*bin/dockerd:docker.io' '/usr/*bin/iptables:iptables'
 	'/usr/lib*/podman/netavark:netavark' '/usr/lib*/podman/aardvark-dns:aardvark-dns'
 	'/usr/lib/postgresql/*/bin/initdb:postgresql' psql:postgresql-client

@@ -12,6 +12,7 @@ usage() {
 		Sets the machine up and runs every check, or only the named ones:
 		  fmt      cargo fmt --check
 		  shell    shellcheck of the scripts
+		  ptx      the CUDA kernels: that their committed code is what they compile to, for every kind of GPU
 		  build    the whole workspace: node, agent, tests
 		  clippy   cargo clippy, warnings are errors
 		  unit     unit and property tests of all crates, and the examples of the documentation
@@ -35,7 +36,7 @@ for argument in "$@"; do
 	case "$argument" in
 		-h | --help) usage && exit 0 ;;
 		--no-setup) SETUP=no ;;
-		fmt | shell | build | clippy | unit | e2e) STEPS+=("$argument") ;;
+		fmt | shell | ptx | build | clippy | unit | e2e) STEPS+=("$argument") ;;
 		*) die "unknown argument: $argument" "scripts/test.sh --help" ;;
 	esac
 done
@@ -76,6 +77,8 @@ shell_check() {
 
 format_check() { (cd "$KAISAR_ROOT" && cargo fmt --all -- --check); }
 
+ptx_check() { "$KAISAR_ROOT/scripts/ptx.sh" check; }
+
 clippy_check() { (cd "$KAISAR_ROOT" && cargo clippy --workspace --all-targets --locked -- -D warnings); }
 
 if [[ $SETUP == yes ]]; then
@@ -84,6 +87,7 @@ if [[ $SETUP == yes ]]; then
 fi
 if wanted fmt; then step 'format' 'run: cargo fmt --all' format_check; fi
 if wanted shell; then step 'shell scripts' 'mend what shellcheck names' shell_check; fi
+if wanted ptx; then step 'CUDA kernels' 'run: scripts/ptx.sh, and commit what it writes' ptx_check; fi
 if wanted build; then step 'build' "$BUILD_ADVICE" build_all; fi
 if wanted clippy; then step 'clippy' 'mend what clippy names; warnings are errors here' clippy_check; fi
 if wanted unit; then step 'unit and property tests' 'run the failed one alone: cargo test -p CRATE NAME' unit_tests; fi
