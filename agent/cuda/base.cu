@@ -21,7 +21,12 @@ DEVICE uint4 *nodes_at(const Tree &p, uint32_t level, uint32_t place) {
 DEVICE void wait_for_part(const Tree &p, uint32_t byte) {
 	const uint32_t row = byte / p.n, column = byte % p.n;
 	const uint32_t *done = p.done + row / DONE_ROWS * (p.n / DONE_COLUMNS) + column / DONE_COLUMNS;
-	while (load_acquire(done) != p.epoch) pause();
+	// A GPU that does not come to it in minutes never does; its driver would wait for the kernel for ever.
+	uint32_t polls = 0;
+	while (load_acquire(done) != p.epoch) {
+		pause();
+		if (++polls == MOST_POLLS) give_up();
+	}
 }
 
 // The leaf over a line.
@@ -101,6 +106,8 @@ KERNEL_BESIDE(LEAVES, 8) tree(Tree p) {
 	Words *values = (Words *)shared_memory();
 	uint32_t *last = (uint32_t *)(values + LEAVES);
 	const uint32_t me = thread_index(), each = p.count < LEAVES ? p.count : LEAVES, blocks = p.count / each;
+	// Without a product beside it, it needs all that is before it; and what begins after it may rely on that.
+	if (!p.done) wait_for_those_before();
 	let_next_begin();
 	if (me < each) {
 		const uint32_t line = block_index() * each + me;
@@ -128,9 +135,10 @@ KERNEL_BESIDE(LEAVES, 8) tree(Tree p) {
 		reduce(p, values, width, level, 0);
 		if (me == 0) *p.arrived = 0;
 		follow(p, values);
+		// Whoever waits for this kernel waits for those before it, too: it is not over before this block is. The others
+		// make room meanwhile.
+		wait_for_those_before();
 	}
-	// Whoever waits for this kernel waits for those before it, too.
-	wait_for_those_before();
 }
 
 DEVICE uint32_t mix_word(uint32_t h) {
@@ -139,12 +147,12 @@ DEVICE uint32_t mix_word(uint32_t h) {
 }
 
 // Sixteen threads a lane, each with every sixteenth part of 16 bytes of its line.
-KERNEL(LANE * LANES) walk(Walk p) {
+KERNEL_BESIDE(LANE * LANES, 4) walk(Walk p) {
 	const uint32_t me = thread_index() % LANE, lane = block_index() * LANES + thread_index() / LANE;
 	// In its warp.
 	const uint32_t next = (thread_index() & 16) | ((me + 1) % LANE);
 	wait_for_those_before();
-	const uint32_t kappa = p.state->kappa;
+	const uint32_t kappa = load_fresh(&p.state->kappa);
 	uint4 *state = p.z + (uint64_t)lane * PARTS + me;
 	uint4 s[4];
 	UNROLLED for (int i = 0; i < 4; i++) s[i] = state[i * LANE];
@@ -168,6 +176,7 @@ KERNEL(LANE * LANES) walk(Walk p) {
 			s[i].w = mix_word((rotate_left(before.w, 5) ^ x[i].w) + following);
 		}
 	}
+	let_next_begin();
 	UNROLLED for (int i = 0; i < 4; i++) state[i * LANE] = s[i];
 }
 

@@ -66,6 +66,12 @@ DEVICE uint32_t load_acquire(const uint32_t *from) {
 	asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(word) : "l"(from) : "memory");
 	return word;
 }
+// Reads a word as other blocks wrote it last, not as this multiprocessor may remember it.
+DEVICE uint32_t load_fresh(const uint32_t *from) {
+	uint32_t word;
+	asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(word) : "l"(from) : "memory");
+	return word;
+}
 // Writes a word; who sees it sees all that was written before.
 DEVICE void store_release(uint32_t *to, uint32_t word) {
 	asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory");
@@ -78,6 +84,8 @@ DEVICE uint32_t add_in_order(uint32_t *to, uint32_t word) {
 }
 // Gives way to others, for about 100 ns.
 DEVICE void pause() { __nanosleep(100); }
+// Ends the kernel with an error.
+DEVICE void give_up() { __trap(); }
 
 // The next kernel of the stream may begin, if it was launched to begin early ("programmatic dependent launch"), once
 // all blocks have said so.
@@ -143,13 +151,18 @@ using TensorMap = CUtensorMap;
 #define KERNEL_OF_PAIRS(threads, registers)                                                                          \
 	extern "C" __global__ void __maxnreg__(registers) __cluster_dims__(2, 1, 1)
 
+// The registers of a group of four warps from here on, of those that the block has.
+template <int LEFT> DEVICE void fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(LEFT)); }
+template <int NOW> DEVICE void more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(NOW)); }
+
 DEVICE uint32_t rank_in_cluster() {
 	uint32_t rank;
 	asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
 	return rank;
 }
+// Waits for all threads of the cluster. Orders nothing: what is to be seen has orders of its own.
 DEVICE void sync_cluster() {
-	asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+	asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 
 // Barriers in shared memory. They turn to the next phase when `count` have arrived and all bytes that are expected are

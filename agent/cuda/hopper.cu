@@ -1,7 +1,10 @@
 // The product on Hopper's matrix units. Blocks stay on their multiprocessors and take one tile of 128 × 256 after the
-// other, in clusters of two that share the tile's part of X. One thread copies; two groups of four warps multiply, each
-// 64 rows of the tile. The second group is some stages behind the first, so that one of them mixes while the other
-// multiplies.
+// other, in clusters of two that share the tile's part of X. Two groups of four warps multiply, each 64 rows of the tile.
+// The second is some stages behind the first, so that one of them mixes while the other multiplies.
+//
+// There are two kernels. In the first a thread of the second group copies, which is the last to need a stage: two blocks of
+// `tree` fit on the multiprocessor beside its eight warps. In the other a third group copies, and nothing fits beside, since
+// registers are given to warps by fours.
 #include "trial.h"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(KAISAR_EMULATED)
@@ -10,73 +13,119 @@ constexpr uint32_t ROWS = 128, COLUMNS = 256, DEEP = 128, STAGES = 4, CLUSTER = 
 constexpr uint32_t PART_A = ROWS * DEEP, PART_X = COLUMNS * DEEP;
 // Stages that the second group is behind. The first cannot get further ahead than all.
 constexpr uint32_t BEHIND = STAGES - 1;
-// Registers of a thread: a block of `tree` fits on the multiprocessor beside these.
-constexpr int REGISTERS = 192;
 
-// `map_a`: boxes of 128 columns and 128 rows. `map_x`: the rows of X in the order of row_at, as dimensions column,
-// 2 rows, 4 × 16 rows, 8 × 2 rows, 64 rows; boxes of 128 columns and 128 rows.
-KERNEL_OF_PAIRS(2 * GROUP + 32, REGISTERS)
-product_hopper(CONSTANT_PARAMETER TensorMap map_a, CONSTANT_PARAMETER TensorMap map_x, Product p) {
-	uint8_t *memory = shared_memory();
-	const uint32_t parts_a = shared_address(memory), parts_x = parts_a + STAGES * PART_A;
-	const uint32_t full = parts_x + STAGES * PART_X, empty = full + 8 * STAGES, lead = empty + 8 * STAGES;
-	const uint32_t rank = rank_in_cluster(), group = thread_index() / GROUP;
-	if (thread_index() == 0) {
-		for (uint32_t stage = 0; stage < STAGES; stage++) {
-			barrier_init(full + 8 * stage, 1);
-			// Both groups of both blocks: each part of X comes to both.
-			barrier_init(empty + 8 * stage, 2 * CLUSTER);
-		}
-		barrier_init(lead, 1);
-		barriers_are_made();
+// The block's place in its cluster, and its barriers: a stage is there, a stage is free, the first group is ahead.
+struct Shared {
+	uint32_t rank, parts_a, parts_x, full, empty, lead;
+};
+
+// Tiles of a cluster, one after the other.
+struct Tiles {
+	uint32_t down, across, first, step, count, rank;
+
+	// Bands of up to 16, each line's parts one after the other: when the last tiles are done, a tree beside the product has
+	// hashed all of a line but its last part.
+	DEVICE void place(uint32_t tile, uint32_t &i, uint32_t &j) const {
+		const uint32_t band = down <= 16 ? down : 8, of_band = band * across, lines = across * COLUMNS / LINE;
+		i = tile / of_band * band + tile % of_band % band;
+		j = tile % of_band / band;
+		if (lines > 1) j = j % lines * (LINE / COLUMNS) + j / lines;
+		i = (i * CLUSTER + rank) * ROWS;
+		j *= COLUMNS;
 	}
-	sync_cluster();
-	const uint32_t down = p.n / (ROWS * CLUSTER), across = p.n / COLUMNS, tiles = down * across, stages = p.n / DEEP;
-	const uint32_t first = block_index() / CLUSTER, step = block_count() / CLUSTER;
-	uint32_t stage = 0, parity = 0;
-	auto next = [&] {
+};
+
+// Copies stage after stage, each as soon as it is free: one thread of a block.
+struct Copier {
+	const TensorMap *map_a, *map_x;
+	Shared shared;
+	Tiles tiles;
+	uint32_t n, tile, k, stage, parity, i, j;
+
+	DEVICE Copier(const TensorMap *map_a, const TensorMap *map_x, const Shared &shared, const Tiles &tiles, uint32_t n)
+		: map_a(map_a), map_x(map_x), shared(shared), tiles(tiles), n(n), tile(tiles.first), k(0), stage(0), parity(1) {
+		tiles.place(tile, i, j);
+	}
+	DEVICE bool is_over() const { return tile >= tiles.count; }
+	DEVICE void next() {
+		if (is_over()) return;
+		const uint32_t at = shared.full + 8 * stage, half = shared.rank * COLUMNS / CLUSTER;
+		barrier_wait(shared.empty + 8 * stage, parity);
+		barrier_expect(at, PART_A + PART_X);
+		copy_box_to_both(shared.parts_x + stage * PART_X + half * DEEP, map_x, (int)k, (int)(j + half) / 64, at);
+		copy_box(shared.parts_a + stage * PART_A, map_a, (int)k, (int)i, at);
 		if (++stage == STAGES) {
 			stage = 0;
 			parity ^= 1;
 		}
-	};
-	auto place = [&](uint32_t tile, uint32_t &i, uint32_t &j) {
-		tile_at(tile, down, across, i, j);
-		i = (i * CLUSTER + rank) * ROWS;
-		j *= COLUMNS;
-	};
-	if (group == 2) {
-		if (thread_index() == 2 * GROUP) {
+		k += DEEP;
+		if (k == n) {
+			k = 0;
+			tile += tiles.step;
+			tiles.place(tile, i, j);
+		}
+	}
+};
+
+// `map_a`: boxes of 128 columns and 128 rows. `map_x`: the rows of X in the order of row_at, as dimensions column,
+// 2 rows, 4 × 16 rows, 8 × 2 rows, 64 rows; boxes of 128 columns and 128 rows. `APART`: a third group copies.
+template <bool APART> DEVICE void multiply_in_pairs(const TensorMap *map_a, const TensorMap *map_x, const Product &p) {
+	Shared shared;
+	shared.parts_a = shared_address(shared_memory());
+	shared.parts_x = shared.parts_a + STAGES * PART_A;
+	shared.full = shared.parts_x + STAGES * PART_X;
+	shared.empty = shared.full + 8 * STAGES;
+	shared.lead = shared.empty + 8 * STAGES;
+	shared.rank = rank_in_cluster();
+	if (thread_index() == 0) {
+		for (uint32_t stage = 0; stage < STAGES; stage++) {
+			barrier_init(shared.full + 8 * stage, 1);
+			// Both groups of both blocks: each part of X comes to both.
+			barrier_init(shared.empty + 8 * stage, 2 * CLUSTER);
+		}
+		barrier_init(shared.lead, 1);
+		barriers_are_made();
+	}
+	sync_cluster();
+	Tiles tiles;
+	tiles.down = p.n / (ROWS * CLUSTER);
+	tiles.across = p.n / COLUMNS;
+	tiles.first = block_index() / CLUSTER;
+	tiles.step = block_count() / CLUSTER;
+	tiles.count = tiles.down * tiles.across;
+	tiles.rank = shared.rank;
+	const uint32_t stages = p.n / DEEP, own = thread_index() / GROUP, thread = thread_index() % GROUP;
+	Copier copier(map_a, map_x, shared, tiles, p.n);
+	if (APART && own == 2) {
+		fewer_registers<40>();
+		if (thread == 0) {
 			before_bulk_copies();
-			for (uint32_t tile = first; tile < tiles; tile += step) {
-				uint32_t i, j;
-				place(tile, i, j);
-				for (uint32_t k = 0; k < stages; k++, next()) {
-					barrier_wait(empty + 8 * stage, parity ^ 1);
-					barrier_expect(full + 8 * stage, PART_A + PART_X);
-					copy_box(parts_a + stage * PART_A, &map_a, (int)(k * DEEP), (int)i, full + 8 * stage);
-					const uint32_t half = rank * COLUMNS / CLUSTER;
-					copy_box_to_both(parts_x + stage * PART_X + half * DEEP, &map_x, (int)(k * DEEP), (int)(j + half) / 64,
-						full + 8 * stage);
-				}
-			}
+			while (!copier.is_over()) copier.next();
 		}
 	} else {
-		const uint32_t own = group, thread = thread_index() % GROUP, lane = thread % 32;
+		if (APART) more_registers<232>();
+		const bool copies = !APART && thread_index() == GROUP;
+		if (copies) {
+			before_bulk_copies();
+			NOT_UNROLLED for (uint32_t at = 0; at < STAGES; at++) copier.next();
+		}
 		auto release = [&](uint32_t which) {
-			if (thread < CLUSTER) barrier_arrive(empty + 8 * which, thread);
+			if (thread < CLUSTER) barrier_arrive(shared.empty + 8 * which, thread);
+			if (copies) copier.next();
 		};
-		const uint32_t ahead = stages * ((tiles - first + step - 1) / step) < BEHIND ? 1 : BEHIND;
-		if (own == 1 && first < tiles) barrier_wait(lead, 0);
-		uint32_t kappa = 0, taken = 0;
+		const uint32_t all = stages * ((tiles.count - tiles.first + tiles.step - 1) / tiles.step);
+		const uint32_t ahead = all < BEHIND ? 1 : BEHIND;
+		if (own == 1 && tiles.first < tiles.count) barrier_wait(shared.lead, 0);
+		uint32_t kappa = 0, taken = 0, stage = 0, parity = 0;
 		int d[128];
-		for (uint32_t tile = first; tile < tiles; tile += step) {
+		for (uint32_t tile = tiles.first; tile < tiles.count; tile += tiles.step) {
 			uint32_t i, j, before = STAGES;
-			place(tile, i, j);
-			for (uint32_t k = 0; k < stages; k++, next()) {
-				barrier_wait(full + 8 * stage, parity);
+			tiles.place(tile, i, j);
+			NOT_UNROLLED for (uint32_t k = 0; k < stages; k++) {
+				barrier_wait(shared.full + 8 * stage, parity);
 				begin_products();
-				const uint64_t a = matrix_at(parts_a + stage * PART_A + own * 64 * DEEP), x = matrix_at(parts_x + stage * PART_X);
+				const uint64_t a = matrix_at(shared.parts_a + stage * PART_A + own * 64 * DEEP);
+				const uint64_t x = matrix_at(shared.parts_x + stage * PART_X);
 				// The next 32 columns lie 32 bytes on: two in units of 16.
 				UNROLLED for (uint32_t part = 0; part < DEEP / 32; part++)
 					multiply_64x256x32(d, a + 2 * part, x + 2 * part, (k | part) != 0);
@@ -86,16 +135,21 @@ product_hopper(CONSTANT_PARAMETER TensorMap map_a, CONSTANT_PARAMETER TensorMap 
 					release(before);
 				}
 				before = stage;
-				if (own == 0 && ++taken == ahead && thread == 0) barrier_arrive(lead, rank);
+				if (own == 0 && ++taken == ahead && thread == 0) barrier_arrive(shared.lead, shared.rank);
+				if (++stage == STAGES) {
+					stage = 0;
+					parity ^= 1;
+				}
 			}
 			wait_for_products<0>();
 			release(before);
-			if (tile == first) {
+			if (tile == tiles.first) {
 				// Only now κ is needed: the tree over X may have been on its way until here.
 				wait_for_those_before();
-				kappa = p.state ? p.state->kappa : 0;
+				kappa = p.state ? load_fresh(&p.state->kappa) : 0;
 				let_next_begin();
 			}
+			const uint32_t lane = thread % 32;
 			const uint32_t row = i + own * 64 + thread / 32 * 16 + lane / 4, column = j + lane % 4 * 16;
 			UNROLLED for (uint32_t fours = 0; fours < 4; fours++)
 				UNROLLED for (uint32_t below = 0; below < 2; below++) {
@@ -106,12 +160,22 @@ product_hopper(CONSTANT_PARAMETER TensorMap map_a, CONSTANT_PARAMETER TensorMap 
 			if (p.done) {
 				if (own == 0) sync_some<1, GROUP>();
 				else sync_some<2, GROUP>();
-				const uint32_t part = (i / DONE_ROWS + own) * across + j / DONE_COLUMNS;
+				const uint32_t part = (i / DONE_ROWS + own) * tiles.across + j / DONE_COLUMNS;
 				if (thread == 0) store_release(p.done + part, p.epoch);
 			}
 		}
 	}
 	// A block that is over must not be written to.
 	sync_cluster();
+}
+
+KERNEL_OF_PAIRS(2 * GROUP, 192)
+product_hopper(CONSTANT_PARAMETER TensorMap map_a, CONSTANT_PARAMETER TensorMap map_x, Product p) {
+	multiply_in_pairs<false>(&map_a, &map_x, p);
+}
+
+KERNEL_OF_PAIRS(3 * GROUP, 168)
+product_hopper_apart(CONSTANT_PARAMETER TensorMap map_a, CONSTANT_PARAMETER TensorMap map_x, Product p) {
+	multiply_in_pairs<true>(&map_a, &map_x, p);
 }
 #endif

@@ -109,7 +109,7 @@ template <uint32_t ROWS, uint32_t COLUMNS, uint32_t STAGES> struct Tile {
 #endif
 		let_next_begin();
 		wait_for_those_before();
-		const uint32_t warp = thread_index() / 32, lane = thread_index() % 32, kappa = p.state ? p.state->kappa : 0;
+		const uint32_t warp = thread_index() / 32, lane = thread_index() % 32, kappa = p.state ? load_fresh(&p.state->kappa) : 0;
 		const uint32_t row = i + warp / (COLUMNS / WARP) * WARP + lane / 4;
 		const uint32_t column = j + warp % (COLUMNS / WARP) * WARP + lane % 4 * 16;
 		UNROLLED for (uint32_t eight = 0; eight < WARP / 8; eight++) {

@@ -14,6 +14,9 @@ constexpr uint32_t LEAVES = 128;
 // Threads of a lane of a walk, and lanes of a block.
 constexpr uint32_t LANE = 16, LANES = 16;
 
+// Looks for a part of a product, of at least 100 ns each, after which it never comes.
+constexpr uint32_t MOST_POLLS = 1 << 28;
+
 // What follows from a tree's root: nothing; κ of the next step; the turn's root, the running hash and κ.
 constexpr uint32_t NOTHING = 0, STEP = 1, TURN = 2;
 

@@ -17,7 +17,7 @@ use crate::{
 	trial::{
 		device::{Device, DeviceError, Matrix, Place, Processor, Rated, Shown, Spans},
 		hash::{Compress, Hash, Running},
-		matrix::{STEPS, Size, turn_root},
+		matrix::{KEPT, STEPS, Size, turn_root},
 	},
 };
 use std::{
@@ -43,12 +43,13 @@ const STAYING: u32 = 8;
 const TIMED: u32 = 4_096;
 /// Longest that one of them takes, so that a slow device has smaller ones.
 const LONG: Duration = Duration::from_millis(20);
-/// How often each is timed; the fastest counts, since what disturbs only slows down.
+/// How often each is timed, unless that takes long; the fastest counts, since what disturbs only slows down.
 const TIMES: usize = 5;
+const LONG_RACE: Duration = Duration::from_secs(1);
 /// How long each time takes at least.
 const EACH_TIME: Duration = Duration::from_millis(5);
-/// Products of one time, at most.
-const MOST_PRODUCTS: u32 = 64;
+/// Products or turns of one time, at most.
+const MOST_TIMES: u32 = 64;
 /// How long the device works before anything is timed: its clocks take a while to rise.
 const WARM_UP: Duration = Duration::from_millis(200);
 
@@ -278,8 +279,7 @@ fn best(
 	if usable.is_empty() {
 		return Err(failed.unwrap_or_else(|| lost("there is no kernel for it")));
 	}
-	let mut rated = contained(|| compete(&usable))?;
-	rated.sort_by(|a, b| b.gops.unwrap_or(0.0).total_cmp(&a.gops.unwrap_or(0.0)));
+	let rated = contained(|| compete(&usable))?;
 	let first = rated.first().map(|first| first.kernel.clone());
 	let chosen = usable
 		.into_iter()
@@ -291,7 +291,7 @@ fn best(
 	Ok(Cuda { rated, ..chosen })
 }
 
-/// Products that are timed.
+/// Work that is timed.
 struct Timed<'a> {
 	gpu: &'a Cuda,
 	memory: Memory,
@@ -299,32 +299,86 @@ struct Timed<'a> {
 
 impl<'a> Timed<'a> {
 	fn new(gpu: &'a Cuda, n: u32) -> Result<Self, DeviceError> {
-		let memory = gpu.take(n, 2)?;
-		gpu.begin_with(&memory, &memory.trial, &SEED)?;
-		Ok(Self { gpu, memory })
+		let memory = gpu.take(n, KNOWN.window)?;
+		// Any window will do, as long as it is the same for all.
+		for t in (0..).step_by(KEPT as usize).map_while(|t| memory.kept(t)) {
+			gpu.rows(&memory, t, 1, &FILL_SEED)?;
+		}
+		let timed = Self { gpu, memory };
+		timed.begin()?;
+		Ok(timed)
+	}
+
+	fn begin(&self) -> Result<(), DeviceError> {
+		let Self { gpu, memory } = self;
+		gpu.begin(memory, &SEED)?;
+		gpu.set_running(memory, &Running::new(&SEED))
 	}
 
 	fn products(&self, times: u32) -> Result<Duration, DeviceError> {
 		let Self { gpu, memory } = self;
-		gpu.context.timed(|| {
-			(0..times).try_for_each(|_| {
-				gpu.multiply(memory, &memory.trial, 0, 1, false, Begin::After)
-					.map(|_| ())
-			})
-		})
+		let once = |_| {
+			let of = &memory.trial;
+			gpu.multiply(memory, of, 0, 1, false, Begin::After)
+				.map(|_| ())
+		};
+		gpu.context.timed(|| (0..times).try_for_each(once))
 	}
 
-	/// A product's bytes.
+	/// Turns, with their walks and trees: a kernel that leaves room for those is worth more than its products say.
+	fn turns(&self, times: u32) -> Result<Duration, DeviceError> {
+		let Self { gpu, memory } = self;
+		let size = Size {
+			n: memory.n,
+			window: memory.matrices,
+			turns: times,
+		};
+		let steps = || {
+			gpu.steps(memory, &SEED, &size, 0..STEPS * times, 0)
+				.map(|_| ())
+		};
+		gpu.context.timed(steps)
+	}
+
+	/// The bytes that a product comes to, and the roots of a turn.
 	fn bytes(&self) -> Result<Vec<u8>, DeviceError> {
+		let Self { gpu, memory } = self;
+		self.begin()?;
 		self.products(1)?;
-		self.gpu
-			.context
-			.read(self.memory.trial.x[1].start(), self.memory.matrix())
+		let product = memory.trial.x[1].start();
+		let mut bytes = gpu.context.read(product, memory.matrix())?;
+		self.turns(1)?;
+		bytes.extend(gpu.roots(memory, 0..STEPS)?.as_flattened());
+		Ok(bytes)
 	}
 }
 
-/// Measures kernels by turns, so that what disturbs, disturbs all. Leaves out those that compute something else than the
-/// last, which is the plainest. One alone is not measured.
+/// The fastest of some times, by turns of all, so that what disturbs, disturbs all.
+fn fastest<'a>(
+	all: &[Timed<'a>],
+	work: impl Fn(&Timed<'a>, u32) -> Result<Duration, DeviceError>,
+) -> Result<Vec<f64>, DeviceError> {
+	let start = Instant::now();
+	let (mut best, mut counts) = (Vec::new(), Vec::new());
+	for one in all {
+		let took = work(one, 1)?.as_secs_f64().max(1e-9);
+		best.push(took);
+		let count = (EACH_TIME.as_secs_f64() / took).ceil() as u32;
+		counts.push(count.clamp(1, MOST_TIMES));
+	}
+	for _ in 0..TIMES {
+		if start.elapsed() > LONG_RACE {
+			break;
+		}
+		for ((one, count), best) in all.iter().zip(&counts).zip(&mut best) {
+			*best = best.min(work(one, *count)?.as_secs_f64() / f64::from(*count));
+		}
+	}
+	Ok(best)
+}
+
+/// Measures kernels, and returns them by the pace of their turns, the fastest first. Leaves out those that come to something
+/// else than the last, which is the plainest. One alone is not measured.
 fn compete(usable: &[Cuda]) -> Result<Vec<Rated>, DeviceError> {
 	if let [only] = usable {
 		return Ok(vec![Rated {
@@ -333,21 +387,24 @@ fn compete(usable: &[Cuda]) -> Result<Vec<Rated>, DeviceError> {
 		}]);
 	}
 	let timed = |n| {
-		usable
-			.iter()
-			.map(|gpu| Timed::new(gpu, n))
-			.collect::<Result<Vec<_>, _>>()
+		let each = usable.iter().map(|gpu| Timed::new(gpu, n));
+		each.collect::<Result<Vec<_>, _>>()
 	};
 	let mut n = KNOWN.n;
-	// Eight times the work for twice the rows.
-	while n < TIMED
-		&& timed(n)?.iter().try_fold(Duration::ZERO, |most, one| {
-			Ok::<_, DeviceError>(most.max(one.products(1)?))
-		})? * 8 < LONG
-	{
+	let mut all = timed(n)?;
+	loop {
+		let mut slowest = Duration::ZERO;
+		for one in &all {
+			slowest = slowest.max(one.products(1)?);
+		}
+		// Twice the rows are eight times the work.
+		if n >= TIMED || 8 * slowest > LONG {
+			break;
+		}
 		n *= 2;
+		drop(all);
+		all = timed(n)?;
 	}
-	let all = timed(n)?;
 	let expected = all.last().map(Timed::bytes).transpose()?;
 	let mut alike = Vec::new();
 	for one in all {
@@ -361,27 +418,20 @@ fn compete(usable: &[Cuda]) -> Result<Vec<Rated>, DeviceError> {
 			);
 		}
 	}
-	let mut counts = Vec::new();
-	for one in &alike {
-		let took = one.products(1)?.as_secs_f64().max(1e-9);
-		counts.push(((EACH_TIME.as_secs_f64() / took).ceil() as u32).clamp(1, MOST_PRODUCTS));
-	}
 	let start = Instant::now();
 	while start.elapsed() < WARM_UP {
 		for one in &alike {
 			one.products(1)?;
 		}
 	}
-	let mut best = vec![f64::INFINITY; alike.len()];
-	for _ in 0..TIMES {
-		for ((one, count), best) in alike.iter().zip(&counts).zip(&mut best) {
-			*best = best.min(one.products(*count)?.as_secs_f64() / f64::from(*count));
-		}
-	}
+	let products = fastest(&alike, Timed::products)?;
+	let turns = fastest(&alike, Timed::turns)?;
 	let operations = 2.0 * f64::from(n).powi(3);
-	let rated = alike.iter().zip(best).map(|(one, secs)| Rated {
+	let rated = alike.iter().zip(products).map(|(one, secs)| Rated {
 		kernel: one.gpu.product.recipe.name.into(),
 		gops: Some(operations / secs.max(1e-9) / 1e9),
 	});
-	Ok(rated.collect())
+	let mut rated: Vec<(f64, Rated)> = turns.into_iter().zip(rated).collect();
+	rated.sort_by(|a, b| a.0.total_cmp(&b.0));
+	Ok(rated.into_iter().map(|(_, rated)| rated).collect())
 }

@@ -103,16 +103,27 @@ static OF_TURING: [Recipe; 2] = [
 ];
 static OF_AMPERE: [Recipe; 3] = of_ampere(&AMPERE);
 static OF_AMPERE_EARLY: [Recipe; 3] = of_ampere(&AMPERE_EARLY);
-static OF_HOPPER: [Recipe; 1] = [Recipe {
-	code: &HOPPER,
-	entry: "product_hopper",
-	name: "CUDA, Hopper's units, 128 × 256 in pairs",
-	tile: (128, 256),
-	threads: 288,
-	// Four stages of 128 bytes of each row, and the barriers.
-	shared: 4 * (128 + 256) * 128 + 128,
-	pairs: true,
-}];
+static OF_HOPPER: [Recipe; 2] = [
+	pairs("product_hopper", "CUDA, Hopper's units, 128 × 256", 256),
+	pairs(
+		"product_hopper_apart",
+		"CUDA, Hopper's units, 128 × 256, copies apart",
+		384,
+	),
+];
+
+const fn pairs(entry: &'static str, name: &'static str, threads: u32) -> Recipe {
+	Recipe {
+		code: &HOPPER,
+		entry,
+		name,
+		tile: (128, 256),
+		threads,
+		// Four stages of 128 bytes of each row, and the barriers.
+		shared: 4 * (128 + 256) * 128 + 128,
+		pairs: true,
+	}
+}
 
 const fn of_ampere(code: &'static Code) -> [Recipe; 3] {
 	[

@@ -9,13 +9,11 @@ use crate::{
 	trial::device::DeviceError,
 };
 use cudarc::driver::sys::{self, CUresult};
+use parking_lot::{RwLock, RwLockReadGuard};
 use std::{
 	ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
 	mem::MaybeUninit,
-	sync::{
-		Arc,
-		atomic::{AtomicBool, Ordering},
-	},
+	sync::Arc,
 	time::{Duration, Instant},
 };
 
@@ -175,6 +173,12 @@ fn describe(ordinal: c_int) -> Result<Listed, DeviceError> {
 	})
 }
 
+/// A GPU that a thread uses.
+struct Entered<'a> {
+	stream: sys::CUstream,
+	_open: RwLockReadGuard<'a, bool>,
+}
+
 /// A GPU that is open, and the queue of its work.
 #[derive(Clone)]
 pub struct Context(Arc<Opened>);
@@ -182,8 +186,8 @@ pub struct Context(Arc<Opened>);
 struct Opened {
 	context: sys::CUcontext,
 	stream: sys::CUstream,
-	/// It was given up: what it had is gone.
-	gone: AtomicBool,
+	/// It was given up: what it had is gone. Whoever uses it holds the lock meanwhile.
+	gone: RwLock<bool>,
 }
 
 // SAFETY: the driver's handles may be used by any thread.
@@ -194,7 +198,7 @@ unsafe impl Sync for Opened {}
 impl Opened {
 	/// Gives it up, with all memory that it has, once.
 	fn close(&self) {
-		if !self.gone.swap(true, Ordering::SeqCst) {
+		if !std::mem::replace(&mut *self.gone.write(), true) {
 			// SAFETY: it was opened, and is closed once. What fails here is lost already.
 			unsafe {
 				sys::cuCtxDestroy_v2(self.context);
@@ -226,7 +230,7 @@ impl Context {
 			let opened = Self(Arc::new(Opened {
 				context,
 				stream,
-				gone: AtomicBool::new(false),
+				gone: RwLock::new(false),
 			}));
 			check(result, "a queue on a GPU")?;
 			Ok(opened)
@@ -239,22 +243,24 @@ impl Context {
 		self.0.close();
 	}
 
-	/// Makes it the thread's.
-	fn enter(&self) -> Result<sys::CUstream, DeviceError> {
-		if self.0.gone.load(Ordering::SeqCst) {
+	/// Makes it the thread's. It stays open until the result is dropped.
+	fn enter(&self) -> Result<Entered<'_>, DeviceError> {
+		let open = self.0.gone.read_recursive();
+		if *open {
 			return Err(lost("it was given up"));
 		}
 		// SAFETY: it is open.
-		check(
-			unsafe { sys::cuCtxSetCurrent(self.0.context) },
-			"using a GPU",
-		)?;
-		Ok(self.0.stream)
+		let result = unsafe { sys::cuCtxSetCurrent(self.0.context) };
+		check(result, "using a GPU")?;
+		Ok(Entered {
+			stream: self.0.stream,
+			_open: open,
+		})
 	}
 
 	/// Free bytes of memory.
 	pub fn free_memory(&self) -> Result<u64, DeviceError> {
-		self.enter()?;
+		let _open = self.enter()?;
 		let (mut free, mut all) = (0, 0);
 		// SAFETY: places for numbers.
 		check(
@@ -266,7 +272,7 @@ impl Context {
 
 	/// Takes memory. Nothing is written to it.
 	pub fn buffer(&self, bytes: u64) -> Result<Buffer, DeviceError> {
-		self.enter()?;
+		let _open = self.enter()?;
 		let mut at = 0;
 		let size = usize::try_from(bytes).map_err(lost)?;
 		// SAFETY: a place for an address.
@@ -284,9 +290,9 @@ impl Context {
 	/// The same, filled with zeros when the work before is done.
 	pub fn zeros(&self, bytes: u64) -> Result<Buffer, DeviceError> {
 		let buffer = self.buffer(bytes)?;
-		let stream = self.enter()?;
+		let entered = self.enter()?;
 		// SAFETY: all of the buffer.
-		let result = unsafe { sys::cuMemsetD8Async(buffer.at, 0, bytes as usize, stream) };
+		let result = unsafe { sys::cuMemsetD8Async(buffer.at, 0, bytes as usize, entered.stream) };
 		check(result, "clearing memory of a GPU")?;
 		Ok(buffer)
 	}
@@ -294,11 +300,12 @@ impl Context {
 	/// Copies bytes to the GPU, after the work before.
 	pub fn write(&self, to: Place, bytes: &[u8]) -> Result<(), DeviceError> {
 		let to = to.holding(bytes.len() as u64)?;
-		let stream = self.enter()?;
+		let entered = self.enter()?;
 		// SAFETY: there is room for them. The driver has taken them when it returns, since they lie in memory of which it
 		// knows nothing.
-		let result =
-			unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), stream) };
+		let result = unsafe {
+			sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), entered.stream)
+		};
 		check(result, "copying to a GPU")
 	}
 
@@ -306,7 +313,7 @@ impl Context {
 	pub fn read(&self, from: Place, bytes: u64) -> Result<Vec<u8>, DeviceError> {
 		let from = from.holding(bytes)?;
 		self.wait()?;
-		self.enter()?;
+		let _open = self.enter()?;
 		let mut out = vec![0; usize::try_from(bytes).map_err(lost)?];
 		// SAFETY: both have that many bytes.
 		check(
@@ -319,21 +326,23 @@ impl Context {
 	/// Copies within the GPU's memory, after the work before.
 	pub fn copy(&self, from: Place, to: Place, bytes: u64) -> Result<(), DeviceError> {
 		let (from, to) = (from.holding(bytes)?, to.holding(bytes)?);
-		let stream = self.enter()?;
+		let entered = self.enter()?;
 		// SAFETY: both have that many bytes.
 		check(
-			unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes as usize, stream) },
+			unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes as usize, entered.stream) },
 			"copying on a GPU",
 		)
 	}
 
 	/// Waits until all work is done. A driver that hangs has lost the GPU.
 	pub fn wait(&self) -> Result<(), DeviceError> {
-		let stream = self.enter()?;
 		let start = Instant::now();
 		loop {
+			let entered = self.enter()?;
 			// SAFETY: the stream is open.
-			match unsafe { sys::cuStreamQuery(stream) } {
+			let result = unsafe { sys::cuStreamQuery(entered.stream) };
+			drop(entered);
+			match result {
 				CUresult::CUDA_ERROR_NOT_READY if start.elapsed() > LONGEST => {
 					return Err(lost(format!(
 						"its work of a moment was not done in {} s",
@@ -341,7 +350,7 @@ impl Context {
 					)));
 				}
 				CUresult::CUDA_ERROR_NOT_READY if start.elapsed() > SPIN => {
-					std::thread::sleep(SPIN / 2)
+					std::thread::sleep(SPIN / 2);
 				}
 				CUresult::CUDA_ERROR_NOT_READY => std::thread::yield_now(),
 				result => return check(result, "its work"),
@@ -359,6 +368,7 @@ impl Context {
 		work()?;
 		to.record()?;
 		self.wait()?;
+		let _open = self.enter()?;
 		let mut ms = 0.0;
 		// SAFETY: both were recorded, and are over.
 		check(
@@ -371,7 +381,7 @@ impl Context {
 	/// Compiles PTX for the GPU.
 	pub fn module(&self, ptx: &str) -> Result<Module, DeviceError> {
 		use sys::CUjit_option_enum as Option;
-		self.enter()?;
+		let _open = self.enter()?;
 		let text = CString::new(ptx).map_err(lost)?;
 		let mut log = [0u8; LOG];
 		let mut options = [
@@ -414,7 +424,7 @@ struct Event<'a> {
 
 impl<'a> Event<'a> {
 	fn new(context: &'a Context) -> Result<Self, DeviceError> {
-		context.enter()?;
+		let _open = context.enter()?;
 		let mut raw = std::ptr::null_mut();
 		let flags = sys::CUevent_flags_enum::CU_EVENT_DEFAULT as c_uint;
 		// SAFETY: a place for a handle.
@@ -426,10 +436,10 @@ impl<'a> Event<'a> {
 	}
 
 	fn record(&self) -> Result<(), DeviceError> {
-		let stream = self.context.enter()?;
+		let entered = self.context.enter()?;
 		// SAFETY: both are open.
 		check(
-			unsafe { sys::cuEventRecord(self.raw, stream) },
+			unsafe { sys::cuEventRecord(self.raw, entered.stream) },
 			"measuring a GPU",
 		)
 	}
@@ -437,7 +447,7 @@ impl<'a> Event<'a> {
 
 impl Drop for Event<'_> {
 	fn drop(&mut self) {
-		if self.context.enter().is_ok() {
+		if let Ok(_open) = self.context.enter() {
 			// SAFETY: it was made in this context, and is given back once.
 			unsafe {
 				sys::cuEventDestroy_v2(self.raw);
@@ -470,7 +480,7 @@ impl Buffer {
 
 impl Drop for Buffer {
 	fn drop(&mut self) {
-		if self.context.enter().is_ok() {
+		if let Ok(_open) = self.context.enter() {
 			// SAFETY: it was taken in this context, which is still there, and is given back once.
 			unsafe {
 				sys::cuMemFree_v2(self.at);
@@ -520,22 +530,13 @@ unsafe impl Sync for Loaded {}
 
 impl Drop for Loaded {
 	fn drop(&mut self) {
-		if self.context.enter().is_ok() {
+		if let Ok(_open) = self.context.enter() {
 			// SAFETY: it was loaded in this context, and is unloaded once: its kernels keep it.
 			unsafe {
 				sys::cuModuleUnload(self.raw);
 			}
 		}
 	}
-}
-
-/// Threads of a kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Blocks {
-	/// Blocks of threads.
-	pub blocks: u32,
-	/// Threads of a block.
-	pub threads: u32,
 }
 
 /// When a kernel begins.
@@ -551,6 +552,7 @@ pub enum Begin {
 pub struct Kernel {
 	raw: sys::CUfunction,
 	module: Module,
+	threads: u32,
 	shared: u32,
 }
 
@@ -560,34 +562,53 @@ unsafe impl Send for Kernel {}
 unsafe impl Sync for Kernel {}
 
 impl Module {
-	/// A kernel by its name, with this many bytes of shared memory a block.
-	pub fn kernel(&self, name: &str, shared: u32) -> Result<Kernel, DeviceError> {
+	/// A kernel by its name, for blocks of so many threads with this many bytes of shared memory.
+	pub fn kernel(&self, name: &str, threads: u32, shared: u32) -> Result<Kernel, DeviceError> {
+		use sys::CUfunction_attribute_enum as Attribute;
 		let context = &self.0.context;
-		context.enter()?;
-		let name = CString::new(name).map_err(lost)?;
+		let _open = context.enter()?;
+		let named = CString::new(name).map_err(lost)?;
 		let mut raw = std::ptr::null_mut();
-		let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-		// SAFETY: a place for a handle, a text that ends with 0, and a kernel that was found.
+		let mut fit = 0;
+		// SAFETY: places for a handle and for a number, a text that ends with 0, and a kernel that was found.
 		unsafe {
-			check(
-				sys::cuModuleGetFunction(&mut raw, self.0.raw, name.as_ptr()),
-				"finding a kernel",
-			)?;
-			check(
-				sys::cuFuncSetAttribute(raw, most, shared as c_int),
-				"shared memory for a kernel",
-			)?;
+			let result = sys::cuModuleGetFunction(&mut raw, self.0.raw, named.as_ptr());
+			check(result, "finding a kernel")?;
+			if shared > 0 {
+				let most = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+				let result = sys::cuFuncSetAttribute(raw, most, shared as c_int);
+				check(result, "shared memory for a kernel")?;
+				// All of it: a tree runs beside a product only where both have room, and the driver leaves the rest to caches.
+				let part = Attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+				check(
+					sys::cuFuncSetAttribute(raw, part, 100),
+					"shared memory for a kernel",
+				)?;
+			}
+			let result = sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(
+				&mut fit,
+				raw,
+				threads as c_int,
+				shared as usize,
+			);
+			check(result, "room for a kernel")?;
+		}
+		if fit < 1 {
+			return Err(lost(format!(
+				"a multiprocessor has no room for {threads} threads of {name} with {shared} bytes"
+			)));
 		}
 		Ok(Kernel {
 			raw,
 			module: self.clone(),
+			threads,
 			shared,
 		})
 	}
 }
 
 impl Kernel {
-	/// Queues it, with its parameters as they are in its code.
+	/// Queues so many blocks of it, with its parameters as they are in its code.
 	///
 	/// # Safety
 	///
@@ -595,12 +616,11 @@ impl Kernel {
 	/// until its work is done.
 	pub unsafe fn run(
 		&self,
-		on: Blocks,
+		blocks: u32,
 		begin: Begin,
 		params: &mut [*mut c_void],
 	) -> Result<(), DeviceError> {
-		let stream = self.module.0.context.enter()?;
-		let Blocks { blocks, threads } = on;
+		let entered = self.module.0.context.enter()?;
 		if begin == Begin::After {
 			// SAFETY: as the caller says.
 			let result = unsafe {
@@ -609,11 +629,11 @@ impl Kernel {
 					blocks,
 					1,
 					1,
-					threads,
+					self.threads,
 					1,
 					1,
 					self.shared,
-					stream,
+					entered.stream,
 					params.as_mut_ptr(),
 					std::ptr::null_mut(),
 				)
@@ -632,11 +652,11 @@ impl Kernel {
 			gridDimX: blocks,
 			gridDimY: 1,
 			gridDimZ: 1,
-			blockDimX: threads,
+			blockDimX: self.threads,
 			blockDimY: 1,
 			blockDimZ: 1,
 			sharedMemBytes: self.shared,
-			hStream: stream,
+			hStream: entered.stream,
 			attrs: &mut early,
 			numAttrs: 1,
 		};
@@ -650,6 +670,7 @@ impl Kernel {
 
 /// A description of a matrix, by which Hopper copies boxes of it.
 #[derive(Clone, Copy)]
+#[repr(C, align(128))]
 pub struct Map(sys::CUtensorMap);
 
 impl Map {

@@ -16,8 +16,10 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 /// Most lines that are shown at a time.
 pub const SHOWN: u32 = 1_024;
-/// Bytes of the GPU's memory that are left alone where there is room for less than was asked for: drivers take some later.
+/// Bytes of the GPU's memory that are left alone where there is room for less than was asked for, at most, and the part of
+/// what is free: drivers take some later.
 const LEFT: u64 = 256 << 20;
+const LEFT_PART: u64 = 64;
 
 /// The buffers of one window.
 pub struct Memory {
@@ -101,7 +103,8 @@ impl Memory {
 			match gpu.context.buffer(room * matrix) {
 				Ok(buffer) => return Ok((buffer, room as u32)),
 				Err(DeviceError::Memory(error)) => {
-					let free = gpu.context.free_memory()?.saturating_sub(LEFT) / matrix;
+					let free = gpu.context.free_memory()?;
+					let free = (free - LEFT.min(free / LEFT_PART)) / matrix;
 					tracing::debug!(gpu = gpu.name, room, free, error, "less memory than that");
 					// What is free may lie in pieces.
 					room = free.min(room - room.div_ceil(64));

@@ -16,7 +16,7 @@ use super::{
 use crate::trial::device::{DeviceError, Rated};
 use code::{BASE_EARLY, Recipe};
 use driver::{Context, Kernel, Listed, Version};
-use layout::LEAVES;
+use layout::{LANE, LANES, LEAVES, PARTS, THREADS};
 use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 /// A GPU that CUDA's driver shows.
@@ -121,17 +121,19 @@ impl Cuda {
 		Ok(Self {
 			name: listed.card.to_string(),
 			base: Base {
-				fill: around.kernel("fill", 0)?,
-				tree: around.kernel("tree", 32 * LEAVES + 16)?,
-				walk: around.kernel("walk", 0)?,
-				gather: around.kernel("gather", 0)?,
-				copy: around.kernel("copy", 0)?,
+				fill: around.kernel("fill", THREADS, 0)?,
+				tree: around.kernel("tree", LEAVES, 32 * LEAVES + 16)?,
+				walk: around.kernel("walk", LANE * LANES, 0)?,
+				gather: around.kernel("gather", PARTS, 0)?,
+				copy: around.kernel("copy", THREADS, 0)?,
 			},
 			product: Product {
 				recipe: *recipe,
-				kernel: context
-					.module(recipe.code.ptx)?
-					.kernel(recipe.entry, recipe.shared)?,
+				kernel: context.module(recipe.code.ptx)?.kernel(
+					recipe.entry,
+					recipe.threads,
+					recipe.shared,
+				)?,
 			},
 			rated: Vec::new(),
 			multiprocessors: listed.multiprocessors,

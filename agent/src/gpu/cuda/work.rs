@@ -3,10 +3,10 @@
 
 use super::{
 	Cuda,
-	driver::{Begin, Blocks, Place},
+	driver::{Begin, Place},
 	layout::{
-		Address, After, Copy16, DONE_COLUMNS, Fill, Gather, LANE, LANES, LEAVES, PARTS, Product,
-		State, THREADS, Tree, Walk, param,
+		Address, After, Copy16, DONE_COLUMNS, Fill, Gather, LANES, LEAVES, Product, State, THREADS,
+		Tree, Walk, param,
 	},
 	memory::{Matrices, Memory, SHOWN},
 };
@@ -48,31 +48,30 @@ struct Over {
 
 impl Cuda {
 	/// Fills `A`, or the first matrix.
-	fn rows(&self, memory: &Memory, to: Place, stream: u32, key: &Hash) -> Result<(), DeviceError> {
+	pub(super) fn rows(
+		&self,
+		memory: &Memory,
+		to: Place,
+		stream: u32,
+		key: &Hash,
+	) -> Result<(), DeviceError> {
 		let mut params = Fill {
 			rows: to.into(),
 			n: memory.n,
 			stream,
 			key: *key,
 		};
-		let on = Blocks {
-			blocks: (memory.matrix() / 64).div_ceil(THREADS.into()) as u32,
-			threads: THREADS,
-		};
+		let blocks = (memory.matrix() / 64).div_ceil(THREADS.into()) as u32;
 		// SAFETY: the parameters are those of `fill`, which writes a matrix.
 		unsafe {
 			self.base
 				.fill
-				.run(on, Begin::After, &mut [param(&mut params)])
+				.run(blocks, Begin::After, &mut [param(&mut params)])
 		}
 	}
 
-	pub(super) fn begin_with(
-		&self,
-		memory: &Memory,
-		of: &Matrices,
-		seed: &Hash,
-	) -> Result<(), DeviceError> {
+	/// Fills `A` and the first of two matrices from a seed.
+	fn begin_with(&self, memory: &Memory, of: &Matrices, seed: &Hash) -> Result<(), DeviceError> {
 		self.rows(memory, of.a.start(), 0, seed)?;
 		self.rows(memory, of.x[0].start(), 1, seed)
 	}
@@ -113,22 +112,16 @@ impl Cuda {
 		let kernel = &self.product.kernel;
 		match &of.maps {
 			None => {
-				let on = Blocks {
-					blocks: tiles,
-					threads: recipe.threads,
-				};
+				let blocks = tiles;
 				// SAFETY: the parameters are those of a product, and name matrices and what belongs to them.
-				unsafe { kernel.run(on, begin, &mut [param(&mut params)])? };
+				unsafe { kernel.run(blocks, begin, &mut [param(&mut params)])? };
 			}
 			Some((map_a, map_x)) => {
 				let (mut map_a, mut map_x) = (*map_a, map_x[from]);
-				let on = Blocks {
-					blocks: tiles.min(self.multiprocessors / 2 * 2).max(2),
-					threads: recipe.threads,
-				};
+				let blocks = tiles.min(self.multiprocessors / 2 * 2).max(2);
 				let mut all = [map_a.param(), map_x.param(), param(&mut params)];
 				// SAFETY: the same, and the descriptions are of the same matrices.
-				unsafe { kernel.run(on, begin, &mut all)? };
+				unsafe { kernel.run(blocks, begin, &mut all)? };
 			}
 		}
 		Ok(tells)
@@ -143,15 +136,12 @@ impl Cuda {
 			lines: window * memory.lines(),
 			unused: 0,
 		};
-		let on = Blocks {
-			blocks: memory.lines() / LANES,
-			threads: LANE * LANES,
-		};
+		let blocks = memory.lines() / LANES;
 		// SAFETY: the parameters are those of `walk`. It reads only lines of the window.
 		unsafe {
 			self.base
 				.walk
-				.run(on, self.begin(), &mut [param(&mut params)])
+				.run(blocks, self.begin(), &mut [param(&mut params)])
 		}
 	}
 
@@ -182,18 +172,13 @@ impl Cuda {
 			key: *over.key.bytes(),
 			turn: over.turn,
 		};
-		let on = Blocks {
-			blocks: lines.div_ceil(LEAVES),
-			threads: LEAVES,
-		};
-		// What tells what is done is read while it is made; all else must be there.
-		let begin = if over.told {
-			self.begin()
-		} else {
-			Begin::After
-		};
+		let blocks = lines.div_ceil(LEAVES);
 		// SAFETY: the parameters are those of `tree`, and its nodes and roots have room.
-		unsafe { self.base.tree.run(on, begin, &mut [param(&mut params)]) }
+		unsafe {
+			self.base
+				.tree
+				.run(blocks, self.begin(), &mut [param(&mut params)])
+		}
 	}
 
 	/// When a kernel begins that waits by itself.
@@ -222,15 +207,12 @@ impl Cuda {
 				to: to.into(),
 				count: size / 16,
 			};
-			let on = Blocks {
-				blocks: 16 * self.multiprocessors,
-				threads: THREADS,
-			};
+			let blocks = 16 * self.multiprocessors;
 			// SAFETY: the parameters are those of `copy`, and both places have that many bytes.
 			unsafe {
 				self.base
 					.copy
-					.run(on, Begin::After, &mut [param(&mut params)])
+					.run(blocks, Begin::After, &mut [param(&mut params)])
 			}
 		};
 		// The first makes the memory real.
@@ -415,15 +397,12 @@ impl Backend for Cuda {
 				count: memory.lines(),
 				levels,
 			};
-			let on = Blocks {
-				blocks: lines.len() as u32,
-				threads: PARTS,
-			};
+			let blocks = lines.len() as u32;
 			// SAFETY: the parameters are those of `gather`; the lines are of the matrix, and there is room for so many.
 			unsafe {
 				self.base
 					.gather
-					.run(on, Begin::After, &mut [param(&mut params)])?
+					.run(blocks, Begin::After, &mut [param(&mut params)])?
 			};
 			let bytes = self
 				.context

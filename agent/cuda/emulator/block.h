@@ -1,0 +1,198 @@
+// Blocks and clusters while they run: what machine.cpp schedules and instructions.cpp changes.
+#pragma once
+#include "machine.h"
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+
+namespace emulated {
+
+struct Run;
+
+// The launch of a kernel, and how far it is.
+struct Grid {
+	const Launch &launch;
+	Run &run;
+	// The launch before it, if this one begins early.
+	Grid *before = nullptr;
+	bool has_next = false;
+	// Its place among those that share the machine.
+	size_t number = 0;
+	uint32_t cluster, clusters;
+	// The clusters in the order in which they begin, and how many have begun.
+	std::vector<uint32_t> order;
+	std::atomic<uint32_t> begun{0};
+	// Blocks that let the next launch begin, or are over; blocks that are over.
+	std::atomic<uint32_t> letting{0}, over{0};
+
+	Grid(const Launch &launch, Run &run);
+	bool is_over() const { return over.load(std::memory_order_acquire) == launch.blocks; }
+	bool may_begin() const {
+		return !before || before->letting.load(std::memory_order_acquire) == before->launch.blocks;
+	}
+};
+
+// Matrix products of a group of warps that are on their way, and the sums that they add to: the group's alone until
+// somebody waits for them.
+struct Sums {
+	int32_t value[64 * 256];
+	int *thread[GROUP_WARPS * WARP];
+	bool taken[GROUP_WARPS], given[GROUP_WARPS];
+	// The last product of each warp, plus one.
+	uint64_t last[GROUP_WARPS];
+};
+struct Issued {
+	uint64_t a, b;
+	bool add;
+	Sums *sums;
+};
+struct Group {
+	std::deque<Issued> issued;
+	// Products that are done, those that each warp issued, and the ends of the groups that each warp committed.
+	uint64_t done = 0, by_warp[GROUP_WARPS] = {};
+	std::vector<uint64_t> ends;
+	uint64_t committed[GROUP_WARPS] = {};
+	std::vector<std::unique_ptr<Sums>> sums;
+	// Who waits until all warps have issued.
+	std::vector<Fiber *> waiting;
+};
+
+struct Warp {
+	Block *block;
+	Fiber *fibers;
+	uint32_t count, live, number;
+	// Threads that can go on.
+	uint32_t ready[WARP], ready_count = 0;
+	// Its place among the cluster's warps that have such threads.
+	uint32_t place = ~0u;
+	// What its threads meet at.
+	const char *meets_at = nullptr;
+	uint32_t met = 0;
+	void *own[WARP];
+	// Its registers are ready for products.
+	bool fenced = false;
+	// Registers of each of its threads.
+	uint32_t registers = 0;
+};
+
+// A barrier of all or some threads of a block.
+struct Meeting {
+	uint32_t threads = 0;
+	std::vector<Fiber *> waiting;
+};
+
+// A barrier in shared memory.
+struct Phases {
+	uint32_t address, count, pending;
+	int64_t bytes;
+	uint32_t phase;
+	// The other blocks of the cluster see that it was made.
+	bool announced;
+	std::vector<Fiber *> waiting;
+};
+
+struct Block {
+	Cluster *cluster;
+	uint32_t index, rank;
+	uint8_t *mapped, *shared;
+	uint32_t shared_bytes, shared_base;
+	uint32_t live;
+	bool lets_next = false;
+	Meeting meetings[16];
+	std::vector<Phases> phases;
+	std::vector<Warp> warps;
+	std::vector<Group> groups;
+	// Registers, a warp's at a time, that warps gave back, and who waits for some.
+	uint32_t free_registers = 0;
+	std::vector<Fiber *> waiting_for_registers;
+
+	Phases &phases_at(uint32_t address);
+	// This machine's address of bytes of shared memory.
+	uint8_t *at(uint32_t address, uint32_t bytes, uint32_t aligned);
+};
+
+// A copy of a box to one block that is on its way.
+struct BoxCopy {
+	TensorMap map;
+	int at[5];
+	uint32_t to, barrier;
+	Block *block;
+};
+
+// An arrival at a barrier of another block that is on its way.
+struct Arrival {
+	const Fiber *from;
+	Block *block;
+	uint32_t barrier;
+};
+
+enum class When { LATE, EARLY, DRAWN };
+
+struct Cluster {
+	Grid &grid;
+	Random random;
+	// When copies of 16 bytes, copies of boxes and products take place.
+	When copies, boxes, products;
+	// Most turns that a warp's threads take in a row.
+	uint32_t patience;
+	std::vector<Fiber> fibers;
+	std::vector<Block> blocks;
+	std::vector<Warp *> ready;
+	std::vector<BoxCopy> on_the_way;
+	std::vector<Arrival> arrivals;
+	// Threads that wait for other blocks.
+	std::vector<Fiber *> aside;
+	std::vector<Fiber *> at_cluster_barrier;
+	uint32_t live;
+	bool progress = false, letting = false;
+	// The progress of all when it could not go on.
+	uint64_t stuck_at = ~0ull;
+	Context scheduler{};
+
+	Cluster(Grid &grid, uint32_t number, uint64_t seed);
+	~Cluster();
+	enum Outcome { DONE, STUCK, MORE };
+	Outcome go_on(uint32_t turns);
+	// Ends one of what is on its way; false if nothing is.
+	bool complete_one();
+	void complete(size_t which);
+	void complete_arrival(size_t which);
+	void thread_ends(Fiber *fiber);
+	bool now(When when) { return when == When::EARLY || (when == When::DRAWN && random.coin()); }
+
+private:
+	void turn(Fiber *fiber);
+	std::string standstill() const;
+};
+
+// What threads wait for that look again and again.
+extern const char *const ASIDE;
+// Lets a thread go on.
+void wake(Fiber *fiber);
+// Gives the processor to others until somebody wakes the thread.
+void wait_at(const char *what, uint32_t at);
+// Wakes all of them.
+void wake_all(std::vector<Fiber *> &waiting);
+// Products of rows: sums[i][j] += Σ_k a[i][k] · b[j][k], all without gaps. `columns` is a multiple of 4, `depth` of 2.
+void multiply(uint32_t rows, uint32_t columns, uint32_t depth, const int8_t *a, const int8_t *b, int32_t *sums);
+// Arrives at a barrier.
+void arrive_now(const Arrival &arrival);
+// Copies a box's bytes, and tells the barrier.
+void copy_now(const BoxCopy &copy, const Memory &memory);
+
+// All launches that share the machine.
+struct Run {
+	Memory &memory;
+	uint64_t seed;
+	Overlap overlap;
+	std::deque<Grid> grids;
+	std::atomic<bool> failed{false};
+	std::mutex mutex;
+	std::string message;
+
+	Run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed, Overlap overlap);
+	void note(const std::string &text);
+};
+
+} // namespace emulated

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds the stub of CUDA's driver: build.sh FILE [OPTION …]
+set -euo pipefail
+FILE=$1
+shift
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# Whole or not at all: tests may build it side by side.
+"${CXX:-c++}" -std=c++17 -O2 -fPIC -shared -pthread -fvisibility=hidden -DKAISAR_EMULATED "$@" -Wl,-soname,libcuda.so.1 \
+	libcuda.cpp kernels.cpp machine.cpp instructions.cpp memory.cpp -o "$FILE.$$"
+mv "$FILE.$$" "$FILE"
