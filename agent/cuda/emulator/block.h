@@ -33,8 +33,8 @@ struct Grid {
 	}
 };
 
-// Matrix products of a group of warps that are on their way, and the sums that they add to: the group's alone until
-// somebody waits for them.
+// Matrix products of a group of warps that are on their way, and the sums that they add to: the group's
+// alone until a thread waits for them.
 struct Sums {
 	int32_t value[64 * 256];
 	int *thread[GROUP_WARPS * WARP];
@@ -49,12 +49,13 @@ struct Issued {
 };
 struct Group {
 	std::deque<Issued> issued;
-	// Products that are done, those that each warp issued, and the ends of the groups that each warp committed.
+	// Products that are done, those that each warp issued, and the ends of the groups that each warp
+	// committed.
 	uint64_t done = 0, by_warp[GROUP_WARPS] = {};
 	std::vector<uint64_t> ends;
 	uint64_t committed[GROUP_WARPS] = {};
 	std::vector<std::unique_ptr<Sums>> sums;
-	// Who waits until all warps have issued.
+	// Threads that wait until all warps have issued.
 	std::vector<Fiber *> waiting;
 };
 
@@ -66,7 +67,7 @@ struct Warp {
 	uint32_t ready[WARP], ready_count = 0;
 	// Its place among the cluster's warps that have such threads.
 	uint32_t place = ~0u;
-	// What its threads meet at.
+	// The instruction at which its threads meet.
 	const char *meets_at = nullptr;
 	uint32_t met = 0;
 	void *own[WARP];
@@ -103,7 +104,7 @@ struct Block {
 	std::vector<Phases> phases;
 	std::vector<Warp> warps;
 	std::vector<Group> groups;
-	// Registers, a warp's at a time, that warps gave back, and who waits for some.
+	// Registers, a warp's at a time, that warps gave back, and the threads that wait for some.
 	uint32_t free_registers = 0;
 	std::vector<Fiber *> waiting_for_registers;
 
@@ -141,7 +142,7 @@ struct Cluster {
 	std::vector<Warp *> ready;
 	std::vector<BoxCopy> on_the_way;
 	std::vector<Arrival> arrivals;
-	// Threads that wait for other blocks.
+	// Threads that poll for other blocks.
 	std::vector<Fiber *> aside;
 	std::vector<Fiber *> at_cluster_barrier;
 	uint32_t live;
@@ -166,15 +167,16 @@ private:
 	std::string standstill() const;
 };
 
-// What threads wait for that look again and again.
+// The wait of threads that poll.
 extern const char *const ASIDE;
 // Lets a thread go on.
 void wake(Fiber *fiber);
-// Gives the processor to others until somebody wakes the thread.
+// Gives the processor to others until the thread is woken.
 void wait_at(const char *what, uint32_t at);
 // Wakes all of them.
 void wake_all(std::vector<Fiber *> &waiting);
-// Products of rows: sums[i][j] += Σ_k a[i][k] · b[j][k], all without gaps. `columns` is a multiple of 4, `depth` of 2.
+// Products of rows: sums[i][j] += Σ_k a[i][k] · b[j][k], all without gaps. `columns` is a multiple of 4,
+// `depth` of 2.
 void multiply(uint32_t rows, uint32_t columns, uint32_t depth, const int8_t *a, const int8_t *b, int32_t *sums);
 // Arrives at a barrier.
 void arrive_now(const Arrival &arrival);

@@ -10,7 +10,7 @@
 #define NOT_UNROLLED
 #define CONSTANT_PARAMETER const
 
-// What the macros say of each kernel that this file's includer has, in their order.
+// Bounds that the macros give each kernel of the file that includes this one, in the order of its kernels.
 namespace {
 struct Bound {
 	uint32_t most_threads, registers;
@@ -26,18 +26,18 @@ struct Bound {
 
 #define EMULATED_JOINED(a, b) a##b
 #define EMULATED_NAMED(a, b) EMULATED_JOINED(a, b)
-#define KERNEL(...)                                                                                                  \
+#define KERNEL(...)                                                                                                    \
 	static const Bound EMULATED_NAMED(bound_, __COUNTER__)(__VA_ARGS__);                                               \
 	__attribute__((unused)) void
-#define KERNEL_BESIDE(most_threads, blocks)                                                                          \
+#define KERNEL_BESIDE(most_threads, blocks)                                                                            \
 	static_assert((blocks) > 0, "blocks of a multiprocessor");                                                         \
 	KERNEL(most_threads)
-#define KERNEL_OF_PAIRS(threads, registers)                                                                          \
+#define KERNEL_OF_PAIRS(threads, registers)                                                                            \
 	static_assert(((registers) + 7) / 8 * 8 * (((threads) + 127) / 128 * 128) <= 65536,                                \
-		"registers of a multiprocessor, which gives them to warps by fours");                                            \
+		"registers of a multiprocessor, which gives them to warps by fours");                                          \
 	KERNEL(threads, registers)
 
-// -- Words -----------------------------------------------------------------------------------------------------------
+// -- Words ------------------------------------------------------------------------------------------------
 
 struct uint2 {
 	uint32_t x, y;
@@ -78,7 +78,7 @@ DEVICE uint32_t bytes_of(uint32_t a, uint32_t b, uint32_t which) {
 	return out;
 }
 
-// -- Threads ---------------------------------------------------------------------------------------------------------
+// -- Threads ----------------------------------------------------------------------------------------------
 
 DEVICE uint32_t thread_index() { return emulated::current->index; }
 DEVICE uint32_t block_index() { return emulated::current->block_index; }
@@ -112,7 +112,7 @@ DEVICE void give_up() { emulated::fail("gives up"); }
 DEVICE void let_next_begin() { emulated::let_next_begin(); }
 DEVICE void wait_for_those_before() { emulated::wait_for_those_before(); }
 
-// -- Copies and products ---------------------------------------------------------------------------------------------
+// -- Copies and products ----------------------------------------------------------------------------------
 
 DEVICE void copy_16(uint32_t to, const void *from) { emulated::copy_16(to, from); }
 DEVICE void end_group() { emulated::end_group(); }

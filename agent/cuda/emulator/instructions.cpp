@@ -1,4 +1,5 @@
-// What the instructions of hardware.h do in the emulator. Sources: NVIDIA's "PTX ISA", the section of each instruction.
+// The instructions of hardware.h, emulated. Sources: NVIDIA's "PTX ISA", the section of each
+// instruction.
 #include "block.h"
 #include <algorithm>
 #include <cstdio>
@@ -15,11 +16,13 @@ namespace {
 const char *const AT_BLOCK = "a barrier of the block", *const AT_CLUSTER = "the barrier of the cluster";
 const char *const AT_PHASE = "a barrier in shared memory";
 const char *const AT_PRODUCTS = "products that other warps have not issued";
-const char *const SHUFFLE = "a shuffle", *const LOAD = "ldmatrix", *const MMA_8 = "mma.m8n8k16", *const MMA_16 = "mma.m16n8k32";
+const char *const SHUFFLE = "a shuffle", *const LOAD = "ldmatrix", *const MMA_8 = "mma.m8n8k16",
+				  *const MMA_16 = "mma.m16n8k32";
 const char *const FENCE = "wgmma.fence", *const WGMMA = "wgmma.mma_async", *const COMMIT = "wgmma.commit_group";
-const char *const WAIT = "wgmma.wait_group", *const REGISTERS = "setmaxnreg", *const AT_REGISTERS = "registers of other warps";
+const char *const WAIT = "wgmma.wait_group", *const REGISTERS = "setmaxnreg",
+				  *const AT_REGISTERS = "registers of other warps";
 
-// What lies in the place of a barrier in shared memory: nobody may read it, and who writes to it is found.
+// Stands in the place of a barrier in shared memory, so that writes over it are found.
 constexpr uint64_t BARRIER = 0xBA221E2BA221E2BAull;
 
 // Meets the other threads of the warp; the last one runs `all` for all of them.
@@ -46,7 +49,7 @@ void whole(const Warp &warp) {
 
 } // namespace
 
-// -- Memory ----------------------------------------------------------------------------------------------------------
+// -- Memory -----------------------------------------------------------------------------------------------
 
 void check_access(uintptr_t at, uint32_t bytes) {
 	const Block &block = *current->block;
@@ -73,13 +76,13 @@ uint32_t shared_address(const void *at) {
 uint8_t *Block::at(uint32_t address, uint32_t bytes, uint32_t aligned) {
 	const uint32_t offset = address - shared_base;
 	if (address < shared_base || offset > shared_bytes || bytes > shared_bytes - offset)
-		fail("accesses %u bytes at byte %lld of its block's %u of shared memory", bytes, (long long)address - shared_base,
-			shared_bytes);
+		fail("accesses %u bytes at byte %lld of its block's %u of shared memory", bytes,
+			(long long)address - shared_base, shared_bytes);
 	if (address % aligned) fail("accesses shared memory at %#x, which is not a multiple of %u", address, aligned);
 	return shared + offset;
 }
 
-// -- Threads ---------------------------------------------------------------------------------------------------------
+// -- Threads ----------------------------------------------------------------------------------------------
 
 void sync_some(uint32_t barrier, uint32_t threads) {
 	Fiber *me = current;
@@ -100,7 +103,8 @@ void sync_some(uint32_t barrier, uint32_t threads) {
 	for (const Fiber *fiber : meeting.waiting) of_warp[fiber->warp->number]++;
 	for (const Warp &warp : block.warps)
 		if (of_warp[warp.number] && of_warp[warp.number] != warp.count)
-			fail("waits at barrier %u, at which only %u threads of warp %u are", barrier, of_warp[warp.number], warp.number);
+			fail("waits at barrier %u, at which only %u threads of warp %u are", barrier, of_warp[warp.number],
+				warp.number);
 	wake_all(meeting.waiting);
 }
 
@@ -153,7 +157,7 @@ void wait_for_those_before() {
 	current->cluster->progress = true;
 }
 
-// -- Copies of 16 bytes ----------------------------------------------------------------------------------------------
+// -- Copies of 16 bytes -----------------------------------------------------------------------------------
 
 namespace {
 
@@ -188,7 +192,7 @@ void wait_for_groups(uint32_t but) {
 	me->groups.erase(me->groups.begin(), me->groups.begin() + (ptrdiff_t)groups);
 }
 
-// -- Products of a warp ----------------------------------------------------------------------------------------------
+// -- Products of a warp -----------------------------------------------------------------------------------
 
 void multiply(uint32_t rows, uint32_t columns, uint32_t depth, const int8_t *a, const int8_t *b, int32_t *sums) {
 #ifdef __SSE2__
@@ -197,7 +201,9 @@ void multiply(uint32_t rows, uint32_t columns, uint32_t depth, const int8_t *a, 
 	static thread_local std::vector<int32_t> kept(16 * 256);
 	int32_t *pairs = kept.data();
 	const uint32_t twos = depth / 2;
-	auto pair = [](const int8_t *from) { return (int32_t)((uint32_t)(uint16_t)from[0] | (uint32_t)(uint16_t)from[1] << 16); };
+	auto pair = [](const int8_t *from) {
+		return (int32_t)((uint32_t)(uint16_t)from[0] | (uint32_t)(uint16_t)from[1] << 16);
+	};
 	for (uint32_t two = 0; two < twos; two++)
 		for (uint32_t column = 0; column < columns; column++)
 			pairs[two * columns + column] = pair(b + column * depth + 2 * two);
@@ -206,8 +212,9 @@ void multiply(uint32_t rows, uint32_t columns, uint32_t depth, const int8_t *a, 
 			__m128i *to = (__m128i *)(sums + row * columns + column);
 			__m128i sum = _mm_loadu_si128(to);
 			for (uint32_t two = 0; two < twos; two++)
-				sum = _mm_add_epi32(sum, _mm_madd_epi16(_mm_set1_epi32(pair(a + row * depth + 2 * two)),
-					_mm_loadu_si128((const __m128i *)(pairs + two * columns + column))));
+				sum = _mm_add_epi32(sum,
+					_mm_madd_epi16(_mm_set1_epi32(pair(a + row * depth + 2 * two)),
+						_mm_loadu_si128((const __m128i *)(pairs + two * columns + column))));
 			_mm_storeu_si128(to, sum);
 		}
 #else
@@ -287,7 +294,7 @@ void multiply_16x8x32(int *c, int *below, const uint32_t *a, uint32_t b0, uint32
 	});
 }
 
-// -- Registers -------------------------------------------------------------------------------------------------------
+// -- Registers --------------------------------------------------------------------------------------------
 
 void set_registers(uint32_t count, bool more) {
 	struct Own {
@@ -299,7 +306,7 @@ void set_registers(uint32_t count, bool more) {
 		const uint32_t count = all[0]->count;
 		Block &block = *warp.block;
 		if (count % 8 || count < 24 || count > 256) fail("asks for %u registers", count);
-		// Of kernels for tests, nothing is known.
+		// Kernels of tests have no known number.
 		if (warp.registers == 0) return;
 		if (all[0]->more ? count < warp.registers : count > warp.registers)
 			fail("asks for %s registers, %u, and has %u", all[0]->more ? "more" : "fewer", count, warp.registers);
@@ -317,13 +324,13 @@ void set_registers(uint32_t count, bool more) {
 	});
 }
 
-// -- Clusters, and barriers in shared memory -------------------------------------------------------------------------
+// -- Clusters, and barriers in shared memory --------------------------------------------------------------
 
 uint32_t rank_in_cluster() { return current->block->rank; }
 
 void sync_cluster(bool in_order) {
 	Cluster &cluster = *current->cluster;
-	// What the thread did at other blocks is done before others go on.
+	// The thread's arrivals at other blocks come before the barrier.
 	for (size_t at = cluster.arrivals.size(); in_order && at > 0; at--)
 		if (cluster.arrivals[at - 1].from == current) cluster.complete_arrival(at - 1);
 	if (cluster.at_cluster_barrier.size() + 1 == cluster.live) return wake_all(cluster.at_cluster_barrier);
@@ -397,7 +404,8 @@ void barrier_expect(uint32_t barrier, uint32_t bytes) {
 
 void barrier_arrive(uint32_t barrier, uint32_t block) {
 	Cluster &cluster = *current->cluster;
-	if (block >= cluster.blocks.size()) fail("arrives at a barrier of block %u of a cluster of %zu", block, cluster.blocks.size());
+	if (block >= cluster.blocks.size())
+		fail("arrives at a barrier of block %u of a cluster of %zu", block, cluster.blocks.size());
 	Block &other = cluster.blocks[block];
 	if (other.live == 0) fail("arrives at a barrier of a block that is over");
 	check_announced(other, barrier);
@@ -418,7 +426,7 @@ void barrier_wait(uint32_t barrier, uint32_t parity) {
 	}
 }
 
-// -- Copies of boxes -------------------------------------------------------------------------------------------------
+// -- Copies of boxes --------------------------------------------------------------------------------------
 
 void copy_now(const BoxCopy &copy, const Memory &memory) {
 	const TensorMap &map = copy.map;
@@ -479,7 +487,7 @@ void copy_box(uint32_t to, const TensorMap *map, const int (&at)[5], uint32_t ra
 	}
 }
 
-// -- Products of a group of warps ------------------------------------------------------------------------------------
+// -- Products of a group of warps -------------------------------------------------------------------------
 
 namespace {
 
@@ -496,7 +504,8 @@ Group &group_of(Warp &warp) {
 void rows_of(Block &block, uint64_t matrix, uint32_t rows, int8_t *to) {
 	const uint32_t start = (uint32_t)(matrix & 0x3FFF) << 4, eight = (uint32_t)(matrix >> 32 & 0x3FFF) << 4;
 	if (matrix >> 62 != 1) fail("multiplies a matrix that is not swizzled over 128 bytes");
-	if (matrix >> 49 & 7 || start >> 7 & 7) fail("multiplies a matrix at %#x, whose rows do not begin at a multiple of 1024", start);
+	if (matrix >> 49 & 7 || start >> 7 & 7)
+		fail("multiplies a matrix at %#x, whose rows do not begin at a multiple of 1024", start);
 	// Descriptors have the lower 18 bits of an address.
 	for (uint32_t row = 0; row < rows; row++)
 		for (uint32_t part = 0; part < 2; part++) {
@@ -520,7 +529,7 @@ void multiply_until(Block &block, Group &group, uint64_t end) {
 	}
 }
 
-// Of a thread's sum number `at`, the place among the group's.
+// The place of a thread's sum number `at` among the group's.
 uint32_t place_of_sum(uint32_t thread, uint32_t at) {
 	const uint32_t row = thread / WARP * 16 + thread % WARP / 4 + at / 2 % 2 * 8;
 	return row * 256 + at / 4 * 8 + thread % 4 * 2 + at % 2;
@@ -593,7 +602,8 @@ void end_products() {
 		if (group.ends[which] != group.by_warp[number]) fail("ends a group of products elsewhere than the other warps");
 		Cluster &cluster = *warp.block->cluster;
 		const uint64_t issued = least_issued(group);
-		if (issued >= group.ends[which] && cluster.now(cluster.products)) multiply_until(*warp.block, group, group.ends[which]);
+		if (issued >= group.ends[which] && cluster.now(cluster.products))
+			multiply_until(*warp.block, group, group.ends[which]);
 	});
 }
 

@@ -25,8 +25,8 @@ namespace hopper {
 }
 
 using emulated::Kernel;
-using emulated::Written;
 using emulated::kernel;
+using emulated::Written;
 
 // The parameters, of which each kernel here has one structure in the end.
 template <class Parameters> Parameters last(void *const *arguments, size_t number) {
@@ -84,7 +84,8 @@ std::vector<Kernel> all_kernels() {
 	add(kernel<ampere::product_128x256>("product_128x256", 0), 800, ~0u, of_product<0>);
 	add(kernel<ampere::product_128x128>("product_128x128", 0), 800, ~0u, of_product<0>);
 	add(kernel<ampere::product_256x128>("product_256x128", 0), 800, ~0u, of_product<0>);
-	for (Kernel pairs : {kernel<hopper::product_hopper>("product_hopper", 0), kernel<hopper::product_hopper_apart>("product_hopper_apart", 0)}) {
+	for (Kernel pairs : {kernel<hopper::product_hopper>("product_hopper", 0),
+			 kernel<hopper::product_hopper_apart>("product_hopper_apart", 0)}) {
 		pairs.cluster = hopper::CLUSTER;
 		add(pairs, 900, 910, of_product<2>);
 	}

@@ -1,37 +1,38 @@
-// A `libcuda.so.1` without a GPU: the functions of CUDA's driver that the agent needs, over the emulator. For tests:
+// A `libcuda.so.1` without a GPU: the functions of CUDA's driver that the agent needs, over the emulator.
+// For tests:
 //
 // ./build.sh FILE [FLAG …]
 //
 // With -DKAISAR_OLD_DRIVER, it lacks the functions that came with CUDA 11.4 and later: cuDeviceGetUuid_v2,
 // cuLaunchKernelEx, cuTensorMapEncodeTiled, cuGetProcAddress_v2, cuEventElapsedTime_v2.
 //
-// Work is queued and done as late as it may be: when somebody waits for it, or asks whether it is done (each question
-// does one step of it, and says "not ready" if there was one). Pinned memory is read and written at that time, too.
-// Streams wait for each other only where they must. A kernel that may begin early runs beside those before it in its
-// stream. What work did wrong is said by the next calls, as with a GPU; the reason is printed to stderr.
+// Work is queued and done as late as possible: when the program waits for it or queries it. Each query does
+// one step of it, and returns "not ready" if there was one. Pinned memory is read and written then, too.
+// Streams wait for each other only where they must. A kernel that may begin early overlaps those before it
+// in its stream. Later calls report the errors of work, as with a GPU; the reason goes to stderr.
 //
-// Environment, read by cuInit while no context is open; what is to go wrong is read again whenever one is opened:
+// Environment, read by cuInit while no context is open; the faults are read again whenever one is
+// opened:
 //
-// KAISAR_EMULATED_DRIVER          version of the driver, as 13000 (the default), 12000, 11000, 10020
-// KAISAR_EMULATED_DEVICES         compute capabilities, as 9.0,8.6: a device each, at 0000:01:00.0, 0000:02:00.0, …;
-//                                 empty: no device
-// KAISAR_EMULATED_CAPABILITY      the same for one device; 9.0 by default
-// KAISAR_EMULATED_MEMORY_MIB      memory of each device; 512 by default. A 32nd of it is never free.
-// KAISAR_EMULATED_MULTIPROCESSORS of each device; 6 by default
-// KAISAR_EMULATED_UUID            of the first device, as 32 hexadecimal digits, with or without GPU- and dashes
-// KAISAR_EMULATED_FAIL            NAME:CALL:CODE, …: this call of a driver's function, or launch of a kernel, counted from
-//                                 1 (or N+, from then on), ends with this CUresult. Codes that cost a real context, and
-//                                 all of kernels, stay until the context is destroyed or reset.
-// KAISAR_EMULATED_WRONG           KERNEL[:CALL], …: from this launch on, a bit of what the kernel wrote is flipped
-// KAISAR_EMULATED_HANG            KERNEL:CALL, …: this launch never ends. Who asks is told "not ready", who waits waits
-//                                 until the context is destroyed or reset.
-// KAISAR_EMULATED_EAGER           1: work is done when it is queued, in order
-// KAISAR_EMULATED_SEED            of all that is left to chance; 1 by default
-// KAISAR_EMULATED_WORKERS         threads that run blocks; as many as there are processors by default
-// KAISAR_EMULATED_PATIENCE_MS     how long kernels may wait for what nobody does; 10000 by default
-// KAISAR_EMULATED_STRICT          1: a block may not end while others arrive at its barriers, which hardware does not promise
-//                                 to stand, and where nobody has seen it fail
-// KAISAR_EMULATED_TRACE           1: every launch is printed
+// KAISAR_EMULATED_DRIVER: version of the driver, as 13000 (the default), 12000, 11000, 10020.
+// KAISAR_EMULATED_DEVICES: compute capabilities, as 9.0,8.6: a device each, from 0000:01:00.0 upwards;
+//     empty: no device.
+// KAISAR_EMULATED_CAPABILITY: the same for one device; 9.0 by default.
+// KAISAR_EMULATED_MEMORY_MIB: memory of each device; 512 by default. A 32nd of it is never free.
+// KAISAR_EMULATED_MULTIPROCESSORS: of each device; 6 by default.
+// KAISAR_EMULATED_UUID: of the first device, as 32 hexadecimal digits, with or without GPU- and dashes.
+// KAISAR_EMULATED_FAIL: NAME:CALL:CODE, …: this call of a driver's function, or launch of a kernel, counted
+//     from 1 (or N+, from then on), ends with this CUresult. Codes that cost a real context, and all of
+//     kernels, stay until the context is destroyed or reset.
+// KAISAR_EMULATED_WRONG: KERNEL[:CALL], …: from this launch on, a bit of what the kernel wrote is flipped.
+// KAISAR_EMULATED_HANG: KERNEL:CALL, …: this launch never ends. Queries return "not ready", waits return
+//     when the context is destroyed or reset.
+// KAISAR_EMULATED_EAGER: 1: work is done when it is queued, in order.
+// KAISAR_EMULATED_SEED: of all that is left to chance; 1 by default.
+// KAISAR_EMULATED_WORKERS: threads that run blocks; as many as there are processors by default.
+// KAISAR_EMULATED_PATIENCE_MS: longest standstill of all kernels before a launch fails; 10000 by default.
+// KAISAR_EMULATED_STRICT: 1: a block may not end while others arrive at its barriers.
+// KAISAR_EMULATED_TRACE: 1: every launch is printed.
 #include "kernels.h"
 #include <algorithm>
 #include <cctype>
@@ -107,7 +108,8 @@ const Error ERRORS[] = {
 	{INVALID_PTX, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
 	{220, "CUDA_ERROR_NVLINK_UNCORRECTABLE", "uncorrectable NVLink error detected during the execution"},
 	{221, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "PTX JIT compiler library not found"},
-	{UNSUPPORTED_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."},
+	{UNSUPPORTED_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+		"the provided PTX was compiled with an unsupported toolchain."},
 	{INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
 	{NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
 	{NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
@@ -133,8 +135,8 @@ const Error ERRORS[] = {
 
 // Codes after which a context is of no use.
 bool is_sticky(CUresult code) {
-	return code == 214 || code == 220 || code == 700 || code == 702 || code == 710 || (code >= 714 && code <= LAUNCH_FAILED) ||
-		code == 999;
+	return code == 214 || code == 220 || code == 700 || code == 702 || code == 710 ||
+		(code >= 714 && code <= LAUNCH_FAILED) || code == 999;
 }
 
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -162,7 +164,7 @@ std::vector<std::string> parts_of(const std::string &text, char by) {
 	return out;
 }
 
-// -- What is to go wrong ---------------------------------------------------------------------------------------------
+// -- Injected faults --------------------------------------------------------------------------------------
 
 class Faults {
 	struct Fault {
@@ -176,7 +178,8 @@ class Faults {
 	std::map<std::string, uint64_t> calls;
 
 	static std::string plain(const std::string &name) {
-		const size_t end = name.size() > 3 && name.compare(name.size() - 3, 2, "_v") == 0 ? name.size() - 3 : name.size();
+		const size_t end =
+			name.size() > 3 && name.compare(name.size() - 3, 2, "_v") == 0 ? name.size() - 3 : name.size();
 		return name.substr(0, end);
 	}
 
@@ -209,7 +212,7 @@ public:
 	}
 };
 
-// -- Objects ---------------------------------------------------------------------------------------------------------
+// -- Objects ----------------------------------------------------------------------------------------------
 
 struct Context;
 struct Stream;
@@ -227,7 +230,8 @@ struct Device {
 
 	Device(int number, uint32_t capability, uint64_t total, uint64_t seed)
 		: number(number), capability(capability), total(total), memory(seed + (uint64_t)number) {
-		name = "Emulated GPU " + std::to_string(capability / 10) + "." + std::to_string(capability % 10) + " #" + std::to_string(number);
+		name = "Emulated GPU " + std::to_string(capability / 10) + "." + std::to_string(capability % 10) + " #" +
+			std::to_string(number);
 		memcpy(uuid, "KAISAR-EMULATED", 14);
 		uuid[14] = (uint8_t)capability;
 		uuid[15] = (uint8_t)number;
@@ -246,7 +250,9 @@ struct Device {
 		default: return 101376;
 		}
 	}
-	int threads_limit() const { return capability == 75 ? 1024 : capability == 80 || capability == 90 || capability == 100 ? 2048 : 1536; }
+	int threads_limit() const {
+		return capability == 75 ? 1024 : capability == 80 || capability == 90 || capability == 100 ? 2048 : 1536;
+	}
 };
 
 // A moment of a stream, as an event recorded it.
@@ -329,7 +335,7 @@ struct Context {
 
 struct Driver {
 	std::mutex mutex;
-	// Somebody destroyed a context.
+	// Signals that a context was destroyed.
 	std::condition_variable destroyed;
 	bool initialized = false, eager = false, trace = false;
 	int version = 13000, multiprocessors = 6;
@@ -337,7 +343,7 @@ struct Driver {
 	// Those that were opened, also those that are destroyed: their handles are known.
 	std::map<void *, std::shared_ptr<Context>> contexts;
 	Faults fail, wrong, hang;
-	uint64_t seed = 1, launches = 0;
+	uint64_t launches = 0;
 
 	void read_faults() {
 		fail.read("KAISAR_EMULATED_FAIL", false);
@@ -352,7 +358,6 @@ struct Driver {
 		multiprocessors = std::max(1, atoi(variable("KAISAR_EMULATED_MULTIPROCESSORS", "6").c_str()));
 		eager = variable("KAISAR_EMULATED_EAGER", "0") == "1";
 		trace = variable("KAISAR_EMULATED_TRACE", "0") == "1";
-		seed = emulated::seed_of_environment();
 		const uint64_t mib = strtoull(variable("KAISAR_EMULATED_MEMORY_MIB", "512").c_str(), nullptr, 10);
 		const std::string one = variable("KAISAR_EMULATED_CAPABILITY", "9.0");
 		// Contexts that are destroyed name their devices.
@@ -363,7 +368,7 @@ struct Driver {
 			const auto numbers = parts_of(text, '.');
 			const uint32_t minor = numbers.size() > 1 ? (uint32_t)atoi(numbers[1].c_str()) : 0;
 			const uint32_t capability = (uint32_t)atoi(numbers[0].c_str()) * 10 + minor;
-			devices.push_back(std::make_unique<Device>((int)devices.size(), capability, mib << 20, seed));
+			devices.push_back(std::make_unique<Device>((int)devices.size(), capability, mib << 20, emulated::seed_of_environment()));
 		}
 		std::string digits;
 		for (char c : variable("KAISAR_EMULATED_UUID", ""))
@@ -383,13 +388,14 @@ Driver &driver() {
 // Contexts of this thread, the current one last.
 thread_local std::vector<Context *> stack_of_contexts;
 
-// -- Work ------------------------------------------------------------------------------------------------------------
+// -- Work -------------------------------------------------------------------------------------------------
 
 CUresult work_until(const std::shared_ptr<Stream> &stream, uint64_t until);
 
 void damage(const Operation &operation, uint64_t seed) {
 	void *arguments[16];
-	for (size_t at = 0; at < operation.launch.arguments.size(); at++) arguments[at] = (void *)operation.launch.arguments[at].data();
+	for (size_t at = 0; at < operation.launch.arguments.size(); at++)
+		arguments[at] = (void *)operation.launch.arguments[at].data();
 	const emulated::Written written = operation.launch.kernel->written(arguments);
 	emulated::Random random(seed);
 	const uint64_t bit = random.next() % (written.bytes * 8);
@@ -438,7 +444,7 @@ CUresult step(Stream &stream) {
 		if (operation.kind != Operation::KERNEL || !operation.launch.early || !operation.is_plain()) break;
 		chain.push_back(operation.launch);
 	}
-	const uint64_t seed = emulated::Random::mixed(all.seed + ++all.launches);
+	const uint64_t seed = emulated::Random::mixed(++all.launches);
 	const auto start = Clock::now();
 	const std::string wrong = emulated::run(chain, context.device->memory, seed);
 	if (all.trace) {
@@ -467,7 +473,8 @@ CUresult work_until(const std::shared_ptr<Stream> &stream, uint64_t until) {
 }
 
 // Does all work of a stream; waits for what hangs until the context is given up.
-CUresult finish(std::unique_lock<std::mutex> &lock, Context &context, const std::shared_ptr<Stream> &stream, uint64_t until) {
+CUresult finish(
+	std::unique_lock<std::mutex> &lock, Context &context, const std::shared_ptr<Stream> &stream, uint64_t until) {
 	const CUresult result = work_until(stream, until);
 	if (result != HUNG) return result;
 	driver().destroyed.wait(lock, [&] { return !context.alive; });
@@ -500,12 +507,12 @@ CUresult queue(Context &context, const std::shared_ptr<Stream> &stream, Operatio
 	}
 	stream->queue.push_back(std::move(operation));
 	stream->queued++;
-	// What goes wrong is said by the next call.
+	// The next call reports an error.
 	if (driver().eager) work_until(stream, stream->queued);
 	return SUCCESS;
 }
 
-// -- Calls -----------------------------------------------------------------------------------------------------------
+// -- Calls ------------------------------------------------------------------------------------------------
 
 struct Here {
 	Driver &all;
@@ -534,7 +541,7 @@ template <class Body> CUresult call(const char *name, Needs needs, Body body) {
 	return body(Here{all, lock, context});
 }
 
-// Whether a driver of this version lacks a function, which a program finds here all the same.
+// Returns whether a driver of this version lacks a function; the library has it all the same.
 __attribute__((unused)) bool lacks(const char *name, int since) {
 	if (driver().version >= since) return false;
 	complain("%s came with CUDA %d, and this driver is %d", name, since, driver().version);
@@ -577,13 +584,14 @@ void close(const Here &here, Context &context) {
 	here.all.destroyed.notify_all();
 }
 
-// -- PTX -------------------------------------------------------------------------------------------------------------
+// -- PTX --------------------------------------------------------------------------------------------------
 
 // The newest PTX that a driver knows, as ten times its version.
 int newest_ptx(int version) {
-	static const int ALL[][2] = {{9000, 60}, {9010, 61}, {9020, 62}, {10000, 63}, {10010, 64}, {10020, 65}, {11000, 70}, {11010, 71},
-		{11020, 72}, {11030, 73}, {11040, 74}, {11050, 75}, {11060, 76}, {11070, 77}, {11080, 78}, {12000, 80}, {12010, 81}, {12020, 82},
-		{12030, 83}, {12040, 84}, {12050, 85}, {12070, 86}, {12080, 87}, {12090, 88}, {13000, 90}, {13010, 91}, {13020, 92}};
+	static const int ALL[][2] = {{9000, 60}, {9010, 61}, {9020, 62}, {10000, 63}, {10010, 64}, {10020, 65}, {11000, 70},
+		{11010, 71}, {11020, 72}, {11030, 73}, {11040, 74}, {11050, 75}, {11060, 76}, {11070, 77}, {11080, 78},
+		{12000, 80}, {12010, 81}, {12020, 82}, {12030, 83}, {12040, 84}, {12050, 85}, {12070, 86}, {12080, 87},
+		{12090, 88}, {13000, 90}, {13010, 91}, {13020, 92}};
 	int newest = 0;
 	for (auto &one : ALL)
 		if (version >= one[0]) newest = one[1];
@@ -604,7 +612,9 @@ struct Reader {
 		}
 		if (at >= text.size()) return "";
 		const size_t start = at++;
-		auto is_mark = [](char c) { return c == '(' || c == ')' || c == ',' || c == '{' || c == '}' || c == '[' || c == ']' || c == ';'; };
+		auto is_mark = [](char c) {
+			return c == '(' || c == ')' || c == ',' || c == '{' || c == '}' || c == '[' || c == ']' || c == ';';
+		};
 		if (!is_mark(text[start]))
 			while (at < text.size() && !is_gap(text[at]) && !is_mark(text[at])) at++;
 		return text.substr(start, at - start);
@@ -632,16 +642,18 @@ CUresult read_ptx(const std::string &text, const Here &here, Module &module, Log
 	if (numbers.size() != 2) return log.say(INVALID_PTX, "ptxas fatal: invalid .version");
 	const int newest = newest_ptx(here.all.version);
 	if (atoi(numbers[0].c_str()) * 10 + atoi(numbers[1].c_str()) > newest)
-		return log.say(UNSUPPORTED_PTX_VERSION, "ptxas fatal: unsupported .version " + version + "; current version is '" +
-			std::to_string(newest / 10) + "." + std::to_string(newest % 10) + "'");
+		return log.say(UNSUPPORTED_PTX_VERSION,
+			"ptxas fatal: unsupported .version " + version + "; current version is '" + std::to_string(newest / 10) +
+				"." + std::to_string(newest % 10) + "'");
 	if (reader.word() != ".target") return log.say(INVALID_PTX, "ptxas fatal: no .target");
 	const std::string target = reader.word();
 	if (target.compare(0, 3, "sm_") != 0) return log.say(INVALID_PTX, "ptxas fatal: unknown .target " + target);
 	const uint32_t number = (uint32_t)atoi(target.c_str() + 3), capability = here.device().capability;
 	const char kind = target.back();
-	const bool fits = kind == 'a' ? number == capability
-		: kind == 'f'             ? number <= capability && number / 10 == capability / 10
-								  : number <= capability;
+	// Code for one GPU only, for its family, or for all newer ones.
+	bool fits = number <= capability;
+	if (kind == 'a') fits = number == capability;
+	if (kind == 'f') fits = fits && number / 10 == capability / 10;
 	if (number == 0) return log.say(INVALID_PTX, "ptxas fatal: unknown .target " + target);
 	if (!fits) return log.say(NO_BINARY_FOR_GPU, "ptxas fatal: .target " + target + " is not for this device");
 	module.target = number * 10;
@@ -689,9 +701,10 @@ CUresult read_ptx(const std::string &text, const Here &here, Module &module, Log
 	return SUCCESS;
 }
 
-CUresult load(const Here &here, void **module, const void *image, unsigned count, const int *options, void *const *values) {
+CUresult load(
+	const Here &here, void **module, const void *image, unsigned count, const int *options, void *const *values) {
 	if (!module || !image) return INVALID_VALUE;
-	if (memcmp(image, "\x7f" "ELF", 4) == 0) {
+	if (memcmp(image, "\177ELF", 4) == 0) {
 		complain("only PTX is emulated");
 		return NO_BINARY_FOR_GPU;
 	}
@@ -714,7 +727,7 @@ CUresult load(const Here &here, void **module, const void *image, unsigned count
 	return SUCCESS;
 }
 
-// -- Launches --------------------------------------------------------------------------------------------------------
+// -- Launches ---------------------------------------------------------------------------------------------
 
 struct Config {
 	unsigned grid[3], block[3], shared;
@@ -739,9 +752,11 @@ CUresult start(const Here &here, const Config &config, void *handle, void *const
 	if (!function) return refuse(INVALID_HANDLE, "the kernel is not of the current context");
 	const auto stream = stream_of(here, config.stream);
 	if (!stream) return refuse(INVALID_HANDLE, "the stream is not of the current context");
-	if (extra || (!parameters && !function->kernel->sizes.empty())) return refuse(INVALID_VALUE, "only kernelParams are emulated");
+	if (extra || (!parameters && !function->kernel->sizes.empty()))
+		return refuse(INVALID_VALUE, "only kernelParams are emulated");
 	for (int at = 1; at < 3; at++)
-		if (config.grid[at] != 1 || config.block[at] != 1) return refuse(INVALID_VALUE, "only one dimension is emulated");
+		if (config.grid[at] != 1 || config.block[at] != 1)
+			return refuse(INVALID_VALUE, "only one dimension is emulated");
 	if (config.grid[0] == 0 || config.block[0] == 0) return refuse(INVALID_VALUE, "no threads");
 	if (config.grid[0] > 0x7FFFFFFF) return refuse(INVALID_VALUE, "too many blocks");
 	const uint32_t most = std::min(function->entry.most_threads, function->kernel->most_threads);
@@ -805,7 +820,7 @@ CUresult now(const Here &here, std::function<void()> work) {
 
 } // namespace
 
-// -- The driver, its devices -----------------------------------------------------------------------------------------
+// -- The driver, its devices ------------------------------------------------------------------------------
 
 EXPORTED CUresult cuInit(unsigned flags) {
 	return call("cuInit", Needs::NOTHING, [&](const Here &here) -> CUresult {
@@ -947,7 +962,7 @@ EXPORTED CUresult cuDeviceGetPCIBusId(char *text, int length, CUdevice number) {
 	});
 }
 
-// -- Contexts --------------------------------------------------------------------------------------------------------
+// -- Contexts ---------------------------------------------------------------------------------------------
 
 EXPORTED CUresult cuDevicePrimaryCtxRetain(void **context, CUdevice number) {
 	return call("cuDevicePrimaryCtxRetain", Needs::DRIVER, [&](const Here &here) -> CUresult {
@@ -1070,7 +1085,8 @@ EXPORTED CUresult cuCtxGetDevice(CUdevice *device) {
 }
 
 EXPORTED CUresult cuCtxSynchronize() {
-	return call("cuCtxSynchronize", Needs::CONTEXT, [&](const Here &here) { return finish_all(here.lock, *here.context); });
+	return call(
+		"cuCtxSynchronize", Needs::CONTEXT, [&](const Here &here) { return finish_all(here.lock, *here.context); });
 }
 
 EXPORTED CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
@@ -1081,7 +1097,7 @@ EXPORTED CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
 	});
 }
 
-// -- Modules and kernels ---------------------------------------------------------------------------------------------
+// -- Modules and kernels ----------------------------------------------------------------------------------
 
 EXPORTED CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
 	return call("cuModuleLoadDataEx", Needs::CONTEXT,
@@ -1089,7 +1105,8 @@ EXPORTED CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned 
 }
 
 EXPORTED CUresult cuModuleLoadData(void **module, const void *image) {
-	return call("cuModuleLoadData", Needs::CONTEXT, [&](const Here &here) { return load(here, module, image, 0, nullptr, nullptr); });
+	return call("cuModuleLoadData", Needs::CONTEXT,
+		[&](const Here &here) { return load(here, module, image, 0, nullptr, nullptr); });
 }
 
 EXPORTED CUresult cuModuleUnload(void *module) {
@@ -1173,7 +1190,7 @@ EXPORTED CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void 
 	});
 }
 
-// -- Memory ----------------------------------------------------------------------------------------------------------
+// -- Memory -----------------------------------------------------------------------------------------------
 
 EXPORTED CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
 	return call("cuMemGetInfo_v2", Needs::CONTEXT, [&](const Here &here) -> CUresult {
@@ -1272,7 +1289,7 @@ EXPORTED CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes,
 	return call("cuMemcpyDtoHAsync_v2", Needs::CONTEXT, [&](const Here &here) -> CUresult {
 		if (!to || !holds(here, from, bytes)) return INVALID_VALUE;
 		const bool pinned = is_pinned(here, to, bytes);
-		// Who reads it before the stream is there reads garbage.
+		// A program that reads it too early reads garbage.
 		emulated::fill_with_garbage(to, bytes, 3);
 		const CUresult result = work_on(here, handle, [=] { memcpy(to, (const void *)from, bytes); });
 		if (result != SUCCESS || pinned) return result;
@@ -1303,7 +1320,7 @@ EXPORTED CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count,
 	});
 }
 
-// -- Streams and events ----------------------------------------------------------------------------------------------
+// -- Streams and events -----------------------------------------------------------------------------------
 
 static CUresult make_stream(const char *name, void **handle, unsigned flags) {
 	return call(name, Needs::CONTEXT, [&](const Here &here) -> CUresult {
@@ -1436,7 +1453,9 @@ static CUresult elapsed(const char *name, float *ms, void *from, void *to) {
 	});
 }
 
-EXPORTED CUresult cuEventElapsedTime(float *ms, void *from, void *to) { return elapsed("cuEventElapsedTime", ms, from, to); }
+EXPORTED CUresult cuEventElapsedTime(float *ms, void *from, void *to) {
+	return elapsed("cuEventElapsedTime", ms, from, to);
+}
 #ifndef KAISAR_OLD_DRIVER
 EXPORTED CUresult cuEventElapsedTime_v2(float *ms, void *from, void *to) {
 	if (lacks("cuEventElapsedTime_v2", 12080)) return NOT_SUPPORTED;
@@ -1444,7 +1463,7 @@ EXPORTED CUresult cuEventElapsedTime_v2(float *ms, void *from, void *to) {
 }
 #endif
 
-// -- Launches --------------------------------------------------------------------------------------------------------
+// -- Launches ---------------------------------------------------------------------------------------------
 
 EXPORTED CUresult cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
 	unsigned block_y, unsigned block_z, unsigned shared, void *stream, void **parameters, void **extra) {
@@ -1481,7 +1500,8 @@ EXPORTED CUresult cuLaunchKernelEx(const LaunchConfig *of, void *function, void 
 	if (lacks("cuLaunchKernelEx", 11080)) return NOT_SUPPORTED;
 	return call("cuLaunchKernelEx", Needs::CONTEXT, [&](const Here &here) -> CUresult {
 		if (!of || (of->count && !of->attributes)) return INVALID_VALUE;
-		Config config = {{of->grid[0], of->grid[1], of->grid[2]}, {of->block[0], of->block[1], of->block[2]}, of->shared, of->stream};
+		Config config = {{of->grid[0], of->grid[1], of->grid[2]}, {of->block[0], of->block[1], of->block[2]},
+			of->shared, of->stream};
 		for (unsigned at = 0; at < of->count; at++) {
 			const LaunchAttribute &attribute = of->attributes[at];
 			switch (attribute.id) {
@@ -1494,17 +1514,16 @@ EXPORTED CUresult cuLaunchKernelEx(const LaunchConfig *of, void *function, void 
 			case 6: // PROGRAMMATIC_STREAM_SERIALIZATION
 				config.early = attribute.value.number != 0;
 				break;
-			default:
-				complain("launch attribute %d is not emulated", attribute.id);
-				return NOT_SUPPORTED;
+			default: complain("launch attribute %d is not emulated", attribute.id); return NOT_SUPPORTED;
 			}
 		}
 		return start(here, config, function, parameters, extra);
 	});
 }
 
-EXPORTED CUresult cuTensorMapEncodeTiled(void *to, int type, unsigned rank, void *address, const unsigned long long *sizes,
-	const unsigned long long *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle, int, int fill) {
+EXPORTED CUresult cuTensorMapEncodeTiled(void *to, int type, unsigned rank, void *address,
+	const unsigned long long *sizes, const unsigned long long *strides, const unsigned *box, const unsigned *steps,
+	int interleave, int swizzle, int, int fill) {
 	if (lacks("cuTensorMapEncodeTiled", 12000)) return NOT_SUPPORTED;
 	// The only one of its kind that needs no context; it is the same on all devices.
 	return call("cuTensorMapEncodeTiled", Needs::DRIVER, [&](const Here &here) -> CUresult {
@@ -1520,7 +1539,8 @@ EXPORTED CUresult cuTensorMapEncodeTiled(void *to, int type, unsigned rank, void
 		if (!address || (uintptr_t)address % 16) return refuse("the matrix is not at a multiple of 16");
 		if (!sizes || (rank > 1 && !strides) || !box || !steps) return refuse("nothing");
 		if (interleave != 0 || fill != 0 || (swizzle != 0 && swizzle != 3)) {
-			complain("cuTensorMapEncodeTiled: only without interleave and fill, swizzled over 128 bytes or not, is emulated");
+			complain("cuTensorMapEncodeTiled: only without interleave and fill, swizzled over 128 bytes or not, is "
+					 "emulated");
 			return NOT_SUPPORTED;
 		}
 		TensorMap map = {};
@@ -1534,7 +1554,8 @@ EXPORTED CUresult cuTensorMapEncodeTiled(void *to, int type, unsigned rank, void
 			if (box[of] < 1 || box[of] > 256) return refuse("a box is not 1 … 256");
 			if (steps[of] != 1) return refuse("only steps of 1 are emulated");
 			const uint64_t stride = of ? strides[of - 1] : map.element;
-			if (of && (stride % 16 || stride >= 1ull << 40)) return refuse("a stride is not a multiple of 16 below 2^40");
+			if (of && (stride % 16 || stride >= 1ull << 40))
+				return refuse("a stride is not a multiple of 16 below 2^40");
 			map.sizes[of] = sizes[of];
 			map.strides[of] = stride;
 			map.box[of] = (uint16_t)box[of];
@@ -1548,7 +1569,7 @@ EXPORTED CUresult cuTensorMapEncodeTiled(void *to, int type, unsigned rank, void
 }
 #endif
 
-// -- Names -----------------------------------------------------------------------------------------------------------
+// -- Names ------------------------------------------------------------------------------------------------
 
 EXPORTED CUresult cuGetErrorName(CUresult code, const char **text) {
 	if (!text) return INVALID_VALUE;
@@ -1573,7 +1594,8 @@ EXPORTED CUresult cuGetErrorString(CUresult code, const char **text) {
 }
 
 #ifndef KAISAR_OLD_DRIVER
-EXPORTED CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version, unsigned long long, int *status) {
+EXPORTED CUresult cuGetProcAddress_v2(
+	const char *symbol, void **function, int version, unsigned long long, int *status) {
 	struct Known {
 		const char *name;
 		void *function;
@@ -1581,35 +1603,42 @@ EXPORTED CUresult cuGetProcAddress_v2(const char *symbol, void **function, int v
 	};
 #define KNOWN(name, exported, since) {#name, (void *)exported, since}
 	static const Known ALL[] = {KNOWN(cuInit, cuInit, 2000), KNOWN(cuDriverGetVersion, cuDriverGetVersion, 2020),
-		KNOWN(cuDeviceGetCount, cuDeviceGetCount, 2000), KNOWN(cuDeviceGet, cuDeviceGet, 2000), KNOWN(cuDeviceGetName, cuDeviceGetName, 2000),
-		KNOWN(cuDeviceGetUuid, cuDeviceGetUuid_v2, 11040), KNOWN(cuDeviceGetUuid, cuDeviceGetUuid, 9020),
-		KNOWN(cuDeviceTotalMem, cuDeviceTotalMem_v2, 3020), KNOWN(cuDeviceGetAttribute, cuDeviceGetAttribute, 2000),
-		KNOWN(cuDeviceGetPCIBusId, cuDeviceGetPCIBusId, 4010), KNOWN(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, 7000),
-		KNOWN(cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2, 11000), KNOWN(cuDevicePrimaryCtxReset, cuDevicePrimaryCtxReset_v2, 11000),
+		KNOWN(cuDeviceGetCount, cuDeviceGetCount, 2000), KNOWN(cuDeviceGet, cuDeviceGet, 2000),
+		KNOWN(cuDeviceGetName, cuDeviceGetName, 2000), KNOWN(cuDeviceGetUuid, cuDeviceGetUuid_v2, 11040),
+		KNOWN(cuDeviceGetUuid, cuDeviceGetUuid, 9020), KNOWN(cuDeviceTotalMem, cuDeviceTotalMem_v2, 3020),
+		KNOWN(cuDeviceGetAttribute, cuDeviceGetAttribute, 2000), KNOWN(cuDeviceGetPCIBusId, cuDeviceGetPCIBusId, 4010),
+		KNOWN(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, 7000),
+		KNOWN(cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2, 11000),
+		KNOWN(cuDevicePrimaryCtxReset, cuDevicePrimaryCtxReset_v2, 11000),
 		KNOWN(cuDevicePrimaryCtxGetState, cuDevicePrimaryCtxGetState, 7000),
-		KNOWN(cuDevicePrimaryCtxSetFlags, cuDevicePrimaryCtxSetFlags_v2, 11000), KNOWN(cuCtxCreate, cuCtxCreate_v2, 3020),
-		KNOWN(cuCtxDestroy, cuCtxDestroy_v2, 4000), KNOWN(cuCtxSetCurrent, cuCtxSetCurrent, 4000), KNOWN(cuCtxGetCurrent, cuCtxGetCurrent, 4000),
+		KNOWN(cuDevicePrimaryCtxSetFlags, cuDevicePrimaryCtxSetFlags_v2, 11000),
+		KNOWN(cuCtxCreate, cuCtxCreate_v2, 3020), KNOWN(cuCtxDestroy, cuCtxDestroy_v2, 4000),
+		KNOWN(cuCtxSetCurrent, cuCtxSetCurrent, 4000), KNOWN(cuCtxGetCurrent, cuCtxGetCurrent, 4000),
 		KNOWN(cuCtxPushCurrent, cuCtxPushCurrent_v2, 4000), KNOWN(cuCtxPopCurrent, cuCtxPopCurrent_v2, 4000),
 		KNOWN(cuCtxGetDevice, cuCtxGetDevice, 2000), KNOWN(cuCtxSynchronize, cuCtxSynchronize, 2000),
-		KNOWN(cuCtxGetStreamPriorityRange, cuCtxGetStreamPriorityRange, 5050), KNOWN(cuModuleLoadDataEx, cuModuleLoadDataEx, 2010),
-		KNOWN(cuModuleLoadData, cuModuleLoadData, 2000), KNOWN(cuModuleUnload, cuModuleUnload, 2000),
-		KNOWN(cuModuleGetFunction, cuModuleGetFunction, 2000), KNOWN(cuFuncSetAttribute, cuFuncSetAttribute, 9000),
-		KNOWN(cuFuncGetAttribute, cuFuncGetAttribute, 2020),
+		KNOWN(cuCtxGetStreamPriorityRange, cuCtxGetStreamPriorityRange, 5050),
+		KNOWN(cuModuleLoadDataEx, cuModuleLoadDataEx, 2010), KNOWN(cuModuleLoadData, cuModuleLoadData, 2000),
+		KNOWN(cuModuleUnload, cuModuleUnload, 2000), KNOWN(cuModuleGetFunction, cuModuleGetFunction, 2000),
+		KNOWN(cuFuncSetAttribute, cuFuncSetAttribute, 9000), KNOWN(cuFuncGetAttribute, cuFuncGetAttribute, 2020),
 		KNOWN(cuOccupancyMaxActiveBlocksPerMultiprocessor, cuOccupancyMaxActiveBlocksPerMultiprocessor, 6050),
-		KNOWN(cuMemGetInfo, cuMemGetInfo_v2, 3020), KNOWN(cuMemAlloc, cuMemAlloc_v2, 3020), KNOWN(cuMemFree, cuMemFree_v2, 3020),
-		KNOWN(cuMemAllocHost, cuMemAllocHost_v2, 3020), KNOWN(cuMemHostAlloc, cuMemHostAlloc, 2020), KNOWN(cuMemFreeHost, cuMemFreeHost, 2000),
-		KNOWN(cuMemcpyHtoD, cuMemcpyHtoD_v2, 3020), KNOWN(cuMemcpyDtoH, cuMemcpyDtoH_v2, 3020), KNOWN(cuMemcpyDtoD, cuMemcpyDtoD_v2, 3020),
-		KNOWN(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2, 3020), KNOWN(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, 3020),
-		KNOWN(cuMemcpyDtoDAsync, cuMemcpyDtoDAsync_v2, 3020), KNOWN(cuMemsetD8Async, cuMemsetD8Async, 3020),
-		KNOWN(cuMemsetD32Async, cuMemsetD32Async, 3020), KNOWN(cuStreamCreate, cuStreamCreate, 2000),
-		KNOWN(cuStreamCreateWithPriority, cuStreamCreateWithPriority, 5050), KNOWN(cuStreamDestroy, cuStreamDestroy_v2, 4000),
-		KNOWN(cuStreamQuery, cuStreamQuery, 2000), KNOWN(cuStreamSynchronize, cuStreamSynchronize, 2000),
-		KNOWN(cuStreamWaitEvent, cuStreamWaitEvent, 3020), KNOWN(cuEventCreate, cuEventCreate, 2000), KNOWN(cuEventDestroy, cuEventDestroy_v2, 4000),
-		KNOWN(cuEventRecord, cuEventRecord, 2000), KNOWN(cuEventQuery, cuEventQuery, 2000), KNOWN(cuEventSynchronize, cuEventSynchronize, 2000),
-		KNOWN(cuEventElapsedTime, cuEventElapsedTime_v2, 12080), KNOWN(cuEventElapsedTime, cuEventElapsedTime, 2000),
-		KNOWN(cuLaunchKernel, cuLaunchKernel, 4000), KNOWN(cuLaunchKernelEx, cuLaunchKernelEx, 11060),
-		KNOWN(cuTensorMapEncodeTiled, cuTensorMapEncodeTiled, 12000), KNOWN(cuGetErrorName, cuGetErrorName, 6000),
-		KNOWN(cuGetErrorString, cuGetErrorString, 6000), KNOWN(cuGetProcAddress, cuGetProcAddress_v2, 12000)};
+		KNOWN(cuMemGetInfo, cuMemGetInfo_v2, 3020), KNOWN(cuMemAlloc, cuMemAlloc_v2, 3020),
+		KNOWN(cuMemFree, cuMemFree_v2, 3020), KNOWN(cuMemAllocHost, cuMemAllocHost_v2, 3020),
+		KNOWN(cuMemHostAlloc, cuMemHostAlloc, 2020), KNOWN(cuMemFreeHost, cuMemFreeHost, 2000),
+		KNOWN(cuMemcpyHtoD, cuMemcpyHtoD_v2, 3020), KNOWN(cuMemcpyDtoH, cuMemcpyDtoH_v2, 3020),
+		KNOWN(cuMemcpyDtoD, cuMemcpyDtoD_v2, 3020), KNOWN(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2, 3020),
+		KNOWN(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, 3020), KNOWN(cuMemcpyDtoDAsync, cuMemcpyDtoDAsync_v2, 3020),
+		KNOWN(cuMemsetD8Async, cuMemsetD8Async, 3020), KNOWN(cuMemsetD32Async, cuMemsetD32Async, 3020),
+		KNOWN(cuStreamCreate, cuStreamCreate, 2000),
+		KNOWN(cuStreamCreateWithPriority, cuStreamCreateWithPriority, 5050),
+		KNOWN(cuStreamDestroy, cuStreamDestroy_v2, 4000), KNOWN(cuStreamQuery, cuStreamQuery, 2000),
+		KNOWN(cuStreamSynchronize, cuStreamSynchronize, 2000), KNOWN(cuStreamWaitEvent, cuStreamWaitEvent, 3020),
+		KNOWN(cuEventCreate, cuEventCreate, 2000), KNOWN(cuEventDestroy, cuEventDestroy_v2, 4000),
+		KNOWN(cuEventRecord, cuEventRecord, 2000), KNOWN(cuEventQuery, cuEventQuery, 2000),
+		KNOWN(cuEventSynchronize, cuEventSynchronize, 2000), KNOWN(cuEventElapsedTime, cuEventElapsedTime_v2, 12080),
+		KNOWN(cuEventElapsedTime, cuEventElapsedTime, 2000), KNOWN(cuLaunchKernel, cuLaunchKernel, 4000),
+		KNOWN(cuLaunchKernelEx, cuLaunchKernelEx, 11060), KNOWN(cuTensorMapEncodeTiled, cuTensorMapEncodeTiled, 12000),
+		KNOWN(cuGetErrorName, cuGetErrorName, 6000), KNOWN(cuGetErrorString, cuGetErrorString, 6000),
+		KNOWN(cuGetProcAddress, cuGetProcAddress_v2, 12000)};
 #undef KNOWN
 	if (lacks("cuGetProcAddress_v2", 12000)) return NOT_SUPPORTED;
 	return call("cuGetProcAddress_v2", Needs::NOTHING, [&](const Here &here) -> CUresult {

@@ -17,7 +17,7 @@ __thread Fiber *current = nullptr;
 namespace {
 
 constexpr uint64_t CANARY = 0xFEEDFACECAFEBEEF;
-// What cannot be touched before and behind a stack, and a block's shared memory.
+// Inaccessible bytes at each end of a stack, and of a block's shared memory.
 constexpr size_t GUARD = 64 << 10;
 // Room for a block's shared memory, with zones around it.
 constexpr size_t SHARED_ROOM = 256 << 10, SHARED_ZONE = 1024;
@@ -32,7 +32,7 @@ uint64_t number_of(const char *name, uint64_t otherwise) {
 	return text && *text ? strtoull(text, nullptr, 0) : otherwise;
 }
 
-// How long nothing may go on anywhere before that counts as a standstill.
+// Longest standstill of all launches before one fails.
 uint64_t most_idle_ms() { return number_of("KAISAR_EMULATED_PATIENCE_MS", 10000); }
 
 uint64_t now_ms() {
@@ -49,7 +49,7 @@ void note_progress() {
 	progress_ms.store(now_ms(), std::memory_order_relaxed);
 }
 
-// -- Stacks and shared memory that are used again --------------------------------------------------------------------
+// -- Stacks and shared memory that are used again ---------------------------------------------------------
 
 // Mapped memory between parts that cannot be touched.
 class Pool {
@@ -91,7 +91,7 @@ Pool &shared_memories() {
 	return pool;
 }
 
-// -- Switching -------------------------------------------------------------------------------------------------------
+// -- Switching --------------------------------------------------------------------------------------------
 
 #ifdef __x86_64__
 extern "C" void kaisar_emulated_switch(void **from, void *to);
@@ -150,7 +150,7 @@ void thread_main() {
 	abort();
 }
 
-// -- Accesses that the processor refuses -----------------------------------------------------------------------------
+// -- Accesses that the processor refuses ------------------------------------------------------------------
 
 #if defined(__x86_64__) && defined(__linux__)
 struct sigaction before_us[65];
@@ -251,13 +251,13 @@ void fail(const char *format, ...) {
 	snprintf(whole, sizeof whole, "%s: thread %u of block %u %s", me->cluster->grid.launch.kernel->name, me->index,
 		me->block_index, text);
 	me->cluster->grid.run.note(whole);
-	// What it has on its stack is left alone: kernels own nothing else.
+	// The stack needs no unwinding: kernels own nothing else.
 	me->over = true;
 	switch_to(me->context, me->cluster->scheduler);
 	abort();
 }
 
-// -- Clusters --------------------------------------------------------------------------------------------------------
+// -- Clusters ---------------------------------------------------------------------------------------------
 
 Grid::Grid(const Launch &launch, Run &run)
 	: launch(launch), run(run), cluster(launch.kernel->cluster), clusters(launch.blocks / launch.kernel->cluster) {}
@@ -363,7 +363,8 @@ void Cluster::thread_ends(Fiber *fiber) {
 	Block &block = *fiber->block;
 	if (warp.met) fail("is over while others of its warp are at %s", warp.meets_at);
 	Group &group = block.groups[warp.number / GROUP_WARPS];
-	if (group.by_warp[warp.number % GROUP_WARPS] > group.done) fail("is over, and did not wait for its matrix products");
+	if (group.by_warp[warp.number % GROUP_WARPS] > group.done)
+		fail("is over, and did not wait for its matrix products");
 	for (const auto &sums : group.sums)
 		if (sums->taken[warp.number % GROUP_WARPS] && !sums->given[warp.number % GROUP_WARPS])
 			fail("is over, and did not wait for its matrix products");
@@ -371,7 +372,7 @@ void Cluster::thread_ends(Fiber *fiber) {
 	progress = true;
 	warp.live--;
 	live--;
-	// The barrier of the cluster is that of all who are not over.
+	// The barrier of the cluster counts threads that are not over.
 	if (live && at_cluster_barrier.size() == live) wake_all(at_cluster_barrier);
 	if (--block.live) return;
 	for (const BoxCopy &copy : on_the_way)
@@ -379,7 +380,8 @@ void Cluster::thread_ends(Fiber *fiber) {
 	static const bool strict = number_of("KAISAR_EMULATED_STRICT", 0) != 0;
 	for (size_t at = arrivals.size(); at > 0; at--) {
 		if (arrivals[at - 1].block != &block) continue;
-		if (strict) fail("is the last of its block, at which thread %u of another still arrives", arrivals[at - 1].from->index);
+		if (strict)
+			fail("is the last of its block, at which thread %u of another still arrives", arrivals[at - 1].from->index);
 		arrivals.erase(arrivals.begin() + (ptrdiff_t)at - 1);
 	}
 	for (const uint8_t *byte = block.shared - SHARED_ZONE; byte < block.mapped + SHARED_ROOM; byte++) {
@@ -421,8 +423,8 @@ std::string Cluster::standstill() const {
 	std::map<std::pair<std::string, uint32_t>, uint32_t> waiting;
 	for (const Fiber &fiber : fibers)
 		if (!fiber.over && fiber.waits) waiting[{fiber.waits, fiber.waits_at}]++;
-	std::string text = std::string(grid.launch.kernel->name) + ": no thread of block " + std::to_string(blocks[0].index) +
-		(grid.cluster > 1 ? " and those of its cluster" : "") + " can go on:";
+	std::string text = std::string(grid.launch.kernel->name) + ": no thread of block " +
+		std::to_string(blocks[0].index) + (grid.cluster > 1 ? " and those of its cluster" : "") + " can go on:";
 	for (auto &[at, count] : waiting) {
 		char address[32];
 		snprintf(address, sizeof address, "%#x", at.second);
@@ -433,8 +435,9 @@ std::string Cluster::standstill() const {
 		for (const Phases &phases : block.phases)
 			if (!phases.waiting.empty()) {
 				char line[160];
-				snprintf(line, sizeof line, "; barrier %#x of block %u: phase %u, %u of %u have to arrive, and %lld bytes",
-					phases.address, block.index, phases.phase, phases.pending, phases.count, (long long)phases.bytes);
+				snprintf(line, sizeof line,
+					"; barrier %#x of block %u: phase %u, %u of %u have to arrive, and %lld bytes", phases.address,
+					block.index, phases.phase, phases.pending, phases.count, (long long)phases.bytes);
 				text += line;
 			}
 	return text;
@@ -442,7 +445,7 @@ std::string Cluster::standstill() const {
 
 Cluster::Outcome Cluster::go_on(uint32_t turns) {
 	progress = false;
-	// Those who wait for others look again.
+	// Threads that poll look again.
 	std::vector<Fiber *> looking;
 	looking.swap(aside);
 	wake_all(looking);
@@ -469,7 +472,7 @@ Cluster::Outcome Cluster::go_on(uint32_t turns) {
 			}
 			Fiber *fiber = &warp.fibers[lane];
 			turn(fiber);
-			// Who looks in vain has not gone on.
+			// A thread that polls in vain has not gone on.
 			if (fiber->waits == ASIDE) continue;
 			progress = true;
 			turns--;
@@ -478,7 +481,7 @@ Cluster::Outcome Cluster::go_on(uint32_t turns) {
 	return MORE;
 }
 
-// -- Workers ---------------------------------------------------------------------------------------------------------
+// -- Workers ----------------------------------------------------------------------------------------------
 
 Run::Run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed, Overlap overlap)
 	: memory(memory), seed(seed), overlap(overlap) {
@@ -534,7 +537,8 @@ void work(Run &run, uint64_t seed) {
 			const uint32_t threads = grid.launch.threads * grid.cluster;
 			const bool room = begun.empty() || threads_begun + threads <= MOST_BEGUN;
 			// Alone, blocks come one after the other, but where they wait for others.
-			if (grid.may_begin() && room && !(alone && !candidates.empty())) candidates.push_back({nullptr, &grid, at, false});
+			if (grid.may_begin() && room && !(alone && !candidates.empty()))
+				candidates.push_back({nullptr, &grid, at, false});
 		}
 		if (candidates.empty()) {
 			if (all_begun && begun.empty()) break;
@@ -544,7 +548,8 @@ void work(Run &run, uint64_t seed) {
 					const std::string name = cluster->grid.launch.kernel->name;
 					if (names.find(name) == std::string::npos) names += (names.empty() ? "" : ", ") + name;
 				}
-				run.note("nothing comes of what blocks wait for (" + (names.empty() ? "launches that never begin" : names) + ")");
+				run.note("nothing comes of what blocks wait for (" +
+					(names.empty() ? "launches that never begin" : names) + ")");
 				break;
 			}
 			idle_us = std::min(2 * idle_us + 20, 1000u);
@@ -614,7 +619,8 @@ std::string run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed,
 		const std::string name = std::string(kernel.name) + ": ";
 		if (launch.blocks == 0 || launch.threads == 0) return name + "no threads";
 		if (launch.threads > kernel.most_threads)
-			return name + std::to_string(launch.threads) + " threads a block, at most " + std::to_string(kernel.most_threads);
+			return name + std::to_string(launch.threads) + " threads a block, at most " +
+				std::to_string(kernel.most_threads);
 		if (launch.blocks % kernel.cluster) return name + "its blocks are not a multiple of its clusters";
 		if (launch.shared > SHARED_ROOM - 2 * SHARED_ZONE) return name + "too much shared memory";
 		if (launch.arguments.size() != kernel.sizes.size()) return name + "another number of parameters";
@@ -622,6 +628,8 @@ std::string run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed,
 			if (launch.arguments[at].size() != kernel.sizes[at]) return name + "a parameter of another size";
 		clusters += launch.blocks / kernel.cluster;
 	}
+	// Tests, too, take other turns with another seed of the environment.
+	seed += (seed_of_environment() - 1) * 0x9E3779B97F4A7C15ull;
 	Run all(chain, memory, seed, overlap);
 	note_progress();
 	const uint64_t processors = std::max(1u, std::thread::hardware_concurrency());

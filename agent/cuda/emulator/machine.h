@@ -1,6 +1,6 @@
-// The emulator's machine: kernels' threads as fibers of this machine's processors, in warps, blocks and clusters. What
-// the hardware leaves open is drawn from a seed, at its worst: the order of threads and blocks, when copies and matrix
-// products take place, what shared memory holds at first.
+// The emulator's machine: kernels' threads as fibers of this machine's processors, in warps, blocks and
+// clusters. What the hardware leaves open is drawn from a seed, at its worst: the order of threads and
+// blocks, when copies and matrix products take place, what shared memory holds at first.
 #pragma once
 #include "memory.h"
 #include <cstddef>
@@ -35,9 +35,9 @@ struct alignas(16) TensorMap {
 };
 static_assert(sizeof(TensorMap) == 128, "as CUtensorMap");
 
-// -- Kernels ---------------------------------------------------------------------------------------------------------
+// -- Kernels ----------------------------------------------------------------------------------------------
 
-// What a kernel wrote, for those who want it damaged.
+// Memory that a kernel wrote, for tests that damage it.
 struct Written {
 	uint8_t *at;
 	uint64_t bytes;
@@ -109,17 +109,17 @@ Launch launch(const Kernel &kernel, uint32_t blocks, uint32_t threads, uint32_t 
 	return out;
 }
 
-// How kernels that begin early and those before them share the machine.
+// The order of kernels that begin early and those before them.
 enum class Overlap { DRAWN, IN_ORDER, NEXT_FIRST, MIXED };
 
-// Runs launches one after the other, the early ones beside those before them. Returns what went wrong; nothing if all
-// went well.
+// Runs launches one after the other, the early ones beside those before them. Returns what went wrong;
+// nothing if all went well.
 std::string run(const std::vector<Launch> &chain, Memory &memory, uint64_t seed, Overlap overlap = Overlap::DRAWN);
 
 // The seed that KAISAR_EMULATED_SEED names, or 1.
 uint64_t seed_of_environment();
 
-// -- Chance ----------------------------------------------------------------------------------------------------------
+// -- Chance -----------------------------------------------------------------------------------------------
 
 class Random {
 	uint64_t state;
@@ -140,7 +140,7 @@ public:
 	bool coin() { return next() >> 63; }
 };
 
-// -- Threads ---------------------------------------------------------------------------------------------------------
+// -- Threads ----------------------------------------------------------------------------------------------
 
 #ifdef __x86_64__
 using Context = void *;
@@ -167,7 +167,7 @@ struct Fiber {
 	Cluster *cluster = nullptr;
 	uint32_t index = 0, lane = 0;
 	uint32_t block_index = 0, block_count = 0;
-	// What it waits for, and its number or address; nothing while it can go on.
+	// The wait that it is in, and its number or address; nothing while it can go on.
 	const char *waits = nullptr;
 	uint32_t waits_at = 0;
 	bool over = false;
@@ -177,7 +177,7 @@ struct Fiber {
 	uint32_t ungrouped = 0;
 };
 
-// The thread that runs now, if a kernel does.
+// The thread that runs now; none outside of kernels.
 extern __thread Fiber *current __attribute__((tls_model("initial-exec")));
 
 constexpr size_t STACK = 128 << 10;
@@ -197,7 +197,7 @@ inline void check_16(const void *where) {
 	if (current && !on_stack(at)) check_access(at, 16);
 }
 
-// -- What the instructions do ----------------------------------------------------------------------------------------
+// -- Instructions --------------------------------------------------------------------------------------
 
 void sync_some(uint32_t barrier, uint32_t threads);
 void sync_block();

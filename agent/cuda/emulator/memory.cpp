@@ -11,7 +11,7 @@ namespace {
 // Beginnings of allocations are multiples of this and, on purpose, rarely of more.
 constexpr uint64_t ALIGNED = 256;
 constexpr uint8_t UNTOUCHED = 0xC5;
-// Of a large allocation only the ends hold garbage: all of it would become real.
+// Larger allocations hold garbage at their ends only, so that not all of it takes memory.
 constexpr uint64_t MOST_GARBAGE = 64 << 20;
 
 uint64_t up_to(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }

@@ -1,4 +1,4 @@
-// A device's memory: allocations of this machine's, each between zones that nobody may touch.
+// A device's memory: allocations of this machine's, each between red zones.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace emulated {
 class Memory {
 	struct Allocation {
 		uint64_t bytes;
-		// What was mapped, with a page before and behind that cannot be touched.
+		// The mapping, with an inaccessible page at each end.
 		uint8_t *mapped;
 		size_t mapped_bytes;
 	};
@@ -32,10 +32,10 @@ public:
 	bool holds(const void *at, uint64_t bytes) const;
 	// Whether one begins there, and its size.
 	uint64_t size_of(const void *at) const;
-	// Where something was written between allocations; nothing if nowhere.
+	// Describes a write between allocations; empty if there was none.
 	std::string damage() const;
 
-	// What an allocation takes of a device's memory.
+	// Bytes of a device's memory that an allocation takes.
 	static uint64_t taken(uint64_t bytes) { return (bytes + 511) / 512 * 512; }
 };
 

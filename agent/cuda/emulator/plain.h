@@ -1,5 +1,5 @@
-// The trial's definitions (docs/proof.md, "Definitions" and "GPU") in plain C++, to compare kernels with. Written from
-// the document alone: it shares nothing with ../trial.h and ../hash.h.
+// The trial's definitions (docs/proof.md, "Definitions" and "GPU") in plain C++, to compare kernels with.
+// Written from the document alone: it shares nothing with ../trial.h and ../hash.h.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -105,7 +105,9 @@ inline std::vector<int32_t> sums(const Bytes &a, const Bytes &x, uint32_t n) {
 #ifdef __SSE2__
 			__m128i four = _mm_setzero_si128();
 			for (uint32_t k = 0; k < n; k += 8)
-				four = _mm_add_epi32(four, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(p + k)), _mm_loadu_si128((const __m128i *)(q + k))));
+				four = _mm_add_epi32(four,
+					_mm_madd_epi16(
+						_mm_loadu_si128((const __m128i *)(p + k)), _mm_loadu_si128((const __m128i *)(q + k))));
 			int32_t parts[4];
 			memcpy(parts, &four, sizeof parts);
 			for (int32_t part : parts) sum += part;
@@ -121,7 +123,8 @@ inline Bytes bytes_of_sums(const std::vector<int32_t> &sums, uint32_t n, uint32_
 	Bytes out((size_t)n * n);
 	for (uint32_t i = 0; i < n; i++)
 		for (uint32_t j = 0; j < n; j++) {
-			uint32_t h = (uint32_t)sums[(size_t)i * n + j] ^ (t * 0x9E3779B1u + i * 0x85EBCA77u + j * 0xC2B2AE3Du + kappa);
+			uint32_t h =
+				(uint32_t)sums[(size_t)i * n + j] ^ (t * 0x9E3779B1u + i * 0x85EBCA77u + j * 0xC2B2AE3Du + kappa);
 			h ^= h >> 15;
 			h *= 0x2C1B3C6Du;
 			h ^= h >> 12;

@@ -1,7 +1,7 @@
 // Tests libcuda.so.1 of libcuda.cpp as a program uses CUDA's driver, with the PTX in ../ptx.
 //
-// c++ -std=c++17 -O2 -pthread -Wall -Wextra -DKAISAR_EMULATED test-driver.cpp ./libcuda.so.1 -o test-driver &&
-//     LD_LIBRARY_PATH=. ./test-driver ../ptx
+// ./build.sh libcuda.so.1 && c++ -std=c++17 -O2 -pthread -DKAISAR_EMULATED test-driver.cpp ./libcuda.so.1
+//     -o test-driver && LD_LIBRARY_PATH=. ./test-driver ../ptx
 //
 // With -DWITH_CUDA_H, it takes the declarations of NVIDIA's <cuda.h>, to show that ours are the same.
 #include "plain.h"
@@ -109,11 +109,12 @@ CUresult cuEventRecord(CUevent, CUstream);
 CUresult cuEventQuery(CUevent);
 CUresult cuEventSynchronize(CUevent);
 CUresult cuEventElapsedTime(float *, CUevent, CUevent);
-CUresult cuLaunchKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void **, void **);
+CUresult cuLaunchKernel(
+	CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void **, void **);
 CUresult cuLaunchKernelEx(const CUlaunchConfig *, CUfunction, void **, void **);
-CUresult cuTensorMapEncodeTiled(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *,
-	const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
-	CUtensorMapFloatOOBfill);
+CUresult cuTensorMapEncodeTiled(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+	const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
+	CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 CUresult cuGetErrorName(CUresult, const char **);
 CUresult cuGetErrorString(CUresult, const char **);
 CUresult cuGetProcAddress_v2(const char *, void **, int, cuuint64_t, int *);
@@ -159,12 +160,15 @@ int failures = 0;
 #define OK(...) IS(0, __VA_ARGS__)
 #define TRUE(...) IS(1, (__VA_ARGS__) ? 1 : 0)
 
-void set(const char *name, const std::string &value) { setenv((std::string("KAISAR_EMULATED_") + name).c_str(), value.c_str(), 1); }
+void set(const char *name, const std::string &value) {
+	setenv((std::string("KAISAR_EMULATED_") + name).c_str(), value.c_str(), 1);
+}
 void unset(const char *name) { unsetenv((std::string("KAISAR_EMULATED_") + name).c_str()); }
 
 void test(const char *name, const std::function<void()> &run) {
 	const int before = failures;
-	for (const char *one : {"DRIVER", "DEVICES", "CAPABILITY", "MEMORY_MIB", "UUID", "FAIL", "WRONG", "HANG", "EAGER"}) unset(one);
+	for (const char *one : {"DRIVER", "DEVICES", "CAPABILITY", "MEMORY_MIB", "UUID", "FAIL", "WRONG", "HANG", "EAGER"})
+		unset(one);
 	const auto start = std::chrono::steady_clock::now();
 	run();
 	printf("%s  %6.3f s  %s\n", failures == before ? "ok    " : "WRONG ",
@@ -183,7 +187,9 @@ std::string file(const std::string &name) {
 	return text.str();
 }
 
-CUresult load(CUmodule *module, const std::string &text) { return cuModuleLoadDataEx(module, text.c_str(), 0, nullptr, nullptr); }
+CUresult load(CUmodule *module, const std::string &text) {
+	return cuModuleLoadDataEx(module, text.c_str(), 0, nullptr, nullptr);
+}
 
 // A context with a stream of its own, and the kernels around the products.
 struct Opened {
@@ -221,9 +227,8 @@ struct Opened {
 		OK(cuModuleGetFunction(&out, module ? module : base, name));
 		return out;
 	}
-	template <class... Parameters>
-	CUresult launch(CUfunction kernel, unsigned blocks, unsigned threads, unsigned shared, bool early,
-		const Parameters &...parameters) const {
+	template <class... Parameters> CUresult launch(CUfunction kernel, unsigned blocks, unsigned threads,
+		unsigned shared, bool early, const Parameters &...parameters) const {
 		void *all[] = {(void *)&parameters...};
 		if (!early) return cuLaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, shared, stream, all, nullptr);
 		CUlaunchAttribute attribute = {};
@@ -254,11 +259,13 @@ struct Opened {
 	}
 };
 
-CUtensorMap map_of(CUdeviceptr at, std::vector<cuuint64_t> sizes, std::vector<cuuint64_t> strides, std::vector<cuuint32_t> box) {
+CUtensorMap map_of(
+	CUdeviceptr at, std::vector<cuuint64_t> sizes, std::vector<cuuint64_t> strides, std::vector<cuuint32_t> box) {
 	CUtensorMap map;
 	const cuuint32_t steps[] = {1, 1, 1, 1, 1};
-	OK(cuTensorMapEncodeTiled(&map, (CUtensorMapDataType)0, (cuuint32_t)sizes.size(), (void *)at, sizes.data(), strides.data(),
-		box.data(), steps, (CUtensorMapInterleave)0, (CUtensorMapSwizzle)3, (CUtensorMapL2promotion)3, (CUtensorMapFloatOOBfill)0));
+	OK(cuTensorMapEncodeTiled(&map, (CUtensorMapDataType)0, (cuuint32_t)sizes.size(), (void *)at, sizes.data(),
+		strides.data(), box.data(), steps, (CUtensorMapInterleave)0, (CUtensorMapSwizzle)3, (CUtensorMapL2promotion)3,
+		(CUtensorMapFloatOOBfill)0));
 	return map;
 }
 
@@ -392,7 +399,7 @@ void modules() {
 		IS(500, cuModuleGetFunction(&function, module, "product_256x256"));
 		IS(218, load(&module, "not PTX"));
 		IS(218, load(&module, ".version 7.0\n.target sm_80\n.entry fill() {"));
-		IS(209, load(&module, "\x7f" "ELF"));
+		IS(209, load(&module, "\177ELF"));
 		char log[256] = "";
 		CUjit_option options[] = {(CUjit_option)5, (CUjit_option)6};
 		void *values[] = {log, (void *)sizeof log};
@@ -429,7 +436,7 @@ void work() {
 	const uint32_t n = 256;
 	const CUdeviceptr matrix = on.take(n * n);
 	OK(on.fill(matrix, n, KEY));
-	// Nothing is done before somebody waits, also not for another stream's call.
+	// Nothing is done before a wait for this stream.
 	TRUE(on.bytes(matrix, n * n) != plain::rows(KEY, 1, n));
 	IS(600, cuStreamQuery(on.stream));
 	OK(cuStreamQuery(on.stream));
@@ -493,7 +500,8 @@ void turn(bool eager) {
 	OK(load(&products, file("product_90a")));
 	const uint32_t n = 512, lines = n * n / LINE, shared = 4 * (128 + 256) * 128 + 128;
 	Bytes a = plain::rows(KEY, 0, n), x = plain::rows(KEY, 1, n);
-	const CUdeviceptr on_a = on.take(a), on_x = on.take(x), y = on.take(n * n), nodes = on.take(2 * lines * 32), roots = on.take(1024);
+	const CUdeviceptr on_a = on.take(a), on_x = on.take(x), y = on.take(n * n), nodes = on.take(2 * lines * 32),
+					  roots = on.take(1024);
 	const Bytes zeros(4096);
 	const CUdeviceptr arrived = on.take(zeros), done = on.take(zeros);
 	State state = {};
@@ -551,8 +559,8 @@ void tensor_maps() {
 	auto encode = [&](CUdeviceptr from, cuuint64_t stride, cuuint32_t wide) {
 		const cuuint64_t sizes[] = {256, 256}, strides[] = {stride};
 		const cuuint32_t box[] = {wide, 64};
-		return cuTensorMapEncodeTiled(&map, (CUtensorMapDataType)0, 2, (void *)from, sizes, strides, box, steps, (CUtensorMapInterleave)0,
-			(CUtensorMapSwizzle)3, (CUtensorMapL2promotion)3, (CUtensorMapFloatOOBfill)0);
+		return cuTensorMapEncodeTiled(&map, (CUtensorMapDataType)0, 2, (void *)from, sizes, strides, box, steps,
+			(CUtensorMapInterleave)0, (CUtensorMapSwizzle)3, (CUtensorMapL2promotion)3, (CUtensorMapFloatOOBfill)0);
 	};
 	OK(encode(at, 256, 128));
 	IS(1, encode(at + 8, 256, 128));
@@ -617,7 +625,7 @@ void faults() {
 			IS(600, cuStreamQuery(on.stream));
 			IS(600, cuEventQuery(event));
 		}
-		// Who waits does so until the context is given up.
+		// A wait lasts until the context is destroyed.
 		std::thread waiting([&] {
 			OK(cuCtxSetCurrent(on.context));
 			IS(709, cuStreamSynchronize(on.stream));
@@ -628,7 +636,7 @@ void faults() {
 		on.context = nullptr;
 	}
 	unset("HANG");
-	// What a kernel does wrong is said later, and stays.
+	// An error of a kernel is reported later, and stays.
 	{
 		Opened on;
 		const CUdeviceptr matrix = on.take(n * n - 4096);

@@ -1,8 +1,9 @@
-// Runs every kernel of ../ in the emulator on small shapes and compares what it makes with plain code, for several
-// seeds; then kernels with faults, to show that the emulator sees them. Ends with 1 if anything is not as it should be.
+// Runs every kernel of ../ in the emulator on small shapes and compares what it makes with plain code, for
+// several seeds; then kernels with faults, to show that the emulator sees them. Ends with 1 if anything is
+// not as it should be.
 //
-// c++ -std=c++17 -O2 -pthread -Wall -Wextra -DKAISAR_EMULATED test.cpp kernels.cpp machine.cpp instructions.cpp
-//     memory.cpp -o test && ./test [part of a case's name]
+// c++ -std=c++17 -O2 -pthread -DKAISAR_EMULATED test.cpp kernels.cpp machine.cpp instructions.cpp memory.cpp
+//     -o test && ./test [part of a case's name]
 #include "kernels.h"
 #include "../hardware.h"
 #include "plain.h"
@@ -17,15 +18,15 @@ namespace {
 #include "../hash.h"
 
 using emulated::Kernel;
+using emulated::kernel_of;
 using emulated::Launch;
+using emulated::launch;
 using emulated::Memory;
 using emulated::Overlap;
-using emulated::kernel_of;
-using emulated::launch;
 using plain::Bytes;
 using plain::Hash;
 
-// -- Copies of kernels with faults -----------------------------------------------------------------------------------
+// -- Copies of kernels with faults ------------------------------------------------------------------------
 
 template <int BUT> DEVICE void no_wait() {}
 DEVICE void nothing() {}
@@ -229,7 +230,7 @@ void writes_behind(uint32_t *to) { to[250 / 4 + 1] = 1; }
 void writes_before(uint32_t *to) { to[-1] = 1; }
 void writes_nowhere(uint32_t *to) {
 	to[0] = 0;
-	((volatile uint32_t *)(uintptr_t)*(volatile uint32_t *)to)[4] = 1;
+	((volatile uint32_t *)(uintptr_t) * (volatile uint32_t *)to)[4] = 1;
 }
 void divides(uint32_t *to) {
 	to[0] = 0;
@@ -246,7 +247,7 @@ void waits_for_a_word(uint32_t *to) {
 }
 } // namespace wrong
 
-// -- Help ------------------------------------------------------------------------------------------------------------
+// -- Help -------------------------------------------------------------------------------------------------
 
 const char *only = "";
 uint32_t cases = 0, failures = 0;
@@ -330,7 +331,9 @@ TensorMap map_of(const void *at, std::vector<uint64_t> sizes, std::vector<uint64
 	}
 	return map;
 }
-TensorMap map_of_a(const void *at, uint64_t n, uint8_t swizzle = 3) { return map_of(at, {n, n}, {n}, {128, 128}, swizzle); }
+TensorMap map_of_a(const void *at, uint64_t n, uint8_t swizzle = 3) {
+	return map_of(at, {n, n}, {n}, {128, 128}, swizzle);
+}
 TensorMap map_of_x(const void *at, uint64_t n, uint8_t swizzle = 3) {
 	return map_of(at, {n, 2, 4, 8, n / 64}, {n, 16 * n, 2 * n, 64 * n}, {128, 2, 4, 8, 2}, swizzle);
 }
@@ -379,7 +382,8 @@ struct Pair {
 		a = source.bytes((size_t)n * n);
 		x = source.bytes((size_t)n * n);
 		// The extremes, whose sums are the largest.
-		for (uint32_t k = 0; k < n; k++) a[k] = x[k] = 0x80, a[(size_t)n * (n - 1) + k] = x[(size_t)n * (n - 1) + k] = 0x7F;
+		for (uint32_t k = 0; k < n; k++)
+			a[k] = x[k] = 0x80, a[(size_t)n * (n - 1) + k] = x[(size_t)n * (n - 1) + k] = 0x7F;
 		sums = plain::sums(a, x, n);
 	}
 };
@@ -411,8 +415,8 @@ std::string multiplies(const Recipe &recipe, uint32_t n, uint64_t seed, bool key
 	if (tells) p.done = done.words();
 	if (keyed) p.state = (const State *)state.at;
 	const uint32_t kappa = keyed ? p.state->kappa : 0;
-	std::string wrong = emulated::run({recipe.launch(kernel ? *kernel : *kernel_of(recipe.name, recipe.target), p, blocks,
-		swizzle_x)}, memory, seed);
+	std::string wrong = emulated::run(
+		{recipe.launch(kernel ? *kernel : *kernel_of(recipe.name, recipe.target), p, blocks, swizzle_x)}, memory, seed);
 	if (!wrong.empty()) return wrong;
 	wrong = differs(y.bytes(), plain::bytes_of_sums(pair.sums, n, p.t, kappa), "the product");
 	for (uint32_t part = 0; wrong.empty() && tells && part < parts; part++)
@@ -421,7 +425,8 @@ std::string multiplies(const Recipe &recipe, uint32_t n, uint64_t seed, bool key
 	return wrong;
 }
 
-// A kernel with a fault: it must be found for one of some seeds, by a difference or by a message with these words.
+// A kernel with a fault: it must be found for one of some seeds, by a difference or by a message with these
+// words.
 void must_fail(const std::string &name, const std::string &words, const std::function<std::string(uint64_t)> &run,
 	uint64_t seeds = 12) {
 	check("fault: " + name, [&]() -> std::string {
@@ -441,34 +446,38 @@ void must_fail(const std::string &name, const std::string &words, const std::fun
 
 void must_fail(const std::string &name, const std::string &words, void (*kernel)(uint32_t *), uint32_t threads = 32,
 	uint32_t shared = 1024) {
-	must_fail(name, words, [&](uint64_t seed) {
-		Memory memory(seed);
-		Buffer buffer(memory, 250);
-		Kernel one;
-		one.name = "wrong";
-		one.sizes = {sizeof(void *), sizeof(void *)};
-		one.most_threads = 1024;
-		one.call = [](void *const *arguments) {
-			emulated::argument<void (*)(uint32_t *)>(arguments[1])(emulated::argument<uint32_t *>(arguments[0]));
-		};
-		return emulated::run({launch(one, 1, threads, shared, buffer.words(), kernel)}, memory, seed);
-	}, 2);
+	must_fail(
+		name, words,
+		[&](uint64_t seed) {
+			Memory memory(seed);
+			Buffer buffer(memory, 250);
+			Kernel one;
+			one.name = "wrong";
+			one.sizes = {sizeof(void *), sizeof(void *)};
+			one.most_threads = 1024;
+			one.call = [](void *const *arguments) {
+				emulated::argument<void (*)(uint32_t *)>(arguments[1])(emulated::argument<uint32_t *>(arguments[0]));
+			};
+			return emulated::run({launch(one, 1, threads, shared, buffer.words(), kernel)}, memory, seed);
+		},
+		2);
 }
 
-// -- Cases -----------------------------------------------------------------------------------------------------------
+// -- Cases ------------------------------------------------------------------------------------------------
 
 void products() {
 	for (uint32_t n : {256u, 512u, 1024u})
 		for (const Recipe &recipe : RECIPES)
 			for (uint64_t seed = 1; seed <= (n == 256 ? 8u : n == 512 ? 3u : 1u); seed++) {
-				const std::string name = std::string(recipe.name) + " " + std::to_string(recipe.target) + ", n = " +
-					std::to_string(n) + ", seed " + std::to_string(seed);
+				const std::string name = std::string(recipe.name) + " " + std::to_string(recipe.target) +
+					", n = " + std::to_string(n) + ", seed " + std::to_string(seed);
 				check(name, [&] { return multiplies(recipe, n, seed, seed % 2, recipe.pairs()); });
 			}
 	for (const Recipe *hopper : {&RECIPES[8], &RECIPES[9]}) {
 		for (uint32_t blocks : {2u, 4u, 6u, 8u, 10u})
 			for (uint64_t seed = 1; seed <= 4; seed++)
-				check(std::string(hopper->name) + ", n = 512, " + std::to_string(blocks) + " blocks, seed " + std::to_string(seed),
+				check(std::string(hopper->name) + ", n = 512, " + std::to_string(blocks) + " blocks, seed " +
+						std::to_string(seed),
 					[&] { return multiplies(*hopper, 512, seed, true, seed % 2, blocks); });
 		for (uint32_t blocks : {2u, 6u, 14u})
 			check(std::string(hopper->name) + ", n = 1024, " + std::to_string(blocks) + " blocks",
@@ -486,12 +495,13 @@ void fills() {
 				Memory memory(n);
 				Buffer rows(memory, (size_t)n * n);
 				Fill p = {rows.parts(), n, stream, words_of(key)};
-				std::string wrong = emulated::run({launch(*kernel_of("fill", 750), (n * n / 64 + 255) / 256, 256, 0, p)}, memory, n);
+				std::string wrong =
+					emulated::run({launch(*kernel_of("fill", 750), (n * n / 64 + 255) / 256, 256, 0, p)}, memory, n);
 				return wrong.empty() ? differs(rows.bytes(), plain::rows(key, stream, n), "the matrix") : wrong;
 			});
 }
 
-// What a tree is built with.
+// The shape of a tree.
 struct TreeCase {
 	uint32_t count, n;
 	uint32_t after;
@@ -499,7 +509,7 @@ struct TreeCase {
 	uint64_t seed;
 };
 
-// What lies on the device for it, and what must come of it.
+// Its memory on the device, and the expected contents.
 struct TreeSetup {
 	Memory memory;
 	Source source;
@@ -510,9 +520,17 @@ struct TreeSetup {
 	Tree p = {};
 
 	explicit TreeSetup(const TreeCase &of)
-		: memory(of.seed), source(of.seed), data(source.bytes((size_t)of.count * LINE)), key(source.hash()), turn(source.hash()),
-		  running(source.hash()), lines(memory, data), nodes(memory, (size_t)(2 * of.count - 1) * 32), roots(memory, 33 * 32),
-		  state(memory, sizeof(State)), arrived(memory, 4),
+		: memory(of.seed),
+		  source(of.seed),
+		  data(source.bytes((size_t)of.count * LINE)),
+		  key(source.hash()),
+		  turn(source.hash()),
+		  running(source.hash()),
+		  lines(memory, data),
+		  nodes(memory, (size_t)(2 * of.count - 1) * 32),
+		  roots(memory, 33 * 32),
+		  state(memory, sizeof(State)),
+		  arrived(memory, 4),
 		  done(memory, std::max<size_t>(4, 4 * (size_t)(of.count * LINE / of.n / DONE_ROWS) * (of.n / DONE_COLUMNS))) {
 		for (uint32_t at = 0; at < 33; at++) earlier.push_back(source.hash());
 		memcpy(roots.at, earlier.data(), roots.size);
@@ -547,13 +565,15 @@ struct TreeSetup {
 		const auto levels = plain::tree(key, data.data(), LINE, p.count);
 		Bytes expected;
 		for (auto &level : levels)
-			expected.insert(expected.end(), (const uint8_t *)level.data(), (const uint8_t *)(level.data() + level.size()));
+			expected.insert(
+				expected.end(), (const uint8_t *)level.data(), (const uint8_t *)(level.data() + level.size()));
 		std::string wrong = differs(nodes.bytes(), expected, "the nodes");
 		if (!wrong.empty()) return wrong;
 		std::vector<Hash> all = earlier;
 		const Hash root = levels.back()[0];
 		all[p.root] = root;
-		wrong = differs(roots.bytes(), Bytes((const uint8_t *)all.data(), (const uint8_t *)(all.data() + all.size())), "the roots");
+		wrong = differs(
+			roots.bytes(), Bytes((const uint8_t *)all.data(), (const uint8_t *)(all.data() + all.size())), "the roots");
 		if (!wrong.empty()) return wrong;
 		State expected_state;
 		memcpy(&expected_state, state.at, sizeof expected_state);
@@ -566,7 +586,8 @@ struct TreeSetup {
 			memcpy(expected_state.running.word, next.data(), 32);
 			expected_state.kappa = next[0];
 		}
-		wrong = differs(state.bytes(), Bytes((const uint8_t *)&expected_state, (const uint8_t *)(&expected_state + 1)), "the state");
+		wrong = differs(state.bytes(), Bytes((const uint8_t *)&expected_state, (const uint8_t *)(&expected_state + 1)),
+			"the state");
 		if (!wrong.empty()) return wrong;
 		return *arrived.words() == 0 ? "" : "the blocks that are done are not counted from 0 again";
 	}
@@ -589,7 +610,8 @@ std::string builds(const TreeCase &of, const Kernel &kernel, bool while_made) {
 				for (uint32_t part : order) {
 					if (parts <= 64) std::this_thread::sleep_for(std::chrono::milliseconds(2));
 					for (uint32_t row = 0; row < DONE_ROWS; row++) {
-						const size_t at = (size_t)(part / across * DONE_ROWS + row) * of.n + part % across * DONE_COLUMNS;
+						const size_t at =
+							(size_t)(part / across * DONE_ROWS + row) * of.n + part % across * DONE_COLUMNS;
 						memcpy(setup.lines.at + at, &setup.data[at], DONE_COLUMNS);
 					}
 					__atomic_store_n(setup.done.words() + part, setup.p.epoch, __ATOMIC_RELEASE);
@@ -606,19 +628,21 @@ std::string builds(const TreeCase &of, const Kernel &kernel, bool while_made) {
 
 void trees() {
 	const Kernel &kernel = *kernel_of("tree", 900);
-	const char *after_names[] = {"nothing", "step", "turn"};
-	for (auto [count, n] : {std::pair<uint32_t, uint32_t>{64, 256}, {128, 256}, {256, 512}, {1024, 1024}, {16384, 4096}})
+	const char *after_names[] = {"nothing", "step", "turn"}, *told_names[] = {"", ", told before", ", told meanwhile"};
+	for (auto [count, n] :
+		{std::pair<uint32_t, uint32_t>{64, 256}, {128, 256}, {256, 512}, {1024, 1024}, {16384, 4096}})
 		for (uint32_t after : {NOTHING, STEP, TURN})
 			for (int told = 0; told < 3; told++)
 				for (uint64_t seed = 1; seed <= (count > 1024 ? 1u : 4u); seed++) {
 					const std::string name = "tree, " + std::to_string(count) + " lines, after: " + after_names[after] +
-						(told == 0 ? "" : told == 1 ? ", told before" : ", told meanwhile") + ", seed " + std::to_string(seed);
+						told_names[told] + ", seed " + std::to_string(seed);
 					const TreeCase of = {count, n, after, told > 0, seed};
 					check(name, [&] { return builds(of, kernel, told == 2); });
 				}
 	// One line, and counts in between.
 	for (uint32_t count : {1u, 2u, 8u, 32u, 512u, 2048u})
-		check("tree, " + std::to_string(count) + " lines", [&] { return builds({count, 256, TURN, false, count}, kernel, false); });
+		check("tree, " + std::to_string(count) + " lines",
+			[&] { return builds({count, 256, TURN, false, count}, kernel, false); });
 }
 
 std::string walks(uint32_t n, uint32_t matrices, uint64_t seed, const Kernel &kernel) {
@@ -648,14 +672,17 @@ void walks_and_gathers() {
 			const auto levels = plain::tree(key, data.data(), LINE, count);
 			Bytes nodes;
 			for (auto &level : levels)
-				nodes.insert(nodes.end(), (const uint8_t *)level.data(), (const uint8_t *)(level.data() + level.size()));
+				nodes.insert(
+					nodes.end(), (const uint8_t *)level.data(), (const uint8_t *)(level.data() + level.size()));
 			std::vector<uint32_t> which = {0, count - 1, 1, 0};
 			for (int i = 0; i < 20; i++) which.push_back(source.random.below(count));
 			const uint32_t path = (uint32_t)levels.size() - 1, each = LINE + 32 * path;
-			Buffer lines(memory, data), on_nodes(memory, nodes), numbers(memory, which.size() * 4), out(memory, which.size() * each);
+			Buffer lines(memory, data), on_nodes(memory, nodes), numbers(memory, which.size() * 4),
+				out(memory, which.size() * each);
 			memcpy(numbers.at, which.data(), numbers.size);
 			Gather p = {lines.parts(), on_nodes.parts(), numbers.words(), out.parts(), count, path};
-			std::string wrong = emulated::run({launch(*kernel_of("gather", 750), (uint32_t)which.size(), PARTS, 0, p)}, memory, 1);
+			std::string wrong =
+				emulated::run({launch(*kernel_of("gather", 750), (uint32_t)which.size(), PARTS, 0, p)}, memory, 1);
 			if (!wrong.empty()) return wrong;
 			Bytes expected;
 			for (uint32_t line : which) {
@@ -679,7 +706,7 @@ void walks_and_gathers() {
 		});
 }
 
-// -- A trial ---------------------------------------------------------------------------------------------------------
+// -- A trial ----------------------------------------------------------------------------------------------
 
 // Launches in the order of a stream; those that begin early run together with those before them.
 class Stream {
@@ -702,14 +729,15 @@ public:
 	}
 };
 
-// What is wrong on purpose in a trial.
+// Faults of a trial.
 struct Faults {
 	const Kernel *walk = nullptr, *tree = nullptr, *product = nullptr;
 	// Products of a fill begin early, as they must not.
 	bool early_fill = false;
 };
 
-// Fills a window of some matrices, and runs turns, as the agent does; compares all roots and the last matrix.
+// Fills a window of some matrices, and runs turns, as the agent does; compares all roots and the last
+// matrix.
 std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t turns, uint64_t seed, Overlap overlap,
 	const Faults &faults = {}, bool fill = true) {
 	Memory memory(seed);
@@ -717,11 +745,13 @@ std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t tu
 	const bool early = recipe.target >= 900;
 	const uint32_t lines = n * n / LINE, filled = fill ? 8 * (window - 1) + 1 : 0;
 	const size_t matrix = (size_t)n * n;
-	const Hash fill_seed = source.hash(), trial_seed = source.hash(), fill_key = source.hash(), step_key = source.hash();
+	const Hash fill_seed = source.hash(), trial_seed = source.hash(), fill_key = source.hash(),
+			   step_key = source.hash();
 	const Hash turn_key = source.hash(), running = source.hash();
 	Buffer a(memory, matrix), x0(memory, matrix), x1(memory, matrix), kept(memory, matrix * window);
 	Buffer nodes0(memory, (size_t)(2 * lines - 1) * 32), nodes1(memory, (size_t)(2 * lines - 1) * 32);
-	Buffer roots(memory, (size_t)(std::max(filled, 16 * turns) + 1) * 32), state(memory, sizeof(State)), arrived(memory, 128);
+	Buffer roots(memory, (size_t)(std::max(filled, 16 * turns) + 1) * 32), state(memory, sizeof(State)),
+		arrived(memory, 128);
 	Buffer done(memory, 4 * (size_t)(n / DONE_ROWS) * (n / DONE_COLUMNS));
 	Buffer *x[2] = {&x0, &x1}, *nodes[2] = {&nodes0, &nodes1};
 	state.zero();
@@ -730,7 +760,9 @@ std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t tu
 	uint32_t epoch = 0, last = 0;
 	Stream stream(memory, seed, overlap);
 	auto rows = [&](const Buffer &to, uint32_t number, const Hash &key) {
-		stream.add(launch(*kernel_of("fill", 750), (n * n / 64 + 255) / 256, 256, 0, Fill{to.parts(), n, number, words_of(key)}), false);
+		stream.add(launch(*kernel_of("fill", 750), (n * n / 64 + 255) / 256, 256, 0,
+					   Fill{to.parts(), n, number, words_of(key)}),
+			false);
 	};
 	auto multiply = [&](int from, uint32_t t, bool keyed, bool begins_early) {
 		Product p = {};
@@ -744,7 +776,8 @@ std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t tu
 		if (early && recipe.pairs()) p.done = done.words();
 		const Kernel &kernel = keyed && faults.product ? *faults.product : *kernel_of(recipe.name, recipe.target);
 		// As on a GPU with six multiprocessors.
-		stream.add(recipe.launch(kernel, p, recipe.pairs() ? std::max(2u, std::min(6u, n / 128 * (n / 256))) : 0), begins_early && early);
+		stream.add(recipe.launch(kernel, p, recipe.pairs() ? std::max(2u, std::min(6u, n / 128 * (n / 256))) : 0),
+			begins_early && early);
 		return early && recipe.pairs();
 	};
 	auto build = [&](const Buffer &over, const Hash &key, uint32_t root, uint32_t after, uint32_t step, bool told) {
@@ -771,7 +804,7 @@ std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t tu
 		one.target = early ? 900 : 750;
 		stream.add(one, early);
 	};
-	// What has to come of it.
+	// The expected results.
 	std::vector<Hash> expected;
 	Bytes plain_a = plain::rows(fill_seed, 0, n), plain_x = plain::rows(fill_seed, 1, n), plain_window;
 	auto root_of = [&](const Hash &key) { return plain::tree(key, plain_x.data(), LINE, lines).back()[0]; };
@@ -826,7 +859,8 @@ std::string trial(const Recipe &recipe, uint32_t n, uint32_t window, uint32_t tu
 			plain_x = plain::product(plain_a, plain_x, n, step, kappa);
 		} else {
 			Walk p = {x[at]->parts(), kept.parts(), (const State *)state.at, window * lines, 0};
-			Launch one = launch(faults.walk ? *faults.walk : *kernel_of("walk", 900), lines / LANES, LANE * LANES, 0, p);
+			Launch one =
+				launch(faults.walk ? *faults.walk : *kernel_of("walk", 900), lines / LANES, LANE * LANES, 0, p);
 			one.target = early ? 900 : 750;
 			stream.add(one, early);
 			plain::walk(plain_x, plain_window, kappa);
@@ -851,16 +885,20 @@ void trials() {
 	const char *names[] = {"drawn", "in order", "next first", "mixed"};
 	for (const Recipe &recipe : RECIPES) {
 		for (uint64_t seed = 1; seed <= (recipe.target < 900 ? 1u : 3u); seed++)
-			check(std::string("trial, n = 256, window of 3, 1 turn, ") + recipe.name + " " + std::to_string(recipe.target) + ", seed " +
-				std::to_string(seed), [&] { return trial(recipe, 256, 3, 1, seed, Overlap::DRAWN); });
+			check(std::string("trial, n = 256, window of 3, 1 turn, ") + recipe.name + " " +
+					std::to_string(recipe.target) + ", seed " + std::to_string(seed),
+				[&] { return trial(recipe, 256, 3, 1, seed, Overlap::DRAWN); });
 		if (recipe.target < 900) continue;
 		for (Overlap overlap : {Overlap::IN_ORDER, Overlap::NEXT_FIRST, Overlap::MIXED})
 			for (uint64_t seed = 1; seed <= (recipe.pairs() ? 4u : 1u); seed++)
-				check(std::string("trial, n = 512, 1 turn, ") + recipe.name + " " + std::to_string(recipe.target) + ", launches " +
-					names[(int)overlap] + ", seed " + std::to_string(seed), [&] { return trial(recipe, 512, 2, 1, seed, overlap, {}, false); });
+				check(std::string("trial, n = 512, 1 turn, ") + recipe.name + " " + std::to_string(recipe.target) +
+						", launches " + names[(int)overlap] + ", seed " + std::to_string(seed),
+					[&] { return trial(recipe, 512, 2, 1, seed, overlap, {}, false); });
 	}
-	check("trial, n = 1024, 1 turn, product_hopper", [&] { return trial(RECIPES[8], 1024, 2, 1, 1, Overlap::NEXT_FIRST, {}, false); });
-	check("trial, n = 256, 3 turns, product_hopper", [&] { return trial(RECIPES[8], 256, 2, 3, 1, Overlap::MIXED, {}, false); });
+	check("trial, n = 1024, 1 turn, product_hopper",
+		[&] { return trial(RECIPES[8], 1024, 2, 1, 1, Overlap::NEXT_FIRST, {}, false); });
+	check("trial, n = 256, 3 turns, product_hopper",
+		[&] { return trial(RECIPES[8], 256, 2, 3, 1, Overlap::MIXED, {}, false); });
 }
 
 // The product and the tree over what it makes, by two launches that nothing but `done` joins.
@@ -913,53 +951,77 @@ void faults() {
 		product_with(turing, FAULTY(turing_without_block_barrier, product_128x256, 256), 512));
 	must_fail("product that reads with another swizzle", "differ",
 		product_with(ampere, FAULTY(otherwise_swizzled, product_128x256, 256), 256));
-	must_fail("product_hopper, X is not swizzled", "differ",
+	must_fail(
+		"product_hopper, X is not swizzled", "differ",
 		[&](uint64_t seed) { return multiplies(hopper, 256, seed, true, true, 2, nullptr, 0); }, 3);
-	must_fail("product_hopper releases a stage early", "differ", product_with(hopper, FAULTY(released_early, product_hopper, 256), 1024), 6);
+	must_fail("product_hopper releases a stage early", "differ",
+		product_with(hopper, FAULTY(released_early, product_hopper, 256), 1024), 6);
 	must_fail("product_hopper does not wait for its products", "did not wait",
 		product_with(hopper, FAULTY(without_waiting_for_products, product_hopper, 256), 256), 3);
-	must_fail("product_hopper without wgmma.fence", "wgmma.fence", product_with(hopper, FAULTY(without_fence, product_hopper, 256), 256), 3);
-	must_fail("product_hopper multiplies before a stage is full", "", product_with(hopper, FAULTY(read_before_full, product_hopper, 256), 512));
-	must_fail("product_hopper copies before a stage is empty", "", product_with(hopper, FAULTY(copied_before_empty, product_hopper, 256), 1024), 6);
+	must_fail("product_hopper without wgmma.fence", "wgmma.fence",
+		product_with(hopper, FAULTY(without_fence, product_hopper, 256), 256), 3);
+	must_fail("product_hopper multiplies before a stage is full", "",
+		product_with(hopper, FAULTY(read_before_full, product_hopper, 256), 512));
+	must_fail("product_hopper copies before a stage is empty", "",
+		product_with(hopper, FAULTY(copied_before_empty, product_hopper, 256), 1024), 6);
 	must_fail("product_hopper without fence.mbarrier_init", "fence.mbarrier_init",
 		product_with(hopper, FAULTY(made_in_secret, product_hopper, 256), 256), 3);
-	must_fail("product_hopper arrives twice", "all 1 have arrived", product_with(hopper, FAULTY(expected_twice, product_hopper, 256), 256), 3);
+	must_fail("product_hopper arrives twice", "all 1 have arrived",
+		product_with(hopper, FAULTY(expected_twice, product_hopper, 256), 256), 3);
 	Kernel greedy = FAULTY(too_many_registers, product_hopper_apart, 384);
 	greedy.registers = 168;
-	must_fail("product_hopper_apart asks for more registers than there are", "can go on", product_with(RECIPES[9], greedy, 256), 3);
+	must_fail("product_hopper_apart asks for more registers than there are", "can go on",
+		product_with(RECIPES[9], greedy, 256), 3);
 	must_fail("product_hopper releases to one block only", "can go on",
 		product_with(hopper, FAULTY(released_to_one_block, product_hopper, 256), 1024), 3);
-	const Kernel hasty_tree = FAULTY(not_waiting_for_parts, tree, 128), loose_tree = FAULTY(tree_without_barriers, tree, 128);
-	must_fail("tree that does not wait for parts", "", [&](uint64_t seed) {
-		Faults of;
-		of.tree = &hasty_tree;
-		return trial(hopper, 512, 2, 1, seed, Overlap::DRAWN, of, false);
-	}, 4);
-	must_fail("tree without barriers", "differ", [&](uint64_t seed) { return builds({256, 512, STEP, false, seed}, loose_tree, false); });
+	const Kernel hasty_tree = FAULTY(not_waiting_for_parts, tree, 128),
+				 loose_tree = FAULTY(tree_without_barriers, tree, 128);
+	must_fail(
+		"tree that does not wait for parts", "",
+		[&](uint64_t seed) {
+			Faults of;
+			of.tree = &hasty_tree;
+			return trial(hopper, 512, 2, 1, seed, Overlap::DRAWN, of, false);
+		},
+		4);
+	must_fail("tree without barriers", "differ",
+		[&](uint64_t seed) { return builds({256, 512, STEP, false, seed}, loose_tree, false); });
 	const Kernel hasty_walk = FAULTY(not_waiting_for_those_before, walk, 256);
-	must_fail("walk that does not wait for those before", "", [&](uint64_t seed) {
-		Faults of;
-		of.walk = &hasty_walk;
-		return trial(hopper, 512, 2, 1, seed, Overlap::DRAWN, of, false);
-	}, 4);
+	must_fail(
+		"walk that does not wait for those before", "",
+		[&](uint64_t seed) {
+			Faults of;
+			of.walk = &hasty_walk;
+			return trial(hopper, 512, 2, 1, seed, Overlap::DRAWN, of, false);
+		},
+		4);
 	Kernel hasty_product = FAULTY(not_waiting_for_those_before::products, product_hopper, 256);
 	hasty_product.cluster = 2;
-	must_fail("product_hopper that does not wait for κ", "", [&](uint64_t seed) {
-		Faults of;
-		of.product = &hasty_product;
-		return trial(hopper, 512, 2, 1, seed, Overlap::NEXT_FIRST, of, false);
-	}, 4);
+	must_fail(
+		"product_hopper that does not wait for κ", "",
+		[&](uint64_t seed) {
+			Faults of;
+			of.product = &hasty_product;
+			return trial(hopper, 512, 2, 1, seed, Overlap::NEXT_FIRST, of, false);
+		},
+		4);
 	const Kernel hastier_tree = FAULTY(not_waiting_for_those_before, tree, 128);
-	must_fail("tree that does not wait for those before", "", [&](uint64_t seed) {
-		Faults of;
-		of.tree = &hastier_tree;
-		return trial(hopper, 512, 2, 1, seed, Overlap::DRAWN, of, false);
-	}, 4);
-	must_fail("products of a fill that begin early", "", [&](uint64_t seed) {
-		Faults of;
-		of.early_fill = true;
-		return trial(hopper, 512, 2, 0, seed, Overlap::DRAWN, of);
-	}, 4);
+	must_fail(
+		"tree that does not wait for those before", "",
+		[&](uint64_t seed) {
+			Faults of;
+			of.tree = &hastier_tree;
+			return trial(hopper, 512, 2, 1, seed, Overlap::DRAWN, of, false);
+		},
+		4);
+	must_fail(
+		"products of a fill that begin early", "",
+		[&](uint64_t seed) {
+			Faults of;
+			of.early_fill = true;
+			return trial(hopper, 512, 2, 0, seed, Overlap::DRAWN, of);
+		},
+		4);
 	must_fail("collectives that diverge", "while others of its warp", wrong::diverges);
 	must_fail("a shuffle with a thread that is over", "over", wrong::shuffles_with_the_dead);
 	must_fail("a barrier of which a thread is over", "over", wrong::misses_the_barrier, 64);
@@ -983,13 +1045,16 @@ void faults() {
 	setenv("KAISAR_EMULATED_PATIENCE_MS", "200", 1);
 	must_fail("waits for a word that nobody writes", "nothing comes of", wrong::waits_for_a_word);
 	unsetenv("KAISAR_EMULATED_PATIENCE_MS");
-	must_fail("more threads than a kernel may have", "at most 256", [&](uint64_t seed) {
-		Memory memory(seed);
-		return emulated::run({launch(*kernel_of("fill", 750), 1, 257, 0, Fill{})}, memory, seed);
-	}, 1);
-	must_fail("half a cluster", "multiple of its clusters", [&](uint64_t seed) {
-		return multiplies(hopper, 256, seed, true, true, 3);
-	}, 1);
+	must_fail(
+		"more threads than a kernel may have", "at most 256",
+		[&](uint64_t seed) {
+			Memory memory(seed);
+			return emulated::run({launch(*kernel_of("fill", 750), 1, 257, 0, Fill{})}, memory, seed);
+		},
+		1);
+	must_fail(
+		"half a cluster", "multiple of its clusters",
+		[&](uint64_t seed) { return multiplies(hopper, 256, seed, true, true, 3); }, 1);
 }
 
 } // namespace
