@@ -153,8 +153,8 @@ struct Own {
 struct Wanted {
 	/// The agents of this node that look for it, and the record that each was told last.
 	by: BTreeMap<AgentKey, Option<Told>>,
-	/// Until when users look for it.
-	asked: Option<Instant>,
+	/// The users' lookup.
+	asked: Option<Asked>,
 	/// The stamp of an authentic record from the future, which is not passed on. If many agents have one, this
 	/// machine's clock is behind.
 	ahead: Option<u64>,
@@ -163,6 +163,15 @@ struct Wanted {
 	pause: Duration,
 	/// The newest record that was found.
 	found: Option<(AddressRecord, Vec<u8>)>,
+}
+
+/// A lookup for users.
+#[derive(Clone, Copy)]
+struct Asked {
+	/// Time of the first question, by which it can be displaced: repeated ones must not lock out other users.
+	since: Instant,
+	/// Its end, unless a user asks again.
+	until: Instant,
 }
 
 /// A record that was passed on to an agent.
@@ -193,8 +202,13 @@ impl Wanted {
 		}
 	}
 
+	/// Returns the users' lookup, if it is running.
+	fn asked(&self, now: Instant) -> Option<Asked> {
+		self.asked.filter(|asked| now < asked.until)
+	}
+
 	fn is_wanted(&self, now: Instant) -> bool {
-		!self.by.is_empty() || self.asked.is_some_and(|until| now < until)
+		!self.by.is_empty() || self.asked(now).is_some()
 	}
 
 	/// The record that an agent is to be told now, if it is, and when it was told one before.
@@ -311,22 +325,20 @@ impl Addresses {
 		self.0.news.subscribe()
 	}
 
-	/// Where an agent is, for a user of this node: its newest encoded record. Asks the DHT where this node
-	/// does not know, which may take a few seconds. `None` if the agent is not on chain, if no
-	/// record arrived in time, or if too many other lookups are running.
+	/// Returns an agent's newest encoded record, for a user of this node. Asks the DHT if this node has none, which
+	/// may take a few seconds. `None` if the agent is not on chain, if no record arrived in time, or if this node has
+	/// none and too many other lookups are running.
 	pub async fn locate(&self, agent: &AgentKey, patience: Duration) -> Option<Vec<u8>> {
 		let since = Instant::now();
 		if !self.0.chain.knows(agent) {
 			return None;
 		}
-		if !self.ask_for(agent, since) {
-			return None;
-		}
+		let runs = self.ask_for(agent, since);
 		loop {
 			if let Some(record) = self.known(agent) {
 				return Some(record);
 			}
-			if since.elapsed() >= patience {
+			if !runs || since.elapsed() >= patience {
 				return None;
 			}
 			tokio::time::sleep(POLL).await;
@@ -353,15 +365,15 @@ impl Addresses {
 		}
 		state.wanted.retain(|_, entry| entry.is_wanted(now));
 		let asked = state.wanted.iter().filter_map(|(key, entry)| {
-			let until = entry.asked.filter(|_| key != agent)?;
-			Some((until, *key))
+			let asked = entry.asked(now).filter(|_| key != agent)?;
+			Some((asked.since, *key))
 		});
 		let asked: BTreeSet<_> = asked.collect();
 		if asked.len() >= MAX_ASKED
-			&& let Some((until, oldest)) = asked.first()
+			&& let Some((since, oldest)) = asked.first()
 			&& let Some(entry) = state.wanted.get_mut(oldest)
 		{
-			if *until + ASKED_AT_LEAST > now + ASKED_FOR {
+			if now < *since + ASKED_AT_LEAST {
 				return false;
 			}
 			entry.asked = None;
@@ -373,7 +385,10 @@ impl Addresses {
 			.wanted
 			.entry(*agent)
 			.or_insert_with(|| Wanted::new(now));
-		entry.asked = Some(now + ASKED_FOR);
+		entry.asked = Some(Asked {
+			since: entry.asked(now).map_or(now, |asked| asked.since),
+			until: now + ASKED_FOR,
+		});
 		self.0.due.notify_one();
 		true
 	}
@@ -621,20 +636,31 @@ mod tests {
 	}
 
 	fn record(byte: u8, stamp: u64) -> Vec<u8> {
-		let (agent, addresses, relays) = (agent(byte), vec!["127.0.0.1:1".into()], Vec::new());
+		record_of(&pair(byte), stamp)
+	}
+
+	fn record_of(pair: &ed25519::Pair, stamp: u64) -> Vec<u8> {
+		let (agent, addresses, relays) = (pair.public(), vec!["127.0.0.1:1".into()], Vec::new());
 		let payload = AddressRecord::payload(&agent, &addresses, &relays, stamp);
 		AddressRecord {
 			agent,
 			addresses,
 			relays,
 			stamp,
-			signature: pair(byte).sign(&payload),
+			signature: pair.sign(&payload),
 		}
 		.encode()
 	}
 
 	fn keeps(addresses: &Addresses, key: &[u8], bytes: &[u8]) -> bool {
 		addresses.keeps(key, bytes, Instant::now())
+	}
+
+	/// One of as many key pairs as a test needs.
+	fn numbered(number: usize) -> ed25519::Pair {
+		let mut seed = [0; 32];
+		seed[..8].copy_from_slice(&number.to_le_bytes());
+		ed25519::Pair::from_seed(&seed)
 	}
 
 	fn book(byte: u8, record: Vec<u8>, wanted: &[u8]) -> AddressBook {
@@ -802,6 +828,42 @@ mod tests {
 		// An agent that is not on chain is not looked up at all.
 		assert_eq!(addresses.locate(&agent(100), POLL * 2).await, None);
 		assert!(!addresses.state().wanted.contains_key(&agent(100)));
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn a_user_who_repeats_lookups_does_not_lock_out_the_others() {
+		let addresses = addresses();
+		for _ in 0..3 {
+			for number in 0..MAX_ASKED {
+				addresses.ask_for(&numbered(number).public(), Instant::now());
+			}
+			tokio::time::advance(ASKED_AT_LEAST / 2).await;
+		}
+		assert!(addresses.ask_for(&agent(7), Instant::now()));
+		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
+		// A repeated lookup still goes on for longer.
+		tokio::time::advance(ASKED_FOR / 2).await;
+		assert!(addresses.ask_for(&agent(7), Instant::now()));
+		tokio::time::advance(ASKED_FOR / 2).await;
+		let state = addresses.state();
+		assert!(state.wanted[&agent(7)].is_wanted(Instant::now()));
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn a_known_record_needs_no_room_for_a_lookup() {
+		let addresses = addresses();
+		addresses.note(book(1, Vec::new(), &[7]));
+		addresses.found(&address_key(&agent(7)), record(7, 1));
+		for number in 0..MAX_ASKED {
+			assert!(addresses.ask_for(&numbered(number).public(), Instant::now()));
+		}
+		assert!(!addresses.ask_for(&agent(7), Instant::now()));
+		assert_eq!(addresses.locate(&agent(7), POLL).await, Some(record(7, 1)));
+		assert_eq!(addresses.locate(&agent(8), POLL).await, None);
+		// An agent that is not on chain displaces nobody.
+		tokio::time::advance(ASKED_AT_LEAST).await;
+		assert_eq!(addresses.locate(&agent(100), POLL).await, None);
+		assert_eq!(addresses.state().wanted.len(), MAX_ASKED + 1);
 	}
 
 	#[tokio::test(start_paused = true)]
