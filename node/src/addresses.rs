@@ -49,8 +49,13 @@ const REPUBLISH_SOON: [Duration; 3] = [
 /// Interval until the next attempt to put a record that no peer took, or whose agent is not on chain yet.
 const RETRY: Duration = Duration::from_secs(10);
 /// Lifetime of a record stored for another node's agent, whatever expiry its sender asks for: six intervals
-/// between two puts. The latest record expires last, so that the store lets it replace the one before.
+/// between two puts.
 const KEEP: Duration = Duration::from_secs(60 * 60);
+/// Lifetime of this node's own puts in its store, and a minute for the way there: the 36 hours of litep2p's
+/// `record_ttl`, which polkadot-sdk does not change.
+const KEEP_OWN: Duration = Duration::from_secs(36 * 60 * 60 + 60);
+/// Time until an agent of this node from which no record comes is not published any more: it may have moved away.
+const SILENT: Duration = Duration::from_secs(10 * 60);
 /// Maximum number of expired records dropped at a time.
 const MAX_DROPPED: usize = 16;
 /// Tolerance for stamps ahead of both this machine's clock and the chain's time, in milliseconds. Agents follow
@@ -132,18 +137,34 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-	/// The records of this node's agents.
+	/// The records of this node's agents that no newer one has replaced.
 	own: BTreeMap<AgentKey, Own>,
 	/// Whom they look for, and when the DHT is asked next.
 	wanted: BTreeMap<AgentKey, Wanted>,
-	/// Stamps and expiries of the records stored for others. Without them an old record, which is as authentic as
+	/// Stamps and expiries of the records in the DHT's store. Without them an old record, which is as authentic as
 	/// the new one, could replace it.
 	kept: BTreeMap<AgentKey, (u64, Instant)>,
+}
+
+impl State {
+	/// Returns the newest stamp of an agent's records that were stored.
+	fn newest(&self, agent: &AgentKey) -> Option<u64> {
+		self.kept.get(agent).map(|(stamp, _)| *stamp)
+	}
+
+	/// Returns the number of records in the store, with those of own agents that are not there yet.
+	fn taken(&self) -> usize {
+		let own = self.own.keys();
+		self.kept.len() + own.filter(|agent| !self.kept.contains_key(agent)).count()
+	}
 }
 
 /// The record of an agent of this node.
 struct Own {
 	record: Vec<u8>,
+	stamp: u64,
+	/// Time at which the agent gave a record last.
+	noted: Instant,
 	/// Time of the next put, if the agent is on chain.
 	at: Instant,
 	/// Puts since the agent is on chain.
@@ -397,14 +418,20 @@ impl Addresses {
 	pub fn note(&self, book: AddressBook) {
 		let now = Instant::now();
 		let mut state = self.state();
-		if AddressRecord::read(&book.agent, &book.record).is_some() {
+		if let Some(record) = AddressRecord::read(&book.agent, &book.record)
+			&& Some(record.stamp) >= state.newest(&book.agent)
+		{
 			let own = state.own.entry(book.agent).or_insert_with(|| Own {
 				record: Vec::new(),
+				stamp: 0,
+				noted: now,
 				at: now,
 				puts: 0,
 			});
+			own.noted = now;
 			if own.record != book.record {
 				own.record = book.record;
+				own.stamp = record.stamp;
 				own.at = now;
 				self.0.due.notify_one();
 			}
@@ -449,7 +476,8 @@ impl Addresses {
 	fn to_put(&self, now: Instant) -> Vec<(AgentKey, Vec<u8>)> {
 		// The chain's state is read without the lock.
 		let due: Vec<_> = {
-			let state = self.state();
+			let mut state = self.state();
+			state.own.retain(|_, own| now < own.noted + SILENT);
 			let due = state.own.iter().filter(|(_, own)| own.at <= now);
 			due.map(|(agent, _)| *agent).collect()
 		};
@@ -470,6 +498,8 @@ impl Addresses {
 			own.at = now + REPUBLISH_SOON.get(own.puts).copied().unwrap_or(REPUBLISH);
 			own.puts += 1;
 			put.push((*agent, own.record.clone()));
+			let stored = (own.stamp, now + KEEP_OWN);
+			state.kept.insert(*agent, stored);
 		}
 		put
 	}
@@ -527,29 +557,32 @@ impl Addresses {
 		}
 	}
 
-	/// Returns whether to store these bytes under `key`: an authentic record of an agent on chain, with a stamp that
-	/// is neither in the future nor older than the stored one.
-	fn keeps(&self, key: &[u8], bytes: &[u8], now: Instant) -> bool {
+	/// Returns the expiry with which to store these bytes under `key`, if they are an authentic record of an agent on
+	/// chain, with a stamp that is neither in the future nor older than the stored one.
+	fn keeps(&self, key: &[u8], bytes: &[u8], now: Instant) -> Option<Instant> {
 		// The signature is checked last, since it costs most.
 		let agent = AgentKey::decode(&mut &bytes[..]);
 		if !agent.is_ok_and(|agent| address_key(&agent) == key && self.0.chain.knows(&agent)) {
-			return false;
+			return None;
 		}
-		let Some(record) = record_at(key, bytes).filter(|it| !self.is_future(it.stamp)) else {
-			return false;
-		};
+		let record = record_at(key, bytes).filter(|it| !self.is_future(it.stamp))?;
 		let mut state = self.state();
-		let own = state.own.get(&record.agent);
-		let own = own.and_then(|own| AddressRecord::read(&record.agent, &own.record));
-		let kept = state.kept.get(&record.agent).map(|(stamp, _)| *stamp);
-		if own.map(|own| own.stamp).max(kept) > Some(record.stamp) {
-			return false;
+		let own = state.own.get(&record.agent).map(|own| own.stamp);
+		if own.max(state.newest(&record.agent)) > Some(record.stamp) {
+			return None;
 		}
-		if kept.is_none() && state.kept.len() + state.own.len() >= MAX_KEPT {
-			return false;
+		let stored = state.kept.get(&record.agent).map(|(_, until)| *until);
+		if stored.is_none() && state.taken() >= MAX_KEPT {
+			return None;
 		}
-		state.kept.insert(record.agent, (record.stamp, now + KEEP));
-		true
+		if own < Some(record.stamp) {
+			state.own.remove(&record.agent);
+		}
+		// In the store no record replaces one that expires later, as this node's own puts do.
+		let until = now + KEEP;
+		let until = stored.map_or(until, |stored| stored.max(until));
+		state.kept.insert(record.agent, (record.stamp, until));
+		Some(until)
 	}
 
 	/// Nobody took what was to lie under `key`: there may be no peer yet.
@@ -588,9 +621,8 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 					addresses.found(found.record.key.as_ref(), found.record.value);
 				}
 				Some(Event::Dht(DhtEvent::PutRecordRequest(key, bytes, publisher, _))) => {
-					if addresses.keeps(key.as_ref(), &bytes, Instant::now()) {
-						let until = std::time::Instant::now() + KEEP;
-						network.store_record(key, bytes, publisher, Some(until));
+					if let Some(until) = addresses.keeps(key.as_ref(), &bytes, Instant::now()) {
+						network.store_record(key, bytes, publisher, Some(until.into_std()));
 					}
 				}
 				Some(Event::Dht(DhtEvent::ValuePutFailed(key))) => {
@@ -653,7 +685,7 @@ mod tests {
 	}
 
 	fn keeps(addresses: &Addresses, key: &[u8], bytes: &[u8]) -> bool {
-		addresses.keeps(key, bytes, Instant::now())
+		addresses.keeps(key, bytes, Instant::now()).is_some()
 	}
 
 	/// One of as many key pairs as a test needs.
@@ -661,6 +693,12 @@ mod tests {
 		let mut seed = [0; 32];
 		seed[..8].copy_from_slice(&number.to_le_bytes());
 		ed25519::Pair::from_seed(&seed)
+	}
+
+	/// Offers a record of this agent to the store.
+	fn put(addresses: &Addresses, pair: &ed25519::Pair, stamp: u64) -> bool {
+		let record = record_of(pair, stamp);
+		keeps(addresses, &address_key(&pair.public()), &record)
 	}
 
 	fn book(byte: u8, record: Vec<u8>, wanted: &[u8]) -> AddressBook {
@@ -681,7 +719,7 @@ mod tests {
 		assert!(addresses.to_put(Instant::now()).is_empty());
 		addresses.note(book(1, record(1, 2), &[]));
 		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
-		assert_eq!(addresses.to_put(now + REPUBLISH * 2).len(), 1);
+		assert_eq!(addresses.to_put(now + SILENT / 2).len(), 1);
 		addresses.note(book(1, record(2, 3), &[]));
 		addresses.note(book(1, Vec::new(), &[]));
 		let nothing = addresses.to_put(Instant::now());
@@ -880,13 +918,14 @@ mod tests {
 		}
 		let chain = Arc::new(Registers(false.into()));
 		let addresses = Addresses::new(chain.clone());
-		addresses.note(book(1, record(1, 1), &[]));
+		let told = book(1, record(1, 1), &[]);
 		let began = Instant::now();
 		let mut put = Vec::new();
 		for second in 0..900 {
 			if second == 35 {
 				chain.0.store(true, std::sync::atomic::Ordering::Relaxed);
 			}
+			addresses.note(told.clone());
 			if !addresses.to_put(Instant::now()).is_empty() {
 				put.push(began.elapsed().as_secs());
 			}
@@ -1013,5 +1052,50 @@ mod tests {
 		assert!(!dropped.contains(&address_key(&first[0].public())));
 		assert!(put(last, 2));
 		assert!(!put(&first[0], 1), "this one is not over");
+	}
+
+	#[test]
+	fn an_own_agent_takes_one_place_in_the_store() {
+		let addresses = addresses();
+		let own = numbered(0);
+		addresses.note(AddressBook {
+			agent: own.public(),
+			record: record_of(&own, 2),
+			wanted: Vec::new(),
+		});
+		addresses.to_put(Instant::now());
+		assert!(put(&addresses, &own, 2), "another node sends it back");
+		assert!((1..MAX_KEPT).all(|number| put(&addresses, &numbered(number), 2)));
+		assert!(!put(&addresses, &numbered(MAX_KEPT), 2));
+	}
+
+	#[test]
+	fn an_own_record_that_was_replaced_is_not_put_again() {
+		let addresses = addresses();
+		let key = address_key(&agent(1));
+		addresses.note(book(1, record(1, 5), &[]));
+		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
+		// The agent runs elsewhere now. Its copy here has not ended yet.
+		assert!(keeps(&addresses, &key, &record(1, 6)));
+		addresses.note(book(1, record(1, 5), &[]));
+		let later = Instant::now() + Duration::from_secs(60);
+		assert!(addresses.to_put(later).is_empty());
+		assert_eq!(addresses.known(&agent(1)), None);
+		// It is back.
+		addresses.note(book(1, record(1, 7), &[]));
+		assert_eq!(addresses.to_put(Instant::now()), [(agent(1), record(1, 7))]);
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn an_agent_that_is_away_is_not_published() {
+		let addresses = addresses();
+		addresses.note(book(1, record(1, 5), &[]));
+		let mut puts = 0;
+		for _ in 0..24 {
+			puts += addresses.to_put(Instant::now()).len();
+			tokio::time::advance(Duration::from_secs(5 * 60)).await;
+		}
+		assert!(puts < 4, "{puts} puts in two hours");
+		assert_eq!(addresses.known(&agent(1)), None);
 	}
 }
