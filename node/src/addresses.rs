@@ -56,8 +56,10 @@ const KEEP: Duration = Duration::from_secs(60 * 60);
 const KEEP_OWN: Duration = Duration::from_secs(36 * 60 * 60 + 60);
 /// Time until an agent of this node from which no record comes is not published any more: it may have moved away.
 const SILENT: Duration = Duration::from_secs(10 * 60);
-/// Maximum number of expired records dropped at a time.
-const MAX_DROPPED: usize = 16;
+/// Maximum number of expired records dropped in a [`TICK`]. Each takes a query of the DHT.
+const MAX_DROPPED: usize = 2;
+/// Time from the expiry of a record until it is dropped.
+const DROP_AFTER: Duration = Duration::from_secs(1);
 /// Tolerance for stamps ahead of both this machine's clock and the chain's time, in milliseconds. Agents follow
 /// their own clocks at most [`AHEAD_MS`] beyond the chain's time.
 const FUTURE_MS: u64 = 3 * AHEAD_MS;
@@ -86,6 +88,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// Maximum number of records in the DHT's store, those of this node's agents included: the default `max_records`
 /// of litep2p and libp2p, which polkadot-sdk does not change.
 const MAX_KEPT: usize = 1_024;
+/// Number of records in the store from which on expired ones are dropped.
+const NEARLY_FULL: usize = MAX_KEPT - MAX_KEPT / 8;
+/// Maximum number of stamps that outlast their records: less than 2 MB.
+const MAX_PAST: usize = 16 * MAX_KEPT;
 
 /// The chain, as far as addresses depend on it.
 pub trait Chain: Send + Sync {
@@ -141,15 +147,38 @@ struct State {
 	own: BTreeMap<AgentKey, Own>,
 	/// Whom they look for, and when the DHT is asked next.
 	wanted: BTreeMap<AgentKey, Wanted>,
-	/// Stamps and expiries of the records in the DHT's store. Without them an old record, which is as authentic as
-	/// the new one, could replace it.
+	/// Stamps and expiries of the records in the DHT's store, expired ones included. Without them an old record,
+	/// which is as authentic as the new one, could replace it.
 	kept: BTreeMap<AgentKey, (u64, Instant)>,
+	/// Stamps of the [`MAX_PAST`] records dropped last, with the times of that: an old record must not return.
+	past: BTreeMap<AgentKey, (u64, Instant)>,
 }
 
 impl State {
 	/// Returns the newest stamp of an agent's records that were stored.
 	fn newest(&self, agent: &AgentKey) -> Option<u64> {
-		self.kept.get(agent).map(|(stamp, _)| *stamp)
+		let stamp = self.kept.get(agent).or_else(|| self.past.get(agent));
+		stamp.map(|(stamp, _)| *stamp)
+	}
+
+	/// Notes a record that the store takes.
+	fn keep(&mut self, agent: AgentKey, stamp: u64, until: Instant) {
+		self.past.remove(&agent);
+		self.kept.insert(agent, (stamp, until));
+	}
+
+	/// Notes that the store drops an agent's record.
+	fn retire(&mut self, agent: AgentKey, now: Instant) {
+		let Some((stamp, _)) = self.kept.remove(&agent) else {
+			return;
+		};
+		self.past.insert(agent, (stamp, now));
+		if self.past.len() > MAX_PAST {
+			let oldest = self.past.iter().min_by_key(|(_, (_, at))| *at);
+			if let Some(oldest) = oldest.map(|(agent, _)| *agent) {
+				self.past.remove(&oldest);
+			}
+		}
 	}
 
 	/// Returns the number of records in the store, with those of own agents that are not there yet.
@@ -498,20 +527,24 @@ impl Addresses {
 			own.at = now + REPUBLISH_SOON.get(own.puts).copied().unwrap_or(REPUBLISH);
 			own.puts += 1;
 			put.push((*agent, own.record.clone()));
-			let stored = (own.stamp, now + KEEP_OWN);
-			state.kept.insert(*agent, stored);
+			let stamp = own.stamp;
+			state.keep(*agent, stamp, now + KEEP_OWN);
 		}
 		put
 	}
 
-	/// Returns DHT keys of expired records, at most [`MAX_DROPPED`]. litep2p's store drops an expired record only
-	/// when it is read, and counts it against its limit until then.
+	/// Returns DHT keys of expired records, at most [`MAX_DROPPED`], if the store is [`NEARLY_FULL`]. litep2p's store
+	/// drops an expired record only when it is read, and counts it against its limit until then.
 	fn to_drop(&self, now: Instant) -> Vec<[u8; 32]> {
 		let mut state = self.state();
-		let over = state.kept.iter().filter(|(_, (_, until))| *until <= now);
+		if state.taken() < NEARLY_FULL {
+			return Vec::new();
+		}
+		let kept = state.kept.iter();
+		let over = kept.filter(|(_, (_, until))| *until + DROP_AFTER <= now);
 		let over: Vec<_> = over.map(|(agent, _)| *agent).take(MAX_DROPPED).collect();
 		for agent in &over {
-			state.kept.remove(agent);
+			state.retire(*agent, now);
 		}
 		over.iter().map(address_key).collect()
 	}
@@ -581,7 +614,7 @@ impl Addresses {
 		// In the store no record replaces one that expires later, as this node's own puts do.
 		let until = now + KEEP;
 		let until = stored.map_or(until, |stored| stored.max(until));
-		state.kept.insert(record.agent, (record.stamp, until));
+		state.keep(record.agent, record.stamp, until);
 		Some(until)
 	}
 
@@ -608,13 +641,15 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 		for agent in addresses.to_get(now) {
 			network.get_value(&KademliaKey::new(&address_key(&agent)));
 		}
-		for key in addresses.to_drop(now) {
-			network.get_value(&KademliaKey::new(&key));
-		}
 	};
 	loop {
 		tokio::select! {
-			_ = ticker.tick() => look(),
+			_ = ticker.tick() => {
+				look();
+				for key in addresses.to_drop(Instant::now()) {
+					network.get_value(&KademliaKey::new(&key));
+				}
+			}
 			() = addresses.0.due.notified() => look(),
 			event = events.next() => match event {
 				Some(Event::Dht(DhtEvent::ValueFound(found))) => {
@@ -1017,41 +1052,77 @@ mod tests {
 	#[tokio::test(start_paused = true)]
 	async fn boundary_as_many_are_kept_as_the_store_takes_and_each_for_its_time() {
 		let addresses = addresses();
-		let keys: Vec<_> = (0..=MAX_KEPT as u32)
-			.map(|number| {
-				let mut seed = [0; 32];
-				seed[..4].copy_from_slice(&number.to_le_bytes());
-				ed25519::Pair::from_seed(&seed)
-			})
-			.collect();
-		let put = |pair: &ed25519::Pair, stamp| {
-			let payload = AddressRecord::payload(&pair.public(), &[], &[], stamp);
-			let record = AddressRecord {
-				agent: pair.public(),
-				addresses: Vec::new(),
-				relays: Vec::new(),
-				stamp,
-				signature: pair.sign(&payload),
-			};
-			keeps(&addresses, &address_key(&pair.public()), &record.encode())
-		};
-		let [last, first @ ..] = &keys[..] else {
+		let pairs: Vec<_> = (0..=MAX_KEPT).map(numbered).collect();
+		let [last, first @ ..] = &pairs[..] else {
 			unreachable!("there are some");
 		};
-		assert!(first.iter().all(|pair| put(pair, 2)));
-		assert!(!put(last, 2), "there is no room");
+		assert!(first.iter().all(|pair| put(&addresses, pair, 2)));
+		assert!(!put(&addresses, last, 2), "there is no room");
 		// A full store evicts nothing, so no old record can return.
-		assert!(first.iter().all(|pair| !put(pair, 1)));
+		assert!(first.iter().all(|pair| !put(&addresses, pair, 1)));
 		tokio::time::advance(KEEP / 2).await;
-		assert!(put(&first[0], 2), "it is renewed as it is");
+		assert!(put(&addresses, &first[0], 2), "it is renewed as it is");
 		tokio::time::advance(KEEP / 2).await;
-		// Expired records are dropped by reading them, which makes room.
-		assert!(!put(last, 2));
+		// The store drops an expired record when it is read; until then there is no room.
+		assert!(!put(&addresses, last, 2));
+		assert!(
+			addresses.to_drop(Instant::now()).is_empty(),
+			"at the store's clock they may not be over"
+		);
+		tokio::time::advance(Duration::from_secs(1)).await;
 		let dropped = addresses.to_drop(Instant::now());
-		assert_eq!(dropped.len(), MAX_DROPPED);
+		assert_eq!(dropped.len(), 2, "each takes a query of the whole DHT");
 		assert!(!dropped.contains(&address_key(&first[0].public())));
-		assert!(put(last, 2));
-		assert!(!put(&first[0], 1), "this one is not over");
+		assert!(put(&addresses, last, 2));
+		assert!(!put(&addresses, &first[0], 1), "this one is not over");
+		let gone = |pair: &&ed25519::Pair| dropped.contains(&address_key(&pair.public()));
+		let gone = first.iter().find(gone).expect("one was dropped");
+		assert!(!put(&addresses, gone, 1), "its stamp outlasts the record");
+		assert!(put(&addresses, gone, 2));
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn nothing_is_dropped_while_there_is_room() {
+		let addresses = addresses();
+		assert!((0..100).all(|number| put(&addresses, &numbered(number), 2)));
+		tokio::time::advance(2 * KEEP).await;
+		assert!(addresses.to_drop(Instant::now()).is_empty());
+		assert!(!put(&addresses, &numbered(0), 1), "no old record returns");
+	}
+
+	#[test]
+	fn boundary_the_stamps_of_the_records_dropped_last_are_stored() {
+		let mut state = State::default();
+		let began = Instant::now();
+		let agents: Vec<_> = (0..=MAX_PAST)
+			.map(|number| {
+				let mut key = [0; 32];
+				// The oldest has the highest key.
+				key[..8].copy_from_slice(&(!number).to_be_bytes());
+				(
+					AgentKey::from_raw(key),
+					began + Duration::from_secs(number as u64),
+				)
+			})
+			.collect();
+		for (agent, at) in &agents {
+			state.keep(*agent, 2, *at);
+			state.retire(*agent, *at);
+		}
+		assert_eq!(state.past.len(), MAX_PAST);
+		assert_eq!(state.newest(&agents[0].0), None);
+		assert!(
+			agents[1..]
+				.iter()
+				.all(|(agent, _)| state.newest(agent) == Some(2))
+		);
+		// A record that returns to the store is counted once.
+		let (agent, at) = agents[1];
+		state.keep(agent, 3, at);
+		assert_eq!(
+			(state.past.len(), state.newest(&agent)),
+			(MAX_PAST - 1, Some(3))
+		);
 	}
 
 	#[test]
