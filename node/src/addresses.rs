@@ -205,8 +205,8 @@ struct Wanted {
 	by: BTreeMap<AgentKey, Option<Told>>,
 	/// The users' lookup.
 	asked: Option<Asked>,
-	/// The stamp of an authentic record from the future, which is not passed on. If many agents have one, this
-	/// machine's clock is behind.
+	/// The stamp of an authentic record from the future, which is not passed on, until another one is found. If many
+	/// agents have one, this machine's clock is behind.
 	ahead: Option<u64>,
 	ask: Instant,
 	/// Time between the last question and the next.
@@ -585,6 +585,7 @@ impl Addresses {
 				.is_none_or(|(known, _)| known.stamp < record.stamp);
 			if newer {
 				entry.found = Some((record, bytes));
+				entry.ahead = None;
 				self.0.news.send_modify(|count| *count += 1);
 			}
 		}
@@ -1038,6 +1039,12 @@ mod tests {
 		}
 		assert_eq!(addresses.stamps(), [ahead; 3]);
 		assert!(!addresses.has_for(&agent(1)), "and are passed on to nobody");
+		// One agent's clock was wrong, and is right again.
+		let now = clock_ms();
+		addresses.found(&address_key(&agent(7)), record(7, now));
+		let mut stamps = addresses.stamps();
+		stamps.sort_unstable();
+		assert_eq!(stamps, [now, ahead, ahead]);
 	}
 
 	#[test]
