@@ -18,7 +18,11 @@ use kaisar_primitives::{
 	AgentKey,
 	agent::{AHEAD_MS, AddressBook, AddressRecord, AddressesFound, address_key},
 };
-use kaisar_runtime::{Runtime, constants::SLOT_DURATION, opaque::Block};
+use kaisar_runtime::{
+	Runtime,
+	constants::SLOT_DURATION,
+	opaque::{Block, Header},
+};
 use sc_client_api::{HeaderBackend, StorageKey, StorageProvider};
 use sc_network::{
 	Event, KademliaKey, NetworkDHTProvider, NetworkEventStream, event::DhtEvent,
@@ -80,9 +84,6 @@ const MAX_ASKED: usize = 64;
 const ASKED_FOR: Duration = Duration::from_secs(60);
 /// Time before a user's lookup can be displaced by another's.
 const ASKED_AT_LEAST: Duration = Duration::from_secs(2);
-/// Maximum age of the newest block for its time to count, in milliseconds. An older one means that the node is
-/// still syncing.
-const SYNCED_MS: u64 = 60 * 60 * 1_000;
 /// How often is looked whether it has come.
 const POLL: Duration = Duration::from_millis(100);
 /// Maximum number of records in the DHT's store, those of this node's agents included: the default `max_records`
@@ -98,7 +99,7 @@ pub trait Chain: Send + Sync {
 	/// Returns whether a worker or an operator has this agent.
 	fn knows(&self, agent: &AgentKey) -> bool;
 
-	/// Returns the time of the newest block, in milliseconds since 1970; 0 if it is older than an hour.
+	/// Returns the time of the newest block, in milliseconds since 1970; 0 if there is none.
 	fn time_ms(&self) -> u64;
 }
 
@@ -114,18 +115,17 @@ impl Chain for FullClient {
 	}
 
 	fn time_ms(&self) -> u64 {
-		let time = || {
-			let header = self.header(self.info().best_hash).ok()??;
-			let slot = sc_consensus_babe::find_pre_digest::<Block>(&header)
-				.ok()?
-				.slot();
-			let millis = u64::from(slot).checked_mul(SLOT_DURATION)?;
-			Some(millis)
-		};
-		time()
-			.filter(|time| clock_ms() <= time.saturating_add(SYNCED_MS))
-			.unwrap_or(0)
+		let header = self.header(self.info().best_hash).ok().flatten();
+		header.as_ref().and_then(slot_ms).unwrap_or(0)
 	}
+}
+
+/// Returns the time at which a block's slot begins, in milliseconds since 1970.
+fn slot_ms(header: &Header) -> Option<u64> {
+	let slot = sc_consensus_babe::find_pre_digest::<Block>(header)
+		.ok()?
+		.slot();
+	u64::from(slot).checked_mul(SLOT_DURATION)
 }
 
 /// What the agents of this node say, and what was found for them. Clones are the same.
@@ -296,6 +296,7 @@ impl Addresses {
 
 	/// Returns whether a stamp is further in the future than [`FUTURE_MS`].
 	fn is_future(&self, stamp: u64) -> bool {
+		// The time of an old block is below the clock, and does not count.
 		let now = clock_ms().max(self.0.chain.time_ms());
 		stamp > now.saturating_add(FUTURE_MS)
 	}
@@ -676,7 +677,9 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 mod tests {
 	use super::*;
 	use codec::Encode;
+	use sc_consensus_babe::{CompatibleDigestItem, PreDigest, SecondaryPlainPreDigest};
 	use sp_core::{Pair, ed25519};
+	use sp_runtime::{Digest, DigestItem, traits::Header as _};
 
 	/// A chain with all agents below byte 100, whose time is this far ahead of the clock, in milliseconds.
 	struct Knows(i64);
@@ -1175,5 +1178,24 @@ mod tests {
 		}
 		assert!(puts < 4, "{puts} puts in two hours");
 		assert_eq!(addresses.known(&agent(1)), None);
+	}
+
+	#[test]
+	fn an_old_block_has_its_time_too() {
+		let at = clock_ms() / SLOT_DURATION - 2 * 3_600_000 / SLOT_DURATION;
+		let digest = PreDigest::SecondaryPlain(SecondaryPlainPreDigest {
+			authority_index: 0,
+			slot: at.into(),
+		});
+		let header = Header::new(
+			1,
+			Default::default(),
+			Default::default(),
+			Default::default(),
+			Digest {
+				logs: vec![DigestItem::babe_pre_digest(digest)],
+			},
+		);
+		assert_eq!(slot_ms(&header), Some(at * SLOT_DURATION));
 	}
 }

@@ -85,13 +85,17 @@ impl Stamps {
 		}
 	}
 
-	/// Notes the time of the chain's newest block, in milliseconds since 1970. Returns true when the first is known:
-	/// stamps follow the clock from now on.
+	/// Notes the time of the chain's newest block, in milliseconds since 1970. Returns whether to publish again with
+	/// a later stamp: if this is the first block, or the one up to which the node had to sync for stamps to follow
+	/// the clock.
 	pub fn hear(&self, chain_ms: u64) -> bool {
+		let now = now_ms();
+		let lags = |chain_ms: u64| chain_ms.saturating_add(AHEAD_MS) < now;
 		let mut state = self.state.lock();
-		let first = state.chain_ms == 0 && chain_ms > 0;
-		state.chain_ms = state.chain_ms.max(chain_ms);
-		first
+		let before = state.chain_ms;
+		state.chain_ms = before.max(chain_ms);
+		let first = before == 0 && chain_ms > 0;
+		first || (lags(before) && !lags(state.chain_ms))
 	}
 
 	/// Returns the stamp of a new record: this machine's time in milliseconds since 1970, as far as the chain's time
@@ -207,6 +211,19 @@ mod tests {
 		stamps.hear(chain - 5);
 		stamps.hear(chain + 12_000);
 		assert_eq!(stamps.next(), chain + AHEAD_MS + 12_000);
+	}
+
+	#[test]
+	fn a_record_from_before_the_sync_is_published_again() {
+		let dir = tempfile::tempdir().unwrap();
+		let stamps = Stamps::new(dir.path());
+		let now = now_ms();
+		assert!(stamps.hear(now - YEAR), "the first block");
+		assert_eq!(stamps.next(), now - YEAR + AHEAD_MS);
+		assert!(!stamps.hear(now - YEAR / 2));
+		assert!(stamps.hear(now), "the clock counts from here on");
+		assert!(stamps.next() >= now);
+		assert!(!stamps.hear(now + 6_000));
 	}
 
 	#[test]
