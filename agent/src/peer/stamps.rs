@@ -8,9 +8,9 @@
 //! Nor does it follow a clock into the future, where nodes keep no record: it goes no further than
 //! [`AHEAD_MS`] beyond the chain's newest block, of which the node tells. Before that it counts up by one.
 //!
-//! A newer record of its key that it did not sign, after it has met what was there when it started, is the
-//! work of a second agent with the same key: a twin. Both notice: one publishes above the other, which meets
-//! that in turn. Each answers once in [`QUIET`], so that two of them do not outbid each other without end.
+//! The second newer record of its key that it did not sign since it started is the work of a second agent with
+//! the same key: a twin. The first may be its own, from before. Both notice: one publishes above the other,
+//! which meets that in turn. Each answers once in [`QUIET`], so that two of them do not outbid each other without end.
 
 use crate::host::store::now_ms;
 use codec::{DecodeAll, Encode};
@@ -38,7 +38,7 @@ struct State {
 	chain_ms: u64,
 	/// Whether a record of this key has come from elsewhere since the start, also one that this agent signed.
 	met: bool,
-	/// Whether one has that this agent did not sign since the start.
+	/// Whether one has that is no older than its own and that this agent did not sign since the start.
 	met_other: bool,
 	/// Last answer to a twin.
 	answered: Option<Instant>,
@@ -124,10 +124,10 @@ impl Stamps {
 		if own {
 			return Met::Nothing;
 		}
-		let first = !std::mem::replace(&mut state.met_other, true);
 		if stamp < state.last {
 			return Met::Nothing;
 		}
+		let first = !std::mem::replace(&mut state.met_other, true);
 		self.raise(&mut state, stamp);
 		if first {
 			return Met::Above;
@@ -233,9 +233,13 @@ mod tests {
 		stamps.hear(now_ms());
 		let own = stamps.next();
 		assert_eq!(stamps.meet(own, true), Met::Nothing);
+		// Old ones from before its start are not a twin's, nor is the first newer one.
 		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);
-		assert_eq!(stamps.meet(own + 5, false), Met::Twin);
-		assert!(stamps.next() > own + 5);
+		assert_eq!(stamps.meet(own + 5, false), Met::Above);
+		assert_eq!(stamps.next(), own + 6);
+		assert_eq!(stamps.meet(own + 6, true), Met::Nothing);
+		assert_eq!(stamps.meet(own + 7, false), Met::Twin);
+		assert!(stamps.next() > own + 7);
 		assert_eq!(stamps.meet(own + YEAR, false), Met::Known);
 		assert_eq!(stamps.next(), own + YEAR + 1);
 		// Two of one stamp.
