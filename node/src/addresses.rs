@@ -18,7 +18,11 @@ use kaisar_primitives::{
 	AgentKey,
 	agent::{AHEAD_MS, AddressBook, AddressRecord, AddressesFound, address_key},
 };
-use kaisar_runtime::{Runtime, constants::SLOT_DURATION, opaque::Block};
+use kaisar_runtime::{
+	Runtime,
+	constants::SLOT_DURATION,
+	opaque::{Block, Header},
+};
 use sc_client_api::{HeaderBackend, StorageKey, StorageProvider};
 use sc_network::{
 	Event, KademliaKey, NetworkDHTProvider, NetworkEventStream, event::DhtEvent,
@@ -49,10 +53,17 @@ const REPUBLISH_SOON: [Duration; 3] = [
 /// Interval until the next attempt to put a record that no peer took, or whose agent is not on chain yet.
 const RETRY: Duration = Duration::from_secs(10);
 /// Lifetime of a record stored for another node's agent, whatever expiry its sender asks for: six intervals
-/// between two puts. The latest record expires last, so that the store lets it replace the one before.
+/// between two puts.
 const KEEP: Duration = Duration::from_secs(60 * 60);
-/// Maximum number of expired records dropped at a time.
-const MAX_DROPPED: usize = 16;
+/// Lifetime of this node's own puts in its store, and a minute for the way there: the 36 hours of litep2p's
+/// `record_ttl`, which polkadot-sdk does not change.
+const KEEP_OWN: Duration = Duration::from_secs(36 * 60 * 60 + 60);
+/// Time until an agent of this node from which no record comes is not published any more: it may have moved away.
+const SILENT: Duration = Duration::from_secs(10 * 60);
+/// Maximum number of expired records dropped in a [`TICK`]. Each takes a query of the DHT.
+const MAX_DROPPED: usize = 2;
+/// Time from the expiry of a record until it is dropped.
+const DROP_AFTER: Duration = Duration::from_secs(1);
 /// Tolerance for stamps ahead of both this machine's clock and the chain's time, in milliseconds. Agents follow
 /// their own clocks at most [`AHEAD_MS`] beyond the chain's time.
 const FUTURE_MS: u64 = 3 * AHEAD_MS;
@@ -73,21 +84,22 @@ const MAX_ASKED: usize = 64;
 const ASKED_FOR: Duration = Duration::from_secs(60);
 /// Time before a user's lookup can be displaced by another's.
 const ASKED_AT_LEAST: Duration = Duration::from_secs(2);
-/// Maximum age of the newest block for its time to count, in milliseconds. An older one means that the node is
-/// still syncing.
-const SYNCED_MS: u64 = 60 * 60 * 1_000;
 /// How often is looked whether it has come.
 const POLL: Duration = Duration::from_millis(100);
 /// Maximum number of records in the DHT's store, those of this node's agents included: the default `max_records`
 /// of litep2p and libp2p, which polkadot-sdk does not change.
 const MAX_KEPT: usize = 1_024;
+/// Number of records in the store from which on expired ones are dropped.
+const NEARLY_FULL: usize = MAX_KEPT - MAX_KEPT / 8;
+/// Maximum number of stamps that outlast their records: less than 2 MB.
+const MAX_PAST: usize = 16 * MAX_KEPT;
 
 /// The chain, as far as addresses depend on it.
 pub trait Chain: Send + Sync {
 	/// Returns whether a worker or an operator has this agent.
 	fn knows(&self, agent: &AgentKey) -> bool;
 
-	/// Returns the time of the newest block, in milliseconds since 1970; 0 if it is older than an hour.
+	/// Returns the time of the newest block, in milliseconds since 1970; 0 if there is none.
 	fn time_ms(&self) -> u64;
 }
 
@@ -103,18 +115,17 @@ impl Chain for FullClient {
 	}
 
 	fn time_ms(&self) -> u64 {
-		let time = || {
-			let header = self.header(self.info().best_hash).ok()??;
-			let slot = sc_consensus_babe::find_pre_digest::<Block>(&header)
-				.ok()?
-				.slot();
-			let millis = u64::from(slot).checked_mul(SLOT_DURATION)?;
-			Some(millis)
-		};
-		time()
-			.filter(|time| clock_ms() <= time.saturating_add(SYNCED_MS))
-			.unwrap_or(0)
+		let header = self.header(self.info().best_hash).ok().flatten();
+		header.as_ref().and_then(slot_ms).unwrap_or(0)
 	}
+}
+
+/// Returns the time at which a block's slot begins, in milliseconds since 1970.
+fn slot_ms(header: &Header) -> Option<u64> {
+	let slot = sc_consensus_babe::find_pre_digest::<Block>(header)
+		.ok()?
+		.slot();
+	u64::from(slot).checked_mul(SLOT_DURATION)
 }
 
 /// What the agents of this node say, and what was found for them. Clones are the same.
@@ -132,18 +143,57 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-	/// The records of this node's agents.
+	/// The records of this node's agents that no newer one has replaced.
 	own: BTreeMap<AgentKey, Own>,
 	/// Whom they look for, and when the DHT is asked next.
 	wanted: BTreeMap<AgentKey, Wanted>,
-	/// Stamps and expiries of the records stored for others. Without them an old record, which is as authentic as
-	/// the new one, could replace it.
+	/// Stamps and expiries of the records in the DHT's store, expired ones included. Without them an old record,
+	/// which is as authentic as the new one, could replace it.
 	kept: BTreeMap<AgentKey, (u64, Instant)>,
+	/// Stamps of the [`MAX_PAST`] records dropped last, with the times of that: an old record must not return.
+	past: BTreeMap<AgentKey, (u64, Instant)>,
+}
+
+impl State {
+	/// Returns the newest stamp of an agent's records that were stored.
+	fn newest(&self, agent: &AgentKey) -> Option<u64> {
+		let stamp = self.kept.get(agent).or_else(|| self.past.get(agent));
+		stamp.map(|(stamp, _)| *stamp)
+	}
+
+	/// Notes a record that the store takes.
+	fn keep(&mut self, agent: AgentKey, stamp: u64, until: Instant) {
+		self.past.remove(&agent);
+		self.kept.insert(agent, (stamp, until));
+	}
+
+	/// Notes that the store drops an agent's record.
+	fn retire(&mut self, agent: AgentKey, now: Instant) {
+		let Some((stamp, _)) = self.kept.remove(&agent) else {
+			return;
+		};
+		self.past.insert(agent, (stamp, now));
+		if self.past.len() > MAX_PAST {
+			let oldest = self.past.iter().min_by_key(|(_, (_, at))| *at);
+			if let Some(oldest) = oldest.map(|(agent, _)| *agent) {
+				self.past.remove(&oldest);
+			}
+		}
+	}
+
+	/// Returns the number of records in the store, with those of own agents that are not there yet.
+	fn taken(&self) -> usize {
+		let own = self.own.keys();
+		self.kept.len() + own.filter(|agent| !self.kept.contains_key(agent)).count()
+	}
 }
 
 /// The record of an agent of this node.
 struct Own {
 	record: Vec<u8>,
+	stamp: u64,
+	/// Time at which the agent gave a record last.
+	noted: Instant,
 	/// Time of the next put, if the agent is on chain.
 	at: Instant,
 	/// Puts since the agent is on chain.
@@ -153,16 +203,25 @@ struct Own {
 struct Wanted {
 	/// The agents of this node that look for it, and the record that each was told last.
 	by: BTreeMap<AgentKey, Option<Told>>,
-	/// Until when users look for it.
-	asked: Option<Instant>,
-	/// The stamp of an authentic record from the future, which is not passed on. If many agents have one, this
-	/// machine's clock is behind.
+	/// The users' lookup.
+	asked: Option<Asked>,
+	/// The stamp of an authentic record from the future, which is not passed on, until another one is found. If many
+	/// agents have one, this machine's clock is behind.
 	ahead: Option<u64>,
 	ask: Instant,
 	/// Time between the last question and the next.
 	pause: Duration,
 	/// The newest record that was found.
 	found: Option<(AddressRecord, Vec<u8>)>,
+}
+
+/// A lookup for users.
+#[derive(Clone, Copy)]
+struct Asked {
+	/// Time of the first question, by which it can be displaced: repeated ones must not lock out other users.
+	since: Instant,
+	/// Its end, unless a user asks again.
+	until: Instant,
 }
 
 /// A record that was passed on to an agent.
@@ -193,8 +252,13 @@ impl Wanted {
 		}
 	}
 
+	/// Returns the users' lookup, if it is running.
+	fn asked(&self, now: Instant) -> Option<Asked> {
+		self.asked.filter(|asked| now < asked.until)
+	}
+
 	fn is_wanted(&self, now: Instant) -> bool {
-		!self.by.is_empty() || self.asked.is_some_and(|until| now < until)
+		!self.by.is_empty() || self.asked(now).is_some()
 	}
 
 	/// The record that an agent is to be told now, if it is, and when it was told one before.
@@ -232,6 +296,7 @@ impl Addresses {
 
 	/// Returns whether a stamp is further in the future than [`FUTURE_MS`].
 	fn is_future(&self, stamp: u64) -> bool {
+		// The time of an old block is below the clock, and does not count.
 		let now = clock_ms().max(self.0.chain.time_ms());
 		stamp > now.saturating_add(FUTURE_MS)
 	}
@@ -311,22 +376,20 @@ impl Addresses {
 		self.0.news.subscribe()
 	}
 
-	/// Where an agent is, for a user of this node: its newest encoded record. Asks the DHT where this node
-	/// does not know, which may take a few seconds. `None` if the agent is not on chain, if no
-	/// record arrived in time, or if too many other lookups are running.
+	/// Returns an agent's newest encoded record, for a user of this node. Asks the DHT if this node has none, which
+	/// may take a few seconds. `None` if the agent is not on chain, if no record arrived in time, or if this node has
+	/// none and too many other lookups are running.
 	pub async fn locate(&self, agent: &AgentKey, patience: Duration) -> Option<Vec<u8>> {
 		let since = Instant::now();
 		if !self.0.chain.knows(agent) {
 			return None;
 		}
-		if !self.ask_for(agent, since) {
-			return None;
-		}
+		let runs = self.ask_for(agent, since);
 		loop {
 			if let Some(record) = self.known(agent) {
 				return Some(record);
 			}
-			if since.elapsed() >= patience {
+			if !runs || since.elapsed() >= patience {
 				return None;
 			}
 			tokio::time::sleep(POLL).await;
@@ -353,15 +416,15 @@ impl Addresses {
 		}
 		state.wanted.retain(|_, entry| entry.is_wanted(now));
 		let asked = state.wanted.iter().filter_map(|(key, entry)| {
-			let until = entry.asked.filter(|_| key != agent)?;
-			Some((until, *key))
+			let asked = entry.asked(now).filter(|_| key != agent)?;
+			Some((asked.since, *key))
 		});
 		let asked: BTreeSet<_> = asked.collect();
 		if asked.len() >= MAX_ASKED
-			&& let Some((until, oldest)) = asked.first()
+			&& let Some((since, oldest)) = asked.first()
 			&& let Some(entry) = state.wanted.get_mut(oldest)
 		{
-			if *until + ASKED_AT_LEAST > now + ASKED_FOR {
+			if now < *since + ASKED_AT_LEAST {
 				return false;
 			}
 			entry.asked = None;
@@ -373,7 +436,10 @@ impl Addresses {
 			.wanted
 			.entry(*agent)
 			.or_insert_with(|| Wanted::new(now));
-		entry.asked = Some(now + ASKED_FOR);
+		entry.asked = Some(Asked {
+			since: entry.asked(now).map_or(now, |asked| asked.since),
+			until: now + ASKED_FOR,
+		});
 		self.0.due.notify_one();
 		true
 	}
@@ -382,14 +448,20 @@ impl Addresses {
 	pub fn note(&self, book: AddressBook) {
 		let now = Instant::now();
 		let mut state = self.state();
-		if AddressRecord::read(&book.agent, &book.record).is_some() {
+		if let Some(record) = AddressRecord::read(&book.agent, &book.record)
+			&& Some(record.stamp) >= state.newest(&book.agent)
+		{
 			let own = state.own.entry(book.agent).or_insert_with(|| Own {
 				record: Vec::new(),
+				stamp: 0,
+				noted: now,
 				at: now,
 				puts: 0,
 			});
+			own.noted = now;
 			if own.record != book.record {
 				own.record = book.record;
+				own.stamp = record.stamp;
 				own.at = now;
 				self.0.due.notify_one();
 			}
@@ -434,7 +506,8 @@ impl Addresses {
 	fn to_put(&self, now: Instant) -> Vec<(AgentKey, Vec<u8>)> {
 		// The chain's state is read without the lock.
 		let due: Vec<_> = {
-			let state = self.state();
+			let mut state = self.state();
+			state.own.retain(|_, own| now < own.noted + SILENT);
 			let due = state.own.iter().filter(|(_, own)| own.at <= now);
 			due.map(|(agent, _)| *agent).collect()
 		};
@@ -455,18 +528,24 @@ impl Addresses {
 			own.at = now + REPUBLISH_SOON.get(own.puts).copied().unwrap_or(REPUBLISH);
 			own.puts += 1;
 			put.push((*agent, own.record.clone()));
+			let stamp = own.stamp;
+			state.keep(*agent, stamp, now + KEEP_OWN);
 		}
 		put
 	}
 
-	/// Returns DHT keys of expired records, at most [`MAX_DROPPED`]. litep2p's store drops an expired record only
-	/// when it is read, and counts it against its limit until then.
+	/// Returns DHT keys of expired records, at most [`MAX_DROPPED`], if the store is [`NEARLY_FULL`]. litep2p's store
+	/// drops an expired record only when it is read, and counts it against its limit until then.
 	fn to_drop(&self, now: Instant) -> Vec<[u8; 32]> {
 		let mut state = self.state();
-		let over = state.kept.iter().filter(|(_, (_, until))| *until <= now);
+		if state.taken() < NEARLY_FULL {
+			return Vec::new();
+		}
+		let kept = state.kept.iter();
+		let over = kept.filter(|(_, (_, until))| *until + DROP_AFTER <= now);
 		let over: Vec<_> = over.map(|(agent, _)| *agent).take(MAX_DROPPED).collect();
 		for agent in &over {
-			state.kept.remove(agent);
+			state.retire(*agent, now);
 		}
 		over.iter().map(address_key).collect()
 	}
@@ -507,34 +586,38 @@ impl Addresses {
 				.is_none_or(|(known, _)| known.stamp < record.stamp);
 			if newer {
 				entry.found = Some((record, bytes));
+				entry.ahead = None;
 				self.0.news.send_modify(|count| *count += 1);
 			}
 		}
 	}
 
-	/// Returns whether to store these bytes under `key`: an authentic record of an agent on chain, with a stamp that
-	/// is neither in the future nor older than the stored one.
-	fn keeps(&self, key: &[u8], bytes: &[u8], now: Instant) -> bool {
+	/// Returns the expiry with which to store these bytes under `key`, if they are an authentic record of an agent on
+	/// chain, with a stamp that is neither in the future nor older than the stored one.
+	fn keeps(&self, key: &[u8], bytes: &[u8], now: Instant) -> Option<Instant> {
 		// The signature is checked last, since it costs most.
 		let agent = AgentKey::decode(&mut &bytes[..]);
 		if !agent.is_ok_and(|agent| address_key(&agent) == key && self.0.chain.knows(&agent)) {
-			return false;
+			return None;
 		}
-		let Some(record) = record_at(key, bytes).filter(|it| !self.is_future(it.stamp)) else {
-			return false;
-		};
+		let record = record_at(key, bytes).filter(|it| !self.is_future(it.stamp))?;
 		let mut state = self.state();
-		let own = state.own.get(&record.agent);
-		let own = own.and_then(|own| AddressRecord::read(&record.agent, &own.record));
-		let kept = state.kept.get(&record.agent).map(|(stamp, _)| *stamp);
-		if own.map(|own| own.stamp).max(kept) > Some(record.stamp) {
-			return false;
+		let own = state.own.get(&record.agent).map(|own| own.stamp);
+		if own.max(state.newest(&record.agent)) > Some(record.stamp) {
+			return None;
 		}
-		if kept.is_none() && state.kept.len() + state.own.len() >= MAX_KEPT {
-			return false;
+		let stored = state.kept.get(&record.agent).map(|(_, until)| *until);
+		if stored.is_none() && state.taken() >= MAX_KEPT {
+			return None;
 		}
-		state.kept.insert(record.agent, (record.stamp, now + KEEP));
-		true
+		if own < Some(record.stamp) {
+			state.own.remove(&record.agent);
+		}
+		// In the store no record replaces one that expires later, as this node's own puts do.
+		let until = now + KEEP;
+		let until = stored.map_or(until, |stored| stored.max(until));
+		state.keep(record.agent, record.stamp, until);
+		Some(until)
 	}
 
 	/// Nobody took what was to lie under `key`: there may be no peer yet.
@@ -560,22 +643,23 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 		for agent in addresses.to_get(now) {
 			network.get_value(&KademliaKey::new(&address_key(&agent)));
 		}
-		for key in addresses.to_drop(now) {
-			network.get_value(&KademliaKey::new(&key));
-		}
 	};
 	loop {
 		tokio::select! {
-			_ = ticker.tick() => look(),
+			_ = ticker.tick() => {
+				look();
+				for key in addresses.to_drop(Instant::now()) {
+					network.get_value(&KademliaKey::new(&key));
+				}
+			}
 			() = addresses.0.due.notified() => look(),
 			event = events.next() => match event {
 				Some(Event::Dht(DhtEvent::ValueFound(found))) => {
 					addresses.found(found.record.key.as_ref(), found.record.value);
 				}
 				Some(Event::Dht(DhtEvent::PutRecordRequest(key, bytes, publisher, _))) => {
-					if addresses.keeps(key.as_ref(), &bytes, Instant::now()) {
-						let until = std::time::Instant::now() + KEEP;
-						network.store_record(key, bytes, publisher, Some(until));
+					if let Some(until) = addresses.keeps(key.as_ref(), &bytes, Instant::now()) {
+						network.store_record(key, bytes, publisher, Some(until.into_std()));
 					}
 				}
 				Some(Event::Dht(DhtEvent::ValuePutFailed(key))) => {
@@ -593,7 +677,9 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 mod tests {
 	use super::*;
 	use codec::Encode;
+	use sc_consensus_babe::{CompatibleDigestItem, PreDigest, SecondaryPlainPreDigest};
 	use sp_core::{Pair, ed25519};
+	use sp_runtime::{Digest, DigestItem, traits::Header as _};
 
 	/// A chain with all agents below byte 100, whose time is this far ahead of the clock, in milliseconds.
 	struct Knows(i64);
@@ -621,20 +707,37 @@ mod tests {
 	}
 
 	fn record(byte: u8, stamp: u64) -> Vec<u8> {
-		let (agent, addresses, relays) = (agent(byte), vec!["127.0.0.1:1".into()], Vec::new());
+		record_of(&pair(byte), stamp)
+	}
+
+	fn record_of(pair: &ed25519::Pair, stamp: u64) -> Vec<u8> {
+		let (agent, addresses, relays) = (pair.public(), vec!["127.0.0.1:1".into()], Vec::new());
 		let payload = AddressRecord::payload(&agent, &addresses, &relays, stamp);
 		AddressRecord {
 			agent,
 			addresses,
 			relays,
 			stamp,
-			signature: pair(byte).sign(&payload),
+			signature: pair.sign(&payload),
 		}
 		.encode()
 	}
 
 	fn keeps(addresses: &Addresses, key: &[u8], bytes: &[u8]) -> bool {
-		addresses.keeps(key, bytes, Instant::now())
+		addresses.keeps(key, bytes, Instant::now()).is_some()
+	}
+
+	/// One of as many key pairs as a test needs.
+	fn numbered(number: usize) -> ed25519::Pair {
+		let mut seed = [0; 32];
+		seed[..8].copy_from_slice(&number.to_le_bytes());
+		ed25519::Pair::from_seed(&seed)
+	}
+
+	/// Offers a record of this agent to the store.
+	fn put(addresses: &Addresses, pair: &ed25519::Pair, stamp: u64) -> bool {
+		let record = record_of(pair, stamp);
+		keeps(addresses, &address_key(&pair.public()), &record)
 	}
 
 	fn book(byte: u8, record: Vec<u8>, wanted: &[u8]) -> AddressBook {
@@ -655,7 +758,7 @@ mod tests {
 		assert!(addresses.to_put(Instant::now()).is_empty());
 		addresses.note(book(1, record(1, 2), &[]));
 		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
-		assert_eq!(addresses.to_put(now + REPUBLISH * 2).len(), 1);
+		assert_eq!(addresses.to_put(now + SILENT / 2).len(), 1);
 		addresses.note(book(1, record(2, 3), &[]));
 		addresses.note(book(1, Vec::new(), &[]));
 		let nothing = addresses.to_put(Instant::now());
@@ -805,6 +908,42 @@ mod tests {
 	}
 
 	#[tokio::test(start_paused = true)]
+	async fn a_user_who_repeats_lookups_does_not_lock_out_the_others() {
+		let addresses = addresses();
+		for _ in 0..3 {
+			for number in 0..MAX_ASKED {
+				addresses.ask_for(&numbered(number).public(), Instant::now());
+			}
+			tokio::time::advance(ASKED_AT_LEAST / 2).await;
+		}
+		assert!(addresses.ask_for(&agent(7), Instant::now()));
+		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
+		// A repeated lookup still goes on for longer.
+		tokio::time::advance(ASKED_FOR / 2).await;
+		assert!(addresses.ask_for(&agent(7), Instant::now()));
+		tokio::time::advance(ASKED_FOR / 2).await;
+		let state = addresses.state();
+		assert!(state.wanted[&agent(7)].is_wanted(Instant::now()));
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn a_known_record_needs_no_room_for_a_lookup() {
+		let addresses = addresses();
+		addresses.note(book(1, Vec::new(), &[7]));
+		addresses.found(&address_key(&agent(7)), record(7, 1));
+		for number in 0..MAX_ASKED {
+			assert!(addresses.ask_for(&numbered(number).public(), Instant::now()));
+		}
+		assert!(!addresses.ask_for(&agent(7), Instant::now()));
+		assert_eq!(addresses.locate(&agent(7), POLL).await, Some(record(7, 1)));
+		assert_eq!(addresses.locate(&agent(8), POLL).await, None);
+		// An agent that is not on chain displaces nobody.
+		tokio::time::advance(ASKED_AT_LEAST).await;
+		assert_eq!(addresses.locate(&agent(100), POLL).await, None);
+		assert_eq!(addresses.state().wanted.len(), MAX_ASKED + 1);
+	}
+
+	#[tokio::test(start_paused = true)]
 	async fn an_agent_is_published_once_the_chain_knows_it() {
 		struct Registers(std::sync::atomic::AtomicBool);
 		impl Chain for Registers {
@@ -818,13 +957,14 @@ mod tests {
 		}
 		let chain = Arc::new(Registers(false.into()));
 		let addresses = Addresses::new(chain.clone());
-		addresses.note(book(1, record(1, 1), &[]));
+		let told = book(1, record(1, 1), &[]);
 		let began = Instant::now();
 		let mut put = Vec::new();
 		for second in 0..900 {
 			if second == 35 {
 				chain.0.store(true, std::sync::atomic::Ordering::Relaxed);
 			}
+			addresses.note(told.clone());
 			if !addresses.to_put(Instant::now()).is_empty() {
 				put.push(began.elapsed().as_secs());
 			}
@@ -902,6 +1042,12 @@ mod tests {
 		}
 		assert_eq!(addresses.stamps(), [ahead; 3]);
 		assert!(!addresses.has_for(&agent(1)), "and are passed on to nobody");
+		// One agent's clock was wrong, and is right again.
+		let now = clock_ms();
+		addresses.found(&address_key(&agent(7)), record(7, now));
+		let mut stamps = addresses.stamps();
+		stamps.sort_unstable();
+		assert_eq!(stamps, [now, ahead, ahead]);
 	}
 
 	#[test]
@@ -916,40 +1062,140 @@ mod tests {
 	#[tokio::test(start_paused = true)]
 	async fn boundary_as_many_are_kept_as_the_store_takes_and_each_for_its_time() {
 		let addresses = addresses();
-		let keys: Vec<_> = (0..=MAX_KEPT as u32)
-			.map(|number| {
-				let mut seed = [0; 32];
-				seed[..4].copy_from_slice(&number.to_le_bytes());
-				ed25519::Pair::from_seed(&seed)
-			})
-			.collect();
-		let put = |pair: &ed25519::Pair, stamp| {
-			let payload = AddressRecord::payload(&pair.public(), &[], &[], stamp);
-			let record = AddressRecord {
-				agent: pair.public(),
-				addresses: Vec::new(),
-				relays: Vec::new(),
-				stamp,
-				signature: pair.sign(&payload),
-			};
-			keeps(&addresses, &address_key(&pair.public()), &record.encode())
-		};
-		let [last, first @ ..] = &keys[..] else {
+		let pairs: Vec<_> = (0..=MAX_KEPT).map(numbered).collect();
+		let [last, first @ ..] = &pairs[..] else {
 			unreachable!("there are some");
 		};
-		assert!(first.iter().all(|pair| put(pair, 2)));
-		assert!(!put(last, 2), "there is no room");
+		assert!(first.iter().all(|pair| put(&addresses, pair, 2)));
+		assert!(!put(&addresses, last, 2), "there is no room");
 		// A full store evicts nothing, so no old record can return.
-		assert!(first.iter().all(|pair| !put(pair, 1)));
+		assert!(first.iter().all(|pair| !put(&addresses, pair, 1)));
 		tokio::time::advance(KEEP / 2).await;
-		assert!(put(&first[0], 2), "it is renewed as it is");
+		assert!(put(&addresses, &first[0], 2), "it is renewed as it is");
 		tokio::time::advance(KEEP / 2).await;
-		// Expired records are dropped by reading them, which makes room.
-		assert!(!put(last, 2));
+		// The store drops an expired record when it is read; until then there is no room.
+		assert!(!put(&addresses, last, 2));
+		assert!(
+			addresses.to_drop(Instant::now()).is_empty(),
+			"at the store's clock they may not be over"
+		);
+		tokio::time::advance(Duration::from_secs(1)).await;
 		let dropped = addresses.to_drop(Instant::now());
-		assert_eq!(dropped.len(), MAX_DROPPED);
+		assert_eq!(dropped.len(), 2, "each takes a query of the whole DHT");
 		assert!(!dropped.contains(&address_key(&first[0].public())));
-		assert!(put(last, 2));
-		assert!(!put(&first[0], 1), "this one is not over");
+		assert!(put(&addresses, last, 2));
+		assert!(!put(&addresses, &first[0], 1), "this one is not over");
+		let gone = |pair: &&ed25519::Pair| dropped.contains(&address_key(&pair.public()));
+		let gone = first.iter().find(gone).expect("one was dropped");
+		assert!(!put(&addresses, gone, 1), "its stamp outlasts the record");
+		assert!(put(&addresses, gone, 2));
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn nothing_is_dropped_while_there_is_room() {
+		let addresses = addresses();
+		assert!((0..100).all(|number| put(&addresses, &numbered(number), 2)));
+		tokio::time::advance(2 * KEEP).await;
+		assert!(addresses.to_drop(Instant::now()).is_empty());
+		assert!(!put(&addresses, &numbered(0), 1), "no old record returns");
+	}
+
+	#[test]
+	fn boundary_the_stamps_of_the_records_dropped_last_are_stored() {
+		let mut state = State::default();
+		let began = Instant::now();
+		let agents: Vec<_> = (0..=MAX_PAST)
+			.map(|number| {
+				let mut key = [0; 32];
+				// The oldest has the highest key.
+				key[..8].copy_from_slice(&(!number).to_be_bytes());
+				(
+					AgentKey::from_raw(key),
+					began + Duration::from_secs(number as u64),
+				)
+			})
+			.collect();
+		for (agent, at) in &agents {
+			state.keep(*agent, 2, *at);
+			state.retire(*agent, *at);
+		}
+		assert_eq!(state.past.len(), MAX_PAST);
+		assert_eq!(state.newest(&agents[0].0), None);
+		assert!(
+			agents[1..]
+				.iter()
+				.all(|(agent, _)| state.newest(agent) == Some(2))
+		);
+		// A record that returns to the store is counted once.
+		let (agent, at) = agents[1];
+		state.keep(agent, 3, at);
+		assert_eq!(
+			(state.past.len(), state.newest(&agent)),
+			(MAX_PAST - 1, Some(3))
+		);
+	}
+
+	#[test]
+	fn an_own_agent_takes_one_place_in_the_store() {
+		let addresses = addresses();
+		let own = numbered(0);
+		addresses.note(AddressBook {
+			agent: own.public(),
+			record: record_of(&own, 2),
+			wanted: Vec::new(),
+		});
+		addresses.to_put(Instant::now());
+		assert!(put(&addresses, &own, 2), "another node sends it back");
+		assert!((1..MAX_KEPT).all(|number| put(&addresses, &numbered(number), 2)));
+		assert!(!put(&addresses, &numbered(MAX_KEPT), 2));
+	}
+
+	#[test]
+	fn an_own_record_that_was_replaced_is_not_put_again() {
+		let addresses = addresses();
+		let key = address_key(&agent(1));
+		addresses.note(book(1, record(1, 5), &[]));
+		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
+		// The agent runs elsewhere now. Its copy here has not ended yet.
+		assert!(keeps(&addresses, &key, &record(1, 6)));
+		addresses.note(book(1, record(1, 5), &[]));
+		let later = Instant::now() + Duration::from_secs(60);
+		assert!(addresses.to_put(later).is_empty());
+		assert_eq!(addresses.known(&agent(1)), None);
+		// It is back.
+		addresses.note(book(1, record(1, 7), &[]));
+		assert_eq!(addresses.to_put(Instant::now()), [(agent(1), record(1, 7))]);
+	}
+
+	#[tokio::test(start_paused = true)]
+	async fn an_agent_that_is_away_is_not_published() {
+		let addresses = addresses();
+		addresses.note(book(1, record(1, 5), &[]));
+		let mut puts = 0;
+		for _ in 0..24 {
+			puts += addresses.to_put(Instant::now()).len();
+			tokio::time::advance(Duration::from_secs(5 * 60)).await;
+		}
+		assert!(puts < 4, "{puts} puts in two hours");
+		assert_eq!(addresses.known(&agent(1)), None);
+	}
+
+	#[test]
+	fn an_old_block_has_its_time_too() {
+		let at = clock_ms() / SLOT_DURATION - 2 * 3_600_000 / SLOT_DURATION;
+		let digest = PreDigest::SecondaryPlain(SecondaryPlainPreDigest {
+			authority_index: 0,
+			slot: at.into(),
+		});
+		let header = Header::new(
+			1,
+			Default::default(),
+			Default::default(),
+			Default::default(),
+			Digest {
+				logs: vec![DigestItem::babe_pre_digest(digest)],
+			},
+		);
+		assert_eq!(slot_ms(&header), Some(at * SLOT_DURATION));
 	}
 }

@@ -3,7 +3,7 @@
 
 use codec::Encode;
 use futures::StreamExt;
-use kaisar_primitives::agent::{AddressRecord, address_key};
+use kaisar_primitives::agent::{AddressBook, AddressRecord, address_key};
 use litep2p::{
 	Litep2p, Litep2pEvent,
 	config::ConfigBuilder,
@@ -30,7 +30,7 @@ const NODE_KEY: [u8; 32] = [7; 32];
 const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A node of a development chain without agents.
+/// A node of a development chain.
 struct Node {
 	process: Child,
 	p2p: u16,
@@ -39,8 +39,20 @@ struct Node {
 }
 
 impl Node {
-	fn start() -> Self {
+	/// Starts a node whose agent says that it is at this record; without one it has no agents.
+	fn start(agent: Option<&AddressRecord>) -> Self {
 		let folder = tempfile::tempdir().expect("there is room");
+		let agents = match agent {
+			None => vec!["--no-agents".into()],
+			Some(record) => {
+				let token = folder.path().join("token");
+				std::fs::write(&token, "token").expect("there is room");
+				vec![
+					format!("--agent-url={}", serve(record)),
+					format!("--agent-token-file={}", token.display()),
+				]
+			}
+		};
 		// The port is free again at once, for the node.
 		let p2p = TcpListener::bind("127.0.0.1:0")
 			.and_then(|port| port.local_addr())
@@ -49,8 +61,14 @@ impl Node {
 		let binary = Path::new(env!("CARGO_BIN_EXE_kaisar-node"));
 		let cache: PathBuf = binary.with_file_name("wasm-cache");
 		let mut process = Command::new(binary)
-			.args(["--dev", "--no-agents", "--sealing=manual", "--rpc-port=0"])
-			.args(["--no-prometheus", "--no-telemetry", "--node-key"])
+			.args(["--dev", "--sealing=manual", "--rpc-port=0"])
+			.args(agents)
+			.args([
+				"--no-prometheus",
+				"--no-telemetry",
+				"--no-mdns",
+				"--node-key",
+			])
 			.arg(hex::encode(NODE_KEY))
 			.arg(format!("--listen-addr=/ip4/127.0.0.1/tcp/{p2p}"))
 			.arg("--base-path")
@@ -102,6 +120,49 @@ fn genesis(rpc: u16) -> String {
 	stream.read_to_string(&mut answer).expect("it answers");
 	let (_, hash) = answer.split_once(r#""result":"0x"#).expect("a hash");
 	hash[..64].into()
+}
+
+/// Starts an agent whose every answer is that it is at this record, and returns its URL.
+fn serve(record: &AddressRecord) -> String {
+	let book = AddressBook {
+		agent: record.agent,
+		record: record.encode(),
+		wanted: Vec::new(),
+	}
+	.encode();
+	let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+	let address = listener.local_addr().expect("it is bound");
+	std::thread::spawn(move || {
+		for stream in listener.incoming().flatten() {
+			// The node may end meanwhile.
+			let _ = answer(stream, &book);
+		}
+	});
+	format!("http://{address}")
+}
+
+/// Reads a request and sends this answer.
+fn answer(stream: TcpStream, body: &[u8]) -> std::io::Result<()> {
+	let mut stream = BufReader::new(stream);
+	let mut length = 0;
+	loop {
+		let mut line = String::new();
+		stream.read_line(&mut line)?;
+		if line.trim().is_empty() {
+			break;
+		}
+		if let Some(value) = line.strip_prefix("content-length: ") {
+			length = value.trim().parse().unwrap_or(0);
+		}
+	}
+	std::io::copy(&mut stream.by_ref().take(length), &mut std::io::sink())?;
+	let mut stream = stream.into_inner();
+	write!(
+		stream,
+		"HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+		body.len()
+	)?;
+	stream.write_all(body)
 }
 
 /// A peer that sends what it likes.
@@ -185,6 +246,22 @@ impl Attacker {
 		}
 	}
 
+	/// Waits until the node gives a record of this stamp for an agent.
+	async fn await_stamp(&mut self, agent: &ed25519::Public, stamp: u64) {
+		let deadline = Instant::now() + PATIENCE;
+		loop {
+			let given = self.stamp(agent).await;
+			if given == Some(stamp) {
+				return;
+			}
+			assert!(
+				Instant::now() < deadline,
+				"{given:?} is given in place of {stamp}"
+			);
+			tokio::time::sleep(Duration::from_millis(20)).await;
+		}
+	}
+
 	/// The stamp of the record that the node gives for an agent.
 	async fn stamp(&mut self, agent: &ed25519::Public) -> Option<u64> {
 		let key = RecordKey::from(address_key(agent).to_vec());
@@ -232,7 +309,7 @@ fn signed(pair: &ed25519::Pair, stamp: u64) -> AddressRecord {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
-	let node = Node::start();
+	let node = Node::start(None);
 	let mut attacker = Attacker::meet(&node).await;
 	let [petra, carla, dan] = [1, 2, 3].map(checker);
 	let mut turn = 0;
@@ -241,14 +318,7 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 	let mut looked = async |attacker: &mut Attacker| {
 		turn += 1;
 		attacker.put(&signed(&carla, turn), DAY).await;
-		let deadline = Instant::now() + PATIENCE;
-		while attacker.stamp(&carla.public()).await != Some(turn) {
-			assert!(
-				Instant::now() < deadline,
-				"there is room for who is on chain"
-			);
-			tokio::time::sleep(Duration::from_millis(20)).await;
-		}
+		attacker.await_stamp(&carla.public(), turn).await;
 	};
 
 	// Petra's true record, with an expiry of a hundred years. Then her line gets another address.
@@ -303,4 +373,17 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 	attacker.put(&signed(&dan, now), DAY).await;
 	looked(&mut attacker).await;
 	assert_eq!(attacker.stamp(&dan.public()).await, Some(now));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_gives_the_newer_record_of_an_agent_that_moved_away() {
+	let petra = checker(1);
+	let node = Node::start(Some(&signed(&petra, 5)));
+	let mut peer = Attacker::meet(&node).await;
+	peer.await_stamp(&petra.public(), 5).await;
+	// Another node publishes for her now.
+	for stamp in [7, 8] {
+		peer.put(&signed(&petra, stamp), DAY).await;
+		peer.await_stamp(&petra.public(), stamp).await;
+	}
 }

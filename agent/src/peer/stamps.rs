@@ -8,9 +8,9 @@
 //! Nor does it follow a clock into the future, where nodes keep no record: it goes no further than
 //! [`AHEAD_MS`] beyond the chain's newest block, of which the node tells. Before that it counts up by one.
 //!
-//! A newer record of its key that it did not sign, after it has met what was there when it started, is the
-//! work of a second agent with the same key: a twin. Both notice: one publishes above the other, which meets
-//! that in turn. Each answers once in [`QUIET`], so that two of them do not outbid each other without end.
+//! The second newer record of its key that it did not sign since it started is the work of a second agent with
+//! the same key: a twin. The first may be its own, from before. Both notice: one publishes above the other,
+//! which meets that in turn. Each answers once in [`QUIET`], so that two of them do not outbid each other without end.
 
 use crate::host::store::now_ms;
 use codec::{DecodeAll, Encode};
@@ -38,7 +38,7 @@ struct State {
 	chain_ms: u64,
 	/// Whether a record of this key has come from elsewhere since the start, also one that this agent signed.
 	met: bool,
-	/// Whether one has that this agent did not sign since the start.
+	/// Whether one has that is no older than its own and that this agent did not sign since the start.
 	met_other: bool,
 	/// Last answer to a twin.
 	answered: Option<Instant>,
@@ -85,13 +85,17 @@ impl Stamps {
 		}
 	}
 
-	/// Notes the time of the chain's newest block, in milliseconds since 1970. Returns true when the first is known:
-	/// stamps follow the clock from now on.
+	/// Notes the time of the chain's newest block, in milliseconds since 1970. Returns whether to publish again with
+	/// a later stamp: if this is the first block, or the one up to which the node had to sync for stamps to follow
+	/// the clock.
 	pub fn hear(&self, chain_ms: u64) -> bool {
+		let now = now_ms();
+		let lags = |chain_ms: u64| chain_ms.saturating_add(AHEAD_MS) < now;
 		let mut state = self.state.lock();
-		let first = state.chain_ms == 0 && chain_ms > 0;
-		state.chain_ms = state.chain_ms.max(chain_ms);
-		first
+		let before = state.chain_ms;
+		state.chain_ms = before.max(chain_ms);
+		let first = before == 0 && chain_ms > 0;
+		first || (lags(before) && !lags(state.chain_ms))
 	}
 
 	/// Returns the stamp of a new record: this machine's time in milliseconds since 1970, as far as the chain's time
@@ -120,10 +124,10 @@ impl Stamps {
 		if own {
 			return Met::Nothing;
 		}
-		let first = !std::mem::replace(&mut state.met_other, true);
 		if stamp < state.last {
 			return Met::Nothing;
 		}
+		let first = !std::mem::replace(&mut state.met_other, true);
 		self.raise(&mut state, stamp);
 		if first {
 			return Met::Above;
@@ -210,15 +214,32 @@ mod tests {
 	}
 
 	#[test]
+	fn a_record_from_before_the_sync_is_published_again() {
+		let dir = tempfile::tempdir().unwrap();
+		let stamps = Stamps::new(dir.path());
+		let now = now_ms();
+		assert!(stamps.hear(now - YEAR), "the first block");
+		assert_eq!(stamps.next(), now - YEAR + AHEAD_MS);
+		assert!(!stamps.hear(now - YEAR / 2));
+		assert!(stamps.hear(now), "the clock counts from here on");
+		assert!(stamps.next() >= now);
+		assert!(!stamps.hear(now + 6_000));
+	}
+
+	#[test]
 	fn a_twin_is_met_once_in_a_while_and_own_records_are_none() {
 		let dir = tempfile::tempdir().unwrap();
 		let stamps = Stamps::new(dir.path());
 		stamps.hear(now_ms());
 		let own = stamps.next();
 		assert_eq!(stamps.meet(own, true), Met::Nothing);
+		// Old ones from before its start are not a twin's, nor is the first newer one.
 		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);
-		assert_eq!(stamps.meet(own + 5, false), Met::Twin);
-		assert!(stamps.next() > own + 5);
+		assert_eq!(stamps.meet(own + 5, false), Met::Above);
+		assert_eq!(stamps.next(), own + 6);
+		assert_eq!(stamps.meet(own + 6, true), Met::Nothing);
+		assert_eq!(stamps.meet(own + 7, false), Met::Twin);
+		assert!(stamps.next() > own + 7);
 		assert_eq!(stamps.meet(own + YEAR, false), Met::Known);
 		assert_eq!(stamps.next(), own + YEAR + 1);
 		// Two of one stamp.
