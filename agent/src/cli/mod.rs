@@ -98,6 +98,7 @@ impl GpuArgs {
 				KernelArg::Tensor => Kernels::Tensor,
 			},
 			memory,
+			..Default::default()
 		}
 	}
 }
