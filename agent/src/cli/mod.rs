@@ -104,6 +104,7 @@ impl GpuArgs {
 				KernelArg::Tensor => Kernels::Tensor,
 			},
 			memory,
+			..Default::default()
 		}
 	}
 }

@@ -59,6 +59,16 @@ pub enum Kernels {
 	Tensor,
 }
 
+/// The cut of a window into buffers, and the way to them. For tests and benches, which have no large GPU.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cut {
+	/// Most bytes of a buffer, instead of as many as the driver allows.
+	pub most: Option<u64>,
+	/// Walks branch to their buffers even where buffers have addresses.
+	pub branches: bool,
+}
+
 /// How GPUs are used.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -70,6 +80,9 @@ pub struct Options {
 	pub kernels: Kernels,
 	/// Folder in which it is remembered which kernel was chosen, and that one crashes the driver; without one nothing is.
 	pub memory: Option<PathBuf>,
+	/// The cut of windows into buffers.
+	#[doc(hidden)]
+	pub cut: Cut,
 }
 
 impl From<Choice> for Options {

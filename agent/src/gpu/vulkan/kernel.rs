@@ -1,5 +1,6 @@
 //! An opened device, its buffers, and the kernels that run on it.
 
+use super::address;
 use crate::{
 	gpu::backend::{contained, lost},
 	trial::device::DeviceError,
@@ -65,6 +66,8 @@ pub(super) struct Handle {
 	device: wgpu::Device,
 	pub queue: wgpu::Queue,
 	pub limits: wgpu::Limits,
+	/// Its buffers can have addresses.
+	pub addresses: bool,
 	/// The device is gone, or did not do what it was told: nothing that it says counts any more.
 	failed: Arc<AtomicBool>,
 }
@@ -73,17 +76,30 @@ impl Handle {
 	/// Opens an adapter, with all that it can hold.
 	pub fn open(adapter: &Adapter, features: wgpu::Features) -> Result<Self, DeviceError> {
 		let limits = adapter.limits();
-		let descriptor = wgpu::DeviceDescriptor {
+		let descriptor = |features| wgpu::DeviceDescriptor {
 			label: Some("kaisar"),
 			required_features: features,
 			required_limits: limits.clone(),
-			// SAFETY: of what is experimental only cooperative matrices are used, and by a kernel of ours that
-			// wgpu passes on as it is.
+			// SAFETY: the only experimental parts in use are cooperative matrices, and kernels that wgpu passes on as
+			// they are; these are ours.
 			experimental_features: unsafe { ExperimentalFeatures::enabled() },
 			..Default::default()
 		};
-		let (device, queue) =
-			pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
+		let with_addresses = || {
+			let opened = address::open(adapter, &descriptor(features | address::FEATURES));
+			opened
+				.inspect_err(|error| tracing::warn!(%error, "a GPU cannot be opened for addresses"))
+				.ok()
+		};
+		let opened = address::has(adapter).then(with_addresses).flatten();
+		let addresses = opened.is_some();
+		let (device, queue) = match opened {
+			Some(opened) => opened,
+			None => {
+				let descriptor = descriptor(features);
+				pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?
+			}
+		};
 		let failed = Arc::new(AtomicBool::new(false));
 		let flag = failed.clone();
 		device.set_device_lost_callback(move |reason, message| {
@@ -102,6 +118,7 @@ impl Handle {
 			device,
 			queue,
 			limits,
+			addresses,
 			failed,
 		})
 	}
@@ -146,8 +163,8 @@ impl Handle {
 				entries: &entries,
 			});
 			// SAFETY: the code is ours, takes nothing from anybody else, and its indices stay within the
-			// buffers that are bound to it: they follow from the shape, which is checked before, and, in what
-			// uses matrix units, from the number of subgroups, which the kernel checks.
+			// buffers that are bound to it, or whose addresses are: they follow from the shape, which is checked
+			// before, and, in what uses matrix units, from the number of subgroups, which the kernel checks.
 			let module = unsafe {
 				match code {
 					Code::Wgsl(code) => {
@@ -209,6 +226,23 @@ impl Handle {
 		})
 	}
 
+	/// Makes a buffer with an address, on a device that has them. Work that uses the address does not hold the buffer:
+	/// see [`Self::hold`].
+	pub fn addressed(
+		&self,
+		label: &str,
+		size: u64,
+		usage: BufferUsages,
+	) -> Result<(Buffer, u64), DeviceError> {
+		let descriptor = BufferDescriptor {
+			label: Some(label),
+			size,
+			usage,
+			mapped_at_creation: false,
+		};
+		self.checked(|device| address::buffer(device, &descriptor))?
+	}
+
 	/// Binds whole buffers.
 	pub fn bind(
 		&self,
@@ -259,6 +293,11 @@ impl Handle {
 
 	pub fn submit(&self, encoder: CommandEncoder) {
 		self.queue.submit([encoder.finish()]);
+	}
+
+	/// Holds something until all that was submitted is done.
+	pub fn hold(&self, held: impl Send + 'static) {
+		self.queue.on_submitted_work_done(move || drop(held));
 	}
 
 	/// Whether the device is gone, or did not do what it was told.

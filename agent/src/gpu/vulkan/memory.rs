@@ -1,12 +1,9 @@
 //! The buffers of one window on a GPU, and the kernels bound to them.
 
-use super::{Opened, kernel::Kernel, product};
+use super::{Opened, kernel::Kernel, product, ring::Ring};
 use crate::{
 	gpu::backend::ROOTS,
-	trial::{
-		device::DeviceError,
-		matrix::{KEPT, LINE},
-	},
+	trial::{device::DeviceError, matrix::LINE},
 };
 use std::{num::NonZeroU64, sync::Arc};
 use wgpu::{BindGroup, BindingResource, Buffer, BufferUsages};
@@ -50,12 +47,7 @@ pub struct Memory {
 	/// The parameters of products and walks. The device writes their κ.
 	pub slots: Buffer,
 	pub staging: Buffer,
-	/// The matrices that stay.
-	ring: Vec<Buffer>,
-	/// Matrices of each buffer but the last.
-	each: u32,
-	/// All of them.
-	pub matrices: u32,
+	pub(super) ring: Ring,
 	pub(super) walk: Arc<Kernel>,
 	pub bound: Bound,
 }
@@ -78,14 +70,16 @@ pub struct Bound {
 }
 
 impl Memory {
-	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for.
-	pub fn new(gpu: &Opened, n: u32, window: u32) -> Result<Self, DeviceError> {
+	/// Takes memory for `window` matrices of n × n bytes, or for as many as there is room for, in buffers of at most
+	/// `most` bytes, if the driver allows as many.
+	pub fn new(gpu: &Opened, n: u32, window: u32, most: Option<u64>) -> Result<Self, DeviceError> {
 		let handle = &gpu.handle;
 		let matrix = u64::from(n) * u64::from(n);
 		let limits = &handle.limits;
 		let most = limits
 			.max_buffer_size
-			.min(limits.max_storage_buffer_binding_size);
+			.min(limits.max_storage_buffer_binding_size)
+			.min(most.unwrap_or(u64::MAX));
 		if matrix > most {
 			return Err(DeviceError::Memory(format!(
 				"a buffer takes {most} bytes at most, a matrix {matrix}"
@@ -102,19 +96,10 @@ impl Memory {
 		let staging = handle.buffer("staging", STAGING, mappable)?;
 		let matrices_of = || Matrices::new(gpu, matrix, [&params, &slots, &nodes]);
 		let (fill, trial) = (matrices_of()?, matrices_of()?);
-		let each = (most / matrix) as u32;
-		// A walk binds one buffer more.
-		let buffers = limits
-			.max_storage_buffers_per_shader_stage
-			.saturating_sub(1);
-		let window = window.min(each.saturating_mul(buffers));
-		let (ring, matrices) = ring(gpu, matrix, each, window)?;
-		let walk = gpu.walk_kernel(ring.len())?;
+		let ring = Ring::take(gpu, matrix, window, most)?;
+		let walk = gpu.walk_kernel(ring.bound().len())?;
 		let tree = |kernel, buffers: &[&Buffer]| handle.bind(kernel, &params, PARAMS, buffers);
-		let lanes = |z| {
-			let buffers: Vec<&Buffer> = std::iter::once(z).chain(&ring).collect();
-			handle.bind(&walk, &slots, SLOT, &buffers)
-		};
+		let lanes = |z| ring.bind(handle, &walk, &slots, z);
 		let bound = Bound {
 			walk: [lanes(&trial.x[0])?, lanes(&trial.x[1])?],
 			reduce: tree(&gpu.reduce, &[&nodes])?,
@@ -131,8 +116,6 @@ impl Memory {
 			slots,
 			staging,
 			ring,
-			each,
-			matrices,
 			walk,
 			bound,
 		})
@@ -150,15 +133,7 @@ impl Memory {
 
 	/// Lines of each buffer of the window but the last.
 	pub fn lines_each(&self) -> u32 {
-		self.each * self.lines()
-	}
-
-	/// The place of `X_t` in the window, if it stays.
-	pub fn kept(&self, t: u32) -> Option<(&Buffer, u64)> {
-		let u = t / KEPT;
-		let buffer = self.ring.get((u / self.each) as usize)?;
-		let offset = u64::from(u % self.each) * self.matrix();
-		(t.is_multiple_of(KEPT) && u < self.matrices).then_some((buffer, offset))
+		self.ring.each * self.lines()
 	}
 
 	/// The kernel of leaves, bound to a matrix at an offset in a buffer.
@@ -177,47 +152,6 @@ impl Memory {
 		let handle = &gpu.handle;
 		handle.bind_parts(&gpu.leaves, &self.params, PARAMS, parts)
 	}
-}
-
-/// Takes buffers of `each` matrices for a window, or for as much of it as there is room for, and returns how much that
-/// is.
-fn ring(
-	gpu: &Opened,
-	matrix: u64,
-	each: u32,
-	window: u32,
-) -> Result<(Vec<Buffer>, u32), DeviceError> {
-	let mut ring = Vec::new();
-	let (mut room, mut wanted) = (0, each);
-	while room < window && wanted > 0 {
-		wanted = wanted.min(window - room);
-		let size = u64::from(wanted) * matrix;
-		match gpu.handle.buffer("window", size, STORAGE) {
-			Ok(buffer) => {
-				ring.push(buffer);
-				room += wanted;
-				// Only the last buffer may be smaller than the others.
-				if wanted < each {
-					break;
-				}
-			}
-			Err(DeviceError::Memory(error)) => {
-				tracing::debug!(
-					name = gpu.name,
-					room,
-					window,
-					error,
-					"less memory than that"
-				);
-				wanted /= 2;
-			}
-			Err(error) => return Err(error),
-		}
-	}
-	if room < 2 {
-		return Err(DeviceError::Memory("none is left for the window".into()));
-	}
-	Ok((ring, room))
 }
 
 impl Matrices {

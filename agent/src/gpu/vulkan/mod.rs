@@ -1,16 +1,18 @@
 //! GPUs through `wgpu`: Vulkan on Linux, its loader and driver found at run time.
 
 mod adapter;
+mod address;
 mod kernel;
 mod memory;
 mod product;
+mod ring;
 mod shaders;
 mod tensor;
 mod work;
 
 use super::{
-	Card, Choice, Kernels, Options,
-	backend::{Backend, Source},
+	Card, Choice, Cut, Kernels, Options,
+	backend::{Backend, Source, contained, lost},
 };
 use crate::trial::{
 	device::{COPIED, COPIES, DeviceError, Matrix, Rated, Shown, copied_gbps},
@@ -22,6 +24,7 @@ use kernel::{Code, Handle, Kernel, Use};
 use memory::Memory;
 use parking_lot::Mutex;
 use product::{Chosen, Product};
+use ring::Reach;
 use std::{
 	collections::BTreeMap,
 	ops::Range,
@@ -39,6 +42,7 @@ pub(super) struct Vulkan {
 	choice: Choice,
 	/// Folder of what is remembered of kernels.
 	memory: Option<PathBuf>,
+	cut: Cut,
 }
 
 /// Finds the GPUs of the options' choice. Each look has an instance of its own, which finds drivers that came since the
@@ -55,7 +59,43 @@ impl Vulkan {
 			adapter,
 			choice: options.choice,
 			memory: options.memory.clone(),
+			cut: options.cut,
 		}
+	}
+
+	/// Opens an adapter, with walks that reach their window in the best way that is right.
+	fn opened(&self, adapter: &Adapter, kernels: Kernels) -> Result<Opened, DeviceError> {
+		let memory = self.memory.as_deref();
+		let opened = Opened::new(adapter, kernels, memory, self.cut)?;
+		if opened.reach == Reach::Branches {
+			if !opened.handle.addresses {
+				tracing::warn!(
+					gpu = %self.card,
+					"a GPU's driver has no buffer addresses: walks over windows in many buffers are slow. Newer drivers \
+					 have them (Vulkan's bufferDeviceAddress)"
+				);
+			}
+			return Ok(opened);
+		}
+		match contained(|| opened.try_walk()) {
+			Ok(()) => return Ok(opened),
+			// All memory is a customer's. What it computes is checked later, by others.
+			Err(DeviceError::Memory(error)) => {
+				tracing::warn!(gpu = %self.card, error, "a GPU has too little free memory to try a walk");
+				return Ok(opened);
+			}
+			Err(error) => tracing::warn!(
+				gpu = %self.card,
+				%error,
+				"a GPU's walks by addresses cannot be used; slower ones are"
+			),
+		}
+		drop(opened);
+		let cut = Cut {
+			branches: true,
+			..self.cut
+		};
+		Opened::new(adapter, kernels, memory, cut)
 	}
 }
 
@@ -67,14 +107,14 @@ impl Source for Vulkan {
 	}
 
 	fn open(&self, kernels: Kernels) -> Result<Opened, DeviceError> {
-		Opened::new(&self.adapter, kernels, self.memory.as_deref())
+		self.opened(&self.adapter, kernels)
 	}
 
 	fn open_again(&self, kernels: Kernels) -> Result<Opened, DeviceError> {
 		let mut found = adapters(self.choice).into_iter();
 		let fresh = found.find(|adapter| card_of(adapter).is_same(&self.card));
 		let adapter = fresh.as_ref().unwrap_or(&self.adapter);
-		Opened::new(adapter, kernels, self.memory.as_deref())
+		self.opened(adapter, kernels)
 	}
 
 	fn try_each(&self) -> Vec<(String, Result<(), DeviceError>)> {
@@ -93,7 +133,9 @@ pub(super) struct Opened {
 	leaves: Kernel,
 	reduce: Kernel,
 	top: Kernel,
-	/// The walk's kernels, by the number of buffers that the window lies in.
+	cut: Cut,
+	reach: Reach,
+	/// The walk's kernels, by the number of buffers that they bind.
 	walks: Mutex<BTreeMap<usize, Arc<Kernel>>>,
 }
 
@@ -102,6 +144,7 @@ impl Opened {
 		adapter: &Adapter,
 		kernels: Kernels,
 		memory: Option<&Path>,
+		cut: Cut,
 	) -> Result<Self, DeviceError> {
 		let Chosen {
 			handle,
@@ -118,23 +161,33 @@ impl Opened {
 			top: kernel("top", shaders::top(), &[Write; 4])?,
 			product,
 			rated,
+			reach: Reach::best(&handle, cut),
+			cut,
 			handle,
 			walks: Mutex::default(),
 		})
 	}
 
-	/// The walk's kernel over a window in this number of buffers.
-	fn walk_kernel(&self, buffers: usize) -> Result<Arc<Kernel>, DeviceError> {
+	/// Returns the walk's kernel that binds this number of buffers to read.
+	fn walk_kernel(&self, bound: usize) -> Result<Arc<Kernel>, DeviceError> {
 		let mut walks = self.walks.lock();
-		if let Some(kernel) = walks.get(&buffers) {
+		if let Some(kernel) = walks.get(&bound) {
 			return Ok(kernel.clone());
 		}
-		let mut uses = vec![Use::Write];
-		uses.resize(1 + buffers, Use::Read);
-		let code = Code::Wgsl(shaders::walk(buffers));
-		let made = Arc::new(self.handle.kernel("walk", code, &uses)?);
-		walks.insert(buffers, made.clone());
+		let made = Arc::new(self.reach.kernel(&self.handle, bound)?);
+		walks.insert(bound, made.clone());
 		Ok(made)
+	}
+
+	/// Fails unless a walk over two buffers is right.
+	fn try_walk(&self) -> Result<(), DeviceError> {
+		let n = Self::LEAST_ROWS;
+		let matrix = u64::from(n) * u64::from(n);
+		let memory = Memory::new(self, n, 2, Some(matrix))?;
+		match self.work(&memory).walks_rightly()? {
+			true => Ok(()),
+			false => Err(lost("it does not compute what it should")),
+		}
 	}
 
 	fn work<'a>(&'a self, memory: &'a Memory) -> Work<'a> {
@@ -155,11 +208,11 @@ impl Backend for Opened {
 	const LEAST_ROWS: u32 = 1_024;
 
 	fn take(&self, n: u32, window: u32) -> Result<Memory, DeviceError> {
-		Memory::new(self, n, window)
+		Memory::new(self, n, window, self.cut.most)
 	}
 
 	fn matrices(memory: &Memory) -> u32 {
-		memory.matrices
+		memory.ring.matrices
 	}
 
 	fn fill(
@@ -264,11 +317,21 @@ pub(super) mod tests {
 	use super::*;
 	use crate::gpu::Gpu;
 
-	/// Software that plays a GPU.
-	pub fn software() -> Gpu<Vulkan> {
-		let found = find(&Choice::Software.into()).pop();
-		found
+	/// Software that plays a GPU, with its window cut so.
+	pub fn software_cut(cut: Cut) -> Gpu<Vulkan> {
+		let options = Options {
+			choice: Choice::Software,
+			cut,
+			..Default::default()
+		};
+		find(&options)
+			.pop()
 			.map(|gpu| Gpu::open(gpu, Kernels::Fastest).unwrap())
 			.expect("no Vulkan driver: scripts/setup.sh installs mesa-vulkan-drivers")
+	}
+
+	/// Software that plays a GPU.
+	pub fn software() -> Gpu<Vulkan> {
+		software_cut(Cut::default())
 	}
 }

@@ -1,6 +1,7 @@
 //! The kernels, in WGSL. What is unrolled is written out by a program; the definitions are those of
 //! [`crate::trial::matrix`], [`crate::trial::tree`] and [`crate::trial::hash`], bit for bit.
 
+use super::address::READ;
 use crate::trial::matrix::READS;
 use std::fmt::Write;
 
@@ -464,8 +465,8 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 	)
 }
 
-/// A walk over a window that lies in `buffers` buffers: a workgroup for each lane, whose state is a line of `z`.
-pub fn walk(buffers: usize) -> String {
+/// A walk over a window in this number of buffers, each bound by itself, with a branch for each.
+pub fn walk_by_branches(buffers: usize) -> String {
 	let mut ring = String::new();
 	let mut cases = String::new();
 	for at in 0..buffers {
@@ -480,6 +481,34 @@ pub fn walk(buffers: usize) -> String {
 			let _ = writeln!(cases, "\t\tdefault: {{ return ring{at}[index]; }}");
 		}
 	}
+	walk(&format!(
+		"{ring}
+fn part(buffer: u32, index: u32) -> vec4<u32> {{
+	switch buffer {{
+{cases}	}}
+}}
+"
+	))
+}
+
+/// A walk over a window in any number of buffers, by their addresses. [`super::address`] gives the read its body.
+pub fn walk_by_addresses() -> String {
+	walk(&format!(
+		"@group(0) @binding(2) var<storage, read> addresses: array<vec2<u32>>;
+
+fn {READ}(address: vec2<u32>, index: u32) -> vec4<u32> {{
+	return vec4<u32>(address, index, 0u);
+}}
+
+fn part(buffer: u32, index: u32) -> vec4<u32> {{
+	return {READ}(addresses[buffer], index);
+}}
+"
+	))
+}
+
+/// A walk over a window of which `part` reads: a workgroup for each lane, whose state is a line of `z`.
+fn walk(part: &str) -> String {
 	format!(
 		"
 struct Params {{
@@ -491,15 +520,10 @@ struct Params {{
 }}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> z: array<vec4<u32>>;
-{ring}
+{part}
 var<workgroup> folded: array<u32, {LANE}>;
 var<workgroup> firsts: array<u32, {LANE}>;
 var<workgroup> eighths: array<u32, 8>;
-
-fn part(buffer: u32, index: u32) -> vec4<u32> {{
-	switch buffer {{
-{cases}	}}
-}}
 
 fn high_product(a: u32, b: u32) -> u32 {{
 	let low = (a & 0xffffu) * (b & 0xffffu);

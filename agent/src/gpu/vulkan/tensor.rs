@@ -233,4 +233,4 @@ impl std::fmt::Display for Plan {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

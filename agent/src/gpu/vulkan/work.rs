@@ -11,7 +11,9 @@ use crate::{
 	trial::{
 		device::{DeviceError, Matrix, Shown},
 		hash::{Hash, Running},
-		matrix::{KEPT, LINE, Line, STEPS, Size, filled_key, kappa_of, step_key, turn_key},
+		matrix::{
+			KEPT, LINE, Line, STEPS, Size, filled_key, first, kappa_of, step_key, turn_key, walk_of,
+		},
 		tree::TreeKey,
 	},
 };
@@ -37,6 +39,8 @@ struct Batch<'a> {
 	pass: Option<ComputePass<'static>>,
 	params: Vec<u8>,
 	slots: Vec<u8>,
+	/// Some of them walk.
+	walks: bool,
 }
 
 /// Values derived from a tree's root.
@@ -79,6 +83,7 @@ impl<'a> Batch<'a> {
 			pass: None,
 			params: Vec::new(),
 			slots: Vec::new(),
+			walks: false,
 		}
 	}
 
@@ -122,6 +127,7 @@ impl<'a> Batch<'a> {
 		let offset = push(&mut self.slots, &words, &[]);
 		let across = lines.min(shaders::LANES);
 		let groups = (across, lines / across);
+		self.walks = true;
 		self.dispatch(&memory.walk, &memory.bound.walk[z], offset, groups);
 	}
 
@@ -166,6 +172,9 @@ impl<'a> Batch<'a> {
 			}
 		}
 		gpu.handle.submit(self.encoder);
+		if self.walks {
+			gpu.handle.hold(memory.ring.buffers());
+		}
 	}
 }
 
@@ -192,7 +201,7 @@ impl Work<'_> {
 		go_on: &dyn Fn() -> Result<(), DeviceError>,
 	) -> Result<Vec<Hash>, DeviceError> {
 		let memory = self.memory;
-		let filled = crate::trial::matrix::filled_of(memory.matrices);
+		let filled = crate::trial::matrix::filled_of(memory.ring.matrices);
 		let mut roots = Vec::new();
 		self.begin(&memory.fill, seed);
 		let (mut t, mut x) = (0, 0);
@@ -209,7 +218,7 @@ impl Work<'_> {
 					let leaves = &memory.fill.leaves[x];
 					batch.tree(leaves, &filled_key(seed, t), root, &After::NOTHING);
 				}
-				if let Some(kept) = memory.kept(t) {
+				if let Some(kept) = memory.ring.place(t) {
 					batch.copy((&memory.fill.x[x], 0), kept, memory.matrix());
 				}
 			}
@@ -296,7 +305,7 @@ impl Work<'_> {
 		let (from, mut x) = match before.filter(|(t, _)| (stays..=to).contains(t)) {
 			Some(before) => before,
 			None => {
-				let kept = memory.kept(stays);
+				let kept = memory.ring.place(stays);
 				let kept = kept.ok_or_else(|| lost("its window lacks a matrix"))?;
 				batch.copy(kept, (&memory.fill.x[0], 0), memory.matrix());
 				(stays, 0)
@@ -308,6 +317,33 @@ impl Work<'_> {
 		}
 		batch.submit();
 		Ok(x)
+	}
+
+	/// Returns whether a walk over the window is that of plain code. Overwrites the window and the trial's matrices.
+	pub fn walks_rightly(&self) -> Result<bool, DeviceError> {
+		const SEED: Hash = [0x77; 32];
+		let Self { gpu, memory } = *self;
+		let size = Size {
+			n: memory.n,
+			window: memory.ring.matrices,
+			turns: 1,
+		};
+		// Any bytes will do for the window.
+		let mut window = Vec::new();
+		for u in 0..size.window {
+			let bytes = first(&[u as u8; 32], size.n);
+			let place = memory.ring.place(KEPT * u);
+			let (buffer, offset) = place.ok_or_else(|| lost("its window lacks a matrix"))?;
+			gpu.handle.queue.write_buffer(buffer, offset, &bytes);
+			window.extend(bytes);
+		}
+		self.begin(&memory.trial, &SEED);
+		let mut expected = first(&SEED, size.n);
+		let running = Running::over(&[&SEED]);
+		self.set_running(&running);
+		let x = self.steps(&SEED, &size, 1..2, 0);
+		walk_of(&mut expected, &window, kappa_of(&running));
+		Ok(self.fetch(&[(&memory.trial.x[x], 0, memory.matrix())])? == expected)
 	}
 
 	/// Shows lines of a matrix: of the fill, in the window or in a place of its two matrices, or of the last step, whose
@@ -323,7 +359,7 @@ impl Work<'_> {
 		let in_window;
 		let (leaves, buffer, offset) = match (matrix, x) {
 			(Matrix::Step(_), x) => (&memory.trial.leaves[x], &memory.trial.x[x], 0),
-			(Matrix::Filled(t), x) => match memory.kept(t) {
+			(Matrix::Filled(t), x) => match memory.ring.place(t) {
 				Some((buffer, offset)) => {
 					in_window = memory.leaves_of(gpu, buffer, offset)?;
 					(&in_window, buffer, offset)

@@ -35,7 +35,7 @@ const fn unit(m: u32, n: u32, k: u32) -> Unit {
 }
 
 /// Runs a program with Mesa's newer driver, and what it needs.
-fn with_newer_mesa(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn with_newer_mesa(program: impl AsRef<std::ffi::OsStr>) -> Command {
 	let run = std::env::var_os("KAISAR_MESA")
 		.map(PathBuf::from)
 		.or_else(|| {

@@ -1,25 +1,40 @@
 use super::*;
 use crate::{
-	gpu::vulkan::tests::software,
-	trial::matrix::{first, tree_over, walk_of},
+	gpu::{
+		Cut,
+		vulkan::{ring::Reach, tests::software_cut},
+	},
+	trial::matrix::tree_over,
+};
+
+/// Buffers as large as the driver allows, that are named by their addresses.
+const WHOLE: Cut = Cut {
+	most: None,
+	branches: false,
 };
 
 /// Trees and walks of these sizes, without products, which would take software minutes.
-fn is_that_of_the_reference(n: u32, window: u32, lines: &[u32]) {
-	let device = software();
+fn is_that_of_the_reference(cut: Cut, buffers: usize, n: u32, window: u32, lines: &[u32]) {
+	let device = software_cut(cut);
 	let shared = device.0.shared().unwrap();
 	let gpu = &shared.backend;
-	let memory = Memory::new(gpu, n, window).unwrap();
+	let reach = match cut.branches {
+		true => Reach::Branches,
+		false => Reach::Addresses,
+	};
+	assert_eq!(gpu.reach, reach);
+	let memory = Memory::new(gpu, n, window, cut.most).unwrap();
+	assert_eq!(memory.ring.buffers().len(), buffers);
 	let on = gpu.work(&memory);
 	// Any bytes will do for the window.
 	let mut kept = Vec::new();
 	for u in 0..window {
 		let bytes = first(&[u as u8; 32], n);
-		let (buffer, offset) = memory.kept(KEPT * u).unwrap();
+		let (buffer, offset) = memory.ring.place(KEPT * u).unwrap();
 		gpu.handle.queue.write_buffer(buffer, offset, &bytes);
 		kept.extend(bytes);
 	}
-	assert!(memory.kept(KEPT * window).is_none() && memory.kept(1).is_none());
+	assert!(memory.ring.place(KEPT * window).is_none() && memory.ring.place(1).is_none());
 	on.begin(&memory.trial, &[4; 32]);
 	let mut z = first(&[4; 32], n);
 	let tree = |key: TreeKey, bytes: &[u8], shown: Vec<(u32, Shown)>| {
@@ -55,10 +70,46 @@ fn is_that_of_the_reference(n: u32, window: u32, lines: &[u32]) {
 #[test]
 fn trees_and_walks_of_the_full_size_are_those_of_the_reference() {
 	// The window lies in two buffers: software has buffers of 128 MiB.
-	is_that_of_the_reference(4_096, 9, &[0, 1, 511, 512, 8_191, 16_383]);
+	for branches in [false, true] {
+		let cut = Cut { branches, ..WHOLE };
+		is_that_of_the_reference(cut, 2, 4_096, 9, &[0, 1, 511, 512, 8_191, 16_383]);
+	}
 }
 
 #[test]
 fn walks_of_more_lanes_than_a_dimension_has_are_those_of_the_reference() {
-	is_that_of_the_reference(8_192, 2, &[0, 16_383, 16_384, 65_535]);
+	is_that_of_the_reference(WHOLE, 1, 8_192, 2, &[0, 16_383, 16_384, 65_535]);
+}
+
+#[test]
+fn walks_over_many_buffers_are_those_of_the_reference() {
+	// Two matrices in each but the last.
+	let cut = Cut {
+		most: Some(2 << 20),
+		..WHOLE
+	};
+	let branching = Cut {
+		branches: true,
+		..cut
+	};
+	is_that_of_the_reference(branching, 16, 1_024, 31, &[0, 1_023]);
+	// More than can be bound.
+	is_that_of_the_reference(cut, 63, 1_024, 125, &[0, 1_023]);
+}
+
+#[test]
+fn a_walk_that_is_wrong_is_found_out() {
+	let device = software_cut(WHOLE);
+	let shared = device.0.shared().unwrap();
+	let gpu = &shared.backend;
+	gpu.try_walk().unwrap();
+	let cut = Some(1 << 20);
+	let memory = Memory::new(gpu, 1_024, 2, cut).unwrap();
+	let on = gpu.work(&memory);
+	assert_eq!(on.walks_rightly(), Ok(true));
+	let table = memory.ring.addresses.as_ref().unwrap();
+	let mut addresses = on.fetch(&[(table, 0, 16)]).unwrap();
+	addresses.rotate_left(8);
+	gpu.handle.queue.write_buffer(table, 0, &addresses);
+	assert_eq!(on.walks_rightly(), Ok(false));
 }
