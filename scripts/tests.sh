@@ -2,7 +2,7 @@
 # How tests are run: test.sh and soak.sh source this, after setup.sh. They say in LOGS where logs go.
 
 # The test binaries that take longest. They start first, so that none of them is left for the end.
-UNIT_LONGEST=(containers kaisar_agent reach strategies pallet_orders pallet_popw pallet_rewards)
+UNIT_LONGEST=(containers cuda kaisar_agent reach strategies pallet_orders pallet_popw pallet_rewards)
 
 # These test binaries need the machine to themselves: they measure what a line carries.
 UNIT_ALONE=(dishonest netns suite)

@@ -24,7 +24,7 @@ DEVICE void wait_for_part(const Tree &p, uint32_t byte) {
 	// A GPU that does not come to it in minutes never does; its driver would wait for the kernel for ever.
 	uint32_t polls = 0;
 	while (load_acquire(done) != p.epoch) {
-		pause();
+		give_way();
 		if (++polls == MOST_POLLS) give_up();
 	}
 }

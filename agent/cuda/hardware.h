@@ -83,7 +83,7 @@ DEVICE uint32_t add_in_order(uint32_t *to, uint32_t word) {
 	return before;
 }
 // Gives way to others, for about 100 ns.
-DEVICE void pause() { __nanosleep(100); }
+DEVICE void give_way() { __nanosleep(100); }
 // Ends the kernel with an error.
 DEVICE void give_up() { __trap(); }
 
@@ -161,8 +161,12 @@ DEVICE uint32_t rank_in_cluster() {
 	return rank;
 }
 // Waits for all threads of the cluster. Orders nothing: what is to be seen has orders of its own.
-DEVICE void sync_cluster() {
+DEVICE void meet_cluster() {
 	asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+}
+// The same; what threads did before is done, also in other blocks' shared memory.
+DEVICE void sync_cluster() {
+	asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
 // Barriers in shared memory. They turn to the next phase when `count` have arrived and all bytes that are expected are

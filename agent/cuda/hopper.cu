@@ -86,7 +86,7 @@ template <bool APART> DEVICE void multiply_in_pairs(const TensorMap *map_a, cons
 		barrier_init(shared.lead, 1);
 		barriers_are_made();
 	}
-	sync_cluster();
+	meet_cluster();
 	Tiles tiles;
 	tiles.down = p.n / (ROWS * CLUSTER);
 	tiles.across = p.n / COLUMNS;
@@ -165,7 +165,7 @@ template <bool APART> DEVICE void multiply_in_pairs(const TensorMap *map_a, cons
 			}
 		}
 	}
-	// A block that is over must not be written to.
+	// A block that is over must not be written to, nor its barriers arrived at.
 	sync_cluster();
 }
 

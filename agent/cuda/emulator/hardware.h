@@ -1,8 +1,6 @@
 // The functions of ../hardware.h on the processor, for tests without a GPU. machine.h says what runs them.
 #pragma once
 #include "machine.h"
-// Its `pause` must not be found in place of the kernels'.
-#include <unistd.h>
 
 #define DEVICE inline __attribute__((unused))
 #define CALLED static __attribute__((unused, noinline))
@@ -107,7 +105,7 @@ DEVICE uint32_t add_in_order(uint32_t *to, uint32_t word) {
 	emulated::check_word(to);
 	return __atomic_fetch_add(to, word, __ATOMIC_ACQ_REL);
 }
-#define pause() emulated::give_way()
+DEVICE void give_way() { emulated::give_way(); }
 DEVICE void give_up() { emulated::fail("gives up"); }
 DEVICE void let_next_begin() { emulated::let_next_begin(); }
 DEVICE void wait_for_those_before() { emulated::wait_for_those_before(); }
@@ -129,7 +127,8 @@ using TensorMap = emulated::TensorMap;
 template <int LEFT> DEVICE void fewer_registers() { emulated::set_registers(LEFT, false); }
 template <int NOW> DEVICE void more_registers() { emulated::set_registers(NOW, true); }
 DEVICE uint32_t rank_in_cluster() { return emulated::rank_in_cluster(); }
-DEVICE void sync_cluster() { emulated::sync_cluster(false); }
+DEVICE void meet_cluster() { emulated::sync_cluster(false); }
+DEVICE void sync_cluster() { emulated::sync_cluster(true); }
 DEVICE void barrier_init(uint32_t barrier, uint32_t count) { emulated::barrier_init(barrier, count); }
 DEVICE void barriers_are_made() { emulated::barriers_are_made(); }
 // Orders what the emulator never reorders.

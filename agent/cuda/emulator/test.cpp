@@ -243,7 +243,7 @@ uint32_t deeper(uint32_t depth) {
 }
 void needs_a_deep_stack(uint32_t *to) { to[0] = deeper(1000); }
 void waits_for_a_word(uint32_t *to) {
-	while (load_acquire(to) != 0x12345678) pause();
+	while (load_acquire(to) != 0x12345678) give_way();
 }
 } // namespace wrong
 

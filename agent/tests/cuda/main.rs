@@ -5,7 +5,7 @@
 mod cases;
 mod driver;
 
-use driver::{in_process, on};
+use driver::{in_process, on, program};
 
 /// Kernels of each kind of GPU, the plainest last.
 const AMPERE: &str = "CUDA, Ampere's units, 128 × 256|CUDA, Ampere's units, 256 × 128|CUDA, Ampere's units, 128 × 128";
@@ -18,6 +18,26 @@ const HOPPER: &str =
 #[ignore = "a case of another test, which runs it on an emulated driver"]
 fn case() {
 	cases::run(&std::env::var("KAISAR_CASE").expect("the tests of this file run it"));
+}
+
+/// Every kernel by itself, at all its shapes and in many orders, against plain code; and kernels with faults, which must be
+/// found.
+#[test]
+fn the_kernels_on_the_emulator() {
+	let sources = [
+		"test.cpp",
+		"kernels.cpp",
+		"machine.cpp",
+		"instructions.cpp",
+		"memory.cpp",
+	];
+	program("kernels", &sources, &[]);
+}
+
+/// The stub is what a driver is.
+#[test]
+fn the_emulated_driver() {
+	program("driver", &["test-driver.cpp"], &["../ptx"]);
 }
 
 #[test]
