@@ -65,10 +65,8 @@ impl Source for Found {
 
 	fn open_again(&self, kernels: Kernels) -> Result<Cuda, DeviceError> {
 		// Its number may be another one.
-		let listed = driver::list()?.into_iter();
-		let listed = listed
-			.filter(|listed| listed.card.is_same(&self.listed.card))
-			.next();
+		let mut listed = driver::list()?.into_iter();
+		let listed = listed.find(|listed| listed.card.is_same(&self.listed.card));
 		let listed = listed.ok_or_else(|| lost("its driver does not show it any more"))?;
 		choice::choose(&listed, self.version, kernels, self.memory.as_deref())
 	}
