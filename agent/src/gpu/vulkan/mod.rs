@@ -190,6 +190,12 @@ impl Opened {
 		Work { gpu: self, memory }
 	}
 
+	/// Returns the number of kernels, buffers and bindings that were made.
+	#[cfg(test)]
+	pub fn made(&self) -> u32 {
+		self.handle.made()
+	}
+
 	/// Has the driver take the device away, as it does where the GPU falls off the bus.
 	#[cfg(test)]
 	pub fn destroy(&self) {

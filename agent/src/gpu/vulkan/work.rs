@@ -193,7 +193,8 @@ impl Work<'_> {
 		batch.submit();
 	}
 
-	/// Fills the window, and returns the roots of all matrices, with `trees`.
+	/// Fills the window, and returns the roots of all matrices, with `trees`. With these a trial follows, and is
+	/// rehearsed.
 	pub fn fill(
 		&self,
 		seed: &Hash,
@@ -230,7 +231,25 @@ impl Work<'_> {
 			}
 			t = end;
 		}
+		if trees {
+			self.rehearse(seed)?;
+		}
 		Ok(roots)
+	}
+
+	/// Runs a product and a walk of a trial, with their trees. A driver may finish a kernel, and find memory for a buffer,
+	/// only at their first use; here no clock runs.
+	fn rehearse(&self, seed: &Hash) -> Result<(), DeviceError> {
+		let Self { gpu, memory } = *self;
+		let size = Size {
+			n: memory.n,
+			window: memory.ring.matrices,
+			turns: 1,
+		};
+		self.begin(&memory.trial, seed);
+		self.set_running(&Running::over(&[seed]));
+		self.steps(seed, &size, 0..2, 0);
+		gpu.handle.wait()
 	}
 
 	/// Sets the running hash, from which the next step's κ follows.
