@@ -21,6 +21,9 @@ const LANE: usize = 64;
 /// Most lanes of a walk along a dimension.
 pub const LANES: u32 = 16_384;
 
+/// Bytes that one workgroup of a copy copies.
+pub const COPIED: u32 = 64 << 10;
+
 /// Another step of the turn follows: its κ is drawn of this one's root.
 pub const STEP: u32 = 1;
 /// The step is the last of its turn: the running hash takes the turn's root, and gives the next step its κ.
@@ -118,6 +121,35 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 ",
 	);
 	code
+}
+
+/// A copy. Each invocation has four reads under way.
+pub fn copy() -> String {
+	let items = COPIED / 16;
+	format!(
+		"
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<u32>>;
+
+@compute @workgroup_size(256)
+fn main(
+	@builtin(workgroup_id) group: vec3<u32>,
+	@builtin(local_invocation_index) me: u32,
+) {{
+	let first = group.x * {items}u + me;
+	for (var at = first; at < first + {items}u; at += 1024u) {{
+		let a = x[at];
+		let b = x[at + 256u];
+		let c = x[at + 512u];
+		let d = x[at + 768u];
+		y[at] = a;
+		y[at + 256u] = b;
+		y[at + 512u] = c;
+		y[at + 768u] = d;
+	}}
+}}
+"
+	)
 }
 
 /// A product: tiles of 128 × 128 sums, 8 × 8 an invocation, four products at a time.
