@@ -256,6 +256,11 @@ impl Backend for Opened {
 		Ok(self.work(memory).steps(seed, size, steps, x))
 	}
 
+	fn walk(&self, memory: &Memory, part: Range<u32>, times: u32) -> Result<(), DeviceError> {
+		self.work(memory).walk(part, times);
+		Ok(())
+	}
+
 	fn filled(
 		&self,
 		memory: &Memory,

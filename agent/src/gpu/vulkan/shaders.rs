@@ -548,7 +548,8 @@ struct Params {{
 	lines: u32,
 	each: u32,
 	kappa: u32,
-	pad: u32,
+	// The window's first line: 0 but in measurements of a part.
+	first: u32,
 }}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> z: array<vec4<u32>>;
@@ -585,7 +586,7 @@ fn main(
 		workgroupBarrier();
 		let all = eighths[0] ^ eighths[1] ^ eighths[2] ^ eighths[3]
 			^ eighths[4] ^ eighths[5] ^ eighths[6] ^ eighths[7];
-		let line = high_product((all * 0x9E3779B1u) ^ p.kappa, p.lines);
+		let line = p.first + high_product((all * 0x9E3779B1u) ^ p.kappa, p.lines);
 		let x = part(line / p.each, (line % p.each) * {LANE}u + k);
 		var h = (((s << vec4<u32>(5u)) | (s >> vec4<u32>(27u))) ^ x)
 			+ vec4<u32>(s.y, s.z, s.w, next);
