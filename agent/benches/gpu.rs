@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --profile dev -p kaisar-agent --bench gpu`; with `-- software`, on software that plays a GPU, which shows
 //! only that the bench works. cuBLAS is loaded if it is there, and nothing of CUDA is needed to build.
+//!
+//! With `-- walks` (or `-- software walks`) it measures walks alone: over the parts of windows that lie in few buffers and
+//! in many, reached by addresses and by branches. No part may be more than twice as slow as another by addresses.
 
 use chacha20::{
 	ChaCha8Rng,
@@ -13,7 +16,7 @@ use cudarc::{
 	driver::{self, CudaContext, DevicePtr, DevicePtrMut},
 };
 use kaisar_agent::{
-	gpu::{self, Choice},
+	gpu::{self, Choice, Cut, Options},
 	trial::{
 		device::{Device, Window},
 		matrix::{KEPT, STEPS, Seeds, Size, run_all},
@@ -23,6 +26,12 @@ use std::{error::Error, sync::Arc, time::Instant};
 
 /// Times that each is run; the fastest counts, since what disturbs only slows down.
 const TIMES: usize = 5;
+/// Buffers of the window of the walks.
+const BUFFERS: [u32; 3] = [2, 16, 62];
+/// Parts of the window whose walks are measured apart.
+const PARTS: u32 = 8;
+/// Times that they are, in turns; the median counts.
+const ROUNDS: usize = 15;
 
 fn main() -> Result<(), Box<dyn Error>> {
 	let software = std::env::args().any(|argument| argument == "software");
@@ -42,6 +51,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 		};
 		(Choice::Hardware, size)
 	};
+	if std::env::args().any(|argument| argument == "walks") {
+		return BUFFERS
+			.iter()
+			.try_for_each(|buffers| walks(choice, size.n, *buffers));
+	}
 	let devices = gpu::open(&choice.into());
 	if devices.is_empty() {
 		println!("There is no GPU here that can be used.");
@@ -120,6 +134,73 @@ fn measure(device: &dyn Device, size: Size, cublas: Option<f64>) -> Result<(), B
 		"  walks of a turn at the rate of a plain copy, {copy:.1} GB/s: {:.3} ms",
 		bytes / copy / 1e6
 	);
+	Ok(())
+}
+
+/// Measures walks over a window in this number of buffers, by addresses and by branches in turns. Drivers limit what can
+/// be bound, so the window may be smaller by branches.
+fn walks(choice: Choice, n: u32, buffers: u32) -> Result<(), Box<dyn Error>> {
+	let matrix = u64::from(n) * u64::from(n);
+	let matrices: u32 = match choice {
+		Choice::Software => 62,
+		_ => 496,
+	};
+	let mut windows = Vec::new();
+	for branches in [false, true] {
+		let options = Options {
+			choice,
+			cut: Cut {
+				most: Some(u64::from(matrices.div_ceil(buffers)) * matrix),
+				branches,
+			},
+			..Default::default()
+		};
+		let device = gpu::open(&options).into_iter().next();
+		let device = device.ok_or("There is no GPU here that can be used.")?;
+		let seeds = Seeds::new(&[1; 32], &[1; 32], 0);
+		let window: Arc<dyn Window> = Arc::from(device.fill(seeds.fill, n, matrices, &|| true)?);
+		let size = Size {
+			n,
+			window: window.matrices(),
+			turns: 1,
+		};
+		// Nothing else runs on a device before its trial is over.
+		let (base, tell) = ([1; 32], |_, _| ());
+		run_all(vec![window.clone()], &base, &base, size, &tell, &|| true)?;
+		windows.push((branches, window, vec![Vec::new(); PARTS as usize]));
+	}
+	for _ in 0..ROUNDS {
+		for (_, window, rates) in &mut windows {
+			for (rates, rate) in rates.iter_mut().zip(window.part_gbps(PARTS)?) {
+				rates.push(rate);
+			}
+		}
+	}
+	println!(
+		"walks over {} MiB in {buffers} buffers:",
+		(u64::from(matrices) * matrix) >> 20
+	);
+	for (branches, window, mut rates) in windows {
+		for rates in &mut rates {
+			rates.sort_by(f64::total_cmp);
+		}
+		let medians: Vec<f64> = rates.iter().map(|rates| rates[rates.len() / 2]).collect();
+		let sum: f64 = medians.iter().map(|rate| 1.0 / rate).sum();
+		let shown: Vec<String> = medians.iter().map(|rate| format!("{rate:.3}")).collect();
+		let (least, most) = medians
+			.iter()
+			.fold((f64::INFINITY, 0f64), |(least, most), rate| {
+				(least.min(*rate), most.max(*rate))
+			});
+		println!(
+			"  by {}, {} matrices: {:.3} GB/s; parts {}: the fastest {:.2} times the slowest",
+			if branches { "branches" } else { "addresses" },
+			window.matrices(),
+			f64::from(PARTS) / sum,
+			shown.join(" "),
+			most / least
+		);
+	}
 	Ok(())
 }
 

@@ -58,6 +58,10 @@ pub(super) trait Backend: Send + Sync + Sized + 'static {
 		x: usize,
 	) -> Result<usize, DeviceError>;
 
+	/// Walks all lanes of the first of the trial's matrices over part of the window's matrices, this number of times, at
+	/// most 128. For measurements. Need not wait.
+	fn walk(&self, memory: &Self::Memory, part: Range<u32>, times: u32) -> Result<(), DeviceError>;
+
 	/// Computes `X_to` of the fill, from one that was computed before and its place, or from the last before it that
 	/// stays. Returns its place among the fill's two matrices.
 	fn filled(

@@ -8,7 +8,7 @@ use super::{
 use crate::trial::{
 	device::{DeviceError, Matrix, Place, Shown, Spans, Window},
 	hash::{Compress, Hash, Running},
-	matrix::{KEPT, STEPS, Size, filled_of, turn_root},
+	matrix::{KEPT, READS, STEPS, Size, filled_of, turn_root},
 };
 use parking_lot::Mutex;
 use std::{
@@ -17,10 +17,14 @@ use std::{
 		Arc,
 		atomic::{AtomicU64, Ordering},
 	},
+	time::Instant,
 };
 
 /// Steps that are repeated between two looks at who waits.
 const LOOK: u32 = 128;
+
+/// Walks that are timed together.
+const WALKS: u32 = 8;
 
 static IDS: AtomicU64 = AtomicU64::new(0);
 
@@ -404,6 +408,27 @@ impl<S: Source> Window for GpuWindow<S> {
 		self.opener
 			.with(|shared| self.show_on(&shared, &run, hashes, &ticket))?;
 		Ok(ticket.take())
+	}
+
+	fn part_gbps(&self, parts: u32) -> Result<Vec<f64>, DeviceError> {
+		let shared = self.opener.shared()?;
+		let _work = shared.idle()?;
+		let held = self.held(&shared)?;
+		let (gpu, memory) = (&shared.backend, &held.memory);
+		*held.at.lock() = (At::Nowhere, 0);
+		gpu.begin(memory, &self.seed)?;
+		gpu.wait()?;
+		let parts = parts.min(self.matrices);
+		let bound =
+			|part: u32| (u64::from(self.matrices) * u64::from(part) / u64::from(parts)) as u32;
+		let read = f64::from(WALKS) * f64::from(self.n).powi(2) * READS as f64;
+		let rate = |part: u32| {
+			let start = Instant::now();
+			gpu.walk(memory, bound(part)..bound(part + 1), WALKS)?;
+			gpu.wait()?;
+			Ok(read / start.elapsed().as_secs_f64().max(1e-9) / 1e9)
+		};
+		(0..parts).map(rate).collect()
 	}
 
 	fn release(&self) {

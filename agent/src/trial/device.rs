@@ -135,6 +135,12 @@ pub trait Window: Send + Sync {
 		hashes: &[Running],
 		wanted: &BTreeSet<Place>,
 	) -> Result<BTreeMap<Place, Shown>, DeviceError>;
+	/// Walks over equal parts of the window, and returns the rates of reading, in 10⁹ bytes a second. For benches; empty
+	/// where it is not implemented.
+	#[doc(hidden)]
+	fn part_gbps(&self, _parts: u32) -> Result<Vec<f64>, DeviceError> {
+		Ok(Vec::new())
+	}
 	/// Gives back the memory on the device. It is filled again for what is shown after that.
 	fn release(&self) {}
 }

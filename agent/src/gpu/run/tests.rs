@@ -90,6 +90,16 @@ fn a_gpu_that_is_lost_in_the_trial_is_opened_again_for_the_next() {
 }
 
 #[test]
+fn a_trial_uses_only_what_its_fill_made() {
+	let device = software();
+	let window = filled(&device);
+	let made = || device.0.shared().unwrap().backend.made();
+	let before = made();
+	run(window).unwrap();
+	assert_eq!(made(), before);
+}
+
+#[test]
 fn openings_give_way_to_a_trial_from_its_fill_to_its_end() {
 	let device = software();
 	let first = run(filled(&device)).unwrap();

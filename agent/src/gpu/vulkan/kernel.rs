@@ -70,6 +70,9 @@ pub(super) struct Handle {
 	pub addresses: bool,
 	/// The device is gone, or did not do what it was told: nothing that it says counts any more.
 	failed: Arc<AtomicBool>,
+	/// Kernels, buffers and bindings that were made.
+	#[cfg(test)]
+	made: std::sync::atomic::AtomicU32,
 }
 
 impl Handle {
@@ -120,11 +123,15 @@ impl Handle {
 			limits,
 			addresses,
 			failed,
+			#[cfg(test)]
+			made: Default::default(),
 		})
 	}
 
 	/// Does something with the device, and returns the error that it met, if it met one.
 	fn checked<T>(&self, act: impl FnOnce(&wgpu::Device) -> T) -> Result<T, DeviceError> {
+		#[cfg(test)]
+		self.made.fetch_add(1, Ordering::SeqCst);
 		let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
 		let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
 		let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -314,6 +321,12 @@ impl Handle {
 	#[cfg(test)]
 	pub fn destroy(&self) {
 		self.device.destroy();
+	}
+
+	/// Returns the number of kernels, buffers and bindings that were made.
+	#[cfg(test)]
+	pub fn made(&self) -> u32 {
+		self.made.load(Ordering::SeqCst)
 	}
 
 	/// Waits until all that was submitted is done. A driver that hangs has lost the device.

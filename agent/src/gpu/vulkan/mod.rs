@@ -2,6 +2,7 @@
 
 mod adapter;
 mod address;
+mod copy;
 mod kernel;
 mod memory;
 mod product;
@@ -15,7 +16,7 @@ use super::{
 	backend::{Backend, Source, contained, lost},
 };
 use crate::trial::{
-	device::{COPIED, COPIES, DeviceError, Matrix, Rated, Shown, copied_gbps},
+	device::{DeviceError, Matrix, Rated, Shown},
 	hash::{Hash, Running},
 	matrix::Size,
 };
@@ -30,9 +31,8 @@ use std::{
 	ops::Range,
 	path::{Path, PathBuf},
 	sync::Arc,
-	time::Instant,
 };
-use wgpu::{Adapter, BufferUsages};
+use wgpu::{Adapter, DeviceType};
 use work::Work;
 
 /// A GPU that Vulkan shows.
@@ -125,6 +125,8 @@ impl Source for Vulkan {
 /// A device with its kernels.
 pub(super) struct Opened {
 	name: String,
+	/// Plays a GPU.
+	software: bool,
 	handle: Handle,
 	fill: Kernel,
 	product: Product,
@@ -153,8 +155,10 @@ impl Opened {
 		} = product::choose(adapter, kernels, memory)?;
 		let kernel = |name, code: String, uses: &[Use]| handle.kernel(name, Code::Wgsl(code), uses);
 		use Use::{Read, Write};
+		let info = adapter.get_info();
 		Ok(Self {
-			name: adapter.get_info().name,
+			name: info.name,
+			software: info.device_type == DeviceType::Cpu,
 			fill: kernel("fill", shaders::fill(), &[Write])?,
 			leaves: kernel("leaves", shaders::leaves(), &[Read, Write])?,
 			reduce: kernel("reduce", shaders::reduce(), &[Write])?,
@@ -192,6 +196,12 @@ impl Opened {
 
 	fn work<'a>(&'a self, memory: &'a Memory) -> Work<'a> {
 		Work { gpu: self, memory }
+	}
+
+	/// Returns the number of kernels, buffers and bindings that were made.
+	#[cfg(test)]
+	pub fn made(&self) -> u32 {
+		self.handle.made()
 	}
 
 	/// Has the driver take the device away, as it does where the GPU falls off the bus.
@@ -250,6 +260,11 @@ impl Backend for Opened {
 		Ok(self.work(memory).steps(seed, size, steps, x))
 	}
 
+	fn walk(&self, memory: &Memory, part: Range<u32>, times: u32) -> Result<(), DeviceError> {
+		self.work(memory).walk(part, times);
+		Ok(())
+	}
+
 	fn filled(
 		&self,
 		memory: &Memory,
@@ -287,24 +302,7 @@ impl Backend for Opened {
 	}
 
 	fn copy_gbps(&self) -> Result<f64, DeviceError> {
-		let handle = &self.handle;
-		let size = (COPIED as u64).min(handle.limits.max_buffer_size);
-		let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-		let from = handle.buffer("from", size, usage)?;
-		let to = handle.buffer("to", size, usage)?;
-		let copy = |times| {
-			let mut encoder = handle.encoder();
-			for _ in 0..times {
-				encoder.copy_buffer_to_buffer(&from, 0, &to, 0, Some(size));
-			}
-			handle.submit(encoder);
-			handle.wait()
-		};
-		// The first makes the memory real.
-		copy(1)?;
-		let start = Instant::now();
-		copy(COPIES)?;
-		Ok(copied_gbps(size, start.elapsed()))
+		copy::gbps(&self.handle, self.software)
 	}
 
 	fn rated(&self) -> Vec<Rated> {

@@ -21,6 +21,9 @@ const LANE: usize = 64;
 /// Most lanes of a walk along a dimension.
 pub const LANES: u32 = 16_384;
 
+/// Bytes that one workgroup of a copy copies.
+pub const COPIED: u32 = 64 << 10;
+
 /// Another step of the turn follows: its κ is drawn of this one's root.
 pub const STEP: u32 = 1;
 /// The step is the last of its turn: the running hash takes the turn's root, and gives the next step its κ.
@@ -118,6 +121,35 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 ",
 	);
 	code
+}
+
+/// A copy. Each invocation has four reads under way.
+pub fn copy() -> String {
+	let items = COPIED / 16;
+	format!(
+		"
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<u32>>;
+
+@compute @workgroup_size(256)
+fn main(
+	@builtin(workgroup_id) group: vec3<u32>,
+	@builtin(local_invocation_index) me: u32,
+) {{
+	let first = group.x * {items}u + me;
+	for (var at = first; at < first + {items}u; at += 1024u) {{
+		let a = x[at];
+		let b = x[at + 256u];
+		let c = x[at + 512u];
+		let d = x[at + 768u];
+		y[at] = a;
+		y[at + 256u] = b;
+		y[at + 512u] = c;
+		y[at + 768u] = d;
+	}}
+}}
+"
+	)
 }
 
 /// A product: tiles of 128 × 128 sums, 8 × 8 an invocation, four products at a time.
@@ -516,7 +548,8 @@ struct Params {{
 	lines: u32,
 	each: u32,
 	kappa: u32,
-	pad: u32,
+	// The window's first line: 0 but in measurements of a part.
+	first: u32,
 }}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> z: array<vec4<u32>>;
@@ -553,7 +586,7 @@ fn main(
 		workgroupBarrier();
 		let all = eighths[0] ^ eighths[1] ^ eighths[2] ^ eighths[3]
 			^ eighths[4] ^ eighths[5] ^ eighths[6] ^ eighths[7];
-		let line = high_product((all * 0x9E3779B1u) ^ p.kappa, p.lines);
+		let line = p.first + high_product((all * 0x9E3779B1u) ^ p.kappa, p.lines);
 		let x = part(line / p.each, (line % p.each) * {LANE}u + k);
 		var h = (((s << vec4<u32>(5u)) | (s >> vec4<u32>(27u))) ^ x)
 			+ vec4<u32>(s.y, s.z, s.w, next);

@@ -119,11 +119,12 @@ impl<'a> Batch<'a> {
 		self.dispatch(kernel, &of.product[from], offset, groups);
 	}
 
-	/// Walks all lanes of the matrix in a place.
-	fn walk(&mut self, z: usize, window: u32) {
+	/// Walks all lanes of the matrix in a place over matrices of the window.
+	fn walk(&mut self, z: usize, window: Range<u32>) {
 		let memory = self.work.memory;
 		let lines = memory.lines();
-		let words = [window * lines, memory.lines_each(), 0];
+		let count = window.end - window.start;
+		let words = [count * lines, memory.lines_each(), 0, window.start * lines];
 		let offset = push(&mut self.slots, &words, &[]);
 		let across = lines.min(shaders::LANES);
 		let groups = (across, lines / across);
@@ -193,7 +194,8 @@ impl Work<'_> {
 		batch.submit();
 	}
 
-	/// Fills the window, and returns the roots of all matrices, with `trees`.
+	/// Fills the window, and returns the roots of all matrices, with `trees`. With these a trial follows, and is
+	/// rehearsed.
 	pub fn fill(
 		&self,
 		seed: &Hash,
@@ -230,7 +232,25 @@ impl Work<'_> {
 			}
 			t = end;
 		}
+		if trees {
+			self.rehearse(seed)?;
+		}
 		Ok(roots)
+	}
+
+	/// Runs a product and a walk of a trial, with their trees. A driver may finish a kernel, and find memory for a buffer,
+	/// only at their first use; here no clock runs.
+	fn rehearse(&self, seed: &Hash) -> Result<(), DeviceError> {
+		let Self { gpu, memory } = *self;
+		let size = Size {
+			n: memory.n,
+			window: memory.ring.matrices,
+			turns: 1,
+		};
+		self.begin(&memory.trial, seed);
+		self.set_running(&Running::over(&[seed]));
+		self.steps(seed, &size, 0..2, 0);
+		gpu.handle.wait()
 	}
 
 	/// Sets the running hash, from which the next step's κ follows.
@@ -263,7 +283,7 @@ impl Work<'_> {
 			for step in first..end {
 				let is_walk = !step.is_multiple_of(2);
 				if is_walk {
-					batch.walk(x, size.window);
+					batch.walk(x, 0..size.window);
 				} else {
 					batch.product(&memory.trial, x, step);
 					x = 1 - x;
@@ -294,6 +314,15 @@ impl Work<'_> {
 			first = end;
 		}
 		x
+	}
+
+	/// Walks all lanes of the first of the trial's matrices over part of the window, with κ = 0.
+	pub fn walk(&self, part: Range<u32>, times: u32) {
+		let mut batch = Batch::new(*self);
+		for _ in 0..times {
+			batch.walk(0, part.clone());
+		}
+		batch.submit();
 	}
 
 	/// Computes `X_to` of the fill, from one that was computed before and its place, or from the last before it that

@@ -98,6 +98,31 @@ fn walks_over_many_buffers_are_those_of_the_reference() {
 }
 
 #[test]
+fn a_walk_over_a_part_reads_that_part() {
+	let device = software_cut(WHOLE);
+	let shared = device.0.shared().unwrap();
+	let gpu = &shared.backend;
+	let memory = Memory::new(gpu, 1_024, 3, Some(1 << 20)).unwrap();
+	let on = gpu.work(&memory);
+	let mut part = Vec::new();
+	for u in 0..3 {
+		let bytes = first(&[u as u8; 32], 1_024);
+		let (buffer, offset) = memory.ring.place(KEPT * u).unwrap();
+		gpu.handle.queue.write_buffer(buffer, offset, &bytes);
+		if u > 0 {
+			part.extend(bytes);
+		}
+	}
+	on.begin(&memory.trial, &[4; 32]);
+	on.walk(1..3, 2);
+	let mut z = first(&[4; 32], 1_024);
+	walk_of(&mut z, &part, 0);
+	walk_of(&mut z, &part, 0);
+	let walked = on.fetch(&[(&memory.trial.x[0], 0, memory.matrix())]);
+	assert!(walked.unwrap() == z);
+}
+
+#[test]
 fn a_walk_that_is_wrong_is_found_out() {
 	let device = software_cut(WHOLE);
 	let shared = device.0.shared().unwrap();
