@@ -133,11 +133,6 @@ impl Memory {
 		let stays = t.is_multiple_of(KEPT) && u < self.matrices;
 		stays.then(|| self.window.at(u64::from(u) * self.matrix()))
 	}
-
-	/// The first line of the window.
-	pub fn first(&self) -> Place {
-		self.window.start()
-	}
 }
 
 impl Matrices {

@@ -127,13 +127,15 @@ impl Cuda {
 		Ok(tells)
 	}
 
-	/// Walks all lanes of a matrix over the first matrices of the window.
-	fn walk(&self, memory: &Memory, z: Place, window: u32) -> Result<(), DeviceError> {
+	/// Walks all lanes of a matrix over some matrices of the window.
+	fn walk_over(&self, memory: &Memory, z: Place, window: Range<u32>) -> Result<(), DeviceError> {
+		let first = memory.kept(KEPT * window.start);
+		let first = first.ok_or_else(|| lost("its window lacks a matrix"))?;
 		let mut params = Walk {
 			z: z.into(),
-			window: memory.first().into(),
+			window: first.into(),
 			state: memory.state.start().into(),
-			lines: window * memory.lines(),
+			lines: (window.end - window.start) * memory.lines(),
 			unused: 0,
 		};
 		let blocks = memory.lines() / LANES;
@@ -322,7 +324,7 @@ impl Backend for Cuda {
 				told = self.multiply(memory, &memory.trial, x, step, true, begin)?;
 				x = 1 - x;
 			} else {
-				self.walk(memory, memory.trial.x[x].start(), size.window)?;
+				self.walk_over(memory, memory.trial.x[x].start(), 0..size.window)?;
 			}
 			let ends = (step + 1).is_multiple_of(STEPS);
 			let over = Over {
@@ -340,6 +342,11 @@ impl Backend for Cuda {
 			self.tree(memory, &over)?;
 		}
 		Ok(x)
+	}
+
+	fn walk(&self, memory: &Memory, part: Range<u32>, times: u32) -> Result<(), DeviceError> {
+		let z = memory.trial.x[0].start();
+		(0..times).try_for_each(|_| self.walk_over(memory, z, part.clone()))
 	}
 
 	fn filled(
