@@ -203,10 +203,10 @@ mod tests {
 				None => (name, 1),
 			};
 			let (size, align) = match kind.trim() {
+				_ if line.contains('*') => (8, 8),
 				"uint32_t" => (4, 4),
 				"uint64_t" => (8, 8),
 				"Words" => (32, 4),
-				_ if line.contains('*') => (8, 8),
 				other => panic!("{other} in {of}"),
 			};
 			at = at.next_multiple_of(align);
