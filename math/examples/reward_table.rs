@@ -560,7 +560,7 @@ pub fn attacks() -> String {
 	say(
 		out,
 		"\n**Renting a rival, to take its part of the emission.** KAI an epoch. *Idle* is what an idle machine with\n\
-		 eight H100 earns, the most that all others gain together if somebody rents it on a plan of 90 days. *Costs* is\n\
+		 eight H100 earns, the most that all others gain together if it is rented on a plan of 90 days. *Costs* is\n\
 		 the rent. *Rented* is what its owner then has, nine tenths of the rent and half of the fee.\n",
 	);
 	line(
