@@ -1,6 +1,6 @@
 //! Prints the tables of `docs/classes.md`: which GPUs pass for which classes, what a genesis pays, and how
-//! many weaker GPUs a stronger one shows, by what was measured and by the peak figures. With `--write` it puts them into the document. A test compares the
-//! two.
+//! many weaker GPUs a stronger one shows, by measured paces and by the peak figures. With `--write` it puts them
+//! into the document. A test compares the two.
 
 use kaisar_math::{
 	ClassReference,
@@ -177,8 +177,8 @@ fn not_separated(out: &mut String, rows: &[Row]) {
 
 fn close(out: &mut String, rows: &[Row]) {
 	out.push_str(
-		"\n**Pairs that are separated by little.** The best pace of the cheaper GPU, as a part of what the class\n\
-		 asks for: with a kernel 1.25 times as good as planned, and at 0.9 of its peaks. From 100 % on it passes.\n\n\
+		"\n**Pairs that are barely separated.** The best pace of the cheaper GPU, as a share of the pace that the class\n\
+		 requires: with a kernel 1.25 times as good as planned, and at 0.9 of its peaks. From 100 % on it passes.\n\n\
 		 | class | paid | GPU | paid | 1.25 × planned | 0.9 of its peaks |\n\
 		 | --- | --- | --- | --- | --- | --- |\n",
 	);
@@ -213,7 +213,7 @@ fn shown(strong: &Row, weak: &Row) -> Option<u32> {
 fn paying_copies(out: &mut String, rows: &[Row]) {
 	out.push_str(
 		"\n**Copies that pay.** *Together* is what the copies are paid, *÷ n* the most that the weaker class may be\n\
-		 paid for them not to pay more than the GPU itself.\n\n\
+		 paid if the copies are not to earn more than the GPU itself.\n\n\
 		 | GPU | paid | shows | each | together | ÷ n |\n\
 		 | --- | --- | --- | --- | --- | --- |\n",
 	);
@@ -253,7 +253,7 @@ fn all_copies(out: &mut String, rows: &[Row]) {
 	matrix(
 		out,
 		rows,
-		"**Copies of all pairs.** A row is a GPU, a column the class of which it shows that many.",
+		"**Copies of all pairs.** A row is a GPU, a column the class of which it shows this number.",
 		|strong, weak| match shown(strong, weak) {
 			None => "?".into(),
 			Some(count) => count.to_string(),

@@ -56,7 +56,7 @@ const MACHINES: [Machine; 3] = [
 		gpus: 1,
 	},
 	Machine {
-		name: "8×H100 in a data centre",
+		name: "8×H100 in a data center",
 		of_hundred: 10,
 		tiers: [4, 4, 4, 4],
 		class: 1,
@@ -264,7 +264,7 @@ pub fn tables() -> String {
 
 	writeln!(
 		out,
-		"\nThe same, a year, in per cent of the owner's stake.\n"
+		"\nThe same for a year, in percent of the owner's stake.\n"
 	)
 	.unwrap();
 	let mut head = vec!["machine".into()];
@@ -391,7 +391,7 @@ pub fn tables() -> String {
 
 	writeln!(
 		out,
-		"\n**Later**, with the same network, all of it by these parts.\n"
+		"\n**Later**, with the same network, all of it in proportion to the emission.\n"
 	)
 	.unwrap();
 	line(
@@ -446,7 +446,7 @@ pub fn attacks() -> String {
 
 	say(
 		out,
-		"**A machine that is not there, rented by its owner** for a whole epoch on a plan of 90 days, at the prices\n\
+		"**A machine that does not exist, rented by its owner** for a whole epoch on a plan of 90 days, at the prices\n\
 		 of a development chain, beside a network that nobody rents. KAI an epoch. *Published* is what the formula\n\
 		 would pay without the cap.\n",
 	);
@@ -505,7 +505,7 @@ pub fn attacks() -> String {
 
 	say(
 		out,
-		"\n**A server in parts.** What all parts score together, as a part of what it scores in one piece, if each\n\
+		"\n**A server in parts.** The score of all parts together, as a share of the score in one piece, if each\n\
 		 part has the whole line. Every part needs a stake of 500 KAI.\n",
 	);
 	line(
@@ -559,9 +559,9 @@ pub fn attacks() -> String {
 
 	say(
 		out,
-		"\n**Renting a rival, to have its part of the emission.** KAI an epoch. What an idle machine with eight H100\n\
-		 earns, which is the most that all others gain together if somebody rents it on a plan of 90 days; what that\n\
-		 costs; and what its owner has then, nine tenths of the rent and half of the fee.\n",
+		"\n**Renting a rival, to take its part of the emission.** KAI an epoch. *Idle* is what an idle machine with\n\
+		 eight H100 earns, the most that all others gain together if it is rented on a plan of 90 days. *Costs* is\n\
+		 the rent. *Rented* is what its owner then has, nine tenths of the rent and half of the fee.\n",
 	);
 	line(
 		out,
