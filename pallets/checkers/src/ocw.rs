@@ -1,15 +1,14 @@
 //! The off-chain worker: annuls the strikes of this node's operators for which it has a receipt.
 //!
-//! Receipts are left in local storage by the worker that checks ([`receipts_key`]). What is submitted
-//! carries the strike as its tag, so the pool keeps one of it, and once it is on chain there is no
-//! strike to be found.
+//! Popw's off-chain worker stores receipts in local storage ([`receipts_key`]). Each submission carries the
+//! strike as its tag, so the pool keeps one for each strike; once it is on chain, the strike is gone, and
+//! nothing more is submitted.
 
 use crate::*;
 use kaisar_primitives::{Seats, agent::receipts_key, offchain};
 use sp_runtime::RuntimeAppPublic;
 
-/// Runs after each block that was imported. Reads nothing but its operators' strikes where there are
-/// none.
+/// Runs after each imported block. Without strikes it reads only its operators' records.
 pub fn run<T: Config>() {
 	for key in CheckerKey::all() {
 		let record = <Pallet<T> as Seats<T::AccountId>>::by_key(&key).and_then(Operators::<T>::get);

@@ -1,4 +1,4 @@
-//! The invariants.
+//! The pallet's invariants.
 
 use crate::*;
 use alloc::collections::BTreeMap;
@@ -9,23 +9,24 @@ use sp_runtime::TryRuntimeError;
 impl<T: Config> Pallet<T> {
 	/// Checks the invariants:
 	///
-	/// 1. Numbers are below the next one, and an account's number is its last registration that is not
-	///    pruned; of all registrations of an account only the last can be in force.
-	/// 2. The deposits of an account's records are on hold, and nothing else; that of one that has gone
-	///    is at most the part for the record.
-	/// 3. Every key that counts in a round in flight or from now on is its operator's in the index, if that
-	///    is registered, and the index has no key that is in no record.
-	/// 4. An accepted delegation to a registered operator has an open span with it; no other license
-	///    has an open span with a registered operator. Its holder is who holds the license.
+	/// 1. Numbers are below the next one, and an account's number is that of its last registration that is
+	///    not pruned; of all registrations of an account only the last can be in force.
+	/// 2. The deposits of an account's records are on hold, and nothing else is; the deposit of an ended
+	///    registration is at most the part for the record.
+	/// 3. For a registered operator, every key that counts in a round in flight or from now on is indexed
+	///    to it, and every indexed key is in a record.
+	/// 4. An accepted delegation to a registered operator has an open span with it; no other license has an
+	///    open span with a registered operator. The delegation's holder holds the license.
 	/// 5. A license's two spans do not overlap.
-	/// 6. An operator's licenses, and a holder's with it, are as many as its accepted delegations.
+	/// 6. The numbers of an operator's licenses, and of a holder's licenses with it, equal the numbers of
+	///    its accepted delegations.
 	/// 7. The active licenses are those that have a seat in the next round.
-	/// 8. An account's strikes are in order of time, one for a round, each of at least one vote; all
-	///    their votes are in the index, which has no others.
-	/// 9. The last registration of an account is banned as its strikes ask for; one that is banned for
+	/// 8. An account's strikes are in order of time, one for a round, each with at least one vote; the
+	///    index holds exactly their votes.
+	/// 9. The last registration of an account is banned as its strikes call for; a registration banned for
 	///    good has ended.
-	/// 10. An operator is in the draw, from the next round on, if it is online and not banned. Histories
-	///     are in order of rounds.
+	/// 10. An operator is in the draw, from the next round on, if and only if it is online and not banned.
+	///     Histories are in order of rounds.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_operators()?;
 		Self::try_delegations()?;

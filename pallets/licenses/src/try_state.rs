@@ -1,16 +1,16 @@
-//! The invariants.
+//! The pallet's invariants.
 
 use crate::*;
 
 impl<T: Config> Pallet<T> {
 	/// Checks the invariants:
 	///
-	/// 1. No more than [`SUPPLY`] licenses were ever minted.
+	/// 1. At most [`SUPPLY`] licenses were ever minted.
 	/// 2. The collection exists, belongs to the pallet's account, and its supply is [`SUPPLY`].
-	/// 3. Ids are dense: exactly those below [`Minted`] have a time of minting, none in the future.
+	/// 3. Ids are dense: exactly those below [`Minted`] have a block of minting, none in the future.
 	/// 4. Every item of the collection has such an id.
-	/// 5. The sale's terms are ones that can be set.
-	/// 6. No account bought more in the round of the sale than were minted in all.
+	/// 5. The sale's terms are valid.
+	/// 6. Accounts bought at most as many licenses in the round of the sale as were minted in all.
 	pub fn do_try_state() -> Result<(), sp_runtime::TryRuntimeError> {
 		let minted = Minted::<T>::get();
 		ensure!(minted <= SUPPLY, "1: more licenses than there can be");

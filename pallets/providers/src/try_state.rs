@@ -1,35 +1,35 @@
-//! What must always hold.
+//! The pallet's invariants.
 
 use super::*;
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {
-	/// What must always hold:
+	/// Checks the invariants:
 	///
 	/// 1. The pot's balance covers all pools.
-	/// 2. Every number below the next one has a record or a note of departure, and not both; the
-	///    counters are those of a recount.
-	/// 3. Keys that a worker has reserved are filed under it, and under no other; what is filed is a
-	///    worker's.
+	/// 2. Every number below the next one has either a record or a note of departure; the counters are
+	///    those of a recount.
+	/// 3. Keys reserved for a registered worker are indexed to it; every indexed key is in its worker's
+	///    record.
 	/// 4. The owners' index holds exactly the workers that are not deregistered.
-	/// 5. A pool's shares are those of its delegations, and its unbonding shares those of the pieces of
-	///    their generation, the owner's and the delegators' apart; queues are in order and never
-	///    empty; what is worth something has shares, at no less than the least price; entries are
-	///    counted.
-	/// 6. A worker is `Rented` exactly if it has an order.
-	/// 7. Rented time is pending exactly while a worker is `Rented`, and is not of the future.
-	/// 8. A deregistered worker is `Offline`, has no stake but what is unbonding, and knows when its
-	///    delegators' has.
-	/// 9. Marks name spot rounds, none further off than the longest delay.
-	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash to
-	///     which findings are added is that worker's.
-	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each where it
-	///     says, without gaps; and every such worker that no bar and no floor keeps out.
+	/// 5. A pool's shares are those of its delegations, and its unbonding shares those of the pieces of the
+	///    current generation, the owner's and the delegators' apart; queues are in order and never empty; a
+	///    part of value has shares, at no less than the lowest price; the number of entries is right.
+	/// 6. A worker is `Rented` if and only if it has an order.
+	/// 7. Rented time is pending if and only if the worker is `Rented`, and does not start in the future.
+	/// 8. A deregistered worker is `Offline`, has no stake except unbonding stake, and records the block in
+	///    which its delegators' has unbonded.
+	/// 9. Marks name spot rounds, none further ahead than the longest delay.
+	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash
+	///     to which findings are added is that worker's.
+	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each at its
+	///     recorded place, without gaps; and all such workers that neither a bar nor a floor keeps out.
 	/// 12. The totals, and those by class, are those of a recount.
-	/// 13. A worker whose owner a slash left short is not `Online`.
-	/// 14. Time is charged at most a day in advance, and by a second false proof in a row a day at least.
+	/// 13. A worker whose owner's stake a slash left below the minimum is not `Online`.
+	/// 14. Time is charged at most a day in advance, and at least a day by a second consecutive false
+	///     proof.
 	/// 15. A profile never exceeds the claim.
-	/// 16. Only a worker that is `Online` or `Rented` has something to prove to stay so.
+	/// 16. Only an `Online` or `Rented` worker has something to prove to remain so.
 	/// 17. A worker's states are in the order of their rounds.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let next = NextWorkerId::<T>::get();
@@ -151,7 +151,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 7, 9, 11 and 15 to 17, of one worker.
+	/// Checks invariants 7, 9, 11 and 15 to 17 for one worker.
 	fn try_state_of_checks(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let state = record.state();
 		ensure!(
@@ -179,7 +179,7 @@ impl<T: Config> Pallet<T> {
 				"11: a place of a worker that is barred"
 			);
 		} else {
-			// A mark that an open check used up keeps its worker out until the check closes.
+			// A mark used up by an open check keeps its worker out until the check closes.
 			let kept_out =
 				record.barred_until > 0 || record.price_floor > 0 || T::Checks::is_open(worker);
 			ensure!(
@@ -204,7 +204,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 14, of one worker.
+	/// Checks invariant 14 for one worker.
 	fn try_state_of_charges(record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let now = Self::now();
 		ensure!(
@@ -227,7 +227,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 5, of one worker.
+	/// Checks invariant 5 for one worker.
 	fn try_state_of_pool(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let pool = &record.pool;
 		let mut entries = 0u32;
@@ -287,7 +287,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 11 and 12.
+	/// Checks invariants 11 and 12.
 	fn try_state_of_indices() -> Result<(), TryRuntimeError> {
 		let mut hardware = Hardware::default();
 		let mut classes = alloc::collections::BTreeMap::<GpuClass, ClassTotals>::new();
