@@ -513,27 +513,28 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Registers the caller as an operator, and holds [`Config::Deposit`]. It can have seats from the
-		/// next round on.
+		/// Registers the caller as an operator, and holds [`Config::Deposit`].
 		///
-		/// ## Origin
-		/// Signed by an account that is not an operator now.
+		/// It can have seats from the next round on.
 		///
-		/// ## Parameters
-		/// - `checker_key`: sr25519, key type `kchk`; signs commitments and reveals.
-		/// - `agent_key`: ed25519, the identity of the operator's agent.
-		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
-		/// - `proof`: both keys' signatures of `possession_payload` for this account.
+		/// # Origin
+		/// Signed, by an account that is not an operator now.
 		///
-		/// ## Errors
-		/// - [`Error::AlreadyRegistered`].
-		/// - [`Error::Banned`]: the account's last registration is banned.
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
-		/// - [`Error::InvalidProof`].
-		/// - The currency's error if the account has too little KAI for the deposit.
+		/// # Parameters
+		/// - `checker_key`: sr25519, key type `kchk`; signs commitments and reveals
+		/// - `agent_key`: ed25519, the identity of the operator's agent
+		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹
+		/// - `proof`: both keys' signatures of `possession_payload` for this account
 		///
-		/// ## Events
-		/// - [`Event::CheckerRegistered`].
+		/// # Errors
+		/// - [`Error::AlreadyRegistered`]: the caller is already a registered operator
+		/// - [`Error::Banned`]: the account's last registration is banned
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator
+		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys
+		/// - the currency's error: the account has too little KAI for the deposit
+		///
+		/// # Events
+		/// [`Event::CheckerRegistered`]
 		#[pallet::call_index(0)]
 		#[pallet::weight(T::WeightInfo::register_checker())]
 		pub fn register_checker(
@@ -552,23 +553,25 @@ pub mod pallet {
 			)
 		}
 
-		/// Sets new keys of the operator, from the next round on. Running rounds go on with the old ones.
+		/// Sets new keys of the operator, from the next round on.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// Running rounds go on with the old ones.
 		///
-		/// ## Parameters
-		/// - `checker_key`: the new checker key; may stay the same.
-		/// - `agent_key`: the new agent key; may stay the same.
-		/// - `proof`: both keys' signatures of `possession_payload` for this account.
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
-		/// - [`Error::InvalidProof`].
+		/// # Parameters
+		/// - `checker_key`: the new checker key; may stay the same
+		/// - `agent_key`: the new agent key; may stay the same
+		/// - `proof`: both keys' signatures of `possession_payload` for this account
 		///
-		/// ## Events
-		/// - [`Event::CheckerKeysSet`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator
+		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys
+		///
+		/// # Events
+		/// [`Event::CheckerKeysSet`]
 		#[pallet::call_index(1)]
 		#[pallet::weight(T::WeightInfo::set_checker_keys())]
 		pub fn set_checker_keys(
@@ -581,21 +584,22 @@ pub mod pallet {
 			Self::do_set_keys(&who, Keys::new(&checker_key, &agent_key), &proof)
 		}
 
-		/// Announces a new commission. It is in force after one whole epoch's notice: from the epoch after
-		/// the next one.
+		/// Announces a new commission.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// It is in force after one whole epoch's notice: from the epoch after the next one.
 		///
-		/// ## Parameters
-		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
+		/// # Parameters
+		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹
 		///
-		/// ## Events
-		/// - [`Event::CommissionSet`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - [`Error::CommissionPending`]: an announced commission is not in force yet
+		///
+		/// # Events
+		/// [`Event::CommissionSet`]
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::set_commission())]
 		pub fn set_commission(origin: OriginFor<T>, commission: Perbill) -> DispatchResult {
@@ -603,19 +607,21 @@ pub mod pallet {
 			Self::do_set_commission(&who, commission)
 		}
 
-		/// Sets whether delegations to the operator are accepted automatically. Pending ones stay pending.
+		/// Sets whether delegations to the operator are accepted automatically.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// Pending ones stay pending.
 		///
-		/// ## Parameters
-		/// - `on`: whether to accept all delegations from now on.
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
+		/// # Parameters
+		/// - `on`: whether to accept all delegations from now on
 		///
-		/// ## Events
-		/// - [`Event::AutoAcceptSet`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		///
+		/// # Events
+		/// [`Event::AutoAcceptSet`]
 		#[pallet::call_index(3)]
 		#[pallet::weight(T::WeightInfo::set_auto_accept())]
 		pub fn set_auto_accept(origin: OriginFor<T>, on: bool) -> DispatchResult {
@@ -623,27 +629,28 @@ pub mod pallet {
 			Self::do_set_auto_accept(&who, on)
 		}
 
-		/// Asks an operator to sit for a license. If the operator accepts all delegations, or is the holder,
-		/// the delegation is accepted at once, and active from the next round on; otherwise it waits for the
-		/// operator's answer.
+		/// Asks an operator to sit for a license.
 		///
-		/// ## Origin
-		/// Signed by the license's holder.
+		/// If the operator accepts all delegations, or is the holder, the delegation is accepted at once,
+		/// and active from the next round on; otherwise it waits for the operator's answer.
 		///
-		/// ## Parameters
-		/// - `license`: the license.
-		/// - `operator`: the operator's account.
+		/// # Origin
+		/// Signed, by the license's holder.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownLicense`].
-		/// - [`Error::NotHolder`].
-		/// - [`Error::AlreadyDelegated`].
-		/// - [`Error::UnknownOperator`].
-		/// - [`Error::TooManyChanges`]: only of a delegation that is accepted at once.
+		/// # Parameters
+		/// - `license`: the license
+		/// - `operator`: the operator's account
 		///
-		/// ## Events
-		/// - [`Event::DelegationRequested`]: the delegation waits.
-		/// - [`Event::DelegationAccepted`]: the delegation is accepted at once.
+		/// # Errors
+		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt
+		/// - [`Error::NotHolder`]: the caller does not hold the license
+		/// - [`Error::AlreadyDelegated`]: the license is delegated, or waits for an operator's answer
+		/// - [`Error::UnknownOperator`]: the account is not a registered operator
+		/// - [`Error::TooManyChanges`]: only of a delegation that is accepted at once
+		///
+		/// # Events
+		/// - [`Event::DelegationRequested`]: the delegation waits
+		/// - [`Event::DelegationAccepted`]: the delegation is accepted at once
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::delegate_license())]
 		pub fn delegate_license(
@@ -655,23 +662,26 @@ pub mod pallet {
 			Self::do_delegate(&who, license, &operator)
 		}
 
-		/// Accepts a delegation. The license is active from the next round on.
+		/// Accepts a delegation.
 		///
-		/// ## Origin
-		/// Signed by the operator to which the license is delegated.
+		/// The license is active from the next round on.
 		///
-		/// ## Parameters
-		/// - `license`: the license.
+		/// # Origin
+		/// Signed, by the operator to which the license is delegated.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::NotDelegated`].
-		/// - [`Error::NotOperator`].
-		/// - [`Error::AlreadyAccepted`].
-		/// - [`Error::TooManyChanges`].
+		/// # Parameters
+		/// - `license`: the license
 		///
-		/// ## Events
-		/// - [`Event::DelegationAccepted`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - [`Error::NotDelegated`]: the license is not delegated
+		/// - [`Error::NotOperator`]: the delegation was made to another operator
+		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted
+		/// - [`Error::TooManyChanges`]: running rounds still need both operators that the license worked
+		///   for before
+		///
+		/// # Events
+		/// [`Event::DelegationAccepted`]
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::accept_delegation())]
 		pub fn accept_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
@@ -679,22 +689,24 @@ pub mod pallet {
 			Self::do_accept(&who, license)
 		}
 
-		/// Rejects a delegation that waits. The license is free again.
+		/// Rejects a delegation that waits.
 		///
-		/// ## Origin
-		/// Signed by the operator to which the license is delegated.
+		/// The license is free again.
 		///
-		/// ## Parameters
-		/// - `license`: the license.
+		/// # Origin
+		/// Signed, by the operator to which the license is delegated.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::NotDelegated`].
-		/// - [`Error::NotOperator`].
-		/// - [`Error::AlreadyAccepted`].
+		/// # Parameters
+		/// - `license`: the license
 		///
-		/// ## Events
-		/// - [`Event::DelegationRejected`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - [`Error::NotDelegated`]: the license is not delegated
+		/// - [`Error::NotOperator`]: the delegation was made to another operator
+		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted
+		///
+		/// # Events
+		/// [`Event::DelegationRejected`]
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::reject_delegation())]
 		pub fn reject_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
@@ -702,22 +714,23 @@ pub mod pallet {
 			Self::do_reject(&who, license)
 		}
 
-		/// Revokes the delegation of a license, accepted or waiting. The license is inactive from the next
-		/// round on.
+		/// Revokes the delegation of a license, accepted or waiting.
 		///
-		/// ## Origin
-		/// Signed by the license's holder.
+		/// The license is inactive from the next round on.
 		///
-		/// ## Parameters
-		/// - `license`: the license.
+		/// # Origin
+		/// Signed, by the license's holder.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownLicense`].
-		/// - [`Error::NotHolder`].
-		/// - [`Error::NotDelegated`].
+		/// # Parameters
+		/// - `license`: the license
 		///
-		/// ## Events
-		/// - [`Event::DelegationRevoked`].
+		/// # Errors
+		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt
+		/// - [`Error::NotHolder`]: the caller does not hold the license
+		/// - [`Error::NotDelegated`]: the license is not delegated
+		///
+		/// # Events
+		/// [`Event::DelegationRevoked`]
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::revoke_delegation())]
 		pub fn revoke_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
@@ -725,18 +738,19 @@ pub mod pallet {
 			Self::do_revoke(&who, license)
 		}
 
-		/// Takes the operator out of the draw, from the next round on. Its seats in running rounds stay, and
-		/// so do its delegations.
+		/// Takes the operator out of the draw, from the next round on.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// Its seats in running rounds stay, and so do its delegations.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::AlreadyOffline`].
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Events
-		/// - [`Event::WentOffline`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - [`Error::AlreadyOffline`]: the operator is already offline, or banned
+		///
+		/// # Events
+		/// [`Event::WentOffline`]
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::go_offline())]
 		pub fn go_offline(origin: OriginFor<T>) -> DispatchResult {
@@ -747,16 +761,16 @@ pub mod pallet {
 		/// Brings the operator back into the draw, from the next round on: after it went offline, was put
 		/// offline, or after its ban has ended.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::AlreadyOnline`].
-		/// - [`Error::Banned`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - [`Error::AlreadyOnline`]: the operator is already online
+		/// - [`Error::Banned`]: the ban has not ended
 		///
-		/// ## Events
-		/// - [`Event::WentOnline`].
+		/// # Events
+		/// [`Event::WentOnline`]
 		#[pallet::call_index(9)]
 		#[pallet::weight(T::WeightInfo::go_online())]
 		pub fn go_online(origin: OriginFor<T>) -> DispatchResult {
@@ -764,19 +778,21 @@ pub mod pallet {
 			Self::do_go_online(&who)
 		}
 
-		/// Ends the registration. All its delegations end at the next round. The deposit is released now, but
-		/// for 1 KAI that pays for the record until it is pruned. Seats in running rounds and earned rewards
-		/// stay the operator's.
+		/// Ends the registration.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// All its delegations end at the next round. The deposit is released now, but for 1 KAI that pays
+		/// for the record until it is pruned. Seats in running rounds and earned rewards stay the
+		/// operator's.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - The currency's error if the deposit cannot be released.
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Events
-		/// - [`Event::CheckerDeregistered`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - the currency's error: the deposit cannot be released
+		///
+		/// # Events
+		/// [`Event::CheckerDeregistered`]
 		#[pallet::call_index(10)]
 		#[pallet::weight(T::WeightInfo::deregister_checker())]
 		pub fn deregister_checker(origin: OriginFor<T>) -> DispatchResult {
@@ -785,31 +801,34 @@ pub mod pallet {
 		}
 
 		/// Annuls a strike: an operator was alone with its vote "online" because the worker served no other
-		/// operator, and the receipt of the worker's agent shows it. If the round has more such votes
-		/// ([`Pallet::strikes_of`]), the strike goes with the last of them. A ban that the remaining strikes
-		/// do not justify is shortened, or lifted from the next round on. A registration that a ban for good
-		/// has ended stays ended: the account may register again.
+		/// operator, and the receipt of the worker's agent shows it.
 		///
-		/// ## Origin
+		/// If the round has more such votes ([`Pallet::strikes_of`]), the strike goes with the last of
+		/// them. A ban that the remaining strikes do not justify is shortened, or lifted from the next
+		/// round on. A registration that a ban for good has ended stays ended: the account may register
+		/// again.
+		///
+		/// # Origin
 		/// Fee-less, or signed by any account, which pays no fee if the call succeeds: the receipt is proof
 		/// enough, and each can be used once.
 		///
-		/// ## Parameters
-		/// - `worker`: the worker.
+		/// # Parameters
+		/// - `worker`: the worker
 		/// - `round`: the round of the vote. It has one check of the worker, in which at most one vote is
 		///   alone.
 		/// - `receipt`: the ed25519 signature of the worker's agent over
-		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the
-		///   round's trial and the checker key in force in the round.
+		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the round's
+		///   trial and the checker key in force in the round
 		///
-		/// ## Errors
-		/// - [`Error::NoStrike`].
-		/// - [`Error::StrikeIsFinal`]: the strike is more than a day and more than 7,200 blocks old.
-		/// - [`Error::InvalidReceipt`].
+		/// # Errors
+		/// - [`Error::NoStrike`]: no operator has a strike for this worker in this round
+		/// - [`Error::StrikeIsFinal`]: the strike is more than a day and more than 7,200 blocks old
+		/// - [`Error::InvalidReceipt`]: the receipt was not signed by the worker's agent for this checker
+		///   in this round
 		///
-		/// ## Events
-		/// - [`Event::StrikeAnnulled`].
-		/// - [`Event::BanRevised`]: a ban changed.
+		/// # Events
+		/// - [`Event::StrikeAnnulled`]
+		/// - [`Event::BanRevised`]: a ban changed
 		#[pallet::call_index(11)]
 		#[pallet::weight((T::WeightInfo::annul_strike(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_annul_strike())]
@@ -825,25 +844,28 @@ pub mod pallet {
 			Ok(Pays::No.into())
 		}
 
-		/// Removes the record of an operator that has gone, once nothing needs it, with its keys, commitments
-		/// and pool, and releases the rest of its deposit. Members of the pool are paid what they can claim.
+		/// Removes the record of an operator that has gone, once nothing needs it, with its keys,
+		/// commitments and pool, and releases the rest of its deposit.
+		///
+		/// Members of the pool are paid what they can claim.
 		///
 		/// A call removes at most [`MAX_PRUNED`] members and commitments. If there are more, call it again:
 		/// the record goes with the last of them.
 		///
-		/// ## Origin
-		/// Signed by any account.
+		/// # Origin
+		/// Signed, by any account.
 		///
-		/// ## Parameters
-		/// - `operator`: the number of the registration.
+		/// # Parameters
+		/// - `operator`: the number of the registration
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOperator`]: there is no such record.
-		/// - [`Error::StillNeeded`].
-		/// - The currency's error if the deposit cannot be released.
+		/// # Errors
+		/// - [`Error::UnknownOperator`]: there is no such record
+		/// - [`Error::StillNeeded`]: the operator is registered, or a running round, its last epoch or a
+		///   strike needs the record
+		/// - the currency's error: the deposit cannot be released
 		///
-		/// ## Events
-		/// - [`Event::CheckerPruned`]: the record is removed.
+		/// # Events
+		/// [`Event::CheckerPruned`]: the record is removed
 		#[pallet::call_index(12)]
 		#[pallet::weight(T::WeightInfo::prune_checker(MAX_PRUNED))]
 		pub fn prune_checker(

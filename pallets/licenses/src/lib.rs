@@ -328,22 +328,22 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Sets the round of the sale, or ends the sale.
 		///
-		/// ## Origin
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `round`: the terms, in place of those that are set; `None` ends the sale at once. If its first
 		///   block is that of the round that is set, it is the same round with other terms, and earlier
 		///   purchases count towards its limit; otherwise it is another round.
 		///
-		/// ## Errors
-		/// - [`Error::ZeroPrice`].
-		/// - [`Error::FullDiscount`].
-		/// - [`Error::ZeroLimit`].
-		/// - [`Error::EmptyRound`].
+		/// # Errors
+		/// - [`Error::ZeroPrice`]: the price is zero
+		/// - [`Error::FullDiscount`]: a discount is the whole price
+		/// - [`Error::ZeroLimit`]: the limit of licenses for an account is zero
+		/// - [`Error::EmptyRound`]: the round does not end after it starts
 		///
-		/// ## Events
-		/// - [`Event::SaleSet`].
+		/// # Events
+		/// [`Event::SaleSet`]
 		#[pallet::call_index(0)]
 		#[pallet::weight((<T as Config>::WeightInfo::set_sale(), DispatchClass::Operational))]
 		pub fn set_sale(origin: OriginFor<T>, round: Option<SaleRoundOf<T>>) -> DispatchResult {
@@ -351,18 +351,19 @@ pub mod pallet {
 			Self::do_set_sale(round)
 		}
 
-		/// Puts accounts on the whitelist, or takes them off it. Accounts already in the requested state are
-		/// left as they are.
+		/// Puts accounts on the whitelist, or takes them off it.
 		///
-		/// ## Origin
+		/// Accounts already in the requested state are left as they are.
+		///
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
-		/// - `accounts`: the accounts, at most [`MAX_LISTED`] of them.
-		/// - `listed`: whether to put them on the whitelist; otherwise they are taken off.
+		/// # Parameters
+		/// - `accounts`: the accounts, at most [`MAX_LISTED`] of them
+		/// - `listed`: whether to put them on the whitelist; otherwise they are taken off
 		///
-		/// ## Events
-		/// - [`Event::WhitelistSet`].
+		/// # Events
+		/// [`Event::WhitelistSet`]
 		#[pallet::call_index(1)]
 		#[pallet::weight((
 			<T as Config>::WeightInfo::set_whitelist(accounts.len() as u32),
@@ -377,31 +378,34 @@ pub mod pallet {
 			Self::do_set_whitelist(&accounts, listed)
 		}
 
-		/// Buys licenses at the price of the running round. All of them are minted to the caller, or none is
-		/// and nothing is paid.
+		/// Buys licenses at the price of the running round.
 		///
-		/// ## Origin
-		/// Signed by the buyer.
+		/// All of them are minted to the caller, or none is and nothing is paid.
 		///
-		/// ## Parameters
-		/// - `count`: the number of licenses, from 1 to [`MAX_PURCHASE`].
+		/// # Origin
+		/// Signed, by the buyer.
+		///
+		/// # Parameters
+		/// - `count`: the number of licenses, from 1 to [`MAX_PURCHASE`]
 		/// - `referrer`: another account that owns a license: it gives the buyer the referral discount and
-		///   gets the referral commission.
+		///   gets the referral commission
 		///
-		/// ## Errors
-		/// - [`Error::ZeroCount`], [`Error::TooManyAtOnce`].
-		/// - [`Error::SaleClosed`].
-		/// - [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`].
-		/// - [`Error::NotEligible`].
-		/// - [`Error::AccountLimitExceeded`].
-		/// - [`Error::SoldOut`], [`Error::NotEnoughLeft`].
-		/// - The currency's error if the buyer has too little KAI to pay and keep its account, or if a payee
-		///   cannot receive its part.
+		/// # Errors
+		/// - [`Error::ZeroCount`], [`Error::TooManyAtOnce`]: the number of licenses is out of range
+		/// - [`Error::SaleClosed`]: no round of the sale is running
+		/// - [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`]: the referrer is the caller, or
+		///   owns no license
+		/// - [`Error::NotEligible`]: the round is not public, and the caller is neither on the whitelist
+		///   nor referred
+		/// - [`Error::AccountLimitExceeded`]: the account would exceed the round's limit
+		/// - [`Error::SoldOut`], [`Error::NotEnoughLeft`]: fewer licenses are left than requested, or none
+		/// - the currency's error: the buyer has too little KAI to pay and keep its account, or if a
+		///   payee cannot receive its part
 		///
-		/// ## Events
-		/// - [`Event::LicensePurchased`].
-		/// - [`Event::ReferralPaid`]: the purchase has a referrer, and its commission is not zero.
-		/// - [`Event::LicenseMinted`]: for each license.
+		/// # Events
+		/// - [`Event::LicensePurchased`]
+		/// - [`Event::ReferralPaid`]: the purchase has a referrer, and its commission is not zero
+		/// - [`Event::LicenseMinted`]: for each license
 		#[pallet::call_index(2)]
 		#[pallet::weight(<T as Config>::WeightInfo::purchase((*count).min(MAX_PURCHASE)))]
 		pub fn purchase(
