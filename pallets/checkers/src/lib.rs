@@ -4,53 +4,53 @@
 //!
 //! ## Terms
 //!
-//! - An *operator* is an account that runs a checker node. Each registration has a number of its
-//!   own ([`OperatorId`]), so that all that hangs on a registration ends with it, at once.
+//! - An *operator* is an account that runs a checker node. Each registration has its own number
+//!   ([`OperatorId`]), so that everything tied to a registration ends with it, at once.
 //! - A *license* gives its holder a place in the draw of committees. The holder *delegates* it to an
-//!   operator, himself or another, and the operator sits for it.
+//!   operator, which may be the holder itself, and the operator sits for it.
 //! - A license is *active* in a round if it was delegated and accepted before the round began, and
-//!   its operator was then registered, online and not banned.
+//!   its operator was registered, online and not banned at that time.
 //!
 //! ## The flow
 //!
-//! 1. Carla registers as an operator: a deposit, a checker key, the key of her agent, and a proof
-//!    that she holds both.
-//! 2. Hans holds a license and delegates it to Carla. It is `Pending` until she accepts, unless she
-//!    accepts all, or is Hans.
+//! 1. Carla registers as an operator: she gives a deposit, a checker key, the key of her agent, and a proof
+//!    that she holds both keys.
+//! 2. Hans holds a license and delegates it to Carla. It is `Pending` until she accepts; it would be
+//!    accepted at once if she accepted all delegations automatically, or if Hans were his own operator.
 //! 3. From the next round on the license is drawn for committees, and Carla's node sits for it.
-//! 4. Hans revokes: from the next round on it is not drawn any more. In the rounds that run it still
-//!    is, so a committee never changes within its round.
-//! 5. Carla goes offline for the weekend, and online again: none of her licenses is drawn meanwhile.
-//!    If her machine dies, three rounds with seats and without a reveal do the same.
-//! 6. Carla deregisters: all delegations to her end at the next round, however many there are. She
-//!    gets her deposit back but for 1 KAI, and what she earned stays hers.
-//! 7. A year later her last epoch has expired. Anyone prunes her record, and the last KAI is hers again.
+//! 4. Hans revokes the delegation: from the next round on the license is not drawn. In running rounds it
+//!    still is, so a committee never changes within its round.
+//! 5. Carla goes offline for the weekend, and online again: meanwhile none of her licenses is drawn. If her
+//!    machine fails, three consecutive rounds with seats and without a reveal put her offline, too.
+//! 6. Carla deregisters: all delegations to her end at the next round, whatever their number. Her deposit
+//!    is released except for 1 KAI, and her earned rewards stay hers.
+//! 7. A year later her last epoch has expired. Anyone may then prune her record, which releases the last
+//!    KAI.
+//! ## Queries for a round
 //!
-//! ## How a round is answered
+//! All changes count from [`Checks::next_round`]. An operator's record keeps its keys and whether it is in
+//! the draw for all rounds in flight ([`History`], [`Checks::in_flight`]), so an operator may go online or
+//! set new keys at any time, however long a census takes. A license's [`Entry`] keeps two spans of rounds.
+//! A third span that would overwrite one in force in a running round is refused with
+//! [`Error::TooManyChanges`]: it could remove a license from a draw whose seed is already known.
 //!
-//! All changes count from [`Checks::next_round`]. An operator's record keeps its keys and whether it is
-//! in the draw for all rounds in flight ([`History`], [`Checks::in_flight`]), so an operator may come back
-//! or set new keys at any time, however long a census takes. A license's [`Entry`] keeps two spans of
-//! rounds. A third one that would forget what is in force in a running round is refused with
-//! [`Error::TooManyChanges`]: it could take a license out of a draw whose seed is known.
-//!
-//! Entries lie in pages of [`PAGE_SIZE`], each entry of a fixed width, so a draw costs one read of a
-//! page and the operator's record, with 30 licenses or 29,998. [`ActiveLicenses`] is kept up at each
-//! change and not counted.
+//! Entries lie in pages of [`PAGE_SIZE`], each entry of a fixed width, so a draw costs one read of a page
+//! and the operator's record, with 30 licenses or 29,998. [`ActiveLicenses`] is updated with each change
+//! instead of being counted.
 //!
 //! ## Strikes and bans
 //!
-//! A lone vote "online" against a full committee of "offline" is an incorrect calculation, a
-//! *strike* ([`Strike`]). Strikes are an account's, whatever its registrations, and some within a
-//! short time ban it ([`banned_until`]): it has no seats from the next round on, until the time of
-//! the ban is over and it goes online again. More than ten ban for good: the registration ends.
+//! A lone vote "online" against a full committee of "offline" is an incorrect calculation, a *strike*
+//! ([`Strike`]). Strikes belong to an account, across its registrations, and several within a short time
+//! ban it ([`banned_until`]): it has no seats from the next round on, until the ban is over and it goes
+//! online again. More than ten ban it for good: the registration ends.
 //!
-//! 1. A cheat votes "online" for Wanda's worker, which is switched off. All others of the committee
-//!    say "offline": a strike. A second one in the same week bans the cheat for 30 days.
-//! 2. A malicious worker serves Carla alone. She, too, is alone with her vote and has a strike; but
-//!    she has the worker agent's receipt, with which every check begins. Until a day and 7,200 blocks
-//!    have passed her node annuls the strike with it, fee-less, and any ban that came of it is as if it
-//!    had never been.
+//! 1. A cheat votes "online" for Wanda's worker, which is switched off. All other votes of the committee
+//!    are "offline": a strike. A second one in the same week bans the cheat for 30 days.
+//! 2. A malicious worker serves Carla alone. She, too, is alone with her vote and gets a strike; but she
+//!    has the worker agent's receipt, with which every check begins. Until a day and 7,200 blocks have
+//!    passed, her node can annul the strike with the receipt, free of fees; a ban that followed from the
+//!    strike is lifted or shortened accordingly.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -150,7 +150,7 @@ pub mod pallet {
 		/// Observer of licenses and commissions (Rewards).
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
 
-		/// The pools of operators that have gone (Rewards).
+		/// The pools of deregistered operators (Rewards).
 		type RetiredPools: RetiredPools<Self::AccountId>;
 
 		/// The current epoch (Rewards).
@@ -162,8 +162,8 @@ pub mod pallet {
 		/// The deposit of an operator: 100 KAI; at least `RecordDeposit`. *Param.*
 		type Deposit: Get<BalanceOf<Self>>;
 
-		/// The part of the deposit that stays on hold until the record is pruned: 1 KAI. A deposit is never
-		/// less.
+		/// The part of the deposit that stays on hold until the record is pruned: 1 KAI. The minimum
+		/// deposit.
 		#[pallet::constant]
 		type RecordDeposit: Get<BalanceOf<Self>>;
 
@@ -175,19 +175,20 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextOperator<T> = StorageValue<_, OperatorId, ValueQuery>;
 
-	/// All registrations, those included that have ended and are not pruned.
+	/// All registrations, including those that have ended and are not pruned.
 	#[pallet::storage]
 	pub type Operators<T: Config> =
 		StorageMap<_, Twox64Concat, OperatorId, OperatorOf<T>, OptionQuery>;
 
-	/// The last registration of an account, also after it has ended, until it is pruned.
+	/// The last registration of an account, even if it has ended, until it is pruned.
 	#[pallet::storage]
 	pub type NumberOf<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, OperatorId, OptionQuery>;
 
 	/// The operator of each checker key: of a key in force, one set for the next round, or one replaced
-	/// lately. The key of a deregistered operator is free for anyone who proves to hold it, and goes with
-	/// the operator's record, or with the next registration of the account after its last round.
+	/// lately. The key of a deregistered operator may be used by anyone who proves to hold it. Its entry is
+	/// removed with the operator's record, or at the account's next registration after the operator's last
+	/// round.
 	#[pallet::storage]
 	pub type CheckerKeys<T> =
 		StorageMap<_, Blake2_128Concat, sp_core::sr25519::Public, OperatorId, OptionQuery>;
@@ -203,7 +204,7 @@ pub mod pallet {
 		StorageMap<_, Twox64Concat, LicenseId, DelegationOf<T>, OptionQuery>;
 
 	/// The number of a holder's licenses with an operator, accepted ones only. For a deregistered operator
-	/// it stays as it was until it is pruned.
+	/// the number stays until its record is pruned.
 	#[pallet::storage]
 	pub type Members<T: Config> = StorageDoubleMap<
 		_,
@@ -280,7 +281,7 @@ pub mod pallet {
 	/// Reasons for which the pallet holds KAI.
 	#[pallet::composite_enum]
 	pub enum HoldReason {
-		/// The deposit of a registered operator; and a part of it for the record of one that has gone.
+		/// The deposit of a registered operator, or the part of it for the record of a deregistered one.
 		OperatorDeposit,
 	}
 
@@ -354,12 +355,12 @@ pub mod pallet {
 			/// The first round in which the operator no longer sits for the license.
 			inactive_from: RoundIndex,
 		},
-		/// An operator went offline, or was put offline, and gets no new seats.
+		/// An operator went offline, or was put offline. It gets no new seats.
 		WentOffline {
 			operator: OperatorId,
 			/// The first round without seats.
 			from_round: RoundIndex,
-			/// Whether it was put offline, after it had seats in three rounds in a row and revealed nothing.
+			/// Whether it was put offline, after three consecutive rounds with seats and without a reveal.
 			missed: bool,
 		},
 		/// An operator went online, and can be drawn again.
@@ -375,7 +376,7 @@ pub mod pallet {
 			/// The first round in which it is not registered.
 			from_round: RoundIndex,
 		},
-		/// The record of an operator that has gone was removed, with all that was kept of it.
+		/// The record of a deregistered operator was removed, with its keys, commitments and pool.
 		CheckerPruned { operator: OperatorId },
 		/// An operator's lone vote said "online", and all others of a full tally "offline": a strike.
 		/// Several such votes in a round are one strike.
@@ -390,16 +391,17 @@ pub mod pallet {
 			operator: OperatorId,
 			/// The end of the ban, in milliseconds of chain time; `u64::MAX` for good.
 			until: u64,
-			/// The first round without seats, unless an earlier ban was on.
+			/// The first round without seats, unless an earlier ban was in force.
 			from_round: RoundIndex,
 		},
-		/// A strike was annulled, because an operator showed that the worker had served it.
+		/// A lone vote was annulled by the receipt of the worker's agent. The strike ends with its last
+		/// vote.
 		StrikeAnnulled {
 			/// The operator that voted.
 			operator: OperatorId,
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The number of votes of this round that still make a strike.
+			/// The number of remaining votes of this round's strike; 0 if the strike ended.
 			left: u32,
 		},
 		/// A ban was shortened or lifted, because a strike was annulled.
@@ -415,11 +417,11 @@ pub mod pallet {
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// The account is already a registered operator.
+		/// The caller is already a registered operator.
 		AlreadyRegistered,
 		/// The caller is not a registered operator.
 		NotRegistered,
-		/// The account is not a registered operator, or the number not one that is on record.
+		/// The account is not a registered operator, or no record has this number.
 		UnknownOperator,
 		/// A key is all zeroes.
 		ZeroKey,
@@ -431,7 +433,7 @@ pub mod pallet {
 		UnknownLicense,
 		/// The caller does not hold the license.
 		NotHolder,
-		/// The license is already delegated, or waits for an operator's answer.
+		/// The license is already delegated, accepted or pending. Revoke the delegation first.
 		AlreadyDelegated,
 		/// The license is not delegated.
 		NotDelegated,
@@ -443,23 +445,24 @@ pub mod pallet {
 		AlreadyOffline,
 		/// The operator is already online.
 		AlreadyOnline,
-		/// The operator is banned.
+		/// The operator is banned. Go online, or register, once the ban has ended.
 		Banned,
-		/// The license was moved twice, and running rounds still need both operators that it worked for. Try
-		/// again when one of these rounds is over.
+		/// The license was moved twice, and running rounds still need both operators that it worked for.
+		/// Try again once one of these rounds is over.
 		TooManyChanges,
 		/// Unreachable state; a bug.
 		Inconsistent,
 		/// No operator has a strike for this worker in this round.
 		NoStrike,
-		/// The window to annul the strike has closed: a day and 7,200 blocks have passed.
+		/// The window to annul the strike has closed: more than a day and more than 7,200 blocks have
+		/// passed.
 		StrikeIsFinal,
 		/// The receipt was not signed by the worker's agent for this checker in this round.
 		InvalidReceipt,
 		/// An announced commission is not in force yet. Wait for its epoch.
 		CommissionPending,
-		/// The operator is registered, a running round, its last epoch or a strike still needs its record. Try
-		/// again when that is over.
+		/// The operator is still registered, or a running round, its last epoch or a strike still needs its
+		/// record. Try again later.
 		StillNeeded,
 	}
 
@@ -477,9 +480,8 @@ pub mod pallet {
 			Operators::<T>::get(operator).map(|record| (operator, record))
 		}
 
-		/// Returns operators from number `from` on, and the number to continue from, `None` at the end of the
-		/// list. It looks at `limit` numbers, at most [`MAX_PAGE`]; those whose records were removed are
-		/// skipped.
+		/// Returns operators from number `from` on, and the number to continue from; `None` at the end of
+		/// the list. Covers `limit` numbers, from 1 to [`MAX_PAGE`], and skips removed records.
 		pub fn operators(
 			from: OperatorId,
 			limit: u32,
@@ -515,7 +517,7 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Registers the caller as an operator, and holds [`Config::Deposit`].
 		///
-		/// It can have seats from the next round on.
+		/// The operator can have seats from the next round on.
 		///
 		/// # Origin
 		/// Signed, by an account that is not an operator now.
@@ -555,7 +557,7 @@ pub mod pallet {
 
 		/// Sets new keys of the operator, from the next round on.
 		///
-		/// Running rounds go on with the old ones.
+		/// Running rounds use the old ones.
 		///
 		/// # Origin
 		/// Signed, by a registered operator.
@@ -609,7 +611,7 @@ pub mod pallet {
 
 		/// Sets whether delegations to the operator are accepted automatically.
 		///
-		/// Pending ones stay pending.
+		/// Pending delegations stay pending.
 		///
 		/// # Origin
 		/// Signed, by a registered operator.
@@ -632,7 +634,7 @@ pub mod pallet {
 		/// Asks an operator to sit for a license.
 		///
 		/// If the operator accepts all delegations, or is the holder, the delegation is accepted at once,
-		/// and active from the next round on; otherwise it waits for the operator's answer.
+		/// and active from the next round on; otherwise it is pending until the operator answers.
 		///
 		/// # Origin
 		/// Signed, by the license's holder.
@@ -644,12 +646,13 @@ pub mod pallet {
 		/// # Errors
 		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt
 		/// - [`Error::NotHolder`]: the caller does not hold the license
-		/// - [`Error::AlreadyDelegated`]: the license is delegated, or waits for an operator's answer
+		/// - [`Error::AlreadyDelegated`]: the license is already delegated, accepted or pending
 		/// - [`Error::UnknownOperator`]: the account is not a registered operator
-		/// - [`Error::TooManyChanges`]: only of a delegation that is accepted at once
+		/// - [`Error::TooManyChanges`]: the delegation would be accepted at once, and running rounds still
+		///   need both operators that the license worked for before
 		///
 		/// # Events
-		/// - [`Event::DelegationRequested`]: the delegation waits
+		/// - [`Event::DelegationRequested`]: the delegation is pending
 		/// - [`Event::DelegationAccepted`]: the delegation is accepted at once
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::delegate_license())]
@@ -689,9 +692,9 @@ pub mod pallet {
 			Self::do_accept(&who, license)
 		}
 
-		/// Rejects a delegation that waits.
+		/// Rejects a pending delegation.
 		///
-		/// The license is free again.
+		/// The license can be delegated again.
 		///
 		/// # Origin
 		/// Signed, by the operator to which the license is delegated.
@@ -714,7 +717,7 @@ pub mod pallet {
 			Self::do_reject(&who, license)
 		}
 
-		/// Revokes the delegation of a license, accepted or waiting.
+		/// Revokes the delegation of a license, accepted or pending.
 		///
 		/// The license is inactive from the next round on.
 		///
@@ -740,7 +743,7 @@ pub mod pallet {
 
 		/// Takes the operator out of the draw, from the next round on.
 		///
-		/// Its seats in running rounds stay, and so do its delegations.
+		/// It keeps its seats in running rounds, and its delegations.
 		///
 		/// # Origin
 		/// Signed, by a registered operator.
@@ -780,9 +783,9 @@ pub mod pallet {
 
 		/// Ends the registration.
 		///
-		/// All its delegations end at the next round. The deposit is released now, but for 1 KAI that pays
-		/// for the record until it is pruned. Seats in running rounds and earned rewards stay the
-		/// operator's.
+		/// All its delegations end at the next round. The deposit is released at once, except for
+		/// [`Config::RecordDeposit`], which pays for the record until it is pruned. The operator keeps its
+		/// seats in running rounds and its earned rewards.
 		///
 		/// # Origin
 		/// Signed, by a registered operator.
@@ -800,13 +803,13 @@ pub mod pallet {
 			Self::do_deregister(&who)
 		}
 
-		/// Annuls a strike: an operator was alone with its vote "online" because the worker served no other
-		/// operator, and the receipt of the worker's agent shows it.
+		/// Annuls a lone vote "online", and the strike with its last vote.
 		///
-		/// If the round has more such votes ([`Pallet::strikes_of`]), the strike goes with the last of
-		/// them. A ban that the remaining strikes do not justify is shortened, or lifted from the next
-		/// round on. A registration that a ban for good has ended stays ended: the account may register
-		/// again.
+		/// The operator was alone with its vote because the worker served no other operator; the receipt of
+		/// the worker's agent proves it. A strike may have several votes ([`Pallet::strikes_of`]), and ends
+		/// with the last of them. A ban that the remaining strikes do not call for is shortened, or lifted
+		/// from the next round on. A registration ended by a ban for good stays ended; the account may
+		/// register again.
 		///
 		/// # Origin
 		/// Fee-less, or signed by any account, which pays no fee if the call succeeds: the receipt is proof
@@ -814,8 +817,7 @@ pub mod pallet {
 		///
 		/// # Parameters
 		/// - `worker`: the worker
-		/// - `round`: the round of the vote. It has one check of the worker, in which at most one vote is
-		///   alone.
+		/// - `round`: the round of the vote; it has one check of the worker, with at most one lone vote
 		/// - `receipt`: the ed25519 signature of the worker's agent over
 		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the round's
 		///   trial and the checker key in force in the round
@@ -844,13 +846,13 @@ pub mod pallet {
 			Ok(Pays::No.into())
 		}
 
-		/// Removes the record of an operator that has gone, once nothing needs it, with its keys,
-		/// commitments and pool, and releases the rest of its deposit.
+		/// Removes the record of a deregistered operator once nothing needs it, with its keys, commitments
+		/// and pool, and releases the rest of its deposit.
 		///
 		/// Members of the pool are paid what they can claim.
 		///
-		/// A call removes at most [`MAX_PRUNED`] members and commitments. If there are more, call it again:
-		/// the record goes with the last of them.
+		/// A call removes at most [`MAX_PRUNED`] members and commitments. If it removes that many, call it
+		/// again: the record is removed by the first call that removes fewer.
 		///
 		/// # Origin
 		/// Signed, by any account.
@@ -859,7 +861,7 @@ pub mod pallet {
 		/// - `operator`: the number of the registration
 		///
 		/// # Errors
-		/// - [`Error::UnknownOperator`]: there is no such record
+		/// - [`Error::UnknownOperator`]: no record has this number
 		/// - [`Error::StillNeeded`]: the operator is registered, or a running round, its last epoch or a
 		///   strike needs the record
 		/// - the currency's error: the deposit cannot be released
