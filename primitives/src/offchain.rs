@@ -133,7 +133,7 @@ impl<'a> Agent<'a> {
 					None => {
 						log::warn!(
 							target: LOG,
-							"agent at {} does not answer: {reason}; asking again every {RETRY} blocks",
+							"the agent at {} is down: {reason}; check that it runs (asking again every {RETRY} blocks)",
 							self.config.url,
 						);
 						self.now
@@ -152,7 +152,7 @@ impl<'a> Agent<'a> {
 			StorageValueRef::persistent(&down_key(self.key)).clear();
 			log::info!(
 				target: LOG,
-				"agent at {} is back (it was away from block {})",
+				"the agent at {} is back (it was down since block {})",
 				self.config.url,
 				down.since,
 			);
@@ -197,7 +197,7 @@ impl<Answer: Decode> Started<'_, Answer> {
 				// The same run asks once more, and warns if that also fails.
 				log::debug!(
 					target: LOG,
-					"agent at {} does not answer at the trial in block {}: {reason}",
+					"the agent at {} gave no valid answer for the trial in block {}: {reason}",
 					self.agent.config.url,
 					self.agent.now,
 				);
@@ -214,7 +214,7 @@ fn receive<Answer: Decode>(
 ) -> Result<Answer, String> {
 	let response = pending
 		.try_wait(deadline)
-		.map_err(|_| String::from("it took too long"))?
+		.map_err(|_| String::from("timeout"))?
 		.map_err(|error| format!("{error:?}"))?;
 	if response.code != 200 {
 		return Err(format!("HTTP status {}", response.code));
@@ -224,7 +224,7 @@ fn receive<Answer: Decode>(
 	let mut bytes = Vec::new();
 	for byte in body.by_ref() {
 		if bytes.len() == MAX_ANSWER {
-			return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+			return Err(format!("the answer exceeds {MAX_ANSWER} bytes"));
 		}
 		bytes.push(byte);
 	}
@@ -232,7 +232,7 @@ fn receive<Answer: Decode>(
 		return Err(format!("{error:?}"));
 	}
 	Answer::decode_all(&mut bytes.as_slice())
-		.map_err(|_| String::from("an answer that does not decode"))
+		.map_err(|_| String::from("the answer does not decode"))
 }
 
 /// Submits a fee-less call to the node's own pool. Returns whether the pool accepted it.
@@ -245,7 +245,7 @@ where
 	let transaction = T::create_authorized_transaction(call.into());
 	let taken = SubmitTransaction::<T, Call>::submit_transaction(transaction).is_ok();
 	if !taken {
-		log::debug!(target: LOG, "the pool did not take {name}");
+		log::debug!(target: LOG, "the pool refused {name}");
 	}
 	taken
 }

@@ -33,7 +33,7 @@ fn annul_all<T: Config>(account: &T::AccountId) {
 			else {
 				log::debug!(
 					target: LOG_TARGET,
-					"operator {}: there is no receipt for worker {} in round {}, the strike stands",
+					"operator {}: no receipt for worker {} in round {}; the strike stands",
 					strike.operator,
 					vote.worker,
 					strike.round,
@@ -54,7 +54,7 @@ fn submit<T: Config>(worker: WorkerId, round: RoundIndex, receipt: AgentSignatur
 	if offchain::submit::<T, Call<T>>(call) {
 		log::info!(
 			target: LOG_TARGET,
-			"annulling the strike for worker {worker} in round {round} with its receipt",
+			"submitted the receipt that annuls the strike for worker {worker} in round {round}",
 		);
 	}
 }

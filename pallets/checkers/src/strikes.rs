@@ -39,7 +39,7 @@ impl<T: Config> Pallet<T> {
 		) else {
 			log::debug!(
 				target: LOG_TARGET,
-				"operator {operator} was alone about worker {worker} in round {round}, which is gone",
+				"no strike for operator {operator}, worker {worker} and round {round}: a record is gone",
 			);
 			return;
 		};

@@ -148,7 +148,7 @@ impl<T: Config> Pallet<T> {
 			match record.as_mut().and_then(|record| record.place.as_mut()) {
 				Some(place) => change(place),
 				None => {
-					defensive!("who is in an index has a place", worker);
+					defensive!("an indexed worker has a place", worker);
 				}
 			}
 		})
@@ -164,7 +164,7 @@ impl<T: Config> Pallet<T> {
 			} else {
 				BucketPages::<T>::mutate((bucket, page), |workers| workers.try_push(worker))
 			};
-			let _ = pushed.defensive_proof("pages are filled one after the other");
+			let _ = pushed.defensive_proof("pages are filled one after another");
 			// There are no more workers than worker numbers.
 			head.len = position.saturating_add(1);
 			position
@@ -184,7 +184,7 @@ impl<T: Config> Pallet<T> {
 			let put = |workers: &mut IndexPage| match workers.get_mut(slot) {
 				Some(place) => *place = worker,
 				None => {
-					defensive!("a place below the length is taken", position);
+					defensive!("every place below the length is taken", position);
 				}
 			};
 			if page == 0 {

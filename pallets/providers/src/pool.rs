@@ -101,7 +101,7 @@ impl Shared {
 		let amount = slash_at(rate, self.value);
 		let taken = slash_shared(amount, self.shares, self.value);
 		let Some(left) = self.value.checked_sub(taken) else {
-			defensive!("a slash never takes more than there is");
+			defensive!("a slash never takes more than the whole");
 			return 0;
 		};
 		self.value = left;

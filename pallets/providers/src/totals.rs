@@ -142,7 +142,7 @@ impl<T: Config> Pallet<T> {
 			match totals.checked_sub(&Hardware::of(&record.spec, count)) {
 				Some(rest) => *totals = rest,
 				None => {
-					defensive!("what is taken out was put in");
+					defensive!("only hardware in the totals is taken out");
 				}
 			}
 		});
