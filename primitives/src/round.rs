@@ -14,7 +14,7 @@ pub const MAX_COMMITTEE: u32 = 15;
 /// Maximum number of votes in a batch.
 pub const MAX_BATCH: u32 = 64;
 
-/// The two kinds of round, each in a lane of its own.
+/// The two kinds of round, each in its own lane.
 #[derive(
 	Clone,
 	Copy,

@@ -151,7 +151,7 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 		Operators::<T>::get(operator).map(|record| record.account)
 	}
 
-	/// For a registration that has ended, the licenses are those that it had.
+	/// After its end a registration keeps the licenses that it had.
 	fn terms(pool: PoolId) -> PoolTerms {
 		let PoolId::Checker(operator) = pool else {
 			return PoolTerms::default();

@@ -16,7 +16,7 @@ impl<T: Config> Pallet<T> {
 		Ok((operator, record))
 	}
 
-	/// Does the same for a caller, who gets an error of its own.
+	/// Does the same for a caller, with a different error.
 	pub(crate) fn ensure_caller(
 		who: &T::AccountId,
 	) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {

@@ -82,7 +82,7 @@ fn idle_worker<T: Config>(owner: &T::AccountId) -> WorkerId {
 			record.standings = Standings::new(WorkerState::Online, 0);
 			Ok(())
 		})
-		.expect("the worker is there");
+		.expect("the worker exists");
 		first = first.or(Some(worker));
 	}
 	first.expect("there are two")

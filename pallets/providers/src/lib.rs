@@ -404,20 +404,15 @@ pub mod pallet {
 		},
 		/// The record of a deregistered worker was removed, because nothing was left in its pool.
 		WorkerRemoved { worker: WorkerId },
-		/// The profile of a `Pending` worker, or for the second time in a row of an `Online` one, does not
-		/// support its claim. The worker is `Pending` until its owner updates the claim or asks for another
-		/// verification.
-		VerificationFailed {
-			worker: WorkerId,
-			/// The verified profile.
-			profile: Profile,
-		},
-		/// The profile of a worker does not support its claim. The worker goes on with that profile; the
-		/// next such check in a row makes it `Pending`.
+		/// The profile of a `Pending` worker does not support its claim, or that of an `Online` one in the
+		/// second consecutive check. The worker is `Pending` until its owner updates the claim or requests
+		/// another verification.
+		VerificationFailed { worker: WorkerId, profile: Profile },
+		/// The profile of a worker does not support its claim. The worker stays in its state with that
+		/// profile; a second consecutive such check makes an `Online` worker `Pending`.
 		ClaimUnsupported {
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The verified profile.
 			profile: Profile,
 		},
 		/// A worker was found offline, which voided its pending time.
@@ -589,7 +584,7 @@ pub mod pallet {
 		DelegationClosed,
 		/// The delegation would be worth less than the existential deposit, 0.001 KAI.
 		DelegationTooSmall,
-		/// The delegated stake would exceed the most that the worker's owner accepts.
+		/// The delegated stake would exceed the cap that the worker's owner set.
 		DelegationCapReached,
 		/// The account's stake in the pool still has value, or the account has none.
 		NothingWorthless,

@@ -482,7 +482,7 @@ impl OnPoolChange<AccountId> for Rewards {
 		assert_eq!(
 			before.value.shares + new,
 			terms.value.shares + old,
-			"told after the change"
+			"reported after the change"
 		);
 		if let Some(SharesChange { who, before, after }) = change {
 			assert_eq!(<Providers as Pools<AccountId>>::shares(pool, who), after);
@@ -699,7 +699,7 @@ pub fn register_online(owner: AccountId, seed: u8) -> WorkerId {
 
 /// Returns a worker's record.
 pub fn record(worker: WorkerId) -> RecordOf<Test> {
-	Workers::<Test>::get(worker).expect("the worker is there")
+	Workers::<Test>::get(worker).expect("the worker exists")
 }
 
 /// Returns a worker's state.

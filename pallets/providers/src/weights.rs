@@ -12,38 +12,23 @@ use frame_support::{
 use kaisar_primitives::MAX_COMMITTEE;
 
 /// Weights of the calls of this pallet.
+#[allow(missing_docs)]
 pub trait WeightInfo {
-	/// Of `register_worker`.
 	fn register_worker() -> Weight;
-	/// Of `update_worker`.
 	fn update_worker() -> Weight;
-	/// Of `set_worker_keys`.
 	fn set_worker_keys() -> Weight;
-	/// Of `set_commission`.
 	fn set_commission() -> Weight;
-	/// Of `set_price_floor`.
 	fn set_price_floor() -> Weight;
-	/// Of `go_offline`.
 	fn go_offline() -> Weight;
-	/// Of `go_online`.
 	fn go_online() -> Weight;
-	/// Of `deregister_worker`.
 	fn deregister_worker() -> Weight;
-	/// Of `stake`.
 	fn stake() -> Weight;
-	/// Of `unstake`.
 	fn unstake() -> Weight;
-	/// Of `withdraw_unbonded`.
 	fn withdraw_unbonded() -> Weight;
-	/// Of `slash`.
 	fn slash() -> Weight;
-	/// Of `cancel_slash`.
 	fn cancel_slash() -> Weight;
-	/// Of `apply_slash`.
 	fn apply_slash() -> Weight;
-	/// Of `clear_worthless`.
 	fn clear_worthless() -> Weight;
-	/// Of `set_delegation_cap`.
 	fn set_delegation_cap() -> Weight;
 }
 
@@ -86,7 +71,7 @@ const SETTLING: u64 = 5;
 /// The same for a member: the pool's members, the member, the rate of an epoch, its index.
 const MEMBER: u64 = 4;
 
-/// The weight of a call that reads and writes these numbers of items in addition to the worker's record.
+/// Returns the weight of a call that reads and writes these numbers of items, and the worker's record.
 fn call<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
 	reads: u64,
@@ -96,7 +81,7 @@ fn call<D: Get<frame_support::weights::RuntimeDbWeight>>(
 		.saturating_add(D::get().reads_writes(reads + 1, writes + 1))
 }
 
-/// The same for a call that touches the worker: any of them can end the order of a rented one.
+/// Returns the same for a call that touches the worker: any of them can end the order of a rented one.
 fn touching<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
 	reads: u64,

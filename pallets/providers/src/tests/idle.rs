@@ -12,7 +12,7 @@ fn listed(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> BTreeSet<Worke
 	let at = |position| <Providers as Market>::idle_at(class, count, region, position);
 	assert_eq!(at(len), None, "nobody is behind the last");
 	let all: BTreeSet<WorkerId> = (0..len).map(|position| at(position).unwrap()).collect();
-	assert_eq!(all.len(), len as usize, "nobody is there twice");
+	assert_eq!(all.len(), len as usize, "no worker is listed twice");
 	all
 }
 

@@ -445,7 +445,7 @@ impl Model {
 	}
 
 	fn lone(&mut self, n: u8, worker: WorkerId) {
-		// Before a trial there are no votes.
+		// Votes are impossible before a trial.
 		let now = ChainTime::now();
 		let (Some(number), Some(round)) = (self.number(n), last_trial()) else {
 			return;
