@@ -532,7 +532,8 @@ pub mod pallet {
 		/// Another worker uses the key. A deregistered worker keeps its keys until no check can be held
 		/// against it: at the latest until all rounds that saw it are over and its check is closed.
 		KeyInUse,
-		/// The signatures of the keys were not made for this account on this chain.
+		/// The signatures of the keys were not made for this account on this chain. Sign again with both
+		/// keys.
 		BadProof,
 		/// No GPU class has this number.
 		UnknownGpuClass,
@@ -540,11 +541,12 @@ pub mod pallet {
 		GpuCountMismatch,
 		/// The region is not an ISO 3166-1 country code.
 		UnknownRegion,
-		/// The owner's stake would be below the minimum for the claim.
+		/// The owner's stake would be below the minimum for the claim. Stake more, or claim less
+		/// hardware.
 		StakeBelowMinimum,
-		/// The pool's stake would exceed its maximum.
+		/// The pool's stake would exceed its maximum, the parameter `MaxStake`.
 		StakeCapReached,
-		/// The amount exceeds the stake.
+		/// The amount exceeds the account's stake in the pool.
 		InsufficientStake,
 		/// The amount is zero.
 		ZeroAmount,
@@ -552,7 +554,8 @@ pub mod pallet {
 		WorkerRented,
 		/// The worker is suspended until its stake is topped up.
 		WorkerSuspended,
-		/// The worker's state does not allow the call.
+		/// The worker's state does not allow the call: it is already in the requested state, or not in the
+		/// required one.
 		WrongState,
 		/// The worker is already marked. Wait for its check.
 		AlreadyDue,
@@ -561,7 +564,7 @@ pub mod pallet {
 		CheckRunning,
 		/// The account has the maximum number of unbonding pieces in this pool. Withdraw first, or wait.
 		TooManyUnbondings,
-		/// None of the account's stake has finished unbonding.
+		/// None of the account's stake in the pool has finished unbonding. Unstake first, or wait.
 		NothingToWithdraw,
 		/// An announced commission is not in force yet. Wait for its epoch.
 		CommissionPending,
@@ -574,7 +577,7 @@ pub mod pallet {
 		SlashPending,
 		/// No slash with this number is queued.
 		UnknownSlash,
-		/// The slash may not be applied before its deferral ends.
+		/// The slash may not be applied before its deferral ends. Wait for its due block.
 		SlashDeferred,
 		/// The slash can no longer be canceled: its deferral has ended.
 		DeferralOver,
