@@ -29,8 +29,8 @@ const BUDGET: Duration = Duration::from_millis(1_000);
 /// Blocks before an agent that failed is asked again: an agent that hangs must not cost every block its
 /// timeout.
 const RETRY: BlockNumber = 2;
-/// Timeout of the requests that start a trial, which are not retried: the worker's time is running, and
-/// until then its machine was busy with all cores.
+/// Timeout of the requests that start a trial, each sent once: the worker's time is running, and until then
+/// its machine was busy with all cores.
 const START: Duration = Duration::from_millis(3_000);
 
 /// The lock in local storage that serializes Popw's off-chain workers of successive blocks.

@@ -8,7 +8,8 @@ use crate::*;
 use kaisar_primitives::{Seats, agent::receipts_key, offchain};
 use sp_runtime::RuntimeAppPublic;
 
-/// Runs after each imported block. Without strikes it reads only its operators' records.
+/// Runs after each imported block. Without strikes it reads only its operators' records and their empty
+/// lists of strikes.
 pub fn run<T: Config>() {
 	for key in CheckerKey::all() {
 		let record = <Pallet<T> as Seats<T::AccountId>>::by_key(&key).and_then(Operators::<T>::get);

@@ -31,9 +31,8 @@ pub fn is_too_large(spec: &WorkerSpec) -> bool {
 	spec.cpu_cores > MAX_CPU_CORES || spec.memory_gb > MAX_MEMORY_GB || spec.disk_gb > MAX_DISK_GB
 }
 
-/// Returns whether the profile has the claimed GPUs, processors and memory. Bandwidth and disk only count
-/// as verified, and support no claim: others can flood a line, and the plot is rebuilt slowly after an
-/// order.
+/// Returns whether the profile has the claimed GPUs, processors and memory. Bandwidth and disk are not
+/// compared, and count as verified: others can flood a line, and the plot is rebuilt slowly after an order.
 pub fn supports(profile: &Profile, spec: &WorkerSpec) -> bool {
 	let bound = spec.bound();
 	let shown = |profile: &Profile| {

@@ -34,7 +34,7 @@ enum Op {
 	Annul(AccountId, usize),
 	/// Lets hours pass, with their blocks or while the chain stands still.
 	Hours(u64, bool),
-	/// Starts a number of rounds; then only those younger than a second number are running.
+	/// Starts this many rounds of each lane; then rounds older than this many are over.
 	Rounds(u32, u32),
 	/// The last census ends, and the last started round becomes one.
 	Census,
