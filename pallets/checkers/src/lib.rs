@@ -523,17 +523,17 @@ pub mod pallet {
 		/// Signed, by an account that is not an operator now.
 		///
 		/// # Parameters
-		/// - `checker_key`: sr25519, key type `kchk`; signs commitments and reveals
-		/// - `agent_key`: ed25519, the identity of the operator's agent
-		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹
-		/// - `proof`: both keys' signatures of `possession_payload` for this account
+		/// - `checker_key`: sr25519, key type `kchk`; signs commitments and reveals.
+		/// - `agent_key`: ed25519, the identity of the operator's agent.
+		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
+		/// - `proof`: both keys' signatures of `possession_payload` for this account.
 		///
 		/// # Errors
-		/// - [`Error::AlreadyRegistered`]: the caller is already a registered operator
-		/// - [`Error::Banned`]: the account's last registration is banned
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator
-		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys
-		/// - the currency's error: the account has too little KAI for the deposit
+		/// - [`Error::AlreadyRegistered`]: the caller is already a registered operator.
+		/// - [`Error::Banned`]: the account's last registration is banned.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator.
+		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys.
+		/// - The currency's error if the account has too little KAI for the deposit.
 		///
 		/// # Events
 		/// [`Event::CheckerRegistered`]
@@ -563,14 +563,14 @@ pub mod pallet {
 		/// Signed, by a registered operator.
 		///
 		/// # Parameters
-		/// - `checker_key`: the new checker key; may stay the same
-		/// - `agent_key`: the new agent key; may stay the same
-		/// - `proof`: both keys' signatures of `possession_payload` for this account
+		/// - `checker_key`: the new checker key; may stay the same.
+		/// - `agent_key`: the new agent key; may stay the same.
+		/// - `proof`: both keys' signatures of `possession_payload` for this account.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator
-		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator.
+		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys.
 		///
 		/// # Events
 		/// [`Event::CheckerKeysSet`]
@@ -594,11 +594,11 @@ pub mod pallet {
 		/// Signed, by a registered operator.
 		///
 		/// # Parameters
-		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹
+		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
-		/// - [`Error::CommissionPending`]: an announced commission is not in force yet
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
 		/// # Events
 		/// [`Event::CommissionSet`]
@@ -617,10 +617,10 @@ pub mod pallet {
 		/// Signed, by a registered operator.
 		///
 		/// # Parameters
-		/// - `on`: whether to accept all delegations from now on
+		/// - `on`: whether to accept all delegations from now on.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
 		///
 		/// # Events
 		/// [`Event::AutoAcceptSet`]
@@ -640,20 +640,20 @@ pub mod pallet {
 		/// Signed, by the license's holder.
 		///
 		/// # Parameters
-		/// - `license`: the license
-		/// - `operator`: the operator's account
+		/// - `license`: the license.
+		/// - `operator`: the operator's account.
 		///
 		/// # Errors
-		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt
-		/// - [`Error::NotHolder`]: the caller does not hold the license
-		/// - [`Error::AlreadyDelegated`]: the license is already delegated, accepted or pending
-		/// - [`Error::UnknownOperator`]: the account is not a registered operator
+		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt.
+		/// - [`Error::NotHolder`]: the caller does not hold the license.
+		/// - [`Error::AlreadyDelegated`]: the license is already delegated, accepted or pending.
+		/// - [`Error::UnknownOperator`]: the account is not a registered operator.
 		/// - [`Error::TooManyChanges`]: the delegation would be accepted at once, and running rounds still
-		///   need both operators that the license worked for before
+		///   need both operators that the license worked for before.
 		///
 		/// # Events
-		/// - [`Event::DelegationRequested`]: the delegation is pending
-		/// - [`Event::DelegationAccepted`]: the delegation is accepted at once
+		/// - [`Event::DelegationRequested`]: the delegation is pending.
+		/// - [`Event::DelegationAccepted`]: the delegation is accepted at once.
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::delegate_license())]
 		pub fn delegate_license(
@@ -673,15 +673,15 @@ pub mod pallet {
 		/// Signed, by the operator to which the license is delegated.
 		///
 		/// # Parameters
-		/// - `license`: the license
+		/// - `license`: the license.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
-		/// - [`Error::NotDelegated`]: the license is not delegated
-		/// - [`Error::NotOperator`]: the delegation was made to another operator
-		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::NotDelegated`]: the license is not delegated.
+		/// - [`Error::NotOperator`]: the delegation was made to another operator.
+		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted.
 		/// - [`Error::TooManyChanges`]: running rounds still need both operators that the license worked
-		///   for before
+		///   for before.
 		///
 		/// # Events
 		/// [`Event::DelegationAccepted`]
@@ -700,13 +700,13 @@ pub mod pallet {
 		/// Signed, by the operator to which the license is delegated.
 		///
 		/// # Parameters
-		/// - `license`: the license
+		/// - `license`: the license.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
-		/// - [`Error::NotDelegated`]: the license is not delegated
-		/// - [`Error::NotOperator`]: the delegation was made to another operator
-		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::NotDelegated`]: the license is not delegated.
+		/// - [`Error::NotOperator`]: the delegation was made to another operator.
+		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted.
 		///
 		/// # Events
 		/// [`Event::DelegationRejected`]
@@ -725,12 +725,12 @@ pub mod pallet {
 		/// Signed, by the license's holder.
 		///
 		/// # Parameters
-		/// - `license`: the license
+		/// - `license`: the license.
 		///
 		/// # Errors
-		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt
-		/// - [`Error::NotHolder`]: the caller does not hold the license
-		/// - [`Error::NotDelegated`]: the license is not delegated
+		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt.
+		/// - [`Error::NotHolder`]: the caller does not hold the license.
+		/// - [`Error::NotDelegated`]: the license is not delegated.
 		///
 		/// # Events
 		/// [`Event::DelegationRevoked`]
@@ -749,8 +749,8 @@ pub mod pallet {
 		/// Signed, by a registered operator.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
-		/// - [`Error::AlreadyOffline`]: the operator is already offline, or banned
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::AlreadyOffline`]: the operator is already offline, or banned.
 		///
 		/// # Events
 		/// [`Event::WentOffline`]
@@ -768,9 +768,9 @@ pub mod pallet {
 		/// Signed, by a registered operator.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
-		/// - [`Error::AlreadyOnline`]: the operator is already online
-		/// - [`Error::Banned`]: the ban has not ended
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::AlreadyOnline`]: the operator is already online.
+		/// - [`Error::Banned`]: the ban has not ended.
 		///
 		/// # Events
 		/// [`Event::WentOnline`]
@@ -791,8 +791,8 @@ pub mod pallet {
 		/// Signed, by a registered operator.
 		///
 		/// # Errors
-		/// - [`Error::NotRegistered`]: the caller is not a registered operator
-		/// - the currency's error: the deposit cannot be released
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - The currency's error if the deposit cannot be released.
 		///
 		/// # Events
 		/// [`Event::CheckerDeregistered`]
@@ -816,21 +816,21 @@ pub mod pallet {
 		/// enough, and each can be used once.
 		///
 		/// # Parameters
-		/// - `worker`: the worker
-		/// - `round`: the round of the vote; it has one check of the worker, with at most one lone vote
+		/// - `worker`: the worker.
+		/// - `round`: the round of the vote; it has one check of the worker, with at most one lone vote.
 		/// - `receipt`: the ed25519 signature of the worker's agent over
 		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the round's
-		///   trial and the checker key in force in the round
+		///   trial and the checker key in force in the round.
 		///
 		/// # Errors
-		/// - [`Error::NoStrike`]: no operator has a strike for this worker in this round
-		/// - [`Error::StrikeIsFinal`]: the strike is more than a day and more than 7,200 blocks old
+		/// - [`Error::NoStrike`]: no operator has a strike for this worker in this round.
+		/// - [`Error::StrikeIsFinal`]: the strike is more than a day and more than 7,200 blocks old.
 		/// - [`Error::InvalidReceipt`]: the receipt was not signed by the worker's agent for this checker
-		///   in this round
+		///   in this round.
 		///
 		/// # Events
-		/// - [`Event::StrikeAnnulled`]
-		/// - [`Event::BanRevised`]: a ban changed
+		/// - [`Event::StrikeAnnulled`].
+		/// - [`Event::BanRevised`]: a ban changed.
 		#[pallet::call_index(11)]
 		#[pallet::weight((T::WeightInfo::annul_strike(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_annul_strike())]
@@ -858,13 +858,13 @@ pub mod pallet {
 		/// Signed, by any account.
 		///
 		/// # Parameters
-		/// - `operator`: the number of the registration
+		/// - `operator`: the number of the registration.
 		///
 		/// # Errors
-		/// - [`Error::UnknownOperator`]: no record has this number
+		/// - [`Error::UnknownOperator`]: no record has this number.
 		/// - [`Error::StillNeeded`]: the operator is registered, or a running round, its last epoch or a
-		///   strike needs the record
-		/// - the currency's error: the deposit cannot be released
+		///   strike needs the record.
+		/// - The currency's error if the deposit cannot be released.
 		///
 		/// # Events
 		/// [`Event::CheckerPruned`]: the record is removed

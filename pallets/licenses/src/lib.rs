@@ -338,10 +338,10 @@ pub mod pallet {
 		///   limit; otherwise it is another round.
 		///
 		/// # Errors
-		/// - [`Error::ZeroPrice`]: the price is zero
-		/// - [`Error::FullDiscount`]: a discount is the whole price
-		/// - [`Error::ZeroLimit`]: the limit of licenses for an account is zero
-		/// - [`Error::EmptyRound`]: the round does not end after it starts
+		/// - [`Error::ZeroPrice`]: the price is zero.
+		/// - [`Error::FullDiscount`]: a discount is the whole price.
+		/// - [`Error::ZeroLimit`]: the limit of licenses for an account is zero.
+		/// - [`Error::EmptyRound`]: the round does not end after it starts.
 		///
 		/// # Events
 		/// [`Event::SaleSet`]
@@ -360,8 +360,8 @@ pub mod pallet {
 		/// [`Config::AdminOrigin`].
 		///
 		/// # Parameters
-		/// - `accounts`: the accounts, at most [`MAX_LISTED`] of them
-		/// - `listed`: whether to put them on the whitelist; otherwise they are taken off
+		/// - `accounts`: the accounts, at most [`MAX_LISTED`] of them.
+		/// - `listed`: whether to put them on the whitelist; otherwise they are taken off.
 		///
 		/// # Events
 		/// [`Event::WhitelistSet`]
@@ -387,26 +387,26 @@ pub mod pallet {
 		/// Signed, by the buyer.
 		///
 		/// # Parameters
-		/// - `count`: the number of licenses, from 1 to [`MAX_PURCHASE`]
+		/// - `count`: the number of licenses, from 1 to [`MAX_PURCHASE`].
 		/// - `referrer`: another account that owns a license: it gives the buyer the referral discount and
-		///   gets the referral commission
+		///   gets the referral commission.
 		///
 		/// # Errors
-		/// - [`Error::ZeroCount`], [`Error::TooManyAtOnce`]: the number of licenses is out of range
-		/// - [`Error::SaleClosed`]: no round of the sale is running
+		/// - [`Error::ZeroCount`], [`Error::TooManyAtOnce`]: the number of licenses is out of range.
+		/// - [`Error::SaleClosed`]: no round of the sale is running.
 		/// - [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`]: the referrer is the caller, or
-		///   owns no license
+		///   owns no license.
 		/// - [`Error::NotEligible`]: the round is not public, and the caller is neither on the whitelist
-		///   nor referred
-		/// - [`Error::AccountLimitExceeded`]: the account would exceed the round's limit
-		/// - [`Error::SoldOut`], [`Error::NotEnoughLeft`]: fewer licenses are left than requested, or none
-		/// - the currency's error: the buyer has too little KAI to pay and keep its account, or if a
-		///   payee cannot receive its part
+		///   nor referred.
+		/// - [`Error::AccountLimitExceeded`]: the account would exceed the round's limit.
+		/// - [`Error::SoldOut`], [`Error::NotEnoughLeft`]: fewer licenses are left than requested, or none.
+		/// - The currency's error if the buyer has too little KAI to pay and keep its account, or if a
+		///   payee cannot receive its part.
 		///
 		/// # Events
-		/// - [`Event::LicensePurchased`]
-		/// - [`Event::ReferralPaid`]: the purchase has a referrer, and its commission is not zero
-		/// - [`Event::LicenseMinted`]: for each license
+		/// - [`Event::LicensePurchased`].
+		/// - [`Event::ReferralPaid`]: the purchase has a referrer, and its commission is not zero.
+		/// - [`Event::LicenseMinted`]: for each license.
 		#[pallet::call_index(2)]
 		#[pallet::weight(<T as Config>::WeightInfo::purchase((*count).min(MAX_PURCHASE)))]
 		pub fn purchase(

@@ -732,27 +732,27 @@ pub mod pallet {
 		/// Signed, by the provider, who becomes the worker's owner.
 		///
 		/// # Parameters
-		/// - `spec`: the worker's claim; units as in [`WorkerSpec`]
-		/// - `worker_key`: the worker's key, unique across workers
-		/// - `agent_key`: the agent's key, unique across workers
-		/// - `stake`: the owner's stake, in units of 10⁻¹⁸ KAI; at least the minimum for the claim
+		/// - `spec`: the worker's claim; units as in [`WorkerSpec`].
+		/// - `worker_key`: the worker's key, unique across workers.
+		/// - `agent_key`: the agent's key, unique across workers.
+		/// - `stake`: the owner's stake, in units of 10⁻¹⁸ KAI; at least the minimum for the claim.
 		/// - `proof`: signatures of both keys over
-		///   [`possession_payload`](kaisar_primitives::keys::possession_payload)
+		///   [`possession_payload`](kaisar_primitives::keys::possession_payload).
 		///
 		/// # Errors
 		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
-		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another worker
-		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain
-		/// - [`Error::StakeBelowMinimum`]: the stake is below the minimum for the claim
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another worker.
+		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
+		/// - [`Error::StakeBelowMinimum`]: the stake is below the minimum for the claim.
 		/// - [`Error::StakeCapReached`]: the stake exceeds [`Config::MaxStake`] and the minimum for the
-		///   claim
-		/// - [`Error::TooManyWorkers`]: all worker numbers are used
-		/// - the currency's error: the account has too little KAI
+		///   claim.
+		/// - [`Error::TooManyWorkers`]: all worker numbers are used.
+		/// - The currency's error if the account has too little KAI.
 		///
 		/// # Events
-		/// - [`Event::WorkerRegistered`]
-		/// - [`Event::WorkerForced`]
+		/// - [`Event::WorkerRegistered`].
+		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(0)]
 		#[pallet::weight(T::WeightInfo::register_worker())]
 		pub fn register_worker(
@@ -785,24 +785,24 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker, neither `Rented` nor `Suspended`
-		/// - `spec`: the new claim; the owner's stake must reach its minimum
+		/// - `worker`: the worker, neither `Rented` nor `Suspended`.
+		/// - `spec`: the new claim; the owner's stake must reach its minimum.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
-		/// - [`Error::WorkerRented`]: the worker serves an order
-		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up
-		/// - [`Error::CheckRunning`]: a check can still be held against the worker
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
+		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up.
+		/// - [`Error::CheckRunning`]: a check can still be held against the worker.
 		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
-		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid
-		/// - [`Error::StakeBelowMinimum`]: the owner's stake is below the minimum for the new claim
-		/// - the currency's error: the account has too little KAI for the fee
+		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
+		/// - [`Error::StakeBelowMinimum`]: the owner's stake is below the minimum for the new claim.
+		/// - The currency's error if the account has too little KAI for the fee.
 		///
 		/// # Events
-		/// - [`Event::WorkerUpdated`]
-		/// - [`Event::WorkerStateChanged`]: the worker was not `Pending`
-		/// - [`Event::WorkerForced`]
+		/// - [`Event::WorkerUpdated`].
+		/// - [`Event::WorkerStateChanged`]: the worker was not `Pending`.
+		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(1)]
 		#[pallet::weight(T::WeightInfo::update_worker())]
 		pub fn update_worker(
@@ -823,17 +823,17 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker
-		/// - `worker_key`: the new worker key, unique across workers; may stay the same
-		/// - `agent_key`: the new agent key, unique across workers; may stay the same
-		/// - `proof`: signatures of both keys, as for [`register_worker`](Self::register_worker)
+		/// - `worker`: the worker.
+		/// - `worker_key`: the new worker key, unique across workers; may stay the same.
+		/// - `agent_key`: the new agent key, unique across workers; may stay the same.
+		/// - `proof`: signatures of both keys, as for [`register_worker`](Self::register_worker).
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another worker
-		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain
-		/// - [`Error::CheckRunning`]: a running round needs the keys before the present ones
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another worker.
+		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
+		/// - [`Error::CheckRunning`]: a running round needs the keys before the present ones.
 		///
 		/// # Events
 		/// [`Event::WorkerKeysSet`]
@@ -863,13 +863,13 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker
-		/// - `commission`: the part that stakers share, in parts of 10⁹
+		/// - `worker`: the worker.
+		/// - `commission`: the part that stakers share, in parts of 10⁹.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
-		/// - [`Error::CommissionPending`]: an announced commission is not in force yet
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
 		/// # Events
 		/// [`Event::CommissionSet`]
@@ -895,13 +895,13 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker
+		/// - `worker`: the worker.
 		/// - `price_per_gpu_hour`: the floor, in units of 10⁻¹⁸ KAI, per core and hour without a GPU; 0 for
-		///   none
+		///   none.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		///
 		/// # Events
 		/// [`Event::PriceFloorSet`]
@@ -925,14 +925,14 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker, `Pending` or `Online`
+		/// - `worker`: the worker, `Pending` or `Online`.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
-		/// - [`Error::WorkerRented`]: the worker serves an order
-		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up
-		/// - [`Error::WrongState`]: the worker is already `Offline`
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
+		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up.
+		/// - [`Error::WrongState`]: the worker is already `Offline`.
 		///
 		/// # Events
 		/// [`Event::WorkerStateChanged`]
@@ -951,21 +951,21 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker, `Offline` or `Pending`
+		/// - `worker`: the worker, `Offline` or `Pending`.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
-		/// - [`Error::WorkerRented`]: the worker serves an order
-		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up
-		/// - [`Error::WrongState`]: the worker is `Online`
-		/// - [`Error::AlreadyDue`]: the worker is already marked
-		/// - [`Error::CheckRunning`]: a check can still be held against the worker
-		/// - [`Error::StakeBelowMinimum`]: the owner's stake is below the minimum for the claim
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
+		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up.
+		/// - [`Error::WrongState`]: the worker is `Online`.
+		/// - [`Error::AlreadyDue`]: the worker is already marked.
+		/// - [`Error::CheckRunning`]: a check can still be held against the worker.
+		/// - [`Error::StakeBelowMinimum`]: the owner's stake is below the minimum for the claim.
 		///
 		/// # Events
-		/// - [`Event::WorkerStateChanged`]: the worker was `Offline`
-		/// - [`Event::WorkerForced`]
+		/// - [`Event::WorkerStateChanged`]: the worker was `Offline`.
+		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::go_online())]
 		pub fn go_online(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -982,18 +982,18 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker, not `Rented`
+		/// - `worker`: the worker, not `Rented`.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
-		/// - [`Error::WorkerRented`]: the worker serves an order
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
 		///
 		/// # Events
-		/// - [`Event::Unstaked`]: the owner has stake
-		/// - [`Event::WorkerStateChanged`]: the worker was not `Offline`
-		/// - [`Event::WorkerDeregistered`]
-		/// - [`Event::WorkerRemoved`]: the pool is empty, and no check is in the way
+		/// - [`Event::Unstaked`]: the owner has stake.
+		/// - [`Event::WorkerStateChanged`]: the worker was not `Offline`.
+		/// - [`Event::WorkerDeregistered`].
+		/// - [`Event::WorkerRemoved`]: the pool is empty, and no check is in the way.
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::deregister_worker())]
 		pub fn deregister_worker(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -1010,21 +1010,21 @@ pub mod pallet {
 		/// Signed, by any account.
 		///
 		/// # Parameters
-		/// - `worker`: the worker
-		/// - `amount`: the stake to add, in units of 10⁻¹⁸ KAI
+		/// - `worker`: the worker.
+		/// - `amount`: the stake to add, in units of 10⁻¹⁸ KAI.
 		///
 		/// # Errors
-		/// - [`Error::ZeroAmount`]: the amount is zero
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
+		/// - [`Error::ZeroAmount`]: the amount is zero.
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
 		/// - [`Error::StakeCapReached`]: the pool would exceed [`Config::MaxStake`]; an owner may exceed it
-		///   to reach its minimum
+		///   to reach its minimum.
 		/// - [`Error::SlashPending`], [`Error::DelegationClosed`], [`Error::DelegationTooSmall`],
-		///   [`Error::DelegationCapReached`]: the caller is a delegator
-		/// - the currency's error: the account has too little KAI
+		///   [`Error::DelegationCapReached`]: the caller is a delegator.
+		/// - The currency's error if the account has too little KAI.
 		///
 		/// # Events
-		/// - [`Event::Staked`]
-		/// - [`Event::WorkerStateChanged`]: a `Suspended` worker is `Offline` again
+		/// - [`Event::Staked`].
+		/// - [`Event::WorkerStateChanged`]: a `Suspended` worker is `Offline` again.
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::stake())]
 		pub fn stake(
@@ -1047,18 +1047,18 @@ pub mod pallet {
 		/// Signed, by an account with stake in the pool.
 		///
 		/// # Parameters
-		/// - `worker`: the worker
+		/// - `worker`: the worker.
 		/// - `amount`: the stake to take out, in units of 10⁻¹⁸ KAI. The owner must keep the minimum for
 		///   the claim; a delegator takes out all, or keeps at least the existential deposit.
 		///
 		/// # Errors
-		/// - [`Error::ZeroAmount`]: the amount is zero
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::InsufficientStake`]: the amount exceeds the caller's stake
+		/// - [`Error::ZeroAmount`]: the amount is zero.
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::InsufficientStake`]: the amount exceeds the caller's stake.
 		/// - [`Error::TooManyUnbondings`]: the caller has the maximum number of unbonding pieces in this
-		///   pool
-		/// - [`Error::StakeBelowMinimum`]: the owner would keep less than the minimum for the claim
-		/// - [`Error::DelegationTooSmall`]: a delegator would keep less than the existential deposit
+		///   pool.
+		/// - [`Error::StakeBelowMinimum`]: the owner would keep less than the minimum for the claim.
+		/// - [`Error::DelegationTooSmall`]: a delegator would keep less than the existential deposit.
 		///
 		/// # Events
 		/// [`Event::Unstaked`]
@@ -1083,18 +1083,18 @@ pub mod pallet {
 		/// Signed, by an account with unbonding stake in the pool.
 		///
 		/// # Parameters
-		/// - `worker`: the worker, deregistered or not
+		/// - `worker`: the worker, deregistered or not.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed
-		/// - [`Error::NothingToWithdraw`]: none of the caller's stake has finished unbonding
-		/// - [`Error::SlashPending`]: a slash is queued, and nothing has been unbonded for long enough
+		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed.
+		/// - [`Error::NothingToWithdraw`]: none of the caller's stake has finished unbonding.
+		/// - [`Error::SlashPending`]: a slash is queued, and nothing has been unbonded for long enough.
 		/// - [`Error::CheckRunning`]: it is the last withdrawal, but a check can still be held against the
-		///   worker
+		///   worker.
 		///
 		/// # Events
-		/// - [`Event::Withdrawn`]
-		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty
+		/// - [`Event::Withdrawn`].
+		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(10)]
 		#[pallet::weight(T::WeightInfo::withdraw_unbonded())]
 		pub fn withdraw_unbonded(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -1109,18 +1109,18 @@ pub mod pallet {
 		/// [`Config::AdminOrigin`].
 		///
 		/// # Parameters
-		/// - `worker`: the worker, deregistered or not
-		/// - `level`: the level, which sets the rate
+		/// - `worker`: the worker, deregistered or not.
+		/// - `level`: the level, which sets the rate.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed
-		/// - [`Error::NothingToSlash`]: the pool has no stake
+		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed.
+		/// - [`Error::NothingToSlash`]: the pool has no stake.
 		///
 		/// # Events
-		/// - [`Event::SlashQueued`]: level 1 or 2
-		/// - [`Event::Slashed`]: level 3
-		/// - [`Event::WorkerStateChanged`]: level 3 suspended the worker
-		/// - [`Event::WorkerRemoved`]: level 3 emptied the pool of a deregistered worker
+		/// - [`Event::SlashQueued`]: level 1 or 2.
+		/// - [`Event::Slashed`]: level 3.
+		/// - [`Event::WorkerStateChanged`]: level 3 suspended the worker.
+		/// - [`Event::WorkerRemoved`]: level 3 emptied the pool of a deregistered worker.
 		#[pallet::call_index(11)]
 		#[pallet::weight(T::WeightInfo::slash())]
 		pub fn slash(origin: OriginFor<T>, worker: WorkerId, level: SlashLevel) -> DispatchResult {
@@ -1134,15 +1134,15 @@ pub mod pallet {
 		/// [`Config::AdminOrigin`].
 		///
 		/// # Parameters
-		/// - `id`: the slash, before its deferral ends
+		/// - `id`: the slash, before its deferral ends.
 		///
 		/// # Errors
-		/// - [`Error::UnknownSlash`]: no slash with this number is queued
-		/// - [`Error::DeferralOver`]: the deferral of the slash has ended
+		/// - [`Error::UnknownSlash`]: no slash with this number is queued.
+		/// - [`Error::DeferralOver`]: the deferral of the slash has ended.
 		///
 		/// # Events
-		/// - [`Event::SlashCancelled`]
-		/// - [`Event::WorkerRemoved`]: nothing else was left of a deregistered worker
+		/// - [`Event::SlashCancelled`].
+		/// - [`Event::WorkerRemoved`]: nothing else was left of a deregistered worker.
 		#[pallet::call_index(12)]
 		#[pallet::weight(T::WeightInfo::cancel_slash())]
 		pub fn cancel_slash(origin: OriginFor<T>, id: SlashId) -> DispatchResult {
@@ -1160,17 +1160,17 @@ pub mod pallet {
 		/// Signed, by any account.
 		///
 		/// # Parameters
-		/// - `id`: the slash
+		/// - `id`: the slash.
 		///
 		/// # Errors
-		/// - [`Error::UnknownSlash`]: no slash with this number is queued
-		/// - [`Error::SlashDeferred`]: the deferral of the slash has not ended
+		/// - [`Error::UnknownSlash`]: no slash with this number is queued.
+		/// - [`Error::SlashDeferred`]: the deferral of the slash has not ended.
 		///
 		/// # Events
-		/// - [`Event::Slashed`]
-		/// - [`Event::BountyPaid`]: for each account that gets a part of the bounty
-		/// - [`Event::WorkerStateChanged`]: the slash suspended the worker
-		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty
+		/// - [`Event::Slashed`].
+		/// - [`Event::BountyPaid`]: for each account that gets a part of the bounty.
+		/// - [`Event::WorkerStateChanged`]: the slash suspended the worker.
+		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(13)]
 		#[pallet::weight(T::WeightInfo::apply_slash())]
 		pub fn apply_slash(origin: OriginFor<T>, id: SlashId) -> DispatchResult {
@@ -1188,16 +1188,16 @@ pub mod pallet {
 		/// Signed, by any account.
 		///
 		/// # Parameters
-		/// - `worker`: the worker, deregistered or not
-		/// - `who`: the account that holds the shares or the pieces
+		/// - `worker`: the worker, deregistered or not.
+		/// - `who`: the account that holds the shares or the pieces.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed
-		/// - [`Error::NothingWorthless`]: the account's stake in the pool still has value, or it has none
+		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed.
+		/// - [`Error::NothingWorthless`]: the account's stake in the pool still has value, or it has none.
 		///
 		/// # Events
-		/// - [`Event::WorthlessCleared`]: the account had worthless shares or pieces
-		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty
+		/// - [`Event::WorthlessCleared`]: the account had worthless shares or pieces.
+		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(14)]
 		#[pallet::weight(T::WeightInfo::clear_worthless())]
 		pub fn clear_worthless(
@@ -1218,12 +1218,12 @@ pub mod pallet {
 		/// Signed, by the worker's owner.
 		///
 		/// # Parameters
-		/// - `worker`: the worker
-		/// - `most`: the cap, in units of 10⁻¹⁸ KAI; 0 refuses all delegation
+		/// - `worker`: the worker.
+		/// - `most`: the cap, in units of 10⁻¹⁸ KAI; 0 refuses all delegation.
 		///
 		/// # Errors
-		/// - [`Error::UnknownWorker`]: no registered worker has this number
-		/// - [`Error::NotOwner`]: the caller does not own the worker
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		///
 		/// # Events
 		/// [`Event::DelegationCapSet`]
