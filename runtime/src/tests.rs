@@ -1,5 +1,6 @@
 //! What the runtime promises to whoever uses it.
 
+mod parameters;
 mod priority;
 mod rewards;
 
