@@ -1,6 +1,6 @@
 //! Prints the tables of `docs/classes.md`: which GPUs pass for which classes, what a genesis pays, and how
-//! many weaker GPUs a stronger one shows, by what was measured and by the peak figures. With `--write` it puts them into the document. A test compares the
-//! two.
+//! many weaker GPUs a stronger one shows, by what was measured and by the peak figures. With `--write` it
+//! puts them into the document. A test compares the two.
 
 use kaisar_math::{
 	ClassReference,

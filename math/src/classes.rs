@@ -35,8 +35,8 @@ pub struct ClassReference {
 	/// Its memory, in GB of 10⁹ bytes.
 	pub memory_gb: u32,
 	/// True if both were measured with the network's own kernels on a GPU known to be of the class
-	/// (`kaisar-agent calibrate`). Otherwise the turns are those of 4 Top/s, which every GPU does by far, and
-	/// the class earns nothing.
+	/// (`kaisar-agent calibrate`). Otherwise the turns are those of 4 Top/s, which every GPU does by far,
+	/// and the class earns nothing.
 	pub calibrated: bool,
 }
 
@@ -117,8 +117,8 @@ impl GpuClassInfo {
 		self.calibrated().unwrap_or_else(|| self.floor())
 	}
 
-	/// Returns the reference that a calibration is expected to find: the pace at 60 % of the int8 peak and 85 %
-	/// of the memory's. `None` without both figures.
+	/// Returns the reference that a calibration is expected to find: the pace at 60 % of the int8 peak and
+	/// 85 % of the memory's. `None` without both figures.
 	pub fn planned(&self) -> Option<ClassReference> {
 		let Peak {
 			int8_tops,
@@ -223,7 +223,8 @@ pub fn get(id: u16) -> Option<&'static GpuClassInfo> {
 	CLASSES.get(usize::from(id).checked_sub(1)?)
 }
 
-/// The score that a genesis pays for one GPU of a class, in hundredths. 0 for no GPU, `None` for an unknown class.
+/// The score that a genesis pays for one GPU of a class, in hundredths. 0 for no GPU, `None` for an unknown
+/// class.
 pub fn score(id: u16) -> Option<u32> {
 	if id == 0 {
 		Some(0)

@@ -368,8 +368,8 @@ mod tests {
 	}
 
 	impl Server {
-		/// Its score of a block, without a boost: each identity that a machine is split into needs a stake of
-		/// its own.
+		/// Its score of a block, without a boost: each identity that a machine is split into needs a stake
+		/// of its own.
 		fn score(self) -> u128 {
 			let hardware = Hardware {
 				bandwidth: tiers::bandwidth(self.line, self.line),
@@ -425,9 +425,9 @@ mod tests {
 
 	#[test]
 	fn a_server_between_two_tiers_gains_by_a_split_and_next_to_nothing() {
-		// A tier counts as its fewest cores, as orders pay them. So in one piece the cores above an edge earn
-		// nothing, and in parts they do. What a part of four cores earns is little for the stake that each
-		// part needs: a 4090 at home earns more than two hundred times as much for its.
+		// A tier counts as its fewest cores, as orders pay them. So in one piece the cores above an edge
+		// earn nothing, and in parts they do. What a part of four cores earns is little for the stake that
+		// each part needs: a 4090 at home earns more than two hundred times as much for its.
 		let home = Hardware {
 			bandwidth: 2,
 			cpu: 1,

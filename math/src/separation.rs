@@ -48,8 +48,8 @@ const WINDOW: u128 = 95;
 const LEAST_WINDOW: u128 = 85;
 /// Times that a GPU which shows several must come back to each window in a trial, for marks to be in time.
 const SWEEPS: u128 = 5;
-/// Pace of several chains on one GPU, all together, in per cent of one chain's pace. Measured on an H200: two take 1.58
-/// times one's time, three 2.33 times (`scripts/gpu-attacks.sh`).
+/// Pace of several chains on one GPU, all together, in per cent of one chain's pace. Measured on an H200:
+/// two take 1.58 times one's time, three 2.33 times (`scripts/gpu-attacks.sh`).
 const TOGETHER: u128 = 130;
 /// Speed at which windows come from the host's memory, in MB/s: 76 GB in 1.4 s, as PCIe 5 × 16 does.
 const COPY_MB_S: u128 = 54_000;
@@ -110,8 +110,8 @@ pub struct Scored {
 }
 
 /// Returns the scores that can be paid, in order: of two classes that are not separated both get the lower
-/// one, since both can be claimed with the cheaper GPU. A class whose score was lowered so is cheaper than it
-/// was, and what it passes for is lowered in its turn.
+/// one, since both can be claimed with the cheaper GPU. A class whose score was lowered so is cheaper than
+/// it was, and what it passes for is lowered in its turn.
 pub fn payable(classes: &[Scored]) -> Vec<u32> {
 	let mut paid: Vec<u32> = classes.iter().map(|class| class.score).collect();
 	loop {
@@ -174,7 +174,8 @@ pub fn copies(strong: &ClassReference, weak: &ClassReference) -> Option<u32> {
 		let slow = u128::from(weak.trial_turns) * 100;
 		let by_pace = (DEADLINE_MS * fast).checked_div(TRIAL_MS * slow)?;
 		let side_by_side = room.checked_div(window)?;
-		// count · TRIAL_MS · slow / fast + SWEEPS · (count · window − room) · 1,000 / COPY_MB_S ≤ DEADLINE_MS
+		// count · TRIAL_MS · slow / fast + SWEEPS · (count · window − room) · 1,000 / COPY_MB_S ≤
+		// DEADLINE_MS
 		let copied = (fast * (DEADLINE_MS * COPY_MB_S + SWEEPS * 1_000 * room))
 			.checked_div(TRIAL_MS * slow * COPY_MB_S + SWEEPS * 1_000 * window * fast)?;
 		Some(by_pace.min(side_by_side.max(copied)))

@@ -91,8 +91,8 @@ pub fn offline_rate(blocks: u32) -> Perquintill {
 	rate_over(OFFLINE_RATE, blocks.min(DAY))
 }
 
-/// Returns the rate of level 2 for false proofs that have gone on for so many blocks: 50 % for each 24 h, the
-/// first of them at once.
+/// Returns the rate of level 2 for false proofs that have gone on for so many blocks: 50 % for each 24 h,
+/// the first of them at once.
 pub fn malice_rate(blocks: u32) -> Perquintill {
 	rate_over(MALICE_RATE, blocks.max(DAY))
 }

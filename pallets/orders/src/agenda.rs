@@ -2,8 +2,8 @@
 //!
 //! An entry is a number in a page of its block; the order's record says in which block its entry counts
 //! ([`Order::wake`]), so an entry is never searched for or removed when plans change, it only becomes stale.
-//! A cursor says how far the agenda has got. What does not fit into a block's weight is done in the next ones,
-//! in order; an order that fails is put aside and tried again later.
+//! A cursor says how far the agenda has got. What does not fit into a block's weight is done in the next
+//! ones, in order; an order that fails is put aside and tried again later.
 //!
 //! An order has one entry that counts, and at most one stale entry for each extension, its cancellation and
 //! each time it was put aside. So the agenda's length is bounded by what customers have paid fees for.
@@ -57,8 +57,8 @@ impl<T: Config> Pallet<T> {
 		.fold(Weight::zero(), |most, step| most.max(step.weight::<T>()))
 	}
 
-	/// Schedules a look at the order in block `at`, or in the next one if that is past. The caller stores the
-	/// record, which names the block.
+	/// Schedules a look at the order in block `at`, or in the next one if that is past. The caller stores
+	/// the record, which names the block.
 	pub(crate) fn schedule(id: OrderId, order: &mut OrderOf<T>, at: BlockNumber) -> DispatchResult {
 		// This block's entries may be done already.
 		let at = at.max(Self::now().saturating_add(1));
@@ -210,8 +210,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Returns the block in which the agenda looks at an order that is closed now: the end of its worker's bar,
-	/// or the end of its history.
+	/// Returns the block in which the agenda looks at an order that is closed now: the end of its worker's
+	/// bar, or the end of its history.
 	pub(crate) fn after_close(order: &OrderOf<T>, reason: CloseReason) -> BlockNumber {
 		let blocks = match reason {
 			CloseReason::DeployFailed => Self::bar_blocks(),
@@ -220,8 +220,8 @@ impl<T: Config> Pallet<T> {
 		order.closed_at.saturating_add(blocks)
 	}
 
-	/// Forgets a closed order at the end of its history. Before that, its worker's bar is over: the worker is
-	/// judged anew, and listed again.
+	/// Forgets a closed order at the end of its history. Before that, its worker's bar is over: the worker
+	/// is judged anew, and listed again.
 	fn after_history(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
 		if reason == CloseReason::DeployFailed
 			&& let Some(worker) = order.worker
@@ -239,7 +239,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Does what anyone may ask for, of an order whose worker was touched. Returns whether there was anything.
+	/// Does what anyone may ask for, of an order whose worker was touched. Returns whether there was
+	/// anything.
 	fn do_due(id: OrderId, order: &OrderOf<T>) -> Result<bool, DispatchError> {
 		if order.down {
 			Self::stop(id, order.clone(), CloseReason::ServiceDown)?;

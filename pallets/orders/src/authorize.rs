@@ -1,8 +1,8 @@
 //! Fee-less calls of workers' nodes: the pool admits only what will succeed.
 //!
-//! Every check that the call makes is made here first, and the signature, which costs most, last. Each of the
-//! calls ends the state that it needs, so an order can pay for one block's worth of them and no more: there is
-//! nothing to flood with.
+//! Every check that the call makes is made here first, and the signature, which costs most, last. Each of
+//! the calls ends the state that it needs, so an order can pay for one block's worth of them and no more:
+//! there is nothing to flood with.
 
 use crate::pallet::*;
 use frame_support::pallet_prelude::{TransactionSource, TransactionValidityWithRefund};

@@ -1,6 +1,6 @@
-//! Benchmarks of the calls, of what the pool checks, and of the steps of the hooks. Each asserts what it brought
-//! about. What closing a check costs, which a call may do first, is Popw's to measure; it is added in
-//! `weights.rs`.
+//! Benchmarks of the calls, of what the pool checks, and of the steps of the hooks. Each asserts what it
+//! brought about. What closing a check costs, which a call may do first, is Popw's to measure; it is added
+//! in `weights.rs`.
 
 use crate::{Pallet as Rentals, *};
 use frame_benchmarking::v2::*;

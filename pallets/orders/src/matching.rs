@@ -3,13 +3,13 @@
 //! Orders wait in a queue, oldest first. An order placed in block `N` is matched in `N + 2` at the earliest,
 //! with the randomness of the block before the match, which nobody knew when it was placed. In `on_idle`,
 //! after the block's extrinsics, that randomness is public: a provider could have moved workers in the index
-//! to the positions that will be drawn. There the running block's own randomness draws, which only its author
-//! knows.
+//! to the positions that will be drawn. There the running block's own randomness draws, which only its
+//! author knows.
 //!
 //! Workers that can be rented are drawn until [`Config::MatchDraws`] of them fit, or four times as many were
 //! drawn. The best of those that fit gets the order: by reliability in eighths, then by bandwidth tier, then
-//! by lot. A bucket with no more workers than `MatchDraws` is looked at whole. A worker whose floor became too
-//! high when the reference fell leaves the index when it is drawn.
+//! by lot. A bucket with no more workers than `MatchDraws` is looked at whole. A worker whose floor became
+//! too high when the reference fell leaves the index when it is drawn.
 //!
 //! Matching rests while a census prepares, since every idle worker is due in it. The queue keeps its order.
 
@@ -85,8 +85,9 @@ pub(crate) fn most_draws(idle: u32, wanted: u32) -> u32 {
 	}
 }
 
-/// Draws from a bucket of `idle` workers until `wanted` of them fit, or [`most_draws`] were drawn. `fits` gets
-/// the position and the lot of each, and says whether it is one more that fits. Returns the number of draws.
+/// Draws from a bucket of `idle` workers until `wanted` of them fit, or [`most_draws`] were drawn. `fits`
+/// gets the position and the lot of each, and says whether it is one more that fits. Returns the number of
+/// draws.
 pub(crate) fn draw_until(
 	seed: H256,
 	order: OrderId,
@@ -201,9 +202,9 @@ impl<T: Config> Pallet<T> {
 		Effort::most(draws).weight::<T::WeightInfo>()
 	}
 
-	/// Returns the weight that placing an order is charged for its match: of the most draws, and of one worker
-	/// that is touched and one that is judged anew. There can be more of both, but each check is closed once
-	/// and each floor unlists once: whoever places many orders meets none twice.
+	/// Returns the weight that placing an order is charged for its match: of the most draws, and of one
+	/// worker that is touched and one that is judged anew. There can be more of both, but each check is
+	/// closed once and each floor unlists once: whoever places many orders meets none twice.
 	pub(crate) fn charged_match() -> Weight {
 		let most = Effort {
 			draws: most_draws(u32::MAX, Self::match_draws()),

@@ -1,5 +1,5 @@
-//! A runtime for tests, with a registry of workers and rounds that do as a test says. Both keep what they know
-//! in storage, so that a call which fails takes it back.
+//! A runtime for tests, with a registry of workers and rounds that do as a test says. Both keep what they
+//! know in storage, so that a call which fails takes it back.
 
 use crate::{self as pallet_orders, *};
 use codec::{Decode, Encode};
@@ -628,8 +628,8 @@ pub fn run_to(block: BlockNumber) {
 	}
 }
 
-/// The public key of a worker: that of its pair, for as many as a test signs for. Deriving one takes long in a
-/// development build.
+/// The public key of a worker: that of its pair, for as many as a test signs for. Deriving one takes long in
+/// a development build.
 fn key_of(worker: WorkerId) -> WorkerKey {
 	thread_local! {
 		static KEYS: RefCell<BTreeMap<WorkerId, sr25519::Public>> = RefCell::default();

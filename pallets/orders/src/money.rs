@@ -229,8 +229,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Gives `amount` of the escrow back, in the kind it was paid in: KAI first, since what stays of it becomes
-	/// credits, and credits stay what they are.
+	/// Gives `amount` of the escrow back, in the kind it was paid in: KAI first, since what stays of it
+	/// becomes credits, and credits stay what they are.
 	pub(crate) fn refund(order: &mut OrderOf<T>, amount: Balance) -> DispatchResult {
 		let money = order
 			.ledger
@@ -270,8 +270,9 @@ impl<T: Config> Pallet<T> {
 /// The money of an order that was served, at its end.
 impl<T: Config> Pallet<T> {
 	/// Settles an order whose paid time is over, whose worker failed, or that was canceled. Proved time is
-	/// paid, and the rest goes back in its kind. After a cancellation used time is paid, and the rest becomes
-	/// credits; only a tail that no check proved, the rest of a first hour included, goes back in its kind.
+	/// paid, and the rest goes back in its kind. After a cancellation used time is paid, and the rest
+	/// becomes credits; only a tail that no check proved, the rest of a first hour included, goes back in
+	/// its kind.
 	pub(crate) fn settle_ended(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
 		if !order.is_cancelled() {
 			Self::pay_proved(id, order)?;

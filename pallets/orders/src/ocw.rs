@@ -36,9 +36,10 @@ const IDLE: BlockNumber = 20;
 /// Blocks before its deadline at which a deployment that goes on is given up: a slow registry or an image
 /// that does not answer is the customer's fault, a deadline that passes is the provider's.
 const GIVE_UP: BlockNumber = 5;
-/// Blocks beyond the chain's own time for which an agent keeps a container without a message. A chain that stands
-/// still sends none, and paid time stands still with it: the container has to be there when the chain goes on. A
-/// longer time costs the provider's own machine alone, since a customer is let in no longer than `serve_ms`.
+/// Blocks beyond the chain's own time for which an agent keeps a container without a message. A chain that
+/// stands still sends none, and paid time stands still with it: the container has to be there when the chain
+/// goes on. A longer time costs the provider's own machine alone, since a customer is let in no longer than
+/// `serve_ms`.
 const GRACE: BlockNumber = 24 * HOURS;
 
 /// Runs after block `now` was imported.

@@ -12,20 +12,21 @@ use sp_runtime::TryRuntimeError;
 impl<T: Config> Pallet<T> {
 	/// Numbered:
 	///
-	/// 1. What was charged for an order is what is in escrow, paid, taken as fee, paid to the treasury, given
-	///    back and credited, to the unit. Nothing is in escrow of one that is closed.
-	/// 2. The KAI on hold on a customer's account for orders is that in their escrow, and for bonds that of its
-	///    open issues.
+	/// 1. What was charged for an order is what is in escrow, paid, taken as fee, paid to the treasury,
+	///    given back and credited, to the unit. Nothing is in escrow of one that is closed.
+	/// 2. The KAI on hold on a customer's account for orders is that in their escrow, and for bonds that of
+	///    its open issues.
 	/// 3. All credits are those of accounts and those in escrow, and the pot has as much KAI besides its
 	///    existential deposit.
 	/// 4. An order that has a worker and is not over is the one that its worker serves; a worker serves no
 	///    other.
-	/// 5. Each order is where it will be looked at: in the queue, or in the agenda at the block that it says.
+	/// 5. Each order is where it will be looked at: in the queue, or in the agenda at the block that it
+	///    says.
 	/// 6. The queue has no gaps. The agenda's pages are as many as its lengths say, none before the cursor.
 	/// 7. An order was bought in at least one span of time; no more time was proved than was bought; it is
 	///    `Closing` exactly if something is awaited; an issue is open only of one that is served.
-	/// 8. The workload of an order is known exactly until the order is closed, and the index of its customer has
-	///    it; neither has anything else.
+	/// 8. The workload of an order is known exactly until the order is closed, and the index of its customer
+	///    has it; neither has anything else.
 	/// 9. An order that was found down has ended, and only its money remains to be dealt with.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let queued = Self::try_state_of_queue()?;

@@ -289,7 +289,8 @@ pub struct Ending {
 	pub proved: bool,
 	/// Checks since the end that came to no consensus.
 	pub undecided: u8,
-	/// Times that the agenda looked for the check, without those while a check from before the match was open.
+	/// Times that the agenda looked for the check, without those while a check from before the match was
+	/// open.
 	pub looks: u8,
 }
 
@@ -412,13 +413,14 @@ impl<AccountId> Order<AccountId> {
 		self.plan.earned(ran / HOURS)
 	}
 
-	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the plan that it has
-	/// earned.
+	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the plan that it
+	/// has earned.
 	fn used_price(&self, used: BlockNumber) -> Option<Balance> {
 		self.cost(self.earned_plan(), used.max(HOURS))
 	}
 
-	/// Returns what proved time costs with the plan that the order has earned, without the rest of a first hour.
+	/// Returns what proved time costs with the plan that the order has earned, without the rest of a first
+	/// hour.
 	pub fn proved_cost(&self) -> Option<Balance> {
 		self.cost(self.earned_plan(), self.proved)
 	}

@@ -73,25 +73,25 @@ const SIGNATURE: u64 = 60_000_000;
 const STEP: u64 = 10_000_000;
 /// Proof size of an item.
 const ITEM: u64 = 3_600;
-/// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's and
-/// the operators' scores, totals; the worker's listing by another profile, two prices, its slashes, and the
-/// rounds that run. (As Providers has it.)
+/// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's
+/// and the operators' scores, totals; the worker's listing by another profile, two prices, its slashes, and
+/// the rounds that run. (As Providers has it.)
 const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 2 * 2 + 3 + ROUNDS;
 /// Items read to see which rounds run, as for each change of a worker's state.
 const ROUNDS: u64 = 5;
-/// Items of an order's payment: the customer's account and holds, the pot, the owner; the treasury, or both reward
-/// pots and what they carry; all credits; the worker, the next round and its score, the epoch that runs; two
-/// parameters.
+/// Items of an order's payment: the customer's account and holds, the pot, the owner; the treasury, or both
+/// reward pots and what they carry; all credits; the worker, the next round and its score, the epoch that
+/// runs; two parameters.
 const PAYMENT: u64 = 15;
-/// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length, its
-/// page, the last page, and the record of the worker that moves.
+/// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length,
+/// its page, the last page, and the record of the worker that moves.
 const LISTING: u64 = 1 + 2 * 4;
 /// Items of an order's end, besides: its record, its workload, a page of the agenda and its length; the
 /// customer's account, holds and credits; the bond's; the worker, its listing and a mark for the next round.
 /// (The rounds that run are among what is read to close a check.)
 const ENDING: u64 = 4 + 3 + 2 + 4 + 11;
-/// Items read to know until when a worker still proves what it was: its check, its record, the rounds in flight
-/// and their list; the next round and its start, one that starts in this block; two parameters.
+/// Items read to know until when a worker still proves what it was: its check, its record, the rounds in
+/// flight and their list; the next round and its start, one that starts in this block; two parameters.
 const PROVING: u64 = 2 + MAX_IN_FLIGHT + 1 + 3 + 2;
 /// Rounds that are in flight at most. (As Popw has it.)
 const MAX_IN_FLIGHT: u64 = 8;
@@ -112,8 +112,8 @@ pub struct SubstrateWeight<T>(PhantomData<T>);
 macro_rules! weights {
 	($db:ty) => {
 		fn place_order() -> Weight {
-			// The class and whether such are paid; price, switch, utilization, plans, template; number, account,
-			// holds, credits; the order, its workload, the index, the queue and its ends.
+			// The class and whether such are paid; price, switch, utilization, plans, template; number,
+			// account, holds, credits; the order, its workload, the index, the queue and its ends.
 			items::<$db>(CALL, 17, 10)
 		}
 		fn confirm_deployment() -> Weight {
@@ -178,7 +178,8 @@ macro_rules! weights {
 			items::<$db>(CALL, 2, 1)
 		}
 		fn match_orders() -> Weight {
-			// The queue's ends; a seed, or the running hash and the block's output; the census and its round.
+			// The queue's ends; a seed, or the running hash and the block's output; the census and its
+			// round.
 			items::<$db>(STEP, 5, 1)
 		}
 		fn match_look() -> Weight {
@@ -187,8 +188,9 @@ macro_rules! weights {
 		}
 		fn match_order(d: u32, t: u32, r: u32) -> Weight {
 			// A draw reads a page of the bucket, a worker's record and its price; one that fits also whether
-			// it has a check open, and its record again. One is rented, whose proof may still run (the rounds
-			// in flight are read for it), or all goes back. A worker that is judged anew leaves both of its buckets.
+			// it has a check open, and its record again. One is rented, whose proof may still run (the
+			// rounds in flight are read for it), or all goes back. A worker that is judged anew leaves both
+			// of its buckets.
 			items::<$db>(STEP, 2 + ENDING + PROVING, 2 + ENDING)
 				.saturating_add(items::<$db>(STEP / 2, 4, 0).saturating_mul(d.into()))
 				.saturating_add(items::<$db>(STEP, CLOSING, CLOSING).saturating_mul(t.into()))
@@ -214,8 +216,8 @@ macro_rules! weights {
 			items::<$db>(STEP, LISTING + 9, LISTING + 5)
 		}
 		fn agenda_end() -> Weight {
-			// The order, the worker, the next and the oldest round, the time-out; a page, another one and its
-			// length.
+			// The order, the worker, the next and the oldest round, the time-out; a page, another one and
+			// its length.
 			items::<$db>(STEP, 8, 5)
 		}
 		fn agenda_other() -> Weight {

@@ -13,9 +13,9 @@ use sp_runtime::{BoundedVec, DispatchResult};
 /// Most capabilities of a template.
 pub const MAX_CAPABILITIES: u32 = 8;
 
-/// A capability that a template may name: part of the agents' own list (`agent/src/containers/limits.rs`), so
-/// that no template names what agents refuse. Those that would let a container out of its box are in neither,
-/// so that governance cannot name them by mistake.
+/// A capability that a template may name: part of the agents' own list (`agent/src/containers/limits.rs`),
+/// so that no template names what agents refuse. Those that would let a container out of its box are in
+/// neither, so that governance cannot name them by mistake.
 #[derive(
 	Clone,
 	Copy,

@@ -1,7 +1,7 @@
 //! Fee-less calls: the pool admits only what will succeed, or will at least be used up.
 //!
-//! Every check that the call makes is made here first, and the signature, which costs most, last. A call that
-//! closes an old check of its worker first succeeds and does nothing more: it was used up for that.
+//! Every check that the call makes is made here first, and the signature, which costs most, last. A call
+//! that closes an old check of its worker first succeeds and does nothing more: it was used up for that.
 //!
 //! The calls of a round have the highest priority, closing half of it; the runtime keeps all signed
 //! transactions below both, whatever their tip. A transaction lives no longer than its phase. Two copies
@@ -132,9 +132,9 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Needs no signature: each check is closed once. At least half of the workers must have one that is over,
-	/// so that a list outlives the closing of some by others, and none is carried for little. They must be in
-	/// ascending order, so that a list cannot be sent in many permutations.
+	/// Needs no signature: each check is closed once. At least half of the workers must have one that is
+	/// over, so that a list outlives the closing of some by others, and none is carried for little. They
+	/// must be in ascending order, so that a list cannot be sent in many permutations.
 	pub(crate) fn authorize_finalize(
 		_source: TransactionSource,
 		workers: &BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,

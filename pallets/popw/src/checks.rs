@@ -208,10 +208,10 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// Moves a mark of the worker, whose check of round `closed` was over in block `at`, if the round of the mark
-	/// began before that or is over: the worker could not prepare in it with the others, or attested elsewhere.
-	/// It is due in the next one; a mark never falls due in a round that has begun. The check itself uses up a
-	/// mark for its own round or an earlier one.
+	/// Moves a mark of the worker, whose check of round `closed` was over in block `at`, if the round of the
+	/// mark began before that or is over: the worker could not prepare in it with the others, or attested
+	/// elsewhere. It is due in the next one; a mark never falls due in a round that has begun. The check
+	/// itself uses up a mark for its own round or an earlier one.
 	fn postpone_mark(
 		worker: WorkerId,
 		info: &WorkerInfo<T::AccountId>,

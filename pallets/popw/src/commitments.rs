@@ -1,10 +1,10 @@
 //! Commitments and what opens them: one opinion for each seat, fixed before any vote is seen.
 //!
 //! An operator's seats in a round are numbered in the order of attestations, and number `k` belongs to batch
-//! `⌊k / 64⌋`. So nobody chooses in which batch a vote lies, and there is no second batch for another opinion
-//! on the same seat. An operator that does not open a commitment pays for it in missed seats, twice as many
-//! each time within an epoch. Rewards is told as soon as that is noted, whether or not the operator is still
-//! there.
+//! `⌊k / 64⌋`. So nobody chooses in which batch a vote lies, and there is no second batch for another
+//! opinion on the same seat. An operator that does not open a commitment pays for it in missed seats, twice
+//! as many each time within an epoch. Rewards is told as soon as that is noted, whether or not the operator
+//! is still there.
 
 use crate::{checks::Closed, pallet::*, rounds::Swept, *};
 use frame_support::{ensure, traits::Get};
@@ -195,8 +195,8 @@ impl<T: Config> Pallet<T> {
 		T::Unopened::on_unopened(operator, unopened_seats(count));
 	}
 
-	/// Removes at most `limit` entries of an operator that has gone: commitments that it never opened, and the
-	/// record of those. Returns their number. Its counters go with their rounds.
+	/// Removes at most `limit` entries of an operator that has gone: commitments that it never opened, and
+	/// the record of those. Returns their number. Its counters go with their rounds.
 	pub(crate) fn do_forget_operator(operator: OperatorId, limit: u32) -> u32 {
 		let commitments = Commitments::<T>::drain_prefix((operator,));
 		let mut removed = commitments.take(limit as usize).count() as u32;
@@ -206,8 +206,8 @@ impl<T: Config> Pallet<T> {
 		removed
 	}
 
-	/// Removes the counters of a round that is over, page by page, and the commitments that were not opened in
-	/// it. Returns whether nothing is left.
+	/// Removes the counters of a round that is over, page by page, and the commitments that were not opened
+	/// in it. Returns whether nothing is left.
 	pub(crate) fn sweep_counters(round: RoundIndex, swept: &mut Swept) -> bool {
 		// One iterator for all of them: it does not look again at the pages that it removed.
 		let mut pages = CountersOf::<T>::iter_prefix(round);

@@ -11,8 +11,8 @@ pub const PHASE_LENGTH: RangeInclusive<BlockNumber> = 1..=1_200;
 pub const CHECK_PERIOD: RangeInclusive<u32> = 1..=8_640;
 /// Limits of [`Config::GapPeriods`]: no check credits more than a hundred mean intervals.
 pub const GAP_PERIODS: RangeInclusive<u32> = 1..=100;
-/// Limits of [`Config::MaxDue`]: with a million, the network that the chain is made for is checked within one
-/// phase.
+/// Limits of [`Config::MaxDue`]: with a million, the network that the chain is made for is checked within
+/// one phase.
 pub const MAX_DUE: RangeInclusive<u32> = 1..=1_000_000;
 /// Limits of [`Config::CommitteeSize`].
 pub const COMMITTEE_SIZE: RangeInclusive<u8> = 1..=MAX_COMMITTEE as u8;

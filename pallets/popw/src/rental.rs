@@ -10,7 +10,8 @@ use kaisar_primitives::{
 };
 
 impl<T: Config> Pallet<T> {
-	/// Whether an open check of the worker looks at what was before its rental, which began in block `since`.
+	/// Whether an open check of the worker looks at what was before its rental, which began in block
+	/// `since`.
 	pub(crate) fn check_looks_back(worker: WorkerId, since: BlockNumber) -> bool {
 		matches!(
 			LastChecks::<T>::get(worker),
@@ -21,10 +22,10 @@ impl<T: Config> Pallet<T> {
 	/// Returns the last block in which the machine of a rented worker may be needed for a proof of what it
 	/// was before.
 	///
-	/// Openings take at most one `PhaseLength` from the attestation: a round of that length has room for them
-	/// and for the votes. In a census of longer phases checkers ask as soon, since each takes on seats as
-	/// fast as workers attest. The bandwidth of a full check is not waited for: in such a census its window
-	/// may be hours away.
+	/// Openings take at most one `PhaseLength` from the attestation: a round of that length has room for
+	/// them and for the votes. In a census of longer phases checkers ask as soon, since each takes on seats
+	/// as fast as workers attest. The bandwidth of a full check is not waited for: in such a census its
+	/// window may be hours away.
 	pub(crate) fn last_block_of_proof(worker: WorkerId) -> Option<BlockNumber> {
 		let now = Self::now();
 		let last = LastChecks::<T>::get(worker);
@@ -38,8 +39,8 @@ impl<T: Config> Pallet<T> {
 		opens.max(Self::last_block_if_due(worker, last.as_ref(), now))
 	}
 
-	/// The same of a worker that is due as an idle one, or may be in a census that starts soon. It attests at
-	/// once: within a `PhaseLength` of the trial, or of now.
+	/// The same of a worker that is due as an idle one, or may be in a census that starts soon. It attests
+	/// at once: within a `PhaseLength` of the trial, or of now.
 	fn last_block_if_due(
 		worker: WorkerId,
 		last: Option<&LastCheck>,
@@ -59,8 +60,8 @@ impl<T: Config> Pallet<T> {
 			})
 			.max();
 
-		// A change counts from the first round that starts `NOTICE` blocks later: the worker can still be due
-		// in the census that an earlier one starts.
+		// A change counts from the first round that starts `NOTICE` blocks later: the worker can still be
+		// due in the census that an earlier one starts.
 		let (next, start) = match Starting::<T>::get() {
 			Some(Start { spot, .. }) => (spot.index, spot.start),
 			None => {

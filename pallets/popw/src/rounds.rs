@@ -252,8 +252,8 @@ impl<T: Config> Pallet<T> {
 
 	/// Removes what is kept of rounds that are over, within the limits of a block. Returns what that took.
 	///
-	/// Each kind of round is swept in order, by itself: a census can outlast a hundred spot rounds, and their
-	/// counters do not wait for its end.
+	/// Each kind of round is swept in order, by itself: a census can outlast a hundred spot rounds, and
+	/// their counters do not wait for its end.
 	pub(crate) fn sweep() -> Swept {
 		let (now, next) = (Self::now(), NextRound::<T>::get());
 		let before = SweptTo::<T>::get();

@@ -34,8 +34,8 @@ pub struct Tally {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Found {
 	profile: Profile,
-	/// Votes of more than half of the size have an opinion on the bandwidth. Otherwise nobody agrees or disagrees
-	/// about it: the profile has the tier that stands, lowered by one.
+	/// Votes of more than half of the size have an opinion on the bandwidth. Otherwise nobody agrees or
+	/// disagrees about it: the profile has the tier that stands, lowered by one.
 	has_bandwidth: bool,
 }
 
@@ -109,7 +109,8 @@ impl Tally {
 		}
 	}
 
-	/// Whether bandwidth was to be measured, and the lines of the checkers that could have done it were full.
+	/// Whether bandwidth was to be measured, and the lines of the checkers that could have done it were
+	/// full.
 	pub(crate) fn lacks_bandwidth(&self) -> bool {
 		self.full && self.found.is_some_and(|found| !found.has_bandwidth)
 	}

@@ -30,8 +30,8 @@ pub trait WeightInfo {
 	fn finalize(c: u32, h: u32) -> Weight;
 	/// Checking `c` workers in the pool.
 	fn authorize_finalize(c: u32) -> Weight;
-	/// A block that starts no round and takes `p` steps to remove what is kept of past rounds, in which it finds
-	/// `u` commitments that were not opened.
+	/// A block that starts no round and takes `p` steps to remove what is kept of past rounds, in which it
+	/// finds `u` commitments that were not opened.
 	fn on_initialize(p: u32, u: u32) -> Weight;
 	/// What a round's start adds.
 	fn start_round() -> Weight;
@@ -64,9 +64,10 @@ fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(200, 3 + 11 + 3 + 8 + 1, 3 + 11 + 3 + 4)
 }
 
-/// Taking note of a commitment that was not opened: it, the record of those, and what Rewards makes of it. That is
-/// the epoch's totals and the operator's score; and with the first seat of an epoch the pool's terms and owner,
-/// and of the epoch before its totals, the reward owed, and the parts of the members and of the owner.
+/// Taking note of a commitment that was not opened: it, the record of those, and what Rewards makes of it.
+/// That is the epoch's totals and the operator's score; and with the first seat of an epoch the pool's terms
+/// and owner, and of the epoch before its totals, the reward owed, and the parts of the members and of the
+/// owner.
 fn unopened<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(40, 2 + 2 + 8, 2 + 2 + 6)
 }
@@ -125,8 +126,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	}
 	// With the network's numbers, and what is hot in a census: a round's record, count and list, a hundred
 	// pages of licenses and as many of scores and of counters, of which a block writes no more than it has
-	// verdicts. A step of the sweep looks for a page and removes it, looks at the slot of a commitment, or finds
-	// that a round is over and has no page left. The page that it stops in is written once.
+	// verdicts. A step of the sweep looks for a page and removes it, looks at the slot of a commitment, or
+	// finds that a round is over and has no page left. The page that it stops in is written once.
 	fn on_initialize(p: u32, u: u32) -> Weight {
 		figure::<T::DbWeight>(10, 5 + 5 + 5 + 300, 3 + 4 + 200)
 			.saturating_add(figure::<T::DbWeight>(5, 3, 1).saturating_mul(p.into()))

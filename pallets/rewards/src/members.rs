@@ -193,7 +193,8 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Writes a member and its pool. A member without shares and without a unit to claim, now or when the
-	/// epoch is settled, is forgotten, and with the last member the pool; what rounding left of it carries over.
+	/// epoch is settled, is forgotten, and with the last member the pool; what rounding left of it carries
+	/// over.
 	pub(crate) fn keep_member(
 		pool: PoolId,
 		who: &T::AccountId,

@@ -17,12 +17,12 @@ use kaisar_primitives::MAX_COMMITTEE;
 const PROOF: u64 = 3_000;
 /// Seats of the largest committee.
 const SEATS: u64 = MAX_COMMITTEE as u64;
-/// Keys read and written when a check is closed: the check, its round, the seats' operators, the worker's and
-/// the operators' scores, totals; the worker's listing by another profile, and its slashes. (As Providers and
-/// Orders have it.)
+/// Keys read and written when a check is closed: the check, its round, the seats' operators, the worker's
+/// and the operators' scores, totals; the worker's listing by another profile, and its slashes. (As
+/// Providers and Orders have it.)
 const CLOSING: u64 = 10 + 3 * SEATS + 2 * 11 + 3;
-/// Of each seat's operator, besides: its members, a noted rate and its claim, if the check is its first touch
-/// in an epoch; the totals of that epoch, and what is owed.
+/// Of each seat's operator, besides: its members, a noted rate and its claim, if the check is its first
+/// touch in an epoch; the totals of that epoch, and what is owed.
 const SEATS_SETTLED: u64 = 3 * SEATS + 2;
 /// Of an order that the worker serves: a payment of 12 keys, and its end of 23. (As Orders has it.)
 const ORDER: u64 = 12 + 23;
@@ -116,8 +116,8 @@ macro_rules! weights {
 		}
 		fn end_epoch() -> Weight {
 			// Current epoch, five params, issuance, three accounts, reserve, carry, oldest, the two oldest
-			// epochs looked at and taken, validators | epoch, two dropped, oldest, carry, current, validators,
-			// issuance, accounts.
+			// epochs looked at and taken, validators | epoch, two dropped, oldest, carry, current,
+			// validators, issuance, accounts.
 			let (reads, writes) = (23, 14);
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
 		}

@@ -10,8 +10,8 @@ fn seed(number: u64) -> H256 {
 	H256(blake2_256(&number.to_le_bytes()))
 }
 
-/// A bucket of so many workers, a tenth of which fit. Returns the part of 4,000 orders that find one, and the
-/// mean number of draws.
+/// A bucket of so many workers, a tenth of which fit. Returns the part of 4,000 orders that find one, and
+/// the mean number of draws.
 fn served(idle: u32, fitting: u32) -> (f64, f64) {
 	const ORDERS: u32 = 4_000;
 	let (mut found, mut draws) = (0, 0);
@@ -173,8 +173,8 @@ fn who_moves_workers_after_the_block_before_wins_nothing_in_what_the_block_left(
 			let id = place(CARLA, 1);
 			next_block();
 			next_block();
-			// What anybody can work out before it sends extrinsics into this block: the worker that stands where
-			// the draw will fall.
+			// What anybody can work out before it sends extrinsics into this block: the worker that stands
+			// where the draw will fall.
 			let public = <Vrf as kaisar_primitives::BlockSeed>::seed_of(now() - 1).unwrap();
 			let mut position = None;
 			draw_until(public, id, 40, 1, |at, _| {

@@ -181,8 +181,8 @@ fn after_such_a_check_sixteen_looks_are_left() {
 	});
 }
 
-/// A canceled order of ten hours, paid in credits but for `hours` of them, of which one hour was proved and two
-/// more were not. Returns what went back, what was credited, and the KAI that it cost.
+/// A canceled order of ten hours, paid in credits but for `hours` of them, of which one hour was proved and
+/// two more were not. Returns what went back, what was credited, and the KAI that it cost.
 fn canceled_in_both_kinds(hours: u32, last: fn(u32)) -> (Money, Balance, Balance) {
 	let mut result = None;
 	ExtBuilder.build_and_execute(|| {

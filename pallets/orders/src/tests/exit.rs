@@ -1,5 +1,5 @@
-//! Ends that the container makes: `report_exit`, and a check that finds it without an answer while the machine
-//! is there. They cost the customer what a cancellation costs, and nobody is slashed.
+//! Ends that the container makes: `report_exit`, and a check that finds it without an answer while the
+//! machine is there. They cost the customer what a cancellation costs, and nobody is slashed.
 
 use super::*;
 

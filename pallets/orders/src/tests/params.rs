@@ -13,8 +13,8 @@ fn wake(id: u32) {
 	Rentals::run_agenda(block, Weight::MAX);
 }
 
-/// Wakes an order until it is closed, and then until it is forgotten. Returns the reason why it was closed, and
-/// how often it was woken.
+/// Wakes an order until it is closed, and then until it is forgotten. Returns the reason why it was closed,
+/// and how often it was woken.
 fn wake_to_the_end(id: u32) -> (CloseReason, u32) {
 	let (mut reason, mut times) = (None, 0);
 	while let Some(order) = Orders::<Test>::get(id) {

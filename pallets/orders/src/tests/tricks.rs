@@ -175,8 +175,8 @@ fn a_long_plan_is_not_left_for_kai_by_a_machine_that_goes_away_after_the_cancell
 		// The provider is a friend, and pulls the plug for it.
 		check(worker, now(), Verdict::Offline);
 		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-		// The 22 proved hours cost 66 KAI on demand, which is the plan that a day has earned, and are paid. The other
-		// 2 h, 6 KAI, go back. Before, it was 5,131.20 KAI.
+		// The 22 proved hours cost 66 KAI on demand, which is the plan that a day has earned, and are paid.
+		// The other 2 h, 6 KAI, go back. Before, it was 5,131.20 KAI.
 		let kai = |hundredths: Balance| hundredths * KAI / 100;
 		let ledger = order(id).ledger;
 		assert_eq!(ledger.gross(), Ok(kai(6_600)));

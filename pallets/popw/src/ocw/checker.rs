@@ -1,5 +1,5 @@
-//! A checker's side: saying which workers' agents may push, telling the agent of each round, having it check every seat, committing to the
-//! votes, opening them, and reporting who is absent.
+//! A checker's side: saying which workers' agents may push, telling the agent of each round, having it check
+//! every seat, committing to the votes, opening them, and reporting who is absent.
 
 use super::{
 	duty::{Batch, DUTIES, Duty, Mark, Place, RECEIPTS, REREAD, duty_key, note},
@@ -100,8 +100,8 @@ pub fn holder<T: Config>(
 	(info.key == *key).then_some((operator, info))
 }
 
-/// Returns what starts the agent's clock for a round's trial; `None` before its block. After it the clock would
-/// start too late: the agent is told only to keep what belongs to the round.
+/// Returns what starts the agent's clock for a round's trial; `None` before its block. After it the clock
+/// would start too late: the agent is told only to keep what belongs to the round.
 pub fn round_start<T: Config>(round: &Round, now: BlockNumber) -> Option<RoundStart> {
 	Some(RoundStart {
 		genesis: genesis::<T>(),
@@ -199,8 +199,8 @@ struct Side<'a, T: Config> {
 
 impl<T: Config> Side<'_, T> {
 	/// Finds the operator's seats among the attested workers. Reads again what the last blocks added: one of
-	/// them may have had a rival, with other attestations or in another order. Where the chain it knew is gone
-	/// altogether, it begins anew.
+	/// them may have had a rival, with other attestations or in another order. Where the chain it knew is
+	/// gone altogether, it begins anew.
 	fn find_seats(&self, duty: &mut Duty, scan_until: Timestamp) {
 		duty.marks.retain(|mark| {
 			mark.block < self.now && BlockSeeds::<T>::get(mark.block) == Some(mark.seed)
@@ -244,8 +244,8 @@ impl<T: Config> Side<'_, T> {
 		duty.marks.drain(..old);
 	}
 
-	/// Notes the place of a seat, which another chain may have elsewhere. It has none where its vote or its batch
-	/// is settled.
+	/// Notes the place of a seat, which another chain may have elsewhere. It has none where its vote or its
+	/// batch is settled.
 	fn place(
 		&self,
 		duty: &mut Duty,
@@ -360,7 +360,8 @@ impl<T: Config> Side<'_, T> {
 	}
 
 	/// Returns the seats to ask the agent for. Those whose bandwidth is to be measured now come first: a
-	/// window is over before all of a large census had their turn. Reads no more of the state than these need.
+	/// window is over before all of a large census had their turn. Reads no more of the state than these
+	/// need.
 	fn requests(&self, duty: &mut Duty) -> Vec<SeatRequest> {
 		let placed = |worker: &WorkerId| Some((*worker, duty.places.get(worker)?.window));
 		let (measured, others): (Vec<_>, Vec<_>) = duty
@@ -376,7 +377,8 @@ impl<T: Config> Side<'_, T> {
 			}
 			match self.seat(worker) {
 				Some((check, _)) => asked.extend(self.request(worker, &check, duty.seed)),
-				// Of an attestation that did not stand nothing is to come. One that comes back is found again.
+				// Of an attestation that did not stand nothing is to come. One that comes back is found
+				// again.
 				None => {
 					gone.insert(worker);
 				}
@@ -389,8 +391,8 @@ impl<T: Config> Side<'_, T> {
 		asked
 	}
 
-	/// Returns the block that fixes when the bandwidth of an owner's workers is measured; `None` for one of which
-	/// it is not.
+	/// Returns the block that fixes when the bandwidth of an owner's workers is measured; `None` for one of
+	/// which it is not.
 	fn window(&self, owner: &T::AccountId, full: bool, rented: bool) -> Option<BlockNumber> {
 		let is_measured = full && !rented && self.round.bench.bandwidth_secs > 0;
 		is_measured.then(|| self.round.window_block(owner))
@@ -449,11 +451,11 @@ impl<T: Config> Side<'_, T> {
 		})
 	}
 
-	/// Settles the votes of each batch in which every seat has its verdict, or when the part is nearly over. A
-	/// seat without a verdict gets no vote then.
+	/// Settles the votes of each batch in which every seat has its verdict, or when the part is nearly over.
+	/// A seat without a verdict gets no vote then.
 	///
-	/// Each batch by itself: a sixteenth of the owners are measured in windows all over the part. If all votes
-	/// waited for the last of them, a large census would have all commitments in its last blocks.
+	/// Each batch by itself: a sixteenth of the owners are measured in windows all over the part. If all
+	/// votes waited for the last of them, a large census would have all commitments in its last blocks.
 	fn settle(&self, duty: &mut Duty) {
 		let next = self.now.saturating_add(1);
 		let length = self.round.phase_length;
@@ -523,8 +525,8 @@ impl<T: Config> Side<'_, T> {
 		parts
 	}
 
-	/// Compares the seats of batches with the state: another chain may have had them elsewhere. Returns whether a
-	/// place was wrong.
+	/// Compares the seats of batches with the state: another chain may have had them elsewhere. Returns
+	/// whether a place was wrong.
 	fn correct(&self, duty: &mut Duty, parts: &BTreeMap<u32, Part>) -> bool {
 		let mut wrong = false;
 		for (batch, part) in parts {
@@ -644,10 +646,10 @@ impl<T: Config> Side<'_, T> {
 
 	/// Returns the first block in which batch `batch` of `batches` may be revealed.
 	///
-	/// Seats are numbered in the order of attestations, so the votes of one worker's committee are in about the
-	/// same part of everyone's batches and come in about the same blocks. Were operators to reveal each at a
-	/// time of its own, most checks would be closed at the end of the phase, with the last of their votes:
-	/// closing costs more than voting, and those blocks would be five times as full.
+	/// Seats are numbered in the order of attestations, so the votes of one worker's committee are in about
+	/// the same part of everyone's batches and come in about the same blocks. Were operators to reveal each
+	/// at a time of its own, most checks would be closed at the end of the phase, with the last of their
+	/// votes: closing costs more than voting, and those blocks would be five times as full.
 	fn reveal_from(&self, batch: u16, batches: u32) -> BlockNumber {
 		let attested = u64::from(AttestedCount::<T>::get(self.round.index));
 		let votes = attested.saturating_mul(u64::from(self.round.committee_size));
@@ -715,9 +717,9 @@ impl<T: Config> Side<'_, T> {
 	/// Reports who was due and did not attest, among a few workers drawn by the key and the block: all
 	/// checkers together look at everyone many times over.
 	///
-	/// A worker with an old check that is over is not reported before that is closed, which may change whether
-	/// it is due. The pool bans a call for a while that it found invalid once, and reports of a worker in a
-	/// round all look the same.
+	/// A worker with an old check that is over is not reported before that is closed, which may change
+	/// whether it is due. The pool bans a call for a while that it found invalid once, and reports of a
+	/// worker in a round all look the same.
 	fn report_absent(&self) {
 		let next = self.now.saturating_add(1);
 		if !matches!(self.round.phase(next), Phase::Commit | Phase::Reveal)

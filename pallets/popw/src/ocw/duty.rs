@@ -41,8 +41,8 @@ pub struct Duty {
 	pub is_unplaced: bool,
 }
 
-/// The place of a seat in a round, as the state had it when the seat was found: thousands of seats are looked
-/// through at each block without reading the state.
+/// The place of a seat in a round, as the state had it when the seat was found: thousands of seats are
+/// looked through at each block without reading the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Place {
 	/// The number of the operator's seat.
@@ -177,8 +177,8 @@ fn retain(list: &[u8], mut needed: impl FnMut(OperatorId, RoundIndex) -> bool) {
 	}
 }
 
-/// Closes what stands open in rounds that are over, and forgets those rounds; and the receipts of rounds whose
-/// record is gone, in which no strike can be annulled any more.
+/// Closes what stands open in rounds that are over, and forgets those rounds; and the receipts of rounds
+/// whose record is gone, in which no strike can be annulled any more.
 pub fn clean_up_all<T: Config>(rounds: &[Round], now: BlockNumber) {
 	let runs = |index| rounds.iter().any(|round| round.index == index);
 	let mut dropped = false;

@@ -2,13 +2,14 @@
 //! keystore, asks the agents, and submits what they say, fee-less.
 //!
 //! It never waits: an agent works in the background and is polled ([`offchain::Agent`]), and every request
-//! has a deadline of a fraction of a second, those that start a trial of 3 s. What must survive a restart, the votes and the salt
-//! above all, lies in persistent local offchain storage before anything is submitted. A lock keeps
-//! the workers of two blocks from doing the same thing. Trials are started before it is taken ([`start`]).
+//! has a deadline of a fraction of a second, those that start a trial of 3 s. What must survive a restart,
+//! the votes and the salt above all, lies in persistent local offchain storage before anything is submitted.
+//! A lock keeps the workers of two blocks from doing the same thing. Trials are started before it is taken
+//! ([`start`]).
 //!
-//! It runs after every block that is the best for a moment, and local storage is not rolled back when another
-//! chain turns out to be better. So whatever it keeps of a round is kept with a seed of that round, and begins
-//! anew when the chain has another one.
+//! It runs after every block that is the best for a moment, and local storage is not rolled back when
+//! another chain turns out to be better. So whatever it keeps of a round is kept with a seed of that round,
+//! and begins anew when the chain has another one.
 
 mod checker;
 pub(crate) mod duty;
@@ -68,9 +69,9 @@ fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
 	number.checked_rem(slots).unwrap_or(0)
 }
 
-/// Returns the number of blocks of a phase over which `load` submissions are spread: as many as it takes at `rate` a
-/// block, but no more than seven eighths of the phase, so that stragglers still get in. Where there is
-/// little to do nobody waits.
+/// Returns the number of blocks of a phase over which `load` submissions are spread: as many as it takes at
+/// `rate` a block, but no more than seven eighths of the phase, so that stragglers still get in. Where there
+/// is little to do nobody waits.
 fn spread_over(load: u64, rate: u64, phase: BlockNumber) -> BlockNumber {
 	let most = phase.saturating_sub(phase.div_ceil(8)).max(1);
 	let needed = load.div_ceil(rate.max(1));

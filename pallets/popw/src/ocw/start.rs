@@ -1,9 +1,9 @@
 //! The start of a trial, in the run on its block.
 //!
-//! The clock of every worker and every checker starts there, and a block later means 12 s that are missing. So it
-//! neither waits for the run of the block before, which may hold the lock, nor for an agent that failed in it: the
-//! agents of all keys are asked at once, whatever is noted of them. Nothing of the round is written before the
-//! lock is taken. Agents may be told twice: the first time counts.
+//! The clock of every worker and every checker starts there, and a block later means 12 s that are missing.
+//! So it neither waits for the run of the block before, which may hold the lock, nor for an agent that
+//! failed in it: the agents of all keys are asked at once, whatever is noted of them. Nothing of the round
+//! is written before the lock is taken. Agents may be told twice: the first time counts.
 
 use super::{checker, worker, *};
 use alloc::{

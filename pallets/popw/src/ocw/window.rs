@@ -1,14 +1,14 @@
 //! The times at which all seats measure the bandwidth of all workers of an owner.
 //!
 //! The chain fixes a block for each owner ([`Round::window_block`]), and the window begins three block times
-//! after it. Where the round's trial is that of production ([`BenchParams::is_full`]), a block has its slot's
-//! time, which all nodes read alike in its state. Otherwise times are no evidence, and blocks may come faster
-//! than slots: a development chain seals one a second and lets its time run ahead of the day's. There a block
-//! time is a second, and counts from the block's import.
+//! after it. Where the round's trial is that of production ([`BenchParams::is_full`]), a block has its
+//! slot's time, which all nodes read alike in its state. Otherwise times are no evidence, and blocks may
+//! come faster than slots: a development chain seals one a second and lets its time run ahead of the day's.
+//! There a block time is a second, and counts from the block's import.
 //!
 //! The state has the time of the newest block alone, so each node notes it as blocks are imported. A note is
-//! kept with the running hash after its block: on another chain it says nothing, and a node that comes back to
-//! this one finds it again.
+//! kept with the running hash after its block: on another chain it says nothing, and a node that comes back
+//! to this one finds it again.
 //!
 //! [`BenchParams::is_full`]: kaisar_primitives::BenchParams::is_full
 

@@ -312,7 +312,8 @@ fn nobody_fills_blocks_with_lists_that_close_little() {
 }
 
 /// Leaves a check of worker 0 over and not closed, in which all votes but the lightest found it offline, and
-/// marks the worker for the next round. Closing it takes the mark away. Returns that round, in its attest phase.
+/// marks the worker for the next round. Closing it takes the mark away. Returns that round, in its attest
+/// phase.
 fn closing_takes_the_mark() -> Round {
 	attest(0, 0).unwrap();
 	let votes = one(0, Verdict::OFFLINE);

@@ -290,7 +290,8 @@ fn nothing_that_can_be_opened_is_overwritten() {
 		to_commit(0);
 		let votes = one(0, good());
 		assert_ok!(commit_batch(0, 0, 0, &votes));
-		// Later rounds are a tenth as long. Those of the same lane would come to commit before this one is over.
+		// Later rounds are a tenth as long. Those of the same lane would come to commit before this one is
+		// over.
 		PhaseLength::set(1);
 		let reveals = Rounds::<Test>::get(0).unwrap().commit_ends() + 1;
 		while System::block_number() < reveals {

@@ -327,7 +327,8 @@ fn a_lower_depth_expires_nothing_early() {
 			assert_eq!(Rewards::claimable_from(PoolId::Worker(0)), due);
 			next_epoch();
 		}
-		// Later ones are kept for one, the least that there is; the history catches up by two epochs at once.
+		// Later ones are kept for one, the least that there is; the history catches up by two epochs at
+		// once.
 		assert_eq!(history(), (1, 4));
 		next_epoch();
 		assert_eq!(history(), (3, 3));

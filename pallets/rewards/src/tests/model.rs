@@ -3,8 +3,8 @@
 //! through all pools and all members and works out what each has earned.
 //!
 //! Where the specification rounds, it rounds: the pots of an epoch, a worker's PoC of idle blocks, its PoC
-//! and its PoD of rented ones and the limit of its fees, the score of a machine without GPUs, an
-//! operator's reward and the members' part of a pool's reward are whole units. What a member earns is an exact
+//! and its PoD of rented ones and the limit of its fees, the score of a machine without GPUs, an operator's
+//! reward and the members' part of a pool's reward are whole units. What a member earns is an exact
 //! fraction, until it is claimed.
 
 use kaisar_primitives::{Balance, OperatorId, PoolId, Pot, Profile, WorkerId};

@@ -21,9 +21,9 @@ fn is_open(id: OrderId, state: OrderState) -> bool {
 	Orders::<World>::get(id).is_some_and(|order| order.state == state)
 }
 
-/// Petra's accomplice always has an order in the queue, and cancels the one that runs as soon as another waits.
-/// Returns how often the machine was rented in so many blocks, after it was `stripped` of its GPU in its first
-/// rental or not.
+/// Petra's accomplice always has an order in the queue, and cancels the one that runs as soon as another
+/// waits. Returns how often the machine was rented in so many blocks, after it was `stripped` of its GPU in
+/// its first rental or not.
 fn rentals(blocks: u32, stripped: bool) -> u32 {
 	let mut rentals = 0;
 	world(1).execute_with(|| {

@@ -236,8 +236,9 @@ fn a_machine_that_dies_before_its_match_is_charged_for_its_absence_once() {
 	});
 }
 
-/// Petra's machine is off when a census starts. Carla, her accomplice, orders it and cancels the order in the next
-/// round, while it is being deployed: the machine is idle again, since a round that the census did not see.
+/// Petra's machine is off when a census starts. Carla, her accomplice, orders it and cancels the order in
+/// the next round, while it is being deployed: the machine is idle again, since a round that the census did
+/// not see.
 #[test]
 fn an_order_that_is_canceled_hides_no_absence_from_a_census() {
 	world(1).execute_with(|| {

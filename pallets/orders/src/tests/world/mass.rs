@@ -1,5 +1,5 @@
-//! What happens to thousands of orders in the same block, with the weights of the chain and blocks as full as
-//! the chain's.
+//! What happens to thousands of orders in the same block, with the weights of the chain and blocks as full
+//! as the chain's.
 
 use super::*;
 use frame_support::dispatch::{GetDispatchInfo, PostDispatchInfo};

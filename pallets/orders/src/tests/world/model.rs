@@ -1,9 +1,9 @@
 //! The money and the lives of orders as the specification tells them, written down plainly.
 //!
-//! The model is told what was called, and what checks came to ([`Heard`]), in the order in which it happened.
-//! What the chain does by itself, the model takes from its events, and sees whether it was allowed to. From
-//! that it works out every figure of every order, what every account has, and the events that must have been
-//! emitted, and compares all of it.
+//! The model is told what was called, and what checks came to ([`Heard`]), in the order in which it
+//! happened. What the chain does by itself, the model takes from its events, and sees whether it was allowed
+//! to. From that it works out every figure of every order, what every account has, and the events that must
+//! have been emitted, and compares all of it.
 
 use super::*;
 use kaisar_primitives::{
@@ -674,8 +674,8 @@ impl Model {
 		});
 	}
 
-	/// The money of an order whose paid time is over, or that was canceled. `proved` says that its last check
-	/// has come.
+	/// The money of an order whose paid time is over, or that was canceled. `proved` says that its last
+	/// check has come.
 	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
 		match (order.is_cancelled(), proved) {
 			(true, true) => {

@@ -1,5 +1,5 @@
-//! Rentals of all kinds in any order, with rounds, failures, prices and slashes: after every step the chain is
-//! as the plain model has it, to the unit, and in the end no order stays open.
+//! Rentals of all kinds in any order, with rounds, failures, prices and slashes: after every step the chain
+//! is as the plain model has it, to the unit, and in the end no order stays open.
 
 use super::{
 	model::{self, Act, Cause, Model, Placing},

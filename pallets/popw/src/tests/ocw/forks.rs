@@ -60,8 +60,8 @@ fn the_work_of_a_dead_seed_is_dropped() {
 
 #[test]
 fn attestations_that_another_chain_has_elsewhere_are_seen() {
-	// The rival has other seeds; or the same ones, since one author made two blocks in its slot. This node ran on
-	// the block that stands as well, or only on the one after it.
+	// The rival has other seeds; or the same ones, since one author made two blocks in its slot. This node
+	// ran on the block that stands as well, or only on the one after it.
 	for (branch, runs_on_both) in [(0, true), (0, false), (1, true), (1, false)] {
 		let mut world = before_round_2(1);
 		world.run_to_trial(2);

@@ -69,8 +69,8 @@ fn expect_claims(world: &mut World, answer: Vec<u8>) {
 	world.expect(PATH_SEATS, &request, answer);
 }
 
-/// Runs the off-chain worker while that of another block holds the lock. The agent is asked nothing but what was
-/// expected.
+/// Runs the off-chain worker while that of another block holds the lock. The agent is asked nothing but what
+/// was expected.
 fn work_while_locked(world: &mut World) {
 	for request in world.expected.take() {
 		world.agent.write().expect_request(request);

@@ -145,7 +145,8 @@ fn a_worker_has_its_old_check_closed_before_it_attests() {
 	);
 }
 
-/// The block in which worker 0 attests in a census of very many, whose attestations are spread over the phase.
+/// The block in which worker 0 attests in a census of very many, whose attestations are spread over the
+/// phase.
 fn attests_at(order: Option<u32>) -> u32 {
 	let mut world = World::worker();
 	world.ext.execute_with(|| {
