@@ -1,4 +1,4 @@
-//! What must always hold.
+//! The invariants of the pallet's storage.
 
 use crate::{pallet::*, *};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -10,24 +10,22 @@ use kaisar_primitives::{Balance, Checks, OrderId, WorkerId, WorkerRegistry};
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {
-	/// Numbered:
+	/// Checks the invariants:
 	///
-	/// 1. What was charged for an order is what is in escrow, paid, taken as fee, paid to the treasury,
-	///    given back and credited, to the unit. Nothing is in escrow of one that is closed.
-	/// 2. The KAI on hold on a customer's account for orders is that in their escrow, and for bonds that of
+	/// 1. The amount charged for an order is, to the unit, the sum of the amounts in escrow, paid, taken as
+	///    fee, paid to the treasury, refunded and credited. The escrow of a closed order is empty.
+	/// 2. The KAI on hold on a customer's account for orders is that of their escrow, and for bonds that of
 	///    its open issues.
-	/// 3. All credits are those of accounts and those in escrow, and the pot has as much KAI besides its
-	///    existential deposit.
-	/// 4. An order that has a worker and is not over is the one that its worker serves; a worker serves no
-	///    other.
-	/// 5. Each order is where it will be looked at: in the queue, or in the agenda at the block that it
-	///    says.
-	/// 6. The queue has no gaps. The agenda's pages are as many as its lengths say, none before the cursor.
-	/// 7. An order was bought in at least one span of time; no more time was proved than was bought; it is
-	///    `Closing` exactly if something is awaited; an issue is open only of one that is served.
-	/// 8. The workload of an order is known exactly until the order is closed, and the index of its customer
-	///    has it; neither has anything else.
-	/// 9. An order that was found down has ended, and only its money remains to be dealt with.
+	/// 3. The sum of all credits is that of accounts and of escrow, and the pot has at least as much KAI
+	///    above its existential deposit.
+	/// 4. An open order with a worker is the one that this worker serves; a worker serves no other.
+	/// 5. Each order is in the queue, or in the agenda at the block that its record names.
+	/// 6. The queue has no gaps. The agenda's pages match its lengths, and none is before the cursor.
+	/// 7. An order has at least one segment; no more time was proved than bought; it is `Closing` exactly
+	///    while it has an [`Ending`]; only a served order has an open issue.
+	/// 8. The workload of an order is stored exactly until the order is closed, and the index of its
+	///    customer has the order; neither has anything more.
+	/// 9. An order whose container was found down has ended, and only its money remains to be settled.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let queued = Self::try_state_of_queue()?;
 		let planned = Self::try_state_of_agenda()?;
