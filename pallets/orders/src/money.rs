@@ -370,7 +370,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Reports a failure in the log and by an event.
 	pub(crate) fn note_failure(id: OrderId, error: DispatchError) {
-		log::error!(target: LOG_TARGET, "order {id}: {error:?}");
+		log::error!(target: LOG_TARGET, "order {id}: failed and will be retried: {error:?}");
 		Self::deposit_event(Event::OrderFailed { order: id, error });
 	}
 

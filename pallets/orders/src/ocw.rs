@@ -218,16 +218,16 @@ fn tell<T: Config>(
 			(alloc::format!("{failure:?}: {message}"), fail(failure))
 		}
 		ContainerState::Pulling { percent } if deploying && late => (
-			alloc::format!("{percent} % of its image are there, and time is over"),
+			alloc::format!("the deadline is near with {percent} % of its image pulled"),
 			fail(DeployFailure::ImageUnavailable),
 		),
 		ContainerState::Starting if deploying && late => (
-			"its container does not answer, and time is over".to_string(),
+			"the deadline is near and its container does not answer".to_string(),
 			fail(DeployFailure::Unhealthy),
 		),
 		// A container that ends before its first answer was never deployed.
 		ContainerState::Exited { code } if deploying => (
-			alloc::format!("its container ended with {code} before it answered"),
+			alloc::format!("its container exited with code {code} before it answered"),
 			fail(DeployFailure::ContainerExited),
 		),
 		ContainerState::Exited { code } => {
@@ -237,7 +237,10 @@ fn tell<T: Config>(
 				code,
 				signature,
 			});
-			(alloc::format!("its container ended with {code}"), call)
+			(
+				alloc::format!("its container exited with code {code}"),
+				call,
+			)
 		}
 		// Nothing to submit: the deployment continues, or a committee has to find the fault.
 		_ => return,
@@ -247,7 +250,7 @@ fn tell<T: Config>(
 		return;
 	}
 	let Some(call) = call else {
-		log::warn!(target: LOG_TARGET, "order {id}: the keystore does not sign");
+		log::warn!(target: LOG_TARGET, "order {id}: the keystore cannot sign with the worker's key: check its files");
 		forget(sent);
 		return;
 	};

@@ -1,4 +1,4 @@
-//! Pools of operators that have gone, for Checkers, which removes their records.
+//! Pools of former operators, for Checkers, which removes their records.
 
 use crate::{CheckerScores, Config, Error, Oldest, Pallet};
 use frame_support::storage::with_storage_layer;
@@ -16,7 +16,7 @@ impl<T: Config> RetiredPools<T::AccountId> for Pallet<T> {
 		last < oldest && scored.is_none_or(|record| record.epoch < oldest)
 	}
 
-	/// The member goes with its claim, since it has no shares, and with the last member the pool.
+	/// The claim removes the member, since it has no shares, and with the last member the pool.
 	fn pay_out(pool: PoolId, who: &T::AccountId) -> DispatchResult {
 		match with_storage_layer(|| Self::do_claim_delegation(who.clone(), pool)) {
 			Err(error) if error == Error::<T>::NothingToClaim.into() => Ok(()),
