@@ -32,7 +32,7 @@ fn key() -> ClientKey {
 	ClientKey::from_raw([7; 32])
 }
 
-/// The longest possible image reference.
+/// Returns the longest possible image reference.
 fn reference() -> Reference {
 	BoundedVec::truncate_from(alloc::vec![b'a'; 255])
 }
@@ -117,7 +117,7 @@ fn place<T: Config>(who: &T::AccountId) -> OrderId {
 	id
 }
 
-/// The required machine: the largest without a GPU.
+/// Returns the requirement of the largest machine without a GPU.
 fn requirement() -> Requirement {
 	Requirement {
 		min_cpu: PROFILE.cpu,
@@ -354,7 +354,7 @@ mod benchmarks {
 		assert!(used.all_gt(Weight::zero()));
 	}
 
-	/// An entry whose order was canceled.
+	/// Reads an entry whose order was canceled.
 	#[benchmark]
 	fn match_look() {
 		let who = customer::<T>();
@@ -369,8 +369,8 @@ mod benchmarks {
 		assert_eq!(Rentals::<T>::waiting(), 0);
 	}
 
-	/// `d` workers are drawn, and the best of them is rented. The cost of touching and reviewing workers is
-	/// added in `weights.rs`.
+	/// Draws `d` workers and rents the best of them. The cost of touching and reviewing workers is added in
+	/// `weights.rs`.
 	#[benchmark]
 	fn match_order(d: Linear<1, 8>) {
 		set_up::<T>();
@@ -487,7 +487,7 @@ mod benchmarks {
 		assert_eq!(closed_for::<T>(id), Some(CloseReason::DeployFailed));
 	}
 
-	/// The maximum effect of a check: proved time is paid, and the order is over.
+	/// Closes a check with the maximum effect: proved time is paid, and the order is over.
 	#[benchmark]
 	fn on_order_checked() {
 		let who = customer::<T>();

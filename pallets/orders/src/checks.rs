@@ -15,8 +15,8 @@ pub const MAX_UNDECIDED: u8 = 2;
 pub const MAX_LOOKS: u8 = 16;
 
 impl<T: Config> OnClosed for Pallet<T> {
-	/// A failure here must not keep Popw from closing the check: the order is put aside, and the agenda
-	/// returns to it.
+	/// Applies the check to the order. A failure must not keep Popw from closing the check: the order is put
+	/// aside, and the agenda returns to it.
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		let Some(order) = check.order else {
 			return Weight::zero();

@@ -203,7 +203,7 @@ pub fn with_machine<R>(worker: WorkerId, f: impl FnOnce(&mut Machine) -> R) -> R
 	change(worker, f).expect("there is such a worker")
 }
 
-/// A worker of the mock.
+/// Returns a worker of the mock.
 pub fn machine(worker: WorkerId) -> Machine {
 	Machines::get(worker).expect("there is such a worker")
 }
@@ -609,7 +609,7 @@ impl ExtBuilder {
 	}
 }
 
-/// The running block.
+/// Returns the running block.
 pub fn now() -> BlockNumber {
 	System::block_number()
 }

@@ -171,7 +171,7 @@ fn sign(
 mod benchmarks {
 	use super::*;
 
-	/// `d` draws, in steps of the draws of a committee where every license is active.
+	/// Makes `d` draws, in steps of the draws of a committee where every license is active.
 	#[benchmark]
 	fn attest(d: Linear<1, 12>) {
 		let cast = cast::<T>(1);
@@ -285,7 +285,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// `v` votes, `c` of which close their checks.
+	/// Reveals `v` votes, `c` of which close their checks.
 	#[benchmark]
 	fn reveal(v: Linear<1, MAX_BATCH>, c: Linear<0, MAX_BATCH>) {
 		let (cast, round, votes) = to_reveal::<T>(v);
@@ -372,7 +372,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// `c` checks in which every seat but one voted.
+	/// Closes `c` checks in which every seat but one voted.
 	#[benchmark]
 	fn finalize(c: Linear<1, MAX_FINALIZE>) {
 		let (cast, round, _) = to_reveal::<T>(c);
@@ -406,8 +406,8 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// A block without a new round that removes `p` pages of counters and finds `u` unopened commitments in
-	/// them.
+	/// Starts a block without a new round, which removes `p` pages of counters and finds `u` unopened
+	/// commitments in them.
 	#[benchmark]
 	fn on_initialize(p: Linear<0, 900>, u: Linear<0, 60>) {
 		let round = start::<T>();
@@ -442,7 +442,7 @@ mod benchmarks {
 		assert_eq!(CountersOf::<T>::iter_prefix(round.index).count(), 0);
 	}
 
-	/// The additional cost of a round's start.
+	/// Starts a round.
 	#[benchmark]
 	fn start_round() {
 		cast::<T>(1);
@@ -463,7 +463,7 @@ mod benchmarks {
 		);
 	}
 
-	/// Folding the block's randomness, and seeding the round that it starts.
+	/// Folds the block's randomness, and seeds the round that it starts.
 	#[benchmark]
 	fn on_finalize() {
 		cast::<T>(1);

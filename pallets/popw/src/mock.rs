@@ -405,7 +405,7 @@ impl GpuClasses for Registry {
 	fn score(_: GpuClass) -> Option<u32> {
 		None
 	}
-	/// A key that differs from round to round.
+	/// Returns a reference that differs from round to round.
 	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
 		(class > 0).then(|| ClassReference {
 			trial_turns: 1_000 + round,
@@ -506,7 +506,7 @@ pub fn add_operator(operator: OperatorId, licenses: u32) {
 	});
 }
 
-/// A verdict on a machine of the lowest tiers.
+/// Returns a verdict on a machine of the lowest tiers.
 pub fn good() -> Verdict {
 	Verdict {
 		online: true,

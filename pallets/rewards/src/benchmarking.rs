@@ -15,7 +15,7 @@ fn agent(n: u8) -> AgentKey {
 	AgentKey::unchecked_from([n; 32])
 }
 
-/// The result of a check of eight H100.
+/// Returns the result of a check of eight H100.
 fn proved() -> Proved {
 	Proved {
 		idle: 1_200,

@@ -5,10 +5,10 @@
 //! ## Terms
 //!
 //! - **Epoch**: a run of blocks whose scores share one reward. Numbered from 0 without gaps.
-//! - **Pool** ([`PoolId`]): an earner. A worker, with its delegators; an operator, with its license
-//!   holders.
-//! - **Pot** ([`Pot`]): one of two accounts that hold rewards until they are paid, one for workers and one
-//!   for checkers.
+//! - **Pool** ([`PoolId`](kaisar_primitives::PoolId)): an earner. A worker, with its delegators; an
+//!   operator, with its license holders.
+//! - **Pot** ([`Pot`](kaisar_primitives::Pot)): one of two accounts that hold rewards until they are paid,
+//!   one for workers and one for checkers.
 //! - **PoC**, **PoD**: the scores for capacity (time proved online) and for demand (time proved rented).
 //! - **vKAI**: the currency in which checkers are paid. A balance of this pallet that cannot be transferred,
 //!   backed unit by unit by KAI in the checker pot.
@@ -24,9 +24,10 @@
 //!    minted into the pots, in one step, the totals are stored ([`EpochTotals`]), and the next epoch begins.
 //!    That is all: the same reads and writes for ten workers as for a million.
 //! 3. The first touch of a pool in a later epoch **settles** it: its score's share of the stored totals
-//!    becomes claimable. A touch is the next score, a change of its stake ([`OnPoolChange`]), a claim, or
-//!    anyone's [`Pallet::settle`]. The commission's part of it is divided among the **members** that held
-//!    shares for the whole epoch: a worker's delegators, or an operator's license holders.
+//!    becomes claimable. A touch is the next score, a change of its stake
+//!    ([`OnPoolChange`](kaisar_primitives::OnPoolChange)), a claim, or anyone's [`Pallet::settle`]. The
+//!    commission's part of it is divided among the **members** that held shares for the whole epoch: a
+//!    worker's delegators, or an operator's license holders.
 //! 4. A worker's owner claims KAI ([`Pallet::claim_worker`]), an operator vKAI ([`Pallet::claim_checker`]),
 //!    a member KAI from a worker and vKAI from an operator ([`Pallet::claim_delegation`]).
 //! 5. A holder of vKAI redeems it ([`Pallet::redeem`]) for KAI: all of it after 180 days, half after 90, a

@@ -75,7 +75,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 1. Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers what is owed.
+	/// 1. Checks invariant 1: Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers
+	///    what it owes.
 	fn try_pots() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
 		let mut providers = 0u128;
@@ -137,8 +138,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 2. An epoch's total score = Σ of its pools' scores; in a past epoch at least that of those not
-	///    settled yet.
+	/// 2. Checks invariant 2: an epoch's total score = Σ of its pools' scores; in a past epoch at least that
+	///    of those not settled yet.
 	fn try_scores() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
 		let mut sums = BTreeMap::<EpochIndex, (Scores, Balance)>::new();
@@ -204,8 +205,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 3. A pool's eligible shares = Σ of its members' eligible shares; likewise its other figures about its
-	///    members.
+	/// 3. Checks invariant 3: a pool's eligible shares = Σ of its members' eligible shares; likewise its
+	///    other figures about its members.
 	fn try_members() -> Result<(), TryRuntimeError> {
 		let mut sums = BTreeMap::<PoolId, (MemberPool, Exact)>::new();
 		let mut notes = BTreeMap::<(PoolId, EpochIndex), u32>::new();

@@ -1,7 +1,7 @@
 //! Weights of `pallet-rewards`.
 //!
 //! **Computed by hand, to be replaced by the benchmarks' output** (`src/benchmarking.rs`): the reads and
-//! writes of each call are counted, each key's proof is taken as [`PROOF`] bytes, and the time as 25 µs a
+//! writes of each call are counted, each key's proof is taken as `PROOF` bytes, and the time as 25 µs a
 //! call and 2 µs a key.
 
 #![allow(clippy::unnecessary_cast)]

@@ -5,7 +5,7 @@
 //! has a deadline of a fraction of a second, a request that starts a trial one of 3 s. Data that must
 //! survive a restart, the votes and the salt above all, is in persistent local storage before anything is
 //! submitted. A lock keeps the off-chain workers of two blocks from doing the same work. Trials are started
-//! before it is taken ([`start`]).
+//! before it is taken (`start.rs`).
 //!
 //! It runs after every block that is the best one for a moment, and local storage is not rolled back when
 //! another chain turns out to be better. So everything stored about a round is stored with a seed of that
