@@ -1,6 +1,6 @@
-//! Prints the tables of `docs/classes.md`: the GPUs that pass for each class, the scores that a genesis
-//! pays, and the number of weaker GPUs for which a stronger one passes, by measurements and by peak figures.
-//! With `--write` it puts them into the document. A test compares the two.
+//! Prints the tables of `docs/classes.md`: which GPUs pass for which classes, what a genesis pays, and how
+//! many weaker GPUs a stronger one shows, by measured paces and by the peak figures. With `--write` it puts them
+//! into the document. A test compares the two.
 
 use kaisar_math::{
 	ClassReference,

@@ -253,7 +253,7 @@ mod tests {
 	fn typical_machines() {
 		let table = ScoreTable::default();
 		// 8×H100 in a data center: 3 · 10 · 8 + (2 + 1 + 1 + 1) · 0.8
-		let centre = Hardware {
+		let center = Hardware {
 			bandwidth: 4,
 			cpu: 4,
 			memory: 4,
@@ -261,7 +261,7 @@ mod tests {
 			class_score: 1_000,
 			gpu_count: 8,
 		};
-		assert_eq!(table.hardware(&centre), 24_400);
+		assert_eq!(table.hardware(&center), 24_400);
 		// No GPU, the least of everything.
 		let least = Hardware {
 			bandwidth: 1,
@@ -275,12 +275,12 @@ mod tests {
 		// A day online with the full stake, a third of it rented.
 		let boost = boost(MAX_STAKE, MAX_STAKE);
 		assert_eq!(
-			table.poc(7_200, boost, &centre, CPU_ONLY),
+			table.poc(7_200, boost, &center, CPU_ONLY),
 			Some(7_200 * 2_000_000_000 * 24_400)
 		);
 		assert_eq!(
-			table.pod(2_400, boost, &centre, CPU_ONLY),
-			table.poc(7_200, boost, &centre, CPU_ONLY)
+			table.pod(2_400, boost, &center, CPU_ONLY),
+			table.poc(7_200, boost, &center, CPU_ONLY)
 		);
 	}
 

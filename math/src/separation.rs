@@ -205,7 +205,8 @@ mod tests {
 
 	#[test]
 	fn turns_take_as_long_as_planned() {
-		// The specification's figures, in tenths of a millisecond: H200, H100 PCIe, A100, 4090, 3090, T4.
+		// The figures of `docs/spec/09-tables.md`, in tenths of a millisecond: H200, H100 PCIe, A100, 4090,
+		// 3090, T4.
 		for (id, tenths) in [(33, 13), (2, 20), (4, 39), (11, 44), (16, 86), (20, 199)] {
 			let turn = 100_000 / reference(id).trial_turns;
 			assert!(turn.abs_diff(tenths) <= 1, "{id}: {turn}");
@@ -258,7 +259,7 @@ mod tests {
 				assert_eq!(class.score, class.published, "{}", class.name);
 			}
 		}
-		// As the specification names them.
+		// As *Separation* in `docs/spec/09-tables.md` names them.
 		let lowered = |score| {
 			let lower = CLASSES
 				.iter()
@@ -288,7 +289,7 @@ mod tests {
 		}
 	}
 
-	/// Tests the specification's separated pairs that are close.
+	/// Tests the barely separated pairs of *Separation* in `docs/spec/09-tables.md`.
 	#[test]
 	fn the_kernel_decides_whether_an_a100_passes_for_an_h100_and_a_3090_for_a_4090() {
 		for (class, gpu) in [(2, 3), (2, 4), (11, 16)] {

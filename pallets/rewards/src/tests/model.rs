@@ -1,6 +1,6 @@
-//! The reference: the specification's rewards in plain Rust, with exact fractions, and without the pallet's
-//! code or techniques. It has no accumulators and no laziness: when an epoch ends, it visits all pools and
-//! all members and computes the earnings of each.
+//! The reference: the rewards of `docs/spec/05-rewards.md` in plain Rust, with exact fractions, and without
+//! the pallet's code or techniques. It has no accumulators and no laziness: when an epoch ends, it visits
+//! all pools and all members and computes the earnings of each.
 //!
 //! Where the specification rounds, it rounds: the pots of an epoch, a worker's PoC of idle blocks, its PoC
 //! and its PoD of rented ones and the limit of its fees, the score of a machine without GPUs, an operator's

@@ -1,4 +1,4 @@
-//! A model of the money and the lives of orders by the specification, written down plainly.
+//! A model of the money and the lives of orders by `docs/spec/06-orders.md`, written down plainly.
 //!
 //! The model gets the calls and the results of checks ([`Heard`]), in the order in which they occurred.
 //! Steps that the chain does by itself it takes from the chain's events, and asserts that they were allowed.

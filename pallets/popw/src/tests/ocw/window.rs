@@ -22,7 +22,7 @@ fn attested(world: &mut World, count: u32) -> Round {
 	})
 }
 
-/// Returns the block that fixes the window, by the specification.
+/// Returns the block that fixes the window, by *Bandwidth window* in `docs/spec/04-popw.md`.
 fn window_block(round: &Round, owner: u64) -> u32 {
 	let hash = (b"kaisar/window", round.seed, owner).using_encoded(sp_io::hashing::blake2_256);
 	let drawn = u128::from_le_bytes(hash[..16].try_into().unwrap());
