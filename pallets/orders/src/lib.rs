@@ -473,7 +473,7 @@ pub mod pallet {
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// No order has this number, or its record was removed some time after it closed.
+		/// No order has this number, or it closed long ago and its record was removed.
 		UnknownOrder,
 		/// The caller is not the order's customer.
 		NotCustomer,
@@ -481,7 +481,8 @@ pub mod pallet {
 		NotOwner,
 		/// A signed extrinsic carries a second signature; `signature` must be `None`.
 		SignatureNotExpected,
-		/// The order is not in a state that allows the call.
+		/// The order's state does not allow the call: for example, it is over, or its container does not run
+		/// yet.
 		WrongState,
 		/// The worker no longer serves this order.
 		WorkerLost,
@@ -497,25 +498,25 @@ pub mod pallet {
 		InvalidWorkload,
 		/// No template has this number.
 		UnknownTemplate,
-		/// Fewer hours than the plan's minimum, or an extension of zero hours.
+		/// Fewer hours than the plan's minimum (1, 720 or 2,160), or an extension of zero hours.
 		TooFewHours,
-		/// More hours than an order may run: 8,760.
+		/// More hours than the maximum of an order, 8,760.
 		TooManyHours,
-		/// The class has no price, or is not paid yet and cannot be ordered.
+		/// The class has no price, or is not paid yet, and cannot be ordered. Choose another class.
 		NoPrice,
 		/// The price, the cost or its multiplier is zero.
 		ZeroPrice,
-		/// The price is above the caller's limit.
+		/// The price is above the caller's limit. Get a new quote, or raise the limit.
 		PriceAboveLimit,
-		/// The price is below the worker's floor.
+		/// The price is below the worker's floor, so the order cannot be extended. Place a new order.
 		PriceBelowFloor,
-		/// The call uses more credits than the account has.
+		/// The order would use more credits than the account has. Use fewer, and pay the rest in KAI.
 		InsufficientCredits,
-		/// The order was already extended 7 times, which is the maximum.
+		/// The order was already extended 7 times, which is the maximum. Place a new order.
 		TooManyExtensions,
 		/// The order's deployment deadline has passed.
 		DeadlineOver,
-		/// The order already has an open issue.
+		/// The order already has an open issue. Wait for the check that resolves it.
 		IssueOpen,
 		/// Nothing is due for the order now.
 		NothingDue,

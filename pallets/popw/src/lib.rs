@@ -354,7 +354,7 @@ pub mod pallet {
 		UnknownWorker,
 		/// No operator has this number.
 		UnknownOperator,
-		/// The round is not in the phase that the call requires.
+		/// The round is not in the part that the call requires: it is too early, or too late.
 		WrongPhase,
 		/// The caller does not own the worker.
 		NotOwner,

@@ -486,7 +486,7 @@ pub mod pallet {
 		UnknownPool,
 		/// The caller does not own the worker.
 		NotOwner,
-		/// The caller has nothing to claim from epochs that are over.
+		/// The caller has nothing to claim from epochs that are over. Wait for the running epoch's end.
 		NothingToClaim,
 		/// The class is 0, or its score is above 1,000.00.
 		InvalidClassScore,
@@ -498,13 +498,13 @@ pub mod pallet {
 		Inconsistent,
 		/// The amount is below the minimum of a redemption, 1 vKAI.
 		RedemptionTooSmall,
-		/// The amount exceeds the account's vKAI.
+		/// The amount exceeds the account's vKAI. Claim first, or redeem less.
 		InsufficientVKai,
-		/// The account already has 32 open redemptions, which is the maximum.
+		/// The account already has 32 open redemptions, which is the maximum. Withdraw one that is due.
 		TooManyRedemptions,
 		/// The account has no redemption with this number.
 		UnknownRedemption,
-		/// The redemption's term has not ended.
+		/// The redemption's term has not ended. Wait for its due block.
 		RedemptionNotDue,
 		/// The class has no score.
 		UnknownClass,
