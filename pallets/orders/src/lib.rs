@@ -253,7 +253,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type AgendaLen<T> = StorageMap<_, Twox64Concat, BlockNumber, u32, ValueQuery>;
 
-	/// The agenda's position; set while it is behind.
+	/// The agenda's position. Unset before the first block.
 	#[pallet::storage]
 	pub type AgendaCursor<T> = StorageValue<_, Cursor>;
 
@@ -262,8 +262,8 @@ pub mod pallet {
 	pub type Credits<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, Balance, ValueQuery>;
 
-	/// The sum of all credits, including those in escrow. The pot holds the same amount of KAI, plus its
-	/// existential deposit.
+	/// The sum of all credits, including those in escrow. The pot holds at least this amount of KAI above
+	/// its existential deposit.
 	#[pallet::storage]
 	pub type TotalCredits<T> = StorageValue<_, Balance, ValueQuery>;
 
@@ -289,8 +289,11 @@ pub mod pallet {
 	impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
 		fn build(&self) {
 			for (class, reference) in &self.prices {
-				assert!(*reference > 0, "a price is never zero");
-				assert!(!PriceBook::<T>::contains_key(class), "one price a class");
+				assert!(*reference > 0, "a class's genesis price is zero");
+				assert!(
+					!PriceBook::<T>::contains_key(class),
+					"a class has two prices"
+				);
 				let price = ClassPrice {
 					reference: Some(*reference),
 					cost: None,
@@ -1097,7 +1100,7 @@ pub mod pallet {
 			let least = Self::heaviest_step().saturating_add(T::WeightInfo::agenda());
 			assert!(
 				least.all_lte(half),
-				"half of `HookWeight` must do for the heaviest step of the agenda",
+				"half of `HookWeight` must suffice for the heaviest step of the agenda",
 			);
 			let most = matching::most_draws(u32::MAX, *params::MATCH_DRAWS.end());
 			let least = Self::heaviest_match(most)
@@ -1105,7 +1108,7 @@ pub mod pallet {
 				.saturating_add(T::WeightInfo::match_orders());
 			assert!(
 				least.all_lte(half),
-				"half of `HookWeight` must do for a match"
+				"half of `HookWeight` must suffice for a match"
 			);
 		}
 

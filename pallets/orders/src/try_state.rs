@@ -39,10 +39,13 @@ impl<T: Config> Pallet<T> {
 			orders += 1;
 			ensure!(
 				id < NextOrderId::<T>::get(),
-				"8: an order that was never placed"
+				"8: an order with a number not given out yet"
 			);
 			let Ledger { escrow: kept, .. } = order.ledger;
-			ensure!(order.ledger.balances(), "1: money of an order is missing");
+			ensure!(
+				order.ledger.balances(),
+				"1: an order's ledger does not balance"
+			);
 			ensure!(
 				!order.is_closed() || kept == Money::default(),
 				"1: money in escrow of a closed order"
@@ -58,7 +61,8 @@ impl<T: Config> Pallet<T> {
 
 			if order.is_placed() {
 				let worker = order.worker.ok_or("4: an order without a worker")?;
-				let info = T::Workers::info(worker, round).ok_or("4: a worker that is gone")?;
+				let info =
+					T::Workers::info(worker, round).ok_or("4: a worker that does not exist")?;
 				ensure!(
 					info.order == Some(id),
 					"4: a worker that does not serve its order"
@@ -71,7 +75,7 @@ impl<T: Config> Pallet<T> {
 			if order.wake == 0 {
 				ensure!(
 					order.state == OrderState::Matching && queued.contains(&id),
-					"5: an order that nobody will look at"
+					"5: an order in neither queue nor agenda"
 				);
 			} else {
 				ensure!(
@@ -80,7 +84,7 @@ impl<T: Config> Pallet<T> {
 				);
 			}
 
-			ensure!(!order.segments.is_empty(), "7: an order for no time");
+			ensure!(!order.segments.is_empty(), "7: an order without a segment");
 			let bought = order.hours().saturating_mul(kaisar_primitives::HOURS);
 			ensure!(order.proved <= bought, "7: more was proved than was bought");
 			ensure!(
@@ -100,11 +104,11 @@ impl<T: Config> Pallet<T> {
 				!order.down
 					|| order.is_closed()
 					|| (order.is_served() && order.ends_at <= Self::now()),
-				"9: an order that was found down and goes on"
+				"9: an order that was found down and continues"
 			);
 			ensure!(
 				OrdersByCustomer::<T>::contains_key(&order.customer, id.to_be_bytes()),
-				"8: an order that its customer has not"
+				"8: an order missing from its customer's index"
 			);
 		}
 
@@ -120,21 +124,21 @@ impl<T: Config> Pallet<T> {
 		ensure!(credits == TotalCredits::<T>::get(), "3: credits drifted");
 		let backed = T::Currency::balance(&Self::pot())
 			.checked_sub(T::Currency::minimum_balance())
-			.ok_or("3: the pot is not alive")?;
+			.ok_or("3: the pot is below its existential deposit")?;
 		ensure!(credits <= backed, "3: credits without KAI");
 
 		for worker in 0..T::Workers::counts().registered {
 			if let Some(order) = T::Workers::info(worker, round).and_then(|info| info.order) {
 				ensure!(
 					served.get(&worker) == Some(&order),
-					"4: a worker that serves an order which does not know it"
+					"4: a worker whose order has another worker or is closed"
 				);
 			}
 		}
 		ensure!(
 			Workloads::<T>::iter_keys().count() as u32 == open
 				&& OrdersByCustomer::<T>::iter_keys().count() as u32 == orders,
-			"8: something is left of an order that is gone"
+			"8: an entry of a removed order is left"
 		);
 		Ok(())
 	}
@@ -159,7 +163,7 @@ impl<T: Config> Pallet<T> {
 		let mut planned = BTreeSet::new();
 		let mut pages = 0;
 		for (block, len) in AgendaLen::<T>::iter() {
-			ensure!(block >= cursor.block, "6: entries that are forgotten");
+			ensure!(block >= cursor.block, "6: entries before the cursor");
 			let first = if block == cursor.block {
 				cursor.position
 			} else {
@@ -171,7 +175,7 @@ impl<T: Config> Pallet<T> {
 				let full = len.saturating_sub(number * AGENDA_PAGE).min(AGENDA_PAGE);
 				ensure!(
 					page.len() as u32 == full,
-					"6: a page that is not as long as it says"
+					"6: a page whose length differs from its count"
 				);
 				for (at, id) in page.into_iter().enumerate() {
 					if number * AGENDA_PAGE + at as u32 >= first {

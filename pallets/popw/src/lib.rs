@@ -684,7 +684,7 @@ pub mod pallet {
 				);
 				assert!(
 					MAX_BATCH > 0 && PAGE > 0 && SWEEP > 1 && SWEEP_UNOPENED > 0,
-					"nothing can be done in steps of 0"
+					"batches, pages and steps must not be empty"
 				);
 			}
 		}

@@ -47,7 +47,7 @@ impl<T: Config> Pallet<T> {
 				"1: a round of another kind"
 			);
 			ensure!(index < next, "1: a round of the future");
-			ensure!(index >= dropped, "1: a round that was dropped");
+			ensure!(index >= dropped, "1: a round below the removed ones");
 			ensure!(
 				round.start <= round.trial && round.phase_length > 0,
 				"1: a round whose parts do not follow one another"
@@ -109,7 +109,7 @@ impl<T: Config> Pallet<T> {
 			};
 			ensure!(
 				T::Workers::info(worker, check.round).is_some(),
-				"3: an open check of no worker"
+				"3: an open check of an unknown worker"
 			);
 			let weight: u32 = check
 				.committee
@@ -207,7 +207,7 @@ impl<T: Config> Pallet<T> {
 		for (_, withheld) in Withheld::<T>::iter() {
 			ensure!(
 				withheld.count > 0 && withheld.epoch <= epoch,
-				"8: a record of nothing"
+				"8: a record of no commitment, or of a later epoch"
 			);
 		}
 		Ok(())

@@ -338,25 +338,28 @@ pub mod pallet {
 		fn build(&self) {
 			assert!(
 				self.score_table.is_valid(),
-				"a higher tier never scores less"
+				"a higher tier scores less than a lower one"
 			);
 			Table::<T>::put(self.score_table);
 			for (class, score) in &self.class_scores {
 				assert!(
 					*class > 0 && *score <= kaisar_math::score::MAX_CLASS_SCORE,
-					"class scores"
+					"a class is 0, or its score too high"
 				);
-				assert!(!ClassScores::<T>::contains_key(class), "one score a class");
+				assert!(
+					!ClassScores::<T>::contains_key(class),
+					"a class has two scores"
+				);
 				ClassScores::<T>::insert(class, score);
 			}
 			for (class, reference) in &self.class_references {
 				assert!(
 					reference.is_valid() && ClassScores::<T>::contains_key(class),
-					"class references"
+					"a reference is invalid, or its class has no score"
 				);
 				assert!(
 					!ClassReferences::<T>::contains_key(class),
-					"one reference a class"
+					"a class has two references"
 				);
 				let dated = Dated {
 					value: Some(*reference),
@@ -855,7 +858,7 @@ pub mod pallet {
 		}
 
 		fn integrity_test() {
-			assert!(T::MaxSupply::get() > 0, "there is a supply");
+			assert!(T::MaxSupply::get() > 0, "`MaxSupply` must not be 0");
 			assert!(
 				Self::pot_account(Pot::Providers) != Self::pot_account(Pot::Checkers)
 					&& Self::pot_account(Pot::Checkers) != Self::reserve_account(),
