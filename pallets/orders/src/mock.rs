@@ -114,7 +114,7 @@ pub struct Machine {
 	pub since: BlockNumber,
 	/// Number of times it was made due.
 	pub forced: u32,
-	/// Whether it is due in a round in its attest phase.
+	/// Whether it is due in a round in its attest part.
 	pub due: bool,
 	/// The last block in which it owes proofs from before it was rented.
 	pub proves_until: Option<BlockNumber>,

@@ -235,8 +235,8 @@ pub struct Numbers {
 	pub rented: u32,
 }
 
-/// A lane of commitments. Two spot rounds have commitments at the same time, one in its commit phase and the
-/// one before it in its reveal phase, so they alternate between two lanes. One census runs at a time.
+/// A lane of commitments. Two spot rounds have commitments at the same time, one in its commit part and the
+/// one before it in its reveal part, so they alternate between two lanes. One census runs at a time.
 #[derive(
 	Clone,
 	Copy,

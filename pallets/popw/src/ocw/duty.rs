@@ -13,7 +13,7 @@ use kaisar_primitives::{OperatorId, Verdict, Votes, agent::receipts_key};
 pub const REREAD: BlockNumber = 2;
 
 /// The work of this node for one operator in a round, and its progress. Stored in persistent local storage,
-/// so that a restart in any phase continues where the work was.
+/// so that a restart in any part of the round continues where the work was.
 ///
 /// Local storage does not follow the chain when it reorganizes. When the trial has another seed, everything
 /// is dropped but the batches, which may be committed already.

@@ -313,7 +313,7 @@ fn nobody_fills_blocks_with_lists_that_close_little() {
 
 /// Leaves a check of worker 0 over and not closed, in which all votes but the lightest found it offline, and
 /// marks the worker for the next round. Closing the check removes the mark. Returns that round, in its
-/// attest phase.
+/// attest part.
 fn closing_takes_the_mark() -> Round {
 	attest(0, 0).unwrap();
 	let votes = one(0, Verdict::OFFLINE);

@@ -40,7 +40,7 @@ pub fn seated(worker: u32, round: u32) -> Vec<u32> {
 }
 
 /// Returns a world with worker 0 forced in the first round and three operators, in block 2: the first
-/// round's attest phase.
+/// round's attest part.
 pub fn attesting() -> sp_io::TestExternalities {
 	let mut ext = ExtBuilder::default().operators(3).build();
 	ext.execute_with(|| {
@@ -69,12 +69,12 @@ fn round(index: u32) -> Round {
 	Rounds::<Test>::get(index).expect("the round has started")
 }
 
-/// Runs to the first block of a round's commit phase.
+/// Runs to the first block of a round's commit part.
 pub fn to_commit(index: u32) {
 	run_to(round(index).attest_ends() + 1);
 }
 
-/// Runs to the first block of a round's reveal phase.
+/// Runs to the first block of a round's reveal part.
 pub fn to_reveal(index: u32) {
 	run_to(round(index).commit_ends() + 1);
 }

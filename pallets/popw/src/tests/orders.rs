@@ -100,7 +100,7 @@ fn a_mark_for_a_round_that_an_open_check_takes_is_postponed() {
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		run_to(5);
-		// The worker is forced in the next round, whose attest phase ends before this check.
+		// The worker is forced in the next round, whose attest part ends before this check.
 		assert_ok!(<Popw as Checks>::force(0));
 		assert_eq!(forced(), Some(2));
 		run_to(15);

@@ -6,7 +6,7 @@ use frame_support::{assert_noop, assert_ok};
 use kaisar_primitives::{Forced, Outcome, SeatResult, Verdict, Votes, WorkerState};
 use sp_runtime::DispatchError;
 
-/// Has worker 0 attest and all operators commit to `votes`, and runs to the first block of the reveal phase.
+/// Has worker 0 attest and all operators commit to `votes`, and runs to the first block of the reveal part.
 fn committed(votes: [&Votes; 3]) {
 	attest(0, 0).unwrap();
 	run_to(12);
