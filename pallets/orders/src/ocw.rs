@@ -250,7 +250,10 @@ fn tell<T: Config>(
 		return;
 	}
 	let Some(call) = call else {
-		log::warn!(target: LOG_TARGET, "order {id}: the keystore cannot sign with the worker's key: check its files");
+		log::warn!(
+			target: LOG_TARGET,
+			"order {id}: the keystore cannot sign with the worker's key: check its files",
+		);
 		forget(sent);
 		return;
 	};

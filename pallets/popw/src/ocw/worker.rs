@@ -233,7 +233,10 @@ fn attest<T: Config>(
 		(worker, round.index, root),
 	);
 	let Some(signature) = key.sign(&payload) else {
-		log::warn!(target: LOG_TARGET, "worker {worker}: the keystore cannot sign with its key: check the keystore's files");
+		log::warn!(
+			target: LOG_TARGET,
+			"worker {worker}: the keystore cannot sign with its key: check the keystore's files",
+		);
 		forget(sent);
 		return;
 	};
