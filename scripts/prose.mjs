@@ -77,8 +77,8 @@ function columns(line) {
 // Comments.
 
 /**
- * Returns the blocks of comments that have lines of their own. A block is a run of lines with one marker: its
- * `first` line counted from 1, the `marker`, and the `lines` without it.
+ * Returns the blocks of comments that have lines of their own. A block is a run of lines with one marker:
+ * its `first` line counted from 1, the `marker`, and the `lines` without it.
  */
 export function commentBlocks(text, kind) {
 	const blocks = [];
@@ -124,8 +124,9 @@ function isDoc(block, lines, kind) {
 		return true;
 	}
 	const next = lines[block.first - 1 + block.lines.length] ?? '';
-	const item = kind === 'hash' ? /^[\w-]+\(\)|^[A-Z_]+=/ : /^(export|async|function|const|let|class|__\w+|static|template|struct)\b/;
-	return item.test(next);
+	const script = /^[\w-]+\(\)|^[A-Z_]+=/;
+	const code = /^(export|async|function|const|let|class|__\w+|static|template|struct)\b/;
+	return (kind === 'hash' ? script : code).test(next);
 }
 
 function openings(path, text, report) {
@@ -378,6 +379,9 @@ function vocabulary(files) {
 	return { words, flags };
 }
 
+/** Matches a file's name, without its folder. */
+const FILE_NAME = /(?<![\w./-])[\w-]+\.(md|rs|mjs|sh|toml|jsonl?|ya?ml|lock|txt|cu|ptx|h|cpp|agent|node|relay)\b/g;
+
 /** Returns the names in a code span that look like ours, each with the words that the sources must have. */
 export function namesIn(span) {
 	if (span.includes('://')) {
@@ -397,7 +401,7 @@ export function namesIn(span) {
 	take(/(?<![\w-])--[a-z][a-z0-9-]*/g, (name) => [name]);
 	take(/(?<![\w.])\w+(?:::\w+)+/g, (name) => name.split('::').filter((part) => /^[A-Za-z_]/.test(part)));
 	// A file's name is not a call.
-	take(/(?<![\w./-])[\w-]+\.(md|rs|mjs|sh|toml|json|jsonl|yaml|yml|lock|txt|cu|ptx|h|cpp|agent|node|relay)\b/g, () => null);
+	take(FILE_NAME, () => null);
 	take(/(?<![\w./])[A-Z][A-Za-z]+\.[A-Za-z_]\w*/g, (name) => name.split('.'));
 	take(/(?<![\w/-])[A-Z][a-z0-9]+(?:[A-Z][a-z0-9]*)+(?![\w])/g, (name) => [name]);
 	take(/(?<![\w/.-])[a-z][a-z0-9]*(?:_[a-z0-9]+){2,}(?![\w])/g, (name) => [name]);
@@ -460,6 +464,9 @@ function closing(text, start) {
 	return text.length;
 }
 
+/** Matches the field that an attribute is for: its name and its type. */
+const FIELD = /^(?:\s*(?:#\[[^\n]*\]|\/\/[^\n]*)\n)*\s*(?:pub(?:\([^)]*\))?\s+)?(\w+):\s*([^,\n]+)/;
+
 /**
  * Reads the definitions that clap derives a command line from: subcommands from the variants of enums with
  * `Subcommand`, flags from fields with `#[arg(long)]`. Returns the subcommands, and for each flag whether it
@@ -497,8 +504,10 @@ export function commandLine(sources) {
 		for (const found of text.matchAll(/#\[(?:arg|clap)\(/g)) {
 			const end = closing(text, found.index + 1);
 			const attribute = text.slice(found.index, end);
-			const long = /\blong\b(?:\s*=\s*"([^"]+)")?/.exec(attribute.replace(/"(?:[^"\\]|\\.)*"/g, (it) => (it.includes(' ') ? '""' : it)));
-			const field = /^(?:\s*(?:#\[[^\n]*\]|\/\/[^\n]*)\n)*\s*(?:pub(?:\([^)]*\))?\s+)?(\w+):\s*([^,\n]+)/.exec(text.slice(end));
+			// A text may have the word too.
+			const bare = attribute.replace(/"(?:[^"\\]|\\.)*"/g, (it) => (it.includes(' ') ? '""' : it));
+			const long = /\blong\b(?:\s*=\s*"([^"]+)")?/.exec(bare);
+			const field = FIELD.exec(text.slice(end));
 			if (long && field) {
 				flags.set(`--${long[1] ?? kebab(field[1])}`, !/^bool\b/.test(field[2].trim()));
 			}
@@ -576,10 +585,10 @@ function commandFaults(words, { all, files, programs, allows }) {
 			.map((flag) => `${script} does not know ${flag}`);
 	}
 	const name = basename(called);
-	const program = Object.hasOwn(PROGRAMS, name) && /^(\.\/)?([\w./$-]*\/)?[\w-]+$/.test(called) ? programs(name) : undefined;
-	if (!program) {
+	if (!Object.hasOwn(PROGRAMS, name)) {
 		return [];
 	}
+	const program = programs(name);
 	const faults = [];
 	let looking = program.subcommands.size > 0;
 	for (let at = 0; at < rest.length; at += 1) {
@@ -658,8 +667,10 @@ const SPELLINGS = [
 	[/(?<!de)serialis|deserialis/i, 'serialize'],
 	[/optimis(e|ed|es|er|ing|ation|ations)(?![a-z])/i, 'optimize'],
 	[/authoris(e|ed|es|ing|ation)(?![a-z])/i, 'authorize'],
-	[/(normal|final|real|summar|priorit|util|random|synchron|minim|maxim|custom|general|penal)is(e|ed|es|ing|ation)(?![a-z])/i,
-		'its spelling with z'],
+	[
+		/(custom|final|general|maxim|minim|normal|penal|priorit|random|real|summar|synchron|util)is(e[ds]?|ing|ation)(?![a-z])/i,
+		'its spelling with z',
+	],
 ];
 
 function spelling(path, text, report, { allows }) {
