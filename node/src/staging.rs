@@ -1,4 +1,5 @@
-//! The chain spec of a staging chain: production's numbers, with the validators and balances of a file.
+//! Builds the chain spec of a staging chain: production's parameters, with the validators and balances of a
+//! file.
 
 use crate::chain_spec::{self, ChainSpec, Origin};
 use kaisar_primitives::{Balance, KAI};
@@ -11,7 +12,7 @@ use std::{
 	path::Path,
 };
 
-/// The format of the file, for the help. Lines stay below 80 characters, where clap would break them.
+/// Format of the file, for the help. Lines stay below 80 characters, where clap would break them.
 pub const EXAMPLE: &str = r#"FILE is JSON. Keys and accounts are SS58 addresses, or 0x and 64 hex
 digits; amounts are in KAI:
 
@@ -36,7 +37,7 @@ Each validator makes its keys, inserts them, and starts its node:
   kaisar-node key generate-node-key --chain staging.json --base-path DIR
   kaisar-node --chain staging.json --base-path DIR --validator"#;
 
-/// The file.
+/// Contents of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -67,7 +68,7 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 		.map_err(|error| format!("{error}; `kaisar-node staging-spec --help` shows the format"))?;
 	if keys.validators.is_empty() {
 		return Err(
-			"the list of validators is empty; a chain needs at least one, and four to survive the loss of one"
+			"the list of validators is empty; a chain needs at least one, or four to survive the loss of one"
 				.into(),
 		);
 	}
@@ -81,8 +82,8 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 			match used.insert(bytes) {
 				true => Ok(bytes),
 				false => Err(format!(
-					"validator {}, {what}: `{text}` was used before in the file; accounts and session keys must all \
-					 differ",
+					"validator {}, {what}: `{text}` was used before in the file; use a different key for each \
+					 account and session key",
 					at + 1
 				)),
 			}
@@ -117,7 +118,7 @@ fn key(text: &str, known: &BTreeSet<[u8; 32]>) -> Result<[u8; 32], String> {
 		format!("`{text}` is neither an SS58 address nor 0x and 64 hex digits ({why})")
 	})?;
 	let bytes: [u8; 32] = account.into();
-	// Anybody can sign for the zero key, too.
+	// Anybody can sign for the zero key as well.
 	if bytes == [0; 32] || known.contains(&bytes) {
 		return Err(format!(
 			"the secret of `{text}` is well known; generate a key with `kaisar-node key generate`"
@@ -126,8 +127,8 @@ fn key(text: &str, known: &BTreeSet<[u8; 32]>) -> Result<[u8; 32], String> {
 	Ok(bytes)
 }
 
-/// Returns the keys of the development phrase: of the phrase itself, of the keyring's names, and of the accounts
-/// and agents of the development chain, in both schemes.
+/// Returns the public keys of the development phrase: of the phrase itself, of the keyring's names, and of
+/// the accounts and agents of the development chain, in both schemes.
 fn known_keys() -> impl Iterator<Item = [u8; 32]> {
 	let checkers = (1..=presets::dev::CHECKERS.len())
 		.flat_map(|number| ["", "//key", "//agent"].map(|path| format!("//Checker{number}{path}")));
@@ -205,7 +206,7 @@ mod tests {
 				.iter()
 				.any(|it| it[0] == account(4) && it[1] == 500_000_000_000_000_000u64)
 		);
-		// The runtime builds it, and so does a node that reads the file.
+		// The runtime builds the genesis, and so does a node that reads the file.
 		let raw = spec.as_json(true).expect("the runtime takes it");
 		assert!(ChainSpec::from_json_bytes(raw.into_bytes()).is_ok());
 	}
