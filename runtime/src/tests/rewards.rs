@@ -1,4 +1,4 @@
-//! Rewards with the registries that the runtime gives it: who holds licenses and stake there is paid here.
+//! Tests of rewards with the runtime's registries: holders of licenses and stake in them are paid.
 
 use super::on_preset;
 use crate::{
@@ -31,12 +31,12 @@ fn signed(who: &AccountId) -> RuntimeOrigin {
 	RuntimeOrigin::signed(who.clone())
 }
 
-/// A member's claim is within one unit of the exact amount, never above it.
+/// Asserts that a member's claim is within one unit of the exact amount, and never above it.
 #[track_caller]
 fn near(claim: Balance, exact: Balance) {
 	assert!(
 		claim <= exact && exact - claim <= 1,
-		"{claim} is not about {exact}"
+		"{claim} is not within a unit of {exact}"
 	);
 }
 
@@ -130,7 +130,7 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 			Rewards::pool_members(pool).map(|members| members.eligible),
 			Some(0)
 		);
-		// The commission is in force after a whole epoch's notice.
+		// The commission is in force after notice of a whole epoch.
 		(0..2).for_each(|_| end_epoch());
 		close_with_time::<Rewards>(
 			0,
@@ -145,7 +145,7 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 				},
 			},
 		);
-		// The owner stakes more for the end of the epoch, which changes nothing of it.
+		// The owner stakes more at the end of the epoch, which does not change the epoch's rewards.
 		assert_ok!(Providers::stake(signed(&provider), 0, 9_000 * KAI));
 		end_epoch();
 
