@@ -43,8 +43,8 @@ pub struct Options {
 	/// Maximum number of clients at a time; further ones are refused.
 	#[arg(long, value_name = "COUNT", default_value_t = 10_000)]
 	pub max_clients: usize,
-	/// Maximum rate at which one client may send through the relay, in bytes a second. Openings need 1.5
-	/// MB/s.
+	/// Maximum rate at which one client may send through the relay, in bytes a second. Openings need
+	/// 1.5 MB/s.
 	#[arg(long, value_name = "BYTES", default_value = "4000000")]
 	pub client_rate: NonZeroU32,
 	/// File with the keys that may use the relay, one a line in hex; `#` begins a comment. Read again when
