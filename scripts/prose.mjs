@@ -10,20 +10,21 @@ import { fileURLToPath } from 'node:url';
 const HELP = `usage: node scripts/prose.mjs [PATH …]
 
 Checks the prose of all tracked files, and prints a line for each fault: FILE:LINE: what is wrong. With paths,
-prints only the faults of these files and folders; names and links are still looked up in the whole repository.
+prints only the faults in these files and folders; names and links are still looked up in the whole repository.
 
   openings    A doc comment does not open with What, Who, Whose, Whoever or How.
   widths      A line of Markdown or of a comment ends before column 110; a tab counts as 4 columns. Tables, code
               blocks, and lines that are only a link may be longer.
-  links       A relative link, and a mention of a file in backticks or in a comment, leads to a tracked file; its
-              anchor, or the heading that follows as in: docs/proof.md, "Definitions", exists in that file.
+  links       A relative link, and a mention of a file in backticks, in a comment or in a string, leads to a tracked
+              file. Its anchor, or the heading after it, exists in that file. Headings are recognized in comments,
+              as in docs/proof.md, "Definitions", and in strings, as in "docs/proof.md, Definitions: the reason".
   names       A name in backticks in documentation that looks like one of ours occurs in a source file: Pallet::item,
               Pallet.call, CamelCase, snake_case of three or more parts, --flag.
   commands    A command in documentation calls a subcommand and flags that its program's sources define.
-  spelling    American: license, behavior, color, canceled.
+  spelling    Words and names are American: license, behavior, color, canceled.
 
-Names and commands of others' software are in scripts/prose-allowed.txt, each with its reason. An entry there that
-no file needs any more is a fault too.
+Names and commands of other software are listed in scripts/prose-allowed.txt, each with its reason. An entry that
+no file needs is a fault too.
 
 Exit codes: 0 no faults; 1 faults; 2 the arguments are wrong.`;
 
@@ -35,6 +36,9 @@ const ALLOWED = 'scripts/prose-allowed.txt';
 const OWN = /^scripts\/prose[.-]/;
 /** Matches files of names and addresses that nobody wrote as prose, or that others wrote. */
 const DATA = /(^|\/)(package-lock\.json|Cargo\.lock|LICENSE)$|\.(ptx|jsonl)$|\/corpus\/|proptest-regressions\//;
+
+/** Matches data with texts that people read. */
+const SHOWN = /(^|\/)dashboards\/.*\.json$/;
 
 // Files and their kinds.
 
@@ -332,6 +336,15 @@ function links(path, text, report, { files, all, headingsOf }) {
 			}
 		}
 	});
+	const titled = (target, titles, number) => {
+		if (files.has(target) && !titles.some((title) => headingsOf(target).titles.has(normalTitle(title)))) {
+			report(number, `${target}, "${titles[0]}" leads nowhere: the file has no such heading`);
+		}
+	};
+	for (const { 1: target, 2: title, index } of text.matchAll(/"(docs\/[\w/.-]*\w\.md), ([^";]+)(?=[";])/g)) {
+		// A heading may have a colon itself.
+		titled(target, [title.replace(/:.*$/s, ''), title], lineAt(text, index));
+	}
 	for (const block of commentBlocks(text, kindOf(path))) {
 		const words = block.lines.join('\n');
 		for (const found of words.matchAll(REFERENCE)) {
@@ -344,10 +357,7 @@ function links(path, text, report, { files, all, headingsOf }) {
 			anchor(target, /^#([\w-]+)/.exec(rest)?.[1], number, target);
 			const quoted = /^`?,\s+((?:(?:"[^"]+"|\*[^*]+\*)(?:,?\s+and\s+|,\s+)?)+)/.exec(rest);
 			for (const heading of quoted?.[1].matchAll(/"([^"]+)"|\*([^*]+)\*/g) ?? []) {
-				const title = (heading[1] ?? heading[2]).replace(/\s+/g, ' ');
-				if (!headingsOf(target).titles.has(normalTitle(title))) {
-					report(number, `${target}, "${title}" leads nowhere: the file has no such heading`);
-				}
+				titled(target, [(heading[1] ?? heading[2]).replace(/\s+/g, ' ')], number);
 			}
 		}
 	}
@@ -738,10 +748,13 @@ export function check(files) {
 	};
 	for (const [path, text] of files) {
 		const kind = kindOf(path);
+		const here = (line, words) => report(path, line, words);
+		if (SHOWN.test(path)) {
+			spelling(path, text, here, context);
+		}
 		if (!kind) {
 			continue;
 		}
-		const here = (line, words) => report(path, line, words);
 		if (kind !== 'md') {
 			openings(path, text, here);
 		}

@@ -132,6 +132,8 @@ test('links: files that documentation and comments mention have to exist', () =>
 				'//! memory" and "GPU: what it shows", and (`docs/a.md`, *No such heading*; more).',
 				'//! docs/a.md#42-lanes-and-memory, docs/a.md#none, docs/a.md, "None", and docs/….md.',
 				'const HOME: &str = "docs/gone.md";',
+				'const REASON: &str = "docs/a.md, Lanes and memory: why";',
+				'const OTHER: &str = "docs/a.md, No lanes: why"; const GPU: &str = "docs/a.md, GPU: what it shows";',
 			].join('\n'),
 			'x.sh': '# docs/a.md, "Lanes and memory".\n# docs/none.md.\n',
 		},
@@ -141,6 +143,7 @@ test('links: files that documentation and comments mention have to exist', () =>
 		'x.rs:4: docs/a.md leads nowhere: docs/a.md has no heading with the anchor #none',
 		'x.rs:4: docs/a.md, "None" leads nowhere',
 		'x.rs:5: docs/gone.md leads nowhere',
+		'x.rs:7: docs/a.md, "No lanes" leads nowhere',
 		'x.sh:2: docs/none.md leads nowhere',
 	);
 });
@@ -291,6 +294,7 @@ test('data, locks and generated code are no prose', () => {
 		'x/proptest-regressions/a.txt': '# What a licence is.\n',
 		'data.json': '{"behaviour": 1}',
 	});
+	finds({ 'docker/dashboards/a.json': '{\n"title": "Finalised"\n}' }, 'docker/dashboards/a.json:2: "Finalised" is British');
 });
 
 test('fences end where they are closed, and code after them is prose again', () => {
