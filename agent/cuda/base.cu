@@ -191,6 +191,25 @@ KERNEL(PARTS) gather(Gather p) {
 	}
 }
 
+// Lines all over the window, each one's place from the line before, with as little arithmetic as that takes: the yardstick of
+// walks.
+KERNEL_BESIDE(LANE * LANES, 4) reads(Walk p) {
+	const uint32_t me = thread_index() % LANE, lane = block_index() * LANES + thread_index() / LANE;
+	uint32_t *state = (uint32_t *)(p.z + (uint64_t)lane * PARTS + me);
+	wait_for_those_before();
+	uint32_t s = *state;
+	NOT_UNROLLED for (uint32_t read = 0; read < YARDSTICK_READS; read++) {
+		const uint32_t line = high_product(shuffle(s, thread_index() & 16 | read % LANE), p.lines);
+		const uint4 *from = p.window + (uint64_t)line * PARTS + me;
+		uint4 x[4];
+		UNROLLED for (int i = 0; i < 4; i++) x[i] = from[i * LANE];
+		UNROLLED for (int i = 0; i < 4; i++) s ^= x[i].x ^ x[i].y ^ x[i].z ^ x[i].w;
+		s = mix_word(s + read);
+	}
+	let_next_begin();
+	*state = s;
+}
+
 KERNEL(256) copy(Copy p) {
 	const uint64_t step = (uint64_t)block_count() * 256;
 	for (uint64_t at = (uint64_t)block_index() * 256 + thread_index(); at < p.count; at += step) p.to[at] = p.from[at];

@@ -7,6 +7,8 @@
 constexpr uint32_t LINE = 1024, PARTS = LINE / 16;
 // Steps of a turn, and reads of a walk's lane.
 constexpr uint32_t STEPS = 16, READS = 8;
+// Reads of a lane of `reads`.
+constexpr uint32_t YARDSTICK_READS = 64;
 // Rows and columns of the parts of a product that are said to be done one by one.
 constexpr uint32_t DONE_ROWS = 64, DONE_COLUMNS = 256;
 // Lines that a block of `tree` hashes.
@@ -80,7 +82,7 @@ struct Tree {
 	Words turn;
 };
 
-// `walk`: all lanes of z, over a window.
+// `walk` and `reads`: all lanes of z, over a window.
 struct Walk {
 	uint4 *z;
 	const uint4 *window;

@@ -1,5 +1,6 @@
 //! Tests of the runtime's public interface and of its configuration.
 
+mod parameters;
 mod priority;
 mod rewards;
 

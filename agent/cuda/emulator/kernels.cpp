@@ -78,6 +78,7 @@ std::vector<Kernel> all_kernels() {
 	add(kernel<base::tree>("tree", 0), 750, ~0u, of_tree);
 	add(kernel<base::walk>("walk", 0), 750, ~0u, of_walk);
 	add(kernel<base::gather>("gather", 0), 750, ~0u, of_gather);
+	add(kernel<base::reads>("reads", 0), 750, ~0u, of_walk);
 	add(kernel<base::copy>("copy", 0), 750, ~0u, of_copy);
 	add(kernel<turing::product_128x256>("product_128x256", 0), 750, 800, of_product<0>);
 	add(kernel<turing::product_256x128>("product_256x128", 0), 750, 800, of_product<0>);

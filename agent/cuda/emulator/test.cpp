@@ -658,6 +658,39 @@ std::string walks(uint32_t n, uint32_t matrices, uint64_t seed, const Kernel &ke
 	return wrong.empty() ? differs(on_window.bytes(), window, "the window") : wrong;
 }
 
+std::string reads(uint32_t n, uint32_t matrices) {
+	Memory memory(matrices);
+	Source source(matrices);
+	Bytes z = source.bytes((size_t)n * n), window = source.bytes((size_t)n * n * matrices);
+	Buffer on_z(memory, z), on_window(memory, window);
+	const uint32_t lanes = n * n / LINE;
+	Walk p = {on_z.parts(), on_window.parts(), nullptr, (uint32_t)(window.size() / LINE), 0};
+	std::string wrong =
+		emulated::run({launch(*kernel_of("reads", 750), lanes / LANES, LANE * LANES, 0, p)}, memory, 1);
+	if (!wrong.empty()) return wrong;
+	auto word = [](const Bytes &bytes, size_t at) {
+		uint32_t out;
+		memcpy(&out, &bytes[at], 4);
+		return out;
+	};
+	for (uint32_t lane = 0; lane < lanes; lane++) {
+		uint32_t s[LANE];
+		for (uint32_t me = 0; me < LANE; me++) s[me] = word(z, (size_t)lane * LINE + 16 * me);
+		for (uint32_t read = 0; read < YARDSTICK_READS; read++) {
+			const size_t line = (uint64_t)s[read % LANE] * p.lines >> 32;
+			for (uint32_t me = 0; me < LANE; me++) {
+				for (uint32_t part = me; part < PARTS; part += LANE)
+					for (uint32_t at = 0; at < 4; at++) s[me] ^= word(window, line * LINE + 16 * part + 4 * at);
+				s[me] += read;
+				s[me] = (s[me] ^ s[me] >> 15) * 0x2C1B3C6Du;
+				s[me] ^= s[me] >> 13;
+			}
+		}
+		for (uint32_t me = 0; me < LANE; me++) memcpy(&z[(size_t)lane * LINE + 16 * me], &s[me], 4);
+	}
+	return differs(on_z.bytes(), z, "the lanes");
+}
+
 void walks_and_gathers() {
 	for (uint32_t n : {256u, 512u, 1024u})
 		for (uint32_t matrices : {2u, 3u, 7u})
@@ -694,6 +727,8 @@ void walks_and_gathers() {
 			}
 			return differs(out.bytes(), expected, "what was gathered");
 		});
+	for (uint32_t matrices : {2u, 7u})
+		check("reads, " + std::to_string(matrices) + " matrices", [&] { return reads(256, matrices); });
 	for (uint64_t count : {1ull, 255ull, 4096ull, 100003ull})
 		check("copy, " + std::to_string(count) + " parts", [&] {
 			Memory memory(count);

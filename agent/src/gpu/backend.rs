@@ -62,6 +62,15 @@ pub(super) trait Backend: Send + Sync + Sized + 'static {
 	/// most 128. For measurements. Need not wait.
 	fn walk(&self, memory: &Self::Memory, part: Range<u32>, times: u32) -> Result<(), DeviceError>;
 
+	/// Reads lines all over the window with as little arithmetic as that takes, and returns the bytes that this reads. For
+	/// measurements: the yardstick of walks, where there is one. Need not wait.
+	fn reads(&self, _memory: &Self::Memory, _times: u32) -> Option<Result<u64, DeviceError>> {
+		None
+	}
+
+	/// Multiplies the first of the trial's matrices, this number of times, at most 128. For measurements. Need not wait.
+	fn products(&self, memory: &Self::Memory, times: u32) -> Result<(), DeviceError>;
+
 	/// Computes `X_to` of the fill, from one that was computed before and its place, or from the last before it that
 	/// stays. Returns its place among the fill's two matrices.
 	fn filled(

@@ -1,5 +1,7 @@
 //! A window on a GPU, its run, and its openings.
 
+mod measure;
+
 use super::{
 	Opener, Shared, Source, Timed,
 	backend::{Backend, ROOTS, lost},
@@ -8,7 +10,7 @@ use super::{
 use crate::trial::{
 	device::{DeviceError, Matrix, Place, Shown, Spans, Window},
 	hash::{Compress, Hash, Running},
-	matrix::{KEPT, READS, STEPS, Size, filled_of, turn_root},
+	matrix::{KEPT, STEPS, Size, filled_of, turn_root},
 };
 use parking_lot::Mutex;
 use std::{
@@ -17,14 +19,10 @@ use std::{
 		Arc,
 		atomic::{AtomicU64, Ordering},
 	},
-	time::Instant,
 };
 
 /// Steps that are repeated between two looks at who waits.
 const LOOK: u32 = 128;
-
-/// Walks that are timed together.
-const WALKS: u32 = 8;
 
 static IDS: AtomicU64 = AtomicU64::new(0);
 
@@ -411,24 +409,15 @@ impl<S: Source> Window for GpuWindow<S> {
 	}
 
 	fn part_gbps(&self, parts: u32) -> Result<Vec<f64>, DeviceError> {
-		let shared = self.opener.shared()?;
-		let _work = shared.idle()?;
-		let held = self.held(&shared)?;
-		let (gpu, memory) = (&shared.backend, &held.memory);
-		*held.at.lock() = (At::Nowhere, 0);
-		gpu.begin(memory, &self.seed)?;
-		gpu.wait()?;
-		let parts = parts.min(self.matrices);
-		let bound =
-			|part: u32| (u64::from(self.matrices) * u64::from(part) / u64::from(parts)) as u32;
-		let read = f64::from(WALKS) * f64::from(self.n).powi(2) * READS as f64;
-		let rate = |part: u32| {
-			let start = Instant::now();
-			gpu.walk(memory, bound(part)..bound(part + 1), WALKS)?;
-			gpu.wait()?;
-			Ok(read / start.elapsed().as_secs_f64().max(1e-9) / 1e9)
-		};
-		(0..parts).map(rate).collect()
+		self.parts(parts)
+	}
+
+	fn product_gops(&self) -> Result<Option<f64>, DeviceError> {
+		self.products().map(Some)
+	}
+
+	fn reads_gbps(&self) -> Result<Option<f64>, DeviceError> {
+		self.reads()
 	}
 
 	fn release(&self) {

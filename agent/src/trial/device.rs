@@ -141,6 +141,17 @@ pub trait Window: Send + Sync {
 	fn part_gbps(&self, _parts: u32) -> Result<Vec<f64>, DeviceError> {
 		Ok(Vec::new())
 	}
+	/// Returns the rate of products alone, in 10⁹ operations a second. For benches; none where it is not implemented.
+	#[doc(hidden)]
+	fn product_gops(&self) -> Result<Option<f64>, DeviceError> {
+		Ok(None)
+	}
+	/// Returns the rate at which the device reads lines all over the window, each one's place from the line before, in
+	/// 10⁹ bytes a second. For benches, as the yardstick of walks; none where it is not implemented.
+	#[doc(hidden)]
+	fn reads_gbps(&self) -> Result<Option<f64>, DeviceError> {
+		Ok(None)
+	}
 	/// Gives back the memory on the device. It is filled again for what is shown after that.
 	fn release(&self) {}
 }

@@ -756,7 +756,7 @@ pub(crate) mod tests {
 				.fold(0.0, f64::max)
 		};
 		assert!(worst(processor::SAMPLES) < 1e-3);
-		// With the 48 of the specification it does not hold.
+		// With 48 samples over all lanes, as there were at first, it does not hold.
 		assert!(worst(48) > 4e-3);
 	}
 

@@ -35,6 +35,7 @@ pub fn run(name: &str) {
 			};
 			whole(&*device(), size);
 		}
+		"measured" => measured(&*device()),
 		"opened" => drop(expected()),
 		"not_opened" => {
 			assert_eq!(cards(), 1, "it is listed");
@@ -133,6 +134,19 @@ fn whole(device: &dyn Device, size: Size) {
 	there.release();
 	assert!(opened(&there) == shown);
 	assert!(device.copy_gbps().unwrap() > 0.0);
+}
+
+/// Rates of a window's parts of the work; the openings of its run are what they were.
+fn measured(device: &dyn Device) {
+	let window = filled(device, 0, SIZE).unwrap();
+	let ran = run_of(vec![window.clone()], SIZE).unwrap();
+	let shown = opened(&ran);
+	assert!(window.product_gops().unwrap().is_some_and(|gops| gops > 0.0));
+	assert!(window.reads_gbps().unwrap().is_some_and(|gbps| gbps > 0.0));
+	let parts = window.part_gbps(SIZE.window).unwrap();
+	assert_eq!(parts.len(), SIZE.window as usize);
+	assert!(parts.iter().all(|gbps| *gbps > 0.0));
+	assert!(opened(&ran) == shown);
 }
 
 /// Where CUDA's way does not work, the same GPU is used through Vulkan. Software plays it: it has the UUID of the one that

@@ -167,6 +167,13 @@ fn a_window_takes_what_there_is() {
 }
 
 #[test]
+fn what_is_measured_harms_no_openings() {
+	for capability in ["9.0", "7.5"] {
+		in_process("measured", &[on(capability)]);
+	}
+}
+
+#[test]
 fn several_gpus_run_together() {
 	in_process("several", &[("KAISAR_EMULATED_DEVICES", "9.0,8.6")]);
 }

@@ -1,4 +1,4 @@
-//! The invariants.
+//! The pallet's invariants.
 
 use crate::*;
 use alloc::collections::BTreeMap;
@@ -9,23 +9,24 @@ use sp_runtime::TryRuntimeError;
 impl<T: Config> Pallet<T> {
 	/// Checks the invariants:
 	///
-	/// 1. Numbers are below the next one, and an account's number is its last registration that is not
-	///    pruned; of all registrations of an account only the last can be in force.
-	/// 2. The deposits of an account's records are on hold, and nothing else; that of one that has gone
-	///    is at most the part for the record.
-	/// 3. Every key that counts in a round in flight or from now on is its operator's in the index, if that
-	///    is registered, and the index has no key that is in no record.
-	/// 4. An accepted delegation to a registered operator has an open span with it; no other license
-	///    has an open span with a registered operator. Its holder is who holds the license.
+	/// 1. Numbers are below the next one, and an account's number is that of its last registration that is
+	///    not pruned; of all registrations of an account only the last can be in force.
+	/// 2. The deposits of an account's records are on hold, and nothing else is; the deposit of an ended
+	///    registration is at most the part for the record.
+	/// 3. For a registered operator, every key that counts in a round in flight or from now on is indexed
+	///    to it, and every indexed key is in a record.
+	/// 4. An accepted delegation to a registered operator has an open span with it; no other license has an
+	///    open span with a registered operator. The delegation's holder holds the license.
 	/// 5. A license's two spans do not overlap.
-	/// 6. An operator's licenses, and a holder's with it, are as many as its accepted delegations.
+	/// 6. The numbers of an operator's licenses, and of a holder's licenses with it, equal the numbers of
+	///    its accepted delegations.
 	/// 7. The active licenses are those that have a seat in the next round.
-	/// 8. An account's strikes are in order of time, one for a round, each of at least one vote; all
-	///    their votes are in the index, which has no others.
-	/// 9. The last registration of an account is banned as its strikes ask for; one that is banned for
+	/// 8. An account's strikes are in order of time, one for a round, each with at least one vote; the
+	///    index holds exactly their votes.
+	/// 9. The last registration of an account is banned as its strikes call for; a registration banned for
 	///    good has ended.
-	/// 10. An operator is in the draw, from the next round on, if it is online and not banned. Histories
-	///     are in order of rounds.
+	/// 10. An operator is in the draw, from the next round on, if and only if it is online and not banned.
+	///     Histories are in order of rounds.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_operators()?;
 		Self::try_delegations()?;
@@ -47,36 +48,36 @@ impl<T: Config> Pallet<T> {
 						.iter()
 						.take(index)
 						.all(|other| other.round != strike.round),
-					"8: two strikes of a round"
+					"8: two strikes in a round"
 				);
 				ensure!(!strike.votes.is_empty(), "8: a strike without a vote");
 				for vote in &strike.votes {
 					ensure!(
 						LoneVotes::<T>::get((strike.round, vote.worker)).as_ref() == Some(&account),
-						"8: a vote that is not in the index"
+						"8: a vote that is not indexed"
 					);
 					votes = votes.checked_add(1).ok_or("8: too many votes")?;
 				}
 			}
 			ensure!(
 				NumberOf::<T>::contains_key(&account),
-				"8: strikes of no operator"
+				"8: strikes of an account without a registration"
 			);
 		}
 		ensure!(
 			LoneVotes::<T>::iter().count() == votes,
-			"8: votes in the index that are no strikes"
+			"8: indexed votes without a strike"
 		);
 		for (account, operator) in NumberOf::<T>::iter() {
-			let record = Operators::<T>::get(operator).ok_or("1: a number of nobody")?;
+			let record = Operators::<T>::get(operator).ok_or("1: a number without a record")?;
 			let strikes = StrikesOf::<T>::get(&account);
 			let until = banned_until(strikes.iter().map(|strike| strike.at)).unwrap_or(0);
 			match record.ban {
 				Some(ban) => {
-					ensure!(ban == until, "9: a ban that strikes do not ask for");
+					ensure!(ban == until, "9: a ban that strikes do not call for");
 					ensure!(
 						until != u64::MAX || record.gone.is_some(),
-						"9: banned for good and registered"
+						"9: banned for good but registered"
 					);
 				}
 				None => ensure!(until <= now, "9: strikes without a ban"),
@@ -89,17 +90,17 @@ impl<T: Config> Pallet<T> {
 		let next = NextOperator::<T>::get();
 		let mut deposits = BTreeMap::<alloc::vec::Vec<u8>, BalanceOf<T>>::new();
 		for (operator, record) in Operators::<T>::iter() {
-			ensure!(operator < next, "1: a number that was not given yet");
+			ensure!(operator < next, "1: a number not assigned yet");
 			let last = NumberOf::<T>::get(&record.account);
 			ensure!(
 				last.is_none_or(|last| last >= operator),
-				"1: an account with an old number"
+				"1: an account with an outdated number"
 			);
 			let deposit = deposits.entry(record.account.encode()).or_default();
 			*deposit = deposit.ensure_add(record.deposit)?;
 			ensure!(
 				record.in_draw.now.value == record.is_online(),
-				"10: in the draw and not online"
+				"10: in the draw but not online, or the reverse"
 			);
 			ensure!(
 				record.in_draw.is_ordered() && record.keys.is_ordered(),
@@ -108,7 +109,7 @@ impl<T: Config> Pallet<T> {
 			if record.gone.is_some() {
 				ensure!(
 					record.deposit <= T::RecordDeposit::get(),
-					"2: a deposit of nobody"
+					"2: a deposit above the part for the record"
 				);
 				continue;
 			}
@@ -117,7 +118,7 @@ impl<T: Config> Pallet<T> {
 				ensure!(
 					CheckerKeys::<T>::get(keys.checker) == Some(operator)
 						&& AgentKeys::<T>::get(keys.agent) == Some(operator),
-					"3: a key that is not in the index"
+					"3: a key that is not indexed"
 				);
 			}
 		}
@@ -126,22 +127,22 @@ impl<T: Config> Pallet<T> {
 				T::Currency::balance_on_hold(&HoldReason::OperatorDeposit.into(), &record.account);
 			ensure!(
 				deposits.get(&record.account.encode()) == Some(&held),
-				"2: the deposits are not what is on hold"
+				"2: the deposits differ from the amount on hold"
 			);
 		}
 		for (account, operator) in NumberOf::<T>::iter() {
-			let record = Operators::<T>::get(operator).ok_or("1: a number of nobody")?;
+			let record = Operators::<T>::get(operator).ok_or("1: a number without a record")?;
 			ensure!(record.account == account, "1: a number of another account");
 		}
 		for (key, operator) in CheckerKeys::<T>::iter() {
-			let record = Operators::<T>::get(operator).ok_or("3: a key of nobody")?;
+			let record = Operators::<T>::get(operator).ok_or("3: a key without a record")?;
 			ensure!(
 				record.keys.values().any(|keys| keys.checker == key),
 				"3: a checker key that is no longer used"
 			);
 		}
 		for (key, operator) in AgentKeys::<T>::iter() {
-			let record = Operators::<T>::get(operator).ok_or("3: a key of nobody")?;
+			let record = Operators::<T>::get(operator).ok_or("3: a key without a record")?;
 			ensure!(
 				record.keys.values().any(|keys| keys.agent == key),
 				"3: an agent key that is no longer used"
@@ -159,7 +160,7 @@ impl<T: Config> Pallet<T> {
 				let license = page
 					.checked_mul(PAGE_SIZE)
 					.and_then(|first| first.checked_add(index))
-					.ok_or("5: a page of no license")?;
+					.ok_or("5: a page beyond all licenses")?;
 				ensure!(
 					entry.now.is_empty()
 						|| entry.before.is_empty()
@@ -191,7 +192,7 @@ impl<T: Config> Pallet<T> {
 			}
 			ensure!(
 				T::Licenses::holder(license).as_ref() == Some(&delegation.holder),
-				"4: a delegation by another than the holder"
+				"4: a delegation by an account that is not the holder"
 			);
 			if !delegation.accepted {
 				ensure!(!open.contains_key(&license), "4: pending and active");
@@ -199,13 +200,13 @@ impl<T: Config> Pallet<T> {
 			}
 			ensure!(
 				open.remove(&license) == Some(delegation.operator),
-				"4: accepted and not active"
+				"4: accepted but not active"
 			);
 			let key = (delegation.operator, delegation.holder.encode());
 			*members.entry(key).or_default() += 1;
 			*operators.entry(delegation.operator).or_default() += 1;
 		}
-		ensure!(open.is_empty(), "4: active and not delegated");
+		ensure!(open.is_empty(), "4: active but not delegated");
 
 		for (operator, record) in Operators::<T>::iter() {
 			ensure!(
@@ -218,7 +219,7 @@ impl<T: Config> Pallet<T> {
 			ensure!(count > 0, "6: a member without licenses");
 			ensure!(
 				Operators::<T>::contains_key(operator),
-				"6: a member of nobody"
+				"6: a member of an unknown operator"
 			);
 			ensure!(
 				Self::has_gone(operator)

@@ -1,4 +1,4 @@
-//! What must always hold.
+//! The invariants of the pallet's storage.
 
 use crate::{pallet::*, *};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -10,23 +10,22 @@ use kaisar_primitives::{Balance, Checks, OrderId, WorkerId, WorkerRegistry};
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {
-	/// Numbered:
+	/// Checks the invariants:
 	///
-	/// 1. What was charged for an order is what is in escrow, paid, taken as fee, paid to the treasury, given
-	///    back and credited, to the unit. Nothing is in escrow of one that is closed.
-	/// 2. The KAI on hold on a customer's account for orders is that in their escrow, and for bonds that of its
-	///    open issues.
-	/// 3. All credits are those of accounts and those in escrow, and the pot has as much KAI besides its
-	///    existential deposit.
-	/// 4. An order that has a worker and is not over is the one that its worker serves; a worker serves no
-	///    other.
-	/// 5. Each order is where it will be looked at: in the queue, or in the agenda at the block that it says.
-	/// 6. The queue has no gaps. The agenda's pages are as many as its lengths say, none before the cursor.
-	/// 7. An order was bought in at least one span of time; no more time was proved than was bought; it is
-	///    `Closing` exactly if something is awaited; an issue is open only of one that is served.
-	/// 8. The workload of an order is known exactly until the order is closed, and the index of its customer has
-	///    it; neither has anything else.
-	/// 9. An order that was found down has ended, and only its money remains to be dealt with.
+	/// 1. The amount charged for an order is, to the unit, the sum of the amounts in escrow, paid, taken as
+	///    fee, paid to the treasury, refunded and credited. The escrow of a closed order is empty.
+	/// 2. The KAI on hold on a customer's account for orders is that of their escrow, and for bonds that of
+	///    its open issues.
+	/// 3. The sum of all credits is that of accounts and of escrow, and the pot has at least as much KAI
+	///    above its existential deposit.
+	/// 4. An open order with a worker is the one that this worker serves; a worker serves no other.
+	/// 5. Each order is in the queue, or in the agenda at the block that its record names.
+	/// 6. The queue has no gaps. The agenda's pages match its lengths, and none is before the cursor.
+	/// 7. An order has at least one segment; no more time was proved than bought; it is `Closing` exactly
+	///    while it has an [`Ending`]; only a served order has an open issue.
+	/// 8. The workload of an order is stored exactly until the order is closed, and the index of its
+	///    customer has the order; neither has anything more.
+	/// 9. An order whose container was found down has ended, and only its money remains to be settled.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let queued = Self::try_state_of_queue()?;
 		let planned = Self::try_state_of_agenda()?;
@@ -40,10 +39,13 @@ impl<T: Config> Pallet<T> {
 			orders += 1;
 			ensure!(
 				id < NextOrderId::<T>::get(),
-				"8: an order that was never placed"
+				"8: an order with a number not given out yet"
 			);
 			let Ledger { escrow: kept, .. } = order.ledger;
-			ensure!(order.ledger.balances(), "1: money of an order is missing");
+			ensure!(
+				order.ledger.balances(),
+				"1: an order's ledger does not balance"
+			);
 			ensure!(
 				!order.is_closed() || kept == Money::default(),
 				"1: money in escrow of a closed order"
@@ -59,7 +61,8 @@ impl<T: Config> Pallet<T> {
 
 			if order.is_placed() {
 				let worker = order.worker.ok_or("4: an order without a worker")?;
-				let info = T::Workers::info(worker, round).ok_or("4: a worker that is gone")?;
+				let info =
+					T::Workers::info(worker, round).ok_or("4: a worker that does not exist")?;
 				ensure!(
 					info.order == Some(id),
 					"4: a worker that does not serve its order"
@@ -72,7 +75,7 @@ impl<T: Config> Pallet<T> {
 			if order.wake == 0 {
 				ensure!(
 					order.state == OrderState::Matching && queued.contains(&id),
-					"5: an order that nobody will look at"
+					"5: an order in neither queue nor agenda"
 				);
 			} else {
 				ensure!(
@@ -81,7 +84,7 @@ impl<T: Config> Pallet<T> {
 				);
 			}
 
-			ensure!(!order.segments.is_empty(), "7: an order for no time");
+			ensure!(!order.segments.is_empty(), "7: an order without a segment");
 			let bought = order.hours().saturating_mul(kaisar_primitives::HOURS);
 			ensure!(order.proved <= bought, "7: more was proved than was bought");
 			ensure!(
@@ -101,11 +104,11 @@ impl<T: Config> Pallet<T> {
 				!order.down
 					|| order.is_closed()
 					|| (order.is_served() && order.ends_at <= Self::now()),
-				"9: an order that was found down and goes on"
+				"9: an order that was found down and continues"
 			);
 			ensure!(
 				OrdersByCustomer::<T>::contains_key(&order.customer, id.to_be_bytes()),
-				"8: an order that its customer has not"
+				"8: an order missing from its customer's index"
 			);
 		}
 
@@ -121,21 +124,21 @@ impl<T: Config> Pallet<T> {
 		ensure!(credits == TotalCredits::<T>::get(), "3: credits drifted");
 		let backed = T::Currency::balance(&Self::pot())
 			.checked_sub(T::Currency::minimum_balance())
-			.ok_or("3: the pot is not alive")?;
+			.ok_or("3: the pot is below its existential deposit")?;
 		ensure!(credits <= backed, "3: credits without KAI");
 
 		for worker in 0..T::Workers::counts().registered {
 			if let Some(order) = T::Workers::info(worker, round).and_then(|info| info.order) {
 				ensure!(
 					served.get(&worker) == Some(&order),
-					"4: a worker that serves an order which does not know it"
+					"4: a worker whose order has another worker or is closed"
 				);
 			}
 		}
 		ensure!(
 			Workloads::<T>::iter_keys().count() as u32 == open
 				&& OrdersByCustomer::<T>::iter_keys().count() as u32 == orders,
-			"8: something is left of an order that is gone"
+			"8: an entry of a removed order is left"
 		);
 		Ok(())
 	}
@@ -160,7 +163,7 @@ impl<T: Config> Pallet<T> {
 		let mut planned = BTreeSet::new();
 		let mut pages = 0;
 		for (block, len) in AgendaLen::<T>::iter() {
-			ensure!(block >= cursor.block, "6: entries that are forgotten");
+			ensure!(block >= cursor.block, "6: entries before the cursor");
 			let first = if block == cursor.block {
 				cursor.position
 			} else {
@@ -172,7 +175,7 @@ impl<T: Config> Pallet<T> {
 				let full = len.saturating_sub(number * AGENDA_PAGE).min(AGENDA_PAGE);
 				ensure!(
 					page.len() as u32 == full,
-					"6: a page that is not as long as it says"
+					"6: a page whose length differs from its count"
 				);
 				for (at, id) in page.into_iter().enumerate() {
 					if number * AGENDA_PAGE + at as u32 >= first {

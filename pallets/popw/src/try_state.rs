@@ -11,20 +11,23 @@ use kaisar_primitives::{MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind, Seats,
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {
-	/// Numbered as in the specification and the module's documentation:
+	/// Checks the invariants:
 	///
-	/// 1. A round's record is filed under its own index, is of the past or present, and is not below what
-	///    was dropped. Its parts follow one another.
-	/// 2. The rounds in flight have records that say the same of them; one census runs at most; the next
-	///    spot round starts within a phase.
-	/// 3. A check that is open is of a worker that exists, and of a round that has started. Its committee
-	///    has different operators, each known while the check runs, and a size of at least their weights.
-	/// 4. A round's list has as many entries as its count says, and none of a round that was swept.
+	/// 1. A round's record is filed under its own index, is of the past or present, and is not below the
+	///    position of the removal of records. Its parts follow one another.
+	/// 2. The rounds in flight have records that agree with them; at most one census runs; the next spot
+	///    round starts within a phase.
+	/// 3. An open check is of a worker that exists, and of a round that has started. Its committee has
+	///    different operators, each known while the check runs, and a size of at least the sum of their
+	///    weights.
+	/// 4. A round's list has as many entries as its count, and no swept round has one.
 	/// 5. A commitment is in the lane of its round, and its round has started.
 	/// 6. Counters are of rounds that were not swept. An operator has no more commitments in a round than
-	///    batches, and no more openings than commitments; in a round in flight the others are in its slots.
-	/// 7. In a round in flight, the numbers of an operator's open seats differ and are below their count.
-	/// 8. A record of withheld commitments has one at least, and none of a later epoch.
+	///    batches, and no more openings than commitments; in a round in flight the unopened ones are in its
+	///    slots.
+	/// 7. In a round in flight, the numbers of an operator's open seats differ and are below its count of
+	///    seats.
+	/// 8. A record of withheld commitments counts at least one, and is not of a later epoch.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_rounds()?;
 		Self::try_in_flight()?;
@@ -44,7 +47,7 @@ impl<T: Config> Pallet<T> {
 				"1: a round of another kind"
 			);
 			ensure!(index < next, "1: a round of the future");
-			ensure!(index >= dropped, "1: a round that was dropped");
+			ensure!(index >= dropped, "1: a round below the removed ones");
 			ensure!(
 				round.start <= round.trial && round.phase_length > 0,
 				"1: a round whose parts do not follow one another"
@@ -106,7 +109,7 @@ impl<T: Config> Pallet<T> {
 			};
 			ensure!(
 				T::Workers::info(worker, check.round).is_some(),
-				"3: an open check of no worker"
+				"3: an open check of an unknown worker"
 			);
 			let weight: u32 = check
 				.committee
@@ -187,7 +190,7 @@ impl<T: Config> Pallet<T> {
 					counters.opened <= counters.committed,
 					"6: more openings than commitments"
 				);
-				// The sweep counts the seats of a round that is over down.
+				// The sweep decrements the seats of a round that is over.
 				ensure!(
 					!running || u32::from(counters.committed) <= batches(counters.seats),
 					"6: more commitments than batches"
@@ -204,7 +207,7 @@ impl<T: Config> Pallet<T> {
 		for (_, withheld) in Withheld::<T>::iter() {
 			ensure!(
 				withheld.count > 0 && withheld.epoch <= epoch,
-				"8: a record of nothing"
+				"8: a record of no commitment, or of a later epoch"
 			);
 		}
 		Ok(())

@@ -1,35 +1,35 @@
-//! What must always hold.
+//! The pallet's invariants.
 
 use super::*;
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {
-	/// What must always hold:
+	/// Checks the invariants:
 	///
 	/// 1. The pot's balance covers all pools.
-	/// 2. Every number below the next one has a record or a note of departure, and not both; the
-	///    counters are those of a recount.
-	/// 3. Keys that a worker has reserved are filed under it, and under no other; what is filed is a
-	///    worker's.
+	/// 2. Every number below the next one has either a record or a note of departure; the counters are
+	///    those of a recount.
+	/// 3. Keys reserved for a registered worker are indexed to it; every indexed key is in its worker's
+	///    record.
 	/// 4. The owners' index holds exactly the workers that are not deregistered.
-	/// 5. A pool's shares are those of its delegations, and its unbonding shares those of the pieces of
-	///    their generation, the owner's and the delegators' apart; queues are in order and never
-	///    empty; what is worth something has shares, at no less than the least price; entries are
-	///    counted.
-	/// 6. A worker is `Rented` exactly if it has an order.
-	/// 7. Rented time is pending exactly while a worker is `Rented`, and is not of the future.
-	/// 8. A deregistered worker is `Offline`, has no stake but what is unbonding, and knows when its
-	///    delegators' has.
-	/// 9. Marks name spot rounds, none further off than the longest delay.
-	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash to
-	///     which findings are added is that worker's.
-	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each where it
-	///     says, without gaps; and every such worker that no bar and no floor keeps out.
+	/// 5. A pool's shares are those of its delegations, and its unbonding shares those of the pieces of the
+	///    current generation, the owner's and the delegators' apart; queues are in order and never empty; a
+	///    part of value has shares, at no less than the lowest price; the number of entries is right.
+	/// 6. A worker is `Rented` if and only if it has an order.
+	/// 7. Rented time is pending if and only if the worker is `Rented`, and does not start in the future.
+	/// 8. A deregistered worker is `Offline`, has no stake except unbonding stake, and records the block in
+	///    which its delegators' has unbonded.
+	/// 9. Marks name spot rounds, none further ahead than the longest delay.
+	/// 10. A worker's queued rates are the sum of its slashes' rates; no slash has a rate of zero; a slash
+	///     to which findings are added is that worker's.
+	/// 11. The indices hold only workers that can be rented, by their floors as last judged, each at its
+	///     recorded place, without gaps; and all such workers that neither a bar nor a floor keeps out.
 	/// 12. The totals, and those by class, are those of a recount.
-	/// 13. A worker whose owner a slash left short is not `Online`.
-	/// 14. Time is charged at most a day in advance, and by a second false proof in a row a day at least.
+	/// 13. A worker whose owner's stake a slash left below the minimum is not `Online`.
+	/// 14. Time is charged at most a day in advance, and at least a day by a second consecutive false
+	///     proof.
 	/// 15. A profile never exceeds the claim.
-	/// 16. Only a worker that is `Online` or `Rented` has something to prove to stay so.
+	/// 16. Only an `Online` or `Rented` worker has something to prove to remain so.
 	/// 17. A worker's states are in the order of their rounds.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		let next = NextWorkerId::<T>::get();
@@ -44,7 +44,7 @@ impl<T: Config> Pallet<T> {
 				"10: a slash that was never queued"
 			);
 			let rate = u128::from(slash.rate.deconstruct());
-			ensure!(rate > 0, "10: a slash of nothing");
+			ensure!(rate > 0, "10: a slash with a rate of zero");
 			let sum = queued.entry(slash.worker).or_default();
 			*sum = sum.checked_add(rate).ok_or("10: slashes overflow")?;
 		}
@@ -53,7 +53,7 @@ impl<T: Config> Pallet<T> {
 			ensure!(worker < next, "2: a worker that was never registered");
 			ensure!(
 				!DepartedWorkers::<T>::contains_key(worker),
-				"2: a worker that has departed and has not"
+				"2: a worker with both a record and a note of departure"
 			);
 			records += 1;
 			let total = record.pool.total().map_err(|_| "1: a pool overflows")?;
@@ -62,17 +62,17 @@ impl<T: Config> Pallet<T> {
 			let listed = WorkersByOwner::<T>::contains_key(&record.owner, worker);
 			ensure!(
 				listed != record.is_gone(),
-				"4: the owner's index does not fit"
+				"4: the owners' index and the record disagree"
 			);
 			if record.is_gone() {
 				ensure!(
 					record.state() == WorkerState::Offline,
-					"8: deregistered and not offline"
+					"8: deregistered but not offline"
 				);
 				ensure!(record.pool.own == 0, "8: deregistered with stake");
 				ensure!(
 					record.released_at.is_some(),
-					"8: deregistered, and delegators never get theirs"
+					"8: deregistered without a block of release"
 				);
 			} else {
 				present += 1;
@@ -80,11 +80,11 @@ impl<T: Config> Pallet<T> {
 				for keys in record.reserved_keys(next_round) {
 					ensure!(
 						WorkerByKey::<T>::get(&keys.worker) == Some(worker),
-						"3: a worker key that is not filed"
+						"3: a worker key that is not indexed"
 					);
 					ensure!(
 						WorkerByAgent::<T>::get(keys.agent) == Some(worker),
-						"3: an agent key that is not filed"
+						"3: an agent key that is not indexed"
 					);
 				}
 			}
@@ -101,7 +101,7 @@ impl<T: Config> Pallet<T> {
 			{
 				ensure!(
 					Slashes::<T>::get(id).is_some_and(|slash| slash.worker == worker),
-					"10: findings are added to another's slash, or to none"
+					"10: findings are added to another worker's slash, or to none"
 				);
 			}
 			Self::try_state_of_checks(worker, &record)?;
@@ -111,11 +111,11 @@ impl<T: Config> Pallet<T> {
 			);
 			ensure!(
 				(record.state() == WorkerState::Rented) == record.order.is_some(),
-				"6: an order without rent, or rent without an order"
+				"6: rented without an order, or an order without rent"
 			);
 		}
 
-		ensure!(queued.is_empty(), "10: a slash of nobody");
+		ensure!(queued.is_empty(), "10: a slash of an unknown worker");
 		Self::try_state_of_indices()?;
 		let balance = T::Currency::total_balance(&Self::pot());
 		ensure!(balance >= pot, "1: the pot does not cover the pools");
@@ -124,17 +124,17 @@ impl<T: Config> Pallet<T> {
 		ensure!(records + departed == next, "2: workers are missing");
 		ensure!(
 			WorkersByOwner::<T>::iter().count() as u32 == present,
-			"4: the index has others"
+			"4: the index has other workers"
 		);
 		for (key, worker) in WorkerByKey::<T>::iter() {
-			let record = Workers::<T>::get(worker).ok_or("3: a key of nobody")?;
+			let record = Workers::<T>::get(worker).ok_or("3: a key of an unknown worker")?;
 			ensure!(
 				record.keys.values().any(|keys| keys.worker == key),
 				"3: a key that is not the worker's"
 			);
 		}
 		for (key, worker) in WorkerByAgent::<T>::iter() {
-			let record = Workers::<T>::get(worker).ok_or("3: an agent key of nobody")?;
+			let record = Workers::<T>::get(worker).ok_or("3: an agent key of an unknown worker")?;
 			ensure!(
 				record.keys.values().any(|keys| keys.agent == key),
 				"3: an agent key that is not the worker's"
@@ -145,13 +145,13 @@ impl<T: Config> Pallet<T> {
 		for worker in queues.chain(delegations) {
 			ensure!(
 				Workers::<T>::contains_key(worker),
-				"5: an entry of a worker that is gone"
+				"5: an entry of a removed worker"
 			);
 		}
 		Ok(())
 	}
 
-	/// 7, 9, 11 and 15 to 17, of one worker.
+	/// Checks invariants 7, 9, 11 and 15 to 17 for one worker.
 	fn try_state_of_checks(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let state = record.state();
 		ensure!(
@@ -160,7 +160,7 @@ impl<T: Config> Pallet<T> {
 		);
 		ensure!(
 			record.time.since.is_none_or(|since| since <= Self::now()),
-			"7: pending time of the future"
+			"7: pending time that starts in the future"
 		);
 		if let Some(forced) = record.forced {
 			let last = T::Checks::next_round().saturating_add(SPOT_STEP * MAX_DELAY);
@@ -176,10 +176,10 @@ impl<T: Config> Pallet<T> {
 			ensure!(free, "11: a place of a worker that cannot be rented");
 			ensure!(
 				record.barred_until <= Self::now(),
-				"11: a place of a worker that is barred"
+				"11: a place of a barred worker"
 			);
 		} else {
-			// A mark that an open check used up keeps its worker out until the check closes.
+			// A mark used up by an open check keeps its worker out until the check closes.
 			let kept_out =
 				record.barred_until > 0 || record.price_floor > 0 || T::Checks::is_open(worker);
 			ensure!(
@@ -198,13 +198,13 @@ impl<T: Config> Pallet<T> {
 		ensure!(
 			matches!(state, WorkerState::Online | WorkerState::Rented)
 				|| !(record.unproved || record.below || record.undecided),
-			"16: something to prove for a worker that is away"
+			"16: a worker that is away has something to prove"
 		);
 		ensure!(record.standings.is_ordered(), "17: states out of order");
 		Ok(())
 	}
 
-	/// 14, of one worker.
+	/// Checks invariant 14 for one worker.
 	fn try_state_of_charges(record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let now = Self::now();
 		ensure!(
@@ -216,18 +216,18 @@ impl<T: Config> Pallet<T> {
 		};
 		ensure!(
 			row.in_a_row > 0 && row.since <= now,
-			"14: a row of none, or of the future"
+			"14: an empty run, or one that starts in the future"
 		);
 		let day = row.since.saturating_add(DAYS);
 		let charged = row.charged >= kaisar_math::stake::malice_rate(0) && record.charged_to >= day;
 		ensure!(
 			row.in_a_row == 1 || charged,
-			"14: two false proofs in a row and no day charged"
+			"14: two consecutive false proofs but no day charged"
 		);
 		Ok(())
 	}
 
-	/// 5, of one worker.
+	/// Checks invariant 5 for one worker.
 	fn try_state_of_pool(worker: WorkerId, record: &RecordOf<T>) -> Result<(), TryRuntimeError> {
 		let pool = &record.pool;
 		let mut entries = 0u32;
@@ -259,7 +259,7 @@ impl<T: Config> Pallet<T> {
 			for piece in queue {
 				ensure!(
 					piece.generation <= leaving.generation,
-					"5: a generation of the future"
+					"5: a piece of a future generation"
 				);
 				if piece.generation == leaving.generation {
 					*sum = sum.checked_add(piece.shares).ok_or("5: shares overflow")?;
@@ -268,7 +268,7 @@ impl<T: Config> Pallet<T> {
 		}
 		let shares = (pool.own_unbonding.part.shares, pool.unbonding.part.shares);
 		ensure!((own, others) == shares, "5: unbonding shares do not add up");
-		ensure!(entries == pool.entries, "5: entries are miscounted");
+		ensure!(entries == pool.entries, "5: the number of entries is wrong");
 
 		let least = kaisar_math::stake::SHARES_PER_UNIT;
 		for part in [pool.own_unbonding.part, pool.delegated, pool.unbonding.part] {
@@ -278,7 +278,7 @@ impl<T: Config> Pallet<T> {
 			);
 			ensure!(
 				part.value == 0 || part.value >= part.shares / least,
-				"5: shares below the least price"
+				"5: shares below the lowest price"
 			);
 		}
 		for part in [pool.own_unbonding.part, pool.unbonding.part] {
@@ -287,7 +287,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 11 and 12.
+	/// Checks invariants 11 and 12.
 	fn try_state_of_indices() -> Result<(), TryRuntimeError> {
 		let mut hardware = Hardware::default();
 		let mut classes = alloc::collections::BTreeMap::<GpuClass, ClassTotals>::new();
@@ -324,7 +324,7 @@ impl<T: Config> Pallet<T> {
 				};
 				ensure!(
 					Self::at(bucket, position) == Some(worker),
-					"11: not where it says"
+					"11: a worker that is not at its place"
 				);
 			}
 		}
@@ -353,13 +353,13 @@ impl<T: Config> Pallet<T> {
 		}
 		ensure!(
 			(by_class, by_region) == (idle, idle),
-			"11: an index has others"
+			"11: an index has other workers"
 		);
 		for ((bucket, page), _) in BucketPages::<T>::iter() {
 			let len = BucketHeads::<T>::get(bucket).len;
 			ensure!(
 				page > 0 && page < len.div_ceil(INDEX_PAGE),
-				"11: a page of nobody"
+				"11: a page beyond its bucket"
 			);
 		}
 		Ok(())

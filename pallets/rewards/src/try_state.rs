@@ -1,4 +1,4 @@
-//! What must always hold, numbered as in the specification (05-rewards).
+//! The invariants of the pallet's storage, numbered as in `docs/spec/05-rewards.md`.
 
 use crate::{
 	CheckerClaims, CheckerScores, ClassReferences, ClassScores, Config, Current, Epochs,
@@ -21,8 +21,8 @@ use sp_runtime::{
 };
 
 impl<T: Config> Pallet<T> {
-	/// Checks what must always hold. The fourth, that a claim repeated pays nothing, whatever the
-	/// order of claims, is a matter of tests.
+	/// Checks the invariants. The fourth, that a repeated claim pays nothing, whatever the order of claims,
+	/// is left to tests.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_epochs()?;
 		Self::try_classes()?;
@@ -75,7 +75,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 1. Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers what is owed.
+	/// 1. Checks invariant 1: Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers
+	///    what it owes.
 	fn try_pots() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
 		let mut providers = 0u128;
@@ -137,7 +138,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 2. An epoch's total score = Σ of its pools' scores; of a past one, of those not settled yet.
+	/// 2. Checks invariant 2: an epoch's total score = Σ of its pools' scores; in a past epoch at least that
+	///    of those not settled yet.
 	fn try_scores() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
 		let mut sums = BTreeMap::<EpochIndex, (Scores, Balance)>::new();
@@ -203,8 +205,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 3. A pool's eligible shares = Σ of its members' eligible shares; and whatever else a pool knows of
-	///    its members.
+	/// 3. Checks invariant 3: a pool's eligible shares = Σ of its members' eligible shares; likewise its
+	///    other figures about its members.
 	fn try_members() -> Result<(), TryRuntimeError> {
 		let mut sums = BTreeMap::<PoolId, (MemberPool, Exact)>::new();
 		let mut notes = BTreeMap::<(PoolId, EpochIndex), u32>::new();
@@ -276,7 +278,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// What a member can claim, as far as its pool is settled.
+	/// Returns the amount that a member can claim, as far as its pool is settled.
 	fn due_to(
 		pool: PoolId,
 		members: &MemberPool,

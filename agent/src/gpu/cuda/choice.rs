@@ -5,7 +5,7 @@
 use super::{
 	Cuda,
 	code::{self, Code, Recipe},
-	driver::{Begin, Listed, Version},
+	driver::{Listed, Version},
 	memory::Memory,
 };
 use crate::{
@@ -317,12 +317,7 @@ impl<'a> Timed<'a> {
 
 	fn products(&self, times: u32) -> Result<Duration, DeviceError> {
 		let Self { gpu, memory } = self;
-		let once = |_| {
-			let of = &memory.trial;
-			gpu.multiply(memory, of, 0, 1, false, Begin::After)
-				.map(|_| ())
-		};
-		gpu.context.timed(|| (0..times).try_for_each(once))
+		gpu.context.timed(|| gpu.products(memory, times))
 	}
 
 	/// Turns, with their walks and trees: a kernel that leaves room for those is worth more than its products say.

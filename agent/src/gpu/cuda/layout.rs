@@ -9,6 +9,8 @@ pub const LEAVES: u32 = 128;
 /// Threads of a walk's lane, and lanes of a block.
 pub const LANE: u32 = 16;
 pub const LANES: u32 = 16;
+/// Reads of a lane of `reads`.
+pub const YARDSTICK_READS: u32 = 64;
 /// Threads of a block of `fill` and of `copy`.
 pub const THREADS: u32 = 256;
 /// Threads of a block of `gather`: parts of 16 bytes of a line.
@@ -109,7 +111,7 @@ pub struct Tree {
 	pub turn: Hash,
 }
 
-/// Parameters of `walk`.
+/// Parameters of `walk` and of `reads`.
 #[repr(C)]
 pub struct Walk {
 	pub z: Address,
@@ -178,6 +180,7 @@ mod tests {
 			("DONE_ROWS", DONE_ROWS),
 			("DONE_COLUMNS", DONE_COLUMNS),
 			("LEAVES", LEAVES),
+			("YARDSTICK_READS", YARDSTICK_READS),
 			("LANE", LANE),
 			("LANES", LANES),
 			("NOTHING", After::Nothing as u32),

@@ -96,6 +96,7 @@ struct Base {
 	fill: Kernel,
 	tree: Kernel,
 	walk: Kernel,
+	reads: Kernel,
 	gather: Kernel,
 	copy: Kernel,
 }
@@ -122,6 +123,7 @@ impl Cuda {
 				fill: around.kernel("fill", THREADS, 0)?,
 				tree: around.kernel("tree", LEAVES, 32 * LEAVES + 16)?,
 				walk: around.kernel("walk", LANE * LANES, 0)?,
+				reads: around.kernel("reads", LANE * LANES, 0)?,
 				gather: around.kernel("gather", PARTS, 0)?,
 				copy: around.kernel("copy", THREADS, 0)?,
 			},

@@ -3,10 +3,10 @@
 
 use super::{
 	Cuda,
-	driver::{Begin, Place},
+	driver::{Begin, Kernel, Place},
 	layout::{
 		Address, After, Copy16, DONE_COLUMNS, Fill, Gather, LANES, LEAVES, Product, State, THREADS,
-		Tree, Walk, param,
+		Tree, Walk, YARDSTICK_READS, param,
 	},
 	memory::{Matrices, Memory, SHOWN},
 };
@@ -127,8 +127,14 @@ impl Cuda {
 		Ok(tells)
 	}
 
-	/// Walks all lanes of a matrix over some matrices of the window.
-	fn walk_over(&self, memory: &Memory, z: Place, window: Range<u32>) -> Result<(), DeviceError> {
+	/// Walks all lanes of a matrix over some matrices of the window, by `walk` or by its yardstick.
+	fn walk_over(
+		&self,
+		kernel: &Kernel,
+		memory: &Memory,
+		z: Place,
+		window: Range<u32>,
+	) -> Result<(), DeviceError> {
 		let first = memory.kept(KEPT * window.start);
 		let first = first.ok_or_else(|| lost("its window lacks a matrix"))?;
 		let mut params = Walk {
@@ -139,12 +145,8 @@ impl Cuda {
 			unused: 0,
 		};
 		let blocks = memory.lines() / LANES;
-		// SAFETY: the parameters are those of `walk`. It reads only lines of the window.
-		unsafe {
-			self.base
-				.walk
-				.run(blocks, self.begin(), &mut [param(&mut params)])
-		}
+		// SAFETY: the parameters are those of both, which read only lines of the window.
+		unsafe { kernel.run(blocks, self.begin(), &mut [param(&mut params)]) }
 	}
 
 	/// Builds a tree.
@@ -324,7 +326,12 @@ impl Backend for Cuda {
 				told = self.multiply(memory, &memory.trial, x, step, true, begin)?;
 				x = 1 - x;
 			} else {
-				self.walk_over(memory, memory.trial.x[x].start(), 0..size.window)?;
+				self.walk_over(
+					&self.base.walk,
+					memory,
+					memory.trial.x[x].start(),
+					0..size.window,
+				)?;
 			}
 			let ends = (step + 1).is_multiple_of(STEPS);
 			let over = Over {
@@ -346,7 +353,20 @@ impl Backend for Cuda {
 
 	fn walk(&self, memory: &Memory, part: Range<u32>, times: u32) -> Result<(), DeviceError> {
 		let z = memory.trial.x[0].start();
-		(0..times).try_for_each(|_| self.walk_over(memory, z, part.clone()))
+		(0..times).try_for_each(|_| self.walk_over(&self.base.walk, memory, z, part.clone()))
+	}
+
+	fn reads(&self, memory: &Memory, times: u32) -> Option<Result<u64, DeviceError>> {
+		let z = memory.trial.x[0].start();
+		let once = |_| self.walk_over(&self.base.reads, memory, z, 0..memory.matrices);
+		let all = (0..times).try_for_each(once);
+		let bytes = u64::from(YARDSTICK_READS) * memory.matrix() * u64::from(times);
+		Some(all.map(|()| bytes))
+	}
+
+	fn products(&self, memory: &Memory, times: u32) -> Result<(), DeviceError> {
+		let once = |_| self.multiply(memory, &memory.trial, 0, 1, false, Begin::After);
+		(0..times).try_for_each(|time| once(time).map(|_| ()))
 	}
 
 	fn filled(

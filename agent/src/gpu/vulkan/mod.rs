@@ -265,6 +265,11 @@ impl Backend for Opened {
 		Ok(())
 	}
 
+	fn products(&self, memory: &Memory, times: u32) -> Result<(), DeviceError> {
+		self.work(memory).products(times);
+		Ok(())
+	}
+
 	fn filled(
 		&self,
 		memory: &Memory,

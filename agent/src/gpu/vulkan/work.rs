@@ -325,6 +325,15 @@ impl Work<'_> {
 		batch.submit();
 	}
 
+	/// Multiplies the first of the trial's matrices.
+	pub fn products(&self, times: u32) {
+		let mut batch = Batch::new(*self);
+		for _ in 0..times {
+			batch.product(&self.memory.trial, 0, 1);
+		}
+		batch.submit();
+	}
+
 	/// Computes `X_to` of the fill, from one that was computed before and its place, or from the last before it that
 	/// stays. Returns its place.
 	pub fn filled(&self, before: Option<(u32, usize)>, to: u32) -> Result<usize, DeviceError> {

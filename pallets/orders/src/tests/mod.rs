@@ -29,19 +29,19 @@ pub use kaisar_primitives::{
 };
 pub use sp_runtime::{DispatchError, Perbill, TokenError, traits::Dispatchable};
 
-/// The origin of an account.
+/// Returns the origin of an account.
 pub fn signed(account: AccountId) -> RuntimeOrigin {
 	RuntimeOrigin::signed(account)
 }
 
-/// What is on hold on an account: for orders, for reports.
+/// Returns the amounts on hold on an account: for orders, for reports.
 pub fn held(who: AccountId) -> (Balance, Balance) {
 	use frame_support::traits::fungible::InspectHold;
 	let of = |reason: HoldReason| Balances::balance_on_hold(&reason.into(), &who);
 	(of(HoldReason::Escrow), of(HoldReason::IssueBond))
 }
 
-/// Gives an account credits as it gets them: by a canceled order.
+/// Gives an account credits in the ordinary way: by a canceled order. Returns them.
 pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	let (id, worker) = deployed(who, hours + 1);
 	next_block();
@@ -56,7 +56,7 @@ pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	credits
 }
 
-/// Every call that needs the order's customer.
+/// Returns every call that needs the order's customer.
 pub fn customer_calls(order: u32) -> Vec<RuntimeCall> {
 	[
 		Call::extend_order {
@@ -74,7 +74,7 @@ pub fn customer_calls(order: u32) -> Vec<RuntimeCall> {
 	.to_vec()
 }
 
-/// Every call that needs its worker's owner, or the worker's key.
+/// Returns every call that needs the worker's owner, or the worker's key.
 pub fn worker_calls(
 	order: u32,
 	signature: Option<sp_core::sr25519::Signature>,
@@ -96,7 +96,7 @@ pub fn worker_calls(
 	.to_vec()
 }
 
-/// Every call of governance.
+/// Returns every call of governance.
 pub fn governed_calls() -> Vec<RuntimeCall> {
 	[
 		Call::set_price {
@@ -118,7 +118,7 @@ pub fn governed_calls() -> Vec<RuntimeCall> {
 	.to_vec()
 }
 
-/// Dispatches as the runtime does: a call that fails changes nothing.
+/// Dispatches as the runtime does: a failed call changes nothing.
 pub fn dispatch(call: RuntimeCall, origin: RuntimeOrigin) -> sp_runtime::DispatchResult {
 	call.dispatch(origin)
 		.map(|_| ())
@@ -223,7 +223,7 @@ fn the_whole_story_of_an_order() {
 		assert_eq!(held(CARLA), (0, 0));
 		assert_eq!(free(CARLA), FUNDS - 2 * PRICE);
 		assert_eq!(machine(worker).state, WorkerState::Online);
-		// After a while nobody remembers it.
+		// After its history it is removed.
 		run_to(order(id).closed_at + HISTORY);
 		assert_eq!(Orders::<Test>::get(id), None);
 	});

@@ -1,4 +1,4 @@
-//! Tests, by call and by idea.
+//! Tests, by call and by subject.
 
 mod attacks;
 mod claims;

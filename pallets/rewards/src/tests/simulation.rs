@@ -1,4 +1,5 @@
-//! A year of random networks, in the pallet and in the reference ([`super::model`]) side by side.
+//! A simulation of a year of random networks, in the pallet and in the reference ([`super::model`]) side by
+//! side.
 
 use super::{
 	model::{Model, Q, floor, q},
@@ -102,10 +103,10 @@ fn op() -> impl Strategy<Value = Op> {
 	]
 }
 
-/// Both chains of events, and what they are compared by.
+/// The pallet's side and the model, with the data for their comparison.
 struct Both {
 	model: Model,
-	/// Redemptions that run: whose, when due, what it pays.
+	/// Open redemptions: the account, the block in which it is due, the KAI that it pays.
 	redemptions: BTreeMap<RedemptionId, (AccountId, BlockNumber, Balance)>,
 	claims: u32,
 }
@@ -118,7 +119,7 @@ fn number_of(account: u32) -> OperatorId {
 	<Partners as Seats<AccountId>>::number(&(OPERATORS + u128::from(account))).unwrap()
 }
 
-/// Workers and all operator numbers there ever were: a choice among them.
+/// Returns the `n`-th pool among workers and all operator numbers ever used.
 fn pool_of(n: usize) -> PoolId {
 	let numbers = NUMBERS.with_borrow(|all| all.len());
 	match n % (WORKERS as usize + numbers) {
@@ -138,7 +139,7 @@ fn is_dead(pool: PoolId) -> bool {
 }
 
 impl Both {
-	/// Tells the model of a member's shares, and of members and pools that the pallet has forgotten.
+	/// Passes a member's shares to the model, and the members and pools that the pallet has removed.
 	fn shares(&mut self, id: PoolId, who: AccountId) {
 		let now = pool(id);
 		let shares = now.shares.get(&who).copied().unwrap_or(0);
@@ -155,7 +156,7 @@ impl Both {
 		}
 	}
 
-	/// A claim paid what the reference says, to within one unit; an owner's to the unit.
+	/// Asserts that a claim paid the reference's amount, to within one unit; an owner's to the unit.
 	fn claimed(&mut self, claimed: &DispatchResult, paid: Balance, due: &Q, tolerance: u128) {
 		let due = floor(due);
 		assert!(
@@ -211,7 +212,7 @@ impl Both {
 			Op::Stake(worker, member, amount) => {
 				let id = PoolId::Worker(worker);
 				let now = pool(id);
-				// A registry refuses to sell shares that are worth nothing, or all too little.
+				// A registry refuses to sell shares that are worth nothing, or far too little.
 				let shares = shares_for(amount, now.total(), now.value);
 				if shares.is_some_and(|shares| (1..1 << 100).contains(&shares)) {
 					stake(worker, MEMBERS[member], amount);
@@ -252,7 +253,7 @@ impl Both {
 			Op::Revoke(account, member) => {
 				let id = PoolId::Checker(number_of(account));
 				if let Some(had) = pool(id).shares.get(&MEMBERS[member]).copied() {
-					// One of several, or the last.
+					// One of several licenses, or the last.
 					delegate(
 						number_of(account),
 						MEMBERS[member],
@@ -356,7 +357,7 @@ impl Both {
 		}
 	}
 
-	/// Whatever is claimed now is what the reference says; so is what waits in the pots.
+	/// Asserts that all claims agree with the reference, and so do the balances of the pots.
 	fn compare(&mut self) {
 		for pot in [Pot::Providers, Pot::Checkers] {
 			assert_eq!(
@@ -429,7 +430,7 @@ proptest! {
 				assert_ok!(Rewards::do_try_state());
 				both.compare();
 			}
-			// In the end everyone claims.
+			// At the end everyone claims.
 			for worker in 0..WORKERS {
 				both.apply(&Op::ClaimWorker(worker));
 			}
@@ -445,8 +446,8 @@ proptest! {
 			assert_ok!(Rewards::do_try_state());
 			both.compare();
 			assert!(both.claims > 10, "only {} claims paid", both.claims);
-			// Against the published formula without any rounding: below a unit for idle blocks, two for
-			// rented ones.
+			// The difference from the published formula without rounding: below a unit for idle blocks, two
+			// for rented ones.
 			assert!(both.model.furthest < q(3), "{}", both.model.furthest);
 		});
 	}

@@ -1,9 +1,9 @@
-//! The money and the lives of orders as the specification tells them, written down plainly.
+//! A model of the money and the lives of orders by `docs/spec/06-orders.md`, written down plainly.
 //!
-//! The model is told what was called, and what checks came to ([`Heard`]), in the order in which it happened.
-//! What the chain does by itself, the model takes from its events, and sees whether it was allowed to. From
-//! that it works out every figure of every order, what every account has, and the events that must have been
-//! emitted, and compares all of it.
+//! The model gets the calls and the results of checks ([`Heard`]), in the order in which they occurred.
+//! Steps that the chain does by itself it takes from the chain's events, and asserts that they were allowed.
+//! From these it computes every figure of every order, the balance of every account, and the events that
+//! must have been emitted, and compares all of them.
 
 use super::*;
 use kaisar_primitives::{
@@ -14,7 +14,7 @@ use num_rational::BigRational;
 use sp_runtime::{ArithmeticError, DispatchError};
 use std::collections::{BTreeSet, VecDeque};
 
-/// An amount in both kinds.
+/// An amount in both kinds of money.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Both {
 	pub kai: Balance,
@@ -26,7 +26,7 @@ impl Both {
 		self.kai + self.credits
 	}
 
-	/// What goes back of it is KAI first: what stays becomes credits.
+	/// Takes out a refund: KAI first, since the rest becomes credits.
 	fn give_back(&mut self, amount: Balance) -> Self {
 		let kai = amount.min(self.kai);
 		let credits = amount - kai;
@@ -35,7 +35,7 @@ impl Both {
 		Self { kai, credits }
 	}
 
-	/// Credits are used first.
+	/// Takes out a payment: credits first.
 	fn take(&mut self, amount: Balance) -> Self {
 		let credits = amount.min(self.credits);
 		let kai = amount - credits;
@@ -61,7 +61,7 @@ impl Both {
 	}
 }
 
-/// A report that is open.
+/// An open report.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
 	at: BlockNumber,
@@ -74,24 +74,24 @@ pub struct End {
 	reason: CloseReason,
 	since: BlockNumber,
 	undecided: u32,
-	/// Looks that did not count: a check from before the match was open.
+	/// Visits that did not count: a check from before the match was open.
 	waits: u32,
 }
 
 impl End {
-	/// The block of the look that is the last.
+	/// Returns the block of the last visit.
 	fn last_look(&self) -> BlockNumber {
 		self.since + (16 + self.waits) * TIMEOUT
 	}
 }
 
-/// An order as the model sees it.
+/// An order in the model.
 #[derive(Clone, Debug)]
 pub struct Plain {
 	pub customer: AccountId,
 	requirement: Requirement,
 	plan: Plan,
-	/// Hours, and what a unit and hour costs with each plan.
+	/// Hours, and the prices of a unit and hour with each plan.
 	spans: Vec<(u32, [Balance; 3])>,
 	pub state: OrderState,
 	pub worker: Option<WorkerId>,
@@ -103,7 +103,7 @@ pub struct Plain {
 	started_at: BlockNumber,
 	pub ends_at: BlockNumber,
 	closed_at: BlockNumber,
-	/// The worker's rented time before this block is credited, or void.
+	/// The block before which the worker's rented time is credited or void.
 	credited_to: BlockNumber,
 	proved_to: BlockNumber,
 	proved: BlockNumber,
@@ -140,7 +140,7 @@ impl Plain {
 		self.spans.iter().map(|(hours, _)| hours).sum()
 	}
 
-	/// What the first blocks of use cost with a plan, to the unit below.
+	/// Returns the price of the first blocks of use with a plan, rounded down to the unit.
 	fn cost(&self, plan: Plan, blocks: BlockNumber) -> Balance {
 		let (mut left, mut sum) = (blocks, BigRational::from(BigInt::from(0)));
 		for (hours, prices) in &self.spans {
@@ -153,7 +153,7 @@ impl Plain {
 		whole(all.floor()).expect("an order was paid for")
 	}
 
-	/// A check proved its time up to a block, but no more than so much of it.
+	/// Marks the time up to block `to` as proved, at most `most` blocks of it.
 	fn prove(&mut self, to: BlockNumber, most: BlockNumber) {
 		let to = to.min(self.ends_at);
 		if to > self.proved_to {
@@ -162,7 +162,7 @@ impl Plain {
 		}
 	}
 
-	/// The price of so much used time, an hour at least, with the plan that its time has earned.
+	/// Returns the price of `blocks` of used time, at least an hour, with the earned plan.
 	fn used(&self, blocks: BlockNumber) -> Balance {
 		self.cost(self.earned(), blocks.max(HOURS))
 	}
@@ -176,7 +176,7 @@ impl Plain {
 		}
 	}
 
-	/// The price of all time that it was used for: what was proved, and what passed since.
+	/// Returns the price of all used time: proved time, and the time since the last proof.
 	fn run(&self) -> Balance {
 		self.used(self.proved + self.ends_at.saturating_sub(self.proved_to))
 	}
@@ -190,7 +190,7 @@ fn whole(number: BigRational) -> Option<Balance> {
 	Balance::try_from(number.to_integer()).ok()
 }
 
-/// Units that an order pays for: GPUs, or the fewest cores of the tier.
+/// Returns the units for which an order pays: GPUs, or the fewest cores of the tier.
 fn units(requirement: &Requirement) -> u32 {
 	if requirement.gpu_class == 0 {
 		[4, 32, 64, 129][usize::from(requirement.min_cpu) - 1]
@@ -213,7 +213,7 @@ pub enum Act {
 }
 
 impl Act {
-	/// The order that it is about, if there is one yet.
+	/// Returns the order of the call, if it exists yet.
 	fn order(&self) -> Option<OrderId> {
 		match *self {
 			Self::Place(_) => None,
@@ -273,7 +273,7 @@ impl Act {
 	}
 }
 
-/// An order to be placed.
+/// The arguments of an order to place.
 #[derive(Clone, Copy, Debug)]
 pub struct Placing {
 	pub requirement: Requirement,
@@ -284,38 +284,38 @@ pub struct Placing {
 	pub deploy_blocks: u16,
 }
 
-/// Who did what is to be explained.
+/// The action that caused the change to explain.
 #[derive(Clone, Copy, Debug)]
 pub enum Cause {
-	/// The block itself. Workers that were idle before it, and not due.
+	/// The hooks of the block.
 	Hook,
 	/// A call of an order.
 	Call(AccountId, Act),
-	/// Anything else: it can only close checks.
+	/// Any other call, which can only close checks.
 	Other,
 }
 
-/// What the model knows.
+/// The state of the model.
 pub struct Model {
 	pub orders: BTreeMap<OrderId, Plain>,
 	next: OrderId,
 	book: BTreeMap<GpuClass, ClassPrice>,
 	contingency: bool,
 	credits: BTreeMap<AccountId, Balance>,
-	/// All that an account has, held or not.
+	/// The KAI of each account, held or not.
 	accounts: BTreeMap<AccountId, Balance>,
-	/// What the pot has besides what credits need.
+	/// The KAI of the pot beyond that behind credits.
 	spare: Balance,
 	/// Workers that could be rented before this block's hooks of orders.
 	idle: BTreeSet<WorkerId>,
-	/// Some of them had checks that were over, and so many have one open that not all are closed first.
+	/// Whether some of them had ended checks, and too many have an open one for all to be closed first.
 	crowded: bool,
-	/// What must come next, and what must have been said besides.
+	/// The events that must come next, and below the ones that must have been emitted as well.
 	due: VecDeque<Event<World>>,
 	said: Vec<String>,
 }
 
-/// The accounts that there are, with all that they have.
+/// Returns all accounts with their KAI.
 fn accounts() -> BTreeMap<AccountId, Balance> {
 	frame_system::Account::<World>::iter_keys()
 		.map(|who| (who, total_of(who)))
@@ -328,7 +328,7 @@ fn total_of(who: AccountId) -> Balance {
 }
 
 impl Model {
-	/// What the world begins with.
+	/// Returns the model of the world at its start.
 	pub fn new() -> Self {
 		let book = REFERENCES.map(|(class, reference)| {
 			let price = ClassPrice {
@@ -360,7 +360,7 @@ impl Model {
 		self.credits.get(&who).copied().unwrap_or(0)
 	}
 
-	/// What a unit and hour costs with each plan.
+	/// Returns the prices of a unit and hour with each plan.
 	pub fn prices(&self, class: GpuClass) -> Option<[Balance; 3]> {
 		let of = |state| {
 			workers()
@@ -394,7 +394,7 @@ impl Model {
 		])
 	}
 
-	/// What so many hours cost now.
+	/// Returns the current price of a number of hours.
 	fn quote(
 		&self,
 		requirement: &Requirement,
@@ -477,7 +477,7 @@ impl Model {
 		amount == 0 || Balances::can_hold(&reason.into(), &who, amount)
 	}
 
-	/// Whether a call has to succeed; `None` where a check that is over may have a say in it.
+	/// Returns whether a call has to succeed; `None` where an ended check may decide that.
 	pub fn expects(&self, who: AccountId, act: &Act) -> Option<bool> {
 		if let Act::Place(placing) = act {
 			let funded = |charged: Both| Self::can_hold(who, HoldReason::Escrow, charged.kai);
@@ -529,13 +529,13 @@ impl Model {
 						},
 					)
 			}
-			// The hooks of this block have done what was due.
+			// The hooks of this block have done the due work.
 			Act::Close(_) => return None,
 		})
 	}
 }
 
-/// What moves money.
+/// Moves of money.
 impl Model {
 	fn moves(&mut self, from: AccountId, to: AccountId, amount: Balance) {
 		let has = self.accounts.entry(from).or_default();
@@ -556,7 +556,7 @@ impl Model {
 		}
 	}
 
-	/// Out of escrow, into the pot.
+	/// Moves money from escrow into the pot.
 	fn collects(&mut self, order: &mut Plain, amount: Balance) {
 		let taken = order.escrow.take(amount);
 		self.moves(order.customer, Rentals::pot(), taken.kai);
@@ -576,7 +576,7 @@ impl Model {
 		}
 	}
 
-	/// The escrow pays for use, up to `due` in all.
+	/// Pays for use from escrow, up to `due` in total.
 	fn pays(&mut self, id: OrderId, order: &mut Plain, due: Balance) {
 		let gross = order.paid + order.fees;
 		let amount = due.saturating_sub(gross).min(order.escrow.all());
@@ -622,7 +622,7 @@ impl Model {
 		self.pays(id, order, due);
 	}
 
-	/// A deployment that came to nothing by its customer's doing costs its time, 0.1 h at least.
+	/// Charges a deployment that failed by the customer's fault: its time, at least 0.1 h.
 	fn pays_setup(&mut self, order: &mut Plain) {
 		let time = (now() - order.matched_at).max(SETUP);
 		self.pays_treasury(order, order.cost(order.plan, time));
@@ -655,7 +655,7 @@ impl Model {
 		self.gives_credits(order.customer, rest);
 	}
 
-	/// The bond of a report is the customer's again, or the provider's.
+	/// Resolves the open report: the bond goes to the customer, or to the provider.
 	fn resolves(&mut self, id: OrderId, order: &mut Plain, returned: bool) {
 		if order.report.take().is_none() {
 			return;
@@ -668,14 +668,13 @@ impl Model {
 		self.moves(order.customer, to, BOND);
 		self.say(Event::IssueResolved {
 			order: id,
-			// Who rents its own machine has its bond back in any case.
+			// An owner that rents its own machine gets its bond back in any case.
 			returned: to == order.customer,
 			bond: BOND,
 		});
 	}
 
-	/// The money of an order whose paid time is over, or that was canceled. `proved` says that its last check
-	/// has come.
+	/// Settles an order whose paid time is over, or that was canceled. `proved`: the last check has come.
 	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
 		match (order.is_cancelled(), proved) {
 			(true, true) => {
@@ -686,7 +685,7 @@ impl Model {
 			(true, false) => {
 				let due = order.cost(order.earned(), order.proved);
 				self.pays(id, order, due);
-				// Only what the check would have cost goes back as it was paid.
+				// Only the price of the time that the check would have proved is refunded in its kind.
 				let tail = order.run().saturating_sub(order.paid + order.fees);
 				self.refunds(order, tail.min(order.escrow.all()));
 				self.credits_rest(order);
@@ -698,7 +697,7 @@ impl Model {
 		}
 	}
 
-	/// The money of an order whose container ended, or did not answer: it costs what a cancellation costs.
+	/// Settles an order whose container ended, or did not answer: it costs as much as a cancellation.
 	fn settles_stopped(&mut self, id: OrderId, order: &mut Plain) {
 		order.ends_at = order.ends_at.min(now());
 		self.pays_proved(id, order);
@@ -712,7 +711,7 @@ impl Model {
 		}
 	}
 
-	/// The order is over. Returns the event that says so.
+	/// Closes the order. Returns its event.
 	fn closes(&mut self, id: OrderId, order: &mut Plain, reason: CloseReason) -> Event<World> {
 		self.resolves(id, order, true);
 		order.state = OrderState::Closed { reason };
@@ -750,15 +749,15 @@ impl Model {
 	}
 }
 
-/// What happens.
+/// Processing of the chain's events.
 impl Model {
-	/// A check of a worker that serves an order was closed.
+	/// Processes a closed check of a worker that serves an order.
 	fn hears(&mut self, heard: &Heard) {
 		let id = heard.order;
 		let mut order = self.orders.remove(&id).expect("it was placed");
 		assert!(order.has_worker() && order.worker == Some(heard.worker));
 		let start = heard.round_start;
-		// Others say nothing of this order: they look at what was before it.
+		// Other checks are no evidence about this order: they cover the time before it.
 		let speaks = order.is_served() && heard.was_rented && start > order.matched_at;
 		match heard.found {
 			Some(Finding::Offline) => self.fails(id, &mut order),
@@ -779,7 +778,7 @@ impl Model {
 		let (id, start) = (heard.order, heard.round_start);
 		let gap = heard.credit;
 		let rented = if heard.false_proof {
-			// All that was pending is void.
+			// All pending time is void.
 			order.credited_to = now();
 			0
 		} else if !heard.was_rented {
@@ -789,7 +788,7 @@ impl Model {
 			order.credited_to = order.credited_to.max(start);
 			rented
 		};
-		// Time of an order before, which ended without a check, can still be credited, but to nobody's cost.
+		// Time of an earlier order, which ended without a check, can still be credited, at nobody's cost.
 		assert!(
 			(rented..=gap).contains(&heard.rented),
 			"{heard:?}: {rented}"
@@ -825,7 +824,7 @@ impl Model {
 		}
 	}
 
-	/// Takes in all that happened, by its events.
+	/// Processes the events since the last call.
 	pub fn absorb(&mut self, cause: Cause) {
 		let heard = Told::take();
 		let mut heard = heard.iter().peekable();
@@ -866,14 +865,14 @@ impl Model {
 		self.said.sort();
 		assert_eq!(said, self.said, "{cause:?}");
 		self.said.clear();
-		// A call that succeeds does something, or the check that it closed did.
+		// A successful call has an effect, or the check that it closed has.
 		if let Cause::Call(_, act) = cause {
 			let order = act.order().unwrap_or(self.next - 1);
 			assert!(acted.contains(&order), "{act:?} did nothing");
 		}
 	}
 
-	/// Something happened to an order that no check brought about. Returns the order.
+	/// Processes an event of an order that no check caused. Returns the order.
 	fn happens(&mut self, event: Event<World>, cause: Cause) -> Option<OrderId> {
 		if let Event::OrderPlaced { order, .. } = event {
 			let Cause::Call(who, Act::Place(placing)) = cause else {
@@ -969,7 +968,7 @@ impl Model {
 		}
 	}
 
-	/// Whether a worker meets an order's requirement.
+	/// Returns whether a worker meets an order's requirement.
 	fn fits(order: &Plain, worker: WorkerId) -> bool {
 		let Requirement {
 			gpu_class,
@@ -1001,13 +1000,13 @@ impl Model {
 			&& record.price_floor <= order.spans[0].1[order.plan as usize]
 	}
 
-	/// Whether the worker is in the index, and can be rented.
+	/// Returns whether the worker is in the index, and can be rented.
 	fn is_listed(worker: WorkerId) -> bool {
 		record(worker).place.is_some() && <Providers as Market>::candidate(worker).is_some()
 	}
 
-	/// Those that an order could have had and that are idle still, by how good they are. The world is so
-	/// small that all of them are looked at.
+	/// Returns the ranks of the workers that an order could have had and that are still idle. The world is
+	/// so small that the match reads all of them.
 	fn left_over(&self, order: &Plain) -> impl Iterator<Item = (u32, u8)> {
 		let seen = |worker: &WorkerId| !self.crowded || !<Popw as Checks>::is_open(*worker);
 		self.idle
@@ -1019,7 +1018,7 @@ impl Model {
 			.into_iter()
 	}
 
-	/// Reliability in eighths, begun ones counted, and bandwidth.
+	/// Returns the rank of a worker: reliability in eighths, rounded up, and bandwidth.
 	fn rank(worker: WorkerId) -> (u32, u8) {
 		let record = record(worker);
 		let bandwidth = record.profile.map_or(0, |profile| profile.bandwidth);
@@ -1089,7 +1088,7 @@ impl Model {
 		}
 	}
 
-	/// An order is closed that no check closed.
+	/// Settles and closes an order that no check closed.
 	fn settle_and_close(
 		&mut self,
 		id: OrderId,
@@ -1134,7 +1133,7 @@ impl Model {
 					worker: order.worker.expect("it has an owner"),
 					reason: failure,
 				});
-				// Only the customer's fault costs the customer.
+				// Only a failure by the customer's fault costs the customer.
 				assert_eq!(failure.is_customers(), reason == Why::ImageFailed);
 				if failure.is_customers() {
 					self.pays_setup(order);
@@ -1164,7 +1163,7 @@ impl Model {
 		self.closes(id, order, reason)
 	}
 
-	/// What a call alone can bring about.
+	/// Processes an event that only a call can cause.
 	fn acts(&mut self, id: OrderId, order: &mut Plain, cause: Cause) -> Event<World> {
 		let Cause::Call(who, act) = cause else {
 			panic!("{id}: {cause:?}")
@@ -1228,22 +1227,22 @@ impl Model {
 		}
 	}
 
-	/// Governance sets a price.
+	/// Records a price set by governance.
 	pub fn set_price(&mut self, class: GpuClass, reference: Option<Balance>) {
 		self.book.entry(class).or_default().reference = reference;
 	}
 
-	/// Governance sets a cost.
+	/// Records a cost set by governance.
 	pub fn set_cost(&mut self, class: GpuClass, cost: Option<Cost>) {
 		self.book.entry(class).or_default().cost = cost;
 	}
 
-	/// Governance switches the contingency.
+	/// Records a switch of the contingency by governance.
 	pub fn set_contingency(&mut self, on: bool) {
 		self.contingency = on;
 	}
 
-	/// Workers that an order could be matched with, if one waits for it.
+	/// Records the workers with which an order could be matched, if one waits.
 	pub fn look_around(&mut self) {
 		for order in self.orders.values_mut() {
 			let looks_back = order.worker.is_some_and(|worker| {
@@ -1275,7 +1274,7 @@ impl Model {
 		}
 	}
 
-	/// An epoch may have ended, and new KAI be in the pots.
+	/// Records balances after the end of an epoch, which may mint into the pots.
 	pub fn rewarded(&mut self) {
 		let issued: Balance = self.accounts.values().sum();
 		if issued != pallet_balances::TotalIssuance::<World>::get() {
@@ -1283,8 +1282,7 @@ impl Model {
 		}
 	}
 
-	/// Something moved money that is none of the orders': accounts are what they are now, but the pot has
-	/// lost nothing.
+	/// Records balances after moves of money that have nothing to do with orders: the pot has lost nothing.
 	pub fn outside(&mut self) {
 		let before = self.accounts[&Rentals::pot()];
 		self.accounts = accounts();
@@ -1294,14 +1292,14 @@ impl Model {
 	}
 }
 
-/// What must be the case.
+/// Assertions.
 impl Model {
-	/// After the hooks of a block: what is due by now was done.
+	/// Asserts, after the hooks of a block, that all due work was done.
 	pub fn on_time(&mut self) {
 		for (id, order) in &mut self.orders {
 			let late = match order.state {
 				OrderState::Matching => {
-					// There is no seed of a block that was leapt over.
+					// A skipped block has no seed.
 					let rests = <Popw as Checks>::census_prepares()
 						|| <Popw as BlockSeed>::seed_of(now() - 1).is_none()
 						|| self.crowded;
@@ -1309,7 +1307,7 @@ impl Model {
 				}
 				OrderState::Deploying => now() > order.deploy_by,
 				OrderState::Active => now() >= order.ends_at,
-				// It is looked at sixteen times.
+				// The agenda visits it sixteen times.
 				OrderState::Closing => order.end.is_none_or(|end| now() > end.last_look()),
 				OrderState::Closed { .. } => {
 					now() >= order.closed_at + HISTORY && Orders::<World>::contains_key(id)
@@ -1319,7 +1317,8 @@ impl Model {
 		}
 	}
 
-	/// Orders that were matched some blocks ago: more for some of them, and some are never deployed.
+	/// Returns the orders to deploy now: matched some blocks ago, a number that differs; some are never
+	/// deployed.
 	pub fn deployed_now(&self) -> Vec<OrderId> {
 		self.orders
 			.iter()
@@ -1331,7 +1330,7 @@ impl Model {
 			.collect()
 	}
 
-	/// Compares all that there is.
+	/// Compares the model with the chain.
 	pub fn compare(&mut self) {
 		self.orders.retain(|id, order| {
 			let kept = Orders::<World>::contains_key(id);
@@ -1381,7 +1380,7 @@ impl Model {
 			+ plain.refunded.all()
 			+ plain.credited;
 		assert_eq!(plain.charged.all(), whereabouts, "{id}: to the unit");
-		// What goes back goes back in its kind.
+		// Refunds are in their kind.
 		assert!(plain.refunded.kai + plain.escrow.kai <= plain.charged.kai);
 		assert!(plain.refunded.credits + plain.escrow.credits <= plain.charged.credits);
 		let life = (
@@ -1438,7 +1437,8 @@ impl Model {
 		}
 	}
 
-	/// A worker is rented exactly if one open order has it; the indices hold exactly the idle ones.
+	/// Asserts that a worker is rented exactly if one open order has it, and that the indices hold exactly
+	/// the idle ones.
 	fn compare_workers(&self) {
 		let rented: BTreeMap<WorkerId, OrderId> = workers()
 			.filter(|(_, record)| {
@@ -1460,7 +1460,7 @@ impl Model {
 		let placed = self.orders.values().filter(|order| order.has_worker());
 		assert_eq!(placed.count(), open.len(), "no worker has two");
 
-		// Others than those that can be rented are in no index; Providers sees to it that those are.
+		// No worker that cannot be rented is in an index; Providers ensures that those that can are.
 		let mut listed = BTreeSet::new();
 		for (bucket, head) in pallet_providers::BucketHeads::<World>::iter() {
 			for worker in head.first {
