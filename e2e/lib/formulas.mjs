@@ -1,6 +1,6 @@
-// The formulas of the specification (docs/spec/05-rewards.md, docs/spec/09-tables.md,
-// docs/spec/01-token.md), in exact integers, and written independently of `math/`. Tests compare the chain's
-// payments with them to the unit.
+// The formulas of docs/spec/05-rewards.md ("Worker scores", "Worker rewards", "Checker rewards"),
+// docs/spec/09-tables.md and docs/spec/01-token.md, in exact integers and written independently of `math/`:
+// what the chain pays is compared with these to the unit.
 
 /** Units in 1 KAI. */
 export const KAI = 10n ** 18n;

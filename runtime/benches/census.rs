@@ -1,4 +1,4 @@
-//! Measures the cost of a census, to check the specification's arithmetic of scale.
+//! Measures the cost of a census: the figures of *Load* in `docs/spec/04-popw.md`.
 //!
 //! ```text
 //! cargo bench -p kaisar-runtime --bench census --profile dev -- [--workers N] [--due N] [--operators N]
