@@ -13,6 +13,27 @@
 //! Pallet indices are part of the public interface, and a test locks them: 0 – 19 are of the pallets that
 //! make a chain, 20 – 29 are reserved for staking, offenses and governance, and those from 30 on are
 //! Kaisar's own.
+//!
+//! # The crates
+//!
+//! Read them in this order: the vocabulary, the pallets from the workers to their orders, the programs.
+//!
+//! | Crate | Contents |
+//! | --- | --- |
+//! | [`kaisar_primitives`] | shared types and identifiers, and the traits between pallets |
+//! | [`kaisar_math`] | the formulas of scores, prices, emission and rewards |
+//! | [`pallet_providers`] | the registry of workers: claims, stake, slashing, proved hardware |
+//! | [`pallet_licenses`] | the checkers' licenses, and their sale |
+//! | [`pallet_checkers`] | operators of checkers, delegated licenses, strikes and bans |
+//! | [`pallet_popw`] | rounds, committees, and their votes on workers |
+//! | [`pallet_rewards`] | epochs, emission, and claims |
+//! | [`pallet_orders`] | rentals: prices, matching, escrow, and payments |
+//! | [`kaisar_node`](../kaisar_node/index.html) | the node, which also runs the agents of providers and checkers |
+//! | [`kaisar_agent`](../kaisar_agent/index.html) | the agent, which proves a machine, checks others, and runs containers |
+//! | [`kaisar_tunnel`](../kaisar_tunnel/index.html) | the tunnel from a customer to a container |
+//! | [`kaisar_relay`](../kaisar_relay/index.html) | the relay for agents that cannot be reached at any address |
+//! | [`kaisar`](../kaisar/index.html) | the command line of customers, providers and delegators |
+//! | [`kaisar_simulation`](../kaisar_simulation/index.html) | plays of strategies against this runtime |
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![recursion_limit = "512"]
