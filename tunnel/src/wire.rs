@@ -59,7 +59,7 @@ pub enum Refusal {
 	Over,
 	/// The container does not accept connections now, but may later.
 	#[codec(index = 2)]
-	#[error("the container does not accept connections now; try again later")]
+	#[error("the container does not accept connections now")]
 	NotReady,
 	/// The container does not expose the port.
 	#[codec(index = 3)]
@@ -67,7 +67,7 @@ pub enum Refusal {
 	NoSuchPort,
 	/// This key, or all together, have the maximum number of connections.
 	#[codec(index = 4)]
-	#[error("too many connections; close some, or try again later")]
+	#[error("too many connections, of this key or of all keys")]
 	Busy,
 }
 
