@@ -714,7 +714,7 @@ mod tests {
 	impl Shared {
 		fn config(&self, key: &sr25519::Public) -> Option<AgentConfig> {
 			let value = self.get(STORAGE_PREFIX, &config_key(key.as_ref()))?;
-			Some(AgentConfig::decode(&mut &value[..]).expect("it is a configuration"))
+			Some(AgentConfig::decode(&mut &value[..]).expect("the entry decodes"))
 		}
 
 		/// Waits until a key's configuration fulfills a condition.
@@ -727,7 +727,7 @@ mod tests {
 
 	fn mode(path: &Path) -> u32 {
 		fs::metadata(path)
-			.expect("it is there")
+			.expect("the path exists")
 			.permissions()
 			.mode() & 0o777
 	}
@@ -773,8 +773,9 @@ mod tests {
 			n=$((1000 + $(wc -l < lives)))\n\
 			echo '{\"ready\":{\"url\":\"http://127.0.0.1:'$n'\"}}'\n\
 			sleep 1\n";
-		fs::write(&binary, script).expect("the folder is there");
-		fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).expect("it is ours");
+		fs::write(&binary, script).expect("the script can be written");
+		fs::set_permissions(&binary, fs::Permissions::from_mode(0o700))
+			.expect("the mode can be set");
 		binary
 	}
 
@@ -800,9 +801,9 @@ mod tests {
 	async fn what_an_agent_warns_of_is_a_warning_of_the_node() {
 		log::set_logger(&Logged).expect("no other test logs");
 		log::set_max_level(log::LevelFilter::Trace);
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let binary = mortal(folder.path());
-		let script = fs::read_to_string(&binary).expect("it was written");
+		let script = fs::read_to_string(&binary).expect("the script can be read");
 		// Lines as `tracing_subscriber` prints them; one comes ten times.
 		let said = "for n in 1 2 3 4 5 6 7 8 9 10; do\n\
 			echo \"2026-11-27T07:00:0$n.000000Z  WARN kaisar_agent::gpu: a GPU cannot be used\" >&2\n\
@@ -810,7 +811,7 @@ mod tests {
 			echo '2026-11-27T07:00:00.000000Z DEBUG kaisar_agent::gpu: for who asks' >&2\n\
 			echo '2026-11-27T07:00:00.000000Z ERROR kaisar_agent::gpu: it is lost' >&2\n\
 			sleep 1\n";
-		fs::write(&binary, script.replace("sleep 1\n", said)).expect("it is ours");
+		fs::write(&binary, script.replace("sleep 1\n", said)).expect("the script can be written");
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
 		let roles = Roles {
 			checker: true,
@@ -818,7 +819,7 @@ mod tests {
 			..Default::default()
 		};
 		let slot = slots(&roles, false, folder.path(), &keystore)
-			.expect("all is there")
+			.expect("the agents can be set up")
 			.remove(0);
 		let task = tokio::spawn(watch(slot, &Shared::default(), &keystore).run());
 		let lines = || LOGGED.lock().expect("no test panicked").clone();
@@ -829,7 +830,7 @@ mod tests {
 			}
 		})
 		.await
-		.expect("it is passed on");
+		.expect("the line is passed on");
 		task.abort();
 		let of = |part: &str| -> Vec<log::Level> {
 			let lines = lines();
@@ -846,9 +847,9 @@ mod tests {
 
 	#[test]
 	fn keys_and_tokens_are_private_and_stay() {
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let path = folder.path().join("key");
-		let pair = key(&path, Some("//Provider//agent")).expect("it can be made");
+		let pair = key(&path, Some("//Provider//agent")).expect("the key can be created");
 		assert_eq!(mode(&path), 0o600);
 		assert_eq!(
 			hex::encode(pair.public()),
@@ -856,33 +857,36 @@ mod tests {
 		);
 		// The key in the file counts, whatever secret is given later.
 		assert_eq!(
-			key(&path, None).expect("it is there").public(),
+			key(&path, None).expect("the key can be read").public(),
 			pair.public()
 		);
 
 		let other = folder.path().join("other");
-		let new = key(&other, None).expect("it can be made").public();
+		let new = key(&other, None).expect("the key can be created").public();
 		assert_ne!(new, pair.public());
-		assert_eq!(key(&other, None).expect("it is there").public(), new);
+		assert_eq!(
+			key(&other, None).expect("the key can be read").public(),
+			new
+		);
 
-		fs::write(&other, "0x12").expect("it can be written");
+		fs::write(&other, "0x12").expect("the file can be written");
 		assert!(key(&other, None).is_err());
-		fs::write(&other, "no key").expect("it can be written");
+		fs::write(&other, "no key").expect("the file can be written");
 		assert!(key(&other, None).is_err());
 
 		let private = folder.path().join("a/b");
-		private_folder(&private).expect("it can be made");
+		private_folder(&private).expect("the folder can be created");
 		assert_eq!(mode(&private), 0o700);
 	}
 
 	#[test]
 	fn addresses_are_of_one_form() {
 		assert_eq!(
-			address("http://127.0.0.1:9700").expect("it is one"),
+			address("http://127.0.0.1:9700").expect("the URL is valid"),
 			"127.0.0.1:9700"
 		);
 		assert_eq!(
-			address("http://127.0.0.1:9700/").expect("it is one"),
+			address("http://127.0.0.1:9700/").expect("the URL is valid"),
 			"127.0.0.1:9700"
 		);
 		for wrong in [
@@ -916,9 +920,12 @@ mod tests {
 	#[test]
 	fn no_role_no_agent() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let none = slots(&Roles::default(), false, folder.path(), &keystore);
-		assert!(none.expect("nothing is needed").is_empty());
+		assert!(
+			none.expect("a node without roles needs no agent")
+				.is_empty()
+		);
 		let told = Roles {
 			no_agents: true,
 			provider: true,
@@ -930,26 +937,32 @@ mod tests {
 				.is_empty()
 		);
 		assert!(keystore.sr25519_public_keys(WORKER_KEY_TYPE).is_empty());
-		assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 0);
+		assert_eq!(
+			fs::read_dir(folder.path())
+				.expect("the folder can be read")
+				.count(),
+			0
+		);
 	}
 
 	#[test]
 	fn fails_when_there_is_no_agent_to_start() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let roles = Roles {
 			provider: true,
 			agent_bin: Some(folder.path().join("none")),
 			..Default::default()
 		};
-		let error = slots(&roles, false, folder.path(), &keystore).expect_err("there is none");
+		let error = slots(&roles, false, folder.path(), &keystore)
+			.expect_err("the executable does not exist");
 		assert!(error.to_string().contains("--agent-bin"), "{error}");
 	}
 
 	#[test]
 	fn each_agent_has_its_own_arguments() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let roles = Roles {
 			provider: true,
 			checker: true,
@@ -959,7 +972,8 @@ mod tests {
 			checker_agent_arg: vec!["--port=2".into()],
 			..Default::default()
 		};
-		let slots = slots(&roles, false, folder.path(), &keystore).expect("all is there");
+		let slots =
+			slots(&roles, false, folder.path(), &keystore).expect("the agents can be set up");
 		let arguments: Vec<Vec<String>> = slots
 			.into_iter()
 			.map(|slot| match slot.source {
@@ -980,12 +994,13 @@ mod tests {
 	#[test]
 	fn development_has_four_agents_and_their_keys() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let roles = Roles {
 			agent_bin: Some(mortal(folder.path())),
 			..Default::default()
 		};
-		let slots = slots(&roles, true, folder.path(), &keystore).expect("all is there");
+		let slots =
+			slots(&roles, true, folder.path(), &keystore).expect("the agents can be set up");
 		let names: Vec<_> = slots.iter().map(|slot| slot.name).collect();
 		assert_eq!(names, ["provider", "checker1", "checker2", "checker3"]);
 		assert_eq!(keystore.sr25519_public_keys(WORKER_KEY_TYPE).len(), 1);
@@ -1002,15 +1017,15 @@ mod tests {
 
 	#[tokio::test]
 	async fn an_agent_that_ends_is_started_again_and_new_keys_find_it() {
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
 		let insert = |secret: &str| {
 			let public = sr25519::Pair::from_string(secret, None)
-				.expect("it is a path")
+				.expect("the secret is valid")
 				.public();
 			keystore
 				.insert(WORKER_KEY_TYPE, secret, public.as_ref())
-				.expect("it can be added");
+				.expect("the keystore accepts the key");
 			public
 		};
 		let first = insert("//first");
@@ -1020,7 +1035,7 @@ mod tests {
 			..Default::default()
 		};
 		let slot = slots(&roles, false, folder.path(), &keystore)
-			.expect("all is there")
+			.expect("the agents can be set up")
 			.remove(0);
 		let storage = Shared::default();
 		let task = tokio::spawn(watch(slot, &storage, &keystore).run());
@@ -1028,7 +1043,7 @@ mod tests {
 			storage
 				.until(&first, |config| config.url.ends_with(":1001"))
 				.await;
-			let token = storage.config(&first).expect("it is there").token;
+			let token = storage.config(&first).expect("the key has an entry").token;
 			assert_eq!(token.len(), 64);
 			// The token is written nowhere but here and in the private file.
 			assert_eq!(mode(&folder.path().join("provider/token")), 0o600);
@@ -1039,11 +1054,14 @@ mod tests {
 			storage
 				.until(&second, |config| !config.url.ends_with(":1001"))
 				.await;
-			assert_ne!(storage.config(&first).expect("it is there").token, token);
+			assert_ne!(
+				storage.config(&first).expect("the key has an entry").token,
+				token
+			);
 		};
 		timeout(Duration::from_secs(30), story)
 			.await
-			.expect("it is started again");
+			.expect("the agent is started again");
 		task.abort();
 	}
 
@@ -1051,12 +1069,18 @@ mod tests {
 	async fn answered(answer: Vec<u8>) -> Result<AgentStatus> {
 		let listener = TcpListener::bind("127.0.0.1:0")
 			.await
-			.expect("there is a port");
-		let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+			.expect("a port is free");
+		let url = format!(
+			"http://{}",
+			listener.local_addr().expect("the socket is bound")
+		);
 		let server = tokio::spawn(async move {
-			let (mut stream, _) = listener.accept().await.expect("someone asks");
+			let (mut stream, _) = listener.accept().await.expect("the node connects");
 			let mut request = [0; 1_024];
-			let read = stream.read(&mut request).await.expect("it can be read");
+			let read = stream
+				.read(&mut request)
+				.await
+				.expect("the request can be read");
 			// The reader may hang up before it has everything.
 			let _ = stream.write_all(&answer).await;
 			String::from_utf8_lossy(&request[..read]).into_owned()
@@ -1089,7 +1113,10 @@ mod tests {
 		};
 		let mut good = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
 		good.extend(status.encode());
-		assert_eq!(answered(good).await.expect("it is a status"), status);
+		assert_eq!(
+			answered(good).await.expect("the answer is a status"),
+			status
+		);
 		for bad in [
 			Vec::new(),
 			b"HTTP/1.1 401 Unauthorized\r\n\r\n".to_vec(),
@@ -1103,10 +1130,10 @@ mod tests {
 	#[tokio::test]
 	async fn an_agent_elsewhere_is_told_to_the_keys_even_while_it_is_down() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let pair = sr25519::Pair::from_string("//checker", None).expect("it is a path");
+		let pair = sr25519::Pair::from_string("//checker", None).expect("the secret is valid");
 		keystore
 			.insert(CHECKER_KEY_TYPE, "//checker", pair.public().as_ref())
-			.expect("it can be added");
+			.expect("the keystore accepts the key");
 		let config = AgentConfig {
 			url: "http://127.0.0.1:1".into(),
 			token: "token".into(),
@@ -1123,7 +1150,7 @@ mod tests {
 			storage.until(&pair.public(), |there| *there == config),
 		)
 		.await
-		.expect("it is told");
+		.expect("the key gets an entry");
 		task.abort();
 	}
 }

@@ -108,14 +108,14 @@ mod tests {
 	/// Returns the state that the runtime's native code builds.
 	fn native(preset: &str) -> Storage {
 		let config = |name| -> Value {
-			let json = presets::get_preset(name).expect("it is a preset");
-			serde_json::from_slice(&json).expect("it is valid JSON")
+			let json = presets::get_preset(name).expect("the preset exists");
+			serde_json::from_slice(&json).expect("the preset is JSON")
 		};
 		let mut json = config(None);
 		sc_chain_spec::json_patch::merge(&mut json, config(Some(preset)));
 		let mut ext = BasicExternalities::new_empty();
 		ext.execute_with(|| presets::build_state(json.to_string().as_bytes()))
-			.expect("it is built");
+			.expect("the preset builds");
 		ext.into_storages()
 	}
 
@@ -125,13 +125,13 @@ mod tests {
 		let executor = Executor::default();
 		for (name, preset) in [("dev", presets::DEVELOPMENT), ("local", presets::LOCAL)] {
 			let spec = chain_spec::load(name)
-				.expect("it is known")
+				.expect("the chain is known")
 				.expect("the WASM is built");
-			let mut built = storage(&spec, &executor).expect("it is built");
+			let mut built = storage(&spec, &executor).expect("the genesis builds");
 			let code = built.top.remove(CODE);
 			assert_eq!(
 				code.as_deref(),
-				Some(chain_spec::wasm().expect("it is built"))
+				Some(chain_spec::wasm().expect("the WASM is built"))
 			);
 			let expected = native(preset);
 			assert!(expected.top.len() > 50, "{name}");
@@ -143,13 +143,15 @@ mod tests {
 	#[test]
 	fn a_specification_from_a_file_is_no_preset() {
 		let spec = chain_spec::load("dev")
-			.expect("it is known")
+			.expect("the chain is known")
 			.expect("the WASM is built");
 		assert_eq!(chain_spec::preset(&spec), Some(presets::DEVELOPMENT));
 		let json = r#"{"name":"Changed","id":"dev","bootNodes":[],"genesis":{"raw":{"top":{},"childrenDefault":{}}}}"#;
-		let spec = chain_spec::ChainSpec::from_json_bytes(json.as_bytes()).expect("it is valid");
+		let spec = chain_spec::ChainSpec::from_json_bytes(json.as_bytes())
+			.expect("the specification is valid");
 		assert_eq!(chain_spec::preset(&spec), None);
-		let storage = storage(&spec, &Executor::default()).expect("it is raw");
+		let storage =
+			storage(&spec, &Executor::default()).expect("the specification has raw storage");
 		assert!(storage.top.is_empty());
 	}
 }

@@ -187,15 +187,16 @@ mod tests {
 	#[test]
 	fn a_chain_starts_with_the_keys_and_balances_of_the_file() {
 		let balances = format!(r#"[["{}","1000"],["{}","0.5"]]"#, own(1), own(4));
-		let spec = of_text(&file(&own(1), &own(2), &balances)).expect("it is right");
+		let spec = of_text(&file(&own(1), &own(2), &balances)).expect("the file is valid");
 		assert_eq!(sc_chain_spec::ChainSpec::id(&spec), "kaisar_staging");
 		assert_eq!(chain_spec::preset(&spec), None);
 		let json: serde_json::Value =
-			serde_json::from_str(&spec.as_json(false).expect("it is JSON")).expect("it is JSON");
+			serde_json::from_str(&spec.as_json(false).expect("the chain spec is JSON"))
+				.expect("the chain spec is JSON");
 		let patch = &json["genesis"]["runtimeGenesis"]["patch"];
 		let account = |byte| {
 			AccountId::from_ss58check(&own(byte))
-				.expect("it is one")
+				.expect("the address is valid")
 				.to_string()
 		};
 		assert_eq!(patch["session"]["keys"][0][0], account(1));
@@ -221,7 +222,7 @@ mod tests {
 			"//Provider//worker",
 			"//Checker2",
 		] {
-			let pair = sr25519::Pair::from_string(name, None).expect("it is a path");
+			let pair = sr25519::Pair::from_string(name, None).expect("the secret is valid");
 			let known = pair.public().to_ss58check();
 			for text in [
 				file(&known, &own(2), "[]"),
@@ -233,7 +234,7 @@ mod tests {
 			}
 		}
 		let grandpa = ed25519::Pair::from_string("//Alice", None)
-			.expect("it is a path")
+			.expect("the secret is valid")
 			.public();
 		let text = file(&own(1), &format!("0x{}", hex::encode(grandpa)), "[]");
 		assert!(of_text(&text).is_err_and(|why| why.contains("well known")));
@@ -278,24 +279,24 @@ mod tests {
 		let zero = format!("0x{}", "0".repeat(64));
 		let why = of_text(&file(&zero, &own(2), "[]"))
 			.err()
-			.expect("it is nobody's");
+			.expect("the zero key is refused");
 		assert!(why.contains("well known"), "{why}");
 	}
 
 	#[test]
 	fn no_chain_is_the_default() {
 		let none = chain_spec::load("")
-			.expect("it has an answer")
+			.expect("the name is known")
 			.err()
-			.expect("none");
+			.expect("no chain is the default");
 		assert!(
 			none.contains("--dev") && none.contains("--chain local"),
 			"{none}"
 		);
 		let staging = chain_spec::load("staging")
-			.expect("it has an answer")
+			.expect("the name is known")
 			.err()
-			.expect("none");
+			.expect("the preset alone does not start");
 		assert!(staging.contains("staging-spec --keys"), "{staging}");
 	}
 }

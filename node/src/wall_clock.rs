@@ -228,7 +228,7 @@ mod tests {
 		let mut of =
 			|ahead: i64, after: Duration| said.of(ahead, "The clock", "blocks", begin + after);
 		assert_eq!(of(TOLERATED_MS, Duration::ZERO), None);
-		let first = of(TOLERATED_MS + 1, Duration::ZERO).expect("it is off");
+		let first = of(TOLERATED_MS + 1, Duration::ZERO).expect("the clock is off");
 		assert!(
 			first.contains("30 s ahead of blocks; at most 30 s"),
 			"{first}"
@@ -238,7 +238,8 @@ mod tests {
 			None,
 			"much the same"
 		);
-		let more = of(6 * HOUR + 120_000, Duration::from_secs(2)).expect("it has changed");
+		let more =
+			of(6 * HOUR + 120_000, Duration::from_secs(2)).expect("the difference has changed");
 		assert!(
 			more.contains("6 h 2 min ahead") && more.contains("NTP"),
 			"{more}"
@@ -249,7 +250,7 @@ mod tests {
 			None
 		);
 		assert!(of(6 * HOUR + 130_000, soon).is_some(), "an hour later");
-		let behind = of(-26 * HOUR, soon).expect("it has changed");
+		let behind = of(-26 * HOUR, soon).expect("the difference has changed");
 		assert!(behind.contains("1 d 2 h behind blocks"), "{behind}");
 		assert_eq!(
 			of(0, soon),

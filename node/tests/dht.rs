@@ -41,12 +41,12 @@ struct Node {
 impl Node {
 	/// Starts a node whose agent reports this record; without a record the node has no agents.
 	fn start(agent: Option<&AddressRecord>) -> Self {
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let agents = match agent {
 			None => vec!["--no-agents".into()],
 			Some(record) => {
 				let token = folder.path().join("token");
-				std::fs::write(&token, "token").expect("there is room");
+				std::fs::write(&token, "token").expect("the token can be written");
 				vec![
 					format!("--agent-url={}", serve(record)),
 					format!("--agent-token-file={}", token.display()),
@@ -56,7 +56,7 @@ impl Node {
 		// The port is free again at once, and the node takes it.
 		let p2p = TcpListener::bind("127.0.0.1:0")
 			.and_then(|port| port.local_addr())
-			.expect("there is a port")
+			.expect("a port is free")
 			.port();
 		let binary = Path::new(env!("CARGO_BIN_EXE_kaisar-node"));
 		let cache: PathBuf = binary.with_file_name("wasm-cache");
@@ -78,15 +78,15 @@ impl Node {
 			.env("NO_COLOR", "1")
 			.stderr(Stdio::piped())
 			.spawn()
-			.expect("it starts");
-		let log = BufReader::new(process.stderr.take().expect("it is piped"));
+			.expect("the node starts");
+		let log = BufReader::new(process.stderr.take().expect("the standard error is piped"));
 		let mut lines = log.lines().map_while(Result::ok);
 		let rpc = lines.find_map(|line| {
 			let (_, address) = line.split_once("Running JSON-RPC server: addr=")?;
 			let (_, port) = address.split(',').next()?.rsplit_once(':')?;
 			port.parse::<u16>().ok()
 		});
-		let rpc = rpc.expect("it serves RPC");
+		let rpc = rpc.expect("the node serves RPC");
 		std::thread::spawn(move || lines.for_each(drop));
 		let genesis = genesis(rpc);
 		Self {
@@ -108,16 +108,18 @@ impl Drop for Node {
 /// Returns the hash of the chain's genesis block, in hex.
 fn genesis(rpc: u16) -> String {
 	let body = r#"{"id":1,"jsonrpc":"2.0","method":"chain_getBlockHash","params":[0]}"#;
-	let mut stream = TcpStream::connect(("127.0.0.1", rpc)).expect("it listens");
+	let mut stream = TcpStream::connect(("127.0.0.1", rpc)).expect("the node listens");
 	write!(
 		stream,
 		"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\n\
 		 content-length: {}\r\n\r\n{body}",
 		body.len()
 	)
-	.expect("it reads");
+	.expect("the node reads the request");
 	let mut answer = String::new();
-	stream.read_to_string(&mut answer).expect("it answers");
+	stream
+		.read_to_string(&mut answer)
+		.expect("the node answers");
 	let (_, hash) = answer.split_once(r#""result":"0x"#).expect("a hash");
 	hash[..64].into()
 }
@@ -130,8 +132,8 @@ fn serve(record: &AddressRecord) -> String {
 		wanted: Vec::new(),
 	}
 	.encode();
-	let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-	let address = listener.local_addr().expect("it is bound");
+	let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+	let address = listener.local_addr().expect("the socket is bound");
 	std::thread::spawn(move || {
 		for stream in listener.incoming().flatten() {
 			// The node may end meanwhile.
@@ -181,7 +183,7 @@ impl Attacker {
 			.with_tcp(Tcp::default())
 			.with_libp2p_kademlia(kademlia)
 			.build();
-		let mut network = Litep2p::new(config).expect("it starts");
+		let mut network = Litep2p::new(config).expect("the peer starts");
 		let secret = litep2p::crypto::ed25519::SecretKey::try_from_bytes(NODE_KEY);
 		let key = Keypair::from(secret.expect("32 bytes"));
 		let peer =
@@ -194,7 +196,7 @@ impl Attacker {
 		let deadline = Instant::now() + PATIENCE;
 		loop {
 			let dialed = network.dial_address(address.clone()).await;
-			dialed.expect("it dials");
+			dialed.expect("the peer dials");
 			match network.next_event().await {
 				Some(Litep2pEvent::ConnectionEstablished { .. }) => break,
 				other => assert!(Instant::now() < deadline, "no connection: {other:?}"),
@@ -285,14 +287,15 @@ impl Attacker {
 
 	async fn next(&mut self) -> KademliaEvent {
 		let next = tokio::time::timeout(PATIENCE, self.kademlia.next()).await;
-		next.expect("the node answers").expect("it goes on")
+		next.expect("the node answers")
+			.expect("the peer is running")
 	}
 }
 
 /// Returns the key of an operator's agent on the development chain.
 fn checker(number: u8) -> ed25519::Pair {
 	let path = format!("//Checker{number}//agent");
-	ed25519::Pair::from_string(&path, None).expect("it is a path")
+	ed25519::Pair::from_string(&path, None).expect("the secret is valid")
 }
 
 fn signed(pair: &ed25519::Pair, stamp: u64) -> AddressRecord {
@@ -344,7 +347,7 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 	// A record with a stamp from the future would stay until then.
 	let now = SystemTime::now()
 		.duration_since(UNIX_EPOCH)
-		.expect("it is later");
+		.expect("the clock is past 1970");
 	let now = now.as_millis() as u64;
 	attacker.put(&signed(&dan, now + 3_600_000), DAY).await;
 	looked(&mut attacker).await;

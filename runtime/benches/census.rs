@@ -332,7 +332,7 @@ fn found(options: &Options) {
 	let one = frame_support::storage::unhashed::get_raw(
 		&pallet_providers::Workers::<Runtime>::hashed_key_for(0),
 	)
-	.expect("it was registered");
+	.expect("the worker is registered");
 	for worker in options.due..options.workers {
 		let key = pallet_providers::Workers::<Runtime>::hashed_key_for(worker);
 		frame_support::storage::unhashed::put_raw(&key, &one);
@@ -364,7 +364,7 @@ fn register(owner: &AccountId, worker: WorkerId) {
 			agent: agent.sign(&payload),
 		},
 	)
-	.expect("it can be registered");
+	.expect("the worker can be registered");
 	let closing = Closing {
 		round: 0,
 		round_start: 0,
@@ -379,7 +379,7 @@ fn register(owner: &AccountId, worker: WorkerId) {
 		slashes: false,
 	};
 	<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, None)
-		.expect("it is confirmed");
+		.expect("the worker is confirmed");
 }
 
 /// Returns a fee-less transaction.
@@ -394,7 +394,8 @@ fn transfer(nonce: u32, to: AccountId) -> UncheckedExtrinsic {
 		value: KAI,
 	});
 	let extension = extension(nonce, Era::Immortal, 0);
-	let payload = SignedPayload::new(call.clone(), extension.clone()).expect("it can be signed");
+	let payload =
+		SignedPayload::new(call.clone(), extension.clone()).expect("the payload can be made");
 	let signature = payload.using_encoded(|bytes| Sr25519Keyring::Alice.pair().sign(bytes));
 	UncheckedExtrinsic::new_signed(
 		call,

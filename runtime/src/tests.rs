@@ -43,14 +43,17 @@ fn genesis(name: &str) -> Value {
 		}
 	}
 	let read = |name| {
-		let json = presets::get_preset(name).expect("there is such a preset");
-		serde_json::from_slice(&json).expect("it is JSON")
+		let json = presets::get_preset(name).expect("the preset exists");
+		serde_json::from_slice(&json).expect("the preset is JSON")
 	};
 	let mut json: Value = read(None);
 	merge(&mut json, read(Some(name)));
 	if name == presets::STAGING {
 		let staging = presets::staging(vec![validator()], Vec::new());
-		merge(&mut json, staging.expect("it allocates nothing"));
+		merge(
+			&mut json,
+			staging.expect("an empty list of balances is valid"),
+		);
 	}
 	json
 }
@@ -185,8 +188,8 @@ fn every_preset_builds() {
 
 #[test]
 fn staging_knows_no_keys_and_gives_what_it_is_told() {
-	let bare = presets::get_preset(Some(presets::STAGING)).expect("there is such a preset");
-	let bare: Value = serde_json::from_slice(&bare).expect("it is JSON");
+	let bare = presets::get_preset(Some(presets::STAGING)).expect("the preset exists");
+	let bare: Value = serde_json::from_slice(&bare).expect("the preset is JSON");
 	assert_eq!(bare["session"]["keys"], serde_json::json!([]));
 	assert_eq!(bare["sudo"]["key"], Value::Null);
 	let owned = bare["balances"]["balances"].as_array().expect("a list");
@@ -200,8 +203,9 @@ fn staging_knows_no_keys_and_gives_what_it_is_told() {
 		presets::staging(vec![validator()], balances.collect())
 	};
 	let mut json = genesis("staging");
-	json["balances"] =
-		staging(&[(&petra, 7 * KAI), (&carla, KAI / 2)]).expect("it is little")["balances"].clone();
+	json["balances"] = staging(&[(&petra, 7 * KAI), (&carla, KAI / 2)])
+		.expect("the balances are valid")["balances"]
+		.clone();
 	sp_io::TestExternalities::default().execute_with(|| {
 		assert_ok!(presets::build_state(json.to_string().as_bytes()));
 		assert_eq!(Balances::balance(&petra), 7 * KAI);
@@ -225,7 +229,7 @@ fn staging_knows_no_keys_and_gives_what_it_is_told() {
 		),
 		([(&petra, KAI), (&fees::treasury(), KAI)], "chain's own"),
 	] {
-		let refused = staging(&balances).expect_err("it is refused");
+		let refused = staging(&balances).expect_err("the configuration is refused");
 		assert!(refused.contains(why), "{refused}");
 	}
 }
@@ -235,7 +239,7 @@ fn genesis_fails_when_it_is_not_one() {
 	let refused = |json: Value| {
 		sp_io::TestExternalities::default()
 			.execute_with(|| presets::build_state(json.to_string().as_bytes()))
-			.expect_err("it is refused")
+			.expect_err("the configuration is refused")
 	};
 	let mut wrong_set = genesis("local");
 	wrong_set["parameterSet"] = "unheard of".into();
@@ -337,13 +341,13 @@ fn production_allocates_what_the_emission_leaves() {
 fn development_has_its_cast() {
 	let secret = |path: &str| {
 		sr25519::Pair::from_string(path, None)
-			.expect("it is a path")
+			.expect("the secret is valid")
 			.public()
 			.0
 	};
 	let agent = |path: &str| {
 		ed25519::Pair::from_string(path, None)
-			.expect("it is a path")
+			.expect("the secret is valid")
 			.public()
 			.0
 	};
@@ -574,7 +578,8 @@ fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
 fn licenses_are_locked_and_others_items_are_not() {
 	use frame_support::traits::Locker;
 	on_preset("development", || {
-		let collection = pallet_licenses::Collection::<Runtime>::get().expect("there is one");
+		let collection =
+			pallet_licenses::Collection::<Runtime>::get().expect("the collection exists");
 		assert!(configs::kaisar::LicenseLocker::is_locked(collection, 0));
 		assert!(!configs::kaisar::LicenseLocker::is_locked(
 			collection + 1,

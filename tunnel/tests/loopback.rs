@@ -193,7 +193,7 @@ async fn forwarded(tunnel: &Arc<Tunnel>) -> (SocketAddr, JoinSet<Result<(), Tunn
 async fn soon<T>(what: impl Future<Output = T>) -> T {
 	timeout(Duration::from_secs(20), what)
 		.await
-		.expect("it took too long")
+		.expect("it ends within 20 s")
 }
 
 /// Returns bytes that do not repeat.

@@ -36,7 +36,7 @@ fn signed(call: RuntimeCall, tip: Balance) -> UncheckedExtrinsic {
 
 fn signed_at(nonce: Nonce, call: RuntimeCall, tip: Balance) -> UncheckedExtrinsic {
 	let extension: TxExtension = extension(nonce, Era::Immortal, tip);
-	let payload = SignedPayload::new(call, extension).expect("its implicit parts are known");
+	let payload = SignedPayload::new(call, extension).expect("the implicit parts are known");
 	let signature = payload.using_encoded(|bytes| Sr25519Keyring::Alice.sign(bytes));
 	let (call, extension, _) = payload.deconstruct();
 	let sender = Sr25519Keyring::Alice.to_account_id();
@@ -97,7 +97,7 @@ fn reveal() -> RuntimeCall {
 #[test]
 fn an_operational_call_without_a_tip_is_among_the_signed() {
 	with_rich_alice(|| {
-		let valid = validate(signed(reveal(), 0)).expect("it is valid");
+		let valid = validate(signed(reveal(), 0)).expect("the transaction is valid");
 		assert!(valid.priority <= MAX_SIGNED);
 		assert!(valid.priority > 0);
 	});
@@ -107,7 +107,11 @@ fn an_operational_call_without_a_tip_is_among_the_signed() {
 fn tips_order_transactions_up_to_a_million_kai() {
 	with_rich_alice(|| {
 		let call = || RuntimeCall::System(frame_system::Call::remark { remark: vec![] });
-		let priority = |tip| validate(signed(call(), tip)).expect("it is valid").priority;
+		let priority = |tip| {
+			validate(signed(call(), tip))
+				.expect("the transaction is valid")
+				.priority
+		};
 		let tips = [0, KAI / 1_000, KAI, 1_000 * KAI, 100_000 * KAI];
 		assert!(tips.map(priority).is_sorted_by(|low, high| low < high));
 	});

@@ -44,7 +44,8 @@ fn near(claim: Balance, exact: Balance) {
 fn licenses_that_are_delegated_at_genesis_share_the_first_epoch() {
 	on_preset("development", || {
 		for operator in 0..3 {
-			let members = Rewards::pool_members(PoolId::Checker(operator)).expect("it has members");
+			let members =
+				Rewards::pool_members(PoolId::Checker(operator)).expect("the pool has members");
 			let licenses = u128::from(dev::LICENSES);
 			assert_eq!((members.shares, members.eligible), (licenses, licenses));
 		}
@@ -56,7 +57,9 @@ fn licenses_that_are_delegated_at_genesis_share_the_first_epoch() {
 			PoolId::Checker(0),
 			AccountId::from(dev::CHECKERS[0].account),
 		);
-		let reward = Rewards::epoch_totals(0).expect("it is kept").checker_reward;
+		let reward = Rewards::epoch_totals(0)
+			.expect("the totals are kept")
+			.checker_reward;
 		let members = Perbill::from_percent(10).mul_floor(reward);
 		assert_ok!(Rewards::claim_checker(signed(&checker)));
 		assert_eq!(Rewards::vkai(checker.clone()), reward - members);
@@ -149,7 +152,9 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 		assert_ok!(Providers::stake(signed(&provider), 0, 9_000 * KAI));
 		end_epoch();
 
-		let reward = Rewards::epoch_totals(2).expect("it is kept").idle_reward;
+		let reward = Rewards::epoch_totals(2)
+			.expect("the totals are kept")
+			.idle_reward;
 		let stakes = Members {
 			owner: 600 * KAI,
 			value: 1_000 * KAI,

@@ -233,7 +233,7 @@ impl World {
 
 	/// Runs the machines' trials, and sends attestations.
 	fn start_trial(&mut self, index: RoundIndex) {
-		let round = pallet_popw::Rounds::<Runtime>::get(index).expect("it is in flight");
+		let round = pallet_popw::Rounds::<Runtime>::get(index).expect("the round is in flight");
 		let due = self.due_in(&round);
 		let mut attesting = Vec::new();
 		for worker in &due {

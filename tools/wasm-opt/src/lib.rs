@@ -108,20 +108,20 @@ mod tests {
 
 	/// Returns a section of at most 127 bytes.
 	fn section(id: u8, content: &[u8]) -> Vec<u8> {
-		let size = u8::try_from(content.len()).expect("it is short");
+		let size = u8::try_from(content.len()).expect("the length fits a byte");
 		assert!(size < 0x80);
 		[&[id, size], content].concat()
 	}
 
 	fn custom(name: &str, content: &[u8]) -> Vec<u8> {
-		let length = u8::try_from(name.len()).expect("it is short");
+		let length = u8::try_from(name.len()).expect("the length fits a byte");
 		section(CUSTOM, &[&[length], name.as_bytes(), content].concat())
 	}
 
 	/// Returns a module with one function from `i32` to `i32`: `local.get 0`, and an operator.
 	fn module(operator: &[u8]) -> Vec<u8> {
 		let body = [&[0, 0x20, 0], operator, &[0x0b]].concat();
-		let size = u8::try_from(body.len()).expect("it is short");
+		let size = u8::try_from(body.len()).expect("the length fits a byte");
 		[
 			HEADER.to_vec(),
 			section(1, &[1, 0x60, 1, 0x7f, 1, 0x7f]),
@@ -137,15 +137,15 @@ mod tests {
 		let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 		let name = format!("kaisar-wasm-opt-{}-{run}", std::process::id());
 		let file = std::env::temp_dir().join(name);
-		fs::write(&file, module).expect("it is written");
+		fs::write(&file, module).expect("the file can be written");
 		let mut options = OptimizationOptions::new_opt_level_0();
 		options.mvp_features_only().debug_info(true);
 		options
 			.add_pass(Pass::StripDwarf)
 			.add_pass(Pass::SignextLowering);
 		let result = options.run(&file, &file).map(|()| fs::read(&file));
-		let read = result.map(|bytes| bytes.expect("it is read"));
-		fs::remove_file(&file).expect("it is removed");
+		let read = result.map(|bytes| bytes.expect("the file can be read"));
+		fs::remove_file(&file).expect("the file can be removed");
 		read
 	}
 
@@ -163,7 +163,7 @@ mod tests {
 		]
 		.concat();
 		assert_eq!(
-			run(&full).expect("it is written"),
+			run(&full).expect("the module is valid"),
 			[bare, names, version].concat()
 		);
 	}
@@ -172,13 +172,16 @@ mod tests {
 	fn numbers_are_as_short_as_they_can_be() {
 		// `i32.const 1` and `drop`, as a linker writes them to leave room for a greater number.
 		let long = module(&[0x41, 0x81, 0x80, 0x80, 0x80, 0, 0x1a]);
-		assert_eq!(run(&long).expect("it is written"), module(&[0x41, 1, 0x1a]));
+		assert_eq!(
+			run(&long).expect("the module is valid"),
+			module(&[0x41, 1, 0x1a])
+		);
 	}
 
 	#[test]
 	fn fails_with_sign_extension() {
 		for operator in 0xc0..=0xc4u8 {
-			let error = run(&module(&[operator])).expect_err("it is not WebAssembly 1.0");
+			let error = run(&module(&[operator])).expect_err("the operator is not WebAssembly 1.0");
 			assert!(matches!(error, Error::Invalid(_)), "{error}");
 		}
 	}
