@@ -7,11 +7,11 @@ usage() {
 	cat <<-HELP
 		usage: scripts/doc.sh
 
-		Builds the documentation of all crates, without those of others; a warning is an error. Its front page is that of the
-		runtime, which leads through the crates.
+		Builds the documentation of all crates of the workspace; a warning is an error. Its front page is that of
+		the runtime, which leads through the crates.
 
 		environment:
-		  KAISAR_TARGET_DIR   where builds go (default: \$KAISAR_CACHE/target); the documentation is in doc/ there
+		  KAISAR_TARGET_DIR   folder for builds, with the documentation in doc/ (default: $KAISAR_CACHE/target)
 	HELP
 }
 

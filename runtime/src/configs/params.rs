@@ -102,8 +102,8 @@ pub mod dynamic_params {
 		/// Work in a trial.
 		///
 		/// Limits: `n` 64 to 16,384, a power of two; `turns` at most 2²⁰; `stages` and `reads` 1 to 2²⁰;
-		/// sizes in MiB at most the claim; `bandwidth_secs` at most 24, since a window and its votes have the
-		/// last 8 blocks of a commit part. Agents refuse other sizes, and every worker would fail.
+		/// sizes in MiB at most the claim; `bandwidth_secs` at most 24, since a window and its votes have
+		/// the last 8 blocks of a commit part. Agents refuse other sizes, and every worker would fail.
 		#[codec(index = 4)]
 		pub static Bench: BenchParams = BenchParams::FULL;
 		/// Blocks from a round's start to its trial, in which agents prepare; at most `PhaseLength`. At 75

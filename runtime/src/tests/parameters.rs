@@ -1,5 +1,6 @@
-//! `docs/parameters.md`: every number of the chain and its programs, with its reason. It is made from the runtime's own
-//! values and from the sources' constants; this test fails where the page is not what they come to.
+//! `docs/parameters.md`: every number of the chain and its programs, with its reason. It is made from the
+//! runtime's own values and from the sources' constants; this test fails where the page is not what they
+//! come to.
 //!
 //! `KAISAR_WRITE=yes cargo test --workspace parameters_are_documented` writes it anew.
 
