@@ -1,5 +1,6 @@
-// The formulas of the specification (05-rewards.md, 09-tables.md, 01-token.md), in exact integers and
-// written independently of `math/`: what the chain pays is compared with these to the unit.
+// The formulas of docs/spec/05-rewards.md ("Worker scores", "Worker rewards", "Checker rewards"),
+// docs/spec/09-tables.md and docs/spec/01-token.md, in exact integers and written independently of `math/`:
+// what the chain pays is compared with these to the unit.
 
 /** 1 KAI in units. */
 export const KAI = 10n ** 18n;

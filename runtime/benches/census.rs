@@ -1,4 +1,4 @@
-//! What a census costs: the arithmetic of scale of the specification, measured and not believed.
+//! Measures the cost of a census: the figures of *Load* in `docs/spec/04-popw.md`.
 //!
 //! ```text
 //! cargo bench -p kaisar-runtime --bench census --profile dev -- [--workers N] [--due N] [--operators N]
