@@ -9,195 +9,13 @@ use super::*;
 use kaisar_primitives::{
 	BlockSeed, CloseReason, DeployFailure, Issue, Market, Plan, Requirement, Workload,
 };
-use num_bigint::BigInt;
-use num_rational::BigRational;
-use sp_runtime::{ArithmeticError, DispatchError};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-/// An amount in both kinds of money.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Both {
-	pub kai: Balance,
-	pub credits: Balance,
-}
+mod expect;
+mod state;
 
-impl Both {
-	fn all(&self) -> Balance {
-		self.kai + self.credits
-	}
-
-	/// Takes out a refund: KAI first, since the rest becomes credits.
-	fn give_back(&mut self, amount: Balance) -> Self {
-		let kai = amount.min(self.kai);
-		let credits = amount - kai;
-		self.kai -= kai;
-		self.credits -= credits;
-		Self { kai, credits }
-	}
-
-	/// Takes out a payment: credits first.
-	fn take(&mut self, amount: Balance) -> Self {
-		let credits = amount.min(self.credits);
-		let kai = amount - credits;
-		self.credits -= credits;
-		self.kai -= kai;
-		Self { kai, credits }
-	}
-
-	fn add(&mut self, other: Self) {
-		self.kai += other.kai;
-		self.credits += other.credits;
-	}
-
-	fn is(&self, money: &Money) -> bool {
-		(self.kai, self.credits) == (money.kai, money.credits)
-	}
-
-	fn money(&self) -> Money {
-		Money {
-			kai: self.kai,
-			credits: self.credits,
-		}
-	}
-}
-
-/// An open report.
-#[derive(Clone, Copy, Debug)]
-pub struct Report {
-	at: BlockNumber,
-	undecided: u32,
-}
-
-/// An order that waits for its last check.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-	reason: CloseReason,
-	since: BlockNumber,
-	undecided: u32,
-	/// Visits that did not count: a check from before the match was open.
-	waits: u32,
-}
-
-impl End {
-	/// Returns the block of the last visit.
-	fn last_look(&self) -> BlockNumber {
-		self.since + (16 + self.waits) * TIMEOUT
-	}
-}
-
-/// An order in the model.
-#[derive(Clone, Debug)]
-pub struct Plain {
-	pub customer: AccountId,
-	requirement: Requirement,
-	plan: Plan,
-	/// Hours, and the prices of a unit and hour with each plan.
-	spans: Vec<(u32, [Balance; 3])>,
-	pub state: OrderState,
-	pub worker: Option<WorkerId>,
-	floor: Balance,
-	placed_at: BlockNumber,
-	matched_at: BlockNumber,
-	deploy_blocks: u16,
-	deploy_by: BlockNumber,
-	started_at: BlockNumber,
-	pub ends_at: BlockNumber,
-	closed_at: BlockNumber,
-	/// The block before which the worker's rented time is credited or void.
-	credited_to: BlockNumber,
-	proved_to: BlockNumber,
-	proved: BlockNumber,
-	end: Option<End>,
-	report: Option<Report>,
-	charged: Both,
-	escrow: Both,
-	paid: Balance,
-	fees: Balance,
-	setup: Balance,
-	refunded: Both,
-	credited: Balance,
-}
-
-impl Plain {
-	pub fn is_closed(&self) -> bool {
-		matches!(self.state, OrderState::Closed { .. })
-	}
-
-	fn has_worker(&self) -> bool {
-		self.is_served() || self.state == OrderState::Deploying
-	}
-
-	fn is_served(&self) -> bool {
-		matches!(self.state, OrderState::Active | OrderState::Closing)
-	}
-
-	fn is_cancelled(&self) -> bool {
-		self.end
-			.is_some_and(|end| end.reason == CloseReason::Cancelled)
-	}
-
-	pub fn hours(&self) -> u32 {
-		self.spans.iter().map(|(hours, _)| hours).sum()
-	}
-
-	/// Returns the price of the first blocks of use with a plan, rounded down to the unit.
-	fn cost(&self, plan: Plan, blocks: BlockNumber) -> Balance {
-		let (mut left, mut sum) = (blocks, BigRational::from(BigInt::from(0)));
-		for (hours, prices) in &self.spans {
-			let part = left.min(hours * HOURS);
-			left -= part;
-			let price = BigRational::from(BigInt::from(prices[plan as usize]));
-			sum += price * ratio(part, HOURS);
-		}
-		let all = sum * BigRational::from(BigInt::from(units(&self.requirement)));
-		whole(all.floor()).expect("an order was paid for")
-	}
-
-	/// Marks the time up to block `to` as proved, at most `most` blocks of it.
-	fn prove(&mut self, to: BlockNumber, most: BlockNumber) {
-		let to = to.min(self.ends_at);
-		if to > self.proved_to {
-			self.proved += (to - self.proved_to).min(most);
-			self.proved_to = to;
-		}
-	}
-
-	/// Returns the price of `blocks` of used time, at least an hour, with the earned plan.
-	fn used(&self, blocks: BlockNumber) -> Balance {
-		self.cost(self.earned(), blocks.max(HOURS))
-	}
-
-	fn earned(&self) -> Plan {
-		let ran = (self.ends_at - self.started_at) / HOURS;
-		match self.plan {
-			Plan::Quarter if ran >= 2_160 => Plan::Quarter,
-			Plan::Quarter | Plan::Month if ran >= 720 => Plan::Month,
-			_ => Plan::OnDemand,
-		}
-	}
-
-	/// Returns the price of all used time: proved time, and the time since the last proof.
-	fn run(&self) -> Balance {
-		self.used(self.proved + self.ends_at.saturating_sub(self.proved_to))
-	}
-}
-
-fn ratio(a: u32, b: u32) -> BigRational {
-	BigRational::new(a.into(), b.into())
-}
-
-fn whole(number: BigRational) -> Option<Balance> {
-	Balance::try_from(number.to_integer()).ok()
-}
-
-/// Returns the units for which an order pays: GPUs, or the fewest cores of the tier.
-fn units(requirement: &Requirement) -> u32 {
-	if requirement.gpu_class == 0 {
-		[4, 32, 64, 129][usize::from(requirement.min_cpu) - 1]
-	} else {
-		requirement.gpu_count.into()
-	}
-}
+use state::{Both, End, Report, accounts, total_of};
+pub use state::{Model, Plain};
 
 /// A call of an order.
 #[derive(Clone, Copy, Debug)]
@@ -295,246 +113,6 @@ pub enum Cause {
 	Other,
 }
 
-/// The state of the model.
-pub struct Model {
-	pub orders: BTreeMap<OrderId, Plain>,
-	next: OrderId,
-	book: BTreeMap<GpuClass, ClassPrice>,
-	contingency: bool,
-	credits: BTreeMap<AccountId, Balance>,
-	/// The KAI of each account, held or not.
-	accounts: BTreeMap<AccountId, Balance>,
-	/// The KAI of the pot beyond that behind credits.
-	spare: Balance,
-	/// Workers that could be rented before this block's hooks of orders.
-	idle: BTreeSet<WorkerId>,
-	/// Whether some of them had ended checks, and too many have an open one for all to be closed first.
-	crowded: bool,
-	/// The events that must come next, and below the ones that must have been emitted as well.
-	due: VecDeque<Event<World>>,
-	said: Vec<String>,
-}
-
-/// Returns all accounts with their KAI.
-fn accounts() -> BTreeMap<AccountId, Balance> {
-	frame_system::Account::<World>::iter_keys()
-		.map(|who| (who, total_of(who)))
-		.filter(|(_, amount)| *amount > 0)
-		.collect()
-}
-
-fn total_of(who: AccountId) -> Balance {
-	<Balances as frame_support::traits::fungible::Inspect<_>>::total_balance(&who)
-}
-
-impl Model {
-	/// Returns the model of the world at its start.
-	pub fn new() -> Self {
-		let book = REFERENCES.map(|(class, reference)| {
-			let price = ClassPrice {
-				reference: Some(reference),
-				cost: None,
-			};
-			(class, price)
-		});
-		Self {
-			orders: BTreeMap::new(),
-			next: 0,
-			book: book.into(),
-			contingency: false,
-			credits: BTreeMap::new(),
-			accounts: accounts(),
-			spare: ED,
-			idle: BTreeSet::new(),
-			crowded: false,
-			due: VecDeque::new(),
-			said: Vec::new(),
-		}
-	}
-
-	pub fn order(&self, id: OrderId) -> Option<&Plain> {
-		self.orders.get(&id)
-	}
-
-	pub fn credits_of(&self, who: AccountId) -> Balance {
-		self.credits.get(&who).copied().unwrap_or(0)
-	}
-
-	/// Returns the prices of a unit and hour with each plan.
-	pub fn prices(&self, class: GpuClass) -> Option<[Balance; 3]> {
-		let of = |state| {
-			workers()
-				.filter(|(_, record)| {
-					let verified = record.profile.map_or(0, |profile| profile.gpu_class);
-					record.state() == state && verified == class
-				})
-				.count() as u32
-		};
-		let (idle, rented) = (of(WorkerState::Online), of(WorkerState::Rented));
-		let utilisation = ratio(rented, (idle + rented).max(1));
-		let entry = self.book.get(&class)?;
-		let price = |exact: BigRational| whole(exact.ceil());
-		if self.contingency {
-			let Cost { cost, multiplier } = entry.cost?;
-			let multiplier = BigRational::new(
-				multiplier.into_inner().into(),
-				BigInt::from(1_000_000_000_000_000_000u64),
-			);
-			let one = ratio(1, 1);
-			let all =
-				price((one + utilisation) * BigRational::from(BigInt::from(cost)) * multiplier)?;
-			return Some([all; 3]);
-		}
-		let base = BigRational::from(BigInt::from(entry.reference?))
-			* (ratio(75, 100) + ratio(20, 100) * &utilisation * &utilisation);
-		Some([
-			price(base.clone())?,
-			price(&base * ratio(90, 100))?,
-			price(&base * ratio(80, 100))?,
-		])
-	}
-
-	/// Returns the current price of a number of hours.
-	fn quote(
-		&self,
-		requirement: &Requirement,
-		hours: u32,
-		plan: Plan,
-	) -> Result<([Balance; 3], Balance), DispatchError> {
-		let prices = self
-			.prices(requirement.gpu_class)
-			.ok_or(Error::<World>::NoPrice)?;
-		let total = BigInt::from(prices[plan as usize])
-			* BigInt::from(units(requirement))
-			* BigInt::from(hours);
-		let total = Balance::try_from(total)
-			.map_err(|_| DispatchError::Arithmetic(ArithmeticError::Overflow))?;
-		Ok((prices, total))
-	}
-
-	fn quote_placing(
-		&self,
-		who: AccountId,
-		placing: &Placing,
-	) -> Result<([Balance; 3], Both), DispatchError> {
-		let Placing {
-			requirement,
-			hours,
-			plan,
-			max_price,
-			credits,
-			deploy_blocks,
-		} = placing;
-		if !matches!(deploy_blocks, 0 | 75..=600) {
-			return Err(Error::<World>::InvalidWorkload.into());
-		}
-		let Requirement {
-			gpu_class,
-			gpu_count,
-			min_bandwidth,
-			min_cpu,
-			min_memory,
-			min_disk,
-			region,
-			..
-		} = requirement;
-		let tiers = [min_bandwidth, min_cpu, min_memory, min_disk];
-		if (*gpu_class > 0) != (*gpu_count > 0)
-			|| tiers.into_iter().any(|tier| *tier > 4)
-			|| (*gpu_class == 0 && *min_cpu == 0)
-			|| region.is_some_and(|code| !code.iter().all(u8::is_ascii_uppercase))
-		{
-			return Err(Error::<World>::InvalidRequirement.into());
-		}
-		let least = match plan {
-			Plan::OnDemand => 1,
-			Plan::Month => 30 * 24,
-			Plan::Quarter => 90 * 24,
-		};
-		if *hours < least {
-			return Err(Error::<World>::TooFewHours.into());
-		}
-		if *hours > 8_760 {
-			return Err(Error::<World>::TooManyHours.into());
-		}
-		if u32::from(*deploy_blocks) > hours * HOURS {
-			return Err(Error::<World>::InvalidWorkload.into());
-		}
-		let (prices, total) = self.quote(requirement, *hours, *plan)?;
-		if total > *max_price {
-			return Err(Error::<World>::PriceAboveLimit.into());
-		}
-		let credits = (*credits).min(total);
-		if credits > self.credits_of(who) {
-			return Err(Error::<World>::InsufficientCredits.into());
-		}
-		let kai = total - credits;
-		Ok((prices, Both { kai, credits }))
-	}
-
-	fn can_hold(who: AccountId, reason: HoldReason, amount: Balance) -> bool {
-		use frame_support::traits::fungible::InspectHold;
-		amount == 0 || Balances::can_hold(&reason.into(), &who, amount)
-	}
-
-	/// Returns whether a call has to succeed; `None` where an ended check may decide that.
-	pub fn expects(&self, who: AccountId, act: &Act) -> Option<bool> {
-		if let Act::Place(placing) = act {
-			let funded = |charged: Both| Self::can_hold(who, HoldReason::Escrow, charged.kai);
-			return Some(
-				self.quote_placing(who, placing)
-					.is_ok_and(|(_, charged)| funded(charged)),
-			);
-		}
-		let Some((id, order)) = act.order().and_then(|id| Some((id, self.orders.get(&id)?))) else {
-			return Some(false);
-		};
-		if order
-			.worker
-			.is_some_and(|worker| order.has_worker() && is_over(worker))
-		{
-			return None;
-		}
-		let own = who == order.customer;
-		let serves = order
-			.worker
-			.filter(|_| order.has_worker())
-			.is_some_and(|worker| record(worker).owner == who && record(worker).order == Some(id));
-		let deploying = order.state == OrderState::Deploying && now() <= order.deploy_by;
-		let running = order.state == OrderState::Active && now() < order.ends_at;
-		Some(match *act {
-			Act::Place(_) => unreachable!("an order that is placed has no number"),
-			Act::Confirm(_) | Act::Fail(..) => serves && deploying,
-			Act::Exit(..) => serves && order.is_served(),
-			Act::Cancel(_) => {
-				own && matches!(
-					order.state,
-					OrderState::Matching | OrderState::Deploying | OrderState::Active
-				)
-			}
-			Act::Report(..) => {
-				own && running
-					&& order.report.is_none()
-					&& Self::can_hold(who, HoldReason::IssueBond, BOND)
-			}
-			Act::Extend(_, hours, max_price) => {
-				own && running
-					&& hours > 0 && hours.saturating_add(order.hours()) <= 8_760
-					&& order.spans.len() < 8
-					&& self.quote(&order.requirement, hours, order.plan).is_ok_and(
-						|(prices, total)| {
-							total <= max_price
-								&& prices[order.plan as usize] >= order.floor
-								&& Self::can_hold(who, HoldReason::Escrow, total)
-						},
-					)
-			}
-			// The hooks of this block have done the due work.
-			Act::Close(_) => return None,
-		})
-	}
-}
-
 /// Moves of money.
 impl Model {
 	fn moves(&mut self, from: AccountId, to: AccountId, amount: Balance) {
@@ -545,7 +123,7 @@ impl Model {
 		*self.accounts.entry(to).or_default() += amount;
 	}
 
-	fn say(&mut self, event: Event<World>) {
+	pub(super) fn say(&mut self, event: Event<World>) {
 		self.said.push(format!("{event:?}"));
 	}
 
@@ -617,13 +195,13 @@ impl Model {
 		});
 	}
 
-	fn pays_proved(&mut self, id: OrderId, order: &mut Plain) {
+	pub(super) fn pays_proved(&mut self, id: OrderId, order: &mut Plain) {
 		let due = order.cost(order.plan, order.proved);
 		self.pays(id, order, due);
 	}
 
 	/// Charges a deployment that failed by the customer's fault: its time, at least 0.1 h.
-	fn pays_setup(&mut self, order: &mut Plain) {
+	pub(super) fn pays_setup(&mut self, order: &mut Plain) {
 		let time = (now() - order.matched_at).max(SETUP);
 		self.pays_treasury(order, order.cost(order.plan, time));
 	}
@@ -643,7 +221,7 @@ impl Model {
 		self.gives_credits(order.customer, back.credits);
 	}
 
-	fn refunds_rest(&mut self, order: &mut Plain) {
+	pub(super) fn refunds_rest(&mut self, order: &mut Plain) {
 		let rest = order.escrow.all();
 		self.refunds(order, rest);
 	}
@@ -656,7 +234,7 @@ impl Model {
 	}
 
 	/// Resolves the open report: the bond goes to the customer, or to the provider.
-	fn resolves(&mut self, id: OrderId, order: &mut Plain, returned: bool) {
+	pub(super) fn resolves(&mut self, id: OrderId, order: &mut Plain, returned: bool) {
 		if order.report.take().is_none() {
 			return;
 		}
@@ -675,7 +253,7 @@ impl Model {
 	}
 
 	/// Settles an order whose paid time is over, or that was canceled. `proved`: the last check has come.
-	fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
+	pub(super) fn settles(&mut self, id: OrderId, order: &mut Plain, proved: bool) {
 		match (order.is_cancelled(), proved) {
 			(true, true) => {
 				let due = order.used(order.proved);
@@ -698,7 +276,7 @@ impl Model {
 	}
 
 	/// Settles an order whose container ended, or did not answer: it costs as much as a cancellation.
-	fn settles_stopped(&mut self, id: OrderId, order: &mut Plain) {
+	pub(super) fn settles_stopped(&mut self, id: OrderId, order: &mut Plain) {
 		order.ends_at = order.ends_at.min(now());
 		self.pays_proved(id, order);
 		let due = order.run().saturating_sub(order.paid + order.fees);
@@ -712,7 +290,12 @@ impl Model {
 	}
 
 	/// Closes the order. Returns its event.
-	fn closes(&mut self, id: OrderId, order: &mut Plain, reason: CloseReason) -> Event<World> {
+	pub(super) fn closes(
+		&mut self,
+		id: OrderId,
+		order: &mut Plain,
+		reason: CloseReason,
+	) -> Event<World> {
 		self.resolves(id, order, true);
 		order.state = OrderState::Closed { reason };
 		order.end = None;
@@ -728,20 +311,20 @@ impl Model {
 		}
 	}
 
-	fn fails(&mut self, id: OrderId, order: &mut Plain) {
+	pub(super) fn fails(&mut self, id: OrderId, order: &mut Plain) {
 		// A cancellation stands, whatever the machine does.
 		self.settles(id, order, false);
 		let event = self.closes(id, order, CloseReason::WorkerFailed);
 		self.due.push_back(event);
 	}
 
-	fn goes_down(&mut self, id: OrderId, order: &mut Plain) {
+	pub(super) fn goes_down(&mut self, id: OrderId, order: &mut Plain) {
 		self.settles_stopped(id, order);
 		let event = self.closes(id, order, CloseReason::ServiceDown);
 		self.due.push_back(event);
 	}
 
-	fn finishes(&mut self, id: OrderId, order: &mut Plain) {
+	pub(super) fn finishes(&mut self, id: OrderId, order: &mut Plain) {
 		let reason = order.end.expect("it is closing").reason;
 		self.settles(id, order, true);
 		let event = self.closes(id, order, reason);
@@ -1001,7 +584,7 @@ impl Model {
 	}
 
 	/// Returns whether the worker is in the index, and can be rented.
-	fn is_listed(worker: WorkerId) -> bool {
+	pub(super) fn is_listed(worker: WorkerId) -> bool {
 		record(worker).place.is_some() && <Providers as Market>::candidate(worker).is_some()
 	}
 
@@ -1225,70 +808,6 @@ impl Model {
 			}
 			_ => panic!("{id}: {cause:?}"),
 		}
-	}
-
-	/// Records a price set by governance.
-	pub fn set_price(&mut self, class: GpuClass, reference: Option<Balance>) {
-		self.book.entry(class).or_default().reference = reference;
-	}
-
-	/// Records a cost set by governance.
-	pub fn set_cost(&mut self, class: GpuClass, cost: Option<Cost>) {
-		self.book.entry(class).or_default().cost = cost;
-	}
-
-	/// Records a switch of the contingency by governance.
-	pub fn set_contingency(&mut self, on: bool) {
-		self.contingency = on;
-	}
-
-	/// Records the workers with which an order could be matched, if one waits.
-	pub fn look_around(&mut self) {
-		for order in self.orders.values_mut() {
-			let looks_back = order.worker.is_some_and(|worker| {
-				matches!(
-					Popw::last_check(worker),
-					Some(LastCheck::Open(check)) if now() <= check.ends
-						&& !(check.rented && check.round_start > order.matched_at)
-				)
-			});
-			if let Some(end) = order.end.as_mut().filter(|_| looks_back) {
-				end.waits += u32::from((now() - end.since).is_multiple_of(TIMEOUT));
-			}
-		}
-		self.idle.clear();
-		if self
-			.orders
-			.values()
-			.any(|order| order.state == OrderState::Matching)
-		{
-			self.idle = workers()
-				.map(|(worker, _)| worker)
-				.filter(|worker| Self::is_listed(*worker))
-				.collect();
-			let open = self
-				.idle
-				.iter()
-				.filter(|worker| <Popw as Checks>::is_open(**worker));
-			self.crowded = open.count() > 2 && self.idle.iter().any(|worker| is_over(*worker));
-		}
-	}
-
-	/// Records balances after the end of an epoch, which may mint into the pots.
-	pub fn rewarded(&mut self) {
-		let issued: Balance = self.accounts.values().sum();
-		if issued != pallet_balances::TotalIssuance::<World>::get() {
-			self.outside();
-		}
-	}
-
-	/// Records balances after moves of money that have nothing to do with orders: the pot has lost nothing.
-	pub fn outside(&mut self) {
-		let before = self.accounts[&Rentals::pot()];
-		self.accounts = accounts();
-		self.spare += self.accounts[&Rentals::pot()]
-			.checked_sub(before)
-			.expect("nobody else takes from the pot");
 	}
 }
 
