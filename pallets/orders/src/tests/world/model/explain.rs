@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 /// Processing of the chain's events.
 impl Model {
 	/// Processes a closed check of a worker that serves an order.
-	fn hears(&mut self, heard: &Heard) {
-		let id = heard.order;
+	fn observe(&mut self, observed: &Observed) {
+		let id = observed.order;
 		let mut order = self.orders.remove(&id).expect("it was placed");
-		assert!(order.has_worker() && order.worker == Some(heard.worker));
-		let start = heard.round_start;
+		assert!(order.has_worker() && order.worker == Some(observed.worker));
+		let start = observed.round_start;
 		// Other checks are no evidence about this order: they cover the time before it.
-		let speaks = order.is_served() && heard.was_rented && start > order.matched_at;
-		match heard.found {
+		let speaks = order.is_served() && observed.was_rented && start > order.matched_at;
+		match observed.found {
 			Some(Finding::Offline) => self.fails(id, &mut order),
 			Some(Finding::NotServing) => {
 				if speaks {
@@ -25,21 +25,21 @@ impl Model {
 				}
 				order.credited_to = order.credited_to.max(start);
 			}
-			Some(Finding::Serving) => self.confirms(heard, &mut order, speaks),
+			Some(Finding::Serving) => self.confirms(observed, &mut order, speaks),
 			None if speaks => self.undecided(id, &mut order, start),
 			None => {}
 		}
 		self.orders.insert(id, order);
 	}
 
-	fn confirms(&mut self, heard: &Heard, order: &mut Plain, speaks: bool) {
-		let (id, start) = (heard.order, heard.round_start);
-		let gap = heard.credit;
-		let rented = if heard.false_proof {
+	fn confirms(&mut self, observed: &Observed, order: &mut Plain, speaks: bool) {
+		let (id, start) = (observed.order, observed.round_start);
+		let gap = observed.credit;
+		let rented = if observed.false_proof {
 			// All pending time is void.
 			order.credited_to = now();
 			0
-		} else if !heard.was_rented {
+		} else if !observed.was_rented {
 			0
 		} else {
 			let rented = start.saturating_sub(order.credited_to).min(gap);
@@ -48,8 +48,8 @@ impl Model {
 		};
 		// Time of an earlier order, which ended without a check, can still be credited, at nobody's cost.
 		assert!(
-			(rented..=gap).contains(&heard.rented),
-			"{heard:?}: {rented}"
+			(rented..=gap).contains(&observed.rented),
+			"{observed:?}: {rented}"
 		);
 		if !speaks {
 			return;
@@ -84,14 +84,14 @@ impl Model {
 
 	/// Processes the events since the last call.
 	pub fn absorb(&mut self, cause: Cause) {
-		let heard = Told::take();
-		let mut heard = heard.iter().peekable();
+		let observed = Observations::take();
+		let mut observed = observed.iter().peekable();
 		let mut acted = BTreeSet::new();
-		let mut said = Vec::new();
+		let mut reported = Vec::new();
 		for (at, record) in System::events().into_iter().enumerate() {
-			while let Some(next) = heard.next_if(|heard| heard.after as usize <= at) {
+			while let Some(next) = observed.next_if(|observed| observed.after as usize <= at) {
 				acted.insert(next.order);
-				self.hears(next);
+				self.observe(next);
 			}
 			let RuntimeEvent::Rentals(event) = record.event else {
 				continue;
@@ -103,26 +103,26 @@ impl Model {
 				| Event::OrderPaid { .. }
 				| Event::IssueResolved { .. }
 				| Event::DeploymentFailed { .. }
-				| Event::ContainerExited { .. } => said.push(format!("{event:?}")),
+				| Event::ContainerExited { .. } => reported.push(format!("{event:?}")),
 				Event::PriceSet { .. } | Event::CostSet { .. } | Event::ContingencySet { .. } => {}
 				_ => match self.due.pop_front() {
 					Some(due) => assert_eq!(event, due),
 					None => {
-						acted.extend(self.happens(event, cause));
+						acted.extend(self.apply(event, cause));
 					}
 				},
 			}
 		}
-		for next in heard {
+		for next in observed {
 			acted.insert(next.order);
-			self.hears(next);
+			self.observe(next);
 		}
 		forget_events();
 		assert!(self.due.is_empty(), "{cause:?}: {:?}", self.due);
-		said.sort();
-		self.said.sort();
-		assert_eq!(said, self.said, "{cause:?}");
-		self.said.clear();
+		reported.sort();
+		self.reported.sort();
+		assert_eq!(reported, self.reported, "{cause:?}");
+		self.reported.clear();
 		// A successful call has an effect, or the check that it closed has.
 		if let Cause::Call(_, act) = cause {
 			let order = act.order().unwrap_or(self.next - 1);
@@ -131,7 +131,7 @@ impl Model {
 	}
 
 	/// Processes an event of an order that no check caused. Returns the order.
-	fn happens(&mut self, event: Event<World>, cause: Cause) -> Option<OrderId> {
+	fn apply(&mut self, event: Event<World>, cause: Cause) -> Option<OrderId> {
 		if let Event::OrderPlaced { order, .. } = event {
 			let Cause::Call(who, Act::Place(placing)) = cause else {
 				panic!("{event:?} of {cause:?}")
@@ -157,7 +157,7 @@ impl Model {
 				self.settle_and_close(id, &mut order, reason, cause)
 			}
 			Event::OrderClosing { reason, .. } => Self::ends(id, &mut order, reason, cause),
-			_ => self.acts(id, &mut order, cause),
+			_ => self.execute(id, &mut order, cause),
 		};
 		assert_eq!(event, expected, "{cause:?}");
 		self.orders.insert(id, order);
@@ -178,7 +178,7 @@ impl Model {
 		if charged.credits > 0 {
 			let left = self.credits_of(who) - charged.credits;
 			self.credits.insert(who, left);
-			self.say(Event::CreditsUsed {
+			self.report(Event::CreditsUsed {
 				who,
 				order: id,
 				amount: charged.credits,
@@ -386,7 +386,7 @@ impl Model {
 					panic!("{cause:?}")
 				};
 				assert_eq!((called, Some(who)), (id, owner));
-				self.say(Event::DeploymentFailed {
+				self.report(Event::DeploymentFailed {
 					order: id,
 					worker: order.worker.expect("it has an owner"),
 					reason: failure,
@@ -403,7 +403,7 @@ impl Model {
 					panic!("{cause:?}")
 				};
 				assert_eq!((called, Some(who)), (id, owner));
-				self.say(Event::ContainerExited {
+				self.report(Event::ContainerExited {
 					order: id,
 					worker: order.worker.expect("it has an owner"),
 					code,
@@ -422,7 +422,7 @@ impl Model {
 	}
 
 	/// Processes an event that only a call can cause.
-	fn acts(&mut self, id: OrderId, order: &mut Plain, cause: Cause) -> Event<World> {
+	fn execute(&mut self, id: OrderId, order: &mut Plain, cause: Cause) -> Event<World> {
 		let Cause::Call(who, act) = cause else {
 			panic!("{id}: {cause:?}")
 		};

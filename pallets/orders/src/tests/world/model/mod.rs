@@ -1,6 +1,6 @@
 //! A model of the money and the lives of orders by `docs/spec/06-orders.md`, written down plainly.
 //!
-//! The model gets the calls and the results of checks ([`Heard`]), in the order in which they occurred.
+//! The model gets the calls and the results of checks ([`Observed`]), in the order in which they occurred.
 //! Steps that the chain does by itself it takes from the chain's events, and asserts that they were allowed.
 //! From these it computes every figure of every order, the balance of every account, and the events that
 //! must have been emitted, and compares all of them.

@@ -13,14 +13,14 @@ impl Model {
 		*self.accounts.entry(to).or_default() += amount;
 	}
 
-	pub(super) fn say(&mut self, event: Event<World>) {
-		self.said.push(format!("{event:?}"));
+	pub(super) fn report(&mut self, event: Event<World>) {
+		self.reported.push(format!("{event:?}"));
 	}
 
 	fn gives_credits(&mut self, who: AccountId, amount: Balance) {
 		if amount > 0 {
 			*self.credits.entry(who).or_default() += amount;
-			self.say(Event::CreditsGiven { who, amount });
+			self.report(Event::CreditsGiven { who, amount });
 		}
 	}
 
@@ -75,7 +75,7 @@ impl Model {
 		}
 		order.paid += net;
 		order.fees += fee;
-		self.say(Event::OrderPaid {
+		self.report(Event::OrderPaid {
 			order: id,
 			worker,
 			to,
@@ -134,7 +134,7 @@ impl Model {
 			self.owner_gets(order.worker.expect("it is served"), BOND)
 		};
 		self.moves(order.customer, to, BOND);
-		self.say(Event::IssueResolved {
+		self.report(Event::IssueResolved {
 			order: id,
 			// An owner that rents its own machine gets its bond back in any case.
 			returned: to == order.customer,

@@ -208,7 +208,7 @@ pub struct Model {
 	pub(super) crowded: bool,
 	/// The events that must come next, and below the ones that must have been emitted as well.
 	pub(super) due: VecDeque<Event<World>>,
-	pub(super) said: Vec<String>,
+	pub(super) reported: Vec<String>,
 }
 
 /// Returns all accounts with their KAI.
@@ -244,7 +244,7 @@ impl Model {
 			idle: BTreeSet::new(),
 			crowded: false,
 			due: VecDeque::new(),
-			said: Vec::new(),
+			reported: Vec::new(),
 		}
 	}
 
