@@ -53,12 +53,10 @@ impl<T: Config> Pallet<T> {
 
 		let rented = Self::is_rented(&info, round);
 		let remeasure = last.is_some_and(|last| last.remeasure());
+		let is_drawn = || draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(FULL_IN);
 		// In a census, too, a mark requires a full check, which uses the mark up.
-		let full = !rented
-			&& (info.profile.is_none()
-				|| info.forced.is_some()
-				|| remeasure || draw(b"kaisar/full", round.seed, &info.owner)
-				.is_multiple_of(FULL_IN));
+		let full =
+			!rented && (info.profile.is_none() || info.forced.is_some() || remeasure || is_drawn());
 		Ok(Due {
 			info,
 			full,
