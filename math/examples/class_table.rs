@@ -1,19 +1,17 @@
 //! Prints the tables of `docs/classes.md`: which GPUs pass for which classes, what a genesis pays, and how
-//! many weaker GPUs a stronger one shows, by measured paces and by the peak figures. With `--write` it puts them
-//! into the document. A test compares the two.
+//! many weaker GPUs a stronger one shows, by measured paces and by the peak figures. With `--write` it puts
+//! them into the document. A test compares the two.
 
 use kaisar_math::{
 	ClassReference,
 	classes::{CLASSES, GpuClassInfo, Peak},
-	separation::{best_turns, copies, is_separated},
+	separation::{LEAST_MEMORY, LEAST_PACE, best_turns, copies, is_separated},
 };
 use std::{cmp::Reverse, fmt::Write};
 
 /// The marks around the tables in the document.
 const MARKS: [&str; 2] = ["<!-- class_table -->\n", "<!-- /class_table -->\n"];
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/classes.md");
-/// The minimum pace of a GPU that passes, as a part of the reference's.
-const LEAST_PACE: f64 = 0.73;
 /// The largest distance at which a separated pair is listed as close.
 const CLOSE: f64 = 0.15;
 
@@ -31,7 +29,7 @@ impl Row {
 
 	/// Returns the result of claiming this class with a GPU of `gpu`.
 	fn claimed_with(&self, gpu: &Self) -> Claim {
-		if gpu.class.memory_gb * 100 < self.class.memory_gb * 75 {
+		if u64::from(gpu.class.memory_gb) * 100 < u64::from(self.class.memory_gb) * LEAST_MEMORY {
 			return Claim::LacksMemory;
 		}
 		let (owned, peak) = (gpu.reference.unwrap_or(gpu.class.floor()), gpu.class.peak);
@@ -45,7 +43,7 @@ impl Row {
 	/// Returns the best pace of `gpu` as a part of the pace that this class requires, at least 1 where it
 	/// passes: by the planned reference, and by the peaks alone.
 	fn shares(&self, gpu: &Self) -> Option<[f64; 2]> {
-		let needed = f64::from(self.turns()?) * LEAST_PACE;
+		let needed = f64::from(self.turns()?) * (LEAST_PACE as f64 / 100.0);
 		let share = |reference: ClassReference, peak: Option<Peak>| {
 			best_turns(&reference, peak).map(|best| best as f64 / needed)
 		};

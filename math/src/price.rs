@@ -9,6 +9,15 @@ use crate::tiers;
 use primitive_types::U256;
 use sp_arithmetic::{FixedPointNumber, FixedU128, PerThing, Perbill};
 
+/// Price of a unit where no worker is rented, in parts of [`REFERENCE`]: 0.75 of the reference.
+const IDLE: u32 = 15;
+/// Addition to that price where every worker is rented, in parts of [`REFERENCE`]: 0.20 of the reference. It
+/// grows with the square of the utilization, so prices rise when few workers are left, and stay below the
+/// reference.
+const RISE: u32 = 4;
+/// Parts of the reference price, the smallest number in which both shares are whole.
+const REFERENCE: u32 = 20;
+
 /// Blocks in an hour of the chain's time.
 pub const HOUR: u32 = crate::DAY / 24;
 
@@ -55,13 +64,13 @@ pub fn unit_price(reference: u128, utilisation: Utilisation, plan: Perbill) -> O
 	let (rented, all) = utilisation.fraction();
 	// 0.75 + 0.20 · r² / n² = (15 n² + 4 r²) / (20 n²), of at most 72 bits.
 	let (squared, whole) = (rented * rented, all * all);
-	let part = whole * U256::from(15) + squared * U256::from(4);
+	let part = whole * U256::from(IDLE) + squared * U256::from(RISE);
 	let numerator = U256::from(reference)
 		.checked_mul(part)?
 		.checked_mul(plan.deconstruct().into())?;
 	ceil(
 		numerator,
-		whole * U256::from(20) * U256::from(Perbill::ACCURACY),
+		whole * U256::from(REFERENCE) * U256::from(Perbill::ACCURACY),
 	)
 	.map(|price| price.max(1))
 }

@@ -1,5 +1,12 @@
 //! Rounds: the length of a census, the chance of being due, and the time that a check may credit.
 
+/// Spot rounds between two checks of a rented worker, on average, where the network carries them: an hour of
+/// production's rounds of 25 blocks. What is not proved yet is then an hour's rent on average.
+const RENTED_PERIOD: u64 = 12;
+/// Part of `MaxDue` that the rented workers due in one spot round may come to, on average, as one in this
+/// number: marked workers and a running census take the rest of the blocks.
+const RENTED_PART: u64 = 4;
+
 /// A chance, `num` in `den`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chance {
@@ -32,12 +39,15 @@ pub fn census_chance(check_period: u32) -> Chance {
 /// assert_eq!(rented_chance(40_000, 1_000_000), Chance { num: 40_000, den: 4_000_000 });
 /// ```
 pub fn rented_chance(max_due: u32, rented: u32) -> Chance {
-	let (num, den) = (u64::from(max_due), 4 * u64::from(rented));
+	let (num, den) = (u64::from(max_due), RENTED_PART * u64::from(rented));
 	// num / den < 1 / 12
-	if num * 12 < den {
+	if num * RENTED_PERIOD < den {
 		Chance { num, den }
 	} else {
-		Chance { num: 1, den: 12 }
+		Chance {
+			num: 1,
+			den: RENTED_PERIOD,
+		}
 	}
 }
 

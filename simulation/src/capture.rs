@@ -281,8 +281,9 @@ pub fn settings() -> Vec<Setting> {
 mod tests {
 	use super::*;
 
+	/// Tests rows of the table of *Committees* in `docs/popw.md`.
 	#[test]
-	fn the_binomial_figures_are_those_of_the_specification() {
+	fn the_binomial_figures_are_those_of_the_documents() {
 		for (percent, half, most) in [
 			(5, 0.0012, 0.00003),
 			(10, 0.0086, 0.00046),

@@ -32,6 +32,17 @@
 //! exits, Carla cancels or reports an issue, or a check finds the worker offline or the container without an
 //! answer. `docs/orders.md` describes each case, and where the money goes.
 //!
+//! The same as a test:
+//!
+#![doc = docify::embed!("src/tests/story.rs", carla_rents_a_gpu_for_two_hours)]
+//!
+//! And an order that ends early:
+//!
+#![doc = docify::embed!(
+	"src/tests/story.rs",
+	carla_cancels_and_pays_her_next_order_with_credits
+)]
+//!
 //! ## Money
 //!
 //! At any time the amount charged for an order is the sum of the amounts in escrow, paid, taken as fee, paid

@@ -11,6 +11,14 @@ use kaisar_primitives::{
 };
 use sp_core::H256;
 
+/// Owners of whom one, on average, has its workers checked in full in a round without a mark. The windows of
+/// bandwidth delay the votes: with one owner in 16 measured, a batch of 64 seats waits for four windows on
+/// average.
+const FULL_IN: u128 = 16;
+/// Maximum number of attested workers that one call of the view function `seats` examines: a view has no
+/// weight limit, and an operator with seats at 10⁶ workers reads them in 245 pages.
+const SEATS_PAGE: u32 = 4_096;
+
 /// A worker that is due, with the data that its check needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Due<AccountId> {
@@ -45,11 +53,10 @@ impl<T: Config> Pallet<T> {
 
 		let rented = Self::is_rented(&info, round);
 		let remeasure = last.is_some_and(|last| last.remeasure());
+		let is_drawn = || draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(FULL_IN);
 		// In a census, too, a mark requires a full check, which uses the mark up.
-		let full = !rented
-			&& (info.profile.is_none()
-				|| info.forced.is_some()
-				|| remeasure || draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(16));
+		let full =
+			!rented && (info.profile.is_none() || info.forced.is_some() || remeasure || is_drawn());
 		Ok(Due {
 			info,
 			full,
@@ -208,7 +215,7 @@ impl<T: Config> Pallet<T> {
 		limit: u32,
 	) -> (Vec<SeatView>, Option<u32>) {
 		let count = AttestedCount::<T>::get(round);
-		let end = cursor.saturating_add(limit.min(4_096)).min(count);
+		let end = cursor.saturating_add(limit.min(SEATS_PAGE)).min(count);
 		let mut seats = Vec::new();
 		let mut page = (u32::MAX, Default::default());
 		for position in cursor..end {

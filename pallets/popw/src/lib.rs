@@ -32,6 +32,14 @@
 //! 5. A worker that was due and did not attest is offline, and anyone may report it
 //!    ([`Call::report_absent`]).
 //!
+//! The same as a test:
+//!
+#![doc = docify::embed!("src/tests/story.rs", a_committee_of_three_verifies_a_new_worker)]
+//!
+//! And a worker that is absent:
+//!
+#![doc = docify::embed!("src/tests/story.rs", a_worker_that_does_not_attest_is_offline)]
+//!
 //! ## Cost
 //!
 //! A round's start takes a fixed number of reads and writes, whatever the number of workers: it stores one

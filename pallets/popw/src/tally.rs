@@ -6,11 +6,11 @@
 
 use crate::{Check, Seat};
 use alloc::vec::Vec;
-use kaisar_math::committee::{exceeds_three_quarters, is_majority, is_near, reached};
+use kaisar_math::{
+	committee::{exceeds_three_quarters, is_majority, is_near, reached},
+	tiers::MAX_TIER,
+};
 use kaisar_primitives::{Outcome, Profile, SeatResult, Verdict};
-
-/// The highest tier.
-const MAX_TIER: u8 = 4;
 
 /// The outcome of a check, and the result of every seat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

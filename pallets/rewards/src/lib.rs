@@ -33,6 +33,14 @@
 //! 5. A holder of vKAI redeems it ([`Pallet::redeem`]) for KAI: all of it after 180 days, half after 90, a
 //!    quarter after 30. The forfeited part returns to the checker pot at once.
 //!
+//! The same as a test, for a worker:
+//!
+#![doc = docify::embed!("src/tests/story.rs", a_worker_earns_and_its_owner_claims)]
+//!
+//! And for an operator:
+//!
+#![doc = docify::embed!("src/tests/story.rs", an_operator_redeems_its_vkai_after_ninety_days)]
+//!
 //! ## Where each unit is
 //!
 //! A pot's balance, less its existential deposit, is the sum of three: KAI that waits for the running

@@ -16,6 +16,7 @@ mod params;
 mod payment;
 mod place;
 mod prices;
+mod story;
 mod tricks;
 mod views;
 mod workload;
@@ -189,43 +190,6 @@ fn calls_fail_for_another_account_and_for_an_unknown_order() {
 		for call in unknown {
 			assert_noop!(dispatch(call, signed(CARLA)), Error::<Test>::UnknownOrder);
 		}
-	});
-}
-
-#[test]
-fn the_whole_story_of_an_order() {
-	ExtBuilder.build_and_execute(|| {
-		let worker = add_machine(PETRA);
-		let id = place(CARLA, 2);
-		assert_eq!(held(CARLA).0, 2 * PRICE);
-		assert_eq!(state(id), OrderState::Matching);
-		run_to(3);
-		assert_eq!(state(id), OrderState::Deploying);
-		assert_eq!(machine(worker).order, Some(id));
-		run_to(20);
-		confirm(id);
-		let started = order(id).started_at;
-		assert_eq!(order(id).ends_at, started + 2 * HOURS);
-		// An hour later a check proves it.
-		run_to(started + HOURS + 5);
-		let before = free(PETRA);
-		check(worker, started + HOURS, Verdict::Fine);
-		assert_eq!(free(PETRA) - before, PRICE * 9 / 10);
-		assert_eq!(FeesPaid::get(), PRICE / 10);
-		// Its end forces a check, which proves the rest.
-		run_to(started + 2 * HOURS);
-		assert_eq!(state(id), OrderState::Closing);
-		assert_eq!(machine(worker).forced, 1);
-		run_to(now() + 30);
-		check(worker, started + 2 * HOURS + 5, Verdict::Fine);
-		assert_eq!(state(id), closed(CloseReason::Expired));
-		assert_eq!(free(PETRA) - before, 2 * PRICE * 9 / 10);
-		assert_eq!(held(CARLA), (0, 0));
-		assert_eq!(free(CARLA), FUNDS - 2 * PRICE);
-		assert_eq!(machine(worker).state, WorkerState::Online);
-		// After its history it is removed.
-		run_to(order(id).closed_at + HISTORY);
-		assert_eq!(Orders::<Test>::get(id), None);
 	});
 }
 

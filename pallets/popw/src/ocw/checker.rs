@@ -32,6 +32,10 @@ const SCAN_TIME: Duration = Duration::from_millis(300);
 /// Maximum number of comparisons of batches with the state, where places were wrong, before they are
 /// settled.
 const CORRECTIONS: u32 = 4;
+/// Part of the commit part, as one in this number, that is left when a batch stops to wait for seats without
+/// a verdict: three blocks after the last windows remain to commit, and the waits of all batches do not end
+/// in the last block.
+const LAST_PART: BlockNumber = 4;
 /// Workers that one block examines for absence, in each round.
 const ABSENT_SCAN: u32 = 64;
 /// The intended number of verdicts that all operators reveal in a block. A census that needs more than this
@@ -555,7 +559,9 @@ impl<T: Config> Side<'_, T> {
 	/// Returns the seats whose votes are not settled, by batch.
 	fn parts(&self, duty: &Duty) -> BTreeMap<u32, Part> {
 		let (length, ends) = (self.round.phase_length, self.round.commit_ends());
-		let early = ends.saturating_sub((length / 4).max(1)).saturating_sub(1);
+		let early = ends
+			.saturating_sub((length / LAST_PART).max(1))
+			.saturating_sub(1);
 		let mut parts = BTreeMap::<u32, Part>::new();
 		let mut count = |worker: WorkerId, verdict: Option<Verdict>, waits: bool| {
 			let Some(place) = duty.places.get(&worker) else {

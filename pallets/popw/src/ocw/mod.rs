@@ -37,6 +37,10 @@ use sp_runtime::{
 /// Timeout of the lock, for a node that dies while it holds it.
 const LOCK: Duration = Duration::from_millis(10_000);
 
+/// Part of a phase, as one in this number, for which no submission is planned, so that stragglers still get
+/// in.
+const STRAGGLERS: BlockNumber = 8;
+
 /// Runs after block `now` was imported.
 pub fn run<T: Config>(now: BlockNumber) {
 	let workers = WorkerKey::all();
@@ -73,7 +77,7 @@ fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
 /// at `rate` a block, but at most seven eighths of the phase, so that stragglers still get in. With little
 /// load nobody waits.
 fn spread_over(load: u64, rate: u64, phase: BlockNumber) -> BlockNumber {
-	let most = phase.saturating_sub(phase.div_ceil(8)).max(1);
+	let most = phase.saturating_sub(phase.div_ceil(STRAGGLERS)).max(1);
 	let needed = load.div_ceil(rate.max(1));
 	u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, most)
 }
@@ -114,7 +118,7 @@ mod tests {
 		assert_eq!(spread_over(5_000_000, 4_000, 625), 546);
 		assert_eq!(
 			spread_over(u64::MAX, 0, u32::MAX),
-			u32::MAX - u32::MAX.div_ceil(8)
+			u32::MAX - u32::MAX.div_ceil(STRAGGLERS)
 		);
 		assert_eq!(spread_over(5, 1, 1), 1);
 	}

@@ -36,8 +36,8 @@ fn check_by_all(worker: u32, index: u32, verdict: Verdict) {
 
 #[test]
 fn a_mark_never_falls_due_in_a_round_that_has_begun() {
-	// Registry 10: a worker whose check was closed in the first half of an attest part became due in it,
-	// while the checkers' clocks had run since its start: they found that its honest GPU was none.
+	// Once, a worker whose check was closed in the first half of an attest part became due in it, while the
+	// checkers' clocks had run since its start: they found that it had no GPU, though it was honest.
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		heard(|heard| heard.workers.get_mut(&0).unwrap().forced = Some(mark(4)));
@@ -164,8 +164,8 @@ fn only_a_census_credits_idle_time() {
 
 #[test]
 fn no_consensus_in_a_census_buys_no_solitary_check() {
-	// Registry 9: it marked the worker for the next spot round, which credited hours to the one of several
-	// identities that had their only GPU by then.
+	// It once marked the worker for the next spot round, which credited hours to the one of several identities
+	// that had their only GPU by then.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		CheckPeriod::set(1);
 		add_worker(0, WorkerState::Online, None);
@@ -185,7 +185,7 @@ fn no_consensus_in_a_census_buys_no_solitary_check() {
 
 #[test]
 fn all_workers_of_an_owner_are_measured_in_full_together() {
-	// Economy 5: drawn for each worker, four of 64 on one line were measured at a time.
+	// When full checks were drawn for each worker, four of 64 on one line were measured at a time.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		CheckPeriod::set(1);
 		for worker in 0..640 {
@@ -313,8 +313,7 @@ fn a_profile_never_exceeds_the_claim() {
 
 #[test]
 fn an_attestation_that_closes_an_old_check_is_used_up() {
-	// Registry 18: the call failed after its touch, which undid the touch, and could be sent again each
-	// block.
+	// The call once failed after its touch, which undid the touch, and could be sent again each block.
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		heard(|heard| heard.workers.get_mut(&0).unwrap().forced = Some(mark(4)));
@@ -384,7 +383,7 @@ fn a_worker_is_held_while_something_can_be_held_against_it() {
 
 #[test]
 fn closing_is_cheap_only_if_it_says_nothing_new() {
-	// Registry 19: any outcome "online" counted as confirming.
+	// Any outcome "online" once counted as confirming.
 	let weight_of = |claimed: u16, verdict: Verdict| {
 		let mut weight = None;
 		ExtBuilder::default().operators(3).build_and_execute(|| {

@@ -15,6 +15,7 @@ mod params;
 mod properties;
 mod reveal;
 mod rounds;
+mod story;
 mod sweep;
 mod tally;
 

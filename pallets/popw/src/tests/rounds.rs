@@ -154,7 +154,7 @@ fn numbers_are_fixed_before_the_extrinsics_of_the_first_block() {
 
 #[test]
 fn the_author_of_the_last_blocks_before_a_start_moves_no_draw() {
-	// Registry 22: an author with the slots of blocks 8 … 11 knows the seed of round 2 already in block 8,
+	// An author with the slots of blocks 8 … 11 knows the seed of round 2 already in block 8,
 	// and could buy licenses until the draws, which are modulo the licenses minted, suited it.
 	for (block, counts) in [(7, true), (8, false), (9, false), (10, false), (11, false)] {
 		ExtBuilder::default().operators(3).build_and_execute(|| {
@@ -208,7 +208,7 @@ fn a_changed_phase_length_counts_from_the_next_round() {
 
 #[test]
 fn no_round_is_lost_when_the_phase_length_shrinks() {
-	// Registry 20: only the last four spot rounds were considered.
+	// Only the last four spot rounds were once considered.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		PhaseLength::set(25);
 		add_worker(0, WorkerState::Pending, Some(mark(0)));
@@ -265,7 +265,7 @@ fn a_census_follows_the_seed_once_in_a_check_period() {
 
 #[test]
 fn one_census_runs_at_a_time() {
-	// Registry 16: two censuses were voted on at once, in one lane of commitments.
+	// Two censuses were once voted on at once, in one lane of commitments.
 	ExtBuilder::default().build_and_execute(|| {
 		CheckPeriod::set(1);
 		MaxDue::set(1);

@@ -148,7 +148,7 @@ fn fewer_than_three_operators_decide_nothing() {
 
 #[test]
 fn two_colluding_seats_beside_a_served_one_award_nothing() {
-	// Registry 1: the worker serves two friends and one honest seat, and refuses the other two. The friends
+	// The worker serves two friends and one honest seat, and refuses the other two. The friends
 	// claim 255 GPUs of a class for a machine that claims none.
 	let lie = Some(Verdict {
 		bandwidth: 4,

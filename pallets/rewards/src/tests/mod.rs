@@ -16,4 +16,5 @@ mod retired;
 mod scores;
 mod settle;
 mod simulation;
+mod story;
 mod tables;

@@ -2,7 +2,7 @@
 //! the pallet's code or techniques. It has no accumulators and no laziness: when an epoch ends, it visits
 //! all pools and all members and computes the earnings of each.
 //!
-//! Where the specification rounds, it rounds: the pots of an epoch, a worker's PoC of idle blocks, its PoC
+//! It rounds where that page rounds: the pots of an epoch, a worker's PoC of idle blocks, its PoC
 //! and its PoD of rented ones and the limit of its fees, the score of a machine without GPUs, an operator's
 //! reward and the members' part of a pool's reward are whole units. A member's earnings are an exact
 //! fraction, until they are claimed.

@@ -19,7 +19,7 @@ impl Filling {
 	/// Begins the next block, with the weight of its hooks before any transaction.
 	fn begin() -> Self {
 		forget_events();
-		Told::kill();
+		Observations::kill();
 		System::set_block_number(now() + 1);
 		let rounds = Popw::on_initialize(now());
 		let rewards = Rewards::on_initialize(now());

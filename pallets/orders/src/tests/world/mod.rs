@@ -208,7 +208,7 @@ impl Seats<AccountId> for Committee {
 /// Popw's report of a check of a worker that serves an order. In storage, so that a failed call rolls it
 /// back.
 #[derive(Clone, Debug, Encode, Decode)]
-pub struct Heard {
+pub struct Observed {
 	/// Number of the block's events before it.
 	pub after: u32,
 	pub order: OrderId,
@@ -233,15 +233,16 @@ pub enum Finding {
 }
 
 #[storage_alias]
-pub type Told = StorageValue<Mock, Vec<Heard>, frame_support::pallet_prelude::ValueQuery>;
+pub type Observations =
+	StorageValue<Mock, Vec<Observed>, frame_support::pallet_prelude::ValueQuery>;
 
 /// The block in which a full check of an idle worker was last closed.
 #[storage_alias]
 pub type LastFull = StorageMap<Mock, frame_support::Twox64Concat, WorkerId, BlockNumber>;
 
 /// Records the reports that Orders gets next.
-pub struct Ear;
-impl OnClosed for Ear {
+pub struct Observer;
+impl OnClosed for Observer {
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		if check.order.is_none() && check.closing.full {
 			LastFull::insert(check.worker, now());
@@ -255,7 +256,7 @@ impl OnClosed for Ear {
 			Outcome::Offline => Some(Finding::Offline),
 			Outcome::NoConsensus => None,
 		};
-		Told::append(Heard {
+		Observations::append(Observed {
 			after: System::event_count(),
 			order,
 			worker: check.worker,
@@ -322,7 +323,7 @@ impl Time for NoTime {
 impl pallet_popw::Config for World {
 	type Workers = Providers;
 	type Seats = Committee;
-	type OnClosed = (Ear, Rentals, Rewards);
+	type OnClosed = (Observer, Rentals, Rewards);
 	type Rentals = Rentals;
 	type Classes = ();
 	type VrfOutput = Vrf;

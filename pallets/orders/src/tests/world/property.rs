@@ -5,6 +5,7 @@ use super::{
 	model::{self, Act, Cause, Model, Placing},
 	*,
 };
+use crate::OrderState::{Active, Closing, Deploying, Matching};
 use frame_support::traits::fungible::MutateFreeze;
 use kaisar_primitives::{Arch, DeployFailure, Issue, Plan, Requirement};
 use pallet_providers::{SlashLevel, Slashes};
@@ -463,7 +464,6 @@ impl Run {
 	}
 
 	fn step(&mut self, op: &Op) {
-		use OrderState::{Active, Closing, Deploying, Matching};
 		match *op {
 			Op::Place {
 				who,
@@ -474,13 +474,7 @@ impl Run {
 				credits,
 				deploy_blocks,
 			} => {
-				let has = self.model.credits_of(who);
-				let credits = match credits {
-					255 => has + 1,
-					parts => {
-						has / 254 * Balance::from(parts) + has % 254 * Balance::from(parts == 254)
-					}
-				};
+				let credits = self.credits_of(who, credits);
 				let placing = Placing {
 					requirement,
 					hours,
@@ -491,128 +485,197 @@ impl Run {
 				};
 				self.act(who, Act::Place(placing));
 			}
-			Op::Confirm(choice) => {
-				let id = self.order(choice, |state| *state == Deploying);
-				self.act(self.provider_of(id), Act::Confirm(id));
-			}
-			Op::Fail(choice, reason) => {
-				let id = self.order(choice, |state| *state == Deploying);
-				self.act(self.provider_of(id), Act::Fail(id, reason));
-			}
-			Op::Exit(choice) => {
-				let id = self.order(choice, |state| matches!(state, Active | Closing));
-				self.act(self.provider_of(id), Act::Exit(id, 137));
-			}
-			Op::Extend(choice, hours, limit) => {
-				let id = self.order(choice, |state| *state == Active);
-				self.act(self.customer_of(id), Act::Extend(id, hours, limit.amount()));
-			}
-			Op::Cancel(choice) => {
-				let id = self.order(choice, |state| {
-					matches!(state, Matching | Deploying | Active)
-				});
-				self.act(self.customer_of(id), Act::Cancel(id));
-			}
-			Op::Report(choice) => {
-				let id = self.order(choice, |state| *state == Active);
-				self.act(self.customer_of(id), Act::Report(id, Issue::NotServing));
-			}
-			Op::Close(choice) => {
-				let id = self.order(choice, |state| matches!(state, Closing | Deploying));
-				self.act(ANYONE, Act::Close(id));
-			}
-			Op::Stranger(choice, act) => {
-				let id = self.order(choice, |state| !matches!(state, OrderState::Closed { .. }));
-				let acts = [
-					Act::Confirm(id),
-					Act::Fail(id, DeployFailure::Unhealthy),
-					Act::Exit(id, 0),
-					Act::Extend(id, 1, Balance::MAX),
-					Act::Cancel(id),
-					Act::Report(id, Issue::Other),
-				];
-				self.act(ANYONE, acts[usize::from(act) % acts.len()]);
-			}
-			Op::Manner(worker, manner) => {
-				self.actors.manners.insert(self.worker(worker), manner);
-			}
-			Op::Force(worker) => {
-				let _ = <Popw as Checks>::force(self.worker(worker));
-				self.model.absorb(Cause::Other);
-			}
-			Op::Finalize(worker) => {
-				let workers = [self.worker(worker)].to_vec();
-				let workers = workers.try_into().expect("one is not too many");
-				let _ = dispatch(pallet_popw::Call::finalize { workers }, signed(ANYONE));
-				self.model.absorb(Cause::Other);
-			}
-			Op::Absent(worker) => {
-				for round in Popw::rounds() {
-					let call = pallet_popw::Call::report_absent {
-						worker: worker.into(),
-						round: round.index,
-					};
-					let _ = dispatch(call, signed(ANYONE));
-					self.model.absorb(Cause::Other);
-				}
-			}
+			Op::Confirm(choice) => self.confirm(choice),
+			Op::Fail(choice, reason) => self.fail(choice, reason),
+			Op::Exit(choice) => self.exit(choice),
+			Op::Extend(choice, hours, limit) => self.extend(choice, hours, limit),
+			Op::Cancel(choice) => self.cancel(choice),
+			Op::Report(choice) => self.report_issue(choice),
+			Op::Close(choice) => self.close(choice),
+			Op::Stranger(choice, act) => self.act_as_stranger(choice, act),
+			Op::Manner(worker, manner) => self.set_manner(worker, manner),
+			Op::Force(worker) => self.force_check(worker),
+			Op::Finalize(worker) => self.finalize(worker),
+			Op::Absent(worker) => self.report_absent(worker),
 			Op::Blocks(blocks) => self.blocks(blocks),
 			Op::Leap(hours) => self.leap(hours * HOURS),
-			Op::SetPrice(class, reference) => {
-				if self.root(Call::set_price { class, reference }) {
-					assert_ne!(reference, Some(0));
-					self.model.set_price(class, reference);
-				}
-			}
-			Op::SetCost(class, cost) => {
-				let cost = cost.map(|(cost, multiplier)| Cost {
-					cost,
-					multiplier: FixedU128::from_inner(multiplier),
-				});
-				if self.root(Call::set_cost { class, cost }) {
-					self.model.set_cost(class, cost);
-				}
-			}
-			Op::Contingency(on) => {
-				assert!(self.root(Call::set_contingency { on }));
-				self.model.set_contingency(on);
-			}
-			Op::Transfer(from, to, parts) => {
-				let amount = FUNDS / Balance::from(u32::MAX) * Balance::from(parts);
-				let call = pallet_balances::Call::transfer_allow_death {
-					dest: to,
-					value: if from == POOR {
-						amount / 100_000
-					} else {
-						amount
-					},
-				};
-				self.outside(call, signed(from));
-			}
-			Op::Spend(who) => {
-				let call = pallet_balances::Call::transfer_all {
-					dest: ANYONE,
-					keep_alive: false,
-				};
-				self.outside(call, signed(who));
-			}
-			Op::Freeze(who, kai) => {
-				let amount = Balance::from(kai) * KAI;
-				let _ = <Balances as MutateFreeze<_>>::set_freeze(b"whatever", &who, amount);
-				self.model.absorb(Cause::Other);
-			}
-			Op::Donate(parts) => {
-				let call = pallet_balances::Call::transfer_allow_death {
-					dest: Rentals::pot(),
-					value: Balance::from(parts),
-				};
-				self.outside(call, signed(DAN));
-			}
-			Op::Register(owner, seed, choice) => {
-				self.outside(registration(owner, seed, spec(choice)), signed(owner));
-			}
+			Op::SetPrice(class, reference) => self.set_price(class, reference),
+			Op::SetCost(class, cost) => self.set_cost(class, cost),
+			Op::Contingency(on) => self.set_contingency(on),
+			Op::Transfer(from, to, parts) => self.transfer(from, to, parts),
+			Op::Spend(who) => self.spend(who),
+			Op::Freeze(who, kai) => self.freeze(who, kai),
+			Op::Donate(parts) => self.donate(parts),
+			Op::Register(owner, seed, choice) => self.register(owner, seed, choice),
 			_ => self.step_of_worker(op),
 		}
+	}
+
+	/// Returns the credits to use: `parts` of 254 of the account's, with 255 one more than it has.
+	fn credits_of(&self, who: AccountId, parts: u8) -> Balance {
+		let has = self.model.credits_of(who);
+		match parts {
+			255 => has + 1,
+			parts => has / 254 * Balance::from(parts) + has % 254 * Balance::from(parts == 254),
+		}
+	}
+
+	/// Confirms a deployment.
+	fn confirm(&mut self, choice: u8) {
+		let id = self.order(choice, |state| *state == Deploying);
+		self.act(self.provider_of(id), Act::Confirm(id));
+	}
+
+	/// Reports a failed deployment.
+	fn fail(&mut self, choice: u8, reason: DeployFailure) {
+		let id = self.order(choice, |state| *state == Deploying);
+		self.act(self.provider_of(id), Act::Fail(id, reason));
+	}
+
+	/// Reports a container's exit.
+	fn exit(&mut self, choice: u8) {
+		let id = self.order(choice, |state| matches!(state, Active | Closing));
+		self.act(self.provider_of(id), Act::Exit(id, 137));
+	}
+
+	/// Extends an order.
+	fn extend(&mut self, choice: u8, hours: u32, limit: Limit) {
+		let id = self.order(choice, |state| *state == Active);
+		self.act(self.customer_of(id), Act::Extend(id, hours, limit.amount()));
+	}
+
+	/// Cancels an order.
+	fn cancel(&mut self, choice: u8) {
+		let id = self.order(choice, |state| {
+			matches!(state, Matching | Deploying | Active)
+		});
+		self.act(self.customer_of(id), Act::Cancel(id));
+	}
+
+	/// Reports an issue.
+	fn report_issue(&mut self, choice: u8) {
+		let id = self.order(choice, |state| *state == Active);
+		self.act(self.customer_of(id), Act::Report(id, Issue::NotServing));
+	}
+
+	/// Closes an order that is due.
+	fn close(&mut self, choice: u8) {
+		let id = self.order(choice, |state| matches!(state, Closing | Deploying));
+		self.act(ANYONE, Act::Close(id));
+	}
+
+	/// Makes a call by an account without a right to it.
+	fn act_as_stranger(&mut self, choice: u8, act: u8) {
+		let id = self.order(choice, |state| !matches!(state, OrderState::Closed { .. }));
+		let acts = [
+			Act::Confirm(id),
+			Act::Fail(id, DeployFailure::Unhealthy),
+			Act::Exit(id, 0),
+			Act::Extend(id, 1, Balance::MAX),
+			Act::Cancel(id),
+			Act::Report(id, Issue::Other),
+		];
+		self.act(ANYONE, acts[usize::from(act) % acts.len()]);
+	}
+
+	/// Sets the manner of a worker.
+	fn set_manner(&mut self, worker: u8, manner: Manner) {
+		self.actors.manners.insert(self.worker(worker), manner);
+	}
+
+	/// Forces a check.
+	fn force_check(&mut self, worker: u8) {
+		let _ = <Popw as Checks>::force(self.worker(worker));
+		self.model.absorb(Cause::Other);
+	}
+
+	/// Closes a worker's ended check.
+	fn finalize(&mut self, worker: u8) {
+		let workers = [self.worker(worker)].to_vec();
+		let workers = workers.try_into().expect("one is not too many");
+		let _ = dispatch(pallet_popw::Call::finalize { workers }, signed(ANYONE));
+		self.model.absorb(Cause::Other);
+	}
+
+	/// Reports an absence in each round that runs.
+	fn report_absent(&mut self, worker: u8) {
+		for round in Popw::rounds() {
+			let call = pallet_popw::Call::report_absent {
+				worker: worker.into(),
+				round: round.index,
+			};
+			let _ = dispatch(call, signed(ANYONE));
+			self.model.absorb(Cause::Other);
+		}
+	}
+
+	/// Sets the reference price of a class.
+	fn set_price(&mut self, class: GpuClass, reference: Option<Balance>) {
+		if self.root(Call::set_price { class, reference }) {
+			assert_ne!(reference, Some(0));
+			self.model.set_price(class, reference);
+		}
+	}
+
+	/// Sets the cost of a class.
+	fn set_cost(&mut self, class: GpuClass, cost: Option<(Balance, u128)>) {
+		let cost = cost.map(|(cost, multiplier)| Cost {
+			cost,
+			multiplier: FixedU128::from_inner(multiplier),
+		});
+		if self.root(Call::set_cost { class, cost }) {
+			self.model.set_cost(class, cost);
+		}
+	}
+
+	/// Switches the contingency.
+	fn set_contingency(&mut self, on: bool) {
+		assert!(self.root(Call::set_contingency { on }));
+		self.model.set_contingency(on);
+	}
+
+	/// Transfers a part of an account's first funds.
+	fn transfer(&mut self, from: AccountId, to: AccountId, parts: u32) {
+		let amount = FUNDS / Balance::from(u32::MAX) * Balance::from(parts);
+		let call = pallet_balances::Call::transfer_allow_death {
+			dest: to,
+			value: if from == POOR {
+				amount / 100_000
+			} else {
+				amount
+			},
+		};
+		self.outside(call, signed(from));
+	}
+
+	/// Transfers an account's free balance away.
+	fn spend(&mut self, who: AccountId) {
+		let call = pallet_balances::Call::transfer_all {
+			dest: ANYONE,
+			keep_alive: false,
+		};
+		self.outside(call, signed(who));
+	}
+
+	/// Freezes an amount of KAI.
+	fn freeze(&mut self, who: AccountId, kai: u32) {
+		let amount = Balance::from(kai) * KAI;
+		let _ = <Balances as MutateFreeze<_>>::set_freeze(b"whatever", &who, amount);
+		self.model.absorb(Cause::Other);
+	}
+
+	/// Gives an amount to the pot.
+	fn donate(&mut self, parts: u32) {
+		let call = pallet_balances::Call::transfer_allow_death {
+			dest: Rentals::pot(),
+			value: Balance::from(parts),
+		};
+		self.outside(call, signed(DAN));
+	}
+
+	/// Registers a worker.
+	fn register(&mut self, owner: AccountId, seed: u8, choice: u8) {
+		self.outside(registration(owner, seed, spec(choice)), signed(owner));
 	}
 
 	/// Does a step of owners, governance or delegators with workers.
@@ -694,7 +757,6 @@ impl Run {
 	/// Brings everything to its end: orders with long to go are canceled, the others reach their end, with
 	/// workers and checkers as they are. No order stays open, and in the end none is stored.
 	fn finish(&mut self) {
-		use OrderState::{Active, Deploying, Matching};
 		let long = |order: &model::Plain| match order.state {
 			Matching | Deploying => order.hours() > 4,
 			Active => order.ends_at > now() + 4 * HOURS,
