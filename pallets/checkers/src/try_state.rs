@@ -4,7 +4,7 @@ use crate::*;
 use alloc::{collections::BTreeMap, vec::Vec};
 use frame_support::traits::fungible::InspectHold;
 use kaisar_primitives::Seats;
-use sp_runtime::TryRuntimeError;
+use sp_runtime::{TryRuntimeError, traits::EnsureAddAssign};
 
 impl<T: Config> Pallet<T> {
 	/// Checks the pallet's invariants.
@@ -50,7 +50,7 @@ impl<T: Config> Pallet<T> {
 		let mut deposits = BTreeMap::<Vec<u8>, BalanceOf<T>>::new();
 		for record in Operators::<T>::iter_values() {
 			let deposit = deposits.entry(record.account.encode()).or_default();
-			*deposit = deposit.ensure_add(record.deposit)?;
+			deposit.ensure_add_assign(record.deposit)?;
 			ensure!(
 				record.gone.is_none() || record.deposit <= T::RecordDeposit::get(),
 				"2: a deposit above the part for the record"

@@ -62,7 +62,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Checks invariant 4: every item of the collection has such an id.
+	/// Checks invariant 4: every item of the collection has an id below [`Minted`].
 	fn check_items(collection: CollectionIdOf<T>) -> Result<(), TryRuntimeError> {
 		let minted = Minted::<T>::get();
 		for license in pallet_nfts::Item::<T>::iter_key_prefix(collection) {

@@ -143,7 +143,10 @@ use kaisar_primitives::{
 use sp_core::H256;
 use sp_runtime::{
 	ArithmeticError, Perbill,
-	traits::{AccountIdConversion, EnsureAdd, EnsureSub, SaturatedConversion},
+	traits::{
+		AccountIdConversion, EnsureAdd, EnsureAddAssign, EnsureSub, EnsureSubAssign,
+		SaturatedConversion,
+	},
 };
 
 /// Maximum delay before the next verification, in spot rounds: two weeks.

@@ -119,8 +119,7 @@ impl Queued {
 
 	/// Adds a rate to the sum.
 	fn add(&mut self, rate: Perquintill) -> Result<(), ArithmeticError> {
-		self.rates = self.rates.ensure_add(rate.deconstruct().into())?;
-		Ok(())
+		self.rates.ensure_add_assign(rate.deconstruct().into())
 	}
 
 	/// Removes a slash. `None` if its rate was never added.
@@ -415,7 +414,7 @@ impl<T: Config> Pallet<T> {
 			let (found, applied) = bounty(total, T::SlashBounty::get(), finder.is_some());
 			for (who, part) in [(finder, found), (Some(applier), applied)] {
 				let paid = Self::pay_bounty(worker, who, part)?;
-				left = left.ensure_sub(paid)?;
+				left.ensure_sub_assign(paid)?;
 			}
 		}
 		if left > 0 {
