@@ -28,6 +28,10 @@ use kaisar_primitives::{Closing, Outcome, Pot, Pots};
 use scale_info::TypeInfo;
 use sp_runtime::{Perquintill, traits::Saturating};
 
+/// The number of consecutive checks with a false proof from which on level 2 charges. A single false proof
+/// only proves no time.
+const CHARGED_RUN: u8 = 2;
+
 /// The number of a slash. Dense from 0.
 pub type SlashId = u32;
 
@@ -265,7 +269,7 @@ impl<T: Config> Pallet<T> {
 				charged: rate_over(MALICE_RATE, record.charged_to.saturating_sub(start)),
 			});
 			row.in_a_row = row.in_a_row.saturating_add(1);
-			if row.in_a_row >= 2 {
+			if row.in_a_row >= CHARGED_RUN {
 				let lasted = start.saturating_sub(row.since).max(DAYS);
 				let all = malice_rate(lasted).max(row.charged);
 				charge = all.saturating_sub(row.charged);
