@@ -158,7 +158,7 @@ fn beside_an_agent_the_agent_fills_the_plot() {
 	}
 	send(&child, libc::SIGINT);
 	let said = text(&child.wait_with_output().unwrap());
-	assert!(said.contains("The agent goes on."), "{said}");
+	assert!(said.contains("The agent continues."), "{said}");
 	assert_eq!(agent.ready(&recipe()), 3);
 	drop(lock);
 }

@@ -390,7 +390,7 @@ async fn calibrate_prints_the_figures_of_a_class() {
 	assert_eq!(report["class_name"], "class 900");
 	assert_eq!(report["reference"]["memoryGb"], 288);
 	for (args, what) in [
-		(&["calibrate", "--gpus", "off"][..], "no GPU here"),
+		(&["calibrate", "--gpus", "off"][..], "no usable GPU"),
 		(&["calibrate", "--gpus", "software"], "pass --class"),
 		(
 			&["calibrate", "--gpus", "software", "--class", "999"],
@@ -402,9 +402,12 @@ async fn calibrate_prints_the_figures_of_a_class() {
 		),
 		(
 			&["calibrate", "--gpus", "software", "--class", "voodoo"],
-			"no class voodoo",
+			"is named voodoo",
 		),
-		(&["bench", "--gpus", "off", "--class", "11"], "no GPU here"),
+		(
+			&["bench", "--gpus", "off", "--class", "11"],
+			"no usable GPU",
+		),
 		(&["bench", "--reference", "{}"], "--reference"),
 	] {
 		let (good, _, err) = run(args).await;
