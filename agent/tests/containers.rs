@@ -463,7 +463,10 @@ async fn what_cannot_be_deployed_fails_with_its_reason() {
 		assert!(message.contains(says) && message.len() <= 256, "{message}");
 		assert_eq!(agent.containers().served(deployment.order), None);
 	}
-	for (capability, says) in [("SYS_ADMIN", "not given"), (&*"A".repeat(99), "too many")] {
+	for (capability, says) in [
+		("SYS_ADMIN", "do not get"),
+		(&*"A".repeat(99), "at most 32"),
+	] {
 		let mut deployment = of("localhost/kaisar-web:1");
 		deployment.capabilities = vec![capability.into()];
 		let (found, message) = node.failed(&agent, &deployment).await;
@@ -554,7 +557,7 @@ async fn what_is_taken_away_from_outside_is_started_again() {
 	}
 	node.wait(&agent, Some(&order), |state| {
 		assert!(!matches!(state, ContainerState::Failed { .. }));
-		matches!(state, ContainerState::Unknown { message } if message.contains("is not here"))
+		matches!(state, ContainerState::Unknown { message } if message.contains("does not have the image"))
 	})
 	.await;
 	script(engine.dir(), "images", &[&engine.port.to_string()]);
@@ -740,7 +743,7 @@ async fn an_agent_without_an_engine_says_so() {
 	node.absent(&agent).await;
 	let (failure, message) = node.failed(&agent, &web(1)).await;
 	assert_eq!(failure, DeployFailure::NoEngine);
-	assert_eq!(message, "no container engine");
+	assert_eq!(message, "this machine has no container engine");
 	node.absent(&agent).await;
 	agent.stop().await;
 	// One that should be there, and does not answer, is given some time.

@@ -245,7 +245,7 @@ fn detect_claims_nothing_for_the_speed_of_a_virtual_interface() {
 		"{claim}"
 	);
 	let said = String::from_utf8_lossy(&output.stderr);
-	assert!(said.contains("no network card tells its speed"), "{said}");
+	assert!(said.contains("no network card reports its speed"), "{said}");
 }
 
 /// The median, as the chain takes it.

@@ -20,8 +20,8 @@ const LABEL_PROJECT: &str = "com.docker.compose.project";
 /// Files that an engine puts into each container, from a folder that has the container's id in its name.
 const PUT_IN: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
-/// Stops every container that this agent did not start, but for its own, those of its Compose project, and those that
-/// are marked to be kept. Returns how many were stopped.
+/// Stops every container that this agent did not start, but for its own, those of its Compose project, and
+/// those that are marked to be kept. Returns how many were stopped.
 pub(super) async fn stop_others(shared: &Shared) -> Result<usize, Fault> {
 	let Some(engine) = shared.engine() else {
 		return Ok(0);
@@ -67,8 +67,8 @@ fn others(all: Vec<ContainerSummary>, agent: &str, proc: &Path) -> Vec<Container
 	all.into_iter().filter(|found| !stays(found)).collect()
 }
 
-/// Folders and control groups that have the id of the container in their names in which this process runs, or of the
-/// one whose network it shares; others' too, on a machine whose own files come from such a folder.
+/// Folders and control groups that have the id of the container in their names in which this process runs,
+/// or of the one whose network it shares; others' too, on a machine whose own files come from such a folder.
 fn own_folders(proc: &Path) -> Vec<String> {
 	let read = |file: &str| fs::read_to_string(proc.join("self").join(file)).unwrap_or_default();
 	let mounts = read("mountinfo");

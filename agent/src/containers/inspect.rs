@@ -140,8 +140,8 @@ fn first_probe(found: &ContainerInspectResponse) -> Duration {
 	interval.saturating_add(timeout).saturating_add(PROBE_LATE)
 }
 
-/// Returns whether something listens. An engine's own proxy accepts for a container that does not listen yet,
-/// and closes at once: what is accepted has to hold.
+/// Returns whether something listens. An engine's own proxy accepts for a container that does not listen
+/// yet, and closes at once: what is accepted has to hold.
 async fn accepts(address: SocketAddr) -> bool {
 	let Ok(Ok(mut stream)) = tokio::time::timeout(ACCEPT, TcpStream::connect(address)).await else {
 		return false;

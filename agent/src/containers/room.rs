@@ -5,9 +5,9 @@ use std::path::Path;
 
 /// A tenant of the disk that gives way to orders.
 pub trait Room: Send + Sync {
-	/// Frees the disk for an order that may write `bytes`; the engine keeps its data in `store`, if it says where.
-	/// Returns the bytes that the order can have, at most `bytes`. Asked again about an order, it returns the same.
-	/// Blocks.
+	/// Frees the disk for an order that may write `bytes`; the engine keeps its data in `store`, if it says
+	/// where. Returns the bytes that the order can have, at most `bytes`. Asked again about an order, it
+	/// returns the same. Blocks.
 	fn make_room(&self, order: OrderId, bytes: u64, store: Option<&Path>) -> u64;
 }
 

@@ -74,8 +74,8 @@ impl<K: Ord + Copy, V> Kept<K, V> {
 		}
 	}
 
-	/// Removes the files of values that were dropped. The caller does not hold the lock. A value that is back
-	/// meanwhile is stored again by whoever put it in.
+	/// Removes the files of values that were dropped. The caller does not hold the lock. A value that is
+	/// back meanwhile is stored again by whoever put it in.
 	pub fn forget(&self, dropped: impl IntoIterator<Item = K>) {
 		for key in dropped {
 			self.files.remove(&key);
@@ -129,8 +129,8 @@ impl<K: Ord + Copy, V> Values<K, V> {
 		self.map.iter_mut()
 	}
 
-	/// If the map is full, drops the value that expires first and returns it. The caller removes its file with
-	/// [`Kept::forget`] after the lock.
+	/// If the map is full, drops the value that expires first and returns it. The caller removes its file
+	/// with [`Kept::forget`] after the lock.
 	#[must_use = "its file is to be removed"]
 	pub fn make_room(&mut self) -> Option<(K, V)> {
 		if !self.is_full() {

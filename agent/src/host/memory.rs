@@ -58,8 +58,8 @@ pub fn fillable_now() -> u64 {
 	fillable(Memory::now().available)
 }
 
-/// Returns the memory that a trial can fill now where that was planned before, in bytes: what is left then is a quarter
-/// less, so that a plan fits once more.
+/// Returns the memory that a trial can fill now where that was planned before, in bytes: what is left then
+/// is a quarter less, so that a plan fits once more.
 pub fn fillable_again() -> u64 {
 	let available = Memory::now().available;
 	available.saturating_sub((available / LEFT_PART).max(LEFT_LEAST) / 4 * 3)

@@ -1,5 +1,5 @@
-//! The time by which proving and checking are judged: the agent's clock, or one that a test drives. A test computes
-//! small sizes and has them arrive at the times of production.
+//! The time by which proving and checking are judged: the agent's clock, or one that a test drives. A test
+//! computes small sizes and has them arrive at the times of production.
 
 use super::clock;
 use std::{
@@ -20,7 +20,8 @@ pub struct Time {
 	driven: Option<Arc<watch::Sender<u64>>>,
 	/// Milliseconds by which a test has set the system's time. Always 0 otherwise.
 	set_by: Arc<AtomicI64>,
-	/// Whether the agent's clock jumps with the system's time. False, except in a test of what that would do.
+	/// Whether the agent's clock jumps with the system's time. False, except in a test of what that would
+	/// do.
 	jumps: bool,
 }
 
@@ -73,8 +74,8 @@ impl Time {
 		}
 	}
 
-	/// Returns the current date, in milliseconds since 1970: by the system's time, which may jump, or by the driven
-	/// clock. Only the chain's dates are compared with it.
+	/// Returns the current date, in milliseconds since 1970: by the system's time, which may jump, or by the
+	/// driven clock. Only the chain's dates are compared with it.
 	pub fn wall_ms(&self) -> u64 {
 		match &self.driven {
 			None => self.as_set(clock::wall_ms()),
