@@ -1,6 +1,6 @@
-//! Everything that an agent decodes, one function a source: the fuzz targets, which tests run over their corpus
-//! too. Nothing here may panic, hang, or allocate more than the input's length again and a constant, whatever the
-//! input is. `agent/tests/memory.rs` counts.
+//! Everything that an agent decodes, one function a source: the fuzz targets, which tests run over their
+//! corpus too. Nothing here may panic, hang, or allocate more than the input's length again and a constant,
+//! whatever the input is. `agent/tests/memory.rs` counts.
 
 use crate::{
 	checker::admission::Admissions,
@@ -132,11 +132,11 @@ pub const CHALLENGE: Challenge = Challenge {
 	nonce: [6; 32],
 };
 
-/// The openings of a resource, as their target takes them: GPUs of the [`job`] (modulo 3), the resource, the attested
-/// root and the roots, encoded one after the other, and then the openings.
+/// The openings of a resource, as their target takes them: GPUs of the [`job`] (modulo 3), the resource, the
+/// attested root and the roots, encoded one after the other, and then the openings.
 ///
-/// The attested root is part of the input, rather than derived from the roots. So a change of the roots leaves the
-/// draw as it is, and whatever lies under them is looked at.
+/// The attested root is part of the input, rather than derived from the roots. So a change of the roots
+/// leaves the draw as it is, and whatever lies under them is looked at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened<'a> {
 	/// GPUs that are claimed.

@@ -72,9 +72,9 @@ struct Run {
 	/// Seconds after which a worker that serves nothing is found offline.
 	#[arg(long, default_value_t = 60, overrides_with = "patience")]
 	patience: u64,
-	/// Speed of this machine's own line, in Mb/s. A checker measures at a time only as many workers as the line
-	/// carries, and gives no opinion on the bandwidth of the others. Without it, the line counts as fast enough
-	/// for all.
+	/// Speed of this machine's own line, in Mb/s. A checker measures at a time only as many workers as the
+	/// line carries, and gives no opinion on the bandwidth of the others. Without it, the line counts as
+	/// fast enough for all.
 	#[arg(long, value_name = "DOWN/UP", value_parser = own_line, overrides_with = "own_line")]
 	own_line: Option<(u32, u32)>,
 	/// Stop when standard input closes, because the node that started the agent ended.
@@ -94,8 +94,8 @@ struct NetworkArgs {
 	/// Address and port of the only socket, in place of --port on all interfaces.
 	#[arg(long, value_name = "IP:PORT")]
 	bind: Option<SocketAddr>,
-	/// Public address of this agent that no interface has: behind 1:1 NAT or a forwarded port. Repeatable. The
-	/// port is the agent's own unless given.
+	/// Public address of this agent that no interface has: behind 1:1 NAT or a forwarded port. Repeatable.
+	/// The port is the agent's own unless given.
 	#[arg(long, value_name = "IP[:PORT]", value_parser = external)]
 	external_address: Vec<SocketAddr>,
 	/// Relay for agents behind NAT; the agent uses only the relays named here. Repeatable (default: none).
@@ -149,8 +149,8 @@ struct ContainerArgs {
 	/// Run no containers: this machine is not for rent. The last of this and --engine counts.
 	#[arg(long, overrides_with_all = ["engine", "no_engine"])]
 	no_engine: bool,
-	/// The engine's network for containers. With `host`, a container reaches every service that listens on this
-	/// machine; for tests only.
+	/// The engine's network for containers. With `host`, a container reaches every service that listens on
+	/// this machine; for tests only.
 	#[arg(long, value_name = "NETWORK", default_value = "bridge")]
 	container_network: String,
 	/// Stop all containers that this agent did not start while a customer pays for this machine.
@@ -189,8 +189,8 @@ struct Detect {
 	/// link).
 	#[arg(long)]
 	upload_mbps: Option<u32>,
-	/// Peer that measures the bandwidth, by the name that its `kaisar-agent serve-measure` prints. Of several,
-	/// the best result counts.
+	/// Peer that measures the bandwidth, by the name that its `kaisar-agent serve-measure` prints. Of
+	/// several, the best result counts.
 	#[arg(long, value_name = "PEER", num_args = 1..)]
 	measure: Vec<PeerName>,
 	/// Folder for the plot: the agent's data folder.

@@ -21,8 +21,8 @@ use std::{io, path::Path};
 
 /// Most rounds of which the start is kept.
 const MAX_ROUNDS: usize = 1_024;
-/// Most trials whose parts are kept, about 300 bytes each and 1 KB of a worker with GPUs: one of every worker that is
-/// admitted.
+/// Most trials whose parts are kept, about 300 bytes each and 1 KB of a worker with GPUs: one of every
+/// worker that is admitted.
 pub const MAX_HEARD: usize = 1 << 20;
 /// Most of one agent: of the rounds in which it is admitted, and of the seeds that a fork gives them.
 pub const MAX_HEARD_EACH: usize = 8;
@@ -77,8 +77,8 @@ pub struct Rounds {
 }
 
 impl Rounds {
-	/// Restores the rounds before the last stop. Parts of at most `heard` trials are kept, and of `heard_each` of
-	/// one agent: [`MAX_HEARD`] and [`MAX_HEARD_EACH`] where nobody tests what they are for.
+	/// Restores the rounds before the last stop. Parts of at most `heard` trials are kept, and of
+	/// `heard_each` of one agent: [`MAX_HEARD`] and [`MAX_HEARD_EACH`] where nobody tests what they are for.
 	pub fn new(data: &Path, time: Time, heard: usize, heard_each: usize) -> io::Result<Self> {
 		let round_file = |id: &RoundId| key("round file", &[&id.encode()]);
 		let heard_file = |id: &HeardId| key("heard file", &[&id.encode()]);
@@ -100,8 +100,8 @@ impl Rounds {
 		Ok(rounds)
 	}
 
-	/// Notes the start of a round's trial. The first time counts. Parts that came before are kept as long as the
-	/// round.
+	/// Notes the start of a round's trial. The first time counts. Parts that came before are kept as long as
+	/// the round.
 	pub fn begin(&self, start: RoundStart) {
 		let at = self.time.now_ms();
 		let expires = at + start.keep_ms.min(MAX_KEEP_MS);
@@ -170,8 +170,8 @@ impl Rounds {
 		});
 	}
 
-	/// Changes what was heard of a trial. Stores it if `change` returns that it did, or if it is kept for longer than
-	/// before: a worker may push the same a thousand times, which costs no file.
+	/// Changes what was heard of a trial. Stores it if `change` returns that it did, or if it is kept for
+	/// longer than before: a worker may push the same a thousand times, which costs no file.
 	fn change(&self, agent: &AgentKey, trial: &Trial, change: impl FnOnce(&mut Heard) -> bool) {
 		let round = (trial.genesis, trial.round, trial.seed);
 		let began = self.began.lock().get(&round).map(|timed| timed.expires);
@@ -226,9 +226,9 @@ impl Rounds {
 		}
 	}
 
-	/// Returns the arrivals of a worker's parts. A round that began before this agent started has no start, unless
-	/// all parts of these roots had come by then: others may have come while the agent was away, or been lost with
-	/// its memory.
+	/// Returns the arrivals of a worker's parts. A round that began before this agent started has no start,
+	/// unless all parts of these roots had come by then: others may have come while the agent was away, or
+	/// been lost with its memory.
 	pub fn arrivals(&self, job: &Job, trial_seed: &H256, roots: &Roots) -> Arrivals {
 		let round = (job.genesis, job.round, *trial_seed);
 		let start = self.began.lock().get(&round).and_then(|timed| timed.value);

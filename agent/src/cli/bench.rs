@@ -46,8 +46,8 @@ pub struct Bench {
 	/// Print one line of JSON.
 	#[arg(long)]
 	json: bool,
-	/// Run the trial of production: 10 s over all memory and all GPUs, after they are filled. A committee finds
-	/// the same figures. Without it, a small trial shows that everything works.
+	/// Run the trial of production: 10 s over all memory and all GPUs, after they are filled. A committee
+	/// finds the same figures. Without it, a small trial shows that everything works.
 	#[arg(long)]
 	full: bool,
 	#[command(flatten)]
@@ -55,7 +55,8 @@ pub struct Bench {
 	/// GPU class to claim, by number or name (default: the class of the driver's name).
 	#[arg(long, value_parser = class)]
 	class: Option<u16>,
-	/// Reference of the class, as JSON of `rewards.classReference` (default: the one that a chain starts with).
+	/// Reference of the class, as JSON of `rewards.classReference` (default: the one that a chain starts
+	/// with).
 	#[arg(long, value_parser = reference)]
 	reference: Option<ClassReference>,
 	/// Rows and columns of the matrices: a power of two from 64 to 16,384, on a GPU from 1,024.
@@ -82,8 +83,8 @@ pub struct Bench {
 	/// Folder of the plot: with --full the agent's data folder (default: a temporary folder).
 	#[arg(long)]
 	data_dir: Option<PathBuf>,
-	/// With --full: file with the seed, in hexadecimal, of the agent's key that the plot in the folder belongs
-	/// to. Without it the trial proves no disk.
+	/// With --full: file with the seed, in hexadecimal, of the agent's key that the plot in the folder
+	/// belongs to. Without it the trial proves no disk.
 	#[arg(long, requires_all = ["full", "data_dir", "genesis"])]
 	key_file: Option<PathBuf>,
 	/// With --full: hash of the first block of the chain that the plot belongs to.
