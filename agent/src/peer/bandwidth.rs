@@ -39,8 +39,8 @@ pub const CHUNK: usize = 32 * 1024;
 const BACKLOG: usize = 32;
 const HASH: u8 = 0;
 const ECHO: u8 = 1;
-/// Part of a line that is offered, in hundredths: the rest of it are the packets' headers, a seventeenth, and
-/// acknowledgements of the other direction.
+/// Part of a line that is offered, in hundredths: the rest of it are the packets' headers, a seventeenth,
+/// and acknowledgements of the other direction.
 const OFFERED: u64 = 93;
 
 /// Why a measurement came to nothing.
@@ -109,7 +109,8 @@ impl Offer {
 /// A checker's own line, which all its measurements of the same time share.
 #[derive(Default)]
 pub struct OwnLine {
-	/// Bits a second that it sends and receives. `None` if its operator does not name them: then it is never full.
+	/// Bits a second that it sends and receives. `None` if its operator does not name them: then it is never
+	/// full.
 	most: Option<(u64, u64)>,
 	/// Those that measurements take now.
 	taken: Mutex<(u64, u64)>,
@@ -125,8 +126,8 @@ impl OwnLine {
 		}
 	}
 
-	/// Takes the part of the line that an offer needs, until it is dropped. `None` if the line is full: such a
-	/// measurement would find the checker's line, not the worker's.
+	/// Takes the part of the line that an offer needs, until it is dropped. `None` if the line is full: such
+	/// a measurement would find the checker's line, not the worker's.
 	pub fn take(&self, offer: &Offer) -> Option<Taken<'_>> {
 		let (sent, back) = offer.bits();
 		let mut taken = self.taken.lock();

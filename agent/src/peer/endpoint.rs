@@ -105,8 +105,8 @@ impl Peers {
 		AddressRecord::read(agent, &bytes)
 	}
 
-	/// Keeps a record that was found elsewhere, if it is one and newer than the known one. Returns whose it is
-	/// then.
+	/// Keeps a record that was found elsewhere, if it is one and newer than the known one. Returns whose it
+	/// is then.
 	pub fn accept(&self, bytes: &[u8]) -> Option<AgentKey> {
 		let agent = AgentKey::decode(&mut &bytes[..]).ok()?;
 		let record = AddressRecord::read(&agent, bytes)?;
@@ -182,16 +182,16 @@ impl Peers {
 		found.get(agent).map(|found| found.record.stamp)
 	}
 
-	/// Returns the addresses at which an agent may be dialed: those that an agent of this machine left in the
-	/// folder, or those of a stranger's record that the rule allows.
+	/// Returns the addresses at which an agent may be dialed: those that an agent of this machine left in
+	/// the folder, or those of a stranger's record that the rule allows.
 	pub fn lookup(&self, agent: &AgentKey) -> Result<EndpointAddr> {
 		let (record, here) = self.newest(agent).context("no address published")?;
 		let rule = DialRule {
 			private: here || self.shared.rule.private,
 			relays: self.shared.rule.relays.clone(),
 		};
-		// A loopback address with a port of this agent's own leads to itself: the folder may be shared by agents of
-		// several network namespaces, each of which has a loopback of its own.
+		// A loopback address with a port of this agent's own leads to itself: the folder may be shared by
+		// agents of several network namespaces, each of which has a loopback of its own.
 		let is_itself = |address: &std::net::SocketAddr| {
 			address.ip().is_loopback() && self.shared.ports.contains(&address.port())
 		};

@@ -144,8 +144,8 @@ pub async fn read_openings_length<R: AsyncRead + Unpin>(
 	}
 }
 
-/// Reads openings of this length. A sender that is behind [`PACE`] by more than [`PACE_LAG`], or takes `longest` in all,
-/// is given up: it holds memory that others wait for.
+/// Reads openings of this length. A sender that is behind [`PACE`] by more than [`PACE_LAG`], or takes
+/// `longest` in all, is given up: it holds memory that others wait for.
 pub async fn read_paced<R: AsyncRead + Unpin>(
 	from: &mut R,
 	length: usize,
@@ -359,7 +359,8 @@ pub enum Request {
 	/// Asks for the roots; the answer is `Result<Roots, Refusal>`.
 	#[codec(index = 2)]
 	Roots(Which),
-	/// Asks for the openings of a resource; the answer is an [`OpeningsReply`], whose bytes have no length of their own.
+	/// Asks for the openings of a resource; the answer is an [`OpeningsReply`], whose bytes have no length
+	/// of their own.
 	#[codec(index = 3)]
 	Open(Which, Resource, Challenge),
 	/// Begins a measurement; after `Ok(())` the stream is [`crate::peer::bandwidth`]'s.

@@ -219,7 +219,8 @@ fn after_a_restart_the_same_sizes_are_proved_and_the_same_root_is_named() {
 		Err(Refusal::NotServed),
 		"no committee"
 	);
-	// It may be attested at once: the proof is needed for openings only. It comes to the same, though it knows less.
+	// It may be attested at once: the proof is needed for openings only. It comes to the same, though it
+	// knows less.
 	assert_eq!(done(&last, 1, 9), root);
 	prepare(&last);
 	let (_, prepared, seed, roots, _) = begin(&last);
