@@ -1,7 +1,7 @@
 //! The plot on disk, and the trial that reads it.
 //!
-//! One file holds whole groups in order, a second one the hash of each read, a third one the root of each group. A
-//! killed process or a power cut leaves at most a partial group, which the next process truncates.
+//! One file holds whole groups in order, a second one the hash of each read, a third one the root of each
+//! group. A killed process or a power cut leaves at most a partial group, which the next process truncates.
 
 use super::{
 	hash::{Compress, Hash},
@@ -56,8 +56,8 @@ const CHUNK: usize = 64 << 20;
 /// A plot in its folder, as its only writer has it.
 pub struct Plot(View);
 
-/// The whole groups of a plot, to read. Groups that are added later do not disturb it. After a shrink the groups that
-/// are gone cannot be read, and others' bytes never take their place.
+/// The whole groups of a plot, to read. Groups that are added later do not disturb it. After a shrink the
+/// groups that are gone cannot be read, and others' bytes never take their place.
 #[derive(Clone)]
 pub struct View {
 	files: Arc<Files>,
@@ -146,9 +146,10 @@ impl Plot {
 		files.data.set_len(groups * files.recipe.group_bytes())
 	}
 
-	/// Makes groups until the plot has `groups`, in `at_once` threads with a group each in memory. Returns early once
-	/// `goes_on` does not hold, which is asked every few milliseconds, and at most every 64 MiB while it writes. Calls
-	/// `added` with the number of groups after each. The plot has whole groups only, after an error too.
+	/// Makes groups until the plot has `groups`, in `at_once` threads with a group each in memory. Returns
+	/// early once `goes_on` does not hold, which is asked every few milliseconds, and at most every 64 MiB
+	/// while it writes. Calls `added` with the number of groups after each. The plot has whole groups only,
+	/// after an error too.
 	pub fn grow(
 		&mut self,
 		groups: u32,
@@ -285,8 +286,8 @@ impl Drop for Ends<'_, '_> {
 fn forget(file: &File, at: u64, length: usize) {
 	use std::os::fd::AsRawFd;
 	let (at, length) = (at as libc::off_t, length as libc::off_t);
-	// SAFETY: the descriptor is open, and the call touches no memory of this process. It is advice: its result does
-	// not matter.
+	// SAFETY: the descriptor is open, and the call touches no memory of this process. It is advice: its
+	// result does not matter.
 	unsafe {
 		libc::posix_fadvise(file.as_raw_fd(), at, length, libc::POSIX_FADV_DONTNEED);
 	}
@@ -768,8 +769,8 @@ mod tests {
 		assert_eq!(Plot::open(dir.path(), "test", other).unwrap().groups(), 0);
 	}
 
-	/// Openings of strands with these states, over the whole plot: what a dishonest prover shows, who builds its trees
-	/// for the trial over states of its own.
+	/// Openings of strands with these states, over the whole plot: what a dishonest prover shows, who builds
+	/// its trees for the trial over states of its own.
 	fn shown_over(dir: &TempDir, states: impl Fn(u32, &Hash) -> Vec<Hash>) -> (Hash, Vec<u8>) {
 		let mut proof = proof(dir);
 		let root = proof.ready.groups.root();
@@ -846,7 +847,8 @@ mod tests {
 	fn a_plot_that_is_stopped_has_whole_groups_only() {
 		let dir = tempfile::tempdir().unwrap();
 		let mut plot = plot(&dir, 1);
-		// At each of the questions in turn, whoever asks it: threads that make, that wait, and the one that writes.
+		// At each of the questions in turn, whoever asks it: threads that make, that wait, and the one that
+		// writes.
 		for questions in 0..24 {
 			let left = AtomicU32::new(questions);
 			let less = |left: u32| left.checked_sub(1);

@@ -1,5 +1,5 @@
-//! Plans the work for a claim, and turns sizes and arrival times into figures. Figures are absolute, never a share of
-//! the claim.
+//! Plans the work for a claim, and turns sizes and arrival times into figures. Figures are absolute, never a
+//! share of the claim.
 //!
 //! | figure | shown; t is the arrival of the resource's root |
 //! | --- | --- |
@@ -30,8 +30,8 @@ const SYSTEM: u64 = 7;
 pub const LENGTH: Duration = Duration::from_secs(10);
 /// Total tolerance for importing the trial's block later than the checker, sending and scheduling.
 pub const TOLERANCE: Duration = Duration::from_secs(2);
-/// The same of marks before the last. The first is due after 0.74 s, and nodes may import the trial's block 2.5 s
-/// apart: with 2 s one honest worker of 150 would lose its class.
+/// The same of marks before the last. The first is due after 0.74 s, and nodes may import the trial's block
+/// 2.5 s apart: with 2 s one honest worker of 150 would lose its class.
 pub const MARK_TOLERANCE: Duration = Duration::from_millis(2_500);
 /// Latest arrival of a root; a later one proves nothing.
 pub const LATEST: Duration = Duration::from_secs(20);
@@ -40,8 +40,8 @@ pub const DISK_LATEST: Duration = Duration::from_secs(12);
 /// The share of the reference's pace, and of the planned window, that a class has to show, in percent.
 pub const SHARE: u64 = 85;
 
-/// Ratio of a line to what is measured on it: up to a tenth of a line goes to headers, to acknowledgements of the
-/// other direction, and to finding out its speed.
+/// Ratio of a line to what is measured on it: up to a tenth of a line goes to headers, to acknowledgements
+/// of the other direction, and to finding out its speed.
 const LINE_OF_MEASURED: (u64, u64) = (10, 9);
 
 /// Speed of a worker's line, all seats together, as one checker estimates it.
@@ -123,8 +123,9 @@ pub fn disk_gb(bytes: u64, arrival: Option<Duration>) -> u32 {
 	}
 }
 
-/// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's pace, plus
-/// [`MARK_TOLERANCE`]. The last mark's limit has [`TOLERANCE`] instead, and no mark may come later.
+/// Returns the latest arrival of a GPU's mark after `done` of `turns` turns: at [`SHARE`] of the reference's
+/// pace, plus [`MARK_TOLERANCE`]. The last mark's limit has [`TOLERANCE`] instead, and no mark may come
+/// later.
 pub fn mark_limit(done: u32, turns: u32) -> Duration {
 	let at_pace = |done: u32, turns: u32| {
 		let nanos = LENGTH.as_nanos() * u128::from(done) * 100;

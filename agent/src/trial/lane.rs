@@ -1,9 +1,10 @@
 //! Lanes: what one processor core computes and reads in the trial.
 //!
-//! A lane is a chain of legs. In a leg four chains of 768 steps run side by side, which keeps a core's multiplier
-//! and its first cache busy and is far too long for a GPU; then each of 16 words reads a cell anywhere in the
-//! memory. Each 32 legs make a stage. A hash that runs over all stages before enters every word of every leg, so
-//! that no part of a lane can be computed before what precedes it, and a lane cannot be cut.
+//! A lane is a chain of legs. In a leg four chains of 768 steps run side by side, which keeps a core's
+//! multiplier and its first cache busy and is far too long for a GPU; then each of 16 words reads a cell
+//! anywhere in the memory. Each 32 legs make a stage. A hash that runs over all stages before enters every
+//! word of every leg, so that no part of a lane can be computed before what precedes it, and a lane cannot
+//! be cut.
 
 use super::{
 	hash::{Compress, Hash, Running, key, place_u64, stream, u64_at},
@@ -223,7 +224,8 @@ impl Lane {
 		let chain = word / CHAIN;
 		let of_chain = |state: &State| std::array::from_fn(|at| state[CHAIN * chain + at]);
 		let mut words: [u64; CHAIN] = of_chain(before);
-		// A leg's first word waits for the last one of the leg before, or the words of a chain could run side by side.
+		// A leg's first word waits for the last one of the leg before, or the words of a chain could run
+		// side by side.
 		let first = word.is_multiple_of(CHAIN);
 		let upto = if first { CHAIN - 1 } else { word % CHAIN };
 		self.chain(&of_chain(kappa), &mut words, upto);
@@ -285,8 +287,9 @@ pub fn digest_of(root: &Hash) -> Digest {
 	digest
 }
 
-/// Returns the keys of a stage: the hash over all stages before it, expanded to a word for each word of the state. With
-/// one word in place of these, a prover could leave it out, and only one sample in a hundred would see it.
+/// Returns the keys of a stage: the hash over all stages before it, expanded to a word for each word of the
+/// state. With one word in place of these, a prover could leave it out, and only one sample in a hundred
+/// would see it.
 pub fn keys_of(compress: Compress, running: &Running) -> State {
 	let mut bytes = [0; STATE];
 	for (half, block) in (0..).zip(bytes.as_chunks_mut::<64>().0) {
@@ -352,7 +355,8 @@ pub fn root_of(last: &Hash, tree: &Hash) -> Hash {
 }
 
 impl Run {
-	/// Runs `stages` stages over these cells. Calls `wanted` before each stage, and returns `None` once it is false.
+	/// Runs `stages` stages over these cells. Calls `wanted` before each stage, and returns `None` once it
+	/// is false.
 	pub fn new(
 		lane: Lane,
 		stages: u32,
@@ -469,7 +473,8 @@ mod tests {
 
 	#[test]
 	fn a_leg_begins_after_the_last_word_of_each_chain() {
-		// Otherwise the words of a lane run as a wave, which a GPU computes in time: `benches/attacks/lanes.cu`.
+		// Otherwise the words of a lane run as a wave, which a GPU computes in time:
+		// `benches/attacks/lanes.cu`.
 		let memory = memory(&[1; 32], 4);
 		let lane = Lane::new(&[2; 32], 3);
 		let kappa = keys_of(Compress::new(), &Running::new(lane.seed()));
@@ -520,8 +525,8 @@ mod tests {
 		assert!(Run::new(Lane::new(&[2; 32], 0), 3, &mut Filled(&memory), || false).is_none());
 	}
 
-	/// The lanes that the programs of `benches/attacks` compute too, over memory whose words are numbered: number, stages,
-	/// cells, and the last running hash.
+	/// The lanes that the programs of `benches/attacks` compute too, over memory whose words are numbered:
+	/// number, stages, cells, and the last running hash.
 	#[test]
 	fn lanes_are_what_the_attacks_compute() {
 		let splitmix = |x: u64| {

@@ -53,7 +53,8 @@ impl Size {
 	/// Most GPUs of a worker.
 	pub const MAX_GPUS: usize = 16;
 
-	/// Returns the most matrices in a window, where they have n × n bytes: a walk addresses all lines by 32 bits.
+	/// Returns the most matrices in a window, where they have n × n bytes: a walk addresses all lines by 32
+	/// bits.
 	pub fn most_window(n: u32) -> u64 {
 		let lines = (u64::from(n) * u64::from(n) / LINE as u64).max(1);
 		(u64::from(u32::MAX) / lines).min(1 << 20)
@@ -93,7 +94,8 @@ impl Size {
 		self.turns / self.spans().max(1)
 	}
 
-	/// The turns before which the GPUs of a worker are bound to each other: the first of each span but the first.
+	/// The turns before which the GPUs of a worker are bound to each other: the first of each span but the
+	/// first.
 	pub fn span_begins(&self, turn: u32) -> bool {
 		let each = self.span_turns();
 		turn > 0 && turn.is_multiple_of(each) && turn / each < self.spans()
@@ -335,9 +337,10 @@ pub fn kappa_of(running: &Running) -> u32 {
 	u32_at(running.state(), 0)
 }
 
-/// κ of the other steps of a turn, of the root of the step before. With the turn's κ alone a prover could change a byte
-/// of a product's line until its lane reads only lines that it holds, and rows could go from one device to another and
-/// back while both compute: now no byte of a step is known before the whole step before it is.
+/// κ of the other steps of a turn, of the root of the step before. With the turn's κ alone a prover could
+/// change a byte of a product's line until its lane reads only lines that it holds, and rows could go from
+/// one device to another and back while both compute: now no byte of a step is known before the whole step
+/// before it is.
 pub fn step_kappa(running: &Running, before: &Hash, step: u32) -> u32 {
 	let mut block = [0; 64];
 	block[..32].copy_from_slice(before);
@@ -407,7 +410,8 @@ impl Samples {
 		let products = u64::from(size.turns) * u64::from(HALF) * matrix;
 		let walks = u64::from(size.turns) * u64::from(HALF) * size.lines();
 		let walk = |place: u64| ((place / size.lines()) as u32, place % size.lines());
-		// Walks read only the results that stay, one in eight: who makes those up alone would be found an eighth as often.
+		// Walks read only the results that stay, one in eight: who makes those up alone would be found an
+		// eighth as often.
 		let stay = u64::from(size.window - 1) * matrix;
 		let mut kept = bytes_at(draw.places(Kind::Kept, gpu, FILLS, stay), size.n);
 		for byte in &mut kept {

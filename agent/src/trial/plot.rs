@@ -1,8 +1,8 @@
 //! The plot: nodes on disk, each made of sixteen earlier ones of its group.
 //!
-//! A group is made in memory, in sequence; a node depends on nodes at all distances before it, so whoever leaves a
-//! part of a group out computes tens or hundreds of nodes for one read. A plot belongs to an agent's key and is made
-//! once.
+//! A group is made in memory, in sequence; a node depends on nodes at all distances before it, so whoever
+//! leaves a part of a group out computes tens or hundreds of nodes for one read. A plot belongs to an
+//! agent's key and is made once.
 
 use super::{
 	hash::{Block, Compress, Hash, fill, fold, key, place_u32, place_u64, stream, u64_at},
@@ -47,8 +47,8 @@ pub const GROUP: u32 = 1 << 22;
 pub const GROUP_BYTES: u64 = GROUP as u64 * NODE as u64;
 
 impl Recipe {
-	/// The plot of an agent on a chain. `group` is the nodes of a group, a multiple of [`NODES`]: [`GROUP`], or fewer on
-	/// development chains.
+	/// The plot of an agent on a chain. `group` is the nodes of a group, a multiple of [`NODES`]: [`GROUP`],
+	/// or fewer on development chains.
 	pub fn new(genesis: &Hash, agent: &Hash, group: u32) -> Self {
 		Self {
 			seed: key("plot", &[genesis, agent]),
@@ -86,8 +86,8 @@ impl Recipe {
 		TreeKey::new(&self.seed, "groups", 0)
 	}
 
-	/// The places of a node's parents in its group, and the block before its first. `None` for the first sixteen
-	/// nodes, which have none.
+	/// The places of a node's parents in its group, and the block before its first. `None` for the first
+	/// sixteen nodes, which have none.
 	pub fn parents(&self, group: u32, node: u32) -> Option<([u32; PARENTS], Block)> {
 		if (node as usize) < PARENTS {
 			return None;
@@ -227,9 +227,9 @@ fn flat(nodes: &[Node]) -> &[[u8; NODE]] {
 	nodes.as_flattened().as_flattened().as_chunks().0
 }
 
-/// Returns a strand's seed, which is its first state and the key of all that follow. So no state is another trial's. It
-/// depends on the plot's root, so that a plot is fixed before it is read: otherwise a prover could alter a node of each
-/// read until the next one leads to a page that it holds.
+/// Returns a strand's seed, which is its first state and the key of all that follow. So no state is another
+/// trial's. It depends on the plot's root, so that a plot is fixed before it is read: otherwise a prover
+/// could alter a node of each read until the next one leads to a page that it holds.
 pub fn strand_seed(start: &Hash, plot: &Hash, strand: u32) -> Hash {
 	key("strand", &[start, plot, &strand.to_le_bytes()])
 }
@@ -389,7 +389,8 @@ mod tests {
 		}
 	}
 
-	/// Leaves out, from the first to the last, the nodes that take at most so many reads and computed nodes now.
+	/// Leaves out, from the first to the last, the nodes that take at most so many reads and computed nodes
+	/// now.
 	fn kept_where_dear(recipe: &Recipe, nodes: usize, reads: usize, computed: usize) -> Vec<bool> {
 		let mut needs: Vec<Option<(BTreeSet<usize>, BTreeSet<u32>)>> = Vec::new();
 		for node in 0..nodes as u32 {

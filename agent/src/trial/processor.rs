@@ -80,8 +80,8 @@ impl At {
 	}
 }
 
-/// Returns the lane whose digests are all opened, the same for all seats, and the samples in their order in the openings: those of that lane
-/// first.
+/// Returns the lane whose digests are all opened, the same for all seats, and the samples in their order in
+/// the openings: those of that lane first.
 fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
 	let each = u64::from(size.stages) * (LEGS * WORDS) as u64;
 	let lane = draw.shared(size.lanes.into());
@@ -98,7 +98,8 @@ fn samples(draw: &Draw, size: &Size) -> (u16, Vec<At>) {
 }
 
 impl Proof {
-	/// Runs the trial with this start over filled memory, all lanes in parallel. Returns `None` once `wanted` is false.
+	/// Runs the trial with this start over filled memory, all lanes in parallel. Returns `None` once
+	/// `wanted` is false.
 	pub fn run(
 		base: &Hash,
 		start: &Hash,
@@ -430,7 +431,8 @@ mod tests {
 	#[test]
 	fn lanes_that_ignore_what_ran_before_are_found_out() {
 		assert_eq!(found(|_| Way::HONEST), 0.0, "the test itself is sound");
-		// Cut in two at a made-up state: the second half is computed beside the first, without the hash over it.
+		// Cut in two at a made-up state: the second half is computed beside the first, without the hash over
+		// it.
 		let cut = Way {
 			keys: |stage, running| match stage {
 				0..20 => keys_of(Compress::new(), running),

@@ -1,9 +1,9 @@
 //! Memory filled from a round's seed, page by page.
 //!
-//! A page depends on the seed and its number alone, so a checker computes the one that it looks at. It takes 1,536
-//! compressions in sequence, each over blocks that the one before names: about 1,700 times a read of it. A prover that
-//! keeps half of a page still computes more than a third of it for a read, but not all of that in sequence:
-//! `docs/recomputation.md`.
+//! A page depends on the seed and its number alone, so a checker computes the one that it looks at. It takes
+//! 1,536 compressions in sequence, each over blocks that the one before names: about 1,700 times a read of
+//! it. A prover that keeps half of a page still computes more than a third of it for a read, but not all of
+//! that in sequence: `docs/recomputation.md`.
 
 use super::hash::{Block, Compress, Hash, fill, fold, key, place_u32, u32_at};
 use std::collections::BTreeSet;
@@ -16,8 +16,9 @@ pub const CELL: usize = 64;
 pub const CELLS: usize = PAGE / CELL;
 /// Passes over a page.
 const PASSES: usize = 3;
-/// Drawn blocks that enter each block: one by each word of the block before. With four, labels kept from all passes
-/// break the chains, and other cores recompute a fifth of the memory in time (`docs/recomputation.md`).
+/// Drawn blocks that enter each block: one by each word of the block before. With four, labels kept from all
+/// passes break the chains, and other cores recompute a fifth of the memory in time
+/// (`docs/recomputation.md`).
 const EARLIER: usize = 16;
 
 /// A page, as blocks.
@@ -66,8 +67,8 @@ fn fill_drawing(
 	}
 }
 
-/// Returns the labels whose blocks enter the input of each label of a page. Each label also takes the fold of the one
-/// before it. Two equal blocks cancel out and are not listed.
+/// Returns the labels whose blocks enter the input of each label of a page. Each label also takes the fold
+/// of the one before it. Two equal blocks cancel out and are not listed.
 #[doc(hidden)]
 pub fn page_graph(base: &Hash, number: u64) -> Vec<Vec<usize>> {
 	let mut page = Box::new([[0; CELL]; CELLS]);
@@ -134,7 +135,8 @@ mod tests {
 		assert_eq!(sums, EXPECTED);
 	}
 
-	/// The labels that each label of a page is made of. Label `512 · pass + i` is the block at `i` after a pass.
+	/// The labels that each label of a page is made of. Label `512 · pass + i` is the block at `i` after a
+	/// pass.
 	fn graph(page_of: u8) -> Vec<Vec<usize>> {
 		let base = [page_of; 32];
 		let seed = key("page", &[&base, &0u64.to_le_bytes()]);
@@ -244,8 +246,8 @@ mod tests {
 		let chain = chains[last..].iter().sum::<usize>() as f64 / (CELLS * made_of.len()) as f64;
 		let cost = cost(&made_of, &kept);
 		println!("{cost:.3} of a page a read, {chain:.3} in sequence");
-		// With cores for all that can run side by side, the chain alone counts: `docs/recomputation.md`. With four draws
-		// in place of sixteen it was less than a tenth.
+		// With cores for all that can run side by side, the chain alone counts: `docs/recomputation.md`.
+		// With four draws in place of sixteen it was less than a tenth.
 		assert!(
 			cost > 0.5 && (0.15..0.25).contains(&chain),
 			"{cost}, {chain}"

@@ -181,7 +181,8 @@ impl Tree {
 		&self.levels[0]
 	}
 
-	/// Returns the siblings from a place of the lowest level up to the root; a node without a sibling adds none.
+	/// Returns the siblings from a place of the lowest level up to the root; a node without a sibling adds
+	/// none.
 	pub fn path(&self, mut place: usize) -> Vec<Hash> {
 		let mut path = Vec::with_capacity(self.levels.len());
 		for level in &self.levels[..self.levels.len() - 1] {

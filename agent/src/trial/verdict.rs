@@ -1,5 +1,5 @@
-//! The verdict on a worker: a pure function of its sizes, the resources whose openings were verified, and the times at
-//! which its parts arrived. Each figure is the lesser of what is claimed and what is shown.
+//! The verdict on a worker: a pure function of its sizes, the resources whose openings were verified, and
+//! the arrivals of its parts. Each figure is the lesser of the claimed and the shown amount.
 
 use super::{
 	hash::Hash,
@@ -16,16 +16,16 @@ use std::time::Duration;
 /// Arrivals of a worker's parts by one checker's clock, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Arrivals {
-	/// The start of the trial. `None` if the checker's agent did not receive it, or was away.
+	/// Start of the trial. `None` if the checker's agent did not receive it, or was down.
 	pub start: Option<u64>,
-	/// The first arrival of each part, with its hash.
+	/// First arrival of each part, with its hash.
 	pub at: Parts<Option<(u64, Hash)>>,
 }
 
 impl Arrivals {
-	/// Returns the time from the start to the arrival of a part with this hash. `None` if no start is known, and for
-	/// a part that did not arrive or arrived first with another hash: it was not known then, and is asked for after
-	/// every limit.
+	/// Returns the time from the start to the arrival of a part with this hash. `None` if no start is known,
+	/// and for a part that did not arrive, or arrived first with another hash: the worker did not know it
+	/// then, and the checker asks for it only after every limit.
 	pub fn after(&self, part: Part, hash: &Hash) -> Option<Duration> {
 		let (at, heard) = self.at.get(part)?;
 		let since = at.saturating_sub(self.start?);
@@ -51,8 +51,9 @@ impl Proved {
 	}
 }
 
-/// Returns the verdict on a worker that served its check, and remarks on each claim that is not shown whole. `rates` is
-/// `None` where the checker has no opinion on the bandwidth. Only a `full` check judges disk and bandwidth.
+/// Returns the verdict on a worker that served its check, and remarks on each claim that is not shown whole.
+/// `rates` is `None` if the checker has no opinion on the bandwidth. Only a `full` check judges disk and
+/// bandwidth.
 pub fn judge(
 	job: &Job,
 	roots: &Roots,
@@ -65,7 +66,7 @@ pub fn judge(
 	let gpus = judge.gpus();
 	let verdict = Verdict {
 		online: true,
-		// It is not rented: there is no customer whom it fails to serve.
+		// The worker is not rented, so it has no customer to serve.
 		service: true,
 		timed: arrivals.start.is_some(),
 		proof: true,
@@ -82,22 +83,22 @@ pub fn judge(
 	(verdict, judge.remarks)
 }
 
-/// A claim of a worker, and what a trial shows of it.
+/// A claim of a worker, and the amount that a trial shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Figure {
 	/// Name, with its unit.
 	pub name: &'static str,
-	/// The claim.
+	/// Claimed amount.
 	pub claim: u32,
-	/// The shown part of it.
+	/// Shown amount.
 	pub shown: u32,
-	/// Time from the start until it was known.
+	/// Time from the start to the arrival of its root or last mark.
 	pub after: Option<Duration>,
-	/// Time by which it has to be known to show all that ran.
+	/// Limit of that time for showing all that ran.
 	pub limit: Duration,
 }
 
-/// Returns each claim but the bandwidth, with what is shown of it.
+/// Returns each claim except the bandwidth, with the shown amount.
 pub fn figures(job: &Job, roots: &Roots, proved: &Proved, arrivals: &Arrivals) -> Vec<Figure> {
 	let mut judge = Judge::new(job, roots, proved, arrivals);
 	let spec = &job.spec;
@@ -151,24 +152,24 @@ struct Judge<'a> {
 	roots: &'a Roots,
 	proved: &'a Proved,
 	arrivals: &'a Arrivals,
-	/// True if times and sizes are evidence. On other chains work that is proved whole shows its claim.
+	/// Times and sizes are evidence. On other chains, work that is proved whole shows its claim.
 	timed: bool,
 	remarks: Vec<String>,
 }
 
-/// A time for people.
+/// Formats a time.
 fn secs(time: Duration) -> String {
 	format!("{:.1} s", time.as_secs_f64())
 }
 
-/// The arrival of a root, for people.
+/// Formats the arrival of a root.
 fn arrival(time: Option<Duration>) -> String {
 	time.map_or("its root did not arrive in time".into(), |time| {
 		format!("its root arrived after {}", secs(time))
 	})
 }
 
-/// Bytes in GB, for people.
+/// Formats bytes in GB.
 fn gb(bytes: u64) -> String {
 	format!("{:.1} GB", bytes as f64 / 1e9)
 }
@@ -185,7 +186,7 @@ impl<'a> Judge<'a> {
 		}
 	}
 
-	/// Returns the lesser of a claim and a shown figure, and remarks on the former if it is not shown.
+	/// Returns the lesser of a claimed and a shown amount. Adds a remark if the claim is not shown.
 	fn least(&mut self, claim: u32, shown: u32, unit: &str, why: impl FnOnce() -> String) -> u32 {
 		if shown < claim {
 			let why = why();
@@ -285,7 +286,7 @@ impl<'a> Judge<'a> {
 		claim.min(ran)
 	}
 
-	/// Returns the reason for which GPUs with these marks do not show the class.
+	/// Returns the reason why GPUs with these marks do not show the class.
 	fn too_little(&self, marks: &[Hash]) -> Option<String> {
 		let size = self.job.gpu(&self.roots.sizes);
 		let planned = self.job.plan().window;
@@ -522,8 +523,8 @@ pub(crate) mod tests {
 
 	#[test]
 	fn memory_that_is_computed_in_place_of_kept_is_too_late() {
-		// 64 lanes of 16 reads in each of 62,504 · 32 legs, on 64 cores; a read of a page that is not there takes half
-		// a fill of 173 µs.
+		// 64 lanes of 16 reads in each of 62,504 · 32 legs, on 64 cores; a read of a page that is not there
+		// takes half a fill of 173 µs.
 		let reads = u64::from(BenchParams::FULL.stages) * 32 * 16;
 		let ms = reads * 86 / 1_000;
 		let job = job();

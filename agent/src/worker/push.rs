@@ -1,9 +1,9 @@
 //! The committees of this agent's workers: reserves places for their agents, introduces itself to them as
 //! soon as a round has started, and sends them the parts of the trial, each as soon as it is known.
 //!
-//! Whoever is looked up only when there is something to send is found too late: in a network of thousands a
-//! committee is mostly agents never met. So all of it is looked up and connected to at the round's start,
-//! all members at once, and the connections stay for the roots.
+//! A lookup that starts only when a part is ready ends too late: in a network of thousands, most members of
+//! a committee were never met before. So the agent looks up and connects to all members at the round's
+//! start, and keeps the connections for the roots.
 
 use crate::{
 	host::store::now_ms,
@@ -93,11 +93,10 @@ impl Committee {
 	}
 }
 
-/// A task that keeps in touch with a member.
+/// A task that keeps a connection to a member.
 struct Link {
 	task: AbortHandle,
-	/// Whether the member takes roots now, or has no room for idle connections and takes them when they
-	/// come.
+	/// The member takes roots now, or has no room for idle connections and takes roots when they come.
 	connected: Arc<AtomicBool>,
 }
 

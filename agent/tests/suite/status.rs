@@ -80,7 +80,7 @@ async fn a_check_and_a_benchmark_say_how_they_ended_and_why() {
 		(last.round, last.worker, last.verdict.as_str()),
 		(4, 7, "offline")
 	);
-	for part in ["within 2 s", "no address published", "no receipt"] {
+	for part in ["within 2 s", "no address of the agent is known", "no receipt"] {
 		assert!(last.why.contains(part), "{part}: {}", last.why);
 	}
 

@@ -74,8 +74,8 @@ struct Met {
 }
 
 impl Meeting<'_> {
-	/// Waits for all other GPUs after `turns` turns, and returns the GPU's hash bound to theirs. `None` once the run is
-	/// over.
+	/// Waits for all other GPUs after `turns` turns, and returns the GPU's hash bound to theirs. `None` once
+	/// the run is over.
 	fn meet(&self, number: u8, turns: u32, running: Running) -> Option<Running> {
 		let mut met = self.state.lock();
 		met.over |= !(self.wanted)();
@@ -158,9 +158,9 @@ pub struct Ran {
 	marks: Vec<Hash>,
 }
 
-/// Runs all GPUs of a worker together, from the trial's start, and calls `tell` with the number and the hash of each
-/// mark as soon as it is known; all GPUs wait for it. If one fails, all end with its error; they end with [`DeviceError::Canceled`] after the
-/// span in which `wanted` turns false.
+/// Runs all GPUs of a worker together, from the trial's start, and calls `tell` with the number and the hash
+/// of each mark as soon as it is known; all GPUs wait for it. If one fails, all end with its error; they end
+/// with [`DeviceError::Canceled`] after the span in which `wanted` turns false.
 pub fn run_all(
 	windows: Vec<Arc<dyn Window>>,
 	base: &Hash,
