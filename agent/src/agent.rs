@@ -118,9 +118,9 @@ pub struct Bounds {
 	pub memory_kib: (u32, u32),
 	/// Maximum number of trials whose parts are kept: of all agents, and of one.
 	pub heard: (usize, usize),
-	/// Whether the node has to confirm a worker's agent before its parts are taken.
+	/// The node must confirm a worker's agent before its parts are taken.
 	pub admission: bool,
-	/// Whether bandwidth over a relay counts.
+	/// Bandwidth over a relay counts.
 	pub relayed_counts: bool,
 }
 

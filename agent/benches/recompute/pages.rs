@@ -1,4 +1,4 @@
-//! The graph of a page, what an attacker keeps of it, and what a read then costs.
+//! The graph of a page, an attacker's kept part, and the cost of a read.
 
 use super::wide::WIDTH;
 

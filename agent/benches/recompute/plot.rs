@@ -1,4 +1,4 @@
-//! The graph of a plot's group, what an attacker leaves out of it, and what a read of a page then costs.
+//! The graph of a plot's group, an attacker's left-out part, and the cost of a page's read.
 
 use super::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,8 +138,8 @@ pub struct Search<'a> {
 	/// Cost of computing a node.
 	node: i64,
 	pub out: Vec<bool>,
-	/// The pages to read and the nodes to compute for each node that is left out, sorted: pages first, then nodes,
-	/// after the number of pages.
+	/// The pages to read and the nodes to compute for each node that is left out, sorted: pages first, then
+	/// nodes, after the number of pages.
 	needs: Vec<Vec<u32>>,
 	/// The cost of each page.
 	costs: Vec<i64>,
@@ -206,7 +206,8 @@ impl<'a> Search<'a> {
 		cost
 	}
 
-	/// Leaves nodes out, or keeps them again, if `accept` takes the change of all costs for so many nodes more.
+	/// Leaves nodes out, or keeps them again, if `accept` accepts the change of all costs for this change of
+	/// their number.
 	pub fn flip(&mut self, nodes: &[usize], accept: impl FnOnce(i64, i64) -> bool) -> bool {
 		let mut open: BTreeSet<u32> = nodes.iter().map(|node| *node as u32).collect();
 		let mut more = 0i64;
@@ -280,8 +281,8 @@ impl<'a> Search<'a> {
 	}
 }
 
-/// Leaves nodes out in one go from the first to the last: those whose needs cost at most `most`. A node with many
-/// children counts as dearer, by `weight` for each.
+/// Leaves nodes out in one go from the first to the last: those whose needs cost at most `most`. A node with
+/// many children counts as dearer, by `weight` for each.
 pub fn forward(graph: &Graph, node_cost: i64, most: i64, weight: f64) -> Vec<bool> {
 	let mut search = Search::new(graph, node_cost);
 	let pages = graph.pages() as u32;

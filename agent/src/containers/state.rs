@@ -156,7 +156,7 @@ pub(super) struct Slot {
 	pub generation: tokio::sync::watch::Sender<u64>,
 }
 
-/// What the tasks of [`Containers`](super::Containers) share.
+/// State that the tasks of [`Containers`](super::Containers) share.
 pub(super) struct Shared {
 	/// The agent's key in hex: several agents may use one engine.
 	pub agent: String,

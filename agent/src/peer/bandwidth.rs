@@ -42,7 +42,7 @@ const ECHO: u8 = 1;
 /// direction's acknowledgements.
 const OFFERED: u64 = 93;
 
-/// Why a measurement came to nothing.
+/// Reason why a measurement failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BandwidthError {
 	/// The worker answered with other bytes than the checker sent.
