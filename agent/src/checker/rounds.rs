@@ -37,7 +37,7 @@ type RoundId = (H256, RoundIndex, H256);
 /// A worker's agent and one of its trials.
 type HeardId = (AgentKey, Hash);
 
-/// A round's start as it is stored.
+/// Stored form of a round's start.
 #[derive(Encode, Decode)]
 struct KeptRound {
 	start: RoundStart,
@@ -55,7 +55,7 @@ struct Heard {
 	round: RoundId,
 }
 
-/// Parts of a trial as they are stored.
+/// Stored form of a trial's parts.
 #[derive(Encode, Decode)]
 struct KeptHeard {
 	agent: AgentKey,
@@ -340,7 +340,7 @@ mod tests {
 		let after = Some(Duration::from_secs(10));
 		assert_eq!(before.after(Part::Processor, &[1; 32]), after);
 		assert_eq!(before.after(Part::Disk, &[2; 32]), after);
-		// The first time counts, and neither the start nor a part moves.
+		// The first call counts: neither the start nor a part moves.
 		time.advance(Duration::from_secs(10));
 		all.begin(start(1_200_000));
 		all.hear_all(&job(), &SEED, &roots());
@@ -364,7 +364,7 @@ mod tests {
 		all.begin(start(600_000));
 		let trial = trial_of(&job, &SEED);
 		let hear = |part, hash| all.hear(&job.agent, &Push::signed(&pair, trial, part, hash));
-		// Sent before it is known, and corrected at 9 s.
+		// A root sent before it is known, and corrected at 9 s.
 		hear(Part::Processor, [9; 32]);
 		time.advance(Duration::from_secs(9));
 		hear(Part::Processor, [1; 32]);
@@ -485,7 +485,7 @@ mod tests {
 		let trial = trial_of(&job, &SEED);
 		let push = |hash| Push::signed(&pair, trial, Part::Disk, [hash; 32]);
 		rounds.hear(&job.agent, &push(7));
-		// A written file comes back.
+		// Stored values are restored.
 		std::fs::remove_dir_all(dir.path().join("heard")).unwrap();
 		std::fs::create_dir(dir.path().join("heard")).unwrap();
 		rounds.hear(&job.agent, &push(7));
@@ -527,7 +527,7 @@ mod tests {
 		time.advance(Duration::from_millis(2));
 		again.hear_all(&job(), &SEED, &roots());
 		assert_eq!(arrivals(&again).start, None);
-		// Of this one its node says too late that it began.
+		// The node names the start of this round too late.
 		let late = Job {
 			round: job().round + 4,
 			..job()
@@ -545,7 +545,7 @@ mod tests {
 			time.now_ms() + 600_000,
 			"it is kept as long as the round"
 		);
-		// It was here for all of the next round.
+		// The agent was up for all of the next round.
 		let next = RoundStart {
 			round: job().round + 2,
 			..start(600_000)

@@ -428,7 +428,7 @@ mod tests {
 		let start = Instant::now();
 		let window = Window::new(start, Duration::from_secs(10));
 		let counter = Counter::default();
-		// A hundred chunks a second, none in two of the seconds, and a thousand in a third.
+		// A hundred chunks per second, none in two of the seconds, and a thousand in a third.
 		for second in 0..11 {
 			let chunks = match second {
 				3 | 4 => 0,
@@ -468,7 +468,7 @@ mod tests {
 			);
 		}
 		assert_eq!(Offer::for_claim(74, 900, 3), None);
-		// As much is wanted back as the upload of the tier carries.
+		// The offer wants back as much as the upload of the tier carries.
 		for (claim, back) in [((75, 75), 4), ((400, 300), 3), ((1_600, 1_200), 3)] {
 			let offer = Offer::for_claim(claim.0, claim.1, 3).unwrap();
 			for from in [0, 1, 1_000_001] {
@@ -523,7 +523,7 @@ mod tests {
 		};
 		let measured = measure(from, to, [7; 32], 2, window, offer, Arc::default());
 		let worker = async {
-			// The first of four is not wanted back; it goes there anyway.
+			// The first of four is not wanted back; the worker sends it anyway.
 			let mut message = vec![0; 1 + CHUNK];
 			there.read_exact(&mut message).await?;
 			assert_eq!(message[0], HASH);

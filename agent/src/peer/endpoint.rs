@@ -308,7 +308,7 @@ mod tests {
 			0,
 			"nothing of a stranger is on the disk"
 		);
-		// An agent of this machine stands, unless it moved away.
+		// The record of an agent of this machine stands, unless it moved away.
 		peers.publish(&pair(1), &addr(&pair(1)), 5).unwrap();
 		assert_eq!(peers.lookup(&agent).unwrap(), addr(&pair(1)));
 		assert!(peers.accept(&signed(1, &[&public(6)], &[], 6)).is_some());
@@ -326,7 +326,7 @@ mod tests {
 		peers.accept(&hostile).unwrap();
 		let refused = peers.lookup(&agent).unwrap_err().to_string();
 		assert!(refused.contains("3 are private"), "{refused}");
-		// It hides nothing: what is public beside them is dialed.
+		// They hide nothing: public addresses in the same record are dialed.
 		let mixed = [&hosts[..], &["1.2.3.4:5"]].concat();
 		peers.accept(&signed(1, &mixed, &relays, 2)).unwrap();
 		assert_eq!(peers.lookup(&agent).unwrap(), at(&pair(1), "1.2.3.4:5"));
@@ -338,7 +338,7 @@ mod tests {
 		own.accept(&hostile).unwrap();
 		let addr = own.lookup(&agent).unwrap();
 		assert_eq!((addr.ip_addrs().count(), addr.relay_urls().count()), (2, 1));
-		// What would lead to this agent itself is not dialed, also not where it was left in a shared folder.
+		// An address of this agent itself is not dialed, even from a shared folder.
 		assert!(addr.ip_addrs().all(|addr| !addr.ip().is_loopback()));
 		own.leave(&AddressRecord::read(&agent, &hostile).unwrap())
 			.unwrap();

@@ -204,7 +204,7 @@ mod tests {
 	#[test]
 	fn a_clock_that_is_ahead_gives_no_stamps_from_the_future() {
 		let dir = tempfile::tempdir().unwrap();
-		// By the chain it is a year ago.
+		// By the chain's time, it is a year ago.
 		let chain = now_ms() - YEAR;
 		let stamps = Stamps::new(dir.path());
 		assert_eq!(stamps.next(), 1, "nobody told the time yet");
@@ -236,7 +236,7 @@ mod tests {
 		stamps.hear(now_ms());
 		let own = stamps.next();
 		assert_eq!(stamps.meet(own, true), Met::Nothing);
-		// Old ones from before its start are not a twin's, nor is the first newer one.
+		// Old records from before its start are not a twin's, nor is the first newer one.
 		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);
 		assert_eq!(stamps.meet(own + 5, false), Met::Above);
 		assert_eq!(stamps.next(), own + 6);
@@ -245,7 +245,7 @@ mod tests {
 		assert!(stamps.next() > own + 7);
 		assert_eq!(stamps.meet(own + YEAR, false), Met::Known);
 		assert_eq!(stamps.next(), own + YEAR + 1);
-		// Two of one stamp.
+		// Two records with one stamp.
 		assert_eq!(stamps.meet(own + YEAR + 1, false), Met::Known);
 		assert_eq!(stamps.meet(u64::MAX, false), Met::Known);
 		assert_eq!(stamps.next(), u64::MAX);

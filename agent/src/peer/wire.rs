@@ -483,7 +483,7 @@ mod tests {
 				let read = read::<Request, _>(&mut &bytes[..], MAX_REQUEST).await;
 				assert!(matches!(read, Err(WireError::TooLong(..))));
 			}
-			// A length that is allowed, with nothing behind it.
+			// A valid length without the message.
 			let bytes = (64u32 << 20).to_le_bytes();
 			let read = read_frame(&mut &bytes[..], 64 << 20).await;
 			assert!(matches!(read, Err(WireError::Io(_))));

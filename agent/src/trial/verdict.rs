@@ -386,7 +386,7 @@ pub(crate) mod tests {
 		}
 	}
 
-	/// The same with eight GPUs of a class that makes 5,000 turns in 10 s.
+	/// Returns the same trial with eight GPUs of a class that makes 5,000 turns in 10 s.
 	fn gpu_job() -> Job {
 		let mut job = job();
 		(job.spec.gpu_class, job.spec.gpu_count) = (1, 8);
@@ -434,7 +434,7 @@ pub(crate) mod tests {
 		}
 	}
 
-	/// Arrivals of lanes and disk after these times, and of GPUs that take `gpu_ms` for all turns.
+	/// Returns arrivals of lanes and disk after these times, and of GPUs that take `gpu_ms` for all turns.
 	fn arrivals(job: &Job, sizes: &Sizes, cpu_ms: u64, disk_ms: u64, gpu_ms: u64) -> Arrivals {
 		let start = 1_000_000;
 		let mut at = Parts::default();
@@ -456,7 +456,7 @@ pub(crate) mod tests {
 		up_mbps: 10_000,
 	});
 
-	/// The verdict on sizes whose parts come after these milliseconds: lanes, disk, GPUs.
+	/// Returns the verdict on sizes whose parts come after these milliseconds: lanes, disk, GPUs.
 	fn judged(job: &Job, sizes: Sizes, ms: [u64; 3]) -> (Verdict, Vec<String>) {
 		let arrivals = arrivals(job, &sizes, ms[0], ms[1], ms[2]);
 		let proved = proved(job, &sizes);
@@ -477,7 +477,7 @@ pub(crate) mod tests {
 		assert_eq!(tiers_of(&verdict), [3, 3, 3, 3]);
 		assert_eq!((verdict.gpu_class, verdict.gpu_count), (1, 8));
 		assert!(verdict.online && verdict.service && verdict.timed && verdict.proof);
-		// A claim of nothing is nothing.
+		// An empty claim shows nothing.
 		let nothing = Job {
 			spec: WorkerSpec::default(),
 			..job
@@ -489,7 +489,7 @@ pub(crate) mod tests {
 
 	#[test]
 	fn a_large_claim_gains_nothing() {
-		// Before, the evidence was a share of the claim, and 4 lanes of 144 were 1,820 cores.
+		// In the first edition, evidence was a share of the claim, and 4 lanes of 144 were 1,820 cores.
 		let mut job = job();
 		(job.spec.cpu_cores, job.spec.memory_gb, job.spec.disk_gb) =
 			(u16::MAX, 4_000_000, 4_000_000_000);
@@ -539,11 +539,11 @@ pub(crate) mod tests {
 	fn a_root_that_is_held_back_counts_by_its_arrival_and_hides_no_other() {
 		let job = gpu_job();
 		let on_time = judged(&job, job.plan(), HONEST).0;
-		// The lanes' root comes with the disk's, whose reads were computed: neither gains.
+		// The lanes' root comes with the disk's, whose reads were computed: neither gains by it.
 		let (verdict, _) = judged(&job, job.plan(), [19_000, 19_000, 10_500]);
 		assert_eq!((verdict.disk, verdict.gpu_class), (0, 1));
 		assert!(verdict.cpu < on_time.cpu);
-		// Nor does the disk by the slack of parts that are quick.
+		// The disk does not gain by the slack of quick parts either.
 		let (verdict, _) = judged(&job, job.plan(), [1_000, 12_001, 1_000]);
 		assert_eq!((verdict.disk, verdict.cpu), (0, on_time.cpu));
 		let (verdict, _) = judged(&job, job.plan(), [1_000, 12_000, 1_000]);
@@ -600,10 +600,10 @@ pub(crate) mod tests {
 		let with = |window| Sizes { window, ..plan };
 		assert_eq!(gpus(with(window(85) + 1), 10_000).1, 8);
 		assert_eq!(gpus(with(window(85) - 1), 10_000).0, 0);
-		// Fewer than claimed ran, and more.
+		// Fewer GPUs than claimed ran, and more.
 		assert_eq!(gpus(Sizes { gpus: 3, ..plan }, 10_000).1, 3);
 		assert_eq!(gpus(Sizes { gpus: 9, ..plan }, 10_000).1, 8);
-		// A class of which the chain knows nothing is not shown.
+		// A class without a reference is not shown.
 		let unknown = Job {
 			reference: None,
 			..job.clone()
@@ -639,7 +639,7 @@ pub(crate) mod tests {
 		};
 		let (verdict, _) = judge(&job, &roots(sizes), &disk_alone, &all, FAST, true);
 		assert_eq!((tiers_of(&verdict), verdict.gpu_class), ([0, 0, 3, 3], 0));
-		// Disk and bandwidth are a full check's.
+		// Only a full check judges disk and bandwidth.
 		let (verdict, _) = judge(
 			&job,
 			&roots(sizes),
@@ -716,12 +716,12 @@ pub(crate) mod tests {
 		assert_eq!(tier(None), Verdict::NO_OPINION);
 	}
 
-	/// Odds that three of five seats miss what each misses with odds `q`.
+	/// Returns the odds that three of five seats miss an event that each misses with odds `q`.
 	fn majority_misses(q: f64) -> f64 {
 		10.0 * q.powi(3) * (1.0 - q).powi(2) + 5.0 * q.powi(4) * (1.0 - q) + q.powi(5)
 	}
 
-	/// The same of made-up work, a `share` of the places, with this number of samples each.
+	/// Returns these odds for made-up work in a `share` of the places, with this number of samples each.
 	fn three_of_five_miss(share: f64, samples: u32) -> f64 {
 		majority_misses((1.0 - share).powi(samples as i32))
 	}
@@ -732,13 +732,14 @@ pub(crate) mod tests {
 			("words of legs", processor::SAMPLES, 0.05),
 			("reads of the plot", disk::SAMPLES, 0.05),
 			("walks", matrix::WALKS, 0.05),
-			// A wrong row or line is half of a sample's two: it is found in its row, or in its byte.
+			// A wrong row or line is one of a sample's two chances: it is detected in its row, or in its
+			// byte.
 			("fill", matrix::FILLS, 0.025),
 			("products", matrix::PRODUCTS, 0.025),
 		] {
 			let odds = three_of_five_miss(share, samples);
 			assert!(odds < 1e-3, "{name}: {samples} samples, {odds:.1e}");
-			// With half of the samples it does not hold: the test can fail.
+			// With half of the samples, the bound does not hold: the test can fail.
 			assert!(three_of_five_miss(share, samples / 2) > 1e-3, "{name}");
 		}
 	}
@@ -757,7 +758,7 @@ pub(crate) mod tests {
 				.fold(0.0, f64::max)
 		};
 		assert!(worst(processor::SAMPLES) < 1e-3);
-		// With the 48 of the specification it does not hold.
+		// With the 48 samples of the specification, the bound does not hold.
 		assert!(worst(48) > 4e-3);
 	}
 

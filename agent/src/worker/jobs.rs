@@ -84,7 +84,7 @@ struct Entry {
 	used: u64,
 }
 
-/// A job as it is stored.
+/// Stored form of a job.
 #[derive(Encode, Decode)]
 struct KeptJob {
 	job: Job,

@@ -741,7 +741,7 @@ mod tests {
 		Size { groups, reads: 20 }
 	}
 
-	/// A disk of 100 GB, of which others take a part; the plot in `dir` lies on it.
+	/// A disk of 100 GB, partly used by others, with the plot in `dir`.
 	#[derive(Clone)]
 	struct Disk {
 		dir: Arc<TempDir>,
@@ -758,7 +758,7 @@ mod tests {
 			}
 		}
 
-		/// Leaves room for so many groups, and for no other, beside the reserve of 20 GB.
+		/// Leaves space for exactly this number of groups, in addition to the reserve of 20 GB.
 		fn leave(&self, groups: u64) {
 			let left = 20 * GB + groups * EACH + EACH / 2;
 			self.others.store(100 * GB - left, Ordering::SeqCst);
@@ -777,7 +777,7 @@ mod tests {
 		}
 	}
 
-	/// Waits for a condition that another thread brings about.
+	/// Waits for a condition that depends on another thread.
 	fn until(mut holds: impl FnMut() -> bool) {
 		let begun = Instant::now();
 		while !holds() {
@@ -796,7 +796,7 @@ mod tests {
 		until(|| plots.ready(&recipe(5)) == 3);
 		assert_eq!(plots.ready(&recipe(6)), 0, "nobody wants that one");
 		drop(growing);
-		// More is wanted by another process, while the agent is down and while it runs.
+		// Another process raises the plan, while the agent is down and while it runs.
 		write_plan(disk.dir.path(), recipe(5), 4).unwrap();
 		let plots = disk.plots();
 		let progress = Progress {
@@ -867,7 +867,7 @@ mod tests {
 		assert_eq!(plots.fitting(&recipe(5), 1).unwrap(), 1);
 		drop(growing);
 		assert_eq!(plots.ready(&recipe(5)), 2);
-		// A little of the reserve may go to others, before the plot gives way.
+		// Others may take a little of the reserve before the plot shrinks.
 		let plan = Plan {
 			recipe: recipe(5),
 			groups: 5,
@@ -892,7 +892,7 @@ mod tests {
 		until(|| plots.ready(&recipe(5)) == 4);
 		let ready = plots.take(&recipe(5), size(4)).unwrap().unwrap();
 		let again = plots.take(&recipe(5), size(1)).unwrap().unwrap();
-		// What fits beside the plot takes nothing of it; asked again, an order has what it has.
+		// An order that fits does not shrink the plot; asked again, it gets the same.
 		assert_eq!(plots.make_room(7, EACH / 4, None), EACH / 4);
 		assert_eq!(plots.ready(&recipe(5)), 4);
 		assert_eq!(plots.make_room(8, 2 * EACH, None), 2 * EACH);
@@ -900,17 +900,17 @@ mod tests {
 		disk.others.fetch_add(EACH, Ordering::SeqCst);
 		assert_eq!(plots.make_room(8, 2 * EACH, None), 2 * EACH);
 		assert_eq!(plots.ready(&recipe(5)), 2, "and it does not grow");
-		// A trial that took the plot before cannot read it; another, within what is left, can.
+		// A trial that took the plot before cannot read it; another, within the remaining groups, can.
 		assert!(Proof::run(ready, &START, || true).is_err());
 		assert!(Proof::run(again, &START, || true).is_ok());
-		// More than the disk has: all of it but the reserve.
+		// More than the disk has: all of it except the reserve.
 		disk.others.fetch_sub(EACH, Ordering::SeqCst);
 		assert_eq!(plots.make_room(9, 9 * EACH, None), 4 * EACH + EACH / 2);
 		assert_eq!(plots.ready(&recipe(5)), 0);
 		plots.rented(false);
 		until(|| plots.ready(&recipe(5)) == 4);
 		drop(growing);
-		// An engine whose data lies on another disk.
+		// An engine with its data on another disk.
 		let other = Path::new("/dev/shm");
 		if other.exists() && !is_shared(other, disk.dir.path()).unwrap() {
 			plots.make_room(10, 9 * EACH, Some(other));
@@ -976,7 +976,7 @@ mod tests {
 		let mut found = names(&data.join(FOLDER));
 		found.sort_by_key(|name| name == PLAN);
 		assert_eq!(found, expected);
-		// What a trial has open it still reads.
+		// An open trial still reads its groups.
 		assert!(Proof::run(open, &START, || true).is_ok());
 	}
 
