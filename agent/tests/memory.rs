@@ -1,5 +1,5 @@
-//! The memory that a stranger's bytes take, counted by this binary's allocator. A process of its own, and
-//! one test at a time, so that nothing else is counted.
+//! The memory that a stranger's bytes take, counted by this binary's allocator. The tests have a separate
+//! process and run one at a time, so that nothing else is counted.
 
 #[path = "compute/opened.rs"]
 mod opened;

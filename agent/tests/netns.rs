@@ -1,8 +1,8 @@
-//! Bandwidth over lines of a known speed: a worker and a committee of three, each in a network namespace
-//! of its own, with `tc` on the worker's line. Needs root and iproute2 (`scripts/setup.sh` installs it).
+//! Bandwidth over lines of a known speed: a worker and a committee of three, each in its own network
+//! namespace, with `tc` on the worker's line. Needs root and iproute2 (`scripts/setup.sh` installs it).
 //!
-//! Four agents move up to 3 Gb/s of encrypted bytes through this machine's cores, so what else runs on
-//! them has to wait: what is measured is the line.
+//! Four agents move up to 3 Gb/s of encrypted bytes through this machine's cores. Nothing else may run on
+//! them meanwhile, so that the test measures the line and not the cores.
 #![cfg(target_os = "linux")]
 
 #[path = "suite/world.rs"]
@@ -273,8 +273,8 @@ fn the_tier_that_is_found_is_the_tier_of_the_line() {
 #[test]
 fn the_tier_of_a_fast_line_is_found() {
 	let _alone = alone();
-	// Four agents at this rate need two cores for themselves. What else the machine does can make it be
-	// found too low, and then it is measured again; nothing makes it be found too high.
+	// Four agents at this rate need two cores for themselves. Other load on the machine can only lower the
+	// measured tier, never raise it, so a low result is measured again.
 	let line = (800, 800);
 	for _ in 0..3 {
 		let verdicts = measured(line, line, 10);
@@ -309,8 +309,8 @@ fn a_line_that_is_only_claimed_is_found_out() {
 	}
 }
 
-/// The verdicts of the seats on a worker that is no agent of ours, with a window each: all at the same time,
-/// or apart by this many seconds.
+/// The verdicts of the seats on a worker that is not our agent. Each seat has its own window: all at the same
+/// time, or this many seconds apart.
 fn seats(
 	lines: &Lines,
 	claimed: (u32, u32),
@@ -456,7 +456,7 @@ fn seats_that_are_served_one_after_the_other_in_one_window_find_no_line() {
 fn without_one_window_each_seat_that_is_served_alone_finds_three_times_the_line() {
 	let _alone = alone();
 	let lines = Lines::new(THIRD.0, THIRD.1);
-	// What else the machine does can make a line be found too slow, and nothing makes it be found too fast.
+	// Other load on the machine can only make the line look slower, never faster, so the test retries.
 	for _ in 0..3 {
 		let verdicts = seats(&lines, CLAIM, 6, |_| [5; 32], one_seat_after_the_other);
 		if verdicts.iter().all(|verdict| verdict.bandwidth == 2) {
@@ -466,8 +466,8 @@ fn without_one_window_each_seat_that_is_served_alone_finds_three_times_the_line(
 	panic!("found too slow, three times");
 }
 
-/// The verdicts on a machine with a fast line that has the worker's key, and passes what is asked about the
-/// trial on to one with a slow line, which proves.
+/// The verdicts on a machine with a fast line that holds the worker's key and forwards the trial's requests
+/// to a machine with a slow line, which computes the proofs.
 fn fast_relay_before_a_slow_line() -> Vec<Verdict> {
 	let mut lines = Lines::new(CLAIM.0, CLAIM.1);
 	// The machine that proves has 20 Mb/s.

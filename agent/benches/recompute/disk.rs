@@ -84,7 +84,7 @@ fn rules(graph: &Graph) {
 	rule("the last tenth", &mut |node| {
 		node >= graph.nodes() - graph.nodes() / 10
 	});
-	// One of four blocks of a node, in a file of its own kind: the same graph, four times the share.
+	// One of four blocks of a node, in a separate kind of file: the same graph, four times the share.
 	for percent in [5, 10] {
 		rule(
 			&format!(

@@ -41,7 +41,7 @@ fn other_page(passes: usize, draws: usize) -> Graph {
 	Graph::new(blocks, CELLS)
 }
 
-/// Fills a page in passes over blocks that enter so many at a time.
+/// Fills a page in passes over blocks, of which `DRAWS` enter at a time.
 fn fill_other<const DRAWS: usize>(passes: usize, page: &mut [[u8; CELL]]) {
 	let mut last = wide::first(&BASE, 0);
 	for label in 0..passes * CELLS {

@@ -212,7 +212,7 @@ impl Figure for Vectors {
 		self.0.update(graph, kept, from);
 	}
 
-	/// The longest of a leg's reads, each on a core of its own.
+	/// The longest of a leg's reads, each on a separate core.
 	fn value(&self, graph: &Graph) -> f64 {
 		let mut until = vec![0usize; graph.labels() + 1];
 		for depth in &self.0.0 {

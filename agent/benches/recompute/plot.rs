@@ -86,7 +86,7 @@ pub fn cost(graph: &Graph, out: &[bool], place: impl Fn(usize) -> u32, sample: u
 	let mut seen = vec![u32::MAX; graph.nodes()];
 	let mut numbers = Numbers::new(9);
 	for first in (0..graph.pages()).step_by(step) {
-		// A place of its own in each part, since rules have periods.
+		// A different place in each part, since rules have periods.
 		let page = first + numbers.below(step);
 		let mut pages = BTreeSet::new();
 		let mut computed = Vec::new();

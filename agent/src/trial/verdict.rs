@@ -758,7 +758,7 @@ pub(crate) mod tests {
 				.fold(0.0, f64::max)
 		};
 		assert!(worst(processor::SAMPLES) < 1e-3);
-		// With the 48 samples of the specification, the bound does not hold.
+		// With only 48 samples, as first specified, the bound does not hold.
 		assert!(worst(48) > 4e-3);
 	}
 

@@ -232,7 +232,7 @@ async fn a_fast_gpu_shows_a_slower_class_with_a_sixth_of_the_window_in_host_memo
 	assert!((0.15..0.25).contains(&part), "{part}");
 	let turn = card.with_host(part);
 	assert_eq!(count(Off::None, at_pace(A5000, card, turn)).await, 1);
-	// It is not a GPU of its own pace.
+	// It does not pass for a GPU as fast as the RTX 4090.
 	assert_eq!(count(Off::None, at_pace(RTX_4090, card, turn)).await, 0);
 }
 

@@ -1,9 +1,9 @@
-//! Identities and clocks: hostile address records, two machines with one key, and clocks that are set. The
-//! tests take the place of the nodes and of the DHT between them.
+//! Identities and clocks: hostile address records, two machines with one key, and clocks that are changed.
+//! The tests stand in for the nodes and for the DHT between them.
 //!
-//! The system's time is the machine's, which no test sets: a process that ran before with a clock six hours
-//! ahead is a real process over a data folder that says so, and a system's time that is set meanwhile is set
-//! in [`Time`], through which an agent that checks reads it.
+//! No test changes the machine's own clock. An earlier process whose clock was six hours ahead is a real
+//! process with a data folder that records that time. A clock that is changed during the test is changed in
+//! [`Time`], through which a checking agent reads the system time.
 
 use crate::{
 	floods::Victim,
@@ -215,7 +215,7 @@ async fn a_record_makes_no_agent_dial_private_hosts_or_relays_of_others() {
 	}
 }
 
-/// A world that judges no bandwidth, in which agents of machines of their own find each other by records.
+/// A world without a bandwidth check, in which agents on separate machines find each other by records.
 fn apart_world() -> World {
 	let mut world = World::new();
 	world.bench.bandwidth_secs = 0;
