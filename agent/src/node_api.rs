@@ -234,7 +234,7 @@ impl<T: Encode> IntoResponse for Scale<T> {
 	}
 }
 
-fn refuse(status: StatusCode, why: &'static str) -> Response {
+fn refuse(status: StatusCode, why: impl IntoResponse) -> Response {
 	(status, why).into_response()
 }
 
@@ -270,7 +270,10 @@ async fn seats(
 	Scale(answers): Scale<SeatAnswers>,
 ) -> Response {
 	if answers.answers.len() > MAX_CLAIMS || answers.rounds.len() > MAX_CLAIM_ROUNDS {
-		return refuse(StatusCode::BAD_REQUEST, "too many answers or rounds");
+		return refuse(
+			StatusCode::BAD_REQUEST,
+			format!("too many answers (limit: {MAX_CLAIMS}) or rounds (limit: {MAX_CLAIM_ROUNDS})"),
+		);
 	}
 	Scale(admissions.answer(answers)).into_response()
 }
@@ -289,10 +292,7 @@ async fn prove(
 	);
 	match jobs.prove(&request) {
 		Ok(progress) => Scale(progress).into_response(),
-		Err(_) => refuse(
-			StatusCode::SERVICE_UNAVAILABLE,
-			"the agent has too many jobs",
-		),
+		Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, error),
 	}
 }
 
@@ -301,7 +301,10 @@ async fn check(
 	Scale(requests): Scale<Vec<SeatRequest>>,
 ) -> Response {
 	if requests.len() > MAX_SEATS {
-		return refuse(StatusCode::BAD_REQUEST, "too many seats");
+		return refuse(
+			StatusCode::BAD_REQUEST,
+			format!("too many seats (limit: {MAX_SEATS})"),
+		);
 	}
 	Scale(checks.check(requests)).into_response()
 }

@@ -143,7 +143,9 @@ impl Containers {
 			if slots.len() >= MAX_WORKERS || shared.new.try_send(key).is_err() {
 				let mut view = View::absent();
 				view.order = request.deployment.map(|deployment| deployment.order);
-				view.state = unknown("this agent serves too many workers");
+				view.state = unknown(&format!(
+					"this agent serves too many workers (limit: {MAX_WORKERS}); run another agent for this one"
+				));
 				return view.report();
 			}
 			slots.insert(key, Slot::new(None));
