@@ -682,7 +682,10 @@ impl<A: Agents> Checker<A> {
 		let latest = start.saturating_add(millis(length / 5));
 		let (wall, now) = (self.time.wall_ms(), self.time.now_ms());
 		if wall >= latest {
-			return Measured::no_opinion("the node named the window too late");
+			return Measured::no_opinion(format!(
+				"the node named the window {} ms too late",
+				wall - latest
+			));
 		}
 		// The system's time may be set meanwhile; the agent's clock is not affected.
 		let at = |date: u64| now.saturating_add(date).saturating_sub(wall);

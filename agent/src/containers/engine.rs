@@ -299,7 +299,7 @@ async fn within<T>(
 ) -> Result<T, Fault> {
 	tokio::time::timeout(limit, call.map_err(Fault::from))
 		.await
-		.unwrap_or_else(|_| Err(Fault::Silent("it took too long".into())))
+		.unwrap_or_else(|_| Err(Fault::Silent(format!("waited for {} s", limit.as_secs()))))
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ mod tests {
 	fn why(socket: &Path) -> String {
 		reason(
 			&Engine::new(socket),
-			&Fault::Silent("it took too long".into()),
+			&Fault::Silent("waited for 10 s".into()),
 		)
 	}
 
@@ -123,7 +123,7 @@ mod tests {
 		let path = dir.path().join("engine.sock");
 		let listener = UnixListener::bind(&path).unwrap();
 		assert!(
-			why(&path).contains("it took too long"),
+			why(&path).contains("waited for 10 s"),
 			"it is there and silent"
 		);
 		drop(listener);
