@@ -425,7 +425,8 @@ pub struct Hardware {
 }
 
 impl Hardware {
-	/// Returns the claim: these options on top of the detected hardware. Fails with the names of missing ones.
+	/// Returns the claim: these options on top of the detected hardware. Fails with the names of those
+	/// missing.
 	pub fn claim(&self, detected: Option<WorkerSpec>) -> Result<WorkerSpec, Vec<&'static str>> {
 		let mut missing = Vec::new();
 		let mut say = |name, told: Option<u32>, found: Option<u32>| {

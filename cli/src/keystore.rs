@@ -182,7 +182,8 @@ impl Keystore {
 		Ok(pair)
 	}
 
-	/// Returns the account by the file's address in clear, which is not authenticated: use it for reading only.
+	/// Returns the account by the file's address in clear, which is not authenticated: use it for
+	/// reading only.
 	pub fn account(&self) -> Result<AccountId32> {
 		AccountId32::from_ss58check_with_version(&self.address)
 			.map(|(account, _)| account)

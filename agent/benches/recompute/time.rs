@@ -42,8 +42,8 @@ pub struct Pace {
 }
 
 impl Pace {
-	/// The time by which one leg may exceed an honest leg on a core that is `speed` times as fast, if all legs
-	/// together take `limit`.
+	/// The time by which one leg may exceed an honest leg on a core that is `speed` times as fast, if all
+	/// legs together take `limit`.
 	pub fn slack(&self, limit: Duration, speed: f64) -> f64 {
 		let legs = f64::from(BenchParams::default().stages) * LEGS as f64;
 		limit.as_secs_f64() / legs - self.leg / speed

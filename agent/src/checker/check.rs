@@ -3,10 +3,10 @@
 //!
 //! | behavior of the worker | finding |
 //! | --- | --- |
-//! | gives no receipt, or no roots, until the checker's patience ends | the worker is offline |
-//! | answers that it lost its roots ([`Refusal::Gone`]), or shows others than it attested | nothing is shown |
-//! | answers the challenge of a resource with invalid openings, or has lost them | that resource is not shown |
-//! | reads a challenge twice without an answer, or is not ready until the patience ends | that resource is not shown |
+//! | gives no receipt or no roots before the checker's patience ends | the worker is offline |
+//! | says that its roots are lost ([`Refusal::Gone`]), or shows others than attested | nothing is shown |
+//! | answers a resource's challenge with invalid openings, or has lost them | that resource is not shown |
+//! | reads a challenge twice without an answer, or is not ready in time | that resource is not shown |
 //! | opens data that contradicts its root | the proof is false |
 //!
 //! A check that this agent itself cannot make, for lack of memory or of a thread, fails without a verdict.
