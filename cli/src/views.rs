@@ -84,9 +84,14 @@ pub async fn workers_of(at: &At, account: AccountId32) -> Result<Vec<u32>> {
 	}
 }
 
-/// `Providers.idle_workers`: the number of idle workers with these GPUs in this region, of any tiers.
+/// `Providers.idle_workers`: the number of idle workers with these GPUs in this region, of any other tiers.
+/// Machines without GPUs are listed by their CPU tier in place of a number of GPUs.
 pub async fn idle_workers(at: &At, machine: &Requirement) -> Result<u32> {
-	let arguments = (machine.gpu_class, machine.gpu_count, machine.region);
+	let count = match machine.gpu_class {
+		0 => machine.min_cpu,
+		_ => machine.gpu_count,
+	};
+	let arguments = (machine.gpu_class, count, machine.region);
 	at.view("Providers", "idle_workers", arguments).await
 }
 

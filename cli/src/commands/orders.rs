@@ -56,7 +56,10 @@ pub async fn quote(context: &Context, machine: &Machine, term: Term) -> Result<(
 			)
 			.add(
 				"Idle machines",
-				format!("{idle} with these GPUs in this region, of any tier"),
+				match requirement.gpu_class {
+					0 => format!("{idle} of this CPU tier in this region"),
+					_ => format!("{idle} with these GPUs in this region, of any tier"),
+				},
 			)
 			.text()
 	})
@@ -180,8 +183,8 @@ pub fn over(order: &Order) -> Failure {
 				.named(format!("{reason:?}"));
 			match reason {
 				CloseReason::NoSuitableWorker => failure.advise(
-					"`kaisar quote` shows the number of idle machines; machines under check are skipped, so order \
-					 again or lower the requirements",
+					"`kaisar quote` shows the number of idle machines; lower the requirements, or order again \
+					 later",
 				),
 				CloseReason::ImageFailed => failure.advise(
 					"check the image's name, that its container keeps running, and that it answers on its port",

@@ -252,9 +252,13 @@ impl CloseReason {
 			Self::ImageFailed => {
 				"the image could not be pulled, ended or did not respond; all but the set-up fee was refunded"
 			}
-			Self::Exited => "the container ended by itself; the unused part became credits",
+			Self::Exited => {
+				"the container ended by itself; the unused part became credits, or was refunded if no check had \
+				 proved any time"
+			}
 			Self::ServiceDown => {
-				"the container did not respond although its machine did; the unused part became credits"
+				"the container did not respond although its machine did; the unused part became credits, or was \
+				 refunded if no check had proved any time"
 			}
 			Self::DeployFailed => {
 				"the worker failed to deploy it in time; the whole price was refunded"
