@@ -1,8 +1,8 @@
-//! Costs of floods to the agent and to the program that makes them, beside a yardstick in the same run: the processor
-//! time of both and the agent's memory, of the binary in a process of its own.
+//! Costs of floods to the agent and to the flooding program, beside a yardstick in the same run: the
+//! processor time of both, and the agent's memory. The agent's binary runs in its own process.
 //!
-//! `cargo bench --profile dev --workspace --bench floods`. It takes half a minute. What else runs on the machine slows
-//! both down, and changes no processor time by much.
+//! `cargo bench --profile dev --workspace --bench floods`. It takes half a minute. Other load on the machine
+//! slows both down, but hardly changes their processor times.
 
 #[path = "../tests/suite/world.rs"]
 mod world;
@@ -35,7 +35,7 @@ use world::{CHECKERS, Reached, TOKEN, World, address, ask, endpoint, introductio
 /// Length of each flood.
 const LENGTH: Duration = Duration::from_secs(4);
 
-/// The agent's binary in a process of its own.
+/// The agent's binary in its own process.
 struct Process {
 	child: Child,
 	url: String,
@@ -98,12 +98,12 @@ impl Process {
 		}
 	}
 
-	/// Its processor time.
+	/// Returns its processor time.
 	fn time(&self) -> Duration {
 		time_of(&self.child.id().unwrap().to_string())
 	}
 
-	/// Its memory, in KiB.
+	/// Returns its resident memory in KiB.
 	fn memory(&self) -> usize {
 		let status = format!("/proc/{}/status", self.child.id().unwrap());
 		let status = std::fs::read_to_string(status).unwrap();
@@ -113,7 +113,7 @@ impl Process {
 	}
 }
 
-/// The processor time of a process, in hundredths of a second.
+/// Returns the processor time of a process, to hundredths of a second.
 fn time_of(process: &str) -> Duration {
 	let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
 	let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -122,7 +122,7 @@ fn time_of(process: &str) -> Duration {
 	Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
-/// Prints a row: what happened how often, and what each cost both sides.
+/// Runs a flood, and prints a row: its count and rate, and the cost of each event to both sides.
 async fn row(name: &str, agent: &Process, flood: impl Future<Output = usize>) {
 	let before = (Instant::now(), agent.time(), time_of("self"));
 	let count = flood.await;
@@ -138,7 +138,7 @@ async fn row(name: &str, agent: &Process, flood: impl Future<Output = usize>) {
 	);
 }
 
-/// Does something over and over, on several tasks, until the time is over. Returns how often.
+/// Repeats an action on several tasks for the length of a flood, and returns the count.
 async fn repeat<F: Future<Output = usize> + Send + 'static>(
 	tasks: usize,
 	act: impl Fn(usize) -> F + Clone + Send + Sync + 'static,
@@ -164,7 +164,7 @@ fn pair(number: u16) -> ed25519::Pair {
 	ed25519::Pair::from_seed(&seed)
 }
 
-/// Connects, and is admitted for a worker of this number.
+/// Connects as worker `number`, and waits until admitted.
 async fn admitted(world: &World, agent: &Process, number: u16) -> (Endpoint, Connection) {
 	let mine = endpoint(&pair(number).seed(), range(number)).await;
 	loop {
@@ -180,7 +180,7 @@ async fn admitted(world: &World, agent: &Process, number: u16) -> (Endpoint, Con
 	}
 }
 
-/// A push of a trial that does not exist.
+/// Makes a push for a trial that does not exist.
 fn push(world: &World, number: u16, trial: u64) -> Request {
 	let trial = Trial {
 		genesis: world.genesis,
@@ -191,7 +191,7 @@ fn push(world: &World, number: u16, trial: u64) -> Request {
 	Request::Push(Push::signed(&pair(number), trial, Part::Processor, [1; 32]))
 }
 
-/// Signatures that one core verifies in a second.
+/// Measures the signatures that one core verifies per second.
 fn yardstick() -> f64 {
 	let signature = pair(0).sign(b"yardstick");
 	let key = pair(0).public();
@@ -212,12 +212,12 @@ fn yardstick() -> f64 {
 fn main() {
 	let runtime = tokio::runtime::Runtime::new().unwrap();
 	runtime.block_on(floods());
-	// Floods that still run are not waited for.
+	// Does not wait for floods that still run.
 	runtime.shutdown_background();
 }
 
 async fn floods() {
-	// In this profile iroh and tokio are not optimized, so all of it costs less in a release.
+	// This profile does not optimize iroh and tokio, so a release costs less.
 	println!(
 		"yardstick: one core verifies {:.0} ed25519 signatures a second",
 		yardstick()
@@ -239,7 +239,7 @@ async fn floods() {
 		(time_of("self") - idle.1).as_millis()
 	);
 
-	// One range of addresses: four places, and all others are refused after their retry packet.
+	// One range of addresses has four slots; all others are refused after their retry packet.
 	let stranger = endpoint(&[0xfb; 32], range(9_000)).await;
 	let target = address(&*agent);
 	row("handshakes that are refused", &agent, {
@@ -253,7 +253,7 @@ async fn floods() {
 		})
 	})
 	.await;
-	// A stranger that asks at once, from one of many ranges, so that it has a place.
+	// Strangers in many ranges, so that each has a slot and asks at once.
 	let mut strangers = Vec::new();
 	for number in 0..32 {
 		strangers.push(endpoint(&pair(1_000 + number).seed(), range(number)).await);
@@ -292,7 +292,7 @@ async fn floods() {
 		row(name, &agent, flood).await;
 	}
 
-	// Connections that say nothing once they are admitted.
+	// Connections that are silent once admitted.
 	const IDLE: u16 = 256;
 	let before = agent.memory();
 	let mut idle = Vec::new();

@@ -1,13 +1,13 @@
-//! The lanes that one core can run, by code that is faster than the agent's: several lanes on a thread, and
-//! vectors. What is timed computes what [`Run`] does, tree and running hash included, and is compared with
-//! it; a wave is compared too, and must differ.
+//! The number of lanes that one core can run, with code faster than the agent's: several lanes on a thread,
+//! and vectors. The timed code computes the same as [`Run`], including tree and running hash, and is
+//! compared with it; a wave is compared too, and must differ.
 //!
 //! `cargo bench --profile dev -p kaisar-agent --bench lanes`; arguments: `gib=N` of memory (default: 4),
 //! `json`, and `quick`, a tenth of the work.
 //!
 //! **In step** is the agent's order: word after word of a chain, four chains of each lane at a time. A
-//! **wave** begins the first word of a leg while the others of the leg before still run: all 16 words of a
-//! lane at a time, and 35 rounds in place of 128 for a stage. Two groups of lanes that take turns hide each
+//! **wave** starts the first word of a leg while the others of the previous leg still run: all 16 words of a
+//! lane at a time, and 35 rounds instead of 128 for a stage. Two alternating groups of lanes hide each
 //! other's reads of memory.
 
 #[path = "lanes/kernels.rs"]
@@ -27,16 +27,16 @@ use kernels::{Kernel, TABLE};
 use std::time::Instant;
 use std::{sync::Barrier, time::Duration};
 
-/// Words of a chain.
+/// Number of words of a chain.
 const CHAIN: usize = 4;
 const M2: u64 = 0xD1B5_4A32_D192_ED03;
 /// Rounds of a wave through a stage.
 const ROUNDS: usize = LEGS + CHAIN - 1;
 /// Stages of a lane in production.
 const STAGES: f64 = 62_504.0;
-/// The time in which lanes show as many cores: 10 s, and 2 s that are forgiven.
+/// The time in which lanes prove as many cores: 10 s, and 2 s of tolerance.
 const IN_TIME: f64 = 12.0;
-/// Times that each is run; the fastest counts, since what disturbs only slows down.
+/// Number of runs of each. The fastest counts, since disturbances only slow down.
 const TIMES: usize = 3;
 const START: [u8; 32] = [2; 32];
 
@@ -51,12 +51,12 @@ enum Order {
 struct Way {
 	order: Order,
 	kernel: Kernel,
-	/// Groups that take turns.
+	/// Number of alternating groups.
 	groups: usize,
 }
 
 impl Way {
-	/// Lanes of a group.
+	/// Returns the number of lanes of a group.
 	fn lanes(&self) -> usize {
 		self.kernel.words / self.kernel.per
 	}
@@ -71,7 +71,7 @@ impl Way {
 	}
 }
 
-/// A lane on its way through its stages.
+/// The state of a lane.
 struct Side {
 	lane: Lane,
 	running: Running,
@@ -96,7 +96,7 @@ impl Side {
 		}
 	}
 
-	/// The state before a leg.
+	/// Returns the state before a leg.
 	fn before(&self, leg: usize) -> &State {
 		match leg {
 			0 => &self.before,
@@ -104,7 +104,7 @@ impl Side {
 		}
 	}
 
-	/// The word with which the steps of a leg begin; the one before it in its chain has been stepped.
+	/// Returns the first word of a leg's steps; the previous one in its chain has been stepped.
 	fn begin(&self, leg: usize, at: usize) -> u64 {
 		let chained = match at % CHAIN {
 			0 => 0,
@@ -113,14 +113,14 @@ impl Side {
 		self.before(leg)[at] ^ self.keys[at] ^ chained
 	}
 
-	/// The word after a leg, from its steps and its cell.
+	/// Computes the word after a leg, from its steps and its cell.
 	fn end(&mut self, leg: usize, at: usize, memory: &[[u8; CELL]]) {
 		let s = self.stepped[at];
 		let cell = &memory[place_u64(s, memory.len() as u64) as usize];
 		let mixed = (0..CELL / 8).fold(s, |s, word| {
 			(s.rotate_left(9) ^ u64_at(cell, 8 * word)).wrapping_mul(M2)
 		});
-		// A wave does not have the last word of this leg yet, so it takes an older one.
+		// A wave does not have this leg's last word yet, so it uses an older one.
 		let last = match at % CHAIN {
 			0 => self.stepped[at + CHAIN - 1],
 			_ => 0,
@@ -141,7 +141,7 @@ impl Side {
 	}
 }
 
-/// Lanes that are stepped together.
+/// Lanes that step together.
 struct Group {
 	lanes: Vec<Side>,
 	tables: Vec<[u64; TABLE]>,
@@ -159,11 +159,11 @@ impl Group {
 	}
 
 	fn steps(&mut self, kernel: &Kernel) {
-		// SAFETY: only kernels that this processor has are run.
+		// SAFETY: only kernels that this processor supports are run.
 		unsafe { (kernel.steps)(&self.tables, &mut self.words) };
 	}
 
-	/// Has the cells of all stepped words fetched meanwhile.
+	/// Prefetches the cells of all stepped words.
 	fn fetch(&self, memory: &[[u8; CELL]]) {
 		for lane in &self.lanes {
 			for s in lane.stepped {
@@ -172,7 +172,7 @@ impl Group {
 		}
 	}
 
-	/// The steps of a leg, word after word.
+	/// Runs the steps of a leg, word after word.
 	fn leg(&mut self, kernel: &Kernel, leg: usize) {
 		for word in 0..CHAIN {
 			let places = || (0..WORDS / CHAIN).map(|chain| CHAIN * chain + word);
@@ -203,7 +203,7 @@ impl Group {
 		}
 	}
 
-	/// A round of a wave: word `w` of each chain is in leg `round - w`.
+	/// Runs a round of a wave: word `w` of each chain is in leg `round - w`.
 	fn round(&mut self, kernel: &Kernel, round: usize) {
 		for (lane, words) in self.lanes.iter().zip(self.words.chunks_exact_mut(WORDS)) {
 			for (at, word) in words.iter_mut().enumerate() {
@@ -220,7 +220,7 @@ impl Group {
 
 	fn end_round(&mut self, round: usize, memory: &[[u8; CELL]]) {
 		for lane in &mut self.lanes {
-			// The last word of a chain is the furthest behind, and each needs the next one's before.
+			// The last word of a chain is the furthest behind, and each needs the next one's previous value.
 			for at in (0..WORDS).rev() {
 				if let Some(leg) = leg_of(round, at) {
 					lane.end(leg, at, memory);
@@ -230,7 +230,7 @@ impl Group {
 	}
 }
 
-/// The leg that a word is in, in a round of a wave.
+/// Returns a word's leg in a round of a wave.
 fn leg_of(round: usize, at: usize) -> Option<usize> {
 	let leg = round.checked_sub(at % CHAIN)?;
 	(leg < LEGS).then_some(leg)
@@ -238,7 +238,7 @@ fn leg_of(round: usize, at: usize) -> Option<usize> {
 
 fn prefetch(cell: &[u8; CELL]) {
 	#[cfg(target_arch = "x86_64")]
-	// SAFETY: a hint; the address is valid besides.
+	// SAFETY: only a hint, and the address is valid.
 	unsafe {
 		use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 		_mm_prefetch::<_MM_HINT_T0>(cell.as_ptr().cast());
@@ -288,7 +288,7 @@ fn run(way: &Way, first: usize, stages: u32, memory: &[[u8; CELL]]) -> Vec<[u8; 
 	lanes.map(|lane| *lane.running.state()).collect()
 }
 
-/// The part of a lane that every way has: keys, trees and running hashes of some stages.
+/// Runs the part of a lane common to all ways: keys, trees and running hashes of some stages.
 fn hashes(number: usize, stages: u32) {
 	let mut side = Side::new(number);
 	for stage in 0..stages {
@@ -297,7 +297,7 @@ fn hashes(number: usize, stages: u32) {
 	}
 }
 
-/// The agent's own lanes, one after the other.
+/// Runs the agent's own lanes, one after the other.
 fn honest(first: usize, lanes: usize, stages: u32, memory: &[[u8; CELL]]) -> Vec<[u8; 32]> {
 	let run = |number: usize| {
 		let lane = Lane::new(&START, number as u16);
@@ -306,7 +306,7 @@ fn honest(first: usize, lanes: usize, stages: u32, memory: &[[u8; CELL]]) -> Vec
 	(first..first + lanes).filter_map(run).collect()
 }
 
-/// The time that each of some threads takes for its part; all begin together, each on its own processor.
+/// Returns the longest time of the threads, which start together, each on its own processor.
 fn timed(processors: &[usize], part: impl Fn(usize) + Sync) -> f64 {
 	let begin = Barrier::new(processors.len());
 	let times = std::thread::scope(|scope| {
@@ -329,7 +329,7 @@ fn timed(processors: &[usize], part: impl Fn(usize) + Sync) -> f64 {
 	times.into_iter().max().unwrap_or_default().as_secs_f64()
 }
 
-/// Time that this thread ran, where the system says: what else runs here does not count.
+/// Returns this thread's processor time, if the system reports it, so that other load does not count.
 fn spent() -> Duration {
 	#[cfg(unix)]
 	{
@@ -348,10 +348,10 @@ fn spent() -> Duration {
 	}
 }
 
-/// Keeps this thread on one processor, where the system can.
+/// Pins this thread to a processor, if the system supports it.
 fn pin(processor: usize) {
 	#[cfg(target_os = "linux")]
-	// SAFETY: the set is plain data, and as large as is said.
+	// SAFETY: the set is plain data of the stated size.
 	unsafe {
 		let mut set: libc::cpu_set_t = std::mem::zeroed();
 		libc::CPU_SET(processor, &mut set);
@@ -361,7 +361,7 @@ fn pin(processor: usize) {
 	let _ = processor;
 }
 
-/// The processors of a list as the kernel writes it: `0-3,8`.
+/// Parses the kernel's list of processors: `0-3,8`.
 fn processors(list: &str) -> Vec<usize> {
 	let range = |part: &str| {
 		let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -375,10 +375,10 @@ fn system(file: &str) -> String {
 	std::fs::read_to_string(format!("/sys/devices/system/cpu/{file}")).unwrap_or_default()
 }
 
-/// Measured figures, and how they are printed.
+/// Printer of measured figures.
 struct Report {
 	json: bool,
-	/// Time of a leg by the agent's code, alone on a core.
+	/// Time of a leg with the agent's code, alone on a core.
 	honest: f64,
 }
 
@@ -392,7 +392,7 @@ impl Report {
 		}
 	}
 
-	/// `leg` is the time in which each of `lanes` lanes of a core makes a leg.
+	/// Prints a line. `leg` is the time in which each of a core's `lanes` lanes completes a leg.
 	fn line(&self, name: &str, lanes: usize, leg: f64) {
 		let each = leg / lanes as f64;
 		let (times, cores) = (self.honest / each, IN_TIME / (STAGES * LEGS as f64 * each));
@@ -420,7 +420,7 @@ fn main() {
 		gib.parse::<u64>().ok()
 	});
 	let pages = (gib.unwrap_or(4) << 30) / PAGE as u64;
-	let mut memory = Memory::new(pages).expect("there is memory");
+	let mut memory = Memory::new(pages).expect("not enough memory: pass a smaller gib=N");
 	memory.fill(&[1; 32], || true);
 	let memory = memory.cells();
 	// 0.1 s of a lane.
@@ -491,11 +491,11 @@ fn main() {
 		("all processors", all),
 	] {
 		if cpus.len() < 2 {
-			println!("{name}: there is one");
+			println!("{name}: only one here");
 			continue;
 		}
 		let threads = cpus.len();
-		// A core here is what runs: the threads of a core share it.
+		// Counts per core: the threads of a core share it.
 		let shared = if name == "all processors" { 1 } else { threads };
 		report.line(&format!("{name}: the agent"), shared, agent(&cpus));
 		let lanes = fastest.lanes() * fastest.groups * shared;

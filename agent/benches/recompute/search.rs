@@ -1,11 +1,12 @@
-//! The search for what to keep of a page.
+//! The search for the best parts of a page to keep.
 
 use super::{
 	numbers::Numbers,
 	pages::{Figure, Graph, Kept},
 };
 
-/// Simulated annealing over what is kept, whose bytes stay the same. `folds` lets it keep halves.
+/// Minimizes a figure by simulated annealing over the kept parts, whose total bytes do not change. With
+/// `folds` it may keep halves.
 pub fn anneal<F: Figure>(
 	graph: &Graph,
 	start: &Kept,
@@ -45,7 +46,7 @@ pub fn anneal<F: Figure>(
 	best
 }
 
-/// Adds what is not kept, and takes out what is.
+/// Toggles whether parts are kept.
 fn flip(kept: &mut Kept, changes: &[(usize, bool)]) {
 	for (label, fold) in changes {
 		let of = if *fold {
@@ -57,7 +58,7 @@ fn flip(kept: &mut Kept, changes: &[(usize, bool)]) {
 	}
 }
 
-/// A swap of what is kept for as many bytes of something else.
+/// Proposes to swap kept parts for others of the same size.
 fn propose(
 	graph: &Graph,
 	kept: &Kept,

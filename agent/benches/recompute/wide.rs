@@ -1,12 +1,13 @@
-//! A page recomputed by one core: in sequence, or in vector code, sixteen labels at a time, as their plan orders them.
+//! Recomputation of a page on one core: in sequence, or with vectors of sixteen labels in the order of a
+//! plan.
 
 use super::pages::Graph;
 use kaisar_agent::trial::hash::{Block, Compress, Hash, fill, fold, key};
 
-/// Labels that a vector holds.
+/// Number of labels in a vector.
 pub const WIDTH: usize = 16;
 
-/// The block before a page's first.
+/// Returns the block before a page's first.
 pub fn first(base: &Hash, number: u64) -> Block {
 	let mut first = [0; 64];
 	fill(
@@ -18,7 +19,7 @@ pub fn first(base: &Hash, number: u64) -> Block {
 	first
 }
 
-/// All labels of a page, in sequence.
+/// Computes all labels of a page in sequence.
 pub fn labels(graph: &Graph, first: &Block) -> Vec<Block> {
 	let mut before = *first;
 	let mut labels: Vec<Block> = Vec::with_capacity(graph.labels());
