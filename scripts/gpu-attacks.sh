@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Attacks the trial's assumptions about time with fast code on a real GPU, and measures. The programs are in
-# agent/benches/attacks; docs/proof.md says what their figures mean.
+# agent/benches/attacks; docs/proof.md explains their figures.
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
@@ -11,25 +11,26 @@ usage() {
 		       scripts/gpu-attacks.sh test
 
 		Compiles the attacks with nvcc, runs them on the first GPU, and prints a line of JSON for each figure, and all
-		of them as a table at the end. Without names it runs all, which takes about four minutes on an H200:
+		of them as a table at the end. Without ATTACK it runs all, which takes about four minutes on an H200:
 		  lanes        CPU lanes on the GPU
-		  host         host memory in place of a part of a window, and windows that are swapped
-		  identities   two and three identities on one GPU, and lines that are computed again
-		  processor    the processor in place of a GPU (needs no GPU; products by PyTorch or ONNX Runtime, if one is there)
-		  cores        CPU lanes by vectors (needs no GPU; a built bench, see below)
+		  host         host memory instead of a part of a window, and swapped windows
+		  identities   two and three identities on one GPU, and recomputed lines
+		  processor    the processor instead of a GPU (needs no GPU; products by PyTorch or ONNX Runtime, if installed)
+		  cores        CPU lanes with vectors (needs no GPU, but a built bench, see below)
 
-		  build FOLDER     only compile, into this folder; needs no GPU
-		  --built FOLDER   run what lies in this folder, and compile nothing
-		  test             compare the attacks' lanes with the agent's, and compile what can be; needs neither
+		  build FOLDER     only compile, into FOLDER; needs no GPU
+		  --built FOLDER   run the programs in FOLDER, and compile nothing
+		  test             compare the attacks' lanes with the agent's, and compile the attacks if nvcc is installed;
+		                   needs no GPU
 
 		environment:
-		  NVCC                  the compiler (default: nvcc of the path, else /usr/local/cuda/bin/nvcc)
-		  CXX                   the compiler for what needs no GPU (default: c++)
-		  KAISAR_GPU_ARCH       what to compile for (default: 90a, Hopper; 80 and others leave the product out)
-		  KAISAR_LANES_BENCH    the bench "lanes" of the agent, built (cargo bench --no-run --profile dev
+		  NVCC                  CUDA's compiler (default: nvcc on the PATH, otherwise /usr/local/cuda/bin/nvcc)
+		  CXX                   the compiler for programs without a GPU (default: c++)
+		  KAISAR_GPU_ARCH       the target GPU (default: 90a, Hopper; 80 and others exclude the product)
+		  KAISAR_LANES_BENCH    the agent's built bench "lanes" (cargo bench --no-run --profile dev
 		                        -p kaisar-agent --bench lanes), by default "cores" in the folder of --built; without
-		                        it "cores" is left out
-		  KAISAR_ATTACK_SECS    give an attack up after this time (default: 150)
+		                        it "cores" is skipped
+		  KAISAR_ATTACK_SECS    timeout of an attack in seconds (default: 150)
 	HELP
 }
 
@@ -58,7 +59,7 @@ while (($#)); do
 done
 wanted() { [[ ${#ATTACKS[@]} -eq 0 || " ${ATTACKS[*]} " == *" $1 "* ]]; }
 
-# Folders in which a file of CUDA's libraries may be: the toolkit's, and those of Python's packages.
+# Prints the folder of a file of CUDA's libraries, in the toolkit or in Python's packages.
 cuda_folder() {
 	local places=(/usr/local/cuda/ /usr/lib/x86_64-linux-gnu)
 	[[ -z "$NVCC" ]] || places=("$(dirname "$(readlink -f "$NVCC")")/.." "${places[@]}")
@@ -70,7 +71,7 @@ cuda_folder() {
 	[[ -z "$file" ]] || dirname "$file"
 }
 
-# What is built ahead may run on another processor.
+# Programs built ahead may run on another processor.
 MACHINE=native
 [[ "$ONLY" != build ]] || MACHINE=x86-64-v3
 compile_plain() { "$CXX" -std=c++17 -O3 "-march=$MACHINE" -Wall -Wextra -pthread "$SOURCES/$1.cpp" -o "$2/$1"; }
@@ -81,7 +82,7 @@ compile_gpu() {
 		local headers libraries
 		headers=$(cuda_folder cublas_v2.h)
 		libraries=$(cuda_folder 'libcublas.so*')
-		[[ -n "$headers" && -n "$libraries" ]] || die "cuBLAS is not installed"
+		[[ -n "$headers" && -n "$libraries" ]] || die "cuBLAS is not installed" "install CUDA's toolkit, or: pip install nvidia-cublas-cu12"
 		options+=("-I$headers" "-L$libraries" "-l:$(basename "$(find "$libraries/" -name 'libcublas.so*' -print -quit)")")
 	fi
 	local runtime
@@ -90,7 +91,7 @@ compile_gpu() {
 	"$NVCC" "${options[@]}" "$SOURCES/$1.cu" -o "$2/$1"
 }
 
-# Compiles the programs that are wanted, side by side.
+# Compiles the selected programs in parallel.
 compile() {
 	local folder=$1 name jobs=()
 	for name in lanes host identities; do
@@ -104,11 +105,11 @@ compile() {
 		jobs+=($!)
 	fi
 	for name in "${jobs[@]}"; do
-		wait "$name" || die "an attack does not compile"
+		wait "$name" || die "an attack does not compile" "see the compiler's errors above"
 	done
 }
 
-needs_nvcc() { [[ -n "$NVCC" ]] || die "nvcc is not installed: the attacks on a GPU cannot be compiled" "see NVCC in scripts/gpu-attacks.sh --help"; }
+needs_nvcc() { [[ -n "$NVCC" ]] || die "nvcc is not installed, so the attacks on a GPU cannot be compiled" "install CUDA's toolkit, or see NVCC in scripts/gpu-attacks.sh --help"; }
 
 FOLDER=$(mktemp -d)
 trap 'rm -rf "$FOLDER"' EXIT
@@ -132,7 +133,7 @@ fi
 
 if wanted lanes || wanted host || wanted identities; then
 	if ! nvidia-smi -L >"$FOLDER/gpus" 2>/dev/null || [[ ! -s "$FOLDER/gpus" ]]; then
-		die "there is no NVIDIA GPU here"
+		die "nvidia-smi shows no NVIDIA GPU" "check the driver; 'processor' and 'cores' need no GPU"
 	fi
 	[[ -n "$BUILT" ]] || needs_nvcc
 	nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader
@@ -150,7 +151,7 @@ export LD_LIBRARY_PATH="${LIBRARIES:+$LIBRARIES:}${LD_LIBRARY_PATH:-}"
 FIGURES="$FOLDER/figures"
 : >"$FIGURES"
 FAILED=()
-# Runs an attack, and goes on with the next one if it fails.
+# Runs an attack. If it fails, notes that and continues.
 attack() {
 	local name=$1
 	shift
@@ -170,11 +171,11 @@ if wanted cores; then
 	if [[ -x "$CORES" ]]; then
 		attack cores "$CORES" quick json
 	else
-		note "there is no built bench (KAISAR_LANES_BENCH): lanes by vectors were not measured"
+		note "no built bench at $CORES: lanes with vectors were not measured; see KAISAR_LANES_BENCH in --help"
 	fi
 fi
 
-# Of the many ways to run lanes on a core only what they show; the lines of JSON have the rest.
+# Of the many ways to run lanes on a core, only the proven cores; the lines of JSON have the rest.
 say "all figures"
 sed -nE '/"figure":"cores: .*"unit":"(us|times)"/d; s/^\{"figure":"([^"]*)","value":([^,]*),"unit":"([^"]*)"\}$/\2 \3\t\1/p' "$FIGURES" | awk -F'\t' '{ printf "%18s  %s\n", $1, $2 }'
-if ((${#FAILED[@]})); then die "failed: ${FAILED[*]}"; fi
+if ((${#FAILED[@]})); then die "failed: ${FAILED[*]}" "see the errors above"; fi
