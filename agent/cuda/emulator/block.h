@@ -103,7 +103,7 @@ struct Block {
 	std::vector<Phases> phases;
 	std::vector<Warp> warps;
 	std::vector<Group> groups;
-	// Registers per thread that warps released, and the threads that wait for some.
+	// Registers that warps released, counted per thread of a warp, and the threads that wait for some.
 	uint32_t free_registers = 0;
 	std::vector<Fiber *> waiting_for_registers;
 

@@ -35,25 +35,25 @@ pub const NONE: u32 = u32::MAX;
 /// The parameters of trees and of `fill`.
 const PARAMS: &str = "
 struct Params {
-	// Lines of the matrix, or its rows.
+	// Number of the matrix's lines, or of its rows.
 	n: u32,
-	// Nodes of this level are reduced.
+	// The level whose nodes are reduced.
 	level: u32,
-	// Pairs of them in a workgroup.
+	// Number of pairs of nodes in a workgroup.
 	pairs: u32,
-	// The place of the root among the roots; the stream of a matrix's rows.
+	// The root's place among the roots, or the stream of a matrix's rows.
 	out: u32,
-	// What follows from the root.
+	// The values to derive from the root.
 	mode: u32,
 	step: u32,
 	// The slot that gets the next κ.
 	slot: u32,
 	// The place of the turn's first root.
 	first: u32,
-	// Of the tree.
+	// The tree's key.
 	key0: vec4<u32>,
 	key1: vec4<u32>,
-	// Of the tree over the turn.
+	// The key of the tree over the turn.
 	turn0: vec4<u32>,
 	turn1: vec4<u32>,
 }
@@ -371,7 +371,7 @@ fn put(level: u32, place: u32, value: Value) {{
 	nodes[at + 1u] = value.b;
 }}
 
-// The node above all in the first invocation, and in the first place of the workgroup's values.
+// Returns the common ancestor in the first invocation, and stores it first in the workgroup's values.
 fn reduced(first_pair: u32, me: u32) {{
 	let key = Value(p.key0, p.key1);
 	var level = p.level + 1u;
@@ -426,7 +426,7 @@ fn main(
 }
 
 /// The upper levels of a tree, in one workgroup, and the values derived from its root: the running hash, and
-/// κ of the next step. The state is the running hash, κ of products and κ of walks.
+/// κ of the next step, which together are the state.
 pub fn top() -> String {
 	format!(
 		"{}
@@ -445,7 +445,7 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 	let none = vec4<u32>(0u);
 	if ((p.mode & {TURN}u) != 0u) {{
 		let key = Value(p.turn0, p.turn1);
-		// This step's root is the last of the turn's.
+		// This step's root is the turn's last.
 		var root = Value(values_a[0], values_b[0]);
 		if (me < 15u) {{
 			root = Value(roots[2u * (p.first + me)], roots[2u * (p.first + me) + 1u]);
@@ -483,7 +483,7 @@ fn main(@builtin(local_invocation_index) me: u32) {{
 			kappa = compress(running, root.a, root.b, none, none, p.step + 1u, 0x80000000u).a.x;
 		}}
 		if ((p.mode & {}u) != 0u) {{
-			// A submission that ends here is followed by one that begins with this κ.
+			// If the submission ends here, the next one starts with this κ.
 			state[2] = vec4<u32>(kappa, 0u, 0u, 0u);
 			if (p.slot != {NONE}u) {{
 				slots[p.slot] = kappa;
@@ -546,11 +546,11 @@ fn walk(part: &str) -> String {
 	format!(
 		"
 struct Params {{
-	// Lines of the window, and of each of its buffers.
+	// Number of lines of the window, and of each of its buffers.
 	lines: u32,
 	each: u32,
 	kappa: u32,
-	// The window's first line: 0 but in measurements of a part.
+	// The window's first line: 0, except in measurements of a part.
 	first: u32,
 }}
 @group(0) @binding(0) var<uniform> p: Params;
