@@ -257,8 +257,9 @@ struct Opener<S: Source> {
 	lost: Mutex<Option<Instant>>,
 }
 
-/// A GPU lost again within this time runs without its matrix units until the agent restarts: passing a
-/// moment's check does not mean that they hold for a trial.
+/// A GPU lost again within this time is reopened with safer kernels, through Vulkan without its matrix
+/// units, through CUDA without Hopper's own kernels and early launches: passing a moment's check does not
+/// mean that they hold for a trial.
 const TRUSTED_AGAIN: Duration = Duration::from_secs(24 * 3_600);
 
 /// Returns the kernels for a GPU that was just lost; `since_last` is the time since the loss before.

@@ -141,7 +141,12 @@ fn measured(device: &dyn Device) {
 	let window = filled(device, 0, SIZE).unwrap();
 	let ran = run_of(vec![window.clone()], SIZE).unwrap();
 	let shown = opened(&ran);
-	assert!(window.product_gops().unwrap().is_some_and(|gops| gops > 0.0));
+	assert!(
+		window
+			.product_gops()
+			.unwrap()
+			.is_some_and(|gops| gops > 0.0)
+	);
 	assert!(window.reads_gbps().unwrap().is_some_and(|gbps| gbps > 0.0));
 	let parts = window.part_gbps(SIZE.window).unwrap();
 	assert_eq!(parts.len(), SIZE.window as usize);

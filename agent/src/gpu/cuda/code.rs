@@ -35,7 +35,7 @@ pub static BASE_EARLY: Code = code!("base_90", 11_080, "520.61.05");
 static TURING: Code = code!("product_75", 10_020, "440.33");
 /// Products with Ampere's instructions.
 static AMPERE: Code = code!("product_80", 11_000, "450.36.06");
-/// The same on Hopper and newer.
+/// The same on Hopper and newer, where a product can start early.
 static AMPERE_EARLY: Code = code!("product_90", 11_080, "520.61.05");
 /// Products with Hopper's own instructions, which no other GPU has.
 static HOPPER: Code = code!("product_90a", 12_000, "525.60.13");
