@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the token and the key of an agent, once, in the folder /agent that the node and the agent
-# share. The key is the seed of an ed25519 key in hex; the token is anything that is hard to guess.
+# Creates the token and the key of an agent, unless they exist, in the folder /agent, which the node and the
+# agent share. The key is the seed of an ed25519 key in hex; the token is a random secret.
 set -eu
 umask 077
 random() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }

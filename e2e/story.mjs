@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Starts a development chain and tells the main job as it happens. `scripts/dev.sh` runs it.
+// Starts a development chain, and reports the steps from a worker's registration to its rewards as they
+// happen. `scripts/dev.sh` runs it.
 
 import { parseArgs } from 'node:util';
 
@@ -23,23 +24,30 @@ const { values: options } = parseArgs({
 if (options.help) {
 	console.log(`usage: story.mjs [--once] [--rpc-port PORT] [--bin-dir DIR] [--base-path DIR] [--region XX] [--mbps N]
 
-Starts kaisar-node --dev, registers this machine as a worker and tells what happens until rewards are
-claimed. Without --once the chain then runs on until Ctrl-C. --mbps is the bandwidth to claim.`);
+Starts kaisar-node --dev, registers this machine as a worker, and reports each step until rewards are
+claimed. Then the chain runs until Ctrl-C.
+
+  --once            end after the rewards are claimed
+  --rpc-port PORT   RPC port of the node (default 9944; 0 for any)
+  --bin-dir DIR     folder with kaisar-node and kaisar-agent
+  --base-path DIR   folder for the chain's data, which is kept; without it, a temporary one
+  --region XX       country to claim, ISO 3166-1 alpha-2 (default DE)
+  --mbps N          bandwidth to claim in each direction, in Mb/s (default 100)`);
 	process.exit(0);
 }
 if (options['bin-dir']) {
 	process.env.KAISAR_BIN_DIR = options['bin-dir'];
 }
 
-const colour = process.stdout.isTTY && !process.env.NO_COLOR;
-const paint = (code, text) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+const color = process.stdout.isTTY && !process.env.NO_COLOR;
+const paint = (code, text) => (color ? `\u001b[${code}m${text}\u001b[0m` : text);
 const bold = (text) => paint('1', text);
 const dim = (text) => paint('2', text);
 const launched = Date.now();
 let dev;
 let firstBlock;
 
-/** One line of the story, with the time since the chain's first block. */
+/** Prints a line of the story, with the time since the chain's first block. */
 function tell(text, { block, hash } = {}) {
 	const seconds = ((Date.now() - (firstBlock ?? launched)) / 1000).toFixed(0).padStart(3);
 	const where = block === undefined ? '' : dim(`  block ${block}`);
@@ -69,7 +77,7 @@ async function story() {
 	await watch.block(1);
 	firstBlock = Date.now() - (watch.last - 1) * 1000;
 	const took = ((firstBlock - launched) / 1000).toFixed(0);
-	tell(`it runs (it took ${took} s to start), a block a second; each stands for 12 s of the chain's time`);
+	tell(`the chain runs after ${took} s, with a block a second; each stands for 12 s of the chain's time`);
 	more(`RPC ${bold(dev.node.url)}, data in ${dev.node.basePath}`);
 	more(appLink(dev.node.url, 'explorer'));
 
@@ -82,27 +90,27 @@ async function story() {
 	);
 	if (spec.cpuCores > found.cpu_cores) {
 		more(
-			`the smallest machine that counts has ${spec.cpuCores}: so many are claimed, which the short trial of development does not tell apart`,
+			`the smallest machine that counts has ${spec.cpuCores} cores: the claim has that number, which the short trial of development accepts`,
 		);
 	}
 	const stake = minimumStake(spec) + 500n * KAI;
 	const before = await dev.free(dev.provider.address);
 	const { event, result, worker } = await dev.register(spec, { stake });
-	tell(`//Provider registered this machine as worker ${bold(worker)}: it is ${bold('Pending')}`, event);
+	tell(`//Provider registered this machine as worker ${bold(worker)}, which is ${bold('Pending')}`, event);
 	more(
 		`stake ${kai(stake)}, transaction fee ${kai(feePaid(result))}; ` +
 			`balance ${kai(before)} → ${kai(await dev.free(dev.provider.address))}`,
 	);
 	const state = await verification(worker, spec);
-	tell(`the claim is confirmed: worker ${worker} is ${bold('Online')}`, state);
+	tell(`the committee confirmed the claim: worker ${worker} is ${bold('Online')}`, state);
 
 	chapter('Time');
-	tell('from here on its time passes; a census, at a moment that nobody knows before, proves it');
+	tell('from now on the worker collects time, which a census proves at a moment that nobody knows in advance');
 	let over = false;
 	const { epoch, ended } = await epochWithTime(dev, worker, {
 		onCensus: (round) => tellRound(worker, round, () => over),
 		onEpoch: (end) =>
-			tell(`epoch ${end.data.epoch} ended with nothing proved yet; on to the next one`, end),
+			tell(`epoch ${end.data.epoch} ended before any time was proved; waiting for the next one`, end),
 	});
 
 	over = true;
@@ -111,37 +119,37 @@ async function story() {
 	tell(`epoch ${bold(epoch)} ended`, ended);
 	const rewards = await checkRewards(dev, worker, epoch);
 	more(
-		`${kai(rewards.workersPot)} for workers, ${kai(rewards.checkersPot)} for checkers, of ` +
-			`${kai(rewards.emission)} that ${rewards.blocks} blocks emitted`,
+		`${rewards.blocks} blocks emitted ${kai(rewards.emission)}: ${kai(rewards.workersPot)} for workers, ` +
+			`${kai(rewards.checkersPot)} for checkers`,
 	);
 	more(
 		`worker ${worker}: ${rewards.idle} idle blocks proved × boost ${Number(rewards.boost) / 1e9} × ` +
-			`hardware ${Number(hardware(rewards.profile)) / 100} of a total of the same: all of the pot`,
+			`hardware ${Number(hardware(rewards.profile)) / 100} is the total score, so it earns the whole pot`,
 	);
 	const claimed = await rewards.claimWorker();
 	tell(`//Provider claimed ${bold(kai(claimed.got))}`, claimed);
-	more(`balance ${kai(claimed.before)} → ${kai(claimed.after)}, the transaction fee was ${kai(claimed.fee)}`);
-	more(`by the formulas: ${kai(claimed.expected)} ${claimed.expected === claimed.got ? '– the same, to the unit' : '– NOT THE SAME'}`);
+	more(`balance ${kai(claimed.before)} → ${kai(claimed.after)}, transaction fee ${kai(claimed.fee)}`);
+	more(`by the formulas: ${kai(claimed.expected)} ${claimed.expected === claimed.got ? '(equal, to the unit)' : '(NOT EQUAL)'}`);
 	for (const claim of await rewards.claimCheckers()) {
 		tell(
-			`//Checker${claim.number} claimed ${bold(kai(claim.got).replace('KAI', 'vKAI'))} for ${claim.correct} of ${claim.seats} seats`,
+			`//Checker${claim.number} claimed ${bold(kai(claim.got).replace('KAI', 'vKAI'))} for ${claim.correct} correct of ${claim.seats} seats`,
 			claim,
 		);
 		more(
-			`by the formulas: ${kai(claim.expected).replace('KAI', 'vKAI')} ${claim.expected === claim.got ? '– the same, to the unit' : '– NOT THE SAME'}`,
+			`by the formulas: ${kai(claim.expected).replace('KAI', 'vKAI')} ${claim.expected === claim.got ? '(equal, to the unit)' : '(NOT EQUAL)'}`,
 		);
 		if (claim.expected !== claim.got) {
-			throw new Error('a checker was paid something else than the formulas say');
+			throw new Error('the payment of a checker differs from the formulas');
 		}
 	}
 	if (claimed.expected !== claimed.got) {
-		throw new Error('the worker was paid something else than the formulas say');
+		throw new Error('the payment of the worker differs from the formulas');
 	}
 	const seconds = ((Date.now() - firstBlock) / 1000).toFixed(0);
 	console.log(`\n${bold(`The story ended ${seconds} s after the chain's first block.`)}`);
 }
 
-/** A claim, and at least that of the smallest machine that counts. */
+/** Returns a claim that is raised to that of the smallest machine that counts. */
 const smallest = (spec) => ({
 	...spec,
 	cpuCores: Math.max(spec.cpuCores, MODEST.cpuCores),
@@ -149,20 +157,20 @@ const smallest = (spec) => ({
 	memoryGb: Math.max(spec.memoryGb, MODEST.memoryGb),
 });
 
-/** Tells the rounds that verify what the worker claims. A machine that is too busy to show all of it
- * claims less and is verified again. */
+/** Reports the rounds that verify the worker's claim. A machine that is too busy to show all of it lowers
+ * its claim and is verified again. */
 async function verification(worker, spec) {
 	const { api, watch } = dev;
 	let claimed = spec;
 	let since = 0;
 	for (let attempt = 1; ; attempt += 1) {
 		const forced = await watch.event('providers.WorkerForced', (e) => e.worker === worker, { since });
-		more(`it is due in round ${forced.data.round}, which only verifies what it claims`);
+		more(`it is due in round ${forced.data.round}, which only verifies its claim`);
 
 		chapter('A round');
 		const { outcome } = await tellRound(worker, forced.data.round);
 		if (!outcome.Online) {
-			throw new Error(`the committee came to ${JSON.stringify(outcome)}`);
+			throw new Error(`the committee found ${JSON.stringify(outcome)} instead of Online`);
 		}
 		const decided = await dev.decided(worker, { since: forced.position });
 		if (decided.name === 'providers.WorkerStateChanged') {
@@ -170,21 +178,21 @@ async function verification(worker, spec) {
 		}
 		const { profile } = decided.data;
 		if (attempt === 3) {
-			throw new Error(`the committee did not confirm the claim: ${describe(profile)}`);
+			throw new Error(`three committees did not confirm the claim; the last found: ${describe(profile)}`);
 		}
-		tell('that is less than was claimed: this machine is too busy to show more just now', decided);
-		// Bandwidth and disk count as they are found.
+		tell('the committee found less than claimed: this machine is too busy to show more now', decided);
+		// Bandwidth and disk count as the committee finds them.
 		claimed = { ...claimed, cpuCores: MODEST.cpuCores, memoryGb: MODEST.memoryGb };
 		since = decided.position + 1;
 		await watch.until(async () => {
 			const { error } = await trySend(api, dev.provider, api.tx.providers.updateWorker(worker, claimed));
 			return error === null;
 		}, 'a lower claim');
-		tell('//Provider claims less, and the worker is verified again');
+		tell('//Provider lowers the claim, and the worker is verified again');
 	}
 }
 
-/** Tells one round of a worker, unless the story has gone on, and returns how its check was closed. */
+/** Reports a round of a worker, unless the story is past it, and returns the event that closed its check. */
 async function tellRound(worker, index, over = () => false) {
 	const { watch } = dev;
 	const say = (...what) => over() || tell(...what);
@@ -201,21 +209,21 @@ async function tellRound(worker, index, over = () => false) {
 	const attested = await watch.event('popw.Attested', mine);
 	say(`the worker's node attested the root of its trial ${attested.data.root.slice(0, 18)}…`, attested);
 	const seats = attested.data.committee.map(([operator, weight]) => `${operator} (weight ${weight})`);
-	sayMore(`committee drawn by the seed: operators ${seats.join(', ')}`);
+	sayMore(`the seed drew the committee: operators ${seats.join(', ')}`);
 	const closing = watch.event('popw.CheckClosed', mine);
-	// It is awaited below; until then its failure is the failure of what is awaited first.
+	// It is awaited below. If it fails before that, the events awaited first fail too.
 	closing.catch(() => {});
-	// In the order in which they come.
+	// In the order of the events.
 	for (const [name, what] of [
 		['popw.Committed', 'measured, verified, and committed to its vote'],
-		['popw.Revealed', 'revealed it'],
+		['popw.Revealed', 'revealed its vote'],
 	]) {
 		let since = attested.position;
 		for (const _ of attested.data.committee) {
 			const one = await Promise.race([watch.event(name, inRound, { since }), closing]);
 			const told = (event) => say(`operator ${event.data.operator} ${what}`, { block: event.block });
 			if (one.name !== name) {
-				// The check is closed, and no more of them will come.
+				// The check is closed, and no further event will come.
 				watch.events.slice(since).filter((e) => e.name === name && inRound(e.data)).forEach(told);
 				break;
 			}
@@ -233,7 +241,7 @@ async function tellRound(worker, index, over = () => false) {
 	return closed.data;
 }
 
-/** If a signal ends us, waits for that: all is cleaned up first. */
+/** If a signal ends this process, waits for that end, which comes after the cleanup. */
 async function endedBySignal() {
 	if (dev?.node.stopping) {
 		await new Promise(() => {});
@@ -246,21 +254,21 @@ try {
 } catch (error) {
 	await endedBySignal();
 	code = 1;
-	console.error(`\n${paint('31', 'error:')} the story broke off: ${error.message}`);
+	console.error(`\n${paint('31', 'error:')} the story failed: ${error.message}`);
 	if (dev?.node) {
 		const routine = /Idle|Imported #|Prepared block|Starting consensus|Consensus with|lookup metadata/;
 		const last = dev.node.lines.filter((line) => line.trim() && !routine.test(line)).slice(-15);
-		console.error(`the last that the node said, routine left out:\n  ${last.join('\n  ')}`);
+		console.error(`last lines of the node's log, without routine:\n  ${last.join('\n  ')}`);
 	}
-	console.error('advice: run again with KAISAR_NODE_LOG=/tmp/kaisar-node.log to keep the node\'s whole log.');
+	console.error('advice: set KAISAR_NODE_LOG=/tmp/kaisar-node.log and run again, to keep the whole log of the node');
 }
 if (dev && code === 0 && !options.once) {
-	console.log(`\nThe chain runs on: ${appLink(dev.node.url, 'explorer')}\nCtrl-C ends it.`);
-	// From here on that is how it ends.
+	console.log(`\nThe chain keeps running: ${appLink(dev.node.url, 'explorer')}\nPress Ctrl-C to end it.`);
+	// From now on, Ctrl-C is the regular end.
 	interrupted.code = 0;
 	const how = await dev.node.exited;
 	await endedBySignal();
-	console.error(`the node ended: ${JSON.stringify(how)}`);
+	console.error(`error: the node ended unexpectedly: ${JSON.stringify(how)}`);
 	code = 1;
 }
 await dev?.stop().catch(() => {});

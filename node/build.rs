@@ -1,4 +1,4 @@
-//! Tells the node its version.
+//! Sets the environment variable with the node's version.
 
 use substrate_build_script_utils::{generate_cargo_keys, rerun_if_git_head_changed};
 

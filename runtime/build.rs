@@ -1,5 +1,5 @@
-//! Builds the runtime's WASM for the node: twice, since the hash of its metadata goes into it. Without that
-//! hash, hardware wallets and all others that check what they sign refuse the chain.
+//! Builds the runtime's WASM for the node. It is built twice, since it contains the hash of its own
+//! metadata. Without that hash, hardware wallets and all others that check what they sign refuse the chain.
 
 fn main() {
 	#[cfg(feature = "std")]

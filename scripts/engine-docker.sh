@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Docker's own daemon, for engine.sh, which sources this file and sets DIR, NAMESPACE, REGISTRY and MARK.
+# Docker's daemon as an engine. engine.sh sources this file, and sets DIR, NAMESPACE, REGISTRY and MARK.
 # shellcheck disable=SC2034 # NEEDS is read by engine.sh
 
 NEEDS=(dockerd containerd runc iptables)
 
 engine_client() { docker --host "unix://$DIR/engine.sock" "$@"; }
 
-# Makes a bridge of the engine's own on the machine. Fails if no bridge can be made here.
+# Creates a bridge for the engine on the machine. Fails if the machine does not support bridges.
 make_bridge() {
 	ip link add "$MARK" type bridge 2>>"$DIR/engine.log" || return 1
 	reserve_subnet
 	ip address add "$SUBNET.1/24" dev "$MARK"
 	ip link set "$MARK" up
-	# Each daemon publishes on the first free port of the kernel's range, and so after a while on one that a
-	# container of another daemon just had. This one sees a range of its own.
+	# Each daemon publishes on the first free port of the kernel's range, and so sometimes on one that a
+	# container of another daemon has just released. This daemon sees a range of its own.
 	printf '%s\n' "$PORTS" >"$DIR/ports"
 	within mount --bind "$DIR/ports" /proc/sys/net/ipv4/ip_local_port_range
 }
@@ -26,7 +26,7 @@ write_settings() {
 		bridge=$MARK network=bridge
 	fi
 	mkdir -p "$DIR/root" "$DIR/exec"
-	# On the machine itself it leaves the firewall alone: a second daemon would replace the rules of the
+	# On the machine itself it does not change the firewall: a second daemon would replace the rules of the
 	# first.
 	cat >"$DIR/daemon.json" <<-JSON
 		{
@@ -60,7 +60,7 @@ encode() {
 	done
 }
 
-# `engine_import NAME CHANGE …`: makes an image of the archive on standard input.
+# Makes an image of the archive on standard input: `engine_import NAME CHANGE …`.
 engine_import() {
 	local query change
 	query="fromSrc=-&repo=$(encode "${1%:*}")&tag=${1##*:}"
@@ -78,20 +78,20 @@ engine_prepare() {
 engine_serve() {
 	local proxy
 	proxy=$(cat "$DIR/registry")
-	# A daemon that was killed leaves it.
+	# A killed daemon does not remove this file.
 	rm -f "$DIR/docker.pid"
 	find_namespaces
-	# The registry is the daemon's proxy, so that it gets all pulls, whatever name they are for.
+	# The registry is the daemon's proxy, so that it gets all pulls, whatever the name of the registry.
 	setsid "${WITHIN[@]}" env ${proxy:+HTTP_PROXY="http://$proxy" HTTPS_PROXY="http://$proxy"} \
 		dockerd --config-file "$DIR/daemon.json" </dev/null >>"$DIR/engine.log" 2>&1 &
 	printf '%s\n' "$!" >"$DIR/service.pid"
 }
 
-# Its containers go on (live-restore), but for the ports that are published on the loopback address: those
-# are processes of the daemon's.
+# Ends the daemon. Its containers keep running (live-restore), but their ports on the loopback address close,
+# since those are processes of the daemon.
 engine_halt() { end_service TERM; }
 
-# The bridges that the daemon made for further networks, as it noted them.
+# Prints the bridges that the daemon created for further networks, from its records.
 bridges() {
 	grep -aoE 'br-[0-9a-f]{12}' "$DIR/root/network/files/local-kv.db" 2>/dev/null | sort -u || true
 }
@@ -99,7 +99,7 @@ bridges() {
 engine_stop() {
 	local pid bridge tries
 	end_service KILL
-	# The daemon's own processes, so that nothing starts again; then what its containers run.
+	# First the daemon's own processes, so that nothing starts again; then those of its containers.
 	end_namespaces
 	for ((tries = 0; tries < 100; tries++)); do
 		while read -r pid; do

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Podman, for engine.sh, which sources this file and sets DIR, NAMESPACE, REGISTRY and MARK.
+# Podman as an engine. engine.sh sources this file, and sets DIR, NAMESPACE, REGISTRY and MARK.
 # shellcheck disable=SC2034 # NEEDS is read by engine.sh
 
 NEEDS=(podman runc)
 
-# Podman, as the engine in DIR sees it.
+# Podman with the settings of the engine in DIR.
 PODMAN=(env CONTAINERS_CONF="$DIR/containers.conf" CONTAINERS_STORAGE_CONF="$DIR/storage.conf"
 	CONTAINERS_REGISTRIES_CONF="$DIR/registries.conf" podman)
 
 engine_client() { within "${PODMAN[@]}" "$@"; }
 
-# Whether netavark is installed. With it an engine shares no networks with others.
+# Succeeds if netavark is installed. With it, an engine shares no networks with others.
 has_netavark() { compgen -G '/usr/lib*/podman/netavark' >/dev/null; }
 
-# The default network, with a bridge and addresses of the engine's own. The names of firewall chains come from its
-# name: engines with one name would remove each other's.
+# Writes the default network, with the engine's own bridge and addresses. The names of firewall chains are
+# derived from its name: engines that use one name would remove each other's chains.
 write_network() {
 	local id
 	reserve_subnet
@@ -77,7 +77,7 @@ write_settings() {
 	fi
 }
 
-# `engine_import NAME CHANGE …`: makes an image of the archive on standard input.
+# Makes an image of the archive on standard input: `engine_import NAME CHANGE …`.
 engine_import() {
 	local name=$1 changes=() change
 	shift
@@ -85,8 +85,8 @@ engine_import() {
 	engine_client import --quiet "${changes[@]}" - "$name" >/dev/null
 }
 
-# Whether containers can have a network of their own here. It takes a bridge, which not every machine of
-# the tests can make.
+# Finds out whether containers can have their own network here. That needs a bridge, which not every test
+# machine supports.
 find_network() {
 	local id port network=host
 	if [[ -n "${KAISAR_ENGINE_NETWORK:-}" ]]; then
@@ -96,8 +96,8 @@ find_network() {
 	mkdir -p "$DIR/probe/bin"
 	cp /bin/busybox "$DIR/probe/bin/true"
 	tar -C "$DIR/probe" -c . | engine_import localhost/probe:1 'CMD ["/bin/true"]'
-	# At a port that the system gives to nobody, as those of containers (agent/src/containers/limits.rs): a rule that
-	# is left behind then takes it from nobody either.
+	# The port is one that the system does not assign, as those of containers
+	# (agent/src/containers/limits.rs), so a leftover rule takes no port from anybody.
 	port=$((20000 + RANDOM % 10000))
 	if id=$(engine_client create --network bridge --publish "127.0.0.1:$port:80" localhost/probe:1 2>>"$DIR/engine.log"); then
 		if engine_client start "$id" >>"$DIR/engine.log" 2>&1; then network=bridge; fi
@@ -109,12 +109,12 @@ find_network() {
 }
 
 engine_prepare() {
-	# Without netavark networks are those of CNI, which all engines of the machine share.
+	# Without netavark, networks are those of CNI, which all engines of the machine share.
 	if has_netavark; then
 		mkdir -p /run/containers /run/netns
 		make_namespaces
 	elif [[ "$NAMESPACE" == own ]]; then
-		die "netavark is missing: scripts/setup.sh installs it"
+		die "netavark is not installed: run scripts/setup.sh"
 	fi
 	[[ -e "$DIR/containers.conf" ]] || write_settings
 	[[ -e "$DIR/network" ]] || find_network
@@ -132,7 +132,7 @@ engine_halt() { end_service KILL; }
 engine_stop() {
 	engine_halt
 	engine_client rm --all --force --time 0 >>"$DIR/engine.log" 2>&1 || true
-	# The monitors of this engine's containers name its folder.
+	# The command lines of this engine's container monitors contain its folder.
 	local pid
 	for pid in $(pgrep -f -- "^[^ ]*conmon .*$DIR/" || true); do
 		kill -KILL "$pid" 2>/dev/null || true

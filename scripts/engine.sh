@@ -1,42 +1,43 @@
 #!/usr/bin/env bash
-# Starts a container engine for one test: Podman or Docker's daemon, with storage, settings and a socket of
-# its own, and images made here. Several may run at a time; the machine's own engine is not touched.
+# Starts a container engine for one test: Podman or Docker's daemon, with its own storage, settings and
+# socket, and with images made here. Several engines may run at a time. The machine's own engine is not
+# touched.
 set -euo pipefail
 
 SCRIPTS="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 usage() {
 	cat <<-HELP
-		usage: scripts/engine.sh start DIR [HOST:PORT]   start an engine that lives in DIR
+		usage: scripts/engine.sh start DIR [HOST:PORT]   start an engine with all its files in DIR
 		       scripts/engine.sh images DIR [PORT]       make the images of the tests
 		       scripts/engine.sh client DIR ARGUMENT …   run the engine's own command, podman or docker
-		       scripts/engine.sh podman DIR ARGUMENT …   the same, if the engine is Podman
-		       scripts/engine.sh halt DIR                end the service; containers go on
-		       scripts/engine.sh stop DIR                end the engine with all that it started
+		       scripts/engine.sh podman DIR ARGUMENT …   run podman; fails if the engine is Docker
+		       scripts/engine.sh halt DIR                end the service; containers keep running
+		       scripts/engine.sh stop DIR                end the engine and everything it started, and remove DIR
 
-		start    prints the path of the socket, which speaks the Docker API, as one line. DIR/network holds
-		         the network that containers can be in: bridge, or host where no network can be made.
-		         DIR/namespace holds the path of the network namespace, if the engine has its own.
-		         Pulls from registry.kaisar.test go to HOST:PORT over plain HTTP, if it is given. An engine
-		         that was halted starts again with its containers.
-		images   localhost/kaisar-web:1      serves a page on PORT (8080), and what a container is like
-		                                     under /cgi-bin/self
-		         localhost/kaisar-exit:1     the same; asked for /cgi-bin/exit, it ends with code 3
-		         localhost/kaisar-moody:1    the same page, but at its second start it does not listen
+		start    prints the path of the socket, which speaks the Docker API, as one line. DIR/network contains
+		         the network for containers: bridge, or host on a machine without bridges. DIR/namespace
+		         contains the path of the network namespace, if the engine has its own. Pulls from
+		         registry.kaisar.test go to HOST:PORT over plain HTTP, if it is given. A halted engine starts
+		         again with its containers.
+		images   localhost/kaisar-web:1      serves a page on PORT (8080), and the status of its process under
+		                                     /cgi-bin/self
+		         localhost/kaisar-exit:1     serves the same; on a request for /cgi-bin/exit it ends with code 3
+		         localhost/kaisar-moody:1    serves the same page, but does not listen at its second start
 		         localhost/kaisar-end:1      ends with code 3 at once
 		         localhost/kaisar-broken:1   has a command that does not exist
 		         localhost/kaisar-deaf:1     runs, and never listens on its port
 		         localhost/kaisar-portless:1 runs, and exposes no port
 
-		Needs root and busybox-static; for Podman podman, runc and netavark, for Docker docker.io.
+		Needs root and busybox-static; Podman needs podman, runc and netavark, Docker needs docker.io.
 
 		environment of the first start:
 		  KAISAR_ENGINE             podman (default) or docker
 		  KAISAR_ENGINE_NAMESPACE   machine (default): ports are published on the machine's loopback address;
 		                            own: bridges, firewall rules and published ports are in a network namespace of
-		                            the engine's own, which goes with it. Docker keeps networks apart only there
+		                            the engine, which is removed with it. Docker separates networks only there
 		                            (docs/containers.md).
-		  KAISAR_ENGINE_NETWORK     bridge or host; by default what can be had here
+		  KAISAR_ENGINE_NETWORK     bridge or host (default: bridge if this machine supports it)
 	HELP
 }
 
@@ -47,33 +48,33 @@ die() {
 
 # --- shared by both engines ---------------------------------------------------------------------
 
-# The process in DIR/$1.pid, if it runs.
+# Prints the process in DIR/$1.pid, if it runs.
 process_of() {
 	local pid
 	pid=$(cat "$DIR/$1.pid" 2>/dev/null) || return 1
-	# The id may be another's by now.
+	# The id may be that of another process by now.
 	{ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$DIR/" || return 1
 	printf '%s' "$pid"
 }
 
-# Folders that engines of one machine share, whatever their settings. An engine with namespaces of its own
-# sees folders of DIR in their place.
+# Folders that the engines of one machine share, whatever their settings. An engine with its own namespaces
+# sees folders in DIR instead.
 SHARED=(/etc/docker /run/containerd /run/containers /run/docker /run/netns /var/lib/cni)
 
-# Makes a mount namespace for the engine, and a network namespace with it if it is to have one. A process
-# that does nothing holds them, so that an engine that was halted finds them again.
+# Creates a mount namespace for the engine, and with KAISAR_ENGINE_NAMESPACE=own a network namespace. An idle
+# process holds them, so that a halted engine finds them again.
 make_namespaces() {
 	local kinds=(--mount --propagation slave) pid folder
 	if process_of holder >/dev/null; then return; fi
 	if [[ "$NAMESPACE" == own ]]; then kinds+=(--net); fi
 	rm -f "$DIR/holder"
 	mkfifo "$DIR/holder"
-	# The pipe never gets a writer, so the process waits for ever.
+	# The pipe never gets a writer, so the process waits forever.
 	setsid unshare "${kinds[@]}" cat "$DIR/holder" </dev/null >/dev/null 2>>"$DIR/engine.log" &
 	pid=$!
 	printf '%s\n' "$pid" >"$DIR/holder.pid"
 	until [[ "$(cat "/proc/$pid/comm" 2>/dev/null)" == cat ]]; do
-		kill -0 "$pid" 2>/dev/null || die "no namespace can be made: $(tail -n 1 "$DIR/engine.log")"
+		kill -0 "$pid" 2>/dev/null || die "cannot create a namespace: $(tail -n 1 "$DIR/engine.log")"
 		sleep 0.02
 	done
 	for folder in "${SHARED[@]}"; do
@@ -87,7 +88,7 @@ make_namespaces() {
 	fi
 }
 
-# Sets WITHIN to a prefix that runs a command in the engine's namespaces, if it has its own.
+# Sets WITHIN to a prefix that runs a command in the engine's namespaces, if it has any.
 find_namespaces() {
 	local pid
 	WITHIN=()
@@ -103,11 +104,11 @@ within() {
 	"${WITHIN[@]}" "$@"
 }
 
-# Registry of the networks that engines of this machine have reserved.
+# Folder with the networks that engines of this machine have reserved.
 SUBNETS=/run/kaisar-engines
 
-# Sets SUBNET to the first three bytes of a network that no other engine has, of those that are meant for
-# tests (RFC 2544), and PORTS to the first and last of some ports that no other engine has.
+# Sets SUBNET to the first three bytes of a network for tests (RFC 2544) that no other engine uses, and PORTS
+# to the first and last of a range of ports that no other engine uses.
 reserve_subnet() {
 	local at owner
 	mkdir -p "$SUBNETS"
@@ -116,7 +117,7 @@ reserve_subnet() {
 	for ((at = 0; at < 512; at++)); do
 		SUBNET="198.$((18 + at / 256)).$((at % 256))"
 		owner=$(cat "$SUBNETS/$SUBNET" 2>/dev/null || true)
-		# A test that was killed releases nothing, but its folder may be gone.
+		# A killed test releases nothing, but its folder may be gone.
 		if [[ -z "$owner" || "$owner" == "$DIR" || ! -d "$owner" ]]; then break; fi
 	done
 	printf '%s\n' "$DIR" >"$SUBNETS/$SUBNET"
@@ -134,8 +135,8 @@ release_subnet() {
 	done
 }
 
-# Removes what Podman left of published ports to the network $1: its cleanup after a container's end may be cut short,
-# and a port of the machine would lead nowhere from then on.
+# Removes rules for published ports to the network $1 that Podman has not removed: its cleanup after a
+# container's end may be interrupted, and a port of the machine would then lead nowhere.
 remove_rules() {
 	local rule
 	{ iptables -w -t nat -S 2>/dev/null || true; } | sed -n "s/^-A \\(.* $1\\.[0-9].*\\)/\\1/p" |
@@ -145,7 +146,7 @@ remove_rules() {
 		done
 }
 
-# Ends all processes in the engine's mount namespace, and the namespace with them.
+# Ends all processes in the engine's mount namespace, and so the namespace.
 end_namespaces() {
 	local holder process
 	holder=$(process_of holder) || return 0
@@ -157,7 +158,7 @@ end_namespaces() {
 	kill -KILL "$holder" 2>/dev/null || true
 }
 
-# A folder with busybox alone, and what it is asked to serve.
+# Makes a folder with only busybox and the files that it serves.
 make_rootfs() {
 	local rootfs=$DIR/rootfs name
 	rm -rf "$rootfs"
@@ -177,14 +178,14 @@ make_rootfs() {
 	CGI
 	cat >"$rootfs/bin/until-exit" <<-'SH'
 		#!/bin/sh
-		# Serves on the port given, and ends with code 3 once it was asked to.
+		# Serves on the given port, and ends with code 3 on request.
 		httpd -p "$1" -h /www
 		while [ ! -e /tmp/exit ]; do sleep 0.1; done
 		exit 3
 	SH
 	cat >"$rootfs/bin/moody" <<-'SH'
 		#!/bin/sh
-		# Serves on the port given, except at its second start.
+		# Serves on the given port, except at its second start.
 		echo start >>/tmp/starts
 		while read -r _; do starts=$((${starts:-0} + 1)); done </tmp/starts
 		if [ "$starts" -eq 2 ]; then exec sleep 100000; fi
@@ -193,7 +194,7 @@ make_rootfs() {
 	chmod -R a+rx "$rootfs"
 }
 
-# `import NAME COMMAND [PORT]`; the command in JSON.
+# Makes an image of the folder: `import NAME COMMAND [PORT]`, with the command in JSON.
 import() {
 	local changes=("CMD $2")
 	if [[ -n "${3:-}" ]]; then changes+=("EXPOSE $3"); fi
@@ -214,10 +215,10 @@ make_images() {
 }
 
 start() {
-	[[ $EUID -eq 0 ]] || die "root is needed"
+	[[ $EUID -eq 0 ]] || die "root is needed: run this as root"
 	local need
 	for need in "${NEEDS[@]}" /bin/busybox; do
-		command -v "$need" >/dev/null || die "$need is missing: scripts/setup.sh installs it"
+		command -v "$need" >/dev/null || die "$need is not installed: run scripts/setup.sh"
 	done
 	if ! process_of service >/dev/null; then
 		printf '%s\n' "$ENGINE" >"$DIR/engine"
@@ -232,15 +233,15 @@ start() {
 			printf '%s\n' "$DIR/engine.sock"
 			return
 		fi
-		# It may not have become the service yet.
+		# The process may not have become the service yet.
 		kill -0 "$(cat "$DIR/service.pid")" 2>/dev/null || break
 		sleep 0.1
 	done
 	cat "$DIR/engine.log" >&2
-	die "the engine in $DIR does not answer"
+	die "the engine in $DIR does not answer; its log is above"
 }
 
-# Ends the service with the signal given, once, and waits until it is gone.
+# Sends the given signal to the service, and waits up to 30 s for its end.
 end_service() {
 	local pid tries
 	for ((tries = 0; tries < 600; tries++)); do
@@ -248,7 +249,7 @@ end_service() {
 		if ((tries == 0)); then kill "-$1" "$pid" 2>/dev/null || true; fi
 		sleep 0.05
 	done
-	if pid=$(process_of service); then die "the service of the engine in $DIR, process $pid, does not end"; fi
+	if pid=$(process_of service); then die "the service of the engine in $DIR, process $pid, has not ended within 30 s"; fi
 	rm -f "$DIR/engine.sock"
 }
 
@@ -270,13 +271,13 @@ COMMAND=$1
 mkdir -p "$2"
 DIR=$(cd "$2" && pwd -P)
 shift 2
-# Name of the engine's bridge and control groups on the machine.
+# Name of the engine's bridge and control groups.
 MARK="kd-$(printf '%s' "$DIR" | sha256sum | cut -c 1-8)"
-# An engine stays what it was when it was first started.
+# The settings of the first start stay.
 ENGINE=$(cat "$DIR/engine" 2>/dev/null || printf '%s' "${KAISAR_ENGINE:-podman}")
 NAMESPACE=$(cat "$DIR/namespace-kind" 2>/dev/null || printf '%s' "${KAISAR_ENGINE_NAMESPACE:-machine}")
-[[ "$NAMESPACE" == machine || "$NAMESPACE" == own ]] || die "KAISAR_ENGINE_NAMESPACE is machine or own, not $NAMESPACE"
-# Where pulls go; empty if nothing is pulled.
+[[ "$NAMESPACE" == machine || "$NAMESPACE" == own ]] || die "KAISAR_ENGINE_NAMESPACE is $NAMESPACE; expected machine or own"
+# Address of the registry for pulls; empty if nothing is pulled.
 REGISTRY=''
 case "$ENGINE" in
 	podman)
@@ -287,7 +288,7 @@ case "$ENGINE" in
 		# shellcheck source=scripts/engine-docker.sh
 		source "$SCRIPTS/engine-docker.sh"
 		;;
-	*) die "KAISAR_ENGINE is podman or docker, not $ENGINE" ;;
+	*) die "KAISAR_ENGINE is $ENGINE; expected podman or docker" ;;
 esac
 case "$COMMAND" in
 	start)
@@ -297,7 +298,7 @@ case "$COMMAND" in
 	images) make_images "${1:-8080}" ;;
 	client) engine_client "$@" ;;
 	podman)
-		[[ "$ENGINE" == podman ]] || die "the engine in $DIR is $ENGINE"
+		[[ "$ENGINE" == podman ]] || die "the engine in $DIR is $ENGINE; use: scripts/engine.sh client"
 		engine_client "$@"
 		;;
 	halt) engine_halt ;;

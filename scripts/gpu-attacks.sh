@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Attacks the trial's assumptions about time with fast code on a real GPU, and measures. The programs are in
-# agent/benches/attacks; docs/proof.md explains their figures.
+# Attacks the trial's assumptions about time with fast code on a real GPU, and measures the results. The
+# programs are in agent/benches/attacks; docs/proof.md explains their figures.
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
@@ -10,27 +10,27 @@ usage() {
 		       scripts/gpu-attacks.sh build FOLDER
 		       scripts/gpu-attacks.sh test
 
-		Compiles the attacks with nvcc, runs them on the first GPU, and prints a line of JSON for each figure, and all
-		of them as a table at the end. Without ATTACK it runs all, which takes about four minutes on an H200:
+		Compiles the attacks with nvcc, runs them on the first GPU, and prints a line of JSON for each figure, and a
+		table of all figures at the end. Without names it runs all attacks, which takes about four minutes on an H200:
 		  lanes        CPU lanes on the GPU
-		  host         host memory instead of a part of a window, and swapped windows
-		  identities   two and three identities on one GPU, and recomputed lines
+		  host         host memory instead of a part of a window, and windows that are swapped
+		  identities   two and three identities on one GPU, and lines that are recomputed
 		  processor    the processor instead of a GPU (needs no GPU; products by PyTorch or ONNX Runtime, if installed)
-		  cores        CPU lanes with vectors (needs no GPU, but a built bench, see below)
+		  cores        CPU lanes by vectors (needs no GPU, but a built bench, see below)
 
-		  build FOLDER     only compile, into FOLDER; needs no GPU
-		  --built FOLDER   run the programs in FOLDER, and compile nothing
-		  test             compare the attacks' lanes with the agent's, and compile the attacks if nvcc is installed;
+		  build FOLDER     only compile, into this folder; needs no GPU
+		  --built FOLDER   run the programs in this folder, and compile nothing
+		  test             compare the attacks' lanes with the agent's, and compile the rest if nvcc is installed;
 		                   needs no GPU
 
 		environment:
-		  NVCC                  CUDA's compiler (default: nvcc on the PATH, otherwise /usr/local/cuda/bin/nvcc)
-		  CXX                   the compiler for programs without a GPU (default: c++)
-		  KAISAR_GPU_ARCH       the target GPU (default: 90a, Hopper; 80 and others exclude the product)
-		  KAISAR_LANES_BENCH    the agent's built bench "lanes" (cargo bench --no-run --profile dev
-		                        -p kaisar-agent --bench lanes), by default "cores" in the folder of --built; without
-		                        it "cores" is skipped
-		  KAISAR_ATTACK_SECS    timeout of an attack in seconds (default: 150)
+		  NVCC                  compiler for GPUs (default: nvcc of the path, or /usr/local/cuda/bin/nvcc)
+		  CXX                   compiler for programs without a GPU (default: c++)
+		  KAISAR_GPU_ARCH       target of the compilation (default: 90a, Hopper; others, such as 80, omit the product)
+		  KAISAR_LANES_BENCH    built bench "lanes" of the agent (cargo bench --no-run --profile dev
+		                        -p kaisar-agent --bench lanes; default: "cores" in the folder of --built); without
+		                        it "cores" is omitted
+		  KAISAR_ATTACK_SECS    timeout of an attack, in seconds (default: 150)
 	HELP
 }
 
@@ -71,7 +71,7 @@ cuda_folder() {
 	[[ -z "$file" ]] || dirname "$file"
 }
 
-# Programs built ahead may run on another processor.
+# A program built in advance may run on another processor.
 MACHINE=native
 [[ "$ONLY" != build ]] || MACHINE=x86-64-v3
 compile_plain() { "$CXX" -std=c++17 -O3 "-march=$MACHINE" -Wall -Wextra -pthread "$SOURCES/$1.cpp" -o "$2/$1"; }
@@ -82,7 +82,7 @@ compile_gpu() {
 		local headers libraries
 		headers=$(cuda_folder cublas_v2.h)
 		libraries=$(cuda_folder 'libcublas.so*')
-		[[ -n "$headers" && -n "$libraries" ]] || die "cuBLAS is not installed" "install CUDA's toolkit, or: pip install nvidia-cublas-cu12"
+		[[ -n "$headers" && -n "$libraries" ]] || die "cuBLAS is not installed" "install it, or leave out identities"
 		options+=("-I$headers" "-L$libraries" "-l:$(basename "$(find "$libraries/" -name 'libcublas.so*' -print -quit)")")
 	fi
 	local runtime
@@ -105,11 +105,11 @@ compile() {
 		jobs+=($!)
 	fi
 	for name in "${jobs[@]}"; do
-		wait "$name" || die "an attack does not compile" "see the compiler's errors above"
+		wait "$name" || die "an attack does not compile" "read the compiler's errors above"
 	done
 }
 
-needs_nvcc() { [[ -n "$NVCC" ]] || die "nvcc is not installed, so the attacks on a GPU cannot be compiled" "install CUDA's toolkit, or see NVCC in scripts/gpu-attacks.sh --help"; }
+needs_nvcc() { [[ -n "$NVCC" ]] || die "nvcc is not installed: the attacks on a GPU cannot be compiled" "see NVCC in scripts/gpu-attacks.sh --help"; }
 
 FOLDER=$(mktemp -d)
 trap 'rm -rf "$FOLDER"' EXIT
@@ -133,7 +133,7 @@ fi
 
 if wanted lanes || wanted host || wanted identities; then
 	if ! nvidia-smi -L >"$FOLDER/gpus" 2>/dev/null || [[ ! -s "$FOLDER/gpus" ]]; then
-		die "nvidia-smi shows no NVIDIA GPU" "check the driver; 'processor' and 'cores' need no GPU"
+		die "this machine has no NVIDIA GPU" "run processor or cores, which need none"
 	fi
 	[[ -n "$BUILT" ]] || needs_nvcc
 	nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader
@@ -151,7 +151,7 @@ export LD_LIBRARY_PATH="${LIBRARIES:+$LIBRARIES:}${LD_LIBRARY_PATH:-}"
 FIGURES="$FOLDER/figures"
 : >"$FIGURES"
 FAILED=()
-# Runs an attack. If it fails, notes that and continues.
+# Runs an attack, and records a failure.
 attack() {
 	local name=$1
 	shift
@@ -171,11 +171,11 @@ if wanted cores; then
 	if [[ -x "$CORES" ]]; then
 		attack cores "$CORES" quick json
 	else
-		note "no built bench at $CORES: lanes with vectors were not measured; see KAISAR_LANES_BENCH in --help"
+		note "$CORES is not a built bench (see KAISAR_LANES_BENCH in --help): lanes by vectors were not measured"
 	fi
 fi
 
-# Of the many ways to run lanes on a core, only the proven cores; the lines of JSON have the rest.
+# The table omits times and factors of the many ways to run lanes on a core; the lines of JSON have them.
 say "all figures"
 sed -nE '/"figure":"cores: .*"unit":"(us|times)"/d; s/^\{"figure":"([^"]*)","value":([^,]*),"unit":"([^"]*)"\}$/\2 \3\t\1/p' "$FIGURES" | awk -F'\t' '{ printf "%18s  %s\n", $1, $2 }'
-if ((${#FAILED[@]})); then die "failed: ${FAILED[*]}" "see the errors above"; fi
+if ((${#FAILED[@]})); then die "failed: ${FAILED[*]}" "read their output above; KAISAR_ATTACK_SECS sets the timeout"; fi

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A Vulkan driver with matrix units, in software, to test the tensor kernels on: Mesa's, in a folder of its own,
-# beside whatever Mesa the machine has. Debian's packages, from a newer Debian, with the libraries they need, the C
-# library included; nothing of the machine is changed.
+# Installs a software Vulkan driver with matrix units, for tests of the tensor kernels: Mesa's, in a folder
+# of its own, in addition to the machine's Mesa. It unpacks packages of a newer Debian with all their
+# libraries, including the C library, and changes nothing else on the machine.
 set -euo pipefail
 
-# Mesa's release with the units, and the Debian releases that have it.
+# Mesa's first release with the units, and the Debian releases that have it.
 MESA_MIN='26.1'
 SUITES=(trixie trixie-backports)
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -13,14 +13,14 @@ usage() {
 	cat <<-HELP
 		usage: scripts/mesa.sh DIR
 
-		Makes DIR, unless it is there, with Mesa $MESA_MIN or newer, its software Vulkan and spirv-val. Then
+		Creates DIR, unless it exists, with Mesa $MESA_MIN or newer, its software Vulkan and spirv-val. Then
 
 		    DIR/run PROGRAM ARGUMENT …
 
 		runs a program with that driver.
 
 		environment:
-		  KAISAR_DEBIAN_MIRROR   where Debian's packages are, if not at deb.debian.org or where this machine has its own from
+		  KAISAR_DEBIAN_MIRROR   mirror of Debian's packages (default: this machine's, or deb.debian.org)
 	HELP
 }
 
@@ -29,14 +29,14 @@ die() {
 	exit 1
 }
 
-# Where this machine gets Debian's packages from.
+# Prints the mirror from which this machine gets Debian's packages.
 mirror() {
 	if [[ -n "${KAISAR_DEBIAN_MIRROR:-}" ]]; then
 		printf '%s' "$KAISAR_DEBIAN_MIRROR"
 		return
 	fi
 	local found
-	# What is in use, and else what the sources say: their lists may never have been fetched.
+	# The mirror in use, otherwise the one in the sources, whose lists may never have been fetched.
 	# shellcheck disable=SC2016 # apt's own variables
 	found=$({
 		apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Identifier: Packages' |
@@ -49,7 +49,7 @@ mirror() {
 	printf '%s' "${found:-https://deb.debian.org/debian}"
 }
 
-# apt-get, with lists, cache and sources in $1 and as if no package were installed.
+# Runs apt-get with lists, cache and sources in $1, and as if no package were installed.
 private_apt() {
 	local apt=$1
 	shift
@@ -62,8 +62,8 @@ private_apt() {
 
 fetch() {
 	local apt=$1 root=$2 from suite package version=''
-	command -v apt-get >/dev/null || die "there is no apt-get here to fetch Debian's packages with"
-	[[ -s "$KEYRING" ]] || die "Debian's keys are missing: apt-get install debian-archive-keyring"
+	command -v apt-get >/dev/null || die "apt-get is not installed, and Debian's packages cannot be fetched without it"
+	[[ -s "$KEYRING" ]] || die "Debian's keys are not installed: apt-get install debian-archive-keyring"
 	from=$(mirror)
 	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$root"
 	: >"$apt/status"
@@ -76,16 +76,17 @@ fetch() {
 		if [[ "$package" == */mesa-vulkan-drivers_* ]]; then version=$(dpkg-deb --field "$package" Version); fi
 		dpkg-deb --extract "$package" "$root"
 	done
-	dpkg --compare-versions "$version" ge "$MESA_MIN" || die "Debian's Mesa is $version; $MESA_MIN is needed"
+	dpkg --compare-versions "$version" ge "$MESA_MIN" || die "the mirror $from has Mesa $version; at least $MESA_MIN is needed. Set KAISAR_DEBIAN_MIRROR to another"
 }
 
-# Writes run: the program starts by that C library's own loader, and finds only the software's driver.
+# Writes run, which starts a program with the loader of that C library, and lets it find only the software
+# driver.
 write_run() {
 	local dir=$1 loader libraries
 	loader=$(cd "$dir" && find root/usr/lib* -maxdepth 1 -name 'ld-linux*.so*' | sed -n 1p)
 	libraries=$(cd "$dir" && dirname "$(find root/usr/lib -name libvulkan_lvp.so)")
-	[[ -n "$loader" && -e "$dir/$libraries/libvulkan_lvp.so" ]] || die "the packages hold no driver"
-	# The driver's path there is that of the machine that the packages were made for.
+	[[ -n "$loader" && -e "$dir/$libraries/libvulkan_lvp.so" ]] || die "Debian's packages do not contain the driver libvulkan_lvp.so"
+	# The path in the file is valid only where the packages are installed.
 	sed -E "s#\"library_path\": *\"[^\"]*\"#\"library_path\": \"./$libraries/libvulkan_lvp.so\"#" \
 		"$dir"/root/usr/share/vulkan/icd.d/lvp_icd*.json >"$dir/lvp.json"
 	cat >"$dir/run" <<-RUN
@@ -106,16 +107,16 @@ case "${1:-}" in
 esac
 DIR=${1%/}
 mkdir -p "$(dirname "$DIR")"
-# One at a time: who comes later finds it made.
+# One script at a time: a later one finds the folder complete.
 exec 9>"$DIR.lock"
 flock 9
 if [[ -x "$DIR/run" ]]; then exit 0; fi
-# Nothing is removed that is not ours.
-if [[ -e "$DIR" ]]; then rmdir "$DIR" 2>/dev/null || die "$DIR is there, and is not what this script makes"; fi
+# Nothing else is removed.
+if [[ -e "$DIR" ]]; then rmdir "$DIR" 2>/dev/null || die "$DIR exists, and was not made by this script; name another folder"; fi
 WORK=$(mktemp -d "$DIR.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
 fetch "$WORK/apt" "$WORK/root"
 rm -rf "$WORK/apt"
 write_run "$WORK"
-# Whole or not at all.
+# The folder appears complete or not at all.
 mv -T "$WORK" "$DIR"

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# A PostgreSQL server of its own for each test: data, settings and socket in one folder. The machine's own
+# Runs a PostgreSQL server for one test, with data, settings and socket in one folder. The machine's own
 # clusters are not touched.
 set -euo pipefail
 
 usage() {
 	cat <<-HELP
-		usage: scripts/postgres.sh start DIR [PORT]   start a server that lives in DIR
+		usage: scripts/postgres.sh start DIR [PORT]   start a server with all its files in DIR
 		       scripts/postgres.sh halt DIR           end the server; its data stays
 		       scripts/postgres.sh stop DIR           end the server and remove DIR
 
-		start   prints the URL of the database kaisar, whose owner is the superuser kaisar, as one line. The
-		        server listens on a socket in DIR, and on the loopback address if PORT is given. Whoever can
-		        reach it is let in without a password. A server that was halted starts again with its data.
+		start   prints the URL of the database kaisar, owned by the superuser kaisar, as one line. The server
+		        listens on a socket in DIR, and on the loopback address if PORT is given. It requires no
+		        password. A halted server starts again with its data.
 
 		Needs Debian's postgresql. PostgreSQL does not run as root: root starts it as the user postgres, or as
-		nobody where there is none, and gives DIR to that user.
+		nobody if that user does not exist, and makes that user the owner of DIR.
 
-		Nothing is synced to disk: it is quick, and data does not outlive a crash of the machine.
+		Nothing is synced to disk. This is fast, and data does not survive a crash of the machine.
 	HELP
 }
 
@@ -25,19 +25,19 @@ die() {
 	exit 1
 }
 
-# The newest server that is installed.
+# Prints the folder of the newest installed server.
 find_server() {
 	local newest
 	newest=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1 || true)
-	[[ -n "$newest" ]] || die "PostgreSQL is missing: scripts/setup.sh installs it"
+	[[ -n "$newest" ]] || die "PostgreSQL is not installed: run scripts/setup.sh"
 	printf '%s' "${newest%/initdb}"
 }
 
-# Runs a program of PostgreSQL's as the user that owns the data.
+# Runs a program of PostgreSQL as the user that owns the data.
 as_owner() {
 	local program=$1 owner=postgres
 	shift
-	# The folder that the caller is in may be closed to that user.
+	# That user may have no access to the caller's folder.
 	cd /
 	if [[ $EUID -ne 0 ]]; then
 		"$SERVER/$program" "$@"
@@ -54,7 +54,7 @@ make_cluster() {
 	as_owner initdb --pgdata "$DIR/data" --username kaisar --auth trust --encoding UTF8 --locale C.UTF-8 \
 		--no-sync >"$DIR/initdb.log" 2>&1 || {
 		cat "$DIR/initdb.log" >&2
-		die "no cluster can be made in $DIR"
+		die "cannot create a cluster in $DIR; the log is above"
 	}
 	cat >>"$DIR/data/postgresql.conf" <<-CONF
 		unix_socket_directories = '$DIR'
@@ -73,7 +73,7 @@ start() {
 	if ! runs; then
 		as_owner pg_ctl start --wait --timeout 60 --silent --pgdata "$DIR/data" --log "$DIR/server.log" </dev/null >/dev/null || {
 			cat "$DIR/server.log" >&2
-			die "the server in $DIR does not start"
+			die "the server in $DIR does not start; its log is above"
 		}
 	fi
 	if [[ ! -e "$DIR/made" ]]; then

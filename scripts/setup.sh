@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Sets up what the build and the tests need, on Debian or Ubuntu: packages, the Rust toolchain, Node.js
-# and the npm packages of e2e/. What is there already is left alone.
+# Installs the requirements of the build and the tests on Debian or Ubuntu: packages, the Rust toolchain,
+# Node.js and the npm packages of e2e/. It changes nothing that is already installed.
 #
-# Run it alone, or source it: `dev.sh` and `test.sh` do, for its functions and for the environment.
+# Run it alone, or source it for its functions and the environment, as `dev.sh` and `test.sh` do.
 set -Eeuo pipefail
 
 KAISAR_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 KAISAR_CACHE="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kaisar"
-# Outside the checkout, so that a fresh clone finds what an earlier one built.
+# Builds are outside of the checkout, so that a fresh clone can reuse those of an earlier one.
 export CARGO_TARGET_DIR="${KAISAR_TARGET_DIR:-$KAISAR_CACHE/target}"
 export CARGO_TERM_PROGRESS_WHEN="${CARGO_TERM_PROGRESS_WHEN:-auto}"
-# Where the Vulkan driver is that the tensor kernels are tested on.
+# Folder of the Vulkan driver on which the tensor kernels are tested.
 export KAISAR_MESA="${KAISAR_MESA:-$KAISAR_CACHE/mesa-26.1}"
-# Node.js for systems whose own is too old. The browser of the tests is driven by a library that needs 20.
+# Version of Node.js for systems whose own is too old. A library of the browser tests needs 20.
 KAISAR_NODEJS="20.20.2"
 KAISAR_NODEJS_MIN="20.0"
-# What only the tests need, for `setup_all`.
+# Packages that only the tests need, for `setup_all`.
 TEST_PACKAGES=(
 	shellcheck:shellcheck
 	pip3:python3-pip
@@ -25,7 +25,7 @@ TEST_PACKAGES=(
 	"${KAISAR_CHROMIUM:-chromium}:chromium" "${KAISAR_CHROMEDRIVER:-chromedriver}:chromium-driver"
 )
 
-# --- saying what happens ------------------------------------------------------------------------
+# --- messages -----------------------------------------------------------------------------------
 
 if [[ -t 1 && -z "${NO_COLOR:-}" ]]; then
 	C_BOLD=$'\e[1m' C_DIM=$'\e[2m' C_RED=$'\e[31m' C_GREEN=$'\e[32m' C_END=$'\e[0m'
@@ -33,12 +33,12 @@ else
 	C_BOLD='' C_DIM='' C_RED='' C_GREEN='' C_END=''
 fi
 
-ADVICE=''      # what to do if the command that runs now fails
-STEP=''        # the step that runs now
-HEARTBEAT=''   # process that says that a step still runs
+ADVICE=''      # advice if the running command fails
+STEP=''        # the running step
+HEARTBEAT=''   # process that reports that a step is still running
 SUMMARY=()     # one line for each step
 
-# Seconds as "1 h 02 min 03 s", "2 min 03 s" or "3 s".
+# Prints seconds as "1 h 02 min 03 s", "2 min 03 s" or "3 s".
 elapsed() {
 	local s=$1
 	if ((s >= 3600)); then
@@ -53,7 +53,7 @@ elapsed() {
 say() { printf '%s==>%s %s%s%s\n' "$C_GREEN" "$C_END" "$C_BOLD" "$*" "$C_END"; }
 note() { printf '    %s\n' "$*"; }
 
-# Ends the script: `die MESSAGE [ADVICE]`.
+# Ends the script with an error: `die MESSAGE [ADVICE]`.
 die() {
 	stop_heartbeat
 	printf '\n%serror:%s %s\n' "$C_RED" "$C_END" "$1" >&2
@@ -70,12 +70,12 @@ stop_heartbeat() {
 	fi
 }
 
-# Says every minute that a step still runs.
+# Reports every minute that a step is still running.
 start_heartbeat() {
 	local name=$1 began=$SECONDS
 	(
 		trap - ERR EXIT
-		# The sleep must not outlive the script, nor hold its output open.
+		# The sleep must not outlive the script or hold its output open.
 		trap 'kill %1 2>/dev/null; exit 0' TERM INT
 		while true; do
 			sleep 60 >/dev/null 2>&1 &
@@ -103,7 +103,7 @@ step() {
 on_error() {
 	local code=$1 line=$2
 	trap - ERR
-	# A subshell leaves the message to the script itself.
+	# In a subshell, the script itself prints the message.
 	if ((BASH_SUBSHELL)); then exit "$code"; fi
 	stop_heartbeat
 	printf '\n%serror:%s %s failed (exit code %s, %s line %s)\n' \
@@ -120,24 +120,24 @@ as_root() {
 	if [[ $EUID -eq 0 ]]; then
 		"$@"
 	elif command -v sudo >/dev/null; then
-		# What the packages are fetched through.
+		# Packages are fetched through these proxies.
 		sudo --preserve-env=http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY "$@"
 	else
-		die "root is needed to install packages, and there is no sudo" \
+		die "installing packages needs root, and sudo is not installed" \
 			"run this once as root: $*"
 	fi
 }
 
 check_machine() {
-	[[ "$(uname -s)" == Linux ]] || die "this runs on Linux (Debian or Ubuntu)" "use a container or a virtual machine with Debian"
+	[[ "$(uname -s)" == Linux ]] || die "this script only runs on Linux (Debian or Ubuntu)" "use a container or a virtual machine with Debian"
 	local memory_mb disk_mb
 	memory_mb=$(awk '/MemTotal|SwapTotal/ { sum += $2 } END { print int(sum / 1024) }' /proc/meminfo)
 	mkdir -p "$CARGO_TARGET_DIR"
 	disk_mb=$(df -Pm "$CARGO_TARGET_DIR" | awk 'NR == 2 { print $4 }')
 	note "$(nproc) cores, $((memory_mb / 1024)) GiB of memory and swap, $((disk_mb / 1024)) GiB free in $CARGO_TARGET_DIR"
-	if ((memory_mb < 6000)); then note "warning: less than 6 GiB of memory and swap; the build may be killed. CARGO_BUILD_JOBS=1 helps."; fi
+	if ((memory_mb < 6000)); then note "warning: less than 6 GiB of memory and swap; if the build is killed, set CARGO_BUILD_JOBS=1"; fi
 	if ((disk_mb < 4000)); then
-		die "less than 4 GiB free in $CARGO_TARGET_DIR" "make room (a full build takes about 15 GiB), or set KAISAR_TARGET_DIR to a folder on another disk"
+		die "less than 4 GiB free in $CARGO_TARGET_DIR" "free some space (a full build takes about 15 GiB), or set KAISAR_TARGET_DIR to a folder on another disk"
 	elif ((disk_mb < 15000)) && [[ ! -d "$CARGO_TARGET_DIR/debug" ]]; then
 		note "warning: a full build takes about 15 GiB"
 	fi
@@ -148,7 +148,7 @@ has_libclang() {
 		compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || [[ -n "${LIBCLANG_PATH:-}" ]]
 }
 
-# Whether Node.js is there and new enough, npm included.
+# Succeeds if Node.js is installed and new enough, and npm as well.
 has_nodejs() {
 	command -v node >/dev/null && command -v npm >/dev/null || return 1
 	local have
@@ -156,12 +156,12 @@ has_nodejs() {
 	[[ "$(printf '%s\n' "$KAISAR_NODEJS_MIN" "${have#v}" | sort -V | head -n 1)" == "$KAISAR_NODEJS_MIN" ]]
 }
 
-# Whether a command is there, or a file whose path fits a pattern.
+# Succeeds if a command exists, or a file whose path matches a pattern.
 has() {
 	if [[ "$1" == /* ]]; then compgen -G "$1" >/dev/null; else command -v "$1" >/dev/null; fi
 }
 
-# The packages that are missing, on one line. Arguments: what else is wanted, as `command:package` or
+# Prints the missing packages, on one line. Arguments: further requirements, as `command:package` or
 # `path:package`.
 missing_packages() {
 	local missing=() pair
@@ -170,11 +170,11 @@ missing_packages() {
 		has "${pair%%:*}" || missing+=("${pair#*:}")
 	done
 	has_libclang || missing+=(libclang-dev)
-	# The images of the tests have nothing but this, so it must need no library (scripts/engine.sh).
+	# The images of the tests contain nothing else, so busybox must not need libraries (scripts/engine.sh).
 	if [[ ! -x /bin/busybox ]] || ldd /bin/busybox >/dev/null 2>&1; then missing+=(busybox-static); fi
 	[[ -e /usr/include/openssl/ssl.h ]] || missing+=(libssl-dev)
 	[[ -s /etc/ssl/certs/ca-certificates.crt ]] || missing+=(ca-certificates)
-	# Vulkan, and a driver that needs no GPU: the benchmark's kernels are tested on it.
+	# Vulkan, and a driver without a GPU, on which the trial's kernels are tested.
 	compgen -G '/usr/lib*/*/libvulkan.so.1' >/dev/null || compgen -G '/usr/lib*/libvulkan.so.1' >/dev/null ||
 		missing+=(libvulkan1)
 	compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || missing+=(mesa-vulkan-drivers)
@@ -189,12 +189,12 @@ install_packages() {
 	local missing
 	missing=$(missing_packages "$@")
 	if [[ -z "$missing" ]]; then
-		note "all packages are there"
+		note "all packages are installed"
 		return
 	fi
 	command -v apt-get >/dev/null ||
-		die "these packages are missing, and there is no apt-get to install them: $missing" \
-			"install what your distribution calls them, and run this again"
+		die "these packages are missing, and apt-get does not exist to install them: $missing" \
+			"install their counterparts of your distribution, and run this again"
 	note "missing: $missing"
 	ADVICE="check the network and the package sources, then run: apt-get update && apt-get install $missing"
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 update
@@ -202,8 +202,8 @@ install_packages() {
 	without_services $missing
 }
 
-# Installs packages without what Debian starts with them: Docker's daemon, and a database cluster for the machine.
-# The tests start their own. Nothing that is installed already is stopped or changed.
+# Installs packages without the services that Debian starts with them: Docker's daemon, and a database
+# cluster for the machine. The tests start their own. No installed service is stopped or changed.
 without_services() {
 	local policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.d/kaisar.conf ours=()
 	(
@@ -230,11 +230,11 @@ without_services() {
 	)
 	if [[ " $* " == *' docker.io '* && -d /run/systemd/system ]]; then
 		as_root systemctl disable --quiet docker.service docker.socket containerd.service
-		note "Docker's service is not started, nor at boot; to have it: systemctl enable --now docker"
+		note "Docker's service is disabled; to use it: systemctl enable --now docker"
 	fi
 }
 
-# The Node.js that `install_nodejs` fetched, if the system's own will not do.
+# Adds the Node.js that `install_nodejs` fetched to the path, if the system's own is too old.
 use_cached_nodejs() {
 	local bin
 	has_nodejs && return
@@ -243,14 +243,15 @@ use_cached_nodejs() {
 	done
 }
 
-# Debian 12 and Ubuntu 24.04 have Node.js 18. The binary of a newer one comes from npm, into the cache folder.
+# Installs the binary of a newer Node.js from npm into the cache folder if needed: Debian 12 and Ubuntu 24.04
+# have Node.js 18.
 install_nodejs() {
 	local cached="$KAISAR_CACHE/nodejs-$KAISAR_NODEJS" arch package
 	if ! has_nodejs; then
 		case "$(uname -m)" in
 			x86_64) arch=x64 ;;
 			aarch64) arch=arm64 ;;
-			*) die "there is no ready-made Node.js for $(uname -m)" "install Node.js $KAISAR_NODEJS_MIN or newer and npm, and run this again" ;;
+			*) die "npm has no Node.js for $(uname -m)" "install Node.js $KAISAR_NODEJS_MIN or newer and npm, and run this again" ;;
 		esac
 		package="node-linux-$arch"
 		if [[ ! -x "$cached/node_modules/$package/bin/node" ]]; then
@@ -273,7 +274,7 @@ install_rust() {
 	command -v rustup >/dev/null ||
 		die "rustup is missing" "install it (https://rustup.rs): curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain none"
 	channel=$(sed -n 's/^channel *= *"\(.*\)"/\1/p' "$KAISAR_ROOT/rust-toolchain.toml")
-	# Asked for by name, since automatic installs may be off (RUSTUP_AUTO_INSTALL=0).
+	# Installed explicitly, since automatic installation may be off (RUSTUP_AUTO_INSTALL=0).
 	installed=$(rustup toolchain list)
 	if ! grep -q "^$channel" <<<"$installed"; then
 		ADVICE="check that static.rust-lang.org can be reached, then run: rustup toolchain install $channel"
@@ -294,11 +295,11 @@ install_rust() {
 	note "$(cd "$KAISAR_ROOT" && rustc --version), wasm32v1-none"
 }
 
-# A software Vulkan with matrix units, in the cache folder: Debian 12 and Ubuntu 24.04 have none. Only the unit
-# tests need it.
+# Installs a software Vulkan driver with matrix units into the cache folder, since Debian 12 and Ubuntu 24.04
+# have none. Only the unit tests need it.
 install_mesa() {
 	if [[ -x "$KAISAR_MESA/run" ]]; then
-		note "the Vulkan driver for the tensor kernels is there"
+		note "the Vulkan driver for the tensor kernels is installed"
 		return
 	fi
 	note "fetching a Vulkan driver for the tensor kernels into $KAISAR_MESA"
@@ -316,16 +317,16 @@ install_npm() {
 	local stamp="$KAISAR_ROOT/e2e/node_modules/.kaisar-lock" want
 	want=$(sha256sum <"$KAISAR_ROOT/e2e/package-lock.json")
 	if [[ -f "$stamp" && "$(cat "$stamp")" == "$want" ]]; then
-		note "the npm packages are there"
+		note "the npm packages are installed"
 		return
 	fi
 	ADVICE="check that the npm registry can be reached, then run: cd e2e && npm ci"
-	# Nothing of what is fetched may run while it is installed.
+	# Fetched packages must not run code while they are installed.
 	(cd "$KAISAR_ROOT/e2e" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
 	printf '%s\n' "$want" >"$stamp"
 }
 
-# Everything. Arguments, if any: what else is wanted, as `command:package` or `path:package`.
+# Installs everything. Optional arguments: further requirements, as `command:package` or `path:package`.
 # shellcheck disable=SC2120
 setup_all() {
 	step 'set-up: machine' '' check_machine
@@ -336,10 +337,10 @@ setup_all() {
 }
 
 # shellcheck disable=SC2034 # used by the scripts that source this one
-BUILD_ADVICE='read the first error above. If a process was killed, there was too little memory: try CARGO_BUILD_JOBS=1. If a crate could not be fetched, check the network.'
+BUILD_ADVICE='read the first error above. If a process was killed, memory was short: set CARGO_BUILD_JOBS=1. If a crate could not be fetched, check the network.'
 
-# Builds everything that the checks and the demonstration need, in the one way in which everything is
-# built: all targets of the workspace. With other flags or features cargo would build most of it once more.
+# Builds all targets of the workspace, which the checks and the demonstration need. All builds use the same
+# flags and features, since cargo would otherwise build most of the workspace again.
 build_all() {
 	(cd "$KAISAR_ROOT" && cargo build --workspace --all-targets --locked)
 }
@@ -353,22 +354,22 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 			cat <<-HELP
 				usage: scripts/setup.sh
 
-				Installs what the build and the tests need: Debian packages, the Rust toolchain of
+				Installs the requirements of the build and the tests: Debian packages, the Rust toolchain of
 				rust-toolchain.toml with the target wasm32v1-none, Node.js and the npm packages of e2e/.
-				What is there is left alone. Needs git, rustup, and root or sudo.
+				Changes nothing that is already installed. Needs git, rustup, and root or sudo.
 
-				The tests need Docker's daemon, PostgreSQL and Chromium (350 MB to fetch on a bare Debian 12). None of them is started:
-				each test starts its own, and the machine's are left alone.
+				The tests need Docker's daemon, PostgreSQL and Chromium (350 MB to fetch on a bare Debian 12). None of
+				them is started: each test starts its own, and does not touch the machine's.
 
-				A newer Mesa, to test the tensor kernels on, comes from a newer Debian into a folder of its own
+				A newer Mesa for the tests of the tensor kernels comes from a newer Debian into a folder of its own
 				(scripts/mesa.sh).
 
 				environment:
-				  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
-				  KAISAR_MESA            where that Mesa is (default: $KAISAR_CACHE/mesa-26.1)
-				  KAISAR_DEBIAN_MIRROR   where Debian's packages are, if not at deb.debian.org or where this machine has its own from
-				  KAISAR_CHROMIUM        the browser of the tests, where Debian's is not to be had (Ubuntu's is a snap,
-				                         which does not run as root), with KAISAR_CHROMEDRIVER, its driver
+				  KAISAR_TARGET_DIR      folder for builds (default: $KAISAR_CACHE/target)
+				  KAISAR_MESA            folder of that Mesa (default: $KAISAR_CACHE/mesa-26.1)
+				  KAISAR_DEBIAN_MIRROR   mirror of Debian's packages (default: this machine's, or deb.debian.org)
+				  KAISAR_CHROMIUM        browser of the tests, for systems without Debian's (Ubuntu's is a snap, which
+				                         does not run as root), with its driver in KAISAR_CHROMEDRIVER
 			HELP
 			exit 0
 			;;
@@ -376,5 +377,5 @@ if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
 	esac
 	setup_all "${TEST_PACKAGES[@]}"
 	step 'set-up: Mesa' '' install_mesa
-	say "ready; now: ./scripts/dev.sh or ./scripts/test.sh"
+	say "ready; next: ./scripts/dev.sh or ./scripts/test.sh"
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Long runs, each for as long as it is told: more cases of the property tests, the end-to-end tests again and again,
-# fuzzing. Not part of test.sh; what they find becomes a test there.
+# Runs long tests, each for a given time: more cases of the property tests, repetitions of the end-to-end
+# tests, and fuzzing. They are not part of test.sh; each finding becomes a test there.
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 # shellcheck source=scripts/tests.sh
@@ -10,19 +10,19 @@ usage() {
 	cat <<-HELP
 		usage: scripts/soak.sh [--no-setup] KIND MINUTES [KIND MINUTES …]
 
-		Runs what takes too long for test.sh, one kind after the other, each for so many minutes:
+		Runs tests that take too long for test.sh, one kind after the other, each for the given minutes:
 		  property   the property tests, with other cases in every pass
-		  e2e        the end-to-end tests, again and again
+		  e2e        the end-to-end tests, repeatedly
 		  fuzz       the fuzz targets of agent/fuzz, one after the other, an equal part of the time each
 
-		A pass of property or e2e that has begun is cut off when its time is over, and does not count. Building
-		does not count as time. The first failure ends the script; it says how to see the failure again.
+		A pass of property or e2e is cut off at the end of its time, and does not count then. The time of builds
+		does not count. The first failure ends the script, which prints how to reproduce it.
 
-		  --no-setup   do not look at packages and toolchains
+		  --no-setup   do not check packages and toolchains
 
 		environment:
-		  KAISAR_TARGET_DIR       where builds go (default: $KAISAR_CACHE/target; fuzz targets: fuzz beside it)
-		  KAISAR_PROPERTY_TIMES   how many times the usual cases a pass tries (default: 10)
+		  KAISAR_TARGET_DIR       folder for builds (default: $KAISAR_CACHE/target; for fuzz targets, fuzz beside it)
+		  KAISAR_PROPERTY_TIMES   factor by which a pass tries more cases than usual (default: 10)
 		  E2E_FILTER              run only the end-to-end files whose name contains this
 		  FUZZ_FILTER             run only the fuzz targets whose name contains this
 	HELP
@@ -56,17 +56,17 @@ finish() {
 }
 trap finish EXIT
 
-# Runs a command until END, and succeeds too if that comes first.
+# Runs a command until END at the latest. Succeeds if the command succeeds or END is reached.
 until_end() {
 	local left=$((END - SECONDS)) status=0
 	((left > 0)) || return 0
 	timeout --kill-after=30 "$left" "$@" || status=$?
-	# 124: the time is over; 137: and it had to be killed.
+	# 124: the time is over; 137: the time is over, and the command had to be killed.
 	if ((SECONDS >= END && (status == 124 || status == 137))); then status=0; fi
 	return "$status"
 }
 
-# The names of the property tests: the functions in `proptest!`, each of which is a test.
+# Prints the names of the property tests, which are the functions in `proptest!`.
 property_tests() {
 	find "$KAISAR_ROOT" -name '*.rs' -path '*/src/*' -not -path '*/fuzz/*' -exec awk '
 		/^[ \t]*proptest! \{/ { inside = 1; match($0, /[^ \t]/); indent = RSTART }
@@ -76,21 +76,21 @@ property_tests() {
 
 build_property_tests() { list_tests >"$LOGS/tests"; }
 
-# Passes over all property tests, with another seed each.
+# Runs all property tests in passes, each with another seed.
 property_passes() {
 	local names passes=0 name folder file
 	mapfile -t names < <(property_tests)
 	export KAISAR_PROPERTY_TIMES="${KAISAR_PROPERTY_TIMES:-10}"
-	# For those that name no number of their own.
+	# The number of cases for tests without a number of their own.
 	export PROPTEST_CASES=$((256 * KAISAR_PROPERTY_TIMES))
 	while ((SECONDS < END)); do
 		PROPTEST_RNG_SEED=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
 		export PROPTEST_RNG_SEED
 		note "pass $((passes + 1)): $KAISAR_PROPERTY_TIMES times the cases, seed $PROPTEST_RNG_SEED"
-		ADVICE="to see it again: KAISAR_PROPERTY_TIMES=$KAISAR_PROPERTY_TIMES PROPTEST_CASES=$PROPTEST_CASES"
+		ADVICE="to reproduce it: KAISAR_PROPERTY_TIMES=$KAISAR_PROPERTY_TIMES PROPTEST_CASES=$PROPTEST_CASES"
 		ADVICE+=" PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED cargo test -p CRATE NAME"
 		while read -r name folder file; do
-			# Those without any property test run none.
+			# A binary without property tests runs none.
 			(cd "$folder" && until_end "$file" --quiet "${names[@]}") >"$LOGS/$name.log" 2>&1 || {
 				cat "$LOGS/$name.log"
 				return 1
@@ -101,12 +101,12 @@ property_passes() {
 	note "$passes whole passes over ${#names[@]} property tests"
 }
 
-# The end-to-end tests, again and again.
+# Runs the end-to-end tests in passes.
 e2e_passes() {
 	local passes=0
 	while ((SECONDS < END)); do
 		note "pass $((passes + 1))"
-		# The reporter's output is long, and of interest only if something fails.
+		# The reporter's output is long, and only interesting after a failure.
 		until_end "$KAISAR_ROOT/scripts/test.sh" --no-setup e2e >"$LOGS/pass.log" 2>&1 || {
 			cat "$LOGS/pass.log"
 			return 1
@@ -116,7 +116,7 @@ e2e_passes() {
 	note "$passes whole passes"
 }
 
-# cargo-fuzz, from crates.io, in the cache folder.
+# Installs cargo-fuzz from crates.io into the cache folder.
 install_cargo_fuzz() {
 	export PATH="$KAISAR_CACHE/tools/bin:$PATH"
 	if ! command -v cargo-fuzz >/dev/null; then
@@ -126,7 +126,7 @@ install_cargo_fuzz() {
 	note "$(cargo fuzz --version)"
 }
 
-# Runs cargo-fuzz, whose sanitizers the stable compiler has but does not offer.
+# Runs cargo-fuzz. The stable compiler has its sanitizers, but only allows them with RUSTC_BOOTSTRAP.
 fuzz() {
 	(cd "$KAISAR_ROOT/agent" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR%/}/../fuzz" RUSTC_BOOTSTRAP=1 cargo fuzz "$@")
 }
@@ -140,13 +140,13 @@ build_fuzz_targets() {
 	done
 }
 
-# Runs all fuzz targets. What they find on the way is kept beside the corpus only as long as this runs.
+# Runs all fuzz targets. New inputs are kept apart from the corpus, and removed at the end.
 fuzz_all() {
 	local targets target each found
 	mapfile -t targets < <(fuzz_targets)
 	each=$(((END - SECONDS) / ${#targets[@]}))
 	for target in "${targets[@]}"; do
-		ADVICE="the input is in agent/fuzz/artifacts/$target; to see it again: RUSTC_BOOTSTRAP=1 cargo fuzz run $target FILE"
+		ADVICE="the input is in agent/fuzz/artifacts/$target; to reproduce it: RUSTC_BOOTSTRAP=1 cargo fuzz run $target FILE"
 		found=$LOGS/$target
 		mkdir "$found"
 		fuzz run "$target" "$found" "fuzz/corpus/$target" -- -max_total_time="$each" -print_final_stats=1 \
@@ -172,8 +172,8 @@ for kind in "${KINDS[@]}"; do
 	END=$((SECONDS + minutes * 60))
 	case "$kind" in
 		property) step "property tests, $minutes min" '' property_passes ;;
-		e2e) step "end-to-end tests, $minutes min" 'one file alone: E2E_FILTER=NAME scripts/test.sh --no-setup e2e' e2e_passes ;;
+		e2e) step "end-to-end tests, $minutes min" 'run one file alone: E2E_FILTER=NAME scripts/test.sh --no-setup e2e' e2e_passes ;;
 		fuzz) step "fuzzing, $minutes min" '' fuzz_all ;;
 	esac
 done
-say 'nothing was found'
+say 'no failure was found'

@@ -9,23 +9,23 @@ usage() {
 	cat <<-HELP
 		usage: scripts/test.sh [--no-setup] [STEP …]
 
-		Sets the machine up and runs every check, or only the named ones:
+		Sets up this machine and runs every check, or only the named ones:
 		  fmt      cargo fmt --check
 		  shell    shellcheck of the scripts
-		  ptx      the CUDA kernels: that their committed code is what they compile to, for every kind of GPU
+		  ptx      comparison of the committed CUDA code with the compiled kernels, for every kind of GPU
 		  build    the whole workspace: node, agent, tests
 		  clippy   cargo clippy, warnings are errors
-		  unit     unit and property tests of all crates, and the examples of the documentation
-		  e2e      the node and agent binaries, driven with @polkadot/api
+		  unit     unit and property tests of all crates, and the examples in the documentation
+		  e2e      end-to-end tests of the node and agent binaries, driven with @polkadot/api
 
-		  --no-setup   do not look at packages and toolchains
+		  --no-setup   do not check packages and toolchains
 
 		Long runs (more cases, repetitions, fuzzing) are in scripts/soak.sh.
 
 		environment:
-		  KAISAR_TARGET_DIR      where builds go (default: $KAISAR_CACHE/target)
-		  KAISAR_MESA            the Mesa that the tensor kernels are tested on (default: $KAISAR_CACHE/mesa-26.1)
-		  KAISAR_DEBIAN_MIRROR   where Debian's packages are, if not at deb.debian.org or where this machine has its own from
+		  KAISAR_TARGET_DIR      folder for builds (default: $KAISAR_CACHE/target)
+		  KAISAR_MESA            folder of the Mesa for the tensor kernels (default: $KAISAR_CACHE/mesa-26.1)
+		  KAISAR_DEBIAN_MIRROR   mirror of Debian's packages (default: this machine's, or deb.debian.org)
 		  E2E_FILTER             run only the end-to-end files whose name contains this
 	HELP
 }
@@ -48,7 +48,7 @@ RESULT=1
 finish() {
 	stop_heartbeat
 	local passed=0 failed=0 line
-	# `test result: ok. 12 passed; 0 failed; …` of cargo, and `# pass 12`, `ℹ pass 12` of Node.js.
+	# Cargo prints `test result: ok. 12 passed; 0 failed; …`, Node.js `# pass 12`.
 	while read -r line; do
 		case "$line" in
 			'test result:'*)
@@ -86,11 +86,11 @@ if [[ $SETUP == yes ]]; then
 	if wanted unit; then step 'set-up: Mesa' '' install_mesa; fi
 fi
 if wanted fmt; then step 'format' 'run: cargo fmt --all' format_check; fi
-if wanted shell; then step 'shell scripts' 'mend what shellcheck names' shell_check; fi
-if wanted ptx; then step 'CUDA kernels' 'run: scripts/ptx.sh, and commit what it writes' ptx_check; fi
+if wanted shell; then step 'shell scripts' 'fix the findings of shellcheck' shell_check; fi
+if wanted ptx; then step 'CUDA kernels' 'run scripts/ptx.sh, and commit its output' ptx_check; fi
 if wanted build; then step 'build' "$BUILD_ADVICE" build_all; fi
-if wanted clippy; then step 'clippy' 'mend what clippy names; warnings are errors here' clippy_check; fi
-if wanted unit; then step 'unit and property tests' 'run the failed one alone: cargo test -p CRATE NAME' unit_tests; fi
+if wanted clippy; then step 'clippy' 'fix the findings of clippy; warnings are errors here' clippy_check; fi
+if wanted unit; then step 'unit and property tests' 'run the failed test alone: cargo test -p CRATE NAME' unit_tests; fi
 if wanted e2e; then step 'end-to-end tests' 'run the failed file alone: E2E_FILTER=NAME scripts/test.sh --no-setup e2e' e2e_tests; fi
 RESULT=0
 say 'every check passed'

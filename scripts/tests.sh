@@ -1,26 +1,28 @@
 #!/usr/bin/env bash
-# How tests are run: test.sh and soak.sh source this, after setup.sh. They say in LOGS where logs go.
+# Functions that run the tests. test.sh and soak.sh source this file after setup.sh, and set LOGS to the
+# folder for logs.
 
-# The test binaries that take longest. They start first, so that none of them is left for the end.
+# The test binaries that take longest. They start first, so that none of them remains for the end.
 UNIT_LONGEST=(containers cuda kaisar_agent reach strategies pallet_orders pallet_popw pallet_rewards)
 
-# These test binaries need the machine to themselves: they measure what a line carries.
+# These test binaries need the machine to themselves, since they measure the bandwidth of a line.
 UNIT_ALONE=(dishonest netns suite)
 
-# The tests of containers that run in Docker's own daemon too, beside all of them in Podman: what engines do
-# differently from each other.
+# The tests of containers that also run in Docker's own daemon, about differences of the engines. All of them
+# run in Podman.
 DOCKER_TESTS=(an_order_is_deployed a_container_that_ends a_container_has_its_limits an_image_that_is_not_there
 	an_engine_that_is_away)
 
-# The end-to-end tests that take longest, of those that run beside others. They start first.
+# The end-to-end tests that take longest among those that run in parallel. They start first.
 E2E_LONGEST=(orders agent)
 
-# These end-to-end tests need the machine to themselves: in main-job the agents measure what the machine can do, in
-# restart they have one phase of a round to start again and catch up. The others claim what any machine can do, or
-# only wait for events.
+# These end-to-end tests need the machine to themselves: in main-job the agents measure the machine, and in
+# restart they have one phase of a round to start again and catch up. The others claim hardware that any
+# machine has, or only wait for events.
 E2E_ALONE=(main-job restart)
 
-# Reads cargo's messages, and prints a line for each test binary: its name, the folder of its crate, and the file.
+# Program that reads cargo's messages, and prints a line for each test binary: its name, the folder of its
+# crate, and its file.
 # shellcheck disable=SC2016 # it is JavaScript
 LIST_TESTS='
 	const { dirname } = require("node:path");
@@ -29,7 +31,7 @@ LIST_TESTS='
 		if (executable && profile.test) console.log(`${target.name} ${dirname(manifest_path)} ${executable}`);
 	}'
 
-# Builds the test binaries, and lists them as LIST_TESTS says, those that take longest first.
+# Builds the test binaries, and lists them in the form of LIST_TESTS, those that take longest first.
 list_tests() {
 	local all name
 	all=$(cd "$KAISAR_ROOT" && cargo test --workspace --locked --no-run --message-format=json-render-diagnostics |
@@ -40,8 +42,8 @@ list_tests() {
 	grep -vE "^($(IFS='|' && echo "${UNIT_LONGEST[*]}")) " <<<"$all" || true
 }
 
-# Runs a test binary as cargo would, and shows all that it says at once, when it has ended. Its name may be
-# followed by @ and the container engine to test with.
+# Runs a test binary as cargo would, and prints its whole output once it has ended. Its name may be followed
+# by @ and the container engine to test with.
 run_test() {
 	local name=$1 folder=$2 file=$3 engine='' log status=0
 	shift 3
@@ -59,8 +61,9 @@ run_test() {
 }
 export -f run_test elapsed
 
-# Runs the unit and property tests: the binaries of all crates, two at a time, those of UNIT_ALONE by themselves, and
-# the examples of the documentation. While one binary waits, for a container or a line, another computes.
+# Runs the unit and property tests: the binaries of all crates, two at a time, those of UNIT_ALONE one at a
+# time, and the examples in the documentation. While one binary waits for a container or a line, another
+# computes.
 unit_tests() {
 	local tests apart status=0
 	tests=$(list_tests)
@@ -88,15 +91,15 @@ e2e_tests() {
 		esac
 	done
 	together=(${first[@]+"${first[@]}"} ${together[@]+"${together[@]}"})
-	# They wait more than they compute.
+	# These tests wait more than they compute.
 	if ((${#together[@]})); then e2e_files 3 "${together[@]}" || status=$?; fi
 	if ((${#alone[@]})); then e2e_files 1 "${alone[@]}" || status=$?; fi
 	return "$status"
 }
 
-# Runs end-to-end files, so many at a time. The reporter is named, since the default depends on the version
-# and on the terminal. Tests wait for events and blocks; the limit only ends what no longer waits for
-# anything that can come.
+# Runs end-to-end files, a number at a time: `e2e_files NUMBER FILE …`. The reporter is set, since the
+# default depends on the version and on the terminal. Tests wait for events and blocks; the timeout only ends
+# a test that waits for something that cannot happen any more.
 e2e_files() {
 	local at_once=$1
 	shift

@@ -1,8 +1,8 @@
-//! Costs of floods to the agent and to the flooding program, beside a yardstick in the same run: the
-//! processor time of both, and the agent's memory. The agent's binary runs in its own process.
+//! Costs of floods to the agent and to the program that makes them, with a yardstick in the same run: the
+//! processor time of both, and the memory of the agent's binary in its own process.
 //!
-//! `cargo bench --profile dev --workspace --bench floods`. It takes half a minute. Other load on the machine
-//! slows both down, but hardly changes their processor times.
+//! `cargo bench --profile dev --workspace --bench floods` takes half a minute. Other programs on the machine
+//! slow both down, but hardly change their processor time.
 
 #[path = "../tests/suite/world.rs"]
 mod world;
@@ -103,7 +103,7 @@ impl Process {
 		time_of(&self.child.id().unwrap().to_string())
 	}
 
-	/// Returns its resident memory in KiB.
+	/// Returns its memory, in KiB.
 	fn memory(&self) -> usize {
 		let status = format!("/proc/{}/status", self.child.id().unwrap());
 		let status = std::fs::read_to_string(status).unwrap();
@@ -113,7 +113,7 @@ impl Process {
 	}
 }
 
-/// Returns the processor time of a process, to hundredths of a second.
+/// Returns the processor time of a process, in hundredths of a second.
 fn time_of(process: &str) -> Duration {
 	let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
 	let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -122,7 +122,7 @@ fn time_of(process: &str) -> Duration {
 	Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
-/// Runs a flood, and prints a row: its count and rate, and the cost of each event to both sides.
+/// Prints a row: an action, its count, and its cost to both sides.
 async fn row(name: &str, agent: &Process, flood: impl Future<Output = usize>) {
 	let before = (Instant::now(), agent.time(), time_of("self"));
 	let count = flood.await;
@@ -138,7 +138,7 @@ async fn row(name: &str, agent: &Process, flood: impl Future<Output = usize>) {
 	);
 }
 
-/// Repeats an action on several tasks for the length of a flood, and returns the count.
+/// Repeats an action on several tasks until the time is over. Returns the count.
 async fn repeat<F: Future<Output = usize> + Send + 'static>(
 	tasks: usize,
 	act: impl Fn(usize) -> F + Clone + Send + Sync + 'static,
@@ -164,7 +164,7 @@ fn pair(number: u16) -> ed25519::Pair {
 	ed25519::Pair::from_seed(&seed)
 }
 
-/// Connects as worker `number`, and waits until admitted.
+/// Connects, and is admitted for a worker of this number.
 async fn admitted(world: &World, agent: &Process, number: u16) -> (Endpoint, Connection) {
 	let mine = endpoint(&pair(number).seed(), range(number)).await;
 	loop {
@@ -180,7 +180,7 @@ async fn admitted(world: &World, agent: &Process, number: u16) -> (Endpoint, Con
 	}
 }
 
-/// Makes a push for a trial that does not exist.
+/// A push of a trial that does not exist.
 fn push(world: &World, number: u16, trial: u64) -> Request {
 	let trial = Trial {
 		genesis: world.genesis,
@@ -191,7 +191,7 @@ fn push(world: &World, number: u16, trial: u64) -> Request {
 	Request::Push(Push::signed(&pair(number), trial, Part::Processor, [1; 32]))
 }
 
-/// Measures the signatures that one core verifies per second.
+/// Returns the number of signatures that one core verifies in a second.
 fn yardstick() -> f64 {
 	let signature = pair(0).sign(b"yardstick");
 	let key = pair(0).public();
@@ -212,12 +212,12 @@ fn yardstick() -> f64 {
 fn main() {
 	let runtime = tokio::runtime::Runtime::new().unwrap();
 	runtime.block_on(floods());
-	// Does not wait for floods that still run.
+	// Floods that still run are not awaited.
 	runtime.shutdown_background();
 }
 
 async fn floods() {
-	// This profile does not optimize iroh and tokio, so a release costs less.
+	// In this profile iroh and tokio are not optimized, so all of it costs less in a release.
 	println!(
 		"yardstick: one core verifies {:.0} ed25519 signatures a second",
 		yardstick()
@@ -239,7 +239,7 @@ async fn floods() {
 		(time_of("self") - idle.1).as_millis()
 	);
 
-	// One range of addresses has four slots; all others are refused after their retry packet.
+	// One range of addresses: four places, and all others are refused after their retry packet.
 	let stranger = endpoint(&[0xfb; 32], range(9_000)).await;
 	let target = address(&*agent);
 	row("handshakes that are refused", &agent, {
@@ -253,7 +253,7 @@ async fn floods() {
 		})
 	})
 	.await;
-	// Strangers in many ranges, so that each has a slot and asks at once.
+	// A stranger that asks at once, from one of many ranges, so that it gets a place.
 	let mut strangers = Vec::new();
 	for number in 0..32 {
 		strangers.push(endpoint(&pair(1_000 + number).seed(), range(number)).await);
@@ -292,7 +292,7 @@ async fn floods() {
 		row(name, &agent, flood).await;
 	}
 
-	// Connections that are silent once admitted.
+	// Connections that send nothing after their admission.
 	const IDLE: u16 = 256;
 	let before = agent.memory();
 	let mut idle = Vec::new();

@@ -1,13 +1,13 @@
-//! The number of lanes that one core can run, with code faster than the agent's: several lanes on a thread,
-//! and vectors. The timed code computes the same as [`Run`], including tree and running hash, and is
-//! compared with it; a wave is compared too, and must differ.
+//! The lanes that one core can run with code that is faster than the agent's: several lanes on a thread, and
+//! vectors. The timed code computes the same as [`Run`], tree and running hash included, and is compared
+//! with it; a wave is compared too, and must differ.
 //!
 //! `cargo bench --profile dev -p kaisar-agent --bench lanes`; arguments: `gib=N` of memory (default: 4),
 //! `json`, and `quick`, a tenth of the work.
 //!
 //! **In step** is the agent's order: word after word of a chain, four chains of each lane at a time. A
-//! **wave** starts the first word of a leg while the others of the previous leg still run: all 16 words of a
-//! lane at a time, and 35 rounds instead of 128 for a stage. Two alternating groups of lanes hide each
+//! **wave** begins the first word of a leg while the others of the leg before still run: all 16 words of a
+//! lane at a time, and 35 rounds in place of 128 for a stage. Two groups of lanes that take turns hide each
 //! other's reads of memory.
 
 #[path = "lanes/kernels.rs"]
@@ -30,13 +30,13 @@ use std::{sync::Barrier, time::Duration};
 /// Number of words of a chain.
 const CHAIN: usize = 4;
 const M2: u64 = 0xD1B5_4A32_D192_ED03;
-/// Rounds of a wave through a stage.
+/// Number of rounds of a wave through a stage.
 const ROUNDS: usize = LEGS + CHAIN - 1;
-/// Stages of a lane in production.
+/// Number of stages of a lane in production.
 const STAGES: f64 = 62_504.0;
-/// The time in which lanes prove as many cores: 10 s, and 2 s of tolerance.
+/// Time in which lanes show the same number of cores: 10 s, and 2 s of tolerance.
 const IN_TIME: f64 = 12.0;
-/// Number of runs of each. The fastest counts, since disturbances only slow down.
+/// Number of runs of each; the fastest counts, since disturbances only slow a run down.
 const TIMES: usize = 3;
 const START: [u8; 32] = [2; 32];
 
@@ -51,12 +51,12 @@ enum Order {
 struct Way {
 	order: Order,
 	kernel: Kernel,
-	/// Number of alternating groups.
+	/// Groups that take turns.
 	groups: usize,
 }
 
 impl Way {
-	/// Returns the number of lanes of a group.
+	/// Lanes of a group.
 	fn lanes(&self) -> usize {
 		self.kernel.words / self.kernel.per
 	}
@@ -71,7 +71,7 @@ impl Way {
 	}
 }
 
-/// The state of a lane.
+/// A lane on its way through its stages.
 struct Side {
 	lane: Lane,
 	running: Running,
@@ -96,7 +96,7 @@ impl Side {
 		}
 	}
 
-	/// Returns the state before a leg.
+	/// The state before a leg.
 	fn before(&self, leg: usize) -> &State {
 		match leg {
 			0 => &self.before,
@@ -104,7 +104,7 @@ impl Side {
 		}
 	}
 
-	/// Returns the first word of a leg's steps; the previous one in its chain has been stepped.
+	/// The word with which the steps of a leg begin; the one before it in its chain has been stepped.
 	fn begin(&self, leg: usize, at: usize) -> u64 {
 		let chained = match at % CHAIN {
 			0 => 0,
@@ -113,14 +113,14 @@ impl Side {
 		self.before(leg)[at] ^ self.keys[at] ^ chained
 	}
 
-	/// Computes the word after a leg, from its steps and its cell.
+	/// The word after a leg, from its steps and its cell.
 	fn end(&mut self, leg: usize, at: usize, memory: &[[u8; CELL]]) {
 		let s = self.stepped[at];
 		let cell = &memory[place_u64(s, memory.len() as u64) as usize];
 		let mixed = (0..CELL / 8).fold(s, |s, word| {
 			(s.rotate_left(9) ^ u64_at(cell, 8 * word)).wrapping_mul(M2)
 		});
-		// A wave does not have this leg's last word yet, so it uses an older one.
+		// A wave does not have the last word of this leg yet, so it takes an older one.
 		let last = match at % CHAIN {
 			0 => self.stepped[at + CHAIN - 1],
 			_ => 0,
@@ -141,7 +141,7 @@ impl Side {
 	}
 }
 
-/// Lanes that step together.
+/// Lanes that are stepped together.
 struct Group {
 	lanes: Vec<Side>,
 	tables: Vec<[u64; TABLE]>,
@@ -159,7 +159,7 @@ impl Group {
 	}
 
 	fn steps(&mut self, kernel: &Kernel) {
-		// SAFETY: only kernels that this processor supports are run.
+		// SAFETY: only kernels that this processor has are run.
 		unsafe { (kernel.steps)(&self.tables, &mut self.words) };
 	}
 
@@ -172,7 +172,7 @@ impl Group {
 		}
 	}
 
-	/// Runs the steps of a leg, word after word.
+	/// The steps of a leg, word after word.
 	fn leg(&mut self, kernel: &Kernel, leg: usize) {
 		for word in 0..CHAIN {
 			let places = || (0..WORDS / CHAIN).map(|chain| CHAIN * chain + word);
@@ -203,7 +203,7 @@ impl Group {
 		}
 	}
 
-	/// Runs a round of a wave: word `w` of each chain is in leg `round - w`.
+	/// A round of a wave: word `w` of each chain is in leg `round - w`.
 	fn round(&mut self, kernel: &Kernel, round: usize) {
 		for (lane, words) in self.lanes.iter().zip(self.words.chunks_exact_mut(WORDS)) {
 			for (at, word) in words.iter_mut().enumerate() {
@@ -220,7 +220,7 @@ impl Group {
 
 	fn end_round(&mut self, round: usize, memory: &[[u8; CELL]]) {
 		for lane in &mut self.lanes {
-			// The last word of a chain is the furthest behind, and each needs the next one's previous value.
+			// The last word of a chain is the furthest behind, and each needs the next one's before.
 			for at in (0..WORDS).rev() {
 				if let Some(leg) = leg_of(round, at) {
 					lane.end(leg, at, memory);
@@ -230,7 +230,7 @@ impl Group {
 	}
 }
 
-/// Returns a word's leg in a round of a wave.
+/// The leg that a word is in, in a round of a wave.
 fn leg_of(round: usize, at: usize) -> Option<usize> {
 	let leg = round.checked_sub(at % CHAIN)?;
 	(leg < LEGS).then_some(leg)
@@ -238,7 +238,7 @@ fn leg_of(round: usize, at: usize) -> Option<usize> {
 
 fn prefetch(cell: &[u8; CELL]) {
 	#[cfg(target_arch = "x86_64")]
-	// SAFETY: only a hint, and the address is valid.
+	// SAFETY: the call is only a hint, and the address is valid.
 	unsafe {
 		use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 		_mm_prefetch::<_MM_HINT_T0>(cell.as_ptr().cast());
@@ -288,7 +288,7 @@ fn run(way: &Way, first: usize, stages: u32, memory: &[[u8; CELL]]) -> Vec<[u8; 
 	lanes.map(|lane| *lane.running.state()).collect()
 }
 
-/// Runs the part of a lane common to all ways: keys, trees and running hashes of some stages.
+/// Runs the part of a lane that all ways share: keys, trees and running hashes of some stages.
 fn hashes(number: usize, stages: u32) {
 	let mut side = Side::new(number);
 	for stage in 0..stages {
@@ -297,7 +297,7 @@ fn hashes(number: usize, stages: u32) {
 	}
 }
 
-/// Runs the agent's own lanes, one after the other.
+/// The agent's own lanes, one after the other.
 fn honest(first: usize, lanes: usize, stages: u32, memory: &[[u8; CELL]]) -> Vec<[u8; 32]> {
 	let run = |number: usize| {
 		let lane = Lane::new(&START, number as u16);
@@ -306,7 +306,7 @@ fn honest(first: usize, lanes: usize, stages: u32, memory: &[[u8; CELL]]) -> Vec
 	(first..first + lanes).filter_map(run).collect()
 }
 
-/// Returns the longest time of the threads, which start together, each on its own processor.
+/// The time that each of some threads takes for its part; all begin together, each on its own processor.
 fn timed(processors: &[usize], part: impl Fn(usize) + Sync) -> f64 {
 	let begin = Barrier::new(processors.len());
 	let times = std::thread::scope(|scope| {
@@ -329,7 +329,7 @@ fn timed(processors: &[usize], part: impl Fn(usize) + Sync) -> f64 {
 	times.into_iter().max().unwrap_or_default().as_secs_f64()
 }
 
-/// Returns this thread's processor time, if the system reports it, so that other load does not count.
+/// Returns the time that this thread ran, if the system reports it: other programs do not count.
 fn spent() -> Duration {
 	#[cfg(unix)]
 	{
@@ -348,10 +348,10 @@ fn spent() -> Duration {
 	}
 }
 
-/// Pins this thread to a processor, if the system supports it.
+/// Pins this thread to one processor, if the system can.
 fn pin(processor: usize) {
 	#[cfg(target_os = "linux")]
-	// SAFETY: the set is plain data of the stated size.
+	// SAFETY: the set is plain data of the given size.
 	unsafe {
 		let mut set: libc::cpu_set_t = std::mem::zeroed();
 		libc::CPU_SET(processor, &mut set);
@@ -361,7 +361,7 @@ fn pin(processor: usize) {
 	let _ = processor;
 }
 
-/// Parses the kernel's list of processors: `0-3,8`.
+/// The processors of a list as the kernel writes it: `0-3,8`.
 fn processors(list: &str) -> Vec<usize> {
 	let range = |part: &str| {
 		let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -375,10 +375,10 @@ fn system(file: &str) -> String {
 	std::fs::read_to_string(format!("/sys/devices/system/cpu/{file}")).unwrap_or_default()
 }
 
-/// Printer of measured figures.
+/// Measured figures, and their output.
 struct Report {
 	json: bool,
-	/// Time of a leg with the agent's code, alone on a core.
+	/// Time of a leg by the agent's code, alone on a core.
 	honest: f64,
 }
 
@@ -392,7 +392,7 @@ impl Report {
 		}
 	}
 
-	/// Prints a line. `leg` is the time in which each of a core's `lanes` lanes completes a leg.
+	/// `leg` is the time in which each of `lanes` lanes of a core makes a leg.
 	fn line(&self, name: &str, lanes: usize, leg: f64) {
 		let each = leg / lanes as f64;
 		let (times, cores) = (self.honest / each, IN_TIME / (STAGES * LEGS as f64 * each));
@@ -420,7 +420,7 @@ fn main() {
 		gib.parse::<u64>().ok()
 	});
 	let pages = (gib.unwrap_or(4) << 30) / PAGE as u64;
-	let mut memory = Memory::new(pages).expect("not enough memory: pass a smaller gib=N");
+	let mut memory = Memory::new(pages).expect("there is memory");
 	memory.fill(&[1; 32], || true);
 	let memory = memory.cells();
 	// 0.1 s of a lane.
@@ -491,11 +491,11 @@ fn main() {
 		("all processors", all),
 	] {
 		if cpus.len() < 2 {
-			println!("{name}: only one here");
+			println!("{name}: there is one");
 			continue;
 		}
 		let threads = cpus.len();
-		// Counts per core: the threads of a core share it.
+		// The count is of physical cores: the threads of a core share it.
 		let shared = if name == "all processors" { 1 } else { threads };
 		report.line(&format!("{name}: the agent"), shared, agent(&cpus));
 		let lanes = fastest.lanes() * fastest.groups * shared;

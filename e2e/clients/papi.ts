@@ -1,5 +1,5 @@
-// A dApp in TypeScript, with polkadot-api. Its types are generated from the chain's metadata, so half of the test is
-// that `tsc --strict` accepts it. Prints the results as JSON.
+// A dApp in TypeScript, with polkadot-api. Its types are generated from the chain's metadata, so half of the
+// test is that `tsc --strict` accepts the program. It prints the results as JSON.
 
 import { getExtrinsicDecoder } from '@polkadot-api/tx-utils';
 import { createClient } from 'polkadot-api';
@@ -23,13 +23,13 @@ const transactions = (await client.getBlockBody(block)).map((bytes) => {
 	return `${type} ${call.type}.${call.value.type}`;
 });
 
-// Its events.
+// The events of the block.
 const events = (await api.query.System.Events.getValue(at)).map(({ event }) => event);
 const attested = events.flatMap((event) =>
 	event.type === 'Popw' && event.value.type === 'Attested' ? [event.value.value] : [],
 );
 
-// View functions, among them those with a class as an argument.
+// View functions, including those with a class as an argument.
 const gpuClass = 1;
 const [workers] = await api.view.Providers.workers(0, 10, at);
 const [operators] = await api.view.Checkers.operators(0, 10, at);

@@ -1,4 +1,4 @@
-// Ends servers of a test also when its process is ended by a signal: Ctrl-C, or the runner's timeout.
+// Ends the servers of a test even if a signal ends its process: Ctrl-C, or the runner's timeout.
 
 import { constants } from 'node:os';
 
@@ -12,13 +12,15 @@ process.on('exit', () => {
 
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) {
 	process.once(signal, () => {
-		// Another part of the library may be cleaning up for the same reason; it exits when it is done.
+		// Another part of the library may be cleaning up because of the same signal; it exits when it is
+		// done.
 		const patience = process.listenerCount(signal) > 0 ? 10_000 : 0;
 		setTimeout(() => process.exit(128 + constants.signals[signal]), patience);
 	});
 }
 
-/** Calls `end` when the process exits, which must not wait for promises. Returns a function that takes it back. */
+/** Calls `end` when the process exits; `end` must not wait for promises. Returns a function that cancels
+ * this. */
 export function atExit(end) {
 	ends.add(end);
 	return () => ends.delete(end);

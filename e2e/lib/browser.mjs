@@ -1,4 +1,4 @@
-// Chromium without a window, driven by Playwright or, as WebDriver, by Chromium's own driver.
+// Runs Chromium without a window, driven by Playwright, or by Chromium's own driver, which speaks WebDriver.
 
 import { spawn } from 'node:child_process';
 import { accessSync, constants, rmSync } from 'node:fs';
@@ -10,8 +10,8 @@ import { chromium } from 'playwright-core';
 
 import { atExit } from './at-exit.mjs';
 
-// As root Chromium runs only without its sandbox. The rest keeps it from using a GPU, from talking to
-// anyone but the pages under test, and from asking questions.
+// As root, Chromium runs only without its sandbox. The other flags prevent the use of a GPU, connections to
+// anything but the pages under test, and questions to the user.
 const FLAGS = [
 	'--no-sandbox',
 	'--disable-gpu',
@@ -22,7 +22,8 @@ const FLAGS = [
 	'--disable-sync',
 ];
 
-/** Returns the path of a program: the one in the environment, or the first of the names that is installed. */
+/** Returns the path of a program: the one in the environment variable, or the first installed one of the
+ * names. */
 function program(variable, ...names) {
 	const chosen = process.env[variable];
 	if (chosen) {
@@ -39,13 +40,13 @@ function program(variable, ...names) {
 			}
 		}
 	}
-	throw new Error(`${names[0]} is missing: scripts/setup.sh installs it, or set ${variable}`);
+	throw new Error(`${names[0]} is not installed: run scripts/setup.sh, or set ${variable}`);
 }
 
 const browserPath = () => program('KAISAR_CHROMIUM', 'chromium', 'chromium-browser', 'google-chrome');
 
 /**
- * Starts Chromium with a profile of its own. Returns Playwright's `Browser`; close it after the test:
+ * Starts Chromium with a profile of its own. Returns Playwright's `Browser`, to be closed after the test:
  *
  *     const browser = await openBrowser();
  *     t.after(() => browser.close());
@@ -53,21 +54,20 @@ const browserPath = () => program('KAISAR_CHROMIUM', 'chromium', 'chromium-brows
  *     await page.goto(url);
  *     await page.getByRole('button', { name: 'Order' }).click();
  *
- * Its actions wait for what they act on, and the page's errors are not the test's: see
- * `page.on('pageerror')`.
+ * Its actions wait for their elements. Errors of the page do not fail the test: see `page.on('pageerror')`.
  */
 export function openBrowser({ args = [], ...options } = {}) {
 	return chromium.launch({ args: [...FLAGS, ...args], executablePath: browserPath(), headless: true, ...options });
 }
 
-/** Chromium's own driver, which speaks WebDriver. Each session is a browser with a profile of its own. */
+/** Chromium's own driver, which speaks WebDriver. Each session is a browser with its own profile. */
 export class Driver {
 	/** Starts the driver on a port that it picks. */
 	static async start() {
 		const driver = new Driver();
 		driver.dir = await mkdtemp(join(tmpdir(), 'kaisar-chromedriver-'));
 		driver.process = spawn(program('KAISAR_CHROMEDRIVER', 'chromedriver'), ['--port=0'], {
-			// A group of its own, so that no browser outlives it.
+			// A process group of its own, so that no browser outlives it.
 			detached: true,
 			env: { ...process.env, TMPDIR: driver.dir },
 			stdio: ['ignore', 'pipe', 'pipe'],
@@ -122,10 +122,10 @@ export class Driver {
 		return `/session/${sessionId}`;
 	}
 
-	/** Ends the driver with all browsers that it opened. */
+	/** Ends the driver and all browsers that it opened. */
 	async stop() {
 		this.#kill();
-		// Without a process there is nothing that closes.
+		// If it did not start, nothing would close.
 		if (this.process.pid !== undefined) {
 			await this.exited;
 		}

@@ -1,4 +1,4 @@
-// A connection to a node, and what the tests and the story want of a chain.
+// A connection to a node, and helpers of the tests and the story for chains.
 
 import { ApiPromise, Keyring, WsProvider } from '@polkadot/api';
 import { hexToU8a, stringCamelCase, u8aConcat, u8aToHex } from '@polkadot/util';
@@ -6,12 +6,12 @@ import { cryptoWaitReady } from '@polkadot/util-crypto';
 
 import { compact, possessionPayload } from './scale.mjs';
 
-/** Connects as any wallet would: with what the node says of itself, and no type bundle. */
+/** Connects as a wallet does: with the node's metadata, and without a type bundle. */
 export async function connect(url) {
 	await cryptoWaitReady();
 	const provider = new WsProvider(url, 500, {}, 120_000);
 	const api = new ApiPromise({ noInitWarn: true, provider, throwOnConnect: false });
-	// Its "error" events are retries while the node starts; only the last word counts.
+	// Its "error" events are retries while the node starts; only the final result counts.
 	api.on('error', () => {});
 	await api.isReady;
 	providers.set(api, provider);
@@ -19,11 +19,11 @@ export async function connect(url) {
 }
 const providers = new WeakMap();
 
-/** Submits an extrinsic's bytes as they are (`api.rpc` would decode them and encode them again), and
- * fails as the node does. */
+/** Submits an extrinsic's bytes unchanged (`api.rpc` would decode and encode them again). Fails with the
+ * node's error. */
 export const submit = (api, bytes) => providers.get(api).send('author_submitExtrinsic', [bytes]);
 
-/** Turns a decoded value into plain data: bigints, numbers for small integers, strings. */
+/** Converts a decoded value to plain data: bigints, numbers for small integers, strings. */
 export function plain(codec) {
 	if (codec === null || codec === undefined) {
 		return codec;
@@ -31,7 +31,7 @@ export function plain(codec) {
 	if (Array.isArray(codec)) {
 		return codec.map(plain);
 	}
-	// An `Option`; an enum has `isNone` too.
+	// This is an `Option`; an enum has `isNone` as well.
 	if (typeof codec.unwrapOr === 'function') {
 		return codec.isSome ? plain(codec.unwrap()) : null;
 	}
@@ -65,7 +65,7 @@ export function plain(codec) {
 	return codec;
 }
 
-/** Why a dispatch failed: `Pallet.Error`, or the name of a built-in one. */
+/** Returns the error of a dispatch: `Pallet.Error`, or the name of a built-in one. */
 export function dispatchError(api, error) {
 	if (error.isModule) {
 		const { section, name } = api.registry.findMetaError(error.asModule);
@@ -76,13 +76,14 @@ export function dispatchError(api, error) {
 		: error.type;
 }
 
-// A chain that seals a block a second has stopped if none came for so long, however busy the machine.
+// Time without a block, in milliseconds, after which a chain with a block a second has stopped, however busy
+// the machine is.
 const STALLED = 180_000;
 
-/** Follows a chain block by block and keeps every event, so that waiting for one never misses it. */
+/** Watcher of a chain, which reads every block and keeps every event, so that no wait misses one. */
 export class Watcher {
-	/** Starts with the chain's best block, or goes on from another watcher of the chain, whose node
-	 * was restarted and may have lost its last blocks. */
+	/** Starts with the chain's best block, or continues from another watcher of the chain, whose node was
+	 * restarted and may have lost its last blocks. */
 	static async start(api, { onBlock, node, previous } = {}) {
 		const watcher = new Watcher();
 		watcher.api = api;
@@ -121,7 +122,7 @@ export class Watcher {
 			const hash = await this.api.rpc.chain.getBlockHash(next);
 			const at = await this.api.at(hash);
 			const records = await at.query.system.events();
-			// As they are: decoded and encoded again they might differ.
+			// The bytes are read unchanged: decoded and encoded again, they might differ.
 			const { extrinsics } = (await providers.get(this.api).send('chain_getBlock', [hash.toHex()])).block;
 			const block = { hash: hash.toHex(), number: next };
 			for (const [index, bytes] of extrinsics.entries()) {
@@ -147,7 +148,7 @@ export class Watcher {
 		}
 	}
 
-	/** Whoever waits, and will wait, is told of this failure. */
+	/** Fails all current and future waits with this error. */
 	fail(error) {
 		this.failure = error;
 		for (const waiter of [...this.waiters]) {
@@ -186,7 +187,7 @@ export class Watcher {
 				return;
 			}
 			if (this.waiters.size === 0) {
-				// While nobody waited, a chain that is sealed by hand stood still.
+				// Without a wait, a manually sealed chain makes no blocks.
 				this.moved = Date.now();
 			}
 			this.waiters.add(waiter);
@@ -194,7 +195,7 @@ export class Watcher {
 		});
 	}
 
-	/** The last events of our pallets, for messages. */
+	/** Returns the last events of our pallets, for messages. */
 	ours(count) {
 		return this.events
 			.filter(({ name }) => /^(providers|licenses|checkers|popw|rewards|orders)\./.test(name))
@@ -206,7 +207,7 @@ export class Watcher {
 			.join('');
 	}
 
-	/** The first event of this name, from `since` (a position in `events`) on, that fits. */
+	/** Waits for the first event of this name that fits, from the position `since` in `events` on. */
 	async event(name, fits = () => true, { since = 0, blocks = 150 } = {}) {
 		let position = since;
 		return this.#wait(
@@ -224,7 +225,8 @@ export class Watcher {
 		);
 	}
 
-	/** Waits until the extrinsic of these bytes is in a block: where, and with what events. */
+	/** Waits until the extrinsic of these bytes is in a block. Returns the block, and the extrinsic's
+	 * events. */
 	async extrinsic(bytes, what, { blocks = 30 } = {}) {
 		const { block, hash, index } = await this.#wait(
 			() => this.extrinsics.get(bytes),
@@ -235,12 +237,12 @@ export class Watcher {
 		return { block, events, hash, index };
 	}
 
-	/** Waits until block `number` is there. */
+	/** Waits for block `number`. */
 	async block(number, { blocks = Math.max(number - this.last, 0) + 5 } = {}) {
 		return this.#wait(() => (this.last >= number ? number : undefined), `block ${number}`, blocks);
 	}
 
-	/** Waits until `ask(api at a block)` gives something; it is asked once a block. */
+	/** Waits until `ask(api at a block)` returns a truthy value; it is called once a block. */
 	async until(ask, what, { blocks = 150 } = {}) {
 		const deadline = this.last + blocks;
 		for (;;) {
@@ -255,12 +257,12 @@ export class Watcher {
 		}
 	}
 
-	/** Events of this name so far. */
+	/** Returns the events of this name so far. */
 	all(name, fits = () => true) {
 		return this.events.filter((event) => event.name === name && fits(event.data, event));
 	}
 
-	/** Stops following. */
+	/** Stops watching. */
 	stop() {
 		this.stopped = true;
 		clearInterval(this.timer);
@@ -268,7 +270,7 @@ export class Watcher {
 	}
 }
 
-/** An event's fields by name, in camel case; by position where they have no names. */
+/** Returns an event's fields by name, in camel case; by position if they have no names. */
 export function plainEvent(event) {
 	const names = event.data.names;
 	return names
@@ -278,9 +280,9 @@ export function plainEvent(event) {
 
 const nonces = new WeakMap();
 
-/** Seals the blocks of a chain that is sealed by hand, exactly when somebody waits for one, and once all
- * extrinsics that are on their way are in the pool. So no phase of a round passes while a test thinks,
- * however slow the machine is. */
+/** Sealer of a manually sealed chain. It seals a block exactly when somebody waits for one, and once all
+ * sent extrinsics are in the pool. So no phase of a round passes while a test computes, however slow the
+ * machine is. */
 export class Sealer {
 	constructor(api, watch) {
 		this.api = api;
@@ -297,7 +299,7 @@ export class Sealer {
 	async #run() {
 		while (!this.stopped) {
 			if (this.sending === 0 && this.watch.waiters.size > 0) {
-				// One block at a time: whoever waits sees it before the next one is there.
+				// One block at a time: every wait sees it before the next one is sealed.
 				const next = this.watch.last + 1;
 				await this.api.rpc.engine.createBlock(true, false);
 				while (this.watch.last < next && !this.watch.failure && !this.stopped) {
@@ -308,7 +310,7 @@ export class Sealer {
 		}
 	}
 
-	/** Ends it. */
+	/** Stops sealing. */
 	async stop() {
 		this.stopped = true;
 		await this.done;
@@ -316,7 +318,7 @@ export class Sealer {
 }
 const sealers = new WeakMap();
 const watchers = new WeakMap();
-// Between two looks at whether somebody waits; nothing depends on how long it is.
+// The interval between two looks for waits, in milliseconds; nothing depends on its length.
 const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
 
 /** Signs, sends and waits until the extrinsic is in a block. Fails if its dispatch fails. */
@@ -329,10 +331,11 @@ export async function send(api, signer, call, { tip = 0n } = {}) {
 	return result;
 }
 
-/** Like `send`, and gives the dispatch's error by name instead of failing. Pool refusals are thrown.
+/** Does the same as `send`, and returns the dispatch's error by name instead of failing. Throws if the pool
+ * refuses.
  *
- * What becomes of it is read from the blocks, where it cannot be missed, and not from the pool's status
- * messages: the pool leaves some out when a block becomes final before it has taken it in. */
+ * The result is read from the blocks, where it cannot be missed, and not from the pool's status messages:
+ * the pool omits some if a block becomes final before the pool has processed it. */
 export async function trySend(api, signer, call, { tip = 0n } = {}) {
 	const watch = watchers.get(api);
 	const sealer = sealers.get(api);
@@ -341,7 +344,7 @@ export async function trySend(api, signer, call, { tip = 0n } = {}) {
 		sealer.sending += 1;
 	}
 	try {
-		// Nonces are counted here, so that several can be sent for one block.
+		// Nonces are counted here, so that several extrinsics can be sent for one block.
 		const known = nonces.get(api) ?? new Map();
 		nonces.set(api, known);
 		const chain = (await api.rpc.system.accountNextIndex(signer.address)).toNumber();
@@ -351,7 +354,7 @@ export async function trySend(api, signer, call, { tip = 0n } = {}) {
 			bytes = (await call.signAsync(signer, { nonce, tip })).toHex();
 			await submit(api, bytes);
 		} catch (error) {
-			// The nonce was not used.
+			// The nonce is still unused.
 			known.delete(signer.address);
 			throw error;
 		}
@@ -368,14 +371,14 @@ export async function trySend(api, signer, call, { tip = 0n } = {}) {
 	};
 }
 
-/** What an extrinsic's events say of the fee that was paid. */
+/** Returns the fee that was paid, from an extrinsic's events. */
 export function feePaid(result) {
 	const event = result.events.find(({ name }) => name === 'transactionPayment.TransactionFeePaid');
 	return event ? BigInt(event.data.actualFee) : 0n;
 }
 
-/** A call as a *general* transaction: no signature, every extension at its default. So does the
- * off-chain worker send its authorized calls. */
+/** Returns a call as a *general* transaction: without a signature, and with every extension at its default.
+ * The off-chain worker sends its authorized calls in this form. */
 export function general(api, call) {
 	const { extrinsic } = api.registry.metadata;
 	const extensions = extrinsic.transactionExtensions ?? extrinsic.signedExtensions;
@@ -390,18 +393,18 @@ export function general(api, call) {
 	return u8aToHex(u8aConcat(compact(body.length), body));
 }
 
-/** A call as a *bare* extrinsic, as inherents are. */
+/** Returns a call as a *bare* extrinsic, the form of inherents. */
 export function bare(call) {
 	const body = u8aConcat(Uint8Array.of(0b0000_0101), call.method.toU8a());
 	return u8aToHex(u8aConcat(compact(body.length), body));
 }
 
-/** Asks a pallet's view function. Its value is decoded by the metadata. */
+/** Calls a pallet's view function, and decodes its value by the metadata. */
 export async function view(api, pallet, name, args = [], at) {
 	const found = api.registry.metadata.pallets.find((p) => p.name.toString() === pallet);
 	const fn = found?.viewFunctions?.find((f) => f.name.toString() === name);
 	if (!fn) {
-		throw new Error(`no view function ${pallet}.${name}`);
+		throw new Error(`the metadata has no view function ${pallet}.${name}`);
 	}
 	const input = u8aConcat(
 		...[...fn.inputs].map((input, index) =>
@@ -426,31 +429,31 @@ export async function view(api, pallet, name, args = [], at) {
 	]);
 }
 
-/** The keys of the development chain. */
+/** Keys of the development chain. */
 export class Keys {
 	constructor() {
 		this.sr25519 = new Keyring({ ss58Format: 42, type: 'sr25519' });
 		this.ed25519 = new Keyring({ ss58Format: 42, type: 'ed25519' });
 	}
 
-	/** An account, or a node key. */
+	/** Returns the key pair of an account, or a node key. */
 	pair(uri) {
 		return this.sr25519.createFromUri(uri);
 	}
 
-	/** An agent's key. */
+	/** Returns an agent's key pair. */
 	agent(uri) {
 		return this.ed25519.createFromUri(uri);
 	}
 
-	/** Proof that an account holds a node key and an agent key. */
+	/** Returns the proof that an account holds a node key and an agent key. */
 	proof(role, genesis, account, key, agent) {
 		const payload = possessionPayload(role, genesis, account.publicKey);
 		return { agent: u8aToHex(agent.sign(payload)), key: u8aToHex(key.sign(payload)) };
 	}
 }
 
-/** A link that opens the chain in the polkadot.js app. */
+/** Returns a link that opens the chain in the polkadot.js app. */
 export function appLink(url, path) {
 	return `https://polkadot.js.org/apps/?rpc=${encodeURIComponent(url)}#/${path}`;
 }

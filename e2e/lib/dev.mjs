@@ -1,4 +1,4 @@
-// A development chain: the node, a connection, the accounts, and the steps that several tests take.
+// A development chain: the node, a connection, the accounts, and the steps that several tests need.
 
 import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
@@ -12,8 +12,9 @@ import { KAI } from './formulas.mjs';
 import { Node, binary } from './node.mjs';
 import * as scale from './scale.mjs';
 
-/** The smallest machine that the network rents out, no GPU and no memory worth a tier: what any machine supports,
- * however busy it is. The short trial of development does not tell fewer cores apart. */
+/** Claim of the smallest machine that the network rents out, without a GPU and with too little memory for a
+ * tier. Any machine supports it, however busy: the short trial of development accepts the cores even of a
+ * machine with fewer. */
 export const MODEST = {
 	arch: 'Amd64',
 	cpuCores: 4,
@@ -28,7 +29,7 @@ export const MODEST = {
 	uploadMbps: 75,
 };
 
-/** What an order runs that names nothing but an image. */
+/** Returns the workload of an order that only names an image. */
 export const workload = (image) => ({
 	args: [],
 	deployBlocks: 0,
@@ -39,7 +40,7 @@ export const workload = (image) => ({
 	sealed: false,
 });
 
-/** A verdict that supports `MODEST`. */
+/** Verdict that confirms `MODEST`. */
 export const GOOD = {
 	bandwidth: 1,
 	cpu: 1,
@@ -53,11 +54,11 @@ export const GOOD = {
 	timed: true,
 };
 
-/** A root that no trial has. */
+/** Root that no trial has. */
 const ROOT = `0x${'ab'.repeat(32)}`;
 
-/** What the agent says of this machine. The bandwidth is not the network's: all four agents share this
- * machine and its cores, so little of it is claimed. */
+/** Returns the agent's description of this machine. The bandwidth is not that of a network: all four agents
+ * share this machine and its cores, so the claim is low. */
 export async function detect({ mbps = 100, region = 'DE' } = {}) {
 	const bandwidth = ['--download-mbps', `${mbps}`, '--upload-mbps', `${mbps}`];
 	const { stdout } = await promisify(execFile)(
@@ -68,7 +69,7 @@ export async function detect({ mbps = 100, region = 'DE' } = {}) {
 	return JSON.parse(stdout);
 }
 
-/** The claim that `detect` printed, as the call takes it. */
+/** Returns the claim that `detect` printed, in the form of the call. */
 export function claim(found) {
 	return {
 		arch: found.arch === 'arm64' ? 'Arm64' : 'Amd64',
@@ -87,8 +88,8 @@ export function claim(found) {
 
 /** A development chain. */
 export class Dev {
-	/** Starts the node and connects; options as for `Node.start`, and `manual`: blocks are sealed when
-	 * the test waits for them, not by the clock. */
+	/** Starts the node and connects. Options are those of `Node.start`, and `manual`: blocks are sealed when
+	 * the test waits for them, and not by the clock. */
 	static async start(options = {}) {
 		const dev = new Dev();
 		dev.options = options.manual
@@ -104,7 +105,7 @@ export class Dev {
 		return dev;
 	}
 
-	/** Connects to a development chain that runs already, and reads all its events from block 1. */
+	/** Connects to a running development chain, and reads all its events from block 1 on. */
 	static async attachTo(url) {
 		const dev = new Dev();
 		dev.options = {};
@@ -116,7 +117,7 @@ export class Dev {
 		return dev;
 	}
 
-	/** Connects to the node that runs. */
+	/** Connects to the running node. */
 	async attach({ onBlock } = {}) {
 		this.api = await connect(this.node.url);
 		this.genesis = this.api.genesisHash.toHex();
@@ -137,14 +138,14 @@ export class Dev {
 		}));
 	}
 
-	/** Lets go of the connection. */
+	/** Closes the connection. */
 	async detach() {
 		await this.sealer?.stop();
 		this.watch?.stop();
 		await this.api?.disconnect();
 	}
 
-	/** Ends everything. */
+	/** Ends the connection and the node. */
 	async stop() {
 		await this.detach().catch(() => {});
 		await this.node.stop();
@@ -161,7 +162,7 @@ export class Dev {
 		await this.attach(this.options);
 	}
 
-	/** Registers a worker of the provider and gives its number. */
+	/** Registers a worker of the provider, and returns its number. */
 	async register(spec = MODEST, { account, agent, key, stake = 1_000n * KAI } = {}) {
 		const owner = account ?? this.provider;
 		const worker = key ?? this.workerKey;
@@ -182,8 +183,8 @@ export class Dev {
 		return { event, result, worker: event.data.worker };
 	}
 
-	/** Waits until a committee has confirmed the worker's claim, from event `since` on. A machine that was too
-	 * busy to show it is verified once more. */
+	/** Waits until a committee has confirmed the worker's claim, from event `since` on. A machine that is
+	 * too busy to show it is verified once more. */
 	async confirmed(worker, { blocks, since = 0 } = {}) {
 		let decided = await this.decided(worker, { blocks, since });
 		if (decided.name !== 'providers.WorkerStateChanged') {
@@ -197,7 +198,7 @@ export class Dev {
 		return decided;
 	}
 
-	/** Waits until a committee has confirmed the worker's claim, or has not. */
+	/** Waits until a committee has decided on the worker's claim. */
 	async decided(worker, { blocks, since = 0 } = {}) {
 		return Promise.race([
 			this.watch.event(
@@ -212,8 +213,7 @@ export class Dev {
 		]);
 	}
 
-	/** Brings a worker back that was found offline. A running delay, or a check that is not over, is
-	 * waited out. */
+	/** Brings a worker back that was found offline. Waits for the end of a running delay or check. */
 	async bringBack(worker) {
 		return this.watch.until(async () => {
 			const { error } = await trySend(
@@ -225,7 +225,7 @@ export class Dev {
 		}, `worker ${worker} back`);
 	}
 
-	/** The operator's number that each checker's account holds. */
+	/** Returns the operator's number of each checker's account. */
 	async operators() {
 		for (const checker of this.checkers) {
 			checker.operator = plain(
@@ -235,12 +235,12 @@ export class Dev {
 		return this.checkers;
 	}
 
-	/** The rounds that run. */
+	/** Returns the running rounds. */
 	async rounds() {
 		return plain(await view(this.api, 'Popw', 'rounds'));
 	}
 
-	/** The round in which the worker is due, as soon as its attest phase begins. */
+	/** Waits for the attest phase of the round in which the worker is due, and returns the round. */
 	async due(worker, { fits = () => true, ...options } = {}) {
 		return this.watch.until(
 			async () => {
@@ -257,19 +257,19 @@ export class Dev {
 		);
 	}
 
-	/** Waits until the next block belongs to a phase: 1 attest, 2 commit, 3 reveal, 4 over. */
+	/** Waits until the next block is in a phase: 1 attest, 2 commit, 3 reveal, 4 over. */
 	async phase(round, number) {
 		await this.watch.block(round.trial + (number - 1) * round.phaseLength);
 	}
 
-	/** A batch of votes, with its salt and the hash to commit to. */
+	/** Returns a batch of votes, with its salt and the hash of the commitment. */
 	batch(operator, round, votes, { batch = 0 } = {}) {
 		const salt = u8aToHex(randomAsU8a(32));
 		const input = { batch, genesis: this.genesis, operator, round, salt, votes };
 		return { ...input, hash: u8aToHex(scale.commitment(input)) };
 	}
 
-	/** The call that commits to a batch; with a key, as the off-chain worker signs it. */
+	/** Returns the call that commits to a batch; with a key, as signed by the off-chain worker. */
 	commit(batch, { key, seed, hash = batch.hash } = {}) {
 		const signature = key
 			? u8aToHex(key.sign(scale.commitPayload({ ...batch, hash, seed })))
@@ -277,7 +277,7 @@ export class Dev {
 		return this.api.tx.popw.commit(batch.operator, batch.round, batch.batch, hash, signature);
 	}
 
-	/** The call that reveals a batch; with a key, as the off-chain worker signs it. */
+	/** Returns the call that reveals a batch; with a key, as signed by the off-chain worker. */
 	reveal(batch, { key, seed } = {}) {
 		const signature = key ? u8aToHex(key.sign(scale.revealPayload({ ...batch, seed }))) : null;
 		return this.api.tx.popw.reveal(
@@ -290,7 +290,7 @@ export class Dev {
 		);
 	}
 
-	/** The call that attests; with a key, as the off-chain worker signs it. */
+	/** Returns the call that attests; with a key, as signed by the off-chain worker. */
 	attest(worker, round, root, { key, seed } = {}) {
 		const signature = key
 			? u8aToHex(
@@ -300,8 +300,8 @@ export class Dev {
 		return this.api.tx.popw.attest(worker, round, root, signature);
 	}
 
-	/** Drives a worker's next check by signed extrinsics, all of whose checkers find it good. Returns
-	 * the round. */
+	/** Drives a worker's next check by signed extrinsics, in which all checkers vote for it. Returns the
+	 * round. */
 	async check(worker, { fits = () => true } = {}) {
 		const round = await this.due(worker, { fits });
 		await send(this.api, this.provider, this.attest(worker, round.index, ROOT));
@@ -320,7 +320,7 @@ export class Dev {
 		return round;
 	}
 
-	/** Free balance. */
+	/** Returns the free balance of an account. */
 	async free(address) {
 		return (await this.api.query.system.account(address)).data.free.toBigInt();
 	}

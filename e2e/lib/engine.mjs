@@ -1,4 +1,4 @@
-// A container engine of the test's own, as `scripts/engine.sh` starts it, and the command-line client.
+// A private container engine, started by `scripts/engine.sh`, and the command-line client.
 
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { binary } from './node.mjs';
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL('../../scripts/engine.sh', import.meta.url));
 
-/** A private engine. Whatever it runs ends with it. */
+/** A private engine. Its containers end with it. */
 export class Engine {
 	static async start() {
 		const engine = new Engine();
@@ -23,7 +23,7 @@ export class Engine {
 			const { stdout } = await run(SCRIPT, ['start', engine.dir], { timeout: 120_000 });
 			engine.socket = stdout.trim();
 			engine.network = (await readFile(join(engine.dir, 'network'), 'utf8')).trim();
-			// Where containers share the machine's network, each needs a port that nobody else has.
+			// If containers share the machine's network, each needs a port that nobody else uses.
 			await run(SCRIPT, ['images', engine.dir, String(await freePort())], { timeout: 120_000 });
 		} catch (error) {
 			await engine.stop().catch(() => {});
@@ -32,23 +32,23 @@ export class Engine {
 		return engine;
 	}
 
-	/** What an agent has to be told of it, as arguments of its node. */
+	/** Returns the arguments with which a node's agent uses this engine. */
 	agentArgs() {
 		return [`--agent-arg=--engine=${this.socket}`, `--agent-arg=--container-network=${this.network}`];
 	}
 
-	/** The containers there are, running or not, with the labels that the agent gave them. */
+	/** Returns the containers, running or not, with the labels that the agent gave them. */
 	async containers() {
 		return this.#get('/v1.40/containers/json?all=true');
 	}
 
-	/** The container of an order, if there is one. */
+	/** Returns the container of an order, if it exists. */
 	async of(order) {
 		const all = await this.containers();
 		return all.find(({ Labels }) => Labels?.['kaisar.order'] === String(order));
 	}
 
-	/** All that the engine says of a container. */
+	/** Returns the engine's record of a container. */
 	async inspect(id) {
 		return this.#get(`/v1.40/containers/${id}/json`);
 	}
@@ -69,25 +69,26 @@ export class Engine {
 					}
 				});
 			});
-			asked.on('timeout', () => asked.destroy(new Error(`${path}: the engine does not answer`)));
+			asked.on('timeout', () => asked.destroy(new Error(`${path}: the engine does not answer in time`)));
 			asked.on('error', reject);
 			asked.end();
 		});
 	}
 
-	/** Ends the engine's service alone: what runs goes on, and nobody can be told of it. */
+	/** Ends only the engine's service: containers keep running, and nobody can ask about them. */
 	async halt() {
 		await run(SCRIPT, ['halt', this.dir], { timeout: 60_000 });
 	}
 
-	/** Ends it, with all that it runs. */
+	/** Ends the engine and all its containers. */
 	async stop() {
 		await run(SCRIPT, ['stop', this.dir], { timeout: 120_000 });
 		await rm(this.dir, { force: true, recursive: true, maxRetries: 5 });
 	}
 }
 
-/** Runs `kaisar`. Gives its exit code and what it printed; with `--json` among the arguments, parsed. */
+/** Runs `kaisar`. Returns its exit code and its output; with `--json` among the arguments, the parsed
+ * output. */
 export async function kaisar(dev, suri, args, { env = {} } = {}) {
 	const all = ['--url', dev.node.url, '--suri', suri, ...args];
 	const { code, stdout, stderr } = await new Promise((resolve) => {
@@ -102,9 +103,9 @@ export async function kaisar(dev, suri, args, { env = {} } = {}) {
 	return { code, json, stderr, stdout };
 }
 
-/** `kaisar connect`, while it runs. */
+/** A running `kaisar connect`. */
 export class Connection {
-	/** Opens a tunnel, and waits until it says where it listens. */
+	/** Opens a tunnel, and waits until the program prints its local address. */
 	static async open(dev, args) {
 		const connection = new Connection();
 		connection.process = spawn(
@@ -132,12 +133,12 @@ export class Connection {
 				reject(new Error(`kaisar connect ended: ${JSON.stringify(how)}\n${connection.output}`)),
 			);
 		});
-		// Whoever only waits for its end is not to be told of this.
+		// A test that only waits for the end does not need this failure.
 		connection.listening.catch(() => {});
 		return connection;
 	}
 
-	/** Fetches the container's page through it. */
+	/** Fetches the container's page through the tunnel. */
 	async page() {
 		const response = await fetch(await this.listening, { signal: AbortSignal.timeout(20_000) });
 		return response.text();

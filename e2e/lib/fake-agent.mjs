@@ -1,4 +1,4 @@
-// A stand-in for `kaisar-agent` that can be told to misbehave.
+// A replacement for `kaisar-agent` that can misbehave.
 
 import { createServer } from 'node:http';
 
@@ -7,15 +7,15 @@ import { u8aConcat } from '@polkadot/util';
 import { GOOD } from './dev.mjs';
 import { compact, uint, verdict } from './scale.mjs';
 
-/** Length of a `SeatRequest` whose options are all `None`. A class reference is never sent here: the workers
- * have no GPU. A window is 8 bytes longer, an order 4.
+/** Length of a `SeatRequest` whose options are all `None`, in bytes. A class reference is never sent here,
+ * since the workers have no GPU. A window adds 8 bytes, an order 4.
  */
 export const SEAT_REQUEST = 32 + 4 + 32 + 32 + 4 + 32 + 28 + 29 + 1 + 32 + 32 + 32 + 1 + 1 + 1 + 1 + 1;
 
-/** The workers of a body of `Vec<SeatRequest>`. */
+/** Returns the workers in a body of type `Vec<SeatRequest>`. */
 export function seatWorkers(body) {
 	const workers = [];
-	// At most 256 seats: the compact length has one or two bytes.
+	// With at most 256 seats, the compact length has one or two bytes.
 	let at = (body[0] & 3) === 0 ? 1 : 2;
 	const count = at === 1 ? body[0] >> 2 : (body[0] | (body[1] << 8)) >> 2;
 	for (let i = 0; i < count; i += 1) {
@@ -29,12 +29,12 @@ export function seatWorkers(body) {
 
 /** A server with a `mode`:
  *
- * - `good`: answers as an agent would that finds everything in order;
- * - `hang`: takes requests and never answers;
- * - `drip`: answers a byte a second, for ever;
+ * - `good`: answers like an agent that finds everything in order;
+ * - `hang`: accepts requests and never answers;
+ * - `drip`: answers a byte a second, forever;
  * - `die`: closes the connection;
  * - `garbage`: answers 10 MB of noise;
- * - `nonsense`: answers in time, what cannot be decoded;
+ * - `nonsense`: answers in time, with bytes that cannot be decoded;
  * - `error`: answers 500.
  */
 export class FakeAgent {
@@ -56,7 +56,7 @@ export class FakeAgent {
 		return agent;
 	}
 
-	/** Requests that came in this mode. */
+	/** Returns the number of requests that arrived in this mode. */
 	count(mode) {
 		return this.seen.filter((one) => one.mode === mode).length;
 	}
@@ -145,7 +145,7 @@ export class FakeAgent {
 		}
 	}
 
-	/** Ends it. */
+	/** Ends the server. */
 	async stop() {
 		for (const socket of this.sockets) {
 			socket.destroy();

@@ -1,8 +1,8 @@
-// Ports.
+// Finds free ports.
 
 import { createServer } from 'node:net';
 
-/** A port of the loopback address that nobody listens on just now. */
+/** Returns a port of the loopback address on which nobody listens at the moment. */
 export async function freePort() {
 	const server = createServer();
 	await new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-// Starts and stops node processes. Whatever a test started ends with it.
+// Starts and stops node processes. All processes that a test started end with it.
 
 import { spawn } from 'node:child_process';
 import { createWriteStream, existsSync, readFileSync, readdirSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** The folder of the binaries. */
+/** Returns the folder of the binaries. */
 export function binDir() {
 	const target =
 		process.env.CARGO_TARGET_DIR ??
@@ -15,19 +15,19 @@ export function binDir() {
 	return process.env.KAISAR_BIN_DIR ?? join(target, 'debug');
 }
 
-/** The path of one of our binaries. */
+/** Returns the path of one of our binaries. */
 export function binary(name) {
 	const path = join(binDir(), name);
 	if (!existsSync(path)) {
-		throw new Error(`${path} is missing; build it: scripts/test.sh build`);
+		throw new Error(`${path} does not exist; build it: scripts/test.sh build`);
 	}
 	return path;
 }
 
 const running = new Set();
 
-// The node is the leader of a process group of its own, and its agents are in it, so that none of
-// them outlives us.
+// Sends a signal to a node and its agents. The node leads a process group, which includes its agents, so
+// that none of them outlives this process.
 function killGroup(pid, signal) {
 	try {
 		process.kill(-pid, signal);
@@ -38,7 +38,7 @@ function killGroup(pid, signal) {
 	}
 }
 
-/** The exit code after a signal; without one it is the usual 128 and the signal's number. */
+/** Exit code after a signal; without one it is the usual 128 plus the signal's number. */
 export const interrupted = { code: undefined };
 
 process.on('exit', () => {
@@ -49,7 +49,7 @@ process.on('exit', () => {
 for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
 	let caught = false;
 	process.on(signal, async () => {
-		// Cleaning up takes at most some seconds; a second signal must not cut it short.
+		// The cleanup takes at most some seconds, and a second signal must not interrupt it.
 		if (caught) {
 			return;
 		}
@@ -61,13 +61,13 @@ for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 1
 
 /** A node process. */
 export class Node {
-	/** Starts one and waits until it serves RPC.
+	/** Starts a node and waits until it serves RPC.
 	 *
-	 * - `args`: arguments besides base path, ports and logging;
-	 * - `basePath`: a folder that is kept; without it one is made, and removed by `stop`;
+	 * - `args`: arguments in addition to base path, ports and logging;
+	 * - `basePath`: a folder that is kept; without it a temporary one is made, and removed by `stop`;
 	 * - `rpcPort`, `p2pPort`: 0 for any;
 	 * - `log`: filters for `--log`;
-	 * - `logFile`: where the log goes, too.
+	 * - `logFile`: file for a copy of the log.
 	 */
 	static async start({
 		args = ['--dev'],
@@ -154,7 +154,7 @@ export class Node {
 		return new Error(`the node ended: ${JSON.stringify(this.ended)}\n${tail}`);
 	}
 
-	/** Waits for a line of the log, earlier ones included; `from` leaves out the first lines. */
+	/** Waits for a line of the log, earlier ones included; `from` skips the first lines. */
 	logged(pattern, { timeout = 120_000, from = 0 } = {}) {
 		for (const line of this.lines.slice(from)) {
 			const match = pattern.exec(line);
@@ -185,29 +185,29 @@ export class Node {
 		});
 	}
 
-	/** Lines of the log that fit. */
+	/** Returns the lines of the log that match a pattern. */
 	linesLike(pattern) {
 		return this.lines.filter((line) => pattern.test(line));
 	}
 
-	/** The processes of its agents. */
+	/** Returns the ids of its agents' processes. */
 	agents() {
 		return readdirSync('/proc')
 			.filter((name) => /^\d+$/.test(name))
 			.map(Number)
 			.filter((pid) => {
 				try {
-					// After the name, in brackets: state, parent …
+					// The name in brackets is followed by the state and the parent.
 					const [, parent] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').pop().split(' ');
 					return Number(parent) === this.pid;
 				} catch {
-					// It has just ended.
+					// The process has just ended.
 					return false;
 				}
 			});
 	}
 
-	/** Sends the node itself a signal, not its agents, and waits for its end. */
+	/** Sends a signal to the node itself, not to its agents, and waits for its end. */
 	async kill(signal) {
 		if (!this.ended) {
 			this.process.kill(signal);
@@ -215,7 +215,7 @@ export class Node {
 		return this.exited;
 	}
 
-	/** Ends the node and all that it started, and removes its folder if it made it. */
+	/** Ends the node and all its child processes, and removes its folder if it is a temporary one. */
 	async stop() {
 		this.stopping = true;
 		if (this.pid) {

@@ -1,4 +1,4 @@
-// A PostgreSQL server of the test's own, as `scripts/postgres.sh` starts it.
+// A private PostgreSQL server, started by `scripts/postgres.sh`.
 
 import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -20,11 +20,11 @@ const SCRIPT = fileURLToPath(new URL('../../scripts/postgres.sh', import.meta.ur
  *     await postgres.run('create table blocks (number integer primary key)');
  *     const rows = await postgres.rows('select number from blocks');
  *
- * A program that is tested gets `postgres.url`, or with `Postgres.start({ port })` the address
- * `postgresql://kaisar@127.0.0.1:PORT/kaisar`, if its driver speaks TCP alone.
+ * A program under test gets `postgres.url`, or with `Postgres.start({ port })` the address
+ * `postgresql://kaisar@127.0.0.1:PORT/kaisar`, if its driver only supports TCP.
  */
 export class Postgres {
-	/** Makes a server and starts it, in about a second. */
+	/** Creates a server and starts it, in about a second. */
 	static async start({ port } = {}) {
 		const postgres = new Postgres();
 		postgres.dir = await mkdtemp(join(tmpdir(), 'kaisar-postgres-'));
@@ -39,7 +39,7 @@ export class Postgres {
 		return postgres;
 	}
 
-	/** Starts a server again that was halted. */
+	/** Starts a halted server again. */
 	async resume() {
 		const port = this.port === undefined ? [] : [String(this.port)];
 		const { stdout } = await this.#script('start', ...port);
@@ -51,12 +51,12 @@ export class Postgres {
 		await this.#script('halt');
 	}
 
-	/** Runs statements, in one transaction. Rejects with the server's message if one of them fails. */
+	/** Runs statements in one transaction. Rejects with the server's message if one of them fails. */
 	async run(sql) {
 		await this.#psql(sql);
 	}
 
-	/** Returns the rows of a query, as objects. Numbers are those of JSON: cast large ones to text. */
+	/** Returns the rows of a query as objects. Numbers are JSON's: cast large ones to text. */
 	async rows(query) {
 		const { stdout } = await this.#psql(`select coalesce(json_agg(row), '[]') from (${query}) as row`);
 		return JSON.parse(stdout);

@@ -1,6 +1,5 @@
-// A container engine with bridges and firewall rules of its own, and the part of the Docker API that
-// tests of networks need. `engine.mjs` has the engine that agents of a test share the machine's network
-// with.
+// A container engine with its own bridges and firewall rules, and the part of the Docker API that tests of
+// networks need. `engine.mjs` has the engine for agents, which shares the machine's network.
 
 import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -15,12 +14,12 @@ import { atExit } from './at-exit.mjs';
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL('../../scripts/engine.sh', import.meta.url));
 
-/** The port of `localhost/kaisar-web:1`. */
+/** Port of `localhost/kaisar-web:1`. */
 export const WEB_PORT = 8080;
-/** Its page. */
+/** Page of `localhost/kaisar-web:1`. */
 export const WEB_PAGE = 'a page of kaisar-web';
 
-/** A private engine in a network namespace of its own, with the images of the tests. */
+/** A private engine in its own network namespace, with the images of the tests. */
 export class PrivateEngine {
 	/** Starts Podman or Docker's daemon: `kind` is `podman` or `docker`. */
 	static async start(kind) {
@@ -42,14 +41,14 @@ export class PrivateEngine {
 	}
 
 	/**
-	 * Makes a network that containers of other networks cannot reach, as both engines do by default for
-	 * their Docker API. Podman's own command does it only with `--opt isolate=true`.
+	 * Creates a network that containers of other networks cannot reach, which is the default of both
+	 * engines' Docker API. Podman's own command isolates a network only with `--opt isolate=true`.
 	 */
 	async makeNetwork(name) {
 		await this.api('POST', '/networks/create', { CheckDuplicate: true, Driver: 'bridge', Name: name });
 	}
 
-	/** Connects a running container to one more network. */
+	/** Connects a running container to a further network. */
 	async connect(network, name) {
 		await this.api('POST', `/networks/${network}/connect`, { Container: name });
 	}
@@ -73,7 +72,7 @@ export class PrivateEngine {
 		return JSON.parse(await this.api('GET', `/containers/${name}/json`));
 	}
 
-	/** Runs a command in a container. Returns its exit code and its output, errors among it. */
+	/** Runs a command in a container. Returns its exit code, and its output including errors. */
 	async exec(name, ...command) {
 		const how = { AttachStderr: true, AttachStdout: true, Cmd: command, Tty: true };
 		const { Id } = JSON.parse(await this.api('POST', `/containers/${name}/exec`, how));
@@ -91,19 +90,19 @@ export class PrivateEngine {
 		return output.trim().split('\n').at(-1);
 	}
 
-	/** Whether a container gets no answer from a host within two seconds. */
+	/** Returns whether a container gets no answer from a host within two seconds. */
 	async isCutOff(name, host) {
 		return !(await this.#get(name, host, 2)).includes('200 OK');
 	}
 
 	async #get(name, host, seconds) {
-		// Busybox's own wget needs name services that the image does not have.
+		// Busybox's wget needs name services that the image does not have.
 		const get = `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w ${seconds} ${host} ${WEB_PORT}`;
 		const { output } = await this.exec(name, 'sh', '-c', get);
 		return output;
 	}
 
-	/** Fetches a published page as a program on the machine does, from the engine's network namespace. */
+	/** Fetches a published page from the engine's network namespace, as a program on the machine does. */
 	async fetchPublished(name) {
 		const { NetworkSettings } = await this.inspect(name);
 		const [{ HostIp, HostPort }] = NetworkSettings.Ports[`${WEB_PORT}/tcp`];
@@ -132,13 +131,13 @@ export class PrivateEngine {
 					}
 				});
 			});
-			asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: the engine does not answer`)));
+			asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: the engine does not answer in time`)));
 			asked.on('error', reject);
 			asked.end(body === undefined ? undefined : JSON.stringify(body));
 		});
 	}
 
-	/** Ends the engine with all its containers. */
+	/** Ends the engine and all its containers. */
 	async stop() {
 		await run(SCRIPT, ['stop', this.dir], { timeout: 120_000 });
 		await rm(this.dir, { force: true, recursive: true, maxRetries: 5 });

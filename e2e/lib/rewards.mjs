@@ -1,5 +1,5 @@
-// What an epoch must pay, worked out from the chain's events and the formulas, and compared with what
-// it does pay.
+// Computes the payments of an epoch from the chain's events and the formulas, and compares them with the
+// actual ones.
 
 import { feePaid, plain, send, view } from './chain.mjs';
 import {
@@ -17,13 +17,13 @@ import {
 	share,
 } from './formulas.mjs';
 
-/** The stake with which the boost is 2. */
+/** Stake with which the boost is 2, in units. */
 const MAX_STAKE = 50_000n * 10n ** 18n;
 
 /** Waits until an epoch ends in which time of the worker was proved.
  *
- * - `onCensus(round)`: told of each round in which the worker is due, and awaited;
- * - `onEpoch(event)`: told of each epoch that ended with nothing proved.
+ * - `onCensus(round)`: called and awaited for each round in which the worker is due;
+ * - `onEpoch(event)`: called for each epoch that ended before any time was proved.
  */
 export async function epochWithTime(dev, worker, { onCensus, onEpoch, since = 0 } = {}) {
 	const { watch } = dev;
@@ -40,7 +40,7 @@ export async function epochWithTime(dev, worker, { onCensus, onEpoch, since = 0 
 			await onCensus(attested.data.round);
 		}
 	})();
-	// Its end does not matter, its failures do; they reach the wait below too.
+	// Only its failures matter, and they also reach the wait below.
 	census.catch(() => {});
 	for (;;) {
 		const ended = await watch.event('rewards.EpochEnded', undefined, {
@@ -55,12 +55,12 @@ export async function epochWithTime(dev, worker, { onCensus, onEpoch, since = 0 
 	}
 }
 
-/** The parameters of rounds on the development chain. */
+/** Parameters of rounds on the development chain. */
 const ROUNDS = { checkPeriod: 1, phaseLength: 10 };
 
-/** The idle blocks that each census proved, by our own count of the events: a census that confirms an idle
- * worker and decides its hardware stands for the mean interval, by the lesser of the profiles before and after
- * it. */
+/** Returns the idle blocks that each census proved, counted from the events: a census that confirms an idle
+ * worker and decides its hardware stands for the mean interval, with the lesser of the profiles before and
+ * after it. */
 export async function provedTime(dev, worker) {
 	const { api, watch } = dev;
 	const proved = [];
@@ -73,7 +73,7 @@ export async function provedTime(dev, worker) {
 		if (!profile) {
 			continue;
 		}
-		// Odd rounds are censuses, which check nobody else.
+		// Odd rounds are censuses, which check no other worker here.
 		if (data.round % 2 === 1) {
 			const round = plain(await api.query.popw.rounds(data.round));
 			proved.push({
@@ -88,7 +88,7 @@ export async function provedTime(dev, worker) {
 	return proved;
 }
 
-/** Everything that the epochs up to `last` must have come to. */
+/** Returns the expected totals of the epochs up to `last`. */
 async function expectations(dev, worker, last) {
 	const { api } = dev;
 	const proved = await provedTime(dev, worker);
@@ -140,7 +140,7 @@ async function expectations(dev, worker, last) {
 				reward: share(scores[i], checkersPot, all),
 			})),
 			poc,
-			// The only worker of the chain: its score is the total.
+			// It is the only worker of the chain, so its score is the total.
 			worker: share(poc, workers.poc, poc),
 			workersPot: workers.poc,
 		});
@@ -148,8 +148,8 @@ async function expectations(dev, worker, last) {
 	return { epochs, record };
 }
 
-/** What epoch `last`, and those before it, pay to the worker and to the three checkers, none of whom
- * has claimed before; with functions that claim and compare. */
+/** Returns the payments of the epochs up to `last` to the worker and to the three checkers, none of whom has
+ * claimed before, and functions that claim and compare. */
 export async function checkRewards(dev, worker, last) {
 	const { api } = dev;
 	await dev.operators();
@@ -165,7 +165,7 @@ export async function checkRewards(dev, worker, last) {
 		profile: epoch.mine.at(-1)?.profile ?? record.profile,
 		workersPot: epoch.workersPot,
 
-		/** Claims for the worker. `got` is what the owner's balance grew by, the fee added. */
+		/** Claims for the worker. `got` is the growth of the owner's balance plus the fee. */
 		async claimWorker() {
 			const result = await send(api, dev.provider, api.tx.rewards.claimWorker(worker));
 			const header = await api.rpc.chain.getHeader(result.hash);
@@ -187,8 +187,8 @@ export async function checkRewards(dev, worker, last) {
 			};
 		},
 
-		/** Claims for each checker that has something: what it earned as an operator, and what the licenses
-		 * that it holds itself earned. `got` is what its vKAI grew by, in all. */
+		/** Claims for each checker with earnings: those as an operator, and those of the licenses that it
+		 * holds itself. `got` is the total growth of its vKAI. */
 		async claimCheckers() {
 			const claims = [];
 			for (const [index, checker] of dev.checkers.entries()) {
@@ -201,7 +201,7 @@ export async function checkRewards(dev, worker, last) {
 					await api.query.checkers.operators(checker.operator),
 				);
 				const eligible = licenses.now.value;
-				// All licenses that it works for are its own, and were there from the first block.
+				// All licenses that it operates are its own, and exist since the first block.
 				const own = mine.map(({ reward }) => ({
 					holders: membersPart(reward, commission.now.value, { eligible }),
 					reward,

@@ -1,10 +1,10 @@
-// The few SCALE encodings that are signed or hashed outside a call, written out by hand: the tests
-// must not take them from the metadata that they test.
+// The SCALE encodings that are signed or hashed outside of a call. They are written by hand, since the tests
+// must not take them from the metadata under test.
 
 import { blake2AsU8a } from '@polkadot/util-crypto';
 import { hexToU8a, isHex, stringToU8a, u8aConcat } from '@polkadot/util';
 
-/** Little-endian bytes of an unsigned integer of a fixed width in bytes. */
+/** Returns the little-endian bytes of an unsigned integer with this width in bytes. */
 export function uint(value, width) {
 	let rest = BigInt(value);
 	if (rest < 0n || rest >= 1n << BigInt(8 * width)) {
@@ -18,10 +18,10 @@ export function uint(value, width) {
 	return bytes;
 }
 
-/** A bool. */
+/** Encodes a bool. */
 export const bool = (value) => Uint8Array.of(value ? 1 : 0);
 
-/** A compact integer. */
+/** Encodes a compact integer. */
 export function compact(value) {
 	const number = BigInt(value);
 	if (number < 1n << 6n) {
@@ -40,19 +40,19 @@ export function compact(value) {
 	return u8aConcat(Uint8Array.of(((width - 4) << 2) | 3), uint(number, width));
 }
 
-/** Bytes of a fixed length: from hex or bytes. */
+/** Returns bytes of a fixed length, from hex or bytes. */
 export function fixed(value, length) {
 	const bytes = isHex(value) ? hexToU8a(value) : Uint8Array.from(value);
 	if (bytes.length !== length) {
-		throw new RangeError(`${length} bytes were expected, not ${bytes.length}`);
+		throw new RangeError(`${bytes.length} bytes; expected ${length}`);
 	}
 	return bytes;
 }
 
-/** A domain string: Rust's `b"…"`, a fixed array with no length in front. */
+/** Encodes a domain string: Rust's `b"…"`, a fixed array without a length prefix. */
 export const domain = (text) => stringToU8a(text);
 
-/** `primitives::Verdict`. */
+/** Encodes `primitives::Verdict`. */
 export function verdict(v) {
 	return u8aConcat(
 		bool(v.online),
@@ -68,7 +68,7 @@ export function verdict(v) {
 	);
 }
 
-/** `primitives::Votes`: `[[worker, verdict], …]`. */
+/** Encodes `primitives::Votes`, given as `[[worker, verdict], …]`. */
 export function votes(list) {
 	return u8aConcat(
 		compact(list.length),
@@ -76,18 +76,18 @@ export function votes(list) {
 	);
 }
 
-/** `H(b"kaisar/keys", role, genesis, account)`: what a node key and an agent key sign. */
+/** Returns `H(b"kaisar/keys", role, genesis, account)`, which a node key and an agent key sign. */
 export function possessionPayload(role, genesis, account) {
 	const index = ['Worker', 'Checker'].indexOf(role);
 	if (index < 0) {
-		throw new RangeError(`no such role: ${role}`);
+		throw new RangeError(`unknown role: ${role}`);
 	}
 	return blake2AsU8a(
 		u8aConcat(domain('kaisar/keys'), uint(index, 1), fixed(genesis, 32), fixed(account, 32)),
 	);
 }
 
-/** The hash that `commit` takes and `reveal` opens. */
+/** Returns the hash that `commit` takes and `reveal` opens. */
 export function commitment({ genesis, round, operator, batch, votes: list, salt }) {
 	return blake2AsU8a(
 		u8aConcat(
@@ -102,7 +102,7 @@ export function commitment({ genesis, round, operator, batch, votes: list, salt 
 	);
 }
 
-/** What a worker key signs for a fee-less `attest`. */
+/** Returns the payload that a worker key signs for a fee-less `attest`. */
 export function attestPayload({ genesis, seed, worker, round, root }) {
 	return blake2AsU8a(
 		u8aConcat(
@@ -116,7 +116,7 @@ export function attestPayload({ genesis, seed, worker, round, root }) {
 	);
 }
 
-/** What a checker key signs for a fee-less `commit`. */
+/** Returns the payload that a checker key signs for a fee-less `commit`. */
 export function commitPayload({ genesis, seed, operator, round, batch, hash }) {
 	return blake2AsU8a(
 		u8aConcat(
@@ -131,7 +131,7 @@ export function commitPayload({ genesis, seed, operator, round, batch, hash }) {
 	);
 }
 
-/** What a checker key signs for a fee-less `reveal`. */
+/** Returns the payload that a checker key signs for a fee-less `reveal`. */
 export function revealPayload({ genesis, seed, operator, round, batch, votes: list, salt }) {
 	return blake2AsU8a(
 		u8aConcat(

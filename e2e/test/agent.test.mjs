@@ -1,5 +1,5 @@
-// An agent that hangs, dies, or answers nonsense of any size: the node goes on, says so once, and
-// recovers when the agent does.
+// Tests a node whose agent hangs, dies, or answers nonsense of any size: the node keeps running, logs it
+// once, and recovers with the agent.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -32,16 +32,16 @@ after(async () => {
 
 test('an agent that misbehaves never stops the node', async (t) => {
 	const { node, watch } = dev;
-	// What the node says of its agents, all of which answer at first. One server stands for all four,
-	// and each is watched by the node and used by the off-chain worker: eight may say, once, that it
-	// does not answer.
+	// The complaints of the node about its agents, all of which answer at first. One server stands for all
+	// four, and both the node and the off-chain worker use each of them: each of the eight may complain
+	// once.
 	const complaint = /agent .*(is down|does not answer)/i;
 	const said = () => node.linesLike(complaint);
 
 	await watch.until(() => agent.count('good') >= 4, 'four good answers');
 	assert.deepEqual(said(), []);
 
-	// Nobody proves it yet: the first mode begins before it is due.
+	// No worker proves anything yet: the first mode begins before it is due.
 	agent.mode = 'hang';
 	const { worker } = await dev.register();
 	for (const mode of ['hang', 'die', 'garbage', 'nonsense', 'error', 'drip']) {
@@ -52,17 +52,17 @@ test('an agent that misbehaves never stops the node', async (t) => {
 			await watch.block(watch.last + 3);
 			const perBlock = (Date.now() - began.at) / (watch.last - began.block);
 			assert.ok(perBlock < 3_000, `a block a second, not every ${perBlock} ms`);
-			// The node is patient before it says so.
+			// The node waits for some time before it complains.
 			await node.logged(complaint);
-			assert.ok(said().length <= 8, `once, not ${said().length} times:\n${said().join('\n')}`);
+			assert.ok(said().length <= 8, `expected at most 8 complaints, not ${said().length}:\n${said().join('\n')}`);
 		});
 	}
 	assert.equal(node.linesLike(/panicked/).length, 0);
 
-	await t.test('and it recovers', async () => {
+	await t.test('the node recovers with the agent', async () => {
 		agent.mode = 'good';
 		const back = node.logged(/agent.* is back/i, { from: node.lines.length });
-		// It may be found absent only now, for the round in which its agent did not answer.
+		// The worker may be found absent only now, for the round in which its agent did not answer.
 		await watch.until(
 			async () => {
 				const { standings } = plain(await dev.api.query.providers.workers(worker));

@@ -1,5 +1,5 @@
-// What others' programs see of a chain: plain JSON-RPC, @polkadot/api, polkadot-api with its code generation, and
-// subxt, each with its own decoders and nothing of ours.
+// Tests other programs' view of a chain: plain JSON-RPC, @polkadot/api, polkadot-api with its code
+// generation, and subxt, each with its own decoders and without ours.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -22,7 +22,7 @@ const CLIENTS = fileURLToPath(new URL('../clients', import.meta.url));
 const E2E = fileURLToPath(new URL('..', import.meta.url));
 
 let dev;
-// A block with an inherent, a signed transaction, and one that is neither: the fee-less call of a worker.
+// A block with an inherent, a signed transaction, and one that is neither, the fee-less call of a worker.
 let block;
 before(async () => {
 	dev = await Dev.start({ args: ['--dev', '--no-agents'], manual: true });
@@ -73,11 +73,11 @@ test('@polkadot/api reads blocks with all kinds of transactions, and their event
 });
 
 test('polkadot-api generates its code, which reads blocks, events and views', async (t) => {
-	// Below e2e/, where the packages are found.
+	// The folder is in e2e/, where the packages are found.
 	const folder = await mkdtemp(join(E2E, '.clients-'));
 	t.after(() => rm(folder, { force: true, recursive: true }));
 	const options = { cwd: folder, timeout: 240_000 };
-	// Node.js 20 has a WebSocket, if it is asked for; later ones have it anyway.
+	// Node.js 20 has a WebSocket behind a flag; later versions have it by default.
 	const node = (file, ...args) =>
 		run(process.execPath, ['--experimental-websocket', file, ...args], options);
 	const tool = (path) => join(E2E, 'node_modules', path);
@@ -105,7 +105,7 @@ test('polkadot-api generates its code, which reads blocks, events and views', as
 	await cp(join(CLIENTS, 'papi.ts'), join(folder, 'papi.ts'));
 
 	await node(tool('polkadot-api/bin/cli.js'), 'add', 'kaisar', '--wsUrl', dev.node.url);
-	// What is wrong with the types is on standard output.
+	// Errors of types are on standard output.
 	await node(tool('typescript/bin/tsc'), '-p', '.').catch(({ stdout }) => assert.fail(stdout));
 	const checker = dev.checkers[0].account.address;
 	const { stdout } = await node('papi.js', dev.node.url, checker, block.hash);
@@ -140,9 +140,9 @@ test('subxt reads blocks, events and a view', async () => {
 	assert.equal(read.active_licenses, 30);
 });
 
-test('a transaction that is signed over the hash of the metadata is taken, and over another it is not', async () => {
+test('a signature over the hash of the metadata is accepted, and one over another hash is refused', async () => {
 	const { api, watch } = dev;
-	// As a Ledger or Vault does: the hash of the metadata that the device was shown is signed, mode 1.
+	// As on a Ledger or Vault, the device signs the hash of the metadata that it was shown, mode 1.
 	const metadata = await api.call.metadata.metadataAtVersion(15);
 	const digest = merkleizeMetadata(metadata.unwrap().toHex(), { decimals: 18, tokenSymbol: 'KAI' }).digest();
 	const bob = dev.keys.pair('//Bob');

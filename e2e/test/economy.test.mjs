@@ -1,5 +1,5 @@
-// One node whose agents are off: licenses are bought, stake is delegated, rewards are shared, redeemed and
-// slashed, all by signed extrinsics, and compared with the formulas to the unit.
+// Tests the economy on one node without agents: licenses are bought, stake is delegated, rewards are shared,
+// redeemed and slashed, all by signed extrinsics, and compared with the formulas to the unit.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -14,7 +14,7 @@ const STAKE = 4_000n * KAI;
 let dev;
 let buyer;
 before(async () => {
-	// Blocks come when the test waits for them, so it cannot miss a phase.
+	// Blocks are sealed when the test waits for them, so it cannot miss a phase.
 	dev = await Dev.start({ args: ['--dev', '--no-agents'], manual: true });
 	await dev.operators();
 	buyer = dev.keys.pair('//Bob');
@@ -23,17 +23,17 @@ after(async () => {
 	await dev?.stop();
 });
 
-/** The data of the one event of this name that an extrinsic had. */
+/** Returns the data of the only event of this name that an extrinsic emitted. */
 function event(result, name) {
 	const found = result.events.filter((one) => one.name === name);
 	assert.equal(found.length, 1, name);
 	return found[0].data;
 }
 
-/** The epoch that runs. */
+/** Returns the running epoch. */
 const epoch = async () => plain(await dev.api.query.rewards.current()).index;
 
-/** Waits until epoch `index` runs. */
+/** Waits until epoch `index` has begun. */
 const untilEpoch = (index) =>
 	dev.watch.until(async () => (await epoch()) >= index, `epoch ${index}`, { blocks: 800 });
 
@@ -57,7 +57,7 @@ test('licenses are sold with a discount, and the referrer earns its part', async
 	assert.equal(before[0] - after[0], paid + feePaid(result));
 	assert.equal(after[1] - before[1], paid / 10n);
 
-	// Wallets see them as items, and they stay where they are for a year.
+	// Wallets see them as items, and they cannot be transferred for a year.
 	const collection = plain(await view(api, 'Licenses', 'collection'));
 	const item = plain(await api.query.nfts.item(collection, first));
 	assert.equal(item.owner, buyer.address);
@@ -100,7 +100,7 @@ test('a delegator shares the reward of whole epochs, by stake', async () => {
 	await dev.check(worker);
 	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.value, 'Online');
 
-	// The commission is in force after one whole epoch's notice, the stake counts from the next one.
+	// The commission is in force after notice of a whole epoch, and the stake counts from the next epoch on.
 	const paid = (await epoch()) + 2;
 	await untilEpoch(paid);
 	await dev.check(worker, { fits: ({ index }) => index % 2 === 1 });
@@ -126,7 +126,7 @@ test('a delegator shares the reward of whole epochs, by stake', async () => {
 	assert.equal(event(owner, 'rewards.WorkerClaimed').amount, idleReward - part);
 });
 
-test('vKAI is redeemed for a quarter of it, and the rest is given up', async () => {
+test('vKAI is redeemed at once for a quarter of its value, and the rest is forfeited', async () => {
 	const { api } = dev;
 	const [{ account }] = dev.checkers;
 	await send(api, account, api.tx.rewards.claimChecker());
@@ -148,7 +148,7 @@ test('vKAI is redeemed for a quarter of it, and the rest is given up', async () 
 	assert.equal(early.error, 'rewards.RedemptionNotDue');
 });
 
-test('a slash takes of all parts of a pool, and what it takes is the pot’s', async () => {
+test('a slash takes from all parts of a pool, and the pot gets the amount', async () => {
 	const { api } = dev;
 	const { worker } = state;
 	const { slash, unstake, withdrawUnbonded } = api.tx.providers;

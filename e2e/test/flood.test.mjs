@@ -1,5 +1,5 @@
-// One node whose agents are off: a pool full of costly signed calls does not keep an attestation out of the
-// next block, whatever tips they pay.
+// Tests a flood on one node without agents: a pool full of expensive signed calls does not keep an
+// attestation out of the next block, whatever tips they pay.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -27,7 +27,7 @@ test('an attestation comes before a hundred operational calls with tips', async 
 	const flooder = dev.keys.pair('//Bob');
 	const first = (await api.rpc.system.accountNextIndex(flooder.address)).toNumber();
 	const votes = Array.from({ length: 64 }, (_, index) => [index, GOOD]);
-	// Each takes a twentieth of a block and is sure to fail.
+	// Each takes a twentieth of a block, and is certain to fail.
 	const reveal = api.tx.popw.reveal(0, round.index, 0, votes, ROOT, null);
 	for (let index = 0; index < FLOOD; index += 1) {
 		const signed = await reveal.signAsync(flooder, { nonce: first + index, tip: KAI });
@@ -41,7 +41,7 @@ test('an attestation comes before a hundred operational calls with tips', async 
 	await watch.block(next);
 
 	const attested = watch.all('popw.Attested', (e) => e.worker === worker);
-	assert.equal(attested[0]?.block, next, 'it is in the block that was built of the whole pool');
+	assert.equal(attested[0]?.block, next, 'it is in the block that was built from the whole pool');
 	const hash = await api.rpc.chain.getBlockHash(next);
 	const { block } = await api.rpc.chain.getBlock(hash);
 	const { reveals, attest } = block.extrinsics.reduce(
@@ -56,5 +56,5 @@ test('an attestation comes before a hundred operational calls with tips', async 
 	);
 	assert.ok(reveals > 5 && reveals < FLOOD, `${reveals} of the flood fill the rest of the block`);
 	assert.equal(attest, 1, 'right after the inherent');
-	assert.ok((await multiplier()) > before, 'and the flood makes itself dearer');
+	assert.ok((await multiplier()) > before, 'the flood raises its own price');
 });

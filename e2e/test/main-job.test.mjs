@@ -1,6 +1,6 @@
-// The main job, as `scripts/dev.sh` shows it: the story registers a worker and claims at the end; all
-// between is done by the node's off-chain workers and the agents. The story itself compares what is paid
-// with the formulas; here the chain that it leaves running is looked at, and Ctrl-C.
+// Tests the story of `scripts/dev.sh`. The story registers a worker, and claims at the end; the node's
+// off-chain workers and the agents do everything else. The story itself compares the payments with the
+// formulas; these tests examine the chain that keeps running afterward, and Ctrl-C.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -18,7 +18,7 @@ let ended;
 let output = '';
 let story;
 
-/** Waits for something in the story's output; fails if the story ends without it. */
+/** Waits for a pattern in the story's output. Fails if the story ends without it. */
 async function says(pattern) {
 	for (;;) {
 		const match = pattern.exec(output);
@@ -35,12 +35,12 @@ async function says(pattern) {
 	}
 }
 
-/** Ends the story, with all that it started, unless it has ended. */
+/** Ends the story and all its child processes, unless it has ended. */
 function endStory() {
 	try {
 		process.kill(-story.pid, 'SIGTERM');
 	} catch {
-		// It has ended.
+		// The story has ended.
 	}
 }
 
@@ -58,7 +58,7 @@ before(() => {
 	ended = new Promise((resolve) => {
 		story.once('exit', (code, signal) => resolve({ code, signal }));
 	});
-	// Where a signal ends the tests, what follows them does not run.
+	// If a signal ends the tests, their `after` hooks do not run.
 	process.on('exit', endStory);
 });
 after(async () => {
@@ -78,7 +78,7 @@ test('the story goes from a registration to claimed rewards', async () => {
 	worker = dev.watch.all('providers.WorkerRegistered')[0].data.worker;
 });
 
-test('it became Online with the end of a check, by three votes', async () => {
+test('the worker became Online at the end of a check, by three votes', async () => {
 	const { api, watch } = dev;
 	const online = watch.all(
 		'providers.WorkerStateChanged',
@@ -93,7 +93,7 @@ test('it became Online with the end of a check, by three votes', async () => {
 	assert.equal(plain(await api.query.providers.workers(worker)).standings.now.value, 'Online');
 });
 
-test('nobody signed for the nodes, and nobody paid for it', async () => {
+test('nodes sent their calls without accounts and without fees', async () => {
 	const { api, watch } = dev;
 	for (const name of ['popw.Attested', 'popw.Committed', 'popw.Revealed']) {
 		const [event] = watch.all(name);
@@ -102,15 +102,15 @@ test('nobody signed for the nodes, and nobody paid for it', async () => {
 	}
 	const claims =
 		watch.all('rewards.CheckerClaimed').length + watch.all('rewards.DelegationClaimed').length;
-	// The provider for registering (and again where it had to claim less) and claiming, each checker for
-	// claiming what it earned and what its licenses did.
+	// The provider paid for registering, for lowering its claim if it had to, and for claiming; each checker
+	// paid for claiming its own earnings and those of its licenses.
 	const paid = watch.all('transactionPayment.TransactionFeePaid').map(({ data }) => data.who);
 	const provider = paid.filter((who) => who === dev.provider.address).length;
 	assert.ok(provider >= 2);
 	assert.equal(paid.length - provider, claims);
 });
 
-test('the epochs noted what the events add up to', async () => {
+test('the totals of the epochs agree with the events', async () => {
 	const { watch } = dev;
 	const ends = watch.all('rewards.EpochEnded');
 	const paid = ends.findIndex(({ data }) => BigInt(data.pocScore) > 0n);
@@ -127,12 +127,12 @@ test('the epochs noted what the events add up to', async () => {
 	assert.ok(epochs.some(({ operators }) => operators.some(({ correct }) => correct > 0)));
 });
 
-test('what is claimed cannot be claimed again, nor by others', async () => {
+test('rewards cannot be claimed twice, nor by others', async () => {
 	const { api } = dev;
 	const ends = () => dev.watch.all('rewards.EpochEnded').length;
 	const before = ends();
 	const again = await trySend(api, dev.provider, api.tx.rewards.claimWorker(worker));
-	// Another epoch may have ended meanwhile, with more to claim.
+	// A further epoch may have ended since, with more to claim.
 	assert.ok(again.error === 'rewards.NothingToClaim' || ends() > before || before > 1, again.error);
 	const other = await trySend(api, dev.sudo, api.tx.rewards.claimWorker(worker));
 	assert.equal(other.error, 'rewards.NotOwner');
@@ -143,7 +143,7 @@ test('what is claimed cannot be claimed again, nor by others', async () => {
 	assert.equal(stranger.error, 'rewards.NothingToClaim');
 });
 
-test('the emission left is the schedule less what is out', async () => {
+test('the remaining emission is the schedule less the emitted amount', async () => {
 	const { api } = dev;
 	const header = await api.rpc.chain.getHeader();
 	const left = await view(api, 'Rewards', 'emission_left', [], header.hash);

@@ -1,4 +1,4 @@
-// Two nodes, each with an agent of its own that knows nothing of the other: they find each other through
+// Tests two nodes, each with an agent that knows nothing of the other: the agents find each other through
 // the network's DHT.
 
 import assert from 'node:assert/strict';
@@ -101,7 +101,7 @@ let folder;
 let provider;
 let checker;
 
-/** A node's base path, in which the agent of a role has this seed for its key. */
+/** Makes a node's base path, in which the agent of a role has the key with this seed. */
 async function basePath(role, seed) {
 	const path = join(folder, role);
 	const agent = join(path, 'chains', 'kaisar_local', 'agents', role);
@@ -112,7 +112,7 @@ async function basePath(role, seed) {
 
 before(async () => {
 	folder = await mkdtemp(join(tmpdir(), 'kaisar-network-'));
-	// A chain that knows both agents: nodes keep and look for the addresses of no others.
+	// The chain has to know both agents: nodes only store and look up addresses of such agents.
 	const keys = new Keys();
 	const seeds = [1, 2].map((byte) => new Uint8Array(32).fill(byte));
 	const { stdout } = await promisify(execFile)(
@@ -126,7 +126,7 @@ before(async () => {
 		const agent = keys.ed25519.addFromSeed(seed);
 		return [account.address, key.address, agent.address, 0, true];
 	});
-	// Balances are beyond what JSON.parse reads exactly.
+	// Balances are too large for JSON.parse to read exactly.
 	const spec = stdout.replace('"operators": []', `"operators": ${JSON.stringify(operators)}`);
 	assert.notEqual(spec, stdout);
 	const chain = join(folder, 'chain.json');
@@ -157,10 +157,10 @@ after(async () => {
 	await rm(folder, { force: true, recursive: true });
 });
 
-/** Where the node keeps what belongs to its agents. */
+/** Returns the folder of a node's agents. */
 const agents = (node) => join(node.basePath, 'chains', 'kaisar_local', 'agents');
 
-/** Asks a node's agent, as its off-chain worker does. */
+/** Sends a request to a node's agent, as its off-chain worker does. */
 async function ask(node, name, path, type, value) {
 	const [, url] = await node.logged(new RegExp(`The agent ${name} is ready at (\\S+)`));
 	const answer = await fetch(`${url}${path}`, {
@@ -174,7 +174,7 @@ async function ask(node, name, path, type, value) {
 	return new Uint8Array(await answer.arrayBuffer());
 }
 
-/** The keys of those that a node's agent looks for, in hex. */
+/** Returns the keys of the agents that a node's agent looks for, in hex. */
 async function wantedBy(node, name) {
 	const nothing = { chainMs: 0, records: [] };
 	const book = await ask(node, name, '/v1/addresses', 'AddressesFound', nothing);
@@ -186,9 +186,9 @@ test("a checker's agent finds a worker's agent that it never heard of", async ()
 	await provider.logged(/The agent provider is ready/);
 	const [, own] = await checker.logged(/The agent checker has the key 0x(\w+)/);
 	await checker.logged(/The agent checker is ready/);
-	assert.deepEqual(readdirSync(join(agents(checker), 'peers')), [own], 'it knows itself alone');
+	assert.deepEqual(readdirSync(join(agents(checker), 'peers')), [own], 'it only knows itself');
 
-	// It is to check a worker that it cannot reach.
+	// It has to check a worker that it cannot reach.
 	await ask(checker, 'checker', '/v1/round', 'RoundStart', ROUND);
 	const seat = {
 		...ROUND,
@@ -200,9 +200,10 @@ test("a checker's agent finds a worker's agent that it never heard of", async ()
 		seats: 1,
 	};
 	const reply = await ask(checker, 'checker', '/v1/check', 'Vec<SeatRequest>', [seat]);
-	// One reply, for worker 0, which is being worked on.
+	// There is one reply, for worker 0, whose check is in progress.
 	assert.deepEqual([...reply], [4, 0, 0, 0, 0, 0]);
-	// Its agent names whom it looks for until it has reached them, at the address that the nodes found.
+	// Its agent reports the agents that it looks for until it has reached them, at the address that the
+	// nodes found.
 	let missed = false;
 	for (;;) {
 		const wanted = await wantedBy(checker, 'checker');
@@ -211,18 +212,18 @@ test("a checker's agent finds a worker's agent that it never heard of", async ()
 		} else if (missed) {
 			break;
 		}
-		// The nodes' log ends the wait if one of them ends; the runner's limit if nothing comes.
+		// The wait ends if a node ends, or at the runner's timeout.
 		assert.ok(!checker.ended && !provider.ended, 'both nodes run');
 		await new Promise((resolve) => setTimeout(resolve, 20));
 	}
 	assert.deepEqual(
 		readdirSync(join(agents(checker), 'peers')),
 		[own],
-		'nothing of a stranger is on the disk',
+		'no stranger\'s address is on the disk',
 	);
 });
 
-test('a customer asks any node where an agent is', async () => {
+test('a customer can ask any node for the address of an agent', async () => {
 	const [, key] = await provider.logged(/The agent provider has the key 0x(\w+)/);
 	const where = async (node, agent) => {
 		const answer = await fetch(`http://127.0.0.1:${node.rpcPort}`, {
@@ -232,14 +233,15 @@ test('a customer asks any node where an agent is', async () => {
 		});
 		return (await answer.json()).result;
 	};
-	// The record for agents of its machine names loopback addresses too; both have one stamp, before the signature.
+	// The record for agents of the same machine also has loopback addresses. Both have the same stamp,
+	// before the signature.
 	const here = readFileSync(join(agents(provider), 'peers', key));
 	const record = await where(provider, `0x${key}`);
 	const bytes = Buffer.from(record.slice(2), 'hex');
 	assert.equal(bytes.subarray(0, 32).toString('hex'), key, 'its own node knows');
-	assert.deepEqual(bytes.subarray(-72, -64), here.subarray(-72, -64), 'and the newest of its records');
+	assert.deepEqual(bytes.subarray(-72, -64), here.subarray(-72, -64), 'it is the newest record');
 	assert.equal(await where(checker, `0x${key}`), record, 'another finds it in the DHT');
 	const asked = Date.now();
 	assert.equal(await where(checker, SEED), null, 'the chain knows no such agent');
-	assert.ok(Date.now() - asked < 8_000, 'so the network is not asked');
+	assert.ok(Date.now() - asked < 8_000, 'so the node does not ask the network');
 });

@@ -1,6 +1,6 @@
-// Renting a machine, with real agents and a real container engine: ordered over polkadot.js, deployed, reached
-// through the tunnel, extended, cancelled for credits; the credits spent on a second order, whose container
-// dies, which its customer reports and a committee finds to be true.
+// Tests renting a machine with real agents and a real container engine: an order over polkadot.js is
+// deployed, reached through the tunnel, extended, and canceled for credits. The credits pay for a second
+// order, whose container dies; the customer reports this, and a committee confirms it.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -46,17 +46,17 @@ after(async () => {
 	await rm(folder, { force: true, recursive: true });
 });
 
-/** The data of the one event of this name that an extrinsic had. */
+/** Returns the data of the only event of this name that an extrinsic emitted. */
 function event(result, name) {
 	const found = result.events.filter((one) => one.name === name);
 	assert.equal(found.length, 1, `${name} among ${result.events.map((one) => one.name)}`);
 	return found[0].data;
 }
 
-/** An order's record. */
+/** Returns an order's record. */
 const order = async (id) => plain(await view(dev.api, 'Orders', 'order', [id])).order;
 
-/** An order's state: its name. */
+/** Returns the name of an order's state. */
 async function stateOf(id) {
 	const { state } = await order(id);
 	return typeof state === 'string' ? state : Object.keys(state)[0];
@@ -70,15 +70,15 @@ const heldFor = async (who) => {
 };
 const credits = async () => plain(await view(dev.api, 'Orders', 'credits', [customer.address]));
 
-/** What an hour costs now, of the four cores that the lowest tier stands for: by the formula, from what the chain
- * says of prices and workers. */
+/** Returns the price of an hour now for the four cores of the lowest tier, by the formula and with the
+ * prices and workers on chain. */
 async function priceNow() {
 	const reference = plain(await view(dev.api, 'Orders', 'price_book', [0, 1]))[0][1].reference;
 	const { online, rented } = plain(await dev.api.query.providers.totalsByClass(0));
 	return 4n * unitPrice(BigInt(reference), { idle: online, rented });
 }
 
-/** The worker has passed the checks that it is due in, and can be matched. */
+/** Waits until the worker has passed its due checks, and can be matched. */
 const idle = (worker) =>
 	dev.watch.until(
 		async () => plain(await view(dev.api, 'Providers', 'worker', [worker])).listed,
@@ -86,7 +86,7 @@ const idle = (worker) =>
 		{ blocks: 200 },
 	);
 
-/** Writes an ed25519 client key, as the client reads it. */
+/** Writes an ed25519 client key to a file for the client. */
 async function clientKey(name) {
 	const seed = blake2AsU8a(name, 256);
 	const file = join(folder, name);
@@ -94,10 +94,10 @@ async function clientKey(name) {
 	return { file, public: dev.keys.ed25519.addFromSeed(seed).publicKey };
 }
 
-/** An amount as the client takes it. */
+/** Formats an amount for the client. */
 const decimal = (units) => `${units / KAI}.${(units % KAI).toString().padStart(18, '0')}`;
 
-/** Runs `kaisar` for the customer, and fails as it does. */
+/** Runs `kaisar` for the customer. Fails if it does. */
 async function client(...args) {
 	const { code, json, stderr, stdout } = await kaisar(dev, '//Bob', [...args, '--json']);
 	assert.equal(code, 0, `${stdout}\n${stderr}`);
@@ -118,6 +118,8 @@ test('a machine is verified, and has a price', async () => {
 test('an order over polkadot.js is matched, deployed and confirmed, fee-less', async () => {
 	const { api, watch } = dev;
 	await idle(state.worker);
+	const quote = await client('quote', '--class', 'none', '--hours', '2');
+	assert.equal(quote.idle_workers, 1, 'machines without GPUs are counted by their CPU tier');
 	state.key = await clientKey('client');
 	state.price = await priceNow();
 	const place = (hours, limit) =>
@@ -145,7 +147,7 @@ test('an order over polkadot.js is matched, deployed and confirmed, fee-less', a
 	assert.deepEqual([record.standings.now.value, record.order], ['Rented', id]);
 });
 
-test('its container is shut in', async () => {
+test('the container is confined', async () => {
 	const container = await engine.of(state.order);
 	assert.equal(container.State, 'running');
 	const { HostConfig } = await engine.inspect(container.Id);
@@ -154,7 +156,7 @@ test('its container is shut in', async () => {
 	assert.deepEqual(HostConfig.Binds ?? [], []);
 });
 
-test('its page comes through the tunnel, and only to the client key', async () => {
+test('the page is reached through the tunnel, and only with the client key', async () => {
 	const connection = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
 	try {
 		assert.match(await connection.page(), /a page of kaisar-web/);
@@ -168,19 +170,19 @@ test('its page comes through the tunnel, and only to the client key', async () =
 	assert.doesNotMatch(stranger.output, /127\.0\.0\.1:\d+/);
 });
 
-test('a customer that lost its key sets another, and the old one is shut out', async () => {
+test('a customer that lost its key sets another, and the old one is refused', async () => {
 	const { api } = dev;
 	const old = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
 	state.key = await clientKey('new');
 	await send(api, customer, api.tx.orders.setClientKey(state.order, state.key.public));
-	// The agent hears of it with the next blocks.
+	// The agent learns of it with the next blocks.
 	assert.notEqual((await old.exited).code, 0, old.output);
 	const connection = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
 	assert.match(await connection.page(), /a page of kaisar-web/);
 	await connection.close();
 });
 
-test('it is extended at the price of the day', async () => {
+test('the order is extended at the current price', async () => {
 	const { api } = dev;
 	state.dearer = await priceNow();
 	assert.ok(state.dearer > state.price, 'all machines of the class are rented now');
@@ -192,16 +194,16 @@ test('it is extended at the price of the day', async () => {
 	assert.equal(endsAt - startedAt, 900);
 });
 
-test('cancelled, it costs an hour, and the rest becomes credits', async () => {
+test('the canceled order costs an hour, and the rest becomes credits', async () => {
 	const { api, watch } = dev;
 	const provider = await dev.free(dev.provider.address);
 	const since = watch.events.length;
 	const { startedAt } = await order(state.order);
-	const cancelled = await send(api, customer, api.tx.orders.cancelOrder(state.order));
+	const canceled = await send(api, customer, api.tx.orders.cancelOrder(state.order));
 	assert.equal(await stateOf(state.order), 'Closing');
 	const closed = await watch.event('orders.OrderClosed', (e) => e.order === state.order, { blocks: 120, since });
 	assert.equal(closed.data.reason, 'Cancelled');
-	const blocks = Math.max(cancelled.block - startedAt, 300);
+	const blocks = Math.max(canceled.block - startedAt, 300);
 	const cost = used([[2, state.price], [1, state.dearer]], 1, blocks);
 	const fee = part(cost, 10);
 	const { ledger } = await order(state.order);
@@ -212,7 +214,7 @@ test('cancelled, it costs an hour, and the rest becomes credits', async () => {
 	assert.equal((await dev.free(dev.provider.address)) - provider, cost - fee);
 	assert.equal(BigInt(await credits()), BigInt(ledger.credited));
 	assert.equal(await heldFor(customer), 0n);
-	// The tunnel is closed, the container gone.
+	// The tunnel is closed, and the container is removed.
 	await watch.until(async () => (await engine.of(state.order)) === undefined, 'the container gone');
 	const late = await Connection.open(dev, [`${state.order}`, '--client-key', state.key.file]);
 	assert.notEqual((await late.exited).code, 0);
@@ -246,12 +248,12 @@ test('credits pay for the next order, by the command line', async () => {
 	await connection.close();
 });
 
-test('its container dies, the customer reports it, the committee finds it so, and nobody is slashed', async () => {
+test('the container dies, the customer reports it, the committee confirms it, and nobody is slashed', async () => {
 	const { watch } = dev;
 	const since = watch.events.length;
 	const container = await engine.of(state.second);
 	const { State } = await engine.inspect(container.Id);
-	// The engine is gone first, so that the agent can neither see it nor start it again.
+	// The engine ends first, so that the agent can neither notice it nor start the container again.
 	await engine.halt();
 	process.kill(State.Pid, 'SIGKILL');
 	const before = await dev.free(customer.address);
@@ -263,27 +265,28 @@ test('its container dies, the customer reports it, the committee finds it so, an
 	const slashed = watch.events.slice(since).filter(({ name }) => name === 'providers.SlashQueued');
 	assert.deepEqual(slashed, [], 'the machine was there');
 
-	// It costs an hour, as a cancellation would: what checks proved of it is the provider's, the rest the treasury's.
+	// It costs an hour, like a cancellation: the provider gets the time that checks proved, and the treasury
+	// the rest.
 	const { ledger } = await order(state.second);
 	const gross = BigInt(ledger.paid) + BigInt(ledger.fees);
 	assert.equal(BigInt(ledger.charged), 4n * state.price);
 	assert.equal(gross + BigInt(ledger.setup), state.price);
 	const refunded = BigInt(ledger.refunded.kai) + BigInt(ledger.refunded.credits);
-	// Before anything was proved the rest goes back in its kind, and becomes credits after that.
+	// If nothing was proved, the rest is returned in its kind; otherwise it becomes credits.
 	assert.deepEqual(
 		[refunded, BigInt(ledger.credited)],
 		gross === 0n ? [3n * state.price, 0n] : [0n, 3n * state.price],
 	);
 	assert.equal(BigInt(await credits()), BigInt(ledger.refunded.credits) + BigInt(ledger.credited));
-	assert.equal(await heldFor(customer), 0n, 'the bond is back, too');
+	assert.equal(await heldFor(customer), 0n, 'the bond is returned too');
 	assert.ok((await dev.free(customer.address)) > before, 'with it, more than before');
 });
 
-test('the client shows all of it', async () => {
+test('the client shows the whole history', async () => {
 	const list = await kaisar(dev, '//Bob', ['orders', '--all', '--json']);
 	assert.deepEqual(list.json.map(({ id }) => id).sort(), [state.order, state.second]);
 	const text = await kaisar(dev, '//Bob', ['orders', '--all']);
-	assert.match(text.stdout, /cancelled/i);
+	assert.match(text.stdout, /cancell?ed/i);
 	assert.match(text.stdout, /ServiceDown/i);
 	const nothing = await kaisar(dev, '//Bob', ['orders', '99', '--json']);
 	assert.equal(nothing.code, 5);

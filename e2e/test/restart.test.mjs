@@ -1,4 +1,4 @@
-// The node is ended, politely and not, in each phase of a round: nothing is lost.
+// Tests that nothing is lost if the node ends in each phase of a round, by SIGTERM or by SIGKILL.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -19,19 +19,19 @@ after(async () => {
 	await rm(basePath, { force: true, maxRetries: 5, recursive: true });
 });
 
-/** Follows one round of the worker, ends the node with a signal at the start of the phases that have
- * one, starts it again, and checks that the round is whole. */
+/** Follows a round of the worker, ends the node with a signal at the start of each phase that has one,
+ * starts it again, and checks that the round is complete. */
 async function throughARound(worker, round, { attest, commit, reveal }) {
 	const mine = (e) => e.worker === worker && e.round === round.index;
 
-	// The benchmark has just been asked for.
+	// The trial was requested just now.
 	if (attest) {
 		await dev.restart(attest);
 	}
 	const attested = await dev.watch.event('popw.Attested', mine);
 	assert.equal(attested.data.committee.length, 3);
 
-	// The checks run.
+	// The checks are running.
 	await dev.phase(round, 2);
 	if (commit) {
 		await dev.restart(commit);
@@ -43,7 +43,7 @@ async function throughARound(worker, round, { attest, commit, reveal }) {
 		);
 	}
 
-	// Votes and salts must have been kept.
+	// Votes and salts have to survive.
 	await dev.phase(round, 3);
 	if (reveal) {
 		await dev.restart(reveal);
@@ -61,7 +61,7 @@ test('a restart in each phase of the first round loses nothing', async () => {
 	await dev.confirmed(worker);
 });
 
-test('nor does one in a census', async () => {
+test('a restart in each phase of a census loses nothing', async () => {
 	const { worker } = dev;
 	const round = await dev.due(worker);
 	assert.equal(round.kind, 'Census');
@@ -91,6 +91,6 @@ test('agents that die in the middle of a round are started again, and the round 
 	);
 	assert.equal(closed.data.votes, 3, 'every checker voted');
 	assert.ok(closed.data.outcome.Online, 'it was confirmed online');
-	// Each said it once.
+	// The log has each of them once.
 	assert.equal(node.lines.slice(from).filter((line) => /The agent \w+ is down/.test(line)).length, 4);
 });

@@ -1,5 +1,5 @@
-// One node whose agents are off. What it says of itself; a round driven by signed extrinsics alone; what
-// the chain and the pool refuse.
+// Tests one node without agents: its metadata, a round driven only by signed extrinsics, and the refusals of
+// the chain and the pool.
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -12,9 +12,9 @@ import { Dev, GOOD } from '../lib/dev.mjs';
 
 const ROOT = `0x${'ab'.repeat(32)}`;
 const OURS = ['Providers', 'Licenses', 'Checkers', 'Popw', 'Rewards', 'Orders'];
-// The public interface, written by `UPDATE_INTERFACE=1`: a change of it is seen in review.
+// The public interface, written by `UPDATE_INTERFACE=1`, so that reviews show each change.
 const INTERFACE = new URL('./interface.json', import.meta.url);
-// Names that the specification pins, arguments in order.
+// Names that the specification fixes, with arguments in order.
 const PINNED = {
 	Checkers: {
 		accept_delegation: ['license'],
@@ -92,7 +92,7 @@ const PINNED = {
 
 let dev;
 before(async () => {
-	// Blocks come when the test waits for them, so it cannot miss a phase.
+	// Blocks are sealed when the test waits for them, so it cannot miss a phase.
 	dev = await Dev.start({ args: ['--dev', '--no-agents'], manual: true });
 	await dev.operators();
 });
@@ -100,7 +100,7 @@ after(async () => {
 	await dev?.stop();
 });
 
-/** Pallets, calls, events and errors of ours, as the metadata has them. */
+/** Returns our pallets, calls, events and errors, as in the metadata. */
 function interfaceOf(api) {
 	const { lookup } = api.registry;
 	const variants = (type) =>
@@ -131,7 +131,7 @@ function interfaceOf(api) {
 	);
 }
 
-test('the metadata names every pallet, call, event and error of ours, with no type bundle', async () => {
+test('the metadata names every pallet, call, event and error of ours, without a type bundle', async () => {
 	const { api } = dev;
 	const found = interfaceOf(api);
 	for (const [pallet, calls] of Object.entries(PINNED)) {
@@ -162,7 +162,7 @@ test('the metadata names every pallet, call, event and error of ours, with no ty
 		writeFileSync(INTERFACE, `${JSON.stringify(found, null, '\t')}\n`);
 	}
 	const locked = JSON.parse(readFileSync(INTERFACE, 'utf8'));
-	assert.deepEqual(found, locked, 'the public interface changed: UPDATE_INTERFACE=1 if it is meant');
+	assert.deepEqual(found, locked, 'the public interface changed; if this is intended, run with UPDATE_INTERFACE=1');
 });
 
 test('chain properties, constants and storage can be read by name', async () => {
@@ -185,7 +185,7 @@ test('a second client connects while the first works', async () => {
 
 const state = {};
 
-/** Sends all of them at once and checks why each fails: `[signer, call, error]`. */
+/** Sends all cases at once, and checks the error of each: `[signer, call, error]`. */
 async function fail(...cases) {
 	const { api } = dev;
 	const found = await Promise.all(cases.map(([signer, call]) => trySend(api, signer, call)));
@@ -212,7 +212,7 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 	});
 	const { worker } = state;
 
-	await t.test('only its owner attests, once, with no second signature', async () => {
+	await t.test('only the owner attests, once, without a second signature', async () => {
 		const attest = dev.attest(worker, round.index, ROOT);
 		const signed = dev.attest(worker, round.index, ROOT, { key: dev.workerKey, seed: round.seed });
 		await fail(
@@ -231,16 +231,16 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 		state.weights = new Map(data.committee);
 		const size = data.committee.reduce((sum, [, weight]) => sum + weight, 0);
 		assert.ok(size >= 3, 'the draws of three licenses or more');
-		// Two of the three operators will vote: whether they decide depends on how often they were drawn.
+		// Two of the three operators will vote. Their weights, from the draw, determine whether they decide.
 		const voting = state.weights.get(one.operator) + state.weights.get(three.operator);
 		state.decides = 2 * voting > size;
 	});
 
-	// A vote for a worker that is not there, and a second one for the same, among good ones.
+	// Good votes, with one for an unknown worker and a second one for the same worker among them.
 	const mixed = [[worker, GOOD], [worker + 1_000, GOOD], [worker, { ...GOOD, online: false }]];
 	const mine = dev.batch(one.operator, round.index, mixed);
 	const good = dev.batch(three.operator, round.index, [[worker, GOOD]]);
-	// The hash of another's votes, copied.
+	// The copied hash of another operator's votes.
 	const copied = { ...mine, operator: two.operator };
 
 	await t.test('a second attestation, and a commitment in the attest phase, are refused', async () => {
@@ -250,7 +250,7 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 		);
 	});
 
-	await t.test('operators commit, each for itself and once', async () => {
+	await t.test('operators commit, each for itself and only once', async () => {
 		await dev.phase(round, 2);
 		await fail(
 			[dev.provider, dev.attest(worker, round.index, ROOT), 'popw.WrongPhase'],
@@ -277,7 +277,7 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 		);
 	});
 
-	await t.test('a copied commitment and a changed vote open nothing', async () => {
+	await t.test('a copied commitment and a changed vote cannot be opened', async () => {
 		await dev.phase(round, 3);
 		const changed = [[worker, { ...GOOD, cpu: 4 }]];
 		await fail(
@@ -305,7 +305,7 @@ test('a round is driven entirely by signed extrinsics', async (t) => {
 	await t.test('when the round is over, it is too late to reveal, and anyone closes the check', async () => {
 		await dev.phase(round, 4);
 		await fail([two.account, dev.reveal(copied), 'popw.WrongPhase']);
-		// A node may have been quicker: the check is closed once, whoever does it.
+		// A node may be quicker. The check is closed once, whoever does it.
 		await fail([dev.sudo, api.tx.popw.finalize([worker]), [null, 'popw.NothingToFinalize']]);
 		const { data } = await watch.event('popw.CheckClosed', (e) => e.worker === worker);
 		assert.equal(data.votes, 2);
@@ -324,8 +324,8 @@ test('the pool refuses fee-less calls that would fail', async (t) => {
 	const refused = async (bytes, what) => {
 		await assert.rejects(
 			submit(api, bytes),
-			// "Invalid Transaction" or "Unknown Transaction Validity"; anything else means that the
-			// bytes were not even read.
+			// "Invalid Transaction" or "Unknown Transaction Validity"; any other message means that the
+			// bytes were not even decoded.
 			({ message }) => /^(1010|1011): /.test(message) || assert.fail(`${what}: ${message}`),
 			what,
 		);
@@ -404,7 +404,7 @@ test('the pool refuses fee-less calls that would fail', async (t) => {
 	});
 });
 
-test('who is due and does not attest is found offline, once, by anyone', async () => {
+test('a due worker that does not attest is found offline, once, by anyone', async () => {
 	const { api, watch } = dev;
 	const { worker } = state;
 	const [, two] = dev.checkers;
@@ -417,7 +417,7 @@ test('who is due and does not attest is found offline, once, by anyone', async (
 	const { data } = await watch.event('popw.AbsentReported', (e) => e.worker === worker);
 	if (done.error === null) {
 		assert.equal(data.reporter, two.account.address);
-		assert.ok((await dev.free(two.account.address)) >= before, 'a report that is true costs nothing');
+		assert.ok((await dev.free(two.account.address)) >= before, 'a true report costs nothing');
 	}
 	const again = await trySend(api, two.account, report);
 	assert.ok(again.error, 'once');

@@ -1,5 +1,5 @@
-// A chain with production's numbers, from nothing but keys that were just made: its chain spec, a validator's node,
-// finality, and a specification for light clients.
+// Tests a chain with production's parameters, made from newly generated keys: its chain spec, a validator's
+// node, finality, and a specification for light clients.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -32,7 +32,7 @@ before(async () => {
 	chain = join(folder, 'staging.json');
 	await writeFile(chain, (await run('staging-spec', '--keys', keys)).stdout);
 
-	// As the command's help says.
+	// These are the steps of the command's help.
 	const basePath = join(folder, 'validator');
 	const at = ['--chain', chain, '--base-path', basePath];
 	for (const [type, scheme, { secretPhrase }] of [
@@ -49,7 +49,7 @@ after(async () => {
 	await rm(folder, { force: true, recursive: true });
 });
 
-test('it makes blocks and finalizes them', async () => {
+test('the chain makes blocks and finalizes them', async () => {
 	const [, number] = await node.logged(/finalized #([1-9]\d*) /, { timeout: 240_000 });
 	assert.ok(Number(number) > 0);
 });
@@ -63,14 +63,14 @@ test('a light client gets a specification with a finalized block in it', async (
 	const { result } = await answer.json();
 	assert.equal(result.id, 'kaisar_staging');
 	assert.match(result.lightSyncState.finalizedBlockHeader, /^0x[0-9a-f]+$/);
-	// A node takes it for a chain of its own, too.
+	// A node can also start from this specification.
 	const file = join(folder, 'light.json');
 	await writeFile(file, JSON.stringify(result));
 	const { stdout } = await run('export-chain-spec', '--chain', file);
 	assert.equal(JSON.parse(stdout).id, 'kaisar_staging');
 });
 
-test('a node that is not told its chain says which there are', async () => {
+test('a node without a known chain lists the choices', async () => {
 	for (const [args, part] of [
 		[[], '`--chain local`'],
 		[['--chain', ''], '`--chain local`'],

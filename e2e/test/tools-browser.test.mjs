@@ -1,4 +1,4 @@
-// Chromium opens a page that a test serves, driven by Playwright and by its own driver.
+// Tests that Chromium opens a page of a test, driven by Playwright and by its own driver.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -20,7 +20,7 @@ const PAGE = `<!doctype html>
 	</script>
 </html>`;
 
-/** Serves the page on the loopback address and counts orders. */
+/** Serves the page on the loopback address, and counts orders. */
 async function serve(t) {
 	const served = { orders: 0 };
 	const server = createServer((request, response) => {
@@ -42,7 +42,7 @@ async function serve(t) {
 	return served;
 }
 
-/** The size of a picture, from its first bytes. */
+/** Returns the size of a PNG picture, from its first bytes. */
 function pngSize(bytes) {
 	assert.equal(bytes.subarray(1, 4).toString(), 'PNG');
 	return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
@@ -82,11 +82,11 @@ test('a page is opened and clicked with the driver', async (t) => {
 		return `${session}/element/${Object.values(found)[0]}`;
 	};
 	await driver.command('POST', `${await find('button')}/click`, {});
-	// The page answers once the server has.
+	// The page shows the answer once the server has sent it.
 	const output = await find('output');
 	const deadline = Date.now() + 30_000;
 	while ((await driver.command('GET', `${output}/text`)) !== 'Order 1') {
-		assert.ok(Date.now() < deadline, 'the page does not answer');
+		assert.ok(Date.now() < deadline, 'the page does not show the answer in time');
 		await new Promise((resolve) => setTimeout(resolve, 20));
 	}
 	assert.equal(served.orders, 1);

@@ -1,5 +1,5 @@
-// Networks of containers, in Podman and in Docker's own daemon: what shares a network is reached by name
-// and by address, and what does not is not reached at all.
+// Tests networks of containers in Podman and in Docker's own daemon: containers of one network reach each
+// other by name and by address, and containers of different networks do not.
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 
 import { PrivateEngine, WEB_PAGE } from '../lib/private-engine.mjs';
 
-// Most of the time is spent on waiting for what does not come.
+// The tests run in parallel, since they mostly wait for connections that must not succeed.
 describe('networks of containers are kept apart', { concurrency: true }, () => {
 	for (const kind of ['podman', 'docker']) {
 		test(`by ${kind}`, async (t) => {
@@ -19,16 +19,16 @@ describe('networks of containers are kept apart', { concurrency: true }, () => {
 			await engine.web('olga-second', 'olga');
 			await engine.web('piet-only', 'piet');
 
-			// Those of a network reach each other by address and by name, those of another network
-			// neither way.
+			// Containers of a network reach each other by address and by name; those of another network
+			// reach them neither way.
 			assert.equal(await engine.fetchFrom('olga-second', first), WEB_PAGE);
 			assert.equal(await engine.fetchFrom('olga-second', 'olga-first'), WEB_PAGE);
 			const cutOff = [engine.isCutOff('piet-only', first), engine.isCutOff('piet-only', 'olga-first')];
 			assert.deepEqual(await Promise.all(cutOff), [true, true]);
-			// The machine reaches what is published, on its loopback address.
+			// The machine reaches published ports on its loopback address.
 			assert.equal(await engine.fetchPublished('olga-first'), WEB_PAGE);
 
-			// It is the network that keeps it away: once on it, it gets there.
+			// Only the network separates them: a container that joins the network gets an answer.
 			await engine.connect('olga', 'piet-only');
 			assert.equal(await engine.fetchFrom('piet-only', first), WEB_PAGE);
 

@@ -1,4 +1,4 @@
-// A PostgreSQL server of a test's own keeps its data over a restart, and two of them do not meet.
+// Tests that a private PostgreSQL server keeps its data over a restart, and that two servers are separate.
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { freePort } from '../lib/net.mjs';
 import { Postgres } from '../lib/postgres.mjs';
 
-test('a server keeps what was written over a restart', async (t) => {
+test('a server keeps its data over a restart', async (t) => {
 	const postgres = await Postgres.start();
 	t.after(() => postgres.stop());
 	await postgres.run(`
@@ -26,13 +26,13 @@ test('a server keeps what was written over a restart', async (t) => {
 	assert.deepEqual(await postgres.rows('select * from blocks where number > 2'), []);
 });
 
-test('two servers do not meet, and leave nothing behind', async (t) => {
+test('two servers are separate, and leave nothing behind', async (t) => {
 	const port = await freePort();
 	const [first, second] = await Promise.all([Postgres.start({ port }), Postgres.start()]);
 	t.after(() => Promise.all([first.stop(), second.stop()]));
 	await first.run('create table only_here (id integer)');
 	await assert.rejects(second.rows('select * from only_here'), /does not exist/);
-	// One that has a port is reached over TCP as well.
+	// A server with a port is reached over TCP as well.
 	first.url = `postgresql://kaisar@127.0.0.1:${port}/kaisar`;
 	assert.deepEqual(await first.rows('select * from only_here'), []);
 

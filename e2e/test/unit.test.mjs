@@ -1,4 +1,4 @@
-// What needs no node: encodings, formulas, the helpers of the library.
+// Tests that need no node: of encodings, formulas, and helpers of the library.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -82,7 +82,7 @@ test('votes are encoded as the registry encodes them', () => {
 	}
 });
 
-test('a commitment is the hash of the tuple, domain first, with no length in front of it', () => {
+test('a commitment is the hash of the tuple, which begins with the domain without a length prefix', () => {
 	const input = {
 		batch: 3,
 		genesis: `0x${'11'.repeat(32)}`,
@@ -212,7 +212,7 @@ test('hardware and boost give the score of the tables', () => {
 	assert.equal(boost(max, max), 2n * BOOST_ONE);
 	assert.equal(boost(3n * max, max), 2n * BOOST_ONE);
 	assert.equal(boost(500n * KAI, max), 1_010_000_000n);
-	// Without a GPU it is 4 cores of 129, and 10 % of that.
+	// Without a GPU the weight is 4 of 129 cores, and 10 % of that.
 	const small = { ...none, cpu: 1 };
 	assert.equal(score(10, 500n * KAI, max, small), (10n * 1_010_000_000n * 20n * 4n) / 1_290n);
 	const card = { ...none, gpuClass: 11, gpuCount: 1 };
@@ -241,14 +241,14 @@ test('shares are rounded down and never more than the pot', () => {
 	assert.deepEqual(pots(1_000n, 300n, 100n), { carried: 0n, poc: 750n, pod: 250n });
 	assert.deepEqual(pots(1_000n, 2n, 1n), { carried: 1n, poc: 666n, pod: 333n });
 	assert.deepEqual(pots(1_000n, 0n, 0n), { carried: 1_000n, poc: 0n, pod: 0n });
-	// 50 verifications with an error rate of 10 %: 45 of 50.
+	// 50 verifications with an error rate of 10 % are 45 of 50.
 	assert.equal(checkerScore(45, 50), (405n * CHECKER_ONE) / 10n);
 	assert.equal(checkerScore(0, 0), 0n);
 	assert.equal(releasedUpTo(118_006_400n * KAI, 31_536_000), 118_006_400n * KAI);
 	assert.equal(releasedUpTo(118_006_400n * KAI, 0), 0n);
 });
 
-test('the keys of the development chain are those that its genesis names', async () => {
+test('the keys of the development chain are those in its genesis', async () => {
 	await cryptoWaitReady();
 	const keys = new Keys();
 	const same = (pair, hex) => assert.equal(u8aToHex(pair.publicKey), hex);
@@ -258,7 +258,7 @@ test('the keys of the development chain are those that its genesis names', async
 	same(keys.agent('//Checker1//agent'), '0xe1a760702368a7104bff9f320e24c3c912e4f4f62d5f7416834ee94743ad7007');
 });
 
-test('amounts and links are written for people', () => {
+test('amounts and links are formatted for people', () => {
 	assert.equal(kai(1_234_567n * KAI + KAI / 2n), '1,234,567.5 KAI');
 	assert.equal(kai(-KAI), '-1 KAI');
 	assert.equal(kai(0n), '0 KAI');

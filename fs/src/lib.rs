@@ -1,8 +1,9 @@
-//! Files that are written in one step and read within a bound.
+//! Atomic writes and bounded reads of files.
 //!
-//! A file has a mode from its first byte on, and a name only once all of it is written. So a secret is never
-//! readable by others, not even for a moment, and nobody ever reads half of a file. What [`write_atomic`] and
-//! [`write_new`] wrote is on the disk when they return: a crash leaves the old file or the new one.
+//! A file has its mode from the first byte on, and its name only once all of it is written. So a secret is
+//! never readable by others, not even for a moment, and nobody ever reads half of a file. When
+//! [`write_atomic`] or [`write_new`] returns, the file is on the disk: a crash leaves either the old file or
+//! the new one.
 
 #![warn(missing_docs)]
 
@@ -14,43 +15,45 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// Mode of a secret: its owner alone reads and writes it.
+/// Mode of a secret, which only its owner can read and write.
 pub const OWNER_ONLY: u32 = 0o600;
-/// Mode of everything else: whoever the umask allows.
+/// Mode of every other file, which everybody can read and write that the umask allows.
 pub const BY_UMASK: u32 = 0o666;
 
-/// Writes a file, and replaces the one of that name if there is one.
+/// Writes a file, and replaces an existing one of that name.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 	synced(path, bytes, mode)?.persist(path)?;
 	sync_folder(path)
 }
 
-/// Writes a file as [`write_atomic`] does, but lets the system choose when it reaches the disk. For files that
-/// are written often, by order of strangers too, and that a loss of power may damage.
+/// Writes a file as [`write_atomic`] does, but lets the system choose when it reaches the disk. This is for
+/// files that are written often, also at the request of strangers, and that a loss of power may damage.
 pub fn write_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 	unnamed(path, bytes, mode)?.persist(path)?;
 	Ok(())
 }
 
-/// Writes a file unless there is one of that name: then it fails with [`io::ErrorKind::AlreadyExists`].
+/// Writes a new file. Fails with [`io::ErrorKind::AlreadyExists`] if one of that name exists.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 	synced(path, bytes, mode)?.persist_noclobber(path)?;
 	sync_folder(path)
 }
 
-/// Reads a file unless it is longer than `limit` bytes.
+/// Reads a file. Fails if it is longer than `limit` bytes.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 	let mut bytes = Vec::new();
 	File::open(path)?
 		.take(limit.saturating_add(1))
 		.read_to_end(&mut bytes)?;
 	if bytes.len() as u64 > limit {
-		return Err(io::Error::other("the file is too long"));
+		return Err(io::Error::other(format!(
+			"the file is longer than {limit} bytes"
+		)));
 	}
 	Ok(bytes)
 }
 
-/// The bytes in a file beside `path`, without its name. They go if they never get it.
+/// Writes the bytes into a temporary file beside `path`, which is removed unless it gets that name.
 fn unnamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
 	let mut file = tempfile::Builder::new()
 		.permissions(Permissions::from_mode(mode))
@@ -59,17 +62,17 @@ fn unnamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
 	Ok(file)
 }
 
-/// The same, on the disk.
+/// Writes the bytes into a temporary file as [`unnamed`] does, and waits until they are on the disk.
 fn synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
 	let file = unnamed(path, bytes, mode)?;
 	file.as_file().sync_all()?;
 	Ok(file)
 }
 
-/// A name is on the disk once its folder is.
+/// Waits until the file's name is on the disk, by syncing its folder.
 fn sync_folder(path: &Path) -> io::Result<()> {
 	match File::open(folder(path))?.sync_all() {
-		// Not every file system syncs folders, and the file is whole there too.
+		// Not every file system can sync folders. The file is complete there as well.
 		Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
 		result => result,
 	}

@@ -1,26 +1,24 @@
 //! Prints the tables of `docs/classes.md`: which GPUs pass for which classes, what a genesis pays, and how
-//! many weaker GPUs a stronger one shows, by what was measured and by the peak figures. With `--write` it puts them into the document. A test compares the
-//! two.
+//! many weaker GPUs a stronger one shows, by measured paces and by the peak figures. With `--write` it puts
+//! them into the document. A test compares the two.
 
 use kaisar_math::{
 	ClassReference,
 	classes::{CLASSES, GpuClassInfo, Peak},
-	separation::{best_turns, copies, is_separated},
+	separation::{LEAST_MEMORY, LEAST_PACE, best_turns, copies, is_separated},
 };
 use std::{cmp::Reverse, fmt::Write};
 
-/// Where the tables are in the document.
+/// The marks around the tables in the document.
 const MARKS: [&str; 2] = ["<!-- class_table -->\n", "<!-- /class_table -->\n"];
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/classes.md");
-/// Least pace of a GPU that passes, as a part of the reference's.
-const LEAST_PACE: f64 = 0.73;
-/// Pairs that are separated by less than this are listed.
+/// The largest distance at which a separated pair is listed as close.
 const CLOSE: f64 = 0.15;
 
 /// A class of a table.
 struct Row {
 	class: GpuClassInfo,
-	/// Measured, or planned as if it had been measured. `None` if it is neither.
+	/// The measured reference, or a planned one as if measured. `None` without either.
 	reference: Option<ClassReference>,
 }
 
@@ -29,9 +27,9 @@ impl Row {
 		Some(self.reference?.trial_turns)
 	}
 
-	/// How a GPU of `gpu` does as one of this class.
+	/// Returns the result of claiming this class with a GPU of `gpu`.
 	fn claimed_with(&self, gpu: &Self) -> Claim {
-		if gpu.class.memory_gb * 100 < self.class.memory_gb * 75 {
+		if u64::from(gpu.class.memory_gb) * 100 < u64::from(self.class.memory_gb) * LEAST_MEMORY {
 			return Claim::LacksMemory;
 		}
 		let (owned, peak) = (gpu.reference.unwrap_or(gpu.class.floor()), gpu.class.peak);
@@ -42,10 +40,10 @@ impl Row {
 		}
 	}
 
-	/// The best pace of `gpu` as a part of what this class asks for, at least 1 where it passes: by the
-	/// planned reference, and by the peaks alone.
+	/// Returns the best pace of `gpu` as a part of the pace that this class requires, at least 1 where it
+	/// passes: by the planned reference, and by the peaks alone.
 	fn shares(&self, gpu: &Self) -> Option<[f64; 2]> {
-		let needed = f64::from(self.turns()?) * LEAST_PACE;
+		let needed = f64::from(self.turns()?) * (LEAST_PACE as f64 / 100.0);
 		let share = |reference: ClassReference, peak: Option<Peak>| {
 			best_turns(&reference, peak).map(|best| best as f64 / needed)
 		};
@@ -75,7 +73,7 @@ impl Claim {
 	}
 }
 
-/// The classes with their references, the best paid first.
+/// Returns the classes with their references, the best paid first.
 fn rows(
 	classes: impl Iterator<Item = GpuClassInfo>,
 	reference: impl Fn(&GpuClassInfo) -> Option<ClassReference>,
@@ -177,8 +175,8 @@ fn not_separated(out: &mut String, rows: &[Row]) {
 
 fn close(out: &mut String, rows: &[Row]) {
 	out.push_str(
-		"\n**Pairs that are separated by little.** The best pace of the cheaper GPU, as a part of what the class\n\
-		 asks for: with a kernel 1.25 times as good as planned, and at 0.9 of its peaks. From 100 % on it passes.\n\n\
+		"\n**Pairs that are barely separated.** The best pace of the cheaper GPU, as a share of the pace that the class\n\
+		 requires: with a kernel 1.25 times as good as planned, and at 0.9 of its peaks. From 100 % on it passes.\n\n\
 		 | class | paid | GPU | paid | 1.25 × planned | 0.9 of its peaks |\n\
 		 | --- | --- | --- | --- | --- | --- |\n",
 	);
@@ -213,7 +211,7 @@ fn shown(strong: &Row, weak: &Row) -> Option<u32> {
 fn paying_copies(out: &mut String, rows: &[Row]) {
 	out.push_str(
 		"\n**Copies that pay.** *Together* is what the copies are paid, *÷ n* the most that the weaker class may be\n\
-		 paid for them not to pay more than the GPU itself.\n\n\
+		 paid if the copies are not to earn more than the GPU itself.\n\n\
 		 | GPU | paid | shows | each | together | ÷ n |\n\
 		 | --- | --- | --- | --- | --- | --- |\n",
 	);
@@ -253,7 +251,7 @@ fn all_copies(out: &mut String, rows: &[Row]) {
 	matrix(
 		out,
 		rows,
-		"**Copies of all pairs.** A row is a GPU, a column the class of which it shows that many.",
+		"**Copies of all pairs.** A row is a GPU, a column the class of which it shows this number.",
 		|strong, weak| match shown(strong, weak) {
 			None => "?".into(),
 			Some(count) => count.to_string(),
@@ -261,14 +259,14 @@ fn all_copies(out: &mut String, rows: &[Row]) {
 	);
 }
 
-/// Returns the tables of what was measured.
+/// Returns the tables by measurements.
 pub fn calibrated(classes: &[GpuClassInfo]) -> String {
 	let mut out = String::from("\n## By what was measured\n");
 	if classes.iter().all(|class| class.measured.is_none()) {
 		out.push_str("\nNo class is calibrated.\n");
 		return out;
 	}
-	// A GPU whose pace is neither measured nor known from its peaks says nothing.
+	// A GPU whose pace is neither measured nor known from its peaks has no row.
 	let known = |class: &&GpuClassInfo| class.measured.is_some() || class.peak.is_some();
 	let rows = rows(
 		classes.iter().filter(known).copied(),
@@ -280,7 +278,7 @@ pub fn calibrated(classes: &[GpuClassInfo]) -> String {
 	out
 }
 
-/// Returns the tables of what is planned by the peak figures.
+/// Returns the tables planned by the peak figures.
 fn planned() -> String {
 	let known = CLASSES.iter().filter(|class| class.peak.is_some());
 	let rows = rows(known.copied(), GpuClassInfo::planned);
@@ -299,7 +297,7 @@ fn tables() -> String {
 	format!("{}{}\n", calibrated(&CLASSES), planned())
 }
 
-/// Returns the document's text, where its tables are, and what they should be.
+/// Returns the document's text, the range of its tables, and their intended text.
 pub fn document() -> (String, core::ops::Range<usize>, String) {
 	let text = std::fs::read_to_string(PATH).expect("the document is there");
 	let [begin, end] = MARKS.map(|mark| text.find(mark).expect("the marks are there"));

@@ -1,8 +1,8 @@
-//! Prints the tables of `docs/rewards.md`: what an epoch pays typical machines, delegators and licenses.
-//! With `--write` it puts them into the document. A test compares the two.
+//! Prints the tables of `docs/rewards.md`: the payments of an epoch to typical machines, delegators and
+//! licenses. With `--write` it puts them into the document. A test compares the two.
 //!
-//! Everything is worked out with the formulas that the chain works with; what is assumed of the
-//! network is in [`MACHINES`] and in the tables' own words.
+//! Everything is computed with the chain's formulas; the assumptions about the network are in [`MACHINES`]
+//! and in the words of the tables.
 
 use kaisar_math::{
 	DAY, Hardware, KAI, Ratio, RedeemTerm, Schedule, ScoreTable, Split,
@@ -18,25 +18,25 @@ use std::fmt::Write;
 
 /// Blocks of an epoch.
 const EPOCH: u32 = 14 * DAY;
-/// Sizes of the network.
+/// Numbers of workers in the network.
 const SIZES: [u128; 3] = [100, 10_000, 1_000_000];
-/// The stake with which the boost is 2.
+/// The stake at which the boost reaches 2.
 const MAX_STAKE: u128 = 50_000 * KAI;
 /// The weight of a machine without GPUs, at 129 cores.
 const CPU_ONLY: Perbill = Perbill::from_percent(10);
 /// The protocol's part of a rent.
 const PROTOCOL_FEE: Perbill = Perbill::from_percent(10);
-/// The price of a plan of 90 days.
+/// The rate of the plan of 90 days.
 const QUARTER: Perbill = Perbill::from_percent(80);
-/// Licenses there can be.
+/// The maximum number of licenses.
 const LICENSES: u128 = 29_998;
-/// Where the tables are in the document.
+/// The marks around the tables in the document.
 const MARKS: [&str; 2] = ["<!-- reward_table -->\n", "<!-- /reward_table -->\n"];
-/// Where what tricks earn is.
+/// The marks around the table of attacks.
 const ATTACK_MARKS: [&str; 2] = ["<!-- attack_table -->\n", "<!-- /attack_table -->\n"];
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rewards.md");
 
-/// A machine, and how many of a hundred workers are like it.
+/// A type of machine, and its share of all workers, in per cent.
 struct Machine {
 	name: &'static str,
 	of_hundred: u128,
@@ -46,7 +46,7 @@ struct Machine {
 	gpus: u8,
 }
 
-/// The network that is assumed.
+/// The assumed network.
 const MACHINES: [Machine; 3] = [
 	Machine {
 		name: "one RTX 4090 at home",
@@ -56,7 +56,7 @@ const MACHINES: [Machine; 3] = [
 		gpus: 1,
 	},
 	Machine {
-		name: "8×H100 in a data centre",
+		name: "8×H100 in a data center",
 		of_hundred: 10,
 		tiers: [4, 4, 4, 4],
 		class: 1,
@@ -85,7 +85,7 @@ impl Machine {
 		}
 	}
 
-	/// The least that its owner must stake.
+	/// Returns the minimum stake of its owner.
 	fn stake(&self) -> u128 {
 		let Hardware {
 			class_score,
@@ -95,7 +95,7 @@ impl Machine {
 		stake::minimum(500 * KAI, 200 * KAI, class_score, gpu_count).expect("it is in range")
 	}
 
-	/// Its score of so many blocks.
+	/// Returns its PoC score of `blocks`.
 	fn poc(&self, stake: u128, blocks: u32) -> u128 {
 		ScoreTable::default()
 			.poc(
@@ -107,16 +107,16 @@ impl Machine {
 			.expect("in range")
 	}
 
-	/// The rent of so many blocks, at the prices of a development chain: a GPU and hour costs as many KAI as
-	/// it scores.
+	/// Returns the rent of `blocks`, at the prices of a development chain: a GPU and hour costs as many KAI
+	/// as it scores.
 	fn rent(&self, blocks: u32, utilisation: Utilisation, plan: Perbill) -> u128 {
 		let reference = u128::from(self.hardware().class_score) * KAI / 100;
 		let unit = price::unit_price(reference, utilisation, plan).expect("in range");
 		unit * u128::from(self.gpus) * u128::from(blocks) / u128::from(HOUR)
 	}
 
-	/// Its work in an epoch online, of which it was rented on demand for so many per cent, as all machines
-	/// with GPUs.
+	/// Returns its work in an epoch online, `rented` per cent of which it was rented on demand, as all
+	/// machines with GPUs.
 	fn work(&self, stake: u128, rented: u32) -> Work {
 		let utilisation = Utilisation {
 			idle: 100 - rented,
@@ -132,7 +132,7 @@ impl Machine {
 		}
 	}
 
-	/// Its work in an epoch in which its owner rents it all the time, on a plan of 90 days.
+	/// Returns its work in an epoch in which its owner rents it all the time, on a plan of 90 days.
 	fn self_rented(&self) -> Work {
 		let poc = self.poc(self.stake(), EPOCH);
 		Work {
@@ -148,7 +148,8 @@ impl Machine {
 	}
 }
 
-/// The work of a network, of which each machine with GPUs is rented for so many per cent of the time.
+/// Returns the work of a network in which each machine with GPUs is rented for `rented` per cent of the
+/// time.
 fn network(workers: u128, rented: u32) -> Work {
 	MACHINES.iter().fold(Work::default(), |sum, machine| {
 		let count = machine.of_hundred * workers / 100;
@@ -165,20 +166,20 @@ fn add(sum: Work, one: Work, count: u128) -> Work {
 	}
 }
 
-/// What an epoch of the first period has for workers.
+/// Returns the workers' part of an epoch of the first period.
 fn pot() -> u128 {
 	Split::default()
 		.of(Schedule::KAISAR.emitted(0, EPOCH))
 		.providers
 }
 
-/// An epoch of the first period.
+/// Returns the division of an epoch of the first period.
 fn epoch(work: Work) -> Division {
 	let cap = FixedU128::from_rational(1, 2);
 	Division::new(pot(), Ratio::Automatic, cap, work).expect("in range")
 }
 
-/// What it pays each of [`MACHINES`].
+/// Returns the epoch's payment to each of [`MACHINES`].
 fn rewards(workers: u128, rented: u32) -> [WorkerReward; 3] {
 	let epoch = epoch(network(workers, rented));
 	MACHINES.map(|machine| {
@@ -188,8 +189,8 @@ fn rewards(workers: u128, rented: u32) -> [WorkerReward; 3] {
 	})
 }
 
-/// What a machine with this work is paid beside a network that nobody rents, by the rule and by the
-/// published formula alone.
+/// Returns the payment to a machine with this work beside a network that nobody rents, by the rule and by
+/// the published formula alone.
 fn beside(workers: u128, own: Work) -> (u128, u128) {
 	let work = add(network(workers, 0), own, 1);
 	let paid = epoch(work).pay(&own).expect("a share");
@@ -198,7 +199,7 @@ fn beside(workers: u128, own: Work) -> (u128, u128) {
 	(paid.idle + paid.rent, published)
 }
 
-/// A number with its thousands apart.
+/// Formats a number with separated thousands.
 fn grouped(number: u128) -> String {
 	let digits = number.to_string();
 	let mut text = String::new();
@@ -211,7 +212,7 @@ fn grouped(number: u128) -> String {
 	text
 }
 
-/// An amount in KAI, rounded down: no places from a hundred on, two from one on, four below.
+/// Formats an amount in KAI, rounded down: no decimals from a hundred on, two from one on, four below.
 fn kai(amount: u128) -> String {
 	let whole = amount / KAI;
 	let places = match whole {
@@ -227,13 +228,13 @@ fn kai(amount: u128) -> String {
 	text
 }
 
-/// A year of 365 days of `amount` an epoch, in per cent of `of`.
+/// Formats `amount` an epoch over a year of 365 days, in per cent of `of`.
 fn yearly(amount: u128, of: u128) -> String {
 	let tenths = amount * 365 / 14 * 1_000 / of;
 	format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
-/// All tables, in Markdown.
+/// Returns all tables, in Markdown.
 pub fn tables() -> String {
 	let mut text = String::new();
 	let out = &mut text;
@@ -264,7 +265,7 @@ pub fn tables() -> String {
 
 	writeln!(
 		out,
-		"\nThe same, a year, in per cent of the owner's stake.\n"
+		"\nThe same for a year, in percent of the owner's stake.\n"
 	)
 	.unwrap();
 	let mut head = vec!["machine".into()];
@@ -332,7 +333,7 @@ pub fn tables() -> String {
 	for (n, machine) in MACHINES.iter().enumerate() {
 		let mut cells = vec![machine.name.into()];
 		cells.extend(SIZES.map(|size| {
-			// One machine's boost more or less does not move the total.
+			// One machine's boost does not change the total noticeably.
 			let alone = machine.poc(machine.stake(), EPOCH);
 			let boosted = machine.poc(machine.stake() + 1_000 * KAI, EPOCH);
 			let reward = rewards(size, 0)[n].idle / 1_000_000 * (boosted * 1_000_000 / alone);
@@ -391,7 +392,7 @@ pub fn tables() -> String {
 
 	writeln!(
 		out,
-		"\n**Later**, with the same network, all of it by these parts.\n"
+		"\n**Later**, with the same network, all of it in proportion to the emission.\n"
 	)
 	.unwrap();
 	line(
@@ -424,7 +425,7 @@ pub fn tables() -> String {
 	text
 }
 
-/// A score, weighed, with two places from one on and four below.
+/// Formats a weighted score, with two decimals from one on and four below.
 fn weighed(machine: &Machine, hundredths: u64) -> String {
 	let (part, whole) = machine.hardware().weight(CPU_ONLY);
 	let score = u128::from(hundredths) * 100 * part / whole;
@@ -435,7 +436,7 @@ fn weighed(machine: &Machine, hundredths: u64) -> String {
 	}
 }
 
-/// What tricks earn, in Markdown.
+/// Returns the table of attacks and their earnings, in Markdown.
 pub fn attacks() -> String {
 	let mut text = String::new();
 	let out = &mut text;
@@ -446,7 +447,7 @@ pub fn attacks() -> String {
 
 	say(
 		out,
-		"**A machine that is not there, rented by its owner** for a whole epoch on a plan of 90 days, at the prices\n\
+		"**A machine that does not exist, rented by its owner** for a whole epoch on a plan of 90 days, at the prices\n\
 		 of a development chain, beside a network that nobody rents. KAI an epoch. *Published* is what the formula\n\
 		 would pay without the cap.\n",
 	);
@@ -505,7 +506,7 @@ pub fn attacks() -> String {
 
 	say(
 		out,
-		"\n**A server in parts.** What all parts score together, as a part of what it scores in one piece, if each\n\
+		"\n**A server in parts.** The score of all parts together, as a share of the score in one piece, if each\n\
 		 part has the whole line. Every part needs a stake of 500 KAI.\n",
 	);
 	line(
@@ -559,9 +560,9 @@ pub fn attacks() -> String {
 
 	say(
 		out,
-		"\n**Renting a rival, to have its part of the emission.** KAI an epoch. What an idle machine with eight H100\n\
-		 earns, which is the most that all others gain together if somebody rents it on a plan of 90 days; what that\n\
-		 costs; and what its owner has then, nine tenths of the rent and half of the fee.\n",
+		"\n**Renting a rival, to take its part of the emission.** KAI an epoch. *Idle* is what an idle machine with\n\
+		 eight H100 earns, the most that all others gain together if it is rented on a plan of 90 days. *Costs* is\n\
+		 the rent. *Rented* is what its owner then has, nine tenths of the rent and half of the fee.\n",
 	);
 	line(
 		out,
@@ -583,7 +584,7 @@ pub fn attacks() -> String {
 	text
 }
 
-/// The document, and where in it each block of tables is, with what it should be.
+/// Returns the document's text, and for each block of tables its range and its intended text.
 pub fn document() -> (String, [(std::ops::Range<usize>, String); 2]) {
 	let text = std::fs::read_to_string(PATH).expect("the document is there");
 	let place = |[from, to]: [&str; 2]| {
@@ -601,7 +602,7 @@ pub fn document() -> (String, [(std::ops::Range<usize>, String); 2]) {
 fn main() {
 	if std::env::args().any(|argument| argument == "--write") {
 		let (mut text, mut blocks) = document();
-		// From the end, so that no place moves before it is written.
+		// From the end, so that no range moves before it is written.
 		blocks.sort_by_key(|(place, _)| std::cmp::Reverse(place.start));
 		for (place, tables) in blocks {
 			text.replace_range(place, &tables);

@@ -1,8 +1,8 @@
-//! Multiply and divide through 256 bits, rounding down.
+//! Multiplication and division through 256 bits.
 
 use sp_arithmetic::{Rounding, helpers_128bit::multiply_by_rational_with_rounding};
 
-/// `⌊a · b / c⌋`, the product taken in 256 bits. `None` if `c` is 0 or the result does not fit.
+/// Returns `⌊a · b / c⌋`, the product taken in 256 bits. `None` if `c` is 0 or the result does not fit.
 ///
 /// ```
 /// use kaisar_math::mul_div;
@@ -15,7 +15,7 @@ pub const fn mul_div(a: u128, b: u128, c: u128) -> Option<u128> {
 	multiply_by_rational_with_rounding(a, b, c, Rounding::Down)
 }
 
-/// `⌈a · b / c⌉`, likewise.
+/// Returns `⌈a · b / c⌉`, likewise.
 pub const fn mul_div_up(a: u128, b: u128, c: u128) -> Option<u128> {
 	multiply_by_rational_with_rounding(a, b, c, Rounding::Up)
 }

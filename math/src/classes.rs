@@ -1,10 +1,10 @@
-//! The GPU classes: the table that a genesis starts with.
+//! The GPU classes: the table with which a genesis starts.
 //!
-//! Ids never change their meaning; governance appends. 0 is "no GPU" and has no entry.
+//! An id never changes its meaning; governance appends new ones. 0 is "no GPU" and has no entry.
 //!
-//! Sources: ids, names and published scores are the network's own; memory is the least with which a class
-//! is sold; peaks are the dense ones of the vendors' data sheets, as the specification lists them. Those of
-//! the A8000, A5000, A4000, RTX 4070 Ti SUPER, 3090 Ti and 3080 Ti are still to be checked against the
+//! Sources: ids, names and published scores are the network's own; memory is the least with which a class is
+//! sold; peaks are the dense ones of the vendors' data sheets, as `docs/spec/09-tables.md` lists them. Those
+//! of the A8000, A5000, A4000, RTX 4070 Ti SUPER, 3090 Ti and 3080 Ti still have to be checked against the
 //! sheets.
 
 use crate::separation::{self, TURN_OPS};
@@ -12,7 +12,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 
-/// The figures that one GPU of a class is held to: it shows the class if it reaches a fixed share of each.
+/// The figures to which one GPU of a class is held: it proves the class if it reaches a fixed share of each.
 /// State of the chain, changeable by governance.
 #[derive(
 	Clone,
@@ -32,30 +32,30 @@ use serde::{Deserialize, Serialize};
 pub struct ClassReference {
 	/// Turns of the GPU trial in 10 s.
 	pub trial_turns: u32,
-	/// Its memory, in GB of 10⁹ bytes.
+	/// Memory, in GB of 10⁹ bytes.
 	pub memory_gb: u32,
-	/// True if both were measured with the network's own kernels on a GPU known to be of the class
-	/// (`kaisar-agent calibrate`). Otherwise the turns are those of 4 Top/s, which every GPU does by far, and
-	/// the class earns nothing.
+	/// Whether both were measured with the network's own kernels on a GPU known to be of the class
+	/// (`kaisar-agent calibrate`). Otherwise the turns are those of 4 Top/s, which every GPU exceeds by far,
+	/// and the class earns nothing.
 	pub calibrated: bool,
 }
 
 impl ClassReference {
-	/// The highest values, about a hundred times today's hardware. An agent sizes its work by them.
+	/// The highest values, about a hundred times today's hardware. An agent sizes its work by a reference.
 	pub const MOST: Self = Self {
 		trial_turns: 1 << 20,
 		memory_gb: 4_096,
 		calibrated: true,
 	};
 
-	/// The reference of a class of which nothing is known.
+	/// The reference of a class about which nothing is known.
 	pub const LEAST: Self = Self {
 		trial_turns: UNCALIBRATED_TURNS,
 		memory_gb: 4,
 		calibrated: false,
 	};
 
-	/// Returns whether work can be sized by it.
+	/// Returns whether an agent can size its work by the reference.
 	pub fn is_valid(&self) -> bool {
 		(1..=Self::MOST.trial_turns).contains(&self.trial_turns)
 			&& (1..=Self::MOST.memory_gb).contains(&self.memory_gb)
@@ -69,10 +69,11 @@ const UNCALIBRATED_TURNS: u32 = (10 * 4_000_000_000_000 / TURN_OPS) as u32;
 const PLANNED_PRODUCTS: u32 = 60;
 const PLANNED_BANDWIDTH: u32 = 85;
 
-/// A vendor's dense peak figures of one GPU, to size trials and to plan references.
+/// A vendor's dense peak figures for one GPU, to size trials and to plan references.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peak {
-	/// Int8 operations, 10¹² a second, of the tensor cores (DP4A for the V100); 0 where there are none.
+	/// Int8 operations of the tensor cores, 10¹² a second (of DP4A for the V100); 0 for a GPU without
+	/// either.
 	pub int8_tops: u32,
 	/// Memory bandwidth in GB/s.
 	pub memory_gbps: u32,
@@ -90,16 +91,16 @@ pub struct GpuClassInfo {
 	/// The score that a genesis pays, in hundredths: the published one, or that of the weakest class whose
 	/// GPU passes for this one ([`crate::separation`]).
 	pub score: u32,
-	/// The least memory with which it is sold, in GB.
+	/// The least memory with which the class is sold, in GB.
 	pub memory_gb: u32,
-	/// Its peak figures, where they are known.
+	/// The vendor's peak figures, where they are known.
 	pub peak: Option<Peak>,
 	/// Turns of the GPU trial in 10 s, once the class is calibrated.
 	pub measured: Option<u32>,
 }
 
 impl GpuClassInfo {
-	/// Returns the reference of a class that is not calibrated: its memory, and the turns of 4 Top/s.
+	/// Returns the reference of an uncalibrated class: its memory, and the turns of 4 Top/s.
 	pub fn floor(&self) -> ClassReference {
 		ClassReference {
 			memory_gb: self.memory_gb,
@@ -107,18 +108,18 @@ impl GpuClassInfo {
 		}
 	}
 
-	/// Returns the reference that was measured; `None` until the class is calibrated.
+	/// Returns the measured reference; `None` until the class is calibrated.
 	pub fn calibrated(&self) -> Option<ClassReference> {
 		self.measured.map(|turns| self.with_turns(turns))
 	}
 
-	/// Returns the reference that a genesis starts with: the measured one, or the floor.
+	/// Returns the reference with which a genesis starts: the measured one, or the floor.
 	pub fn reference(&self) -> ClassReference {
 		self.calibrated().unwrap_or_else(|| self.floor())
 	}
 
-	/// Returns the reference that a calibration is expected to find: the pace at 60 % of the int8 peak and 85 %
-	/// of the memory's. `None` without both figures.
+	/// Returns the reference that a calibration is expected to find: the pace at 60 % of the int8 peak and
+	/// 85 % of the memory's. `None` without both figures.
 	pub fn planned(&self) -> Option<ClassReference> {
 		let Peak {
 			int8_tops,
@@ -139,7 +140,7 @@ impl GpuClassInfo {
 		}
 	}
 
-	/// The class, paid a lower score than the published one.
+	/// Returns the class with a score below the published one.
 	const fn pays(self, score: u32) -> Self {
 		Self { score, ..self }
 	}
@@ -175,7 +176,7 @@ const fn known(
 	}
 }
 
-/// All classes, by id from 1 up without a gap.
+/// All classes, by id from 1 on without gaps.
 pub const CLASSES: [GpuClassInfo; 33] = [
 	known(1, "GPU_H100_80GB_SXM", 1_000, 80, 1_979, 3_350),
 	known(2, "GPU_H100_80GB_PCIE", 1_000, 80, 1_513, 2_000),
@@ -212,7 +213,7 @@ pub const CLASSES: [GpuClassInfo; 33] = [
 	known(33, "GPU_H200_141GB_SXM", 1_000, 141, 1_979, 4_800),
 ];
 
-/// The entry of a class; `None` for 0 and for ids that are not in the table.
+/// Returns the entry of a class; `None` for 0 and for ids that are not in the table.
 ///
 /// ```
 /// use kaisar_math::classes::get;
@@ -223,7 +224,8 @@ pub fn get(id: u16) -> Option<&'static GpuClassInfo> {
 	CLASSES.get(usize::from(id).checked_sub(1)?)
 }
 
-/// The score that a genesis pays for one GPU of a class, in hundredths. 0 for no GPU, `None` for an unknown class.
+/// Returns the score that a genesis pays for one GPU of a class, in hundredths: 0 for class 0, `None` for an
+/// unknown class.
 pub fn score(id: u16) -> Option<u32> {
 	if id == 0 {
 		Some(0)
@@ -232,7 +234,7 @@ pub fn score(id: u16) -> Option<u32> {
 	}
 }
 
-/// The class of that name.
+/// Returns the class with a name.
 pub fn by_name(name: &str) -> Option<&'static GpuClassInfo> {
 	CLASSES.iter().find(|class| class.name == name)
 }

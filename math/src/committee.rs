@@ -1,10 +1,9 @@
-//! Committees: how they are drawn, what a majority is, how a tier is agreed on, and how likely a cheat is
-//! found.
+//! Committees: drawing, majorities, agreement on a tier, and the chance of detection.
 //!
 //! ## Chance of detection
 //!
-//! A prover that falsified a fraction `f` of its steps is caught by a checker that opens `s` of them
-//! at random with probability `1 − (1 − f)^s`. With the 256 samples of production:
+//! A prover that falsified a fraction `f` of its steps is caught by a checker that opens `s` of them at
+//! random with probability `1 − (1 − f)^s`. With the 256 samples of production:
 //!
 //! | falsified | one checker | at least 3 of 5, each with its own samples |
 //! | --- | --- | --- |
@@ -12,17 +11,21 @@
 //! | 1 % | 92.4 % | 99.6 % |
 //! | 0.27 % | 50 % | 50 % |
 //!
-//! What is falsified is not computed, so a cheat that goes undetected saves next to nothing.
+//! A cheat saves the computation of the falsified steps only, so one that goes undetected saves next to
+//! nothing.
 
 use alloc::vec::Vec;
 use sp_arithmetic::{PerThing, Perquintill, traits::Saturating};
 
-/// Most licenses that are drawn for a committee, whatever the parameters.
+/// Maximum number of licenses drawn for a committee, whatever the parameters.
 pub const MAX_DRAWS: u32 = 512;
-/// Most votes in a batch.
+/// Draws for each unit of a committee's size, as long as all licenses are active. Operators with several hits
+/// and the worker's owner cost some of them; they run out only where few operators hold nearly all licenses.
+const DRAWS_A_SEAT: u32 = 8;
+/// Maximum number of votes in a batch.
 pub const BATCH_SIZE: u32 = 64;
 
-/// Whether `count` is more than half of `of`.
+/// Returns whether `count` is more than half of `of`.
 ///
 /// ```
 /// use kaisar_math::committee::is_majority;
@@ -32,7 +35,7 @@ pub const fn is_majority(count: u32, of: u32) -> bool {
 	count as u64 * 2 > of as u64
 }
 
-/// Whether `count` is more than three quarters of `of`, which a slash needs.
+/// Returns whether `count` is more than three quarters of `of`, which a slash needs.
 ///
 /// ```
 /// use kaisar_math::committee::exceeds_three_quarters;
@@ -42,8 +45,8 @@ pub const fn exceeds_three_quarters(count: u32, of: u32) -> bool {
 	count as u64 * 4 > of as u64 * 3
 }
 
-/// The highest value that votes of more than half of `size` reach, each a value and a weight; 0 if there is
-/// none. So no minority of the committee lifts a value, whoever missed or abstained.
+/// Returns the highest value that votes of more than half of `size` reach, each a value and a weight; 0 if
+/// there is none. So no minority of the committee raises a value, whoever missed or abstained.
 ///
 /// ```
 /// use kaisar_math::committee::reached;
@@ -65,11 +68,11 @@ pub fn reached(votes: &[(u8, u32)], size: u32) -> u8 {
 		.unwrap_or(0)
 }
 
-/// A committee while it is drawn.
+/// A committee that is being drawn.
 ///
-/// The first hit on an operator gives it a seat of weight 1, each further hit adds 1 to the weight. When the
-/// weights sum to the size, only operators without a seat are added, until enough operators sit. So the odds
-/// are binomial in licenses, whether their holder splits them over operators or bundles them.
+/// The first hit on an operator gives it a seat of weight 1, and each further hit adds 1 to the weight. When
+/// the weights sum to the size, only operators without a seat are added, until enough operators sit. So the
+/// odds are binomial in licenses, whether their holder splits them over operators or bundles them.
 ///
 /// ```
 /// use kaisar_math::committee::Drawing;
@@ -88,7 +91,7 @@ pub struct Drawing<Operator> {
 }
 
 impl<Operator: PartialEq> Drawing<Operator> {
-	/// An empty committee of this size, with this many operators at least.
+	/// Returns an empty committee of this size, with at least this many operators.
 	pub const fn new(size: u32, min_operators: u32) -> Self {
 		Self {
 			size,
@@ -98,17 +101,17 @@ impl<Operator: PartialEq> Drawing<Operator> {
 		}
 	}
 
-	/// Whether no hit changes it any more.
+	/// Returns whether no further hit changes the committee.
 	pub fn is_complete(&self) -> bool {
 		self.weight >= self.size && self.seats.len() >= self.min_operators as usize
 	}
 
-	/// Whether the operator sits.
+	/// Returns whether the operator has a seat.
 	pub fn seats(&self, operator: &Operator) -> bool {
 		self.seats.iter().any(|(seated, _)| seated == operator)
 	}
 
-	/// Seats the operator of a license that was drawn, or adds to its weight.
+	/// Gives the operator of a drawn license a seat, or adds to its weight.
 	pub fn hit(&mut self, operator: Operator) {
 		if self.is_complete() {
 			return;
@@ -133,13 +136,13 @@ impl<Operator: PartialEq> Drawing<Operator> {
 	}
 }
 
-/// Whether a vote on a tier or a count is no more than one step from what was decided.
+/// Returns whether a vote on a tier or a count is within one step of the decision.
 pub const fn is_near(vote: u8, decided: u8) -> bool {
 	vote.abs_diff(decided) <= 1
 }
 
-/// Most licenses that are drawn for a committee: `8 · CommitteeSize · ⌈minted / active⌉`, at most
-/// [`MAX_DRAWS`]. None where no license is active.
+/// Returns the maximum number of licenses drawn for a committee: `8 · CommitteeSize · ⌈minted / active⌉`, at
+/// most [`MAX_DRAWS`]; 0 where no license is active.
 ///
 /// ```
 /// use kaisar_math::committee::draw_limit;
@@ -151,12 +154,13 @@ pub fn draw_limit(committee_size: u32, minted: u32, active: u32) -> u32 {
 	if active == 0 {
 		return 0;
 	}
-	8u32.saturating_mul(committee_size)
+	DRAWS_A_SEAT
+		.saturating_mul(committee_size)
 		.saturating_mul(minted.div_ceil(active))
 		.min(MAX_DRAWS)
 }
 
-/// The batch of an operator's seat with this number in a round, counted from 0.
+/// Returns the batch of an operator's seat with this number in a round, counted from 0.
 ///
 /// ```
 /// use kaisar_math::committee::batch_of;
@@ -166,7 +170,7 @@ pub const fn batch_of(number: u32) -> u32 {
 	number / BATCH_SIZE
 }
 
-/// The number of batches that an operator's seats in a round make: each has 64, the last one the rest.
+/// Returns the number of batches of an operator's seats in a round: each has 64, the last one the rest.
 ///
 /// ```
 /// use kaisar_math::committee::batches;
@@ -176,7 +180,7 @@ pub const fn batches(seats: u32) -> u32 {
 	seats.div_ceil(BATCH_SIZE)
 }
 
-/// The missed seats that an operator's `n`-th commitment of an epoch counts as if it is not opened: `2ⁿ`, at
+/// Returns the number of missed seats for an operator's `n`-th unopened commitment of an epoch: `2ⁿ`, at
 /// most 64. One crash is cheap, a habit is not.
 ///
 /// ```
@@ -191,8 +195,8 @@ pub const fn unopened_seats(n: u32) -> u32 {
 	}
 }
 
-/// The chance that a prover which falsified the fraction `faulty` is found by `samples` openings:
-/// `1 − (1 − f)^s`.
+/// Returns the chance that `samples` openings detect a prover which falsified the fraction `faulty`: `1 − (1
+/// − f)^s`.
 pub fn detection(faulty: Perquintill, samples: u32) -> Perquintill {
 	let missed = faulty.left_from_one().saturating_pow(samples as usize);
 	missed.left_from_one()
@@ -249,8 +253,8 @@ mod tests {
 		}
 	}
 
-	/// The operator of each of 1,000 active licenses. Those of the attacker are numbers below `ATTACKERS`,
-	/// which share `tenths` of a percent of all licenses; the others share the rest by `honest`.
+	/// The operators of 1,000 active licenses: those of the attacker are numbers below `ATTACKERS`, and
+	/// share `tenths` of a percent of all licenses; the others share the rest by `honest`.
 	const ATTACKERS: u32 = 1_000;
 
 	fn network(tenths: u32, accounts: u32, honest: &[u32]) -> Vec<u32> {
@@ -264,7 +268,7 @@ mod tests {
 				licenses as usize,
 			));
 		}
-		// Each of the others is an operator of one license.
+		// Each of the others operates one license.
 		for small in 0..rest - of_pools.len() as u32 {
 			of_pools.push(2 * ATTACKERS + small);
 		}
@@ -272,8 +276,8 @@ mod tests {
 		operators
 	}
 
-	/// In how many of `trials` committees of five the attacker has more than half, and more than three
-	/// quarters, of the size; both in millionths.
+	/// Returns the number of `trials` committees of five in which the attacker has more than half, and more
+	/// than three quarters, of the size; both in millionths.
 	fn captured(operators: &[u32], trials: u32) -> (u32, u32) {
 		let (mut half, mut most) = (0u32, 0u32);
 		let mut random = Random(0x9E37_79B9_7F4A_7C15);
@@ -296,8 +300,9 @@ mod tests {
 		(millionths(half), millionths(most))
 	}
 
+	/// Tests the table of *Committees* in `docs/popw.md`.
 	#[test]
-	fn the_odds_of_capture_are_those_of_the_specification() {
+	fn the_odds_of_capture_are_those_of_the_documents() {
 		// Share in tenths of a percent, and the published odds in millionths.
 		for (tenths, half, most) in [
 			(10, 10, 0),
@@ -321,7 +326,8 @@ mod tests {
 		}
 	}
 
-	/// The weight that a license of a small operator brings, in hundredths of what one of a pool's does.
+	/// Returns the weight that a license of a small operator earns, in hundredths of that of a pool's
+	/// license.
 	fn earned_by_small(pools: &[u32]) -> u64 {
 		let operators = network(0, 1, pools);
 		let mut random = Random(7);
@@ -355,13 +361,13 @@ mod tests {
 
 	#[test]
 	fn nobody_gains_seats_by_splitting_or_from_others_that_bundle() {
-		// An attacker with a tenth of all licenses. While one seat was all that an operator could have,
-		// honest pools made it 3 to 30 % of committees in place of 0.86 %, and less if it bundled its own.
+		// An attacker with a tenth of all licenses. When an operator could have one seat only, honest pools
+		// raised this from 0.86 % of committees to 3 to 30 %, and less if the attacker bundled its own
+		// licenses.
 		for accounts in [1, 3, 30, 100] {
 			for honest in [&[][..], &[60], &[35, 35], &[80], &[98]] {
 				let (half, most) = captured(&network(100, accounts, honest), 40_000);
-				// Seats that are added for the sake of three operators enlarge the size: never more than
-				// binomial.
+				// Seats added to reach three operators enlarge the size: never above binomial.
 				assert!(half <= 8_600 + 2_300, "{accounts}, {honest:?}: {half}");
 				assert!(most <= 460 + 540, "{accounts}, {honest:?}: {most}");
 			}
@@ -396,7 +402,7 @@ mod tests {
 			let weight: u32 = seats.iter().map(|(_, weight)| weight).sum();
 			prop_assert!(seats.len() as u32 <= size && weight < size + least);
 			prop_assert!(!complete || (weight >= size && seats.len() as u32 >= least));
-			// What is added for the sake of the least number has weight 1, so it is nobody's majority.
+			// Seats added to reach the minimum number have weight 1, so they are nobody's majority.
 			let added: u32 = weight.saturating_sub(size);
 			prop_assert!(seats.iter().rev().take(added as usize).all(|(_, weight)| *weight == 1));
 		}

@@ -1,29 +1,29 @@
-//! Emission by block number, its split, the checkers' reserve and the cap.
+//! Emission by block number, its split, the checkers' reserve and the supply cap.
 //!
-//! Emission is a function of the block number alone, never of the clock: `emitted_until(n)` says what
-//! blocks 1 … n emit, and what a range of blocks emits is a difference of two of those. So an epoch
-//! that crosses the end of a period needs no special case, and the parts of any division of the
-//! chain's life into ranges add up to the whole, to the unit. The reserve is paid out by the same
-//! device: `⌊reserve · emitted_until(n) / total⌋` is what is out after block `n`.
+//! Emission is a function of the block number alone, never of the clock: `emitted_until(n)` is the emission
+//! of blocks 1 … n, and the emission of a range of blocks is a difference of two of those. So an epoch that
+//! crosses the end of a period needs no special case, and the parts of any division of the chain's life into
+//! ranges add up to the whole, to the unit. The reserve is released in the same way: `⌊reserve ·
+//! emitted_until(n) / total⌋` is out after block `n`.
 
 use crate::{KAI, arith::mul_div};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use sp_arithmetic::Perbill;
 
-/// No more KAI than this ever exists: 1,000,000,000.
+/// The maximum supply: 1,000,000,000 KAI.
 pub const MAX_SUPPLY: u128 = 1_000_000_000 * KAI;
-/// What a production genesis allocates: the supply less the emission, 590,032,000 KAI.
+/// The allocation of a production genesis: the supply less the emission, 590,032,000 KAI.
 pub const GENESIS_ALLOCATION: u128 = MAX_SUPPLY - Schedule::KAISAR.total();
-/// The part of the genesis allocation that is kept for checkers: 118,006,400 KAI.
+/// The part of the genesis allocation that is reserved for checkers: 118,006,400 KAI.
 pub const CHECKERS_RESERVE: u128 = 118_006_400 * KAI;
 
 /// A run of blocks with the same emission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Period {
-	/// The last block of the run; the first is the one after the run before.
+	/// The last block of the run; the first one follows the run before.
 	pub last: u32,
-	/// What each block emits.
+	/// The emission of each block, in units of 10⁻¹⁸ KAI.
 	pub per_block: u128,
 }
 
@@ -32,7 +32,7 @@ pub struct Period {
 pub struct Schedule(pub [Period; 3]);
 
 impl Schedule {
-	/// The published one: three periods of 10,512,000 blocks with 15, 13 and 11 KAI a block.
+	/// The published schedule: three periods of 10,512,000 blocks with 15, 13 and 11 KAI a block.
 	pub const KAISAR: Self = Self([
 		Period {
 			last: 10_512_000,
@@ -48,7 +48,7 @@ impl Schedule {
 		},
 	]);
 
-	/// What block `number` emits. The genesis block emits nothing.
+	/// Returns the emission of block `number`. The genesis block emits nothing.
 	pub const fn per_block(&self, number: u32) -> u128 {
 		if number == 0 {
 			return 0;
@@ -63,7 +63,7 @@ impl Schedule {
 		0
 	}
 
-	/// What blocks 1 … `number` emit.
+	/// Returns the emission of blocks 1 … `number`.
 	pub const fn emitted_until(&self, number: u32) -> u128 {
 		let (mut sum, mut before, mut i) = (0, 0, 0);
 		while i < self.0.len() && number > before {
@@ -77,29 +77,29 @@ impl Schedule {
 		sum
 	}
 
-	/// What the blocks after `after` up to `to`, that one too, emit; 0 if there are none.
+	/// Returns the emission of the blocks after `after` up to and including `to`; 0 if there are none.
 	pub const fn emitted(&self, after: u32, to: u32) -> u128 {
 		self.emitted_until(to)
 			.saturating_sub(self.emitted_until(after))
 	}
 
-	/// What all blocks emit.
+	/// Returns the emission of all blocks.
 	pub const fn total(&self) -> u128 {
 		self.emitted_until(u32::MAX)
 	}
 
-	/// What is yet to be emitted after block `number`.
+	/// Returns the emission of all blocks after `number`.
 	pub const fn left(&self, number: u32) -> u128 {
 		self.total() - self.emitted_until(number)
 	}
 
-	/// How much of a `reserve` is out after block `number`: in step with the emission, and the last
-	/// unit with the last block's.
+	/// Returns the part of a `reserve` that is out after block `number`: in step with the emission, and the
+	/// last unit with the last block's.
 	pub const fn released_until(&self, reserve: u128, number: u32) -> Option<u128> {
 		mul_div(reserve, self.emitted_until(number), self.total())
 	}
 
-	/// The part of a `reserve` that goes out with the blocks after `after` up to `to`.
+	/// Returns the part of a `reserve` that is released with the blocks after `after` up to `to`.
 	pub const fn released(&self, reserve: u128, after: u32, to: u32) -> Option<u128> {
 		match (
 			self.released_until(reserve, to),
@@ -111,7 +111,7 @@ impl Schedule {
 	}
 }
 
-/// Who gets which part of the emission.
+/// The shares of the emission.
 #[derive(
 	Clone,
 	Copy,
@@ -125,16 +125,16 @@ impl Schedule {
 	TypeInfo,
 )]
 pub struct Split {
-	/// Workers: providers and their delegators.
+	/// The share of workers: providers and their delegators.
 	pub providers: Perbill,
-	/// Checkers and license holders.
+	/// The share of checkers and license holders.
 	pub checkers: Perbill,
-	/// Validators and nominators.
+	/// The share of validators and nominators.
 	pub validators: Perbill,
 }
 
 impl Default for Split {
-	/// 50 %, 20 %, 30 %.
+	/// Returns the published split: 50 %, 20 %, 30 %.
 	fn default() -> Self {
 		Self {
 			providers: Perbill::from_percent(50),
@@ -144,27 +144,27 @@ impl Default for Split {
 	}
 }
 
-/// An emission, split.
+/// An emission, split into amounts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Shares {
-	/// Workers' part.
+	/// The workers' part.
 	pub providers: u128,
-	/// Checkers' part.
+	/// The checkers' part.
 	pub checkers: u128,
-	/// Validators' part.
+	/// The validators' part.
 	pub validators: u128,
 }
 
 impl Split {
-	/// Whether the parts make no more than the whole.
+	/// Returns whether the shares sum to at most the whole.
 	pub fn is_valid(&self) -> bool {
 		let parts = [self.providers, self.checkers, self.validators];
 		let sum: u64 = parts.iter().map(|part| u64::from(part.deconstruct())).sum();
 		sum <= u64::from(Perbill::one().deconstruct())
 	}
 
-	/// The parts of an emission, each rounded down. They never make more than the whole, whatever the
-	/// percentages: what is over 100 % is cut from the last.
+	/// Returns the parts of an emission, each rounded down. They never exceed the whole, whatever the
+	/// percentages: an excess over 100 % is cut from the last.
 	pub fn of(&self, emission: u128) -> Shares {
 		let providers = self.providers.mul_floor(emission);
 		let rest = emission - providers;
@@ -178,7 +178,8 @@ impl Split {
 	}
 }
 
-/// How much of `wanted` may be minted where `issued` exists, and `due` more is owed and not minted yet.
+/// Returns the part of `wanted` that may be minted where `issued` exists, and `due` more is owed and not
+/// minted yet.
 pub const fn within_cap(wanted: u128, cap: u128, issued: u128, due: u128) -> u128 {
 	let room = cap.saturating_sub(issued).saturating_sub(due);
 	if wanted < room { wanted } else { room }

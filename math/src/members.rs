@@ -1,8 +1,8 @@
-//! What the members of a pool earn together: a worker's delegators, an operator's license holders.
+//! The earnings of a pool's members: a worker's delegators, an operator's license holders.
 //!
-//! A pool's reward of an epoch is divided once, whoever its members are, and credited to a **rate**: what
-//! one share has earned since the pool began ([`PerShare`]). A member who has held `s` shares while
-//! the rate went from `a` to `b` has earned `s · (b − a)`, over one epoch or a hundred.
+//! A pool's reward of an epoch is divided once, whoever its members are, and credited to a **rate**: the
+//! earnings of one share since the pool began ([`PerShare`]). A member who has held `s` shares while the
+//! rate went from `a` to `b` has earned `s · (b − a)`, over one epoch or a hundred.
 //!
 //! ```text
 //! members' part = reward · Commission · eligible value / (owner's stake + eligible value)
@@ -10,12 +10,12 @@
 //! rate          += members' part / eligible shares
 //! ```
 //!
-//! An operator's pool has no owner's stake: there the whole commission is the members'.
+//! An operator's pool has no owner's stake: its whole commission is the members'.
 //!
-//! Rates and what members are owed have 128 binary places after the point ([`Exact`]). A pot of all KAI is
-//! below 2⁹⁰ units, and the product of a rate and the shares that it was made with is never more than
-//! what was divided, so everything stays far below 2²⁵⁶. A member with all the stake that a pool can have,
-//! below 2⁷⁶ units, loses less than 2⁻⁵⁰ of a unit an epoch.
+//! Rates and amounts owed have 128 binary places after the point ([`Exact`]). A pot of all KAI is below 2⁹⁰
+//! units, and the product of a rate and the shares by which it was divided is never more than the amount
+//! divided, so everything stays far below 2²⁵⁶. A member with all the stake that a pool can have, below 2⁷⁶
+//! units, loses less than 2⁻⁵⁰ of a unit an epoch.
 
 use codec::{Decode, Encode, MaxEncodedLen};
 use primitive_types::{U256, U512};
@@ -25,7 +25,7 @@ use sp_arithmetic::{PerThing, Perbill};
 /// Binary places after the point.
 const PLACES: usize = 128;
 
-/// An amount of money with its fraction, in units of 2⁻¹²⁸ of a balance's.
+/// An amount of money with its fraction, in units of 2⁻¹²⁸ of a balance's unit.
 #[derive(
 	Clone,
 	Copy,
@@ -43,18 +43,18 @@ const PLACES: usize = 128;
 pub struct Exact(U256);
 
 impl Exact {
-	/// A whole amount.
+	/// Returns a whole amount.
 	pub fn from_whole(amount: u128) -> Self {
 		Self(U256::from(amount) << PLACES)
 	}
 
-	/// The whole units in it.
+	/// Returns the whole units.
 	pub fn whole(self) -> u128 {
-		// What is above the point has 128 bits.
+		// The part above the point has 128 bits.
 		(self.0 >> PLACES).low_u128()
 	}
 
-	/// Takes the whole units out, and leaves the fraction.
+	/// Takes the whole units out and leaves the fraction.
 	///
 	/// ```
 	/// use kaisar_math::members::PerShare;
@@ -71,13 +71,13 @@ impl Exact {
 		whole
 	}
 
-	/// The sum, if it fits.
+	/// Returns the sum, if it fits.
 	pub fn checked_add(self, other: Self) -> Option<Self> {
 		self.0.checked_add(other.0).map(Self)
 	}
 }
 
-/// What one share has earned since its pool began. Never falls.
+/// The earnings of one share since its pool began. Never falls.
 #[derive(
 	Clone,
 	Copy,
@@ -95,19 +95,19 @@ impl Exact {
 pub struct PerShare(U256);
 
 impl PerShare {
-	/// `amount` divided among `shares`, rounded down at the 128th place. `None` without shares.
+	/// Returns `amount` divided among `shares`, rounded down at the 128th place. `None` without shares.
 	pub fn of(amount: u128, shares: u128) -> Option<Self> {
 		(U256::from(amount) << PLACES)
 			.checked_div(shares.into())
 			.map(Self)
 	}
 
-	/// The sum, if it fits.
+	/// Returns the sum, if it fits.
 	pub fn checked_add(self, other: Self) -> Option<Self> {
 		self.0.checked_add(other.0).map(Self)
 	}
 
-	/// What `shares` earned while the rate went from `since` to this. `None` if it was above this, or
+	/// Returns the earnings of `shares` while the rate went from `since` to this one. `None` if it fell, or
 	/// if the product does not fit.
 	pub fn earned(self, since: Self, shares: u128) -> Option<Exact> {
 		self.0
@@ -117,31 +117,31 @@ impl PerShare {
 	}
 }
 
-/// A pool at the end of an epoch, as the division of its reward sees it.
+/// The figures of a pool at the end of an epoch, by which its reward is divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Members {
-	/// The owner's own stake, in KAI; nothing in an operator's pool.
+	/// The owner's own stake, in units of 10⁻¹⁸ KAI; 0 in an operator's pool.
 	pub owner: u128,
-	/// What all members' shares are worth: KAI, or licenses.
+	/// The value of all members' shares: units of 10⁻¹⁸ KAI, or licenses.
 	pub value: u128,
-	/// All members' shares.
+	/// The sum of all members' shares.
 	pub shares: u128,
-	/// Those that were there for the whole epoch.
+	/// The shares that were held for the whole epoch.
 	pub eligible: u128,
 }
 
-/// The members' part of a pool's `reward`, rounded down; the rest is the owner's.
+/// Returns the members' part of a pool's `reward`, rounded down; the rest is the owner's.
 ///
-/// `commission` is the part that stakers share by value, the owner among them. Without an eligible
-/// share it is all the owner's. Where neither the owner nor the members have anything left (the whole pool
-/// was slashed), it is the members': they had their stake there all the time, and the fault
-/// was not theirs.
+/// `commission` is the part that stakers share by value, the owner among them. Without an eligible share it
+/// is all the owner's. Where neither the owner nor the members have anything left (the whole pool was
+/// slashed), it is the members': they had their stake in the pool all the time, and the fault was not
+/// theirs.
 ///
 /// ```
 /// use kaisar_math::members::{Members, part};
 /// use sp_arithmetic::Perbill;
 /// let pool = Members { owner: 600, value: 400, shares: 200, eligible: 100 };
-/// // A fifth of 1,000 is shared between 600 of the owner's and 200 that were there all the time.
+/// // A fifth of 1,000 is shared between 600 of the owner's and 200 that were held all the time.
 /// assert_eq!(part(1_000, Perbill::from_percent(20), &pool), 50);
 /// ```
 pub fn part(reward: u128, commission: Perbill, pool: &Members) -> u128 {
@@ -170,7 +170,7 @@ mod tests {
 	use crate::KAI;
 	use proptest::prelude::*;
 
-	/// More than there is.
+	/// The whole supply.
 	const SUPPLY: u128 = 1_000_000_000 * KAI;
 
 	#[test]
@@ -182,21 +182,21 @@ mod tests {
 			shares,
 			eligible,
 		};
-		// All were there: by value.
+		// All shares were held all the time: by value.
 		assert_eq!(part(1_000, all, &pool(300, 700, 7, 7)), 700);
-		// Nobody was.
+		// No share was.
 		assert_eq!(part(1_000, all, &pool(300, 700, 7, 0)), 0);
-		// Licenses: no owner's stake, so all of it, whoever was there.
+		// Licenses: no owner's stake, so all of it, whatever was held.
 		assert_eq!(part(1_000, all, &pool(0, 3, 3, 1)), 1_000);
 		assert_eq!(
 			part(1_000, Perbill::from_percent(10), &pool(0, 3, 3, 1)),
 			100
 		);
-		// Delegators who lost all beside an owner who has something again.
+		// Delegators who lost everything beside an owner who has staked again.
 		assert_eq!(part(1_000, all, &pool(300, 0, 7, 7)), 0);
-		// All lost all.
+		// Everyone lost everything.
 		assert_eq!(part(1_000, all, &pool(0, 0, 7, 7)), 1_000);
-		// A pool that its registry has forgotten.
+		// A pool that its registry has removed.
 		assert_eq!(part(1_000, all, &pool(0, 0, 0, 7)), 1_000);
 		assert_eq!(part(1_000, Perbill::zero(), &pool(0, 3, 3, 3)), 0);
 		// The largest figures.
@@ -245,7 +245,7 @@ mod tests {
 				paid = paid.checked_add(rate.earned(PerShare::default(), *one).unwrap()).unwrap();
 			}
 			prop_assert!(paid <= Exact::from_whole(put));
-			// What rounding keeps is below a unit, over all members and epochs.
+			// Rounding keeps less than a unit, over all members and epochs.
 			prop_assert!(paid.whole() + 1 >= put);
 		}
 

@@ -1,35 +1,44 @@
-//! What renting a machine costs.
+//! The price of renting a machine.
 //!
-//! A class has a price for one **unit** and hour: a GPU, or a CPU core of a machine without any. It is an
-//! exact fraction of what the price book says, rounded **up** once, to the unit of 10⁻¹⁸ KAI. From there on
-//! everything is a product of whole numbers: an order of so many units and hours costs exactly that much,
-//! and what the first blocks of it cost ([`used`]) is rounded **down**, for the payer.
+//! A class has a price for one **unit** and hour: a GPU, or a CPU core of a machine without a GPU. It is an
+//! exact fraction of the price book's figure, rounded **up** once, to the unit of 10⁻¹⁸ KAI. From there on
+//! everything is a product of whole numbers: the price of an order is exactly unit price × units × hours,
+//! and the price of its first blocks ([`used`]) is rounded **down**, in favor of the payer.
 
 use crate::tiers;
 use primitive_types::U256;
 use sp_arithmetic::{FixedPointNumber, FixedU128, PerThing, Perbill};
 
+/// Price of a unit where no worker is rented, in parts of [`REFERENCE`]: 0.75 of the reference.
+const IDLE: u32 = 15;
+/// Addition to that price where every worker is rented, in parts of [`REFERENCE`]: 0.20 of the reference. It
+/// grows with the square of the utilization, so prices rise when few workers are left, and stay below the
+/// reference.
+const RISE: u32 = 4;
+/// Parts of the reference price, the smallest number in which both shares are whole.
+const REFERENCE: u32 = 20;
+
 /// Blocks in an hour of the chain's time.
 pub const HOUR: u32 = crate::DAY / 24;
 
-/// How much of a class is rented.
+/// The utilization of a class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Utilisation {
-	/// Workers that are idle.
+	/// Number of idle workers.
 	pub idle: u32,
-	/// Workers that are rented.
+	/// Number of rented workers.
 	pub rented: u32,
 }
 
 impl Utilisation {
-	/// Rented workers, of how many; of one where there are none.
+	/// Returns the rented workers, and all workers, at least 1.
 	fn fraction(self) -> (U256, U256) {
 		let all = U256::from(self.idle) + U256::from(self.rented);
 		(self.rented.into(), all.max(U256::one()))
 	}
 }
 
-/// `⌈numerator / denominator⌉`, if there is such a number.
+/// Returns `⌈numerator / denominator⌉`; `None` if the denominator is 0 or the result does not fit.
 fn ceil(numerator: U256, denominator: U256) -> Option<u128> {
 	let quotient = numerator.checked_div(denominator)?;
 	let rest = numerator.checked_rem(denominator)?;
@@ -41,7 +50,8 @@ fn ceil(numerator: U256, denominator: U256) -> Option<u128> {
 	up.try_into().ok()
 }
 
-/// The price of a unit and hour: `⌈reference · (0.75 + 0.20 · utilisation²) · plan⌉`, never zero.
+/// Returns the price of a unit and hour: `⌈reference · (0.75 + 0.20 · utilisation²) · plan⌉`, never zero.
+/// `None` on overflow.
 ///
 /// ```
 /// use kaisar_math::price::{Utilisation, unit_price};
@@ -54,18 +64,18 @@ pub fn unit_price(reference: u128, utilisation: Utilisation, plan: Perbill) -> O
 	let (rented, all) = utilisation.fraction();
 	// 0.75 + 0.20 · r² / n² = (15 n² + 4 r²) / (20 n²), of at most 72 bits.
 	let (squared, whole) = (rented * rented, all * all);
-	let part = whole * U256::from(15) + squared * U256::from(4);
+	let part = whole * U256::from(IDLE) + squared * U256::from(RISE);
 	let numerator = U256::from(reference)
 		.checked_mul(part)?
 		.checked_mul(plan.deconstruct().into())?;
 	ceil(
 		numerator,
-		whole * U256::from(20) * U256::from(Perbill::ACCURACY),
+		whole * U256::from(REFERENCE) * U256::from(Perbill::ACCURACY),
 	)
 	.map(|price| price.max(1))
 }
 
-/// Returns the highest on-demand price that a reference allows, at full use: 0.95 of it.
+/// Returns the highest on-demand price that a reference allows, at full utilization: 0.95 of it.
 ///
 /// ```
 /// assert_eq!(kaisar_math::price::highest_price(1_000), Some(950));
@@ -75,7 +85,8 @@ pub fn highest_price(reference: u128) -> Option<u128> {
 	unit_price(reference, full, Perbill::one())
 }
 
-/// The price of a unit and hour in a contingency: `⌈(1 + utilisation) · cost · multiplier⌉`.
+/// Returns the price of a unit and hour in a contingency: `⌈(1 + utilisation) · cost · multiplier⌉`. `None`
+/// on overflow.
 ///
 /// ```
 /// use kaisar_math::price::{Utilisation, contingency_price};
@@ -95,7 +106,7 @@ pub fn contingency_price(
 	ceil(numerator, all * U256::from(FixedU128::DIV))
 }
 
-/// Returns the units that an order pays for: the GPUs, or for a machine without any the fewest cores of the
+/// Returns the units for which an order pays: the GPUs; for a machine without a GPU the fewest cores of the
 /// CPU tier that it gets.
 ///
 /// ```
@@ -110,15 +121,16 @@ pub fn units(gpu_class: u16, gpu_count: u8, cpu_tier: u8) -> u32 {
 	}
 }
 
-/// What `hours` of `units` cost. Exact.
+/// Returns the exact price of `hours` of `units`. `None` on overflow.
 pub fn total(unit_price: u128, units: u32, hours: u32) -> Option<u128> {
 	unit_price
 		.checked_mul(units.into())?
 		.checked_mul(hours.into())
 }
 
-/// What the first `blocks` of use cost, where time was bought in `segments` of `(blocks, unit price)`, one
-/// after the other: exact, and rounded down once. What goes beyond all segments costs nothing more.
+/// Returns the price of the first `blocks` of use, where time was bought in `segments` of `(blocks, unit
+/// price)`, one after the other: exact, and rounded down once. Blocks beyond all segments cost nothing more.
+/// `None` on overflow.
 ///
 /// ```
 /// use kaisar_math::price::used;

@@ -1,4 +1,4 @@
-//! From an epoch's reward and its scores to what each is paid.
+//! The division of an epoch's reward by its scores.
 //!
 //! ```text
 //! PoC_Total_Reward = (1 − Ratio) · Epoch_Total_Reward
@@ -6,20 +6,21 @@
 //! reward(worker)   = PoC_idle + min(PoC_rented + PoD, PodFeeCap · fees)
 //!   PoC_rented     = PoC score of rented blocks · PoC_Total_Reward / PoC_Total_Score
 //!   PoD            = PoD score · PoD_Total_Reward / PoD_Total_Score
-//!   PoC_idle       = PoC score of idle blocks · (PoC_Total_Reward + PoD_Total_Reward − For_Rent) / their sum
+//!   PoC_idle       = PoC score of idle blocks
+//!                    · (PoC_Total_Reward + PoD_Total_Reward − For_Rent) / their sum
 //!   For_Rent       = min(all PoC_rented + all PoD, PodFeeCap · all fees)       of the epoch's totals
 //! ```
 //!
-//! Each worker's minimum is at most either of its sides, so the minima add up to no more than `For_Rent`,
-//! and each of the two parts pays no more than it has. What a worker is paid below its part of `For_Rent`
-//! carries over: its part is what it has of the side that is the smaller one for the whole epoch.
+//! Each worker's minimum is at most either of its sides, so the minima sum to at most `For_Rent`, and each
+//! of the two parts pays no more than it has. The difference between a worker's part of `For_Rent` and its
+//! payment carries over; its part is its amount of that side which is the smaller one for the whole epoch.
 
 use crate::{DAY, arith::mul_div};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use sp_arithmetic::{FixedPointNumber, FixedU128, Perbill, traits::One};
 
-/// How an epoch's provider reward is divided between capacity (PoC) and demand (PoD).
+/// The division of an epoch's provider reward between capacity (PoC) and demand (PoD).
 #[derive(
 	Clone,
 	Copy,
@@ -34,8 +35,8 @@ use sp_arithmetic::{FixedPointNumber, FixedU128, Perbill, traits::One};
 	TypeInfo,
 )]
 pub enum Ratio {
-	/// PoD's share is its share of all scores. The one value for which the two pots agree with
-	/// `Worker_Score · Epoch_Total_Reward / Total_Score`.
+	/// PoD's share is its share of all scores: the one value for which the two pots agree with `Worker_Score
+	/// · Epoch_Total_Reward / Total_Score`.
 	#[default]
 	Automatic,
 	/// PoD's share is fixed, but a unit of PoD never pays more than a unit of PoC.
@@ -45,11 +46,11 @@ pub enum Ratio {
 /// An epoch's provider reward, divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pots {
-	/// Paid by PoC scores.
+	/// The part paid by PoC scores.
 	pub poc: u128,
-	/// Paid by PoD scores.
+	/// The part paid by PoD scores.
 	pub pod: u128,
-	/// Paid to nobody: carries over to the next epoch.
+	/// The part paid to nobody, which carries over to the next epoch.
 	pub carried: u128,
 }
 
@@ -80,7 +81,7 @@ impl Ratio {
 			Self::Fixed(ratio) => {
 				let pod = ratio.mul_floor(total);
 				let poc = if poc_score == 0 { 0 } else { total - pod };
-				// pod / pod_score ≤ poc / poc_score. The result that does not fit is no limit.
+				// pod / pod_score ≤ poc / poc_score. A result that does not fit is no limit.
 				let limit = match (poc_score, pod_score) {
 					(0, _) | (_, 0) => 0,
 					_ => mul_div(poc, pod_score, poc_score).unwrap_or(u128::MAX),
@@ -94,8 +95,8 @@ impl Ratio {
 	}
 }
 
-/// `⌊score · pot / total⌋`: what a score is paid from a pot; 0 where there is no score at all. `None`
-/// if the score is more than the total, which is no share.
+/// Returns the share of a score in a pot, `⌊score · pot / total⌋`; 0 where there is no score at all. `None`
+/// if the score exceeds the total.
 pub fn share(score: u128, pot: u128, total: u128) -> Option<u128> {
 	match (score, total) {
 		(0, _) => Some(0),
@@ -105,7 +106,7 @@ pub fn share(score: u128, pot: u128, total: u128) -> Option<u128> {
 }
 
 /// Returns `PodFeeCap · fees`, the most that rented blocks may earn for the protocol fees that they paid,
-/// rounded down. A cap above 1 counts as 1: beyond that, renting from oneself would pay.
+/// rounded down. A cap above 1 counts as 1: beyond that, renting one's own machine would pay.
 ///
 /// ```
 /// use kaisar_math::reward::rent_limit;
@@ -119,7 +120,7 @@ pub fn rent_limit(cap: FixedU128, fees: u128) -> u128 {
 	mul_div(cap.into_inner(), fees, FixedU128::DIV).unwrap_or(fees)
 }
 
-/// What a worker, or all of them, did in an epoch.
+/// The work of one worker, or of all, in an epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Work {
 	/// PoC score of idle blocks.
@@ -139,7 +140,7 @@ impl Work {
 	}
 }
 
-/// An epoch that is over: its work, and what it is paid by.
+/// The division of a past epoch's reward: its work, and the amounts that pay for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Division {
 	/// All workers' work.
@@ -150,15 +151,15 @@ pub struct Division {
 	pub poc: u128,
 	/// `PoD_Total_Reward`.
 	pub pod: u128,
-	/// `For_Rent`: the most that rented blocks are paid.
+	/// `For_Rent`, the most that rented blocks are paid.
 	pub rent: u128,
-	/// What idle blocks share; nothing without any.
+	/// The amount that idle blocks share; 0 without any.
 	pub idle: u128,
 }
 
 impl Division {
-	/// Divides an epoch's `total` reward by its work. What neither rented nor idle blocks get of it carries
-	/// over. `None` if the scores are out of range.
+	/// Divides an epoch's `total` reward by its work. The part that neither rented nor idle blocks get
+	/// carries over. `None` if the scores are out of range.
 	pub fn new(total: u128, ratio: Ratio, cap: FixedU128, work: Work) -> Option<Self> {
 		let scores = work.poc()?;
 		let Pots { poc, pod, .. } = ratio.pots(total, scores, work.pod)?;
@@ -181,7 +182,7 @@ impl Division {
 		})
 	}
 
-	/// Returns what the work of one worker is paid. `None` if it is more than all work.
+	/// Returns the reward of one worker's work. `None` if it exceeds the work of all.
 	pub fn pay(&self, own: &Work) -> Option<WorkerReward> {
 		let earned = share(own.rented, self.poc, self.work.poc()?)?.checked_add(share(
 			own.pod,
@@ -204,18 +205,18 @@ impl Division {
 	}
 }
 
-/// What a worker earned in an epoch.
+/// A worker's reward of an epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WorkerReward {
-	/// For idle blocks.
+	/// The reward for idle blocks.
 	pub idle: u128,
-	/// For rented blocks, PoC and PoD together, limited by its fees.
+	/// The reward for rented blocks, PoC and PoD together, limited by its fees.
 	pub rent: u128,
-	/// What is left of its part of `For_Rent`: carries over in the pot.
+	/// The rest of its part of `For_Rent`, which carries over in the pot.
 	pub carried: u128,
 }
 
-/// How long a redemption of vKAI lasts.
+/// The term of a redemption of vKAI.
 #[derive(
 	Clone,
 	Copy,
@@ -238,7 +239,7 @@ pub enum RedeemTerm {
 }
 
 impl RedeemTerm {
-	/// How long it lasts, in blocks.
+	/// Returns the length of the term, in blocks.
 	pub const fn blocks(self) -> u32 {
 		match self {
 			Self::Days30 => 30 * DAY,
@@ -247,7 +248,7 @@ impl RedeemTerm {
 		}
 	}
 
-	/// What it pays in the end, in KAI; the rest returns to the checker pot at once.
+	/// Returns the KAI that `amount` vKAI pays at the end; the rest returns to the checker pot at once.
 	///
 	/// ```
 	/// use kaisar_math::RedeemTerm::*;
@@ -263,8 +264,8 @@ impl RedeemTerm {
 	}
 }
 
-/// Takes a fee of a payment: `(fee, rest)`, the fee rounded down. For the protocol's part of a rental,
-/// and for the era pot's part of transaction fees.
+/// Splits a payment into `(fee, rest)`, the fee rounded down. For the protocol's part of a rental, and for
+/// the era pot's part of transaction fees.
 ///
 /// ```
 /// use kaisar_math::reward::fee;
@@ -290,7 +291,7 @@ mod tests {
 	fn automatic_agrees_with_the_published_formula() {
 		// Worker_Reward = Worker_Score · Epoch_Total_Reward / Total_Score, with W_j in it.
 		let (poc, pod, total) = (7_000, 3_000, 1_000 * KAI);
-		// Fees enough that nobody is limited.
+		// Enough fees that nobody is limited.
 		let work = |idle, rented, pod| Work {
 			idle,
 			rented,
@@ -340,7 +341,7 @@ mod tests {
 	#[test]
 	fn fixed_never_pays_demand_more_than_capacity() {
 		let half = Ratio::Fixed(Perbill::from_percent(50));
-		// As many units of each: as much for each.
+		// Equal units of each: equal amounts.
 		assert_eq!(
 			half.pots(1_000, 50, 50),
 			Some(Pots {
@@ -425,14 +426,14 @@ mod tests {
 				carried,
 			})
 		};
-		// Fees are short in all: what the one that has too many leaves of its own carries over.
+		// Fees are short overall: the excess of the worker with too many fees carries over.
 		let all = work(100, 300);
 		let division = Division::new(1_000, Ratio::Automatic, FixedU128::one(), all).unwrap();
 		assert_eq!(division.rent, 300);
 		assert_eq!(division.pay(&work(75, 100)), paid(100, 0));
 		assert_eq!(division.pay(&work(10, 200)), paid(100, 100));
 		assert_eq!(division.pay(&work(15, 0)), paid(0, 0));
-		// There are more than enough: what the one that has too few earned carries over.
+		// Fees are more than enough overall: the excess earnings of the worker with too few carry over.
 		let all = work(100, 3_000);
 		let division = Division::new(1_000, Ratio::Automatic, FixedU128::one(), all).unwrap();
 		assert_eq!(division.rent, 1_000);

@@ -1,22 +1,29 @@
-//! Rounds: the length of a census, who is due by chance, and the time that a check may credit.
+//! Rounds: the length of a census, the chance of being due, and the time that a check may credit.
+
+/// Spot rounds between two checks of a rented worker, on average, where the network carries them: an hour of
+/// production's rounds of 25 blocks. What is not proved yet is then an hour's rent on average.
+const RENTED_PERIOD: u64 = 12;
+/// Part of `MaxDue` that the rented workers due in one spot round may come to, on average, as one in this
+/// number: marked workers and a running census take the rest of the blocks.
+const RENTED_PART: u64 = 4;
 
 /// A chance, `num` in `den`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chance {
-	/// Favourable.
+	/// Number of favorable cases.
 	pub num: u64,
-	/// Of so many; never 0.
+	/// Number of all cases; never 0.
 	pub den: u64,
 }
 
 impl Chance {
-	/// Whether it comes true for a uniformly random number. The bias is below 2⁻⁶⁴ · `den`.
+	/// Returns whether the chance comes true for a uniformly random number. The bias is below 2⁻⁶⁴ · `den`.
 	pub const fn happens(&self, random: u128) -> bool {
 		random % (self.den as u128) < self.num as u128
 	}
 }
 
-/// The chance that a spot round starts a census: 1 in `CheckPeriod`.
+/// Returns the chance that a spot round starts a census: 1 in `CheckPeriod`.
 pub fn census_chance(check_period: u32) -> Chance {
 	Chance {
 		num: 1,
@@ -24,7 +31,7 @@ pub fn census_chance(check_period: u32) -> Chance {
 	}
 }
 
-/// The chance that a rented worker is due in a spot round: `min(1/12, MaxDue / (4 · rented))`.
+/// Returns the chance that a rented worker is due in a spot round: `min(1/12, MaxDue / (4 · rented))`.
 ///
 /// ```
 /// use kaisar_math::rounds::{Chance, rented_chance};
@@ -32,17 +39,20 @@ pub fn census_chance(check_period: u32) -> Chance {
 /// assert_eq!(rented_chance(40_000, 1_000_000), Chance { num: 40_000, den: 4_000_000 });
 /// ```
 pub fn rented_chance(max_due: u32, rented: u32) -> Chance {
-	let (num, den) = (u64::from(max_due), 4 * u64::from(rented));
+	let (num, den) = (u64::from(max_due), RENTED_PART * u64::from(rented));
 	// num / den < 1 / 12
-	if num * 12 < den {
+	if num * RENTED_PERIOD < den {
 		Chance { num, den }
 	} else {
-		Chance { num: 1, den: 12 }
+		Chance {
+			num: 1,
+			den: RENTED_PERIOD,
+		}
 	}
 }
 
-/// The length of each of a census' phases, in blocks: `PhaseLength · ⌈n / MaxDue⌉`, and at least one
-/// `PhaseLength`.
+/// Returns the length of each phase of a census, in blocks: `PhaseLength · ⌈n / MaxDue⌉` for `n` online
+/// workers, at least one `PhaseLength`.
 ///
 /// ```
 /// use kaisar_math::rounds::census_phase;
@@ -53,8 +63,8 @@ pub fn census_phase(phase_length: u32, online: u32, max_due: u32) -> u32 {
 	phase_length.saturating_mul(online.div_ceil(max_due.max(1)).max(1))
 }
 
-/// The most rented blocks that a check may credit, MaxGap: `GapPeriods · PhaseLength · ⌈1 / c⌉` and the
-/// round's length, c being the chance that a rented worker is due in a spot round.
+/// Returns the most rented blocks that a check may credit, MaxGap: `GapPeriods · PhaseLength · ⌈1 / c⌉` plus
+/// the round's length, c being the chance that a rented worker is due in a spot round.
 ///
 /// ```
 /// use kaisar_math::rounds::{rented_chance, rented_gap};
@@ -68,7 +78,8 @@ pub fn rented_gap(gap_periods: u32, phase_length: u32, chance: Chance, length: u
 		.saturating_add(length)
 }
 
-/// The mean interval between two censuses of this length, which a census credits to an idle worker.
+/// Returns the mean interval between two censuses of this length, which a census credits to an idle worker,
+/// in blocks.
 ///
 /// No census starts while one runs, so the next can start with the first spot round after its end, at a
 /// multiple of `PhaseLength`; from there on each spot round starts one with chance 1 / `CheckPeriod`, which
@@ -80,7 +91,7 @@ pub fn rented_gap(gap_periods: u32, phase_length: u32, chance: Chance, length: u
 /// ```
 pub fn census_interval(check_period: u32, phase_length: u32, length: u32) -> u32 {
 	let phase_length = phase_length.max(1);
-	// A census runs in its last block too: one whose length is a multiple blocks the round of that block.
+	// A census runs in its last block too: if its length is a multiple, it blocks the round of that block.
 	let blocked = (length / phase_length).saturating_add(1);
 	check_period
 		.saturating_sub(1)
@@ -102,7 +113,7 @@ mod tests {
 			assert_eq!(20 + 3 * phase, length);
 			assert_eq!(census_interval(48, 25, length), interval);
 		}
-		// Development: each spot round that can starts one. T = 8: 38 blocks, the next after 40.
+		// Development: each spot round starts one, if it can. T = 8: 38 blocks, the next after 40.
 		assert_eq!(census_interval(1, 10, 38), 40);
 		assert_eq!(census_interval(0, 10, 40), 50);
 		assert_eq!(census_interval(u32::MAX, 25, 95), u32::MAX);
@@ -114,7 +125,7 @@ mod tests {
 		assert_eq!(census_phase(25, 40_000, 40_000), 25);
 		assert_eq!(census_phase(25, 40_001, 40_000), 50);
 		assert_eq!(census_phase(10, 5, 0), 50);
-		// The edge: 12 · 40,000 = 4 · 120,000.
+		// The boundary: 12 · 40,000 = 4 · 120,000.
 		assert_eq!(rented_chance(40_000, 120_000), Chance { num: 1, den: 12 });
 		assert_eq!(
 			rented_chance(40_000, 120_001),
@@ -141,8 +152,8 @@ mod tests {
 
 	#[test]
 	fn a_census_credits_the_mean_interval_between_censuses() {
-		// Spot rounds every 25 blocks, each with a chance of 1 in 8; lengths that are a multiple and are
-		// not.
+		// Spot rounds every 25 blocks, each with a chance of 1 in 8; lengths that are a multiple of 25 and
+		// that are not.
 		for length in [75u64, 95, 100, 770] {
 			let (mut state, mut now, mut last, mut censuses) = (7u64, 0u64, None, 0u64);
 			let mut first = 0;

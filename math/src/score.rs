@@ -1,4 +1,4 @@
-//! Scores: what a worker's or an operator's work counts for in an epoch.
+//! Scores: the value of a worker's or an operator's work in an epoch.
 //!
 //! ```text
 //! hardware = 2·A + 1·B + 3·C + 1·D + 1·E      A bandwidth, B CPU, C GPU, D disk, E memory
@@ -9,16 +9,16 @@
 //! Checker  = correct · (1 − Error_Rate) = correct² / seats
 //! ```
 //!
-//! `cores` are the fewest of the CPU's tier ([`tiers::cores`](crate::tiers::cores)), as orders pay them.
+//! `cores` are the fewest of the CPU's tier ([`tiers::cores`]), as in prices.
 //!
-//! Units: time in blocks, hardware in hundredths (scores have two decimals), boost in 10⁻⁹
-//! ([`BOOST_ONE`]); a worker's score is their product in 10⁻¹¹ of a block of hardware score 1, exact with
-//! GPUs and rounded down without. A checker's score is in 10⁻⁹ ([`CHECKER_ONE`]) of a correct seat. Only
-//! ratios of scores are ever paid by, so the unit does not matter.
+//! Units: time in blocks, hardware in hundredths (scores have two decimals), boost in 10⁻⁹ ([`BOOST_ONE`]);
+//! a worker's score is their product in 10⁻¹¹ of a block of hardware score 1, exact with GPUs and rounded
+//! down without. A checker's score is in 10⁻⁹ ([`CHECKER_ONE`]) of a correct seat. Payments depend only on
+//! ratios of scores, so the unit does not matter.
 //!
-//! Largest figures: 255 GPUs of score 10 make a hardware of 7,654 (765,400 in hundredths), so an epoch
-//! of 100,800 blocks, fully rented and boosted, is 4.6·10²⁰; 10⁶ such workers are 4.6·10²⁶, far
-//! inside 128 bits.
+//! Largest figures: 255 GPUs of score 10 give a hardware of 7,654 (765,400 in hundredths), so an epoch of
+//! 100,800 blocks, fully rented and boosted, is 4.6·10²⁰; 10⁶ such workers are 4.6·10²⁶, far inside 128
+//! bits.
 
 use crate::{
 	arith::mul_div,
@@ -29,8 +29,8 @@ use scale_info::TypeInfo;
 use serde::{Deserialize, Serialize};
 use sp_arithmetic::{PerThing, Perbill};
 
-/// The highest score of one GPU that a class may be given, in hundredths: a thousand. With it, an epoch
-/// of 10⁶ such workers with 255 GPUs each still fits.
+/// The maximum score of one GPU of a class, in hundredths: a thousand. With it, an epoch of 10⁶ such workers
+/// with 255 GPUs each still fits.
 pub const MAX_CLASS_SCORE: u32 = 100_000;
 /// A boost of 1: no stake.
 pub const BOOST_ONE: u64 = 1_000_000_000;
@@ -66,12 +66,12 @@ pub struct ScoreTable {
 	pub disk: u16,
 	/// Weight of the memory's tier.
 	pub memory: u16,
-	/// `W_j`: what a block of rented time counts for, as PoD.
+	/// `W_j`: the weight of a block of rented time, as PoD.
 	pub job: u16,
 }
 
 impl Default for ScoreTable {
-	/// The published weights and tier scores.
+	/// Returns the published weights and tier scores.
 	fn default() -> Self {
 		Self {
 			tiers: [0, 20, 40, 60, 80],
@@ -85,7 +85,7 @@ impl Default for ScoreTable {
 	}
 }
 
-/// A worker's verified hardware, as the score sees it.
+/// A worker's verified hardware, as input of the score.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Hardware {
 	/// Bandwidth tier.
@@ -96,15 +96,15 @@ pub struct Hardware {
 	pub memory: u8,
 	/// Disk tier.
 	pub disk: u8,
-	/// The score of one GPU, in hundredths; 0 without a GPU, and of a class that is not paid.
+	/// The score of one GPU, in hundredths; 0 without a GPU, and for a class that is not paid.
 	pub class_score: u32,
 	/// Number of GPUs.
 	pub gpu_count: u8,
 }
 
 impl Hardware {
-	/// Returns `w` as a fraction: 1 with GPUs that score. Without, it is `cpu_only` of a machine of the
-	/// highest CPU tier, and as much less of a smaller one as it has fewer cores.
+	/// Returns `w` as a fraction: 1 with GPUs that score. Without, `cpu_only` for a machine of the highest
+	/// CPU tier, and proportionally less for one with fewer cores.
 	///
 	/// ```
 	/// use kaisar_math::Hardware;
@@ -126,17 +126,17 @@ impl Hardware {
 }
 
 impl ScoreTable {
-	/// Whether a higher tier never scores less.
+	/// Returns whether no tier scores less than a lower one.
 	pub fn is_valid(&self) -> bool {
 		self.tiers.is_sorted()
 	}
 
-	/// The score of a tier, in hundredths. A tier that does not exist counts as the highest.
+	/// Returns the score of a tier, in hundredths. A tier above the highest counts as the highest.
 	pub fn tier(&self, tier: u8) -> u16 {
 		self.tiers[usize::from(tier.min(MAX_TIER))]
 	}
 
-	/// The hardware score, in hundredths.
+	/// Returns the hardware score, in hundredths.
 	///
 	/// ```
 	/// use kaisar_math::{Hardware, ScoreTable};
@@ -155,7 +155,8 @@ impl ScoreTable {
 			+ u64::from(self.gpu) * u64::from(hardware.class_score) * u64::from(hardware.gpu_count)
 	}
 
-	/// Returns `Uptime · boost · hardware · w`, for blocks that a check proved online, rounded down.
+	/// Returns `Uptime · boost · hardware · w`, for blocks that a check proved online, rounded down. `None`
+	/// on overflow.
 	pub fn poc(
 		&self,
 		online: u32,
@@ -167,6 +168,7 @@ impl ScoreTable {
 	}
 
 	/// Returns `Jobtime · W_j · boost · hardware · w`, for blocks that a check proved rented, rounded down.
+	/// `None` on overflow.
 	pub fn pod(
 		&self,
 		rented: u32,
@@ -194,7 +196,8 @@ impl ScoreTable {
 	}
 }
 
-/// `1 + min(stake, MaxStake) / MaxStake`, in units of 10⁻⁹: 1 … 2. Without a maximum there is no boost.
+/// Returns the boost, `1 + min(stake, MaxStake) / MaxStake`, in units of 10⁻⁹: 1 … 2. Without a maximum
+/// there is no boost.
 ///
 /// ```
 /// use kaisar_math::score::{BOOST_ONE, boost};
@@ -207,10 +210,10 @@ pub fn boost(stake: u128, max_stake: u128) -> u64 {
 	BOOST_ONE + part as u64
 }
 
-/// A checker's score of an epoch: `correct · (1 − Error_Rate)`, which is `correct² / seats`, in units
-/// of [`CHECKER_ONE`], rounded down. 0 without seats.
+/// Returns a checker's score of an epoch: `correct · (1 − Error_Rate)`, which is `correct² / seats`, in
+/// units of [`CHECKER_ONE`], rounded down. 0 without seats.
 ///
-/// `Checker_Score = Work_Contribution · Checker_Stake · (1 − Error_Rate)` with work per license, so
+/// This is `Checker_Score = Work_Contribution · Checker_Stake · (1 − Error_Rate)` with work per license, so
 /// that it is linear in the licenses.
 ///
 /// ```
@@ -224,7 +227,7 @@ pub fn checker(correct: u32, seats: u32) -> u128 {
 	square.checked_div(seats.into()).unwrap_or(0)
 }
 
-/// The published form: `work per license · licenses · (1 − Error_Rate)`, the error rate in per cent.
+/// Returns the published form: `work per license · licenses · (1 − Error_Rate)`, the error rate in per cent.
 /// In units of [`CHECKER_ONE`].
 ///
 /// ```
@@ -249,8 +252,8 @@ mod tests {
 	#[test]
 	fn typical_machines() {
 		let table = ScoreTable::default();
-		// 8×H100 in a data centre: 3 · 10 · 8 + (2 + 1 + 1 + 1) · 0.8
-		let centre = Hardware {
+		// 8×H100 in a data center: 3 · 10 · 8 + (2 + 1 + 1 + 1) · 0.8
+		let center = Hardware {
 			bandwidth: 4,
 			cpu: 4,
 			memory: 4,
@@ -258,7 +261,7 @@ mod tests {
 			class_score: 1_000,
 			gpu_count: 8,
 		};
-		assert_eq!(table.hardware(&centre), 24_400);
+		assert_eq!(table.hardware(&center), 24_400);
 		// No GPU, the least of everything.
 		let least = Hardware {
 			bandwidth: 1,
@@ -272,12 +275,12 @@ mod tests {
 		// A day online with the full stake, a third of it rented.
 		let boost = boost(MAX_STAKE, MAX_STAKE);
 		assert_eq!(
-			table.poc(7_200, boost, &centre, CPU_ONLY),
+			table.poc(7_200, boost, &center, CPU_ONLY),
 			Some(7_200 * 2_000_000_000 * 24_400)
 		);
 		assert_eq!(
-			table.pod(2_400, boost, &centre, CPU_ONLY),
-			table.poc(7_200, boost, &centre, CPU_ONLY)
+			table.pod(2_400, boost, &center, CPU_ONLY),
+			table.poc(7_200, boost, &center, CPU_ONLY)
 		);
 	}
 
@@ -368,8 +371,8 @@ mod tests {
 	}
 
 	impl Server {
-		/// Its score of a block, without a boost: each identity that a machine is split into needs a stake of
-		/// its own.
+		/// Returns its score of an epoch, without a boost: each identity into which a machine is split needs
+		/// a stake of its own.
 		fn score(self) -> u128 {
 			let hardware = Hardware {
 				bandwidth: tiers::bandwidth(self.line, self.line),
@@ -382,8 +385,8 @@ mod tests {
 			table.poc(100_800, BOOST_ONE, &hardware, CPU_ONLY).unwrap()
 		}
 
-		/// One of `parts` that are alike. Each has the whole line, as if it were measured for one after the
-		/// other.
+		/// Returns one of `parts` equal parts. Each has the whole line, as if lines were measured one after
+		/// the other.
 		fn part(self, parts: u32) -> Self {
 			Self {
 				cores: self.cores / parts,
@@ -393,7 +396,7 @@ mod tests {
 			}
 		}
 
-		/// What it scores in `parts`, over what it scores in one.
+		/// Returns its score in `parts` parts over its score in one.
 		fn split(self, parts: u32) -> f64 {
 			(self.part(parts).score() * u128::from(parts)) as f64 / self.score() as f64
 		}
@@ -425,9 +428,9 @@ mod tests {
 
 	#[test]
 	fn a_server_between_two_tiers_gains_by_a_split_and_next_to_nothing() {
-		// A tier counts as its fewest cores, as orders pay them. So in one piece the cores above an edge earn
-		// nothing, and in parts they do. What a part of four cores earns is little for the stake that each
-		// part needs: a 4090 at home earns more than two hundred times as much for its.
+		// A tier counts as its fewest cores, as in prices. So in one piece the cores above a boundary earn
+		// nothing, and in parts they do. A part of four cores earns little for the stake that each part
+		// needs: a 4090 at home earns more than two hundred times as much for its stake.
 		let home = Hardware {
 			bandwidth: 2,
 			cpu: 1,
@@ -500,12 +503,12 @@ mod tests {
 			prop_assert!(score <= poc(online + more, large, &hardware));
 			let better = Hardware { bandwidth: 4, cpu: 4, memory: 4, disk: 4, ..hardware };
 			prop_assert!(score <= poc(online, small, &better));
-			// Time in two pieces scores as in one, but for the rounding.
+			// Time in two pieces scores as in one, except for rounding.
 			let (two, one) = (score + poc(more, small, &hardware), poc(online + more, small, &hardware));
 			prop_assert!(two <= one && one - two <= 1);
 			let gpus = hardware.class_score > 0 && hardware.gpu_count > 0;
 			prop_assert!(two == one || !gpus);
-			// GPUs that are not paid are none.
+			// Unpaid GPUs count as none.
 			let unpaid = Hardware { class_score: 0, ..hardware };
 			let none = Hardware { class_score: 0, gpu_count: 0, ..hardware };
 			prop_assert_eq!(poc(online, small, &unpaid), poc(online, small, &none));

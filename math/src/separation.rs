@@ -1,10 +1,10 @@
-//! Separation and copies: whether a cheaper GPU passes for a class, and how many weaker GPUs a stronger one
-//! shows.
+//! Separation and copies: whether a cheaper GPU passes for a class, and as how many weaker GPUs a stronger
+//! one can pass.
 //!
-//! Both compare what the GPU trial measures: the memory that it fills, and the *pace*, the turns that a GPU
-//! makes in 10 s. A turn is eight products of matrices of n = 4,096 and eight walks through memory
-//! ([`turns`]). A GPU passes for a class with 0.85 of a window of 0.95 of the memory, and by 13.8 s, which
-//! is 0.73 of the reference's pace.
+//! Both compare the figures that the GPU trial measures: the memory that it fills, and the *pace*, the turns
+//! that a GPU makes in 10 s. A turn is eight products of matrices of n = 4,096 and eight walks through
+//! memory ([`turns`]). A GPU passes for a class with 0.85 of a window of 0.95 of the memory, and within 13.8
+//! s, which is 0.73 of the reference's pace.
 //!
 //! ```
 //! use kaisar_math::{classes, separation::is_separated};
@@ -15,7 +15,7 @@
 //! assert!(is_separated(&a40, &rtx_3090, None));
 //! ```
 //!
-//! Source: *Separation* and *Copies* in the specification of the tables; the trial is that of the agent.
+//! Source: *Separation* and *Copies* in `docs/spec/09-tables.md`; the trial is that of the agent.
 
 use crate::{
 	ClassReference,
@@ -25,37 +25,40 @@ use alloc::vec::Vec;
 
 /// The trial's nominal time, in milliseconds.
 const TRIAL_MS: u128 = 10_000;
-/// The time until a GPU's last mark must arrive, in milliseconds: 10 / 0.85 + 2.0 s, less what arrives late.
+/// The time by which a GPU's last mark must arrive, in milliseconds: 10 / 0.85 + 2.0 s, without the part
+/// that may arrive late.
 const DEADLINE_MS: u128 = 13_800;
 /// Multiplications and additions of a turn: eight products of n × n matrices, n = 4,096.
 pub(crate) const TURN_OPS: u64 = 8 * 2 * 4_096 * 4_096 * 4_096;
 /// Bytes that a turn's walks read: eight steps of 16,384 lanes with 8 reads of 1,024 bytes each.
 const TURN_BYTES: u64 = 8 * 16_384 * 8 * 1_024;
-/// Trees and launches take a tenth more.
+/// Overhead of trees and launches: a tenth more.
 const OVERHEAD: (u64, u64) = (11, 10);
 
-/// Share of a class's memory below which a GPU cannot show the class, in per cent.
-const LEAST_MEMORY: u64 = 75;
-/// Share of a reference's pace below which a GPU fails, in per cent.
-const LEAST_PACE: u64 = 73;
-/// Pace of a better kernel than the one that the reference was measured with, in per cent.
+/// Share of a class's memory below which a GPU cannot pass for the class, in per cent: 0.85 of a window of
+/// 0.95 of the memory passes, and a vendor's GB of GPU memory has 2³⁰ bytes.
+pub const LEAST_MEMORY: u64 = 75;
+/// Share of a reference's pace below which a GPU fails, in per cent: a trial of 10 s may take 13.8 s.
+pub const LEAST_PACE: u64 = 73;
+/// Pace of the best possible kernel, in per cent of that of the kernel with which the reference was
+/// measured.
 const BETTER_KERNEL: u64 = 125;
-/// Share of its peaks that any kernel may reach on a GPU of which nothing was measured, in per cent.
+/// Share of its peaks that any kernel may reach on an unmeasured GPU, in per cent.
 const BEST_OF_PEAKS: u64 = 90;
 
-/// Share of a GPU's memory that a window takes, and share of a window that has to be shown, in per cent.
+/// Share of a GPU's memory that a window takes, and share of a window that a GPU has to prove, in per cent.
 const WINDOW: u128 = 95;
 const LEAST_WINDOW: u128 = 85;
-/// Times that a GPU which shows several must come back to each window in a trial, for marks to be in time.
+/// Times that a GPU which passes for several must return to each window in a trial, for marks to be in time.
 const SWEEPS: u128 = 5;
-/// Pace of several chains on one GPU, all together, in per cent of one chain's pace. Measured on an H200: two take 1.58
-/// times one's time, three 2.33 times (`scripts/gpu-attacks.sh`).
+/// Combined pace of several chains on one GPU, in per cent of one chain's pace. Measured on an H200: two
+/// take 1.58 times the time of one, three 2.33 times (`scripts/gpu-attacks.sh`).
 const TOGETHER: u128 = 130;
-/// Speed at which windows come from the host's memory, in MB/s: 76 GB in 1.4 s, as PCIe 5 × 16 does.
+/// Speed at which windows are copied from the host's memory, in MB/s: 76 GB in 1.4 s, as PCIe 5 × 16 does.
 const COPY_MB_S: u128 = 54_000;
 
-/// Returns the turns of the GPU trial in 10 s, from the speeds of products in 10⁹ operations a second and of
-/// walks in 10⁶ bytes a second. `None` if either is 0.
+/// Returns the turns of the GPU trial in 10 s, by the speed of products in 10⁹ operations a second and that
+/// of walks in 10⁶ bytes a second. `None` if either is 0.
 ///
 /// ```
 /// use kaisar_math::separation::turns;
@@ -72,8 +75,9 @@ pub fn turns(int8_gops: u32, walk_mb_s: u32) -> Option<u32> {
 	u32::try_from(trial.checked_div(turn)?).ok()
 }
 
-/// Returns the pace that a GPU of a class may show with the best kernel that there could be: 1.25 times the
-/// reference's if that was measured, and otherwise 0.9 of the vendor's peaks. `None` if neither is known.
+/// Returns the pace that a GPU of a class may reach with the best possible kernel: 1.25 times the
+/// reference's if that was measured, and otherwise that of 0.9 of the vendor's peaks. `None` if neither is
+/// known.
 pub fn best_turns(gpu: &ClassReference, peak: Option<Peak>) -> Option<u64> {
 	if gpu.calibrated {
 		return Some(u64::from(gpu.trial_turns) * BETTER_KERNEL / 100);
@@ -86,11 +90,11 @@ pub fn best_turns(gpu: &ClassReference, peak: Option<Peak>) -> Option<u64> {
 	turns(part(int8_tops)?, part(memory_gbps)?).map(u64::from)
 }
 
-/// Whether no GPU of the class `gpu`, with the vendor's `peak` figures, passes for the class that `class` is
-/// the reference of: its memory is below 0.75 of the class's, or its [best pace](best_turns) below 0.73 of
+/// Returns whether no GPU of the class `gpu`, with the vendor's `peak` figures, passes for the class of the
+/// reference `class`: its memory is below 0.75 of the class's, or its [best pace](best_turns) below 0.73 of
 /// the reference's. Where the best pace is unknown, memory alone decides.
 ///
-/// 0.75, since 0.85 of a window of 0.95 passes and a vendor's GB of GPU memory has 2³⁰ bytes.
+/// 0.75, since 0.85 of a window of 0.95 passes, and a vendor's GB of GPU memory has 2³⁰ bytes.
 pub fn is_separated(class: &ClassReference, gpu: &ClassReference, peak: Option<Peak>) -> bool {
 	if u64::from(gpu.memory_gb) * 100 < u64::from(class.memory_gb) * LEAST_MEMORY {
 		return true;
@@ -98,20 +102,20 @@ pub fn is_separated(class: &ClassReference, gpu: &ClassReference, peak: Option<P
 	best_turns(gpu, peak).is_some_and(|best| best * 100 < u64::from(class.trial_turns) * LEAST_PACE)
 }
 
-/// A class as the rule of separation sees it.
+/// A class, as input of the rule of separation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Scored {
-	/// What its GPUs are held to, and are measured to do.
+	/// The reference to which its GPUs are held, and which they are measured to reach.
 	pub reference: ClassReference,
-	/// The vendor's figures, for a class that is not calibrated.
+	/// The vendor's peak figures, for an uncalibrated class.
 	pub peak: Option<Peak>,
 	/// The score of one GPU, in hundredths.
 	pub score: u32,
 }
 
-/// Returns the scores that can be paid, in order: of two classes that are not separated both get the lower
-/// one, since both can be claimed with the cheaper GPU. A class whose score was lowered so is cheaper than it
-/// was, and what it passes for is lowered in its turn.
+/// Returns the scores that can be paid, in the order of the classes: of two classes that are not separated
+/// both get the lower one, since both can be claimed with the cheaper GPU. Lowering a class's score makes it
+/// the cheaper one for others, which are lowered in their turn.
 pub fn payable(classes: &[Scored]) -> Vec<u32> {
 	let mut paid: Vec<u32> = classes.iter().map(|class| class.score).collect();
 	loop {
@@ -127,7 +131,7 @@ pub fn payable(classes: &[Scored]) -> Vec<u32> {
 				.min()
 				.unwrap_or(*pays);
 		}
-		// Each pass lowers a score to another that is there, or ends it.
+		// Each pass lowers a score to another one in the list, or ends the loop.
 		if paid == before {
 			return paid;
 		}
@@ -150,18 +154,18 @@ pub fn planned(classes: &[GpuClassInfo]) -> Vec<(&GpuClassInfo, Scored)> {
 		.collect()
 }
 
-/// Returns the number of GPUs of the class `weak` that one of `strong` shows to workers of different claims,
-/// by its measured pace. `None` if the reference of `weak` asks for nothing.
+/// Returns the number of GPUs of the class `weak` as which one of `strong` can pass for workers of different
+/// claims, by its measured pace. `None` if the reference of `weak` requires nothing.
 ///
-/// The trials of all of them must be over by 13.8 s, and marks have the GPU come back to each window five
-/// times. What of the windows does not fit into its memory side by side (0.85 of each is needed) is copied
-/// from the host each time; going through them there and back, it copies only that. Two and more run at a
-/// higher pace together than one alone: while one multiplies, another walks.
+/// The trials of all of them must be over by 13.8 s, and marks make the GPU return to each window five
+/// times. The part of the windows that does not fit into its memory side by side (0.85 of each is needed) is
+/// copied from the host each time; going through them there and back, it copies only that part. Two or more
+/// run at a higher pace together than one alone: while one multiplies, another walks.
 ///
 /// ```
 /// use kaisar_math::{classes, separation::copies};
 /// let reference = |id| classes::get(id).unwrap().planned().unwrap();
-/// // An H100 SXM shows two A100, an RTX 4090 two RTX 3090
+/// // An H100 SXM passes for two A100, an RTX 4090 for two RTX 3090
 /// assert_eq!(copies(&reference(1), &reference(4)), Some(2));
 /// assert_eq!(copies(&reference(11), &reference(16)), Some(2));
 /// ```
@@ -174,7 +178,8 @@ pub fn copies(strong: &ClassReference, weak: &ClassReference) -> Option<u32> {
 		let slow = u128::from(weak.trial_turns) * 100;
 		let by_pace = (DEADLINE_MS * fast).checked_div(TRIAL_MS * slow)?;
 		let side_by_side = room.checked_div(window)?;
-		// count · TRIAL_MS · slow / fast + SWEEPS · (count · window − room) · 1,000 / COPY_MB_S ≤ DEADLINE_MS
+		// count · TRIAL_MS · slow / fast + SWEEPS · (count · window − room) · 1,000 / COPY_MB_S ≤
+		// DEADLINE_MS
 		let copied = (fast * (DEADLINE_MS * COPY_MB_S + SWEEPS * 1_000 * room))
 			.checked_div(TRIAL_MS * slow * COPY_MB_S + SWEEPS * 1_000 * window * fast)?;
 		Some(by_pace.min(side_by_side.max(copied)))
@@ -201,7 +206,8 @@ mod tests {
 
 	#[test]
 	fn turns_take_as_long_as_planned() {
-		// The specification's figures, in tenths of a millisecond: H200, H100 PCIe, A100, 4090, 3090, T4.
+		// The figures of `docs/spec/09-tables.md`, in tenths of a millisecond: H200, H100 PCIe, A100, 4090,
+		// 3090, T4.
 		for (id, tenths) in [(33, 13), (2, 20), (4, 39), (11, 44), (16, 86), (20, 199)] {
 			let turn = 100_000 / reference(id).trial_turns;
 			assert!(turn.abs_diff(tenths) <= 1, "{id}: {turn}");
@@ -233,11 +239,11 @@ mod tests {
 			best_turns(&floor, gpu.peak),
 			turns(561_600, 1_835_100).map(u64::from)
 		);
-		// Nothing known of its pace: memory alone decides.
+		// Nothing is known about its pace: memory alone decides.
 		assert_eq!(best_turns(&floor, None), None);
 		assert!(!is_separated(&class, &floor, None));
 		assert!(is_separated(&class, &get(17).unwrap().floor(), None));
-		// Nor is anything separated from a class of which nothing is known.
+		// Nor is anything separated from a class about which nothing is known.
 		assert!(!is_separated(&ClassReference::LEAST, &class, None));
 	}
 
@@ -254,7 +260,7 @@ mod tests {
 				assert_eq!(class.score, class.published, "{}", class.name);
 			}
 		}
-		// As the specification names them.
+		// As *Separation* in `docs/spec/09-tables.md` names them.
 		let lowered = |score| {
 			let lower = CLASSES
 				.iter()
@@ -284,14 +290,14 @@ mod tests {
 		}
 	}
 
-	/// The specification's separated pairs that are close.
+	/// Tests the barely separated pairs of *Separation* in `docs/spec/09-tables.md`.
 	#[test]
 	fn the_kernel_decides_whether_an_a100_passes_for_an_h100_and_a_3090_for_a_4090() {
 		for (class, gpu) in [(2, 3), (2, 4), (11, 16)] {
 			let (class, gpu) = (reference(class), reference(gpu));
 			assert!(is_separated(&class, &gpu, None));
 			let best = best_turns(&gpu, None).unwrap() as f64;
-			let share = best / (f64::from(class.trial_turns) * 0.73);
+			let share = best / (f64::from(class.trial_turns) * LEAST_PACE as f64 / 100.0);
 			assert!((0.87..0.93).contains(&share), "{share}");
 		}
 	}
@@ -331,15 +337,16 @@ mod tests {
 		assert_eq!(payable(&[]), []);
 	}
 
+	/// Tests pairs of *Copies* in `docs/spec/09-tables.md`.
 	#[test]
-	fn copies_are_those_that_the_specification_names_and_more_where_chains_share_a_gpu() {
+	fn copies_are_those_of_the_tables_and_more_where_chains_share_a_gpu() {
 		let copies = |strong, weak| copies(&reference(strong), &reference(weak)).unwrap();
 		// H100 SXM of A100; H200 of H100 PCIe; 4090 of 3090.
 		assert_eq!((copies(1, 4), copies(33, 2), copies(11, 16)), (2, 2, 2));
 		assert_eq!(copies(33, 1), 1);
-		// H200 and H100 PCIe of A100: two and one, did they run one after the other.
+		// H200 and H100 PCIe of A100: two and one, if they ran one after the other.
 		assert_eq!((copies(33, 4), copies(2, 4)), (3, 2));
-		// A window that does not fit, and a pace that does not do.
+		// A window that does not fit, and a pace that does not suffice.
 		assert_eq!((copies(1, 33), copies(16, 11)), (0, 0));
 	}
 

@@ -1,4 +1,4 @@
-//! Stake: the least that an owner must stake, shares of a pool, slashes and bounties.
+//! Stake: an owner's minimum stake, shares of a pool, slashes and bounties.
 
 use crate::{
 	DAY,
@@ -6,8 +6,8 @@ use crate::{
 };
 use sp_arithmetic::{Perbill, Perquintill};
 
-/// The owner's minimum stake: `BaseStake + StakePerScore · class score · GPU count`, the class score in
-/// hundredths. `None` on overflow.
+/// Returns the owner's minimum stake: `BaseStake + StakePerScore · class score · GPU count`, the class score
+/// in hundredths. `None` on overflow.
 ///
 /// ```
 /// use kaisar_math::{KAI, stake::minimum};
@@ -21,8 +21,8 @@ pub fn minimum(base: u128, per_score: u128, class_score: u32, gpu_count: u8) -> 
 	base.checked_add(mul_div(per_score, hundredths, 100)?)
 }
 
-/// The delay, in rounds, before the next try after that many failed verifications in a row: 1, 2, 4 …
-/// No delay without a failure; the doubling ends at 2³⁰, which is ten thousand years.
+/// Returns the delay, in rounds, before the next try after `failures` failed verifications in a row: 1, 2, 4
+/// … No delay without a failure; the doubling ends at 2³⁰, which is ten thousand years.
 pub fn retry_delay(failures: u32) -> u32 {
 	match failures.checked_sub(1) {
 		None => 0,
@@ -30,17 +30,18 @@ pub fn retry_delay(failures: u32) -> u32 {
 	}
 }
 
-/// Shares are out at no less than a unit of value for this many. What a slash leaves below that is taken
-/// too: so a share keeps a price, and the shares of all KAI there is fit into 128 bits.
+/// Maximum number of shares for one unit of value. A slash that would leave less value takes the rest too:
+/// so a share keeps a price, and the shares of all KAI fit into 128 bits.
 pub const SHARES_PER_UNIT: u128 = 1 << 32;
 
-/// Level 1: found offline. Of the pool, for each 24 h since the last proof, and the most at once.
+/// Rate of level 1, found offline: of the pool, for each 24 h since the last proof, and the most at once.
 pub const OFFLINE_RATE: Perbill = Perbill::from_percent(10);
-/// Level 2: malice or mass error. Of the pool, for each 24 h, of which the first are due at once.
+/// Rate of level 2, malice or mass error: of the pool, for each 24 h, of which the first are due at once.
 pub const MALICE_RATE: Perbill = Perbill::from_percent(50);
 
-/// The shares that `amount` buys in a pool worth `value` with `shares` out, rounded down. An empty pool
-/// starts at a share a unit. `None` on overflow, or where shares are out that are worth nothing.
+/// Returns the shares that `amount` buys in a pool worth `value` with `shares` outstanding, rounded down. An
+/// empty pool starts at a share a unit. `None` on overflow, or where the outstanding shares are worth
+/// nothing.
 pub fn shares_for(amount: u128, shares: u128, value: u128) -> Option<u128> {
 	if shares == 0 {
 		Some(amount)
@@ -49,13 +50,13 @@ pub fn shares_for(amount: u128, shares: u128, value: u128) -> Option<u128> {
 	}
 }
 
-/// The shares that pay for taking `amount` out of a pool worth `value`, rounded up: whoever stays never
-/// loses by it. `None` on overflow, or where the shares are worth nothing.
+/// Returns the shares that pay for taking `amount` out of a pool worth `value`, rounded up, so that the
+/// remaining members never lose by it. `None` on overflow, or where the shares are worth nothing.
 pub fn shares_of(amount: u128, shares: u128, value: u128) -> Option<u128> {
 	mul_div_up(amount, shares, value)
 }
 
-/// What `part` of a pool's `shares` is worth, rounded down.
+/// Returns the value of `part` of a pool's `shares`, rounded down. `None` on overflow, or without shares.
 pub fn value_of(part: u128, shares: u128, value: u128) -> Option<u128> {
 	if part == 0 {
 		Some(0)
@@ -64,8 +65,8 @@ pub fn value_of(part: u128, shares: u128, value: u128) -> Option<u128> {
 	}
 }
 
-/// Returns the rate of a slash by time: `daily` for each 24 h, pro rata over `blocks`, at most one. Rounded
-/// down, so rates of parts of a time never add up to more than the rate of all of it.
+/// Returns the rate of a slash by time: `daily` for each 24 h, pro rata over `blocks`, at most 1. Rounded
+/// down, so the rates of the parts of a period never sum to more than the rate of the whole.
 ///
 /// ```
 /// use kaisar_math::stake::{MALICE_RATE, rate_over};
@@ -79,7 +80,7 @@ pub fn rate_over(daily: Perbill, blocks: u32) -> Perquintill {
 	Perquintill::from_rational(billionths.min(whole), whole)
 }
 
-/// Returns the rate of level 1 for an absence of so many blocks: 10 % for each 24 h, at most 10 %.
+/// Returns the rate of level 1 for an absence of `blocks`: 10 % for each 24 h, at most 10 %.
 ///
 /// ```
 /// use kaisar_math::stake::offline_rate;
@@ -91,21 +92,21 @@ pub fn offline_rate(blocks: u32) -> Perquintill {
 	rate_over(OFFLINE_RATE, blocks.min(DAY))
 }
 
-/// Returns the rate of level 2 for false proofs that have gone on for so many blocks: 50 % for each 24 h, the
-/// first of them at once.
+/// Returns the rate of level 2 for false proofs over `blocks`: 50 % for each 24 h, the first of them at
+/// once.
 pub fn malice_rate(blocks: u32) -> Perquintill {
 	rate_over(MALICE_RATE, blocks.max(DAY))
 }
 
-/// Returns what a slash at `rate` takes of `value`, rounded down: never more than the rate.
+/// Returns the amount that a slash at `rate` takes of `value`, rounded down: never more than the rate.
 pub fn slash_at(rate: Perquintill, value: u128) -> u128 {
 	let whole = Perquintill::one().deconstruct();
-	// A part of it always fits.
+	// A part of `value` always fits.
 	mul_div(value, rate.deconstruct().into(), whole.into()).unwrap_or(value)
 }
 
-/// What is taken of a part worth `value` with `shares` out when `amount` is slashed of it: all of it
-/// where less than a unit for [`SHARES_PER_UNIT`] shares would be left.
+/// Returns the amount taken of a part worth `value` with `shares` outstanding when `amount` is slashed: all
+/// of it where less than a unit for [`SHARES_PER_UNIT`] shares would remain.
 pub fn slash_shared(amount: u128, shares: u128, value: u128) -> u128 {
 	match value.checked_sub(amount) {
 		Some(left) if amount == 0 || left >= shares.div_ceil(SHARES_PER_UNIT) => amount,
@@ -113,8 +114,9 @@ pub fn slash_shared(amount: u128, shares: u128, value: u128) -> u128 {
 	}
 }
 
-/// The bounty of a slash, rounded down, and its division between who found the fault and who applied the
-/// slash: half each, the odd unit to the latter; all to the latter where nobody found it.
+/// Returns the bounty of a slash, rounded down, divided into the parts of the reporter, which found the
+/// fault, and of the account that applied the slash: half each, the odd unit to the latter; all to the
+/// latter where nobody reported it.
 ///
 /// ```
 /// use kaisar_math::stake::bounty;
@@ -155,20 +157,20 @@ mod tests {
 	#[test]
 	fn what_is_left_below_the_least_price_is_taken_too() {
 		let unit = SHARES_PER_UNIT;
-		// Exactly the least price stays, a unit less does not.
+		// A price at the minimum stays, one a unit lower does not.
 		assert_eq!(slash_shared(90, 10 * unit, 100), 90);
 		assert_eq!(slash_shared(91, 10 * unit, 100), 100);
 		assert_eq!(slash_shared(90, 10 * unit + 1, 100), 100);
 		assert_eq!(slash_shared(100, 10, 100), 100);
 		assert_eq!(slash_shared(0, 10, 100), 0);
 		assert_eq!(slash_shared(0, 0, 0), 0);
-		// More than there is.
+		// More than the value.
 		assert_eq!(slash_shared(101, 10, 100), 100);
 	}
 
 	#[test]
 	fn the_shares_of_all_kai_fit() {
-		// The whole supply, joined at the least price by the whole supply.
+		// The whole supply, joined at the minimum price by the whole supply.
 		let supply = 1_000_000_000 * KAI;
 		let shares = supply.checked_mul(SHARES_PER_UNIT).unwrap();
 		let more = shares_for(supply, shares, supply).unwrap();

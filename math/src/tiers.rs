@@ -1,4 +1,4 @@
-//! From a measured figure to a tier 0 … 4.
+//! Tiers 0 … 4 of measured figures.
 //!
 //! | tier | bandwidth (down and up, Mb/s, both) | CPU cores | memory GB | disk GB |
 //! | --- | --- | --- | --- | --- |
@@ -8,21 +8,21 @@
 //! | 3 | ≥ 800 / 600 | 64 … 128 | 128 … 512 | 5,120 … 10,240 |
 //! | 4 | ≥ 1,600 / 1,200 | > 128 | > 512 | > 10,240 |
 //!
-//! Tier 1 starts at the published minimum machine, so that less than one is worth nothing.
+//! Tier 1 starts at the published minimum machine, so a smaller machine is worth nothing.
 
 /// The highest tier.
 pub const MAX_TIER: u8 = 4;
 
-/// The least download and upload, in Mb/s, of tiers 1 … 4.
+/// The minimum download and upload, in Mb/s, of tiers 1 … 4.
 pub const BANDWIDTH: [(u32, u32); 4] = [(75, 75), (400, 300), (800, 600), (1_600, 1_200)];
-/// The least number of cores of tiers 1 … 4.
+/// The minimum number of cores of tiers 1 … 4.
 pub const CPU: [u32; 4] = [4, 32, 64, 129];
-/// The least memory, in GB, of tiers 1 … 4.
+/// The minimum memory, in GB, of tiers 1 … 4.
 pub const MEMORY: [u32; 4] = [4, 32, 128, 513];
-/// The least disk, in GB, of tiers 1 … 4.
+/// The minimum disk, in GB, of tiers 1 … 4.
 pub const DISK: [u32; 4] = [100, 512, 5_120, 10_241];
 
-/// The tier of a measured bandwidth, in Mb/s: the highest that both directions reach.
+/// Returns the tier of a measured bandwidth, in Mb/s: the highest that both directions reach.
 ///
 /// ```
 /// use kaisar_math::tiers::bandwidth;
@@ -36,13 +36,13 @@ pub fn bandwidth(download_mbps: u32, upload_mbps: u32) -> u8 {
 		.count() as u8
 }
 
-/// The tier of a number of CPU cores.
+/// Returns the tier of a number of CPU cores.
 pub fn cpu(cores: u32) -> u8 {
 	tier(&CPU, cores)
 }
 
-/// Returns the fewest cores of a CPU tier: those that an order of class 0 pays for, and that a machine
-/// without a GPU is scored by. A tier that does not exist counts as the highest.
+/// Returns the fewest cores of a CPU tier, for which an order of class 0 pays and by which a machine without
+/// a GPU is scored. A tier above the highest counts as the highest.
 ///
 /// ```
 /// use kaisar_math::tiers::cores;
@@ -55,12 +55,12 @@ pub fn cores(tier: u8) -> u32 {
 	}
 }
 
-/// The tier of an amount of memory, in GB.
+/// Returns the tier of an amount of memory, in GB.
 pub fn memory(gb: u32) -> u8 {
 	tier(&MEMORY, gb)
 }
 
-/// The tier of an amount of disk, in GB.
+/// Returns the tier of an amount of disk, in GB.
 pub fn disk(gb: u32) -> u8 {
 	tier(&DISK, gb)
 }
@@ -140,7 +140,7 @@ mod tests {
 			let (c, d) = (a.saturating_add(more_a), b.saturating_add(more_b));
 			prop_assert!(bandwidth(a, b) <= bandwidth(c, d));
 			prop_assert!(cpu(a) <= cpu(c) && cpu(c) <= MAX_TIER);
-			// Nobody is scored by more cores than it has.
+			// No machine is scored by more cores than it has.
 			prop_assert!(cores(cpu(a)) <= a && cpu(cores(cpu(a))) == cpu(a));
 			prop_assert!(memory(a) <= memory(c) && memory(c) <= MAX_TIER);
 			prop_assert!(disk(a) <= disk(c) && disk(c) <= MAX_TIER);

@@ -1,4 +1,4 @@
-//! The tables of `docs/classes.md` are those that the program prints.
+//! Tests that the tables of `docs/classes.md` are those that the example prints.
 
 #[path = "../examples/class_table.rs"]
 mod class_table;
@@ -33,8 +33,8 @@ fn a_measured_class_is_in_the_matrices() {
 			.map(String::from)
 			.collect::<Vec<_>>()
 	};
-	// H200, H100 SXM, H100 PCIe, A100 NVLINK and PCIE: those that were not measured, by their peaks.
+	// H200, H100 SXM, H100 PCIe, A100 NVLINK and PCIE: unmeasured classes by their peaks.
 	assert_eq!(row("  H100 80GB SXM")[..6], ["1", "P", "P", "P", "-", "-"]);
-	// The H100 shows two of the A100 that was measured.
+	// The H100 passes for two of the measured A100.
 	assert!(tables.contains("\n   1   1   ?   ?   2   ?"), "copies");
 }

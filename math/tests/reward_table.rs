@@ -1,4 +1,4 @@
-//! The tables of `docs/rewards.md` are those that the program prints.
+//! Tests that the tables of `docs/rewards.md` are those that the example prints.
 
 #[path = "../examples/reward_table.rs"]
 mod reward_table;

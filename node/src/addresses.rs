@@ -1,15 +1,15 @@
-//! Where agents are, through the network's DHT.
+//! Publishes and looks up the addresses of agents in the network's DHT.
 //!
-//! A check needs two agents that never met: the worker's, and each checker's. Their keys are on chain;
-//! their addresses change. So a node leaves the signed record of each of its agents in the Kademlia DHT
-//! under the hash of the agent's key, again from time to time, and looks up whomever its agents could
-//! not reach.
+//! For a check, a worker's agent and the checkers' agents have to find each other without having met. Their
+//! keys are on chain; their addresses change. So a node puts the signed record of each of its agents into
+//! the Kademlia DHT under the hash of the agent's key, repeats this at intervals, and looks up every agent
+//! that its own agents could not reach.
 //!
-//! Every node stores records for others, if they are authentic and of agents on chain. A record is stored, and
-//! passed on to an agent, if the key under whose hash it lies has signed it, and if its stamp is neither older
-//! than the stored one nor in the future. The node sets the expiry itself. So garbage or an old record cannot
-//! replace a good one. A store holds [`MAX_KEPT`] records and refuses more; `docs/network.md` says how one can
-//! be filled, and at what cost.
+//! Every node stores records for others, if they are authentic and of agents on chain. A record is stored,
+//! and passed on to an agent, if it is signed with the key under whose hash it lies, and if its stamp is
+//! neither older than the stored one nor in the future. The node sets the expiry itself. So garbage or an
+//! old record cannot replace a good one. A store holds [`MAX_KEPT`] records and refuses more;
+//! `docs/network.md` explains how a store can be filled, and at what cost.
 
 use crate::client::FullClient;
 use codec::Decode;
@@ -38,11 +38,11 @@ use tokio::{
 	time::{Instant, MissedTickBehavior},
 };
 
-/// The log target.
+/// Log target.
 const LOG: &str = "agents";
-/// How often is looked for something to do.
+/// Interval between looks for due puts and lookups.
 const TICK: Duration = Duration::from_secs(1);
-/// How often a record is left in the DHT again: peers forget, and come and go.
+/// Interval between puts of a record: peers forget records, and come and go.
 const REPUBLISH: Duration = Duration::from_secs(10 * 60);
 /// Intervals after the first puts: other nodes may learn later than this one that its agent is on chain.
 const REPUBLISH_SOON: [Duration; 3] = [
@@ -55,48 +55,49 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Lifetime of a record stored for another node's agent, whatever expiry its sender asks for: six intervals
 /// between two puts.
 const KEEP: Duration = Duration::from_secs(60 * 60);
-/// Lifetime of this node's own puts in its store, and a minute for the way there: the 36 hours of litep2p's
-/// `record_ttl`, which polkadot-sdk does not change.
+/// Lifetime of this node's own puts in its store: the 36 hours of litep2p's `record_ttl`, which polkadot-sdk
+/// does not change, and a minute for the way there.
 const KEEP_OWN: Duration = Duration::from_secs(36 * 60 * 60 + 60);
-/// Time until an agent of this node from which no record comes is not published any more: it may have moved away.
+/// Time without a record from an agent of this node until its record is no longer published: the agent may
+/// have moved away.
 const SILENT: Duration = Duration::from_secs(10 * 60);
 /// Maximum number of expired records dropped in a [`TICK`]. Each takes a query of the DHT.
 const MAX_DROPPED: usize = 2;
 /// Time from the expiry of a record until it is dropped.
 const DROP_AFTER: Duration = Duration::from_secs(1);
-/// Tolerance for stamps ahead of both this machine's clock and the chain's time, in milliseconds. Agents follow
-/// their own clocks at most [`AHEAD_MS`] beyond the chain's time.
+/// Tolerance, in milliseconds, for stamps ahead of both this machine's clock and the chain's time. Agents
+/// follow their own clocks at most [`AHEAD_MS`] beyond the chain's time.
 const FUTURE_MS: u64 = 3 * AHEAD_MS;
 /// Interval between DHT queries for an agent with a known record.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Interval between the first two queries for an agent without one; it doubles up to [`ASK_AGAIN`].
 const ASK_SOON: Duration = Duration::from_secs(2);
-/// Most records that are passed on to an agent at a time.
+/// Maximum number of records in one message to an agent.
 const MAX_RECORDS: usize = 16;
-/// Time until a record is passed on again to an agent that still looks for its owner.
+/// Time until a record is sent again to an agent that still looks for its owner.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
-/// Most agents that are looked for at a time.
+/// Maximum number of agents that are looked up at a time.
 const MAX_WANTED: usize = 1_024;
-/// Most agents that are looked for at a time for users of the RPC: they must not keep agents from finding
-/// each other.
+/// Maximum number of agents that are looked up at a time for users of the RPC: they must not keep agents
+/// from finding each other.
 const MAX_ASKED: usize = 64;
-/// For how long what was found for a user is kept: many connect more than once.
+/// Time for which a record that was found for a user is kept: many users connect more than once.
 const ASKED_FOR: Duration = Duration::from_secs(60);
 /// Time before a user's lookup can be displaced by another's.
 const ASKED_AT_LEAST: Duration = Duration::from_secs(2);
-/// How often is looked whether it has come.
+/// Interval between looks for the record that a user waits for.
 const POLL: Duration = Duration::from_millis(100);
-/// Maximum number of records in the DHT's store, those of this node's agents included: the default `max_records`
-/// of litep2p and libp2p, which polkadot-sdk does not change.
+/// Maximum number of records in the DHT's store, those of this node's agents included: the default
+/// `max_records` of litep2p and libp2p, which polkadot-sdk does not change.
 const MAX_KEPT: usize = 1_024;
-/// Number of records in the store from which on expired ones are dropped.
+/// Number of records in the store above which expired ones are dropped.
 const NEARLY_FULL: usize = MAX_KEPT - MAX_KEPT / 8;
 /// Maximum number of stamps that outlast their records: less than 2 MB.
 const MAX_PAST: usize = 16 * MAX_KEPT;
 
-/// The chain, as far as addresses depend on it.
+/// Part of the chain's state on which addresses depend.
 pub trait Chain: Send + Sync {
-	/// Returns whether a worker or an operator has this agent.
+	/// Returns whether the agent belongs to a worker or an operator.
 	fn knows(&self, agent: &AgentKey) -> bool;
 
 	/// Returns the time of the newest block, in milliseconds since 1970; 0 if there is none.
@@ -128,46 +129,47 @@ fn slot_ms(header: &Header) -> Option<u64> {
 	u64::from(slot).checked_mul(SLOT_DURATION)
 }
 
-/// What the agents of this node say, and what was found for them. Clones are the same.
+/// Records of this node's agents, and records that were found for them. Clones share one state.
 #[derive(Clone)]
 pub struct Addresses(Arc<Inner>);
 
 struct Inner {
 	chain: Arc<dyn Chain>,
 	state: Mutex<State>,
-	/// An agent looks for somebody new, or publishes another record.
+	/// Signal that an agent looks for a further agent, or publishes a new record.
 	due: Notify,
-	/// A record was found; counts them.
+	/// Number of records that were found.
 	news: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct State {
-	/// The records of this node's agents that no newer one has replaced.
+	/// Records of this node's agents that no newer one has replaced.
 	own: BTreeMap<AgentKey, Own>,
-	/// Whom they look for, and when the DHT is asked next.
+	/// Agents that are looked up, with the time of the next query to the DHT.
 	wanted: BTreeMap<AgentKey, Wanted>,
-	/// Stamps and expiries of the records in the DHT's store, expired ones included. Without them an old record,
-	/// which is as authentic as the new one, could replace it.
+	/// Stamps and expiries of the records in the DHT's store, expired ones included. Without them an old
+	/// record could replace the new one, since both are authentic.
 	kept: BTreeMap<AgentKey, (u64, Instant)>,
-	/// Stamps of the [`MAX_PAST`] records dropped last, with the times of that: an old record must not return.
+	/// Stamps of the last [`MAX_PAST`] dropped records, each with the time of its drop: an old record must
+	/// not return.
 	past: BTreeMap<AgentKey, (u64, Instant)>,
 }
 
 impl State {
-	/// Returns the newest stamp of an agent's records that were stored.
+	/// Returns the newest stamp among an agent's stored records.
 	fn newest(&self, agent: &AgentKey) -> Option<u64> {
 		let stamp = self.kept.get(agent).or_else(|| self.past.get(agent));
 		stamp.map(|(stamp, _)| *stamp)
 	}
 
-	/// Notes a record that the store takes.
+	/// Records that the store accepts a record.
 	fn keep(&mut self, agent: AgentKey, stamp: u64, until: Instant) {
 		self.past.remove(&agent);
 		self.kept.insert(agent, (stamp, until));
 	}
 
-	/// Notes that the store drops an agent's record.
+	/// Records that the store drops an agent's record.
 	fn retire(&mut self, agent: AgentKey, now: Instant) {
 		let Some((stamp, _)) = self.kept.remove(&agent) else {
 			return;
@@ -181,50 +183,51 @@ impl State {
 		}
 	}
 
-	/// Returns the number of records in the store, with those of own agents that are not there yet.
+	/// Returns the number of records in the store, including those of own agents that are not stored yet.
 	fn taken(&self) -> usize {
 		let own = self.own.keys();
 		self.kept.len() + own.filter(|agent| !self.kept.contains_key(agent)).count()
 	}
 }
 
-/// The record of an agent of this node.
+/// Record of an agent of this node.
 struct Own {
 	record: Vec<u8>,
 	stamp: u64,
-	/// Time at which the agent gave a record last.
+	/// Time at which the agent last reported a record.
 	noted: Instant,
 	/// Time of the next put, if the agent is on chain.
 	at: Instant,
-	/// Puts since the agent is on chain.
+	/// Number of puts since the agent is on chain.
 	puts: usize,
 }
 
 struct Wanted {
-	/// The agents of this node that look for it, and the record that each was told last.
+	/// Agents of this node that look for it, and the record that was last sent to each.
 	by: BTreeMap<AgentKey, Option<Told>>,
-	/// The users' lookup.
+	/// Lookup for users.
 	asked: Option<Asked>,
-	/// The stamp of an authentic record from the future, which is not passed on, until another one is found. If many
-	/// agents have one, this machine's clock is behind.
+	/// Stamp of an authentic record from the future, until another record is found. Such a record is not
+	/// passed on. If many agents have one, this machine's clock is behind.
 	ahead: Option<u64>,
 	ask: Instant,
-	/// Time between the last question and the next.
+	/// Interval between the last query and the next.
 	pause: Duration,
-	/// The newest record that was found.
+	/// Newest record that was found.
 	found: Option<(AddressRecord, Vec<u8>)>,
 }
 
 /// A lookup for users.
 #[derive(Clone, Copy)]
 struct Asked {
-	/// Time of the first question, by which it can be displaced: repeated ones must not lock out other users.
+	/// Time of the first request. It decides which lookup is displaced, so repeated requests cannot lock out
+	/// other users.
 	since: Instant,
-	/// Its end, unless a user asks again.
+	/// End of the lookup, unless a user asks again.
 	until: Instant,
 }
 
-/// A record that was passed on to an agent.
+/// A record that an agent has received.
 #[derive(Clone, Copy)]
 struct Told {
 	stamp: u64,
@@ -235,12 +238,12 @@ struct Told {
 pub struct Parcel {
 	agent: AgentKey,
 	owners: Vec<(AgentKey, u64)>,
-	/// The records themselves.
+	/// Message with the records.
 	pub found: AddressesFound,
 }
 
 impl Wanted {
-	/// Nobody looks for it yet.
+	/// Creates an entry that no agent and no user waits for yet.
 	fn new(now: Instant) -> Self {
 		Self {
 			by: BTreeMap::new(),
@@ -252,7 +255,7 @@ impl Wanted {
 		}
 	}
 
-	/// Returns the users' lookup, if it is running.
+	/// Returns the lookup for users, if it is running.
 	fn asked(&self, now: Instant) -> Option<Asked> {
 		self.asked.filter(|asked| now < asked.until)
 	}
@@ -261,7 +264,8 @@ impl Wanted {
 		!self.by.is_empty() || self.asked(now).is_some()
 	}
 
-	/// The record that an agent is to be told now, if it is, and when it was told one before.
+	/// Returns the record to send to an agent now, if one is due, and the time at which it was sent one
+	/// before.
 	fn due_for(&self, agent: &AgentKey, now: Instant) -> Option<(Option<Instant>, u64, &Vec<u8>)> {
 		let told = self.by.get(agent)?;
 		let (record, bytes) = self.found.as_ref()?;
@@ -275,7 +279,7 @@ fn clock_ms() -> u64 {
 	*sp_timestamp::Timestamp::current()
 }
 
-/// The record among bytes that came under `key`, if they are one and belong there.
+/// Returns the record in bytes that arrived under `key`, if they are a record and belong there.
 fn record_at(key: &[u8], bytes: &[u8]) -> Option<AddressRecord> {
 	let agent = AgentKey::decode(&mut &bytes[..]).ok()?;
 	(address_key(&agent) == key)
@@ -296,7 +300,7 @@ impl Addresses {
 
 	/// Returns whether a stamp is further in the future than [`FUTURE_MS`].
 	fn is_future(&self, stamp: u64) -> bool {
-		// The time of an old block is below the clock, and does not count.
+		// An old block's time is behind the clock, and does not count.
 		let now = clock_ms().max(self.0.chain.time_ms());
 		stamp > now.saturating_add(FUTURE_MS)
 	}
@@ -313,8 +317,9 @@ impl Addresses {
 		}
 	}
 
-	/// The records to pass on to an agent of this node now: those that it was not told yet, and then those that
-	/// it was told longest ago. Whoever cannot be reached stays wanted, and must not stand before the others.
+	/// Returns the records to send to an agent of this node now: first those that it does not have yet, then
+	/// those that it received longest ago. An agent that cannot be reached stays wanted, and must not keep
+	/// the others' records back.
 	pub fn found_for(&self, agent: &AgentKey) -> Parcel {
 		let now = Instant::now();
 		let hello = self.hello();
@@ -342,7 +347,7 @@ impl Addresses {
 		}
 	}
 
-	/// The agent has taken what was found for it.
+	/// Records that the agent has received a parcel.
 	pub fn passed_on(&self, parcel: &Parcel) {
 		let at = Instant::now();
 		let mut state = self.state();
@@ -354,7 +359,7 @@ impl Addresses {
 		}
 	}
 
-	/// Whether there is something to pass on to an agent now.
+	/// Returns whether a record is due for an agent now.
 	pub fn has_for(&self, agent: &AgentKey) -> bool {
 		let now = Instant::now();
 		let state = self.state();
@@ -362,7 +367,7 @@ impl Addresses {
 		entries.any(|entry| entry.due_for(agent, now).is_some())
 	}
 
-	/// Whether an agent looks for others of whom no record is known.
+	/// Returns whether an agent looks for others whose record is unknown.
 	pub fn misses_for(&self, agent: &AgentKey) -> bool {
 		let state = self.state();
 		let mut entries = state.wanted.iter();
@@ -371,14 +376,14 @@ impl Addresses {
 		})
 	}
 
-	/// Notes whenever a record was found.
+	/// Returns a receiver that is notified of every record that is found.
 	pub fn news(&self) -> watch::Receiver<u64> {
 		self.0.news.subscribe()
 	}
 
-	/// Returns an agent's newest encoded record, for a user of this node. Asks the DHT if this node has none, which
-	/// may take a few seconds. `None` if the agent is not on chain, if no record arrived in time, or if this node has
-	/// none and too many other lookups are running.
+	/// Returns an agent's newest encoded record, for a user of this node. Queries the DHT if this node has
+	/// none, which may take a few seconds. Returns `None` if the agent is not on chain, if no record arrives
+	/// in time, or if this node has none and too many other lookups are running.
 	pub async fn locate(&self, agent: &AgentKey, patience: Duration) -> Option<Vec<u8>> {
 		let since = Instant::now();
 		if !self.0.chain.knows(agent) {
@@ -396,7 +401,7 @@ impl Addresses {
 		}
 	}
 
-	/// The newest record that is known of an agent.
+	/// Returns an agent's newest known record.
 	fn known(&self, agent: &AgentKey) -> Option<Vec<u8>> {
 		let state = self.state();
 		let own = state.own.get(agent).map(|own| &own.record);
@@ -407,8 +412,9 @@ impl Addresses {
 		own.or_else(found).cloned()
 	}
 
-	/// Starts a user's lookup. At [`MAX_ASKED`] lookups the oldest gives way, once it is [`ASKED_AT_LEAST`] old, so
-	/// that users start at most 32 queries a second. Returns whether the lookup runs.
+	/// Starts a lookup for a user. At [`MAX_ASKED`] lookups the oldest gives way, once it is
+	/// [`ASKED_AT_LEAST`] old, so that users start at most 32 queries a second. Returns whether the lookup
+	/// runs.
 	fn ask_for(&self, agent: &AgentKey, now: Instant) -> bool {
 		let mut state = self.state();
 		if state.own.contains_key(agent) {
@@ -444,7 +450,8 @@ impl Addresses {
 		true
 	}
 
-	/// What an agent of this node says. Whom it no longer looks for is forgotten.
+	/// Takes the report of an agent of this node: its record, and the agents that it looks for. Forgets
+	/// those that it no longer looks for.
 	pub fn note(&self, book: AddressBook) {
 		let now = Instant::now();
 		let mut state = self.state();
@@ -488,8 +495,8 @@ impl Addresses {
 		}
 	}
 
-	/// The stamps of the records that were found of other nodes' agents, those that this node's own agents look for:
-	/// whom a user of the RPC looks for is that user's choice.
+	/// Returns the stamps of the records of other nodes' agents, as far as this node's own agents look for
+	/// them: users of the RPC could choose whom to look up.
 	pub fn stamps(&self) -> Vec<u64> {
 		let state = self.state();
 		let found = state
@@ -534,8 +541,9 @@ impl Addresses {
 		put
 	}
 
-	/// Returns DHT keys of expired records, at most [`MAX_DROPPED`], if the store is [`NEARLY_FULL`]. litep2p's store
-	/// drops an expired record only when it is read, and counts it against its limit until then.
+	/// Returns DHT keys of expired records, at most [`MAX_DROPPED`], if the store is [`NEARLY_FULL`].
+	/// litep2p's store drops an expired record only when it is read, and counts it against its limit until
+	/// then.
 	fn to_drop(&self, now: Instant) -> Vec<[u8; 32]> {
 		let mut state = self.state();
 		if state.taken() < NEARLY_FULL {
@@ -550,7 +558,7 @@ impl Addresses {
 		over.iter().map(address_key).collect()
 	}
 
-	/// Agents to ask the DHT for now.
+	/// Returns the agents to look up in the DHT now.
 	fn to_get(&self, now: Instant) -> Vec<AgentKey> {
 		let mut state = self.state();
 		let due = state
@@ -568,7 +576,7 @@ impl Addresses {
 		.collect()
 	}
 
-	/// Something was found under `key`.
+	/// Takes bytes that were found under `key`.
 	fn found(&self, key: &[u8], bytes: Vec<u8>) {
 		let Some(record) = record_at(key, &bytes) else {
 			return;
@@ -592,8 +600,8 @@ impl Addresses {
 		}
 	}
 
-	/// Returns the expiry with which to store these bytes under `key`, if they are an authentic record of an agent on
-	/// chain, with a stamp that is neither in the future nor older than the stored one.
+	/// Returns the expiry with which to store these bytes under `key`, if they are an authentic record of an
+	/// agent on chain, with a stamp that is neither in the future nor older than the stored one.
 	fn keeps(&self, key: &[u8], bytes: &[u8], now: Instant) -> Option<Instant> {
 		// The signature is checked last, since it costs most.
 		let agent = AgentKey::decode(&mut &bytes[..]);
@@ -613,14 +621,14 @@ impl Addresses {
 		if own < Some(record.stamp) {
 			state.own.remove(&record.agent);
 		}
-		// In the store no record replaces one that expires later, as this node's own puts do.
+		// In the store, no record replaces one that expires later, and this node's own puts do expire later.
 		let until = now + KEEP;
 		let until = stored.map_or(until, |stored| stored.max(until));
 		state.keep(record.agent, record.stamp, until);
 		Some(until)
 	}
 
-	/// Nobody took what was to lie under `key`: there may be no peer yet.
+	/// Schedules another put under `key`, which no peer accepted: the node may have no peer yet.
 	fn not_put(&self, key: &[u8]) {
 		for (agent, own) in &mut self.state().own {
 			if address_key(agent) == key {
@@ -630,7 +638,7 @@ impl Addresses {
 	}
 }
 
-/// Leaves and looks up records for as long as the node runs.
+/// Publishes and looks up records as long as the node runs.
 pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 	let mut events = network.event_stream("agent-addresses");
 	let mut ticker = tokio::time::interval(TICK);
@@ -663,7 +671,7 @@ pub async fn run(addresses: Addresses, network: Arc<dyn NetworkService>) {
 					}
 				}
 				Some(Event::Dht(DhtEvent::ValuePutFailed(key))) => {
-					log::debug!(target: LOG, "No peer takes an agent's addresses yet");
+					log::debug!(target: LOG, "No peer accepts an agent's addresses yet; trying again in {} s", RETRY.as_secs());
 					addresses.not_put(key.as_ref());
 				}
 				Some(_) => {}
@@ -681,7 +689,8 @@ mod tests {
 	use sp_core::{Pair, ed25519};
 	use sp_runtime::{Digest, DigestItem, traits::Header as _};
 
-	/// A chain with all agents below byte 100, whose time is this far ahead of the clock, in milliseconds.
+	/// A chain that knows all agents below byte 100, and whose time is this many milliseconds ahead of the
+	/// clock.
 	struct Knows(i64);
 
 	impl Chain for Knows {
@@ -727,14 +736,14 @@ mod tests {
 		addresses.keeps(key, bytes, Instant::now()).is_some()
 	}
 
-	/// One of as many key pairs as a test needs.
+	/// Returns the key pair of this number.
 	fn numbered(number: usize) -> ed25519::Pair {
 		let mut seed = [0; 32];
 		seed[..8].copy_from_slice(&number.to_le_bytes());
 		ed25519::Pair::from_seed(&seed)
 	}
 
-	/// Offers a record of this agent to the store.
+	/// Offers a record of this agent to the store, and returns whether the store accepts it.
 	fn put(addresses: &Addresses, pair: &ed25519::Pair, stamp: u64) -> bool {
 		let record = record_of(pair, stamp);
 		keeps(addresses, &address_key(&pair.public()), &record)
@@ -762,7 +771,7 @@ mod tests {
 		addresses.note(book(1, record(2, 3), &[]));
 		addresses.note(book(1, Vec::new(), &[]));
 		let nothing = addresses.to_put(Instant::now());
-		assert!(nothing.is_empty(), "what is not its own record is not put");
+		assert!(nothing.is_empty(), "another agent's record is not put");
 	}
 
 	#[test]
@@ -787,7 +796,7 @@ mod tests {
 		for bytes in [
 			record(7, 5),
 			record(7, 4),
-			// Newer, but another's, or changed, or nothing at all.
+			// Records that are newer, but another agent's, or altered, or empty.
 			record(8, 9),
 			[record(7, 9), vec![0]].concat(),
 			Vec::new(),
@@ -817,7 +826,7 @@ mod tests {
 		for byte in &all {
 			addresses.found(&address_key(&agent(*byte)), record(*byte, 1));
 		}
-		// Nobody is reached, so all stay wanted.
+		// No agent is reached, so all stay wanted.
 		let mut told = BTreeSet::new();
 		for _ in 0..3 {
 			let parcel = addresses.found_for(&agent(1));
@@ -855,20 +864,20 @@ mod tests {
 	#[tokio::test]
 	async fn a_user_hears_where_an_agent_is() {
 		let addresses = addresses();
-		// One of this node.
+		// An agent of this node.
 		addresses.note(book(1, record(1, 1), &[]));
 		assert_eq!(addresses.locate(&agent(1), POLL).await, Some(record(1, 1)));
-		// One that the DHT knows.
+		// An agent whose record the DHT has.
 		let asking = addresses.clone();
 		let asked = tokio::spawn(async move { asking.locate(&agent(7), POLL * 100).await });
 		while addresses.to_get(Instant::now()) != [agent(7)] {
 			tokio::time::sleep(POLL).await;
 		}
-		// An agent that says whom it looks for does not end it.
+		// A report of an agent does not end the lookup.
 		addresses.note(book(1, record(1, 1), &[]));
 		addresses.found(&address_key(&agent(7)), record(7, 5));
 		assert_eq!(asked.await.unwrap(), Some(record(7, 5)));
-		// One that nobody knows.
+		// An agent whose record nobody has.
 		assert_eq!(addresses.locate(&agent(8), POLL * 2).await, None);
 	}
 
@@ -884,7 +893,7 @@ mod tests {
 		}
 		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
 		tokio::time::advance(ASKED_AT_LEAST).await;
-		// One more displaces the oldest, but never a lookup of an agent.
+		// A further lookup displaces the oldest, but never an agent's lookup.
 		addresses.note(book(1, Vec::new(), &[6]));
 		addresses.ask_for(&agent(6), Instant::now());
 		tokio::time::advance(Duration::from_millis(1)).await;
@@ -918,7 +927,7 @@ mod tests {
 		}
 		assert!(addresses.ask_for(&agent(7), Instant::now()));
 		assert_eq!(addresses.state().wanted.len(), MAX_ASKED);
-		// A repeated lookup still goes on for longer.
+		// Repeating a lookup still extends it.
 		tokio::time::advance(ASKED_FOR / 2).await;
 		assert!(addresses.ask_for(&agent(7), Instant::now()));
 		tokio::time::advance(ASKED_FOR / 2).await;
@@ -1042,7 +1051,7 @@ mod tests {
 		}
 		assert_eq!(addresses.stamps(), [ahead; 3]);
 		assert!(!addresses.has_for(&agent(1)), "and are passed on to nobody");
-		// One agent's clock was wrong, and is right again.
+		// One agent's clock was wrong, and is set again.
 		let now = clock_ms();
 		addresses.found(&address_key(&agent(7)), record(7, now));
 		let mut stamps = addresses.stamps();
@@ -1156,13 +1165,13 @@ mod tests {
 		let key = address_key(&agent(1));
 		addresses.note(book(1, record(1, 5), &[]));
 		assert_eq!(addresses.to_put(Instant::now()).len(), 1);
-		// The agent runs elsewhere now. Its copy here has not ended yet.
+		// The agent runs elsewhere now. Its copy here still runs.
 		assert!(keeps(&addresses, &key, &record(1, 6)));
 		addresses.note(book(1, record(1, 5), &[]));
 		let later = Instant::now() + Duration::from_secs(60);
 		assert!(addresses.to_put(later).is_empty());
 		assert_eq!(addresses.known(&agent(1)), None);
-		// It is back.
+		// The agent is back.
 		addresses.note(book(1, record(1, 7), &[]));
 		assert_eq!(addresses.to_put(Instant::now()), [(agent(1), record(1, 7))]);
 	}

@@ -1,7 +1,7 @@
-//! Lines that an agent prints, passed on to the node's log at the level at which the agent logged them.
+//! Passes the lines that an agent prints on to the node's log, at the level at which the agent logged them.
 //!
-//! An agent cannot flood the node's log: the same line passes once in ten minutes, and no more than sixty
-//! lines a minute do. What is held back is counted, and the count is logged.
+//! An agent cannot flood the node's log: the same line passes once in ten minutes, and at most sixty lines
+//! pass in a minute. Suppressed lines are counted, and the count is logged.
 
 use log::Level;
 use std::{collections::BTreeMap, time::Duration};
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 const REPEAT: Duration = Duration::from_secs(10 * 60);
 /// Time in which at most [`MAX_LINES`] lines pass.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Most lines that pass in a [`WINDOW`], of news and of warnings each.
+/// Maximum number of lines that pass in a [`WINDOW`], of information and of warnings each.
 const MAX_LINES: u32 = 60;
-/// Most different lines of which repetitions are counted.
+/// Maximum number of different lines whose repetitions are counted.
 const MAX_KNOWN: usize = 256;
-/// Longest line that is logged, in characters.
+/// Maximum length of a logged line, in characters.
 const MAX_TEXT: usize = 2_048;
 
 /// A line for the node's log.
@@ -25,31 +25,32 @@ pub type Line = (Level, String);
 struct Known {
 	since: Instant,
 	level: Level,
-	/// Repetitions that were held back since.
+	/// Repetitions that were suppressed since.
 	more: u32,
 }
 
-/// The lines of one agent.
+/// Log lines of one agent.
 pub struct Lines {
-	/// The level of the last line that had one: what follows it, such as a backtrace, has it too.
+	/// Level of the last line that had one. Lines that follow it, such as a backtrace, get the same.
 	last: Level,
 	known: BTreeMap<String, Known>,
-	/// Begin of the window, and the lines in it: those that passed, news apart from warnings, and those that were
-	/// held back.
+	/// Start of the window.
 	window: Option<Instant>,
+	/// Lines that passed in the window: of information, and of warnings.
 	passed: [u32; 2],
+	/// Lines that were suppressed in the window.
 	held: u32,
 }
 
-/// The level and the text of a line as `tracing_subscriber` prints it: time, level, target and message.
-/// `None` for a line of another form.
+/// Returns the level and the text of a line in the form of `tracing_subscriber`: time, level, target and
+/// message. Returns `None` for a line of another form.
 fn parse(line: &str) -> Option<(Level, &str)> {
 	let (time, rest) = line.split_once(char::is_whitespace)?;
 	let dated = time.starts_with(|first: char| first.is_ascii_digit()) && time.contains('T');
 	let (level, text) = rest.trim_start().split_once(char::is_whitespace)?;
 	let level = level.parse().ok().filter(|_| dated)?;
 	let text = text.trim_start();
-	// The node says which agent it is; the agent's own modules are no news to a reader.
+	// The node adds the agent's name; the agent's own modules tell a reader nothing.
 	let message = text
 		.split_once(": ")
 		.filter(|(target, _)| target.starts_with("kaisar_agent") && !target.contains(' '));
@@ -57,7 +58,7 @@ fn parse(line: &str) -> Option<(Level, &str)> {
 }
 
 impl Lines {
-	/// No line yet.
+	/// Creates a filter that has seen no line yet.
 	pub fn new() -> Self {
 		Self {
 			last: Level::Debug,
@@ -68,8 +69,8 @@ impl Lines {
 		}
 	}
 
-	/// Takes a line and returns the lines to log: this one unless it is held back, and counts of lines that
-	/// were held back before.
+	/// Takes a line and returns the lines to log: this one, unless it is suppressed, and counts of lines
+	/// that were suppressed before.
 	pub fn take(&mut self, line: &str, now: Instant) -> Vec<Line> {
 		let mut out = self.due(now);
 		let mut is_last = false;
@@ -79,7 +80,7 @@ impl Lines {
 				(level, text)
 			}
 			None => {
-				// A crash, or an error that ended the agent, has no level of its own.
+				// A panic, or an error that ended the agent, has no level of its own.
 				is_last = line.contains("panicked at") || line.starts_with("Error: ");
 				if is_last {
 					self.last = Level::Error;
@@ -92,7 +93,7 @@ impl Lines {
 		}
 		let text: String = text.trim_end().chars().take(MAX_TEXT).collect();
 		if level > Level::Info {
-			// Only who asks for these sees them.
+			// These are logged only where the user's filters ask for them.
 			out.push((level, text));
 			return out;
 		}
@@ -101,7 +102,7 @@ impl Lines {
 			return out;
 		}
 		self.window.get_or_insert(now);
-		// Much news takes no room from warnings, and an agent's end is never held back.
+		// Information takes no room from warnings, and the reason of an agent's end is never suppressed.
 		let passed = &mut self.passed[usize::from(level <= Level::Warn)];
 		if *passed >= MAX_LINES && !is_last {
 			self.held += 1;
@@ -120,7 +121,7 @@ impl Lines {
 		out
 	}
 
-	/// Returns the counts of all lines that were held back: the agent has ended.
+	/// Returns the counts of all suppressed lines, once the agent has ended.
 	pub fn end(&mut self) -> Vec<Line> {
 		let counted = |(text, known): (String, Known)| {
 			(known.more > 0).then(|| (known.level, format!("{text} … and {} more", known.more)))
@@ -138,7 +139,7 @@ impl Lines {
 		out
 	}
 
-	/// Returns counts of the lines that were held back, once their time is over.
+	/// Returns the counts of suppressed lines whose time is over.
 	pub fn due(&mut self, now: Instant) -> Vec<Line> {
 		let mut out = Vec::new();
 		self.known.retain(|text, known| {
@@ -189,7 +190,7 @@ mod tests {
 			let took = lines.take(&line(name, &text), now);
 			assert_eq!(took, [(level, text)]);
 		}
-		// Of another crate the target stays.
+		// The target of another crate stays.
 		let other = "2026-11-27T07:00:00Z  WARN iroh::magicsock: a relay is gone";
 		assert_eq!(
 			lines.take(other, now),
@@ -205,7 +206,7 @@ mod tests {
 			let took = lines.take(line, now);
 			took.into_iter().map(|(level, _)| level).collect()
 		};
-		// What a driver prints before the agent logs anything.
+		// A driver may print before the agent logs anything.
 		assert_eq!(levels("libEGL warning: no display"), [Level::Debug]);
 		assert_eq!(levels(&line("WARN", "more than a line")), [Level::Warn]);
 		assert_eq!(levels("its second line"), [Level::Warn]);

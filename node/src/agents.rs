@@ -1,17 +1,17 @@
-//! Agents: the processes that prove this machine and check others.
+//! Starts and supervises agents: the processes that prove this machine and check others.
 //!
-//! A node with `--provider` or `--checker` starts an agent for each role, the development chain one
-//! for its worker and one for each of its checkers. The node watches over them: an agent that ends
-//! or hangs is started again, later each time, and the node keeps going meanwhile. It says so once
-//! when an agent goes and once when it is back.
+//! A node with `--provider` or `--checker` starts an agent for each role; the node of a development chain
+//! starts one for its worker and one for each of its checkers. An agent that ends or hangs is started again,
+//! after a growing pause, and the node runs on meanwhile. The node logs once that an agent is down, and once
+//! that it is back.
 //!
 //! The off-chain worker finds the agent of a key in persistent local storage
-//! ([`kaisar_primitives::agent::config_key`]). What it finds there is kept right here: when an agent
-//! comes back at another port, and when a key is added to the keystore.
+//! ([`kaisar_primitives::agent::config_key`]). This module keeps the entry up to date: when an agent comes
+//! back at another port, and when a key is added to the keystore.
 //!
-//! What belongs to an agent lies under `agents/NAME` in the chain's folder: its key and its token,
-//! readable to nobody else, and its data. Agents that share a machine find each other through
-//! `agents/peers`, all others through the DHT ([`crate::addresses`]).
+//! An agent's files are under `agents/NAME` in the chain's folder: its key and its token, which only this
+//! user can read, and its data. Agents that share a machine find each other through `agents/peers`, all
+//! others through the DHT ([`crate::addresses`]).
 
 use crate::{
 	addresses::Addresses,
@@ -59,75 +59,74 @@ use tokio::{
 	time::{Instant, timeout},
 };
 
-/// The log target.
+/// Log target.
 const LOG: &str = "agents";
-/// The name of the agent's executable.
+/// Name of the agent's executable.
 const BINARY: &str = "kaisar-agent";
-/// How long an agent may take until it says that it is ready.
+/// Timeout of an agent's start, until it reports that it is ready.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How often the keystore is looked at for new keys.
+/// Interval between looks for new keys in the keystore.
 const REFRESH: Duration = Duration::from_secs(3);
 /// Interval between exchanges of addresses with an agent.
 const EXCHANGE: Duration = Duration::from_secs(1);
-/// The same while the agent looks for another without a known record.
+/// The same interval while the agent looks for another whose record is unknown.
 const EXCHANGE_SOON: Duration = Duration::from_millis(250);
-/// How often an agent is asked how it is.
+/// Interval between health checks of an agent.
 const HEALTH: Duration = Duration::from_secs(15);
-/// How long it may take to answer.
+/// Timeout of a health check.
 const HEALTH_LIMIT: Duration = Duration::from_secs(10);
-/// How long it may take to exchange addresses.
+/// Timeout of an exchange of addresses.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(3);
 /// Interval between reports of suppressed log lines.
 const FLUSH: Duration = Duration::from_secs(60);
-/// How many times running it may fail to answer before it is started again.
+/// Number of health checks in a row that an agent fails before it is started again.
 const STRIKES: u32 = 4;
-/// How long until an agent is started again, at first and at most.
+/// Pause before an agent is started again: the first, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// An agent that this node looks after.
+/// An agent that this node supervises.
 #[derive(Debug)]
 pub struct Slot {
-	/// What it is called.
+	/// Name of the agent.
 	name: &'static str,
-	/// Which keys it serves.
+	/// Keys that it serves.
 	keys: Keys,
-	/// Where it comes from.
+	/// Origin of its process.
 	source: Source,
 }
 
-/// Keys of the keystore.
+/// Keys in the keystore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Keys {
-	/// All of a type.
+	/// All keys of a type.
 	All(KeyTypeId),
-	/// One.
+	/// One key.
 	One(sr25519::Public),
 }
 
-/// Where an agent comes from.
+/// Origin of an agent's process.
 #[derive(Debug)]
 enum Source {
 	/// The node starts it.
 	Spawn {
-		/// Its executable.
+		/// Executable of the agent.
 		binary: PathBuf,
-		/// Its folder.
+		/// Folder of the agent.
 		folder: PathBuf,
-		/// Where agents leave their addresses.
+		/// Folder in which agents of this machine publish their addresses.
 		peers: PathBuf,
-		/// More arguments.
+		/// Further arguments.
 		arguments: Vec<String>,
 	},
-	/// It runs already.
+	/// The agent runs already.
 	There(AgentConfig),
 }
 
-/// Seconds after which a checker's agent of a development chain gives a worker up: less than a phase
-/// of ten blocks of a second.
+/// Seconds after which a checker's agent of a development chain gives up on a worker: less than a phase,
+/// which is ten blocks of a second.
 const DEVELOPMENT_PATIENCE: u32 = 5;
 
-/// The agents of a development chain: name, type and secret of the key that it serves, secret of its
-/// own key.
+/// Agents of a development chain: name, type and secret of the key that it serves, secret of its own key.
 const DEVELOPMENT: [(&str, KeyTypeId, &str, &str); 4] = [
 	(
 		"provider",
@@ -155,8 +154,8 @@ const DEVELOPMENT: [(&str, KeyTypeId, &str, &str); 4] = [
 	),
 ];
 
-/// The agents that this node looks after; makes their folders and keys. On a development chain it
-/// puts the keys that they serve into the keystore too.
+/// Returns the agents that this node supervises, and creates their folders and keys. On a development chain
+/// it also puts the keys that they serve into the keystore.
 pub fn slots(
 	roles: &Roles,
 	development: bool,
@@ -171,7 +170,10 @@ pub fn slots(
 		(Some(url), Some(file)) => {
 			address(url)?;
 			let token = fs::read_to_string(file).with_context(|| {
-				format!("cannot read the agent's token from {}", file.display())
+				format!(
+					"cannot read the agent's token from --agent-token-file {}",
+					file.display()
+				)
 			})?;
 			Some(AgentConfig {
 				url: url.clone(),
@@ -190,7 +192,7 @@ pub fn slots(
 		let key = key(&folder.join("key"), secret)?;
 		log::info!(target: LOG, "The agent {name} has the key 0x{}", hex::encode(key.public()));
 		let mut arguments = match (development, name) {
-			// Four agents on one machine, for nobody outside.
+			// Four agents share the machine, and nobody outside needs them.
 			(true, _) => vec![
 				format!("--patience={DEVELOPMENT_PATIENCE}"),
 				"--port=0".into(),
@@ -204,10 +206,10 @@ pub fn slots(
 			_ => (false, &roles.checker_agent_arg),
 		};
 		if !is_provider {
-			// It deploys nothing.
+			// A checker's agent deploys no containers.
 			arguments.push("--no-engine".into());
 		}
-		// Of what is named twice the last one counts.
+		// Of an option that is given twice, the last one counts.
 		arguments.extend(roles.agent_arg.iter().chain(own).cloned());
 		Ok(Source::Spawn {
 			binary: binary(roles)?,
@@ -222,10 +224,14 @@ pub fn slots(
 			.iter()
 			.map(|(name, kind, secret, agent)| {
 				let pair = sr25519::Pair::from_string(secret, None)
-					.map_err(|error| anyhow!("{secret} is no key: {error:?}"))?;
+					.map_err(|error| anyhow!("{secret} is not a secret key: {error:?}"))?;
 				keystore
 					.insert(*kind, secret, pair.public().as_ref())
-					.map_err(|()| anyhow!("the keystore does not take {secret}"))?;
+					.map_err(|()| {
+						anyhow!(
+							"the keystore refuses {secret}; check that its folder can be written"
+						)
+					})?;
 				Ok(Slot {
 					name,
 					keys: Keys::One(pair.public()),
@@ -250,7 +256,7 @@ pub fn slots(
 	Ok(slots)
 }
 
-/// Looks after the agents for as long as the node runs.
+/// Supervises the agents as long as the node runs.
 pub fn spawn<Storage>(
 	slots: Vec<Slot>,
 	storage: Storage,
@@ -278,7 +284,7 @@ pub fn spawn<Storage>(
 	}
 }
 
-/// What the off-chain worker is told.
+/// Writer of the agents' entries for the off-chain worker.
 struct Book<Storage> {
 	storage: Storage,
 	keystore: KeystorePtr,
@@ -286,7 +292,7 @@ struct Book<Storage> {
 }
 
 impl<Storage: OffchainStorage> Book<Storage> {
-	/// Leaves `config` for each key, where it is not what is there already.
+	/// Writes `config` for each key, unless it is there already.
 	fn write(&mut self, keys: &Keys, config: &AgentConfig) {
 		let keys = match keys {
 			Keys::One(key) => vec![*key],
@@ -302,29 +308,29 @@ impl<Storage: OffchainStorage> Book<Storage> {
 	}
 }
 
-/// Looks after one agent.
+/// Supervisor of one agent.
 struct Watch<Storage> {
 	slot: Slot,
 	addresses: Addresses,
-	/// Its key, once it said so.
+	/// Key of the agent, once it has reported it.
 	agent: Option<AgentKey>,
 	book: Book<Storage>,
 	down: bool,
 	known: bool,
-	/// Its clock.
+	/// Comparison with the agent's clock.
 	clock: wall_clock::OfAgent,
 }
 
 impl<Storage: OffchainStorage> Watch<Storage> {
-	/// Says, once, that the agent is gone.
+	/// Logs, once, that the agent is down.
 	fn gone(&mut self, why: &anyhow::Error) {
 		if !self.down {
-			log::warn!(target: LOG, "The agent {} is down: {why:#}. Trying again", self.slot.name);
+			log::warn!(target: LOG, "The agent {} is down: {why:#}; trying again", self.slot.name);
 		}
 		self.down = true;
 	}
 
-	/// Says, once, that it is there.
+	/// Logs, once, that the agent is ready, or back.
 	fn there(&mut self, url: &str) {
 		if self.down {
 			log::info!(target: LOG, "The agent {} is back at {url}", self.slot.name);
@@ -350,7 +356,7 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		}
 	}
 
-	/// Tells the agent what was found of those it looks for, and hears where it is itself.
+	/// Sends the agent the records that were found for it, and receives its own.
 	async fn exchange(&mut self, config: &AgentConfig) -> Result<()> {
 		let parcel = self.agent.map(|agent| self.addresses.found_for(&agent));
 		let found = match &parcel {
@@ -366,7 +372,8 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		Ok(())
 	}
 
-	/// Waits until addresses are to be exchanged again: for a while, or until something was found for the agent.
+	/// Waits until the next exchange of addresses is due: for an interval, or until a record is found for
+	/// the agent.
 	async fn exchange_due(&self, news: &mut watch::Receiver<u64>) {
 		let Some(agent) = self.agent else {
 			return tokio::time::sleep(EXCHANGE).await;
@@ -377,16 +384,16 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 		};
 		let found = async {
 			while !self.addresses.has_for(&agent) {
-				// It never closes: `addresses` holds the sender.
+				// The channel never closes: `addresses` holds the sender.
 				let _ = news.changed().await;
 			}
 		};
 		let _ = timeout(pause, found).await;
 	}
 
-	/// One life of the agent: from its start until it ends or no longer answers.
+	/// Runs the agent once: from its start until it ends or stops answering.
 	async fn once(&mut self) -> Result<()> {
-		// The agent's standard input is held here: `Child::wait` would close the child's own.
+		// The agent's standard input is held here, since `Child::wait` would close the child's own.
 		let (config, mut child, _stdin) = match &self.slot.source {
 			Source::There(config) => (config.clone(), None, None),
 			Source::Spawn {
@@ -424,7 +431,7 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 				}
 			};
 			tokio::select! {
-				status = ended => bail!("it ended, {}", status?),
+				status = ended => bail!("its process ended, {}", status?),
 				() = due => {},
 			}
 			if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
@@ -434,7 +441,7 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 			let exchange = timeout(EXCHANGE_LIMIT, self.exchange(&config)).await;
 			exchanged = matches!(exchange, Ok(Ok(())));
 			if let Ok(Err(why)) = exchange {
-				log::debug!(target: LOG, "{}: no addresses: {why:#}", self.slot.name);
+				log::debug!(target: LOG, "{}: no exchange of addresses: {why:#}", self.slot.name);
 			}
 			if asked.is_some_and(|asked| asked.elapsed() < HEALTH) {
 				continue;
@@ -449,10 +456,10 @@ impl<Storage: OffchainStorage> Watch<Storage> {
 					strikes += 1;
 					let why = match answer {
 						Ok(Err(why)) => why,
-						_ => anyhow!("it does not answer"),
+						_ => anyhow!("it does not answer within {} s", HEALTH_LIMIT.as_secs()),
 					};
 					self.gone(&why);
-					// One that the node did not start is not the node's to end.
+					// The node ends only agents that it started.
 					if child.is_some() && strikes >= STRIKES {
 						return Err(why);
 					}
@@ -487,15 +494,21 @@ async fn start(
 		.arg(folder.join("data"))
 		.arg("--exit-on-stdin-close")
 		.args(arguments)
-		// Held open: when it ends, so does the agent, even if the node was killed.
+		// Held open: the agent ends when it closes, even if the node is killed.
 		.stdin(Stdio::piped())
 		.stdout(Stdio::piped())
 		.stderr(Stdio::piped())
 		.kill_on_drop(true)
 		.spawn()
-		.with_context(|| format!("{} cannot be started", binary.display()))?;
-	let stdout = child.stdout.take().context("it has no output")?;
-	let stderr = child.stderr.take().context("it has no error output")?;
+		.with_context(|| format!("cannot start {}", binary.display()))?;
+	let stdout = child
+		.stdout
+		.take()
+		.context("its standard output is not piped")?;
+	let stderr = child
+		.stderr
+		.take()
+		.context("its standard error is not piped")?;
 	tokio::spawn(drain(name, BufReader::new(stderr)));
 	let mut stdout = BufReader::new(stdout);
 	let ready = async {
@@ -507,9 +520,9 @@ async fn start(
 				.read_until(b'\n', &mut line)
 				.await?;
 			if read == 0 {
-				// Its input is closed by this, which is well: it has ended.
+				// `wait` closes its input. That does no harm: it has closed its output.
 				let status = child.wait().await?;
-				bail!("it ended before it was ready, {status}");
+				bail!("its process ended before it was ready, {status}");
 			}
 			if let Some(url) = ready_url(&line) {
 				return Ok(url);
@@ -518,19 +531,20 @@ async fn start(
 	};
 	let url = timeout(START_LIMIT, ready)
 		.await
-		.context("it was not ready in time")??;
+		.with_context(|| format!("it was not ready within {} s", START_LIMIT.as_secs()))??;
 	address(&url)?;
 	tokio::spawn(drain(name, stdout));
 	Ok((AgentConfig { url, token }, child))
 }
 
-/// The address in the line with which an agent says that it is ready.
+/// Returns the URL in the line with which an agent reports that it is ready.
 fn ready_url(line: &[u8]) -> Option<String> {
 	let line: serde_json::Value = serde_json::from_slice(line).ok()?;
 	line.get("ready")?.get("url")?.as_str().map(Into::into)
 }
 
-/// Passes on what an agent logs, so that it never waits for a reader and its warnings are seen.
+/// Passes an agent's log on to the node's, so that the agent never waits for a reader and its warnings are
+/// seen.
 async fn drain(name: &'static str, mut from: impl tokio::io::AsyncBufRead + Unpin) {
 	let mut lines = Lines::new();
 	let log = |all: Vec<agent_log::Line>| {
@@ -542,7 +556,7 @@ async fn drain(name: &'static str, mut from: impl tokio::io::AsyncBufRead + Unpi
 	let mut line = Vec::new();
 	loop {
 		let mut limited = (&mut from).take((MAX_ANSWER - line.len()) as u64);
-		// Canceled by the ticker it leaves in `line` what it has read.
+		// If the ticker cancels the read, `line` keeps the bytes read so far.
 		let read = tokio::select! {
 			read = limited.read_until(b'\n', &mut line) => read,
 			_ = ticker.tick() => {
@@ -559,23 +573,23 @@ async fn drain(name: &'static str, mut from: impl tokio::io::AsyncBufRead + Unpi
 	}
 }
 
-/// The host and port in an agent's address.
+/// Returns the host and port in an agent's URL.
 fn address(url: &str) -> Result<&str> {
 	let address = url
 		.strip_prefix("http://")
 		.map(|rest| rest.trim_end_matches('/'));
 	match address {
 		Some(address) if address.contains(':') && !address.contains('/') => Ok(address),
-		_ => bail!("`{url}` is not of the form http://HOST:PORT"),
+		_ => bail!("`{url}` is not an agent's URL; expected http://HOST:PORT"),
 	}
 }
 
-/// Asks an agent how it is.
+/// Asks an agent for its status.
 async fn status(config: &AgentConfig) -> Result<AgentStatus> {
 	ask(config, PATH_STATUS, &()).await
 }
 
-/// Asks an agent something. Each question has a connection of its own.
+/// Sends a request to an agent and returns the answer. Each request has a connection of its own.
 async fn ask<T: DecodeWithMemTracking>(
 	config: &AgentConfig,
 	path: &str,
@@ -590,18 +604,19 @@ async fn ask<T: DecodeWithMemTracking>(
 	let answer = client.request(request).await?;
 	ensure!(
 		answer.status() == StatusCode::OK,
-		"it answers {}",
+		"it answers with HTTP status {}",
 		answer.status()
 	);
 	let body = Limited::new(answer.into_body(), 2 * MAX_ANSWER)
 		.collect()
 		.await
-		.map_err(|error| anyhow!("its answer to {path} breaks off: {error}"))?;
-	decode_within(&body.to_bytes(), 2 * MAX_ANSWER)
-		.with_context(|| format!("its answer to {path} does not decode"))
+		.map_err(|error| anyhow!("its answer to {path} was cut off: {error}"))?;
+	decode_within(&body.to_bytes(), 2 * MAX_ANSWER).with_context(|| {
+		format!("cannot decode its answer to {path}; is the agent of another version?")
+	})
 }
 
-/// The agent's executable.
+/// Returns the path of the agent's executable.
 fn binary(roles: &Roles) -> Result<PathBuf> {
 	let binary = match &roles.agent_bin {
 		Some(binary) => binary.clone(),
@@ -609,43 +624,44 @@ fn binary(roles: &Roles) -> Result<PathBuf> {
 	};
 	ensure!(
 		binary.is_file(),
-		"there is no agent at {}: build it (`cargo build -p {BINARY}`), or name another with \
-		 --agent-bin or --agent-url, or start none with --no-agents",
+		"no agent at {}: build it (`cargo build -p {BINARY}`), name another with --agent-bin or --agent-url, \
+		 or start none with --no-agents",
 		binary.display(),
 	);
 	Ok(binary)
 }
 
-/// A folder that only this user can read.
+/// Creates a folder that only this user can read.
 fn private_folder(path: &Path) -> Result<()> {
 	use std::os::unix::fs::DirBuilderExt;
 	fs::DirBuilder::new()
 		.recursive(true)
 		.mode(0o700)
 		.create(path)
-		.with_context(|| format!("cannot make the folder {}", path.display()))
+		.with_context(|| format!("cannot create the folder {}", path.display()))
 }
 
-/// A file that only this user can read, with these contents and no others.
+/// Writes a file that only this user can read. A file is written whole or not at all.
 fn private_file(path: &Path, contents: &str) -> Result<()> {
 	kaisar_fs::write_atomic(path, contents.as_bytes(), kaisar_fs::OWNER_ONLY)
 		.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// An agent's key: the one in the file; if there is none, the one of `secret`, or a new one.
+/// Returns an agent's key: the one in the file, or if the file does not exist, that of `secret` or a new
+/// one.
 fn key(path: &Path, secret: Option<&str>) -> Result<ed25519::Pair> {
 	if path.exists() {
 		let text = fs::read_to_string(path)
-			.with_context(|| format!("cannot read the key {}", path.display()))?;
+			.with_context(|| format!("cannot read the agent's key in {}", path.display()))?;
 		let text = text.trim();
 		let seed = hex::decode(text.strip_prefix("0x").unwrap_or(text))
-			.with_context(|| format!("{} is not hexadecimal", path.display()))?;
+			.with_context(|| format!("the key in {} is not hexadecimal", path.display()))?;
 		return ed25519::Pair::from_seed_slice(&seed)
-			.map_err(|_| anyhow!("{} is not a key of 32 bytes", path.display()));
+			.map_err(|_| anyhow!("the key in {} does not have 32 bytes", path.display()));
 	}
 	let pair = match secret {
 		Some(secret) => ed25519::Pair::from_string(secret, None)
-			.map_err(|error| anyhow!("{secret} is no key: {error:?}"))?,
+			.map_err(|error| anyhow!("{secret} is not a secret key: {error:?}"))?,
 		None => ed25519::Pair::from_seed(&rand::random()),
 	};
 	private_file(path, &hex::encode(pair.seed()))?;
@@ -664,7 +680,7 @@ mod tests {
 	};
 	use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-	/// Local storage that the test reads while the watch writes.
+	/// Local storage that a test reads while the supervisor writes.
 	#[derive(Clone, Default)]
 	struct Shared(Arc<Mutex<InMemOffchainStorage>>);
 
@@ -698,10 +714,10 @@ mod tests {
 	impl Shared {
 		fn config(&self, key: &sr25519::Public) -> Option<AgentConfig> {
 			let value = self.get(STORAGE_PREFIX, &config_key(key.as_ref()))?;
-			Some(AgentConfig::decode(&mut &value[..]).expect("it is a configuration"))
+			Some(AgentConfig::decode(&mut &value[..]).expect("the entry decodes"))
 		}
 
-		/// Waits until the configuration of a key is as wanted.
+		/// Waits until a key's configuration fulfills a condition.
 		async fn until(&self, key: &sr25519::Public, wanted: impl Fn(&AgentConfig) -> bool) {
 			while !self.config(key).is_some_and(|config| wanted(&config)) {
 				tokio::time::sleep(Duration::from_millis(20)).await;
@@ -711,7 +727,7 @@ mod tests {
 
 	fn mode(path: &Path) -> u32 {
 		fs::metadata(path)
-			.expect("it is there")
+			.expect("the path exists")
 			.permissions()
 			.mode() & 0o777
 	}
@@ -746,7 +762,8 @@ mod tests {
 		}
 	}
 
-	/// An executable that says it is ready at `http://127.0.0.1:(1000 + n)` the n-th time, and ends.
+	/// Writes an executable that reports to be ready at `http://127.0.0.1:(1000 + n)` at its n-th start, and
+	/// ends.
 	fn mortal(folder: &Path) -> PathBuf {
 		let binary = folder.join("mortal");
 		let script = "#!/bin/sh\n\
@@ -756,12 +773,13 @@ mod tests {
 			n=$((1000 + $(wc -l < lives)))\n\
 			echo '{\"ready\":{\"url\":\"http://127.0.0.1:'$n'\"}}'\n\
 			sleep 1\n";
-		fs::write(&binary, script).expect("the folder is there");
-		fs::set_permissions(&binary, fs::Permissions::from_mode(0o700)).expect("it is ours");
+		fs::write(&binary, script).expect("the script can be written");
+		fs::set_permissions(&binary, fs::Permissions::from_mode(0o700))
+			.expect("the mode can be set");
 		binary
 	}
 
-	/// Lines that the node logged in these tests.
+	/// Lines that the node logs in these tests.
 	static LOGGED: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
 
 	struct Logged;
@@ -783,17 +801,17 @@ mod tests {
 	async fn what_an_agent_warns_of_is_a_warning_of_the_node() {
 		log::set_logger(&Logged).expect("no other test logs");
 		log::set_max_level(log::LevelFilter::Trace);
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let binary = mortal(folder.path());
-		let script = fs::read_to_string(&binary).expect("it was written");
-		// As `tracing_subscriber` prints them; one is said ten times.
+		let script = fs::read_to_string(&binary).expect("the script can be read");
+		// Lines as `tracing_subscriber` prints them; one comes ten times.
 		let said = "for n in 1 2 3 4 5 6 7 8 9 10; do\n\
 			echo \"2026-11-27T07:00:0$n.000000Z  WARN kaisar_agent::gpu: a GPU cannot be used\" >&2\n\
 			done\n\
 			echo '2026-11-27T07:00:00.000000Z DEBUG kaisar_agent::gpu: for who asks' >&2\n\
 			echo '2026-11-27T07:00:00.000000Z ERROR kaisar_agent::gpu: it is lost' >&2\n\
 			sleep 1\n";
-		fs::write(&binary, script.replace("sleep 1\n", said)).expect("it is ours");
+		fs::write(&binary, script.replace("sleep 1\n", said)).expect("the script can be written");
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
 		let roles = Roles {
 			checker: true,
@@ -801,7 +819,7 @@ mod tests {
 			..Default::default()
 		};
 		let slot = slots(&roles, false, folder.path(), &keystore)
-			.expect("all is there")
+			.expect("the agents can be set up")
 			.remove(0);
 		let task = tokio::spawn(watch(slot, &Shared::default(), &keystore).run());
 		let lines = || LOGGED.lock().expect("no test panicked").clone();
@@ -812,7 +830,7 @@ mod tests {
 			}
 		})
 		.await
-		.expect("it is passed on");
+		.expect("the line is passed on");
 		task.abort();
 		let of = |part: &str| -> Vec<log::Level> {
 			let lines = lines();
@@ -829,43 +847,46 @@ mod tests {
 
 	#[test]
 	fn keys_and_tokens_are_private_and_stay() {
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let path = folder.path().join("key");
-		let pair = key(&path, Some("//Provider//agent")).expect("it can be made");
+		let pair = key(&path, Some("//Provider//agent")).expect("the key can be created");
 		assert_eq!(mode(&path), 0o600);
 		assert_eq!(
 			hex::encode(pair.public()),
 			"1021f3639ce50a2ad6d6136ca1b25875c13a3058cd73e516b9e984fe76c4628b"
 		);
-		// Whatever is asked for later, the file stands.
+		// The key in the file counts, whatever secret is given later.
 		assert_eq!(
-			key(&path, None).expect("it is there").public(),
+			key(&path, None).expect("the key can be read").public(),
 			pair.public()
 		);
 
 		let other = folder.path().join("other");
-		let new = key(&other, None).expect("it can be made").public();
+		let new = key(&other, None).expect("the key can be created").public();
 		assert_ne!(new, pair.public());
-		assert_eq!(key(&other, None).expect("it is there").public(), new);
+		assert_eq!(
+			key(&other, None).expect("the key can be read").public(),
+			new
+		);
 
-		fs::write(&other, "0x12").expect("it can be written");
+		fs::write(&other, "0x12").expect("the file can be written");
 		assert!(key(&other, None).is_err());
-		fs::write(&other, "no key").expect("it can be written");
+		fs::write(&other, "no key").expect("the file can be written");
 		assert!(key(&other, None).is_err());
 
 		let private = folder.path().join("a/b");
-		private_folder(&private).expect("it can be made");
+		private_folder(&private).expect("the folder can be created");
 		assert_eq!(mode(&private), 0o700);
 	}
 
 	#[test]
 	fn addresses_are_of_one_form() {
 		assert_eq!(
-			address("http://127.0.0.1:9700").expect("it is one"),
+			address("http://127.0.0.1:9700").expect("the URL is valid"),
 			"127.0.0.1:9700"
 		);
 		assert_eq!(
-			address("http://127.0.0.1:9700/").expect("it is one"),
+			address("http://127.0.0.1:9700/").expect("the URL is valid"),
 			"127.0.0.1:9700"
 		);
 		for wrong in [
@@ -899,9 +920,12 @@ mod tests {
 	#[test]
 	fn no_role_no_agent() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let none = slots(&Roles::default(), false, folder.path(), &keystore);
-		assert!(none.expect("nothing is needed").is_empty());
+		assert!(
+			none.expect("a node without roles needs no agent")
+				.is_empty()
+		);
 		let told = Roles {
 			no_agents: true,
 			provider: true,
@@ -913,26 +937,32 @@ mod tests {
 				.is_empty()
 		);
 		assert!(keystore.sr25519_public_keys(WORKER_KEY_TYPE).is_empty());
-		assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 0);
+		assert_eq!(
+			fs::read_dir(folder.path())
+				.expect("the folder can be read")
+				.count(),
+			0
+		);
 	}
 
 	#[test]
 	fn fails_when_there_is_no_agent_to_start() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let roles = Roles {
 			provider: true,
 			agent_bin: Some(folder.path().join("none")),
 			..Default::default()
 		};
-		let error = slots(&roles, false, folder.path(), &keystore).expect_err("there is none");
+		let error = slots(&roles, false, folder.path(), &keystore)
+			.expect_err("the executable does not exist");
 		assert!(error.to_string().contains("--agent-bin"), "{error}");
 	}
 
 	#[test]
 	fn each_agent_has_its_own_arguments() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let roles = Roles {
 			provider: true,
 			checker: true,
@@ -942,7 +972,8 @@ mod tests {
 			checker_agent_arg: vec!["--port=2".into()],
 			..Default::default()
 		};
-		let slots = slots(&roles, false, folder.path(), &keystore).expect("all is there");
+		let slots =
+			slots(&roles, false, folder.path(), &keystore).expect("the agents can be set up");
 		let arguments: Vec<Vec<String>> = slots
 			.into_iter()
 			.map(|slot| match slot.source {
@@ -950,7 +981,7 @@ mod tests {
 				Source::There(_) => panic!("{} is to be started", slot.name),
 			})
 			.collect();
-		// The last one of a port counts; a checker's agent deploys nothing.
+		// The last --port counts. A checker's agent deploys no containers.
 		assert_eq!(
 			arguments,
 			[
@@ -963,12 +994,13 @@ mod tests {
 	#[test]
 	fn development_has_four_agents_and_their_keys() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let roles = Roles {
 			agent_bin: Some(mortal(folder.path())),
 			..Default::default()
 		};
-		let slots = slots(&roles, true, folder.path(), &keystore).expect("all is there");
+		let slots =
+			slots(&roles, true, folder.path(), &keystore).expect("the agents can be set up");
 		let names: Vec<_> = slots.iter().map(|slot| slot.name).collect();
 		assert_eq!(names, ["provider", "checker1", "checker2", "checker3"]);
 		assert_eq!(keystore.sr25519_public_keys(WORKER_KEY_TYPE).len(), 1);
@@ -985,15 +1017,15 @@ mod tests {
 
 	#[tokio::test]
 	async fn an_agent_that_ends_is_started_again_and_new_keys_find_it() {
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
 		let insert = |secret: &str| {
 			let public = sr25519::Pair::from_string(secret, None)
-				.expect("it is a path")
+				.expect("the secret is valid")
 				.public();
 			keystore
 				.insert(WORKER_KEY_TYPE, secret, public.as_ref())
-				.expect("it can be added");
+				.expect("the keystore accepts the key");
 			public
 		};
 		let first = insert("//first");
@@ -1003,7 +1035,7 @@ mod tests {
 			..Default::default()
 		};
 		let slot = slots(&roles, false, folder.path(), &keystore)
-			.expect("all is there")
+			.expect("the agents can be set up")
 			.remove(0);
 		let storage = Shared::default();
 		let task = tokio::spawn(watch(slot, &storage, &keystore).run());
@@ -1011,9 +1043,9 @@ mod tests {
 			storage
 				.until(&first, |config| config.url.ends_with(":1001"))
 				.await;
-			let token = storage.config(&first).expect("it is there").token;
+			let token = storage.config(&first).expect("the key has an entry").token;
 			assert_eq!(token.len(), 64);
-			// It is never written anywhere but here and in the private file.
+			// The token is written nowhere but here and in the private file.
 			assert_eq!(mode(&folder.path().join("provider/token")), 0o600);
 			let second = insert("//second");
 			storage
@@ -1022,25 +1054,34 @@ mod tests {
 			storage
 				.until(&second, |config| !config.url.ends_with(":1001"))
 				.await;
-			assert_ne!(storage.config(&first).expect("it is there").token, token);
+			assert_ne!(
+				storage.config(&first).expect("the key has an entry").token,
+				token
+			);
 		};
 		timeout(Duration::from_secs(30), story)
 			.await
-			.expect("it is started again");
+			.expect("the agent is started again");
 		task.abort();
 	}
 
-	/// Answers one connection with `answer`, and returns what status makes of it.
+	/// Answers one connection with `answer`, and returns the result of `status`.
 	async fn answered(answer: Vec<u8>) -> Result<AgentStatus> {
 		let listener = TcpListener::bind("127.0.0.1:0")
 			.await
-			.expect("there is a port");
-		let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+			.expect("a port is free");
+		let url = format!(
+			"http://{}",
+			listener.local_addr().expect("the socket is bound")
+		);
 		let server = tokio::spawn(async move {
-			let (mut stream, _) = listener.accept().await.expect("someone asks");
+			let (mut stream, _) = listener.accept().await.expect("the node connects");
 			let mut request = [0; 1_024];
-			let read = stream.read(&mut request).await.expect("it can be read");
-			// The reader may hang up before it has all.
+			let read = stream
+				.read(&mut request)
+				.await
+				.expect("the request can be read");
+			// The reader may hang up before it has everything.
 			let _ = stream.write_all(&answer).await;
 			String::from_utf8_lossy(&request[..read]).into_owned()
 		});
@@ -1072,7 +1113,10 @@ mod tests {
 		};
 		let mut good = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
 		good.extend(status.encode());
-		assert_eq!(answered(good).await.expect("it is a status"), status);
+		assert_eq!(
+			answered(good).await.expect("the answer is a status"),
+			status
+		);
 		for bad in [
 			Vec::new(),
 			b"HTTP/1.1 401 Unauthorized\r\n\r\n".to_vec(),
@@ -1086,10 +1130,10 @@ mod tests {
 	#[tokio::test]
 	async fn an_agent_elsewhere_is_told_to_the_keys_even_while_it_is_down() {
 		let keystore: KeystorePtr = Arc::new(MemoryKeystore::new());
-		let pair = sr25519::Pair::from_string("//checker", None).expect("it is a path");
+		let pair = sr25519::Pair::from_string("//checker", None).expect("the secret is valid");
 		keystore
 			.insert(CHECKER_KEY_TYPE, "//checker", pair.public().as_ref())
-			.expect("it can be added");
+			.expect("the keystore accepts the key");
 		let config = AgentConfig {
 			url: "http://127.0.0.1:1".into(),
 			token: "token".into(),
@@ -1106,7 +1150,7 @@ mod tests {
 			storage.until(&pair.public(), |there| *there == config),
 		)
 		.await
-		.expect("it is told");
+		.expect("the key gets an entry");
 		task.abort();
 	}
 }

@@ -1,4 +1,4 @@
-//! The chains that the node knows by name. Each is a genesis preset of the same WASM.
+//! Chains that the node knows by name. Each is a genesis preset of the same WASM.
 
 use kaisar_runtime::{WASM_BINARY, presets};
 use sc_chain_spec::{ChainSpecBuilder, ChainType, GenericChainSpec, GetExtension, Properties};
@@ -6,21 +6,21 @@ use sc_sync_state_rpc::LightSyncStateExtension;
 use serde::{Deserialize, Serialize};
 use std::any::{Any, TypeId};
 
-/// Ways to name a chain on the command line.
+/// Help on how to name a chain on the command line.
 const CHOICES: &str = "`--dev` runs a chain on this machine alone, `--chain local` one with two validators and \
 	well-known keys, `--chain FILE` the chain of a chain spec";
 
-/// A chain specification.
+/// Chain specification.
 pub type ChainSpec = GenericChainSpec<Origin>;
 
-/// The origin of a specification, and its extension for light clients. The origin of a file is unknown: it may
-/// have been changed since it was exported.
+/// Origin of a specification, and its extension for light clients. The origin of a file is unknown: the file
+/// may have been changed since it was exported.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Origin {
-	/// The preset of this node's own WASM that is its genesis.
+	/// Preset of this node's own WASM that is the chain's genesis.
 	#[serde(skip)]
 	preset: Option<&'static str>,
-	/// A finalized block from which light clients start, set by `sync_state_genSyncSpec`.
+	/// Finalized block from which light clients start, set by `sync_state_genSyncSpec`.
 	#[serde(
 		default,
 		rename = "lightSyncState",
@@ -45,17 +45,19 @@ impl GetExtension for Origin {
 	}
 }
 
-/// The preset of this node's own WASM that is the genesis of the chain, if one is.
+/// Returns the preset of this node's own WASM that is the chain's genesis, if one is.
 pub fn preset(spec: &dyn sc_chain_spec::ChainSpec) -> Option<&'static str> {
 	sc_chain_spec::get_extension::<Origin>(spec.extensions()).and_then(|origin| origin.preset)
 }
 
-/// This node's own WASM.
+/// Returns this node's own WASM.
 pub fn wasm() -> Result<&'static [u8], String> {
-	WASM_BINARY.ok_or_else(|| "This node was built without its WASM (SKIP_WASM_BUILD)".into())
+	WASM_BINARY.ok_or_else(|| {
+		"This node was built without its WASM; build it again without SKIP_WASM_BUILD".into()
+	})
 }
 
-/// What wallets need to know.
+/// Returns the chain's properties for wallets.
 fn properties() -> Properties {
 	let mut properties = Properties::new();
 	properties.insert(
@@ -70,8 +72,8 @@ fn properties() -> Properties {
 /// Default name and id of a staging chain, and its type.
 pub const STAGING: (&str, &str, ChainType) = ("Kaisar Staging", "kaisar_staging", ChainType::Live);
 
-/// Returns the specification with this name, or `None` if the name is unknown. No chain is the default: an error
-/// is better than a node on a chain that nobody meant.
+/// Returns the specification with this name, or `None` if the name is unknown. No chain is the default: an
+/// error is better than a node on an unintended chain.
 pub fn load(name: &str) -> Option<Result<ChainSpec, String>> {
 	let (title, id, kind, preset) = match name {
 		"" => return Some(Err(format!("no chain was named; {CHOICES}"))),

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the node.
 
 use clap::Parser;
 use std::{path::PathBuf, str::FromStr, time::Duration};
@@ -6,25 +6,25 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 /// Command line of `kaisar-node`.
 #[derive(Debug, Parser)]
 pub struct Cli {
-	/// What to do instead of running a node.
+	/// Subcommand, which runs instead of a node.
 	#[command(subcommand)]
 	pub subcommand: Option<Subcommand>,
 
-	/// How to run the node.
+	/// Options of Substrate's node.
 	#[clap(flatten)]
 	pub run: sc_cli::RunCmd,
 
-	/// What the node does for the network beyond following it.
+	/// Work that the node does for the network beyond following it.
 	#[clap(flatten)]
 	pub roles: Roles,
 
-	/// When a development chain seals a block: `interval=MS` (every so many milliseconds), `instant`
-	/// (as soon as there is a transaction) or `manual` (by `engine_createBlock` alone).
-	#[arg(long, value_name = "HOW", default_value = "interval=1000")]
+	/// When a development chain seals a block: `interval=MS` (every MS milliseconds), `instant` (as soon as
+	/// a transaction arrives) or `manual` (only by the RPC `engine_createBlock`).
+	#[arg(long, value_name = "MODE", default_value = "interval=1000")]
 	pub sealing: Sealing,
 
-	/// Keep the compiled WASM in this folder, so that the next start does not compile it again. The node
-	/// runs what it finds there: nobody else may write to it.
+	/// Folder in which to keep the compiled WASM, so that the next start does not compile it again. The node
+	/// runs the code that it finds there: give nobody else write access.
 	#[arg(long, value_name = "DIR")]
 	pub wasm_cache: Option<PathBuf>,
 }
@@ -32,7 +32,7 @@ pub struct Cli {
 /// Roles and their agents.
 #[derive(Clone, Debug, Default, Parser)]
 pub struct Roles {
-	/// Run workers of a provider: attest their trials with the `kwrk` keys in the keystore.
+	/// Run a provider's workers: attest their trials with the `kwrk` keys in the keystore.
 	#[arg(long)]
 	pub provider: bool,
 
@@ -40,44 +40,47 @@ pub struct Roles {
 	#[arg(long)]
 	pub checker: bool,
 
-	/// The agent's executable. By default the `kaisar-agent` beside this one.
+	/// Executable of the agent [default: `kaisar-agent` in the folder of this executable].
 	#[arg(long, value_name = "FILE", conflicts_with = "agent_url")]
 	pub agent_bin: Option<PathBuf>,
 
-	/// Use an agent that runs already, at this address, instead of starting one.
+	/// Use the running agent at this address, http://HOST:PORT, instead of starting one.
 	#[arg(long, value_name = "URL", requires = "agent_token_file")]
 	pub agent_url: Option<String>,
 
-	/// The file that holds the bearer token of the agent at `--agent-url`.
+	/// File with the bearer token of the agent at `--agent-url`.
 	#[arg(long, value_name = "FILE", requires = "agent_url")]
 	pub agent_token_file: Option<PathBuf>,
 
-	/// One more argument for each agent that the node starts, as `--agent-arg=--external-address=IP`.
+	/// Further argument for every agent that the node starts, e.g. `--agent-arg=--external-address=IP`.
+	/// Repeatable.
 	#[arg(long, value_name = "ARG", allow_hyphen_values = true)]
 	pub agent_arg: Vec<String>,
 
-	/// One more argument for the provider's agent alone, as `--provider-agent-arg=--external-address=IP:PORT`.
+	/// Further argument for the provider's agent only, e.g.
+	/// `--provider-agent-arg=--external-address=IP:PORT`. Repeatable.
 	#[arg(long, value_name = "ARG", allow_hyphen_values = true)]
 	pub provider_agent_arg: Vec<String>,
 
-	/// One more argument for the checker's agent alone: with both roles a port is one agent's.
+	/// Further argument for the checker's agent only: on a node with both roles, the two agents cannot share
+	/// a port. Repeatable.
 	#[arg(long, value_name = "ARG", allow_hyphen_values = true)]
 	pub checker_agent_arg: Vec<String>,
 
-	/// Start no agents. A development chain then leaves workers and checkers to whoever signs for
-	/// them.
+	/// Start no agents. On a development chain, workers and checkers then act only where somebody else signs
+	/// for them.
 	#[arg(long, conflicts_with_all = ["agent_url", "agent_bin"])]
 	pub no_agents: bool,
 }
 
-/// When a development chain seals a block.
+/// Sealing mode of a development chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sealing {
-	/// Every so often.
+	/// At a fixed interval.
 	Interval(Duration),
-	/// As soon as there is a transaction.
+	/// As soon as a transaction arrives.
 	Instant,
-	/// When told to by RPC.
+	/// Only by RPC.
 	Manual,
 }
 
@@ -94,7 +97,9 @@ impl FromStr for Sealing {
 			.and_then(|millis| millis.parse().ok())
 			.filter(|millis| *millis > 0)
 			.map(|millis| Self::Interval(Duration::from_millis(millis)))
-			.ok_or_else(|| format!("`{text}` is none of interval=MS, instant, manual"))
+			.ok_or_else(|| {
+				format!("`{text}` is not a mode; expected interval=MS, instant or manual")
+			})
 	}
 }
 
@@ -106,26 +111,28 @@ pub struct StagingSpec {
 	#[arg(long, value_name = "FILE")]
 	pub keys: PathBuf,
 
-	/// Print the raw genesis storage, which every later version of the node reads, instead of the configuration.
+	/// Print the raw genesis storage, which every later version of the node can read, instead of the
+	/// configuration.
 	#[arg(long)]
 	pub raw: bool,
 }
 
-/// What to do instead of running a node.
+/// Subcommands, which run instead of a node.
 #[derive(Debug, clap::Subcommand)]
 pub enum Subcommand {
-	/// Key management.
+	/// Generate, inspect and insert keys.
 	#[command(subcommand)]
 	Key(sc_cli::KeySubcommand),
 
-	/// Build a chain specification (deprecated upstream in favour of `export-chain-spec`).
+	/// Build a chain specification (deprecated upstream in favor of `export-chain-spec`).
 	#[allow(deprecated)]
 	BuildSpec(sc_cli::BuildSpecCmd),
 
 	/// Export a chain specification.
 	ExportChainSpec(sc_cli::ExportChainSpecCmd),
 
-	/// Build the chain spec of a staging chain: production's numbers, with the keys and balances of a file.
+	/// Build the chain spec of a staging chain: production's parameters, with the keys and balances of a
+	/// file.
 	StagingSpec(StagingSpec),
 
 	/// Validate blocks.
@@ -140,7 +147,7 @@ pub enum Subcommand {
 	/// Import blocks.
 	ImportBlocks(sc_cli::ImportBlocksCmd),
 
-	/// Remove the whole chain.
+	/// Delete the chain's database.
 	PurgeChain(sc_cli::PurgeChainCmd),
 
 	/// Revert the chain to an earlier state.
@@ -177,7 +184,7 @@ mod tests {
 		Cli::command().debug_assert();
 		assert!(Cli::try_parse_from(["kaisar-node", "--agent-url", "http://x"]).is_err());
 		assert!(Cli::try_parse_from(["kaisar-node", "--no-agents", "--agent-bin", "x"]).is_err());
-		let cli = Cli::try_parse_from(["kaisar-node", "--dev"]).expect("it is a command line");
+		let cli = Cli::try_parse_from(["kaisar-node", "--dev"]).expect("the command line parses");
 		assert_eq!(cli.sealing, Sealing::Interval(Duration::from_secs(1)));
 	}
 }

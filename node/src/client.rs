@@ -1,23 +1,23 @@
-//! The types of the client and of its parts, and its executor.
+//! Types of the client and of its parts, and its executor.
 
 use kaisar_runtime::{RuntimeApi, opaque::Block};
 use sc_executor::{DEFAULT_HEAP_ALLOC_STRATEGY, HeapAllocStrategy};
 use sc_service::config::ExecutorConfiguration;
 use std::{io, path::Path};
 
-/// Runs the WASM.
+/// Executor of the runtime's WASM.
 pub type Executor = sc_executor::WasmExecutor<sp_io::SubstrateHostFunctions>;
-/// The client.
+/// Client.
 pub type FullClient = sc_service::TFullClient<Block, RuntimeApi, Executor>;
-/// The database.
+/// Database.
 pub type FullBackend = sc_service::TFullBackend<Block>;
-/// Which chain is best.
+/// Rule that selects the best chain: the longest.
 pub type FullSelectChain = sc_consensus::LongestChain<FullBackend, Block>;
-/// The pool of transactions.
+/// Transaction pool.
 pub type FullPool = sc_transaction_pool::TransactionPoolHandle<Block, FullClient>;
 
-/// The executor that `config` describes. It keeps the code that it compiles in the folder `cache`, if there
-/// is one, and finds it there the next time.
+/// Creates the executor that `config` describes. If a folder `cache` is given, the executor keeps compiled
+/// code there, and finds it at the next start.
 pub fn executor(config: &ExecutorConfiguration, cache: Option<&Path>) -> io::Result<Executor> {
 	let heap = config
 		.default_heap_pages
@@ -38,7 +38,7 @@ pub fn executor(config: &ExecutorConfiguration, cache: Option<&Path>) -> io::Res
 	Ok(builder.build())
 }
 
-/// Makes a folder that only this user can enter, unless it is there already, and returns its whole path.
+/// Creates a folder that only this user can enter, unless it exists, and returns its full path.
 fn private_folder(path: &Path) -> io::Result<std::path::PathBuf> {
 	let mut folder = std::fs::DirBuilder::new();
 	folder.recursive(true);

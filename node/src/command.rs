@@ -1,4 +1,4 @@
-//! Runs what the command line asks for.
+//! Runs the node or the subcommand that the command line names.
 
 use crate::{
 	chain_spec,
@@ -10,16 +10,15 @@ use sc_cli::SubstrateCli;
 use sc_network::config::NetworkBackendType;
 use sc_service::{ChainType, PartialComponents};
 
-/// Transactions that the pool keeps unless told otherwise. In a census of 10⁶ workers a phase of
-/// 625 blocks brings about 81,000 commitments, and as many reveals; a pool holds what a hundred
-/// blocks carry.
+/// Default limit on transactions in the pool. In a census of 10⁶ workers, a phase of 625 blocks brings about
+/// 81,000 commitments, and as many reveals; the pool holds what a hundred blocks carry.
 const POOL_LIMIT: usize = 65_536;
-/// Their size in KiB.
+/// Default limit on the size of the pool, in KiB.
 const POOL_KBYTES: usize = 128 * 1_024;
-/// sc-cli's own defaults, which these replace.
+/// Defaults of sc-cli, which the two limits above replace.
 const SDK_POOL: (usize, usize) = (8_192, 20_480);
 
-/// What a development chain does not log, unless told otherwise.
+/// Log filters of a development chain, which keep the routine of every block out of the log.
 const QUIET: [&str; 2] = ["sc_consensus_manual_seal=warn", "sc_basic_authorship=warn"];
 
 impl SubstrateCli for Cli {
@@ -56,12 +55,12 @@ impl SubstrateCli for Cli {
 	}
 }
 
-/// Whether blocks of this chain are sealed by hand.
+/// Returns whether the chain seals its blocks itself, without BABE's clock.
 fn is_manual(config: &sc_service::Configuration) -> bool {
 	config.chain_spec.chain_type() == ChainType::Development
 }
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs it.
 pub fn run() -> sc_cli::Result<()> {
 	let mut cli = Cli::from_args();
 	let pool = &mut cli.run.pool_config;
@@ -70,7 +69,7 @@ pub fn run() -> sc_cli::Result<()> {
 	}
 
 	if cli.run.shared_params.is_dev() {
-		// A block a second is enough to be told of once. What the user asks for comes later, and wins.
+		// One log line a block is enough. The user's filters come later in the list, and win.
 		cli.run
 			.shared_params
 			.log

@@ -1,5 +1,5 @@
-//! The development chain: blocks sealed by the clock, by transactions or by hand, each a full slot
-//! of the chain's time after the last, whatever the wall clock says.
+//! The development chain. Its blocks are sealed at an interval, for transactions or by RPC, and each is a
+//! full slot of the chain's time after its parent, whatever the wall clock shows.
 
 use crate::{cli::Sealing, client::FullClient};
 use futures::{Stream, StreamExt, channel::mpsc, stream};
@@ -13,26 +13,26 @@ use sp_inherents::CreateInherentDataProviders;
 use sp_runtime::traits::Header as _;
 use std::{sync::Arc, time::Duration};
 
-/// What time it is for a block on top of another.
+/// Source of the time of a new block.
 #[derive(Clone)]
 pub enum Clock {
-	/// What the wall clock says.
+	/// The wall clock.
 	Wall(SlotDuration),
-	/// One slot after the parent's. The first block's is the wall clock's slot. So the time goes on
-	/// where it was after a restart, and sealing and import agree.
+	/// The slot after the parent's; for the first block, the wall clock's slot. So the time continues where
+	/// it was after a restart, and sealing and import agree.
 	Chain(SlotDuration, Arc<FullClient>),
 }
 
 impl Clock {
-	/// The time, in milliseconds, of a block on top of `parent`.
+	/// Returns the time, in milliseconds, of a block on top of `parent`, and the length of a slot.
 	fn millis(&self, parent: Hash) -> Result<(u64, SlotDuration), Error> {
 		let now = *sp_timestamp::Timestamp::current();
 		match self {
 			Self::Wall(slot) => Ok((now, *slot)),
 			Self::Chain(duration, client) => {
-				let header = client
-					.header(parent)?
-					.ok_or_else(|| Error::Other(format!("There is no block {parent:?}")))?;
+				let header = client.header(parent)?.ok_or_else(|| {
+					Error::Other(format!("The parent block {parent:?} is unknown"))
+				})?;
 				let slot = if *header.number() == 0 {
 					now / duration.as_millis()
 				} else {
@@ -68,12 +68,12 @@ impl CreateInherentDataProviders<Block, ()> for Clock {
 	}
 }
 
-/// How long the pool may take with a block before it is finalised all the same.
+/// Time for the pool to process a block; then the block is finalized all the same.
 const POOL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Finalises every block, once it is there and the pool has taken it in. A block that is final before
-/// that loses the pool's "in block" messages, for which wallets wait; one that is final as it comes in
-/// makes BABE warn, too, that it cannot find it yet.
+/// Finalizes every block once it is imported and the pool has processed it. If a block were final earlier,
+/// the pool would drop its "in block" messages, for which wallets wait; and if it were final on import, BABE
+/// would also warn that it cannot find the block yet.
 pub async fn finalize<Pool>(client: Arc<FullClient>, pool: Arc<Pool>)
 where
 	Pool: TransactionPool<Block = Block, Hash = Hash> + 'static,
@@ -88,15 +88,15 @@ where
 			.await
 			.is_err()
 		{
-			log::debug!("The pool has not taken in block {number} after {POOL_LIMIT:?}");
+			log::debug!("The pool has not processed block {number} within {POOL_LIMIT:?}");
 		}
 		if let Err(error) = client.finalize_block(block.hash, None, true) {
-			log::warn!("Block {number} cannot be finalised: {error}");
+			log::warn!("Cannot finalize block {number}: {error}");
 		}
 	}
 }
 
-/// An order to seal a block.
+/// Returns a command to seal a block now, empty or not.
 fn seal_now() -> EngineCommand<Hash> {
 	EngineCommand::SealNewBlock {
 		create_empty: true,
@@ -106,8 +106,8 @@ fn seal_now() -> EngineCommand<Hash> {
 	}
 }
 
-/// When blocks are sealed: as `sealing` says, and whenever RPC asks. Whatever is asked, a block is not
-/// final as it comes in: [`finalize`] sees to all of them.
+/// Returns the commands to seal blocks: those of the `sealing` mode, and those by RPC. No block is final on
+/// import, even where an RPC asks for it: [`finalize`] does that for all blocks.
 pub fn commands<Pool>(
 	sealing: Sealing,
 	pool: &Pool,

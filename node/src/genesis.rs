@@ -1,8 +1,8 @@
 //! Builds the genesis block with the client's own executor.
 //!
 //! The SDK's builder compiles the WASM of a preset twice before the client compiles it once more, and does
-//! so even where the database has its genesis block already. Each costs seconds. Here the executor is the
-//! client's, which keeps what it has compiled, and nothing is built that the database has.
+//! so even if the database already has its genesis block. Each compilation takes seconds. This builder uses
+//! the client's executor, which keeps compiled code, and builds nothing that the database already has.
 
 use crate::{
 	chain_spec,
@@ -22,15 +22,15 @@ use sp_runtime::traits::{BlakeTwo256, Hash};
 use sp_state_machine::BasicExternalities;
 use std::sync::Arc;
 
-/// Builds the genesis block when the client finds that it has none.
+/// Builder of the genesis block, which the client uses if its database has none.
 pub struct Genesis<'a> {
-	/// The chain.
+	/// Specification of the chain.
 	pub spec: &'a dyn ChainSpec,
-	/// Whether the state is written along with the block.
+	/// Whether the state is written with the block.
 	pub commit_state: bool,
-	/// The database.
+	/// Database.
 	pub backend: Arc<FullBackend>,
-	/// The client's executor.
+	/// Executor of the client.
 	pub executor: Executor,
 }
 
@@ -49,7 +49,7 @@ impl BuildGenesisBlock<Block> for Genesis<'_> {
 	}
 }
 
-/// The genesis state of a chain. A specification from a file builds its own.
+/// Returns the genesis state of a chain. A specification from a file builds its own.
 fn storage(spec: &dyn ChainSpec, executor: &Executor) -> Result<Storage, String> {
 	match chain_spec::preset(spec) {
 		Some(preset) => of_preset(chain_spec::wasm()?, preset, executor),
@@ -57,13 +57,13 @@ fn storage(spec: &dyn ChainSpec, executor: &Executor) -> Result<Storage, String>
 	}
 }
 
-/// The state that `wasm` builds from its preset: the default configuration, patched.
+/// Returns the state that `wasm` builds from its preset, which patches the default configuration.
 fn of_preset(wasm: &[u8], preset: &str, executor: &Executor) -> Result<Storage, String> {
 	let fetcher = WrappedRuntimeCode(wasm.into());
 	let code = RuntimeCode {
 		code_fetcher: &fetcher,
 		heap_pages: None,
-		// As the client hashes the code in the state, so that it finds what is compiled here.
+		// The client hashes the code in the state in this way, so it finds what is compiled here.
 		hash: BlakeTwo256::hash(wasm).encode(),
 	};
 	let call = |ext: &mut BasicExternalities, method: &str, data: Vec<u8>| {
@@ -105,33 +105,33 @@ mod tests {
 	use super::*;
 	use kaisar_runtime::presets;
 
-	/// The state that the runtime's native code builds.
+	/// Returns the state that the runtime's native code builds.
 	fn native(preset: &str) -> Storage {
 		let config = |name| -> Value {
-			let json = presets::get_preset(name).expect("it is a preset");
-			serde_json::from_slice(&json).expect("it is valid JSON")
+			let json = presets::get_preset(name).expect("the preset exists");
+			serde_json::from_slice(&json).expect("the preset is JSON")
 		};
 		let mut json = config(None);
 		sc_chain_spec::json_patch::merge(&mut json, config(Some(preset)));
 		let mut ext = BasicExternalities::new_empty();
 		ext.execute_with(|| presets::build_state(json.to_string().as_bytes()))
-			.expect("it is built");
+			.expect("the preset builds");
 		ext.into_storages()
 	}
 
-	/// The SDK's builder would be the other reference, but compiles the WASM twice for each of them.
+	// The SDK's builder would be another reference, but compiles the WASM twice for each preset.
 	#[test]
 	fn the_state_of_every_preset_is_that_of_the_native_code() {
 		let executor = Executor::default();
 		for (name, preset) in [("dev", presets::DEVELOPMENT), ("local", presets::LOCAL)] {
 			let spec = chain_spec::load(name)
-				.expect("it is known")
+				.expect("the chain is known")
 				.expect("the WASM is built");
-			let mut built = storage(&spec, &executor).expect("it is built");
+			let mut built = storage(&spec, &executor).expect("the genesis builds");
 			let code = built.top.remove(CODE);
 			assert_eq!(
 				code.as_deref(),
-				Some(chain_spec::wasm().expect("it is built"))
+				Some(chain_spec::wasm().expect("the WASM is built"))
 			);
 			let expected = native(preset);
 			assert!(expected.top.len() > 50, "{name}");
@@ -143,13 +143,15 @@ mod tests {
 	#[test]
 	fn a_specification_from_a_file_is_no_preset() {
 		let spec = chain_spec::load("dev")
-			.expect("it is known")
+			.expect("the chain is known")
 			.expect("the WASM is built");
 		assert_eq!(chain_spec::preset(&spec), Some(presets::DEVELOPMENT));
 		let json = r#"{"name":"Changed","id":"dev","bootNodes":[],"genesis":{"raw":{"top":{},"childrenDefault":{}}}}"#;
-		let spec = chain_spec::ChainSpec::from_json_bytes(json.as_bytes()).expect("it is valid");
+		let spec = chain_spec::ChainSpec::from_json_bytes(json.as_bytes())
+			.expect("the specification is valid");
 		assert_eq!(chain_spec::preset(&spec), None);
-		let storage = storage(&spec, &Executor::default()).expect("it is raw");
+		let storage =
+			storage(&spec, &Executor::default()).expect("the specification has raw storage");
 		assert!(storage.top.is_empty());
 	}
 }

@@ -1,10 +1,10 @@
 //! # The node
 //!
-//! `kaisar-node`: BABE and GRANDPA over ParityDB, and with `--provider` or `--checker` the agents
-//! that prove this machine and check others ([`agents`]). `--dev` is a chain of one machine that
-//! seals a block every second ([`dev`]).
+//! `kaisar-node` runs BABE and GRANDPA over ParityDB, and with `--provider` or `--checker` the agents that
+//! prove this machine and check others ([`agents`]). With `--dev` it runs a chain on this machine alone,
+//! which seals a block every second ([`dev`]).
 
-// sc-cli's and sc-service's errors are as large as they are.
+// The errors of sc-cli and sc-service are large, and not ours to shrink.
 #![allow(clippy::result_large_err)]
 
 mod addresses;

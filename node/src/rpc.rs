@@ -1,4 +1,4 @@
-//! RPC beyond what every node has.
+//! RPC that the node adds to Substrate's own.
 
 use crate::{
 	addresses::Addresses,
@@ -30,16 +30,16 @@ use std::{sync::Arc, time::Duration};
 /// Kaisar's own RPCs.
 #[rpc(server, namespace = "kaisar")]
 pub trait KaisarApi {
-	/// Where the agent with this ed25519 key is: its encoded `AddressRecord`, which it signed itself, or
-	/// null if neither this node nor the network's DHT knows. May take some seconds.
+	/// Returns the address of the agent with this ed25519 key: its encoded `AddressRecord`, signed by the
+	/// agent itself, or null if neither this node nor the network's DHT has one. May take some seconds.
 	#[method(name = "agentAddress")]
 	async fn agent_address(&self, agent: H256) -> RpcResult<Option<Bytes>>;
 }
 
-/// How long the DHT may take to answer a user.
+/// Timeout of a DHT lookup for a user.
 const ANSWER: Duration = Duration::from_secs(8);
 
-/// Answers [`KaisarApi`].
+/// Implementation of [`KaisarApi`].
 struct Kaisar(Addresses);
 
 #[async_trait]
@@ -50,17 +50,17 @@ impl KaisarApiServer for Kaisar {
 	}
 }
 
-/// What the RPCs need.
+/// Dependencies of the RPC methods.
 pub struct Deps {
-	/// The client.
+	/// Client.
 	pub client: Arc<FullClient>,
-	/// The pool of transactions.
+	/// Transaction pool.
 	pub pool: Arc<FullPool>,
-	/// Which chain is best.
+	/// Rule that selects the best chain.
 	pub select_chain: FullSelectChain,
-	/// The keys.
+	/// Keystore.
 	pub keystore: KeystorePtr,
-	/// Asks BABE's worker; none on a development chain.
+	/// Handle of BABE's worker; none on a development chain.
 	pub babe: Option<BabeWorkerHandle<Block>>,
 	/// State of this node's GRANDPA voter.
 	pub voter: SharedVoterState,
@@ -68,19 +68,19 @@ pub struct Deps {
 	pub authorities: SharedAuthoritySet<Hash, BlockNumber>,
 	/// GRANDPA's justifications.
 	pub justifications: GrandpaJustificationStream<Block>,
-	/// Proves finality.
+	/// Prover of finality.
 	pub finality: Arc<FinalityProofProvider<FullBackend, Block>>,
-	/// The chain's specification.
+	/// Specification of the chain.
 	pub chain_spec: Box<dyn sc_chain_spec::ChainSpec>,
-	/// Where agents are.
+	/// Addresses of agents.
 	pub addresses: Addresses,
-	/// Seals blocks of a development chain.
+	/// Channel for commands that seal blocks; on a development chain only.
 	pub seal: Option<futures::channel::mpsc::Sender<EngineCommand<Hash>>>,
-	/// Runs subscriptions.
+	/// Executor of subscriptions.
 	pub executor: SubscriptionTaskExecutor,
 }
 
-/// All of them in one module.
+/// Creates a module with all RPC methods.
 pub fn create(deps: Deps) -> Result<RpcModule<()>, Box<dyn std::error::Error + Send + Sync>> {
 	use pallet_transaction_payment_rpc::{TransactionPayment, TransactionPaymentApiServer};
 	use substrate_frame_rpc_system::{System, SystemApiServer};

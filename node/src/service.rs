@@ -1,4 +1,4 @@
-//! Puts the node together.
+//! Assembles and starts the node's services.
 
 use crate::{
 	addresses::{self, Addresses},
@@ -22,32 +22,32 @@ use sc_transaction_pool_api::OffchainTransactionPoolFactory;
 use sp_core::offchain::{OffchainStorage, STORAGE_PREFIX};
 use std::{path::Path, sync::Arc};
 
-/// GRANDPA's import.
+/// GRANDPA's block import.
 type FullGrandpaImport = GrandpaBlockImport<FullBackend, Block, FullClient, FullSelectChain>;
-/// BABE's import, around GRANDPA's.
+/// BABE's block import, which wraps GRANDPA's.
 type FullBlockImport =
 	BabeBlockImport<Block, FullClient, FullGrandpaImport, Clock, FullSelectChain>;
 
-/// Blocks between two justifications that are kept and imported.
+/// Interval, in blocks, of the GRANDPA justifications that the node stores and imports.
 const JUSTIFICATION_PERIOD: u32 = 512;
 
-/// What [`new_partial`] leaves for [`new_full`].
+/// Parts that only [`new_full`] uses.
 pub struct Rest {
-	/// Imports blocks.
+	/// Block import of BABE and GRANDPA.
 	block_import: FullBlockImport,
-	/// GRANDPA's half that makes a voter.
+	/// GRANDPA's link, from which the voter is built.
 	grandpa: LinkHalf<Block, FullClient, FullSelectChain>,
-	/// BABE's epochs.
+	/// BABE's link, with its epochs.
 	babe: BabeLink<Block>,
 	/// BABE's worker; none on a development chain.
 	babe_handle: Option<BabeWorkerHandle<Block>>,
-	/// What time it is.
+	/// Source of the time of new blocks.
 	clock: Clock,
-	/// Telemetry.
+	/// Telemetry, if endpoints are set.
 	telemetry: Option<Telemetry>,
 }
 
-/// What [`new_partial`] makes.
+/// Components of a node that does not run yet.
 type Partial = PartialComponents<
 	FullClient,
 	FullBackend,
@@ -57,15 +57,15 @@ type Partial = PartialComponents<
 	Rest,
 >;
 
-/// Removes the locks of off-chain workers that an earlier run of the node left behind.
+/// Releases the locks of off-chain workers that an earlier run of the node still holds.
 fn release_locks(storage: &mut impl OffchainStorage) {
 	for lock in LOCKS {
 		storage.remove(STORAGE_PREFIX, lock);
 	}
 }
 
-/// All that a command on the chain needs. With `manual`, blocks carry no seal and the chain keeps
-/// its own time. Compiled WASM is kept in `wasm_cache`.
+/// Builds the parts that every command on the chain needs. With `manual`, blocks carry no seal and the chain
+/// keeps its own time. The compiled WASM is kept in `wasm_cache`.
 pub fn new_partial(
 	config: &Configuration,
 	manual: bool,
@@ -191,7 +191,7 @@ pub fn new_partial(
 	})
 }
 
-/// A running node. `sealing` is there for development chains.
+/// Starts a node. `sealing` is set for development chains only.
 pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 	config: Configuration,
 	roles: Roles,
@@ -225,7 +225,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		);
 	let genesis = client
 		.block_hash(0)?
-		.ok_or_else(|| Error::Other("There is no genesis block".into()))?;
+		.ok_or_else(|| Error::Other("The database has no genesis block".into()))?;
 	let grandpa_protocol =
 		sc_consensus_grandpa::protocol_standard_name(&genesis, &config.chain_spec);
 	let (grandpa_network, grandpa_notifications) =
@@ -268,7 +268,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		.join("agents");
 	let mut roles = roles;
 	if config.chain_spec.chain_type() != ChainType::Live {
-		// Networks of one machine, or of one LAN.
+		// Such a chain runs on one machine, or in one LAN.
 		roles.agent_arg.insert(0, "--publish-private".into());
 	}
 	let slots = agents::slots(&roles, is_dev, &agents_folder, &keystore)
@@ -298,7 +298,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 				.boxed(),
 		);
 	}
-	// Every node keeps the addresses of others' agents, whether it has agents itself or not.
+	// Every node stores the addresses of others' agents, whether or not it has agents itself.
 	let addresses = Addresses::new(client.clone());
 	task_manager.spawn_handle().spawn(
 		"agent-addresses",
@@ -315,7 +315,7 @@ pub fn new_full<Network: NetworkBackend<Block, Hash>>(
 		);
 	}
 
-	// The time of a development chain runs by itself.
+	// A development chain keeps its own time.
 	if let Clock::Wall(slot) = &clock {
 		task_manager.spawn_handle().spawn(
 			"wall-clock",

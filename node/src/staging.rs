@@ -1,4 +1,5 @@
-//! The chain spec of a staging chain: production's numbers, with the validators and balances of a file.
+//! Builds the chain spec of a staging chain: production's parameters, with the validators and balances of a
+//! file.
 
 use crate::chain_spec::{self, ChainSpec, Origin};
 use kaisar_primitives::{Balance, KAI};
@@ -11,7 +12,7 @@ use std::{
 	path::Path,
 };
 
-/// The format of the file, for the help. Lines stay below 80 characters, where clap would break them.
+/// Format of the file, for the help. Lines stay below 80 characters, where clap would break them.
 pub const EXAMPLE: &str = r#"FILE is JSON. Keys and accounts are SS58 addresses, or 0x and 64 hex
 digits; amounts are in KAI:
 
@@ -36,7 +37,7 @@ Each validator makes its keys, inserts them, and starts its node:
   kaisar-node key generate-node-key --chain staging.json --base-path DIR
   kaisar-node --chain staging.json --base-path DIR --validator"#;
 
-/// The file.
+/// Contents of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -67,7 +68,7 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 		.map_err(|error| format!("{error}; `kaisar-node staging-spec --help` shows the format"))?;
 	if keys.validators.is_empty() {
 		return Err(
-			"the list of validators is empty; a chain needs at least one, and four to survive the loss of one"
+			"the list of validators is empty; a chain needs at least one, or four to survive the loss of one"
 				.into(),
 		);
 	}
@@ -81,8 +82,8 @@ fn of_text(text: &str) -> Result<ChainSpec, String> {
 			match used.insert(bytes) {
 				true => Ok(bytes),
 				false => Err(format!(
-					"validator {}, {what}: `{text}` was used before in the file; accounts and session keys must all \
-					 differ",
+					"validator {}, {what}: `{text}` was used before in the file; use a different key for each \
+					 account and session key",
 					at + 1
 				)),
 			}
@@ -117,7 +118,7 @@ fn key(text: &str, known: &BTreeSet<[u8; 32]>) -> Result<[u8; 32], String> {
 		format!("`{text}` is neither an SS58 address nor 0x and 64 hex digits ({why})")
 	})?;
 	let bytes: [u8; 32] = account.into();
-	// Anybody can sign for the zero key, too.
+	// Anybody can sign for the zero key as well.
 	if bytes == [0; 32] || known.contains(&bytes) {
 		return Err(format!(
 			"the secret of `{text}` is well known; generate a key with `kaisar-node key generate`"
@@ -126,8 +127,8 @@ fn key(text: &str, known: &BTreeSet<[u8; 32]>) -> Result<[u8; 32], String> {
 	Ok(bytes)
 }
 
-/// Returns the keys of the development phrase: of the phrase itself, of the keyring's names, and of the accounts
-/// and agents of the development chain, in both schemes.
+/// Returns the public keys of the development phrase: of the phrase itself, of the keyring's names, and of
+/// the accounts and agents of the development chain, in both schemes.
 fn known_keys() -> impl Iterator<Item = [u8; 32]> {
 	let checkers = (1..=presets::dev::CHECKERS.len())
 		.flat_map(|number| ["", "//key", "//agent"].map(|path| format!("//Checker{number}{path}")));
@@ -186,15 +187,16 @@ mod tests {
 	#[test]
 	fn a_chain_starts_with_the_keys_and_balances_of_the_file() {
 		let balances = format!(r#"[["{}","1000"],["{}","0.5"]]"#, own(1), own(4));
-		let spec = of_text(&file(&own(1), &own(2), &balances)).expect("it is right");
+		let spec = of_text(&file(&own(1), &own(2), &balances)).expect("the file is valid");
 		assert_eq!(sc_chain_spec::ChainSpec::id(&spec), "kaisar_staging");
 		assert_eq!(chain_spec::preset(&spec), None);
 		let json: serde_json::Value =
-			serde_json::from_str(&spec.as_json(false).expect("it is JSON")).expect("it is JSON");
+			serde_json::from_str(&spec.as_json(false).expect("the chain spec is JSON"))
+				.expect("the chain spec is JSON");
 		let patch = &json["genesis"]["runtimeGenesis"]["patch"];
 		let account = |byte| {
 			AccountId::from_ss58check(&own(byte))
-				.expect("it is one")
+				.expect("the address is valid")
 				.to_string()
 		};
 		assert_eq!(patch["session"]["keys"][0][0], account(1));
@@ -205,7 +207,7 @@ mod tests {
 				.iter()
 				.any(|it| it[0] == account(4) && it[1] == 500_000_000_000_000_000u64)
 		);
-		// The runtime builds it, and so does a node that reads the file.
+		// The runtime builds the genesis, and so does a node that reads the file.
 		let raw = spec.as_json(true).expect("the runtime takes it");
 		assert!(ChainSpec::from_json_bytes(raw.into_bytes()).is_ok());
 	}
@@ -220,7 +222,7 @@ mod tests {
 			"//Provider//worker",
 			"//Checker2",
 		] {
-			let pair = sr25519::Pair::from_string(name, None).expect("it is a path");
+			let pair = sr25519::Pair::from_string(name, None).expect("the secret is valid");
 			let known = pair.public().to_ss58check();
 			for text in [
 				file(&known, &own(2), "[]"),
@@ -232,7 +234,7 @@ mod tests {
 			}
 		}
 		let grandpa = ed25519::Pair::from_string("//Alice", None)
-			.expect("it is a path")
+			.expect("the secret is valid")
 			.public();
 		let text = file(&own(1), &format!("0x{}", hex::encode(grandpa)), "[]");
 		assert!(of_text(&text).is_err_and(|why| why.contains("well known")));
@@ -277,24 +279,24 @@ mod tests {
 		let zero = format!("0x{}", "0".repeat(64));
 		let why = of_text(&file(&zero, &own(2), "[]"))
 			.err()
-			.expect("it is nobody's");
+			.expect("the zero key is refused");
 		assert!(why.contains("well known"), "{why}");
 	}
 
 	#[test]
 	fn no_chain_is_the_default() {
 		let none = chain_spec::load("")
-			.expect("it has an answer")
+			.expect("the name is known")
 			.err()
-			.expect("none");
+			.expect("no chain is the default");
 		assert!(
 			none.contains("--dev") && none.contains("--chain local"),
 			"{none}"
 		);
 		let staging = chain_spec::load("staging")
-			.expect("it has an answer")
+			.expect("the name is known")
 			.err()
-			.expect("none");
+			.expect("the preset alone does not start");
 		assert!(staging.contains("staging-spec --keys"), "{staging}");
 	}
 }

@@ -1,13 +1,13 @@
-//! Notices that this machine's clock is off, which nothing else says: a clock that is ahead makes every block
-//! look late, and one that is behind makes BABE refuse every block as one from the future.
+//! Detects that this machine's clock is off, which nothing else reports: a clock that is ahead makes every
+//! block look late, and a clock that is behind makes BABE refuse every block as one from the future.
 //!
-//! | compared with this machine's clock | shows |
+//! | Compared with this machine's clock | Shows |
 //! | --- | --- |
 //! | the slots of blocks that others made and that come in while the node is not syncing | a clock that is ahead |
 //! | the stamps of other agents' address records, which are never from the future | a clock that is behind |
 //! | the clock of an agent of this node, which may be on another machine | that agent's clock |
 //!
-//! Strangers decide nothing here: what they can forge ends in a line of the log.
+//! Strangers cannot change the node's behavior here: a forged stamp causes at most a line in the log.
 
 use crate::{addresses::Addresses, client::FullClient};
 use futures::StreamExt;
@@ -18,25 +18,25 @@ use sp_consensus_babe::SlotDuration;
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// The log target.
+/// Log target.
 const LOG: &str = "clock";
-/// Difference, in milliseconds, up to which nothing is said: blocks and records travel, and may wait.
+/// Largest difference, in milliseconds, that is not reported: blocks and records travel, and may wait.
 const TOLERATED_MS: i64 = 30_000;
-/// Time until a difference that stays is said again.
+/// Interval between two reports of a difference that stays.
 const AGAIN: Duration = Duration::from_secs(3_600);
-/// Blocks that are compared. The one that came soonest after its slot counts.
+/// Number of blocks that are compared. The one that arrived soonest after its slot counts.
 const BLOCKS: usize = 10;
-/// Fewest agents whose stamps are compared: their median counts, so one with a wrong clock does not.
+/// Minimum number of agents to compare stamps with. Their median counts, so one wrong clock does not.
 const LEAST_AGENTS: usize = 3;
-/// Time between two looks at the stamps.
+/// Interval between two comparisons with the stamps.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// This machine's time, in milliseconds since 1970.
+/// Returns this machine's time, in milliseconds since 1970.
 pub fn now_ms() -> i64 {
 	i64::try_from(*sp_timestamp::Timestamp::current()).unwrap_or(i64::MAX)
 }
 
-/// A time in words: its two largest units.
+/// A duration in milliseconds, displayed in its two largest units.
 struct Span(u64);
 
 impl fmt::Display for Span {
@@ -51,13 +51,13 @@ impl fmt::Display for Span {
 	}
 }
 
-/// The last warning about one clock: the difference, and when.
+/// The last warning about one clock: the difference, and the time of the warning.
 #[derive(Default)]
 pub struct Said(Option<(i64, Instant)>);
 
 impl Said {
-	/// Returns a line about `whose` clock, which is `ahead` of `what` by this many milliseconds (behind, if
-	/// negative). `None` if the line would be no news.
+	/// Returns a log line about the clock `whose`, which is `ahead` of `what` by this many milliseconds
+	/// (behind, if negative). Returns `None` if the log already has it.
 	pub fn of(&mut self, ahead: i64, whose: &str, what: &str, now: Instant) -> Option<String> {
 		if ahead.abs() <= TOLERATED_MS {
 			let before = self.0.take();
@@ -72,21 +72,21 @@ impl Said {
 		self.0 = Some((ahead, now));
 		let direction = if ahead > 0 { "ahead of" } else { "behind" };
 		Some(format!(
-			"{whose} is {} {direction} {what}; at most {} is tolerated. Set it by NTP, for example with \
-			 `timedatectl set-ntp true`: until then blocks are refused or come late, and rounds are missed",
+			"{whose} is {} {direction} {what}; at most {} is tolerated. Until it is set, blocks are refused or late, \
+			 and rounds are missed. Set it by NTP, e.g. with `timedatectl set-ntp true`",
 			Span(ahead.unsigned_abs()),
 			Span(TOLERATED_MS.unsigned_abs()),
 		))
 	}
 
-	/// Returns whether the clock was off when it was last compared.
+	/// Returns whether the clock was off at the last comparison.
 	pub fn is_off(&self) -> bool {
 		self.0.is_some()
 	}
 }
 
-/// Returns how far this clock is ahead by the last blocks: by the least delay of any of them. They cannot
-/// show that a clock is behind.
+/// Returns how far this clock is ahead according to the last blocks: the least of their delays, in
+/// milliseconds. Blocks cannot show that a clock is behind.
 fn ahead_of_blocks(late: &VecDeque<i64>) -> Option<i64> {
 	if late.len() < BLOCKS {
 		return None;
@@ -94,19 +94,19 @@ fn ahead_of_blocks(late: &VecDeque<i64>) -> Option<i64> {
 	late.iter().min().copied().map(|least| least.max(0))
 }
 
-/// Returns how far this clock is behind by the stamps of others' records, as a negative number, or 0. A
-/// record may be old, so only stamps from the future count.
+/// Returns how far this clock is behind according to the stamps of others' records, as a negative number of
+/// milliseconds, or 0. A record may be old, so only stamps from the future count.
 fn behind_stamps(mut stamps: Vec<u64>, now: i64) -> Option<i64> {
 	if stamps.len() < LEAST_AGENTS {
 		return None;
 	}
 	stamps.sort_unstable();
-	// Of an even number the lower one.
+	// Of an even number, the lower of the middle two.
 	let median = stamps[(stamps.len() - 1) / 2];
 	Some((now - i64::try_from(median).unwrap_or(i64::MAX)).min(0))
 }
 
-/// Compares the clock for as long as the node runs.
+/// Compares the clock as long as the node runs.
 pub async fn run(
 	client: Arc<FullClient>,
 	sync: Arc<dyn SyncOracle + Send + Sync>,
@@ -123,7 +123,7 @@ pub async fn run(
 		let said = tokio::select! {
 			block = blocks.next() => {
 				let Some(block) = block else { return };
-				// Blocks of a sync, and blocks made here, say nothing of the time.
+				// Blocks of a sync, and blocks made here, show nothing about the time.
 				let counts = block.is_new_best
 					&& block.origin == BlockOrigin::NetworkBroadcast
 					&& !sync.is_major_syncing();
@@ -154,7 +154,7 @@ pub async fn run(
 	}
 }
 
-/// The clock of an agent of this node.
+/// Comparison with the clock of an agent of this node.
 #[derive(Default)]
 pub struct OfAgent(Said);
 
@@ -189,7 +189,7 @@ mod tests {
 
 	#[test]
 	fn a_clock_that_is_ahead_sees_every_block_late() {
-		// Right clocks: some blocks come late, and one slot's author was quick.
+		// The clocks agree: some blocks are late, and one author was quick.
 		let mut late: VecDeque<i64> = (0..BLOCKS as i64)
 			.map(|block| 200 + 9_000 * block)
 			.collect();
@@ -198,7 +198,7 @@ mod tests {
 		assert_eq!(ahead_of_blocks(&late), Some(6 * HOUR + 200));
 		late.pop_front();
 		assert_eq!(ahead_of_blocks(&late), None, "too few blocks");
-		// Behind: BABE takes blocks that are a little early.
+		// The clock is behind: BABE accepts blocks that are a little early.
 		let early: VecDeque<i64> = [-500; BLOCKS].into();
 		assert_eq!(ahead_of_blocks(&early), Some(0));
 	}
@@ -214,7 +214,7 @@ mod tests {
 		);
 		let stamps = vec![at(6 * HOUR), at(5 * HOUR), at(7 * HOUR)];
 		assert_eq!(behind_stamps(stamps, now), Some(-6 * HOUR));
-		// Old records say nothing, and one agent whose own clock is ahead does not either.
+		// Old records show nothing, nor does one agent whose own clock is ahead.
 		let stamps = vec![at(-30 * HOUR), at(-HOUR), at(9 * HOUR)];
 		assert_eq!(behind_stamps(stamps, now), Some(0));
 		let stamps = vec![at(-HOUR), at(-HOUR), at(9 * HOUR), u64::MAX];
@@ -228,7 +228,7 @@ mod tests {
 		let mut of =
 			|ahead: i64, after: Duration| said.of(ahead, "The clock", "blocks", begin + after);
 		assert_eq!(of(TOLERATED_MS, Duration::ZERO), None);
-		let first = of(TOLERATED_MS + 1, Duration::ZERO).expect("it is off");
+		let first = of(TOLERATED_MS + 1, Duration::ZERO).expect("the clock is off");
 		assert!(
 			first.contains("30 s ahead of blocks; at most 30 s"),
 			"{first}"
@@ -238,7 +238,8 @@ mod tests {
 			None,
 			"much the same"
 		);
-		let more = of(6 * HOUR + 120_000, Duration::from_secs(2)).expect("it has changed");
+		let more =
+			of(6 * HOUR + 120_000, Duration::from_secs(2)).expect("the difference has changed");
 		assert!(
 			more.contains("6 h 2 min ahead") && more.contains("NTP"),
 			"{more}"
@@ -249,7 +250,7 @@ mod tests {
 			None
 		);
 		assert!(of(6 * HOUR + 130_000, soon).is_some(), "an hour later");
-		let behind = of(-26 * HOUR, soon).expect("it has changed");
+		let behind = of(-26 * HOUR, soon).expect("the difference has changed");
 		assert!(behind.contains("1 d 2 h behind blocks"), "{behind}");
 		assert_eq!(
 			of(0, soon),

@@ -1,5 +1,5 @@
-//! Attacks on the records of agents' addresses: a program that speaks Kademlia sends a real node what it likes,
-//! with any expiry.
+//! Attacks on the records of agents' addresses: a program that speaks Kademlia sends arbitrary records, with
+//! any expiry, to a real node.
 
 use codec::Encode;
 use futures::StreamExt;
@@ -24,7 +24,7 @@ use std::{
 	time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// The node's key, from which its peer id follows.
+/// Key of the node, from which its peer id follows.
 const NODE_KEY: [u8; 32] = [7; 32];
 /// Timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,24 +39,24 @@ struct Node {
 }
 
 impl Node {
-	/// Starts a node whose agent says that it is at this record; without one it has no agents.
+	/// Starts a node whose agent reports this record; without a record the node has no agents.
 	fn start(agent: Option<&AddressRecord>) -> Self {
-		let folder = tempfile::tempdir().expect("there is room");
+		let folder = tempfile::tempdir().expect("a temporary folder can be created");
 		let agents = match agent {
 			None => vec!["--no-agents".into()],
 			Some(record) => {
 				let token = folder.path().join("token");
-				std::fs::write(&token, "token").expect("there is room");
+				std::fs::write(&token, "token").expect("the token can be written");
 				vec![
 					format!("--agent-url={}", serve(record)),
 					format!("--agent-token-file={}", token.display()),
 				]
 			}
 		};
-		// The port is free again at once, for the node.
+		// The port is free again at once, and the node takes it.
 		let p2p = TcpListener::bind("127.0.0.1:0")
 			.and_then(|port| port.local_addr())
-			.expect("there is a port")
+			.expect("a port is free")
 			.port();
 		let binary = Path::new(env!("CARGO_BIN_EXE_kaisar-node"));
 		let cache: PathBuf = binary.with_file_name("wasm-cache");
@@ -78,15 +78,15 @@ impl Node {
 			.env("NO_COLOR", "1")
 			.stderr(Stdio::piped())
 			.spawn()
-			.expect("it starts");
-		let log = BufReader::new(process.stderr.take().expect("it is piped"));
+			.expect("the node starts");
+		let log = BufReader::new(process.stderr.take().expect("the standard error is piped"));
 		let mut lines = log.lines().map_while(Result::ok);
 		let rpc = lines.find_map(|line| {
 			let (_, address) = line.split_once("Running JSON-RPC server: addr=")?;
 			let (_, port) = address.split(',').next()?.rsplit_once(':')?;
 			port.parse::<u16>().ok()
 		});
-		let rpc = rpc.expect("it serves RPC");
+		let rpc = rpc.expect("the node serves RPC");
 		std::thread::spawn(move || lines.for_each(drop));
 		let genesis = genesis(rpc);
 		Self {
@@ -105,24 +105,26 @@ impl Drop for Node {
 	}
 }
 
-/// The hash of the chain's first block, in hex.
+/// Returns the hash of the chain's genesis block, in hex.
 fn genesis(rpc: u16) -> String {
 	let body = r#"{"id":1,"jsonrpc":"2.0","method":"chain_getBlockHash","params":[0]}"#;
-	let mut stream = TcpStream::connect(("127.0.0.1", rpc)).expect("it listens");
+	let mut stream = TcpStream::connect(("127.0.0.1", rpc)).expect("the node listens");
 	write!(
 		stream,
 		"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\n\
 		 content-length: {}\r\n\r\n{body}",
 		body.len()
 	)
-	.expect("it reads");
+	.expect("the node reads the request");
 	let mut answer = String::new();
-	stream.read_to_string(&mut answer).expect("it answers");
+	stream
+		.read_to_string(&mut answer)
+		.expect("the node answers");
 	let (_, hash) = answer.split_once(r#""result":"0x"#).expect("a hash");
 	hash[..64].into()
 }
 
-/// Starts an agent whose every answer is that it is at this record, and returns its URL.
+/// Starts an agent that answers every request with this record, and returns its URL.
 fn serve(record: &AddressRecord) -> String {
 	let book = AddressBook {
 		agent: record.agent,
@@ -130,8 +132,8 @@ fn serve(record: &AddressRecord) -> String {
 		wanted: Vec::new(),
 	}
 	.encode();
-	let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-	let address = listener.local_addr().expect("it is bound");
+	let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+	let address = listener.local_addr().expect("the socket is bound");
 	std::thread::spawn(move || {
 		for stream in listener.incoming().flatten() {
 			// The node may end meanwhile.
@@ -165,7 +167,7 @@ fn answer(stream: TcpStream, body: &[u8]) -> std::io::Result<()> {
 	stream.write_all(body)
 }
 
-/// A peer that sends what it likes.
+/// A peer that sends arbitrary records.
 struct Attacker {
 	kademlia: KademliaHandle,
 	node: litep2p::PeerId,
@@ -181,7 +183,7 @@ impl Attacker {
 			.with_tcp(Tcp::default())
 			.with_libp2p_kademlia(kademlia)
 			.build();
-		let mut network = Litep2p::new(config).expect("it starts");
+		let mut network = Litep2p::new(config).expect("the peer starts");
 		let secret = litep2p::crypto::ed25519::SecretKey::try_from_bytes(NODE_KEY);
 		let key = Keypair::from(secret.expect("32 bytes"));
 		let peer =
@@ -190,11 +192,11 @@ impl Attacker {
 			.parse()
 			.expect("an address");
 		handle.add_known_peer(peer, vec![address.clone()]).await;
-		// It may serve RPC before it listens.
+		// The node may serve RPC before it listens to peers.
 		let deadline = Instant::now() + PATIENCE;
 		loop {
 			let dialed = network.dial_address(address.clone()).await;
-			dialed.expect("it dials");
+			dialed.expect("the peer dials");
 			match network.next_event().await {
 				Some(Litep2pEvent::ConnectionEstablished { .. }) => break,
 				other => assert!(Instant::now() < deadline, "no connection: {other:?}"),
@@ -208,7 +210,7 @@ impl Attacker {
 		}
 	}
 
-	/// Asks the node to keep a record for so long.
+	/// Asks the node to keep a record for this time, and waits until it has processed the request.
 	async fn put(&mut self, record: &AddressRecord, time: Duration) {
 		let query = self.ask_to_keep(record, time).await;
 		self.settle(BTreeSet::from([query])).await;
@@ -228,7 +230,7 @@ impl Attacker {
 		query.0
 	}
 
-	/// Waits until the node has taken these messages.
+	/// Waits until the node has acknowledged these messages.
 	async fn settle(&mut self, mut queries: BTreeSet<usize>) {
 		while !queries.is_empty() {
 			match self.next().await {
@@ -246,7 +248,7 @@ impl Attacker {
 		}
 	}
 
-	/// Waits until the node gives a record of this stamp for an agent.
+	/// Waits until the node returns a record with this stamp for an agent.
 	async fn await_stamp(&mut self, agent: &ed25519::Public, stamp: u64) {
 		let deadline = Instant::now() + PATIENCE;
 		loop {
@@ -256,13 +258,13 @@ impl Attacker {
 			}
 			assert!(
 				Instant::now() < deadline,
-				"{given:?} is given in place of {stamp}"
+				"the node returns {given:?} instead of {stamp}"
 			);
 			tokio::time::sleep(Duration::from_millis(20)).await;
 		}
 	}
 
-	/// The stamp of the record that the node gives for an agent.
+	/// Returns the stamp of the record that the node returns for an agent.
 	async fn stamp(&mut self, agent: &ed25519::Public) -> Option<u64> {
 		let key = RecordKey::from(address_key(agent).to_vec());
 		let query = self.kademlia.get_record(key, Quorum::One).await;
@@ -285,14 +287,15 @@ impl Attacker {
 
 	async fn next(&mut self) -> KademliaEvent {
 		let next = tokio::time::timeout(PATIENCE, self.kademlia.next()).await;
-		next.expect("the node answers").expect("it goes on")
+		next.expect("the node answers")
+			.expect("the peer is running")
 	}
 }
 
-/// The agent of an operator of the development chain.
+/// Returns the key of an operator's agent on the development chain.
 fn checker(number: u8) -> ed25519::Pair {
 	let path = format!("//Checker{number}//agent");
-	ed25519::Pair::from_string(&path, None).expect("it is a path")
+	ed25519::Pair::from_string(&path, None).expect("the secret is valid")
 }
 
 fn signed(pair: &ed25519::Pair, stamp: u64) -> AddressRecord {
@@ -313,15 +316,15 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 	let mut attacker = Attacker::meet(&node).await;
 	let [petra, carla, dan] = [1, 2, 3].map(checker);
 	let mut turn = 0;
-	// A node acknowledges a message before it processes it. It processes them in order, so all are processed once a
-	// later record of Carla's can be read.
+	// A node acknowledges a message before it processes it, and processes messages in order. So all are
+	// processed once a later record of Carla's can be read.
 	let mut looked = async |attacker: &mut Attacker| {
 		turn += 1;
 		attacker.put(&signed(&carla, turn), DAY).await;
 		attacker.await_stamp(&carla.public(), turn).await;
 	};
 
-	// Petra's true record, with an expiry of a hundred years. Then her line gets another address.
+	// Petra's genuine record, with an expiry of a hundred years. Then her address changes.
 	attacker.put(&signed(&petra, 5), 36_500 * DAY).await;
 	looked(&mut attacker).await;
 	assert_eq!(attacker.stamp(&petra.public()).await, Some(5));
@@ -332,7 +335,7 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 		Some(7),
 		"the newest stands"
 	);
-	// The old one again.
+	// The old record again.
 	attacker.put(&signed(&petra, 5), 36_500 * DAY).await;
 	looked(&mut attacker).await;
 	assert_eq!(
@@ -341,16 +344,16 @@ async fn a_stranger_neither_freezes_nor_shuts_out_an_agents_addresses() {
 		"no old one returns"
 	);
 
-	// A stamp from the future would stand until then.
+	// A record with a stamp from the future would stay until then.
 	let now = SystemTime::now()
 		.duration_since(UNIX_EPOCH)
-		.expect("it is later");
+		.expect("the clock is past 1970");
 	let now = now.as_millis() as u64;
 	attacker.put(&signed(&dan, now + 3_600_000), DAY).await;
 	looked(&mut attacker).await;
 	assert_eq!(attacker.stamp(&dan.public()).await, None);
 
-	// More records of made-up agents than the store takes, and then that of a new one.
+	// More records of made-up agents than the store holds, and then that of a new one.
 	let made_up = |number: u32| {
 		let mut seed = [9; 32];
 		seed[..4].copy_from_slice(&number.to_le_bytes());

@@ -1,8 +1,8 @@
-//! The bodies that the off-chain worker and the agent exchange: SCALE over HTTP on the loopback
-//! address, each request a `POST` with a bearer token.
+//! The messages between the off-chain worker and the agent: SCALE over HTTP on the loopback address, each
+//! request a `POST` with a bearer token.
 //!
-//! The agent works in the background and is polled: asking again for the same thing returns how far
-//! it is, so a node that restarts simply asks again.
+//! The agent works in the background and is polled: repeating a request returns its progress, so a node
+//! that restarts simply asks again.
 
 use crate::{
 	AgentKey, AgentSignature, BenchParams, BlockNumber, CheckerKey, ClientKey, DeployFailure,
@@ -30,20 +30,20 @@ pub const PATH_STATUS: &str = "/v1/status";
 pub const PATH_ADDRESSES: &str = "/v1/addresses";
 /// Path of [`OrderRequest`]; the answer is [`ContainerReport`].
 pub const PATH_ORDER: &str = "/v1/order";
-/// In place of a window's beginning: the node does not know it and never will, so its checker has no opinion
-/// on the bandwidth. Like every window that had begun before it was told.
+/// The start of a window that the node does not know and never will, so its checker has no opinion on the
+/// bandwidth. The same holds for every window that had begun before the agent was told of it.
 pub const WINDOW_MISSED: u64 = 0;
-/// Most seats in one request.
+/// Maximum number of seats in one request.
 pub const MAX_SEATS: usize = 256;
-/// Most claims in one answer, and most answers in one request. A claim has 40 bytes, so they fit in
-/// [`MAX_ANSWER`].
+/// Maximum number of claims in one answer, and of answers in one request. A claim has 40 bytes, so they fit
+/// in [`MAX_ANSWER`].
 pub const MAX_CLAIMS: usize = 1_600;
-/// Most rounds that one request names.
+/// Maximum number of rounds in one request.
 pub const MAX_CLAIM_ROUNDS: usize = 16;
-/// Longest answer that the off-chain worker reads, in bytes.
+/// Maximum length of an answer that the off-chain worker reads, in bytes.
 pub const MAX_ANSWER: usize = 64 * 1024;
 
-/// Local offchain storage key (persistent) under which the node leaves the [`AgentConfig`] of a
+/// Returns the local offchain storage key (persistent) under which the node stores the [`AgentConfig`] of a
 /// worker or checker key: `b"kaisar/agent/" ++ key`.
 pub fn config_key(key: &[u8]) -> Vec<u8> {
 	let mut name = b"kaisar/agent/".to_vec();
@@ -51,15 +51,15 @@ pub fn config_key(key: &[u8]) -> Vec<u8> {
 	name
 }
 
-/// Local offchain storage key (persistent) under which a checker's node leaves the receipts of the
-/// workers that served an operator in a round, as `Vec<(WorkerId, AgentSignature)>`, for as long as a
-/// strike can be annulled with one.
+/// Returns the local offchain storage key (persistent) under which a checker's node stores the receipts of
+/// the workers that served an operator in a round, as `Vec<(WorkerId, AgentSignature)>`, for as long as a
+/// receipt can annul a strike.
 pub fn receipts_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
 	(b"kaisar/receipts", operator, round).encode()
 }
 
-/// Decodes all of `bytes` to a value for which less than `memory` bytes are allocated: what is four bytes in a
-/// message may be a hundred and more in memory. Fails before it allocates more.
+/// Decodes all of `bytes` to a value for which less than `memory` bytes are allocated, and fails before
+/// allocating more: four bytes of a message may take a hundred and more in memory.
 pub fn decode_within<T: DecodeWithMemTracking>(
 	bytes: &[u8],
 	memory: usize,
@@ -73,16 +73,16 @@ pub fn decode_within<T: DecodeWithMemTracking>(
 	}
 }
 
-/// Where the agent of a key is.
+/// The address and the token of a key's agent.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AgentConfig {
-	/// Base URL, for example `http://127.0.0.1:9700`.
+	/// Base URL, e.g. `http://127.0.0.1:9700`.
 	pub url: String,
 	/// Bearer token.
 	pub token: String,
 }
 
-/// A round's trial began; the checker's clock for it starts when this arrives.
+/// Starts a round's trial; the checker's clock for it starts when this arrives.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct RoundStart {
 	/// The chain.
@@ -93,16 +93,16 @@ pub struct RoundStart {
 	pub seed: H256,
 	/// The seed of its trial.
 	pub trial_seed: H256,
-	/// Milliseconds for which the agent keeps what belongs to the round.
+	/// Milliseconds for which the agent keeps the round's data.
 	pub keep_ms: u64,
-	/// True if the trial began in an earlier block than the node's newest. Then the agent keeps what belongs to the
-	/// round, and judges no times.
+	/// Whether the trial began in an earlier block than the node's newest. If so, the agent keeps the
+	/// round's data, but judges no times.
 	pub late: bool,
 }
 
-/// Tells a worker's agent of a round in which the worker is due, from the round's start on and again at
-/// each block until the trial. The agent reserves places for the committee's agents, connects to all of
-/// them and introduces itself; and it fills the memory that the trial reads.
+/// Announces a round in which the worker is due to its agent, from the round's start and again at each
+/// block until the trial. The agent reserves slots for the committee's agents, connects to all of them and
+/// introduces itself; it also fills the memory that the trial reads.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct PrepareRequest {
 	/// The chain.
@@ -113,18 +113,18 @@ pub struct PrepareRequest {
 	pub seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
-	/// What it claims.
+	/// The worker's claim.
 	pub spec: WorkerSpec,
-	/// Amount of work in the trial.
+	/// The amount of work in the trial.
 	pub bench: BenchParams,
-	/// What a GPU of the claimed class is held to in this round: it sizes the GPUs' work.
+	/// The reference of the claimed class in this round, which sizes the GPUs' work.
 	pub reference: Option<ClassReference>,
 	/// Milliseconds until the trial's block.
 	pub trial_ms: u64,
 	/// Agents of the committee.
 	pub committee: Vec<(CheckerKey, AgentKey)>,
-	/// Whether the worker runs the trial. A rented one does not, and has no roots to send, so its agent
-	/// connects to nobody.
+	/// Whether the worker runs the trial. A rented worker does not and has no roots to send, so its agent
+	/// connects to no other agent.
 	pub runs: bool,
 	/// Milliseconds over which the agents of all workers spread their introductions.
 	pub spread_ms: u64,
@@ -132,16 +132,16 @@ pub struct PrepareRequest {
 	pub keep_ms: u64,
 }
 
-/// Progress of a worker's agent with its committee.
+/// A worker's agent's progress with its committee.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Prepared {
-	/// Agents in the committee, this one aside.
+	/// Agents in the committee, without this one.
 	pub members: u32,
-	/// Those of them that are connected and take the worker's roots.
+	/// The number of them that are connected and accept the worker's roots.
 	pub connected: u32,
 }
 
-/// Starts the trial of a round, at the trial's block, and asks for its root from then on.
+/// Starts the trial of a round, at the trial's block, and from then on asks for its root.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ProveRequest {
 	/// The chain.
@@ -154,47 +154,47 @@ pub struct ProveRequest {
 	pub trial_seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
-	/// What it claims.
+	/// The worker's claim.
 	pub spec: WorkerSpec,
-	/// Amount of work in the trial.
+	/// The amount of work in the trial.
 	pub bench: BenchParams,
-	/// What a GPU of the claimed class is held to in this round: it sizes the GPUs' work.
+	/// The reference of the claimed class in this round, which sizes the GPUs' work.
 	pub reference: Option<ClassReference>,
-	/// The order that it serves. Then it runs no trial, which would take the machine from its
-	/// customer: it only shows that it is there, and that the container answers.
+	/// The order that it serves. If set, the worker runs no trial, which would take the machine from its
+	/// customer: it only shows that it is online and that the container answers.
 	pub order: Option<OrderId>,
-	/// Agents of the committee, which are sent the signed root as soon as it is there.
+	/// Agents of the committee, which are sent the signed root as soon as it is known.
 	pub committee: Vec<(CheckerKey, AgentKey)>,
 	/// Milliseconds for which the agent keeps the proof for openings.
 	pub keep_ms: u64,
 }
 
-/// How far a piece of work is.
+/// The progress of a piece of work.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum Progress<T> {
 	/// Not finished; ask again.
 	Working,
 	/// Finished.
 	Done(T),
-	/// It cannot be done, and asking again will not help.
+	/// Impossible; asking again will not help.
 	Failed(String),
 }
 
 /// The root that a worker attests.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Attestation {
-	/// Root of everything that the trial computed.
+	/// Root of all results of the trial.
 	pub root: [u8; 32],
 }
 
-/// A worker's agent that named itself to a checker's agent and asks to be admitted.
+/// A request for admission: a worker's agent introduced itself to a checker's agent.
 #[derive(
 	Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, DecodeWithMemTracking,
 )]
 pub struct SeatClaim {
 	/// The round.
 	pub round: RoundIndex,
-	/// The worker that the agent says it is of.
+	/// The worker that the agent claims to serve.
 	pub worker: WorkerId,
 	/// The agent's key. The connection proved it.
 	pub agent: AgentKey,
@@ -205,19 +205,19 @@ pub struct SeatClaim {
 pub struct SeatRound {
 	/// The round.
 	pub round: RoundIndex,
-	/// The seed that its committees are drawn from. With another seed, what was admitted is void.
+	/// The seed from which its committees are drawn. With another seed, earlier admissions are void.
 	pub seed: H256,
 	/// Milliseconds until the round is over.
 	pub keep_ms: u64,
 }
 
-/// Tells a checker's agent which claims hold, and asks it for those that wait. Claims that it handed out
-/// and that have no answer here are handed out again.
+/// Tells a checker's agent which claims hold, and requests the pending ones. Claims that were handed out
+/// and are not answered here are handed out again.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct SeatAnswers {
 	/// The chain.
 	pub genesis: H256,
-	/// The rounds for which claims are answered now.
+	/// The rounds for which claims are answered.
 	pub rounds: Vec<SeatRound>,
 	/// Claims, and whether the worker is this agent's and the operator sits for it.
 	pub answers: Vec<(SeatClaim, bool)>,
@@ -236,32 +236,32 @@ pub struct SeatRequest {
 	pub trial_seed: H256,
 	/// The worker.
 	pub worker: WorkerId,
-	/// Its agent.
+	/// The worker's agent.
 	pub agent: AgentKey,
-	/// What it claims.
+	/// The worker's claim.
 	pub spec: WorkerSpec,
-	/// Amount of work in the trial.
+	/// The amount of work in the trial.
 	pub bench: BenchParams,
-	/// What a GPU of the claimed class is held to in this round.
+	/// The reference of the claimed class in this round.
 	pub reference: Option<ClassReference>,
 	/// The root on chain.
 	pub root: [u8; 32],
-	/// Randomness of the block after the attestation; openings are drawn from it.
+	/// Randomness of the block after the attestation, from which openings are drawn.
 	pub open_seed: H256,
-	/// The checker's own key: the worker's receipt is made out to it.
+	/// The checker's own key, to which the worker's receipt is made out.
 	pub checker: CheckerKey,
-	/// Operators of this committee, all of which measure bandwidth at the same time.
+	/// The number of operators in this committee, all of which measure bandwidth at the same time.
 	pub seats: u8,
-	/// Measure bandwidth and disk too.
+	/// Whether to measure bandwidth and disk too.
 	pub full: bool,
-	/// When all seats measure the bandwidth of all workers of the owner, in milliseconds since 1970: `None`
-	/// until the chain has fixed it, [`WINDOW_MISSED`] if it did while this node was away. It may come later
-	/// than the rest of the request, which is the same request.
+	/// The time at which all seats measure the bandwidth of all workers of the owner, in milliseconds since
+	/// 1970: `None` until the chain has fixed it, [`WINDOW_MISSED`] if it did so while this node was away.
+	/// It may arrive later than the rest of the request, in a repetition of the same request.
 	pub window: Option<u64>,
-	/// The worker was rented at the round's start: it ran no trial, and is to show only that it is
-	/// there.
+	/// Whether the worker was rented at the round's start: it ran no trial, and only has to show that it is
+	/// online.
 	pub rented: bool,
-	/// An order whose container must answer, if the worker is rented.
+	/// The order whose container must answer, if the worker is rented.
 	pub order: Option<OrderId>,
 }
 
@@ -270,11 +270,11 @@ pub struct SeatRequest {
 pub struct SeatReply {
 	/// The worker.
 	pub worker: WorkerId,
-	/// How far its check is.
+	/// The progress of its check.
 	pub progress: Progress<Checked>,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct Checked {
 	/// The verdict.
@@ -283,8 +283,9 @@ pub struct Checked {
 	pub receipt: Option<AgentSignature>,
 }
 
-/// What a worker's agent should run now, sent at every few blocks for as long as the node knows the
-/// worker. The agent makes it so, and keeps it so: whatever it runs for this worker besides, it stops.
+/// The deployment that a worker's agent should run now, sent every few blocks for as long as the node knows
+/// the worker. The agent reconciles its containers with it, and stops any other that it runs for this
+/// worker.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct OrderRequest {
 	/// The chain.
@@ -302,24 +303,23 @@ pub struct Deployment {
 	pub order: OrderId,
 	/// The image, as an OCI reference.
 	pub image: String,
-	/// The container's port that customers are connected to; by default the lowest that the image
-	/// exposes.
+	/// The container's port to which customers are connected; by default the lowest that the image exposes.
 	pub port: Option<u16>,
-	/// Capabilities that the template names, as `NET_BIND_SERVICE`. All others are dropped.
+	/// Capabilities that the template names, e.g. `NET_BIND_SERVICE`. All others are dropped.
 	pub capabilities: Vec<String>,
 	/// The key that may connect.
 	pub client: ClientKey,
-	/// What the container may use at most.
+	/// The container's limits.
 	pub limits: ContainerLimits,
-	/// Milliseconds until the customer's time is over and it is no longer let in; `None` while the time
-	/// has not begun.
+	/// Milliseconds until the customer's time ends and it can no longer connect; `None` while the time has
+	/// not begun.
 	pub serve_ms: Option<u64>,
-	/// Milliseconds after which the agent stops and removes the container by its own clock, if nobody
-	/// tells it otherwise.
+	/// Milliseconds after which the agent stops and removes the container by its own clock, unless told
+	/// otherwise.
 	pub keep_ms: u64,
 }
 
-/// What a container may use at most. The machine's own size is a limit too.
+/// The maximum resources of a container. The machine's own size is a limit too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct ContainerLimits {
 	/// GPUs.
@@ -332,34 +332,34 @@ pub struct ContainerLimits {
 	pub disk_gb: u32,
 }
 
-/// How a worker's container is.
+/// The status of a worker's container.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ContainerReport {
-	/// The order that it is of.
+	/// The container's order.
 	pub order: Option<OrderId>,
-	/// How it is.
+	/// Its state.
 	pub state: ContainerState,
 }
 
-/// How a container is.
+/// The state of a container.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub enum ContainerState {
 	/// There is none, and none is wanted.
 	Absent,
 	/// Its image is being pulled.
 	Pulling {
-		/// How much of what is known to be pulled is there, 0 … 100.
+		/// Progress of the pull, of the size known so far, 0 … 100.
 		percent: u8,
 	},
-	/// It was started, and does not answer yet.
+	/// It was started, but does not answer yet.
 	Starting,
-	/// Its health check is content, or its port answers.
+	/// Its health check passes, or its port answers.
 	Running,
-	/// It could not be deployed, and trying again will not help.
+	/// It could not be deployed; trying again will not help.
 	Failed {
-		/// Why.
+		/// The reason.
 		failure: DeployFailure,
-		/// What the engine said.
+		/// The engine's message.
 		message: String,
 	},
 	/// It ran, and ended by itself.
@@ -367,57 +367,56 @@ pub enum ContainerState {
 		/// Its exit code.
 		code: i32,
 	},
-	/// The engine does not answer, or what it says is not known yet. Nothing can be said of the
-	/// container.
+	/// The engine does not answer, or has not reported yet. The state of the container is unknown.
 	Unknown {
-		/// What is wrong.
+		/// The problem.
 		message: String,
 	},
 }
 
-/// What an agent says of itself.
+/// An agent's report on itself.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AgentStatus {
 	/// Its version.
 	pub version: String,
 	/// Its key.
 	pub agent: AgentKey,
-	/// GPUs that it can use.
+	/// The number of GPUs that it can use.
 	pub gpus: u8,
-	/// The last block of which it was told, if any.
+	/// The last block that it was told of, if any.
 	pub seen: Option<BlockNumber>,
 	/// Its machine's clock, in milliseconds since 1970.
 	pub clock_ms: u64,
 }
 
-/// Default UDP port of an agent. It is below the ports that systems give to outgoing connections, so it is free
-/// unless another program was told to use it.
+/// Default UDP port of an agent. It is below the ports that systems assign to outgoing connections, so it
+/// is free unless another program is configured to use it.
 pub const PROVIDER_PORT: u16 = 30_500;
-/// UDP port of an agent that a node with `--checker` starts: a provider's may run beside it.
+/// UDP port of an agent that a node with `--checker` starts, so that a provider's agent may run beside it.
 pub const CHECKER_PORT: u16 = PROVIDER_PORT + 1;
-/// Most addresses, and most relays, of an agent.
+/// Maximum number of an agent's addresses, and of its relays.
 const MAX_ADDRESSES: usize = 32;
-/// Longest encoding of an [`AddressRecord`], in bytes.
+/// Maximum length of an encoded [`AddressRecord`], in bytes.
 pub const MAX_RECORD: usize = 4 * 1024;
 
-/// Where an agent says it is, signed by its key. It lies in the network's DHT under [`address_key`].
+/// The addresses of an agent, signed by its key. Stored in the network's DHT under [`address_key`].
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressRecord {
 	/// The agent's key.
 	pub agent: AgentKey,
 	/// Its addresses, as `IP:PORT`.
 	pub addresses: Vec<String>,
-	/// URLs of the relays that it can be reached through.
+	/// URLs of the relays through which it can be reached.
 	pub relays: Vec<String>,
-	/// When it signed this, in milliseconds since 1970, or later where an earlier stamp was. The newest record
-	/// stands.
+	/// The time of signing, in milliseconds since 1970, or later if the previous stamp was later. The
+	/// record with the newest stamp holds.
 	pub stamp: u64,
 	/// ed25519 over `H(b"kaisar/agent address", agent, addresses, relays, stamp)`.
 	pub signature: AgentSignature,
 }
 
 impl AddressRecord {
-	/// What the agent signs.
+	/// Returns the payload that the agent signs.
 	pub fn payload(
 		agent: &AgentKey,
 		addresses: &[String],
@@ -428,8 +427,8 @@ impl AddressRecord {
 			.using_encoded(sp_io::hashing::blake2_256)
 	}
 
-	/// Reads a record of `agent` that anyone may have written: `None` if it is too long, malformed,
-	/// another agent's, or not signed by it.
+	/// Decodes a record of `agent` from an untrusted source: `None` if it is too long, malformed, another
+	/// agent's, or not signed by it.
 	pub fn read(agent: &AgentKey, bytes: &[u8]) -> Option<Self> {
 		if bytes.len() > MAX_RECORD {
 			return None;
@@ -444,27 +443,27 @@ impl AddressRecord {
 	}
 }
 
-/// The key in the network's DHT under which an agent's [`AddressRecord`] lies:
+/// Returns the key in the network's DHT under which an agent's [`AddressRecord`] is stored:
 /// `H(b"kaisar/agent address", agent key)`.
 pub fn address_key(agent: &AgentKey) -> [u8; 32] {
 	(b"kaisar/agent address", agent).using_encoded(sp_io::hashing::blake2_256)
 }
 
-/// How far the stamps of an agent's records may be ahead of the newest block, in milliseconds: its clock may
-/// be right and the block late.
+/// The maximum time by which the stamps of an agent's records may be ahead of the newest block, in
+/// milliseconds: the agent's clock may be right and the block late.
 pub const AHEAD_MS: u64 = 10 * 60 * 1_000;
 
-/// Tells an agent where others are, as its node found in the DHT.
+/// Tells an agent the addresses of others, as its node found them in the DHT.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressesFound {
 	/// Encoded [`AddressRecord`]s.
 	pub records: Vec<Vec<u8>>,
-	/// The time of the node's newest block, in milliseconds since 1970, which bounds the stamps of the agent's own
-	/// records; 0 while the node has no block.
+	/// The time of the node's newest block, in milliseconds since 1970, which bounds the stamps of the
+	/// agent's own records; 0 while the node has no block.
 	pub chain_ms: u64,
 }
 
-/// Where an agent is, and whom it looks for.
+/// An agent's own addresses, and the agents that it looks for.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct AddressBook {
 	/// The agent's key.
@@ -519,7 +518,7 @@ mod tests {
 			bytes.len()
 		);
 		assert_eq!(AddressRecord::read(&agent, &bytes), Some(record));
-		// Where a record should be: as many empty addresses as there is room for.
+		// An invalid record: as many empty addresses as fit.
 		let mut empty = agent.encode();
 		empty.extend(codec::Compact(MAX_RECORD as u32 - 64).encode());
 		empty.resize(MAX_RECORD, 0);

@@ -1,4 +1,4 @@
-//! Calls that come fee-less from nodes, as authorized transactions, or signed by an account that pays.
+//! Calls that nodes send fee-less, as authorized transactions, or that an account signs and pays for.
 
 use codec::Encode;
 use frame_support::{
@@ -21,12 +21,12 @@ use sp_runtime::{
 pub enum Signer<AccountId> {
 	/// An account, which pays the fee.
 	Account(AccountId),
-	/// A node, by a signature that `authorize` has verified. No fee.
+	/// A node, by a signature that `authorize` has verified. Pays no fee.
 	Authorized,
 }
 
 impl<AccountId> Signer<AccountId> {
-	/// The account, if it was one.
+	/// Returns the account, if the sender is one.
 	pub fn account(self) -> Option<AccountId> {
 		match self {
 			Self::Account(account) => Some(account),
@@ -34,7 +34,7 @@ impl<AccountId> Signer<AccountId> {
 		}
 	}
 
-	/// Whether the call comes from `account`, or was authorized.
+	/// Returns whether the call comes from `account`, or was authorized.
 	pub fn stands_for(&self, account: &AccountId) -> bool
 	where
 		AccountId: PartialEq,
@@ -56,8 +56,8 @@ pub fn ensure_signed_or_authorized<T: frame_system::Config>(
 	ensure_signed(origin).map(Signer::Account)
 }
 
-/// Returns the sender of a call that takes a node's `signature`. An account signs with its transaction:
-/// fails with `unexpected` where it gives another signature.
+/// Returns the sender of a call that takes a node's `signature`. An account signs with its transaction
+/// alone: fails with `unexpected` if it also gives a signature.
 pub fn ensure_sender<T: frame_system::Config>(
 	origin: OriginFor<T>,
 	signature: &Option<sr25519::Signature>,
@@ -76,8 +76,8 @@ pub fn genesis<T: frame_system::Config<Hash = H256>>() -> H256 {
 	frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default())
 }
 
-/// How the pool names a pallet's error to whoever submitted: `InvalidTransaction::Custom` of its index, so that
-/// a client can say which one it was.
+/// Returns the validity error by which the pool reports a pallet's error to the submitter:
+/// `InvalidTransaction::Custom` of the error's index, so that a client can name the error.
 pub fn refusal(error: impl Into<DispatchError>) -> InvalidTransaction {
 	let index = match error.into() {
 		DispatchError::Module(module) => module.error[0],
@@ -86,7 +86,8 @@ pub fn refusal(error: impl Into<DispatchError>) -> InvalidTransaction {
 	InvalidTransaction::Custom(index)
 }
 
-/// The pool takes a fee-less call, for so many blocks and one at least. Two with the same tag are one.
+/// Accepts a fee-less call into the pool, for `blocks` blocks, at least one. Calls with the same tag
+/// exclude each other.
 pub fn accept(
 	call: &'static str,
 	tag: impl Encode,
@@ -102,7 +103,7 @@ pub fn accept(
 		.map(|valid| (valid, Weight::zero()))
 }
 
-/// There is a signature, and it is the key's over the payload.
+/// Verifies that the signature is present, and is the key's over the payload.
 pub fn verify(
 	signature: &Option<sr25519::Signature>,
 	payload: &[u8; 32],

@@ -1,4 +1,4 @@
-//! Values that change at the start of rounds, as often as their owners like, while rounds in flight ask for
+//! Values that change at the start of rounds, as often as their owners like, while rounds in flight need
 //! earlier ones.
 
 use crate::{Dated, RoundIndex};
@@ -8,16 +8,16 @@ use frame_support::pallet_prelude::ConstU32;
 use scale_info::TypeInfo;
 use sp_runtime::BoundedVec;
 
-/// Maximum number of earlier values: Popw has at most eight rounds in flight, and four that are about to start.
-/// With parameters as they are set, four spot rounds run beside a census.
+/// Maximum number of earlier values: Popw has at most eight rounds in flight, and four about to start. With
+/// parameters as configured, four spot rounds and a census run at a time.
 pub const MAX_EARLIER: u32 = 12;
 
-/// A value that changes at the start of rounds, with as many earlier ones as rounds in flight
-/// ([`Checks::in_flight`](crate::Checks::in_flight)) can ask for.
+/// A value that changes at the start of rounds, with the earlier values that rounds in flight
+/// ([`Checks::in_flight`](crate::Checks::in_flight)) need.
 ///
 /// An earlier value that counts in none of these rounds is dropped at the next change. So the length grows
-/// with the rounds that run, and not with the time since the oldest of them: a census of hours needs one
-/// value. In a round that is not in flight the answer may be another value.
+/// with the number of running rounds, and not with the time since the oldest of them started: a census of
+/// hours needs one value. For a round that is not in flight the answer may be wrong.
 ///
 /// ```
 /// # use kaisar_primitives::History;
@@ -32,12 +32,12 @@ pub const MAX_EARLIER: u32 = 12;
 pub struct History<V> {
 	/// The newest value. It may count only from a later round on.
 	pub now: Dated<V>,
-	/// The values before it, the oldest first.
+	/// The earlier values, oldest first.
 	pub earlier: BoundedVec<Dated<V>, ConstU32<MAX_EARLIER>>,
 }
 
 impl<V> History<V> {
-	/// A first value, which counts from round `since` on.
+	/// Returns a history with a first value, which counts from round `since` on.
 	pub fn new(value: V, since: RoundIndex) -> Self {
 		Self {
 			now: Dated { value, since },
@@ -45,25 +45,25 @@ impl<V> History<V> {
 		}
 	}
 
-	/// Returns the value in `round`; `None` before the oldest value that is still known.
+	/// Returns the value in `round`; `None` before the oldest stored value.
 	pub fn at(&self, round: RoundIndex) -> Option<&V> {
 		self.newest_first()
 			.find(|dated| dated.since <= round)
 			.map(|dated| &dated.value)
 	}
 
-	/// Returns the value in `round`, or the oldest value that is still known.
+	/// Returns the value in `round`, or else the oldest stored value.
 	pub fn at_or_oldest(&self, round: RoundIndex) -> &V {
 		let oldest = self.earlier.first().unwrap_or(&self.now);
 		self.at(round).unwrap_or(&oldest.value)
 	}
 
-	/// Returns all values, the newest first.
+	/// Returns all values, newest first.
 	pub fn values(&self) -> impl Iterator<Item = &V> {
 		self.newest_first().map(|dated| &dated.value)
 	}
 
-	/// Whether the values are in the order of their rounds.
+	/// Returns whether the values are in the order of their rounds.
 	pub fn is_ordered(&self) -> bool {
 		let dates = || self.newest_first().map(|dated| dated.since);
 		dates()
@@ -71,8 +71,8 @@ impl<V> History<V> {
 			.all(|(later, earlier)| later > earlier)
 	}
 
-	/// Sets the value from round `next` on, where `in_flight` are the at most [`MAX_EARLIER`] rounds before it
-	/// that are not over. A value that would only have counted from then on is dropped.
+	/// Sets the value from round `next` on, where `in_flight` are the earlier rounds that are not over, at
+	/// most [`MAX_EARLIER`]. A stored value that would count only from `next` on is dropped.
 	pub fn change(&mut self, value: V, next: RoundIndex, in_flight: &[RoundIndex]) {
 		let last = core::mem::replace(&mut self.now, Dated { value, since: next });
 		let mut until = next;
@@ -89,7 +89,7 @@ impl<V> History<V> {
 		self.earlier = BoundedVec::truncate_from(needed);
 	}
 
-	/// Forgets all values but the newest.
+	/// Drops all values but the newest.
 	pub fn forget_earlier(&mut self) {
 		self.earlier = BoundedVec::new();
 	}
@@ -100,8 +100,8 @@ impl<V> History<V> {
 }
 
 impl<V: PartialEq> History<V> {
-	/// Takes back a change that would count only from round `next` on, if it was one from `value`. Returns
-	/// whether it was: then the value goes on as if it had never changed.
+	/// Reverts a change from `value` that would count only from round `next` on, and returns whether there
+	/// was one: then `value` counts as if it had never changed.
 	pub fn undo(&mut self, value: &V, next: RoundIndex) -> bool {
 		let undone =
 			self.now.since >= next && self.earlier.last().is_some_and(|last| last.value == *value);
@@ -154,7 +154,7 @@ mod tests {
 		assert!(!line.undo(&2, 14), "it counts in round 12");
 		assert!(line.undo(&2, 12));
 		assert_eq!((line.now.since, line.values().count()), (10, 2));
-		// Otherwise a value that is back counts from then on.
+		// Without undoing, a restored value counts only from its own round on.
 		line.change(3, 12, &[8, 10]);
 		line.change(2, 12, &[8, 10]);
 		assert_eq!((line.now.since, line.values().count()), (12, 3));
@@ -180,7 +180,7 @@ mod tests {
 			steps in prop::collection::vec((0..3u32, 0..4u8, 0..4u32, any::<bool>()), 1..80),
 		) {
 			let mut line = History::new(0, 0);
-			// What it was in each round that has started.
+			// The value in each round that has started.
 			let mut written = vec![0u8; 2];
 			let (mut current, mut first, mut census) = (0u8, 0u32, 1u32);
 			for (rounds, value, lag, over) in steps {

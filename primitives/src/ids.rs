@@ -5,17 +5,17 @@ use scale_info::TypeInfo;
 
 /// An amount of KAI, in units of 10⁻¹⁸ KAI.
 pub type Balance = u128;
-/// A block's number. Blocks are 12 s of the chain's time.
+/// The number of a block. A block stands for 12 s of the chain's time.
 pub type BlockNumber = u32;
-/// A worker: one machine of a provider. Dense from 0, never used again.
+/// A worker: one machine of a provider. Dense from 0, never reused.
 pub type WorkerId = u32;
-/// A registration of a checker operator. A new number at each registration, so that everything
-/// that hangs on the old one ends at once.
+/// A registration of a checker operator. Each registration has a new number, so that everything tied to the
+/// old one ends at once.
 pub type OperatorId = u32;
 /// A checker license: the item id in the license collection. Dense from 0.
 pub type LicenseId = u32;
-/// A round. Even numbers are spot rounds, the odd number after one is the census that its seed may
-/// have started. See [`crate::RoundKind::of`].
+/// A round. Even numbers are spot rounds; the odd number after one is the census that its seed may have
+/// started. See [`crate::RoundKind::of`].
 pub type RoundIndex = u32;
 /// A reward epoch. Dense from 0.
 pub type EpochIndex = u32;
@@ -38,7 +38,7 @@ pub const HOURS: BlockNumber = (3_600_000 / MILLISECS_PER_BLOCK) as BlockNumber;
 /// Blocks in a day of chain time.
 pub const DAYS: BlockNumber = 24 * HOURS;
 
-/// Something that earns: a worker with its delegators, or an operator with its license holders.
+/// A recipient of rewards: a worker with its delegators, or an operator with its license holders.
 #[derive(
 	Clone,
 	Copy,
@@ -60,5 +60,5 @@ pub enum PoolId {
 	Checker(OperatorId),
 }
 
-/// Most entries in a page that a view function returns.
+/// Maximum number of entries in a page that a view function returns.
 pub const MAX_PAGE: u32 = 256;

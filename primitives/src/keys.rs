@@ -1,4 +1,4 @@
-//! Keys of workers, checkers and agents, and what they sign.
+//! Keys of workers, checkers and agents, and the payloads that they sign.
 
 use crate::{RoundIndex, WorkerId};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -29,13 +29,13 @@ pub type AgentKey = ed25519::Public;
 /// Signature of an agent key.
 pub type AgentSignature = ed25519::Signature;
 
-/// Whether a key is all zeroes: never a key that anyone holds.
+/// Returns whether a key is all zeroes, a value that is never a usable key.
 pub fn is_zero(key: &impl AsRef<[u8]>) -> bool {
 	key.as_ref().iter().all(|byte| *byte == 0)
 }
 
-/// Whose keys are proved. Part of what is signed, so that a proof for one role is none for the
-/// other.
+/// The role of the keys that are proved. Part of the signed payload, so that a proof for one role is
+/// invalid for the other.
 #[derive(
 	Clone,
 	Copy,
@@ -67,7 +67,7 @@ pub struct KeyProof {
 }
 
 impl KeyProof {
-	/// Whether both signatures stand for `account` on the chain with this genesis.
+	/// Returns whether both signatures are valid for `account` on the chain with this genesis.
 	pub fn verify<AccountId: Encode>(
 		&self,
 		role: KeyRole,
@@ -85,11 +85,11 @@ impl KeyProof {
 	}
 }
 
-/// What both keys sign to prove that `account` holds them:
-/// `H(b"kaisar/keys", role, genesis hash, account)`.
+/// Returns the payload that both keys sign to prove that `account` holds them: `H(b"kaisar/keys", role,
+/// genesis hash, account)`.
 ///
-/// It names neither the keys, each of which is proved by its own signature, nor a date: a proof is of use to
-/// `account` alone, for good.
+/// It names neither the keys, each of which is proved by its own signature, nor a date: a proof is valid
+/// for `account` alone, forever.
 pub fn possession_payload<AccountId: Encode>(
 	role: KeyRole,
 	genesis: H256,
@@ -98,9 +98,9 @@ pub fn possession_payload<AccountId: Encode>(
 	(b"kaisar/keys", role, genesis, account).using_encoded(blake2_256)
 }
 
-/// What a worker's agent signs for each checker before it serves it, its *receipt*:
-/// `H(b"kaisar/receipt", genesis hash, round, seed of the round's trial, worker, checker's key)`. It annuls a
-/// strike.
+/// Returns the payload that a worker's agent signs for each checker before serving it, its *receipt*:
+/// `H(b"kaisar/receipt", genesis hash, round, seed of the round's trial, worker, checker's key)`. A receipt
+/// annuls a strike.
 pub fn receipt_payload(
 	genesis: H256,
 	round: RoundIndex,

@@ -1,11 +1,10 @@
 //! # Primitives
 //!
-//! What the pallets, the node and the agent say to each other: identifiers ([`ids`]), keys
-//! ([`keys`]), the vocabulary of workers, checkers and customers ([`worker`], [`round`], [`order`]),
-//! values that change at the start of a round or an epoch ([`timeline`], [`history`]),
-//! the traits through which pallets meet ([`traits`]), the bodies that the off-chain worker and the
-//! agent exchange ([`agent`]), and what off-chain workers ([`offchain`]) and fee-less calls
-//! ([`authorized`]) have in common.
+//! The vocabulary shared by the pallets, the node and the agent: identifiers ([`ids`]), keys ([`keys`]),
+//! the types of workers, checkers and customers ([`worker`], [`round`], [`order`]), values that change at
+//! the start of a round or an epoch ([`timeline`], [`history`]), the traits through which pallets meet
+//! ([`traits`]), the messages between the off-chain worker and the agent ([`agent`]), and helpers for
+//! off-chain workers ([`offchain`]) and fee-less calls ([`authorized`]).
 //!
 //! Pallets never depend on each other's crates; they meet here.
 

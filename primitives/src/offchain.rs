@@ -1,5 +1,5 @@
-//! What the pallets' off-chain workers have in common: talking to an agent over HTTP on the loopback
-//! address, and remembering what was sent.
+//! Helpers shared by the pallets' off-chain workers: requests to an agent over HTTP on the loopback
+//! address, and a record of submissions.
 
 use crate::{
 	BlockNumber,
@@ -14,34 +14,34 @@ use sp_runtime::offchain::{Duration, Timestamp, http, storage::StorageValueRef};
 
 /// The log target.
 const LOG: &str = "runtime::offchain";
-/// Blocks after which something that was submitted and is still not on chain is sent again: its
-/// block may have been lost, or the node restarted with its pool.
+/// Blocks after which a submission that is still not on chain is sent again: its block may have been lost,
+/// or the node restarted with an empty pool.
 const RESEND: BlockNumber = 3;
 
-/// Attempts at a change that another worker's change crosses. There are two such workers.
+/// Attempts at a change that another worker's change may interrupt. There are two such workers.
 const TRIES: u32 = 4;
 
-/// Longest time for one request. An agent answers from memory, what takes time it does in the
-/// background; but its machine may be busy with a trial.
+/// Timeout of one request. An agent answers from memory and does slow work in the background; but its
+/// machine may be busy with a trial.
 const DEADLINE: Duration = Duration::from_millis(600);
-/// Longest time for all requests of one block's off-chain worker.
+/// Timeout of all requests of one block's off-chain worker together.
 const BUDGET: Duration = Duration::from_millis(1_000);
-/// Blocks before an agent that failed is asked again: a hanging one must not cost every block its
-/// deadline.
+/// Blocks before an agent that failed is asked again: an agent that hangs must not cost every block its
+/// timeout.
 const RETRY: BlockNumber = 2;
-/// Longest time for the requests that start a trial, of which there is one try: it is a worker's time that
-/// runs, and its machine was busy with all cores until then.
+/// Timeout of the requests that start a trial, each sent once: the worker's time is running, and until then
+/// its machine was busy with all cores.
 const START: Duration = Duration::from_millis(3_000);
 
-/// The lock in local storage that Popw's off-chain workers of two blocks take in turn.
+/// The lock in local storage that serializes Popw's off-chain workers of successive blocks.
 pub const POPW_LOCK: &[u8] = b"kaisar/popw/lock";
 /// The same for those of Orders.
 pub const ORDERS_LOCK: &[u8] = b"kaisar/orders/lock";
-/// All locks. A node that starts removes them: none of its off-chain workers runs yet, and a lock that was
-/// held when the node was killed would keep them from working until its deadline.
+/// All locks. A starting node removes them: none of its off-chain workers runs yet, and a lock held when
+/// the node was killed would otherwise block them until it expires.
 pub const LOCKS: [&[u8]; 2] = [POPW_LOCK, ORDERS_LOCK];
 
-/// The time until which this run of the off-chain worker may talk to agents.
+/// Returns the time until which this run of the off-chain worker may talk to agents.
 pub fn until() -> Timestamp {
 	sp_io::offchain::timestamp().add(BUDGET)
 }
@@ -54,7 +54,7 @@ pub struct Agent<'a> {
 	until: Timestamp,
 }
 
-/// Since when an agent is down, kept under its key.
+/// The time since which an agent is down, stored under its key.
 #[derive(Encode, Decode)]
 struct Down {
 	since: BlockNumber,
@@ -66,13 +66,13 @@ fn down_key(key: &[u8]) -> Vec<u8> {
 }
 
 impl<'a> Agent<'a> {
-	/// The agent that the node has configured for `key`; `None` if there is none, or if it failed so
-	/// recently that it is not asked.
+	/// Returns the agent that the node has configured for `key`; `None` if there is none, or if it failed
+	/// too recently to be asked again.
 	pub fn of(key: &'a [u8], now: BlockNumber, until: Timestamp) -> Option<Self> {
 		let config = read::<AgentConfig>(&config_key(key))?;
 		if let Some(down) = read::<Down>(&down_key(key))
 			&& now < down.retry
-			// A chain that was purged starts below what is kept here.
+			// A purged chain restarts below the blocks stored here.
 			&& now >= down.since
 		{
 			return None;
@@ -85,11 +85,10 @@ impl<'a> Agent<'a> {
 		})
 	}
 
-	/// Posts `body` to `path` and does not wait for the answer, so that several agents are asked at once. The
-	/// agent is asked even if it failed recently. Should it fail now, nothing is noted: it is asked again as
-	/// before.
+	/// Posts `body` to `path` without waiting for the answer, so that several agents are asked at once. The
+	/// agent is asked even if it failed recently. A failure of this request is not recorded.
 	///
-	/// `None` if the node has configured no agent for `key`.
+	/// `None` if the node has no agent configured for `key`.
 	pub fn start<Answer: Decode>(
 		key: &'a [u8],
 		now: BlockNumber,
@@ -111,12 +110,12 @@ impl<'a> Agent<'a> {
 		})
 	}
 
-	/// Posts `body` to `path`. `None` if the agent could not be reached in time or did not answer in
-	/// its own language; that is said once in the log, and once more when it is back.
+	/// Posts `body` to `path`. `None` if the agent could not be reached in time or sent an invalid answer;
+	/// that is logged once, and once more when it is back.
 	pub fn ask<Answer: Decode>(&self, path: &str, body: &impl Encode) -> Option<Answer> {
 		let started = sp_io::offchain::timestamp();
 		if started >= self.until {
-			// Others took the time. Not its fault; it is asked at the next block.
+			// Other agents used up the time. Not this agent's fault; it is asked at the next block.
 			return None;
 		}
 		let deadline = started.add(DEADLINE).min(self.until);
@@ -134,7 +133,7 @@ impl<'a> Agent<'a> {
 					None => {
 						log::warn!(
 							target: LOG,
-							"agent at {} does not answer: {reason}; asking again every {RETRY} blocks",
+							"the agent at {} is down: {reason}; check that it runs (asking again every {RETRY} blocks)",
 							self.config.url,
 						);
 						self.now
@@ -147,13 +146,13 @@ impl<'a> Agent<'a> {
 		}
 	}
 
-	/// Forgets that the agent was down, if it was.
+	/// Clears the record that the agent was down, if there is one.
 	fn is_back(&self) {
 		if let Some(down) = read::<Down>(&down_key(self.key)) {
 			StorageValueRef::persistent(&down_key(self.key)).clear();
 			log::info!(
 				target: LOG,
-				"agent at {} is back (it was away from block {})",
+				"the agent at {} is back (it was down since block {})",
 				self.config.url,
 				down.since,
 			);
@@ -176,7 +175,7 @@ impl<'a> Agent<'a> {
 	}
 }
 
-/// A request that an agent was sent and has not answered yet.
+/// A request to an agent that it has not answered yet.
 pub struct Started<'a, Answer> {
 	agent: Agent<'a>,
 	pending: Result<http::PendingRequest, String>,
@@ -195,10 +194,10 @@ impl<Answer: Decode> Started<'_, Answer> {
 				Some(answer)
 			}
 			Err(reason) => {
-				// The same run asks once more, and warns if that fails too.
+				// The same run asks once more, and warns if that also fails.
 				log::debug!(
 					target: LOG,
-					"agent at {} does not answer at the trial in block {}: {reason}",
+					"the agent at {} gave no valid answer for the trial in block {}: {reason}",
 					self.agent.config.url,
 					self.agent.now,
 				);
@@ -215,7 +214,7 @@ fn receive<Answer: Decode>(
 ) -> Result<Answer, String> {
 	let response = pending
 		.try_wait(deadline)
-		.map_err(|_| String::from("it took too long"))?
+		.map_err(|_| String::from("timeout"))?
 		.map_err(|error| format!("{error:?}"))?;
 	if response.code != 200 {
 		return Err(format!("HTTP status {}", response.code));
@@ -225,7 +224,7 @@ fn receive<Answer: Decode>(
 	let mut bytes = Vec::new();
 	for byte in body.by_ref() {
 		if bytes.len() == MAX_ANSWER {
-			return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+			return Err(format!("the answer exceeds {MAX_ANSWER} bytes"));
 		}
 		bytes.push(byte);
 	}
@@ -233,10 +232,10 @@ fn receive<Answer: Decode>(
 		return Err(format!("{error:?}"));
 	}
 	Answer::decode_all(&mut bytes.as_slice())
-		.map_err(|_| String::from("an answer that does not decode"))
+		.map_err(|_| String::from("the answer does not decode"))
 }
 
-/// Submits a fee-less call to the node's own pool. Returns whether the pool took it.
+/// Submits a fee-less call to the node's own pool. Returns whether the pool accepted it.
 pub fn submit<T, Call>(call: Call) -> bool
 where
 	T: CreateAuthorizedTransaction<Call>,
@@ -246,35 +245,34 @@ where
 	let transaction = T::create_authorized_transaction(call.into());
 	let taken = SubmitTransaction::<T, Call>::submit_transaction(transaction).is_ok();
 	if !taken {
-		log::debug!(target: LOG, "the pool did not take {name}");
+		log::debug!(target: LOG, "the pool refused {name}");
 	}
 	taken
 }
 
-/// Reads a value of local storage; one that does not decode counts as none.
+/// Reads a value of local storage; `None` if it is missing or does not decode.
 pub fn read<V: Decode>(key: &[u8]) -> Option<V> {
 	StorageValueRef::persistent(key).get().ok().flatten()
 }
 
-/// Times of sending, by the hash of what was sent.
+/// The blocks of submissions, by hash.
 type Sent = Vec<([u8; 16], BlockNumber)>;
 
-/// Returns the hash of what was sent, and the local storage key of the list with it. There are 256 lists for
-/// everything, so that a node which sends thousands of things at a time writes a few of them each time.
+/// Returns the hash of a submission, and the local storage key of the list with it. Submissions are spread
+/// over 256 lists, so that a node with thousands of submissions at a time writes few of them each time.
 fn sent_key(what: impl Encode) -> ([u8; 16], Vec<u8>) {
 	let hash = what.using_encoded(sp_io::hashing::blake2_128);
 	(hash, (b"kaisar/sent", hash[0]).encode())
 }
 
-/// Keeps from sending a thing at every block while it waits to be included.
-///
-/// `true` if the thing named by `what` was not sent within the last three blocks. What was sent before that is
-/// forgotten, so nothing piles up.
+/// Returns whether to send the submission named by `what`, so that it is not repeated at every block while
+/// it waits to be included: `true` if it was not sent within the last three blocks. Older entries are
+/// dropped, so the lists do not grow.
 pub fn may_send(what: impl Encode, now: BlockNumber) -> bool {
 	let (hash, key) = sent_key(what);
 	let mut fresh = false;
 	change_sent(&key, |sent| {
-		// A chain that was purged starts below what is kept here.
+		// A purged chain restarts below the blocks stored here.
 		sent.retain(|(_, at)| now.checked_sub(*at).is_some_and(|age| age < RESEND));
 		fresh = sent.iter().any(|(other, _)| *other == hash);
 		if !fresh {
@@ -284,13 +282,13 @@ pub fn may_send(what: impl Encode, now: BlockNumber) -> bool {
 	!fresh
 }
 
-/// Forgets what [`may_send`] noted.
+/// Drops the entry of [`may_send`], so that `what` may be sent again.
 pub fn forget(what: impl Encode) {
 	let (hash, key) = sent_key(what);
 	change_sent(&key, |sent| sent.retain(|(other, _)| *other != hash));
 }
 
-/// Changes a list of what was sent, once more if a worker of another pallet, which holds another lock, changed it
+/// Changes a list of submissions, again if a worker of another pallet, which holds another lock, changed it
 /// meanwhile.
 fn change_sent(key: &[u8], mut change: impl FnMut(&mut Sent)) {
 	for _ in 0..TRIES {

@@ -1,4 +1,4 @@
-//! Orders: what a customer asks for, and what becomes of it.
+//! Orders: requirements, workloads, plans and reasons.
 
 use crate::{Arch, GpuClass};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -7,18 +7,21 @@ use scale_info::TypeInfo;
 use sp_core::{H256, ed25519};
 use sp_runtime::{BoundedVec, Perbill};
 
-/// The key that may connect to an order's container: ed25519, the identity of the client's QUIC
-/// endpoint.
+/// The key that may connect to an order's container: ed25519, the identity of the client's QUIC endpoint.
 pub type ClientKey = ed25519::Public;
-/// A template of the chain's list of images.
+/// The number of a template in the chain's list of images.
 pub type TemplateId = u32;
 
-/// Longest reference of an image, in bytes.
+/// Maximum length of an image reference, in bytes.
 pub const MAX_IMAGE: u32 = 255;
-/// Most hours that an order can come to, extensions included: a year.
+/// Maximum hours of an order, extensions included: a year.
 pub const MAX_HOURS: u32 = 8_760;
+/// Minimum hours of an order with the plan for a month: 30 days.
+const MONTH_HOURS: u32 = 30 * 24;
+/// Minimum hours of an order with the plan for a quarter: 90 days.
+const QUARTER_HOURS: u32 = 90 * 24;
 
-/// The machine that a customer asks for. An order rents a machine as a whole.
+/// The machine that a customer requires. An order rents a whole machine.
 #[derive(
 	Clone,
 	Copy,
@@ -33,29 +36,29 @@ pub const MAX_HOURS: u32 = 8_760;
 	TypeInfo,
 )]
 pub struct Requirement {
-	/// GPU class, 0 for a machine without any.
+	/// GPU class, 0 for a machine without a GPU.
 	pub gpu_class: GpuClass,
-	/// GPUs of that class, no more and no less; 0 exactly where the class is 0.
+	/// The exact number of GPUs of that class; 0 if and only if the class is 0.
 	pub gpu_count: u8,
-	/// Least bandwidth tier, 0 … 4.
+	/// Minimum bandwidth tier, 0 … 4.
 	pub min_bandwidth: u8,
-	/// Least CPU tier. In class 0 it is the tier, 1 … 4, which the order pays for.
+	/// Minimum CPU tier. In class 0 it is the tier, 1 … 4, that the order pays for.
 	pub min_cpu: u8,
-	/// Least memory tier.
+	/// Minimum memory tier.
 	pub min_memory: u8,
-	/// Least disk tier.
+	/// Minimum disk tier.
 	pub min_disk: u8,
-	/// Where it has to be: an ISO 3166-1 alpha-2 country code, or anywhere.
+	/// The region: an ISO 3166-1 alpha-2 country code; `None` for any.
 	pub region: Option<[u8; 2]>,
-	/// The processor architecture that it must have; `None` for any.
+	/// The processor architecture; `None` for any.
 	pub arch: Option<Arch>,
-	/// Least major version of the GPU's driver, if it matters.
+	/// Minimum major version of the GPU's driver; `None` for any.
 	pub min_driver: Option<u16>,
-	/// Least CUDA version, 100 · major + minor, if it matters.
+	/// Minimum CUDA version, 100 · major + minor; `None` for any.
 	pub min_cuda: Option<u16>,
 }
 
-/// For how long a customer commits itself, which lowers the price.
+/// The period to which a customer commits, which lowers the price.
 #[derive(
 	Clone,
 	Copy,
@@ -72,67 +75,67 @@ pub struct Requirement {
 	TypeInfo,
 )]
 pub enum Plan {
-	/// Not at all.
+	/// No commitment.
 	#[default]
 	OnDemand,
-	/// 30 days: 720 hours at least.
+	/// 30 days: at least 720 hours.
 	Month,
-	/// 90 days: 2,160 hours at least.
+	/// 90 days: at least 2,160 hours.
 	Quarter,
 }
 
-/// What runs in the container.
+/// The image of the container.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub enum Image {
-	/// An OCI reference, as `docker.io/library/nginx:1.27`.
+	/// An OCI reference, e.g. `docker.io/library/nginx:1.27`.
 	Reference(BoundedVec<u8, ConstU32<MAX_IMAGE>>),
 	/// A template of the chain's list.
 	Template(TemplateId),
 }
 
-/// Most bytes of a workload's arguments and environment together.
+/// Maximum total size of a workload's arguments and environment, in bytes.
 pub const MAX_WORKLOAD: u32 = 2_048;
-/// Most arguments, and most variables of the environment, of a workload.
+/// Maximum number of a workload's arguments, and of its environment variables.
 pub const MAX_WORKLOAD_ITEMS: u32 = 64;
-/// Most ports of a workload.
+/// Maximum number of a workload's ports.
 pub const MAX_PORTS: u32 = 8;
-/// The shortest and the longest deadline that an order can ask for in place of the parameter, in blocks.
+/// Limits of the deadline that an order can set in place of the parameter, in blocks.
 pub const DEPLOY_BLOCKS: core::ops::RangeInclusive<u16> = 75..=600;
 
-/// An argument, or a variable of the environment as `NAME=VALUE`.
+/// An argument, or an environment variable as `NAME=VALUE`.
 pub type WorkloadItem = BoundedVec<u8, ConstU32<MAX_WORKLOAD>>;
-/// Arguments, or the environment.
+/// The arguments, or the environment.
 pub type WorkloadItems = BoundedVec<WorkloadItem, ConstU32<MAX_WORKLOAD_ITEMS>>;
 /// Ports of a container.
 pub type Ports = BoundedVec<u16, ConstU32<MAX_PORTS>>;
 
-/// The workload of an order: its image, and how that runs. All of it is public; secrets go into the sealed part, which is never on
-/// chain.
+/// The workload of an order: its image and its configuration. All of it is public; secrets go into the
+/// sealed part, which is never on chain.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Workload {
 	/// The image.
 	pub image: Image,
-	/// Arguments, in place of the image's own.
+	/// Arguments that replace the image's own.
 	pub args: WorkloadItems,
-	/// Variables of the environment, beside the image's own.
+	/// Environment variables, in addition to the image's own.
 	pub env: WorkloadItems,
-	/// Ports that customers are connected to; by default those that the image exposes.
+	/// Ports to which customers are connected; by default those that the image exposes.
 	pub ports: Ports,
-	/// The agent waits for a sealed part before it starts the container.
+	/// Whether the agent waits for a sealed part before it starts the container.
 	pub sealed: bool,
-	/// Blocks for the deployment, within [`DEPLOY_BLOCKS`] and the time that is bought; 0 for the parameter
+	/// Blocks for the deployment, within [`DEPLOY_BLOCKS`] and the time bought; 0 for the parameter
 	/// `DeployDeadline`.
 	pub deploy_blocks: u16,
-	/// If the worker fails, what is left of the paid time is matched again, as the same order.
+	/// Whether the remaining paid time is matched again, as the same order, if the worker fails.
 	pub failover: bool,
 }
 
 impl Workload {
-	/// A workload of nothing but an image.
+	/// Returns a workload of an image alone.
 	pub fn of(image: Image) -> Self {
 		Self {
 			image,
@@ -145,8 +148,9 @@ impl Workload {
 		}
 	}
 
-	/// Whether it keeps the limits that its types do not: of arguments and environment together, of the
-	/// deadline, of ports (none is 0 or named twice), and of the environment's names.
+	/// Returns whether it satisfies the limits that its types do not express: the total size of arguments
+	/// and environment, the deadline, ports (none is 0 or named twice), and the names of environment
+	/// variables.
 	pub fn is_valid(&self) -> bool {
 		let items = || self.args.iter().chain(&self.env);
 		let bytes: usize = items().map(|item| item.len()).sum();
@@ -168,7 +172,7 @@ impl Workload {
 	}
 }
 
-/// Why a worker's agent could not deploy an order.
+/// The reason why a worker's agent could not deploy an order.
 #[derive(
 	Clone,
 	Copy,
@@ -182,30 +186,30 @@ impl Workload {
 	TypeInfo,
 )]
 pub enum DeployFailure {
-	/// The image is malformed, not found, denied, too slow, too large for the order's disk tier, or not made
-	/// for the platform that the machine declares.
+	/// The image is malformed, not found, denied, too slow to pull, too large for the order's disk tier, or
+	/// not made for the platform that the machine declares.
 	ImageUnavailable,
 	/// The container ended before it answered.
 	ContainerExited,
-	/// It runs, and neither its health check nor its port answers.
+	/// The container runs, but neither its health check nor its port answers.
 	Unhealthy,
 	/// The customer sent no sealed part in time.
 	SealedMissing,
-	/// The machine has no container engine that works.
+	/// The machine has no working container engine.
 	NoEngine,
 	/// The machine's disk is full.
 	NoSpace,
 	/// The machine cannot pull images: limits of a registry, or its network.
 	PullFailed,
-	/// The machine is not what it declares.
+	/// The machine is not of the platform that it declares.
 	PlatformMismatch,
-	/// The engine does not start the container.
+	/// The engine cannot start the container.
 	StartFailed,
 }
 
 impl DeployFailure {
-	/// Whether the customer is at fault, who then pays for the time. Otherwise the provider is, whose worker
-	/// is barred.
+	/// Returns whether the customer is at fault, who then pays for the time. Otherwise the provider is,
+	/// whose worker is barred.
 	pub const fn is_customers(self) -> bool {
 		match self {
 			Self::ImageUnavailable
@@ -221,7 +225,7 @@ impl DeployFailure {
 	}
 }
 
-/// What a customer says is wrong.
+/// The issue that a customer reports.
 #[derive(
 	Clone,
 	Copy,
@@ -237,13 +241,13 @@ impl DeployFailure {
 pub enum Issue {
 	/// The machine cannot be reached.
 	Unreachable,
-	/// The machine is there, and the container does not answer.
+	/// The machine is reachable, but the container does not answer.
 	NotServing,
-	/// Something else. A check finds out about the first two only.
+	/// Another issue. A check detects only the first two.
 	Other,
 }
 
-/// Why an order was closed.
+/// The reason why an order was closed.
 #[derive(
 	Clone,
 	Copy,
@@ -257,26 +261,26 @@ pub enum Issue {
 	TypeInfo,
 )]
 pub enum CloseReason {
-	/// No idle worker fits, at this price.
+	/// No idle worker meets the requirement at this price.
 	NoSuitableWorker,
-	/// Its time is over.
+	/// Its time has ended.
 	Expired,
 	/// The customer canceled it.
 	Cancelled,
-	/// It could not be deployed by the customer's fault.
+	/// It could not be deployed, by the customer's fault.
 	ImageFailed,
 	/// The container ended by itself.
 	Exited,
-	/// A check found the container without an answer and the worker there.
+	/// A check found the worker online, but the container without an answer.
 	ServiceDown,
-	/// It could not be deployed by the provider's fault, or not in time.
+	/// It could not be deployed, by the provider's fault, or not in time.
 	DeployFailed,
 	/// A check found the worker offline.
 	WorkerFailed,
 }
 
-/// What a worker's node signs for a fee-less call about an order:
-/// `blake2_256(SCALE((domain, genesis hash, arguments before the signature)))`, the domain being
+/// Returns the payload that a worker's node signs for a fee-less call about an order:
+/// `blake2_256(SCALE((domain, genesis hash, arguments before the signature)))`, where the domain is
 /// `b"kaisar/<call>"`.
 pub fn order_payload<const N: usize>(
 	domain: &[u8; N],
@@ -286,7 +290,7 @@ pub fn order_payload<const N: usize>(
 	(domain, genesis, arguments).using_encoded(sp_io::hashing::blake2_256)
 }
 
-/// The parts of a price that the plan leaves.
+/// The parts of the on-demand price that each plan pays.
 #[derive(
 	Clone,
 	Copy,
@@ -316,16 +320,16 @@ impl Default for PlanRates {
 }
 
 impl Plan {
-	/// The fewest hours of an order with this plan.
+	/// Returns the minimum hours of an order with this plan.
 	pub const fn least_hours(self) -> u32 {
 		match self {
 			Self::OnDemand => 1,
-			Self::Month => 720,
-			Self::Quarter => 2_160,
+			Self::Month => MONTH_HOURS,
+			Self::Quarter => QUARTER_HOURS,
 		}
 	}
 
-	/// The part of the price that it leaves.
+	/// Returns the part of the on-demand price that the plan pays.
 	pub fn rate(self, rates: &PlanRates) -> Perbill {
 		match self {
 			Self::OnDemand => Perbill::one(),
@@ -334,7 +338,7 @@ impl Plan {
 		}
 	}
 
-	/// The best plan, but not better than this one, that so many hours of use have earned.
+	/// Returns the best plan that `hours` of use have earned, at most this one.
 	pub fn earned(self, hours: u32) -> Self {
 		[Self::Quarter, Self::Month]
 			.into_iter()

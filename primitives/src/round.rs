@@ -1,4 +1,4 @@
-//! Rounds, verdicts and what a check comes to.
+//! Rounds, verdicts and outcomes of checks.
 
 use crate::{Balance, BlockNumber, Profile, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -8,12 +8,13 @@ use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::BoundedVec;
 
-/// Largest weight that a parameter can ask of a committee, and so the most operators with a seat.
+/// Maximum weight of a committee that a parameter can set, and so the maximum number of operators with a
+/// seat.
 pub const MAX_COMMITTEE: u32 = 15;
-/// Most votes in a batch.
+/// Maximum number of votes in a batch.
 pub const MAX_BATCH: u32 = 64;
 
-/// The two kinds of round, each in a lane of its own.
+/// The two kinds of round, each in its own lane.
 #[derive(
 	Clone,
 	Copy,
@@ -34,7 +35,7 @@ pub enum RoundKind {
 }
 
 impl RoundKind {
-	/// The kind of a round by its index: spot rounds are even, and `2k + 1` is the census that spot
+	/// Returns the kind of a round by its index: spot rounds are even, and `2k + 1` is the census that spot
 	/// round `2k` may have started.
 	pub fn of(index: RoundIndex) -> Self {
 		if index.is_multiple_of(2) {
@@ -45,7 +46,7 @@ impl RoundKind {
 	}
 }
 
-/// Amount of work in a trial. Fixed in a round's record, so that everyone measures the same.
+/// The amount of work in a trial. Fixed in a round's record, so that everyone measures the same.
 #[derive(
 	Clone,
 	Copy,
@@ -59,27 +60,27 @@ impl RoundKind {
 	TypeInfo,
 )]
 pub struct BenchParams {
-	/// Rows and columns of a GPU's matrices: a power of two.
+	/// Rows and columns of a GPU's matrices; a power of two.
 	pub n: u32,
 	/// Turns of a GPU; 0 for those of the class's reference.
 	pub turns: u32,
-	/// Memory that a GPU fills, in MiB; 0 for nearly all that its class has.
+	/// Memory that a GPU fills, in MiB; 0 for nearly all the memory of its class.
 	pub window_mib: u32,
 	/// Stages of each CPU lane.
 	pub stages: u32,
-	/// Memory that the lanes read, in MiB; 0 for all that is claimed, less the system's part.
+	/// Memory that the lanes read, in MiB; 0 for all claimed memory, less the system's part.
 	pub memory_mib: u32,
-	/// Disk that the plot takes, in MiB; 0 for all that is claimed, less the system's part.
+	/// Disk space of the plot, in MiB; 0 for all claimed disk, less the system's part.
 	pub disk_mib: u32,
 	/// Reads of each strand over the plot.
 	pub reads: u32,
-	/// Seconds of a bandwidth measurement, of which the first fifth is dropped.
+	/// Seconds of a bandwidth measurement, of which the first fifth is discarded.
 	pub bandwidth_secs: u8,
 }
 
 impl BenchParams {
-	/// The trial of production: 10 s on the least hardware that counts. Only its times and sizes are evidence;
-	/// with any other figures the claim counts once its work is proved.
+	/// The trial of production: 10 s on the smallest hardware that counts. Only its times and sizes are
+	/// evidence; with any other figures the claim counts once its work is proved.
 	pub const FULL: Self = Self {
 		n: 4_096,
 		turns: 0,
@@ -99,12 +100,12 @@ impl BenchParams {
 	pub const STAGES: RangeInclusive<u32> = 1..=1 << 20;
 	/// Limits of `reads`.
 	pub const READS: RangeInclusive<u32> = 1..=1 << 20;
-	/// Limits of `bandwidth_secs`. A window and the votes have the last 8 blocks of a commit part: 3 until it
-	/// begins, 2 for it at most, and 3 to answer and to commit.
+	/// Limits of `bandwidth_secs`. A window and the votes share the last 8 blocks of a commit part: 3 until
+	/// the window begins, at most 2 for it, and 3 to answer and to commit.
 	pub const BANDWIDTH_SECS: RangeInclusive<u8> = 0..=24;
 
-	/// Returns whether times and sizes are evidence: the work is that of [`FULL`](Self::FULL), however long
-	/// bandwidth is measured.
+	/// Returns whether times and sizes are evidence: the work is that of [`FULL`](Self::FULL), whatever the
+	/// time of the bandwidth measurement.
 	pub fn is_full(&self) -> bool {
 		Self {
 			bandwidth_secs: Self::FULL.bandwidth_secs,
@@ -112,8 +113,8 @@ impl BenchParams {
 		} == Self::FULL
 	}
 
-	/// Returns the same with each figure within its limits. An agent refuses work outside them, and whoever
-	/// runs no trial fails the check: a wrong value would suspend every worker.
+	/// Returns the same work with each figure within its limits. An agent refuses work outside them, and a
+	/// worker that runs no trial fails the check: a wrong value would suspend every worker.
 	///
 	/// ```
 	/// use kaisar_primitives::BenchParams;
@@ -132,7 +133,7 @@ impl BenchParams {
 			stages: within(self.stages, Self::STAGES),
 			reads: within(self.reads, Self::READS),
 			bandwidth_secs: within(self.bandwidth_secs, Self::BANDWIDTH_SECS),
-			// An agent takes what is claimed, where that is less.
+			// An agent takes the claimed size, if that is smaller.
 			window_mib: self.window_mib,
 			memory_mib: self.memory_mib,
 			disk_mib: self.disk_mib,
@@ -146,7 +147,7 @@ impl Default for BenchParams {
 	}
 }
 
-/// What one checker found of one worker.
+/// The findings of one checker about one worker.
 #[derive(
 	Clone,
 	Copy,
@@ -161,15 +162,15 @@ impl Default for BenchParams {
 	TypeInfo,
 )]
 pub struct Verdict {
-	/// The worker answered.
+	/// Whether the worker answered.
 	pub online: bool,
-	/// The rented container answers; true where nothing is rented.
+	/// Whether the rented container answers; true if nothing is rented.
 	pub service: bool,
-	/// The checker could judge times. If not, its vote says nothing of the hardware.
+	/// Whether the checker could judge times. Otherwise its vote says nothing about the hardware.
 	pub timed: bool,
-	/// No opening contradicts the attested root.
+	/// Whether no opening contradicts the attested root.
 	pub proof: bool,
-	/// Bandwidth tier, 0 … 4; [`NO_OPINION`](Self::NO_OPINION) where the checker's own line was full.
+	/// Bandwidth tier, 0 … 4; [`NO_OPINION`](Self::NO_OPINION) if the checker's own line was saturated.
 	pub bandwidth: u8,
 	/// CPU tier, 0 … 4.
 	pub cpu: u8,
@@ -177,14 +178,14 @@ pub struct Verdict {
 	pub memory: u8,
 	/// Disk tier, 0 … 4.
 	pub disk: u8,
-	/// The claimed GPU class where the evidence supports it, else 0.
+	/// The claimed GPU class if the evidence supports it, otherwise 0.
 	pub gpu_class: u16,
-	/// Number of GPUs for which the evidence supports it.
+	/// The number of GPUs for which the evidence supports the class.
 	pub gpu_count: u8,
 }
 
 impl Verdict {
-	/// In place of a bandwidth tier: the checker has no opinion on it.
+	/// The value in place of a bandwidth tier if the checker has no opinion on it.
 	pub const NO_OPINION: u8 = 255;
 
 	/// The verdict on a worker that did not answer.
@@ -205,7 +206,7 @@ impl Verdict {
 /// The votes of one reveal.
 pub type Votes = BoundedVec<(crate::WorkerId, Verdict), ConstU32<MAX_BATCH>>;
 
-/// What a seat did in a check that was closed.
+/// The result of a seat in a closed check.
 #[derive(
 	Clone,
 	Copy,
@@ -219,17 +220,17 @@ pub type Votes = BoundedVec<(crate::WorkerId, Verdict), ConstU32<MAX_BATCH>>;
 	TypeInfo,
 )]
 pub enum SeatResult {
-	/// Voted as the outcome, or close enough to it. Earns.
+	/// Voted as the outcome, or close enough. Earns.
 	Correct,
-	/// Voted otherwise.
+	/// Voted differently.
 	Dissenting,
 	/// Revealed no vote.
 	Missed,
-	/// Could not judge times. Does not earn, and is no error.
+	/// Could not judge times. Does not earn, but is not at fault.
 	Abstained,
 }
 
-/// What a check came to.
+/// The outcome of a check.
 #[derive(
 	Clone,
 	Copy,
@@ -245,62 +246,62 @@ pub enum SeatResult {
 pub enum Outcome {
 	/// More than half of the committee's size found it online.
 	Online {
-		/// What was verified, no more than the claim. `None` if no majority agreed on the hardware, so that
-		/// what was known before stands.
+		/// The verified profile, at most the claim. `None` if no majority agreed on the hardware, so that
+		/// the previous profile stands.
 		profile: Option<Profile>,
-		/// The rented container answers, or nothing has to.
+		/// Whether the rented container answers, or no container has to.
 		service: bool,
 	},
 	/// More than half of the committee's size found it offline.
 	Offline,
-	/// Neither.
+	/// No majority for either.
 	NoConsensus,
 }
 
-/// A check that is being closed, as Popw tells the worker's registry.
+/// A check that is being closed, as Popw reports it to the registry of workers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
 pub struct Closing {
 	/// The round.
 	pub round: RoundIndex,
-	/// The round's first block: time is credited up to there.
+	/// The round's first block: time is credited up to it.
 	pub round_start: BlockNumber,
-	/// What it came to.
+	/// The outcome.
 	pub outcome: Outcome,
-	/// The worker was rented when the round began: the check showed only that it is there and that its
-	/// service answers.
+	/// Whether the worker was rented when the round began: then the check showed only that it is online and
+	/// that its service answers.
 	pub rented: bool,
-	/// Bandwidth and disk were measured too.
+	/// Whether bandwidth and disk were measured too.
 	pub full: bool,
-	/// Blocks that it may credit. Of a rented worker, the most rented blocks ("MaxGap"); in a census, the idle
-	/// blocks that it stands for if it decides the hardware; 0 in every other check.
+	/// Maximum number of blocks to credit. For a rented worker, the limit of rented blocks ("MaxGap"); in a
+	/// census that decides the hardware, the idle blocks that it stands for; 0 in every other check.
 	pub credit: BlockNumber,
-	/// An opening contradicts the attested root, found by more than half of the committee's size.
+	/// Whether more than half of the committee's size found that an opening contradicts the attested root.
 	pub false_proof: bool,
-	/// More than three quarters of the committee's size found what a slash is for: the worker offline, or its
-	/// proof false. Also if it did not attest at all.
+	/// Whether more than three quarters of the committee's size found a fault that is slashed: the worker
+	/// offline, or its proof false. Also true if it did not attest at all.
 	pub slashes: bool,
 }
 
-/// What a closed check proved of a worker, as Rewards and Orders are told.
+/// The time that a closed check proved for a worker, as reported to Rewards and Orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, TypeInfo)]
 pub struct Proved {
 	/// Idle blocks that a census stands for.
 	pub idle: BlockNumber,
 	/// Rented blocks since the last proof.
 	pub rented: BlockNumber,
-	/// The worker's whole pool at that moment, without what unbonds.
+	/// The worker's whole pool at that moment, without unbonding stake.
 	pub stake: Balance,
 	/// The lesser of its profiles before and after the check.
 	pub profile: Profile,
 }
 
-/// Domain of a commitment's hash.
+/// Domain separator of a commitment's hash.
 pub const COMMIT_DOMAIN: &[u8; 18] = b"kaisar/popw/commit";
 
-/// The hash that `commit` takes and `reveal` opens:
-/// `blake2_256(SCALE((b"kaisar/popw/commit", genesis, round, operator, batch, votes, salt)))`.
+/// Returns the hash that `commit` takes and `reveal` opens: `blake2_256(SCALE((b"kaisar/popw/commit",
+/// genesis, round, operator, batch, votes, salt)))`.
 ///
-/// It is bound to its author by the operator's number, so another's commitment is of no use.
+/// The operator's number binds it to its author, so that copying another operator's commitment is useless.
 pub fn commitment(
 	genesis: H256,
 	round: RoundIndex,

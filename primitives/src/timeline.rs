@@ -1,7 +1,7 @@
 //! Values that change at the start of a round or an epoch.
 //!
-//! A change never counts at once: it names the round or epoch from which it does. Until nothing refers
-//! to the time before, both values are needed.
+//! A change never counts at once: it names the first round or epoch in which it counts. Until nothing
+//! refers to the time before, both values are needed.
 
 use crate::{EpochIndex, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -29,9 +29,9 @@ pub struct Dated<V, Time = RoundIndex> {
 	pub since: Time,
 }
 
-/// The last two values of something: enough to answer for every round that runs, as long as no change
+/// The last two values of a quantity: enough to answer for every running round, provided that no change
 /// drops a value that one of them still needs ([`may_change`](Self::may_change)). Where changes cannot be
-/// refused, [`History`](crate::History) keeps as many as needed.
+/// refused, [`History`](crate::History) stores as many values as needed.
 ///
 /// ```
 /// # use kaisar_primitives::Timeline;
@@ -60,7 +60,7 @@ pub struct Timeline<V, Time = RoundIndex> {
 }
 
 impl<V, Time: Copy + Ord> Timeline<V, Time> {
-	/// A first value, which counts from `since` on.
+	/// Returns a timeline with a first value, which counts from `since` on.
 	pub fn new(value: V, since: Time) -> Self {
 		Self {
 			now: Dated { value, since },
@@ -68,14 +68,14 @@ impl<V, Time: Copy + Ord> Timeline<V, Time> {
 		}
 	}
 
-	/// Returns the value at `time`; `None` before the oldest value that is still known.
+	/// Returns the value at `time`; `None` before the oldest stored value.
 	pub fn at(&self, time: Time) -> Option<&V> {
 		self.newest_first()
 			.find(|dated| dated.since <= time)
 			.map(|dated| &dated.value)
 	}
 
-	/// Returns the value at `time`, or the oldest value that is still known.
+	/// Returns the value at `time`, or else the oldest stored value.
 	pub fn at_or_oldest(&self, time: Time) -> &V {
 		let oldest = self.before.as_ref().unwrap_or(&self.now);
 		self.at(time).unwrap_or(&oldest.value)
@@ -86,20 +86,20 @@ impl<V, Time: Copy + Ord> Timeline<V, Time> {
 		self.newest_first().map(|dated| &dated.value)
 	}
 
-	/// Whether a change that counts from `next` on drops no value that counts at `oldest` or later.
+	/// Returns whether a change that counts from `next` on drops no value that counts at `oldest` or later.
 	pub fn may_change(&self, next: Time, oldest: Time) -> bool {
 		self.now.since >= next || self.now.since <= oldest
 	}
 
-	/// Sets the value from `next` on, and returns the value that is dropped: one that never counted, or
-	/// the older of the two.
+	/// Sets the value from `next` on, and returns the dropped value: one that never counted, or the older
+	/// of the two.
 	pub fn change(&mut self, value: V, next: Time) -> Option<V> {
 		let counted = self.now.since < next;
 		self.put(value, next, counted)
 	}
 
-	/// Puts `value` in front. The newest value becomes the older one if it `counted`, and is dropped
-	/// otherwise.
+	/// Makes `value` the newest. The newest value so far becomes the older one if it `counted`, and is
+	/// dropped otherwise.
 	fn put(&mut self, value: V, since: Time, counted: bool) -> Option<V> {
 		let last = core::mem::replace(&mut self.now, Dated { value, since });
 		let dropped = if counted {
@@ -116,8 +116,8 @@ impl<V, Time: Copy + Ord> Timeline<V, Time> {
 }
 
 impl Timeline<u32> {
-	/// Changes a count from round `next` on. The older value becomes the largest count of all rounds
-	/// from `oldest` on, so the answer for a running round is never too small.
+	/// Changes a count from round `next` on. The older value becomes the largest count of all rounds from
+	/// `oldest` on, so the answer for a running round is never too small.
 	pub fn change_count(&mut self, value: u32, next: RoundIndex, oldest: RoundIndex) {
 		let still_counts = self.now.since < next && self.now.since > oldest;
 		let dropped = self.change(value, next).filter(|_| still_counts);
@@ -127,7 +127,7 @@ impl Timeline<u32> {
 	}
 }
 
-/// Reason for which a commission cannot be announced.
+/// The reason why a commission cannot be announced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AnnounceError {
 	/// An announced commission is not in force yet.
@@ -135,6 +135,10 @@ pub enum AnnounceError {
 	/// No epoch is left in which it could count.
 	LastEpoch,
 }
+
+/// The number of epochs from the announcement of a commission to the first in which it counts: one whole
+/// epoch lies between, in which members can leave.
+const COMMISSION_NOTICE: u32 = 2;
 
 /// The part of a pool's reward that goes to its members, by epoch.
 pub type Commission = Timeline<Perbill, EpochIndex>;
@@ -145,8 +149,8 @@ impl Commission {
 		*self.at_or_oldest(epoch)
 	}
 
-	/// Announces a commission in epoch `now`. It counts after one whole epoch: from the epoch that is
-	/// returned on. Until then no other can be announced, so that members can rely on the notice.
+	/// Announces a commission in epoch `now`, and returns the first epoch in which it counts: after one
+	/// whole epoch. Until then no other can be announced, so that members can rely on the notice.
 	pub fn announce(
 		&mut self,
 		value: Perbill,
@@ -155,13 +159,15 @@ impl Commission {
 		if self.announced(now).is_some() {
 			return Err(AnnounceError::Pending);
 		}
-		let from = now.checked_add(2).ok_or(AnnounceError::LastEpoch)?;
+		let from = now
+			.checked_add(COMMISSION_NOTICE)
+			.ok_or(AnnounceError::LastEpoch)?;
 		self.put(value, from, true);
 		Ok(from)
 	}
 
-	/// Returns the commission that is announced in epoch `now` and not yet in force, with the first epoch
-	/// in which it counts.
+	/// Returns the commission announced but not yet in force in epoch `now`, with the first epoch in which
+	/// it counts.
 	pub fn announced(&self, now: EpochIndex) -> Option<(EpochIndex, Perbill)> {
 		(self.now.since > now).then_some((self.now.since, self.now.value))
 	}
@@ -224,13 +230,13 @@ mod tests {
 			[4, 5].map(|epoch| commission.in_epoch(epoch)),
 			[percent(0), percent(10)]
 		);
-		// Whoever relies on what was announced for epoch 5 gets it.
+		// Members who rely on the commission announced for epoch 5 get it.
 		for epoch in [3, 4] {
 			let again = commission.announce(percent(20), epoch);
 			assert_eq!(again, Err(AnnounceError::Pending));
 		}
 		assert_eq!(commission.in_epoch(5), percent(10));
-		// In force, it can be followed by another, again with notice.
+		// Once in force, it can be followed by another, again with notice.
 		assert_eq!(commission.announce(percent(30), 5), Ok(7));
 		assert_eq!(
 			[6, 7].map(|epoch| commission.in_epoch(epoch)),

@@ -15,9 +15,9 @@
 //! ```
 //!
 //! A call that changes a worker touches it first ([`Checks::touch`], which closes a check that is over) and
-//! reads its record afterwards.
+//! then reads its record.
 //!
-//! `()` implements the traits that a test's runtime leaves out.
+//! `()` implements the traits that a test's runtime leaves out, as a no-op.
 
 use crate::{
 	AgentKey, Arch, Balance, BlockNumber, CheckerKey, Closing, Commission, EpochIndex, Forced,
@@ -33,26 +33,26 @@ use sp_runtime::{DispatchError, DispatchResult, Perbill};
 pub struct WorkerInfo<AccountId> {
 	/// The provider.
 	pub owner: AccountId,
-	/// The worker key in force in the round that was asked for.
+	/// The worker key in force in the queried round.
 	pub key: WorkerKey,
-	/// The agent key in force in the round that was asked for.
+	/// The agent key in force in the queried round.
 	pub agent: AgentKey,
-	/// How it stands, and stood.
+	/// The current state, and those of earlier rounds.
 	pub standings: Standings,
-	/// Its mark, if any: the spot round that it is due in.
+	/// The mark, if any: the spot round in which it is due.
 	pub forced: Option<Forced>,
-	/// What it claims.
+	/// The claim.
 	pub spec: WorkerSpec,
-	/// What was last verified.
+	/// The profile verified last.
 	pub profile: Option<Profile>,
-	/// The order it serves, if any.
+	/// The order that it serves, if any.
 	pub order: Option<OrderId>,
 }
 
-/// The numbers of the network that a round's record fixes.
+/// The figures of the network that a round's record fixes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WorkerCounts {
-	/// Workers ever registered; ids are below it.
+	/// Workers ever registered; all ids are below it.
 	pub registered: u32,
 	/// `Online`: verified and idle.
 	pub online: u32,
@@ -63,15 +63,15 @@ pub struct WorkerCounts {
 /// A worker that can be rented now, as Orders see it. One storage read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
-	/// What was last verified.
+	/// The profile verified last.
 	pub profile: Profile,
-	/// Where it is.
+	/// The claimed region.
 	pub region: [u8; 2],
-	/// It is never matched below this price per GPU-hour.
+	/// The price per GPU-hour below which it is never matched.
 	pub price_floor: Balance,
 	/// The part of its last checks and deployments that it passed.
 	pub reliability: Perbill,
-	/// Its processor architecture.
+	/// The processor architecture.
 	pub arch: Arch,
 	/// Major version of the GPU's driver, 0 for none.
 	pub driver: u16,
@@ -104,16 +104,16 @@ pub trait CheckedWorkers<AccountId> {
 	/// round `from`.
 	fn postpone(worker: WorkerId, from: RoundIndex, to: RoundIndex) -> DispatchResult;
 
-	/// Notes that a check of the worker was opened in `round`, which uses up a mark for that round.
+	/// Records that a check of the worker was opened in `round`, which uses up a mark for that round.
 	fn attested(worker: WorkerId, round: RoundIndex) -> DispatchResult;
 
-	/// Finds the worker offline, as a check would: it was due in `closing.round` and did not attest.
-	/// `finder` gets the bounty of a slash.
+	/// Records that the worker was offline, as a check would: it was due in `closing.round` and did not
+	/// attest. `finder` gets the bounty of a slash.
 	fn absent(worker: WorkerId, closing: &Closing, finder: Option<&AccountId>) -> DispatchResult;
 
-	/// Closes a check: updates profile, state, reliability and pending time, and returns the time that
-	/// the check proved. `finder`, the account that closed a check which nobody else did, shares the
-	/// bounty of a slash.
+	/// Closes a check: updates profile, state, reliability and pending time, and returns the time that the
+	/// check proved. `finder`, the account that closed a check left open by all others, shares the bounty
+	/// of a slash.
 	fn closed(
 		worker: WorkerId,
 		closing: &Closing,
@@ -124,11 +124,11 @@ pub trait CheckedWorkers<AccountId> {
 /// Workers as goods (Providers): drawn, rented and freed by Orders.
 pub trait Market {
 	/// Returns the number of workers that can be rented now with `count` verified GPUs of the class, in a
-	/// region or in all of them. In class 0 `count` is the verified CPU tier, from 1.
+	/// region or in all of them. In class 0, `count` is the verified CPU tier, from 1.
 	fn idle(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> u32;
 
-	/// Returns one of these workers by its position below [`idle`](Self::idle). Positions change whenever
-	/// a worker comes or goes: draw them at random, and use them at once.
+	/// Returns one of these workers by its position below [`idle`](Self::idle). Positions change whenever a
+	/// worker comes or goes: draw them at random, and use them at once.
 	fn idle_at(
 		class: GpuClass,
 		count: u8,
@@ -139,33 +139,35 @@ pub trait Market {
 	/// Returns the worker's offer, if it can be rented now.
 	fn candidate(worker: WorkerId) -> Option<Candidate>;
 
-	/// Returns the idle and the rented workers of a GPU class, for its utilization.
+	/// Returns the numbers of idle and of rented workers of a GPU class, for its utilization.
 	fn use_of(class: GpuClass) -> (u32, u32);
 
 	/// Rents an idle worker to `order`: `Online` → `Rented`.
 	fn rent(worker: WorkerId, order: OrderId) -> DispatchResult;
 
-	/// Frees a `Rented` worker: it is idle. It becomes `Suspended` instead if a slash left its owner's stake
-	/// below the minimum. With `unproved` it is due in a full check, and cannot be rented until one supports
-	/// its claim: so after an order that was deployed.
+	/// Frees a `Rented` worker, which becomes idle, or `Suspended` if a slash left its owner's stake below
+	/// the minimum. With `unproved`, as after a deployed order, it is due in a full check, and cannot be
+	/// rented until one supports its claim.
 	fn free(worker: WorkerId, unproved: bool) -> DispatchResult;
 
-	/// The worker deployed an order, which counts for its reliability. To be called once an order, when a
-	/// check proves rented time of it for the first time: a confirmation shows nothing, and a provider that
-	/// confirms and reports an exit would climb by it. It changes nothing but the record, so the call may come
-	/// from [`OnClosed`], after [`CheckedWorkers::closed`]; an order that ends before is not counted.
+	/// Records that the worker deployed an order, which counts for its reliability. Call it once for each
+	/// order, when a check first proves rented time of it: a confirmation alone shows nothing, and a
+	/// provider could raise its reliability by confirming and then reporting an exit. It changes only the
+	/// record, so the call may come from [`OnClosed`], after [`CheckedWorkers::closed`]; an order that ends
+	/// before is not counted.
 	fn deployed(worker: WorkerId) -> DispatchResult;
 
-	/// The worker failed to deploy an order by its own fault, which counts against its reliability. It cannot
-	/// be rented before block `until`; the caller asks for a [`review`](Self::review) then.
+	/// Records that the worker failed to deploy an order by its own fault, which counts against its
+	/// reliability. It cannot be rented before block `until`; the caller then requests a
+	/// [`review`](Self::review).
 	fn bar(worker: WorkerId, until: BlockNumber) -> DispatchResult;
 
-	/// Judges anew whether the worker can be rented: by its bar, its mark, and its price floor at today's
-	/// highest price. Lists or unlists it.
+	/// Decides again whether the worker can be rented, by its bar, its mark, and its price floor at today's
+	/// highest price, and lists or unlists it.
 	fn review(worker: WorkerId) -> DispatchResult;
 
 	/// Queues a slash of level 1 against a worker that failed its order outside any check, for the time
-	/// since its last proof that no slash charged yet.
+	/// since its last proof that no slash has charged yet.
 	fn fault(worker: WorkerId) -> DispatchResult;
 
 	/// Makes a `Pending` worker idle with this profile, for benchmarks of other pallets.
@@ -175,87 +177,90 @@ pub trait Market {
 
 /// Rounds and checks (Popw), for Providers, Checkers and Orders.
 pub trait Checks {
-	/// The first spot round that starts at least four blocks from now: from there on a change made now
+	/// Returns the first spot round that starts at least four blocks from now, in which a change made now
 	/// counts. Always even.
 	fn next_round() -> RoundIndex;
 
-	/// Closes the worker's check if it is over. Costs a read where there is none.
+	/// Closes the worker's check if it is over. Costs one read if there is none.
 	fn touch(worker: WorkerId);
 
-	/// Whether a check of the worker is open.
+	/// Returns whether a check of the worker is open.
 	fn is_open(worker: WorkerId) -> bool;
 
-	/// Whether an open check of a rented worker looks at what was before its rental, which began in block
-	/// `since`: such a check says nothing of the order. While it is open no other one can begin.
+	/// Returns whether an open check of a rented worker covers the time before its rental, which began in
+	/// block `since`: such a check says nothing about the order. While it is open no other check can begin.
 	fn looks_back(_worker: WorkerId, _since: BlockNumber) -> bool {
 		false
 	}
 
-	/// Whether the worker is due in a round that is in flight and has not attested in it: it may still attest, or
-	/// be reported absent.
+	/// Returns whether the worker is due in a round in flight and has not attested in it: it may still
+	/// attest, or be reported absent.
 	fn is_due(worker: WorkerId) -> bool;
 
-	/// Returns the last block in which the machine of a rented worker may be needed for a proof of what it
-	/// was before its rental: it is due as an idle worker, or may be in the next round, or it attested lately
-	/// and opens what its checkers draw. `None` if nothing of that runs. If the worker has not attested, the
-	/// block supposes that it does so within a `PhaseLength`.
+	/// Returns the last block in which a rented worker's machine may be needed to prove its state before
+	/// the rental: it is due as an idle worker, or may be in the next round, or it attested lately and
+	/// opens what its checkers draw. `None` if none of these holds. If the worker has not attested yet, the
+	/// block assumes that it does so within a `PhaseLength`.
 	fn proves_until(_worker: WorkerId) -> Option<BlockNumber> {
 		None
 	}
 
-	/// Whether anything can still be held against the worker: its check is open, it is due in a round that
-	/// runs and has not attested, its absence can still be reported, or it may be due in a round before
-	/// [`next_round`](Self::next_round), in which no change counts any more. Other rounds that run do not
-	/// matter, so at a million workers it lasts no longer than at ten.
+	/// Returns whether anything can still be held against the worker: its check is open, it is due in a
+	/// running round and has not attested, its absence can still be reported, or it may be due in a round
+	/// before [`next_round`](Self::next_round), in which changes no longer count. Other running rounds do
+	/// not matter, so the time does not grow with the number of workers.
 	fn is_held(worker: WorkerId) -> bool {
 		Self::is_open(worker) || Self::is_due(worker)
 	}
 
-	/// Marks the worker: it is due once, in the next spot round that has room for it.
+	/// Marks the worker: it is due once, in the next spot round with room for it.
 	fn force(worker: WorkerId) -> DispatchResult;
 
-	/// Whether a census prepares: from its start to one block after its trial. Every idle worker is due then.
+	/// Returns whether a census is preparing: from its start to one block after its trial. Every idle
+	/// worker is due then.
 	fn census_prepares() -> bool {
 		false
 	}
 
-	/// The worker is gone: forgets its last check, which is closed.
+	/// Removes the last check of a worker whose record is removed. The check must be closed.
 	fn forget(_worker: WorkerId) {}
 
-	/// The oldest round in which a committee can still be drawn or a vote still arrive. What an
-	/// operator or a license was in rounds before it is never asked for again.
+	/// Returns the oldest round in which a committee can still be drawn or a vote still arrive. The state
+	/// of an operator or a license in earlier rounds is never needed again.
 	///
-	/// Popw names it: beside four spot rounds a census can run that is older than all of them. By default it is
-	/// the very first one, so that nothing is ever dropped.
+	/// In Popw a census can run that is older than the four spot rounds beside it. The default is the very
+	/// first round, so that nothing is ever dropped.
 	fn oldest_round() -> RoundIndex {
 		0
 	}
 
-	/// The rounds before [`next_round`](Self::next_round) that are not over: those in which a committee can
-	/// still be drawn or a vote still arrive, and those that are about to start. What an operator or a
-	/// license was in any other round is never asked for again; nor is the state of a worker that was
+	/// Returns the rounds before [`next_round`](Self::next_round) that are not over: those in which a
+	/// committee can still be drawn or a vote still arrive, and those about to start. The state of an
+	/// operator or a license in any other round is never needed again; nor is that of a worker that was
 	/// [touched](Self::touch).
 	///
-	/// By default all from [`oldest_round`](Self::oldest_round) on. Popw names them: four spot rounds and one
-	/// census run as parameters are set, eight rounds at most after `PhaseLength` was lowered.
+	/// The default is all rounds from [`oldest_round`](Self::oldest_round) on. In Popw, four spot rounds
+	/// and one census are in flight with parameters as configured, and at most eight rounds after
+	/// `PhaseLength` was lowered.
 	fn in_flight() -> alloc::vec::Vec<RoundIndex> {
 		(Self::oldest_round()..Self::next_round()).collect()
 	}
 
-	/// Removes at most `limit` entries of an operator that has gone and has no seat in a round in flight.
-	/// Returns the number of entries removed; below `limit` nothing of it is left.
+	/// Removes at most `limit` entries of a deregistered operator without a seat in a round in flight.
+	/// Returns the number of entries removed; if below `limit`, none remains.
 	fn forget_operator(_operator: OperatorId, _limit: u32) -> u32 {
 		0
 	}
 
-	/// Returns the seed of a round's trial, which agents work from and sign receipts with; `None` if the trial
-	/// has not been, or the round's record is gone, which is a day after it at the earliest.
+	/// Returns the seed of a round's trial, from which agents work and with which they sign receipts;
+	/// `None` before the trial, or if the round's record was removed, which is at the earliest a day after
+	/// it.
 	fn round_seed(_round: RoundIndex) -> Option<sp_core::H256> {
 		None
 	}
 
-	/// Whether the operator has a seat in a running round, as far as can be told cheaply. Only for
-	/// display.
+	/// Returns whether the operator has a seat in a running round, as far as that is cheap to find out.
+	/// Only for display.
 	fn is_seated(_operator: OperatorId) -> bool {
 		false
 	}
@@ -266,42 +271,43 @@ pub trait Checks {
 pub struct OperatorInfo<AccountId> {
 	/// Its account.
 	pub account: AccountId,
-	/// The checker key in force in the round that was asked for.
+	/// The checker key in force in the queried round.
 	pub key: CheckerKey,
-	/// The agent key in force in the round that was asked for.
+	/// The agent key in force in the queried round.
 	pub agent: AgentKey,
-	/// Licenses that are active for it in the round that was asked for, or were at the last change
-	/// before it.
+	/// The number of its licenses that are active in the queried round, or were at the last change before
+	/// it.
 	pub licenses: u32,
 }
 
-/// Who sits for a license (Checkers), for Popw.
+/// The operators that sit for licenses (Checkers), for Popw.
 pub trait Seats<AccountId> {
-	/// Licenses ever minted; ids are below it.
+	/// Returns the number of licenses ever minted; all ids are below it.
 	fn minted() -> u32;
 
-	/// Licenses that will be active in the next round to start.
+	/// Returns the number of licenses that will be active in the next round to start.
 	fn active() -> u32;
 
-	/// The operator that sits for `license` in `round`: the license is active in it, and its operator
-	/// is registered, and neither banned nor offline in that round.
+	/// Returns the operator that sits for `license` in `round`: the license is active in the round, and its
+	/// operator is registered, online and not banned.
 	fn seat(license: LicenseId, round: RoundIndex) -> Option<OperatorId>;
 
-	/// The operator's record, with the keys in force in `round`; also after it has deregistered.
+	/// Returns the operator's record, with the keys in force in `round`; also after it has deregistered.
 	fn operator(operator: OperatorId, round: RoundIndex) -> Option<OperatorInfo<AccountId>>;
 
-	/// The operator number that an account holds now.
+	/// Returns the number of the account's present registration.
 	fn number(account: &AccountId) -> Option<OperatorId>;
 
-	/// The operator that holds this key now or from the next round.
+	/// Returns the operator that holds this key now or from the next round.
 	fn by_key(key: &CheckerKey) -> Option<OperatorId>;
 
-	/// The operator opened a commitment in `round`. Whoever has seats and reveals nothing for three
-	/// rounds running is offline from the next one.
+	/// Records that the operator opened a commitment in `round`. An operator with seats that reveals
+	/// nothing in three consecutive rounds is put offline from the next one.
 	fn revealed(operator: OperatorId, round: RoundIndex);
 
-	/// A check of `worker` in `round` in which the operator had a seat of this weight is closed. `lone` is true for a
-	/// lone vote "online" in a full tally whose others all say offline: an incorrect calculation.
+	/// Records that a check of `worker` in `round` was closed in which the operator had a seat of this
+	/// weight. `lone` is true for a lone vote "online" in a full tally whose others are all "offline": an
+	/// incorrect calculation.
 	fn credit(
 		operator: OperatorId,
 		worker: WorkerId,
@@ -311,26 +317,26 @@ pub trait Seats<AccountId> {
 		lone: bool,
 	);
 
-	/// Makes an operator with an active license, for benchmarks of other pallets.
+	/// Registers an operator with an active license, for benchmarks of other pallets.
 	#[cfg(feature = "runtime-benchmarks")]
 	fn benchmark_operator(account: &AccountId, key: CheckerKey, agent: AgentKey) -> OperatorId;
 }
 
 /// Licenses as items (Licenses), for Checkers.
 pub trait LicenseInfo<AccountId> {
-	/// Licenses ever minted; ids are below it.
+	/// Returns the number of licenses ever minted; all ids are below it.
 	fn minted() -> u32;
 
-	/// Who holds the license; `None` if it was never minted or is burnt.
+	/// Returns the holder of the license; `None` if it was never minted or is burnt.
 	fn holder(license: LicenseId) -> Option<AccountId>;
 
 	/// Mints a license to `to`, for genesis and benchmarks.
 	fn mint(to: &AccountId) -> Result<LicenseId, DispatchError>;
 }
 
-/// Whether a license is delegated (Checkers), for the collection's locker.
+/// Delegations of licenses (Checkers), for the collection's locker.
 pub trait IsDelegated {
-	/// Whether the license is delegated, pending included.
+	/// Returns whether the license is delegated, pending delegations included.
 	fn is_delegated(license: LicenseId) -> bool;
 }
 
@@ -339,46 +345,42 @@ pub trait IsDelegated {
 pub struct ClosedCheck<'a> {
 	/// The worker.
 	pub worker: WorkerId,
-	/// The order that the worker served when the check was closed. A worker found offline no longer
-	/// has it. `None` where the registry refused the check.
+	/// The order that the worker served when the check was closed. A worker found offline has already lost
+	/// it. `None` if the registry refused the check.
 	pub order: Option<OrderId>,
 	/// The round and the outcome.
 	pub closing: &'a Closing,
 	/// The time that the check proved.
 	pub proved: Proved,
-	/// The committee's seats. Empty without consensus, and where the worker did not attest.
+	/// The committee's seats. Empty without consensus, or if the worker did not attest.
 	pub seats: &'a [ClosedSeat],
 }
 
 /// A seat in a check that was closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClosedSeat {
-	/// Who sat.
+	/// The operator of the seat.
 	pub operator: OperatorId,
-	/// How many of the committee's draws hit the operator.
+	/// The number of the committee's draws that hit the operator.
 	pub weight: u32,
-	/// What it did.
+	/// The result of its vote.
 	pub result: SeatResult,
 }
 
 /// Observer of commitments that were never opened (Rewards), for Popw.
 pub trait OnUnopened {
-	/// The operator did not open a commitment, which counts as so many missed seats. Popw says so as soon as it
-	/// notes it; the operator may have gone meanwhile.
+	/// Records that the operator did not open a commitment, which counts as `missed` missed seats. Popw
+	/// reports it as soon as it finds out; the operator may have deregistered meanwhile.
 	fn on_unopened(operator: OperatorId, missed: u32);
-}
-
-impl OnUnopened for () {
-	fn on_unopened(_: OperatorId, _: u32) {}
 }
 
 /// Observer of closed checks (Rewards, Orders).
 pub trait OnClosed {
-	/// Takes note of a closed check, after the registry of workers did. Returns the weight that the
-	/// check's closing does not include: at most [`max_weight`](Self::max_weight).
+	/// Handles a closed check, after the registry of workers did. Returns the weight that the closing of
+	/// the check does not include: at most [`max_weight`](Self::max_weight).
 	fn on_closed(check: &ClosedCheck) -> Weight;
 
-	/// The most that [`on_closed`](Self::on_closed) returns.
+	/// Returns the maximum weight that [`on_closed`](Self::on_closed) returns.
 	fn max_weight() -> Weight;
 }
 
@@ -396,21 +398,21 @@ impl OnClosed for Tuple {
 	}
 }
 
-/// The value of a pool, for the division of its members' part.
+/// The value of a pool, by which its members' part is divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolValue {
 	/// The owner's own stake, in KAI; 0 in an operator's pool.
 	pub owner: Balance,
-	/// The worth of all members' shares: KAI in a worker's pool, licenses in an operator's.
+	/// The value of all members' shares: KAI in a worker's pool, licenses in an operator's.
 	pub members: Balance,
-	/// All members' shares.
+	/// The number of all members' shares.
 	pub shares: u128,
 }
 
 /// The terms on which a pool divides its reward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolTerms {
-	/// The value of the pool, without what is unbonding.
+	/// The value of the pool, without unbonding stake.
 	pub value: PoolValue,
 	/// The members' part of the reward.
 	pub commission: Commission,
@@ -424,16 +426,15 @@ pub struct SharesChange<'a, AccountId> {
 	pub who: &'a AccountId,
 	/// Its shares before the change.
 	pub before: u128,
-	/// Its shares after it.
+	/// Its shares after the change.
 	pub after: u128,
 }
 
 /// Observer of the pools' stake, licenses and commissions (Rewards).
 pub trait OnPoolChange<AccountId> {
-	/// Takes note of one change of a pool, after it was written: [`Pools::terms`] answers with the terms
-	/// after it. `before` are the terms that held since the last change, and `shares` the change of a
-	/// member's shares, if that is what changed. Fails where the pool cannot be settled; the call that
-	/// made the change fails with it.
+	/// Handles one change of a pool, after it was written: [`Pools::terms`] already returns the new terms.
+	/// `before` are the terms since the last change, and `shares` is the change of a member's shares, if
+	/// they changed. Fails if the pool cannot be settled; then the call that made the change fails too.
 	fn on_change(
 		pool: PoolId,
 		before: PoolTerms,
@@ -441,12 +442,12 @@ pub trait OnPoolChange<AccountId> {
 	) -> DispatchResult;
 }
 
-/// The pools of operators that have gone (Rewards), for Checkers, which removes them.
+/// The pools of deregistered operators (Rewards), for Checkers, which removes them.
 pub trait RetiredPools<AccountId> {
-	/// Whether nothing that the pool earned can be settled any more, if its last epoch was `last`.
+	/// Returns whether no rewards of the pool can be settled any more, if its last epoch was `last`.
 	fn has_expired(pool: PoolId, last: EpochIndex) -> bool;
 
-	/// Pays a member without shares what it can claim, and forgets it.
+	/// Pays a member without shares the amount that it can claim, and removes its entry.
 	fn pay_out(pool: PoolId, who: &AccountId) -> DispatchResult;
 
 	/// Makes all epochs up to the running one expire, for benchmarks of other pallets.
@@ -470,11 +471,11 @@ pub trait Pools<AccountId> {
 	/// Returns the owner of the pool: the provider, or the operator's account. Also after it has left.
 	fn owner(pool: PoolId) -> Option<AccountId>;
 
-	/// Returns the pool's terms. They are those of every epoch since the pool was last settled, as every
-	/// change of it settles first.
+	/// Returns the pool's terms. They hold for every epoch since the pool was last settled, as every change
+	/// of it settles it first.
 	fn terms(pool: PoolId) -> PoolTerms;
 
-	/// Returns the shares of the pool that `who` has now.
+	/// Returns the shares of the pool that `who` holds now.
 	fn shares(pool: PoolId, who: &AccountId) -> u128;
 }
 
@@ -507,18 +508,18 @@ where
 
 /// The class table (Rewards), for Providers, Orders and Popw.
 pub trait GpuClasses {
-	/// Score of one GPU of the class, with two decimals (0.25 is 25); `None` if there is no such
+	/// Returns the score of one GPU of the class, with two decimals (0.25 is 25); `None` for an unknown
 	/// class. Class 0 is "no GPU".
 	fn score(class: GpuClass) -> Option<u32>;
 
-	/// Whether GPUs of the class earn and can be ordered: it is calibrated, or classes that are not are paid
-	/// too. Class 0 is.
+	/// Returns whether GPUs of the class earn and can be ordered: it is calibrated, or uncalibrated classes
+	/// are paid too. True for class 0.
 	fn is_paid(class: GpuClass) -> bool {
 		Self::score(class).is_some()
 	}
 
-	/// What one GPU of the class is held to in `round`: the same for everyone who proves or checks in it,
-	/// whenever they ask. `None` if the class has no reference.
+	/// Returns the reference that one GPU of the class must meet in `round`: the same for everyone who
+	/// proves or checks in it, at any time. `None` if the class has no reference.
 	fn reference(_class: GpuClass, _round: RoundIndex) -> Option<ClassReference> {
 		None
 	}
@@ -550,7 +551,7 @@ pub enum Pot {
 	Checkers,
 }
 
-/// A pool's running score, of at most one epoch that is not settled.
+/// A pool's running score in its epoch that is not settled, at most one.
 #[derive(
 	Clone,
 	Copy,
@@ -565,7 +566,7 @@ pub enum Pot {
 	scale_info::TypeInfo,
 )]
 pub struct RunningScore {
-	/// The epoch that it is of.
+	/// The epoch of the score.
 	pub epoch: EpochIndex,
 	/// PoC of idle blocks.
 	pub idle: u128,
@@ -581,7 +582,7 @@ pub trait RunningScores {
 	fn of_worker(worker: WorkerId) -> Option<RunningScore>;
 }
 
-/// Prices per unit and hour (Orders), for Providers. A unit is a GPU; in class 0 a core.
+/// Prices per unit and hour (Orders), for Providers. A unit is a GPU, or a core in class 0.
 pub trait Prices {
 	/// Returns the highest on-demand price that the class's reference allows; `None` without a reference.
 	fn highest(class: GpuClass) -> Option<Balance>;
@@ -590,19 +591,10 @@ pub trait Prices {
 	fn today(class: GpuClass) -> Option<Balance>;
 }
 
-impl Prices for () {
-	fn highest(_: GpuClass) -> Option<Balance> {
-		None
-	}
-
-	fn today(_: GpuClass) -> Option<Balance> {
-		None
-	}
-}
-
-/// What is rented (Orders), for Popw's off-chain worker.
+/// Rented workers' containers (Orders), for Popw's off-chain worker.
 pub trait Rentals {
-	/// Whether the container of the order has to answer now: it was deployed, and the order is not closed.
+	/// Returns whether the container of the order must answer now: it was deployed, and the order is not
+	/// closed.
 	fn serves(order: OrderId) -> bool;
 }
 
@@ -618,23 +610,23 @@ pub trait Pots<AccountId> {
 	fn put(pot: Pot, from: &AccountId, amount: Balance) -> DispatchResult;
 }
 
-/// Takes the protocol's part of what is paid for a rental (Rewards).
+/// Takes the protocol's part of rental payments (Rewards).
 pub trait ProtocolFees<AccountId> {
 	/// Takes `amount` of `from`'s free balance as the protocol's part of a payment to the owner of
-	/// `worker`. While the emission runs it goes to the treasury, after that into both reward pots,
-	/// half each. A fee that the treasury's account cannot take, since it holds nothing and the fee is below
-	/// the existential deposit, goes into the provider pot. It raises what the worker may earn for demand in
+	/// `worker`. During the emission it goes to the treasury, and afterwards in equal halves into both
+	/// reward pots. If the treasury's account is empty and the fee is below the existential deposit, the
+	/// fee goes into the provider pot instead. It raises the limit of the worker's earnings for demand in
 	/// the running epoch.
 	fn pay(worker: WorkerId, from: &AccountId, amount: Balance) -> DispatchResult;
 }
 
-/// The running hash of BABE's VRF outputs (Popw), for whoever needs randomness of a later block.
+/// The running hash of BABE's VRF outputs (Popw), for users of a later block's randomness.
 pub trait BlockSeed {
-	/// The randomness of block `number`, if it is recent.
+	/// Returns the randomness of block `number`, if it is recent.
 	fn seed_of(number: BlockNumber) -> Option<sp_core::H256>;
 
-	/// Returns the randomness of the running block, which only its author knew before it. For hooks that run
-	/// after its extrinsics.
+	/// Returns the randomness of the running block, which only its author knew in advance. For hooks that
+	/// run after the block's extrinsics.
 	fn running() -> Option<sp_core::H256> {
 		None
 	}

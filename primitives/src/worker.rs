@@ -1,4 +1,4 @@
-//! A worker: what it claims, what was verified, and where it stands.
+//! A worker: its claim, its verified profile, and its state.
 
 use crate::{GpuClass, History, RoundIndex};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -44,7 +44,7 @@ pub enum Arch {
 pub struct WorkerSpec {
 	/// GPU class, 0 for none.
 	pub gpu_class: GpuClass,
-	/// Number of GPUs; 0 exactly where the class is 0.
+	/// Number of GPUs; 0 if and only if the class is 0.
 	pub gpu_count: u8,
 	/// Hardware threads.
 	pub cpu_cores: u16,
@@ -58,7 +58,7 @@ pub struct WorkerSpec {
 	pub upload_mbps: u32,
 	/// Region: an ISO 3166-1 alpha-2 country code, upper case.
 	pub region: [u8; 2],
-	/// Its processor architecture.
+	/// The processor architecture.
 	pub arch: Arch,
 	/// Major version of the GPU's driver, 0 for none. Not verified.
 	pub driver: u16,
@@ -110,10 +110,11 @@ pub struct Profile {
 }
 
 impl Profile {
-	/// Returns the lesser of two profiles, field by field. GPUs of two classes have none in common.
+	/// Returns the lesser of two profiles, field by field. GPUs of different classes have nothing in
+	/// common.
 	///
-	/// With the claim's [`bound`](WorkerSpec::bound) it is the profile that a claim allows, whatever a
-	/// committee voted.
+	/// The lesser of a profile and a claim's [`bound`](WorkerSpec::bound) is the profile that the claim
+	/// allows, whatever a committee voted.
 	pub fn lesser(&self, other: &Self) -> Self {
 		let same = self.gpu_class == other.gpu_class;
 		let gpu_count = self.gpu_count.min(other.gpu_count);
@@ -143,24 +144,24 @@ impl Profile {
 	TypeInfo,
 )]
 pub enum WorkerState {
-	/// Registered, changed or back: not verified yet. Earns nothing.
+	/// Registered, updated or back online, but not verified yet. Earns nothing.
 	Pending,
 	/// Verified and idle.
 	Online,
 	/// Verified and serving an order.
 	Rented,
-	/// Away, by choice or because a check found it so.
+	/// Away, by choice or because a check found it offline.
 	Offline,
 	/// Its owner's stake is below the minimum after a slash.
 	Suspended,
 }
 
-/// A worker's states, now and at the start of each round in flight. Round `r` sees a worker as it stood at the
-/// round's start, so every change of state names the next round.
+/// A worker's states, now and at the start of each round in flight. Round `r` sees a worker in its state at
+/// the round's start, so every change of state names the next round.
 pub type Standings = History<WorkerState>;
 
-/// A mark: the spot round in which a worker is due once. An idle one is due in a census of the same block
-/// instead, if one starts, and its check there uses the mark up.
+/// A mark: the spot round in which a worker is due once. If a census starts in the same block, an idle
+/// worker is due in the census instead, and its check there uses up the mark.
 #[derive(
 	Clone,
 	Copy,
@@ -176,7 +177,8 @@ pub type Standings = History<WorkerState>;
 pub struct Forced {
 	/// The spot round in which it is due.
 	pub round: RoundIndex,
-	/// The worker was not rented when it was marked: the check verifies its hardware and proves no time.
+	/// Whether the worker was not rented when it was marked: the check verifies its hardware and proves no
+	/// time.
 	pub verify_only: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Who may use the relay.
+//! Access control: the number of clients, and the list of allowed keys.
 
 use anyhow::{Context, Result, bail};
 use iroh_base::EndpointId;
@@ -12,14 +12,14 @@ use std::{
 	time::{Duration, Instant, SystemTime},
 };
 
-/// Longest list of keys that is read, in bytes: 64 hex digits for each of 100,000 keys.
+/// Maximum length of the list of keys, in bytes: 64 hex digits for each of 100,000 keys.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
-/// Shortest time between two looks at whether the list has changed.
+/// Minimum interval between two looks for changes of the list.
 const LOOK: Duration = Duration::from_secs(5);
 
 type Key = [u8; 32];
 
-/// The clients of a relay: counted, and compared with the list of those who may be.
+/// Access control of a relay: it counts clients, and compares their keys with the list.
 #[derive(Debug)]
 pub struct Guests {
 	most: usize,
@@ -36,7 +36,8 @@ struct List {
 }
 
 impl Guests {
-	/// At most this number of them, and only those of the file, if there is one.
+	/// Creates an access control that admits at most this number of clients, and if a file is given, only
+	/// the keys in it.
 	pub fn new(most: usize, file: Option<PathBuf>) -> Result<Self> {
 		let list = file.map(List::read).transpose()?;
 		Ok(Self {
@@ -50,14 +51,16 @@ impl Guests {
 		if let Some(list) = &self.list
 			&& !list.lock().has(key)
 		{
-			return Some("this key is not on the relay's list".into());
+			return Some("this key is not on the relay's list; ask its operator to add it".into());
 		}
 		let counted = self
 			.present
 			.try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
 				(count < self.most).then_some(count + 1)
 			});
-		counted.err().map(|_| "the relay is full".into())
+		counted.err().map(|_| {
+			"the relay has its maximum number of clients; use another, or try again later".into()
+		})
 	}
 }
 
@@ -97,7 +100,7 @@ impl List {
 						tracing::info!(keys = keys.len(), "the list of keys has changed");
 						(self.keys, self.changed) = (keys, changed);
 					}
-					Err(error) => tracing::warn!("{error:#}; the keys from before stay in force"),
+					Err(error) => tracing::warn!("{error:#}; the previous list stays in force"),
 				}
 			}
 		}

@@ -1,9 +1,9 @@
 //! # The relay
 //!
-//! Agents behind a NAT that forwards no port meet through a relay: both connect to it, and it passes their
-//! packets on. The packets are QUIC, encrypted between the two agents, so the relay reads none of them. It
-//! is the server of `iroh-relay` with the few settings that an operator needs; `docs/network.md` says when
-//! one is needed.
+//! Agents behind a NAT that forwards no port connect through a relay: both connect to it, and it passes
+//! their packets on. The packets are QUIC, encrypted between the two agents, so the relay cannot read them.
+//! The relay is the server of `iroh-relay` with the few settings that an operator needs; `docs/network.md`
+//! explains when one is needed.
 
 #![warn(missing_docs)]
 
@@ -18,11 +18,11 @@ use iroh_relay::server::{
 };
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc};
 
-/// UDP port at which a relay with a certificate tells agents the address that it sees them at. iroh looks
-/// there.
+/// UDP port at which a relay with a certificate tells agents the address at which it sees them. iroh expects
+/// this port.
 const QUIC_PORT: u16 = 7_842;
 
-/// A relay for agents that no address leads to.
+/// Relay for agents that cannot be reached at any address.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "kaisar-relay", version)]
 pub struct Options {
@@ -36,21 +36,22 @@ pub struct Options {
 	/// File with the certificate's private key, in PEM.
 	#[arg(long, value_name = "FILE", requires = "tls_cert")]
 	pub tls_key: Option<PathBuf>,
-	/// UDP address at which agents learn their own public address, so that they can meet without the relay.
-	/// Only with --tls-cert [default: port 7842 of the address to listen on]
+	/// UDP address at which agents learn their own public address, so that they can connect without the
+	/// relay. Only with --tls-cert [default: port 7842 of the address to listen on]
 	#[arg(long, value_name = "IP:PORT", requires = "tls_cert")]
 	pub quic_listen: Option<SocketAddr>,
-	/// Most clients at a time; further ones are refused.
+	/// Maximum number of clients at a time; further ones are refused.
 	#[arg(long, value_name = "COUNT", default_value_t = 10_000)]
 	pub max_clients: usize,
-	/// Most bytes a second that one client may send through the relay. Openings need 1.5 MB/s.
+	/// Maximum rate at which one client may send through the relay, in bytes a second. Openings need
+	/// 1.5 MB/s.
 	#[arg(long, value_name = "BYTES", default_value = "4000000")]
 	pub client_rate: NonZeroU32,
-	/// File with the only keys that may use the relay, one a line in hex; `#` begins a comment. Read again when
-	/// it changes. Without it every key may.
+	/// File with the keys that may use the relay, one a line in hex; `#` begins a comment. Read again when
+	/// it changes. Without this option, every key may.
 	#[arg(long, value_name = "FILE")]
 	pub allow_file: Option<PathBuf>,
-	/// Address of Prometheus metrics; none by default.
+	/// Address at which to serve Prometheus metrics; none by default.
 	#[arg(long, value_name = "IP:PORT")]
 	pub metrics_listen: Option<SocketAddr>,
 }
@@ -62,7 +63,7 @@ pub struct Relay {
 }
 
 impl Relay {
-	/// Starts a relay: when this returns it serves.
+	/// Starts a relay, which serves when this returns.
 	pub async fn start(options: Options) -> Result<Self> {
 		let guests = Guests::new(options.max_clients, options.allow_file.clone())?;
 		let mut relay = RelayConfig::new(options.listen);
@@ -71,7 +72,7 @@ impl Relay {
 		let mut config = ServerConfig::default();
 		if let (Some(cert), Some(key)) = (&options.tls_cert, &options.tls_key) {
 			let tls = tls(cert.clone(), key.clone()).await?;
-			// With TLS the server wants a second, plain socket, for a test that agents do not make.
+			// With TLS the server requires a second, plain socket, for a test that agents do not make.
 			relay.http_bind_addr = ([127, 0, 0, 1], 0).into();
 			relay.tls = Some(TlsConfig::new(
 				options.listen,
@@ -93,20 +94,20 @@ impl Relay {
 		Ok(Self { server })
 	}
 
-	/// The address that it listens on.
+	/// Returns the address that the relay listens on.
 	pub fn addr(&self) -> Option<SocketAddr> {
 		self.server.https_addr().or_else(|| self.server.http_addr())
 	}
 
-	/// The UDP address at which agents learn their own, if it has a certificate.
+	/// Returns the UDP address at which agents learn their own, if the relay has a certificate.
 	pub fn quic_addr(&self) -> Option<SocketAddr> {
 		self.server.quic_addr()
 	}
 
-	/// Waits until it fails, which it does not do by itself.
+	/// Waits until the relay fails, and returns the error.
 	pub async fn failed(&mut self) -> anyhow::Error {
 		match self.server.join().await {
-			Ok(Ok(())) => anyhow::anyhow!("the server ended"),
+			Ok(Ok(())) => anyhow::anyhow!("the server ended without an error; start it again"),
 			Ok(Err(error)) => error.into(),
 			Err(error) => error.into(),
 		}

@@ -1,4 +1,4 @@
-//! `kaisar-relay`: passes packets on between agents that no address leads to.
+//! `kaisar-relay` passes packets between agents that cannot be reached at any address.
 
 use anyhow::Result;
 use clap::Parser;

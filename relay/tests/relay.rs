@@ -1,4 +1,4 @@
-//! The relay, and endpoints that have no other way to each other.
+//! Tests of the relay with endpoints that have no other way to each other.
 
 use clap::Parser;
 use iroh::{
@@ -21,7 +21,7 @@ async fn relay(options: &[&str]) -> (Relay, u16) {
 	(relay, port)
 }
 
-/// An endpoint that listens nowhere, so only the relay leads to it.
+/// Creates an endpoint without an address, which only the relay can reach.
 async fn endpoint(key: u8, relay: &RelayUrl, roots: CaTlsConfig) -> Endpoint {
 	Endpoint::builder(presets::Minimal)
 		.secret_key(SecretKey::from_bytes(&[key; 32]))
@@ -34,7 +34,7 @@ async fn endpoint(key: u8, relay: &RelayUrl, roots: CaTlsConfig) -> Endpoint {
 		.unwrap()
 }
 
-/// Waits until the relay lets an endpoint in.
+/// Waits until the relay has admitted an endpoint.
 async fn online(endpoint: &Endpoint) {
 	timeout(LIMIT, endpoint.online()).await.unwrap();
 }

@@ -1,22 +1,22 @@
-//! What a census costs: the arithmetic of scale of the specification, measured and not believed.
+//! Measures the cost of a census: the figures of *Load* in `docs/spec/04-popw.md`.
 //!
 //! ```text
 //! cargo bench -p kaisar-runtime --bench census --profile dev -- [--workers N] [--due N] [--operators N]
 //! ```
 //!
-//! Runs a whole census on the WASM runtime, over a trie in memory: every due worker attests, every
-//! operator commits to and reveals its votes, fee-less and signed, in blocks as full as a census of
-//! 10⁶ workers makes them: the length of a phase grows with the number of workers, so its blocks are
-//! the same at 40,000. Each block is built first, and then imported from the state before it by
-//! `Core_execute_block`, the signatures and the state root included; the import is what is timed.
+//! Runs a whole census on the WASM runtime, over a trie in memory: every due worker attests, and every
+//! operator commits to and reveals its votes, fee-less and signed. The blocks are as full as in a census of
+//! 10⁶ workers: the length of a phase grows with the number of workers, so its blocks are the same at
+//! 40,000. Each block is built first, and then imported from the state before it by `Core_execute_block`,
+//! with the checks of signatures and state root; only the import is timed.
 //!
-//! The yardstick is a transfer in the same run: what a block of attestations, commitments or verdicts
-//! takes is told in transfers, and in what so many transfers would be charged by their weight, which is
-//! the SDK's, benchmarked on its reference machine. What the chain charges stands beside it.
+//! The yardstick is a transfer in the same run: the time of a block of attestations, commitments or verdicts
+//! is given as a number of transfers, and as the weight that these transfers would be charged, which is the
+//! SDK's, benchmarked on its reference machine. The weight that the chain charges stands beside it.
 //!
-//! Times by themselves say little: the host (trie, state machine) is compiled as a development build
-//! compiles it, the runtime as always, and the database is not part of it. Weights count it with
-//! ParityDB's figures.
+//! The times alone mean little: the host (trie, state machine) is compiled as in a development build, the
+//! runtime as always, and the database is not part of the measurement. Weights include it with ParityDB's
+//! figures.
 
 use codec::{Decode, Encode};
 use kaisar_primitives::{
@@ -54,15 +54,15 @@ use std::{
 	time::{Duration, Instant},
 };
 
-/// Blocks of a phase of a census whose workers are at most `MaxDue`.
+/// Blocks in a phase of a census with at most `MaxDue` workers.
 const PHASE: u32 = 25;
-/// The first slot of the chain; any will do.
+/// First slot of the chain; any slot will do.
 const FIRST_SLOT: u64 = 150_000_000;
-/// The block in which the first round starts.
+/// Block in which the first round starts.
 const FIRST_ROUND: u32 = 6;
-/// Licenses that are shared among the operators.
+/// Number of licenses, which the operators share.
 const LICENSES: u32 = 29_998;
-/// What everybody finds.
+/// Profile that every operator finds.
 const PROFILE: Profile = Profile {
 	bandwidth: 4,
 	cpu: 4,
@@ -85,11 +85,11 @@ const VERDICT: Verdict = Verdict {
 };
 
 struct Options {
-	/// Workers that are registered.
+	/// Number of registered workers.
 	workers: u32,
-	/// Those of them that are online, and due.
+	/// Number of workers that are online and due.
 	due: u32,
-	/// Operators. Fewer than on the network, so that batches are as full as with 10⁶ workers due.
+	/// Number of operators: fewer than on the network, so that batches are as full as with 10⁶ due workers.
 	operators: u32,
 }
 
@@ -106,7 +106,7 @@ impl Options {
 				"--workers" => &mut options.workers,
 				"--due" => &mut options.due,
 				"--operators" => &mut options.operators,
-				// What cargo adds.
+				// Cargo adds this argument.
 				"--bench" => continue,
 				other => panic!("unknown argument {other}"),
 			};
@@ -121,7 +121,7 @@ impl Options {
 	}
 }
 
-/// Key number `n` of a kind.
+/// Returns the seed of key number `n` of a kind.
 fn seed(kind: u8, n: u32) -> [u8; 32] {
 	let mut seed = [kind; 32];
 	seed[..4].copy_from_slice(&n.to_le_bytes());
@@ -137,7 +137,7 @@ fn operator_account(operator: OperatorId) -> AccountId {
 	AccountId::from(seed(3, operator))
 }
 
-/// The chain's state, and what runs blocks on it.
+/// State of the chain, and the executor of its blocks.
 struct Chain {
 	state: TestExternalities<BlakeTwo256>,
 	executor: WasmExecutor<sp_io::SubstrateHostFunctions>,
@@ -145,10 +145,10 @@ struct Chain {
 	number: u32,
 }
 
-/// What a block took.
+/// Cost of a block's import.
 struct Imported {
 	time: Duration,
-	/// Of the block's weight limit, what the chain charged.
+	/// Weight that the chain charged, as a part of the limit of a block.
 	charged: f64,
 }
 
@@ -165,7 +165,7 @@ impl Chain {
 		}
 	}
 
-	/// Reads the state. What `read` writes is dropped.
+	/// Runs `read` on the state. Its writes are dropped.
 	fn read<R>(&mut self, read: impl FnOnce() -> R) -> R {
 		let result = self.state.execute_with(read);
 		self.state.reset_overlay();
@@ -200,8 +200,8 @@ impl Chain {
 		.unwrap_or_else(|error| panic!("{method}: {error}"))
 	}
 
-	/// Builds block `number` of these extrinsics, imports it, and makes its state the chain's. All
-	/// extrinsics must be valid and succeed.
+	/// Builds block `number` of these extrinsics, imports it, and keeps its state. All extrinsics must be
+	/// valid and succeed.
 	fn block(&mut self, number: u32, extrinsics: Vec<UncheckedExtrinsic>) -> Imported {
 		let slot = FIRST_SLOT + u64::from(number);
 		let digest = self.read(|| {
@@ -281,7 +281,7 @@ impl Chain {
 	}
 }
 
-/// The genesis: production's parameters, but a census with the first round.
+/// Builds the genesis: production's parameters, and a census that starts with the first round.
 fn found(options: &Options) {
 	let each = LICENSES / options.operators;
 	let operators: Vec<_> = (0..options.operators)
@@ -323,23 +323,23 @@ fn found(options: &Options) {
 		RuntimeParameters::Popw(popw::Parameters::CheckPeriod(popw::CheckPeriod, Some(1))),
 	)
 	.expect("root sets parameters");
-	// What is registered now counts from the first round on.
+	// Registrations made now count from the first round on.
 	pallet_popw::NextStart::<Runtime>::put(FIRST_ROUND);
 	for worker in 0..options.due {
 		register(&alice, worker);
 	}
-	// The rest is there to make the trie as deep as it would be.
+	// Copies of one worker make the trie as deep as it would be.
 	let one = frame_support::storage::unhashed::get_raw(
 		&pallet_providers::Workers::<Runtime>::hashed_key_for(0),
 	)
-	.expect("it was registered");
+	.expect("the worker is registered");
 	for worker in options.due..options.workers {
 		let key = pallet_providers::Workers::<Runtime>::hashed_key_for(worker);
 		frame_support::storage::unhashed::put_raw(&key, &one);
 	}
 }
 
-/// Registers a worker, and has it confirmed as a committee would.
+/// Registers a worker, and confirms it as a committee would.
 fn register(owner: &AccountId, worker: WorkerId) {
 	let key = worker_pair(worker);
 	let agent = ed25519::Pair::from_seed(&seed(5, worker));
@@ -364,7 +364,7 @@ fn register(owner: &AccountId, worker: WorkerId) {
 			agent: agent.sign(&payload),
 		},
 	)
-	.expect("it can be registered");
+	.expect("the worker can be registered");
 	let closing = Closing {
 		round: 0,
 		round_start: 0,
@@ -379,22 +379,23 @@ fn register(owner: &AccountId, worker: WorkerId) {
 		slashes: false,
 	};
 	<Providers as CheckedWorkers<AccountId>>::closed(worker, &closing, None)
-		.expect("it is confirmed");
+		.expect("the worker is confirmed");
 }
 
-/// A fee-less call.
+/// Returns a fee-less transaction.
 fn authorized(call: pallet_popw::Call<Runtime>) -> UncheckedExtrinsic {
 	UncheckedExtrinsic::new_transaction(RuntimeCall::Popw(call), extension(0, Era::Immortal, 0))
 }
 
-/// A transfer, signed by Alice.
+/// Returns a transfer, signed by Alice.
 fn transfer(nonce: u32, to: AccountId) -> UncheckedExtrinsic {
 	let call = RuntimeCall::Balances(pallet_balances::Call::transfer_keep_alive {
 		dest: to.into(),
 		value: KAI,
 	});
 	let extension = extension(nonce, Era::Immortal, 0);
-	let payload = SignedPayload::new(call.clone(), extension.clone()).expect("it can be signed");
+	let payload =
+		SignedPayload::new(call.clone(), extension.clone()).expect("the payload can be made");
 	let signature = payload.using_encoded(|bytes| Sr25519Keyring::Alice.pair().sign(bytes));
 	UncheckedExtrinsic::new_signed(
 		call,
@@ -404,7 +405,7 @@ fn transfer(nonce: u32, to: AccountId) -> UncheckedExtrinsic {
 	)
 }
 
-/// What blocks of one kind took.
+/// Cost of the blocks of one kind.
 #[derive(Default)]
 struct Figures {
 	what: &'static str,
@@ -433,12 +434,12 @@ impl Figures {
 		self.worst_charged = self.worst_charged.max(imported.charged);
 	}
 
-	/// Seconds for one item.
+	/// Returns the seconds for one item.
 	fn each(&self) -> f64 {
 		self.time.as_secs_f64() / self.items as f64
 	}
 
-	/// Part of a block's weight for one item.
+	/// Returns the weight charged for one item, as a part of the limit of a block.
 	fn charge(&self) -> f64 {
 		self.charged / self.items as f64
 	}
@@ -496,7 +497,7 @@ fn main() {
 		attest.add(count, imported, &empty);
 	}
 
-	// Who sits where.
+	// Seats of the operators.
 	let mut seats = BTreeMap::<(OperatorId, u16), Vec<(WorkerId, Verdict)>>::new();
 	chain.read(|| {
 		for worker in &workers {
@@ -516,8 +517,8 @@ fn main() {
 		.into_iter()
 		.map(|((operator, batch), votes)| (operator, batch, Votes::truncate_from(votes)))
 		.collect();
-	// As the off-chain worker spreads them: everyone's first batches first, whoever sends them in any
-	// order.
+	// The order in which the off-chain workers send them: everyone's first batches first, the operators in
+	// any order.
 	let mut order: Vec<usize> = (0..batches.len()).collect();
 	order.sort_by_key(|index| {
 		let (_, batch, _) = &batches[*index];
@@ -655,7 +656,7 @@ fn report(options: &Options, votes: usize, empty: &Imported, all: [&Figures; 4])
 			figures.charge() * most,
 			figures.worst.as_secs_f64(),
 			figures.worst_charged * 100.0,
-			// What is charged, against the same work in transfers.
+			// The weight charged, relative to that of the same work in transfers.
 			figures.charge() / (figures.each() / transfers.each() * transfers.charge()),
 		);
 	}

@@ -1,4 +1,4 @@
-//! What the node asks of the runtime.
+//! Runtime APIs: the interface between the node and the runtime.
 
 use crate::{
 	AccountId, Babe, Balance, Block, Executive, Grandpa, Historical, Nonce, Runtime, RuntimeCall,
@@ -137,7 +137,7 @@ impl_runtime_apis! {
 			_: sp_consensus_babe::EquivocationProof<<Block as BlockT>::Header>,
 			_: sp_consensus_babe::OpaqueKeyOwnershipProof,
 		) -> Option<()> {
-			// Offences come with staking.
+			// Reports of equivocations come with staking.
 			None
 		}
 	}
@@ -158,7 +158,7 @@ impl_runtime_apis! {
 			>,
 			_: sp_consensus_grandpa::OpaqueKeyOwnershipProof,
 		) -> Option<()> {
-			// Offences come with staking.
+			// Reports of equivocations come with staking.
 			None
 		}
 

@@ -1,4 +1,4 @@
-//! Which pallets can be benchmarked on this runtime.
+//! List of the pallets that can be benchmarked on this runtime.
 
 frame_benchmarking::define_benchmarks!(
 	[frame_system, frame_system_benchmarking::Pallet::<Runtime>]

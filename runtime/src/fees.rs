@@ -1,8 +1,9 @@
-//! What a transaction costs, and who gets it.
+//! Transaction fees, and their recipients.
 //!
-//! The base fee, of a transaction that does nothing, is about 0.001 KAI; work and length are
-//! charged in proportion. The [multiplier](FeeAdjustment) follows the work that pays. Of fees and tips 80 % goes to the [validators' pot](FeePotId), which is paid
-//! out with the era, and 20 % to the treasury. Fee-less calls (those of rounds) pay nothing.
+//! The base fee of a transaction that does nothing is about 0.001 KAI; work and length are charged in
+//! proportion. The [multiplier](FeeAdjustment) follows the work that is paid for. Of fees and tips, 80 %
+//! goes to the [validators' pot](FeePotId), which is paid out with the era, and 20 % to the treasury.
+//! Fee-less calls (those of rounds) pay nothing.
 
 use crate::{AccountId, Balances, System, constants::RuntimeBlockWeights};
 use frame_support::{
@@ -24,49 +25,49 @@ use sp_runtime::{
 };
 
 parameter_types! {
-	/// KAI units for a picosecond of work: 10 KAI for a second, 0.001 KAI for the base of a
+	/// Fee for a picosecond of work, in KAI units: 10 KAI for a second, 0.001 KAI for the base of a
 	/// transaction.
 	pub const FeePerRefTime: Balance = 10_000_000;
-	/// KAI units for a byte of length: 0.000001 KAI.
+	/// Fee for a byte of length: 0.000001 KAI.
 	pub const FeePerByte: Balance = kaisar_primitives::MICRO_KAI;
-	/// How many times more an operational transaction's tip counts in its priority.
+	/// Factor by which an operational transaction's tip counts more in its priority.
 	pub const OperationalFeeMultiplier: u8 = 5;
-	/// The part of what ordinary transactions may take at which fees stand still.
+	/// Load at which fees stay the same, as a part of the limit on ordinary transactions.
 	pub const TargetBlockFullness: Perquintill = Perquintill::from_percent(25);
-	/// How fast the multiplier moves.
+	/// Speed of the multiplier, `v` of [`FeeAdjustment`].
 	pub AdjustmentVariable: Multiplier = Multiplier::saturating_from_rational(75, 1_000_000);
-	/// The least that the multiplier can be.
+	/// Lower limit of the multiplier.
 	pub MinimumMultiplier: Multiplier = Multiplier::saturating_from_rational(1, 10u128);
-	/// The most that it can be.
+	/// Upper limit of the multiplier.
 	pub MaximumMultiplier: Multiplier = Multiplier::from_u32(1_000_000);
-	/// The pot of the validators' part of fees.
+	/// Id of the pot that holds the validators' part of fees.
 	pub const FeePotId: PalletId = PalletId(*b"kai/vfee");
-	/// The treasury.
+	/// Id of the treasury.
 	pub const TreasuryPalletId: PalletId = PalletId(*b"kai/trsy");
 }
 
-/// Work that was done for nothing in this block: of fee-less transactions, and of signed ones whose fee was
+/// Work in this block that paid nothing: of fee-less transactions, and of signed ones whose fee was
 /// remitted.
 #[storage_alias(verbatim)]
 type FreeWork = StorageValue<KaisarFees, Weight, ValueQuery>;
 
-/// Notes that a transaction of the running block did this work and paid nothing.
+/// Records work of a transaction in the running block that paid nothing.
 pub fn note_free(work: Weight) {
 	FreeWork::mutate(|free| *free = free.saturating_add(work));
 }
 
-/// Moves the fee multiplier with the work that pays, of ordinary and operational transactions alike, so that
-/// who floods the chain makes the flood dearer. Rounds, which pay nothing, do not move it: those of a million
-/// workers would raise everybody's fees by 3 % a day.
+/// Rule that moves the fee multiplier with the work that is paid for, of ordinary and operational
+/// transactions alike, so that a flood becomes more expensive for whoever sends it. Rounds pay nothing, and
+/// do not move the multiplier: those of a million workers would raise everybody's fees by 3 % a day.
 ///
-/// With load `l`, target `t` and the most `m` that ordinary transactions may take, all of a block's work, and
-/// `d = (l − t) / m`, the multiplier grows by the factor `1 + v·d + (v·d)² / 2`, as on the networks that this
-/// rule was made for.
+/// With load `l`, target `t` and the limit `m` on ordinary transactions, all as work in a block, and `d = (l
+/// − t) / m`, the multiplier changes by the factor `1 + v·d + (v·d)² / 2`, as on the networks that this rule
+/// was made for.
 pub struct FeeAdjustment;
 
 impl FeeAdjustment {
-	/// The work of the running block that paid, and the most that ordinary transactions may take, in picoseconds.
-	/// Reads what [`note_free`] noted and forgets it.
+	/// Returns the work in the running block that is paid for, and the limit on ordinary transactions, both
+	/// in picoseconds. Takes the record of [`note_free`] out of storage.
 	fn load() -> (u64, u64) {
 		let weights = RuntimeBlockWeights::get();
 		let most = weights
@@ -83,7 +84,7 @@ impl FeeAdjustment {
 }
 
 impl Convert<Multiplier, Multiplier> for FeeAdjustment {
-	/// Returns the next block's multiplier. Called once, when a block ends.
+	/// Returns the next block's multiplier. Runs once, when a block ends.
 	fn convert(previous: Multiplier) -> Multiplier {
 		let (paid, most) = Self::load();
 		let target = TargetBlockFullness::get() * most;
@@ -115,20 +116,20 @@ impl MultiplierUpdate for FeeAdjustment {
 	}
 }
 
-/// The part of a fee, in per cent, that the validators get. The treasury gets the rest.
+/// Validators' part of a fee, in percent. The treasury gets the rest.
 pub const VALIDATORS_PART: u32 = 80;
 
-/// The pot that holds the validators' part of fees until the era pays it out.
+/// Returns the account of the pot that holds the validators' part of fees until the era pays it out.
 pub fn fee_pot() -> AccountId {
 	FeePotId::get().into_account_truncating()
 }
 
-/// The treasury's account.
+/// Returns the treasury's account.
 pub fn treasury() -> AccountId {
 	TreasuryPalletId::get().into_account_truncating()
 }
 
-/// Splits fees and tips between the validators' pot and the treasury.
+/// Handler that splits fees and tips between the validators' pot and the treasury.
 pub struct DealWithFees;
 
 impl OnUnbalanced<Credit<AccountId, Balances>> for DealWithFees {
@@ -143,8 +144,8 @@ impl OnUnbalanced<Credit<AccountId, Balances>> for DealWithFees {
 
 	fn on_nonzero_unbalanced(amount: Credit<AccountId, Balances>) {
 		let (validators, treasury_part) = amount.ration(VALIDATORS_PART, 100 - VALIDATORS_PART);
-		// Either account may be too poor to exist yet; what cannot be put in is burnt, and is below
-		// the existential deposit.
+		// Either account may not exist yet. An amount too small to create it is burned: it is below the
+		// existential deposit.
 		drop(Balances::resolve(&fee_pot(), validators));
 		drop(Balances::resolve(&treasury(), treasury_part));
 	}

@@ -1,27 +1,48 @@
 //! # The chain's state machine
 //!
-//! Kaisar's runtime: the pallets of polkadot-sdk that make a chain (BABE, GRANDPA, balances, fees,
-//! treasury, parameters …) and the pallets that make this one — `Providers`, `Licenses`,
-//! `Checkers`, `Popw`, `Rewards`, `Orders`.
+//! Kaisar's runtime consists of the pallets of polkadot-sdk that make a chain (BABE, GRANDPA, balances,
+//! fees, treasury, parameters …) and Kaisar's own: `Providers`, `Licenses`, `Checkers`, `Popw`, `Rewards`
+//! and `Orders`.
 //!
-//! - [`configs`] says how each pallet is set up; [`configs::params`] lists every number that
-//!   governance can change, with its value in production.
-//! - [`presets`] are the three chains that this one WASM can start: `development`, `local`,
-//!   `staging`.
-//! - [`fees`] says what a transaction costs and who gets it, [`constants`] the figures of time and
-//!   money.
+//! - [`configs`] configures each pallet; [`configs::params`] lists every parameter that governance can
+//!   change, with its value in production.
+//! - [`presets`] has the genesis of the three chains that this one WASM can start: `development`, `local`
+//!   and `staging`.
+//! - [`fees`] defines transaction fees and their recipients, [`constants`] the figures of time and money.
 //!
-//! Pallet indices are part of the public interface and locked by a test: 0 – 19 make the chain, 20 –
-//! 29 are kept for staking, offences and governance, 30 and up are Kaisar's own.
+//! Pallet indices are part of the public interface, and a test locks them: 0 – 19 are of the pallets that
+//! make a chain, 20 – 29 are reserved for staking, offenses and governance, and those from 30 on are
+//! Kaisar's own.
+//!
+//! # The crates
+//!
+//! Read them in this order: the vocabulary, the pallets from the workers to their orders, the programs.
+//!
+//! | Crate | Contents |
+//! | --- | --- |
+//! | [`kaisar_primitives`] | shared types and identifiers, and the traits between pallets |
+//! | [`kaisar_math`] | the formulas of scores, prices, emission and rewards |
+//! | [`pallet_providers`] | the registry of workers: claims, stake, slashing, proved hardware |
+//! | [`pallet_licenses`] | the checkers' licenses, and their sale |
+//! | [`pallet_checkers`] | operators of checkers, delegated licenses, strikes and bans |
+//! | [`pallet_popw`] | rounds, committees, and their votes on workers |
+//! | [`pallet_rewards`] | epochs, emission, and claims |
+//! | [`pallet_orders`] | rentals: prices, matching, escrow, and payments |
+//! | [`kaisar_node`](../kaisar_node/index.html) | the node, which also runs the agents of providers and checkers |
+//! | [`kaisar_agent`](../kaisar_agent/index.html) | the agent, which proves a machine, checks others, and runs containers |
+//! | [`kaisar_tunnel`](../kaisar_tunnel/index.html) | the tunnel from a customer to a container |
+//! | [`kaisar_relay`](../kaisar_relay/index.html) | the relay for agents that cannot be reached at any address |
+//! | [`kaisar`](../kaisar/index.html) | the command line of customers, providers and delegators |
+//! | [`kaisar_simulation`](../kaisar_simulation/index.html) | plays of strategies against this runtime |
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![recursion_limit = "512"]
-// FRAME's macros make public items that cannot be documented.
+// FRAME's macros generate public items that cannot be documented.
 #![allow(missing_docs)]
 
 extern crate alloc;
 
-/// The WASM, as the build made it.
+/// The runtime's WASM, as the build script makes it.
 #[cfg(feature = "std")]
 mod wasm {
 	include!(concat!(env!("OUT_DIR"), "/wasm_binary.rs"));
@@ -55,27 +76,27 @@ pub use apis::RuntimeApiImpl;
 pub use configs::params::RuntimeParameters;
 pub use kaisar_primitives::{Balance, BlockNumber};
 
-/// A signature of a transaction.
+/// Signature of a transaction.
 pub type Signature = MultiSignature;
-/// An account: the public key, or the hash of one.
+/// Id of an account: a public key, or the hash of one.
 pub type AccountId = <<Signature as Verify>::Signer as IdentifyAccount>::AccountId;
-/// An account as transactions name it.
+/// Address of an account in a transaction.
 pub type Address = MultiAddress<AccountId, ()>;
-/// The number of an account's transactions.
+/// Number of an account's transactions.
 pub type Nonce = u32;
-/// A hash.
+/// Hash of a block, or of state.
 pub type Hash = sp_core::H256;
-/// A block's header.
+/// Header of a block.
 pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
-/// A block.
+/// Block.
 pub type Block = generic::Block<Header, UncheckedExtrinsic>;
-/// A block with its justification.
+/// Block with its justification.
 pub type SignedBlock = generic::SignedBlock<Block>;
-/// A block's id.
+/// Id of a block: its hash or its number.
 pub type BlockId = generic::BlockId<Block>;
 
-/// What every transaction carries. `AuthorizeCall` comes first, since it makes the origin of
-/// fee-less calls; `WeightReclaim` last, since it gives back what all before it did not use.
+/// Extensions of every transaction. `AuthorizeCall` comes first, since it creates the origin of fee-less
+/// calls; `WeightReclaim` comes last, since it returns the weight that all the others did not use.
 pub type TxExtension = (
 	frame_system::AuthorizeCall<Runtime>,
 	frame_system::CheckNonZeroSender<Runtime>,
@@ -90,13 +111,13 @@ pub type TxExtension = (
 	frame_system::WeightReclaim<Runtime>,
 );
 
-/// A transaction.
+/// Transaction, or inherent.
 pub type UncheckedExtrinsic =
 	generic::UncheckedExtrinsic<Address, RuntimeCall, Signature, TxExtension>;
-/// What the signer of a transaction signs.
+/// Payload that the signer of a transaction signs.
 pub type SignedPayload = generic::SignedPayload<RuntimeCall, TxExtension>;
 
-/// Runs blocks.
+/// Executor of blocks.
 pub type Executive = frame_executive::Executive<
 	Runtime,
 	Block,
@@ -106,16 +127,16 @@ pub type Executive = frame_executive::Executive<
 >;
 
 impl_opaque_keys! {
-	/// The keys of a validator.
+	/// Session keys of a validator.
 	pub struct SessionKeys {
-		/// Authors blocks.
+		/// Key that authors blocks.
 		pub babe: Babe,
-		/// Votes on finality.
+		/// Key that votes on finality.
 		pub grandpa: Grandpa,
 	}
 }
 
-/// The version of the runtime.
+/// Version of the runtime.
 #[sp_version::runtime_version]
 pub const VERSION: RuntimeVersion = RuntimeVersion {
 	spec_name: alloc::borrow::Cow::Borrowed("kaisar"),
@@ -128,16 +149,16 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
 	system_version: 1,
 };
 
-/// Types for whoever needs blocks but not what is in them.
+/// Types for code that handles blocks without decoding their transactions.
 pub mod opaque {
 	use super::*;
 	pub use sp_runtime::OpaqueExtrinsic as UncheckedExtrinsic;
 
-	/// A header.
+	/// Header of a block.
 	pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
-	/// A block whose transactions are bytes.
+	/// Block whose transactions are bytes.
 	pub type Block = generic::Block<Header, UncheckedExtrinsic>;
-	/// A block's id.
+	/// Id of a block: its hash or its number.
 	pub type BlockId = generic::BlockId<Block>;
 }
 
@@ -195,7 +216,7 @@ mod runtime {
 	#[runtime::pallet_index(17)]
 	pub type Sudo = pallet_sudo;
 
-	// Kaisar's own. Genesis is built in this order: licenses are there before checkers delegate them.
+	// Kaisar's own pallets. Genesis is built in this order, so licenses exist before checkers delegate them.
 	#[runtime::pallet_index(30)]
 	pub type Providers = pallet_providers;
 	#[runtime::pallet_index(31)]

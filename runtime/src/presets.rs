@@ -1,15 +1,15 @@
-//! The three chains that this WASM can start.
+//! Genesis presets of the three chains that this WASM can start.
 //!
-//! - `development`: one machine shows the whole main job. Alice validates and holds sudo;
-//!   `//Provider` owns workers, `//Checker1` … `//Checker3` are operators with licenses of their
-//!   own. Rounds and epochs are short.
-//! - `local`: two validators, Alice and Bob, short rounds and epochs.
-//! - `staging`: production's numbers and allocation, no sudo, and no keys: whoever starts such a chain brings its
-//!   own ([`staging`]).
+//! - `development`: a chain on which one machine shows the whole life of a worker, from its registration to
+//!   its rewards. Alice validates and holds sudo; `//Provider` owns workers; `//Checker1` … `//Checker3` are
+//!   operators with licenses of their own. Rounds and epochs are short.
+//! - `local`: a chain with two validators, Alice and Bob, and with short rounds and epochs.
+//! - `staging`: a chain with production's parameters and allocation, without sudo and without keys: those
+//!   who start it bring their own ([`staging`]).
 //!
-//! A preset's JSON is the genesis configuration of the pallets and one field more, `parameterSet`:
-//! which values the dynamic parameters start with. They are set before any pallet builds its
-//! genesis, since pallets read them there.
+//! A preset's JSON is the genesis configuration of the pallets, and a further field, `parameterSet`, which
+//! selects the initial values of the dynamic parameters. They are set before any pallet builds its genesis,
+//! since pallets read them there.
 
 use crate::{
 	AccountId, BabeConfig, Balance, BalancesConfig, CheckersConfig, LicensesConfig, Orders,
@@ -26,32 +26,32 @@ use sp_genesis_builder::PresetId;
 use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
 use sp_runtime::Perbill;
 
-/// The chain of one machine.
+/// Name of the preset for a chain on one machine.
 pub const DEVELOPMENT: &str = sp_genesis_builder::DEV_RUNTIME_PRESET;
-/// The chain of two validators.
+/// Name of the preset for a chain with two validators.
 pub const LOCAL: &str = "local";
-/// Production's numbers.
+/// Name of the preset with production's parameters.
 pub const STAGING: &str = "staging";
 
-/// The field of the genesis JSON that names a [`ParameterSet`].
+/// Field of the genesis JSON that names a [`ParameterSet`].
 const PARAMETER_SET: &str = "parameterSet";
-/// KAI that production allocates at genesis: 590,032,000, the cap less the emission.
+/// Allocation of production at genesis, in KAI units: 590,032,000 KAI, the cap less the emission.
 pub const GENESIS_ALLOCATION: Balance = kaisar_math::emission::GENESIS_ALLOCATION;
-/// The part of it that is kept for checkers: 118,006,400, a fifth of the cap less their part of the
-/// emission.
+/// Part of the allocation that is reserved for checkers, in KAI units: 118,006,400 KAI, a fifth of the cap
+/// less their part of the emission.
 pub const CHECKER_RESERVE: Balance = kaisar_math::emission::CHECKERS_RESERVE;
 
-/// Which values the dynamic parameters start with.
+/// Initial values of the dynamic parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ParameterSet {
-	/// The values in the code: production's.
+	/// Production's values, which are those in the code.
 	Production,
-	/// Rounds and epochs of minutes.
+	/// Values with which rounds and epochs take minutes.
 	Short,
 }
 
 impl ParameterSet {
-	/// Its name in a chain spec.
+	/// Returns the set's name in a chain spec.
 	pub fn name(self) -> &'static str {
 		match self {
 			Self::Production => "production",
@@ -59,14 +59,14 @@ impl ParameterSet {
 		}
 	}
 
-	/// The set of this name.
+	/// Returns the set with this name.
 	fn by_name(name: &str) -> Option<Self> {
 		[Self::Production, Self::Short]
 			.into_iter()
 			.find(|set| set.name() == name)
 	}
 
-	/// The parameters that it sets; all others keep the values in the code.
+	/// Returns the parameters that the set changes; all others keep the values in the code.
 	pub fn values(self) -> Vec<crate::RuntimeParameters> {
 		match self {
 			Self::Production => Vec::new(),
@@ -75,7 +75,7 @@ impl ParameterSet {
 	}
 }
 
-/// The names of the presets.
+/// Returns the names of the presets.
 pub fn names() -> Vec<PresetId> {
 	[DEVELOPMENT, LOCAL, STAGING]
 		.into_iter()
@@ -83,7 +83,7 @@ pub fn names() -> Vec<PresetId> {
 		.collect()
 }
 
-/// A preset as JSON: a patch of the default, which has no name.
+/// Returns a preset as JSON: a patch of the default, which has no name.
 pub fn get_preset(name: Option<&str>) -> Option<Vec<u8>> {
 	let json = match name {
 		None => default_genesis(),
@@ -95,41 +95,43 @@ pub fn get_preset(name: Option<&str>) -> Option<Vec<u8>> {
 	Some(json.to_string().into_bytes())
 }
 
-/// Puts a genesis JSON into storage: first the parameters, then the pallets.
+/// Writes a genesis JSON into storage: first the parameters, then the pallets' genesis.
 pub fn build_state(json: &[u8]) -> sp_genesis_builder::Result {
 	let mut json: Value = serde_json::from_slice(json)
-		.map_err(|error| format!("The genesis configuration is not JSON: {error}"))?;
+		.map_err(|error| format!("The genesis configuration is not valid JSON: {error}"))?;
 	let set = json
 		.as_object_mut()
-		.ok_or("The genesis configuration is not an object")?
+		.ok_or("The genesis configuration is not a JSON object")?
 		.remove(PARAMETER_SET)
 		.unwrap_or_else(|| ParameterSet::Production.name().into());
 	let set = set
 		.as_str()
 		.and_then(ParameterSet::by_name)
-		.ok_or_else(|| format!("There is no parameter set {set}"))?;
+		.ok_or_else(|| {
+			format!("The parameter set {set} is unknown; expected production or short")
+		})?;
 	let config: RuntimeGenesisConfig = serde_json::from_value(json)
 		.map_err(|error| format!("Invalid genesis configuration: {error}"))?;
 
 	for value in set.values() {
 		crate::Parameters::set_parameter(RuntimeOrigin::root(), value)
-			.map_err(|error| format!("A parameter cannot be set: {error:?}"))?;
+			.map_err(|error| format!("Cannot set a parameter: {error:?}"))?;
 	}
 	frame_support::traits::BuildGenesisConfig::build(&config);
 	Ok(())
 }
 
-/// The default, with every field.
+/// Returns the default genesis, with every field.
 fn default_genesis() -> Value {
 	let mut json = serde_json::to_value(RuntimeGenesisConfig::default()).unwrap_or_default();
 	json[PARAMETER_SET] = ParameterSet::Production.name().into();
 	json
 }
 
-/// Who validates: account and session keys.
+/// Account and session keys of a validator.
 pub type Validator = (AccountId, SessionKeys);
 
-/// A validator with the keys of a well-known name, for networks of tests only.
+/// Returns a validator with the keys of a well-known name, for test networks only.
 fn validator(name: Sr25519Keyring, finality: Ed25519Keyring) -> Validator {
 	let keys = SessionKeys {
 		babe: name.public().into(),
@@ -138,27 +140,27 @@ fn validator(name: Sr25519Keyring, finality: Ed25519Keyring) -> Validator {
 	(name.to_account_id(), keys)
 }
 
-/// In what the presets differ.
+/// Values in which the presets differ.
 struct Network {
-	/// The parameters.
+	/// Set of parameters.
 	set: ParameterSet,
-	/// Who validates.
+	/// Validators.
 	validators: Vec<Validator>,
-	/// Who has how much KAI; the pots' existential deposits are added.
+	/// Balances, in KAI units; the pots' existential deposits are added.
 	balances: Vec<(AccountId, Balance)>,
-	/// Who holds sudo.
+	/// Holder of sudo.
 	sudo: Option<AccountId>,
-	/// Operators that are registered.
+	/// Registered operators.
 	checkers: Vec<dev::Checker>,
-	/// Who holds how many licenses.
+	/// Number of licenses by holder.
 	licenses: Vec<(AccountId, u32)>,
-	/// The sale of licenses that is open.
+	/// Open round of the license sale.
 	sale: Option<SaleRound<Balance, BlockNumber>>,
-	/// Reference prices of a unit and hour.
+	/// Reference prices, in KAI units for a GPU and hour, or for a core and hour.
 	prices: Vec<(GpuClass, Balance)>,
 }
 
-/// The genesis of a network.
+/// Returns the genesis of a network.
 fn genesis(network: Network) -> Value {
 	let Network {
 		set,
@@ -171,7 +173,7 @@ fn genesis(network: Network) -> Value {
 		prices,
 	} = network;
 	balances.extend(pots().map(|pot| (pot, EXISTENTIAL_DEPOSIT)));
-	// A checker holds the licenses after those of the ones before it, and works for them itself.
+	// A checker holds the licenses that follow those of the checkers before it, and operates them itself.
 	let mut first = 0;
 	let mut delegations = Vec::new();
 	for (account, count) in &licenses {
@@ -221,8 +223,8 @@ fn genesis(network: Network) -> Value {
 	json
 }
 
-/// The second round of the licenses' sale, from the first block on: anyone may buy, with 5 % off for
-/// who has a referrer. Sudo can set the terms of the first round, or any others.
+/// Returns the second round of the license sale, open from the first block on: anyone may buy, with 5 % off
+/// for buyers with a referrer. Sudo can set the terms of the first round, or any others.
 fn open_sale() -> SaleRound<Balance, BlockNumber> {
 	SaleRound {
 		price: 2_600 * KAI,
@@ -236,8 +238,9 @@ fn open_sale() -> SaleRound<Balance, BlockNumber> {
 	}
 }
 
-/// Prices for networks of development: a GPU and hour costs as many KAI as its class scores, a core and hour
-/// a twentieth of one. In production governance or the oracle sets them, and until then nobody can order.
+/// Returns prices for development networks: a GPU and hour costs as many KAI as its class scores, a core and
+/// hour a twentieth of a KAI. In production, governance or the oracle sets prices, and until then nobody can
+/// order.
 fn toy_prices() -> Vec<(GpuClass, Balance)> {
 	let gpus = kaisar_math::classes::CLASSES
 		.iter()
@@ -245,7 +248,7 @@ fn toy_prices() -> Vec<(GpuClass, Balance)> {
 	core::iter::once((0, KAI / 20)).chain(gpus).collect()
 }
 
-/// The pots. They exist from the start, so that nothing paid into them is ever too little.
+/// Returns the accounts of the pots. They exist from the start, so that no payment into them is too small.
 fn pots() -> [AccountId; 6] {
 	[
 		fees::fee_pot(),
@@ -257,7 +260,7 @@ fn pots() -> [AccountId; 6] {
 	]
 }
 
-/// `development`.
+/// Returns the genesis of `development`.
 fn development() -> Value {
 	let mut balances: Vec<_> = Sr25519Keyring::well_known()
 		.map(|name| (name.to_account_id(), 1_000_000 * KAI))
@@ -278,7 +281,7 @@ fn development() -> Value {
 	})
 }
 
-/// `local`. Its checkers hold licenses, and are to register.
+/// Returns the genesis of `local`. Its checkers hold licenses, and still have to register.
 fn local() -> Value {
 	let mut balances: Vec<_> = Sr25519Keyring::well_known()
 		.map(|name| (name.to_account_id(), 1_000_000 * KAI))
@@ -302,31 +305,32 @@ fn local() -> Value {
 	})
 }
 
-/// Returns the genesis of a staging chain: production's numbers, with these validators and balances. The rest of the
-/// allocation goes to the treasury. The preset itself has neither, since it must not have well-known keys; it does not
-/// start a chain.
+/// Returns the genesis of a staging chain: production's parameters, with these validators and balances. The
+/// rest of the allocation goes to the treasury. The preset itself has neither, since it must not have
+/// well-known keys; it does not start a chain.
 ///
-/// Fails if the balances exceed production's allocation, or if one is of a pot or below the existential deposit.
+/// Fails if the balances exceed production's allocation, or if one is of a pot or below the existential
+/// deposit.
 pub fn staging(
 	validators: Vec<Validator>,
 	balances: Vec<(AccountId, Balance)>,
 ) -> Result<Value, &'static str> {
 	let reserved: Vec<_> = pots().into();
 	if balances.iter().any(|(who, _)| reserved.contains(who)) {
-		return Err("a balance is of one of the chain's own accounts");
+		return Err("a balance belongs to one of the chain's own accounts; remove it");
 	}
 	if balances
 		.iter()
 		.any(|(_, amount)| *amount < EXISTENTIAL_DEPOSIT)
 	{
-		return Err("a balance is below the existential deposit");
+		return Err("a balance is below the existential deposit of 0.001 KAI");
 	}
 	let free =
 		GENESIS_ALLOCATION - CHECKER_RESERVE - reserved.len() as Balance * EXISTENTIAL_DEPOSIT;
 	let rest = balances
 		.iter()
 		.try_fold(free, |rest, (_, amount)| rest.checked_sub(*amount))
-		.ok_or("the balances are more than the 472,025,600 KAI that a genesis allocates")?;
+		.ok_or("the balances are more than the 472,025,600 KAI that a genesis can allocate")?;
 	let mut json = genesis(Network {
 		set: ParameterSet::Production,
 		validators,
@@ -348,27 +352,27 @@ pub fn staging(
 	Ok(json)
 }
 
-/// The keys of the development chain, each derived from the well-known development phrase by the
-/// path that stands beside it. (The WASM cannot derive them; a test does.)
+/// Public keys of the development chain, each derived from the well-known development phrase by the path
+/// beside it. (The WASM cannot derive them; a test does.)
 pub mod dev {
 	use hex_literal::hex;
 
-	/// An operator of the development chain.
+	/// Operator of the development chain.
 	pub struct Checker {
-		/// Its account, `//CheckerN`.
+		/// Account, `//CheckerN`.
 		pub account: [u8; 32],
-		/// Its checker key, `//CheckerN//key`.
+		/// Checker key, `//CheckerN//key`.
 		pub key: [u8; 32],
-		/// Its agent's key, ed25519, `//CheckerN//agent`.
+		/// Key of its agent, ed25519, `//CheckerN//agent`.
 		pub agent: [u8; 32],
 	}
 
-	/// Licenses that each checker holds.
+	/// Number of licenses that each checker holds.
 	pub const LICENSES: u32 = 10;
-	/// `//Provider`.
+	/// Account of the provider, `//Provider`.
 	pub const PROVIDER: [u8; 32] =
 		hex!("ea3801477a2f2e35ac843d34bcc01a20e8cf72eab1ee8f016c189a3ebdb68b36");
-	/// `//Checker1` … `//Checker3`.
+	/// The operators `//Checker1` … `//Checker3`.
 	pub const CHECKERS: [Checker; 3] = [
 		Checker {
 			account: hex!("b8ded1364bf5e117049432619e90934d72632c6016b9e1e33ae740526a36c16d"),

@@ -1,15 +1,15 @@
 //! Priorities of transactions, in three bands.
 //!
-//! | band | transactions |
+//! | Band | Transactions |
 //! | --- | --- |
-//! | `u64::MAX` | fee-less calls of rounds: their phases do not wait |
+//! | `u64::MAX` | fee-less calls of rounds, whose phases do not wait |
 //! | `u64::MAX / 2` | fee-less calls of orders, `finalize` and `annul_strike` |
 //! | at most [`MAX_SIGNED`] | every signed transaction, whatever its class, fee or tip |
 //!
-//! `pallet-transaction-payment` figures priorities for tokens of 10 to 12 decimals. With KAI's 18 every
-//! operational call, and every other one with a tip of 0.0013 KAI, would have the highest priority there is, and
-//! whoever fills blocks with them would keep attestations and votes out. So fee and tip are divided by
-//! [`UNIT`] before, and what comes of them is capped.
+//! `pallet-transaction-payment` computes priorities for tokens with 10 to 12 decimals. With KAI's 18, every
+//! operational call, and every other one with a tip of 0.0013 KAI, would have the highest priority possible,
+//! and anyone who fills blocks with them would keep attestations and votes out. So fee and tip are first
+//! divided by [`UNIT`], and the resulting priority is capped.
 
 use crate::{Runtime, RuntimeCall, RuntimeOrigin, constants::RuntimeBlockWeights, fees};
 use codec::{Decode, DecodeWithMemTracking, Encode};
@@ -25,21 +25,21 @@ use sp_runtime::{
 	transaction_validity::{TransactionPriority, TransactionSource, TransactionValidityError},
 };
 
-/// The highest priority of a signed transaction.
+/// Highest priority of a signed transaction.
 pub const MAX_SIGNED: TransactionPriority = TransactionPriority::MAX / 4;
 
-/// KAI units that count as one in a priority: nine decimals remain. Tips keep their order up to about a million
-/// KAI a transaction.
+/// Number of KAI units that count as one in a priority: nine decimals remain. Tips keep their order up to
+/// about a million KAI a transaction.
 pub const UNIT: Balance = 1_000_000_000;
 
-/// Charges fees as `pallet-transaction-payment` does, keeps signed transactions below fee-less calls, and notes
-/// what paid nothing, which [`fees::FeeAdjustment`] leaves out. For
-/// wallets it is that pallet's extension: the same name, type and encoding.
+/// Extension that charges fees as `pallet-transaction-payment` does, keeps signed transactions below
+/// fee-less calls, and records the work that paid nothing, which [`fees::FeeAdjustment`] leaves out. To
+/// wallets it is that pallet's extension: its name, type and encoding are the same.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
 pub struct ChargeTransactionPayment(Charge<Runtime>);
 
 impl ChargeTransactionPayment {
-	/// Pays this tip, in KAI units.
+	/// Creates the extension of a transaction with this tip, in KAI units.
 	pub fn from(tip: Balance) -> Self {
 		Self(Charge::from(tip))
 	}
@@ -60,7 +60,7 @@ impl TransactionExtension<RuntimeCall> for ChargeTransactionPayment {
 	type Val = <Charge<Runtime> as TransactionExtension<RuntimeCall>>::Val;
 	type Pre = <Charge<Runtime> as TransactionExtension<RuntimeCall>>::Pre;
 
-	/// That of the pallet's, and of the note that a transaction paid nothing, which is kept in one place.
+	/// Returns the weight of the pallet's extension, and of the record of work that paid nothing.
 	fn weight(&self, call: &RuntimeCall) -> Weight {
 		let note = <Runtime as frame_system::Config>::DbWeight::get().reads_writes(1, 1);
 		self.0.weight(call).saturating_add(note)

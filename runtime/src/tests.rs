@@ -1,5 +1,6 @@
-//! What the runtime promises to whoever uses it.
+//! Tests of the runtime's public interface and of its configuration.
 
+mod parameters;
 mod priority;
 mod rewards;
 
@@ -29,7 +30,7 @@ use sp_runtime::{
 	traits::{BlakeTwo256, Hash as _, Header as _, TrailingZeroInput, TransactionExtension},
 };
 
-/// A preset as a chain spec would have it: a patch of the default.
+/// Returns the genesis that a chain spec makes of a preset, which patches the default.
 fn genesis(name: &str) -> Value {
 	fn merge(into: &mut Value, patch: Value) {
 		match (into, patch) {
@@ -42,19 +43,22 @@ fn genesis(name: &str) -> Value {
 		}
 	}
 	let read = |name| {
-		let json = presets::get_preset(name).expect("there is such a preset");
-		serde_json::from_slice(&json).expect("it is JSON")
+		let json = presets::get_preset(name).expect("the preset exists");
+		serde_json::from_slice(&json).expect("the preset is JSON")
 	};
 	let mut json: Value = read(None);
 	merge(&mut json, read(Some(name)));
 	if name == presets::STAGING {
 		let staging = presets::staging(vec![validator()], Vec::new());
-		merge(&mut json, staging.expect("it allocates nothing"));
+		merge(
+			&mut json,
+			staging.expect("an empty list of balances is valid"),
+		);
 	}
 	json
 }
 
-/// A validator whose keys nobody else knows.
+/// Returns a validator whose keys are not well known.
 fn validator() -> presets::Validator {
 	let keys = crate::SessionKeys {
 		babe: sr25519::Pair::generate().0.public().into(),
@@ -63,7 +67,7 @@ fn validator() -> presets::Validator {
 	(sr25519::Pair::generate().0.public().into(), keys)
 }
 
-/// Every call of the runtime, with the arguments that zero bytes encode.
+/// Returns every call of the runtime, with arguments decoded from zero bytes.
 fn every_call() -> Vec<RuntimeCall> {
 	(0..=u8::MAX)
 		.flat_map(|pallet| (0..=u8::MAX).map(move |call| [pallet, call]))
@@ -71,7 +75,7 @@ fn every_call() -> Vec<RuntimeCall> {
 		.collect()
 }
 
-/// Runs `test` on the chain that a preset starts.
+/// Runs `test` on a chain started from a preset.
 fn on_preset(name: &str, test: impl FnOnce()) {
 	let json = genesis(name).to_string();
 	sp_io::TestExternalities::default().execute_with(|| {
@@ -115,8 +119,8 @@ fn pallet_indices_never_change() {
 			(35, "Orders"),
 		]
 	);
-	// Popw folds BABE's VRF output in `on_finalize`, after BABE; a round that starts in a block is there
-	// before an order is matched in it.
+	// Popw folds BABE's VRF output in `on_finalize`, after BABE. A round that starts in a block exists
+	// before an order is matched in the same block.
 	assert!(PalletInfo::index::<Babe>() < PalletInfo::index::<Popw>());
 	assert!(PalletInfo::index::<Popw>() < PalletInfo::index::<crate::Orders>());
 }
@@ -151,7 +155,7 @@ fn configuration_holds_together() {
 	assert_eq!(EPOCH_DURATION_IN_SLOTS, 300);
 	assert_eq!(SS58_PREFIX, 42);
 	assert_eq!(VERSION.spec_name, "kaisar");
-	// A call must stay small: it travels through every block and queue.
+	// A call must stay small, since it passes through every block and queue.
 	assert!(
 		std::mem::size_of::<RuntimeCall>() <= 512,
 		"{}",
@@ -184,8 +188,8 @@ fn every_preset_builds() {
 
 #[test]
 fn staging_knows_no_keys_and_gives_what_it_is_told() {
-	let bare = presets::get_preset(Some(presets::STAGING)).expect("there is such a preset");
-	let bare: Value = serde_json::from_slice(&bare).expect("it is JSON");
+	let bare = presets::get_preset(Some(presets::STAGING)).expect("the preset exists");
+	let bare: Value = serde_json::from_slice(&bare).expect("the preset is JSON");
 	assert_eq!(bare["session"]["keys"], serde_json::json!([]));
 	assert_eq!(bare["sudo"]["key"], Value::Null);
 	let owned = bare["balances"]["balances"].as_array().expect("a list");
@@ -199,8 +203,9 @@ fn staging_knows_no_keys_and_gives_what_it_is_told() {
 		presets::staging(vec![validator()], balances.collect())
 	};
 	let mut json = genesis("staging");
-	json["balances"] =
-		staging(&[(&petra, 7 * KAI), (&carla, KAI / 2)]).expect("it is little")["balances"].clone();
+	json["balances"] = staging(&[(&petra, 7 * KAI), (&carla, KAI / 2)])
+		.expect("the balances are valid")["balances"]
+		.clone();
 	sp_io::TestExternalities::default().execute_with(|| {
 		assert_ok!(presets::build_state(json.to_string().as_bytes()));
 		assert_eq!(Balances::balance(&petra), 7 * KAI);
@@ -224,7 +229,7 @@ fn staging_knows_no_keys_and_gives_what_it_is_told() {
 		),
 		([(&petra, KAI), (&fees::treasury(), KAI)], "chain's own"),
 	] {
-		let refused = staging(&balances).expect_err("it is refused");
+		let refused = staging(&balances).expect_err("the configuration is refused");
 		assert!(refused.contains(why), "{refused}");
 	}
 }
@@ -234,7 +239,7 @@ fn genesis_fails_when_it_is_not_one() {
 	let refused = |json: Value| {
 		sp_io::TestExternalities::default()
 			.execute_with(|| presets::build_state(json.to_string().as_bytes()))
-			.expect_err("it is refused")
+			.expect_err("the configuration is refused")
 	};
 	let mut wrong_set = genesis("local");
 	wrong_set["parameterSet"] = "unheard of".into();
@@ -264,7 +269,7 @@ fn presets_start_with_their_parameters() {
 		assert_eq!(<popw::TrialOffset as Get<u32>>::get(), 8);
 		assert!(<rewards::PayUncalibrated as Get<bool>>::get());
 		assert_eq!(<rewards::EpochLength as Get<u32>>::get(), 200);
-		// Parameters were there before Rewards opened its first epoch.
+		// The parameters were set before Rewards opened its first epoch.
 		assert_eq!(pallet_rewards::Current::<Runtime>::get().length, 200);
 	});
 	on_preset("staging", || {
@@ -336,13 +341,13 @@ fn production_allocates_what_the_emission_leaves() {
 fn development_has_its_cast() {
 	let secret = |path: &str| {
 		sr25519::Pair::from_string(path, None)
-			.expect("it is a path")
+			.expect("the secret is valid")
 			.public()
 			.0
 	};
 	let agent = |path: &str| {
 		ed25519::Pair::from_string(path, None)
-			.expect("it is a path")
+			.expect("the secret is valid")
 			.public()
 			.0
 	};
@@ -386,7 +391,7 @@ fn development_sells_licenses_and_production_waits_for_governance() {
 		let last = 3 * dev::LICENSES + 1;
 		assert_eq!(crate::Licenses::holder_of(last), Some(bob.clone()));
 		assert_eq!(crate::Licenses::unlocks_at(last), Some(365 * 7_200));
-		// 5 % off 2,600 KAI, and a tenth of that to the referrer.
+		// The buyer gets 5 % off 2,600 KAI, and the referrer a tenth of the price.
 		assert_eq!(before.0 - Balances::balance(&bob), 4_940 * KAI);
 		assert_eq!(Balances::balance(&fees::treasury()) - before.1, 4_446 * KAI);
 		assert_eq!(Balances::balance(&referrer) - before.2, 494 * KAI);
@@ -515,7 +520,7 @@ fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
 		));
 	};
 	on_preset("development", || {
-		// Bob may do everything for Alice. Charlie may do for Bob what moves nothing.
+		// Bob may make any call for Alice. Charlie may make calls for Bob that move nothing.
 		add(&alice, &bob, ProxyType::Any);
 		add(&bob, &charlie, ProxyType::NonTransfer);
 		let shared = pallet_multisig::Pallet::<Runtime>::multi_account_id(
@@ -551,7 +556,7 @@ fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
 			assert_ok!(
 				proxied(&bob, attack).dispatch(crate::RuntimeOrigin::signed(charlie.clone()))
 			);
-			// What was announced anybody may carry out.
+			// Anybody may execute an announced call.
 			let announced = RuntimeCall::Proxy(pallet_proxy::Call::proxy_announced {
 				delegate: bob.clone().into(),
 				real: alice.clone().into(),
@@ -561,7 +566,7 @@ fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
 			let _ = announced.dispatch(crate::RuntimeOrigin::signed(charlie.clone()));
 			assert_eq!([&alice, &shared, &charlie].map(Balances::balance), before);
 		}
-		// Who may do everything for Bob may.
+		// A proxy with all rights for Bob may.
 		assert_ok!(
 			proxied(&alice, to_charlie.clone()).dispatch(crate::RuntimeOrigin::signed(bob.clone()))
 		);
@@ -573,7 +578,8 @@ fn a_proxy_that_moves_nothing_moves_nothing_of_others_either() {
 fn licenses_are_locked_and_others_items_are_not() {
 	use frame_support::traits::Locker;
 	on_preset("development", || {
-		let collection = pallet_licenses::Collection::<Runtime>::get().expect("there is one");
+		let collection =
+			pallet_licenses::Collection::<Runtime>::get().expect("the collection exists");
 		assert!(configs::kaisar::LicenseLocker::is_locked(collection, 0));
 		assert!(!configs::kaisar::LicenseLocker::is_locked(
 			collection + 1,
@@ -582,13 +588,13 @@ fn licenses_are_locked_and_others_items_are_not() {
 	});
 }
 
-/// Runs an empty block in `slot`, by Alice as the slot's secondary author.
+/// Runs an empty block in `slot`, with Alice as the slot's secondary author.
 fn run_block(number: u32, slot: u64) -> Header {
 	begin_block(number, slot);
 	Executive::finalize_block()
 }
 
-/// Begins such a block, and sets its time.
+/// Begins a block in `slot`, with Alice as the secondary author, and sets its time.
 fn begin_block(number: u32, slot: u64) {
 	use sp_consensus_babe::digests::{PreDigest, SecondaryVRFPreDigest};
 	use sp_core::crypto::VrfSecret;
@@ -651,8 +657,8 @@ fn an_epoch_ends_and_emits_within_its_block() {
 			"{ended:?}"
 		);
 		assert!(ended.is_some());
-		// 70 % of 200 blocks at 15 KAI were minted; the validators' part waits for staking. The
-		// reserve moves, it is not minted.
+		// 70 % of the emission of 200 blocks at 15 KAI were minted; the validators' part waits for staking.
+		// The checkers' reserve moves, and is not minted.
 		assert_eq!(Balances::total_issuance() - issued, 2_100 * KAI);
 	});
 }
@@ -664,7 +670,7 @@ fn hooks_after_extrinsics_draw_from_what_nobody_knew_before_the_block() {
 		for number in 1..4 {
 			begin_block(number, 150_000_000 + u64::from(number));
 			let before = Popw::seed_of(number - 1);
-			// As `on_idle` sees it.
+			// The seed as `on_idle` reads it.
 			let running = <Popw as BlockSeed>::running();
 			assert!(running.is_some() && running != before);
 			Executive::finalize_block();

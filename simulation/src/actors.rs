@@ -1,10 +1,10 @@
 //! Parties, and the minds that lead them.
 //!
-//! A party owns accounts, machines, workers and operators. Its [`Mind`] is asked wherever an honest node or
-//! person would act by rule: whether a worker attests, for which identity a machine runs, whom a worker
-//! serves, how an operator votes, whether it opens what it committed to, what becomes of an order. Every
-//! method has the honest answer as its default. A mind sees what such a party sees: the chain's public
-//! state, and what its own machines and seats were shown.
+//! A party owns accounts, machines, workers and operators. Its [`Mind`] makes each decision that an honest
+//! node or person would make by rule: whether a worker attests, for which identity a machine runs, which
+//! operators a worker serves, how an operator votes, whether it opens a commitment, whether it deploys an
+//! order. The default of every method is the honest decision. A mind sees what such a party sees: the
+//! chain's public state, and the results that its own machines and seats get.
 
 use crate::{
 	chain::{Block, Sender},
@@ -20,7 +20,7 @@ use kaisar_runtime::{AccountId, Runtime, RuntimeCall};
 use pallet_popw::Round;
 use std::collections::{BTreeMap, VecDeque};
 
-/// A party's number. The honest background is number 0.
+/// Number of a party. The honest background is number 0.
 pub type PartyId = usize;
 
 /// A party.
@@ -34,18 +34,18 @@ pub struct Party {
 	pub pools: Vec<WorkerId>,
 	/// Its operators, in the order of their accounts.
 	pub operators: Vec<OperatorId>,
-	/// The price of machines of others that it had the use of, in KAI units.
+	/// Price of others' machines that it could use, in KAI units.
 	pub used: Balance,
-	/// Blocks for which a machine that it owns was free for something else, though its worker was paid.
+	/// Number of blocks for which its machine was free for another use, although its worker was paid.
 	pub spared: u64,
-	/// Blocks that it withheld as their author.
+	/// Number of blocks that it withheld as their author.
 	pub withheld: u32,
 }
 
-/// The KAI and licenses that a party brings to the network, and its counterpart too.
+/// KAI and licenses that a party brings to the network. Its counterpart brings the same.
 #[derive(Clone, Debug, Default)]
 pub struct Purse {
-	/// KAI of each of its accounts that are no operators.
+	/// KAI of each of its accounts that is not an operator.
 	pub accounts: Vec<Balance>,
 	/// Licenses of each of its operators, which are accounts of their own.
 	pub operators: Vec<u32>,
@@ -73,7 +73,7 @@ pub struct Operator {
 	pub account: AccountId,
 }
 
-/// When an operator opens a commitment.
+/// Time at which an operator opens a commitment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Opening {
 	/// In its part of the reveal phase, as nodes do.
@@ -85,17 +85,17 @@ pub enum Opening {
 /// A provider's answer to an order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Deployment {
-	/// Runs it.
+	/// Runs the order's container.
 	Run,
-	/// Says that it cannot be deployed.
+	/// Reports that the order cannot be deployed.
 	Fail(DeployFailure),
-	/// Nothing at all.
+	/// Does nothing.
 	Ignore,
 }
 
-/// A mind's desk: what it sees, and where it puts its transactions.
+/// A mind's desk: its view of the network, and the pool for its transactions.
 pub struct Desk<'a> {
-	/// The block that just ended.
+	/// Block that just ended.
 	pub block: &'a Block,
 	/// The first block of the play.
 	pub opening: BlockNumber,
@@ -109,56 +109,56 @@ pub struct Desk<'a> {
 	pub workers: &'a [Identity],
 	/// All operators, by number.
 	pub operators: &'a [Operator],
-	/// Registrations that were sent: machine and GPUs of the workers to come, by owner.
+	/// Registrations on their way: machine and GPUs of the future workers, by owner.
 	pub coming: &'a mut BTreeMap<AccountId, VecDeque<Identity>>,
-	/// Registrations ever sent, for their keys.
+	/// Number of registrations sent so far, from which keys are derived.
 	pub keys: &'a mut u32,
-	/// The party authors the next blocks, and so knows that a census starts within four of them.
+	/// Whether the party authors the next blocks, and so knows that a census starts within four of them.
 	pub foresees: bool,
-	/// The transactions that wait.
+	/// Pool of pending transactions.
 	pub pool: &'a mut Pool,
 }
 
 impl Desk<'_> {
-	/// The block that just ended.
+	/// Returns the number of the block that just ended.
 	pub fn now(&self) -> BlockNumber {
 		self.block.number
 	}
 
-	/// Whether the play has begun.
+	/// Returns whether the play has begun.
 	pub fn is_open(&self) -> bool {
 		self.now() >= self.opening
 	}
 
-	/// The party's account of this number.
+	/// Returns the party's account of this number.
 	pub fn account(&self, number: usize) -> AccountId {
 		self.me.accounts[number].clone()
 	}
 
-	/// The region of the party's machines.
+	/// Returns the region of the party's machines.
 	pub fn region(&self) -> [u8; 2] {
 		network::region(self.id)
 	}
 
-	/// Sends a call of one of the party's accounts.
+	/// Sends a call from one of the party's accounts.
 	pub fn send(&mut self, who: &AccountId, call: impl Into<RuntimeCall>) {
 		let until = self.now() + 50;
 		self.pool.send(Sender::of(who), call, until);
 	}
 
-	/// Sends a fee-less call of one of the party's nodes.
+	/// Sends a fee-less call from one of the party's nodes.
 	pub fn send_free(&mut self, call: impl Into<RuntimeCall>) {
 		let until = self.now() + 50;
 		self.pool.send(Sender::Node, call, until);
 	}
 
-	/// Buys a machine.
+	/// Adds a machine with this hardware, and returns its number.
 	pub fn machine(&mut self, has: WorkerSpec) -> MachineId {
 		self.machines.push(Machine { has, on: true });
 		self.machines.len() - 1
 	}
 
-	/// Registers a worker that runs on a machine and shows the GPUs of one, with the least stake and
+	/// Registers a worker that runs on one machine and shows the GPUs of another, with the minimum stake and
 	/// `more`.
 	pub fn register(
 		&mut self,
@@ -188,12 +188,12 @@ impl Desk<'_> {
 		self.send(owner, call);
 	}
 
-	/// Whether an operator is the party's own.
+	/// Returns whether an operator is the party's own.
 	pub fn is_mine(&self, operator: OperatorId) -> bool {
 		self.operators[operator as usize].party == self.id
 	}
 
-	/// Returns the weight of the party's seats in an open check, and the check's size.
+	/// Returns the weight of the party's seats in an open check, and the weight of all seats.
 	pub fn seats(&self, worker: WorkerId) -> Option<(u32, u32)> {
 		let check = open_check(worker)?;
 		let own = check
@@ -205,13 +205,13 @@ impl Desk<'_> {
 		Some((own, check.size.into()))
 	}
 
-	/// Whether the party holds more than half of an open check.
+	/// Returns whether the party holds more than half of an open check.
 	pub fn has_majority(&self, worker: WorkerId) -> bool {
 		self.seats(worker)
 			.is_some_and(|(own, size)| kaisar_math::committee::is_majority(own, size))
 	}
 
-	/// Returns the verdict that a worker's claim asks for.
+	/// Returns the verdict that confirms a worker's claim.
 	pub fn as_claimed(&self, worker: WorkerId) -> Verdict {
 		crate::physics::verdict(&self.workers[worker as usize].claim.bound())
 	}
@@ -225,27 +225,27 @@ pub fn open_check(worker: WorkerId) -> Option<pallet_popw::Check> {
 	}
 }
 
-/// The mind of a party. Every default is what an honest one does.
+/// Decisions of a party. Every default is the honest decision.
 pub trait Mind {
-	/// Returns what the party brings.
+	/// Returns the KAI and licenses that the party brings.
 	fn purse(&self) -> Purse;
 
 	/// Enters the network, before its first block.
 	fn enter(&mut self, _desk: &mut Desk) {}
 
-	/// Whether the party authors the blocks before each start of a round, whose outputs say if it is a
-	/// census.
+	/// Returns whether the party authors the blocks before each start of a round. Their outputs decide
+	/// whether the round is a census.
 	fn foresees(&self) -> bool {
 		false
 	}
 
-	/// Whether the party authors the first block of each round, and may withhold it.
+	/// Returns whether the party authors the first block of each round, and may withhold it.
 	fn withholds(&self) -> bool {
 		false
 	}
 
-	/// Whether the party likes the draws of the rounds that a block of its own would start. `desk` is of
-	/// the chain with that block.
+	/// Returns whether the party accepts the draws of the rounds that its own block would start. `desk`
+	/// shows the chain with that block.
 	fn likes(&mut self, _desk: &mut Desk) -> bool {
 		true
 	}
@@ -253,27 +253,27 @@ pub trait Mind {
 	/// Acts after each block.
 	fn act(&mut self, _desk: &mut Desk) {}
 
-	/// Whether a due worker attests. Asked at the end of the trial's block.
+	/// Returns whether a due worker attests. Called at the end of the trial's block.
 	fn attests(&mut self, desk: &mut Desk, worker: WorkerId, _round: &Round) -> bool {
 		let machine = desk.workers[worker as usize].machine;
 		desk.machines[machine].on
 	}
 
-	/// Puts the identities that take part in a round's trial into the order in which shared machines serve
-	/// them. It may have one show less than it claims.
+	/// Sorts the identities in a round's trial into the order in which shared machines serve them. It may
+	/// let an identity show less than it claims.
 	fn prefers(&mut self, _desk: &mut Desk, _round: &Round, _entrants: &mut Vec<Entrant>) {}
 
-	/// Whether a worker serves an operator's agent.
+	/// Returns whether a worker serves an operator's agent.
 	fn serves(&mut self, _desk: &mut Desk, _worker: WorkerId, _operator: OperatorId) -> bool {
 		true
 	}
 
-	/// Whether what a worker opens agrees with the root that it attested.
+	/// Returns whether a worker's openings agree with the root that it attested.
 	fn proves(&mut self, _desk: &mut Desk, _worker: WorkerId) -> bool {
 		true
 	}
 
-	/// Returns the vote of a seat, by what its agent saw.
+	/// Returns the vote of a seat, given its agent's finding.
 	fn votes(
 		&mut self,
 		_desk: &mut Desk,
@@ -284,17 +284,18 @@ pub trait Mind {
 		seen
 	}
 
-	/// Whether an operator commits to its votes at all.
+	/// Returns whether an operator commits to its votes at all.
 	fn commits(&mut self, _desk: &mut Desk, _operator: OperatorId) -> bool {
 		true
 	}
 
-	/// Returns when an operator opens its commitments of a round.
+	/// Returns the time at which an operator opens its commitments of a round.
 	fn opening(&mut self, _desk: &mut Desk, _operator: OperatorId) -> Opening {
 		Opening::Usual
 	}
 
-	/// Whether an operator opens a commitment to these votes. Asked in the block before it would.
+	/// Returns whether an operator opens a commitment to these votes. Called in the block before it would
+	/// open it.
 	fn opens(
 		&mut self,
 		_desk: &mut Desk,
@@ -305,43 +306,43 @@ pub trait Mind {
 		true
 	}
 
-	/// Returns what becomes of an order that the party's worker got.
+	/// Returns the answer to an order that the party's worker got.
 	fn deploys(&mut self, _desk: &mut Desk, _order: OrderId, _worker: WorkerId) -> Deployment {
 		Deployment::Run
 	}
 
-	/// Whether a container of the party's order answers, as far as it is its tenant's doing.
+	/// Returns whether a container of the party's order answers, as far as its tenant decides that.
 	fn answers(&mut self, _desk: &mut Desk, _order: OrderId) -> bool {
 		true
 	}
 
-	/// Whether a container of the party's order ends by itself now.
+	/// Returns whether a container of the party's order ends by itself now.
 	fn ends(&mut self, _desk: &mut Desk, _order: OrderId) -> bool {
 		false
 	}
 
-	/// Whether a container on the party's worker runs, as far as it is its provider's doing.
+	/// Returns whether a container on the party's worker runs, as far as its provider decides that.
 	fn keeps(&mut self, desk: &mut Desk, _order: OrderId, worker: WorkerId) -> bool {
 		let machine = desk.workers[worker as usize].machine;
 		desk.machines[machine].on
 	}
 }
 
-/// An honest party: its machines with a worker on each, its operators.
+/// An honest party, with a worker on each of its machines, and with its operators.
 #[derive(Clone, Debug, Default)]
 pub struct Honest {
 	/// Its machines. Workers are owned by its first account.
 	pub machines: Vec<WorkerSpec>,
-	/// It stakes on each worker the least of so many more identities, as a strategy does that registers
-	/// them.
+	/// Number of further identities for whose minimum stake it stakes more on each worker, to match a
+	/// strategy that registers these identities.
 	pub more: u16,
-	/// The claim of such an identity, where it is not the machine's.
+	/// Claim of such an identity, if it is not the machine's.
 	pub parts: Option<WorkerSpec>,
-	/// Its licenses, an entry for each operator.
+	/// Number of licenses of each operator.
 	pub operators: Vec<u32>,
 	/// KAI of its first account.
 	pub kai: Balance,
-	/// KAI of a second account that does nothing, where the strategy's does something.
+	/// KAI of a second account that does nothing, if the strategy uses one.
 	pub idle: Option<Balance>,
 }
 

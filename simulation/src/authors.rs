@@ -1,10 +1,10 @@
-//! Authors of blocks: what they gain by putting calls of their own into a block, or by withholding one.
+//! Authors of blocks: their gains from putting calls of their own into a block, or from withholding one.
 //!
-//! **Withholding** the first block of a round, or of a trial, buys one other draw of who sits:
+//! **Withholding** the first block of a round, or of a trial, buys one other draw of the committees:
 //! [`capture`](crate::capture) draws committees in pairs for it. **Calls before a start** count from the
-//! next round: the strategy `foresight` plays an owner that knows of each census four blocks ahead. What is
-//! left is the draw of an order's worker, which this module measures: the author of the block after an
-//! order knows the seed that will draw, and may move its own workers in the index, which changes the draw.
+//! next round on: the strategy `foresight` plays an owner that knows of each census four blocks ahead. This
+//! module measures what remains, the draw of an order's worker: the author of the block after an order knows
+//! the seed of the draw, and may move its own workers in the index, which changes the draw.
 
 use crate::{
 	chain::{self, Author, Sender},
@@ -17,25 +17,25 @@ use kaisar_primitives::{KAI, Plan, WorkerId};
 use kaisar_runtime::{AccountId, Runtime, RuntimeCall, RuntimeEvent};
 use serde::Serialize;
 
-/// Workers of the network, of which 28 have a 4090 and wait.
+/// Number of workers in the network, of which 28 have a 4090 and are idle.
 const WORKERS: u32 = 40;
 
 /// Frequencies with which an author's own worker gets an order.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct OrderDraws {
-	/// Calls that it may put into the block, each of them or not.
+	/// Number of calls that the author can put into the block, in any combination.
 	pub calls: u32,
-	/// Orders.
+	/// Number of orders.
 	pub orders: u32,
-	/// The part of all idle workers of the kind that are its own.
+	/// Author's part of all idle workers that fit.
 	pub own: f64,
-	/// The part of orders that its workers get without any call.
+	/// Part of the orders that the author's workers get without any call.
 	pub without: f64,
-	/// The part of orders that they can get by the best choice of calls.
+	/// Part of the orders that they can get by the best choice of calls.
 	pub with: f64,
 }
 
-/// Makes a block of these calls of one account. Returns `None` if they do not fit: the block in which a
+/// Makes a block of these calls from one account. Returns `None` if they do not fit: the block in which a
 /// session ends carries no transactions.
 fn block(author: &mut Author, who: &AccountId, calls: &[RuntimeCall]) -> Option<chain::Block> {
 	author.begin();
@@ -49,7 +49,7 @@ fn block(author: &mut Author, who: &AccountId, calls: &[RuntimeCall]) -> Option<
 	Some(author.end())
 }
 
-/// Returns the worker that an order of block N gets, if block N + 1 has these calls.
+/// Returns the worker that an order in block N gets if block N + 1 has these calls.
 fn matched(
 	store: &Store,
 	author: &Author,
@@ -69,7 +69,7 @@ fn matched(
 	})
 }
 
-/// Measures the draws of so many orders, with so many calls of the author's.
+/// Measures the draws of this number of orders, with this number of calls of the author.
 pub fn order_draws(calls: u32, orders: u32, seed: u64) -> OrderDraws {
 	let network = Network {
 		workers: WORKERS,
@@ -105,14 +105,14 @@ pub fn order_draws(calls: u32, orders: u32, seed: u64) -> OrderDraws {
 			&[(customer.clone(), 1_000 * KAI)],
 			&checkers,
 		);
-		// Past the first blocks, so that states count.
+		// Skips the first blocks, so that the workers' states count.
 		for _ in 0..8 {
 			block(&mut author, &customer, &[]);
 		}
 	});
 	let (mut without, mut with, mut placed) = (0u32, 0u32, 0u32);
 	while placed < orders {
-		// The order's block, on a copy: the next order finds all workers idle again.
+		// The order's block is made on a copy, so the next order finds all workers idle again.
 		let (mut after, mut next) = (store.clone(), author.clone());
 		let call = order(physics::HOME_CLASS, network::REGION, 1, Plan::OnDemand);
 		let carried = after.execute_with(|| block(&mut next, &customer, &[call.into()]));

@@ -8,12 +8,12 @@ use crate::{
 use kaisar_primitives::{OperatorId, WorkerId};
 use kaisar_runtime::{Runtime, RuntimeEvent};
 
-/// The mind of the honest background: all of its machines run, but for a few that are out of reach in a
-/// census now and then, and come back.
+/// Mind of the honest background: all of its machines run, except a few that are sometimes unreachable in a
+/// census, and come back.
 pub struct Background {
-	/// Of a thousand workers, those that no checker reaches in a round.
+	/// Number of workers in a thousand that no checker reaches in a round.
 	pub lost: u32,
-	/// Operators that are registered and do nothing, of a thousand.
+	/// Number of operators in a thousand that are registered and do nothing.
 	pub dead: u32,
 	/// The seed of the play.
 	pub seed: u64,
@@ -43,7 +43,7 @@ impl Mind for Background {
 	}
 
 	fn serves(&mut self, desk: &mut Desk, worker: WorkerId, _: OperatorId) -> bool {
-		// All votes on a worker are settled in one block, and so see the same.
+		// All votes on a worker are settled in one block, and so have the same finding.
 		let when = desk.now() / 60;
 		draw(1_000, self.seed, (b"lost", worker, when)) >= self.lost
 	}

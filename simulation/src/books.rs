@@ -1,21 +1,21 @@
 //! The balance sheet of a party.
 //!
-//! | item | value |
+//! | Item | Value |
 //! | --- | --- |
 //! | accounts | free and held KAI: escrow, bonds and deposits are on hold on them |
 //! | stake | own and delegated, bonded and unbonding, less what the queued slashes would take |
-//! | rewards | what could be claimed now, settled or not |
-//! | vKAI | at full value, as after 180 days; redemptions at what they pay |
-//! | credits | at face value: what they can buy |
+//! | rewards | rewards that could be claimed now, settled or not |
+//! | vKAI | at full value, as after 180 days; redemptions at the amount that they pay |
+//! | credits | at face value, for which they can buy |
 //!
-//! The score of the running epoch is not on it: what it will be worth is not known before the epoch's end.
+//! The score of the running epoch is not included: its value is not known before the epoch's end.
 
 use crate::actors::Party;
 use kaisar_primitives::{Balance, PoolId};
 use kaisar_runtime::{AccountId, Providers, Rewards, Runtime, System};
 use pallet_providers::{RecordOf, pool::Leaving, pool::Unbonding};
 
-/// Returns what an account has in KAI, vKAI and credits.
+/// Returns an account's balance in KAI, vKAI and credits.
 fn purse(who: &AccountId) -> Balance {
 	let data = System::account(who).data;
 	let redemptions: Balance = Rewards::redemptions_of(who.clone())
@@ -32,7 +32,7 @@ fn purse(who: &AccountId) -> Balance {
 		+ credits_in_escrow(who)
 }
 
-/// Credits that an account's orders hold.
+/// Returns the credits that an account's orders hold.
 fn credits_in_escrow(who: &AccountId) -> Balance {
 	pallet_orders::OrdersByCustomer::<Runtime>::iter_key_prefix(who)
 		.filter_map(|id| pallet_orders::Orders::<Runtime>::get(u32::from_be_bytes(id)))
@@ -44,13 +44,13 @@ fn unbonding(part: &Leaving, pieces: &[Unbonding]) -> Balance {
 	pieces.iter().filter_map(|piece| part.worth(piece)).sum()
 }
 
-/// Returns a record as if the slashes that are queued had been applied.
+/// Returns a record as if its queued slashes had been applied.
 fn slashed(mut record: RecordOf<Runtime>) -> RecordOf<Runtime> {
 	record.pool.slash(record.queued.most());
 	record
 }
 
-/// Returns what an account has at stake on a worker, and what it can claim of its rewards.
+/// Returns an account's stake on a worker, and the worker's rewards that it can claim.
 fn stake(worker: u32, who: &AccountId) -> Balance {
 	let mut sum = Rewards::claimable_by(PoolId::Worker(worker), who.clone());
 	let Some(record) = pallet_providers::Workers::<Runtime>::get(worker).map(slashed) else {
@@ -70,7 +70,7 @@ fn stake(worker: u32, who: &AccountId) -> Balance {
 	sum
 }
 
-/// Returns all that a party owns.
+/// Returns the value of everything that a party owns.
 pub fn worth(party: &Party) -> Balance {
 	let accounts: Balance = party.accounts.iter().map(purse).sum();
 	let workers = party.workers.iter().chain(&party.pools);
@@ -91,14 +91,14 @@ pub fn worth(party: &Party) -> Balance {
 	accounts + stakes + licenses
 }
 
-/// Returns the KAI of all accounts together.
+/// Returns the total KAI of all accounts.
 pub fn all_kai() -> Balance {
 	frame_system::Account::<Runtime>::iter_values()
 		.map(|account| account.data.free + account.data.reserved)
 		.sum()
 }
 
-/// Returns the stake that all pools say they hold, and what the account of stakes has.
+/// Returns the total stake in the records of all pools, and the balance of the account that holds stakes.
 pub fn all_stake() -> (Balance, Balance) {
 	let pools = pallet_providers::Workers::<Runtime>::iter_values()
 		.map(|record| record.pool.total().unwrap_or(0))

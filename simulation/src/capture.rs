@@ -1,9 +1,8 @@
-//! Captured committees: how often a coalition holds most of one.
+//! Captured committees: the frequency with which a coalition holds most of one.
 //!
-//! Committees are drawn by the runtime itself, for workers of a chain whose operators hold licenses as the
-//! row says, by random seeds of rounds. Beside the frequency stands the binomial probability for a
-//! committee of five. A committee that is larger, since operators are added until three sit, gives a
-//! coalition less.
+//! The runtime itself draws the committees, by random seeds of rounds, on a chain whose operators hold
+//! licenses as the row describes. Beside the frequency is the binomial probability for a committee of five.
+//! A larger committee, to which operators were added until three have a seat, gives a coalition less.
 
 use crate::{
 	chain::Author,
@@ -18,29 +17,29 @@ use pallet_popw::{Round, Rounds};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Licenses that are active in all.
+/// Total number of active licenses.
 const LICENSES: u32 = 1_000;
-/// Workers whose committees are drawn.
+/// Number of workers whose committees are drawn.
 const WORKERS: u32 = 100;
-/// The weight of a committee.
+/// Weight of a committee.
 pub const SIZE: u32 = 5;
 
 /// The distribution of the licenses that are not the coalition's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Honest {
-	/// Each by an operator of its own.
+	/// Each license is held by an operator of its own.
 	Small,
-	/// 60 % of them by one operator.
+	/// One operator holds 60 % of them.
 	OneOf60,
-	/// 35 % of them by each of two operators.
+	/// Each of two operators holds 35 % of them.
 	TwoOf35,
 }
 
 impl Honest {
-	/// All of them.
+	/// All distributions.
 	pub const ALL: [Self; 3] = [Self::Small, Self::OneOf60, Self::TwoOf35];
 
-	/// In words.
+	/// Returns the name in the table.
 	pub fn name(self) -> &'static str {
 		match self {
 			Self::Small => "all small",
@@ -61,13 +60,13 @@ impl Honest {
 /// The licenses of a coalition, and of those around it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Setting {
-	/// Of a hundred active licenses, those of the coalition.
+	/// Coalition's part of the active licenses, in percent.
 	pub percent: u32,
-	/// Each of them is an account's own; otherwise three accounts hold them.
+	/// Whether each of them is in an account of its own; otherwise three accounts hold them.
 	pub many_accounts: bool,
 	/// The distribution of the others.
 	pub honest: Honest,
-	/// Of a hundred licenses that are not the coalition's, those whose operators do nothing.
+	/// Part of the other licenses whose operators do nothing, in percent.
 	pub dead: u32,
 }
 
@@ -76,21 +75,21 @@ pub struct Setting {
 pub struct Capture {
 	/// The setting.
 	pub setting: Setting,
-	/// Committees drawn.
+	/// Number of committees drawn.
 	pub drawn: u32,
-	/// The part in which it has more than half of the size: it passes a false claim, or fails an honest
-	/// worker.
+	/// Part in which the coalition has more than half of the size: it can pass a false claim, or fail an
+	/// honest worker.
 	pub majority: f64,
-	/// The binomial probability of that in a committee of five.
+	/// Binomial probability of such a majority in a committee of five.
 	pub majority_exact: f64,
-	/// The part in which it has more than three quarters: it has an honest worker slashed.
+	/// Part in which it has more than three quarters: it can have an honest worker slashed.
 	pub slash: f64,
-	/// The binomial probability of that.
+	/// Binomial probability of more than three quarters in a committee of five.
 	pub slash_exact: f64,
-	/// The part in which nothing is decided if it votes against the truth and dead seats do not vote.
+	/// Part in which nothing is decided if the coalition votes against the truth and dead seats do not vote.
 	pub undecided: f64,
-	/// The part in which it has more than half in the better one of two draws: as the author of a round's
-	/// first block has that withholds it, at the price of the block's reward.
+	/// Part in which it has more than half in the better of two draws: the author of a round's first block
+	/// can withhold it to get a second draw, at the price of the block's reward.
 	pub majority_of_two: f64,
 }
 
@@ -111,17 +110,17 @@ pub fn majority(p: f64) -> f64 {
 	at_least(SIZE / 2 + 1, SIZE, p)
 }
 
-/// Returns the probability of more than three quarters of it.
+/// Returns the probability of more than three quarters of a committee of [`SIZE`].
 pub fn slashes(p: f64) -> f64 {
 	at_least(SIZE * 3 / 4 + 1, SIZE, p)
 }
 
-/// Splits licenses over so many accounts.
+/// Splits licenses over this number of accounts.
 fn split(licenses: u32, accounts: u32) -> impl Iterator<Item = u32> {
 	(0..accounts).map(move |n| licenses / accounts + u32::from(n < licenses % accounts))
 }
 
-/// A chain with operators that hold licenses as a setting says.
+/// A chain whose operators hold licenses as a setting describes.
 struct Board {
 	store: Store,
 	/// Operators of the coalition.
@@ -213,10 +212,10 @@ impl Board {
 	}
 }
 
-/// The round that committees are drawn for.
+/// Round for which committees are drawn.
 const ROUND: RoundIndex = 1;
 
-/// Draws so many committees in a setting.
+/// Draws this number of committees in a setting, and counts captures.
 pub fn measure(setting: Setting, committees: u32, seed: u64) -> Capture {
 	let mut board = Board::new(&setting, seed);
 	let (mut half, mut most, mut none, mut of_two) = (0u32, 0u32, 0u32, 0u32);
@@ -258,7 +257,7 @@ pub fn measure(setting: Setting, committees: u32, seed: u64) -> Capture {
 	}
 }
 
-/// The settings of the table.
+/// Returns the settings of the table.
 pub fn settings() -> Vec<Setting> {
 	let mut all = Vec::new();
 	for honest in Honest::ALL {
@@ -282,8 +281,9 @@ pub fn settings() -> Vec<Setting> {
 mod tests {
 	use super::*;
 
+	/// Tests rows of the table of *Committees* in `docs/popw.md`.
 	#[test]
-	fn the_binomial_figures_are_those_of_the_specification() {
+	fn the_binomial_figures_are_those_of_the_documents() {
 		for (percent, half, most) in [
 			(5, 0.0012, 0.00003),
 			(10, 0.0086, 0.00046),

@@ -1,10 +1,10 @@
 //! The runtime, driven natively block by block.
 //!
-//! A block is what a node makes it: BABE's header with a VRF output, the time, the hooks, the transactions
-//! that the [pool](crate::pool) offers by priority, `on_idle`, `on_finalize`. A transaction passes all of
-//! the runtime's extensions, so that nonces, weights, limits of blocks, fees and priorities are the chain's
-//! own. Left out are signatures alone: of accounts, and of nodes under fee-less calls. The driver stands
-//! for the keystores of all of them.
+//! A block has the same parts as on a node: BABE's header with a VRF output, the time, the hooks, the
+//! transactions that the [pool](crate::pool) offers by priority, `on_idle`, `on_finalize`. A transaction
+//! passes all of the runtime's extensions, so nonces, weights, limits of blocks, fees and priorities are the
+//! chain's own. Only signatures are omitted, both of accounts and of nodes under fee-less calls. The driver
+//! replaces all keystores.
 //!
 //! All functions of this module, and all reads of the runtime's storage anywhere in this crate, run within
 //! [`Store::execute_with`](crate::store::Store::execute_with).
@@ -30,15 +30,15 @@ use sp_runtime::{
 	},
 };
 
-/// The slot of block 0.
+/// Slot of block 0.
 const FIRST_SLOT: u64 = 150_000_000;
 
-/// Bytes of a signed transaction beside its call and its compact fields: format, signer and signature.
-/// A test compares it with a real one.
+/// Bytes of a signed transaction besides its call and its compact fields: format, signer and signature. A
+/// test compares the length with that of a real transaction.
 const SIGNED_BYTES: usize = 1 + 33 + 65 + 1 + 1;
-/// The same of a fee-less one.
+/// Bytes of a fee-less transaction besides its call and its compact fields.
 const GENERAL_BYTES: usize = 2 + 1 + 1;
-/// Most bytes of a transaction's length prefix.
+/// Maximum length of a transaction's length prefix, in bytes.
 const LENGTH_BYTES: usize = 2;
 
 /// Returns the origin of an account.
@@ -51,12 +51,12 @@ pub fn signed(who: &AccountId) -> RuntimeOrigin {
 pub enum Sender {
 	/// An account, which pays the fee and may tip.
 	Account(AccountId, Balance),
-	/// A node, fee-less. Its signature is not made.
+	/// A node, which pays no fee. Its signature is omitted.
 	Node,
 }
 
 impl Sender {
-	/// An account that gives no tip.
+	/// Returns an account as a sender without a tip.
 	pub fn of(who: &AccountId) -> Self {
 		Self::Account(who.clone(), 0)
 	}
@@ -76,7 +76,7 @@ impl Sender {
 	}
 }
 
-/// Returns the length of a transaction as it would be sent.
+/// Returns the encoded length of a transaction, in bytes.
 fn length(sender: &Sender, call: &RuntimeCall) -> usize {
 	let call = call.encoded_size();
 	match sender {
@@ -114,7 +114,8 @@ pub fn priority(
 	Ok(valid.priority)
 }
 
-/// Applies a transaction in the running block: the call's own result, or why the block cannot carry it.
+/// Applies a transaction in the running block. Returns the call's result, or the reason why the block cannot
+/// carry the transaction.
 pub fn apply(
 	sender: &Sender,
 	call: RuntimeCall,
@@ -134,7 +135,7 @@ pub fn apply(
 	})
 }
 
-/// Whether the block had no room for a transaction.
+/// Returns whether the block had no room for a transaction.
 pub fn is_full(error: &TransactionValidityError) -> bool {
 	matches!(
 		error,
@@ -147,12 +148,12 @@ pub fn is_full(error: &TransactionValidityError) -> bool {
 pub struct Author {
 	key: sr25519::Pair,
 	parent: Option<Header>,
-	/// Slots without a block so far: those of authors that withheld theirs.
+	/// Number of slots without a block so far, whose authors withheld it.
 	skipped: u64,
 }
 
 impl Author {
-	/// The author whose outputs follow from the seed of a play.
+	/// Creates the author, whose VRF outputs follow from the seed of a play.
 	pub fn new(seed: u64) -> Self {
 		let seed = sp_io::hashing::blake2_256(&(b"author", seed).encode());
 		Self {
@@ -172,7 +173,7 @@ impl Author {
 		self.parent.as_ref().map_or(1, |parent| parent.number + 1)
 	}
 
-	/// Leaves the next slot without a block, as an author that withholds its own does.
+	/// Leaves the next slot without a block, as if its author withheld it.
 	pub fn skip(&mut self) {
 		self.skipped += 1;
 	}
@@ -185,7 +186,8 @@ impl Author {
 	pub fn begin(&mut self) {
 		use sp_consensus_babe::digests::{PreDigest, SecondaryVRFPreDigest};
 		let slot = self.slot();
-		// The first block of a BABE epoch is signed for that epoch. Block 1 begins none: it is in epoch 0.
+		// The first block of a BABE epoch is signed for that epoch. Block 1 is in epoch 0, which it does not
+		// begin.
 		let (now, next) = (Babe::current_epoch(), Babe::next_epoch());
 		let begins = self.next() > 1 && slot >= *next.start_slot;
 		let epoch = if begins { next } else { now };
@@ -206,7 +208,7 @@ impl Author {
 			Default::default(),
 			match &self.parent {
 				Some(parent) => parent.hash(),
-				// Genesis has the hash that its state says, so that keys proved there stay proved.
+				// Genesis keeps the hash in its state, so that key proofs made for it stay valid.
 				None => System::block_hash(0),
 			},
 			Digest { logs: vec![digest] },
@@ -220,7 +222,7 @@ impl Author {
 		assert!(matches!(applied, Ok(Ok(()))), "the time: {applied:?}");
 	}
 
-	/// Ends the block, and returns what happened in it.
+	/// Ends the block, and returns its events and the weight used.
 	pub fn end(&mut self) -> Block {
 		let header = Executive::finalize_block();
 		let block = Block {
@@ -235,12 +237,12 @@ impl Author {
 	}
 }
 
-/// A block that was made.
+/// A finished block.
 #[derive(Default)]
 pub struct Block {
 	/// Its number.
 	pub number: BlockNumber,
-	/// The weight of all that was done in it.
+	/// Weight used in the block.
 	pub used: Weight,
 	/// Its events, in order.
 	pub events: Vec<RuntimeEvent>,

@@ -1,8 +1,8 @@
-//! Floods of signed calls: what they keep out of blocks, and what they cost.
+//! Floods of signed calls: the attestations that they keep out of blocks, and their costs.
 //!
-//! A party fills the blocks of a census' attest phase with calls of its own, signed and tipped. Blocks are
-//! built as nodes build them, by the runtime's own priorities, weights and fees. So the figures say how
-//! many workers could not attest, and how fast the flood makes itself dearer.
+//! A party fills the blocks of a census' attest phase with its own calls, signed and tipped. Blocks are
+//! built as on nodes, by the runtime's own priorities, weights and fees. So the figures show how many
+//! workers could not attest, and how fast the flood raises its own price.
 
 use crate::{
 	actors::{Desk, Honest, Mind, Purse},
@@ -17,17 +17,17 @@ use kaisar_runtime::{Runtime, RuntimeCall, TransactionPayment};
 use pallet_popw::Phase;
 use serde::Serialize;
 
-/// Accounts that send, so that no nonce stands in the way.
+/// Number of sending accounts: enough for nonces not to limit the flood.
 const ACCOUNTS: u32 = 8;
-/// Calls that are sent for each block: more than any block carries.
+/// Number of calls sent for each block: more than a block can carry.
 const CALLS: u32 = 64;
 
-/// The call that a flood is made of.
+/// Kind of call in a flood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Flood {
-	/// A reveal of 64 votes that nobody committed to: operational, and the dearest call of rounds.
+	/// A reveal of 64 votes without a commitment: it is operational, and the most expensive call of rounds.
 	Reveals,
-	/// A remark of 64 KB: ordinary.
+	/// A remark of 64 KB, which is an ordinary call.
 	Remarks,
 }
 
@@ -35,7 +35,7 @@ impl Flood {
 	/// Both kinds.
 	pub const ALL: [Self; 2] = [Self::Reveals, Self::Remarks];
 
-	/// In words.
+	/// Returns the name in the table.
 	pub fn name(self) -> &'static str {
 		match self {
 			Self::Reveals => "reveals of 64 votes",
@@ -89,7 +89,7 @@ impl Mind for Flooder {
 		for number in 0..CALLS {
 			let who = desk.account((number % ACCOUNTS) as usize);
 			let sender = Sender::Account(who, self.tip);
-			// One that is not carried at once is sent anew.
+			// A call that is not carried at once is sent anew.
 			desk.pool.send(sender, self.flood.call(), next);
 		}
 	}
@@ -98,23 +98,23 @@ impl Mind for Flooder {
 /// The result of a flood.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Flooded {
-	/// The calls.
+	/// Kind of the calls.
 	pub flood: Flood,
-	/// The tip of each, in KAI.
+	/// Tip of each call, in KAI.
 	pub tip: f64,
-	/// Blocks that were flooded.
+	/// Number of flooded blocks.
 	pub blocks: u32,
-	/// The mean part of their weight that was used.
+	/// Mean part of their weight that was used.
 	pub fullness: f64,
-	/// KAI for a flooded block, on average.
+	/// Mean cost of a flooded block, in KAI.
 	pub cost: f64,
-	/// The part by which a flooded block raises the fees of the next one, on average.
+	/// Mean part by which a flooded block raises the fees of the next one.
 	pub dearer: f64,
-	/// Attestations that the flooded blocks carried.
+	/// Number of attestations in the flooded blocks.
 	pub attested: u32,
-	/// Attestations that the same blocks carried without a flood.
+	/// Number of attestations in the same blocks without a flood.
 	pub without: u32,
-	/// Workers that were found absent, beyond those without a flood.
+	/// Number of workers found absent, beyond those without a flood.
 	pub absent: i64,
 }
 
@@ -124,7 +124,7 @@ struct Counted {
 	used: f64,
 	attested: u32,
 	absent: i64,
-	/// The sum of what each flooded block added to the logarithm of the fee multiplier.
+	/// Sum of the flooded blocks' additions to the logarithm of the fee multiplier.
 	growth: f64,
 	cost: f64,
 }

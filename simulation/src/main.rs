@@ -1,4 +1,4 @@
-//! The command line: which strategies to play, in which network, and how to print what came of it.
+//! Command line: it selects strategies and a network, plays them, and prints the results.
 
 use clap::{Parser, ValueEnum};
 use kaisar_primitives::KAI;
@@ -11,33 +11,33 @@ use kaisar_simulation::{
 };
 use std::{process::ExitCode, time::Instant};
 
-/// Fewest workers of a network: a coalition's own must not be most of it.
+/// Minimum number of workers in a network: a coalition's own must not be most of it.
 const LEAST_WORKERS: u32 = 20;
-/// Most workers: the size that the chain is made for.
+/// Maximum number of workers in a network: the size for which the chain is designed.
 const MOST_WORKERS: u32 = 1_000_000;
 
-/// Plays strategies against the runtime, and prints what each earns beside honesty.
+/// Plays strategies against the runtime, and compares their earnings with those of honest parties.
 ///
 /// Each strategy is played twice in the same network with the same randomness: once as it is, and once with
-/// an honest party with the same machines, licenses and KAI in its place. The ratio is 1 + (what it earned
-/// − what honesty earned) / what honesty earned. Fees of registration are printed apart, as entry.
+/// an honest party with the same machines, licenses and KAI in its place. The ratio is 1 + (earnings of the
+/// strategy − earnings of honesty) / earnings of honesty. Registration fees are printed apart, as entry.
 ///
 /// Without --censuses the play is short: phases of ten blocks, a census about every sixty blocks, one epoch
-/// of 400 blocks. With it, phases and censuses are production's.
+/// of 400 blocks. With --censuses, phases and censuses are production's.
 #[derive(Parser, Debug)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
-	/// Workers of the honest network around the strategies
+	/// Number of workers in the honest network around the strategies
 	#[arg(long, default_value_t = 100, value_name = "N",
 		value_parser = clap::value_parser!(u32).range(LEAST_WORKERS as i64..=MOST_WORKERS as i64))]
 	workers: u32,
 	/// Use production's phases, and play for this many mean intervals between censuses
 	#[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
 	censuses: Option<u32>,
-	/// The seed of everything that is random
+	/// Seed of all randomness
 	#[arg(long, default_value_t = 1, value_name = "SEED")]
 	seed: u64,
-	/// Play each strategy with this many seeds, from --seed on; more than one gives a standard error
+	/// Play each strategy with this number of seeds, from --seed on; more than one gives a standard error
 	#[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
 	seeds: u64,
 	/// Play these strategies only; see --list
@@ -49,16 +49,16 @@ struct Arguments {
 	/// Print these tables only [default: strategies, and all others unless --strategy is given]
 	#[arg(long, value_enum, num_args = 1..)]
 	table: Vec<Table>,
-	/// Committees drawn for each row of the capture table
+	/// Number of committees drawn for each row of the capture table
 	#[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(200..=10_000_000))]
 	committees: u32,
 	/// Check all invariants of the runtime at the end of each play
 	#[arg(long)]
 	check: bool,
-	/// Print JSON in place of tables
+	/// Print JSON instead of tables
 	#[arg(long)]
 	json: bool,
-	/// List the strategies, with what bounds them, and play none
+	/// List the strategies with their limits, and exit
 	#[arg(long)]
 	list: bool,
 }
@@ -66,7 +66,7 @@ struct Arguments {
 /// A table of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Table {
-	/// Earnings of each strategy beside honesty
+	/// Earnings of each strategy, compared with honesty
 	Strategies,
 	/// Frequencies with which a coalition holds most of a committee
 	Capture,
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
 	}
 }
 
-/// Returns the strategies that were asked for.
+/// Returns the strategies with these names, or all strategies if none is named.
 fn chosen(names: &[String]) -> Result<Vec<Scenario>, String> {
 	if names.is_empty() {
 		return Ok(strategies::all());
@@ -170,7 +170,8 @@ fn play_strategies(
 	network: &Network,
 	report: &mut Report,
 ) -> Result<(), String> {
-	let broken = |error| format!("an invariant of the runtime does not hold: {error:?}");
+	let broken =
+		|error| format!("an invariant of the runtime does not hold, which is a bug: {error:?}");
 	let seeds = || {
 		(0..arguments.seeds).map(|n| Network {
 			seed: network.seed + n,

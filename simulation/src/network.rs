@@ -1,13 +1,13 @@
-//! The network that a play takes place in: its rules, its people, its genesis.
+//! The network of a play: its rules, its accounts, its genesis.
 //!
-//! Parameters are production's, and references are calibrated. What a play changes is said by its
-//! [`Rules`]. There is no reserve for checkers, which would be paid out during the set-up; so all operators
-//! together share what the emission has for them. Owners, operators and holders are accounts with names
-//! that follow from numbers; the machines are those of `docs/rewards.md`: seventy with a 4090, ten with
-//! eight H100 and twenty servers without a GPU in every hundred.
+//! Parameters are production's, except those that the play's [`Rules`] change, and references are
+//! calibrated. The checkers have no reserve, which would be paid out during the set-up; so all operators
+//! together share the emission for checkers. Owners, operators and holders are accounts with ids derived
+//! from numbers. The machines are those of `docs/rewards.md`: of every hundred, seventy have a 4090, ten
+//! have eight H100, and twenty are servers without a GPU.
 //!
-//! Honest workers are registered by the call that anyone makes. Their first verification is not played: at
-//! genesis the registry is told of it as Popw would tell it. All who come later are verified by rounds.
+//! Honest workers are registered by the usual call. Their first verification is not played: at genesis the
+//! registry is informed of it as Popw would do it. All workers that come later are verified by rounds.
 
 use crate::{
 	chain::{Author, signed},
@@ -32,14 +32,14 @@ use sp_core::{Pair, ed25519, sr25519};
 use sp_keyring::Ed25519Keyring;
 use sp_runtime::Perbill;
 
-/// KAI of an account of the honest background, beside what it stakes: ten registrations, and something
-/// over.
+/// KAI of an account of the honest background, in addition to its stake: enough for ten registrations and
+/// more.
 const POCKET: Balance = 300 * KAI;
-/// Workers of an owner of the honest background.
+/// Number of workers of each owner in the honest background.
 const WORKERS_OF_AN_OWNER: u32 = 10;
-/// The region of the honest background.
+/// Region of the honest background.
 pub const REGION: [u8; 2] = *b"DE";
-/// Regions of the parties, so that an order can ask for a machine of one of them.
+/// Regions of the parties, so that an order can request a machine of a particular one.
 const REGIONS: [[u8; 2]; 64] = [
 	*b"AT", *b"BE", *b"BG", *b"CH", *b"CZ", *b"DK", *b"EE", *b"ES", *b"FI", *b"FR", *b"GB", *b"GR",
 	*b"HR", *b"HU", *b"IE", *b"IS", *b"IT", *b"LT", *b"LU", *b"LV", *b"NL", *b"NO", *b"PL", *b"PT",
@@ -49,33 +49,33 @@ const REGIONS: [[u8; 2]; 64] = [
 	*b"KZ", *b"GE", *b"AM", *b"AZ",
 ];
 
-/// The rules of a play, where they differ from production's.
+/// Rules of a play that can differ from production's.
 #[derive(Clone, Debug)]
 pub struct Rules {
-	/// Blocks of a phase of a spot round.
+	/// Length of a phase of a spot round, in blocks.
 	pub phase_length: BlockNumber,
-	/// Blocks from a round's start to its trial.
+	/// Interval from a round's start to its trial, in blocks.
 	pub trial_offset: BlockNumber,
-	/// A spot round starts a census with chance 1 in this number.
+	/// Number of spot rounds in which one census starts on average.
 	pub check_period: u32,
-	/// Blocks before the opening, in which parties register and are verified and no census starts. They
-	/// emit nothing for providers and checkers.
+	/// Number of blocks before the opening, in which parties register and are verified, and no census
+	/// starts. They emit nothing for providers and checkers.
 	pub setup: BlockNumber,
-	/// Blocks of each of the epochs that are played.
+	/// Length of each played epoch, in blocks.
 	pub epoch_length: BlockNumber,
-	/// Epochs that are played.
+	/// Number of played epochs.
 	pub epochs: u32,
-	/// Least stake of any worker's owner.
+	/// Minimum stake of a worker's owner, for any worker, in KAI units.
 	pub base_stake: Balance,
-	/// Stake more for each point of class score and GPU.
+	/// Further minimum stake for each GPU and point of its class score, in KAI units.
 	pub stake_per_score: Balance,
 	/// Other parameters.
 	pub others: Vec<RuntimeParameters>,
 }
 
 impl Rules {
-	/// The rules of a short play: phases of ten blocks, as on a development chain, and a census about every
-	/// sixty blocks. All else is production's.
+	/// Returns the rules of a short play: phases of ten blocks, as on a development chain, and a census
+	/// about every sixty blocks. Everything else is production's.
 	pub fn short() -> Self {
 		Self {
 			phase_length: 10,
@@ -90,9 +90,9 @@ impl Rules {
 		}
 	}
 
-	/// Production's rules, for about so many censuses of a network with so many workers. The epoch is as
-	/// long as the play. Above a hundred thousand workers stakes are a tenth: with production's, the stakes
-	/// of a million workers come to more KAI than exist.
+	/// Returns production's rules for a network of this size, and for about this number of censuses. The
+	/// epoch is as long as the play. Above a hundred thousand workers, stakes are a tenth of production's,
+	/// with which the stakes of a million workers would exceed the supply of KAI.
 	pub fn production(workers: u32, censuses: u32) -> Self {
 		use kaisar_math::rounds::{census_interval, census_phase};
 		let phase = census_phase(25, workers, 40_000);
@@ -111,7 +111,7 @@ impl Rules {
 		}
 	}
 
-	/// The same with one more parameter.
+	/// Returns the rules with one more parameter.
 	pub fn with(mut self, parameter: RuntimeParameters) -> Self {
 		self.others.push(parameter);
 		self
@@ -121,21 +121,21 @@ impl Rules {
 /// The honest network around the parties of a play.
 #[derive(Clone, Debug)]
 pub struct Network {
-	/// Workers.
+	/// Number of workers.
 	pub workers: u32,
-	/// Operators.
+	/// Number of operators.
 	pub operators: u32,
-	/// Licenses of each operator, all of them active.
+	/// Number of licenses of each operator, all of them active.
 	pub licenses: u32,
 	/// The rules.
 	pub rules: Rules,
-	/// The seed of everything that is random.
+	/// Seed of all randomness.
 	pub seed: u64,
 }
 
 impl Network {
-	/// A network with so many workers, checked by three thousand licenses of three hundred operators; where
-	/// workers are few, by a hundred of fifty.
+	/// Returns a network with this number of workers, checked by three hundred operators with three thousand
+	/// licenses; if the workers are few, by fifty operators with a hundred.
 	pub fn of(workers: u32, rules: Rules, seed: u64) -> Self {
 		Self {
 			workers,
@@ -147,14 +147,14 @@ impl Network {
 	}
 }
 
-/// The account of a party: of its party's number, and its own.
+/// Returns the account of this number of a party.
 pub fn account(party: usize, number: u32) -> AccountId {
 	AccountId::from(sp_io::hashing::blake2_256(
 		&(b"simulation", party as u32, number).encode(),
 	))
 }
 
-/// The region of a party's machines.
+/// Returns the region of a party's machines.
 pub fn region(party: usize) -> [u8; 2] {
 	match party {
 		0 => REGION,
@@ -162,7 +162,7 @@ pub fn region(party: usize) -> [u8; 2] {
 	}
 }
 
-/// A pair of keys that follows from a role and a number.
+/// Returns the key pair derived from a role and a number.
 fn pair<P: Pair>(role: &[u8; 4], number: u32) -> P
 where
 	P::Seed: From<[u8; 32]>,
@@ -170,7 +170,7 @@ where
 	P::from_seed(&sp_io::hashing::blake2_256(&(b"key", role, number).encode()).into())
 }
 
-/// Keys of a worker, and the proof that its owner holds them.
+/// Returns the keys of a worker, and the proof that its owner holds them.
 pub fn worker_keys(owner: &AccountId, number: u32) -> (WorkerKey, AgentKey, KeyProof) {
 	let key: sr25519::Pair = pair(b"work", number);
 	let agent: ed25519::Pair = pair(b"agnt", number);
@@ -182,21 +182,21 @@ pub fn worker_keys(owner: &AccountId, number: u32) -> (WorkerKey, AgentKey, KeyP
 	(key.public().into(), agent.public(), proof)
 }
 
-/// Returns the least stake of a claim's owner.
+/// Returns the minimum stake for a claim, in KAI units.
 pub fn minimum(claim: &WorkerSpec) -> Balance {
 	Providers::minimum_stake(claim.gpu_class, claim.gpu_count).unwrap_or(0)
 }
 
-/// An account with licenses that it works for itself, at genesis.
+/// An account at genesis that operates its own licenses.
 #[derive(Clone, Debug)]
 pub struct Checker {
 	/// The account.
 	pub account: AccountId,
-	/// Its licenses.
+	/// Number of its licenses.
 	pub licenses: u32,
 }
 
-/// The claim of the background's worker of this number.
+/// Returns the claim of the background's worker of this number.
 pub fn background_claim(worker: WorkerId) -> WorkerSpec {
 	match worker % 10 {
 		0 => physics::rack(REGION),
@@ -205,7 +205,7 @@ pub fn background_claim(worker: WorkerId) -> WorkerSpec {
 	}
 }
 
-/// The published score of a GPU of a class, in hundredths.
+/// Returns the published score of a GPU of a class, in hundredths.
 pub fn class_score(class: GpuClass) -> u32 {
 	kaisar_math::classes::CLASSES
 		.iter()
@@ -213,7 +213,7 @@ pub fn class_score(class: GpuClass) -> u32 {
 		.map_or(0, |it| it.score)
 }
 
-/// The stake of a worker of the background: a little more than the least, so that one slash does not
+/// Returns the stake of a worker of the background: a little above the minimum, so that one slash does not
 /// suspend it.
 fn background_stake(rules: &Rules, claim: &WorkerSpec) -> Balance {
 	let least = kaisar_math::stake::minimum(
@@ -225,12 +225,12 @@ fn background_stake(rules: &Rules, claim: &WorkerSpec) -> Balance {
 	least.unwrap_or(0) * 11 / 10
 }
 
-/// The owner of the background's worker of this number.
+/// Returns the owner of the background's worker of this number.
 pub fn background_owner(worker: WorkerId) -> AccountId {
 	account(0, 1_000_000 + worker / WORKERS_OF_AN_OWNER)
 }
 
-/// The checkers of the background.
+/// Returns the checkers of the background.
 pub fn background_checkers(network: &Network) -> Vec<Checker> {
 	(0..network.operators)
 		.map(|operator| Checker {
@@ -246,7 +246,7 @@ pub fn found(network: &Network, author: &Author, purses: &[(AccountId, Balance)]
 	set_parameters(rules);
 	let genesis = genesis(network, author, purses, all);
 	presets::build_state(genesis.to_string().as_bytes()).expect("the genesis holds together");
-	// They count from the first epoch that is played.
+	// These parameters count from the first played epoch on.
 	for value in [
 		rewards::Parameters::EpochLength(rewards::EpochLength, Some(rules.epoch_length)),
 		rewards::Parameters::Split(rewards::Split, Some(Split::default())),
@@ -273,7 +273,7 @@ fn set_parameters(rules: &Rules) {
 	for value in [
 		popw::Parameters::PhaseLength(popw::PhaseLength, Some(rules.phase_length)),
 		popw::Parameters::TrialOffset(popw::TrialOffset, Some(rules.trial_offset)),
-		// No census before the opening.
+		// No census starts before the opening.
 		popw::Parameters::CheckPeriod(popw::CheckPeriod, Some(u32::MAX)),
 	] {
 		set(RuntimeParameters::Popw(value));
@@ -295,13 +295,13 @@ fn set_parameters(rules: &Rules) {
 	}
 }
 
-/// Opens the play: from now on censuses start.
+/// Opens the play: from now on, censuses start.
 pub fn open(rules: &Rules) {
 	let value = popw::Parameters::CheckPeriod(popw::CheckPeriod, Some(rules.check_period));
 	set(RuntimeParameters::Popw(value));
 }
 
-/// Has all references that are paid here count as measured.
+/// Marks all references that are paid here as measured.
 fn calibrate() {
 	for class in [physics::HOME_CLASS, physics::RACK_CLASS] {
 		let reference = Rewards::class_reference(class).expect("genesis has a reference");
@@ -336,7 +336,7 @@ fn genesis(
 		let account = background_owner(owner * WORKERS_OF_AN_OWNER);
 		(account, stakes + POCKET)
 	}));
-	// Every ED that a pot needs is its own.
+	// Each pot has an existential deposit of its own.
 	let pots = [
 		kaisar_runtime::fees::fee_pot(),
 		kaisar_runtime::fees::treasury(),
@@ -390,7 +390,7 @@ fn genesis(
 	genesis
 }
 
-/// Registers a worker of the background, and has the registry hear of its verification.
+/// Registers a worker of the background, and informs the registry of its verification.
 fn register_background(rules: &Rules, worker: WorkerId) {
 	let owner = background_owner(worker);
 	let claim = background_claim(worker);

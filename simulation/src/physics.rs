@@ -1,21 +1,21 @@
-//! The machines behind the identities: the truth that the chain can only sample.
+//! The machines behind the identities: the truth, which the chain can only sample.
 //!
 //! A machine has GPUs, cores, memory, a disk and a line. Identities run on machines, one on each if their
 //! owner is honest. All rounds of a block have their trial at the same moment, so in a trial the identities
-//! of one machine share it: GPUs, cores, memory and disk go to one after the other, in the order that their
-//! owner prefers, each as much as it claims. That is the best that a machine can show. A line is measured
-//! in a window of its owner's, and shared by the identities whose window is in the same block.
+//! of one machine share it: one after the other, in the order that their owner prefers, takes as many GPUs,
+//! cores, memory and disk as it claims. That is the best that a machine can show. A line is measured in a
+//! window of its owner, and shared by the identities whose window is in the same block.
 
 use kaisar_math::tiers;
 use kaisar_primitives::{BlockNumber, Profile, Verdict, WorkerId, WorkerSpec};
 use std::collections::BTreeMap;
 
-/// The class of the GPU at home, a 4090.
+/// Class of the GPU at home, a 4090.
 pub const HOME_CLASS: u16 = 11;
-/// The class of the GPUs in a data center, H100 SXM.
+/// Class of the GPUs in a data center, H100 SXM.
 pub const RACK_CLASS: u16 = 1;
 
-/// A machine's number.
+/// Number of a machine.
 pub type MachineId = usize;
 
 /// A machine.
@@ -23,11 +23,11 @@ pub type MachineId = usize;
 pub struct Machine {
 	/// Its hardware, in the fields of a claim.
 	pub has: WorkerSpec,
-	/// It runs, and is reachable.
+	/// Whether it runs and is reachable.
 	pub on: bool,
 }
 
-/// A machine at home with one 4090.
+/// Returns the hardware of a machine at home with one 4090.
 pub fn home(region: [u8; 2]) -> WorkerSpec {
 	WorkerSpec {
 		gpu_class: HOME_CLASS,
@@ -42,7 +42,7 @@ pub fn home(region: [u8; 2]) -> WorkerSpec {
 	}
 }
 
-/// A machine in a data center with eight H100.
+/// Returns the hardware of a machine in a data center with eight H100.
 pub fn rack(region: [u8; 2]) -> WorkerSpec {
 	WorkerSpec {
 		gpu_class: RACK_CLASS,
@@ -57,7 +57,7 @@ pub fn rack(region: [u8; 2]) -> WorkerSpec {
 	}
 }
 
-/// A server of 64 cores without a GPU.
+/// Returns the hardware of a server with 64 cores and without a GPU.
 pub fn server(region: [u8; 2]) -> WorkerSpec {
 	WorkerSpec {
 		cpu_cores: 64,
@@ -70,7 +70,7 @@ pub fn server(region: [u8; 2]) -> WorkerSpec {
 	}
 }
 
-/// A small server that runs an identity's node and agent, and has no GPU.
+/// Returns the hardware of a small server without a GPU that runs an identity's node and agent.
 pub fn hut(spec: WorkerSpec) -> WorkerSpec {
 	WorkerSpec {
 		gpu_class: 0,
@@ -79,8 +79,8 @@ pub fn hut(spec: WorkerSpec) -> WorkerSpec {
 	}
 }
 
-/// Returns a claim for one of so many equal parts of a machine, GPUs included. With `whole_line` each part
-/// claims all of the line.
+/// Returns a claim for one of this number of equal parts of a machine, GPUs included. With `whole_line`,
+/// each part claims the whole line.
 pub fn part(spec: WorkerSpec, parts: u16, whole_line: bool) -> WorkerSpec {
 	let line = if whole_line { 1 } else { u32::from(parts) };
 	let gpu_count = u16::from(spec.gpu_count) / parts;
@@ -103,16 +103,16 @@ pub struct Entrant {
 	pub worker: WorkerId,
 	/// The worker's claim.
 	pub claim: WorkerSpec,
-	/// The block of its owner's window.
+	/// Block of its owner's window.
 	pub window: BlockNumber,
-	/// The GPUs are somewhere else: the machine that shows them is this one.
+	/// Machine whose GPUs it shows, which may be another one.
 	pub gpus_of: MachineId,
-	/// The machine that it runs on.
+	/// Machine that it runs on.
 	pub machine: MachineId,
 }
 
-/// Returns what each entrant shows in one trial, whose machines are these. The first of a machine's
-/// entrants takes first.
+/// Returns the profile that each entrant shows in one trial on these machines. Of a machine's entrants, the
+/// first takes its part first.
 pub fn trial(machines: &[Machine], entrants: &[Entrant]) -> Vec<(WorkerId, Profile)> {
 	let mut left: BTreeMap<MachineId, WorkerSpec> = BTreeMap::new();
 	let mut lines: BTreeMap<(MachineId, BlockNumber), (u32, u32)> = BTreeMap::new();
@@ -159,7 +159,7 @@ pub fn trial(machines: &[Machine], entrants: &[Entrant]) -> Vec<(WorkerId, Profi
 	entrants.iter().map(&mut take).collect()
 }
 
-/// Returns an honest checker's verdict on an idle worker that showed it this.
+/// Returns an honest checker's verdict on an idle worker that showed this profile.
 pub fn verdict(shown: &Profile) -> Verdict {
 	let Profile {
 		bandwidth,
@@ -183,7 +183,7 @@ pub fn verdict(shown: &Profile) -> Verdict {
 	}
 }
 
-/// Returns an honest checker's verdict on a rented worker that is there.
+/// Returns an honest checker's verdict on a rented worker that it reached.
 pub fn presence(service: bool) -> Verdict {
 	Verdict {
 		online: true,

@@ -13,9 +13,9 @@ use serde::Serialize;
 use sp_runtime::TryRuntimeError;
 use std::collections::BTreeMap;
 
-/// Of a thousand workers, those that no checker reaches in a census.
+/// Number of workers in a thousand that no checker reaches in a census.
 const LOST: u32 = 10;
-/// Of a thousand operators, those that are registered and do nothing.
+/// Number of operators in a thousand that are registered and do nothing.
 const DEAD: u32 = 20;
 
 /// One side of a pair.
@@ -35,9 +35,9 @@ pub struct Figures {
 	pub counts: Counts,
 	/// Counts of transactions.
 	pub carried: Carried,
-	/// Storage entries at the end.
+	/// Number of storage entries at the end.
 	pub entries: usize,
-	/// Bytes of their keys, without prefixes, and values.
+	/// Total length of their keys, without prefixes, and values, in bytes.
 	pub bytes: usize,
 }
 
@@ -51,7 +51,7 @@ pub fn found(network: &Network, parties: Vec<Box<dyn Mind>>) -> World {
 	World::found(network.clone(), Box::new(background), parties)
 }
 
-/// Plays one side, and checks the chain's invariants at its end if asked to.
+/// Plays one side, and with `checked` verifies the chain's invariants at its end.
 pub fn side(
 	network: &Network,
 	parties: Vec<Box<dyn Mind>>,
@@ -78,39 +78,40 @@ pub fn side(
 /// A pair of plays.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Pair {
-	/// KAI that the strategy earned.
+	/// Earnings of the strategy, in KAI.
 	pub strategic: f64,
-	/// KAI that honesty earned.
+	/// Earnings of honesty, in KAI.
 	pub honest: f64,
-	/// KAI of honest turnover: what it earned, or what it used.
+	/// Turnover of honesty, in KAI: its earnings, or the price of what it used.
 	pub turnover: f64,
-	/// KAI that entering cost the strategy more than honesty.
+	/// Cost of entering for the strategy, beyond that for honesty, in KAI.
 	pub entry: f64,
-	/// KAI that the victim lost by it, if there is one.
+	/// Loss of the victim, if there is one, in KAI.
 	pub harm: Option<f64>,
-	/// The part of the blocks for which the strategy's machines were free for something else.
+	/// Part of the blocks for which the strategy's machines were free for another use.
 	pub spared: f64,
 }
 
 impl Pair {
-	/// Returns what the strategy earned as a ratio to honesty; `None` where honesty neither earns nor uses
-	/// anything.
+	/// Returns the strategy's earnings as a ratio to those of honesty. Returns `None` if honesty neither
+	/// earns nor uses anything.
 	pub fn ratio(&self) -> Option<f64> {
 		(self.turnover > 1e-9).then(|| 1.0 + (self.strategic - self.honest) / self.turnover)
 	}
 }
 
-/// Plays strategies in pairs. Honest sides that are alike are played once.
+/// Player of pairs. Equal honest sides are played once.
 #[derive(Default)]
 pub struct Players {
-	/// Honest accounts, by what the side and the rules are made of, the network's size and its seed.
+	/// Accounts of honest sides, by the description of the side and the rules, the network's size, and its
+	/// seed.
 	honest: BTreeMap<(String, u32, u64), Vec<Account>>,
 	/// Whether the chain's invariants are checked at the end of each play.
 	checked: bool,
 }
 
 impl Players {
-	/// Players whose plays end with a check of the chain's invariants, if `checked`.
+	/// Creates a player. With `checked`, every play ends with a check of the chain's invariants.
 	pub fn new(checked: bool) -> Self {
 		Self {
 			checked,
@@ -148,8 +149,8 @@ impl Players {
 }
 
 /// Plays many strategies in one network, each as a small group, and the same network with honest groups in
-/// their places. Those that change the network around them, or its rules, are left out. Returns the figures
-/// of the play with the strategies, too.
+/// their places. Strategies that change the network around them, or its rules, are left out. Also returns
+/// the figures of the play with the strategies.
 pub fn together(
 	scenarios: &[Scenario],
 	network: &Network,
@@ -176,7 +177,7 @@ pub fn together(
 	Ok((compared.collect(), figures))
 }
 
-/// Compares the accounts of both sides: of the party that is measured, and of its victim.
+/// Compares the accounts of both sides: those of the measured party, and those of its victim.
 pub fn compare(rules: &Rules, strategic: &[Account], honest: &[Account]) -> Pair {
 	let (own, other) = (strategic[0], honest[0]);
 	let blocks = f64::from(rules.epoch_length * rules.epochs);
@@ -199,17 +200,17 @@ pub fn compare(rules: &Rules, strategic: &[Account], honest: &[Account]) -> Pair
 pub struct Outcome {
 	/// The strategy.
 	pub name: &'static str,
-	/// Workers of the network.
+	/// Number of workers in the network.
 	pub workers: u32,
-	/// The mean of the ratios to honesty.
+	/// Mean of the ratios to honesty.
 	pub ratio: Option<f64>,
-	/// The standard error of that mean; `None` with one seed.
+	/// Standard error of that mean; `None` with one seed.
 	pub error: Option<f64>,
-	/// The most that it may be.
+	/// Upper limit of the ratio.
 	pub most: f64,
-	/// The document and heading of an exception.
+	/// Document and heading of an exception.
 	pub documented: Option<&'static str>,
-	/// The pairs, a seed each.
+	/// Pairs, one for each seed.
 	pub pairs: Vec<Pair>,
 }
 
@@ -256,8 +257,8 @@ impl Outcome {
 		(!losses.is_empty()).then(|| mean(losses.iter().copied()))
 	}
 
-	/// Whether it stays within its limit: by its ratio, or, where honesty earns nothing, by earning
-	/// nothing.
+	/// Returns whether the strategy stays within its limit: by its ratio, or, if honesty earns nothing, by
+	/// earning nothing.
 	pub fn holds(&self) -> bool {
 		match self.ratio {
 			Some(ratio) => ratio <= self.most,

@@ -1,9 +1,9 @@
-//! The transactions that wait for a block, and how a block is filled with them.
+//! The pool of pending transactions, and the filling of blocks with them.
 //!
-//! There are the three bands of the runtime's priorities: fee-less calls of rounds, other fee-less calls,
-//! and signed transactions by the priority that the runtime gives them. A block takes them in this order.
-//! One that does not fit any more waits for the next block; after a few of those the block is full, as for
-//! a node's block builder.
+//! The pool has the three bands of the runtime's priorities: fee-less calls of rounds, other fee-less calls,
+//! and signed transactions by the priority that the runtime gives them. A block takes them in this order. A
+//! transaction that does not fit waits for the next block; after a few of those the block is full, as for a
+//! node's block builder.
 
 use crate::chain::{self, Sender};
 use kaisar_primitives::BlockNumber;
@@ -11,7 +11,7 @@ use kaisar_runtime::RuntimeCall;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Transactions that a block builder passes over because they do not fit, before it gives up.
+/// Maximum number of transactions that a block builder skips because they do not fit, before it stops.
 const MOST_SKIPPED: usize = 8;
 
 /// A transaction.
@@ -21,34 +21,34 @@ pub struct Transaction {
 	pub sender: Sender,
 	/// Its call.
 	pub call: RuntimeCall,
-	/// The last block that may carry it.
+	/// Last block that may carry it.
 	pub until: BlockNumber,
 }
 
-/// Counts of what became of transactions.
+/// Counts of transactions by their fate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Carried {
-	/// Carried, and succeeded.
+	/// Transactions that were carried and succeeded.
 	pub succeeded: u32,
-	/// Carried, and failed.
+	/// Transactions that were carried and failed.
 	pub failed: u32,
-	/// Found invalid, or too old.
+	/// Transactions that were invalid, or too old.
 	pub dropped: u32,
 }
 
-/// The pool.
+/// Pool of pending transactions.
 #[derive(Clone, Default)]
 pub struct Pool {
-	/// Not before these blocks.
+	/// Transactions that wait for these blocks.
 	later: BTreeMap<BlockNumber, Vec<Transaction>>,
 	rounds: VecDeque<Transaction>,
 	others: VecDeque<Transaction>,
 	signed: Vec<Transaction>,
-	/// Counts of all blocks.
+	/// Counts over all blocks.
 	pub carried: Carried,
 }
 
-/// Whether a fee-less call is one of rounds, which go first.
+/// Returns whether a fee-less call is one of rounds, which go first.
 fn is_of_rounds(call: &RuntimeCall) -> bool {
 	use pallet_popw::Call;
 	matches!(
@@ -63,7 +63,7 @@ fn is_of_rounds(call: &RuntimeCall) -> bool {
 }
 
 impl Pool {
-	/// Sends a transaction for the next block, good until block `until`.
+	/// Sends a transaction for the next block, valid until block `until`.
 	pub fn send(&mut self, sender: Sender, call: impl Into<RuntimeCall>, until: BlockNumber) {
 		let call = call.into();
 		let of_rounds = is_of_rounds(&call);

@@ -1,4 +1,4 @@
-//! The output: tables for people, JSON for programs.
+//! Reports, as tables for people and as JSON for programs.
 
 use crate::{
 	authors::OrderDraws,
@@ -10,35 +10,35 @@ use crate::{
 use serde::Serialize;
 use std::fmt::Write;
 
-/// All that was played.
+/// Results of all plays and measurements.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-	/// Workers of the honest network.
+	/// Number of workers in the honest network.
 	pub workers: u32,
-	/// Its operators, with ten licenses each, or two where workers are fewer than a thousand.
+	/// Number of its operators, with ten licenses each, or two if workers are fewer than a thousand.
 	pub operators: u32,
-	/// Blocks from opening to end.
+	/// Number of blocks from the opening to the end.
 	pub blocks: u32,
-	/// The first seed.
+	/// First seed.
 	pub seed: u64,
-	/// Plays of each strategy.
+	/// Number of plays of each strategy.
 	pub seeds: u64,
-	/// The strategies were played in one network.
+	/// Whether the strategies were played in one network.
 	pub together: bool,
-	/// The plays in which all strategies were together.
+	/// Figures of the plays in which all strategies were together.
 	pub plays: Vec<Figures>,
-	/// The outcomes of the strategies.
+	/// Outcomes of the strategies.
 	pub strategies: Vec<Outcome>,
 	/// Frequencies of capture.
 	pub capture: Vec<Capture>,
-	/// Floods.
+	/// Results of floods.
 	pub floods: Vec<Flooded>,
 	/// Orders that an author can draw to its own workers.
 	pub authors: Vec<OrderDraws>,
 }
 
 impl Report {
-	/// An empty report about a network.
+	/// Creates an empty report on a network.
 	pub fn of(network: &Network, seeds: u64, together: bool) -> Self {
 		Self {
 			workers: network.workers,
@@ -104,7 +104,7 @@ impl Report {
 	}
 }
 
-/// A number with as many decimals as its size asks for.
+/// Formats a number with decimals by its size.
 fn number(value: f64) -> String {
 	match value.abs() {
 		size if size < 0.000_05 => "0".into(),
@@ -114,7 +114,7 @@ fn number(value: f64) -> String {
 	}
 }
 
-/// A part as percents.
+/// Formats a part as a percentage.
 fn percent(part: f64) -> String {
 	match part * 100.0 {
 		0.0 => "0".into(),
@@ -154,7 +154,7 @@ fn strategies(to: &mut String, outcomes: &[Outcome]) -> std::fmt::Result {
 	writeln!(to)
 }
 
-/// A figure of a setting, for each of the ways in which others hold their licenses.
+/// Formats a figure of a setting, for each distribution of the others' licenses.
 fn by_others(rows: &[&Capture], of: impl Fn(&Capture) -> f64) -> String {
 	let figures: Vec<String> = rows.iter().map(|it| percent(of(it))).collect();
 	figures.join(", ")

@@ -1,11 +1,11 @@
 //! The chain's state without a trie: a sorted map with a journal.
 //!
-//! Native runtime code reads and writes through [`Externalities`]. The map of this module answers in
-//! memory and keeps what it needs to undo an open transaction, so that a call that fails changes nothing,
-//! as on the chain. It computes no state root: a root is a number that differs from block to block, which
-//! is all that the runtime's own logic asks of it. That is what makes a million workers affordable.
+//! Native runtime code reads and writes through [`Externalities`]. This module implements them with a map in
+//! memory, and keeps a journal to undo an open transaction, so that a failed call changes nothing, as on the
+//! chain. It computes no state root: a root is a number that differs from block to block, and the runtime's
+//! own logic needs no more. That makes a million workers affordable.
 //!
-//! Keys begin with the hash of a pallet and of a storage item, 32 bytes together. The map is split there,
+//! Keys begin with the hashes of a pallet and of a storage item, 32 bytes together. The map is split there,
 //! so that no entry repeats them.
 
 use codec::{Compact, Decode, Encode};
@@ -19,17 +19,17 @@ use std::{
 	ops::Bound,
 };
 
-/// Length of a storage item's prefix: two hashes of 16 bytes.
+/// Length of a storage item's prefix, in bytes: two hashes of 16 bytes.
 const PREFIX: usize = 32;
 
 /// Entries of one storage item, by the rest of their keys.
 type Item = BTreeMap<Box<[u8]>, Vec<u8>>;
 
-/// A change that a rollback takes back.
+/// Inverse of a change, for a rollback.
 enum Undo {
-	/// The entry had this value.
+	/// Restores the entry's value.
 	Place { key: Vec<u8>, old: Option<Vec<u8>> },
-	/// The entry, a list, was shorter, and began with these bytes.
+	/// Shortens the entry, a list, and restores its first bytes.
 	Shorten {
 		key: Vec<u8>,
 		length: usize,
@@ -44,7 +44,7 @@ pub struct Store {
 	journal: Vec<Undo>,
 	/// Length of the journal at the start of each open transaction.
 	open: Vec<usize>,
-	/// Roots that were asked for.
+	/// Number of requested roots.
 	roots: u64,
 	extensions: Extensions,
 }
@@ -61,7 +61,7 @@ impl Clone for Store {
 	}
 }
 
-/// Splits a key behind the prefix of its storage item.
+/// Splits a key after the prefix of its storage item.
 fn split(key: &[u8]) -> (&[u8], &[u8]) {
 	key.split_at(key.len().min(PREFIX))
 }
@@ -77,7 +77,7 @@ impl Store {
 		self.items.values().map(BTreeMap::len).sum()
 	}
 
-	/// Returns the bytes of all keys, without the prefixes, and values.
+	/// Returns the total length of all keys, without the prefixes, and values, in bytes.
 	pub fn bytes(&self) -> usize {
 		self.items
 			.values()
@@ -96,7 +96,7 @@ impl Store {
 		self.items.get_mut(prefix)?.get_mut(rest)
 	}
 
-	/// Puts or removes an entry, without a note in the journal, and returns the value it had.
+	/// Sets or removes an entry without an entry in the journal, and returns its old value.
 	fn replace(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Option<Vec<u8>> {
 		let (prefix, rest) = split(key);
 		match value {
@@ -134,7 +134,7 @@ impl Store {
 		}
 	}
 
-	/// Returns the keys that begin with a prefix, at most so many.
+	/// Returns the keys that begin with a prefix, at most `limit`.
 	fn keys_below(&self, prefix: &[u8], limit: usize) -> Vec<Vec<u8>> {
 		let mut keys = Vec::new();
 		let mut next = self.get(prefix).map(|_| prefix.to_vec());
@@ -152,7 +152,7 @@ impl Store {
 		keys
 	}
 
-	/// Returns the first key after this one.
+	/// Returns the next key after this one.
 	fn after(&self, key: &[u8]) -> Option<Vec<u8>> {
 		let (prefix, rest) = split(key);
 		let within = self.items.get(prefix).and_then(|item| {
@@ -168,9 +168,9 @@ impl Store {
 	}
 }
 
-/// Pallets of this runtime use no child tries.
+/// Message of a panic on child tries, which the pallets of this runtime do not use.
 const NO_CHILDREN: &str = "the runtime has no child storage";
-/// Benchmarks are not run here.
+/// Message of a panic on benchmarking, which is not done here.
 const NO_BENCHMARKS: &str = "reads and writes are counted by benchmarks only";
 
 impl Externalities for Store {
@@ -224,7 +224,7 @@ impl Externalities for Store {
 			let Compact(count) = Compact::<u32>::decode(&mut &value[..]).ok()?;
 			let (old, new) = (Compact(count).encode(), Compact(count + 1).encode());
 			let length = value.len();
-			// A longer prefix moves the list: then it is written anew.
+			// If the length prefix grows, the list moves, and is written anew.
 			(old.len() == new.len()).then(|| {
 				value[..new.len()].copy_from_slice(&new);
 				value.extend_from_slice(&element);
@@ -247,7 +247,7 @@ impl Externalities for Store {
 		self.place_storage(key, Some(value));
 	}
 
-	/// Returns a number that no other block has in place of the root.
+	/// Returns a number that is unique to the block, instead of the root.
 	fn storage_root(&mut self, _: StateVersion) -> Vec<u8> {
 		self.roots += 1;
 		sp_io::hashing::blake2_256(&self.roots.to_le_bytes()).to_vec()
@@ -369,7 +369,7 @@ impl ExtensionStore for Store {
 mod tests {
 	use super::*;
 
-	/// A key within the storage item `item`.
+	/// Returns a key in the storage item `item`.
 	fn key(item: u8, rest: &[u8]) -> Vec<u8> {
 		[&[item; PREFIX], rest].concat()
 	}
@@ -395,7 +395,7 @@ mod tests {
 		let mut sorted = keys.clone();
 		sorted.sort();
 		assert_eq!((keys.len(), &keys), (5, &sorted));
-		// An item without entries is passed over.
+		// An item without entries is skipped.
 		store.place_storage(key(2, b"a"), None);
 		assert_eq!(store.next_storage_key(&key(1, b"ab")), Some(key(9, b"z")));
 	}
@@ -421,7 +421,7 @@ mod tests {
 		store.storage_start_transaction();
 		store.place_storage(key(1, b"a"), None);
 		store.storage_start_transaction();
-		// The 64th element makes the count of the list longer.
+		// With the 64th element the encoded length of the list grows by a byte.
 		for n in 63..70u8 {
 			store.storage_append(list.clone(), vec![n]);
 		}

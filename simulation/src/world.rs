@@ -1,7 +1,7 @@
-//! A network that is played: the chain, the machines, the parties, and the nodes that work for them.
+//! A network in play: the chain, the machines, the parties, and the nodes that work for them.
 //!
-//! The work of nodes is in the module `nodes`. Wherever an honest node would act by rule, the mind of
-//! its party is asked ([`Mind`]).
+//! The work of nodes is in the module `nodes`. Where an honest node would act by rule, the [`Mind`] of its
+//! party decides.
 
 use crate::{
 	actors::{Desk, Identity, Mind, Operator, Party, PartyId, Purse},
@@ -21,55 +21,55 @@ use nodes::RoundWork;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// Most storage entries of a network whose author's foresight is played on a copy of it.
+/// Maximum number of storage entries of a network that is copied to play an author's foresight.
 const MOST_FORESEEN: usize = 1_000_000;
-/// The worth of a party at three moments, in KAI units.
+/// Value of a party at three moments, in KAI units, and its use of machines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Account {
-	/// Before it entered.
+	/// Value before it entered.
 	pub brought: Balance,
-	/// At the opening.
+	/// Value at the opening.
 	pub opened: Balance,
-	/// At the end, all claims paid.
+	/// Value at the end, with all claims paid.
 	pub closed: Balance,
-	/// The price of others' machines that it had the use of.
+	/// Price of others' machines that it could use.
 	pub used: Balance,
-	/// Blocks that its machines were spared.
+	/// Number of blocks for which its machines were free for another use.
 	pub spared: u64,
-	/// Blocks that it withheld as their author.
+	/// Number of blocks that it withheld as their author.
 	pub withheld: u32,
 }
 
-/// A block's part of the emission for validators and nominators: what an author loses that withholds one,
-/// at most.
+/// Emission of a block for validators and nominators, in KAI units: the maximum loss of an author that
+/// withholds one.
 const BLOCK_REWARD: Balance = 15 * KAI * 3 / 10;
 
 impl Account {
-	/// Returns what it earned between opening and end, in KAI units: what it has more, and what it used,
-	/// less the rewards of blocks that it withheld.
+	/// Returns the earnings between opening and end, in KAI units: the gain in value and the price of used
+	/// machines, less the rewards of withheld blocks.
 	pub fn earned(&self) -> i128 {
 		let withheld = BLOCK_REWARD * Balance::from(self.withheld);
 		self.closed as i128 - self.opened as i128 + self.used as i128 - withheld as i128
 	}
 
-	/// Returns what entering cost: fees of registrations, and of failed tries.
+	/// Returns the cost of entering, in KAI units: fees of registrations, and of failed attempts.
 	pub fn entry(&self) -> i128 {
 		self.brought as i128 - self.opened as i128
 	}
 }
 
-/// Counts of what the committees came to, of all checks between opening and end.
+/// Counts of the results of all checks between opening and end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Counts {
-	/// Blocks.
+	/// Number of blocks.
 	pub blocks: u32,
-	/// Censuses that began.
+	/// Number of censuses that began.
 	pub censuses: u32,
-	/// Checks closed.
+	/// Number of closed checks.
 	pub checks: u32,
-	/// Checks that found the worker offline.
+	/// Number of checks that found the worker offline.
 	pub offline: u32,
-	/// Checks that came to nothing: no consensus, or no hardware decided.
+	/// Number of checks without a result: no consensus, or no decision on the hardware.
 	pub undecided: u32,
 }
 
@@ -81,7 +81,7 @@ pub struct World {
 	pool: Pool,
 	machines: Vec<Machine>,
 	workers: Vec<Identity>,
-	/// Workers whose machine, or whose GPUs, another one uses too.
+	/// Workers whose machine or GPUs another worker uses too.
 	shared: BTreeSet<WorkerId>,
 	users: BTreeMap<MachineId, Vec<WorkerId>>,
 	operators: Vec<Operator>,
@@ -93,22 +93,22 @@ pub struct World {
 	rounds: BTreeMap<RoundIndex, RoundWork>,
 	marked: BTreeMap<RoundIndex, BTreeSet<WorkerId>>,
 	rented: BTreeSet<WorkerId>,
-	/// Orders that wait for their container, by the block in which it is looked at.
+	/// Orders that wait for their container, by the block of the next look at it.
 	deploying: BTreeMap<BlockNumber, Vec<(OrderId, WorkerId)>>,
 	/// Orders that run.
 	active: BTreeMap<OrderId, WorkerId>,
 	/// Commitments to open, by the block in which they are sent.
 	opening: BTreeMap<BlockNumber, Vec<(RoundIndex, OperatorId, u16)>>,
 	block: Block,
-	/// The next four blocks start a census, as their author knows.
+	/// Whether the next four blocks start a census, which their author knows.
 	census_comes: bool,
-	/// The number of the block that opens the play.
+	/// Number of the block that opens the play.
 	opens: BlockNumber,
 	accounts: Vec<Account>,
 	counts: Counts,
 }
 
-/// A desk for a party, of the fields of a world.
+/// Makes a desk for a party from the fields of a world.
 macro_rules! desk {
 	($world:expr, $party:expr) => {
 		Desk {
@@ -129,14 +129,14 @@ macro_rules! desk {
 
 mod nodes;
 
-/// A number below `limit` that follows from these.
+/// Returns a number below `limit` that is derived from the seed and `about`.
 pub fn draw(limit: u32, seed: u64, about: impl Encode) -> u32 {
 	let hash = sp_io::hashing::blake2_128(&(seed, about).encode());
 	(u128::from_le_bytes(hash) % u128::from(limit.max(1))) as u32
 }
 
 impl World {
-	/// Founds a network with these parties beside the honest background, whose mind is the first.
+	/// Founds a network with these parties and the honest background, whose mind is the first.
 	pub fn found(network: Network, background: Box<dyn Mind>, parties: Vec<Box<dyn Mind>>) -> Self {
 		let author = Author::new(network.seed);
 		let minds: Vec<_> = std::iter::once(background).chain(parties).collect();
@@ -232,7 +232,7 @@ impl World {
 		world
 	}
 
-	/// Runs `with` where the runtime's storage is this world's.
+	/// Runs `with` on this world's storage.
 	pub fn on_chain<R>(&mut self, with: impl FnOnce(&mut Self) -> R) -> R {
 		let mut store = std::mem::take(&mut self.store);
 		let result = store.execute_with(|| with(self));
@@ -240,13 +240,13 @@ impl World {
 		result
 	}
 
-	/// Plays from the founding to the end, and returns what became of each party, the background excluded.
+	/// Plays from the founding to the end, and returns the account of each party, except the background.
 	pub fn play(&mut self) -> Vec<Account> {
 		self.play_with(|_| {});
 		self.close()
 	}
 
-	/// Plays from the founding to the end, and has `look` look at each block after the opening.
+	/// Plays from the founding to the end, and calls `look` after each block from the opening on.
 	pub fn play_with(&mut self, mut look: impl FnMut(&mut Self)) {
 		while self.author.next() < self.opens {
 			self.step();
@@ -254,7 +254,7 @@ impl World {
 		self.open();
 		let rules = &self.network.rules;
 		let end = self.opens + rules.epoch_length * rules.epochs;
-		// The first block after the last epoch ends it.
+		// The first block after the last epoch ends that epoch.
 		while self.author.next() <= end {
 			self.step();
 			look(self);
@@ -277,8 +277,8 @@ impl World {
 		self.counts = Counts::default();
 	}
 
-	/// Closes the books. What can be claimed counts as if it had been claimed: a claim of an epoch costs
-	/// one fee in two weeks, whatever the strategy.
+	/// Closes the books. Claimable rewards count as if they had been claimed: claiming an epoch costs one
+	/// fee in two weeks, whatever the strategy.
 	fn close(&mut self) -> Vec<Account> {
 		self.on_chain(|world| {
 			for (account, party) in world.accounts.iter_mut().zip(&world.parties).skip(1) {
@@ -291,7 +291,7 @@ impl World {
 		self.accounts[1..].to_vec()
 	}
 
-	/// Has a party claim all that it can, in the next block.
+	/// Lets a party claim everything that it can in the next block.
 	pub fn claim(&mut self, id: PartyId) {
 		self.on_chain(|world| {
 			let until = world.author.next() + 10;
@@ -315,27 +315,27 @@ impl World {
 		self.step();
 	}
 
-	/// Returns what a party has now.
+	/// Returns the value of a party now, in KAI units.
 	pub fn worth(&mut self, id: PartyId) -> Balance {
 		self.on_chain(|world| books::worth(&world.parties[id]))
 	}
 
-	/// Returns what the checks came to.
+	/// Returns the counts of the checks' results.
 	pub fn counts(&self) -> Counts {
 		self.counts
 	}
 
-	/// Returns the number of storage entries, and their bytes.
+	/// Returns the number of storage entries, and their total length in bytes.
 	pub fn size(&self) -> (usize, usize) {
 		(self.store.entries(), self.store.bytes())
 	}
 
-	/// Returns the transactions that the blocks carried.
+	/// Returns the counts of transactions.
 	pub fn carried(&self) -> crate::pool::Carried {
 		self.pool.carried
 	}
 
-	/// Makes the next block, and has nodes and minds act on it.
+	/// Makes the next block, and lets nodes and minds act on it.
 	pub fn step(&mut self) {
 		self.census_comes = self.foresee();
 		self.withhold();
@@ -353,7 +353,7 @@ impl World {
 		});
 	}
 
-	/// Returns the number of blocks that are made before the one that starts the next round.
+	/// Returns the number of blocks before the one that starts the next round.
 	fn blocks_to_start(&mut self) -> Option<BlockNumber> {
 		self.on_chain(|world| {
 			let start = pallet_popw::NextStart::<Runtime>::get();
@@ -361,8 +361,8 @@ impl World {
 		})
 	}
 
-	/// Whether the next four blocks start a census. Their author knows its outputs, and transactions do not
-	/// change them: so empty blocks on a copy of the state tell.
+	/// Returns whether the next four blocks start a census. Their author knows its own outputs, and
+	/// transactions do not change them, so empty blocks on a copy of the state give the answer.
 	fn foresee(&mut self) -> bool {
 		use pallet_popw::Event::RoundStarted;
 		let asked = self.minds.iter().any(|mind| mind.foresees());
@@ -386,8 +386,8 @@ impl World {
 		})
 	}
 
-	/// Has a party that authors the first block of a round withhold it, if its draw is not to its liking:
-	/// then the block of the next slot has another one. It is asked once a round.
+	/// Lets a party that authors the first block of a round withhold it if it does not accept the draw: the
+	/// block of the next slot has another draw. The party decides once a round.
 	fn withhold(&mut self) {
 		let Some(id) = self.minds.iter().position(|mind| mind.withholds()) else {
 			return;
@@ -423,7 +423,7 @@ impl World {
 	}
 }
 
-/// KAI as a decimal number, for tables.
+/// Returns an amount in KAI as a decimal number, for tables.
 pub fn kai(units: i128) -> f64 {
 	units as f64 / KAI as f64
 }

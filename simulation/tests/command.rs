@@ -1,4 +1,4 @@
-//! The binary: its answers to bad input, its list, its JSON.
+//! Tests of the binary: its answers to bad input, its list, its JSON.
 
 use std::process::{Command, Output};
 

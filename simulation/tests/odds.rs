@@ -1,4 +1,4 @@
-//! Committees, floods and authors, in short.
+//! Short measurements of committees, floods and authors.
 
 use kaisar_primitives::KAI;
 use kaisar_simulation::{
@@ -20,7 +20,7 @@ fn measure(percent: u32, many_accounts: bool, honest: Honest, dead: u32) -> Capt
 	capture::measure(setting, COMMITTEES, 1)
 }
 
-/// Five standard deviations of a frequency.
+/// Returns five standard deviations of a frequency.
 fn slack(probability: f64) -> f64 {
 	5.0 * (probability * (1.0 - probability) / f64::from(COMMITTEES)).sqrt() + 1e-4
 }
@@ -63,7 +63,7 @@ fn dead_seats_leave_checks_undecided_and_capture_none() {
 		(it.majority - it.majority_exact).abs() <= slack(it.majority_exact),
 		"{it:?}"
 	);
-	// Two hostile seats beside a dead one: 1.5 % of checks, as documented.
+	// Two hostile seats and a dead one occur in 1.5 % of checks, as documented.
 	assert!(
 		(it.undecided - 0.015).abs() <= slack(0.015) + 0.004,
 		"{it:?}"

@@ -1,5 +1,5 @@
-//! That the plays can fail: with a rule of the runtime switched off, a strategy is seen to beat honesty.
-//! And that a play loses and makes no money.
+//! Tests that the plays can fail: with a rule of the runtime switched off, a strategy beats honesty. Also
+//! tests that a play neither loses nor creates money.
 
 use kaisar_math::Schedule;
 use kaisar_primitives::{Balance, KAI};
@@ -67,7 +67,7 @@ fn renting_from_oneself_costs_what_the_cap_keeps_of_the_fee() {
 	let [none, half, all] =
 		[(0, 1), (1, 2), (1, 1)].map(|(part, of)| with(FixedU128::from_rational(part, of)));
 	assert!(none < half && half < all, "{none}, {half}, {all}");
-	// Half of the fee and the other half, to a ten-thousandth.
+	// The two halves of the fee, to a ten-thousandth.
 	let (first, second) = (half - none, all - half);
 	assert!((first - second).abs() < 1e-4, "{first}, {second}");
 }
@@ -87,8 +87,8 @@ fn a_play_makes_and_loses_no_money() {
 		assert_eq!(books::all_kai(), issued);
 		let (pools, held) = books::all_stake();
 		assert_eq!(held, pools + EXISTENTIAL_DEPOSIT);
-		// Half of an epoch's emission for providers, a fifth for checkers. The set-up emitted nothing for them, and
-		// what validators get is not minted before there is staking.
+		// Half of an epoch's emission is for providers, a fifth for checkers. The set-up emits nothing for
+		// them, and the validators' part is not minted before staking exists.
 		let emitted = Schedule::KAISAR.emitted(setup, setup + length);
 		assert_eq!(issued - before, emitted / 10 * 7);
 	});

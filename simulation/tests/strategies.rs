@@ -1,6 +1,5 @@
-//! The short run: every strategy beside honesty in a network of a hundred workers, with fixed seeds. No
-//! strategy beats honesty by more than a hundredth, but for those whose exception is documented, and those
-//! stay within it.
+//! Short plays of every strategy in a network of a hundred workers, with fixed seeds. No strategy beats
+//! honesty by more than a hundredth, except those with a documented exception, and these stay within it.
 
 use kaisar_primitives::BlockNumber;
 use kaisar_simulation::{
@@ -11,9 +10,9 @@ use kaisar_simulation::{
 
 const WORKERS: u32 = 100;
 const SEED: u64 = 1;
-/// Blocks in which about five censuses are held.
+/// Number of blocks with about five censuses.
 const CENSUSES: BlockNumber = 300;
-/// Blocks in which an order of an hour is served, proved and paid, too.
+/// Number of blocks in which an order of an hour is also served, proved and paid.
 const ORDERS: BlockNumber = 400;
 
 fn network(epoch_length: BlockNumber) -> Network {
@@ -24,7 +23,7 @@ fn network(epoch_length: BlockNumber) -> Network {
 	Network::of(WORKERS, rules, SEED)
 }
 
-/// Plays strategies for so many blocks, with all invariants checked at the end of each play.
+/// Plays strategies for this number of blocks, with all invariants checked at the end of each play.
 fn play(scenarios: &[Scenario], blocks: BlockNumber) -> Vec<Outcome> {
 	let mut players = Players::new(true);
 	let network = network(blocks);
@@ -44,7 +43,7 @@ fn assert_within_limits(outcomes: &[Outcome]) {
 	for outcome in outcomes {
 		assert!(
 			outcome.holds(),
-			"{} earns {:?} times what honesty does, and may earn {}: {:?}",
+			"{} earns {:?} times as much as honesty, and may earn {} times: {:?}",
 			outcome.name,
 			outcome.ratio,
 			outcome.most,
@@ -53,7 +52,7 @@ fn assert_within_limits(outcomes: &[Outcome]) {
 	}
 }
 
-/// An exception that no play needs any more has to go from the list.
+/// Asserts that these strategies still need their exceptions: an exception without need has to be removed.
 #[track_caller]
 fn assert_needs_its_exception(outcomes: &[Outcome], names: &[&str]) {
 	for name in names {
@@ -70,7 +69,7 @@ fn assert_needs_its_exception(outcomes: &[Outcome], names: &[&str]) {
 #[test]
 fn an_honest_party_in_place_of_an_honest_one_changes_nothing() {
 	let honest = strategies::by_name("honest").expect("the control is there");
-	// Without the memory of the honest side, so that both are played.
+	// Each pair has a new player, which has not played the honest side, so both sides are played.
 	let pairs: Vec<_> = (0..2)
 		.map(|_| Players::default().pair(&honest, &network(CENSUSES)))
 		.collect::<Result<_, _>>()
@@ -121,7 +120,8 @@ fn nobody_gains_by_the_stake_of_others() {
 		let outcome = outcomes.iter().find(|it| it.name == name);
 		outcome.and_then(|it| it.harm()).expect("it has a victim")
 	};
-	// As documented: half of what others delegated; and nothing of what the owner of a swollen pool has.
+	// As documented, half of the others' delegation burns, and nothing of the stake of a swollen pool's
+	// owner.
 	assert!(
 		(24_000.0..=24_750.0).contains(&harm("burn")),
 		"{}",

@@ -85,8 +85,8 @@ impl Namespace {
 		let path = format!("/run/netns/{}", self.name);
 		std::thread::spawn(move || {
 			let file = File::open(path).expect("the namespace exists");
-			// SAFETY: it changes nothing but where the sockets of this thread, and of those it starts,
-			// are made.
+			// SAFETY: it only changes the namespace in which this thread, and the threads it starts, create
+			// sockets.
 			let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
 			assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
 			tokio::runtime::Builder::new_multi_thread()

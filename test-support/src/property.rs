@@ -1,18 +1,21 @@
-//! How many cases a property test tries, and which: the same every time, unless `scripts/soak.sh` asks for more
-//! and for others.
+//! Number and seed of the cases of property tests. They are the same every time, unless `scripts/soak.sh`
+//! sets others.
 
 use proptest::test_runner::{Config, RngSeed};
 
-/// How many times as many cases a property test is to try.
+/// Environment variable with the factor by which property tests try more cases.
 const TIMES: &str = "KAISAR_PROPERTY_TIMES";
 
-/// The number of cases: `usual`, or as many times that as the environment says in `KAISAR_PROPERTY_TIMES`.
+/// Returns the number of cases: `usual`, multiplied by the environment variable `KAISAR_PROPERTY_TIMES` if
+/// it is set.
 pub fn cases(usual: u32) -> u32 {
-	let times: u32 = std::env::var(TIMES).map_or(1, |times| times.parse().expect("it is a number"));
-	usual.checked_mul(times).expect("it is a number of cases")
+	let times: u32 = std::env::var(TIMES).map_or(1, |times| {
+		times.parse().expect("KAISAR_PROPERTY_TIMES is a number")
+	});
+	usual.checked_mul(times).expect("the number of cases fits")
 }
 
-/// What the cases are made from: `usual`, or what the environment says in `PROPTEST_RNG_SEED`.
+/// Returns the seed of the cases: `usual`, or the environment variable `PROPTEST_RNG_SEED` if it is set.
 pub fn seed(usual: u64) -> RngSeed {
 	match Config::default().rng_seed {
 		RngSeed::Random => RngSeed::Fixed(usual),

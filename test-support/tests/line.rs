@@ -1,5 +1,5 @@
-//! Lines over loopback, and one between two network namespaces with QUIC through it. The last needs root and
-//! iproute2 (`scripts/setup.sh` installs it).
+//! Tests of lines over loopback, and of QUIC through a line between two network namespaces. The latter needs
+//! root and iproute2 (`scripts/setup.sh` installs it).
 
 use iroh::{
 	Endpoint, EndpointAddr, SecretKey,
@@ -26,9 +26,9 @@ use tokio::{
 	time::timeout,
 };
 
-/// Limit of each wait; an idle machine needs far less.
+/// Timeout of each wait; an idle machine needs far less.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Time in which a forbidden event would have happened.
+/// Time within which a forbidden event would happen.
 const SHORT: Duration = Duration::from_millis(50);
 const LOOPBACK: &str = "127.0.0.1:0";
 
@@ -160,7 +160,7 @@ async fn datagrams_arrive_twice_and_overflow_a_slow_line() {
 	assert_eq!(receive(&server).await.0, b"once");
 	assert_eq!(receive(&server).await.0, b"once");
 	assert_eq!(line.counters().up.duplicated, 1);
-	// 1,000 bytes take a second, and a tenth of it is waited for.
+	// 1,000 bytes take a second, and the queue holds a tenth of it.
 	line.set(Settings {
 		rate: Some(8_000),
 		queue: ms(100),
@@ -180,7 +180,7 @@ async fn a_cut_line_drops_what_is_on_its_way() {
 	let (line, client, server) = udp(Settings::default()).await;
 	client.send(b"before").await.unwrap();
 	assert_eq!(receive(&server).await.0, b"before");
-	// Long enough for a busy machine to cut it in time.
+	// The delay is long enough for a busy machine to cut the line in time.
 	line.set(Settings {
 		delay: ms(1_000),
 		..Default::default()
@@ -199,7 +199,7 @@ async fn a_cut_line_drops_what_is_on_its_way() {
 
 // --- TCP ----------------------------------------------------------------------------------------
 
-/// A line to a server that sends back what it gets.
+/// Opens a line to a server that echoes.
 async fn echo(settings: Settings) -> Line {
 	let listener = TcpListener::bind(LOOPBACK).await.unwrap();
 	let target = listener.local_addr().unwrap();
@@ -208,7 +208,7 @@ async fn echo(settings: Settings) -> Line {
 			tokio::spawn(async move {
 				let (mut from, mut to) = stream.split();
 				let _ = tokio::io::copy(&mut from, &mut to).await;
-				// The line ends when its end was passed on.
+				// This fails if the line has already closed the connection.
 				let _ = to.shutdown().await;
 			});
 		}
@@ -222,7 +222,7 @@ async fn connect(line: &Line) -> TcpStream {
 	TcpStream::connect(line.address()).await.unwrap()
 }
 
-/// Sends some bytes and reads as many back.
+/// Sends some bytes, and reads the same number back.
 async fn exchange(stream: &mut TcpStream, bytes: &[u8]) {
 	stream.write_all(bytes).await.unwrap();
 	let mut back = vec![0; bytes.len()];
@@ -282,7 +282,7 @@ async fn a_stream_arrives_whole_whatever_is_lost() {
 
 #[tokio::test]
 async fn a_rate_slows_a_stream_down() {
-	// 100 KB take 200 ms there, and nothing back.
+	// 100 KB take 200 ms in one direction, and no time in the other.
 	let line = echo(Settings {
 		rate: Some(4_000_000),
 		..Default::default()
@@ -343,7 +343,7 @@ async fn a_connection_to_nobody_is_reset() {
 		.await
 		.unwrap();
 	is_reset(read_new(&line)).await;
-	// A line that is dropped listens no more.
+	// A dropped line no longer listens.
 	let address = line.address();
 	drop(line);
 	timeout(LIMIT, async {
@@ -359,7 +359,7 @@ async fn a_connection_to_nobody_is_reset() {
 
 const ALPN: &[u8] = b"kaisar/test/line";
 const SERVER: [u8; 32] = [1; 32];
-/// Bytes of each of two transfers.
+/// Size of each of two transfers, in bytes.
 const BYTES: usize = 2 << 20;
 
 async fn endpoint(secret: [u8; 32], at: Ipv4Addr) -> Endpoint {
@@ -374,7 +374,7 @@ async fn endpoint(secret: [u8; 32], at: Ipv4Addr) -> Endpoint {
 		.unwrap()
 }
 
-/// Answers each stream with the hash of what came through it.
+/// Answers each stream with the hash of the bytes that arrived through it.
 async fn answer_hashes(connection: Connection) {
 	while let Ok((mut send, mut receive)) = connection.accept_bi().await {
 		let mut hasher = blake3::Hasher::new();
@@ -387,7 +387,7 @@ async fn answer_hashes(connection: Connection) {
 	}
 }
 
-/// Sends `data` and asserts that all of it arrived.
+/// Sends `data`, and asserts that all of it arrived.
 async fn transfer(connection: &Connection, data: &[u8]) {
 	let (mut send, mut receive) = connection.open_bi().await.unwrap();
 	send.write_all(data).await.unwrap();

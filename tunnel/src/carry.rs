@@ -1,4 +1,4 @@
-//! A TCP connection over a stream.
+//! Carries a TCP connection over a QUIC stream.
 
 use crate::wire::RESET;
 use iroh::endpoint::{RecvStream, SendStream};
@@ -14,16 +14,16 @@ use tokio::{
 	time::timeout,
 };
 
-/// Most bytes that are taken at a time.
+/// Size of the buffer of each direction, in bytes.
 const CHUNK: usize = 64 * 1024;
-/// How long one direction may stay silent after the other has ended. A side that is gone for good looks
-/// just like one that has no more to say.
+/// Time for which one direction may stay silent after the other has ended. A side that is gone looks the
+/// same as one that has nothing more to send.
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(600);
-/// How long the other endpoint may take to confirm the last bytes.
+/// Timeout of the other endpoint's confirmation of the last bytes.
 const LAST_BYTES: Duration = Duration::from_secs(10);
 
-/// Both ends of what is carried. Dropped before all is carried, for whatever reason, it resets both:
-/// nobody takes half of something for the whole.
+/// Both ends of a carried connection. If they are dropped before everything is carried, for whatever reason,
+/// both are reset, so that neither side takes a part for the whole.
 pub(crate) struct Ends {
 	pub tcp: TcpStream,
 	pub send: SendStream,
@@ -41,7 +41,7 @@ impl Ends {
 		}
 	}
 
-	/// All is handed over: it is carried once the other endpoint has it.
+	/// Waits until the other endpoint has confirmed all bytes, after which the connection counts as carried.
 	pub async fn delivered(mut self) -> io::Result<()> {
 		let confirmed = timeout(LAST_BYTES, self.send.stopped()).await;
 		self.whole = matches!(confirmed, Ok(Ok(None)));
@@ -56,7 +56,7 @@ impl Ends {
 impl Drop for Ends {
 	fn drop(&mut self) {
 		if !self.whole {
-			// What is closed already cannot be reset, and need not be.
+			// A socket that is closed already cannot be reset, and need not be.
 			let _ = self.tcp.set_zero_linger();
 			let _ = self.send.reset(RESET.into());
 			let _ = self.recv.stop(RESET.into());
@@ -64,7 +64,7 @@ impl Drop for Ends {
 	}
 }
 
-/// Carries a TCP connection over a stream, until both directions have ended or one is broken.
+/// Carries a TCP connection over a stream, until both directions have ended or one breaks.
 pub async fn carry(tcp: TcpStream, send: SendStream, recv: RecvStream) -> io::Result<()> {
 	tcp.set_nodelay(true)?;
 	let mut ends = Ends::new(tcp, send, recv);
@@ -103,7 +103,8 @@ pub async fn carry(tcp: TcpStream, send: SendStream, recv: RecvStream) -> io::Re
 	ends.delivered().await
 }
 
-/// Waits until both directions have ended, and for the second only as long as something moves.
+/// Waits until both directions have ended. The second one fails once no byte has moved for
+/// [`HALF_CLOSED_IDLE`].
 async fn both(
 	mut outward: impl Future<Output = io::Result<()>> + Unpin,
 	mut inward: impl Future<Output = io::Result<()>> + Unpin,

@@ -1,4 +1,4 @@
-//! The customer's side.
+//! Client side of the tunnel, which runs at the customer.
 
 use crate::{
 	ALPN, MAX_STREAMS, carry,
@@ -20,60 +20,61 @@ use tokio::{
 	time::{sleep, timeout},
 };
 
-/// Longest that connecting may take.
+/// Timeout of connecting to the agent.
 const CONNECT_TIME: Duration = Duration::from_secs(15);
-/// Longest that the answer to the first message of a stream may take. The agent connects to the
-/// container before it answers.
+/// Timeout of the answer to the first message of a stream. The agent connects to the container before it
+/// answers.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
-/// How long a stream has to stay open where nothing is answered.
+/// Time for which a stream without an answer has to stay open.
 const STAYS_OPEN: Duration = Duration::from_secs(2);
-/// Most local connections that are carried at a time: as many as the agent takes. Others wait.
+/// Maximum number of local connections that are carried at a time: as many as the agent accepts. Others
+/// wait.
 const MAX_FORWARDED: usize = MAX_STREAMS as usize;
-/// How long the socket waits after an error that concerns it and not one connection.
+/// Pause of the local socket after an error of its own, rather than of one connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where an order's container is.
+/// Location of an order's container.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
 	/// Genesis hash of the chain.
 	pub genesis: [u8; 32],
-	/// The order.
+	/// Id of the order.
 	pub order: u32,
-	/// The key of the worker's agent.
+	/// Key of the worker's agent.
 	pub agent: [u8; 32],
-	/// Its addresses.
+	/// Addresses of the agent.
 	pub addresses: Vec<SocketAddr>,
-	/// URLs of the relays that it can be reached through, as its record names them.
+	/// URLs of the relays in the agent's record.
 	pub relays: Vec<String>,
-	/// Limits on the addresses and relays above: they come from a stranger.
+	/// Limits on these addresses and relays, which come from a stranger.
 	pub rule: DialRule,
 }
 
-/// Why there is no tunnel, or no longer one.
+/// Reason why a tunnel cannot be opened, or was closed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TunnelError {
-	/// The agent's key is not a key, or nothing of its record may be dialed.
+	/// The agent's key is invalid, or its record has no address that may be dialed.
 	#[error(transparent)]
 	Undialable(#[from] Undialable),
-	/// No UDP socket can be had.
-	#[error("cannot open a socket: {0}")]
+	/// No UDP socket can be opened.
+	#[error("cannot open a UDP socket: {0}")]
 	Bind(String),
-	/// The agent does not answer, at any address.
+	/// The agent does not answer at any address.
 	#[error("cannot connect to the agent: {0}")]
 	Unreachable(String),
-	/// The agent answers, and refuses.
+	/// The agent refuses the connection or the stream.
 	#[error("the agent refuses: {0}")]
 	Refused(Refusal),
-	/// The agent says what cannot be understood.
+	/// The agent's answer is not a message of the protocol.
 	#[error("the agent does not speak this protocol: {0}")]
 	Protocol(String),
-	/// There was a connection, and there is none now.
+	/// The connection broke.
 	#[error("the connection to the agent is lost: {0}")]
 	Lost(String),
-	/// This side closed it.
+	/// This side closed the tunnel.
 	#[error("the tunnel is closed")]
 	Closed,
-	/// The local port cannot be listened on.
+	/// The local socket cannot accept connections.
 	#[error("cannot accept local connections: {0}")]
 	Local(String),
 }
@@ -88,24 +89,24 @@ impl From<ConnectionError> for TunnelError {
 					None => Self::Lost("the agent closed it".into()),
 				}
 			}
-			ConnectionError::TimedOut => Self::Lost("the agent does not answer any more".into()),
+			ConnectionError::TimedOut => Self::Lost("the agent stopped answering".into()),
 			error => Self::Lost(error.to_string()),
 		}
 	}
 }
 
-/// A connection to the worker's agent, over which the container of an order is reached.
+/// Connection to the worker's agent, through which the container of an order can be reached.
 #[derive(Debug)]
 pub struct Tunnel {
 	connection: Connection,
 	open: Open,
-	/// The endpoint, where it is this tunnel's own.
+	/// Endpoint, if the tunnel has its own.
 	endpoint: Option<Endpoint>,
 }
 
 impl Tunnel {
-	/// Connects with the client's ed25519 secret and asks whether the order is served to it: on `port`
-	/// of the container, or on the one that the agent takes for it.
+	/// Connects with the client's ed25519 secret, and asks whether the agent serves the order to it, on
+	/// `port` of the container or on the port that the agent selects.
 	pub async fn open(
 		secret: &[u8; 32],
 		target: &Target,
@@ -130,7 +131,7 @@ impl Tunnel {
 		}
 	}
 
-	/// The same over a connection, with ALPN [`ALPN`], of an endpoint that there is already.
+	/// Opens a tunnel over an existing connection with the ALPN [`ALPN`].
 	pub async fn on(
 		connection: Connection,
 		genesis: [u8; 32],
@@ -155,13 +156,13 @@ impl Tunnel {
 		})
 	}
 
-	/// One stream to the container's port.
+	/// Opens a stream to the container's port.
 	pub async fn stream(&self) -> Result<(SendStream, RecvStream), TunnelError> {
 		begin(&self.connection, &self.open).await
 	}
 
-	/// Whether the container answers: with any byte, or by staying open for two seconds. An error says why
-	/// it was not even reached.
+	/// Returns whether the container answers, either with any byte or by staying open for two seconds. Fails
+	/// if the container was not reached at all.
 	pub async fn answers(&self) -> Result<bool, TunnelError> {
 		let (mut send, mut recv) = self.stream().await?;
 		if send.write_all(PROBE).await.is_err() {
@@ -170,13 +171,13 @@ impl Tunnel {
 		match timeout(STAYS_OPEN, recv.read(&mut [0])).await {
 			Ok(Ok(Some(length))) => Ok(length > 0),
 			Ok(Ok(None) | Err(_)) => Ok(false),
-			// Nothing was said, and nothing broke: not even the way there.
+			// No byte arrived, and nothing broke, unless the connection itself is closed.
 			Err(_) => Ok(self.is_open()),
 		}
 	}
 
-	/// Accepts local TCP connections and carries each over a stream of its own, until the tunnel closes:
-	/// it only returns with the reason. A connection that the container does not take is closed.
+	/// Accepts local TCP connections and carries each over a stream of its own, until the tunnel closes;
+	/// then it returns the reason. A connection that the container does not accept is closed.
 	pub async fn forward(&self, listener: TcpListener) -> Result<(), TunnelError> {
 		let places = Arc::new(Semaphore::new(MAX_FORWARDED));
 		let mut carried = JoinSet::new();
@@ -202,7 +203,7 @@ impl Tunnel {
 				}
 				Err(error) if is_of_one_connection(&error) => (),
 				Err(error) if is_passing(&error) => {
-					tracing::warn!(%error, "cannot accept a local connection");
+					tracing::warn!(%error, "cannot accept a local connection; trying again");
 					sleep(ACCEPT_PAUSE).await;
 				}
 				Err(error) => return Err(TunnelError::Local(error.to_string())),
@@ -210,17 +211,17 @@ impl Tunnel {
 		}
 	}
 
-	/// Waits until the tunnel is closed and says why.
+	/// Waits until the tunnel is closed, and returns the reason.
 	pub async fn closed(&self) -> TunnelError {
 		self.connection.closed().await.into()
 	}
 
-	/// Whether nobody has closed it yet.
+	/// Returns whether the tunnel is still open.
 	pub fn is_open(&self) -> bool {
 		self.connection.close_reason().is_none()
 	}
 
-	/// Whether what is sent goes over a relay now, rather than directly.
+	/// Returns whether packets go over a relay now, rather than directly.
 	pub fn is_relayed(&self) -> bool {
 		let paths = self.connection.paths();
 		paths
@@ -237,7 +238,7 @@ impl Tunnel {
 	}
 }
 
-/// Returns what may be dialed of the agent's record. Relays that are not URLs are left out.
+/// Returns the part of the agent's record that may be dialed. Relays that are not URLs are left out.
 fn address(target: &Target) -> Result<EndpointAddr, Undialable> {
 	let relays = target.relays.iter().filter_map(|url| url.parse().ok());
 	target
@@ -245,11 +246,11 @@ fn address(target: &Target) -> Result<EndpointAddr, Undialable> {
 		.apply(&target.agent, target.addresses.iter().copied(), relays)
 }
 
-/// An endpoint whose identity is the client's key. It accepts nothing, looks nothing up, and uses no
-/// relays but those that are given.
+/// Creates an endpoint with the client's key. It accepts no connections, makes no lookups, and uses only the
+/// given relays.
 async fn bind(secret: &[u8; 32], relays: Vec<RelayUrl>) -> Result<Endpoint, TunnelError> {
-	// The window of a stream stays as it is, 1.25 MB: noq 1.4 gives up a connection when more than 2,048
-	// packets of a stream wait to be read, and with a bigger window one lost packet can make that many.
+	// The window of a stream stays at the default of 1.25 MB: noq 1.4 closes a connection if more than 2,048
+	// packets of a stream wait to be read, and with a larger window one lost packet can make that many wait.
 	let transport = QuicTransportConfig::builder()
 		.max_concurrent_bidi_streams(VarInt::from_u32(0))
 		.max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -274,13 +275,13 @@ async fn connect(endpoint: &Endpoint, addr: EndpointAddr) -> Result<Connection, 
 		Ok(Ok(connection)) => Ok(connection),
 		Ok(Err(error)) => Err(TunnelError::Unreachable(format!("{error:#}"))),
 		Err(_) => Err(TunnelError::Unreachable(format!(
-			"no answer in {} s",
+			"no answer within {} s",
 			CONNECT_TIME.as_secs()
 		))),
 	}
 }
 
-/// Opens a stream and waits for the agent's answer.
+/// Opens a stream, and waits for the agent's answer.
 async fn begin(
 	connection: &Connection,
 	open: &Open,
@@ -296,12 +297,14 @@ async fn begin(
 		answer.map_err(TunnelError::Refused)?;
 		Ok((send, recv))
 	});
-	begun
-		.await
-		.unwrap_or_else(|_| Err(TunnelError::Lost("the agent does not answer".into())))
+	begun.await.unwrap_or_else(|_| {
+		Err(TunnelError::Lost(
+			"the agent does not answer a new stream".into(),
+		))
+	})
 }
 
-/// Why a stream broke: because the connection did, where that is so.
+/// Returns the reason why a stream broke: that of the connection, if the connection is closed too.
 fn broken(connection: &Connection, error: WireError) -> TunnelError {
 	match connection.close_reason() {
 		Some(reason) => reason.into(),
@@ -310,7 +313,7 @@ fn broken(connection: &Connection, error: WireError) -> TunnelError {
 	}
 }
 
-/// Carries one local connection. An error is one that ends the tunnel.
+/// Carries one local connection. Fails only with an error that ends the tunnel.
 async fn forward_one(
 	tcp: TcpStream,
 	from: SocketAddr,
@@ -325,18 +328,18 @@ async fn forward_one(
 			Ok(())
 		}
 		Err(error) => {
-			// It was not connected: a reset says so better than an empty answer.
+			// The container was not reached. A reset shows this better than an empty answer.
 			let _ = tcp.set_zero_linger();
 			if matches!(&error, TunnelError::Refused(refusal) if refusal.is_final()) {
 				return Err(error);
 			}
-			tracing::warn!(%from, "a local connection is closed: {error}");
+			tracing::warn!(%from, "closed a local connection: {error}");
 			Ok(())
 		}
 	}
 }
 
-/// Whether the error of `accept` is of the connection that was to be accepted.
+/// Returns whether an error of `accept` concerns only the connection to accept.
 fn is_of_one_connection(error: &std::io::Error) -> bool {
 	use std::io::ErrorKind::*;
 	matches!(
@@ -345,7 +348,7 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 	)
 }
 
-/// Whether the error of `accept` may go by: the process or the system has too many files open.
+/// Returns whether an error of `accept` is temporary: the process or the system has too many open files.
 fn is_passing(error: &std::io::Error) -> bool {
 	const ENFILE: i32 = 23;
 	const EMFILE: i32 = 24;

@@ -1,25 +1,26 @@
-//! The rule by which a record that somebody else signed is dialed.
+//! Limits on dialing the addresses in a stranger's record.
 //!
-//! An agent's record comes from a stranger, and whoever dials it sends packets to the addresses that it
-//! names. So only public addresses are dialed, and only relays that the dialing side has configured itself:
-//! a record then cannot make its reader probe a private network or open connections to any host.
+//! An agent's record comes from a stranger, and dialing it sends packets to the addresses in it. So only
+//! public addresses are dialed, and only relays that the dialing side has configured itself. A record can
+//! then not make its reader probe a private network or open connections to any host.
 
 use iroh::{EndpointAddr, PublicKey, RelayUrl};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Most addresses of one record that are dialed: an attempt sends a packet to each of them.
+/// Maximum number of addresses of one record that are dialed: an attempt sends a packet to each of them.
 pub const MAX_DIALED: usize = 16;
 
-/// Limits on the addresses and relays that are dialed. By default public addresses, and no relay.
+/// Limits on the addresses and relays that are dialed. By default, public addresses are dialed, and no
+/// relay.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DialRule {
-	/// Private and loopback addresses are dialed too: for networks on one machine or in one LAN.
+	/// Whether private and loopback addresses are dialed too, for networks on one machine or in one LAN.
 	pub private: bool,
 	/// Relays that may be used.
 	pub relays: Vec<RelayUrl>,
 }
 
-/// The record names nothing that may be dialed.
+/// Reason why no part of a record may be dialed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Undialable {
 	/// The agent's key is not an ed25519 key.
@@ -33,9 +34,9 @@ pub enum Undialable {
 		listed(relays)
 	)]
 	Refused {
-		/// Addresses that are not public.
+		/// Number of addresses that are not public.
 		private: usize,
-		/// Relays that are not among those of the rule.
+		/// Relays that the rule does not allow.
 		relays: Vec<RelayUrl>,
 	},
 }
@@ -84,15 +85,15 @@ impl DialRule {
 	}
 }
 
-/// Whether an address belongs to one host, anywhere.
+/// Returns whether an address belongs to a single host, public or private.
 fn is_host(ip: IpAddr) -> bool {
 	let ip = ip.to_canonical();
 	let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
 	!(ip.is_unspecified() || ip.is_multicast() || broadcast)
 }
 
-/// Whether an address is one that any host of the internet can be reached at. Addresses that only carry
-/// another, as those of 6to4 and Teredo do, are not: the other one may be private.
+/// Returns whether an address is one at which any host of the internet can be reached. Addresses that embed
+/// another, such as those of 6to4 and Teredo, are not: the embedded one may be private.
 pub fn is_public(ip: IpAddr) -> bool {
 	match ip.to_canonical() {
 		IpAddr::V4(ip) => is_public_v4(ip),
@@ -100,7 +101,7 @@ pub fn is_public(ip: IpAddr) -> bool {
 	}
 }
 
-/// By IANA's registry of special-purpose IPv4 addresses.
+/// Returns whether an address is public by IANA's registry of special-purpose IPv4 addresses.
 fn is_public_v4(ip: Ipv4Addr) -> bool {
 	let special = match ip.octets() {
 		// This network.
@@ -118,10 +119,10 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 	!(special || ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_documentation())
 }
 
-/// Global unicast, less IANA's special-purpose ranges in it.
+/// Returns whether an address is global unicast, outside of IANA's special-purpose ranges.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
 	let special = match ip.segments() {
-		// Protocol assignments, Teredo among them; documentation; 6to4.
+		// Protocol assignments, which include Teredo; documentation; 6to4.
 		[0x2001, second, ..] => second < 0x200 || second == 0xdb8,
 		[0x2002, ..] => true,
 		[0x3fff, second, ..] => second < 0x1000,
@@ -235,6 +236,6 @@ mod tests {
 			..rule
 		};
 		let addr = local.apply(&KEY, private, []).unwrap();
-		assert_eq!(addr.ip_addrs().count(), 5, "port 0 is nowhere");
+		assert_eq!(addr.ip_addrs().count(), 5, "port 0 cannot be dialed");
 	}
 }

@@ -1,32 +1,32 @@
 //! # The tunnel
 //!
-//! How a customer reaches the container that it rents: a QUIC connection to the worker's agent, and on
-//! it one stream for each TCP connection. Both sides know whom they talk to, since the identity of an
-//! endpoint is its key: the agent's stands on chain with its worker, the client's with the order. There
-//! is nothing else to authenticate, and the container is open to nobody else. `docs/tunnel.md` says
-//! what the tunnel protects, and what it does not.
+//! A customer reaches its rented container through a QUIC connection to the worker's agent, with one stream
+//! for each TCP connection. The key of an endpoint is its identity: the agent's key is on chain with its
+//! worker, the client's with the order. So both sides know their peer, nothing else needs to be
+//! authenticated, and nobody else can reach the container. `docs/tunnel.md` describes what the tunnel
+//! protects, and what it does not.
 //!
-//! | module | what it is |
+//! | Module | Contents |
 //! | --- | --- |
 //! | [`wire`] | the first message of a stream, and the answer |
-//! | [`client`] | [`Tunnel`]: connects, opens streams, forwards a local TCP port |
-//! | [`server`] | [`Server`]: the agent's side, which asks a [`Gate`] who may go where |
-//! | [`places`] | [`Door`]: how many connections of strangers are held, and of whom |
-//! | [`dial`] | which addresses and relays of a stranger's record are dialed |
-//! | [`carry()`] | a TCP connection over a stream, both ways, until both are done |
-//! | [`probe`] | finding out whether a container answers |
+//! | [`client`] | [`Tunnel`], which connects, opens streams, and forwards a local TCP port |
+//! | [`server`] | [`Server`], the agent's side, which asks a [`Gate`] for permission |
+//! | [`places`] | [`Door`], which limits the connections of strangers |
+//! | [`dial`] | the limits on dialing a stranger's record |
+//! | [`carry()`] | a TCP connection over a stream, in both directions, until both have ended |
+//! | [`probe`] | the test whether a container answers |
 //!
-//! A stream, from its beginning:
+//! A stream goes through these steps:
 //!
-//! 1. The client opens it and sends [`Open`]: which order of which chain, and which port of its
+//! 1. The client opens the stream and sends [`Open`], with the chain, the order, and the port of the
 //!    container.
-//! 2. The agent asks its gate whether this key may, and connects to the container. It answers `Ok`, or
-//!    says in a [`Refusal`] why not.
-//! 3. After `Ok` the stream is the container's. Each side closes its direction by itself, as in TCP; a
-//!    direction that breaks breaks both, and is never mistaken for one that ended.
+//! 2. The agent asks its gate for permission, and connects to the container. It answers `Ok`, or gives the
+//!    reason in a [`Refusal`].
+//! 3. After `Ok`, the stream carries the container's connection. Each side closes its direction by itself,
+//!    as in TCP. A direction that breaks breaks both, and is never mistaken for one that ended.
 //!
-//! The gate is asked again every second. The moment it says that the order is over, the connection is
-//! closed with everything on it.
+//! The agent asks its gate again every second. As soon as the gate reports the end of the order, the agent
+//! closes the connection with all its streams.
 
 #![warn(missing_docs)]
 
@@ -51,5 +51,5 @@ pub use wire::{Open, Purpose, Refusal};
 
 /// ALPN of the tunnel.
 pub const ALPN: &[u8] = b"kaisar/tunnel/1";
-/// Most streams of one connection at a time.
+/// Maximum number of streams of one connection at a time.
 pub const MAX_STREAMS: u32 = 64;

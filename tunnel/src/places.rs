@@ -1,14 +1,14 @@
-//! Places at a door: how many connections of strangers are held at a time, and of whom.
+//! Limits the connections of strangers: each needs a place at the door.
 //!
-//! A connection's key is known only after the handshake, so a place is taken before it, by the address,
-//! which a retry packet has validated. An address is cheap in numbers only where it is one of a range, so
-//! ranges are counted: /24 for IPv4, /64 for IPv6. Addresses at which somebody was known before have places
-//! apart, so a flood from elsewhere does not keep those out.
+//! A connection's key is known only after the handshake, so a place is taken before it, by the connection's
+//! address, which a retry packet has validated. Many addresses are cheap only within one range, so ranges
+//! are counted: /24 for IPv4, /64 for IPv6. Addresses from which a known key connected before have separate
+//! places, so a flood from elsewhere does not keep them out.
 //!
-//! Where strangers' places are full, the oldest of the range with the most places gives way, once it is
+//! If the strangers' places are full, the oldest of the range with the most places gives way, once it is
 //! older than [`Limits::tenure`]. Refusing the newest instead would let 13 connections a second hold 64
-//! places for 5 s each; without the tenure, many honest strangers at a time would push each other out
-//! before any of them has said what it wants.
+//! places for 5 s each. Without the tenure, many honest strangers at a time would push each other out before
+//! any of them has sent its first message.
 
 use iroh::endpoint::{Incoming, IncomingAddr};
 use std::{
@@ -22,28 +22,27 @@ use tokio::{
 	time::{Instant, sleep_until},
 };
 
-/// Time between two searches of a full list of addresses for those that have expired.
+/// Minimum interval between two searches of a full list of addresses for expired ones.
 const SEARCH: Duration = Duration::from_secs(60);
 
 /// Limits of a [`Door`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-	/// Strangers' places.
+	/// Number of strangers' places.
 	pub strangers: usize,
-	/// Of them from one range of addresses.
+	/// Strangers' places for one range of addresses.
 	pub strangers_each: usize,
-	/// Of them over relays, whose addresses say nothing.
+	/// Strangers' places for connections over relays, whose addresses show nothing.
 	pub relayed: usize,
-	/// Longest that a stranger holds a place.
+	/// Maximum time for which a stranger holds a place.
 	pub time: Duration,
-	/// Time for which a place does not give way to a newcomer.
+	/// Minimum time for which a stranger keeps a place before it may give way to a newcomer.
 	pub tenure: Duration,
-	/// Places of those that come from an address at which somebody was known, or over a relay with a key
-	/// that is.
+	/// Number of places for connections from a remembered address, or over a relay with a known key.
 	pub expected: usize,
-	/// Of them from one address, or of one key.
+	/// Such places for one address, or one key.
 	pub expected_each: usize,
-	/// Most addresses that are remembered.
+	/// Maximum number of remembered addresses.
 	pub remembered: usize,
 }
 
@@ -62,16 +61,16 @@ impl Default for Limits {
 	}
 }
 
-/// Origin of a connection, as far as its address tells.
+/// Origin of a connection, as far as its address shows it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Origin {
 	/// A range of IPv4 addresses, /24.
 	V4([u8; 3]),
 	/// A range of IPv6 addresses, /64.
 	V6([u8; 8]),
-	/// A relay. Each key is an origin of its own, since keys are all that it tells.
+	/// A relay. Each key is an origin of its own, since a relay reveals only keys.
 	Relay([u8; 32]),
-	/// Anything else.
+	/// Any other origin.
 	Other,
 }
 
@@ -103,8 +102,8 @@ impl Origin {
 	}
 }
 
-/// Asks a connection to show first that it is where it says, with a retry packet. `None` if it has not yet.
-/// Whoever forges addresses costs no more than that packet.
+/// Returns a connection whose address is validated. To others it sends a retry packet, to make them prove
+/// their address, and returns `None`. A forged address costs no more than that packet.
 pub fn validated(incoming: Incoming) -> Option<Incoming> {
 	if incoming.remote_addr_validated() {
 		return Some(incoming);
@@ -115,7 +114,7 @@ pub fn validated(incoming: Incoming) -> Option<Incoming> {
 	None
 }
 
-/// The places at one door.
+/// Set of places, which limits the connections that are not authenticated yet. Clones share the places.
 #[derive(Clone)]
 pub struct Door(Arc<Shared>);
 
@@ -126,25 +125,25 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-	/// Strangers, the oldest first.
+	/// Strangers by number, the oldest first.
 	strangers: BTreeMap<u64, Stranger>,
 	next: u64,
 	expected: BTreeMap<Known, usize>,
 	expected_all: usize,
-	/// Addresses, and until when each is remembered.
+	/// Remembered addresses, each with its expiry.
 	remembered: HashMap<IpAddr, Instant>,
-	/// When a full list was last searched for what has expired.
+	/// Time of the last search of a full list for expired addresses.
 	searched: Option<Instant>,
 }
 
 struct Stranger {
 	origin: Origin,
 	since: Instant,
-	/// Dropped when the place is taken away, which the place's holder sees.
+	/// Dropped when the place is taken away, which notifies the holder.
 	_held: watch::Sender<()>,
 }
 
-/// A place at a door. It is free again when this is dropped.
+/// A place at a door, which is free again when this value is dropped.
 pub struct Place {
 	door: Arc<Shared>,
 	origin: Origin,
@@ -158,7 +157,7 @@ enum Kind {
 	Expected(Known),
 }
 
-/// Why a connection is expected: its address, or its key, which a relay has checked.
+/// Reason to expect a connection: its address, or its key, which a relay has checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Known {
 	Ip(IpAddr),
@@ -166,7 +165,7 @@ enum Known {
 }
 
 impl Door {
-	/// A door with these limits.
+	/// Creates a door with these limits.
 	pub fn new(limits: Limits) -> Self {
 		Self(Arc::new(Shared {
 			limits,
@@ -174,9 +173,9 @@ impl Door {
 		}))
 	}
 
-	/// Gives a place to a connection that has shown where it is. `knows` says whose keys are known, as a
-	/// relay names the key before the handshake. `None` where it was sent away: with a retry packet, or
-	/// because there is no place.
+	/// Gives a place to a connection with a validated address. `knows` returns whether a key is known, since
+	/// a relay reveals the key before the handshake. Returns `None` if the connection has to validate its
+	/// address first, or if no place is free.
 	pub fn enter(
 		&self,
 		incoming: Incoming,
@@ -192,7 +191,7 @@ impl Door {
 		}
 	}
 
-	/// Gives a place to a connection from a validated address; `None` if there is none.
+	/// Gives a place to a connection from a validated address. Returns `None` if no place is free.
 	pub fn place(&self, from: &IncomingAddr, knows: impl Fn(&[u8; 32]) -> bool) -> Option<Place> {
 		self.place_at(from, knows, Instant::now())
 	}
@@ -229,8 +228,8 @@ impl Door {
 		})
 	}
 
-	/// Remembers for some time that somebody who is known comes from this address. When as many are
-	/// remembered as may be, no other is.
+	/// Remembers for this time that a known key connected from this address. If the list is full, no further
+	/// address is remembered.
 	pub fn remember(&self, ip: IpAddr, time: Duration) {
 		self.remember_at(ip, time, Instant::now());
 	}
@@ -243,7 +242,7 @@ impl Door {
 			*known = until.max(*known);
 			return;
 		}
-		// No more often than once in a while: there may be a million.
+		// The list may have a million entries, so it is searched at intervals only.
 		if state.remembered.len() >= self.0.limits.remembered
 			&& state.searched.is_none_or(|last| last + SEARCH <= now)
 		{
@@ -267,13 +266,13 @@ impl State {
 		self.remembered.get(ip).is_some_and(|until| *until > now)
 	}
 
-	/// Takes one of the places of those that are expected. Returns whether there was one.
+	/// Takes a place for an expected connection. Returns whether one was free.
 	fn expect(&mut self, known: Known, limits: &Limits) -> bool {
 		if self.expected_all >= limits.expected {
 			return false;
 		}
 		let count = self.expected.entry(known).or_default();
-		// An entry is made only to be counted: `expected_each` is never 0.
+		// A new entry is always counted, since `expected_each` is never 0.
 		if *count >= limits.expected_each {
 			return false;
 		}
@@ -282,7 +281,7 @@ impl State {
 		true
 	}
 
-	/// Takes a stranger's place.
+	/// Takes a place for a stranger. Returns `None` if none is free.
 	fn admit(&mut self, origin: Origin, limits: &Limits, now: Instant) -> Option<Kind> {
 		let mut counts = BTreeMap::<Origin, usize>::new();
 		for stranger in self.strangers.values() {
@@ -317,8 +316,8 @@ impl State {
 		Some(Kind::Stranger { id, kept })
 	}
 
-	/// Takes the place of the oldest stranger of the origin with the most places, among those that
-	/// `may_go` and have had their time. `None` if there is none.
+	/// Frees the place of the oldest stranger of the origin with the most places, among those that `may_go`
+	/// and are past their tenure. Returns `None` if there is none.
 	fn make_room(
 		&mut self,
 		limits: &Limits,
@@ -332,7 +331,7 @@ impl State {
 			.filter(|(_, stranger)| {
 				may_go(&stranger.origin) && stranger.since + limits.tenure <= now
 			})
-			// Of equals the last one counts, and the oldest is to.
+			// `max_by_key` returns the last of equals, which has to be the oldest.
 			.rev()
 			.max_by_key(|(_, stranger)| counts.get(&stranger.origin).copied().unwrap_or(0))
 			.map(|(id, _)| *id)?;
@@ -342,17 +341,17 @@ impl State {
 }
 
 impl Place {
-	/// The origin of its connection.
+	/// Returns the origin of the connection.
 	pub fn origin(&self) -> Origin {
 		self.origin
 	}
 
-	/// The address of its connection, if that is one.
+	/// Returns the IP address of the connection, if it has one.
 	pub fn ip(&self) -> Option<IpAddr> {
 		self.ip
 	}
 
-	/// Waits until the place has to be given up: its time is over, or a newcomer has taken it.
+	/// Waits until the connection loses the place: its time is over, or a newcomer has taken it.
 	pub async fn over(&mut self) {
 		match &mut self.kind {
 			Kind::Stranger { kept, .. } => tokio::select! {
@@ -401,7 +400,7 @@ mod tests {
 		ip(&format!("10.{}.{}.{host}", range / 256, range % 256))
 	}
 
-	/// A door, and a clock that only the test moves.
+	/// A door with a clock that only the test moves.
 	struct Test {
 		door: Door,
 		now: Instant,
@@ -444,7 +443,7 @@ mod tests {
 		test.now += Duration::from_millis(500);
 		let _fifth = test.place(&v4(7, 5)).unwrap();
 		assert!(!test.holds(&places[0]) && test.holds(&places[1]));
-		// A place that was taken away is not given back a second time.
+		// A place that was taken away does not become free a second time.
 		drop(places.remove(0));
 		let _sixth = test.place(&v4(7, 6)).unwrap();
 		assert!(!test.holds(&places[0]) && test.holds(&places[1]));
@@ -459,7 +458,7 @@ mod tests {
 			.collect();
 		assert_eq!(places.len(), 4);
 		assert!(test.place(&from("2", 1)).is_some());
-		// An IPv4 address in IPv6's clothes is an IPv4 address.
+		// An IPv4-mapped IPv6 address counts as an IPv4 address.
 		let mapped: Vec<_> = (1..=10)
 			.filter_map(|host| test.place(&ip(&format!("::ffff:10.0.7.{host}"))))
 			.collect();
@@ -476,7 +475,7 @@ mod tests {
 			.collect();
 		assert!(
 			test.place(&v4(2_000, 1)).is_none(),
-			"nobody has had its time"
+			"nobody is past its tenure"
 		);
 		test.now += Duration::from_secs(1);
 		let newcomers: Vec<_> = (0..40)
@@ -517,7 +516,7 @@ mod tests {
 		let places: Vec<_> = (0..10)
 			.filter_map(|_| test.place(&ip("10.9.9.9")))
 			.collect();
-		assert_eq!(places.len(), 8, "as many of one address");
+		assert_eq!(places.len(), 8, "the maximum for one address");
 		assert!(
 			test.place(&ip("10.9.9.8")).is_none(),
 			"one address is remembered, no more"

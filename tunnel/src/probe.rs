@@ -1,12 +1,12 @@
-//! Finding out whether a container answers, without a customer's key.
+//! Tests whether a container answers, without a customer's key.
 //!
-//! A checker connects as a customer does, and says what any server can be told: [`PROBE`]. A web server
-//! answers it. One that speaks another language says something of its own, or waits to be spoken to; so a
-//! stream that stays open for a while counts as well. One that is closed at once does not: nobody serves
+//! A checker connects as a customer does, and sends a request that any server can receive: [`PROBE`]. A web
+//! server answers it. A server of another protocol sends something of its own, or waits for the client; so a
+//! stream that stays open for a while counts as well. A stream that is closed at once does not: no server is
 //! there.
 //!
-//! A checker is a stranger to the customer. What the agent lets through for it is therefore this one
-//! request, and of the answer no more than its first byte.
+//! A checker is a stranger to the customer. So the agent lets only this one request through for it, and
+//! returns no more than the first byte of the answer.
 
 use crate::carry::Ends;
 use iroh::endpoint::{RecvStream, SendStream};
@@ -17,12 +17,12 @@ use tokio::{
 	time::timeout,
 };
 
-/// What is said.
+/// Request that a checker sends.
 pub const PROBE: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
-/// Longest that a probe may take at the agent.
+/// Timeout of a probe at the agent.
 const PROBE_TIME: Duration = Duration::from_secs(10);
 
-/// The agent's part: lets a probe through to the container, and nothing else.
+/// Lets a probe through to the container, and nothing else. This is the agent's part.
 pub(crate) async fn let_through(
 	tcp: TcpStream,
 	send: SendStream,

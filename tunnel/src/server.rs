@@ -1,4 +1,4 @@
-//! The agent's side.
+//! Server side of the tunnel, which runs in the agent.
 
 use crate::{
 	ALPN, MAX_STREAMS, carry,
@@ -20,30 +20,29 @@ use tokio::{
 	time::{sleep_until, timeout},
 };
 
-/// How long connecting to the container, or sending an answer, may take.
+/// Timeout of connecting to the container, and of sending an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// How often the gate is asked whether a connection may stay.
+/// Interval between questions to the gate whether a connection may stay.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Time for which the address of somebody who was let in is remembered at the door.
+/// Time for which the door remembers the address of an admitted client.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 
-/// Limits of a server, for those that its gate knows. Strangers are the [`Door`]'s.
+/// Limits of a server on clients that its gate knows. The [`Door`] limits strangers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-	/// Longest that a connection may take until it is let in, and a stream until it has sent its first
-	/// message.
+	/// Time for a connection to be admitted, and for a stream to send its first message.
 	pub newcomer_time: Duration,
-	/// Connections at a time of customers that were let in.
+	/// Maximum number of connections of admitted customers.
 	pub connections: usize,
-	/// The same of checkers that probe, which customers take nothing from.
+	/// Maximum number of connections of checkers that probe. Customers do not count against it.
 	pub probes: usize,
-	/// Connections of one key that were let in, and as many that were not yet.
+	/// Maximum number of admitted connections of one key, and of those not admitted yet.
 	pub connections_each: usize,
-	/// Streams at a time, of all connections.
+	/// Maximum number of streams of all connections.
 	pub streams: usize,
-	/// Time for which a connection that was let in stays while the gate does not know the order: its
-	/// container may be starting again.
+	/// Time for which an admitted connection stays while the gate does not know the order: its container may
+	/// be restarting.
 	pub grace: Duration,
 }
 
@@ -54,39 +53,39 @@ impl Default for Limits {
 			connections: 256,
 			probes: 64,
 			connections_each: 4,
-			// Four times what one key can have.
+			// Four times the streams that one key can have.
 			streams: 1_024,
 			grace: Duration::from_secs(15),
 		}
 	}
 }
 
-/// Who may go where: what the tunnel asks of whoever runs the containers.
+/// Permissions of clients, decided by the part of the agent that runs the containers.
 pub trait Gate: Send + Sync + 'static {
-	/// Whether there is any order that this client might be let in for. It is asked right after the
-	/// handshake, and must not wait: a client that is not known is sent away at once.
+	/// Returns whether this client may be admitted for any order. It is called right after the handshake,
+	/// and must not wait: an unknown client is disconnected at once.
 	fn knows(&self, client: &[u8; 32]) -> bool;
 
-	/// Where a stream of `client` leads that begins with `open`, or why nowhere. It is asked at each
-	/// stream, and every second for as long as the connection lasts; it must not wait.
+	/// Returns the pass for a stream of `client` that begins with `open`, or the reason to refuse it. It is
+	/// called for each stream, and every second as long as the connection lasts; it must not wait.
 	fn admit(&self, client: &[u8; 32], open: &Open) -> Result<Pass, Refusal>;
 }
 
-/// Leave to go somewhere.
+/// Permission to connect to a container.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pass {
-	/// Where the container's port is reached.
+	/// Address of the container's port.
 	pub address: SocketAddr,
-	/// Until when; until the gate says otherwise if not given.
+	/// End of the permission; without one it lasts until the gate refuses.
 	pub until: Option<Instant>,
-	/// Leave to find out whether something answers there, and to nothing else: what is said has to be
-	/// [`PROBE`], and no more than a byte of the answer comes back.
+	/// Whether the client may only test if the container answers: it has to send [`PROBE`], and gets no more
+	/// than one byte of the answer.
 	///
 	/// [`PROBE`]: crate::probe::PROBE
 	pub probe: bool,
 }
 
-/// The tunnel's server.
+/// Server of the tunnel.
 pub struct Server<G> {
 	gate: G,
 	door: Door,
@@ -99,8 +98,8 @@ pub struct Server<G> {
 }
 
 impl<G: Gate> Server<G> {
-	/// A server that lets in whom the gate does. Until a connection's key is known, it has a place at
-	/// `door`.
+	/// Creates a server that admits the clients that the gate admits. Until a connection's key is known, the
+	/// connection has a place at `door`.
 	pub fn new(gate: G, door: Door, limits: Limits) -> Self {
 		Self {
 			gate,
@@ -114,7 +113,7 @@ impl<G: Gate> Server<G> {
 		}
 	}
 
-	/// Takes a connection that asks for the tunnel, and serves it if the gate knows its key.
+	/// Accepts a connection that requests the tunnel, and serves it if the gate knows its key.
 	pub async fn welcome(&self, incoming: Incoming) {
 		let Some((incoming, mut place)) = self.door.enter(incoming, |key| self.gate.knows(key))
 		else {
@@ -134,8 +133,8 @@ impl<G: Gate> Server<G> {
 		}
 	}
 
-	/// Serves a connection until it ends, or may not stay. All of its streams are of the order that it was
-	/// let in for first.
+	/// Serves a connection until it ends, or may no longer stay. All its streams have to be of the order for
+	/// which it was first admitted.
 	async fn serve(&self, connection: &Connection, place: Place) {
 		let client = *connection.remote_id().as_bytes();
 		if !self.gate.knows(&client) {
@@ -170,7 +169,7 @@ impl<G: Gate> Server<G> {
 							tracing::debug!(remote = %connection.remote_id(), %error, "a bad client");
 							break CLOSE_BAD;
 						}
-						// It said nothing, or not in time: the stream is gone.
+						// The stream sent no message, or not in time, and is closed.
 						_ => continue,
 					};
 					let admitted = self.admit(&client, &open, let_in.as_ref());
@@ -184,7 +183,7 @@ impl<G: Gate> Server<G> {
 								self.door.remember(ip, REMEMBERED);
 							}
 							connection.set_max_concurrent_bi_streams(MAX_STREAMS.into());
-							// From here on each stream has its own bound alone.
+							// From here on, only the window of each stream limits it.
 							connection.set_receive_window(VarInt::from_u32(u32::MAX));
 							check = next_check(&pass);
 						}
@@ -217,12 +216,12 @@ impl<G: Gate> Server<G> {
 				},
 			}
 		};
-		// Before its streams are dropped, so that all of them break, and none of them ends.
+		// Close before the streams are dropped, so that all of them break, and none of them ends.
 		connection.close(code.into(), b"");
 		drop(newcomer);
 	}
 
-	/// Whether a stream may go where it wants to, and the place of its connection if it is the first.
+	/// Returns the pass for a stream, and for the first stream the admission of its connection.
 	fn admit(
 		&self,
 		client: &[u8; 32],
@@ -256,21 +255,21 @@ impl<G: Gate> Server<G> {
 	}
 }
 
-/// A connection that was let in.
+/// Admission of a connection.
 struct Member {
-	/// What it was let in for.
+	/// Message for which it was admitted.
 	open: Open,
 	_place: OwnedSemaphorePermit,
 	_each: Count<[u8; 32]>,
 }
 
-/// When the gate is to be asked again: at the latest when the pass ends.
+/// Returns the time of the next question to the gate: at the latest, the end of the pass.
 fn next_check(pass: &Pass) -> tokio::time::Instant {
 	let soon = Instant::now() + ASK_AGAIN;
 	pass.until.map_or(soon, |until| until.min(soon)).into()
 }
 
-/// Reads what a stream is for.
+/// Reads the first message of a stream.
 async fn opened(
 	send: SendStream,
 	mut recv: RecvStream,
@@ -309,7 +308,7 @@ async fn serve_stream(
 	}
 }
 
-/// How many there are of each of something.
+/// Number of holders of each key.
 struct Counts<K>(Mutex<BTreeMap<K, usize>>);
 
 impl<K> Default for Counts<K> {
@@ -318,7 +317,7 @@ impl<K> Default for Counts<K> {
 	}
 }
 
-/// One of them, for as long as it is kept.
+/// One counted holder, as long as this value is kept.
 struct Count<K: Ord> {
 	counts: Arc<Counts<K>>,
 	key: K,
@@ -329,11 +328,11 @@ impl<K: Ord + Copy> Counts<K> {
 		self.0.lock().unwrap_or_else(PoisonError::into_inner)
 	}
 
-	/// One more, unless there are `most` already.
+	/// Counts a further holder of a key. Returns `None` if there are `most` already.
 	fn take(counts: &Arc<Self>, key: K, most: usize) -> Option<Count<K>> {
 		let mut all = counts.lock();
 		let count = all.entry(key).or_default();
-		// An entry is made only to be counted: `most` is never 0.
+		// A new entry is always counted, since `most` is never 0.
 		if *count >= most {
 			return None;
 		}

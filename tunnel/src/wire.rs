@@ -1,72 +1,73 @@
-//! What is said on a stream before it is the container's: SCALE, preceded by its length as two bytes,
-//! little endian. The length is checked before anything is read for it.
+//! Messages at the beginning of a stream, before it carries the container's connection. They are
+//! SCALE-encoded, preceded by their length as two bytes, little-endian. The length is checked before the
+//! message is read.
 
 use codec::{Decode, DecodeAll, Encode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Longest message, in bytes.
+/// Maximum length of a message, in bytes.
 pub const MAX_MESSAGE: usize = 64;
-/// Code of a connection that is closed because all is done.
+/// Close code of a connection that has nothing more to do.
 pub const CLOSE_DONE: u32 = 0;
-/// Code of a connection that is closed because the client does not keep to the protocol.
+/// Close code of a connection whose client violates the protocol.
 pub const CLOSE_BAD: u32 = 16;
-/// Code of a stream that is given up before its end.
+/// Reset code of a stream that is abandoned before its end.
 pub const RESET: u32 = 1;
 
-/// What a stream is opened for.
+/// Purpose of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Purpose {
-	/// To know whether the order is served to this key. The stream ends with the answer.
+	/// Ask whether the order is served to this key. The stream ends with the answer.
 	#[codec(index = 0)]
 	Ask,
-	/// To be connected to the container.
+	/// Connect to the container.
 	#[codec(index = 1)]
 	Connect,
 }
 
-/// The first message of a stream. The answer is `Result<(), Refusal>`.
+/// First message of a stream. The answer is `Result<(), Refusal>`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Open {
 	/// Genesis hash of the chain.
 	pub genesis: [u8; 32],
-	/// The order.
+	/// Id of the order.
 	pub order: u32,
-	/// The container's port; the one that the agent takes for it if not given.
+	/// Port of the container; without one, the agent selects it.
 	pub port: Option<u16>,
-	/// What for.
+	/// Purpose of the stream.
 	pub purpose: Purpose,
 }
 
 impl Open {
-	/// Whether both are of the same order.
+	/// Returns whether both messages are about the same order.
 	pub fn is_of_order_of(&self, other: &Self) -> bool {
 		(self.genesis, self.order) == (other.genesis, other.order)
 	}
 }
 
-/// Why a stream leads nowhere.
+/// Reason to refuse a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
 pub enum Refusal {
-	/// There is no such order here, or it is not this key's: the same answer for both, so that nobody
-	/// learns from it who rents what.
+	/// The agent does not serve the order, or not to this key. Both get the same answer, so that it does not
+	/// reveal who rents what.
 	#[codec(index = 0)]
-	#[error("no such order is served to this key")]
+	#[error("the agent does not serve this order to this key")]
 	NotServed,
 	/// The customer's time is over.
 	#[codec(index = 1)]
 	#[error("the order's time is over")]
 	Over,
-	/// The container does not accept connections now. It may yet.
+	/// The container does not accept connections now, but may later.
 	#[codec(index = 2)]
 	#[error("the container does not accept connections now")]
 	NotReady,
-	/// The container has no such port.
+	/// The container does not expose the port.
 	#[codec(index = 3)]
-	#[error("the container has no such port")]
+	#[error("the container does not expose this port")]
 	NoSuchPort,
-	/// There are too many connections, of this key or of all.
+	/// This key, or all together, have the maximum number of connections.
 	#[codec(index = 4)]
-	#[error("too many connections")]
+	#[error("too many connections, of this key or of all keys")]
 	Busy,
 }
 
@@ -79,17 +80,17 @@ impl Refusal {
 		Self::Busy,
 	];
 
-	/// Whether trying again is in vain.
+	/// Returns whether another attempt is certain to fail.
 	pub const fn is_final(self) -> bool {
 		matches!(self, Self::NotServed | Self::Over)
 	}
 
-	/// Code of a connection that is closed for this reason.
+	/// Returns the close code of a connection that is closed for this reason.
 	pub const fn close_code(self) -> u32 {
 		self as u32 + 1
 	}
 
-	/// The reason that a connection was closed for with this code.
+	/// Returns the reason of a connection's close code.
 	pub fn of_close_code(code: u64) -> Option<Self> {
 		Self::ALL
 			.into_iter()
@@ -97,28 +98,28 @@ impl Refusal {
 	}
 }
 
-/// Why a message could not be read or written.
+/// Error of reading or writing a message.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-	/// It claims to be longer than any is.
-	#[error("a message of {0} bytes where {MAX_MESSAGE} are allowed")]
+	/// The message exceeds the maximum length.
+	#[error("a message of {0} bytes; at most {MAX_MESSAGE} are allowed")]
 	TooLong(usize),
-	/// The bytes make no message.
-	#[error("not a message: {0}")]
+	/// The bytes are not a valid message.
+	#[error("not a valid message: {0}")]
 	Decode(#[from] codec::Error),
 	/// The stream ended or broke.
-	#[error("the stream: {0}")]
+	#[error("the stream broke: {0}")]
 	Io(#[from] std::io::Error),
 }
 
 impl WireError {
-	/// Whether the other side said something that is no message, rather than nothing.
+	/// Returns whether the other side sent bytes that are not a valid message, rather than nothing.
 	pub const fn is_garbage(&self) -> bool {
 		matches!(self, Self::TooLong(_) | Self::Decode(_))
 	}
 }
 
-/// Reads one message and decodes all of it.
+/// Reads one message. All its bytes have to decode.
 pub async fn read<T: Decode, R: AsyncRead + Unpin>(from: &mut R) -> Result<T, WireError> {
 	let length = usize::from(from.read_u16_le().await?);
 	let mut bytes = [0; MAX_MESSAGE];
@@ -127,7 +128,7 @@ pub async fn read<T: Decode, R: AsyncRead + Unpin>(from: &mut R) -> Result<T, Wi
 	Ok(T::decode_all(&mut &bytes[..])?)
 }
 
-/// Writes one message.
+/// Writes one message, preceded by its length.
 pub async fn write<T: Encode, W: AsyncWrite + Unpin>(
 	to: &mut W,
 	message: &T,

@@ -1,4 +1,4 @@
-//! The tunnel over real endpoints, with real TCP servers for containers.
+//! Tests of the tunnel over real endpoints, with real TCP servers as containers.
 
 use iroh::{
 	Endpoint, EndpointAddr, SecretKey,
@@ -35,7 +35,7 @@ const LIMITS: Limits = Limits {
 	grace: Duration::from_millis(1_500),
 };
 
-/// Serves one order to one key: port 80 is its container's.
+/// Gate that serves one order to one key, on port 80 of its container.
 #[derive(Clone)]
 struct OneOrder(Arc<Mutex<Result<Pass, Refusal>>>);
 
@@ -71,7 +71,7 @@ impl Gate for OneOrder {
 	}
 }
 
-/// A worker's agent, as far as the tunnel goes.
+/// The part of a worker's agent that the tunnel needs.
 struct Agent {
 	endpoint: Endpoint,
 	_serving: JoinSet<()>,
@@ -123,7 +123,7 @@ impl Agent {
 		Tunnel::open(&CLIENT, &self.target(), None).await
 	}
 
-	/// A connection that does what a test says.
+	/// Opens a connection that a test drives itself.
 	async fn raw(&self, secret: &[u8; 32]) -> Result<Connection, iroh::endpoint::ConnectError> {
 		let endpoint = Endpoint::builder(presets::Minimal)
 			.secret_key(SecretKey::from_bytes(secret))
@@ -135,13 +135,13 @@ impl Agent {
 			addr = addr.with_ip_addr(address);
 		}
 		let connection = endpoint.connect(addr, ALPN).await;
-		// It lives as long as its connection.
+		// The endpoint has to live as long as its connection.
 		std::mem::forget(endpoint);
 		connection
 	}
 }
 
-/// A container that does with each connection what a test says.
+/// Starts a container that runs `act` on each connection.
 async fn container<F: Future<Output = ()> + Send + 'static>(
 	act: impl Fn(TcpStream) -> F + Send + 'static,
 ) -> (SocketAddr, JoinSet<()>) {
@@ -164,7 +164,7 @@ async fn echo(mut tcp: TcpStream) {
 	let _ = to.shutdown().await;
 }
 
-/// An agent with an echoing container, and a tunnel to it.
+/// Starts an agent with an echoing container, and opens a tunnel to it.
 async fn echoing() -> (Agent, OneOrder, Tunnel, JoinSet<()>) {
 	let (address, tasks) = container(echo).await;
 	let gate = OneOrder::at(address);
@@ -193,10 +193,10 @@ async fn forwarded(tunnel: &Arc<Tunnel>) -> (SocketAddr, JoinSet<Result<(), Tunn
 async fn soon<T>(what: impl Future<Output = T>) -> T {
 	timeout(Duration::from_secs(20), what)
 		.await
-		.expect("it took too long")
+		.expect("it ends within 20 s")
 }
 
-/// Bytes that do not repeat.
+/// Returns bytes that do not repeat.
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
 	let mut state = seed | 1;
 	let mut out = Vec::with_capacity(length + 8);
@@ -216,7 +216,7 @@ async fn only_the_orders_key_gets_through() {
 	assert_eq!(says(&tunnel, b"hello").await, b"hello");
 	assert!(!tunnel.is_relayed());
 
-	// Another key, another order, another chain: all look alike, and the same as for a stranger.
+	// Another key, another order, another chain: all get the answer that a stranger gets.
 	let refused = TunnelError::Refused(Refusal::NotServed);
 	let target = agent.target();
 	let other_order = Target {
@@ -278,7 +278,7 @@ async fn a_connection_stays_with_the_order_that_it_was_let_in_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_side_ends_its_direction_by_itself() {
-	// The container answers only when the client has said all, which it learns from the end alone.
+	// The container answers only after the client's last byte, which it recognizes only by the end.
 	let (address, _container) = container(async |mut tcp| {
 		let mut all = Vec::new();
 		tcp.read_to_end(&mut all).await.unwrap();
@@ -298,7 +298,7 @@ async fn each_side_ends_its_direction_by_itself() {
 	soon(tcp.read_to_string(&mut answer)).await.unwrap();
 	assert_eq!(answer, "100000 bytes");
 
-	// The container ends first, and goes on listening.
+	// The container ends its direction first, and continues to read.
 	let (heard, mut hears) = tokio::sync::mpsc::channel(1);
 	let (address, _container) = container(move |mut tcp| {
 		let heard = heard.clone();
@@ -353,7 +353,7 @@ async fn many_connections_at_once_keep_apart() {
 	let (_agent, _, tunnel, _container) = echoing().await;
 	let tunnel = Arc::new(tunnel);
 	let (local, _forward) = forwarded(&tunnel).await;
-	// Three times as many as are carried at a time.
+	// Three times the number that is carried at a time.
 	let mut all = JoinSet::new();
 	for number in 0..192u64 {
 		all.spawn(async move {
@@ -384,7 +384,7 @@ async fn all_is_cut_when_the_customers_time_is_over() {
 	let pass = (*gate.0.lock().unwrap()).unwrap();
 	let begin = Instant::now();
 	let ends = begin + Duration::from_millis(1_500);
-	// What an agent says: open until then, and over from then on.
+	// The answers of an agent: a pass until a time, and its end from then on.
 	gate.set(Ok(Pass {
 		until: Some(ends),
 		..pass
@@ -394,7 +394,7 @@ async fn all_is_cut_when_the_customers_time_is_over() {
 		tokio::time::sleep_until(ends.into()).await;
 		over.set(Err(Refusal::Over));
 	});
-	// It is no end: what was being said is cut off.
+	// The stream does not end properly: it is cut off.
 	let read = soon(tcp.read(&mut byte)).await;
 	assert_eq!(
 		read.unwrap_err().kind(),
@@ -426,7 +426,7 @@ async fn an_idle_connection_is_cut_as_well_and_an_extended_one_is_not() {
 		let closed = timeout(Duration::from_millis(1_000), tunnel.closed()).await;
 		assert!(closed.is_err(), "it was extended");
 	}
-	// A container that is away for a while is not the end of its order.
+	// A container may be away for a while without ending the connection.
 	gate.set(Err(Refusal::NotReady));
 	let closed = timeout(Duration::from_millis(2_500), tunnel.closed()).await;
 	assert!(closed.is_err());
@@ -436,7 +436,7 @@ async fn an_idle_connection_is_cut_as_well_and_an_extended_one_is_not() {
 	);
 	gate.set(Ok(pass));
 	assert_eq!(says(&tunnel, b"back").await, b"back");
-	// Nothing is known of it for a moment, and then for too long.
+	// The gate does not know the order for a moment, and then for too long.
 	gate.set(Err(Refusal::NotServed));
 	let closed = timeout(Duration::from_millis(1_300), tunnel.closed()).await;
 	assert!(closed.is_err());
@@ -466,10 +466,10 @@ async fn a_container_that_does_not_listen() {
 		tunnel.stream().await.unwrap_err(),
 		TunnelError::Refused(Refusal::NotReady)
 	);
-	// The tunnel stays, and a local connection learns that there is nothing.
+	// The tunnel stays open, and a local connection is reset.
 	let (local, _forward) = forwarded(&tunnel).await;
 	for _ in 0..2 {
-		// The reset may come before the connection is looked at for the first time.
+		// The reset may arrive before the first read.
 		let read = soon(async { TcpStream::connect(local).await?.read(&mut [0]).await }).await;
 		assert_eq!(
 			read.unwrap_err().kind(),
@@ -480,7 +480,7 @@ async fn a_container_that_does_not_listen() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_is_never_taken_for_what_ends() {
-	// The container says something and crashes.
+	// The container sends something and crashes.
 	let (address, _container) = container(async |mut tcp| {
 		tcp.write_all(b"half of").await.unwrap();
 		let mut byte = [0];
@@ -502,7 +502,7 @@ async fn what_breaks_is_never_taken_for_what_ends() {
 		std::io::ErrorKind::ConnectionReset
 	);
 
-	// The client crashes, and so it looks to the container.
+	// The client crashes, and the container sees a crash.
 	let (ended, mut ends) = tokio::sync::mpsc::channel(1);
 	let (address, _container) = container(move |mut tcp| {
 		let ended = ended.clone();
@@ -564,7 +564,7 @@ async fn who_says_nothing_does_not_stay() {
 	};
 	let agent = Agent::start(OneOrder::at(address), limits).await;
 	let tunnel = agent.open().await.unwrap();
-	// No stream at all, and many that say a byte at a time.
+	// No stream at all, and many that send a byte at a time.
 	for slow in [false, true] {
 		let connection = agent.raw(&CLIENT).await.unwrap();
 		let begin = Instant::now();
@@ -580,7 +580,7 @@ async fn who_says_nothing_does_not_stay() {
 		assert_eq!(code, Refusal::NotServed.close_code().into());
 		assert!(begin.elapsed() < Duration::from_secs(3));
 	}
-	// One that was let in may stay idle, but a stream of it may not.
+	// An admitted connection may stay idle, but its streams may not.
 	let connection = agent.raw(&CLIENT).await.unwrap();
 	let kept = Tunnel::on(connection.clone(), GENESIS, ORDER, None)
 		.await
@@ -597,7 +597,7 @@ async fn who_says_nothing_does_not_stay() {
 async fn a_stranger_is_sent_away_right_after_the_handshake() {
 	let (address, _container) = container(echo).await;
 	let limits = Limits {
-		// Whoever is closed within the test's patience was not closed by this.
+		// A connection that is closed within the test's timeout was not closed by this limit.
 		newcomer_time: Duration::from_secs(3_600),
 		..LIMITS
 	};
@@ -610,8 +610,8 @@ async fn a_stranger_is_sent_away_right_after_the_handshake() {
 	assert_eq!(says(&agent.open().await.unwrap(), b"hello").await, b"hello");
 }
 
-/// A client at `source` whose handshake is never finished: it answers the retry, and what comes after that
-/// is lost on the way. It sends as long as this is kept.
+/// Starts a client at `source` that never finishes its handshake: it answers the retry, and all later
+/// packets are lost. It sends as long as the returned value is kept.
 async fn half_open(agent: SocketAddr, id: iroh::EndpointId, source: &str) -> JoinSet<()> {
 	let outside = UdpSocket::bind((source, 0)).await.unwrap();
 	let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -625,7 +625,7 @@ async fn half_open(agent: SocketAddr, id: iroh::EndpointId, source: &str) -> Joi
 				sent = inside.recv_from(&mut there) => {
 					let (length, from) = sent.unwrap();
 					client = Some(from);
-					// The second flight is the one with the token. None finishes the handshake.
+					// The second flight has the token. No flight finishes the handshake.
 					if answers < 2 {
 						outside.send_to(&there[..length], agent).await.unwrap();
 					}
@@ -633,7 +633,7 @@ async fn half_open(agent: SocketAddr, id: iroh::EndpointId, source: &str) -> Joi
 				answer = outside.recv_from(&mut back) => {
 					let Ok((length, _)) = answer else { continue };
 					answers += 1;
-					// The retry packet, and nothing more.
+					// Only the retry packet passes.
 					if let (1, Some(client)) = (answers, client) {
 						inside.send_to(&back[..length], client).await.unwrap();
 					}
@@ -659,15 +659,15 @@ async fn a_crowd_that_never_finishes_its_handshakes_does_not_hold_the_door() {
 	let (leads_to, _container) = container(echo).await;
 	let agent = Agent::start(OneOrder::at(leads_to), LIMITS).await;
 	let address = agent.endpoint.bound_sockets()[0];
-	// More than all places, from as many ranges as it takes.
+	// More connections than places, from enough ranges.
 	let mut crowd = Vec::new();
 	for host in 0..140u8 {
 		let source = format!("127.7.{}.{}", host / 4, host % 4 + 1);
 		crowd.push(half_open(address, agent.endpoint.id(), &source).await);
 	}
-	// They had the places for longer than a newcomer has to wait, and not yet for their whole time.
+	// They are past their tenure, and their time is not over yet.
 	tokio::time::sleep(Duration::from_secs(1)).await;
-	// On a busy machine some of them are younger still, and a customer tries again.
+	// On a busy machine some of them are younger, and a customer tries again.
 	let tunnel = soon(async {
 		loop {
 			match agent.open().await {
@@ -699,7 +699,7 @@ async fn a_key_has_so_many_connections_and_streams() {
 		streams.push(tunnel.stream().await.unwrap());
 	}
 	assert_eq!(second.stream().await.unwrap_err(), busy);
-	// What is given up is free again.
+	// Dropped streams are free again.
 	drop(streams);
 	soon(async {
 		while second.stream().await.is_err() {
@@ -718,7 +718,7 @@ async fn a_key_has_so_many_connections_and_streams() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_makes_no_client_dial_private_hosts_or_relays_of_others() {
-	// What a hostile record names: a host of the customer's network, and a relay on it. Both note who calls.
+	// A hostile record names a host in the customer's network, and a relay on it. Both record calls.
 	let host = UdpSocket::bind("127.0.0.1:0").await.unwrap();
 	let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
 	let (agent, _, tunnel, _container) = echoing().await;
@@ -735,7 +735,7 @@ async fn a_record_makes_no_client_dial_private_hosts_or_relays_of_others() {
 	let opened = Tunnel::open(&CLIENT, &hostile, None).await.unwrap_err();
 	assert!(matches!(opened, TunnelError::Undialable(_)), "{opened}");
 	assert!(opened.to_string().contains("1 are private"), "{opened}");
-	// The same with a public address beside them, which is dialed. It is of a range that nobody routes here.
+	// The same with an additional public address, which is dialed. It is in a range that is not routed here.
 	let mixed = Target {
 		addresses: vec![host.local_addr().unwrap(), "[2a00:1::1]:9".parse().unwrap()],
 		..hostile
@@ -746,7 +746,7 @@ async fn a_record_makes_no_client_dial_private_hosts_or_relays_of_others() {
 	let mut packet = [0; 2_000];
 	assert!(host.try_recv_from(&mut packet).is_err(), "a packet came");
 	let called = tokio::time::timeout(Duration::from_millis(100), relay.accept()).await;
-	assert!(called.is_err(), "a relay of another was dialed");
+	assert!(called.is_err(), "the record's relay was dialed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -765,7 +765,7 @@ async fn an_agent_that_goes_away_and_one_that_was_never_there() {
 	};
 	let opened = Tunnel::open(&CLIENT, &nowhere, None).await;
 	assert!(matches!(opened, Err(TunnelError::Undialable(_))));
-	// Another agent at that address is not taken for the one that was meant.
+	// Another agent at that address is not mistaken for the right one.
 	let (address, _container) = container(echo).await;
 	let other = Agent::start(OneOrder::at(address), LIMITS).await;
 	let impostor = Target {
@@ -778,7 +778,7 @@ async fn an_agent_that_goes_away_and_one_that_was_never_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_probe_finds_out_whether_something_answers() {
-	// A web server; one that waits to be spoken to in another language; one that speaks first.
+	// A web server; a server of another protocol that waits for the client; a server that sends first.
 	let (web, _web) = container(async |mut tcp| {
 		let mut request = vec![0; probe::PROBE.len()];
 		tcp.read_exact(&mut request).await.unwrap();
@@ -797,7 +797,7 @@ async fn a_probe_finds_out_whether_something_answers() {
 		let _ = tcp.read_to_end(&mut all).await;
 	})
 	.await;
-	// One that closes at once, and one that breaks.
+	// A server that closes at once, and one that breaks.
 	let (closing, _closing) = container(async |tcp| drop(tcp)).await;
 	let (breaking, _breaking) = container(async |tcp| tcp.set_zero_linger().unwrap()).await;
 
@@ -817,7 +817,7 @@ async fn a_probe_finds_out_whether_something_answers() {
 				until: None,
 				probe,
 			}));
-			// One that breaks at once may do so before the agent has seen that it is connected.
+			// A server that breaks at once may do so before the agent has noticed the connection.
 			let found = soon(tunnel.answers()).await;
 			assert_eq!(found == Ok(true), answers, "{address} {probe}: {found:?}");
 		}
@@ -850,14 +850,14 @@ async fn who_may_only_probe_can_do_nothing_else() {
 	}));
 	let agent = Agent::start(gate, LIMITS).await;
 	let tunnel = agent.open().await.unwrap();
-	// It learns one byte, whatever follows the probe.
+	// The client gets one byte, whatever follows the probe.
 	let (mut send, mut recv) = tunnel.stream().await.unwrap();
 	send.write_all(&[probe::PROBE, b"and more"].concat())
 		.await
 		.unwrap();
 	assert_eq!(soon(recv.read_to_end(100)).await.unwrap(), b"a");
 	assert_eq!(soon(hears.recv()).await.unwrap(), probe::PROBE);
-	// And says nothing else.
+	// It cannot send any other request.
 	let (mut send, mut recv) = tunnel.stream().await.unwrap();
 	let request = b"GET /private HTTP/1.0\r\n\r\n";
 	send.write_all(request).await.unwrap();

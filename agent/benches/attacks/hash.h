@@ -1,4 +1,4 @@
-// The trial's primitives (docs/proof.md, "Definitions") for the programs beside this file: BLAKE3's
+// The trial's primitives (docs/spec/07-agent.md, "Definitions") for the programs beside this file: BLAKE3's
 // compression, keys, ChaCha8. Plain C++ and CUDA; `lanes-test.cpp` compares them with the agent's.
 #pragma once
 #include <cstddef>

@@ -1,5 +1,5 @@
-// A lane of the trial (docs/proof.md, "Lanes and memory"): what `lanes.cu` runs on a GPU, and the same in
-// plain C++.
+// A lane of the trial (docs/spec/07-agent.md, "Lanes and memory"): what `lanes.cu` runs on a GPU, and the
+// same in plain C++.
 #pragma once
 #include "hash.h"
 #include <vector>

@@ -1,7 +1,7 @@
-// The trial's product (docs/proof.md, "GPU") on Hopper's matrix units: Y[i][j] = f(Σ_k A[i][k]·X[j][k], t,
-// i, j, κ), n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters of two that share the
-// tile of X. Where it walks too, the warps that do not multiply go along the lanes of another matrix
-// meanwhile.
+// The trial's product (docs/spec/07-agent.md, "GPU") on Hopper's matrix units: Y[i][j] = f(Σ_k
+// A[i][k]·X[j][k], t, i, j, κ), n × n signed bytes, n a multiple of 256. Tiles of 128 × 256, in clusters of
+// two that share the tile of X. Where it walks too, the warps that do not multiply go along the lanes of
+// another matrix meanwhile.
 #pragma once
 #include "walk.h"
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The trial's walk (docs/proof.md, "GPU"), n = 4,096.
+// The trial's walk (docs/spec/07-agent.md, "GPU"), n = 4,096.
 #pragma once
 #include "gpu.h"
 #include "hash.h"

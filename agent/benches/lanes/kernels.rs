@@ -1,22 +1,22 @@
-//! The 192 steps of many words at once, with the instructions that a processor offers. A lane has `PER`
-//! adjacent words, and its table has the lane's index among the tables.
+//! The 192 steps of many words at once, in the ways that a processor offers. A lane has `PER` words in a
+//! row, and its table has the lane's place among those given.
 
-/// Number of words of a lane's table.
+/// Words of a lane's table.
 pub const TABLE: usize = 2_048;
 const STEPS: usize = 192;
 const M: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Steps all words, with the tables of their lanes in sequence.
+/// Steps all words, with the tables of their lanes in a row.
 ///
 /// # Safety
 ///
-/// The processor must have the instructions in the kernel's [`Needs`].
+/// The processor has what the kernel's [`Needs`] names.
 pub type Steps = unsafe fn(tables: &[[u64; TABLE]], words: &mut [u64]);
 
 /// Instructions that a kernel needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Needs {
-	/// None that only some processors have.
+	/// Those that every processor has.
 	Nothing,
 	/// AVX2.
 	Avx2,
@@ -25,7 +25,7 @@ pub enum Needs {
 }
 
 impl Needs {
-	/// Returns whether this processor has them.
+	/// Returns true if this processor has them.
 	pub fn met(self) -> bool {
 		#[cfg(target_arch = "x86_64")]
 		return match self {
@@ -47,9 +47,9 @@ impl Needs {
 pub struct Kernel {
 	/// Its name.
 	pub name: &'static str,
-	/// Number of words that it steps at once.
+	/// Words that it steps at once.
 	pub words: usize,
-	/// Number of adjacent words that belong to one lane.
+	/// Words of one lane among them, in a row.
 	pub per: usize,
 	/// The instructions that it needs.
 	pub needs: Needs,
@@ -69,7 +69,7 @@ fn scalar<const N: usize, const LANES: usize, const PER: usize>(
 	tables: &[[u64; TABLE]],
 	words: &mut [u64],
 ) {
-	// Of known length, so that the loop has no bounds checks.
+	// Of known length, so that nothing is checked in the loop.
 	let (tables, _) = tables.as_chunks::<LANES>();
 	let tables = &tables[0];
 	let mut s: [u64; N] = std::array::from_fn(|at| words[at]);
@@ -86,19 +86,19 @@ mod x86 {
 	use super::{M, STEPS, TABLE, step};
 	use std::arch::{asm, x86_64::*};
 
-	/// Buffer for indices between a vector and general registers.
+	/// Indices on their way from a vector to plain registers.
 	#[repr(align(64))]
 	#[derive(Clone, Copy)]
 	struct Indices([u64; 8]);
 
-	/// Loads the entries at eight indices one by one. The last four are of the table that begins `HALF`
+	/// The entries at eight indices, loaded one by one. The last four are of the table that begins `HALF`
 	/// bytes after the first.
 	///
-	/// In assembly, since the development profile would check each pointer.
+	/// Written out, since the development profile would check each pointer.
 	///
 	/// # Safety
 	///
-	/// All indices must be below [`TABLE`], and the tables must be valid.
+	/// All indices are below [`TABLE`], and the tables are there.
 	#[inline]
 	#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 	unsafe fn pick8<const HALF: usize>(
@@ -107,7 +107,7 @@ mod x86 {
 		index: __m512i,
 	) -> __m512i {
 		let entries: __m512i;
-		// SAFETY: it writes only to the buffer, and reads entries of the tables.
+		// SAFETY: it writes to the indices alone, and reads entries of the tables.
 		unsafe {
 			asm!(
 				"vmovdqa64 [{at}], {index}",
@@ -146,7 +146,7 @@ mod x86 {
 		entries
 	}
 
-	/// Does the same for four indices into one table, with AVX2.
+	/// The same of four indices into one table, with AVX2.
 	///
 	/// # Safety
 	///
@@ -181,8 +181,8 @@ mod x86 {
 		entries
 	}
 
-	/// Steps S words in general registers, G vectors of eight with gathered entries, and P with entries
-	/// loaded one by one, which the processor overlaps.
+	/// S words in plain registers, G vectors of eight with gathered entries, and P with entries loaded one
+	/// by one, which the processor overlaps.
 	#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 	pub unsafe fn avx512<const S: usize, const G: usize, const P: usize, const PER: usize>(
 		tables: &[[u64; TABLE]],
@@ -203,7 +203,7 @@ mod x86 {
 		let of_gathered: [*const [u64; TABLE]; G] = std::array::from_fn(|at| table(place(at)));
 		let of_picked: [*const [u64; TABLE]; P] = std::array::from_fn(|at| table(place(G + at)));
 		let mut indices = [Indices([0; 8]); P];
-		// A vector with words of two lanes has two adjacent tables.
+		// A vector of words of two lanes has two tables in a row.
 		let second = TABLE as i64;
 		let halves = _mm512_set_epi64(second, second, second, second, 0, 0, 0, 0);
 		let next = |s, entries| {
@@ -216,7 +216,7 @@ mod x86 {
 					if PER == 4 {
 						index = _mm512_add_epi64(index, halves);
 					}
-					// SAFETY: each index is below 2,048, relative to the table of its word's lane.
+					// SAFETY: each index is below 2,048, and counts from the table of its word's lane.
 					let entries =
 						unsafe { _mm512_i64gather_epi64::<8>(index, of_gathered[at].cast()) };
 					gathered[at] = next(gathered[at], entries);
@@ -245,7 +245,7 @@ mod x86 {
 		}
 	}
 
-	/// Does the same with AVX2: vectors of four, and 64-bit products from three 32-bit ones.
+	/// The same with AVX2: vectors of four, products of 64 bits from three of 32.
 	#[target_feature(enable = "avx2")]
 	pub unsafe fn avx2<const S: usize, const G: usize, const P: usize, const PER: usize>(
 		tables: &[[u64; TABLE]],
@@ -280,7 +280,7 @@ mod x86 {
 			for at in 0..if G > P { G } else { P } {
 				if at < G {
 					let index = _mm256_srli_epi64::<53>(gathered[at]);
-					// SAFETY: each index is below 2,048, and all words belong to one lane.
+					// SAFETY: each index is below 2,048, and all words are of one lane.
 					let entries =
 						unsafe { _mm256_i64gather_epi64::<8>(of_gathered[at].cast(), index) };
 					gathered[at] = next(gathered[at], entries);
@@ -335,7 +335,7 @@ macro_rules! kernel {
 	}};
 }
 
-/// Returns the kernels for lanes in step: four words of each, one of each chain.
+/// Kernels for lanes in step: four words of each, one of each chain.
 pub fn in_step() -> Vec<Kernel> {
 	kernels![
 		Nothing "plain" scalar<4, 1>, 4 of 4;
@@ -356,7 +356,7 @@ pub fn in_step() -> Vec<Kernel> {
 	]
 }
 
-/// Returns the kernels for waves: all sixteen words of each lane.
+/// Kernels for waves: all sixteen words of each lane.
 pub fn wave() -> Vec<Kernel> {
 	kernels![
 		Nothing "plain" scalar<16, 1>, 16 of 16;

@@ -5,10 +5,10 @@ use kaisar_agent::trial::hash::{Block, u32_at};
 use std::{arch::x86_64::*, time::Instant};
 
 const IV: [u32; 4] = [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A];
-/// Number of blocks that enter a label.
+/// Blocks that enter a label.
 const INPUTS: usize = 17;
 
-/// Transposes rows and columns.
+/// The rows as columns.
 #[target_feature(enable = "avx512f")]
 fn transpose(mut r: [__m512i; 16]) -> [__m512i; 16] {
 	let mut t = r;
@@ -35,7 +35,7 @@ fn transpose(mut r: [__m512i; 16]) -> [__m512i; 16] {
 	t
 }
 
-/// BLAKE3's G function on sixteen labels.
+/// One of BLAKE3's mixings, of sixteen labels.
 macro_rules! mix {
 	($v:ident, $m:ident, $a:literal, $b:literal, $c:literal, $d:literal, $x:literal, $y:literal) => {
 		$v[$a] = _mm512_add_epi32(_mm512_add_epi32($v[$a], $m[$x]), $v[$b]);
@@ -49,7 +49,7 @@ macro_rules! mix {
 	};
 }
 
-/// One round, with the message words in their order.
+/// A round, with the words of the message in its order.
 macro_rules! round {
 	($v:ident, $m:ident, $($x:literal)*) => { round!(@ $v, $m, $($x),*) };
 	(@ $v:ident, $m:ident, $a:literal, $b:literal, $c:literal, $d:literal, $e:literal, $f:literal, $g:literal,
@@ -80,7 +80,7 @@ fn vector(graph: &[[u16; INPUTS]], words: &mut [[u32; 16]], labels: &[u16]) {
 		m[at] = of
 			.iter()
 			.fold(zero, |input, block| _mm512_xor_si512(input, load(*block)));
-		// The previous block is at place l, since place 0 is the block before the first label.
+		// The block before lies one place before, since place 0 is that before the first.
 		let before = load(*label);
 		folds[at] = _mm512_xor_si512(before, _mm512_shuffle_i64x2::<0x4E>(before, before));
 		numbers[at] = u32::from(*label);
@@ -115,7 +115,7 @@ fn vector(graph: &[[u16; INPUTS]], words: &mut [[u32; 16]], labels: &[u16]) {
 }
 
 /// Runs a plan over a page of which only the other labels are known, checks the result, and returns the
-/// seconds per vector; `None` without AVX-512.
+/// seconds that a vector takes. `None` without AVX-512.
 pub fn seconds(graph: &Graph, first: &Block, labels: &[Block], plan: &[Vec<u16>]) -> Option<f64> {
 	if !std::arch::is_x86_feature_detected!("avx512f") {
 		return None;
@@ -145,7 +145,7 @@ pub fn seconds(graph: &Graph, first: &Block, labels: &[Block], plan: &[Vec<u16>]
 		let mut words = known.clone();
 		let start = Instant::now();
 		for labels in plan {
-			// SAFETY: the check above found the required instructions.
+			// SAFETY: the processor has what it needs, by the check above.
 			unsafe { vector(&blocks, &mut words, labels) };
 		}
 		best = best.min(start.elapsed().as_secs_f64());

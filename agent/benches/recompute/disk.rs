@@ -13,7 +13,7 @@ use std::time::Instant;
 
 /// Number of pages that a figure is measured on.
 const SAMPLE: usize = 256;
-/// Cost of computing a node, in thousandths of a read: 0.5 µs on one of 16 cores, with a million reads per
+/// Cost of computing a node, in thousandths of a read: 0.5 µs on one of 16 cores, beside a million reads a
 /// second.
 const NODE: i64 = 30;
 
@@ -84,7 +84,7 @@ fn rules(graph: &Graph) {
 	rule("the last tenth", &mut |node| {
 		node >= graph.nodes() - graph.nodes() / 10
 	});
-	// One of a node's four blocks, in its own file: the same graph, four times the share.
+	// One of four blocks of a node, in a separate kind of file: the same graph, four times the share.
 	for percent in [5, 10] {
 		rule(
 			&format!(
@@ -96,7 +96,7 @@ fn rules(graph: &Graph) {
 	}
 }
 
-/// Leaves out the nodes that are cheap at their turn, from first to last.
+/// Leaves nodes out from first to last, those that are cheap now.
 fn in_one_go(graph: &Graph, most: &[i64]) {
 	head(&format!(
 		"From the first to the last, {} nodes",
@@ -115,7 +115,7 @@ fn in_one_go(graph: &Graph, most: &[i64]) {
 	}
 }
 
-/// Searches at rising prices for a node left out, and returns the nodes left out at each.
+/// Runs the search at rising prices of left-out nodes. Returns the left-out nodes at each price.
 fn search(graph: &Graph, sweeps: usize, prices: &[f64]) -> Vec<Vec<bool>> {
 	head(&format!("Search, {} nodes", graph.nodes()));
 	let mut search = Search::new(graph, NODE);
@@ -139,7 +139,7 @@ fn search(graph: &Graph, sweeps: usize, prices: &[f64]) -> Vec<Vec<bool>> {
 	each.collect()
 }
 
-/// Places kept nodes in pages so that the kept parents of each missing node are adjacent.
+/// The pages of kept nodes where each missing node's kept parents lie together.
 fn together(graph: &Graph, out: &[bool]) -> Vec<u32> {
 	let mut place = vec![u32::MAX; graph.nodes()];
 	let mut next = 0;
@@ -159,7 +159,7 @@ fn together(graph: &Graph, out: &[bool]) -> Vec<u32> {
 	place
 }
 
-/// Prints other ways to keep the nodes that a search does not leave out.
+/// Other ways to keep the nodes that a search does not leave out.
 fn ways(graph: &Graph, found: &[Vec<bool>]) {
 	head(&format!(
 		"Other ways to keep the rest, {} nodes",
@@ -173,7 +173,7 @@ fn ways(graph: &Graph, found: &[Vec<bool>]) {
 			share(out),
 			cost(graph, out, |node| place[node], SAMPLE),
 		);
-		// Parents that many pages need are in RAM: their pages cost no read.
+		// Parents that many pages need, in RAM: their pages cost no read.
 		let mut needed: Vec<(usize, u32)> = vec![(0, 0); graph.pages()];
 		needed
 			.iter_mut()
@@ -215,7 +215,7 @@ fn ways(graph: &Graph, found: &[Vec<bool>]) {
 	}
 }
 
-/// Leaves out the first nodes of a group, which need no read: they are computed from the seed.
+/// The first nodes of a group left out, which need no read: they are computed from the seed.
 fn beginning(graph: &Graph) {
 	head(&format!(
 		"The beginning of a group, {} nodes",
@@ -246,7 +246,7 @@ fn beginning(graph: &Graph) {
 	}
 }
 
-/// Prints all tables: the search on groups of 2^`log` nodes, the rest on groups of up to 2^`large`.
+/// All tables, on groups of 2^`log` nodes: the search on `log`, the rest on up to 2^`large`.
 pub fn report(log: u32, sweeps: usize, large: u32) {
 	println!("\n# Groups of a plot");
 	let graph = group(1 << log);

@@ -1,4 +1,4 @@
-//! Strategies against pages of memory, and their costs.
+//! Strategies against pages of memory, by their cost.
 
 use super::{
 	mends::mends,
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// Base of the examined page.
 pub const BASE: Hash = [3; 32];
 
-/// Keeps `cells` labels of all passes at equal distances.
+/// Labels of all passes at equal distances, as many as `cells` of the page.
 pub fn spread(graph: &Graph, cells: usize) -> Kept {
 	let all = graph.labels();
 	Kept::labels(graph, |label| {
@@ -23,7 +23,7 @@ pub fn spread(graph: &Graph, cells: usize) -> Kept {
 	})
 }
 
-/// Keeps the last pass except `missing` cells at equal distances.
+/// The last pass without `missing` cells at equal distances.
 pub fn last_pass(graph: &Graph, missing: usize) -> Kept {
 	let all = graph.cells;
 	Kept::labels(graph, |label| {
@@ -33,7 +33,7 @@ pub fn last_pass(graph: &Graph, missing: usize) -> Kept {
 	})
 }
 
-/// Keeps the labels with the highest score.
+/// The labels with the highest score.
 fn highest(graph: &Graph, cells: usize, score: impl Fn(usize) -> usize) -> Kept {
 	let mut labels: Vec<usize> = (0..graph.labels()).collect();
 	labels.sort_by_key(|label| std::cmp::Reverse(score(*label)));
@@ -44,8 +44,8 @@ fn highest(graph: &Graph, cells: usize, score: impl Fn(usize) -> usize) -> Kept 
 	kept
 }
 
-/// Counts the linearly independent inputs (under xor) of the missing cells of a kept last pass: as many
-/// further blocks are needed to compute the cells without an earlier pass.
+/// Inputs of the missing cells that no others give by xor, where the last pass is kept but for them: as many
+/// further blocks are needed to have the cells without computing an earlier pass.
 fn independent_inputs(graph: &Graph, kept: &Kept) -> usize {
 	let mut basis: Vec<Vec<u64>> = Vec::new();
 	for cell in (graph.last()..graph.labels()).filter(|cell| !kept.label[*cell]) {
@@ -164,7 +164,7 @@ fn strategies(graph: &Graph, steps: usize) {
 	.into_par_iter()
 	.map(|(missing, kind)| match kind {
 		0 => {
-			// For few missing cells it is best to start from the last pass, for many from all passes.
+			// Few missing cells are best sought from the last pass, many from all.
 			let start = [last_pass(graph, missing), spread(graph, cells - missing)];
 			let found = start.map(|start| anneal::<Works>(graph, &start, steps / 10, false, 1));
 			let best = found
@@ -208,7 +208,7 @@ fn strategies(graph: &Graph, steps: usize) {
 	);
 }
 
-/// Prints all tables.
+/// All tables.
 pub fn report(steps: usize) {
 	let graph = Graph::new(page_graph(&BASE, 0), CELLS);
 	println!("# Pages of memory");

@@ -1,4 +1,4 @@
-//! Other kinds of pages and another order of a leg's reads, which exist only in this bench.
+//! Pages of other kinds and legs of another order, for this bench only.
 
 use super::{
 	memory::{BASE, spread},
@@ -15,8 +15,7 @@ use kaisar_agent::trial::{
 };
 use rayon::prelude::*;
 
-/// Makes the graph of a page with these passes and draws, with the blocks of each label drawn by another
-/// generator.
+/// Blocks that enter each label of a page of these passes and draws, drawn by other numbers.
 fn other_page(passes: usize, draws: usize) -> Graph {
 	let mut numbers = Numbers::new(7);
 	let mut blocks: Vec<Vec<usize>> = Vec::new();
@@ -42,7 +41,7 @@ fn other_page(passes: usize, draws: usize) -> Graph {
 	Graph::new(blocks, CELLS)
 }
 
-/// Fills a page in `passes` passes, in which `DRAWS` blocks enter each label.
+/// Fills a page in passes over blocks, of which `DRAWS` enter at a time.
 fn fill_other<const DRAWS: usize>(passes: usize, page: &mut [[u8; CELL]]) {
 	let mut last = wide::first(&BASE, 0);
 	for label in 0..passes * CELLS {
@@ -64,8 +63,8 @@ fn fill_other<const DRAWS: usize>(passes: usize, page: &mut [[u8; CELL]]) {
 	}
 }
 
-/// Runs the same search on other kinds of pages. A leg has 16 parallel reads, or four dependent groups of
-/// four.
+/// The same search on pages of other kinds, which no code has. A leg has 16 reads side by side, or four of
+/// four that wait for each other.
 pub fn mends(pace: &Pace, steps: usize) {
 	println!("\n## Other pages\n");
 	println!("| passes, draws | hidden | chain of 16 reads | four times that of 4 |");
@@ -127,7 +126,7 @@ pub fn mends(pace: &Pace, steps: usize) {
 			("four times four, 12 s", 4, DISK_LATEST),
 		] {
 			let reads = READS / rounds;
-			// A chain that waits for each read has no slack for any.
+			// Where a chain waits for each read, none may take longer.
 			let early = if rounds == 1 { 0.75 * pace.leg } else { 0.0 };
 			let leg = |units: &[u32], share, unit: f64, speed: f64| {
 				f64::from(rounds)

@@ -1,19 +1,19 @@
-//! The graph of a page, the parts that an attacker keeps of it, and the cost of a read then.
+//! The graph of a page, an attacker's kept part, and the cost of a read.
 
 use super::wide::WIDTH;
 
-/// Reads of a leg, which are independent of each other.
+/// Reads of a leg, which do not depend on each other.
 pub const READS: i32 = 16;
-/// Number of words of a set of labels.
+/// Words of a set of labels.
 const WORDS: usize = 24;
 
 /// A set of labels.
 type Set = [u64; WORDS];
 
-/// A page's labels. Each takes in the fold of the previous one, and the blocks of some others.
+/// A page's labels. Each takes the fold of the one before it, and the blocks of some others.
 pub struct Graph {
 	pub blocks: Vec<Vec<usize>>,
-	/// Number of cells of the page, which are the last labels.
+	/// Cells of the page: the last labels.
 	pub cells: usize,
 }
 
@@ -26,7 +26,7 @@ impl Graph {
 		self.blocks.len()
 	}
 
-	/// Returns the first label of the last pass.
+	/// The first label of the last pass.
 	pub fn last(&self) -> usize {
 		self.labels() - self.cells
 	}
@@ -47,19 +47,19 @@ impl Kept {
 		}
 	}
 
-	/// Returns the kept share of a page's bytes.
+	/// The share of a page's bytes.
 	pub fn share(&self, graph: &Graph) -> f64 {
 		let count = |of: &[bool]| of.iter().filter(|kept| **kept).count();
 		(count(&self.label) as f64 + count(&self.fold) as f64 / 2.0) / graph.cells as f64
 	}
 
-	/// Returns whether a label must wait for the previous one.
+	/// Returns whether a label waits for the one before it.
 	fn chained(&self, label: usize) -> bool {
 		label > 0 && !self.label[label - 1] && !self.fold[label - 1]
 	}
 }
 
-/// A figure to minimize. A change at a label affects it from that label on.
+/// A figure to minimize, which a change at a label alters from that label on.
 pub trait Figure: Clone {
 	fn new(graph: &Graph) -> Self;
 	fn update(&mut self, graph: &Graph, kept: &Kept, from: usize);
@@ -112,7 +112,7 @@ impl Figure for Works {
 }
 
 impl Works {
-	/// Returns the compressions that each cell takes.
+	/// The compressions of each cell.
 	pub fn cells(&self, graph: &Graph) -> Vec<u32> {
 		let count = |set: &Set| set.iter().map(|word| word.count_ones()).sum();
 		self.0[graph.last()..].iter().map(count).collect()
@@ -144,7 +144,7 @@ impl Figure for Depths {
 		}
 	}
 
-	/// Returns the expected longest of a leg's reads.
+	/// The longest of a leg's reads.
 	fn value(&self, graph: &Graph) -> f64 {
 		longest_of(graph, &self.0[graph.last()..], |depth| depth as f64)
 	}
@@ -154,11 +154,11 @@ impl Figure for Depths {
 	}
 }
 
-/// Returns the expected maximum cost of `reads` reads, if this share of the pages has these costs.
+/// Returns the largest of the costs of `reads` reads on average, where a share of the pages is so.
 pub fn longest(units: &[u32], share: f64, reads: i32, cost: impl Fn(u32) -> f64) -> f64 {
 	let mut sorted = units.to_vec();
 	sorted.sort_unstable();
-	// Reads of complete pages cost nothing.
+	// The pages that are whole cost nothing.
 	let (mut before, mut mean) = ((1.0 - share).powi(reads), 0.0);
 	for (at, units) in sorted.iter().enumerate() {
 		let below = 1.0 - share + share * (at + 1) as f64 / sorted.len() as f64;
@@ -169,7 +169,7 @@ pub fn longest(units: &[u32], share: f64, reads: i32, cost: impl Fn(u32) -> f64)
 	mean
 }
 
-/// Returns the same for a leg if all pages are so, by depths.
+/// The same for all pages and a leg, by depths.
 fn longest_of(graph: &Graph, depths: &[u16], cost: impl Fn(usize) -> f64) -> f64 {
 	let mut counts = vec![0u32; graph.labels() + 1];
 	for depth in depths {
@@ -190,7 +190,7 @@ fn longest_of(graph: &Graph, depths: &[u16], cost: impl Fn(usize) -> f64) -> f64
 }
 
 impl Depths {
-	/// Returns the longest chain of each cell.
+	/// The chain of each cell.
 	pub fn cells(&self, graph: &Graph) -> Vec<u32> {
 		self.0[graph.last()..]
 			.iter()
@@ -199,7 +199,7 @@ impl Depths {
 	}
 }
 
-/// The vectors to compute for each label, if one core computes a page level by level.
+/// The vectors to compute for each label where one core computes a page level by level.
 #[derive(Clone)]
 pub struct Vectors(Depths);
 
@@ -212,7 +212,7 @@ impl Figure for Vectors {
 		self.0.update(graph, kept, from);
 	}
 
-	/// Returns the expected longest of a leg's reads, each on its own core.
+	/// The longest of a leg's reads, each on a separate core.
 	fn value(&self, graph: &Graph) -> f64 {
 		let mut until = vec![0usize; graph.labels() + 1];
 		for depth in &self.0.0 {
@@ -233,7 +233,7 @@ impl Figure for Vectors {
 	}
 }
 
-/// Schedules the missing labels in vectors on one core, each as soon as its parents are known.
+/// The vectors in which one core computes what is not kept, each as soon as its parents are known.
 pub fn plan(graph: &Graph, kept: &Kept) -> Vec<Vec<u16>> {
 	let depths = Depths::of(graph, kept);
 	let mut rest: Vec<usize> = (0..graph.labels())
@@ -260,7 +260,7 @@ pub fn plan(graph: &Graph, kept: &Kept) -> Vec<Vec<u16>> {
 	plan
 }
 
-/// Returns the number of a plan's vectors until each cell is known.
+/// The vectors of a plan until each cell is known.
 pub fn vectors_until(graph: &Graph, plan: &[Vec<u16>]) -> Vec<u32> {
 	let mut vectors = vec![0; graph.labels()];
 	for (at, labels) in plan.iter().enumerate() {
@@ -271,7 +271,7 @@ pub fn vectors_until(graph: &Graph, plan: &[Vec<u16>]) -> Vec<u32> {
 	vectors.split_off(graph.last())
 }
 
-/// Returns the number of vectors for each cell, if only the labels it needs are computed.
+/// The vectors that each cell takes where only what it needs is computed.
 pub fn vectors_of_needs(graph: &Graph, kept: &Kept) -> Vec<u32> {
 	let works = Works::of(graph, kept);
 	let cells = graph.last()..graph.labels();

@@ -1,12 +1,12 @@
-//! The graph of a plot's group, the nodes that an attacker leaves out, and the cost of reading a page then.
+//! The graph of a plot's group, an attacker's left-out part, and the cost of a page's read.
 
 use super::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Number of nodes of a page.
+/// Nodes of a page.
 pub const NODES: usize = 16;
 
-/// Concatenated lists.
+/// Lists, one after the other.
 struct Lists {
 	starts: Vec<u32>,
 	all: Vec<u32>,
@@ -18,7 +18,7 @@ impl Lists {
 	}
 }
 
-/// A group's nodes with their parents and children. Two equal parents cancel out.
+/// A group's nodes, by their parents. Two equal parents cancel out.
 pub struct Graph {
 	parents: Lists,
 	children: Lists,
@@ -71,22 +71,22 @@ impl Graph {
 /// The average cost of a page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-	/// Reads of 4 KiB, including the page's own.
+	/// Reads of 4 KiB, the page's own included.
 	pub reads: f64,
 	/// Nodes computed.
 	pub nodes: f64,
-	/// Nodes computed in sequence.
+	/// Nodes computed one after the other.
 	pub depth: f64,
 }
 
-/// Returns the average cost over a sample of pages. `place` maps a kept node to its page.
+/// The cost of a sample of pages, where the kept nodes lie in the pages that `place` names.
 pub fn cost(graph: &Graph, out: &[bool], place: impl Fn(usize) -> u32, sample: usize) -> Cost {
 	let step = (graph.pages() / sample).max(1);
 	let (mut all, mut count) = (Cost::default(), 0.0);
 	let mut seen = vec![u32::MAX; graph.nodes()];
 	let mut numbers = Numbers::new(9);
 	for first in (0..graph.pages()).step_by(step) {
-		// A random page in each part, since rules are periodic.
+		// A different place in each part, since rules have periods.
 		let page = first + numbers.below(step);
 		let mut pages = BTreeSet::new();
 		let mut computed = Vec::new();
@@ -124,22 +124,22 @@ pub fn cost(graph: &Graph, out: &[bool], place: impl Fn(usize) -> u32, sample: u
 	}
 }
 
-/// Returns a node's page, if nodes are stored in order.
+/// A node's page where nodes lie in their order.
 pub fn in_order(node: usize) -> u32 {
 	(node / NODES) as u32
 }
 
-/// Cost of a read, in a search's unit.
+/// Cost of a read, in the unit of a search.
 pub const READ: i64 = 1_000;
 
-/// A search over the nodes left out. It always knows the cost of every page.
+/// A search over the nodes that are left out. It knows the cost of every page at any time.
 pub struct Search<'a> {
 	graph: &'a Graph,
 	/// Cost of computing a node.
 	node: i64,
 	pub out: Vec<bool>,
-	/// The pages to read and the nodes to compute for each node left out, sorted: pages first, then nodes,
-	/// whose numbers follow those of the pages.
+	/// The pages to read and the nodes to compute for each node that is left out, sorted: pages first, then
+	/// nodes, after the number of pages.
 	needs: Vec<Vec<u32>>,
 	/// The cost of each page.
 	costs: Vec<i64>,
@@ -206,8 +206,8 @@ impl<'a> Search<'a> {
 		cost
 	}
 
-	/// Toggles whether nodes are left out, if `accept` takes the change of all costs and of the number of
-	/// nodes left out. Returns whether it did.
+	/// Leaves nodes out, or keeps them again, if `accept` accepts the change of all costs for this change of
+	/// their number.
 	pub fn flip(&mut self, nodes: &[usize], accept: impl FnOnce(i64, i64) -> bool) -> bool {
 		let mut open: BTreeSet<u32> = nodes.iter().map(|node| *node as u32).collect();
 		let mut more = 0i64;
@@ -255,7 +255,7 @@ impl<'a> Search<'a> {
 		false
 	}
 
-	/// Tries as many nodes as there are, at random: one is left out if that costs less than `price`.
+	/// One look at each node, in random order: it is left out where that costs less than `price` reads.
 	pub fn sweep(&mut self, price: f64, heat: f64, numbers: &mut Numbers) {
 		for _ in 0..self.graph.nodes() {
 			let node = numbers.below(self.graph.nodes());
@@ -266,7 +266,7 @@ impl<'a> Search<'a> {
 		}
 	}
 
-	/// Does the same for whole pages.
+	/// The same for whole pages.
 	pub fn sweep_pages(&mut self, price: f64, numbers: &mut Numbers) {
 		for _ in 0..self.graph.pages() {
 			let page = numbers.below(self.graph.pages());
@@ -281,8 +281,8 @@ impl<'a> Search<'a> {
 	}
 }
 
-/// Leaves out nodes in one pass from first to last: those whose needs cost at most `most`. Each child raises
-/// a node's cost by `weight`.
+/// Leaves nodes out in one go from the first to the last: those whose needs cost at most `most`. A node with
+/// many children counts as dearer, by `weight` for each.
 pub fn forward(graph: &Graph, node_cost: i64, most: i64, weight: f64) -> Vec<bool> {
 	let mut search = Search::new(graph, node_cost);
 	let pages = graph.pages() as u32;

@@ -1,12 +1,11 @@
-//! The search for the best parts of a page to keep.
+//! The search for the labels of a page to keep.
 
 use super::{
 	numbers::Numbers,
 	pages::{Figure, Graph, Kept},
 };
 
-/// Minimizes a figure by simulated annealing over the kept parts, whose total bytes do not change. With
-/// `folds` it may keep halves.
+/// Simulated annealing over the kept labels, at a constant number of bytes. `folds` lets it keep halves.
 pub fn anneal<F: Figure>(
 	graph: &Graph,
 	start: &Kept,
@@ -46,7 +45,7 @@ pub fn anneal<F: Figure>(
 	best
 }
 
-/// Toggles whether parts are kept.
+/// Adds labels that are not kept, and removes kept ones.
 fn flip(kept: &mut Kept, changes: &[(usize, bool)]) {
 	for (label, fold) in changes {
 		let of = if *fold {
@@ -58,7 +57,7 @@ fn flip(kept: &mut Kept, changes: &[(usize, bool)]) {
 	}
 }
 
-/// Proposes to swap kept parts for others of the same size.
+/// A swap of kept labels for others of the same size.
 fn propose(
 	graph: &Graph,
 	kept: &Kept,

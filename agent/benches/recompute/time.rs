@@ -19,12 +19,12 @@ use kaisar_primitives::round::BenchParams;
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
-/// Bits that encode sixteen places of 512.
+/// Bits that name sixteen places of 512.
 const PLACES: usize = 16 * 9;
-/// Speed of a faster core, relative to this one.
+/// Speed of a core, as a multiple of this one's.
 pub const FASTER: f64 = 2.5;
 
-/// Returns the shortest time of many runs, in seconds.
+/// The least time of many tries, in seconds.
 pub fn seconds(mut run: impl FnMut()) -> f64 {
 	let tries = (0..300).map(|_| {
 		let start = Instant::now();
@@ -34,7 +34,7 @@ pub fn seconds(mut run: impl FnMut()) -> f64 {
 	tries.fold(f64::INFINITY, f64::min)
 }
 
-/// A core's pace: seconds per compression, per vector of sixteen, and per leg.
+/// A core's pace: seconds of a compression, of a vector of sixteen, and of a leg.
 pub struct Pace {
 	pub compression: f64,
 	pub vector: f64,
@@ -42,15 +42,15 @@ pub struct Pace {
 }
 
 impl Pace {
-	/// Returns the seconds by which a leg may exceed an honest one, on a core `speed` times as fast, if all
-	/// legs together may take `limit`.
+	/// The time by which one leg may exceed an honest leg on a core that is `speed` times as fast, if all
+	/// legs together take `limit`.
 	pub fn slack(&self, limit: Duration, speed: f64) -> f64 {
 		let legs = f64::from(BenchParams::default().stages) * LEGS as f64;
 		limit.as_secs_f64() / legs - self.leg / speed
 	}
 }
 
-/// A way to keep pages, with the cost of each cell and the share of a page that it hides.
+/// A way to keep pages, with the cost of each cell and the hidden share of a page.
 pub struct Way {
 	pub name: String,
 	pub works: Vec<u32>,
@@ -58,9 +58,9 @@ pub struct Way {
 	pub vectors: Vec<u32>,
 	pub needs: Vec<u32>,
 	pub hides: f64,
-	/// The share it hides if the order of all labels is stored in each page.
+	/// With the order of all labels in each page.
 	pub with_order: f64,
-	/// The share it hides if the places of all blocks are stored too.
+	/// With the places of all blocks.
 	pub with_places: f64,
 }
 
@@ -86,8 +86,8 @@ pub fn way(graph: &Graph, name: String, kept: &Kept) -> Way {
 	}
 }
 
-/// Returns the largest share of memory that a way hides without delaying a leg by more than `slack` seconds,
-/// and the way's name.
+/// The share of memory that is hidden where as many pages are kept in a way as leave a leg this many
+/// seconds.
 pub fn hidden(
 	ways: &[Way],
 	slack: f64,
@@ -112,7 +112,7 @@ pub fn hidden(
 	)
 }
 
-/// Measures this core, and prints the shares that can be hidden on it.
+/// Measures this core, and prints the share of memory that it can hide.
 pub fn in_time(graph: &Graph, steps: usize) -> Pace {
 	let mut page = Box::new([[0; CELL]; CELLS]);
 	let fill = seconds(|| fill_page(Compress::new(), &BASE, 0, &mut page));
@@ -209,7 +209,7 @@ pub fn in_time(graph: &Graph, steps: usize) -> Pace {
 	println!("\n| attacker | this core | best way | {FASTER} times as fast | best way |");
 	println!("| --- | --- | --- | --- | --- |");
 	let mean = |of: &[u32]| f64::from(of.iter().sum::<u32>()) / of.len() as f64;
-	// A chain needs a word's new value three quarters of a chain after its cell is known.
+	// A chain comes to a word's new value three quarters of a chain after its cell is known.
 	let waits = |units: &[u32], share, unit: f64, speed: f64| {
 		let early = 0.75 * pace.leg / speed;
 		longest(units, share, READS, |units| {

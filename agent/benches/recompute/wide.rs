@@ -1,13 +1,13 @@
-//! Recomputation of a page on one core: in sequence, or with vectors of sixteen labels in the order of a
-//! plan.
+//! A page recomputed by one core: in sequence, or in vector code, sixteen labels at a time, as their plan
+//! orders them.
 
 use super::pages::Graph;
 use kaisar_agent::trial::hash::{Block, Compress, Hash, fill, fold, key};
 
-/// Number of labels in a vector.
+/// Labels that a vector holds.
 pub const WIDTH: usize = 16;
 
-/// Returns the block before a page's first.
+/// The block before a page's first.
 pub fn first(base: &Hash, number: u64) -> Block {
 	let mut first = [0; 64];
 	fill(
@@ -19,7 +19,7 @@ pub fn first(base: &Hash, number: u64) -> Block {
 	first
 }
 
-/// Computes all labels of a page in sequence.
+/// All labels of a page, in sequence.
 pub fn labels(graph: &Graph, first: &Block) -> Vec<Block> {
 	let mut before = *first;
 	let mut labels: Vec<Block> = Vec::with_capacity(graph.labels());

@@ -542,7 +542,9 @@ void work(Run &run, uint64_t seed) {
 		}
 		if (candidates.empty()) {
 			if (all_begun && begun.empty()) break;
-			if (now_ms() - progress_ms.load(std::memory_order_relaxed) > most_idle_ms()) {
+			// Another thread may note progress between the two readings.
+			const uint64_t last = progress_ms.load(std::memory_order_relaxed);
+			if (now_ms() > last + most_idle_ms()) {
 				std::string names;
 				for (auto &cluster : begun) {
 					const std::string name = cluster->grid.launch.kernel->name;

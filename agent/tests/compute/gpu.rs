@@ -1,6 +1,6 @@
 //! The portable kernels against the reference, bit for bit, on Mesa's software Vulkan
-//! (`mesa-vulkan-drivers`, installed by `scripts/setup.sh`): the same code and driver interface as on a GPU,
-//! only slower.
+//! (`mesa-vulkan-drivers`, which `scripts/setup.sh` installs): the same code and the same driver
+//! interface as on a GPU, only slower.
 
 use kaisar_agent::{
 	gpu::{self, Choice},
@@ -27,7 +27,7 @@ const SIZE: Size = Size {
 const BASE: Hash = [1; 32];
 const START: Hash = [2; 32];
 
-/// A software GPU. Its absence is an error, not a reason to skip.
+/// Returns a software GPU. Its absence is an error, not a reason to skip.
 fn device() -> Arc<dyn Device> {
 	// Shows the driver's complaints.
 	let _ = tracing_subscriber::fmt().with_test_writer().try_init();
@@ -79,7 +79,7 @@ fn every_root_is_that_of_the_reference() {
 		..SIZE
 	};
 	let here = filled(&Processor, 0, size);
-	// A window larger than the walks' part of it.
+	// The window holds more than the run walks over.
 	let more = Size {
 		window: size.window + 1,
 		..size
@@ -87,7 +87,7 @@ fn every_root_is_that_of_the_reference() {
 	let there = filled(&*device, 0, more);
 	assert_eq!((there.matrices(), there.roots().len()), (9, 65));
 	assert_eq!(here.roots(), &there.roots()[..57], "of the fill");
-	// Also from a running hash in the middle of a run.
+	// Also at a start in the middle of the running hash.
 	let running = Running::over(&[&[7; 32]]);
 	let roots = |window: &dyn Window| {
 		let mut bound = Bound(Vec::new());
@@ -178,7 +178,7 @@ fn work_that_cannot_be_computed_is_refused() {
 		let result = device.fill(BASE, n, window, &|| true).map(drop);
 		assert_eq!(result, Err(DeviceError::Shape), "{n}, {window}");
 	}
-	// 256 MiB per matrix: software Vulkan limits buffers to 128 MiB.
+	// 256 MiB a matrix: software has buffers of 128 MiB.
 	let large = device.fill(BASE, 16_384, 2, &|| true).map(drop);
 	assert!(matches!(large, Err(DeviceError::Memory(_))));
 	let small = Size { window: 2, ..SIZE };
@@ -192,7 +192,7 @@ fn work_that_cannot_be_computed_is_refused() {
 			"{size:?}"
 		);
 	}
-	// Lines that do not exist are refused.
+	// It shows no lines that do not exist.
 	window.run(BASE, small, running, &mut bound).unwrap();
 	let hashes = [running; 2];
 	let show = |matrix, line| {

@@ -1,4 +1,4 @@
-//! Benchmarks of the calls, each in its dearest case.
+//! Benchmarks of the calls, each in its most expensive case.
 
 use crate::{Pallet as Checkers, *};
 use frame_benchmarking::v2::*;
@@ -10,7 +10,7 @@ use kaisar_primitives::{
 };
 use sp_runtime::traits::Saturating;
 
-/// An account that can pay the deposit a few times.
+/// Returns an account that can pay the deposit a few times.
 fn funded<T: Config>(name: &'static str) -> T::AccountId {
 	let who = account::<T::AccountId>(name, 0, 0);
 	let funds = T::Deposit::get()
@@ -20,7 +20,7 @@ fn funded<T: Config>(name: &'static str) -> T::AccountId {
 	who
 }
 
-/// New keys of the node's keystore, and the proof that `who` holds them.
+/// Returns new keys of the node's keystore, and the proof that `who` holds them.
 fn keys<T: Config>(who: &T::AccountId) -> (CheckerKey, AgentKey, KeyProof) {
 	let agent_type = sp_core::crypto::KeyTypeId(*b"kagt");
 	let key = sp_io::crypto::sr25519_generate(CHECKER_KEY_TYPE, None);
@@ -44,7 +44,7 @@ fn operator<T: Config>(name: &'static str) -> (T::AccountId, OperatorId) {
 	(who, number)
 }
 
-/// A license of `holder` in a full page.
+/// Returns a license of `holder`, in a full page.
 fn license<T: Config>(holder: &T::AccountId) -> LicenseId {
 	let license = T::Licenses::mint(holder).expect("it can be minted");
 	let (page, _) = place(license);
@@ -57,8 +57,8 @@ fn license<T: Config>(holder: &T::AccountId) -> LicenseId {
 	license
 }
 
-/// An operator with a license that is banned for a strike of four votes in round 0 and one of a vote on
-/// worker [`MAX_SERVED`] in round 1; and the receipt for that.
+/// Returns an operator with a license that is banned for two strikes, of four votes in round 0 and of one
+/// vote on worker [`MAX_SERVED`] in round 1, and the receipt for that vote.
 fn struck<T: Config>() -> Result<(T::AccountId, OperatorId, AgentSignature), BenchmarkError> {
 	let (who, number) = operator::<T>("operator");
 	let license = license::<T>(&who);
@@ -166,7 +166,7 @@ mod benchmarks {
 		);
 	}
 
-	/// Accepted at once, and delegated before to an operator that has gone.
+	/// Accepted at once, and delegated before to an operator that has deregistered.
 	#[benchmark]
 	fn delegate_license() -> Result<(), BenchmarkError> {
 		let holder = funded::<T>("holder");
@@ -273,7 +273,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// The strike that banned, of two; the operator is back with its license.
+	/// Annuls one of the two strikes that banned the operator, whose license is then in the draw again.
 	#[benchmark]
 	fn annul_strike() -> Result<(), BenchmarkError> {
 		let (who, number, receipt) = struck::<T>()?;
@@ -286,7 +286,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// An operator with members, each of one license, and with nothing that needs it.
+	/// Prunes an operator with members, each of one license, that nothing else needs.
 	#[benchmark]
 	fn prune_checker(m: Linear<0, { MAX_PRUNED - 1 }>) -> Result<(), BenchmarkError> {
 		let (who, number) = operator::<T>("operator");
@@ -300,7 +300,7 @@ mod benchmarks {
 		Checkers::<T>::deregister_checker(RawOrigin::Signed(who.clone()).into())?;
 		T::RetiredPools::benchmark_expire();
 		Operators::<T>::mutate(number, |record| {
-			// As if no round in which it was registered ran any more.
+			// As if no round in which it was registered were still running.
 			if let Some(gone) = record.as_mut().and_then(|record| record.gone.as_mut()) {
 				gone.from_round = 0;
 			}

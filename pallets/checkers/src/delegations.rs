@@ -1,17 +1,17 @@
-//! Licenses that work for operators.
+//! Delegations of licenses to operators.
 
 use crate::*;
 
 /// Guards.
 impl<T: Config> Pallet<T> {
-	/// That `who` holds the license.
+	/// Ensures that `who` holds the license.
 	pub(crate) fn ensure_holder(who: &T::AccountId, license: LicenseId) -> Result<(), Error<T>> {
 		let holder = T::Licenses::holder(license).ok_or(Error::<T>::UnknownLicense)?;
 		ensure!(holder == *who, Error::<T>::NotHolder);
 		Ok(())
 	}
 
-	/// The delegation of the license if it is pending and made to `operator`.
+	/// Returns the delegation of the license if it is pending and made to `operator`.
 	pub(crate) fn ensure_pending(
 		license: LicenseId,
 		operator: OperatorId,
@@ -22,13 +22,13 @@ impl<T: Config> Pallet<T> {
 		Ok(delegation)
 	}
 
-	/// The license's delegation, unless its operator has gone.
+	/// Returns the license's delegation, unless its operator has deregistered.
 	pub(crate) fn delegation(license: LicenseId) -> Option<DelegationOf<T>> {
 		Delegations::<T>::get(license).filter(|delegation| !Self::has_gone(delegation.operator))
 	}
 }
 
-/// What the calls do.
+/// The calls.
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_delegate(
 		who: &T::AccountId,
@@ -65,8 +65,8 @@ impl<T: Config> Pallet<T> {
 		Self::accept(license, delegation, T::Checks::next_round())
 	}
 
-	/// Makes the license active for the operator of `delegation`, who is registered, from round
-	/// `from` on. It has no other that is accepted and whose operator is registered.
+	/// Makes the license active for the operator of `delegation`, which must be registered, from round
+	/// `from` on. The license must not have another accepted delegation to a registered operator.
 	pub(crate) fn accept(
 		license: LicenseId,
 		mut delegation: DelegationOf<T>,
@@ -84,8 +84,8 @@ impl<T: Config> Pallet<T> {
 			.get_mut(index)
 			.defensive_ok_or(Error::<T>::Inconsistent)?;
 		if entry.now.is_open() {
-			// Its operator has deregistered, which ended the span without a write here. If its record is
-			// pruned, that was before all rounds in flight.
+			// Its operator has deregistered, which ended the span without a write here. If the operator's
+			// record is pruned, the span ended before all rounds in flight.
 			entry.now = Operators::<T>::get(entry.now.operator)
 				.and_then(|record| record.gone)
 				.map_or(Span::default(), |gone| {

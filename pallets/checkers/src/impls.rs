@@ -1,5 +1,5 @@
-//! What other pallets ask and tell: [`Seats`] for Popw, [`Pools`] for Rewards, [`IsDelegated`] for
-//! the collection's locker.
+//! The interfaces to other pallets: [`Seats`] for Popw, [`Pools`] for Rewards, [`IsDelegated`] for the
+//! collection's locker.
 
 use crate::*;
 use kaisar_primitives::{IsDelegated, OperatorInfo, PoolTerms, Pools, SeatResult, Seats};
@@ -49,7 +49,7 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 		let Some(mut record) = Operators::<T>::get(operator).defensive() else {
 			return;
 		};
-		// A later round counts more, and one write a round is enough.
+		// Only the latest round matters, and one write a round is enough.
 		if record.presence.revealed.is_none_or(|last| last < round) {
 			record.presence.revealed = Some(round);
 			record.presence.count = 0;
@@ -96,13 +96,14 @@ impl<T: Config> Seats<T::AccountId> for Pallet<T> {
 }
 
 impl<T: Config> Pallet<T> {
-	/// The operator had a seat in `round` and gave no vote for it. Counts the rounds in which it gave
-	/// none at all.
+	/// Records that the operator had a seat in `round` and did not reveal a vote for it. Counts consecutive
+	/// rounds without any reveal.
 	///
-	/// Checks of a round are closed when its reveals are over, but in any order: a round counts once,
-	/// if no later one was counted yet, and if it revealed neither in it nor later.
+	/// Checks of a round are closed once its reveals are over, but in any order: a round counts once,
+	/// provided that no later one was counted before, and that the operator revealed neither in it nor
+	/// later.
 	fn missed(operator: OperatorId, round: RoundIndex) {
-		// A check that nobody closed can outlast its operator's record.
+		// A check that was never closed can outlast its operator's record.
 		let Some(record) = Operators::<T>::get(operator) else {
 			return;
 		};
@@ -150,7 +151,7 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 		Operators::<T>::get(operator).map(|record| record.account)
 	}
 
-	/// Of a registration that has ended, the licenses are those that it had.
+	/// After its end a registration keeps the licenses that it had.
 	fn terms(pool: PoolId) -> PoolTerms {
 		let PoolId::Checker(operator) = pool else {
 			return PoolTerms::default();

@@ -4,54 +4,63 @@
 //!
 //! ## Terms
 //!
-//! - An *operator* is an account that runs a checker node. Each registration has a number of its
-//!   own ([`OperatorId`]), so that all that hangs on a registration ends with it, at once.
+//! - An *operator* is an account that runs a checker node. Each registration has its own number
+//!   ([`OperatorId`]), so that everything tied to a registration ends with it, at once.
 //! - A *license* gives its holder a place in the draw of committees. The holder *delegates* it to an
-//!   operator, himself or another, and the operator sits for it.
+//!   operator, which may be the holder itself, and the operator sits for it.
 //! - A license is *active* in a round if it was delegated and accepted before the round began, and
-//!   its operator was then registered, online and not banned.
+//!   its operator was registered, online and not banned at that time.
 //!
 //! ## The flow
 //!
-//! 1. Carla registers as an operator: a deposit, a checker key, the key of her agent, and a proof
-//!    that she holds both.
-//! 2. Hans holds a license and delegates it to Carla. It is `Pending` until she accepts, unless she
-//!    accepts all, or is Hans.
+//! 1. Carla registers as an operator: she gives a deposit, a checker key, the key of her agent, and a proof
+//!    that she holds both keys.
+//! 2. Hans holds a license and delegates it to Carla. It is `Pending` until she accepts; it would be
+//!    accepted at once if she accepted all delegations automatically, or if Hans were his own operator.
 //! 3. From the next round on the license is drawn for committees, and Carla's node sits for it.
-//! 4. Hans revokes: from the next round on it is not drawn any more. In the rounds that run it still
-//!    is, so a committee never changes within its round.
-//! 5. Carla goes offline for the weekend, and online again: none of her licenses is drawn meanwhile.
-//!    If her machine dies, three rounds with seats and without a reveal do the same.
-//! 6. Carla deregisters: all delegations to her end at the next round, however many there are. She
-//!    gets her deposit back but for 1 KAI, and what she earned stays hers.
-//! 7. A year later her last epoch has expired. Anyone prunes her record, and the last KAI is hers again.
+//! 4. Hans revokes the delegation: from the next round on the license is not drawn. In running rounds it
+//!    still is, so a committee never changes within its round.
+//! 5. Carla goes offline for the weekend, and online again: meanwhile none of her licenses is drawn. If her
+//!    machine fails, three consecutive rounds with seats and without a reveal put her offline, too.
+//! 6. Carla deregisters: all delegations to her end at the next round, whatever their number. Her deposit
+//!    is released except for 1 KAI, and her earned rewards stay hers.
+//! 7. A year later her last epoch has expired. Anyone may then prune her record, which releases the last
+//!    KAI.
 //!
-//! ## How a round is answered
+//! The same as tests. Steps 1 to 4:
+#![doc = docify::embed!("src/tests/story.rs", a_holder_delegates_a_license_and_revokes_it)]
 //!
-//! All changes count from [`Checks::next_round`]. An operator's record keeps its keys and whether it is
-//! in the draw for all rounds in flight ([`History`], [`Checks::in_flight`]), so an operator may come back
-//! or set new keys at any time, however long a census takes. A license's [`Entry`] keeps two spans of
-//! rounds. A third one that would forget what is in force in a running round is refused with
-//! [`Error::TooManyChanges`]: it could take a license out of a draw whose seed is known.
+//! Steps 5 to 7:
+#![doc = docify::embed!("src/tests/story.rs", an_operator_pauses_fails_and_leaves)]
 //!
-//! Entries lie in pages of [`PAGE_SIZE`], each entry of a fixed width, so a draw costs one read of a
-//! page and the operator's record, with 30 licenses or 29,998. [`ActiveLicenses`] is kept up at each
-//! change and not counted.
+//! ## Queries for a round
+//!
+//! All changes count from [`Checks::next_round`]. An operator's record keeps its keys and whether it is in
+//! the draw for all rounds in flight ([`History`], [`Checks::in_flight`]), so an operator may go online or
+//! set new keys at any time, however long a census takes. A license's [`Entry`] keeps two spans of rounds.
+//! A third span that would overwrite one in force in a running round is refused with
+//! [`Error::TooManyChanges`]: it could remove a license from a draw whose seed is already known.
+//!
+//! Entries lie in pages of [`PAGE_SIZE`], each entry of a fixed width, so a draw costs one read of a page
+//! and the operator's record, with 30 licenses or 29,998. [`ActiveLicenses`] is updated with each change
+//! instead of being counted.
 //!
 //! ## Strikes and bans
 //!
-//! A lone vote "online" against a full committee of "offline" is an incorrect calculation, a
-//! *strike* ([`Strike`]). Strikes are an account's, whatever its registrations, and some within a
-//! short time ban it ([`banned_until`]): it has no seats from the next round on, until the time of
-//! the ban is over and it goes online again. More than ten ban for good: the registration ends.
+//! A lone vote "online" against a full committee of "offline" is an incorrect calculation, a *strike*
+//! ([`Strike`]). Strikes belong to an account, across its registrations, and several within a short time
+//! ban it ([`banned_until`]): it has no seats from the next round on, until the ban is over and it goes
+//! online again. More than ten ban it for good: the registration ends.
 //!
-//! 1. A cheat votes "online" for Wanda's worker, which is switched off. All others of the committee
-//!    say "offline": a strike. A second one in the same week bans the cheat for 30 days.
-//! 2. A malicious worker serves Carla alone. She, too, is alone with her vote and has a strike; but
-//!    she has the worker agent's receipt, with which every check begins. Until a day and 7,200 blocks
-//!    have passed her node annuls the strike with it, fee-less, and any ban that came of it is as if it
-//!    had never been.
-
+//! 1. A cheat votes "online" for Wanda's worker, which is switched off. All other votes of the committee
+//!    are "offline": a strike. A second one in the same week bans the cheat for 30 days.
+//! 2. A malicious worker serves Carla alone. She, too, is alone with her vote and gets a strike; but she
+//!    has the worker agent's receipt, with which every check begins. Until a day and 7,200 blocks have
+//!    passed, her node can annul the strike with the receipt, free of fees; a ban that followed from the
+//!    strike is lifted or shortened accordingly.
+//!
+//! The same as a test:
+#![doc = docify::embed!("src/tests/story.rs", a_cheat_is_banned_and_a_receipt_lifts_a_ban)]
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
@@ -150,7 +159,7 @@ pub mod pallet {
 		/// Observer of licenses and commissions (Rewards).
 		type OnPoolChange: OnPoolChange<Self::AccountId>;
 
-		/// The pools of operators that have gone (Rewards).
+		/// The pools of deregistered operators (Rewards).
 		type RetiredPools: RetiredPools<Self::AccountId>;
 
 		/// The current epoch (Rewards).
@@ -162,8 +171,8 @@ pub mod pallet {
 		/// The deposit of an operator: 100 KAI; at least `RecordDeposit`. *Param.*
 		type Deposit: Get<BalanceOf<Self>>;
 
-		/// The part of the deposit that stays on hold until the record is pruned: 1 KAI. A deposit is never
-		/// less.
+		/// The part of the deposit that stays on hold until the record is pruned: 1 KAI. The minimum
+		/// deposit.
 		#[pallet::constant]
 		type RecordDeposit: Get<BalanceOf<Self>>;
 
@@ -175,19 +184,20 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type NextOperator<T> = StorageValue<_, OperatorId, ValueQuery>;
 
-	/// All registrations, those included that have ended and are not pruned.
+	/// All registrations, including those that have ended and are not pruned.
 	#[pallet::storage]
 	pub type Operators<T: Config> =
 		StorageMap<_, Twox64Concat, OperatorId, OperatorOf<T>, OptionQuery>;
 
-	/// The last registration of an account, also after it has ended, until it is pruned.
+	/// The last registration of an account, even if it has ended, until it is pruned.
 	#[pallet::storage]
 	pub type NumberOf<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, OperatorId, OptionQuery>;
 
 	/// The operator of each checker key: of a key in force, one set for the next round, or one replaced
-	/// lately. The key of a deregistered operator is free for anyone who proves to hold it, and goes with
-	/// the operator's record, or with the next registration of the account after its last round.
+	/// lately. The key of a deregistered operator may be used by anyone who proves to hold it. Its entry is
+	/// removed with the operator's record, or at the account's next registration after the operator's last
+	/// round.
 	#[pallet::storage]
 	pub type CheckerKeys<T> =
 		StorageMap<_, Blake2_128Concat, sp_core::sr25519::Public, OperatorId, OptionQuery>;
@@ -203,7 +213,7 @@ pub mod pallet {
 		StorageMap<_, Twox64Concat, LicenseId, DelegationOf<T>, OptionQuery>;
 
 	/// The number of a holder's licenses with an operator, accepted ones only. For a deregistered operator
-	/// it stays as it was until it is pruned.
+	/// the number stays until its record is pruned.
 	#[pallet::storage]
 	pub type Members<T: Config> = StorageDoubleMap<
 		_,
@@ -280,7 +290,7 @@ pub mod pallet {
 	/// Reasons for which the pallet holds KAI.
 	#[pallet::composite_enum]
 	pub enum HoldReason {
-		/// The deposit of a registered operator; and a part of it for the record of one that has gone.
+		/// The deposit of a registered operator, or the part of it for the record of a deregistered one.
 		OperatorDeposit,
 	}
 
@@ -354,12 +364,12 @@ pub mod pallet {
 			/// The first round in which the operator no longer sits for the license.
 			inactive_from: RoundIndex,
 		},
-		/// An operator went offline, or was put offline, and gets no new seats.
+		/// An operator went offline, or was put offline. It gets no new seats.
 		WentOffline {
 			operator: OperatorId,
 			/// The first round without seats.
 			from_round: RoundIndex,
-			/// Whether it was put offline, after it had seats in three rounds in a row and revealed nothing.
+			/// Whether it was put offline, after three consecutive rounds with seats and without a reveal.
 			missed: bool,
 		},
 		/// An operator went online, and can be drawn again.
@@ -375,7 +385,7 @@ pub mod pallet {
 			/// The first round in which it is not registered.
 			from_round: RoundIndex,
 		},
-		/// The record of an operator that has gone was removed, with all that was kept of it.
+		/// The record of a deregistered operator was removed, with its keys, commitments and pool.
 		CheckerPruned { operator: OperatorId },
 		/// An operator's lone vote said "online", and all others of a full tally "offline": a strike.
 		/// Several such votes in a round are one strike.
@@ -390,16 +400,17 @@ pub mod pallet {
 			operator: OperatorId,
 			/// The end of the ban, in milliseconds of chain time; `u64::MAX` for good.
 			until: u64,
-			/// The first round without seats, unless an earlier ban was on.
+			/// The first round without seats, unless an earlier ban was in force.
 			from_round: RoundIndex,
 		},
-		/// A strike was annulled, because an operator showed that the worker had served it.
+		/// A lone vote was annulled by the receipt of the worker's agent. The strike ends with its last
+		/// vote.
 		StrikeAnnulled {
 			/// The operator that voted.
 			operator: OperatorId,
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The number of votes of this round that still make a strike.
+			/// The number of remaining votes of this round's strike; 0 if the strike ended.
 			left: u32,
 		},
 		/// A ban was shortened or lifted, because a strike was annulled.
@@ -415,11 +426,11 @@ pub mod pallet {
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// The account is already a registered operator.
+		/// The caller is already a registered operator.
 		AlreadyRegistered,
 		/// The caller is not a registered operator.
 		NotRegistered,
-		/// The account is not a registered operator, or the number not one that is on record.
+		/// The account is not a registered operator, or no record has this number.
 		UnknownOperator,
 		/// A key is all zeroes.
 		ZeroKey,
@@ -431,7 +442,7 @@ pub mod pallet {
 		UnknownLicense,
 		/// The caller does not hold the license.
 		NotHolder,
-		/// The license is already delegated, or waits for an operator's answer.
+		/// The license is already delegated, accepted or pending. Revoke the delegation first.
 		AlreadyDelegated,
 		/// The license is not delegated.
 		NotDelegated,
@@ -443,23 +454,24 @@ pub mod pallet {
 		AlreadyOffline,
 		/// The operator is already online.
 		AlreadyOnline,
-		/// The operator is banned.
+		/// The operator is banned. Go online, or register, once the ban has ended.
 		Banned,
-		/// The license was moved twice, and running rounds still need both operators that it worked for. Try
-		/// again when one of these rounds is over.
+		/// The license was moved twice, and running rounds still need both operators that it worked for.
+		/// Try again once one of these rounds is over.
 		TooManyChanges,
 		/// Unreachable state; a bug.
 		Inconsistent,
 		/// No operator has a strike for this worker in this round.
 		NoStrike,
-		/// The window to annul the strike has closed: a day and 7,200 blocks have passed.
+		/// The window to annul the strike has closed: more than a day and more than 7,200 blocks have
+		/// passed.
 		StrikeIsFinal,
 		/// The receipt was not signed by the worker's agent for this checker in this round.
 		InvalidReceipt,
 		/// An announced commission is not in force yet. Wait for its epoch.
 		CommissionPending,
-		/// The operator is registered, a running round, its last epoch or a strike still needs its record. Try
-		/// again when that is over.
+		/// The operator is still registered, or a running round, its last epoch or a strike still needs its
+		/// record. Try again later.
 		StillNeeded,
 	}
 
@@ -477,9 +489,8 @@ pub mod pallet {
 			Operators::<T>::get(operator).map(|record| (operator, record))
 		}
 
-		/// Returns operators from number `from` on, and the number to continue from, `None` at the end of the
-		/// list. It looks at `limit` numbers, at most [`MAX_PAGE`]; those whose records were removed are
-		/// skipped.
+		/// Returns operators from number `from` on, and the number to continue from; `None` at the end of
+		/// the list. Covers `limit` numbers, from 1 to [`MAX_PAGE`], and skips removed records.
 		pub fn operators(
 			from: OperatorId,
 			limit: u32,
@@ -513,27 +524,28 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Registers the caller as an operator, and holds [`Config::Deposit`]. It can have seats from the
-		/// next round on.
+		/// Registers the caller as an operator, and holds [`Config::Deposit`].
 		///
-		/// ## Origin
-		/// Signed by an account that is not an operator now.
+		/// The operator can have seats from the next round on.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by an account that is not an operator now.
+		///
+		/// # Parameters
 		/// - `checker_key`: sr25519, key type `kchk`; signs commitments and reveals.
 		/// - `agent_key`: ed25519, the identity of the operator's agent.
 		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
 		/// - `proof`: both keys' signatures of `possession_payload` for this account.
 		///
-		/// ## Errors
-		/// - [`Error::AlreadyRegistered`].
+		/// # Errors
+		/// - [`Error::AlreadyRegistered`]: the caller is already a registered operator.
 		/// - [`Error::Banned`]: the account's last registration is banned.
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
-		/// - [`Error::InvalidProof`].
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator.
+		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys.
 		/// - The currency's error if the account has too little KAI for the deposit.
 		///
-		/// ## Events
-		/// - [`Event::CheckerRegistered`].
+		/// # Events
+		/// [`Event::CheckerRegistered`]
 		#[pallet::call_index(0)]
 		#[pallet::weight(T::WeightInfo::register_checker())]
 		pub fn register_checker(
@@ -552,23 +564,25 @@ pub mod pallet {
 			)
 		}
 
-		/// Sets new keys of the operator, from the next round on. Running rounds go on with the old ones.
+		/// Sets new keys of the operator, from the next round on.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// Running rounds use the old ones.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by a registered operator.
+		///
+		/// # Parameters
 		/// - `checker_key`: the new checker key; may stay the same.
 		/// - `agent_key`: the new agent key; may stay the same.
 		/// - `proof`: both keys' signatures of `possession_payload` for this account.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
-		/// - [`Error::InvalidProof`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another operator.
+		/// - [`Error::InvalidProof`]: the signatures do not prove that the caller holds the keys.
 		///
-		/// ## Events
-		/// - [`Event::CheckerKeysSet`].
+		/// # Events
+		/// [`Event::CheckerKeysSet`]
 		#[pallet::call_index(1)]
 		#[pallet::weight(T::WeightInfo::set_checker_keys())]
 		pub fn set_checker_keys(
@@ -581,21 +595,22 @@ pub mod pallet {
 			Self::do_set_keys(&who, Keys::new(&checker_key, &agent_key), &proof)
 		}
 
-		/// Announces a new commission. It is in force after one whole epoch's notice: from the epoch after
-		/// the next one.
+		/// Announces a new commission.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// It is in force after one whole epoch's notice: from the epoch after the next one.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by a registered operator.
+		///
+		/// # Parameters
 		/// - `commission`: the part of the operator's rewards that goes to license holders, in parts of 10⁹.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
 		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
-		/// ## Events
-		/// - [`Event::CommissionSet`].
+		/// # Events
+		/// [`Event::CommissionSet`]
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::set_commission())]
 		pub fn set_commission(origin: OriginFor<T>, commission: Perbill) -> DispatchResult {
@@ -603,19 +618,21 @@ pub mod pallet {
 			Self::do_set_commission(&who, commission)
 		}
 
-		/// Sets whether delegations to the operator are accepted automatically. Pending ones stay pending.
+		/// Sets whether delegations to the operator are accepted automatically.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// Pending delegations stay pending.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by a registered operator.
+		///
+		/// # Parameters
 		/// - `on`: whether to accept all delegations from now on.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
 		///
-		/// ## Events
-		/// - [`Event::AutoAcceptSet`].
+		/// # Events
+		/// [`Event::AutoAcceptSet`]
 		#[pallet::call_index(3)]
 		#[pallet::weight(T::WeightInfo::set_auto_accept())]
 		pub fn set_auto_accept(origin: OriginFor<T>, on: bool) -> DispatchResult {
@@ -623,26 +640,28 @@ pub mod pallet {
 			Self::do_set_auto_accept(&who, on)
 		}
 
-		/// Asks an operator to sit for a license. If the operator accepts all delegations, or is the holder,
-		/// the delegation is accepted at once, and active from the next round on; otherwise it waits for the
-		/// operator's answer.
+		/// Asks an operator to sit for a license.
 		///
-		/// ## Origin
-		/// Signed by the license's holder.
+		/// If the operator accepts all delegations, or is the holder, the delegation is accepted at once,
+		/// and active from the next round on; otherwise it is pending until the operator answers.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the license's holder.
+		///
+		/// # Parameters
 		/// - `license`: the license.
 		/// - `operator`: the operator's account.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownLicense`].
-		/// - [`Error::NotHolder`].
-		/// - [`Error::AlreadyDelegated`].
-		/// - [`Error::UnknownOperator`].
-		/// - [`Error::TooManyChanges`]: only of a delegation that is accepted at once.
+		/// # Errors
+		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt.
+		/// - [`Error::NotHolder`]: the caller does not hold the license.
+		/// - [`Error::AlreadyDelegated`]: the license is already delegated, accepted or pending.
+		/// - [`Error::UnknownOperator`]: the account is not a registered operator.
+		/// - [`Error::TooManyChanges`]: the delegation would be accepted at once, and running rounds still
+		///   need both operators that the license worked for before.
 		///
-		/// ## Events
-		/// - [`Event::DelegationRequested`]: the delegation waits.
+		/// # Events
+		/// - [`Event::DelegationRequested`]: the delegation is pending.
 		/// - [`Event::DelegationAccepted`]: the delegation is accepted at once.
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::delegate_license())]
@@ -655,23 +674,26 @@ pub mod pallet {
 			Self::do_delegate(&who, license, &operator)
 		}
 
-		/// Accepts a delegation. The license is active from the next round on.
+		/// Accepts a delegation.
 		///
-		/// ## Origin
-		/// Signed by the operator to which the license is delegated.
+		/// The license is active from the next round on.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the operator to which the license is delegated.
+		///
+		/// # Parameters
 		/// - `license`: the license.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::NotDelegated`].
-		/// - [`Error::NotOperator`].
-		/// - [`Error::AlreadyAccepted`].
-		/// - [`Error::TooManyChanges`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::NotDelegated`]: the license is not delegated.
+		/// - [`Error::NotOperator`]: the delegation was made to another operator.
+		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted.
+		/// - [`Error::TooManyChanges`]: running rounds still need both operators that the license worked
+		///   for before.
 		///
-		/// ## Events
-		/// - [`Event::DelegationAccepted`].
+		/// # Events
+		/// [`Event::DelegationAccepted`]
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::accept_delegation())]
 		pub fn accept_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
@@ -679,22 +701,24 @@ pub mod pallet {
 			Self::do_accept(&who, license)
 		}
 
-		/// Rejects a delegation that waits. The license is free again.
+		/// Rejects a pending delegation.
 		///
-		/// ## Origin
-		/// Signed by the operator to which the license is delegated.
+		/// The license can be delegated again.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the operator to which the license is delegated.
+		///
+		/// # Parameters
 		/// - `license`: the license.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::NotDelegated`].
-		/// - [`Error::NotOperator`].
-		/// - [`Error::AlreadyAccepted`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::NotDelegated`]: the license is not delegated.
+		/// - [`Error::NotOperator`]: the delegation was made to another operator.
+		/// - [`Error::AlreadyAccepted`]: the delegation was already accepted.
 		///
-		/// ## Events
-		/// - [`Event::DelegationRejected`].
+		/// # Events
+		/// [`Event::DelegationRejected`]
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::reject_delegation())]
 		pub fn reject_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
@@ -702,22 +726,23 @@ pub mod pallet {
 			Self::do_reject(&who, license)
 		}
 
-		/// Revokes the delegation of a license, accepted or waiting. The license is inactive from the next
-		/// round on.
+		/// Revokes the delegation of a license, accepted or pending.
 		///
-		/// ## Origin
-		/// Signed by the license's holder.
+		/// The license is inactive from the next round on.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the license's holder.
+		///
+		/// # Parameters
 		/// - `license`: the license.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownLicense`].
-		/// - [`Error::NotHolder`].
-		/// - [`Error::NotDelegated`].
+		/// # Errors
+		/// - [`Error::UnknownLicense`]: the license was never minted, or is burnt.
+		/// - [`Error::NotHolder`]: the caller does not hold the license.
+		/// - [`Error::NotDelegated`]: the license is not delegated.
 		///
-		/// ## Events
-		/// - [`Event::DelegationRevoked`].
+		/// # Events
+		/// [`Event::DelegationRevoked`]
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::revoke_delegation())]
 		pub fn revoke_delegation(origin: OriginFor<T>, license: LicenseId) -> DispatchResult {
@@ -725,18 +750,19 @@ pub mod pallet {
 			Self::do_revoke(&who, license)
 		}
 
-		/// Takes the operator out of the draw, from the next round on. Its seats in running rounds stay, and
-		/// so do its delegations.
+		/// Takes the operator out of the draw, from the next round on.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// It keeps its seats in running rounds, and its delegations.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::AlreadyOffline`].
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Events
-		/// - [`Event::WentOffline`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::AlreadyOffline`]: the operator is already offline, or banned.
+		///
+		/// # Events
+		/// [`Event::WentOffline`]
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::go_offline())]
 		pub fn go_offline(origin: OriginFor<T>) -> DispatchResult {
@@ -747,16 +773,16 @@ pub mod pallet {
 		/// Brings the operator back into the draw, from the next round on: after it went offline, was put
 		/// offline, or after its ban has ended.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// # Origin
+		/// Signed, by a registered operator.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
-		/// - [`Error::AlreadyOnline`].
-		/// - [`Error::Banned`].
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
+		/// - [`Error::AlreadyOnline`]: the operator is already online.
+		/// - [`Error::Banned`]: the ban has not ended.
 		///
-		/// ## Events
-		/// - [`Event::WentOnline`].
+		/// # Events
+		/// [`Event::WentOnline`]
 		#[pallet::call_index(9)]
 		#[pallet::weight(T::WeightInfo::go_online())]
 		pub fn go_online(origin: OriginFor<T>) -> DispatchResult {
@@ -764,19 +790,21 @@ pub mod pallet {
 			Self::do_go_online(&who)
 		}
 
-		/// Ends the registration. All its delegations end at the next round. The deposit is released now, but
-		/// for 1 KAI that pays for the record until it is pruned. Seats in running rounds and earned rewards
-		/// stay the operator's.
+		/// Ends the registration.
 		///
-		/// ## Origin
-		/// Signed by a registered operator.
+		/// All its delegations end at the next round. The deposit is released at once, except for
+		/// [`Config::RecordDeposit`], which pays for the record until it is pruned. The operator keeps its
+		/// seats in running rounds and its earned rewards.
 		///
-		/// ## Errors
-		/// - [`Error::NotRegistered`].
+		/// # Origin
+		/// Signed, by a registered operator.
+		///
+		/// # Errors
+		/// - [`Error::NotRegistered`]: the caller is not a registered operator.
 		/// - The currency's error if the deposit cannot be released.
 		///
-		/// ## Events
-		/// - [`Event::CheckerDeregistered`].
+		/// # Events
+		/// [`Event::CheckerDeregistered`]
 		#[pallet::call_index(10)]
 		#[pallet::weight(T::WeightInfo::deregister_checker())]
 		pub fn deregister_checker(origin: OriginFor<T>) -> DispatchResult {
@@ -784,30 +812,32 @@ pub mod pallet {
 			Self::do_deregister(&who)
 		}
 
-		/// Annuls a strike: an operator was alone with its vote "online" because the worker served no other
-		/// operator, and the receipt of the worker's agent shows it. If the round has more such votes
-		/// ([`Pallet::strikes_of`]), the strike goes with the last of them. A ban that the remaining strikes
-		/// do not justify is shortened, or lifted from the next round on. A registration that a ban for good
-		/// has ended stays ended: the account may register again.
+		/// Annuls a lone vote "online", and the strike with its last vote.
 		///
-		/// ## Origin
+		/// The operator was alone with its vote because the worker served no other operator; the receipt of
+		/// the worker's agent proves it. A strike may have several votes ([`Pallet::strikes_of`]), and ends
+		/// with the last of them. A ban that the remaining strikes do not call for is shortened, or lifted
+		/// from the next round on. A registration ended by a ban for good stays ended; the account may
+		/// register again.
+		///
+		/// # Origin
 		/// Fee-less, or signed by any account, which pays no fee if the call succeeds: the receipt is proof
 		/// enough, and each can be used once.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker.
-		/// - `round`: the round of the vote. It has one check of the worker, in which at most one vote is
-		///   alone.
+		/// - `round`: the round of the vote; it has one check of the worker, with at most one lone vote.
 		/// - `receipt`: the ed25519 signature of the worker's agent over
-		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the
-		///   round's trial and the checker key in force in the round.
+		///   [`receipt_payload`](kaisar_primitives::keys::receipt_payload) for the seed of the round's
+		///   trial and the checker key in force in the round.
 		///
-		/// ## Errors
-		/// - [`Error::NoStrike`].
+		/// # Errors
+		/// - [`Error::NoStrike`]: no operator has a strike for this worker in this round.
 		/// - [`Error::StrikeIsFinal`]: the strike is more than a day and more than 7,200 blocks old.
-		/// - [`Error::InvalidReceipt`].
+		/// - [`Error::InvalidReceipt`]: the receipt was not signed by the worker's agent for this checker
+		///   in this round.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::StrikeAnnulled`].
 		/// - [`Event::BanRevised`]: a ban changed.
 		#[pallet::call_index(11)]
@@ -825,25 +855,28 @@ pub mod pallet {
 			Ok(Pays::No.into())
 		}
 
-		/// Removes the record of an operator that has gone, once nothing needs it, with its keys, commitments
-		/// and pool, and releases the rest of its deposit. Members of the pool are paid what they can claim.
+		/// Removes the record of a deregistered operator once nothing needs it, with its keys, commitments
+		/// and pool, and releases the rest of its deposit.
 		///
-		/// A call removes at most [`MAX_PRUNED`] members and commitments. If there are more, call it again:
-		/// the record goes with the last of them.
+		/// Members of the pool are paid what they can claim.
 		///
-		/// ## Origin
-		/// Signed by any account.
+		/// A call removes at most [`MAX_PRUNED`] members and commitments. If it removes that many, call it
+		/// again: the record is removed by the first call that removes fewer.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by any account.
+		///
+		/// # Parameters
 		/// - `operator`: the number of the registration.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOperator`]: there is no such record.
-		/// - [`Error::StillNeeded`].
+		/// # Errors
+		/// - [`Error::UnknownOperator`]: no record has this number.
+		/// - [`Error::StillNeeded`]: the operator is registered, or a running round, its last epoch or a
+		///   strike needs the record.
 		/// - The currency's error if the deposit cannot be released.
 		///
-		/// ## Events
-		/// - [`Event::CheckerPruned`]: the record is removed.
+		/// # Events
+		/// [`Event::CheckerPruned`]: the record is removed
 		#[pallet::call_index(12)]
 		#[pallet::weight(T::WeightInfo::prune_checker(MAX_PRUNED))]
 		pub fn prune_checker(

@@ -1,4 +1,4 @@
-//! A runtime with this pallet, and partners that tests steer through storage.
+//! A runtime with this pallet, and partner pallets that tests control through storage.
 
 use crate::{self as pallet_checkers, *};
 use alloc::collections::BTreeMap;
@@ -20,7 +20,7 @@ type Block = kaisar_test_support::frame::runtime::Block<Test, RuntimeCall, u64>;
 pub const DEPOSIT: u128 = 100;
 /// The part of it that stays on hold for the record.
 pub const KEPT: u128 = 1;
-/// What each account has.
+/// The initial balance of each account.
 pub const FUNDS: u128 = 1_000;
 
 kaisar_test_support::mock_runtime!(Test {
@@ -45,34 +45,35 @@ impl pallet_balances::Config for Test {
 }
 
 parameter_types! {
-	/// Who holds which license; `None` is a burnt one.
+	/// The holder of each license; `None` for a burnt one.
 	pub storage Holders: BTreeMap<LicenseId, Option<AccountId>> = BTreeMap::new();
 	pub storage NextRound: RoundIndex = 0;
 	pub storage OldestRound: RoundIndex = 0;
-	/// Rounds in flight that are older than that: a census.
+	/// Rounds in flight that are older than [`OldestRound`]: a census.
 	pub storage Census: Vec<RoundIndex> = Vec::new();
-	/// Entries that Popw keeps of an operator.
+	/// The number of entries that Popw holds of each operator.
 	pub storage Kept: BTreeMap<OperatorId, u32> = BTreeMap::new();
 	/// The first epoch that has not expired.
 	pub storage OldestEpoch: EpochIndex = 0;
-	/// Who was paid out, and of which pool.
+	/// The accounts that were paid out, and from which pool.
 	pub storage PaidOut: Vec<(PoolId, AccountId)> = Vec::new();
 	pub storage Seated: Vec<OperatorId> = Vec::new();
 	pub storage Epoch: EpochIndex = 0;
 	pub storage Millis: u64 = 0;
-	/// What Rewards was told: the pool, the member, the operator's licenses and commission then.
+	/// The changes reported to Rewards: the pool, the member, and the operator's licenses and commission
+	/// then.
 	pub storage Told: Vec<(PoolId, Option<AccountId>, u32, Perbill)> = Vec::new();
-	/// The shares of each member as Rewards was told.
+	/// The shares of each member as reported to Rewards.
 	pub storage RewardShares: BTreeMap<(OperatorId, AccountId), u128> = BTreeMap::new();
 	pub storage RewardsRefuse: bool = false;
-	/// Workers that left the registry.
+	/// Workers that are no longer in the registry.
 	pub storage GoneWorkers: Vec<WorkerId> = Vec::new();
-	/// Rounds whose record is gone.
+	/// Rounds whose record was removed.
 	pub storage GoneRounds: Vec<RoundIndex> = Vec::new();
 	pub storage OperatorDeposit: u128 = DEPOSIT;
 }
 
-/// Licenses with holders as the test says.
+/// Licenses with holders set by the test.
 pub struct MockLicenses;
 impl LicenseInfo<AccountId> for MockLicenses {
 	fn minted() -> u32 {
@@ -88,7 +89,7 @@ impl LicenseInfo<AccountId> for MockLicenses {
 	}
 }
 
-/// Rounds as the test says.
+/// Rounds set by the test.
 pub struct MockChecks;
 impl Checks for MockChecks {
 	fn next_round() -> RoundIndex {
@@ -129,7 +130,7 @@ impl Checks for MockChecks {
 	}
 }
 
-/// Workers of account 99, as many as anyone asks for.
+/// Workers of account 99; every number exists, unless the test removes it.
 pub struct MockWorkers;
 impl WorkerRegistry<AccountId> for MockWorkers {
 	fn info(worker: WorkerId, _: RoundIndex) -> Option<WorkerInfo<AccountId>> {
@@ -156,7 +157,8 @@ impl WorkerRegistry<AccountId> for MockWorkers {
 	}
 }
 
-/// Records the changes it is told of, and checks that the terms before one are those after the last.
+/// Records the changes reported to it, and checks that the terms before a change are those after the last
+/// one.
 pub struct MockRewards;
 impl OnPoolChange<AccountId> for MockRewards {
 	fn on_change(
@@ -220,7 +222,7 @@ impl RetiredPools<AccountId> for MockRewards {
 	}
 }
 
-/// The time of day as the test says.
+/// The time of day set by the test.
 pub struct MockTime;
 impl Time for MockTime {
 	type Moment = u64;
@@ -247,7 +249,7 @@ impl Config for Test {
 /// A checker key and an agent key.
 pub struct KeyRing(pub sr25519::Pair, pub ed25519::Pair);
 
-/// The keys number `n`.
+/// Returns keys number `n`.
 pub fn ring(n: u8) -> KeyRing {
 	KeyRing(
 		sr25519::Pair::from_seed(&[n; 32]),
@@ -274,19 +276,19 @@ impl KeyRing {
 	}
 }
 
-/// The seed of a round.
+/// Returns the seed of a round.
 pub fn seed(round: RoundIndex) -> H256 {
 	H256::repeat_byte(round as u8)
 }
 
-/// The keys of a worker's agent.
+/// Returns the key pair of a worker's agent.
 pub fn worker_agent(worker: WorkerId) -> ed25519::Pair {
 	let mut seed = [7; 32];
 	seed[..4].copy_from_slice(&worker.to_le_bytes());
 	ed25519::Pair::from_seed(&seed)
 }
 
-/// What the agent of a worker gives to a checker before it serves it in a round.
+/// Returns the receipt that a worker's agent gives to a checker before serving it in a round.
 pub fn receipt(worker: WorkerId, round: RoundIndex, checker: &CheckerKey) -> AgentSignature {
 	worker_agent(worker).sign(&receipt_payload(
 		System::block_hash(0),
@@ -297,7 +299,7 @@ pub fn receipt(worker: WorkerId, round: RoundIndex, checker: &CheckerKey) -> Age
 	))
 }
 
-/// What Rewards was told adds up to what there is.
+/// Asserts that the shares reported to Rewards are those in storage.
 pub fn shares_are_known() {
 	let mut sums = BTreeMap::<OperatorId, u128>::new();
 	for ((operator, member), shares) in RewardShares::get() {
@@ -343,7 +345,7 @@ pub fn register(account: AccountId) -> OperatorId {
 	number
 }
 
-/// Round `next` is the next to start, and nothing older than `oldest` runs.
+/// Sets the next round to start to `next`, and the oldest running one to `oldest`.
 pub fn rounds(oldest: RoundIndex, next: RoundIndex) {
 	OldestRound::set(&oldest);
 	NextRound::set(&next);
@@ -364,8 +366,8 @@ pub fn last_event() -> Event<Test> {
 		.expect("there is an event")
 }
 
-/// Builds the state that a test starts with: licenses 0 … 9, 300 and 301 are account 10's, the next
-/// round is 4, and rounds from 2 on run.
+/// Builds a test's initial state: account 10 holds licenses 0 … 9, 300 and 301, the next round is 4, and
+/// rounds from 2 on are running.
 pub struct ExtBuilder;
 
 impl ExtBuilder {
@@ -382,7 +384,7 @@ impl ExtBuilder {
 				.build_storage()
 				.expect("the genesis of the mock can be built"),
 		);
-		// Benchmarks sign with keys of the keystore.
+		// Benchmarks sign with the keystore's keys.
 		ext.register_extension(sp_keystore::KeystoreExt::new(
 			sp_keystore::testing::MemoryKeystore::new(),
 		));
@@ -396,7 +398,7 @@ impl ExtBuilder {
 		ext
 	}
 
-	/// Runs the test, and all invariants after it.
+	/// Runs the test, and checks all invariants afterwards.
 	pub fn build_and_execute(test: impl FnOnce()) {
 		Self::build().execute_with(|| {
 			test();

@@ -1,15 +1,15 @@
 //! The off-chain worker: annuls the strikes of this node's operators for which it has a receipt.
 //!
-//! Receipts are left in local storage by the worker that checks ([`receipts_key`]). What is submitted
-//! carries the strike as its tag, so the pool keeps one of it, and once it is on chain there is no
-//! strike to be found.
+//! Popw's off-chain worker stores receipts in local storage ([`receipts_key`]). Each submission carries the
+//! strike as its tag, so the pool keeps one for each strike; once it is on chain, the strike is gone, and
+//! nothing more is submitted.
 
 use crate::*;
 use kaisar_primitives::{Seats, agent::receipts_key, offchain};
 use sp_runtime::RuntimeAppPublic;
 
-/// Runs after each block that was imported. Reads nothing but its operators' strikes where there are
-/// none.
+/// Runs after each imported block. Without strikes it reads only its operators' records and their empty
+/// lists of strikes.
 pub fn run<T: Config>() {
 	for key in CheckerKey::all() {
 		let record = <Pallet<T> as Seats<T::AccountId>>::by_key(&key).and_then(Operators::<T>::get);
@@ -34,7 +34,7 @@ fn annul_all<T: Config>(account: &T::AccountId) {
 			else {
 				log::debug!(
 					target: LOG_TARGET,
-					"operator {}: there is no receipt for worker {} in round {}, the strike stands",
+					"operator {}: no receipt for worker {} in round {}; the strike stands",
 					strike.operator,
 					vote.worker,
 					strike.round,
@@ -55,7 +55,7 @@ fn submit<T: Config>(worker: WorkerId, round: RoundIndex, receipt: AgentSignatur
 	if offchain::submit::<T, Call<T>>(call) {
 		log::info!(
 			target: LOG_TARGET,
-			"annulling the strike for worker {worker} in round {round} with its receipt",
+			"submitted the receipt that annuls the strike for worker {worker} in round {round}",
 		);
 	}
 }

@@ -1,4 +1,4 @@
-//! Registrations: keys, commission, being online, leaving.
+//! Registrations: keys, commission, going online and offline, deregistering.
 
 use crate::*;
 use kaisar_primitives::{AnnounceError, authorized::genesis};
@@ -6,7 +6,7 @@ use sp_runtime::ArithmeticError;
 
 /// Guards.
 impl<T: Config> Pallet<T> {
-	/// The number and record of the operator that the account is now.
+	/// Returns the number and the record of the account's present registration.
 	pub(crate) fn ensure_operator_of(
 		account: &T::AccountId,
 	) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {
@@ -16,7 +16,7 @@ impl<T: Config> Pallet<T> {
 		Ok((operator, record))
 	}
 
-	/// The same for a caller, who has an error of his own.
+	/// Does the same for a caller, with a different error.
 	pub(crate) fn ensure_caller(
 		who: &T::AccountId,
 	) -> Result<(OperatorId, OperatorOf<T>), Error<T>> {
@@ -26,7 +26,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// That the account's last registration is not banned: a new one is no way out of a ban.
+	/// Ensures that the account's last registration is not banned: registering again does not end a ban.
 	pub(crate) fn ensure_not_banned(who: &T::AccountId) -> Result<(), Error<T>> {
 		let banned = NumberOf::<T>::get(who)
 			.and_then(Operators::<T>::get)
@@ -35,7 +35,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// That the keys can be those of `operator`, or of a new one.
+	/// Ensures that `operator`, or a new one, can use the keys.
 	pub(crate) fn ensure_keys_free(
 		keys: &Keys,
 		operator: Option<OperatorId>,
@@ -57,7 +57,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// That the account holds the keys.
+	/// Ensures that the account holds the keys.
 	pub(crate) fn ensure_possession(
 		who: &T::AccountId,
 		keys: &Keys,
@@ -76,13 +76,13 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Whether the registration has ended. Its record may be pruned.
+	/// Returns whether the registration has ended. Its record may be pruned.
 	pub(crate) fn has_gone(operator: OperatorId) -> bool {
 		Operators::<T>::get(operator).is_none_or(|record| record.gone.is_some())
 	}
 }
 
-/// What the calls do.
+/// The calls.
 impl<T: Config> Pallet<T> {
 	pub(crate) fn do_register(
 		who: &T::AccountId,
@@ -110,8 +110,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Writes a registration that counts from round `from` on. All but the deposit was checked for
-	/// calls; genesis has its own.
+	/// Writes a registration that counts from round `from` on. Calls have checked everything but the
+	/// deposit; genesis makes its own checks.
 	pub(crate) fn insert_operator(
 		who: &T::AccountId,
 		keys: Keys,
@@ -125,7 +125,7 @@ impl<T: Config> Pallet<T> {
 		Self::ensure_keys_free(&keys, None)?;
 		let operator = NextOperator::<T>::get();
 		let next = operator.ensure_add(1)?;
-		// The record costs its part, whatever the parameter says.
+		// The record's part is always held, whatever the parameter says.
 		let deposit = T::Deposit::get().max(T::RecordDeposit::get());
 		T::Currency::hold(&HoldReason::OperatorDeposit.into(), who, deposit)?;
 
@@ -247,7 +247,7 @@ impl<T: Config> Pallet<T> {
 			record.online = true;
 			record.ban = None;
 			record.redraw(from_round, &T::Checks::in_flight());
-			// With a clean sheet of presence.
+			// Presence starts afresh.
 			record.presence.count = 0;
 			Ok(())
 		})?;
@@ -263,8 +263,8 @@ impl<T: Config> Pallet<T> {
 		Self::end_registration(operator, T::Checks::next_round())
 	}
 
-	/// Ends a registration that is in force at the start of round `from_round`, with all its
-	/// delegations, however many. The record stays, and with it its part of the deposit.
+	/// Ends a registration that is in force until the start of round `from_round`, with all its
+	/// delegations, however many. The record remains, and with it its part of the deposit.
 	pub(crate) fn end_registration(operator: OperatorId, from_round: RoundIndex) -> DispatchResult {
 		let record = Operators::<T>::get(operator).defensive_ok_or(Error::<T>::Inconsistent)?;
 		let kept = record.deposit.min(T::RecordDeposit::get());
@@ -291,8 +291,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Changes the pool of an operator, with the licenses of one `member` or without, and tells Rewards:
-	/// the one place that does.
+	/// Changes the pool of an operator, and the licenses of one `member` if given, and notifies Rewards.
+	/// All changes of pools go through here.
 	pub(crate) fn change_pool<R>(
 		operator: OperatorId,
 		member: Option<(&T::AccountId, u32)>,

@@ -1,25 +1,25 @@
-//! Removal of the records of operators that have gone.
+//! Removal of the records of operators that have deregistered.
 //!
-//! A record outlives its registration: committees of rounds in flight name it, its pool's last epoch can
-//! be settled, and a strike is annulled or not. When all that is over, anyone may prune it, and the part
-//! of the deposit that paid for it goes back.
+//! A record outlives its registration while committees of rounds in flight name it, its pool's last epoch
+//! can be settled, or a strike can still be annulled. When all that is over, anyone may prune it, and the
+//! part of the deposit that paid for it is released.
 //!
-//! An operator may have had any number of members and commitments, so a call removes at most
-//! [`MAX_PRUNED`] of them, and the record with the last.
+//! An operator may have had any number of members and commitments, so a call removes at most [`MAX_PRUNED`]
+//! of them, and the record with the last.
 
 use crate::*;
 use kaisar_primitives::RetiredPools;
 
-/// Most members and commitments that one call removes.
+/// Maximum number of members and commitments that one call removes.
 pub const MAX_PRUNED: u32 = 32;
 
 impl<T: Config> Pallet<T> {
-	/// That nothing needs the operator's record.
+	/// Ensures that nothing needs the operator's record.
 	pub(crate) fn ensure_prunable(operator: OperatorId) -> Result<OperatorOf<T>, Error<T>> {
 		let record = Operators::<T>::get(operator).ok_or(Error::<T>::UnknownOperator)?;
 		let gone = record.gone.ok_or(Error::<T>::StillNeeded)?;
 		let strikes = StrikesOf::<T>::get(&record.account);
-		// The last registration of an account is the one that its strikes ban.
+		// An account's strikes ban its last registration.
 		let is_last = NumberOf::<T>::get(&record.account) == Some(operator);
 		let has_strikes = strikes
 			.iter()
@@ -36,7 +36,7 @@ impl<T: Config> Pallet<T> {
 		Ok(record)
 	}
 
-	/// Removes what is kept of an operator. Returns the number of members and commitments that went.
+	/// Removes the data of an operator. Returns the number of members and commitments removed.
 	pub(crate) fn do_prune(operator: OperatorId) -> Result<u32, DispatchError> {
 		let record = Self::ensure_prunable(operator)?;
 		let mut removed = Self::remove_members(operator, MAX_PRUNED)?;
@@ -63,7 +63,8 @@ impl<T: Config> Pallet<T> {
 		Ok(removed)
 	}
 
-	/// Takes the licenses of at most `limit` members off the operator's pool, each paid what it can claim.
+	/// Takes the licenses of at most `limit` members out of the operator's pool, and pays each what it can
+	/// claim.
 	fn remove_members(operator: OperatorId, limit: u32) -> Result<u32, DispatchError> {
 		let members: alloc::vec::Vec<_> = Members::<T>::iter_prefix(operator)
 			.take(limit as usize)
@@ -79,7 +80,8 @@ impl<T: Config> Pallet<T> {
 		Ok(members.len() as u32)
 	}
 
-	/// Removes the keys of a registration that has ended from the index, if no round in flight needs them.
+	/// Removes the keys of a registration that has ended from the indices, if no round in flight needs
+	/// them.
 	pub(crate) fn drop_keys_of_gone(operator: OperatorId, in_flight: &[RoundIndex]) {
 		if let Some(record) = Operators::<T>::get(operator)
 			&& !in_flight.iter().any(|round| record.is_registered(*round))
@@ -88,7 +90,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Removes an operator's keys from the index, unless another has them by now.
+	/// Removes an operator's keys from the indices, unless another operator has them by now.
 	pub(crate) fn drop_keys(operator: OperatorId, record: &OperatorOf<T>) {
 		for Keys { checker, agent } in record.keys.values() {
 			if CheckerKeys::<T>::get(checker) == Some(operator) {

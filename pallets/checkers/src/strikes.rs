@@ -1,4 +1,4 @@
-//! Strikes, the bans that they bring, and how one is annulled.
+//! Strikes, the bans that follow from them, and annulling a strike.
 
 use crate::*;
 use frame_support::storage::with_storage_layer;
@@ -7,28 +7,28 @@ use sp_runtime::transaction_validity::{
 	InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityWithRefund,
 };
 
-/// Blocks for which a receipt waits in the pool.
+/// Blocks for which a receipt remains valid in the pool.
 const ANNUL_LONGEVITY: u64 = 64;
 
-/// What annulling a vote leaves.
+/// The result of annulling a vote.
 pub(crate) struct Annulled<T: Config> {
-	/// Whose vote it was.
+	/// The account that voted.
 	account: T::AccountId,
-	/// Its registration then.
+	/// Its registration at that time.
 	operator: OperatorId,
-	/// The account's strikes without it.
+	/// The account's strikes without the vote.
 	strikes: Strikes,
-	/// Votes of the same round.
+	/// The number of remaining votes of the same round.
 	left: u32,
-	/// The registration whose ban changes, and its end then; `None` if the ban is over.
+	/// The registration whose ban changes, and the new end of the ban; `None` if the ban is over.
 	revised: Option<(OperatorId, Option<u64>)>,
 }
 
 impl<T: Config> Pallet<T> {
-	/// Notes a lone vote "online" of the operator, and bans its account if it was one too many.
+	/// Records a lone vote "online" of the operator, and bans its account if its strikes call for it.
 	///
-	/// A strike that nobody could annul is none: the trial's seed and the worker's agent must be
-	/// known. They are, as such a check is closed by its last reveal, in its round.
+	/// A strike that could not be annulled is not recorded: the trial's seed and the worker's agent must be
+	/// known. They are known if the check is closed by its last reveal, within its round.
 	pub(crate) fn strike(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
 		let Some(record) = Operators::<T>::get(operator).defensive() else {
 			return;
@@ -39,7 +39,7 @@ impl<T: Config> Pallet<T> {
 		) else {
 			log::debug!(
 				target: LOG_TARGET,
-				"operator {operator} was alone about worker {worker} in round {round}, which is gone",
+				"no strike for operator {operator}, worker {worker} and round {round}: a record is gone",
 			);
 			return;
 		};
@@ -55,7 +55,7 @@ impl<T: Config> Pallet<T> {
 		let kept = match strikes.iter_mut().find(|strike| strike.round == round) {
 			Some(strike) => strike.votes.try_push(vote).is_ok(),
 			None => {
-				// When the list is full, the account is banned for good with a few to spare.
+				// When the list is full, the account is already banned for good, with a few to spare.
 				strikes
 					.try_push(Strike {
 						operator,
@@ -82,7 +82,7 @@ impl<T: Config> Pallet<T> {
 		Self::enforce(&account, &strikes);
 	}
 
-	/// Bans the account's last registration as its strikes ask for.
+	/// Bans the account's last registration if its strikes call for it.
 	fn enforce(account: &T::AccountId, strikes: &Strikes) {
 		let now = T::Time::now();
 		let Some(until) =
@@ -115,7 +115,7 @@ impl<T: Config> Pallet<T> {
 			from_round,
 		});
 		if until == u64::MAX && record.gone.is_none() {
-			// Should it ever fail, the operator is banned all the same, and can still deregister.
+			// If this ever fails, the operator is banned nevertheless, and can still deregister.
 			let ended = with_storage_layer(|| Self::end_registration(operator, from_round));
 			ended
 				.defensive_proof("a deposit on hold can be released, and rewards settle")
@@ -123,7 +123,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// All that annulling asks for, and what is left then.
+	/// Checks all conditions of annulling a vote, and returns the result.
 	pub(crate) fn ensure_annul(
 		worker: WorkerId,
 		round: RoundIndex,
@@ -209,7 +209,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The pool takes a receipt that annuls something, whoever sends it.
+	/// Accepts a receipt that annuls a vote into the pool, whatever its source.
 	pub(crate) fn authorize_annul_strike(
 		_source: TransactionSource,
 		worker: &WorkerId,
@@ -224,14 +224,15 @@ impl<T: Config> Pallet<T> {
 		accept(
 			"checkers/annul",
 			(round, worker),
-			// Above all signed transactions, and below the calls of rounds, which cannot wait for a day.
+			// Above all signed transactions, but below the calls of rounds, which cannot wait for a day.
 			TransactionPriority::MAX / 2,
 			ANNUL_LONGEVITY,
 		)
 	}
 
-	/// The end of the ban of the account's last registration with these strikes, if it is earlier than now.
-	/// A ban that they do not ask for any more is over, and the operator is back.
+	/// Returns the end of the ban of the account's last registration under these strikes, if it is earlier
+	/// than the present one. If they no longer call for a ban, it is over, and the operator is in the draw
+	/// again.
 	fn ensure_ban_revised(
 		who: &T::AccountId,
 		strikes: &Strikes,
@@ -247,12 +248,12 @@ impl<T: Config> Pallet<T> {
 		}))
 	}
 
-	/// Until when the operator is banned, in milliseconds, if it is now.
+	/// Returns the end of the operator's ban, in milliseconds, if it is banned now.
 	pub(crate) fn banned_until(record: &OperatorOf<T>) -> Option<u64> {
 		record.ban.filter(|until| T::Time::now() < *until)
 	}
 
-	/// The current block.
+	/// Returns the current block.
 	pub(crate) fn block() -> BlockNumber {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}

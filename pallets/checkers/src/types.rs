@@ -1,4 +1,4 @@
-//! What the pallet stores, and how a license and an operator answer for a round.
+//! Stored types, and the queries of a license or an operator for a round.
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, pallet_prelude::ConstU32};
@@ -8,9 +8,9 @@ use kaisar_primitives::{
 };
 use scale_info::TypeInfo;
 
-/// Licenses in a page of the license → operator table.
+/// The number of licenses in a page of the license → operator table.
 pub const PAGE_SIZE: u32 = 256;
-/// Rounds in a row, with seats and no reveal, after which an operator is offline.
+/// The number of consecutive rounds with seats and without a reveal after which an operator is put offline.
 pub const MAX_MISSED_ROUNDS: u8 = 3;
 
 /// The rounds in which a license works for an operator: `from ≤ round < until`.
@@ -32,15 +32,15 @@ pub struct Span {
 	pub operator: OperatorId,
 	/// The first round.
 	pub from: RoundIndex,
-	/// The first round no more; [`Span::OPEN`] while no end is set.
+	/// The first round after the span; [`Span::OPEN`] while no end is set.
 	pub until: RoundIndex,
 }
 
 impl Span {
-	/// The end of a span that has none.
+	/// The `until` of a span without an end.
 	pub const OPEN: RoundIndex = RoundIndex::MAX;
 
-	/// A span without an end.
+	/// Returns a span without an end.
 	pub fn open(operator: OperatorId, from: RoundIndex) -> Self {
 		Self {
 			operator,
@@ -49,17 +49,17 @@ impl Span {
 		}
 	}
 
-	/// Whether it has no end.
+	/// Returns whether it has no end.
 	pub fn is_open(&self) -> bool {
 		self.until == Self::OPEN
 	}
 
-	/// Whether it covers no round at all.
+	/// Returns whether it covers no round at all.
 	pub fn is_empty(&self) -> bool {
 		self.from >= self.until
 	}
 
-	/// Whether it covers the round.
+	/// Returns whether it covers the round.
 	pub fn covers(&self, round: RoundIndex) -> bool {
 		self.from <= round && round < self.until
 	}
@@ -70,8 +70,8 @@ impl Span {
 	}
 }
 
-/// A license in the table: the span that was begun last, and an earlier one. All fields have a fixed width,
-/// so that a single entry can be read out of a page.
+/// A license in the table: the newest span and an earlier one. All fields have a fixed width, so that a
+/// single entry can be read out of a page.
 #[derive(
 	Clone,
 	Copy,
@@ -86,14 +86,14 @@ impl Span {
 	TypeInfo,
 )]
 pub struct Entry {
-	/// The last span.
+	/// The newest span.
 	pub now: Span,
-	/// An earlier one that rounds in flight may need, all of whose rounds are before the last one's.
+	/// An earlier span that rounds in flight may need; it ends before the newest one begins.
 	pub before: Span,
 }
 
 impl Entry {
-	/// The operator that the license works for in `round`.
+	/// Returns the operator that the license works for in `round`.
 	pub fn at(&self, round: RoundIndex) -> Option<OperatorId> {
 		[self.now, self.before]
 			.iter()
@@ -101,10 +101,11 @@ impl Entry {
 			.map(|span| span.operator)
 	}
 
-	/// Begins a span of `operator` in round `next`, where `in_flight` are the rounds before it that are not
-	/// over. The last span has ended by then; if it was the same operator's until then, it goes on.
+	/// Begins a span of `operator` in round `next`, where `in_flight` are the earlier rounds that are not
+	/// over. The newest span must end by then; if it ends exactly then and is the same operator's, it is
+	/// continued.
 	///
-	/// Returns false, and changes nothing, if rounds in flight need both spans that are there.
+	/// Returns false, and changes nothing, if rounds in flight need both stored spans.
 	#[must_use]
 	pub fn begin(
 		&mut self,
@@ -131,21 +132,21 @@ impl Entry {
 /// A page of the license → operator table.
 pub type Page = BoundedVec<Entry, ConstU32<PAGE_SIZE>>;
 
-/// The page of a license and its place in it.
+/// Returns the page of a license and its position in it.
 pub fn place(license: LicenseId) -> (u32, usize) {
 	(license / PAGE_SIZE, (license % PAGE_SIZE) as usize)
 }
 
-/// What a holder asked for with a license.
+/// A license holder's request to an operator.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Delegation<AccountId> {
-	/// Who held the license then, and holds it while it is delegated.
+	/// The account that held the license then; it holds the license for as long as it is delegated.
 	pub holder: AccountId,
-	/// The operator. If it has gone, the delegation has ended, and this record means nothing.
+	/// The operator. If it has deregistered, the delegation has ended, and this record has no effect.
 	pub operator: OperatorId,
-	/// The operator has accepted it; it is `Pending` otherwise.
+	/// Whether the operator has accepted; otherwise the delegation is `Pending`.
 	pub accepted: bool,
 }
 
@@ -170,7 +171,7 @@ pub struct Keys {
 }
 
 impl Keys {
-	/// Both keys.
+	/// Combines both keys.
 	pub fn new(checker: &CheckerKey, agent: &AgentKey) -> Self {
 		Self {
 			checker: *AsRef::<sp_core::sr25519::Public>::as_ref(checker),
@@ -178,13 +179,13 @@ impl Keys {
 		}
 	}
 
-	/// The checker key with its role.
+	/// Returns the checker key with its role.
 	pub fn checker_key(&self) -> CheckerKey {
 		self.checker.into()
 	}
 }
 
-/// What an operator did in its last rounds, so far as it matters for going offline by itself.
+/// An operator's recent reveals and missed rounds, from which it is put offline automatically.
 #[derive(
 	Clone,
 	Copy,
@@ -201,9 +202,9 @@ impl Keys {
 pub struct Presence {
 	/// The last round in which it revealed.
 	pub revealed: Option<RoundIndex>,
-	/// The last round that was counted as missed.
+	/// The last round counted as missed.
 	pub missed: Option<RoundIndex>,
-	/// How many rounds in a row were.
+	/// The number of consecutive missed rounds.
 	pub count: u8,
 }
 
@@ -227,64 +228,64 @@ pub struct Gone {
 	pub epoch: EpochIndex,
 }
 
-/// A registration of an operator. It is kept after its end until nothing needs it, and pruned then.
+/// A registration of an operator. The record outlives it until nothing needs it, and is then pruned.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Operator<AccountId, Balance> {
 	/// The account.
 	pub account: AccountId,
-	/// Its keys.
+	/// The checker key and the agent key, by round.
 	pub keys: History<Keys>,
 	/// Whether it is in the draw: online and not banned.
 	pub in_draw: History<bool>,
-	/// Number of licenses that it accepted ([`Timeline::change_count`]).
+	/// The number of licenses that it accepted ([`Timeline::change_count`]).
 	pub licenses: Timeline<u32>,
 	/// The end of the registration.
 	pub gone: Option<Gone>,
 	/// The license holders' part of its reward.
 	pub commission: Commission,
-	/// Delegations need no acceptance.
+	/// Whether delegations are accepted automatically.
 	pub auto_accept: bool,
-	/// The deposit on hold. After the end of the registration the part for the record.
+	/// The deposit on hold; after the end of the registration only the part for the record.
 	pub deposit: Balance,
-	/// What it did in its last rounds.
+	/// Recent reveals and missed rounds.
 	pub presence: Presence,
-	/// It neither went offline nor was put offline.
+	/// Whether it is online: it neither went offline nor was put offline.
 	pub online: bool,
-	/// The end of the ban that it has not come back from, in milliseconds of chain time; `u64::MAX` for
-	/// never.
+	/// The end of the ban from which it has not returned, in milliseconds of chain time; `u64::MAX` for
+	/// good.
 	pub ban: Option<u64>,
 }
 
 impl<AccountId, Balance> Operator<AccountId, Balance> {
-	/// Whether it is registered in `round`, if it was before.
+	/// Returns whether it is still registered in `round`, assuming that it was before.
 	pub fn is_registered(&self, round: RoundIndex) -> bool {
 		self.gone.is_none_or(|gone| round < gone.from_round)
 	}
 
-	/// Whether its licenses have seats in `round`.
+	/// Returns whether its licenses have seats in `round`.
 	pub fn sits(&self, round: RoundIndex) -> bool {
 		self.is_registered(round) && *self.in_draw.at_or_oldest(round)
 	}
 
-	/// Whether it is in the draw, from the next round on: it neither went offline nor is kept out by
-	/// a ban that it has not come back from.
+	/// Returns whether it is in the draw from the next round on: it did not go offline, and no ban keeps it
+	/// out from which it has not returned.
 	pub fn is_online(&self) -> bool {
 		self.online && self.ban.is_none()
 	}
 
-	/// Brings [`in_draw`](Self::in_draw) up to date from round `next` on, after a change of what
-	/// [`is_online`](Self::is_online) answers.
+	/// Updates [`in_draw`](Self::in_draw) from round `next` on, after a change of the answer of
+	/// [`is_online`](Self::is_online).
 	pub fn redraw(&mut self, next: RoundIndex, in_flight: &[RoundIndex]) {
 		let is_online = self.is_online();
-		// Going and coming back before a round starts makes no difference to presence.
+		// Going and coming back before a round starts cancel out.
 		if self.in_draw.now.value != is_online && !self.in_draw.undo(&is_online, next) {
 			self.in_draw.change(is_online, next, in_flight);
 		}
 	}
 
-	/// The terms of its pool: all licenses that it accepted are its members' shares.
+	/// Returns the terms of its pool: all licenses that it accepted are its members' shares.
 	pub fn terms(&self) -> PoolTerms {
 		let licenses = self.licenses.now.value;
 		PoolTerms {
@@ -297,7 +298,8 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 		}
 	}
 
-	/// Licenses that count in all rounds that are still to come, as things stand.
+	/// Returns the number of its licenses that will be active in all rounds yet to come, if nothing
+	/// changes.
 	pub fn active(&self) -> u32 {
 		if self.gone.is_none() && self.is_online() {
 			self.licenses.now.value
@@ -307,7 +309,7 @@ impl<AccountId, Balance> Operator<AccountId, Balance> {
 	}
 }
 
-/// How an operator stands: derived, never stored.
+/// The status of an operator: derived, never stored.
 #[derive(
 	Clone,
 	Copy,
@@ -325,29 +327,29 @@ pub enum CheckerStatus {
 	Checking,
 	/// It can be drawn.
 	Ready,
-	/// It went offline, missed too many rounds, or has not come back from a ban that is over.
+	/// It went offline, was put offline, or has not returned from a ban that is over.
 	Offline,
-	/// It may have no seats.
+	/// It gets no seats.
 	Banned {
-		/// Until this time, in milliseconds of chain time; `u64::MAX` for good.
+		/// The end of the ban, in milliseconds of chain time; `u64::MAX` for good.
 		until: u64,
 	},
-	/// No license has been accepted yet.
+	/// It has not accepted a license yet.
 	Pending,
 }
 
-/// What is known of a license's delegation, for wallets.
+/// A license's holder and delegation, for wallets.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct LicenseView<AccountId> {
-	/// Who holds the license.
+	/// The license's holder.
 	pub holder: AccountId,
-	/// The operator that it is delegated to, with its account.
+	/// The operator to which it is delegated, with its account.
 	pub operator: Option<(OperatorId, AccountId)>,
-	/// The operator has not accepted it yet.
+	/// Whether the operator has yet to accept it.
 	pub pending: bool,
-	/// The operator that it works for in the next round to start, if that one is online.
+	/// The operator that sits for it in the next round to start, if that operator is in the draw.
 	pub seat: Option<OperatorId>,
 }
 
@@ -368,7 +370,7 @@ mod tests {
 				before: Span::default()
 			}
 		);
-		// Begun and ended for the same round: there was nothing.
+		// Begun and ended for the same round: the span is empty.
 		entry.now.close(16);
 		assert!(entry.begin(8, 16, &[12, 14]));
 		entry.now.close(16);
@@ -392,7 +394,7 @@ mod tests {
 		let kept = entry;
 		assert!(!entry.begin(9, 20, &[13, 14, 18]));
 		assert_eq!(entry, kept);
-		// Either is not.
+		// Only one of them is needed.
 		let mut other = entry;
 		assert!(other.begin(9, 20, &[13, 18]));
 		assert_eq!(

@@ -1,11 +1,11 @@
 //! Weights of the calls.
 //!
-//! To be replaced by benchmark output. Until then each is what the call reads and writes at most,
-//! counted by hand, with about 6.2 kB of proof for a page of the license table, 1 kB for an
-//! operator's record and 1 to 2 kB of trie nodes a read; "the pool's settlement" is what Rewards
-//! does before and after a change, 7 reads and 6 writes where a member's shares change, and 5 reads
-//! and 4 writes where they do not; "rounds" are the next one, the one that starts, the spot rounds that
-//! run and a census, with their lists, 15 reads; "earlier keys" are twelve of each kind.
+//! To be replaced by benchmark output. Until then each is the maximum that the call reads and writes,
+//! counted by hand, with about 6.2 kB of proof for a page of the license table, 1 kB for an operator's
+//! record and 1 to 2 kB of trie nodes a read. "The pool's settlement" is the work of Rewards before and
+//! after a change: 7 reads and 6 writes if a member's shares change, 5 reads and 4 writes otherwise.
+//! "Rounds" are the next one, the one about to start, the running spot rounds and a census, with their
+//! lists: 15 reads. "Earlier keys" are twelve of each kind.
 
 #![allow(missing_docs)]
 
@@ -93,8 +93,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 		Weight::from_parts(70_000_000, 18_000)
 			.saturating_add(T::DbWeight::get().reads_writes(11, 7))
 	}
-	/// Record, account's number, strikes, rounds, the epochs' end, score, earlier keys, the deposit's account
-	/// and holds. For each member, at most: member, record, the pool's settlement, claim and vKAI.
+	/// Record, account's number, strikes, rounds, the epochs' end, score, earlier keys, the deposit's
+	/// account and holds. For each member, at most: member, record, the pool's settlement, claim and vKAI.
 	fn prune_checker(n: u32) -> Weight {
 		Weight::from_parts(90_000_000, 60_000)
 			.saturating_add(Weight::from_parts(60_000_000, 9_000).saturating_mul(n.into()))
@@ -105,12 +105,12 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 					.saturating_mul(n.into()),
 			)
 	}
-	/// Whose it is, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
+	/// The vote's account, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
 	fn annul_strike() -> Weight {
 		Weight::from_parts(120_000_000, 33_000)
 			.saturating_add(T::DbWeight::get().reads_writes(21, 4))
 	}
-	/// The same, without writing.
+	/// The same, without writes.
 	fn authorize_annul_strike() -> Weight {
 		Weight::from_parts(105_000_000, 32_000).saturating_add(T::DbWeight::get().reads(20))
 	}
@@ -176,8 +176,8 @@ impl WeightInfo for () {
 		Weight::from_parts(70_000_000, 18_000)
 			.saturating_add(RocksDbWeight::get().reads_writes(11, 7))
 	}
-	/// Record, account's number, strikes, rounds, the epochs' end, score, earlier keys, the deposit's account
-	/// and holds. For each member, at most: member, record, the pool's settlement, claim and vKAI.
+	/// Record, account's number, strikes, rounds, the epochs' end, score, earlier keys, the deposit's
+	/// account and holds. For each member, at most: member, record, the pool's settlement, claim and vKAI.
 	fn prune_checker(n: u32) -> Weight {
 		Weight::from_parts(90_000_000, 60_000)
 			.saturating_add(Weight::from_parts(60_000_000, 9_000).saturating_mul(n.into()))
@@ -188,12 +188,12 @@ impl WeightInfo for () {
 					.saturating_mul(n.into()),
 			)
 	}
-	/// Whose it is, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
+	/// The vote's account, strikes (up to 3 kB), time, number, record, rounds, count; one signature.
 	fn annul_strike() -> Weight {
 		Weight::from_parts(120_000_000, 33_000)
 			.saturating_add(RocksDbWeight::get().reads_writes(21, 4))
 	}
-	/// The same, without writing.
+	/// The same, without writes.
 	fn authorize_annul_strike() -> Weight {
 		Weight::from_parts(105_000_000, 32_000).saturating_add(RocksDbWeight::get().reads(20))
 	}

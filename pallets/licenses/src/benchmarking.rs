@@ -1,4 +1,4 @@
-//! Benchmarks of the calls, each in its dearest case.
+//! Benchmarks of the calls, each in its most expensive case.
 
 use crate::{Pallet as Licenses, *};
 use frame_benchmarking::v2::*;
@@ -8,7 +8,7 @@ use sp_runtime::{
 	traits::{Bounded, Saturating},
 };
 
-/// A price that any existential deposit is small against.
+/// Returns a price far above any existential deposit.
 fn price<T: Config>() -> BalanceOf<T> {
 	T::Payment::minimum_balance().saturating_mul(1_000u32.into())
 }
@@ -36,7 +36,7 @@ fn funded<T: Config>(name: &'static str, amount: BalanceOf<T>) -> T::AccountId {
 	who
 }
 
-/// The collection, where the genesis of a test did not make one.
+/// Creates the collection, if a test's genesis did not.
 fn found<T: Config>() {
 	if Collection::<T>::get().is_none() {
 		Licenses::<T>::create_collection().expect("it can be created");

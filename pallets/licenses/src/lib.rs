@@ -1,6 +1,6 @@
 //! # Licenses
 //!
-//! Checker licenses: who may have a seat in a committee, as items that wallets understand.
+//! Checker licenses: the right to seats in committees, as items that wallets understand.
 //!
 //! ## Overview
 //!
@@ -13,20 +13,22 @@
 //!
 //! 1. It is minted, at genesis or when it is bought. The collection's own supply limit counts living
 //!    items only, so the limit that holds is the counter [`Minted`].
-//! 2. For [`Config::LockPeriod`] (365 days) it can be neither transferred nor burnt, and neither
-//!    while it is delegated to an operator, pending delegations included. `pallet-nfts` asks its
-//!    `Locker` before it moves or burns an item: [`LicenseLocker`] over this pallet and the pallet
-//!    that keeps delegations.
+//! 2. For [`Config::LockPeriod`] (365 days) it can be neither transferred nor burnt, nor can it while it is
+//!    delegated to an operator, pending delegations included. `pallet-nfts` asks its `Locker` before it
+//!    moves or burns an item: [`LicenseLocker`] over this pallet and the pallet that keeps delegations.
 //! 3. After that it is an item like any other.
 //!
 //! The lock runs in blocks of the chain's time (12 s), as all of the chain's times do. That holds
 //! for licenses of the genesis block too, which has no time of day.
 //!
+//! The same as a test:
+#![doc = docify::embed!("src/tests/story.rs", a_license_is_locked_and_then_an_item_like_any_other)]
+//!
 //! ## The sale
 //!
 //! Governance sets a round of the sale ([`SaleRound`]), one at a time, and ends it. The first is for
-//! accounts on a whitelist and for those with a referrer, the second for all; which is which is only
-//! a matter of their terms:
+//! accounts on a whitelist and for those with a referrer, the second for all; they differ only in their
+//! terms:
 //!
 //! | | price | who | whitelist | with a referrer | commission |
 //! | --- | --- | --- | --- | --- | --- |
@@ -35,19 +37,22 @@
 //!
 //! 1. Wanda is on the whitelist and buys three licenses for 2,080 KAI each. All of it goes to the
 //!    treasury.
-//! 2. Bob is not, but names Wanda as his referrer, who owns a license: he pays 2,080 KAI, too, of
-//!    which 208 are Wanda's.
-//! 3. Carl knows nobody, and waits for the second round.
+//! 2. Bob is not, but names Wanda as his referrer, who owns a license: he also pays 2,080 KAI, of which
+//!    Wanda gets 208.
+//! 3. Carl has no referrer, and waits for the second round.
 //!
-//! A purchase mints all of its licenses or none, and takes the KAI only then. What a purchase would
-//! cost, or why it would fail, is told by [`Pallet::quote`].
+//! A purchase mints all of its licenses or none, and takes the KAI only then. [`Pallet::quote`] returns the
+//! price of a purchase, or the reason why it would fail.
+//!
+//! The three purchases as a test:
+#![doc = docify::embed!("src/tests/story.rs", licenses_are_sold_in_two_rounds)]
 //!
 //! ## Genesis
 //!
-//! [`GenesisConfig::licenses`](pallet::GenesisConfig) lists accounts and how many licenses each
-//! gets, in the order of their ids. The collection is created there, through `pallet-nfts`' own
-//! `force_create` with the root origin: it needs no deposits, and `pallet-nfts` must accept root.
-//! This pallet stands before the one that keeps delegations in the runtime.
+//! [`GenesisConfig::licenses`](pallet::GenesisConfig) lists accounts and the number of licenses of each, in
+//! the order of their ids. The collection is created there, through `pallet-nfts`' own `force_create` with
+//! the root origin: it needs no deposits, and `pallet-nfts` must accept root. In the runtime, this pallet
+//! comes before the one that keeps delegations.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -89,7 +94,8 @@ use sp_runtime::traits::{AccountIdConversion, EnsureAdd, StaticLookup};
 pub const SUPPLY: u32 = 29_998;
 /// The name of the collection.
 pub const COLLECTION_NAME: &str = "Kaisar Checker Node License";
-/// The longest metadata that this pallet writes, in bytes; `pallet-nfts`' `StringLimit` is no less.
+/// Maximum length of the metadata that this pallet writes, in bytes; `pallet-nfts`' `StringLimit` must be
+/// at least this.
 pub const MAX_METADATA: u32 = 128;
 
 /// Maximum number of licenses in one purchase.
@@ -156,7 +162,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Sale<T: Config> = StorageValue<_, SaleRoundOf<T>, OptionQuery>;
 
-	/// Accounts that may buy before others, or for less.
+	/// Accounts that may buy before others, or at a discount.
 	#[pallet::storage]
 	pub type Whitelist<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, (), OptionQuery>;
 
@@ -234,14 +240,14 @@ pub mod pallet {
 		WhitelistSet {
 			/// The number of accounts whose entry changed.
 			changed: u32,
-			/// Whether they were put on it; otherwise they were taken off.
+			/// Whether they were put on the whitelist; otherwise they were taken off it.
 			listed: bool,
 		},
 	}
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// All licenses that will ever exist are minted.
+		/// All 29,998 licenses that can ever exist are minted.
 		SoldOut,
 		/// The collection does not exist: the chain was started without this pallet's genesis.
 		NoCollection,
@@ -249,11 +255,11 @@ pub mod pallet {
 		SaleClosed,
 		/// The number of licenses is zero.
 		ZeroCount,
-		/// More than 100 licenses in one purchase.
+		/// More than 100 licenses in one purchase. Buy them in several.
 		TooManyAtOnce,
 		/// This round is only for accounts on the whitelist and those with a referrer.
 		NotEligible,
-		/// The account would exceed this round's limit of licenses for an account.
+		/// The account would exceed the round's limit of licenses for each account.
 		AccountLimitExceeded,
 		/// Fewer licenses are left than requested.
 		NotEnoughLeft,
@@ -265,7 +271,7 @@ pub mod pallet {
 		ZeroPrice,
 		/// A discount is the whole price.
 		FullDiscount,
-		/// The round's limit of licenses for an account is zero.
+		/// The round's limit of licenses for each account is zero.
 		ZeroLimit,
 		/// The round does not end after it starts.
 		EmptyRound,
@@ -288,8 +294,9 @@ pub mod pallet {
 			<Self as LicenseInfo<T::AccountId>>::holder(license)
 		}
 
-		/// Returns licenses that an account holds: at most `limit` and at most [`MAX_PAGE`], in no particular
-		/// order, after `cursor`, the last license of the page before. A page with fewer is the last one.
+		/// Returns licenses that an account holds: at most `limit` and at most [`MAX_PAGE`], in no
+		/// particular order, after `cursor`, the last license of the previous page. A page with fewer is
+		/// the last one.
 		pub fn licenses_of(
 			holder: T::AccountId,
 			cursor: Option<LicenseId>,
@@ -298,7 +305,8 @@ pub mod pallet {
 			Self::page_of(&holder, cursor, limit)
 		}
 
-		/// Returns the first block in which a license's age no longer locks it.
+		/// Returns the first block in which a license's age no longer locks it; `None` if it was never
+		/// minted.
 		pub fn unlocks_at(license: LicenseId) -> Option<BlockNumberFor<T>> {
 			Self::unlock_block(license)
 		}
@@ -313,8 +321,8 @@ pub mod pallet {
 			Whitelist::<T>::contains_key(who)
 		}
 
-		/// Returns the current price of a purchase, or the reason why it would fail, the buyer's balance
-		/// aside.
+		/// Returns the current price of a purchase, or the reason why it would fail. Ignores the buyer's
+		/// balance.
 		pub fn quote(
 			who: T::AccountId,
 			count: u32,
@@ -328,22 +336,22 @@ pub mod pallet {
 	impl<T: Config> Pallet<T> {
 		/// Sets the round of the sale, or ends the sale.
 		///
-		/// ## Origin
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
-		/// - `round`: the terms, in place of those that are set; `None` ends the sale at once. If its first
-		///   block is that of the round that is set, it is the same round with other terms, and earlier
-		///   purchases count towards its limit; otherwise it is another round.
+		/// # Parameters
+		/// - `round`: the new terms; `None` ends the sale at once. If its first block is that of the
+		///   present round, it is the same round with other terms, and earlier purchases count towards its
+		///   limit; otherwise it is another round.
 		///
-		/// ## Errors
-		/// - [`Error::ZeroPrice`].
-		/// - [`Error::FullDiscount`].
-		/// - [`Error::ZeroLimit`].
-		/// - [`Error::EmptyRound`].
+		/// # Errors
+		/// - [`Error::ZeroPrice`]: the price is zero.
+		/// - [`Error::FullDiscount`]: a discount is the whole price.
+		/// - [`Error::ZeroLimit`]: the limit of licenses for an account is zero.
+		/// - [`Error::EmptyRound`]: the round does not end after it starts.
 		///
-		/// ## Events
-		/// - [`Event::SaleSet`].
+		/// # Events
+		/// [`Event::SaleSet`]
 		#[pallet::call_index(0)]
 		#[pallet::weight((<T as Config>::WeightInfo::set_sale(), DispatchClass::Operational))]
 		pub fn set_sale(origin: OriginFor<T>, round: Option<SaleRoundOf<T>>) -> DispatchResult {
@@ -351,18 +359,19 @@ pub mod pallet {
 			Self::do_set_sale(round)
 		}
 
-		/// Puts accounts on the whitelist, or takes them off it. Accounts already in the requested state are
-		/// left as they are.
+		/// Puts accounts on the whitelist, or takes them off it.
 		///
-		/// ## Origin
+		/// Accounts already in the requested state are skipped.
+		///
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `accounts`: the accounts, at most [`MAX_LISTED`] of them.
 		/// - `listed`: whether to put them on the whitelist; otherwise they are taken off.
 		///
-		/// ## Events
-		/// - [`Event::WhitelistSet`].
+		/// # Events
+		/// [`Event::WhitelistSet`]
 		#[pallet::call_index(1)]
 		#[pallet::weight((
 			<T as Config>::WeightInfo::set_whitelist(accounts.len() as u32),
@@ -377,28 +386,31 @@ pub mod pallet {
 			Self::do_set_whitelist(&accounts, listed)
 		}
 
-		/// Buys licenses at the price of the running round. All of them are minted to the caller, or none is
-		/// and nothing is paid.
+		/// Buys licenses at the price of the running round.
 		///
-		/// ## Origin
-		/// Signed by the buyer.
+		/// Either all of them are minted to the caller, or none is and nothing is paid.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the buyer.
+		///
+		/// # Parameters
 		/// - `count`: the number of licenses, from 1 to [`MAX_PURCHASE`].
 		/// - `referrer`: another account that owns a license: it gives the buyer the referral discount and
 		///   gets the referral commission.
 		///
-		/// ## Errors
-		/// - [`Error::ZeroCount`], [`Error::TooManyAtOnce`].
-		/// - [`Error::SaleClosed`].
-		/// - [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`].
-		/// - [`Error::NotEligible`].
-		/// - [`Error::AccountLimitExceeded`].
-		/// - [`Error::SoldOut`], [`Error::NotEnoughLeft`].
-		/// - The currency's error if the buyer has too little KAI to pay and keep its account, or if a payee
-		///   cannot receive its part.
+		/// # Errors
+		/// - [`Error::ZeroCount`], [`Error::TooManyAtOnce`]: the number of licenses is out of range.
+		/// - [`Error::SaleClosed`]: no round of the sale is running.
+		/// - [`Error::SelfReferral`], [`Error::ReferrerWithoutLicense`]: the referrer is the caller, or
+		///   owns no license.
+		/// - [`Error::NotEligible`]: the round is not public, and the caller is neither on the whitelist
+		///   nor referred.
+		/// - [`Error::AccountLimitExceeded`]: the account would exceed the round's limit.
+		/// - [`Error::SoldOut`], [`Error::NotEnoughLeft`]: fewer licenses are left than requested, or none.
+		/// - The currency's error if the buyer has too little KAI to pay and keep its account, or if a
+		///   payee cannot receive its part.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::LicensePurchased`].
 		/// - [`Event::ReferralPaid`]: the purchase has a referrer, and its commission is not zero.
 		/// - [`Event::LicenseMinted`]: for each license.
@@ -439,7 +451,7 @@ pub mod pallet {
 }
 
 impl<T: Config> Pallet<T> {
-	/// The account that owns the collection.
+	/// Returns the account that owns the collection.
 	pub fn account_id() -> T::AccountId {
 		T::PalletId::get().into_account_truncating()
 	}
@@ -465,7 +477,7 @@ impl<T: Config> Pallet<T> {
 		held.take(limit.min(MAX_PAGE) as usize).collect()
 	}
 
-	/// Returns whether the license is too young to be transferred or burnt. An id without a license is not.
+	/// Returns whether the license is too young to be transferred or burnt; false for an id never minted.
 	pub fn is_locked(license: LicenseId) -> bool {
 		Self::unlock_block(license)
 			.is_some_and(|unlocks| frame_system::Pallet::<T>::block_number() < unlocks)
@@ -490,8 +502,8 @@ impl<T: Config> Pallet<T> {
 		let id = pallet_nfts::NextCollectionId::<T>::get()
 			.or_else(<CollectionIdOf<T> as frame_support::traits::Incrementable>::initial_value)
 			.ok_or(Error::<T>::NoCollection)?;
-		// Nobody signs for the owner, so settings that only it could change need no lock but the
-		// supply, which `ForceOrigin` could otherwise lift by mistake.
+		// The owner has no key, so settings that only it could change need no lock. The supply does, since
+		// `ForceOrigin` could otherwise change it by mistake.
 		let config = CollectionConfig {
 			settings: CollectionSettings::from_disabled(
 				CollectionSetting::DepositRequired | CollectionSetting::UnlockedMaxSupply,

@@ -1,12 +1,12 @@
-//! What keeps a license from moving.
+//! The lock on transfers and burning of licenses.
 
 use crate::{Collection, CollectionIdOf, Config, Pallet};
 use core::marker::PhantomData;
 use frame_support::traits::tokens::Locker;
 use kaisar_primitives::{IsDelegated, LicenseId};
 
-/// The `Locker` that the runtime gives to `pallet-nfts`: a license does not move while it is too
-/// young, or delegated as `Delegations` knows. Items of other collections are free.
+/// The `Locker` that the runtime gives to `pallet-nfts`: a license is locked while it is too young, or
+/// while `Delegations` reports it as delegated. Items of other collections are not locked.
 pub struct LicenseLocker<T, Delegations>(PhantomData<(T, Delegations)>);
 
 impl<T: Config, Delegations: IsDelegated> Locker<CollectionIdOf<T>, LicenseId>

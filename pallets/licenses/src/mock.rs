@@ -16,7 +16,7 @@ use sp_runtime::{
 pub type AccountPublic = <MultiSignature as Verify>::Signer;
 pub type AccountId = <AccountPublic as IdentifyAccount>::AccountId;
 
-/// What accounts 1 … 9 have.
+/// The initial balance of accounts 1 … 9.
 pub const FUNDS: u128 = 1_000_000;
 /// Blocks for which a license of the mock is locked.
 pub const LOCK: u64 = 100;
@@ -51,7 +51,7 @@ parameter_types! {
 	pub Treasury: AccountId = account(99);
 }
 
-/// Licenses that the test says are delegated.
+/// Licenses that the test declares delegated.
 pub struct MockDelegations;
 impl IsDelegated for MockDelegations {
 	fn is_delegated(license: LicenseId) -> bool {
@@ -102,7 +102,7 @@ pub fn account(n: u8) -> AccountId {
 	AccountId::new([n; 32])
 }
 
-/// Builds the state that a test starts with.
+/// Builds a test's initial state.
 #[derive(Default)]
 pub struct ExtBuilder {
 	licenses: Vec<(AccountId, u32)>,
@@ -146,7 +146,7 @@ impl ExtBuilder {
 		ext
 	}
 
-	/// Runs the test, and all invariants after it.
+	/// Runs the test, and checks all invariants afterwards.
 	pub fn build_and_execute(self, test: impl FnOnce()) {
 		self.build().execute_with(|| {
 			test();

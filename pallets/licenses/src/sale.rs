@@ -10,12 +10,12 @@ use sp_runtime::{
 	traits::{EnsureAddAssign, EnsureMul, EnsureSub, Zero},
 };
 
-/// What a buyer has bought then, and what it pays.
+/// An account's purchases after this one, and the price.
 pub(crate) type PurchaseOf<T> = (Bought<BlockNumberFor<T>>, Quote<BalanceOf<T>>);
 
 /// Guards.
 impl<T: Config> Pallet<T> {
-	/// That these terms can be offered.
+	/// Ensures that these terms can be offered.
 	pub(crate) fn ensure_terms(round: &SaleRoundOf<T>) -> Result<(), Error<T>> {
 		ensure!(!round.price.is_zero(), Error::<T>::ZeroPrice);
 		ensure!(
@@ -27,7 +27,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// That a round of the sale runs.
+	/// Ensures that a round of the sale is running, and returns it.
 	fn ensure_open() -> Result<SaleRoundOf<T>, Error<T>> {
 		let now = frame_system::Pallet::<T>::block_number();
 		Sale::<T>::get()
@@ -35,7 +35,7 @@ impl<T: Config> Pallet<T> {
 			.ok_or(Error::<T>::SaleClosed)
 	}
 
-	/// That `referrer` can refer `buyer`.
+	/// Ensures that `referrer` can refer `buyer`.
 	fn ensure_referrer(buyer: &T::AccountId, referrer: &T::AccountId) -> Result<(), Error<T>> {
 		ensure!(referrer != buyer, Error::<T>::SelfReferral);
 		let collection = Collection::<T>::get().ok_or(Error::<T>::NoCollection)?;
@@ -47,8 +47,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// That the buyer can pay all of `paid` and still exist, since it will want to do something with
-	/// its licenses, and that `payee` can get its part.
+	/// Ensures that the buyer can pay all of `paid` and keep its account, which it needs for using its
+	/// licenses, and that `payee` can receive its part.
 	fn ensure_paid(
 		who: &T::AccountId,
 		paid: BalanceOf<T>,
@@ -63,8 +63,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// All that a purchase asks for but the buyer's KAI: the round, what the account has bought in it
-	/// then, and the price.
+	/// Checks all conditions of a purchase but the buyer's balance. Returns the account's purchases in this
+	/// round after it, and the price.
 	pub(crate) fn ensure_purchase(
 		who: &T::AccountId,
 		count: u32,
@@ -102,15 +102,15 @@ impl<T: Config> Pallet<T> {
 }
 
 impl<T: Config> Pallet<T> {
-	/// Licenses that the account bought in `round`.
+	/// Returns the number of licenses that the account bought in `round`.
 	fn bought_by(who: &T::AccountId, round: &SaleRoundOf<T>) -> u32 {
 		Purchases::<T>::get(who)
 			.filter(|bought| bought.round == round.starts)
 			.map_or(0, |bought| bought.count)
 	}
 
-	/// Rounded up for the buyer's payment, down for the referrer's part: to the unit, the treasury
-	/// gets what they leave.
+	/// Computes the price. The buyer's payment is rounded up and the referrer's part down, to the smallest
+	/// unit of KAI; the treasury gets the remainder.
 	fn quote_for(
 		round: &SaleRoundOf<T>,
 		count: u32,

@@ -1,4 +1,4 @@
-//! What a sale is.
+//! Types of the sale.
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
@@ -22,26 +22,26 @@ use sp_runtime::Perbill;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SaleRound<Balance, BlockNumber> {
-	/// Price of a license, before any discount.
+	/// The price of a license, before any discount.
 	pub price: Balance,
-	/// Anyone may buy. If not, only who is on the whitelist or has a referrer.
+	/// Whether anyone may buy. Otherwise only accounts on the whitelist, and buyers with a referrer.
 	pub public: bool,
-	/// Off the price for who is on the whitelist.
+	/// Discount for accounts on the whitelist.
 	pub whitelist_discount: Perbill,
-	/// Off the price for who has a referrer. Discounts do not add up: the larger holds.
+	/// Discount for referred buyers. Discounts do not add up; the larger one applies.
 	pub referral_discount: Perbill,
-	/// The referrer's part of what the buyer pays.
+	/// The referrer's part of the buyer's payment.
 	pub referral_commission: Perbill,
-	/// Licenses that an account may buy in this round. The round is known by its first block: a sale
-	/// that is set again with the same one is the same round with other terms.
+	/// Maximum number of licenses that an account may buy in this round. A round is identified by its first
+	/// block: a sale set again with the same first block is the same round with other terms.
 	pub per_account_limit: u32,
 	/// The first block.
 	pub starts: BlockNumber,
-	/// The first block no more.
+	/// The first block after the round.
 	pub ends: BlockNumber,
 }
 
-/// What an account bought in the last round in which it bought anything.
+/// An account's purchases in the last round in which it bought anything.
 #[derive(
 	Clone,
 	Copy,
@@ -57,11 +57,11 @@ pub struct SaleRound<Balance, BlockNumber> {
 pub struct Bought<BlockNumber> {
 	/// The first block of that round.
 	pub round: BlockNumber,
-	/// Licenses.
+	/// The number of licenses.
 	pub count: u32,
 }
 
-/// What a purchase costs, and who gets it.
+/// The price of a purchase, and the shares of its recipients.
 #[derive(
 	Clone,
 	Copy,
@@ -75,10 +75,10 @@ pub struct Bought<BlockNumber> {
 	TypeInfo,
 )]
 pub struct Quote<Balance> {
-	/// What the buyer pays in all.
+	/// The total that the buyer pays.
 	pub paid: Balance,
-	/// The part of it that the referrer gets. The rest is the treasury's.
+	/// The referrer's part of it. The rest goes to the treasury.
 	pub commission: Balance,
-	/// The discount that is in it.
+	/// The discount included in it.
 	pub discount: Perbill,
 }

@@ -1,6 +1,6 @@
 //! Weights of the calls.
 //!
-//! To be replaced by benchmark output. Until then each is what the call reads and writes at most,
+//! To be replaced by benchmark output. Until then each is the maximum that the call reads and writes,
 //! counted by hand, with 1 to 2 kB of trie nodes a read.
 
 #![allow(missing_docs)]
@@ -33,10 +33,10 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 			.saturating_add(Weight::from_parts(3_000_000, 2_000).saturating_mul(n))
 			.saturating_add(T::DbWeight::get().reads_writes(n, n))
 	}
-	/// Sale, whitelist, purchases, licenses minted, our collection, an item of the referrer, its and
-	/// the treasury's and the buyer's account, and the collection's details, counts and settings;
-	/// for each license its item, settings and metadata are read, and they, the owner's index and
-	/// the time of minting written. Each makes three events.
+	/// Sale, whitelist, purchases, licenses minted, the collection's id, an item of the referrer, the
+	/// accounts of the referrer, the treasury and the buyer, and the collection's details, counts and
+	/// settings. For each license its item, settings and metadata are read, and they, the owner's index and
+	/// the block of minting written. Each license makes three events.
 	fn purchase(n: u32) -> Weight {
 		let n = u64::from(n);
 		Weight::from_parts(160_000_000, 20_000)
@@ -59,10 +59,10 @@ impl WeightInfo for () {
 			.saturating_add(Weight::from_parts(3_000_000, 2_000).saturating_mul(n))
 			.saturating_add(RocksDbWeight::get().reads_writes(n, n))
 	}
-	/// Sale, whitelist, purchases, licenses minted, our collection, an item of the referrer, its and
-	/// the treasury's and the buyer's account, and the collection's details, counts and settings;
-	/// for each license its item, settings and metadata are read, and they, the owner's index and
-	/// the time of minting written. Each makes three events.
+	/// Sale, whitelist, purchases, licenses minted, the collection's id, an item of the referrer, the
+	/// accounts of the referrer, the treasury and the buyer, and the collection's details, counts and
+	/// settings. For each license its item, settings and metadata are read, and they, the owner's index and
+	/// the block of minting written. Each license makes three events.
 	fn purchase(n: u32) -> Weight {
 		let n = u64::from(n);
 		Weight::from_parts(160_000_000, 20_000)

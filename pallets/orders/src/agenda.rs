@@ -1,33 +1,34 @@
-//! The agenda: orders by the block in which something is due.
+//! The agenda: orders by the block in which work is due for them.
 //!
-//! An entry is a number in a page of its block; the order's record says in which block its entry counts
-//! ([`Order::wake`]), so an entry is never searched for or removed when plans change, it only becomes stale.
-//! A cursor says how far the agenda has got. What does not fit into a block's weight is done in the next ones,
-//! in order; an order that fails is put aside and tried again later.
+//! An entry is an order's number in a page of its block; the order's record names the block in which its
+//! entry counts ([`Order::wake`]). So an entry is never searched for or removed when plans change, it only
+//! becomes stale. A cursor holds the agenda's position. Work that does not fit into a block's weight is done
+//! in the next blocks, in order; an order that fails is put aside and retried later.
 //!
-//! An order has one entry that counts, and at most one stale entry for each extension, its cancellation and
-//! each time it was put aside. So the agenda's length is bounded by what customers have paid fees for.
+//! An order has one entry that counts, and at most one stale entry for each extension, for its cancellation
+//! and for each time it was put aside. So the agenda's length is bounded by the calls for which customers
+//! have paid fees.
 
 use crate::{pallet::*, *};
 use frame_support::{defensive, ensure, storage::with_storage_layer, weights::Weight};
 use kaisar_primitives::{BlockNumber, Checks, CloseReason, Market, OrderId, WorkerRegistry};
 use sp_runtime::{DispatchError, DispatchResult};
 
-/// Blocks after which what failed is tried again.
+/// Blocks after which a failed step is retried.
 pub const RETRY: BlockNumber = 25;
 
-/// The work that an entry asks for.
+/// The work that an entry triggers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
-	/// Nothing: the order is gone, or has its entry elsewhere.
+	/// None: the order is gone, or has its entry elsewhere.
 	Stale,
-	/// It was closed long ago.
+	/// Removing an order whose history is over.
 	Forget,
-	/// It was closed, and its worker was barred.
+	/// Reviewing the worker of a closed order at the end of its bar.
 	Review,
-	/// Its paid time is over.
+	/// Ending the order's paid time.
 	End,
-	/// Anything else: its deadline, its last check, or what failed before.
+	/// Any other: the deadline, the last check, or a step that failed before.
 	Other,
 }
 
@@ -44,7 +45,7 @@ impl Step {
 }
 
 impl<T: Config> Pallet<T> {
-	/// Returns the most that one step takes.
+	/// Returns the maximum weight of one step.
 	pub(crate) fn heaviest_step() -> Weight {
 		[
 			Step::Stale,
@@ -57,10 +58,10 @@ impl<T: Config> Pallet<T> {
 		.fold(Weight::zero(), |most, step| most.max(step.weight::<T>()))
 	}
 
-	/// Schedules a look at the order in block `at`, or in the next one if that is past. The caller stores the
-	/// record, which names the block.
+	/// Schedules a look at the order in block `at`, or in the next one if that is past. The caller stores
+	/// the record, which names the block.
 	pub(crate) fn schedule(id: OrderId, order: &mut OrderOf<T>, at: BlockNumber) -> DispatchResult {
-		// This block's entries may be done already.
+		// This block's entries may have been processed already.
 		let at = at.max(Self::now().saturating_add(1));
 		if order.wake == at {
 			return Ok(());
@@ -73,7 +74,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Something could not be done for an order: that is said, and tried again later.
+	/// Reports that a step of an order failed, and schedules its retry.
 	pub(crate) fn put_aside(id: OrderId, error: DispatchError) {
 		Self::note_failure(id, error);
 		let aside = with_storage_layer(|| {
@@ -90,7 +91,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Does what is due up to block `now`, as much as the budget allows. Returns what it took.
+	/// Processes the entries up to block `now` within the budget. Returns the weight used.
 	///
 	/// The loop ends with the budget, or with the entries up to `now`.
 	pub(crate) fn run_agenda(now: BlockNumber, budget: Weight) -> Weight {
@@ -98,7 +99,7 @@ impl<T: Config> Pallet<T> {
 		if used.any_gt(budget) {
 			return Weight::zero();
 		}
-		// Nothing was ever planned for a block before the first that asks.
+		// Nothing was scheduled for blocks before the first that runs the agenda.
 		let first = Cursor {
 			block: now,
 			position: 0,
@@ -179,13 +180,13 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Does what is due of an order, at the block that it was kept for.
+	/// Does an order's due work, in the block for which it was scheduled.
 	pub(crate) fn wake(id: OrderId) -> DispatchResult {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::Inconsistent)?;
 		let now = Self::now();
 		match order.state {
 			OrderState::Closed { reason } => return Self::after_history(id, order, reason),
-			// The commonest step by far needs no touch: an end is an end, whatever a check has found.
+			// The commonest step by far needs no touch: paid time ends whatever a check has found.
 			OrderState::Active if now >= order.ends_at && !order.down => {
 				return Self::end_or_fail(id, order);
 			}
@@ -199,7 +200,7 @@ impl<T: Config> Pallet<T> {
 		if order.state == OrderState::Closing {
 			return Self::look(id, order);
 		}
-		// It was put aside, and nothing of it is due any more.
+		// It was put aside, and nothing is due for it any more.
 		let mut order = order;
 		let next = match order.state {
 			OrderState::Deploying => order.deploy_by.saturating_add(1),
@@ -210,8 +211,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Returns the block in which the agenda looks at an order that is closed now: the end of its worker's bar,
-	/// or the end of its history.
+	/// Returns the block in which the agenda visits an order that is closed now: the end of its worker's
+	/// bar, or the end of its history.
 	pub(crate) fn after_close(order: &OrderOf<T>, reason: CloseReason) -> BlockNumber {
 		let blocks = match reason {
 			CloseReason::DeployFailed => Self::bar_blocks(),
@@ -220,8 +221,8 @@ impl<T: Config> Pallet<T> {
 		order.closed_at.saturating_add(blocks)
 	}
 
-	/// Forgets a closed order at the end of its history. Before that, its worker's bar is over: the worker is
-	/// judged anew, and listed again.
+	/// Removes a closed order at the end of its history. At the earlier end of its worker's bar, has the
+	/// worker reviewed and listed again.
 	fn after_history(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
 		if reason == CloseReason::DeployFailed
 			&& let Some(worker) = order.worker
@@ -239,7 +240,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Does what anyone may ask for, of an order whose worker was touched. Returns whether there was anything.
+	/// Does the work that anyone may trigger, for an order whose worker was touched. Returns whether there
+	/// was any.
 	fn do_due(id: OrderId, order: &OrderOf<T>) -> Result<bool, DispatchError> {
 		if order.down {
 			Self::stop(id, order.clone(), CloseReason::ServiceDown)?;
@@ -270,7 +272,7 @@ impl<T: Config> Pallet<T> {
 		Self::end(id, order, CloseReason::Expired)
 	}
 
-	/// The worker let the deployment's deadline pass, for which it is slashed.
+	/// Ends an order whose worker let the deployment's deadline pass, and slashes the worker.
 	fn miss_deadline(id: OrderId, order: OrderOf<T>) -> DispatchResult {
 		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
 		T::Workers::fault(worker)?;
@@ -284,7 +286,7 @@ impl<T: Config> Pallet<T> {
 		if order.is_closed() || Self::do_due(id, &order)? {
 			return Ok(());
 		}
-		// The agenda is behind, or about to come to it.
+		// The agenda is behind, or reaches the order in this block.
 		let ready = order.ending.is_some_and(|ending| ending.proved) || Self::now() >= order.wake;
 		ensure!(
 			order.state == OrderState::Closing && ready,

@@ -1,8 +1,8 @@
-//! Fee-less calls of workers' nodes: the pool admits only what will succeed.
+//! Fee-less calls of workers' nodes: the pool admits only calls that will succeed.
 //!
-//! Every check that the call makes is made here first, and the signature, which costs most, last. Each of the
-//! calls ends the state that it needs, so an order can pay for one block's worth of them and no more: there is
-//! nothing to flood with.
+//! Every check of the call is made here first, and the signature, which costs most, last. Each of the calls
+//! ends the state that it requires, so an order yields at most one block's worth of them: the pool cannot be
+//! flooded.
 
 use crate::pallet::*;
 use frame_support::pallet_prelude::{TransactionSource, TransactionValidityWithRefund};
@@ -17,7 +17,7 @@ use sp_runtime::transaction_validity::{InvalidTransaction, TransactionPriority};
 /// Blocks for which a report of an exit may wait in a pool.
 const REPORT_LONGEVITY: BlockNumber = 64;
 
-/// How a refusal is named to whoever submitted.
+/// Maps an error to the refusal that the submitter sees.
 fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	match error {
 		// Done already, or overtaken.
@@ -31,12 +31,12 @@ fn accept(
 	order: OrderId,
 	blocks: BlockNumber,
 ) -> TransactionValidityWithRefund {
-	// Behind those of rounds, whose phases do not wait.
+	// Below the calls of rounds, whose phases do not wait.
 	authorized::accept(call, order, TransactionPriority::MAX / 2, blocks.into())
 }
 
 impl<T: Config> Pallet<T> {
-	/// The worker serves the order, and its key has signed the payload.
+	/// Verifies that the worker serves the order and that its key signed the payload.
 	fn verify(
 		id: OrderId,
 		worker: WorkerId,

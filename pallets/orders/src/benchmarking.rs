@@ -1,6 +1,5 @@
-//! Benchmarks of the calls, of what the pool checks, and of the steps of the hooks. Each asserts what it brought
-//! about. What closing a check costs, which a call may do first, is Popw's to measure; it is added in
-//! `weights.rs`.
+//! Benchmarks of the calls, of the pool's checks, and of the steps of the hooks. Each asserts its outcome.
+//! The cost of closing a check, which a call may do first, is measured by Popw and added in `weights.rs`.
 
 use crate::{Pallet as Rentals, *};
 use frame_benchmarking::v2::*;
@@ -33,7 +32,7 @@ fn key() -> ClientKey {
 	ClientKey::from_raw([7; 32])
 }
 
-/// The longest reference there is.
+/// Returns the longest possible image reference.
 fn reference() -> Reference {
 	BoundedVec::truncate_from(alloc::vec![b'a'; 255])
 }
@@ -65,7 +64,7 @@ fn owner<T: Config>() -> T::AccountId {
 	who
 }
 
-/// Class 0 has a price, the pot and the treasury are alive.
+/// Gives class 0 a price, and the pot and the treasury their accounts.
 fn set_up<T: Config>() {
 	PriceBook::<T>::insert(
 		0,
@@ -82,7 +81,7 @@ fn set_up<T: Config>() {
 	T::Currency::mint_into(&T::Treasury::get(), KAI).expect("there is room in the supply");
 }
 
-/// Idle workers; the key of the first one is in the keystore.
+/// Registers idle workers; the key of the first one is in the keystore.
 fn idle<T: Config>(count: u32) -> sr25519::Public {
 	let owner = owner::<T>();
 	let first = sp_io::crypto::sr25519_generate(WORKER_KEY_TYPE, None);
@@ -100,7 +99,7 @@ fn idle<T: Config>(count: u32) -> sr25519::Public {
 	first
 }
 
-/// Paid in both kinds, so that every way back is taken.
+/// Places an order paid in both kinds, so that every way of refunding is taken.
 fn place<T: Config>(who: &T::AccountId) -> OrderId {
 	let id = NextOrderId::<T>::get();
 	give::<T>(who, KAI / 2);
@@ -118,7 +117,7 @@ fn place<T: Config>(who: &T::AccountId) -> OrderId {
 	id
 }
 
-/// The machine that is asked for: the largest without a GPU.
+/// Returns the requirement of the largest machine without a GPU.
 fn requirement() -> Requirement {
 	Requirement {
 		min_cpu: PROFILE.cpu,
@@ -138,7 +137,7 @@ fn give<T: Config>(who: &T::AccountId, amount: u128) {
 	TotalCredits::<T>::mutate(|total| *total += amount);
 }
 
-/// An order with a worker, whose key is in the keystore.
+/// Places and matches an order; the key of its worker is in the keystore.
 fn matched<T: Config>(who: &T::AccountId) -> (OrderId, WorkerId, sr25519::Public) {
 	set_up::<T>();
 	let key = idle::<T>(1);
@@ -148,7 +147,7 @@ fn matched<T: Config>(who: &T::AccountId) -> (OrderId, WorkerId, sr25519::Public
 	(id, worker, key)
 }
 
-/// One that runs.
+/// Places, matches and confirms an order.
 fn active<T: Config>(who: &T::AccountId) -> (OrderId, WorkerId, sr25519::Public) {
 	let (id, worker, key) = matched::<T>(who);
 	let origin = RawOrigin::Signed(owner::<T>()).into();
@@ -225,7 +224,7 @@ mod benchmarks {
 		let who = customer::<T>();
 		let (id, _, _) = active::<T>(&who);
 		Rentals::<T>::do_report_issue(who, id, Issue::Other)?;
-		// There is something to pay for.
+		// Some time is proved and not paid.
 		Orders::<T>::mutate(id, |order| {
 			if let Some(order) = order {
 				order.proved = HOURS;
@@ -269,7 +268,7 @@ mod benchmarks {
 
 	#[benchmark]
 	fn cancel_order() {
-		// The worst case: money in both kinds, some of it to the treasury, and a worker to be freed.
+		// The worst case: money in both kinds, some of it for the treasury, and a worker to free.
 		let who = customer::<T>();
 		let (id, _, _) = matched::<T>(&who);
 		#[extrinsic_call]
@@ -355,7 +354,7 @@ mod benchmarks {
 		assert!(used.all_gt(Weight::zero()));
 	}
 
-	/// An entry whose order was canceled.
+	/// Reads an entry whose order was canceled.
 	#[benchmark]
 	fn match_look() {
 		let who = customer::<T>();
@@ -370,8 +369,8 @@ mod benchmarks {
 		assert_eq!(Rentals::<T>::waiting(), 0);
 	}
 
-	/// `d` workers are drawn, and the best of them is had. What touching workers and judging
-	/// them anew costs is added in `weights.rs`.
+	/// Draws `d` workers and rents the best of them. The cost of touching and reviewing workers is added in
+	/// `weights.rs`.
 	#[benchmark]
 	fn match_order(d: Linear<1, 8>) {
 		set_up::<T>();
@@ -405,7 +404,7 @@ mod benchmarks {
 	fn agenda_block() {
 		let now = Rentals::<T>::now();
 		pass::<T>(1);
-		// An empty block behind, besides the one that runs.
+		// One empty block behind the running one.
 		AgendaCursor::<T>::put(Cursor {
 			block: now,
 			position: 0,
@@ -423,7 +422,7 @@ mod benchmarks {
 	#[benchmark]
 	fn agenda_stale() {
 		let (id, _, _) = active::<T>(&customer::<T>());
-		// Its deadline for deploying counts no more.
+		// The entry of its deployment deadline is stale.
 		let block = record::<T>(id).deploy_by + 1;
 		AgendaCursor::<T>::put(Cursor { block, position: 0 });
 		#[block]
@@ -488,7 +487,7 @@ mod benchmarks {
 		assert_eq!(closed_for::<T>(id), Some(CloseReason::DeployFailed));
 	}
 
-	/// The most that a check can bring about: what it proved is paid, and the order is over.
+	/// Closes a check with the maximum effect: proved time is paid, and the order is over.
 	#[benchmark]
 	fn on_order_checked() {
 		let who = customer::<T>();

@@ -9,14 +9,14 @@ use kaisar_primitives::{
 use sp_runtime::DispatchResult;
 
 /// Checks without consensus after which the provider has the benefit of the doubt: the tail is paid, and a
-/// bond goes back.
+/// bond is returned.
 pub const MAX_UNDECIDED: u8 = 2;
-/// Times that the agenda looks for an order's last check before the tail goes back to the customer.
+/// Visits of the agenda to an order that waits for its last check, before the tail is refunded.
 pub const MAX_LOOKS: u8 = 16;
 
 impl<T: Config> OnClosed for Pallet<T> {
-	/// A failure here must not keep Popw from closing the check: the order is put aside, and the agenda
-	/// returns to it.
+	/// Applies the check to the order. A failure must not keep Popw from closing the check: the order is put
+	/// aside, and the agenda returns to it.
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		let Some(order) = check.order else {
 			return Weight::zero();
@@ -49,11 +49,11 @@ impl<T: Config> Pallet<T> {
 		if order.down {
 			return Self::stop(id, order, CloseReason::ServiceDown);
 		}
-		// A check of the worker as it was before it had this order does not speak of the order. It proves
-		// nothing, and takes nothing.
+		// A check of the worker as it was before it had this order is not evidence about the order. It
+		// proves nothing, and takes nothing.
 		let speaks = order.is_served() && closing.rented && closing.round_start > order.matched_at;
 		match closing.outcome {
-			// The registry has taken the order from it, whatever round found it.
+			// The registry has taken the order from the worker, whichever round found it offline.
 			Outcome::Offline => Self::fail_worker(id, order),
 			_ if !speaks => Self::ask_again(&order, worker),
 			Outcome::Online { service: false, .. } => {
@@ -67,7 +67,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Forces another check if the order waits for one: it was not this one, which may have used up its
+	/// Forces another check if the order waits for one: this check was not it, but may have used up its
 	/// mark.
 	fn ask_again(order: &OrderOf<T>, worker: WorkerId) -> DispatchResult {
 		if order.ending.is_some() || order.issue.is_some() {
@@ -76,8 +76,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Closes an order whose container did not answer. The finding stands even if the money cannot be dealt
-	/// with at once: then the agenda tries again.
+	/// Closes an order whose container did not answer. The finding stands even if the money cannot be
+	/// settled at once: then the agenda retries.
 	fn found_down(id: OrderId, mut order: OrderOf<T>) {
 		order.down = true;
 		order.ends_at = order.ends_at.min(Self::now());
@@ -87,17 +87,17 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Closes an order whose worker was found offline: proved time is paid, and all else goes back in its
-	/// kind. Of a canceled order only the tail does: the rest was to become credits, whatever the worker
-	/// does.
+	/// Closes an order whose worker was found offline: proved time is paid, and the rest is refunded in its
+	/// kind. Of a canceled order only the tail is refunded: the rest was to become credits, whatever the
+	/// worker does.
 	pub(crate) fn fail_worker(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		Self::settle_ended(id, &mut order)?;
 		Self::free(id, &order)?;
 		Self::conclude(id, order, CloseReason::WorkerFailed)
 	}
 
-	/// Takes in a check that found the container answering, and that proved `rented` blocks of the time
-	/// before the round.
+	/// Processes a check that found the container answering and proved `rented` blocks of the time before
+	/// the round.
 	fn confirmed(
 		id: OrderId,
 		mut order: OrderOf<T>,
@@ -126,7 +126,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Takes in a check without consensus. The registry has made the worker due again.
+	/// Processes a check without consensus. The registry has made the worker due again.
 	fn undecided(id: OrderId, mut order: OrderOf<T>, closing: &Closing) -> DispatchResult {
 		let start = closing.round_start;
 		if let Some(issue) = order
@@ -143,7 +143,7 @@ impl<T: Config> Pallet<T> {
 		if let Some(ending) = order.ending.as_mut().filter(|_| start >= ends_at) {
 			ending.undecided = ending.undecided.saturating_add(1);
 			if ending.undecided >= MAX_UNDECIDED {
-				// Half of the network says that it was there: the provider has the benefit of the doubt.
+				// No consensus again: the provider has the benefit of the doubt.
 				order.prove(ends_at, BlockNumber::MAX);
 				return Self::finish(id, order);
 			}
@@ -153,7 +153,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Closes an order whose last check proved the rest of its time. The proof stands even if the money
-	/// cannot be dealt with at once: then the agenda tries again.
+	/// cannot be settled at once: then the agenda retries.
 	fn finish(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		if let Some(ending) = order.ending.as_mut() {
 			ending.proved = true;
@@ -165,7 +165,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Closes an order at its end, for the reason that it ended.
+	/// Closes an order at its end, for the reason in its [`Ending`].
 	fn close_ended(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let reason = order.ending.ok_or(Error::<T>::Inconsistent)?.reason;
 		Self::settle_ended(id, &mut order)?;
@@ -173,10 +173,9 @@ impl<T: Config> Pallet<T> {
 		Self::conclude(id, order, reason)
 	}
 
-	/// Looks for the last check of an order in `Closing`. A check that is under way is waited for; otherwise
-	/// one is forced again. At the last look the order is closed without it. A look does not count while a
-	/// check that began before the match is open: until it is over, which it is with its round, no check of
-	/// the order can begin.
+	/// Visits an order that waits for its last check. If no check is open or due, forces another one. At the
+	/// last visit the order is closed without it. A visit does not count while a check that began before the
+	/// match is open: until that is over, which it is with its round, no check of the order can begin.
 	pub(crate) fn look(id: OrderId, mut order: OrderOf<T>) -> DispatchResult {
 		let (Some(mut ending), Some(worker)) = (order.ending, order.worker) else {
 			return Err(Error::<T>::Inconsistent.into());

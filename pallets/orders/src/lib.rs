@@ -1,47 +1,59 @@
 //! # Orders
 //!
-//! Renting a machine: what it costs, which worker gets the order, where the money is meanwhile, who is paid
-//! what, and how it ends.
+//! Rents out machines: prices an order, matches it with a worker, holds the money in escrow, pays the
+//! provider for proved time, and ends the order.
 //!
 //! ## Terms
 //!
 //! - **Customer**: the account that pays. **Order**: one machine, as a whole, for a number of hours.
-//! - **Unit**: what is paid for by the hour, a GPU; of a machine without any, a CPU core.
-//! - **Plan**: for how long the customer commits itself, which lowers the price.
-//! - **Escrow**: the money of an order that is neither paid nor given back yet. KAI is on hold on the
-//!   customer's own account; credits lie in the pallet's pot ([`Pallet::pot`]).
-//! - **Credits**: what a cancellation, or the container's end, leaves. Good for later orders, never paid out.
+//! - **Unit**: the thing priced by the hour: a GPU, or a CPU core of a machine without a GPU.
+//! - **Plan**: the customer's commitment to a minimum length, which lowers the price.
+//! - **Escrow**: an order's money that is neither paid nor refunded yet. KAI is on hold on the customer's
+//!   own account; credits lie in the pallet's pot ([`Pallet::pot`]).
+//! - **Credits**: the rest of a price after a cancellation or the container's end. Good for later orders,
+//!   never paid out.
 //! - **Tail**: the time between the last proof and an order's end.
 //!
 //! ## The story of an order
 //!
-//! 1. Carla asks for one RTX 4090 for two hours ([`Call::place_order`]). The price book says what that
-//!    costs; the KAI is held on her account. The order is `Matching`.
-//! 2. Two blocks later a few idle workers are drawn, with randomness that nobody could know when she placed
-//!    it, and the best of them gets the order ([`matching`]). It is `Deploying`, the worker `Rented`.
-//! 3. The worker's agent pulls the image and starts the container; its node says so
+//! 1. Carla orders one RTX 4090 for two hours ([`Call::place_order`]). The price book sets the price; the
+//!    KAI is held on her account. The order is `Matching`.
+//! 2. Two blocks later a few idle workers are drawn, with randomness that nobody could know when she
+//!    ordered, and the best of them gets the order ([`matching`]). The order is `Deploying`, the worker
+//!    `Rented`.
+//! 3. The worker's agent pulls the image and starts the container; its node confirms the deployment
 //!    ([`Call::confirm_deployment`]). The order is `Active`: paid time runs.
-//! 4. About every hour a check proves that the worker is there and that the container answers
-//!    ([`OnClosed`](kaisar_primitives::OnClosed)). Each time the escrow
-//!    pays for the time that was proved.
-//! 5. Two hours later paid time is over. The order is `Closing`, and its worker due in a check. That check
-//!    proves the tail, the rest is paid, the order is `Closed`, the worker idle again.
+//! 4. About every hour a check proves that the worker is online and the container answers
+//!    ([`OnClosed`](kaisar_primitives::OnClosed)). Each time the escrow pays for the time that was proved.
+//! 5. Two hours later paid time is over. The order is `Closing`, and its worker is due in a check. That
+//!    check proves the tail, the rest is paid, the order is `Closed`, and the worker is idle again.
 //!
-//! An order can also end early: no worker fits, the deployment fails, the container exits, Carla cancels or
-//! reports an issue, the worker never deploys it, or a check finds it gone or the container without an answer. `docs/orders.md` describes each
-//! case, and where the money goes.
+//! An order can also end early: no worker fits, the deployment fails or misses its deadline, the container
+//! exits, Carla cancels or reports an issue, or a check finds the worker offline or the container without an
+//! answer. `docs/orders.md` describes each case, and where the money goes.
+//!
+//! The same as a test:
+//!
+#![doc = docify::embed!("src/tests/story.rs", carla_rents_a_gpu_for_two_hours)]
+//!
+//! And an order that ends early:
+//!
+#![doc = docify::embed!(
+	"src/tests/story.rs",
+	carla_cancels_and_pays_her_next_order_with_credits
+)]
 //!
 //! ## Money
 //!
-//! The amount charged for an order is at any time the sum of the amounts in escrow, paid, taken as fee, paid
-//! to the treasury, given back and credited ([`Ledger`]). Payments are rounded down, credits are used before
+//! At any time the amount charged for an order is the sum of the amounts in escrow, paid, taken as fee, paid
+//! to the treasury, refunded and credited ([`Ledger`]). Payments are rounded down, credits are used before
 //! KAI, and refunds are made in the kind that was paid.
 //!
 //! ## Time
 //!
-//! Work that is due at a block needs no call: the agenda ([`agenda`]) lists orders by the block in which
-//! they are due, and each block does the due work, bounded by weight. The rest is done in the next blocks;
-//! an order that fails is put aside for later and stops no other.
+//! Work that falls due at a block needs no call: the agenda ([`agenda`]) lists orders by the block in which
+//! they are due, and each block does its due work, bounded by weight. The remainder is done in the next
+//! blocks; an order that fails is put aside for later and stops no other.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
@@ -108,7 +120,7 @@ pub mod pallet {
 	use sp_core::{H256, sr25519};
 	use sp_runtime::{Perbill, traits::SaturatedConversion};
 
-	/// The layout of the storage.
+	/// The in-code storage version.
 	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
 
 	#[pallet::pallet]
@@ -149,7 +161,7 @@ pub mod pallet {
 		#[pallet::constant]
 		type PalletId: Get<PalletId>;
 
-		/// May set prices, the oracle, the contingency and templates.
+		/// The origin that may set prices, the oracle, the contingency and templates.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
 
 		/// The part of a price that remains with each plan. *Param.*
@@ -158,14 +170,14 @@ pub mod pallet {
 		/// The protocol's part of a payment. *Param.*
 		type ProtocolFee: Get<Perbill>;
 
-		/// The KAI held for a report of an issue. Who cannot pay it is refused. *Param.*
+		/// The KAI held for a report of an issue. A customer who cannot pay it cannot report. *Param.*
 		type IssueBond: Get<Balance>;
 
-		/// Blocks that a worker has for deploying, unless the order names others; held to
+		/// Blocks that a worker has for deploying, unless the order names a number; held to
 		/// [`params::DEPLOY_DEADLINE`], and to the time that is bought. *Param.*
 		type DeployDeadline: Get<BlockNumber>;
 
-		/// Fewest blocks whose price a deployment costs that fails by the customer's fault: 0.1 h; held to
+		/// Fewest blocks charged for a deployment that fails by the customer's fault: 0.1 h; held to
 		/// [`params::SETUP_BLOCKS`]. *Param.*
 		type SetupBlocks: Get<BlockNumber>;
 
@@ -180,12 +192,12 @@ pub mod pallet {
 		/// Blocks for which a closed order stays in storage; held to [`params::HISTORY`]. *Param.*
 		type History: Get<BlockNumber>;
 
-		/// Number of fitting workers to choose an order's worker from; held to [`params::MATCH_DRAWS`].
+		/// Fitting workers among which an order's worker is chosen; held to [`params::MATCH_DRAWS`].
 		/// *Param.*
 		type MatchDraws: Get<u32>;
 
 		/// The weight that a block gives to the agenda and to matching. Each gets half of it first, then
-		/// what the other left.
+		/// whatever the other left unused.
 		type HookWeight: Get<Weight>;
 
 		/// Weights of the calls and hooks.
@@ -204,7 +216,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Oracle<T: Config> = StorageValue<_, T::AccountId>;
 
-	/// The chain's list of workloads.
+	/// The chain's list of templates: workloads that orders can name.
 	#[pallet::storage]
 	pub type Templates<T> = StorageMap<_, Twox64Concat, TemplateId, Template>;
 
@@ -222,13 +234,13 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Workloads<T> = StorageMap<_, Identity, OrderId, Ordered>;
 
-	/// The orders of each customer, by number in big-endian bytes: so that keys are in the order of numbers, and
-	/// a page is a range of them.
+	/// The orders of each customer, by number in big-endian bytes, so that keys are in the order of numbers,
+	/// and a page is a range of them.
 	#[pallet::storage]
 	pub type OrdersByCustomer<T: Config> =
 		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, [u8; 4], ()>;
 
-	/// The orders that wait to be matched, oldest first.
+	/// The queue of orders to be matched, oldest first.
 	#[pallet::storage]
 	pub type Queue<T> = StorageMap<_, Twox64Concat, u64, Waiting>;
 
@@ -252,17 +264,17 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type AgendaLen<T> = StorageMap<_, Twox64Concat, BlockNumber, u32, ValueQuery>;
 
-	/// The agenda's position; set while it is behind.
+	/// The agenda's position. Unset before the first block.
 	#[pallet::storage]
 	pub type AgendaCursor<T> = StorageValue<_, Cursor>;
 
-	/// Credits by account, without those in escrow.
+	/// Credits by account, excluding those in escrow.
 	#[pallet::storage]
 	pub type Credits<T: Config> =
 		StorageMap<_, Blake2_128Concat, T::AccountId, Balance, ValueQuery>;
 
-	/// All credits, those in escrow included. The pot holds the same amount of KAI, plus its existential
-	/// deposit.
+	/// The sum of all credits, including those in escrow. The pot holds at least this amount of KAI above
+	/// its existential deposit.
 	#[pallet::storage]
 	pub type TotalCredits<T> = StorageValue<_, Balance, ValueQuery>;
 
@@ -288,8 +300,11 @@ pub mod pallet {
 	impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
 		fn build(&self) {
 			for (class, reference) in &self.prices {
-				assert!(*reference > 0, "a price is never zero");
-				assert!(!PriceBook::<T>::contains_key(class), "one price a class");
+				assert!(*reference > 0, "a class's genesis price is zero");
+				assert!(
+					!PriceBook::<T>::contains_key(class),
+					"a class has two prices"
+				);
 				let price = ClassPrice {
 					reference: Some(*reference),
 					cost: None,
@@ -311,7 +326,7 @@ pub mod pallet {
 
 	#[pallet::event]
 	#[pallet::generate_deposit(pub(super) fn deposit_event)]
-	// An event is made and encoded at once, so the largest of them wastes nothing.
+	// An event is built and encoded at once, so the large variant wastes no memory.
 	#[allow(missing_docs, clippy::large_enum_variant)]
 	pub enum Event<T: Config> {
 		/// An order was placed, and its price is in escrow.
@@ -330,8 +345,8 @@ pub mod pallet {
 		OrderMatched {
 			order: OrderId,
 			worker: WorkerId,
-			/// The last block in which its deployment may be confirmed. The deadline begins when the machine
-			/// has proved what it was before the match.
+			/// The last block in which its deployment may be confirmed. The deadline is counted from the
+			/// block in which the machine has finished the proofs that it owed before the match.
 			deploy_by: BlockNumber,
 		},
 		/// An order's container was started, and its paid time began.
@@ -358,8 +373,7 @@ pub mod pallet {
 		OrderPaid {
 			order: OrderId,
 			worker: WorkerId,
-			/// The account that was paid: the worker's owner, or the treasury if the amount is too small to
-			/// create the owner's account.
+			/// The worker's owner, or the treasury if the amount is too small to create the owner's account.
 			to: T::AccountId,
 			/// The amount paid, without the fee.
 			amount: Balance,
@@ -394,15 +408,15 @@ pub mod pallet {
 			reason: CloseReason,
 			/// The total paid to the worker's owner.
 			paid: Balance,
-			/// The protocol's part, and what the treasury got: for a deployment that failed, or for time that
-			/// no check proved of an order whose container ended.
+			/// The protocol's part, and the treasury's: for a failed deployment, or for time that no check
+			/// proved of an order whose container ended.
 			fee: Balance,
 			/// The amount given back, in the kind it was paid in.
 			refunded: Money,
 			/// The amount turned into credits.
 			credited: Balance,
 		},
-		/// A hook could not process an order; it will try again later.
+		/// A step of an order's processing failed. It is retried later.
 		OrderFailed {
 			order: OrderId,
 			error: DispatchError,
@@ -418,7 +432,7 @@ pub mod pallet {
 		/// A reported issue was resolved.
 		IssueResolved {
 			order: OrderId,
-			/// Whether the customer got the bond back; otherwise the worker's owner got it.
+			/// Whether the customer got the bond back; if not, the worker's owner got it.
 			returned: bool,
 			bond: Balance,
 		},
@@ -450,9 +464,9 @@ pub mod pallet {
 		ContingencySet { old: bool, new: bool },
 		/// The account that may set prices was changed.
 		OracleSet {
-			/// `None` if no account could.
+			/// `None` if there was none.
 			old: Option<T::AccountId>,
-			/// `None` if no account can.
+			/// `None` if it was removed.
 			new: Option<T::AccountId>,
 		},
 		/// A template was set or removed.
@@ -473,51 +487,52 @@ pub mod pallet {
 
 	#[pallet::error]
 	pub enum Error<T> {
-		/// No order has this number, or its record was removed some time after it closed.
+		/// No order has this number, or it closed long ago and its record was removed.
 		UnknownOrder,
 		/// The caller is not the order's customer.
 		NotCustomer,
 		/// The caller does not own the order's worker.
 		NotOwner,
-		/// The extrinsic is signed, so `signature` must be `None`.
+		/// A signed extrinsic carries a second signature; `signature` must be `None`.
 		SignatureNotExpected,
-		/// The order's state does not allow the call.
+		/// The order's state does not allow the call: for example, it is over, or its container does not run
+		/// yet.
 		WrongState,
 		/// The worker no longer serves this order.
 		WorkerLost,
-		/// The requirement is unsatisfiable: GPUs without a class, a class without GPUs, no CPU tier in class
-		/// 0, a tier above 4, or a region that is not two uppercase letters.
+		/// The requirement is unsatisfiable: GPUs without a class, a class without GPUs, no CPU tier in
+		/// class 0, a tier above 4, or a region that is not two uppercase letters.
 		InvalidRequirement,
-		/// The image reference is empty, starts with neither a letter nor a digit, or has a character that
-		/// no OCI reference has.
+		/// The image reference is empty, does not start with a letter or digit, or has a character that OCI
+		/// references cannot have.
 		InvalidImage,
-		/// Arguments and environment are longer than 2,048 bytes or more than 64 each, with those of the
-		/// template; an argument contains a zero byte, a variable has no name, a port is 0 or named twice; or
-		/// `deploy_blocks` is neither 0 nor 75 to 600, or more than the hours that are bought.
+		/// Arguments and environment, with those of the template, exceed 2,048 bytes or 64 entries each; an
+		/// argument has a zero byte, a variable has no name, or a port is 0 or repeated; or `deploy_blocks`
+		/// is neither 0 nor 75 to 600, or exceeds the hours bought.
 		InvalidWorkload,
 		/// No template has this number.
 		UnknownTemplate,
-		/// Fewer hours than the plan's minimum, or an extension of zero hours.
+		/// Fewer hours than the plan's minimum (1, 720 or 2,160), or an extension of zero hours.
 		TooFewHours,
-		/// More hours than an order may run: 8,760.
+		/// More hours than the maximum of an order, 8,760.
 		TooManyHours,
-		/// The class has no price, or is not paid yet and cannot be ordered.
+		/// The class has no price, or is not paid yet, and cannot be ordered. Choose another class.
 		NoPrice,
-		/// A price, a cost or a multiplier must not be zero.
+		/// The price, the cost or its multiplier is zero.
 		ZeroPrice,
-		/// The price is above the caller's limit.
+		/// The price is above the caller's limit. Get a new quote, or raise the limit.
 		PriceAboveLimit,
-		/// The price is below the worker's floor.
+		/// The price is below the worker's floor, so the order cannot be extended. Place a new order.
 		PriceBelowFloor,
-		/// The account has fewer credits than the call would use.
+		/// The order would use more credits than the account has. Use fewer, and pay the rest in KAI.
 		InsufficientCredits,
-		/// The order was already extended as often as an order may be: 7 times.
+		/// The order was already extended 7 times, which is the maximum. Place a new order.
 		TooManyExtensions,
-		/// The deadline for deploying has passed.
+		/// The order's deployment deadline has passed.
 		DeadlineOver,
-		/// The order already has an open issue.
+		/// The order already has an open issue. Wait for the check that resolves it.
 		IssueOpen,
-		/// Nothing about the order is due.
+		/// Nothing is due for the order now.
 		NothingDue,
 		/// The order's stored state is inconsistent; a bug.
 		Inconsistent,
@@ -525,7 +540,7 @@ pub mod pallet {
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// Returns the current price of an order, or the reason why it could not be placed.
+		/// Returns the current price of an order, or the error with which placing it would fail.
 		pub fn quote(
 			requirement: Requirement,
 			hours: u32,
@@ -534,13 +549,14 @@ pub mod pallet {
 			Self::do_quote(&requirement, hours, plan)
 		}
 
-		/// Returns an order with its workload and its use so far.
+		/// Returns an order with its workload and the price of its proved time; `None` if there is no such
+		/// order.
 		pub fn order(id: OrderId) -> Option<OrderView<T::AccountId>> {
 			Self::view_of(id)
 		}
 
-		/// Returns the orders of a customer from number `from` on, at most `limit` of them and at most
-		/// [`kaisar_primitives::MAX_PAGE`], and the number to continue from, `None` at the end of the list.
+		/// Returns a customer's orders from number `from` on, at most `limit` of them and at most
+		/// [`kaisar_primitives::MAX_PAGE`], and the number to continue from; `None` at the end of the list.
 		pub fn orders_of(
 			customer: T::AccountId,
 			from: OrderId,
@@ -549,10 +565,10 @@ pub mod pallet {
 			Self::page_of(&customer, from, limit)
 		}
 
-		/// Returns a page of the workers from which an order of this requirement and plan would be drawn now, with
-		/// the conditions that each fails. It reads `limit` workers, from 1 to
-		/// [`kaisar_primitives::MAX_PAGE`], from position `from` on. Positions change whenever a worker is
-		/// listed or unlisted.
+		/// Returns a page of the workers from which an order of this requirement and plan would be drawn
+		/// now, with the conditions that each fails. It reads `limit` workers, from 1 to
+		/// [`kaisar_primitives::MAX_PAGE`], starting at position `from`. Positions change whenever a worker
+		/// is listed or unlisted.
 		pub fn candidates(
 			requirement: Requirement,
 			plan: Plan,
@@ -562,14 +578,14 @@ pub mod pallet {
 			Self::do_candidates(&requirement, plan, from, limit)
 		}
 
-		/// Returns the order that a worker serves.
+		/// Returns the order that a worker serves, if any.
 		pub fn order_of(worker: WorkerId) -> Option<OrderView<T::AccountId>> {
 			T::Workers::info(worker, T::Checks::next_round())
 				.and_then(|info| info.order)
 				.and_then(Self::view_of)
 		}
 
-		/// Returns the credits that an account can use.
+		/// Returns an account's credits, in units of 10⁻¹⁸ KAI.
 		pub fn credits(who: T::AccountId) -> Balance {
 			Credits::<T>::get(who)
 		}
@@ -579,18 +595,18 @@ pub mod pallet {
 			Self::prices_of(gpu_class).ok()
 		}
 
-		/// Returns the price book from class `from` on. It looks at `limit` classes, at most
+		/// Returns the price book from class `from` on. It reads `limit` classes, at most
 		/// [`kaisar_primitives::MAX_PAGE`].
 		pub fn price_book(from: GpuClass, limit: u32) -> Vec<(GpuClass, ClassPrice)> {
 			Self::book_from(from, limit)
 		}
 
-		/// Returns a template.
+		/// Returns a template; `None` if no template has this number.
 		pub fn template(id: TemplateId) -> Option<Template> {
 			Templates::<T>::get(id)
 		}
 
-		/// Returns the number of entries in the matching queue, orders canceled meanwhile included.
+		/// Returns the number of entries in the matching queue, including orders canceled meanwhile.
 		pub fn waiting() -> u64 {
 			let QueueBounds { head, tail } = QueueEnds::<T>::get();
 			tail.saturating_sub(head)
@@ -599,36 +615,44 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Places an order for a machine. The full price is held on the customer's account, less the credits
-		/// it uses. A worker is drawn two blocks later, or when no census prepares any longer. The call's
-		/// weight includes the work of matching, ending and forgetting the order in later blocks.
+		/// Places an order for a machine and holds its full price on the customer's account, less the
+		/// credits it uses.
 		///
-		/// ## Origin
-		/// Signed by the customer.
+		/// A worker is drawn two blocks later, or once no census is preparing. The call's weight includes
+		/// the work of matching, ending and forgetting the order in later blocks.
 		///
-		/// ## Parameters
-		/// - `requirement`: the machine; an order rents it as a whole.
-		/// - `workload`: the image to run, an OCI reference or a template, with arguments, environment and
-		///   ports; whether the agent waits for a sealed part; the blocks that the deployment may take; whether
-		///   another worker takes over if the first one fails. An order's own arguments and ports replace those
-		///   of a template, its variables follow them.
+		/// # Origin
+		/// Signed, by the customer.
+		///
+		/// # Parameters
+		/// - `requirement`: the machine; an order rents all of it.
+		/// - `workload`: the image to run (an OCI reference or a template), with arguments, environment and
+		///   ports; whether the agent waits for a sealed part; the blocks that the deployment may take, 75
+		///   to 600, or 0 for [`Config::DeployDeadline`]; whether another worker takes over if the first one
+		///   fails, which has no effect yet. An order's own arguments and ports replace those of a template,
+		///   its variables follow them.
 		/// - `hours`: the length in hours, counted from the deployment; at least the plan's minimum, at most
 		///   8,760.
 		/// - `plan`: the commitment that lowers the price.
-		/// - `max_price`: the most that the whole order may cost, credits included, in units of 10⁻¹⁸ KAI.
+		/// - `max_price`: the highest price of the whole order that the customer accepts, credits included,
+		///   in units of 10⁻¹⁸ KAI.
 		/// - `credits`: the credits to use, in units of 10⁻¹⁸ KAI; anything above the price stays unused.
-		/// - `client_key`: the ed25519 key that may connect.
+		/// - `client_key`: the ed25519 key that may connect to the container.
 		///
-		/// ## Errors
+		/// # Errors
 		/// - [`Error::InvalidRequirement`]: no machine can meet the requirement.
-		/// - [`Error::InvalidImage`], [`Error::InvalidWorkload`], [`Error::UnknownTemplate`].
-		/// - [`Error::TooFewHours`], [`Error::TooManyHours`].
+		/// - [`Error::InvalidImage`]: the image is not an OCI reference.
+		/// - [`Error::InvalidWorkload`]: the workload exceeds its limits, or `deploy_blocks` the hours
+		///   bought.
+		/// - [`Error::UnknownTemplate`]: no template has the number that the workload names.
+		/// - [`Error::TooFewHours`], [`Error::TooManyHours`]: `hours` is below the plan's minimum or above
+		///   8,760.
 		/// - [`Error::NoPrice`]: the class has no price, or is not paid.
 		/// - [`Error::PriceAboveLimit`]: the order costs more than `max_price`.
-		/// - [`Error::InsufficientCredits`].
+		/// - [`Error::InsufficientCredits`]: the account has fewer credits than the order uses.
 		/// - The currency's error if the account has too little KAI.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::OrderPlaced`].
 		/// - [`Event::CreditsUsed`]: the order uses credits.
 		#[pallet::call_index(0)]
@@ -661,29 +685,30 @@ pub mod pallet {
 			Self::do_place(who, terms, ordered, max_price, credits)
 		}
 
-		/// Confirms that an order's container runs. Paid time begins.
+		/// Confirms that an order's container runs, which starts paid time.
 		///
 		/// If a check of the worker has ended but is still open, the call closes it first. If that ends the
 		/// order, the call succeeds and does nothing more.
 		///
-		/// ## Origin
-		/// Fee-less with the worker key's signature, or signed by the worker's owner with `signature: None`.
+		/// # Origin
+		/// Fee-less, with the worker key's signature; or signed, by the worker's owner, with `signature:
+		/// None`.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `order`: the order, `Deploying` and within its deadline.
-		/// - `signature`: the worker key's sr25519 signature of
-		///   `order_payload(b"kaisar/confirm_deployment", genesis hash, (order,))`.
+		/// - `signature`: the worker key's sr25519 signature of `order_payload(b"kaisar/confirm_deployment",
+		///   genesis hash, (order,))`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOrder`].
+		/// # Errors
+		/// - [`Error::UnknownOrder`]: no order has this number.
 		/// - [`Error::WrongState`]: the order is not `Deploying`.
-		/// - [`Error::DeadlineOver`].
-		/// - [`Error::WorkerLost`].
-		/// - [`Error::NotOwner`].
+		/// - [`Error::DeadlineOver`]: the order's deployment deadline has passed.
+		/// - [`Error::WorkerLost`]: the worker no longer serves the order.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
 		///
-		/// ## Events
-		/// - [`Event::OrderDeployed`].
+		/// # Events
+		/// [`Event::OrderDeployed`]
 		#[pallet::call_index(1)]
 		#[pallet::weight((T::WeightInfo::confirm_deployment(), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_worker())]
@@ -697,27 +722,31 @@ pub mod pallet {
 			Self::do_confirm(signer, order)
 		}
 
-		/// Reports that an order cannot be deployed, and ends it.
+		/// Reports that an order cannot be deployed, which ends it.
 		///
-		/// If the customer is at fault ([`DeployFailure::is_customers`]), the price of the time since the match,
-		/// at least of [`Config::SetupBlocks`], goes to the treasury, the rest back, and the worker is idle
-		/// again. Otherwise everything goes back; the worker becomes less reliable, and is barred for
-		/// [`Config::BarBlocks`].
+		/// If the customer is at fault ([`DeployFailure::is_customers`]), the price of the time since the
+		/// match, at least of [`Config::SetupBlocks`], goes to the treasury, the rest is refunded, and the
+		/// worker is idle again. Otherwise everything is refunded; the worker becomes less reliable, and is
+		/// barred for [`Config::BarBlocks`].
 		///
-		/// ## Origin
+		/// If a check of the worker has ended but is still open, the call closes it first. If that ends the
+		/// order, the call succeeds and does nothing more.
+		///
+		/// # Origin
 		/// As for [`Pallet::confirm_deployment`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `order`: the order, `Deploying` and within its deadline.
 		/// - `reason`: the reason of the failure.
-		/// - `signature`: the worker key's sr25519 signature of
-		///   `order_payload(b"kaisar/fail_deployment", genesis hash, (order, reason))`.
+		/// - `signature`: the worker key's sr25519 signature of `order_payload(b"kaisar/fail_deployment",
+		///   genesis hash, (order, reason))`.
 		///
-		/// ## Errors
-		/// - As for [`Pallet::confirm_deployment`].
+		/// # Errors
+		/// As for [`Pallet::confirm_deployment`].
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::DeploymentFailed`].
+		/// - [`Event::CreditsGiven`]: the order was paid with credits, which are refunded.
 		/// - [`Event::OrderClosed`].
 		#[pallet::call_index(2)]
 		#[pallet::weight((T::WeightInfo::fail_deployment(), DispatchClass::Operational))]
@@ -733,29 +762,37 @@ pub mod pallet {
 			Self::do_fail(signer, order, reason)
 		}
 
-		/// Reports that an order's container ended by itself. The customer pays for the used time as after a
-		/// cancellation: the provider gets what checks proved, the treasury the rest. What was not used becomes
-		/// credits, or goes back in its kind if checks proved nothing yet. The worker is idle again, and rented
-		/// once a full check supports its claim.
+		/// Reports that an order's container ended by itself, which ends the order.
 		///
-		/// ## Origin
+		/// The customer pays for used time as after a cancellation: the provider gets the part that checks
+		/// proved, the treasury the rest. The price of unused time becomes credits, or is refunded in its
+		/// kind if checks proved nothing yet. The worker is idle again, and can be rented once a full check
+		/// supports its claim.
+		///
+		/// If a check of the worker has ended but is still open, the call closes it first. If that ends the
+		/// order, the call succeeds and does nothing more.
+		///
+		/// # Origin
 		/// As for [`Pallet::confirm_deployment`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `order`: the order, `Active` or `Closing`.
 		/// - `code`: the container's exit code.
-		/// - `signature`: the worker key's sr25519 signature of
-		///   `order_payload(b"kaisar/report_exit", genesis hash, (order, code))`.
+		/// - `signature`: the worker key's sr25519 signature of `order_payload(b"kaisar/report_exit",
+		///   genesis hash, (order, code))`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOrder`].
+		/// # Errors
+		/// - [`Error::UnknownOrder`]: no order has this number.
 		/// - [`Error::WrongState`]: the order is neither `Active` nor `Closing`.
-		/// - [`Error::WorkerLost`].
-		/// - [`Error::NotOwner`].
+		/// - [`Error::WorkerLost`]: the worker no longer serves the order.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::ContainerExited`].
+		/// - [`Event::OrderPaid`]: proved time was not paid yet.
+		/// - [`Event::CreditsGiven`]: the customer gets credits.
+		/// - [`Event::IssueResolved`]: the customer had an open issue.
 		/// - [`Event::OrderClosed`].
 		#[pallet::call_index(3)]
 		#[pallet::weight((T::WeightInfo::report_exit(), DispatchClass::Operational))]
@@ -773,27 +810,28 @@ pub mod pallet {
 
 		/// Extends an order, at today's price and with the order's plan.
 		///
-		/// ## Origin
-		/// Signed by the customer.
+		/// # Origin
+		/// Signed, by the customer.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `order`: the order, `Active` and not past its end.
 		/// - `hours`: the hours to add, at least 1; the whole order may have at most 8,760.
-		/// - `max_price`: the most that these hours may cost, in units of 10⁻¹⁸ KAI.
+		/// - `max_price`: the highest price of these hours that the customer accepts, in units of 10⁻¹⁸ KAI.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOrder`].
-		/// - [`Error::NotCustomer`].
+		/// # Errors
+		/// - [`Error::UnknownOrder`]: no order has this number.
+		/// - [`Error::NotCustomer`]: the caller is not the order's customer.
 		/// - [`Error::WrongState`]: the order is not `Active`, or past its end.
-		/// - [`Error::TooFewHours`], [`Error::TooManyHours`].
-		/// - [`Error::NoPrice`]: the class is not for rent.
+		/// - [`Error::TooFewHours`]: `hours` is 0.
+		/// - [`Error::TooManyHours`]: the whole order would have more than 8,760 hours.
+		/// - [`Error::NoPrice`]: the class has no price.
 		/// - [`Error::PriceAboveLimit`]: the extension costs more than `max_price`.
 		/// - [`Error::PriceBelowFloor`]: today's price is below the worker's floor when it was matched.
-		/// - [`Error::TooManyExtensions`].
+		/// - [`Error::TooManyExtensions`]: the order was already extended 7 times.
 		/// - The currency's error if the account has too little KAI.
 		///
-		/// ## Events
-		/// - [`Event::OrderExtended`].
+		/// # Events
+		/// [`Event::OrderExtended`]
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::extend_order())]
 		pub fn extend_order(
@@ -806,25 +844,29 @@ pub mod pallet {
 			Self::do_extend(who, order, hours, max_price)
 		}
 
-		/// Cancels an order. Before it has a worker, the whole price goes back; before it runs, all but the
-		/// price of the time since the match, at least of [`Config::SetupBlocks`], which goes to the treasury.
-		/// After that, the time used is paid for, at least one hour of it, at the price of the plan that the
-		/// time has earned, and the rest becomes credits.
+		/// Cancels an order.
 		///
-		/// ## Origin
-		/// Signed by the customer.
+		/// Before the order has a worker, the whole price is refunded. Before it runs, all but the price of
+		/// the time since the match is refunded; that price, at least of [`Config::SetupBlocks`], goes to
+		/// the treasury. After that, the customer pays for used time, at least one hour, at the price of the
+		/// plan that this time has earned, and the rest becomes credits.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the customer.
+		///
+		/// # Parameters
 		/// - `order`: the order, neither `Closing` nor closed.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOrder`].
-		/// - [`Error::NotCustomer`].
+		/// # Errors
+		/// - [`Error::UnknownOrder`]: no order has this number.
+		/// - [`Error::NotCustomer`]: the caller is not the order's customer.
 		/// - [`Error::WrongState`]: the order is `Closing` or closed.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::OrderClosed`]: the order did not run yet.
-		/// - [`Event::OrderClosing`]: the order was running.
+		/// - [`Event::CreditsGiven`]: the order did not run yet and was paid with credits, which are
+		///   refunded.
+		/// - [`Event::OrderClosing`]: the order was running; it closes with the check that proves its tail.
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::cancel_order())]
 		pub fn cancel_order(origin: OriginFor<T>, order: OrderId) -> DispatchResult {
@@ -832,26 +874,27 @@ pub mod pallet {
 			Self::do_cancel(who, order)
 		}
 
-		/// Reports that something is wrong with an order's machine. A bond is held, and the worker becomes
-		/// due in a check. If the check finds the worker offline or the container without an answer, the
-		/// bond goes back and the order ends; if both answer, the bond goes to the worker's owner.
+		/// Reports an issue with an order's machine, holds a bond and makes the worker due in a check.
 		///
-		/// ## Origin
-		/// Signed by the customer.
+		/// If the check finds the worker offline or the container without an answer, the bond is returned
+		/// and the order ends; if both answer, the bond goes to the worker's owner.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the customer.
+		///
+		/// # Parameters
 		/// - `order`: the order, `Active` and not past its end.
 		/// - `reason`: the kind of issue.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOrder`].
-		/// - [`Error::NotCustomer`].
+		/// # Errors
+		/// - [`Error::UnknownOrder`]: no order has this number.
+		/// - [`Error::NotCustomer`]: the caller is not the order's customer.
 		/// - [`Error::WrongState`]: the order is not `Active`, or past its end.
-		/// - [`Error::IssueOpen`].
-		/// - The currency's error if the account has too little KAI for the bond.
+		/// - [`Error::IssueOpen`]: the order already has an open issue.
+		/// - The currency's error if the account has too little KAI for the bond, [`Config::IssueBond`].
 		///
-		/// ## Events
-		/// - [`Event::IssueReported`].
+		/// # Events
+		/// [`Event::IssueReported`]
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::report_issue())]
 		pub fn report_issue(origin: OriginFor<T>, order: OrderId, reason: Issue) -> DispatchResult {
@@ -859,22 +902,27 @@ pub mod pallet {
 			Self::do_report_issue(who, order, reason)
 		}
 
-		/// Does whatever is due for an order: past its end, past its deployment deadline, or after its
-		/// worker failed. The chain does the same by itself; the call spares the wait.
+		/// Does the work that is due for an order: past its end, past its deployment deadline, or after its
+		/// worker failed.
 		///
-		/// ## Origin
-		/// Signed by any account.
+		/// The chain does the same by itself; the call spares the wait.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by any account.
+		///
+		/// # Parameters
 		/// - `order`: the order.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOrder`].
-		/// - [`Error::NothingDue`].
+		/// # Errors
+		/// - [`Error::UnknownOrder`]: no order has this number.
+		/// - [`Error::NothingDue`]: nothing is due for the order now, or it is `Matching` or closed.
 		///
-		/// ## Events
-		/// - [`Event::OrderClosed`]: the order is over.
+		/// # Events
 		/// - [`Event::OrderClosing`]: its paid time is over, and its last check is still to come.
+		/// - [`Event::OrderPaid`]: proved time was not paid yet.
+		/// - [`Event::CreditsGiven`]: the customer gets credits.
+		/// - [`Event::IssueResolved`]: the customer had an open issue.
+		/// - [`Event::OrderClosed`]: the order is over.
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::close_order())]
 		pub fn close_order(origin: OriginFor<T>, order: OrderId) -> DispatchResult {
@@ -882,21 +930,22 @@ pub mod pallet {
 			Self::do_close(order)
 		}
 
-		/// Sets the reference price of a class: the median cloud price of a unit and hour. Orders and
-		/// extensions pay it from now on.
+		/// Sets the reference price of a class: the median cloud price of a unit and hour.
 		///
-		/// ## Origin
-		/// [`Config::AdminOrigin`], or signed by the oracle.
+		/// Orders and extensions pay it from now on.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// [`Config::AdminOrigin`], or signed, by the oracle.
+		///
+		/// # Parameters
 		/// - `class`: the class; 0 is that of machines without a GPU.
 		/// - `reference`: the price in units of 10⁻¹⁸ KAI, above zero; `None` stops orders of the class.
 		///
-		/// ## Errors
-		/// - [`Error::ZeroPrice`].
+		/// # Errors
+		/// - [`Error::ZeroPrice`]: the price is zero.
 		///
-		/// ## Events
-		/// - [`Event::PriceSet`].
+		/// # Events
+		/// [`Event::PriceSet`]
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::set_price())]
 		pub fn set_price(
@@ -910,19 +959,19 @@ pub mod pallet {
 
 		/// Sets the running cost of a class, from which its price is computed in a contingency.
 		///
-		/// ## Origin
-		/// [`Config::AdminOrigin`], or signed by the oracle.
+		/// # Origin
+		/// [`Config::AdminOrigin`], or signed, by the oracle.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `class`: the class; 0 is that of machines without a GPU.
 		/// - `cost`: the cost of a unit and hour in units of 10⁻¹⁸ KAI, and its multiplier, both above zero;
 		///   `None` stops orders of the class in a contingency.
 		///
-		/// ## Errors
+		/// # Errors
 		/// - [`Error::ZeroPrice`]: the cost or its multiplier is zero.
 		///
-		/// ## Events
-		/// - [`Event::CostSet`].
+		/// # Events
+		/// [`Event::CostSet`]
 		#[pallet::call_index(9)]
 		#[pallet::weight(T::WeightInfo::set_price())]
 		pub fn set_cost(
@@ -936,14 +985,14 @@ pub mod pallet {
 
 		/// Switches the contingency on or off.
 		///
-		/// ## Origin
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `on`: whether prices follow costs.
 		///
-		/// ## Events
-		/// - [`Event::ContingencySet`].
+		/// # Events
+		/// [`Event::ContingencySet`]
 		#[pallet::call_index(10)]
 		#[pallet::weight(T::WeightInfo::set_contingency())]
 		pub fn set_contingency(origin: OriginFor<T>, on: bool) -> DispatchResult {
@@ -954,16 +1003,16 @@ pub mod pallet {
 			Ok(())
 		}
 
-		/// Sets the account that may set prices, or removes it.
+		/// Sets or removes the oracle: the account that may set prices.
 		///
-		/// ## Origin
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `oracle`: the account; `None` leaves pricing to governance alone.
 		///
-		/// ## Events
-		/// - [`Event::OracleSet`].
+		/// # Events
+		/// [`Event::OracleSet`]
 		#[pallet::call_index(11)]
 		#[pallet::weight(T::WeightInfo::set_oracle())]
 		pub fn set_oracle(origin: OriginFor<T>, oracle: Option<T::AccountId>) -> DispatchResult {
@@ -974,21 +1023,23 @@ pub mod pallet {
 			Ok(())
 		}
 
-		/// Sets or removes a template. Orders that named it keep its earlier content.
+		/// Sets or removes a template.
 		///
-		/// ## Origin
+		/// Orders that named it keep its earlier content.
+		///
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `id`: the template's number.
 		/// - `template`: the template's content; `None` removes it.
 		///
-		/// ## Errors
-		/// - [`Error::InvalidImage`]: the template's image is not a reference.
+		/// # Errors
+		/// - [`Error::InvalidImage`]: the template's image is not an OCI reference.
 		/// - [`Error::InvalidWorkload`]: the template exceeds the limits of a workload.
 		///
-		/// ## Events
-		/// - [`Event::TemplateSet`].
+		/// # Events
+		/// [`Event::TemplateSet`]
 		#[pallet::call_index(12)]
 		#[pallet::weight(T::WeightInfo::set_template())]
 		pub fn set_template(
@@ -1000,23 +1051,25 @@ pub mod pallet {
 			Self::do_set_template(id, template)
 		}
 
-		/// Replaces the key that may connect to an order's container, for a customer that lost the old one. The
-		/// worker's agent learns of it with the next block, and closes connections of the old key within seconds.
+		/// Replaces the key that may connect to an order's container, for a customer that lost the old one.
 		///
-		/// ## Origin
-		/// Signed by the customer.
+		/// The worker's agent gets the new key with the next block, and closes connections of the old key
+		/// within seconds.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the customer.
+		///
+		/// # Parameters
 		/// - `order`: an order that is not closed.
 		/// - `client_key`: the ed25519 key that alone may connect from now on.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownOrder`].
-		/// - [`Error::NotCustomer`].
+		/// # Errors
+		/// - [`Error::UnknownOrder`]: no order has this number.
+		/// - [`Error::NotCustomer`]: the caller is not the order's customer.
 		/// - [`Error::WrongState`]: the order is closed.
 		///
-		/// ## Events
-		/// - [`Event::ClientKeySet`].
+		/// # Events
+		/// [`Event::ClientKeySet`]
 		#[pallet::call_index(13)]
 		#[pallet::weight(T::WeightInfo::set_client_key())]
 		pub fn set_client_key(
@@ -1040,8 +1093,8 @@ pub mod pallet {
 			done.saturating_add(Self::match_orders(now, seed, budget.saturating_sub(done)))
 		}
 
-		/// Continues the agenda and then matching if the block's share was not enough. The randomness of the
-		/// block before is public by now, so the running block's own draws.
+		/// Continues the agenda and then matching, with the weight that the block has left. By now the
+		/// randomness of the block before is public, so the running block's own draws.
 		fn on_idle(now: BlockNumberFor<T>, left: Weight) -> Weight {
 			let now: BlockNumber = now.saturated_into();
 			let done = Self::run_agenda(now, left);
@@ -1058,7 +1111,7 @@ pub mod pallet {
 			let least = Self::heaviest_step().saturating_add(T::WeightInfo::agenda());
 			assert!(
 				least.all_lte(half),
-				"half of `HookWeight` must do for the heaviest step of the agenda",
+				"half of `HookWeight` must suffice for the heaviest step of the agenda",
 			);
 			let most = matching::most_draws(u32::MAX, *params::MATCH_DRAWS.end());
 			let least = Self::heaviest_match(most)
@@ -1066,7 +1119,7 @@ pub mod pallet {
 				.saturating_add(T::WeightInfo::match_orders());
 			assert!(
 				least.all_lte(half),
-				"half of `HookWeight` must do for a match"
+				"half of `HookWeight` must suffice for a match"
 			);
 		}
 

@@ -35,7 +35,8 @@ impl<T: Config> Pallet<T> {
 			deploy_blocks,
 		} = terms;
 		let quote = Self::do_quote(&requirement, hours, plan)?;
-		// Who holds a machine until the deadline pays for the time, and no more than the whole price.
+		// A customer who holds a machine until the deadline pays for the time, and no more than the whole
+		// price.
 		ensure!(
 			BlockNumber::from(deploy_blocks) <= hours.ensure_mul(HOURS)?,
 			Error::<T>::InvalidWorkload
@@ -193,7 +194,7 @@ impl<T: Config> Pallet<T> {
 
 /// The worker's calls.
 impl<T: Config> Pallet<T> {
-	/// Checks everything that `confirm_deployment` and `fail_deployment` need, except their sender.
+	/// Makes every check of `confirm_deployment` and `fail_deployment` except that of the sender.
 	pub(crate) fn ensure_deploying(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		ensure!(order.state == OrderState::Deploying, Error::<T>::WrongState);
@@ -202,7 +203,7 @@ impl<T: Config> Pallet<T> {
 		Ok((order, worker))
 	}
 
-	/// Checks everything that `report_exit` needs, except its sender.
+	/// Makes every check of `report_exit` except that of the sender.
 	pub(crate) fn ensure_served(id: OrderId) -> Result<(OrderOf<T>, WorkerId), Error<T>> {
 		let order = Orders::<T>::get(id).ok_or(Error::<T>::UnknownOrder)?;
 		ensure!(order.is_served(), Error::<T>::WrongState);
@@ -210,9 +211,9 @@ impl<T: Config> Pallet<T> {
 		Ok((order, worker))
 	}
 
-	/// Touches the worker and returns the order as it is after that; `None` if that ended it. Then the
-	/// worker's call succeeds and does nothing more: if it failed, the touch would be undone with it, and a
-	/// fee-less call could be sent again and again.
+	/// Touches the worker and returns the order as it is after that; `None` if that changed its state. The
+	/// worker's call then succeeds and does nothing more: if it failed, the touch would be undone with it,
+	/// and a fee-less call could be sent again and again.
 	fn after_touch(
 		signer: &Signer<T::AccountId>,
 		id: OrderId,
@@ -306,7 +307,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Returns the order's worker, if the registry has it serve this order.
+	/// Returns the order's worker, if the worker serves this order by the registry.
 	pub(crate) fn serving(id: OrderId, order: &OrderOf<T>) -> Option<WorkerId> {
 		order.worker.filter(|worker| {
 			T::Workers::info(*worker, T::Checks::next_round())
@@ -314,8 +315,8 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Frees the worker, if the registry did not take the order from it before. After an order that was
-	/// deployed, a full check has to support its claim first.
+	/// Frees the worker, unless the registry took the order from it before. After an order that was
+	/// deployed, a full check has to support the worker's claim first.
 	pub(crate) fn free(id: OrderId, order: &OrderOf<T>) -> DispatchResult {
 		match Self::serving(id, order) {
 			Some(worker) => T::Workers::free(worker, order.is_served()),
@@ -323,7 +324,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Closes an order that its worker failed to deploy by its own fault: everything goes back. The worker
+	/// Closes an order that its worker failed to deploy by its own fault: everything is refunded. The worker
 	/// is barred, and reviewed at the bar's end.
 	pub(crate) fn fail_deployment_of(
 		id: OrderId,
@@ -340,9 +341,8 @@ impl<T: Config> Pallet<T> {
 		Self::now().saturating_add(Self::bar_blocks())
 	}
 
-	/// Closes an order whose container ended, or does not answer while its machine is there. It costs the
-	/// customer what a cancellation costs, and nobody is slashed: the network cannot tell whose doing it
-	/// was.
+	/// Closes an order whose container ended, or does not answer on an online machine. The customer pays as
+	/// for a cancellation, and nobody is slashed: the network cannot tell whose fault it was.
 	pub(crate) fn stop(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
 		order.ends_at = order.ends_at.min(Self::now());
 		Self::settle_stopped(id, &mut order)?;
@@ -350,7 +350,8 @@ impl<T: Config> Pallet<T> {
 		Self::conclude(id, order, reason)
 	}
 
-	/// Ends an order's paid time: forces the check that proves the rest of it. The order waits for that.
+	/// Ends an order's paid time, and forces the check that proves the rest of it, for which the order
+	/// waits.
 	pub(crate) fn end(id: OrderId, mut order: OrderOf<T>, reason: CloseReason) -> DispatchResult {
 		let worker = order.worker.ok_or(Error::<T>::Inconsistent)?;
 		order.state = OrderState::Closing;
@@ -373,8 +374,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Closes an order, all of whose money has been dealt with. An issue that no check has settled is
-	/// settled in the customer's favor.
+	/// Closes an order whose money is settled. An issue that no check has resolved is resolved in the
+	/// customer's favor.
 	pub(crate) fn conclude(
 		id: OrderId,
 		mut order: OrderOf<T>,

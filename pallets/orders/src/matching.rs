@@ -1,17 +1,17 @@
 //! The choice of the worker that gets an order.
 //!
 //! Orders wait in a queue, oldest first. An order placed in block `N` is matched in `N + 2` at the earliest,
-//! with the randomness of the block before the match, which nobody knew when it was placed. In `on_idle`,
-//! after the block's extrinsics, that randomness is public: a provider could have moved workers in the index
-//! to the positions that will be drawn. There the running block's own randomness draws, which only its author
-//! knows.
+//! with the randomness of the block before the match, which nobody knew when the order was placed. In
+//! `on_idle`, after the block's extrinsics, that randomness is public: a provider could have moved workers
+//! in the index to the positions that will be drawn. So `on_idle` draws with the running block's own
+//! randomness, which only its author knows.
 //!
-//! Workers that can be rented are drawn until [`Config::MatchDraws`] of them fit, or four times as many were
-//! drawn. The best of those that fit gets the order: by reliability in eighths, then by bandwidth tier, then
-//! by lot. A bucket with no more workers than `MatchDraws` is looked at whole. A worker whose floor became too
-//! high when the reference fell leaves the index when it is drawn.
+//! Idle workers are drawn until [`Config::MatchDraws`] of them fit, or four times as many were drawn. The
+//! best of the fitting ones gets the order: by reliability in eighths, then by bandwidth tier, then by lot.
+//! A bucket with no more workers than `MatchDraws` is read whole. A worker whose floor became too high when
+//! the reference fell leaves the index when it is drawn.
 //!
-//! Matching rests while a census prepares, since every idle worker is due in it. The queue keeps its order.
+//! Matching pauses while a census prepares, since every idle worker is due in it. The queue keeps its order.
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
@@ -25,36 +25,36 @@ use sp_core::H256;
 use sp_io::hashing::blake2_256;
 use sp_runtime::{DispatchError, DispatchResult};
 
-/// Blocks between placing an order and the first in which it can be matched.
+/// Blocks from placing an order to the first block in which it can be matched.
 pub const MATCH_DELAY: BlockNumber = 2;
-/// Most draws, as a multiple of [`Config::MatchDraws`].
+/// Maximum number of draws, as a multiple of [`Config::MatchDraws`].
 pub const TRIES: u32 = 4;
-/// Most candidates of an order whose open check is closed first, if it is over.
+/// Maximum number of an order's candidates whose open check is closed first, if it is over.
 pub const MAX_TOUCHED: u32 = 2;
-/// Most workers that leave the index by one match because they cannot be rented.
+/// Maximum number of workers that one match removes from the index because they cannot be rented.
 pub const MAX_REVIEWED: u32 = 4;
 
-/// The order of candidates: reliability in eighths, bandwidth tier, lot. The greatest is the best.
+/// The rank of a candidate: reliability in eighths, bandwidth tier, lot. The greatest is the best.
 type Rank = (u32, u8, u64);
 
 /// The work done for one order in a match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Effort {
-	/// Workers that were drawn.
+	/// Workers drawn.
 	pub draws: u32,
-	/// Workers that were touched.
+	/// Workers touched.
 	pub touched: u32,
-	/// Workers that were judged anew.
+	/// Workers reviewed.
 	pub reviewed: u32,
 }
 
 impl Effort {
-	/// Returns its weight.
+	/// Returns the weight of the work.
 	pub fn weight<W: WeightInfo>(self) -> Weight {
 		W::match_order(self.draws, self.touched, self.reviewed)
 	}
 
-	/// Returns the most that an order with these draws can take.
+	/// Returns the maximum effort of an order with this many draws.
 	pub const fn most(draws: u32) -> Self {
 		Self {
 			draws,
@@ -64,8 +64,8 @@ impl Effort {
 	}
 }
 
-/// `H("kaisar/match", seed, order, j)`: 64 bits for the position, 64 for the lot. The bias of taking a
-/// remainder of 64 bits is below 2⁻³².
+/// Returns draw `j` of an order, `H("kaisar/match", seed, order, j)`: 64 bits for the position, 64 for the
+/// lot. The bias of taking a remainder of 64 bits is below 2⁻³².
 fn draw(seed: H256, order: OrderId, j: u32) -> (u64, u64) {
 	let hash = (b"kaisar/match", seed, order, j).using_encoded(blake2_256);
 	let part = |from: usize| {
@@ -76,7 +76,7 @@ fn draw(seed: H256, order: OrderId, j: u32) -> (u64, u64) {
 	(part(0), part(8))
 }
 
-/// Returns the most draws from a bucket of `idle` workers where `wanted` are to choose from.
+/// Returns the maximum number of draws from a bucket of `idle` workers to find `wanted` that fit.
 pub(crate) fn most_draws(idle: u32, wanted: u32) -> u32 {
 	if idle <= wanted {
 		idle
@@ -85,8 +85,9 @@ pub(crate) fn most_draws(idle: u32, wanted: u32) -> u32 {
 	}
 }
 
-/// Draws from a bucket of `idle` workers until `wanted` of them fit, or [`most_draws`] were drawn. `fits` gets
-/// the position and the lot of each, and says whether it is one more that fits. Returns the number of draws.
+/// Draws from a bucket of `idle` workers until `wanted` of them fit, or [`most_draws`] were drawn. `fits`
+/// gets the position and the lot of each, and returns whether it is a new one that fits. Returns the number
+/// of draws.
 pub(crate) fn draw_until(
 	seed: H256,
 	order: OrderId,
@@ -111,7 +112,7 @@ pub(crate) fn draw_until(
 	most
 }
 
-/// Returns the number by which a bucket is found: of GPUs, in class 0 the CPU tier.
+/// Returns the number that selects a bucket within a class: the number of GPUs; in class 0 the CPU tier.
 fn bucket_of(requirement: &Requirement) -> u8 {
 	match requirement.gpu_class {
 		0 => requirement.min_cpu,
@@ -135,7 +136,7 @@ fn lacks(
 		cuda,
 	} = candidate;
 	let cpu = match requirement.gpu_class {
-		// An order pays for the tier that it gets.
+		// Exactly the tier, since an order pays for the tier that it gets.
 		0 => profile.cpu == requirement.min_cpu,
 		_ => profile.cpu >= requirement.min_cpu,
 	};
@@ -171,16 +172,16 @@ fn lacks(
 	meets.into_iter().filter(|(_, met)| !met).map(|(it, _)| it)
 }
 
-/// Whether a worker meets a requirement at this price of a unit and hour.
+/// Returns whether a worker meets a requirement at this price of a unit and hour.
 fn fits(candidate: &Candidate, requirement: &Requirement, unit_price: Balance) -> bool {
 	lacks(candidate, requirement, unit_price).next().is_none()
 }
 
-/// What the draws of an order came to.
+/// The result of an order's draws.
 struct Drawn {
 	/// The workers that fit, the best one first.
 	candidates: Vec<(Rank, WorkerId)>,
-	/// Workers that are listed and cannot be rented: their floor is too high since the reference fell.
+	/// Workers that are listed but cannot be rented: their floor is too high since the reference fell.
 	stale: Vec<WorkerId>,
 	/// The number of draws.
 	draws: u32,
@@ -196,14 +197,14 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Returns the most that the match of one order can take.
+	/// Returns the maximum weight of one order's match.
 	pub(crate) fn heaviest_match(draws: u32) -> Weight {
 		Effort::most(draws).weight::<T::WeightInfo>()
 	}
 
-	/// Returns the weight that placing an order is charged for its match: of the most draws, and of one worker
-	/// that is touched and one that is judged anew. There can be more of both, but each check is closed once
-	/// and each floor unlists once: whoever places many orders meets none twice.
+	/// Returns the weight that placing an order is charged for its match: the maximum number of draws, one
+	/// worker touched and one reviewed. There can be more of both, but each check is closed once and each
+	/// floor unlists once: a customer who places many orders meets none twice.
 	pub(crate) fn charged_match() -> Weight {
 		let most = Effort {
 			draws: most_draws(u32::MAX, Self::match_draws()),
@@ -213,7 +214,7 @@ impl<T: Config> Pallet<T> {
 		most.weight::<T::WeightInfo>()
 	}
 
-	/// Matches the orders at the queue's head, as many as the budget allows. Returns the weight used.
+	/// Matches the orders at the queue's head within the budget. Returns the weight used.
 	///
 	/// The loop ends with the budget, or with the queue: no more turns than orders were placed.
 	pub(crate) fn match_orders(now: BlockNumber, seed: Option<H256>, budget: Weight) -> Weight {
@@ -273,7 +274,7 @@ impl<T: Config> Pallet<T> {
 		used
 	}
 
-	/// Returns an order that is to be matched; `None` if it was canceled meanwhile.
+	/// Returns an order if it still has to be matched; `None` if it was canceled meanwhile.
 	fn to_match(id: OrderId) -> Option<OrderOf<T>> {
 		Orders::<T>::get(id).filter(|order| order.state == OrderState::Matching)
 	}
@@ -303,7 +304,8 @@ impl<T: Config> Pallet<T> {
 		};
 		for worker in stale {
 			effort.reviewed += 1;
-			// A worker that stays listed is drawn and dropped again; no order fails for it.
+			// If the review fails, the worker stays listed and may be drawn and dropped again; no order
+			// fails for it.
 			let _ = with_storage_layer(|| T::Workers::review(worker));
 		}
 		let (mut changed, mut passed_over) = (false, false);
@@ -313,7 +315,7 @@ impl<T: Config> Pallet<T> {
 					passed_over = true;
 					continue;
 				}
-				// If the check is over, the worker may not be what it was.
+				// Closing an ended check may change the worker.
 				effort.touched += 1;
 				T::Checks::touch(worker);
 			}
@@ -329,7 +331,7 @@ impl<T: Config> Pallet<T> {
 			}
 		}
 		if changed && passed_over {
-			// The checks that were closed are closed for good, so that this ends. New orders go first.
+			// Closed checks stay closed, so the retries end. Newer orders go first.
 			let next = Self::now().saturating_add(1);
 			Self::schedule(id, &mut order, next)?;
 			Orders::<T>::insert(id, order);
@@ -386,7 +388,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Returns a page of the workers that an order would be drawn from, as [`Pallet::candidates`] shows it.
+	/// Returns a page of the workers from which an order would be drawn, as [`Pallet::candidates`] shows it.
 	pub(crate) fn do_candidates(
 		requirement: &Requirement,
 		plan: Plan,
@@ -406,7 +408,7 @@ impl<T: Config> Pallet<T> {
 				let worker = T::Workers::idle_at(gpu_class, bucket, region, position)?;
 				let lacks = match T::Workers::candidate(worker) {
 					Some(it) => lacks(&it, requirement, unit_price).collect(),
-					// The reference price fell below its floor since it was listed.
+					// The reference price fell below the worker's floor since it was listed.
 					None => [Lack::Price].into(),
 				};
 				Some(CandidateView { worker, lacks })
@@ -419,8 +421,8 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Returns the blocks that an order's deployment has: no more than the time that was bought, whose whole
-	/// price a customer pays that holds the machine until the deadline.
+	/// Returns the blocks that an order's deployment may take: no more than the time bought, whose whole
+	/// price a customer pays who holds the machine until the deadline.
 	pub(crate) fn deploy_blocks_of(order: &OrderOf<T>) -> BlockNumber {
 		let blocks = match order.deploy_blocks {
 			0 => Self::deploy_deadline(),
@@ -429,7 +431,7 @@ impl<T: Config> Pallet<T> {
 		blocks.min(order.hours().saturating_mul(HOURS))
 	}
 
-	/// Gives an order to a worker that was rented for it.
+	/// Assigns an order to a worker that was rented for it.
 	fn assign(
 		id: OrderId,
 		mut order: OrderOf<T>,
@@ -437,7 +439,7 @@ impl<T: Config> Pallet<T> {
 		floor: Balance,
 	) -> DispatchResult {
 		let now = Self::now();
-		// The time for which the machine still proves what it was is not the deployment's.
+		// The deadline excludes the time that the machine still needs for proofs from before the match.
 		let proves_until = T::Checks::proves_until(worker).unwrap_or(now);
 		let deploy_by = proves_until
 			.max(now)

@@ -1,5 +1,5 @@
-//! A runtime for tests, with a registry of workers and rounds that do as a test says. Both keep what they know
-//! in storage, so that a call which fails takes it back.
+//! A runtime for tests, with a registry of workers and rounds that behave as a test sets them. Both keep
+//! their state in storage, so that a failed call is rolled back.
 
 use crate::{self as pallet_orders, *};
 use codec::{Decode, Encode};
@@ -52,7 +52,7 @@ impl pallet_balances::Config for Test {
 
 kaisar_test_support::submit_authorized_calls!(Test, RuntimeCall, Extrinsic);
 
-/// The least that an account can hold.
+/// The existential deposit.
 pub const ED: Balance = KAI / 1_000;
 pub const FUNDS: Balance = 1_000_000 * KAI;
 pub const TREASURY: AccountId = 99;
@@ -61,9 +61,9 @@ pub const CARLA: AccountId = 1;
 pub const DAN: AccountId = 2;
 /// A provider.
 pub const PETRA: AccountId = 11;
-/// Somebody.
+/// An account without a role.
 pub const ANYONE: AccountId = 21;
-/// The account that sets prices.
+/// The oracle.
 pub const ORACLE: AccountId = 31;
 pub const DEADLINE: BlockNumber = 75;
 pub const SETUP: BlockNumber = 30;
@@ -71,9 +71,9 @@ pub const BAR: BlockNumber = 300;
 pub const TIMEOUT: BlockNumber = 150;
 pub const HISTORY: BlockNumber = 1_000;
 pub const BOND: Balance = 10 * KAI;
-/// Reference price of class 11, so that an hour costs 3 KAI while nothing is rented.
+/// Reference price of class 11, with which an hour costs 3 KAI while nothing is rented.
 pub const REFERENCE: Balance = 4 * KAI;
-/// What a GPU-hour of class 11 costs while nothing is rented.
+/// Price of a GPU-hour of class 11 while nothing is rented.
 pub const PRICE: Balance = 3 * KAI;
 pub const CLASS: GpuClass = 11;
 
@@ -106,38 +106,37 @@ pub struct Machine {
 	pub driver: u16,
 	pub cuda: u16,
 	pub barred_until: BlockNumber,
-	/// It is due in a full check before it can be rented.
+	/// Whether it is due in a full check before it can be rented.
 	pub unproved: bool,
-	/// It left the index, until it is judged anew.
+	/// Whether it has left the index, until it is reviewed.
 	pub unlisted: bool,
-	/// Since when its rented time is not proved.
+	/// The block from which its rented time is not proved.
 	pub since: BlockNumber,
-	/// How often it was made due.
+	/// Number of times it was made due.
 	pub forced: u32,
-	/// It is due in a round whose attest phase runs.
+	/// Whether it is due in a round in its attest part.
 	pub due: bool,
-	/// The last block in which it proves what it was before it was rented.
+	/// The last block in which it owes proofs from before it was rented.
 	pub proves_until: Option<BlockNumber>,
-	/// A check of it is open: the round's first block, and what it will come to when it is touched, if it is
-	/// over.
+	/// Its open check: the round's first block, and the result with which a touch closes it, if it is over.
 	pub open: Option<(BlockNumber, Option<Verdict>)>,
-	/// Slashes that were queued, by checks and by orders.
+	/// Slashes queued by checks and by orders.
 	pub slashes: u32,
-	/// Orders that it deployed.
+	/// Number of orders that it deployed.
 	pub deployed: u32,
-	/// How often it was judged anew.
+	/// Number of reviews.
 	pub reviews: u32,
-	/// Its key, if it is not that of its [`pair`].
+	/// Its key, if it differs from that of its [`pair`].
 	pub key: Option<WorkerKey>,
 }
 
 impl Machine {
-	/// Whether it can be rented now.
+	/// Returns whether it can be rented now.
 	pub fn is_listed(&self) -> bool {
 		self.state == WorkerState::Online && !self.unproved && !self.unlisted
 	}
 
-	/// Whether its price floor is within the highest price of its class.
+	/// Returns whether its price floor is within the highest price of its class.
 	fn is_within(&self) -> bool {
 		<Rentals as Prices>::highest(self.profile.gpu_class)
 			.is_none_or(|highest| self.floor <= highest)
@@ -149,7 +148,7 @@ impl Machine {
 	}
 }
 
-/// What a check of the mock comes to.
+/// The result of a check of the mock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Verdict {
 	Fine,
@@ -162,24 +161,24 @@ pub enum Verdict {
 pub type Machines = StorageMap<Mock, frame_support::Twox64Concat, WorkerId, Machine>;
 #[storage_alias]
 pub type MachineCount = StorageValue<Mock, WorkerId, frame_support::pallet_prelude::ValueQuery>;
-/// Somebody's refusal: the call that the registry, or Rewards, refuses.
+/// The call that the registry or Rewards refuses, if any.
 #[storage_alias]
 pub type Refused = StorageValue<Mock, Refusal, frame_support::pallet_prelude::OptionQuery>;
-/// What protocol fees came to.
+/// The sum of protocol fees.
 #[storage_alias]
 pub type FeesPaid = StorageValue<Mock, Balance, frame_support::pallet_prelude::ValueQuery>;
-/// The seed of the last block, if not the usual one.
+/// Whether blocks have no seed.
 #[storage_alias]
 pub type NoSeeds = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
 
-/// A census prepares.
+/// Whether a census prepares.
 #[storage_alias]
 pub type CensusPrepares = StorageValue<Mock, bool, frame_support::pallet_prelude::ValueQuery>;
 /// Classes that are not paid.
 #[storage_alias]
 pub type Unpaid = StorageMap<Mock, frame_support::Twox64Concat, GpuClass, ()>;
 
-/// What fails for a test.
+/// The calls of partners that a test can make fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Refusal {
 	/// Freeing a worker.
@@ -188,7 +187,7 @@ pub enum Refusal {
 	Fees,
 	/// Renting a worker.
 	Rent(WorkerId),
-	/// Judging a worker anew.
+	/// Reviewing a worker.
 	Review(WorkerId),
 }
 
@@ -204,16 +203,16 @@ pub fn with_machine<R>(worker: WorkerId, f: impl FnOnce(&mut Machine) -> R) -> R
 	change(worker, f).expect("there is such a worker")
 }
 
-/// A worker of the mock.
+/// Returns a worker of the mock.
 pub fn machine(worker: WorkerId) -> Machine {
 	Machines::get(worker).expect("there is such a worker")
 }
 
-/// Providers, as far as Orders sees it.
+/// A stand-in for Providers.
 pub struct Registry;
 
 impl Registry {
-	/// The workers that are listed, of class 0 by their CPU tier.
+	/// Returns the listed workers of a bucket; those of class 0 by their CPU tier.
 	fn bucket(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> Vec<WorkerId> {
 		(0..MachineCount::get())
 			.filter(|worker| {
@@ -418,7 +417,7 @@ impl Market for Registry {
 	}
 }
 
-/// Popw, as far as Orders sees it.
+/// A stand-in for Popw.
 pub struct Rounds;
 
 impl Checks for Rounds {
@@ -595,7 +594,7 @@ impl ExtBuilder {
 		ext
 	}
 
-	/// Runs a test, and checks what must always hold after it.
+	/// Runs a test, and checks the invariants after it.
 	pub fn build_and_execute(self, test: impl FnOnce()) {
 		self.build().execute_with(|| {
 			let issued = pallet_balances::TotalIssuance::<Test>::get();
@@ -610,12 +609,12 @@ impl ExtBuilder {
 	}
 }
 
-/// The running block.
+/// Returns the running block.
 pub fn now() -> BlockNumber {
 	System::block_number()
 }
 
-/// Moves on to the next block, with all hooks. Returns the weight that they took.
+/// Moves on to the next block, with all hooks. Returns their weight.
 pub fn next_block() -> Weight {
 	System::set_block_number(now() + 1);
 	Rentals::on_initialize(now())
@@ -628,8 +627,8 @@ pub fn run_to(block: BlockNumber) {
 	}
 }
 
-/// The public key of a worker: that of its pair, for as many as a test signs for. Deriving one takes long in a
-/// development build.
+/// Returns the public key of a worker: that of its pair, for the workers for which tests sign. Deriving a
+/// pair takes long in a development build.
 fn key_of(worker: WorkerId) -> WorkerKey {
 	thread_local! {
 		static KEYS: RefCell<BTreeMap<WorkerId, sr25519::Public>> = RefCell::default();
@@ -643,12 +642,12 @@ fn key_of(worker: WorkerId) -> WorkerKey {
 		.into()
 }
 
-/// The key of one of the first workers.
+/// Returns the key pair of one of the first workers.
 pub fn pair(worker: WorkerId) -> sr25519::Pair {
 	sr25519::Pair::from_string(&format!("//worker/{worker}"), None).expect("a valid path")
 }
 
-/// What the machines of the mock are.
+/// The profile of the mock's machines.
 pub const PROFILE: Profile = Profile {
 	bandwidth: 2,
 	cpu: 2,
@@ -658,7 +657,7 @@ pub const PROFILE: Profile = Profile {
 	gpu_count: 1,
 };
 
-/// An idle worker.
+/// Adds an idle worker.
 pub fn add_machine(owner: AccountId) -> WorkerId {
 	let worker = MachineCount::get();
 	MachineCount::put(worker + 1);
@@ -692,7 +691,7 @@ pub fn add_machine(owner: AccountId) -> WorkerId {
 	worker
 }
 
-/// One GPU of the class that has a price.
+/// A requirement of one GPU of the class that has a price.
 pub const ONE: Requirement = Requirement {
 	gpu_class: CLASS,
 	gpu_count: 1,
@@ -714,7 +713,7 @@ pub fn image() -> Image {
 	Image::Reference(reference("docker.io/library/nginx:1.27"))
 }
 
-/// The workload of that image and nothing more.
+/// Returns a workload of an image and nothing more.
 pub fn workload() -> Workload {
 	Workload::of(image())
 }
@@ -723,7 +722,7 @@ pub fn reference(text: &str) -> Reference {
 	BoundedVec::truncate_from(text.as_bytes().to_vec())
 }
 
-/// The call that places an order.
+/// Places an order and returns its number.
 pub fn try_place(
 	who: AccountId,
 	requirement: Requirement,
@@ -745,62 +744,62 @@ pub fn try_place(
 	Ok(id)
 }
 
-/// An order of one GPU, on demand.
+/// Places an order of one GPU, on demand.
 pub fn place(who: AccountId, hours: u32) -> OrderId {
 	try_place(who, ONE, hours, Plan::OnDemand, 0).unwrap()
 }
 
-/// An order that has a worker.
+/// Places an order and has it matched.
 pub fn placed(who: AccountId, hours: u32) -> (OrderId, WorkerId) {
 	let id = place(who, hours);
 	matched(id)
 }
 
-/// Lets it be matched.
+/// Has an order matched.
 pub fn matched(id: OrderId) -> (OrderId, WorkerId) {
 	run_to(order(id).placed_at + 2);
 	(id, order(id).worker.expect("it was matched"))
 }
 
-/// An order that runs.
+/// Places an order and has it matched and deployed.
 pub fn deployed(who: AccountId, hours: u32) -> (OrderId, WorkerId) {
 	let (id, worker) = placed(who, hours);
 	confirm(id);
 	(id, worker)
 }
 
-/// Its worker's owner says that it runs.
+/// Confirms an order's deployment, as its worker's owner.
 pub fn confirm(id: OrderId) {
 	let owner = machine(order(id).worker.unwrap()).owner;
 	Rentals::confirm_deployment(RuntimeOrigin::signed(owner), id, None).unwrap();
 }
 
-/// An order's record.
+/// Returns an order's record.
 pub fn order(id: OrderId) -> OrderOf<Test> {
 	Orders::<Test>::get(id).expect("there is such an order")
 }
 
-/// Its state.
+/// Returns an order's state.
 pub fn state(id: OrderId) -> OrderState {
 	order(id).state
 }
 
-/// Closed for this reason.
+/// Returns the state of an order closed for this reason.
 pub const fn closed(reason: kaisar_primitives::CloseReason) -> OrderState {
 	OrderState::Closed { reason }
 }
 
-/// What an account can spend.
+/// Returns an account's free balance.
 pub fn free(who: AccountId) -> Balance {
 	pallet_balances::Pallet::<Test>::free_balance(who)
 }
 
-/// The events of this pallet since the last time.
+/// Returns the pallet's events since the last call.
 pub fn events() -> Vec<Event<Test>> {
 	take_events::<Test, Event<Test>>()
 }
 
-/// The price of so many blocks at the usual price.
+/// Returns the cost of `blocks` at the usual price.
 pub fn price_of(blocks: BlockNumber) -> Balance {
 	PRICE * Balance::from(blocks) / Balance::from(HOURS)
 }

@@ -1,5 +1,5 @@
-//! Escrow, payments, refunds and credits. Every function moves money and writes down where it went, in the
-//! order's ledger; whoever calls it stores the order, in the same storage layer.
+//! Escrow, payments, refunds and credits. Every function moves money and records the move in the order's
+//! ledger; the caller stores the order, in the same storage layer.
 
 use crate::{pallet::*, *};
 use frame_support::{
@@ -32,7 +32,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Gives an account credits. The KAI behind them is in the pot already.
+	/// Gives credits to an account. The KAI behind them is in the pot already.
 	fn give_credits(who: &T::AccountId, amount: Balance) -> DispatchResult {
 		if amount == 0 {
 			return Ok(());
@@ -45,7 +45,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Takes an account's credits into an order's escrow.
+	/// Moves an account's credits into an order's escrow.
 	fn use_credits(who: &T::AccountId, order: OrderId, amount: Balance) -> DispatchResult {
 		if amount == 0 {
 			return Ok(());
@@ -67,9 +67,9 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// Ways into escrow, and out of it.
+/// Moves into escrow and out of it.
 impl<T: Config> Pallet<T> {
-	/// Charges the customer.
+	/// Charges the customer: moves `money` into escrow.
 	pub(crate) fn charge(id: OrderId, order: &mut OrderOf<T>, money: Money) -> DispatchResult {
 		Self::use_credits(&order.customer, id, money.credits)?;
 		if money.kai > 0 {
@@ -80,8 +80,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Moves held KAI to another account's free balance. KAI on hold for an order is the order's, so no
-	/// freeze or lock that its customer puts on its balance stands in the way.
+	/// Moves held KAI to another account's free balance. KAI on hold for an order belongs to the order, so
+	/// no freeze or lock on its customer's balance prevents the move.
 	pub(crate) fn move_held(
 		reason: HoldReason,
 		from: &T::AccountId,
@@ -102,7 +102,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Takes money out of escrow, into the pot: its KAI joins that behind the credits.
+	/// Moves money from escrow into the pot: its KAI joins that behind the credits.
 	fn collect(order: &mut OrderOf<T>, amount: Balance) -> Result<Money, DispatchError> {
 		let money = order
 			.ledger
@@ -126,7 +126,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Returns the account that gets `amount`: `to`, or the treasury if the amount could not create `to`.
+	/// Returns the account that receives `amount`: `to`, or the treasury if the amount could not create
+	/// `to`.
 	pub(crate) fn payee(to: T::AccountId, amount: Balance) -> T::AccountId {
 		if Self::can_take(&to, amount) {
 			to
@@ -157,7 +158,7 @@ impl<T: Config> Pallet<T> {
 		let (mut fee, mut net) = reward::fee(amount, T::ProtocolFee::get());
 		let to = Self::payee(owner, net);
 		if !Self::can_take(&to, net) {
-			// Neither the owner's account nor the treasury's exists: the network has it all.
+			// Neither the owner's account nor the treasury's exists: all of it becomes a fee.
 			(fee, net) = (amount, 0);
 		}
 		if net > 0 {
@@ -177,7 +178,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Pays for use, up to `due` in all: never less than is paid already, never more than is in escrow.
+	/// Pays for use, up to `due` in total: never less than is paid already, never more than is in escrow.
 	pub(crate) fn pay_up_to(id: OrderId, order: &mut OrderOf<T>, due: Balance) -> DispatchResult {
 		let Some(worker) = order.worker else {
 			return Ok(());
@@ -187,7 +188,7 @@ impl<T: Config> Pallet<T> {
 		Self::pay(id, order, worker, due.saturating_sub(paid).min(left))
 	}
 
-	/// Pays for the time that was proved.
+	/// Pays for proved time.
 	pub(crate) fn pay_proved(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
 		let due = order
 			.cost(order.plan, order.proved)
@@ -195,8 +196,8 @@ impl<T: Config> Pallet<T> {
 		Self::pay_up_to(id, order, due)
 	}
 
-	/// Pays for the time that was proved. If that fails, the money stays in escrow, and the next payment or
-	/// the order's end pays for it too: a proof must not be lost with a payment.
+	/// Pays for proved time. If that fails, the money stays in escrow, and the next payment or the order's
+	/// end pays for it too: a proof must not be lost with a payment.
 	pub(crate) fn try_pay_proved(id: OrderId, order: &mut OrderOf<T>) {
 		let mut after = order.clone();
 		match with_storage_layer(|| Self::pay_proved(id, &mut after)) {
@@ -205,8 +206,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Pays the treasury for a deployment that came to nothing by its customer's doing: for the time since
-	/// the match, at least for `SetupBlocks`.
+	/// Pays the treasury for a deployment that failed by the customer's fault: for the time since the match,
+	/// at least for `SetupBlocks`.
 	pub(crate) fn pay_setup(order: &mut OrderOf<T>) -> DispatchResult {
 		let since = Self::now().saturating_sub(order.matched_at);
 		let due = order
@@ -215,7 +216,7 @@ impl<T: Config> Pallet<T> {
 		Self::pay_treasury(order, due)
 	}
 
-	/// Pays the treasury, at most as much as is in escrow. An amount that could not create the treasury's
+	/// Pays the treasury, at most the amount in escrow. An amount that could not create the treasury's
 	/// account is left to the customer.
 	fn pay_treasury(order: &mut OrderOf<T>, due: Balance) -> DispatchResult {
 		let amount = due.min(order.ledger.escrow.total()?);
@@ -229,8 +230,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Gives `amount` of the escrow back, in the kind it was paid in: KAI first, since what stays of it becomes
-	/// credits, and credits stay what they are.
+	/// Refunds `amount` of the escrow, in the kind it was paid in: KAI first, since KAI that stays becomes
+	/// credits, and credits stay credits.
 	pub(crate) fn refund(order: &mut OrderOf<T>, amount: Balance) -> DispatchResult {
 		let money = order
 			.ledger
@@ -250,7 +251,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Gives the rest of the escrow back.
+	/// Refunds the rest of the escrow.
 	pub(crate) fn refund_rest(order: &mut OrderOf<T>) -> DispatchResult {
 		let rest = order.ledger.escrow.total()?;
 		Self::refund(order, rest)
@@ -267,11 +268,12 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// The money of an order that was served, at its end.
+/// Settlement of an order that was served, at its end.
 impl<T: Config> Pallet<T> {
 	/// Settles an order whose paid time is over, whose worker failed, or that was canceled. Proved time is
-	/// paid, and the rest goes back in its kind. After a cancellation used time is paid, and the rest becomes
-	/// credits; only a tail that no check proved, the rest of a first hour included, goes back in its kind.
+	/// paid, and the rest is refunded in its kind. After a cancellation used time is paid, and the rest
+	/// becomes credits; only a tail that no check proved, including the rest of a first hour, is refunded in
+	/// its kind.
 	pub(crate) fn settle_ended(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
 		if !order.is_cancelled() {
 			Self::pay_proved(id, order)?;
@@ -291,7 +293,7 @@ impl<T: Config> Pallet<T> {
 
 	/// Settles an order whose container ended or did not answer. The customer pays for used time: the
 	/// provider gets the proved part of it, the treasury the rest, so that neither ending a container nor
-	/// pretending that it ended pays. The rest becomes credits. It goes back in its kind if checks proved
+	/// pretending that it ended pays. The rest becomes credits. It is refunded in its kind if checks proved
 	/// nothing yet, since a provider must not turn a customer's KAI into credits by reporting an exit at
 	/// once; and if paid time was over, since then only time that checks lost is left.
 	pub(crate) fn settle_stopped(id: OrderId, order: &mut OrderOf<T>) -> DispatchResult {
@@ -306,7 +308,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Returns the price of used time that is not paid yet, at most as much as is in escrow.
+	/// Returns the price of used time that is not paid yet, at most the amount in escrow.
 	fn unpaid(order: &OrderOf<T>) -> Result<Balance, DispatchError> {
 		let due = order.run_price().ok_or(ArithmeticError::Overflow)?;
 		let paid = order.ledger.gross()?;
@@ -316,8 +318,8 @@ impl<T: Config> Pallet<T> {
 
 /// The bond of a report.
 impl<T: Config> Pallet<T> {
-	/// Settles the issue of an order, if one is open: the bond goes back to the customer, or to the worker's
-	/// owner.
+	/// Resolves the issue of an order, if one is open: the bond is returned to the customer, or goes to the
+	/// worker's owner.
 	pub(crate) fn resolve_issue(
 		id: OrderId,
 		order: &mut OrderOf<T>,
@@ -331,7 +333,7 @@ impl<T: Config> Pallet<T> {
 			let info = T::Workers::info(worker, T::Checks::next_round())?;
 			Some(Self::payee(info.owner, bond))
 		};
-		// Held KAI is not moved onto the account that it is held on, nor where it could not exist.
+		// Held KAI is moved neither to the account that holds it nor to one that it could not create.
 		let to = (!returned)
 			.then(owner)
 			.flatten()
@@ -357,7 +359,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Gives the customer's bond to the provider. If that fails, the issue stays open, and the next check or
-	/// the order's end settles it: a proof must not be lost with a bond.
+	/// the order's end resolves it: a proof must not be lost with a bond.
 	pub(crate) fn try_lose_bond(id: OrderId, order: &mut OrderOf<T>) {
 		let mut after = order.clone();
 		match with_storage_layer(|| Self::resolve_issue(id, &mut after, false)) {
@@ -366,13 +368,13 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Reports a failure by the log and an event.
+	/// Reports a failure in the log and by an event.
 	pub(crate) fn note_failure(id: OrderId, error: DispatchError) {
-		log::error!(target: LOG_TARGET, "order {id}: {error:?}");
+		log::error!(target: LOG_TARGET, "order {id}: failed and will be retried: {error:?}");
 		Self::deposit_event(Event::OrderFailed { order: id, error });
 	}
 
-	/// Checks that the figures of an order balance, and that nothing is left in escrow.
+	/// Ensures that the ledger of an order balances and its escrow is empty.
 	pub(crate) fn ensure_settled(order: &OrderOf<T>) -> DispatchResult {
 		let settled = order.ledger.balances() && order.ledger.escrow == Money::default();
 		ensure!(settled, Error::<T>::Inconsistent);

@@ -1,8 +1,8 @@
-//! The off-chain worker: at each imported block it sends each agent of this node's workers the deployment
-//! that it has to run, and submits the container's state on chain, fee-less.
+//! The off-chain worker: at each imported block it sends the agent of each of this node's workers its
+//! deployment, and submits the container's state on chain, fee-less.
 //!
-//! It sends the whole deployment each time and not the changes, so nothing is lost with a restart of the
-//! node, the agent or the container engine.
+//! It sends the whole deployment each time, not the changes, so a restart of the node, the agent or the
+//! container engine loses nothing.
 
 use crate::{pallet::*, *};
 use alloc::{
@@ -29,16 +29,16 @@ use sp_runtime::{
 	},
 };
 
-/// Timeout of the lock, should the node die with it.
+/// Timeout of the lock, for a node that dies while it holds it.
 const LOCK: Duration = Duration::from_millis(10_000);
 /// Blocks between two messages to an agent that has nothing to run.
 const IDLE: BlockNumber = 20;
-/// Blocks before its deadline at which a deployment that goes on is given up: a slow registry or an image
+/// Blocks before its deadline at which an unfinished deployment is given up: a slow registry or an image
 /// that does not answer is the customer's fault, a deadline that passes is the provider's.
 const GIVE_UP: BlockNumber = 5;
-/// Blocks beyond the chain's own time for which an agent keeps a container without a message. A chain that stands
-/// still sends none, and paid time stands still with it: the container has to be there when the chain goes on. A
-/// longer time costs the provider's own machine alone, since a customer is let in no longer than `serve_ms`.
+/// Blocks beyond the chain's own time for which an agent keeps a container without a message. A stalled
+/// chain sends none, and paid time stalls with it: the container has to be running when the chain resumes. A
+/// longer time costs only the provider's own machine, since a customer is let in no longer than `serve_ms`.
 const GRACE: BlockNumber = 24 * HOURS;
 
 /// Runs after block `now` was imported.
@@ -91,15 +91,15 @@ fn serve<T: Config>(key: &WorkerKey, now: BlockNumber, until: Timestamp) {
 	let Some(report) = agent.ask::<ContainerReport>(PATH_ORDER, &request) else {
 		return;
 	};
-	// An agent that speaks of another order has not caught up yet.
+	// An agent that reports another order has not caught up yet.
 	if report.order == Some(id) {
 		tell::<T>(key, id, &order, report.state, now);
 	}
 }
 
-/// Whether an order's deployment waits: the machine still proves what it was before it was rented, and proof
-/// and container must not share it. The wait ends in time for the whole of the deployment, however long the
-/// proof takes.
+/// Returns whether an order's deployment waits: the machine still owes proofs from before it was rented, and
+/// proof and container must not share it. The wait ends in time for the whole of the deployment, however
+/// long the proof takes.
 fn is_held_back<T: Config>(worker: WorkerId, order: &OrderOf<T>, now: BlockNumber) -> bool {
 	let starts_at = order
 		.deploy_by
@@ -109,13 +109,12 @@ fn is_held_back<T: Config>(worker: WorkerId, order: &OrderOf<T>, now: BlockNumbe
 		&& T::Checks::proves_until(worker).is_some_and(|until| now <= until)
 }
 
-/// Key under which the block is kept of the last message to an agent with nothing to run.
+/// Returns the local storage key of the block of the last message to an agent with nothing to run.
 fn idle_key(worker: WorkerId) -> Vec<u8> {
 	(b"kaisar/orders/idle", worker).encode()
 }
 
-/// Sends an agent that it has nothing to run, at once and then from time to time: it may have been
-/// restarted.
+/// Tells an agent that it has nothing to run, at once and then every [`IDLE`] blocks: it may have restarted.
 fn nothing_to_run<T: Config>(
 	key: &WorkerKey,
 	worker: WorkerId,
@@ -183,7 +182,7 @@ fn deployment<T: Config>(
 	})
 }
 
-/// Submits the state of an order's container, if that changes anything.
+/// Submits the state of an order's container, if that changes the order.
 fn tell<T: Config>(
 	key: &WorkerKey,
 	id: OrderId,
@@ -219,16 +218,16 @@ fn tell<T: Config>(
 			(alloc::format!("{failure:?}: {message}"), fail(failure))
 		}
 		ContainerState::Pulling { percent } if deploying && late => (
-			alloc::format!("{percent} % of its image are there, and time is over"),
+			alloc::format!("the deadline is near with {percent} % of its image pulled"),
 			fail(DeployFailure::ImageUnavailable),
 		),
 		ContainerState::Starting if deploying && late => (
-			"its container does not answer, and time is over".to_string(),
+			"the deadline is near and its container does not answer".to_string(),
 			fail(DeployFailure::Unhealthy),
 		),
-		// A container that ends before it has ever answered was never deployed.
+		// A container that ends before its first answer was never deployed.
 		ContainerState::Exited { code } if deploying => (
-			alloc::format!("its container ended with {code} before it answered"),
+			alloc::format!("its container exited with code {code} before it answered"),
 			fail(DeployFailure::ContainerExited),
 		),
 		ContainerState::Exited { code } => {
@@ -238,9 +237,12 @@ fn tell<T: Config>(
 				code,
 				signature,
 			});
-			(alloc::format!("its container ended with {code}"), call)
+			(
+				alloc::format!("its container exited with code {code}"),
+				call,
+			)
 		}
-		// Nothing to submit: it is on its way, or the fault is for the committee to find.
+		// Nothing to submit: the deployment continues, or a committee has to find the fault.
 		_ => return,
 	};
 	let sent = (b"order", id, order.state);
@@ -248,7 +250,10 @@ fn tell<T: Config>(
 		return;
 	}
 	let Some(call) = call else {
-		log::warn!(target: LOG_TARGET, "order {id}: the keystore does not sign");
+		log::warn!(
+			target: LOG_TARGET,
+			"order {id}: the keystore cannot sign with the worker's key: check its files",
+		);
 		forget(sent);
 		return;
 	};

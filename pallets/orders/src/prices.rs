@@ -1,4 +1,4 @@
-//! Prices, and the requirements that a machine can meet.
+//! Prices, and the validity of requirements.
 
 use crate::{pallet::*, *};
 use frame_support::{ensure, traits::EnsureOrigin};
@@ -27,7 +27,7 @@ impl<T: Config> kaisar_primitives::Prices for Pallet<T> {
 }
 
 impl<T: Config> Pallet<T> {
-	/// Ensures that governance or the oracle calls.
+	/// Ensures that the caller is governance or the oracle.
 	pub(crate) fn ensure_pricing(origin: OriginFor<T>) -> DispatchResult {
 		if T::AdminOrigin::ensure_origin(origin.clone()).is_ok() {
 			return Ok(());
@@ -63,13 +63,14 @@ impl<T: Config> Pallet<T> {
 		);
 	}
 
-	/// Returns the price of a unit and hour of a class now.
+	/// Returns the current prices of a unit and hour of a class.
 	pub(crate) fn prices_of(class: GpuClass) -> Result<Prices, Error<T>> {
 		let entry = PriceBook::<T>::get(class).ok_or(Error::<T>::NoPrice)?;
 		let (idle, rented) = T::Workers::use_of(class);
 		let utilisation = Utilisation { idle, rented };
 		if Contingency::<T>::get() {
-			// What costs more to run than it brings is not sold for less by the month.
+			// No plan lowers the price in a contingency, in which machines cost more to run than they earn
+			// otherwise.
 			let Cost { cost, multiplier } = entry.cost.ok_or(Error::<T>::NoPrice)?;
 			let price = price::contingency_price(cost, multiplier, utilisation)
 				.ok_or(Error::<T>::NoPrice)?;
@@ -112,7 +113,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Returns the price of an order, or of more hours of it, now.
+	/// Returns the current price of an order, or of more hours of it.
 	pub(crate) fn price_hours(
 		requirement: &Requirement,
 		hours: u32,
@@ -132,7 +133,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Returns the price of an order that can be placed.
+	/// Returns the current price of an order, if the order can be placed.
 	pub(crate) fn do_quote(
 		requirement: &Requirement,
 		hours: u32,

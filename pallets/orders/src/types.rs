@@ -1,4 +1,4 @@
-//! What the pallet stores: the price book, and an order with its money.
+//! Types of the pallet's storage: the price book, orders and their money, the queue and the agenda.
 
 use crate::Ordered;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use sp_runtime::{
 	traits::{EnsureAdd, EnsureAddAssign},
 };
 
-/// Most spans of time that an order is bought in: the first, and one for each extension.
+/// Maximum number of segments in which an order is bought: the first, and one for each extension.
 pub const MAX_SEGMENTS: u32 = 8;
 /// Orders in a page of the agenda.
 pub const AGENDA_PAGE: u32 = 64;
@@ -33,9 +33,9 @@ pub const AGENDA_PAGE: u32 = 64;
 	TypeInfo,
 )]
 pub struct Cost {
-	/// Of a unit and hour.
+	/// The cost of a unit and hour, in units of 10⁻¹⁸ KAI.
 	pub cost: Balance,
-	/// By how much it is multiplied.
+	/// The factor from cost to price.
 	pub multiplier: FixedU128,
 }
 
@@ -54,9 +54,9 @@ pub struct Cost {
 	TypeInfo,
 )]
 pub struct ClassPrice {
-	/// The median cloud price of a unit and hour, in KAI.
+	/// The median cloud price of a unit and hour, in units of 10⁻¹⁸ KAI.
 	pub reference: Option<Balance>,
-	/// The price's base in a contingency.
+	/// The running cost, from which the price is computed in a contingency.
 	pub cost: Option<Cost>,
 }
 
@@ -74,19 +74,19 @@ pub struct ClassPrice {
 	TypeInfo,
 )]
 pub struct Prices {
-	/// Without any commitment.
+	/// The price without commitment.
 	#[codec(compact)]
 	pub on_demand: Balance,
-	/// For 30 days.
+	/// The price with a commitment of 30 days.
 	#[codec(compact)]
 	pub month: Balance,
-	/// For 90 days.
+	/// The price with a commitment of 90 days.
 	#[codec(compact)]
 	pub quarter: Balance,
 }
 
 impl Prices {
-	/// With one of them.
+	/// Returns the price with `plan`.
 	pub fn of(&self, plan: Plan) -> Balance {
 		match plan {
 			Plan::OnDemand => self.on_demand,
@@ -101,13 +101,13 @@ impl Prices {
 pub struct Quote {
 	/// Prices of a unit and hour.
 	pub prices: Prices,
-	/// Units that are paid for: GPUs, or cores.
+	/// Units to pay for: GPUs, or CPU cores.
 	pub units: u32,
-	/// All of it, with the plan that was asked for.
+	/// The price of the whole order, with the requested plan.
 	pub total: Balance,
 }
 
-/// An amount in both kinds that a customer can pay in.
+/// An amount in the two kinds of money with which a customer can pay.
 #[derive(
 	Clone,
 	Copy,
@@ -136,13 +136,13 @@ impl Money {
 		self.kai.ensure_add(self.credits)
 	}
 
-	/// Adds other money, kind by kind.
+	/// Adds other money, kind by kind. Fails on overflow.
 	pub fn ensure_add_assign(&mut self, other: Self) -> Result<(), ArithmeticError> {
 		self.kai.ensure_add_assign(other.kai)?;
 		self.credits.ensure_add_assign(other.credits)
 	}
 
-	/// Takes out `amount`: credits first, KAI for the rest. `None` if there is less.
+	/// Takes `amount` out for a payment: credits first, KAI for the rest. `None` if there is less.
 	pub fn take(&mut self, amount: Balance) -> Option<Self> {
 		let credits = amount.min(self.credits);
 		let kai = amount.checked_sub(credits)?;
@@ -151,7 +151,7 @@ impl Money {
 		Some(Self { kai, credits })
 	}
 
-	/// Takes out `amount` to give it back: KAI first, credits for the rest. `None` if there is less.
+	/// Takes `amount` out for a refund: KAI first, credits for the rest. `None` if there is less.
 	pub fn take_back(&mut self, amount: Balance) -> Option<Self> {
 		let kai = amount.min(self.kai);
 		let credits = amount.checked_sub(kai)?;
@@ -161,7 +161,7 @@ impl Money {
 	}
 }
 
-/// Where the money of an order is, or went. What was charged is the sum of all the others, always.
+/// The ledger of an order's money: `charged` is always the sum of all other fields.
 #[derive(
 	Clone,
 	Copy,
@@ -176,24 +176,24 @@ impl Money {
 	TypeInfo,
 )]
 pub struct Ledger {
-	/// All that was ever put into escrow.
+	/// The total ever put into escrow.
 	#[codec(compact)]
 	pub charged: Balance,
-	/// The money that is in escrow now: KAI on hold on the customer's account, credits in the pot.
+	/// The money in escrow now: KAI on hold on the customer's account, credits in the pot.
 	pub escrow: Money,
-	/// Paid to the worker's owner.
+	/// The total paid to the worker's owner.
 	#[codec(compact)]
 	pub paid: Balance,
 	/// The protocol's part of the payments.
 	#[codec(compact)]
 	pub fees: Balance,
-	/// To the treasury: for a deployment that came to nothing, or for used time that no check proved of an
-	/// order whose container ended.
+	/// The treasury's part: for a failed deployment, or for used time that no check proved of an order whose
+	/// container ended.
 	#[codec(compact)]
 	pub setup: Balance,
-	/// Back to the customer, in the kind it was paid in.
+	/// The total refunded to the customer, in the kind it was paid in.
 	pub refunded: Money,
-	/// Turned into credits, or left as that, by a cancellation or the container's end.
+	/// The total turned into credits, or left as credits, by a cancellation or the container's end.
 	#[codec(compact)]
 	pub credited: Balance,
 }
@@ -204,7 +204,7 @@ impl Ledger {
 		self.paid.ensure_add(self.fees)
 	}
 
-	/// Whether each unit that was charged is in exactly one place.
+	/// Returns whether each unit charged is in exactly one place.
 	pub fn balances(&self) -> bool {
 		let sum = || {
 			self.escrow
@@ -218,7 +218,7 @@ impl Ledger {
 	}
 }
 
-/// A span of time that was bought at one day's prices.
+/// A span of an order's time, bought at one moment's prices.
 #[derive(
 	Clone,
 	Copy,
@@ -232,15 +232,14 @@ impl Ledger {
 	TypeInfo,
 )]
 pub struct Segment {
-	/// Its length.
+	/// The length of the span.
 	#[codec(compact)]
 	pub hours: u32,
-	/// Prices of a unit and hour in it, with each plan: an order that is canceled pays for the plan that it
-	/// has earned.
+	/// Prices of a unit and hour with each plan: a canceled order pays by the plan that it has earned.
 	pub prices: Prices,
 }
 
-/// Where an order is in its life.
+/// The state of an order.
 #[derive(
 	Clone,
 	Copy,
@@ -254,17 +253,17 @@ pub struct Segment {
 	TypeInfo,
 )]
 pub enum OrderState {
-	/// Waits to be matched with a worker.
+	/// The order waits to be matched with a worker.
 	Matching,
-	/// Has a worker, which deploys the container.
+	/// The order has a worker, which deploys the container.
 	Deploying,
 	/// The container runs, and paid time passes.
 	Active,
-	/// Paid time is over; the check is awaited that proves the rest of it.
+	/// Paid time is over; the order waits for the check that proves the rest of it.
 	Closing,
-	/// Over.
+	/// The order is over.
 	Closed {
-		/// Why.
+		/// The reason for which it was closed.
 		reason: CloseReason,
 	},
 }
@@ -283,13 +282,14 @@ pub enum OrderState {
 	TypeInfo,
 )]
 pub struct Ending {
-	/// Why it ends: `Expired` or `Cancelled`.
+	/// The reason of the end: `Expired` or `Cancelled`.
 	pub reason: CloseReason,
-	/// The rest of its time was proved, and only its money could not be dealt with yet.
+	/// Whether the rest of the order's time was proved, and only its money could not be settled yet.
 	pub proved: bool,
-	/// Checks since the end that came to no consensus.
+	/// Checks without consensus since the end.
 	pub undecided: u8,
-	/// Times that the agenda looked for the check, without those while a check from before the match was open.
+	/// Visits of the agenda while the order waits, excluding those while a check from before the match was
+	/// open.
 	pub looks: u8,
 }
 
@@ -309,78 +309,79 @@ pub struct Ending {
 pub struct OpenIssue {
 	/// The kind of issue.
 	pub reason: Issue,
-	/// The KAI that is on hold for it.
+	/// The KAI on hold for the report.
 	#[codec(compact)]
 	pub bond: Balance,
-	/// When it was reported: a check of a round that started before does not count.
+	/// The block of the report: a check of a round that started before does not count.
 	#[codec(compact)]
 	pub reported_at: BlockNumber,
-	/// Checks since then that came to no consensus.
+	/// Checks without consensus since the report.
 	pub undecided: u8,
 }
 
-/// An order: all that a payment reads and writes, in one storage item.
+/// An order: everything that a payment reads and writes, in one storage item.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Order<AccountId> {
 	/// The account that pays.
 	pub customer: AccountId,
-	/// The machine that was asked for.
+	/// The machine that the customer requires.
 	pub requirement: Requirement,
-	/// The plan that it is bought with.
+	/// The plan with which the order is bought.
 	pub plan: Plan,
-	/// Where it is in its life.
+	/// The state of the order.
 	pub state: OrderState,
-	/// The worker that serves, or served, it.
+	/// The worker that serves or served the order.
 	pub worker: Option<WorkerId>,
-	/// That worker's price floor when it was matched: an extension is not cheaper.
+	/// The worker's price floor when it was matched: the minimum price of an extension.
 	#[codec(compact)]
 	pub floor: Balance,
-	/// When it was placed.
+	/// The block in which it was placed.
 	#[codec(compact)]
 	pub placed_at: BlockNumber,
-	/// When it was matched.
+	/// The block in which it was matched.
 	#[codec(compact)]
 	pub matched_at: BlockNumber,
-	/// Blocks that its customer gives the deployment; 0 for the parameter.
+	/// Blocks that the customer allows for the deployment; 0 for the parameter `DeployDeadline`.
 	#[codec(compact)]
 	pub deploy_blocks: u16,
-	/// The last block in which its deployment may be confirmed.
+	/// The last block in which the deployment may be confirmed.
 	#[codec(compact)]
 	pub deploy_by: BlockNumber,
-	/// When its paid time began.
+	/// The block in which paid time began.
 	#[codec(compact)]
 	pub started_at: BlockNumber,
-	/// When it ends.
+	/// The block in which paid time ends.
 	#[codec(compact)]
 	pub ends_at: BlockNumber,
-	/// When it was closed.
+	/// The block in which it was closed.
 	#[codec(compact)]
 	pub closed_at: BlockNumber,
-	/// The time that was bought, one after the other.
+	/// The segments of time bought, in order.
 	pub segments: BoundedVec<Segment, ConstU32<MAX_SEGMENTS>>,
-	/// The block up to which checks have been; time before it that they did not prove stays unproved.
+	/// The block up to which checks have covered the order; earlier time that they did not prove stays
+	/// unproved.
 	#[codec(compact)]
 	pub proved_to: BlockNumber,
-	/// Blocks of paid time that they proved.
+	/// Blocks of paid time that checks proved.
 	#[codec(compact)]
 	pub proved: BlockNumber,
-	/// The wait for its last check, exactly while it is `Closing`.
+	/// The wait for the last check, exactly while the order is `Closing`.
 	pub ending: Option<Ending>,
-	/// A check found its container down, and only its money could not be dealt with yet.
+	/// Whether a check found the container down, and only the money could not be settled yet.
 	pub down: bool,
-	/// The issue that its customer reported, if one is open.
+	/// The customer's open issue, if any.
 	pub issue: Option<OpenIssue>,
-	/// The block in which the agenda looks at it next; 0 while it waits in the queue.
+	/// The block of the order's entry in the agenda; 0 while it waits in the queue.
 	#[codec(compact)]
 	pub wake: BlockNumber,
-	/// Its money.
+	/// The ledger of its money.
 	pub ledger: Ledger,
 }
 
 impl<AccountId> Order<AccountId> {
-	/// Units that are paid for.
+	/// Returns the units that the order pays for.
 	pub fn units(&self) -> u32 {
 		let Requirement {
 			gpu_class,
@@ -391,14 +392,14 @@ impl<AccountId> Order<AccountId> {
 		price::units(gpu_class, gpu_count, min_cpu)
 	}
 
-	/// Hours that were bought.
+	/// Returns the hours bought.
 	pub fn hours(&self) -> u32 {
 		self.segments
 			.iter()
 			.fold(0, |sum, segment| sum.saturating_add(segment.hours))
 	}
 
-	/// Proves the order's time up to block `to`, but no more than `most` blocks of it.
+	/// Marks the order's time up to block `to` as proved, at most `most` blocks of it.
 	pub fn prove(&mut self, to: BlockNumber, most: BlockNumber) {
 		let to = to.min(self.ends_at);
 		let blocks = to.saturating_sub(self.proved_to).min(most);
@@ -406,36 +407,35 @@ impl<AccountId> Order<AccountId> {
 		self.proved_to = self.proved_to.max(to);
 	}
 
-	/// Returns the best plan that the time it ran for has earned.
+	/// Returns the best plan that the order's running time has earned.
 	fn earned_plan(&self) -> Plan {
 		let ran = self.ends_at.saturating_sub(self.started_at);
 		self.plan.earned(ran / HOURS)
 	}
 
-	/// Returns the price of the used time: the first `used` blocks, an hour at least, with the plan that it has
-	/// earned.
+	/// Returns the price of the first `used` blocks, at least an hour, with the earned plan.
 	fn used_price(&self, used: BlockNumber) -> Option<Balance> {
 		self.cost(self.earned_plan(), used.max(HOURS))
 	}
 
-	/// Returns what proved time costs with the plan that the order has earned, without the rest of a first hour.
+	/// Returns the price of proved time with the earned plan, without the rest of a first hour.
 	pub fn proved_cost(&self) -> Option<Balance> {
 		self.cost(self.earned_plan(), self.proved)
 	}
 
-	/// Returns the price of the used time, if only proved time counts.
+	/// Returns the price of used time, if only proved time counts.
 	pub fn proved_price(&self) -> Option<Balance> {
 		self.used_price(self.proved)
 	}
 
-	/// Returns the price of the used time, if the time since the last proof counts too. Time that a check
-	/// has lost does not.
+	/// Returns the price of used time, if the time since the last proof counts too. Time that a check failed
+	/// to prove does not.
 	pub fn run_price(&self) -> Option<Balance> {
 		let tail = self.ends_at.saturating_sub(self.proved_to);
 		self.used_price(self.proved.saturating_add(tail))
 	}
 
-	/// Whether its customer has canceled it.
+	/// Returns whether the customer has canceled the order.
 	pub fn is_cancelled(&self) -> bool {
 		self.ending
 			.is_some_and(|ending| ending.reason == CloseReason::Cancelled)
@@ -450,14 +450,14 @@ impl<AccountId> Order<AccountId> {
 		price::used(segments, self.units(), blocks)
 	}
 
-	/// Returns the price of a unit and hour that was bought last.
+	/// Returns the price of a unit and hour in the last segment.
 	pub fn unit_price(&self) -> Balance {
 		self.segments
 			.last()
 			.map_or(0, |segment| segment.prices.of(self.plan))
 	}
 
-	/// Whether it has a worker and is not over.
+	/// Returns whether the order has a worker and is not over.
 	pub fn is_placed(&self) -> bool {
 		matches!(
 			self.state,
@@ -465,12 +465,12 @@ impl<AccountId> Order<AccountId> {
 		)
 	}
 
-	/// Whether its container was deployed and has to answer.
+	/// Returns whether the order's container was deployed and has to answer.
 	pub fn is_served(&self) -> bool {
 		matches!(self.state, OrderState::Active | OrderState::Closing)
 	}
 
-	/// Whether it is over.
+	/// Returns whether the order is over.
 	pub fn is_closed(&self) -> bool {
 		matches!(self.state, OrderState::Closed { .. })
 	}
@@ -490,16 +490,16 @@ pub struct Waiting {
 pub struct QueueBounds {
 	/// The oldest entry.
 	pub head: u64,
-	/// Where the next one goes.
+	/// The position of the next entry.
 	pub tail: u64,
 }
 
-/// Where the agenda has got to: all entries before this one are done.
+/// The agenda's position: all earlier entries are done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct Cursor {
 	/// The block.
 	pub block: BlockNumber,
-	/// The entry of that block.
+	/// The entry within that block.
 	pub position: u32,
 }
 
@@ -524,20 +524,21 @@ pub enum Lack {
 	Driver,
 	/// The CUDA version.
 	Cuda,
-	/// The price: the worker's floor is above it.
+	/// The price, which is below the worker's floor.
 	Price,
 }
 
-/// A worker that an order could be matched with, as [`Pallet::candidates`] shows it.
+/// A worker with which an order could be matched, as [`Pallet::candidates`](crate::Pallet::candidates) shows
+/// it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct CandidateView {
 	/// Its number.
 	pub worker: WorkerId,
-	/// The conditions that it fails; empty if it fits.
+	/// The conditions that the worker fails; empty if it fits.
 	pub lacks: Vec<Lack>,
 }
 
-/// A page of the workers that an order could be matched with.
+/// A page of the workers with which an order could be matched.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
 pub struct CandidatePage {
 	/// Number of idle workers with the requirement's GPUs (in class 0, its CPU tier) in its region.
@@ -555,10 +556,10 @@ pub struct OrderView<AccountId> {
 	pub id: OrderId,
 	/// Its record.
 	pub order: Order<AccountId>,
-	/// Its workload, until it is closed.
+	/// The workload, until the order is closed.
 	pub workload: Option<Ordered>,
-	/// Hours that were bought.
+	/// The hours bought.
 	pub hours: u32,
-	/// The price of its proved time, the protocol's part included.
+	/// The price of the proved time, including the protocol's part.
 	pub used: Balance,
 }

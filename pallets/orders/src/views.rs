@@ -1,4 +1,4 @@
-//! The answers of view functions.
+//! The results of view functions.
 
 use crate::{pallet::*, *};
 use alloc::vec::Vec;
@@ -16,8 +16,8 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Returns a page of a customer's orders: a range of the index, which is read no further than one entry
-	/// beyond it.
+	/// Returns a page of a customer's orders: a range of the index, read no further than one entry beyond
+	/// it.
 	pub(crate) fn page_of(
 		customer: &T::AccountId,
 		from: OrderId,

@@ -1,7 +1,7 @@
 //! Weights of the calls and hooks.
 //!
-//! Worked out from what each reads and writes, to be replaced by the output of the benchmarks
-//! (`benchmarking.rs`). Whatever touches a worker includes closing a check of the largest committee.
+//! Computed from the reads and writes of each, to be replaced by the output of the benchmarks
+//! (`benchmarking.rs`). A call that touches a worker includes closing a check of the largest committee.
 
 use core::marker::PhantomData;
 use frame_support::{
@@ -10,58 +10,59 @@ use frame_support::{
 };
 use kaisar_primitives::MAX_COMMITTEE;
 
-/// What the calls and hooks cost.
+/// The weights of the calls and hooks.
 pub trait WeightInfo {
-	/// Of `place_order`.
+	/// Returns the weight of `place_order`.
 	fn place_order() -> Weight;
-	/// Of `confirm_deployment`.
+	/// Returns the weight of `confirm_deployment`.
 	fn confirm_deployment() -> Weight;
-	/// Of `fail_deployment`.
+	/// Returns the weight of `fail_deployment`.
 	fn fail_deployment() -> Weight;
-	/// Of `report_exit`.
+	/// Returns the weight of `report_exit`.
 	fn report_exit() -> Weight;
-	/// Of checking one of those three in the pool.
+	/// Returns the weight of checking one of these three calls in the pool.
 	fn authorize_worker() -> Weight;
-	/// Of `extend_order`.
+	/// Returns the weight of `extend_order`.
 	fn extend_order() -> Weight;
-	/// Of `cancel_order`.
+	/// Returns the weight of `cancel_order`.
 	fn cancel_order() -> Weight;
-	/// Of `report_issue`.
+	/// Returns the weight of `report_issue`.
 	fn report_issue() -> Weight;
-	/// Of `close_order`.
+	/// Returns the weight of `close_order`.
 	fn close_order() -> Weight;
-	/// Of `set_price` and `set_cost`.
+	/// Returns the weight of `set_price` and `set_cost`.
 	fn set_price() -> Weight;
-	/// Of `set_contingency`.
+	/// Returns the weight of `set_contingency`.
 	fn set_contingency() -> Weight;
-	/// Of `set_oracle`.
+	/// Returns the weight of `set_oracle`.
 	fn set_oracle() -> Weight;
-	/// Of `set_template`.
+	/// Returns the weight of `set_template`.
 	fn set_template() -> Weight;
-	/// Of `set_client_key`.
+	/// Returns the weight of `set_client_key`.
 	fn set_client_key() -> Weight;
-	/// Of looking at the queue.
+	/// Returns the weight of reading the queue.
 	fn match_orders() -> Weight;
-	/// Of looking at an entry of the queue.
+	/// Returns the weight of reading an entry of the queue.
 	fn match_look() -> Weight;
-	/// Of matching an order for which `d` workers are drawn, `t` of which are touched, and `r` judged anew.
+	/// Returns the weight of matching an order for which `d` workers are drawn, `t` touched, and `r`
+	/// reviewed.
 	fn match_order(d: u32, t: u32, r: u32) -> Weight;
-	/// Of looking at the agenda.
+	/// Returns the weight of reading the agenda.
 	fn agenda() -> Weight;
-	/// Of a block of it.
+	/// Returns the weight of one block of the agenda.
 	fn agenda_block() -> Weight;
-	/// Of an entry that does not count any more.
+	/// Returns the weight of a stale entry.
 	fn agenda_stale() -> Weight;
-	/// Of forgetting an order.
+	/// Returns the weight of removing an order.
 	fn agenda_forget() -> Weight;
-	/// Of the end of a bar: the worker is judged anew, and its order kept or forgotten.
+	/// Returns the weight of a bar's end: the worker is reviewed, and its order kept or removed.
 	fn agenda_review() -> Weight;
-	/// Of the end of an order's paid time.
+	/// Returns the weight of ending an order's paid time.
 	fn agenda_end() -> Weight;
-	/// Of anything else that can be due of an order.
+	/// Returns the weight of any other step of an order.
 	fn agenda_other() -> Weight;
-	/// What a check that is closed costs more if its worker serves an order: the payment, or its end. For
-	/// Popw's weights.
+	/// Returns the additional weight of closing a check whose worker serves an order: the payment, or the
+	/// order's end. Part of Popw's weights.
 	fn on_order_checked() -> Weight;
 }
 
@@ -73,27 +74,28 @@ const SIGNATURE: u64 = 60_000_000;
 const STEP: u64 = 10_000_000;
 /// Proof size of an item.
 const ITEM: u64 = 3_600;
-/// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's and
-/// the operators' scores, totals; the worker's listing by another profile, two prices, its slashes, and the
-/// rounds that run. (As Providers has it.)
+/// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's
+/// and the operators' scores, totals; the worker's listing under another profile, two prices, its slashes,
+/// and the rounds in flight. (As Providers has it.)
 const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * 11 + 2 * 2 + 3 + ROUNDS;
-/// Items read to see which rounds run, as for each change of a worker's state.
+/// Items read to find the rounds in flight, as for each change of a worker's state.
 const ROUNDS: u64 = 5;
-/// Items of an order's payment: the customer's account and holds, the pot, the owner; the treasury, or both reward
-/// pots and what they carry; all credits; the worker, the next round and its score, the epoch that runs; two
-/// parameters.
+/// Items of an order's payment: the customer's account and holds, the pot, the owner; the treasury, or both
+/// reward pots and their carry; all credits; the worker, the next round and its score, the running epoch;
+/// two parameters.
 const PAYMENT: u64 = 15;
-/// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length, its
-/// page, the last page, and the record of the worker that moves.
+/// Items of a worker that enters or leaves the index: its record, and in each of its two buckets the length,
+/// its page, the last page, and the record of the worker that moves.
 const LISTING: u64 = 1 + 2 * 4;
-/// Items of an order's end, besides: its record, its workload, a page of the agenda and its length; the
+/// Further items of an order's end: its record, its workload, a page of the agenda and its length; the
 /// customer's account, holds and credits; the bond's; the worker, its listing and a mark for the next round.
-/// (The rounds that run are among what is read to close a check.)
+/// (The rounds in flight are among the items read to close a check.)
 const ENDING: u64 = 4 + 3 + 2 + 4 + 11;
-/// Items read to know until when a worker still proves what it was: its check, its record, the rounds in flight
-/// and their list; the next round and its start, one that starts in this block; two parameters.
+/// Items read to find until when a worker owes proofs from before it was rented: its check, its record, the
+/// rounds in flight and their list; the next round and its start, one that starts in this block; two
+/// parameters.
 const PROVING: u64 = 2 + MAX_IN_FLIGHT + 1 + 3 + 2;
-/// Rounds that are in flight at most. (As Popw has it.)
+/// Maximum number of rounds in flight. (As Popw has it.)
 const MAX_IN_FLIGHT: u64 = 8;
 
 fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
@@ -105,20 +107,20 @@ fn items<D: Get<frame_support::weights::RuntimeDbWeight>>(
 		.saturating_add(D::get().reads_writes(reads, writes))
 }
 
-/// Weights on the runtime's database.
+/// Weights with the runtime's database.
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
-/// The weights, on a database.
+/// Defines the weights for a database.
 macro_rules! weights {
 	($db:ty) => {
 		fn place_order() -> Weight {
-			// The class and whether such are paid; price, switch, utilization, plans, template; number, account,
-			// holds, credits; the order, its workload, the index, the queue and its ends.
+			// The class and whether it is paid; price, switch, utilization, plans, template; number,
+			// account, holds, credits; the order, its workload, the index, the queue and its ends.
 			items::<$db>(CALL, 17, 10)
 		}
 		fn confirm_deployment() -> Weight {
 			// The order, the worker, the next round; a page of the agenda and its length. The check that it
-			// closes can pay, or end, the order.
+			// closes can pay for the order, or end it.
 			items::<$db>(
 				CALL,
 				CLOSING + PAYMENT + ENDING + 6,
@@ -178,7 +180,8 @@ macro_rules! weights {
 			items::<$db>(CALL, 2, 1)
 		}
 		fn match_orders() -> Weight {
-			// The queue's ends; a seed, or the running hash and the block's output; the census and its round.
+			// The queue's ends; a seed, or the running hash and the block's output; the census and its
+			// round.
 			items::<$db>(STEP, 5, 1)
 		}
 		fn match_look() -> Weight {
@@ -187,8 +190,9 @@ macro_rules! weights {
 		}
 		fn match_order(d: u32, t: u32, r: u32) -> Weight {
 			// A draw reads a page of the bucket, a worker's record and its price; one that fits also whether
-			// it has a check open, and its record again. One is rented, whose proof may still run (the rounds
-			// in flight are read for it), or all goes back. A worker that is judged anew leaves both of its buckets.
+			// it has a check open, and its record again. One worker is rented, whose proof may still run
+			// (the rounds in flight are read for it), or the price is refunded. A reviewed worker leaves
+			// both of its buckets.
 			items::<$db>(STEP, 2 + ENDING + PROVING, 2 + ENDING)
 				.saturating_add(items::<$db>(STEP / 2, 4, 0).saturating_mul(d.into()))
 				.saturating_add(items::<$db>(STEP, CLOSING, CLOSING).saturating_mul(t.into()))
@@ -201,7 +205,7 @@ macro_rules! weights {
 			items::<$db>(STEP / 10, 1, 1)
 		}
 		fn agenda_stale() -> Weight {
-			// The order; a page is read and removed for at most so many.
+			// The order; each page is read and removed once.
 			items::<$db>(STEP / 5, 2, 1)
 		}
 		fn agenda_forget() -> Weight {
@@ -209,12 +213,12 @@ macro_rules! weights {
 			items::<$db>(STEP, 2, 3)
 		}
 		fn agenda_review() -> Weight {
-			// The worker, the next round, the price book, its listing; a page and its length, or what is
-			// forgotten; the length of a history.
+			// The worker, the next round, the price book, its listing; a page and its length, or the removed
+			// order; the length of the history.
 			items::<$db>(STEP, LISTING + 9, LISTING + 5)
 		}
 		fn agenda_end() -> Weight {
-			// The order, the worker, the next and the oldest round, the time-out; a page, another one and its
+			// The order, the worker, the next and the oldest round, the timeout; a page, another one and its
 			// length.
 			items::<$db>(STEP, 8, 5)
 		}

@@ -10,12 +10,12 @@ use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchResult};
 
-/// Most capabilities of a template.
+/// Maximum number of capabilities of a template.
 pub const MAX_CAPABILITIES: u32 = 8;
 
-/// A capability that a template may name: part of the agents' own list (`agent/src/containers/limits.rs`), so
-/// that no template names what agents refuse. Those that would let a container out of its box are in neither,
-/// so that governance cannot name them by mistake.
+/// A capability that a template may name: one of the agents' own list (`agent/src/containers/limits.rs`), so
+/// that no template names a capability that agents refuse. Those that would let a container escape are in
+/// neither list, so that governance cannot name them by mistake.
 #[derive(
 	Clone,
 	Copy,
@@ -48,7 +48,7 @@ pub enum Capability {
 }
 
 impl Capability {
-	/// Returns its name, as container engines have it.
+	/// Returns the name that container engines use.
 	pub const fn name(self) -> &'static str {
 		match self {
 			Self::Chown => "CHOWN",
@@ -65,22 +65,22 @@ impl Capability {
 /// An OCI reference.
 pub type Reference = BoundedVec<u8, ConstU32<MAX_IMAGE>>;
 
-/// A workload of the chain's list.
+/// A workload in the chain's list, which orders can name.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Template {
 	/// The image's OCI reference.
 	pub image: Reference,
-	/// Arguments, in place of the image's own.
+	/// Arguments, which replace the image's own.
 	pub args: WorkloadItems,
-	/// Variables of the environment, beside the image's own.
+	/// Environment variables, added to the image's own.
 	pub env: WorkloadItems,
 	/// Ports that customers are connected to; by default those that the image exposes.
 	pub ports: Ports,
 	/// The capabilities that the container keeps; all others are dropped.
 	pub capabilities: BoundedVec<Capability, ConstU32<MAX_CAPABILITIES>>,
-	/// Hash of a document with its name, text, parameters and needed hardware.
+	/// Hash of a document with its name, description, parameters and required hardware.
 	pub metadata: Option<H256>,
 }
 
@@ -97,7 +97,7 @@ impl Template {
 		}
 	}
 
-	/// Whether it keeps the limits of a workload.
+	/// Returns whether the template keeps the limits of a workload.
 	pub fn is_valid(&self) -> bool {
 		let mut workload = Workload::of(Image::Reference(self.image.clone()));
 		workload.args = self.args.clone();
@@ -106,8 +106,8 @@ impl Template {
 		workload.is_valid()
 	}
 
-	/// Returns the template with a workload's own arguments and ports in place of its own, if the workload
-	/// has any, and the workload's variables after its own. `None` if they are too many.
+	/// Returns the template with a workload's arguments and ports in place of its own, where the workload
+	/// has any, and the workload's variables after its own. `None` if there are too many variables.
 	pub fn with(mut self, workload: &Workload) -> Option<Self> {
 		if !workload.args.is_empty() {
 			self.args = workload.args.clone();
@@ -120,28 +120,27 @@ impl Template {
 	}
 }
 
-/// The workload of an order, fixed when the order is placed: a template that changes later changes none of
+/// The workload of an order, fixed when the order is placed: a later change of a template does not affect
 /// the orders that named it.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct Ordered {
-	/// The template that was named, if one was.
+	/// The template that the order named, if any.
 	pub template: Option<TemplateId>,
-	/// The image and how it runs: those of the template, with the order's own arguments, variables and
-	/// ports.
+	/// The image with its arguments, variables and ports: those of the template, with the order's own.
 	pub run: Template,
-	/// The agent waits for a sealed part before it starts the container.
+	/// Whether the agent waits for a sealed part before it starts the container.
 	pub sealed: bool,
-	/// If the worker fails, the rest of the paid time is matched again. It has no effect yet.
+	/// Whether the rest of the paid time is matched again if the worker fails. It has no effect yet.
 	pub failover: bool,
-	/// The key that may connect.
+	/// The ed25519 key that may connect.
 	pub client_key: ClientKey,
 }
 
 impl<T: Config> Pallet<T> {
-	/// Checks that it can be an OCI reference: it has only characters that occur in one, and begins with a
-	/// letter or a digit, so that it is never taken for an option.
+	/// Ensures that a reference has only characters of OCI references and begins with a letter or a digit,
+	/// so that it is never taken for an option.
 	pub(crate) fn ensure_reference(reference: &[u8]) -> Result<(), Error<T>> {
 		let begins = reference.first().is_some_and(u8::is_ascii_alphanumeric);
 		let known = |byte: &u8| {
@@ -155,7 +154,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Returns a workload as an order keeps it, with the template that it names.
+	/// Returns the workload that an order stores: with the template that it names filled in.
 	pub(crate) fn resolve(workload: Workload, client_key: ClientKey) -> Result<Ordered, Error<T>> {
 		ensure!(workload.is_valid(), Error::<T>::InvalidWorkload);
 		let (template, base) = match &workload.image {

@@ -1,7 +1,7 @@
-//! Fee-less calls: the pool admits only what will succeed, or will at least be used up.
+//! Fee-less calls: the pool admits only calls that will succeed, or will at least be used up.
 //!
-//! Every check that the call makes is made here first, and the signature, which costs most, last. A call that
-//! closes an old check of its worker first succeeds and does nothing more: it was used up for that.
+//! Every check of the call is made here first, and the signature, which costs most, last. A call that first
+//! closes an old check of its worker succeeds and does nothing more: it is used up by that.
 //!
 //! The calls of a round have the highest priority, closing half of it; the runtime keeps all signed
 //! transactions below both, whatever their tip. A transaction lives no longer than its phase. Two copies
@@ -21,7 +21,7 @@ use sp_runtime::{
 	transaction_validity::{InvalidTransaction, TransactionPriority, ValidTransaction},
 };
 
-/// Names a refusal to the submitter.
+/// Maps an error to the refusal that the submitter sees.
 fn refuse<T: Config>(error: Error<T>) -> InvalidTransaction {
 	match error {
 		Error::WrongPhase => InvalidTransaction::Future,
@@ -117,7 +117,7 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Needs no signature: it says what the chain knows already, and only once.
+	/// Needs no signature: the chain verifies the absence itself, and each counts once.
 	pub(crate) fn authorize_report_absent(
 		_source: TransactionSource,
 		worker: &WorkerId,
@@ -132,9 +132,9 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Needs no signature: each check is closed once. At least half of the workers must have one that is over,
-	/// so that a list outlives the closing of some by others, and none is carried for little. They must be in
-	/// ascending order, so that a list cannot be sent in many permutations.
+	/// Needs no signature: each check is closed once. At least half of the workers must have one that is
+	/// over, so that a list stays valid while others close some of its checks, and no list is carried for
+	/// few. They must be in ascending order, so that a list cannot be sent in many permutations.
 	pub(crate) fn authorize_finalize(
 		_source: TransactionSource,
 		workers: &BoundedVec<WorkerId, ConstU32<MAX_FINALIZE>>,
@@ -148,8 +148,8 @@ impl<T: Config> Pallet<T> {
 		if over.is_empty() || !sorted || over.len().saturating_mul(2) < workers.len() {
 			return Err(refuse::<T>(Error::NothingToFinalize).into());
 		}
-		// A tag for each check that it closes, so that lists which overlap do not fill a block together. The
-		// others have none: a list keeps no other out of the pool for checks that it does not close.
+		// A tag for each check that it closes, so that overlapping lists do not fill a block together. The
+		// other workers have none: a list excludes no other from the pool for checks that it does not close.
 		let mut valid = ValidTransaction::with_tag_prefix("popw/finalize")
 			.priority(TransactionPriority::MAX / 2)
 			.longevity(u64::from(Self::phase_length()))

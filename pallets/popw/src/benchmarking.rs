@@ -1,5 +1,4 @@
-//! Benchmarks of the calls, of what the pool checks, and of the hooks. Each asserts what it brought
-//! about.
+//! Benchmarks of the calls, of the pool's checks, and of the hooks. Each asserts its outcome.
 
 use crate::{Pallet as Popw, checks::signing_payload, *};
 use alloc::vec::Vec;
@@ -44,7 +43,7 @@ fn agent(n: u32) -> AgentKey {
 	AgentKey::from_raw(key)
 }
 
-/// An operator for each seat, with a license each, and `count` workers that are due in the next
+/// Registers an operator for each seat, with a license each, and `count` workers that are due in the next
 /// round. The first operator's and the first worker's keys are in the keystore.
 struct Cast<T: Config> {
 	operators: Vec<(OperatorId, T::AccountId)>,
@@ -122,7 +121,7 @@ fn attest_all<T: Config>(cast: &Cast<T>, round: &Round) {
 	}
 }
 
-/// The other seats of a worker's check have voted.
+/// Fills in the votes of a check's other seats.
 fn others_voted<T: Config>(worker: WorkerId, me: OperatorId) {
 	LastChecks::<T>::mutate(worker, |last| {
 		if let Some(LastCheck::Open(check)) = last {
@@ -145,7 +144,7 @@ fn votes_of(workers: &[WorkerId]) -> Votes {
 	Votes::truncate_from(workers.iter().map(|worker| (*worker, VERDICT)).collect())
 }
 
-/// Attested by all, committed to by the first operator, in the reveal phase.
+/// Prepares a round in its reveal part: attested by all, committed to by the first operator.
 fn to_reveal<T: Config>(count: u32) -> (Cast<T>, Round, Votes) {
 	let cast = cast::<T>(count);
 	let round = start::<T>();
@@ -172,12 +171,12 @@ fn sign(
 mod benchmarks {
 	use super::*;
 
-	/// `d` draws in steps of what a committee may draw where every license is active.
+	/// Makes `d` draws, in steps of the draws of a committee where every license is active.
 	#[benchmark]
 	fn attest(d: Linear<1, 12>) {
 		let cast = cast::<T>(1);
 		let round = start::<T>();
-		// All but one in `d` licenses are inactive: so many draws are allowed, and mostly in vain.
+		// All but one in `d` licenses are inactive: that many draws are allowed, and most miss.
 		Rounds::<T>::mutate(round.index, |round| {
 			if let Some(round) = round {
 				round.minted = round.active.saturating_mul(d);
@@ -225,7 +224,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// To a slot in which `u` older commitments were left, by an operator that withheld others before.
+	/// Commits to a slot with `u` older unopened commitments, by an operator that withheld others before.
 	#[benchmark]
 	fn commit(u: Linear<0, 1>) {
 		let cast = cast::<T>(1);
@@ -286,7 +285,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// `v` votes, `c` of which close their checks.
+	/// Reveals `v` votes, `c` of which close their checks.
 	#[benchmark]
 	fn reveal(v: Linear<1, MAX_BATCH>, c: Linear<0, MAX_BATCH>) {
 		let (cast, round, votes) = to_reveal::<T>(v);
@@ -373,7 +372,7 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// `c` checks in which every seat but one voted.
+	/// Closes `c` checks in which every seat but one voted.
 	#[benchmark]
 	fn finalize(c: Linear<1, MAX_FINALIZE>) {
 		let (cast, round, _) = to_reveal::<T>(c);
@@ -407,8 +406,8 @@ mod benchmarks {
 		Ok(())
 	}
 
-	/// A block that starts no round, removes `p` pages of counters, and finds `u` commitments that were not
-	/// opened in them.
+	/// Starts a block without a new round, which removes `p` pages of counters and finds `u` unopened
+	/// commitments in them.
 	#[benchmark]
 	fn on_initialize(p: Linear<0, 900>, u: Linear<0, 60>) {
 		let round = start::<T>();
@@ -443,7 +442,7 @@ mod benchmarks {
 		assert_eq!(CountersOf::<T>::iter_prefix(round.index).count(), 0);
 	}
 
-	/// What starting a round adds.
+	/// Starts a round.
 	#[benchmark]
 	fn start_round() {
 		cast::<T>(1);
@@ -464,7 +463,7 @@ mod benchmarks {
 		);
 	}
 
-	/// Folding the block's randomness, and seeding the round that it starts.
+	/// Folds the block's randomness, and seeds the round that it starts.
 	#[benchmark]
 	fn on_finalize() {
 		cast::<T>(1);

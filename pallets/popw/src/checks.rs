@@ -12,9 +12,9 @@ use kaisar_primitives::{
 use sp_core::H256;
 use sp_runtime::{BoundedVec, DispatchError, DispatchResult};
 
-/// What an attestation did, for its weight.
+/// The effect of an attestation, for its weight.
 pub(crate) enum Attest {
-	/// It opened a check, whose committee took so many draws.
+	/// It opened a check, whose committee took `draws` draws.
 	Opened { draws: u32 },
 	/// It closed an earlier check, and did nothing more.
 	Touched(Closed),
@@ -23,7 +23,7 @@ pub(crate) enum Attest {
 /// Counts of the checks that a call closed, for its weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Closed {
-	/// Checks that only repeated the known facts.
+	/// Checks that only confirmed the known facts.
 	pub confirming: u32,
 	/// All other checks.
 	pub changing: u32,
@@ -46,7 +46,7 @@ impl<T: Config> Pallet<T> {
 		Ok(round)
 	}
 
-	/// Checks everything that `attest` needs except its sender.
+	/// Makes every check of `attest` except that of the sender.
 	pub(crate) fn ensure_attest(
 		worker: WorkerId,
 		round: RoundIndex,
@@ -57,8 +57,8 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Opens the worker's check; or closes an earlier one that is over. The pool admitted the call by the
-	/// worker as it stood before that, so the call is used up then: if it failed, the closing would be
-	/// undone, and the same call could come again and again.
+	/// worker's state before that, so closing uses the call up: if it failed, the closing would be undone,
+	/// and the same call could come again and again.
 	pub(crate) fn do_attest(
 		signer: Signer<T::AccountId>,
 		worker: WorkerId,
@@ -125,7 +125,7 @@ impl<T: Config> Pallet<T> {
 		Ok(Attest::Opened { draws })
 	}
 
-	/// Checks everything that `report_absent` needs. Returns whether the worker was rented, too.
+	/// Makes every check of `report_absent`. Returns also whether the worker was rented.
 	pub(crate) fn ensure_absent(
 		worker: WorkerId,
 		round: RoundIndex,
@@ -140,7 +140,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Finds the worker offline; or closes an earlier check of it that is over, see [`Self::do_attest`].
-	/// Returns the weight.
+	/// Returns the weight used.
 	pub(crate) fn do_report_absent(
 		reporter: Option<T::AccountId>,
 		worker: WorkerId,
@@ -170,7 +170,7 @@ impl<T: Config> Pallet<T> {
 			proved: Proved::default(),
 			seats: &[],
 		});
-		// It was due in this round once, and is not any more.
+		// It was due in this round once; from now on it is not.
 		LastChecks::<T>::insert(
 			worker,
 			LastCheck::Closed {
@@ -187,7 +187,7 @@ impl<T: Config> Pallet<T> {
 		Ok(T::WeightInfo::report_absent().saturating_add(observers))
 	}
 
-	/// Whether the worker has a check that is over and not closed.
+	/// Returns whether the worker has a check that is over and not closed.
 	pub(crate) fn is_over(worker: WorkerId) -> bool {
 		matches!(
 			LastChecks::<T>::get(worker),
@@ -195,7 +195,7 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// `finder` shares the bounty of what ends in a slash.
+	/// Closes the workers' checks that are over. `finder` shares the bounty of a slash.
 	pub(crate) fn do_finalize(
 		workers: &[WorkerId],
 		finder: Option<&T::AccountId>,
@@ -208,10 +208,10 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// Moves a mark of the worker, whose check of round `closed` was over in block `at`, if the round of the mark
-	/// began before that or is over: the worker could not prepare in it with the others, or attested elsewhere.
-	/// It is due in the next one; a mark never falls due in a round that has begun. The check itself uses up a
-	/// mark for its own round or an earlier one.
+	/// Moves a worker's mark to the next round in which it can count. The worker's check of round `closed`
+	/// was over in block `at`. If the mark's round began before that or is over, the worker could not
+	/// prepare in it with the others, or attested elsewhere. A mark never falls due in a round that has
+	/// begun. The check itself uses up a mark for its own round or an earlier one.
 	fn postpone_mark(
 		worker: WorkerId,
 		info: &WorkerInfo<T::AccountId>,
@@ -223,7 +223,7 @@ impl<T: Config> Pallet<T> {
 		};
 		let begun = match Rounds::<T>::get(mark.round) {
 			Some(round) => round.start <= at || round.phase(Self::now()) == Phase::Over,
-			// Its start is not over, or its record is gone.
+			// Its first block has not ended, or its record is gone.
 			None => mark.round < NextRound::<T>::get(),
 		};
 		if begun {
@@ -232,17 +232,17 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Returns the most that closing an earlier check before a call can take.
+	/// Returns the maximum weight of closing an earlier check before a call.
 	pub(crate) fn max_weight_of_touch() -> Weight {
 		T::WeightInfo::finalize(0, 1).saturating_add(T::OnClosed::max_weight())
 	}
 
-	/// Returns the most that the observers of `n` closed checks can take.
+	/// Returns the maximum weight of the observers of `n` closed checks.
 	pub(crate) fn max_weight_of_observers(n: u32) -> Weight {
 		T::OnClosed::max_weight().saturating_mul(n.into())
 	}
 
-	/// Returns the weight of checks that were closed outside a reveal.
+	/// Returns the weight of closing checks outside a reveal.
 	pub(crate) fn weight_of_closing(closed: &Closed) -> Weight {
 		T::WeightInfo::finalize(closed.confirming, closed.changing).saturating_add(closed.observers)
 	}
@@ -257,8 +257,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Closes a check: tallies it, then informs the registries and the observers. Once a check. `finder` is
-	/// the account that closed it when nobody else had.
+	/// Closes a check: tallies it, then notifies the registries and the observers. Each check is closed
+	/// once. `finder` is the account that closed an overdue check.
 	pub(crate) fn close(worker: WorkerId, check: Check, finder: Option<&T::AccountId>) -> Closed {
 		let info = T::Workers::info(worker, check.round);
 		let old = info.as_ref().and_then(|info| info.profile);
@@ -275,7 +275,7 @@ impl<T: Config> Pallet<T> {
 				round: check.round,
 				at,
 				remeasure: match (new, old) {
-					// One of a rented worker measures nothing: what was to be measured still is.
+					// A check of a rented worker measures nothing: a pending measurement stays pending.
 					_ if check.rented => check.remeasure,
 					(None, _) => check.full,
 					(Some(new), Some(old)) if lowers_a_tier(&new, &old) => true,
@@ -294,7 +294,7 @@ impl<T: Config> Pallet<T> {
 			false_proof: tally.false_proof,
 			slashes: tally.slashes,
 		};
-		// Before the registry hears of the check: it drops a mark whose round is over.
+		// Before the registry gets the check: it drops a mark whose round is over.
 		if let Some(info) = &info {
 			Self::postpone_mark(worker, info, check.round, at);
 		}
@@ -351,7 +351,7 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// Whether a check found a lower tier than was known.
+/// Returns whether a check found a lower tier than the known one.
 fn lowers_a_tier(new: &Profile, old: &Profile) -> bool {
 	new.bandwidth < old.bandwidth
 		|| new.cpu < old.cpu
@@ -359,9 +359,9 @@ fn lowers_a_tier(new: &Profile, old: &Profile) -> bool {
 		|| new.disk < old.disk
 }
 
-/// Whether a check only says again what is known of the worker, so that its closing writes little. Any other
-/// may change the worker's state and profile and all that is counted of them, use up a mark, queue a slash,
-/// or strike a checker.
+/// Returns whether a check only confirms the known facts about the worker, so that its closing writes
+/// little. Any other may change the worker's state and profile and the counts of both, use up a mark, queue
+/// a slash, or strike a checker.
 fn says_nothing_new<AccountId>(info: &WorkerInfo<AccountId>, closing: &Closing) -> bool {
 	let stays = matches!(
 		info.standings.now.value,
@@ -371,7 +371,7 @@ fn says_nothing_new<AccountId>(info: &WorkerInfo<AccountId>, closing: &Closing) 
 		Outcome::Online { profile, service } => {
 			service
 				&& profile.is_none_or(|profile| {
-					// A second check in a row that finds less than is claimed changes the state.
+					// A second check in a row that finds less than the claim changes the state.
 					let bound = info.spec.bound();
 					let as_claimed = Profile {
 						bandwidth: profile.bandwidth,
@@ -386,8 +386,8 @@ fn says_nothing_new<AccountId>(info: &WorkerInfo<AccountId>, closing: &Closing) 
 	stays && confirms && !closing.false_proof && !closing.full && info.forced.is_none()
 }
 
-/// Returns what a node signs for a fee-less call:
-/// `blake2_256(SCALE((domain, genesis hash, seed, arguments before the signature)))`.
+/// Returns the payload that a node signs for a fee-less call: `blake2_256(SCALE((domain, genesis hash, seed,
+/// arguments before the signature)))`.
 pub fn signing_payload<const N: usize>(
 	domain: &[u8; N],
 	genesis: H256,

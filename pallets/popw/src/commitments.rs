@@ -1,10 +1,10 @@
-//! Commitments and what opens them: one opinion for each seat, fixed before any vote is seen.
+//! Commitments and their opening: one opinion for each seat, fixed before any vote is seen.
 //!
 //! An operator's seats in a round are numbered in the order of attestations, and number `k` belongs to batch
-//! `⌊k / 64⌋`. So nobody chooses in which batch a vote lies, and there is no second batch for another opinion
-//! on the same seat. An operator that does not open a commitment pays for it in missed seats, twice as many
-//! each time within an epoch. Rewards is told as soon as that is noted, whether or not the operator is still
-//! there.
+//! `⌊k / 64⌋`. So nobody chooses the batch of a vote, and there is no second batch for another opinion on
+//! the same seat. An operator that does not open a commitment pays in missed seats, twice as many each time
+//! within an epoch. Rewards counts them as soon as the omission is noted, whether or not the operator still
+//! exists.
 
 use crate::{checks::Closed, pallet::*, rounds::Swept, *};
 use frame_support::{ensure, traits::Get};
@@ -17,7 +17,7 @@ use sp_core::H256;
 use sp_runtime::DispatchError;
 
 impl<T: Config> Pallet<T> {
-	/// Checks everything that `commit` needs except its sender.
+	/// Makes every check of `commit` except that of the sender.
 	pub(crate) fn ensure_commit(
 		operator: OperatorId,
 		round: RoundIndex,
@@ -29,13 +29,13 @@ impl<T: Config> Pallet<T> {
 		let seats = Self::counters(operator, round.index).seats;
 		ensure!(u32::from(batch) < batches(seats), Error::<T>::BatchTooHigh);
 		let slot = (operator, Lane::of(round.index), batch);
-		// An earlier round of the lane is over: no round starts before that is sure.
+		// An earlier round of the lane is over: no round starts before that is certain.
 		let is_free = Commitments::<T>::get(slot).is_none_or(|kept| kept.round < round.index);
 		ensure!(is_free, Error::<T>::AlreadyCommitted);
 		Ok((round, info))
 	}
 
-	/// Returns the number of older commitments in the slot that were never opened: 0 or 1.
+	/// Stores a commitment. Returns the number of older unopened commitments that it overwrote: 0 or 1.
 	pub(crate) fn do_commit(
 		signer: Signer<T::AccountId>,
 		operator: OperatorId,
@@ -46,7 +46,7 @@ impl<T: Config> Pallet<T> {
 		let (round, info) = Self::ensure_commit(operator, round, batch)?;
 		ensure!(signer.stands_for(&info.account), Error::<T>::NotOperator);
 		let slot = (operator, Lane::of(round.index), batch);
-		// The sweep has not come to it yet.
+		// The sweep has not reached the old one yet.
 		let overwrites = Commitments::<T>::contains_key(slot);
 		if overwrites {
 			Self::withheld(operator);
@@ -67,7 +67,7 @@ impl<T: Config> Pallet<T> {
 		Ok(u32::from(overwrites))
 	}
 
-	/// Checks everything that `reveal` needs except its sender.
+	/// Makes every check of `reveal` except that of the sender.
 	pub(crate) fn ensure_reveal(
 		operator: OperatorId,
 		round: RoundIndex,
@@ -92,7 +92,7 @@ impl<T: Config> Pallet<T> {
 		Ok((round, info))
 	}
 
-	/// Returns the checks that it closed.
+	/// Opens a commitment and counts its votes. Returns counts of the checks that they closed.
 	pub(crate) fn do_reveal(
 		signer: Signer<T::AccountId>,
 		operator: OperatorId,
@@ -115,7 +115,7 @@ impl<T: Config> Pallet<T> {
 				closed.add(closes);
 			}
 		}
-		// A batch without a vote is no presence.
+		// A batch without a counted vote does not show that the operator is present.
 		if counted > 0 {
 			T::Seats::revealed(operator, round.index);
 		}
@@ -130,7 +130,8 @@ impl<T: Config> Pallet<T> {
 		Ok(closed)
 	}
 
-	/// Counts one vote. Returns the check that it closed; `None` if the vote does not count.
+	/// Counts one vote. Returns counts of the check that it closed, if any; `None` if the vote does not
+	/// count.
 	fn vote(
 		operator: OperatorId,
 		round: RoundIndex,
@@ -174,7 +175,7 @@ impl<T: Config> Pallet<T> {
 		CountersOf::<T>::mutate(round, page, |counters| change(&mut counters[place]))
 	}
 
-	/// Takes the number of the operator's next seat in a round, counted from 0.
+	/// Assigns the number of the operator's next seat in a round, counted from 0.
 	pub(crate) fn take_number(operator: OperatorId, round: RoundIndex) -> u32 {
 		Self::mutate_counters(operator, round, |counters| {
 			let number = counters.seats;
@@ -183,7 +184,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Counts a commitment that was not opened by its round's end, and has Rewards count its missed seats.
+	/// Counts a commitment that was not opened by its round's end, and has Rewards count the missed seats.
 	fn withheld(operator: OperatorId) {
 		let epoch = T::CurrentEpoch::get();
 		let count = Withheld::<T>::mutate(operator, |kept| {
@@ -195,8 +196,8 @@ impl<T: Config> Pallet<T> {
 		T::Unopened::on_unopened(operator, unopened_seats(count));
 	}
 
-	/// Removes at most `limit` entries of an operator that has gone: commitments that it never opened, and the
-	/// record of those. Returns their number. Its counters go with their rounds.
+	/// Removes at most `limit` entries of a removed operator: unopened commitments, and their record.
+	/// Returns their number. Counters are removed with their rounds.
 	pub(crate) fn do_forget_operator(operator: OperatorId, limit: u32) -> u32 {
 		let commitments = Commitments::<T>::drain_prefix((operator,));
 		let mut removed = commitments.take(limit as usize).count() as u32;
@@ -206,10 +207,10 @@ impl<T: Config> Pallet<T> {
 		removed
 	}
 
-	/// Removes the counters of a round that is over, page by page, and the commitments that were not opened in
-	/// it. Returns whether nothing is left.
+	/// Removes the counters of a round that is over, page by page, and the commitments that were not opened
+	/// in it. Returns whether all are removed.
 	pub(crate) fn sweep_counters(round: RoundIndex, swept: &mut Swept) -> bool {
-		// One iterator for all of them: it does not look again at the pages that it removed.
+		// One iterator for all pages: it does not revisit those that it removed.
 		let mut pages = CountersOf::<T>::iter_prefix(round);
 		while !swept.is_full() {
 			let Some((page, mut counters)) = pages.next() else {
@@ -226,7 +227,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Removes the commitments that the operators of a page did not open in a round that is over. Returns
-	/// whether none is left.
+	/// whether all are removed.
 	fn sweep_commitments(
 		round: RoundIndex,
 		page: u32,
@@ -240,7 +241,7 @@ impl<T: Config> Pallet<T> {
 					return false;
 				}
 				swept.step();
-				// From the last batch to the first; the number of seats says how far this got.
+				// From the last batch to the first; the number of seats records the progress.
 				let batch = batches(counters.seats).saturating_sub(1);
 				counters.seats = batch.saturating_mul(kaisar_primitives::MAX_BATCH);
 				let slot = (operator, Lane::of(round), batch as u16);

@@ -1,4 +1,4 @@
-//! Who is due, and who sits.
+//! Due workers, and the draw of their committees.
 
 use crate::{pallet::*, rounds::draw, *};
 use alloc::vec::Vec;
@@ -11,19 +11,28 @@ use kaisar_primitives::{
 };
 use sp_core::H256;
 
-/// A worker that is due, with what its check needs.
+/// Owners of whom one, on average, has its workers checked in full in a round without a mark. The windows of
+/// bandwidth delay the votes: with one owner in 16 measured, a batch of 64 seats waits for four windows on
+/// average.
+const FULL_IN: u128 = 16;
+/// Maximum number of attested workers that one call of the view function `seats` examines: a view has no
+/// weight limit, and an operator with seats at 10⁶ workers reads them in 245 pages.
+const SEATS_PAGE: u32 = 4_096;
+
+/// A worker that is due, with the data that its check needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Due<AccountId> {
 	pub info: WorkerInfo<AccountId>,
-	/// Bandwidth and disk are measured too.
+	/// Whether bandwidth and disk are measured too.
 	pub full: bool,
-	/// It was rented when the round started.
+	/// Whether it was rented when the round started.
 	pub rented: bool,
-	/// Bandwidth and disk were to be measured, which a check of a rented worker does not do.
+	/// Whether a measurement of bandwidth and disk is pending, which a check of a rented worker does not
+	/// make.
 	pub remeasure: bool,
 }
 
-/// Operators that sit, with their weights.
+/// The operators of a committee, with their weights.
 pub(crate) type Drawn = Vec<(OperatorId, u32)>;
 
 /// Returns the license of draw `j`: `H(b"kaisar/seat", seed, worker, j) mod minted`. With at most 2³²
@@ -35,8 +44,8 @@ pub(crate) fn drawn(seed: H256, worker: WorkerId, j: u32, minted: u32) -> Option
 }
 
 impl<T: Config> Pallet<T> {
-	/// Returns what the worker's check in `round` needs if the worker is due in it and has not attested in
-	/// it or in a later one. Decided on the worker as it stood at the round's start.
+	/// Returns the data for the worker's check in `round`, if the worker is due in it and has not attested
+	/// in it or in a later one. Decided on the worker's state at the round's start.
 	pub(crate) fn due(worker: WorkerId, round: &Round) -> Result<Due<T::AccountId>, Error<T>> {
 		let info = T::Workers::info(worker, round.index).ok_or(Error::<T>::UnknownWorker)?;
 		let last = LastChecks::<T>::get(worker);
@@ -44,11 +53,10 @@ impl<T: Config> Pallet<T> {
 
 		let rented = Self::is_rented(&info, round);
 		let remeasure = last.is_some_and(|last| last.remeasure());
-		// In a census, too, a mark asks for a full check, which uses the mark up.
-		let full = !rented
-			&& (info.profile.is_none()
-				|| info.forced.is_some()
-				|| remeasure || draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(16));
+		let is_drawn = || draw(b"kaisar/full", round.seed, &info.owner).is_multiple_of(FULL_IN);
+		// In a census, too, a mark requires a full check, which uses the mark up.
+		let full =
+			!rented && (info.profile.is_none() || info.forced.is_some() || remeasure || is_drawn());
 		Ok(Due {
 			info,
 			full,
@@ -84,7 +92,7 @@ impl<T: Config> Pallet<T> {
 		let is_marked = info.forced.is_some_and(|mark| mark.round == round.index);
 		let is_due = match round.kind {
 			RoundKind::Census => is_idle,
-			// An idle worker is due in the census of the same block instead, which covers every one.
+			// An idle worker is due instead in the census of the same block, which covers every idle one.
 			RoundKind::Spot if is_marked => {
 				!is_idle || !Rounds::<T>::contains_key(round.index.saturating_add(1))
 			}
@@ -97,7 +105,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Whether the worker is due in a round in flight and has not attested in it.
+	/// Returns whether the worker is due in a round in flight and has not attested in it.
 	pub(crate) fn is_due_now(worker: WorkerId) -> bool {
 		let now = Self::now();
 		let last = LastChecks::<T>::get(worker);
@@ -108,7 +116,7 @@ impl<T: Config> Pallet<T> {
 		if running.is_empty() {
 			return false;
 		}
-		// The keys differ from round to round. Whether it is due does not depend on them.
+		// The keys may differ from round to round; they do not decide whether it is due.
 		let Some(info) = T::Workers::info(worker, NextRound::<T>::get()) else {
 			return false;
 		};
@@ -118,15 +126,16 @@ impl<T: Config> Pallet<T> {
 			.any(|round| Self::ensure_due(worker, &info, last.as_ref(), &round).is_ok())
 	}
 
-	/// Whether the worker may be due in a round that starts in this block, or so soon that no change counts
-	/// in it. Its seed, and so whether it starts a census, is known at the end of its first block.
+	/// Returns whether the worker may be due in a round that starts in this block, or so soon that no change
+	/// counts in it. A round's seed, and so whether it starts a census, is known at the end of its first
+	/// block.
 	pub(crate) fn may_be_due_soon(worker: WorkerId) -> bool {
 		let starting = Starting::<T>::get().map(|start| start.spot.index);
 		let mut fixed = starting
 			.into_iter()
 			.chain((NextRound::<T>::get()..Self::counts_from()).step_by(2))
 			.peekable();
-		// The keys differ from round to round. Whether it may be due does not depend on them.
+		// The keys may differ from round to round; they do not decide whether it may be due.
 		let Some(info) = fixed
 			.peek()
 			.and_then(|round| T::Workers::info(worker, *round))
@@ -141,13 +150,13 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Whether a rented worker is drawn: with chance min(1/12, `MaxDue` / (4 · rented)).
+	/// Returns whether a rented worker is drawn: with chance min(1/12, `MaxDue` / (4 · rented)).
 	fn rented_is_drawn(worker: WorkerId, round: &Round) -> bool {
 		let number = draw(b"kaisar/rented", round.seed, worker);
 		rented_chance(round.max_due, round.rented).happens(number)
 	}
 
-	/// Draws the committee of a worker whose owner is `owner`. Returns the number of draws, too.
+	/// Draws the committee of a worker whose owner is `owner`. Returns also the number of draws.
 	pub(crate) fn draw_committee(
 		worker: WorkerId,
 		owner: &T::AccountId,
@@ -167,7 +176,7 @@ impl<T: Config> Pallet<T> {
 			let Some(operator) = T::Seats::seat(license, round.index) else {
 				continue;
 			};
-			// Its account is looked up once; a seat shows that it is not the owner's.
+			// Its account is looked up once: an operator with a seat is not the owner's.
 			let may_sit = drawing.seats(&operator)
 				|| T::Seats::operator(operator, round.index)
 					.is_some_and(|info| info.account != *owner);
@@ -206,7 +215,7 @@ impl<T: Config> Pallet<T> {
 		limit: u32,
 	) -> (Vec<SeatView>, Option<u32>) {
 		let count = AttestedCount::<T>::get(round);
-		let end = cursor.saturating_add(limit.min(4_096)).min(count);
+		let end = cursor.saturating_add(limit.min(SEATS_PAGE)).min(count);
 		let mut seats = Vec::new();
 		let mut page = (u32::MAX, Default::default());
 		for position in cursor..end {

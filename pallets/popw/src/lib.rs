@@ -1,47 +1,52 @@
 //! # Proof of Physical Work
 //!
-//! Again and again, randomly drawn checkers prove what the machines of the network really do. This
-//! pallet runs the rounds in which that happens, draws the committees, takes their votes and closes
-//! the checks.
+//! Randomly drawn checkers verify, again and again, the work of the network's machines. This pallet runs the
+//! rounds in which that happens, draws the committees, takes their votes and closes the checks.
 //!
 //! ## Terms
 //!
 //! - **Round**: a *prepare* part up to the trial, then *attest*, *commit*, *reveal* of equal length
-//!   ([`Phase`]). Spot rounds (even numbers) start every [`Config::PhaseLength`] blocks, so that one is
-//!   in each part at any time. The seed of spot round `2k` may start census `2k + 1`, which checks all
-//!   idle workers at the same moment. One census runs at a time.
-//! - **Trial**: the block of a round at whose end its second seed is known. All that takes long is
-//!   prepared before it, so what is measured is what the machine does after it.
-//! - **Due**: a worker that must attest in a round. Derived from its record, never stored as a list.
+//!   ([`Phase`]). Spot rounds (even numbers) start every [`Config::PhaseLength`] blocks, so that at any time
+//!   one round is in each part. The seed of spot round `2k` may start census `2k + 1`, which checks all idle
+//!   workers at the same moment. One census runs at a time.
+//! - **Trial**: the block of a round at whose end its second seed is known. All slow work is prepared before
+//!   it, so only the work after it is measured.
+//! - **Due**: obliged to attest in a round. Derived from a worker's record, never stored as a list.
 //! - **Check**: one worker's part of a round, opened by its attestation ([`Check`]).
 //! - **Committee**: the operators who vote on a check, drawn by the round's seed. A vote counts by the
 //!   operator's weight, the number of draws that hit it.
-//! - **Touch**: whatever changes a worker first closes a check of it that is over.
+//! - **Touch**: closing an ended check of a worker, before anything else changes the worker.
 //!
 //! ## The flow of one check
 //!
-//! 1. Block `s` starts a round. The numbers that matter (licenses, workers, parameters) are those of
-//!    [`NOTICE`] blocks before, the seed is made after the block's extrinsics: nobody can place anything
-//!    in between.
-//! 2. A worker that is due has its agent prepare from that seed and, [`Config::TrialOffset`] blocks later,
-//!    run the trial from the trial seed. It attests the proof's root ([`Call::attest`]). The committee is
+//! 1. Block `s` starts a round. Its numbers of licenses and workers are those of [`NOTICE`] blocks before,
+//!    and its seed is made after the block's extrinsics: nobody can place anything in between.
+//! 2. The agent of a due worker prepares from that seed and, [`Config::TrialOffset`] blocks later, runs the
+//!    trial from the trial seed. The worker attests the proof's root ([`Call::attest`]): the committee is
 //!    drawn and the check is open.
 //! 3. The committee's agents measure and verify. Each operator commits to its votes in batches
 //!    ([`Call::commit`]) and reveals them a part later ([`Call::reveal`]).
-//! 4. With the last vote, or when the round is over and somebody touches the worker
-//!    ([`Call::finalize`]), the check is closed: everything needs more than half of the committee's
-//!    size ([`Tally`]). Workers, operators, rewards and orders are told through the traits of
-//!    `kaisar-primitives`.
+//! 4. With the last vote, or when the round is over and somebody touches the worker ([`Call::finalize`]),
+//!    the check is closed: every decision needs more than half of the committee's size ([`Tally`]). The
+//!    result goes to workers, operators, rewards and orders through the traits of `kaisar-primitives`.
 //! 5. A worker that was due and did not attest is offline, and anyone may report it
 //!    ([`Call::report_absent`]).
 //!
+//! The same as a test:
+//!
+#![doc = docify::embed!("src/tests/story.rs", a_committee_of_three_verifies_a_new_worker)]
+//!
+//! And a worker that is absent:
+//!
+#![doc = docify::embed!("src/tests/story.rs", a_worker_that_does_not_attest_is_offline)]
+//!
 //! ## Cost
 //!
-//! A round's start is a fixed number of reads and writes, whatever the number of workers: it stores
-//! one record. An attestation reads a license page for each draw and writes the worker's check and
-//! a page of the round's list; a vote writes the check alone.
+//! A round's start takes a fixed number of reads and writes, whatever the number of workers: it stores one
+//! record. An attestation reads a license page for each draw and writes the worker's check and a page of the
+//! round's list; a vote writes the check alone.
 //!
-//! The off-chain worker that drives all of it, fee-less, is in [`ocw`].
+//! The off-chain worker in [`ocw`] drives all of this, fee-less.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
@@ -80,16 +85,17 @@ pub use tally::Tally;
 pub use types::*;
 pub use weights::WeightInfo;
 
-/// Blocks for which the randomness of a block is stored: longer than any check waits for it.
+/// Blocks for which the randomness of a block is stored: longer than any check needs it.
 pub const SEED_DEPTH: u32 = 4_096;
 /// Blocks for which the record of a round that is over is stored: a day and a little more, so that a strike
 /// can be annulled.
 pub const RECORD_DEPTH: u32 = 8_000;
-/// Maximum number of rounds in flight, of which one is a census. A spot round waits for a free place, which
+/// Maximum number of rounds in flight, of which one is a census. A spot round waits for a free slot, which
 /// happens only after `PhaseLength` was lowered.
 pub const MAX_IN_FLIGHT: u32 = 8;
-/// A change counts from the first spot round that starts at least this many blocks after it. So the author
-/// of the last blocks before a start, who may know its seed, gains nothing by putting calls into them.
+/// Minimum notice of a change, in blocks: it counts from the first spot round that starts at least this many
+/// blocks later. So the author of the last blocks before a start, who may know its seed, gains nothing by
+/// putting calls into them.
 pub const NOTICE: u32 = 4;
 /// Maximum length of a census' phase, in blocks: two days.
 pub const MAX_CENSUS_PHASE: u32 = 14_400;
@@ -97,11 +103,12 @@ pub const MAX_CENSUS_PHASE: u32 = 14_400;
 pub const PAGE: u32 = 256;
 /// Operators in a page of counters.
 pub const COUNTERS_PAGE: u32 = 32;
-/// Maximum number of steps that one block takes to remove what is kept of past rounds: a page, a slot of a
-/// commitment, or a round without either. Every operator of a single license may have a page of counters of its
-/// own in each spot round: 29,998 in 25 blocks at the very most, and 24,000 with 10⁴ rented workers checked.
+/// Maximum number of steps by which one block removes the storage of past rounds: a page, a slot of a
+/// commitment, or a round without either. Every operator of a single license may have a page of counters of
+/// its own in each spot round: 29,998 in 25 blocks at the very most, and 24,000 with 10⁴ rented workers
+/// checked.
 pub const SWEEP: u32 = 1_024;
-/// Maximum number of commitments that were not opened of which one block takes note.
+/// Maximum number of unopened commitments that one block counts against their operators.
 pub const SWEEP_UNOPENED: u32 = 64;
 /// Maximum number of workers whose checks one [`Call::finalize`] closes.
 pub const MAX_FINALIZE: u32 = 64;
@@ -146,10 +153,10 @@ pub mod pallet {
 		/// The observer of commitments that were not opened.
 		type Unopened: OnUnopened;
 
-		/// The current epoch: commitments that an operator does not open are counted within one.
+		/// The current epoch: an operator's unopened commitments are counted within one.
 		type CurrentEpoch: Get<EpochIndex>;
 
-		/// The orders, whose containers a checker's agent has to probe.
+		/// The orders whose containers a checker's agent probes.
 		type Rentals: Rentals;
 
 		/// The references that GPUs of a class are held to.
@@ -170,26 +177,26 @@ pub mod pallet {
 		/// no more than four spot rounds are in flight. *Param.*
 		type TrialOffset: Get<BlockNumber>;
 
-		/// A spot round in which no census runs starts one with chance 1 in so many; held to
+		/// Spot rounds, while no census runs, of which one starts a census on average; held to
 		/// [`params::CHECK_PERIOD`]. *Param.*
 		type CheckPeriod: Get<u32>;
 
-		/// Mean intervals between two checks of a rented worker for which one check credits it at most;
-		/// held to [`params::GAP_PERIODS`]. *Param.*
+		/// The most that one check credits a rented worker, in mean intervals between its checks; held to
+		/// [`params::GAP_PERIODS`]. *Param.*
 		type GapPeriods: Get<u32>;
 
-		/// Checks that a census phase of one `PhaseLength` is meant to carry; held to
-		/// [`params::MAX_DUE`]. *Param.*
+		/// Checks for which a census phase of one `PhaseLength` is planned; held to [`params::MAX_DUE`].
+		/// *Param.*
 		type MaxDue: Get<u32>;
 
-		/// The weight that a committee is meant to have; held to [`params::COMMITTEE_SIZE`].
-		/// *Param.*
+		/// The intended weight of a committee; held to [`params::COMMITTEE_SIZE`]. *Param.*
 		type CommitteeSize: Get<u8>;
 
-		/// The least number of operators that decide; held to 1 … `CommitteeSize`. *Param.*
+		/// The minimum number of operators in a committee that can decide; held to 1 … `CommitteeSize`.
+		/// *Param.*
 		type MinOperators: Get<u8>;
 
-		/// The amount of work in a trial; held to what agents do ([`BenchParams::held`]). *Param.*
+		/// The amount of work in a trial; held to the limits of agents ([`BenchParams::held`]). *Param.*
 		type Bench: Get<BenchParams>;
 
 		/// Weights of the calls.
@@ -216,17 +223,17 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Starting<T> = StorageValue<_, Start>;
 
-	/// The rounds that something can still refer to.
+	/// The rounds to which other records can still refer.
 	#[pallet::storage]
 	pub type Rounds<T> = StorageMap<_, Twox64Concat, RoundIndex, Round>;
 
-	/// The rounds that were in flight when the last one started, that one included, in the order of their
+	/// The rounds that were in flight when the last one started, including that one, in the order of their
 	/// starts.
 	#[pallet::storage]
 	pub type Running<T> =
 		StorageValue<_, BoundedVec<InFlight, ConstU32<MAX_IN_FLIGHT>>, ValueQuery>;
 
-	/// The position of the removal of old records: rounds below it have none.
+	/// The position of the removal of old records: no round below it has one.
 	#[pallet::storage]
 	pub type Dropped<T> = StorageValue<_, RoundIndex, ValueQuery>;
 
@@ -234,7 +241,8 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Recent<T> = StorageValue<_, BoundedVec<Numbers, ConstU32<NOTICE>>, ValueQuery>;
 
-	/// The last check of each worker: at most one is open, and nothing piles up.
+	/// The last check of each worker. At most one is open, so storage does not grow with the number of
+	/// rounds.
 	#[pallet::storage]
 	pub type LastChecks<T> = StorageMap<_, Twox64Concat, WorkerId, LastCheck>;
 
@@ -254,13 +262,13 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// The position of the removal of lists and counters, for spot rounds and for censuses: nothing of the first
-	/// so many rounds of the kind is kept.
+	/// The progress of the removal of lists and counters, for spot rounds and for censuses: the number of
+	/// rounds of the kind, from the first, of which nothing is stored.
 	#[pallet::storage]
 	pub type SweptTo<T> = StorageValue<_, [u32; 2], ValueQuery>;
 
-	/// Commitments that were not opened yet, by operator, lane and batch. One that is left at its round's
-	/// end is removed with the round, or overwritten by a later round of the lane.
+	/// Commitments that were not opened yet, by operator, lane and batch. One that is still here at its
+	/// round's end is removed with the round, or overwritten by a later round of the lane.
 	#[pallet::storage]
 	pub type Commitments<T> = StorageNMap<
 		_,
@@ -284,8 +292,8 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// The number of commitments that an operator did not open, in the epoch of the last one. It goes with the
-	/// operator's record.
+	/// The number of commitments that an operator did not open, in the epoch of the last one. Removed with
+	/// the operator's record.
 	#[pallet::storage]
 	pub type Withheld<T> = StorageMap<_, Twox64Concat, OperatorId, WithheldBatches>;
 
@@ -323,10 +331,10 @@ pub mod pallet {
 			operator: OperatorId,
 			round: RoundIndex,
 			batch: u16,
-			/// The number of votes that count.
+			/// The number of votes counted.
 			counted: u32,
-			/// The number of votes skipped: no open check in this round, no seat, a seat of another batch,
-			/// or a second vote.
+			/// The number of votes skipped: the worker has no open check in this round, the operator has no
+			/// seat or one of another batch, or has voted already.
 			skipped: u32,
 		},
 		/// A check was closed.
@@ -341,7 +349,7 @@ pub mod pallet {
 		AbsentReported {
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The account that reported it; `None` if a checker's node did, fee-less.
+			/// `None` if a checker's node reported it, fee-less.
 			reporter: Option<T::AccountId>,
 		},
 	}
@@ -354,27 +362,27 @@ pub mod pallet {
 		UnknownWorker,
 		/// No operator has this number.
 		UnknownOperator,
-		/// The round is not in the phase that the call needs.
+		/// The round is not in the part that the call requires: it is too early, or too late.
 		WrongPhase,
 		/// The caller does not own the worker.
 		NotOwner,
 		/// The caller is not the operator.
 		NotOperator,
-		/// The extrinsic is signed, so `signature` must be `None`.
+		/// A signed extrinsic carries a second signature; `signature` must be `None`.
 		SignatureNotExpected,
 		/// The worker is not due in this round.
 		NotDue,
-		/// The worker already attested in this round or a later one.
+		/// The worker already attested, or was reported absent, in this round or a later one.
 		AlreadyAttested,
 		/// A check of the worker is still open.
 		CheckOpen,
 		/// The operator has no active license in this round.
 		NoLicense,
-		/// The batch is beyond the operator's own seats in the round, of which each batch has 64.
+		/// The batch number is too high for the operator's seats in the round, 64 a batch.
 		BatchTooHigh,
 		/// The operator already committed to this batch of the round.
 		AlreadyCommitted,
-		/// The operator has no commitment for this batch of the round, or already opened it.
+		/// The operator has no unopened commitment for this batch of the round.
 		NoCommitment,
 		/// The votes and the salt do not match the commitment.
 		CommitmentMismatch,
@@ -384,7 +392,7 @@ pub mod pallet {
 
 	#[pallet::view_functions]
 	impl<T: Config> Pallet<T> {
-		/// Returns the rounds that run now: seed known, reveal part not over.
+		/// Returns the rounds in flight: their seed is known, and their reveal part is not over.
 		pub fn rounds() -> Vec<Round> {
 			Self::running_rounds(Self::now())
 		}
@@ -394,15 +402,15 @@ pub mod pallet {
 			Rounds::<T>::get(round).is_some_and(|round| Self::due(worker, &round).is_ok())
 		}
 
-		/// Returns the operators that sit for `worker` in `round`, with their weights: those that were drawn
-		/// when it attested, or those that would be drawn now.
+		/// Returns the committee of `worker` in `round`, operators with their weights: as it was drawn when
+		/// the worker attested, or as it would be drawn now.
 		pub fn committee(worker: WorkerId, round: RoundIndex) -> Vec<(OperatorId, u32)> {
 			Self::committee_of(worker, round)
 		}
 
 		/// Returns the seats of `operator` among the workers that attested in `round`, and the position to
-		/// continue from, `None` at the end of the list. It looks at up to `limit` workers (at most 4,096)
-		/// from position `cursor` on.
+		/// continue from; `None` at the end of the list. It reads up to `limit` workers (at most 4,096) from
+		/// position `cursor` on.
 		pub fn seats(
 			operator: OperatorId,
 			round: RoundIndex,
@@ -412,7 +420,7 @@ pub mod pallet {
 			Self::seats_of(operator, round, cursor, limit)
 		}
 
-		/// Returns the last check of `worker`.
+		/// Returns the last check of `worker`; `None` if it never had one.
 		pub fn last_check(worker: WorkerId) -> Option<LastCheck> {
 			LastChecks::<T>::get(worker)
 		}
@@ -420,34 +428,36 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Opens the worker's check in a round with the root of its trial.
+		/// Attests a worker's trial in a round, which opens the worker's check.
 		///
 		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds
 		/// and does nothing more.
 		///
-		/// ## Origin
-		/// Fee-less with the worker key's signature, or signed by the worker's owner with `signature: None`.
+		/// # Origin
+		/// Fee-less, with the worker key's signature; or signed, by the worker's owner, with `signature:
+		/// None`.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker, which must be due in the round.
 		/// - `round`: the round, in its attest part.
 		/// - `root`: the root of everything that the trial computed.
 		/// - `signature`: the worker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/attest", genesis hash, seed, worker, round, root)`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownRound`].
-		/// - [`Error::UnknownWorker`].
+		/// # Errors
+		/// - [`Error::UnknownRound`]: no round has this number, or its record was removed.
+		/// - [`Error::UnknownWorker`]: no worker has this number.
 		/// - [`Error::WrongPhase`]: the round is not in its attest part.
-		/// - [`Error::NotOwner`].
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
-		/// - [`Error::AlreadyAttested`].
-		/// - [`Error::CheckOpen`].
-		/// - [`Error::NotDue`].
+		/// - [`Error::AlreadyAttested`]: the worker attested, or was reported absent, in this round or a
+		///   later one.
+		/// - [`Error::CheckOpen`]: a check of the worker is still open.
+		/// - [`Error::NotDue`]: the worker is not due in this round.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Attested`].
-		/// - [`Event::CheckClosed`]: an earlier check of the worker was over and still open.
+		/// - [`Event::CheckClosed`] instead: an earlier check of the worker was over and still open.
 		#[pallet::call_index(0)]
 		#[pallet::weight((
 			T::WeightInfo::attest(MAX_DRAWS).max(Pallet::<T>::max_weight_of_touch()),
@@ -470,36 +480,36 @@ pub mod pallet {
 			Ok(Some(weight).into())
 		}
 
-		/// Commits to a batch of votes.
+		/// Commits an operator to a batch of votes.
 		///
-		/// A vote belongs to the batch of its seat, `⌊number / 64⌋`; the view [`Pallet::seats`] tells the
-		/// numbers. The n-th commitment of an operator in an epoch that is not opened by its round's end counts
-		/// as 2ⁿ missed seats, at most 64.
+		/// A vote belongs to the batch of its seat, `⌊number / 64⌋`; the view [`Pallet::seats`] lists the
+		/// numbers. The n-th commitment of an operator in an epoch that is not opened by its round's end
+		/// counts as 2ⁿ missed seats, at most 64.
 		///
-		/// ## Origin
-		/// Fee-less with the checker key's signature, or signed by the operator's account with
+		/// # Origin
+		/// Fee-less, with the checker key's signature; or signed, by the operator's account, with
 		/// `signature: None`.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `operator`: the operator's number.
-		/// - `round`: the round, in its commit phase.
+		/// - `round`: the round, in its commit part.
 		/// - `batch`: the number of the batch, below `⌈seats of the operator in the round / 64⌉`.
 		/// - `hash`: [`kaisar_primitives::commitment`] of the votes.
 		/// - `signature`: the checker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/commit", genesis hash, seed, operator, round, batch, hash)`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownRound`].
-		/// - [`Error::UnknownOperator`].
-		/// - [`Error::WrongPhase`]: the round is not in its commit phase.
-		/// - [`Error::NotOperator`].
+		/// # Errors
+		/// - [`Error::UnknownRound`]: no round has this number, or its record was removed.
+		/// - [`Error::UnknownOperator`]: no operator has this number.
+		/// - [`Error::WrongPhase`]: the round is not in its commit part.
+		/// - [`Error::NotOperator`]: the caller is not the operator.
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
-		/// - [`Error::NoLicense`].
-		/// - [`Error::BatchTooHigh`].
-		/// - [`Error::AlreadyCommitted`].
+		/// - [`Error::NoLicense`]: the operator has no active license in this round.
+		/// - [`Error::BatchTooHigh`]: the operator has too few seats in the round for this batch.
+		/// - [`Error::AlreadyCommitted`]: the operator already committed to this batch of the round.
 		///
-		/// ## Events
-		/// - [`Event::Committed`].
+		/// # Events
+		/// [`Event::Committed`]
 		#[pallet::call_index(1)]
 		#[pallet::weight((T::WeightInfo::commit(1), DispatchClass::Operational))]
 		#[pallet::weight_of_authorize(T::WeightInfo::authorize_commit())]
@@ -523,28 +533,28 @@ pub mod pallet {
 		/// worker without an open check in this round, without a seat, for a seat of another batch, or a
 		/// second vote is skipped and counted as such, and cannot spoil the others.
 		///
-		/// ## Origin
+		/// # Origin
 		/// As for [`Pallet::commit`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `operator`: the operator's number, as committed.
-		/// - `round`: the round, as committed, in its reveal phase.
+		/// - `round`: the round, as committed, in its reveal part.
 		/// - `batch`: the number of the batch, as committed.
 		/// - `votes`: up to 64 workers with a verdict each.
 		/// - `salt`: the salt of the commitment.
 		/// - `signature`: the checker key's sr25519 signature of the `blake2_256` hash of the SCALE-encoded
 		///   `(b"kaisar/reveal", genesis hash, seed, operator, round, batch, votes, salt)`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownRound`].
-		/// - [`Error::UnknownOperator`].
-		/// - [`Error::WrongPhase`]: the round is not in its reveal phase.
-		/// - [`Error::NotOperator`].
+		/// # Errors
+		/// - [`Error::UnknownRound`]: no round has this number, or its record was removed.
+		/// - [`Error::UnknownOperator`]: no operator has this number.
+		/// - [`Error::WrongPhase`]: the round is not in its reveal part.
+		/// - [`Error::NotOperator`]: the caller is not the operator.
 		/// - [`Error::SignatureNotExpected`]: a signed extrinsic carries a second signature.
-		/// - [`Error::NoCommitment`].
-		/// - [`Error::CommitmentMismatch`].
+		/// - [`Error::NoCommitment`]: the operator has no unopened commitment for this batch of the round.
+		/// - [`Error::CommitmentMismatch`]: the votes and the salt do not match the commitment.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Revealed`].
 		/// - [`Event::CheckClosed`]: for each check that the reveal completes.
 		#[pallet::call_index(2)]
@@ -572,30 +582,32 @@ pub mod pallet {
 			Ok(Some(weight).into())
 		}
 
-		/// Reports that a worker was due in a round and did not attest. It is found offline, once, without a
-		/// vote.
+		/// Reports a worker that was due in a round and did not attest. The worker is found offline, once,
+		/// without a vote.
 		///
 		/// If an earlier check of the worker is over and still open, the call closes that check, succeeds
 		/// and does nothing more.
 		///
-		/// ## Origin
-		/// Signed by any account, which pays no fee if the call succeeds; or fee-less from a checker's node.
+		/// # Origin
+		/// Signed, by any account, which pays no fee if the call succeeds; or fee-less, from a checker's
+		/// node.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker.
-		/// - `round`: the round, in its commit or reveal phase.
+		/// - `round`: the round, in its commit or reveal part.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownRound`].
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::WrongPhase`]: the round is in neither its commit nor its reveal phase.
-		/// - [`Error::AlreadyAttested`].
-		/// - [`Error::CheckOpen`].
-		/// - [`Error::NotDue`].
+		/// # Errors
+		/// - [`Error::UnknownRound`]: no round has this number, or its record was removed.
+		/// - [`Error::UnknownWorker`]: no worker has this number.
+		/// - [`Error::WrongPhase`]: the round is in neither its commit nor its reveal part.
+		/// - [`Error::AlreadyAttested`]: the worker attested, or was reported absent, in this round or a
+		///   later one.
+		/// - [`Error::CheckOpen`]: a check of the worker is still open.
+		/// - [`Error::NotDue`]: the worker is not due in this round.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::AbsentReported`].
-		/// - [`Event::CheckClosed`]: an earlier check of the worker was over and still open.
+		/// - [`Event::CheckClosed`] instead: an earlier check of the worker was over and still open.
 		#[pallet::call_index(3)]
 		#[pallet::weight(
 			T::WeightInfo::report_absent()
@@ -614,21 +626,22 @@ pub mod pallet {
 			Ok((Some(weight), Pays::No).into())
 		}
 
-		/// Closes checks whose round is over. If one of them ends in a slash, an account that signed the
-		/// call shares its bounty.
+		/// Closes checks whose round is over.
 		///
-		/// ## Origin
-		/// Signed by any account; or fee-less from a worker's or checker's node, if at least half of the checks
-		/// can be closed and the workers are in ascending order.
+		/// If one of them ends in a slash, the account that signed the call shares its bounty.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by any account; or fee-less, from a worker's or checker's node, if at least half of the
+		/// checks can be closed and the workers are in ascending order.
+		///
+		/// # Parameters
 		/// - `workers`: up to 64 workers; those without an open check whose round is over are skipped.
 		///
-		/// ## Errors
-		/// - [`Error::NothingToFinalize`].
+		/// # Errors
+		/// - [`Error::NothingToFinalize`]: none of the workers has an open check whose round is over.
 		///
-		/// ## Events
-		/// - [`Event::CheckClosed`]: for each closed check.
+		/// # Events
+		/// [`Event::CheckClosed`], for each closed check
 		#[pallet::call_index(4)]
 		#[pallet::weight(
 			T::WeightInfo::finalize(0, workers.len() as u32)
@@ -679,7 +692,7 @@ pub mod pallet {
 				);
 				assert!(
 					MAX_BATCH > 0 && PAGE > 0 && SWEEP > 1 && SWEEP_UNOPENED > 0,
-					"nothing can be done in steps of 0"
+					"batches, pages and steps must not be empty"
 				);
 			}
 		}

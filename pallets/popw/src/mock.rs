@@ -1,5 +1,4 @@
-//! A runtime with this pallet, and registries that do what they are told and remember what they
-//! heard.
+//! A runtime with this pallet, and registries that behave as a test sets them and record their calls.
 
 use crate as pallet_popw;
 use crate::*;
@@ -47,7 +46,7 @@ parameter_types! {
 	pub static GapPeriods: u32 = 7;
 	pub static CommitteeSize: u8 = 3;
 	pub static CurrentEpoch: EpochIndex = 0;
-	/// The chain that blocks are built on: each has other VRF outputs.
+	/// The chain on which blocks are built: each has other VRF outputs.
 	pub static Branch: u32 = 0;
 	pub static MinOperators: u8 = 3;
 	pub static Bench: BenchParams = BenchParams::default();
@@ -55,7 +54,7 @@ parameter_types! {
 	pub static GenesisMs: u64 = 1_700_000_000_000;
 }
 
-/// The time of day by the blocks.
+/// A clock that follows the block number.
 pub struct BlockTime;
 impl Time for BlockTime {
 	type Moment = u64;
@@ -97,11 +96,11 @@ impl Config for Test {
 	type WeightInfo = ();
 }
 
-/// What the registries hold, and what they heard.
+/// The state of the registries, and the calls that they got.
 #[derive(Clone, Default)]
 pub struct Heard {
 	pub workers: BTreeMap<WorkerId, WorkerInfo<AccountId>>,
-	/// Workers `from ..` that are all like this one, for tests of many.
+	/// Workers `from ..`, all like this one, for tests of large networks.
 	pub crowd: Option<(WorkerId, WorkerInfo<AccountId>)>,
 	pub licenses: BTreeMap<LicenseId, OperatorId>,
 	pub operators: BTreeMap<OperatorId, OperatorInfo<AccountId>>,
@@ -109,7 +108,7 @@ pub struct Heard {
 	pub closed: Vec<(WorkerId, Closing, BlockNumber)>,
 	pub absent: Vec<(WorkerId, RoundIndex, Option<AccountId>)>,
 	pub revealed: Vec<(OperatorId, RoundIndex)>,
-	/// Operator, worker, weight, what the seat did, and whether it was a lone vote "online".
+	/// Operator, worker, weight, result of the seat, and whether it was a lone vote "online".
 	pub credits: Vec<(OperatorId, WorkerId, u32, SeatResult, bool)>,
 	pub proved: Vec<(WorkerId, Proved)>,
 	pub orders_checked: Vec<(OrderId, WorkerId, Outcome)>,
@@ -117,9 +116,9 @@ pub struct Heard {
 	pub serving: Vec<OrderId>,
 	pub finders: Vec<(WorkerId, Option<AccountId>)>,
 	pub seats: Vec<(OperatorId, bool)>,
-	/// Missed seats for commitments that were not opened.
+	/// Missed seats for unopened commitments.
 	pub unopened: Vec<(OperatorId, u32)>,
-	/// Milliseconds that reading a worker takes the off-chain worker.
+	/// Milliseconds in which the off-chain worker reads a worker.
 	pub info_takes_ms: u64,
 }
 
@@ -127,12 +126,12 @@ thread_local! {
 	static HEARD: RefCell<Heard> = RefCell::default();
 }
 
-/// Looks at, or changes, what the registries hold.
+/// Reads or changes the state of the registries.
 pub fn heard<R>(f: impl FnOnce(&mut Heard) -> R) -> R {
 	HEARD.with(|heard| f(&mut heard.borrow_mut()))
 }
 
-/// Both registries, and the one who is told.
+/// Both registries, and the observer of checks.
 pub struct Registry;
 
 impl WorkerRegistry<AccountId> for Registry {
@@ -269,13 +268,13 @@ impl CheckedWorkers<AccountId> for Registry {
 					..
 				}
 			);
-			// A mark of the check's round, or an earlier one, was what it was made for.
+			// The check used up a mark of its round or an earlier one.
 			let marked = info.forced.take_if(|mark| mark.round <= closing.round);
-			// A full check in a census uses any up.
+			// A full check in a census uses up any mark.
 			if in_census && closing.full && decided {
 				info.forced = None;
 			}
-			// One of a round that is over is dropped.
+			// A mark of a round that is over is dropped.
 			let in_flight = <Popw as Checks>::in_flight();
 			let is_stale =
 				|mark: &mut Forced| mark.round < next && !in_flight.contains(&mark.round);
@@ -301,13 +300,13 @@ impl CheckedWorkers<AccountId> for Registry {
 					})
 				}
 				Outcome::Offline => {
-					// Who comes back is marked anew.
+					// A worker that comes back is marked anew.
 					info.forced = None;
 					info.standings
 						.change(WorkerState::Offline, next, &in_flight);
 					Ok(Proved::default())
 				}
-				// A census buys no solitary check.
+				// A census does not buy a solitary check.
 				Outcome::NoConsensus if in_census && marked.is_none() => Ok(Proved::default()),
 				Outcome::NoConsensus => {
 					info.forced = Some(Forced {
@@ -406,7 +405,7 @@ impl GpuClasses for Registry {
 	fn score(_: GpuClass) -> Option<u32> {
 		None
 	}
-	/// Another one in each round.
+	/// Returns a reference that differs from round to round.
 	fn reference(class: GpuClass, round: RoundIndex) -> Option<ClassReference> {
 		(class > 0).then(|| ClassReference {
 			trial_turns: 1_000 + round,
@@ -439,23 +438,23 @@ impl OnClosed for Registry {
 	}
 }
 
-/// Key pair of a worker (`//worker/n`) or an operator.
+/// Returns the key pair of a worker (`//worker/n`) or an operator.
 pub fn pair(name: &str, number: u32) -> sr25519::Pair {
 	sr25519::Pair::from_string(&format!("//{name}/{number}"), None)
 		.expect("a valid derivation path")
 }
 
-/// The account of operator `number`.
+/// Returns the account of operator `number`.
 pub fn operator_account(number: OperatorId) -> AccountId {
 	1_000 + u64::from(number)
 }
 
-/// The owner of worker `number`.
+/// Returns the owner of worker `number`.
 pub fn owner(number: WorkerId) -> AccountId {
 	100 + u64::from(number)
 }
 
-/// A worker that stands as `state` since round 0, and is forced in `forced`.
+/// Adds a worker that has been `state` since round 0, and is forced in `forced`.
 pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) {
 	heard(|heard| {
 		heard.workers.insert(
@@ -466,7 +465,7 @@ pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) 
 				agent: AgentKey::from_raw([1; 32]),
 				standings: Standings::new(state, 0),
 				forced,
-				// The claim is of the second tiers.
+				// The claim has tier 2 in everything.
 				spec: WorkerSpec {
 					cpu_cores: 32,
 					memory_gb: 32,
@@ -488,7 +487,7 @@ pub fn add_worker(worker: WorkerId, state: WorkerState, forced: Option<Forced>) 
 	});
 }
 
-/// An operator with `licenses` licenses.
+/// Adds an operator with `licenses` licenses.
 pub fn add_operator(operator: OperatorId, licenses: u32) {
 	heard(|heard| {
 		heard.operators.insert(
@@ -507,7 +506,7 @@ pub fn add_operator(operator: OperatorId, licenses: u32) {
 	});
 }
 
-/// A verdict that fits a machine of the lowest tiers.
+/// Returns a verdict on a machine of the lowest tiers.
 pub fn good() -> Verdict {
 	Verdict {
 		online: true,
@@ -523,15 +522,14 @@ pub fn good() -> Verdict {
 	}
 }
 
-/// One vote.
+/// Returns a batch of one vote.
 pub fn one(worker: WorkerId, verdict: Verdict) -> Votes {
 	vec![(worker, verdict)]
 		.try_into()
 		.expect("one is not too many")
 }
 
-/// Runs up to and into block `to`: hooks of each block before it are done, its own `on_initialize`
-/// too.
+/// Runs up to and into block `to`: all hooks of each block before it, and its own `on_initialize`.
 pub fn run_to(to: u32) {
 	use frame_support::traits::Hooks;
 	while System::block_number() < to {
@@ -544,7 +542,7 @@ pub fn run_to(to: u32) {
 	}
 }
 
-/// Hash of the votes for the mock's chain.
+/// Returns the commitment to the votes, for the mock's chain.
 pub fn hash_of(
 	operator: OperatorId,
 	round: RoundIndex,
@@ -586,12 +584,12 @@ pub fn attest(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 	.map_err(|error| error.error)
 }
 
-/// The outcome of the last check that was closed.
+/// Returns the outcome of the last closed check.
 pub fn last_outcome() -> Outcome {
 	heard(|heard| heard.closed.last().expect("a check was closed").1.outcome)
 }
 
-/// Whether the worker has an open check.
+/// Returns whether the worker has an open check.
 pub fn is_open(worker: WorkerId) -> bool {
 	<Popw as Checks>::is_open(worker)
 }
@@ -603,13 +601,13 @@ pub struct ExtBuilder {
 }
 
 impl ExtBuilder {
-	/// This many operators, 0 …, with ten licenses each.
+	/// Adds `count` operators, numbered from 0, with ten licenses each.
 	pub fn operators(mut self, operators: u32) -> Self {
 		self.operators = operators;
 		self
 	}
 
-	/// An empty world, for tests that keep theirs.
+	/// Returns an empty world, for tests that keep it.
 	pub fn build(self) -> sp_io::TestExternalities {
 		heard(|heard| *heard = Heard::default());
 		PhaseLength::set(10);
@@ -630,7 +628,7 @@ impl ExtBuilder {
 		sp_io::TestExternalities::new(storage)
 	}
 
-	/// A world with a keystore, for benchmarks.
+	/// Returns a world with a keystore, for benchmarks.
 	#[cfg(feature = "runtime-benchmarks")]
 	pub fn build_for_benchmarks() -> sp_io::TestExternalities {
 		let mut ext = Self::default().build();

@@ -1,18 +1,18 @@
-//! Parameters, held to their limits where they are read: no value that governance can set jams a round.
+//! Parameters, held to their limits where they are read, so that no value set by governance jams a round.
 
 use crate::pallet::*;
 use core::ops::RangeInclusive;
 use frame_support::traits::Get;
 use kaisar_primitives::{BenchParams, BlockNumber, MAX_COMMITTEE};
 
-/// Limits of [`Config::PhaseLength`]: at most four hours. A wrong value is over after that.
+/// Limits of [`Config::PhaseLength`]: at most four hours, the longest that a wrong value can last.
 pub const PHASE_LENGTH: RangeInclusive<BlockNumber> = 1..=1_200;
-/// Limits of [`Config::CheckPeriod`]: at most a census a month, by production's phases.
+/// Limits of [`Config::CheckPeriod`]: at the longest a census a month, with production's phases.
 pub const CHECK_PERIOD: RangeInclusive<u32> = 1..=8_640;
 /// Limits of [`Config::GapPeriods`]: no check credits more than a hundred mean intervals.
 pub const GAP_PERIODS: RangeInclusive<u32> = 1..=100;
-/// Limits of [`Config::MaxDue`]: with a million, the network that the chain is made for is checked within one
-/// phase.
+/// Limits of [`Config::MaxDue`]: with a million, the largest network that the chain is designed for is
+/// checked within one phase.
 pub const MAX_DUE: RangeInclusive<u32> = 1..=1_000_000;
 /// Limits of [`Config::CommitteeSize`].
 pub const COMMITTEE_SIZE: RangeInclusive<u8> = 1..=MAX_COMMITTEE as u8;
@@ -37,27 +37,27 @@ impl<T: Config> Pallet<T> {
 		held(T::CheckPeriod::get(), CHECK_PERIOD)
 	}
 
-	/// Returns the number of mean intervals that a check of a rented worker credits at most.
+	/// Returns the most that a check of a rented worker credits, in mean intervals.
 	pub(crate) fn gap_periods() -> u32 {
 		held(T::GapPeriods::get(), GAP_PERIODS)
 	}
 
-	/// Returns the checks that a phase is meant to carry.
+	/// Returns the number of checks for which a phase is planned.
 	pub(crate) fn max_due() -> u32 {
 		held(T::MaxDue::get(), MAX_DUE)
 	}
 
-	/// Returns the weight of a committee.
+	/// Returns the intended weight of a committee.
 	pub(crate) fn committee_size() -> u8 {
 		held(T::CommitteeSize::get(), COMMITTEE_SIZE)
 	}
 
-	/// Returns the fewest operators that decide: no more than a committee has.
+	/// Returns the minimum number of operators that decide, at most the size of a committee.
 	pub(crate) fn min_operators() -> u8 {
 		held(T::MinOperators::get(), 1..=Self::committee_size())
 	}
 
-	/// Returns the amount of work in a trial: no more than agents do.
+	/// Returns the amount of work in a trial, within the limits of agents.
 	pub(crate) fn bench() -> BenchParams {
 		T::Bench::get().held()
 	}

@@ -1,7 +1,8 @@
-//! Checks of a worker that was rented meanwhile: they look at the machine as it was before.
+//! Checks of a worker that was rented meanwhile: they cover the machine as it was before the rental.
 //!
-//! A census that began before a rental goes on for the worker: it attests, and opens what its checkers draw.
-//! Proof and container must not share the machine, so Orders holds the deployment until then.
+//! A census that began before a rental continues for the worker: it attests, and opens the samples that its
+//! checkers draw. Proof and container must not share the machine, so Orders delays the deployment until
+//! then.
 
 use crate::{pallet::*, *};
 use frame_support::traits::Get;
@@ -10,7 +11,8 @@ use kaisar_primitives::{
 };
 
 impl<T: Config> Pallet<T> {
-	/// Whether an open check of the worker looks at what was before its rental, which began in block `since`.
+	/// Returns whether an open check of the worker covers the time before its rental, which began in block
+	/// `since`.
 	pub(crate) fn check_looks_back(worker: WorkerId, since: BlockNumber) -> bool {
 		matches!(
 			LastChecks::<T>::get(worker),
@@ -18,13 +20,13 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Returns the last block in which the machine of a rented worker may be needed for a proof of what it
-	/// was before.
+	/// Returns the last block in which the machine of a rented worker may be needed for a proof from before
+	/// its rental.
 	///
-	/// Openings take at most one `PhaseLength` from the attestation: a round of that length has room for them
-	/// and for the votes. In a census of longer phases checkers ask as soon, since each takes on seats as
-	/// fast as workers attest. The bandwidth of a full check is not waited for: in such a census its window
-	/// may be hours away.
+	/// Openings take at most one `PhaseLength` from the attestation: a round of that length has room for
+	/// them and for the votes. In a census of longer phases checkers ask as soon, since each takes on seats
+	/// as fast as workers attest. The deadline does not wait for the bandwidth of a full check: in such a
+	/// census its window may be hours away.
 	pub(crate) fn last_block_of_proof(worker: WorkerId) -> Option<BlockNumber> {
 		let now = Self::now();
 		let last = LastChecks::<T>::get(worker);
@@ -38,8 +40,8 @@ impl<T: Config> Pallet<T> {
 		opens.max(Self::last_block_if_due(worker, last.as_ref(), now))
 	}
 
-	/// The same of a worker that is due as an idle one, or may be in a census that starts soon. It attests at
-	/// once: within a `PhaseLength` of the trial, or of now.
+	/// Returns the same for a worker that is due as an idle one, or may be due in a census that starts soon.
+	/// It attests at once: within a `PhaseLength` of the trial, or of now.
 	fn last_block_if_due(
 		worker: WorkerId,
 		last: Option<&LastCheck>,
@@ -59,8 +61,8 @@ impl<T: Config> Pallet<T> {
 			})
 			.max();
 
-		// A change counts from the first round that starts `NOTICE` blocks later: the worker can still be due
-		// in the census that an earlier one starts.
+		// A change counts from the first round that starts `NOTICE` blocks later: the worker can still be
+		// due in the census that an earlier one starts.
 		let (next, start) = match Starting::<T>::get() {
 			Some(Start { spot, .. }) => (spot.index, spot.start),
 			None => {

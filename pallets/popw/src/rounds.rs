@@ -12,7 +12,7 @@ use sp_core::H256;
 use sp_io::hashing::blake2_256;
 use sp_runtime::{BoundedVec, SaturatedConversion};
 
-/// Steps that a round's start takes to remove old records: four times what it adds.
+/// Steps by which a round's start removes old records: four times the number that it adds.
 const DROPPED_A_START: u32 = 8;
 
 /// Returns the seed of a round: `H(b"kaisar/round", index, R(start))`, R being the running hash.
@@ -42,8 +42,8 @@ impl<T: Config> Pallet<T> {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// Notes the network's numbers at the start of this block, and returns those that a round which starts
-	/// in it takes: without what the last [`NOTICE`] − 1 blocks changed.
+	/// Stores the network's numbers at the start of this block. Returns those that a round which starts in
+	/// this block uses: without the changes of the last [`NOTICE`] − 1 blocks.
 	pub(crate) fn note_numbers() -> Numbers {
 		let workers = T::Workers::counts();
 		let numbers = Numbers {
@@ -61,8 +61,8 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Fixes the spot round that starts in block `now`, if one does, and the census that it may start. The
-	/// seeds follow at the block's end.
+	/// Prepares the spot round that starts in block `now`, if one does, and the census that it may start.
+	/// The seeds follow at the block's end. Returns whether a round starts.
 	pub(crate) fn start_round(now: BlockNumber, numbers: Numbers) -> bool {
 		if now < NextStart::<T>::get() {
 			return false;
@@ -70,8 +70,9 @@ impl<T: Config> Pallet<T> {
 		let index = NextRound::<T>::get();
 		let phase_length = Self::phase_length();
 		let trial = now.saturating_add(Self::trial_offset());
-		// After `PhaseLength` was lowered, a round waits until it fits: the round before it in its lane of
-		// commitments is over when its own commitments begin, and a place is free for it and a census.
+		// After `PhaseLength` was lowered, a round waits until the round before it in its lane of
+		// commitments will be over when its own commitments begin, and until there is room for it and a
+		// census.
 		let running = Self::in_flight(now);
 		let commits_after = trial.saturating_add(phase_length);
 		let is_taken = |other: &InFlight| {
@@ -123,8 +124,8 @@ impl<T: Config> Pallet<T> {
 		true
 	}
 
-	/// Removes records of rounds that have been over for [`RECORD_DEPTH`] blocks, in order: a census that
-	/// takes long holds back those after it.
+	/// Removes records of rounds that have been over for [`RECORD_DEPTH`] blocks, in order: a long census
+	/// holds back those after it.
 	fn drop_records(now: BlockNumber, before: RoundIndex) {
 		let first = Dropped::<T>::get();
 		let mut index = first;
@@ -147,7 +148,7 @@ impl<T: Config> Pallet<T> {
 	/// the trials.
 	pub(crate) fn fold_seed(now: BlockNumber) {
 		let running_hash = Self::folded().unwrap_or_else(|| {
-			// BABE is configured with secondary VRF slots, so that this cannot happen.
+			// BABE is configured with secondary VRF slots, so this cannot happen.
 			defensive!("a block without a VRF output");
 			RunningHash::<T>::get()
 		});
@@ -166,7 +167,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Returns the running hash with the block's VRF output.
+	/// Returns the running hash with this block's VRF output folded in.
 	fn folded() -> Option<H256> {
 		let vrf = T::VrfOutput::get()?;
 		Some(fold(RunningHash::<T>::get(), vrf))
@@ -182,7 +183,7 @@ impl<T: Config> Pallet<T> {
 		} = start;
 		spot.seed = seed_of(spot.index, running_hash);
 		Self::insert_round(spot, &mut running);
-		// One census at a time, so that each covers every idle worker: no two identities take turns.
+		// One census at a time, so that each covers every idle worker: no two identities can take turns.
 		if !census_runs && Self::draws_census(&spot, check_period) {
 			census.seed = seed_of(census.index, running_hash);
 			Self::insert_round(census, &mut running);
@@ -232,8 +233,8 @@ impl<T: Config> Pallet<T> {
 			.collect()
 	}
 
-	/// Returns the first spot round that starts at least [`NOTICE`] blocks from now. What is there at
-	/// genesis counts from the first round.
+	/// Returns the first spot round that starts at least [`NOTICE`] blocks from now. The state at genesis
+	/// counts from the first round.
 	pub(crate) fn counts_from() -> RoundIndex {
 		let now = Self::now();
 		let next = NextRound::<T>::get();
@@ -245,14 +246,15 @@ impl<T: Config> Pallet<T> {
 		next.saturating_add(wait.div_ceil(Self::phase_length()).saturating_mul(2))
 	}
 
-	/// Whether the seed of a spot round draws a census: with chance 1 / `CheckPeriod`.
+	/// Returns whether the seed of a spot round draws a census: with chance 1 / `CheckPeriod`.
 	fn draws_census(spot: &Round, check_period: u32) -> bool {
 		census_chance(check_period).happens(draw(b"kaisar/census", spot.seed, 0u32))
 	}
 
-	/// Removes what is kept of rounds that are over, within the limits of a block. Returns what that took.
+	/// Removes the lists, counters and commitments of rounds that are over, within the limits of a block.
+	/// Returns the work done.
 	///
-	/// Each kind of round is swept in order, by itself: a census can outlast a hundred spot rounds, and their
+	/// Each kind of round is swept in order, on its own: a census can outlast a hundred spot rounds, whose
 	/// counters do not wait for its end.
 	pub(crate) fn sweep() -> Swept {
 		let (now, next) = (Self::now(), NextRound::<T>::get());
@@ -301,12 +303,12 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// Work of a block on the records of past rounds.
+/// The work of a block on the storage of past rounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Swept {
-	/// Pages removed, slots looked at, and rounds.
+	/// Pages removed, slots read, and rounds.
 	pub steps: u32,
-	/// Commitments found that were not opened.
+	/// Unopened commitments found.
 	pub unopened: u32,
 }
 
@@ -315,13 +317,13 @@ impl Swept {
 		self.steps = self.steps.saturating_add(1);
 	}
 
-	/// Whether a block does no more than this.
+	/// Returns whether a block has reached its limit.
 	pub(crate) fn is_full(&self) -> bool {
 		self.steps >= SWEEP || self.unopened >= SWEEP_UNOPENED
 	}
 }
 
-/// A number drawn from a seed: the first sixteen bytes of `H(domain, seed, item)`.
+/// Draws a number from a seed: the first sixteen bytes of `H(domain, seed, item)`.
 pub(crate) fn draw<const N: usize>(domain: &[u8; N], seed: H256, item: impl Encode) -> u128 {
 	let hash = (domain, seed, item).using_encoded(blake2_256);
 	let mut bytes = [0u8; 16];

@@ -1,41 +1,42 @@
-//! What the votes of a check come to. Pure: no storage, no runtime.
+//! The tally of a check's votes. Pure: no storage, no runtime.
 //!
-//! Everything needs more than half of the committee's size, whoever missed or abstained: so what two seats
-//! beside a dead one can bring about is that nothing is decided. Votes count by their seats' weight.
+//! Every decision needs more than half of the committee's size, whoever missed or abstained. So the most
+//! that two seats beside a dead one can achieve is that nothing is decided. Votes count by their seats'
+//! weight.
 
 use crate::{Check, Seat};
 use alloc::vec::Vec;
-use kaisar_math::committee::{exceeds_three_quarters, is_majority, is_near, reached};
+use kaisar_math::{
+	committee::{exceeds_three_quarters, is_majority, is_near, reached},
+	tiers::MAX_TIER,
+};
 use kaisar_primitives::{Outcome, Profile, SeatResult, Verdict};
 
-/// Highest tier that there is.
-const MAX_TIER: u8 = 4;
-
-/// The outcome of a check, and what every seat did.
+/// The outcome of a check, and the result of every seat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
-	/// What it came to.
+	/// The outcome.
 	pub outcome: Outcome,
-	/// An opening contradicts the attested root, found by more than half of the size.
+	/// Whether votes of more than half of the size found an opening that contradicts the attested root.
 	pub false_proof: bool,
-	/// More than three quarters of the size found what a slash is for.
+	/// Whether votes of more than three quarters of the size found a fault that is slashed.
 	pub slashes: bool,
-	/// The hardware as voted; `None` if it was not decided.
+	/// The hardware by vote; `None` if undecided.
 	found: Option<Found>,
-	/// Bandwidth and disk count.
+	/// Whether bandwidth and disk count.
 	full: bool,
-	/// Presence and service alone count.
+	/// Whether only presence and service count.
 	rented: bool,
-	/// The seat whose lone vote "online" stands against all others that say "offline".
+	/// The seat whose vote "online" is the only one against all others' "offline".
 	lone: Option<usize>,
 }
 
-/// Hardware as voted, before the claim bounds it.
+/// Hardware by vote, before it is bounded by the claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Found {
 	profile: Profile,
-	/// Votes of more than half of the size have an opinion on the bandwidth. Otherwise nobody agrees or disagrees
-	/// about it: the profile has the tier that stands, lowered by one.
+	/// Whether votes of more than half of the size have an opinion on the bandwidth. Otherwise no vote
+	/// agrees or disagrees about it: the profile has the current tier, lowered by one.
 	has_bandwidth: bool,
 }
 
@@ -50,8 +51,8 @@ fn weight_of(votes: &Weighed, of: impl Fn(&Verdict) -> bool) -> u32 {
 }
 
 impl Tally {
-	/// Tallies the votes that were revealed. `old` is the profile that stands, `bound` the best one that the
-	/// worker's claim allows.
+	/// Tallies the revealed votes. `old` is the current profile, `bound` the best one that the worker's
+	/// claim allows.
 	pub fn of(check: &Check, old: Option<&Profile>, bound: &Profile) -> Self {
 		let size = u32::from(check.size);
 		let votes: Weighed = check
@@ -109,12 +110,13 @@ impl Tally {
 		}
 	}
 
-	/// Whether bandwidth was to be measured, and the lines of the checkers that could have done it were full.
+	/// Returns whether bandwidth was to be measured but too few checkers had an opinion, as when their lines
+	/// are full.
 	pub(crate) fn lacks_bandwidth(&self) -> bool {
 		self.full && self.found.is_some_and(|found| !found.has_bandwidth)
 	}
 
-	/// Returns what the seat at `index` did, and whether it is the lone vote "online".
+	/// Returns the result of the seat at `index`, and whether it is the lone vote "online".
 	pub fn seat(&self, check: &Check, index: usize) -> (SeatResult, bool) {
 		let Some(vote) = check.committee.get(index).and_then(|seat| seat.vote) else {
 			return (SeatResult::Missed, false);
@@ -127,7 +129,7 @@ impl Tally {
 		(result, self.lone == Some(index))
 	}
 
-	/// Judges a vote that found the worker online, as it is.
+	/// Judges a vote "online" on an online worker.
 	fn judge(&self, vote: &Verdict, service: bool) -> SeatResult {
 		let correct = if self.rented {
 			vote.service == service
@@ -147,7 +149,8 @@ impl Tally {
 	}
 }
 
-/// Whether a vote agrees with all of the hardware: the class, and count and tiers within a step.
+/// Returns whether a vote agrees with all of the hardware: with the class exactly, with count and tiers
+/// within one step.
 fn agrees(vote: &Verdict, found: &Found, full: bool) -> bool {
 	let Found {
 		profile: found,
@@ -169,7 +172,7 @@ fn tier(vote: u8) -> u8 {
 	vote.min(MAX_TIER)
 }
 
-/// Returns the number of GPUs of a class that a vote found.
+/// Returns the number of GPUs of a class by a vote.
 fn count(vote: &Verdict, class: u16) -> u8 {
 	if class != 0 && vote.gpu_class == class {
 		vote.gpu_count
@@ -178,8 +181,7 @@ fn count(vote: &Verdict, class: u16) -> u8 {
 	}
 }
 
-/// Returns the hardware that the timed votes found, if votes of more than half of the size agree with all of
-/// it.
+/// Returns the hardware by the timed votes, if votes of more than half of the size agree with all of it.
 fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Found> {
 	let size = u32::from(check.size);
 	let timed: Weighed = votes
@@ -223,7 +225,7 @@ fn hardware(check: &Check, votes: &Weighed, old: Option<&Profile>) -> Option<Fou
 	is_majority(agreeing, size).then_some(found)
 }
 
-/// Returns the profile that stands after a check: tiers that were not measured are carried over.
+/// Returns the profile after a check: tiers that were not measured are carried over.
 fn stands(check: &Check, found: Profile, old: Option<&Profile>) -> Profile {
 	match old {
 		Some(old) if !check.full => Profile {

@@ -11,29 +11,20 @@ use kaisar_primitives::{MAX_COMMITTEE, OperatorId, RoundIndex, RoundKind, Seats,
 use sp_runtime::TryRuntimeError;
 
 impl<T: Config> Pallet<T> {
-	/// Numbered as in the specification and the module's documentation:
-	///
-	/// 1. A round's record is filed under its own index, is of the past or present, and is not below what
-	///    was dropped. Its parts follow one another.
-	/// 2. The rounds in flight have records that say the same of them; one census runs at most; the next
-	///    spot round starts within a phase.
-	/// 3. A check that is open is of a worker that exists, and of a round that has started. Its committee
-	///    has different operators, each known while the check runs, and a size of at least their weights.
-	/// 4. A round's list has as many entries as its count says, and none of a round that was swept.
-	/// 5. A commitment is in the lane of its round, and its round has started.
-	/// 6. Counters are of rounds that were not swept. An operator has no more commitments in a round than
-	///    batches, and no more openings than commitments; in a round in flight the others are in its slots.
-	/// 7. In a round in flight, the numbers of an operator's open seats differ and are below their count.
-	/// 8. A record of withheld commitments has one at least, and none of a later epoch.
+	/// Checks the invariants, numbered as in `docs/spec/04-popw.md`, "Invariants".
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_rounds()?;
 		Self::try_in_flight()?;
 		Self::try_checks()?;
 		Self::try_lists()?;
 		Self::try_commitments()?;
-		Self::try_numbers()
+		Self::try_counters()?;
+		Self::try_numbers()?;
+		Self::try_withheld()
 	}
 
+	/// Checks invariant 1: a round's record is filed under its own index, is of the past or present, and is
+	/// not below the position of the removal of records. Its parts follow one another.
 	fn try_rounds() -> Result<(), TryRuntimeError> {
 		let next = NextRound::<T>::get();
 		let dropped = Dropped::<T>::get();
@@ -44,7 +35,7 @@ impl<T: Config> Pallet<T> {
 				"1: a round of another kind"
 			);
 			ensure!(index < next, "1: a round of the future");
-			ensure!(index >= dropped, "1: a round that was dropped");
+			ensure!(index >= dropped, "1: a round below the removed ones");
 			ensure!(
 				round.start <= round.trial && round.phase_length > 0,
 				"1: a round whose parts do not follow one another"
@@ -62,6 +53,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
+	/// Checks invariant 2: the rounds in flight have records that agree with them; at most one census runs;
+	/// the next spot round starts within a phase.
 	fn try_in_flight() -> Result<(), TryRuntimeError> {
 		let now = Self::now();
 		let running = Running::<T>::get();
@@ -94,6 +87,9 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
+	/// Checks invariant 3: an open check is of a worker that exists, and of a round that has started. Its
+	/// committee has different operators, each known while the check runs, and a size of at least the sum of
+	/// their weights.
 	fn try_checks() -> Result<(), TryRuntimeError> {
 		let (now, next) = (Self::now(), NextRound::<T>::get());
 		for (worker, last) in LastChecks::<T>::iter() {
@@ -106,7 +102,7 @@ impl<T: Config> Pallet<T> {
 			};
 			ensure!(
 				T::Workers::info(worker, check.round).is_some(),
-				"3: an open check of no worker"
+				"3: an open check of an unknown worker"
 			);
 			let weight: u32 = check
 				.committee
@@ -134,6 +130,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
+	/// Checks invariant 4: a round's list has as many entries as its count, and no swept round has one.
 	fn try_lists() -> Result<(), TryRuntimeError> {
 		let next = NextRound::<T>::get();
 		let swept = SweptTo::<T>::get();
@@ -163,9 +160,9 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
+	/// Checks invariant 5: a commitment is in the lane of its round, and its round has started.
 	fn try_commitments() -> Result<(), TryRuntimeError> {
-		let mut shut = BTreeMap::<(RoundIndex, OperatorId), u32>::new();
-		for ((operator, lane, _), commitment) in Commitments::<T>::iter() {
+		for ((_, lane, _), commitment) in Commitments::<T>::iter() {
 			ensure!(
 				lane == Lane::of(commitment.round),
 				"5: a commitment in another lane"
@@ -174,7 +171,17 @@ impl<T: Config> Pallet<T> {
 				commitment.round < NextRound::<T>::get(),
 				"5: a commitment of the future"
 			);
-			*shut.entry((commitment.round, operator)).or_default() += 1;
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 6: counters are of rounds that were not swept. An operator has no more commitments in
+	/// a round than batches, and no more openings than commitments; in a round in flight the unopened ones
+	/// are in its slots.
+	fn try_counters() -> Result<(), TryRuntimeError> {
+		let mut unopened = BTreeMap::<(RoundIndex, OperatorId), u32>::new();
+		for ((operator, _, _), commitment) in Commitments::<T>::iter() {
+			*unopened.entry((commitment.round, operator)).or_default() += 1;
 		}
 		for (round, page, counters) in CountersOf::<T>::iter() {
 			ensure!(
@@ -187,29 +194,24 @@ impl<T: Config> Pallet<T> {
 					counters.opened <= counters.committed,
 					"6: more openings than commitments"
 				);
-				// The sweep counts the seats of a round that is over down.
+				// The sweep decrements the seats of a round that is over.
 				ensure!(
 					!running || u32::from(counters.committed) <= batches(counters.seats),
 					"6: more commitments than batches"
 				);
 				let left = u32::from(counters.committed.saturating_sub(counters.opened));
-				let kept = shut.get(&(round, operator)).copied().unwrap_or(0);
+				let kept = unopened.get(&(round, operator)).copied().unwrap_or(0);
 				ensure!(
 					!running || left == kept,
 					"6: commitments that are not in their slots"
 				);
 			}
 		}
-		let epoch = T::CurrentEpoch::get();
-		for (_, withheld) in Withheld::<T>::iter() {
-			ensure!(
-				withheld.count > 0 && withheld.epoch <= epoch,
-				"8: a record of nothing"
-			);
-		}
 		Ok(())
 	}
 
+	/// Checks invariant 7: in a round in flight, the numbers of an operator's open seats differ and are below
+	/// its count of seats.
 	fn try_numbers() -> Result<(), TryRuntimeError> {
 		let mut numbers = BTreeSet::new();
 		for (_, last) in LastChecks::<T>::iter() {
@@ -230,6 +232,18 @@ impl<T: Config> Pallet<T> {
 					"7: two seats of an operator with one number"
 				);
 			}
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 8: a record of withheld commitments counts at least one, and is not of a later epoch.
+	fn try_withheld() -> Result<(), TryRuntimeError> {
+		let epoch = T::CurrentEpoch::get();
+		for (_, withheld) in Withheld::<T>::iter() {
+			ensure!(
+				withheld.count > 0 && withheld.epoch <= epoch,
+				"8: a record of no commitment, or of a later epoch"
+			);
 		}
 		Ok(())
 	}

@@ -1,4 +1,4 @@
-//! What the pallet stores: rounds and checks.
+//! Types of the pallet's storage: rounds and checks.
 
 use crate::{COUNTERS_PAGE, rounds::draw};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -11,13 +11,13 @@ use scale_info::TypeInfo;
 use sp_core::H256;
 use sp_runtime::BoundedVec;
 
-/// Blocks of a commit part after the last one that can fix a window.
+/// Blocks of a commit part after the last block that can fix a window.
 const AFTER_WINDOW: BlockNumber = 8;
 /// Block times from a block that fixes a window to the window.
 const WINDOW_DELAY: u64 = 3;
 
-/// A round. Fixed at its start but for the trial seed, and dropped a day after nothing can refer to it.
-/// Changes of parameters count from the next round.
+/// A round. Fixed at its start except for the trial seed, and removed about a day after its end. A change of
+/// a parameter counts from the next round.
 #[derive(
 	Clone,
 	Copy,
@@ -31,42 +31,42 @@ const WINDOW_DELAY: u64 = 3;
 	TypeInfo,
 )]
 pub struct Round {
-	/// Its index. Even for spot rounds, odd for a census.
+	/// The index: even for spot rounds, odd for a census.
 	pub index: RoundIndex,
-	/// Its kind.
+	/// The kind of the round.
 	pub kind: RoundKind,
-	/// Its first block, at whose end the seed is known.
+	/// The first block, at whose end the seed is known.
 	pub start: BlockNumber,
-	/// The block of its trial, at whose end the trial seed is known. Attestations begin one block later.
+	/// The block of the trial, at whose end the trial seed is known. Attestations begin one block later.
 	pub trial: BlockNumber,
-	/// Blocks of its attest, of its commit and of its reveal part, each.
+	/// Blocks of the attest, commit and reveal part, each.
 	pub phase_length: BlockNumber,
-	/// The weight that a committee is meant to have.
+	/// The intended weight of a committee.
 	pub committee_size: u8,
-	/// The least number of operators that decide.
+	/// The minimum number of operators that decide.
 	pub min_operators: u8,
-	/// Checks that a phase of one `PhaseLength` is meant to carry.
+	/// Checks for which a phase of one `PhaseLength` is planned.
 	pub max_due: u32,
-	/// The most blocks that a check of this round may credit: rented ones in a spot round, in a census the
-	/// idle ones that it stands for.
+	/// The most blocks that a check of this round may credit: rented ones in a spot round; in a census the
+	/// idle ones for which it stands.
 	pub credit: BlockNumber,
-	/// The amount of work in its trial.
+	/// The amount of work in the trial.
 	pub bench: BenchParams,
 	/// Its seed.
 	pub seed: H256,
-	/// The seed of its trial; `None` before the trial.
+	/// The seed of the trial; `None` before the trial.
 	pub trial_seed: Option<H256>,
 	/// Licenses ever minted.
 	pub minted: u32,
 	/// Active licenses.
 	pub active: u32,
-	/// Workers `Online`.
+	/// Workers that are `Online`.
 	pub online: u32,
-	/// Workers `Rented`.
+	/// Workers that are `Rented`.
 	pub rented: u32,
 }
 
-/// The part of a round that a block is in.
+/// The part of a round to which a block belongs.
 #[derive(
 	Clone,
 	Copy,
@@ -80,7 +80,7 @@ pub struct Round {
 	TypeInfo,
 )]
 pub enum Phase {
-	/// Its seed is known, its trial seed is not: nothing may be sent yet.
+	/// The seed is known, the trial seed is not: nothing may be sent yet.
 	Prepare,
 	/// Workers attest.
 	Attest,
@@ -93,7 +93,7 @@ pub enum Phase {
 }
 
 impl Round {
-	/// Returns the part of the round that block `now` is in.
+	/// Returns the part of the round to which block `now` belongs.
 	pub fn phase(&self, now: BlockNumber) -> Phase {
 		match now {
 			_ if now <= self.trial => Phase::Prepare,
@@ -104,25 +104,26 @@ impl Round {
 		}
 	}
 
-	/// Returns the last block of its attest part.
+	/// Returns the last block of the attest part.
 	pub fn attest_ends(&self) -> BlockNumber {
 		self.trial.saturating_add(self.phase_length)
 	}
 
-	/// Returns the last block of its commit part.
+	/// Returns the last block of the commit part.
 	pub fn commit_ends(&self) -> BlockNumber {
 		self.attest_ends().saturating_add(self.phase_length)
 	}
 
-	/// Returns the last block of its reveal part.
+	/// Returns the last block of the reveal part.
 	pub fn ends(&self) -> BlockNumber {
 		self.commit_ends().saturating_add(self.phase_length)
 	}
 
-	/// Returns the block of the commit part that fixes when the bandwidth of all workers of an owner is
-	/// measured: the last block of the attest part + 1 + `H(b"kaisar/window", seed, owner) mod (L − 8)`. In
-	/// the 8 blocks after it the window begins and ends, and votes are committed. A part of fewer than 10
-	/// blocks is too short for that, and has all windows in its first block.
+	/// Returns the block of the commit part that fixes the time at which the bandwidth of all workers of an
+	/// owner is measured: the last block of the attest part + 1 + `H(b"kaisar/window", seed, owner) mod (L −
+	/// 8)`, L being the length of the part. In the 8 blocks after it the window begins and ends, and votes
+	/// are committed. A part of fewer than 10 blocks is too short for that, and has all windows in its first
+	/// block.
 	pub fn window_block<AccountId: Encode>(&self, owner: &AccountId) -> BlockNumber {
 		let blocks = self.phase_length.saturating_sub(AFTER_WINDOW).max(1);
 		let place = draw(b"kaisar/window", self.seed, owner)
@@ -132,12 +133,12 @@ impl Round {
 		self.attest_ends().saturating_add(1).saturating_add(place)
 	}
 
-	/// Returns the milliseconds from the time of a block that fixes a window to the window.
+	/// Returns the milliseconds from the time of a block that fixes a window to the start of the window.
 	pub fn window_delay_ms(&self) -> u64 {
 		WINDOW_DELAY.saturating_mul(self.block_time_ms())
 	}
 
-	/// Returns the first block by whose time a window that `block` fixed is over.
+	/// Returns the first block by whose time the window fixed by `block` is over.
 	pub fn window_over(&self, block: BlockNumber) -> BlockNumber {
 		let length = u64::from(self.bench.bandwidth_secs).saturating_mul(1_000);
 		let blocks = self
@@ -147,8 +148,8 @@ impl Round {
 		block.saturating_add(BlockNumber::try_from(blocks).unwrap_or(BlockNumber::MAX))
 	}
 
-	/// Returns the time of a block by which windows are planned: a slot, where the trial is that of
-	/// production. A development chain, which has a smaller trial, may seal a block a second.
+	/// Returns the block time by which windows are planned: a slot, where the trial is that of production. A
+	/// development chain, which has a smaller trial, may seal a block a second.
 	fn block_time_ms(&self) -> u64 {
 		if self.bench.is_full() {
 			MILLISECS_PER_BLOCK
@@ -158,7 +159,7 @@ impl Round {
 	}
 }
 
-/// A round that starts in this block: all but its seed.
+/// The rounds that start in this block, without their seeds.
 #[derive(
 	Clone,
 	Copy,
@@ -176,7 +177,7 @@ pub struct Start {
 	pub spot: Round,
 	/// The census that its seed may start as well.
 	pub census: Round,
-	/// The chance of that is 1 in so many.
+	/// The census starts with chance 1 in this number.
 	pub check_period: u32,
 }
 
@@ -203,7 +204,7 @@ pub struct InFlight {
 }
 
 impl InFlight {
-	/// Whether it is a census.
+	/// Returns whether the round is a census.
 	pub fn is_census(&self) -> bool {
 		RoundKind::of(self.index) == RoundKind::Census
 	}
@@ -228,14 +229,14 @@ pub struct Numbers {
 	pub minted: u32,
 	/// Active licenses.
 	pub active: u32,
-	/// Workers `Online`.
+	/// Workers that are `Online`.
 	pub online: u32,
-	/// Workers `Rented`.
+	/// Workers that are `Rented`.
 	pub rented: u32,
 }
 
-/// A lane of commitments. Two spot rounds have commitments at the same time, one in its commit phase and the
-/// one before it in its reveal phase, so they alternate between two lanes. One census runs at a time.
+/// A lane of commitments. Two spot rounds have commitments at the same time, one in its commit part and the
+/// one before it in its reveal part, so they alternate between two lanes. One census runs at a time.
 #[derive(
 	Clone,
 	Copy,
@@ -258,7 +259,7 @@ pub enum Lane {
 }
 
 impl Lane {
-	/// The lane of a round.
+	/// Returns the lane of a round.
 	pub fn of(round: RoundIndex) -> Self {
 		match round % 4 {
 			0 => Self::SpotA,
@@ -282,7 +283,7 @@ impl Lane {
 	TypeInfo,
 )]
 pub struct Commitment {
-	/// The round it is for.
+	/// The round of its votes.
 	pub round: RoundIndex,
 	/// `kaisar_primitives::commitment` of the votes.
 	pub hash: H256,
@@ -307,12 +308,12 @@ pub struct Counters {
 	pub seats: u32,
 	/// Commitments.
 	pub committed: u16,
-	/// Commitments that were opened.
+	/// Opened commitments.
 	pub opened: u16,
 }
 
 impl Counters {
-	/// The page of an operator, and its place in it.
+	/// Returns the page of an operator, and its index in the page.
 	pub(crate) fn place(operator: OperatorId) -> (u32, usize) {
 		(
 			operator / COUNTERS_PAGE,
@@ -320,8 +321,8 @@ impl Counters {
 		)
 	}
 
-	/// Whether a commitment may still be in its slot. Without a seat left none is: a later round overwrote
-	/// it.
+	/// Returns whether a commitment may still be in its slot. Without a seat left none is: a later round
+	/// overwrote it.
 	pub(crate) fn withholds(&self) -> bool {
 		self.opened < self.committed && self.seats > 0
 	}
@@ -342,9 +343,9 @@ impl Counters {
 	TypeInfo,
 )]
 pub struct WithheldBatches {
-	/// The epoch of the last one.
+	/// The epoch of the last unopened commitment.
 	pub epoch: EpochIndex,
-	/// Their number in that epoch.
+	/// The number of unopened commitments in that epoch.
 	pub count: u32,
 }
 
@@ -362,21 +363,21 @@ pub struct WithheldBatches {
 	TypeInfo,
 )]
 pub struct Seat {
-	/// Who sits on it.
+	/// The operator that holds the seat.
 	pub operator: OperatorId,
-	/// The number of draws that hit the operator. Its vote counts as often.
+	/// The number of draws that hit the operator, which is the weight of its vote.
 	pub weight: u8,
-	/// The number of seats that the operator had before it in the round. It decides the vote's batch.
+	/// The number of the operator's earlier seats in the round, which decides the vote's batch.
 	pub number: u32,
-	/// Its vote, once revealed.
+	/// The vote, once revealed.
 	pub vote: Option<Verdict>,
 }
 
 /// The committee of a check.
 pub type Committee = BoundedVec<Seat, ConstU32<MAX_COMMITTEE>>;
 
-/// A check that is open. It carries what closing it needs, so that it never depends on a round's
-/// record that may be gone.
+/// An open check. It carries everything that closing it needs, so that it never depends on a round's record
+/// that may have been removed.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
@@ -391,43 +392,44 @@ pub struct Check {
 	pub attested_at: BlockNumber,
 	/// The root of its trial.
 	pub root: [u8; 32],
-	/// The sum of all weights, and at least what it is meant to be: everything needs more than half of it.
+	/// The size: the sum of all weights, and at least the intended one. Every decision needs more than half
+	/// of it.
 	pub size: u8,
-	/// The least number of operators that decide.
+	/// The minimum number of operators that decide.
 	pub min_operators: u8,
-	/// The operators that sit.
+	/// The operators of the committee, with their weights and votes.
 	pub committee: Committee,
-	/// Bandwidth and disk are measured too.
+	/// Whether bandwidth and disk are measured too.
 	pub full: bool,
-	/// The worker is rented: it is checked for liveness and service alone.
+	/// Whether the worker is rented: only its presence and service are checked.
 	pub rented: bool,
-	/// Bandwidth and disk were to be measured (see [`LastCheck::Closed`]).
+	/// Whether a measurement of bandwidth and disk was pending (see [`LastCheck::Closed`]).
 	pub remeasure: bool,
-	/// Blocks that it may credit (`Closing::credit`).
+	/// Blocks that the check may credit (`Closing::credit`).
 	pub credit: BlockNumber,
 }
 
-/// The last check of a worker. There is at most one, and its round only ever grows.
+/// The last check of a worker, at most one. Its round only ever grows.
 #[derive(
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub enum LastCheck {
-	/// It is open.
+	/// The check is open.
 	Open(Check),
-	/// It is closed.
+	/// The check is closed.
 	Closed {
 		/// Its round.
 		round: RoundIndex,
-		/// The block in which it was over: the last vote's, or the end of its round.
+		/// The block in which it was over: that of the last vote, or the end of its round.
 		at: BlockNumber,
-		/// The next check measures bandwidth and disk too: this one lowered a tier, or was to measure them
-		/// and decided nothing.
+		/// Whether the next check measures bandwidth and disk too: this one lowered a tier, or was to
+		/// measure them and decided nothing.
 		remeasure: bool,
 	},
 }
 
 impl LastCheck {
-	/// The round of the check.
+	/// Returns the round of the check.
 	pub fn round(&self) -> RoundIndex {
 		match self {
 			Self::Open(check) => check.round,
@@ -435,7 +437,7 @@ impl LastCheck {
 		}
 	}
 
-	/// The last block in which it is open, or was.
+	/// Returns the last block in which the check is or was open.
 	pub fn until(&self) -> BlockNumber {
 		match self {
 			Self::Open(check) => check.ends,
@@ -443,12 +445,13 @@ impl LastCheck {
 		}
 	}
 
-	/// Whether the check was open at the start of a round that began in block `start`, or was opened since.
+	/// Returns whether the check was open at the start of a round that began in block `start`, or was opened
+	/// since.
 	pub fn open_at(&self, start: BlockNumber) -> bool {
 		self.until() >= start
 	}
 
-	/// Whether the next check measures bandwidth and disk too.
+	/// Returns whether the next check measures bandwidth and disk too.
 	pub fn remeasure(&self) -> bool {
 		matches!(self, Self::Closed { remeasure, .. } if *remeasure)
 	}
@@ -457,22 +460,22 @@ impl LastCheck {
 /// A seat as a view function lists it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
 pub struct SeatView {
-	/// The worker that was attested.
+	/// The worker that attested.
 	pub worker: WorkerId,
 	/// The block in which it attested.
 	pub attested_at: BlockNumber,
-	/// The root it attested.
+	/// The attested root.
 	pub root: [u8; 32],
-	/// The operators that sit.
+	/// The number of operators in the committee.
 	pub seats: u8,
 	/// The number of draws that hit this operator.
 	pub weight: u8,
-	/// Bandwidth and disk are measured too.
+	/// Whether bandwidth and disk are measured too.
 	pub full: bool,
-	/// The worker is rented.
+	/// Whether the worker is rented.
 	pub rented: bool,
-	/// The number of the operator's seat in the round. Its vote belongs to batch `⌊number / 64⌋`.
+	/// The number of the operator's seat in the round. The vote belongs to batch `⌊number / 64⌋`.
 	pub number: u32,
-	/// This operator has voted on it.
+	/// Whether this operator has voted.
 	pub voted: bool,
 }

@@ -1,41 +1,42 @@
 //! Weights of the calls.
 //!
-//! Derived from the reads and writes of each call and the sizes of what they touch, and held against what
-//! a census takes (`cargo bench -p kaisar-runtime --bench census`, `docs/popw.md`); to be replaced by
-//! the output of the benchmarks.
+//! Derived from the reads and writes of each call and the sizes of the items, and tested against the load of
+//! a census (`cargo bench -p kaisar-runtime --bench census`, `docs/popw.md`); to be replaced by the output
+//! of the benchmarks.
 
 use core::marker::PhantomData;
 use frame_support::{traits::Get, weights::Weight};
 
-/// What the calls and hooks cost.
+/// The weights of the calls and hooks.
 pub trait WeightInfo {
-	/// [`crate::Call::attest`] whose committee takes `d` draws.
+	/// Returns the weight of [`crate::Call::attest`] whose committee takes `d` draws.
 	fn attest(d: u32) -> Weight;
-	/// Checking an attestation in the pool.
+	/// Returns the weight of checking an attestation in the pool.
 	fn authorize_attest() -> Weight;
-	/// [`crate::Call::commit`] to a slot with `u` older commitments (0 or 1) that were not opened.
+	/// Returns the weight of [`crate::Call::commit`] to a slot with `u` older unopened commitments (0 or 1).
 	fn commit(u: u32) -> Weight;
-	/// Checking a commitment in the pool.
+	/// Returns the weight of checking a commitment in the pool.
 	fn authorize_commit() -> Weight;
-	/// [`crate::Call::reveal`] of `v` votes that closes `c` checks which say again what is known, and `h`
-	/// others.
+	/// Returns the weight of [`crate::Call::reveal`] of `v` votes that closes `c` checks which confirm the
+	/// known facts, and `h` others.
 	fn reveal(v: u32, c: u32, h: u32) -> Weight;
-	/// Checking a reveal of `v` votes in the pool.
+	/// Returns the weight of checking a reveal of `v` votes in the pool.
 	fn authorize_reveal(v: u32) -> Weight;
-	/// [`crate::Call::report_absent`].
+	/// Returns the weight of [`crate::Call::report_absent`].
 	fn report_absent() -> Weight;
-	/// Checking a report in the pool.
+	/// Returns the weight of checking a report in the pool.
 	fn authorize_report_absent() -> Weight;
-	/// [`crate::Call::finalize`] of `c` checks which say again what is known, and `h` others.
+	/// Returns the weight of [`crate::Call::finalize`] of `c` checks which confirm the known facts, and `h`
+	/// others.
 	fn finalize(c: u32, h: u32) -> Weight;
-	/// Checking `c` workers in the pool.
+	/// Returns the weight of checking `c` workers in the pool.
 	fn authorize_finalize(c: u32) -> Weight;
-	/// A block that starts no round and takes `p` steps to remove what is kept of past rounds, in which it finds
-	/// `u` commitments that were not opened.
+	/// Returns the weight of the start of a block without a new round, with `p` steps of the removal of past
+	/// rounds, which find `u` unopened commitments.
 	fn on_initialize(p: u32, u: u32) -> Weight;
-	/// What a round's start adds.
+	/// Returns the additional weight of a round's start.
 	fn start_round() -> Weight;
-	/// Folding the block's VRF output, and seeding a round.
+	/// Returns the weight of folding the block's VRF output, and of seeding rounds.
 	fn on_finalize() -> Weight;
 }
 
@@ -52,21 +53,22 @@ fn figure<D: Get<frame_support::weights::RuntimeDbWeight>>(
 		.saturating_add(D::get().reads_writes(reads, writes))
 }
 
-/// Closing a check that says again what is known: it, the worker, its score.
+/// Returns the weight of closing a check that confirms the known facts: the check, the worker, its score.
 fn confirming<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(40, 3, 3)
 }
 
-/// Closing any other: also up to eleven figures of the registry, a slash that is queued, a strike, and a
-/// mark that moves on. The rounds in flight, by which the worker's earlier states are kept, are hot: each
-/// block's hooks read them.
+/// Returns the weight of closing any other check: also up to eleven figures of the registry, a queued slash,
+/// a strike, and a mark that moves. The rounds in flight, by which the worker's earlier states are stored,
+/// are hot: each block's hooks read them.
 fn changing<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(200, 3 + 11 + 3 + 8 + 1, 3 + 11 + 3 + 4)
 }
 
-/// Taking note of a commitment that was not opened: it, the record of those, and what Rewards makes of it. That is
-/// the epoch's totals and the operator's score; and with the first seat of an epoch the pool's terms and owner,
-/// and of the epoch before its totals, the reward owed, and the parts of the members and of the owner.
+/// Returns the weight of counting an unopened commitment: the commitment, the record of such, and the work
+/// of Rewards. That is the epoch's totals and the operator's score; and with the first seat of an epoch the
+/// pool's terms and owner, and of the epoch before its totals, the reward owed, and the parts of the members
+/// and of the owner.
 fn unopened<D: Get<frame_support::weights::RuntimeDbWeight>>() -> Weight {
 	figure::<D>(40, 2 + 2 + 8, 2 + 2 + 6)
 }
@@ -82,11 +84,11 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 		figure::<T::DbWeight>(50, 2, 2)
 			.saturating_add(figure::<T::DbWeight>(10, 1, 0).saturating_mul(d.into()))
 	}
-	// The signature is most of it. What it reads, the call reads again, from memory.
+	// The signature is most of it. The call reads the same items again, from memory.
 	fn authorize_attest() -> Weight {
 		figure::<T::DbWeight>(60, 1, 0)
 	}
-	// The operator, the slot, the round of what lies in it, the counters.
+	// The operator, the slot, the round of its commitment, the counters.
 	fn commit(u: u32) -> Weight {
 		figure::<T::DbWeight>(40, 4, 2)
 			.saturating_add(unopened::<T::DbWeight>().saturating_mul(u.into()))
@@ -106,8 +108,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 		figure::<T::DbWeight>(60, 1, 0)
 			.saturating_add(Weight::from_parts(100_000, 0).saturating_mul(v.into()))
 	}
-	// It finds the worker offline, as a check that changes something does: up to eleven figures of the
-	// registry and a slash.
+	// It finds the worker offline, like a check that changes something: up to eleven figures of the registry
+	// and a slash.
 	fn report_absent() -> Weight {
 		figure::<T::DbWeight>(40, 4, 1).saturating_add(changing::<T::DbWeight>())
 	}
@@ -123,10 +125,10 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
 	fn authorize_finalize(c: u32) -> Weight {
 		figure::<T::DbWeight>(5, 1, 0).saturating_mul(c.max(1).into())
 	}
-	// With the network's numbers, and what is hot in a census: a round's record, count and list, a hundred
+	// With the network's numbers, and the hot items of a census: a round's record, count and list, a hundred
 	// pages of licenses and as many of scores and of counters, of which a block writes no more than it has
-	// verdicts. A step of the sweep looks for a page and removes it, looks at the slot of a commitment, or finds
-	// that a round is over and has no page left. The page that it stops in is written once.
+	// verdicts. A step of the sweep finds a page and removes it, reads the slot of a commitment, or finds
+	// that a round is over and has no page left. The page at which it stops is written once.
 	fn on_initialize(p: u32, u: u32) -> Weight {
 		figure::<T::DbWeight>(10, 5 + 5 + 5 + 300, 3 + 4 + 200)
 			.saturating_add(figure::<T::DbWeight>(5, 3, 1).saturating_mul(p.into()))

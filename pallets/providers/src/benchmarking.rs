@@ -1,5 +1,5 @@
-//! Benchmarks of the calls. What closing a check costs, which a call may do first, is Popw's to
-//! measure; it is added in `weights.rs`.
+//! Benchmarks of the calls. A call may first close a check: Popw measures the cost of that, and
+//! `weights.rs` adds it.
 
 use super::*;
 use frame_benchmarking::v2::*;
@@ -26,7 +26,7 @@ const SPEC: WorkerSpec = WorkerSpec {
 	cuda: 0,
 };
 
-/// Fresh keys, and their proof for an account.
+/// Returns new keys, and their proof for an account.
 fn keys_of<T: Config>(owner: &T::AccountId) -> (WorkerKeys, KeyProof) {
 	let worker = WorkerKey::generate_pair(None);
 	let agent = sp_io::crypto::ed25519_generate(AGENT_KEY_TYPE, None);
@@ -62,15 +62,14 @@ fn state_of<T: Config>(worker: WorkerId) -> Option<WorkerState> {
 	Workers::<T>::get(worker).map(|record| record.state())
 }
 
-/// Another account with funds.
+/// Returns another account with funds.
 fn delegator<T: Config>(number: u32) -> T::AccountId {
 	let who: T::AccountId = account("delegator", number, 0);
 	T::Currency::mint_into(&who, 1_000_000 * KAI).expect("there is room in the supply");
 	who
 }
 
-/// A worker that is online and idle, behind others in both of its buckets, so that leaving them moves
-/// somebody.
+/// Returns an idle worker that is not the last in its two buckets, so that removing it moves another one.
 fn idle_worker<T: Config>(owner: &T::AccountId) -> WorkerId {
 	let mut first = None;
 	for _ in 0..2 {
@@ -79,11 +78,11 @@ fn idle_worker<T: Config>(owner: &T::AccountId) -> WorkerId {
 			record.forced = None;
 			record.proved_at = Some(0);
 			Pallet::<T>::set_state(worker, record, WorkerState::Online);
-			// It has been so for long: no round runs that saw it otherwise.
+			// Long enough ago that no running round saw it in another state.
 			record.standings = Standings::new(WorkerState::Online, 0);
 			Ok(())
 		})
-		.expect("the worker is there");
+		.expect("the worker exists");
 		first = first.or(Some(worker));
 	}
 	first.expect("there are two")
@@ -95,7 +94,7 @@ fn pool_of<T: Config>(worker: WorkerId) -> StakePool {
 		.unwrap_or_default()
 }
 
-/// A worker with a delegator, and a slash of level 2 that is queued and reaches that one.
+/// Returns a worker with a delegator, and a queued slash of level 2 that affects the delegator.
 fn slashed_worker<T: Config>(owner: &T::AccountId) -> (WorkerId, T::AccountId, SlashId) {
 	let worker = idle_worker::<T>(owner);
 	let who = delegator::<T>(0);
@@ -239,7 +238,7 @@ mod benchmarks {
 	fn stake() {
 		let owner = provider::<T>();
 		let worker = worker_of::<T>(&owner);
-		// The worst case: a delegator's, who is new.
+		// The worst case: the stake of a new delegator.
 		let who = delegator::<T>(0);
 		#[extrinsic_call]
 		_(RawOrigin::Signed(who.clone()), worker, KAI);
@@ -262,7 +261,8 @@ mod benchmarks {
 	fn withdraw_unbonded() -> Result<(), BenchmarkError> {
 		let owner = provider::<T>();
 		let worker = worker_of::<T>(&owner);
-		// The worst case: the last of a worker that was deregistered, a delegator with both kinds.
+		// The worst case: the last withdrawal from a deregistered worker, by a delegator with both kinds of
+		// stake.
 		let who = delegator::<T>(0);
 		Pallet::<T>::do_stake(who.clone(), worker, 2 * KAI)?;
 		Pallet::<T>::do_unstake(who.clone(), worker, KAI)?;

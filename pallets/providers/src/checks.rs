@@ -1,9 +1,10 @@
-//! Checks as Popw tells of them ([`CheckedWorkers`]): who is marked for one, and what one comes to for its
-//! worker.
+//! Checks as Popw reports them ([`CheckedWorkers`]): which workers are marked for one, and the effects of
+//! a check on its worker.
 //!
-//! A **mark** makes a worker due once. It is used up when a check of the worker opens, and made anew if that
-//! check decides nothing. A worker whose order was deployed is [`unproved`](WorkerRecord::unproved) as well:
-//! it stays marked, and out of the market, until a full check supports its claim.
+//! A **mark** makes a worker due once. It is used up when a check of the worker opens, and renewed if
+//! that check decides nothing. A worker whose order was deployed is also
+//! [`unproved`](WorkerRecord::unproved): it stays marked, and unlisted, until a full check supports its
+//! claim.
 
 use super::*;
 use kaisar_primitives::{CheckedWorkers, Closing, Outcome, Proved, RoundKind};
@@ -21,7 +22,8 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 			let Some(forced) = record.forced.filter(|forced| forced.round == from) else {
 				return Ok(());
 			};
-			// Who left while its check was open is not due: it would be found absent for having left.
+			// A worker that left while its check was open is not due: it would be found absent for having
+			// left.
 			if matches!(
 				record.state(),
 				WorkerState::Offline | WorkerState::Suspended
@@ -96,8 +98,8 @@ impl<T: Config> CheckedWorkers<T::AccountId> for Pallet<T> {
 
 /// Marks.
 impl<T: Config> Pallet<T> {
-	/// Marks the worker for `round`, unless a mark is still due, or the worker is away. The check proves time
-	/// only if the worker is rented.
+	/// Marks the worker for `round`, unless a mark is still due or the worker is away. The check proves
+	/// time only if the worker is rented.
 	pub(crate) fn mark(worker: WorkerId, record: &mut RecordOf<T>, round: RoundIndex) {
 		let verify_only = match record.state() {
 			WorkerState::Rented => false,
@@ -109,7 +111,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker is due in the next round.
+	/// Marks the worker for the next round.
 	pub(crate) fn mark_next(worker: WorkerId, record: &mut RecordOf<T>) {
 		Self::mark(worker, record, T::Checks::next_round());
 	}
@@ -134,7 +136,7 @@ impl<T: Config> Pallet<T> {
 		Self::set_forced(worker, record, forced);
 	}
 
-	/// Uses up the worker's mark, if it is for the round of this check or an earlier one. Returns whether
+	/// Uses up the worker's mark if it is for the round of this check or an earlier one. Returns whether
 	/// the check was made for a mark.
 	fn take_mark(record: &mut RecordOf<T>, closing: &Closing) -> bool {
 		let due = |forced: &Forced| forced.round <= closing.round;
@@ -143,21 +145,22 @@ impl<T: Config> Pallet<T> {
 		taken.is_some() || RoundKind::of(closing.round) == RoundKind::Spot
 	}
 
-	/// Whether a mark's round is over: the worker was neither checked nor reported.
+	/// Returns whether the mark's round is over, although the worker was neither checked nor reported.
 	fn is_stale(forced: Forced) -> bool {
 		forced.round < T::Checks::next_round() && !Self::is_in_flight(forced)
 	}
 
-	/// Whether a mark's round runs, or is about to start.
+	/// Returns whether the mark's round is running or about to start.
 	pub(crate) fn is_in_flight(forced: Forced) -> bool {
 		T::Checks::in_flight().contains(&forced.round)
 	}
 }
 
-/// What a check comes to.
+/// Outcomes of checks.
 impl<T: Config> Pallet<T> {
-	/// A committee found the worker online. `hardware` is what it agreed on, `None` if on nothing, or if the
-	/// worker was rented. Returns the idle and rented blocks that the check proved.
+	/// Records that a committee found the worker online. `hardware` is the profile that it agreed on;
+	/// `None` if it agreed on none, or if the worker was rented. Returns the idle and rented blocks that
+	/// the check proved.
 	fn found_online(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -181,8 +184,8 @@ impl<T: Config> Pallet<T> {
 			Self::leave_mark(worker, record, closing, marked);
 		}
 
-		// An order that was closed meanwhile has been dealt with, and one that began after the round was
-		// nobody's to look at.
+		// If the order was closed meanwhile, it has been dealt with; if it began after the round, the
+		// committee did not look at it.
 		let down = !service
 			&& record.state() == WorkerState::Rented
 			&& closing.round >= record.standings.now.since;
@@ -202,7 +205,7 @@ impl<T: Config> Pallet<T> {
 		Self::credit(record, closing, hardware.is_some(), service)
 	}
 
-	/// Returns the idle and rented blocks that a check which found the worker online proves.
+	/// Returns the idle and rented blocks proved by a check that found the worker online.
 	fn credit(
 		record: &mut RecordOf<T>,
 		closing: &Closing,
@@ -230,10 +233,10 @@ impl<T: Config> Pallet<T> {
 		(idle, 0)
 	}
 
-	/// Whether waiting is worth something: a machine that nobody can rent earns nothing for it. So it is with
-	/// one that was barred when the round started or since, one of a class that cannot be ordered, and one
-	/// whose floor is above today's price or came down for the check. Judged before a bar that is over is
-	/// cleared ([`relist`](Self::relist)).
+	/// Returns whether the worker's idle time earns: a machine that cannot be rented earns nothing for
+	/// waiting. That is so for a worker that was barred when the round started or since, one of a class
+	/// that cannot be ordered, and one whose floor is above today's price or was lowered for the check.
+	/// Judged before an expired bar is cleared ([`relist`](Self::relist)).
 	fn waits(record: &RecordOf<T>, closing: &Closing) -> bool {
 		let (class, _) = record.gpus();
 		closing.credit > 0
@@ -243,7 +246,7 @@ impl<T: Config> Pallet<T> {
 			&& Self::floor_is_within(record, T::Prices::today)
 	}
 
-	/// Judges the claim of a worker by what was verified.
+	/// Judges a worker's claim by the verified profile.
 	fn judge_claim(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -252,7 +255,8 @@ impl<T: Config> Pallet<T> {
 	) {
 		let supports = hardware::supports(&profile, &record.spec);
 		match record.state() {
-			// A check of a round that saw the worker otherwise says nothing of what it claims now.
+			// A check of a round that saw the worker in another state says nothing about its present
+			// claim.
 			WorkerState::Pending if closing.round >= record.standings.now.since => {
 				if supports && !closing.false_proof {
 					record.failures = 0;
@@ -265,11 +269,12 @@ impl<T: Config> Pallet<T> {
 			}
 			WorkerState::Online | WorkerState::Rented if supports => {
 				record.below = false;
-				// One of a round before its last order does not prove what that order left.
+				// A check of a round before its last order does not prove the machine as that order left
+				// it.
 				let since = closing.round >= record.standings.now.since;
 				if closing.full && since && !closing.false_proof {
 					record.unproved = false;
-					// A full check in a census uses a mark up, too.
+					// A full check in a census uses up a mark, too.
 					if record.state() == WorkerState::Online {
 						record.forced = None;
 					}
@@ -281,7 +286,7 @@ impl<T: Config> Pallet<T> {
 				Self::verification_failed(worker, record, profile);
 			}
 			state @ (WorkerState::Online | WorkerState::Rented) => {
-				// A customer keeps what is rented: its worker is judged when it is free.
+				// The customer keeps the worker while it is rented: it is judged once it is free.
 				record.unproved |= record.below && state == WorkerState::Rented;
 				record.below = true;
 				Self::deposit_event(Event::ClaimUnsupported {
@@ -294,13 +299,14 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker stays `Pending`, and its next verification waits, until its owner asks for one.
+	/// Records a failed verification: the worker stays `Pending` until its owner asks for another one,
+	/// which is delayed.
 	fn verification_failed(worker: WorkerId, record: &mut RecordOf<T>, profile: Profile) {
 		Self::delay_verification(record);
 		Self::deposit_event(Event::VerificationFailed { worker, profile });
 	}
 
-	/// A verification failed: the next one waits 1, 2, 4 … rounds.
+	/// Delays the next verification after a failed one: by 1, 2, 4 … rounds.
 	pub(crate) fn delay_verification(record: &mut RecordOf<T>) {
 		record.failures = record.failures.saturating_add(1);
 		let delay = kaisar_math::stake::retry_delay(record.failures.into()).min(MAX_DELAY);
@@ -308,8 +314,8 @@ impl<T: Config> Pallet<T> {
 		record.retry_from = T::Checks::next_round().saturating_add(delay);
 	}
 
-	/// The committee agreed on nothing: no pay, no penalty, and no check that the worker could choose. Only
-	/// the second census in a row marks an idle worker.
+	/// Records a check without consensus: no pay, no penalty, and no extra check that the worker could
+	/// provoke at will. Only the second such census in a row marks an idle worker.
 	fn no_consensus(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing, marked: bool) {
 		if marked {
 			Self::leave_mark(worker, record, closing, marked);
@@ -322,8 +328,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// A check decided nothing: if it was made for a mark, there is another one. So for a rented worker that
-	/// was drawn. One that was rented since is looked at when it is free.
+	/// Renews the mark if a check made for it decided nothing, and marks a rented worker that was drawn.
+	/// A worker that was rented since the round is checked once it is free.
 	fn leave_mark(worker: WorkerId, record: &mut RecordOf<T>, closing: &Closing, marked: bool) {
 		if record.state() == WorkerState::Rented && !closing.rented {
 			record.unproved |= marked;
@@ -339,8 +345,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker was found offline: by a committee, or because it did not attest. Its pending time is
-	/// void, and it is away until its owner brings it back.
+	/// Records that the worker was found offline: by a committee, or because it did not attest. Its
+	/// pending time is void, and it is away until its owner brings it back.
 	fn found_offline(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -367,14 +373,14 @@ impl<T: Config> Pallet<T> {
 		if state == WorkerState::Pending && closing.round >= record.standings.now.since {
 			Self::delay_verification(record);
 		}
-		// It loses the order that it serves.
+		// It loses its order.
 		record.order = None;
 		if record.short && state == WorkerState::Rented {
 			Self::set_state(worker, record, WorkerState::Suspended);
 		} else if state != WorkerState::Suspended {
 			Self::set_state(worker, record, WorkerState::Offline);
 		}
-		// Being found once is enough: no other round that saw it online counts any more.
+		// One finding is enough: no other round that saw it online counts any more.
 		record.standings.forget_earlier();
 		if earned && closing.slashes {
 			Self::slash_absence(worker, record, closing.round_start, finder)?;
@@ -382,7 +388,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Whatever it came to.
+	/// Does what follows every check, whatever its outcome.
 	fn after_check(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -390,8 +396,8 @@ impl<T: Config> Pallet<T> {
 		finder: Option<&T::AccountId>,
 	) -> DispatchResult {
 		Self::judge_proof(worker, record, closing, finder)?;
-		// A worker back from an order stays marked until a full check supports its claim. Another's mark is
-		// over with its round.
+		// A worker back from an order stays marked until a full check supports its claim. Any other
+		// worker's mark ends with its round.
 		if record.unproved && record.state() == WorkerState::Online {
 			Self::mark_next(worker, record);
 		} else if record.forced.is_some_and(Self::is_stale) {

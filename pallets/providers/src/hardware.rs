@@ -1,18 +1,18 @@
-//! What can be claimed, and whether what was verified supports it.
+//! Limits of claims, and whether a verified profile supports a claim.
 
 use core::ops::RangeInclusive;
 use kaisar_primitives::{GpuClass, Profile, WorkerSpec};
 
-/// GPUs of a worker that has any.
+/// The number of GPUs of a worker that has any.
 pub const GPUS: RangeInclusive<u8> = 1..=16;
-/// Most hardware threads of a claim.
+/// Maximum hardware threads of a claim.
 pub const MAX_CPU_CORES: u16 = 1_024;
-/// Most memory of a claim, in GB.
+/// Maximum memory of a claim, in GB.
 pub const MAX_MEMORY_GB: u32 = 24_576;
-/// Most disk of a claim, in GB.
+/// Maximum disk of a claim, in GB.
 pub const MAX_DISK_GB: u32 = 1_048_576;
 
-/// Whether a worker can have this number of GPUs of the class.
+/// Returns whether a worker can have this number of GPUs of the class.
 pub fn gpus_fit(class: GpuClass, count: u8) -> bool {
 	if class == 0 {
 		count == 0
@@ -21,18 +21,18 @@ pub fn gpus_fit(class: GpuClass, count: u8) -> bool {
 	}
 }
 
-/// Whether the claim lacks processors, memory or disk.
+/// Returns whether the claim lacks processors, memory or disk.
 pub fn has_zero(spec: &WorkerSpec) -> bool {
 	spec.cpu_cores == 0 || spec.memory_gb == 0 || spec.disk_gb == 0
 }
 
-/// Whether the claim is for more than a machine can have.
+/// Returns whether the claim exceeds the size of any machine.
 pub fn is_too_large(spec: &WorkerSpec) -> bool {
 	spec.cpu_cores > MAX_CPU_CORES || spec.memory_gb > MAX_MEMORY_GB || spec.disk_gb > MAX_DISK_GB
 }
 
-/// Whether the profile has the claimed GPUs, processors and memory. Bandwidth and disk count as they are
-/// found: others can flood a line, and the plot comes back slowly after an order.
+/// Returns whether the profile has the claimed GPUs, processors and memory. Bandwidth and disk are not
+/// compared, and count as verified: others can flood a line, and the plot is rebuilt slowly after an order.
 pub fn supports(profile: &Profile, spec: &WorkerSpec) -> bool {
 	let bound = spec.bound();
 	let shown = |profile: &Profile| {

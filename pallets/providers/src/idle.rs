@@ -1,25 +1,25 @@
 //! Dense indices of idle workers: add, remove and look up in O(1), whatever their number.
 //!
 //! A worker that can be rented now is in two **buckets**: that of its GPU class and count, and that of its
-//! class, count and region, by what was verified. Without a GPU it is its CPU tier in place of the count. A
-//! bucket is an array in pages of [`INDEX_PAGE`] workers, without gaps: whoever is removed gives its place
-//! to the last one, whose record is told ([`Place`]). The first page lies with the bucket's length, so that
-//! a small bucket is one entry.
+//! class, count and region, as verified. Without a GPU, its CPU tier takes the place of the count. A bucket
+//! is an array in pages of [`INDEX_PAGE`] workers, without gaps: when a worker is removed, the last one
+//! moves to its position, and the moved worker's record is updated ([`Place`]). The first page is stored
+//! with the bucket's length, so that a small bucket is one entry.
 //!
-//! A page makes an index cost a worker four bytes and not a trie key's fifty.
+//! With pages, an index costs four bytes a worker instead of the fifty of a trie key.
 
 use super::*;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::pallet_prelude::ConstU32;
 use scale_info::TypeInfo;
 
-/// Most workers in a page of an index.
+/// Maximum number of workers in a page of an index.
 pub const INDEX_PAGE: u32 = 64;
 
 /// A page of an index.
 pub type IndexPage = BoundedVec<WorkerId, ConstU32<INDEX_PAGE>>;
 
-/// What idle workers are listed by.
+/// The key by which idle workers are listed.
 #[derive(
 	Clone,
 	Copy,
@@ -33,15 +33,15 @@ pub type IndexPage = BoundedVec<WorkerId, ConstU32<INDEX_PAGE>>;
 	TypeInfo,
 )]
 pub struct Bucket {
-	/// The GPU class that was verified, 0 for none.
+	/// The verified GPU class, 0 for none.
 	pub gpu_class: GpuClass,
-	/// The number of GPUs that was verified; in class 0 the CPU tier, from 1.
+	/// The verified number of GPUs; in class 0 the CPU tier, from 1.
 	pub gpu_count: u8,
 	/// The region; `None` for all regions together.
 	pub region: Option<[u8; 2]>,
 }
 
-/// The beginning of a bucket: a bucket of a page needs no other entry.
+/// The start of a bucket: a bucket of at most one page needs no other entry.
 #[derive(
 	Clone,
 	PartialEq,
@@ -55,14 +55,14 @@ pub struct Bucket {
 	TypeInfo,
 )]
 pub struct BucketHead {
-	/// Workers in the bucket.
+	/// The number of workers in the bucket.
 	#[codec(compact)]
 	pub len: u32,
-	/// Its first page.
+	/// The first page.
 	pub first: IndexPage,
 }
 
-/// A worker's places in the two buckets that it is in.
+/// A worker's positions in its two buckets.
 #[derive(
 	Clone,
 	Copy,
@@ -76,22 +76,22 @@ pub struct BucketHead {
 	TypeInfo,
 )]
 pub struct Place {
-	/// Among those of its class and count.
+	/// Among the workers of its class and count.
 	#[codec(compact)]
 	pub by_class: u32,
-	/// Among those of its class, count and region.
+	/// Among the workers of its class, count and region.
 	#[codec(compact)]
 	pub by_region: u32,
 }
 
-/// A worker that moves to another position of a bucket.
+/// A worker that moves to another position in a bucket.
 struct Moved {
 	worker: WorkerId,
 	position: u32,
 }
 
 impl Bucket {
-	/// The two buckets of a worker with these GPUs in this region.
+	/// Returns the two buckets of a worker with these GPUs in this region.
 	fn both((gpu_class, gpu_count): (GpuClass, u8), region: [u8; 2]) -> [Self; 2] {
 		[None, Some(region)].map(|region| Self {
 			gpu_class,
@@ -102,7 +102,7 @@ impl Bucket {
 }
 
 impl<T: Config> Pallet<T> {
-	/// Enters a worker in its buckets.
+	/// Adds a worker to its buckets.
 	pub(crate) fn enter_indices(worker: WorkerId, record: &mut RecordOf<T>) {
 		let Some(shelf) = record.shelf().defensive() else {
 			return;
@@ -115,7 +115,7 @@ impl<T: Config> Pallet<T> {
 		});
 	}
 
-	/// Takes a worker out of its buckets, if it is in them, before its profile, claim or state changes.
+	/// Removes a worker from its buckets, if it is in them, before its profile, claim or state changes.
 	pub(crate) fn leave_indices(record: &mut RecordOf<T>) {
 		let Some(place) = record.place.take() else {
 			return;
@@ -132,7 +132,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// The worker at a position of a bucket.
+	/// Returns the worker at a position of a bucket.
 	pub(crate) fn at(bucket: Bucket, position: u32) -> Option<WorkerId> {
 		let (page, slot) = (position / INDEX_PAGE, (position % INDEX_PAGE) as usize);
 		let workers = if page == 0 {
@@ -148,7 +148,7 @@ impl<T: Config> Pallet<T> {
 			match record.as_mut().and_then(|record| record.place.as_mut()) {
 				Some(place) => change(place),
 				None => {
-					defensive!("who is in an index has a place", worker);
+					defensive!("an indexed worker has a place", worker);
 				}
 			}
 		})
@@ -164,15 +164,15 @@ impl<T: Config> Pallet<T> {
 			} else {
 				BucketPages::<T>::mutate((bucket, page), |workers| workers.try_push(worker))
 			};
-			let _ = pushed.defensive_proof("pages are filled one after the other");
-			// There are no more workers than numbers.
+			let _ = pushed.defensive_proof("pages are filled one after another");
+			// There are no more workers than worker numbers.
 			head.len = position.saturating_add(1);
 			position
 		})
 	}
 
-	/// Removes the worker at a position of a bucket, and returns the one that is there now, if it was not
-	/// the last.
+	/// Removes the worker at a position of a bucket, and returns the worker that takes the position, unless
+	/// the removed one was the last.
 	fn take_out(bucket: Bucket, position: u32) -> Option<Moved> {
 		let mut head = BucketHeads::<T>::get(bucket);
 		let last = head.len.checked_sub(1).defensive()?;
@@ -184,7 +184,7 @@ impl<T: Config> Pallet<T> {
 			let put = |workers: &mut IndexPage| match workers.get_mut(slot) {
 				Some(place) => *place = worker,
 				None => {
-					defensive!("a place below the length is taken", position);
+					defensive!("every place below the length is taken", position);
 				}
 			};
 			if page == 0 {
@@ -201,7 +201,7 @@ impl<T: Config> Pallet<T> {
 		moved
 	}
 
-	/// Takes the last worker off a bucket; the caller lowers the length.
+	/// Removes and returns the last worker of a bucket; the caller lowers the length.
 	fn pop(bucket: Bucket, head: &mut BucketHead, last: u32) -> Option<WorkerId> {
 		let page = last / INDEX_PAGE;
 		if page == 0 {

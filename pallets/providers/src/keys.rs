@@ -1,8 +1,8 @@
 //! Keys of workers: proved by their owner, unique, and in force from the next round.
 //!
 //! A deregistered worker needs its keys while something can still be held against it: a round that starts
-//! within the notice of a change sees it as it was, and its node finds it by its key. After that they are
-//! free to be taken, and stay filed under it until they are, or its record goes.
+//! within the notice of a change sees the worker as it was, and finds its node by its key. After that
+//! others may take the keys; until they do, or its record is removed, the keys stay registered to it.
 
 use super::*;
 use kaisar_primitives::{
@@ -45,7 +45,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The keys are `who`'s, and no worker's but `worker`.
+	/// Ensures that `who` proved to hold the keys, and that no worker other than `worker` uses them.
 	pub(crate) fn ensure_keys(
 		who: &T::AccountId,
 		worker: Option<WorkerId>,
@@ -86,13 +86,13 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Files keys under the worker.
+	/// Registers keys to the worker.
 	pub(crate) fn reserve_keys(worker: WorkerId, keys: &WorkerKeys) {
 		WorkerByKey::<T>::insert(&keys.worker, worker);
 		WorkerByAgent::<T>::insert(keys.agent, worker);
 	}
 
-	/// Frees keys, unless another worker has them by now.
+	/// Frees keys, unless they are registered to another worker by now.
 	fn release_keys(worker: WorkerId, keys: &WorkerKeys) {
 		if WorkerByKey::<T>::get(&keys.worker) == Some(worker) {
 			WorkerByKey::<T>::remove(&keys.worker);
@@ -102,7 +102,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Frees all keys of a worker that was deregistered.
+	/// Frees all keys of a deregistered worker.
 	pub(crate) fn release_all_keys(worker: WorkerId, record: &RecordOf<T>) {
 		for keys in record.keys.values() {
 			Self::release_keys(worker, keys);

@@ -1,76 +1,90 @@
 //! # Providers
 //!
-//! The registry of workers: who owns a machine, what it claims, what was verified, where it stands,
-//! what it has at stake, and the time that it has not proved yet.
+//! The registry of workers: the owner of each machine, its claim, its verified hardware, its state, its
+//! stake, and its time not yet proved.
 //!
 //! ## Terms
 //!
-//! - **Provider**: an account that owns workers. **Worker**: one machine of it, known by its number.
-//! - **Claim**: the hardware that the provider says is there ([`WorkerSpec`]). **Profile**: what a
+//! - **Provider**: an account that owns workers. **Worker**: one machine of a provider, identified by its
+//!   number.
+//! - **Claim**: the hardware that the provider declares ([`WorkerSpec`]). **Profile**: the hardware that a
 //!   committee verified ([`Profile`](kaisar_primitives::Profile)).
-//! - **Mark**, or *forced*: the spot round in which a worker is due once. A census of the same block checks an
-//!   idle one in its stead, fully, and uses the mark up.
-//! - **Pending time**: rented blocks since the last proof. They are worth nothing before a check proves them.
-//! - **Pool**: the owner's stake, the delegators' part, and what is unbonding of both.
-//! - **Delegator**: an account that stakes on another's worker.
-//! - **Idle**: `Online`: verified, and not rented. **Listed**: idle, and an order can have it now.
+//! - **Mark**, or *forced*: the spot round in which a worker is due once. If a census starts in the same
+//!   block, an idle worker is due in the census instead, whose check is then full and uses up the mark.
+//! - **Pending time**: rented blocks since the last proof. They are worth nothing before a check proves
+//!   them.
+//! - **Pool**: the owner's stake, the delegators' stake, and the unbonding stake of both.
+//! - **Delegator**: an account that stakes on a worker that it does not own.
+//! - **Idle**: `Online`, that is verified and not rented. **Listed**: idle, and an order can be matched
+//!   with it now.
 //!
 //! ## The life of a worker, as a story
 //!
-//! Petra has a machine with one RTX 4090. Its node holds a worker key, its agent an agent key; both
-//! sign that they belong to Petra's account. She calls [`register_worker`](Call::register_worker)
-//! with the claim, the keys and her stake, and pays the fee and a storage deposit. The worker is
-//! `Pending` and marked: it is due in the next spot round.
+//! Petra has a machine with one RTX 4090. Its node holds a worker key, its agent an agent key; both sign
+//! that they belong to Petra's account. She calls [`register_worker`](Call::register_worker) with the
+//! claim, the keys and her stake, and pays the fee and a storage deposit. The worker is `Pending` and
+//! marked, so it is due in the next spot round.
 //!
 //! The round starts, the machine attests its trial, a committee votes, and Popw closes the check
 //! ([`closed`](kaisar_primitives::CheckedWorkers::closed)). The profile supports the claim: the worker is
-//! `Online`, and listed. Each census that confirms it credits the mean interval between two censuses. Had the
-//! profile not supported the claim, the worker would have stayed `Pending` with
+//! `Online`, and listed. Each census that confirms it credits the mean interval between two censuses. Had
+//! the profile not supported the claim, the worker would have stayed `Pending` with
 //! [`Event::VerificationFailed`], and Petra would have corrected the claim
-//! ([`update_worker`](Call::update_worker)) or asked again ([`go_online`](Call::go_online)), with a delay of
-//! 1, 2, 4 … rounds.
+//! ([`update_worker`](Call::update_worker)) or requested another verification
+//! ([`go_online`](Call::go_online)), delayed by 1, 2, 4 … rounds.
 //!
-//! A customer's order takes it. Checks that find it serving credit the rented blocks since the last one. When
-//! the order ends it is marked, and not listed until a full check has supported its claim.
+//! A customer's order takes it. Checks that find it serving credit the rented blocks since the last one.
+//! When the order ends, the worker is marked, and not listed until a full check supports its claim.
 //!
-//! Carol sees that it is reliable and [stakes](Call::stake) on it: she gets shares of the delegators'
-//! part of its pool, and of its reward.
+//! Carol sees that it is reliable and [stakes](Call::stake) on it: she gets shares of the delegators' part
+//! of its pool, and with them a part of its reward.
 //!
 //! One night the machine is found offline: it is `Offline`, its pending time is void, and a part of its
 //! pool is queued to be slashed. In the morning Petra calls `go_online`, and it is `Pending` and marked
-//! again. Two days later somebody [applies](Call::apply_slash) the slash, for the bounty: Petra and Carol
-//! lose the same part of what they have in the pool. If what Petra has left is below the minimum, the worker
-//! is `Suspended` until she tops it up.
+//! again. Two days later another account [applies](Call::apply_slash) the slash, for the bounty: Petra and
+//! Carol lose the same part of their stake in the pool. If Petra's remaining stake is below the minimum,
+//! the worker is `Suspended` until she tops it up.
 //!
-//! When she sells it she calls [`deregister_worker`](Call::deregister_worker): the deposit is back at
-//! once, all stake unbonds, and when she and Carol have withdrawn theirs
-//! ([`withdraw_unbonded`](Call::withdraw_unbonded)) nothing is left of the worker but a note of who owned
-//! it, so that its last reward finds its way.
+//! When she sells the machine she calls [`deregister_worker`](Call::deregister_worker): the deposit is
+//! released at once, and all stake unbonds. Once she and Carol have withdrawn theirs
+//! ([`withdraw_unbonded`](Call::withdraw_unbonded)), only a note of the worker's owner remains, so that its
+//! last reward can be paid.
+//!
+//! The same as tests. The machine is verified, earns and is rented:
+#![doc = docify::embed!("src/tests/story.rs", a_machine_is_verified_earns_and_is_rented)]
+//!
+//! It is found offline, and the slash is applied:
+#![doc = docify::embed!("src/tests/story.rs", owner_and_delegator_lose_the_same_part)]
+//!
+//! Petra sells it:
+#![doc = docify::embed!("src/tests/story.rs", a_machine_is_sold)]
 //!
 //! ## Time
 //!
-//! A round sees a worker as it stood when the round started, so each change of state counts from the
-//! next round, and the record keeps the states that rounds in flight can ask for ([`Standings`]). A check that runs, or that the worker
-//! is due in, goes on whatever its owner calls; calls that would disturb one fail with
-//! [`Error::CheckRunning`]. Idle time is sampled by censuses, rented time is pending ([`PendingTime`]).
+//! A round sees a worker in its state at the round's start, so each change of state counts from the next
+//! round, and the record keeps the states that rounds in flight need ([`Standings`]). A check that is
+//! running, or in which the worker is due, goes on whatever its owner calls; calls that would disturb one
+//! fail with [`Error::CheckRunning`]. Idle time is sampled by censuses, rented time is pending
+//! ([`PendingTime`]).
 //!
 //! ## Stake
 //!
-//! All stake lies in the pallet's account ([`Pallet::pot`]); a pool says how much of it is a
-//! worker's. Anyone may stake on a worker: the owner's stake is an amount, a delegator holds shares of
-//! the rest. [`pool`] says what rounding leaves, and to whom. What is taken out unbonds, for a day longer
-//! than a slash is deferred at the least.
+//! All stake is held by the pallet's account ([`Pallet::pot`]); a pool records the part that belongs to a
+//! worker. Anyone may stake on a worker: the owner's stake is an amount, a delegator holds shares of the
+//! rest. [`pool`] describes rounding, and its beneficiaries. Unstaked amounts unbond, for at least a day
+//! longer than a slash is deferred.
 //!
 //! ## Slashing
 //!
-//! A check's finding is queued as a rate, and after a deferral anyone may apply it, for a bounty. One slash
-//! is one write of the record and one transfer, however many delegators there are: every part of the pool
-//! loses the same rate. [`slashing`] says how findings add up, and what cannot move meanwhile.
+//! A check's finding is queued as a rate, and after a deferral anyone may apply it, for a bounty. A slash
+//! is one write of the record and one transfer, whatever the number of delegators: every part of the pool
+//! loses the same rate. [`slashing`] describes the sum of several findings, and the stake that cannot move
+//! while a slash is queued.
 //!
-//! ## Idle workers, and all of them
+//! ## Idle workers, and totals
 //!
-//! Workers that can be rented now are in dense indices by GPU class, count and region ([`idle`]), from which
-//! Orders draws; what all workers come to is kept as they change ([`totals`]).
+//! Workers that can be rented now are in dense indices by GPU class, count and region ([`idle`]), from
+//! which Orders draws; totals over all workers are updated with every change ([`totals`]).
 //!
 //! ## Size
 //!
@@ -138,10 +152,13 @@ use kaisar_primitives::{
 use sp_core::H256;
 use sp_runtime::{
 	ArithmeticError, Perbill,
-	traits::{AccountIdConversion, EnsureAdd, EnsureSub, SaturatedConversion},
+	traits::{
+		AccountIdConversion, EnsureAdd, EnsureAddAssign, EnsureSub, EnsureSubAssign,
+		SaturatedConversion,
+	},
 };
 
-/// The longest delay before the next verification, in spot rounds: two weeks.
+/// Maximum delay before the next verification, in spot rounds: two weeks.
 const MAX_DELAY: u32 = 4_096;
 /// Spot rounds have even numbers.
 const SPOT_STEP: RoundIndex = 2;
@@ -178,7 +195,7 @@ pub mod pallet {
 		/// The account that receives the fees: the treasury's.
 		type FeeDestination: Get<Self::AccountId>;
 
-		/// The fee of registering or updating a worker. Who cannot pay it is refused. *Param.*
+		/// The fee of registering or updating a worker. The call fails if its owner cannot pay it. *Param.*
 		type RegistrationFee: Get<Balance>;
 
 		/// The minimum stake of a worker's owner, before GPUs; at most the supply of KAI. *Param.*
@@ -188,10 +205,10 @@ pub mod pallet {
 		/// KAI. *Param.*
 		type StakePerScore: Get<Balance>;
 
-		/// The maximum stake in one pool. An owner may reach its minimum above it. *Param.*
+		/// The maximum stake in one pool, which an owner may exceed to reach its minimum. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// The minimum number of blocks for which stake unbonds; at most a year. *Param.*
+		/// The minimum number of blocks for which stake unbonds, at most a year. *Param.*
 		type Unbonding: Get<BlockNumber>;
 
 		/// The number of blocks for which a slash is deferred, at most a year; stake unbonds at least a day
@@ -212,7 +229,7 @@ pub mod pallet {
 		/// Rounds and checks.
 		type Checks: Checks;
 
-		/// Prices of orders, which workers' price floors are judged by.
+		/// Prices of orders, against which workers' price floors are compared.
 		type Prices: Prices;
 
 		/// May slash by hand, and cancel slashes.
@@ -235,11 +252,11 @@ pub mod pallet {
 		type WeightInfo: WeightInfo;
 	}
 
-	/// The number of the next worker. All lower numbers were given out.
+	/// The number of the next worker. All lower numbers were assigned.
 	#[pallet::storage]
 	pub type NextWorkerId<T> = StorageValue<_, WorkerId, ValueQuery>;
 
-	/// Workers, deregistered ones included while they have a check, stake or a slash. Numbers are given out
+	/// Workers, including deregistered ones while they have a check, stake or a slash. Numbers are assigned
 	/// in order, so they need no hash.
 	#[pallet::storage]
 	pub type Workers<T: Config> = StorageMap<_, Identity, WorkerId, RecordOf<T>>;
@@ -383,8 +400,8 @@ pub mod pallet {
 			/// The first round in which the new state counts.
 			since: RoundIndex,
 		},
-		/// A worker was marked: it is due once more. If it is idle, and a census starts with the spot round,
-		/// its check in the census uses the mark up.
+		/// A worker was marked: it is due once more. If it is idle, and a census starts with the spot
+		/// round, its check in the census uses up the mark.
 		WorkerForced {
 			worker: WorkerId,
 			/// The spot round that the mark is for.
@@ -399,20 +416,15 @@ pub mod pallet {
 		},
 		/// The record of a deregistered worker was removed, because nothing was left in its pool.
 		WorkerRemoved { worker: WorkerId },
-		/// The profile of a `Pending` worker, or for the second time in a row of an `Online` one, does not
-		/// support its claim. The worker is `Pending` until its owner updates the claim or asks for another
-		/// verification.
-		VerificationFailed {
-			worker: WorkerId,
-			/// The verified profile.
-			profile: Profile,
-		},
-		/// The profile of a worker does not support its claim. The worker goes on with that profile; the next
-		/// such check in a row makes it `Pending`.
+		/// The profile of a `Pending` worker does not support its claim, or that of an `Online` one in the
+		/// second consecutive check. The worker is `Pending` until its owner updates the claim or requests
+		/// another verification.
+		VerificationFailed { worker: WorkerId, profile: Profile },
+		/// The profile of a worker does not support its claim. The worker stays in its state with that
+		/// profile; a second consecutive such check makes an `Online` worker `Pending`.
 		ClaimUnsupported {
 			worker: WorkerId,
 			round: RoundIndex,
-			/// The verified profile.
 			profile: Profile,
 		},
 		/// A worker was found offline, which voided its pending time.
@@ -423,7 +435,7 @@ pub mod pallet {
 			state: WorkerState,
 			/// The start of the last round that confirmed it; `None` if no round has.
 			last_proof: Option<BlockNumber>,
-			/// Whether it attested and a committee found it offline; otherwise it did not attest.
+			/// Whether a committee found it offline after it attested; otherwise it did not attest.
 			attested: bool,
 			/// The account that reported the missing attestation, or closed the check; `None` if no account
 			/// did.
@@ -529,10 +541,11 @@ pub mod pallet {
 		NotOwner,
 		/// A key is all zeroes.
 		ZeroKey,
-		/// Another worker uses the key. A deregistered one uses its keys until no check can be held against it
-		/// any more: at most until the rounds are over that saw it, and its check is closed.
+		/// Another worker uses the key. A deregistered worker keeps its keys until no check can be held
+		/// against it: at the latest until all rounds that saw it are over and its check is closed.
 		KeyInUse,
-		/// The signatures of the keys were not made for this account on this chain.
+		/// The signatures of the keys were not made for this account on this chain. Sign again with both
+		/// keys.
 		BadProof,
 		/// No GPU class has this number.
 		UnknownGpuClass,
@@ -540,28 +553,30 @@ pub mod pallet {
 		GpuCountMismatch,
 		/// The region is not an ISO 3166-1 country code.
 		UnknownRegion,
-		/// The owner's stake would be below the minimum for the claim.
+		/// The owner's stake would be below the minimum for the claim. Stake more, or claim less
+		/// hardware.
 		StakeBelowMinimum,
-		/// The pool's stake would exceed its maximum.
+		/// The pool's stake would exceed its maximum, the parameter `MaxStake`.
 		StakeCapReached,
-		/// The amount exceeds the stake.
+		/// The amount exceeds the account's stake in the pool.
 		InsufficientStake,
 		/// The amount is zero.
 		ZeroAmount,
-		/// The worker serves an order.
+		/// The worker serves an order. Wait until the order is closed.
 		WorkerRented,
 		/// The worker is suspended until its stake is topped up.
 		WorkerSuspended,
-		/// The worker's state does not allow the call.
+		/// The worker's state does not allow the call: it is already in the requested state, or not in the
+		/// required one.
 		WrongState,
-		/// The worker is marked already: wait for its check.
+		/// The worker is already marked. Wait for its check.
 		AlreadyDue,
 		/// Something can still be held against the worker: its check is open, it is due in a running round
 		/// and has not attested, or its absence can still be reported. Retry once the round is over.
 		CheckRunning,
 		/// The account has the maximum number of unbonding pieces in this pool. Withdraw first, or wait.
 		TooManyUnbondings,
-		/// None of the account's stake has finished unbonding.
+		/// None of the account's stake in the pool has finished unbonding. Unstake first, or wait.
 		NothingToWithdraw,
 		/// An announced commission is not in force yet. Wait for its epoch.
 		CommissionPending,
@@ -570,21 +585,21 @@ pub mod pallet {
 		/// Unreachable state; a bug.
 		Defensive,
 		/// A slash is queued: delegators cannot join, and stake that finished unbonding less than the slash
-		/// deferral and a day ago cannot be withdrawn. Apply the slash from its day on, or wait.
+		/// deferral and a day ago cannot be withdrawn. Apply the slash once it is due, or wait.
 		SlashPending,
 		/// No slash with this number is queued.
 		UnknownSlash,
-		/// The slash may not be applied before its deferral ends.
+		/// The slash may not be applied before its deferral ends. Wait for its due block.
 		SlashDeferred,
 		/// The slash can no longer be canceled: its deferral has ended.
 		DeferralOver,
 		/// The pool has no stake to slash.
 		NothingToSlash,
-		/// All delegated stake was slashed, and the worthless shares were not cleared yet.
+		/// All delegated stake was slashed, and the worthless shares were not cleared yet. Clear them first.
 		DelegationClosed,
 		/// The delegation would be worth less than the existential deposit, 0.001 KAI.
 		DelegationTooSmall,
-		/// The delegated stake would exceed the most that the worker's owner accepts.
+		/// The delegated stake would exceed the cap that the worker's owner set.
 		DelegationCapReached,
 		/// The account's stake in the pool still has value, or the account has none.
 		NothingWorthless,
@@ -601,9 +616,9 @@ pub mod pallet {
 			Self::view_of(worker, Workers::<T>::get(worker)?)
 		}
 
-		/// Returns workers from number `from` on, deregistered ones included, and the number to continue from,
-		/// `None` at the end of the list. It looks at `limit` numbers, from 1 to [`MAX_PAGE`]; those of workers
-		/// that were removed are skipped.
+		/// Returns workers from number `from` on, including deregistered ones, and the number to continue
+		/// from; `None` at the end of the list. Covers `limit` numbers, from 1 to [`MAX_PAGE`], and skips
+		/// removed workers.
 		pub fn workers(from: WorkerId, limit: u32) -> WorkerPage<T::AccountId> {
 			let end = NextWorkerId::<T>::get();
 			let next = from.saturating_add(limit.clamp(1, MAX_PAGE)).min(end);
@@ -613,9 +628,9 @@ pub mod pallet {
 			(page, (next < end).then_some(next))
 		}
 
-		/// Returns workers of an account, deregistered ones left out: at most `limit` and at most
-		/// [`MAX_PAGE`], in no particular order, after `cursor`, the last worker of the page before. A page
-		/// with fewer is the last one.
+		/// Returns workers of an account, without deregistered ones: at most `limit` and at most
+		/// [`MAX_PAGE`], in no particular order, after `cursor`, the last worker of the previous page. A
+		/// page with fewer is the last one.
 		pub fn workers_of(
 			owner: T::AccountId,
 			cursor: Option<WorkerId>,
@@ -642,19 +657,19 @@ pub mod pallet {
 			Self::minimum_for(gpu_class, gpu_count).ok()
 		}
 
-		/// Returns the part of a worker's last 32 checks and deployments that it passed, of eight at least.
-		/// Only its provider's faults count against it.
+		/// Returns the part of a worker's last 32 checks and deployments that it passed; the divisor is at
+		/// least eight. Only its provider's faults count against it.
 		pub fn reliability(worker: WorkerId) -> Option<Perbill> {
 			Workers::<T>::get(worker).map(|record| record.history.reliability())
 		}
 
-		/// Returns the network in figures: workers by state, GPUs by class, cores, memory, disk, bandwidth.
+		/// Returns totals of the network: workers by state, GPUs by class, cores, memory, disk, bandwidth.
 		pub fn network() -> NetworkTotals {
 			NetworkTotals {
 				registered: NextWorkerId::<T>::get(),
 				workers: Counts::<T>::get(),
 				hardware: Totals::<T>::get(),
-				// As many as there are GPU classes.
+				// One entry for each GPU class.
 				classes: TotalsByClass::<T>::iter().collect(),
 			}
 		}
@@ -690,14 +705,14 @@ pub mod pallet {
 				.collect()
 		}
 
-		/// Returns a queued slash, with what it would take now.
+		/// Returns a queued slash, with the amount that it would take now.
 		pub fn queued_slash(slash: SlashId) -> Option<SlashView<T::AccountId>> {
 			Slashes::<T>::get(slash).map(Self::slash_view)
 		}
 
-		/// Returns queued slashes, with what each would take now: at most `limit` and at most [`MAX_PAGE`], in
-		/// no particular order, after `cursor`, the last slash of the page before. A page with fewer is the
-		/// last one.
+		/// Returns queued slashes, with the amount that each would take now: at most `limit` and at most
+		/// [`MAX_PAGE`], in no particular order, after `cursor`, the last slash of the previous page. A
+		/// page with fewer is the last one.
 		pub fn slashes(
 			cursor: Option<SlashId>,
 			limit: u32,
@@ -712,7 +727,7 @@ pub mod pallet {
 				.collect()
 		}
 
-		/// Returns the rented blocks of a worker that are not proved yet.
+		/// Returns the number of a worker's rented blocks not yet proved.
 		pub fn pending_time(worker: WorkerId) -> Option<BlockNumber> {
 			Workers::<T>::get(worker).map(|record| record.time.at(Self::now()))
 		}
@@ -725,10 +740,10 @@ pub mod pallet {
 		/// Takes the fee and a storage deposit, and moves the stake into the pot. The worker is `Pending`
 		/// and due in the next round, which verifies its claim.
 		///
-		/// ## Origin
-		/// Signed by the provider, who becomes the worker's owner.
+		/// # Origin
+		/// Signed, by the provider, who becomes the worker's owner.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `spec`: the worker's claim; units as in [`WorkerSpec`].
 		/// - `worker_key`: the worker's key, unique across workers.
 		/// - `agent_key`: the agent's key, unique across workers.
@@ -736,17 +751,18 @@ pub mod pallet {
 		/// - `proof`: signatures of both keys over
 		///   [`possession_payload`](kaisar_primitives::keys::possession_payload).
 		///
-		/// ## Errors
+		/// # Errors
 		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
 		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another worker.
 		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
-		/// - [`Error::StakeBelowMinimum`].
-		/// - [`Error::StakeCapReached`].
-		/// - [`Error::TooManyWorkers`].
+		/// - [`Error::StakeBelowMinimum`]: the stake is below the minimum for the claim.
+		/// - [`Error::StakeCapReached`]: the stake exceeds [`Config::MaxStake`] and the minimum for the
+		///   claim.
+		/// - [`Error::TooManyWorkers`]: all worker numbers are used.
 		/// - The currency's error if the account has too little KAI.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::WorkerRegistered`].
 		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(0)]
@@ -777,25 +793,25 @@ pub mod pallet {
 		/// Takes the fee. The worker is `Pending` and due in the next round, or in the first one after a
 		/// running delay.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// # Origin
+		/// Signed, by the worker's owner.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker, neither `Rented` nor `Suspended`.
 		/// - `spec`: the new claim; the owner's stake must reach its minimum.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
-		/// - [`Error::WorkerRented`].
-		/// - [`Error::WorkerSuspended`].
-		/// - [`Error::CheckRunning`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
+		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up.
+		/// - [`Error::CheckRunning`]: a check can still be held against the worker.
 		/// - [`Error::UnknownGpuClass`], [`Error::GpuCountMismatch`], [`Error::UnknownRegion`],
 		///   [`Error::ZeroHardware`], [`Error::ClaimTooLarge`]: the claim is invalid.
-		/// - [`Error::StakeBelowMinimum`].
+		/// - [`Error::StakeBelowMinimum`]: the owner's stake is below the minimum for the new claim.
 		/// - The currency's error if the account has too little KAI for the fee.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::WorkerUpdated`].
 		/// - [`Event::WorkerStateChanged`]: the worker was not `Pending`.
 		/// - [`Event::WorkerForced`].
@@ -815,24 +831,24 @@ pub mod pallet {
 		/// The old keys stay reserved until then. Keys that were set before and are not in force yet are
 		/// replaced.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// # Origin
+		/// Signed, by the worker's owner.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker.
 		/// - `worker_key`: the new worker key, unique across workers; may stay the same.
 		/// - `agent_key`: the new agent key, unique across workers; may stay the same.
 		/// - `proof`: signatures of both keys, as for [`register_worker`](Self::register_worker).
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
-		/// - [`Error::ZeroKey`], [`Error::KeyInUse`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::ZeroKey`], [`Error::KeyInUse`]: a key is all zeroes, or belongs to another worker.
 		/// - [`Error::BadProof`]: a signature is not one for the caller on this chain.
 		/// - [`Error::CheckRunning`]: a running round needs the keys before the present ones.
 		///
-		/// ## Events
-		/// - [`Event::WorkerKeysSet`].
+		/// # Events
+		/// [`Event::WorkerKeysSet`]
 		#[pallet::call_index(2)]
 		#[pallet::weight(T::WeightInfo::set_worker_keys())]
 		pub fn set_worker_keys(
@@ -850,23 +866,25 @@ pub mod pallet {
 			Self::do_set_keys(who, worker, keys, proof)
 		}
 
-		/// Announces a worker's commission: the part of its reward that its stakers share by value, the
-		/// owner among them. It counts after one whole epoch's notice.
+		/// Announces a worker's commission: the part of its reward that its stakers, the owner included,
+		/// share by value.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// It counts after one whole epoch's notice.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the worker's owner.
+		///
+		/// # Parameters
 		/// - `worker`: the worker.
 		/// - `commission`: the part that stakers share, in parts of 10⁹.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		/// - [`Error::CommissionPending`]: an announced commission is not in force yet.
 		///
-		/// ## Events
-		/// - [`Event::CommissionSet`].
+		/// # Events
+		/// [`Event::CommissionSet`]
 		#[pallet::call_index(3)]
 		#[pallet::weight(T::WeightInfo::set_commission())]
 		pub fn set_commission(
@@ -878,25 +896,27 @@ pub mod pallet {
 			Self::do_set_commission(who, worker, commission)
 		}
 
-		/// Sets the price below which a worker is never matched. Running orders are not affected.
+		/// Sets the price below which a worker is never matched.
 		///
-		/// Above the highest price of its class the worker is not listed, and above today's it earns no idle
-		/// time; a floor that comes down from there counts for idle time from the next round.
+		/// Running orders are not affected.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// With a floor above the highest price of its class the worker is not listed, and above today's
+		/// price it earns no idle time; after lowering such a floor it earns idle time from the next round.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the worker's owner.
+		///
+		/// # Parameters
 		/// - `worker`: the worker.
 		/// - `price_per_gpu_hour`: the floor, in units of 10⁻¹⁸ KAI, per core and hour without a GPU; 0 for
 		///   none.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		///
-		/// ## Events
-		/// - [`Event::PriceFloorSet`].
+		/// # Events
+		/// [`Event::PriceFloorSet`]
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::set_price_floor())]
 		pub fn set_price_floor(
@@ -908,24 +928,26 @@ pub mod pallet {
 			Self::do_set_price_floor(who, worker, price_per_gpu_hour)
 		}
 
-		/// Takes a worker offline. It counts from the next round: a check that runs, or that the worker is
-		/// due in, goes on. A mark for a later round is dropped.
+		/// Takes a worker offline.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// The change counts from the next round: a check that is running, or in which the worker is due,
+		/// goes on. A mark for a later round is dropped.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the worker's owner.
+		///
+		/// # Parameters
 		/// - `worker`: the worker, `Pending` or `Online`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
-		/// - [`Error::WorkerRented`].
-		/// - [`Error::WorkerSuspended`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
+		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up.
 		/// - [`Error::WrongState`]: the worker is already `Offline`.
 		///
-		/// ## Events
-		/// - [`Event::WorkerStateChanged`].
+		/// # Events
+		/// [`Event::WorkerStateChanged`]
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::go_offline())]
 		pub fn go_offline(origin: OriginFor<T>, worker: WorkerId) -> DispatchResult {
@@ -937,23 +959,23 @@ pub mod pallet {
 		///
 		/// The worker is `Pending` and due in the next round, or in the first one after a running delay.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// # Origin
+		/// Signed, by the worker's owner.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker, `Offline` or `Pending`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
-		/// - [`Error::WorkerRented`].
-		/// - [`Error::WorkerSuspended`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
+		/// - [`Error::WorkerSuspended`]: the worker is suspended until its stake is topped up.
 		/// - [`Error::WrongState`]: the worker is `Online`.
-		/// - [`Error::AlreadyDue`].
-		/// - [`Error::CheckRunning`].
-		/// - [`Error::StakeBelowMinimum`].
+		/// - [`Error::AlreadyDue`]: the worker is already marked.
+		/// - [`Error::CheckRunning`]: a check can still be held against the worker.
+		/// - [`Error::StakeBelowMinimum`]: the owner's stake is below the minimum for the claim.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::WorkerStateChanged`]: the worker was `Offline`.
 		/// - [`Event::WorkerForced`].
 		#[pallet::call_index(6)]
@@ -963,22 +985,23 @@ pub mod pallet {
 			Self::do_go_online(who, worker)
 		}
 
-		/// Deregisters a worker for good. It counts from the next round, as for
-		/// [`go_offline`](Self::go_offline). The deposit is released, and all stake unbonds, the delegators'
-		/// included.
+		/// Deregisters a worker for good.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// The change counts from the next round, as for [`go_offline`](Self::go_offline). The deposit is
+		/// released, and all stake unbonds, including the delegators'.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the worker's owner.
+		///
+		/// # Parameters
 		/// - `worker`: the worker, not `Rented`.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
-		/// - [`Error::WorkerRented`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::WorkerRented`]: the worker serves an order.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Unstaked`]: the owner has stake.
 		/// - [`Event::WorkerStateChanged`]: the worker was not `Offline`.
 		/// - [`Event::WorkerDeregistered`].
@@ -990,25 +1013,28 @@ pub mod pallet {
 			Self::do_deregister(who, worker)
 		}
 
-		/// Adds stake to a worker's pool: the owner's own, or a delegator's, who gets shares. A `Suspended`
-		/// worker whose owner reaches the minimum is `Offline` again.
+		/// Adds stake to a worker's pool: to the owner's stake, or as a delegation, for which the caller
+		/// gets shares.
 		///
-		/// ## Origin
-		/// Signed by any account.
+		/// A `Suspended` worker whose owner reaches the minimum is `Offline` again.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by any account.
+		///
+		/// # Parameters
 		/// - `worker`: the worker.
 		/// - `amount`: the stake to add, in units of 10⁻¹⁸ KAI.
 		///
-		/// ## Errors
-		/// - [`Error::ZeroAmount`].
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::StakeCapReached`]: the owner may still reach the minimum.
+		/// # Errors
+		/// - [`Error::ZeroAmount`]: the amount is zero.
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::StakeCapReached`]: the pool would exceed [`Config::MaxStake`]; an owner may exceed it
+		///   to reach its minimum.
 		/// - [`Error::SlashPending`], [`Error::DelegationClosed`], [`Error::DelegationTooSmall`],
-		///   [`Error::DelegationCapReached`]: for a delegator only.
+		///   [`Error::DelegationCapReached`]: the caller is a delegator.
 		/// - The currency's error if the account has too little KAI.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Staked`].
 		/// - [`Event::WorkerStateChanged`]: a `Suspended` worker is `Offline` again.
 		#[pallet::call_index(8)]
@@ -1022,30 +1048,32 @@ pub mod pallet {
 			Self::do_stake(who, worker, amount)
 		}
 
-		/// Takes stake out of a worker's pool. It unbonds, can still be slashed meanwhile, and may be
-		/// withdrawn after that.
+		/// Takes stake out of a worker's pool.
+		///
+		/// The stake unbonds, can still be slashed meanwhile, and may be withdrawn afterwards.
 		///
 		/// Delegators of a deregistered worker need not call this: their stake began to unbond with the
 		/// owner's.
 		///
-		/// ## Origin
-		/// Signed by an account with stake in the pool.
+		/// # Origin
+		/// Signed, by an account with stake in the pool.
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker.
-		/// - `amount`: the stake to take out, in units of 10⁻¹⁸ KAI. The owner must keep the minimum; a
-		///   delegator takes all, or leaves at least the existential deposit.
+		/// - `amount`: the stake to take out, in units of 10⁻¹⁸ KAI. The owner must keep the minimum for
+		///   the claim; a delegator takes out all, or keeps at least the existential deposit.
 		///
-		/// ## Errors
-		/// - [`Error::ZeroAmount`].
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::InsufficientStake`].
-		/// - [`Error::TooManyUnbondings`].
-		/// - [`Error::StakeBelowMinimum`]: for the owner only.
-		/// - [`Error::DelegationTooSmall`]: for a delegator only.
+		/// # Errors
+		/// - [`Error::ZeroAmount`]: the amount is zero.
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::InsufficientStake`]: the amount exceeds the caller's stake.
+		/// - [`Error::TooManyUnbondings`]: the caller has the maximum number of unbonding pieces in this
+		///   pool.
+		/// - [`Error::StakeBelowMinimum`]: the owner would keep less than the minimum for the claim.
+		/// - [`Error::DelegationTooSmall`]: a delegator would keep less than the existential deposit.
 		///
-		/// ## Events
-		/// - [`Event::Unstaked`].
+		/// # Events
+		/// [`Event::Unstaked`]
 		#[pallet::call_index(9)]
 		#[pallet::weight(T::WeightInfo::unstake())]
 		pub fn unstake(
@@ -1058,24 +1086,25 @@ pub mod pallet {
 		}
 
 		/// Pays out the caller's unbonded stake in a worker's pool; to a delegator of a deregistered
-		/// worker, also its delegation. While a slash is queued, stake waits until it has been unbonded for
-		/// the slash deferral and a day. If the withdrawal empties the pool of a deregistered worker, its
-		/// record is removed.
+		/// worker, also its delegation.
 		///
-		/// ## Origin
-		/// Signed by an account with unbonding stake in the pool.
+		/// While a slash is queued, stake waits until it has been unbonded for the slash deferral and a
+		/// day. If the withdrawal empties the pool of a deregistered worker, its record is removed.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by an account with unbonding stake in the pool.
+		///
+		/// # Parameters
 		/// - `worker`: the worker, deregistered or not.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NothingToWithdraw`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed.
+		/// - [`Error::NothingToWithdraw`]: none of the caller's stake has finished unbonding.
 		/// - [`Error::SlashPending`]: a slash is queued, and nothing has been unbonded for long enough.
-		/// - [`Error::CheckRunning`]: it is the last withdrawal, and a check can still be held against the
+		/// - [`Error::CheckRunning`]: it is the last withdrawal, but a check can still be held against the
 		///   worker.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Withdrawn`].
 		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(10)]
@@ -1088,18 +1117,18 @@ pub mod pallet {
 		/// Slashes a worker by hand: 10 % of every part of its pool (level 1) or 50 % (level 2) after the
 		/// deferral, or all of it at once (level 3).
 		///
-		/// ## Origin
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `worker`: the worker, deregistered or not.
 		/// - `level`: the level, which sets the rate.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NothingToSlash`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed.
+		/// - [`Error::NothingToSlash`]: the pool has no stake.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::SlashQueued`]: level 1 or 2.
 		/// - [`Event::Slashed`]: level 3.
 		/// - [`Event::WorkerStateChanged`]: level 3 suspended the worker.
@@ -1113,18 +1142,19 @@ pub mod pallet {
 
 		/// Cancels a queued slash.
 		///
-		/// ## Origin
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `id`: the slash, before its deferral ends.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownSlash`].
-		/// - [`Error::DeferralOver`].
+		/// # Errors
+		/// - [`Error::UnknownSlash`]: no slash with this number is queued.
+		/// - [`Error::DeferralOver`]: the deferral of the slash has ended.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::SlashCancelled`].
+		/// - [`Event::WorkerRemoved`]: nothing else was left of a deregistered worker.
 		#[pallet::call_index(12)]
 		#[pallet::weight(T::WeightInfo::cancel_slash())]
 		pub fn cancel_slash(origin: OriginFor<T>, id: SlashId) -> DispatchResult {
@@ -1132,21 +1162,23 @@ pub mod pallet {
 			Self::do_cancel_slash(id)
 		}
 
-		/// Applies a slash whose deferral has ended: takes its rate of every part of the pool. The caller
-		/// gets the bounty, and shares it with the account that found the fault, if one did. If the owner's
-		/// stake is then below the minimum, the worker is `Suspended`, at once or when its order closes.
+		/// Applies a slash whose deferral has ended: takes its rate of every part of the pool.
 		///
-		/// ## Origin
-		/// Signed by any account.
+		/// The caller gets the bounty, and shares it with the account that found the fault, if an account
+		/// did. If the owner's stake is then below the minimum, the worker is `Suspended`, at once or when
+		/// its order closes.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by any account.
+		///
+		/// # Parameters
 		/// - `id`: the slash.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownSlash`].
-		/// - [`Error::SlashDeferred`].
+		/// # Errors
+		/// - [`Error::UnknownSlash`]: no slash with this number is queued.
+		/// - [`Error::SlashDeferred`]: the deferral of the slash has not ended.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Slashed`].
 		/// - [`Event::BountyPaid`]: for each account that gets a part of the bounty.
 		/// - [`Event::WorkerStateChanged`]: the slash suspended the worker.
@@ -1159,22 +1191,24 @@ pub mod pallet {
 		}
 
 		/// Clears shares and unbonding pieces of an account that slashes have made worthless, so that the
-		/// worker can be delegated to again, or its record removed. The record is also removed if a
-		/// deregistered worker has nothing left and only a check was in the way.
+		/// worker can be delegated to again, or its record removed.
 		///
-		/// ## Origin
-		/// Signed by any account.
+		/// The record is also removed if a deregistered worker has nothing else left, and only a check kept
+		/// it.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by any account.
+		///
+		/// # Parameters
 		/// - `worker`: the worker, deregistered or not.
-		/// - `who`: the account that holds the shares.
+		/// - `who`: the account that holds the shares or the pieces.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NothingWorthless`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no worker has this number, or its record was removed.
+		/// - [`Error::NothingWorthless`]: the account's stake in the pool still has value, or it has none.
 		///
-		/// ## Events
-		/// - [`Event::WorthlessCleared`].
+		/// # Events
+		/// - [`Event::WorthlessCleared`]: the account had worthless shares or pieces.
 		/// - [`Event::WorkerRemoved`]: the pool of a deregistered worker is empty.
 		#[pallet::call_index(14)]
 		#[pallet::weight(T::WeightInfo::clear_worthless())]
@@ -1187,22 +1221,24 @@ pub mod pallet {
 			Self::do_clear_worthless(worker, who)
 		}
 
-		/// Sets the most that a worker's delegators can have staked together. What is delegated stays where
-		/// it is; more is refused. A new worker has no cap of its own.
+		/// Sets the maximum total stake of a worker's delegators.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// Existing delegations stay; new ones above the cap are refused. A new worker has no cap of its
+		/// own.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by the worker's owner.
+		///
+		/// # Parameters
 		/// - `worker`: the worker.
 		/// - `most`: the cap, in units of 10⁻¹⁸ KAI; 0 refuses all delegation.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownWorker`].
-		/// - [`Error::NotOwner`].
+		/// # Errors
+		/// - [`Error::UnknownWorker`]: no registered worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
 		///
-		/// ## Events
-		/// - [`Event::DelegationCapSet`].
+		/// # Events
+		/// [`Event::DelegationCapSet`]
 		#[pallet::call_index(15)]
 		#[pallet::weight(T::WeightInfo::set_delegation_cap())]
 		pub fn set_delegation_cap(
@@ -1220,7 +1256,7 @@ pub mod pallet {
 		fn integrity_test() {
 			assert!(
 				T::MaxUnbonding::get() >= 2,
-				"one to unstake, one to deregister"
+				"one piece to unstake, one to deregister"
 			);
 		}
 

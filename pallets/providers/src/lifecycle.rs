@@ -1,4 +1,4 @@
-//! The life of a worker: registered, changed, away and back, gone; and the state that says where it is.
+//! The life of a worker: registration, changes, absence and return, deregistration; and its state.
 
 use super::*;
 use kaisar_math::emission::MAX_SUPPLY;
@@ -56,7 +56,7 @@ impl<T: Config> Pallet<T> {
 			old: record.spec,
 			new: spec,
 		});
-		// It leaves the totals with the claim that it was counted by.
+		// Remove it from the totals while the record still has the claim it was counted by.
 		Self::set_state(worker, &mut record, WorkerState::Pending);
 		record.spec = spec;
 		record.profile = record.profile.map(|profile| profile.lesser(&spec.bound()));
@@ -174,10 +174,10 @@ impl<T: Config> Pallet<T> {
 		if let Some(queue) = queue {
 			Self::put_queue(worker, &who, queue, amount);
 		}
-		// What is delegated unbonds where it is.
+		// Delegated stake unbonds in place.
 		record.released_at = Some(until);
 		ticket.drop(&who)?;
-		// From here on the worker is in no counter, whatever its state.
+		// From here on no counter includes the worker, whatever its state.
 		Self::count(record.state(), None);
 		Self::leave(worker, &mut record, WorkerState::Offline);
 		WorkersByOwner::<T>::remove(&who, worker);
@@ -188,21 +188,21 @@ impl<T: Config> Pallet<T> {
 
 /// Guards.
 impl<T: Config> Pallet<T> {
-	/// Touches the worker, so that a check that is over is closed, and returns its record, also after it
-	/// was deregistered.
+	/// Touches the worker, so that a finished check is closed, and returns its record, even if it was
+	/// deregistered.
 	pub(crate) fn touched(worker: WorkerId) -> Result<RecordOf<T>, DispatchError> {
 		T::Checks::touch(worker);
 		Workers::<T>::get(worker).ok_or_else(|| Error::<T>::UnknownWorker.into())
 	}
 
-	/// The same, of a worker that is registered.
+	/// Touches the worker and returns its record, provided that it is registered.
 	pub(crate) fn registered(worker: WorkerId) -> Result<RecordOf<T>, DispatchError> {
 		let record = Self::touched(worker)?;
 		ensure!(!record.is_gone(), Error::<T>::UnknownWorker);
 		Ok(record)
 	}
 
-	/// The same, of a worker of `who`.
+	/// Touches the worker and returns its record, provided that it is registered and `who` owns it.
 	pub(crate) fn owned(
 		worker: WorkerId,
 		who: &T::AccountId,
@@ -212,7 +212,7 @@ impl<T: Config> Pallet<T> {
 		Ok(record)
 	}
 
-	/// The claim is one that can be made. Returns the least stake for it.
+	/// Ensures that the claim is valid, and returns the minimum stake for it.
 	fn ensure_spec(spec: &WorkerSpec) -> Result<Balance, DispatchError> {
 		ensure!(
 			T::Classes::score(spec.gpu_class).is_some(),
@@ -228,7 +228,7 @@ impl<T: Config> Pallet<T> {
 		Self::minimum_for(spec.gpu_class, spec.gpu_count)
 	}
 
-	/// The pool is not above the most it may hold, except where the owner only reaches the minimum.
+	/// Ensures that the pool does not exceed its maximum, unless the owner only reaches the minimum.
 	pub(crate) fn ensure_cap(bonded: Balance, own: Balance, minimum: Balance) -> DispatchResult {
 		ensure!(
 			bonded <= T::MaxStake::get() || own <= minimum,
@@ -245,9 +245,10 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Nothing can still be held against the worker: so its owner may change what a check goes by.
+	/// Ensures that nothing can still be held against the worker, so that its owner may change what a check
+	/// relies on.
 	pub(crate) fn ensure_unchecked(worker: WorkerId, record: &RecordOf<T>) -> DispatchResult {
-		// A mark for a round that is about to start cannot be moved, either.
+		// A mark for a round that is about to start cannot be moved either.
 		let fixed = record.forced.is_some_and(Self::is_in_flight);
 		ensure!(
 			!fixed && !T::Checks::is_held(worker),
@@ -257,9 +258,9 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// What calls and checks have in common.
+/// Helpers shared by calls and checks.
 impl<T: Config> Pallet<T> {
-	/// The account that holds all stake.
+	/// Returns the account that holds all stake.
 	pub fn pot() -> T::AccountId {
 		T::PalletId::get().into_account_truncating()
 	}
@@ -268,7 +269,8 @@ impl<T: Config> Pallet<T> {
 		frame_system::Pallet::<T>::block_number().saturated_into()
 	}
 
-	/// What a worker's entries take together: the record, two keys, and its place among its owner's.
+	/// Returns the size of a worker's entries together: the record, two keys, and its place among its
+	/// owner's.
 	pub fn footprint() -> Footprint {
 		let keys = 2 * <(WorkerKey, WorkerId)>::max_encoded_len();
 		let owner = <(T::AccountId, WorkerId)>::max_encoded_len();
@@ -280,14 +282,15 @@ impl<T: Config> Pallet<T> {
 		gpu_count: u8,
 	) -> Result<Balance, DispatchError> {
 		let score = T::Classes::score(gpu_class).ok_or(Error::<T>::UnknownGpuClass)?;
-		// With more than all KAI no product overflows, and calls fail by their own errors.
+		// Capping at the supply of KAI keeps every product from overflowing, so calls fail with their own
+		// errors.
 		let [base, per_score] =
 			[T::BaseStake::get(), T::StakePerScore::get()].map(|amount| amount.min(MAX_SUPPLY));
 		kaisar_math::stake::minimum(base, per_score, score, gpu_count)
 			.ok_or_else(|| ArithmeticError::Overflow.into())
 	}
 
-	/// Changes a record, and lists the worker if it can be rented after that.
+	/// Changes a record, and then lists or unlists the worker as needed.
 	pub(crate) fn mutate<R>(
 		worker: WorkerId,
 		change: impl FnOnce(&mut RecordOf<T>) -> Result<R, DispatchError>,
@@ -300,7 +303,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Enters a new worker, `Pending`, and takes its deposit.
+	/// Inserts a new worker, `Pending`, and takes its deposit.
 	pub(crate) fn insert(
 		owner: &T::AccountId,
 		spec: WorkerSpec,
@@ -349,10 +352,11 @@ impl<T: Config> Pallet<T> {
 		Ok(worker)
 	}
 
-	/// Moves the worker to `new`, counted from the next round. It leaves the indices; who can be rented is
-	/// entered when the record is written ([`mutate`](Self::mutate)).
+	/// Moves the worker to `new`, counted from the next round. It leaves the indices; if it can be rented,
+	/// it is listed again when the record is written ([`mutate`](Self::mutate)).
 	///
-	/// The worker was touched before: an open check is of a round in flight, whose state is remembered.
+	/// The worker must have been touched: an open check belongs to a round in flight, whose state is
+	/// recorded.
 	pub(crate) fn set_state(worker: WorkerId, record: &mut RecordOf<T>, new: WorkerState) {
 		let old = record.state();
 		if old == new {
@@ -369,7 +373,7 @@ impl<T: Config> Pallet<T> {
 			_ => PendingTime::default(),
 		};
 		if !matches!(new, WorkerState::Online | WorkerState::Rented) {
-			// It will be verified before it is back.
+			// It will be verified before it returns.
 			record.unproved = false;
 			record.below = false;
 			record.undecided = false;
@@ -385,13 +389,13 @@ impl<T: Config> Pallet<T> {
 		});
 	}
 
-	/// The worker goes away, to `state`. A check that it is due in now goes on.
+	/// Moves the worker to `state`, in which it is away. A check in which it is due now goes on.
 	pub(crate) fn leave(worker: WorkerId, record: &mut RecordOf<T>, state: WorkerState) {
 		Self::drop_coming_mark(record);
 		Self::set_state(worker, record, state);
 	}
 
-	/// Drops a mark for a round that is still to come.
+	/// Drops a mark for a round that has not started.
 	pub(crate) fn drop_coming_mark(record: &mut RecordOf<T>) {
 		let next_round = T::Checks::next_round();
 		record.forced = record.forced.filter(|forced| forced.round < next_round);
@@ -411,8 +415,8 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Writes the record back, or removes it where the worker was deregistered, nothing is left of it, and
-	/// no check of it goes on.
+	/// Writes the record, or removes it if the worker was deregistered, nothing of it remains, and no check
+	/// of it is open.
 	pub(crate) fn store(worker: WorkerId, record: RecordOf<T>) -> DispatchResult {
 		if record.is_empty() && Self::ensure_unchecked(worker, &record).is_ok() {
 			Self::remove(worker, record)
@@ -422,7 +426,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Removes the record of a deregistered worker that has nothing left.
+	/// Removes the record of a deregistered worker of which nothing remains.
 	fn remove(worker: WorkerId, record: RecordOf<T>) -> DispatchResult {
 		let terms = record.terms();
 		Self::release_all_keys(worker, &record);

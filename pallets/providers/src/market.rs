@@ -1,4 +1,4 @@
-//! Workers as goods ([`Market`]): which of them can be rented now, rented, freed, barred.
+//! Workers as goods ([`Market`]): finding, renting, freeing and barring them.
 
 use super::*;
 use kaisar_primitives::{Candidate, OrderId};
@@ -51,7 +51,7 @@ impl<T: Config> Market for Pallet<T> {
 				record.state() == WorkerState::Online,
 				Error::<T>::WrongState
 			);
-			// No order comes between an order and its check.
+			// A check comes between any two orders.
 			ensure!(!record.is_marked(), Error::<T>::AlreadyDue);
 			record.order = Some(order);
 			Self::set_state(worker, record, WorkerState::Rented);
@@ -70,7 +70,7 @@ impl<T: Config> Market for Pallet<T> {
 				Self::leave(worker, record, WorkerState::Suspended);
 				return Ok(());
 			}
-			// A check of the rented worker that is still to come has nothing to look at any more.
+			// A pending check of the rented worker would have nothing to look at any more.
 			Self::drop_coming_mark(record);
 			Self::set_state(worker, record, WorkerState::Online);
 			record.unproved |= unproved;
@@ -97,7 +97,7 @@ impl<T: Config> Market for Pallet<T> {
 	}
 
 	fn review(worker: WorkerId) -> DispatchResult {
-		// Each change of a record judges it.
+		// Each change of a record relists or unlists the worker.
 		Self::mutate(worker, |_| Ok(()))
 	}
 
@@ -111,7 +111,7 @@ impl<T: Config> Market for Pallet<T> {
 	fn benchmark_verify(worker: WorkerId, profile: Profile) {
 		use kaisar_math::tiers;
 		use kaisar_primitives::{CheckedWorkers, Closing, Outcome};
-		// The least claim that such a profile supports.
+		// The smallest claim that such a profile supports.
 		let least = |figures: &[u32; 4], tier: u8| {
 			let index = usize::from(tier).checked_sub(1)?;
 			figures.get(index).copied()
@@ -148,9 +148,9 @@ impl<T: Config> Market for Pallet<T> {
 	}
 }
 
-/// Who can be rented.
+/// Conditions for renting a worker.
 impl<T: Config> Pallet<T> {
-	/// Whether an order can have the worker now.
+	/// Returns whether an order can be matched with the worker now.
 	fn can_be_rented(record: &RecordOf<T>) -> bool {
 		record.state() == WorkerState::Online
 			&& !record.is_marked()
@@ -159,7 +159,8 @@ impl<T: Config> Pallet<T> {
 			&& Self::floor_is_within(record, T::Prices::highest)
 	}
 
-	/// Whether the worker's price floor is at most a price of its class. Any floor is while there is none.
+	/// Returns whether the worker's price floor is at most a price of its class; true while the class has
+	/// no price.
 	pub(crate) fn floor_is_within(
 		record: &RecordOf<T>,
 		price: impl FnOnce(GpuClass) -> Option<Balance>,
@@ -171,7 +172,7 @@ impl<T: Config> Pallet<T> {
 	/// Lists the worker if it can be rented, and unlists it if not.
 	pub(crate) fn relist(worker: WorkerId, record: &mut RecordOf<T>) {
 		if record.barred_until > 0 && record.barred_until <= Self::now() {
-			// Rounds that began during the bar pay nothing for it.
+			// Rounds that began during the bar pay no idle time.
 			record.barred_until = 0;
 			record.waits_from = T::Checks::next_round();
 		}

@@ -1,4 +1,4 @@
-//! A runtime for tests, with a Popw that opens and closes checks as a test says.
+//! A runtime for tests, with a Popw that opens and closes checks at the test's command.
 
 use crate::{self as pallet_providers, *};
 use frame_support::{
@@ -20,7 +20,7 @@ use sp_core::{Pair, ed25519, sr25519};
 use sp_runtime::{BuildStorage, traits::IdentityLookup};
 use std::{cell::RefCell, collections::BTreeMap};
 
-/// The least that an account can hold.
+/// The existential deposit.
 pub const ED: Balance = KAI / 1_000;
 
 pub type AccountId = u64;
@@ -55,11 +55,11 @@ pub const UNBONDING: BlockNumber = 7 * DAYS;
 pub const MAX_UNBONDING: u32 = 4;
 /// Blocks of a phase, and between spot rounds.
 pub const PHASE: BlockNumber = 25;
-/// Least number of blocks between a change and the round that it counts from.
+/// Minimum number of blocks between a change and the round from which it counts.
 pub const NOTICE: BlockNumber = 4;
-/// Most rented blocks that a check credits.
+/// Maximum number of rented blocks that a check credits.
 pub const MAX_GAP: BlockNumber = 4_800;
-/// Idle blocks that a census stands for.
+/// The number of idle blocks that a census credits.
 pub const INTERVAL: BlockNumber = 1_275;
 pub const ALICE: AccountId = 1;
 pub const BOB: AccountId = 2;
@@ -109,7 +109,7 @@ impl GpuClasses for Table {
 	}
 }
 
-/// The price book: the same for all classes.
+/// The price table: the same for all classes.
 pub struct Book;
 impl Prices for Book {
 	fn highest(_: GpuClass) -> Option<Balance> {
@@ -138,13 +138,13 @@ struct State {
 	last: BTreeMap<WorkerId, RoundIndex>,
 	changes: Vec<(PoolId, Option<AccountId>)>,
 	forgotten: Vec<WorkerId>,
-	/// Blocks of a phase of rounds in which it is not [`PHASE`].
+	/// Blocks of a phase of rounds in which it differs from [`PHASE`].
 	phases: BTreeMap<RoundIndex, BlockNumber>,
 	/// The block in which the next round starts, if a test has set it.
 	next_start: Option<BlockNumber>,
 }
 
-/// The shares of each member, as Rewards was told. In storage, so that a call that fails takes them back.
+/// The shares of each member, as reported to Rewards. In storage, so that a failed call reverts them.
 #[storage_alias]
 type KnownShares = StorageMap<
 	Mock,
@@ -162,11 +162,11 @@ fn with<R>(f: impl FnOnce(&mut State) -> R) -> R {
 	STATE.with(|state| f(&mut state.borrow_mut()))
 }
 
-/// Popw, as far as Providers sees it: the same due-ness, checks that close as the test says.
+/// Popw as Providers sees it: the same rules of being due, and checks that close at the test's command.
 pub struct Popw;
 
 impl Popw {
-	/// Moves on to so many blocks before the next round's start. Returns its spot round.
+	/// Moves on to the given number of blocks before the next round's start. Returns its spot round.
 	pub fn approach(blocks: BlockNumber) -> RoundIndex {
 		let start = with(|state| state.next_start);
 		let start = start.unwrap_or_else(|| Providers::now() + PHASE);
@@ -177,7 +177,7 @@ impl Popw {
 		})
 	}
 
-	/// The spot round that has not started, and in which no change counts any more.
+	/// Returns the spot round that has not started, but in which changes no longer count.
 	pub fn fixed() -> Option<RoundIndex> {
 		let now = Providers::now();
 		with(|state| {
@@ -186,8 +186,8 @@ impl Popw {
 		})
 	}
 
-	/// Starts the next spot round, a phase later unless a test has moved close to it, and a census with it.
-	/// Returns the spot round.
+	/// Starts the next spot round, a phase later unless a test has moved close to it, and a census with it
+	/// if asked for. Returns the spot round.
 	pub fn start_round(census: bool) -> RoundIndex {
 		let start = with(|state| state.next_start.take());
 		let start = start.unwrap_or_else(|| Providers::now() + PHASE);
@@ -204,26 +204,27 @@ impl Popw {
 		round
 	}
 
-	/// Starts the next spot round a phase later, and a census with it whose phases have so many blocks.
+	/// Starts the next spot round a phase later, and a census with it whose phases have this number of
+	/// blocks.
 	pub fn start_long_census(phase: BlockNumber) -> RoundIndex {
 		let census = Self::start_round(true) + 1;
 		with(|state| state.phases.insert(census, phase));
 		census
 	}
 
-	/// The last block of the phase of a round in which workers attest.
+	/// Returns the last block of a round's phase in which workers attest.
 	fn attest_end(round: RoundIndex) -> BlockNumber {
 		let phase = with(|state| state.phases.get(&round).copied()).unwrap_or(PHASE);
 		Self::start_of(round) + phase
 	}
 
-	/// The last block of a round.
+	/// Returns the last block of a round.
 	fn end_of(round: RoundIndex) -> BlockNumber {
 		let start = Self::start_of(round);
 		start + 3 * (Self::attest_end(round) - start)
 	}
 
-	/// The rounds that run.
+	/// Returns the running rounds.
 	pub fn running() -> Vec<RoundIndex> {
 		let started: Vec<RoundIndex> = with(|state| state.starts.keys().copied().collect());
 		let now = Providers::now();
@@ -233,12 +234,12 @@ impl Popw {
 			.collect()
 	}
 
-	/// The block in which a round started.
+	/// Returns the block in which a round started.
 	pub fn start_of(round: RoundIndex) -> BlockNumber {
 		with(|state| state.starts[&round])
 	}
 
-	/// Whether the worker is due in a running round, and if so, whether its check is full.
+	/// Returns whether the worker's check is full, if it is due in the running round; `None` if it is not.
 	pub fn due(worker: WorkerId, round: RoundIndex) -> Option<bool> {
 		with(|state| state.starts.get(&round).copied())?;
 		let fresh = with(|state| {
@@ -259,7 +260,7 @@ impl Popw {
 				// An idle worker is due in the census of the same block instead.
 				.filter(|_| !(idle && census))
 				.map(|_| !rented),
-			// A mark has even a census look at everything.
+			// With a mark, even a census checks everything.
 			RoundKind::Census => idle.then_some(info.forced.is_some()),
 		}
 	}
@@ -295,7 +296,7 @@ impl Popw {
 		true
 	}
 
-	/// What a check of an idle worker comes to.
+	/// Returns the closing of a check of an idle worker.
 	pub fn closing(round: RoundIndex, outcome: Outcome) -> Closing {
 		let decided = matches!(
 			outcome,
@@ -326,7 +327,7 @@ impl Popw {
 		Self::close_by(worker, outcome, false_proof, None)
 	}
 
-	/// Closes it by a majority that is not enough for a slash.
+	/// Closes the check by a majority too small for a slash.
 	pub fn close_weakly(worker: WorkerId, outcome: Outcome, false_proof: bool) -> Proved {
 		Self::close_as(worker, outcome, None, |closing| {
 			closing.false_proof = false_proof;
@@ -334,7 +335,7 @@ impl Popw {
 		})
 	}
 
-	/// Closes it for an account.
+	/// Closes the check for an account.
 	pub fn close_by(
 		worker: WorkerId,
 		outcome: Outcome,
@@ -347,7 +348,7 @@ impl Popw {
 		})
 	}
 
-	/// Closes it with a closing of the test's own.
+	/// Closes the check with a closing that the test changes.
 	pub fn close_as(
 		worker: WorkerId,
 		outcome: Outcome,
@@ -387,17 +388,17 @@ impl Popw {
 		run_to(Providers::now() + 1);
 	}
 
-	/// The pools that changed since the last time, each with the member whose shares did.
+	/// Returns the pools that changed since the last call, each with the member whose shares changed.
 	pub fn changes() -> Vec<(PoolId, Option<AccountId>)> {
 		with(|state| core::mem::take(&mut state.changes))
 	}
 
-	/// The workers whose last check was forgotten.
+	/// Returns the workers whose last check was forgotten.
 	pub fn forgotten() -> Vec<WorkerId> {
 		with(|state| state.forgotten.clone())
 	}
 
-	/// The shares that Rewards knows of.
+	/// Returns the shares that were reported to Rewards.
 	pub fn known_shares() -> BTreeMap<(PoolId, AccountId), u128> {
 		KnownShares::iter().collect()
 	}
@@ -466,7 +467,7 @@ impl Checks for Popw {
 	}
 }
 
-/// Rewards: records the changes it is told of, and checks that none is left out.
+/// Rewards: records the changes reported to it, and checks that none is missing.
 pub struct Rewards;
 
 impl OnPoolChange<AccountId> for Rewards {
@@ -481,7 +482,7 @@ impl OnPoolChange<AccountId> for Rewards {
 		assert_eq!(
 			before.value.shares + new,
 			terms.value.shares + old,
-			"told after the change"
+			"reported after the change"
 		);
 		if let Some(SharesChange { who, before, after }) = change {
 			assert_eq!(<Providers as Pools<AccountId>>::shares(pool, who), after);
@@ -504,7 +505,7 @@ impl Pots<AccountId> for Rewards {
 	}
 }
 
-/// What the worker of number 0 has.
+/// The running score of worker 0.
 pub const SCORE: RunningScore = RunningScore {
 	epoch: 3,
 	idle: 14,
@@ -582,7 +583,7 @@ impl ExtBuilder {
 		ext
 	}
 
-	/// Runs a test, and checks what must always hold after it.
+	/// Runs a test, and checks all invariants afterwards.
 	pub fn build_and_execute(self, test: impl FnOnce()) {
 		self.build().execute_with(|| {
 			test();
@@ -610,9 +611,9 @@ pub const SPEC: WorkerSpec = WorkerSpec {
 	driver: 0,
 	cuda: 0,
 };
-/// The least stake for it.
+/// The minimum stake for [`SPEC`].
 pub const MINIMUM: Balance = 650 * KAI;
-/// A profile that supports it.
+/// A profile that supports [`SPEC`].
 pub const PROFILE: Profile = Profile {
 	bandwidth: 2,
 	cpu: 1,
@@ -621,14 +622,14 @@ pub const PROFILE: Profile = Profile {
 	gpu_class: 11,
 	gpu_count: 1,
 };
-/// One that does not.
+/// A profile that does not.
 pub const POOR: Profile = Profile {
 	gpu_class: 0,
 	gpu_count: 0,
 	..PROFILE
 };
 
-/// A committee found it online, with this profile.
+/// Returns the outcome of a check that found the worker online, with this profile.
 pub const fn online(profile: Profile) -> Outcome {
 	Outcome::Online {
 		profile: Some(profile),
@@ -643,7 +644,7 @@ fn pairs(seed: u8) -> (sr25519::Pair, ed25519::Pair) {
 	)
 }
 
-/// The keys of a machine.
+/// Returns the keys of a machine.
 pub fn keys(seed: u8) -> WorkerKeys {
 	let (worker, agent) = pairs(seed);
 	WorkerKeys {
@@ -652,7 +653,7 @@ pub fn keys(seed: u8) -> WorkerKeys {
 	}
 }
 
-/// What both keys of a machine sign for an account.
+/// Returns the signatures by which both keys of a machine prove possession for an account.
 pub fn proof(seed: u8, account: AccountId) -> KeyProof {
 	let (worker, agent) = pairs(seed);
 	let genesis = System::block_hash(0);
@@ -663,7 +664,7 @@ pub fn proof(seed: u8, account: AccountId) -> KeyProof {
 	}
 }
 
-/// The call that registers a worker.
+/// Calls `register_worker`.
 pub fn try_register(
 	owner: AccountId,
 	seed: u8,
@@ -688,7 +689,7 @@ pub fn register(owner: AccountId, seed: u8) -> WorkerId {
 	worker
 }
 
-/// Registers a worker and has it verified.
+/// Registers a worker, and has it verified.
 pub fn register_online(owner: AccountId, seed: u8) -> WorkerId {
 	let worker = register(owner, seed);
 	Popw::spot_check(worker, online(PROFILE));
@@ -696,27 +697,27 @@ pub fn register_online(owner: AccountId, seed: u8) -> WorkerId {
 	worker
 }
 
-/// A worker's record.
+/// Returns a worker's record.
 pub fn record(worker: WorkerId) -> RecordOf<Test> {
-	Workers::<Test>::get(worker).expect("the worker is there")
+	Workers::<Test>::get(worker).expect("the worker exists")
 }
 
-/// A worker's state.
+/// Returns a worker's state.
 pub fn state(worker: WorkerId) -> WorkerState {
 	record(worker).state()
 }
 
-/// What the pot holds, less what keeps it alive.
+/// Returns the pot's balance above the existential deposit.
 pub fn pot() -> Balance {
 	Balances::free_balance(Providers::pot()) - ED
 }
 
-/// What was slashed so far, less bounties.
+/// Returns the amount slashed so far, less bounties.
 pub fn reward_pot() -> Balance {
 	Balances::free_balance(REWARD_POT) - ED
 }
 
-/// Puts a worker into a state, counters and order included.
+/// Puts a worker into a state, with counters and order.
 pub fn put_into(worker: WorkerId, state: WorkerState) {
 	Providers::mutate(worker, |record| {
 		Providers::set_state(worker, record, state);
@@ -726,7 +727,7 @@ pub fn put_into(worker: WorkerId, state: WorkerState) {
 	.unwrap();
 }
 
-/// The events of this pallet since the last time.
+/// Returns this pallet's events since the last call.
 pub fn events() -> Vec<Event<Test>> {
 	take_events::<Test, Event<Test>>()
 }

@@ -1,4 +1,4 @@
-//! A worker's stake, and how a slash reaches all of it in one write.
+//! A worker's stake, and the arithmetic by which a slash reaches all of it in one write.
 //!
 //! | part | holder | held as |
 //! | --- | --- | --- |
@@ -7,20 +7,19 @@
 //! | [`delegated`](StakePool::delegated) | the delegators' stake | shares |
 //! | [`unbonding`](StakePool::unbonding) | the delegators' unbonding stake | shares |
 //!
-//! A part that is held in shares is two figures, what it is worth and how many shares are out. Whoever
-//! adds stake gets shares at the part's price, rounded down; whoever takes some out pays in shares,
-//! rounded up. So what rounding leaves is always those who stay's, and never more than a unit or the
-//! price of a share. A slash lowers what the part is worth and leaves the shares alone: everyone who
-//! holds some bears it alike.
+//! A part held in shares consists of two figures: its value and the number of outstanding shares. Added
+//! stake buys shares at the part's price, rounded down; stake taken out burns shares, rounded up. So any
+//! rounding remainder stays with the remaining holders, and never exceeds a unit or the price of a share. A
+//! slash lowers the part's value and leaves the shares alone: all holders bear it in proportion.
 //!
 //! **A slash takes the same rate of every part**, each rounded down. So stake that others add to a pool
-//! does not change what its owner loses, and nobody gains by moving stake from one part to another.
+//! does not change its owner's loss, and moving stake from one part to another gains nothing.
 //!
-//! **When a part is slashed whole**, its shares are worth nothing. Of what unbonds, a new generation of
-//! shares begins at once, so that nobody who leaves later stands in the way of anybody: pieces of an
-//! earlier generation are worth nothing. Delegators' shares stay where they are, worthless, since they
-//! are also what rewards are divided by; nobody can delegate to the worker until they are cleared, which
-//! anyone may do ([`clear_worthless`](crate::Call::clear_worthless)).
+//! **When a part is slashed whole**, its shares become worthless. For an unbonding part a new generation of
+//! shares begins at once, so that stake that starts to unbond later does not mix with worthless shares:
+//! pieces of an earlier generation are worth nothing. Delegators' shares remain, worthless, because rewards
+//! are also divided by them; the worker cannot be delegated to until they are cleared, which anyone may do
+//! ([`clear_worthless`](crate::Call::clear_worthless)).
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::defensive;
@@ -44,27 +43,28 @@ use sp_runtime::{ArithmeticError, Perquintill, traits::EnsureAdd};
 	TypeInfo,
 )]
 pub struct Shared {
-	/// What it is worth.
+	/// The value of all shares together.
 	#[codec(compact)]
 	pub value: Balance,
-	/// The shares that are out.
+	/// The number of outstanding shares.
 	#[codec(compact)]
 	pub shares: Balance,
 }
 
 impl Shared {
-	/// Whether shares can be bought: none are out, or those that are have a price.
+	/// Returns whether shares can be bought: none are outstanding, or those that are have a price.
 	pub fn is_open(&self) -> bool {
 		self.value > 0 || self.shares == 0
 	}
 
-	/// What `shares` are worth, rounded down. `None` if not as many are out.
+	/// Returns the value of `shares`, rounded down. `None` if fewer are outstanding.
 	pub fn worth(&self, shares: Balance) -> Option<Balance> {
 		self.shares.checked_sub(shares)?;
 		value_of(shares, self.shares, self.value)
 	}
 
-	/// Adds `amount`, and returns the shares that it buys. `None` where it is not open, or on overflow.
+	/// Adds `amount`, and returns the number of shares that it buys. `None` if the part is not open, or on
+	/// overflow.
 	pub fn add(&mut self, amount: Balance) -> Option<Balance> {
 		let bought = shares_for(amount, self.shares, self.value)?;
 		let value = self.value.checked_add(amount)?;
@@ -73,8 +73,8 @@ impl Shared {
 		Some(bought)
 	}
 
-	/// Takes `amount` out for somebody who holds `held` shares, and returns how many of them it takes:
-	/// all where it is all that they are worth. `None` if they are worth less.
+	/// Takes out `amount` for a holder of `held` shares, and returns the number of shares burnt: all of
+	/// them if `amount` is their whole value. `None` if they are worth less.
 	pub fn take(&mut self, amount: Balance, held: Balance) -> Option<Balance> {
 		let burnt = if self.worth(held)? == amount {
 			held
@@ -87,7 +87,7 @@ impl Shared {
 		Some(burnt)
 	}
 
-	/// Takes `shares` out, and returns what they are worth. `None` if not as many are out.
+	/// Takes out `shares`, and returns their value. `None` if fewer are outstanding.
 	pub fn redeem(&mut self, shares: Balance) -> Option<Balance> {
 		let amount = self.worth(shares)?;
 		self.shares = self.shares.checked_sub(shares)?;
@@ -95,13 +95,13 @@ impl Shared {
 		Some(amount)
 	}
 
-	/// Slashes it at `rate`, and returns the amount taken: all of it where less than the least price of its
-	/// shares would be left.
+	/// Slashes the part at `rate`, and returns the amount taken: all of it if the remainder would be below
+	/// the lowest price of its shares.
 	fn slash(&mut self, rate: Perquintill) -> Balance {
 		let amount = slash_at(rate, self.value);
 		let taken = slash_shared(amount, self.shares, self.value);
 		let Some(left) = self.value.checked_sub(taken) else {
-			defensive!("a slash never takes more than there is");
+			defensive!("a slash never takes more than the whole");
 			return 0;
 		};
 		self.value = left;
@@ -109,7 +109,7 @@ impl Shared {
 	}
 }
 
-/// A part of a pool that unbonds.
+/// An unbonding part of a pool.
 #[derive(
 	Clone,
 	Copy,
@@ -124,9 +124,9 @@ impl Shared {
 	TypeInfo,
 )]
 pub struct Leaving {
-	/// What there is, and its shares.
+	/// The value and the shares of the current generation.
 	pub part: Shared,
-	/// How often all of it was slashed. Shares of an earlier generation are worth nothing.
+	/// The number of times that all of it was slashed. Shares of an earlier generation are worth nothing.
 	#[codec(compact)]
 	pub generation: u32,
 }
@@ -141,7 +141,7 @@ impl Leaving {
 		})
 	}
 
-	/// What a piece is worth. `None` if not as many shares are out.
+	/// Returns the value of a piece. `None` if fewer shares are outstanding.
 	pub fn worth(&self, piece: &Unbonding) -> Option<Balance> {
 		if piece.generation == self.generation {
 			self.part.worth(piece.shares)
@@ -150,7 +150,7 @@ impl Leaving {
 		}
 	}
 
-	/// Takes a piece out, and returns what it is worth. `None` if not as many shares are out.
+	/// Takes out a piece, and returns its value. `None` if fewer shares are outstanding.
 	pub fn redeem(&mut self, piece: &Unbonding) -> Option<Balance> {
 		if piece.generation == self.generation {
 			self.part.redeem(piece.shares)
@@ -159,19 +159,19 @@ impl Leaving {
 		}
 	}
 
-	/// Slashes it at `rate`, and returns the amount taken. Where that is all, a new generation begins.
+	/// Slashes the part at `rate`, and returns the amount taken. If that is all, a new generation begins.
 	fn slash(&mut self, rate: Perquintill) -> Balance {
 		let taken = self.part.slash(rate);
 		if !self.part.is_open() {
 			self.part.shares = 0;
-			// It would take more slashes of everything than there are blocks.
+			// An overflow would take more whole slashes than there are blocks.
 			self.generation = self.generation.saturating_add(1);
 		}
 		taken
 	}
 }
 
-/// Stake on its way out.
+/// A piece of unbonding stake.
 #[derive(
 	Clone,
 	Copy,
@@ -185,10 +185,10 @@ impl Leaving {
 	TypeInfo,
 )]
 pub struct Unbonding {
-	/// Shares of what is unbonding.
+	/// Shares of the unbonding part.
 	#[codec(compact)]
 	pub shares: Balance,
-	/// The generation that they are of.
+	/// The generation of the shares.
 	#[codec(compact)]
 	pub generation: u32,
 	/// The first block in which it may be withdrawn.
@@ -213,19 +213,19 @@ pub struct StakePool {
 	/// The owner's stake.
 	#[codec(compact)]
 	pub own: Balance,
-	/// What the owner has unbonding.
+	/// The owner's unbonding stake.
 	pub own_unbonding: Leaving,
 	/// The delegators' stake.
 	pub delegated: Shared,
-	/// What they have unbonding.
+	/// The delegators' unbonding stake.
 	pub unbonding: Leaving,
-	/// Accounts' entries: delegations, and queues of what unbonds.
+	/// The number of accounts' entries: delegations, and queues of unbonding pieces.
 	#[codec(compact)]
 	pub entries: u32,
 }
 
 impl StakePool {
-	/// A pool with the owner's stake alone.
+	/// Returns a pool with only the owner's stake.
 	pub fn new(own: Balance) -> Self {
 		Self {
 			own,
@@ -245,12 +245,12 @@ impl StakePool {
 			.ensure_add(self.unbonding.part.value)
 	}
 
-	/// Whether there is nothing in it and nobody has an entry.
+	/// Returns whether the owner has no stake and no account has an entry.
 	pub fn is_empty(&self) -> bool {
 		self.own == 0 && self.entries == 0
 	}
 
-	/// The part in which what the owner, or what a delegator, has unbonding is.
+	/// Returns the part that holds the owner's unbonding stake, or the delegators'.
 	pub fn leaving(&mut self, owner: bool) -> &mut Leaving {
 		if owner {
 			&mut self.own_unbonding
@@ -262,7 +262,7 @@ impl StakePool {
 	/// Slashes every part at `rate`.
 	pub fn slash(&mut self, rate: Perquintill) -> Slashed {
 		let own = slash_at(rate, self.own);
-		// A rate takes no more than there is.
+		// A rate takes at most the whole.
 		self.own -= own;
 		Slashed {
 			own,
@@ -272,13 +272,13 @@ impl StakePool {
 		}
 	}
 
-	/// Returns what a slash at `rate` would take now.
+	/// Returns the amount that a slash at `rate` would take now.
 	pub fn slashed_at(mut self, rate: Perquintill) -> Result<Balance, ArithmeticError> {
 		self.slash(rate).total()
 	}
 }
 
-/// What a slash took, part by part.
+/// The amounts taken by a slash, part by part.
 #[derive(
 	Clone,
 	Copy,
@@ -293,13 +293,13 @@ impl StakePool {
 	TypeInfo,
 )]
 pub struct Slashed {
-	/// Of the owner's stake.
+	/// From the owner's stake.
 	pub own: Balance,
-	/// Of what the owner had unbonding.
+	/// From the owner's unbonding stake.
 	pub own_unbonding: Balance,
-	/// Of the delegators' stake.
+	/// From the delegators' stake.
 	pub delegated: Balance,
-	/// Of what they had unbonding.
+	/// From the delegators' unbonding stake.
 	pub unbonding: Balance,
 }
 

@@ -1,5 +1,5 @@
-//! The registry as other pallets see it: [`WorkerRegistry`] for all of them, [`Pools`] for Rewards. What Popw
-//! tells it is in [`checks`](crate::checks), what Orders does in [`market`](crate::market).
+//! The registry as other pallets see it: [`WorkerRegistry`] for all of them, [`Pools`] for Rewards. Reports
+//! of Popw are in [`checks`](crate::checks), those of Orders in [`market`](crate::market).
 
 use super::*;
 use kaisar_primitives::{PoolTerms, PoolValue, Pools, WorkerCounts, WorkerInfo, WorkerRegistry};
@@ -57,8 +57,8 @@ impl<T: Config> Pools<T::AccountId> for Pallet<T> {
 			.or_else(|| DepartedWorkers::<T>::get(worker).map(|departed| departed.owner))
 	}
 
-	/// Of a worker that was deregistered, the owner's part is 0, and its delegators' shares stay theirs until
-	/// they withdraw.
+	/// The owner's part of a deregistered worker's pool is 0; its delegators keep their shares until they
+	/// withdraw.
 	fn terms(pool: PoolId) -> PoolTerms {
 		let PoolId::Worker(worker) = pool else {
 			return PoolTerms::default();

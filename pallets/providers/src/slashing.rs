@@ -1,23 +1,24 @@
-//! Slashes: queued by what checks find or by hand, canceled, applied.
+//! Slashes: queued by checks' findings or by hand, canceled, applied.
 //!
 //! A slash of level 1 or 2 is a *rate*, and waits for the deferral. Until then governance may cancel it.
-//! From its day on anyone may apply it, and it takes its rate of every part of the pool as the pool is then.
-//! So whoever leaves before that day does not raise what the others lose, and whoever stays in the pool does
-//! not lower it.
+//! After that anyone may apply it, and it takes its rate of every part of the pool as the pool is at that
+//! time. So stake that leaves before then does not raise the others' loss, and stake that remains does not
+//! lower it.
 //!
-//! **Several findings.** A later finding of the same level adds its rate to the queued slash, up to one, and
-//! does not move its day: a worker cannot put a slash off by being found again. Slashes of different causes
-//! are applied one after another, each to what the others left. In either case together they take no more
-//! than the sum of their rates.
+//! **Several findings.** A later finding of the same level adds its rate to the queued slash, up to one,
+//! and does not move its due block: a worker cannot put off a slash by being found again. Slashes of
+//! different causes are applied one after another, each to the remainder of the others. In either case
+//! together they take no more than the sum of their rates.
 //!
 //! **A span of time is charged once.** The record keeps the last block charged
-//! ([`charged_to`](WorkerRecord::charged_to)). Level 1 charges from there, or from the last proof if that is
-//! later. Level 2 charges by difference: its rate for the time since the first false proof, less what either
-//! level has charged for that time ([`FalseProofs`]).
+//! ([`charged_to`](WorkerRecord::charged_to)). Level 1 charges from there, or from the last proof if that
+//! is later. Level 2 charges by difference: its rate for the time since the first false proof, less the
+//! amount that either level has charged for that time ([`FalseProofs`]).
 //!
 //! **While a slash is queued**, delegators cannot join, and stake can be withdrawn only once it has been
-//! unbonded for the deferral and a day ([`Error::SlashPending`]). So stake that unbonds between a finding and
-//! its slash's day is still in the pool on that day, and no chain of slashes holds anybody for longer.
+//! unbonded for the deferral and a day ([`Error::SlashPending`]). So stake that unbonds between a finding
+//! and its slash's due block is still in the pool at that block, and no chain of slashes holds an account's
+//! stake for longer.
 
 use super::*;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -27,10 +28,14 @@ use kaisar_primitives::{Closing, Outcome, Pot, Pots};
 use scale_info::TypeInfo;
 use sp_runtime::{Perquintill, traits::Saturating};
 
-/// A slash's number. Dense from 0.
+/// The number of consecutive checks with a false proof from which on level 2 charges. A single false proof
+/// only proves no time.
+const CHARGED_RUN: u8 = 2;
+
+/// The number of a slash. Dense from 0.
 pub type SlashId = u32;
 
-/// How bad what a worker did is.
+/// The severity of a worker's fault.
 #[derive(
 	Clone,
 	Copy,
@@ -45,13 +50,13 @@ pub type SlashId = u32;
 )]
 pub enum SlashLevel {
 	/// Offline while `Online` or `Rented`: absent, or found offline by more than three quarters of the
-	/// committee's weight. Or an order not deployed in time. 10 % of the pool for each 24 h since the last
-	/// proof or the last block charged, at most 10 %.
+	/// committee's weight. Also an order not deployed in time. 10 % of the pool for each 24 h since the
+	/// last proof or the last block charged, at most 10 %.
 	One,
-	/// False proof in two checks in a row, found by as much: 50 % for each 24 h since the first, the first
-	/// 24 h at once.
+	/// False proof in two consecutive checks, each found by more than three quarters: 50 % of the pool for
+	/// each 24 h since the first, the first 24 h at once.
 	Two,
-	/// A serious security risk to the network: all of it, at once.
+	/// A serious security risk to the network: the whole pool, at once.
 	Three,
 }
 
@@ -60,19 +65,19 @@ pub enum SlashLevel {
 	Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
 )]
 pub struct QueuedSlash<AccountId> {
-	/// The worker whose pool it takes from.
+	/// The worker whose pool it is taken from.
 	pub worker: WorkerId,
-	/// Its level.
+	/// The level.
 	pub level: SlashLevel,
-	/// The part of the pool that it takes on its day. Never zero.
+	/// The part of the pool that it takes when applied. Never zero.
 	pub rate: Perquintill,
 	/// The first block in which it may be applied. Before it, it may be canceled and added to.
 	pub due: BlockNumber,
-	/// The account that found the fault, if one did: it shares the bounty.
+	/// The account that found the fault, if an account did: it shares the bounty.
 	pub finder: Option<AccountId>,
 }
 
-/// The slashes that are queued against a worker.
+/// The slashes queued against a worker.
 #[derive(
 	Clone,
 	Copy,
@@ -87,7 +92,7 @@ pub struct QueuedSlash<AccountId> {
 	TypeInfo,
 )]
 pub struct Queued {
-	/// The sum of their rates, in parts of 10¹⁸. May be more than one; zero exactly if none is queued.
+	/// The sum of their rates, in parts of 10¹⁸. May exceed one; zero if and only if none is queued.
 	#[codec(compact)]
 	pub rates: u128,
 	/// The slash to which a later finding of level 1 is added.
@@ -97,12 +102,12 @@ pub struct Queued {
 }
 
 impl Queued {
-	/// Whether a slash is queued.
+	/// Returns whether a slash is queued.
 	pub fn is_pending(&self) -> bool {
 		self.rates > 0
 	}
 
-	/// Returns the most that the queued slashes can take together, as a rate.
+	/// Returns the maximum that the queued slashes can take together, as a rate.
 	pub fn most(&self) -> Perquintill {
 		u64::try_from(self.rates).map_or(Perquintill::one(), Perquintill::from_parts)
 	}
@@ -116,10 +121,9 @@ impl Queued {
 		}
 	}
 
-	/// Adds to the rates.
+	/// Adds a rate to the sum.
 	fn add(&mut self, rate: Perquintill) -> Result<(), ArithmeticError> {
-		self.rates = self.rates.ensure_add(rate.deconstruct().into())?;
-		Ok(())
+		self.rates.ensure_add_assign(rate.deconstruct().into())
 	}
 
 	/// Removes a slash. `None` if its rate was never added.
@@ -131,7 +135,7 @@ impl Queued {
 	}
 }
 
-/// Checks in a row that found a worker's proof false.
+/// Consecutive checks that found a worker's proof false.
 #[derive(
 	Clone,
 	Copy,
@@ -147,9 +151,9 @@ impl Queued {
 pub struct FalseProofs {
 	/// The number of checks.
 	pub in_a_row: u8,
-	/// The start of the first one's round.
+	/// The start of the first check's round.
 	pub since: BlockNumber,
-	/// The rate that slashes of either level charged for the time since then.
+	/// The rate that slashes of either level have charged for the time since then.
 	pub charged: Perquintill,
 }
 
@@ -166,7 +170,7 @@ impl<T: Config> Pallet<T> {
 		if level == SlashLevel::Three {
 			Self::slash_now(worker, &mut record, None, level, rate, None, None)?;
 		} else {
-			// A slash of its own, so that canceling it leaves alone what checks found.
+			// A separate slash, so that canceling it leaves the findings of checks alone.
 			Self::enqueue(worker, &mut record, level, rate, None)?;
 		}
 		Self::store(worker, record)
@@ -208,7 +212,7 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// What checks and orders find.
+/// Charges for findings of checks and orders.
 impl<T: Config> Pallet<T> {
 	/// Charges level 1 for an absence found at block `at`: the time since the last proof or the last block
 	/// charged, whichever is later. A worker that never gave a proof is charged nothing.
@@ -232,10 +236,11 @@ impl<T: Config> Pallet<T> {
 		Self::found(worker, record, SlashLevel::One, rate, finder)
 	}
 
-	/// Judges a worker's proof by a closed check, and charges level 2 from the second false one in a row on.
+	/// Judges a worker's proof by a closed check, and charges level 2 from the second consecutive false one
+	/// on.
 	///
 	/// More than three quarters must have found it false. A check with fewer votes, or without consensus,
-	/// neither continues nor ends the row.
+	/// neither continues nor ends the run.
 	pub(crate) fn judge_proof(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -260,11 +265,11 @@ impl<T: Config> Pallet<T> {
 			let mut row = record.false_proofs.unwrap_or_else(|| FalseProofs {
 				in_a_row: 0,
 				since: start,
-				// Charged already, by an earlier row's first 24 h or a fault found since.
+				// Charged already, by an earlier run's first 24 h or a fault found since.
 				charged: rate_over(MALICE_RATE, record.charged_to.saturating_sub(start)),
 			});
 			row.in_a_row = row.in_a_row.saturating_add(1);
-			if row.in_a_row >= 2 {
+			if row.in_a_row >= CHARGED_RUN {
 				let lasted = start.saturating_sub(row.since).max(DAYS);
 				let all = malice_rate(lasted).max(row.charged);
 				charge = all.saturating_sub(row.charged);
@@ -281,7 +286,7 @@ impl<T: Config> Pallet<T> {
 		Self::found(worker, record, SlashLevel::Two, charge, finder)
 	}
 
-	/// Queues a slash for what was found, or adds it to the one that is queued for the same cause.
+	/// Queues a slash for a finding, or adds it to the slash queued for the same cause.
 	fn found(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -313,8 +318,8 @@ impl<T: Config> Pallet<T> {
 
 /// The queue.
 impl<T: Config> Pallet<T> {
-	/// A slash that is queued, and the record of its worker, which is touched first: a check that this
-	/// closes may add to the slash.
+	/// Returns a queued slash and the record of its worker, which is touched first: a check closed by that
+	/// may add to the slash.
 	fn touched_slash(
 		id: SlashId,
 	) -> Result<(QueuedSlash<T::AccountId>, RecordOf<T>), DispatchError> {
@@ -339,7 +344,7 @@ impl<T: Config> Pallet<T> {
 			worker,
 			level,
 			rate: Perquintill::zero(),
-			// A check is closed even at the last block numbers.
+			// A check must close even at the last block numbers.
 			due: Self::now().saturating_add(Self::slash_deferral()),
 			finder: None,
 		};
@@ -347,7 +352,7 @@ impl<T: Config> Pallet<T> {
 		Ok(id)
 	}
 
-	/// Adds to a slash, up to a rate of one. Its day stays, and so does the first finder.
+	/// Adds to a slash, up to a rate of one. Its due block stays, and so does the first finder.
 	fn add(
 		record: &mut RecordOf<T>,
 		id: SlashId,
@@ -413,7 +418,7 @@ impl<T: Config> Pallet<T> {
 			let (found, applied) = bounty(total, T::SlashBounty::get(), finder.is_some());
 			for (who, part) in [(finder, found), (Some(applier), applied)] {
 				let paid = Self::pay_bounty(worker, who, part)?;
-				left = left.ensure_sub(paid)?;
+				left.ensure_sub_assign(paid)?;
 			}
 		}
 		if left > 0 {
@@ -423,7 +428,7 @@ impl<T: Config> Pallet<T> {
 		if !record.is_gone() {
 			let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
 			record.short = record.pool.own < minimum;
-			// A customer keeps what is rented; it is suspended when the order closes.
+			// The customer keeps a rented worker; it is suspended when the order closes.
 			if record.short && record.state() != WorkerState::Rented {
 				Self::leave(worker, record, WorkerState::Suspended);
 			}
@@ -431,7 +436,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Pays a bounty, and returns the amount paid: nothing to an account that could not exist with it.
+	/// Pays a bounty, and returns the amount paid: nothing to an account that it would leave below the
+	/// existential deposit.
 	fn pay_bounty(
 		worker: WorkerId,
 		who: Option<&T::AccountId>,

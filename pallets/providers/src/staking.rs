@@ -1,8 +1,8 @@
-//! Stake: added, taken out, withdrawn, cleared.
+//! Stake: adding, unstaking, withdrawing and clearing it.
 
 use super::*;
 
-/// The longest that stake unbonds and a slash is deferred, whatever the parameters say.
+/// Maximum unbonding period and slash deferral, whatever the parameters say.
 const MAX_PERIOD: BlockNumber = 365 * DAYS;
 
 /// The calls.
@@ -26,7 +26,7 @@ impl<T: Config> Pallet<T> {
 		let minimum = Self::minimum_for(record.spec.gpu_class, record.spec.gpu_count)?;
 		let enough = Self::change_pool(worker, &mut record, |record| {
 			let pool = &mut record.pool;
-			pool.own = pool.own.ensure_add(amount)?;
+			pool.own.ensure_add_assign(amount)?;
 			Self::ensure_cap(pool.bonded()?, pool.own, minimum)?;
 			let enough = pool.own >= minimum;
 			record.short &= !enough;
@@ -51,7 +51,7 @@ impl<T: Config> Pallet<T> {
 		mut record: RecordOf<T>,
 		amount: Balance,
 	) -> DispatchResult {
-		// It would be slashed for what was found before it came.
+		// The new stake would be slashed for a finding from before it came.
 		ensure!(!record.queued.is_pending(), Error::<T>::SlashPending);
 		ensure!(
 			record.pool.delegated.is_open(),
@@ -171,7 +171,7 @@ impl<T: Config> Pallet<T> {
 		let mut record = Self::touched(worker)?;
 		let owner = record.owner == who;
 		let mut queue = Unbondings::<T>::get(worker, &who);
-		// The delegators of a worker that was deregistered need not unstake.
+		// Delegators of a deregistered worker need not unstake.
 		let released = record
 			.released_at
 			.map(|at| (at, Delegations::<T>::get(worker, &who)));
@@ -194,7 +194,7 @@ impl<T: Config> Pallet<T> {
 				.leaving(owner)
 				.redeem(piece)
 				.ok_or(ArithmeticError::Underflow)?;
-			amount = amount.ensure_add(worth)?;
+			amount.ensure_add_assign(worth)?;
 		}
 		queue.retain(|piece| !is_ready(piece.until));
 		let shares = released.map_or(0, |(at, shares)| if is_ready(at) { shares } else { 0 });
@@ -241,7 +241,7 @@ impl<T: Config> Pallet<T> {
 			}
 		}
 		let cleared = shares > 0 || kept.len() < before;
-		// Nothing may be left of a worker that was deregistered but a check that is over by now.
+		// Of a deregistered worker, possibly only a check remained that is over by now.
 		let over = record.is_empty() && Self::ensure_unchecked(worker, &record).is_ok();
 		ensure!(cleared || over, Error::<T>::NothingWorthless);
 		if before > 0 && kept.is_empty() {
@@ -260,10 +260,10 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// Changes of pools. Stake, delegators' shares and the commission of a registered worker change nowhere
-/// but here, and Rewards is told of each change.
+/// Changes of pools. Stake, delegators' shares and the commission of a registered worker change only here,
+/// and Rewards is notified of each change.
 impl<T: Config> Pallet<T> {
-	/// Changes the pool of a worker, writes the record, and tells Rewards.
+	/// Changes the pool of a worker, writes the record, and notifies Rewards.
 	pub(crate) fn change_pool<R>(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -276,8 +276,8 @@ impl<T: Config> Pallet<T> {
 		Ok(result)
 	}
 
-	/// Does the same where the shares of a delegator change. `change` takes the shares that `who` holds, and
-	/// returns those that it holds from now on.
+	/// Does the same for a change of a delegator's shares. `change` takes the shares that `who` holds, and
+	/// returns the shares it holds afterwards.
 	fn change_shares<R>(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -298,8 +298,8 @@ impl<T: Config> Pallet<T> {
 		Ok(result)
 	}
 
-	/// Takes all `shares` of a delegator out of the pool, and returns what they are worth. Changes nothing
-	/// where there are none.
+	/// Takes all `shares` of a delegator out of the pool, and returns their value. Changes nothing if
+	/// `shares` is zero.
 	fn redeem_all(
 		worker: WorkerId,
 		record: &mut RecordOf<T>,
@@ -320,7 +320,7 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// Tells Rewards of a change that was written.
+	/// Notifies Rewards of a change that was written.
 	pub(crate) fn pool_changed(
 		worker: WorkerId,
 		before: PoolTerms,
@@ -330,9 +330,9 @@ impl<T: Config> Pallet<T> {
 	}
 }
 
-/// What the calls have in common.
+/// Helpers shared by the calls.
 impl<T: Config> Pallet<T> {
-	/// Returns the number of blocks for which stake unbonds: at least a day longer than slashes are deferred.
+	/// Returns the number of blocks for which stake unbonds: at least a day more than slashes are deferred.
 	pub fn unbonding_period() -> BlockNumber {
 		let unbonding = T::Unbonding::get().min(MAX_PERIOD);
 		unbonding.max(Self::slash_deferral().saturating_add(DAYS))
@@ -343,13 +343,14 @@ impl<T: Config> Pallet<T> {
 		T::SlashDeferral::get().min(MAX_PERIOD)
 	}
 
-	/// When what begins to unbond now may be withdrawn.
+	/// Returns the first block in which stake that begins to unbond now may be withdrawn.
 	pub(crate) fn unbonded_at() -> Result<BlockNumber, DispatchError> {
 		Ok(Self::now().ensure_add(Self::unbonding_period())?)
 	}
 
-	/// Returns the last block in which stake must have finished unbonding to be withdrawn now: this one, or,
-	/// while a slash is queued, the one the deferral and a day ago. `None` if there was no such block.
+	/// Returns the last block in which stake must have finished unbonding to be withdrawn now: this one,
+	/// or, while a slash is queued, the block of the deferral and a day ago. `None` if the chain was not
+	/// that old yet.
 	fn withdrawn_to(record: &RecordOf<T>) -> Option<BlockNumber> {
 		let wait = if record.queued.is_pending() {
 			Self::slash_deferral().saturating_add(DAYS)
@@ -359,7 +360,7 @@ impl<T: Config> Pallet<T> {
 		Self::now().checked_sub(wait)
 	}
 
-	/// Ensures that a delegation of these shares is not dust.
+	/// Ensures that a delegation of this many shares is not dust.
 	fn ensure_delegation(pool: &StakePool, shares: Balance) -> DispatchResult {
 		let worth = pool.delegated.worth(shares).ok_or(Error::<T>::Defensive)?;
 		ensure!(
@@ -369,8 +370,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Moves `amount` to what unbonds until `until`, and returns the account's queue with it, in which
-	/// at most `room` pieces may be then. Pieces that are worth nothing make room.
+	/// Moves `amount` to the unbonding part until block `until`, and returns the account's queue with the
+	/// new piece, at most `room` pieces long. Worthless pieces are removed to make room.
 	pub(crate) fn queued(
 		worker: WorkerId,
 		who: &T::AccountId,
@@ -384,7 +385,7 @@ impl<T: Config> Pallet<T> {
 		if queue.is_empty() {
 			Self::add_entry(&mut record.pool)?;
 		}
-		// The period may have been shortened: the queue stays in order.
+		// The period may have been shortened: the queue must stay in order.
 		let until = queue.last().map_or(until, |last| last.until.max(until));
 		let leaving = record.pool.leaving(owner);
 		let piece = leaving
@@ -393,7 +394,7 @@ impl<T: Config> Pallet<T> {
 		queue.retain(|kept| kept.generation == piece.generation);
 		match queue.last_mut().filter(|last| last.until == until) {
 			Some(last) => {
-				last.shares = last.shares.ensure_add(piece.shares)?;
+				last.shares.ensure_add_assign(piece.shares)?;
 			}
 			None => {
 				ensure!((queue.len() as u32) < room, Error::<T>::TooManyUnbondings);
@@ -405,7 +406,7 @@ impl<T: Config> Pallet<T> {
 		Ok(queue)
 	}
 
-	/// Writes a queue to which `amount` was added last.
+	/// Writes a queue to which `amount` was just added.
 	pub(crate) fn put_queue(
 		worker: WorkerId,
 		who: &T::AccountId,
@@ -431,8 +432,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	fn add_entry(pool: &mut StakePool) -> DispatchResult {
-		pool.entries = pool.entries.ensure_add(1)?;
-		Ok(())
+		Ok(pool.entries.ensure_add_assign(1)?)
 	}
 
 	fn drop_entry(pool: &mut StakePool) -> DispatchResult {

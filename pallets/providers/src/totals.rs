@@ -1,10 +1,10 @@
-//! What all workers come to, kept as they change: so that an explorer needs no indexer for it.
+//! Totals over all workers, updated with every change, so that an explorer needs no indexer for them.
 
 use super::*;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 
-/// What a worker that is `Online` or `Rented` counts as among all.
+/// The hardware that an `Online` or `Rented` worker contributes to the totals, or their sum.
 #[derive(
 	Clone,
 	Copy,
@@ -19,9 +19,9 @@ use scale_info::TypeInfo;
 	TypeInfo,
 )]
 pub struct Hardware {
-	/// GPUs that were verified.
+	/// Verified GPUs.
 	pub gpus: u64,
-	/// CPU cores, as claimed and verified by tier.
+	/// CPU cores, as claimed, with the tier verified.
 	pub cpu_cores: u64,
 	/// Memory in GB, likewise.
 	pub memory_gb: u64,
@@ -34,7 +34,7 @@ pub struct Hardware {
 }
 
 impl Hardware {
-	/// One worker's.
+	/// Returns the hardware of one worker.
 	pub fn of(spec: &WorkerSpec, gpu_count: u8) -> Self {
 		Self {
 			gpus: gpu_count.into(),
@@ -46,7 +46,7 @@ impl Hardware {
 		}
 	}
 
-	/// Each figure with the other's, or `None` where one does not fit.
+	/// Combines each figure with the other's; `None` if a result does not fit.
 	fn with(&self, other: &Self, op: impl Fn(u64, u64) -> Option<u64>) -> Option<Self> {
 		Some(Self {
 			gpus: op(self.gpus, other.gpus)?,
@@ -58,18 +58,18 @@ impl Hardware {
 		})
 	}
 
-	/// The sum.
+	/// Returns the sum.
 	pub fn checked_add(&self, other: &Self) -> Option<Self> {
 		self.with(other, u64::checked_add)
 	}
 
-	/// The difference.
+	/// Returns the difference.
 	pub fn checked_sub(&self, other: &Self) -> Option<Self> {
 		self.with(other, u64::checked_sub)
 	}
 }
 
-/// The workers of a GPU class that are `Online` or `Rented`, by what was verified.
+/// The `Online` and `Rented` workers of a verified GPU class.
 #[derive(
 	Clone,
 	Copy,
@@ -86,11 +86,11 @@ impl Hardware {
 pub struct ClassTotals {
 	/// Idle workers.
 	pub online: u32,
-	/// Rented ones.
+	/// Rented workers.
 	pub rented: u32,
-	/// GPUs of the idle ones.
+	/// GPUs of idle workers.
 	pub gpus_online: u64,
-	/// GPUs of the rented ones.
+	/// GPUs of rented workers.
 	pub gpus_rented: u64,
 }
 
@@ -101,14 +101,15 @@ pub struct NetworkTotals {
 	pub registered: u32,
 	/// Workers by state.
 	pub workers: StateCounts,
-	/// What the `Online` and the `Rented` ones have together.
+	/// The hardware of the `Online` and `Rented` workers together.
 	pub hardware: Hardware,
-	/// Those by GPU class, in no order; classes without one are left out.
+	/// The `Online` and `Rented` workers by GPU class, in no particular order; classes without any are left
+	/// out.
 	pub classes: Vec<(GpuClass, ClassTotals)>,
 }
 
 impl<T: Config> Pallet<T> {
-	/// A worker that is `Online` or `Rented` enters the totals. Nothing happens to another.
+	/// Adds an `Online` or `Rented` worker to the totals. Ignores workers in other states.
 	pub(crate) fn add_up(record: &RecordOf<T>) {
 		let state = record.state();
 		if !Self::counts_in_totals(state) {
@@ -130,7 +131,7 @@ impl<T: Config> Pallet<T> {
 		});
 	}
 
-	/// The reverse of [`add_up`](Self::add_up), by the state, profile and claim that it was added with.
+	/// Reverses [`add_up`](Self::add_up), with the state, profile and claim that the worker was added with.
 	pub(crate) fn take_off(record: &RecordOf<T>) {
 		let state = record.state();
 		if !Self::counts_in_totals(state) {
@@ -141,7 +142,7 @@ impl<T: Config> Pallet<T> {
 			match totals.checked_sub(&Hardware::of(&record.spec, count)) {
 				Some(rest) => *totals = rest,
 				None => {
-					defensive!("what is taken out was put in");
+					defensive!("only hardware in the totals is taken out");
 				}
 			}
 		});
@@ -156,8 +157,8 @@ impl<T: Config> Pallet<T> {
 		});
 	}
 
-	/// A check found this profile. A worker that is listed by another one leaves the indices, and is entered
-	/// anew when its record is written.
+	/// Sets the profile that a check found. If it moves the worker to another bucket, the worker leaves the
+	/// indices, and is listed again when its record is written.
 	pub(crate) fn set_profile(record: &mut RecordOf<T>, profile: Profile) {
 		if record.shelf() != shelf_of(&profile) {
 			Self::leave_indices(record);
@@ -178,7 +179,7 @@ impl<T: Config> Pallet<T> {
 }
 
 impl ClassTotals {
-	/// The workers that are idle, or those that are rented, and their GPUs.
+	/// Returns the counters of workers and of GPUs for a state: idle or rented.
 	fn of(&mut self, state: WorkerState) -> (&mut u32, &mut u64) {
 		if state == WorkerState::Rented {
 			(&mut self.rented, &mut self.gpus_rented)

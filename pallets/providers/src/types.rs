@@ -1,4 +1,4 @@
-//! What the pallet stores of a worker: its record, its pending time and its history. Its stake is in
+//! Types stored for a worker: its record, its pending time and its history. Its stake is in
 //! [`pool`](crate::pool).
 
 use crate::{FalseProofs, Place, Queued, pool::StakePool};
@@ -10,93 +10,96 @@ use kaisar_primitives::{
 use scale_info::TypeInfo;
 use sp_runtime::Perbill;
 
-/// Least number of checks and deployments that reliability is a part of.
+/// Minimum denominator of reliability: a shorter history counts as this many checks and deployments.
 pub const LEAST_HISTORY: u8 = 8;
+/// The number of last checks and deployments that count for reliability: one for each bit of
+/// [`History::bits`].
+const MAX_HISTORY: u8 = 32;
 
 /// A worker's record: all that a check reads and writes, in one storage item.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct WorkerRecord<AccountId, Ticket> {
 	/// The provider.
 	pub owner: AccountId,
-	/// The storage deposit. `None` once the worker is deregistered: the record then only stays until
+	/// The storage deposit. `None` once the worker is deregistered: the record then remains only until
 	/// its last check is closed and its stake withdrawn.
 	pub deposit: Option<Ticket>,
-	/// When the stake of all its delegators has unbonded, once it is deregistered.
+	/// The first block in which all its delegators' stake has unbonded; set when it is deregistered.
 	pub released_at: Option<BlockNumber>,
-	/// What it claims.
+	/// The claim.
 	pub spec: WorkerSpec,
-	/// Its keys.
+	/// The worker key and the agent key, by round.
 	pub keys: Timeline<WorkerKeys>,
-	/// How it stands, and stood.
+	/// The current state, and those of earlier rounds.
 	pub standings: Standings,
-	/// Its mark, if any: the spot round that it is due in.
+	/// The mark, if any: the spot round in which it is due.
 	pub forced: Option<Forced>,
-	/// What was last verified.
+	/// The profile verified last.
 	pub profile: Option<Profile>,
-	/// The last checks in a row that found its proof false, if any.
+	/// The run of consecutive checks that found its proof false, if the last one did.
 	pub false_proofs: Option<FalseProofs>,
-	/// The last block that a finding charged; 0 if none was. Level 2 charges its first 24 h in advance.
+	/// The last block that a finding charged; 0 if none did. Level 2 charges its first 24 h in advance.
 	#[codec(compact)]
 	pub charged_to: BlockNumber,
-	/// Rented time that is not proved yet.
+	/// Rented time not yet proved.
 	pub time: PendingTime,
 	/// The start of the last round that confirmed it online.
 	pub proved_at: Option<BlockNumber>,
-	/// Its last checks and deployments.
+	/// The last checks and deployments.
 	pub history: History,
-	/// An order of it was deployed, and no full check has supported its claim since.
+	/// Whether no full check has supported its claim since one of its orders was deployed.
 	pub unproved: bool,
-	/// Its last check, while `Online` or `Rented`, did not support its claim.
+	/// Whether its last check, while `Online` or `Rented`, did not support its claim.
 	pub below: bool,
-	/// Its last census came to no consensus.
+	/// Whether its last census came to no consensus.
 	pub undecided: bool,
 	/// Consecutive failed verifications.
 	pub failures: u8,
 	/// The first round in which it may be verified again.
 	pub retry_from: RoundIndex,
-	/// It is never matched below this price per GPU-hour.
+	/// The price per GPU-hour below which it is never matched.
 	#[codec(compact)]
 	pub price_floor: Balance,
 	/// The first round that credits idle time again, after a bar or a floor above the day's price.
 	#[codec(compact)]
 	pub waits_from: RoundIndex,
-	/// The part of its reward that all its stakers share, the owner among them.
+	/// The part of its reward that all its stakers share, the owner included.
 	pub commission: Commission,
-	/// The most that its delegators can have staked together, if its owner set a cap; more is refused.
+	/// Maximum total stake of its delegators, if its owner set a cap; more is refused.
 	pub delegation_cap: Option<Balance>,
-	/// The order it serves, if any.
+	/// The order that it serves, if any.
 	pub order: Option<OrderId>,
-	/// It is not matched before this block.
+	/// The first block in which it can be matched again.
 	#[codec(compact)]
 	pub barred_until: BlockNumber,
 	/// Its places in the indices of idle workers, while it can be rented.
 	pub place: Option<Place>,
-	/// A slash left its owner's stake below the minimum.
+	/// Whether a slash left its owner's stake below the minimum.
 	pub short: bool,
-	/// The slashes that are queued against it.
+	/// The slashes queued against it.
 	pub queued: Queued,
-	/// Its stake.
+	/// The stake.
 	pub pool: StakePool,
 }
 
 impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
-	/// Its state now.
+	/// Returns its current state.
 	pub fn state(&self) -> WorkerState {
 		self.standings.now.value
 	}
 
-	/// Whether it was deregistered.
+	/// Returns whether it was deregistered.
 	pub fn is_gone(&self) -> bool {
 		self.deposit.is_none()
 	}
 
-	/// Whether nothing is left of it but the record: it was deregistered, nobody has anything in its
-	/// pool, and no slash is queued.
+	/// Returns whether only the record remains: the worker was deregistered, its pool has no entries, and
+	/// no slash is queued.
 	pub fn is_empty(&self) -> bool {
 		self.is_gone() && self.pool.is_empty() && self.queued == Queued::default()
 	}
 
-	/// The terms of its pool.
+	/// Returns the terms of its pool.
 	pub fn terms(&self) -> PoolTerms {
 		PoolTerms {
 			value: PoolValue {
@@ -108,13 +111,13 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 		}
 	}
 
-	/// The GPUs that count: those that were verified.
+	/// Returns the GPUs that count: the verified ones.
 	pub fn gpus(&self) -> (GpuClass, u8) {
 		self.profile
 			.map_or((0, 0), |profile| (profile.gpu_class, profile.gpu_count))
 	}
 
-	/// Whether a check is still to come before an order can have the worker.
+	/// Returns whether the worker must pass a check before an order can be matched with it.
 	pub fn is_marked(&self) -> bool {
 		self.forced.is_some() || self.unproved
 	}
@@ -124,16 +127,16 @@ impl<AccountId, Ticket> WorkerRecord<AccountId, Ticket> {
 		self.profile.as_ref().and_then(shelf_of)
 	}
 
-	/// The keys that are reserved for it, where `next_round` is the next round to start: those in
-	/// force and those that will be.
+	/// Returns the keys reserved for it, where `next_round` is the next round to start: those in force
+	/// and those set for later.
 	pub fn reserved_keys(&self, next_round: RoundIndex) -> impl Iterator<Item = &WorkerKeys> {
 		let newest_counts = self.keys.now.since < next_round;
 		self.keys.values().take(if newest_counts { 1 } else { 2 })
 	}
 }
 
-/// Returns the class and the count that a worker with this profile is listed by. Without a GPU the CPU
-/// tier, from 1, is in place of the count. `None` if it has nothing that can be ordered.
+/// Returns the class and the count by which a worker with this profile is listed. Without a GPU, the CPU
+/// tier, from 1, takes the place of the count. `None` if it has nothing to order.
 pub fn shelf_of(profile: &Profile) -> Option<(GpuClass, u8)> {
 	let (class, count) = match profile.gpu_class {
 		0 => (0, profile.cpu),
@@ -153,16 +156,16 @@ pub struct WorkerKeys {
 	pub agent: AgentKey,
 }
 
-/// What stays of a worker whose record is gone: enough to pay out what it earned.
+/// The remains of a worker whose record was removed: enough to pay out its rewards.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct Departed<AccountId> {
 	/// The provider.
 	pub owner: AccountId,
-	/// The commission at the end.
+	/// The commission when the record was removed.
 	pub commission: Commission,
 }
 
-/// Rented time since the last proof. It grows while the worker is rented, and goes with its order.
+/// Rented time since the last proof. It grows while the worker is rented, and ends with its order.
 #[derive(
 	Clone,
 	Copy,
@@ -177,17 +180,17 @@ pub struct Departed<AccountId> {
 	TypeInfo,
 )]
 pub struct PendingTime {
-	/// The first block that is not proved yet; `None` while the worker is not rented.
+	/// The first block not yet proved; `None` while the worker is not rented.
 	pub since: Option<BlockNumber>,
 }
 
 impl PendingTime {
-	/// The worker is rented from block `now` on.
+	/// Returns the pending time of a worker rented from block `now` on.
 	pub fn rent(now: BlockNumber) -> Self {
 		Self { since: Some(now) }
 	}
 
-	/// Returns the blocks that are pending at block `at`.
+	/// Returns the number of blocks pending at block `at`.
 	pub fn at(&self, at: BlockNumber) -> BlockNumber {
 		self.since.map_or(0, |since| at.saturating_sub(since))
 	}
@@ -197,7 +200,7 @@ impl PendingTime {
 		self.since = self.since.map(|since| since.max(now));
 	}
 
-	/// Takes out the time up to block `start`, and returns it, or `most` blocks if it is longer. Later time
+	/// Removes the time up to block `start`, and returns it, or `most` blocks if it is longer. Later time
 	/// stays pending.
 	pub fn credit(&mut self, start: BlockNumber, most: BlockNumber) -> BlockNumber {
 		let blocks = self.at(start).min(most);
@@ -206,7 +209,7 @@ impl PendingTime {
 	}
 }
 
-/// The last 32 checks and deployments of a worker, as far as they are its provider's doing.
+/// The last 32 checks and deployments of a worker. Only its provider's faults count as failures.
 #[derive(
 	Clone,
 	Copy,
@@ -221,9 +224,9 @@ impl PendingTime {
 	TypeInfo,
 )]
 pub struct History {
-	/// One bit each, the last one lowest: whether the worker passed.
+	/// One bit each, the latest lowest; set if the worker passed.
 	pub bits: u32,
-	/// Their number, at most 32.
+	/// The number of entries, at most 32.
 	pub entries: u8,
 }
 
@@ -231,18 +234,18 @@ impl History {
 	/// Adds a check or a deployment.
 	pub fn push(&mut self, passed: bool) {
 		self.bits = (self.bits << 1) | u32::from(passed);
-		self.entries = self.entries.saturating_add(1).min(32);
+		self.entries = self.entries.saturating_add(1).min(MAX_HISTORY);
 	}
 
-	/// Returns the part that the worker passed. A new one has not failed, and has still to earn it: its first
-	/// entries count as parts of eight.
+	/// Returns the part that the worker passed. A new worker has to earn its reliability first: with
+	/// fewer than eight entries the divisor is still eight.
 	pub fn reliability(&self) -> Perbill {
 		let of = self.entries.max(LEAST_HISTORY);
 		Perbill::from_rational(self.bits.count_ones(), u32::from(of))
 	}
 }
 
-/// Workers by state. Those that are deregistered are in none.
+/// The number of workers in each state, without deregistered ones.
 #[derive(
 	Clone,
 	Copy,
@@ -270,7 +273,7 @@ pub struct StateCounts {
 }
 
 impl StateCounts {
-	/// The counter of `state`.
+	/// Returns the counter of `state`.
 	pub fn of(&mut self, state: WorkerState) -> &mut u32 {
 		match state {
 			WorkerState::Pending => &mut self.pending,

@@ -1,4 +1,4 @@
-//! What view functions show.
+//! Types that view functions return.
 
 use super::*;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -11,47 +11,47 @@ use sp_runtime::Perquintill;
 pub struct WorkerView<AccountId> {
 	/// The provider.
 	pub owner: AccountId,
-	/// It was deregistered.
+	/// Whether it was deregistered.
 	pub deregistered: bool,
-	/// Its state.
+	/// The current state.
 	pub state: WorkerState,
 	/// The first round in which the state counts.
 	pub since: RoundIndex,
-	/// Its mark, if any: the spot round that it is due in.
+	/// The mark, if any: the spot round in which it is due.
 	pub forced: Option<Forced>,
-	/// An order can be matched with it.
+	/// Whether an order can be matched with it.
 	pub listed: bool,
-	/// The order it serves, if any.
+	/// The order that it serves, if any.
 	pub order: Option<OrderId>,
-	/// What it claims.
+	/// The claim.
 	pub spec: WorkerSpec,
-	/// What was last verified.
+	/// The profile verified last.
 	pub profile: Option<Profile>,
 	/// The owner's stake.
 	pub own: Balance,
-	/// The least that the owner must stake for what is claimed.
+	/// The owner's minimum stake for the claim.
 	pub minimum: Option<Balance>,
 	/// All delegators' stake.
 	pub delegated: Balance,
-	/// What is unbonding, the owner's and the delegators'.
+	/// The unbonding stake, the owner's and the delegators' together.
 	pub unbonding: Balance,
-	/// The most of all this that the queued slashes would take now.
+	/// The maximum amount that the queued slashes together would take now, of all of this stake.
 	pub queued: Balance,
-	/// The most that delegators can have staked together, if the owner set a cap; more is refused.
+	/// Maximum total stake of the delegators, if the owner set a cap; more is refused.
 	pub delegation_cap: Option<Balance>,
-	/// The part of its last 32 checks and deployments that it passed, of eight at least.
+	/// The part of its last 32 checks and deployments that it passed; the divisor is eight at least.
 	pub reliability: Perbill,
-	/// Rented blocks that are not proved yet.
+	/// The number of rented blocks not yet proved.
 	pub rented: BlockNumber,
 	/// The start of the last round that confirmed it online.
 	pub proved_at: Option<BlockNumber>,
-	/// The part of its reward that all its stakers share now, the owner among them.
+	/// The commission in force: the part of its reward that all its stakers share, the owner included.
 	pub commission: Perbill,
-	/// The commission that is announced, and the first epoch in which it counts.
+	/// The announced commission, and the first epoch in which it counts.
 	pub next_commission: Option<(EpochIndex, Perbill)>,
-	/// It is never matched below this price per GPU-hour, or core-hour without a GPU.
+	/// The price per GPU-hour, or per core-hour without a GPU, below which it is never matched.
 	pub price_floor: Balance,
-	/// Its running score, if it has one.
+	/// The running score, if it has one.
 	pub score: Option<RunningScore>,
 }
 
@@ -61,13 +61,13 @@ pub type WorkerPage<AccountId> = (Vec<(WorkerId, WorkerView<AccountId>)>, Option
 /// A queued slash as a view function shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
 pub struct SlashView<AccountId> {
-	/// The worker whose pool it takes from.
+	/// The worker whose pool it is taken from.
 	pub worker: WorkerId,
-	/// Its level.
+	/// The level.
 	pub level: SlashLevel,
-	/// The part of the pool that it takes on its day.
+	/// The part of the pool that it takes when applied.
 	pub rate: Perquintill,
-	/// What it would take of the pool as it is now.
+	/// The amount that it would take of the pool as it is now.
 	pub amount: Balance,
 	/// The first block in which it may be applied.
 	pub due: BlockNumber,
@@ -75,7 +75,7 @@ pub struct SlashView<AccountId> {
 	pub finder: Option<AccountId>,
 }
 
-/// What an account delegates to a worker.
+/// An account's delegation to a worker.
 #[derive(
 	Clone,
 	Copy,
@@ -90,13 +90,13 @@ pub struct SlashView<AccountId> {
 	TypeInfo,
 )]
 pub struct DelegationView {
-	/// Its shares.
+	/// Shares of the worker's delegated stake.
 	pub shares: Balance,
-	/// What they are worth.
+	/// The current value of the shares.
 	pub value: Balance,
 }
 
-/// Stake on its way out, as a view function shows it.
+/// A piece of unbonding stake as a view function shows it.
 #[derive(
 	Clone,
 	Copy,
@@ -110,14 +110,14 @@ pub struct DelegationView {
 	TypeInfo,
 )]
 pub struct UnbondingView {
-	/// What it is worth now.
+	/// The current value.
 	pub value: Balance,
 	/// The first block in which it may be withdrawn.
 	pub until: BlockNumber,
 }
 
 impl<T: Config> Pallet<T> {
-	/// A slash as [`Pallet::queued_slash`] shows it.
+	/// Returns a slash as [`Pallet::queued_slash`] shows it.
 	pub(crate) fn slash_view(slash: QueuedSlash<T::AccountId>) -> SlashView<T::AccountId> {
 		let QueuedSlash {
 			worker,
@@ -138,7 +138,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// A worker as [`Pallet::worker`] shows it.
+	/// Returns a worker as [`Pallet::worker`] shows it.
 	pub(crate) fn view_of(
 		worker: WorkerId,
 		record: RecordOf<T>,

@@ -1,8 +1,8 @@
 //! Weights of the calls.
 //!
-//! Worked out from what each call reads and writes, to be replaced by benchmark output
-//! (`benchmarking.rs`). Calls that touch a worker include closing a check of the largest committee, of a
-//! rented worker: with its order's payment and its end.
+//! Derived from the items that each call reads and writes, to be replaced by benchmark output
+//! (`benchmarking.rs`). Calls that touch a worker include closing a check by the largest committee, of a
+//! rented worker, with the payment and the end of its order.
 
 use core::marker::PhantomData;
 use frame_support::{
@@ -12,38 +12,23 @@ use frame_support::{
 use kaisar_primitives::MAX_COMMITTEE;
 
 /// Weights of the calls of this pallet.
+#[allow(missing_docs)]
 pub trait WeightInfo {
-	/// Of `register_worker`.
 	fn register_worker() -> Weight;
-	/// Of `update_worker`.
 	fn update_worker() -> Weight;
-	/// Of `set_worker_keys`.
 	fn set_worker_keys() -> Weight;
-	/// Of `set_commission`.
 	fn set_commission() -> Weight;
-	/// Of `set_price_floor`.
 	fn set_price_floor() -> Weight;
-	/// Of `go_offline`.
 	fn go_offline() -> Weight;
-	/// Of `go_online`.
 	fn go_online() -> Weight;
-	/// Of `deregister_worker`.
 	fn deregister_worker() -> Weight;
-	/// Of `stake`.
 	fn stake() -> Weight;
-	/// Of `unstake`.
 	fn unstake() -> Weight;
-	/// Of `withdraw_unbonded`.
 	fn withdraw_unbonded() -> Weight;
-	/// Of `slash`.
 	fn slash() -> Weight;
-	/// Of `cancel_slash`.
 	fn cancel_slash() -> Weight;
-	/// Of `apply_slash`.
 	fn apply_slash() -> Weight;
-	/// Of `clear_worthless`.
 	fn clear_worthless() -> Weight;
-	/// Of `set_delegation_cap`.
 	fn set_delegation_cap() -> Weight;
 }
 
@@ -55,38 +40,38 @@ const TWO_SIGNATURES: u64 = 120_000_000;
 const RECORD: u64 = 4_000;
 /// Proof size of any other item.
 const ITEM: u64 = 3_600;
-/// Items read and written when a worker enters or leaves the totals and the indices: counters, figures,
-/// those of its class, the heads and the last pages of two buckets, the pages of its places, and the
+/// Items read and written when a worker enters or leaves the totals and the indices: counters, totals,
+/// those of its class, the heads and the last pages of two buckets, the pages of its positions, and the
 /// records of the two workers that move into them.
 const LISTING: u64 = 3 + 2 * 4;
-/// Items read for a price: the reference, the use of its class.
+/// Items read for a price: the reference, and the use of its class.
 const PRICE: u64 = 2;
-/// Items read to see which rounds run, as for each change of state.
+/// Items read for the rounds in flight, as for each change of state.
 const ROUNDS: u64 = 5;
-/// Items read to see what is held against a worker: the rounds that run, its last check, and for each of
-/// four spot rounds and a census the round and the worker's record.
+/// Items read for what is held against a worker: the rounds in flight, its last check, and for each of four
+/// spot rounds and a census the round and the worker's record.
 const HELD: u64 = ROUNDS + 1 + 5 * 2;
-/// Items read and written when a check is closed: the check, its round, the seats' operators, the
-/// worker's and the operators' scores, totals; the worker's listing by another profile, two prices, its
-/// slashes, and the rounds that run.
+/// Items read and written when a check is closed: the check, its round, the seats' operators, the worker's
+/// and the operators' scores, totals; the worker's listing by another profile, two prices, its slashes, and
+/// the rounds in flight.
 const CLOSING: u64 = 10 + 3 * MAX_COMMITTEE as u64 + 2 * LISTING + 2 * PRICE + 3 + ROUNDS;
-/// Of each seat's operator, if the check is its first touch in an epoch: its members, a noted rate and its
-/// claim; the totals of that epoch, and what is owed. (As Rewards has it.)
+/// Items of each seat's operator, if the check is its first touch in an epoch: its members, a recorded rate
+/// and its claim; the totals of that epoch, and the amount owed. (As in Rewards.)
 const SEATS_SETTLED: u64 = 3 * MAX_COMMITTEE as u64 + 2;
-/// Of the order that the worker serves: a payment of 12 items, and its end of 24. (As Orders has it.)
+/// Items of the order that the worker serves: 12 for a payment, and 24 for its end. (As in Orders.)
 const ORDER: u64 = 12 + 24;
-/// Items read for a score: the boost's stake, the weight without GPUs, the class and its reference, whether
-/// others are paid.
+/// Items read for a score: the boost's stake, the weight without GPUs, the class and its reference, and
+/// whether uncalibrated classes are paid.
 const SCORING: u64 = 5;
 /// Items read and written by a touch of a rented worker whose check is over.
 const TOUCH: u64 = CLOSING + SEATS_SETTLED + ORDER + SCORING;
-/// Items of Rewards that are read and written when a pool is settled: its score, the epoch that runs,
-/// the totals of the one before, two sums.
+/// Items of Rewards read and written when a pool is settled: its score, the running epoch, the totals of
+/// the epoch before, two sums.
 const SETTLING: u64 = 5;
-/// The same of a member: the pool's members, the member, the rate of an epoch, its index.
+/// The same for a member: the pool's members, the member, the rate of an epoch, its index.
 const MEMBER: u64 = 4;
 
-/// A call that reads and writes that many items besides the worker's record.
+/// Returns the weight of a call that reads and writes these numbers of items, and the worker's record.
 fn call<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
 	reads: u64,
@@ -96,7 +81,7 @@ fn call<D: Get<frame_support::weights::RuntimeDbWeight>>(
 		.saturating_add(D::get().reads_writes(reads + 1, writes + 1))
 }
 
-/// The same, of a call that touches the worker: any of them can end the order of a rented one.
+/// Returns the same for a call that touches the worker: any of them can end the order of a rented one.
 fn touching<D: Get<frame_support::weights::RuntimeDbWeight>>(
 	time: u64,
 	reads: u64,
@@ -108,19 +93,19 @@ fn touching<D: Get<frame_support::weights::RuntimeDbWeight>>(
 /// Weights on the runtime's database.
 pub struct SubstrateWeight<T>(PhantomData<T>);
 
-/// The weights, on a database.
+/// Defines the weights for a database.
 macro_rules! weights {
 	($db:ty) => {
 		fn register_worker() -> Weight {
-			// Next number, two keys and their holders, epoch, rounds, counts, owner's index; caller,
-			// pot, treasury, hold. What is held against two holders that were deregistered.
+			// Next number, two keys and their holders, epoch, rounds, counts, owner's index; caller, pot,
+			// treasury, hold. Whatever is held against two deregistered holders.
 			call::<$db>(TWO_SIGNATURES, 13 + 2 * HELD, 9)
 		}
 		fn update_worker() -> Weight {
 			touching::<$db>(0, 7 + HELD + LISTING, 3 + LISTING)
 		}
 		fn set_worker_keys() -> Weight {
-			// Two keys of three generations, and the holders of two, with what is held against them.
+			// Two keys of three generations, and the holders of two, with whatever is held against them.
 			touching::<$db>(TWO_SIGNATURES, 9 + 3 * HELD, 6)
 		}
 		fn set_commission() -> Weight {
@@ -137,12 +122,12 @@ macro_rules! weights {
 			touching::<$db>(0, 7 + HELD, 1)
 		}
 		fn deregister_worker() -> Weight {
-			// Queue, hold, index, four keys, the note of the owner, rounds and parameters.
-			// Its last check is forgotten.
+			// Queue, hold, index, four keys, the note of the owner, rounds and parameters. Its last check
+			// is forgotten.
 			touching::<$db>(0, 13 + HELD + SETTLING + LISTING, 12 + SETTLING + LISTING)
 		}
 		fn stake() -> Weight {
-			// A delegation, the caller, the pot, parameters. It may end a suspension.
+			// A delegation, the caller, the pot, parameters. May end a suspension.
 			touching::<$db>(0, 8 + ROUNDS + SETTLING + MEMBER, 3 + SETTLING + MEMBER)
 		}
 		fn unstake() -> Weight {
@@ -155,7 +140,7 @@ macro_rules! weights {
 			touching::<$db>(0, 13 + HELD + SETTLING + MEMBER, 11 + SETTLING + MEMBER)
 		}
 		fn slash() -> Weight {
-			// At once: the pot, the provider pot and what it carries; the worker is suspended.
+			// At once: the pot, the provider pot and its contents; the worker is suspended.
 			touching::<$db>(0, 8 + HELD + SETTLING + LISTING, 4 + SETTLING + LISTING)
 		}
 		fn cancel_slash() -> Weight {
@@ -163,7 +148,7 @@ macro_rules! weights {
 			touching::<$db>(0, 1 + HELD + SETTLING, 7 + SETTLING)
 		}
 		fn apply_slash() -> Weight {
-			// As by hand, with the slash, two bounties, four keys and the note of the owner.
+			// As by hand, plus the slash, two bounties, four keys and the note of the owner.
 			touching::<$db>(0, 12 + HELD + SETTLING + LISTING, 12 + SETTLING + LISTING)
 		}
 		fn clear_worthless() -> Weight {

@@ -1,4 +1,4 @@
-//! Benchmarks. Each asserts what it brought about.
+//! Benchmarks of the calls and the hook. Each asserts its outcome.
 
 use crate::*;
 use frame_benchmarking::v2::*;
@@ -15,7 +15,7 @@ fn agent(n: u8) -> AgentKey {
 	AgentKey::unchecked_from([n; 32])
 }
 
-/// What a check proves of eight H100.
+/// Returns the result of a check of eight H100.
 fn proved() -> Proved {
 	Proved {
 		idle: 1_200,
@@ -32,13 +32,13 @@ fn proved() -> Proved {
 	}
 }
 
-/// A worker and its owner, with a score and fees in the running epoch.
+/// Adds a worker with its owner, and a score and fees in the running epoch.
 fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 	let owner: T::AccountId = whitelisted_caller();
 	let key = WorkerKey::from_slice(&[1; 32]).expect("32 bytes are a key");
 	let worker = T::Workers::benchmark_worker(&owner, key, agent(2));
 	assert_ok!(Pallet::<T>::do_proved(worker, &proved()));
-	// Less than it earns, while all fees together are more: so an excess carries over.
+	// Fees below its earnings, while all fees together are above: so an excess carries over.
 	assert_ok!(Pallet::<T>::note_protocol_fee(worker, KAI));
 	assert_ok!(Pallet::<T>::note_protocol_fee(
 		worker + 1,
@@ -51,7 +51,7 @@ fn worker_to_settle<T: Config>() -> (T::AccountId, WorkerId) {
 	)
 }
 
-/// An operator with a score in the running epoch.
+/// Adds an operator with a score in the running epoch.
 fn operator_to_settle<T: Config>(account: &T::AccountId) -> OperatorId {
 	let key = CheckerKey::from_slice(&[3; 32]).expect("32 bytes are a key");
 	let operator = T::Operators::benchmark_operator(account, key, agent(4));
@@ -81,13 +81,13 @@ fn join<T: Config>(pool: PoolId, who: &T::AccountId) {
 	));
 }
 
-/// Gives an account vKAI, and the pot what backs it.
+/// Gives an account vKAI, and the pot the KAI behind it.
 fn grant_vkai<T: Config>(who: &T::AccountId, amount: Balance) {
 	fund::<T>(Pot::Checkers, amount);
 	VKai::<T>::insert(who, amount);
 }
 
-/// Mints what a pot owes more.
+/// Increases the amount that a pot owes, and mints the KAI for it.
 fn fund<T: Config>(pot: Pot, amount: Balance) {
 	assert_ok!(T::Currency::mint_into(
 		&Pallet::<T>::pot_account(pot),
@@ -145,7 +145,7 @@ mod benchmarks {
 
 	#[benchmark]
 	fn claim_delegation() {
-		// The most: KAI to pay out, an epoch to settle with members in it, and a rate that the member
+		// The worst case: KAI to pay, an epoch to settle with members in it, and a rate that the member
 		// needs, since not all its shares counted.
 		let (_, worker) = worker_to_settle::<T>();
 		let (pool, who) = (PoolId::Worker(worker), whitelisted_caller::<T::AccountId>());
@@ -175,7 +175,7 @@ mod benchmarks {
 	fn redeem() {
 		let who: T::AccountId = whitelisted_caller();
 		grant_vkai::<T>(&who, 1_000 * T::MinRedemption::get());
-		// As many as there can be, less the one to come.
+		// The maximum number, less the one to come.
 		for _ in 1..T::MaxRedemptions::get() {
 			assert_ok!(Pallet::<T>::do_redeem(
 				who.clone(),
@@ -283,7 +283,7 @@ mod benchmarks {
 		let account: T::AccountId = whitelisted_caller();
 		worker_to_settle::<T>();
 		operator_to_settle::<T>(&account);
-		// The most that an end can have to do: an epoch to drop.
+		// The worst case of an epoch's end: an epoch to drop.
 		(0..T::HistoryDepth::get()).for_each(|_| next_epoch::<T>());
 		let current = Current::<T>::get();
 		let now: BlockNumberFor<T> = (current.start + current.length).into();

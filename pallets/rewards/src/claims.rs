@@ -1,4 +1,4 @@
-//! Claims, and what would be claimed.
+//! Claims, and views of claimable amounts.
 
 use crate::{
 	CheckerClaims, Config, DelegationPage, Error, Event, MemberPools, Members, Owed, Pallet, VKai,
@@ -16,7 +16,7 @@ use sp_runtime::{
 };
 
 impl<T: Config> Pallet<T> {
-	/// Pays what a pot owes, in KAI.
+	/// Pays `amount` that a pot owes, in KAI.
 	pub(crate) fn pay(pot: Pot, who: &T::AccountId, amount: Balance) -> DispatchResult {
 		let owed = Owed::<T>::get(pot).ensure_sub(amount)?;
 		let account = Self::pot_account(pot);
@@ -25,7 +25,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Credits vKAI that was claimable: the checker pot owes as much as before.
+	/// Credits claimable earnings as vKAI: the checker pot owes as much as before.
 	fn credit_vkai(who: &T::AccountId, amount: Balance) -> DispatchResult {
 		VKai::<T>::try_mutate(who, |vkai| {
 			vkai.ensure_add_assign(amount)?;
@@ -81,10 +81,10 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// What `work` answers, with all that it wrote taken back: a view goes the same way as the call whose
-	/// outcome it tells.
+	/// Returns the result of `work` and rolls its writes back, so that a view takes the same path as the
+	/// call whose outcome it shows.
 	fn tried(work: impl FnOnce() -> Result<Balance, DispatchError>) -> Balance {
-		// What cannot be settled cannot be claimed.
+		// A pool that cannot be settled has nothing to claim.
 		with_transaction(|| TransactionOutcome::Rollback(work())).unwrap_or(0)
 	}
 

@@ -20,18 +20,18 @@ use sp_runtime::{
 	traits::{AccountIdConversion, EnsureSub, SaturatedConversion},
 };
 
-/// Most epochs that are dropped when one ends. One comes and one goes; the second lets the history
+/// Maximum number of epochs dropped when one ends. Each end adds one epoch; dropping two lets the history
 /// catch up after its depth was lowered.
 const DROPS_PER_EPOCH: u32 = 2;
-/// Most blocks of an epoch, a year of them: a longer one could not be shortened any more, since a change
-/// of the length counts from the next epoch.
+/// Maximum number of blocks of an epoch, a year's: a longer epoch could not be shortened in time, since a
+/// change of the length counts from the next epoch.
 pub(crate) const MAX_LENGTH: BlockNumber = 365 * DAY;
-/// Limits of [`Config::HistoryDepth`]: with production's epochs ten years. What an epoch was promised holds,
-/// so a wrong value could not be taken back.
+/// Limits of [`Config::HistoryDepth`]: at most ten years of production's epochs. An epoch keeps the time
+/// promised at its end, so a wrong value could not be taken back.
 pub(crate) const HISTORY_DEPTH: RangeInclusive<EpochIndex> = 1..=260;
 
 impl RunningEpoch {
-	/// Begins an epoch on today's terms.
+	/// Begins an epoch with the current parameters.
 	pub(crate) fn begin<T: Config>(index: EpochIndex, start: BlockNumber) -> Self {
 		Self {
 			index,
@@ -43,12 +43,12 @@ impl RunningEpoch {
 		}
 	}
 
-	/// Whether block `now` is the first after the epoch.
+	/// Returns whether block `now` is after the epoch.
 	pub fn is_over(&self, now: BlockNumber) -> bool {
 		now.saturating_sub(self.start) >= self.length
 	}
 
-	/// The block before the epoch's first.
+	/// Returns the block before the epoch's first.
 	fn before(&self) -> BlockNumber {
 		self.start.saturating_sub(1)
 	}
@@ -56,7 +56,7 @@ impl RunningEpoch {
 
 // Accounts and emission.
 impl<T: Config> Pallet<T> {
-	/// The account of a pot.
+	/// Returns the account of a pot.
 	pub fn pot_account(pot: Pot) -> T::AccountId {
 		T::PalletId::get().into_sub_account_truncating(match pot {
 			Pot::Providers => b"prov",
@@ -64,12 +64,12 @@ impl<T: Config> Pallet<T> {
 		})
 	}
 
-	/// The account of the checkers' reserve.
+	/// Returns the account of the checkers' reserve.
 	pub fn reserve_account() -> T::AccountId {
 		T::PalletId::get().into_sub_account_truncating(b"rsrv")
 	}
 
-	/// What an account can pay out and still exist.
+	/// Returns the amount that an account can pay and still exist.
 	#[cfg(any(
 		feature = "try-runtime",
 		feature = "runtime-benchmarks",
@@ -83,7 +83,7 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Gives the pots their existential deposit and the reserve its KAI, at genesis.
+	/// Gives the pots their existential deposit, and mints the reserve, at genesis.
 	pub(crate) fn found(reserve: Balance) -> DispatchResult {
 		for pot in [Pot::Providers, Pot::Checkers] {
 			let account = Self::pot_account(pot);
@@ -91,7 +91,7 @@ impl<T: Config> Pallet<T> {
 			if T::Currency::balance(&account) < least {
 				T::Currency::mint_into(&account, least)?;
 			}
-			// Whatever else a preset put there is the first epoch's.
+			// Any further KAI that a preset put there belongs to the first epoch.
 			Carry::<T>::insert(pot, T::Currency::balance(&account).ensure_sub(least)?);
 		}
 		if reserve > 0 {
@@ -106,8 +106,8 @@ impl<T: Config> Pallet<T> {
 		Schedule::KAISAR.left(now)
 	}
 
-	/// Brings the validators' due share up to block `until`, by the split of the epoch that it is in. The
-	/// end of each epoch is noted, so no block of an earlier one is left.
+	/// Adds the validators' share up to block `until`, by the split of the epoch to which it belongs, and
+	/// returns the amount due. The end of each epoch is noted, so no block of an earlier one is left.
 	fn note_validators(until: BlockNumber, split: Split) -> Balance {
 		let mut due = Validators::<T>::get();
 		let emission = Schedule::KAISAR.emitted(due.until, until);
@@ -125,8 +125,8 @@ impl<T: Config> Pallet<T> {
 		due.amount
 	}
 
-	/// The validators' and nominators' share of the emission that was not taken yet, up to the block
-	/// before this one. Whoever calls it must mint it: for the era payout of `pallet-staking`.
+	/// Takes the validators' and nominators' share of the emission that was not taken yet, up to the block
+	/// before this one. The caller must mint it: for the era payout of `pallet-staking`.
 	pub fn take_validators_share() -> Balance {
 		let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
 		let split = Current::<T>::get().split;
@@ -140,7 +140,7 @@ impl<T: Config> Pallet<T> {
 		)
 	}
 
-	/// Mints into a pot as much of `amount` as the cap has room for.
+	/// Mints `amount` into a pot, as far as the cap allows. Returns the amount minted.
 	fn mint_into_pot(pot: Pot, amount: Balance, validators: Balance) -> Balance {
 		let issued = T::Currency::total_issuance();
 		let amount = within_cap(amount, T::MaxSupply::get(), issued, validators);
@@ -156,7 +156,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Moves into the checker pot the part of the reserve that goes out with the epoch's blocks.
+	/// Moves the part of the reserve that is released with the epoch's blocks into the checker pot.
 	fn release_reserve(after: BlockNumber, to: BlockNumber) -> Balance {
 		let Some(part) = Schedule::KAISAR.released(Reserve::<T>::get(), after, to) else {
 			defensive!("a part of the reserve is not more than the reserve");
@@ -178,12 +178,13 @@ impl<T: Config> Pallet<T> {
 
 // Epochs.
 impl<T: Config> Pallet<T> {
-	/// The number of epochs for which an epoch that ends now is stored.
+	/// Returns the number of epochs for which an epoch that ends now is stored.
 	fn history_depth() -> EpochIndex {
 		T::HistoryDepth::get().clamp(*HISTORY_DEPTH.start(), *HISTORY_DEPTH.end())
 	}
 
-	/// Ends the epoch that runs; `now` is the first block of the next. Mints, notes, opens, drops.
+	/// Ends the running epoch: mints, stores the totals, begins the next epoch, and drops expired ones.
+	/// `now` is the first block of the next epoch.
 	pub(crate) fn end_epoch(current: RunningEpoch, now: BlockNumber) {
 		let RunningEpoch {
 			index,
@@ -204,7 +205,7 @@ impl<T: Config> Pallet<T> {
 			Carry::<T>::get(Pot::Providers),
 			Carry::<T>::get(Pot::Checkers),
 		);
-		// All KAI there is: sums of it are far from 2¹²⁸.
+		// Amounts of KAI: their sums are far below 2¹²⁸.
 		let providers = carry_providers.saturating_add(providers);
 		let checkers = carry_checkers
 			.saturating_add(checkers)
@@ -219,7 +220,7 @@ impl<T: Config> Pallet<T> {
 				..Default::default()
 			}
 		});
-		// Both are parts of what there is.
+		// Both are parts of `providers`.
 		let shared = divided.rent.saturating_add(divided.idle);
 		carry_providers = providers.saturating_sub(shared);
 		let checker_reward = if scores.checkers == 0 { 0 } else { checkers };
@@ -254,16 +255,16 @@ impl<T: Config> Pallet<T> {
 			epoch: index,
 			providers: shared,
 			checkers: checker_reward,
-			// The division failed if that does not fit.
+			// This fits, since otherwise the division failed.
 			poc_score: scores.idle.saturating_add(scores.rented),
 			pod_score: scores.pod,
 			checker_score: scores.checkers,
 		});
 	}
 
-	/// Takes the epochs out of the history that expire when `running` begins, oldest first, at most
-	/// [`DROPS_PER_EPOCH`] of them. Each was promised its time when it ended, so a lower depth takes
-	/// nothing away from it.
+	/// Removes the epochs that expire when `running` begins from the history, oldest first, at most
+	/// [`DROPS_PER_EPOCH`] of them. Each was promised its time when it ended, so a lower depth does not
+	/// shorten it.
 	fn drop_epochs(running: EpochIndex) -> impl Iterator<Item = EpochTotals> {
 		let oldest = Oldest::<T>::get();
 		let until = (oldest..running)

@@ -1,16 +1,16 @@
 //! # Rewards
 //!
-//! The network's emission, its division among those who earned it, and its claims.
+//! Mints the network's emission, divides it among workers and checkers, and pays their claims.
 //!
 //! ## Terms
 //!
-//! - **Epoch**: a run of blocks whose scores share one reward. Dense from 0.
-//! - **Pool** ([`PoolId`]): an earner. A worker, with its delegators; an operator, with its license
-//!   holders.
-//! - **Pot** ([`Pot`]): one of two accounts that hold what is to be paid, one for workers and one for
-//!   checkers.
+//! - **Epoch**: a run of blocks whose scores share one reward. Numbered from 0 without gaps.
+//! - **Pool** ([`PoolId`](kaisar_primitives::PoolId)): an earner. A worker, with its delegators; an
+//!   operator, with its license holders.
+//! - **Pot** ([`Pot`](kaisar_primitives::Pot)): one of two accounts that hold rewards until they are paid,
+//!   one for workers and one for checkers.
 //! - **PoC**, **PoD**: the scores for capacity (time proved online) and for demand (time proved rented).
-//! - **vKAI**: the currency that checkers are paid in. A balance of this pallet that cannot be transferred,
+//! - **vKAI**: the currency in which checkers are paid. A balance of this pallet that cannot be transferred,
 //!   backed unit by unit by KAI in the checker pot.
 //!
 //! ## The story of a reward
@@ -21,42 +21,52 @@
 //!    missed seats ([`OnUnopened`](kaisar_primitives::OnUnopened)). The protocol fee of the rented time is
 //!    noted beside the scores.
 //! 2. The epoch's last block is over. In the next block's `on_initialize` the emission of its blocks is
-//!    minted into the pots, in one step, the totals are noted ([`EpochTotals`]), and the next epoch
-//!    begins. That is all: the same reads and writes for ten workers and for a million.
-//! 3. The first touch of a pool in a later epoch **settles** it: its score's share of the noted totals
-//!    becomes claimable. A touch is the next score, a change of its stake ([`OnPoolChange`]), a claim, or
-//!    anyone's [`Pallet::settle`]. The commission's part of it is divided among the **members** who were
-//!    there for the whole epoch: a worker's delegators, or an operator's license holders.
-//! 4. The owner claims ([`Pallet::claim_worker`]): KAI. The operator claims ([`Pallet::claim_checker`]):
-//!    vKAI. A member claims ([`Pallet::claim_delegation`]): KAI from a worker, vKAI from an operator.
-//! 5. Whoever has vKAI redeems it ([`Pallet::redeem`]) for KAI: all of it after 180 days, half after
-//!    90, a quarter after 30. What is given up is the checker pot's again at once.
+//!    minted into the pots, in one step, the totals are stored ([`EpochTotals`]), and the next epoch begins.
+//!    That is all: the same reads and writes for ten workers as for a million.
+//! 3. The first touch of a pool in a later epoch **settles** it: its score's share of the stored totals
+//!    becomes claimable. A touch is the next score, a change of its stake
+//!    ([`OnPoolChange`](kaisar_primitives::OnPoolChange)), a claim, or anyone's [`Pallet::settle`]. The
+//!    commission's part of it is divided among the **members** that held shares for the whole epoch: a
+//!    worker's delegators, or an operator's license holders.
+//! 4. A worker's owner claims KAI ([`Pallet::claim_worker`]), an operator vKAI ([`Pallet::claim_checker`]),
+//!    a member KAI from a worker and vKAI from an operator ([`Pallet::claim_delegation`]).
+//! 5. A holder of vKAI redeems it ([`Pallet::redeem`]) for KAI: all of it after 180 days, half after 90, a
+//!    quarter after 30. The forfeited part returns to the checker pot at once.
+//!
+//! The same as a test, for a worker:
+//!
+#![doc = docify::embed!("src/tests/story.rs", a_worker_earns_and_its_owner_claims)]
+//!
+//! And for an operator:
+//!
+#![doc = docify::embed!("src/tests/story.rs", an_operator_redeems_its_vkai_after_ninety_days)]
 //!
 //! ## Where each unit is
 //!
-//! A pot's balance is, less its existential deposit, the sum of three: what waits for the running
-//! epoch's end ([`Carry`]), what is noted for past epochs and not settled ([`EpochTotals::left`]), and
-//! what is settled and not paid ([`Owed`]). Nothing is ever between them. What is not paid to anyone
-//! (no scores, a fixed ratio's excess) goes to [`Carry`] at once; what the cap by fees leaves of a
-//! worker's part for rented blocks when the worker is settled; what rounding left, and what expired, when
-//! the epoch is dropped from the history.
+//! A pot's balance, less its existential deposit, is the sum of three: KAI that waits for the running
+//! epoch's end ([`Carry`]), KAI of past epochs that is not settled ([`EpochTotals::left`]), and KAI that is
+//! settled and not paid ([`Owed`]). Nothing is ever between them. KAI that is paid to nobody goes to
+//! [`Carry`]: at the epoch's end where there are no scores or a fixed ratio leaves an excess; at a worker's
+//! settlement the excess over its fee cap; and the rest of rounding and expired rewards when the epoch is
+//! dropped from the history.
 //!
-//! So the time at which a worker is settled decides for which epoch that excess carries over, and nothing
+//! So the time at which a worker is settled decides to which epoch that excess carries over, and nothing
 //! else depends on the order or the time of any call. Since anyone may settle, nobody can hold an excess
-//! back. What the cap keeps from all rented blocks together is the idle ones' in the same epoch.
+//! back. The amount that the cap withholds from all rented blocks together goes to idle blocks of the same
+//! epoch.
 //!
 //! ## Members
 //!
-//! A member's shares count for an epoch if they were there for the whole of it: what is added counts
-//! from the next epoch, what is taken away loses the running one's part. How that is kept with one
-//! entry a pool and one a member, whatever the number of either and of epochs, is told in
-//! `members.rs`. The owner of a worker shares by what it had at stake all the time, too: by the least
-//! of the epoch, so that nobody can stake for the last block of it.
+//! A member's shares count for an epoch if they were held for the whole of it: added shares count from the
+//! next epoch, and withdrawn shares lose the running epoch's reward. `members.rs` describes how one entry a
+//! pool and one a member suffice for that, whatever the number of either and of epochs. The owner of a
+//! worker, too, shares by the least stake that it had in the epoch, so that nobody can stake for its last
+//! block only.
 //!
 //! ## What comes later
 //!
-//! The validators' share of the emission is noted, and counted against the supply's cap, but minted
-//! by `pallet-staking`, for which there is [`Pallet::take_validators_share`].
+//! The validators' share of the emission is recorded, and counted against the supply's cap, but minted by
+//! `pallet-staking`, which takes it by [`Pallet::take_validators_share`].
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
@@ -94,7 +104,7 @@ pub use weights::WeightInfo;
 /// The log target of this pallet.
 pub(crate) const LOG_TARGET: &str = "runtime::rewards";
 
-/// Maximum number of references stored for a class: that many less one can be set while a round runs.
+/// Maximum number of references stored for a class. One fewer can be set while a round runs.
 pub const MAX_REFERENCES: u32 = 8;
 
 #[frame_support::pallet]
@@ -110,7 +120,7 @@ pub mod pallet {
 	};
 	use sp_runtime::{FixedU128, Perbill, traits::SaturatedConversion};
 
-	/// The layout of the storage.
+	/// The in-code storage version.
 	pub const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
 
 	#[pallet::pallet]
@@ -135,7 +145,7 @@ pub mod pallet {
 		#[cfg(feature = "runtime-benchmarks")]
 		type Workers: kaisar_primitives::WorkerRegistry<Self::AccountId>;
 
-		/// May change the score tables.
+		/// The origin that may change the score tables, classes and references.
 		type AdminOrigin: EnsureOrigin<Self::RuntimeOrigin>;
 
 		/// The id from which the accounts of the pots and of the reserve are derived.
@@ -146,33 +156,33 @@ pub mod pallet {
 		#[pallet::constant]
 		type MaxSupply: Get<Balance>;
 
-		/// Blocks of an epoch, at least 1 and at most a year of them; a change counts from the next epoch.
-		/// *Param.*
+		/// Blocks of an epoch, from 1 to a year's; a change counts from the next epoch. *Param.*
 		type EpochLength: Get<BlockNumber>;
 
-		/// The split of the emission; what is over the whole is cut from the last share. A change counts
-		/// from the next epoch. *Param.*
+		/// The split of the emission; an excess over 100 % is cut from the last share. A change counts from
+		/// the next epoch. *Param.*
 		type Split: Get<Split>;
 
 		/// The ratio in which PoC and PoD divide the workers' part. *Param.*
 		type Ratio: Get<Ratio>;
 
-		/// The maximum reward of a worker's rented blocks in an epoch, PoC and PoD together, as a multiple of
-		/// the protocol fees that its orders paid. At most 1, where renting from oneself costs nothing. *Param.*
+		/// The maximum reward of a worker's rented blocks in an epoch, PoC and PoD together, as a multiple
+		/// of the protocol fees that its orders paid. At most 1, at which renting one's own machine costs
+		/// nothing. *Param.*
 		type PodFeeCap: Get<FixedU128>;
 
 		/// The weight of a machine of the highest CPU tier without GPUs that score. One with fewer cores
-		/// weighs as much less. *Param.*
+		/// weighs proportionally less. *Param.*
 		type CpuOnlyWeight: Get<Perbill>;
 
-		/// Whether GPUs of classes that are not calibrated score. For development. *Param.*
+		/// Whether GPUs of uncalibrated classes score. For development. *Param.*
 		type PayUncalibrated: Get<bool>;
 
-		/// The stake with which the boost is 2; with 0 there is no boost. *Param.*
+		/// The stake at which the boost reaches 2; 0 disables the boost. *Param.*
 		type MaxStake: Get<Balance>;
 
-		/// The number of epochs for which the totals of an epoch that ends now are stored, at least 1 and at
-		/// most 260. *Param.*
+		/// The number of epochs for which the totals of an epoch that ends now are stored, 1 to 260.
+		/// *Param.*
 		type HistoryDepth: Get<EpochIndex>;
 
 		/// The treasury's account, which receives the protocol's part of rentals during the emission.
@@ -202,11 +212,12 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type Oldest<T: Config> = StorageValue<_, EpochIndex, ValueQuery>;
 
-	/// The KAI each pot has for the current epoch on top of its emission: funded, slashed, or carried over.
+	/// The KAI that each pot has for the current epoch on top of its emission: funded, slashed, or carried
+	/// over.
 	#[pallet::storage]
 	pub type Carry<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
 
-	/// The KAI each pot owes: settled and not paid. For checkers that is everything claimable, all vKAI, and
+	/// The KAI that each pot owes: settled and not paid. For checkers: everything claimable, all vKAI, and
 	/// the payments of open redemptions.
 	#[pallet::storage]
 	pub type Owed<T: Config> = StorageMap<_, Twox64Concat, Pot, Balance, ValueQuery>;
@@ -240,7 +251,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type MemberPools<T: Config> = StorageMap<_, Twox64Concat, PoolId, MemberPool>;
 
-	/// Members, by account and pool: with shares, or with something to claim.
+	/// Members, by account and pool: accounts with shares or with something to claim.
 	#[pallet::storage]
 	pub type Members<T: Config> =
 		StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Twox64Concat, PoolId, PoolMember>;
@@ -273,7 +284,7 @@ pub mod pallet {
 	#[pallet::storage]
 	pub type ClassScores<T: Config> = StorageMap<_, Twox64Concat, GpuClass, u32>;
 
-	/// The references that one GPU of each class is held to, oldest first: those that measure rounds not
+	/// The references to which one GPU of each class is held, oldest first: those of rounds that are not
 	/// over yet, and the one set last. A class without a reference is held to the minimum.
 	#[pallet::storage]
 	pub type ClassReferences<T: Config> = StorageMap<
@@ -284,12 +295,12 @@ pub mod pallet {
 		ValueQuery,
 	>;
 
-	/// The genesis allocation that is paid to checkers in step with the emission: all of it, the part
-	/// already paid included. The rest is on [`Pallet::reserve_account`].
+	/// The genesis allocation paid to checkers in step with the emission: the whole, including the part
+	/// already paid. The remainder is on [`Pallet::reserve_account`].
 	#[pallet::storage]
 	pub type Reserve<T: Config> = StorageValue<_, Balance, ValueQuery>;
 
-	/// The validators' share of the emission that is not minted yet.
+	/// The validators' share of the emission, not minted yet.
 	#[pallet::storage]
 	pub type Validators<T: Config> = StorageValue<_, ValidatorsDue, ValueQuery>;
 
@@ -299,14 +310,14 @@ pub mod pallet {
 		/// KAI allocated for checkers and minted to [`Pallet::reserve_account`]. On production
 		/// `kaisar_math::emission::CHECKERS_RESERVE`.
 		///
-		/// Each pot that has less than the existential deposit is given it, so a preset that has to meet the
-		/// supply to the unit must count both deposits, or endow the pots itself.
+		/// A pot with less than the existential deposit gets it, so a preset that must meet the supply to
+		/// the unit has to count both deposits, or endow the pots itself.
 		pub reserve: Balance,
 		/// Tier scores and weights.
 		pub score_table: ScoreTable,
 		/// GPU classes, as `(class, score of one GPU in hundredths)`.
 		pub class_scores: Vec<(GpuClass, u32)>,
-		/// References that one GPU of a class is held to.
+		/// References to which one GPU of a class is held.
 		pub class_references: Vec<(GpuClass, ClassReference)>,
 		#[doc(hidden)]
 		pub _config: core::marker::PhantomData<T>,
@@ -335,25 +346,28 @@ pub mod pallet {
 		fn build(&self) {
 			assert!(
 				self.score_table.is_valid(),
-				"a higher tier never scores less"
+				"a higher tier scores less than a lower one"
 			);
 			Table::<T>::put(self.score_table);
 			for (class, score) in &self.class_scores {
 				assert!(
 					*class > 0 && *score <= kaisar_math::score::MAX_CLASS_SCORE,
-					"class scores"
+					"a class is 0, or its score too high"
 				);
-				assert!(!ClassScores::<T>::contains_key(class), "one score a class");
+				assert!(
+					!ClassScores::<T>::contains_key(class),
+					"a class has two scores"
+				);
 				ClassScores::<T>::insert(class, score);
 			}
 			for (class, reference) in &self.class_references {
 				assert!(
 					reference.is_valid() && ClassScores::<T>::contains_key(class),
-					"class references"
+					"a reference is invalid, or its class has no score"
 				);
 				assert!(
 					!ClassReferences::<T>::contains_key(class),
-					"one reference a class"
+					"a class has two references"
 				);
 				let dated = Dated {
 					value: Some(*reference),
@@ -374,10 +388,10 @@ pub mod pallet {
 		/// An epoch ended.
 		EpochEnded {
 			epoch: EpochIndex,
-			/// The KAI that workers share for it, for idle and for rented blocks together, without the part
-			/// carried over to the next epoch.
+			/// The KAI that workers share, for idle and for rented blocks together, without the part carried
+			/// over to the next epoch.
 			providers: Balance,
-			/// The KAI that operators share for it, without the part carried over to the next epoch.
+			/// The KAI that operators share, without the part carried over to the next epoch.
 			checkers: Balance,
 			/// The total PoC score.
 			poc_score: u128,
@@ -392,8 +406,8 @@ pub mod pallet {
 			epoch: EpochIndex,
 			/// The reward, claimable from now on.
 			reward: Balance,
-			/// What the cap by protocol fees leaves of the worker's part for rented blocks, which is carried
-			/// over.
+			/// The part of the worker's reward for rented blocks that the cap by protocol fees withholds; it
+			/// carries over.
 			carried: Balance,
 		},
 		/// A pool's score expired without a reward, because its epoch is no longer stored.
@@ -414,7 +428,6 @@ pub mod pallet {
 		/// KAI was put into a pot, for the current epoch.
 		PotFunded {
 			pot: Pot,
-			/// The account that paid.
 			from: T::AccountId,
 			amount: Balance,
 		},
@@ -446,11 +459,11 @@ pub mod pallet {
 		RedemptionStarted {
 			who: T::AccountId,
 			id: RedemptionId,
-			/// The vKAI given up.
+			/// The vKAI redeemed.
 			amount: Balance,
 			/// The KAI to be paid.
 			pays: Balance,
-			/// The first block in which it can be withdrawn.
+			/// The first block in which the KAI can be withdrawn.
 			due: BlockNumber,
 		},
 		/// A redemption was paid, in KAI.
@@ -463,18 +476,17 @@ pub mod pallet {
 		ProtocolFeePaid {
 			/// The worker that was rented.
 			worker: WorkerId,
-			/// The account that paid.
 			from: T::AccountId,
 			amount: Balance,
 		},
 		/// The reference of a class was set or removed.
 		ClassReferenceSet {
 			class: GpuClass,
-			/// The reference set last before; `None` if it had none.
+			/// The reference set last before; `None` if there was none.
 			old: Option<ClassReference>,
 			/// `None` if it was removed.
 			new: Option<ClassReference>,
-			/// The first round that is measured by it.
+			/// The first round measured by it.
 			from: RoundIndex,
 		},
 	}
@@ -485,31 +497,31 @@ pub mod pallet {
 		UnknownPool,
 		/// The caller does not own the worker.
 		NotOwner,
-		/// The caller has nothing to claim from epochs that are over.
+		/// The caller has nothing to claim from epochs that are over. Wait for the running epoch's end.
 		NothingToClaim,
 		/// The class is 0, or its score is above 1,000.00.
 		InvalidClassScore,
-		/// A higher tier scores less than a lower one.
+		/// In the table a higher tier scores less than a lower one.
 		InvalidScoreTable,
 		/// A sum overflows the range that the network can reach; a bug.
 		Overflow,
 		/// The stored state of a pool and of its members is inconsistent; a bug.
 		Inconsistent,
-		/// The amount is below the minimum of a redemption.
+		/// The amount is below the minimum of a redemption, 1 vKAI.
 		RedemptionTooSmall,
-		/// The amount exceeds the account's vKAI.
+		/// The amount exceeds the account's vKAI. Claim first, or redeem less.
 		InsufficientVKai,
-		/// The account has the maximum number of open redemptions.
+		/// The account already has 32 open redemptions, which is the maximum. Withdraw one that is due.
 		TooManyRedemptions,
 		/// The account has no redemption with this number.
 		UnknownRedemption,
-		/// The redemption's term has not ended.
+		/// The redemption's term has not ended. Wait for its due block.
 		RedemptionNotDue,
 		/// The class has no score.
 		UnknownClass,
-		/// The reference has no turns, no memory, or a figure above its maximum.
+		/// The reference's turns or memory are 0, or above their maximum: 1,048,576 turns, 4,096 GB.
 		InvalidClassReference,
-		/// The class has 8 references that rounds not over yet still need, which is the maximum.
+		/// The class has 8 references for rounds that are not over yet, which is the maximum.
 		TooManyReferences,
 	}
 
@@ -538,8 +550,8 @@ pub mod pallet {
 			}
 		}
 
-		/// Returns the KAI or vKAI that a pool's owner or operator can get from it now: for a worker all
-		/// that `claim_worker` pays, for an operator the value of its unsettled score.
+		/// Returns the amount that a pool's owner or operator can get from it now: for a worker the KAI that
+		/// `claim_worker` pays, for an operator the vKAI value of its unsettled score.
 		pub fn claimable_from(pool: PoolId) -> Balance {
 			Self::do_claimable_from(pool)
 		}
@@ -561,11 +573,11 @@ pub mod pallet {
 		}
 
 		/// Returns the pools in which an account is a member, or was and has something to claim, with the
-		/// amount that `claim_delegation` pays from each; at most `limit` of them, and at most
-		/// [`kaisar_primitives::MAX_PAGE`].
+		/// amount that `claim_delegation` pays from each. It starts after pool `after` and lists at most
+		/// `limit` pools, at most [`kaisar_primitives::MAX_PAGE`].
 		///
 		/// Together with `claimable` for its earnings as an operator, and `claimable_from` for each worker
-		/// that it owns, this is all that an account can claim.
+		/// that it owns, this is everything that an account can claim.
 		pub fn delegations_of(
 			who: T::AccountId,
 			after: Option<PoolId>,
@@ -589,7 +601,7 @@ pub mod pallet {
 			Redemptions::<T>::get(who).into_inner()
 		}
 
-		/// Returns the emission of all blocks to come.
+		/// Returns the emission of all future blocks.
 		pub fn emission_left() -> Balance {
 			Self::do_emission_left()
 		}
@@ -599,15 +611,15 @@ pub mod pallet {
 			<Self as GpuClasses>::score(gpu_class)
 		}
 
-		/// Returns the reference that one GPU of a class is held to from the next round on, if the class has
-		/// one.
+		/// Returns the reference to which one GPU of a class is held from the next round on, if the class
+		/// has one.
 		pub fn class_reference(gpu_class: GpuClass) -> Option<ClassReference> {
 			Self::newest_reference(gpu_class)
 		}
 
-		/// Returns the GPU classes from id `from` on, with name, score and reference. It looks at `limit` ids, at
-		/// most [`kaisar_primitives::MAX_PAGE`]; the next page begins after them. Ids end at 65,535. Class 0,
-		/// no GPU, is left out.
+		/// Returns the GPU classes from id `from` on, with name, score and reference. It reads `limit` ids,
+		/// at most [`kaisar_primitives::MAX_PAGE`]; the next page begins after them. Ids end at 65,535.
+		/// Class 0, no GPU, is left out.
 		pub fn classes(from: GpuClass, limit: u32) -> Vec<ClassView> {
 			Self::classes_from(from, limit)
 		}
@@ -615,19 +627,20 @@ pub mod pallet {
 
 	#[pallet::call]
 	impl<T: Config> Pallet<T> {
-		/// Settles a pool: turns its score of a past epoch into a claimable reward. A pool that is already
-		/// settled is left as it is, which is not an error.
+		/// Settles a pool: turns its score of a past epoch into a claimable reward.
 		///
-		/// ## Origin
-		/// Signed by any account.
+		/// A pool that is already settled stays as it is, which is not an error.
 		///
-		/// ## Parameters
+		/// # Origin
+		/// Signed, by any account.
+		///
+		/// # Parameters
 		/// - `pool`: the worker or operator.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownPool`].
+		/// # Errors
+		/// - [`Error::UnknownPool`]: no worker or operator has this number.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Settled`]: there was a score to settle.
 		/// - [`Event::MembersRewarded`]: the pool has members that share the reward.
 		/// - [`Event::Expired`]: the score's epoch is no longer stored.
@@ -640,19 +653,19 @@ pub mod pallet {
 
 		/// Pays a worker's owner everything that the worker earned in past epochs, in KAI.
 		///
-		/// ## Origin
-		/// Signed by the worker's owner.
+		/// # Origin
+		/// Signed, by the worker's owner.
 		///
-		/// ## Parameters
-		/// - `worker`: the worker; a removed worker can still be claimed for.
+		/// # Parameters
+		/// - `worker`: the worker, which may have been removed.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownPool`].
-		/// - [`Error::NotOwner`].
-		/// - [`Error::NothingToClaim`].
+		/// # Errors
+		/// - [`Error::UnknownPool`]: no worker has this number.
+		/// - [`Error::NotOwner`]: the caller does not own the worker.
+		/// - [`Error::NothingToClaim`]: the worker has nothing to claim from epochs that are over.
 		/// - The currency's error if the account is new and the amount below the existential deposit.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Settled`], [`Event::MembersRewarded`], [`Event::Expired`]: the worker was not settled
 		///   yet, as for [`Pallet::settle`].
 		/// - [`Event::WorkerClaimed`].
@@ -668,13 +681,13 @@ pub mod pallet {
 		/// Earnings of an account's earlier operator number, from the epoch in which it deregistered, must
 		/// be settled once by [`Pallet::settle`] if nothing else settled them.
 		///
-		/// ## Origin
-		/// Signed by the operator's account, also after it has deregistered.
+		/// # Origin
+		/// Signed, by the operator's account, also after it has deregistered.
 		///
-		/// ## Errors
-		/// - [`Error::NothingToClaim`].
+		/// # Errors
+		/// - [`Error::NothingToClaim`]: the caller has nothing to claim from epochs that are over.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Settled`], [`Event::MembersRewarded`], [`Event::Expired`]: the operator was not
 		///   settled yet, as for [`Pallet::settle`].
 		/// - [`Event::CheckerClaimed`].
@@ -688,18 +701,18 @@ pub mod pallet {
 		/// Pays a member of a pool everything that it earned there in past epochs, whatever their number: a
 		/// delegator of a worker in KAI, a license holder of an operator in vKAI.
 		///
-		/// ## Origin
-		/// Signed by the delegator or license holder, also after it has left the pool.
+		/// # Origin
+		/// Signed, by the delegator or license holder, also after it has left the pool.
 		///
-		/// ## Parameters
-		/// - `pool`: the worker, or the operator by its number; a removed one can still be claimed from.
+		/// # Parameters
+		/// - `pool`: the worker, or the operator by its number, which may have been removed.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownPool`].
-		/// - [`Error::NothingToClaim`].
+		/// # Errors
+		/// - [`Error::UnknownPool`]: no worker or operator has this number.
+		/// - [`Error::NothingToClaim`]: the caller has nothing to claim from epochs that are over.
 		/// - The currency's error if the account is new and the amount below the existential deposit.
 		///
-		/// ## Events
+		/// # Events
 		/// - [`Event::Settled`], [`Event::MembersRewarded`], [`Event::Expired`]: the pool was not settled
 		///   yet, as for [`Pallet::settle`].
 		/// - [`Event::DelegationClaimed`].
@@ -710,24 +723,26 @@ pub mod pallet {
 			Self::do_claim_delegation(who, pool)
 		}
 
-		/// Gives up vKAI for KAI after a term: 25 % of it after 30 days, 50 % after 90, all of it after 180.
-		/// The rest goes back to the checker pot at once. A redemption cannot be undone.
+		/// Redeems vKAI for KAI, paid after a term: 25 % of it after 30 days, 50 % after 90, all of it after
+		/// 180.
 		///
-		/// ## Origin
-		/// Signed by the account that has the vKAI.
+		/// The rest returns to the checker pot at once. A redemption cannot be undone.
 		///
-		/// ## Parameters
-		/// - `amount`: the vKAI to give up, in units of 10⁻¹⁸ vKAI; at least [`Config::MinRedemption`],
-		///   which is 1 vKAI.
+		/// # Origin
+		/// Signed, by the account that has the vKAI.
+		///
+		/// # Parameters
+		/// - `amount`: the vKAI to redeem, in units of 10⁻¹⁸ vKAI; at least [`Config::MinRedemption`], which
+		///   is 1 vKAI.
 		/// - `term`: the length of the wait.
 		///
-		/// ## Errors
-		/// - [`Error::RedemptionTooSmall`].
-		/// - [`Error::InsufficientVKai`].
-		/// - [`Error::TooManyRedemptions`].
+		/// # Errors
+		/// - [`Error::RedemptionTooSmall`]: the amount is below [`Config::MinRedemption`].
+		/// - [`Error::InsufficientVKai`]: the amount exceeds the account's vKAI.
+		/// - [`Error::TooManyRedemptions`]: the account already has [`Config::MaxRedemptions`] open ones.
 		///
-		/// ## Events
-		/// - [`Event::RedemptionStarted`].
+		/// # Events
+		/// [`Event::RedemptionStarted`]
 		#[pallet::call_index(4)]
 		#[pallet::weight(T::WeightInfo::redeem())]
 		pub fn redeem(origin: OriginFor<T>, amount: Balance, term: RedeemTerm) -> DispatchResult {
@@ -737,18 +752,18 @@ pub mod pallet {
 
 		/// Pays a redemption whose term has ended, in KAI.
 		///
-		/// ## Origin
-		/// Signed by the account that redeemed.
+		/// # Origin
+		/// Signed, by the account that redeemed.
 		///
-		/// ## Parameters
-		/// - `id`: the redemption.
+		/// # Parameters
+		/// - `id`: the number of the redemption.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownRedemption`].
-		/// - [`Error::RedemptionNotDue`].
+		/// # Errors
+		/// - [`Error::UnknownRedemption`]: the account has no redemption with this number.
+		/// - [`Error::RedemptionNotDue`]: the redemption's term has not ended.
 		///
-		/// ## Events
-		/// - [`Event::RedemptionWithdrawn`].
+		/// # Events
+		/// [`Event::RedemptionWithdrawn`]
 		#[pallet::call_index(5)]
 		#[pallet::weight(T::WeightInfo::withdraw_redemption())]
 		pub fn withdraw_redemption(origin: OriginFor<T>, id: RedemptionId) -> DispatchResult {
@@ -756,19 +771,21 @@ pub mod pallet {
 			Self::do_withdraw_redemption(who, id)
 		}
 
-		/// Sets the tier scores and weights. They apply to everything proved from now on.
+		/// Sets the tier scores and weights.
 		///
-		/// ## Origin
+		/// They apply to everything proved from now on.
+		///
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `table`: scores in hundredths, and weights.
 		///
-		/// ## Errors
-		/// - [`Error::InvalidScoreTable`].
+		/// # Errors
+		/// - [`Error::InvalidScoreTable`]: a higher tier scores less than a lower one.
 		///
-		/// ## Events
-		/// - [`Event::ScoreTableSet`].
+		/// # Events
+		/// [`Event::ScoreTableSet`]
 		#[pallet::call_index(6)]
 		#[pallet::weight(T::WeightInfo::set_score_table())]
 		pub fn set_score_table(origin: OriginFor<T>, table: ScoreTable) -> DispatchResult {
@@ -776,20 +793,22 @@ pub mod pallet {
 			Self::do_set_score_table(table)
 		}
 
-		/// Sets the score of a class, or appends a class. It applies to everything proved from now on.
+		/// Sets the score of a class, or appends a class.
 		///
-		/// ## Origin
+		/// The score applies to everything proved from now on.
+		///
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `class`: the class, not 0, which is "no GPU".
 		/// - `score`: the score of one GPU, in hundredths, at most 100,000.
 		///
-		/// ## Errors
-		/// - [`Error::InvalidClassScore`].
+		/// # Errors
+		/// - [`Error::InvalidClassScore`]: the class is 0, or the score above 100,000.
 		///
-		/// ## Events
-		/// - [`Event::ClassScoreSet`].
+		/// # Events
+		/// [`Event::ClassScoreSet`]
 		#[pallet::call_index(7)]
 		#[pallet::weight(T::WeightInfo::set_class_score())]
 		pub fn set_class_score(
@@ -801,25 +820,26 @@ pub mod pallet {
 			Self::do_set_class_score(class, score)
 		}
 
-		/// Sets the reference that one GPU of a class is held to, as `kaisar-agent calibrate` prints it, or
-		/// removes it: then the class is held to the minimum. It counts for rounds that start from the next
-		/// one on, so that everyone who measures in a round uses the same reference.
+		/// Sets or removes the reference to which one GPU of a class is held.
 		///
-		/// ## Origin
+		/// The reference counts for rounds that start from the next one on, so that everyone who measures in
+		/// a round uses the same one. A class without a reference is held to the minimum.
+		///
+		/// # Origin
 		/// [`Config::AdminOrigin`].
 		///
-		/// ## Parameters
+		/// # Parameters
 		/// - `class`: a class that has a score.
-		/// - `reference`: turns of the GPU trial in 10 s, memory in GB, and whether both were measured; `None`
-		///   removes it.
+		/// - `reference`: turns of the GPU trial in 10 s, memory in GB, and whether both were measured, as
+		///   `kaisar-agent calibrate` prints them; `None` removes the reference.
 		///
-		/// ## Errors
-		/// - [`Error::UnknownClass`].
-		/// - [`Error::InvalidClassReference`].
-		/// - [`Error::TooManyReferences`].
+		/// # Errors
+		/// - [`Error::UnknownClass`]: the class has no score.
+		/// - [`Error::InvalidClassReference`]: the turns or the memory are 0, or above their maximum.
+		/// - [`Error::TooManyReferences`]: the class has 8 references for rounds that are not over yet.
 		///
-		/// ## Events
-		/// - [`Event::ClassReferenceSet`].
+		/// # Events
+		/// [`Event::ClassReferenceSet`]
 		#[pallet::call_index(8)]
 		#[pallet::weight(T::WeightInfo::set_class_reference())]
 		pub fn set_class_reference(
@@ -834,7 +854,7 @@ pub mod pallet {
 
 	#[pallet::hooks]
 	impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
-		/// Ends the epoch if its last block is over, in a fixed number of reads and writes.
+		/// Ends the epoch if its last block is over, with a fixed number of reads and writes.
 		fn on_initialize(now: BlockNumberFor<T>) -> Weight {
 			let now: BlockNumber = now.saturated_into();
 			let current = Current::<T>::get();
@@ -846,7 +866,7 @@ pub mod pallet {
 		}
 
 		fn integrity_test() {
-			assert!(T::MaxSupply::get() > 0, "there is a supply");
+			assert!(T::MaxSupply::get() > 0, "`MaxSupply` must not be 0");
 			assert!(
 				Self::pot_account(Pot::Providers) != Self::pot_account(Pot::Checkers)
 					&& Self::pot_account(Pot::Checkers) != Self::reserve_account(),

@@ -1,14 +1,14 @@
-//! The members of pools: a worker's delegators and an operator's license holders, alike.
+//! The members of pools: delegators of workers and license holders of operators, treated alike.
 //!
-//! A member's shares count for an epoch if they were there all the time, so each pool and each member
-//! keep two figures: the shares that are there now, and those that were there since the epoch began,
-//! which can only fall. In every epoch after that they are the same, until the next change; so
-//! nothing has to be done when an epoch ends, and one entry tells of all the epochs since.
+//! A member's shares count for an epoch if they were held for all of it. So each pool and each member has
+//! two figures: the current shares, and the eligible ones, held since the epoch began, which can only fall.
+//! In every later epoch the two are the same, until the next change. So nothing has to be done when an epoch
+//! ends, and one entry describes all epochs since.
 //!
-//! A settled reward raises the pool's rate by what an eligible share earned. A member whose shares
-//! were all eligible has earned the difference of two rates. One that came or added during an epoch has
-//! earned by fewer shares in it than after, and needs the rate between: that is what a pool notes
-//! ([`Rates`]) when it leaves an epoch with such members in it, and forgets with the last of them.
+//! A settled reward raises the pool's rate by the earnings of an eligible share. A member whose shares were
+//! all eligible has earned the difference of two rates. A member that joined or added during an epoch has
+//! earned by fewer shares in it than after, and needs the rate at its end: a pool stores that rate
+//! ([`Rates`]) when it leaves an epoch with such members, and removes it with the last of them.
 
 use crate::{
 	Config, Current, Error, Event, MemberPool, MemberPools, Members, NotedRate, Owed, Pallet,
@@ -25,8 +25,8 @@ use sp_runtime::{
 };
 
 impl MemberPool {
-	/// Begins a later epoch: all shares that are there count in it. Returns what has to be noted of the
-	/// one that is left.
+	/// Begins a later epoch, in which all current shares count. Returns the rate to store for the epoch that
+	/// ended, if some member needs it.
 	fn advance(&mut self, to: EpochIndex, owner: Balance) -> Option<(EpochIndex, NotedRate)> {
 		let noted = (self.partial > 0).then_some((
 			self.epoch,
@@ -42,7 +42,7 @@ impl MemberPool {
 		noted
 	}
 
-	/// Gives `member` `shares` instead of what it has. `None` if the sums do not add up.
+	/// Sets the shares of `member`. `None` if the sums do not add up.
 	fn change(&mut self, member: &mut PoolMember, shares: u128, eligible: u128) -> Option<()> {
 		let old = core::mem::replace(
 			member,
@@ -75,8 +75,8 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Credits the members of a pool with their part of its `reward` of `epoch`, which is over, and
-	/// brings them to epoch `now`. Returns the part.
+	/// Credits the members of a pool with their part of its `reward` of `epoch`, which is over, and brings
+	/// them to epoch `now`. Returns that part.
 	pub(crate) fn credit_members(
 		pool: PoolId,
 		epoch: EpochIndex,
@@ -120,7 +120,7 @@ impl<T: Config> Pallet<T> {
 		Ok(part)
 	}
 
-	/// Brings a pool's members to epoch `now`, whose score is settled up to it.
+	/// Brings the members of a pool, whose score is settled up to epoch `now`, to that epoch.
 	pub(crate) fn roll_members(pool: PoolId, now: EpochIndex, terms: Terms) {
 		if let Some(mut members) = MemberPools::<T>::get(pool)
 			&& members.epoch < now
@@ -131,7 +131,7 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Notes the value of a worker's pool before a change: the owner's stake, which may be the least of the
-	/// epoch, and whether the members' shares are worth anything.
+	/// epoch, and whether the members' shares are worth nothing.
 	fn note_value(pool: PoolId, value: &PoolValue) {
 		if !matches!(pool, PoolId::Worker(_)) {
 			return;
@@ -146,7 +146,7 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Settles a member up to the epoch of its pool. The caller writes the record.
+	/// Settles a member up to the epoch of its pool. The caller stores the record.
 	pub(crate) fn roll_member(
 		pool: PoolId,
 		members: &MemberPool,
@@ -181,7 +181,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The rate that a pool noted at the end of `epoch`, for one of the members that need it.
+	/// Takes the rate that a pool stored at the end of `epoch`, for one of the members that need it.
 	fn take_note(pool: PoolId, epoch: EpochIndex) -> Result<PerShare, DispatchError> {
 		let NotedRate { rate, members } = Rates::<T>::get(pool, epoch)
 			.ok_or_else(|| Self::inconsistent("a rate is noted for all members that need it"))?;
@@ -192,8 +192,9 @@ impl<T: Config> Pallet<T> {
 		Ok(rate)
 	}
 
-	/// Writes a member and its pool. A member without shares and without a unit to claim, now or when the
-	/// epoch is settled, is forgotten, and with the last member the pool; what rounding left of it carries over.
+	/// Stores a member and its pool. A member without shares and without a whole unit to claim, now or when
+	/// the epoch is settled, is removed, and with the last member the pool; what rounding left in the pool
+	/// carries over.
 	pub(crate) fn keep_member(
 		pool: PoolId,
 		who: &T::AccountId,
@@ -222,7 +223,7 @@ impl<T: Config> Pallet<T> {
 		Self::grow::<Carry<T>>(pot, members.left)
 	}
 
-	/// Gives a member its new shares. The pool is settled.
+	/// Sets a member's new shares. The pool must be settled.
 	fn change_shares(
 		pool: PoolId,
 		owner: Balance,
@@ -247,11 +248,11 @@ impl<T: Config> Pallet<T> {
 			defensive!("a pool's registry tells of every change", (pool, old));
 		}
 		let eligible = if frame_system::Pallet::<T>::block_number().is_zero() {
-			// What is there at genesis is there for the whole of the first epoch.
+			// Shares at genesis are held for the whole of the first epoch.
 			new
 		} else if members.worthless {
-			// Anyone may clear such shares away. They earned until they were slashed, and whoever clears
-			// them does not take that from who held them.
+			// Anyone may clear such shares. They earned until they were slashed, and clearing them does not
+			// take that from their holders.
 			member.eligible
 		} else {
 			member.eligible.min(new)
@@ -262,7 +263,7 @@ impl<T: Config> Pallet<T> {
 		Self::keep_member(pool, who, members, member)
 	}
 
-	/// An error for what cannot be.
+	/// Returns the error for a state that cannot occur, and reports it as a defect.
 	pub(crate) fn inconsistent(why: &'static str) -> DispatchError {
 		defensive!(why);
 		Error::<T>::Inconsistent.into()

@@ -70,22 +70,22 @@ impl pallet_balances::Config for Test {
 thread_local! {
 	/// Operator numbers and their accounts; the last one of an account is its number.
 	pub static NUMBERS: RefCell<BTreeMap<OperatorId, AccountId>> = RefCell::default();
-	/// The next round to start, and the oldest that is not over.
+	/// The next round to start, and the oldest one that is not over.
 	pub static ROUNDS: RefCell<(RoundIndex, RoundIndex)> = RefCell::default();
-	/// Workers touched.
+	/// The workers that were touched.
 	pub static TOUCHED: RefCell<Vec<WorkerId>> = RefCell::default();
-	/// Pools that were changed since genesis.
+	/// The pools that changed since genesis.
 	pub static POOLS: RefCell<BTreeMap<PoolId, TestPool>> = RefCell::default();
 }
 
-/// A pool as its registry keeps it.
+/// A pool as its registry stores it.
 #[derive(Clone, Debug)]
 pub struct TestPool {
 	/// The owner's own stake.
 	pub own: Balance,
-	/// What all shares are worth.
+	/// The value of all shares.
 	pub value: Balance,
-	/// By member.
+	/// The shares of each member.
 	pub shares: BTreeMap<AccountId, u128>,
 	/// The members' part of the reward.
 	pub commission: Commission,
@@ -112,7 +112,7 @@ pub fn pool(pool: PoolId) -> TestPool {
 	POOLS.with_borrow(|all| all.get(&pool).cloned().unwrap_or_default())
 }
 
-/// Changes a pool and tells Rewards of it, as a registry does.
+/// Changes a pool and notifies Rewards, as a registry does.
 fn change_pool(pool: PoolId, change: impl FnOnce(&mut TestPool)) {
 	let before = Partners::terms(pool);
 	change_quietly(pool, change);
@@ -142,7 +142,7 @@ fn reshare(pool: PoolId, who: AccountId, shares: i128, value: i128) {
 	Rewards::on_change(pool, terms, Some(change)).unwrap();
 }
 
-/// `who` delegates stake to a worker.
+/// Delegates stake of `who` to a worker.
 pub fn stake(worker: WorkerId, who: AccountId, amount: Balance) {
 	let id = PoolId::Worker(worker);
 	let now = pool(id);
@@ -150,7 +150,7 @@ pub fn stake(worker: WorkerId, who: AccountId, amount: Balance) {
 	reshare(id, who, shares as i128, amount as i128);
 }
 
-/// `who` takes `shares` of a worker back. Returns what they were worth.
+/// Withdraws `shares` of `who` from a worker. Returns their value.
 pub fn unstake(worker: WorkerId, who: AccountId, shares: u128) -> Balance {
 	let id = PoolId::Worker(worker);
 	let now = pool(id);
@@ -159,17 +159,17 @@ pub fn unstake(worker: WorkerId, who: AccountId, shares: u128) -> Balance {
 	worth
 }
 
-/// `who` delegates licenses to an operator, or ends their delegation.
+/// Delegates licenses of `who` to an operator, or ends their delegation.
 pub fn delegate(operator: OperatorId, who: AccountId, licenses: i128) {
 	reshare(PoolId::Checker(operator), who, licenses, licenses);
 }
 
-/// The worker's owner has `amount` at stake from now on.
+/// Sets the stake of the worker's owner.
 pub fn own_stake(worker: WorkerId, amount: Balance) {
 	change_pool(PoolId::Worker(worker), |pool| pool.own = amount);
 }
 
-/// Every part of the pool alike.
+/// Slashes every part of the pool alike.
 pub fn slash(worker: WorkerId, rate: Perbill) {
 	change_pool(PoolId::Worker(worker), |pool| {
 		pool.own -= rate.mul_floor(pool.own);
@@ -177,7 +177,8 @@ pub fn slash(worker: WorkerId, rate: Perbill) {
 	});
 }
 
-/// Announces a commission, for after the next whole epoch. Returns false where one is announced already.
+/// Announces a commission that takes effect after the next whole epoch. Returns whether none was announced
+/// already.
 pub fn announce(pool: PoolId, commission: Perbill) -> bool {
 	let now = Current::<Test>::get().index;
 	if Partners::terms(pool).commission.announced(now).is_some() {
@@ -196,8 +197,8 @@ pub fn commission(pool: PoolId, percent: u32) {
 	});
 }
 
-/// The operator deregisters: all its delegations end, and nobody walks them. Returns its account's
-/// next number, as if it had registered again.
+/// Deregisters the operator: all its delegations end, and nobody visits them one by one. Returns its
+/// account's next number, as if it had registered again.
 pub fn reregister(operator: OperatorId) -> OperatorId {
 	change_pool(PoolId::Checker(operator), |_| ());
 	NUMBERS.with_borrow_mut(|all| {
@@ -384,7 +385,7 @@ impl ExtBuilder {
 		ext
 	}
 
-	/// Runs a test and then checks what must always hold.
+	/// Runs a test and then checks the invariants.
 	pub fn build_and_execute(self, test: impl FnOnce()) {
 		let mut ext = self.build();
 		ext.execute_with(test);
@@ -398,7 +399,7 @@ pub fn next_block() {
 	Rewards::on_initialize(now + 1);
 }
 
-/// Goes to the first block of the next epoch, without the blocks between.
+/// Goes to the first block of the next epoch, skipping the blocks between.
 pub fn next_epoch() {
 	let current = Current::<Test>::get();
 	System::set_block_number(current.start + current.length - 1);
@@ -406,7 +407,7 @@ pub fn next_epoch() {
 	assert_eq!(Current::<Test>::get().index, current.index + 1);
 }
 
-/// The emission's part of an epoch of `blocks` blocks in the first period, in per cent.
+/// Returns `percent` % of the emission of an epoch of `blocks` blocks in the first period.
 pub fn emission(blocks: u32, percent: u128) -> Balance {
 	u128::from(blocks) * 15 * KAI * percent / 100
 }
@@ -440,18 +441,19 @@ pub fn prove(worker: WorkerId, online: BlockNumber, rented: BlockNumber) {
 	);
 }
 
-/// The score of `blocks` proved by [`prove`].
+/// Returns the score of `blocks` proved by [`prove`].
 pub fn score_of(blocks: u32) -> u128 {
 	u128::from(blocks) * u128::from(kaisar_math::score::BOOST_ONE) * 300
 }
 
-/// Seats of an operator: so many correct, so many not.
+/// Closes seats of an operator, `correct` ones and `wrong` ones.
 pub fn seats(operator: OperatorId, correct: u32, wrong: u32) {
 	(0..correct).for_each(|_| on_seat(operator, 1, SeatResult::Correct));
 	(0..wrong).for_each(|_| on_seat(operator, 1, SeatResult::Dissenting));
 }
 
-/// A member's claim is within one unit of what it is exactly: its fraction waits for the next.
+/// Asserts that a member's claim is within one unit of the exact amount: the fraction waits for the next
+/// claim.
 #[track_caller]
 pub fn near(claim: Balance, exact: Balance) {
 	assert!(claim.abs_diff(exact) <= 1, "{claim} is not about {exact}");

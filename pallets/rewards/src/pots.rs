@@ -1,4 +1,4 @@
-//! What others put into the pots, and where the protocol's part of rentals goes.
+//! Payments into the pots, and the protocol's part of rentals.
 
 use crate::{Config, Current, Event, Pallet, WorkerScores, pallet::Carry};
 use frame_support::{
@@ -17,7 +17,7 @@ use sp_runtime::{
 };
 
 impl<T: Config> Pallet<T> {
-	/// Whether this block or a later one emits anything.
+	/// Returns whether this block or a later one emits anything.
 	pub(crate) fn emission_runs() -> bool {
 		let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
 		Schedule::KAISAR.left(now.saturating_sub(1)) > 0
@@ -28,8 +28,8 @@ impl<T: Config> Pallet<T> {
 		taken == DepositConsequence::Success
 	}
 
-	/// Notes a protocol fee that an order of the worker paid, which raises what the worker may earn for
-	/// rented blocks in the running epoch.
+	/// Notes a protocol fee that an order of the worker paid, which raises the maximum reward of the
+	/// worker's rented blocks in the running epoch.
 	pub(crate) fn note_protocol_fee(worker: WorkerId, amount: Balance) -> DispatchResult {
 		let mut current = Current::<T>::get();
 		let mut record = WorkerScores::<T>::get(worker).unwrap_or_default();
@@ -77,8 +77,8 @@ impl<T: Config> ProtocolFees<T::AccountId> for Pallet<T> {
 			} else if Self::can_take(&treasury, amount) {
 				T::Currency::transfer(from, &treasury, amount, Preservation::Expendable)?;
 			} else {
-				// A treasury that has spent all it had cannot take less than an existential deposit. The
-				// payment goes on.
+				// A treasury that has spent all its KAI cannot receive less than an existential deposit. The
+				// payment must not fail for that.
 				<Self as Pots<T::AccountId>>::put(Pot::Providers, from, amount)?;
 			}
 			Self::deposit_event(Event::ProtocolFeePaid {

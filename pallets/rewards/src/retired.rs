@@ -1,4 +1,4 @@
-//! Pools of operators that have gone, for Checkers, which removes their records.
+//! Pools of former operators, for Checkers, which removes their records.
 
 use crate::{CheckerScores, Config, Error, Oldest, Pallet};
 use frame_support::storage::with_storage_layer;
@@ -6,7 +6,8 @@ use kaisar_primitives::{EpochIndex, PoolId, RetiredPools};
 use sp_runtime::DispatchResult;
 
 impl<T: Config> RetiredPools<T::AccountId> for Pallet<T> {
-	/// A check that was closed late may have scored after the operator's last epoch.
+	/// Returns whether nothing of the pool can be settled any more. A check that was closed late may have
+	/// scored after the operator's last epoch.
 	fn has_expired(pool: PoolId, last: EpochIndex) -> bool {
 		let PoolId::Checker(operator) = pool else {
 			return false;
@@ -16,7 +17,8 @@ impl<T: Config> RetiredPools<T::AccountId> for Pallet<T> {
 		last < oldest && scored.is_none_or(|record| record.epoch < oldest)
 	}
 
-	/// The member goes with its claim, since it has no shares, and with the last member the pool.
+	/// Pays a former member its claim. That removes the member, since it has no shares, and with the last
+	/// member the pool.
 	fn pay_out(pool: PoolId, who: &T::AccountId) -> DispatchResult {
 		match with_storage_layer(|| Self::do_claim_delegation(who.clone(), pool)) {
 			Err(error) if error == Error::<T>::NothingToClaim.into() => Ok(()),

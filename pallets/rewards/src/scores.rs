@@ -1,4 +1,4 @@
-//! What closed checks and paid fees add to the scores, and the tables that they are weighed with.
+//! The contributions of closed checks to the scores, and the tables by which they are weighed.
 
 use crate::{
 	CheckerScore, CheckerScorePages, ClassReferences, ClassScores, ClassView, Config, Current,
@@ -28,9 +28,9 @@ pub const SCORE_PAGE: u32 = 32;
 
 /// Running scores of operators, by number.
 ///
-/// They lie in pages. Every verdict that closes a check credits five operators, and a block of a census
-/// credits each of a few thousand operators several times: with an entry each it would write thousands
-/// of them, with pages it writes about a hundred, each once.
+/// They are stored in pages. Every verdict that closes a check credits five operators, and a block of a
+/// census credits each of a few thousand operators several times: with one entry each it would write
+/// thousands of entries, with pages it writes about a hundred, each once.
 pub struct CheckerScores<T>(PhantomData<T>);
 
 impl<T: Config> CheckerScores<T> {
@@ -38,7 +38,7 @@ impl<T: Config> CheckerScores<T> {
 		(operator / SCORE_PAGE, (operator % SCORE_PAGE) as usize)
 	}
 
-	/// An operator's score; `None` if it never had a seat.
+	/// Returns an operator's score; `None` if it never had a seat.
 	pub fn get(operator: OperatorId) -> Option<CheckerScore> {
 		let (page, index) = Self::place(operator);
 		CheckerScorePages::<T>::get(page)
@@ -62,7 +62,7 @@ impl<T: Config> CheckerScores<T> {
 		});
 	}
 
-	/// All scores, for checks off chain.
+	/// Returns all scores, for checks off chain.
 	#[cfg(any(
 		feature = "try-runtime",
 		feature = "runtime-benchmarks",
@@ -129,17 +129,17 @@ impl<T: Config> Pallet<T> {
 		}
 	}
 
-	/// Counts seats of an operator, of which so many were correct.
+	/// Counts `seats` of an operator, `correct` of which voted with the outcome.
 	fn count_seats(operator: OperatorId, correct: u32, seats: u32) -> DispatchResult {
 		let mut current = Current::<T>::get();
 		let mut record = CheckerScores::<T>::get(operator).unwrap_or_default();
 		let terms = Self::terms_of(PoolId::Checker(operator));
 		Self::roll_checker(operator, &mut record, current.index, &terms)?;
 		let old = record.score();
-		// Neither wraps, and more than 2³² missed seats are not worse than that.
+		// Saturating: more than 2³² missed seats are not worse than that many.
 		record.seats = record.seats.saturating_add(seats);
 		record.correct = record.correct.saturating_add(correct);
-		// By difference: a wrong seat lowers the score.
+		// By difference, since a wrong seat lowers the score.
 		current.scores.checkers = current
 			.scores
 			.checkers
@@ -206,8 +206,8 @@ impl<T: Config> Pallet<T> {
 		let oldest = T::Checks::oldest_round();
 		let mut all = ClassReferences::<T>::get(class);
 		let old = all.last().and_then(|dated| dated.value);
-		// What was set for the round that has not started is replaced; what no round that is not over is
-		// measured by goes.
+		// A reference set earlier for the same coming round is replaced; one that measures no unfinished
+		// round is removed.
 		all.retain(|dated| dated.since < from);
 		let needed = all.iter().rposition(|dated| dated.since <= oldest);
 		all.drain(..needed.unwrap_or(0));
@@ -228,7 +228,7 @@ impl<T: Config> Pallet<T> {
 }
 
 impl<T: Config> OnClosed for Pallet<T> {
-	/// Scores the proved time and the seats. The weight of a check's closing includes this.
+	/// Scores the proved time and the seats. The weight of closing a check includes this.
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		let ClosedCheck {
 			worker,
@@ -258,7 +258,7 @@ impl<T: Config> OnClosed for Pallet<T> {
 }
 
 impl<T: Config> OnUnopened for Pallet<T> {
-	/// Counts the missed seats as errors. The weight of what finds them out includes this.
+	/// Counts the missed seats as errors. The weight of finding them includes this.
 	fn on_unopened(operator: OperatorId, missed: u32) {
 		if missed == 0 {
 			return;
@@ -278,7 +278,8 @@ impl<T: Config> GpuClasses for Pallet<T> {
 		}
 	}
 
-	/// Whether the class has a score, and a calibrated reference unless others are paid too.
+	/// Returns whether the class has a score, and a calibrated reference unless uncalibrated classes are
+	/// paid.
 	fn is_paid(class: GpuClass) -> bool {
 		<Self as GpuClasses>::score(class).is_some()
 			&& (class == 0

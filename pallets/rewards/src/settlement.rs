@@ -1,4 +1,4 @@
-//! Settlement: a pool's score of an epoch that is over becomes what can be claimed.
+//! Settlement: a pool's score of an epoch that is over becomes a claimable reward.
 
 use crate::{
 	CheckerClaims, CheckerScore, CheckerScores, Config, Current, EpochTotals, Epochs, Error, Event,
@@ -14,11 +14,11 @@ use sp_runtime::{
 	traits::{EnsureAdd, EnsureAddAssign, EnsureSub, EnsureSubAssign},
 };
 
-/// The terms on which a pool is settled, computed where they are needed: most calls find it settled.
+/// The terms on which a pool is settled, computed only where needed: most calls find the pool settled.
 pub(crate) type Terms<'a> = &'a dyn Fn() -> PoolTerms;
 
 impl<T: Config> Pallet<T> {
-	/// What a worker's score earns from the totals of its epoch.
+	/// Returns the reward of a worker's score, by the totals of its epoch.
 	pub(crate) fn reward_of_worker(
 		record: &WorkerScore,
 		totals: &EpochTotals,
@@ -29,7 +29,7 @@ impl<T: Config> Pallet<T> {
 			.ok_or(Error::<T>::Overflow.into())
 	}
 
-	/// What an operator's score earns from the totals of its epoch.
+	/// Returns the reward of an operator's score, by the totals of its epoch.
 	pub(crate) fn reward_of_checker(
 		record: &CheckerScore,
 		totals: &EpochTotals,
@@ -42,7 +42,7 @@ impl<T: Config> Pallet<T> {
 		.ok_or(Error::<T>::Overflow.into())
 	}
 
-	/// Settles a worker's record up to epoch `now`, which runs. The caller writes the record.
+	/// Settles a worker's record up to the running epoch, `now`. The caller stores the record.
 	pub(crate) fn roll_worker(
 		worker: WorkerId,
 		record: &mut WorkerScore,
@@ -82,8 +82,8 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Settles an operator's record up to epoch `now`, which runs: its account is credited. The caller
-	/// writes the record.
+	/// Settles an operator's record up to the running epoch, `now`, and credits its account. The caller
+	/// stores the record.
 	pub(crate) fn roll_checker(
 		operator: OperatorId,
 		record: &mut CheckerScore,
@@ -107,8 +107,8 @@ impl<T: Config> Pallet<T> {
 			return Ok(());
 		};
 		let Some(account) = T::Pools::owner(pool) else {
-			// Its record was pruned before the check with its seat was closed. Its reward is left in the
-			// epoch and carries over with it.
+			// The operator's record was pruned before the check with its seat was closed. The reward stays
+			// in the epoch and carries over with it.
 			return Ok(());
 		};
 		let reward = Self::reward_of_checker(&old, &totals)?;
@@ -124,7 +124,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// Notes that a pool's `reward` of `epoch` is owed from now on, and credits the members with their
+	/// Records that a pool's `reward` of `epoch` is owed from now on, and credits the members with their
 	/// part. Returns the owner's.
 	fn settled(
 		pool: PoolId,
@@ -145,7 +145,7 @@ impl<T: Config> Pallet<T> {
 		Ok(reward.ensure_sub(members)?)
 	}
 
-	/// The pot that pays a pool.
+	/// Returns the pot that pays a pool.
 	pub(crate) fn pot_of(pool: PoolId) -> Pot {
 		match pool {
 			PoolId::Worker(_) => Pot::Providers,
@@ -167,14 +167,14 @@ impl<T: Config> Pallet<T> {
 	}
 
 	/// Settles a pool's score of an earlier epoch, and brings its members to the running one. Changes
-	/// nothing where that is done.
+	/// nothing if both are done.
 	///
 	/// The score comes first: a pool's members are never ahead of it.
 	pub(crate) fn roll(pool: PoolId) -> DispatchResult {
 		Self::roll_on(pool, &Self::terms_of(pool))
 	}
 
-	/// Does the same on the terms that held up to now.
+	/// Does the same on the given terms, those that held until now.
 	pub(crate) fn roll_on(pool: PoolId, terms: Terms) -> DispatchResult {
 		let now = Current::<T>::get().index;
 		match pool {
@@ -199,7 +199,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// The pool's terms now, for a pool that nothing changes at the moment.
+	/// Returns the pool's current terms, for a pool that no call is changing.
 	pub(crate) fn terms_of(pool: PoolId) -> impl Fn() -> PoolTerms {
 		move || T::Pools::terms(pool)
 	}

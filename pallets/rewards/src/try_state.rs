@@ -1,4 +1,4 @@
-//! What must always hold, numbered as in the specification (05-rewards).
+//! The invariants of the pallet's storage, numbered as in `docs/spec/05-rewards.md`, "Invariants".
 
 use crate::{
 	CheckerClaims, CheckerScores, ClassReferences, ClassScores, Config, Current, Epochs,
@@ -21,16 +21,23 @@ use sp_runtime::{
 };
 
 impl<T: Config> Pallet<T> {
-	/// Checks what must always hold. The fourth, that a claim repeated pays nothing, whatever the
-	/// order of claims, is a matter of tests.
+	/// Checks the invariants. The fourth, that a repeated claim pays nothing, whatever the order of claims,
+	/// is left to tests.
 	pub fn do_try_state() -> Result<(), TryRuntimeError> {
 		Self::try_epochs()?;
 		Self::try_classes()?;
+		Self::try_fees()?;
+		Self::try_owed()?;
 		Self::try_pots()?;
 		Self::try_scores()?;
-		Self::try_members()
+		Self::try_unsettled()?;
+		Self::try_members()?;
+		Self::try_claims()?;
+		Self::try_rates()
 	}
 
+	/// Checks invariant 0: an epoch has blocks; the supply is within its cap; the validators' share is noted
+	/// up to the running epoch; the history holds the epochs from the oldest kept to the last one.
 	fn try_epochs() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
 		ensure!(current.length > 0, "0: an epoch has blocks");
@@ -47,15 +54,12 @@ impl<T: Config> Pallet<T> {
 				(Oldest::<T>::get()..current.index).contains(&epoch) && totals.expires > epoch,
 				"0: the history ends where it should"
 			);
-			ensure!(
-				totals.rent_reward <= totals.poc_reward.ensure_add(totals.pod_reward)?
-					&& totals.rent_reward <= rent_limit(totals.pod_fee_cap, totals.fees),
-				"1: rented blocks are paid by their fees"
-			);
 		}
 		Ok(())
 	}
 
+	/// Checks invariant 0: a class with references has a score, and its references are valid and in the order
+	/// of their rounds.
 	fn try_classes() -> Result<(), TryRuntimeError> {
 		for (class, all) in ClassReferences::<T>::iter() {
 			ensure!(
@@ -75,8 +79,30 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 1. Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers what is owed.
-	fn try_pots() -> Result<(), TryRuntimeError> {
+	/// Checks invariant 1: rented blocks are paid by their fees, of an epoch and of a worker.
+	fn try_fees() -> Result<(), TryRuntimeError> {
+		for totals in Epochs::<T>::iter_values() {
+			ensure!(
+				totals.rent_reward <= totals.poc_reward.ensure_add(totals.pod_reward)?
+					&& totals.rent_reward <= rent_limit(totals.pod_fee_cap, totals.fees),
+				"1: rented blocks are paid by their fees"
+			);
+		}
+		for record in WorkerScores::<T>::iter_values() {
+			let Some(totals) = Epochs::<T>::get(record.epoch) else {
+				continue;
+			};
+			ensure!(
+				Self::reward_of_worker(&record, &totals)?.rent
+					<= rent_limit(totals.pod_fee_cap, record.fees),
+				"1: rented blocks are paid by their fees"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 1: the amount that each pot owes is the sum of what can be claimed from it.
+	fn try_owed() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
 		let mut providers = 0u128;
 		for record in WorkerScores::<T>::iter_values() {
@@ -116,6 +142,12 @@ impl<T: Config> Pallet<T> {
 			checkers == Owed::<T>::get(Pot::Checkers),
 			"1: owed to operators, license holders and whoever has vKAI"
 		);
+		Ok(())
+	}
+
+	/// Checks invariant 1: Σ paid + Σ claimable ≤ Σ put into a pot, per pot and per epoch; the pot covers what
+	/// it owes.
+	fn try_pots() -> Result<(), TryRuntimeError> {
 		for pot in [Pot::Providers, Pot::Checkers] {
 			let mut all = Carry::<T>::get(pot).ensure_add(Owed::<T>::get(pot))?;
 			for totals in Epochs::<T>::iter_values() {
@@ -137,31 +169,17 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 2. An epoch's total score = Σ of its pools' scores; of a past one, of those not settled yet.
+	/// Checks invariant 2: an epoch's total score = Σ of its pools' scores; in a past epoch at least that of
+	/// those not settled yet.
 	fn try_scores() -> Result<(), TryRuntimeError> {
 		let current = Current::<T>::get();
 		let mut sums = BTreeMap::<EpochIndex, (Scores, Balance)>::new();
-		let mut unpaid = BTreeMap::<EpochIndex, (Balance, Balance)>::new();
 		for record in WorkerScores::<T>::iter_values() {
 			let (sum, fees) = sums.entry(record.epoch).or_default();
 			sum.idle.ensure_add_assign(record.idle)?;
 			sum.rented.ensure_add_assign(record.rented)?;
 			sum.pod.ensure_add_assign(record.pod)?;
 			fees.ensure_add_assign(record.fees)?;
-			if let Some(totals) = Epochs::<T>::get(record.epoch) {
-				let WorkerReward {
-					idle,
-					rent,
-					carried,
-				} = Self::reward_of_worker(&record, &totals)?;
-				ensure!(
-					rent <= rent_limit(totals.pod_fee_cap, record.fees),
-					"1: rented blocks are paid by their fees"
-				);
-				let unpaid = &mut unpaid.entry(record.epoch).or_default().0;
-				let due = idle.ensure_add(rent)?.ensure_add(carried)?;
-				unpaid.ensure_add_assign(due)?;
-			}
 		}
 		for record in CheckerScores::<T>::iter_values() {
 			ensure!(
@@ -170,10 +188,6 @@ impl<T: Config> Pallet<T> {
 			);
 			let (sum, _) = sums.entry(record.epoch).or_default();
 			sum.checkers.ensure_add_assign(record.score())?;
-			if let Some(totals) = Epochs::<T>::get(record.epoch) {
-				let unpaid = &mut unpaid.entry(record.epoch).or_default().1;
-				unpaid.ensure_add_assign(Self::reward_of_checker(&record, &totals)?)?;
-			}
 		}
 		let running = sums.remove(&current.index).unwrap_or_default();
 		ensure!(
@@ -193,6 +207,30 @@ impl<T: Config> Pallet<T> {
 				"2: no more scores than their total"
 			);
 		}
+		Ok(())
+	}
+
+	/// Checks invariant 1: an epoch still has the rewards of all workers and operators not settled for it.
+	fn try_unsettled() -> Result<(), TryRuntimeError> {
+		let mut unpaid = BTreeMap::<EpochIndex, (Balance, Balance)>::new();
+		for record in WorkerScores::<T>::iter_values() {
+			if let Some(totals) = Epochs::<T>::get(record.epoch) {
+				let WorkerReward {
+					idle,
+					rent,
+					carried,
+				} = Self::reward_of_worker(&record, &totals)?;
+				let workers = &mut unpaid.entry(record.epoch).or_default().0;
+				let due = idle.ensure_add(rent)?.ensure_add(carried)?;
+				workers.ensure_add_assign(due)?;
+			}
+		}
+		for record in CheckerScores::<T>::iter_values() {
+			if let Some(totals) = Epochs::<T>::get(record.epoch) {
+				let checkers = &mut unpaid.entry(record.epoch).or_default().1;
+				checkers.ensure_add_assign(Self::reward_of_checker(&record, &totals)?)?;
+			}
+		}
 		for (epoch, (workers, checkers)) in unpaid {
 			let totals = Epochs::<T>::get(epoch).ok_or("2: just read")?;
 			ensure!(
@@ -203,11 +241,10 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// 3. A pool's eligible shares = Σ of its members' eligible shares; and whatever else a pool knows of
-	///    its members.
+	/// Checks invariant 3: a pool's eligible shares = Σ of its members' eligible shares; likewise its other
+	/// figures about its members.
 	fn try_members() -> Result<(), TryRuntimeError> {
-		let mut sums = BTreeMap::<PoolId, (MemberPool, Exact)>::new();
-		let mut notes = BTreeMap::<(PoolId, EpochIndex), u32>::new();
+		let mut sums = BTreeMap::<PoolId, MemberPool>::new();
 		for (who, pool, member) in Members::<T>::iter() {
 			let members = MemberPools::<T>::get(pool).ok_or("3: a member's pool is there")?;
 			ensure!(member.epoch <= members.epoch, "3: no member is ahead");
@@ -216,13 +253,7 @@ impl<T: Config> Pallet<T> {
 				ended || T::Pools::shares(pool, &who) == member.shares,
 				"3: a member has the shares that the registry says"
 			);
-			let empty = MemberPool {
-				owner_least: 0,
-				..MemberPool::new(0, 0)
-			};
-			let (sum, owed) = sums
-				.entry(pool)
-				.or_insert_with(|| (empty, Exact::default()));
+			let sum = sums.entry(pool).or_insert_with(|| MemberPool::new(0, 0));
 			let running = member.epoch == members.epoch;
 			sum.shares.ensure_add_assign(member.shares)?;
 			sum.eligible.ensure_add_assign(if running {
@@ -231,19 +262,12 @@ impl<T: Config> Pallet<T> {
 				member.shares
 			})?;
 			sum.members = sum.members.saturating_add(1);
-			if member.is_partial() {
-				if running {
-					sum.partial = sum.partial.saturating_add(1);
-				} else {
-					let count = notes.entry((pool, member.epoch)).or_default();
-					*count = count.saturating_add(1);
-				}
+			if running && member.is_partial() {
+				sum.partial = sum.partial.saturating_add(1);
 			}
-			let due = Self::due_to(pool, &members, &member)?;
-			*owed = owed.checked_add(due).ok_or("3: owed is in range")?;
 		}
 		for (pool, members) in MemberPools::<T>::iter() {
-			let (sum, owed) = sums.remove(&pool).ok_or("3: no pool without members")?;
+			let sum = sums.remove(&pool).ok_or("3: no pool without members")?;
 			ensure!(
 				members.eligible == sum.eligible,
 				"3: a pool's eligible shares are its members'"
@@ -256,15 +280,44 @@ impl<T: Config> Pallet<T> {
 				(members.members, members.partial) == (sum.members, sum.partial),
 				"3: a pool counts its members"
 			);
-			ensure!(
-				owed <= Exact::from_whole(members.left),
-				"1: a pool covers what its members can claim"
-			);
 			let value = T::Pools::terms(pool).value;
 			ensure!(
 				value.shares == 0 || value.shares == members.shares,
 				"3: a pool has the shares that the registry says"
 			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 1: a pool has the amounts that its members can claim.
+	fn try_claims() -> Result<(), TryRuntimeError> {
+		let mut sums = BTreeMap::<PoolId, Exact>::new();
+		for (_, pool, member) in Members::<T>::iter() {
+			let members = MemberPools::<T>::get(pool).ok_or("3: a member's pool is there")?;
+			let due = Self::due_to(pool, &members, &member)?;
+			let owed = sums.entry(pool).or_default();
+			*owed = owed.checked_add(due).ok_or("3: owed is in range")?;
+		}
+		for (pool, members) in MemberPools::<T>::iter() {
+			let owed = sums.remove(&pool).unwrap_or_default();
+			ensure!(
+				owed <= Exact::from_whole(members.left),
+				"1: a pool covers what its members can claim"
+			);
+		}
+		Ok(())
+	}
+
+	/// Checks invariant 3: a pool's rate at the end of a past epoch is stored exactly for the members whose
+	/// eligible shares differed in that epoch.
+	fn try_rates() -> Result<(), TryRuntimeError> {
+		let mut notes = BTreeMap::<(PoolId, EpochIndex), u32>::new();
+		for (_, pool, member) in Members::<T>::iter() {
+			let members = MemberPools::<T>::get(pool).ok_or("3: a member's pool is there")?;
+			if member.epoch != members.epoch && member.is_partial() {
+				let count = notes.entry((pool, member.epoch)).or_default();
+				*count = count.saturating_add(1);
+			}
 		}
 		for (pool, epoch, noted) in Rates::<T>::iter() {
 			ensure!(
@@ -276,7 +329,7 @@ impl<T: Config> Pallet<T> {
 		Ok(())
 	}
 
-	/// What a member can claim, as far as its pool is settled.
+	/// Returns the amount that a member can claim, as far as its pool is settled.
 	fn due_to(
 		pool: PoolId,
 		members: &MemberPool,

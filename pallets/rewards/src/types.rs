@@ -1,4 +1,4 @@
-//! What the pallet stores.
+//! Types of the pallet's storage and views.
 
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -33,7 +33,7 @@ pub struct Scores {
 	pub rented: u128,
 	/// PoD of rented blocks.
 	pub pod: u128,
-	/// All operators'.
+	/// Score of all operators.
 	pub checkers: u128,
 }
 
@@ -54,7 +54,7 @@ impl Scores {
 pub struct ClassView {
 	/// Its id.
 	pub gpu_class: GpuClass,
-	/// Its name, such as `GPU_RTX_4090`; none for a class that was added after this runtime was built.
+	/// The name, such as `GPU_RTX_4090`; `None` for a class that was added after this runtime was built.
 	pub name: Option<Vec<u8>>,
 	/// The least memory with which such a GPU is sold, in GB of 10⁹ bytes, where it is known.
 	pub memory_gb: Option<u32>,
@@ -66,7 +66,7 @@ pub struct ClassView {
 	pub paid: bool,
 }
 
-/// The epoch that runs.
+/// The running epoch.
 #[derive(
 	Clone,
 	Copy,
@@ -85,11 +85,11 @@ pub struct RunningEpoch {
 	pub index: EpochIndex,
 	/// Its first block.
 	pub start: BlockNumber,
-	/// How many blocks it has; fixed when it began.
+	/// The number of its blocks; fixed when it began.
 	pub length: BlockNumber,
 	/// The split of its emission; fixed when it began.
 	pub split: Split,
-	/// What was scored in it so far.
+	/// The scores in it so far.
 	pub scores: Scores,
 	/// Protocol fees that orders paid in it so far.
 	pub fees: Balance,
@@ -113,32 +113,32 @@ pub struct EpochTotals {
 	pub start: BlockNumber,
 	/// Its last block.
 	pub end: BlockNumber,
-	/// The epoch with whose start its totals are dropped: a score that is not settled before expires.
+	/// The epoch at whose start these totals are dropped: a score that is not settled before that expires.
 	pub expires: EpochIndex,
 	/// Its total scores.
 	pub scores: Scores,
 	/// The protocol fees that orders paid in it.
 	pub fees: Balance,
-	/// `PoC_Total_Reward`: the price of PoC of rented blocks follows from it.
+	/// `PoC_Total_Reward`, which determines the price of PoC of rented blocks.
 	pub poc_reward: Balance,
-	/// `PoD_Total_Reward`: the price of PoD follows from it.
+	/// `PoD_Total_Reward`, which determines the price of PoD.
 	pub pod_reward: Balance,
-	/// `For_Rent`: what PoC and PoD of rented blocks are paid from, each worker by its fees at most.
+	/// `For_Rent`, from which PoC and PoD of rented blocks are paid, each worker by its fees at most.
 	pub rent_reward: Balance,
-	/// What PoC of idle blocks shares.
+	/// The KAI that PoC of idle blocks shares.
 	pub idle_reward: Balance,
-	/// What checkers' scores share.
+	/// The KAI that checkers' scores share.
 	pub checker_reward: Balance,
-	/// The limit on what rented blocks earn for their fees.
+	/// The maximum reward of rented blocks, as a multiple of their fees.
 	pub pod_fee_cap: FixedU128,
-	/// What is not settled yet of the rewards of rented and idle blocks.
+	/// The unsettled rest of the rewards of rented and idle blocks.
 	pub providers_left: Balance,
-	/// What is not settled yet of the checkers' reward.
+	/// The unsettled rest of the checkers' reward.
 	pub checkers_left: Balance,
 }
 
 impl EpochTotals {
-	/// Returns how the workers' reward is divided.
+	/// Returns the division of the workers' reward.
 	pub(crate) fn division(&self) -> Division {
 		Division {
 			work: self.scores.work(self.fees),
@@ -150,7 +150,7 @@ impl EpochTotals {
 		}
 	}
 
-	/// What is not settled yet and lies in `pot`.
+	/// Returns the unsettled rest in `pot`.
 	pub fn left(&self, pot: Pot) -> Balance {
 		match pot {
 			Pot::Providers => self.providers_left,
@@ -159,7 +159,7 @@ impl EpochTotals {
 	}
 }
 
-/// A worker's running score, of at most one unsettled epoch, and what is settled and not claimed.
+/// A worker's running score, of at most one unsettled epoch, and its settled and unclaimed reward.
 #[derive(
 	Clone,
 	Copy,
@@ -174,7 +174,7 @@ impl EpochTotals {
 	TypeInfo,
 )]
 pub struct WorkerScore {
-	/// The epoch that the scores and fees are of.
+	/// The epoch of the scores and fees.
 	pub epoch: EpochIndex,
 	/// Its PoC score of idle blocks.
 	pub idle: u128,
@@ -184,12 +184,12 @@ pub struct WorkerScore {
 	pub pod: u128,
 	/// Protocol fees that its orders paid in that epoch.
 	pub fees: Balance,
-	/// What its owner can claim, without what the scores above will come to.
+	/// The KAI that its owner can claim, without the reward of the scores above.
 	pub claimable: Balance,
 }
 
 impl WorkerScore {
-	/// Returns what the worker did in its epoch.
+	/// Returns the worker's work in the epoch.
 	pub(crate) fn work(&self) -> Work {
 		Work {
 			idle: self.idle,
@@ -200,8 +200,7 @@ impl WorkerScore {
 	}
 }
 
-/// An operator's running score, of at most one unsettled epoch. What is settled is credited to its
-/// account.
+/// An operator's running score, of at most one unsettled epoch. Settled rewards are credited to its account.
 #[derive(
 	Clone,
 	Copy,
@@ -216,31 +215,31 @@ impl WorkerScore {
 	TypeInfo,
 )]
 pub struct CheckerScore {
-	/// The epoch that the counts are of.
+	/// The epoch of the counts.
 	pub epoch: EpochIndex,
-	/// The weight of its seats that voted as the outcome.
+	/// The weight of its seats that voted with the outcome.
 	pub correct: u32,
-	/// The weight of all its seats but those that abstained, with what it missed.
+	/// The weight of all its seats except those that abstained, including missed ones.
 	pub seats: u32,
 }
 
 impl CheckerScore {
-	/// `correct · (1 − Error_Rate)`, in units of [`score::CHECKER_ONE`].
+	/// Returns `correct · (1 − Error_Rate)`, in units of [`score::CHECKER_ONE`].
 	pub fn score(&self) -> u128 {
 		score::checker(self.correct, self.seats)
 	}
 }
 
-/// A pool's running score, as a view function tells it.
+/// A pool's running score, as a view function shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
 pub enum PoolScore {
-	/// A worker's.
+	/// A worker's score.
 	Worker(WorkerScore),
-	/// An operator's, with what its counts come to.
+	/// An operator's score.
 	Checker {
-		/// The counts.
+		/// The counts of its seats.
 		counts: CheckerScore,
-		/// Their score.
+		/// The score that follows from the counts.
 		score: u128,
 	},
 }
@@ -262,38 +261,38 @@ pub enum PoolScore {
 pub struct ValidatorsDue {
 	/// The last block whose share is in `amount` or was taken.
 	pub until: BlockNumber,
-	/// Emitted, and not taken yet.
+	/// The share emitted and not taken yet.
 	pub amount: Balance,
 }
 
-/// The members of a pool, as a whole: who delegates stake to a worker, or licenses to an operator.
+/// The members of a pool, as a whole: a worker's delegators, or an operator's license holders.
 ///
-/// What is said of `epoch` holds for every later one too in which nobody's shares changed, but for
-/// `eligible`, which is then all of `shares`.
+/// The figures of `epoch` hold for every later epoch too in which no shares changed, except `eligible`,
+/// which is then all of `shares`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct MemberPool {
-	/// The epoch that `eligible` and `owner_least` are of.
+	/// The epoch of `eligible` and `owner_least`.
 	pub epoch: EpochIndex,
 	/// All members' shares now.
 	pub shares: u128,
-	/// The shares that were there all the time since `epoch` began, or until they were worth nothing.
+	/// The shares held all the time since `epoch` began, or until they were worth nothing.
 	pub eligible: u128,
-	/// Members whose shares in `epoch` are others than in the epochs after it.
+	/// Members whose eligible shares in `epoch` differ from those in the epochs after it.
 	pub partial: u32,
 	/// Members with an entry in [`Members`](crate::Members).
 	pub members: u32,
-	/// The least that the owner had at stake in `epoch`, up to the last change.
+	/// The owner's least stake in `epoch`, up to the last change.
 	pub owner_least: Balance,
-	/// Before the last change all shares were worth nothing: slashed to the end.
+	/// Whether all shares were worth nothing before the last change, because the pool was slashed to zero.
 	pub worthless: bool,
-	/// What a share earned in all epochs before `epoch`.
+	/// The earnings of a share in all epochs before `epoch`.
 	pub rate: PerShare,
-	/// Settled for members, and not claimed.
+	/// The KAI or vKAI settled for members and not claimed.
 	pub left: Balance,
 }
 
 impl MemberPool {
-	/// A pool that gets its first member in `epoch`, while its owner has `owner` at stake.
+	/// Returns a pool that gets its first member in `epoch`, while its owner's stake is `owner`.
 	pub fn new(epoch: EpochIndex, owner: Balance) -> Self {
 		Self {
 			epoch,
@@ -312,20 +311,20 @@ impl MemberPool {
 /// A member of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct PoolMember {
-	/// The epoch that `eligible` is of. In later ones all of `shares` are.
+	/// The epoch of `eligible`. In later ones all of `shares` are eligible.
 	pub epoch: EpochIndex,
 	/// Its shares now.
 	pub shares: u128,
-	/// Those that it had all the time since `epoch` began, or until they were worth nothing.
+	/// The shares that it held all the time since `epoch` began, or until they were worth nothing.
 	pub eligible: u128,
 	/// The pool's rate before `epoch`.
 	pub seen: PerShare,
-	/// What it can claim of the epochs before `epoch`.
+	/// The amount that it can claim for the epochs before `epoch`.
 	pub owed: Exact,
 }
 
 impl PoolMember {
-	/// A member without shares yet, in a pool whose rate is `seen`.
+	/// Returns a member without shares yet, in a pool whose rate is `seen`.
 	pub fn new(epoch: EpochIndex, seen: PerShare) -> Self {
 		Self {
 			epoch,
@@ -336,41 +335,42 @@ impl PoolMember {
 		}
 	}
 
-	/// Whether other shares count in `epoch` than in the epochs after it.
+	/// Returns whether its eligible shares in `epoch` differ from those in the epochs after it.
 	pub fn is_partial(&self) -> bool {
 		self.eligible != self.shares
 	}
 }
 
-/// A pool's rate at the end of an epoch in which other shares of some members counted than after it.
-/// Kept until all of them were settled.
+/// A pool's rate at the end of an epoch in which fewer shares of some members counted than after it. Stored
+/// until all of them are settled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct NotedRate {
-	/// What a share earned up to and in the epoch.
+	/// The earnings of a share up to the end of the epoch.
 	pub rate: PerShare,
-	/// How many members need it.
+	/// The number of members that still need it.
 	pub members: u32,
 }
 
 /// The number of a redemption. Dense from 0.
 pub type RedemptionId = u32;
 
-/// vKAI that becomes KAI.
+/// A redemption of vKAI for KAI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct Redemption {
 	/// Its number.
 	pub id: RedemptionId,
-	/// What it pays, in KAI.
+	/// The KAI that it pays.
 	pub pays: Balance,
 	/// The first block in which it can be withdrawn.
 	pub due: BlockNumber,
 }
 
-/// A page of what an account can claim as a member.
+/// A page of the amounts that an account can claim as a member.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, TypeInfo)]
 pub struct DelegationPage {
-	/// Pools, and what `claim_delegation` pays from each now: KAI for a worker, vKAI for an operator.
+	/// Pools, and the amount that `claim_delegation` pays from each now: KAI for a worker, vKAI for an
+	/// operator.
 	pub claims: alloc::vec::Vec<(PoolId, Balance)>,
-	/// After which pool to ask on, if there may be more.
+	/// The pool after which to continue, if there may be more.
 	pub next: Option<PoolId>,
 }

@@ -1,4 +1,4 @@
-//! vKAI becomes KAI: slowly for all of it, fast for a part.
+//! Redemption of vKAI for KAI: all of it after a long term, a part of it after a shorter one.
 
 use crate::{
 	Config, Error, Event, NextRedemptionId, Owed, Pallet, Redemption, RedemptionId, Redemptions,
@@ -43,7 +43,7 @@ impl<T: Config> Pallet<T> {
 		} else {
 			VKai::<T>::insert(&who, rest);
 		}
-		// What is given up is the running epoch's.
+		// The forfeited part belongs to the running epoch.
 		Owed::<T>::insert(Pot::Checkers, owed);
 		Self::grow::<Carry<T>>(Pot::Checkers, forfeited)?;
 		Self::deposit_event(Event::RedemptionStarted {

@@ -1,8 +1,8 @@
 //! Weights of `pallet-rewards`.
 //!
-//! **Worked out by hand, to be replaced by the benchmarks' output** (`src/benchmarking.rs`): the reads
-//! and writes of each call are counted, each key's proof is taken as [`PROOF`] bytes, and the time as
-//! 25 µs a call and 2 µs a key.
+//! **Computed by hand, to be replaced by the benchmarks' output** (`src/benchmarking.rs`): the reads and
+//! writes of each call are counted, each key's proof is taken as `PROOF` bytes, and the time as 25 µs a
+//! call and 2 µs a key.
 
 #![allow(clippy::unnecessary_cast)]
 
@@ -17,50 +17,51 @@ use kaisar_primitives::MAX_COMMITTEE;
 const PROOF: u64 = 3_000;
 /// Seats of the largest committee.
 const SEATS: u64 = MAX_COMMITTEE as u64;
-/// Keys read and written when a check is closed: the check, its round, the seats' operators, the worker's and
-/// the operators' scores, totals; the worker's listing by another profile, and its slashes. (As Providers and
-/// Orders have it.)
+/// Keys read and written when a check is closed: the check, its round, the seats' operators, the worker's
+/// and the operators' scores, totals; the worker's listing under another profile, and its slashes. (As
+/// Providers and Orders have it.)
 const CLOSING: u64 = 10 + 3 * SEATS + 2 * 11 + 3;
-/// Of each seat's operator, besides: its members, a noted rate and its claim, if the check is its first touch
-/// in an epoch; the totals of that epoch, and what is owed.
+/// Further keys of each seat's operator: its members, a stored rate and its claim, if the check is its first
+/// touch in an epoch; the totals of that epoch, and the amount owed.
 const SEATS_SETTLED: u64 = 3 * SEATS + 2;
-/// Of an order that the worker serves: a payment of 12 keys, and its end of 23. (As Orders has it.)
+/// Keys of an order that the worker serves: 12 of a payment, and 23 of its end. (As Orders has it.)
 const ORDER: u64 = 12 + 23;
 /// Parameters and references that a score reads: the boost's stake, the weight without GPUs, the class and
-/// its reference, whether others are paid.
+/// its reference, whether uncalibrated classes are paid.
 const SCORING: u64 = 5;
-/// A touch of a rented worker whose check is over.
+/// Keys read by a touch of a rented worker whose check is over.
 const TOUCH_READS: u64 = CLOSING + SEATS_SETTLED + ORDER + SCORING;
-/// The same, written.
+/// Keys written by it.
 const TOUCH_WRITES: u64 = CLOSING + SEATS_SETTLED + ORDER;
 
 fn base(reads: u64, writes: u64) -> Weight {
 	Weight::from_parts(25_000_000 + 2_000_000 * (reads + writes), PROOF * reads)
 }
 
-/// What the calls and the hook cost.
+/// The weights of the calls and the hook.
 pub trait WeightInfo {
-	/// `settle`, with a check of a rented worker closed at the touch.
+	/// Returns the weight of `settle`, with a check of a rented worker closed at the touch.
 	fn settle() -> Weight;
-	/// `claim_worker`, with a check of a rented worker closed at the touch and an epoch settled.
+	/// Returns the weight of `claim_worker`, with a check of a rented worker closed at the touch and an
+	/// epoch settled.
 	fn claim_worker() -> Weight;
-	/// `claim_checker`, with an epoch settled.
+	/// Returns the weight of `claim_checker`, with an epoch settled.
 	fn claim_checker() -> Weight;
-	/// `claim_delegation`, with an epoch settled and a noted rate.
+	/// Returns the weight of `claim_delegation`, with an epoch settled and a stored rate.
 	fn claim_delegation() -> Weight;
-	/// `redeem`.
+	/// Returns the weight of `redeem`.
 	fn redeem() -> Weight;
-	/// `withdraw_redemption`.
+	/// Returns the weight of `withdraw_redemption`.
 	fn withdraw_redemption() -> Weight;
-	/// `set_score_table`.
+	/// Returns the weight of `set_score_table`.
 	fn set_score_table() -> Weight;
-	/// `set_class_score`.
+	/// Returns the weight of `set_class_score`.
 	fn set_class_score() -> Weight;
-	/// `set_class_reference`.
+	/// Returns the weight of `set_class_reference`.
 	fn set_class_reference() -> Weight;
-	/// A block within an epoch.
+	/// Returns the weight of a block within an epoch.
 	fn within_epoch() -> Weight;
-	/// The block that ends an epoch.
+	/// Returns the weight of the block that ends an epoch.
 	fn end_epoch() -> Weight;
 }
 
@@ -87,8 +88,8 @@ macro_rules! weights {
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
 		}
 		fn claim_delegation() -> Weight {
-			// As for `settle` without the touch, with the member, the rate that it needs, and either its
-			// and the pot's accounts or its vKAI.
+			// As for `settle` without the touch, with the member, the rate that it needs, and either its and
+			// the pot's accounts or its vKAI.
 			let (reads, writes) = (14, 11);
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
 		}
@@ -107,8 +108,8 @@ macro_rules! weights {
 			base(1, 1).saturating_add($db.reads_writes(1, 1))
 		}
 		fn set_class_reference() -> Weight {
-			// Score, references, the next round and its start, and the rounds in flight, which are eight at
-			// most: a list of them, and the one that starts | references.
+			// Score, references, the next round and its start, and the rounds in flight, eight at most: a
+			// list of them, and the one that starts | references.
 			base(17, 1).saturating_add($db.reads_writes(17, 1))
 		}
 		fn within_epoch() -> Weight {
@@ -116,8 +117,8 @@ macro_rules! weights {
 		}
 		fn end_epoch() -> Weight {
 			// Current epoch, five params, issuance, three accounts, reserve, carry, oldest, the two oldest
-			// epochs looked at and taken, validators | epoch, two dropped, oldest, carry, current, validators,
-			// issuance, accounts.
+			// epochs looked at and taken, validators | epoch, two dropped, oldest, carry, current,
+			// validators, issuance, accounts.
 			let (reads, writes) = (23, 14);
 			base(reads, writes).saturating_add($db.reads_writes(reads, writes))
 		}

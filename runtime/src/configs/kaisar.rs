@@ -1,4 +1,4 @@
-//! How Kaisar's own pallets are set up, and how they meet.
+//! Configuration of Kaisar's own pallets, and their connections.
 //!
 //! ```text
 //!   Licenses ── LicenseInfo ──▶ Checkers ── Seats ──▶ Popw ◀── CheckedWorkers ── Providers
@@ -28,38 +28,38 @@ use sp_consensus_babe::digests::CompatibleDigestItem;
 use sp_runtime::Perbill;
 
 parameter_types! {
-	/// Holds all stake.
+	/// Id of the account that holds all stake.
 	pub const ProvidersPalletId: PalletId = PalletId(*b"kai/prov");
-	/// Owns the licenses' collection.
+	/// Id of the account that owns the collection of licenses.
 	pub const LicensesPalletId: PalletId = PalletId(*b"kai/lice");
-	/// Holds the reward pots and the checkers' reserve.
+	/// Id of the accounts that hold the reward pots and the checkers' reserve.
 	pub const RewardsPalletId: PalletId = PalletId(*b"kai/rwrd");
-	/// Holds the KAI behind credits.
+	/// Id of the account that holds the KAI behind credits.
 	pub const OrdersPalletId: PalletId = PalletId(*b"kai/ordr");
-	/// What a block gives to orders that end or wait for a worker before its extrinsics: a tenth. Where that
-	/// does not do, they get what the extrinsics leave.
+	/// Part of a block, before its extrinsics, for orders that end or wait for a worker: a tenth. If that is
+	/// not enough, they get the weight that the extrinsics leave.
 	pub OrdersHookWeight: Weight = Perbill::from_percent(10) * RuntimeBlockWeights::get().max_block;
-	/// What an operator's record keeps on hold until it is removed.
+	/// Deposit for an operator's record, on hold until the record is removed.
 	pub const RecordDeposit: Balance = KAI;
-	/// Licenses stay with who they were minted to for a year.
+	/// Blocks after minting in which a license cannot be transferred: a year.
 	pub const LicenseLock: BlockNumber = 365 * DAYS;
-	/// The least vKAI that can be redeemed at once.
+	/// Minimum amount of a redemption, in units of vKAI.
 	pub const MinRedemption: Balance = KAI;
-	/// No more KAI than this ever exists.
+	/// Cap on the supply, in KAI units.
 	pub const MaxSupply: Balance = kaisar_math::emission::MAX_SUPPLY;
-	/// The hold of a worker's storage deposit.
+	/// Reason of the hold of a worker's storage deposit.
 	pub const WorkerHoldReason: RuntimeHoldReason =
 		RuntimeHoldReason::Providers(pallet_providers::HoldReason::WorkerDeposit);
-	/// A worker's storage deposit, for being there.
+	/// Storage deposit of a worker, for its entry.
 	pub const WorkerBaseDeposit: Balance = deposit(1, 0);
-	/// A worker's storage deposit, for a byte.
+	/// Storage deposit of a worker, for a byte.
 	pub const WorkerByteDeposit: Balance = deposit(0, 1);
-	/// Where fees of registration go.
+	/// Recipient of registration fees.
 	pub TreasuryAccount: AccountId = fees::treasury();
 }
 
-/// The VRF output in the header of the running block. It is there from the block's first hook to its last, other
-/// than what `pallet-babe` keeps, which is that of the block before until the block ends.
+/// VRF output in the header of the running block. It is available from the block's first hook to its last,
+/// unlike the one in `pallet-babe`, which is the previous block's until the block ends.
 pub struct VrfOutput;
 
 impl Get<Option<[u8; 32]>> for VrfOutput {
@@ -76,7 +76,7 @@ impl Get<Option<[u8; 32]>> for VrfOutput {
 	}
 }
 
-/// Keeps licenses where they are while they are young or delegated.
+/// Lock that prevents transfers of licenses that are young or delegated.
 pub type LicenseLocker = pallet_licenses::LicenseLocker<Runtime, Checkers>;
 
 impl pallet_providers::Config for Runtime {
@@ -199,14 +199,15 @@ impl pallet_orders::Config for Runtime {
 	type WeightInfo = pallet_orders::weights::SubstrateWeight<Runtime>;
 }
 
-/// Whether a proxy of this type may make `call`.
+/// Returns whether a proxy of this type may make `call`.
 pub fn proxy_may(proxy: ProxyType, call: &RuntimeCall) -> bool {
 	use RuntimeCall as Call;
-	// A redemption gives up to three quarters of it away. Stake may go to anybody's worker, the proxy's own
-	// among them, and stays there for a week; a license at the proxy's own operator earns for that one. Keys of
-	// the proxy's own would let it have the account's workers and validator slashed and its checker banned. Calls
-	// for another account, whose proxy or co-signer this one is, leave this filter behind; so does an
-	// announcement, which anybody may carry out.
+	// Only a proxy of type `Any` may make these calls. A redemption gives away up to three quarters of the
+	// amount. Stake can go to anybody's worker, including the proxy's own, and stays there for a week; a
+	// license at the proxy's own operator earns for that operator. With keys of its own, the proxy could
+	// have the account's workers and validator slashed and its checker banned. Calls for another account,
+	// whose proxy or co-signer this account is, would escape this filter; so would an announcement, which
+	// anybody may execute.
 	if matches!(
 		call,
 		Call::Rewards(pallet_rewards::Call::redeem { .. })

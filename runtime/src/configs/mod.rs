@@ -1,4 +1,4 @@
-//! How each pallet is set up.
+//! Configuration of each pallet.
 
 pub mod kaisar;
 pub mod params;
@@ -34,7 +34,7 @@ use sp_runtime::{
 use sp_version::RuntimeVersion;
 
 parameter_types! {
-	/// The version, for `System`.
+	/// Version of the runtime, for `System`.
 	pub const Version: RuntimeVersion = VERSION;
 }
 
@@ -66,9 +66,9 @@ impl pallet_timestamp::Config for Runtime {
 }
 
 parameter_types! {
-	/// Most validators.
+	/// Maximum number of validators.
 	pub const MaxAuthorities: u32 = 1_000;
-	/// Most nominators of one validator that an equivocation's report weighs.
+	/// Maximum number of a validator's nominators in the weight of an equivocation report.
 	pub const MaxNominators: u32 = 64;
 }
 
@@ -82,7 +82,7 @@ impl pallet_babe::Config for Runtime {
 	type MaxNominators = MaxNominators;
 	type KeyOwnerProof =
 		<Historical as KeyOwnerProofSystem<(KeyTypeId, sp_consensus_babe::AuthorityId)>>::Proof;
-	// Offences come with staking.
+	// Reports of equivocations come with staking.
 	type EquivocationReportSystem = ();
 }
 
@@ -112,7 +112,7 @@ impl pallet_session::historical::Config for Runtime {
 	type FullIdentificationOf = NoIdentification;
 }
 
-/// There is nothing to identify a validator by, until it has stake.
+/// Identification of a validator: none, until validators have stake.
 pub struct NoIdentification;
 
 impl sp_runtime::traits::Convert<AccountId, Option<()>> for NoIdentification {
@@ -121,7 +121,7 @@ impl sp_runtime::traits::Convert<AccountId, Option<()>> for NoIdentification {
 	}
 }
 
-/// The validators of genesis stay, until `pallet-staking` elects others.
+/// Session manager that keeps the validators of genesis, until `pallet-staking` elects others.
 pub struct GenesisValidators;
 
 impl pallet_session::SessionManager<AccountId> for GenesisValidators {
@@ -148,7 +148,7 @@ impl pallet_grandpa::Config for Runtime {
 	type MaxSetIdSessionEntries = ConstU64<{ 7 * 24 }>;
 	type KeyOwnerProof =
 		<Historical as KeyOwnerProofSystem<(KeyTypeId, sp_consensus_grandpa::AuthorityId)>>::Proof;
-	// Offences come with staking.
+	// Reports of equivocations come with staking.
 	type EquivocationReportSystem = ();
 }
 
@@ -197,7 +197,7 @@ impl pallet_multisig::Config for Runtime {
 	type BlockNumberProvider = System;
 }
 
-/// What a proxy may do for an account.
+/// Kind of calls that a proxy may make for an account.
 #[derive(
 	Clone,
 	Copy,
@@ -214,15 +214,15 @@ impl pallet_multisig::Config for Runtime {
 	TypeInfo,
 )]
 pub enum ProxyType {
-	/// Everything.
+	/// All calls.
 	#[default]
 	Any,
-	/// Everything that moves no balance to another account, stakes none, delegates no license, sets no keys of
-	/// workers, checkers and validators, and acts for no other account.
+	/// All calls that move no balance to another account, stake nothing, delegate no license, set no keys of
+	/// workers, checkers and validators, and act for no other account.
 	NonTransfer,
-	/// Runs the account's workers, but adds neither stake nor keys.
+	/// Calls that run the account's workers, except those that add stake or keys.
 	Provider,
-	/// Runs the account's checker, but sets no keys and delegates no licenses.
+	/// Calls that run the account's checker, except those that set keys or delegate licenses.
 	Checker,
 }
 
@@ -259,14 +259,14 @@ impl pallet_proxy::Config for Runtime {
 }
 
 parameter_types! {
-	/// The hold of a preimage's deposit.
+	/// Reason of the hold of a preimage's deposit.
 	pub const PreimageHoldReason: RuntimeHoldReason =
 		RuntimeHoldReason::Preimage(pallet_preimage::HoldReason::Preimage);
-	/// A preimage's deposit, for being there.
+	/// Deposit of a preimage, for its entries.
 	pub const PreimageBaseDeposit: Balance = deposit(2, 64);
-	/// A preimage's deposit, for a byte.
+	/// Deposit of a preimage, for a byte.
 	pub const PreimageByteDeposit: Balance = deposit(0, 1);
-	/// What the scheduler may take of a block.
+	/// Weight that the scheduler may use in a block.
 	pub MaximumSchedulerWeight: Weight =
 		Perbill::from_percent(50) * RuntimeBlockWeights::get().max_block;
 }
@@ -306,9 +306,9 @@ impl pallet_parameters::Config for Runtime {
 }
 
 parameter_types! {
-	/// The treasury's account.
+	/// Account of the treasury.
 	pub TreasuryAccount: AccountId = fees::treasury();
-	/// The most that a spend may be.
+	/// Maximum amount of a spend.
 	pub const MaxSpend: Balance = Balance::MAX;
 }
 
@@ -317,7 +317,7 @@ impl pallet_treasury::Config for Runtime {
 	type RejectOrigin = EnsureRoot<AccountId>;
 	type RuntimeEvent = RuntimeEvent;
 	type SpendPeriod = ConstU32<{ 7 * DAYS }>;
-	// Nothing is burnt: supply is capped, not shrunk.
+	// Nothing is burned: the supply is capped, not reduced.
 	type Burn = ();
 	type PalletId = TreasuryPalletId;
 	type BurnDestination = ();
@@ -337,7 +337,7 @@ impl pallet_treasury::Config for Runtime {
 }
 
 parameter_types! {
-	/// What `pallet-nfts` lets accounts do.
+	/// Features of `pallet-nfts` that accounts can use.
 	pub NftFeatures: pallet_nfts::PalletFeatures = pallet_nfts::PalletFeatures::all_enabled();
 }
 
@@ -400,16 +400,16 @@ impl<Call> frame_system::offchain::CreateAuthorizedTransaction<Call> for Runtime
 where
 	RuntimeCall: From<Call>,
 {
-	/// The nonce is the running block's number. It means nothing to a call without a signer, but makes its
-	/// bytes others than those of the same call in an earlier block: the pool refuses bytes for half an hour
-	/// that were in a block or were invalid once.
+	/// Returns an extension whose nonce is the running block's number. For a call without a signer the nonce
+	/// means nothing, but it makes the call's bytes differ from those of the same call in an earlier block:
+	/// for half an hour, the pool refuses bytes that were in a block or were invalid once.
 	fn create_extension() -> TxExtension {
 		let nonce = System::block_number();
 		extension(nonce, sp_runtime::generic::Era::Immortal, 0)
 	}
 }
 
-/// The extension of a transaction with this nonce, era and tip.
+/// Returns the extension of a transaction with this nonce, era and tip.
 pub fn extension(nonce: Nonce, era: sp_runtime::generic::Era, tip: Balance) -> TxExtension {
 	(
 		frame_system::AuthorizeCall::new(),

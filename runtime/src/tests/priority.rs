@@ -1,4 +1,4 @@
-//! Signed transactions stay below fee-less calls, whatever they are and pay.
+//! Tests that signed transactions stay below fee-less calls, whatever the call, fee or tip.
 
 use super::{begin_block, every_call, on_preset};
 use crate::{
@@ -26,17 +26,17 @@ use sp_runtime::{
 	},
 };
 
-/// The largest tip that leaves room for everything else in a balance.
+/// Largest tip that leaves room for everything else in a balance.
 const LARGEST_TIP: Balance = Balance::MAX / 4;
 
-/// A transaction of Alice's, who can pay any tip.
+/// Returns a transaction of Alice, who can pay any tip.
 fn signed(call: RuntimeCall, tip: Balance) -> UncheckedExtrinsic {
 	signed_at(0, call, tip)
 }
 
 fn signed_at(nonce: Nonce, call: RuntimeCall, tip: Balance) -> UncheckedExtrinsic {
 	let extension: TxExtension = extension(nonce, Era::Immortal, tip);
-	let payload = SignedPayload::new(call, extension).expect("its implicit parts are known");
+	let payload = SignedPayload::new(call, extension).expect("the implicit parts are known");
 	let signature = payload.using_encoded(|bytes| Sr25519Keyring::Alice.sign(bytes));
 	let (call, extension, _) = payload.deconstruct();
 	let sender = Sr25519Keyring::Alice.to_account_id();
@@ -67,7 +67,8 @@ fn no_call_that_is_signed_comes_before_a_fee_less_one() {
 					assert!(valid.priority <= MAX_SIGNED, "{call:?}: {}", valid.priority);
 					validated += 1;
 				}
-				// Inherents, which nobody can send, and calls that fill a block, which root alone makes.
+				// These are inherents, which nobody can send, and calls that fill a block, which only root
+				// makes.
 				Err(TransactionValidityError::Invalid(
 					InvalidTransaction::MandatoryValidation | InvalidTransaction::ExhaustsResources,
 				)) => {}
@@ -78,7 +79,8 @@ fn no_call_that_is_signed_comes_before_a_fee_less_one() {
 	});
 }
 
-/// The costliest call that an operator's account can sign: a reveal of 64 votes that is sure to fail.
+/// Returns the most expensive call that an operator's account can sign: a reveal of 64 votes that always
+/// fails.
 fn reveal() -> RuntimeCall {
 	RuntimeCall::Popw(pallet_popw::Call::reveal {
 		operator: 0,
@@ -95,7 +97,7 @@ fn reveal() -> RuntimeCall {
 #[test]
 fn an_operational_call_without_a_tip_is_among_the_signed() {
 	with_rich_alice(|| {
-		let valid = validate(signed(reveal(), 0)).expect("it is valid");
+		let valid = validate(signed(reveal(), 0)).expect("the transaction is valid");
 		assert!(valid.priority <= MAX_SIGNED);
 		assert!(valid.priority > 0);
 	});
@@ -105,7 +107,11 @@ fn an_operational_call_without_a_tip_is_among_the_signed() {
 fn tips_order_transactions_up_to_a_million_kai() {
 	with_rich_alice(|| {
 		let call = || RuntimeCall::System(frame_system::Call::remark { remark: vec![] });
-		let priority = |tip| validate(signed(call(), tip)).expect("it is valid").priority;
+		let priority = |tip| {
+			validate(signed(call(), tip))
+				.expect("the transaction is valid")
+				.priority
+		};
 		let tips = [0, KAI / 1_000, KAI, 1_000 * KAI, 100_000 * KAI];
 		assert!(tips.map(priority).is_sorted_by(|low, high| low < high));
 	});
@@ -125,7 +131,7 @@ fn wallets_see_the_extension_that_they_know() {
 			Known::from(tip).encode()
 		);
 	}
-	// It charges no less than before.
+	// Its weight is not less than the pallet's.
 	let call = reveal();
 	let known = <Known as TransactionExtension<RuntimeCall>>::weight(&Known::from(0), &call);
 	assert!(
@@ -136,14 +142,14 @@ fn wallets_see_the_extension_that_they_know() {
 	assert!(call.get_dispatch_info().total_weight().all_gt(known));
 }
 
-/// Runs a block of so many reveals that fail, and returns the multiplier that it leaves.
+/// Runs a block with this number of reveals that fail, and returns the fee multiplier after it.
 fn multiplier_after(reveals: Nonce) -> Multiplier {
 	let mut multiplier = Multiplier::default();
 	with_rich_alice(|| {
 		begin_block(2, 150_000_002);
 		for nonce in 0..reveals {
 			let applied = Executive::apply_extrinsic(signed_at(nonce, reveal(), 0));
-			// It fails, and is paid for.
+			// The call fails, and its fee is charged.
 			assert!(matches!(applied, Ok(Err(_))), "{applied:?}");
 		}
 		Executive::finalize_block();
@@ -176,7 +182,7 @@ fn work_that_pays_nothing_moves_no_fee() {
 		};
 		assert_eq!(after(true), quiet);
 		assert!(after(false) > Multiplier::one());
-		// What was noted counts for its own block only.
+		// A record of free work counts only in its own block.
 		assert!(after(false) > Multiplier::one());
 	});
 }

@@ -1,4 +1,4 @@
-//! Rewards with the registries that the runtime gives it: who holds licenses and stake there is paid here.
+//! Tests of rewards with the runtime's registries: holders of licenses and stake in them are paid.
 
 use super::on_preset;
 use crate::{
@@ -31,12 +31,12 @@ fn signed(who: &AccountId) -> RuntimeOrigin {
 	RuntimeOrigin::signed(who.clone())
 }
 
-/// A member's claim is within one unit of the exact amount, never above it.
+/// Asserts that a member's claim is within one unit of the exact amount, and never above it.
 #[track_caller]
 fn near(claim: Balance, exact: Balance) {
 	assert!(
 		claim <= exact && exact - claim <= 1,
-		"{claim} is not about {exact}"
+		"{claim} is not within a unit of {exact}"
 	);
 }
 
@@ -44,7 +44,8 @@ fn near(claim: Balance, exact: Balance) {
 fn licenses_that_are_delegated_at_genesis_share_the_first_epoch() {
 	on_preset("development", || {
 		for operator in 0..3 {
-			let members = Rewards::pool_members(PoolId::Checker(operator)).expect("it has members");
+			let members =
+				Rewards::pool_members(PoolId::Checker(operator)).expect("the pool has members");
 			let licenses = u128::from(dev::LICENSES);
 			assert_eq!((members.shares, members.eligible), (licenses, licenses));
 		}
@@ -56,7 +57,9 @@ fn licenses_that_are_delegated_at_genesis_share_the_first_epoch() {
 			PoolId::Checker(0),
 			AccountId::from(dev::CHECKERS[0].account),
 		);
-		let reward = Rewards::epoch_totals(0).expect("it is kept").checker_reward;
+		let reward = Rewards::epoch_totals(0)
+			.expect("the totals are kept")
+			.checker_reward;
 		let members = Perbill::from_percent(10).mul_floor(reward);
 		assert_ok!(Rewards::claim_checker(signed(&checker)));
 		assert_eq!(Rewards::vkai(checker.clone()), reward - members);
@@ -130,7 +133,7 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 			Rewards::pool_members(pool).map(|members| members.eligible),
 			Some(0)
 		);
-		// The commission is in force after a whole epoch's notice.
+		// The commission is in force after notice of a whole epoch.
 		(0..2).for_each(|_| end_epoch());
 		close_with_time::<Rewards>(
 			0,
@@ -145,11 +148,13 @@ fn a_delegator_of_a_worker_is_paid_its_part() {
 				},
 			},
 		);
-		// The owner stakes more for the end of the epoch, which changes nothing of it.
+		// The owner stakes more at the end of the epoch, which does not change the epoch's rewards.
 		assert_ok!(Providers::stake(signed(&provider), 0, 9_000 * KAI));
 		end_epoch();
 
-		let reward = Rewards::epoch_totals(2).expect("it is kept").idle_reward;
+		let reward = Rewards::epoch_totals(2)
+			.expect("the totals are kept")
+			.idle_reward;
 		let stakes = Members {
 			owner: 600 * KAI,
 			value: 1_000 * KAI,

@@ -1,4 +1,4 @@
-//! Operators that do not check, do not open, or act as one.
+//! Operators that do not check, that do not open, or that act together.
 
 use super::{Limit, PURSE, Scenario, Sides, as_is, honest_operators, honest_owner};
 use crate::{
@@ -14,7 +14,7 @@ use kaisar_primitives::{
 use kaisar_runtime::{Popw, Providers, Runtime, RuntimeEvent};
 use pallet_providers::Call;
 
-/// Licenses of a party that holds so many of a hundred of all active ones.
+/// Returns the licenses of a party that holds this percentage of all active ones.
 fn share(network: &Network, percent: u32) -> u32 {
 	let others = network.operators * network.licenses;
 	others * percent / (100 - percent)
@@ -28,20 +28,21 @@ fn over(licenses: u32, accounts: u32) -> Vec<u32> {
 		.collect()
 }
 
-/// Licenses of a party that is no coalition: two of a hundred, in five accounts. Two parties that vote
-/// unseen would otherwise be one in effect, where they are played in the same network.
+/// Returns the licenses of a party that is not a coalition: two percent, in five accounts. With more, two
+/// parties that vote unseen would in effect be one if they are played in the same network.
 fn some(network: &Network) -> Vec<u32> {
 	over(share(network, 2), 5)
 }
 
-/// Votes that every worker is there and as it claims, without a look at it. Its checks cost it no line and
-/// no time. A worker that nobody reaches makes it dissent, or strikes it if it is alone. Bounded by dissent
-/// and strikes (`docs/popw.md`, *What votes come to*; `docs/checkers.md`, *Strikes and bans*).
+/// An operator that votes that every worker is online and as it claims, without checking it. Its checks cost
+/// it no bandwidth and no time. At a worker that nobody reaches it dissents, or gets a strike if it is
+/// alone. Bounded by dissent and strikes (`docs/popw.md`, *What votes come to*; `docs/checkers.md`, *Strikes
+/// and bans*).
 struct Lazy {
 	operators: Vec<u32>,
 }
 
-/// Returns the vote that a worker is there and as it claims.
+/// Returns the vote that a worker is online and as it claims.
 fn unseen(desk: &Desk, worker: WorkerId) -> Verdict {
 	if open_check(worker).is_some_and(|check| check.rented) {
 		physics::presence(true)
@@ -60,15 +61,15 @@ impl Mind for Lazy {
 	}
 }
 
-/// Votes unseen as the lazy one does, opens in the phase's last block, and keeps shut a batch that the
-/// votes revealed by then show to be alone or wrong more often than right. Bounded by commitments that bind
-/// and by the missed seats of those that are not opened (`docs/popw.md`, *Commitments bind*, withholding
-/// has a price).
+/// An operator that votes unseen as the lazy one does, opens in the phase's last block, and does not open a
+/// batch that is alone or wrong more often than right by the votes revealed until then. Bounded by
+/// commitments that bind and by the missed seats of unopened ones (`docs/popw.md`, *Commitments bind*,
+/// withholding has a price).
 struct LastMover {
 	operators: Vec<u32>,
 }
 
-/// Whether what others have revealed contradicts a vote: more say otherwise than agree.
+/// Returns whether the others' revealed votes contradict a vote: more differ than agree.
 fn is_contradicted(worker: WorkerId, operator: OperatorId, vote: &Verdict) -> bool {
 	let Some(check) = open_check(worker) else {
 		return false;
@@ -116,8 +117,8 @@ impl Mind for LastMover {
 	}
 }
 
-/// Checks honestly, commits, and opens every second commitment only: as one does that would rather choose
-/// when its votes count. Bounded by 2ⁿ missed seats (`docs/popw.md`, *Commitments bind*).
+/// An operator that checks honestly, commits, and opens only every second commitment, to choose when its
+/// votes count. Bounded by 2ⁿ missed seats (`docs/popw.md`, *Commitments bind*).
 struct Withholder {
 	operators: Vec<u32>,
 	commitments: u32,
@@ -140,23 +141,23 @@ impl Mind for Withholder {
 	}
 }
 
-/// A coalition that owns operators and identities without a GPU. Where it has more than half of a committee
-/// of its own worker it votes as the worker claims; elsewhere it votes what it sees. Bounded by the
-/// binomial odds of more than half in active licenses, by the claim and by its stake (`docs/popw.md`,
-/// *Committees*).
+/// A coalition that owns operators, and identities without a GPU. If it has more than half of a committee of
+/// its own worker, it votes as the worker claims; otherwise it votes its finding. Bounded by the binomial
+/// odds of more than half in active licenses, by the claim and by its stake (`docs/popw.md`, *Committees*).
 ///
-/// With `withholds` it authors the first block of each round as well, and withholds one that draws it no
-/// majority for any of its workers: one other draw, for the block's reward (*What a round's start fixes,
-/// and when*).
+/// With `withholds` it also authors the first block of each round, and withholds a block that draws no
+/// majority for any of its workers: it gets one other draw, for the block's reward (*What a round's start
+/// fixes, and when*).
 struct Pass {
 	operators: Vec<u32>,
 	fakes: u32,
-	/// The claim of each identity in a region.
+	/// Function that returns the claim of each identity in a region.
 	claim: fn([u8; 2]) -> WorkerSpec,
 	withholds: bool,
 }
 
-/// KAI that an identity of the coalition needs: its stake, its fee, its deposit, fees of verifications.
+/// Returns the KAI that an identity of the coalition needs: its stake, its fee, its deposit, and fees of
+/// verifications.
 fn identity(claim: fn([u8; 2]) -> WorkerSpec) -> Balance {
 	let claim = claim(network::REGION);
 	let score = network::class_score(claim.gpu_class);
@@ -237,7 +238,8 @@ impl Mind for Pass {
 	}
 }
 
-/// Asks for a verification of each own worker that waits for one, in each spot round in which that can be.
+/// Requests a verification of each own worker that waits for one, in each spot round in which that is
+/// possible.
 pub fn bring_back(desk: &mut Desk) {
 	let starts = desk.block.events.iter().any(|event| {
 		use pallet_popw::Event;
@@ -260,9 +262,9 @@ pub fn bring_back(desk: &mut Desk) {
 	}
 }
 
-/// A coalition that votes a victim's workers offline where it has more than half of their committees. It
-/// gains nothing but the bounty of a slash, which needs more than three quarters. Bounded by the binomial
-/// odds (`docs/popw.md`, *Committees*).
+/// A coalition that votes a victim's workers offline if it has more than half of their committees. It gains
+/// only the bounty of a slash, which needs more than three quarters. Bounded by the binomial odds
+/// (`docs/popw.md`, *Committees*).
 struct Fail {
 	operators: Vec<u32>,
 	victim: PartyId,
@@ -289,8 +291,8 @@ impl Mind for Fail {
 	}
 }
 
-/// A coalition that votes a victim's machines to be without a GPU, so that no hardware is decided where
-/// another seat is dead. Bounded by dissent elsewhere, and by what it can take: an interval's pay
+/// A coalition that votes that a victim's machines have no GPU, so that no hardware is decided if another
+/// seat is dead. Bounded by dissent otherwise, and by the damage it can do: an interval's pay
 /// (`docs/popw.md`, *Attacks and what they cost*, two hostile seats beside a dead one).
 struct Undecide {
 	operators: Vec<u32>,
@@ -310,7 +312,7 @@ impl Mind for Undecide {
 		seen: Verdict,
 	) -> Verdict {
 		let theirs = desk.workers[worker as usize].party == self.victim;
-		// One seat alone decides nothing, and only dissents.
+		// A single seat decides nothing, and only dissents.
 		if theirs && desk.seats(worker).is_some_and(|(own, _)| own >= 2) {
 			Verdict {
 				gpu_class: 0,
@@ -323,15 +325,15 @@ impl Mind for Undecide {
 	}
 }
 
-/// The victim of a coalition: twenty machines at home.
+/// Returns the victim of a coalition: an owner of twenty machines at home.
 fn victim() -> Honest {
 	honest_owner(vec![physics::home(*b"DE"); 20], 0)
 }
 
-/// The heading for what a majority of a committee can do.
+/// Heading about the power of a committee's majority.
 const MOST: &str = "docs/popw.md, Committees: a party with more than half of a committee";
 
-/// Both sides of a coalition that passes identities.
+/// Returns both sides of a coalition that passes identities.
 fn pass(strategic: Pass) -> Sides {
 	let honest = Honest {
 		operators: strategic.operators.clone(),
@@ -341,8 +343,8 @@ fn pass(strategic: Pass) -> Sides {
 	Sides::of(strategic, honest)
 }
 
-/// A coalition with a share of all licenses in so many accounts, and ten identities that claim a machine at
-/// home.
+/// Returns a coalition with a percentage of all licenses in this number of accounts, and with ten identities
+/// that claim a machine at home.
 fn passing(network: &Network, percent: u32, accounts: u32) -> Pass {
 	Pass {
 		operators: over(share(network, percent), accounts),
@@ -352,12 +354,12 @@ fn passing(network: &Network, percent: u32, accounts: u32) -> Pass {
 	}
 }
 
-/// The strategies of operators.
+/// Returns the strategies of operators.
 pub fn all() -> Vec<Scenario> {
 	vec![
 		Scenario {
 			name: "lazy-checker",
-			about: "Votes that every worker is as it claims, unseen. Dissents, or is struck, where one is not.",
+			about: "Votes that every worker is as it claims, unseen. Dissents, or gets a strike, if one is not.",
 			limit: Limit::Honest,
 			sides: |network, _| {
 				let operators = some(network);
@@ -373,7 +375,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "last-mover",
-			about: "Votes unseen, reveals last, and keeps shut what the others contradict. Pays in missed seats.",
+			about: "Votes unseen, reveals last, and does not open votes that others contradict. Pays in missed seats.",
 			limit: Limit::Honest,
 			sides: |network, _| {
 				let operators = some(network);
@@ -389,7 +391,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "withheld",
-			about: "Checks, commits, and opens every second commitment only. Pays in missed seats.",
+			about: "Checks, commits, and opens only every second commitment. Pays in missed seats.",
 			limit: Limit::Honest,
 			sides: |network, _| {
 				let operators = some(network);
@@ -406,7 +408,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "pass-few",
-			about: "A tenth of all licenses in two accounts passes ten identities without a GPU where it can.",
+			about: "A tenth of all licenses in two accounts passes ten identities without a GPU if it can.",
 			limit: Limit::Documented {
 				most: 1.10,
 				heading: MOST,
@@ -473,7 +475,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "fail",
-			about: "A fifth of all licenses votes a victim's twenty machines offline where it has the majority.",
+			about: "A fifth of all licenses votes a victim's twenty machines offline if it has the majority.",
 			limit: Limit::Documented {
 				most: 1.05,
 				heading: MOST,
@@ -494,7 +496,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "undecide",
-			about: "A tenth of all licenses votes a victim's GPUs away where it has two seats.",
+			about: "A tenth of all licenses votes that a victim has no GPUs if it has two seats.",
 			limit: Limit::Harm {
 				heading: "docs/popw.md, Attacks and what they cost: two hostile seats beside a dead one",
 			},

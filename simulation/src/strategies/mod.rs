@@ -1,13 +1,13 @@
-//! The strategies that are played, each beside an honest party with the same machines, licenses and KAI.
+//! The strategies, each with an honest party that has the same machines, licenses and KAI.
 //!
-//! | module | who |
+//! | Module | Parties |
 //! | --- | --- |
-//! | [`checkers`] | operators: lazy ones, last movers, those that withhold, coalitions |
-//! | [`workers`] | owners of machines: split, shared, borrowed, picky |
+//! | [`checkers`] | operators: lazy ones, last movers, withholders, coalitions |
+//! | [`workers`] | owners of machines that are split, shared, borrowed or picky |
 //! | [`orders`] | tenants, and providers with orders |
-//! | [`pools`] | delegators, and owners with others' stake |
+//! | [`pools`] | delegators, and owners of pools with others' stake |
 //!
-//! Floods and authors act on blocks and not as parties: see [`floods`](crate::floods) and
+//! Floods and authors act on blocks, and not as parties: see [`floods`](crate::floods) and
 //! [`authors`](crate::authors).
 
 pub mod checkers;
@@ -22,38 +22,38 @@ use crate::{
 };
 use kaisar_primitives::{Balance, KAI, WorkerSpec};
 
-/// The most that a strategy may earn beside honesty.
+/// Limit on a strategy's earnings, compared with honesty.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Limit {
-	/// No more than one percent above it.
+	/// At most one percent above honesty.
 	Honest,
-	/// It can be above, as is documented here, and no higher than this ratio.
+	/// Above honesty, as documented under the heading, and at most this ratio.
 	Documented {
 		/// The ratio to honesty in the short play.
 		most: f64,
-		/// The document and the heading.
+		/// Document and heading.
 		heading: &'static str,
 	},
-	/// It earns nothing by design, and costs somebody. What it may earn is limited as an honest party's.
+	/// At most one percent above honesty: the strategy is not meant to earn, but to harm a victim.
 	Harm {
-		/// The document and the heading that say what it costs.
+		/// Document and heading that describe the harm.
 		heading: &'static str,
 	},
 }
 
-/// The two sides of a comparison: the party that is measured first, then a victim, then anybody else.
+/// The two sides of a comparison. On each side the measured party is first, then a victim, then any others.
 pub struct Sides {
-	/// A description of the honest side, if it is a single honest party: strategies with the same one are
-	/// compared with the same play.
+	/// Description of the honest side, if it is a single honest party: strategies with the same description
+	/// are compared with the same play.
 	pub alike: Option<String>,
-	/// With the strategy.
+	/// Parties on the side with the strategy.
 	pub strategic: Vec<Box<dyn Mind>>,
-	/// With an honest party in its place.
+	/// Parties on the side with an honest party in its place.
 	pub honest: Vec<Box<dyn Mind>>,
 }
 
 impl Sides {
-	/// A strategy beside an honest party.
+	/// Returns the sides of a strategy and of an honest party.
 	fn of(strategic: impl Mind + 'static, honest: Honest) -> Self {
 		Self {
 			alike: Some(format!("{honest:?}")),
@@ -61,7 +61,7 @@ impl Sides {
 		}
 	}
 
-	/// A strategy beside a mind that is honest in its own way.
+	/// Returns the sides of a strategy and of another honest mind.
 	pub(crate) fn beside(strategic: impl Mind + 'static, honest: impl Mind + 'static) -> Self {
 		Self {
 			alike: None,
@@ -70,7 +70,7 @@ impl Sides {
 		}
 	}
 
-	/// The same, with others who are alike on both sides.
+	/// Adds another party, which is the same on both sides.
 	fn with<M: Mind + 'static>(mut self, other: impl Fn() -> M) -> Self {
 		self.alike = None;
 		self.strategic.push(Box::new(other()));
@@ -82,29 +82,30 @@ impl Sides {
 /// A strategy.
 #[derive(Clone, Copy)]
 pub struct Scenario {
-	/// Its name on the command line.
+	/// Name on the command line.
 	pub name: &'static str,
-	/// A sentence on what it does and what bounds it.
+	/// Sentence that describes the strategy and its limits.
 	pub about: &'static str,
-	/// The most that it may earn.
+	/// Limit on its earnings.
 	pub limit: Limit,
-	/// It changes the network around it, or its rules, and so is not played beside others.
+	/// Whether it changes the network around it, or its rules, and so is not played with others.
 	pub alone: bool,
-	/// Makes its two sides for a network. The party that is measured has this number, the others the next.
+	/// Function that makes its two sides for a network. The measured party has this number, the others the
+	/// next ones.
 	pub sides: fn(&Network, PartyId) -> Sides,
-	/// Changes the rules, where the strategy would take longer than a play.
+	/// Function that changes the rules, if the strategy would otherwise take longer than a play.
 	pub rules: fn(Rules) -> Rules,
 }
 
-/// The rules as they are.
+/// Returns the rules unchanged.
 fn as_is(rules: Rules) -> Rules {
 	rules
 }
 
-/// Accounts of a party have this much KAI, so that no fee is short.
+/// Balance of a party's accounts, in KAI units: enough for all fees.
 const PURSE: Balance = 2_000 * KAI;
 
-/// An honest owner of machines.
+/// Returns an honest owner of machines.
 fn honest_owner(machines: Vec<WorkerSpec>, more: u16) -> Honest {
 	Honest {
 		machines,
@@ -114,12 +115,12 @@ fn honest_owner(machines: Vec<WorkerSpec>, more: u16) -> Honest {
 	}
 }
 
-/// An honest party with one machine at home.
+/// Returns an honest party with one machine at home.
 fn one_at_home() -> Honest {
 	honest_owner(vec![physics::home(*b"DE")], 0)
 }
 
-/// An honest party with these licenses.
+/// Returns an honest party with these licenses.
 fn honest_operators(operators: Vec<u32>) -> Honest {
 	Honest {
 		operators,
@@ -128,11 +129,11 @@ fn honest_operators(operators: Vec<u32>) -> Honest {
 	}
 }
 
-/// All strategies.
+/// Returns all strategies.
 pub fn all() -> Vec<Scenario> {
 	let control = Scenario {
 		name: "honest",
-		about: "An honest owner beside an honest owner. The control: both plays are the same, to the unit.",
+		about: "An honest owner in place of an honest owner. The control: both plays are equal, to the unit.",
 		limit: Limit::Honest,
 		alone: false,
 		sides: |_, _| Sides::of(one_at_home(), one_at_home()),

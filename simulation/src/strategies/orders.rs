@@ -1,4 +1,4 @@
-//! Tenants, and providers with orders that they would rather not have.
+//! Tenants, and providers that do not want the orders they get.
 
 use super::{Limit, PURSE, Scenario, Sides, as_is, one_at_home};
 use crate::{
@@ -12,35 +12,35 @@ use kaisar_primitives::{
 use kaisar_runtime::{AccountId, Orders, Providers, Runtime};
 use pallet_orders::{Call, OrderState};
 
-/// The behavior of a tenant.
+/// Behavior of a tenant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Manner {
-	/// Uses what it pays for.
+	/// Uses the machine for the paid time.
 	Uses,
-	/// Has its container end after so many blocks.
+	/// Ends its container after this number of blocks.
 	Ends(BlockNumber),
-	/// Has its container answer nobody after so many blocks.
+	/// Lets its container stop answering after this number of blocks.
 	Silences(BlockNumber),
-	/// Cancels after so many blocks.
+	/// Cancels the order after this number of blocks.
 	Cancels(BlockNumber),
 }
 
-/// A customer of one party's machines: it keeps some orders for them.
+/// A customer that keeps a number of orders for one party's machines.
 pub struct Customer {
 	/// The party whose machines it rents.
 	party: PartyId,
-	/// Orders at a time.
+	/// Number of orders at a time.
 	orders: usize,
 	hours: u32,
 	plan: Plan,
 	manner: Manner,
-	/// Orders that it placed, if it places no more than some.
+	/// Number of placed orders, if it places only a limited number.
 	placed: usize,
 	most: usize,
 }
 
 impl Customer {
-	/// A customer that keeps so many orders of an hour for machines of a party.
+	/// Creates a customer that keeps this number of orders, of an hour each, for a party's machines.
 	pub fn of(party: PartyId, orders: usize) -> Self {
 		Self {
 			party,
@@ -53,7 +53,7 @@ impl Customer {
 		}
 	}
 
-	/// A tenant that places one order.
+	/// Creates a tenant that places one order.
 	fn once(party: PartyId, hours: u32, plan: Plan, manner: Manner) -> Self {
 		Self {
 			hours,
@@ -64,7 +64,7 @@ impl Customer {
 		}
 	}
 
-	/// Places orders of an hour until so many of the account's are open.
+	/// Places orders of an hour until this number of the account's orders are open.
 	pub fn keep(
 		desk: &mut Desk,
 		customer: &AccountId,
@@ -83,14 +83,14 @@ impl Customer {
 		}
 	}
 
-	/// The first block of its order that runs.
+	/// Returns the block in which an order began to run.
 	fn started(order: OrderId) -> Option<BlockNumber> {
 		let order = pallet_orders::Orders::<Runtime>::get(order)?;
 		(order.state == OrderState::Active).then_some(order.started_at)
 	}
 }
 
-/// Returns the number of an account's orders in some states.
+/// Returns the number of an account's orders in these states.
 fn open_orders(customer: &AccountId, of: impl Fn(OrderState) -> bool) -> usize {
 	pallet_orders::OrdersByCustomer::<Runtime>::iter_key_prefix(customer)
 		.filter_map(|id| pallet_orders::Orders::<Runtime>::get(u32::from_be_bytes(id)))
@@ -98,7 +98,7 @@ fn open_orders(customer: &AccountId, of: impl Fn(OrderState) -> bool) -> usize {
 		.count()
 }
 
-/// An order for a machine with one GPU of a class in a region.
+/// Returns an order for a machine with one GPU of a class in a region.
 pub fn order(gpu_class: GpuClass, region: [u8; 2], hours: u32, plan: Plan) -> Call<Runtime> {
 	let requirement = Requirement {
 		gpu_class,
@@ -176,10 +176,10 @@ impl Mind for Customer {
 	}
 }
 
-/// Reports that the container ended, once a check has proved some of its time: the provider would rather
-/// wait than be rented. Nobody can tell it from a container that ended. Bounded by the pay for proved time
-/// alone, and by the full check that follows (`docs/orders.md`, *What an attack costs*, a provider that
-/// reports an exit later).
+/// A provider that reports that the container ended, once a check has proved some of its time, because it
+/// prefers to be idle. The report cannot be told from a true one. Bounded by payment for proved time only,
+/// and by the full check that follows (`docs/orders.md`, *What an attack costs*, a provider that reports an
+/// exit later).
 struct FalseExit;
 
 impl Mind for FalseExit {
@@ -208,8 +208,8 @@ impl Mind for FalseExit {
 	}
 }
 
-/// Says of each order that its image is not there: the provider would rather wait. Its customer pays the
-/// set-up. Bounded by nothing where an hour's emission is worth more than an hour's rent
+/// A provider that reports of each order that its image is unavailable, because it prefers to be idle. The
+/// customer pays for the set-up. Not bounded if an hour's emission is worth more than an hour's rent
 /// (`docs/decisions.md`, *Known and open*, false `ImageUnavailable`).
 struct FalseImage;
 
@@ -227,8 +227,8 @@ impl Mind for FalseImage {
 	}
 }
 
-/// Does not deploy what it gets, and says nothing. Bounded by a slash of level 1, a bar and its reliability
-/// (`docs/providers.md`, *Slashing*).
+/// A provider that does not deploy its orders, and reports nothing. Bounded by a slash of level 1, by a bar,
+/// and by its reliability (`docs/providers.md`, *Slashing*).
 struct Ignores;
 
 impl Mind for Ignores {
@@ -245,7 +245,7 @@ impl Mind for Ignores {
 	}
 }
 
-/// A tenant, beside one that uses what it pays for. The victim is its provider.
+/// Returns the sides of a tenant and of an honest one. The victim is the provider.
 fn tenant(provider: PartyId, hours: u32, plan: Plan, manner: Manner) -> Sides {
 	Sides::beside(
 		Customer::once(provider, hours, plan, manner),
@@ -254,12 +254,12 @@ fn tenant(provider: PartyId, hours: u32, plan: Plan, manner: Manner) -> Sides {
 	.with(one_at_home)
 }
 
-/// The strategies around orders.
+/// Returns the strategies of tenants and of providers with orders.
 pub fn all() -> Vec<Scenario> {
 	vec![
 		Scenario {
 			name: "tenant-ends",
-			about: "Rents for two hours, and has its container end after half an hour.",
+			about: "Rents for two hours, and ends its container after half an hour.",
 			limit: Limit::Honest,
 			sides: |_, first| tenant(first + 1, 2, Plan::OnDemand, Manner::Ends(HOURS / 2)),
 			alone: false,
@@ -267,7 +267,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "tenant-silences",
-			about: "The same, and has it answer nobody. Costs the provider what was not proved.",
+			about: "Rents for two hours, and silences its container. The provider loses the pay for unproved time.",
 			limit: Limit::Harm {
 				heading: "docs/orders.md, What an attack costs: letting one's own container end, or silencing it",
 			},
@@ -285,7 +285,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "false-exit",
-			about: "A provider that reports an exit of each container, to wait for censuses.",
+			about: "A provider that reports an exit of each container, to be idle in censuses.",
 			limit: Limit::Documented {
 				most: 2.5,
 				heading: "docs/orders.md, What an attack costs: a provider that reports an exit later; docs/rewards.md: in a young network the \
@@ -297,7 +297,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "false-image",
-			about: "A provider that blames the image of each order, to wait for censuses.",
+			about: "A provider that blames the image of each order, to be idle in censuses.",
 			limit: Limit::Documented {
 				most: 2.5,
 				heading: "docs/decisions.md, Known and open: false ImageUnavailable; docs/rewards.md: in a young network \
@@ -309,7 +309,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "ignored-orders",
-			about: "A provider that deploys nothing, and says nothing.",
+			about: "A provider that deploys nothing, and reports nothing.",
 			limit: Limit::Honest,
 			sides: |_, first| Sides::of(Ignores, one_at_home()).with(|| Customer::of(first, 1)),
 			alone: false,

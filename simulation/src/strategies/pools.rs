@@ -1,4 +1,4 @@
-//! Delegators that swell pools, and owners that burn what others staked.
+//! Delegators that swell pools, and owners that burn others' stake.
 
 use super::{Limit, PURSE, Scenario, Sides, as_is, honest_owner};
 use crate::{
@@ -12,7 +12,7 @@ use kaisar_runtime::{
 };
 use pallet_providers::{Call, Event};
 
-/// Delegates to a worker of another party, unasked or as anybody would.
+/// A party that delegates to another party's worker, invited or not.
 struct Delegator {
 	party: PartyId,
 	amount: Balance,
@@ -48,7 +48,7 @@ impl Mind for Delegator {
 	}
 }
 
-/// A machine that has an outage in the middle of the play.
+/// An owner whose machine has an outage in the middle of the play.
 struct Outage;
 
 impl Mind for Outage {
@@ -73,14 +73,15 @@ fn owner() -> Honest {
 	honest_owner(vec![physics::home(*b"DE")], 0)
 }
 
-/// An owner with the least stake that there is.
+/// Returns an owner with the lowest minimum stake.
 fn server() -> Honest {
 	honest_owner(vec![physics::server(*b"DE")], 0)
 }
 
-/// An owner that proves falsely in two checks in a row, and applies the slash that follows: for a share of
-/// what others staked on its worker. Bounded by the bounty, one percent, which a full pool just makes up
-/// for the owner's own loss (`docs/providers.md`, *What an attack costs*, burn what others delegated).
+/// An owner that gives false proofs in two checks in a row, and applies the slash that follows, to get a
+/// part of the stake of others on its worker. Bounded by the bounty of one percent, which just covers the
+/// owner's own loss in a full pool (`docs/providers.md`, *What an attack costs*, burn what others
+/// delegated).
 struct Burner;
 
 impl Mind for Burner {
@@ -122,14 +123,15 @@ impl Mind for Burner {
 	}
 }
 
-/// A slash waits for forty blocks in place of two days, so that it is applied within the play.
+/// Returns the rules with a deferral of slashes by forty blocks instead of two days, so that a slash is
+/// applied within the play.
 fn soon(rules: Rules) -> Rules {
 	rules.with(RuntimeParameters::Providers(
 		providers::Parameters::SlashDeferral(providers::SlashDeferral, Some(40)),
 	))
 }
 
-/// The strategies around pools.
+/// Returns the strategies of delegators and of owners of pools.
 pub fn all() -> Vec<Scenario> {
 	vec![
 		Scenario {
@@ -156,7 +158,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "burn",
-			about: "An owner with 500 KAI proves falsely twice, and burns half of 49,500 KAI that another delegated.",
+			about: "An owner with 500 KAI gives two false proofs, and burns half of 49,500 KAI that another delegated.",
 			limit: Limit::Harm {
 				heading: "docs/providers.md, What an attack costs: burn what others delegated",
 			},

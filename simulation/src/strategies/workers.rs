@@ -1,4 +1,5 @@
-//! Owners that show one machine as several, machines that are not there, or only some of what they have.
+//! Owners that show one machine as several, show machines that they do not have, or serve only part of a
+//! committee.
 
 use super::{
 	Limit, PURSE, Scenario, Sides, as_is, checkers::bring_back, honest_owner, one_at_home,
@@ -14,8 +15,8 @@ use kaisar_runtime::{Providers, Runtime, RuntimeEvent};
 use pallet_popw::{Phase, Round};
 use pallet_providers::Call;
 
-/// Serves the agents of three operators of a committee, and saves the line that the others would take.
-/// Bounded by what more than half of the size needs: a seat that is dead, or dissents, leaves it without
+/// An owner that serves the agents of three operators of a committee, and saves the bandwidth for the
+/// others. Bounded by the need for more than half of the size: a dead or dissenting seat leaves it without
 /// consensus and unpaid (`docs/popw.md`, *What votes come to*).
 struct Picky {
 	machine: WorkerSpec,
@@ -48,13 +49,13 @@ impl Mind for Picky {
 	}
 }
 
-/// One machine split into equal parts, each an identity. Bounded by scores that count cores and GPUs, by a
-/// line that all identities of an owner are measured on together, and by a stake for each
+/// An owner that splits one machine into equal parts, each an identity. Bounded by scores that count cores
+/// and GPUs, by the line, on which all identities of an owner are measured together, and by a stake for each
 /// (`docs/rewards.md`, *Idle and rented blocks*; *Attacks and what they cost*, a server in parts).
 struct Split {
 	machine: WorkerSpec,
 	parts: u16,
-	/// Each part is owned by an account of its own, and claims the whole line.
+	/// Whether each part is owned by an account of its own, and claims the whole line.
 	owners: bool,
 }
 
@@ -81,7 +82,7 @@ impl Mind for Split {
 	}
 }
 
-/// Returns both sides of a split. The honest owner stakes as much on the whole.
+/// Returns both sides of a split. The honest owner stakes the same amount on the whole machine.
 fn split(machine: WorkerSpec, parts: u16, owners: bool) -> Sides {
 	let honest = Honest {
 		parts: Some(physics::part(machine, parts, owners)),
@@ -98,10 +99,10 @@ fn split(machine: WorkerSpec, parts: u16, owners: bool) -> Sides {
 	)
 }
 
-/// The excuse of an identity in a census in which the GPU runs for another.
+/// Excuse of an identity in a census in which the GPU runs for another identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Excuse {
-	/// It attests as what it is, a server without a GPU.
+	/// It attests as a server without a GPU, which it is.
 	ClassZero,
 	/// It does not attest.
 	Absent,
@@ -109,19 +110,19 @@ enum Excuse {
 	NoConsensus,
 }
 
-/// One GPU behind several identities, each on a server of its own. In the set-up each is verified alone, in
-/// a spot round of its own. In a census the GPU runs for one of them, and the others have an excuse.
-/// Bounded by censuses, which have all idle workers at the same moment and are all that credits idle time
-/// (`docs/providers.md`, *Checks*; *What an attack costs*, one GPU behind three workers).
+/// An owner of one GPU behind several identities, each on a server of its own. In the set-up each is
+/// verified alone, in a spot round of its own. In a census the GPU runs for one of them, and the others have
+/// an excuse. Bounded by censuses, which check all idle workers at the same moment, and which alone credit
+/// idle time (`docs/providers.md`, *Checks*; *What an attack costs*, one GPU behind three workers).
 pub struct Shared {
 	identities: u16,
 	excuse: Excuse,
-	/// The party's own second account rents all but one of them.
+	/// Whether the party's own second account rents all but one of them.
 	rented: bool,
 	gpu: MachineId,
 	registered: u16,
-	/// The owner authors the blocks before each start, and takes the others away in them when a census
-	/// comes.
+	/// Whether the owner authors the blocks before each start, and takes the other identities offline in
+	/// them if a census comes.
 	foresight: bool,
 }
 
@@ -137,8 +138,8 @@ impl Shared {
 		}
 	}
 
-	/// Whether an entrant may have the GPU first: one that is `Pending` goes before those that are verified
-	/// while no census runs, and the first identity before all others.
+	/// Returns the rank of an entrant for the GPU: while no census runs, a `Pending` one goes before those
+	/// that are verified, and the first identity goes before all others.
 	fn rank(worker: WorkerId) -> (bool, WorkerId) {
 		let pending =
 			Providers::worker(worker).is_some_and(|view| view.state == WorkerState::Pending);
@@ -168,7 +169,7 @@ impl Mind for Shared {
 				})
 			)
 		});
-		// One more in each spot round, so that each is verified alone.
+		// One identity is registered in each spot round, so that each is verified alone.
 		if starts && self.registered < self.identities {
 			self.registered += 1;
 			let owner = desk.account(0);
@@ -190,7 +191,7 @@ impl Mind for Shared {
 			}
 			return;
 		}
-		// Later an identity that waits for a verification costs fees, and brings nothing.
+		// Later, an identity that waits for a verification costs fees and earns nothing.
 		if !desk.is_open() || self.foresight {
 			bring_back(desk);
 		}
@@ -207,7 +208,7 @@ impl Mind for Shared {
 
 	fn prefers(&mut self, desk: &mut Desk, round: &Round, entrants: &mut Vec<Entrant>) {
 		entrants.sort_by_key(|it| Self::rank(it.worker));
-		// A census of the same block has its trial at the same moment, and pays.
+		// A census that starts in the same block has its trial at the same moment, and pays.
 		let census = pallet_popw::Rounds::<Runtime>::get(round.index + 1);
 		if round.kind == RoundKind::Spot && census.is_some() {
 			for it in entrants.iter_mut() {
@@ -233,7 +234,7 @@ impl Mind for Shared {
 	}
 }
 
-/// Keeps orders of the party's second account for its own workers, so many at a time.
+/// Keeps up to `most` orders of the party's second account for its own workers.
 fn rent_own(desk: &mut Desk, most: usize) {
 	let customer = desk.account(1);
 	Customer::keep(
@@ -245,8 +246,8 @@ fn rent_own(desk: &mut Desk, most: usize) {
 	);
 }
 
-/// Rents a machine of its own from itself. Bounded by what rented blocks may earn: half of the fees that
-/// they paid (`docs/rewards.md`, *Idle and rented blocks*).
+/// An owner that rents its own machine. Bounded by the cap on the reward for rented blocks: half of the fees
+/// that they paid (`docs/rewards.md`, *Idle and rented blocks*).
 struct SelfRenter;
 
 impl Mind for SelfRenter {
@@ -268,13 +269,14 @@ impl Mind for SelfRenter {
 	}
 }
 
-/// Has its machine there in a census, from the round's start until its proof is over, and elsewhere
-/// otherwise. It is paid as if it stayed. Bounded by orders, for which it has to come again, and by starts
-/// that nobody knows (`docs/popw.md`, *Attacks and what they cost*, a GPU that is fetched for a census).
+/// An owner whose machine is present in a census, from the round's start until its proof is over, and
+/// elsewhere otherwise. It is paid as if the machine stayed. Bounded by orders, for which the machine has to
+/// come back, and by starts that nobody knows in advance (`docs/popw.md`, *Attacks and what they cost*, a
+/// GPU that is fetched for a census).
 struct Fetched;
 
 impl Fetched {
-	/// Whether a round needs the machine now: it has begun, and its openings are not over.
+	/// Returns whether a round needs the machine now: it has begun, and its openings are not over.
 	fn is_needed(now: u32) -> bool {
 		pallet_popw::Pallet::<Runtime>::rounds()
 			.iter()
@@ -311,11 +313,11 @@ impl Mind for Fetched {
 	}
 }
 
-/// Parts of machines with GPUs.
+/// Heading about parts of machines with GPUs.
 const PARTS: &str =
 	"docs/rewards.md, What these rules do not exclude: parts of a machine with GPUs";
 
-/// A machine at home with two 4090.
+/// Returns the hardware of a machine at home with two 4090.
 fn two_at_home() -> WorkerSpec {
 	WorkerSpec {
 		gpu_count: 2,
@@ -326,7 +328,7 @@ fn two_at_home() -> WorkerSpec {
 	}
 }
 
-/// A machine of 28 cores, of which its tier counts four.
+/// Returns the hardware of a machine with 28 cores, of which its tier counts four.
 fn between_tiers() -> WorkerSpec {
 	WorkerSpec {
 		cpu_cores: 28,
@@ -336,7 +338,7 @@ fn between_tiers() -> WorkerSpec {
 	}
 }
 
-/// Both sides of a GPU that is shared. The honest owner has one machine, and stakes as much on it.
+/// Returns both sides of a shared GPU. The honest owner has one machine, and stakes the same amount on it.
 fn shared(identities: u16, excuse: Excuse) -> Sides {
 	let honest = Honest {
 		idle: Some(PURSE),
@@ -345,12 +347,12 @@ fn shared(identities: u16, excuse: Excuse) -> Sides {
 	Sides::of(Shared::new(identities, excuse), honest)
 }
 
-/// The strategies of owners.
+/// Returns the strategies of owners.
 pub fn all() -> Vec<Scenario> {
 	vec![
 		Scenario {
 			name: "picky-worker",
-			about: "Serves three weights of five, and saves the line of the others.",
+			about: "Serves three weights of five, and saves the bandwidth for the others.",
 			limit: Limit::Honest,
 			sides: |_, _| {
 				Sides::of(
@@ -373,7 +375,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "split-owners",
-			about: "The same as 16 identities of 16 owners, each of whom claims the whole line.",
+			about: "A server of 64 cores as 16 identities of 16 owners, each of whom claims the whole line.",
 			limit: Limit::Honest,
 			sides: |_, _| split(physics::server(*b"DE"), 16, true),
 			alone: false,
@@ -411,7 +413,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "shared-gpu-absent",
-			about: "The same, and the others do not attest.",
+			about: "One GPU behind four identities. In a census it shows one; the others do not attest.",
 			limit: Limit::Honest,
 			sides: |_, _| shared(4, Excuse::Absent),
 			alone: false,
@@ -419,7 +421,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "shared-gpu-undecided",
-			about: "The same, and the others serve two seats, so that no consensus is found.",
+			about: "One GPU behind four identities. In a census the others serve two seats, so they get no consensus.",
 			limit: Limit::Honest,
 			sides: |_, _| shared(4, Excuse::NoConsensus),
 			alone: false,
@@ -452,7 +454,7 @@ pub fn all() -> Vec<Scenario> {
 			sides: |_, first| {
 				let mut sides = shared(3, Excuse::ClassZero);
 				sides.strategic.push(Box::new(Customer::of(first, 2)));
-				// As many parties on either side.
+				// Both sides need the same number of parties.
 				sides.honest.push(Box::new(Honest::default()));
 				Sides {
 					alike: None,
@@ -479,7 +481,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "self-rent",
-			about: "Rents its own machine from itself, all the time.",
+			about: "Rents its own machine, all the time.",
 			limit: Limit::Honest,
 			sides: |_, _| {
 				let honest = Honest {
@@ -493,7 +495,7 @@ pub fn all() -> Vec<Scenario> {
 		},
 		Scenario {
 			name: "fetched-gpu",
-			about: "Has its machine there for censuses only. Paid as if it stayed.",
+			about: "Brings its machine only for censuses, and is paid as if it stayed.",
 			limit: Limit::Documented {
 				most: 1.01,
 				heading: "docs/popw.md, Attacks and what they cost: a GPU that is fetched for a census",

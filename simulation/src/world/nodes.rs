@@ -1,8 +1,9 @@
-//! The nodes of all parties. They act as the off-chain workers of workers, checkers and providers do.
+//! The nodes of all parties. They act like the off-chain workers of workers, checkers and providers.
 //!
-//! They know from events who is marked and who is rented, attest when a trial is over, spread over the
-//! phase; note seats as they are given; vote by what was shown, commit, open; report who is absent, and
-//! close checks that are over. Wherever an honest node would act by rule, the mind of its party is asked.
+//! They learn from events which workers are marked and which are rented; attest when a trial is over, spread
+//! over the phase; record the seats of committees; vote according to the shown hardware, commit and open;
+//! report absent workers, and close checks that are over. Where an honest node would act by rule, the mind
+//! of its party decides.
 
 use super::{World, draw};
 use crate::{
@@ -20,27 +21,27 @@ use pallet_orders::{Call as OrderCall, OrderState};
 use pallet_popw::{Call as RoundCall, Round};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// The part of a phase over which nodes spread what they send: seven eighths.
+/// Part of a phase over which nodes spread their transactions: seven eighths.
 const SPREAD: (u32, u32) = (7, 8);
-/// Blocks from a match to the first in which a container can run.
+/// Number of blocks from a match to the first in which a container can run.
 const PULL: BlockNumber = 5;
 
-/// A batch of votes that was committed to.
+/// A batch of votes with a commitment.
 struct Batch {
 	votes: Votes,
 	salt: [u8; 32],
 }
 
-/// A round as the nodes know it.
+/// State of a round, as the nodes know it.
 pub(super) struct RoundWork {
 	round: Round,
 	/// Workers that are due and have not attested.
 	due: BTreeSet<WorkerId>,
 	/// Workers whose check of this round is open.
 	open: BTreeSet<WorkerId>,
-	/// The hardware that identities of shared machines show.
+	/// Hardware that identities of shared machines show.
 	shown: HashMap<WorkerId, Profile>,
-	/// The workers at which each operator sits, in the order of its seats.
+	/// Workers on whose committees each operator has a seat, in the order of its seats.
 	seats: BTreeMap<OperatorId, Vec<WorkerId>>,
 	batches: HashMap<(OperatorId, u16), Batch>,
 }
@@ -144,7 +145,7 @@ impl World {
 						self.shared.extend(users.iter());
 					}
 				}
-				// A machine whose GPUs are elsewhere shows what its own trial finds.
+				// An identity whose GPUs are on another machine shows the result of its own trial.
 				if identity.machine != identity.gpus_of {
 					self.shared.insert(*worker);
 				}
@@ -181,7 +182,7 @@ impl World {
 		}
 	}
 
-	/// The nodes' work at the end of a block.
+	/// Does the nodes' work at the end of a block.
 	pub(super) fn work(&mut self) {
 		let now = self.now();
 		let rounds: Vec<RoundIndex> = self.rounds.keys().copied().collect();
@@ -211,13 +212,14 @@ impl World {
 		self.use_machines();
 	}
 
-	/// Returns a block of a phase that begins with block `from`: spread by `part` in a thousandths of it.
+	/// Returns the block at `part` of `of` in the part of a phase over which nodes spread. The phase begins
+	/// with block `from`.
 	fn spread(from: BlockNumber, length: BlockNumber, part: u32, of: u32) -> BlockNumber {
 		let width = (length * SPREAD.0 / SPREAD.1).max(1);
 		from + (u64::from(width) * u64::from(part) / u64::from(of.max(1))) as BlockNumber
 	}
 
-	/// Workers that are due in a round.
+	/// Returns the workers that are due in a round.
 	fn due_in(&self, round: &Round) -> BTreeSet<WorkerId> {
 		let is_due = |worker: &WorkerId| Popw::is_due(*worker, round.index);
 		match round.kind {
@@ -229,9 +231,9 @@ impl World {
 		}
 	}
 
-	/// Machines run their trials, and attestations go out.
+	/// Runs the machines' trials, and sends attestations.
 	fn start_trial(&mut self, index: RoundIndex) {
-		let round = pallet_popw::Rounds::<Runtime>::get(index).expect("it is in flight");
+		let round = pallet_popw::Rounds::<Runtime>::get(index).expect("the round is in flight");
 		let due = self.due_in(&round);
 		let mut attesting = Vec::new();
 		for worker in &due {
@@ -260,8 +262,9 @@ impl World {
 		work.shown = shown;
 	}
 
-	/// Returns what identities of shared machines show in a trial. All rounds of a block have theirs at the
-	/// same moment: a machine that ran for a worker of one cannot run for one of the other.
+	/// Returns the profiles that identities of shared machines show in a trial. All rounds of a block have
+	/// their trials at the same moment, so a machine that ran for a worker of one round cannot run for a
+	/// worker of another.
 	fn trial_of(&mut self, round: &Round, attesting: &[WorkerId]) -> HashMap<WorkerId, Profile> {
 		let sharing: Vec<WorkerId> = attesting
 			.iter()
@@ -317,7 +320,7 @@ impl World {
 		shown
 	}
 
-	/// Checkers' nodes report who is absent.
+	/// Lets checkers' nodes report absent workers.
 	fn report_absent(&mut self, index: RoundIndex) {
 		let RoundWork { round, due, .. } = &self.rounds[&index];
 		let (first, ends) = (round.attest_ends() + 1, round.ends());
@@ -332,7 +335,7 @@ impl World {
 		}
 	}
 
-	/// Operators' nodes settle their votes, and commit.
+	/// Lets operators' nodes settle their votes, and commit to them.
 	fn vote(&mut self, index: RoundIndex) {
 		let work = self.rounds.get_mut(&index).expect("it is known");
 		let round = work.round;
@@ -372,7 +375,7 @@ impl World {
 				};
 				self.pool
 					.send_at(at, Sender::Node, call, round.commit_ends());
-				// Sent after the block before it: what is seen then decides.
+				// It is sent after the previous block, whose state decides.
 				let reveal = match opening {
 					Opening::Usual => Self::spread(round.commit_ends(), length, part, of),
 					Opening::Last => round.ends() - 1,
@@ -388,7 +391,7 @@ impl World {
 		}
 	}
 
-	/// Returns what an operator's agent finds of a worker: an honest one would vote it.
+	/// Returns the finding of an operator's agent on a worker, which an honest operator votes.
 	fn see(&mut self, round: &Round, operator: OperatorId, worker: WorkerId) -> Verdict {
 		let Identity {
 			party,
@@ -416,7 +419,7 @@ impl World {
 		}
 	}
 
-	/// Whether the container on a rented worker answers.
+	/// Returns whether the container on a rented worker answers.
 	fn service_answers(&mut self, worker: WorkerId) -> bool {
 		let Some(view) = Orders::order_of(worker) else {
 			return true;
@@ -435,7 +438,7 @@ impl World {
 			&& self.minds[tenant].answers(&mut desk!(self, tenant), id)
 	}
 
-	/// An operator's node opens a commitment.
+	/// Lets an operator's node open a commitment.
 	fn reveal(&mut self, index: RoundIndex, operator: OperatorId, number: u16) {
 		let party = self.operators[operator as usize].party;
 		let Some(batch) = self
@@ -461,7 +464,7 @@ impl World {
 		self.pool.send(Sender::Node, call, until);
 	}
 
-	/// Nodes close the checks of a round that is over.
+	/// Lets nodes close the checks of a round that is over.
 	fn finalize(&mut self, index: RoundIndex) {
 		let work = &self.rounds[&index];
 		let open: Vec<WorkerId> = work.open.iter().copied().collect();
@@ -474,7 +477,7 @@ impl World {
 		}
 	}
 
-	/// A provider's node deploys an order, once the machine is free of proofs.
+	/// Lets a provider's node deploy an order, once no proof runs on the machine.
 	fn deploy(&mut self, order: OrderId, worker: WorkerId) {
 		let state = pallet_orders::Orders::<Runtime>::get(order).map(|order| order.state);
 		if state != Some(OrderState::Deploying) {
@@ -502,7 +505,7 @@ impl World {
 		self.pool.send(Sender::Node, call, now + 600);
 	}
 
-	/// Notes the use that tenants have of the machines of others, at the price of the day they ordered.
+	/// Records tenants' use of others' machines, at the price at which they ordered.
 	fn use_machines(&mut self) {
 		let active: Vec<_> = self.active.iter().map(|(id, it)| (*id, *it)).collect();
 		for (id, worker) in active {

@@ -1,5 +1,5 @@
-//! Drives observers of closed checks without rounds and committees, and checks what observers of pools are
-//! told.
+//! Drives observers of closed checks without rounds and committees, and checks the terms that observers of
+//! pools receive.
 
 use frame_support::{Twox64Concat, storage_alias};
 use kaisar_primitives::{
@@ -7,15 +7,15 @@ use kaisar_primitives::{
 	PoolTerms, Proved, SeatResult, WorkerId,
 };
 
-/// The terms of each pool after the last change that an observer was told of: the owner's stake, the worth
-/// of the members' shares, those shares, and the commission. In storage, so that a call that fails takes
-/// them back.
+/// Terms of each pool after the last change that was reported to an observer: the owner's stake, the value
+/// of the members' shares, the number of those shares, and the commission. They are in storage, so that a
+/// failed call reverts them.
 #[storage_alias]
 type KnownTerms =
 	StorageMap<TestSupport, Twox64Concat, PoolId, (Balance, Balance, u128, Commission)>;
 
-/// Checks that the terms before a change of a pool are those after the last one, so that neither the terms
-/// are wrong nor a change was left out. Remembers those after this change.
+/// Asserts that the terms before a change of a pool are those after the previous change, so that the terms
+/// are right and no change was omitted. Stores the terms after this change.
 #[track_caller]
 pub fn expect_terms(pool: PoolId, before: PoolTerms, after: PoolTerms) {
 	let plain = |terms: PoolTerms| {
@@ -32,7 +32,7 @@ pub fn expect_terms(pool: PoolId, before: PoolTerms, after: PoolTerms) {
 	KnownTerms::insert(pool, plain(after));
 }
 
-/// A closing for observers that only look at the time and the seats.
+/// Closing for observers that only use the time and the seats.
 const CLOSING: Closing = Closing {
 	round: 0,
 	round_start: 0,

@@ -1,4 +1,4 @@
-//! The frame of a mock runtime.
+//! Macros that assemble a mock runtime.
 
 use frame_system::AuthorizeCall;
 use sp_runtime::{
@@ -14,7 +14,7 @@ pub type Extrinsic<Runtime, Call> = TestXt<Call, AuthorizeCall<Runtime>>;
 pub type Block<Runtime, Call, Number = u32> =
 	generic::Block<Header<Number, BlakeTwo256>, Extrinsic<Runtime, Call>>;
 
-/// Puts pallets, each with its index, into a runtime:
+/// Defines a runtime of pallets, each with its index:
 ///
 /// ```ignore
 /// mock_runtime!(Test { 0: System = frame_system, 1: Balances = pallet_balances });

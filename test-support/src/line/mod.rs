@@ -2,8 +2,8 @@
 //!
 //! A client that connects to [`Line::address`] reaches the target as over a line with a delay, jitter, a
 //! rate, and a chance that datagrams are lost or arrive twice. The settings can be changed, and the line
-//! cut and mended, while traffic passes through. It takes no privileges and no kernel module. Both
-//! directions are alike and independent of each other.
+//! cut and mended, while traffic passes through. It needs no privileges and no kernel module. Both
+//! directions have the same settings and are independent of each other.
 //!
 //! ```
 //! # use kaisar_test_support::line::{Cut, Line, Settings};

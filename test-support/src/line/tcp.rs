@@ -25,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
 	loop {
 		tokio::select! {
 			accepted = listener.accept() => {
-				// An error is about a client that is gone already.
+				// An error concerns a client that is gone already.
 				if let Ok((client, _)) = accepted {
 					connections.spawn(forward(shared.clone(), client));
 				}
@@ -99,7 +99,7 @@ async fn pipe(
 				}
 				piece
 			};
-			// The writing half gave up, or the stream ended.
+			// The writing half has stopped, or the stream has ended.
 			if send
 				.send((piece.at, buffer[..bytes].to_vec()))
 				.await

@@ -34,7 +34,7 @@ pub(super) async fn run(shared: Arc<Shared>, front: UdpSocket) {
 	let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
 	let mut buffer = vec![0; MAX_BYTES];
 	loop {
-		// An error is about an earlier datagram, to a client that is gone.
+		// An error concerns an earlier datagram, to a client that is gone.
 		let Ok((bytes, client)) = air.front.recv_from(&mut buffer).await else {
 			continue;
 		};
@@ -73,7 +73,7 @@ async fn towards(target: SocketAddr) -> std::io::Result<UdpSocket> {
 async fn answers(air: Arc<Air>, back: Arc<UdpSocket>, client: SocketAddr) {
 	let mut buffer = vec![0; MAX_BYTES];
 	loop {
-		// An error says that the target did not listen to an earlier datagram; it may by now.
+		// An error means that the target was not listening when an earlier datagram arrived; it may be now.
 		if let Ok(bytes) = back.recv(&mut buffer).await {
 			air.take(Way::Down, &buffer[..bytes], To::Client(client));
 		}
@@ -204,7 +204,7 @@ impl Air {
 				self.shared.lane(flight.way).counters.cut += 1;
 				continue;
 			}
-			// Counted before it is sent, so that the counters are right when it is received.
+			// The datagram is counted before it is sent, so that the counters are right when it is received.
 			{
 				let counters = &mut self.shared.lane(flight.way).counters;
 				counters.forwarded += 1;
@@ -214,7 +214,7 @@ impl Air {
 				counters.reordered += u64::from(flight.place < *latest);
 				*latest = flight.place.max(*latest);
 			}
-			// Nobody may be there to receive it, as on any line.
+			// The receiver may be gone, as on any line.
 			let _ = match &*flight.to {
 				To::Target(back) => back.send(&flight.bytes).await,
 				To::Client(client) => self.front.send_to(&flight.bytes, client).await,

@@ -7,7 +7,7 @@ use sp_core::Pair;
 
 type E = Error<Test>;
 
-/// Account 10 is operator 0, works for its licenses 0 and 1, and rounds up to 19 run or have run.
+/// Registers account 10 as operator 0, with its licenses 0 and 1; rounds up to 19 are running or over.
 fn with_operator(test: impl FnOnce()) {
 	ExtBuilder::build_and_execute(|| {
 		register(10);
@@ -23,19 +23,19 @@ fn lone_of(operator: OperatorId, worker: WorkerId, round: RoundIndex) {
 	Checkers::credit(operator, worker, round, 1, SeatResult::Dissenting, true);
 }
 
-/// Operator 0's lone vote on worker 7.
+/// Records operator 0's lone vote on worker 7.
 fn lone(round: RoundIndex) {
 	lone_of(0, 7, round);
 }
 
-/// A strike in each of these rounds, at the same moment.
+/// Records a strike in each of these rounds, at the same time.
 fn strikes(rounds: core::ops::Range<RoundIndex>) {
 	for round in rounds {
 		lone(round);
 	}
 }
 
-/// Account 10 annuls what worker `worker` did to it in `round`, with the receipt for its keys.
+/// Has account 10 annul its lone vote on `worker` in `round`, with the receipt for its keys.
 fn annul(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 	let receipt = receipt(worker, round, &ring(10).checker());
 	Checkers::annul_strike(signed(10), worker, round, receipt)
@@ -43,7 +43,7 @@ fn annul(worker: WorkerId, round: RoundIndex) -> DispatchResult {
 		.map_err(|error| error.error)
 }
 
-/// Lets a day and a bit pass, with the blocks of a day.
+/// Lets slightly more than a day pass, with its blocks.
 fn pass_a_day() {
 	Millis::set(&(Millis::get() + ANNUL_PERIOD + 1));
 	System::set_block_number(System::block_number() + u64::from(ANNUL_BLOCKS) + 1);
@@ -162,11 +162,11 @@ fn two_in_a_week_ban_for_30_days_from_the_next_round() {
 		);
 		assert_eq!(status(), banned(until));
 		assert_eq!(Checkers::active(), 0);
-		// Running rounds go on, so that a committee never changes within its round.
+		// Running rounds are not affected, so that a committee never changes within its round.
 		assert_eq!(seats([4, 19, 20, 1_000]), [true, true, false, false]);
 		let licenses = |round| <Checkers as Seats<_>>::operator(0, round).unwrap().licenses;
 		assert_eq!((licenses(19), licenses(20)), (2, 0));
-		// Delegations stay, and so does what it is to be paid for.
+		// Delegations stay, and so do the rewards due.
 		assert!(Checkers::is_delegated(0));
 		assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 2);
 		assert_eq!(Checkers::number(&10), Some(0));
@@ -229,12 +229,13 @@ fn more_than_ten_ban_for_good_and_end_the_registration() {
 				}
 			]
 		);
-		// Delegations end at the next round, and the deposit is back.
+		// Delegations end at the next round, and the deposit is released.
 		assert_eq!(seats([19, 20]), [true, false]);
 		assert!(!Checkers::is_delegated(0));
 		assert_eq!(Checkers::number(&10), None);
 		assert_eq!(held(10), KEPT);
-		// Rewards were told while all was as it had been, and can still pay what was earned.
+		// The change was reported to Rewards before anything else changed, and earlier rewards can still be
+		// paid.
 		assert_eq!(
 			Told::get(),
 			vec![(PoolId::Checker(0), None, 2, Perbill::from_percent(10))]
@@ -243,7 +244,7 @@ fn more_than_ten_ban_for_good_and_end_the_registration() {
 		assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 2);
 		assert_eq!(Checkers::shares(PoolId::Checker(0), &10), 2);
 
-		// There is no way back, however long it waits, and in no other registration.
+		// The ban never ends, and another registration does not avoid it.
 		Millis::set(&(100 * 365 * DAY));
 		assert_noop!(Checkers::go_online(signed(10)), E::NotRegistered);
 		assert_noop!(Checkers::deregister_checker(signed(10)), E::NotRegistered);
@@ -257,7 +258,7 @@ fn more_than_ten_ban_for_good_and_end_the_registration() {
 			),
 			E::Banned
 		);
-		// Its licenses are their holder's to delegate.
+		// The holder can delegate its licenses again.
 		register(1);
 		assert_ok!(Checkers::delegate_license(signed(10), 0, 1));
 	});
@@ -328,12 +329,12 @@ fn after_the_ban_the_operator_comes_back_by_going_online() {
 		assert_eq!(status(), Some(CheckerStatus::Ready));
 		assert_noop!(Checkers::go_online(signed(10)), E::AlreadyOnline);
 
-		// Rounds in which it had no seats are no missed ones, nor is what comes late.
+		// Rounds in which it had no seats do not count as missed, nor do late reports.
 		for round in [16, 18, 19, 49] {
 			Checkers::credit(0, 7, round, 1, SeatResult::Missed, false);
 		}
 		assert_eq!(record(0).presence.count, 0);
-		// One more a year later: the old ones are too old.
+		// One more a year later: the old strikes no longer count.
 		rounds(60, 70);
 		Millis::set(&(365 * DAY));
 		lone(60);
@@ -392,7 +393,7 @@ fn deregistering_is_no_way_out_of_a_ban() {
 		assert_eq!(status(), None);
 		assert_ok!(again());
 		assert_eq!(status(), Some(CheckerStatus::Pending));
-		// The strikes are the account's: three more within these 30 days make five.
+		// Strikes belong to the account: three more within these 30 days make five.
 		Millis::set(&(29 * DAY));
 		for round in 14..17 {
 			lone_of(1, 7, round);
@@ -515,9 +516,9 @@ fn the_pool_takes_a_receipt_that_annuls_and_no_other() {
 	});
 }
 
-/// This node has account 10's checker key and, if `kept`, the receipts of workers 7 and 8 in round 6.
-/// Returns what its off-chain worker submits for strikes in rounds 6 and 8: worker, round, and whether
-/// it is the receipt.
+/// Sets up a node with account 10's checker key and, if `kept`, the receipts of workers 7 and 8 in round 6.
+/// Returns the calls that its off-chain worker submits for strikes in rounds 6 and 8: worker, round, and
+/// whether they carry the receipt.
 fn annulled_by_the_node(kept: bool) -> Vec<(WorkerId, RoundIndex, bool)> {
 	use codec::Decode;
 	use sp_core::offchain::{
@@ -626,7 +627,7 @@ fn boundary_a_strike_is_final_after_a_day_and_7_200_blocks() {
 		};
 		after(ANNUL_PERIOD + 1, u64::from(ANNUL_BLOCKS) + 1);
 		assert_noop!(annul(7, 6), E::StrikeIsFinal);
-		// One of them is not enough.
+		// One of the two limits is not enough.
 		for (millis, blocks) in [
 			(ANNUL_PERIOD, 7_201),
 			(ANNUL_PERIOD + 1, 7_200),
@@ -641,8 +642,8 @@ fn boundary_a_strike_is_final_after_a_day_and_7_200_blocks() {
 	});
 }
 
-/// A malicious worker serves Carla alone, twice. Then the chain stands still for 25 hours, and her node
-/// with it (registry 21).
+/// A malicious worker serves only Carla, twice. Then the chain stands still for 25 hours, and so does her
+/// node.
 #[test]
 fn a_halt_of_25_hours_makes_no_strike_final() {
 	with_operator(|| {
@@ -685,7 +686,7 @@ fn a_strike_of_several_votes_is_gone_with_the_last() {
 fn keys_and_records_that_changed_since_do_not_keep_from_annulling() {
 	with_operator(|| {
 		lone(6);
-		// The worker leaves, the round is forgotten, and the operator has had two other keys.
+		// The worker is removed, the round's record too, and the operator has changed its keys twice.
 		GoneWorkers::set(&vec![7]);
 		GoneRounds::set(&vec![6]);
 		for (next, keys) in [(30, 11), (40, 12)] {
@@ -719,14 +720,14 @@ fn annulling_undoes_a_ban_as_if_it_had_never_been() {
 		assert_eq!(Checkers::active(), 2);
 		assert_eq!(seats([19, 20, 21, 22]), [true, false, false, true]);
 
-		// A second one within a week of the first bans again; round 20 still runs, and is kept.
+		// A second one within a week of the first bans again; round 20 still runs, and its state is kept.
 		rounds(5, 24);
 		lone(10);
 		assert_eq!(
 			seats([19, 20, 21, 22, 23, 24]),
 			[true, false, false, true, true, false]
 		);
-		// That can be undone before it counts, and later, too, while rounds of both bans run.
+		// That can be undone before it counts, and also later, while rounds of both bans run.
 		hypothetically!({
 			assert_ok!(annul(7, 10));
 			assert_eq!(seats([20, 22, 24]), [false, true, true]);
@@ -789,7 +790,7 @@ fn a_ban_for_good_can_be_undone_but_not_what_it_ended() {
 			[41, 42].map(|round| Checkers::seat(0, round)),
 			[Some(0), Some(1)]
 		);
-		// The next one is the eleventh.
+		// The next strike is the eleventh.
 		lone_of(1, 7, 41);
 		assert_eq!(status(), banned(u64::MAX));
 	});

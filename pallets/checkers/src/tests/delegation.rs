@@ -198,7 +198,7 @@ fn answering_fails_for_the_wrong_operator() {
 		assert_ok!(delegate(10, 0, 1));
 		assert_noop!(accept(2, 0), E::NotOperator);
 		assert_noop!(reject(2, 0), E::NotOperator);
-		// Nor may the holder.
+		// Nor may the holder accept.
 		assert_noop!(accept(10, 0), E::NotRegistered);
 	});
 }
@@ -315,7 +315,7 @@ fn delegated_to_another_both_sit_in_their_rounds() {
 		assert_ok!(delegate(10, 0, 1));
 		assert_eq!(seats(0, [3, 4, 7, 8]), [None, Some(0), Some(0), Some(1)]);
 		assert_eq!(Checkers::active(), 1);
-		// Back and forth before the round starts: only the last one counts.
+		// Back and forth before the round starts: only the last change counts.
 		assert_ok!(revoke(10, 0));
 		assert_ok!(delegate(10, 0, 10));
 		assert_ok!(revoke(10, 0));
@@ -350,7 +350,7 @@ fn boundary_a_third_operator_waits_until_the_first_ones_rounds_are_over() {
 		assert_ok!(delegate(10, 0, 1));
 		rounds(7, 10);
 		assert_ok!(revoke(10, 0));
-		// Round 7 runs, and the license is account 10's in it.
+		// Round 7 is running, and in it the license works for account 10.
 		assert_noop!(delegate(10, 0, 2), E::TooManyChanges);
 		assert_eq!(seats(0, [7, 9, 10]), [Some(0), Some(1), None]);
 		rounds(8, 12);
@@ -370,12 +370,12 @@ fn a_license_of_an_operator_that_has_gone_is_free() {
 		assert_ok!(accept(1, 0));
 		rounds(4, 8);
 		assert_ok!(Checkers::deregister_checker(signed(1)));
-		// Accepted or waiting, both are over.
+		// Accepted or pending, both delegations have ended.
 		for license in [0, 1] {
 			assert!(!Checkers::is_delegated(license));
 			assert_noop!(revoke(10, license), E::NotDelegated);
 		}
-		// A new holder delegates it, though the old one's delegation was never cleared.
+		// A new holder delegates it, although the old holder's delegation was never removed.
 		give(0, 11);
 		assert_noop!(delegate(10, 0, 2), E::NotHolder);
 		assert_ok!(delegate(11, 0, 2));

@@ -1,4 +1,4 @@
-//! The activity of every license in every round equals that of a plain model, whatever the calls.
+//! The activity of every license in every round equals that of a plain model, for all sequences of calls.
 
 use crate::{mock::*, *};
 use alloc::collections::BTreeMap;
@@ -6,7 +6,7 @@ use kaisar_primitives::{IsDelegated, SeatResult, Seats};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use sp_core::Pair;
 
-/// Licenses of the test; two pages.
+/// The licenses of the test, in two pages.
 const LICENSES: [LicenseId; 6] = [0, 1, 2, 255, 256, 300];
 /// Accounts 1 … 4 register; 3 … 6 hold licenses.
 const ACCOUNTS: core::ops::RangeInclusive<AccountId> = 1..=6;
@@ -28,15 +28,15 @@ enum Op {
 	Transfer(usize, AccountId),
 	Missed(AccountId, RoundIndex),
 	Revealed(AccountId),
-	/// A lone vote on a worker, so many rounds ago.
+	/// A lone vote on a worker, this many rounds ago.
 	Lone(AccountId, WorkerId, RoundIndex),
-	/// Annuls the first vote of a strike, counted from the last.
+	/// Annuls the first vote of a strike; strikes are counted from the last.
 	Annul(AccountId, usize),
-	/// Lets so many hours pass, with their blocks or while the chain stands still.
+	/// Lets hours pass, with their blocks or while the chain stands still.
 	Hours(u64, bool),
-	/// Starts this many rounds; then those that are older than this many run no more.
+	/// Starts this many rounds of each lane; then rounds older than this many are over.
 	Rounds(u32, u32),
-	/// The last census is over, and the last round that has started is one.
+	/// The last census ends, and the last started round becomes one.
 	Census,
 	/// An epoch ends, and the one before it expires.
 	Epoch,
@@ -46,7 +46,7 @@ fn in_flight() -> Vec<RoundIndex> {
 	MockChecks::in_flight()
 }
 
-/// Workers that the account alone can be alone about: in a check at most one is.
+/// Returns a worker about which only this account votes alone: each check has at most one lone vote.
 fn worker(account: AccountId, number: u32) -> WorkerId {
 	account as WorkerId * 10 + number
 }
@@ -79,7 +79,7 @@ fn op() -> impl Strategy<Value = Op> {
 	]
 }
 
-/// Until when strikes at these times ban; 0 for not at all.
+/// Returns the end of the ban for strikes at these times; 0 for none.
 pub(super) fn plain_ban(times: &[u64]) -> u64 {
 	let mut until = 0;
 	for n in 1..=times.len() {
@@ -99,7 +99,7 @@ pub(super) fn plain_ban(times: &[u64]) -> u64 {
 	until
 }
 
-/// An operator as the model sees it.
+/// An operator in the model.
 #[derive(Clone, Default)]
 struct Plain {
 	account: AccountId,
@@ -108,13 +108,13 @@ struct Plain {
 	ended: (RoundIndex, EpochIndex),
 	pruned: bool,
 	online: bool,
-	/// It was banned, and has not come back.
+	/// Whether it was banned and has not returned.
 	banned: bool,
 	auto: bool,
 	keys: u8,
 }
 
-/// A strike as the model sees it.
+/// A strike in the model.
 struct PlainStrike {
 	operator: usize,
 	round: RoundIndex,
@@ -123,12 +123,12 @@ struct PlainStrike {
 	workers: Vec<WorkerId>,
 }
 
-/// Everything written down: how each license and key stood in each round that started.
+/// The complete history: the state of each license and key in each round that started.
 #[derive(Default)]
 struct Model {
 	operators: Vec<Plain>,
 	holder: BTreeMap<LicenseId, AccountId>,
-	/// Operator, accepted.
+	/// The operator, and whether it accepted.
 	delegated: BTreeMap<LicenseId, (usize, bool)>,
 	strikes: BTreeMap<AccountId, Vec<PlainStrike>>,
 	seats: BTreeMap<RoundIndex, BTreeMap<LicenseId, OperatorId>>,
@@ -142,7 +142,7 @@ impl Model {
 			.position(|operator| operator.account == account && !operator.gone)
 	}
 
-	/// The seats of the round that is next to start.
+	/// Returns the seats of the next round to start.
 	fn next(&self) -> BTreeMap<LicenseId, OperatorId> {
 		self.delegated
 			.iter()
@@ -154,7 +154,7 @@ impl Model {
 			.collect()
 	}
 
-	/// Until when the account is banned by its strikes.
+	/// Returns the end of the ban that the account's strikes bring.
 	fn banned_until(&self, account: AccountId) -> u64 {
 		let times: Vec<u64> = self.strikes.get(&account).map_or(Vec::new(), |strikes| {
 			strikes.iter().map(|strike| strike.at).collect()
@@ -200,7 +200,7 @@ impl Model {
 			.retain(|_, (operator, _)| *operator != number);
 	}
 
-	/// The worker and the round of a strike's first vote, counted from the last strike.
+	/// Returns the worker and the round of a strike's first vote; strikes are counted from the last.
 	fn strike(&self, account: AccountId, back: usize) -> (WorkerId, RoundIndex) {
 		let strike = self
 			.strikes
@@ -209,7 +209,7 @@ impl Model {
 		strike.map_or((0, 0), |strike| (strike.workers[0], strike.round))
 	}
 
-	/// Nothing needs the record any more.
+	/// Returns whether nothing needs the record any more.
 	fn may_prune(&self, number: usize) -> bool {
 		let Some(operator) = self.operators.get(number) else {
 			return false;
@@ -231,7 +231,7 @@ impl Model {
 			&& !struck
 	}
 
-	/// The vote can be annulled.
+	/// Returns whether the vote can be annulled.
 	fn may_annul(&self, account: AccountId, (worker, round): (WorkerId, RoundIndex)) -> bool {
 		self.strikes.get(&account).is_some_and(|strikes| {
 			strikes.iter().any(|strike| {
@@ -259,7 +259,7 @@ impl Model {
 		}
 	}
 
-	/// Does what a call does that went through.
+	/// Applies a call that succeeded.
 	fn apply(&mut self, op: &Op) {
 		match *op {
 			Op::Register(account) => self.operators.push(Plain {
@@ -308,7 +308,7 @@ impl Model {
 		}
 	}
 
-	/// Whether the call goes through, but for a round that still runs or a key in use.
+	/// Returns whether the call must succeed, unless a running round or a key in use prevents it.
 	fn allows(&self, op: &Op) -> bool {
 		let registered = |account| self.number(account).map(|number| &self.operators[number]);
 		match *op {
@@ -339,7 +339,7 @@ impl Model {
 		}
 	}
 
-	/// Tries the call on the pallet.
+	/// Makes the call to the pallet.
 	fn call(&self, op: &Op) -> DispatchResult {
 		let holder = |license: usize| signed(self.holder[&LICENSES[license]]);
 		let operator = |license: usize| {
@@ -383,7 +383,7 @@ impl Model {
 			Op::Revoke(license) => Checkers::revoke_delegation(holder(license), LICENSES[license]),
 			Op::Annul(account, back) => {
 				let (worker, round) = self.strike(account, back);
-				// The receipt for the keys that it voted with.
+				// The receipt for the keys with which it voted.
 				let strikes = Checkers::strikes_of(account);
 				let receipt = strikes.iter().find(|strike| strike.round == round).map_or(
 					AgentSignature::from_raw([0; 64]),
@@ -403,7 +403,7 @@ impl Model {
 	fn step(&mut self, op: &Op) {
 		match *op {
 			Op::Transfer(license, to) => {
-				// As the locker lets through.
+				// As the locker allows.
 				let license = LICENSES[license];
 				assert_eq!(
 					Checkers::is_delegated(license),
@@ -420,7 +420,7 @@ impl Model {
 				};
 				let round = NextRound::get().saturating_sub(ago);
 				Checkers::credit(number as u32, 0, round, 1, SeatResult::Missed, false);
-				// When that puts it offline is tested elsewhere; here, what follows from it.
+				// Other tests cover when that puts it offline; this one covers the consequences.
 				let went = self.operators[number].online && !record(number as u32).online;
 				self.operators[number].online &= !went;
 			}
@@ -474,7 +474,7 @@ impl Model {
 						self.apply(op);
 					}
 					Err(error) => {
-						// A license that was moved twice waits for a round that runs; nothing else does.
+						// A license that was moved twice waits for a running round; nothing else does.
 						let may_be = match op {
 							Op::Delegate(..) | Op::Accept(_) => Error::<Test>::TooManyChanges,
 							Op::Register(_) | Op::Keys(..) => Error::<Test>::KeyInUse,
@@ -578,7 +578,7 @@ impl Model {
 		shares_are_known();
 	}
 
-	/// Whether a license of the operator was accepted.
+	/// Returns whether the operator accepted any license.
 	fn works(&self, account: AccountId) -> bool {
 		let number = self.number(account);
 		self.delegated

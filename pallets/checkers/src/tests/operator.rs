@@ -110,7 +110,7 @@ fn operators_calls_fail_for_who_is_none() {
 	ExtBuilder::build_and_execute(|| {
 		register(2);
 		assert_ok!(Checkers::deregister_checker(signed(2)));
-		// One never was, the other is no longer.
+		// One account never was an operator, the other is not any more.
 		for account in [1, 2] {
 			assert_noop!(set_keys(account, &ring(9)), E::NotRegistered);
 			assert_noop!(
@@ -185,7 +185,7 @@ fn registering_fails_with_zero_keys() {
 fn registering_fails_with_anothers_key() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
-		// Either key alone, though both are proved.
+		// Either key alone, even though both are proved.
 		let stolen_checker = KeyRing(ring(1).0, ring(2).1);
 		let stolen_agent = KeyRing(ring(2).0, ring(1).1);
 		assert_noop!(register_with(2, &stolen_checker, percent(1)), E::KeyInUse);
@@ -200,7 +200,7 @@ fn registering_fails_with_a_wrong_proof() {
 		let with = |proof| {
 			Checkers::register_checker(signed(1), ring1.checker(), ring1.agent(), percent(1), proof)
 		};
-		// Another account's, a worker's, another key's, another agent's.
+		// The proof of another account, of a worker, of another checker key, of another agent key.
 		assert_noop!(with(ring1.prove(2)), E::InvalidProof);
 		assert_noop!(with(ring1.prove_as(KeyRole::Worker, 1)), E::InvalidProof);
 		assert_noop!(
@@ -212,7 +212,7 @@ fn registering_fails_with_a_wrong_proof() {
 			E::InvalidProof
 		);
 		assert_ok!(with(ring1.prove(1)));
-		// Likewise for a change of keys.
+		// The same for a change of keys.
 		let ring3 = ring(3);
 		assert_noop!(
 			Checkers::set_checker_keys(signed(1), ring3.checker(), ring3.agent(), ring3.prove(2)),
@@ -239,7 +239,7 @@ fn boundary_a_commission_is_at_most_all() {
 	ExtBuilder::build_and_execute(|| {
 		assert_ok!(register_with(1, &ring(1), Perbill::one()));
 		assert_ok!(Checkers::set_commission(signed(1), Perbill::one()));
-		// More than that cannot even be decoded.
+		// A larger value cannot even be decoded.
 		assert!(Perbill::decode(&mut &1_000_000_001u32.encode()[..]).is_err());
 	});
 }
@@ -266,7 +266,7 @@ fn new_keys_count_from_the_next_round() {
 			<Checkers as Seats<_>>::operator(0, 3).unwrap().agent,
 			ring(1).agent()
 		);
-		// Both are the operator's, and nobody else's.
+		// Both keys belong to the operator, and to no other.
 		assert_eq!(Checkers::by_key(&ring(1).checker()), Some(0));
 		assert_eq!(Checkers::by_key(&ring(2).checker()), Some(0));
 		assert_noop!(register_with(2, &ring(1), percent(1)), E::KeyInUse);
@@ -287,7 +287,7 @@ fn keys_changed_twice_before_a_round_forget_the_ones_between() {
 			(ring(1).checker(), ring(3).checker())
 		);
 		assert_eq!(Checkers::by_key(&ring(2).checker()), None);
-		// And back again.
+		// And back to the old keys.
 		assert_ok!(set_keys(1, &ring(1)));
 		assert_eq!(
 			(keys_in(0, 3), keys_in(0, 4)),
@@ -310,7 +310,7 @@ fn one_key_can_be_changed_alone() {
 	});
 }
 
-/// Keys can be changed in every round, however long a census runs (registry 15).
+/// Keys can be changed in every round, however long a census runs.
 #[test]
 fn new_keys_are_never_refused_and_those_of_rounds_in_flight_never_forgotten() {
 	ExtBuilder::build_and_execute(|| {
@@ -326,7 +326,7 @@ fn new_keys_are_never_refused_and_those_of_rounds_in_flight_never_forgotten() {
 				assert_eq!(keys_in(0, round), expected, "round {round}");
 			}
 		}
-		// Keys that no round in flight needs are anyone's.
+		// Keys that no round in flight needs are free.
 		assert_eq!(Checkers::by_key(&ring(5).checker()), None);
 		assert_eq!(CheckerKeys::<Test>::iter().count(), 7);
 		assert_eq!(AgentKeys::<Test>::iter().count(), 7);
@@ -352,7 +352,7 @@ fn a_commission_has_one_whole_epochs_notice() {
 				from_epoch: 9
 			}
 		);
-		// Rewards was told while the old one stood.
+		// The change was reported to Rewards while the old commission was in force.
 		assert_eq!(
 			Told::get(),
 			vec![(PoolId::Checker(0), None, 0, percent(10))]
@@ -378,7 +378,7 @@ fn an_announced_commission_stays_until_it_was_in_force() {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
 		assert_ok!(Checkers::set_commission(signed(1), percent(30)));
-		// Holders that came for the 30 % get them.
+		// Holders that joined for the 30 % get it.
 		for epoch in [0, 1] {
 			Epoch::set(&epoch);
 			assert_noop!(
@@ -388,7 +388,7 @@ fn an_announced_commission_stays_until_it_was_in_force() {
 		}
 		let pool = PoolId::Checker(0);
 		assert_eq!(Checkers::terms(pool).commission.in_epoch(2), percent(30));
-		// One in force is kept by the next change.
+		// A commission in force is kept by the next change.
 		Epoch::set(&2);
 		assert_ok!(Checkers::set_commission(signed(1), percent(5)));
 		assert_eq!(Checkers::terms(pool).commission.in_epoch(3), percent(30));
@@ -535,7 +535,7 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 		);
 		assert_eq!(Checkers::status(1), None);
 		assert_eq!(Checkers::number(&1), None);
-		// Running rounds and rewards go on.
+		// Running rounds and rewards are not affected.
 		assert_eq!(keys_in(0, 7), ring(1).checker());
 		assert_eq!(<Checkers as Seats<_>>::operator(0, 7).unwrap().licenses, 3);
 		assert_eq!(<Checkers as Seats<_>>::operator(0, 8).unwrap().licenses, 0);
@@ -546,7 +546,7 @@ fn deregistering_ends_all_delegations_at_the_next_round() {
 				.in_epoch(Epoch::get()),
 			percent(10)
 		);
-		// What is told of them later has no effect on a registration that is over.
+		// Late reports have no effect on a registration that has ended.
 		for round in [4, 5, 6, 7] {
 			Checkers::credit(0, 0, round, 1, SeatResult::Missed, false);
 		}
@@ -631,7 +631,7 @@ fn no_deposit_keeps_operators_out_for_ever() {
 		OperatorDeposit::set(&0);
 		assert_ok!(register_with(1, &ring(1), percent(10)));
 		assert!(held(1) > 0, "the record costs its part");
-		// Neither end keeps an operator from leaving with its deposit.
+		// Neither extreme keeps an operator from leaving with its deposit.
 		OperatorDeposit::set(&u128::MAX);
 		assert_ok!(Checkers::deregister_checker(signed(1)));
 		OperatorDeposit::set(&DEPOSIT);

@@ -1,4 +1,4 @@
-//! What is left of operators that have gone, and who may take it away.
+//! Pruning the records of deregistered operators.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok, hypothetically};
@@ -12,7 +12,8 @@ fn prune(operator: OperatorId) -> DispatchResult {
 		.map_err(|error| error.error)
 }
 
-/// Account 1 is operator 0, with a license of account 10 until round 8; and all that could need it is over.
+/// Registers account 1 as operator 0, with a license of account 10 until round 8; nothing needs its record
+/// any more.
 fn with_gone(test: impl FnOnce()) {
 	ExtBuilder::build_and_execute(|| {
 		register(1);
@@ -27,7 +28,7 @@ fn with_gone(test: impl FnOnce()) {
 	});
 }
 
-/// Everything that the pallet, Popw and Rewards keep of operators.
+/// Returns the number of entries of operators in the pallet, Popw and Rewards.
 fn entries() -> usize {
 	let kept: u32 = Kept::get().values().sum();
 	let shares = RewardShares::get();
@@ -40,9 +41,9 @@ fn entries() -> usize {
 		+ shares.values().filter(|shares| **shares > 0).count()
 }
 
-/// The loop of registry 17 and economy 16: register with new keys, sit for a license, commit to nothing that
-/// is ever opened, and go with the deposit. Each turn leaves what 1 KAI paid for, and pruning gives that back
-/// and takes all away.
+/// An attack in a loop: register with new keys, sit for a license, commit without ever opening, and leave
+/// with the deposit. Each turn leaves the entries that 1 KAI pays for; pruning releases the KAI and removes
+/// all of them.
 #[test]
 fn registering_and_leaving_in_a_loop_leaves_what_is_paid_for_and_nothing_at_last() {
 	ExtBuilder::build_and_execute(|| {
@@ -61,7 +62,7 @@ fn registering_and_leaving_in_a_loop_leaves_what_is_paid_for_and_nothing_at_last
 			));
 			let operator = OperatorId::from(turn);
 			assert_ok!(Checkers::delegate_license(signed(10), 0, 10));
-			// With one license it has room for a commitment a lane.
+			// With one license it may make one commitment in each lane.
 			let mut kept = Kept::get();
 			kept.insert(operator, 3);
 			Kept::set(&kept);
@@ -103,13 +104,13 @@ fn anyone_prunes_what_nothing_needs_and_the_owner_gets_the_rest_of_the_deposit()
 		);
 		assert_eq!(Checkers::status(1), None);
 		assert_noop!(prune(0), E::UnknownOperator);
-		// Its license is free, and was drawn by nobody meanwhile.
+		// Its license is free, and was not drawn meanwhile.
 		assert_eq!(Checkers::seat(0, 8), None);
 		register(2);
 		assert_ok!(Checkers::set_auto_accept(signed(2), true));
 		assert_ok!(Checkers::delegate_license(signed(10), 0, 2));
 		assert_eq!([19, 20].map(|r| Checkers::seat(0, r)), [None, Some(1)]);
-		// Numbers are never used again.
+		// Numbers are never reused.
 		assert_eq!(register(1), 2);
 	});
 }
@@ -148,8 +149,8 @@ fn boundary_pruning_waits_until_no_round_runs_in_which_it_was_registered() {
 	});
 }
 
-/// Strikes are the account's: its last registration is the one that they ban, and each names the registration
-/// that voted.
+/// Strikes belong to the account: they ban its last registration, and each names the registration that
+/// voted.
 #[test]
 fn pruning_waits_for_strikes() {
 	with_gone(|| {
@@ -166,7 +167,7 @@ fn pruning_waits_for_strikes() {
 		for operator in [0, 1] {
 			assert_noop!(prune(operator), E::StillNeeded);
 		}
-		// Without the records there would be no ban, and a cheat would register anew.
+		// Without the records there would be no ban, and a cheat would register again.
 		for round in [6, 7] {
 			let receipt = receipt(7, round, &ring(1).checker());
 			assert_ok!(Checkers::annul_strike(signed(1), 7, round, receipt));
@@ -221,7 +222,7 @@ fn keys_of_who_has_gone_go_with_the_next_registration() {
 			Checkers::register_checker(signed(1), key, agent, Perbill::zero(), proof)
 		};
 		hypothetically!({
-			// A round still runs in which the old ones count.
+			// A running round still uses the old keys.
 			rounds(7, 20);
 			assert_ok!(new(2));
 			assert_eq!(Checkers::by_key(&ring(1).checker()), Some(0));
@@ -230,7 +231,7 @@ fn keys_of_who_has_gone_go_with_the_next_registration() {
 		assert_eq!(Checkers::by_key(&ring(1).checker()), None);
 		assert_eq!(Checkers::by_key(&ring(2).checker()), Some(1));
 		assert_eq!(AgentKeys::<Test>::iter().count(), 1);
-		// And pruning the old record takes none of the new keys away.
+		// Pruning the old record does not remove the new keys.
 		assert_ok!(prune(0));
 		assert_eq!(Checkers::by_key(&ring(2).checker()), Some(1));
 		assert_eq!(Checkers::number(&1), Some(1));
@@ -253,7 +254,7 @@ fn pruning_leaves_keys_that_are_anothers_by_now() {
 	});
 }
 
-/// A check that nobody closed for a year.
+/// A check that was left open for a year.
 #[test]
 fn late_news_of_a_pruned_operator_change_nothing() {
 	with_gone(|| {
@@ -294,7 +295,7 @@ fn all_operators_come_in_pages_by_number() {
 		assert!(all.iter().all(|(operator, record)| {
 			Operators::<Test>::get(operator).as_ref() == Some(record)
 		}));
-		// One that was removed is skipped.
+		// A removed record is skipped.
 		assert_ok!(prune(0));
 		assert_eq!(page(0, 1), (vec![], Some(1)));
 		assert_eq!(page(0, u32::MAX), (vec![1, 2], None));

@@ -1,4 +1,4 @@
-//! What Popw asks and tells.
+//! Queries and reports of Popw.
 
 use crate::{mock::*, *};
 use alloc::collections::BTreeMap;
@@ -41,7 +41,7 @@ fn three_missed_rounds_in_a_row_put_offline() {
 		);
 		assert_eq!(Checkers::status(10), Some(CheckerStatus::Offline));
 
-		// Late news of rounds before it came back does not put it offline again.
+		// Late reports on rounds before it came back do not put it offline again.
 		rounds(20, 30);
 		assert_ok!(Checkers::go_online(signed(10)));
 		for round in [12, 14, 16, 18, 29] {
@@ -75,7 +75,8 @@ fn a_reveal_breaks_the_row() {
 		miss(6);
 		miss(8);
 		Checkers::revealed(0, 10);
-		// Seats without a vote in the same round, or news of earlier ones, are not missed rounds.
+		// Other seats without a vote in the same round, and reports on earlier rounds, are not missed
+		// rounds.
 		miss(10);
 		miss(9);
 		assert_eq!(record(0).presence.count, 0);
@@ -99,8 +100,8 @@ fn votes_of_any_kind_are_no_missed_rounds() {
 	});
 }
 
-/// Carla's machine is away for a quarter of an hour while a census runs that takes hours. She is back in the
-/// draw of the next round, and whatever the rounds in flight saw of her stays (registry 15).
+/// Carla's machine fails for a quarter of an hour while a census runs for hours. She is in the draw of the
+/// next round again, and the rounds in flight still see her earlier states.
 #[test]
 fn put_offline_by_three_missed_rounds_an_operator_comes_back_while_a_census_runs() {
 	with_operator(|| {
@@ -112,7 +113,7 @@ fn put_offline_by_three_missed_rounds_an_operator_comes_back_while_a_census_runs
 		};
 		Census::set(&vec![21]);
 		for outage in 0..4 {
-			// Offline from round n + 30 on, and back in n + 40.
+			// Offline from round n + 30 on, and back in round n + 40.
 			let n = 40 * outage;
 			rounds(n + 22, n + 30);
 			for round in [n + 22, n + 24, n + 26] {
@@ -123,7 +124,7 @@ fn put_offline_by_three_missed_rounds_an_operator_comes_back_while_a_census_runs
 			assert_ok!(Checkers::go_online(signed(10)));
 			let asked = [21, n + 32, n + 39, n + 40];
 			assert_eq!(seats(&asked), [true, false, false, true]);
-			// Of what no round in flight asks for, nothing is kept.
+			// States that no round in flight needs are dropped.
 			assert!(record(0).in_draw.earlier.len() <= 2);
 		}
 	});
@@ -135,7 +136,7 @@ fn going_off_and_on_in_every_round_changes_no_round_in_flight() {
 		Census::set(&vec![11]);
 		let mut seen = BTreeMap::new();
 		for next in (20..100u32).step_by(2) {
-			// Four spot rounds run, and one is about to start.
+			// Four spot rounds are running, and one is about to start.
 			rounds(next - 10, next);
 			if next % 4 == 0 {
 				assert_ok!(Checkers::go_offline(signed(10)));
@@ -164,7 +165,7 @@ fn unknown_operators_and_licenses_answer_none() {
 
 #[test]
 fn a_draw_reads_one_page_and_one_record_with_30_licenses_or_29_998() {
-	// What must be shown of the state to prove the answer: all that was read, and the way to it.
+	// The size of the state proof of the answer: all entries read, and the path to them.
 	let proof = |licenses: u32| {
 		let mut ext = ExtBuilder::build();
 		ext.execute_with(|| {
@@ -186,7 +187,7 @@ fn a_draw_reads_one_page_and_one_record_with_30_licenses_or_29_998() {
 	let page = Page::truncate_from(vec![Entry::default(); PAGE_SIZE as usize]).encoded_size();
 	let (few, many) = (proof(30), proof(29_998));
 	assert!(few > page, "a page is read");
-	// The way is a little longer, but no second page is read.
+	// The path is slightly longer, but no second page is read.
 	assert!(
 		many < few + page / 2 && many < 2 * page,
 		"{few} bytes and {many}"

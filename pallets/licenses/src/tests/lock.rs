@@ -1,4 +1,4 @@
-//! Licenses that may not move yet.
+//! Licenses that are still locked.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
@@ -62,7 +62,7 @@ fn a_young_license_cannot_be_bought_or_swapped_away() {
 		));
 		assert_noop!(transfer(2, 0, 2), pallet_nfts::Error::<Test>::ItemLocked);
 
-		// Nor for another license, which is as young.
+		// Nor for another license, which is just as young.
 		assert_ok!(Licenses::do_mint(&account(2)));
 		assert_ok!(Nfts::create_swap(
 			RuntimeOrigin::signed(account(1)),

@@ -1,4 +1,4 @@
-//! The collection and how licenses come into it.
+//! The collection, and minting licenses into it.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
@@ -107,7 +107,7 @@ fn boundary_29_998_and_not_one_more() {
 			assert_eq!(Licenses::do_mint(&account(2)), Ok(SUPPLY - 1));
 			assert_noop!(Licenses::do_mint(&account(2)), Error::<Test>::SoldOut);
 
-			// A burnt license makes no room.
+			// A burnt license does not free a place.
 			System::set_block_number(LOCK + 1);
 			let collection = Licenses::collection().unwrap();
 			assert_ok!(Nfts::burn(
@@ -128,8 +128,7 @@ fn genesis_fails_with_more_licenses_than_there_are() {
 
 #[test]
 fn fails_when_there_is_no_collection() {
-	// As on a chain that was started without this pallet's genesis. The error is defensive, which
-	// panics in tests.
+	// As on a chain started without this pallet's genesis. The error is defensive, which panics in tests.
 	sp_io::TestExternalities::new_empty().execute_with(|| {
 		assert_eq!(Licenses::holder_of(0), None);
 		assert!(std::panic::catch_unwind(|| Licenses::do_mint(&account(1))).is_err());

@@ -9,8 +9,7 @@ type Round = SaleRoundOf<Test>;
 
 const PRICE: u128 = 2_600;
 
-/// Listed accounts and those with a referrer pay 2,080. Account 2 is listed, account 1 owns a
-/// license.
+/// Listed accounts and referred buyers pay 2,080. Account 2 is listed, account 1 owns a license.
 fn first_round() -> Round {
 	Round {
 		price: PRICE,
@@ -24,7 +23,7 @@ fn first_round() -> Round {
 	}
 }
 
-/// All pay 2,600, or 2,470 with a referrer.
+/// Everyone pays 2,600, or 2,470 with a referrer.
 fn second_round() -> Round {
 	Round {
 		public: true,
@@ -155,10 +154,10 @@ fn in_the_second_round_anyone_buys_at_the_full_price() {
 		System::set_block_number(50);
 		assert_ok!(buy(3, 1, None));
 		assert_eq!(has(3), FUNDS - 2_600);
-		// The whitelist is worth nothing now.
+		// The whitelist gives no discount now.
 		assert_ok!(buy(2, 1, None));
 		assert_eq!(has(2), FUNDS - 2_600);
-		// A referrer is; who bought can be one.
+		// A referrer does; a buyer can be one.
 		assert_ok!(buy(4, 1, Some(3)));
 		assert_eq!(has(4), FUNDS - 2_470);
 		assert_eq!(has(3), FUNDS - 2_600 + 247);
@@ -259,7 +258,7 @@ fn boundary_the_count_is_1_to_100() {
 fn fails_for_who_is_neither_listed_nor_referred() {
 	with_sale(first_round(), || {
 		assert_noop!(buy(3, 1, None), E::NotEligible);
-		// Having a license is not enough.
+		// Owning a license is not enough.
 		assert_noop!(buy(1, 1, None), E::NotEligible);
 		assert_ok!(list(&[3], true));
 		assert_ok!(buy(3, 1, None));
@@ -272,7 +271,7 @@ fn fails_for_who_is_neither_listed_nor_referred() {
 fn fails_when_one_refers_oneself() {
 	with_sale(first_round(), || {
 		assert_noop!(buy(1, 1, Some(1)), E::SelfReferral);
-		// Not even who could buy without.
+		// Not even an account that could buy without a referrer.
 		assert_noop!(buy(2, 1, Some(2)), E::SelfReferral);
 	});
 }
@@ -282,7 +281,7 @@ fn fails_with_a_referrer_without_a_license() {
 	with_sale(first_round(), || {
 		assert_noop!(buy(3, 1, Some(4)), E::ReferrerWithoutLicense);
 		assert_noop!(buy(2, 1, Some(3)), E::ReferrerWithoutLicense);
-		// An item of another collection is none, and one that is sold or burnt is none any more.
+		// An item of another collection does not count, nor does a license that was sold or burnt.
 		assert_ok!(Nfts::force_create(
 			RuntimeOrigin::root(),
 			account(4),
@@ -321,10 +320,10 @@ fn boundary_an_account_buys_up_to_the_limit_in_a_round() {
 			Purchases::<Test>::get(account(2)),
 			Some(Bought { round: 1, count: 5 })
 		);
-		// Others have their own.
+		// Other accounts have their own limits.
 		assert_ok!(buy(3, 5, Some(2)));
 
-		// The same round with other terms counts on.
+		// The same round with other terms continues the count.
 		set(Some(Round {
 			price: 1,
 			per_account_limit: 6,
@@ -333,7 +332,7 @@ fn boundary_an_account_buys_up_to_the_limit_in_a_round() {
 		}));
 		assert_noop!(buy(2, 2, None), E::AccountLimitExceeded);
 		assert_ok!(buy(2, 1, None));
-		// Another one does not.
+		// Another round does not.
 		set(Some(second_round()));
 		System::set_block_number(50);
 		assert_ok!(buy(2, 5, None));
@@ -409,7 +408,7 @@ fn boundary_the_buyers_account_is_not_lost_to_the_price() {
 #[test]
 fn fails_when_the_commission_cannot_be_paid_out() {
 	with_sale(first_round(), || {
-		// The referrer's account went below the existential deposit, its license did not.
+		// The referrer's account fell below the existential deposit, but still owns its license.
 		assert_ok!(Balances::force_set_balance(
 			RuntimeOrigin::root(),
 			account(1),
@@ -534,7 +533,7 @@ fn setting_the_sale_fails_with_impossible_terms() {
 				error
 			);
 		}
-		// A round of one block is one.
+		// A round of one block is valid.
 		set(Some(Round {
 			starts: 49,
 			..first_round()

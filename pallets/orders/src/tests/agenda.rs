@@ -1,10 +1,10 @@
-//! What happens without anybody's call.
+//! Tests of the work that needs no call.
 
 use super::*;
 use crate::agenda::RETRY;
 use frame_support::{traits::Hooks, weights::Weight};
 
-/// Many orders whose time ends in the same block, each with a worker of its own.
+/// Creates orders whose time ends in the same block, each with a worker of its own.
 fn ending_together(count: u32) -> (Vec<u32>, BlockNumber) {
 	let ends_at = now() + HOURS;
 	let orders: Vec<_> = (0..count).map(|_| place(CARLA, 1)).collect();
@@ -12,7 +12,7 @@ fn ending_together(count: u32) -> (Vec<u32>, BlockNumber) {
 		let id = *id;
 		let worker = add_machine(PETRA);
 		let mut it = order(id);
-		// As matching and deploying would have it.
+		// The state after matching and deploying.
 		with_machine(worker, |machine| {
 			machine.state = WorkerState::Rented;
 			machine.order = Some(id);
@@ -52,14 +52,14 @@ fn ten_thousand_orders_that_end_together_are_done_in_a_few_blocks() {
 			let used = next_block();
 			assert!(used.all_lte(budget), "{used:?}");
 			let before = left();
-			// A block that is half empty does more of them.
+			// A half-empty block processes more of them.
 			let idle = Weight::from_parts(budget.ref_time() * 2, budget.proof_size() * 2);
 			assert!(Rentals::on_idle(now(), idle).all_lte(idle));
 			assert!(left() < before || left() == 0);
 			blocks += 1;
 		}
 		assert!(blocks <= 10, "{blocks} blocks");
-		// In order, and each of them due in a check.
+		// In order, and each worker is due in a check.
 		assert!(orders.iter().all(|id| state(*id) == OrderState::Closing));
 		assert!((0..10_000).all(|worker| machine(worker).forced == 1));
 	});
@@ -84,7 +84,7 @@ fn an_order_that_fails_stops_no_other() {
 			order: orders[1],
 			error: DispatchError::Unavailable
 		}));
-		// Nothing of it was done: not even the slash.
+		// The step was rolled back, including the slash.
 		assert_eq!(machine(stuck).slashes, 0);
 		run_to(now() + RETRY);
 		assert_eq!(state(orders[1]), OrderState::Deploying);
@@ -102,7 +102,7 @@ fn a_check_whose_order_fails_is_made_up_for() {
 		let (id, worker) = deployed(CARLA, 1);
 		Refused::put(Refusal::Free(worker));
 		check(worker, now() + 1, Verdict::Down);
-		// Popw has closed its check, and the order could not be.
+		// Popw has closed its check, and the order could not be closed.
 		assert_eq!(state(id), OrderState::Active);
 		let aside = now() + RETRY;
 		run_to(aside - 1);
@@ -161,7 +161,7 @@ fn entries_that_do_not_count_do_nothing() {
 		assert_ok!(Rentals::extend_order(signed(CARLA), id, 1, Balance::MAX));
 		run_to(first + 1);
 		assert_eq!((state(id), machine(worker).forced), (OrderState::Active, 0));
-		// Cancelled: its next end counts no more, either.
+		// Canceled: the entry of its next end is stale, too.
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
 		check(worker, now(), Verdict::Fine);
 		run_to(first + HOURS + 1);
@@ -176,7 +176,7 @@ fn entries_that_do_not_count_do_nothing() {
 fn a_matching_that_fails_is_made_up_for_by_a_refund() {
 	ExtBuilder.build_and_execute(|| {
 		let id = place(CARLA, 1);
-		// The record is spoilt, so that what should go back is not there.
+		// The record is corrupted: the money to refund is missing.
 		let kept = order(id).ledger;
 		Orders::<Test>::mutate(id, |order| {
 			order.as_mut().unwrap().ledger.escrow.kai *= 2;
@@ -231,7 +231,7 @@ fn a_bar_ends_by_the_agenda_and_the_worker_is_listed_again() {
 		assert!(!machine(worker).is_listed());
 		next_block();
 		assert!(machine(worker).is_listed());
-		// The order is looked up as long as any other, and forgotten then.
+		// The order stays in storage as long as any other, and is then removed.
 		run_to(order(id).closed_at + HISTORY - 1);
 		assert!(Rentals::order(id).is_some());
 		next_block();

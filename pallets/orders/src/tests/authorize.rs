@@ -1,4 +1,4 @@
-//! Fee-less calls: the pool refuses what would fail, and carries what works.
+//! Tests of fee-less calls: the pool refuses calls that would fail, and carries those that work.
 
 use super::*;
 use codec::Encode;
@@ -69,7 +69,7 @@ fn an_order_is_deployed_and_ends_fee_less() {
 		let (id, worker) = placed(CARLA, 1);
 		let valid = pool(good_confirm(id, worker)).unwrap();
 		assert_eq!(valid.longevity, u64::from(DEADLINE));
-		// The pool keeps one of the two that say what became of the deployment.
+		// The pool keeps one of the two calls that report the deployment's result.
 		assert_eq!(
 			valid.provides,
 			pool(good_fail(id, worker)).unwrap().provides
@@ -126,7 +126,7 @@ fn what_would_fail_is_refused() {
 			);
 		});
 		assert_ok!(send(good_confirm(id, worker)));
-		// Said once, it is of no use again.
+		// A call that succeeded is refused a second time.
 		assert_eq!(
 			pool(good_confirm(id, worker)),
 			Err(InvalidTransaction::Stale)

@@ -1,4 +1,4 @@
-//! `cancel_order`.
+//! Tests of `cancel_order`.
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn before_it_runs_the_set_up_goes_to_the_treasury() {
 		add_machine(PETRA);
 		let credits = earn_credits(CARLA, 2);
 		let before = free(CARLA);
-		// In both kinds: credits are used first.
+		// Paid in both kinds: credits are used first.
 		let id = try_place(CARLA, ONE, 10, Plan::OnDemand, credits).unwrap();
 		let (_, worker) = matched(id);
 		let treasury = free(TREASURY);
@@ -111,7 +111,7 @@ fn an_hour_is_the_least() {
 
 #[test]
 fn the_plan_has_to_be_earned() {
-	// Hours used of a plan of 90 days, and what is left of the price.
+	// Used hours of a plan of 90 days, and the part of the price that remains with the earned plan.
 	for (hours, percent) in [(10, 100), (719, 100), (720, 90), (2_159, 90), (2_160, 80)] {
 		ExtBuilder.build_and_execute(|| {
 			add_machine(PETRA);
@@ -119,7 +119,7 @@ fn the_plan_has_to_be_earned() {
 			let (_, worker) = matched(id);
 			confirm(id);
 			let started = order(id).started_at;
-			// Checks come often enough to prove all of it.
+			// Checks come often enough to prove all the time.
 			while now() < started + hours * HOURS {
 				let next = (now() + MAX_GAP).min(started + hours * HOURS);
 				System::set_block_number(next);

@@ -1,4 +1,4 @@
-//! `close_order`.
+//! Tests of `close_order`.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn boundary_of_an_orders_end() {
 		let (id, worker) = deployed(CARLA, 1);
 		System::set_block_number(order(id).ends_at - 1);
 		assert_noop!(close(id), Error::<Test>::NothingDue);
-		// Nobody's hook has run.
+		// No hook has run.
 		System::set_block_number(order(id).ends_at);
 		events();
 		assert_ok!(close(id));

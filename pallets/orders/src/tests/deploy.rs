@@ -1,4 +1,4 @@
-//! `confirm_deployment` and `fail_deployment`.
+//! Tests of `confirm_deployment` and `fail_deployment`.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn boundary_of_the_deadline() {
 		frame_support::hypothetically!({
 			assert_ok!(Rentals::confirm_deployment(signed(PETRA), id, None));
 		});
-		// The next block ends it, without anybody's call.
+		// The next block ends it, without a call.
 		events();
 		next_block();
 		assert_eq!(state(id), closed(CloseReason::DeployFailed));
@@ -209,7 +209,7 @@ fn the_providers_fault_costs_the_customer_nothing_and_bars_the_worker() {
 			let next = place(DAN, 1);
 			run_to(now() + 2);
 			assert_eq!(state(next), closed(CloseReason::NoSuitableWorker));
-			// The agenda looks after it at the bar's end, and forgets the order later.
+			// The agenda reviews the worker at the bar's end, and removes the order later.
 			run_to(until - 1);
 			assert_eq!(machine(worker).reviews, 0);
 			next_block();
@@ -257,13 +257,13 @@ fn a_deployment_counts_for_the_worker_once_a_check_proves_some_of_it() {
 			check(worker, now(), verdict);
 			machine(worker).deployed
 		};
-		// In the first block of its time there is nothing to prove yet.
+		// In the first block of paid time there is nothing to prove yet.
 		assert_eq!(machine(worker).deployed, 0);
 		assert_eq!(counted(Verdict::Fine), 0);
 		run_to(started + 100);
 		assert_eq!(counted(Verdict::NoConsensus), 0);
 		assert_eq!(counted(Verdict::Fine), 1);
-		// Once an order.
+		// Counted once an order.
 		run_to(started + 200);
 		assert_eq!(counted(Verdict::Fine), 1);
 	});

@@ -1,4 +1,4 @@
-//! Draws from large indices, and what providers try with them.
+//! Tests of draws from large indices, and of providers' attacks on them.
 
 use super::*;
 use crate::matching::{MAX_REVIEWED, TRIES, draw_until};
@@ -10,15 +10,15 @@ fn seed(number: u64) -> H256 {
 	H256(blake2_256(&number.to_le_bytes()))
 }
 
-/// A bucket of so many workers, a tenth of which fit. Returns the part of 4,000 orders that find one, and the
-/// mean number of draws.
+/// Draws for 4,000 orders from a bucket of `idle` workers, `fitting` per cent of which fit. Returns the part
+/// of the orders that find a worker, and the mean number of draws.
 fn served(idle: u32, fitting: u32) -> (f64, f64) {
 	const ORDERS: u32 = 4_000;
 	let (mut found, mut draws) = (0, 0);
 	for order in 0..ORDERS {
 		let mut seen = Vec::new();
 		draws += draw_until(seed(1), order, idle, 8, |position, _| {
-			// Those that fit lie scattered.
+			// The fitting ones are scattered.
 			let fits = u64::from(position) * 7_919 % 100 < u64::from(fitting);
 			fits && !seen.contains(&position) && {
 				seen.push(position);
@@ -35,10 +35,10 @@ fn served(idle: u32, fitting: u32) -> (f64, f64) {
 
 #[test]
 fn of_a_million_workers_a_tenth_that_fits_serves_97_orders_of_100() {
-	// 0.9³² = 3.4 % are turned away; with 8 draws it were 43 %.
+	// 0.9³² = 3.4 % find none; with 8 draws it would be 43 %.
 	let (part, _) = served(1_000_000, 10);
 	assert!((part - 0.966).abs() < 0.01, "{part}");
-	// Draws that fit end early.
+	// Fitting draws end the loop early.
 	let (part, draws) = served(1_000_000, 100);
 	assert!(part == 1.0 && draws < 8.01, "{part}, {draws}");
 	let (part, draws) = served(1_000_000, 50);
@@ -62,7 +62,7 @@ fn boundary_of_a_bucket_that_is_looked_at_whole() {
 	assert_eq!(draw_until(seed(2), 7, u32::MAX, 8, |_, _| true), 8);
 }
 
-/// A machine without a GPU.
+/// Adds a machine without a GPU.
 fn server(cpu: u8, floor: Balance) -> u32 {
 	let worker = add_machine(PETRA);
 	with_machine(worker, |machine| {
@@ -92,7 +92,7 @@ const CORE: Balance = KAI / 10 * 75 / 100;
 #[test]
 fn a_whole_server_never_costs_as_much_as_a_few_cores() {
 	ExtBuilder.build_and_execute(|| {
-		// The best machine there is, 256 cores, and its provider asks for no more than the market's price.
+		// The best machine, 256 cores, at the market's price.
 		let large = server(4, CORE);
 		let order = |tier| try_place(CARLA, cores(tier), 1, Plan::OnDemand, 0);
 		for tier in 1..4 {
@@ -102,13 +102,13 @@ fn a_whole_server_never_costs_as_much_as_a_few_cores() {
 		}
 		assert_noop!(order(0), Error::<Test>::InvalidRequirement);
 		assert_eq!(machine(large).order, None);
-		// Beside one of four cores it is never drawn, however bad that is.
+		// An order of four cores never gets it, however bad the machine of four cores is.
 		let small = server(1, 0);
 		with_machine(small, |machine| machine.reliability = Perbill::zero());
 		let id = order(1).unwrap();
 		matched(id);
 		assert_eq!(crate::Orders::<Test>::get(id).unwrap().worker, Some(small));
-		// It is had for the price of what it delivers.
+		// It is rented for the price of its own tier.
 		let id = try_place(DAN, cores(4), 1, Plan::OnDemand, 0).unwrap();
 		let (_, worker) = matched(id);
 		let record = crate::Orders::<Test>::get(id).unwrap();
@@ -120,7 +120,7 @@ fn a_whole_server_never_costs_as_much_as_a_few_cores() {
 #[test]
 fn workers_that_no_price_can_rent_leave_the_index_when_they_are_drawn() {
 	ExtBuilder.build_and_execute(|| {
-		// Listed while the reference was higher: 36 of 40 ask for more than there will ever be.
+		// Listed while the reference was higher: 36 of 40 have a floor above the highest price.
 		let highest = REFERENCE * 95 / 100;
 		let workers: Vec<_> = (0..40).map(|_| add_machine(PETRA)).collect();
 		for worker in &workers[..36] {
@@ -142,7 +142,7 @@ fn workers_that_no_price_can_rent_leave_the_index_when_they_are_drawn() {
 			blocks += 1;
 			assert!(blocks <= 12, "{before} are listed still");
 		}
-		// Those that only today's price is too low for stay, and no other was judged.
+		// Workers whose floor is only above today's price stay, and no other was reviewed.
 		assert!(
 			workers[36..]
 				.iter()
@@ -166,15 +166,15 @@ fn who_moves_workers_after_the_block_before_wins_nothing_in_what_the_block_left(
 		for _ in 0..40 {
 			add_machine(PETRA);
 		}
-		// The hook has room for none, so that orders are matched after the block's extrinsics.
+		// `on_initialize` has no room, so orders are matched after the block's extrinsics.
 		HookWeight::set(&Weight::from_parts(1, 1));
 		let mut hits = 0;
 		for _ in 0..200 {
 			let id = place(CARLA, 1);
 			next_block();
 			next_block();
-			// What anybody can work out before it sends extrinsics into this block: the worker that stands where
-			// the draw will fall.
+			// Public before the block's extrinsics: the worker at the position that the previous block's
+			// seed draws.
 			let public = <Vrf as kaisar_primitives::BlockSeed>::seed_of(now() - 1).unwrap();
 			let mut position = None;
 			draw_until(public, id, 40, 1, |at, _| {
@@ -203,7 +203,7 @@ fn whoever_fills_the_queue_pays_for_the_matches() {
 			client_key: client_key(),
 		});
 		let charged = call.get_dispatch_info().call_weight;
-		// A stuffed bucket: floors that are too high, four times as many draws, and two checks to close.
+		// A worst-case bucket: floors that are too high, four times as many draws, and two checks to close.
 		for number in 0..12 {
 			let worker = add_machine(PETRA);
 			with_machine(worker, |machine| match number {
@@ -220,7 +220,7 @@ fn whoever_fills_the_queue_pays_for_the_matches() {
 		}
 		let charged = charged.saturating_mul(20);
 		assert!(used.all_lt(charged), "{used:?} of {charged:?}");
-		// An order for a bucket with one worker needs no room for the most draws.
+		// An order for a bucket with one worker needs no room for the maximum number of draws.
 		let worker = add_machine(PETRA);
 		with_machine(worker, |machine| machine.profile.gpu_count = 2);
 		let two = Requirement {

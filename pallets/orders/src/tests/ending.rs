@@ -1,9 +1,9 @@
-//! An order's end, and the check that it waits for.
+//! Tests of an order's end, and of the check for which it waits.
 
 use super::*;
 use crate::agenda::RETRY;
 
-/// An order of an hour at its end, nothing of it proved.
+/// Returns an order of an hour at its end, with nothing proved, and its worker.
 fn at_its_end() -> (u32, u32) {
 	add_machine(PETRA);
 	let (id, worker) = deployed(CARLA, 1);
@@ -20,14 +20,14 @@ fn boundary_of_the_rounds_start() {
 		let ends_at = order(id).ends_at;
 		run_to(now() + 10);
 		check(worker, ends_at - 1, Verdict::Fine);
-		// That was not the one: it is paid for, and another is asked for.
+		// That was not the last check: its time is paid, and another check is forced.
 		assert_eq!(state(id), OrderState::Closing);
 		assert_eq!(order(id).ledger.gross(), Ok(price_of(HOURS - 1)));
 		assert_eq!(machine(worker).forced, 2);
 		check(worker, ends_at, Verdict::Fine);
 		assert_eq!(state(id), closed(CloseReason::Expired));
 		assert_eq!(order(id).ledger.gross(), Ok(PRICE));
-		// Freeing it makes it due in a full check.
+		// Freeing the worker makes it due in a full check.
 		assert_eq!(machine(worker).forced, 3);
 	});
 }
@@ -78,7 +78,7 @@ fn where_no_check_ever_comes_the_tail_goes_back() {
 	ExtBuilder.build_and_execute(|| {
 		let (id, worker) = at_its_end();
 		let ends_at = order(id).ends_at;
-		// It is asked for again at each look.
+		// The check is forced again at each visit.
 		for look in 1..16 {
 			run_to(ends_at + look * TIMEOUT - 1);
 			assert_eq!(machine(worker).forced, look);
@@ -106,7 +106,7 @@ fn of_a_canceled_order_too_and_the_rest_becomes_credits() {
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
 		run_to(now() + 16 * TIMEOUT);
 		assert_eq!(state(id), closed(CloseReason::Cancelled));
-		// Two hours are paid, the third goes back, seven are credited.
+		// Two hours are paid, the third is refunded, seven are credited.
 		let ledger = order(id).ledger;
 		assert_eq!(ledger.gross(), Ok(2 * PRICE));
 		assert_eq!(
@@ -145,7 +145,7 @@ fn a_check_that_is_under_way_is_waited_for_but_not_for_ever() {
 fn looks_do_not_count_while_a_check_from_before_the_match_is_open() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = add_machine(PETRA);
-		// A census of a million workers: it began in block 1 and lasts for hours.
+		// A census of a million workers, which began in block 1 and lasts for hours.
 		let (id, _) = deployed(CARLA, 1);
 		let matched_at = order(id).matched_at;
 		with_machine(worker, |machine| machine.open = Some((matched_at, None)));
@@ -153,7 +153,7 @@ fn looks_do_not_count_while_a_check_from_before_the_match_is_open() {
 		run_to(ends_at + 20 * TIMEOUT);
 		assert_eq!(state(id), OrderState::Closing);
 		assert_eq!(machine(worker).forced, 1);
-		// It is over, and the order's own check is asked for, which pays an honest provider.
+		// It is over, and the order's own check is forced, which pays an honest provider.
 		check(worker, matched_at, Verdict::Fine);
 		assert_eq!(machine(worker).forced, 2);
 		assert_eq!(state(id), OrderState::Closing);
@@ -181,8 +181,8 @@ fn after_such_a_check_sixteen_looks_are_left() {
 	});
 }
 
-/// A canceled order of ten hours, paid in credits but for `hours` of them, of which one hour was proved and two
-/// more were not. Returns what went back, what was credited, and the KAI that it cost.
+/// Cancels an order of ten hours, paid in credits except for `hours` of them, of which one hour was proved
+/// and two more were not. Returns the amounts refunded and credited, and the KAI that it cost.
 fn canceled_in_both_kinds(hours: u32, last: fn(u32)) -> (Money, Balance, Balance) {
 	let mut result = None;
 	ExtBuilder.build_and_execute(|| {
@@ -254,7 +254,7 @@ fn an_end_whose_money_could_not_be_dealt_with_is_tried_again() {
 		run_to(now() + RETRY);
 		assert_eq!(events(), vec![failed]);
 		Refused::kill();
-		// The proof stands, and nobody has to come again.
+		// The proof stands, and no further check is needed.
 		run_to(now() + RETRY);
 		assert_eq!(state(id), closed(CloseReason::Expired));
 		assert_eq!(order(id).ledger.gross(), Ok(PRICE));

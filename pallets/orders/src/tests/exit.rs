@@ -1,12 +1,12 @@
-//! Ends that the container makes: `report_exit`, and a check that finds it without an answer while the machine
-//! is there. They cost the customer what a cancellation costs, and nobody is slashed.
+//! Tests of ends by the container: `report_exit`, and a check that finds it without an answer while the
+//! machine is online. They cost the customer as much as a cancellation, and nobody is slashed.
 
 use super::*;
 
-/// Has the container of an order on a worker end.
+/// Ends the container of an order on a worker.
 type End = fn(u32, u32);
 
-/// Ways in which a container's end comes to light now.
+/// Ways in which a container's end is detected.
 const ENDS: [(End, CloseReason); 2] = [
 	(
 		|id, _| {
@@ -54,13 +54,13 @@ fn the_customer_pays_what_was_used_and_the_provider_gets_what_was_proved() {
 					credited: 4 * PRICE - tail,
 				})
 			);
-			// The treasury has what nobody proved.
+			// The treasury gets the price of unproved time.
 			assert_eq!(order(id).ledger.setup, tail);
 			assert_eq!(free(TREASURY), KAI + PRICE / 10 + tail);
 			assert_eq!(free(PETRA), FUNDS + PRICE * 9 / 10);
 			assert_eq!(free(CARLA), FUNDS - 5 * PRICE);
 			assert_eq!(Credits::<Test>::get(CARLA), 4 * PRICE - tail);
-			// Nothing is held against the machine, but a full check has to come first.
+			// The machine is not penalized, but a full check has to come first.
 			let it = machine(worker);
 			assert_eq!((it.state, it.order), (WorkerState::Online, None));
 			assert_eq!((it.slashes, it.barred_until), (0, 0));
@@ -209,14 +209,14 @@ fn a_check_that_is_over_is_closed_first() {
 				machine.open = Some((started + HOURS, Some(verdict)))
 			})
 		};
-		// It confirmed an hour: that is paid.
+		// It confirmed an hour, which is paid.
 		frame_support::hypothetically!({
 			over(Verdict::Fine);
 			assert_ok!(Rentals::report_exit(signed(PETRA), id, 1, None));
 			assert_eq!(state(id), closed(CloseReason::Exited));
 			assert_eq!(order(id).ledger.gross(), Ok(PRICE));
 		});
-		// It found it down: no report comes before that.
+		// It found the container down, which a report cannot preempt.
 		over(Verdict::Down);
 		assert_ok!(Rentals::report_exit(signed(PETRA), id, 1, None));
 		assert_eq!(state(id), closed(CloseReason::ServiceDown));
@@ -235,7 +235,7 @@ fn what_was_found_stands_though_its_money_has_to_wait() {
 		Refused::put(Refusal::Free(worker));
 		check(worker, now(), Verdict::Down);
 		assert_eq!((state(id), order(id).down), (OrderState::Active, true));
-		// Time that passes meanwhile is nobody's, and no check changes what was found.
+		// The time that passes meanwhile is not charged, and no check changes the finding.
 		run_to(now() + 10);
 		check(worker, now(), Verdict::Fine);
 		assert_eq!(order(id).ledger.gross(), Ok(PRICE));

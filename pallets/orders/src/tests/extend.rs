@@ -1,4 +1,4 @@
-//! `extend_order`.
+//! Tests of `extend_order`.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn more_hours_cost_todays_price_and_the_first_ones_keep_theirs() {
 		run_to(started + HOURS + 150);
 		check(worker, now(), Verdict::Fine);
 		assert_eq!(order(id).ledger.gross(), Ok(PRICE + today / 2));
-		// The old end is none.
+		// The old end has no effect.
 		run_to(ends_at + 10);
 		assert_eq!(state(id), OrderState::Active);
 		run_to(ends_at + 2 * HOURS);
@@ -81,7 +81,7 @@ fn boundary_of_the_floor_that_the_worker_was_offered_for() {
 		let worker = add_machine(PETRA);
 		with_machine(worker, |machine| machine.floor = PRICE);
 		let (id, _) = deployed(CARLA, 1);
-		// What its owner asks for now does not bind the order.
+		// The owner's new floor does not bind the order.
 		with_machine(worker, |machine| machine.floor = 100 * PRICE);
 		let set = |reference| {
 			assert_ok!(Rentals::set_price(
@@ -125,7 +125,7 @@ fn fails_unless_its_time_runs() {
 		assert_noop!(extend(id, 1), Error::<Test>::WrongState);
 		confirm(id);
 		System::set_block_number(order(id).ends_at);
-		// Past its end, though no hook has said so.
+		// Past its end, though no hook has run.
 		assert_noop!(extend(id, 1), Error::<Test>::WrongState);
 		System::set_block_number(now() - 1);
 		frame_support::hypothetically!({

@@ -1,4 +1,4 @@
-//! `report_issue`, and what becomes of the bond.
+//! Tests of `report_issue` and the bond.
 
 use super::*;
 use frame_support::traits::{fungible::MutateHold, tokens::Precision};
@@ -37,7 +37,7 @@ fn it_is_the_providers_if_all_is_well() {
 		run_to(100);
 		assert_ok!(report(id));
 		events();
-		// A round that began before says nothing of it, and another check is asked for.
+		// A round that began before does not resolve it, and another check is forced.
 		check(worker, 99, Verdict::Fine);
 		assert_eq!(held(CARLA).1, BOND);
 		assert_eq!(machine(worker).forced, 2);
@@ -53,7 +53,7 @@ fn it_is_the_providers_if_all_is_well() {
 			returned: false,
 			bond: BOND
 		}));
-		// Another can be reported.
+		// Another issue can be reported.
 		assert_ok!(report(id));
 	});
 }
@@ -76,7 +76,7 @@ fn a_bond_that_cannot_be_moved_costs_no_proof() {
 		);
 		assert!(order(id).ledger.paid > 0 && order(id).proved > 0);
 		assert!(order(id).issue.is_some());
-		// The next check settles it.
+		// The next check resolves it.
 		Balances::hold(&reason, &CARLA, BOND).unwrap();
 		check(worker, 110, Verdict::Fine);
 		assert_eq!((order(id).issue, held(CARLA).1), (None, 0));
@@ -98,7 +98,7 @@ fn it_is_back_if_the_worker_is_offline_or_the_service_down() {
 			check(worker, 105, verdict);
 			assert_eq!(state(id), closed(reason));
 			assert_eq!(held(CARLA), (0, 0));
-			// Nothing was proved: all but an hour of a service that was down is back.
+			// Nothing was proved: everything is refunded, except an hour where the service was down.
 			let used = if verdict == Verdict::Down { PRICE } else { 0 };
 			assert_eq!(free(CARLA), FUNDS - used);
 			assert!(events().contains(&Event::IssueResolved {

@@ -1,4 +1,4 @@
-//! The choice of the worker that gets an order.
+//! Tests of the choice of an order's worker.
 
 use super::*;
 use crate::matching::{Effort, MAX_TOUCHED};
@@ -67,7 +67,7 @@ fn all_goes_back_where_nobody_fits() {
 
 #[test]
 fn who_does_not_fit_is_dropped() {
-	// Each of these is the only other one, and by far the better one.
+	// With each of these changes the other worker, by far the better one, does not fit.
 	let spoil: [fn(&mut Machine); 13] = [
 		|machine| machine.profile.gpu_class = 12,
 		|machine| machine.profile.gpu_count = 2,
@@ -129,7 +129,7 @@ fn matching_rests_while_a_census_prepares_and_the_queue_keeps_its_order() {
 		run_to(now() + 40);
 		Rentals::on_idle(now(), Weight::MAX);
 		assert_eq!(Rentals::waiting(), 2);
-		// It can be canceled meanwhile.
+		// The order can be canceled meanwhile.
 		let third = place(DAN, 1);
 		assert_ok!(Rentals::cancel_order(signed(DAN), third));
 		CensusPrepares::put(false);
@@ -185,7 +185,7 @@ fn the_best_is_the_most_reliable_then_the_one_with_most_bandwidth() {
 
 #[test]
 fn boundary_of_reliability_in_eighths() {
-	// Three bad ones of 32 cost nothing; a fourth puts a machine behind.
+	// Three failures of 32 cost nothing; a fourth costs a rank.
 	for (confirmed, behind) in [(29, false), (28, true)] {
 		ExtBuilder.build_and_execute(|| {
 			let (spotless, other) = (add_machine(PETRA), add_machine(PETRA));
@@ -209,7 +209,7 @@ fn match_with(id: u32, seed: u64) -> Effort {
 #[test]
 fn among_equals_it_is_by_lot_and_by_draw() {
 	ExtBuilder.build_and_execute(|| {
-		// Up to as many as are wanted, all of them are looked at; above that, they are drawn.
+		// A bucket of at most `MatchDraws` workers is read whole; a larger one is drawn from.
 		for count in [4u32, 40] {
 			while MachineCount::get() < count {
 				add_machine(PETRA);
@@ -218,7 +218,7 @@ fn among_equals_it_is_by_lot_and_by_draw() {
 			for seed in 0..400u64 {
 				let id = place(CARLA, 1);
 				let effort = match_with(id, seed);
-				// One that is drawn twice is made up for.
+				// A worker drawn twice is replaced by another draw.
 				assert!(effort.draws >= count.min(8) && effort.draws < 20);
 				assert_eq!((effort.touched, effort.reviewed), (0, 0));
 				times[chosen(id) as usize] += 1;
@@ -250,7 +250,7 @@ fn a_worker_is_touched_before_it_is_rented() {
 	});
 }
 
-/// Workers whose check is over and found them offline, which nobody has closed yet.
+/// Adds workers with an ended check that found them offline and that nobody has closed yet.
 fn overdue(count: u32) {
 	for _ in 0..count {
 		let worker = add_machine(PETRA);
@@ -337,7 +337,7 @@ fn the_queue_is_served_in_order_and_by_weight() {
 			add_machine(PETRA);
 		}
 		let orders: Vec<_> = (0..30).map(|_| place(CARLA, 1)).collect();
-		// One of them is canceled, and costs next to nothing.
+		// One order is canceled, and costs next to nothing.
 		assert_ok!(Rentals::cancel_order(signed(CARLA), orders[3]));
 		// Room for about ten at a time.
 		let most = Rentals::heaviest_match(30).saturating_mul(2);
@@ -371,7 +371,7 @@ fn matching_goes_on_in_what_the_block_left() {
 		for _ in 0..60 {
 			add_machine(PETRA);
 		}
-		// The hook has room for none.
+		// The hook has room for no order.
 		HookWeight::set(&Weight::from_parts(1, 1));
 		let orders: Vec<_> = (0..60).map(|_| place(CARLA, 1)).collect();
 		next_block();

@@ -16,6 +16,7 @@ mod params;
 mod payment;
 mod place;
 mod prices;
+mod story;
 mod tricks;
 mod views;
 mod workload;
@@ -29,19 +30,19 @@ pub use kaisar_primitives::{
 };
 pub use sp_runtime::{DispatchError, Perbill, TokenError, traits::Dispatchable};
 
-/// The origin of an account.
+/// Returns the origin of an account.
 pub fn signed(account: AccountId) -> RuntimeOrigin {
 	RuntimeOrigin::signed(account)
 }
 
-/// What is on hold on an account: for orders, for reports.
+/// Returns the amounts on hold on an account: for orders, for reports.
 pub fn held(who: AccountId) -> (Balance, Balance) {
 	use frame_support::traits::fungible::InspectHold;
 	let of = |reason: HoldReason| Balances::balance_on_hold(&reason.into(), &who);
 	(of(HoldReason::Escrow), of(HoldReason::IssueBond))
 }
 
-/// Gives an account credits as it gets them: by a canceled order.
+/// Gives an account credits in the ordinary way: by a canceled order. Returns them.
 pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	let (id, worker) = deployed(who, hours + 1);
 	next_block();
@@ -56,7 +57,7 @@ pub fn earn_credits(who: AccountId, hours: u32) -> Balance {
 	credits
 }
 
-/// Every call that needs the order's customer.
+/// Returns every call that needs the order's customer.
 pub fn customer_calls(order: u32) -> Vec<RuntimeCall> {
 	[
 		Call::extend_order {
@@ -74,7 +75,7 @@ pub fn customer_calls(order: u32) -> Vec<RuntimeCall> {
 	.to_vec()
 }
 
-/// Every call that needs its worker's owner, or the worker's key.
+/// Returns every call that needs the worker's owner, or the worker's key.
 pub fn worker_calls(
 	order: u32,
 	signature: Option<sp_core::sr25519::Signature>,
@@ -96,7 +97,7 @@ pub fn worker_calls(
 	.to_vec()
 }
 
-/// Every call of governance.
+/// Returns every call of governance.
 pub fn governed_calls() -> Vec<RuntimeCall> {
 	[
 		Call::set_price {
@@ -118,7 +119,7 @@ pub fn governed_calls() -> Vec<RuntimeCall> {
 	.to_vec()
 }
 
-/// Dispatches as the runtime does: a call that fails changes nothing.
+/// Dispatches as the runtime does: a failed call changes nothing.
 pub fn dispatch(call: RuntimeCall, origin: RuntimeOrigin) -> sp_runtime::DispatchResult {
 	call.dispatch(origin)
 		.map(|_| ())
@@ -189,43 +190,6 @@ fn calls_fail_for_another_account_and_for_an_unknown_order() {
 		for call in unknown {
 			assert_noop!(dispatch(call, signed(CARLA)), Error::<Test>::UnknownOrder);
 		}
-	});
-}
-
-#[test]
-fn the_whole_story_of_an_order() {
-	ExtBuilder.build_and_execute(|| {
-		let worker = add_machine(PETRA);
-		let id = place(CARLA, 2);
-		assert_eq!(held(CARLA).0, 2 * PRICE);
-		assert_eq!(state(id), OrderState::Matching);
-		run_to(3);
-		assert_eq!(state(id), OrderState::Deploying);
-		assert_eq!(machine(worker).order, Some(id));
-		run_to(20);
-		confirm(id);
-		let started = order(id).started_at;
-		assert_eq!(order(id).ends_at, started + 2 * HOURS);
-		// An hour later a check proves it.
-		run_to(started + HOURS + 5);
-		let before = free(PETRA);
-		check(worker, started + HOURS, Verdict::Fine);
-		assert_eq!(free(PETRA) - before, PRICE * 9 / 10);
-		assert_eq!(FeesPaid::get(), PRICE / 10);
-		// Its end forces a check, which proves the rest.
-		run_to(started + 2 * HOURS);
-		assert_eq!(state(id), OrderState::Closing);
-		assert_eq!(machine(worker).forced, 1);
-		run_to(now() + 30);
-		check(worker, started + 2 * HOURS + 5, Verdict::Fine);
-		assert_eq!(state(id), closed(CloseReason::Expired));
-		assert_eq!(free(PETRA) - before, 2 * PRICE * 9 / 10);
-		assert_eq!(held(CARLA), (0, 0));
-		assert_eq!(free(CARLA), FUNDS - 2 * PRICE);
-		assert_eq!(machine(worker).state, WorkerState::Online);
-		// After a while nobody remembers it.
-		run_to(order(id).closed_at + HISTORY);
-		assert_eq!(Orders::<Test>::get(id), None);
 	});
 }
 

@@ -1,4 +1,4 @@
-//! The off-chain worker, against an agent that answers what the test says.
+//! Tests of the off-chain worker, with an agent that gives the test's answers.
 
 use super::*;
 use codec::{Decode, Encode};
@@ -37,12 +37,12 @@ struct Node {
 }
 
 impl Node {
-	/// A node that holds the key of worker 0, to which order 0 was matched.
+	/// Returns a node with the key of worker 0, to which order 0 was matched.
 	fn new(workload: Workload) -> Self {
 		Self::with(workload, |_| ())
 	}
 
-	/// The same, of a worker that was such when it was matched.
+	/// Returns the same, with a worker changed by `machine` before the match.
 	fn with(workload: Workload, machine: impl FnOnce(&mut Machine)) -> Self {
 		let mut ext = ExtBuilder.build();
 		let (offchain, agent) = TestOffchainExt::new();
@@ -85,7 +85,8 @@ impl Node {
 		Self { ext, agent, pool }
 	}
 
-	/// The agent is asked to run this, and says how it is. Returns the call that follows.
+	/// Runs the off-chain worker, with an agent that is asked to run `deployment` and reports `state`.
+	/// Returns the call that follows.
 	fn work(&mut self, deployment: Deployment, state: ContainerState) -> Option<Call<Test>> {
 		let report = ContainerReport {
 			order: Some(0),
@@ -94,7 +95,8 @@ impl Node {
 		self.ask(Some(deployment), report)
 	}
 
-	/// The agent is asked for this, and answers so. Returns the call that follows.
+	/// Runs the off-chain worker, with an agent that expects this deployment and gives this answer. Returns
+	/// the call that follows.
 	fn ask(
 		&mut self,
 		deployment: Option<Deployment>,
@@ -244,7 +246,7 @@ fn a_deployment_waits_while_the_machine_proves_what_it_was() {
 	};
 	let keep = |blocks: BlockNumber| u64::from(blocks + TIMEOUT + 24 * HOURS) * 12_000;
 	let mut node = Node::with(workload(), |machine| machine.proves_until = Some(20));
-	// In all of this time the agent is asked to run nothing.
+	// All this time the agent is asked to run nothing.
 	assert_eq!(node.ask(None, idle()), None);
 	node.ext.execute_with(|| {
 		for block in 4..20 {
@@ -252,7 +254,7 @@ fn a_deployment_waits_while_the_machine_proves_what_it_was() {
 			Rentals::offchain_worker(now());
 		}
 	});
-	// Its openings are over early: it deploys at once, and has more time for it.
+	// The openings are over early: the worker deploys at once, and has more time for it.
 	let mut early = Node::with(workload(), |machine| machine.proves_until = Some(20));
 	early.ext.execute_with(|| {
 		run_to(9);
@@ -263,7 +265,7 @@ fn a_deployment_waits_while_the_machine_proves_what_it_was() {
 		..plain()
 	};
 	assert_eq!(early.work(deployment, ContainerState::Starting), None);
-	// They take longer than they may: the deployment has the whole of its time.
+	// The openings take longer than they may: the deployment still has all of its time.
 	node.ext.execute_with(|| {
 		with_machine(0, |machine| machine.proves_until = Some(1_000));
 		run_to(20);
@@ -299,8 +301,8 @@ fn a_container_outlives_a_chain_that_stands_still() {
 		run_to(order(0).ends_at - 1);
 		(12_000, u64::from(1 + TIMEOUT + 24 * HOURS) * 12_000)
 	});
-	// The last message before the chain stalls. An agent that hears nothing more removes the container after
-	// `keep_ms`, and ends the customer's access after `serve_ms`.
+	// The last message before the chain stalls. An agent that gets no further message removes the container
+	// after `keep_ms`, and ends the customer's access after `serve_ms`.
 	let last = Deployment {
 		serve_ms: Some(left),
 		keep_ms: keep,

@@ -1,11 +1,11 @@
-//! Parameters at their ends: whatever governance sets, no hook is jammed.
+//! Tests of parameters at their limits: no value set by governance jams a hook.
 
 use super::*;
 use crate::params;
 use frame_support::weights::Weight;
 use kaisar_primitives::PlanRates;
 
-/// Runs the agenda of the block in which it looks at an order next, with all blocks between left out.
+/// Runs the agenda of an order's next entry, skipping all blocks between.
 fn wake(id: u32) {
 	let block = order(id).wake;
 	System::set_block_number(block.max(now()));
@@ -13,8 +13,8 @@ fn wake(id: u32) {
 	Rentals::run_agenda(block, Weight::MAX);
 }
 
-/// Wakes an order until it is closed, and then until it is forgotten. Returns the reason why it was closed, and
-/// how often it was woken.
+/// Runs an order's entries until it is closed, and then until it is removed. Returns the reason of its
+/// close, and the number of entries run.
 fn wake_to_the_end(id: u32) -> (CloseReason, u32) {
 	let (mut reason, mut times) = (None, 0);
 	while let Some(order) = Orders::<Test>::get(id) {
@@ -32,8 +32,8 @@ fn wake_to_the_end(id: u32) -> (CloseReason, u32) {
 	)
 }
 
-/// The lives of three orders: one that is never deployed, one that is canceled, one that runs to its end and
-/// meets no check.
+/// Runs the lives of three orders: one that is never deployed, one that is canceled, one that runs to its
+/// end without a check.
 fn live() {
 	let workers: Vec<_> = (0..3).map(|_| add_machine(PETRA)).collect();
 	let [missed, canceled, served] = [1, 1, 1].map(|hours| place(CARLA, hours));
@@ -50,7 +50,7 @@ fn live() {
 	let (reason, times) = wake_to_the_end(missed);
 	assert_eq!(reason, CloseReason::DeployFailed);
 	assert!(times <= 3 && machine(late).is_listed(), "the bar ended");
-	// The agenda looks for the last check as often as it may.
+	// The agenda visits the order the maximum number of times.
 	assert_eq!(wake_to_the_end(served).0, CloseReason::Expired);
 	Rentals::run_agenda(now(), Weight::MAX);
 	AgendaCursor::<Test>::kill();
@@ -119,7 +119,7 @@ fn no_amount_or_rate_jams_an_order() {
 				add_machine(PETRA);
 				let (running, worker) = deployed(CARLA, 24);
 				set(most);
-				// A report that cannot be paid for is refused, and changes nothing.
+				// A report whose bond cannot be held fails, and changes nothing.
 				let report = || Rentals::report_issue(signed(CARLA), running, Issue::Unreachable);
 				if report().is_err() {
 					assert!(order(running).issue.is_none());

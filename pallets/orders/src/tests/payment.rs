@@ -1,4 +1,4 @@
-//! What checks pay for while an order runs.
+//! Tests of payments by checks while an order runs.
 
 use super::*;
 use kaisar_primitives::{ClosedCheck, Closing, OnClosed, Outcome, Proved};
@@ -56,7 +56,7 @@ fn a_check_that_looked_at_the_idle_machine_takes_nothing_from_its_order() {
 		let (id, worker) = deployed(CARLA, 5);
 		let started = order(id).started_at;
 		run_to(started + 3);
-		// The worker was rented in the last blocks before the round, for which it was idle still.
+		// The worker was rented in the last blocks before the round, in which it still counts as idle.
 		let closing = Closing {
 			round: 0,
 			round_start: now(),
@@ -93,7 +93,7 @@ fn no_more_is_paid_than_was_proved() {
 		add_machine(PETRA);
 		let (id, worker) = deployed(CARLA, 100);
 		let started = order(id).started_at;
-		// Longer than a check may credit: the rest is lost for good.
+		// More than a check may credit: the rest is never credited.
 		System::set_block_number(started + MAX_GAP + 500);
 		check(worker, now(), Verdict::Fine);
 		assert_eq!(order(id).proved, MAX_GAP);
@@ -102,7 +102,7 @@ fn no_more_is_paid_than_was_proved() {
 		check(worker, later, Verdict::Fine);
 		assert_eq!(order(id).proved, MAX_GAP + 100);
 		assert_eq!(order(id).ledger.gross(), Ok(price_of(MAX_GAP + 100)));
-		// At its end it goes back to the customer.
+		// At the order's end its price is refunded.
 		let end = order(id).ends_at;
 		while now() < end {
 			System::set_block_number((now() + MAX_GAP).min(end));
@@ -133,7 +133,7 @@ fn credits_pay_first() {
 		escrow(2 * PRICE, PRICE / 2);
 		check(worker, started + 2 * HOURS, Verdict::Fine);
 		escrow(PRICE, 0);
-		// What is left is KAI, and comes back as that.
+		// The rest is KAI, and is refunded as KAI.
 		check(worker, now(), Verdict::Offline);
 		assert_eq!(free(CARLA), before - PRICE);
 		assert_eq!(TotalCredits::<Test>::get(), 0);

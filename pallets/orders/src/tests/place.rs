@@ -1,4 +1,4 @@
-//! `place_order`.
+//! Tests of `place_order`.
 
 use super::*;
 
@@ -148,7 +148,7 @@ fn credits_are_used_up_to_the_price() {
 	ExtBuilder.build_and_execute(|| {
 		add_machine(PETRA);
 		let credits = earn_credits(CARLA, 2);
-		// One more than there is.
+		// One more than the account has.
 		assert_noop!(
 			try_place(CARLA, ONE, 5, Plan::OnDemand, credits + 1),
 			Error::<Test>::InsufficientCredits

@@ -1,4 +1,4 @@
-//! The price book, the contingency, the oracle, templates.
+//! Tests of the price book, the contingency, the oracle and templates.
 
 use super::*;
 use sp_runtime::FixedU128;
@@ -55,7 +55,7 @@ fn governance_and_the_oracle_set_prices_and_nobody_else() {
 			Rentals::set_price(signed(ORACLE), 5, Some(1)),
 			DispatchError::BadOrigin
 		);
-		// A class without either is none.
+		// A class without price and cost has no entry.
 		assert_ok!(Rentals::set_price(root(), 5, None));
 		assert_ok!(Rentals::set_cost(root(), 5, None));
 		assert!(!PriceBook::<Test>::contains_key(5));
@@ -75,7 +75,7 @@ fn a_price_is_never_zero() {
 				Error::<Test>::ZeroPrice
 			);
 		}
-		// Nor does a plan make it so, whatever governance leaves of it.
+		// Nor does a plan make the price zero, whatever rates governance sets.
 		Rates::set(&kaisar_primitives::PlanRates {
 			month: Perbill::zero(),
 			quarter: Perbill::zero(),
@@ -93,7 +93,7 @@ fn the_price_follows_utilization() {
 		let price = || Rentals::price(CLASS).unwrap().on_demand;
 		assert_eq!(price(), REFERENCE * 75 / 100);
 		deployed(CARLA, 1);
-		// A quarter of them: 0.75 + 0.20 / 16.
+		// A quarter of the workers is rented: 0.75 + 0.20 / 16.
 		assert_eq!(price(), REFERENCE * 7_625 / 10_000);
 		for _ in 0..3 {
 			deployed(CARLA, 1);
@@ -131,7 +131,7 @@ fn in_a_contingency_it_follows_costs_and_no_plan_lowers_it() {
 		};
 		assert_eq!(Rentals::price(CLASS), Some(all(3 * KAI)));
 		deployed(CARLA, 1);
-		// All of them are rented: twice as much.
+		// All workers are rented: twice the price.
 		assert_eq!(Rentals::price(CLASS), Some(all(6 * KAI)));
 		assert_ok!(Rentals::set_contingency(root(), false));
 		assert_eq!(
@@ -224,7 +224,7 @@ fn capabilities_have_the_names_that_engines_know() {
 			.iter()
 			.all(|name| !name.starts_with("CAP_") && !name.contains("SYS"))
 	);
-	// Agents refuse what is not in their own list.
+	// Agents refuse capabilities that are not in their own list.
 	let agents = include_str!("../../../../agent/src/containers/limits.rs");
 	let (_, list) = agents.split_once("const CAPABILITIES").expect("a list");
 	let (list, _) = list.split_once("];").expect("its end");
@@ -279,7 +279,7 @@ fn a_class_that_is_not_paid_cannot_be_ordered() {
 			Rentals::quote(ONE, 1, Plan::OnDemand),
 			Err(Error::<Test>::NoPrice.into())
 		);
-		// An order that runs goes on.
+		// A running order can be extended.
 		assert_ok!(Rentals::extend_order(signed(DAN), id, 1, Balance::MAX));
 		Unpaid::remove(CLASS);
 		assert_ok!(try_place(CARLA, ONE, 1, Plan::OnDemand, 0));

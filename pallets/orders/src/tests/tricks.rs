@@ -1,9 +1,9 @@
-//! What somebody might try, and what it brings. `docs/orders.md` says what each costs.
+//! Tests of attacks and their gain. `docs/orders.md` gives the cost of each.
 
 use super::*;
 use frame_support::traits::fungible::MutateFreeze;
 
-/// All the KAI that an account has, on hold or not.
+/// Returns all KAI of an account, on hold or not.
 fn wealth(who: AccountId) -> Balance {
 	let (orders, bonds) = held(who);
 	free(who) + orders + bonds
@@ -21,14 +21,14 @@ fn a_long_plan_that_is_canceled_early_is_not_cheap() {
 		assert_eq!(order(id).ledger.gross(), Ok(2 * PRICE * 8 / 10));
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
 		check(worker, now(), Verdict::Fine);
-		// As dear as without a plan.
+		// The price is that without a plan.
 		assert_eq!(order(id).ledger.gross(), Ok(2 * PRICE));
 	});
 }
 
 #[test]
 fn credits_never_become_kai() {
-	// Every way in which an order that was paid in credits can end.
+	// Every way of ending an order that was paid in credits.
 	let ends: [fn(u32, u32); 9] = [
 		|id, _| {
 			assert_ok!(Rentals::cancel_order(signed(CARLA), id));
@@ -89,7 +89,7 @@ fn credits_never_become_kai() {
 	}
 }
 
-/// What a tenant has of an order of a day that it ends after five hours: KAI on its account, credits.
+/// Ends an order of a day after five hours. Returns the customer's KAI and credits, and the machine.
 fn after_five_hours(end: impl FnOnce(u32, u32)) -> (Balance, Balance, Machine) {
 	let mut result = None;
 	ExtBuilder.build_and_execute(|| {
@@ -116,9 +116,9 @@ fn a_tenant_that_silences_or_ends_its_container_gets_no_kai_back_and_hurts_no_st
 	});
 	assert_eq!(kai, FUNDS - 24 * PRICE);
 	let attacks: [fn(u32, u32); 3] = [
-		// Its listener dies, and a check comes by.
+		// The container stops listening, and a check comes.
 		|_, worker| check(worker, now(), Verdict::Down),
-		// It also reports that, so that a check comes at once.
+		// The customer also reports that, so that a check comes at once.
 		|id, worker| {
 			assert_ok!(Rentals::report_issue(signed(CARLA), id, Issue::NotServing));
 			check(worker, now(), Verdict::Down);
@@ -147,7 +147,7 @@ fn a_canceled_order_cannot_be_turned_into_kai_by_ending_its_container() {
 		let id = try_place(CARLA, ONE, 2_160, Plan::Quarter, 0).unwrap();
 		matched(id);
 		confirm(id);
-		// Nothing is proved yet, so an exit would give the rest back in KAI.
+		// Nothing is proved yet, so an exit would refund the rest in KAI.
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
 		let spent = order(id).ledger.charged;
 		assert_ok!(Rentals::report_exit(signed(PETRA), id, 0, None));
@@ -172,11 +172,11 @@ fn a_long_plan_is_not_left_for_kai_by_a_machine_that_goes_away_after_the_cancell
 		}
 		System::set_block_number(started + 24 * HOURS);
 		assert_ok!(Rentals::cancel_order(signed(CARLA), id));
-		// The provider is a friend, and pulls the plug for it.
+		// The provider is an accomplice, and pulls the plug.
 		check(worker, now(), Verdict::Offline);
 		assert_eq!(state(id), closed(CloseReason::WorkerFailed));
-		// The 22 proved hours cost 66 KAI on demand, which is the plan that a day has earned, and are paid. The other
-		// 2 h, 6 KAI, go back. Before, it was 5,131.20 KAI.
+		// The 22 proved hours cost 66 KAI on demand, which is the plan that a day has earned, and are paid.
+		// The other 2 h, 6 KAI, are refunded. Before the mend, 5,131.20 KAI were.
 		let kai = |hundredths: Balance| hundredths * KAI / 100;
 		let ledger = order(id).ledger;
 		assert_eq!(ledger.gross(), Ok(kai(6_600)));
@@ -193,7 +193,7 @@ fn confirming_and_reporting_an_exit_at_once_makes_no_machine_reliable() {
 		for _ in 0..32 {
 			let (id, _) = deployed(CARLA, 1);
 			assert_ok!(Rentals::report_exit(signed(PETRA), id, 0, None));
-			// A full check finds all as claimed, and lists it again.
+			// A full check finds everything as claimed, and lists the worker again.
 			check(worker, now(), Verdict::Fine);
 		}
 		assert_eq!(machine(worker).deployed, 0);
@@ -247,7 +247,7 @@ fn a_customer_with_a_bad_image_neither_bars_nor_ranks_down_a_rival() {
 			DeployFailure::Unhealthy,
 			DeployFailure::SealedMissing,
 		] {
-			// Mallory orders from a second account, and Petra's node says truthfully what is wrong.
+			// Mallory orders from a second account, and Petra's node reports the failure truthfully.
 			let (id, worker) = placed(ANYONE, 1);
 			assert_eq!(worker, best);
 			assert_ok!(Rentals::fail_deployment(signed(PETRA), id, reason, None));
@@ -271,7 +271,7 @@ fn a_machine_without_an_engine_costs_its_customer_nothing() {
 		assert_ok!(Rentals::fail_deployment(signed(PETRA), id, reason, None));
 		assert_eq!((wealth(CARLA), wealth(TREASURY)), (FUNDS, KAI));
 		assert_eq!(order(id).ledger.setup, 0);
-		// Who fails orders for fun is barred.
+		// A worker that fails orders at will is barred.
 		assert_eq!(machine(worker).barred_until, now() + BAR);
 	});
 }
@@ -299,7 +299,7 @@ fn a_provider_that_reports_an_exit_at_once_makes_no_credits_of_its_customers_kai
 		assert_ok!(Rentals::report_exit(signed(PETRA), id, 0, None));
 		assert_eq!(wealth(PETRA), FUNDS);
 		assert_eq!(Credits::<Test>::get(CARLA), 0);
-		// An hour, on demand, is the treasury's.
+		// The treasury gets the price of an hour on demand.
 		assert_eq!(wealth(CARLA), FUNDS - PRICE);
 		assert_eq!(wealth(TREASURY), KAI + PRICE);
 	});
@@ -349,7 +349,7 @@ fn rentals_cannot_be_chained_without_a_check_between_them() {
 		assert_eq!(state(id), closed(CloseReason::Expired));
 		next_block();
 		assert_eq!(state(next), closed(CloseReason::NoSuitableWorker));
-		// Only a check that looks at the idle machine lists it again.
+		// Only a check of the idle machine lists it again.
 		check(worker, now(), Verdict::Fine);
 		assert_eq!(placed(PETRA, 1).1, worker);
 	});
@@ -360,7 +360,7 @@ fn a_short_order_that_meets_no_check_is_paid_all_the_same() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = add_machine(PETRA);
 		let (id, _) = deployed(CARLA, 1);
-		// No random check in the whole hour. Nothing to be gained: its end forces one.
+		// No random check in the whole hour. That gains nothing: the order's end forces one.
 		run_to(order(id).ends_at);
 		assert_eq!(machine(worker).forced, 1);
 		check(worker, now(), Verdict::Fine);
@@ -377,7 +377,7 @@ fn renting_from_oneself_costs_the_fee() {
 		run_to(end);
 		check(worker, end, Verdict::Fine);
 		assert_eq!(state(id), closed(CloseReason::Expired));
-		// What demand may earn it is bounded by what it has paid as fees.
+		// The reward for demand is bounded by the fees paid.
 		assert_eq!(wealth(PETRA), FUNDS - 10 * PRICE / 10);
 		assert_eq!(FeesPaid::get(), 10 * PRICE / 10);
 	});
@@ -394,7 +394,7 @@ fn a_provider_that_reports_an_exit_is_paid_for_nothing_it_has_not_proved() {
 		run_to(now() + HOURS);
 		assert_ok!(Rentals::report_exit(signed(PETRA), id, 0, None));
 		assert_eq!(wealth(PETRA), FUNDS + PRICE * 9 / 10);
-		// What it did not prove is the treasury's, so there was no reason to end it before the check.
+		// The treasury gets the price of unproved time, so ending the order before the check gained nothing.
 		assert_eq!(wealth(TREASURY), KAI + PRICE / 10 + PRICE);
 	});
 }
@@ -405,8 +405,7 @@ fn nobody_knows_the_match_before_the_order_is_placed() {
 		for _ in 0..50 {
 			add_machine(PETRA);
 		}
-		// The same order, placed in different blocks, finds different workers: what decides is the block
-		// after it.
+		// The same order, placed in different blocks, finds different workers: the block after it decides.
 		let mut found = std::collections::BTreeSet::new();
 		for wait in 0..10 {
 			frame_support::hypothetically!({
@@ -430,7 +429,7 @@ fn placing_and_canceling_in_a_loop_holds_nothing_up() {
 		}
 		let id = place(CARLA, 1);
 		run_to(3);
-		// They cost a read each: the order behind them is matched in its block.
+		// Canceled orders cost a read each: the order behind them is matched in its block.
 		assert_eq!(state(id), OrderState::Deploying);
 		assert_eq!(wealth(DAN), FUNDS);
 	});
@@ -458,7 +457,7 @@ fn what_is_frozen_is_paid_and_given_back_all_the_same() {
 		let worker = add_machine(PETRA);
 		let (id, _) = deployed(CARLA, 10);
 		assert_ok!(Rentals::report_issue(signed(CARLA), id, Issue::Other));
-		// All that she has, what is on hold included.
+		// Everything that she has, including the amount on hold.
 		assert_ok!(<Balances as MutateFreeze<AccountId>>::set_freeze(
 			b"somewher",
 			&CARLA,

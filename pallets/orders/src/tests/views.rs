@@ -1,4 +1,4 @@
-//! What dApps and nodes ask for.
+//! Tests of the view functions.
 
 use super::*;
 use kaisar_primitives::Arch;
@@ -70,7 +70,7 @@ fn a_customers_orders_come_in_pages() {
 #[test]
 fn a_page_of_orders_reads_no_more_than_itself() {
 	ExtBuilder.build_and_execute(|| {
-		// Numbers of one, two and four bytes, in the index only: whoever reads more of it fails.
+		// Numbers of one, two and four bytes, in the index only: reading more of them fails.
 		let known: Vec<_> = (0..3).map(|_| place(CARLA, 1)).collect();
 		let others = [255u32, 256, 65_535, 65_536, u32::MAX];
 		for id in others {
@@ -83,7 +83,7 @@ fn a_page_of_orders_reads_no_more_than_itself() {
 			read.extend(page.into_iter().map(|view| view.id));
 			assert!(next.is_none_or(|next| next > start));
 			from = next;
-			// All in their order, which that of little-endian bytes is not.
+			// In numeric order, which differs from that of little-endian bytes.
 			let expected = known.iter().chain(&others).find(|id| **id > start);
 			assert_eq!(next.as_ref(), expected);
 		}
@@ -144,7 +144,7 @@ fn popws_node_is_told_whose_container_has_to_answer() {
 	});
 }
 
-/// Takes something from a machine.
+/// A change that makes a machine fail a condition.
 type Spoil = fn(&mut Machine);
 
 #[test]
@@ -192,7 +192,7 @@ fn the_workers_of_a_draw_are_shown_with_what_each_lacks() {
 		);
 		assert_eq!(lacks(&all), expected);
 
-		// In pages, and no further than asked for.
+		// In pages, and no further than the limit.
 		let first = Rentals::candidates(wish, Plan::OnDemand, 0, 4).unwrap();
 		assert_eq!((first.idle, first.next), (10, Some(4)));
 		let rest = Rentals::candidates(wish, Plan::OnDemand, 4, u32::MAX).unwrap();
@@ -200,11 +200,11 @@ fn the_workers_of_a_draw_are_shown_with_what_each_lacks() {
 		let beyond = Rentals::candidates(wish, Plan::OnDemand, u32::MAX, 9).unwrap();
 		assert_eq!((lacks(&beyond), beyond.next), (vec![], None));
 
-		// The one that is shown to fit is the one that serves.
+		// The worker shown as fitting is the one that gets the order.
 		let id = try_place(CARLA, wish, 1, Plan::OnDemand, 0).unwrap();
 		matched(id);
 		assert_eq!(order(id).worker, Some(fine));
-		// A plan that pays less is below more floors.
+		// A cheaper plan is below more floors.
 		with_machine(poor, |machine| machine.floor = PRICE * 95 / 100);
 		let lacks_price = |plan| {
 			let page = Rentals::candidates(ONE, plan, 0, 100).unwrap();

@@ -1,4 +1,4 @@
-//! What an order runs: images, templates, limits, and what becomes of a workload.
+//! Tests of workloads: images, templates, limits, and removal.
 
 use super::*;
 use kaisar_primitives::{ClientKey, Ports, WorkloadItems};
@@ -168,7 +168,7 @@ fn a_template_is_what_it_was_when_it_was_ordered() {
 		assert_ok!(set(Some(jupyter())));
 		let plain = Workload::of(Image::Template(3));
 		assert_ok!(try_run(plain.clone()));
-		// An order's own arguments and ports come in place of the template's, its variables after those.
+		// An order's own arguments and ports replace the template's; its variables follow them.
 		assert_ok!(try_run(Workload {
 			args: items(&["notebook"]),
 			env: items(&["TOKEN=x"]),
@@ -239,7 +239,7 @@ fn a_customer_that_lost_its_key_sets_another() {
 				new,
 			}]
 		);
-		// One that waits for its worker has a key as well, one that is closed has none.
+		// A waiting order has a key as well, a closed one has none.
 		let waiting = place(CARLA, 1);
 		assert_ok!(set(CARLA, waiting));
 		assert_eq!(connects(waiting), new);

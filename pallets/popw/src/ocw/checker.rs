@@ -1,5 +1,5 @@
-//! A checker's side: saying which workers' agents may push, telling the agent of each round, having it check every seat, committing to the
-//! votes, opening them, and reporting who is absent.
+//! A checker's side: admitting workers' agents, announcing each round to the agent, having it check every
+//! seat, committing to the votes, opening them, and reporting absent workers.
 
 use super::{
 	duty::{Batch, DUTIES, Duty, Mark, Place, RECEIPTS, REREAD, duty_key, note},
@@ -23,27 +23,32 @@ use kaisar_primitives::{
 };
 use sp_runtime::BoundedVec;
 
-/// Attested workers in one part of a look through the list for seats.
+/// Attested workers in one part of a scan for seats.
 const SCAN: u32 = 256;
-/// Most parts of it in one block.
+/// Maximum number of parts in one block.
 const SCANS: u32 = 48;
-/// Time after which a look through the list ends with the part that it is at.
+/// Time after which a scan ends with its current part.
 const SCAN_TIME: Duration = Duration::from_millis(300);
-/// Times that batches are compared with the state before they are settled, where places were wrong.
+/// Maximum number of comparisons of batches with the state, where places were wrong, before they are
+/// settled.
 const CORRECTIONS: u32 = 4;
-/// Workers that one block looks at for absence, in each round.
+/// Part of the commit part, as one in this number, that is left when a batch stops to wait for seats without
+/// a verdict: three blocks after the last windows remain to commit, and the waits of all batches do not end
+/// in the last block.
+const LAST_PART: BlockNumber = 4;
+/// Workers that one block examines for absence, in each round.
 const ABSENT_SCAN: u32 = 64;
-/// Verdicts that all operators together mean to reveal in a block. A census of more than its phase can
-/// take at this rate goes as fast as it must.
+/// The intended number of verdicts that all operators reveal in a block. A census that needs more than this
+/// rate within its phase goes faster.
 const VERDICTS_A_BLOCK: u64 = 4_000;
 
-/// Most batches of claims that one block answers.
+/// Maximum number of batches of claims that one block answers.
 const CLAIM_BATCHES: usize = 16;
-/// Time that one block takes to answer claims. The agent has the rest of its time to take the answers: one
-/// that comes too late is lost, and the same claims would be handed out block after block.
+/// Time in which one block answers claims. The agent has the rest of its time to take the answers: one that
+/// comes too late is lost, and the same claims would be handed out block after block.
 const CLAIM_TIME: Duration = Duration::from_millis(500);
 
-/// Does what is due for the operator that holds `key`.
+/// Does the due work of the operator that holds `key`.
 pub fn serve<T: Config>(
 	key: &CheckerKey,
 	rounds: &[Round],
@@ -90,7 +95,7 @@ pub fn serve<T: Config>(
 	admit::<T>(operator, key, rounds, now);
 }
 
-/// Returns the operator that has `key` in a round.
+/// Returns the operator whose key in a round is `key`.
 pub fn holder<T: Config>(
 	key: &CheckerKey,
 	round: &Round,
@@ -100,8 +105,9 @@ pub fn holder<T: Config>(
 	(info.key == *key).then_some((operator, info))
 }
 
-/// Returns what starts the agent's clock for a round's trial; `None` before its block. After it the clock would
-/// start too late: the agent is told only to keep what belongs to the round.
+/// Returns the request that starts the agent's clock for a round's trial; `None` before its block. After
+/// that block the clock would start too late: then the request is marked late, and the agent only keeps the
+/// round's data.
 pub fn round_start<T: Config>(round: &Round, now: BlockNumber) -> Option<RoundStart> {
 	Some(RoundStart {
 		genesis: genesis::<T>(),
@@ -113,11 +119,12 @@ pub fn round_start<T: Config>(round: &Round, now: BlockNumber) -> Option<RoundSt
 	})
 }
 
-/// Says which of the workers' agents that introduced themselves to the operator's agent it may admit: those
-/// of workers that the operator sits for. Has a time of its own, so that neither waits for the other.
+/// Answers which of the workers' agents that introduced themselves to the operator's agent it may admit:
+/// those of workers for which the operator sits. It has its own time limit, so that it and the rest do not
+/// delay each other.
 ///
 /// Only claims of rounds in which the operator has this key are answered. While a key is replaced, two keys
-/// have the same agent, and a no to the other's claims would hold for a whole round.
+/// have the same agent, and a "no" to the other's claims would hold for a whole round.
 fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], now: BlockNumber) {
 	let next = now.saturating_add(1);
 	let sits_in = |round: &&Round| {
@@ -148,7 +155,7 @@ fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], no
 			rounds: rounds.clone(),
 			answers,
 		};
-		// What it was asked last is asked again at the next block.
+		// Unanswered claims are handed out again at the next block.
 		let Some(claims) = agent.ask::<Vec<SeatClaim>>(PATH_SEATS, &request) else {
 			return;
 		};
@@ -157,7 +164,7 @@ fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], no
 			.into_iter()
 			.take(MAX_CLAIMS)
 			.filter(named)
-			// The others are handed out again.
+			// The other claims are handed out again.
 			.take_while(|_| sp_io::offchain::timestamp() < ends)
 			.map(|claim| (claim, sits_for::<T>(operator, &claim)))
 			.collect();
@@ -167,8 +174,8 @@ fn admit<T: Config>(operator: OperatorId, key: &CheckerKey, rounds: &[Round], no
 	}
 }
 
-/// Whether a worker has this agent and the operator sits for it. A false agent, which costs others nothing
-/// but a key, is found before any committee is drawn.
+/// Returns whether a worker has this agent and the operator sits for it. A false agent, which costs its
+/// maker nothing but a key, is refused before any committee is drawn.
 fn sits_for<T: Config>(operator: OperatorId, claim: &SeatClaim) -> bool {
 	T::Workers::info(claim.worker, claim.round).is_some_and(|info| info.agent == claim.agent)
 		&& Pallet::<T>::committee_of(claim.worker, claim.round)
@@ -176,13 +183,13 @@ fn sits_for<T: Config>(operator: OperatorId, claim: &SeatClaim) -> bool {
 			.any(|(other, _)| *other == operator)
 }
 
-/// A batch of votes that is not settled.
+/// A batch of votes that is not settled yet.
 #[derive(Default)]
 struct Part {
 	votes: Vec<(WorkerId, Verdict)>,
-	/// Its seats that were found and have no vote.
+	/// Its known seats without a vote.
 	others: Vec<WorkerId>,
-	/// Some of them have no verdict yet.
+	/// Whether some of those still wait for a verdict.
 	waits: bool,
 	/// The last block after which it may still wait for verdicts.
 	until: BlockNumber,
@@ -198,9 +205,9 @@ struct Side<'a, T: Config> {
 }
 
 impl<T: Config> Side<'_, T> {
-	/// Finds the operator's seats among the attested workers. Reads again what the last blocks added: one of
-	/// them may have had a rival, with other attestations or in another order. Where the chain it knew is gone
-	/// altogether, it begins anew.
+	/// Finds the operator's seats among the attested workers. Reads the additions of the last blocks again:
+	/// one of these may have had a rival, with other attestations or in another order. If none of the blocks
+	/// at which it read is on this chain, it begins anew.
 	fn find_seats(&self, duty: &mut Duty, scan_until: Timestamp) {
 		duty.marks.retain(|mark| {
 			mark.block < self.now && BlockSeeds::<T>::get(mark.block) == Some(mark.seed)
@@ -228,7 +235,7 @@ impl<T: Config> Side<'_, T> {
 				}
 			}
 			position = next.unwrap_or_else(|| AttestedCount::<T>::get(self.round.index));
-			// The agent is to be asked in this run.
+			// Leave time to ask the agent in this run.
 			if next.is_none() || sp_io::offchain::timestamp() >= scan_until {
 				break;
 			}
@@ -244,8 +251,8 @@ impl<T: Config> Side<'_, T> {
 		duty.marks.drain(..old);
 	}
 
-	/// Notes the place of a seat, which another chain may have elsewhere. It has none where its vote or its batch
-	/// is settled.
+	/// Notes the place of a seat, which may differ on another chain. A seat whose vote or batch is settled
+	/// has none.
 	fn place(
 		&self,
 		duty: &mut Duty,
@@ -267,7 +274,7 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
-	/// Places the seats that an earlier version found. Once, after an upgrade.
+	/// Notes the places of seats that an earlier version found. Runs once, after an upgrade.
 	fn place_all(&self, duty: &mut Duty) {
 		if !core::mem::take(&mut duty.is_unplaced) {
 			return;
@@ -284,7 +291,7 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
-	/// Tells the agent of the round, finds seats, and collects verdicts.
+	/// Announces the round to the agent, finds seats, and collects verdicts.
 	fn check(&self, duty: &mut Duty, agent: Option<&Agent>, scan_until: Timestamp) {
 		if !duty.told
 			&& let (Some(agent), Some(start)) = (agent, round_start::<T>(self.round, self.now))
@@ -301,7 +308,7 @@ impl<T: Config> Side<'_, T> {
 		let Some(replies) = agent.ask::<Vec<SeatReply>>(PATH_CHECK, &asked) else {
 			return;
 		};
-		// An agent that answers what it was not asked is not listened to.
+		// Answers about other seats are ignored.
 		let mut asked: BTreeSet<WorkerId> = asked.iter().map(|seat| seat.worker).collect();
 		let (mut working, mut served) = (Vec::new(), Vec::new());
 		let mut answered = BTreeSet::new();
@@ -317,24 +324,25 @@ impl<T: Config> Side<'_, T> {
 					duty.verdicts.push((worker, checked.verdict));
 					served.extend(checked.receipt.map(|receipt| (worker, receipt)));
 				}
-				// The agent cannot check this one: no vote, rather than a false one.
+				// The agent cannot check this seat: no vote, rather than a false one.
 				Progress::Failed(reason) => {
 					duty.failed.push(worker);
 					log::warn!(
 						target: LOG_TARGET,
-						"operator {}: worker {worker} cannot be checked: {reason}",
+						"operator {}: worker {worker} cannot be checked and gets no vote: {reason}",
 						self.operator,
 					);
 				}
 			}
 		}
 		duty.pending.retain(|worker| !answered.contains(worker));
-		// Those that wait go to the end, so that all get their turn.
+		// Waiting seats go to the end, so that all get their turn.
 		duty.pending.extend(working);
 		self.keep_receipts(served);
 	}
 
-	/// Keeps what shows that workers served this checker, should it be alone with that.
+	/// Stores the receipts that prove that workers served this checker, in case its vote is the only one
+	/// "online".
 	fn keep_receipts(&self, served: Vec<(WorkerId, AgentSignature)>) {
 		if served.is_empty() {
 			return;
@@ -359,8 +367,9 @@ impl<T: Config> Side<'_, T> {
 		Some((check, number))
 	}
 
-	/// Returns the seats to ask the agent for. Those whose bandwidth is to be measured now come first: a
-	/// window is over before all of a large census had their turn. Reads no more of the state than these need.
+	/// Returns the seats that the agent is to check. Those whose bandwidth is to be measured now come first:
+	/// a window is over before all seats of a large census had their turn. Reads no more of the state than
+	/// these need.
 	fn requests(&self, duty: &mut Duty) -> Vec<SeatRequest> {
 		let placed = |worker: &WorkerId| Some((*worker, duty.places.get(worker)?.window));
 		let (measured, others): (Vec<_>, Vec<_>) = duty
@@ -376,7 +385,7 @@ impl<T: Config> Side<'_, T> {
 			}
 			match self.seat(worker) {
 				Some((check, _)) => asked.extend(self.request(worker, &check, duty.seed)),
-				// Of an attestation that did not stand nothing is to come. One that comes back is found again.
+				// The attestation was dropped with its chain. If it returns, the seat is found again.
 				None => {
 					gone.insert(worker);
 				}
@@ -389,8 +398,8 @@ impl<T: Config> Side<'_, T> {
 		asked
 	}
 
-	/// Returns the block that fixes when the bandwidth of an owner's workers is measured; `None` for one of which
-	/// it is not.
+	/// Returns the block that fixes the bandwidth window of an owner's workers; `None` if their bandwidth is
+	/// not measured.
 	fn window(&self, owner: &T::AccountId, full: bool, rented: bool) -> Option<BlockNumber> {
 		let is_measured = full && !rented && self.round.bench.bandwidth_secs > 0;
 		is_measured.then(|| self.round.window_block(owner))
@@ -407,19 +416,19 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
-	/// Returns true if the window that a block fixes is fixed and not over, or only just.
+	/// Returns whether the window fixed by a block has been fixed and is not over, or only just.
 	fn is_measured_now(&self, window: Option<BlockNumber>) -> bool {
 		self.now > self.round.attest_ends()
 			&& window.is_some_and(|block| (block..=self.answered(block)).contains(&self.now))
 	}
 
-	/// Returns the block by which the agent has answered for a window that `block` fixed: the one after it.
+	/// Returns the block by which the agent has answered for the window fixed by `block`: the one after it.
 	fn answered(&self, block: BlockNumber) -> BlockNumber {
 		self.round.window_over(block).saturating_add(1)
 	}
 
-	/// Returns what the agent has to know to check a worker; `None` until the block after its attestation,
-	/// whose randomness the openings are drawn from.
+	/// Returns the request to check a worker; `None` until the block after its attestation, from whose
+	/// randomness the openings are drawn.
 	fn request(&self, worker: WorkerId, check: &Check, trial_seed: H256) -> Option<SeatRequest> {
 		let open_seed = BlockSeeds::<T>::get(check.attested_at.saturating_add(1))?;
 		let info = T::Workers::info(worker, self.round.index)?;
@@ -449,11 +458,12 @@ impl<T: Config> Side<'_, T> {
 		})
 	}
 
-	/// Settles the votes of each batch in which every seat has its verdict, or when the part is nearly over. A
-	/// seat without a verdict gets no vote then.
+	/// Settles the votes of each batch in which every seat has its verdict, or of all batches when the part
+	/// is nearly over. A seat without a verdict then gets no vote.
 	///
-	/// Each batch by itself: a sixteenth of the owners are measured in windows all over the part. If all votes
-	/// waited for the last of them, a large census would have all commitments in its last blocks.
+	/// Each batch is settled by itself: a sixteenth of the owners are measured in windows all over the part.
+	/// If all votes waited for the last of them, a large census would have all commitments in its last
+	/// blocks.
 	fn settle(&self, duty: &mut Duty) {
 		let next = self.now.saturating_add(1);
 		let length = self.round.phase_length;
@@ -502,14 +512,14 @@ impl<T: Config> Side<'_, T> {
 		places.retain(|_, place| !is_over(place));
 	}
 
-	/// Returns the batches that are to be settled now.
+	/// Returns the batches to settle now.
 	fn ready(&self, duty: &Duty) -> BTreeMap<u32, Part> {
 		let next = self.now.saturating_add(1);
 		let seats = Pallet::<T>::counters(self.operator, self.round.index).seats;
 		let settled = duty.settled();
 		let mut parts = self.parts(duty);
 		parts.retain(|number, part| {
-			// A place that another chain moved there.
+			// A place that moved there on another chain.
 			if settled.contains(number) {
 				return false;
 			}
@@ -523,8 +533,8 @@ impl<T: Config> Side<'_, T> {
 		parts
 	}
 
-	/// Compares the seats of batches with the state: another chain may have had them elsewhere. Returns whether a
-	/// place was wrong.
+	/// Compares the seats of batches with the state, since places may have been noted on another chain.
+	/// Returns whether a place was wrong.
 	fn correct(&self, duty: &mut Duty, parts: &BTreeMap<u32, Part>) -> bool {
 		let mut wrong = false;
 		for (batch, part) in parts {
@@ -546,10 +556,12 @@ impl<T: Config> Side<'_, T> {
 		wrong
 	}
 
-	/// Returns the seats whose votes are not settled, by batches.
+	/// Returns the seats whose votes are not settled, by batch.
 	fn parts(&self, duty: &Duty) -> BTreeMap<u32, Part> {
 		let (length, ends) = (self.round.phase_length, self.round.commit_ends());
-		let early = ends.saturating_sub((length / 4).max(1)).saturating_sub(1);
+		let early = ends
+			.saturating_sub((length / LAST_PART).max(1))
+			.saturating_sub(1);
 		let mut parts = BTreeMap::<u32, Part>::new();
 		let mut count = |worker: WorkerId, verdict: Option<Verdict>, waits: bool| {
 			let Some(place) = duty.places.get(&worker) else {
@@ -564,7 +576,7 @@ impl<T: Config> Side<'_, T> {
 			if waits {
 				part.waits = true;
 				if let Some(block) = place.window {
-					// One block is left for the commitment at least.
+					// At least one block remains for the commitment.
 					let answered = self.answered(block).min(ends.saturating_sub(1));
 					part.until = part.until.max(answered);
 				}
@@ -582,13 +594,13 @@ impl<T: Config> Side<'_, T> {
 		parts
 	}
 
-	/// Whether a commitment to the batch is on chain and was not opened.
+	/// Returns whether an unopened commitment to the batch is on chain.
 	fn is_kept(&self, batch: u16) -> bool {
 		Commitments::<T>::get((self.operator, Lane::of(self.round.index), batch))
 			.is_some_and(|kept| kept.round == self.round.index)
 	}
 
-	/// Whether a call for a batch was not sent lately on this chain.
+	/// Returns whether a call for a batch was not sent lately on this chain.
 	fn may_send(&self, call: &'static [u8; 6], batch: u16) -> bool {
 		let sent: Sent = (
 			call,
@@ -644,15 +656,15 @@ impl<T: Config> Side<'_, T> {
 
 	/// Returns the first block in which batch `batch` of `batches` may be revealed.
 	///
-	/// Seats are numbered in the order of attestations, so the votes of one worker's committee are in about the
-	/// same part of everyone's batches and come in about the same blocks. Were operators to reveal each at a
-	/// time of its own, most checks would be closed at the end of the phase, with the last of their votes:
-	/// closing costs more than voting, and those blocks would be five times as full.
+	/// Seats are numbered in the order of attestations, so the votes of one worker's committee are in about
+	/// the same part of every operator's batches, and come in about the same blocks. If each operator
+	/// revealed at a time of its own, most checks would be closed at the end of the phase, with the last of
+	/// their votes: closing costs more than voting, and those blocks would be five times as full.
 	fn reveal_from(&self, batch: u16, batches: u32) -> BlockNumber {
 		let attested = u64::from(AttestedCount::<T>::get(self.round.index));
 		let votes = attested.saturating_mul(u64::from(self.round.committee_size));
 		let blocks = super::spread_over(votes, VERDICTS_A_BLOCK, self.round.phase_length);
-		// Its place in its part of the window, so that not all send in the first block of it.
+		// Its position in its part of the window, so that operators do not all send in the first block.
 		let part = blocks.div_ceil(batches.max(1));
 		let place = spread(self.key.as_ref(), self.round.seed, part);
 		let before = u64::from(blocks)
@@ -666,7 +678,7 @@ impl<T: Config> Side<'_, T> {
 			.saturating_add(place)
 	}
 
-	/// Submits the reveals of commitments that are on chain and not opened.
+	/// Submits the reveals of unopened commitments that are on chain.
 	fn reveal(&self, duty: &Duty) {
 		let next = self.now.saturating_add(1);
 		let seats = Pallet::<T>::counters(self.operator, self.round.index).seats;
@@ -712,12 +724,12 @@ impl<T: Config> Side<'_, T> {
 		}
 	}
 
-	/// Reports who was due and did not attest, among a few workers drawn by the key and the block: all
-	/// checkers together look at everyone many times over.
+	/// Reports workers that were due and did not attest, among a few drawn by the key and the block: all
+	/// checkers together examine every worker many times over.
 	///
-	/// A worker with an old check that is over is not reported before that is closed, which may change whether
-	/// it is due. The pool bans a call for a while that it found invalid once, and reports of a worker in a
-	/// round all look the same.
+	/// A worker with an old check that is over is not reported before that is closed, which may change
+	/// whether it is due. The pool bans a call for a while that it once found invalid, and all reports of a
+	/// worker in a round are the same.
 	fn report_absent(&self) {
 		let next = self.now.saturating_add(1);
 		if !matches!(self.round.phase(next), Phase::Commit | Phase::Reveal)

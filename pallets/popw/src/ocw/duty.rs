@@ -9,56 +9,56 @@ use codec::{Error, Input};
 use kaisar_math::committee::batch_of;
 use kaisar_primitives::{OperatorId, Verdict, Votes, agent::receipts_key};
 
-/// Blocks whose attestations are read again at each block: the block before may have had a rival.
+/// Blocks whose attestations are read again at each block, since the block before may have had a rival.
 pub const REREAD: BlockNumber = 2;
 
-/// The work of this node in a round for one operator, and its progress. Kept in persistent local storage, so
-/// that a restart in any phase goes on where it was.
+/// The work of this node for one operator in a round, and its progress. Stored in persistent local storage,
+/// so that a restart in any part of the round continues where the work was.
 ///
-/// Local storage does not follow the chain when it reorganizes. Everything but the batches, which may be
-/// committed to already, is dropped when the trial has another seed.
+/// Local storage does not follow the chain when it reorganizes. When the trial has another seed, everything
+/// is dropped but the batches, which may be committed already.
 #[derive(Default, Encode)]
 pub struct Duty {
-	/// The trial's seed that the rest belongs to.
+	/// The seed of the trial to which the other fields belong.
 	pub seed: H256,
-	/// The agent knows of the round with this seed.
+	/// Whether the agent acknowledged the round with this seed.
 	pub told: bool,
 	/// Progress through the list of attested workers at the last blocks, oldest first.
 	pub marks: Vec<Mark>,
 	/// Seats without a verdict.
 	pub pending: Vec<WorkerId>,
-	/// Seats with one, whose votes are not settled.
+	/// Seats with a verdict, whose votes are not settled.
 	pub verdicts: Vec<(WorkerId, Verdict)>,
 	/// Seats that the agent cannot check, or that had no verdict when their batch was settled.
 	pub failed: Vec<WorkerId>,
-	/// The votes that are settled, by their numbers: what was committed is what is revealed.
+	/// The settled batches of votes, by number: the votes revealed are the votes committed.
 	pub batches: Vec<Batch>,
-	/// The places of the seats in the three lists above whose batches are not settled. A seat without one is
-	/// neither asked for nor voted on.
+	/// The places of those seats in the three lists above whose batches are not settled. A seat without a
+	/// place is neither checked nor voted on.
 	pub places: BTreeMap<WorkerId, Place>,
-	/// An earlier version stored this, without places.
+	/// Whether an earlier version stored this, without places.
 	#[codec(skip)]
 	pub is_unplaced: bool,
 }
 
-/// The place of a seat in a round, as the state had it when the seat was found: thousands of seats are looked
-/// through at each block without reading the state.
+/// The place of a seat in a round, as of the state when the seat was found, so that thousands of seats are
+/// scanned at each block without reading the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Place {
 	/// The number of the operator's seat.
 	pub number: u32,
-	/// The block that fixes when the worker's bandwidth is measured; `None` if it is not.
+	/// The block that fixes the window of the worker's bandwidth; `None` if it is not measured.
 	pub window: Option<BlockNumber>,
 }
 
 impl Place {
-	/// Returns the batch that the seat's vote belongs to.
+	/// Returns the batch to which the seat's vote belongs.
 	pub fn batch(&self) -> u32 {
 		batch_of(self.number)
 	}
 }
 
-/// Salts outlive an upgrade: what an earlier version stored ends before the places.
+/// Salts must survive an upgrade: the encoding of an earlier version ends before the places.
 impl Decode for Duty {
 	fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
 		let (seed, told, marks, pending) = Decode::decode(input)?;
@@ -83,7 +83,7 @@ impl Decode for Duty {
 }
 
 impl Duty {
-	/// Returns the operator's work in a round, or begins it anew if it is of another chain.
+	/// Returns the operator's work in a round, begun afresh if the stored one is of another chain.
 	pub fn of(operator: OperatorId, round: &Round) -> Self {
 		let duty: Self = read(&duty_key(operator, round.index)).unwrap_or_default();
 		match round.trial_seed {
@@ -133,9 +133,9 @@ impl Duty {
 pub struct Mark {
 	/// The block.
 	pub block: BlockNumber,
-	/// The running hash after it. Another chain has another one.
+	/// The running hash after the block, which differs on another chain.
 	pub seed: H256,
-	/// Entries that were read.
+	/// Entries read.
 	pub position: u32,
 }
 
@@ -148,17 +148,17 @@ pub struct Batch {
 	pub salt: [u8; 32],
 }
 
-/// Local storage key of a [`Duty`].
+/// Returns the local storage key of a [`Duty`].
 pub fn duty_key(operator: OperatorId, round: RoundIndex) -> Vec<u8> {
 	(b"kaisar/popw/duty", operator, round).encode()
 }
 
-/// Local storage key of this node's duties: operators, under all the numbers that they ever had, and rounds.
+/// Local storage key of this node's duties: rounds and operators, under all numbers that these ever had.
 pub const DUTIES: &[u8] = b"kaisar/popw/duties";
 /// Local storage key of the list of receipts that this node keeps, likewise.
 pub const RECEIPTS: &[u8] = b"kaisar/popw/receipts";
 
-/// Adds an entry to one of the two lists, unless it has it.
+/// Adds an entry to one of the two lists, unless it is there.
 pub fn note(list: &[u8], operator: OperatorId, round: RoundIndex) {
 	let mut all: Vec<(OperatorId, RoundIndex)> = read(list).unwrap_or_default();
 	if !all.contains(&(operator, round)) {
@@ -167,7 +167,7 @@ pub fn note(list: &[u8], operator: OperatorId, round: RoundIndex) {
 	}
 }
 
-/// Keeps the entries of a list that are `needed`.
+/// Retains the entries of a list that are `needed`.
 fn retain(list: &[u8], mut needed: impl FnMut(OperatorId, RoundIndex) -> bool) {
 	let mut all: Vec<(OperatorId, RoundIndex)> = read(list).unwrap_or_default();
 	let before = all.len();
@@ -177,8 +177,8 @@ fn retain(list: &[u8], mut needed: impl FnMut(OperatorId, RoundIndex) -> bool) {
 	}
 }
 
-/// Closes what stands open in rounds that are over, and forgets those rounds; and the receipts of rounds whose
-/// record is gone, in which no strike can be annulled any more.
+/// Closes the checks that stand open in rounds that are over, and forgets those rounds; also forgets the
+/// receipts of rounds whose record is gone, in which no strike can be annulled any more.
 pub fn clean_up_all<T: Config>(rounds: &[Round], now: BlockNumber) {
 	let runs = |index| rounds.iter().any(|round| round.index == index);
 	let mut dropped = false;
@@ -217,7 +217,7 @@ fn clean_up<T: Config>(operator: OperatorId, round: RoundIndex, now: BlockNumber
 		.collect();
 	if open.is_empty() {
 		let record = Rounds::<T>::get(round);
-		// Its last block may yet have a rival in which something can be opened.
+		// Its last block may still get a rival in which something can be opened.
 		if record.is_some_and(|round| now <= round.ends().saturating_add(REREAD)) {
 			return true;
 		}

@@ -1,14 +1,15 @@
-//! The off-chain worker: at each imported block it sees what is due for the keys in this node's
-//! keystore, asks the agents, and submits what they say, fee-less.
+//! The off-chain worker: at each imported block it finds the work due for the keys in this node's keystore,
+//! asks the agents, and submits their answers, fee-less.
 //!
 //! It never waits: an agent works in the background and is polled ([`offchain::Agent`]), and every request
-//! has a deadline of a fraction of a second, those that start a trial of 3 s. What must survive a restart, the votes and the salt
-//! above all, lies in persistent local offchain storage before anything is submitted. A lock keeps
-//! the workers of two blocks from doing the same thing. Trials are started before it is taken ([`start`]).
+//! has a deadline of a fraction of a second, a request that starts a trial one of 3 s. Data that must
+//! survive a restart, the votes and the salt above all, is in persistent local storage before anything is
+//! submitted. A lock keeps the off-chain workers of two blocks from doing the same work. Trials are started
+//! before it is taken (`start.rs`).
 //!
-//! It runs after every block that is the best for a moment, and local storage is not rolled back when another
-//! chain turns out to be better. So whatever it keeps of a round is kept with a seed of that round, and begins
-//! anew when the chain has another one.
+//! It runs after every block that is the best one for a moment, and local storage is not rolled back when
+//! another chain turns out to be better. So everything stored about a round is stored with a seed of that
+//! round, and starts afresh when the chain has another seed.
 
 mod checker;
 pub(crate) mod duty;
@@ -33,8 +34,12 @@ use sp_runtime::{
 	},
 };
 
-/// How long the lock is held at most, should the node die with it.
+/// Timeout of the lock, for a node that dies while it holds it.
 const LOCK: Duration = Duration::from_millis(10_000);
+
+/// Part of a phase, as one in this number, for which no submission is planned, so that stragglers still get
+/// in.
+const STRAGGLERS: BlockNumber = 8;
 
 /// Runs after block `now` was imported.
 pub fn run<T: Config>(now: BlockNumber) {
@@ -61,29 +66,30 @@ pub fn run<T: Config>(now: BlockNumber) {
 	duty::clean_up_all::<T>(&rounds, now);
 }
 
-/// Returns a place for `key` among `slots` blocks, so that not everyone submits in the same one.
+/// Returns a position for `key` among `slots` blocks, so that nodes do not all submit in the same one.
 fn spread(key: &[u8], seed: H256, slots: BlockNumber) -> BlockNumber {
 	let hash = (b"kaisar/spread", key, seed).using_encoded(sp_io::hashing::blake2_256);
 	let number = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
 	number.checked_rem(slots).unwrap_or(0)
 }
 
-/// Returns the number of blocks of a phase over which `load` submissions are spread: as many as it takes at `rate` a
-/// block, but no more than seven eighths of the phase, so that stragglers still get in. Where there is
-/// little to do nobody waits.
+/// Returns the number of blocks of a phase over which `load` submissions are spread: as many as are needed
+/// at `rate` a block, but at most seven eighths of the phase, so that stragglers still get in. With little
+/// load nobody waits.
 fn spread_over(load: u64, rate: u64, phase: BlockNumber) -> BlockNumber {
-	let most = phase.saturating_sub(phase.div_ceil(8)).max(1);
+	let most = phase.saturating_sub(phase.div_ceil(STRAGGLERS)).max(1);
 	let needed = load.div_ceil(rate.max(1));
 	u32::try_from(needed).unwrap_or(u32::MAX).clamp(1, most)
 }
 
-/// Milliseconds from now until a round is over and everyone has stopped asking, at 12 s a block.
+/// Returns the milliseconds from now until a round is over and nobody asks about it any more, at 12 s a
+/// block.
 fn keep_ms(round: &Round, now: BlockNumber) -> u64 {
 	u64::from(round.ends().saturating_sub(now).saturating_add(2))
 		.saturating_mul(kaisar_primitives::MILLISECS_PER_BLOCK)
 }
 
-/// Closes what is over, if this node has not just tried.
+/// Closes checks that are over, unless this node has just tried.
 fn finalize<T: Config>(workers: alloc::vec::Vec<WorkerId>, now: BlockNumber) {
 	for chunk in workers.chunks(MAX_FINALIZE as usize) {
 		if may_send((b"finalize", chunk), now) {
@@ -93,7 +99,8 @@ fn finalize<T: Config>(workers: alloc::vec::Vec<WorkerId>, now: BlockNumber) {
 	}
 }
 
-/// Names something sent for a round, by its seed too: on another chain it has to be sent again.
+/// The name of a submission for a round. It includes the round's seed: on another chain it has to be sent
+/// again.
 type Sent = (&'static [u8; 6], u32, RoundIndex, u16, H256);
 
 #[cfg(test)]
@@ -102,16 +109,16 @@ mod tests {
 
 	#[test]
 	fn submissions_are_spread_as_wide_as_the_load_needs() {
-		// A few workers: at once.
+		// Few workers: at once.
 		assert_eq!(spread_over(0, 1_000, 25), 1);
 		assert_eq!(spread_over(1_000, 1_000, 25), 1);
 		assert_eq!(spread_over(1_001, 1_000, 25), 2);
-		// A census of 10⁶ in phases of 625 blocks: all but the last eighth.
+		// A census of 10⁶ workers in phases of 625 blocks: all but the last eighth.
 		assert_eq!(spread_over(1_000_000, 1_000, 625), 546);
 		assert_eq!(spread_over(5_000_000, 4_000, 625), 546);
 		assert_eq!(
 			spread_over(u64::MAX, 0, u32::MAX),
-			u32::MAX - u32::MAX.div_ceil(8)
+			u32::MAX - u32::MAX.div_ceil(STRAGGLERS)
 		);
 		assert_eq!(spread_over(5, 1, 1), 1);
 	}

@@ -1,9 +1,9 @@
-//! The start of a trial, in the run on its block.
+//! The start of a trial, in the off-chain worker's run on the trial's block.
 //!
-//! The clock of every worker and every checker starts there, and a block later means 12 s that are missing. So it
-//! neither waits for the run of the block before, which may hold the lock, nor for an agent that failed in it: the
-//! agents of all keys are asked at once, whatever is noted of them. Nothing of the round is written before the
-//! lock is taken. Agents may be told twice: the first time counts.
+//! The clocks of all workers and checkers start at that block, and a block later means 12 s less. So the
+//! start waits neither for the run of the block before, which may hold the lock, nor for an agent that
+//! failed in it: the agents of all keys are asked at once, whatever is noted about them. Nothing about the
+//! round is stored before the lock is taken. An agent may get the request twice: the first one counts.
 
 use super::{checker, worker, *};
 use alloc::{
@@ -16,16 +16,16 @@ use kaisar_primitives::{
 	offchain::Agent,
 };
 
-/// The answers of the agents that were told of a trial at its block.
+/// The answers of agents to the start of a trial.
 #[derive(Default)]
 pub struct Started {
 	/// The progress of this node's workers.
 	pub proofs: BTreeMap<(WorkerId, RoundIndex), Progress<Attestation>>,
-	/// The operators whose agents know of the round.
+	/// The operators whose agents acknowledged the round.
 	pub told: BTreeSet<(OperatorId, RoundIndex)>,
 }
 
-/// Starts the trials of block `now` at the agents of this node's keys.
+/// Starts the trials of block `now` on the agents of this node's keys.
 pub fn start<T: Config>(
 	workers: &[WorkerKey],
 	checkers: &[CheckerKey],

@@ -1,5 +1,5 @@
-//! A worker's side: telling the agent of the round and its committee, starting the trial, the attestation,
-//! and staying there for the openings.
+//! A worker's side: announcing the round and its committee to the agent, starting the trial, attesting, and
+//! keeping the proof available for the openings.
 
 use super::{start::Started, *};
 use alloc::vec::Vec;
@@ -12,14 +12,14 @@ use kaisar_primitives::{
 	offchain::Agent,
 };
 
-/// Attestations that all workers together mean to send in a block. A census of more than its phase can
-/// take at this rate goes as fast as it must.
+/// The intended number of attestations of all workers in a block. A census that needs more than this rate
+/// within its phase goes faster.
 const ATTESTATIONS_A_BLOCK: u64 = 1_000;
 
-/// Introductions that an operator which sits for all workers of a round is to get in a second, at most.
+/// The maximum rate of introductions, a second, to an operator that sits for all workers of a round.
 const INTRODUCTIONS_A_SECOND: u64 = 500;
 
-/// Does what is due for the worker that holds `key`.
+/// Does the due work of the worker that holds `key`.
 pub fn serve<T: Config>(
 	key: &WorkerKey,
 	rounds: &[Round],
@@ -52,8 +52,8 @@ pub fn serve<T: Config>(
 					attest::<T>(key, worker, &info, round, root, now);
 				}
 			}
-			// The committee asks for openings now: an agent that has restarted must compute the
-			// proof again, which it does when it is asked.
+			// The committee asks for openings now. An agent that has restarted must compute the proof again,
+			// which it does when it is asked.
 			Phase::Attest | Phase::Commit if has_open_check::<T>(worker, round.index) => {
 				let progress = prove::<T>(worker, &info, round, &agent, now);
 				progress.and_then(|progress| root(worker, round, progress, now));
@@ -66,7 +66,7 @@ pub fn serve<T: Config>(
 	}
 }
 
-/// Returns the worker that has `key` in a round.
+/// Returns the worker whose key in a round is `key`.
 pub fn holder<T: Config>(
 	key: &WorkerKey,
 	round: &Round,
@@ -106,7 +106,7 @@ fn due(round: &Round) -> u64 {
 	}
 }
 
-/// Tells the agent of the round and its committee, again at each block: the agent may have restarted.
+/// Announces the round and its committee to the agent, again at each block: the agent may have restarted.
 fn prepare<T: Config>(
 	worker: WorkerId,
 	info: &WorkerInfo<T::AccountId>,
@@ -135,7 +135,7 @@ fn prepare<T: Config>(
 	let Some(Prepared { members, connected }) = prepared.filter(|_| request.runs) else {
 		return;
 	};
-	// The trial is next: what is not connected by now will get the roots late.
+	// The trial is next: agents that are not connected by now will get the roots late.
 	if round.trial == now.saturating_add(1) && connected < members {
 		log::warn!(
 			target: LOG_TARGET,
@@ -193,7 +193,7 @@ fn root(
 			if may_send((b"failed", worker, round.index), now) {
 				log::warn!(
 					target: LOG_TARGET,
-					"worker {worker}: no proof for round {}: {reason}",
+					"worker {worker}: no proof for round {}: {reason}; see the agent's log",
 					round.index,
 				);
 			}
@@ -210,8 +210,8 @@ fn attest<T: Config>(
 	root: [u8; 32],
 	now: BlockNumber,
 ) {
-	// The clock that counts has stopped with the signed root's arrival at the checkers; only the
-	// submission is spread. An order that came since the round's start waits for no more than the check.
+	// The measured time ended when the signed root arrived at the checkers; only the submission is spread. A
+	// worker that was matched since the round's start does not wait, since its order waits for the check.
 	let is_matched =
 		info.order.is_some() && info.standings.at(round.index) != Some(&WorkerState::Rented);
 	let blocks = super::spread_over(due(round), ATTESTATIONS_A_BLOCK, round.phase_length);
@@ -221,7 +221,7 @@ fn attest<T: Config>(
 		.saturating_add(1)
 		.saturating_add(if is_matched { 0 } else { place });
 	let sent: Sent = (b"attest", worker, round.index, 0, round.seed);
-	// An old check that is over is closed first: the attestation would be used up for that.
+	// An old check that is over is closed first: otherwise that would use up the attestation.
 	let waits = now.saturating_add(1) < first || Pallet::<T>::is_over(worker);
 	if waits || !may_send(sent, now) {
 		return;
@@ -233,7 +233,10 @@ fn attest<T: Config>(
 		(worker, round.index, root),
 	);
 	let Some(signature) = key.sign(&payload) else {
-		log::warn!(target: LOG_TARGET, "worker {worker}: the keystore does not sign");
+		log::warn!(
+			target: LOG_TARGET,
+			"worker {worker}: the keystore cannot sign with its key: check the keystore's files",
+		);
 		forget(sent);
 		return;
 	};

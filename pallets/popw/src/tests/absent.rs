@@ -1,4 +1,4 @@
-//! `report_absent`.
+//! Tests of `report_absent`.
 
 use super::while_attesting;
 use crate::{mock::*, *};

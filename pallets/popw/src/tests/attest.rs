@@ -1,4 +1,4 @@
-//! `attest`, and who is due.
+//! Tests of `attest`, and of the workers that are due.
 
 use super::{mark, seated, while_attesting};
 use crate::{mock::*, *};
@@ -138,13 +138,13 @@ fn a_census_finds_all_idle_workers_as_they_stood_at_its_start() {
 		add_worker(2, WorkerState::Pending, None);
 		add_worker(3, WorkerState::Offline, None);
 		add_worker(4, WorkerState::Suspended, None);
-		// Came after the start, though in its first block.
+		// Online after the start, though in the round's first block.
 		add_worker(5, WorkerState::Online, None);
-		// Left after the start.
+		// Offline after the start.
 		add_worker(6, WorkerState::Online, None);
 		// Marked for the spot round of the same block: the census covers every idle worker.
 		add_worker(7, WorkerState::Online, Some(mark(0)));
-		// Marked and not idle: checked alone.
+		// Marked and not idle: checked on its own.
 		add_worker(8, WorkerState::Pending, Some(mark(0)));
 		heard(|heard| {
 			heard.workers.get_mut(&5).unwrap().standings = Standings::new(WorkerState::Online, 2);

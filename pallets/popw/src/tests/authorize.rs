@@ -1,4 +1,4 @@
-//! Fee-less calls: the pool refuses what would fail, and carries what works.
+//! Tests of fee-less calls: the pool refuses calls that would fail, and carries those that work.
 
 use super::{attested, to_commit, to_end, to_reveal, while_attesting};
 use crate::{checks::signing_payload, mock::*, *};
@@ -266,7 +266,7 @@ fn a_list_outlives_the_closing_of_half_of_it() {
 				dispatch(finalize([worker]));
 			}
 			if stands {
-				// It keeps nobody else from closing what it does not close.
+				// The list does not keep others from closing the checks that it does not close.
 				assert_eq!(tags(list.clone()), Ok(64 - closed as usize));
 				dispatch(list.clone());
 			} else {
@@ -286,7 +286,7 @@ fn nobody_fills_blocks_with_lists_that_close_little() {
 	use sp_runtime::traits::Dispatchable;
 	attested(20, || {
 		to_end(0);
-		// Each list has one check that is over and as many others as it may.
+		// Each list has one ended check and the maximum number of others.
 		let (mut carried, mut looked_at) = (0u32, 0u32);
 		for worker in 0..20u32 {
 			let with = |others: u32| finalize([worker].into_iter().chain(1_000..1_000 + others));
@@ -312,7 +312,8 @@ fn nobody_fills_blocks_with_lists_that_close_little() {
 }
 
 /// Leaves a check of worker 0 over and not closed, in which all votes but the lightest found it offline, and
-/// marks the worker for the next round. Closing it takes the mark away. Returns that round, in its attest phase.
+/// marks the worker for the next round. Closing the check removes the mark. Returns that round, in its
+/// attest part.
 fn closing_takes_the_mark() -> Round {
 	attest(0, 0).unwrap();
 	let votes = one(0, Verdict::OFFLINE);
@@ -344,7 +345,8 @@ fn closing_takes_the_mark() -> Round {
 	}
 }
 
-/// A call that failed undoes what the touch closed, and could be sent again and again.
+/// Asserts that a call succeeds and does nothing but its touch: a failed call would undo that, and could be
+/// sent again and again.
 fn is_used_up(call: Call<Test>) {
 	assert_ok!(check(call.clone()));
 	assert!(is_open(0));
@@ -418,7 +420,7 @@ fn what_a_touch_costs_was_declared() {
 				actual.all_lte(declared),
 				"{actual:?} of {declared:?} declared"
 			);
-			// The closing, and what the order's observer added.
+			// The closing, and the weight added by the order's observer.
 			let touch = <() as WeightInfo>::finalize(0, 1)
 				.saturating_add(<Registry as kaisar_primitives::OnClosed>::max_weight());
 			assert!(actual.all_gte(touch));

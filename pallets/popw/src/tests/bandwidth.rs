@@ -1,4 +1,4 @@
-//! Bandwidth, on which a checker may have no opinion: its own line was full.
+//! Tests of bandwidth, on which a checker may have no opinion: its own line was full.
 
 use super::tally::{ANYTHING, UP, check, profile, results};
 use crate::{mock::good, *};
@@ -51,7 +51,7 @@ fn bandwidth_and_disk_are_carried_over_unless_measured() {
 	let votes = [UP(); 5];
 	let mut check = check(&votes);
 	check.full = false;
-	// A dissent in what was not measured is none.
+	// A dissent about an unmeasured figure does not count.
 	if let Some(vote) = &mut check.committee[0].vote {
 		vote.bandwidth = 4;
 	}
@@ -66,7 +66,7 @@ fn bandwidth_and_disk_are_carried_over_unless_measured() {
 		)
 	};
 	assert_eq!(of(&check, &ANYTHING), (4, 3, 1, Correct));
-	// Not past a claim that was lowered since.
+	// Not above a claim that was lowered since.
 	let lower = Profile {
 		bandwidth: 2,
 		disk: 0,
@@ -77,7 +77,7 @@ fn bandwidth_and_disk_are_carried_over_unless_measured() {
 	assert_eq!(of(&check, &ANYTHING), (1, 1, 1, Dissenting));
 }
 
-/// The bandwidth that stands after a check that was full, and whether anybody dissented.
+/// Returns the bandwidth tier after a full check, and whether any seat dissented.
 fn after(votes: &[Option<Verdict>], old: Option<&Profile>) -> (Option<u8>, bool) {
 	let check = check(votes);
 	let tally = Tally::of(&check, old, &ANYTHING);
@@ -99,10 +99,10 @@ fn without_opinions_of_more_than_half_any_opinion_agrees() {
 		[four, silent, silent, None, None],
 	] {
 		assert_eq!(after(&votes, Some(&old)), (Some(1), false), "{votes:?}");
-		// Nothing stands for a new one: it is verified nevertheless, at the lowest tier.
+		// A new worker has no tier to keep: it is verified nevertheless, at the lowest tier.
 		assert_eq!(after(&votes, None), (Some(0), false), "{votes:?}");
 	}
-	// Nobody can lose by what was not decided, and who did not vote is still missed.
+	// No seat loses by an undecided figure, and a seat without a vote still missed.
 	let check = check(&[four, four, silent, silent, None]);
 	let tally = Tally::of(&check, Some(&old), &ANYTHING);
 	assert_eq!(
@@ -134,7 +134,7 @@ fn only_what_stands_is_lowered_and_only_by_one_tier() {
 		let tally = Tally::of(&check, Some(&old), &ANYTHING);
 		let found = profile(&tally).unwrap();
 		assert_eq!(found.bandwidth, tier.saturating_sub(1));
-		// All else is as voted.
+		// Everything else is as voted.
 		let voted = Profile {
 			bandwidth: found.bandwidth,
 			cpu: 1,

@@ -1,11 +1,11 @@
-//! Marks, scopes and credits: what a check is for, and what it may prove.
+//! Tests of marks, scopes and credits: the purpose of a check, and the time that it may prove.
 
 use super::{mark, while_attesting};
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
 use kaisar_primitives::{Checks, Forced, Outcome, Profile, Standings, Verdict, WorkerState};
 
-/// The mark of worker 0.
+/// Returns the mark of worker 0.
 fn marked() -> Option<u32> {
 	heard(|heard| heard.workers[&0].forced.map(|mark| mark.round))
 }
@@ -17,7 +17,7 @@ fn open_check(worker: u32) -> Check {
 	}
 }
 
-/// Has a worker attest in a round, and all three operators vote so.
+/// Has a worker attest in a round, and all three operators vote with this verdict.
 fn check_by_all(worker: u32, index: u32, verdict: Verdict) {
 	let round = Rounds::<Test>::get(index).unwrap();
 	run_to(System::block_number().max(round.trial + 1));
@@ -36,8 +36,8 @@ fn check_by_all(worker: u32, index: u32, verdict: Verdict) {
 
 #[test]
 fn a_mark_never_falls_due_in_a_round_that_has_begun() {
-	// Registry 10: a worker whose check was closed in the first half of an attest part became due in it,
-	// while the checkers' clocks had run since its start: its honest GPU was found to be none.
+	// Once, a worker whose check was closed in the first half of an attest part became due in it, while the
+	// checkers' clocks had run since its start: they found that it had no GPU, though it was honest.
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		heard(|heard| heard.workers.get_mut(&0).unwrap().forced = Some(mark(4)));
@@ -91,7 +91,7 @@ fn a_mark_of_a_round_that_is_over_moves_on() {
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		heard(|heard| heard.workers.get_mut(&0).unwrap().forced = Some(mark(2)));
-		// Nobody closed the check, and rounds 0 and 2 are over long since.
+		// Nobody closed the check, and rounds 0 and 2 have long been over.
 		run_to(95);
 		<Popw as Checks>::touch(0);
 		assert_eq!(marked(), Some(<Popw as Checks>::next_round()));
@@ -150,7 +150,7 @@ fn only_a_census_credits_idle_time() {
 			assert_eq!(heard.proved[0].1.idle, 40);
 		});
 	});
-	// What a solitary check of the same worker proves.
+	// The time that a solitary check of the same worker proves.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		add_worker(0, WorkerState::Online, Some(mark(0)));
 		run_to(2);
@@ -164,8 +164,8 @@ fn only_a_census_credits_idle_time() {
 
 #[test]
 fn no_consensus_in_a_census_buys_no_solitary_check() {
-	// Registry 9: it marked the worker for the next spot round, which credited hours to whoever had the one
-	// GPU of several identities by then.
+	// It once marked the worker for the next spot round, which credited hours to the one of several identities
+	// that had their only GPU by then.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		CheckPeriod::set(1);
 		add_worker(0, WorkerState::Online, None);
@@ -185,7 +185,7 @@ fn no_consensus_in_a_census_buys_no_solitary_check() {
 
 #[test]
 fn all_workers_of_an_owner_are_measured_in_full_together() {
-	// Economy 5: drawn for each worker, four of 64 on one line were measured at a time.
+	// When full checks were drawn for each worker, four of 64 on one line were measured at a time.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		CheckPeriod::set(1);
 		for worker in 0..640 {
@@ -254,7 +254,7 @@ fn a_measurement_that_is_due_outlasts_a_rental() {
 		check_by_all(0, 1, weaker);
 		let due = || LastChecks::<Test>::get(0).unwrap().remeasure();
 		assert!(due());
-		// Its next check is one of its rental, which measures nothing; the order ends.
+		// Its next check is of its rental, and measures nothing; the order ends.
 		let enter = |state| {
 			let at = NextRound::<Test>::get();
 			heard(|heard| {
@@ -313,7 +313,7 @@ fn a_profile_never_exceeds_the_claim() {
 
 #[test]
 fn an_attestation_that_closes_an_old_check_is_used_up() {
-	// Registry 18: it failed after its touch, which undid the touch, and could be sent again each block.
+	// The call once failed after its touch, which undid the touch, and could be sent again each block.
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		heard(|heard| heard.workers.get_mut(&0).unwrap().forced = Some(mark(4)));
@@ -361,11 +361,11 @@ fn a_worker_is_held_while_something_can_be_held_against_it() {
 			assert_eq!(Popw::next_round(), spot + 2);
 			assert_eq!(holds(), [true, true, false, false], "block {block}");
 		}
-		// It turns out to be no census, and only the mark counts.
+		// The round starts no census, and only the mark counts.
 		run_to(start + 1);
 		assert_eq!(holds(), [false, true, false, false]);
 	});
-	// A census that it has attested in, however long that runs.
+	// A census in which it has attested, however long that runs.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		CheckPeriod::set(1);
 		MaxDue::set(1);
@@ -383,7 +383,7 @@ fn a_worker_is_held_while_something_can_be_held_against_it() {
 
 #[test]
 fn closing_is_cheap_only_if_it_says_nothing_new() {
-	// Registry 19: any outcome "online" counted as confirming.
+	// Any outcome "online" once counted as confirming.
 	let weight_of = |claimed: u16, verdict: Verdict| {
 		let mut weight = None;
 		ExtBuilder::default().operators(3).build_and_execute(|| {
@@ -415,7 +415,7 @@ fn closing_is_cheap_only_if_it_says_nothing_new() {
 	let changing = <() as WeightInfo>::reveal(1, 0, 1);
 	let weight = |verdict| weight_of(4, verdict);
 	assert_eq!(weight(good()), confirming);
-	// The profile of before, which is below the claim: the second time it costs the state.
+	// The earlier profile, which is below the claim: the second time it costs the state.
 	assert_eq!(weight_of(32, good()), changing);
 	for changed in [
 		Verdict { cpu: 0, ..good() },
@@ -447,7 +447,7 @@ fn a_worker_that_is_checked_elsewhere_at_its_start_is_not_absent_in_a_census() {
 		assert_noop!(attest(0, 3), Error::<Test>::CheckOpen);
 		run_to(40);
 		let absent = |worker| Popw::report_absent(RuntimeOrigin::signed(1), worker, 3);
-		// The first call closes the check that is over.
+		// The first call closes the ended check.
 		assert_ok!(absent(0));
 		assert_noop!(absent(0), Error::<Test>::NotDue);
 		assert_ok!(absent(1));

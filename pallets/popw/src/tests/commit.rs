@@ -1,4 +1,4 @@
-//! `commit`.
+//! Tests of `commit`.
 
 use super::{add_marked, attest_soon, attested, to_commit, to_reveal, while_attesting};
 use crate::{mock::*, *};

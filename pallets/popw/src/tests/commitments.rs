@@ -1,4 +1,4 @@
-//! Commitments bind: one opinion for each seat, and a price for what is not opened.
+//! Tests that commitments bind: one opinion for each seat, and a price for unopened ones.
 
 use super::{add_marked, attest_soon, attested, to_commit, to_end, to_reveal};
 use crate::{mock::*, *};
@@ -18,7 +18,7 @@ fn commit_batch(
 		.map_err(|error| error.error)
 }
 
-/// Reveals a batch; returns how many votes counted and how many were skipped.
+/// Reveals a batch. Returns the numbers of votes counted and skipped.
 fn reveal_batch(operator: u32, round: u32, batch: u16, votes: &Votes) -> (u32, u32) {
 	let origin = RuntimeOrigin::signed(operator_account(operator));
 	let salt = [batch as u8; 32];
@@ -70,7 +70,7 @@ fn two_opinions_on_one_seat_have_no_room() {
 		assert_ok!(commit_batch(0, 0, 1, &down));
 		assert_noop!(commit_batch(0, 0, 2, &down), Error::<Test>::BatchTooHigh);
 		to_reveal(0);
-		// It likes the second opinion better, and opens that one alone.
+		// It prefers the second opinion, and opens only that one.
 		assert_eq!(reveal_batch(0, 0, 1, &down), (1, 1));
 		assert_eq!(
 			vote_of(0, 0),
@@ -78,7 +78,7 @@ fn two_opinions_on_one_seat_have_no_room() {
 			"the vote in the other batch is skipped"
 		);
 		assert_eq!(vote_of(65, 0), Some(Verdict::OFFLINE));
-		// Nor does the first one pass a second time.
+		// Nor does the first one count a second time.
 		assert_eq!(reveal_batch(0, 0, 0, &up), (64, 0));
 		assert_eq!(vote_of(0, 0), Some(good()));
 	});
@@ -91,7 +91,7 @@ fn an_operator_with_one_seat_has_one_batch() {
 		let votes = one(0, good());
 		assert_ok!(commit_batch(0, 0, 0, &votes));
 		assert_noop!(commit_batch(0, 0, 1, &votes), Error::<Test>::BatchTooHigh);
-		// Whoever has no seat has no batch at all.
+		// An operator without a seat has no batch.
 		add_operator(3, 10);
 		assert_noop!(commit_batch(3, 0, 0, &votes), Error::<Test>::BatchTooHigh);
 	});
@@ -111,7 +111,7 @@ fn a_batch_without_a_vote_is_no_presence() {
 	});
 }
 
-/// Has worker 0 attest in `round`, and operator 0 commit and keep its batch shut.
+/// Has worker 0 attest in `round`, and operator 0 commit and not open its batch.
 fn withhold(round: u32) {
 	add_marked(0, round);
 	attest_soon(0, round);
@@ -121,7 +121,7 @@ fn withhold(round: u32) {
 	<Popw as Checks>::touch(0);
 }
 
-/// The missed seats that an operator was told for its commitments that it did not open.
+/// Returns the missed seats reported for an operator's unopened commitments.
 fn told(operator: u32) -> Vec<u32> {
 	heard(|heard| {
 		let own = heard.unopened.iter().filter(|told| told.0 == operator);
@@ -139,7 +139,7 @@ fn withholding_costs_twice_as_much_each_time() {
 			withhold(round);
 			round = NextRound::<Test>::get();
 		}
-		// Each is told as soon as its round is swept. The withheld seats themselves are missed as well.
+		// Each is reported as soon as its round is swept. The withheld seats themselves are missed as well.
 		assert_eq!(told(0), [2, 4, 8, 16, 32, 64, 64, 64]);
 		heard(|heard| {
 			let own = heard.credits.iter().filter(|credit| credit.0 == 0);
@@ -170,7 +170,8 @@ fn a_new_registration_leaves_the_price_with_the_old_one() {
 		attest_soon(0, round);
 		to_commit(round);
 		assert_ok!(commit_batch(0, round, 0, &one(0, good())));
-		// It goes while its commitment is shut, comes back with another number, and commits with that one.
+		// It leaves while its commitment is unopened, comes back with another number, and commits with that
+		// one.
 		to_reveal(round);
 		let info = heard(|heard| heard.operators.remove(&0).unwrap());
 		to_end(round);
@@ -204,7 +205,7 @@ fn overwriting_a_commitment_tells_at_once_and_is_paid_for() {
 		let free = Popw::commit(origin(), 0, 0, 0, hash, None).unwrap();
 		to_end(0);
 		assert_eq!(told(0), [2]);
-		// The sweep is behind: it never came to the next one.
+		// The sweep is behind: it has not reached the next one.
 		let old = Commitment { round: 0, hash };
 		Commitments::<Test>::insert(slot, old);
 		let round = NextRound::<Test>::get().next_multiple_of(4);
@@ -290,7 +291,8 @@ fn nothing_that_can_be_opened_is_overwritten() {
 		to_commit(0);
 		let votes = one(0, good());
 		assert_ok!(commit_batch(0, 0, 0, &votes));
-		// Later rounds are a tenth as long. Those of the same lane would come to commit before this one is over.
+		// Later rounds are a tenth as long. Those of the same lane would reach their commit part before this
+		// one is over.
 		PhaseLength::set(1);
 		let reveals = Rounds::<Test>::get(0).unwrap().commit_ends() + 1;
 		while System::block_number() < reveals {
@@ -331,7 +333,7 @@ fn a_census_and_the_spot_rounds_beside_it_have_lanes_of_their_own() {
 		to_commit(second);
 		assert_ok!(commit_batch(0, second, 0, &of_second));
 		assert_eq!(Commitments::<Test>::iter().count(), 3);
-		// Every one of them can be opened.
+		// Each of them can be opened.
 		assert_eq!(reveal_batch(0, first, 0, &of_first), (1, 0));
 		to_reveal(second);
 		assert_eq!(reveal_batch(0, second, 0, &of_second), (1, 0));
@@ -353,7 +355,7 @@ fn nothing_stays_of_an_operator_that_is_forgotten() {
 		for worker in 0..130 {
 			<Popw as Checks>::touch(worker);
 		}
-		// What the sweep removed was told; beside it a commitment lies in another lane.
+		// The sweep reported the commitments that it removed; another one is in another lane.
 		assert_eq!(told(0), [2, 4, 8]);
 		assert_eq!(
 			Withheld::<Test>::get(0),

@@ -1,5 +1,5 @@
-//! Who is due, in networks of 100, 40,000 and 1,000,000 workers. Seeds are fixed, and bounds are five
-//! standard deviations.
+//! Tests of the workers that are due, in networks of 100, 40,000 and 1,000,000 workers. Seeds are fixed, and
+//! bounds are five standard deviations.
 
 use crate::{mock::*, *};
 use codec::Encode;
@@ -9,7 +9,7 @@ use sp_core::H256;
 
 const SIZES: [u32; 3] = [100, 40_000, 1_000_000];
 
-/// A worker as `n` others are: 0 … n − 1.
+/// Adds any number of equal workers.
 fn crowd(state: WorkerState) {
 	add_worker(0, state, None);
 	heard(|heard| {
@@ -18,7 +18,7 @@ fn crowd(state: WorkerState) {
 	});
 }
 
-/// A round of a network of `n` workers, all of one state, with a seed of its own.
+/// Returns a round of a network of `n` workers, all of one state, with a seed of its own.
 fn round(kind: RoundKind, n: u32, number: u32) -> Round {
 	let base = Rounds::<Test>::get(0).expect("the first round has started");
 	Round {
@@ -35,7 +35,7 @@ fn is_due(worker: WorkerId, round: &Round) -> bool {
 	Popw::due(worker, round).is_ok()
 }
 
-/// Whether `found` of `trials` is what a chance gives, within five standard deviations.
+/// Returns whether `found` of `trials` agrees with a chance, within five standard deviations.
 fn is_likely(found: u32, trials: u32, Chance { num, den }: Chance) -> bool {
 	let (found, trials) = (i128::from(found), i128::from(trials));
 	let (num, den) = (i128::from(num), i128::from(den));
@@ -66,7 +66,7 @@ fn every_idle_worker_is_due_in_a_census() {
 	with_crowd(WorkerState::Online, || {
 		for n in SIZES {
 			let census = round(RoundKind::Census, n, 3);
-			// All of them, whatever the seed: every worker of the small ones, one of 7 of the large one.
+			// All workers, whatever the seed: every worker of the small networks, one of 7 of the large one.
 			let step = if n > 40_000 { 7 } else { 1 };
 			assert!((0..n).step_by(step).all(|worker| is_due(worker, &census)));
 		}
@@ -163,7 +163,7 @@ fn being_due_in_one_round_says_nothing_of_the_next() {
 			.filter(|worker| is_due(**worker, &second))
 			.count() as u32;
 		assert!(is_likely(again, due.len() as u32, rented_chance(40_000, n)));
-		// Nor does its neighbour's.
+		// Nor does its neighbor's.
 		let next = due
 			.iter()
 			.filter(|worker| is_due(**worker + 1, &first))

@@ -1,4 +1,4 @@
-//! Who is named as the one that found a fault.
+//! Tests of the account named as the finder of a fault.
 
 use super::while_attesting;
 use crate::mock::*;

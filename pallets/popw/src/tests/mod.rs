@@ -1,4 +1,4 @@
-//! By call, and a file for what runs through all of them.
+//! Tests, by call and by subject.
 
 mod absent;
 mod attest;
@@ -15,13 +15,14 @@ mod params;
 mod properties;
 mod reveal;
 mod rounds;
+mod story;
 mod sweep;
 mod tally;
 
 use crate::{mock::*, *};
 use kaisar_primitives::{Forced, WorkerState};
 
-/// A mark for a round.
+/// Returns a mark for a round.
 pub fn mark(round: u32) -> Forced {
 	Forced {
 		round,
@@ -29,7 +30,7 @@ pub fn mark(round: u32) -> Forced {
 	}
 }
 
-/// The operators that sit for a worker in a round, in the order of their numbers.
+/// Returns the operators that sit for a worker in a round, in the order of their numbers.
 pub fn seated(worker: u32, round: u32) -> Vec<u32> {
 	let mut operators: Vec<_> = Popw::committee(worker, round)
 		.into_iter()
@@ -39,7 +40,8 @@ pub fn seated(worker: u32, round: u32) -> Vec<u32> {
 	operators
 }
 
-/// Worker 0 forced in the first round, three operators, and block 2: the first round's attest phase.
+/// Returns a world with worker 0 forced in the first round and three operators, in block 2: the first
+/// round's attest part.
 pub fn attesting() -> sp_io::TestExternalities {
 	let mut ext = ExtBuilder::default().operators(3).build();
 	ext.execute_with(|| {
@@ -68,22 +70,22 @@ fn round(index: u32) -> Round {
 	Rounds::<Test>::get(index).expect("the round has started")
 }
 
-/// The first block of a round's commit phase.
+/// Runs to the first block of a round's commit part.
 pub fn to_commit(index: u32) {
 	run_to(round(index).attest_ends() + 1);
 }
 
-/// The first block of a round's reveal phase.
+/// Runs to the first block of a round's reveal part.
 pub fn to_reveal(index: u32) {
 	run_to(round(index).commit_ends() + 1);
 }
 
-/// The first block after a round.
+/// Runs to the first block after a round.
 pub fn to_end(index: u32) {
 	run_to(round(index).ends() + 1);
 }
 
-/// Marks a worker for a round, in which it is to be verified.
+/// Adds a worker that is marked for a round, in which it is to be verified.
 pub fn add_marked(worker: u32, round: u32) {
 	let forced = Forced {
 		round,
@@ -109,7 +111,7 @@ pub fn attested(count: u32, test: impl FnOnce()) {
 	});
 }
 
-/// Attests in the first block in which the worker may, from this one on.
+/// Has the worker attest in the first block in which it may, from this one on.
 pub fn attest_soon(worker: u32, round: u32) {
 	for _ in 0..100 {
 		if attest(worker, round).is_ok() {

@@ -1,11 +1,11 @@
-//! What Orders are told of checks.
+//! Tests of the reports of checks to Orders.
 
 use super::while_attesting;
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
 use kaisar_primitives::{Checks, OnClosed, Outcome, Verdict};
 
-/// Worker 0 serves this order.
+/// Has worker 0 serve this order.
 fn rent(order: u32) {
 	heard(|heard| {
 		if let Some(info) = heard.workers.get_mut(&0) {
@@ -14,7 +14,7 @@ fn rent(order: u32) {
 	});
 }
 
-/// The round that worker 0 is marked for.
+/// Returns the round for which worker 0 is marked.
 fn forced() -> Option<u32> {
 	heard(|heard| heard.workers[&0].forced.map(|forced| forced.round))
 }
@@ -23,7 +23,7 @@ fn told() -> Vec<(u32, u32, Outcome)> {
 	heard(|heard| heard.orders_checked.clone())
 }
 
-/// All three operators vote, and the check is closed by the last.
+/// Has all three operators vote; the last vote closes the check.
 fn vote(verdict: Verdict) {
 	let votes = one(0, verdict);
 	run_to(12);
@@ -100,7 +100,7 @@ fn a_mark_for_a_round_that_an_open_check_takes_is_postponed() {
 	while_attesting(|| {
 		attest(0, 0).unwrap();
 		run_to(5);
-		// Somebody wants it checked in the next round, whose attest phase ends before this check.
+		// The worker is forced in the next round, whose attest part ends before this check.
 		assert_ok!(<Popw as Checks>::force(0));
 		assert_eq!(forced(), Some(2));
 		run_to(15);
@@ -130,7 +130,7 @@ fn a_check_that_nobody_closed_makes_no_worker_absent() {
 		assert_ok!(<Popw as Checks>::force(0));
 		// Round 0 ends in block 31, round 2 in block 41.
 		run_to(35);
-		// The report closes the check that is over, and is used up.
+		// The report closes the ended check, which uses it up.
 		assert_ok!(Popw::report_absent(RuntimeOrigin::signed(1), 0, 2));
 		assert!(!is_open(0));
 		heard(|heard| assert!(heard.absent.is_empty()));

@@ -1,4 +1,5 @@
-//! Parameters at their ends: whatever governance sets, rounds go on, and all is well once it is set right.
+//! Tests of parameters at their limits: whatever governance sets, rounds continue, and recover once it is
+//! corrected.
 
 use super::*;
 use crate::params;
@@ -27,7 +28,7 @@ fn the_next_round_has_the_values_that_were_set_right() {
 			(*params::PHASE_LENGTH.end(), 15, 15)
 		);
 		assert!(NextStart::<Test>::get() <= 1 + *params::PHASE_LENGTH.end());
-		// Set right again, the next round starts as it should.
+		// With the value corrected, the next round starts as usual.
 		PhaseLength::set(10);
 		TrialOffset::set(0);
 		CommitteeSize::set(0);
@@ -45,7 +46,7 @@ fn the_next_round_has_the_values_that_were_set_right() {
 	});
 }
 
-/// A trial with every figure at one of its ends.
+/// Returns a trial with every figure at one of its limits.
 fn bench(end: u32) -> BenchParams {
 	BenchParams {
 		n: end,
@@ -59,7 +60,7 @@ fn bench(end: u32) -> BenchParams {
 	}
 }
 
-/// All workers that are there attest where they may, for so many blocks.
+/// Has all workers attest where they may, for `blocks`.
 fn live(blocks: u32) {
 	let end = System::block_number() + blocks;
 	while System::block_number() < end {
@@ -85,7 +86,7 @@ fn recover() {
 	Bench::set(BenchParams::default());
 	let next = <Popw as Checks>::next_round();
 	add_marked(2, next);
-	// At most four hours and the rounds that were on their way.
+	// At most four hours, and the rounds in flight.
 	let latest = System::block_number() + 6 * params::PHASE_LENGTH.end();
 	while attest(2, next).is_err() {
 		run_to(System::block_number() + 1);
@@ -146,7 +147,7 @@ fn a_round_asks_for_no_more_than_an_agent_does_and_credits_within_reason() {
 			let round = round(0);
 			assert_eq!((round.bench.n, round.bench.stages), (n, stages));
 			assert_eq!(round.bench, bench(value).held());
-			// Not a check that pays for a year.
+			// No check credits a year.
 			assert!(
 				(30..=100 * 12 * 10 + 30).contains(&round.credit),
 				"{}",

@@ -1,4 +1,4 @@
-//! Random sequences of everything, with the invariants after each step.
+//! Property tests: random sequences of all operations, with the invariants after each step.
 
 use crate::{mock::*, *};
 use kaisar_primitives::{Forced, Outcome, RoundKind, Verdict, WorkerState};
@@ -13,7 +13,7 @@ enum Op {
 	Absent(u32, u32),
 	Finalize(Vec<u32>),
 	Force(u32),
-	/// Parameters: phase length, trial offset, committee size and least number of operators.
+	/// Parameters: phase length, trial offset, committee size and minimum number of operators.
 	Set(u32, u32, u8, u8),
 }
 
@@ -23,7 +23,7 @@ const OPERATORS: u32 = 5;
 fn op() -> impl Strategy<Value = Op> {
 	let worker = 0..WORKERS + 1;
 	let operator = 0..OPERATORS + 1;
-	// Rounds back from the next one.
+	// Rounds, counted back from the next one.
 	let back = 0..9u32;
 	prop_oneof![
 		4 => (1..7u32).prop_map(Op::Blocks),
@@ -39,7 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
 	]
 }
 
-/// The votes that `variant` stands for.
+/// Returns the votes that `variant` encodes.
 fn votes(variant: u8) -> kaisar_primitives::Votes {
 	(0..WORKERS)
 		.map(|worker| {
@@ -54,8 +54,8 @@ fn votes(variant: u8) -> kaisar_primitives::Votes {
 		.unwrap()
 }
 
-/// Does a step, and returns whether it succeeded. What a call that fails told the registries is taken back
-/// with its storage.
+/// Does a step. Returns whether it succeeded. A failed call's reports to the registries are rolled back with
+/// its storage.
 fn apply(op: Op) -> bool {
 	let before = heard(|heard| heard.clone());
 	let done = attempt(op).is_ok();
@@ -65,7 +65,7 @@ fn apply(op: Op) -> bool {
 	done
 }
 
-/// Commitments that each operator made and did not open.
+/// The number of commitments that each operator made and did not open.
 #[derive(Default)]
 struct Shut([u32; OPERATORS as usize + 1]);
 
@@ -78,7 +78,8 @@ impl Shut {
 		}
 	}
 
-	/// Once everything is over, each of them counted as twice as many missed seats as the one before.
+	/// Asserts, once everything is over, that each of them counted as twice as many missed seats as the one
+	/// before.
 	fn judge(&self) {
 		for (operator, shut) in (0..).zip(self.0) {
 			let told = heard(|heard| {
@@ -137,7 +138,7 @@ fn attempt(op: Op) -> sp_runtime::DispatchResult {
 	Ok(())
 }
 
-/// What every step must leave true of the outside.
+/// Asserts the reports to the registries after every step.
 fn judge() {
 	Popw::do_try_state().expect("the invariants hold");
 	heard(|heard| {
@@ -149,12 +150,12 @@ fn judge() {
 			assert!(before.is_none_or(|(round, over)| {
 				round < closing.round && over < closing.round_start
 			}));
-			// Only a census credits idle time, and only what was decided is slashed.
+			// Only a census credits idle time, and only a decided check is slashed.
 			let census = RoundKind::of(closing.round) == RoundKind::Census;
 			assert!(closing.credit == 0 || closing.rented || census);
 			assert!(!closing.slashes || closing.outcome != Outcome::NoConsensus);
 		}
-		// Whoever was paid for a seat had voted: no more correct seats than reveals of theirs.
+		// An operator that was paid for a seat had voted: it has no more correct seats than reveals.
 		for operator in 0..OPERATORS {
 			let correct = heard
 				.seats

@@ -1,4 +1,4 @@
-//! `reveal` and `finalize`: votes, and the closing of checks.
+//! Tests of `reveal` and `finalize`: votes, and the closing of checks.
 
 use super::while_attesting;
 use crate::{mock::*, *};
@@ -6,7 +6,7 @@ use frame_support::{assert_noop, assert_ok};
 use kaisar_primitives::{Forced, Outcome, SeatResult, Verdict, Votes, WorkerState};
 use sp_runtime::DispatchError;
 
-/// Attests worker 0 and commits everyone to `votes`, up to the first block of the reveal phase.
+/// Has worker 0 attest and all operators commit to `votes`, and runs to the first block of the reveal part.
 fn committed(votes: [&Votes; 3]) {
 	attest(0, 0).unwrap();
 	run_to(12);
@@ -154,7 +154,7 @@ fn fails_for_others_than_the_operator() {
 #[test]
 fn bad_votes_are_skipped_and_counted_and_the_good_ones_stand() {
 	while_attesting(|| {
-		// Not due, unknown, due and not attested, and one's own seat twice.
+		// Not due, unknown, due but not attested, and the same seat twice.
 		add_worker(1, WorkerState::Online, None);
 		add_worker(
 			2,
@@ -201,7 +201,7 @@ fn bad_votes_are_skipped_and_counted_and_the_good_ones_stand() {
 fn a_vote_without_a_seat_is_skipped() {
 	while_attesting(|| {
 		attest(0, 0).unwrap();
-		// It has a seat on another worker alone: the committee of this one was full.
+		// It has a seat only for another worker: the committee of this one was full.
 		add_operator(3, 10);
 		Popw::take_number(3, 0);
 		let votes = one(0, good());
@@ -266,7 +266,7 @@ fn offline_by_majority() {
 			assert_eq!(
 				credits,
 				[
-					// The lone vote "online" of a full tally: of a checker that did not check.
+					// The lone vote "online" of a full tally, by a checker that did not check.
 					(0, 0, 1, SeatResult::Dissenting, true),
 					(1, 0, 2, SeatResult::Correct, false),
 					(2, 0, 1, SeatResult::Correct, false),
@@ -365,7 +365,7 @@ fn finalize_closes_only_what_is_over_and_only_once() {
 		assert_noop!(of(vec![]), Error::<Test>::NothingToFinalize);
 		run_to(32);
 		let done = of(vec![7, 0, 0]).unwrap();
-		// A look at each of those that it skipped is paid for, too.
+		// Reading each of the skipped workers is paid for, too.
 		let looks = <() as WeightInfo>::authorize_finalize(1).saturating_mul(2);
 		let weight = <() as WeightInfo>::finalize(0, 1).saturating_add(looks);
 		assert_eq!(done.actual_weight, Some(weight));
@@ -412,7 +412,7 @@ fn seats_are_listed_page_by_page() {
 		assert_eq!(found, (0..workers).collect::<Vec<_>>());
 		assert_eq!(Attested::<Test>::iter_prefix(0).count(), 3);
 		assert_eq!(Popw::seats(1, 0, 10_000, 10), (vec![], None));
-		// A page goes at a time once the round is over.
+		// One page is removed at a time once the round is over.
 		run_to(60);
 		assert_eq!(
 			(

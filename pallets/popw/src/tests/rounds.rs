@@ -1,4 +1,4 @@
-//! Rounds start, are seeded, and go.
+//! Tests of rounds: their start, their seeds, their removal.
 
 use super::mark;
 use crate::{mock::*, rounds, *};
@@ -106,7 +106,7 @@ fn four_spot_rounds_are_in_flight_at_most() {
 			run_to(now);
 			let running = Popw::rounds();
 			assert!(running.iter().all(|round| round.trial == round.start + 10));
-			// Besides, one is in its last block when the next one starts.
+			// Also, one is in its last block when the next one starts.
 			let lasting = running.iter().filter(|round| round.ends() > now);
 			assert!(lasting.count() <= 4);
 			if now > 40 {
@@ -140,7 +140,7 @@ fn the_seed_is_of_the_first_blocks_vrf_and_all_before_it() {
 fn numbers_are_fixed_before_the_extrinsics_of_the_first_block() {
 	ExtBuilder::default().operators(1).build_and_execute(|| {
 		run_to(1);
-		// Whoever writes block 1 may know its seed: what is added in it must not count.
+		// The author of block 1 may know its seed: additions in it must not count.
 		add_operator(1, 10);
 		PhaseLength::set(99);
 		run_to(2);
@@ -154,8 +154,8 @@ fn numbers_are_fixed_before_the_extrinsics_of_the_first_block() {
 
 #[test]
 fn the_author_of_the_last_blocks_before_a_start_moves_no_draw() {
-	// Registry 22: whoever has the slots of blocks 8 … 11 knows the seed of round 2 in block 8 already, and
-	// buys licenses until the draws, which are modulo the licenses minted, suit it.
+	// An author with the slots of blocks 8 … 11 knows the seed of round 2 already in block 8,
+	// and could buy licenses until the draws, which are modulo the licenses minted, suited it.
 	for (block, counts) in [(7, true), (8, false), (9, false), (10, false), (11, false)] {
 		ExtBuilder::default().operators(3).build_and_execute(|| {
 			run_to(block);
@@ -208,7 +208,7 @@ fn a_changed_phase_length_counts_from_the_next_round() {
 
 #[test]
 fn no_round_is_lost_when_the_phase_length_shrinks() {
-	// Registry 20: only the last four spot rounds were looked at.
+	// Only the last four spot rounds were once considered.
 	ExtBuilder::default().operators(3).build_and_execute(|| {
 		PhaseLength::set(25);
 		add_worker(0, WorkerState::Pending, Some(mark(0)));
@@ -224,7 +224,7 @@ fn no_round_is_lost_when_the_phase_length_shrinks() {
 			assert!(running.iter().any(|round| round.index == 0), "block {now}");
 			assert_eq!(<Popw as Checks>::oldest_round(), 0);
 			assert!(<Popw as Checks>::is_due(1), "its absence can be reported");
-			// Nothing that can still be opened is overwritten: rounds of one lane do not overlap.
+			// No commitment that can still be opened is overwritten: rounds of one lane do not overlap.
 			for one in &running {
 				let overlaps = |other: &&Round| {
 					other.index != one.index
@@ -265,7 +265,7 @@ fn a_census_follows_the_seed_once_in_a_check_period() {
 
 #[test]
 fn one_census_runs_at_a_time() {
-	// Registry 16: two censuses were voted on at once, in one lane of commitments.
+	// Two censuses were once voted on at once, in one lane of commitments.
 	ExtBuilder::default().build_and_execute(|| {
 		CheckPeriod::set(1);
 		MaxDue::set(1);
@@ -285,9 +285,9 @@ fn one_census_runs_at_a_time() {
 			.collect();
 		censuses.sort_unstable_by_key(|round| round.index);
 		let starts: Vec<_> = censuses.iter().map(|round| round.start).collect();
-		// With the first spot round after the one before, at once.
+		// At once, with the first spot round after the census before.
 		assert_eq!(starts, [1, 101, 201, 301]);
-		// Which is what each of them credits.
+		// Each of them credits that interval.
 		assert!(censuses.iter().all(|round| round.credit == 100));
 	});
 }
@@ -313,7 +313,7 @@ fn a_round_notes_what_its_checks_may_credit() {
 	ExtBuilder::default().build_and_execute(|| {
 		PhaseLength::set(25);
 		TrialOffset::set(20);
-		// One in u32::MAX, so that the census has to be asked for.
+		// One in u32::MAX, so that the test has to force the census.
 		CheckPeriod::set(48);
 		add_worker(0, WorkerState::Rented, None);
 		run_to(1);
@@ -345,7 +345,7 @@ fn a_census_longer_than_records_are_kept_keeps_its_own() {
 		run_to(census.ends() + RECORD_DEPTH + 60);
 		assert!(!Rounds::<Test>::contains_key(1));
 		assert_eq!(AttestedCount::<Test>::iter().count(), 0);
-		// And those that it held back go with it, some at each start.
+		// The records that it held back are removed with it, some at each start.
 		run_to(census.ends() + 2 * RECORD_DEPTH);
 		assert!(Rounds::<Test>::iter().count() <= RECORD_DEPTH as usize / 60 + 6);
 	});

@@ -1,18 +1,18 @@
-//! What past rounds leave is removed as fast as it comes.
+//! Tests that the storage of past rounds is removed as fast as it grows.
 
 use super::{attest_soon, to_commit, to_end};
 use crate::{mock::*, rounds::Swept, *};
 use frame_support::{traits::Hooks, weights::Weight};
 use kaisar_primitives::WorkerState;
 
-/// Gives a seat in a round to every 32nd of so many operators: each has a page of counters of its own.
+/// Gives a seat in a round to every 32nd of `operators`: each has a page of counters of its own.
 fn seat(round: u32, operators: u32) {
 	for number in 0..operators {
 		Popw::take_number(number * COUNTERS_PAGE, round);
 	}
 }
 
-/// The rounds that have counters, with the number of their pages.
+/// Returns the rounds that have counters, with the number of their pages.
 fn pages() -> std::collections::BTreeMap<u32, u32> {
 	let mut pages = std::collections::BTreeMap::new();
 	for (round, _, _) in CountersOf::<Test>::iter() {
@@ -21,7 +21,7 @@ fn pages() -> std::collections::BTreeMap<u32, u32> {
 	pages
 }
 
-/// A commitment of an operator in a round, which it never opens.
+/// Adds a commitment of an operator in a round, which it never opens.
 fn leave_shut(operator: u32, round: u32) {
 	let hash = Default::default();
 	Commitments::<Test>::insert((operator, Lane::of(round), 0), Commitment { round, hash });
@@ -39,17 +39,17 @@ fn counters_of_a_thousand_operators_do_not_pile_up() {
 		for number in 0..20 {
 			let round = Popw::rounds().first().unwrap().index;
 			seat(round, operators);
-			// One of them never opens what it committed to.
+			// One of them never opens its commitment.
 			leave_shut(number * COUNTERS_PAGE, round);
 			run_to(NextStart::<Test>::get() + 1);
-			// Only rounds that run have any, and one that was over when this phase began.
+			// Only running rounds have any, and one that was over when this phase began.
 			let pages = pages();
 			assert!(pages.len() <= 5, "{pages:?}");
 			assert!(pages.keys().all(|old| old + 8 > round), "{pages:?}");
 			seen = seen.max(pages.len());
 		}
 		assert!(seen >= 2);
-		// And all that was over was told.
+		// All commitments of ended rounds were reported.
 		heard(|heard| assert!(heard.unopened.len() >= 16, "{}", heard.unopened.len()));
 		run_to(System::block_number() + 110);
 		assert!(pages().is_empty());
@@ -76,7 +76,7 @@ fn a_block_removes_a_bounded_number_of_pages_and_charges_for_them() {
 		};
 		let removed: Vec<(u32, Weight)> = (1..=4).map(|n| charged(end + n)).collect();
 		let counts: Vec<u32> = removed.iter().map(|(count, _)| *count).collect();
-		// The steps are pages, and the rounds that are over.
+		// The steps are pages, and ended rounds.
 		assert!(counts[0] >= SWEEP - 8 && counts[0] <= SWEEP, "{counts:?}");
 		assert_eq!(counts.iter().sum::<u32>(), operators);
 		assert_eq!(counts[3], 0);
@@ -114,7 +114,7 @@ fn a_network_that_opened_nothing_is_told_of_in_steps() {
 			last = told;
 		}
 		assert!(pages().is_empty());
-		// Each once, and each as its first.
+		// Each operator once, and as its first.
 		heard(|heard| {
 			heard.unopened.sort_unstable();
 			heard.unopened.dedup();
@@ -151,7 +151,7 @@ fn spot_rounds_do_not_wait_for_a_census_that_lasts() {
 				.filter(|round| round.is_multiple_of(2))
 				.count();
 			assert!(spots <= 4, "{:?}", pages());
-			// What the census needs stays.
+			// The storage of the census stays.
 			if System::block_number() <= census.ends() {
 				assert!(CountersOf::<Test>::contains_key(1, 0));
 				assert!(Commitments::<Test>::contains_key(slot));

@@ -1,15 +1,15 @@
-//! What votes come to.
+//! Tests of the tally.
 
 use crate::{mock::good, *};
 use kaisar_primitives::{Outcome, Profile, SeatResult, Verdict};
 use proptest::prelude::*;
 
-/// A check with a seat of weight 1 for each vote, `None` for one that was not revealed.
+/// Returns a check with a seat of weight 1 for each vote, `None` for an unrevealed one.
 pub(super) fn check(votes: &[Option<Verdict>]) -> Check {
 	weighed(&votes.iter().map(|vote| (*vote, 1)).collect::<Vec<_>>())
 }
 
-/// A check of size 5, or more if the weights sum to more.
+/// Returns a check of size 5, or more if the weights sum to more.
 fn weighed(votes: &[(Option<Verdict>, u8)]) -> Check {
 	let weight: u8 = votes.iter().map(|(_, weight)| weight).sum();
 	Check {
@@ -39,7 +39,7 @@ fn weighed(votes: &[(Option<Verdict>, u8)]) -> Check {
 	}
 }
 
-/// What a claim of everything allows, with GPUs of class 1.
+/// The profile that a claim of everything allows, with GPUs of class 1.
 pub(super) const ANYTHING: Profile = Profile {
 	bandwidth: 4,
 	cpu: 4,
@@ -148,7 +148,7 @@ fn fewer_than_three_operators_decide_nothing() {
 
 #[test]
 fn two_colluding_seats_beside_a_served_one_award_nothing() {
-	// Registry 1: the worker serves two friends and one honest seat, and refuses the other two. The friends
+	// The worker serves two friends and one honest seat, and refuses the other two. The friends
 	// claim 255 GPUs of a class for a machine that claims none.
 	let lie = Some(Verdict {
 		bandwidth: 4,
@@ -173,7 +173,7 @@ fn two_colluding_seats_beside_a_served_one_award_nothing() {
 		assert_eq!(profile(&tally), None, "nothing is decided");
 		assert!(!tally.slashes && !tally.false_proof);
 	}
-	// Even all five of them do not get past the claim.
+	// Even all five of them do not exceed the claim.
 	let tally = Tally::of(&check(&[lie; 5]), Some(&claim), &claim);
 	assert_eq!(profile(&tally), Some(claim));
 }
@@ -191,7 +191,7 @@ fn tiers_are_what_more_than_half_reach_and_one_step_is_no_dissent() {
 
 #[test]
 fn missing_votes_and_offline_ones_count_as_nothing() {
-	// The highest tier that three of five reach, though two of the three say more.
+	// The highest tier that three of five reach, though two of the three voted for more.
 	let check = check(&[cpu(1), cpu(2), cpu(2), DOWN, None]);
 	let tally = tally(&check);
 	assert_eq!(profile(&tally).map(|profile| profile.cpu), Some(1));
@@ -220,18 +220,18 @@ fn a_class_needs_more_than_half_of_the_size_class_0_too() {
 	assert_eq!(gpus(&[one, one, none, DOWN, None]), None);
 	assert_eq!(gpus(&[one, one, none, none, None]), None);
 	assert_eq!(gpus(&[none, none, none, one, one]), Some((0, 0)));
-	// The count is what more than half reach.
+	// The count is the one that more than half reach.
 	assert_eq!(
 		gpus(&[gpu(1, 8), gpu(1, 8), gpu(1, 7), None, None]),
 		Some((1, 7))
 	);
-	// And a count far from it is no agreement.
+	// A count far from it does not agree.
 	assert_eq!(gpus(&[gpu(1, 8), gpu(1, 8), gpu(1, 4), None, None]), None);
 }
 
 #[test]
 fn hardware_is_decided_by_votes_that_agree_with_all_of_it() {
-	// Each part has a majority, and no majority agrees with all.
+	// Each figure has a majority, but no majority agrees with all figures.
 	let mut high_cpu = good();
 	high_cpu.cpu = 4;
 	let mut high_memory = good();
@@ -247,7 +247,7 @@ fn hardware_is_decided_by_votes_that_agree_with_all_of_it() {
 	]);
 	let tally = tally(&check);
 	assert_eq!(profile(&tally), None);
-	// Nobody is wrong about what was not decided.
+	// No vote is wrong about an undecided figure.
 	assert_eq!(
 		results(&tally, &check),
 		[Correct, Correct, Correct, Missed, Missed]
@@ -256,7 +256,7 @@ fn hardware_is_decided_by_votes_that_agree_with_all_of_it() {
 
 #[test]
 fn two_votes_beside_a_dead_seat_take_no_gpu_and_let_none_stand_unproved() {
-	// An honest worker with a GPU; two hostile seats say that it has none, one seat is dead.
+	// An honest worker with a GPU; two hostile seats vote that it has none, one seat is dead.
 	let old = ANYTHING;
 	let honest = gpu(1, 16).map(|vote| Verdict {
 		bandwidth: 4,
@@ -267,7 +267,7 @@ fn two_votes_beside_a_dead_seat_take_no_gpu_and_let_none_stand_unproved() {
 	});
 	let check = check(&[honest, honest, gpu(0, 0), gpu(0, 0), None]);
 	let tally = Tally::of(&check, Some(&old), &ANYTHING);
-	// What was known stands, and `None` credits no time and verifies nothing.
+	// The known profile stays, and `None` credits no time and verifies nothing.
 	assert_eq!(profile(&tally), None);
 	assert!(!tally.false_proof && !tally.slashes);
 }
@@ -290,7 +290,7 @@ fn untimed_votes_say_nothing_of_hardware() {
 		results(&tally_of_three, &check_of_three),
 		[Correct, Correct, Correct, Abstained, Dissenting]
 	);
-	// Offline is offline, whoever judged times.
+	// Offline needs no judgment of times.
 	let check_of_down = check(&[DOWN, DOWN, DOWN, untimed(), None]);
 	assert_eq!(
 		results(&tally(&check_of_down), &check_of_down),
@@ -349,7 +349,7 @@ fn a_rented_worker_is_judged_on_its_service_alone() {
 		)
 	);
 	assert_eq!(of(&[false_proof(); 5]).0, online(true));
-	// Where nothing is rented, nothing has to answer.
+	// A worker that is not rented has no service to answer.
 	assert!(matches!(
 		tally(&check(&[dead; 5])).outcome,
 		Outcome::Online { service: true, .. }
@@ -371,7 +371,7 @@ fn a_false_proof_is_an_opening_that_contradicts_the_root() {
 		(false, true),
 		"a worker that is offline has shown no false proof"
 	);
-	// A GPU that is lost or weaker lowers the profile and is no fraud.
+	// A lost or weaker GPU lowers the profile but is not a fraud.
 	let check = check(&[gpu(0, 0); 5]);
 	let tally = Tally::of(&check, Some(&ANYTHING), &ANYTHING);
 	assert!(!tally.false_proof && !tally.slashes);
@@ -415,7 +415,7 @@ fn an_incorrect_calculation_is_one_operators_vote_online_against_all_others() {
 		one(&[up, DOWN, up, up, up]).is_empty(),
 		"a vote offline never makes one"
 	);
-	// By operators, whatever their weights.
+	// Counted by operators, whatever their weights.
 	assert_eq!(lone(&[(up, 2), (DOWN, 2), (DOWN, 1)]), [0]);
 	assert!(
 		lone(&[(up, 3), (DOWN, 1), (DOWN, 1)]).is_empty(),
@@ -454,7 +454,7 @@ proptest! {
 		..Default::default()
 	})]
 
-	/// Whatever half of the size or less votes, the others missing, nothing is decided.
+	/// Asserts that nothing is decided, whatever at most half of the size votes while the others miss.
 	#[test]
 	fn no_half_of_a_committee_decides_anything(
 		votes in prop::collection::vec((verdict(), 1..3u8), 1..8), rented: bool, full: bool,
@@ -473,8 +473,8 @@ proptest! {
 		prop_assert!(!tally.false_proof && !tally.slashes);
 	}
 
-	/// A profile is within the claim, its class is one that more than half of the size named, and more than
-	/// half of the size is correct about it; three quarters stand behind every slash.
+	/// Asserts that a profile is within the claim, that more than half of the size named its class and is
+	/// correct about it, and that three quarters stand behind every slash.
 	#[test]
 	fn a_profile_is_within_the_claim_and_has_a_majority_behind_it(
 		votes in prop::collection::vec((verdict(), 1..3u8), 1..8), full: bool, claim in 0..3u16,
@@ -509,7 +509,7 @@ proptest! {
 			let found = weight_of(&|vote| !vote.online).max(weight_of(&|vote| !vote.proof));
 			prop_assert!(found * 4 > size * 3);
 		}
-		// A seat that is paid had voted, and for the outcome.
+		// A paid seat had voted for the outcome.
 		for (index, seat) in check.committee.iter().enumerate() {
 			let (result, lone) = tally.seat(&check, index);
 			prop_assert_eq!(result == Missed, seat.vote.is_none());

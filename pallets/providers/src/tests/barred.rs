@@ -1,11 +1,11 @@
-//! Waiting that pays nothing: nobody could have rented the machine.
+//! Idle time that is not paid, because the machine could not have been rented.
 
 use super::*;
 
-/// Blocks for which a worker is barred that failed to deploy an order.
+/// Blocks for which a worker is barred after it failed to deploy an order.
 const BAR: BlockNumber = 300;
 
-/// A provider without an engine: an order takes its machine, fails, and the machine is barred.
+/// Simulates a provider without an engine: an order takes its machine and fails, and the machine is barred.
 fn fail_an_order(worker: WorkerId) -> BlockNumber {
 	let until = Providers::now() + BAR;
 	rent(worker);
@@ -14,8 +14,8 @@ fn fail_an_order(worker: WorkerId) -> BlockNumber {
 	until
 }
 
-/// Closes a worker's check of the last census, as the engine of orders goes on: its agenda reviews the worker
-/// when the bar ends.
+/// Closes a worker's check of the last census while the engine of orders runs: its agenda reviews the
+/// worker when the bar ends.
 fn close_after(worker: WorkerId, census: RoundIndex, until: BlockNumber) -> BlockNumber {
 	assert!(Popw::attest(worker, census));
 	if until > Providers::now() && until <= Popw::start_of(census) + 3 * PHASE {
@@ -37,7 +37,7 @@ fn a_machine_without_an_engine_earns_nothing_by_failing_every_order() {
 				let census = Popw::start_round(true) + 1;
 				earned += close_after(worker, census, until);
 			}
-			// Orders lists it again, and the next one takes it.
+			// Orders lists it again, and the next order takes it.
 			assert_ok!(<Providers as Market>::review(worker));
 			assert!(<Providers as Market>::candidate(worker).is_some());
 		}
@@ -88,7 +88,7 @@ fn after_a_bar_waiting_pays_from_the_next_round() {
 		run_to(until);
 		assert_ok!(<Providers as Market>::review(worker));
 		assert_eq!(Popw::census(worker, online(PROFILE)).idle, INTERVAL);
-		// Without a review, which an agenda that is behind may owe it, the check itself tells.
+		// Without a review, which a late agenda may still owe, the check itself notices.
 		let until = fail_an_order(worker);
 		run_to(until);
 		assert_eq!(Popw::census(worker, online(PROFILE)).idle, INTERVAL);
@@ -110,7 +110,7 @@ fn a_class_that_cannot_be_ordered_earns_nothing_for_waiting() {
 		assert_ok!(try_register(ALICE, 1, spec, FUNDS / 100));
 		Popw::spot_check(worker, online(profile));
 		assert_eq!(Popw::census(worker, online(profile)).idle, 0);
-		// On a network for development.
+		// A development network pays uncalibrated classes.
 		PayUncalibrated::set(&true);
 		assert_eq!(Popw::census(worker, online(profile)).idle, INTERVAL);
 	});

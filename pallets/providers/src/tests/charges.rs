@@ -1,4 +1,4 @@
-//! Findings: what checks and orders charge a worker for, and that they charge a span of time once.
+//! Findings: the charges that follow from checks and orders, each span of time charged once.
 
 use super::{slashing::*, *};
 use kaisar_math::stake::{MALICE_RATE, offline_rate, rate_over, slash_at};
@@ -65,13 +65,13 @@ fn boundary_of_ten_per_cent_a_check() {
 #[test]
 fn only_who_was_online_or_rented_at_the_rounds_start_is_slashed() {
 	ExtBuilder.build_and_execute(|| {
-		// Pending: it never said that it works.
+		// Pending: it was never confirmed as working.
 		let pending = register(ALICE, 1);
 		let round = Popw::start_round(false);
 		Popw::start_round(false);
 		assert!(Popw::absent(pending, round));
 		assert_eq!(record(pending).queued, Queued::default());
-		// Back, and not verified yet.
+		// Back online, and not verified yet.
 		let back = register_online(ALICE, 2);
 		Popw::pass();
 		assert_ok!(Providers::go_offline(signed(ALICE), back));
@@ -115,7 +115,7 @@ fn a_false_proof_is_an_accident_once_and_malice_twice() {
 	});
 }
 
-/// The first false proof takes the class away. Level 2 must not depend on the profile that it left.
+/// The first false proof takes away the class. Level 2 must not depend on the remaining profile.
 #[test]
 fn a_row_goes_on_when_its_first_proof_took_the_gpus_away() {
 	ExtBuilder.build_and_execute(|| {
@@ -143,7 +143,7 @@ fn a_good_proof_in_between_ends_the_row() {
 		assert_eq!(record(worker).false_proofs, None);
 		found_false(worker, None);
 		assert_eq!(record(worker).queued, Queued::default());
-		// A check that came to nothing says nothing.
+		// A check without consensus decides nothing.
 		Popw::census(worker, Outcome::NoConsensus);
 		Popw::pass();
 		found_false(worker, None);
@@ -164,7 +164,7 @@ fn malice_that_goes_on_is_charged_by_time_after_the_first_day() {
 		let at = found_false(worker, None);
 		assert_eq!(at - since, DAYS + DAYS / 2);
 		assert_eq!(queued(0).amount, POOL / 2 + POOL / 4);
-		// Never more than there is.
+		// Never more than the whole pool.
 		run_to(queued(0).due - 2 * PHASE);
 		let at = found_false(worker, None);
 		let lasted = Balance::from(at - since);
@@ -205,7 +205,7 @@ fn a_tenant_that_stops_listening_costs_its_provider_no_stake() {
 		let proved = Popw::spot_check(worker, silent);
 		assert_eq!(proved.rented, 0);
 		assert_eq!(record(worker).queued, Queued::default());
-		// The order is its customer's to close.
+		// Closing the order is up to its customer.
 		assert_eq!(state(worker), WorkerState::Rented);
 	});
 }
@@ -227,7 +227,7 @@ fn topping_up_does_not_hide_from_a_check_that_is_due() {
 	});
 }
 
-/// Registry 12: a machine dies, is matched, misses its deadline, and misses the check after that.
+/// A machine fails, is matched, misses its deadline, and misses the check after that.
 #[test]
 fn a_missed_deployment_and_the_check_after_it_charge_the_time_once() {
 	ExtBuilder.build_and_execute(|| {
@@ -239,11 +239,11 @@ fn a_missed_deployment_and_the_check_after_it_charge_the_time_once() {
 		assert_ok!(<Providers as Market>::fault(worker));
 		assert_eq!(queued(0).rate, offline_rate(1_276));
 		assert_eq!(record(worker).charged_to, proved + 1_276);
-		// Another fault in the same block finds nothing to charge.
+		// Another fault in the same block has nothing left to charge.
 		assert_ok!(<Providers as Market>::fault(worker));
 		assert_eq!(queued(0).rate, offline_rate(1_276));
 		assert_ok!(<Providers as Market>::free(worker, false));
-		// It is found by the check that follows, whichever that is.
+		// The next check finds it, whichever that is.
 		let census = Popw::start_round(true) + 1;
 		Popw::start_round(false);
 		assert!(Popw::absent(worker, census) || Popw::absent(worker, census - 1));
@@ -256,8 +256,8 @@ fn a_missed_deployment_and_the_check_after_it_charge_the_time_once() {
 	});
 }
 
-/// The second span is charged from the block up to which the first was, not from the last proof, also where a
-/// day is the most that one finding charges.
+/// The second span is charged from the last block of the first, not from the last proof, even where one
+/// finding charges its maximum of a day.
 #[test]
 fn a_long_absence_is_charged_once() {
 	ExtBuilder.build_and_execute(|| {
@@ -277,7 +277,7 @@ fn level_two_charges_by_difference_to_level_one() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = worker_with_stake();
 		let since = found_false(worker, None);
-		// In between a deployment is missed: level 1 from the last proof, before the row, to here.
+		// A missed deployment in between: level 1 from the last proof, before the run, to this block.
 		assert_ok!(<Providers as Market>::rent(worker, 7));
 		run_to(since + 1_000);
 		assert_ok!(<Providers as Market>::fault(worker));
@@ -286,12 +286,12 @@ fn level_two_charges_by_difference_to_level_one() {
 		assert_eq!(queued(0).rate, offline_rate(since + 1_000 - from));
 		assert_ok!(<Providers as Market>::free(worker, false));
 		Popw::pass();
-		// The second false proof is worth 50 %, less the 1,000 blocks that level 1 charged of that day.
+		// The second false proof costs 50 %, less the 1,000 blocks of that day that level 1 charged.
 		let check = found_false(worker, None);
 		let malice = Providers::queued_slash(1).unwrap();
 		assert_eq!(malice.rate, percent(50) - offline_rate(1_000));
 		assert_eq!(record(worker).charged_to, since + DAYS);
-		// And within that day level 1 charges nothing more.
+		// Within that day level 1 charges nothing more.
 		assert!(check < since + DAYS);
 		let before = queued(0).rate;
 		put_into(worker, WorkerState::Rented);
@@ -303,7 +303,7 @@ fn level_two_charges_by_difference_to_level_one() {
 	});
 }
 
-/// A good proof between two rows does not have the same day charged twice.
+/// A good proof between two runs does not have the same day charged twice.
 #[test]
 fn two_rows_within_a_day_charge_it_once() {
 	ExtBuilder.build_and_execute(|| {
@@ -314,14 +314,14 @@ fn two_rows_within_a_day_charge_it_once() {
 		Popw::census(worker, online(PROFILE));
 		let second = found_false(worker, None);
 		found_false(worker, None);
-		// The second row's day ends later, by what lies between the rows.
+		// The second run's day ends later, by the time between the runs.
 		let more = rate_over(MALICE_RATE, second - first);
 		let [both, exact] = [queued(0).rate, percent(50) + more].map(|rate| rate.deconstruct());
 		assert!(second > first && both.abs_diff(exact) <= 1);
 	});
 }
 
-/// A check that too few found false, or in which too few voted, neither continues nor ends a row.
+/// A check that too few found false, or in which too few voted, neither continues nor ends a run.
 #[test]
 fn too_few_votes_for_a_slash_neither_continue_nor_end_a_row() {
 	ExtBuilder.build_and_execute(|| {
@@ -341,7 +341,7 @@ fn too_few_votes_for_a_slash_neither_continue_nor_end_a_row() {
 			}));
 			assert_eq!(record(worker).queued, Queued::default());
 		}
-		// The next one that counts is the second in the row.
+		// The next check that counts is the second in the run.
 		found_false(worker, None);
 		assert_eq!(queued(0).rate, percent(50));
 	});
@@ -360,7 +360,7 @@ fn an_absence_found_by_too_few_costs_no_stake() {
 	});
 }
 
-/// Field reports H01 and H02: a GPU that fell off the bus, or was not ready, in every check. No stake is lost.
+/// A GPU that fell off the bus, or was not ready, in every check. No stake is lost.
 #[test]
 fn a_lost_gpu_is_never_slashed() {
 	ExtBuilder.build_and_execute(|| {

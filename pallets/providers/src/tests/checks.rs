@@ -1,4 +1,4 @@
-//! What checks do to a worker's state and its stake.
+//! Effects of checks on a worker's state and stake.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn a_profile_that_supports_the_claim_brings_it_online() {
 		events();
 		let proved = Popw::close(worker, online(PROFILE));
 		assert_eq!((proved.idle, proved.rented, proved.stake), (0, 0, MINIMUM));
-		// Nothing was known before, which is the lesser.
+		// The lesser of the profiles is the empty one before the check.
 		assert_eq!(proved.profile, Profile::default());
 		let since = Popw::next_round();
 		assert_eq!(
@@ -124,7 +124,7 @@ fn found_absent_by_an_account() {
 		));
 		assert_eq!(state(worker), WorkerState::Offline);
 		assert_eq!(record(worker).forced, None);
-		// It was to be verified, and was not: that counts as a failure.
+		// It was to be verified and was not: that counts as a failure.
 		assert_eq!(record(worker).failures, 1);
 	});
 }
@@ -207,7 +207,7 @@ fn found_offline_by_too_few_for_a_slash() {
 		assert!(Popw::attest(worker, round));
 		let last_proof = record(worker).proved_at;
 		events();
-		// More than half of the committee's size, and not more than three quarters.
+		// More than half of the committee's size, but not more than three quarters.
 		Popw::close_as(worker, Outcome::Offline, Some(&BOB), |closing| {
 			closing.slashes = false;
 		});
@@ -256,7 +256,7 @@ fn a_service_that_is_down_is_not_its_providers_fault() {
 			round: Popw::next_round() - 2,
 			last_proof
 		}));
-		// No slash, no mark against it, and the order is its customer's to close.
+		// No slash, no mark against it, and closing the order is up to its customer.
 		assert_eq!(record(worker).queued, Queued::default());
 		assert_eq!(record(worker).history, history);
 		assert_eq!(state(worker), WorkerState::Rented);

@@ -1,4 +1,4 @@
-//! Claims: what can be claimed, what a profile can be, and what happens below the claim.
+//! Claims: valid claims, possible profiles, and profiles below the claim.
 
 use super::*;
 use proptest::prelude::*;
@@ -120,19 +120,19 @@ fn once_below_the_claim_lowers_the_profile() {
 				profile: POOR
 			}]
 		);
-		// It is paid, and rented, as what it is.
+		// It is paid, and rented, as the machine that it is.
 		assert_eq!((proved.idle, proved.profile), (INTERVAL, POOR));
 		assert_eq!(state(worker), WorkerState::Online);
 		assert_eq!(Providers::idle_workers(11, 1, None), 0);
 		assert_eq!(Providers::idle_workers(0, 1, None), 1);
-		// What it was before is not paid when it is back: the lesser of both is.
+		// When the GPU is back, its earlier time is not paid: the lesser of both profiles is.
 		let proved = Popw::census(worker, online(PROFILE));
 		assert_eq!((proved.idle, proved.profile), (INTERVAL, POOR));
 		assert_eq!(
 			Popw::census(worker, online(PROFILE)).profile,
 			record(worker).profile.unwrap()
 		);
-		// That ended the row.
+		// That ended the run.
 		Popw::census(worker, online(POOR));
 		assert_eq!(state(worker), WorkerState::Online);
 	});
@@ -143,7 +143,7 @@ fn twice_below_the_claim_makes_it_pending() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		Popw::census(worker, online(POOR));
-		// Neither is a check that decides nothing.
+		// A check that decides nothing does not end it either.
 		Popw::census(worker, Outcome::NoConsensus);
 		Popw::census(worker, UNDECIDED);
 		events();
@@ -168,7 +168,7 @@ fn twice_below_the_claim_makes_it_pending() {
 		assert_eq!((record.forced, record.failures), (None, 1));
 		assert_eq!(record.queued, Queued::default());
 		assert_eq!(Providers::idle_workers(0, 1, None), 0);
-		// Its owner asks for another verification, which waits for a spot round more.
+		// Its owner requests another verification, which waits for one more spot round.
 		assert_ok!(Providers::go_online(signed(ALICE), worker));
 		assert_eq!(
 			super::record(worker).forced,
@@ -247,13 +247,13 @@ fn undecided_hardware_changes_and_pays_nothing() {
 #[test]
 fn nothing_stands_in_a_verification() {
 	ExtBuilder.build_and_execute(|| {
-		// The GPU was there, and is gone when the claim is verified anew; two friends vote for it.
+		// The GPU is removed before the claim is verified again; two friends vote for it.
 		let worker = register_online(ALICE, 1);
 		Popw::pass();
 		assert_ok!(Providers::update_worker(signed(ALICE), worker, SPEC));
 		Popw::spot_check(worker, UNDECIDED);
 		assert_eq!(state(worker), WorkerState::Pending);
-		// Nor is it a failure: it is due again.
+		// It is not a failure either: the worker is due again.
 		assert_eq!(record(worker).failures, 0);
 		assert_eq!(
 			record(worker).forced,

@@ -24,7 +24,7 @@ fn counts_after_one_whole_epoch() {
 				from: 5
 			}]
 		);
-		// The pool is settled by the old figures.
+		// The pool is settled with the old figures.
 		assert_eq!(Popw::changes(), vec![(pool(worker), None)]);
 		for (epoch, expected) in [
 			(3, Perbill::zero()),
@@ -59,7 +59,7 @@ fn an_announced_commission_cannot_be_withdrawn_before_it_was_in_force() {
 			worker,
 			Perbill::one()
 		));
-		// Delegators come for epoch 7. In the last block before it the owner wants to keep all.
+		// Delegators join for epoch 7. In the last block before it the owner tries to keep everything.
 		assert_ok!(Providers::stake(signed(CAROL), worker, KAI));
 		for epoch in [5, 6] {
 			Epoch::set(&epoch);

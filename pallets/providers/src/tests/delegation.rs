@@ -1,4 +1,4 @@
-//! Delegators: their shares, what they may and may not, and what Rewards is told.
+//! Delegators: their shares, their limits, and the changes reported to Rewards.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn value(worker: WorkerId, who: AccountId) -> Balance {
 	Providers::delegation(worker, who).value
 }
 
-/// A slash by hand, applied by `BOB` when it is due.
+/// Slashes by hand, and has `BOB` apply the slash when it is due.
 fn slash(worker: WorkerId, level: SlashLevel) {
 	let id = NextSlashId::<Test>::get();
 	assert_ok!(Providers::slash(RuntimeOrigin::root(), worker, level));
@@ -57,7 +57,7 @@ fn a_delegator_gets_shares_and_rewards_is_told() {
 			<Providers as Pools<AccountId>>::shares(id, &CAROL),
 			110 * KAI
 		);
-		// The owner is no member of its own pool.
+		// The owner is not a member of its own pool.
 		assert_eq!(<Providers as Pools<AccountId>>::shares(id, &ALICE), 0);
 		assert_eq!(pool(worker).entries, 2);
 	});
@@ -88,7 +88,7 @@ fn boundary_of_the_cap_for_delegators() {
 			Providers::stake(signed(DAVE), worker, KAI),
 			Error::<Test>::StakeCapReached
 		);
-		// What unbonds is not in the way.
+		// Unbonding stake does not count.
 		assert_ok!(Providers::unstake(signed(CAROL), worker, KAI));
 		assert_ok!(Providers::stake(signed(DAVE), worker, KAI));
 	});
@@ -100,7 +100,7 @@ fn boundary_of_the_owners_cap() {
 		let worker = register(ALICE, 1);
 		let cap = |most| Providers::set_delegation_cap(signed(ALICE), worker, most);
 		let stake = |amount| Providers::stake(signed(CAROL), worker, amount);
-		// A new worker takes in as much as a pool can hold.
+		// A new worker accepts as much as a pool can hold.
 		assert_ok!(frame_support::hypothetically!(stake(MAX_STAKE - MINIMUM)));
 		events();
 		assert_ok!(cap(100 * KAI));
@@ -118,9 +118,9 @@ fn boundary_of_the_owners_cap() {
 			Providers::stake(signed(DAVE), worker, KAI),
 			Error::<Test>::DelegationCapReached
 		);
-		// The owner's own stake is not counted.
+		// The owner's own stake does not count.
 		assert_ok!(Providers::stake(signed(ALICE), worker, 200 * KAI));
-		// A lower cap sends nobody away; what leaves cannot come back.
+		// A lower cap expels no delegator; stake that leaves cannot come back.
 		assert_ok!(cap(50 * KAI));
 		assert_eq!(value(worker, CAROL), 100 * KAI);
 		assert_ok!(Providers::unstake(signed(CAROL), worker, 60 * KAI));
@@ -141,7 +141,7 @@ fn boundary_of_a_delegation_that_is_dust() {
 			Error::<Test>::DelegationTooSmall
 		);
 		assert_ok!(Providers::stake(signed(CAROL), worker, ED));
-		// A unit more is welcome where there is something already.
+		// A delegation may grow by a single unit.
 		assert_ok!(Providers::stake(signed(CAROL), worker, 1));
 		assert_noop!(
 			Providers::unstake(signed(CAROL), worker, 2),
@@ -231,14 +231,14 @@ fn boundary_of_a_full_queue() {
 			run_to(Providers::now() + 1);
 			assert_ok!(Providers::unstake(signed(CAROL), worker, KAI));
 		}
-		// In the same block it is the same piece.
+		// Within one block it is the same piece.
 		assert_ok!(Providers::unstake(signed(CAROL), worker, KAI));
 		run_to(Providers::now() + 1);
 		assert_noop!(
 			Providers::unstake(signed(CAROL), worker, KAI),
 			Error::<Test>::TooManyUnbondings
 		);
-		// Another's queue is another's.
+		// Queues of different accounts are independent.
 		assert_ok!(Providers::stake(signed(DAVE), worker, KAI));
 		assert_ok!(Providers::unstake(signed(DAVE), worker, KAI));
 	});
@@ -263,7 +263,7 @@ fn delegators_of_a_deregistered_worker_need_not_unstake() {
 				shares: 140 * KAI,
 			}
 		);
-		// What began to unbond a day before is out a day before.
+		// Stake that began to unbond a day earlier is out a day earlier.
 		run_to(until - DAYS);
 		assert_ok!(Providers::withdraw_unbonded(signed(CAROL), worker));
 		assert_eq!(Balances::free_balance(CAROL), FUNDS - 90 * KAI);
@@ -281,7 +281,7 @@ fn delegators_of_a_deregistered_worker_need_not_unstake() {
 		assert_eq!(Balances::free_balance(CAROL), FUNDS);
 		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
 		assert!(Providers::worker(worker).is_some_and(|view| view.deregistered));
-		// The last one out takes the record along.
+		// The last withdrawal removes the record.
 		assert_ok!(Providers::withdraw_unbonded(signed(DAVE), worker));
 		assert_eq!(Balances::free_balance(DAVE), FUNDS);
 		assert_eq!(Providers::worker(worker), None);
@@ -303,11 +303,11 @@ fn all_shares_alike_bear_a_slash() {
 		let exact = 450 * KAI;
 		assert_eq!(value(worker, CAROL), exact);
 		assert_eq!(value(worker, DAVE), 315 * KAI / 2);
-		// A newcomer buys at today's price, and takes nothing from who was there.
+		// A newcomer buys at today's price, and takes nothing from the others.
 		assert_ok!(Providers::stake(signed(BOB), worker, 500 * KAI));
 		assert!(value(worker, CAROL).abs_diff(exact) <= 1);
 		assert!(value(worker, BOB) <= 500 * KAI && value(worker, BOB) >= 500 * KAI - 2);
-		// All that somebody's shares are worth can be taken out, whatever the price.
+		// The whole value of an account's shares can be taken out, at any price.
 		let all = value(worker, CAROL);
 		assert_ok!(Providers::unstake(signed(CAROL), worker, all));
 		assert!(!Delegations::<Test>::contains_key(worker, CAROL));
@@ -329,7 +329,7 @@ fn nobody_joins_worthless_shares_until_they_are_cleared() {
 		slash(worker, SlashLevel::Three);
 		assert_eq!(pool(worker).total(), Ok(0));
 		assert_eq!(pot(), 0);
-		// Rewards still divides by them what was earned before.
+		// Rewards still divides earlier rewards by them.
 		assert_eq!(
 			<Providers as Pools<AccountId>>::shares(id, &CAROL),
 			100 * KAI
@@ -342,7 +342,7 @@ fn nobody_joins_worthless_shares_until_they_are_cleared() {
 			Providers::unstake(signed(CAROL), worker, 1),
 			Error::<Test>::InsufficientStake
 		);
-		// The owner is not stopped.
+		// The owner is not affected.
 		assert_ok!(Providers::stake(signed(ALICE), worker, MINIMUM + KAI));
 		assert_ok!(Providers::unstake(signed(ALICE), worker, KAI));
 
@@ -391,7 +391,7 @@ fn worthless_pieces_stand_in_nobodys_way() {
 		} = pool(worker);
 		assert_eq!((own_unbonding.generation, unbonding.generation), (1, 1));
 
-		// A new generation: what unbonds now is worth what it was.
+		// A new generation: stake that unbonds now keeps its value.
 		assert_ok!(Providers::clear_worthless(signed(CAROL), worker, CAROL));
 		assert_ok!(Providers::stake(signed(ALICE), worker, MINIMUM + KAI));
 		assert_ok!(Providers::unstake(signed(ALICE), worker, KAI));

@@ -118,7 +118,7 @@ fn a_check_that_is_due_goes_on_and_finds_it() {
 fn what_unbonds_stays_while_a_check_goes_on() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
-		// The votes of this census come in for longer than stake unbonds.
+		// The votes of this census arrive for longer than stake unbonds.
 		let census = Popw::start_long_census(UNBONDING);
 		assert!(Popw::attest(worker, census));
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
@@ -181,7 +181,7 @@ fn a_full_queue_does_not_stand_in_the_way() {
 fn a_worker_whose_stake_is_gone_leaves_nothing() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register(ALICE, 1);
-		// As a slash of everything will leave it.
+		// As after a slash of everything.
 		Providers::mutate(worker, |record| {
 			record.pool = StakePool::default();
 			Ok(())
@@ -201,7 +201,7 @@ fn a_round_that_is_about_to_start_finds_the_worker_by_its_keys() {
 			Popw::pass();
 			let spot = Popw::approach(blocks);
 			assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
-			// Its node looks for it by its key, and nobody can take the key meanwhile.
+			// Its node finds it by its key, and the key cannot be taken meanwhile.
 			let found = || <Providers as WorkerRegistry<AccountId>>::by_key(&keys(1).worker);
 			assert_eq!(found(), Some(worker));
 			assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
@@ -210,7 +210,7 @@ fn a_round_that_is_about_to_start_finds_the_worker_by_its_keys() {
 			assert_eq!(Popw::due(worker, census), Some(false));
 			assert_eq!(found(), Some(worker));
 			assert_noop!(try_register(BOB, 1, SPEC, MINIMUM), Error::<Test>::KeyInUse);
-			// So it attests, is paid, and nothing is slashed.
+			// So it attests and is paid, and nothing is slashed.
 			assert!(Popw::attest(worker, census));
 			assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
 			assert!(!record(worker).queued.is_pending());
@@ -257,7 +257,7 @@ fn the_same_machine_comes_back_when_nobody_reported_it() {
 		let census = Popw::start_round(true) + 1;
 		assert!(Popw::due(worker, census).is_some());
 		assert_ok!(Providers::deregister_worker(signed(ALICE), worker));
-		// It does not attest, and nobody reports it while that can be done.
+		// It does not attest, and is not reported while that is possible.
 		run_to(Popw::start_of(census) + 3 * PHASE);
 		assert_noop!(
 			try_register(ALICE, 1, SPEC, MINIMUM),
@@ -265,7 +265,7 @@ fn the_same_machine_comes_back_when_nobody_reported_it() {
 		);
 		run_to(Providers::now() + 1);
 		assert_ok!(try_register(ALICE, 1, SPEC, MINIMUM));
-		// The old record goes with its stake, and leaves the new one's keys alone.
+		// The old record is removed with its stake, but the new worker's keys stay.
 		run_to(Providers::now() + UNBONDING);
 		assert_ok!(Providers::withdraw_unbonded(signed(ALICE), worker));
 		assert_eq!(

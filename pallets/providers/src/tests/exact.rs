@@ -1,4 +1,4 @@
-//! Shares against exact arithmetic: what every delegator would have if nothing were ever rounded.
+//! Shares against exact arithmetic: the holdings of every delegator if nothing were ever rounded.
 
 use super::*;
 use kaisar_math::stake::slash_at;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sp_core::U512;
 use sp_runtime::Perquintill;
 
-/// A fraction that is not negative, in lowest terms.
+/// A non-negative fraction, in lowest terms.
 #[derive(Clone, Copy, Debug)]
 struct Exact {
 	num: U512,
@@ -34,7 +34,7 @@ impl Exact {
 		Self::new(self.num + U512::from(whole) * self.den, self.den)
 	}
 
-	/// What is left, and what was missing.
+	/// Subtracts `whole`, and returns the remainder, 0 at least, and the missing amount.
 	fn sub(self, whole: u128) -> (Self, u128) {
 		let whole = U512::from(whole) * self.den;
 		if whole > self.num {
@@ -52,7 +52,7 @@ impl Exact {
 		)
 	}
 
-	/// Whether `whole` is within `tolerance`.
+	/// Returns whether `whole` is within `tolerance`.
 	fn is_near(self, whole: u128, tolerance: u128) -> bool {
 		let (whole, tolerance) = (
 			U512::from(whole) * self.den,
@@ -64,11 +64,11 @@ impl Exact {
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-	/// A member adds so much.
+	/// A member adds an amount.
 	Stake(usize, u64),
-	/// A member takes out such a part, in 255ths, of what its shares are worth.
+	/// A member takes out a part, in 255ths, of the value of its shares.
 	Unstake(usize, u8),
-	/// Such a part, in 255ths, of what there is is slashed.
+	/// A part, in 255ths, of the whole is slashed.
 	Slash(u8),
 }
 
@@ -83,13 +83,13 @@ fn op() -> impl Strategy<Value = Op> {
 	]
 }
 
-/// The price of a share, rounded up, and the unit that is rounded: what one step may shift between
-/// members.
+/// Returns the maximum value that one step may shift between members: the price of a share, rounded up, and
+/// the rounded unit.
 fn grain(part: &Shared) -> u128 {
 	1 + part.value.div_ceil(part.shares.max(1))
 }
 
-/// Whether a share is worth no less than before, exactly.
+/// Returns whether the exact price of a share did not fall.
 fn price_holds(before: &Shared, after: &Shared) -> bool {
 	let product = |a: u128, b: u128| U512::from(a) * U512::from(b);
 	after.shares == 0 || product(after.value, before.shares) >= product(before.value, after.shares)
@@ -102,8 +102,8 @@ proptest! {
 		..ProptestConfig::default()
 	})]
 
-	/// Value is neither created nor lost; no member has more, or less, than exact arithmetic gives it but
-	/// for what the steps so far rounded; and all shares together are never worth more than there is.
+	/// Value is neither created nor lost; each member has the value of exact arithmetic, except for the
+	/// rounding of the steps so far; and all shares together are never worth more than the whole.
 	#[test]
 	fn shares_are_worth_what_they_should(ops in prop::collection::vec(op(), 1..60)) {
 		let mut pool = StakePool::default();
@@ -134,12 +134,12 @@ proptest! {
 					shares[member] -= pool.delegated.take(amount, shares[member]).unwrap();
 					let (left, missing) = exact[member].sub(amount);
 					exact[member] = left;
-					// What came from others' rounding.
+					// The excess came from others' rounding.
 					prop_assert!(missing <= tolerance);
 					taken_out += amount;
 				},
 				Op::Slash(part) => {
-					// The exact fractions grow with each.
+					// The exact fractions grow with each slash.
 					if slashes == 8 || pool.delegated.value == 0 {
 						continue;
 					}
@@ -147,7 +147,7 @@ proptest! {
 					let rate = Perquintill::from_rational(u64::from(part), 255);
 					let amount = slash_at(rate, before.value);
 					let taken = pool.slash(rate).delegated;
-					// No more than was asked for, but what is left below the least price.
+					// The requested amount, or all if the remainder would be below the lowest price.
 					prop_assert!(taken == amount || taken == before.value);
 					slashed += taken;
 					for claim in &mut exact {
@@ -155,7 +155,7 @@ proptest! {
 					}
 				},
 			}
-			// Who comes and who goes never costs those who stay.
+			// Joining and leaving never cost the other members anything.
 			if !matches!(op, Op::Slash(_)) {
 				prop_assert!(price_holds(&before, &pool.delegated));
 			}
@@ -174,15 +174,15 @@ proptest! {
 			prop_assert!(all <= value);
 			prop_assert_eq!(shares.iter().sum::<u128>(), pool.delegated.shares);
 		}
-		// The last one out gets the last unit.
+		// The last member to leave gets the last unit.
 		for held in shares {
 			pool.delegated.redeem(held).unwrap();
 		}
 		prop_assert!(pool.delegated == Shared::default() || !pool.delegated.is_open());
 	}
 
-	/// Whoever goes in and out again, at whatever price and in however many steps, gains nothing, and those
-	/// who stayed lose nothing.
+	/// Going in and out again, at any price and in any number of steps, gains nothing, and costs the others
+	/// nothing.
 	#[test]
 	fn no_round_trip_pays(
 		value in 1u128..1 << 60,
@@ -191,7 +191,7 @@ proptest! {
 		amounts in prop::collection::vec(1u128..1 << 60, 1..8),
 		parts in prop::collection::vec(1u8..=255, 1..8),
 	) {
-		// Any price above the least one, also above a unit.
+		// Any price above the lowest one, including prices above a unit.
 		let shares = (value * factor + u128::from(more)) / factor.min(3);
 		prop_assume!(shares > 0);
 		let mut part = Shared { value, shares };
@@ -216,7 +216,7 @@ proptest! {
 		prop_assert!(back <= put_in, "{} out of {}", back, put_in);
 	}
 
-	/// What unbonds is worth what it was, less slashes, in every generation.
+	/// Unbonding stake keeps its value, less slashes, in every generation.
 	#[test]
 	fn unbonding_creates_no_value(
 		ops in prop::collection::vec((0u8..3, 1u64..1 << 40, any::<prop::sample::Index>()), 1..80)
@@ -260,7 +260,7 @@ proptest! {
 	}
 }
 
-/// What someone does in a pool between two slashes.
+/// An action in a pool between two slashes.
 #[derive(Clone, Copy, Debug)]
 enum Move {
 	OwnerStakes(u64),
@@ -268,7 +268,7 @@ enum Move {
 	OwnerLeaves(u8),
 	DelegatorStakes(u64),
 	DelegatorsLeave(u8),
-	/// A part of what unbonds is paid out.
+	/// A part of the unbonding stake is paid out.
 	OwnerIsPaid(u8),
 	DelegatorsArePaid(u8),
 	/// In parts of 10⁶.
@@ -288,7 +288,7 @@ fn a_move() -> impl Strategy<Value = Move> {
 	]
 }
 
-/// Takes a part of the shares that unbond out, as if one piece held them.
+/// Pays out a part of the unbonding shares, as if one piece held them.
 fn pay_out(leaving: &mut Leaving, part: u8) {
 	let shares = leaving.part.shares * u128::from(part) / 255;
 	leaving.part.redeem(shares).unwrap();
@@ -301,8 +301,8 @@ proptest! {
 		..ProptestConfig::default()
 	})]
 
-	/// Whatever was moved between the parts of a pool: a slash takes the same rate of each of them, rounded
-	/// down, or all of one whose shares would be worth less than the least price.
+	/// Whatever was moved between the parts of a pool, a slash takes the same rate of each of them, rounded
+	/// down, or the whole of a part whose shares would fall below the lowest price.
 	#[test]
 	fn every_part_loses_the_same_rate(moves in prop::collection::vec(a_move(), 1..60)) {
 		let mut pool = StakePool::default();
@@ -353,17 +353,17 @@ proptest! {
 fn a_price_that_falls_too_low_is_the_end_of_a_part() {
 	let mut pool = StakePool::default();
 	pool.delegated.add(1 << 40).unwrap();
-	// Down to the least price: a unit for 2^32 shares.
+	// Down to the lowest price: a unit for 2^32 shares.
 	let half = Perquintill::from_percent(50);
 	for _ in 0..32 {
 		pool.slash(half);
 	}
 	assert_eq!(pool.delegated.value, 1 << 8);
 	assert!(pool.delegated.is_open());
-	// The shares of all KAI there is fit.
+	// The shares for all existing KAI fit.
 	let mut rich = pool.delegated;
 	assert!(rich.add(1_000_000_000 * KAI).is_some());
-	// A little less, and all of it goes.
+	// A little less, and the whole is taken.
 	let percent = Perquintill::from_percent(1);
 	assert_eq!(pool.slash(percent).delegated, 1 << 8);
 	assert!(!pool.delegated.is_open());

@@ -1,4 +1,4 @@
-//! What can be held against a worker, and refuses its owner's calls meanwhile.
+//! Findings that are still possible against a worker, and the calls of its owner refused meanwhile.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn a_census_that_lasts_for_hours_holds_nobody_who_attested() {
 		assert_ok!(Providers::go_offline(signed(ALICE), worker));
 		let back = || Providers::go_online(signed(ALICE), worker);
 		assert_noop!(back(), Error::<Test>::CheckRunning);
-		// Its check is closed, and the census goes on for hours.
+		// Its check is closed, and the census continues for hours.
 		Popw::close(worker, online(PROFILE));
 		run_to(Providers::now() + 200);
 		assert!(Popw::oldest_round() <= census);
@@ -59,7 +59,7 @@ fn an_absence_that_can_be_reported_holds_it_until_the_round_is_over() {
 #[test]
 fn a_census_that_did_not_see_it_does_not_hold_it() {
 	ExtBuilder.build_and_execute(|| {
-		// It came online when the census ran.
+		// It came online while the census ran.
 		let worker = register(ALICE, 1);
 		let census = Popw::start_long_census(1_800);
 		assert!(Popw::attest(worker, census - 1));
@@ -96,7 +96,7 @@ fn a_round_that_is_about_to_start_holds_a_worker_that_it_sees() {
 				cpu_cores: 4,
 				..SPEC
 			};
-			// Leaving counts from the round after, so this one checks it by what it claims now.
+			// Leaving counts from the next round, so this one checks it by its present claim.
 			assert_ok!(Providers::go_offline(signed(ALICE), seen));
 			for result in [
 				Providers::update_worker(signed(ALICE), seen, smaller),

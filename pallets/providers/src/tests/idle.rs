@@ -1,4 +1,4 @@
-//! The indices of idle workers, against a plain list.
+//! The indices of idle workers, compared with a plain list.
 
 use super::*;
 use frame_support::traits::fungible::Mutate;
@@ -12,11 +12,11 @@ fn listed(class: GpuClass, count: u8, region: Option<[u8; 2]>) -> BTreeSet<Worke
 	let at = |position| <Providers as Market>::idle_at(class, count, region, position);
 	assert_eq!(at(len), None, "nobody is behind the last");
 	let all: BTreeSet<WorkerId> = (0..len).map(|position| at(position).unwrap()).collect();
-	assert_eq!(all.len(), len as usize, "nobody is there twice");
+	assert_eq!(all.len(), len as usize, "no worker is listed twice");
 	all
 }
 
-/// Enters a worker in the registry, without the calls that cost a test time.
+/// Adds a worker to the registry directly, without the time that calls take.
 fn add(number: u32, region: [u8; 2]) -> WorkerId {
 	let mut key = [0u8; 32];
 	key[..4].copy_from_slice(&number.to_le_bytes());
@@ -48,7 +48,7 @@ fn are_entered_and_left_with_the_state() {
 		assert!(listed(11, 1, Some(*b"CH")).is_empty());
 		assert!(listed(11, 2, None).is_empty());
 		assert!(listed(0, 0, None).is_empty());
-		// The first goes, and the last takes its place.
+		// The first leaves, and the last takes its position.
 		Popw::pass();
 		assert_ok!(Providers::go_offline(signed(ALICE), a));
 		assert_eq!(listed(11, 1, None), [b].into());
@@ -110,7 +110,7 @@ fn servers_are_listed_by_their_processors() {
 			assert_eq!(listed(0, tier, None).contains(&worker), tier > 0);
 			assert_eq!(listed(0, tier, Some(*b"DE")).contains(&worker), tier > 0);
 		}
-		// Fewer cores than an order pays for are nobody's to rent.
+		// A machine with fewer cores than any order pays for cannot be rented.
 		make_idle(4, Profile { cpu: 0, ..POOR });
 		assert!(listed(0, 0, None).is_empty() && listed(0, 4, None).is_empty());
 		assert_eq!(<Providers as Market>::use_of(0), (5, 0));
@@ -122,21 +122,21 @@ fn a_floor_that_no_price_reaches_is_not_listed() {
 	ExtBuilder.build_and_execute(|| {
 		let (stuffed, honest) = (register_online(ALICE, 1), register_online(BOB, 2));
 		let floor = |price| Providers::set_price_floor(signed(ALICE), stuffed, price);
-		// While there is no price, any floor will do.
+		// While there is no price, any floor is accepted.
 		assert_ok!(floor(u128::MAX));
 		assert_eq!(listed(11, 1, None), [stuffed, honest].into());
-		// When it is drawn, it is judged anew.
+		// When it is drawn, its floor is judged again.
 		HighestPrice::set(&Some(KAI));
 		assert_eq!(<Providers as Market>::candidate(stuffed), None);
 		assert_ok!(<Providers as Market>::review(stuffed));
 		assert_eq!(listed(11, 1, None), [honest].into());
-		// And when its record changes.
+		// Also when its record changes.
 		assert_ok!(floor(KAI));
 		assert_eq!(listed(11, 1, None), [stuffed, honest].into());
 		assert!(<Providers as Market>::candidate(stuffed).is_some());
 		assert_ok!(floor(KAI + 1));
 		assert_eq!(listed(11, 1, None), [honest].into());
-		// A price that rises lists it with its next check.
+		// A rising price lists it at its next check.
 		HighestPrice::set(&Some(2 * KAI));
 		Popw::census(stuffed, online(PROFILE));
 		assert_eq!(listed(11, 1, None), [stuffed, honest].into());
@@ -181,7 +181,7 @@ fn boundary_of_a_page() {
 			vec![workers[2 * INDEX_PAGE as usize]]
 		);
 		Providers::do_try_state().unwrap();
-		// The last of the last page, then one of the first, which the last of the second replaces.
+		// The last of the last page, then one of the first page, which the last of the second replaces.
 		put_into(workers[2 * INDEX_PAGE as usize], WorkerState::Offline);
 		assert!(!BucketPages::<Test>::contains_key((bucket, 2)));
 		put_into(workers[3], WorkerState::Offline);
@@ -205,8 +205,8 @@ proptest! {
 		..ProptestConfig::default()
 	})]
 
-	/// Workers in four buckets of class and count and two regions come and go, and are found to be other
-	/// than they were.
+	/// Workers in four buckets of class and count and two regions come and go, and their verified hardware
+	/// changes.
 	#[test]
 	fn hold_exactly_the_idle_ones(
 		ops in prop::collection::vec((0usize..150, any::<u8>()), 1..500)
@@ -219,7 +219,7 @@ proptest! {
 				..[POOR, PROFILE][usize::from(choice % 2)]
 			};
 			let mut model = BTreeMap::<WorkerId, (WorkerState, Profile)>::new();
-			// Most of them are idle at first: the buckets have more than a page.
+			// Most are idle at first, so the buckets have more than one page.
 			for worker in &workers {
 				make_idle(*worker, profile(1));
 				model.insert(*worker, (WorkerState::Online, profile(1)));
@@ -283,7 +283,7 @@ fn every_idle_worker_is_drawn_as_often_as_another() {
 			*drawn.entry(worker).or_default() += 1;
 		}
 		assert_eq!(drawn.len(), 100);
-		// 200 each, with a standard deviation of 14: within five of them, and the seeds are fixed.
+		// 200 each, with a standard deviation of 14: within five deviations, and the seeds are fixed.
 		assert!(drawn.values().all(|times| (130..270).contains(times)));
 	});
 }

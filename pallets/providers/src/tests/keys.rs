@@ -71,7 +71,7 @@ fn old_ones_stay_reserved_until_the_new_ones_are_in_force() {
 			Some(worker + 1)
 		);
 
-		// The first worker's next rotation leaves the other's keys alone.
+		// The first worker's next rotation does not touch the other's keys.
 		Popw::pass();
 		assert_ok!(set(worker, ALICE, 3));
 		assert_eq!(

@@ -1,53 +1,53 @@
-//! One GPU behind three identities, each on a small server of its own: whatever its owner does, it earns by
-//! waiting for one, and by rent for those that are rented.
+//! One GPU behind three identities, each on its own small server: whatever its owner does, the GPU earns
+//! idle time for one of them, and rent for the rented ones.
 //!
 //! The GPU can run one trial at a time, and all rounds of a block have theirs at the same moment; the owner
-//! does not know when the next census comes. Its identities are always there, can attest as what they are,
-//! a server without a GPU, can bring a committee to no consensus, and can be rented: by the owner's other
-//! account, or by a customer who does not notice that the GPU is shared.
+//! does not know when the next census comes. The identities are always online, can attest as servers
+//! without a GPU, which they are, can bring a committee to no consensus, and can be rented: by the owner's
+//! other account, or by a customer who does not notice that the GPU is shared.
 //!
-//! **The bound.** A check of a rented worker looks at its service, and not at its GPU. So while `k` identities
-//! are rented the GPU earns for `k + 1`: for each of them what somebody pays rent for, and for one more that
-//! shows it in the censuses. Rewards bounds the first by half of the fees (`PodFeeCap`), and the second is at
-//! most what one machine earns that waits.
+//! **The bound.** A check of a rented worker covers its service, but not its GPU. So while `k` identities
+//! are rented the GPU earns for `k + 1`: for each of them the rent that is paid, and idle time for one more
+//! that shows the GPU in the censuses. Rewards limits the first to half of the fees (`PodFeeCap`), and the
+//! second is at most the earnings of one idle machine.
 
 use super::*;
 use proptest::prelude::*;
 
 const WORKERS: usize = 3;
 
-/// What the owner does between two rounds.
+/// The owner's action between two rounds.
 #[derive(Clone, Copy, Debug)]
 enum Move {
 	/// Brings a worker online, or has it verified again.
 	Bring(usize),
-	/// Takes one away.
+	/// Takes a worker offline.
 	Take(usize),
-	/// Takes all away but one, and brings that one.
+	/// Takes all workers offline but one, and brings that one online.
 	Alone(usize),
-	/// Somebody rents one, if that can be.
+	/// Rents a worker, if it can be rented.
 	Rent(usize),
-	/// Ends its order.
+	/// Ends a worker's order.
 	End(usize),
-	/// Nothing.
+	/// Does nothing.
 	Wait,
 }
 
-/// What a worker does that is due while the GPU serves another.
+/// The action of a worker that is due while the GPU serves another.
 #[derive(Clone, Copy, Debug)]
 enum Excuse {
 	/// It does not attest, and is reported.
 	Absent,
 	/// It attests as a server without a GPU.
 	ClassZero,
-	/// It serves two seats beside a dead one, and refuses the others.
+	/// It serves two seats besides an unresponsive one, and refuses the others.
 	NoConsensus,
-	/// It has two seats vote for a GPU, which is no agreement.
+	/// It has two seats vote for a GPU, which is not a majority.
 	Undecided,
 }
 
-/// A round: what the owner does before it, whether it is a census (which the owner does not know), which
-/// worker the GPU serves if it has to choose, and what the others do.
+/// A round: the owner's action before it, whether it starts a census (which the owner does not know), the
+/// worker that the GPU serves if it has to choose, and the action of the others.
 #[derive(Clone, Copy, Debug)]
 struct Round {
 	owner: Move,
@@ -56,22 +56,22 @@ struct Round {
 	excuse: Excuse,
 }
 
-/// What a strategy came to.
+/// The result of a strategy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Gain {
 	/// Idle blocks that were proved with a GPU.
 	with_gpu: BlockNumber,
 	/// Rented blocks that were proved with a GPU.
 	let_with_gpu: BlockNumber,
-	/// Blocks of rent that customers paid for a GPU: those of each identity that was rented as one with it.
+	/// Blocks of rent that customers paid for a GPU: those of each identity rented as one with it.
 	rent: BlockNumber,
-	/// Times that a worker was rented as one with a GPU.
+	/// The number of times that a worker was rented as one with a GPU.
 	rented: u32,
-	/// Checks in which the GPU ran.
+	/// The number of checks in which the GPU ran.
 	shown: u32,
-	/// Censuses that took place.
+	/// The number of censuses.
 	censuses: u32,
-	/// Times that a worker was found offline.
+	/// The number of times that a worker was found offline.
 	found: u32,
 }
 
@@ -114,7 +114,7 @@ fn take(worker: WorkerId) {
 	);
 }
 
-/// Whether the worker counts as one with a GPU.
+/// Returns whether the worker counts as one with a GPU.
 fn has_gpu(worker: WorkerId) -> bool {
 	record(worker).gpus() == (11, 1)
 }
@@ -153,7 +153,7 @@ fn play(workers: &[WorkerId], rounds: &[Round]) -> Gain {
 	let mut gain = Gain::default();
 	for round in rounds {
 		act(workers, round.owner, &mut gain);
-		// Each rented worker is drawn in each round, which is as often as it can be.
+		// Each rented worker is drawn in each round, the maximum.
 		let before = Providers::now();
 		let is_let = |worker: &&WorkerId| state(**worker) == WorkerState::Rented;
 		for worker in workers.iter().filter(is_let) {
@@ -189,7 +189,7 @@ fn play(workers: &[WorkerId], rounds: &[Round]) -> Gain {
 		let mut missing = Vec::new();
 		for pair @ (worker, index) in due {
 			let outcome = if was_rented(worker) {
-				// Any server keeps a container alive.
+				// Any server can keep a container running.
 				UNDECIDED
 			} else if Some(pair) == chosen {
 				gain.shown += 1;
@@ -212,7 +212,7 @@ fn play(workers: &[WorkerId], rounds: &[Round]) -> Gain {
 				gain.let_with_gpu += proved.rented;
 			}
 		}
-		// Everyone who did not attest is reported, in the phase after.
+		// Every worker that did not attest is reported, in the next phase.
 		let let_out = workers
 			.iter()
 			.filter(is_let)
@@ -275,14 +275,14 @@ fn three_identities_earn_no_more_than_one() {
 	}
 }
 
-/// Not excluded: customers who rent some of the identities do not see that the GPU is shared, nor that it
-/// runs the trials of another. It earns what they pay rent for, and what one machine earns that waits.
+/// Not excluded: customers who rent some of the identities cannot see that the GPU is shared, or that it
+/// runs the trials of another identity. It earns the rent that they pay, and the idle time of one machine.
 #[test]
 fn a_gpu_earns_for_each_identity_that_is_rented_and_for_one_that_waits() {
 	for rented in 0..=WORKERS {
 		ExtBuilder.build_and_execute(|| {
 			let workers = three_workers();
-			// It shows the GPU for one after the other, until all of them are verified.
+			// The GPU is shown for one worker after another, until all of them are verified.
 			let verified: Vec<Round> =
 				rounds(WORKERS, |_| Move::Wait, Excuse::NoConsensus).collect();
 			play(&workers, &verified);
@@ -309,7 +309,8 @@ fn a_gpu_earns_for_each_identity_that_is_rented_and_for_one_that_waits() {
 				0
 			};
 			assert_eq!((gain.with_gpu, gain.found), (idle, 0));
-			// All rent but that since the last round, and that of the rounds before the last one was taken.
+			// All rent except that since the last round, and that of the rounds before the last worker was
+			// rented.
 			let blocks = Providers::now() - start;
 			let most = blocks * rented as u32;
 			assert!(gain.let_with_gpu <= gain.rent && gain.rent <= most);
@@ -324,7 +325,8 @@ fn a_gpu_earns_for_each_identity_that_is_rented_and_for_one_that_waits() {
 #[test]
 fn no_consensus_buys_no_checks_that_pay() {
 	ExtBuilder.build_and_execute(|| {
-		// Ten identities on one GPU. In a census it serves one, and each of the others has a dead seat.
+		// Ten identities on one GPU. In a census it serves one; each of the others has an unresponsive
+		// seat.
 		let workers: Vec<WorkerId> = (1..=10).map(|seed| register_online(ALICE, seed)).collect();
 		Popw::pass();
 		let census = Popw::start_round(true) + 1;
@@ -338,7 +340,7 @@ fn no_consensus_buys_no_checks_that_pay() {
 			};
 			proved += Popw::close(*worker, outcome).idle;
 		}
-		// Now each of them would have the GPU for itself, in turn.
+		// Now each of them would have the GPU to itself, in turn.
 		for _ in 0..30 {
 			let round = Popw::start_round(false);
 			for worker in &workers {
@@ -399,8 +401,8 @@ proptest! {
 		ExtBuilder.build().execute_with(|| {
 			let workers = three_workers();
 			let gain = play(&workers, &rounds);
-			// What an honest machine earns that waits, and nothing in between two censuses; and beside that
-			// only what customers pay rent for.
+			// The idle time of one honest machine, and nothing between two censuses; in addition only rent
+			// that customers pay.
 			assert!(gain.with_gpu <= gain.censuses * INTERVAL, "{gain:?}");
 			assert!(gain.let_with_gpu <= gain.rent, "{gain:?}");
 			// Before each rental the GPU was shown for that identity.

@@ -1,4 +1,4 @@
-//! Marks: who is due in a check of its own, and who cannot be rented before it.
+//! Marks: workers due in an extra check, and workers that cannot be rented before it.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn a_census_without_consensus_buys_no_check_of_its_own() {
 		assert_eq!((proved.idle, proved.rented), (0, 0));
 		assert_eq!(record(worker).forced, None);
 		assert_eq!(listed(), 1);
-		// The census after it pays for one interval, not for two.
+		// The next census pays for one interval, not for two.
 		assert_eq!(Popw::census(worker, online(PROFILE)).idle, INTERVAL);
 	});
 }
@@ -47,14 +47,14 @@ fn two_censuses_in_a_row_without_consensus_mark_an_idle_worker() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		Popw::census(worker, Outcome::NoConsensus);
-		// A census that found it online ends the row.
+		// A census that found it online ends the run.
 		Popw::census(worker, UNDECIDED);
 		Popw::census(worker, Outcome::NoConsensus);
 		assert_eq!(record(worker).forced, None);
 		Popw::census(worker, Outcome::NoConsensus);
 		assert_eq!(record(worker).forced, mark(Popw::next_round(), true));
 		assert_eq!(listed(), 0);
-		// The check proves no time, and leaves another mark as long as it decides nothing.
+		// The check proves no time, and renews the mark as long as it decides nothing.
 		for outcome in [Outcome::NoConsensus, UNDECIDED] {
 			let proved = Popw::spot_check(worker, outcome);
 			assert_eq!((proved.idle, proved.rented), (0, 0));
@@ -114,7 +114,7 @@ fn no_consensus_of_a_marked_check_outlasts_a_rental() {
 			Popw::close(worker, outcome);
 			assert_eq!(record(worker).forced, None, "its customer has it");
 			run_to(Providers::now() + 100);
-			// The order is canceled before it was deployed.
+			// The order is canceled before it is deployed.
 			assert_ok!(<Providers as Market>::free(worker, false));
 			assert_eq!(record(worker).forced, mark(Popw::next_round(), true));
 		});
@@ -124,7 +124,8 @@ fn no_consensus_of_a_marked_check_outlasts_a_rental() {
 #[test]
 fn no_order_comes_between_an_order_and_its_full_check() {
 	ExtBuilder.build_and_execute(|| {
-		// A machine passed a GPU on after its verification, and its owner rents it without a gap.
+		// The GPU was moved to another machine after the verification, and the owner rents its worker
+		// without a gap.
 		let worker = register_online(ALICE, 1);
 		rent(worker);
 		Popw::pass();
@@ -139,7 +140,7 @@ fn no_order_comes_between_an_order_and_its_full_check() {
 			assert_eq!(listed(), 0);
 		};
 		out();
-		// Not while the check is open, nor after one that decides nothing.
+		// Not while the check is open, nor after a check that decides nothing.
 		for outcome in [Outcome::NoConsensus, UNDECIDED] {
 			let round = Popw::start_round(false);
 			assert!(Popw::attest(worker, round));
@@ -148,7 +149,7 @@ fn no_order_comes_between_an_order_and_its_full_check() {
 			Popw::close(worker, outcome);
 			out();
 		}
-		// Nor by a census that is not full, nor by a proof that is false.
+		// Nor by a census that is not full, nor by a false proof.
 		let round = Popw::start_round(true);
 		assert!(Popw::attest(worker, round + 1));
 		Popw::close_as(worker, online(PROFILE), None, |closing| {
@@ -159,12 +160,12 @@ fn no_order_comes_between_an_order_and_its_full_check() {
 		assert!(Popw::attest(worker, round));
 		Popw::close_with(worker, online(PROFILE), true);
 		out();
-		// Nor by one that finds what there is now.
+		// Nor by a check that finds the remaining hardware.
 		Popw::spot_check(worker, online(POOR));
 		assert_eq!(Providers::idle_workers(0, 1, None), 0);
 		assert_eq!(record(worker).forced, mark(Popw::next_round(), true));
 		out();
-		// Which the second time ends it.
+		// The second such check ends it.
 		Popw::spot_check(worker, online(POOR));
 		assert_eq!(state(worker), WorkerState::Pending);
 		assert_noop!(rent_again(), Error::<Test>::WrongState);
@@ -192,7 +193,7 @@ fn a_full_check_in_a_census_uses_a_mark_up() {
 		rent(worker);
 		Popw::pass();
 		free(worker);
-		// The census of the same block takes the place of the spot round.
+		// The census of the same block replaces the spot round.
 		let round = Popw::start_round(true);
 		assert_eq!(Popw::due(worker, round), None);
 		assert_eq!(Popw::due(worker, round + 1), Some(true));
@@ -207,7 +208,7 @@ fn a_full_check_in_a_census_uses_a_mark_up() {
 fn a_census_that_decides_nothing_leaves_the_mark_for_the_next_round() {
 	for outcome in [Outcome::NoConsensus, UNDECIDED] {
 		ExtBuilder.build_and_execute(|| {
-			// One back from an order, and one that two censuses could not decide.
+			// One worker back from an order, and one that two censuses could not decide.
 			let (back, doubtful) = (register_online(ALICE, 1), register_online(BOB, 2));
 			rent(back);
 			for _ in 0..2 {
@@ -264,7 +265,7 @@ fn a_check_of_the_rented_worker_leaves_the_mark_after_its_order() {
 		assert_ok!(<Popw as Checks>::force(worker));
 		let round = Popw::start_round(false);
 		assert_eq!(Popw::due(worker, round), Some(false));
-		// The order ends before the worker attested. The round sees it as it stood.
+		// The order ends before the worker attests. The round sees the worker as it was at the start.
 		free(worker);
 		assert_eq!(record(worker).forced, mark(round, false));
 		assert!(Popw::attest(worker, round));
@@ -310,7 +311,7 @@ fn a_mark_whose_round_passed_is_made_anew() {
 		rent(worker);
 		Popw::pass();
 		free(worker);
-		// Nobody attested, and nobody reported.
+		// It did not attest, and was not reported.
 		Popw::pass();
 		Popw::pass();
 		assert_eq!(listed(), 0);
@@ -366,7 +367,7 @@ fn forcing_keeps_a_mark_that_is_still_due() {
 		Popw::start_round(false);
 		assert_ok!(force(worker, first + 2));
 		assert_eq!(record(worker).forced.unwrap().round, first);
-		// It was never called on, and its round is over.
+		// It was never checked, and the round is over.
 		Popw::pass();
 		let later = Popw::next_round();
 		assert_ok!(force(worker, later));
@@ -409,8 +410,8 @@ fn a_mark_does_not_follow_a_worker_that_has_left() {
 		assert_eq!(Popw::start_round(false), mark.round);
 		assert_ok!(Providers::go_offline(signed(ALICE), worker));
 		assert_eq!(record(worker).forced, Some(mark));
-		// An open check kept it out of the round, so Popw would move the mark: it would be reported absent for
-		// having left, and could not come back before.
+		// An open check kept it out of the round, so Popw would postpone the mark: the worker would be
+		// reported absent for having left, and could not come back before.
 		let postpone = <Providers as CheckedWorkers<AccountId>>::postpone;
 		assert_ok!(postpone(worker, mark.round, mark.round + 4));
 		assert_eq!(record(worker).forced, None);

@@ -23,6 +23,7 @@ mod rent;
 mod slashing;
 mod stake;
 mod standings;
+mod story;
 mod time;
 mod update;
 mod views;
@@ -35,12 +36,12 @@ pub use kaisar_primitives::{
 };
 pub use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 
-/// The origin of an account.
+/// Returns the signed origin of an account.
 pub fn signed(account: AccountId) -> RuntimeOrigin {
 	RuntimeOrigin::signed(account)
 }
 
-/// Every call that needs the worker's owner.
+/// Returns every call that only the worker's owner may send.
 pub fn owner_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 	let WorkerKeys {
 		worker: worker_key,
@@ -70,7 +71,7 @@ pub fn owner_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 	calls.into_iter().map(RuntimeCall::Providers).collect()
 }
 
-/// Every call that any account may send.
+/// Returns every call that any account may send.
 pub fn anyones_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 	vec![
 		Call::stake {
@@ -90,7 +91,7 @@ pub fn anyones_calls(worker: WorkerId) -> Vec<RuntimeCall> {
 	.collect()
 }
 
-/// Dispatches as the runtime does: a call that fails changes nothing.
+/// Dispatches a call as the runtime does: if it fails, it changes nothing.
 pub fn dispatch(call: RuntimeCall, origin: RuntimeOrigin) -> sp_runtime::DispatchResult {
 	call.dispatch(origin)
 		.map(|_| ())
@@ -102,12 +103,12 @@ pub fn rent(worker: WorkerId) {
 	assert_ok!(<Providers as Market>::rent(worker, 5));
 }
 
-/// Frees it after an order that was deployed.
+/// Frees a worker after a deployed order.
 pub fn free(worker: WorkerId) {
 	assert_ok!(<Providers as Market>::free(worker, true));
 }
 
-/// A committee found the worker online, and did not agree on its hardware.
+/// The outcome of a check that found the worker online, without agreement on its hardware.
 pub const UNDECIDED: Outcome = Outcome::Online {
 	profile: None,
 	service: true,
@@ -194,7 +195,7 @@ fn owner_calls_fail_for_a_deregistered_worker() {
 		for call in owner_calls(worker) {
 			assert_noop!(dispatch(call, signed(ALICE)), Error::<Test>::UnknownWorker);
 		}
-		// Nor can anybody add stake, or take any out before it has unbonded with the owner's.
+		// Stake cannot be added, nor taken out before it has unbonded with the owner's.
 		for who in [ALICE, CAROL] {
 			assert_noop!(
 				Providers::stake(signed(who), worker, KAI),

@@ -25,7 +25,7 @@ fn leaving_counts_from_the_next_round() {
 			record(worker).standings.at(since),
 			Some(&WorkerState::Offline)
 		);
-		// The census goes on, and credits its interval.
+		// The census continues, and credits its interval.
 		assert_eq!(Popw::due(worker, round + 1), Some(false));
 		assert!(Popw::attest(worker, round + 1));
 		assert_eq!(Popw::close(worker, online(PROFILE)).idle, INTERVAL);
@@ -203,7 +203,7 @@ fn failed_verifications_double_the_delay() {
 				Error::<Test>::AlreadyDue
 			);
 		}
-		// A success ends it.
+		// A success resets the delay.
 		while Popw::next_round() < record(worker).forced.unwrap().round {
 			Popw::start_round(false);
 		}

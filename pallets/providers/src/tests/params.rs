@@ -1,11 +1,12 @@
-//! Parameters at their ends: checks, slashes and withdrawals go on, and calls come back with a right value.
+//! Parameters at their limits: checks, slashes and withdrawals still work, and calls work again with a
+//! valid value.
 
 use super::{
 	slashing::{by_hand, pass_deferral, worker_with_stake},
 	*,
 };
 
-/// Sets the mock's values.
+/// Restores the mock's values.
 fn recover() {
 	Fee::set(&FEE);
 	BaseStake::set(&BASE);
@@ -52,11 +53,11 @@ fn no_parameter_makes_a_call_impossible_for_ever() {
 			pass_deferral();
 			set();
 			live(worker);
-			// A slash that was queued is applied, whatever the minimum is now.
+			// A queued slash is applied, whatever the minimum is now.
 			assert_ok!(Providers::apply_slash(signed(DAVE), slash));
 			live(worker);
 			recover();
-			// A stake of the least brings it back, and what was unbonded can be withdrawn in a year.
+			// The minimum stake brings it back, and all unbonded stake can be withdrawn within a year.
 			assert_ok!(Providers::stake(signed(ALICE), worker, MINIMUM));
 			run_to(Providers::now() + 366 * DAYS);
 			Popw::pass();

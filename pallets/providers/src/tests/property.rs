@@ -1,4 +1,4 @@
-//! All calls, rounds and checks in any order: what must always hold does, after every step.
+//! All calls, rounds and checks in random order: the invariants hold after every step.
 
 use super::{standings::Past, *};
 use proptest::prelude::*;
@@ -211,12 +211,12 @@ fn op() -> impl Strategy<Value = Op> {
 	]
 }
 
-/// A round `back` before the next one, census or spot.
+/// Returns the round `back` before the next one, census or spot.
 fn round(back: u8) -> Option<RoundIndex> {
 	Popw::next_round().checked_sub(u32::from(back) + 1)
 }
 
-/// One of the slashes that are queued, or one that is not where there is none.
+/// Returns one of the queued slashes, or a number that is not queued if there is none.
 fn queued(choice: u32) -> SlashId {
 	let mut ids: Vec<SlashId> = Slashes::<Test>::iter_keys().collect();
 	ids.sort_unstable();
@@ -224,7 +224,7 @@ fn queued(choice: u32) -> SlashId {
 	ids.get(index).copied().unwrap_or(choice)
 }
 
-/// What another pallet tells of a worker.
+/// Reports an event of another pallet about a worker.
 fn tell(what: impl FnOnce() -> sp_runtime::DispatchResult) {
 	let done = frame_support::storage::with_storage_layer(what);
 	assert_ne!(done, Err(Error::<Test>::Defensive.into()));
@@ -235,8 +235,8 @@ fn root(call: Call<Test>) {
 	assert_ne!(done, Err(Error::<Test>::Defensive.into()));
 }
 
-/// A worker that is due in a round is found by the keys that count in it, deregistered or not. (Keys that were
-/// replaced may be another's.)
+/// Asserts that a worker due in a round is found by the keys that count in it, deregistered or not.
+/// (Replaced keys may belong to another worker.)
 fn due_workers_have_their_keys() {
 	for (worker, record) in Workers::<Test>::iter() {
 		for round in Popw::running() {
@@ -249,7 +249,7 @@ fn due_workers_have_their_keys() {
 	}
 }
 
-/// Does the operation; calls may fail, and then change nothing.
+/// Runs the operation; a call may fail, and then changes nothing.
 fn run(op: Op) {
 	let call = match op {
 		Op::Register {
@@ -418,7 +418,7 @@ fn run(op: Op) {
 			return;
 		}
 		Op::Slash { worker, level } => {
-			// Everything is slashed more seldom than the rest.
+			// Whole slashes are rarer than the others.
 			let level = match level % 8 {
 				0..=3 => SlashLevel::One,
 				4..=6 => SlashLevel::Two,
@@ -481,17 +481,17 @@ proptest! {
 				Providers::do_try_state().unwrap_or_else(|broken| panic!("{op:?}: {broken:?}"));
 				due_workers_have_their_keys();
 				assert_eq!(pallet_balances::TotalIssuance::<Test>::get(), issuance);
-				// The pot holds exactly what the pools say.
+				// The pot holds exactly the sum of the pools.
 				let records: Vec<_> = Workers::<Test>::iter().collect();
 				let pools: Balance =
 					records.iter().map(|(_, record)| record.pool.total().unwrap()).sum();
 				assert_eq!(pot(), pools);
-				// Rewards knows exactly the shares that there are.
+				// Rewards knows exactly the existing shares.
 				let shares: std::collections::BTreeMap<_, _> = Delegations::<Test>::iter()
 					.map(|(worker, who, shares)| ((PoolId::Worker(worker), who), shares))
 					.collect();
 				assert_eq!(Popw::known_shares(), shares);
-				// What everyone could take out is never more than there is.
+				// All stakes together are never worth more than the pools.
 				let mut worth: Balance = records.iter().map(|(_, record)| record.pool.own).sum();
 				for (worker, who, _) in Delegations::<Test>::iter() {
 					worth += Providers::delegation(worker, who).value;
@@ -502,7 +502,7 @@ proptest! {
 				}
 				assert!(worth <= pools);
 			}
-			// In the end everyone gets what is theirs, and nothing is left over.
+			// In the end every account has its stake back, and nothing remains.
 			finish();
 			assert_eq!(Workers::<Test>::iter().count(), 0);
 			assert_eq!(pot(), 0);
@@ -519,7 +519,7 @@ fn finish() {
 		<Popw as Checks>::touch(*worker);
 		tell(|| <Providers as Market>::free(*worker, true));
 	}
-	// What was forced by that is over, too.
+	// Marks that this left are over, too.
 	Popw::pass();
 	for worker in &workers {
 		<Popw as Checks>::touch(*worker);

@@ -302,7 +302,7 @@ fn fails_where_the_money_does_not_reach() {
 				proof: proof(1, owner),
 			})
 		};
-		// No account, and one with the stake and nothing for the rest.
+		// An account without KAI, and one with exactly the stake.
 		assert_noop!(dispatch(call(7), signed(7)), TokenError::FundsUnavailable);
 		assert_ok!(Balances::transfer_allow_death(signed(ALICE), 8, MINIMUM));
 		assert_noop!(dispatch(call(8), signed(8)), TokenError::FundsUnavailable);

@@ -1,4 +1,4 @@
-//! Reliability: the provider's doing alone.
+//! Reliability: only the provider's faults count.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn nothing_else_counts_against_it() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register_online(ALICE, 1);
 		let before = record(worker).history;
-		// What committees, customers and floods can do.
+		// Effects of committees, customers and traffic floods.
 		Popw::census(worker, Outcome::NoConsensus);
 		Popw::census(worker, UNDECIDED);
 		Popw::census(worker, online(POOR));
@@ -89,13 +89,13 @@ fn a_rival_cannot_put_the_best_machine_last() {
 			}
 		}
 		assert_eq!(reliability(petra), Perbill::one());
-		// Mallory orders images that do not exist, again and again: Petra's machine says so truthfully, and
+		// Mallory repeatedly orders images that do not exist: Petra's machine reports so truthfully, and
 		// the order ends by the customer's fault.
 		for _ in 0..40 {
 			rent(petra);
 			assert_ok!(<Providers as Market>::free(petra, false));
 		}
-		// And a container that silences itself.
+		// Then a container that stops answering by itself.
 		rent(petra);
 		assert_ok!(<Providers as Market>::deployed(petra));
 		assert_ok!(<Popw as Checks>::force(petra));
@@ -118,12 +118,12 @@ fn a_new_identity_does_not_begin_above_a_veteran() {
 		for _ in 0..32 {
 			Popw::census(veteran, online(PROFILE));
 		}
-		// Three of 32 went wrong.
+		// Three of 32 failed.
 		let until = Providers::now();
 		for _ in 0..3 {
 			assert_ok!(<Providers as Market>::bar(veteran, until));
 		}
-		// Registering anew for a fresh record is worse.
+		// Registering again for a fresh record is worse.
 		let fresh = register_online(ALICE, 2);
 		assert!(reliability(fresh) < reliability(veteran));
 	});

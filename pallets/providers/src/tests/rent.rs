@@ -1,4 +1,4 @@
-//! What Orders do with a worker.
+//! Operations of Orders on a worker.
 
 use super::*;
 

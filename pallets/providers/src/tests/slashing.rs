@@ -1,4 +1,4 @@
-//! Slashes: queued, added to, canceled, applied; bounties, and suspension.
+//! Slashes: queued, increased, canceled, applied; bounties, and suspension.
 
 use super::*;
 use kaisar_math::stake::{offline_rate, slash_at};
@@ -10,7 +10,8 @@ pub fn pool(worker: WorkerId) -> StakePool {
 	record(worker).pool
 }
 
-/// An online worker of `ALICE`, as much staked again as the minimum, that no running round saw otherwise.
+/// Registers an online worker of `ALICE`, with a total stake of [`POOL`], that no running round saw in
+/// another state.
 pub fn worker_with_stake() -> WorkerId {
 	let worker = register_online(ALICE, 1);
 	assert_ok!(Providers::stake(signed(ALICE), worker, POOL - MINIMUM));
@@ -19,7 +20,7 @@ pub fn worker_with_stake() -> WorkerId {
 	worker
 }
 
-/// A census finds the worker offline, `blocks` after its last proof at the least. Returns how many exactly.
+/// Has a census find the worker offline, at least `blocks` after its last proof. Returns the exact number.
 pub fn found_offline(worker: WorkerId, blocks: BlockNumber) -> BlockNumber {
 	let proved = record(worker).proved_at.unwrap();
 	run_to((proved + blocks - PHASE).max(Providers::now()));
@@ -30,7 +31,7 @@ pub fn found_offline(worker: WorkerId, blocks: BlockNumber) -> BlockNumber {
 	gap
 }
 
-/// A census finds the worker's proof false.
+/// Has a census find the worker's proof false.
 pub fn found_false(worker: WorkerId, finder: Option<&AccountId>) -> BlockNumber {
 	let census = Popw::start_round(true) + 1;
 	assert!(Popw::attest(worker, census));
@@ -46,7 +47,7 @@ pub fn percent(percent: u64) -> Perquintill {
 	Perquintill::from_percent(percent)
 }
 
-/// The most that is queued against the worker, at today's pool.
+/// Returns the maximum amount of the queued slashes against the worker, of the present pool.
 pub fn at_stake(worker: WorkerId) -> Balance {
 	Providers::worker(worker).unwrap().queued
 }
@@ -133,7 +134,7 @@ fn a_bounty_that_would_be_dust_goes_to_the_pot() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = worker_with_stake();
 		found_offline(worker, PHASE);
-		// Half of a hundredth of it is less than an account can hold.
+		// Half of a hundredth of it is below the existential deposit.
 		let rate = offline_rate(1);
 		Slashes::<Test>::mutate(0, |slash| {
 			let slash = slash.as_mut().unwrap();
@@ -224,7 +225,7 @@ fn a_later_finding_is_added_and_does_not_move_the_day() {
 		assert_eq!(queued(0).due, slash.due);
 		assert_eq!(NextSlashId::<Test>::get(), 1);
 		assert_eq!(record(worker).queued.most(), rate);
-		// Together no more than the rate over the time covered.
+		// Together at most the rate over the time covered.
 		let all = Balance::from(first + second);
 		assert!(queued(0).amount <= POOL / 10 * all / Balance::from(DAYS));
 	});
@@ -245,7 +246,7 @@ fn what_is_found_after_the_day_is_a_slash_of_its_own() {
 		assert_eq!(record(worker).queued.most(), first.rate + queued(1).rate);
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
 		assert_eq!(record(worker).queued.offline, Some(1));
-		// Of what the first one left.
+		// Of the remainder after the first one.
 		let left = POOL - first.amount;
 		assert_eq!(queued(1).amount, slash_at(queued(1).rate, left));
 		let all = first.amount + queued(1).amount;
@@ -265,7 +266,7 @@ fn by_hand_level_one_and_two_wait_and_level_three_does_not() {
 		let total = POOL + 200 * KAI;
 		assert_eq!(queued(by_hand(worker, SlashLevel::One)).amount, total / 10);
 		assert_eq!(queued(by_hand(worker, SlashLevel::Two)).amount, total / 2);
-		// What checks find is added to neither.
+		// Findings of checks are added to neither.
 		assert_eq!(
 			(record(worker).queued.offline, record(worker).queued.malice),
 			(None, None)
@@ -292,7 +293,7 @@ fn by_hand_level_one_and_two_wait_and_level_three_does_not() {
 				Error::<Test>::NothingToSlash
 			);
 		}
-		// What is queued finds nothing any more, and is gone once it was applied.
+		// Queued slashes find nothing any more, and are removed once applied.
 		pass_deferral();
 		assert_ok!(Providers::apply_slash(signed(CAROL), 0));
 		assert_ok!(Providers::apply_slash(signed(CAROL), 1));
@@ -372,7 +373,7 @@ fn below_the_minimum_a_worker_is_suspended_until_it_is_topped_up() {
 		);
 		assert!(record(worker).short);
 		assert_eq!(Providers::idle_workers(11, 1, None), 0);
-		// It earns nothing meanwhile, and no call but one leads out.
+		// It earns nothing meanwhile, and only one call ends the suspension.
 		Popw::pass();
 		let pending = Providers::pending_time(worker);
 		run_to(Providers::now() + 100);
@@ -414,7 +415,7 @@ fn a_rented_worker_is_suspended_when_its_order_closes() {
 		assert_eq!(state(worker), WorkerState::Suspended);
 	});
 	ExtBuilder.build_and_execute(|| {
-		// Topped up in time, it is not.
+		// If topped up in time, it is not suspended.
 		let worker = register_online(ALICE, 1);
 		assert_ok!(<Providers as Market>::rent(worker, 7));
 		by_hand(worker, SlashLevel::One);
@@ -426,7 +427,7 @@ fn a_rented_worker_is_suspended_when_its_order_closes() {
 		assert_eq!(state(worker), WorkerState::Online);
 	});
 	ExtBuilder.build_and_execute(|| {
-		// Found offline, it loses the order.
+		// If found offline, it loses the order.
 		let worker = register_online(ALICE, 1);
 		assert_ok!(<Providers as Market>::rent(worker, 7));
 		by_hand(worker, SlashLevel::One);
@@ -439,7 +440,7 @@ fn a_rented_worker_is_suspended_when_its_order_closes() {
 	});
 }
 
-/// What is taken out before the day of a slash still counts for what it takes.
+/// Stake taken out before the slash is applied still counts for its amount.
 #[test]
 fn events_give_the_amount_as_of_their_block() {
 	ExtBuilder.build_and_execute(|| {

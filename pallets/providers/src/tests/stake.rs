@@ -152,7 +152,7 @@ fn unbonds_for_its_time_and_is_paid_out() {
 				},
 			]
 		);
-		// What is due in the same block is one piece.
+		// Stake due in the same block is one piece.
 		assert_eq!(Unbondings::<Test>::get(worker, ALICE).len(), 1);
 		run_to(Providers::now() + 1);
 		assert_ok!(Providers::unstake(signed(ALICE), worker, KAI));
@@ -216,7 +216,7 @@ fn unbonding_outlasts_the_deferral_by_a_day() {
 	});
 }
 
-/// No value of the parameters keeps a slash from its day, or stake from being withdrawn.
+/// No value of the parameters postpones a slash's due block, or the withdrawal of stake, indefinitely.
 #[test]
 fn boundary_of_periods() {
 	ExtBuilder.build_and_execute(|| {

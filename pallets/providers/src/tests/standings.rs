@@ -1,19 +1,20 @@
-//! Attacks on a worker's past: whatever it became since, each round that runs sees it as it stood at the
+//! Attacks on a worker's past: whatever its state became since, each running round sees it as it was at the
 //! round's start.
 
 use super::*;
 use std::collections::BTreeMap;
 
-/// How workers stood when changes last counted in each round, unless a check has found them offline since.
+/// The states of workers when changes last counted in each round, unless a check has found them offline
+/// since.
 #[derive(Default)]
 pub struct Past {
 	stood: BTreeMap<(WorkerId, RoundIndex), WorkerState>,
-	/// The first round that is not noted.
+	/// The first round that is not recorded.
 	next: RoundIndex,
 }
 
 impl Past {
-	/// Notes what happened since the last call, and expects each round that runs to see it as it was.
+	/// Records the changes since the last call, and expects each running round to see the worker as it was.
 	pub fn follow(&mut self) {
 		for event in events() {
 			if let Event::FoundOffline { worker, .. } = event {
@@ -29,7 +30,7 @@ impl Past {
 		for (worker, record) in Workers::<Test>::iter() {
 			for round in &in_flight {
 				let stands = record.standings.at(*round).copied();
-				// Whoever was found is away to rounds before that, or unknown.
+				// A worker found offline is away, or unknown, to earlier rounds.
 				let is_known = !matches!(
 					stands,
 					None | Some(WorkerState::Offline | WorkerState::Suspended)
@@ -42,13 +43,14 @@ impl Past {
 		}
 	}
 
-	/// The next round starts.
+	/// Starts the next round.
 	pub fn start(&mut self, census: bool) {
 		let spot = Popw::start_round(census);
 		self.note(spot);
 	}
 
-	/// No change counts in a round any more, nor in a census that starts with it.
+	/// Records the states for a round in which changes no longer count, and for a census that starts with
+	/// it.
 	fn note(&mut self, spot: RoundIndex) {
 		if spot < self.next {
 			return;
@@ -62,7 +64,7 @@ impl Past {
 	}
 }
 
-/// A worker that was idle when a census started, which goes on for hours.
+/// Returns a worker that was idle when a census started, which lasts for hours.
 fn idle_in_a_census() -> (WorkerId, RoundIndex) {
 	let worker = register_online(ALICE, 1);
 	Popw::pass();
@@ -70,7 +72,7 @@ fn idle_in_a_census() -> (WorkerId, RoundIndex) {
 	(worker, census)
 }
 
-/// The owner rents its own worker and cancels the order before it is deployed, each in a new round.
+/// Has the owner rent its own worker and cancel the order before it is deployed, each in a new round.
 fn rent_and_cancel(worker: WorkerId) {
 	Popw::start_round(false);
 	rent(worker);
@@ -134,8 +136,8 @@ fn a_canceled_order_lets_no_owner_out_of_a_check() {
 	});
 }
 
-/// A full check of a round before the order says nothing of what the order left on the disk, though the worker
-/// was `Online` before the order and is after it.
+/// A full check of a round before the order says nothing about the disk after the order, though the worker
+/// was `Online` before and is again.
 #[test]
 fn an_order_within_a_round_is_not_as_if_it_had_never_been() {
 	ExtBuilder.build_and_execute(|| {
@@ -150,7 +152,7 @@ fn an_order_within_a_round_is_not_as_if_it_had_never_been() {
 	});
 }
 
-/// A slash suspends the worker, and its owner tops it up at once: twice another state within the census.
+/// A slash suspends the worker, and its owner tops it up at once: two changes of state within the census.
 #[test]
 fn suspension_and_topping_up_hide_no_absence() {
 	ExtBuilder.build_and_execute(|| {

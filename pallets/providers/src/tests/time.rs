@@ -1,5 +1,5 @@
-//! Proved time: idle time is sampled by censuses, rented time is pending. The latter against a plain model
-//! that keeps every block.
+//! Proved time: idle time is sampled by censuses, rented time is pending. The latter is compared with a
+//! plain model that stores every block.
 
 use super::*;
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn boundary_of_the_floor_at_which_waiting_pays() {
 			assert_eq!(Providers::idle_workers(11, 1, None), 1);
 			proved.idle
 		};
-		// While its class has no price, any floor will do.
+		// While its class has no price, any floor is accepted.
 		assert_eq!(waits(2 * KAI), INTERVAL);
 		TodaysPrice::set(&Some(KAI));
 		assert_eq!(waits(KAI + 1), 0);
@@ -51,7 +51,7 @@ fn boundary_of_the_floor_at_which_waiting_pays() {
 #[test]
 fn a_floor_that_comes_down_for_the_check_does_not_pay() {
 	ExtBuilder.build_and_execute(|| {
-		// Nobody can rent the machine, but when a census is about to be closed.
+		// The machine can be rented only when a census is about to be closed.
 		let worker = register_online(ALICE, 1);
 		TodaysPrice::set(&Some(KAI));
 		let floor = |price| {
@@ -62,9 +62,9 @@ fn a_floor_that_comes_down_for_the_check_does_not_pay() {
 		assert!(Popw::attest(worker, census));
 		floor(0);
 		assert_eq!(Popw::close(worker, online(PROFILE)).idle, 0);
-		// The next census sees it waiting.
+		// The next census finds it waiting.
 		assert_eq!(Popw::census(worker, online(PROFILE)).idle, INTERVAL);
-		// Who could be rented all along may go lower at any time.
+		// A worker that could be rented all the time may lower its floor at any time.
 		floor(KAI);
 		let census = Popw::start_round(true) + 1;
 		assert!(Popw::attest(worker, census));
@@ -101,7 +101,7 @@ fn boundary_of_the_longest_gap() {
 			run_to(Providers::now() + MAX_GAP - PHASE + more);
 			assert_ok!(<Popw as Checks>::force(worker));
 			assert_eq!(Popw::spot_check(worker, UNDECIDED).rented, MAX_GAP);
-			// What was above it is void.
+			// Any time above the limit is void.
 			assert_eq!(Providers::pending_time(worker), Some(0));
 		}
 	});
@@ -152,9 +152,9 @@ fn the_orders_close_empties_rented_time() {
 enum Step {
 	/// Blocks pass, then an order begins or ends.
 	Blocks(u8, bool),
-	/// A round that started that many blocks ago is closed.
+	/// A round that started this many blocks ago is closed.
 	Credit(u8, u8),
-	/// The amounts are voided.
+	/// The pending time is voided.
 	Empty,
 }
 
@@ -176,7 +176,7 @@ proptest! {
 	#[test]
 	fn agrees_with_a_model_of_every_block(steps in prop::collection::vec(step(), 1..60)) {
 		let mut time = PendingTime::default();
-		// Whether each block so far is rented and not proved yet.
+		// Whether each block so far is rented and not yet proved.
 		let mut blocks: Vec<bool> = Vec::new();
 		let mut rented = false;
 		for step in steps {

@@ -133,12 +133,12 @@ fn fails_while_a_check_is_due_or_runs() {
 	ExtBuilder.build_and_execute(|| {
 		let worker = register(ALICE, 1);
 		let call = || Providers::update_worker(signed(ALICE), worker, MORE);
-		// Before its round there is nothing to disturb.
+		// Before its round starts no check is disturbed.
 		assert_ok!(call());
 		let round = Popw::start_round(false);
 		// Due.
 		assert_noop!(call(), Error::<Test>::CheckRunning);
-		// Not attested, but it can still be reported.
+		// Did not attest, but can still be reported.
 		Popw::start_round(false);
 		run_to(Providers::now() + 1);
 		assert!(!Popw::is_due(worker));
@@ -146,7 +146,7 @@ fn fails_while_a_check_is_due_or_runs() {
 		assert!(Popw::absent(worker, round));
 		assert_ok!(call());
 
-		// The failure delays the next one.
+		// The failure delays the next verification.
 		Popw::start_round(false);
 		assert_ok!(call());
 		Popw::start_round(false);

@@ -115,7 +115,7 @@ fn a_worker_is_shown_whole() {
 		assert_eq!(Providers::minimum_stake(1, 8), Some(16_500 * KAI));
 		assert_eq!(Providers::minimum_stake(0, 0), Some(BASE));
 		assert_eq!(Providers::minimum_stake(12, 1), None);
-		// A commission that counts is not one that is announced.
+		// A commission in force is not an announced one.
 		Epoch::set(&2);
 		let view = Providers::worker(worker).unwrap();
 		assert_eq!(
@@ -201,8 +201,8 @@ fn the_network_is_shown_in_figures() {
 	});
 }
 
-/// Bytes of all entries of this pallet, keys included, with what an account of the runtime takes more
-/// than one of the mock: 24 bytes, in each record and in each owner's index.
+/// Returns the bytes of all entries of this pallet, keys included, plus the 24 bytes by which the runtime's
+/// account ids exceed the mock's, in each record and in each owner's index.
 fn bytes(workers: usize) -> usize {
 	let prefix = sp_io::hashing::twox_128(b"Providers");
 	let mut key = prefix.to_vec();
@@ -220,10 +220,10 @@ fn bytes(workers: usize) -> usize {
 #[test]
 fn a_worker_at_rest_takes_less_than_600_bytes() {
 	ExtBuilder.build_and_execute(|| {
-		// What is there once for all workers, or for all of a class.
+		// Entries that exist once for all workers, or for all of a class.
 		register_online(ALICE, 1);
 		let before = bytes(1);
-		// One that is alone in its count and region, and the only one of its owner.
+		// A worker that is alone in its count and region, and the only one of its owner.
 		let spec = WorkerSpec {
 			gpu_count: 2,
 			region: *b"CH",
@@ -237,7 +237,7 @@ fn a_worker_at_rest_takes_less_than_600_bytes() {
 		Popw::spot_check(1, online(profile));
 		let alone = bytes(2) - before;
 		let before = bytes(2);
-		// And a hundred of a kind.
+		// A hundred workers of one kind.
 		for seed in 3..103 {
 			register_online(ALICE, seed);
 		}
@@ -271,7 +271,7 @@ fn all_workers_come_in_pages_by_number() {
 		assert_eq!(one, vec![(1, Providers::worker(1).unwrap())]);
 		assert!(one[0].1.deregistered);
 		hypothetically!({
-			// One that was removed is skipped, and no page is longer than the longest.
+			// A removed worker is skipped, and no page exceeds the maximum.
 			Workers::<Test>::remove(3);
 			NextWorkerId::<Test>::put(1_000_000);
 			assert_eq!(page(3, 1), (vec![], Some(4)));

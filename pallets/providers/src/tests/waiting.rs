@@ -4,8 +4,8 @@ use super::{slashing::*, *};
 use kaisar_math::stake::{offline_rate, slash_at};
 use proptest::prelude::*;
 
-/// Petra has 650 KAI, and Carol delegates 49,350 that nobody asked her for: one night's power cut costs Petra
-/// what it costs without Carol.
+/// Petra has 650 KAI, and Carol delegates 49,350 without asking: one night's power cut costs Petra the same
+/// as it would without Carol.
 #[test]
 fn an_unasked_delegation_does_not_multiply_the_owners_loss() {
 	let loss = |delegated: Balance| {
@@ -33,7 +33,8 @@ fn an_unasked_delegation_does_not_multiply_the_owners_loss() {
 	assert_eq!(carols, slash_at(offline_rate(1_200), MAX_STAKE - MINIMUM));
 }
 
-/// An owner can choose how much it is trusted with, and burn that much: the other side of one rate for all.
+/// An owner can choose the amount that others entrust to it, and burn that amount: the drawback of one rate
+/// for all.
 #[test]
 fn an_owner_at_the_minimum_can_burn_what_others_delegated() {
 	ExtBuilder.build_and_execute(|| {
@@ -57,7 +58,7 @@ fn whoever_leaves_before_the_day_is_slashed_like_whoever_stays() {
 		assert_ok!(Providers::stake(signed(DAVE), worker, 1_000 * KAI));
 		found_false(worker, None);
 		found_false(worker, None);
-		// The owner and Carol run, Dave stays.
+		// The owner and Carol leave, Dave stays.
 		assert_ok!(Providers::unstake(signed(CAROL), worker, 1_000 * KAI));
 		assert_ok!(Providers::unstake(signed(ALICE), worker, POOL - MINIMUM));
 		assert_ok!(Providers::go_offline(signed(ALICE), worker));
@@ -79,7 +80,8 @@ fn whoever_leaves_before_the_day_is_slashed_like_whoever_stays() {
 	});
 }
 
-/// Stake that finishes unbonding between the finding and the slash's day is still there on that day.
+/// Stake that finishes unbonding between the finding and the slash's due block is still in the pool at that
+/// block.
 #[test]
 fn boundary_of_what_is_withdrawn_while_a_slash_is_queued() {
 	ExtBuilder.build_and_execute(|| {
@@ -99,29 +101,30 @@ fn boundary_of_what_is_withdrawn_while_a_slash_is_queued() {
 		// Unbonded in this very block, and not unbonded yet.
 		assert_noop!(withdraw(ALICE), Error::<Test>::SlashPending);
 		assert_noop!(withdraw(CAROL), Error::<Test>::NothingToWithdraw);
-		// Its day comes first.
+		// The slash is due first.
 		let wait = DEFERRAL + DAYS;
 		assert!(queued(id).due < until + wait);
 		run_to(until + wait - 1);
 		assert_noop!(withdraw(ALICE), Error::<Test>::SlashPending);
-		// Nobody applied it in a day: it holds nobody any longer.
+		// It was not applied within a day: it no longer holds Alice's stake.
 		run_to(until + wait);
 		assert_ok!(withdraw(ALICE));
 		assert_noop!(withdraw(CAROL), Error::<Test>::SlashPending);
-		// What waited long enough is paid, the rest stays.
+		// Stake that waited long enough is paid out, the rest stays.
 		run_to(until + wait + 1);
 		let before = Balances::free_balance(CAROL);
 		assert_ok!(withdraw(CAROL));
 		assert_eq!(Balances::free_balance(CAROL), before + KAI);
 		assert_noop!(withdraw(CAROL), Error::<Test>::SlashPending);
-		// Applied, the rest is free, less its part.
+		// Once the slash is applied, the rest is free, less its part.
 		assert_ok!(Providers::apply_slash(signed(BOB), id));
 		assert_ok!(withdraw(CAROL));
 		assert_eq!(Balances::free_balance(CAROL), before + KAI + KAI / 10 * 9);
 	});
 }
 
-/// A chain of small slashes, one a day, never applied: Carol is out three days after her stake unbonded.
+/// A chain of small slashes, one a day, never applied: Carol can withdraw three days after her stake
+/// unbonded.
 #[test]
 fn a_chain_of_small_slashes_holds_nobody_for_longer() {
 	ExtBuilder.build_and_execute(|| {
@@ -141,7 +144,7 @@ fn a_chain_of_small_slashes_holds_nobody_for_longer() {
 	});
 }
 
-/// First in line or last: two who withdraw after the slash lose the same.
+/// First or last: two accounts that withdraw after the slash lose the same.
 #[test]
 fn the_order_of_withdrawals_makes_no_difference() {
 	let paid = |order: [AccountId; 2]| {
@@ -183,7 +186,7 @@ fn delegators_wait_to_join_while_a_slash_is_queued() {
 				Error::<Test>::SlashPending
 			);
 		}
-		// The owner may top up: it knows what is queued, and what it adds is slashed too.
+		// The owner may top up: it knows of the queued slash, which also takes from the added stake.
 		assert_ok!(Providers::stake(signed(ALICE), worker, 100 * KAI));
 		assert_eq!(queued(id).amount, (MINIMUM + 200 * KAI) / 10);
 		assert_ok!(frame_support::hypothetically!({
@@ -234,14 +237,14 @@ fn delegators_of_a_deregistered_worker_wait_for_a_slash() {
 	});
 }
 
-/// What an account does around a slash, after it has waited for so many blocks.
+/// An account's action around a slash, after it has waited for some blocks.
 #[derive(Clone, Copy, Debug)]
 enum Act {
 	Stake(u32),
 	/// A part of its stake, in 255ths.
 	Unstake(u8),
 	Withdraw,
-	/// Of the owner.
+	/// Only by the owner.
 	Deregister,
 }
 
@@ -257,7 +260,7 @@ fn act() -> impl Strategy<Value = (BlockNumber, Act)> {
 	(0..DAYS, act)
 }
 
-/// Does it, if it may.
+/// Tries an action, and returns whether it succeeded.
 fn try_to(worker: WorkerId, who: AccountId, act: Act) -> bool {
 	let part = |of: Balance, part: u8| of * Balance::from(part) / 255;
 	let call = match act {
@@ -283,7 +286,8 @@ fn try_to(worker: WorkerId, who: AccountId, act: Act) -> bool {
 }
 
 /// Three accounts stake and unstake within the unbonding time before a slash of this level is queued. Then
-/// `mover` acts, until the slash is applied within a day of its day. Returns what each has in the end.
+/// `mover` acts, until the slash is applied within a day of its due block. Returns the final balance of
+/// each.
 fn balances_after(
 	before: &[(BlockNumber, usize, Act)],
 	level: SlashLevel,
@@ -330,8 +334,8 @@ proptest! {
 		..ProptestConfig::default()
 	})]
 
-	/// Whatever an account does between a finding and its slash: it has no more in the end than if it had done
-	/// nothing, and the others have what they would have had.
+	/// Whatever an account does between a finding and its slash, its final balance is at most the one it
+	/// would have without acting, and the balances of the others are unchanged.
 	#[test]
 	fn nobody_gains_by_moving_around_a_slash(
 		before in prop::collection::vec(
@@ -343,7 +347,7 @@ proptest! {
 		acts in prop::collection::vec(act(), 1..8),
 	) {
 		let level = if malice { SlashLevel::Two } else { SlashLevel::One };
-		// The owner's leaving is part of what it does, not of the time before.
+		// Deregistering by the owner belongs to its actions, not to the time before.
 		let before: Vec<_> = before
 			.into_iter()
 			.filter(|(_, _, act)| !matches!(act, Act::Deregister | Act::Withdraw))

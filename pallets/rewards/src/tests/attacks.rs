@@ -1,4 +1,4 @@
-//! What people do who want more than their part, and what they get.
+//! Tests of attempts to earn more than one's part, and of their gain.
 
 use crate::{mock::*, *};
 use frame_support::{assert_ok, traits::fungible::Mutate};
@@ -7,7 +7,7 @@ use kaisar_primitives::*;
 /// Blocks of a whole epoch.
 const WHOLE: BlockNumber = 100_800;
 
-/// A machine, its stake in KAI, and how many of a hundred workers are like it: the network of
+/// Machines, their stakes in KAI, and their shares of all workers in per cent: the network of
 /// `docs/rewards.md`.
 const NETWORK: [(Profile, Balance, u32); 3] =
 	[(HOME, 650, 70), (H100S, 16_500, 10), (SERVER, 500, 20)];
@@ -36,11 +36,11 @@ const SERVER: Profile = Profile {
 	gpu_count: 0,
 };
 
-/// `count` machines prove a whole epoch, all of them under one number.
+/// Has `count` machines prove a whole epoch, all of them under one number.
 fn machines(worker: WorkerId, count: u32, profile: Profile, stake: Balance, rented: bool) {
 	let mut left = count;
 	while left > 0 {
-		// As many as a number of blocks has room for.
+		// As many as fit into a number of blocks.
 		let now = left.min(40_000);
 		left -= now;
 		let blocks = now * WHOLE;
@@ -56,7 +56,7 @@ fn machines(worker: WorkerId, count: u32, profile: Profile, stake: Balance, rent
 	}
 }
 
-/// A network of so many idle workers, as workers 0, 1 and 2.
+/// Adds a network of `workers` idle machines, as workers 0, 1 and 2.
 fn idle_network(workers: u32) {
 	for (n, (profile, stake, of_hundred)) in (0..).zip(NETWORK) {
 		machines(n, workers / 100 * of_hundred, profile, stake, false);
@@ -82,7 +82,7 @@ fn epoch_of_two_weeks() -> ExtBuilder {
 	}
 }
 
-/// A machine that is not there, rented by its owner for a whole epoch on a plan of 90 days: the protocol's
+/// Machines that do not exist, rented by their owners for a whole epoch on a plan of 90 days: the protocol's
 /// part of the rent at the prices of a development chain, in KAI.
 const SELF_RENTED: [(Profile, Balance, Balance); 2] = [(H100S, 16_500, 1_613), (HOME, 650, 15)];
 
@@ -130,7 +130,7 @@ fn fake_rentals_dilute_no_idle_machine() {
 		let (honest, faked) = network(255, paid);
 		let fees = 255 * paid;
 		assert!(faked <= fees / 2, "{faked} of {fees}");
-		// They take from others half of what they pay, and not more.
+		// They take from others half of their payment, and not more.
 		assert!(alone - honest <= fees / 2 + 3, "{alone} {honest} {fees}");
 	}
 }
@@ -171,7 +171,7 @@ fn a_split_changed_within_an_epoch_counts_from_the_next() {
 		let emitted = Balances::total_issuance() + due - issued;
 		assert_eq!(emitted, emission(EPOCH, 100), "no epoch emits more");
 		assert_eq!(era + due, emission(EPOCH, 30));
-		// From here on the new one.
+		// From here on the new split counts.
 		next_epoch();
 		assert_eq!(
 			Balances::total_issuance() + due - issued,

@@ -1,4 +1,4 @@
-//! `claim_worker` and `claim_checker`.
+//! Tests of `claim_worker` and `claim_checker`.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok, traits::fungible::Inspect};

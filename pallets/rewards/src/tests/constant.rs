@@ -1,4 +1,5 @@
-//! What costs the same however large the network, and however long ago: the end of an epoch, and claims.
+//! Tests of constant costs, whatever the size of the network and the time that passed: the end of an epoch,
+//! and claims.
 
 use crate::{mock::*, *};
 use kaisar_primitives::*;
@@ -12,7 +13,7 @@ use tracing::{
 	span,
 };
 
-/// Every access to the state, as the state machine traces it: the number by method.
+/// Counts of accesses to the state by method, as the state machine traces them.
 #[derive(Clone, Default)]
 struct Accesses(Arc<Mutex<BTreeMap<String, u32>>>);
 
@@ -56,13 +57,13 @@ fn accesses(run: impl FnOnce()) -> BTreeMap<String, u32> {
 fn end_with(workers: u32) -> BTreeMap<String, u32> {
 	let mut ext = ExtBuilder::default().build();
 	ext.execute_with(|| {
-		// An epoch to drop, too: the most that an end can have to do.
+		// An epoch to drop, too: the worst case of an epoch's end.
 		(0..4).for_each(|_| next_epoch());
 		prove(0, 10, 3);
 		for operator in 0..10 {
 			seats(operator, 9, 1);
 		}
-		// As if each of them had proved as much.
+		// As if each worker had proved as much.
 		let one = WorkerScores::<Test>::get(0).unwrap();
 		(1..workers).for_each(|worker| WorkerScores::<Test>::insert(worker, one));
 		Current::<Test>::mutate(|current| {
@@ -79,7 +80,7 @@ fn the_same_reads_and_writes_for_ten_workers_and_for_a_million() {
 	let few = end_with(10);
 	assert_eq!(few, end_with(10_000));
 	assert_eq!(few, end_with(1_000_000));
-	// The count sees what it should: reads and writes, and no iteration.
+	// The count includes reads and writes, and no iteration.
 	assert!(few["Get"] > 10 && few["Put"] > 10, "{few:?}");
 	assert!(
 		!few.contains_key("NextKey") && !few.contains_key("ClearPrefix"),
@@ -87,7 +88,7 @@ fn the_same_reads_and_writes_for_ten_workers_and_for_a_million() {
 	);
 }
 
-/// The accesses of a claim by a delegator, with so many others in the pool, after so many epochs.
+/// Returns the accesses of a claim by a delegator, with `others` in the pool, after `epochs`.
 fn claim_with(others: u32, epochs: u32) -> BTreeMap<String, u32> {
 	let mut counted = BTreeMap::new();
 	ExtBuilder::default().build().execute_with(|| {

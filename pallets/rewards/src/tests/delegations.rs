@@ -1,4 +1,4 @@
-//! `claim_delegation`, and the views of what members can claim.
+//! Tests of `claim_delegation`, and of the views of members' claims.
 
 use crate::{mock::*, *};
 use frame_support::{
@@ -52,7 +52,7 @@ fn a_delegator_is_paid_in_kai() {
 		assert_eq!(Balances::balance(&ANNA), amount);
 		assert_eq!(Owed::<Test>::get(Pot::Providers), reward - amount);
 		assert_eq!(Rewards::pool_members(WORKER).unwrap().left, part - amount);
-		// Nothing is closed for it: that would not be paid yet.
+		// No check is closed for it: its time would not be paid yet.
 		assert!(TOUCHED.take().is_empty());
 		assert_noop!(claim(ANNA, WORKER), Error::<Test>::NothingToClaim);
 		assert_eq!(Rewards::claimable_by(WORKER, ANNA), 0);
@@ -143,7 +143,7 @@ fn who_has_left_can_claim_and_is_then_forgotten() {
 		unstake(0, ANNA, KAI);
 		let owed = Rewards::claimable_by(WORKER, ANNA);
 		assert!(owed > 0);
-		// Epochs in which she is not there change nothing for her.
+		// Epochs in which she has no shares change nothing for her.
 		prove(0, 1, 0);
 		next_epoch();
 		assert_eq!(Rewards::claimable_by(WORKER, ANNA), owed);
@@ -172,7 +172,7 @@ fn an_account_sees_all_its_pools_page_by_page() {
 			assert!(*amount > 0);
 			assert_eq!(*amount, Rewards::claimable_by(*pool, ANNA));
 		}
-		// In pages, each once, in the same order.
+		// In pages: each pool once, in the same order.
 		let mut paged = Vec::new();
 		let mut after = None;
 		loop {
@@ -185,7 +185,7 @@ fn an_account_sees_all_its_pools_page_by_page() {
 			}
 		}
 		assert_eq!(paged, all.claims);
-		// A page is never empty of what there is, nor without a bound.
+		// A page has at least one entry if there is any, and is bounded.
 		assert_eq!(Rewards::delegations_of(ANNA, None, 0).claims.len(), 1);
 		assert_eq!(Rewards::delegations_of(ANNA, None, u32::MAX), all);
 		assert_eq!(
@@ -198,7 +198,7 @@ fn an_account_sees_all_its_pools_page_by_page() {
 
 #[test]
 fn a_view_of_what_cannot_be_settled_is_nothing() {
-	// No call can bring that about: the state is broken by hand.
+	// No call can cause that: the test corrupts the state.
 	ExtBuilder::default().build().execute_with(|| {
 		stake(0, ANNA, KAI);
 		next_epoch();

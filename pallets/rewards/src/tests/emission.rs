@@ -1,4 +1,4 @@
-//! The whole emission, epoch by epoch, however long the epochs and whatever is put in or taken.
+//! Tests of the whole emission, epoch by epoch, for epochs of any length and with any funding and claims.
 
 use crate::{mock::*, *};
 use frame_support::traits::fungible::{Inspect, Mutate};
@@ -7,7 +7,7 @@ use kaisar_primitives::*;
 use proptest::prelude::*;
 use sp_runtime::Perbill;
 
-/// What blocks 1 … `n` emit, in KAI, written out once more.
+/// Returns the emission of blocks 1 … `n`, in KAI, computed independently.
 fn emitted(n: u128) -> u128 {
 	let period = 10_512_000;
 	15 * n.min(period)
@@ -18,9 +18,9 @@ fn emitted(n: u128) -> u128 {
 #[derive(Clone, Debug)]
 struct Epoch {
 	length: u32,
-	/// In per cent, providers and checkers; validators get the rest.
+	/// The shares of providers and checkers, in per cent; validators get the rest.
 	split: (u32, u32),
-	/// Whether an era ends within it, and after how many blocks.
+	/// The number of blocks after which an era ends within the epoch, if one does.
 	era: Option<u32>,
 	put: Balance,
 	scored: bool,
@@ -43,7 +43,7 @@ fn epoch() -> impl Strategy<Value = Epoch> {
 		})
 }
 
-/// An era ends: what validators are due is minted.
+/// Ends an era: mints the share due to validators. Returns it.
 fn pay_era() -> Balance {
 	let due = Rewards::take_validators_share();
 	Balances::mint_into(&STRANGER, due).unwrap();
@@ -97,10 +97,10 @@ proptest! {
 				let due = Validators::<Test>::get().amount;
 				let issued = Balances::total_issuance();
 				assert!(issued + due <= MAX_SUPPLY);
-				// In step with the emission, but for what the split rounds down, below a unit a share.
+				// In step with the emission, except for the rounding of the split, below a unit a share.
 				let whole = genesis + emitted(ends) * KAI;
 				assert!(issued + due <= whole && whole - (issued + due) < rounding);
-				// The reserve goes out in step, to the unit.
+				// The reserve is released in step, to the unit.
 				let out = RESERVE / KAI * emitted(ends) * KAI / 409_968_000;
 				assert_eq!(Balances::balance(&Rewards::reserve_account()), RESERVE - out);
 				Rewards::do_try_state().unwrap();

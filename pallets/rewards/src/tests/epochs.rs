@@ -1,4 +1,4 @@
-//! The epoch's end: what is minted, noted, carried over and dropped.
+//! Tests of the epoch's end: minting, totals, carry and expiry.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok, traits::fungible::Inspect};
@@ -74,12 +74,12 @@ fn both_shares_are_minted_in_one_step() {
 		assert_eq!(Balances::total_issuance(), issued + emission(EPOCH, 70));
 		let totals = Rewards::epoch_totals(0).unwrap();
 		assert_eq!((totals.start, totals.end), (1, EPOCH));
-		// PoC and PoD share as their scores do, and so do idle and rented blocks.
+		// PoC and PoD share by their scores, and so do idle and rented blocks.
 		assert_eq!(totals.poc_reward, 500 * KAI);
 		assert_eq!(totals.pod_reward, 250 * KAI);
 		assert_eq!(totals.rent_reward, 750 * KAI * 80 / 180);
 		assert_eq!(totals.idle_reward, 750 * KAI - totals.rent_reward);
-		// The validators' share is noted, not minted.
+		// The validators' share is recorded, not minted.
 		assert_eq!(Validators::<Test>::get().amount, emission(EPOCH, 30));
 		assert_eq!(Current::<Test>::get().scores, Scores::default());
 	});
@@ -134,7 +134,7 @@ fn a_new_length_counts_from_the_next_epoch() {
 		assert_eq!(Rewards::current_epoch().length, 7);
 		next_epoch();
 		assert_eq!(System::block_number(), EPOCH + 8);
-		// Without blocks it would never end, and with too many nobody could shorten it.
+		// An epoch without blocks would never end, and one with too many could not be shortened.
 		EpochLength::set(0);
 		next_epoch();
 		assert_eq!(Rewards::current_epoch().length, 1);
@@ -179,7 +179,7 @@ fn a_fixed_ratio_carries_its_excess_over() {
 			Carry::<Test>::get(Pot::Providers),
 			emission(EPOCH, 50) - totals.poc_reward - totals.pod_reward
 		);
-		// What the cap keeps of that is the idle ones'.
+		// The amount that the cap withholds goes to idle blocks.
 		assert_eq!(totals.rent_reward, 0);
 		assert_eq!(totals.idle_reward, totals.poc_reward + totals.pod_reward);
 	});
@@ -227,7 +227,7 @@ fn the_whole_emission_reaches_the_cap_to_the_unit() {
 		assert_eq!(Balances::balance(&Rewards::reserve_account()), 0);
 		assert_eq!(Rewards::free_of(&checker_pot()), 200_000_000 * KAI);
 		assert_eq!(Rewards::free_of(&provider_pot()), 204_984_000 * KAI);
-		// Nobody scored: all of it waits for whoever does.
+		// Nobody scored: everything waits for later scores.
 		assert_eq!(Carry::<Test>::get(Pot::Checkers), 200_000_000 * KAI);
 	});
 }
@@ -305,7 +305,7 @@ fn history_is_dropped_and_what_it_kept_carries_over() {
 		assert_eq!(Carry::<Test>::get(Pot::Providers), 3 * emission(EPOCH, 50));
 		assert!(Rewards::epoch_totals(0).is_some());
 		next_epoch();
-		// Four epochs are kept; what was never settled of epoch 0 is back.
+		// Four epochs are stored; the unsettled part of epoch 0 carries over.
 		assert_eq!(Oldest::<Test>::get(), 1);
 		assert!(Rewards::epoch_totals(0).is_none());
 		assert_eq!(Carry::<Test>::get(Pot::Providers), 5 * emission(EPOCH, 50));
@@ -320,14 +320,14 @@ fn a_lower_depth_expires_nothing_early() {
 		(0..2).for_each(|_| next_epoch());
 		let due = Rewards::claimable_from(PoolId::Worker(0));
 		assert!(due > 0);
-		// Whatever governance says now, epochs 0 and 1 are kept for four epochs, as they were promised.
+		// Whatever governance sets now, epochs 0 and 1 are stored for four epochs, as promised.
 		HistoryDepth::set(0);
 		for _ in 2..5 {
 			assert_eq!(Oldest::<Test>::get(), 0);
 			assert_eq!(Rewards::claimable_from(PoolId::Worker(0)), due);
 			next_epoch();
 		}
-		// Later ones are kept for one, the least that there is; the history catches up by two epochs at once.
+		// Later ones are stored for one, the minimum; the history catches up by two epochs at once.
 		assert_eq!(history(), (1, 4));
 		next_epoch();
 		assert_eq!(history(), (3, 3));
@@ -335,7 +335,7 @@ fn a_lower_depth_expires_nothing_early() {
 		assert_eq!(history(), (5, 2));
 		(0..3).for_each(|_| next_epoch());
 		assert_eq!(history(), (9, 1));
-		// A greater depth brings nothing back, and counts for epochs that end from now on.
+		// A greater depth restores nothing, and counts for epochs that end from now on.
 		HistoryDepth::set(4);
 		next_epoch();
 		assert_eq!(history(), (10, 1));

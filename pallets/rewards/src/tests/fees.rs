@@ -1,4 +1,4 @@
-//! Where the protocol's part of rentals goes.
+//! Tests of the protocol's part of rentals.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok, traits::fungible::Inspect};
@@ -66,9 +66,9 @@ fn the_pots_get_half_each_once_the_emission_has_ended() {
 		assert_eq!(Carry::<Test>::get(Pot::Checkers), checkers);
 		assert_eq!(Carry::<Test>::get(Pot::Providers), providers);
 		assert_eq!(Balances::total_balance(&TREASURY), 0);
-		// It counts towards what the worker may earn for demand, as before.
+		// It counts toward the worker's maximum reward for demand, as before.
 		assert_eq!(WorkerScores::<Test>::get(4).unwrap().fees, 3 * KAI + 1);
-		// The smallest fee is one pot's.
+		// The smallest fee goes to one pot.
 		assert_ok!(pay(4, 1));
 		assert_eq!(Carry::<Test>::get(Pot::Providers), providers + 1);
 	});
@@ -92,7 +92,7 @@ fn rentals_pay_the_network_after_the_emission() {
 #[test]
 fn a_treasury_that_is_spent_stops_no_payment() {
 	ExtBuilder::default().build_and_execute(|| {
-		// It holds nothing, and the fee is too little to bring its account to life.
+		// The treasury is empty, and the fee is too small to create its account.
 		assert_eq!(Balances::total_balance(&TREASURY), 0);
 		let least = Balances::minimum_balance();
 		events();
@@ -107,9 +107,9 @@ fn a_treasury_that_is_spent_stops_no_payment() {
 				amount: least - 1
 			}
 		);
-		// It counts as any other.
+		// It counts like any other fee.
 		assert_eq!(WorkerScores::<Test>::get(4).unwrap().fees, least - 1);
-		// What it can take is the treasury's again, the smallest fee too.
+		// Fees that the treasury can receive go to it again, the smallest too.
 		assert_ok!(pay(4, least));
 		assert_ok!(pay(4, 1));
 		assert_eq!(Balances::total_balance(&TREASURY), least + 1);

@@ -1,4 +1,4 @@
-//! Who shares an epoch's reward: members who were there for the whole of it.
+//! Tests of the members that share an epoch's reward: those with shares held for the whole of it.
 
 use crate::{mock::*, *};
 use frame_support::{
@@ -15,12 +15,12 @@ fn settle(pool: PoolId) {
 	assert_ok!(Rewards::settle(RuntimeOrigin::signed(STRANGER), pool));
 }
 
-/// What an epoch pays the only worker that scores: all of it.
+/// Returns the reward of the only worker that scores: all of an epoch.
 fn reward() -> Balance {
 	emission(EPOCH, 50)
 }
 
-/// Proves something of worker 0 alone, and ends the epoch.
+/// Proves time of worker 0 alone, and ends the epoch.
 fn epoch() {
 	prove(0, 10, 0);
 	next_epoch();
@@ -79,13 +79,13 @@ fn what_is_taken_away_loses_the_epochs_part() {
 		stake(0, ANNA, 300 * KAI);
 		stake(0, BEN, 100 * KAI);
 		next_epoch();
-		// Anna takes half of hers: of that epoch she shares by the rest.
+		// Anna takes half of hers: in that epoch she shares by the rest.
 		assert_eq!(unstake(0, ANNA, 150 * KAI), 150 * KAI);
 		epoch();
 		let all = 2 * reward();
 		near(by(ANNA), all * 150 / 250);
 		near(by(BEN), all * 100 / 250);
-		// What she adds does not make up for it, and what she takes of that costs nothing more.
+		// Shares that she adds do not make up for it, and withdrawing those costs nothing more.
 		stake(0, ANNA, 500 * KAI);
 		unstake(0, ANNA, 500 * KAI);
 		unstake(0, BEN, 100 * KAI);
@@ -121,7 +121,7 @@ fn a_worker_without_a_score_pays_nobody_and_time_goes_on() {
 		(0..3).for_each(|_| next_epoch());
 		stake(0, BEN, 300 * KAI);
 		epoch();
-		// Anna was there all the time, though nobody touched the pool for three epochs.
+		// Anna held shares all the time, though nobody touched the pool for three epochs.
 		near(by(ANNA), 4 * reward());
 		assert_eq!(by(BEN), 0);
 		epoch();
@@ -154,7 +154,7 @@ fn an_owner_cannot_stake_for_the_epochs_last_block() {
 		own_stake(0, 50_000 * KAI);
 		epoch();
 		near(by(ANNA), 2 * reward() * 3 / 4);
-		// Nor take it out in between: the least counts. What it holds all the time does.
+		// Nor take it out in between: the least counts. Stake held all the time counts.
 		own_stake(0, 200 * KAI);
 		own_stake(0, 700 * KAI);
 		let before = by(ANNA);
@@ -174,7 +174,7 @@ fn values_are_of_the_epochs_end() {
 		stake(0, ANNA, 300 * KAI);
 		next_epoch();
 		prove(0, 10, 0);
-		// All lose a half, and the owner the rest; shares are as many as before.
+		// All lose a half, then the owner the rest; the number of shares stays.
 		slash(0, Perbill::from_percent(50));
 		own_stake(0, 0);
 		epoch();
@@ -183,7 +183,7 @@ fn values_are_of_the_epochs_end() {
 		next_epoch();
 		epoch();
 		near(by(ANNA), 2 * reward() + 2 * reward() / 2);
-		// A slash of the next epoch changes nothing of the one that is over.
+		// A slash in the next epoch does not change the one that is over.
 		let before = by(ANNA);
 		prove(0, 10, 0);
 		next_epoch();
@@ -202,7 +202,8 @@ fn delegators_who_lost_all_keep_what_was_earned() {
 		prove(0, 10, 0);
 		slash(0, Perbill::one());
 		epoch();
-		// Nobody has anything left: the delegators' part is theirs, not that of who lost it for them.
+		// Nobody has anything left: the delegators' part is theirs, not that of the owner who lost their
+		// stake.
 		near(by(ANNA), 2 * reward());
 		assert_eq!(owners(), 0);
 		// An owner with new stake beside shares that are worth nothing takes all.
@@ -211,7 +212,7 @@ fn delegators_who_lost_all_keep_what_was_earned() {
 		epoch();
 		near(by(ANNA), 2 * reward());
 		assert_eq!(owners(), 2 * reward());
-		// And who gives the worthless shares back can still claim.
+		// A member who returns worthless shares can still claim.
 		assert_eq!(unstake(0, ANNA, 300 * KAI), 0);
 		near(by(ANNA), 2 * reward());
 	});
@@ -226,13 +227,13 @@ fn clearing_worthless_shares_away_takes_nothing_of_what_they_earned() {
 		stake(0, BEN, 100 * KAI);
 		next_epoch();
 		prove(0, 10, 0);
-		// Cleo comes, and all is slashed; then somebody clears all shares away.
+		// Cleo joins, and everything is slashed; then somebody clears all shares.
 		stake(0, CLEO, 400 * KAI);
 		slash(0, Perbill::one());
 		for (who, shares) in [(ANNA, 300), (CLEO, 400), (BEN, 100)] {
 			assert_eq!(unstake(0, who, shares * KAI), 0);
 		}
-		// Cleo has nothing to wait for.
+		// Cleo has nothing to claim.
 		assert!(Rewards::member(WORKER, CLEO).is_none());
 		let members = Rewards::pool_members(WORKER).unwrap();
 		assert_eq!((members.shares, members.eligible), (0, 400 * KAI));
@@ -241,7 +242,7 @@ fn clearing_worthless_shares_away_takes_nothing_of_what_they_earned() {
 		near(by(ANNA), 2 * reward() * 3 / 4);
 		near(by(BEN), 2 * reward() / 4);
 		assert_eq!(owners(), 0);
-		// Of later epochs they have nothing.
+		// They earn nothing in later epochs.
 		epoch();
 		near(by(ANNA), 2 * reward() * 3 / 4);
 		assert_eq!(owners(), reward());
@@ -291,7 +292,7 @@ fn a_commission_holds_after_a_whole_epochs_notice() {
 			near(by(ANNA) - before, reward() * percent / 100);
 			before = by(ANNA);
 		}
-		// Settled late, by what held in its epoch.
+		// Settled late, on the terms of its epoch.
 		prove(0, 10, 0);
 		next_epoch();
 		announce(WORKER, Perbill::zero());
@@ -331,7 +332,7 @@ fn licenses_share_the_commission_in_vkai() {
 			]
 		);
 		assert_eq!(Rewards::claimable(OPERATORS), all - members);
-		// Two of three licenses that were there; the operator's own is one.
+		// Two of the three licenses held all the time; the third is the operator's own.
 		near(Rewards::claimable_by(OPERATOR, ANNA), members * 2 / 3);
 		near(Rewards::claimable_by(OPERATOR, OPERATORS), members / 3);
 		assert_eq!(Rewards::claimable_by(OPERATOR, BEN), 0);
@@ -360,7 +361,7 @@ fn an_operator_that_leaves_takes_nothing_of_its_license_holders() {
 			RuntimeOrigin::signed(ANNA),
 			OPERATOR
 		));
-		// The new number is another pool, and new there are all.
+		// The new number is another pool, in which all members are new.
 		delegate(again, ANNA, 2);
 		seats(again, 1, 0);
 		next_epoch();
@@ -378,7 +379,7 @@ fn a_worker_that_is_gone_still_pays() {
 		stake(0, ANNA, 100 * KAI);
 		next_epoch();
 		epoch();
-		// All stake leaves, and the registry forgets the pool.
+		// All stake leaves, and the registry removes the pool.
 		own_stake(0, 0);
 		unstake(0, ANNA, 100 * KAI);
 		assert_ok!(Rewards::on_change(WORKER, Partners::terms(WORKER), None));
@@ -424,7 +425,7 @@ fn rates_are_noted_for_who_needs_them_and_then_forgotten() {
 		stake(0, ANNA, 100 * KAI);
 		next_epoch();
 		epoch();
-		// Both have shares in this epoch that count from the next.
+		// Both have shares that count from the next epoch.
 		stake(0, ANNA, 100 * KAI);
 		stake(0, BEN, 200 * KAI);
 		assert_eq!(Rewards::pool_members(WORKER).unwrap().partial, 2);
@@ -439,7 +440,7 @@ fn rates_are_noted_for_who_needs_them_and_then_forgotten() {
 			WORKER
 		));
 		assert_eq!(Rates::<Test>::get(WORKER, 2).unwrap().members, 1);
-		// The first two epochs were hers alone, the next two shared by halves.
+		// She earned the first two epochs alone, and half of the next two.
 		near(Balances::balance(&ANNA), 3 * reward() + reward());
 		assert_ok!(Rewards::claim_delegation(
 			RuntimeOrigin::signed(BEN),
@@ -447,7 +448,7 @@ fn rates_are_noted_for_who_needs_them_and_then_forgotten() {
 		));
 		assert_eq!(Rates::<Test>::iter().count(), 0);
 		near(Balances::balance(&BEN), reward());
-		// Who takes back what it added in the same epoch needs no rate.
+		// A member who withdraws shares added in the same epoch needs no rate.
 		stake(0, BEN, 7 * KAI);
 		unstake(0, BEN, 7 * KAI);
 		assert_eq!(Rewards::pool_members(WORKER).unwrap().partial, 0);
@@ -461,7 +462,7 @@ fn rates_are_noted_for_who_needs_them_and_then_forgotten() {
 fn fractions_are_kept_and_what_is_left_in_the_end_carries_over() {
 	ExtBuilder::default().build_and_execute(|| {
 		commission(WORKER, 100);
-		// Three alike, and rewards that do not divide by three.
+		// Three equal members, and rewards not divisible by three.
 		for who in [ANNA, BEN, CLEO] {
 			assert_ok!(Balances::mint_into(&who, KAI));
 			stake(0, who, KAI);
@@ -474,7 +475,7 @@ fn fractions_are_kept_and_what_is_left_in_the_end_carries_over() {
 			epoch();
 			settle(WORKER);
 			put += Owed::<Test>::get(Pot::Providers) - owed;
-			// Anna claims each time, the others in the end: nobody is the worse for it.
+			// Anna claims each time, the others at the end: nobody loses by it.
 			assert_ok!(Rewards::claim_delegation(
 				RuntimeOrigin::signed(ANNA),
 				WORKER
@@ -513,12 +514,12 @@ fn a_change_of_shares_settles_the_pool_on_the_terms_before_it() {
 			Rewards::on_change(WORKER, terms, Some(change))
 		};
 		let terms = Partners::terms(WORKER);
-		// The registry answers otherwise by now.
+		// The registry has other terms by now.
 		commission(WORKER, 0);
 		assert_ok!(change(terms, 0, 5));
 		near(by(ANNA), 2 * reward());
 		assert_eq!(by(BEN), 0);
-		// So that the registry agrees again.
+		// Makes the registry agree again.
 		assert_ok!(change(Partners::terms(WORKER), 5, 0));
 		assert!(Rewards::member(WORKER, BEN).is_none());
 	});

@@ -1,4 +1,4 @@
-//! Tests, by call and by idea.
+//! Tests, by call and by subject.
 
 mod attacks;
 mod claims;
@@ -16,4 +16,5 @@ mod retired;
 mod scores;
 mod settle;
 mod simulation;
+mod story;
 mod tables;

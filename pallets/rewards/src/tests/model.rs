@@ -1,11 +1,11 @@
-//! The reference: the specification's rewards in plain Rust, with exact fractions, and with none of the
-//! pallet's code or devices. There are no accumulators and nothing is lazy: when an epoch ends, it goes
-//! through all pools and all members and works out what each has earned.
+//! The reference: the rewards of `docs/spec/05-rewards.md` in plain Rust, with exact fractions, and without
+//! the pallet's code or techniques. It has no accumulators and no laziness: when an epoch ends, it visits
+//! all pools and all members and computes the earnings of each.
 //!
-//! Where the specification rounds, it rounds: the pots of an epoch, a worker's PoC of idle blocks, its PoC
-//! and its PoD of rented ones and the limit of its fees, the score of a machine without GPUs, an
-//! operator's reward and the members' part of a pool's reward are whole units. What a member earns is an exact
-//! fraction, until it is claimed.
+//! It rounds where that page rounds: the pots of an epoch, a worker's PoC of idle blocks, its PoC
+//! and its PoD of rented ones and the limit of its fees, the score of a machine without GPUs, an operator's
+//! reward and the members' part of a pool's reward are whole units. A member's earnings are an exact
+//! fraction, until they are claimed.
 
 use kaisar_primitives::{Balance, OperatorId, PoolId, Pot, Profile, WorkerId};
 use num_bigint::BigInt;
@@ -24,7 +24,7 @@ pub fn zero() -> Q {
 	q(0)
 }
 
-/// `⌊x⌋`.
+/// Returns `⌊x⌋`.
 pub fn floor(x: &Q) -> u128 {
 	x.floor().to_integer().try_into().unwrap()
 }
@@ -49,7 +49,7 @@ fn percent(n: u32) -> Q {
 	q(n) / q(100)
 }
 
-/// What blocks 1 … `n` emit.
+/// Returns the emission of blocks 1 … `n`.
 fn emitted(n: u32) -> Q {
 	let period = 10_512_000u32;
 	let blocks = |from: u32| kai(u128::from(n.saturating_sub(from).min(period)));
@@ -60,7 +60,7 @@ fn tier(tier: u8) -> Q {
 	q(tier) / q(5)
 }
 
-/// The score of one GPU of the classes that the networks here use.
+/// Returns the score of one GPU of a class that the networks here use.
 fn class(class: u16) -> Q {
 	match class {
 		0 => zero(),
@@ -72,7 +72,7 @@ fn class(class: u16) -> Q {
 	}
 }
 
-/// `2·A + B + 3·C + D + E`.
+/// Returns `2·A + B + 3·C + D + E`.
 fn hardware(profile: &Profile) -> Q {
 	q(2) * tier(profile.bandwidth)
 		+ tier(profile.cpu)
@@ -81,16 +81,16 @@ fn hardware(profile: &Profile) -> Q {
 		+ tier(profile.memory)
 }
 
-/// A pool as its registry knows it, with the least that was there since the epoch began.
+/// A pool as its registry stores it, with the minima since the epoch began.
 #[derive(Clone, Default)]
 pub struct Stakes {
 	pub own: Balance,
 	pub own_least: Balance,
-	/// What all shares are worth.
+	/// The value of all shares.
 	pub value: Balance,
 	pub shares: BTreeMap<Who, u128>,
 	pub least: BTreeMap<Who, u128>,
-	/// By the first epoch in which they hold, in per cent.
+	/// Commissions in per cent, by the first epoch in which they hold.
 	pub commissions: BTreeMap<Epoch, u32>,
 }
 
@@ -114,7 +114,7 @@ struct Work {
 	seats: u32,
 }
 
-/// A fraction that begins at nothing.
+/// A fraction whose default is 0.
 #[derive(Clone)]
 struct Q0(Q);
 
@@ -124,13 +124,13 @@ impl Default for Q0 {
 	}
 }
 
-/// What a pool earned in an epoch, and how it is divided; nobody has it before the pool is settled.
+/// A pool's earnings in an epoch, and their division; nobody gets them before the pool is settled.
 struct Earned {
-	/// Of which pool's owner or operator.
+	/// The part of the pool's owner or operator.
 	owner: Q,
 	members: BTreeMap<Who, Q>,
 	carried: Q,
-	/// All of it, and what the published formula says without any rounding.
+	/// The whole reward, and that of the published formula without rounding.
 	reward: Q,
 	exact: Q,
 }
@@ -138,19 +138,19 @@ struct Earned {
 /// A year of the network.
 pub struct Model {
 	pub epoch: Epoch,
-	/// The last block of the epoch before.
+	/// The last block of the previous epoch.
 	before: u32,
 	depth: u32,
 	reserve: Q,
-	/// `None` is automatic; else in per cent.
+	/// `None` is automatic; otherwise in per cent.
 	pub ratio: Option<u32>,
-	/// In per cent of the fees.
+	/// The cap, in per cent of the fees.
 	pub cap: u32,
 	carry: BTreeMap<bool, Q>,
 	pub pools: BTreeMap<PoolId, Stakes>,
 	work: BTreeMap<PoolId, Work>,
 	pending: BTreeMap<PoolId, (Epoch, Earned)>,
-	/// What is in each epoch that is kept, by pot, and not settled.
+	/// The unsettled rest of each stored epoch, by pot.
 	left: BTreeMap<(Epoch, bool), Q>,
 	/// Settled and not claimed, by worker.
 	owners: BTreeMap<WorkerId, Q>,
@@ -158,11 +158,11 @@ pub struct Model {
 	operators: BTreeMap<Who, Q>,
 	/// Earned and not claimed, by member.
 	members: BTreeMap<(PoolId, Who), Q>,
-	/// What members earned together and have not claimed, by pool.
+	/// The unclaimed earnings of all members together, by pool.
 	unclaimed: BTreeMap<PoolId, Q>,
 	pub vkai: BTreeMap<Who, Balance>,
 	pub accounts: BTreeMap<OperatorId, Who>,
-	/// By how much a pool's reward differed from the published formula's, at most.
+	/// The largest difference between a pool's reward and the published formula's.
 	pub furthest: Q,
 }
 
@@ -209,7 +209,7 @@ impl Model {
 		self.carry.get_mut(&is_checker(pot)).unwrap()
 	}
 
-	/// A check proved time of a worker.
+	/// Records the time that a check proved for a worker.
 	pub fn prove(
 		&mut self,
 		worker: WorkerId,
@@ -220,11 +220,11 @@ impl Model {
 	) {
 		self.settle(PoolId::Worker(worker));
 		let most = kai(50_000);
-		// The chain keeps a boost in steps of 10⁻⁹.
+		// The chain stores a boost in steps of 10⁻⁹.
 		let part = q(stake).min(most.clone()) / most;
 		let boost = q(1) + down(part * q(1_000_000_000)) / q(1_000_000_000);
 		let score = boost * hardware(profile);
-		// Without GPUs, and only then, what is scored has a fraction of a unit.
+		// Only without GPUs a score has a fraction of a unit.
 		let weighed = |time: Q| {
 			if profile.gpu_class != 0 {
 				return time * &score;
@@ -251,11 +251,11 @@ impl Model {
 		self.work.entry(PoolId::Worker(worker)).or_default().fees += amount;
 	}
 
-	/// A member's shares change, or nobody's.
+	/// Records a change of a member's shares, or of none.
 	pub fn shares(&mut self, pool: PoolId, who: Who, new: u128, value: Balance) {
 		self.settle(pool);
 		let stakes = self.pool(pool);
-		// Shares that were worth nothing are only cleared away: that is no leaving.
+		// Worthless shares are only cleared: the member does not lose its eligible ones.
 		if stakes.value > 0 || stakes.total() == 0 {
 			let least = stakes.least.get(&who).copied().unwrap_or(0).min(new);
 			stakes.least.insert(who, least);
@@ -271,7 +271,7 @@ impl Model {
 		stakes.own_least = stakes.own_least.min(new);
 	}
 
-	/// Every part loses as much of itself.
+	/// Slashes every part of a pool alike.
 	pub fn slash(&mut self, worker: WorkerId, part: u32) {
 		self.settle(PoolId::Worker(worker));
 		let stakes = self.pool(PoolId::Worker(worker));
@@ -286,7 +286,7 @@ impl Model {
 		self.pool(pool).commissions.insert(from, commission);
 	}
 
-	/// Credits what a pool earned in an epoch that is over, if that is still kept.
+	/// Credits a pool's earnings of a past epoch, if that is still stored.
 	pub fn settle(&mut self, pool: PoolId) {
 		let Some((epoch, earned)) = self.pending.remove(&pool) else {
 			return;
@@ -382,7 +382,7 @@ impl Model {
 					let exact = &of_idle + (&capacity + &demand).min(limit.clone());
 					let (rent, limit) = (down(capacity) + down(demand), down(limit));
 					let paid = rent.clone().min(limit.clone());
-					// Its part of what is for rent, less what it gets.
+					// Its part of the amount for rent, less its payment.
 					let carried = if all_fees <= all_rent { limit } else { rent } - &paid;
 					(down(of_idle) + paid, carried, exact)
 				}
@@ -404,7 +404,7 @@ impl Model {
 
 		self.epoch += 1;
 		self.before = end;
-		// What is too old is nobody's any more, and everybody's again.
+		// Expired earnings carry over.
 		let kept = self.epoch.saturating_sub(self.depth);
 		self.pending.retain(|_, (epoch, _)| *epoch >= kept);
 		let old: BTreeSet<_> = self
@@ -420,7 +420,8 @@ impl Model {
 		self.pools.values_mut().for_each(Stakes::begin);
 	}
 
-	/// Divides a pool's reward of the epoch that ends between its owner and who was there all the time.
+	/// Divides a pool's reward of the ending epoch between its owner and the members with shares held all
+	/// the time.
 	fn divide(&mut self, pool: PoolId, reward: Q, carried: Q, exact: Q) -> Option<Earned> {
 		if reward == zero() && carried == zero() && exact == zero() {
 			return None;
@@ -456,21 +457,21 @@ impl Model {
 		})
 	}
 
-	/// What an owner has earned and not claimed.
+	/// Returns an owner's unclaimed earnings.
 	pub fn owner_due(&self, worker: WorkerId) -> Q {
 		let settled = self.owners.get(&worker).cloned().unwrap_or_else(zero);
 		settled + self.unsettled(PoolId::Worker(worker), |earned| Some(&earned.owner))
 	}
 
-	/// What an operator's account has earned and not claimed, as far as it is settled or is of its
-	/// present number.
+	/// Returns the unclaimed earnings of an operator's account, as far as they are settled or of its present
+	/// number.
 	pub fn operator_due(&self, operator: OperatorId) -> Q {
 		let account = self.accounts[&operator];
 		let settled = self.operators.get(&account).cloned().unwrap_or_else(zero);
 		settled + self.unsettled(PoolId::Checker(operator), |earned| Some(&earned.owner))
 	}
 
-	/// What a member has earned and not claimed.
+	/// Returns a member's unclaimed earnings.
 	pub fn member_due(&self, pool: PoolId, who: Who) -> Q {
 		let settled = self.members.get(&(pool, who)).cloned().unwrap_or_else(zero);
 		settled + self.unsettled(pool, |earned| earned.members.get(&who))
@@ -504,20 +505,20 @@ impl Model {
 		}
 	}
 
-	/// A member without shares has nothing to claim but a fraction, and is forgotten with it.
+	/// Removes a member without shares, whose claim is only a fraction.
 	pub fn forget(&mut self, pool: PoolId, who: Who) {
 		let owed = self.members.remove(&(pool, who)).unwrap_or_else(zero);
 		assert!(owed <= q(1), "{who} had {owed} to claim");
 	}
 
-	/// The last member of a pool is forgotten: what was left of the members' parts carries over.
+	/// Removes the last member of a pool: the rest of the members' parts carries over.
 	pub fn forget_pool(&mut self, pool: PoolId) {
 		let left = self.unclaimed.remove(&pool).unwrap_or_else(zero);
 		assert!(left <= q(8), "{left} is more than fractions of members");
 		*self.carry.get_mut(&pot_of(&pool)).unwrap() += left;
 	}
 
-	/// Gives up vKAI: a part of it becomes KAI, the rest is the checker pot's. Returns the part.
+	/// Redeems vKAI: a part of it becomes KAI, the rest goes to the checker pot. Returns the part.
 	pub fn redeem(&mut self, who: Who, amount: Balance, pays_percent: u32) -> Balance {
 		*self.vkai.get_mut(&who).unwrap() -= amount;
 		let pays = floor(&(q(amount) * percent(pays_percent)));

@@ -1,4 +1,4 @@
-//! Parameters at their ends: epochs end, pay and are forgotten, whatever governance sets.
+//! Tests of parameters at their limits: epochs end, pay and expire, whatever governance sets.
 
 use crate::{epochs::HISTORY_DEPTH, mock::*, *};
 use frame_support::assert_ok;
@@ -17,7 +17,7 @@ fn recover() {
 	HistoryDepth::set(4);
 }
 
-/// An epoch in which a worker is idle and rented, a server is idle, and a checker votes.
+/// Runs an epoch in which a worker is idle and rented, a server is idle, and a checker votes.
 fn live() {
 	prove(0, 60, 20);
 	on_proved(
@@ -38,7 +38,7 @@ fn live() {
 	Rewards::do_try_state().expect("the invariants hold");
 }
 
-/// The worker's part of the epoch that ended last is settled.
+/// Settles the worker's part of the last epoch. Returns it.
 fn earned() -> Balance {
 	assert_ok!(Rewards::settle(
 		RuntimeOrigin::signed(RICH),
@@ -89,7 +89,7 @@ fn no_parameter_keeps_an_epoch_from_ending_and_paying() {
 			let before = earned();
 			live();
 			assert!(earned() > before, "it is paid again");
-			// What was promised is kept for so long; then the history catches up, by one epoch an epoch.
+			// Epochs are stored as long as promised; then the history catches up, by one epoch an epoch.
 			(0..2 * HISTORY_DEPTH.end()).for_each(|_| next_epoch());
 			assert!(Epochs::<Test>::iter().count() <= 4, "the history caught up");
 		});

@@ -1,4 +1,5 @@
-//! Random sequences of scores, epochs, settlements and claims, with all invariants after each step.
+//! Property tests: random sequences of scores, epochs, settlements and claims, with all invariants after
+//! each step.
 
 use crate::{mock::*, *};
 use frame_support::traits::fungible::{Inspect, Mutate};
@@ -164,7 +165,7 @@ fn apply(op: &Op) {
 	}
 }
 
-/// Every unit in a pot is carried, owed, or left of an epoch: none is anywhere between.
+/// Returns the sum of the carried, owed and unsettled KAI of a pot, which is all of it.
 pub(super) fn accounted(pot: Pot) -> Balance {
 	let left: Balance = Epochs::<Test>::iter_values()
 		.map(|totals| totals.left(pot))
@@ -172,14 +173,14 @@ pub(super) fn accounted(pot: Pot) -> Balance {
 	Carry::<Test>::get(pot) + Owed::<Test>::get(pot) + left
 }
 
-/// So that no claim is too little for its account.
+/// Funds the members, so that no claim is too small for its account.
 fn fund_members() {
 	for who in MEMBERS {
 		Balances::mint_into(&who, KAI).unwrap();
 	}
 }
 
-/// Whatever can be claimed, numbered: by owners, by operators, by members of each pool.
+/// The number of possible claims: by owners, by operators, by members of each pool.
 const CLAIMS: u32 = (WORKERS + CHECKERS) * 4;
 
 fn claim_number(n: u32) -> Op {
@@ -219,7 +220,7 @@ proptest! {
 				let emitted = Schedule::KAISAR.emitted_until(Rewards::current_epoch().start - 1);
 				assert_eq!(Balances::total_issuance(), issued + emitted * 7 / 10);
 			}
-			// Once all is settled and dropped, all that was not paid is back.
+			// Once everything is settled or expired, all unpaid KAI carries over.
 			for number in 0..WORKERS.max(CHECKERS) {
 				apply(&Op::ClaimWorker(number));
 				Rewards::settle(RuntimeOrigin::signed(RICH), PoolId::Checker(number)).unwrap();

@@ -1,4 +1,4 @@
-//! `redeem` and `withdraw_redemption`.
+//! Tests of `redeem` and `withdraw_redemption`.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok, traits::fungible::Inspect};
@@ -14,7 +14,7 @@ fn withdraw(who: AccountId, id: RedemptionId) -> sp_runtime::DispatchResult {
 	Rewards::withdraw_redemption(RuntimeOrigin::signed(who), id)
 }
 
-/// Earns vKAI for [`OPERATORS`], and returns how much. Nothing waits in the checker pot then.
+/// Earns vKAI for [`OPERATORS`]. Returns the amount. The checker pot has no carry then.
 fn earn() -> Balance {
 	seats(0, 1, 0);
 	next_epoch();
@@ -32,7 +32,7 @@ fn the_worked_example() {
 		(Days180, 180, 10_000),
 	] {
 		ExtBuilder::default().build_and_execute(|| {
-			// The reward of an epoch is less than the example's: what is missing is put in.
+			// The reward of an epoch is below the example's: the pot is funded with the difference.
 			assert_ok!(Rewards::put(Pot::Checkers, &RICH, 10_000 * KAI));
 			let had = earn();
 			let (owed, now) = (Owed::<Test>::get(Pot::Checkers), System::block_number());
@@ -54,7 +54,7 @@ fn the_worked_example() {
 				Rewards::redemptions_of(OPERATORS),
 				[Redemption { id: 0, pays, due }]
 			);
-			// What is given up is the running epoch's at once.
+			// The forfeited part belongs to the running epoch at once.
 			assert_eq!(Carry::<Test>::get(Pot::Checkers), amount - pays);
 			assert_eq!(Owed::<Test>::get(Pot::Checkers), owed - (amount - pays));
 
@@ -120,7 +120,7 @@ fn fails_below_the_least_and_above_what_is_there() {
 			Rewards::withdraw_redemption(RuntimeOrigin::none(), 0),
 			DispatchError::BadOrigin
 		);
-		// The least, and then all of the rest.
+		// The minimum, and then all of the rest.
 		assert_ok!(redeem(OPERATORS, KAI, Days180));
 		assert_ok!(redeem(OPERATORS, had - KAI, Days180));
 		assert_eq!(Owed::<Test>::get(Pot::Checkers), had);
@@ -139,7 +139,7 @@ fn as_many_as_are_allowed_and_not_one_more() {
 			Error::<Test>::TooManyRedemptions
 		);
 		System::set_block_number(System::block_number() + 30 * DAYS);
-		// In any order, each once, and only one's own.
+		// In any order, each once, and only by its account.
 		assert_noop!(withdraw(STRANGER, 7), Error::<Test>::UnknownRedemption);
 		assert_ok!(withdraw(OPERATORS, 7));
 		assert_noop!(withdraw(OPERATORS, 7), Error::<Test>::UnknownRedemption);

@@ -1,4 +1,4 @@
-//! Pools of operators that have gone, when their records are pruned.
+//! Tests of the pools of former operators, when their records are pruned.
 
 use crate::{mock::*, *};
 use frame_support::assert_ok;
@@ -30,7 +30,7 @@ fn a_pool_has_expired_with_its_last_epoch_and_its_last_score() {
 		next_epoch();
 		assert!(expired(OPERATOR, last));
 		assert!(expired(PoolId::Checker(77), last), "it never had a seat");
-		// A check that was closed late scored after it had gone.
+		// A check that was closed late scored after the operator had left.
 		seats(0, 1, 0);
 		assert!(!expired(OPERATOR, last));
 		forget(Current::<Test>::get().index);
@@ -39,7 +39,8 @@ fn a_pool_has_expired_with_its_last_epoch_and_its_last_score() {
 	});
 }
 
-/// Holders who never claimed lose nothing, and neither they nor the pool leave anything behind.
+/// Asserts that holders who never claimed lose nothing, and that neither they nor the pool leave storage
+/// behind.
 #[test]
 fn members_are_paid_what_they_can_claim_and_the_pool_goes_with_the_last() {
 	ExtBuilder::default().build_and_execute(|| {
@@ -47,7 +48,7 @@ fn members_are_paid_what_they_can_claim_and_the_pool_goes_with_the_last() {
 		delegate(0, ANNA, 3);
 		delegate(0, BEN, 1);
 		next_epoch();
-		// Added in the epoch that pays: it waits for a rate of its own.
+		// Added in the epoch that pays: it needs a rate of its own.
 		delegate(0, BEN, 2);
 		seats(0, 9, 1);
 		let last = Current::<Test>::get().index;
@@ -59,7 +60,7 @@ fn members_are_paid_what_they_can_claim_and_the_pool_goes_with_the_last() {
 		for (who, licenses) in [(ANNA, 3), (BEN, 3)] {
 			delegate(0, who, -licenses);
 			assert_ok!(<Rewards as RetiredPools<_>>::pay_out(OPERATOR, &who));
-			// There is nothing to pay twice.
+			// Nothing is paid twice.
 			assert_ok!(<Rewards as RetiredPools<_>>::pay_out(OPERATOR, &who));
 		}
 		assert_eq!([ANNA, BEN].map(VKai::<Test>::get), due);

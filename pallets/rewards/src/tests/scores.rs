@@ -1,4 +1,4 @@
-//! What closed checks add to the scores.
+//! Tests of the contributions of closed checks to the scores.
 
 use crate::{mock::*, *};
 use frame_support::assert_ok;
@@ -37,7 +37,7 @@ fn time_weighs_by_stake_and_hardware() {
 			(record.idle, record.rented, record.pod),
 			(30 * unit, 10 * unit, 10 * 3 * unit)
 		);
-		// More stake than the maximum is the maximum.
+		// Stake above the maximum counts as the maximum.
 		on_proved(
 			7,
 			&Proved {
@@ -74,7 +74,7 @@ fn time_weighs_by_stake_and_hardware() {
 	});
 }
 
-/// The score of a block of a machine, idle and without stake.
+/// Returns the score of a block of a machine, idle and without stake.
 fn score_of_block(profile: Profile) -> u128 {
 	let before = WorkerScores::<Test>::get(0).unwrap_or_default().idle;
 	on_proved(
@@ -128,14 +128,14 @@ fn gpus_of_a_class_that_is_not_paid_are_none() {
 		let without = score_of_block(none);
 		let with = score_of_block(home());
 		assert_eq!(with, u128::from(BOOST_ONE) * 365);
-		// Of a class that nobody knows.
+		// A GPU of an unknown class.
 		let unknown = Profile {
 			gpu_class: 999,
 			..home()
 		};
 		assert!(!<Rewards as GpuClasses>::is_paid(999));
 		assert_eq!(score_of_block(unknown), without);
-		// In production, of one that has but a floor, or no reference.
+		// In production, a GPU of a class with only a floor, or without a reference.
 		PayUncalibrated::set(false);
 		assert!(<Rewards as GpuClasses>::is_paid(0));
 		assert!(!<Rewards as GpuClasses>::is_paid(11));
@@ -152,7 +152,7 @@ fn gpus_of_a_class_that_is_not_paid_are_none() {
 		set(Some(ClassReference::MOST));
 		assert!(<Rewards as GpuClasses>::is_paid(11));
 		assert_eq!(score_of_block(home()), with);
-		// The minimum stake does not depend on it.
+		// The minimum stake does not depend on the reference.
 		assert_eq!(<Rewards as GpuClasses>::score(12), Some(25));
 		assert!(!<Rewards as GpuClasses>::is_paid(12));
 	});
@@ -171,7 +171,7 @@ fn seats_count_by_weight_and_an_abstention_is_no_error() {
 			Current::<Test>::get().scores.checkers,
 			3 * CHECKER_ONE * 3 / 6
 		);
-		// Whoever only abstains has no score.
+		// An operator that only abstains has no score.
 		on_seat(2, 5, SeatResult::Abstained);
 		assert_eq!(CheckerScores::<Test>::get(2), None);
 	});
@@ -187,11 +187,11 @@ fn commitments_that_are_never_opened_are_missed_seats() {
 		let counts = CheckerScores::<Test>::get(1).unwrap();
 		assert_eq!((counts.correct, counts.seats), (6, 12));
 		assert_eq!(Current::<Test>::get().scores.checkers, 3 * CHECKER_ONE);
-		// However many, it is no more than an error rate of 100 %.
+		// However many, the error rate is at most 100 %.
 		(0..2).for_each(|_| Rewards::on_unopened(1, u32::MAX));
 		assert_eq!(CheckerScores::<Test>::get(1).unwrap().seats, u32::MAX);
 		assert!(Current::<Test>::get().scores.checkers < CHECKER_ONE);
-		// In a later epoch, they settle what was earned before.
+		// In a later epoch, they settle the earlier earnings.
 		next_epoch();
 		Rewards::on_unopened(1, 1);
 		assert!(Rewards::claimable(OPERATORS + 1) > 0);

@@ -1,4 +1,4 @@
-//! `settle`, and every other touch that settles.
+//! Tests of `settle`, and of every other touch that settles.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok, assert_storage_noop};
@@ -34,7 +34,7 @@ fn anyone_settles_a_worker() {
 		assert_eq!(Rewards::claimable_from(PoolId::Worker(0)), reward);
 		assert_eq!(Owed::<Test>::get(Pot::Providers), reward);
 		assert_eq!(Epochs::<Test>::get(0).unwrap().providers_left, 3 * reward);
-		// What is over is closed first.
+		// An ended check is closed first.
 		assert_eq!(TOUCHED.take(), [0]);
 	});
 }
@@ -139,7 +139,7 @@ fn a_change_of_the_pool_settles_it() {
 #[test]
 fn rented_blocks_pay_no_more_than_half_of_their_fees() {
 	ExtBuilder::default().build_and_execute(|| {
-		// Two rented all the time, one idle: of nine units one is the idle one's.
+		// Two rented all the time, one idle: the idle one has one unit of nine.
 		prove(0, 50, 50);
 		prove(1, 50, 50);
 		prove(2, 50, 0);
@@ -153,7 +153,7 @@ fn rented_blocks_pay_no_more_than_half_of_their_fees() {
 		let totals = Rewards::epoch_totals(0).unwrap();
 		assert_eq!((totals.rent_reward, totals.fees), (52 * KAI, 104 * KAI));
 		assert_eq!(totals.idle_reward, all - 52 * KAI);
-		// The fees are short in all, so each is paid by its own, and the idle one gets the rest at once.
+		// The fees are short overall, so each is paid by its own, and the idle one gets the rest at once.
 		for (worker, reward) in [(0, 2 * KAI), (1, 50 * KAI), (2, all - 52 * KAI)] {
 			let pool = PoolId::Worker(worker);
 			assert_eq!(Rewards::claimable_from(pool), reward);
@@ -185,7 +185,7 @@ fn what_one_leaves_of_its_fees_is_not_anothers() {
 		assert_ok!(Rewards::note_protocol_fee(3, 10_000 * KAI));
 		next_epoch();
 		events();
-		// Each unit is worth a ninth; fees are more than enough in all.
+		// Each unit is worth a ninth; fees are more than enough overall.
 		let unit = emission(EPOCH, 50) / 9;
 		let left = unit * 4 - 2 * KAI;
 		for (worker, reward, carried) in [
@@ -209,7 +209,7 @@ fn what_one_leaves_of_its_fees_is_not_anothers() {
 			near(paid, reward);
 			near(over, carried);
 		}
-		// The excess is the running epoch's.
+		// The excess belongs to the running epoch.
 		near(Carry::<Test>::get(Pot::Providers), left);
 		assert!(Epochs::<Test>::get(0).unwrap().providers_left < 8);
 	});
@@ -280,7 +280,7 @@ fn boundary_a_score_expires_with_the_history() {
 				},
 			]
 		);
-		// What was settled in time never expires.
+		// A reward settled in time never expires.
 		(0..6).for_each(|_| next_epoch());
 		assert_eq!(
 			Rewards::claimable_from(PoolId::Worker(1)),
@@ -291,7 +291,7 @@ fn boundary_a_score_expires_with_the_history() {
 
 #[test]
 fn a_score_beyond_its_total_pays_nothing() {
-	// No call can bring that about: the state is broken by hand.
+	// No call can cause that: the test corrupts the state.
 	ExtBuilder::default().build().execute_with(|| {
 		prove(0, 10, 0);
 		next_epoch();

@@ -1,4 +1,4 @@
-//! `set_score_table`, `set_class_score` and `set_class_reference`.
+//! Tests of `set_score_table`, `set_class_score` and `set_class_reference`.
 
 use crate::{mock::*, *};
 use frame_support::{assert_noop, assert_ok};
@@ -88,7 +88,7 @@ fn fails_for_no_class_and_for_scores_out_of_range() {
 	});
 }
 
-/// As `kaisar-agent calibrate` prints it.
+/// A reference as `kaisar-agent calibrate` prints it.
 const MEASURED: ClassReference = ClassReference {
 	trial_turns: 2_345,
 	memory_gb: 24,
@@ -129,7 +129,7 @@ fn a_reference_counts_from_the_next_round() {
 				from: 8
 			}]
 		);
-		// Who measures in a round that runs still measures by the old one.
+		// Checks of a running round are still measured by the old one.
 		for round in 0..8 {
 			assert_eq!(
 				<Rewards as GpuClasses>::reference(11, round),
@@ -145,7 +145,7 @@ fn a_reference_counts_from_the_next_round() {
 		);
 		assert_eq!(Rewards::class_reference(11), Some(MEASURED));
 
-		// Taken away while rounds run that are measured by either.
+		// Removed while rounds run that are measured by either.
 		ROUNDS.set((12, 6));
 		assert_ok!(set(None));
 		assert_eq!(<Rewards as GpuClasses>::reference(11, 6), first(11));
@@ -200,14 +200,14 @@ fn boundary_of_references_while_a_round_runs() {
 			<Rewards as GpuClasses>::reference(11, 5).map(|one| one.trial_turns),
 			Some(1_002)
 		);
-		// It is over; the round after it is measured by the first that was set.
+		// It is over; the round after it is measured by the first one set.
 		ROUNDS.set((MAX_REFERENCES * 2, 2));
 		assert_ok!(set(99));
 		assert_eq!(
 			<Rewards as GpuClasses>::reference(11, 3).map(|one| one.trial_turns),
 			Some(1_001)
 		);
-		// Nothing piles up.
+		// Old references do not accumulate.
 		ROUNDS.set((100, 98));
 		assert_ok!(set(100));
 		assert_eq!(ClassReferences::<Test>::get(11).len(), 2);
@@ -267,7 +267,7 @@ fn classes_are_shown_by_name_with_what_they_score() {
 			assert_eq!(view.reference, Rewards::class_reference(known.id));
 			assert_eq!(view.paid, <Rewards as GpuClasses>::is_paid(known.id));
 		}
-		// One that governance added has no name; it is on its page.
+		// A class added by governance has no name, and is on its page.
 		let added = Rewards::classes(256, 256);
 		assert_eq!(added.len(), 1);
 		assert_eq!(

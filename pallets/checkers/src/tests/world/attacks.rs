@@ -1,9 +1,9 @@
-//! Workers that try to have checkers banned, and checkers that deserve it.
+//! Workers that try to get checkers banned, and checkers that deserve a ban.
 
 use super::*;
 use frame_support::assert_noop;
 
-/// Five operators with two licenses each, so that all sit in every committee.
+/// Registers five operators with two licenses each, so that all sit in every committee.
 fn with_five(test: impl FnOnce()) {
 	let licenses: Vec<_> = (1..=5).map(|n| (n, 2)).collect();
 	world(&licenses, || {
@@ -26,7 +26,7 @@ fn strikes(operator: OperatorId) -> usize {
 	Checkers::strikes_of(record(operator).account).len()
 }
 
-/// The worker serves `served` operators, drawn anew each time; the others find it offline.
+/// Has the worker serve the first `served` operators of a fresh draw; the others find it offline.
 fn serve(worker: WorkerId, served: usize) -> Running {
 	let running = attest(worker);
 	assert_eq!(running.committee.len(), 5);
@@ -55,7 +55,7 @@ fn a_worker_that_serves_only_some_gets_nobody_banned() {
 #[test]
 fn a_worker_that_serves_only_one_gets_nobody_banned() {
 	with_five(|| {
-		// More often than it would take to ban each of them for good.
+		// More often than would be needed to ban each of them for good.
 		for attempt in 0..60 {
 			let running = serve(attempt % 4, 1);
 			let alone = running.committee[0];
@@ -119,7 +119,7 @@ fn who_votes_online_unseen_is_banned_by_the_second_dead_worker() {
 			Checkers::status(account(4)),
 			Some(CheckerStatus::Banned { .. })
 		));
-		// It was never served, so it has no receipt of its own; another's is of no use.
+		// It was not served, so it has no receipt; another operator's is useless.
 		for other in [1, 2, 3, 5] {
 			let receipt = receipt(second.worker, second.round, other);
 			assert_noop!(
@@ -127,7 +127,7 @@ fn who_votes_online_unseen_is_banned_by_the_second_dead_worker() {
 				Error::<World>::InvalidReceipt
 			);
 		}
-		// It sits no more, and what is left of a committee is no full tally.
+		// It gets no more seats, and the rest of a committee is not a full tally.
 		let third = check(2, |operator| Some(if operator == 0 { UP } else { DOWN }));
 		assert!(!third.committee.contains(&cheat));
 		assert_eq!(third.committee.len(), 4);
@@ -146,7 +146,7 @@ fn a_lone_vote_beside_an_absent_one_is_no_strike() {
 			});
 		}
 		assert_eq!(strikes(0), 0);
-		// But who is absent three times in a row is offline.
+		// But an operator absent in three consecutive rounds is put offline.
 		assert_eq!(Checkers::status(account(2)), Some(CheckerStatus::Offline));
 		assert_ok!(Checkers::go_online(signed(2)));
 		let back = check(3, |_| Some(UP));

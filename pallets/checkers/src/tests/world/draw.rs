@@ -1,5 +1,5 @@
-//! The draw of committees: fair, never twice, never one's own, and as cheap with all licenses as with
-//! few.
+//! The draw of committees: fair, never the same operator twice, never on one's own worker, and at the same
+//! cost with all licenses as with few.
 
 use super::*;
 use alloc::collections::BTreeSet;
@@ -11,8 +11,8 @@ use std::sync::{
 };
 use tracing::{Event as Trace, Metadata, Subscriber, field::Visit, span};
 
-/// Registers accounts 1, 2, … and gives each as many licenses as listed, all of them active, and
-/// begins a round. Licenses are as accepting them would leave them, without the items.
+/// Registers accounts 1, 2, …, gives each the listed number of licenses, all of them active, and starts a
+/// round. Licenses are as `accept` would leave them, but without items.
 fn with_operators(licenses: &[u32], test: impl FnOnce(&Running)) {
 	world(&[], || {
 		let mut license = 0;
@@ -49,7 +49,7 @@ fn minted(count: u32) {
 	pallet_licenses::Minted::<World>::put(count);
 }
 
-/// Pearson's χ² of what was counted against what was to be expected.
+/// Returns Pearson's χ² of the counts against the expected ones.
 fn chi_squared(counted: &[u32], weights: &[u32]) -> f64 {
 	let total: u32 = counted.iter().sum();
 	let all: u32 = weights.iter().sum();
@@ -78,11 +78,11 @@ fn the_first_seat_falls_in_proportion_to_licenses() {
 			let committee = Popw::committee(worker, running.round);
 			first[committee[0].0 as usize] += 1;
 		}
-		// 11 degrees of freedom: above 31.3 once in a thousand fair draws, and the draw is the same
-		// at each run.
+		// 11 degrees of freedom: above 31.3 in one of a thousand fair draws; the draw is the same in each
+		// run.
 		let fair = chi_squared(&first, &licenses);
 		assert!(fair < 31.3, "{first:?}: {fair}");
-		// And it would not do for equal chances, nor for those of a neighbour.
+		// The counts fit neither equal chances nor those of a neighbor.
 		let mut shifted = licenses;
 		shifted.rotate_left(1);
 		for wrong in [[1; 12], shifted] {
@@ -91,12 +91,12 @@ fn the_first_seat_falls_in_proportion_to_licenses() {
 	});
 }
 
-/// Registry 7: who splits licenses over accounts gains nothing, and who bundles them loses nothing.
+/// Splitting licenses over accounts gains nothing, and bundling them loses nothing.
 #[test]
 fn weights_are_in_proportion_to_licenses_however_they_are_bundled() {
 	let licenses = [120, 60, 30, 15, 15, 10, 10, 10, 10, 10, 5, 5];
 	with_operators(&licenses, |_| {
-		// No seat is added for a third pair of eyes.
+		// No extra seat is drawn for a third operator.
 		MinOperators::set(&1);
 		let round = attest(1).round;
 		let mut weights = [0u32; 12];
@@ -115,7 +115,7 @@ fn weights_are_in_proportion_to_licenses_however_they_are_bundled() {
 
 #[test]
 fn licenses_that_are_not_active_take_no_seats_from_those_that_are() {
-	// Two thirds are held by who is offline, gone or banned.
+	// Two thirds are held by operators that are offline, deregistered or banned.
 	with_operators(&[10, 10, 10, 10, 10, 10], |running| {
 		assert_ok!(Checkers::go_offline(signed(2)));
 		Operators::<World>::mutate(2, |record| {
@@ -142,7 +142,7 @@ fn licenses_that_are_not_active_take_no_seats_from_those_that_are() {
 		}
 		// In the round that ran before, all six could sit.
 		assert!(before_it.into_iter().eq(0..6));
-		// Back to what there was.
+		// Restore the state.
 		Operators::<World>::mutate(2, |record| record.as_mut().unwrap().gone = None);
 		Operators::<World>::insert(3, before);
 	});
@@ -150,7 +150,7 @@ fn licenses_that_are_not_active_take_no_seats_from_those_that_are() {
 
 #[test]
 fn an_operator_never_sits_twice_nor_on_its_own_worker() {
-	// One has most licenses, and would be drawn again and again.
+	// One operator has most licenses, and would be drawn repeatedly.
 	with_operators(&[60, 5, 5, 5, 5, 5, 5], |running| {
 		let own: BTreeMap<WorkerId, AccountId> = (1..=700)
 			.map(|worker| (worker, account(1 + (worker % 7) as u8)))
@@ -168,12 +168,12 @@ fn an_operator_never_sits_twice_nor_on_its_own_worker() {
 			);
 			full += u32::from(committee.len() >= 3);
 		}
-		// The draw goes on until three different operators sit, nearly always.
+		// The draw nearly always continues until three different operators sit.
 		assert!(full > 650, "{full}");
 	});
 }
 
-/// Counts the storage reads of this thread by what they read.
+/// Counts the storage reads of this thread by kind.
 #[derive(Clone, Default)]
 struct Reads(Arc<Counts>);
 
@@ -184,7 +184,7 @@ struct Counts {
 	others: AtomicU32,
 }
 
-/// What one trace of the state machine says.
+/// The content of one trace of the state machine.
 #[derive(Default)]
 struct Said {
 	method: String,
@@ -234,7 +234,7 @@ fn hex(bytes: &[u8]) -> String {
 	bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads of pages, of operators and of anything else while `f` runs.
+/// Returns the numbers of reads of pages, of operators and of anything else while `f` runs.
 fn reads(f: impl FnOnce()) -> (u32, u32, u32) {
 	let reads = Reads::default();
 	tracing::subscriber::with_default(reads.clone(), f);
@@ -255,8 +255,8 @@ fn a_draw_reads_one_page_and_one_record_whatever_the_number_of_licenses() {
 				reads(|| assert_eq!(Checkers::seat(license, running.round), Some(0)))
 			};
 			let draws = [0, licenses / 2, licenses - 1].map(draw);
-			// With one operator, no committee is ever full: all draws there may be are made, and all
-			// hit. Its record is read for each, and once more for its account.
+			// With one operator no committee is ever full, so the maximum number of draws is made, and each
+			// hits. Its record is read for each draw, and once more for its account.
 			let committee = reads(|| {
 				assert_eq!(Popw::committee(7, running.round), [(0, 5)]);
 			});

@@ -1,5 +1,5 @@
-//! What happens to delegations, seats, commitments and what was earned when a license, an operator or
-//! its keys go.
+//! The effects on delegations, seats, commitments and rewards when a license, an operator or its keys are
+//! removed.
 
 use super::*;
 use frame_support::{assert_noop, traits::Authorize};
@@ -8,8 +8,8 @@ use sp_runtime::transaction_validity::TransactionSource;
 
 type E = Error<World>;
 
-/// Accounts 1, 2 and 3 are operators 0, 1 and 2; account 10 has licenses 0 … 3, of which each has
-/// one.
+/// Registers accounts 1, 2 and 3 as operators 0, 1 and 2; account 10 has licenses 0 … 3, and each operator
+/// has one of them.
 fn with_three(test: impl FnOnce()) {
 	world(&[(10, 4)], || {
 		CommitteeSize::set(&3);
@@ -26,7 +26,7 @@ fn up(_: OperatorId) -> Option<Verdict> {
 	Some(UP)
 }
 
-/// The operators that would sit for a worker in the next round.
+/// Returns the operators that would sit for a worker in the next round.
 fn drawn_next() -> Vec<OperatorId> {
 	let running = attest(99);
 	running.committee
@@ -39,7 +39,7 @@ fn a_license_is_transferred_after_its_year_and_without_delegation() {
 		assert_noop!(transfer(10, 3, 11), locked);
 		run_to(LOCK + 1);
 		assert_ok!(transfer(10, 3, 11));
-		// Delegated, or waiting to be.
+		// Delegated, or pending.
 		assert_noop!(transfer(10, 0, 11), locked);
 		assert_noop!(burn(10, 0), locked);
 		assert_ok!(Checkers::set_auto_accept(signed(1), false));
@@ -48,7 +48,7 @@ fn a_license_is_transferred_after_its_year_and_without_delegation() {
 		assert_ok!(Checkers::reject_delegation(signed(1), 3));
 		assert_ok!(transfer(11, 3, 12));
 
-		// In the middle of a round: its commitments, reveals and seats go on.
+		// In the middle of a round: its commitments, reveals and seats are not affected.
 		let running = attest(0);
 		assert_eq!(running.committee.len(), 3);
 		running.commit(up);
@@ -57,13 +57,13 @@ fn a_license_is_transferred_after_its_year_and_without_delegation() {
 		assert_eq!(Checkers::seat(0, running.round), Some(0));
 		running.reveal(up);
 		assert_eq!(Earned::get()[&0], (1, 1));
-		// What the old holder has earned stays its own: Rewards settled it before its share went.
+		// The old holder keeps its earlier rewards: Rewards settled them before its share was removed.
 		assert_eq!(Shares::get()[&(0, account(10))], 0);
 		assert_eq!(Checkers::shares(PoolId::Checker(0), &account(10)), 0);
 		assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(account(1)));
 		assert!(!drawn_next().contains(&0));
 
-		// The new holder gives it to another operator; the old one cannot take it back.
+		// The new holder delegates it to another operator; the old holder cannot revoke that.
 		assert_noop!(Checkers::revoke_delegation(signed(10), 0), E::NotHolder);
 		assert_ok!(Checkers::delegate_license(signed(11), 0, account(2)));
 		assert_eq!(Checkers::terms(PoolId::Checker(1)).value.shares, 2);
@@ -89,7 +89,7 @@ fn a_burnt_license_is_an_empty_draw() {
 	});
 }
 
-/// Operator 0 ends, as `leave` makes it, between committing and revealing.
+/// Operator 0's registration ends by `leave`, between committing and revealing.
 fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 	let running = attest(0);
 	running.commit(up);
@@ -98,7 +98,7 @@ fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 		record(0).gone.map(|gone| gone.from_round),
 		Some(<Popw as Checks>::next_round())
 	);
-	// Delegations are over at once, as far as their holder is concerned.
+	// For their holder, delegations end at once.
 	assert!(!Checkers::is_delegated(0));
 	assert_noop!(Checkers::revoke_delegation(signed(10), 0), E::NotDelegated);
 	assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));
@@ -106,7 +106,7 @@ fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 	assert_eq!(Checkers::seat(0, running.round), Some(0));
 	running.reveal(up);
 	assert_eq!(Earned::get()[&0], (1, 1));
-	// What was earned stays claimable: by the account, and by shares as they were.
+	// Earlier rewards stay claimable: by the account, and by the unchanged shares.
 	assert_eq!(Checkers::owner(PoolId::Checker(0)), Some(account(1)));
 	assert_eq!(Checkers::shares(PoolId::Checker(0), &account(10)), 1);
 	assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 1);
@@ -114,7 +114,7 @@ fn leaves_in_the_middle_of_a_round(leave: impl FnOnce()) {
 		Checkers::terms(PoolId::Checker(0)).commission.in_epoch(0),
 		Perbill::from_percent(10)
 	);
-	// From the next round on the license works for the other, alone.
+	// From the next round on the license works for the other operator alone.
 	assert_eq!(Checkers::seat(0, running.round + 2 * 3), Some(1));
 	assert_eq!(Checkers::terms(PoolId::Checker(1)).value.shares, 2);
 	let mut seats = drawn_next();
@@ -140,7 +140,7 @@ fn deregistering_ends_what_is_to_come_and_nothing_that_runs() {
 #[test]
 fn a_ban_for_good_ends_what_is_to_come_and_nothing_that_runs() {
 	with_three(|| {
-		// Ten strikes of old, too far apart for a ban.
+		// Ten earlier strikes, too far apart for a ban.
 		next_block();
 		run_to(10);
 		for number in 0..10 {
@@ -169,7 +169,7 @@ fn deregistering_does_not_avoid_the_price_of_a_shut_commitment() {
 	with_three(|| {
 		let running = attest(0);
 		running.commit(up);
-		// Once it knows the votes, it goes, and comes back with another number.
+		// Knowing the votes, it deregisters, and registers again with another number.
 		assert_ok!(Checkers::deregister_checker(signed(1)));
 		running.reveal(|operator| (operator != 0).then_some(UP));
 		// Its seat was missed, and the commitment counts as two more.
@@ -202,13 +202,13 @@ fn a_ban_for_a_time_ends_no_delegation() {
 		seats.sort_unstable();
 		assert_eq!(seats, [1, 2]);
 		assert_eq!(Checkers::terms(PoolId::Checker(0)).value.shares, 1);
-		// A holder need not wait with it.
+		// A holder need not wait for its operator.
 		assert_ok!(Checkers::revoke_delegation(signed(10), 0));
 		assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));
 	});
 }
 
-/// Whether the pool takes a commitment of operator 0 in `round` that keys number `keys` sign.
+/// Returns whether the pool accepts a commitment of operator 0 in `round` signed by keys number `keys`.
 fn may_commit(round: RoundIndex, keys: u8) -> bool {
 	let hash = H256::repeat_byte(1);
 	let seed = pallet_popw::Rounds::<World>::get(round)
@@ -236,14 +236,14 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 		let (key, agent, proof) = keys(1, 33);
 		assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
 		let rotated = <Popw as Checks>::next_round();
-		// The running round is the old key's to the end, its receipts too.
+		// The running round uses the old key to its end, also for receipts.
 		run_to(start_of(running.round) + TRIAL + PHASE + 1);
 		assert!(may_commit(running.round, 1));
 		assert!(!may_commit(running.round, 33));
 		let hash = hash_of(0, running.round, &running.votes(UP));
 		assert_ok!(Popw::commit(signed(1), 0, running.round, 0, hash, None));
 
-		// The next one is the new key's.
+		// The next round uses the new key.
 		attest_in(1, rotated);
 		running.reveal(|operator| (operator == 0).then_some(UP));
 		run_to(start_of(rotated) + TRIAL + PHASE + 1);
@@ -264,11 +264,11 @@ fn new_keys_count_from_the_next_round_and_the_old_ones_until_then() {
 	});
 }
 
-/// Registry 15, with real rounds: a census takes 120 times as long as a spot round.
+/// With real rounds: a census takes 120 times as long as a spot round.
 #[test]
 fn an_operator_put_offline_comes_back_at_once_while_a_census_runs() {
 	with_three(|| {
-		// Its length is that of the workers a few blocks before.
+		// Its length follows from the number of workers a few blocks earlier.
 		Idle::set(&(120 * MaxDue::get()));
 		run_to(10);
 		CheckPeriod::set(&1);
@@ -281,18 +281,18 @@ fn an_operator_put_offline_comes_back_at_once_while_a_census_runs() {
 		};
 		CheckPeriod::set(&u32::MAX);
 		for outage in 0..3 {
-			// Its machine dies, and three rounds later it is offline.
+			// Its machine fails, and three rounds later the operator is offline.
 			for worker in 1..=3 {
 				assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Ready));
 				check(worker, |operator| (operator != 0).then_some(UP));
 			}
 			assert_eq!(Checkers::status(account(1)), Some(CheckerStatus::Offline));
 			assert!(<Popw as Checks>::in_flight().contains(&census));
-			// Repaired, with another key for good measure.
+			// Repaired, and with another key in addition.
 			let (key, agent, proof) = keys(1, 40 + outage);
 			assert_ok!(Checkers::set_checker_keys(signed(1), key, agent, proof));
 			assert_ok!(Checkers::go_online(signed(1)));
-			// In the census it sits as it did when that began.
+			// In the census it sits as it did at the start.
 			assert_eq!(Checkers::seat(0, census), Some(0));
 			let old = checker_pair(1).public();
 			let info = <Checkers as Seats<_>>::operator(0, census);
@@ -327,7 +327,7 @@ fn pruning_leaves_nothing_of_an_operator() {
 		let mut seats = drawn_next();
 		seats.sort_unstable();
 		assert_eq!(seats, [1, 2]);
-		// The license is its holder's again.
+		// The holder can delegate the license again.
 		assert_ok!(Checkers::delegate_license(signed(10), 0, account(2)));
 	});
 }

@@ -1,5 +1,5 @@
-//! A license that is for sale and works for an operator (field report E11): it changes hands only when it
-//! works for nobody, and what its old holder allowed ends with the sale.
+//! A license offered for sale that works for an operator: it changes hands only once it is not delegated,
+//! and its old holder's offers and permissions end with the sale.
 
 use super::*;
 use frame_support::assert_noop;
@@ -15,14 +15,15 @@ fn buy(n: u8, license: LicenseId) -> DispatchResult {
 	Nfts::buy_item(signed(n), collection(), license, 500)
 }
 
-/// Account `n` takes license 0, for which account 10 asked for license 2.
+/// Has account `n` claim the swap of license 2 for license 0, which account 10 offered.
 fn swap(n: u8) -> DispatchResult {
 	let (own, wanted) = (2, 0);
 	Nfts::claim_swap(signed(n), collection(), own, collection(), wanted, None)
 }
 
-/// Account 10 holds licenses 0 and 1, account 11 license 2, all old enough to move. License 0 is offered for
-/// 500, for license 2, and account 12 may take it; and it works for operator 0, or waits for its answer.
+/// Account 10 holds licenses 0 and 1, account 11 license 2, all old enough to move. License 0 is offered
+/// for 500 and for license 2, and account 12 may transfer it; its delegation to operator 0 is accepted or
+/// pending.
 fn offered_and_delegated(accepted: bool, test: impl FnOnce()) {
 	world(&[(10, 2), (11, 1)], || {
 		register(1);
@@ -63,11 +64,11 @@ fn a_sale_ends_all_that_the_old_holder_allowed() {
 		assert_ok!(buy(11, 0));
 		assert_eq!(Balances::free_balance(account(10)), before + 500);
 		assert_eq!(Licenses::holder_of(0), Some(account(11)));
-		// Neither the price, nor the permission, nor the swap outlive it.
+		// Neither the price, nor the permission, nor the swap survives the sale.
 		assert_noop!(buy(13, 0), NftsError::NotForSale);
 		assert_noop!(transfer(12, 0, 12), NftsError::NoPermission);
 		assert_noop!(swap(11), NftsError::UnknownSwap);
-		// In rounds that run it still works as it did; from the next one on for whom the new holder says.
+		// In running rounds it still works as before; from the next one on for the new holder's choice.
 		assert_eq!(
 			Checkers::seat(0, from - 1),
 			None,

@@ -1,5 +1,5 @@
-//! A runtime in which licenses, checkers and rounds are all real. Workers are as many as anyone asks
-//! for, each due in every spot round, and say nothing by themselves.
+//! A runtime in which licenses, checkers and rounds are all real. All worker numbers exist, each worker is
+//! due in every spot round, and none does anything by itself.
 
 use crate as pallet_checkers;
 use crate::{
@@ -39,17 +39,17 @@ pub type Extrinsic =
 type Header = sp_runtime::generic::Header<BlockNumber, BlakeTwo256>;
 type Block = sp_runtime::generic::Block<Header, Extrinsic>;
 
-/// Blocks of a round's attest, commit and reveal part, each.
+/// Blocks of each of a round's parts: attest, commit and reveal.
 pub const PHASE: BlockNumber = 4;
 /// Blocks from a round's start to its trial.
 pub const TRIAL: BlockNumber = 2;
 /// Blocks for which a license is locked.
 pub const LOCK: BlockNumber = 60;
-/// What accounts 1 … 40 have.
+/// The initial balance of accounts 1 … 40.
 pub const FUNDS: Balance = 100_000;
 /// The treasury.
 pub const TREASURY: u8 = 90;
-/// Who owns workers, unless [`Owners`] says otherwise.
+/// The owner of workers that [`Owners`] does not list.
 pub const PROVIDER: u8 = 80;
 
 kaisar_test_support::mock_runtime!(World {
@@ -89,7 +89,7 @@ parameter_types! {
 	pub const GapPeriods: u32 = 7;
 	/// Censuses are rare unless a test asks for one.
 	pub storage CheckPeriod: u32 = u32::MAX;
-	/// How many workers a census has to visit.
+	/// The number of workers that a census has to visit.
 	pub storage Idle: u32 = 0;
 	pub const MaxDue: u32 = 40_000;
 	pub storage CommitteeSize: u8 = 5;
@@ -105,11 +105,11 @@ parameter_types! {
 		bandwidth_secs: 1,
 	};
 	pub storage Epoch: EpochIndex = 0;
-	/// Milliseconds that the chain's time is ahead of its blocks.
+	/// Milliseconds by which the chain's time is ahead of its blocks.
 	pub storage Ahead: u64 = 0;
-	/// Whose workers are not the provider's.
+	/// The owners of workers that are not the provider's.
 	pub storage Owners: BTreeMap<WorkerId, AccountId> = BTreeMap::new();
-	/// What Rewards knows: correct and all seats of an operator, and a member's shares.
+	/// The data of Rewards: an operator's correct seats and all its seats, and a member's shares.
 	pub storage Earned: BTreeMap<OperatorId, (u32, u32)> = BTreeMap::new();
 	pub storage Shares: BTreeMap<(OperatorId, AccountId), u128> = BTreeMap::new();
 }
@@ -199,7 +199,7 @@ impl Get<Option<[u8; 32]>> for Vrf {
 	}
 }
 
-/// 12 s a block, and what the test adds.
+/// 12 s a block, plus the time that the test adds.
 pub struct ChainTime;
 impl Time for ChainTime {
 	type Moment = u64;
@@ -208,7 +208,7 @@ impl Time for ChainTime {
 	}
 }
 
-/// Workers.
+/// The registry of workers.
 pub struct Registry;
 impl WorkerRegistry<AccountId> for Registry {
 	fn info(worker: WorkerId, round: RoundIndex) -> Option<WorkerInfo<AccountId>> {
@@ -265,7 +265,7 @@ impl CheckedWorkers<AccountId> for Registry {
 	}
 }
 
-/// Keeps what it is told, and sees that it is told in order.
+/// Records the changes reported to it, and checks that they are in order.
 pub struct Rewards;
 impl OnClosed for Rewards {
 	fn on_closed(check: &ClosedCheck) -> Weight {
@@ -316,24 +316,24 @@ pub fn signed(n: u8) -> RuntimeOrigin {
 	RuntimeOrigin::signed(account(n))
 }
 
-/// Who owns a worker.
+/// Returns the owner of a worker.
 pub fn owner(worker: WorkerId) -> AccountId {
 	Owners::get()
 		.remove(&worker)
 		.unwrap_or_else(|| account(PROVIDER))
 }
 
-/// The keys of a worker's agent.
+/// Returns the key pair of a worker's agent.
 pub fn agent_of(worker: WorkerId) -> ed25519::Pair {
 	crate::mock::worker_agent(worker)
 }
 
-/// The checker key number `n`.
+/// Returns checker key number `n`.
 pub fn checker_pair(n: u8) -> sr25519::Pair {
 	sr25519::Pair::from_seed(&[n; 32])
 }
 
-/// The keys number `keys`, and the proof that account `n` holds them.
+/// Returns keys number `keys`, and the proof that account `n` holds them.
 pub fn keys(n: u8, keys: u8) -> (CheckerKey, AgentKey, KeyProof) {
 	let (key, agent) = (checker_pair(keys), ed25519::Pair::from_seed(&[keys; 32]));
 	let payload = possession_payload(KeyRole::Checker, System::block_hash(0), &account(n));
@@ -344,7 +344,7 @@ pub fn keys(n: u8, keys: u8) -> (CheckerKey, AgentKey, KeyProof) {
 	(key.public().into(), agent.public(), proof)
 }
 
-/// Registers account `n`, which accepts all, with keys number `n`.
+/// Registers account `n`, which accepts all delegations, with keys number `n`.
 pub fn register(n: u8) -> OperatorId {
 	let number = NextOperator::<World>::get();
 	let (key, agent, proof) = keys(n, n);
@@ -359,7 +359,7 @@ pub fn register(n: u8) -> OperatorId {
 	number
 }
 
-/// Finishes the block and begins the next.
+/// Finishes the block and starts the next one.
 pub fn next_block() {
 	let now = System::block_number();
 	Popw::on_finalize(now);
@@ -373,7 +373,7 @@ pub fn run_to(to: BlockNumber) {
 	}
 }
 
-/// The last spot round whose trial has begun, if there is one.
+/// Returns the last spot round whose trial has begun, if there is one.
 pub fn last_trial() -> Option<RoundIndex> {
 	let rounds = <Popw as Checks>::in_flight().into_iter();
 	rounds
@@ -381,7 +381,7 @@ pub fn last_trial() -> Option<RoundIndex> {
 		.max()
 }
 
-/// The operators that sit for a worker in a round, in order.
+/// Returns the operators that sit for a worker in a round, in order.
 pub fn sitting(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
 	let seats = Popw::committee(worker, round);
 	let mut operators: Vec<_> = seats.into_iter().map(|(operator, _)| operator).collect();
@@ -389,7 +389,7 @@ pub fn sitting(worker: WorkerId, round: RoundIndex) -> Vec<OperatorId> {
 	operators
 }
 
-/// The first block of a spot round.
+/// Returns the first block of a spot round.
 pub fn start_of(round: RoundIndex) -> BlockNumber {
 	pallet_popw::Rounds::<World>::get(round)
 		.expect("it has started")
@@ -410,7 +410,7 @@ pub const UP: Verdict = Verdict {
 };
 pub const DOWN: Verdict = Verdict::OFFLINE;
 
-/// A check on its way.
+/// A check in progress.
 pub struct Running {
 	pub worker: WorkerId,
 	pub round: RoundIndex,
@@ -462,7 +462,7 @@ impl Running {
 		Votes::truncate_from(vec![(self.worker, verdict)])
 	}
 
-	/// Runs into the commit phase, in which those of the committee commit who vote.
+	/// Runs into the commit phase, in which the committee members that vote commit.
 	pub fn commit(&self, vote: impl Fn(OperatorId) -> Option<Verdict>) {
 		run_to(start_of(self.round) + TRIAL + PHASE + 1);
 		for operator in &self.committee {
@@ -475,8 +475,8 @@ impl Running {
 		}
 	}
 
-	/// Runs into the reveal phase, in which they open what they committed to; when the round is over,
-	/// the check is closed.
+	/// Runs into the reveal phase, in which they open their commitments; when the round is over, closes the
+	/// check.
 	pub fn reveal(&self, vote: impl Fn(OperatorId) -> Option<Verdict>) {
 		run_to(start_of(self.round) + TRIAL + 2 * PHASE + 1);
 		for operator in &self.committee {
@@ -507,7 +507,7 @@ pub fn check(worker: WorkerId, vote: impl Fn(OperatorId) -> Option<Verdict>) -> 
 	running
 }
 
-/// The worker's receipt for the checker with keys number `keys`.
+/// Returns the worker's receipt for the checker with keys number `keys`.
 pub fn receipt(worker: WorkerId, round: RoundIndex, keys: u8) -> AgentSignature {
 	let seed = Popw::round_seed(round).expect("it is a round");
 	let key = checker_pair(keys).public().into();
@@ -530,8 +530,8 @@ pub fn burn(from: u8, license: LicenseId) -> DispatchResult {
 	Nfts::burn(signed(from), collection, license)
 }
 
-/// Builds the world at block 1: `licenses` says how many licenses account `n` has from genesis. All
-/// invariants are checked after the test.
+/// Builds the world at block 1, with the genesis licenses of each account `n` in `licenses`. All invariants
+/// are checked after the test.
 pub fn world(licenses: &[(u8, u32)], test: impl FnOnce()) {
 	let config = RuntimeGenesisConfig {
 		balances: pallet_balances::GenesisConfig {

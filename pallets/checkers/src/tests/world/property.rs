@@ -1,5 +1,5 @@
 //! Random sequences of all calls of both pallets, of transfers and burns, and of blocks and rounds:
-//! holders, balances, statuses and the activity of every license are those of a plain model.
+//! holders, balances, statuses and the activity of every license equal those of a plain model.
 
 use super::*;
 use crate::tests::model::plain_ban;
@@ -8,7 +8,7 @@ use kaisar_primitives::Seats;
 use pallet_licenses::{SaleRound, SaleRoundOf};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
-/// All may buy and hold, 1 … 3 may be operators.
+/// All accounts may buy and hold; 1 … 3 may be operators.
 const ACCOUNTS: core::ops::RangeInclusive<u8> = 1..=5;
 /// Licenses that account 1 has from genesis.
 const FIRST: u32 = 3;
@@ -72,7 +72,7 @@ fn op() -> impl Strategy<Value = Op> {
 	]
 }
 
-/// An operator as the model sees it.
+/// An operator in the model.
 #[derive(Clone, Debug)]
 struct Plain {
 	account: u8,
@@ -83,16 +83,16 @@ struct Plain {
 	online: bool,
 	banned: bool,
 	auto: bool,
-	/// It announced a commission, and no epoch ends here.
+	/// Whether it announced a commission; no epoch ends in this test.
 	announced: bool,
 }
 
-/// A license as the model sees it: `None` for a burnt one's holder.
+/// A license in the model; a burnt one's holder is `None`.
 #[derive(Clone, Debug)]
 struct Item {
 	holder: Option<u8>,
 	minted_at: BlockNumber,
-	/// Operator, accepted.
+	/// The operator, and whether it accepted.
 	delegated: Option<(usize, bool)>,
 }
 
@@ -108,7 +108,7 @@ struct Model {
 	items: Vec<Item>,
 	operators: Vec<Plain>,
 	strikes: BTreeMap<u8, Vec<Struck>>,
-	/// Who sat for each license in each round that started.
+	/// The operator that sat for each license in each round that started.
 	seats: BTreeMap<RoundIndex, Vec<Option<OperatorId>>>,
 }
 
@@ -156,7 +156,7 @@ impl Model {
 		plain_ban(&times)
 	}
 
-	/// The worker and the round of the last strike's first vote.
+	/// Returns the worker and the round of the last strike's first vote.
 	fn last_strike(&self, account: u8) -> (WorkerId, RoundIndex) {
 		let last = self.strikes.get(&account).and_then(|all| all.last());
 		last.map_or((0, 0), |(round, _, workers, _)| (workers[0], *round))
@@ -171,7 +171,7 @@ impl Model {
 		self.items.iter().map(seat).collect()
 	}
 
-	/// What a purchase costs and brings the referrer.
+	/// Returns the price of a purchase, and the referrer's part.
 	fn price(&self, buyer: u8, count: u32, referrer: Option<u8>) -> Option<(Balance, Balance)> {
 		let now = System::block_number();
 		let round = self
@@ -190,7 +190,7 @@ impl Model {
 			&& referrer_counts
 			&& (round.public || listed || referrer.is_some())
 			&& so_far + count <= round.per_account_limit;
-		// 20 % off for the listed, 5 % for the referred, a tenth to the referrer.
+		// 20 % off for accounts on the whitelist, 5 % for referred buyers, a tenth for the referrer.
 		let off = match (listed, referrer.is_some()) {
 			(true, _) => 20,
 			(false, true) => 5,
@@ -201,7 +201,7 @@ impl Model {
 		allowed.then_some((paid, if referrer.is_some() { paid / 10 } else { 0 }))
 	}
 
-	/// Whether the call goes through, but for a round that still runs.
+	/// Returns whether the call must succeed, unless a running round prevents it.
 	fn allows(&self, op: &Op) -> bool {
 		let now = ChainTime::now();
 		let free = |item: &Item| {
@@ -241,14 +241,14 @@ impl Model {
 				.is_some_and(|(item, _)| item.delegated.is_some()),
 			Op::Annul(n) => {
 				let last = self.strikes.get(&n).and_then(|all| all.last());
-				// No sequence is so long that a strike becomes final by blocks.
+				// No sequence is long enough for a strike to become final by blocks.
 				last.is_some()
 			}
 			_ => true,
 		}
 	}
 
-	/// Whether nothing needs the record any more. Epochs expire at once here.
+	/// Returns whether nothing needs the record any more. Epochs expire at once here.
 	fn may_prune(&self, number: usize) -> bool {
 		let Some(operator) = self.operators.get(number) else {
 			return false;
@@ -264,7 +264,7 @@ impl Model {
 		operator.gone && !operator.pruned && !struck && running.all(|round| round >= operator.from)
 	}
 
-	/// Tries the call.
+	/// Makes the call.
 	fn call(&self, op: &Op) -> DispatchResult {
 		let holder = |license| signed(self.item(license).map_or(9, |(_, holder)| holder));
 		let operator = |license| {
@@ -346,7 +346,7 @@ impl Model {
 		*self.free.get_mut(&account).expect("it is known") += DEPOSIT - KEPT;
 	}
 
-	/// Does what a call does that went through.
+	/// Applies a call that succeeded.
 	fn apply(&mut self, op: &Op) {
 		match *op {
 			Op::SetSale(public, price, per_account_limit) => {
@@ -445,7 +445,7 @@ impl Model {
 	}
 
 	fn lone(&mut self, n: u8, worker: WorkerId) {
-		// Nobody can have voted before a trial.
+		// Votes are impossible before a trial.
 		let now = ChainTime::now();
 		let (Some(number), Some(round)) = (self.number(n), last_trial()) else {
 			return;
@@ -478,7 +478,7 @@ impl Model {
 					let round = <Popw as Checks>::next_round();
 					next_block();
 					if <Popw as Checks>::next_round() != round {
-						// As things stood before the block's transactions.
+						// The state before the block's transactions.
 						self.seats.insert(round, self.next());
 					}
 				}
@@ -497,7 +497,7 @@ impl Model {
 						assert!(allowed, "{op:?} went through");
 						self.apply(op);
 					}
-					// A license that was moved twice waits for a round that runs; nothing else does.
+					// A license that was moved twice waits for a running round; nothing else does.
 					Err(error) => assert!(
 						!allowed
 							|| matches!(op, Op::Delegate(..) | Op::Accept(_))

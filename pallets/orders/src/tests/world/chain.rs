@@ -1,9 +1,9 @@
-//! A provider that rents its own machine again and again, so that no check looks at what it has.
+//! Tests of a provider that rents its own machine again and again, so that no check examines its hardware.
 
 use super::*;
 use kaisar_primitives::{Plan, Requirement};
 
-/// The next block, with all hooks, and what machines and checkers send in it.
+/// Runs the next block, with all hooks and the calls of machines and checkers.
 pub fn block(actors: &mut Actors) {
 	Rentals::on_idle(now(), PLENTY);
 	Popw::on_finalize(now());
@@ -21,13 +21,13 @@ fn is_open(id: OrderId, state: OrderState) -> bool {
 	Orders::<World>::get(id).is_some_and(|order| order.state == state)
 }
 
-/// Petra's accomplice always has an order in the queue, and cancels the one that runs as soon as another waits.
-/// Returns how often the machine was rented in so many blocks, after it was `stripped` of its GPU in its first
-/// rental or not.
+/// Keeps an order of Petra's accomplice in the queue, and cancels the running one as soon as another waits.
+/// The machine is `stripped` of its GPU in its first rental, or not. Returns how many times it was rented in
+/// `blocks`.
 fn rentals(blocks: u32, stripped: bool) -> u32 {
 	let mut rentals = 0;
 	world(1).execute_with(|| {
-		// No census: only what orders bring about looks at the machine.
+		// No census: only checks that orders cause examine the machine.
 		CheckPeriod::set(&u32::MAX);
 		dispatch(registration(PETRA, 1, spec(0)), signed(PETRA)).expect("it can be registered");
 		let mut actors = Actors::default();

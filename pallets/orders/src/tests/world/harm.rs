@@ -1,11 +1,12 @@
-//! What an order can cost its provider's stake: nothing by its tenant's doing, and a span of time once.
+//! Tests of an order's cost to its provider's stake: nothing through its tenant's acts, and each span of
+//! time once.
 
 use super::{chain::block, *};
 use kaisar_primitives::{Checks, CloseReason, Plan, Requirement, RoundKind};
 use pallet_providers::Slashes;
 
-/// A machine of Petra's that is verified and idle. No census comes: only marks and random checks of rented
-/// workers look at the machine.
+/// Returns the actors of a world in which Petra's machine is verified and idle. No census comes: only marks
+/// and random checks of rented workers examine the machine.
 fn listed() -> Actors {
 	CheckPeriod::set(&u32::MAX);
 	dispatch(registration(PETRA, 1, spec(0)), signed(PETRA)).expect("it can be registered");
@@ -16,7 +17,7 @@ fn listed() -> Actors {
 	actors
 }
 
-/// An order of Carla's for so many hours in the queue, which only Petra's machine can get.
+/// Places an order of Carla's, which only Petra's machine can get.
 fn place(hours: u32) {
 	let placing = model::Placing {
 		requirement: Requirement {
@@ -50,7 +51,7 @@ fn closed() -> Option<CloseReason> {
 	}
 }
 
-/// An order that was deployed two blocks after it was matched, and a first hour of it that was proved.
+/// Deploys an order two blocks after its match, and has a check prove its first hour.
 fn running(hours: u32) -> Actors {
 	let mut actors = ordered(hours);
 	while order().state != OrderState::Deploying {
@@ -78,7 +79,7 @@ fn report(actors: &mut Actors) {
 	}
 }
 
-/// The blocks of absence that the queued slashes charge, at 10 % a day.
+/// Returns the blocks of absence that the queued slashes charge, at 10 % a day.
 fn charged() -> BlockNumber {
 	let rate: u128 = Slashes::<World>::iter_keys()
 		.filter_map(Providers::queued_slash)
@@ -102,7 +103,7 @@ fn a_tenant_that_silences_its_container_hurts_no_stake_and_gets_no_kai_back() {
 		let ledger = order().ledger;
 		assert_eq!(ledger.refunded, Money::default());
 		assert!(ledger.credited > 0 && ledger.setup > 0);
-		// Its machine is listed again once a full check supports its claim.
+		// The machine is listed again once a full check supports its claim.
 		actors.manners.clear();
 		assert!(record(0).is_marked());
 		while record(0).place.is_none() {
@@ -128,7 +129,7 @@ fn a_reboot_while_rented_is_charged_from_the_last_proof_and_the_customer_is_whol
 			"{} of {absence}",
 			charged()
 		);
-		// All but what was proved is back in KAI, and the bond with it.
+		// Everything but the price of proved time is refunded in KAI, and the bond returned.
 		let ledger = order().ledger;
 		assert_eq!((ledger.credited, ledger.setup), (0, 0));
 		let others = ledger.refunded.kai + ledger.gross().expect("it fits");
@@ -168,7 +169,7 @@ fn confirming_and_reporting_an_exit_at_once_adds_nothing_to_a_history() {
 #[test]
 fn an_order_closes_though_nobody_can_take_what_it_pays() {
 	world(1).execute_with(|| {
-		// An hour for a tenth of what an account has to hold.
+		// An hour for a tenth of the existential deposit.
 		let price = Call::set_price {
 			class: 11,
 			reference: Some(ED / 10),
@@ -183,7 +184,7 @@ fn an_order_closes_though_nobody_can_take_what_it_pays() {
 			signature: None,
 		};
 		dispatch(confirm, signed(PETRA)).expect("it can be confirmed");
-		// The treasury spends all that it has.
+		// The treasury spends all its KAI.
 		let spend = pallet_balances::Call::transfer_all {
 			dest: ANYONE,
 			keep_alive: false,
@@ -221,7 +222,7 @@ fn a_machine_that_dies_before_its_match_is_charged_for_its_absence_once() {
 		assert_eq!(closed(), Some(CloseReason::DeployFailed));
 		let missed = charged();
 		assert!(missed > 0 && missed <= now() - since);
-		// A census finds it gone, too.
+		// A census finds it offline, too.
 		CheckPeriod::set(&1);
 		while record(0).state() == WorkerState::Online {
 			block(&mut actors);
@@ -236,8 +237,9 @@ fn a_machine_that_dies_before_its_match_is_charged_for_its_absence_once() {
 	});
 }
 
-/// Petra's machine is off when a census starts. Carla, her accomplice, orders it and cancels the order in the next
-/// round, while it is being deployed: the machine is idle again, since a round that the census did not see.
+/// Covers a machine of Petra's that is off when a census starts. Carla, her accomplice, orders it and
+/// cancels the order in the next round, while it is being deployed: the machine is idle again, as of a round
+/// that began after the census.
 #[test]
 fn an_order_that_is_canceled_hides_no_absence_from_a_census() {
 	world(1).execute_with(|| {

@@ -1,5 +1,5 @@
-//! What happens to thousands of orders in the same block, with the weights of the chain and blocks as full as
-//! the chain's.
+//! Tests of thousands of orders in the same block, with the weights of the chain and blocks as full as the
+//! chain's.
 
 use super::*;
 use frame_support::dispatch::{GetDispatchInfo, PostDispatchInfo};
@@ -16,10 +16,10 @@ struct Filling {
 }
 
 impl Filling {
-	/// The next block, with what its hooks take before any transaction.
+	/// Begins the next block, with the weight of its hooks before any transaction.
 	fn begin() -> Self {
 		forget_events();
-		Told::kill();
+		Observations::kill();
 		System::set_block_number(now() + 1);
 		let rounds = Popw::on_initialize(now());
 		let rewards = Rewards::on_initialize(now());
@@ -34,7 +34,7 @@ impl Filling {
 		Self { used }
 	}
 
-	/// Applies a transaction, if there is room for what it may take.
+	/// Applies a transaction, if the block has room for its maximum weight.
 	fn apply(&mut self, who: AccountId, call: &RuntimeCall) -> bool {
 		let info = call.get_dispatch_info();
 		let base = frame_support::weights::constants::ExtrinsicBaseWeight::get();
@@ -52,7 +52,7 @@ impl Filling {
 		true
 	}
 
-	/// The end of the block: hooks may have what is left, unless other transactions took it.
+	/// Ends the block: hooks get the rest of its weight, unless other transactions took it.
 	fn end(self, crowded: bool) {
 		let left = if crowded {
 			Weight::zero()
@@ -65,8 +65,8 @@ impl Filling {
 	}
 }
 
-/// Runs blocks in which nobody sends anything, or others leave no room, until there is none of `orders` for
-/// which `waits` holds. Returns how many blocks that took. The agenda does them in order.
+/// Runs blocks without calls, or with others' calls that leave no room, until `waits` holds for none of
+/// `orders`. Returns the number of blocks. The agenda processes the orders in order.
 fn blocks_until_none(
 	orders: &[OrderId],
 	crowded: bool,
@@ -91,8 +91,8 @@ fn order(id: OrderId) -> OrderOf<World> {
 	Orders::<World>::get(id).expect("it is kept")
 }
 
-/// So many orders of Carla's in one state, each with a worker of Petra's that serves it: copies of a real
-/// order and of a real worker.
+/// Creates `count` orders of Carla's in one state, each with a worker of Petra's that serves it: copies of a
+/// real order and of a real worker.
 fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 	HookWeight::set(&(SHARE * MAX_BLOCK));
 	let call = registration(PETRA, 1, spec(0));
@@ -165,7 +165,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 		Workloads::<World>::insert(id, workload.clone());
 		OrdersByCustomer::<World>::insert(CARLA, id.to_be_bytes(), ());
 	}
-	// What is counted of them.
+	// The counts of the copies.
 	NextWorkerId::<World>::put(count);
 	NextOrderId::<World>::put(count);
 	Counts::<World>::mutate(|counts| {
@@ -195,7 +195,7 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 	let stake = others * worker.pool.own;
 	Balances::mint_into(&Providers::pot(), stake).expect("there is KAI enough");
 
-	// Up to the block before, in which nothing happens.
+	// Up to the block before, in which nothing is due.
 	System::set_block_number(due - 1);
 	AgendaCursor::<World>::put(Cursor {
 		block: due,
@@ -205,14 +205,14 @@ fn crowd(count: u32, state: OrderState) -> Vec<OrderId> {
 	(0..count).collect()
 }
 
-/// 10,000 unless the environment asks for another number.
+/// Returns 10,000, unless the environment sets another number.
 fn many() -> u32 {
 	std::env::var("KAISAR_MANY").map_or(10_000, |many| many.parse().expect("a number"))
 }
 
 #[test]
 fn ten_thousand_orders_that_end_together_end_within_a_few_blocks() {
-	// Empty blocks, and blocks in which nothing is left to hooks but their share.
+	// Empty blocks, and blocks in which hooks get only their share.
 	for (crowded, most) in [(false, 2), (true, 18)] {
 		world(1).execute_with(|| {
 			let orders = crowd(many(), OrderState::Active);
@@ -252,7 +252,7 @@ fn thousands_of_deadlines_that_pass_together_are_dealt_with_in_a_few_blocks() {
 	});
 }
 
-/// Sends what is to be sent, as fast as blocks have room for it. Returns how many blocks that took.
+/// Sends calls as fast as blocks have room for them. Returns the number of blocks.
 fn send(calls: Sent) -> u32 {
 	let mut blocks = 0;
 	let mut calls = calls.into_iter().peekable();
@@ -272,7 +272,7 @@ fn send(calls: Sent) -> u32 {
 	blocks
 }
 
-/// Blocks in which nothing is sent, up to a phase of the round.
+/// Runs blocks without calls, up to a phase of the round.
 fn wait_for(round: RoundIndex, phase: Phase) {
 	let next = |it: &pallet_popw::Round| it.index == round && it.phase(now() + 1) == phase;
 	while !Popw::rounds().iter().any(next) {
@@ -280,8 +280,8 @@ fn wait_for(round: RoundIndex, phase: Phase) {
 	}
 }
 
-/// Orders that all end in one block, the round in which their last checks are due, and half an hour for its
-/// phases, as on the chain.
+/// Creates orders that all end in one block. Returns them and the round in which their last checks are due,
+/// whose phases last half an hour, as on the chain.
 fn due_together(count: u32) -> (Vec<OrderId>, RoundIndex) {
 	let orders = crowd(count, OrderState::Active);
 	PhaseLength::set(&25);
@@ -356,7 +356,7 @@ fn a_thousand_last_checks_in_the_same_round_close_their_orders() {
 #[test]
 fn whatever_touches_a_worker_weighs_what_its_check_can_cost_an_order() {
 	type Own = <World as Config>::WeightInfo;
-	// A check that is over is closed, and pays the order that its worker serves, or ends it.
+	// An ended check is closed, and pays the order that its worker serves, or ends it.
 	let closing = Own::match_order(0, 1, 0).saturating_sub(Own::match_order(0, 0, 0));
 	let touch = closing.saturating_add(<Rentals as OnClosed>::max_weight());
 	for (call, weight) in [

@@ -1,5 +1,5 @@
-//! A runtime in which rentals meet the real registry of workers, real rounds and real rewards. Only those
-//! who sit in committees are a plain table, and vote as the test says.
+//! A runtime in which rentals meet the real registry of workers, real rounds and real rewards. Only the
+//! operators are a plain table, whose committees vote as the test sets.
 
 use crate as pallet_orders;
 use crate::*;
@@ -43,7 +43,7 @@ pub type Extrinsic = kaisar_test_support::frame::runtime::Extrinsic<World, Runti
 type Header = sp_runtime::generic::Header<BlockNumber, BlakeTwo256>;
 type Block = sp_runtime::generic::Block<Header, Extrinsic>;
 
-// In the order of the runtime, in which hooks run.
+// In the order of the runtime, which is that of the hooks.
 kaisar_test_support::mock_runtime!(World {
 	0: System = frame_system,
 	7: Balances = pallet_balances,
@@ -53,17 +53,17 @@ kaisar_test_support::mock_runtime!(World {
 	35: Rentals = pallet_orders,
 });
 
-/// The least that an account can hold.
+/// The existential deposit.
 pub const ED: Balance = KAI / 1_000;
 pub const FUNDS: Balance = 1_000_000 * KAI;
-/// Customers: two that are rich, one that can afford little.
+/// Customers: two rich ones, one that can afford little.
 pub const CARLA: AccountId = 1;
 pub const DAN: AccountId = 2;
 pub const POOR: AccountId = 3;
 /// Providers; the first also rents.
 pub const PETRA: AccountId = 11;
 pub const PAUL: AccountId = 12;
-/// Somebody.
+/// An account without a role.
 pub const ANYONE: AccountId = 21;
 pub const TREASURY: AccountId = 99;
 /// Blocks of a phase, and between spot rounds.
@@ -74,7 +74,7 @@ pub const DEADLINE: BlockNumber = 75;
 pub const SETUP: BlockNumber = 30;
 pub const BAR: BlockNumber = 60;
 pub const BOND: Balance = 10 * KAI;
-/// Operators, with as many licenses each.
+/// The number of operators, and of the licenses of each.
 pub const OPERATORS: OperatorId = 3;
 const LICENSES: u32 = 10;
 /// More than any block of the property test needs.
@@ -130,7 +130,7 @@ parameter_types! {
 	pub storage CheckPeriod: u32 = 40;
 	pub const MaxDue: u32 = 40_000;
 	pub const CommitteeSize: u8 = OPERATORS as u8;
-	/// One less than there are: in 24 draws, one of three is missed about once in 6,000 committees.
+	/// One less than the operators: in 24 draws, one of three is missed about once in 6,000 committees.
 	pub const MinOperators: u8 = OPERATORS as u8 - 1;
 	pub const TrialOffset: BlockNumber = 2;
 	pub Bench: BenchParams = BenchParams::default();
@@ -166,12 +166,12 @@ impl Pools<AccountId> for Operators {
 	}
 }
 
-/// The account of an operator.
+/// Returns the account of an operator.
 pub fn operator_account(operator: OperatorId) -> AccountId {
 	200 + AccountId::from(operator)
 }
 
-/// Those who sit in committees: always the same.
+/// The registry of operators, which never changes.
 pub struct Committee;
 impl Seats<AccountId> for Committee {
 	fn minted() -> u32 {
@@ -205,23 +205,23 @@ impl Seats<AccountId> for Committee {
 	}
 }
 
-/// What Popw told of a check of a worker that serves an order. Kept in storage, so that a call which fails
-/// takes it back.
+/// Popw's report of a check of a worker that serves an order. In storage, so that a failed call rolls it
+/// back.
 #[derive(Clone, Debug, Encode, Decode)]
-pub struct Heard {
-	/// Events of the block before it.
+pub struct Observed {
+	/// Number of the block's events before it.
 	pub after: u32,
 	pub order: OrderId,
 	pub worker: WorkerId,
 	pub round_start: BlockNumber,
-	/// Online with or without service; `None` for no consensus.
+	/// The finding; `None` without consensus.
 	pub found: Option<Finding>,
 	pub false_proof: bool,
-	/// The worker was rented when the round began.
+	/// Whether the worker was rented when the round began.
 	pub was_rented: bool,
 	/// The most blocks that it may credit.
 	pub credit: BlockNumber,
-	/// Blocks that the registry says were proved rented.
+	/// Blocks that were proved rented, by the registry.
 	pub rented: BlockNumber,
 }
 
@@ -233,15 +233,16 @@ pub enum Finding {
 }
 
 #[storage_alias]
-pub type Told = StorageValue<Mock, Vec<Heard>, frame_support::pallet_prelude::ValueQuery>;
+pub type Observations =
+	StorageValue<Mock, Vec<Observed>, frame_support::pallet_prelude::ValueQuery>;
 
 /// The block in which a full check of an idle worker was last closed.
 #[storage_alias]
 pub type LastFull = StorageMap<Mock, frame_support::Twox64Concat, WorkerId, BlockNumber>;
 
-/// Hears what Orders is about to hear.
-pub struct Ear;
-impl OnClosed for Ear {
+/// Records the reports that Orders gets next.
+pub struct Observer;
+impl OnClosed for Observer {
 	fn on_closed(check: &ClosedCheck) -> Weight {
 		if check.order.is_none() && check.closing.full {
 			LastFull::insert(check.worker, now());
@@ -255,7 +256,7 @@ impl OnClosed for Ear {
 			Outcome::Offline => Some(Finding::Offline),
 			Outcome::NoConsensus => None,
 		};
-		Told::append(Heard {
+		Observations::append(Observed {
 			after: System::event_count(),
 			order,
 			worker: check.worker,
@@ -310,7 +311,7 @@ impl pallet_providers::Config for World {
 	type WeightInfo = pallet_providers::weights::SubstrateWeight<World>;
 }
 
-/// A clock that nothing here reads: no node runs.
+/// A clock that nothing reads here: no node runs.
 pub struct NoTime;
 impl Time for NoTime {
 	type Moment = u64;
@@ -322,7 +323,7 @@ impl Time for NoTime {
 impl pallet_popw::Config for World {
 	type Workers = Providers;
 	type Seats = Committee;
-	type OnClosed = (Ear, Rentals, Rewards);
+	type OnClosed = (Observer, Rentals, Rewards);
 	type Rentals = Rentals;
 	type Classes = ();
 	type VrfOutput = Vrf;
@@ -388,11 +389,11 @@ impl Config for World {
 	type WeightInfo = weights::SubstrateWeight<World>;
 }
 
-/// The reference price of a GPU-hour of class 11, and of one of class 1.
+/// The reference prices of a GPU-hour of class 11 and of class 1.
 pub const REFERENCES: [(GpuClass, Balance); 3] =
 	[(0, KAI / 10 + 7), (1, 40 * KAI + 1), (11, 4 * KAI)];
 
-/// The world at a block: from 1 on the emission runs.
+/// Returns the world at block `first`: from 1 on the emission runs.
 pub fn world(first: BlockNumber) -> sp_io::TestExternalities {
 	let funded = [
 		(CARLA, FUNDS),
@@ -427,7 +428,7 @@ pub fn world(first: BlockNumber) -> sp_io::TestExternalities {
 	ext
 }
 
-/// The running block.
+/// Returns the running block.
 pub fn now() -> BlockNumber {
 	System::block_number()
 }
@@ -436,7 +437,7 @@ pub fn signed(who: AccountId) -> RuntimeOrigin {
 	RuntimeOrigin::signed(who)
 }
 
-/// Dispatches as the runtime does: a call that fails changes nothing.
+/// Dispatches as the runtime does: a failed call changes nothing.
 pub fn dispatch(call: impl Into<RuntimeCall>, origin: RuntimeOrigin) -> DispatchResult {
 	let call: RuntimeCall = call.into();
 	call.dispatch(origin)
@@ -444,37 +445,37 @@ pub fn dispatch(call: impl Into<RuntimeCall>, origin: RuntimeOrigin) -> Dispatch
 		.map_err(|error| error.error)
 }
 
-/// Drops the events so far. (`System::reset_events` looks through all of storage for their topics.)
+/// Drops the events so far. (`System::reset_events` scans all of storage for their topics.)
 pub fn forget_events() {
 	for item in [&b"Events"[..], b"EventCount"] {
 		unhashed::kill(&storage_prefix(b"System", item));
 	}
 }
 
-/// What must always hold of orders.
+/// Checks the invariants of orders.
 pub fn invariants() {
 	Rentals::do_try_state().expect("the invariants of orders hold");
 }
 
-/// What must always hold of everything else.
+/// Checks the invariants of everything else.
 pub fn invariants_of_others() {
 	Providers::do_try_state().expect("the invariants of workers hold");
 	Popw::do_try_state().expect("the invariants of rounds hold");
 	Rewards::do_try_state().expect("the invariants of rewards hold");
 }
 
-/// All workers that have a record.
+/// Returns all workers that have a record.
 pub fn workers() -> impl Iterator<Item = (WorkerId, pallet_providers::RecordOf<World>)> {
 	let next = pallet_providers::NextWorkerId::<World>::get();
 	(0..next).filter_map(|worker| Some((worker, Records::<World>::get(worker)?)))
 }
 
-/// A worker's record.
+/// Returns a worker's record.
 pub fn record(worker: WorkerId) -> pallet_providers::RecordOf<World> {
 	Records::<World>::get(worker).expect("the worker is there")
 }
 
-/// The claims that machines of the world make.
+/// Returns one of the claims of the world's machines.
 pub fn spec(choice: u8) -> WorkerSpec {
 	let (gpu_class, gpu_count, region) = match choice % 8 {
 		0..=2 => (11, 1, *b"DE"),
@@ -497,7 +498,7 @@ pub fn spec(choice: u8) -> WorkerSpec {
 	}
 }
 
-/// The call that registers a worker with the keys number `seed`.
+/// Returns the call that registers a worker with the keys number `seed`.
 pub fn registration(owner: AccountId, seed: u8, spec: WorkerSpec) -> RuntimeCall {
 	let key = sr25519::Pair::from_seed(&[seed; 32]);
 	let agent = ed25519::Pair::from_seed(&[seed; 32]);
@@ -516,19 +517,19 @@ pub fn registration(owner: AccountId, seed: u8, spec: WorkerSpec) -> RuntimeCall
 	.into()
 }
 
-/// How a machine, and the committees that look at it, behave.
+/// The behavior of a machine, and of the committees that check it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, PartialOrd, Ord)]
 pub enum Manner {
-	/// All is well.
+	/// The machine works, and all seats say so.
 	#[default]
 	Fine,
-	/// The same, but one seat says otherwise.
+	/// The same, but one seat dissents.
 	Doubted,
-	/// It is online, and the container does not answer.
+	/// It is online, but the container does not answer.
 	Down,
-	/// It attests, and nobody can reach it.
+	/// It attests, but nobody can reach it.
 	Gone,
-	/// The votes do not come to a majority.
+	/// The votes reach no majority.
 	Split,
 	/// Its proof is false.
 	Liar,
@@ -536,18 +537,18 @@ pub enum Manner {
 	Stripped,
 	/// It does not attest, and is reported.
 	Silent,
-	/// It does not attest, and nobody says so.
+	/// It does not attest, and is not reported.
 	Ghost,
 }
 
 /// Calls, each with its signer.
 pub type Sent = Vec<(AccountId, RuntimeCall)>;
 
-/// All machines and committees: what they do in each block.
+/// All machines and committees, and their actions in each block.
 #[derive(Default)]
 pub struct Actors {
 	pub manners: BTreeMap<WorkerId, Manner>,
-	/// What was committed to in a round, and is not opened yet.
+	/// The reveals of a round, not sent yet.
 	reveals: BTreeMap<RoundIndex, Sent>,
 }
 
@@ -556,10 +557,10 @@ impl Actors {
 		self.manners.get(&worker).copied().unwrap_or_default()
 	}
 
-	/// The calls that they send in this block.
+	/// Returns the calls that they send in this block.
 	pub fn calls(&mut self) -> Sent {
 		let mut calls = Vec::new();
-		// Now and then an owner sees to a machine that was found offline.
+		// From time to time an owner repairs a machine that was found offline.
 		if now().is_multiple_of(2 * PHASE) {
 			for (worker, record) in workers() {
 				if record.state() == WorkerState::Offline && !record.is_gone() {
@@ -612,7 +613,7 @@ impl Actors {
 		calls
 	}
 
-	/// What all operators commit to in a round, and how they open it.
+	/// Returns the commitments of all operators in a round, and the reveals that open them.
 	pub fn batches(&self, round: RoundIndex) -> (Sent, Sent) {
 		let (mut commits, mut reveals) = (Vec::new(), Vec::new());
 		for operator in 0..OPERATORS {
@@ -643,7 +644,7 @@ impl Actors {
 		(commits, reveals)
 	}
 
-	/// An operator's votes, by the batch of each seat.
+	/// Returns an operator's votes, by the batch of each seat.
 	fn votes_of(
 		&self,
 		operator: OperatorId,
@@ -665,7 +666,7 @@ impl Actors {
 		batches
 	}
 
-	/// What an operator says of a worker, if anything.
+	/// Returns an operator's verdict on a worker, if it votes.
 	fn verdict(
 		&self,
 		operator: OperatorId,
@@ -714,7 +715,7 @@ impl Actors {
 	}
 }
 
-/// Whether a check of the worker is over and not closed: the next touch will close it.
+/// Returns whether a check of the worker is over and not closed: the next touch will close it.
 pub fn is_over(worker: WorkerId) -> bool {
 	matches!(Popw::last_check(worker), Some(LastCheck::Open(check)) if now() > check.ends)
 }

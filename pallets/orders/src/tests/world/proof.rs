@@ -1,10 +1,11 @@
-//! Workers that are matched while a census looks at them as they were: proof and container do not share the
-//! machine.
+//! Tests of workers that are matched while a census checks their earlier state: proof and container do not
+//! share the machine.
 
 use super::{chain::block, *};
 use kaisar_primitives::{Plan, Requirement, RoundKind};
 
-/// Two machines that are verified and idle, number 1 in the US. It attests at the last moment.
+/// Returns the actors of a world with two machines that are verified and idle. Number 1 is in the US, and
+/// attests at the last moment.
 fn machines() -> Actors {
 	CheckPeriod::set(&u32::MAX);
 	for (seed, choice) in [(1, 0), (2, 3)] {
@@ -15,14 +16,14 @@ fn machines() -> Actors {
 	while record(0).place.is_none() || record(1).place.is_none() {
 		block(&mut actors);
 	}
-	// It counts as idle in a round from now on.
+	// From now on it counts as idle in a round.
 	for _ in 0..3 * PHASE {
 		block(&mut actors);
 	}
 	actors
 }
 
-/// An order for machine 1.
+/// Places an order for machine 1.
 fn place() {
 	let placing = model::Placing {
 		requirement: Requirement {
@@ -70,13 +71,13 @@ fn a_worker_that_is_matched_in_a_census_deploys_after_its_openings() {
 		let mut actors = machines();
 		CheckPeriod::set(&1);
 		until(&mut actors, || census().is_some());
-		// Matching rests until one block after the trial.
+		// Matching pauses until one block after the trial.
 		place();
 		until(&mut actors, || order().state == OrderState::Deploying);
 		let round = census().expect("it runs");
 		assert_eq!(now(), round.trial + 2);
 		assert!(<Popw as Checks>::is_due(1));
-		// It has not attested: that may take until the end of the part, and openings a phase from then.
+		// It has not attested: that may take until the end of the part, and the openings a phase from then.
 		assert_eq!(order().deploy_by, round.attest_ends() + PHASE + DEADLINE);
 		until(&mut actors, || <Popw as Checks>::is_open(1));
 		let attested = now();
@@ -100,7 +101,7 @@ fn a_worker_that_attested_before_its_match_deploys_after_its_openings() {
 		until(&mut actors, || {
 			census().is_some_and(|round| now() > round.trial)
 		});
-		// This time it hurries.
+		// This time it attests at once.
 		let attest = pallet_popw::Call::attest {
 			worker: 1,
 			round: census().expect("it runs").index,
@@ -115,7 +116,7 @@ fn a_worker_that_attested_before_its_match_deploys_after_its_openings() {
 		assert_eq!(order().deploy_by, attested + PHASE + DEADLINE);
 		assert_eq!(proves_until(), Some(attested + PHASE));
 		until(&mut actors, || now() > attested + PHASE);
-		// The check is open for longer, and nothing is computed for it.
+		// The check is open for longer, but needs no computation.
 		assert_eq!(proves_until(), None);
 		assert!(<Popw as Checks>::looks_back(1, order().matched_at));
 		invariants();
@@ -125,7 +126,7 @@ fn a_worker_that_attested_before_its_match_deploys_after_its_openings() {
 
 #[test]
 fn a_worker_that_is_matched_just_before_a_census_waits_for_its_seed() {
-	// The match is so many blocks before the start of a round, which starts a census or not.
+	// The match is `notice` blocks before the start of a round, which starts a census or not.
 	for (notice, drawn) in [(0, true), (2, true), (3, true), (4, true), (2, false)] {
 		world(1).execute_with(|| {
 			let mut actors = machines();

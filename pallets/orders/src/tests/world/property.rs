@@ -1,20 +1,21 @@
-//! Rentals of all kinds in any order, with rounds, failures, prices and slashes: after every step the chain is
-//! as the plain model has it, to the unit, and in the end no order stays open.
+//! Property test: rentals of all kinds in any order, with rounds, failures, prices and slashes. After every
+//! step the chain agrees with the plain model, to the unit, and in the end no order stays open.
 
 use super::{
 	model::{self, Act, Cause, Model, Placing},
 	*,
 };
+use crate::OrderState::{Active, Closing, Deploying, Matching};
 use frame_support::traits::fungible::MutateFreeze;
 use kaisar_primitives::{Arch, DeployFailure, Issue, Plan, Requirement};
 use pallet_providers::{SlashLevel, Slashes};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
-/// What a customer is ready to pay.
+/// The customer's limit on the price.
 #[derive(Clone, Copy, Debug)]
 enum Limit {
 	Any,
-	/// So many KAI.
+	/// An amount in KAI.
 	Kai(u32),
 	None,
 }
@@ -37,7 +38,7 @@ enum Op {
 		hours: u32,
 		plan: Plan,
 		limit: Limit,
-		/// Of 255 parts of what it has; with the last of them, one more than that.
+		/// In 255ths of the account's credits; with 255, one more than these.
 		credits: u8,
 		deploy_blocks: u16,
 	},
@@ -48,17 +49,17 @@ enum Op {
 	Cancel(u8),
 	Report(u8),
 	Close(u8),
-	/// Any of these by somebody who has no business with it.
+	/// Any of these calls, by an account without a right to it.
 	Stranger(u8, u8),
 	Manner(u8, Manner),
-	/// Somebody asks for a check.
+	/// Forces a check.
 	Force(u8),
-	/// Somebody closes what is over.
+	/// Closes a worker's ended check.
 	Finalize(u8),
-	/// Somebody reports an absence, in whatever round.
+	/// Reports an absence, in any round.
 	Absent(u8),
 	Blocks(u32),
-	/// Hours in which nothing but orders is looked after.
+	/// Skips hours in which only orders are processed.
 	Leap(u32),
 	SetPrice(GpuClass, Option<Balance>),
 	SetCost(GpuClass, Option<(Balance, u128)>),
@@ -74,7 +75,7 @@ enum Op {
 	CancelSlash(u8),
 	ApplySlash(u8),
 	Transfer(AccountId, AccountId, u32),
-	/// Everything that can go.
+	/// Transfers an account's free balance away.
 	Spend(AccountId),
 	Freeze(AccountId, u32),
 	Donate(u32),
@@ -90,7 +91,7 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 		20 => Just((11, 1, 0)),
 		2 => Just((11, 2, 0)),
 		2 => Just((1, 1, 0)),
-		// In class 0 the tier that is asked for is the tier that is paid.
+		// In class 0 the required tier is the tier paid for.
 		3 => (1..=4u8).prop_map(|tier| (0, 0, tier)),
 		1 => prop_oneof![
 			Just((7, 1, 0)),
@@ -271,16 +272,16 @@ fn op() -> impl Strategy<Value = Op> {
 	prop_oneof![6 => life, 6 => rounds, 1 => rest]
 }
 
-/// A world on its way, with its model.
+/// A running world, with its model.
 struct Run {
 	model: Model,
 	actors: Actors,
-	/// How often all that there is was compared.
+	/// The number of full comparisons.
 	checked: u32,
 }
 
 impl Run {
-	/// A world with a few workers that are verified, one of them such as most customers want.
+	/// Returns a world with a few verified workers, one of which most customers want.
 	fn new(fleet: &[u8]) -> Self {
 		let mut run = Self {
 			model: Model::new(),
@@ -294,7 +295,7 @@ impl Run {
 				signed(owner),
 			);
 		}
-		// They are due in the next round that starts four blocks from now.
+		// They are due in the next round that starts at least four blocks from now.
 		run.blocks(6 * PHASE);
 		for worker in 0..=fleet.len() as WorkerId {
 			assert_eq!(record(worker).state(), WorkerState::Online);
@@ -302,12 +303,12 @@ impl Run {
 		run
 	}
 
-	/// The next block, with all hooks, and what workers and checkers send in it.
+	/// Runs the next block, with all hooks and the calls of workers and checkers.
 	fn block(&mut self) {
 		self.finish_block();
 		self.start_block(now() + 1);
 		for (who, call) in self.actors.calls() {
-			// Some come too late: a check was opened, or closed, by the call before.
+			// Some come too late: the call before opened or closed the check.
 			let _ = dispatch(call, signed(who));
 			self.model.absorb(Cause::Other);
 		}
@@ -342,14 +343,14 @@ impl Run {
 		}
 	}
 
-	/// Lets time pass without rounds, as if nobody sent anything: of all blocks, only those in which the
-	/// agenda has something to do, and those before them.
+	/// Lets time pass without rounds and calls: runs only the blocks in which the agenda has work, and those
+	/// before them.
 	fn leap(&mut self, blocks: BlockNumber) {
 		let target = now() + blocks;
-		// What waits to be matched is looked at.
+		// Waiting orders are matched or closed.
 		self.blocks(3);
 		while now() < target {
-			// A round's trial is not to be missed.
+			// A round's trial must not be missed.
 			let prepares = || {
 				let mut rounds = Popw::rounds().into_iter();
 				pallet_popw::Starting::<World>::exists() || rounds.any(|round| now() < round.trial)
@@ -374,7 +375,7 @@ impl Run {
 		}
 	}
 
-	/// Closes all checks that are over, so that what comes next closes none.
+	/// Closes all ended checks, so that the next step closes none.
 	fn touch_all(&mut self) {
 		let over: Vec<_> = workers()
 			.map(|(worker, _)| worker)
@@ -386,7 +387,7 @@ impl Run {
 		}
 	}
 
-	/// A call that has nothing to do with orders.
+	/// Makes a call that has nothing to do with orders.
 	fn outside(&mut self, call: impl Into<RuntimeCall>, origin: RuntimeOrigin) {
 		self.touch_all();
 		let _ = dispatch(call, origin);
@@ -394,7 +395,7 @@ impl Run {
 		self.model.outside();
 	}
 
-	/// A call of an order.
+	/// Makes a call of an order.
 	fn act(&mut self, who: AccountId, act: Act) {
 		let expected = self.model.expects(who, &act);
 		let done = dispatch(act.call(), signed(who));
@@ -404,12 +405,12 @@ impl Run {
 		assert_ne!(done, Err(Error::<World>::Inconsistent.into()));
 		self.model.absorb(match done {
 			Ok(()) => Cause::Call(who, act),
-			// It was taken back.
+			// The call was rolled back.
 			Err(_) => Cause::Other,
 		});
 	}
 
-	/// An order: one that is open if there is any, mostly.
+	/// Chooses an order, mostly an open one if there is any.
 	fn order(&self, choice: u8, wanted: impl Fn(&OrderState) -> bool) -> OrderId {
 		let next = NextOrderId::<World>::get();
 		let choice = OrderId::from(choice);
@@ -438,7 +439,7 @@ impl Run {
 			.map_or(PETRA, |worker| record(worker).owner)
 	}
 
-	/// A worker: mostly one that is rented, if there is any.
+	/// Chooses a worker, mostly a rented one if there is any.
 	fn worker(&self, choice: u8) -> WorkerId {
 		let rented: Vec<_> = workers()
 			.filter(|(_, record)| record.state() == WorkerState::Rented)
@@ -451,7 +452,7 @@ impl Run {
 		}
 	}
 
-	/// The owner of a worker, if there is such a one.
+	/// Returns the owner of a worker.
 	fn owner(&self, worker: u8) -> AccountId {
 		Records::<World>::get(WorkerId::from(worker)).map_or(PETRA, |record| record.owner)
 	}
@@ -463,7 +464,6 @@ impl Run {
 	}
 
 	fn step(&mut self, op: &Op) {
-		use OrderState::{Active, Closing, Deploying, Matching};
 		match *op {
 			Op::Place {
 				who,
@@ -474,13 +474,7 @@ impl Run {
 				credits,
 				deploy_blocks,
 			} => {
-				let has = self.model.credits_of(who);
-				let credits = match credits {
-					255 => has + 1,
-					parts => {
-						has / 254 * Balance::from(parts) + has % 254 * Balance::from(parts == 254)
-					}
-				};
+				let credits = self.credits_of(who, credits);
 				let placing = Placing {
 					requirement,
 					hours,
@@ -491,131 +485,200 @@ impl Run {
 				};
 				self.act(who, Act::Place(placing));
 			}
-			Op::Confirm(choice) => {
-				let id = self.order(choice, |state| *state == Deploying);
-				self.act(self.provider_of(id), Act::Confirm(id));
-			}
-			Op::Fail(choice, reason) => {
-				let id = self.order(choice, |state| *state == Deploying);
-				self.act(self.provider_of(id), Act::Fail(id, reason));
-			}
-			Op::Exit(choice) => {
-				let id = self.order(choice, |state| matches!(state, Active | Closing));
-				self.act(self.provider_of(id), Act::Exit(id, 137));
-			}
-			Op::Extend(choice, hours, limit) => {
-				let id = self.order(choice, |state| *state == Active);
-				self.act(self.customer_of(id), Act::Extend(id, hours, limit.amount()));
-			}
-			Op::Cancel(choice) => {
-				let id = self.order(choice, |state| {
-					matches!(state, Matching | Deploying | Active)
-				});
-				self.act(self.customer_of(id), Act::Cancel(id));
-			}
-			Op::Report(choice) => {
-				let id = self.order(choice, |state| *state == Active);
-				self.act(self.customer_of(id), Act::Report(id, Issue::NotServing));
-			}
-			Op::Close(choice) => {
-				let id = self.order(choice, |state| matches!(state, Closing | Deploying));
-				self.act(ANYONE, Act::Close(id));
-			}
-			Op::Stranger(choice, act) => {
-				let id = self.order(choice, |state| !matches!(state, OrderState::Closed { .. }));
-				let acts = [
-					Act::Confirm(id),
-					Act::Fail(id, DeployFailure::Unhealthy),
-					Act::Exit(id, 0),
-					Act::Extend(id, 1, Balance::MAX),
-					Act::Cancel(id),
-					Act::Report(id, Issue::Other),
-				];
-				self.act(ANYONE, acts[usize::from(act) % acts.len()]);
-			}
-			Op::Manner(worker, manner) => {
-				self.actors.manners.insert(self.worker(worker), manner);
-			}
-			Op::Force(worker) => {
-				let _ = <Popw as Checks>::force(self.worker(worker));
-				self.model.absorb(Cause::Other);
-			}
-			Op::Finalize(worker) => {
-				let workers = [self.worker(worker)].to_vec();
-				let workers = workers.try_into().expect("one is not too many");
-				let _ = dispatch(pallet_popw::Call::finalize { workers }, signed(ANYONE));
-				self.model.absorb(Cause::Other);
-			}
-			Op::Absent(worker) => {
-				for round in Popw::rounds() {
-					let call = pallet_popw::Call::report_absent {
-						worker: worker.into(),
-						round: round.index,
-					};
-					let _ = dispatch(call, signed(ANYONE));
-					self.model.absorb(Cause::Other);
-				}
-			}
+			Op::Confirm(choice) => self.confirm(choice),
+			Op::Fail(choice, reason) => self.fail(choice, reason),
+			Op::Exit(choice) => self.exit(choice),
+			Op::Extend(choice, hours, limit) => self.extend(choice, hours, limit),
+			Op::Cancel(choice) => self.cancel(choice),
+			Op::Report(choice) => self.report_issue(choice),
+			Op::Close(choice) => self.close(choice),
+			Op::Stranger(choice, act) => self.act_as_stranger(choice, act),
+			Op::Manner(worker, manner) => self.set_manner(worker, manner),
+			Op::Force(worker) => self.force_check(worker),
+			Op::Finalize(worker) => self.finalize(worker),
+			Op::Absent(worker) => self.report_absent(worker),
 			Op::Blocks(blocks) => self.blocks(blocks),
 			Op::Leap(hours) => self.leap(hours * HOURS),
-			Op::SetPrice(class, reference) => {
-				if self.root(Call::set_price { class, reference }) {
-					assert_ne!(reference, Some(0));
-					self.model.set_price(class, reference);
-				}
-			}
-			Op::SetCost(class, cost) => {
-				let cost = cost.map(|(cost, multiplier)| Cost {
-					cost,
-					multiplier: FixedU128::from_inner(multiplier),
-				});
-				if self.root(Call::set_cost { class, cost }) {
-					self.model.set_cost(class, cost);
-				}
-			}
-			Op::Contingency(on) => {
-				assert!(self.root(Call::set_contingency { on }));
-				self.model.set_contingency(on);
-			}
-			Op::Transfer(from, to, parts) => {
-				let amount = FUNDS / Balance::from(u32::MAX) * Balance::from(parts);
-				let call = pallet_balances::Call::transfer_allow_death {
-					dest: to,
-					value: if from == POOR {
-						amount / 100_000
-					} else {
-						amount
-					},
-				};
-				self.outside(call, signed(from));
-			}
-			Op::Spend(who) => {
-				let call = pallet_balances::Call::transfer_all {
-					dest: ANYONE,
-					keep_alive: false,
-				};
-				self.outside(call, signed(who));
-			}
-			Op::Freeze(who, kai) => {
-				let amount = Balance::from(kai) * KAI;
-				let _ = <Balances as MutateFreeze<_>>::set_freeze(b"whatever", &who, amount);
-				self.model.absorb(Cause::Other);
-			}
-			Op::Donate(parts) => {
-				let call = pallet_balances::Call::transfer_allow_death {
-					dest: Rentals::pot(),
-					value: Balance::from(parts),
-				};
-				self.outside(call, signed(DAN));
-			}
-			Op::Register(owner, seed, choice) => {
-				self.outside(registration(owner, seed, spec(choice)), signed(owner));
-			}
+			Op::SetPrice(class, reference) => self.set_price(class, reference),
+			Op::SetCost(class, cost) => self.set_cost(class, cost),
+			Op::Contingency(on) => self.set_contingency(on),
+			Op::Transfer(from, to, parts) => self.transfer(from, to, parts),
+			Op::Spend(who) => self.spend(who),
+			Op::Freeze(who, kai) => self.freeze(who, kai),
+			Op::Donate(parts) => self.donate(parts),
+			Op::Register(owner, seed, choice) => self.register(owner, seed, choice),
 			_ => self.step_of_worker(op),
 		}
 	}
 
-	/// What owners, governance and delegators do with workers.
+	/// Returns the credits to use: `parts` of 254 of the account's, with 255 one more than it has.
+	fn credits_of(&self, who: AccountId, parts: u8) -> Balance {
+		let has = self.model.credits_of(who);
+		match parts {
+			255 => has + 1,
+			parts => has / 254 * Balance::from(parts) + has % 254 * Balance::from(parts == 254),
+		}
+	}
+
+	/// Confirms a deployment.
+	fn confirm(&mut self, choice: u8) {
+		let id = self.order(choice, |state| *state == Deploying);
+		self.act(self.provider_of(id), Act::Confirm(id));
+	}
+
+	/// Reports a failed deployment.
+	fn fail(&mut self, choice: u8, reason: DeployFailure) {
+		let id = self.order(choice, |state| *state == Deploying);
+		self.act(self.provider_of(id), Act::Fail(id, reason));
+	}
+
+	/// Reports a container's exit.
+	fn exit(&mut self, choice: u8) {
+		let id = self.order(choice, |state| matches!(state, Active | Closing));
+		self.act(self.provider_of(id), Act::Exit(id, 137));
+	}
+
+	/// Extends an order.
+	fn extend(&mut self, choice: u8, hours: u32, limit: Limit) {
+		let id = self.order(choice, |state| *state == Active);
+		self.act(self.customer_of(id), Act::Extend(id, hours, limit.amount()));
+	}
+
+	/// Cancels an order.
+	fn cancel(&mut self, choice: u8) {
+		let id = self.order(choice, |state| {
+			matches!(state, Matching | Deploying | Active)
+		});
+		self.act(self.customer_of(id), Act::Cancel(id));
+	}
+
+	/// Reports an issue.
+	fn report_issue(&mut self, choice: u8) {
+		let id = self.order(choice, |state| *state == Active);
+		self.act(self.customer_of(id), Act::Report(id, Issue::NotServing));
+	}
+
+	/// Closes an order that is due.
+	fn close(&mut self, choice: u8) {
+		let id = self.order(choice, |state| matches!(state, Closing | Deploying));
+		self.act(ANYONE, Act::Close(id));
+	}
+
+	/// Makes a call by an account without a right to it.
+	fn act_as_stranger(&mut self, choice: u8, act: u8) {
+		let id = self.order(choice, |state| !matches!(state, OrderState::Closed { .. }));
+		let acts = [
+			Act::Confirm(id),
+			Act::Fail(id, DeployFailure::Unhealthy),
+			Act::Exit(id, 0),
+			Act::Extend(id, 1, Balance::MAX),
+			Act::Cancel(id),
+			Act::Report(id, Issue::Other),
+		];
+		self.act(ANYONE, acts[usize::from(act) % acts.len()]);
+	}
+
+	/// Sets the manner of a worker.
+	fn set_manner(&mut self, worker: u8, manner: Manner) {
+		self.actors.manners.insert(self.worker(worker), manner);
+	}
+
+	/// Forces a check.
+	fn force_check(&mut self, worker: u8) {
+		let _ = <Popw as Checks>::force(self.worker(worker));
+		self.model.absorb(Cause::Other);
+	}
+
+	/// Closes a worker's ended check.
+	fn finalize(&mut self, worker: u8) {
+		let workers = [self.worker(worker)].to_vec();
+		let workers = workers.try_into().expect("one is not too many");
+		let _ = dispatch(pallet_popw::Call::finalize { workers }, signed(ANYONE));
+		self.model.absorb(Cause::Other);
+	}
+
+	/// Reports an absence in each round that runs.
+	fn report_absent(&mut self, worker: u8) {
+		for round in Popw::rounds() {
+			let call = pallet_popw::Call::report_absent {
+				worker: worker.into(),
+				round: round.index,
+			};
+			let _ = dispatch(call, signed(ANYONE));
+			self.model.absorb(Cause::Other);
+		}
+	}
+
+	/// Sets the reference price of a class.
+	fn set_price(&mut self, class: GpuClass, reference: Option<Balance>) {
+		if self.root(Call::set_price { class, reference }) {
+			assert_ne!(reference, Some(0));
+			self.model.set_price(class, reference);
+		}
+	}
+
+	/// Sets the cost of a class.
+	fn set_cost(&mut self, class: GpuClass, cost: Option<(Balance, u128)>) {
+		let cost = cost.map(|(cost, multiplier)| Cost {
+			cost,
+			multiplier: FixedU128::from_inner(multiplier),
+		});
+		if self.root(Call::set_cost { class, cost }) {
+			self.model.set_cost(class, cost);
+		}
+	}
+
+	/// Switches the contingency.
+	fn set_contingency(&mut self, on: bool) {
+		assert!(self.root(Call::set_contingency { on }));
+		self.model.set_contingency(on);
+	}
+
+	/// Transfers a part of an account's first funds.
+	fn transfer(&mut self, from: AccountId, to: AccountId, parts: u32) {
+		let amount = FUNDS / Balance::from(u32::MAX) * Balance::from(parts);
+		let call = pallet_balances::Call::transfer_allow_death {
+			dest: to,
+			value: if from == POOR {
+				amount / 100_000
+			} else {
+				amount
+			},
+		};
+		self.outside(call, signed(from));
+	}
+
+	/// Transfers an account's free balance away.
+	fn spend(&mut self, who: AccountId) {
+		let call = pallet_balances::Call::transfer_all {
+			dest: ANYONE,
+			keep_alive: false,
+		};
+		self.outside(call, signed(who));
+	}
+
+	/// Freezes an amount of KAI.
+	fn freeze(&mut self, who: AccountId, kai: u32) {
+		let amount = Balance::from(kai) * KAI;
+		let _ = <Balances as MutateFreeze<_>>::set_freeze(b"whatever", &who, amount);
+		self.model.absorb(Cause::Other);
+	}
+
+	/// Gives an amount to the pot.
+	fn donate(&mut self, parts: u32) {
+		let call = pallet_balances::Call::transfer_allow_death {
+			dest: Rentals::pot(),
+			value: Balance::from(parts),
+		};
+		self.outside(call, signed(DAN));
+	}
+
+	/// Registers a worker.
+	fn register(&mut self, owner: AccountId, seed: u8, choice: u8) {
+		self.outside(registration(owner, seed, spec(choice)), signed(owner));
+	}
+
+	/// Does a step of owners, governance or delegators with workers.
 	fn step_of_worker(&mut self, op: &Op) {
 		use pallet_providers::Call as Do;
 		let queued = |choice: u8| {
@@ -691,10 +754,9 @@ impl Run {
 		self.outside(call, origin);
 	}
 
-	/// Everything ends: what has long to go is canceled, the rest comes to its end, with workers and
-	/// checkers as they are. No order stays open, and then none is remembered.
+	/// Brings everything to its end: orders with long to go are canceled, the others reach their end, with
+	/// workers and checkers as they are. No order stays open, and in the end none is stored.
 	fn finish(&mut self) {
-		use OrderState::{Active, Deploying, Matching};
 		let long = |order: &model::Plain| match order.state {
 			Matching | Deploying => order.hours() > 4,
 			Active => order.ends_at > now() + 4 * HOURS,
@@ -702,15 +764,15 @@ impl Run {
 		};
 		let ids: Vec<_> = self.model.orders.keys().copied().collect();
 		for id in ids {
-			// A check that another cancellation closed may have ended it.
+			// A check that another cancellation closed may have ended the order.
 			if let Some(order) = self.model.order(id).filter(|order| long(order)) {
 				self.act(order.customer, Act::Cancel(id));
 			}
 		}
-		// The rest is matched, deployed or not, and comes to its end.
+		// The others are matched, deployed or not, and reach their end.
 		self.blocks(3);
 		self.leap(600 + 5 * HOURS);
-		// Sixteen looks at what waits for its last check.
+		// Sixteen visits to orders that wait for their last check.
 		let bound = now() + 16 * TIMEOUT;
 		while self.model.orders.values().any(|order| !order.is_closed()) {
 			assert!(now() < bound, "an order stays open");
@@ -731,7 +793,7 @@ impl Run {
 	fn check(&mut self) {
 		invariants();
 		self.model.compare();
-		// They cost most of the time.
+		// Comparisons take most of the time.
 		self.checked += 1;
 		if self.checked.is_multiple_of(8) {
 			invariants_of_others();
@@ -739,7 +801,7 @@ impl Run {
 	}
 }
 
-/// Runs a sequence in a world of some workers, in which checks come often, or seldom.
+/// Runs a sequence in a world with some workers, in which checks are frequent or rare.
 fn lives(late: bool, often: bool, fleet: &[u8], ops: &[Op]) {
 	// After the emission's end, fees go into the pots.
 	let first = if late { 400_000_000 } else { 1 };

@@ -1,4 +1,4 @@
-//! A checker's side.
+//! Tests of a checker's side.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn a_gpu_is_held_to_the_reference_of_its_round_however_late_it_is_asked() {
 	let mut world = World::worker();
 	claim_a_gpu();
 	world.ext.execute_with(|| attest(0, 0).unwrap());
-	// Round 2 runs too, which has another.
+	// Round 2, which has another key, runs too.
 	world.run_to(13);
 	let request = world.ext.execute_with(prove_request);
 	assert_eq!(request.reference, Registry::reference(11, 0));
@@ -58,7 +58,7 @@ fn a_checker_probes_the_container_while_the_order_is_served() {
 			order: served.then_some(7),
 			..world.ext.execute_with(|| seat_request(1))
 		};
-		// Another request than this one makes the mock fail.
+		// Any other request makes the mock fail.
 		world.expect(PATH_CHECK, vec![request], reply(Progress::Working));
 		world.work();
 	}
@@ -72,7 +72,7 @@ fn a_checker_checks_commits_and_reveals_across_restarts() {
 	world.work();
 	world.ext.execute_with(|| attest(0, 0).unwrap());
 
-	// The block after the attestation, whose randomness the openings are drawn from, is not there.
+	// The block after the attestation, from whose randomness the openings are drawn, does not exist yet.
 	world.work();
 	world.run_to(4);
 	let request = world.ext.execute_with(|| seat_request(1));
@@ -90,7 +90,7 @@ fn a_checker_checks_commits_and_reveals_across_restarts() {
 		"nothing to submit while workers attest"
 	);
 
-	// Round 2 starts in block 11. Its node has restarted meanwhile: all it knows is in storage.
+	// Round 2 starts in block 11. The node has restarted meanwhile: it knows only its storage.
 	let mut commits = Vec::new();
 	for block in 12..=18 {
 		world.run_to(block);
@@ -146,7 +146,7 @@ fn a_checker_checks_commits_and_reveals_across_restarts() {
 	world.work();
 	assert!(world.submitted().is_empty());
 
-	// When the round is over it closes what others left open.
+	// When the round is over it closes checks that others left open.
 	world.run_to(32);
 	world.expect_starts();
 	world.work();
@@ -355,7 +355,7 @@ fn a_checker_says_which_agents_may_push_in_the_same_block() {
 	};
 	let claims = vec![
 		claim(0, own),
-		// Another's agent; a worker that does not exist.
+		// Another worker's agent; a worker that does not exist.
 		claim(0, other),
 		claim(77, own),
 		// A round that this key does not name: another key of the operator may.
@@ -386,7 +386,7 @@ fn a_flood_of_claims_is_answered_in_bounded_batches_each_block() {
 		let agent = kaisar_primitives::AgentKey::from_raw([9; 32]);
 		workers.map(|worker| claim(1_000 + worker, agent)).collect()
 	};
-	// There is always more: after 16 batches it stops, with the last one answered.
+	// The agent always has more claims: after 16 batches the node stops, with the last one answered.
 	let mut answers = Vec::new();
 	for number in 0..=16 {
 		let request = SeatAnswers {
@@ -417,7 +417,7 @@ fn a_checker_that_looks_up_slowly_sends_the_answers_that_it_has() {
 		answers,
 	};
 	world.expect(PATH_SEATS, asked(Vec::new()), claims.encode());
-	// Five of them take half of the second that there is. Its agent hands out the others again.
+	// Five of them take half a second, the limit. The agent hands out the others again.
 	let answered = claims.iter().take(5).map(|claim| (*claim, false));
 	world.expect(PATH_SEATS, asked(answered.collect()), claims[5..].encode());
 	heard(|heard| heard.info_takes_ms = 100);
@@ -431,7 +431,7 @@ fn while_its_key_is_replaced_each_key_answers_for_its_own_rounds() {
 	let own = world.at_end(|| Registry::info(0, 0).unwrap().agent);
 	let seats = world.at_end(|| seat_rounds(1));
 	let genesis = world.at_end(kaisar_primitives::authorized::genesis::<Test>);
-	// An agent of another version hands out all that wait.
+	// An agent of another version hands out all waiting claims.
 	let next = SeatClaim {
 		round: 2,
 		..claim(0, own)
@@ -451,7 +451,7 @@ fn an_operator_admits_no_agent_of_a_worker_that_it_does_not_sit_for() {
 	expect_round(&mut world, 0);
 	let own = world.at_end(|| Registry::info(0, 0).unwrap().agent);
 	assert!(world.at_end(|| sits(1, &claim(0, own))));
-	// Without a license it is drawn for nobody.
+	// Without a license it is drawn for no worker.
 	heard(|heard| heard.licenses.retain(|_, operator| *operator != 1));
 	let seats = world.at_end(|| seat_rounds(1));
 	let genesis = world.at_end(kaisar_primitives::authorized::genesis::<Test>);

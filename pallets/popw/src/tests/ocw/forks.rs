@@ -1,4 +1,5 @@
-//! Chains that do not stand: blocks are undone, local storage is not. And the trial, from which agents work.
+//! Tests of abandoned chains: blocks are undone, local storage is not. The same holds for the trial, from
+//! which agents work.
 
 use super::*;
 
@@ -52,7 +53,7 @@ fn the_work_of_a_dead_seed_is_dropped() {
 		0,
 		"a dead seed's receipts show nothing"
 	);
-	// Both are asked for again, under the seed that stands.
+	// Both are requested again, under the seed of the remaining chain.
 	world.expect_checks(1, 2, &[1, 2], checked());
 	world.work();
 	assert_eq!(receipts(&mut world), 2);
@@ -60,8 +61,8 @@ fn the_work_of_a_dead_seed_is_dropped() {
 
 #[test]
 fn attestations_that_another_chain_has_elsewhere_are_seen() {
-	// The rival has other seeds; or the same ones, since one author made two blocks in its slot. This node ran on
-	// the block that stands as well, or only on the one after it.
+	// The rival has other seeds; or the same ones, since one author made two blocks in its slot. This node
+	// ran on the remaining block as well, or only on the one after it.
 	for (branch, runs_on_both) in [(0, true), (0, false), (1, true), (1, false)] {
 		let mut world = before_round_2(1);
 		world.run_to_trial(2);
@@ -74,7 +75,7 @@ fn attestations_that_another_chain_has_elsewhere_are_seen() {
 			world.ext.execute_with(|| attest(1, 2).unwrap());
 			world.work();
 		});
-		// Here worker 2 is first, and worker 1 follows: the list is as long, and its entry another.
+		// Here worker 2 is first, and worker 1 follows: the list has the same length, but other entries.
 		world.ext.execute_with(|| attest(2, 2).unwrap());
 		if runs_on_both {
 			world.work();
@@ -136,7 +137,7 @@ fn agents_start_at_the_trial_with_its_seed() {
 	};
 	for block in 11..trial {
 		world.run_to(block);
-		// Told anything, the agent would panic.
+		// The agent would panic at any request.
 		world.work();
 	}
 	// A rival of the trial's block alone: the round is the same, its trial is not.

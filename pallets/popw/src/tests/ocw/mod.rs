@@ -1,4 +1,4 @@
-//! The off-chain worker, against an agent that answers what the test says.
+//! Tests of the off-chain worker, with an agent that gives the test's answers.
 
 mod checker;
 mod forks;
@@ -43,20 +43,20 @@ struct World {
 	agent: Arc<RwLock<OffchainState>>,
 	pool: Arc<RwLock<PoolState>>,
 	keystore: Arc<MemoryKeystore>,
-	/// Rounds that the agent was told of, or will be.
+	/// Rounds that were or will be announced to the agent.
 	told: std::collections::BTreeSet<u32>,
 	/// The operator whose key this node holds.
 	operator: Option<u32>,
 	/// The same for worker 0.
 	works: bool,
-	/// Requests that the next run makes, those aside that every run makes.
+	/// Requests that the next run makes, without those of every run.
 	expected: std::cell::RefCell<Vec<PendingRequest>>,
-	/// Claims that the agent hands out at the next run, in its answers one after the other.
+	/// Claims that the agent hands out at the next run, answer by answer.
 	claims: Vec<Vec<SeatClaim>>,
 }
 
 impl World {
-	/// Worker 0 is due, three operators sit; this node holds no key yet.
+	/// Returns a world in which worker 0 is due and three operators sit; this node has no key yet.
 	fn new() -> Self {
 		let mut ext = attesting();
 		let (offchain, agent) = TestOffchainExt::new();
@@ -104,7 +104,7 @@ impl World {
 		world
 	}
 
-	/// The agent will be asked this next, and will answer so.
+	/// Expects this request to the agent next, and sets its answer.
 	fn expect(&self, path: &str, body: impl Encode, answer: Vec<u8>) {
 		self.expected.borrow_mut().push(PendingRequest {
 			method: "POST".into(),
@@ -120,12 +120,12 @@ impl World {
 		});
 	}
 
-	/// The running block.
+	/// Returns the running block.
 	fn block(&mut self) -> u32 {
 		self.ext.execute_with(System::block_number)
 	}
 
-	/// Looks at the state of the block as it stands at its end.
+	/// Reads the state at the end of the block.
 	fn at_end<R>(&mut self, look: impl FnOnce() -> R) -> R {
 		self.ext.execute_with(|| {
 			frame_support::hypothetically!({
@@ -135,13 +135,13 @@ impl World {
 		})
 	}
 
-	/// Runs the off-chain worker on the state of the block as it stands at its end.
+	/// Runs the off-chain worker on the state at the end of the block.
 	fn work(&mut self) {
 		self.expect_what_every_run_asks();
 		self.work_exactly();
 	}
 
-	/// The same where the agent is asked nothing but what was expected one by one.
+	/// Does the same where the agent gets no requests but those expected one by one.
 	fn work_exactly(&mut self) {
 		for request in self.expected.take() {
 			self.agent.write().expect_request(request);
@@ -149,7 +149,8 @@ impl World {
 		self.at_end(|| Popw::offchain_worker(System::block_number()));
 	}
 
-	/// A worker's agent will be told of its committees first, and a checker's asked for claims last.
+	/// Expects the requests of every run: a worker's agent gets its committees first, and a checker's is
+	/// asked for claims last.
 	fn expect_what_every_run_asks(&mut self) {
 		let (operator, works) = (self.operator, self.works);
 		let (prepares, seats) = self.at_end(|| {
@@ -197,7 +198,7 @@ impl World {
 		}
 	}
 
-	/// The agent will be told of the start of each round that runs and that it was not told of.
+	/// Expects the announcement of each running round that was not announced yet.
 	fn expect_starts(&mut self) {
 		let running = self.at_end(|| {
 			let next = System::block_number() + 1;
@@ -215,11 +216,11 @@ impl World {
 		}
 	}
 
-	/// The calls that were submitted since the last look, each of which the pool would take.
+	/// Returns the calls submitted since the last call, each of which the pool would accept.
 	fn submitted(&mut self) -> Vec<RuntimeCall> {
 		let transactions = std::mem::take(&mut self.pool.write().transactions);
 		self.ext.execute_with(|| {
-			// What is submitted now is for the next block.
+			// Calls submitted now are for the next block.
 			frame_support::hypothetically!({
 				run_to(System::block_number() + 1);
 				transactions
@@ -236,7 +237,7 @@ impl World {
 		})
 	}
 
-	/// Puts the calls into the next block.
+	/// Includes the calls in the next block.
 	fn include(&mut self, calls: Vec<RuntimeCall>) {
 		self.ext.execute_with(|| {
 			run_to(System::block_number() + 1);
@@ -251,7 +252,7 @@ impl World {
 		self.ext.execute_with(|| run_to(block));
 	}
 
-	/// Runs on a chain that does not stand: its blocks are undone, and local storage is not.
+	/// Runs on a chain that is abandoned: its blocks are undone, and local storage is not.
 	fn on_a_fork<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
 		let before = heard(|heard| heard.clone());
 		self.ext.execute_with(sp_io::storage::start_transaction);
@@ -263,7 +264,7 @@ impl World {
 		result
 	}
 
-	/// The block of a round's trial.
+	/// Runs to the block of a round's trial.
 	fn run_to_trial(&mut self, index: u32) {
 		let is_trial = || {
 			let next = System::block_number() + 1;
@@ -277,7 +278,7 @@ impl World {
 		}
 	}
 
-	/// The agent will be asked to check these workers.
+	/// Expects requests to the agent to check these workers.
 	fn expect_checks(
 		&mut self,
 		operator: u32,
@@ -306,7 +307,7 @@ fn configure(key: &[u8]) {
 	StorageValueRef::persistent(&config_key(key)).set(&config);
 }
 
-/// The rounds whose workers an operator's agent may admit.
+/// Returns the rounds whose workers an operator's agent may admit.
 fn seat_rounds(name: u32) -> Vec<SeatRound> {
 	let now = System::block_number();
 	let key = CheckerKey::from(pair("checker", name).public());
@@ -328,7 +329,7 @@ fn seat_rounds(name: u32) -> Vec<SeatRound> {
 		.collect()
 }
 
-/// Whether the operator sits for a worker that has this agent.
+/// Returns whether the operator sits for a worker that has this agent.
 fn sits(operator: u32, claim: &SeatClaim) -> bool {
 	Registry::info(claim.worker, claim.round).is_some_and(|info| info.agent == claim.agent)
 		&& Popw::committee(claim.worker, claim.round)
@@ -418,7 +419,7 @@ fn seat_request_of(operator: u32, index: u32, worker: u32) -> SeatRequest {
 		checker: CheckerKey::from(pair("checker", operator).public()),
 		seats: 3,
 		full: true,
-		// The chain fixes it in the commit part.
+		// The chain fixes the window in the commit part.
 		window: None,
 		rented: false,
 		order: None,
@@ -456,7 +457,7 @@ fn checked() -> Progress<Checked> {
 	})
 }
 
-/// A checker's node before round 2, with workers `1 ..= 3` marked for it.
+/// Returns a checker's node before round 2, with workers `1 ..= 3` marked for it.
 fn before_round_2(operator: u32) -> World {
 	let mut world = World::checker(operator);
 	for worker in 1..=3 {

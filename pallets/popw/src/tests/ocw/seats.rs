@@ -1,4 +1,4 @@
-//! Thousands of seats, and what is stored of them.
+//! Tests of thousands of seats, and of their storage.
 
 use super::{
 	window::{Seat, expect_seats, give_window, in_production, settled},
@@ -7,9 +7,9 @@ use super::{
 use crate::ocw::duty::{Batch, Duty, duty_key};
 use kaisar_primitives::{agent::MAX_SEATS, offchain::read};
 
-/// The first of the workers that are all like worker 1.
+/// The first of many workers like worker 1.
 const CROWD: u32 = 10_000;
-/// Their number.
+/// The number of those workers.
 const COUNT: u32 = 4_000;
 
 /// Has worker 1 attest in round 2, and a crowd of workers after it.
@@ -70,11 +70,11 @@ fn a_node_with_thousands_of_seats_reads_those_that_it_asks_for() {
 			.map(|worker| (*worker, None, Progress::Working))
 			.collect();
 		expect_seats(&mut world, 1, 2, &seats);
-		// A slow registry: a second is all that a run has for its agent.
+		// A slow registry: a run has only a second for its agent.
 		heard(|heard| heard.info_takes_ms = u64::from(run > 1));
 		let nodes = nodes_read(&mut world);
 		heard(|heard| heard.info_takes_ms = 0);
-		// All are read when they are found, and once more: their block may have had a rival.
+		// All seats are read when they are found, and once more: their block may have had a rival.
 		assert!(run < 2 || nodes < 1_500, "{nodes}");
 		workers.rotate_left(MAX_SEATS);
 	}
@@ -101,7 +101,7 @@ fn a_node_that_finds_its_seats_slowly_asks_for_those_that_it_found() {
 fn a_seat_that_was_only_on_another_chain_is_neither_waited_for_nor_voted_on() {
 	for there in [checked(), Progress::Working] {
 		let (mut world, round) = in_production(1);
-		// Both have the trial's block.
+		// Both chains have the trial's block.
 		let next = world.block() + 2;
 		world.run_to(next - 1);
 		world.on_a_fork(|world| {
@@ -116,7 +116,7 @@ fn a_seat_that_was_only_on_another_chain_is_neither_waited_for_nor_voted_on() {
 		world.run_to(next + 2);
 		expect_seats(&mut world, 1, 2, &[(2, None, checked())]);
 		world.work();
-		// It has the place of the other one.
+		// It has the place from the other chain.
 		world.run_to(round.attest_ends() + 10);
 		world.expect_starts();
 		world.work();
@@ -170,7 +170,7 @@ fn what_an_earlier_version_stored_is_kept() {
 	world.ext.execute_with(|| {
 		let duty: Duty = read(&duty_key(1, 2)).unwrap();
 		assert_eq!(duty.places.len(), 6);
-		// It had no places.
+		// The earlier version had no places.
 		let old = (
 			(duty.seed, duty.told, &duty.marks, &duty.pending),
 			(&duty.verdicts, &duty.failed, &duty.batches),
@@ -180,7 +180,7 @@ fn what_an_earlier_version_stored_is_kept() {
 	// Other entropy than that of the first salt.
 	world.agent.write().seed = [3; 32];
 	assert_eq!(salts(&mut world), before);
-	// The seats without a verdict are still asked for, and all of them are voted on.
+	// The seats without a verdict are still requested, and all of them are voted on.
 	let next = world.block() + 1;
 	world.run_to(next);
 	world.expect_starts();

@@ -1,4 +1,4 @@
-//! The start of a trial: at its block, whatever happened before.
+//! Tests of the start of a trial: at its block, whatever happened before.
 
 use super::*;
 use kaisar_primitives::offchain::POPW_LOCK;
@@ -7,7 +7,7 @@ use sp_runtime::offchain::storage_lock::{StorageLock, Time};
 /// The block of round 2's trial.
 const TRIAL: u32 = 14;
 
-/// A worker's node in the block before the trial of round 2, in which worker 0 is due.
+/// Returns a worker's node in the block before the trial of round 2, in which worker 0 is due.
 fn worker_before_the_trial() -> World {
 	let mut world = World::worker();
 	TrialOffset::set(3);
@@ -20,7 +20,7 @@ fn worker_before_the_trial() -> World {
 	world
 }
 
-/// A checker's node in the block before the trial of round 2.
+/// Returns a checker's node in the block before the trial of round 2.
 fn checker_before_the_trial() -> World {
 	let mut world = World::checker(1);
 	expect_round(&mut world, 0);
@@ -35,14 +35,14 @@ fn checker_before_the_trial() -> World {
 	world
 }
 
-/// The agent will be asked for the proof of round 2 at the trial.
+/// Expects a request to the agent for the proof of round 2 at the trial.
 fn expect_proof(world: &mut World) {
 	world.run_to(TRIAL);
 	let request = world.at_end(|| prove_request_of(2));
 	world.expect(PATH_PROVE, &request, done([9; 32]));
 }
 
-/// The agent will be told that the trial of round 2 began now, or earlier.
+/// Expects the announcement that the trial of round 2 began now, or earlier.
 fn expect_start(world: &mut World, late: bool) {
 	let start = world.at_end(|| {
 		let round = Rounds::<Test>::get(2).unwrap();
@@ -59,7 +59,7 @@ fn expect_start(world: &mut World, late: bool) {
 	world.expect(PATH_ROUND, &start, ().encode());
 }
 
-/// The agent will be asked for claims, and answers so.
+/// Expects a request to the agent for claims, and sets its answer.
 fn expect_claims(world: &mut World, answer: Vec<u8>) {
 	let request = world.at_end(|| SeatAnswers {
 		genesis: kaisar_primitives::authorized::genesis::<Test>(),
@@ -69,8 +69,8 @@ fn expect_claims(world: &mut World, answer: Vec<u8>) {
 	world.expect(PATH_SEATS, &request, answer);
 }
 
-/// Runs the off-chain worker while that of another block holds the lock. The agent is asked nothing but what was
-/// expected.
+/// Runs the off-chain worker while that of another block holds the lock. The agent gets no requests but
+/// those expected.
 fn work_while_locked(world: &mut World) {
 	for request in world.expected.take() {
 		world.agent.write().expect_request(request);
@@ -123,7 +123,7 @@ fn a_trial_starts_while_the_run_of_the_block_before_holds_the_lock() {
 	world.run_to(TRIAL);
 	expect_start(&mut world, false);
 	work_while_locked(&mut world);
-	// What was told without the lock is not stored: the agent knows it, and the first time counts.
+	// An announcement without the lock is not stored: the agent has it, and the first one counts.
 	world.run_to(TRIAL + 1);
 	expect_start(&mut world, true);
 	expect_claims(&mut world, Vec::<SeatClaim>::new().encode());

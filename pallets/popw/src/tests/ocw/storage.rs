@@ -1,4 +1,4 @@
-//! What a node keeps in its local storage goes again.
+//! Tests that a node's local storage is cleaned up.
 
 use super::*;
 use kaisar_primitives::{
@@ -7,7 +7,7 @@ use kaisar_primitives::{
 };
 
 impl World {
-	/// The number of entries of persistent local storage, and the length of all of it as text.
+	/// Returns the number of entries of persistent local storage, and their length as text.
 	fn stored(&self) -> (usize, usize) {
 		let text = format!("{:?}", self.agent.read().persistent_storage);
 		(text.matches("]: [").count(), text.len())
@@ -60,7 +60,7 @@ fn rounds_leave_nothing_on_a_checkers_node() {
 	let mut rounds = |count: u32| {
 		for _ in 0..count {
 			let next = world.ext.execute_with(NextStart::<Test>::get);
-			// Somebody is absent in each, and reported again and again.
+			// A worker is absent in each round, and reported again and again.
 			let index = world.ext.execute_with(NextRound::<Test>::get);
 			heard(|heard| heard.workers.get_mut(&0).unwrap().forced = Some(super::mark(index)));
 			for block in next..next + 10 {
@@ -74,7 +74,7 @@ fn rounds_leave_nothing_on_a_checkers_node() {
 	};
 	let (entries, _) = rounds(8);
 	let (later, _) = rounds(40);
-	// The lists of what was sent and the times of blocks fill up; of the rest as much is there as before.
+	// The lists of sent calls and the times of blocks fill up; everything else stays as large as before.
 	let sent = (0..=255u8).map(|list| (b"kaisar/sent", list).encode());
 	let times = (0..crate::ocw::window::HEIGHTS).map(crate::ocw::window::notes_key);
 	let lists = sent.chain(times).filter(|key| world.has(key)).count();
@@ -96,7 +96,7 @@ fn receipts_go_with_their_rounds_even_if_the_node_was_down() {
 	world.work();
 	let receipts = receipts_key(1, 0);
 	assert!(world.has(&receipts));
-	// The check is closed and the round over: a strike of it can still be annulled.
+	// The check is closed and the round over: a strike from it can still be annulled.
 	let work_for = |world: &mut World, blocks: u32| {
 		for _ in 0..blocks {
 			let next = world.block() + 1;
@@ -113,7 +113,7 @@ fn receipts_go_with_their_rounds_even_if_the_node_was_down() {
 	heard(|heard| heard.workers.clear());
 	work_for(&mut world, 40);
 	assert!(world.has(&receipts));
-	// It is down for days, past the end of the round's record.
+	// The node is down for days, past the end of the round's record.
 	world.run_to(RECORD_DEPTH + 2_000);
 	work_for(&mut world, 45);
 	assert!(!world.has(&receipts));

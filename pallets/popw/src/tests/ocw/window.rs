@@ -1,4 +1,4 @@
-//! The windows in which all seats measure the bandwidth of all workers of an owner.
+//! Tests of the windows in which all seats measure the bandwidth of all workers of an owner.
 
 use super::*;
 use kaisar_primitives::{BenchParams, agent::WINDOW_MISSED};
@@ -7,7 +7,7 @@ use sp_core::offchain::Timestamp;
 
 const OWNER: u64 = 77;
 
-/// `count` workers of [`OWNER`] that have attested in round 0, and their round.
+/// Has `count` workers of [`OWNER`] attest in round 0. Returns the round.
 fn attested(world: &mut World, count: u32) -> Round {
 	world.ext.execute_with(|| {
 		for worker in 0..count {
@@ -22,15 +22,14 @@ fn attested(world: &mut World, count: u32) -> Round {
 	})
 }
 
-/// The block that fixes the window, by the specification.
+/// Returns the block that fixes the window, by *Bandwidth window* in `docs/spec/04-popw.md`.
 fn window_block(round: &Round, owner: u64) -> u32 {
 	let hash = (b"kaisar/window", round.seed, owner).using_encoded(sp_io::hashing::blake2_256);
 	let drawn = u128::from_le_bytes(hash[..16].try_into().unwrap());
 	round.attest_ends() + 1 + (drawn % u128::from(round.phase_length - 8)) as u32
 }
 
-/// Runs the node on each block up to `to`. The agent is asked for all of `workers`, and is told this of the
-/// window.
+/// Runs the node on each block up to `to`. The agent gets requests for all of `workers`, with this window.
 fn poll(
 	world: &mut World,
 	operator: u32,
@@ -51,10 +50,10 @@ fn poll(
 	}
 }
 
-/// A worker, what is known of its window, and the agent's answer.
+/// A worker, the known time of its window, and the agent's answer.
 pub(super) type Seat = (u32, Option<u64>, Progress<Checked>);
 
-/// The agent will be asked for these seats.
+/// Expects requests to the agent for these seats.
 pub(super) fn expect_seats(world: &mut World, operator: u32, index: u32, seats: &[Seat]) {
 	let requests: Vec<SeatRequest> = world.at_end(|| {
 		let of = |(worker, window, _): &Seat| SeatRequest {
@@ -71,7 +70,7 @@ pub(super) fn expect_seats(world: &mut World, operator: u32, index: u32, seats: 
 	world.expect(PATH_CHECK, requests, replies.encode());
 }
 
-/// The beginning of the window that a block of this chain fixes.
+/// Returns the beginning of the window that a block of this chain fixes.
 pub(super) fn begins(block: u32) -> u64 {
 	GenesisMs::get() + u64::from(block) * 12_000 + 36_000
 }
@@ -97,9 +96,9 @@ fn all_seats_have_one_window_for_all_workers_of_an_owner() {
 		assert_eq!(round.phase(block), Phase::Commit);
 		let window = begins(block);
 		let told = |now| (now >= block).then_some(window);
-		// From block to block all that the node knows is in local storage, as after a restart.
+		// Between blocks everything that the node knows is in local storage, as after a restart.
 		poll(&mut world, operator, &[0, 1, 2], block + 3, told);
-		// All this while the day's time stood still: the chain's counts.
+		// The wall clock did not move meanwhile: the chain's time counts.
 		windows.insert(window);
 	}
 	assert_eq!(windows.len(), 1);
@@ -153,10 +152,10 @@ fn a_rival_of_the_block_has_a_window_of_its_own() {
 		GenesisMs::set(genesis);
 	};
 	world.on_a_fork(on_the_rival);
-	// The rival's time says nothing of this chain's block, on which the node did not run.
+	// The rival's time does not apply to this chain's block, on which the node did not run.
 	world.run_to(block);
 	world.on_a_fork(|world| poll(world, 1, &[0], block + 1, |_| Some(WINDOW_MISSED)));
-	// Once it has, it knows both.
+	// Once it has run on it, it knows both.
 	world.expect_starts();
 	expect_seats(&mut world, 1, 0, &[(0, Some(window), Progress::Working)]);
 	world.work();
@@ -223,7 +222,7 @@ fn bandwidth_that_is_not_measured_has_no_window() {
 	}
 }
 
-/// A checker's node at the trial of round 2, which has phases of 25 blocks, and the round.
+/// Returns a checker's node at the trial of round 2, which has phases of 25 blocks, and the round.
 pub(super) fn in_production(operator: u32) -> (World, Round) {
 	let mut world = before_round_2(operator);
 	PhaseLength::set(25);
@@ -237,7 +236,7 @@ pub(super) fn in_production(operator: u32) -> (World, Round) {
 	(world, round)
 }
 
-/// Gives a worker that has attested an owner whose window is that of `block`.
+/// Gives an attested worker an owner whose window is fixed by `block`.
 pub(super) fn give_window(worker: u32, round: &Round, block: u32) {
 	let owner = (0..)
 		.find(|owner| window_block(round, *owner) == block)
@@ -254,7 +253,7 @@ fn commits(world: &mut World) -> usize {
 	commits.count()
 }
 
-/// The batches that operator 1 has settled, with their workers.
+/// Returns the batches that operator 1 has settled, with their workers.
 pub(super) fn settled(world: &mut World, index: u32) -> Vec<(u16, Vec<u32>)> {
 	world.ext.execute_with(|| {
 		let duty: crate::ocw::duty::Duty =
@@ -283,11 +282,11 @@ fn votes_wait_for_the_last_window_and_leave_time_to_commit() {
 			run_to(System::block_number() + 2);
 		});
 		give_window(1, &round, last);
-		// Of worker 2 all is known.
+		// For worker 2 everything is known.
 		let seats = [(1, None, Progress::Working), (2, None, checked())];
 		expect_seats(&mut world, 1, 2, &seats);
 		world.work();
-		// 36 s and 10 s after its block the window is over; a block later the agent has answered.
+		// The window is over 36 s and 10 s after its block; a block later the agent has answered.
 		let answered = last + 4 + 1;
 		while world.block() < answered {
 			let block = world.block() + 1;
@@ -364,7 +363,7 @@ fn a_batch_is_committed_before_the_windows_of_others() {
 		if let Some((0, first)) = committed.first()
 			&& *first == block
 		{
-			// A third of the part is what commitments are spread over.
+			// Commitments are spread over a third of the part.
 			assert!(block <= round.attest_ends() + 9, "{block}");
 		}
 	}
@@ -384,7 +383,7 @@ fn a_batch_waits_for_seats_that_were_not_found_yet() {
 	world.ext.execute_with(|| {
 		attest_soon(1, 2);
 		attest_soon(2, 2);
-		// Between the two lie more workers than a node looks through in a block.
+		// Between the two are more workers than a node scans in a block.
 		let others = std::iter::repeat_n(1_000, 12_288);
 		let list: Vec<u32> = [1].into_iter().chain(others).chain([2]).collect();
 		for (page, workers) in (0..).zip(list.chunks(PAGE as usize)) {
@@ -460,7 +459,7 @@ fn windows_of_owners_are_spread_over_the_part() {
 	assert!((0..100u64).any(|owner| round.window_block(&owner) != other.window_block(&owner)));
 }
 
-/// A round with phases of `length` blocks.
+/// Returns a round with phases of `length` blocks.
 fn round_of(length: u32, seed: [u8; 32], full: bool, bandwidth_secs: u8) -> Round {
 	Round {
 		index: 0,
@@ -501,7 +500,7 @@ proptest! {
 		prop_assert_eq!(round.phase(block), Phase::Commit);
 		if length >= 10 {
 			prop_assert_eq!(block, window_block(&round, owner));
-			// A development chain's blocks are planned as seconds.
+			// A development chain's windows are planned with blocks of a second.
 			let over = round.window_over(block);
 			let fits = if full {
 				over + 3 <= round.commit_ends()

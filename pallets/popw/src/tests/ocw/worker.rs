@@ -1,4 +1,4 @@
-//! A worker's side.
+//! Tests of a worker's side.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn a_node_without_keys_does_nothing() {
 fn a_worker_polls_its_agent_and_attests_what_it_says() {
 	let mut world = World::worker();
 	let mut calls = Vec::new();
-	// Its place in the phase is within the first half.
+	// Its position in the phase is within the first half.
 	for block in 2..=8 {
 		world.run_to(block);
 		let request = world.ext.execute_with(prove_request);
@@ -42,7 +42,7 @@ fn a_worker_polls_its_agent_and_attests_what_it_says() {
 			signature: Some(_)
 		})]
 	));
-	// Not again at the next block, and again some blocks later, had it been lost.
+	// Not sent again at the next block, but some blocks later, as if it had been lost.
 	let mut sent = Vec::new();
 	for block in 9..=10 {
 		world.run_to(block);
@@ -89,7 +89,7 @@ fn an_agent_that_answers_garbage_is_left_alone_for_a_while_and_comes_back() {
 		let request = world.ext.execute_with(prove_request);
 		world.expect(PATH_PROVE, &request, garbage);
 		world.work();
-		// Asked again too early, the mock would have no answer and panic.
+		// If asked again too early, the mock would have no answer and panic.
 		world.run_to(3);
 		world.work();
 		assert!(world.submitted().is_empty());
@@ -135,7 +135,7 @@ fn a_worker_has_its_old_check_closed_before_it_attests() {
 	world.expect(PATH_PROVE, &request, done([9; 32]));
 	world.work();
 	let calls = world.submitted();
-	// The attestation would be used up for the closing.
+	// The closing would use up the attestation.
 	assert!(
 		matches!(
 			calls.as_slice(),
@@ -145,12 +145,13 @@ fn a_worker_has_its_old_check_closed_before_it_attests() {
 	);
 }
 
-/// The block in which worker 0 attests in a census of very many, whose attestations are spread over the phase.
+/// Returns the block in which worker 0 attests in a very large census, whose attestations are spread over
+/// the phase.
 fn attests_at(order: Option<u32>) -> u32 {
 	let mut world = World::worker();
 	world.ext.execute_with(|| {
 		add_worker(0, WorkerState::Online, Some(super::mark(0)));
-		// As a match does: it counts from the next round.
+		// As a match does; it counts from the next round.
 		heard(|heard| {
 			let info = heard.workers.get_mut(&0).unwrap();
 			if order.is_some() {
@@ -191,7 +192,7 @@ fn a_worker_that_is_matched_before_it_attested_does_so_at_once() {
 fn a_workers_agent_knows_its_committee_from_the_rounds_start_on() {
 	let mut world = World::worker();
 	TrialOffset::set(5);
-	// It is due in the next round, and not in the one that runs.
+	// It is due in the next round, but not in the running one.
 	let index = world.ext.execute_with(NextRound::<Test>::get);
 	heard(|heard| {
 		heard.workers.get_mut(&0).unwrap().forced = Some(super::mark(index));
@@ -212,7 +213,7 @@ fn a_workers_agent_knows_its_committee_from_the_rounds_start_on() {
 		blocks += 1;
 		let request = world.at_end(|| prepare_request_of(index));
 		assert!(request.runs && request.committee.len() == 3);
-		// The mock fails on any other request, and on none.
+		// The mock fails on any other request, and on a missing one.
 		world.work();
 	}
 	assert_eq!(blocks, 5, "at each block from the start to the trial");
@@ -222,7 +223,7 @@ fn a_workers_agent_knows_its_committee_from_the_rounds_start_on() {
 fn introductions_of_a_large_census_are_spread_over_half_of_the_prepare_part() {
 	let mut world = World::worker();
 	TrialOffset::set(5);
-	// It is due in the next round, and not in the one that runs.
+	// It is due in the next round, but not in the running one.
 	let index = world.ext.execute_with(NextRound::<Test>::get);
 	heard(|heard| {
 		heard.workers.get_mut(&0).unwrap().forced = Some(super::mark(index));

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Builds the documentation of all crates, with a front page that leads through them.
+# shellcheck source=scripts/setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+usage() {
+	cat <<-HELP
+		usage: scripts/doc.sh
+
+		Builds the documentation of all crates of the workspace; a warning is an error. Its front page is that of
+		the runtime, which leads through the crates.
+
+		environment:
+		  KAISAR_TARGET_DIR   folder for builds, with the documentation in doc/ (default: $KAISAR_CACHE/target)
+	HELP
+}
+
+main() {
+	case "${1:-}" in
+		-h | --help) usage && exit 0 ;;
+		'') ;;
+		*) die "unknown argument: $1" "scripts/doc.sh --help" ;;
+	esac
+	(cd "$KAISAR_ROOT" && RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked)
+	local front="$CARGO_TARGET_DIR/doc/index.html"
+	printf '<!doctype html>\n<meta http-equiv="refresh" content="0; url=kaisar_runtime/index.html">\n<title>Kaisar</title>\n' >"$front"
+	note "$front"
+}
+
+main "$@"
