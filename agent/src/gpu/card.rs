@@ -75,13 +75,6 @@ impl FromStr for BusId {
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
-	/// Makes a UUID from a driver's bytes; `None` if they are all zero.
-	pub(super) fn known(bytes: [u8; 16]) -> Option<Self> {
-		(bytes != [0; 16]).then_some(Self(bytes))
-	}
-}
-
-impl Uuid {
 	/// Makes a UUID from these bytes; `None` if they are all zero, which drivers without UUIDs report.
 	pub(super) fn new(bytes: [u8; 16]) -> Option<Self> {
 		(bytes != [0; 16]).then_some(Self(bytes))

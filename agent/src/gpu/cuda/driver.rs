@@ -169,7 +169,7 @@ fn describe(ordinal: c_int) -> Result<Listed, DeviceError> {
 			},
 			vendor: Vendor::Nvidia,
 			bus: text(&bus).parse::<BusId>().ok(),
-			uuid: Uuid::known(uuid),
+			uuid: Uuid::new(uuid),
 			memory: memory as u64,
 		},
 		capability: 10 * major + minor,
