@@ -2,7 +2,7 @@
 
 use crate::{
 	host::{
-		kept::{Kept, Timed},
+		expiring::{Expiring, ExpiringMap},
 		time::Time,
 	},
 	peer::wire::{Push, Trial},
@@ -71,8 +71,8 @@ pub struct Rounds {
 	/// The start of this agent.
 	since: u64,
 	/// The start of each round. `None` if the node named it late.
-	began: Kept<RoundId, Option<u64>>,
-	heard: Kept<HeardId, Heard>,
+	began: ExpiringMap<RoundId, Option<u64>>,
+	heard: ExpiringMap<HeardId, Heard>,
 	/// Maximum number of trials of one agent.
 	heard_each: usize,
 }
@@ -86,8 +86,8 @@ impl Rounds {
 		let rounds = Self {
 			since: time.now_ms(),
 			time,
-			began: Kept::new(data, "rounds", MAX_ROUNDS, round_file)?,
-			heard: Kept::new(data, "heard", heard, heard_file)?,
+			began: ExpiringMap::new(data, "rounds", MAX_ROUNDS, round_file)?,
+			heard: ExpiringMap::new(data, "heard", heard, heard_file)?,
 			heard_each,
 		};
 		rounds.began.load(MAX_ROUNDS, |_, kept: KeptRound| {
@@ -218,8 +218,8 @@ impl Rounds {
 		timed.is_some_and(|timed| timed.value.asked)
 	}
 
-	fn store(&self, id: &HeardId, kept: Option<Timed<Heard>>) {
-		if let Some(Timed { expires, value }) = kept {
+	fn store(&self, id: &HeardId, kept: Option<Expiring<Heard>>) {
+		if let Some(Expiring { expires, value }) = kept {
 			let (agent, job) = *id;
 			let heard = value;
 			self.heard

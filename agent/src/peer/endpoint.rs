@@ -49,13 +49,13 @@ struct Shared {
 	/// UDP ports of this agent.
 	ports: Vec<u16>,
 	wanted: Mutex<BTreeMap<AgentKey, Instant>>,
-	found: Mutex<BTreeMap<AgentKey, Found>>,
+	found: Mutex<BTreeMap<AgentKey, FoundRecord>>,
 	/// Number of records that came.
 	news: watch::Sender<u64>,
 	started: Instant,
 }
 
-struct Found {
+struct FoundRecord {
 	record: AddressRecord,
 	used: Instant,
 }
@@ -124,7 +124,7 @@ impl Peers {
 			}
 		}
 		let used = Instant::now();
-		found.insert(agent, Found { record, used });
+		found.insert(agent, FoundRecord { record, used });
 		drop(found);
 		self.shared.news.send_modify(|count| *count += 1);
 		Some(agent)

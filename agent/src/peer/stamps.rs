@@ -49,7 +49,7 @@ struct State {
 
 /// Conclusion from a record of this agent's own key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Met {
+pub enum RecordConclusion {
 	/// It is this agent's own record, or an older one.
 	Nothing,
 	/// It is newer than all that this agent published, and may be its own from before: publish again.
@@ -121,26 +121,26 @@ impl Stamps {
 
 	/// Handles a record of this agent's key that came from elsewhere. `own`: this agent signed it since its
 	/// start.
-	pub fn meet(&self, stamp: u64, own: bool) -> Met {
+	pub fn meet(&self, stamp: u64, own: bool) -> RecordConclusion {
 		let mut state = self.state.lock();
 		state.met = true;
 		if own {
-			return Met::Nothing;
+			return RecordConclusion::Nothing;
 		}
 		if stamp < state.last {
-			return Met::Nothing;
+			return RecordConclusion::Nothing;
 		}
 		let first = !std::mem::replace(&mut state.met_other, true);
 		self.raise(&mut state, stamp);
 		if first {
-			return Met::Above;
+			return RecordConclusion::Above;
 		}
 		Self::answer(&mut state)
 	}
 
 	/// Handles a newer record of this agent's key that replaced its own on this machine, where only a second
 	/// agent could have written it.
-	pub fn replaced(&self, stamp: u64) -> Met {
+	pub fn replaced(&self, stamp: u64) -> RecordConclusion {
 		let mut state = self.state.lock();
 		self.raise(&mut state, stamp);
 		Self::answer(&mut state)
@@ -153,12 +153,12 @@ impl Stamps {
 		}
 	}
 
-	fn answer(state: &mut State) -> Met {
+	fn answer(state: &mut State) -> RecordConclusion {
 		if state.answered.is_some_and(|at| at.elapsed() < QUIET) {
-			return Met::Known;
+			return RecordConclusion::Known;
 		}
 		state.answered = Some(Instant::now());
-		Met::Twin
+		RecordConclusion::Twin
 	}
 
 	fn keep(&self, last: u64) {
@@ -197,7 +197,7 @@ mod tests {
 		std::fs::write(dir.path().join("stamp"), [1, 2]).unwrap();
 		let stamps = Stamps::new(dir.path());
 		assert!(stamps.next() < ahead);
-		assert_eq!(stamps.meet(ahead + 2, false), Met::Above);
+		assert_eq!(stamps.meet(ahead + 2, false), RecordConclusion::Above);
 		assert_eq!(stamps.next(), ahead + 3);
 	}
 
@@ -235,19 +235,19 @@ mod tests {
 		let stamps = Stamps::new(dir.path());
 		stamps.hear(now_ms());
 		let own = stamps.next();
-		assert_eq!(stamps.meet(own, true), Met::Nothing);
+		assert_eq!(stamps.meet(own, true), RecordConclusion::Nothing);
 		// Old records from before its start are not a twin's, nor is the first newer one.
-		assert_eq!(stamps.meet(own - 5, false), Met::Nothing);
-		assert_eq!(stamps.meet(own + 5, false), Met::Above);
+		assert_eq!(stamps.meet(own - 5, false), RecordConclusion::Nothing);
+		assert_eq!(stamps.meet(own + 5, false), RecordConclusion::Above);
 		assert_eq!(stamps.next(), own + 6);
-		assert_eq!(stamps.meet(own + 6, true), Met::Nothing);
-		assert_eq!(stamps.meet(own + 7, false), Met::Twin);
+		assert_eq!(stamps.meet(own + 6, true), RecordConclusion::Nothing);
+		assert_eq!(stamps.meet(own + 7, false), RecordConclusion::Twin);
 		assert!(stamps.next() > own + 7);
-		assert_eq!(stamps.meet(own + YEAR, false), Met::Known);
+		assert_eq!(stamps.meet(own + YEAR, false), RecordConclusion::Known);
 		assert_eq!(stamps.next(), own + YEAR + 1);
 		// Two records with one stamp.
-		assert_eq!(stamps.meet(own + YEAR + 1, false), Met::Known);
-		assert_eq!(stamps.meet(u64::MAX, false), Met::Known);
+		assert_eq!(stamps.meet(own + YEAR + 1, false), RecordConclusion::Known);
+		assert_eq!(stamps.meet(u64::MAX, false), RecordConclusion::Known);
 		assert_eq!(stamps.next(), u64::MAX);
 	}
 }

@@ -15,8 +15,8 @@ use crate::{
 		bandwidth,
 		dial::{MEMORY_TIME, MESSAGE_TIME, OPENINGS_TIME, Peer},
 		wire::{
-			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REQUEST, OpeningsReply, Push,
-			Refusal, Request, RootsReply, Which,
+			self, ALPN, CLOSE_ROOM, Introduced, Introduction, MAX_REQUEST, OpeningsReply,
+			ProofRequest, Push, Refusal, Request, RootsReply,
 		},
 	},
 	trial::{
@@ -355,7 +355,7 @@ impl Serving {
 	fn may_open(
 		&self,
 		remote: &AgentKey,
-		which: &Which,
+		which: &ProofRequest,
 		resource: Resource,
 	) -> Result<(Arc<Proof>, OpeningPlace), Refusal> {
 		let proof = self.jobs.proof(remote, which)?;
