@@ -172,7 +172,7 @@ impl Peer {
 			sign(&self.pair, addresses, relays, stamp)
 		};
 		let here = record(&own_addresses.here);
-		self.peers.leave(&here)?;
+		self.peers.store(&here)?;
 		let elsewhere = match (&own_addresses.published[..], &own_addresses.relays[..]) {
 			([], []) => Vec::new(),
 			(addrs, _) => record(addrs).encode(),
@@ -290,7 +290,7 @@ impl Peer {
 	/// Takes records that the node found. Returns the record for the node to publish, and the agents to
 	/// search for.
 	pub fn exchange(&self, found: &AddressesFound) -> AddressBook {
-		if self.stamps.hear(found.chain_ms) {
+		if self.stamps.follow_chain(found.chain_ms) {
 			self.publish_or_say();
 		}
 		for bytes in &found.records {

@@ -91,7 +91,7 @@ impl Stamps {
 	/// Records the time of the chain's newest block, in milliseconds since 1970. Returns whether to publish
 	/// again with a later stamp: after the first block, or once the node has synced far enough for stamps to
 	/// follow the clock.
-	pub fn hear(&self, chain_ms: u64) -> bool {
+	pub fn follow_chain(&self, chain_ms: u64) -> bool {
 		let now = now_ms();
 		let lags = |chain_ms: u64| chain_ms.saturating_add(AHEAD_MS) < now;
 		let mut state = self.state.lock();
@@ -185,7 +185,11 @@ mod tests {
 		let first = stamps.next();
 		assert!(stamps.next() > first);
 		// From the first block on, they follow the clock.
-		assert!(!stamps.hear(0) && stamps.hear(now_ms() - 60_000) && !stamps.hear(now_ms()));
+		assert!(
+			!stamps.follow_chain(0)
+				&& stamps.follow_chain(now_ms() - 60_000)
+				&& !stamps.follow_chain(now_ms())
+		);
 		let clock = stamps.next();
 		assert!(clock.abs_diff(now_ms()) < 60_000, "{clock}");
 		// A run with a clock that was a year ahead.
@@ -208,11 +212,11 @@ mod tests {
 		let chain = now_ms() - YEAR;
 		let stamps = Stamps::new(dir.path());
 		assert_eq!(stamps.next(), 1, "nobody told the time yet");
-		stamps.hear(chain);
+		stamps.follow_chain(chain);
 		assert_eq!(stamps.next(), chain + AHEAD_MS);
 		assert_eq!(stamps.next(), chain + AHEAD_MS + 1, "and none falls");
-		stamps.hear(chain - 5);
-		stamps.hear(chain + 12_000);
+		stamps.follow_chain(chain - 5);
+		stamps.follow_chain(chain + 12_000);
 		assert_eq!(stamps.next(), chain + AHEAD_MS + 12_000);
 	}
 
@@ -221,19 +225,19 @@ mod tests {
 		let dir = tempfile::tempdir().unwrap();
 		let stamps = Stamps::new(dir.path());
 		let now = now_ms();
-		assert!(stamps.hear(now - YEAR), "the first block");
+		assert!(stamps.follow_chain(now - YEAR), "the first block");
 		assert_eq!(stamps.next(), now - YEAR + AHEAD_MS);
-		assert!(!stamps.hear(now - YEAR / 2));
-		assert!(stamps.hear(now), "the clock counts from here on");
+		assert!(!stamps.follow_chain(now - YEAR / 2));
+		assert!(stamps.follow_chain(now), "the clock counts from here on");
 		assert!(stamps.next() >= now);
-		assert!(!stamps.hear(now + 6_000));
+		assert!(!stamps.follow_chain(now + 6_000));
 	}
 
 	#[test]
 	fn a_twin_is_met_once_in_a_while_and_own_records_are_none() {
 		let dir = tempfile::tempdir().unwrap();
 		let stamps = Stamps::new(dir.path());
-		stamps.hear(now_ms());
+		stamps.follow_chain(now_ms());
 		let own = stamps.next();
 		assert_eq!(stamps.meet(own, true), RecordConclusion::Nothing);
 		// Old records from before its start are not a twin's, nor is the first newer one.

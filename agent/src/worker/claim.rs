@@ -388,14 +388,14 @@ fn count_list(text: &str) -> usize {
 /// Returns the major version of NVIDIA's driver and the CUDA version that it supports, as 100 · major +
 /// minor, from the output of `nvidia-smi`; zeros without a driver.
 fn nvidia_driver() -> (u16, u16) {
-	let (said, heard) = std::sync::mpsc::channel();
+	let (sender, receiver) = std::sync::mpsc::channel();
 	// If the driver hangs, the program never ends, not even when it is killed.
-	std::thread::spawn(move || said.send(Command::new("nvidia-smi").output()));
-	let said = match heard.recv_timeout(SMI_TIME) {
+	std::thread::spawn(move || sender.send(Command::new("nvidia-smi").output()));
+	let output = match receiver.recv_timeout(SMI_TIME) {
 		Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
 		_ => String::new(),
 	};
-	nvidia_versions(&said).unwrap_or_default()
+	nvidia_versions(&output).unwrap_or_default()
 }
 
 fn nvidia_versions(said: &str) -> Option<(u16, u16)> {

@@ -344,9 +344,9 @@ async fn act<Data: subxt::ext::scale_encode::EncodeAsFields>(
 }
 
 /// Returns the given limit, by default the price plus [`SLACK`].
-fn limit(told: Option<Kai>, price: Kai) -> Result<Kai> {
+fn limit(given: Option<Kai>, price: Kai) -> Result<Kai> {
 	let with_slack = || Some(Kai(price.0.checked_add(SLACK.of_up(price)?.0)?));
-	told.or_else(with_slack).ok_or_else(|| {
+	given.or_else(with_slack).ok_or_else(|| {
 		Failure::usage(format!("the price plus {SLACK} overflows")).advise("give --max-price")
 	})
 }

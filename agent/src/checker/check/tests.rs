@@ -869,7 +869,7 @@ async fn sizes_of_production_are_judged_by_a_driven_clock_while_small_ones_are_c
 		world.time.advance(Duration::from_secs(secs));
 		let root = worker.roots.processor;
 		let push = Push::signed(&worker.pair, trial, Part::Processor, root);
-		world.checker.rounds().hear(&worker.job.agent, &push);
+		world.checker.rounds().receive(&worker.job.agent, &push);
 		let mut visit = Visit::default();
 		let request = worker.request();
 		let checker = &world.checker;
