@@ -17,7 +17,7 @@ use kaisar_primitives::{
 	Balance, BlockNumber, KAI, OperatorId, OrderId, PoolId, RoundIndex, RoundKind, WorkerId,
 };
 use kaisar_runtime::{AccountId, Rewards, Runtime, RuntimeEvent};
-use nodes::RoundWork;
+use nodes::RoundView;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -90,7 +90,7 @@ pub struct World {
 	party_of: HashMap<AccountId, PartyId>,
 	coming: BTreeMap<AccountId, VecDeque<Identity>>,
 	keys: u32,
-	rounds: BTreeMap<RoundIndex, RoundWork>,
+	rounds: BTreeMap<RoundIndex, RoundView>,
 	marked: BTreeMap<RoundIndex, BTreeSet<WorkerId>>,
 	rented: BTreeSet<WorkerId>,
 	/// Orders that wait for their container, by the block of the next look at it.
