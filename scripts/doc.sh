@@ -21,7 +21,7 @@ main() {
 		'') ;;
 		*) die "unknown argument: $1" "scripts/doc.sh --help" ;;
 	esac
-	(cd "$KAISAR_ROOT" && RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked)
+	(cd "$KAISAR_ROOT" && RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked)
 	local front="$CARGO_TARGET_DIR/doc/index.html"
 	printf '<!doctype html>\n<meta http-equiv="refresh" content="0; url=kaisar_runtime/index.html">\n<title>Kaisar</title>\n' >"$front"
 	note "$front"
